@@ -1,0 +1,188 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
+
+	"github.com/lpbuild/lpbuild/pkg/buildmatrix"
+	"github.com/lpbuild/lpbuild/pkg/download"
+	"github.com/lpbuild/lpbuild/pkg/progress"
+	"github.com/lpbuild/lpbuild/pkg/ulp"
+)
+
+type buildOptions struct {
+	offline bool
+	jobs    int
+	arch    []string
+}
+
+func (o *buildOptions) addFlags(f *pflag.FlagSet) {
+	f.BoolVar(&o.offline, "offline", false, "use nothing but the package folder; a build never uses the network")
+	f.IntVarP(&o.jobs, "jobs", "j", 0, "pack `n` containers at once (0: one per CPU)")
+	f.StringSliceVar(&o.arch, "arch", nil, "only these `architectures` (default: all of lpbuild.yaml)")
+}
+
+func newBuild(s *console, g *globalOptions) *cobra.Command {
+	var o buildOptions
+	cmd := &cobra.Command{
+		Use:   "build",
+		Short: "Make one live patch container for each build, and prove that it fits",
+		Long: `Compiles each patch, packs it for every build of the lock that it is for, and gates the result.
+
+A container is refused, with the reason, if anything known about the build says that it cannot work there: a function that
+is absent, an IFUNC or without room for a detour, a symbol that the build does not export in that version, text
+relocations, an executable stack. A refused container does not stop the others.
+
+A patch is compiled once for all builds unless its source asks for the build: LPBUILD_VERSION, LPBUILD_RELEASE (strings),
+LPBUILD_VERSION_MAJOR, LPBUILD_VERSION_MINOR, LPBUILD_VERSION_PATCH (numbers); in patches for glibc also __GLIBC__,
+__GLIBC_MINOR__ and __GLIBC_PREREQ, which are those of the build. A second run with nothing changed does no work.
+
+Compilers: gcc; for other architectures Debian's and SUSE's cross compilers, or what LPBUILD_CC_<ARCH> names.` + exitHelp,
+		Example: `  lpbuild build
+  lpbuild build --arch ppc64le
+  lpbuild build --json | jq '.cells[] | select(.status != "built")'`,
+		Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			_, err := runBuild(cmd.Context(), s, g, o, true)
+			return err
+		},
+	}
+	o.addFlags(cmd.Flags())
+	return cmd
+}
+
+// runBuild builds, and prints what came out if show is set or something was refused.
+func runBuild(ctx context.Context, s *console, g *globalOptions, o buildOptions, show bool) (*inputs, error) {
+	if o.jobs < 0 {
+		return nil, &usageError{errors.New("--jobs must not be negative"), "lpbuild build"}
+	}
+	in, err := readInputs(g, o.arch)
+	if err != nil {
+		return nil, err
+	}
+	in.report, err = buildmatrix.Build(ctx, in.config, in.lock, buildmatrix.Options{
+		Jobs: o.jobs, Tool: "lpbuild " + toolVersion(), Progress: progress.Func(s.progress),
+	})
+	if in.report == nil {
+		return nil, err
+	}
+	if show || err != nil {
+		if perr := printBuild(s, in); perr != nil {
+			return nil, perr
+		}
+	}
+	if errors.Is(err, buildmatrix.ErrRefused) {
+		return nil, errReported{err}
+	}
+	return in, err
+}
+
+// inputs is everything about a package folder.
+type inputs struct {
+	config *buildmatrix.Config
+	lock   *download.Lock
+	report *buildmatrix.Report
+}
+
+func readInputs(g *globalOptions, arch []string) (*inputs, error) {
+	config, err := g.config()
+	if err != nil {
+		return nil, err
+	}
+	if len(arch) > 0 {
+		var only []ulp.Arch
+		for _, a := range arch {
+			if !slices.Contains(config.Arch, ulp.Arch(a)) {
+				return nil, fmt.Errorf("%s: architecture %s is not in \"arch\" (%v)", config.Path, a, config.Arch)
+			}
+			only = append(only, ulp.Arch(a))
+		}
+		config.Arch = only
+	}
+	lock, err := download.ReadLock(config.File(buildmatrix.LockName))
+	if err != nil {
+		return nil, err
+	}
+	return &inputs{config: config, lock: lock}, nil
+}
+
+func printBuild(s *console, in *inputs) error {
+	r := in.report
+	if s.json {
+		return s.printJSON(struct {
+			*buildmatrix.Report
+			Built        int `json:"built"`
+			Refused      int `json:"refused"`
+			Failed       int `json:"failed"`
+			Fresh        int `json:"fresh"`
+			CompilerRuns int `json:"compiler_runs"`
+		}{r, r.Count(buildmatrix.Built), r.Count(buildmatrix.Refused), r.Count(buildmatrix.Failed), fresh(r), r.CompilerRuns})
+	}
+	printRefused(s, r)
+	for _, c := range r.Containers() {
+		note := "unchanged"
+		if c.Fresh {
+			note = "built"
+		}
+		s.print("%-9s %s/%s/%s\n", note, buildmatrix.BuildDir, c.Arch, c.Container)
+	}
+	unsigned := ""
+	if r.Unsigned {
+		unsigned = " UNSIGNED: made for builds that no key vouches for."
+	}
+	s.print("%s: %d built, %d refused, %d failed.%s\n", plural(len(r.Cells), "cell"), r.Count(buildmatrix.Built),
+		r.Count(buildmatrix.Refused), r.Count(buildmatrix.Failed), unsigned)
+	return nil
+}
+
+// printRefused prints why cells have no container; the same reasons for several builds are said once.
+func printRefused(s *console, r *buildmatrix.Report) {
+	builds := map[string][]string{}
+	var order []string
+	for _, c := range r.Cells {
+		if c.Status == buildmatrix.Built {
+			continue
+		}
+		var text strings.Builder
+		for _, reason := range c.Reasons {
+			text.WriteString(shown(reason))
+		}
+		key := fmt.Sprintf("%s %s\x00%s", c.Status, c.Patch, text.String())
+		if builds[key] == nil {
+			order = append(order, key)
+		}
+		builds[key] = append(builds[key], fmt.Sprintf("%s-%s-%s.%s", c.Package, c.Version, c.Release, c.Arch))
+	}
+	s.finish()
+	for _, key := range order {
+		head, text, _ := strings.Cut(key, "\x00")
+		fmt.Fprintf(s.err, "%s for %s:\n%s", head, strings.Join(builds[key], ", "), text)
+	}
+}
+
+func shown(reason buildmatrix.Reason) string {
+	if reason.Shown != "" {
+		return reason.Shown
+	}
+	text := "error: " + reason.Message + "\n"
+	if reason.Hint != "" {
+		text += "  hint: " + reason.Hint + "\n"
+	}
+	return text
+}
+
+func fresh(r *buildmatrix.Report) int {
+	n := 0
+	for _, c := range r.Cells {
+		if c.Fresh {
+			n++
+		}
+	}
+	return n
+}

@@ -1,0 +1,73 @@
+package main
+
+import (
+	"cmp"
+	"fmt"
+	"os"
+	"os/user"
+	"strconv"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/lpbuild/lpbuild/pkg/spec"
+)
+
+func newChanges(s *console, g *globalOptions) *cobra.Command {
+	cmd := &cobra.Command{Use: "changes", Short: "Work on the package's changes file", Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() }}
+	var author string
+	add := &cobra.Command{
+		Use:   "add TEXT",
+		Short: "Put an entry before the others",
+		Long: `Adds an entry with the current time (or that of SOURCE_DATE_EPOCH) to <name>.changes.
+
+The author is taken from --author, or from the environment as osc and vc take it (VC_REALNAME, VC_MAILADDR, EMAIL), or from
+the system's user.` + exitHelp,
+		Example: "  lpbuild changes add \"Fix buffer overflow in iconv (CVE-2024-2961, bsc#1222992)\"",
+		Args:    cobra.ExactArgs(1),
+		RunE: func(_ *cobra.Command, args []string) error {
+			config, err := g.config()
+			if err != nil {
+				return err
+			}
+			now, err := currentTime()
+			if err != nil {
+				return err
+			}
+			e := spec.Entry{Time: now, Author: cmp.Or(author, defaultAuthor()), Text: args[0]}
+			name := config.File(config.Name + ".changes")
+			if err := spec.AddChange(name, e); err != nil {
+				return err
+			}
+			s.print("%s\n", name)
+			return nil
+		},
+	}
+	add.Flags().StringVar(&author, "author", "", "`name` and mail address: \"Jane Doe <jane@example.com>\"")
+	cmd.AddCommand(add)
+	return cmd
+}
+
+// currentTime is now, or what SOURCE_DATE_EPOCH says, in whole seconds.
+func currentTime() (time.Time, error) {
+	epoch := os.Getenv("SOURCE_DATE_EPOCH")
+	if epoch == "" {
+		return time.Now().UTC().Truncate(time.Second), nil
+	}
+	seconds, err := strconv.ParseInt(epoch, 10, 64)
+	if err != nil {
+		return time.Time{}, fmt.Errorf("SOURCE_DATE_EPOCH: %q is not a number of seconds", epoch)
+	}
+	return time.Unix(seconds, 0).UTC(), nil
+}
+
+func defaultAuthor() string {
+	name, login := os.Getenv("VC_REALNAME"), "lpbuild"
+	if u, err := user.Current(); err == nil {
+		login = u.Username
+		name = cmp.Or(name, u.Name)
+	}
+	mail := cmp.Or(os.Getenv("VC_MAILADDR"), os.Getenv("EMAIL"), login+"@localhost")
+	return fmt.Sprintf("%s <%s>", cmp.Or(name, login), mail)
+}

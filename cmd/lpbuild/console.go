@@ -1,0 +1,169 @@
+package main
+
+import (
+	"encoding/json"
+	"fmt"
+	"io"
+	"os"
+	"sync"
+	"time"
+
+	"golang.org/x/term"
+
+	"github.com/lpbuild/lpbuild/pkg/diag"
+	"github.com/lpbuild/lpbuild/pkg/progress"
+)
+
+// console is where a command reads and writes: results on out, everything else on err.
+type console struct {
+	out, err io.Writer
+	terminal bool // err is a terminal: progress is one line that changes
+	color    bool
+	json     bool // results are for programs
+	quiet    bool // no progress
+
+	mu     sync.Mutex
+	active map[string]progress.Event // tasks under way, by stage and name
+	drawn  time.Time                 // when the status line was last drawn
+	width  int                       // of the status line that stands there
+}
+
+func stdIO() *console {
+	tty := term.IsTerminal(int(os.Stderr.Fd()))
+	_, noColor := os.LookupEnv("NO_COLOR")
+	return &console{
+		out: os.Stdout, err: os.Stderr, terminal: tty && os.Getenv("TERM") != "dumb",
+		color: tty && !noColor && os.Getenv("TERM") != "dumb",
+	}
+}
+
+// redraw is how often the status line changes at most.
+const redraw = 100 * time.Millisecond
+
+// progress receives events: on a terminal they move one status line, elsewhere each finished task is a line.
+func (s *console) progress(e progress.Event) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	switch {
+	case e.Note != "":
+		s.clear()
+		prefix := ""
+		if e.Warn {
+			prefix = "warning: "
+		}
+		if !s.quiet || e.Warn {
+			fmt.Fprintf(s.err, "%s%s\n", prefix, diag.Printable(e.Note))
+		}
+	case s.quiet:
+	case s.terminal:
+		s.track(e)
+	case e.Final:
+		fmt.Fprintln(s.err, diag.Printable(finished(e)))
+	}
+}
+
+func finished(e progress.Event) string {
+	if e.Bytes {
+		return fmt.Sprintf("%s %s (%s)", e.Stage, e.Task, size(e.Total))
+	}
+	return e.Stage + " " + e.Task
+}
+
+// track notes how far a task is and redraws the status line if it is time.
+func (s *console) track(e progress.Event) {
+	if s.active == nil {
+		s.active = map[string]progress.Event{}
+	}
+	key := e.Stage + " " + e.Task
+	if e.Final {
+		delete(s.active, key)
+	} else {
+		s.active[key] = e
+	}
+	if now := time.Now(); now.Sub(s.drawn) >= redraw {
+		s.drawn = now
+		s.draw()
+	}
+}
+
+func (s *console) draw() {
+	var done, total int64
+	var one progress.Event
+	for _, e := range s.active {
+		if e.Bytes {
+			done, total = done+e.Done, total+e.Total
+		}
+		if one.Task == "" || e.Task < one.Task {
+			one = e
+		}
+	}
+	s.clear()
+	if one.Task == "" {
+		return
+	}
+	line := fmt.Sprintf("%s %s", one.Stage, one.Task)
+	if n := len(s.active); n > 1 {
+		line += fmt.Sprintf(" and %d more", n-1)
+	}
+	if total > 0 {
+		line += fmt.Sprintf(": %s of %s (%d %%)", size(done), size(total), 100*done/total)
+	}
+	line = diag.Printable(line)
+	if columns, _, err := term.GetSize(int(os.Stderr.Fd())); err == nil && columns > 1 && len(line) >= columns {
+		line = line[:columns-1]
+	}
+	s.width = len(line)
+	fmt.Fprint(s.err, line)
+}
+
+// clear removes the status line.
+func (s *console) clear() {
+	if s.width > 0 {
+		fmt.Fprint(s.err, "\r\x1b[K")
+		s.width = 0
+	}
+}
+
+// finish leaves the terminal as a shell expects it.
+func (s *console) finish() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.clear()
+	s.active = nil
+}
+
+// print writes a result for a person; s.json commands call printJSON instead.
+func (s *console) print(format string, args ...any) {
+	s.finish()
+	fmt.Fprintf(s.out, format, args...)
+}
+
+// printJSON writes a result for a program.
+func (s *console) printJSON(v any) error {
+	s.finish()
+	enc := json.NewEncoder(s.out)
+	enc.SetEscapeHTML(false)
+	enc.SetIndent("", " ")
+	return enc.Encode(v)
+}
+
+// size is a number of bytes as a person reads it.
+func size(n int64) string {
+	switch {
+	case n >= 10<<30:
+		return fmt.Sprintf("%d GiB", n>>30)
+	case n >= 10<<20:
+		return fmt.Sprintf("%d MiB", n>>20)
+	case n >= 10<<10:
+		return fmt.Sprintf("%d KiB", n>>10)
+	}
+	return fmt.Sprintf("%d B", n)
+}
+
+// plural is "1 build", "2 builds".
+func plural(n int, what string) string {
+	if n == 1 {
+		return "1 " + what
+	}
+	return fmt.Sprintf("%d %ss", n, what)
+}

@@ -1,0 +1,38 @@
+package main
+
+import (
+	"errors"
+	"os"
+
+	"github.com/spf13/cobra"
+
+	"github.com/lpbuild/lpbuild/pkg/demo"
+)
+
+func newDemo(s *console) *cobra.Command {
+	var dir string
+	var builds int
+	cmd := &cobra.Command{
+		Use:   "demo",
+		Short: "Show the main job on a small distributor of its own",
+		Long: `Makes a signed repository with several builds of a small stand-in for glibc, and goes the whole way from there: init,
+download, build, dist, rpmbuild. Every command is shown with what it prints. Nothing outside the folder is touched.
+
+Needs rpmbuild, createrepo_c, gpg, gpg1 and gcc; "make demo" installs them.` + exitHelp,
+		Example: "  lpbuild demo --dir /tmp/lpbuild-demo",
+		Args:    cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if builds < 0 || builds > 100 {
+				return &usageError{errors.New("--builds must be from 1 to 100"), cmd.CommandPath()}
+			}
+			self, err := os.Executable()
+			if err != nil {
+				return err
+			}
+			return demo.Run(cmd.Context(), demo.Options{Dir: dir, Binary: self, Builds: builds, Out: s.out})
+		},
+	}
+	cmd.Flags().StringVar(&dir, "dir", "lpbuild-demo", "`folder` that everything is made in")
+	cmd.Flags().IntVar(&builds, "builds", 5, "`number` of released builds")
+	return cmd
+}

@@ -1,0 +1,115 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
+
+	"github.com/lpbuild/lpbuild/pkg/buildmatrix"
+	"github.com/lpbuild/lpbuild/pkg/download"
+	"github.com/lpbuild/lpbuild/pkg/download/store"
+	"github.com/lpbuild/lpbuild/pkg/progress"
+)
+
+type downloadOptions struct {
+	offline bool
+	jobs    int
+	store   string
+}
+
+func (o *downloadOptions) addFlags(f *pflag.FlagSet) {
+	f.BoolVar(&o.offline, "offline", false, "use no network: complete the catalogue from store and lock alone")
+	f.IntVarP(&o.jobs, "jobs", "j", 0, "work on `n` RPMs at once (0: 4)")
+	f.StringVar(&o.store, "store", "", "`folder` that keeps what was downloaded (default $LPBUILD_CACHE or the user's cache folder)")
+}
+
+func newDownload(s *console, g *globalOptions) *cobra.Command {
+	var o downloadOptions
+	cmd := &cobra.Command{
+		Use:   "download",
+		Short: "Bring every released build of the libraries, verified, and pin it",
+		Long: `Reads the repositories that lpbuild.yaml names and brings every build of its packages that fits the version ranges.
+
+A repository is believed only if one of its pinned keys signed it, an RPM only if its digest is the repository's and a
+pinned key signed it, too. What is needed of each build (the symbols of its libraries and of their debuginfo) is written
+to the folder "catalogue", and lpbuild.lock pins every build. Both belong into version control.
+
+Nothing is fetched twice: a store in the user's cache folder keeps what was downloaded, for all package folders. An
+interrupted download goes on where it was.` + exitHelp,
+		Example: `  lpbuild download
+  lpbuild download --offline         # restore the catalogue without a network
+  lpbuild download --json            # what is new, for a program`,
+		Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error { return runDownload(cmd.Context(), s, g, o) },
+	}
+	o.addFlags(cmd.Flags())
+	return cmd
+}
+
+func runDownload(ctx context.Context, s *console, g *globalOptions, o downloadOptions) error {
+	if o.jobs < 0 {
+		return &usageError{errors.New("--jobs must not be negative"), "lpbuild download"}
+	}
+	config, err := g.config()
+	if err != nil {
+		return err
+	}
+	st, err := openStore(o.store)
+	if err != nil {
+		return err
+	}
+	if o.offline {
+		lock, err := download.Offline(ctx, config.File(buildmatrix.LockName), config.Dir, st)
+		if err != nil {
+			return err
+		}
+		return printDownload(s, &download.Result{Lock: lock})
+	}
+	req, err := config.Request(time.Now())
+	if err != nil {
+		return err
+	}
+	res, err := download.Run(ctx, req, download.Options{
+		Dir: config.Dir, Lock: config.File(buildmatrix.LockName), Store: st, Jobs: o.jobs, Progress: progress.Func(s.progress),
+	})
+	if err != nil {
+		return err
+	}
+	return printDownload(s, res)
+}
+
+func openStore(dir string) (*store.Store, error) {
+	if dir == "" {
+		var err error
+		if dir, err = store.DefaultDir(); err != nil {
+			return nil, err
+		}
+	}
+	return store.Open(dir)
+}
+
+func printDownload(s *console, res *download.Result) error {
+	if s.json {
+		return s.printJSON(struct {
+			Builds   int      `json:"builds"`
+			Added    []string `json:"added"`
+			Removed  []string `json:"removed"`
+			Unsigned bool     `json:"unsigned"`
+		}{len(res.Lock.Builds), res.Added, res.Removed, res.Lock.IsUnsigned()})
+	}
+	for _, name := range res.Added {
+		s.print("new   %s\n", name)
+	}
+	for _, name := range res.Removed {
+		s.print("gone  %s\n", name)
+	}
+	unsigned := ""
+	if res.Lock.IsUnsigned() {
+		unsigned = " (UNSIGNED: not all of them are vouched for by a key)"
+	}
+	s.print("%s in %s%s\n", plural(len(res.Lock.Builds), "build"), buildmatrix.LockName, unsigned)
+	return nil
+}

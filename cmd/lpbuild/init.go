@@ -1,0 +1,100 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"path/filepath"
+
+	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
+
+	"github.com/lpbuild/lpbuild/pkg/scaffold"
+)
+
+type initOptions struct {
+	repositories, debuginfo, keys, arch []string
+	name, product, pkg, builds          string
+	unsigned                            bool
+}
+
+func (o *initOptions) addFlags(f *pflag.FlagSet) {
+	f.StringArrayVar(&o.repositories, "repository", nil, "`URL`, path or .repo file of a repository; may be repeated (default: the machine's zypper repositories)")
+	f.StringArrayVar(&o.debuginfo, "debuginfo", nil, "`URL` of the debuginfo repository that belongs to the repository of the same rank")
+	f.StringArrayVar(&o.keys, "key", nil, "`file` with the OpenPGP key that signs the repositories; may be repeated")
+	f.BoolVar(&o.unsigned, "unsigned", false, "accept repositories without a signature")
+	f.StringVar(&o.name, "name", "", "`name` of the RPM package (default: the folder's)")
+	f.StringVar(&o.product, "product", "", "`name` of the product that the builds belong to, such as SLE-15-SP5")
+	f.StringVar(&o.pkg, "package", "glibc", "`package` whose builds are patched")
+	f.StringVar(&o.builds, "builds", "", "version `range` of the builds, such as \">= 2.31-150300.9\"")
+	f.StringSliceVar(&o.arch, "arch", []string{"x86_64"}, "`architectures`")
+}
+
+func newInit(s *console) *cobra.Command {
+	var o initOptions
+	cmd := &cobra.Command{
+		Use:   "init DIR",
+		Short: "Write a package folder with an example that builds as it is",
+		Long: `Writes a new package folder: configuration, an example (a live patch of malloc) with its description and its test
+program, and a README for the package's maintainer.
+
+Without --repository the repositories are those of zypper on this machine, with the keys that its RPM trusts.` + exitHelp,
+		Example: `  lpbuild init glibc-livepatches --product SLE-15-SP5 \
+      --repository https://example.com/15-SP5/update --debuginfo https://example.com/15-SP5/update_debug \
+      --key vendor.asc
+  cd glibc-livepatches && lpbuild download && lpbuild build`,
+		Args: cobra.ExactArgs(1),
+		RunE: func(_ *cobra.Command, args []string) error { return runInit(s, o, args[0]) },
+	}
+	o.addFlags(cmd.Flags())
+	return cmd
+}
+
+func runInit(s *console, o initOptions, dir string) error {
+	repositories, err := o.sources()
+	if err != nil {
+		return &usageError{err, "lpbuild init"}
+	}
+	now, err := currentTime()
+	if err != nil {
+		return err
+	}
+	names, err := scaffold.Write(dir, scaffold.Options{
+		Name: o.name, Product: o.product, Arch: o.arch, Package: o.pkg, Builds: o.builds, Repositories: repositories,
+		Author: defaultAuthor(), Time: now,
+	})
+	if err != nil {
+		return err
+	}
+	if s.json {
+		return s.printJSON(names)
+	}
+	for _, name := range names {
+		s.print("%s\n", filepath.Join(dir, name))
+	}
+	s.print("next: cd %s && lpbuild download && lpbuild build\n", dir)
+	return nil
+}
+
+func (o *initOptions) sources() ([]scaffold.Repository, error) {
+	if len(o.repositories) == 0 {
+		if found := scaffold.MachineRepositories("/"); len(found) > 0 {
+			return found, nil
+		}
+		return nil, errors.New("this machine has no zypper repositories to start with: name one with --repository and its key with --key")
+	}
+	if len(o.keys) == 0 && !o.unsigned {
+		return nil, errors.New("--key is missing: which key signs the repository? (--unsigned accepts it without one)")
+	}
+	if len(o.debuginfo) > len(o.repositories) {
+		return nil, fmt.Errorf("%d --debuginfo for %d --repository", len(o.debuginfo), len(o.repositories))
+	}
+	var list []scaffold.Repository
+	for i, url := range o.repositories {
+		r := scaffold.Repository{URL: url, KeyFiles: o.keys}
+		if i < len(o.debuginfo) {
+			r.Debuginfo = o.debuginfo[i]
+		}
+		list = append(list, r)
+	}
+	return list, nil
+}

@@ -1,0 +1,112 @@
+package main
+
+import (
+	"fmt"
+	"path/filepath"
+	"runtime/debug"
+
+	"github.com/spf13/cobra"
+
+	"github.com/lpbuild/lpbuild/pkg/buildmatrix"
+)
+
+// version is set by the linker in a release.
+var version = ""
+
+// toolVersion is what this program calls itself.
+func toolVersion() string {
+	if version != "" {
+		return version
+	}
+	if info, ok := debug.ReadBuildInfo(); ok && info.Main.Version != "" && info.Main.Version != "(devel)" {
+		return info.Main.Version
+	}
+	return "devel"
+}
+
+// globalOptions are the flags of every command.
+type globalOptions struct {
+	dir string
+}
+
+func newRoot(s *console) *cobra.Command {
+	var g globalOptions
+	root := &cobra.Command{
+		Use:   "lpbuild",
+		Short: "Build userspace live patches and apply them to running processes",
+		Long: `lpbuild takes a userspace live patch from its source to the customer's running processes.
+
+In a package folder (made by "lpbuild init"):
+  download  brings every released build of the library, verified, and pins it
+  build     makes one live patch container for each build, and proves that it fits
+  dist      writes the source package for rpmbuild and the Open Build Service` + exitHelp,
+		SilenceUsage:  true,
+		SilenceErrors: true,
+		Args:          cobra.NoArgs,
+		RunE:          func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
+	}
+	root.SetOut(s.out)
+	root.SetErr(s.err)
+	flags := root.PersistentFlags()
+	flags.StringVarP(&g.dir, "dir", "C", ".", "package `folder`")
+	flags.BoolVar(&s.json, "json", false, "print the result as JSON")
+	flags.BoolVarP(&s.quiet, "quiet", "q", false, "no progress, only warnings and the result")
+	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error { return &usageError{err, cmd.CommandPath()} })
+	root.AddCommand(
+		newInit(s), newDownload(s, &g), newBuild(s, &g), newDist(s, &g), newInstall(s, &g), newClean(s, &g),
+		newChanges(s, &g), newDemo(s), newVersion(s), newGenerate(s),
+	)
+	for _, cmd := range root.Commands() {
+		wrapUsage(cmd)
+	}
+	return root
+}
+
+// wrapUsage marks wrong arguments as errors of the command line.
+func wrapUsage(cmd *cobra.Command) {
+	check := cmd.Args
+	if check == nil {
+		check = cobra.NoArgs
+	}
+	cmd.Args = func(cmd *cobra.Command, args []string) error {
+		if err := check(cmd, args); err != nil {
+			return &usageError{err, cmd.CommandPath()}
+		}
+		return nil
+	}
+	for _, sub := range cmd.Commands() {
+		wrapUsage(sub)
+	}
+}
+
+// config reads the package folder's configuration.
+func (g *globalOptions) config() (*buildmatrix.Config, error) {
+	return buildmatrix.LoadConfig(filepath.Clean(g.dir))
+}
+
+func newVersion(s *console) *cobra.Command {
+	return &cobra.Command{
+		Use: "version", Short: "Print the version", Args: cobra.NoArgs,
+		Example: "  lpbuild version\n  lpbuild version --json",
+		RunE: func(*cobra.Command, []string) error {
+			v := map[string]string{"version": toolVersion()}
+			if info, ok := debug.ReadBuildInfo(); ok {
+				v["go"] = info.GoVersion
+				for _, setting := range info.Settings {
+					if setting.Key == "vcs.revision" {
+						v["commit"] = setting.Value
+					}
+				}
+			}
+			if s.json {
+				return s.printJSON(v)
+			}
+			line := "lpbuild " + v["version"]
+			if v["commit"] != "" {
+				line += fmt.Sprintf(" (commit %.12s)", v["commit"])
+			}
+			s.print("%s\n", line)
+			return nil
+		},
+	}
+}

@@ -1,0 +1,103 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os/signal"
+	"syscall"
+
+	"github.com/lpbuild/lpbuild/pkg/buildmatrix"
+	"github.com/lpbuild/lpbuild/pkg/diag"
+	"github.com/lpbuild/lpbuild/pkg/download/pgp"
+)
+
+// Exit codes, documented in every man page.
+const (
+	exitOK          = 0
+	exitError       = 1   // something went wrong, or a live patch could not be made
+	exitUsage       = 2   // the command line
+	exitSignature   = 3   // a signature is wrong, missing or by an unknown key
+	exitInterrupted = 130 // by a signal
+)
+
+// exitHelp is the part of the long help that is the same everywhere.
+const exitHelp = `
+
+EXIT STATUS
+  0    everything is done
+  1    something went wrong, or a live patch could not be made
+  2    the command line was wrong
+  3    a signature is wrong, missing, expired or by a key that is not pinned
+  130  interrupted`
+
+// errUsage marks errors of the command line.
+var errUsage = errors.New("usage")
+
+// usageError is an error of the command line; the command's help says how it should be.
+type usageError struct {
+	err     error
+	command string
+}
+
+func (e *usageError) Error() string        { return e.err.Error() }
+func (e *usageError) Is(target error) bool { return target == errUsage }
+func (e *usageError) Unwrap() error        { return e.err }
+
+// errReported is an error about which everything has been said.
+type errReported struct{ err error }
+
+func (e errReported) Error() string { return e.err.Error() }
+func (e errReported) Unwrap() error { return e.err }
+
+// run is the program: it returns the exit code. The first signal ends what is under way in good order, a second one ends
+// the process at once.
+func run(args []string, s *console) int {
+	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
+	defer stop()
+	context.AfterFunc(ctx, stop)
+	root := newRoot(s)
+	root.SetArgs(args)
+	err := root.ExecuteContext(ctx)
+	s.finish()
+	if err != nil {
+		s.reportError(err, ctx.Err() != nil)
+	}
+	switch {
+	case err == nil:
+		return exitOK
+	case ctx.Err() != nil, errors.Is(err, context.Canceled):
+		return exitInterrupted
+	case errors.Is(err, errUsage):
+		return exitUsage
+	case errors.Is(err, pgp.ErrBadSignature):
+		return exitSignature
+	}
+	return exitError
+}
+
+// reportError prints the end of the matter, for a person or a program.
+func (s *console) reportError(err error, interrupted bool) {
+	if interrupted {
+		err = errors.New("interrupted: what was complete is kept, the rest is as it was")
+	}
+	if s.json {
+		data, _ := json.Marshal(map[string]string{"error": err.Error()}) // a string is always valid
+		fmt.Fprintln(s.err, string(data))
+		return
+	}
+	var reported errReported
+	if errors.As(err, &reported) {
+		fmt.Fprintln(s.err, "lpbuild: "+diag.Printable(err.Error()))
+		return
+	}
+	fmt.Fprint(s.err, diag.Render(err, s.color))
+	var usage *usageError
+	if errors.As(err, &usage) {
+		fmt.Fprintf(s.err, "  hint: see %s --help\n", usage.command)
+	}
+	if errors.Is(err, buildmatrix.ErrNoConfig) {
+		return
+	}
+}

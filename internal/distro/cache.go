@@ -1,0 +1,219 @@
+package distro
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"syscall"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+)
+
+const (
+	// cacheFormat changes when the same inputs are to give something else.
+	cacheFormat = "1"
+	// cacheAge is how long an entry that nobody uses stays.
+	cacheAge = 30 * 24 * time.Hour
+)
+
+// CacheDir returns the folder in which [CachedRPMs] and [CachedKey] remember: lpbuild-distro in the user's cache folder.
+// It may be removed at any time when nothing uses it.
+func CacheDir() (string, error) {
+	dir, err := os.UserCacheDir()
+	if err != nil {
+		return "", fmt.Errorf("no place for built packages: %w", err)
+	}
+	return filepath.Join(dir, "lpbuild-distro"), nil
+}
+
+// CachedRPMs returns what [MakeRPMs] would, from the cache. A build is made again only if it, the stand-in, the compiler
+// or rpm changed. Processes that want one build at once wait for the first of them.
+//
+// The files are shared: copy what you want to change. [MakeRepository] does.
+func CachedRPMs(ctx context.Context, builds []Build) (rpms, debuginfo []string, err error) {
+	if builds, err = normalBuilds(builds); err != nil {
+		return nil, nil, err
+	}
+	tools := map[string]string{}
+	for _, b := range builds {
+		if tools[b.Arch] == "" {
+			if tools[b.Arch], err = toolVersions(ctx, b.Arch); err != nil {
+				return nil, nil, err
+			}
+		}
+	}
+	dirs := make([]string, len(builds))
+	g, gctx := errgroup.WithContext(ctx)
+	g.SetLimit(parallel)
+	for i, b := range builds {
+		g.Go(func() (err error) {
+			dirs[i], err = cachedBuild(gctx, b, tools[b.Arch])
+			return err
+		})
+	}
+	if err := g.Wait(); err != nil {
+		return nil, nil, err
+	}
+	where := map[Build]string{}
+	for i, b := range builds {
+		where[b] = dirs[i]
+	}
+	rpms, debuginfo = rpmPaths(builds, func(b Build) string { return where[b] })
+	return rpms, debuginfo, nil
+}
+
+func cachedBuild(ctx context.Context, b Build, tools string) (string, error) {
+	sources, err := sourcesDigest()
+	if err != nil {
+		return "", err
+	}
+	spec, err := specText(b)
+	if err != nil {
+		return "", err
+	}
+	return remember(ctx, "rpms", []any{b, tools, sources, string(spec), compressions[b.Compression]},
+		func(dir string) error { return makeRPM(ctx, dir, b) })
+}
+
+// sourcesDigest names the content of the embedded folder.
+func sourcesDigest() (string, error) {
+	h := sha256.New()
+	err := fs.WalkDir(standin, ".", func(name string, d fs.DirEntry, err error) error {
+		if err != nil || d.IsDir() {
+			return err
+		}
+		text, err := standin.ReadFile(name)
+		fmt.Fprintf(h, "%s %d\n%s", name, len(text), text)
+		return err
+	})
+	return hex.EncodeToString(h.Sum(nil)), err
+}
+
+// CachedKey returns a key like [NewKey]'s in dir. Keys of equal options are one key, whoever asks for it; a number tells
+// those apart that must differ.
+func CachedKey(ctx context.Context, dir string, o KeyOptions, number int) (*Key, error) {
+	o, err := o.normal()
+	if err != nil {
+		return nil, err
+	}
+	// An expired key is made anew every year, so that its time is not more than a few years back.
+	cached, err := remember(ctx, "keys", []any{o, number, time.Now().Year()}, func(dir string) error {
+		_, err := NewKey(ctx, dir, o)
+		return err
+	})
+	if err != nil {
+		return nil, err
+	}
+	if files, err := os.ReadDir(dir); err == nil && len(files) > 0 {
+		return nil, fmt.Errorf("key: %s is not empty", dir)
+	}
+	if err := copyKey(dir, cached); err != nil {
+		return nil, err
+	}
+	return openKey(dir)
+}
+
+// copyKey copies a key's folder; GnuPG insists on the modes, which os.CopyFS does not keep for folders.
+func copyKey(dir, from string) error {
+	if err := os.CopyFS(dir, os.DirFS(from)); err != nil {
+		return err
+	}
+	return filepath.WalkDir(dir, func(name string, d fs.DirEntry, err error) error {
+		if err != nil || !d.IsDir() {
+			return err
+		}
+		return os.Chmod(name, 0o700)
+	})
+}
+
+// remember returns a folder with what fill wrote into an empty folder, now or before, for equal inputs. It is under its
+// name only when it is whole.
+func remember(ctx context.Context, kind string, inputs []any, fill func(dir string) error) (string, error) {
+	text, err := json.Marshal(append(inputs, cacheFormat))
+	if err != nil {
+		return "", err
+	}
+	root, err := CacheDir()
+	if err != nil {
+		return "", err
+	}
+	sum := sha256.Sum256(text)
+	dir := filepath.Join(root, kind, hex.EncodeToString(sum[:16]))
+	if touch(dir) {
+		return dir, nil
+	}
+	if err := os.MkdirAll(filepath.Dir(dir), 0o700); err != nil {
+		return "", err
+	}
+	unlock, err := lock(ctx, dir+".lock")
+	if err != nil {
+		return "", err
+	}
+	defer unlock()
+	if touch(dir) { // another process made it while this one waited
+		return dir, nil
+	}
+	trim(filepath.Dir(dir))
+	temp, err := os.MkdirTemp(filepath.Dir(dir), "tmp-*")
+	if err != nil {
+		return "", err
+	}
+	defer os.RemoveAll(temp)
+	if err := fill(temp); err != nil {
+		return "", err
+	}
+	if err := os.Rename(temp, dir); err != nil && !touch(dir) {
+		return "", err
+	}
+	return dir, nil
+}
+
+// touch marks an entry as used and reports whether it is there.
+func touch(dir string) bool {
+	now := time.Now()
+	return os.Chtimes(dir, now, now) == nil
+}
+
+// trim removes what nobody used for long, and what a killed process left half done. It is no error if it cannot.
+func trim(dir string) {
+	entries, err := os.ReadDir(dir)
+	if err != nil {
+		return
+	}
+	for _, e := range entries {
+		if info, err := e.Info(); err == nil && time.Since(info.ModTime()) > cacheAge {
+			os.RemoveAll(filepath.Join(dir, e.Name()))
+		}
+	}
+}
+
+// lock takes an exclusive lock of a file, which is made if needed and stays. The kernel gives it back if this process dies.
+func lock(ctx context.Context, name string) (unlock func(), err error) {
+	f, err := os.OpenFile(name, os.O_RDWR|os.O_CREATE, 0o600)
+	if err != nil {
+		return nil, err
+	}
+	for {
+		err := syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB)
+		if err == nil {
+			return func() { f.Close() }, nil
+		}
+		if !errors.Is(err, syscall.EWOULDBLOCK) && !errors.Is(err, syscall.EINTR) {
+			f.Close()
+			return nil, &os.PathError{Op: "lock", Path: name, Err: err}
+		}
+		select {
+		case <-ctx.Done():
+			f.Close()
+			return nil, fmt.Errorf("wait for lock %s: %w", name, context.Cause(ctx))
+		case <-time.After(20 * time.Millisecond):
+		}
+	}
+}

@@ -1,0 +1,89 @@
+package distro
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"time"
+)
+
+// parallel is how many tools run at once.
+const parallel = 2
+
+// command is one run of a tool, in an environment with nothing of the user's in it but PATH.
+type command struct {
+	path  string
+	args  []string
+	dir   string   // working directory; empty: the current one
+	home  string   // $HOME, so that no configuration of the user is read
+	env   []string // beside PATH, HOME, LC_ALL and TZ
+	stdin io.Reader
+}
+
+// run returns what the tool wrote on standard output. The error has the tool's name and the end of what it said.
+func (c command) run(ctx context.Context) ([]byte, error) {
+	cmd := exec.CommandContext(ctx, c.path, c.args...)
+	cmd.Dir = c.dir
+	cmd.Env = append([]string{"PATH=" + os.Getenv("PATH"), "HOME=" + c.home, "LC_ALL=C", "TZ=UTC"}, c.env...)
+	cmd.Stdin = c.stdin
+	var stdout, stderr bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &stdout, &stderr
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGTERM) }
+	cmd.WaitDelay = 5 * time.Second
+	err := cmd.Run()
+	switch {
+	case err == nil:
+		return stdout.Bytes(), nil
+	case ctx.Err() != nil:
+		return nil, fmt.Errorf("%s: %w", filepath.Base(c.path), context.Cause(ctx))
+	case errors.Is(err, exec.ErrNotFound):
+		return nil, missing(c.path, err)
+	}
+	return nil, fmt.Errorf("%s: %w: %s", filepath.Base(c.path), err, tail(stderr.String()+stdout.String(), 2000))
+}
+
+// missing says what to install.
+func missing(tool string, err error) error {
+	return fmt.Errorf("%w (Debian has it in the package %s)", err, debianPackage(tool))
+}
+
+// debianPackage returns the package that a tool is in.
+func debianPackage(tool string) string {
+	switch tool {
+	case "rpmbuild", "rpmsign", "rpm":
+		return "rpm"
+	case "createrepo_c":
+		return "createrepo-c"
+	case "gpg", "gpgconf":
+		return "gnupg"
+	case "gpg1":
+		return "gnupg1"
+	}
+	for _, t := range targets {
+		if strings.HasPrefix(tool, t.cross) {
+			return t.debian
+		}
+	}
+	return tool
+}
+
+// tail returns the last n bytes of s or fewer, from the start of a line where there is one.
+func tail(s string, n int) string {
+	s = strings.TrimSpace(s)
+	if len(s) <= n {
+		return s
+	}
+	s = s[len(s)-n:]
+	if _, rest, found := strings.Cut(s, "\n"); found {
+		s = rest
+	}
+	return "… " + s
+}

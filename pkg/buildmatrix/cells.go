@@ -1,0 +1,58 @@
+package buildmatrix
+
+import (
+	"slices"
+
+	"github.com/lpbuild/lpbuild/pkg/download"
+	"github.com/lpbuild/lpbuild/pkg/ulp"
+)
+
+// Cell is one live patch for one build.
+type Cell struct {
+	Patch   *Patch
+	Build   *download.Build
+	Library *download.Library
+	Arch    ulp.Arch
+}
+
+// Cells returns the matrix: for each architecture and patch, in the order of the configuration, the builds of the lock
+// that both the package's and the patch's version range hold, oldest first.
+func Cells(c *Config, l *download.Lock) []Cell {
+	var cells []Cell
+	for _, arch := range c.Arch {
+		for i := range c.Patches {
+			for j := range l.Builds {
+				if cell := (Cell{&c.Patches[i], &l.Builds[j], l.Builds[j].Library(c.Patches[i].Library), arch}); cell.isWanted(c) {
+					cells = append(cells, cell)
+				}
+			}
+		}
+	}
+	return cells
+}
+
+func (c *Cell) isWanted(config *Config) bool {
+	evr := c.Build.EVR()
+	return c.Library != nil && c.Build.Arch == string(c.Arch) && c.Patch.Builds.Contains(evr) &&
+		slices.ContainsFunc(config.Packages, func(p Package) bool { return p.Name == c.Build.Name && p.Builds.Contains(evr) })
+}
+
+// Name identifies the cell in messages: patch, build and architecture.
+func (c *Cell) Name() string { return c.Patch.Description + " for " + c.Build.NEVRA() }
+
+// expansion is what the description's placeholders stand for in this cell.
+func (c *Cell) expansion() ulp.Expansion {
+	return ulp.Expansion{
+		Version: c.Build.Version, Release: c.Build.Release, Arch: c.Arch, Target: c.target(),
+	}
+}
+
+// target is how the library is named to whoever loads the patch: the path inside the package for one that is named by
+// its path, the base name in a library folder otherwise.
+func (c *Cell) target() string {
+	home := download.Home(c.Build.Name, c.Build.EVR(), c.Patch.Library)
+	if home[0] == '/' {
+		return home
+	}
+	return "/lib64/" + home
+}

@@ -1,0 +1,163 @@
+package buildmatrix
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"runtime"
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"time"
+
+	"github.com/lpbuild/lpbuild/pkg/ulp"
+)
+
+// ErrNoCompiler says that there is no compiler for an architecture.
+var ErrNoCompiler = errors.New("no compiler")
+
+// compiler is the C compiler for one architecture.
+type compiler struct {
+	path     string
+	identity string   // changes when another compiler is installed in its place
+	flags    []string // of every live patch
+	dir      string   // the package folder: compilers run there, so that no path of the machine gets into the code
+	runs     *atomic.Int64
+	entries  func() []string // flags that leave room for detours in the replacements themselves
+}
+
+// compilerNames are tried in order; the environment's LPBUILD_CC_<ARCH> comes before them.
+var compilerNames = map[ulp.Arch][]string{
+	"x86_64":  {"x86_64-linux-gnu-gcc", "x86_64-suse-linux-gcc", "x86_64-redhat-linux-gcc"},
+	"ppc64le": {"powerpc64le-linux-gnu-gcc", "powerpc64le-suse-linux-gcc", "ppc64le-linux-gnu-gcc"},
+	"aarch64": {"aarch64-linux-gnu-gcc", "aarch64-suse-linux-gcc"},
+}
+
+// patchableEntries are flags that leave room for a detour in the replacements themselves, as the distributor's libraries
+// have it: the first that the compiler takes are used. On ppc64le 14,13 needs -msplit-patch-nops, which not every gcc
+// has; without it the assembler takes only 2, 6 or 14 NOPs before the local entry point.
+var patchableEntries = map[ulp.Arch][][]string{
+	"x86_64":  {{"-fpatchable-function-entry=16,14"}},
+	"ppc64le": {{"-fpatchable-function-entry=14,13", "-msplit-patch-nops"}, {"-fpatchable-function-entry=16,14"}},
+	"aarch64": {{"-fpatchable-function-entry=14,13"}},
+}
+
+var nativeArch = map[string]ulp.Arch{"amd64": "x86_64", "ppc64le": "ppc64le", "arm64": "aarch64"}
+
+func findCompiler(arch ulp.Arch, dir string, runs *atomic.Int64) (*compiler, error) {
+	variable := "LPBUILD_CC_" + strings.ToUpper(string(arch))
+	names := compilerNames[arch]
+	if nativeArch[runtime.GOARCH] == arch {
+		names = append([]string{"gcc"}, names...)
+	}
+	if set := os.Getenv(variable); set != "" {
+		names = []string{set}
+	}
+	for _, name := range names {
+		path, err := exec.LookPath(name)
+		if err != nil {
+			continue
+		}
+		info, err := os.Stat(path) // of what a link points to: it is replaced when the compiler is updated
+		if err != nil {
+			return nil, err
+		}
+		c := &compiler{path: path, dir: dir, runs: runs}
+		c.identity = fmt.Sprintf("%s %d %d", path, info.Size(), info.ModTime().UnixNano())
+		c.flags = []string{"-O2", "-fPIC", "-shared", "-Wl,--build-id=sha1", "-ffile-prefix-map=" + dir + "=."}
+		c.entries = sync.OnceValue(func() []string { return c.firstAccepted(patchableEntries[arch]) })
+		return c, nil
+	}
+	return nil, fmt.Errorf("%w for %s: tried %s: install gcc for %s, or name one in %s",
+		ErrNoCompiler, arch, strings.Join(names, ", "), arch, variable)
+}
+
+// firstAccepted returns the first of several sets of flags that the compiler takes; the last one is not tried.
+func (c *compiler) firstAccepted(candidates [][]string) []string {
+	for _, flags := range candidates[:len(candidates)-1] {
+		if c.accepts(flags) {
+			return flags
+		}
+	}
+	return candidates[len(candidates)-1]
+}
+
+// accepts reports whether a function that uses the TOC or GOT assembles with some flags.
+func (c *compiler) accepts(flags []string) bool {
+	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
+	defer cancel()
+	tmp, err := os.CreateTemp("", "lpbuild-probe-*.c")
+	if err != nil {
+		return false
+	}
+	defer os.Remove(tmp.Name())
+	_, err = tmp.WriteString("extern int variable; int function(void) { return variable; }\n")
+	if errors.Join(err, tmp.Close()) != nil {
+		return false
+	}
+	_, err = c.run(ctx, slices.Concat(flags, []string{"-fPIC", "-c", "-o", os.DevNull, tmp.Name()})...)
+	return err == nil
+}
+
+// baseFlags are the flags of every compilation.
+func (c *compiler) baseFlags() []string { return slices.Concat(c.flags, c.entries()) }
+
+// CompileError is what a compiler had to say when it failed.
+type CompileError struct {
+	Command string
+	Output  string // the end of what it printed
+	Err     error
+}
+
+func (e *CompileError) Error() string {
+	if e.Output == "" {
+		return fmt.Sprintf("%s: %v", e.Command, e.Err)
+	}
+	return e.Output
+}
+
+// Unwrap returns why the process failed.
+func (e *CompileError) Unwrap() error { return e.Err }
+
+// run starts the compiler and returns its standard output. Messages are English and times fixed, whatever the machine.
+func (c *compiler) run(ctx context.Context, args ...string) ([]byte, error) {
+	c.runs.Add(1)
+	cmd := exec.CommandContext(ctx, c.path, args...)
+	cmd.Dir = c.dir
+	cmd.Env = append(os.Environ(), "LC_ALL=C", "SOURCE_DATE_EPOCH=0")
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGTERM) }
+	cmd.WaitDelay = 5 * time.Second
+	var stdout bytes.Buffer
+	stderr := &tail{limit: 16 << 10}
+	cmd.Stdout, cmd.Stderr = &stdout, stderr
+	if err := cmd.Run(); err != nil {
+		if ctx.Err() != nil {
+			return nil, context.Cause(ctx)
+		}
+		return nil, &CompileError{filepath.Base(c.path), strings.TrimSpace(stderr.String()), err}
+	}
+	return stdout.Bytes(), nil
+}
+
+// tail keeps the end of what is written to it.
+type tail struct {
+	data  []byte
+	limit int
+}
+
+func (t *tail) Write(p []byte) (int, error) {
+	t.data = append(t.data, p...)
+	if extra := len(t.data) - t.limit; extra > 0 {
+		t.data = append(t.data[:0], t.data[extra:]...)
+	}
+	return len(p), nil
+}
+
+func (t *tail) String() string { return string(t.data) }

@@ -1,0 +1,121 @@
+package buildmatrix
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"time"
+
+	"github.com/lpbuild/lpbuild/pkg/diag"
+	"github.com/lpbuild/lpbuild/pkg/rpmver"
+	"github.com/lpbuild/lpbuild/pkg/ulp"
+)
+
+// ConfigName is the configuration's file name in a package folder.
+const ConfigName = "lpbuild.yaml"
+
+// LockName is the lock's file name in a package folder.
+const LockName = "lpbuild.lock"
+
+// ErrNoConfig says that a folder holds no configuration.
+var ErrNoConfig = errors.New("no " + ConfigName + " here")
+
+// Config is a live patch package as its maintainer describes it in lpbuild.yaml. Every relative path in it is relative
+// to Dir.
+type Config struct {
+	Dir  string // the package folder
+	Path string // the file it was read from
+
+	Name         string // of the RPM package that is made
+	Version      string
+	Product      string // folder name in the catalogue: "SLE-15-SP5"
+	Summary      string
+	URL          string
+	License      string
+	Arch         []ulp.Arch // in the order of the file, each once
+	Repositories []Repository
+	Packages     []Package
+	Patches      []Patch
+}
+
+// Repository is an rpm-md repository and the keys it must be signed with.
+type Repository struct {
+	URL       string   // http(s), file://, a path, or a .repo file
+	Debuginfo string   // the same for its debuginfo; "" for none
+	Keys      []string // files with OpenPGP keys
+	Unsigned  bool     // signatures are not looked at; digests are
+}
+
+// Package is an RPM package whose released builds get live patches.
+type Package struct {
+	Name   string
+	Builds rpmver.Range // only these; everything if empty
+	Since  Age          // only builds younger than this; every age if zero
+}
+
+// Patch is one live patch: what it replaces in which library, and the source of the replacements.
+type Patch struct {
+	Library     string // base name ("libc.so.6") or path inside the package
+	Description string // .in template or .dsc file
+	Sources     []string
+	CFlags      []string
+	Builds      rpmver.Range // only for these builds
+	Test        string       // C program that shows the patch at work; "" for none
+	Pos         diag.Pos     // of the entry in the configuration
+}
+
+// Age is a span of calendar time, as a person says it: "13 months".
+type Age struct{ Years, Months, Days int }
+
+// IsZero reports whether the age is unlimited.
+func (a Age) IsZero() bool { return a == Age{} }
+
+// Before returns the moment that lies a before now.
+func (a Age) Before(now time.Time) time.Time { return now.AddDate(-a.Years, -a.Months, -a.Days) }
+
+// File returns the path of a file that the configuration names.
+func (c *Config) File(name string) string {
+	if filepath.IsAbs(name) {
+		return name
+	}
+	return filepath.Join(c.Dir, name)
+}
+
+// LoadConfig reads the configuration of the package folder dir. Everything that is wrong with it comes in one
+// [diag.List]: unknown and repeated keys, wrong types, values that cannot be, and files that are not there.
+func LoadConfig(dir string) (*Config, error) {
+	path := filepath.Join(dir, ConfigName)
+	text, err := readBounded(path, maxConfig)
+	if errors.Is(err, os.ErrNotExist) {
+		return nil, &diag.Diagnostic{
+			Pos: diag.Pos{File: path}, Message: "no configuration in this folder", Err: ErrNoConfig,
+			Hint: "go to a package folder, name one with --dir, or make one with: lpbuild init DIR",
+		}
+	}
+	if err != nil {
+		return nil, err
+	}
+	c, err := ParseConfig(path, text)
+	if err != nil {
+		return nil, err
+	}
+	return c, nil
+}
+
+// maxConfig is far beyond any configuration that a person writes, in bytes.
+const maxConfig = 1 << 20
+
+func readBounded(path string, limit int64) ([]byte, error) {
+	info, err := os.Stat(path)
+	if err != nil {
+		return nil, err
+	}
+	if !info.Mode().IsRegular() {
+		return nil, fmt.Errorf("%s is not a file", path)
+	}
+	if info.Size() > limit {
+		return nil, fmt.Errorf("%s has %d bytes, more than the %d that are plausible", path, info.Size(), limit)
+	}
+	return os.ReadFile(path)
+}

@@ -1,0 +1,269 @@
+package buildmatrix
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+
+	"gopkg.in/yaml.v3"
+
+	"github.com/lpbuild/lpbuild/pkg/rpmver"
+	"github.com/lpbuild/lpbuild/pkg/ulp"
+)
+
+// ParseConfig reads a configuration. path is where the text comes from: it is named in findings, and its folder is the
+// package folder.
+func ParseConfig(path string, text []byte) (*Config, error) {
+	d := &document{file: path, text: text}
+	c := &Config{Path: path, Dir: filepath.Dir(path)}
+	if top := d.parseYAML(); top != nil {
+		c.read(d, top)
+	}
+	if err := d.findings.Err(); err != nil {
+		return nil, err
+	}
+	return c, nil
+}
+
+func (c *Config) read(d *document, top *yaml.Node) {
+	d.mapping(top, ConfigName, fields{
+		"name":    d.string("name", &c.Name, isPackageName),
+		"version": d.string("version", &c.Version, isPackageVersion),
+		"product": d.string("product", &c.Product, isPathElement),
+		"summary": d.string("summary", &c.Summary, isTagLine),
+		"url":     d.string("url", &c.URL, isTagLine),
+		"license": d.string("license", &c.License, isTagLine),
+		"arch": func(n *yaml.Node) {
+			d.sequence(n, "arch", false, func(n *yaml.Node) { c.readArch(d, n) })
+		},
+		"repositories": func(n *yaml.Node) {
+			d.sequence(n, "repositories", false, func(n *yaml.Node) { c.readRepository(d, n) })
+		},
+		"packages": func(n *yaml.Node) {
+			d.sequence(n, "packages", false, func(n *yaml.Node) { c.readPackage(d, n) })
+		},
+		"patches": func(n *yaml.Node) {
+			d.sequence(n, "patches", false, func(n *yaml.Node) { c.readPatch(d, n) })
+		},
+	}, "name", "version", "product", "arch", "license", "repositories", "packages", "patches")
+}
+
+func (c *Config) readArch(d *document, n *yaml.Node) {
+	var name string
+	d.string("arch", &name)(n)
+	arch := ulp.Arch(name)
+	switch {
+	case name == "":
+	case arch.Machine() == 0:
+		d.add(n, fmt.Sprintf("arch: %q is not known", name), "known are x86_64, ppc64le and aarch64")
+	case slices.Contains(c.Arch, arch):
+		d.add(n, fmt.Sprintf("arch: %q occurs twice", name), "")
+	default:
+		c.Arch = append(c.Arch, arch)
+	}
+}
+
+func (c *Config) readRepository(d *document, n *yaml.Node) {
+	var r Repository
+	before := len(d.findings)
+	d.mapping(n, "repository", fields{
+		"url":       d.string("url", &r.URL, isNotEmpty),
+		"debuginfo": d.string("debuginfo", &r.Debuginfo, isNotEmpty),
+		"unsigned":  d.boolean("unsigned", &r.Unsigned),
+		"keys": func(n *yaml.Node) {
+			d.sequence(n, "keys", false, func(n *yaml.Node) { c.readFile(d, n, "keys", &r.Keys) })
+		},
+	}, "url")
+	if len(d.findings) == before && len(r.Keys) == 0 && !r.Unsigned {
+		d.add(n, "repository: neither keys nor unsigned: true",
+			"pin the keys that sign it (keys: [keys/vendor.asc]); \"unsigned: true\" trusts whoever can answer for that URL")
+	}
+	if len(r.Keys) > 0 && r.Unsigned {
+		d.add(n, "repository: keys and unsigned: true contradict each other", "")
+	}
+	c.Repositories = append(c.Repositories, r)
+}
+
+func (c *Config) readPackage(d *document, n *yaml.Node) {
+	var p Package
+	d.mapping(n, "package", fields{
+		"name":   d.string("name", &p.Name, isPackageName),
+		"builds": d.readRange(&p.Builds),
+		"since": func(n *yaml.Node) {
+			var text string
+			d.string("since", &text, func(s string) error { _, err := parseAge(s); return err })(n)
+			p.Since, _ = parseAge(text)
+		},
+	}, "name")
+	if slices.ContainsFunc(c.Packages, func(o Package) bool { return o.Name == p.Name && p.Name != "" }) {
+		d.add(n, fmt.Sprintf("package %q occurs twice", p.Name), "")
+	}
+	c.Packages = append(c.Packages, p)
+}
+
+func (c *Config) readPatch(d *document, n *yaml.Node) {
+	p := Patch{Pos: d.pos(n)}
+	d.mapping(n, "patch", fields{
+		"library":     d.string("library", &p.Library, isLibrary),
+		"description": c.fileReader(d, "description", &p.Description),
+		"sources": func(n *yaml.Node) {
+			d.sequence(n, "sources", false, func(n *yaml.Node) { c.readFile(d, n, "sources", &p.Sources) })
+		},
+		"cflags": func(n *yaml.Node) {
+			d.sequence(n, "cflags", true, func(n *yaml.Node) {
+				var flag string
+				if d.string("cflags", &flag, isFlag)(n); flag != "" {
+					p.CFlags = append(p.CFlags, flag)
+				}
+			})
+		},
+		"builds": d.readRange(&p.Builds),
+		"test":   c.fileReader(d, "test", &p.Test),
+	}, "library", "description", "sources")
+	c.Patches = append(c.Patches, p)
+}
+
+func (d *document) readRange(to *rpmver.Range) func(*yaml.Node) {
+	return func(n *yaml.Node) {
+		var text string
+		d.string("builds", &text)(n)
+		r, err := rpmver.ParseRange(text)
+		if err != nil {
+			pos := d.pos(n)
+			var re *rpmver.RangeError
+			if errors.As(err, &re) && n.Style == 0 {
+				pos.Column += re.Column - 1
+			} else if errors.As(err, &re) {
+				pos.Column += re.Column // the opening quote
+			}
+			d.at(pos, 1, "builds: "+err.Error(), "for example: \">= 2.31-150300.9, < 2.38\"")
+			return
+		}
+		*to = r
+	}
+}
+
+func (c *Config) fileReader(d *document, what string, to *string) func(*yaml.Node) {
+	return func(n *yaml.Node) {
+		var list []string
+		if c.readFile(d, n, what, &list); len(list) == 1 {
+			*to = list[0]
+		}
+	}
+}
+
+// readFile reads the name of a file of the package folder, which must exist and lie inside the folder: it goes into the
+// source package.
+func (c *Config) readFile(d *document, n *yaml.Node, what string, to *[]string) {
+	var name string
+	if d.string(what, &name, isNotEmpty)(n); name == "" {
+		return
+	}
+	if !filepath.IsLocal(name) {
+		d.add(n, fmt.Sprintf("%s: %q is outside the package folder", what, name), "copy it in: the source package must hold all that a build needs")
+		return
+	}
+	info, err := os.Stat(c.File(name))
+	switch {
+	case errors.Is(err, os.ErrNotExist):
+		d.add(n, fmt.Sprintf("%s: there is no file %s", what, c.File(name)), "")
+	case err != nil:
+		d.add(n, fmt.Sprintf("%s: %v", what, err), "")
+	case !info.Mode().IsRegular():
+		d.add(n, fmt.Sprintf("%s: %s is not a file", what, c.File(name)), "")
+	default:
+		*to = append(*to, filepath.ToSlash(filepath.Clean(name)))
+	}
+}
+
+var (
+	packageName    = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._+-]*$`)
+	packageVersion = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._+~^]*$`)
+	ageForm        = regexp.MustCompile(`^([0-9]{1,4}) +(day|week|month|year)s?$`)
+)
+
+func isPackageName(s string) error {
+	if len(s) > 128 || !packageName.MatchString(s) {
+		return fmt.Errorf("%q is not a name that RPM takes: letters, digits and . _ + - only", s)
+	}
+	return nil
+}
+
+func isPackageVersion(s string) error {
+	if len(s) > 128 || !packageVersion.MatchString(s) {
+		return fmt.Errorf("%q is not a version that RPM takes: letters, digits and . _ + ~ ^ only", s)
+	}
+	return nil
+}
+
+func isPathElement(s string) error {
+	if len(s) > 128 || !packageName.MatchString(s) {
+		return fmt.Errorf("%q is no name of a folder: letters, digits and . _ + - only", s)
+	}
+	return nil
+}
+
+func isTagLine(s string) error {
+	if s == "" || len(s) > 512 || strings.ContainsFunc(s, func(r rune) bool { return r < ' ' || r == 0x7f }) {
+		return errors.New("one line of text belongs here")
+	}
+	return nil
+}
+
+func isNotEmpty(s string) error {
+	if s == "" || strings.ContainsAny(s, "\x00\n\r") {
+		return errors.New("one line of text belongs here")
+	}
+	return nil
+}
+
+// isFlag accepts what the compiler may be told. A response file would read a file that no cache key knows.
+func isFlag(s string) error {
+	if strings.HasPrefix(s, "@") {
+		return fmt.Errorf("%q: response files are not supported", s)
+	}
+	return isNotEmpty(s)
+}
+
+func isLibrary(s string) error {
+	if err := isNotEmpty(s); err != nil {
+		return err
+	}
+	if s != filepath.Clean(s) || strings.HasPrefix(s, "..") || strings.HasSuffix(s, "/") {
+		return fmt.Errorf("%q is neither a base name (libc.so.6) nor an absolute path inside the package", s)
+	}
+	if strings.Contains(s, "/") && !filepath.IsAbs(s) {
+		return fmt.Errorf("%q: write the whole path inside the package, from /, or the base name alone", s)
+	}
+	return nil
+}
+
+func parseAge(s string) (Age, error) {
+	m := ageForm.FindStringSubmatch(strings.TrimSpace(s))
+	if m == nil {
+		return Age{}, fmt.Errorf("%q is not an age: for example \"13 months\", \"2 years\", \"90 days\"", s)
+	}
+	n, err := strconv.Atoi(m[1])
+	if err != nil || n == 0 {
+		return Age{}, fmt.Errorf("%q is not an age beyond zero", s)
+	}
+	switch m[2] {
+	case "day":
+		return Age{Days: n}, nil
+	case "week":
+		return Age{Days: 7 * n}, nil
+	case "month":
+		return Age{Months: n}, nil
+	}
+	return Age{Years: n}, nil
+}
+
+func sorted(names []string) []string {
+	slices.Sort(names)
+	return names
+}

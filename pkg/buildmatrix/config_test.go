@@ -1,0 +1,223 @@
+package buildmatrix
+
+import (
+	"errors"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/lpbuild/lpbuild/pkg/diag"
+	"github.com/lpbuild/lpbuild/pkg/rpmver"
+	"github.com/lpbuild/lpbuild/pkg/ulp"
+)
+
+// validConfig uses every key there is.
+const validConfig = `name: glibc-livepatches            # RPM package name
+version: "0.4"
+product: SLE-15-SP5
+summary: Live patches for the C library
+url: https://example.com
+arch: [x86_64, ppc64le]
+license: LGPL-2.1-or-later
+repositories:
+  - url: https://example.com/15-SP5/x86_64/update
+    debuginfo: https://example.com/15-SP5/x86_64/update_debug
+    keys: [keys/vendor.asc]
+  - url: /srv/repo
+    unsigned: true
+packages:
+  - name: glibc
+    builds: ">= 2.31-150300.9"
+    since: 13 months
+patches:
+  - library: libc.so.6
+    description: libc_livepatch1.in
+    sources: [libc_livepatch1.c]
+    cflags: [-g3]
+    builds: "< 2.38"
+    test: test.c
+`
+
+// packageFolder returns a folder with the files that validConfig names.
+func packageFolder(t *testing.T) string {
+	t.Helper()
+	dir := t.TempDir()
+	for _, name := range []string{"keys/vendor.asc", "libc_livepatch1.in", "libc_livepatch1.c", "test.c"} {
+		write(t, filepath.Join(dir, name), "")
+	}
+	return dir
+}
+
+func write(t *testing.T, name, text string) {
+	t.Helper()
+	if err := os.MkdirAll(filepath.Dir(name), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(name, []byte(text), 0o644); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func mustRange(t *testing.T, s string) rpmver.Range {
+	t.Helper()
+	r, err := rpmver.ParseRange(s)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return r
+}
+
+func TestLoadConfig(t *testing.T) {
+	dir := packageFolder(t)
+	path := filepath.Join(dir, ConfigName)
+	write(t, path, validConfig)
+	got, err := LoadConfig(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := &Config{
+		Dir: dir, Path: path, Name: "glibc-livepatches", Version: "0.4", Product: "SLE-15-SP5",
+		Summary: "Live patches for the C library", URL: "https://example.com", License: "LGPL-2.1-or-later",
+		Arch: []ulp.Arch{"x86_64", "ppc64le"},
+		Repositories: []Repository{
+			{URL: "https://example.com/15-SP5/x86_64/update", Debuginfo: "https://example.com/15-SP5/x86_64/update_debug", Keys: []string{"keys/vendor.asc"}},
+			{URL: "/srv/repo", Unsigned: true},
+		},
+		Packages: []Package{{Name: "glibc", Builds: mustRange(t, ">= 2.31-150300.9"), Since: Age{Months: 13}}},
+		Patches: []Patch{{
+			Library: "libc.so.6", Description: "libc_livepatch1.in", Sources: []string{"libc_livepatch1.c"},
+			CFlags: []string{"-g3"}, Builds: mustRange(t, "< 2.38"), Test: "test.c", Pos: diag.Pos{File: path, Line: 19, Column: 5},
+		}},
+	}
+	if d := cmp.Diff(want, got); d != "" {
+		t.Errorf("LoadConfig (-want +got):\n%s", d)
+	}
+}
+
+func TestLoadConfigWithoutFile(t *testing.T) {
+	_, err := LoadConfig(t.TempDir())
+	if !errors.Is(err, ErrNoConfig) {
+		t.Fatalf("error is %v, want ErrNoConfig", err)
+	}
+	if text := diag.Render(err, false); !strings.Contains(text, "lpbuild init") {
+		t.Errorf("no hint what to do: %s", text)
+	}
+}
+
+// TestConfigErrors changes one thing in the valid configuration and wants the place and the message.
+func TestConfigErrors(t *testing.T) {
+	tests := map[string]struct{ old, new, want string }{
+		"unknown key":               {"license:", "licence:", `7:1: error: lpbuild.yaml: unknown key "licence"`},
+		"unknown nested key":        {"debuginfo:", "debug:", `10:5: error: repository: unknown key "debug"`},
+		"repeated key":              {"license: LGPL-2.1-or-later", "license: X\nlicense: Y", `8:1: error: lpbuild.yaml: key "license" occurs twice`},
+		"missing key":               {"product: SLE-15-SP5\n", "", `1:1: error: lpbuild.yaml: key "product" is missing`},
+		"number for text":           {`version: "0.4"`, `version: 0.4`, `2:10: error: version: a text belongs here, not the number 0.4`},
+		"list for text":             {"name: glibc-livepatches ", "name: [a, b] ", `1:7: error: name: a text belongs here, not a list`},
+		"text for list":             {"arch: [x86_64, ppc64le]", "arch: x86_64", `6:7: error: arch: a list belongs here, not "x86_64"`},
+		"empty list":                {"sources: [libc_livepatch1.c]", "sources: []", `21:14: error: sources: the list is empty`},
+		"mapping for list":          {"cflags: [-g3]", "cflags: {a: b}", `22:13: error: cflags: a list belongs here, not a mapping`},
+		"nothing for text":          {"product: SLE-15-SP5", "product:", `product: a text belongs here, not nothing`},
+		"text for truth":            {"unsigned: true", `unsigned: "yes"`, `13:15: error: unsigned: true or false belongs here, not "yes"`},
+		"unknown architecture":      {"ppc64le]", "ppc64]", `6:16: error: arch: "ppc64" is not known`},
+		"double architecture":       {"ppc64le]", "x86_64]", `6:16: error: arch: "x86_64" occurs twice`},
+		"missing file":              {"test: test.c", "test: tset.c", `24:11: error: test: there is no file`},
+		"folder for file":           {"test: test.c", "test: keys", `24:11: error: test:`},
+		"file outside":              {"test: test.c", "test: ../test.c", `"../test.c" is outside the package folder`},
+		"missing key file":          {"keys/vendor.asc", "keys/other.asc", `11:12: error: keys: there is no file`},
+		"neither keys nor unsigned": {"    unsigned: true\n", "", `12:5: error: repository: neither keys nor unsigned: true`},
+		"keys and unsigned":         {"    unsigned: true\n", "    unsigned: true\n    keys: [keys/vendor.asc]\n", `keys and unsigned: true contradict each other`},
+		"bad range":                 {`">= 2.31-150300.9"`, `">= "`, `16:17: error: builds:`},
+		"bad age":                   {"13 months", "13 moons", `17:12: error: since: "13 moons" is not an age`},
+		"no age":                    {"13 months", "0 months", `"0 months" is not an age beyond zero`},
+		"macro in name":             {"name: glibc-livepatches ", "name: 'a%(id)' ", `is not a name that RPM takes`},
+		"shell in version":          {`version: "0.4"`, `version: "0.4;id"`, `is not a version that RPM takes`},
+		"path in product":           {"SLE-15-SP5", "../SLE", `is no name of a folder`},
+		"package twice":             {"packages:\n", "packages:\n  - name: glibc\n", `16:5: error: package "glibc" occurs twice`},
+		"relative library":          {"library: libc.so.6", "library: lib64/libc.so.6", `write the whole path inside the package`},
+		"library above":             {"library: libc.so.6", "library: ../libc.so.6", `is neither a base name`},
+		"response file":             {"[-g3]", "['@flags']", `response files are not supported`},
+		"alias":                     {"product: SLE-15-SP5", "product: &a b\nsummary: *a", `aliases are not allowed here`},
+		"second document":           {"  - library:", "---\n  - library:", `there is a second document`},
+		"not YAML":                  {"arch: [x86_64, ppc64le]", "arch: [x86_64", `error: not YAML:`},
+		"tab":                       {"  - name: glibc", "\t- name: glibc", `15:2: error: not YAML: found character that cannot start any token`},
+	}
+	for name, tc := range tests {
+		t.Run(name, func(t *testing.T) {
+			dir := packageFolder(t)
+			if !strings.Contains(validConfig, tc.old) {
+				t.Fatalf("%q is not in the valid configuration", tc.old)
+			}
+			path := filepath.Join(dir, ConfigName)
+			write(t, path, strings.Replace(validConfig, tc.old, tc.new, 1))
+			c, err := LoadConfig(dir)
+			if err == nil || c != nil {
+				t.Fatalf("no error, but %+v", c)
+			}
+			if !strings.Contains(err.Error(), tc.want) {
+				t.Errorf("error is %q, want %q in it", err, tc.want)
+			}
+			var list diag.List
+			if !errors.As(err, &list) || list[0].Source == "" || list[0].Line == 0 || list[0].Column == 0 {
+				t.Errorf("the line is not shown:\n%s", diag.Render(err, false))
+			}
+		})
+	}
+}
+
+// TestConfigErrorsAllAtOnce wants every mistake of a file in one run.
+func TestConfigErrorsAllAtOnce(t *testing.T) {
+	_, err := ParseConfig("x/lpbuild.yaml", []byte("name: 7\nversion: 8\nflavour: sweet\narch: []\n"))
+	var list diag.List
+	if !errors.As(err, &list) {
+		t.Fatalf("%v is not a list", err)
+	}
+	// two numbers, one unknown key, one empty list, five keys that are missing
+	if len(list) != 9 {
+		t.Errorf("%d findings, want 9:\n%s", len(list), diag.Render(err, false))
+	}
+}
+
+func TestConfigSuggestsKey(t *testing.T) {
+	_, err := ParseConfig("lpbuild.yaml", []byte("licence: MIT\n"))
+	if text := diag.Render(err, false); !strings.Contains(text, `did you mean "license"?`) {
+		t.Errorf("no suggestion:\n%s", text)
+	}
+}
+
+func TestAge(t *testing.T) {
+	now := time.Date(2026, 3, 15, 12, 0, 0, 0, time.UTC)
+	tests := map[string]string{
+		"1 day": "2026-03-14", "2 weeks": "2026-03-01", "13 months": "2025-02-15", "1 year": "2025-03-15", "90 days": "2025-12-15",
+	}
+	for text, want := range tests {
+		a, err := parseAge(text)
+		if err != nil {
+			t.Errorf("parseAge(%q): %v", text, err)
+			continue
+		}
+		if got := a.Before(now).Format(time.DateOnly); got != want {
+			t.Errorf("%q before %s is %s, want %s", text, now.Format(time.DateOnly), got, want)
+		}
+	}
+}
+
+func FuzzParseConfig(f *testing.F) {
+	f.Add([]byte(validConfig))
+	f.Add([]byte("name: [\n"))
+	f.Add([]byte("a: &a [*a]\n"))
+	f.Add([]byte("- - - -\n"))
+	f.Fuzz(func(t *testing.T, text []byte) {
+		c, err := ParseConfig("dir/lpbuild.yaml", text)
+		if (err == nil) != (c != nil) {
+			t.Fatalf("config %v with error %v", c, err)
+		}
+		var list diag.List
+		if err != nil && !errors.As(err, &list) {
+			t.Fatalf("%T is not a list of findings", err)
+		}
+	})
+}

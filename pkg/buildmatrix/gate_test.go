@@ -1,0 +1,136 @@
+package buildmatrix
+
+import (
+	"encoding/json"
+	"errors"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/lpbuild/lpbuild/pkg/download"
+	"github.com/lpbuild/lpbuild/pkg/download/digest"
+)
+
+// addProvider puts a build of another package into the lock that exports the given symbols from libc.so.6.
+func (f *folder) addProvider(version string, symbols ...string) {
+	f.t.Helper()
+	data, err := json.Marshal(map[string][]string{"libc.so.6": symbols})
+	if err != nil {
+		f.t.Fatal(err)
+	}
+	name := "catalogue/x86_64/TOY/glibc/" + version + "-1/exports.json"
+	f.write(name, string(data))
+	f.lock.Builds = append(f.lock.Builds, download.Build{
+		Name: "glibc", Version: version, Release: "1", Arch: "x86_64", RPM: download.File{Digest: digest.OfBytes(nil)},
+		Exports: &download.Exports{File: name, Digest: digest.OfBytes(data)},
+	})
+}
+
+// newerThanLibrary is a live patch that needs pthread_create@GLIBC_2.34, where libtoy itself needs GLIBC_2.2.5 only.
+const newerThanLibrary = `#include <pthread.h>
+static void *run(void *p) { return p; }
+int toy_add_lp(int a, int b) { pthread_t t; return pthread_create(&t, 0, run, 0) + a + b; }
+`
+
+// TestUndefinedSymbols judges what the container needs from libraries of other packages.
+func TestUndefinedSymbols(t *testing.T) {
+	const oldEnough = "#include <string.h>\nint toy_add_lp(int a, int b) { extern char *toy_text; return strlen(toy_text) + a + b; } char *toy_text = \"x\";\n"
+	tests := map[string]struct {
+		source  string
+		add     func(*folder)
+		code    string // "": accepted
+		message string
+	}{
+		"version that the library needs itself": {oldEnough, func(*folder) {}, "", ""},
+		"version newer than the library's":      {newerThanLibrary, func(*folder) {}, "undefined-version", "GLIBC_2.34"},
+		"version that every provider has": {newerThanLibrary, func(f *folder) {
+			f.addProvider("2.34", "pthread_create@GLIBC_2.34", "__cxa_finalize@GLIBC_2.2.5", "__stack_chk_fail@GLIBC_2.4")
+			f.addProvider("2.38", "pthread_create@GLIBC_2.34", "__cxa_finalize@GLIBC_2.2.5", "__stack_chk_fail@GLIBC_2.4")
+		}, "", ""},
+		"version that one provider lacks": {newerThanLibrary, func(f *folder) {
+			f.addProvider("2.34", "pthread_create@GLIBC_2.34", "__cxa_finalize@GLIBC_2.2.5", "__stack_chk_fail@GLIBC_2.4")
+			f.addProvider("2.31", "pthread_create@GLIBC_2.2.5", "__cxa_finalize@GLIBC_2.2.5", "__stack_chk_fail@GLIBC_2.4")
+		}, "undefined-version", "has no such version"},
+		"symbol that no provider has": {newerThanLibrary, func(f *folder) {
+			f.addProvider("2.34", "thrd_create@GLIBC_2.34", "__cxa_finalize@GLIBC_2.2.5", "__stack_chk_fail@GLIBC_2.4")
+		}, "undefined-symbol", "pthread_create@GLIBC_2.34"},
+		"exported function of the library":    {"int toy_sub(int, int); int toy_add_lp(int a, int b) { return toy_sub(a, b); }\n", func(*folder) {}, "", ""},
+		"static function of the library":      {"int hidden(int); int toy_add_lp(int a, int b) { return hidden(a) + b; }\n", func(*folder) {}, "undefined-symbol", "hidden"},
+		"weak symbol that nobody has":         {"__attribute__((weak)) int gone(int); int toy_add_lp(int a, int b) { return gone ? gone(a) : b; }\n", func(*folder) {}, "", ""},
+		"static variable through a reference": {"static int *toy_ref __attribute__((used)); int toy_add_lp(int a, int b) { return a; }\n", func(*folder) {}, "", ""},
+	}
+	for name, tc := range tests {
+		t.Run(name, func(t *testing.T) {
+			f := newFolder(t, "1.0-1")
+			f.write("toy_livepatch1.c", tc.source)
+			tc.add(f)
+			r, err := f.build()
+			switch {
+			case tc.code == "" && err != nil:
+				t.Errorf("%v: %s", err, reasonText(r))
+			case tc.code != "" && !errors.Is(err, ErrRefused):
+				t.Errorf("error is %v, want a refusal", err)
+			case tc.code != "" && !strings.Contains(reasonText(r), tc.code+": ") || !strings.Contains(reasonText(r), tc.message):
+				t.Errorf("want %s with %q:\n%s", tc.code, tc.message, reasonText(r))
+			}
+		})
+	}
+}
+
+// TestLibcVersion compiles a patch for glibc: __GLIBC_PREREQ asks about the build, not about this machine.
+func TestLibcVersion(t *testing.T) {
+	f := newFolder(t, "2.31-1", "2.38-1")
+	for i := range f.lock.Builds {
+		f.lock.Builds[i].Name = "glibc"
+	}
+	f.edit("packages: [{name: toy}]", "packages: [{name: glibc}]")
+	f.write("toy_livepatch1.c", `#define _GNU_SOURCE
+#include <stdio.h>
+#include <sys/mman.h>
+#if __GLIBC_PREREQ(2, 34)
+int toy_is_new = MFD_CLOEXEC;
+#else
+int toy_is_old = MFD_CLOEXEC;
+#endif
+int toy_add_lp(int a, int b) { return a * __GLIBC__ + __GLIBC_MINOR__; }
+`)
+	r := f.mustBuild()
+	for i, want := range []string{"toy_is_old", "toy_is_new"} {
+		if _, ok := f.container(r.Cells[i]).Lookup(want); !ok {
+			t.Errorf("the container for glibc %s has no %s", r.Cells[i].Version, want)
+		}
+	}
+	objects, _ := filepath.Glob(filepath.Join(f.dir, BuildDir, objectsDir, "*.so"))
+	if len(objects) != 2 {
+		t.Errorf("%d objects, want one for each libc", len(objects))
+	}
+}
+
+func TestSplitVersion(t *testing.T) {
+	for version, want := range map[string][2]string{
+		"GLIBC_2.34": {"GLIBC", "2.34"}, "GLIBC_PRIVATE": {"GLIBC_PRIVATE", ""}, "OPENSSL_1_1_0": {"OPENSSL_1_1", "0"}, "X": {"X", ""}, "Y_": {"Y_", ""},
+	} {
+		if series, number := splitVersion(version); series != want[0] || number != want[1] {
+			t.Errorf("splitVersion(%q) = %q, %q; want %q", version, series, number, want)
+		}
+	}
+}
+
+func TestAsksForBuild(t *testing.T) {
+	for text, want := range map[string]bool{
+		"#define LPBUILD_RELEASE \"1\"\n": true, "#undef LPBUILD_VERSION_MAJOR\n": true, "#define LPBUILD_LIBC_MINOR 3\n": true,
+		"int x; /* LPBUILD_RELEASE */\n": false, "#define OTHER LPBUILD_RELEASE\n": false, "": false,
+	} {
+		if got := asksForBuild([]byte(text)); got != want {
+			t.Errorf("asksForBuild(%q) = %t", text, got)
+		}
+	}
+}
+
+func TestIncludedFiles(t *testing.T) {
+	text := "# 0 \"a.c\"\n# 1 \"<built-in>\"\n# 1 \"/usr/include/stdio.h\" 1 3 4\nint x;\n# 2 \"/work dir/a \\\"b\\\".h\" 1\n# nonsense\n# 1 \"dir//\"\n"
+	got := strings.Join(includedFiles([]byte(text)), "|")
+	if want := `/usr/include/stdio.h|/work dir/a "b".h|a.c`; got != want {
+		t.Errorf("includedFiles = %s, want %s", got, want)
+	}
+}

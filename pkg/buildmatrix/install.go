@@ -1,0 +1,54 @@
+package buildmatrix
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+
+	"github.com/lpbuild/lpbuild/pkg/atomicfile"
+	"github.com/lpbuild/lpbuild/pkg/download/digest"
+	"github.com/lpbuild/lpbuild/pkg/ulp"
+)
+
+// InstallDir returns where a package has its containers on the customer's machine.
+func InstallDir(c *Config) string { return filepath.Join("/usr/lib64", c.Name, c.Version) }
+
+// Install copies the containers of the last build, for the configured architectures, to their places below root. They are
+// executable: RPM before 4.17 finds out what a shared object provides only then.
+func Install(c *Config, root string) ([]string, error) {
+	dir := filepath.Join(c.Dir, BuildDir)
+	r, err := ReadReport(dir)
+	if err != nil {
+		return nil, fmt.Errorf("nothing to install: %w: run lpbuild build first", err)
+	}
+	if n := r.Count(Refused, Failed); n > 0 {
+		return nil, fmt.Errorf("%w: %d of %d cells: see lpbuild build", ErrRefused, n, len(r.Cells))
+	}
+	wanted := map[string]bool{}
+	for _, arch := range c.Arch {
+		wanted[string(ulp.Arch(arch))] = true
+	}
+	var names []string
+	for _, cell := range r.Containers() {
+		if !wanted[cell.Arch] {
+			continue
+		}
+		source := filepath.Join(dir, cell.Arch, cell.Container)
+		image, err := os.ReadFile(source)
+		if err != nil {
+			return nil, err
+		}
+		if digest.OfBytes(image) != cell.Digest {
+			return nil, fmt.Errorf("%s: %w: it is not what lpbuild build made", source, digest.ErrMismatch)
+		}
+		name := filepath.Join(root, InstallDir(c), cell.Container)
+		if err := atomicfile.Write(name, image, 0o755); err != nil {
+			return nil, err
+		}
+		names = append(names, name)
+	}
+	if len(names) == 0 {
+		return nil, fmt.Errorf("nothing to install for %v: run lpbuild build first", c.Arch)
+	}
+	return names, nil
+}

@@ -1,0 +1,103 @@
+package buildmatrix
+
+import (
+	"bytes"
+	"fmt"
+	"strconv"
+	"strings"
+
+	"github.com/lpbuild/lpbuild/pkg/download"
+)
+
+// Macros through which a source can ask for which build it is compiled. A source that uses none of them is compiled once
+// for all builds.
+//
+//	LPBUILD_VERSION        "2.31"            the build's version, a string
+//	LPBUILD_RELEASE        "150300.26.5"     its release, a string
+//	LPBUILD_VERSION_MAJOR  2                 the version's first number
+//	LPBUILD_VERSION_MINOR  31                its second; 0 if there is none
+//	LPBUILD_VERSION_PATCH  0                 its third; 0 if there is none
+//
+// For builds of the package glibc, __GLIBC__, __GLIBC_MINOR__ and __GLIBC_PREREQ are those of the build, too, not those of
+// the machine that compiles.
+const (
+	macroLibcMajor = "LPBUILD_LIBC_MAJOR"
+	macroLibcMinor = "LPBUILD_LIBC_MINOR"
+)
+
+// libcHeader stands before the system's <features.h>, so that __GLIBC_PREREQ asks about the library that is patched.
+const libcHeader = `/* The version of the C library that is patched, instead of that of the machine that compiles. */
+#include_next <features.h>
+#undef __GLIBC__
+#undef __GLIBC_MINOR__
+#define __GLIBC__ ` + macroLibcMajor + `
+#define __GLIBC_MINOR__ ` + macroLibcMinor + `
+`
+
+// versionMacros returns the macros that differ between builds, as compiler flags.
+func versionMacros(b *download.Build) []string {
+	n := versionNumbers(b.Version)
+	flags := []string{
+		"-DLPBUILD_VERSION=" + strconv.Quote(b.Version),
+		"-DLPBUILD_RELEASE=" + strconv.Quote(b.Release),
+		fmt.Sprintf("-DLPBUILD_VERSION_MAJOR=%d", n[0]),
+		fmt.Sprintf("-DLPBUILD_VERSION_MINOR=%d", n[1]),
+		fmt.Sprintf("-DLPBUILD_VERSION_PATCH=%d", n[2]),
+	}
+	if b.Name == "glibc" {
+		flags = append(flags, fmt.Sprintf("-D%s=%d", macroLibcMajor, n[0]), fmt.Sprintf("-D%s=%d", macroLibcMinor, n[1]))
+	}
+	return flags
+}
+
+// versionNumbers returns the first three numbers of a version.
+func versionNumbers(version string) (n [3]int) {
+	fields := strings.FieldsFunc(version, func(r rune) bool { return r < '0' || r > '9' })
+	for i := range min(len(fields), len(n)) {
+		n[i], _ = strconv.Atoi(fields[i]) // out of range: the largest int
+	}
+	return n
+}
+
+// asksForBuild reports whether preprocessed source (made with -dU, which prints a line for each macro that is used or
+// tested) depends on the build.
+func asksForBuild(preprocessed []byte) bool {
+	for line := range bytes.Lines(preprocessed) {
+		rest, defined := bytes.CutPrefix(line, []byte("#define "))
+		if !defined {
+			if rest, defined = bytes.CutPrefix(line, []byte("#undef ")); !defined {
+				continue
+			}
+		}
+		if bytes.HasPrefix(rest, []byte("LPBUILD_VERSION")) || bytes.HasPrefix(rest, []byte("LPBUILD_RELEASE")) ||
+			bytes.HasPrefix(rest, []byte("LPBUILD_LIBC_")) {
+			return true
+		}
+	}
+	return false
+}
+
+// includedFiles returns the files that preprocessed source came from, from its line markers: # 12 "path" flags.
+func includedFiles(preprocessed []byte) []string {
+	seen := map[string]bool{}
+	for line := range bytes.Lines(preprocessed) {
+		if !bytes.HasPrefix(line, []byte("# ")) {
+			continue
+		}
+		start := bytes.IndexByte(line, '"')
+		end := bytes.LastIndexByte(line, '"')
+		if start < 0 || end <= start {
+			continue
+		}
+		name, err := strconv.Unquote(string(line[start : end+1]))
+		if err != nil || name == "" || name[0] == '<' || strings.HasSuffix(name, "//") {
+			continue
+		}
+		seen[name] = true
+	}
+	names := make([]string, 0, len(seen))
+	for name := range seen {
+		names = append(names, name)
+	}
+	return sorted(names)
+}

@@ -1,0 +1,45 @@
+package buildmatrix
+
+import (
+	"errors"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"regexp"
+	"slices"
+)
+
+// ownObject matches what the folder of compiled objects holds.
+var ownObject = regexp.MustCompile(`^[0-9a-f]{64}\.(so|json)$`)
+
+// Made returns what builds have written in a package folder, in the order in which it can be removed: a folder comes after
+// what is in it.
+func Made(c *Config) ([]string, error) {
+	dir := filepath.Join(c.Dir, BuildDir)
+	var names, folders []string
+	r, err := ReadReport(dir)
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return nil, err
+	}
+	if r != nil {
+		for _, cell := range r.Containers() {
+			names = append(names, filepath.Join(dir, cell.Arch, cell.Container))
+			if folder := filepath.Join(dir, cell.Arch); !slices.Contains(folders, folder) {
+				folders = append(folders, folder)
+			}
+		}
+	}
+	objects := filepath.Join(dir, objectsDir)
+	entries, err := os.ReadDir(objects)
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return nil, err
+	}
+	for _, e := range entries {
+		if ownObject.MatchString(e.Name()) {
+			names = append(names, filepath.Join(objects, e.Name()))
+		}
+	}
+	include := filepath.Join(objects, "include")
+	names = append(names, filepath.Join(include, "features.h"), include, objects, filepath.Join(dir, ReportName))
+	return slices.Concat(names, folders, []string{dir}), nil
+}

@@ -1,0 +1,249 @@
+package buildmatrix
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"github.com/lpbuild/lpbuild/pkg/atomicfile"
+	"github.com/lpbuild/lpbuild/pkg/download"
+	"github.com/lpbuild/lpbuild/pkg/download/digest"
+	"github.com/lpbuild/lpbuild/pkg/ulp"
+)
+
+// objectsDir is the folder below the build folder where compiled but not yet packed shared objects are kept.
+const objectsDir = ".objects"
+
+// object is a compiled live patch that is not packed for any build yet.
+type object struct {
+	key       string // names what it was compiled from
+	container *ulp.Container
+}
+
+// objects compiles one patch for one architecture: once, or once per group of builds that gives the same code.
+type objects struct {
+	dir      string // build/.objects
+	config   *Config
+	patch    *Patch
+	arch     ulp.Arch
+	compiler *compiler
+	manifest manifest
+	name     string // of the manifest file
+	loaded   map[string]*object
+	changed  bool
+	probed   []byte // what the preprocessor said, if this run asked it
+}
+
+// manifest is what is known from earlier runs, so that the compiler need not be asked again. It holds as long as every
+// file that the compiler read is unchanged. As with every compiler cache of this kind, a new header that would be found
+// before one that was read goes unnoticed; lpbuild clean helps.
+type manifest struct {
+	Files     map[string]digest.Digest `json:"files"`     // that the compiler read
+	PerBuild  bool                     `json:"per_build"` // the source asks for the build
+	Objects   map[string]string        `json:"objects"`   // macros that differ between builds → object's key
+	Compilers string                   `json:"compiler"`  // as it describes itself
+}
+
+func newObjects(buildDir string, c *Config, p *Patch, arch ulp.Arch, cc *compiler) (*objects, error) {
+	o := &objects{
+		dir: filepath.Join(buildDir, objectsDir), config: c, patch: p, arch: arch, compiler: cc, loaded: map[string]*object{},
+	}
+	if err := writeHeader(filepath.Join(o.includeDir(), "features.h"), libcHeader); err != nil {
+		return nil, err
+	}
+	o.name = filepath.Join(o.dir, o.inputKey()+".json")
+	o.load()
+	return o, nil
+}
+
+func writeHeader(name, text string) error {
+	if former, err := os.ReadFile(name); err == nil && string(former) == text {
+		return nil
+	}
+	return atomicfile.Write(name, []byte(text), 0o644)
+}
+
+// includeDir holds the headers that stand before the system's in builds of glibc.
+func (o *objects) includeDir() string { return filepath.Join(o.dir, "include") }
+
+// inputKey names everything that is known before the compiler has read its files.
+func (o *objects) inputKey() string {
+	return hashOf(objectsVersion, o.compiler.identity, string(o.arch), strings.Join(o.compiler.flags, "\x00"),
+		strings.Join(o.patch.CFlags, "\x00"), strings.Join(o.patch.Sources, "\x00"), libcHeader)
+}
+
+// objectsVersion changes when the same sources are compiled in another way than before.
+const objectsVersion = "1"
+
+// load reads the manifest of an earlier run and forgets it if any file has changed since.
+func (o *objects) load() {
+	o.manifest = manifest{Objects: map[string]string{}}
+	var m manifest
+	data, err := readBounded(o.name, maxReport)
+	if err != nil || json.Unmarshal(data, &m) != nil || len(m.Files) == 0 || m.Objects == nil {
+		return
+	}
+	for name, want := range m.Files {
+		if d, err := digest.OfFile(o.path(name)); err != nil || d != want {
+			return
+		}
+	}
+	o.manifest = m
+}
+
+func (o *objects) path(name string) string {
+	if filepath.IsAbs(name) {
+		return name
+	}
+	return filepath.Join(o.config.Dir, name)
+}
+
+// save writes the manifest if this run learned something.
+func (o *objects) save() error {
+	if !o.changed {
+		return nil
+	}
+	data, err := json.MarshalIndent(&o.manifest, "", " ")
+	if err != nil {
+		return err
+	}
+	return atomicfile.Write(o.name, data, 0o644)
+}
+
+// forBuild returns the compiled patch for a build. Calls come one after the other.
+func (o *objects) forBuild(ctx context.Context, b *download.Build) (*object, error) {
+	macros := versionMacros(b)
+	if len(o.manifest.Files) == 0 {
+		if err := o.probe(ctx, b, macros); err != nil {
+			return nil, err
+		}
+	}
+	group := ""
+	if o.manifest.PerBuild {
+		group = strings.Join(macros, " ")
+	}
+	if key, known := o.manifest.Objects[group]; known {
+		if obj, err := o.open(key); err == nil {
+			return obj, nil
+		}
+	}
+	key, err := o.objectKey(ctx, b, macros)
+	if err != nil {
+		return nil, err
+	}
+	obj, err := o.open(key)
+	if err != nil {
+		obj, err = o.compile(ctx, key, b, macros)
+	}
+	if err != nil {
+		return nil, err
+	}
+	o.manifest.Objects[group], o.changed = key, true
+	return obj, nil
+}
+
+// flags are those of the patch for a build, without what is done and to which files.
+func (o *objects) flags(b *download.Build, macros []string) []string {
+	flags := slices.Concat(o.compiler.baseFlags(), macros, o.patch.CFlags)
+	if b.Name == "glibc" {
+		flags = append(flags, "-isystem", o.includeDir())
+	}
+	return flags
+}
+
+// probe finds out what the source reads and whether it asks for the build.
+func (o *objects) probe(ctx context.Context, b *download.Build, macros []string) error {
+	text, err := o.compiler.run(ctx, slices.Concat(o.flags(b, macros), []string{"-E", "-dU"}, o.patch.Sources)...)
+	if err != nil {
+		return err
+	}
+	version, err := o.compiler.run(ctx, "--version")
+	if err != nil {
+		return err
+	}
+	m := manifest{Files: map[string]digest.Digest{}, Objects: map[string]string{}, Compilers: string(version)}
+	m.PerBuild = asksForBuild(text)
+	o.manifest, o.probed = m, text
+	return o.addFiles(text)
+}
+
+// addFiles notes the files that preprocessed text came from.
+func (o *objects) addFiles(text []byte) error {
+	for _, name := range append(includedFiles(text), o.patch.Sources...) {
+		if _, known := o.manifest.Files[name]; known {
+			continue
+		}
+		d, err := digest.OfFile(o.path(name))
+		if err != nil {
+			return fmt.Errorf("a file that the compiler read: %w", err)
+		}
+		o.manifest.Files[name] = d
+	}
+	o.changed = true
+	return nil
+}
+
+// objectKey names the code that comes out: whatever the macros, equal preprocessed text compiles to equal code.
+func (o *objects) objectKey(ctx context.Context, b *download.Build, macros []string) (string, error) {
+	text := o.probed
+	if text == nil || o.manifest.PerBuild {
+		var err error
+		if text, err = o.compiler.run(ctx, slices.Concat(o.flags(b, macros), []string{"-E"}, o.patch.Sources)...); err != nil {
+			return "", err
+		}
+		if err := o.addFiles(text); err != nil {
+			return "", err
+		}
+	}
+	return hashOf(o.inputKey(), o.manifest.Compilers, string(text)), nil
+}
+
+func (o *objects) objectPath(key string) string { return filepath.Join(o.dir, key+".so") }
+
+func (o *objects) open(key string) (*object, error) {
+	if obj, ok := o.loaded[key]; ok {
+		return obj, nil
+	}
+	image, err := readBounded(o.objectPath(key), maxObject)
+	if err != nil {
+		return nil, err
+	}
+	c, err := ulp.ParseContainer(image)
+	if err != nil {
+		return nil, err
+	}
+	o.loaded[key] = &object{key, c}
+	return o.loaded[key], nil
+}
+
+// maxObject bounds a compiled live patch, in bytes.
+const maxObject = 1 << 30
+
+func (o *objects) compile(ctx context.Context, key string, b *download.Build, macros []string) (*object, error) {
+	tmp, err := os.MkdirTemp(o.dir, ".compile-")
+	if err != nil {
+		return nil, err
+	}
+	defer os.RemoveAll(tmp)
+	out := filepath.Join(tmp, "container.so")
+	if _, err := o.compiler.run(ctx, slices.Concat(o.flags(b, macros), []string{"-o", out}, o.patch.Sources)...); err != nil {
+		return nil, err
+	}
+	if err := os.Rename(out, o.objectPath(key)); err != nil {
+		return nil, err
+	}
+	return o.open(key)
+}
+
+// hashOf returns a hash of parts, none of which can run into the next.
+func hashOf(parts ...string) string {
+	var b strings.Builder
+	for _, p := range parts {
+		fmt.Fprintf(&b, "%d:%s", len(p), p)
+	}
+	return digest.OfBytes([]byte(b.String())).Hex
+}

@@ -1,0 +1,132 @@
+package buildmatrix
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"os"
+	"path/filepath"
+
+	"github.com/lpbuild/lpbuild/pkg/atomicfile"
+	"github.com/lpbuild/lpbuild/pkg/download/digest"
+)
+
+// ReportFormat is the version of report.json.
+const ReportFormat = 1
+
+// ReportName is the report's file name in the build folder.
+const ReportName = "report.json"
+
+// Status is what became of a cell.
+type Status string
+
+// The three things that can become of a cell.
+const (
+	Built   Status = "built"   // there is a container
+	Refused Status = "refused" // the live patch cannot work in this build
+	Failed  Status = "failed"  // it could not be made: the compiler or the machine said no
+)
+
+// Report is what a build made, cell by cell. Two runs over the same input write the same report.
+type Report struct {
+	Format       int        `json:"format"`
+	Name         string     `json:"name"`
+	Version      string     `json:"version"`
+	Tool         string     `json:"tool"`
+	Unsigned     bool       `json:"unsigned,omitempty"` // a repository was not signed
+	CompilerRuns int        `json:"-"`                  // of this run, preprocessing included
+	Cells        []CellInfo `json:"cells"`
+	Inputs       []string   `json:"inputs"` // files of the package folder that the compiler read, sorted
+}
+
+// CellInfo is one cell in the report.
+type CellInfo struct {
+	Status    Status        `json:"status"`
+	Patch     string        `json:"patch"` // its description file
+	Library   string        `json:"library"`
+	Package   string        `json:"package"`
+	Version   string        `json:"version"`
+	Release   string        `json:"release"`
+	Arch      string        `json:"arch"`
+	Container string        `json:"container,omitempty"` // file name; in the folder named by Arch
+	Target    string        `json:"target_build_id"`
+	Functions []string      `json:"functions,omitempty"` // replaced functions, patterns expanded
+	Reasons   []Reason      `json:"reasons,omitempty"`   // why there is no container
+	Fresh     bool          `json:"-"`                   // the container was made by this run
+	Key       string        `json:"key,omitempty"`       // hash of everything that the container depends on
+	Digest    digest.Digest `json:"digest"`              // of the container
+}
+
+// Reason is one finding of the gate.
+type Reason struct {
+	Code    string `json:"code"`            // stable word for programs: "not-patchable"
+	Where   string `json:"where,omitempty"` // file:line:column in the description or the compiler's input
+	Message string `json:"message"`
+	Hint    string `json:"hint,omitempty"`
+	Shown   string `json:"-"` // with source line and caret, for a person
+}
+
+// Count returns how many cells have one of the given states.
+func (r *Report) Count(states ...Status) int {
+	n := 0
+	for _, c := range r.Cells {
+		for _, s := range states {
+			if c.Status == s {
+				n++
+			}
+		}
+	}
+	return n
+}
+
+// Containers returns the cells that have a container.
+func (r *Report) Containers() []CellInfo {
+	var list []CellInfo
+	for _, c := range r.Cells {
+		if c.Status == Built {
+			list = append(list, c)
+		}
+	}
+	return list
+}
+
+// maxReport bounds report.json, in bytes.
+const maxReport = 64 << 20
+
+// ReadReport reads the report of a build folder. A folder without one gives an error that is [os.ErrNotExist].
+func ReadReport(buildDir string) (*Report, error) {
+	name := filepath.Join(buildDir, ReportName)
+	data, err := readBounded(name, maxReport)
+	if err != nil {
+		return nil, err
+	}
+	var r Report
+	if err := json.Unmarshal(data, &r); err != nil {
+		return nil, fmt.Errorf("%s: %w", name, err)
+	}
+	if r.Format != ReportFormat {
+		return nil, fmt.Errorf("%s: report format %d is not %d: made by another version of lpbuild", name, r.Format, ReportFormat)
+	}
+	for _, c := range r.Cells {
+		if !filepath.IsLocal(c.Arch) || c.Container != "" && c.Container != filepath.Base(c.Container) {
+			return nil, fmt.Errorf("%s: %q in %q is not a file of the build folder", name, c.Container, c.Arch)
+		}
+	}
+	return &r, nil
+}
+
+// write puts the report in place if it says something new: unchanged input leaves the file untouched.
+func (r *Report) write(buildDir string) error {
+	var b bytes.Buffer
+	enc := json.NewEncoder(&b)
+	enc.SetEscapeHTML(false)
+	enc.SetIndent("", " ")
+	if err := enc.Encode(r); err != nil {
+		return err
+	}
+	name := filepath.Join(buildDir, ReportName)
+	if former, err := os.ReadFile(name); err == nil && bytes.Equal(former, b.Bytes()) {
+		return nil
+	}
+	return atomicfile.Write(name, b.Bytes(), 0o644)
+}

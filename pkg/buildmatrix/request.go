@@ -1,0 +1,95 @@
+package buildmatrix
+
+import (
+	"bufio"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/lpbuild/lpbuild/pkg/download"
+	"github.com/lpbuild/lpbuild/pkg/download/fetch"
+	"github.com/lpbuild/lpbuild/pkg/download/pgp"
+)
+
+// maxKeys bounds a file with pinned keys, in bytes.
+const maxKeys = 4 << 20
+
+// Request says what the package needs downloaded. Ages count back from now.
+func (c *Config) Request(now time.Time) (download.Request, error) {
+	req := download.Request{Product: c.Product, ReleaseVersion: releaseVersion()}
+	for _, arch := range c.Arch {
+		req.Arch = append(req.Arch, string(arch))
+	}
+	for _, p := range c.Packages {
+		w := download.Package{Name: p.Name, Builds: p.Builds}
+		if !p.Since.IsZero() {
+			w.NotBefore = p.Since.Before(now)
+		}
+		req.Packages = append(req.Packages, w)
+	}
+	for _, p := range c.Patches {
+		if !slices.Contains(req.Libraries, p.Library) {
+			req.Libraries = append(req.Libraries, p.Library)
+		}
+	}
+	for _, r := range c.Repositories {
+		s, err := c.source(r)
+		if err != nil {
+			return download.Request{}, fmt.Errorf("%s: %w", c.Path, err)
+		}
+		req.Repositories = append(req.Repositories, s)
+	}
+	return req, nil
+}
+
+func (c *Config) source(r Repository) (download.Source, error) {
+	dir, err := filepath.Abs(c.Dir)
+	if err != nil {
+		return download.Source{}, err
+	}
+	s := download.Source{Unsigned: r.Unsigned}
+	if s.Main, err = fetch.ParseLocation(r.URL, dir); err != nil {
+		return s, fmt.Errorf("url: %w", err)
+	}
+	if r.Debuginfo != "" {
+		debug, err := fetch.ParseLocation(r.Debuginfo, dir)
+		if err != nil {
+			return s, fmt.Errorf("debuginfo: %w", err)
+		}
+		s.Debuginfo = &debug
+	}
+	for _, name := range r.Keys {
+		data, err := readBounded(c.File(name), maxKeys)
+		if err != nil {
+			return s, err
+		}
+		keys, err := pgp.ReadKeys(data)
+		if err != nil {
+			return s, fmt.Errorf("%s: %w", c.File(name), err)
+		}
+		if s.Keys == nil {
+			s.Keys = keys
+		} else {
+			s.Keys.Merge(keys)
+		}
+	}
+	return s, nil
+}
+
+// releaseVersion is what zypper calls $releasever: the version of the distribution that runs here.
+func releaseVersion() string {
+	f, err := os.Open("/etc/os-release")
+	if err != nil {
+		return ""
+	}
+	defer f.Close()
+	for lines := bufio.NewScanner(f); lines.Scan(); {
+		if value, ok := strings.CutPrefix(lines.Text(), "VERSION_ID="); ok {
+			return strings.Trim(value, `"'`)
+		}
+	}
+	return ""
+}

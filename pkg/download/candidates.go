@@ -1,0 +1,81 @@
+package download
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/lpbuild/lpbuild/pkg/download/digest"
+	"github.com/lpbuild/lpbuild/pkg/download/rpmmd"
+	"github.com/lpbuild/lpbuild/pkg/rpmver"
+)
+
+// candidate is an RPM that may become a build: one per content, however many repositories have it.
+type candidate struct {
+	rpmmd.Package
+	from      *listing
+	debuginfo []debugCandidate // of the same version, release and architecture
+}
+
+type debugCandidate struct {
+	rpmmd.Package
+	from *listing
+}
+
+// debuginfoSuffix is what the name of a package becomes for its separate debuginfo.
+const debuginfoSuffix = "-debuginfo"
+
+// candidates picks what is wanted out of the listings.
+func (r *run) candidates(listings []*listing) ([]*candidate, error) {
+	debug := map[string][]debugCandidate{}
+	seen := map[digest.Digest]bool{}
+	var found []*candidate
+	for _, l := range listings {
+		for _, p := range l.packages {
+			if name, is := strings.CutSuffix(p.Name, debuginfoSuffix); is && !r.isPackage(p.Name) {
+				key := buildKey(name, p.EVR, p.Arch)
+				debug[key] = append(debug[key], debugCandidate{p, l})
+				continue
+			}
+			if r.wants(&p) && !seen[p.Checksum] {
+				seen[p.Checksum] = true
+				found = append(found, &candidate{Package: p, from: l})
+			}
+		}
+	}
+	for _, c := range found {
+		c.debuginfo = debug[buildKey(c.Name, c.EVR, c.Arch)]
+	}
+	for _, p := range r.Packages {
+		if !slices.ContainsFunc(found, func(c *candidate) bool { return c.Name == p.Name }) {
+			return nil, fmt.Errorf("package %s (%s; builds %q): %w: check the name, the architectures, \"builds\" and \"since\"",
+				p.Name, strings.Join(r.Arch, ", "), p.Builds, ErrNotOffered)
+		}
+	}
+	slices.SortFunc(found, func(a, b *candidate) int {
+		if c := strings.Compare(a.Name, b.Name); c != 0 {
+			return c
+		}
+		return a.EVR.Compare(b.EVR)
+	})
+	return found, nil
+}
+
+func buildKey(name string, evr rpmver.EVR, arch string) string {
+	return name + "-" + evr.String() + "." + arch
+}
+
+func (r *run) isPackage(name string) bool {
+	return slices.ContainsFunc(r.Packages, func(p Package) bool { return p.Name == name })
+}
+
+// isInteresting is what primary.xml is searched for.
+func (r *run) isInteresting(name string) bool {
+	return r.isPackage(name) || r.isPackage(strings.TrimSuffix(name, debuginfoSuffix))
+}
+
+func (r *run) wants(p *rpmmd.Package) bool {
+	return slices.ContainsFunc(r.Packages, func(w Package) bool {
+		return w.Name == p.Name && w.Builds.Contains(p.EVR) && (w.NotBefore.IsZero() || !p.BuildTime.Before(w.NotBefore))
+	})
+}

@@ -1,0 +1,128 @@
+// Package digest names content: an algorithm and its value, as repositories write them.
+//
+// Only algorithms that still hold are known here. A repository that offers nothing but MD5 or SHA-1 is refused where its
+// metadata are read, by [New] returning [ErrWeak].
+package digest
+
+import (
+	"crypto/sha256"
+	"crypto/sha512"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"hash"
+	"io"
+	"os"
+	"strings"
+)
+
+// ErrWeak says that a digest's algorithm is no longer (or not yet) trusted.
+var ErrWeak = errors.New("digest algorithm is not trusted")
+
+// ErrMismatch says that content is not what its digest names.
+var ErrMismatch = errors.New("digest mismatch")
+
+// Digest is the name of some content. The zero Digest names nothing.
+type Digest struct {
+	Algorithm string // "sha256", "sha384" or "sha512"
+	Hex       string // lower case
+}
+
+var sizes = map[string]int{"sha256": sha256.Size, "sha384": sha512.Size384, "sha512": sha512.Size}
+
+// New returns the digest of that algorithm (in any case) and value.
+func New(algorithm, value string) (Digest, error) {
+	algorithm = strings.ToLower(strings.TrimSpace(algorithm))
+	size, known := sizes[algorithm]
+	if !known {
+		return Digest{}, fmt.Errorf("%q: %w", algorithm, ErrWeak)
+	}
+	value = strings.ToLower(strings.TrimSpace(value))
+	if raw, err := hex.DecodeString(value); err != nil || len(raw) != size {
+		return Digest{}, fmt.Errorf("%s digest %.80q is not %d hexadecimal bytes", algorithm, value, size)
+	}
+	return Digest{algorithm, value}, nil
+}
+
+// Parse reads the form that [Digest.String] writes.
+func Parse(s string) (Digest, error) {
+	algorithm, value, found := strings.Cut(s, ":")
+	if !found {
+		return Digest{}, fmt.Errorf("digest %.80q has no \"algorithm:\" before it", s)
+	}
+	return New(algorithm, value)
+}
+
+// String returns "sha256:0123…".
+func (d Digest) String() string { return d.Algorithm + ":" + d.Hex }
+
+// IsZero reports whether d names nothing.
+func (d Digest) IsZero() bool { return d == Digest{} }
+
+// MarshalText makes a Digest a string in JSON.
+func (d Digest) MarshalText() ([]byte, error) {
+	if d.IsZero() {
+		return nil, nil
+	}
+	return []byte(d.String()), nil
+}
+
+// UnmarshalText reads what MarshalText wrote.
+func (d *Digest) UnmarshalText(text []byte) error {
+	if len(text) == 0 {
+		*d = Digest{}
+		return nil
+	}
+	parsed, err := Parse(string(text))
+	if err != nil {
+		return err
+	}
+	*d = parsed
+	return nil
+}
+
+// Hash returns a new hash of d's algorithm. It panics on the zero Digest, which is a mistake of the program.
+func (d Digest) Hash() hash.Hash {
+	switch d.Algorithm {
+	case "sha256":
+		return sha256.New()
+	case "sha384":
+		return sha512.New384()
+	case "sha512":
+		return sha512.New()
+	}
+	panic("digest: Hash of an unknown algorithm " + d.Algorithm)
+}
+
+// Check returns an error that wraps [ErrMismatch] unless sum is d's value.
+func (d Digest) Check(sum []byte) error {
+	if got := hex.EncodeToString(sum); got != d.Hex {
+		return fmt.Errorf("%w: want %s, have %s:%s", ErrMismatch, d, d.Algorithm, got)
+	}
+	return nil
+}
+
+// OfBytes returns the SHA-256 digest of data.
+func OfBytes(data []byte) Digest {
+	sum := sha256.Sum256(data)
+	return Digest{"sha256", hex.EncodeToString(sum[:])}
+}
+
+// OfReader returns the SHA-256 digest of what is left in r.
+func OfReader(r io.Reader) (Digest, error) {
+	h := sha256.New()
+	if _, err := io.Copy(h, r); err != nil {
+		return Digest{}, err
+	}
+	return Digest{"sha256", hex.EncodeToString(h.Sum(nil))}, nil
+}
+
+// OfFile returns the SHA-256 digest of a file's content.
+func OfFile(name string) (Digest, error) {
+	f, err := os.Open(name)
+	if err != nil {
+		return Digest{}, err
+	}
+	defer f.Close()
+	return OfReader(f)
+}

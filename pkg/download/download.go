@@ -1,0 +1,251 @@
+package download
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/lpbuild/lpbuild/pkg/atomicfile"
+	"github.com/lpbuild/lpbuild/pkg/download/fetch"
+	"github.com/lpbuild/lpbuild/pkg/progress"
+)
+
+// run is one download under way.
+type run struct {
+	Request
+	Options
+	now time.Time
+
+	mu       sync.Mutex
+	fetching map[string]bool
+}
+
+// Result is what a download did.
+type Result struct {
+	Lock    *Lock
+	Added   []string // builds that the former lock did not have
+	Removed []string // builds that only the former lock had
+}
+
+// Run downloads every build of every package and writes catalogue and lock. Whatever goes wrong, the former lock and its
+// catalogue stay as they were.
+func Run(ctx context.Context, req Request, o Options) (*Result, error) {
+	if o.Client == nil {
+		o.Client = fetch.New(fetch.Options{})
+	}
+	r := &run{Request: req, Options: o, now: time.Now(), fetching: map[string]bool{}}
+	former, err := ReadLock(o.Lock)
+	if err != nil && !errors.Is(err, ErrNoLock) {
+		r.Progress.Warn("lock", "the former lock cannot be read and will be replaced: "+err.Error())
+	}
+	listings, err := r.readListings(ctx)
+	if err != nil {
+		return nil, err
+	}
+	candidates, err := r.candidates(listings)
+	if err != nil {
+		return nil, err
+	}
+	builds, err := r.readBuilds(ctx, candidates)
+	if err != nil {
+		return nil, err
+	}
+	lock := &Lock{Format: LockFormat, Product: req.Product, Builds: builds}
+	for _, l := range listings {
+		lock.Repositories = append(lock.Repositories, l.locked)
+	}
+	if err := r.checkLibraries(lock); err != nil {
+		return nil, err
+	}
+	if err := r.write(ctx, lock, former); err != nil {
+		return nil, err
+	}
+	return compare(former, lock), nil
+}
+
+// readListings reads all repositories, those for debuginfo after those they belong to.
+func (r *run) readListings(ctx context.Context) ([]*listing, error) {
+	type job struct {
+		source *Source
+		at     fetch.Location
+	}
+	var jobs []job
+	for i := range r.Repositories {
+		s := &r.Repositories[i]
+		named := []fetch.Location{s.Main}
+		if s.Debuginfo != nil {
+			named = append(named, *s.Debuginfo)
+		}
+		for _, l := range named {
+			found, err := r.locations(ctx, l)
+			if err != nil {
+				return nil, err
+			}
+			for _, at := range found {
+				jobs = append(jobs, job{s, at})
+			}
+		}
+	}
+	listings := make([]*listing, len(jobs))
+	g, gctx := errgroup.WithContext(ctx)
+	g.SetLimit(r.jobs())
+	for i, j := range jobs {
+		g.Go(func() (err error) {
+			listings[i], err = r.readListing(gctx, j.source, j.at, r.isInteresting)
+			return err
+		})
+	}
+	if err := g.Wait(); err != nil {
+		return nil, err
+	}
+	for _, l := range listings {
+		if l.source.Unsigned {
+			r.Progress.Warn("metadata", fmt.Sprintf("UNSIGNED: nothing vouches for repository %s", l.location))
+		}
+	}
+	return listings, nil
+}
+
+// readBuilds works on every candidate, several at once, and keeps one build of each that is met more than once.
+func (r *run) readBuilds(ctx context.Context, candidates []*candidate) ([]Build, error) {
+	builds := make([]*Build, len(candidates))
+	errs := make([]error, len(candidates))
+	g, gctx := errgroup.WithContext(ctx)
+	g.SetLimit(r.jobs())
+	for i, c := range candidates {
+		g.Go(func() error {
+			if gctx.Err() != nil {
+				return nil
+			}
+			builds[i], errs[i] = r.readBuild(gctx, c)
+			return errs[i]
+		})
+	}
+	if g.Wait() != nil {
+		if err := context.Cause(ctx); err != nil {
+			return nil, err
+		}
+		return nil, errors.Join(withoutCancelled(errs)...)
+	}
+	return merge(builds)
+}
+
+// withoutCancelled drops what was only given up because of another's error.
+func withoutCancelled(errs []error) []error {
+	return slices.DeleteFunc(errs, func(err error) bool { return errors.Is(err, context.Canceled) })
+}
+
+// merge makes one build of each that has the very same libraries, and refuses two that share nothing but a name.
+func merge(builds []*Build) ([]Build, error) {
+	byName, byContent := map[string]*Build{}, map[string]*Build{}
+	var kept []*Build
+	for _, b := range builds {
+		if b == nil || len(b.Libraries) == 0 {
+			continue
+		}
+		name, content := b.NEVRA(), contentKey(b)
+		if first, met := byName[name]; met {
+			if contentKey(first) != content {
+				return nil, fmt.Errorf("%w: %s from %s and from %s have different build-ids: leave one repository out",
+					ErrConflict, name, first.RPM.URL, b.RPM.URL)
+			}
+			continue
+		}
+		byName[name] = b
+		if first, met := byContent[content]; met {
+			first.Also = append(first.Also, name)
+			continue
+		}
+		byContent[content] = b
+		kept = append(kept, b)
+	}
+	all := make([]Build, len(kept))
+	for i, b := range kept {
+		all[i] = *b
+	}
+	return all, nil
+}
+
+// contentKey is the same for two builds exactly if all their libraries have the same build-ids.
+func contentKey(b *Build) string {
+	keys := make([]string, len(b.Libraries))
+	for i, lib := range b.Libraries {
+		keys[i] = lib.Name + "=" + lib.BuildID
+	}
+	slices.Sort(keys)
+	return b.Arch + " " + b.Name + " " + strings.Join(keys, " ")
+}
+
+// checkLibraries refuses a lock in which a library that a patch names occurs in no build.
+func (r *run) checkLibraries(l *Lock) error {
+	for _, name := range r.Libraries {
+		if !slices.ContainsFunc(l.Builds, func(b Build) bool { return b.Library(name) != nil }) {
+			return fmt.Errorf("library %s: %w: no build of the configured packages contains it", name, ErrNotOffered)
+		}
+	}
+	return nil
+}
+
+// write puts catalogue and lock in place, the lock last: it names only files that are there.
+func (r *run) write(ctx context.Context, l, former *Lock) error {
+	if err := materialise(ctx, l, r.Store, r.Dir); err != nil {
+		return err
+	}
+	data, err := l.Bytes()
+	if err != nil {
+		return err
+	}
+	if err := atomicfile.Write(r.Lock, data, 0o644); err != nil {
+		return err
+	}
+	if former != nil {
+		removeStale(r.Dir, former, l)
+	}
+	return nil
+}
+
+func (r *run) jobs() int { return cmp.Or(max(0, r.Jobs), 4) }
+
+// fetch brings a file into the store and tells how far it is.
+func (r *run) fetch(ctx context.Context, stage string, l fetch.Location, w fetch.Want) error {
+	if r.Store.Has(w.Digest) {
+		return nil
+	}
+	task := filepath.Base(l.Stable())
+	err := r.Client.ToStore(ctx, l, r.Store, w, func(done, total int64) {
+		r.Progress.Emit(progress.Event{Stage: stage, Task: task, Done: done, Total: total, Bytes: true})
+	})
+	r.Progress.Emit(progress.Event{Stage: stage, Task: task, Done: w.Size, Total: w.Size, Bytes: true, Final: true})
+	return err
+}
+
+// compare says what is new and what is gone; both in the order of the locks.
+func compare(former, l *Lock) *Result {
+	if former == nil {
+		former = &Lock{}
+	}
+	return &Result{Lock: l, Added: missing(former, l), Removed: missing(l, former)}
+}
+
+// missing returns the builds of l that other does not have.
+func missing(other, l *Lock) []string {
+	has := map[string]bool{}
+	for i := range other.Builds {
+		has[other.Builds[i].NEVRA()] = true
+	}
+	names := []string{}
+	for i := range l.Builds {
+		if name := l.Builds[i].NEVRA(); !has[name] {
+			names = append(names, name)
+		}
+	}
+	return names
+}

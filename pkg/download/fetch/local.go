@@ -1,0 +1,97 @@
+package fetch
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"syscall"
+
+	"github.com/lpbuild/lpbuild/pkg/download/digest"
+	"github.com/lpbuild/lpbuild/pkg/download/store"
+)
+
+// openLocal opens a regular file and returns its size. It does not wait for the other end of a FIFO.
+func openLocal(l Location) (*os.File, int64, error) {
+	f, err := os.OpenFile(l.LocalPath(), os.O_RDONLY|syscall.O_NONBLOCK, 0)
+	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, syscall.ENOTDIR) {
+		return nil, 0, fmt.Errorf("%s: %w", l, ErrNotFound)
+	}
+	if err != nil {
+		return nil, 0, err
+	}
+	fi, err := f.Stat()
+	if err == nil && !fi.Mode().IsRegular() {
+		err = fmt.Errorf("%s: not a regular file", l)
+	}
+	if err != nil {
+		f.Close()
+		return nil, 0, err
+	}
+	return f, fi.Size(), nil
+}
+
+// localBytes is Bytes of a local file.
+func localBytes(ctx context.Context, l Location, limit int64) ([]byte, error) {
+	f, size, err := openLocal(l)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	if ctx.Err() != nil {
+		return nil, context.Cause(ctx)
+	}
+	data, err := io.ReadAll(io.LimitReader(f, max(limit, limit+1)))
+	if err != nil {
+		return nil, err
+	}
+	if size > limit || int64(len(data)) > limit {
+		return nil, fmt.Errorf("%s: %w: more than %d bytes", l, ErrTooLarge, limit)
+	}
+	return data, nil
+}
+
+// localToStore is ToStore of a local file.
+func localToStore(ctx context.Context, l Location, st *store.Store, want Want, progress func(done, total int64)) error {
+	f, size, err := openLocal(l)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	if err := want.checkSize(size); err != nil {
+		return fmt.Errorf("%s: %w", l, err)
+	}
+	if _, err := st.Put(ctx, want.Digest, &countingReader{r: f, total: size, progress: progress}, size); err != nil {
+		return fmt.Errorf("%s: %w", l, err)
+	}
+	return nil
+}
+
+// countingReader reports how far a file has been read.
+type countingReader struct {
+	r           io.Reader
+	done, total int64
+	progress    func(done, total int64)
+}
+
+func (c *countingReader) Read(b []byte) (int, error) {
+	n, err := c.r.Read(b)
+	if n > 0 {
+		c.done += int64(n)
+		c.progress(c.done, c.total)
+	}
+	return n, err
+}
+
+// checkSize compares a size that is known beforehand with what is wanted.
+func (w Want) checkSize(size int64) error {
+	switch {
+	case w.Size <= 0 || size == w.Size:
+		return nil
+	case size > w.Size:
+		return fmt.Errorf("%w: it has %d bytes, %d are expected", ErrTooLarge, size, w.Size)
+	}
+	return fmt.Errorf("%w: it has %d bytes, %d are expected", digest.ErrMismatch, size, w.Size)
+}

@@ -1,0 +1,198 @@
+package fetch
+
+import (
+	"errors"
+	"fmt"
+	"net/url"
+	"path"
+	"path/filepath"
+	"slices"
+	"strings"
+)
+
+// ErrUnsupported says that a location is of a kind that cannot be fetched from.
+var ErrUnsupported = errors.New("not supported")
+
+// ErrUnsafePath says that a path that was to be joined to a location would leave it.
+var ErrUnsafePath = errors.New("path leads out of its folder")
+
+// Location says where something is and holds the secrets that are needed to get it. However it is printed or encoded,
+// its secrets stay hidden: the user info and the query of its URL. The zero Location is nowhere.
+type Location struct {
+	p **place // package fmt prints only the address of this where it cannot call String
+}
+
+func locate(p *place) Location { return Location{&p} }
+
+// at returns what l points to; the zero Location points to an empty place.
+func (l Location) at() *place {
+	if l.p == nil {
+		return &place{}
+	}
+	return *l.p
+}
+
+// place is what a Location points to. It never changes after it was made.
+type place struct {
+	url            *url.URL // without user info and fragment; nil for local files
+	user, password string
+	path           string // absolute, of a local file
+	written        string // the local path as it was given
+}
+
+// maxLocation bounds the text of a location.
+const maxLocation = 16 << 10
+
+// ParseLocation reads an http:, https: or file: URL, or a path. A relative path is meant from baseDir,
+// or from the current folder if that is empty. Errors hide what may be secret.
+func ParseLocation(raw, baseDir string) (Location, error) {
+	if trimmed := strings.TrimSpace(raw); schemeOf(trimmed) != "" {
+		raw = trimmed
+	}
+	switch scheme := schemeOf(raw); {
+	case raw == "":
+		return Location{}, errors.New("no URL or path given")
+	case len(raw) > maxLocation:
+		return Location{}, fmt.Errorf("URL or path of %d bytes is too long", len(raw))
+	case strings.ContainsFunc(raw, isControl):
+		return Location{}, fmt.Errorf("%q: control character in the URL or path", Redact(raw))
+	case scheme == "http" || scheme == "https":
+		return parseURL(raw)
+	case scheme == "file":
+		return parseFileURL(raw)
+	case scheme != "":
+		return Location{}, fmt.Errorf("%s: %q is %w: use https, http, file or a path", Redact(raw), scheme+":", ErrUnsupported)
+	}
+	name := filepath.Clean(raw)
+	abs := name
+	if !filepath.IsAbs(abs) {
+		var err error
+		if abs, err = filepath.Abs(filepath.Join(baseDir, name)); err != nil {
+			return Location{}, err
+		}
+	}
+	return locate(&place{path: abs, written: filepath.ToSlash(name)}), nil
+}
+
+func isControl(r rune) bool { return r < 0x20 || r == 0x7f }
+
+// schemeOf returns the scheme of a URL in lower case. What has no slash behind the colon is a path: OBS projects have
+// colons in their names.
+func schemeOf(raw string) string {
+	scheme, rest, found := strings.Cut(raw, ":")
+	if !found || !strings.HasPrefix(rest, "/") || scheme == "" {
+		return ""
+	}
+	for i, r := range strings.ToLower(scheme) {
+		if (r < 'a' || r > 'z') && (i == 0 || !strings.ContainsRune("0123456789+-.", r)) {
+			return ""
+		}
+	}
+	return strings.ToLower(scheme)
+}
+
+// parseURL reads an http or https URL. The errors of package url show what they stumbled over, so none is passed on.
+func parseURL(raw string) (Location, error) {
+	u, err := url.Parse(raw)
+	if err != nil {
+		return Location{}, fmt.Errorf("%s: not a valid URL: look at its host, port, %%-escapes and user info", Redact(raw))
+	}
+	if u.Hostname() == "" {
+		return Location{}, fmt.Errorf("%s: URL without a host", Redact(raw))
+	}
+	if u.Fragment != "" {
+		return Location{}, fmt.Errorf("%s: '#' must be written %%23 in a URL", Redact(raw))
+	}
+	p := &place{user: u.User.Username()}
+	p.password, _ = u.User.Password()
+	u.User = nil
+	p.url = u
+	return locate(p), nil
+}
+
+// parseFileURL reads file:///path, file:/path and file://localhost/path.
+func parseFileURL(raw string) (Location, error) {
+	u, err := url.Parse(raw)
+	if err != nil || u.RawQuery != "" || u.Fragment != "" || strings.ContainsFunc(u.Path, isControl) {
+		return Location{}, fmt.Errorf("%s: not a valid file URL", Redact(raw))
+	}
+	if u.Host != "" && u.Host != "localhost" {
+		return Location{}, fmt.Errorf("%s: file URL with a host: write file:///path", Redact(raw))
+	}
+	abs := filepath.Clean(u.Path)
+	return locate(&place{path: abs, written: (&url.URL{Scheme: "file", Path: abs}).String()}), nil
+}
+
+// Join returns the location of rel below l. rel is a path as repositories write it, not a URL: relative, without "..";
+// everything in it is meant literally. The query of l, which may be a token, is kept. The error wraps [ErrUnsafePath].
+func (l Location) Join(rel string) (Location, error) {
+	if l.IsZero() {
+		return Location{}, errors.New("join to no location")
+	}
+	rel, err := cleanRelative(rel)
+	if err != nil {
+		return Location{}, err
+	}
+	p := *l.at()
+	if p.url == nil {
+		p.path = filepath.Join(p.path, filepath.FromSlash(rel))
+		if schemeOf(p.written) == "file" {
+			rel = (&url.URL{Path: "/" + rel}).EscapedPath()[1:]
+		}
+		p.written = strings.TrimSuffix(p.written, "/") + "/" + rel
+		return locate(&p), nil
+	}
+	u := *p.url
+	// '+' is the same with and without escape, except on object stores, which take a bare one for a space.
+	escaped := strings.ReplaceAll((&url.URL{Path: "/" + rel}).EscapedPath(), "+", "%2B")
+	u.RawPath = strings.TrimRight(p.url.EscapedPath(), "/") + escaped
+	if u.Path, err = url.PathUnescape(u.RawPath); err != nil {
+		return Location{}, fmt.Errorf("%s: its path cannot be read", l)
+	}
+	p.url = &u
+	return locate(&p), nil
+}
+
+// cleanRelative returns rel without empty elements and ".", and refuses what could lead elsewhere.
+func cleanRelative(rel string) (string, error) {
+	clean := path.Clean(rel)
+	switch {
+	case rel == "" || clean == "." || len(rel) > maxLocation:
+		return "", fmt.Errorf("%.200q: %w: it names no file", rel, ErrUnsafePath)
+	case path.IsAbs(rel) || schemeOf(rel) != "":
+		return "", fmt.Errorf("%.200q: %w: it is not relative", Redact(rel), ErrUnsafePath)
+	case slices.Contains(strings.Split(rel, "/"), "..") || strings.ContainsFunc(rel, isControl):
+		return "", fmt.Errorf("%.200q: %w", rel, ErrUnsafePath)
+	}
+	return clean, nil
+}
+
+// WithCredentials returns l with a user and a password for HTTP's basic authentication. A local l has no use for them
+// and stays as it is.
+func (l Location) WithCredentials(user, password string) Location {
+	if l.at().url == nil {
+		return l
+	}
+	p := *l.at()
+	p.user, p.password = user, password
+	return locate(&p)
+}
+
+// Equal reports whether two locations are the same, secrets included.
+func (l Location) Equal(o Location) bool {
+	a, b := *l.at(), *o.at()
+	if (a.url == nil) != (b.url == nil) || a.url != nil && a.url.String() != b.url.String() {
+		return false
+	}
+	a.url, b.url = nil, nil
+	return a == b
+}
+
+// IsZero reports whether l is nowhere.
+func (l Location) IsZero() bool { return l.p == nil }
+
+// IsLocal reports whether l is a file or folder of this machine.
+func (l Location) IsLocal() bool { return l.p != nil && l.at().url == nil }
+
+// LocalPath returns the absolute path of a local location, else "".
+func (l Location) LocalPath() string { return l.at().path }

@@ -1,0 +1,140 @@
+package fetch
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"net/http"
+	"net/url"
+	"slices"
+	"strings"
+	"time"
+)
+
+// maxRedirects is how often one request may be sent on.
+const maxRedirects = 10
+
+// answer is the header of an answer and its body, watched for progress.
+type answer struct {
+	*http.Response
+	from   Location // that answered, after redirects
+	expect *watchdog
+}
+
+// get asks for l, from the byte offset on, and follows redirects. The caller closes the answer. An answer of any status
+// is no error.
+func (c *Client) get(ctx context.Context, l Location, offset int64) (*answer, error) {
+	ctx, dog := watch(ctx)
+	from := l
+	for range maxRedirects + 1 {
+		dog.within(c.o.HeaderTimeout)
+		res, err := c.roundTrip(ctx, from, offset)
+		if err != nil {
+			err = &connError{dog.reason(err)}
+			dog.stop()
+			return nil, from.guard(via(l, from, fmt.Errorf("%s: %w", from, err)))
+		}
+		dog.within(c.o.StallTimeout)
+		target := res.Header.Get("Location")
+		if !slices.Contains(redirects, res.StatusCode) || target == "" {
+			return &answer{res, from, dog}, nil
+		}
+		io.CopyN(io.Discard, res.Body, 16<<10) // the connection can be used again if that was all
+		res.Body.Close()
+		if from, err = from.redirect(target); err != nil {
+			dog.stop()
+			return nil, err
+		}
+	}
+	dog.stop()
+	return nil, fmt.Errorf("%s: %w: more than %d in a row", l, ErrRedirect, maxRedirects)
+}
+
+var redirects = []int{http.StatusMovedPermanently, http.StatusFound, http.StatusSeeOther,
+	http.StatusTemporaryRedirect, http.StatusPermanentRedirect}
+
+// roundTrip sends one request. It does not go through http.Client, which would pass the token on in a Referer header
+// and show it in its errors.
+func (c *Client) roundTrip(ctx context.Context, l Location, offset int64) (*http.Response, error) {
+	p := l.at()
+	req := (&http.Request{Method: http.MethodGet, URL: p.url, Host: p.url.Host, Header: http.Header{
+		"User-Agent":      {c.o.UserAgent},
+		"Accept-Encoding": {"identity"},
+	}}).WithContext(ctx)
+	if p.user != "" || p.password != "" {
+		req.SetBasicAuth(p.user, p.password)
+	}
+	if offset > 0 {
+		req.Header.Set("Range", fmt.Sprintf("bytes=%d-", offset))
+	}
+	return c.o.Transport.RoundTrip(req)
+}
+
+// redirect returns where a server sends the client on to. Credentials and the query's token stay with the host they
+// were given for; what else the server puts into the new query is its own.
+func (l Location) redirect(target string) (Location, error) {
+	p := l.at()
+	u, err := p.url.Parse(target)
+	if err != nil || u.Hostname() == "" {
+		return Location{}, l.guard(fmt.Errorf("%s: %w: its target is not a valid URL", l, ErrRedirect))
+	}
+	u.User, u.Fragment, u.RawFragment = nil, "", ""
+	next := &place{url: u}
+	switch {
+	case p.url.Scheme == "https" && u.Scheme == "http":
+		return Location{}, l.guard(fmt.Errorf("%s: %w: it leads from https to http, to %s", l, ErrRedirect, locate(next)))
+	case u.Scheme != "https" && u.Scheme != "http":
+		return Location{}, l.guard(fmt.Errorf("%s: %w: it leads to %q, which is neither https nor http", l, ErrRedirect, u.Scheme))
+	case sameHost(p.url, u):
+		next.user, next.password = p.user, p.password
+	case p.url.RawQuery != "":
+		own := strings.Split(p.url.RawQuery, "&")
+		parts := slices.DeleteFunc(strings.Split(u.RawQuery, "&"), func(s string) bool { return slices.Contains(own, s) })
+		u.RawQuery = strings.Join(parts, "&")
+	}
+	return locate(next), nil
+}
+
+// sameHost reports whether two URLs lead to the same server; going from http to https on the usual ports is no change.
+func sameHost(u, v *url.URL) bool {
+	if !strings.EqualFold(u.Hostname(), v.Hostname()) {
+		return false
+	}
+	upgrade := u.Scheme == "http" && v.Scheme == "https"
+	return port(u.Scheme, u.Port()) == port(v.Scheme, v.Port()) && (u.Scheme == v.Scheme) ||
+		upgrade && port(u.Scheme, u.Port()) == "80" && port(v.Scheme, v.Port()) == "443"
+}
+
+func port(scheme, port string) string {
+	switch {
+	case port != "":
+		return port
+	case scheme == "https":
+		return "443"
+	}
+	return "80"
+}
+
+// via says in err that l was redirected.
+func via(l, from Location, err error) error {
+	if from.at() == l.at() {
+		return err
+	}
+	return l.guard(fmt.Errorf("%s redirects: %w", l, err))
+}
+
+// Read reads the body. Only the time spent in here counts for the watchdog: a slow disk is no stalled transfer.
+func (a *answer) read(b []byte, within time.Duration) (int, error) {
+	a.expect.within(within)
+	n, err := a.Body.Read(b)
+	a.expect.rest()
+	if err != nil && err != io.EOF {
+		err = &connError{a.expect.reason(err)}
+	}
+	return n, err
+}
+
+func (a *answer) close() {
+	a.expect.stop()
+	a.Body.Close()
+}

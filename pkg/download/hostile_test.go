@@ -1,0 +1,283 @@
+package download_test
+
+import (
+	"bytes"
+	"errors"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/lpbuild/lpbuild/internal/distro"
+	"github.com/lpbuild/lpbuild/pkg/download"
+	"github.com/lpbuild/lpbuild/pkg/download/digest"
+	"github.com/lpbuild/lpbuild/pkg/download/fetch"
+	"github.com/lpbuild/lpbuild/pkg/download/pgp"
+	"github.com/lpbuild/lpbuild/pkg/download/rpmfile"
+)
+
+// damage returns a body with one bit in the middle turned.
+func damage(body []byte) []byte {
+	body = bytes.Clone(body)
+	body[len(body)/2] ^= 0x10
+	return body
+}
+
+func half(body []byte) []byte { return body[:len(body)/2] }
+
+// secret is in every URL of TestBadRepositories: it must never be seen again.
+const secret = "s3cr3t-t0ken"
+
+// TestBadRepositories lets one thing be wrong after the other. Each time the error is typed, names the file and its URL
+// without the token, and leaves lock, catalogue and store as they were.
+func TestBadRepositories(t *testing.T) {
+	tests := map[string]struct {
+		options distro.StandardOptions
+		broken  func(*testing.T, *world)
+		request func(*testing.T, *world, *download.Request)
+		want    error
+		names   string // what the error must name
+	}{
+		"signature missing": {
+			broken: func(_ *testing.T, w *world) { w.server.Misbehave(distro.Fault{Path: "*.asc", Status: 404}) },
+			want:   pgp.ErrNoSignature, names: "/repodata/repomd.xml",
+		},
+		"signature of something else": {
+			broken: func(_ *testing.T, w *world) {
+				w.server.Misbehave(distro.Fault{Path: "repomd.xml", Change: damageSpace})
+			},
+			want: pgp.ErrBadSignature, names: "/repodata/repomd.xml",
+		},
+		"signature damaged": {
+			broken: func(_ *testing.T, w *world) { w.server.Misbehave(distro.Fault{Path: "*.asc", Change: damage}) },
+			want:   pgp.ErrBadSignature, names: "/repodata/repomd.xml",
+		},
+		"signature by another key": {
+			request: func(t *testing.T, _ *world, r *download.Request) {
+				other, err := distro.CachedKey(t.Context(), filepath.Join(t.TempDir(), "key"), distro.KeyOptions{}, 7)
+				if err != nil {
+					t.Fatal(err)
+				}
+				r.Repositories[0].Keys = keyring(t, other.Public())
+			},
+			want: pgp.ErrUnknownKey, names: "/repodata/repomd.xml",
+		},
+		"key expired": {
+			options: distro.StandardOptions{Builds: 1, KeyOptions: distro.KeyOptions{Expired: true}},
+			want:    pgp.ErrExpired, names: "/repodata/repomd.xml",
+		},
+		"weak signature": {
+			options: distro.StandardOptions{Builds: 1, KeyOptions: distro.KeyOptions{Digest: "sha1"}},
+			want:    pgp.ErrWeak, names: "/repodata/repomd.xml",
+		},
+		"RPM unsigned": {
+			options: distro.StandardOptions{Builds: 1, UnsignedRPMs: true},
+			want:    pgp.ErrNoSignature, names: "glibc-2.31-150300.9.12.1.x86_64.rpm",
+		},
+		"RPM damaged": {
+			broken: func(_ *testing.T, w *world) { w.server.Misbehave(distro.Fault{Path: "glibc-2*.rpm", Change: damage}) },
+			want:   digest.ErrMismatch, names: "glibc-2.31-150300.9.12.1.x86_64.rpm",
+		},
+		"RPM truncated": {
+			broken: func(_ *testing.T, w *world) { w.server.Misbehave(distro.Fault{Path: "glibc-2*.rpm", Change: half}) },
+			names:  "glibc-2.31-150300.9.12.1.x86_64.rpm",
+		},
+		"RPM gone": {
+			broken: func(_ *testing.T, w *world) { w.server.Misbehave(distro.Fault{Path: "glibc-2*.rpm", Status: 404}) },
+			want:   fetch.ErrNotFound, names: "glibc-2.31-150300.9.12.1.x86_64.rpm",
+		},
+		"metadata damaged": {
+			broken: func(_ *testing.T, w *world) { w.server.Misbehave(distro.Fault{Path: "*primary.xml*", Change: damage}) },
+			want:   download.ErrChanged, names: "primary.xml",
+		},
+		"metadata truncated": {
+			broken: func(_ *testing.T, w *world) { w.server.Misbehave(distro.Fault{Path: "*primary.xml*", Change: half}) },
+			names:  "primary.xml",
+		},
+		"metadata enormous": {
+			broken: func(_ *testing.T, w *world) {
+				w.server.Misbehave(distro.Fault{Path: "repomd.xml", Change: func([]byte) []byte { return make([]byte, 17<<20) }})
+			},
+			want: fetch.ErrTooLarge, names: "repomd.xml",
+		},
+		"metadata not XML": {
+			options: distro.StandardOptions{Builds: 1, Unsigned: true},
+			broken: func(_ *testing.T, w *world) {
+				w.server.Misbehave(distro.Fault{Path: "repomd.xml", Change: func([]byte) []byte { return []byte("<html>Please log in") }})
+			},
+			names: "/repodata/repomd.xml",
+		},
+		"no repository": {
+			request: func(t *testing.T, w *world, r *download.Request) {
+				r.Repositories[0].Main = location(t, w.server.URL+"/nothing?"+secret)
+			},
+			want: fetch.ErrNotFound, names: "nothing/repodata/repomd.xml",
+		},
+		"server broken": {
+			broken: func(_ *testing.T, w *world) { w.server.Misbehave(distro.Fault{Path: "*primary.xml*", Status: 503}) },
+			names:  "primary.xml",
+		},
+		"RPM is another one": {
+			options: distro.StandardOptions{Builds: 2, Unsigned: true, NoDebuginfo: true},
+			broken: func(t *testing.T, w *world) {
+				swapNames(t, w, "150300.9.12.1", "150300.26.5")
+			},
+			names: "the repository is inconsistent",
+		},
+	}
+	for name, tc := range tests {
+		t.Run(name, func(t *testing.T) {
+			if tc.options.Builds == 0 {
+				tc.options.Builds = 1
+			}
+			w := newWorld(t, tc.options)
+			if tc.broken != nil {
+				tc.broken(t, w)
+			}
+			kept := "{\n \"format\": 1,\n \"product\": \"FORMER\",\n \"repositories\": null,\n \"builds\": null\n}\n"
+			if err := os.WriteFile(w.lock, []byte(kept), 0o644); err != nil {
+				t.Fatal(err)
+			}
+			_, err := w.run(t, func(r *download.Request) {
+				r.Repositories[0].Main = location(t, w.server.URL+"/update?"+secret)
+				if tc.request != nil {
+					tc.request(t, w, r)
+				}
+			})
+			if err == nil {
+				t.Fatal("no error")
+			}
+			if tc.want != nil && !errors.Is(err, tc.want) {
+				t.Errorf("error is %v, want %v", err, tc.want)
+			}
+			if !strings.Contains(err.Error(), tc.names) || !strings.Contains(err.Error(), w.server.URL) {
+				t.Errorf("error %q does not name %q and the URL", err, tc.names)
+			}
+			if strings.Contains(err.Error(), secret) {
+				t.Errorf("the token is in the error: %v", err)
+			}
+			if now, _ := os.ReadFile(w.lock); string(now) != kept {
+				t.Errorf("the former lock was changed to %q", now)
+			}
+			if _, err := os.Stat(filepath.Join(w.dir, download.CatalogueDir)); err == nil {
+				t.Error("a catalogue was written")
+			}
+		})
+	}
+}
+
+// damageSpace changes white space, so that the text stays the same XML.
+func damageSpace(body []byte) []byte { return append(bytes.Clone(body), '\n') }
+
+// swapNames changes the release that the unsigned metadata say of a package.
+func swapNames(t *testing.T, w *world, old, new string) {
+	t.Helper()
+	dir := filepath.Join(w.repo.Dir, "x86_64")
+	first := filepath.Join(dir, "glibc-2.31-"+old+".x86_64.rpm")
+	second := filepath.Join(dir, "glibc-2.31-"+new+".x86_64.rpm")
+	// The metadata are made of the right file, in whose place then stands another one with the right digest in the store.
+	data, err := os.ReadFile(first)
+	if err != nil {
+		t.Fatal(err)
+	}
+	d := digest.OfBytes(data)
+	other, err := os.ReadFile(second)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := w.store.Put(t.Context(), d, bytes.NewReader(data), 1<<20); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(w.store.Path(d), other, 0o644); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// TestTokenIsUsedAndNotStored keeps the query of the Customer Center's URLs on every request, and out of the lock.
+func TestTokenIsUsedAndNotStored(t *testing.T) {
+	w := newWorld(t, distro.StandardOptions{Builds: 1, NoDebuginfo: true})
+	w.mustRun(t, func(r *download.Request) { r.Repositories[0].Main = location(t, w.server.URL+"/update?"+secret) })
+	for _, r := range w.server.Requests("") {
+		if r.Query != secret {
+			t.Errorf("%s was asked for with the query %q", r.Path, r.Query)
+		}
+	}
+	lock, err := os.ReadFile(w.lock)
+	if err != nil || bytes.Contains(lock, []byte(secret)) {
+		t.Errorf("the token is in the lock (%v)", err)
+	}
+}
+
+// TestRepositoryChanges publishes new metadata between repomd.xml and primary.xml: the repository is read once more.
+func TestRepositoryChanges(t *testing.T) {
+	w := newWorld(t, distro.StandardOptions{Builds: 1})
+	w.server.Misbehave(distro.Fault{Path: "*primary.xml*", Status: 404, Times: 1})
+	if n := len(w.mustRun(t, nil).Lock.Builds); n != 1 {
+		t.Errorf("%d builds, want 1", n)
+	}
+	w.newFolder(t)
+	w.server.Misbehave(distro.Fault{Path: "*primary.xml*", Status: 404})
+	again := newWorldWithStore(t, w)
+	if _, err := again.run(t, nil); !errors.Is(err, download.ErrChanged) {
+		t.Errorf("error is %v, want ErrChanged", err)
+	}
+}
+
+// newWorldWithStore is w with an empty store.
+func newWorldWithStore(t *testing.T, w *world) *world {
+	t.Helper()
+	fresh := newWorld(t, distro.StandardOptions{Builds: 1, NoDebuginfo: true})
+	w.store = fresh.store
+	return w
+}
+
+// TestRedirectToHTTP does not follow a repository from https to http.
+func TestRedirectToHTTP(t *testing.T) {
+	w := newWorld(t, distro.StandardOptions{Builds: 1, NoDebuginfo: true})
+	secure, err := distro.ServeTLS(w.root)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer secure.Close()
+	secure.Misbehave(distro.Fault{Redirect: w.server.URL + "/"})
+	pem := filepath.Join(t.TempDir(), "ca.pem")
+	if err := os.WriteFile(pem, secure.Certificate(), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	_, err = w.runTLS(t, secure)
+	if !errors.Is(err, fetch.ErrRedirect) || !strings.Contains(err.Error(), secure.URL) {
+		t.Errorf("error is %v, want ErrRedirect", err)
+	}
+	if n := len(w.server.Requests("")); n != 0 {
+		t.Errorf("%d requests went over http", n)
+	}
+}
+
+// TestHeaderThatPanics: an RPM whose header makes a parser panic is an error like any other.
+func TestHeaderThatPanics(t *testing.T) {
+	w := newWorld(t, distro.StandardOptions{Builds: 1, Unsigned: true, NoDebuginfo: true})
+	rpm := filepath.Join(w.repo.Dir, "x86_64", "glibc-2.31-150300.9.12.1.x86_64.rpm")
+	data, err := os.ReadFile(rpm)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for at := 96 + 16; at < 96+16+16*8; at++ { // the index of the signature header
+		broken := bytes.Clone(data)
+		broken[at] ^= 0xff
+		if r, err := rpmfile.New(bytes.NewReader(broken), int64(len(broken)), "broken.rpm"); err == nil {
+			_ = r.CheckDigests(t.Context()) // must not panic; a changed tag may be one that nobody looks at
+		}
+	}
+	d := digest.OfBytes(data)
+	if _, err := w.store.Put(t.Context(), d, bytes.NewReader(data), 1<<20); err != nil {
+		t.Fatal(err)
+	}
+	copy(data[96+8:], []byte{0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff})
+	if err := os.WriteFile(w.store.Path(d), data, 0o644); err != nil {
+		t.Fatal(err)
+	}
+	var fe *rpmfile.FormatError
+	if _, err := w.run(t, nil); !errors.As(err, &fe) || !strings.Contains(err.Error(), w.server.URL) {
+		t.Errorf("error is %v, want a FormatError that names the URL", err)
+	}
+}

@@ -1,0 +1,140 @@
+package download
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+
+	"github.com/lpbuild/lpbuild/pkg/download/digest"
+	"github.com/lpbuild/lpbuild/pkg/download/fetch"
+	"github.com/lpbuild/lpbuild/pkg/download/pgp"
+	"github.com/lpbuild/lpbuild/pkg/download/rpmmd"
+)
+
+// Bounds of the small metadata files, in bytes: SUSE's largest repomd.xml has about 10 KiB.
+const (
+	maxRepomd    = 16 << 20
+	maxSignature = 1 << 20
+)
+
+// listing is what one repository offers of what is wanted.
+type listing struct {
+	source   *Source
+	location fetch.Location
+	locked   LockedRepository
+	packages []rpmmd.Package
+}
+
+// readListing reads one repository. One that changes between its repomd.xml and its primary.xml is read once more: its
+// owner may publish at any moment.
+func (r *run) readListing(ctx context.Context, s *Source, at fetch.Location, want func(string) bool) (*listing, error) {
+	var err error
+	for range 2 {
+		var l *listing
+		if l, err = r.tryListing(ctx, s, at, want); err == nil {
+			return l, nil
+		}
+		if !errors.Is(err, errStale) {
+			return nil, fmt.Errorf("repository %s: %w", at, err)
+		}
+	}
+	return nil, fmt.Errorf("repository %s: %w: wait a minute and try again: %w", at, ErrChanged, err)
+}
+
+// errStale marks what happens when repomd.xml no longer describes the files beside it.
+var errStale = errors.New("metadata do not belong together")
+
+func (r *run) tryListing(ctx context.Context, s *Source, at fetch.Location, want func(string) bool) (*listing, error) {
+	l := &listing{source: s, location: at}
+	md, err := r.readRepomd(ctx, l)
+	if err != nil {
+		return nil, err
+	}
+	primary, err := md.Primary()
+	if err != nil {
+		return nil, err
+	}
+	location, err := at.Join(primary.Location)
+	if err != nil {
+		return nil, err
+	}
+	if err := r.fetch(ctx, "metadata", location, fetch.Want{Digest: primary.Checksum, Size: primary.Size}); err != nil {
+		if errors.Is(err, fetch.ErrNotFound) || errors.Is(err, digest.ErrMismatch) || errors.Is(err, fetch.ErrTooLarge) {
+			return nil, fmt.Errorf("%w: %w", errStale, err)
+		}
+		return nil, err
+	}
+	if l.packages, err = r.readPrimary(ctx, primary, want); err != nil {
+		return nil, fmt.Errorf("%s: %w", location, err)
+	}
+	return l, nil
+}
+
+// readRepomd reads repomd.xml and believes it only if a pinned key signed it.
+func (r *run) readRepomd(ctx context.Context, l *listing) (*rpmmd.Repomd, error) {
+	location, err := l.location.Join("repodata/repomd.xml")
+	if err != nil {
+		return nil, err
+	}
+	data, err := r.Client.Bytes(ctx, location, maxRepomd)
+	if err != nil {
+		if errors.Is(err, fetch.ErrNotFound) {
+			return nil, fmt.Errorf("%w: is this the folder that holds \"repodata\"?", err)
+		}
+		return nil, err
+	}
+	l.locked = LockedRepository{URL: l.location.Stable(), Repomd: digest.OfBytes(data), Unsigned: l.source.Unsigned}
+	if !l.source.Unsigned {
+		if l.locked.Key, err = r.verifyRepomd(ctx, l, data); err != nil {
+			return nil, fmt.Errorf("%s: %w", location, err)
+		}
+	}
+	md, err := rpmmd.ParseRepomd(data)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", location, err)
+	}
+	l.locked.Revision = md.Revision
+	return md, nil
+}
+
+func (r *run) verifyRepomd(ctx context.Context, l *listing, data []byte) (fingerprint string, err error) {
+	location, err := l.location.Join("repodata/repomd.xml.asc")
+	if err != nil {
+		return "", err
+	}
+	sig, err := r.Client.Bytes(ctx, location, maxSignature)
+	if errors.Is(err, fetch.ErrNotFound) {
+		return "", fmt.Errorf("%w: there is no repomd.xml.asc: sign the repository, or accept it with \"unsigned: true\" in its entry", pgp.ErrNoSignature)
+	}
+	if err != nil {
+		return "", err
+	}
+	signature, err := l.source.Keys.Verify(sig, bytes.NewReader(data), pgp.Policy{Now: r.now})
+	if err != nil {
+		return "", err
+	}
+	return signature.Key.Fingerprint, nil
+}
+
+func (r *run) readPrimary(ctx context.Context, primary rpmmd.Data, want func(string) bool) ([]rpmmd.Package, error) {
+	f, err := r.Store.Open(primary.Checksum)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	xml, err := rpmmd.OpenPrimary(ctx, primary, f)
+	if err != nil {
+		return nil, err
+	}
+	defer xml.Close()
+	var found []rpmmd.Package
+	err = rpmmd.ReadPrimary(ctx, xml, want, func(p rpmmd.Package) error {
+		if slices.Contains(r.Arch, p.Arch) {
+			found = append(found, p)
+		}
+		return nil
+	})
+	return found, err
+}

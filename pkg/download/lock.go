@@ -1,0 +1,246 @@
+package download
+
+import (
+	"bytes"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/lpbuild/lpbuild/pkg/download/digest"
+	"github.com/lpbuild/lpbuild/pkg/rpmver"
+)
+
+// LockFormat is the version of the lock file that this program writes and reads.
+const LockFormat = 1
+
+// maxLock bounds a lock file, in bytes: 40 builds need about 60 KiB.
+const maxLock = 32 << 20
+
+// ErrNoLock says that nothing has been downloaded yet.
+var ErrNoLock = errors.New("no lock file")
+
+// Lock pins every build that live patches are made for. It holds no secret: URLs are without user, password and query.
+type Lock struct {
+	Format       int                `json:"format"`
+	Product      string             `json:"product"`
+	Repositories []LockedRepository `json:"repositories"`
+	Builds       []Build            `json:"builds"`
+}
+
+// LockedRepository is the state in which a repository was read.
+type LockedRepository struct {
+	URL      string        `json:"url"`
+	Revision string        `json:"revision,omitempty"`
+	Repomd   digest.Digest `json:"repomd"`
+	Key      string        `json:"key,omitempty"`      // fingerprint of the key that signed repomd.xml
+	Unsigned bool          `json:"unsigned,omitempty"` // nothing vouches for it but the digest above
+}
+
+// Build is one released build of a package: what a customer may have in memory.
+type Build struct {
+	Name      string    `json:"name"`
+	Epoch     int       `json:"epoch,omitempty"`
+	Version   string    `json:"version"`
+	Release   string    `json:"release"`
+	Arch      string    `json:"arch"`
+	Built     time.Time `json:"built"`
+	RPM       File      `json:"rpm"`
+	Debuginfo *File     `json:"debuginfo,omitempty"`
+	Also      []string  `json:"also,omitempty"` // other packages with the very same libraries
+	Libraries []Library `json:"libraries"`
+	Exports   *Exports  `json:"exports,omitempty"`
+}
+
+// File is an RPM in a repository.
+type File struct {
+	URL      string        `json:"url"`
+	Size     int64         `json:"size"` // bytes
+	Digest   digest.Digest `json:"digest"`
+	Key      string        `json:"key,omitempty"` // fingerprint of the key that signed it
+	Unsigned bool          `json:"unsigned,omitempty"`
+}
+
+// Library is a shared object of a build that patches name.
+type Library struct {
+	Name      string         `json:"name"`                // as patches name it: "libc.so.6"
+	Path      string         `json:"path"`                // inside the package, symbolic links followed
+	BuildID   string         `json:"build_id"`            // hexadecimal
+	Digest    digest.Digest  `json:"digest"`              // of the file
+	Debuginfo *digest.Digest `json:"debuginfo,omitempty"` // of the separate debuginfo
+	Catalogue string         `json:"catalogue"`           // file below the package folder, with slashes
+	Pinned    digest.Digest  `json:"catalogue_digest"`
+}
+
+// Exports is the file that lists what all shared libraries of a build export.
+type Exports struct {
+	File   string        `json:"file"`
+	Digest digest.Digest `json:"digest"`
+}
+
+// EVR returns the build's epoch, version and release.
+func (b *Build) EVR() rpmver.EVR {
+	return rpmver.EVR{Epoch: b.Epoch, Version: b.Version, Release: b.Release}
+}
+
+// NEVRA returns the build's name, version and architecture as RPM writes them.
+func (b *Build) NEVRA() string { return b.Name + "-" + b.EVR().String() + "." + b.Arch }
+
+// Library returns the library that patches name so, or nil.
+func (b *Build) Library(name string) *Library {
+	for i := range b.Libraries {
+		if b.Libraries[i].Name == name {
+			return &b.Libraries[i]
+		}
+	}
+	return nil
+}
+
+// IsUnsigned reports whether anything in the lock is vouched for by no key.
+func (l *Lock) IsUnsigned() bool {
+	return slices.ContainsFunc(l.Repositories, func(r LockedRepository) bool { return r.Unsigned })
+}
+
+// ReadLock reads and checks a lock file. A missing one is [ErrNoLock].
+func ReadLock(name string) (*Lock, error) {
+	f, err := os.Open(name)
+	if errors.Is(err, os.ErrNotExist) {
+		return nil, fmt.Errorf("%s: %w: run lpbuild download first", name, ErrNoLock)
+	}
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	data, err := io.ReadAll(io.LimitReader(f, maxLock+1))
+	if err != nil {
+		return nil, err
+	}
+	l, err := ParseLock(data)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w: restore it from version control, or run lpbuild download again", name, err)
+	}
+	return l, nil
+}
+
+// ParseLock reads a lock. Every name in it that becomes part of a path is checked here, so that nothing later has to.
+func ParseLock(data []byte) (*Lock, error) {
+	if len(data) > maxLock {
+		return nil, fmt.Errorf("not a lock: more than %d bytes", maxLock)
+	}
+	dec := json.NewDecoder(bytes.NewReader(data))
+	dec.DisallowUnknownFields()
+	var l Lock
+	if err := dec.Decode(&l); err != nil {
+		return nil, fmt.Errorf("not a lock: %w", err)
+	}
+	if _, err := dec.Token(); !errors.Is(err, io.EOF) {
+		return nil, errors.New("not a lock: something follows its end")
+	}
+	if l.Format != LockFormat {
+		return nil, fmt.Errorf("lock format %d is not %d: made by another version of lpbuild", l.Format, LockFormat)
+	}
+	if err := checkElement("product", l.Product); err != nil {
+		return nil, err
+	}
+	for i := range l.Builds {
+		if err := l.Builds[i].check(); err != nil {
+			return nil, fmt.Errorf("build %d: %w", i+1, err)
+		}
+	}
+	return &l, nil
+}
+
+func (b *Build) check() error {
+	for what, value := range map[string]string{"name": b.Name, "version": b.Version, "release": b.Release, "arch": b.Arch} {
+		if err := checkElement(what, value); err != nil {
+			return err
+		}
+	}
+	if b.Epoch < 0 {
+		return fmt.Errorf("epoch %d is negative", b.Epoch)
+	}
+	if b.RPM.Digest.IsZero() {
+		return errors.New("the RPM has no digest")
+	}
+	if b.Exports != nil {
+		if err := checkLocal("exports", b.Exports.File); err != nil {
+			return err
+		}
+	}
+	for _, lib := range b.Libraries {
+		if err := lib.check(); err != nil {
+			return fmt.Errorf("library %.80q: %w", lib.Name, err)
+		}
+	}
+	return nil
+}
+
+func (lib *Library) check() error {
+	if err := checkElement("name", path.Base(lib.Name)); err != nil {
+		return err
+	}
+	if err := checkLocal("catalogue", lib.Catalogue); err != nil {
+		return err
+	}
+	if raw, err := hex.DecodeString(lib.BuildID); err != nil || len(raw) == 0 || len(raw) > 64 {
+		return fmt.Errorf("build-id %.80q is not hexadecimal", lib.BuildID)
+	}
+	if lib.Pinned.IsZero() {
+		return errors.New("the catalogue has no digest")
+	}
+	return nil
+}
+
+// checkElement refuses what cannot be one element of a path, or would be dangerous in one.
+func checkElement(what, s string) error {
+	if s == "" || len(s) > 200 || s[0] == '.' || s[0] == '-' || strings.ContainsFunc(s, func(r rune) bool {
+		return r <= ' ' || r >= 0x7f || strings.ContainsRune(`/\:*?"<>|'$&;()[]{}!`+"`", r)
+	}) {
+		return fmt.Errorf("%s %.80q is not a plain name", what, s)
+	}
+	return nil
+}
+
+func checkLocal(what, s string) error {
+	if s == "" || len(s) > 1024 || strings.ContainsAny(s, "\\\x00") || !filepath.IsLocal(s) || path.Clean(s) != s {
+		return fmt.Errorf("%s %.80q is not a file below the package folder", what, s)
+	}
+	return nil
+}
+
+// sort puts everything into the one order in which a lock is written.
+func (l *Lock) sort() {
+	slices.SortFunc(l.Builds, func(a, b Build) int {
+		if c := strings.Compare(a.Name, b.Name); c != 0 {
+			return c
+		}
+		if c := a.EVR().Compare(b.EVR()); c != 0 {
+			return c
+		}
+		return strings.Compare(a.Arch, b.Arch)
+	})
+	for i := range l.Builds {
+		slices.SortFunc(l.Builds[i].Libraries, func(a, b Library) int { return strings.Compare(a.Name, b.Name) })
+		slices.Sort(l.Builds[i].Also)
+	}
+}
+
+// Bytes returns the lock as it is written: indented, sorted, the same for the same content.
+func (l *Lock) Bytes() ([]byte, error) {
+	l.sort()
+	var b bytes.Buffer
+	enc := json.NewEncoder(&b)
+	enc.SetEscapeHTML(false)
+	enc.SetIndent("", " ")
+	if err := enc.Encode(l); err != nil {
+		return nil, err
+	}
+	return b.Bytes(), nil
+}

@@ -1,0 +1,163 @@
+package download
+
+import (
+	"errors"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/lpbuild/lpbuild/pkg/download/digest"
+)
+
+func someLock() *Lock {
+	d := digest.OfBytes([]byte("x"))
+	return &Lock{
+		Format: LockFormat, Product: "SLE-15-SP5",
+		Repositories: []LockedRepository{{URL: "https://example.com/a&b", Revision: "1", Repomd: d, Key: "ABCD"}},
+		Builds: []Build{{
+			Name: "glibc", Epoch: 1, Version: "2.31", Release: "150300.9.12.1", Arch: "x86_64", Built: time.Unix(1e9, 0).UTC(),
+			RPM: File{URL: "https://example.com/a.rpm", Size: 7, Digest: d, Key: "ABCD"}, Debuginfo: &File{URL: "u", Digest: d},
+			Also: []string{"glibc-2.31-1.x86_64"},
+			Libraries: []Library{{
+				Name: "libc.so.6", Path: "/lib64/libc-2.31.so", BuildID: "0123abcd", Digest: d, Debuginfo: &d, Catalogue: "catalogue/x/libc.so.6.json", Pinned: d,
+			}},
+			Exports: &Exports{File: "catalogue/x/exports.json", Digest: d},
+		}},
+	}
+}
+
+func TestLockRoundTrip(t *testing.T) {
+	want := someLock()
+	data, err := want.Bytes()
+	if err != nil {
+		t.Fatal(err)
+	}
+	got, err := ParseLock(data)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if d := cmp.Diff(want, got); d != "" {
+		t.Errorf("lock (-want +got):\n%s", d)
+	}
+	if strings.Contains(string(data), `\u0026`) {
+		t.Error("a URL is escaped beyond what JSON needs")
+	}
+}
+
+// TestLockOrder writes builds in RPM's order, whatever order they were found in.
+func TestLockOrder(t *testing.T) {
+	l := someLock()
+	for _, release := range []string{"150300.26.5", "150300.9.2", "150300.9.12.1"} {
+		b := l.Builds[0]
+		b.Epoch, b.Release = 0, release
+		l.Builds = append(l.Builds, b)
+	}
+	if _, err := l.Bytes(); err != nil {
+		t.Fatal(err)
+	}
+	var got []string
+	for _, b := range l.Builds {
+		got = append(got, b.Release)
+	}
+	if d := cmp.Diff([]string{"150300.9.2", "150300.9.12.1", "150300.26.5", "150300.9.12.1"}, got); d != "" {
+		t.Errorf("order (-want +got):\n%s", d)
+	}
+}
+
+// TestHostileLocks refuses whatever would lead out of the folder or into a shell.
+func TestHostileLocks(t *testing.T) {
+	tests := map[string]func(*Lock){
+		"other format":           func(l *Lock) { l.Format = 2 },
+		"product is a path":      func(l *Lock) { l.Product = "../x" },
+		"catalogue outside":      func(l *Lock) { l.Builds[0].Libraries[0].Catalogue = "../../etc/passwd" },
+		"catalogue absolute":     func(l *Lock) { l.Builds[0].Libraries[0].Catalogue = "/etc/passwd" },
+		"catalogue not clean":    func(l *Lock) { l.Builds[0].Libraries[0].Catalogue = "a/../b" },
+		"exports outside":        func(l *Lock) { l.Builds[0].Exports.File = "../x" },
+		"shell in the version":   func(l *Lock) { l.Builds[0].Version = "1;id" },
+		"macro in the release":   func(l *Lock) { l.Builds[0].Release = "$(id)" },
+		"slash in the name":      func(l *Lock) { l.Builds[0].Name = "a/b" },
+		"option for a name":      func(l *Lock) { l.Builds[0].Name = "-rf" },
+		"newline in the arch":    func(l *Lock) { l.Builds[0].Arch = "x\ny" },
+		"negative epoch":         func(l *Lock) { l.Builds[0].Epoch = -1 },
+		"build-id not hex":       func(l *Lock) { l.Builds[0].Libraries[0].BuildID = "xyz" },
+		"no build-id":            func(l *Lock) { l.Builds[0].Libraries[0].BuildID = "" },
+		"no digest":              func(l *Lock) { l.Builds[0].RPM.Digest = digest.Digest{} },
+		"no catalogue digest":    func(l *Lock) { l.Builds[0].Libraries[0].Pinned = digest.Digest{} },
+		"library name is a path": func(l *Lock) { l.Builds[0].Libraries[0].Name = "a/.." },
+	}
+	for name, change := range tests {
+		l := someLock()
+		change(l)
+		data, err := l.Bytes()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got, err := ParseLock(data); err == nil || got != nil {
+			t.Errorf("%s was accepted", name)
+		}
+	}
+}
+
+// TestTruncatedLock is an error at every byte.
+func TestTruncatedLock(t *testing.T) {
+	data, err := someLock().Bytes()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for n := range len(data) - 1 {
+		if l, err := ParseLock(data[:n]); err == nil {
+			t.Fatalf("%d of %d bytes are a lock: %+v", n, len(data), l)
+		}
+	}
+	if _, err := ParseLock(append(data, '{', '}')); err == nil {
+		t.Error("a second value was accepted")
+	}
+}
+
+func TestReadLock(t *testing.T) {
+	name := filepath.Join(t.TempDir(), "lpbuild.lock")
+	if _, err := ReadLock(name); !errors.Is(err, ErrNoLock) || !strings.Contains(err.Error(), "lpbuild download") {
+		t.Errorf("error is %v, want ErrNoLock with a hint", err)
+	}
+	if err := os.WriteFile(name, []byte("<<<<<<< HEAD\n"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := ReadLock(name); err == nil || !strings.Contains(err.Error(), name) {
+		t.Errorf("error is %v", err)
+	}
+}
+
+func FuzzParseLock(f *testing.F) {
+	data, err := someLock().Bytes()
+	if err != nil {
+		f.Fatal(err)
+	}
+	f.Add(data)
+	f.Add([]byte(`{"format":1,"product":"x","repositories":null,"builds":[{}]}`))
+	f.Add([]byte(`{"format":1e999}`))
+	f.Fuzz(func(t *testing.T, data []byte) {
+		l, err := ParseLock(data)
+		if (err == nil) != (l != nil) {
+			t.Fatalf("lock %v with error %v", l, err)
+		}
+		if err != nil {
+			return
+		}
+		for _, name := range l.Files() {
+			if !filepath.IsLocal(name) {
+				t.Fatalf("%q is outside the folder", name)
+			}
+		}
+		out, err := l.Bytes()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := ParseLock(out); err != nil {
+			t.Fatalf("what was written cannot be read: %v", err)
+		}
+	})
+}

@@ -1,0 +1,226 @@
+package pgp
+
+import (
+	"bytes"
+	"crypto"
+	"crypto/rsa"
+	"errors"
+	"fmt"
+	"io"
+	"time"
+
+	"github.com/ProtonMail/go-crypto/openpgp/packet"
+	openpgp "github.com/ProtonMail/go-crypto/openpgp/v2"
+)
+
+// Sizes of RSA keys in bits. The upper bound keeps a hostile key from costing seconds of time.
+const (
+	minRSABits = 2048
+	maxRSABits = 16384
+)
+
+// config is how go-crypto treats signatures that keys make about themselves. SHA-1 is not among what it rejects: the
+// person who pinned a key trusts it, and old keys have nothing better.
+func config() *packet.Config {
+	return &packet.Config{RejectHashAlgorithms: map[crypto.Hash]bool{crypto.MD5: true, crypto.RIPEMD160: true}}
+}
+
+// readEntity parses one key.
+func readEntity(blob []byte) (*openpgp.Entity, error) {
+	e, err := openpgp.ReadEntity(packet.NewReader(bytes.NewReader(blob)))
+	if errors.Is(err, io.EOF) { // the library passes over what it does not know, here to the end
+		return nil, errors.New("key of version 3, or of a kind that is not known")
+	}
+	if err != nil {
+		return nil, err
+	}
+	return e, nil
+}
+
+// entity parses all copies of the key into one.
+func (p *pinned) entity() (*openpgp.Entity, error) {
+	all, err := readEntity(p.copies[0])
+	if err != nil {
+		return nil, err
+	}
+	for _, blob := range p.copies[1:] {
+		e, err := readEntity(blob)
+		if err != nil {
+			return nil, err
+		}
+		mergeEntity(all, e)
+	}
+	return all, nil
+}
+
+// mergeEntity adds to e what another copy of the same key knows.
+func mergeEntity(e, other *openpgp.Entity) {
+	e.Revocations = append(e.Revocations, other.Revocations...)
+	e.DirectSignatures = append(e.DirectSignatures, other.DirectSignatures...)
+	for name, id := range other.Identities {
+		if own, ok := e.Identities[name]; ok {
+			own.SelfCertifications = append(own.SelfCertifications, id.SelfCertifications...)
+			own.Revocations = append(own.Revocations, id.Revocations...)
+		} else {
+			e.Identities[name] = id
+		}
+	}
+next:
+	for _, sub := range other.Subkeys {
+		for i := range e.Subkeys {
+			if own := &e.Subkeys[i]; bytes.Equal(own.PublicKey.Fingerprint, sub.PublicKey.Fingerprint) {
+				own.Bindings = append(own.Bindings, sub.Bindings...)
+				own.Revocations = append(own.Revocations, sub.Revocations...)
+				continue next
+			}
+		}
+		e.Subkeys = append(e.Subkeys, sub)
+	}
+}
+
+// checkPrimary decides whether e's primary key was, or is, valid at that time. It returns the self-signature that says so.
+//
+// Self-signatures count however late they were made: exported keys often carry only the newest one, which is younger
+// than many signatures of the key.
+func checkPrimary(e *openpgp.Entity, at time.Time) (*packet.Signature, error) {
+	if err := checkStrength(e.PrimaryKey); err != nil {
+		return nil, err
+	}
+	for _, r := range e.Revocations {
+		if e.PrimaryKey.VerifyRevocationSignature(r.Packet) == nil {
+			return nil, fmt.Errorf("%w (%s)", ErrRevoked, fingerprint(e.PrimaryKey))
+		}
+	}
+	self, err := e.PrimarySelfSignature(time.Time{}, config())
+	if err != nil {
+		return nil, fmt.Errorf("%w: key %s: %w", ErrBadSignature, fingerprint(e.PrimaryKey), err)
+	}
+	return self, checkPeriod(e.PrimaryKey, primaryExpiry(e, self), at)
+}
+
+// checkSigner decides whether pk, which is e's primary key or one of its subkeys, may sign and is valid at that time.
+func checkSigner(e *openpgp.Entity, pk *packet.PublicKey, at time.Time) error {
+	self, err := checkPrimary(e, at)
+	if err != nil {
+		return err
+	}
+	if pk == e.PrimaryKey {
+		if self.FlagsValid && !self.FlagSign {
+			return fmt.Errorf("%w: key %s is not meant for signing", ErrBadSignature, fingerprint(pk))
+		}
+		return nil
+	}
+	for i := range e.Subkeys {
+		if sub := &e.Subkeys[i]; sub.PublicKey == pk {
+			return checkSubkey(sub, at)
+		}
+	}
+	return fmt.Errorf("%w: key %s is nobody's", ErrBadSignature, fingerprint(pk))
+}
+
+func checkSubkey(sub *openpgp.Subkey, at time.Time) error {
+	pk := sub.PublicKey
+	if err := checkStrength(pk); err != nil {
+		return err
+	}
+	for _, r := range sub.Revocations {
+		if sub.Primary.PrimaryKey.VerifySubkeyRevocationSignature(r.Packet, pk) == nil {
+			return fmt.Errorf("%w (subkey %s)", ErrRevoked, fingerprint(pk))
+		}
+	}
+	// The library checks the subkey's signature over the primary key as well where the binding lets the subkey sign.
+	binding, err := sub.LatestValidBindingSignature(time.Time{}, config())
+	if err != nil {
+		return fmt.Errorf("%w: subkey %s: %w", ErrBadSignature, fingerprint(pk), err)
+	}
+	if !binding.FlagsValid || !binding.FlagSign {
+		return fmt.Errorf("%w: subkey %s is not meant for signing", ErrBadSignature, fingerprint(pk))
+	}
+	return checkPeriod(pk, expiry(pk, binding), at)
+}
+
+// checkPeriod decides whether at lies in the life of pk.
+func checkPeriod(pk *packet.PublicKey, expires, at time.Time) error {
+	if pk.CreationTime.After(at.Add(clockSkew)) {
+		return fmt.Errorf("%w: key %s is from the future (%s)", ErrBadSignature, fingerprint(pk), day(pk.CreationTime))
+	}
+	if !expires.IsZero() && at.After(expires) {
+		return fmt.Errorf("%w: key %s, on %s; ask its owner for the prolonged key", ErrExpired, fingerprint(pk), day(expires))
+	}
+	return nil
+}
+
+// primaryExpiry returns when the primary key expires: the earlier date of what the user's self-signature and a signature
+// directly over the key say. Zero is never.
+func primaryExpiry(e *openpgp.Entity, self *packet.Signature) time.Time {
+	first := expiry(e.PrimaryKey, self)
+	if direct, err := e.LatestValidDirectSignature(time.Time{}, config()); err == nil {
+		if t := expiry(e.PrimaryKey, direct); first.IsZero() || !t.IsZero() && t.Before(first) {
+			first = t
+		}
+	}
+	return first
+}
+
+// expiry returns when pk expires if sig says so. Zero is never.
+func expiry(pk *packet.PublicKey, sig *packet.Signature) time.Time {
+	if sig.KeyLifetimeSecs == nil || *sig.KeyLifetimeSecs == 0 {
+		return time.Time{}
+	}
+	return pk.CreationTime.Add(time.Duration(*sig.KeyLifetimeSecs) * time.Second).UTC()
+}
+
+// checkStrength refuses keys that are broken or soon will be.
+func checkStrength(pk *packet.PublicKey) error {
+	switch pk.PubKeyAlgo {
+	case packet.PubKeyAlgoEdDSA, packet.PubKeyAlgoEd25519, packet.PubKeyAlgoEd448:
+		return nil
+	case packet.PubKeyAlgoECDSA:
+		if curve, err := pk.Curve(); err != nil || curve == packet.CurveSecP256k1 {
+			return fmt.Errorf("%w: curve of key %s", ErrWeak, fingerprint(pk))
+		}
+		return nil
+	case packet.PubKeyAlgoRSA, packet.PubKeyAlgoRSASignOnly:
+		bits := rsaBits(pk)
+		if bits > maxRSABits {
+			return fmt.Errorf("%w: key %s has more than %d bits", ErrBadSignature, fingerprint(pk), maxRSABits)
+		}
+		if bits >= minRSABits {
+			return nil
+		}
+	}
+	return fmt.Errorf("%w: key %s is %s; RSA with %d bits and more, ECDSA, Ed25519 and Ed448 are accepted",
+		ErrWeak, fingerprint(pk), algorithmName(pk), minRSABits)
+}
+
+func rsaBits(pk *packet.PublicKey) int {
+	if key, ok := pk.PublicKey.(*rsa.PublicKey); ok && key.N != nil {
+		return key.N.BitLen()
+	}
+	return 0
+}
+
+// algorithmName returns what people call the kind of key.
+func algorithmName(pk *packet.PublicKey) string {
+	switch pk.PubKeyAlgo {
+	case packet.PubKeyAlgoRSA, packet.PubKeyAlgoRSASignOnly, packet.PubKeyAlgoRSAEncryptOnly:
+		return fmt.Sprintf("RSA %d", rsaBits(pk))
+	case packet.PubKeyAlgoDSA:
+		return "DSA"
+	case packet.PubKeyAlgoECDSA:
+		curve, _ := pk.Curve()
+		return "ECDSA " + string(curve)
+	case packet.PubKeyAlgoEd25519:
+		return "Ed25519"
+	case packet.PubKeyAlgoEd448:
+		return "Ed448"
+	case packet.PubKeyAlgoEdDSA:
+		if curve, _ := pk.Curve(); curve == packet.Curve448 {
+			return "Ed448"
+		}
+		return "Ed25519"
+	}
+	return fmt.Sprintf("OpenPGP algorithm %d", pk.PubKeyAlgo)
+}
+
+func day(t time.Time) string { return t.UTC().Format(time.DateOnly) }

@@ -1,0 +1,75 @@
+package repofile
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"strings"
+	"syscall"
+)
+
+// CredentialsDir is where zypper and SUSEConnect keep credentials.
+const CredentialsDir = "/etc/zypp/credentials.d"
+
+// maxCredentials is the most bytes that a credentials file may have.
+const maxCredentials = 64 << 10
+
+// ReadCredentials returns the user and password of the file name in dir, usually [CredentialsDir]. name must be a base
+// name: it comes from a .repo file. Errors show nothing of the file's content; that of a missing file wraps
+// fs.ErrNotExist.
+func ReadCredentials(dir, name string) (user, password string, err error) {
+	if err := checkName(name); err != nil {
+		return "", "", err
+	}
+	full := filepath.Join(dir, name)
+	f, err := os.OpenFile(full, os.O_RDONLY|syscall.O_NONBLOCK, 0)
+	if err != nil {
+		return "", "", fmt.Errorf("credentials: %w", err)
+	}
+	defer f.Close()
+	if fi, err := f.Stat(); err != nil || !fi.Mode().IsRegular() {
+		return "", "", fmt.Errorf("credentials: %s: not a regular file", full)
+	}
+	data, err := io.ReadAll(io.LimitReader(f, maxCredentials+1))
+	if err != nil {
+		return "", "", fmt.Errorf("credentials: %w", err)
+	}
+	if user, password, err = parseCredentials(data); err != nil {
+		return "", "", fmt.Errorf("credentials: %s: %w", full, err)
+	}
+	return user, password, nil
+}
+
+// checkName returns an error unless name can only be a file in the credentials folder.
+func checkName(name string) error {
+	if name == "" || name == "." || name == ".." || len(name) > 255 || strings.ContainsAny(name, "/\x00") {
+		return fmt.Errorf("credentials: %.80q is not the name of a file without its folder", name)
+	}
+	return nil
+}
+
+// parseCredentials reads lines of username=… and password=…; what is after the first = belongs to the value.
+func parseCredentials(data []byte) (user, password string, err error) {
+	if len(data) > maxCredentials {
+		return "", "", fmt.Errorf("more than %d bytes", maxCredentials)
+	}
+	for line := range strings.Lines(string(data)) {
+		line = strings.TrimSpace(line)
+		if line == "" || line[0] == '#' || line[0] == ';' || line[0] == '[' {
+			continue
+		}
+		key, val, _ := strings.Cut(line, "=")
+		switch val = strings.TrimSpace(val); strings.TrimSpace(key) {
+		case "username":
+			user = val
+		case "password":
+			password = val
+		}
+	}
+	if user == "" || password == "" {
+		return "", "", errors.New("no username= and password= lines")
+	}
+	return user, password, nil
+}

@@ -1,0 +1,206 @@
+package repofile
+
+import (
+	"cmp"
+	"fmt"
+	"net/url"
+	"path"
+	"slices"
+	"strings"
+
+	"github.com/lpbuild/lpbuild/pkg/diag"
+)
+
+// Parse reads the repositories of a .repo file, in its order. name is what errors call the file. The error is a
+// [diag.List] with every mistake at its place; one that is a repository of a kind that is not supported wraps an
+// [*UnsupportedError].
+func Parse(name string, data []byte) ([]Repo, error) {
+	s := &scanner{file: name, data: data, lines: map[string]int{}}
+	if len(data) > MaxSize {
+		s.findings = append(s.findings, &diag.Diagnostic{Pos: diag.Pos{File: name},
+			Message: fmt.Sprintf("%d bytes are too much for a .repo file, %d is the most", len(data), MaxSize)})
+		return nil, s.findings.Err()
+	}
+	s.scan()
+	var repos []Repo
+	for _, sec := range s.sections {
+		if sec.name == "main" { // of a yum.conf: settings, not a repository
+			continue
+		}
+		if len(s.findings) >= maxFindings {
+			break
+		}
+		repos = append(repos, s.repo(sec))
+	}
+	if err := s.findings.Err(); err != nil {
+		return nil, err
+	}
+	return repos, nil
+}
+
+// repo makes a repository of a section.
+func (s *scanner) repo(sec *section) Repo {
+	r := Repo{
+		Alias:       sec.name,
+		Name:        cmp.Or(sec.keys["name"].text(), sec.name),
+		Enabled:     s.boolean(sec, "enabled", true),
+		GPGCheck:    s.boolean(sec, "gpgcheck", true),
+		GPGKeys:     splitList(sec.keys["gpgkey"].text()),
+		Credentials: sec.keys["credentials"].text(),
+		User:        sec.keys["username"].text(),
+		Password:    sec.keys["password"].text(),
+		Type:        strings.ToLower(sec.keys["type"].text()),
+		Pos:         sec.pos,
+	}
+	for _, raw := range splitList(sec.keys["baseurl"].text()) {
+		u, credentials := takeParameters(raw)
+		r.Credentials = cmp.Or(r.Credentials, credentials)
+		r.BaseURLs = append(r.BaseURLs, u)
+	}
+	if sub := sec.keys["path"].text(); strings.Trim(sub, "/") != "" {
+		for i, u := range r.BaseURLs {
+			r.BaseURLs[i] = joinPath(u, sub)
+		}
+	}
+	if len(r.BaseURLs) > 0 {
+		r.BaseURL = r.BaseURLs[0]
+	}
+	if r.Enabled {
+		s.check(sec, r)
+	}
+	return r
+}
+
+// check reports why a repository that is switched on cannot be used.
+func (s *scanner) check(sec *section, r Repo) {
+	pos := cmp.Or(sec.keys["baseurl"].pos, sec.pos)
+	if len(r.BaseURLs) == 0 {
+		for _, key := range []string{"mirrorlist", "metalink"} {
+			if v, found := sec.keys[key]; found {
+				s.unsupported(v.pos, r, "a "+key+" without a baseurl", "write one of its mirrors as baseurl=")
+				return
+			}
+		}
+		s.report(pos, fmt.Sprintf("repository %s has no baseurl", r.Alias), "", nil)
+		return
+	}
+	if !slices.Contains([]string{"", "none", "rpm-md", "rpm", "yum", "repomd"}, r.Type) {
+		s.unsupported(sec.keys["type"].pos, r, fmt.Sprintf("type %q", r.Type), "only rpm-md repositories can be read")
+	}
+	for _, u := range r.BaseURLs {
+		if err := checkURL(r.Alias, u); err != nil {
+			s.report(pos, err.Error(), "use https, http, file or a path; or switch the repository off with enabled=0", err)
+			return
+		}
+	}
+	if r.Credentials != "" {
+		if err := checkName(r.Credentials); err != nil {
+			s.report(pos, err.Error(), "", err)
+		}
+	}
+}
+
+func (s *scanner) unsupported(pos diag.Pos, r Repo, what, hint string) {
+	err := &UnsupportedError{r.Alias, what}
+	s.report(pos, err.Error(), hint, err)
+}
+
+// checkURL returns an error unless u can be fetched from. A URL that begins with a variable is looked at again when the
+// variable has its value.
+func checkURL(alias, u string) error {
+	scheme, _, found := strings.Cut(u, ":/")
+	switch {
+	case strings.HasPrefix(u, "$") || strings.HasPrefix(u, "/"):
+		return nil
+	case !found || strings.Trim(scheme, schemeRunes) != "":
+		return fmt.Errorf("repository %s: %s is neither a URL nor an absolute path", alias, redactWords(u))
+	case scheme != "http" && scheme != "https" && scheme != "file":
+		return &UnsupportedError{alias, fmt.Sprintf("a %q URL", scheme)}
+	}
+	return nil
+}
+
+// boolean reads a key as zypper and dnf do.
+func (s *scanner) boolean(sec *section, key string, byDefault bool) bool {
+	v, found := sec.keys[key]
+	if !found {
+		return byDefault
+	}
+	switch strings.ToLower(v.text()) {
+	case "1", "yes", "true", "on", "always":
+		return true
+	case "0", "no", "false", "off", "never":
+		return false
+	}
+	s.report(v.pos, fmt.Sprintf("%s is %q: write 1 or 0", key, v.text()), "", nil)
+	return byDefault
+}
+
+// splitList splits at white space, and at commas before white space or before a URL: a comma may also be part of one.
+func splitList(text string) []string {
+	var list []string
+	for word := range strings.FieldsSeq(text) {
+		start := 0
+		for i := range len(word) {
+			if word[i] == ',' && (i+1 == len(word) || startsURL(word[i+1:])) {
+				list = append(list, word[start:i])
+				start = i + 1
+			}
+		}
+		list = append(list, word[start:])
+	}
+	return slices.DeleteFunc(list, func(s string) bool { return s == "" })
+}
+
+// startsURL reports whether s begins with a scheme or is an absolute path. Schemes are short: no need to look far.
+func startsURL(s string) bool {
+	scheme, _, found := strings.Cut(s[:min(len(s), 32)], ":/")
+	return s[0] == '/' || found && scheme != "" && strings.Trim(scheme, schemeRunes) == ""
+}
+
+// zypperOnly are the parameters of a URL that zypper uses itself and does not send. Those about TLS and proxies have no
+// effect here: certificates are always verified, proxies come from the environment.
+var zypperOnly = []string{"auth", "cookies", "credentials", "head_requests", "mediahandler", "proxy", "proxypass",
+	"proxyport", "proxyuser", "ssl_capath", "ssl_clientcert", "ssl_clientkey", "ssl_verify", "timeout", "workdir"}
+
+// takeParameters takes zypper's own parameters off a URL and returns the credentials that it names. Everything else of
+// the query, such as a token, stays as it is written. dir: is an older word for file:.
+func takeParameters(raw string) (u, credentials string) {
+	if scheme, rest, _ := strings.Cut(raw, ":"); strings.EqualFold(scheme, "dir") {
+		raw = "file:" + rest
+	} else if slices.Contains([]string{"http", "https", "file"}, strings.ToLower(scheme)) {
+		raw = strings.ToLower(scheme) + ":" + rest
+	}
+	base, query, found := strings.Cut(raw, "?")
+	if !found {
+		return raw, ""
+	}
+	var kept []string
+	for part := range strings.SplitSeq(query, "&") {
+		name, val, _ := strings.Cut(part, "=")
+		if !slices.Contains(zypperOnly, name) {
+			kept = append(kept, part)
+			continue
+		}
+		if name == "credentials" && credentials == "" {
+			if plain, err := url.QueryUnescape(val); err == nil {
+				val = plain
+			}
+			credentials = val
+		}
+	}
+	if query = strings.Join(kept, "&"); query != "" {
+		base += "?" + query
+	}
+	return base, credentials
+}
+
+// joinPath appends the path= of a repository to its URL, before the query.
+func joinPath(u, sub string) string {
+	base, query, found := strings.Cut(u, "?")
+	base = strings.TrimRight(base, "/") + path.Clean("/"+sub)
+	if found {
+		base += "?" + query
+	}
+	return base
+}

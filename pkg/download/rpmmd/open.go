@@ -1,0 +1,138 @@
+package rpmmd
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"hash"
+	"io"
+
+	"github.com/lpbuild/lpbuild/pkg/download/decompress"
+	"github.com/lpbuild/lpbuild/pkg/download/digest"
+)
+
+// MaxOpenSize is the most that metadata may have when decompressed, in bytes, whatever they say: 16 GiB.
+const MaxOpenSize = 16 << 30
+
+// OpenPrimary returns what compressed holds, decompressed by the suffix of d's location and checked against d's digests
+// and sizes. Until Read has returned [io.EOF] nothing that came before is proven; instead of it comes an error that wraps
+// [digest.ErrMismatch], [ErrSize], [ErrTooLarge], one of package decompress's, or one of compressed.
+//
+// Decompression runs ahead in a goroutine, in about a megabyte. The stream must be closed; Close waits for that
+// goroutine, and so for a Read of compressed under way, and does not close compressed.
+func OpenPrimary(ctx context.Context, d Data, compressed io.Reader) (io.ReadCloser, error) {
+	if d.Checksum.IsZero() {
+		return nil, fmt.Errorf("%.200s: %w", d.Location, digest.ErrWeak)
+	}
+	if d.OpenSize > MaxOpenSize || d.Size > MaxOpenSize {
+		return nil, fmt.Errorf("%.200s: says that it has %d bytes, limit %d: %w", d.Location, max(d.OpenSize, d.Size), int64(MaxOpenSize), ErrTooLarge)
+	}
+	format, err := decompress.FromName(d.Location)
+	if err != nil {
+		return nil, err
+	}
+	packed := newChecked(compressed, d.Checksum, d.Size)
+	ctx, cancel := context.WithCancel(ctx)
+	open, err := decompress.NewReader(ctx, format, packed, decompress.Options{MaxSize: MaxOpenSize})
+	if err != nil {
+		cancel()
+		return nil, fmt.Errorf("%.200s: %w", d.Location, err)
+	}
+	ahead := readAhead(ctx, &blaming{open, packed})
+	return &stream{
+		name: d.Location, cancel: cancel, ahead: ahead,
+		checked: newChecked(ahead, d.OpenChecksum, d.OpenSize),
+	}, nil
+}
+
+// stream is what OpenPrimary returns.
+type stream struct {
+	name    string
+	cancel  context.CancelFunc
+	ahead   *aheadReader
+	checked *checkedReader
+}
+
+func (s *stream) Read(p []byte) (int, error) {
+	n, err := s.checked.Read(p)
+	if err != nil && err != io.EOF {
+		err = fmt.Errorf("%.200s: %w", s.name, err)
+	}
+	return n, err
+}
+
+func (s *stream) Close() error {
+	s.cancel()
+	return s.ahead.Close()
+}
+
+// checkedReader passes on what it reads, and an error instead of the end if it was not what it should be. More than the
+// size is not passed on.
+type checkedReader struct {
+	r    io.Reader
+	want digest.Digest
+	hash hash.Hash // nil: any digest will do
+	size int64     // 0: any size will do
+	n    int64
+	err  error
+}
+
+func newChecked(r io.Reader, want digest.Digest, size int64) *checkedReader {
+	c := &checkedReader{r: r, want: want, size: size}
+	if !want.IsZero() {
+		c.hash = want.Hash()
+	}
+	return c
+}
+
+func (c *checkedReader) Read(p []byte) (int, error) {
+	if c.err != nil {
+		return 0, c.err
+	}
+	n, err := c.r.Read(p)
+	if c.size > 0 && int64(n) > c.size-c.n {
+		n = int(c.size - c.n)
+		err = fmt.Errorf("%w: more than %d bytes", ErrSize, c.size)
+	}
+	c.n += int64(n)
+	if c.hash != nil {
+		c.hash.Write(p[:n])
+	}
+	if err == io.EOF {
+		err = c.verdict()
+	}
+	c.err = err
+	return n, err
+}
+
+// verdict returns io.EOF, or what is wrong with that end.
+func (c *checkedReader) verdict() error {
+	if c.size > 0 && c.n != c.size {
+		return fmt.Errorf("%w: %d bytes instead of %d", ErrSize, c.n, c.size)
+	}
+	if c.hash != nil {
+		if err := c.want.Check(c.hash.Sum(nil)); err != nil {
+			return err
+		}
+	}
+	return io.EOF
+}
+
+// blaming reads decompressed data. If they are damaged, it looks first whether the compressed data were the right ones,
+// since that is what the user can do something about.
+type blaming struct {
+	open   io.ReadCloser
+	packed *checkedReader
+}
+
+func (b *blaming) Read(p []byte) (int, error) {
+	n, err := b.open.Read(p)
+	if errors.Is(err, decompress.ErrCorrupt) {
+		if _, wrong := io.Copy(io.Discard, b.packed); wrong != nil {
+			err = fmt.Errorf("%w (%w)", wrong, err)
+		}
+	}
+	return n, err
+}
+
+func (b *blaming) Close() error { return b.open.Close() }

@@ -1,0 +1,171 @@
+package rpmmd
+
+import (
+	"bytes"
+	"context"
+	"encoding/xml"
+	"fmt"
+	"io"
+	"strconv"
+)
+
+// ReadPrimary reads a primary.xml, decompressed, from r to its end, and calls yield for each package whose name is
+// wanted, in the order of the file. want nil wants all. Only the wanted are decoded; memory does not grow with the file.
+//
+// What yield got counts only if ReadPrimary returns nil: the list was complete then, had as many packages as it says, and
+// r ended well (see [OpenPrimary]). Errors of r and of yield are wrapped, those about the content wrap [ErrMalformed] and
+// say where; a wanted package with a weak digest gives [digest.ErrWeak], one with an odd location [ErrLocation], one of
+// more than 8 MiB [ErrTooLarge].
+func ReadPrimary(ctx context.Context, r io.Reader, want func(name string) bool, yield func(Package) error) error {
+	if want == nil {
+		want = func(string) bool { return true }
+	}
+	p := &primary{scanner: newScanner(ctx, r), want: want, yield: yield, declared: -1}
+	for {
+		t, err := p.next()
+		if err != nil {
+			return fmt.Errorf("primary.xml: at byte %d: %w", p.offset(), err)
+		}
+		if t.kind == theEnd {
+			return p.finish()
+		}
+		if err := p.token(t); err != nil {
+			return fmt.Errorf("primary.xml: at byte %d: %w", t.start, err)
+		}
+	}
+}
+
+// primary is the state of ReadPrimary.
+type primary struct {
+	*scanner
+	want  func(string) bool
+	yield func(Package) error
+
+	root     []byte // start tag of the root element
+	declared int64  // packages, by the root element; -1: it does not say
+	seen     int64  // packages
+	pkg      struct {
+		open     bool
+		start    int64
+		nameFrom int64 // where the text of the open <name> begins; 0: none is open
+		named    bool  // the name is known
+		doubt    bool  // only a real parser can tell what it is called
+		dropped  bool  // not wanted
+	}
+}
+
+// finish checks what can only be known at the end.
+func (p *primary) finish() error {
+	if p.declared >= 0 && p.declared != p.seen {
+		return fmt.Errorf("primary.xml: %w: it says that it has %d packages, but has %d", ErrMalformed, p.declared, p.seen)
+	}
+	return nil
+}
+
+// token looks at one tag.
+func (p *primary) token(t token) error {
+	if t.kind != endTag {
+		if err := p.start(t); err != nil || t.kind == startTag {
+			return err
+		}
+	}
+	switch {
+	case t.depth == 2 && p.pkg.nameFrom > 0:
+		return p.endName(t)
+	case t.depth == 1 && p.pkg.open:
+		return p.endPackage()
+	}
+	return nil
+}
+
+// start looks at the start of an element. If its tag has a prefix or namespaces of its own, only a real parser can tell
+// whether it is what its name says.
+func (p *primary) start(t token) error {
+	if t.depth == 0 {
+		return p.startRoot(t)
+	}
+	if t.depth > 2 {
+		return nil
+	}
+	local := t.name[bytes.LastIndexByte(t.name, ':')+1:]
+	plain := len(local) == len(t.name) && !bytes.Contains(t.raw, []byte("xmlns"))
+	switch {
+	case t.depth == 1 && string(local) == "package":
+		p.pkg.open, p.pkg.start, p.pkg.doubt = true, t.start, !plain
+		p.keep = t.start
+	case t.depth == 2 && p.pkg.open && string(local) == "name":
+		if p.pkg.named {
+			return fmt.Errorf("%w: package with two names", ErrMalformed)
+		}
+		p.pkg.doubt = p.pkg.doubt || !plain
+		p.pkg.nameFrom = p.offset()
+	}
+	return nil
+}
+
+// startRoot checks that this is a list of packages.
+func (p *primary) startRoot(t token) error {
+	first, err := xml.NewDecoder(bytes.NewReader(t.raw)).Token()
+	if err != nil {
+		return fmt.Errorf("%w: %w", ErrMalformed, noEOF(err))
+	}
+	root, _ := first.(xml.StartElement)
+	if root.Name != (xml.Name{Space: commonNS, Local: "metadata"}) {
+		return fmt.Errorf("%w: the root element is %q in namespace %q, not rpm-md's \"metadata\"",
+			ErrMalformed, root.Name.Local, root.Name.Space)
+	}
+	for _, a := range root.Attr {
+		if a.Name == (xml.Name{Local: "packages"}) {
+			n, err := strconv.ParseUint(a.Value, 10, 63)
+			if err != nil {
+				return fmt.Errorf("%w: packages=%.40q is not a number", ErrMalformed, a.Value)
+			}
+			p.declared = int64(n)
+		}
+	}
+	p.root = bytes.Clone(t.raw)
+	return nil
+}
+
+// endName decides whether the package is wanted, if its name is written plainly.
+func (p *primary) endName(t token) error {
+	text := p.bytes(p.pkg.nameFrom, max(p.pkg.nameFrom, t.start)) // <name/> starts before its text
+	odd := func(c rune) bool { return c <= ' ' || c >= 0x7f || c == '&' || c == '<' || c == ']' }
+	if len(text) == 0 || bytes.ContainsFunc(text, odd) {
+		p.pkg.doubt = true
+	}
+	p.pkg.named, p.pkg.nameFrom = true, 0
+	if !p.pkg.doubt && !p.want(string(text)) {
+		p.pkg.dropped = true
+		p.keep = -1
+	}
+	return nil
+}
+
+// endPackage gives the package out if it is wanted.
+func (p *primary) endPackage() error {
+	pkg := p.pkg
+	p.pkg.open, p.pkg.named, p.pkg.dropped = false, false, false
+	if pkg.dropped {
+		p.seen++
+		return nil
+	}
+	p.keep = -1
+	x, err := decodeElement(p.root, p.bytes(pkg.start, p.offset()))
+	if err != nil {
+		return fmt.Errorf("%w: %w", ErrMalformed, err)
+	}
+	if !x.isPackage() {
+		return nil
+	}
+	p.seen++
+	name, err := x.name()
+	if err != nil || !p.want(name) {
+		return err
+	}
+	converted, err := x.convert()
+	if err != nil {
+		return fmt.Errorf("package %.80q: %w", name, err)
+	}
+	return p.yield(converted)
+}

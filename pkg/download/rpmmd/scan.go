@@ -1,0 +1,361 @@
+package rpmmd
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"io"
+	"regexp"
+	"slices"
+)
+
+const (
+	startBuffer = 256 << 10
+	maxElement  = 8 << 20 // of one package that is kept, or of one tag
+	maxDepth    = 64
+)
+
+// tokenKind is the kind of a markup that matters here.
+type tokenKind byte
+
+const (
+	startTag tokenKind = iota
+	emptyTag           // <name/>: a start and an end in one
+	endTag
+	theEnd // of the document
+)
+
+// token is one tag. Its parts are good until the next token is read.
+type token struct {
+	kind  tokenKind
+	start int64  // offset in the document
+	raw   []byte // the whole tag
+	name  []byte // with its prefix
+	depth int    // elements around it
+}
+
+// scanner finds the tags of an XML document. It knows as much of XML as is needed for that: quoted attributes, comments,
+// CDATA, processing instructions, and that what is opened must be closed. A document type, which nothing has that makes
+// this metadata, is refused. Other than a full parser it does not look into attributes and text.
+type scanner struct {
+	ctx  context.Context
+	r    io.Reader
+	buf  []byte // what was read and is still needed
+	pos  int    // next byte to look at
+	base int64  // offset of buf[0] in the document
+	keep int64  // offset from which on the document must stay in buf; -1: pos
+	eof  bool
+
+	names  []byte // of the open elements, joined
+	ends   []int  // of each in names
+	closed bool   // the root element
+}
+
+// errUnusual says that a document is refused although a parser might read it.
+var errUnusual = fmt.Errorf("%w: XML that such metadata do not have", ErrMalformed)
+
+// errEnds says that a document ends too early.
+var errEnds = fmt.Errorf("%w: %w", ErrMalformed, io.ErrUnexpectedEOF)
+
+func newScanner(ctx context.Context, r io.Reader) *scanner {
+	return &scanner{ctx: ctx, r: r, buf: make([]byte, 0, startBuffer), keep: -1}
+}
+
+// offset returns the place in the document of the next byte.
+func (s *scanner) offset() int64 { return s.base + int64(s.pos) }
+
+// bytes returns what was kept of the document from one offset to another.
+func (s *scanner) bytes(from, to int64) []byte { return s.buf[from-s.base : to-s.base] }
+
+// fill reads more behind what is there. It returns io.EOF if there is no more.
+func (s *scanner) fill() error {
+	if s.eof {
+		return io.EOF
+	}
+	if err := context.Cause(s.ctx); err != nil {
+		return err
+	}
+	from := s.pos
+	if s.keep >= 0 {
+		from = int(s.keep - s.base)
+	}
+	if from > 0 && cap(s.buf)-len(s.buf) < startBuffer/4 {
+		n := copy(s.buf, s.buf[from:])
+		s.buf, s.pos, s.base = s.buf[:n], s.pos-from, s.base+int64(from)
+	}
+	if len(s.buf) == cap(s.buf) {
+		if len(s.buf) >= maxElement {
+			return fmt.Errorf("%w: one element has more than %d bytes", ErrTooLarge, maxElement)
+		}
+		s.buf = slices.Grow(s.buf, min(len(s.buf), maxElement-len(s.buf)))
+	}
+	for range 100 {
+		n, err := s.r.Read(s.buf[len(s.buf):cap(s.buf)])
+		s.buf = s.buf[:len(s.buf)+n]
+		if err == io.EOF {
+			s.eof = true
+		} else if err != nil {
+			return err
+		}
+		if n > 0 || s.eof {
+			return nil
+		}
+	}
+	return io.ErrNoProgress
+}
+
+// next returns the next tag.
+func (s *scanner) next() (token, error) {
+	if s.offset() == 0 {
+		if err := s.byteOrderMark(); err != nil {
+			return token{}, err
+		}
+	}
+	for {
+		if err := s.text(); err == io.EOF {
+			return token{kind: theEnd}, nil
+		} else if err != nil {
+			return token{}, err
+		}
+		if err := s.atLeast(2); err != nil {
+			return token{}, err
+		}
+		var err error
+		switch s.buf[s.pos+1] {
+		case '!':
+			err = s.declaration()
+		case '?':
+			err = s.instruction()
+		case '/':
+			return s.endTag()
+		default:
+			return s.startTag()
+		}
+		if err != nil {
+			return token{}, err
+		}
+	}
+}
+
+// byteOrderMark skips the mark that some put before UTF-8.
+func (s *scanner) byteOrderMark() error {
+	const mark = "\xef\xbb\xbf"
+	if err := s.atLeast(len(mark)); err != nil {
+		return err
+	}
+	if string(s.buf[:len(mark)]) == mark {
+		s.pos = len(mark)
+	}
+	return nil
+}
+
+// text goes on to the next "<". io.EOF: there is none, and the root element is closed.
+func (s *scanner) text() error {
+	for {
+		text := s.buf[s.pos:]
+		n := bytes.IndexByte(text, '<')
+		if n >= 0 {
+			text = text[:n]
+		}
+		if len(s.ends) == 0 && len(bytes.TrimLeft(text, blanks)) > 0 {
+			return fmt.Errorf("%w: text outside of the root element", errUnusual)
+		}
+		s.pos += len(text)
+		if n >= 0 {
+			return nil
+		}
+		if err := s.fill(); err == io.EOF && !s.closed {
+			return errEnds
+		} else if err != nil {
+			return err
+		}
+	}
+}
+
+// declaration skips a comment or CDATA.
+func (s *scanner) declaration() error {
+	const comment, cdata = "<!--", "<![CDATA["
+	if err := s.atLeast(len(comment)); err != nil {
+		return err
+	}
+	if string(s.buf[s.pos:s.pos+len(comment)]) == comment {
+		s.pos += len(comment)
+		return s.skip("-->")
+	}
+	if err := s.atLeast(len(cdata)); err != nil {
+		return err
+	}
+	if len(s.ends) == 0 || string(s.buf[s.pos:s.pos+len(cdata)]) != cdata {
+		return fmt.Errorf("%w: a document type, or CDATA outside of the root element", errUnusual)
+	}
+	s.pos += len(cdata)
+	return s.skip("]]>")
+}
+
+// encodingUTF8 is how an XML declaration may name the encoding.
+var encodingUTF8 = regexp.MustCompile(`(?i)\sencoding\s*=\s*("utf-8"|'utf-8')`)
+
+// instruction skips a processing instruction. An XML declaration must not name another encoding than UTF-8.
+func (s *scanner) instruction() error {
+	const declaration = "<?xml"
+	if err := s.atLeast(len(declaration) + 1); err != nil {
+		return err
+	}
+	start := s.buf[s.pos : s.pos+len(declaration)+1]
+	if string(start[:len(declaration)]) != declaration || !isBlank(start[len(declaration)]) && start[len(declaration)] != '?' {
+		s.pos += len("<?")
+		return s.skip("?>")
+	}
+	if s.offset() > 3 {
+		return fmt.Errorf("%w: an XML declaration that is not at the start", errUnusual)
+	}
+	end, err := s.find("?>")
+	if err != nil {
+		return err
+	}
+	text := s.buf[s.pos : s.pos+end]
+	if bytes.Contains(text, []byte("encoding")) && !encodingUTF8.Match(text) {
+		return fmt.Errorf("%w: its encoding is not UTF-8: %.100q", errUnusual, text)
+	}
+	s.pos += end + len("?>")
+	return nil
+}
+
+// startTag reads the start of an element, or a whole empty one.
+func (s *scanner) startTag() (token, error) {
+	length, err := s.tagLength()
+	if err != nil {
+		return token{}, err
+	}
+	raw := s.buf[s.pos : s.pos+length]
+	t := token{kind: startTag, start: s.offset(), raw: raw, name: leadingName(raw[1:]), depth: len(s.ends)}
+	switch {
+	case len(t.name) == 0:
+		return token{}, fmt.Errorf("%w: %.40q does not begin with a name", ErrMalformed, raw)
+	case t.depth == 0 && s.closed:
+		return token{}, fmt.Errorf("%w: a second root element", errUnusual)
+	case t.depth == maxDepth:
+		return token{}, fmt.Errorf("%w: elements nested more than %d deep", ErrTooLarge, maxDepth)
+	}
+	s.pos += length
+	if raw[length-2] == '/' {
+		t.kind = emptyTag
+		s.closed = s.closed || t.depth == 0
+		return t, nil
+	}
+	s.names = append(s.names, t.name...)
+	s.ends = append(s.ends, len(s.names))
+	return t, nil
+}
+
+// tagLength returns the length of the tag that is next, to the first ">" that is not in quotes.
+func (s *scanner) tagLength() (int, error) {
+	quote := byte(0)
+	for i := 1; ; {
+		for rest := s.buf[s.pos:]; i < len(rest); i++ {
+			switch c := rest[i]; {
+			case c == '<':
+				return 0, fmt.Errorf("%w: \"<\" in a tag", ErrMalformed)
+			case quote != 0:
+				if c == quote {
+					quote = 0
+				}
+			case c == '>':
+				return i + 1, nil
+			case c == '"' || c == '\'':
+				quote = c
+			}
+		}
+		if err := s.fill(); err != nil {
+			return 0, ends(err)
+		}
+	}
+}
+
+// endTag reads the end of the innermost open element.
+func (s *scanner) endTag() (token, error) {
+	n, err := s.find(">")
+	if err != nil {
+		return token{}, err
+	}
+	raw := s.buf[s.pos : s.pos+n+1]
+	t := token{kind: endTag, start: s.offset(), raw: raw, name: bytes.TrimRight(raw[2:n], blanks), depth: len(s.ends) - 1}
+	if t.depth < 0 {
+		return token{}, fmt.Errorf("%w: %.80q closes nothing", ErrMalformed, raw)
+	}
+	from := 0
+	if t.depth > 0 {
+		from = s.ends[t.depth-1]
+	}
+	if open := s.names[from:]; !bytes.Equal(open, t.name) {
+		return token{}, fmt.Errorf("%w: %.80q where %.80q is open", ErrMalformed, raw, open)
+	}
+	s.names, s.ends = s.names[:from], s.ends[:t.depth]
+	s.pos += n + 1
+	s.closed = t.depth == 0
+	return t, nil
+}
+
+// ends is for places where the end of the input is too early.
+func ends(err error) error {
+	if err == io.EOF {
+		return errEnds
+	}
+	return err
+}
+
+// atLeast makes sure that n bytes are in the buffer from pos on.
+func (s *scanner) atLeast(n int) error {
+	for len(s.buf)-s.pos < n {
+		if err := s.fill(); err != nil {
+			return ends(err)
+		}
+	}
+	return nil
+}
+
+// find returns where sep is, counted from pos.
+func (s *scanner) find(sep string) (int, error) {
+	for from := 0; ; {
+		if n := bytes.Index(s.buf[s.pos+from:], []byte(sep)); n >= 0 {
+			return from + n, nil
+		}
+		from = max(from, len(s.buf)-s.pos-len(sep)+1)
+		if err := s.fill(); err != nil {
+			return 0, ends(err)
+		}
+	}
+}
+
+// skip goes on behind the next sep, however far that is.
+func (s *scanner) skip(sep string) error {
+	for {
+		if n := bytes.Index(s.buf[s.pos:], []byte(sep)); n >= 0 {
+			s.pos += n + len(sep)
+			return nil
+		}
+		s.pos = max(s.pos, len(s.buf)-len(sep)+1)
+		if err := s.fill(); err != nil {
+			return ends(err)
+		}
+	}
+}
+
+const blanks = " \t\r\n"
+
+func isBlank(c byte) bool { return c == ' ' || c == '\t' || c == '\r' || c == '\n' }
+
+// leadingName returns the XML name that b begins with, if a blank, "/" or ">" follows.
+func leadingName(b []byte) []byte {
+	for i, c := range b {
+		switch {
+		case c >= 0x80, 'a' <= c && c <= 'z', 'A' <= c && c <= 'Z', c == '_', c == ':':
+		case i > 0 && ('0' <= c && c <= '9' || c == '-' || c == '.'):
+		case isBlank(c), c == '/', c == '>':
+			return b[:i]
+		default:
+			return nil
+		}
+	}
+	return nil
+}

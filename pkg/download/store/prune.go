@@ -1,0 +1,100 @@
+package store
+
+import (
+	"context"
+	"errors"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/lpbuild/lpbuild/pkg/download/digest"
+)
+
+// StaleAfter is how long [Store.Prune] leaves an interrupted download for somebody to go on with.
+const StaleAfter = 7 * 24 * time.Hour
+
+// Prune removes the content for which keep returns false, interrupted downloads that are of such content or older than
+// [StaleAfter], and what dead processes left behind. What a live process is writing stays, and so do records and files
+// that the store did not make. It returns how many bytes were removed, also beside an error. Files that somebody has
+// open stay readable.
+func (s *Store) Prune(ctx context.Context, keep func(digest.Digest) bool) (freed int64, err error) {
+	for _, p := range []pruner{
+		{dir: blobsDir, unwanted: func(name string, _ fs.FileInfo) bool {
+			d, ok := s.blobDigest(name)
+			return ok && !keep(d)
+		}},
+		{dir: partsDir, locking: true, unwanted: func(name string, fi fs.FileInfo) bool {
+			d, ok := partDigest(name)
+			return ok && (!keep(d) || time.Since(fi.ModTime()) > StaleAfter)
+		}},
+		{dir: tmpDir, locking: true, unwanted: func(name string, _ fs.FileInfo) bool {
+			return strings.HasPrefix(filepath.Base(name), tempPrefix)
+		}},
+	} {
+		pruneErr := filepath.WalkDir(s.path(p.dir), func(name string, entry fs.DirEntry, err error) error {
+			if ctx.Err() != nil {
+				return context.Cause(ctx)
+			}
+			if err == nil && entry.Type().IsRegular() {
+				var n int64
+				n, err = p.prune(name, entry)
+				freed += n
+			}
+			if errors.Is(err, fs.ErrNotExist) {
+				return nil // another process was faster
+			}
+			return err
+		})
+		err = errors.Join(err, pruneErr)
+	}
+	return freed, err
+}
+
+// pruner removes what is not wanted below one folder of the store.
+type pruner struct {
+	dir      string
+	locking  bool // a file there may be removed only under its lock
+	unwanted func(name string, fi fs.FileInfo) bool
+}
+
+// prune removes one file if it is not wanted, and returns the bytes removed.
+func (p pruner) prune(name string, entry fs.DirEntry) (int64, error) {
+	fi, err := entry.Info()
+	if err != nil || !p.unwanted(name, fi) {
+		return 0, err
+	}
+	if p.locking {
+		// Whoever waits for the lock finds, when it is let go below, that the file lost its name, and makes a new one.
+		f, err := os.OpenFile(name, os.O_RDWR|unix.O_NOFOLLOW|unix.O_NONBLOCK, 0)
+		if err != nil {
+			return 0, err
+		}
+		defer f.Close()
+		if locked, err := tryLock(f); !locked {
+			return 0, err
+		}
+	}
+	if err := os.Remove(name); err != nil {
+		return 0, err
+	}
+	return fi.Size(), nil
+}
+
+// blobDigest returns the digest whose final name is name.
+func (s *Store) blobDigest(name string) (digest.Digest, bool) {
+	algorithm := filepath.Base(filepath.Dir(filepath.Dir(name)))
+	d, err := digest.New(algorithm, filepath.Base(name))
+	return d, err == nil && s.Path(d) == name
+}
+
+// partDigest returns the digest whose part has that name.
+func partDigest(name string) (digest.Digest, bool) {
+	base, isPart := strings.CutSuffix(filepath.Base(name), partSuffix)
+	algorithm, value, _ := strings.Cut(base, "-")
+	d, err := digest.New(algorithm, value)
+	return d, isPart && err == nil
+}

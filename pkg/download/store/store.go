@@ -1,0 +1,181 @@
+// Package store keeps content under its digest in the user's cache folder, shared by all packages and all processes of
+// that user, so that nothing is fetched twice.
+//
+// The law it keeps: what stands under a final name is complete and was hashed when it came in. Content is written to
+// a temporary file, synced, verified and only then renamed; a process that dies at any instant leaves at worst a
+// temporary file, which [Store.Prune] removes, or a part, which [Store.Partial] goes on with.
+//
+// The layout below the store's folder is
+//
+//	blobs/<algorithm>/<first two digits>/<digest>   finished content, read-only
+//	parts/<algorithm>-<digest>.part                 downloads that are under way or were interrupted
+//	records/<kind>/<first two digits>/<hash of key> small values, see [Store.SetRecord]
+//	tmp/                                            content on its way in
+//
+// The store fetches nothing and knows nothing of what it keeps. Its locks are flock(2) locks: it belongs on a local
+// disk. Whoever can write to the folder can also change what is in it: [Open] refuses a folder that everybody may write
+// to, and [Store.OpenVerified] hashes again.
+package store
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+
+	"github.com/lpbuild/lpbuild/pkg/download/digest"
+)
+
+// EnvDir is the environment variable that names another folder for the store than the user's cache folder.
+const EnvDir = "LPBUILD_CACHE"
+
+// Store is a folder of content. Its methods may be called by many goroutines and many processes at once.
+type Store struct {
+	dir string
+}
+
+// DefaultDir returns the folder of the user's store: $LPBUILD_CACHE, which must be an absolute path, else "lpbuild" in
+// the user's cache folder.
+func DefaultDir() (string, error) {
+	if dir := os.Getenv(EnvDir); dir != "" {
+		if !filepath.IsAbs(dir) {
+			return "", fmt.Errorf("%s is %q: it must be an absolute path", EnvDir, dir)
+		}
+		return filepath.Clean(dir), nil
+	}
+	cache, err := os.UserCacheDir()
+	if err != nil {
+		return "", fmt.Errorf("no folder for the store: %w: set %s", err, EnvDir)
+	}
+	return filepath.Join(cache, "lpbuild"), nil
+}
+
+// Open returns the store in dir and creates what is missing of it, readable by the user only.
+func Open(dir string) (*Store, error) {
+	dir, err := filepath.Abs(dir)
+	if err != nil {
+		return nil, fmt.Errorf("store: %w", err)
+	}
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return nil, explain("open store", dir, err)
+	}
+	fi, err := os.Stat(dir)
+	if err != nil {
+		return nil, fmt.Errorf("open store: %w", err)
+	}
+	if fi.Mode().Perm()&0o002 != 0 {
+		return nil, fmt.Errorf("open store: %s: everybody may write to this folder: "+
+			"take that right away with chmod o-w, or set %s", dir, EnvDir)
+	}
+	for _, sub := range []string{blobsDir, partsDir, recordsDir, tmpDir} {
+		if err := os.MkdirAll(filepath.Join(dir, sub), 0o700); err != nil {
+			return nil, explain("open store", filepath.Join(dir, sub), err)
+		}
+	}
+	return &Store{dir}, nil
+}
+
+const (
+	blobsDir   = "blobs"
+	partsDir   = "parts"
+	recordsDir = "records"
+	tmpDir     = "tmp"
+)
+
+// Dir returns the absolute path of the store's folder.
+func (s *Store) Dir() string { return s.dir }
+
+// Path returns the final name of d's content, whether it is there or not. It returns "" if d names nothing, or is
+// not a digest that [digest.New] would return.
+func (s *Store) Path(d digest.Digest) string {
+	if valid(d) != nil {
+		return ""
+	}
+	return filepath.Join(s.dir, blobsDir, d.Algorithm, d.Hex[:2], d.Hex)
+}
+
+// valid returns an error unless d is safe to make a file name of.
+func valid(d digest.Digest) error {
+	if d.IsZero() {
+		return errors.New("store: no digest given")
+	}
+	same, err := digest.New(d.Algorithm, d.Hex)
+	if err == nil && same != d {
+		err = fmt.Errorf("digest %.80q is not in lower case", d.String())
+	}
+	if err != nil {
+		return fmt.Errorf("store: %w", err)
+	}
+	return nil
+}
+
+// Has reports whether the content that d names is in the store. It does not read it.
+func (s *Store) Has(d digest.Digest) bool {
+	name := s.Path(d)
+	if name == "" {
+		return false
+	}
+	fi, err := os.Lstat(name)
+	return err == nil && fi.Mode().IsRegular()
+}
+
+// Open opens the content that d names for reading, trusting that it is what it was when it came in. The error wraps
+// [ErrMissing] if it is not there.
+func (s *Store) Open(d digest.Digest) (*os.File, error) {
+	if err := valid(d); err != nil {
+		return nil, err
+	}
+	f, err := os.Open(s.Path(d))
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, fmt.Errorf("%s: %w %s", d, ErrMissing, s.dir)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("store: %w", err)
+	}
+	return f, nil
+}
+
+// OpenVerified opens the content that d names and hashes it first. Content that is no longer what its name says is
+// removed and reported missing: the error then wraps [ErrMissing] and [digest.ErrMismatch].
+func (s *Store) OpenVerified(ctx context.Context, d digest.Digest) (*os.File, error) {
+	f, err := s.Open(d)
+	if err != nil {
+		return nil, err
+	}
+	if err := s.verify(ctx, f, d); err != nil {
+		f.Close()
+		return nil, err
+	}
+	return f, nil
+}
+
+// verify hashes f, removes it if it is not d's content, and goes back to its start.
+func (s *Store) verify(ctx context.Context, f *os.File, d digest.Digest) error {
+	sum := d.Hash()
+	if _, err := io.Copy(sum, readerFunc(ctx, f)); err != nil {
+		return fmt.Errorf("store: %w", err)
+	}
+	if err := d.Check(sum.Sum(nil)); err != nil {
+		// Another process may have put good content in its place by now: only this very file goes.
+		if now, statErr := os.Lstat(f.Name()); statErr == nil && sameFile(f, now) {
+			os.Remove(f.Name())
+		}
+		return fmt.Errorf("%s: changed on disk and removed: %w: %w %s", f.Name(), err, ErrMissing, s.dir)
+	}
+	_, err := f.Seek(0, io.SeekStart)
+	return err
+}
+
+// sameFile reports whether fi describes the file that f has open.
+func sameFile(f *os.File, fi fs.FileInfo) bool {
+	open, err := f.Stat()
+	return err == nil && os.SameFile(open, fi)
+}
+
+// path returns the path of something below the store's folder.
+func (s *Store) path(elem ...string) string {
+	return filepath.Join(append([]string{s.dir}, elem...)...)
+}

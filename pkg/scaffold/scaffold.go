@@ -1,0 +1,183 @@
+// Package scaffold writes a new package folder that builds as it is: a configuration, an example of a live patch with its
+// description and its test program, and a README for whoever will maintain it.
+//
+// It writes only what is not there yet, and everything or nothing.
+package scaffold
+
+import (
+	"bytes"
+	"cmp"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+	"text/template"
+	"time"
+
+	"gopkg.in/yaml.v3"
+
+	"github.com/lpbuild/lpbuild/pkg/atomicfile"
+	"github.com/lpbuild/lpbuild/pkg/spec"
+	"github.com/lpbuild/lpbuild/templates"
+)
+
+// ErrExists says that the folder already has one of the files.
+var ErrExists = errors.New("is already there")
+
+// Options says what to write. The zero values of all but Repositories have defaults.
+type Options struct {
+	Name         string       // of the RPM package; default: the folder's name
+	Product      string       // default: "product"
+	Arch         []string     // default: x86_64
+	Package      string       // whose builds are patched; default: glibc
+	Builds       string       // version range; default: all
+	Repositories []Repository // at least one
+	Author       string       // of the first changes entry
+	Time         time.Time    // of the first changes entry
+}
+
+// Repository is an entry of the configuration.
+type Repository struct {
+	URL, Debuginfo string
+	KeyFiles       []string // copied into keys/; none: the repository is unsigned
+	Keys           []string // set by Write: their names in the package folder
+}
+
+// Write fills the folder dir, which it makes if it is missing, and returns the names of what it wrote.
+func Write(dir string, o Options) ([]string, error) {
+	if err := o.complete(dir); err != nil {
+		return nil, err
+	}
+	files, err := o.files()
+	if err != nil {
+		return nil, err
+	}
+	for _, f := range files {
+		if _, err := os.Lstat(filepath.Join(dir, f.name)); err == nil {
+			return nil, fmt.Errorf("%s %w: nothing was written", filepath.Join(dir, f.name), ErrExists)
+		} else if !errors.Is(err, fs.ErrNotExist) {
+			return nil, err
+		}
+	}
+	names := make([]string, len(files))
+	for i, f := range files {
+		if err := atomicfile.Write(filepath.Join(dir, f.name), f.data, 0o644); err != nil {
+			for _, written := range names[:i] {
+				_ = os.Remove(filepath.Join(dir, written)) // the first error is the one that matters
+			}
+			return nil, err
+		}
+		names[i] = f.name
+	}
+	return names, nil
+}
+
+func (o *Options) complete(dir string) error {
+	abs, err := filepath.Abs(dir)
+	if err != nil {
+		return err
+	}
+	o.Name = cmp.Or(o.Name, filepath.Base(abs))
+	o.Product = cmp.Or(o.Product, "product")
+	o.Package = cmp.Or(o.Package, "glibc")
+	o.Author = cmp.Or(o.Author, "lpbuild <lpbuild@localhost>")
+	if len(o.Arch) == 0 {
+		o.Arch = []string{"x86_64"}
+	}
+	if o.Time.IsZero() {
+		o.Time = time.Now()
+	}
+	if len(o.Repositories) == 0 {
+		return errors.New("a package needs at least one repository")
+	}
+	return nil
+}
+
+type file struct {
+	name string
+	data []byte
+}
+
+func (o *Options) files() ([]file, error) {
+	files, err := o.keys()
+	if err != nil {
+		return nil, err
+	}
+	root, err := fs.Sub(templates.FS, "scaffold")
+	if err != nil {
+		return nil, err
+	}
+	entries, err := fs.ReadDir(root, ".")
+	if err != nil {
+		return nil, err
+	}
+	for _, e := range entries {
+		data, err := fs.ReadFile(root, e.Name())
+		if err != nil {
+			return nil, err
+		}
+		name, isTemplate := strings.CutSuffix(e.Name(), ".tmpl")
+		if isTemplate {
+			if data, err = o.fill(name, data); err != nil {
+				return nil, err
+			}
+		}
+		files = append(files, file{name, data})
+	}
+	first := spec.Entry{Time: o.Time, Author: o.Author, Text: "- First version"}
+	return append(files, file{o.Name + ".changes", []byte(first.String())}, file{".gitignore", []byte("/build/\n/dist/\n")}), nil
+}
+
+func (o *Options) fill(name string, text []byte) ([]byte, error) {
+	t, err := template.New(name).Funcs(template.FuncMap{"yaml": quoteYAML}).Parse(string(text))
+	if err != nil {
+		return nil, err
+	}
+	var b bytes.Buffer
+	err = t.Execute(&b, o)
+	return b.Bytes(), err
+}
+
+// quoteYAML returns s as a YAML scalar that is read as a text.
+func quoteYAML(s string) (string, error) {
+	data, err := yaml.Marshal(s)
+	if err != nil {
+		return "", err
+	}
+	if text := strings.TrimSpace(string(data)); !strings.Contains(text, "\n") {
+		return text, nil
+	}
+	return "", fmt.Errorf("%q is more than one line", s)
+}
+
+// keys reads the key files and names their places in the package folder.
+func (o *Options) keys() ([]file, error) {
+	var files []file
+	named := map[string]string{} // source → name in the folder
+	for i := range o.Repositories {
+		r := &o.Repositories[i]
+		r.Keys = nil
+		for _, source := range r.KeyFiles {
+			if name, known := named[source]; known {
+				r.Keys = append(r.Keys, name)
+				continue
+			}
+			data, err := os.ReadFile(source)
+			if err != nil {
+				return nil, err
+			}
+			name := "keys/" + filepath.Base(source)
+			for _, other := range named {
+				if other == name {
+					return nil, fmt.Errorf("%s: another key file has the same name", source)
+				}
+			}
+			named[source] = name
+			r.Keys = append(r.Keys, name)
+			files = append(files, file{name, data})
+		}
+	}
+	return files, nil
+}

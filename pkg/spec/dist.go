@@ -1,0 +1,178 @@
+package spec
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"github.com/lpbuild/lpbuild/pkg/atomicfile"
+	"github.com/lpbuild/lpbuild/pkg/buildmatrix"
+	"github.com/lpbuild/lpbuild/pkg/download"
+	"github.com/lpbuild/lpbuild/pkg/ulp"
+)
+
+// DistDir is the folder for the source package below a package folder.
+const DistDir = "dist"
+
+// Dist is what [Make] wrote.
+type Dist struct {
+	Spec, Archive, Changes string // paths
+}
+
+// Make writes the source package of a package folder into its dist folder: spec file, source archive and changes file.
+// r is the report of a build of the same inputs.
+func Make(ctx context.Context, c *buildmatrix.Config, l *download.Lock, r *buildmatrix.Report) (*Dist, error) {
+	changes := filepath.Join(c.Dir, c.Name+".changes")
+	entries, err := ReadChanges(changes)
+	if err != nil {
+		return nil, err
+	}
+	p, err := describe(c, l)
+	if err != nil {
+		return nil, err
+	}
+	text, err := p.Render()
+	if err != nil {
+		return nil, fmt.Errorf("spec file: %w", err)
+	}
+	archive := &Archive{Top: c.Name + "-" + c.Version, Files: files(c, l, r), Time: entries[0].Time}
+	var packed bytes.Buffer
+	if err := archive.Write(&packed); err != nil {
+		return nil, err
+	}
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
+	changesText, err := os.ReadFile(changes)
+	if err != nil {
+		return nil, err
+	}
+	dir := filepath.Join(c.Dir, DistDir)
+	d := &Dist{
+		Spec:    filepath.Join(dir, c.Name+".spec"),
+		Archive: filepath.Join(dir, archive.Top+".tar.xz"),
+		Changes: filepath.Join(dir, c.Name+".changes"),
+	}
+	if err := removeFormer(dir, c.Name); err != nil {
+		return nil, err
+	}
+	return d, errors.Join(atomicfile.Write(d.Archive, packed.Bytes(), 0o644), atomicfile.Write(d.Changes, changesText, 0o644), atomicfile.Write(d.Spec, text, 0o644))
+}
+
+// files returns what goes into the source archive: configuration, lock, catalogue, and every file that the configuration
+// names or the compiler read. Nothing else of the folder does.
+func files(c *buildmatrix.Config, l *download.Lock, r *buildmatrix.Report) map[string]string {
+	names := []string{buildmatrix.ConfigName, buildmatrix.LockName}
+	for _, repo := range c.Repositories {
+		names = append(names, repo.Keys...)
+	}
+	for _, p := range c.Patches {
+		names = append(names, p.Description)
+		names = append(names, p.Sources...)
+		if p.Test != "" {
+			names = append(names, p.Test)
+		}
+	}
+	names = slices.Concat(names, r.Inputs, l.Files())
+	all := make(map[string]string, len(names))
+	for _, name := range names {
+		name = path.Clean(name)
+		all[name] = c.File(filepath.FromSlash(name))
+	}
+	return all
+}
+
+// describe collects what the spec file says.
+func describe(c *buildmatrix.Config, l *download.Lock) (*Package, error) {
+	p := &Package{
+		Name: c.Name, Version: c.Version, Summary: c.Summary, License: c.License, URL: c.URL, Unsigned: l.IsUnsigned(),
+	}
+	for _, pkg := range c.Packages {
+		p.Packages = append(p.Packages, pkg.Name)
+	}
+	for _, arch := range c.Arch {
+		p.Arch = append(p.Arch, string(arch))
+	}
+	for _, patch := range c.Patches {
+		if base := path.Base(patch.Library); !slices.Contains(p.Libraries, base) {
+			p.Libraries = append(p.Libraries, base)
+		}
+		comments, err := comments(c.File(patch.Description))
+		if err != nil {
+			return nil, err
+		}
+		for _, line := range comments {
+			if !slices.Contains(p.Comments, line) {
+				p.Comments = append(p.Comments, line)
+			}
+		}
+	}
+	what := strings.Join(p.Packages, ", ")
+	if p.Summary == "" {
+		p.Summary = "Live patches for " + what
+	}
+	if p.URL == "" {
+		p.URL = "https://github.com/lpbuild/lpbuild"
+	}
+	p.Description = descriptionText(p, what)
+	return p, nil
+}
+
+func descriptionText(p *Package, what string) string {
+	var b strings.Builder
+	fmt.Fprintf(&b, "Security fixes for %s that are applied to running processes, without restarting\nthem. One shared object per released build of %s.", what, what)
+	if len(p.Comments) > 0 {
+		b.WriteString("\n\nFixes:")
+		for _, c := range p.Comments {
+			b.WriteString("\n* " + strings.Join(strings.Fields(c), " "))
+		}
+	}
+	return b.String()
+}
+
+// comments returns the comment lines of a description: CVE and bug numbers.
+func comments(name string) ([]string, error) {
+	text, err := os.ReadFile(name)
+	if err != nil {
+		return nil, err
+	}
+	d, err := ulp.ParseDescription(name, text)
+	if err != nil {
+		return nil, err
+	}
+	var lines []string
+	for _, c := range d.Comments {
+		if c = strings.TrimSpace(c); c != "" {
+			lines = append(lines, c)
+		}
+	}
+	return lines, nil
+}
+
+// removeFormer removes archives of other versions that an earlier dist left: a submission must not contain two.
+func removeFormer(dir, name string) error {
+	found, err := filepath.Glob(filepath.Join(dir, "*.tar.xz"))
+	if err != nil {
+		return err
+	}
+	for _, f := range found {
+		if isArchiveOf(filepath.Base(f), name) {
+			if err := os.Remove(f); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// isArchiveOf reports whether a file name is that of an archive of the package, in any version: a version has no dash.
+func isArchiveOf(file, name string) bool {
+	version, ok := strings.CutPrefix(strings.TrimSuffix(file, ".tar.xz"), name+"-")
+	return ok && version != "" && !strings.Contains(version, "-")
+}

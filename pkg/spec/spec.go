@@ -1,0 +1,97 @@
+package spec
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"strings"
+	"text/template"
+
+	"github.com/lpbuild/lpbuild/templates"
+)
+
+// Package is what a spec file says.
+type Package struct {
+	Name, Version string
+	Summary       string
+	License       string
+	URL           string
+	Description   string
+	Arch          []string // RPM's names
+	Packages      []string // packages whose builds are patched; the live patch is recommended where they are installed
+	Libraries     []string // base names of what is patched, for the %post hook
+	Comments      []string // CVE and bug numbers
+	Unsigned      bool
+}
+
+// Render returns the spec file. Every value is escaped: none can become a macro, another tag or a line of a script.
+func (p Package) Render() ([]byte, error) {
+	if err := p.escape(); err != nil {
+		return nil, err
+	}
+	t, err := template.New("package.spec.tmpl").Funcs(template.FuncMap{"join": strings.Join}).ParseFS(templates.FS, "package.spec.tmpl")
+	if err != nil {
+		return nil, err
+	}
+	var b bytes.Buffer
+	if err := t.Execute(&b, p); err != nil {
+		return nil, err
+	}
+	return b.Bytes(), nil
+}
+
+func (p *Package) escape() error {
+	var errs []error
+	for _, f := range []struct {
+		what  string
+		value *string
+	}{
+		{"name", &p.Name}, {"version", &p.Version}, {"summary", &p.Summary}, {"license", &p.License}, {"url", &p.URL},
+	} {
+		escaped, err := EscapeTag(*f.value)
+		if err != nil {
+			errs = append(errs, fmt.Errorf("%s: %w", f.what, err))
+		}
+		*f.value = escaped
+	}
+	for _, list := range []*[]string{&p.Arch, &p.Packages, &p.Libraries} {
+		escaped := make([]string, len(*list))
+		for i, s := range *list {
+			if strings.ContainsFunc(s, func(r rune) bool { return !isPlain(r) }) || s == "" {
+				errs = append(errs, fmt.Errorf("%q is not a plain name", s))
+			}
+			escaped[i] = s
+		}
+		*list = escaped
+	}
+	comments := make([]string, len(p.Comments))
+	for i, c := range p.Comments {
+		comments[i] = EscapeText(strings.Join(strings.Fields(c), " "))
+	}
+	p.Comments, p.Description = comments, EscapeText(p.Description)
+	return errors.Join(errs...)
+}
+
+func isPlain(r rune) bool {
+	return r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9' || strings.ContainsRune("._+-~^", r)
+}
+
+// EscapeTag returns s as the value of a tag: one line, and no macro in it.
+func EscapeTag(s string) (string, error) {
+	if s == "" || strings.ContainsFunc(s, func(r rune) bool { return r < ' ' || r == 0x7f }) {
+		return "", fmt.Errorf("%q is not one line of text", s)
+	}
+	return strings.ReplaceAll(s, "%", "%%"), nil
+}
+
+// EscapeText returns s as text of %description: no macro in it, and no line that RPM would take for the beginning of a
+// section or a condition, which it looks for after it has expanded macros.
+func EscapeText(s string) string {
+	lines := strings.Split(strings.ReplaceAll(s, "\r", ""), "\n")
+	for i, line := range lines {
+		if strings.HasPrefix(strings.TrimLeft(line, " \t"), "%") {
+			lines[i] = "* " + line
+		}
+	}
+	return strings.ReplaceAll(strings.Join(lines, "\n"), "%", "%%")
+}

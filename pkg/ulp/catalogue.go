@@ -1,0 +1,408 @@
+package ulp
+
+import (
+	"bytes"
+	"debug/elf"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"math"
+	"strings"
+
+	"github.com/lpbuild/lpbuild/pkg/ulp/internal/elfx"
+)
+
+// ParseCatalogue reads the JSON that [Library.AppendCatalogue] and `ulp extract` write. Keys may be in any order; unknown
+// ones are skipped; a known one may be there only once. An error is a *[FormatError].
+//
+// libpulp writes offsets and sizes as signed numbers of 32 bits. Negative ones are therefore read as what they were before
+// in its catalogues, and are errors in ours. Larger ones it has cut off; that cannot be seen any more.
+func ParseCatalogue(data []byte) (*Library, error) {
+	if len(data) > maxFile {
+		return nil, &FormatError{What: "catalogue", Err: fmt.Errorf("%w: larger than 2 GiB", ErrUnsupported)}
+	}
+	p := catalogueParser{
+		scanner:  scanner{data: data},
+		l:        &Library{symbols: &symbols{tables: make([]table, 1)}},
+		versions: make(map[string]uint16),
+		negative: -1,
+	}
+	if err := p.parse(); err != nil {
+		return nil, err
+	}
+	return p.l, nil
+}
+
+// minSymbol is the length of the shortest symbol in a catalogue.
+const minSymbol = len(`{"name":"f","offset":0,"size":0,"st_info":0,"st_other":0}`)
+
+var (
+	errMissing = errors.New("is missing")
+	errTwice   = errors.New("is there twice")
+	errName    = errors.New("is empty or has a NUL")
+)
+
+// catalogueParser fills a library.
+type catalogueParser struct {
+	scanner
+	l        *Library
+	seen     keys              // of the object that is being read
+	strs     strings.Builder   // names and versions, each ended by NUL
+	versions map[string]uint16 // those in strs, by name: the index in the table
+	negative int               // where a negative number is; -1: there is none
+}
+
+// keys is a set of keys: the bits of their numbers.
+type keys uint32
+
+// The keys of libraries, then those of symbols.
+const (
+	keyName keys = 1 << iota
+	keyBuildID
+	keySymbols
+	keyArch
+	keySONAME
+	keyNeeded
+	keyNeeds
+	keyLivepatchable
+	keyOffset
+	keySize
+	keyInfo
+	keyOther
+	keyVersion
+	keyDefault
+	keyDynamic
+	keyUndefined
+	keyPatchable
+	keyWritable
+
+	keyUnknown  keys = 0
+	wantLibrary      = keyName | keyBuildID | keySymbols
+	wantSymbol       = keyName | keyOffset | keySize | keyInfo | keyOther
+)
+
+// note adds a key to those that were seen in the object.
+func (p *catalogueParser) note(k keys) error {
+	if p.seen&k != 0 {
+		return p.fail("catalogue: key", errTwice)
+	}
+	p.seen |= k
+	return nil
+}
+
+// all returns an error unless all the wanted keys were seen.
+func (p *catalogueParser) all(want keys, what string) error {
+	if p.seen&want != want {
+		return p.fail(what, errMissing)
+	}
+	return nil
+}
+
+func (p *catalogueParser) parse() error {
+	found := false
+	err := p.object(func(key []byte) error {
+		if string(key) != "library" {
+			return p.skip(0)
+		}
+		if found {
+			return p.fail("catalogue: library", errTwice)
+		}
+		found = true
+		return p.library()
+	})
+	switch {
+	case err != nil:
+		return err
+	case p.peek() != 0 || p.pos < len(p.data):
+		return p.fail("catalogue: end", errors.New("something follows the JSON value"))
+	case !found:
+		return p.fail("catalogue: library", errMissing)
+	}
+	p.l.Complete = p.l.Arch != ""
+	if p.l.Complete && p.negative >= 0 {
+		p.pos = p.negative
+		return p.fail("catalogue: number", errors.New("is negative"))
+	}
+	p.l.symbols.tables[0].strs = strings.Clone(p.strs.String())
+	return nil
+}
+
+// library reads the value of "library".
+func (p *catalogueParser) library() error {
+	var seen keys // symbols have a set of their own
+	err := p.object(func(key []byte) (err error) {
+		p.seen = seen
+		k := libraryKey(key)
+		if err := p.note(k); err != nil {
+			return err
+		}
+		seen = p.seen
+		return p.libraryValue(k)
+	})
+	if err != nil {
+		return err
+	}
+	p.seen = seen
+	return p.all(wantLibrary, `catalogue: one of the library's "name", "buildid", "symbols"`)
+}
+
+func libraryKey(key []byte) keys {
+	switch string(key) {
+	case "name":
+		return keyName
+	case "buildid":
+		return keyBuildID
+	case "symbols":
+		return keySymbols
+	case "arch":
+		return keyArch
+	case "soname":
+		return keySONAME
+	case "needed":
+		return keyNeeded
+	case "needs":
+		return keyNeeds
+	case "livepatchable":
+		return keyLivepatchable
+	}
+	return keyUnknown
+}
+
+func (p *catalogueParser) libraryValue(k keys) (err error) {
+	l := p.l
+	switch k {
+	case keyName:
+		l.Name, err = p.text()
+	case keyBuildID:
+		l.BuildID, err = p.buildID()
+	case keyArch:
+		l.Arch, err = p.arch()
+	case keySONAME:
+		l.SONAME, err = p.text()
+	case keyLivepatchable:
+		l.Livepatchable, err = p.boolean()
+	case keyNeeded:
+		return p.array(p.needed)
+	case keyNeeds:
+		return p.array(p.need)
+	case keySymbols:
+		return p.symbols()
+	default:
+		return p.skip(1)
+	}
+	return err
+}
+
+// text reads a string for keeping.
+func (p *catalogueParser) text() (string, error) {
+	b, err := p.str()
+	return string(b), err
+}
+
+// maxBuildID is the longest build-id in bytes; the usual one has 20.
+const maxBuildID = 64
+
+func (p *catalogueParser) buildID() ([]byte, error) {
+	digits, err := p.str()
+	if err != nil || len(digits) == 0 {
+		return nil, err
+	}
+	id := make([]byte, hex.DecodedLen(len(digits)))
+	if _, err := hex.Decode(id, digits); err != nil || len(id) > maxBuildID {
+		return nil, p.fail("catalogue: buildid", errors.New("is not 1 to 64 bytes in hexadecimal"))
+	}
+	return id, nil
+}
+
+func (p *catalogueParser) arch() (Arch, error) {
+	b, err := p.str()
+	if err != nil {
+		return "", err
+	}
+	if a := Arch(b); a.Machine() != elf.EM_NONE {
+		return a, nil
+	}
+	return "", p.fail("catalogue: arch", ErrUnsupported)
+}
+
+// needed reads an element of "needed".
+func (p *catalogueParser) needed() error {
+	if len(p.l.Needed) >= elfx.MaxNeeded {
+		return p.fail("catalogue: needed", errors.New("has too many elements"))
+	}
+	file, err := p.text()
+	p.l.Needed = append(p.l.Needed, file)
+	return err
+}
+
+// need reads an element of "needs".
+func (p *catalogueParser) need() error {
+	var n Need
+	err := p.object(func(key []byte) (err error) {
+		switch string(key) {
+		case "file":
+			n.File, err = p.text()
+		case "version":
+			n.Version, err = p.text()
+		default:
+			err = p.skip(3)
+		}
+		return err
+	})
+	if err == nil && (n.File == "" || n.Version == "") {
+		err = p.fail(`catalogue: one of "file", "version"`, errMissing)
+	}
+	p.l.Needs = append(p.l.Needs, n)
+	return err
+}
+
+// symbols reads the value of "symbols". Every symbol begins with a brace, so that their count is a bound for the rows.
+func (p *catalogueParser) symbols() error {
+	rest := p.data[p.pos:]
+	t := &p.l.symbols.tables[0]
+	t.rows = make([]row, 0, min(bytes.Count(rest, []byte("{")), len(rest)/minSymbol))
+	p.strs.Grow(len(rest)) // what is kept is never longer than it was
+	return p.array(func() error {
+		var r row
+		p.seen = 0
+		if err := p.object(func(key []byte) error { return p.symbolValue(symbolKey(key), &r) }); err != nil {
+			return err
+		}
+		t.rows = append(t.rows, r)
+		return p.all(wantSymbol, `catalogue: one of the symbol's "name", "offset", "size", "st_info", "st_other"`)
+	})
+}
+
+func symbolKey(key []byte) keys {
+	switch string(key) {
+	case "name":
+		return keyName
+	case "offset":
+		return keyOffset
+	case "size":
+		return keySize
+	case "st_info":
+		return keyInfo
+	case "st_other":
+		return keyOther
+	case "version":
+		return keyVersion
+	case "default":
+		return keyDefault
+	case "dynamic":
+		return keyDynamic
+	case "undefined":
+		return keyUndefined
+	case "patchable":
+		return keyPatchable
+	case "writable":
+		return keyWritable
+	}
+	return keyUnknown
+}
+
+func (p *catalogueParser) symbolValue(k keys, r *row) (err error) {
+	if err := p.note(k); err != nil {
+		return err
+	}
+	switch k {
+	case keyName:
+		return p.symbolName(r)
+	case keyOffset:
+		r.value, err = p.address()
+	case keySize:
+		r.size, err = p.address()
+	case keyInfo:
+		r.info, err = p.byte()
+	case keyOther:
+		r.other, err = p.byte()
+	case keyVersion:
+		return p.symbolVersion(r)
+	case keyDefault:
+		return p.flag(r, flagDefault)
+	case keyDynamic:
+		return p.flag(r, flagDynamic)
+	case keyUndefined:
+		return p.flag(r, flagUndefined)
+	case keyPatchable:
+		return p.flag(r, flagPatchable)
+	case keyWritable:
+		return p.flag(r, flagWritable)
+	default:
+		return p.skip(3)
+	}
+	return err
+}
+
+func (p *catalogueParser) flag(r *row, f flag) error {
+	set, err := p.boolean()
+	if set {
+		r.flags |= f
+	}
+	return err
+}
+
+func (p *catalogueParser) byte() (byte, error) {
+	n, negative, err := p.integer(math.MaxUint8)
+	if err == nil && negative {
+		err = p.fail("catalogue: number", errors.New("is negative"))
+	}
+	return byte(n), err
+}
+
+// address reads an offset or a size.
+func (p *catalogueParser) address() (uint64, error) {
+	n, negative, err := p.integer(math.MaxUint64)
+	if err != nil || !negative {
+		return n, err
+	}
+	if n == 0 || n > -math.MinInt32 {
+		return 0, p.fail("catalogue: number", errors.New("is negative"))
+	}
+	p.negative = p.pos
+	return uint64(-uint32(n)), nil
+}
+
+// symbolName keeps the name of a symbol.
+func (p *catalogueParser) symbolName(r *row) error {
+	b, err := p.str()
+	if err != nil {
+		return err
+	}
+	if len(b) == 0 || bytes.IndexByte(b, 0) >= 0 {
+		return p.fail("catalogue: name of a symbol", errName)
+	}
+	r.name, r.length = p.keep(b), uint32(len(b))
+	return nil
+}
+
+// keep adds a string to strs.
+func (p *catalogueParser) keep(b []byte) (off uint32) {
+	off = uint32(p.strs.Len())
+	p.strs.Write(b)
+	p.strs.WriteByte(0)
+	return off
+}
+
+// symbolVersion keeps the version of a symbol. Each one is kept once.
+func (p *catalogueParser) symbolVersion(r *row) error {
+	b, err := p.str()
+	if err != nil {
+		return err
+	}
+	if len(b) == 0 || len(b) > elfx.MaxName || bytes.IndexByte(b, 0) >= 0 {
+		return p.fail("catalogue: version of a symbol", errName)
+	}
+	index, ok := p.versions[string(b)]
+	if !ok {
+		if len(p.versions) >= math.MaxInt16 {
+			return p.fail("catalogue: version of a symbol", errors.New("is one too many: at most 32767 are possible"))
+		}
+		index = uint16(len(p.versions) + 1)
+		p.versions[string(b)] = index
+		t := &p.l.symbols.tables[0]
+		t.versions = append(t.versions, version{index: index, name: p.keep(b), file: elfx.NoString})
+	}
+	r.version = index
+	return nil
+}

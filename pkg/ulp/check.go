@@ -1,0 +1,162 @@
+package ulp
+
+import (
+	"debug/elf"
+	"fmt"
+	"path"
+	"strings"
+
+	"github.com/lpbuild/lpbuild/pkg/diag"
+)
+
+// Check returns every reason why the live patch c, described by d, cannot work on the library lib. The error is a
+// [diag.List] with positions in the description, hints with the names that may have been meant, and in Diagnostic.Err the
+// typed reason: [ErrNoSymbol], [ErrIFUNC], [ErrNotPatchable] and so on.
+//
+// What the library's facts do not tell is not refused: see [Library.Complete]. Names of functions that are still patterns
+// are looked up as they stand, so expand first.
+func Check(d *Description, c *Container, lib *Library) error {
+	k := checker{d: d, c: c, lib: lib, container: path.Base(d.Container.Text)}
+	k.files()
+	functions, addresses := map[string]Name{}, map[uint64]Name{}
+	for _, r := range d.Functions {
+		k.function(r.Old, functions, addresses)
+		k.replacement(r.New)
+	}
+	pointers := map[string]Name{}
+	for _, r := range d.References {
+		k.reference(r, pointers)
+	}
+	return k.errs.Err()
+}
+
+// checker is the state of one Check.
+type checker struct {
+	d         *Description
+	c         *Container
+	lib       *Library
+	container string // base name
+	errs      diag.List
+	hints     int // searches for near names so far: they are what costs time
+}
+
+// maxHints bounds the searches for near names, of which each looks at every symbol. No one reads so many.
+const maxHints = 50
+
+func (k *checker) fail(n Name, err error, hint, format string, args ...any) {
+	found := k.d.finding(n, err, format, args...)
+	found.Hint = hint
+	k.errs = append(k.errs, found)
+}
+
+// files checks what can be said without looking at names.
+func (k *checker) files() {
+	k.errs = append(k.errs, buildIDFindings(k.d, k.c, k.lib)...)
+	if a, b := k.c.Arch, k.lib.Arch; a != b && a != "" && b != "" {
+		k.fail(k.d.Container, ErrArch, "", "%s is for %s, but %s for %s", k.container, a, k.lib.Name, b)
+	}
+	named := path.Base(k.d.Target.Text)
+	// A catalogue is found by its own name, which need not tell the library's.
+	if !strings.HasSuffix(named, ".json") && named != k.lib.Name && named != k.lib.SONAME {
+		k.fail(k.d.Target, ErrTarget, "", "the description is for %s, but the library given is %s", named, k.lib.Name)
+	}
+	if k.lib.Complete && !k.lib.Livepatchable && len(k.d.Functions) > 0 {
+		k.fail(k.d.Target, ErrNotPatchable, "it was built without -fpatchable-function-entry",
+			"%s is not livepatchable: none of its functions has the NOPs for a detour", k.lib.Name)
+	}
+}
+
+// buildIDFindings reports missing build-ids, without which there is no patch id and no target to find.
+func buildIDFindings(d *Description, c *Container, lib *Library) diag.List {
+	var errs diag.List
+	for _, f := range []struct {
+		n    Name
+		what string
+		id   []byte
+	}{{d.Container, path.Base(d.Container.Text), c.BuildID}, {d.Target, lib.Name, lib.BuildID}} {
+		if len(f.id) == buildIDSize {
+			continue
+		}
+		found := d.finding(f.n, ErrNoBuildID, "%s has no build-id", f.what)
+		if len(f.id) > 0 {
+			found.Message = fmt.Sprintf("the build-id of %s has %d bytes; %d are wanted", f.what, len(f.id), buildIDSize)
+		}
+		found.Hint = "link with -Wl,--build-id=sha1"
+		errs = append(errs, found)
+	}
+	return errs
+}
+
+// function checks the name of a function to replace. names and addresses are of those before it.
+func (k *checker) function(n Name, names map[string]Name, addresses map[uint64]Name) {
+	if first, ok := names[n.Text]; ok {
+		k.fail(n, ErrDuplicate, "one function has one replacement", "%q is replaced twice%s", n.Text, inLine(first))
+		return
+	}
+	names[n.Text] = n
+	rows := meant(k.lib, n.Text)
+	switch {
+	case len(rows) == 0:
+		k.absent(n, k.lib, k.lib.Name, isFunction)
+		return
+	case isIFUNC(rows[0]):
+		k.fail(n, ErrIFUNC, k.implementations(n.Text), "%q is an indirect function of %s: its code only chooses the implementation, "+
+			"once in the life of a process", n.Text, k.lib.Name)
+		return
+	case rows[0].Type() != elf.STT_FUNC:
+		k.fail(n, ErrNotFunction, k.near(n.Text, k.lib, isFunction), "%q is not a function of %s but %s", n.Text, k.lib.Name, kind(rows[0]))
+		return
+	case isAmbiguous(rows):
+		k.fail(n, ErrAmbiguous, k.otherNames(rows), "%q is several functions of %s", n.Text, k.lib.Name)
+		return
+	}
+	if first, ok := addresses[rows[0].Value]; ok {
+		k.fail(n, ErrDuplicate, "", "%q is another name of %q, which is replaced already%s", n.Text, first.Text, inLine(first))
+		return
+	}
+	addresses[rows[0].Value] = n
+	if k.lib.Complete && k.lib.Livepatchable && !rows[0].Patchable {
+		k.fail(n, ErrNotPatchable, k.patchable(n.Text), "%q has no NOPs for a detour in this build of %s", n.Text, k.lib.Name)
+	}
+}
+
+// inLine returns " (first in line 7)", or nothing if the place is not known.
+func inLine(n Name) string {
+	if n.Pos.Line == 0 {
+		return ""
+	}
+	return fmt.Sprintf(" (first in line %d)", n.Pos.Line)
+}
+
+// replacement checks the name of a function of the container.
+func (k *checker) replacement(n Name) {
+	lib := &k.c.Library
+	rows := meant(lib, n.Text)
+	if len(rows) == 0 {
+		k.absent(n, lib, k.container, isExportedFunction)
+		return
+	}
+	for _, s := range rows {
+		switch {
+		case !s.Dynamic:
+			continue
+		case isIFUNC(s):
+			k.fail(n, ErrIFUNC, "", "%q is an indirect function of %s; a replacement must be an ordinary one", n.Text, k.container)
+		case s.Type() != elf.STT_FUNC:
+			k.fail(n, ErrNotFunction, k.near(n.Text, lib, isExportedFunction), "%q is not a function of %s but %s", n.Text, k.container, kind(s))
+		}
+		return
+	}
+	k.fail(n, ErrNotExported, "it must be neither static nor hidden, and no version script may make it local",
+		"%q is in %s but not exported", n.Text, k.container)
+}
+
+// absent reports that the name n is not defined in lib, called file; want tells which names may have been meant.
+func (k *checker) absent(n Name, lib *Library, file string, want func(Symbol) bool) {
+	hint := k.near(n.Text, lib, want)
+	if len(lib.LookupAll(n.Text)) > 0 {
+		k.fail(n, ErrNoSymbol, hint, "symbol %q is not in %s, which only uses it from elsewhere", n.Text, file)
+		return
+	}
+	k.fail(n, ErrNoSymbol, hint, "symbol %q is not in %s", n.Text, file)
+}

@@ -1,0 +1,92 @@
+package ulp
+
+import (
+	"debug/elf"
+
+	"github.com/lpbuild/lpbuild/pkg/ulp/internal/elfx"
+)
+
+// Container is a live patch's shared object as read from its bytes. Library.Name is empty: it is for whoever knows the
+// file's name to set.
+type Container struct {
+	Library              // its own symbols, build-id, architecture ...
+	TextRelocations bool // DT_TEXTREL or DF_TEXTREL
+	ExecStack       bool // PT_GNU_STACK is absent or executable
+	Interp          bool // has a PT_INTERP
+	Init            bool // has constructors or destructors: DT_INIT, DT_FINI or one of their arrays. crtbegin brings some
+	TLS             bool // has thread-local storage of its own: PT_TLS
+
+	file *elfx.File
+}
+
+// Undefined is a symbol that a container needs from elsewhere.
+type Undefined struct {
+	Name    string
+	Version string // "" if unversioned
+	File    string // SONAME of the library that the version is needed from; "" if unversioned
+	Weak    bool   // may stay unresolved
+}
+
+// ParseContainer reads a live patch's shared object, packed or not. The container refers to image, which must not be
+// changed as long as it is used. Errors are those of [ParseLibrary].
+func ParseContainer(image []byte) (*Container, error) {
+	f, err := elfx.Parse(image)
+	if err != nil {
+		return nil, formatError(err)
+	}
+	l, b, err := readLibrary(f, "")
+	if err != nil {
+		return nil, formatError(err)
+	}
+	c := &Container{Library: *l, file: f}
+	stack := f.Segment(elf.PT_GNU_STACK)
+	c.ExecStack = stack == nil || stack.Flags&elf.PF_X != 0
+	c.Interp = f.Segment(elf.PT_INTERP) != nil
+	c.TLS = f.Segment(elf.PT_TLS) != nil
+	c.readDynamic(b.dynamic)
+	return c, nil
+}
+
+func (c *Container) readDynamic(d *elfx.Dynamic) {
+	has := func(tag elf.DynTag) bool {
+		_, ok := d.Value(tag)
+		return ok
+	}
+	flags, _ := d.Value(elf.DT_FLAGS)
+	c.TextRelocations = has(elf.DT_TEXTREL) || elf.DynFlag(flags)&elf.DF_TEXTREL != 0
+	c.Init = has(elf.DT_INIT) || has(elf.DT_FINI) || has(elf.DT_INIT_ARRAY) || has(elf.DT_FINI_ARRAY) || has(elf.DT_PREINIT_ARRAY)
+}
+
+// Undefined returns what the dynamic linker has to find for the container, in the order of .dynsym.
+func (c *Container) Undefined() []Undefined {
+	var list []Undefined
+	dynsym := &c.symbols.tables[0]
+	for i := len(dynsym.rows) - 1; i >= 0; i-- {
+		r := &dynsym.rows[i]
+		if r.flags&flagUndefined == 0 {
+			continue
+		}
+		u := Undefined{Name: dynsym.name(r), Weak: elf.ST_BIND(r.info) == elf.STB_WEAK}
+		if v := dynsym.versionOf(r); v != nil {
+			u.Version = dynsym.cut(v.name)
+			if v.file != elfx.NoString {
+				u.File = dynsym.cut(v.file)
+			}
+		}
+		list = append(list, u)
+	}
+	return list
+}
+
+// Section returns the bytes of the first section of that name, e.g. ".ulp". They are part of the container's image and
+// must not be changed. ok is false if there is no such section or if it has no bytes in the file (SHT_NOBITS).
+func (c *Container) Section(name string) (data []byte, ok bool) {
+	s := c.file.Find(name)
+	if s == nil || !s.InFile() {
+		return nil, false
+	}
+	return c.file.Data(s), true
+}
+
+// Image returns the bytes that the container was read from. They must not be changed.
+func (c *Container) Image() []byte { return c.file.Image }

@@ -1,0 +1,2 @@
+// Package ulp reads, writes and checks userspace live patches in libpulp's format.
+package ulp

@@ -1,0 +1,113 @@
+package ulp
+
+import (
+	"bytes"
+	"cmp"
+	"fmt"
+	"iter"
+	"path/filepath"
+)
+
+// Need is a symbol version that a library requires of another.
+type Need struct {
+	File    string // SONAME of the library that has to provide it
+	Version string // "GLIBC_2.34"
+}
+
+// Library is what lpbuild knows of one shared object: enough to pack a live patch for it and to gate one against it.
+//
+// It does not refer to the bytes that it was read from. Its methods may be called by several goroutines at once.
+type Library struct {
+	Name          string   // base name as patches name it: "libc.so.6"
+	BuildID       []byte   // descriptor of the GNU build-id note, 20 bytes as a rule; nil if there is none
+	Arch          Arch     // "" in a catalogue that libpulp wrote
+	SONAME        string   // DT_SONAME; "" if there is none
+	Needed        []string // DT_NEEDED, in order
+	Needs         []Need   // .gnu.version_r, in order
+	Livepatchable bool     // has a section __patchable_function_entries
+	// Complete is false for a catalogue that libpulp wrote. Then only Name, BuildID and the name, value, size, info and
+	// other of the symbols are known; every other field has its zero value and says nothing.
+	Complete bool
+
+	symbols *symbols // never nil
+}
+
+// LibraryOptions are the choices of [OpenLibrary].
+type LibraryOptions struct {
+	Name  string // Library.Name; default: base name of the path, or for a catalogue the name in it
+	Debug string // path of a separate debuginfo file whose symbols are added; default: none. Not for catalogues
+}
+
+// OpenLibrary reads an ELF file or a catalogue, told apart by content. Errors are those of [ParseLibrary] and
+// [ParseCatalogue] with the path in front, and those of reading files.
+func OpenLibrary(path string, o LibraryOptions) (*Library, error) {
+	data, release, err := readFile(path)
+	if err != nil {
+		return nil, err
+	}
+	defer release() // libraries do not refer to the bytes that they were read from
+	if !bytes.HasPrefix(data, []byte("\x7fELF")) {
+		return openCatalogue(path, data, o)
+	}
+	var debug []byte
+	if o.Debug != "" {
+		data, release, err := readFile(o.Debug)
+		if err != nil {
+			return nil, err
+		}
+		defer release()
+		debug = data
+	}
+	l, err := ParseLibrary(data, debug, cmp.Or(o.Name, filepath.Base(path)))
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", path, err)
+	}
+	return l, nil
+}
+
+func openCatalogue(path string, data []byte, o LibraryOptions) (*Library, error) {
+	if o.Debug != "" {
+		return nil, fmt.Errorf("%s: %w: a catalogue has no separate debuginfo; extract it again with the debuginfo", path, ErrUnsupported)
+	}
+	l, err := ParseCatalogue(data)
+	if err != nil {
+		return nil, fmt.Errorf("%s: neither ELF nor a catalogue: %w", path, err)
+	}
+	l.Name = cmp.Or(o.Name, l.Name)
+	return l, nil
+}
+
+// Symbols iterates over all rows that have a name, in the order in which libpulp looks at them: the rows of .dynsym, then
+// those of .symtab, then those of the debuginfo's .symtab, each table from its last row to its first. With that order the
+// first of several symbols of one name is the one that libpulp takes, from an ELF file and from a catalogue alike.
+func (l *Library) Symbols() iter.Seq[Symbol] {
+	return func(yield func(Symbol) bool) {
+		for t, r := range l.symbols.each() {
+			if !yield(t.symbol(r)) {
+				return
+			}
+		}
+	}
+}
+
+// Lookup returns the first defined symbol of that name in the order of [Library.Symbols].
+func (l *Library) Lookup(name string) (Symbol, bool) {
+	for t, r := range l.symbols.named(name) {
+		if r.flags&flagUndefined == 0 {
+			return t.symbol(r), true
+		}
+	}
+	return Symbol{}, false
+}
+
+// LookupAll returns all symbols of that name, undefined ones too, in the order of [Library.Symbols].
+func (l *Library) LookupAll(name string) []Symbol {
+	var list []Symbol
+	for t, r := range l.symbols.named(name) {
+		list = append(list, t.symbol(r))
+	}
+	return list
+}
+
+// Len returns how many symbols [Library.Symbols] yields.
+func (l *Library) Len() int { return l.symbols.len() }

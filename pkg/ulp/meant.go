@@ -1,0 +1,168 @@
+package ulp
+
+import (
+	"debug/elf"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/lpbuild/lpbuild/pkg/diag"
+)
+
+// meant returns the definitions that the name stands for: the global ones, or if there are none, the local ones. There is
+// more than one if the symbol is in .dynsym as well as in .symtab, or if it is ambiguous; the first is the one that
+// libpulp's packer takes.
+func meant(l *Library, name string) []Symbol {
+	var globals, locals []Symbol
+	for _, s := range l.LookupAll(name) {
+		switch {
+		case s.Undefined || !l.Complete && s.Value == 0 && s.Type() != elf.STT_TLS:
+		case s.Bind() == elf.STB_LOCAL:
+			locals = append(locals, s)
+		default:
+			globals = append(globals, s)
+		}
+	}
+	if len(globals) > 0 {
+		return globals
+	}
+	return locals
+}
+
+// isAmbiguous tells whether the rows are of different things. If libpulp takes the default version of a symbol, that is not
+// so: it is the one that a name without a version means, to the linker too.
+func isAmbiguous(rows []Symbol) bool {
+	return slices.ContainsFunc(rows, func(s Symbol) bool {
+		obsolete := rows[0].Default && s.Version != "" && !s.Default
+		return s.Value != rows[0].Value && !obsolete
+	})
+}
+
+func isFunction(s Symbol) bool { return s.Type() == elf.STT_FUNC && !s.Undefined }
+
+func isExportedFunction(s Symbol) bool { return isFunction(s) && s.Dynamic }
+
+func isVariable(s Symbol) bool { return s.Type() == elf.STT_OBJECT && !s.Undefined }
+
+func isTLSVariable(s Symbol) bool { return s.Type() == elf.STT_TLS && !s.Undefined }
+
+// kind names the symbol's type as a person would.
+func kind(s Symbol) string {
+	switch s.Type() {
+	case elf.STT_FUNC:
+		return "a function"
+	case elf.STT_GNU_IFUNC:
+		return "an indirect function"
+	case elf.STT_OBJECT, elf.STT_COMMON:
+		return "a variable"
+	case elf.STT_TLS:
+		return "a thread-local variable"
+	}
+	return "a symbol without a type"
+}
+
+// near returns a hint with the names that may have been meant, or "".
+func (k *checker) near(name string, lib *Library, want func(Symbol) bool) string {
+	if k.hints++; k.hints > maxHints {
+		return ""
+	}
+	names := diag.Nearest(name, namesOf(lib, want), 3)
+	if len(names) == 0 {
+		return ""
+	}
+	return "did you mean " + strings.Join(names, " or ") + "?"
+}
+
+// namesOf returns the names of the symbols that want accepts, in no order, some perhaps twice.
+func namesOf(lib *Library, want func(Symbol) bool) []string {
+	var names []string
+	for s := range lib.Symbols() {
+		if want(s) {
+			names = append(names, s.Name)
+		}
+	}
+	return names
+}
+
+// listed is how many names a hint lists at most.
+const listed = 10
+
+// patchable returns a hint with the nearest names of functions that can be replaced.
+func (k *checker) patchable(name string) string {
+	if k.hints++; k.hints > maxHints {
+		return ""
+	}
+	names := namesOf(k.lib, func(s Symbol) bool { return isFunction(s) && s.Patchable })
+	slices.Sort(names)
+	names = slices.Compact(names)
+	if len(names) <= listed {
+		return "patchable are only " + strings.Join(names, ", ")
+	}
+	hint := fmt.Sprintf("%d functions are patchable", len(names))
+	if near := diag.Nearest(name, names, listed); len(near) > 0 {
+		hint += ", such as " + strings.Join(near, ", ")
+	}
+	return hint
+}
+
+// implementations returns a hint with the functions that an indirect function may choose.
+func (k *checker) implementations(name string) string {
+	if k.hints++; k.hints > maxHints {
+		return ""
+	}
+	prefix := "__" + strings.TrimLeft(name, "_") + "_"
+	names := namesOf(k.lib, func(s Symbol) bool {
+		return isFunction(s) && strings.HasPrefix(s.Name, prefix) && !strings.Contains(s.Name, "_chk")
+	})
+	slices.Sort(names)
+	names = slices.Compact(names)
+	switch {
+	case len(names) == 0 && !hasLocals(k.lib):
+		return "name the implementations; the library is stripped of their names: add its debuginfo"
+	case len(names) == 0:
+		return "name the implementations"
+	case len(names) > listed:
+		names = append(names[:listed], "...")
+	}
+	return fmt.Sprintf("name the implementations, one by one or by the pattern %s*: %s", prefix, strings.Join(names, ", "))
+}
+
+// otherNames returns a hint with names that belong to only one of the places.
+func (k *checker) otherNames(rows []Symbol) string {
+	if k.hints++; k.hints > maxHints {
+		return places(rows)
+	}
+	var names []string
+	for s := range k.lib.Symbols() {
+		if s.Name != rows[0].Name && isFunction(s) && hasAddress(s.Value, rows) && !strings.Contains(s.Name, "@") {
+			names = append(names, s.Name)
+		}
+	}
+	slices.Sort(names)
+	if names = slices.Compact(names); len(names) == 0 {
+		return places(rows)
+	}
+	return places(rows) + "; other names for them are " + strings.Join(names[:min(listed, len(names))], ", ")
+}
+
+// places lists where the symbol is, with versions if there are any.
+func places(rows []Symbol) string {
+	var at []string
+	for _, s := range rows {
+		place := fmt.Sprintf("%x", s.Value)
+		switch {
+		case s.Default:
+			place += " (" + s.Version + ", the default)"
+		case s.Version != "":
+			place += " (" + s.Version + ")"
+		}
+		if !slices.ContainsFunc(at, func(p string) bool { return strings.HasPrefix(p+" ", fmt.Sprintf("%x ", s.Value)) }) {
+			at = append(at, place)
+		}
+	}
+	more := ""
+	if len(at) > listed {
+		at, more = at[:listed], " ..."
+	}
+	return fmt.Sprintf("%q is at %s%s", rows[0].Name, strings.Join(at, ", "), more)
+}

@@ -1,0 +1,136 @@
+package ulp
+
+import (
+	"bytes"
+	"slices"
+
+	"golang.org/x/crypto/md4" //nolint:staticcheck // the format's choice; it names a patch and protects nothing
+
+	"github.com/lpbuild/lpbuild/pkg/diag"
+)
+
+// PackOptions are the choices of [Pack]. The zero value is what one wants.
+type PackOptions struct {
+	// Force packs what [Check] refuses, as long as there is something to write: symbols and build-ids.
+	Force bool
+	// AllComments writes every comment of the description into the container. Otherwise it is only the first line, as
+	// libpulp's packer does, which means to write all. libpulp's tools show all that is there.
+	AllComments bool
+}
+
+// maxMetadata is how large the section .ulp may be: libpulp.so has a buffer of 512 KiB for it together with the
+// container's path, which has up to 4 KiB, and the path's length.
+const maxMetadata = 512<<10 - 4<<10 - 4
+
+// Pack returns the container's image with the sections .ulp, .ulp.rev and, if there are comments, .ulp.comments embedded,
+// in place of former ones. It changes neither d, c nor lib, and nothing on disk.
+//
+// text is the description file, byte for byte: its MD4 is part of the patch id, and its comments are embedded. If it is
+// nil, what d.String returns is taken for it.
+//
+// Unless o.Force is set, the live patch is checked first: see [Check] for the error.
+func Pack(d *Description, text []byte, c *Container, lib *Library, o PackOptions) ([]byte, error) {
+	if text == nil {
+		text = []byte(d.String())
+	}
+	m, err := NewMetadata(d, text, c, lib, o)
+	if err != nil {
+		return nil, err
+	}
+	data, err := m.AppendBinary(nil)
+	if err != nil {
+		return nil, err
+	}
+	if len(data) > maxMetadata && !o.Force {
+		return nil, diag.List{d.finding(d.Container, ErrTooLarge, "the metadata has %d bytes; libpulp takes %d", len(data), maxMetadata)}
+	}
+	reverse, err := m.AppendReverse(nil)
+	if err != nil {
+		return nil, err
+	}
+	sections := []Section{{SectionMetadata, data}}
+	comments := commentSection(text, o.AllComments)
+	if _, stale := c.Section(SectionComments); stale || len(comments) > 0 {
+		sections = append(sections, Section{SectionComments, comments})
+	}
+	return EmbedSections(c.Image(), append(sections, Section{SectionReverse, reverse})...)
+}
+
+// NewMetadata returns what [Pack] writes into the section .ulp. The error is a [diag.List].
+func NewMetadata(d *Description, text []byte, c *Container, lib *Library, o PackOptions) (*Metadata, error) {
+	if !o.Force {
+		if err := Check(d, c, lib); err != nil {
+			return nil, err
+		}
+	}
+	k := checker{d: d, c: c, lib: lib, container: d.Container.Text, errs: buildIDFindings(d, c, lib)}
+	m := &Metadata{Target: Target{BuildID: bytes.Clone(lib.BuildID), Name: lib.Name}}
+	for _, r := range d.Functions {
+		s := k.symbol(r.Old, lib, lib.Name)
+		k.symbol(r.New, &c.Library, k.container)
+		m.Functions = append(m.Functions, Function{r.Old.Text, r.New.Text, s.Value})
+	}
+	for _, r := range slices.Backward(d.References) {
+		m.References = append(m.References, k.dataRef(r))
+	}
+	if err := k.errs.Err(); err != nil {
+		return nil, err
+	}
+	m.PatchID = patchID(c.BuildID, text)
+	return m, nil
+}
+
+// symbol returns the symbol that libpulp's packer would take. Its existence is all that is asked for.
+func (k *checker) symbol(n Name, lib *Library, file string) Symbol {
+	rows := meant(lib, n.Text)
+	if len(rows) == 0 {
+		k.absent(n, lib, file, func(s Symbol) bool { return !s.Undefined })
+		return Symbol{}
+	}
+	return rows[0]
+}
+
+func (k *checker) dataRef(r Reference) DataRef {
+	ref := DataRef{Target: r.Variable.Text, Reference: r.Pointer.Text, TLS: r.TLS,
+		TargetOffset: r.TargetOffset, PatchOffset: r.PatchOffset}
+	if !r.Explicit {
+		ref.PatchOffset = k.symbol(r.Pointer, &k.c.Library, k.container).Value
+	}
+	if !r.Explicit || r.TargetOffset == 0 {
+		ref.TargetOffset = k.symbol(r.Variable, k.lib, k.lib.Name).Value
+	}
+	return ref
+}
+
+// patchID returns the live patch's identity: half of it is the container's, half the description's.
+func patchID(buildID, text []byte) [32]byte {
+	var id [32]byte
+	copy(id[:16], buildID)
+	h := md4.New()
+	h.Write(text)
+	copy(id[16:], h.Sum(nil))
+	return id
+}
+
+// commentSection returns the section .ulp.comments for a description, nil if it has no comments.
+//
+// A comment is the text behind the "!" together with the line's end, if the file has one there; the last is followed by a
+// NUL. libpulp's packer means to write all comments of the file like this, but counts each "!" too and so leaves a NUL
+// behind every line, at the first of which it stops writing.
+func commentSection(text []byte, all bool) []byte {
+	var section []byte
+	found := false
+	for line := range bytes.Lines(text) {
+		if line[0] != '!' {
+			continue
+		}
+		section, found = append(section, line[1:]...), true
+		if !all {
+			break
+		}
+	}
+	if !found {
+		return nil
+	}
+	return append(section, 0)
+}

@@ -1,0 +1,137 @@
+package ulp
+
+import (
+	"cmp"
+	"debug/elf"
+	"fmt"
+	"path"
+	"slices"
+	"strings"
+)
+
+// functions replaces the patterns by the functions of lib that they match.
+func (e *expander) functions(lib *Library) []Replacement {
+	patterns := 0
+	for _, r := range e.d.Functions {
+		if !isPattern(r.Old.Text) {
+			continue
+		}
+		patterns++
+		if _, err := path.Match(r.Old.Text, ""); err != nil {
+			e.errs = append(e.errs, e.d.finding(r.Old, ErrPattern, "malformed pattern: a [ without its ]"))
+		}
+		if patterns == maxPatterns+1 {
+			e.errs = append(e.errs, e.d.finding(r.Old, ErrPattern, "more than %d patterns", maxPatterns))
+		}
+	}
+	if lib == nil || patterns == 0 || len(e.errs) > 0 {
+		return slices.Clone(e.d.Functions)
+	}
+	return e.expandPatterns(newCandidates(lib, e.d.Functions))
+}
+
+// isPattern tells whether a function's name is a pattern. No compiler makes symbols with these characters.
+func isPattern(name string) bool { return strings.ContainsAny(name, "*?[") }
+
+func (e *expander) expandPatterns(c *candidates) []Replacement {
+	var out []Replacement
+	for _, r := range e.d.Functions {
+		if !isPattern(r.Old.Text) {
+			out = append(out, r)
+			continue
+		}
+		names, leftOut := c.match(r.Old.Text, r.New.Text)
+		if len(names) == 0 {
+			found := e.d.finding(r.Old, ErrNoMatch, "no function of %s matches %s", c.lib.Name, r.Old.Text)
+			if leftOut > 0 {
+				found.Hint = fmt.Sprintf("%d names match, but are _chk variants, indirect functions or the code that chooses their "+
+					"implementation, or are named elsewhere in the description", leftOut)
+			}
+			e.errs = append(e.errs, found)
+		}
+		for _, n := range names {
+			out = append(out, Replacement{Name{n, r.Old.Pos}, r.New})
+		}
+		if len(out) > maxExpansion {
+			e.errs = append(e.errs, e.d.finding(r.Old, ErrPattern, "the patterns match more than %d functions", maxExpansion))
+			return nil
+		}
+	}
+	return out
+}
+
+// candidates are the functions that a pattern may stand for.
+type candidates struct {
+	lib       *Library
+	functions []Symbol          // sorted by name
+	others    []string          // names of functions that no pattern stands for
+	taken     map[uint64]string // addresses that an earlier pattern stood for, with their replacement
+}
+
+// newCandidates collects them; what the description names itself is not one.
+func newCandidates(lib *Library, named []Replacement) *candidates {
+	c := &candidates{lib: lib, taken: map[uint64]string{}}
+	never := map[uint64]bool{}
+	for _, r := range named {
+		if s, ok := lib.Lookup(r.Old.Text); ok {
+			never[s.Value] = true
+		}
+	}
+	for s := range lib.Symbols() {
+		if isIFUNC(s) && !s.Undefined {
+			never[s.Value] = true // a resolver has a name of its own in .symtab: memcpy_ifunc
+		}
+	}
+	for s := range lib.Symbols() {
+		switch {
+		case s.Undefined || !isIFUNC(s) && s.Type() != elf.STT_FUNC:
+		case never[s.Value] || strings.Contains(s.Name, "_chk") || !isPlain(s.Name):
+			c.others = append(c.others, s.Name)
+		default:
+			c.functions = append(c.functions, s)
+		}
+	}
+	slices.Sort(c.others)
+	c.others = slices.Compact(c.others)
+	slices.SortFunc(c.functions, func(a, b Symbol) int { return cmp.Compare(a.Name, b.Name) })
+	return c
+}
+
+// isPlain tells whether a symbol's name can stand in a description as it is. Symbol tables may hold any bytes, and what
+// comes out of an expansion is written to a file.
+func isPlain(name string) bool {
+	return !strings.ContainsAny(name[:1], "!#@") &&
+		!strings.ContainsFunc(name, func(r rune) bool { return r <= ' ' || r == 0x7f || strings.ContainsRune(":*?[", r) })
+}
+
+// match returns the names that the pattern stands for, sorted, and how many others it would have matched. An address that
+// an earlier pattern gave the same replacement is left out.
+func (c *candidates) match(pattern, replacement string) (names []string, leftOut int) {
+	best := map[uint64]string{}
+	for _, s := range c.functions {
+		if ok, _ := path.Match(pattern, s.Name); !ok {
+			continue
+		}
+		if c.taken[s.Value] == replacement {
+			leftOut++
+			continue
+		}
+		if old, ok := best[s.Value]; !ok || len(s.Name) < len(old) {
+			best[s.Value] = s.Name
+		}
+	}
+	for address, name := range best {
+		c.taken[address] = replacement
+		names = append(names, name)
+	}
+	for _, name := range c.others {
+		if ok, _ := path.Match(pattern, name); ok {
+			leftOut++
+		}
+	}
+	slices.Sort(names)
+	return names, leftOut
+}
+
+// isIFUNC tells whether the symbol is an indirect function: its address is that of code that returns the function.
+func isIFUNC(s Symbol) bool { return s.Type() == elf.STT_GNU_IFUNC }

@@ -1,0 +1,24 @@
+package ulp
+
+import "debug/elf"
+
+// Symbol is one row of a library's symbol tables.
+type Symbol struct {
+	Name      string
+	Value     uint64 // address in the file's own address space (0-based for shared objects)
+	Size      uint64 // in bytes
+	Info      byte   // st_info
+	Other     byte   // st_other
+	Version   string // symbol version ("GLIBC_2.2.5"), only for dynamic symbols; "" if none
+	Default   bool   // the version is the default one (@@)
+	Dynamic   bool   // from .dynsym
+	Undefined bool   // needed, not provided
+	Patchable bool   // its entry is listed in __patchable_function_entries and has the NOPs that a detour needs
+	Writable  bool   // lies in memory that is still writable after relocation (false for .rodata and RELRO)
+}
+
+// Type returns the symbol's type: function, object, thread-local ...
+func (s Symbol) Type() elf.SymType { return elf.ST_TYPE(s.Info) }
+
+// Bind returns the symbol's binding: local, global, weak ...
+func (s Symbol) Bind() elf.SymBind { return elf.ST_BIND(s.Info) }
