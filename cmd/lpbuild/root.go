@@ -56,9 +56,7 @@ In a package folder (made by "lpbuild init"):
 		newInit(s), newDownload(s, &g), newBuild(s, &g), newDist(s, &g), newInstall(s, &g), newClean(s, &g),
 		newChanges(s, &g), newDemo(s), newVersion(s), newGenerate(s),
 	)
-	for _, cmd := range root.Commands() {
-		wrapUsage(cmd)
-	}
+	wrapUsage(root)
 	return root
 }
 

@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"fmt"
 	"regexp"
-	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -138,14 +137,5 @@ var targets = map[string]target{
 		lib: "lib64", loader: "/lib/ld-linux-aarch64.so.1"},
 }
 
-// Arches returns the architectures that libraries can be built for, sorted.
-func Arches() []string {
-	names := make([]string, 0, len(targets))
-	for name := range targets {
-		names = append(names, name)
-	}
-	slices.Sort(names)
-	return names
-}
-
+// String returns "NAME-VERSION-RELEASE.ARCH".
 func (b Build) String() string { return strings.TrimSuffix(b.FileName(), ".rpm") }

@@ -48,8 +48,12 @@ func stopAgent(ctx context.Context, home string) error {
 	if _, err := (command{path: "gpgconf", args: []string{"--homedir", home, "--kill", "gpg-agent"}, home: home}).run(ctx); err != nil {
 		return err
 	}
+	name := strings.TrimSpace(string(socket))
 	for {
-		if _, err := os.Lstat(strings.TrimSpace(string(socket))); errors.Is(err, os.ErrNotExist) {
+		if _, err := os.Lstat(name); errors.Is(err, os.ErrNotExist) {
+			if dir := filepath.Dir(name); dir != home {
+				_ = os.Remove(dir) // below /run/user, if there is one; made by gpg for this home, and kept only if not empty
+			}
 			return nil
 		}
 		select {

@@ -283,7 +283,7 @@ func (m *matrix) finish(_ context.Context, j *job) error {
 		j.refuse(Refused, reasons...)
 		return nil
 	}
-	image, err := ulp.Pack(j.description, j.text, j.object.container, lib, ulp.PackOptions{})
+	image, err := ulp.Pack(j.description, j.text, j.object.container, lib, ulp.PackOptions{AllComments: true})
 	if err != nil {
 		j.refuse(Refused, reasonsOf(err)...)
 		return nil

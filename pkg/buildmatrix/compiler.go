@@ -70,7 +70,7 @@ func findCompiler(arch ulp.Arch, dir string, runs *atomic.Int64) (*compiler, err
 		}
 		c := &compiler{path: path, dir: dir, runs: runs}
 		c.identity = fmt.Sprintf("%s %d %d", path, info.Size(), info.ModTime().UnixNano())
-		c.flags = []string{"-O2", "-fPIC", "-shared", "-Wl,--build-id=sha1", "-ffile-prefix-map=" + dir + "=."}
+		c.flags = []string{"-O2", "-fPIC", "-shared", "-Wl,--build-id=sha1"}
 		c.entries = sync.OnceValue(func() []string { return c.firstAccepted(patchableEntries[arch]) })
 		return c, nil
 	}
@@ -105,8 +105,11 @@ func (c *compiler) accepts(flags []string) bool {
 	return err == nil
 }
 
-// baseFlags are the flags of every compilation.
-func (c *compiler) baseFlags() []string { return slices.Concat(c.flags, c.entries()) }
+// baseFlags are the flags of every compilation. The last one keeps the package folder's place out of debugging
+// information; it is the only one that differs from machine to machine.
+func (c *compiler) baseFlags() []string {
+	return slices.Concat(c.flags, c.entries(), []string{"-ffile-prefix-map=" + c.dir + "=."})
+}
 
 // CompileError is what a compiler had to say when it failed.
 type CompileError struct {

@@ -26,7 +26,7 @@ type object struct {
 
 // objects compiles one patch for one architecture: once, or once per group of builds that gives the same code.
 type objects struct {
-	dir      string // build/.objects
+	dir      string // build/.objects, as seen from here
 	config   *Config
 	patch    *Patch
 	arch     ulp.Arch
@@ -69,6 +69,12 @@ func writeHeader(name, text string) error {
 
 // includeDir holds the headers that stand before the system's in builds of glibc.
 func (o *objects) includeDir() string { return filepath.Join(o.dir, "include") }
+
+// The compiler runs in the package folder and is given no path of this machine.
+var (
+	relObjects = filepath.Join(BuildDir, objectsDir)
+	relInclude = filepath.Join(relObjects, "include")
+)
 
 // inputKey names everything that is known before the compiler has read its files.
 func (o *objects) inputKey() string {
@@ -150,7 +156,7 @@ func (o *objects) forBuild(ctx context.Context, b *download.Build) (*object, err
 func (o *objects) flags(b *download.Build, macros []string) []string {
 	flags := slices.Concat(o.compiler.baseFlags(), macros, o.patch.CFlags)
 	if b.Name == "glibc" {
-		flags = append(flags, "-isystem", o.includeDir())
+		flags = append(flags, "-isystem", relInclude)
 	}
 	return flags
 }
@@ -229,11 +235,11 @@ func (o *objects) compile(ctx context.Context, key string, b *download.Build, ma
 		return nil, err
 	}
 	defer os.RemoveAll(tmp)
-	out := filepath.Join(tmp, "container.so")
+	out := filepath.Join(relObjects, filepath.Base(tmp), "container.so")
 	if _, err := o.compiler.run(ctx, slices.Concat(o.flags(b, macros), []string{"-o", out}, o.patch.Sources)...); err != nil {
 		return nil, err
 	}
-	if err := os.Rename(out, o.objectPath(key)); err != nil {
+	if err := os.Rename(filepath.Join(tmp, "container.so"), o.objectPath(key)); err != nil {
 		return nil, err
 	}
 	return o.open(key)

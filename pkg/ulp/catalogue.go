@@ -1,12 +1,10 @@
 package ulp
 
 import (
-	"bytes"
 	"debug/elf"
 	"encoding/hex"
 	"errors"
 	"fmt"
-	"math"
 	"strings"
 
 	"github.com/lpbuild/lpbuild/pkg/ulp/internal/elfx"
@@ -184,6 +182,11 @@ func (p *catalogueParser) libraryValue(k keys) (err error) {
 	case keyNeeded:
 		return p.array(p.needed)
 	case keyNeeds:
+		n, err := p.count()
+		if err != nil {
+			return err
+		}
+		l.Needs = make([]Need, 0, n)
 		return p.array(p.need)
 	case keySymbols:
 		return p.symbols()
@@ -235,6 +238,17 @@ func (p *catalogueParser) needed() error {
 	return err
 }
 
+// count returns the number of elements of the array that follows, so that it can be read into memory of the right size.
+func (p *catalogueParser) count() (n int, err error) {
+	start := p.pos
+	err = p.array(func() error {
+		n++
+		return p.skip(2)
+	})
+	p.pos = start
+	return n, err
+}
+
 // need reads an element of "needs".
 func (p *catalogueParser) need() error {
 	var n Need
@@ -254,155 +268,4 @@ func (p *catalogueParser) need() error {
 	}
 	p.l.Needs = append(p.l.Needs, n)
 	return err
-}
-
-// symbols reads the value of "symbols". Every symbol begins with a brace, so that their count is a bound for the rows.
-func (p *catalogueParser) symbols() error {
-	rest := p.data[p.pos:]
-	t := &p.l.symbols.tables[0]
-	t.rows = make([]row, 0, min(bytes.Count(rest, []byte("{")), len(rest)/minSymbol))
-	p.strs.Grow(len(rest)) // what is kept is never longer than it was
-	return p.array(func() error {
-		var r row
-		p.seen = 0
-		if err := p.object(func(key []byte) error { return p.symbolValue(symbolKey(key), &r) }); err != nil {
-			return err
-		}
-		t.rows = append(t.rows, r)
-		return p.all(wantSymbol, `catalogue: one of the symbol's "name", "offset", "size", "st_info", "st_other"`)
-	})
-}
-
-func symbolKey(key []byte) keys {
-	switch string(key) {
-	case "name":
-		return keyName
-	case "offset":
-		return keyOffset
-	case "size":
-		return keySize
-	case "st_info":
-		return keyInfo
-	case "st_other":
-		return keyOther
-	case "version":
-		return keyVersion
-	case "default":
-		return keyDefault
-	case "dynamic":
-		return keyDynamic
-	case "undefined":
-		return keyUndefined
-	case "patchable":
-		return keyPatchable
-	case "writable":
-		return keyWritable
-	}
-	return keyUnknown
-}
-
-func (p *catalogueParser) symbolValue(k keys, r *row) (err error) {
-	if err := p.note(k); err != nil {
-		return err
-	}
-	switch k {
-	case keyName:
-		return p.symbolName(r)
-	case keyOffset:
-		r.value, err = p.address()
-	case keySize:
-		r.size, err = p.address()
-	case keyInfo:
-		r.info, err = p.byte()
-	case keyOther:
-		r.other, err = p.byte()
-	case keyVersion:
-		return p.symbolVersion(r)
-	case keyDefault:
-		return p.flag(r, flagDefault)
-	case keyDynamic:
-		return p.flag(r, flagDynamic)
-	case keyUndefined:
-		return p.flag(r, flagUndefined)
-	case keyPatchable:
-		return p.flag(r, flagPatchable)
-	case keyWritable:
-		return p.flag(r, flagWritable)
-	default:
-		return p.skip(3)
-	}
-	return err
-}
-
-func (p *catalogueParser) flag(r *row, f flag) error {
-	set, err := p.boolean()
-	if set {
-		r.flags |= f
-	}
-	return err
-}
-
-func (p *catalogueParser) byte() (byte, error) {
-	n, negative, err := p.integer(math.MaxUint8)
-	if err == nil && negative {
-		err = p.fail("catalogue: number", errors.New("is negative"))
-	}
-	return byte(n), err
-}
-
-// address reads an offset or a size.
-func (p *catalogueParser) address() (uint64, error) {
-	n, negative, err := p.integer(math.MaxUint64)
-	if err != nil || !negative {
-		return n, err
-	}
-	if n == 0 || n > -math.MinInt32 {
-		return 0, p.fail("catalogue: number", errors.New("is negative"))
-	}
-	p.negative = p.pos
-	return uint64(-uint32(n)), nil
-}
-
-// symbolName keeps the name of a symbol.
-func (p *catalogueParser) symbolName(r *row) error {
-	b, err := p.str()
-	if err != nil {
-		return err
-	}
-	if len(b) == 0 || bytes.IndexByte(b, 0) >= 0 {
-		return p.fail("catalogue: name of a symbol", errName)
-	}
-	r.name, r.length = p.keep(b), uint32(len(b))
-	return nil
-}
-
-// keep adds a string to strs.
-func (p *catalogueParser) keep(b []byte) (off uint32) {
-	off = uint32(p.strs.Len())
-	p.strs.Write(b)
-	p.strs.WriteByte(0)
-	return off
-}
-
-// symbolVersion keeps the version of a symbol. Each one is kept once.
-func (p *catalogueParser) symbolVersion(r *row) error {
-	b, err := p.str()
-	if err != nil {
-		return err
-	}
-	if len(b) == 0 || len(b) > elfx.MaxName || bytes.IndexByte(b, 0) >= 0 {
-		return p.fail("catalogue: version of a symbol", errName)
-	}
-	index, ok := p.versions[string(b)]
-	if !ok {
-		if len(p.versions) >= math.MaxInt16 {
-			return p.fail("catalogue: version of a symbol", errors.New("is one too many: at most 32767 are possible"))
-		}
-		index = uint16(len(p.versions) + 1)
-		p.versions[string(b)] = index
-		t := &p.l.symbols.tables[0]
-		t.versions = append(t.versions, version{index: index, name: p.keep(b), file: elfx.NoString})
-	}
-	r.version = index
-	return nil
 }

@@ -66,7 +66,7 @@ func appendSymbol(b []byte, t *table, r *row) []byte {
 	b = strconv.AppendUint(append(b, ",\"st_info\":"...), uint64(r.info), 10)
 	b = strconv.AppendUint(append(b, ",\"st_other\":"...), uint64(r.other), 10)
 	if v := t.versionOf(r); v != nil {
-		b = appendString(b, ",\"version\":", t.cut(v.name))
+		b = appendString(b, ",\"version\":", t.cut(v.NameOff))
 	}
 	for _, f := range [...]struct {
 		flag flag

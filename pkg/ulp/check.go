@@ -4,7 +4,9 @@ import (
 	"debug/elf"
 	"fmt"
 	"path"
+	"slices"
 	"strings"
+	"sync"
 
 	"github.com/lpbuild/lpbuild/pkg/diag"
 )
@@ -16,7 +18,7 @@ import (
 // What the library's facts do not tell is not refused: see [Library.Complete]. Names of functions that are still patterns
 // are looked up as they stand, so expand first.
 func Check(d *Description, c *Container, lib *Library) error {
-	k := checker{d: d, c: c, lib: lib, container: path.Base(d.Container.Text)}
+	k := newChecker(d, c, lib)
 	k.files()
 	functions, addresses := map[string]Name{}, map[uint64]Name{}
 	for _, r := range d.Functions {
@@ -37,7 +39,13 @@ type checker struct {
 	lib       *Library
 	container string // base name
 	errs      diag.List
-	hints     int // searches for near names so far: they are what costs time
+	hints     int         // searches for near names so far: they are what costs time
+	stripped  func() bool // the library's private symbols are not known
+}
+
+func newChecker(d *Description, c *Container, lib *Library) *checker {
+	return &checker{d: d, c: c, lib: lib, container: path.Base(d.Container.Text),
+		stripped: sync.OnceValue(func() bool { return !hasLocals(lib) })}
 }
 
 // maxHints bounds the searches for near names, of which each looks at every symbol. No one reads so many.
@@ -99,12 +107,13 @@ func (k *checker) function(n Name, names map[string]Name, addresses map[uint64]N
 	case len(rows) == 0:
 		k.absent(n, k.lib, k.lib.Name, isFunction)
 		return
-	case isIFUNC(rows[0]):
-		k.fail(n, ErrIFUNC, k.implementations(n.Text), "%q is an indirect function of %s: its code only chooses the implementation, "+
-			"once in the life of a process", n.Text, k.lib.Name)
+	case slices.ContainsFunc(rows, isIFUNC):
+		k.fail(n, ErrIFUNC, k.implementations(n.Text),
+			"%q is an indirect function (IFUNC) of %s: its code only chooses the implementation, once in the life of a process", n.Text, k.lib.Name)
 		return
 	case rows[0].Type() != elf.STT_FUNC:
-		k.fail(n, ErrNotFunction, k.near(n.Text, k.lib, isFunction), "%q is not a function of %s but %s", n.Text, k.lib.Name, kind(rows[0]))
+		k.fail(n, ErrNotFunction, k.near(n.Text, k.lib, isFunction),
+			"%q is not a function of %s but %s", n.Text, k.lib.Name, kind(rows[0]))
 		return
 	case isAmbiguous(rows):
 		k.fail(n, ErrAmbiguous, k.otherNames(rows), "%q is several functions of %s", n.Text, k.lib.Name)
@@ -141,9 +150,10 @@ func (k *checker) replacement(n Name) {
 		case !s.Dynamic:
 			continue
 		case isIFUNC(s):
-			k.fail(n, ErrIFUNC, "", "%q is an indirect function of %s; a replacement must be an ordinary one", n.Text, k.container)
+			k.fail(n, ErrIFUNC, "", "%q is an indirect function (IFUNC) of %s; a replacement must be an ordinary one", n.Text, k.container)
 		case s.Type() != elf.STT_FUNC:
-			k.fail(n, ErrNotFunction, k.near(n.Text, lib, isExportedFunction), "%q is not a function of %s but %s", n.Text, k.container, kind(s))
+			k.fail(n, ErrNotFunction, k.near(n.Text, lib, isExportedFunction),
+				"%q is not a function of %s but %s", n.Text, k.container, kind(s))
 		}
 		return
 	}

@@ -31,12 +31,14 @@ func (k *checker) variable(r Reference) {
 		k.absentVariable(r)
 		return
 	case isIFUNC(rows[0]):
-		k.fail(n, ErrIFUNC, k.implementations(n.Text), "%q is an indirect function of %s: its address is not the function's", n.Text, k.lib.Name)
+		k.fail(n, ErrIFUNC, k.implementations(n.Text),
+			"%q is an indirect function (IFUNC) of %s: its address is not the function's", n.Text, k.lib.Name)
 		return
 	}
 	if isTLS := rows[0].Type() == elf.STT_TLS; isTLS != r.TLS {
 		if isTLS {
-			k.fail(n, ErrTLS, fmt.Sprintf("write #%%%s, and make %s a pair of module and offset as __tls_get_addr takes it", n.Text, r.Pointer.Text),
+			hint := fmt.Sprintf("write #%%%s, and make %s a pair of module and offset as __tls_get_addr takes it", n.Text, r.Pointer.Text)
+			k.fail(n, ErrTLS, hint,
 				"%q is a thread-local variable of %s", n.Text, k.lib.Name)
 		} else {
 			k.fail(n, ErrTLS, "write #"+n.Text, "%q is not a thread-local variable of %s but %s", n.Text, k.lib.Name, kind(rows[0]))
@@ -44,7 +46,8 @@ func (k *checker) variable(r Reference) {
 		return
 	}
 	if !given && isAmbiguous(rows) {
-		k.fail(n, ErrAmbiguous, places(rows)+"; choose by #VARIABLE:POINTER:OFFSET:OFFSET", "%q is several variables of %s", n.Text, k.lib.Name)
+		k.fail(n, ErrAmbiguous, places(rows)+"; choose by #VARIABLE:POINTER:OFFSET:OFFSET",
+			"%q is several variables of %s", n.Text, k.lib.Name)
 	}
 	if given && !isWithin(r.TargetOffset, k.lib.LookupAll(n.Text)) {
 		k.fail(n, ErrReference, places(rows), "offset %x is not in %q of %s", r.TargetOffset, n.Text, k.lib.Name)
@@ -60,7 +63,7 @@ func (k *checker) absentVariable(r Reference) {
 	k.absent(r.Variable, k.lib, k.lib.Name, want)
 	if found := k.errs[before]; found.Hint == "" {
 		found.Hint = "it was optimised away, or the compiler gave it a name with a suffix"
-		if !hasLocals(k.lib) {
+		if k.stripped() {
 			found.Hint = "the library is stripped of what it does not export: add its debuginfo"
 		}
 	}
@@ -115,7 +118,8 @@ func (k *checker) pointer(r Reference, size uint64, used map[string]Name) {
 	case r.Explicit && r.PatchOffset != 0 && !hasAddress(r.PatchOffset, rows):
 		k.fail(n, ErrReference, places(rows), "offset %x is not that of %q in %s", r.PatchOffset, n.Text, k.container)
 	case r.Explicit && r.PatchOffset == 0 && !hasDynamic(rows):
-		k.fail(n, ErrNotExported, fmt.Sprintf("give its offset: %x", s.Value), "%q is to be found by name, but %s does not export it", n.Text, k.container)
+		k.fail(n, ErrNotExported, fmt.Sprintf("give its offset: %x", s.Value),
+			"%q is to be found by name, but %s does not export it", n.Text, k.container)
 	}
 }
 
@@ -138,7 +142,8 @@ func (k *checker) pointerKind(n Name, size uint64, s Symbol) {
 	}
 	switch {
 	case s.Type() != elf.STT_OBJECT && s.Type() != elf.STT_COMMON && s.Type() != elf.STT_NOTYPE:
-		k.fail(n, ErrReference, k.near(n.Text, &k.c.Library, isVariable), "%q of %s is not a variable but %s", n.Text, k.container, kind(s))
+		k.fail(n, ErrReference, k.near(n.Text, &k.c.Library, isVariable),
+			"%q of %s is not a variable but %s", n.Text, k.container, kind(s))
 	case s.Size != size && s.Size != 0 && size != 0:
 		k.fail(n, ErrReference, "", "%q of %s has %d bytes; %s", n.Text, k.container, s.Size, what)
 	case k.c.Complete && !s.Writable:

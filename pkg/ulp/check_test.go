@@ -62,46 +62,126 @@ func TestCheckRefuses(t *testing.T) {
 		want  string // the diagnostic
 		hint  string // part of its hint
 	}{
-		"function absent":        {"valu:value_lp", ulp.ErrNoSymbol, `x.dsc:3:1: error: symbol "valu" is not in libt.so`, "did you mean value?"},
-		"function only imported": {"getpid:value_lp", ulp.ErrNoSymbol, `x.dsc:3:1: error: symbol "getpid" is not in libt.so, which only uses it from elsewhere`, ""},
-		"not a function":         {"shared:value_lp", ulp.ErrNotFunction, `x.dsc:3:1: error: "shared" is not a function of libt.so but a variable`, ""},
-		"thread-local function":  {"tl:value_lp", ulp.ErrNotFunction, `x.dsc:3:1: error: "tl" is not a function of libt.so but a thread-local variable`, ""},
+		"function absent": {"valu:value_lp", ulp.ErrNoSymbol,
+			`x.dsc:3:1: error: symbol "valu" is not in libt.so`,
+			"did you mean value?"},
+		"function only imported": {"getpid:value_lp", ulp.ErrNoSymbol,
+			`x.dsc:3:1: error: symbol "getpid" is not in libt.so, which only uses it from elsewhere`,
+			""},
+		"not a function": {"shared:value_lp", ulp.ErrNotFunction,
+			`x.dsc:3:1: error: "shared" is not a function of libt.so but a variable`,
+			""},
+		"thread-local function": {"tl:value_lp", ulp.ErrNotFunction,
+			`x.dsc:3:1: error: "tl" is not a function of libt.so but a thread-local variable`,
+			""},
 		"IFUNC": {"copy:value_lp", ulp.ErrIFUNC,
-			`x.dsc:3:1: error: "copy" is an indirect function of libt.so: its code only chooses the implementation, once in the life of a process`,
+			`x.dsc:3:1: error: "copy" is an indirect function (IFUNC) of libt.so: its code only chooses the implementation, once in the life of a process`,
 			"name the implementations, one by one or by the pattern __copy_*: __copy_fast, __copy_slow, __copy_slow_alias"},
-		"not patchable":                   {"bare:value_lp", ulp.ErrNotPatchable, `x.dsc:3:1: error: "bare" has no NOPs for a detour in this build of libt.so`, " functions are patchable"},
-		"twice":                           {"value:value_lp\nother:other_lp\nvalue:other_lp", ulp.ErrDuplicate, `x.dsc:5:1: error: "value" is replaced twice (first in line 3)`, ""},
-		"alias":                           {"value:value_lp\nvalue_alias:value_lp", ulp.ErrDuplicate, `x.dsc:4:1: error: "value_alias" is another name of "value", which is replaced already (first in line 3)`, ""},
-		"two static functions":            {"twin:value_lp", ulp.ErrAmbiguous, `x.dsc:3:1: error: "twin" is several functions of libt.so`, `"twin" is at `},
-		"two symbol versions":             {"versioned:value_lp", ulp.ErrAmbiguous, `x.dsc:3:1: error: "versioned" is several functions of libt.so`, " (V2, the default); other names for them are versioned_new, versioned_old"},
-		"replacement absent":              {"value:value_pl", ulp.ErrNoSymbol, `x.dsc:3:7: error: symbol "value_pl" is not in libt_livepatch1.so`, "did you mean value_lp?"},
-		"replacement imported":            {"value:getuid", ulp.ErrNoSymbol, `x.dsc:3:7: error: symbol "getuid" is not in libt_livepatch1.so, which only uses it from elsewhere`, ""},
-		"replacement static":              {"value:static_lp", ulp.ErrNotExported, `x.dsc:3:7: error: "static_lp" is in libt_livepatch1.so but not exported`, "neither static nor hidden"},
-		"replacement hidden":              {"value:hidden_lp", ulp.ErrNotExported, `x.dsc:3:7: error: "hidden_lp" is in libt_livepatch1.so but not exported`, "neither static nor hidden"},
-		"replacement variable":            {"value:ulpr_small", ulp.ErrNotFunction, `x.dsc:3:7: error: "ulpr_small" is not a function of libt_livepatch1.so but a variable`, ""},
-		"replacement IFUNC":               {"value:indirect_lp", ulp.ErrIFUNC, `x.dsc:3:7: error: "indirect_lp" is an indirect function of libt_livepatch1.so; a replacement must be an ordinary one`, ""},
-		"variable absent":                 {"#countre:ulpr_counter", ulp.ErrNoSymbol, `x.dsc:3:2: error: symbol "countre" is not in libt.so`, "did you mean counter?"},
-		"variable optimised away":         {"#nothing_like_it:ulpr_counter", ulp.ErrNoSymbol, `x.dsc:3:2: error: symbol "nothing_like_it" is not in libt.so`, "optimised away"},
-		"variable IFUNC":                  {"#copy:ulpr_counter", ulp.ErrIFUNC, `x.dsc:3:2: error: "copy" is an indirect function of libt.so: its address is not the function's`, "__copy_*"},
-		"two static variables":            {"#buf:ulpr_counter", ulp.ErrAmbiguous, `x.dsc:3:2: error: "buf" is several variables of libt.so`, "choose by #VARIABLE:POINTER:OFFSET:OFFSET"},
-		"TLS without %":                   {"#tl:ulpr_tl", ulp.ErrTLS, `x.dsc:3:2: error: "tl" is a thread-local variable of libt.so`, "write #%tl"},
-		"% without TLS":                   {"#%counter:ulpr_tl", ulp.ErrTLS, `x.dsc:3:3: error: "counter" is not a thread-local variable of libt.so but a variable`, "write #counter"},
-		"pointer absent":                  {"#counter:ulpr_countre", ulp.ErrNoSymbol, `x.dsc:3:10: error: symbol "ulpr_countre" is not in libt_livepatch1.so`, "did you mean ulpr_counter?"},
-		"pointer optimised away":          {"#counter:never_used_anywhere", ulp.ErrNoSymbol, `x.dsc:3:10: error: symbol "never_used_anywhere" is not in libt_livepatch1.so`, "declare it without static"},
-		"pointer too small":               {"#counter:ulpr_small", ulp.ErrReference, `x.dsc:3:10: error: "ulpr_small" of libt_livepatch1.so has 4 bytes; a pointer has 8`, ""},
-		"pair for a pointer":              {"#counter:ulpr_tl", ulp.ErrReference, `x.dsc:3:10: error: "ulpr_tl" of libt_livepatch1.so has 16 bytes; a pointer has 8`, ""},
-		"pointer for a pair":              {"#%tl:ulpr_counter", ulp.ErrReference, `x.dsc:3:6: error: "ulpr_counter" of libt_livepatch1.so has 8 bytes; a pair of module and offset has 16`, ""},
-		"pointer in .rodata":              {"#counter:ulpr_rodata", ulp.ErrReference, `x.dsc:3:10: error: "ulpr_rodata" of libt_livepatch1.so lies in read-only memory`, "without const"},
-		"pointer in RELRO":                {"#counter:ulpr_relro", ulp.ErrReference, `x.dsc:3:10: error: "ulpr_relro" of libt_livepatch1.so lies in read-only memory`, "without const"},
-		"pointer is a function":           {"#counter:value_lp", ulp.ErrReference, `x.dsc:3:10: error: "value_lp" of libt_livepatch1.so is not a variable but a function`, ""},
-		"pointer thread-local":            {"#counter:ulpr_thread", ulp.ErrReference, `x.dsc:3:10: error: "ulpr_thread" of libt_livepatch1.so is not a variable but a thread-local variable`, ""},
-		"pointer set twice":               {"#counter:ulpr_counter\n#shared:ulpr_counter", ulp.ErrDuplicate, `x.dsc:4:9: error: "ulpr_counter" is set twice (first in line 3)`, ""},
-		"offset outside the variable":     {"#counter:ulpr_counter:99:0", ulp.ErrReference, `x.dsc:3:2: error: offset 99 is not in "counter" of libt.so`, `"counter" is at `},
-		"offset outside the TLS variable": {"#%tl:ulpr_tl:99:0", ulp.ErrReference, `x.dsc:3:3: error: offset 99 is not in "tl" of libt.so`, `"tl" is at `},
-		"offset not the pointer's":        {"#gone:ulpr_counter:99:98", ulp.ErrReference, `x.dsc:3:7: error: offset 98 is not that of "ulpr_counter" in libt_livepatch1.so`, `"ulpr_counter" is at `},
-		"offset zero of a static pointer": {"#gone:ulpr_static:99:0", ulp.ErrNotExported, `x.dsc:3:7: error: "ulpr_static" is to be found by name, but libt_livepatch1.so does not export it`, "give its offset: "},
-		"offset zero, variable unknown":   {"#gone:ulpr_counter:0:0", ulp.ErrNoSymbol, `x.dsc:3:2: error: symbol "gone" is not in libt.so`, ""},
-		"offset outside the container":    {"#gone:unknown_pointer:99:7fffffff", ulp.ErrReference, `x.dsc:3:7: error: offset 7fffffff is not in writable memory of libt_livepatch1.so`, ""},
+		"not patchable": {"bare:value_lp", ulp.ErrNotPatchable,
+			`x.dsc:3:1: error: "bare" has no NOPs for a detour in this build of libt.so`,
+			" functions are patchable"},
+		"twice": {"value:value_lp\nother:other_lp\nvalue:other_lp", ulp.ErrDuplicate,
+			`x.dsc:5:1: error: "value" is replaced twice (first in line 3)`,
+			""},
+		"alias": {"value:value_lp\nvalue_alias:value_lp", ulp.ErrDuplicate,
+			`x.dsc:4:1: error: "value_alias" is another name of "value", which is replaced already (first in line 3)`,
+			""},
+		"two static functions": {"twin:value_lp", ulp.ErrAmbiguous,
+			`x.dsc:3:1: error: "twin" is several functions of libt.so`,
+			`"twin" is at `},
+		"two symbol versions": {"versioned:value_lp", ulp.ErrAmbiguous,
+			`x.dsc:3:1: error: "versioned" is several functions of libt.so`,
+			" (V2, the default); other names for them are versioned_new, versioned_old"},
+		"replacement absent": {"value:value_pl", ulp.ErrNoSymbol,
+			`x.dsc:3:7: error: symbol "value_pl" is not in libt_livepatch1.so`,
+			"did you mean value_lp?"},
+		"replacement imported": {"value:getuid", ulp.ErrNoSymbol,
+			`x.dsc:3:7: error: symbol "getuid" is not in libt_livepatch1.so, which only uses it from elsewhere`,
+			""},
+		"replacement static": {"value:static_lp", ulp.ErrNotExported,
+			`x.dsc:3:7: error: "static_lp" is in libt_livepatch1.so but not exported`,
+			"neither static nor hidden"},
+		"replacement hidden": {"value:hidden_lp", ulp.ErrNotExported,
+			`x.dsc:3:7: error: "hidden_lp" is in libt_livepatch1.so but not exported`,
+			"neither static nor hidden"},
+		"replacement variable": {"value:ulpr_small", ulp.ErrNotFunction,
+			`x.dsc:3:7: error: "ulpr_small" is not a function of libt_livepatch1.so but a variable`,
+			""},
+		"replacement IFUNC": {"value:indirect_lp", ulp.ErrIFUNC,
+			`x.dsc:3:7: error: "indirect_lp" is an indirect function (IFUNC) of libt_livepatch1.so; a replacement must be an ordinary one`,
+			""},
+		"variable absent": {"#countre:ulpr_counter", ulp.ErrNoSymbol,
+			`x.dsc:3:2: error: symbol "countre" is not in libt.so`,
+			"did you mean counter?"},
+		"variable optimised away": {"#nothing_like_it:ulpr_counter", ulp.ErrNoSymbol,
+			`x.dsc:3:2: error: symbol "nothing_like_it" is not in libt.so`,
+			"optimised away"},
+		"variable IFUNC": {"#copy:ulpr_counter", ulp.ErrIFUNC,
+			`x.dsc:3:2: error: "copy" is an indirect function (IFUNC) of libt.so: its address is not the function's`,
+			"__copy_*"},
+		"two static variables": {"#buf:ulpr_counter", ulp.ErrAmbiguous,
+			`x.dsc:3:2: error: "buf" is several variables of libt.so`,
+			"choose by #VARIABLE:POINTER:OFFSET:OFFSET"},
+		"TLS without %": {"#tl:ulpr_tl", ulp.ErrTLS,
+			`x.dsc:3:2: error: "tl" is a thread-local variable of libt.so`,
+			"write #%tl"},
+		"% without TLS": {"#%counter:ulpr_tl", ulp.ErrTLS,
+			`x.dsc:3:3: error: "counter" is not a thread-local variable of libt.so but a variable`,
+			"write #counter"},
+		"pointer absent": {"#counter:ulpr_countre", ulp.ErrNoSymbol,
+			`x.dsc:3:10: error: symbol "ulpr_countre" is not in libt_livepatch1.so`,
+			"did you mean ulpr_counter?"},
+		"pointer optimised away": {"#counter:never_used_anywhere", ulp.ErrNoSymbol,
+			`x.dsc:3:10: error: symbol "never_used_anywhere" is not in libt_livepatch1.so`,
+			"declare it without static"},
+		"pointer too small": {"#counter:ulpr_small", ulp.ErrReference,
+			`x.dsc:3:10: error: "ulpr_small" of libt_livepatch1.so has 4 bytes; a pointer has 8`,
+			""},
+		"pair for a pointer": {"#counter:ulpr_tl", ulp.ErrReference,
+			`x.dsc:3:10: error: "ulpr_tl" of libt_livepatch1.so has 16 bytes; a pointer has 8`,
+			""},
+		"pointer for a pair": {"#%tl:ulpr_counter", ulp.ErrReference,
+			`x.dsc:3:6: error: "ulpr_counter" of libt_livepatch1.so has 8 bytes; a pair of module and offset has 16`,
+			""},
+		"pointer in .rodata": {"#counter:ulpr_rodata", ulp.ErrReference,
+			`x.dsc:3:10: error: "ulpr_rodata" of libt_livepatch1.so lies in read-only memory`,
+			"without const"},
+		"pointer in RELRO": {"#counter:ulpr_relro", ulp.ErrReference,
+			`x.dsc:3:10: error: "ulpr_relro" of libt_livepatch1.so lies in read-only memory`,
+			"without const"},
+		"pointer is a function": {"#counter:value_lp", ulp.ErrReference,
+			`x.dsc:3:10: error: "value_lp" of libt_livepatch1.so is not a variable but a function`,
+			""},
+		"pointer thread-local": {"#counter:ulpr_thread", ulp.ErrReference,
+			`x.dsc:3:10: error: "ulpr_thread" of libt_livepatch1.so is not a variable but a thread-local variable`,
+			""},
+		"pointer set twice": {"#counter:ulpr_counter\n#shared:ulpr_counter", ulp.ErrDuplicate,
+			`x.dsc:4:9: error: "ulpr_counter" is set twice (first in line 3)`,
+			""},
+		"offset outside the variable": {"#counter:ulpr_counter:99:0", ulp.ErrReference,
+			`x.dsc:3:2: error: offset 99 is not in "counter" of libt.so`,
+			`"counter" is at `},
+		"offset outside the TLS variable": {"#%tl:ulpr_tl:99:0", ulp.ErrReference,
+			`x.dsc:3:3: error: offset 99 is not in "tl" of libt.so`,
+			`"tl" is at `},
+		"offset not the pointer's": {"#gone:ulpr_counter:99:98", ulp.ErrReference,
+			`x.dsc:3:7: error: offset 98 is not that of "ulpr_counter" in libt_livepatch1.so`,
+			`"ulpr_counter" is at `},
+		"offset zero of a static pointer": {"#gone:ulpr_static:99:0", ulp.ErrNotExported,
+			`x.dsc:3:7: error: "ulpr_static" is to be found by name, but libt_livepatch1.so does not export it`,
+			"give its offset: "},
+		"offset zero, variable unknown": {"#gone:ulpr_counter:0:0", ulp.ErrNoSymbol,
+			`x.dsc:3:2: error: symbol "gone" is not in libt.so`,
+			""},
+		"offset outside the container": {"#gone:unknown_pointer:99:7fffffff", ulp.ErrReference,
+			`x.dsc:3:7: error: offset 7fffffff is not in writable memory of libt_livepatch1.so`,
+			""},
+		"no type": {"untyped:value_lp", ulp.ErrNotFunction,
+			`x.dsc:3:1: error: "untyped" is not a function of libt.so but a symbol without a type`,
+			""},
+		"thread-local variable absent": {"#%tl_sharde:ulpr_tl", ulp.ErrNoSymbol,
+			`x.dsc:3:3: error: symbol "tl_sharde" is not in libt.so`,
+			"did you mean tl_shared?"},
 	}
 	lib, c := target(t), container(t)
 	for what, tc := range tests {
@@ -230,6 +310,41 @@ func TestCheckStripped(t *testing.T) {
 		list, _ := errors.AsType[diag.List](err)
 		if len(list) != 1 || list[0].Hint != want {
 			t.Errorf("%s: %s", lines, diag.Render(err, false))
+		}
+	}
+}
+
+// Where there are many names, a hint lists some.
+func TestCheckLongHints(t *testing.T) {
+	var source strings.Builder
+	source.WriteString("static int (*choose(void))(void);\nint copy(void) __attribute__((ifunc(\"choose\")));\n" +
+		"__attribute__((patchable_function_entry(0, 0))) int function_0(void) { return 0; }\n")
+	for i := range 12 {
+		fmt.Fprintf(&source, "int __copy_%c(void) { return %[2]d; }\nint function_%[2]d_(void) { return %[2]d; }\n", 'a'+i, i)
+	}
+	source.WriteString("static int (*choose(void))(void) { return __copy_a; }\n")
+	image := sharedObject(t, map[string]string{"many.c": source.String()})
+	hidden := sharedObject(t, map[string]string{"many.c": "#pragma GCC visibility push(hidden)\n" + source.String() +
+		"__attribute__((visibility(\"default\"))) int caller(void) { return copy() + function_0(); }\n" +
+		"extern __typeof(copy) exported __attribute__((alias(\"copy\"), visibility(\"default\")));\n"})
+	for what, tc := range map[string]struct {
+		image []byte
+		lines string
+		want  string
+	}{
+		"implementations": {image, "copy:value_lp",
+			"name the implementations, one by one or by the pattern __copy_*: __copy_a, __copy_b, __copy_c, __copy_d, __copy_e, __copy_f, " +
+				"__copy_g, __copy_h, __copy_i, __copy_j, ..."},
+		"patchable functions": {image, "function_0:value_lp",
+			"25 functions are patchable, such as function_0_, function_10_, function_1_, function_2_, function_3_, function_4_, " +
+				"function_5_, function_6_, function_7_, function_8_"},
+		"stripped": {strip(t, hidden), "exported:value_lp",
+			"name the implementations; the library is stripped of their names: add its debuginfo"},
+	} {
+		err := ulp.Check(description(t, head+tc.lines+"\n"), container(t), parseTarget(t, tc.image))
+		list, _ := errors.AsType[diag.List](err)
+		if len(list) == 0 || list[0].Hint != tc.want {
+			t.Errorf("%s:\n%s", what, diag.Render(err, false))
 		}
 	}
 }

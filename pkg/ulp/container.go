@@ -68,9 +68,9 @@ func (c *Container) Undefined() []Undefined {
 		}
 		u := Undefined{Name: dynsym.name(r), Weak: elf.ST_BIND(r.info) == elf.STB_WEAK}
 		if v := dynsym.versionOf(r); v != nil {
-			u.Version = dynsym.cut(v.name)
-			if v.file != elfx.NoString {
-				u.File = dynsym.cut(v.file)
+			u.Version = dynsym.cut(v.NameOff)
+			if v.FileOff != elfx.NoString {
+				u.File = dynsym.cut(v.FileOff)
 			}
 		}
 		list = append(list, u)

@@ -27,6 +27,8 @@ type Section struct {
 // Bytes at the end of image that nothing refers to any more are reused, so that embedding again does not let the file
 // grow. Bytes that no structure accounts for are kept.
 //
+// strip keeps the sections, eu-strip removes them, as it does with those that objcopy adds.
+//
 // An error is a *[FormatError]: image is not as [ParseContainer] wants it, a section of that name is loaded at run time or
 // is not plain data, a name is empty, has a NUL or appears twice, or the section table would become too large (this one
 // wraps [ErrUnsupported]).

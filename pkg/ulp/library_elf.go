@@ -127,9 +127,7 @@ func (b *tableBuilder) dynsym() (table, error) {
 	if err != nil {
 		return table{}, err
 	}
-	for v := range b.versions.Sorted() {
-		t.versions = append(t.versions, version{index: v.Index, name: v.NameOff, file: v.FileOff})
-	}
+	t.versions = b.versions.Sorted
 	return t, nil
 }
 
@@ -209,10 +207,10 @@ func (b *tableBuilder) addVersion(r *row, i int) {
 
 // needs returns the versions that are needed of other files.
 func (t *table) needs(versions *elfx.Versions) []Need {
-	if versions == nil {
+	if versions == nil || len(versions.List) == 0 {
 		return nil
 	}
-	var list []Need
+	list := make([]Need, 0, len(versions.List))
 	for _, v := range versions.List {
 		if v.FileOff != elfx.NoString {
 			list = append(list, Need{File: t.cut(v.FileOff), Version: t.cut(v.NameOff)})

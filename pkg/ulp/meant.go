@@ -117,7 +117,7 @@ func (k *checker) implementations(name string) string {
 	slices.Sort(names)
 	names = slices.Compact(names)
 	switch {
-	case len(names) == 0 && !hasLocals(k.lib):
+	case len(names) == 0 && k.stripped():
 		return "name the implementations; the library is stripped of their names: add its debuginfo"
 	case len(names) == 0:
 		return "name the implementations"

@@ -63,7 +63,8 @@ func NewMetadata(d *Description, text []byte, c *Container, lib *Library, o Pack
 			return nil, err
 		}
 	}
-	k := checker{d: d, c: c, lib: lib, container: d.Container.Text, errs: buildIDFindings(d, c, lib)}
+	k := newChecker(d, c, lib)
+	k.errs = buildIDFindings(d, c, lib)
 	m := &Metadata{Target: Target{BuildID: bytes.Clone(lib.BuildID), Name: lib.Name}}
 	for _, r := range d.Functions {
 		s := k.symbol(r.Old, lib, lib.Name)

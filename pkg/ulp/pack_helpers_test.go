@@ -89,6 +89,7 @@ int versioned_old(void) { return 1; }
 int versioned_new(void) { return 2; }
 __asm__(".symver versioned_old,versioned@V1");
 __asm__(".symver versioned_new,versioned@@V2");
+__asm__(".text\n.globl untyped\nuntyped: ret\n");
 `
 	targetB = `
 static int buf[4];

@@ -262,3 +262,15 @@ func TestPackTooLarge(t *testing.T) {
 		t.Errorf("forced: %v", err)
 	}
 }
+
+func BenchmarkPack(b *testing.B) {
+	lib, c := target(b), container(b)
+	d := description(b, good)
+	text := []byte(good)
+	b.ReportAllocs()
+	for b.Loop() {
+		if _, err := ulp.Pack(d, text, c, lib, ulp.PackOptions{}); err != nil {
+			b.Fatal(err)
+		}
+	}
+}

@@ -8,6 +8,8 @@ import (
 	"slices"
 	"strings"
 	"sync"
+
+	"github.com/lpbuild/lpbuild/pkg/ulp/internal/elfx"
 )
 
 // table is a symbol table in the form in which a library keeps it: names are not cut out of the strings before somebody
@@ -15,7 +17,7 @@ import (
 type table struct {
 	rows     []row // those with a name, in the order of Library.Symbols
 	strs     string
-	versions []version // by index
+	versions []elfx.Version // sorted by index; their strings are in strs
 }
 
 // row is a symbol in 32 bytes.
@@ -38,12 +40,6 @@ const (
 	flagWritable
 )
 
-// version is a symbol version. The offsets are in the table's strs, where both names end in NUL.
-type version struct {
-	index      uint16
-	name, file uint32 // file is elfx.NoString if the version is the library's own
-}
-
 func (t *table) name(r *row) string { return t.strs[r.name : r.name+r.length] }
 
 // cut returns the string at off up to its NUL.
@@ -53,11 +49,11 @@ func (t *table) cut(off uint32) string {
 }
 
 // versionOf returns the row's version, nil if it has none.
-func (t *table) versionOf(r *row) *version {
+func (t *table) versionOf(r *row) *elfx.Version {
 	if r.version == 0 {
 		return nil
 	}
-	i, ok := slices.BinarySearchFunc(t.versions, r.version, func(v version, index uint16) int { return cmp.Compare(v.index, index) })
+	i, ok := slices.BinarySearchFunc(t.versions, r.version, func(v elfx.Version, index uint16) int { return cmp.Compare(v.Index, index) })
 	if !ok {
 		return nil
 	}
@@ -79,7 +75,7 @@ func (t *table) symbol(r *row) Symbol {
 		Writable:  r.flags&flagWritable != 0,
 	}
 	if v := t.versionOf(r); v != nil {
-		s.Version = t.cut(v.name)
+		s.Version = t.cut(v.NameOff)
 	}
 	return s
 }

@@ -60,8 +60,8 @@ memcpy_chk_ifunc_selector (void)
 }
 
 #if defined __x86_64__
-void *__memcpy_new (void *restrict, const void *restrict, size_t) __attribute__ ((ifunc ("memcpy_ifunc_selector")));
-__asm__ (".symver __memcpy_new,memcpy@@GLIBC_2.14");
+void *__new_memcpy (void *restrict, const void *restrict, size_t) __attribute__ ((ifunc ("memcpy_ifunc_selector")));
+__asm__ (".symver __new_memcpy,memcpy@@GLIBC_2.14");
 #else
 void *memcpy (void *restrict, const void *restrict, size_t) __attribute__ ((ifunc ("memcpy_ifunc_selector")));
 #endif

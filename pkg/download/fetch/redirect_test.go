@@ -98,3 +98,35 @@ func TestErrorAfterRedirectNamesBothPlaces(t *testing.T) {
 		t.Errorf("error %v, want %s", err, want)
 	}
 }
+
+// Credentials go along from http to https of the same host on the usual ports, and to no other port or name.
+func TestRedirectCredentials(t *testing.T) {
+	for _, tc := range []struct {
+		from, to string
+		kept     bool
+	}{
+		{"http://host/a", "https://host/b", true},
+		{"http://host:80/a", "https://HOST:443/b", true},
+		{"https://host/a", "https://host:443/b", true},
+		{"https://host/a", "https://host:444/b", false},
+		{"http://host:8080/a", "https://host/b", false},
+		{"https://host/a", "https://sub.host/b", false},
+		{"https://sub.host/a", "https://host/b", false},
+	} {
+		var last *http.Request
+		c := soon(fetch.Options{Transport: roundTripper(func(r *http.Request) (*http.Response, error) {
+			if last = r; strings.HasSuffix(r.URL.Path, "/b") {
+				return respond(200, strings.NewReader("ok")), nil
+			}
+			res := respond(301, http.NoBody)
+			res.Header.Set("Location", tc.to)
+			return res, nil
+		})})
+		if _, err := c.Bytes(t.Context(), location(t, tc.from).WithCredentials("me", "pass"), 9); err != nil {
+			t.Fatal(err)
+		}
+		if _, _, sent := last.BasicAuth(); sent != tc.kept {
+			t.Errorf("%s to %s: credentials sent %v", tc.from, tc.to, sent)
+		}
+	}
+}

@@ -59,12 +59,12 @@ func (s *scanner) line(line string, n int) {
 	case text == "" || text[0] == '#' || text[0] == ';':
 	case !utf8.ValidString(text) || strings.ContainsRune(text, 0):
 		s.report(pos, "this line is not UTF-8 text", "", nil)
+	case text[0] == '[':
+		s.section(text, pos)
 	case s.continues(pos.Column):
 		keys := s.sections[len(s.sections)-1].keys
 		v := keys[s.last]
 		keys[s.last] = value{append(v.lines, text), v.pos}
-	case text[0] == '[':
-		s.section(text, pos)
 	default:
 		s.key(text, pos)
 	}

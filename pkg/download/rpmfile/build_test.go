@@ -29,7 +29,7 @@ func TestMain(m *testing.M) {
 
 // modes are how rpmbuild compresses payloads.
 var modes = map[string]string{
-	"gzip": "w9.gzdio", "xz": "w7.xzdio", "zstd": "w3.zstdio", "bzip2": "w9.bzdio", "lzma": "w6.lzdio", "": "w.ufdio",
+	"gzip": "w9.gzdio", "xz": "w3.xzdio", "zstd": "w3.zstdio", "bzip2": "w9.bzdio", "lzma": "w6.lzdio", "": "w.ufdio",
 }
 
 // library is what the package's library holds: half of it compresses, half does not.
@@ -70,8 +70,6 @@ echo demo > $root/usr/lib/demo/libtwice.so.1
 echo a > $root/opt/lib/a/libsame.so
 echo b > $root/opt/lib/b/libsame.so
 ln -s nowhere $root/usr/lib64/libdangling.so
-ln -s libloop-2.so $root/usr/lib64/libloop-1.so
-ln -s libloop-1.so $root/usr/lib64/libloop-2.so
 ln -s ../../../../../../lib64/libdemo.so.6 $root/usr/lib64/libup.so
 echo 'not a library' > $root/usr/share/demo/libdemo.so.6
 touch $root/var/lib/demo/ghost.so

@@ -6,39 +6,38 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/sassoftware/go-rpmutils"
 
 	"github.com/lpbuild/lpbuild/pkg/download/rpmfile"
 )
 
 func TestFind(t *testing.T) {
 	tests := map[string]string{
-		"libdemo.so.6":                             "/lib64/libdemo-2.31.so", // and not /usr/share/demo/libdemo.so.6
-		"/lib64/libdemo.so.6":                      "/lib64/libdemo-2.31.so",
-		"lib64/libdemo.so.6":                       "/lib64/libdemo-2.31.so",
-		"/usr/lib64/libdemo.so.6":                  "/lib64/libdemo-2.31.so",
-		"/usr/lib64/../../lib64/libdemo.so.6":      "/lib64/libdemo-2.31.so",
-		"libdemo.so":                               "/lib64/libdemo-2.31.so",
-		"libdemo-2.31.so":                          "/lib64/libdemo-2.31.so",
-		"libup.so":                                 "/lib64/libdemo-2.31.so",
-		"ISO-2022-CN-EXT.so":                       "/usr/lib64/gconv/ISO-2022-CN-EXT.so",
-		"/lib64/gconv/ISO-2022-CN-EXT.so":          "/usr/lib64/gconv/ISO-2022-CN-EXT.so",
-		"/usr/lib64/gconv/ISO-2022-CN-EXT.so":      "/usr/lib64/gconv/ISO-2022-CN-EXT.so",
-		"libtwice.so.1":                            "/usr/lib64/libtwice.so.1",
-		"/usr/lib/demo/libtwice.so.1":              "/usr/lib/demo/libtwice.so.1",
-		"libhard-2.so":                             "/usr/lib64/libhard-2.so",
-		"/usr/share/demo/libdemo.so.6":             "/usr/share/demo/libdemo.so.6",
-		"/opt/lib/a/libsame.so":                    "/opt/lib/a/libsame.so",
-		"libsame.so":                               "", // in two folders that no loader looks into
-		"libdangling.so":                           "",
-		"libloop-1.so":                             "",
-		"/usr/lib64/libloop-2.so":                  "",
-		"/usr/share/demo":                          "",
-		"ghost.so":                                 "",
-		"/var/lib/demo/ghost.so":                   "",
-		"libmissing.so":                            "",
-		"/share/demo/libdemo.so.6":                 "",
-		"":                                         "",
-		"/":                                        "",
+		"libdemo.so.6":                        "/lib64/libdemo-2.31.so", // and not /usr/share/demo/libdemo.so.6
+		"/lib64/libdemo.so.6":                 "/lib64/libdemo-2.31.so",
+		"lib64/libdemo.so.6":                  "/lib64/libdemo-2.31.so",
+		"/usr/lib64/libdemo.so.6":             "/lib64/libdemo-2.31.so",
+		"/usr/lib64/../../lib64/libdemo.so.6": "/lib64/libdemo-2.31.so",
+		"libdemo.so":                          "/lib64/libdemo-2.31.so",
+		"libdemo-2.31.so":                     "/lib64/libdemo-2.31.so",
+		"libup.so":                            "/lib64/libdemo-2.31.so",
+		"ISO-2022-CN-EXT.so":                  "/usr/lib64/gconv/ISO-2022-CN-EXT.so",
+		"/lib64/gconv/ISO-2022-CN-EXT.so":     "/usr/lib64/gconv/ISO-2022-CN-EXT.so",
+		"/usr/lib64/gconv/ISO-2022-CN-EXT.so": "/usr/lib64/gconv/ISO-2022-CN-EXT.so",
+		"libtwice.so.1":                       "/usr/lib64/libtwice.so.1",
+		"/usr/lib/demo/libtwice.so.1":         "/usr/lib/demo/libtwice.so.1",
+		"libhard-2.so":                        "/usr/lib64/libhard-2.so",
+		"/usr/share/demo/libdemo.so.6":        "/usr/share/demo/libdemo.so.6",
+		"/opt/lib/a/libsame.so":               "/opt/lib/a/libsame.so",
+		"libsame.so":                          "", // in two folders that no loader looks into
+		"libdangling.so":                      "",
+		"/usr/share/demo":                     "",
+		"ghost.so":                            "",
+		"/var/lib/demo/ghost.so":              "",
+		"libmissing.so":                       "",
+		"/share/demo/libdemo.so.6":            "",
+		"":                                    "",
+		"/":                                   "",
 		"../../../../lib64/libdemo.so.6/../../etc": "",
 	}
 	r := open(t, pkg(t, "gzip"))
@@ -49,9 +48,17 @@ func TestFind(t *testing.T) {
 	}
 }
 
+// TestFindLoop follows a link that leads to itself, which rpmbuild refuses to pack.
+func TestFindLoop(t *testing.T) {
+	r := parse(t, crafted(t, func(p *parts) { replace(p, rpmutils.FILELINKTOS, "nowhere", "libdangling.so") }))
+	if got, ok := r.Find("libdangling.so"); ok {
+		t.Errorf("found %q", got)
+	}
+}
+
 func TestLocateSays(t *testing.T) {
 	r := open(t, pkg(t, "gzip"))
-	for _, name := range []string{"libmissing.so", "/lib64/libmissing.so", "libloop-1.so"} {
+	for _, name := range []string{"libmissing.so", "/lib64/libmissing.so", "libdangling.so"} {
 		if _, err := r.Locate(name); !errors.Is(err, fs.ErrNotExist) {
 			t.Errorf("%s: got %v", name, err)
 		}

@@ -152,7 +152,7 @@ func TestNewHostileHeader(t *testing.T) {
 		"a path for a name":   {func(p *parts) { p.gen.set(stringTag(rpmutils.NAME, "../../etc/x")) }, "no name"},
 		"a line end in it":    {func(p *parts) { p.gen.set(stringTag(rpmutils.ARCH, "x86_64\n")) }, "no name"},
 		"a bad version":       {func(p *parts) { p.gen.set(stringTag(rpmutils.VERSION, "1/2")) }, "RPM version"},
-		"no release":          {func(p *parts) { p.gen.drop(rpmutils.RELEASE) }, "tag 1003"[:4]},
+		"no release":          {func(p *parts) { p.gen.drop(rpmutils.RELEASE) }, "tag 1002 is missing"},
 		"two epochs":          {func(p *parts) { p.gen.set(int32Tag(rpmutils.EPOCH, 1, 2)) }, "2 values"},
 		"an epoch too large":  {func(p *parts) { p.gen.set(int32Tag(rpmutils.EPOCH, 1<<31)) }, "epoch"},
 		"text for a time":     {func(p *parts) { p.gen.set(stringTag(rpmutils.BUILDTIME, "now")) }, "int type"},

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"hash"
 	"io"
+	"sync"
 
 	"github.com/lpbuild/lpbuild/pkg/download/decompress"
 	"github.com/lpbuild/lpbuild/pkg/download/digest"
@@ -69,6 +70,7 @@ func (s *stream) Close() error {
 // checkedReader passes on what it reads, and an error instead of the end if it was not what it should be. More than the
 // size is not passed on.
 type checkedReader struct {
+	mu   sync.Mutex // a decompressor that was stopped may have a Read under way
 	r    io.Reader
 	want digest.Digest
 	hash hash.Hash // nil: any digest will do
@@ -86,6 +88,8 @@ func newChecked(r io.Reader, want digest.Digest, size int64) *checkedReader {
 }
 
 func (c *checkedReader) Read(p []byte) (int, error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
 	if c.err != nil {
 		return 0, c.err
 	}

@@ -6,13 +6,25 @@ import (
 	"fmt"
 	"io"
 	"regexp"
-	"slices"
 )
 
+// scanner finds the tags of an XML document. It knows as much of XML as is needed for that: quoted attributes, comments,
+// CDATA, processing instructions, and that what is opened must be closed. A document type, which nothing has that makes
+// this metadata, is refused. Other than a full parser it does not look into attributes and text.
+type scanner struct {
+	window
+	names  []byte // of the open elements, joined
+	ends   []int  // of each in names
+	closed bool   // the root element
+}
+
+func newScanner(ctx context.Context, r io.Reader) *scanner {
+	return &scanner{window: newWindow(ctx, r)}
+}
+
 const (
-	startBuffer = 256 << 10
-	maxElement  = 8 << 20 // of one package that is kept, or of one tag
-	maxDepth    = 64
+	maxDepth = 64  // elements in each other; real ones have five
+	maxName  = 256 // bytes
 )
 
 // tokenKind is the kind of a markup that matters here.
@@ -34,75 +46,8 @@ type token struct {
 	depth int    // elements around it
 }
 
-// scanner finds the tags of an XML document. It knows as much of XML as is needed for that: quoted attributes, comments,
-// CDATA, processing instructions, and that what is opened must be closed. A document type, which nothing has that makes
-// this metadata, is refused. Other than a full parser it does not look into attributes and text.
-type scanner struct {
-	ctx  context.Context
-	r    io.Reader
-	buf  []byte // what was read and is still needed
-	pos  int    // next byte to look at
-	base int64  // offset of buf[0] in the document
-	keep int64  // offset from which on the document must stay in buf; -1: pos
-	eof  bool
-
-	names  []byte // of the open elements, joined
-	ends   []int  // of each in names
-	closed bool   // the root element
-}
-
 // errUnusual says that a document is refused although a parser might read it.
 var errUnusual = fmt.Errorf("%w: XML that such metadata do not have", ErrMalformed)
-
-// errEnds says that a document ends too early.
-var errEnds = fmt.Errorf("%w: %w", ErrMalformed, io.ErrUnexpectedEOF)
-
-func newScanner(ctx context.Context, r io.Reader) *scanner {
-	return &scanner{ctx: ctx, r: r, buf: make([]byte, 0, startBuffer), keep: -1}
-}
-
-// offset returns the place in the document of the next byte.
-func (s *scanner) offset() int64 { return s.base + int64(s.pos) }
-
-// bytes returns what was kept of the document from one offset to another.
-func (s *scanner) bytes(from, to int64) []byte { return s.buf[from-s.base : to-s.base] }
-
-// fill reads more behind what is there. It returns io.EOF if there is no more.
-func (s *scanner) fill() error {
-	if s.eof {
-		return io.EOF
-	}
-	if err := context.Cause(s.ctx); err != nil {
-		return err
-	}
-	from := s.pos
-	if s.keep >= 0 {
-		from = int(s.keep - s.base)
-	}
-	if from > 0 && cap(s.buf)-len(s.buf) < startBuffer/4 {
-		n := copy(s.buf, s.buf[from:])
-		s.buf, s.pos, s.base = s.buf[:n], s.pos-from, s.base+int64(from)
-	}
-	if len(s.buf) == cap(s.buf) {
-		if len(s.buf) >= maxElement {
-			return fmt.Errorf("%w: one element has more than %d bytes", ErrTooLarge, maxElement)
-		}
-		s.buf = slices.Grow(s.buf, min(len(s.buf), maxElement-len(s.buf)))
-	}
-	for range 100 {
-		n, err := s.r.Read(s.buf[len(s.buf):cap(s.buf)])
-		s.buf = s.buf[:len(s.buf)+n]
-		if err == io.EOF {
-			s.eof = true
-		} else if err != nil {
-			return err
-		}
-		if n > 0 || s.eof {
-			return nil
-		}
-	}
-	return io.ErrNoProgress
-}
 
 // next returns the next tag.
 func (s *scanner) next() (token, error) {
@@ -296,58 +241,13 @@ func (s *scanner) endTag() (token, error) {
 	return t, nil
 }
 
-// ends is for places where the end of the input is too early.
-func ends(err error) error {
-	if err == io.EOF {
-		return errEnds
-	}
-	return err
-}
-
-// atLeast makes sure that n bytes are in the buffer from pos on.
-func (s *scanner) atLeast(n int) error {
-	for len(s.buf)-s.pos < n {
-		if err := s.fill(); err != nil {
-			return ends(err)
-		}
-	}
-	return nil
-}
-
-// find returns where sep is, counted from pos.
-func (s *scanner) find(sep string) (int, error) {
-	for from := 0; ; {
-		if n := bytes.Index(s.buf[s.pos+from:], []byte(sep)); n >= 0 {
-			return from + n, nil
-		}
-		from = max(from, len(s.buf)-s.pos-len(sep)+1)
-		if err := s.fill(); err != nil {
-			return 0, ends(err)
-		}
-	}
-}
-
-// skip goes on behind the next sep, however far that is.
-func (s *scanner) skip(sep string) error {
-	for {
-		if n := bytes.Index(s.buf[s.pos:], []byte(sep)); n >= 0 {
-			s.pos += n + len(sep)
-			return nil
-		}
-		s.pos = max(s.pos, len(s.buf)-len(sep)+1)
-		if err := s.fill(); err != nil {
-			return ends(err)
-		}
-	}
-}
-
 const blanks = " \t\r\n"
 
 func isBlank(c byte) bool { return c == ' ' || c == '\t' || c == '\r' || c == '\n' }
 
-// leadingName returns the XML name that b begins with, if a blank, "/" or ">" follows.
+// leadingName returns the XML name that b begins with, if it is not too long and a blank, "/" or ">" follows.
 func leadingName(b []byte) []byte {
-	for i, c := range b {
+	for i, c := range b[:min(len(b), maxName+1)] {
 		switch {
 		case c >= 0x80, 'a' <= c && c <= 'z', 'A' <= c && c <= 'Z', c == '_', c == ':':
 		case i > 0 && ('0' <= c && c <= '9' || c == '-' || c == '.'):

@@ -64,16 +64,19 @@ func (d *Dynamic) Value(tag elf.DynTag) (value uint64, ok bool) {
 
 // Strings returns the strings of all entries of the tag, DT_NEEDED or DT_SONAME.
 func (d *Dynamic) Strings(tag elf.DynTag) []string {
-	var list []string
-	strs := "" // all of them, once: many entries may name one long string
+	var offs []uint64
 	for off := 0; off < len(d.rows); off += dynSize {
 		if elf.DynTag(le.Uint64(d.rows[off:])) == tag {
-			if strs == "" {
-				strs = string(d.strs)
-			}
-			name, _, _ := strings.Cut(strs[le.Uint64(d.rows[off+8:]):], "\x00")
-			list = append(list, name)
+			offs = append(offs, le.Uint64(d.rows[off+8:]))
 		}
+	}
+	if len(offs) == 0 {
+		return nil
+	}
+	strs := string(d.strs) // once, since many entries may name one long string
+	list := make([]string, len(offs))
+	for i, off := range offs {
+		list[i], _, _ = strings.Cut(strs[off:], "\x00")
 	}
 	return list
 }

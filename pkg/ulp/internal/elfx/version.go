@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"debug/elf"
 	"errors"
-	"iter"
 	"slices"
 )
 
@@ -29,7 +28,7 @@ type Version struct {
 type Versions struct {
 	bySymbol []byte
 	List     []Version // definitions, then needs, as in the file
-	sorted   []Version // by index
+	Sorted   []Version // the same by index
 }
 
 // Of returns the version of row i of .dynsym, and whether it is the default one. ok is false if it has none.
@@ -38,15 +37,12 @@ func (v *Versions) Of(i int) (version Version, isDefault, ok bool) {
 		return Version{}, false, false
 	}
 	raw := le.Uint16(v.bySymbol[2*i:])
-	at, ok := slices.BinarySearchFunc(v.sorted, raw&versionMask, func(v Version, index uint16) int { return cmp.Compare(v.Index, index) })
+	at, ok := slices.BinarySearchFunc(v.Sorted, raw&versionMask, func(v Version, index uint16) int { return cmp.Compare(v.Index, index) })
 	if !ok {
 		return Version{}, false, false
 	}
-	return v.sorted[at], raw&versionHidden == 0, true
+	return v.Sorted[at], raw&versionHidden == 0, true
 }
-
-// Sorted iterates over the versions by index.
-func (v *Versions) Sorted() iter.Seq[Version] { return slices.Values(v.sorted) }
 
 // Versions reads .gnu.version, .gnu.version_d and .gnu.version_r, whose names are in the strings of .dynsym.
 func (f *File) Versions(strs []byte) (*Versions, error) {
@@ -67,8 +63,8 @@ func (f *File) Versions(strs []byte) (*Versions, error) {
 		return nil, err
 	}
 	v.List = r.list
-	v.sorted = slices.Clone(r.list)
-	slices.SortStableFunc(v.sorted, func(a, b Version) int { return cmp.Compare(a.Index, b.Index) })
+	v.Sorted = slices.Clone(r.list)
+	slices.SortStableFunc(v.Sorted, func(a, b Version) int { return cmp.Compare(a.Index, b.Index) })
 	return v, nil
 }
 
@@ -96,6 +92,7 @@ func (r *versionReader) section(t elf.SectionType, what string, size int, record
 		return err
 	}
 	r.data = r.f.Data(r.s)
+	r.list = slices.Grow(r.list, min(len(r.data)/vernaux, versionMask))
 	return r.follow(0, int(r.s.Info), size, record)
 }
 

@@ -1,0 +1,163 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"testing"
+
+	"github.com/rogpeppe/go-internal/testscript"
+
+	"github.com/lpbuild/lpbuild/internal/distro"
+)
+
+var updateScripts = flag.Bool("update", false, "rewrite what scripts compare with")
+
+func TestMain(m *testing.M) {
+	testscript.Main(m, map[string]func(){"lpbuild": main})
+}
+
+// TestScripts runs testdata/script/*.txtar: the program as a person uses it. Beside the usual commands there are
+//
+//	distro [builds=N] [compression=X] [v3] [ed25519] [unsigned] [expired]
+//		a distributor on loopback: sets $URL, $KEY (a file)
+//	exits CODE PROGRAM ARG…
+//		runs a program and wants that exit code
+//	same FILE FILE
+//		wants two files to have the same bytes
+func TestScripts(t *testing.T) {
+	testscript.Run(t, testscript.Params{
+		Dir: "testdata/script", UpdateScripts: *updateScripts, RequireExplicitExec: true, RequireUniqueNames: true,
+		Setup: setup,
+		Cmds: map[string]func(ts *testscript.TestScript, neg bool, args []string){
+			"distro": distroCommand, "exits": exitsCommand, "same": sameCommand,
+		},
+	})
+}
+
+func setup(env *testscript.Env) error {
+	env.Setenv("LPBUILD_CACHE", filepath.Join(env.WorkDir, ".cache"))
+	env.Setenv("HOME", filepath.Join(env.WorkDir, ".home"))
+	env.Setenv("SOURCE_DATE_EPOCH", "1767323045") // 2026-01-02 03:04:05
+	env.Setenv("VC_REALNAME", "Jane Doe")
+	env.Setenv("VC_MAILADDR", "jane@example.com")
+	env.Setenv("LC_ALL", "C.UTF-8")
+	return os.MkdirAll(filepath.Join(env.WorkDir, ".home"), 0o755)
+}
+
+func distroCommand(ts *testscript.TestScript, neg bool, args []string) {
+	if neg {
+		ts.Fatalf("usage: distro [option...]")
+	}
+	var o distro.StandardOptions
+	for _, arg := range args {
+		key, value, _ := strings.Cut(arg, "=")
+		switch key {
+		case "builds":
+			n, err := strconv.Atoi(value)
+			ts.Check(err)
+			o.Builds = n
+		case "compression":
+			o.Compression = value
+		case "v3":
+			o.KeyOptions.V3Signatures = true
+		case "ed25519":
+			o.KeyOptions.Algorithm = "ed25519"
+		case "expired":
+			o.KeyOptions.Expired = true
+		case "unsigned":
+			o.Unsigned = true
+		default:
+			ts.Fatalf("distro: unknown option %q", arg)
+		}
+	}
+	dir := ts.MkAbs(".distro")
+	_, err := distro.StandardRepository(context.Background(), dir, o)
+	ts.Check(err)
+	server, err := distro.Serve(dir)
+	ts.Check(err)
+	ts.Defer(func() { server.Close() })
+	ts.Setenv("URL", server.URL)
+	ts.Setenv("KEY", filepath.Join(dir, "key.asc"))
+	ts.Setenv("REPO", dir)
+}
+
+func exitsCommand(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) < 2 {
+		ts.Fatalf("usage: exits CODE PROGRAM ARG...")
+	}
+	want, err := strconv.Atoi(args[0])
+	ts.Check(err)
+	err = ts.Exec(args[1], args[2:]...)
+	got := 0
+	var exit *exec.ExitError
+	if errors.As(err, &exit) {
+		got = exit.ExitCode()
+	} else {
+		ts.Check(err)
+	}
+	if got != want {
+		ts.Fatalf("exit code %d, want %d", got, want)
+	}
+}
+
+func sameCommand(ts *testscript.TestScript, neg bool, args []string) {
+	if len(args) != 2 {
+		ts.Fatalf("usage: same FILE FILE")
+	}
+	if same := bytes.Equal([]byte(ts.ReadFile(args[0])), []byte(ts.ReadFile(args[1]))); same == neg {
+		ts.Fatalf("%s and %s: %s", args[0], args[1], map[bool]string{true: "the same", false: "different"}[same])
+	}
+}
+
+// TestHelpHasExamples wants every command to say what it is for, to show how it is used, and to document its exit codes.
+func TestHelpHasExamples(t *testing.T) {
+	root := newRoot(&console{out: &bytes.Buffer{}, err: &bytes.Buffer{}})
+	for _, cmd := range root.Commands() {
+		if cmd.Name() == "help" || cmd.Name() == "completion" {
+			continue
+		}
+		leaves := append(cmd.Commands(), cmd)
+		for _, c := range leaves {
+			if c.Short == "" || !c.HasSubCommands() && c.Example == "" {
+				t.Errorf("%s: no short help or no example", c.CommandPath())
+			}
+			if !c.HasSubCommands() && c.Name() != "version" && c.Name() != "generate" && !strings.Contains(c.Long, "EXIT STATUS") {
+				t.Errorf("%s: exit codes are not documented", c.CommandPath())
+			}
+		}
+	}
+}
+
+// TestGenerate makes man pages and completions of all commands.
+func TestGenerate(t *testing.T) {
+	dir := t.TempDir()
+	var out bytes.Buffer
+	if code := run([]string{"generate", "--man", dir + "/man", "--completion", dir + "/completion"}, &console{out: &out, err: &out}); code != 0 {
+		t.Fatalf("exit code %d: %s", code, out.String())
+	}
+	for _, name := range []string{"man/lpbuild.1", "man/lpbuild-download.1", "man/lpbuild-changes-add.1", "completion/lpbuild.bash", "completion/_lpbuild", "completion/lpbuild.fish"} {
+		info, err := os.Stat(filepath.Join(dir, name))
+		if err != nil || info.Size() == 0 {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
+
+func TestSize(t *testing.T) {
+	for n, want := range map[int64]string{0: "0 B", 10239: "10239 B", 10240: "10 KiB", 20 << 20: "20 MiB", 11 << 30: "11 GiB"} {
+		if got := size(n); got != want {
+			t.Errorf("size(%d) = %s, want %s", n, got, want)
+		}
+	}
+	if got := fmt.Sprint(plural(1, "build"), plural(0, "build")); got != "1 build0 builds" {
+		t.Error(got)
+	}
+}

@@ -1,0 +1,28 @@
+package distro
+
+import (
+	"fmt"
+	"testing"
+)
+
+// BenchmarkMakeRPMs builds, for each run, five glibcs with debuginfo, without the cache.
+func BenchmarkMakeRPMs(b *testing.B) {
+	for b.Loop() {
+		if _, _, err := MakeRPMs(b.Context(), b.TempDir(), StandardBuilds(5)); err != nil {
+			b.Fatal(err)
+		}
+	}
+}
+
+// BenchmarkStandardRepository makes signed repositories of cached builds.
+func BenchmarkStandardRepository(b *testing.B) {
+	for _, n := range []int{5, 40} {
+		b.Run(fmt.Sprint(n), func(b *testing.B) {
+			for i := 0; b.Loop(); i++ {
+				if _, err := StandardRepository(b.Context(), fmt.Sprintf("%s/%d", b.TempDir(), i), StandardOptions{Builds: n}); err != nil {
+					b.Fatal(err)
+				}
+			}
+		})
+	}
+}

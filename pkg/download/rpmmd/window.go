@@ -1,0 +1,120 @@
+package rpmmd
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"io"
+	"slices"
+)
+
+const (
+	startBuffer = 256 << 10
+	maxElement  = 8 << 20 // of one package that is kept, or of one tag
+)
+
+// window is the part of a document that is in memory: from what is still needed to what was read last.
+type window struct {
+	ctx  context.Context
+	r    io.Reader
+	buf  []byte
+	pos  int   // in buf, of the next byte to look at
+	base int64 // offset of buf[0] in the document
+	keep int64 // offset from which on the document must stay in buf; -1: from pos on
+	eof  bool
+}
+
+func newWindow(ctx context.Context, r io.Reader) window {
+	return window{ctx: ctx, r: r, buf: make([]byte, 0, startBuffer), keep: -1}
+}
+
+// errEnds says that a document ends too early.
+var errEnds = fmt.Errorf("%w: %w", ErrMalformed, io.ErrUnexpectedEOF)
+
+// offset returns the place in the document of the next byte.
+func (w *window) offset() int64 { return w.base + int64(w.pos) }
+
+// bytes returns what was kept of the document from one offset to another.
+func (w *window) bytes(from, to int64) []byte { return w.buf[from-w.base : to-w.base] }
+
+// fill reads more behind what is there. It returns io.EOF if there is no more.
+func (w *window) fill() error {
+	if w.eof {
+		return io.EOF
+	}
+	if err := context.Cause(w.ctx); err != nil {
+		return err
+	}
+	from := w.pos
+	if w.keep >= 0 {
+		from = int(w.keep - w.base)
+	}
+	if from > 0 && cap(w.buf)-len(w.buf) < startBuffer/4 {
+		n := copy(w.buf, w.buf[from:])
+		w.buf, w.pos, w.base = w.buf[:n], w.pos-from, w.base+int64(from)
+	}
+	if len(w.buf) == cap(w.buf) {
+		if len(w.buf) >= maxElement {
+			return fmt.Errorf("%w: one element has more than %d bytes", ErrTooLarge, maxElement)
+		}
+		w.buf = slices.Grow(w.buf, min(len(w.buf), maxElement-len(w.buf)))
+	}
+	for range 100 {
+		n, err := w.r.Read(w.buf[len(w.buf):cap(w.buf)])
+		w.buf = w.buf[:len(w.buf)+n]
+		if err == io.EOF {
+			w.eof = true
+		} else if err != nil {
+			return err
+		}
+		if n > 0 || w.eof {
+			return nil
+		}
+	}
+	return io.ErrNoProgress
+}
+
+// ends is for places where the end of the input is too early.
+func ends(err error) error {
+	if err == io.EOF {
+		return errEnds
+	}
+	return err
+}
+
+// atLeast makes sure that n bytes are in the buffer from pos on.
+func (w *window) atLeast(n int) error {
+	for len(w.buf)-w.pos < n {
+		if err := w.fill(); err != nil {
+			return ends(err)
+		}
+	}
+	return nil
+}
+
+// find returns where sep is, counted from pos.
+func (w *window) find(sep string) (int, error) {
+	for from := 0; ; {
+		if n := bytes.Index(w.buf[w.pos+from:], []byte(sep)); n >= 0 {
+			return from + n, nil
+		}
+		from = max(from, len(w.buf)-w.pos-len(sep)+1)
+		if err := w.fill(); err != nil {
+			return 0, ends(err)
+		}
+	}
+}
+
+// skip goes on behind the next sep, however far that is.
+func (w *window) skip(sep string) error {
+	for {
+		if n := bytes.Index(w.buf[w.pos:], []byte(sep)); n >= 0 {
+			w.pos += n + len(sep)
+			return nil
+		}
+		w.pos = max(w.pos, len(w.buf)-len(sep)+1)
+		if err := w.fill(); err != nil {
+			return ends(err)
+		}
+	}
+}

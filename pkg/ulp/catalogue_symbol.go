@@ -1,0 +1,160 @@
+package ulp
+
+import (
+	"bytes"
+	"errors"
+	"math"
+
+	"github.com/lpbuild/lpbuild/pkg/ulp/internal/elfx"
+)
+
+// symbols reads the value of "symbols". Every symbol begins with a brace, so that their count is a bound for the rows.
+func (p *catalogueParser) symbols() error {
+	rest := p.data[p.pos:]
+	t := &p.l.symbols.tables[0]
+	t.rows = make([]row, 0, min(bytes.Count(rest, []byte("{")), len(rest)/minSymbol))
+	p.strs.Grow(len(rest)) // what is kept is never longer than it was
+	return p.array(func() error {
+		var r row
+		p.seen = 0
+		if err := p.object(func(key []byte) error { return p.symbolValue(symbolKey(key), &r) }); err != nil {
+			return err
+		}
+		t.rows = append(t.rows, r)
+		return p.all(wantSymbol, `catalogue: one of the symbol's "name", "offset", "size", "st_info", "st_other"`)
+	})
+}
+
+func symbolKey(key []byte) keys {
+	switch string(key) {
+	case "name":
+		return keyName
+	case "offset":
+		return keyOffset
+	case "size":
+		return keySize
+	case "st_info":
+		return keyInfo
+	case "st_other":
+		return keyOther
+	case "version":
+		return keyVersion
+	case "default":
+		return keyDefault
+	case "dynamic":
+		return keyDynamic
+	case "undefined":
+		return keyUndefined
+	case "patchable":
+		return keyPatchable
+	case "writable":
+		return keyWritable
+	}
+	return keyUnknown
+}
+
+func (p *catalogueParser) symbolValue(k keys, r *row) (err error) {
+	if err := p.note(k); err != nil {
+		return err
+	}
+	switch k {
+	case keyName:
+		return p.symbolName(r)
+	case keyOffset:
+		r.value, err = p.address()
+	case keySize:
+		r.size, err = p.address()
+	case keyInfo:
+		r.info, err = p.byte()
+	case keyOther:
+		r.other, err = p.byte()
+	case keyVersion:
+		return p.symbolVersion(r)
+	case keyDefault:
+		return p.flag(r, flagDefault)
+	case keyDynamic:
+		return p.flag(r, flagDynamic)
+	case keyUndefined:
+		return p.flag(r, flagUndefined)
+	case keyPatchable:
+		return p.flag(r, flagPatchable)
+	case keyWritable:
+		return p.flag(r, flagWritable)
+	default:
+		return p.skip(3)
+	}
+	return err
+}
+
+func (p *catalogueParser) flag(r *row, f flag) error {
+	set, err := p.boolean()
+	if set {
+		r.flags |= f
+	}
+	return err
+}
+
+func (p *catalogueParser) byte() (byte, error) {
+	n, negative, err := p.integer(math.MaxUint8)
+	if err == nil && negative {
+		err = p.fail("catalogue: number", errors.New("is negative"))
+	}
+	return byte(n), err
+}
+
+// address reads an offset or a size.
+func (p *catalogueParser) address() (uint64, error) {
+	n, negative, err := p.integer(math.MaxUint64)
+	if err != nil || !negative {
+		return n, err
+	}
+	if n == 0 || n > -math.MinInt32 {
+		return 0, p.fail("catalogue: number", errors.New("is negative"))
+	}
+	p.negative = p.pos
+	return uint64(-uint32(n)), nil
+}
+
+// symbolName keeps the name of a symbol.
+func (p *catalogueParser) symbolName(r *row) error {
+	b, err := p.str()
+	if err != nil {
+		return err
+	}
+	if len(b) == 0 || bytes.IndexByte(b, 0) >= 0 {
+		return p.fail("catalogue: name of a symbol", errName)
+	}
+	r.name, r.length = p.keep(b), uint32(len(b))
+	return nil
+}
+
+// keep adds a string to strs.
+func (p *catalogueParser) keep(b []byte) (off uint32) {
+	off = uint32(p.strs.Len())
+	p.strs.Write(b)
+	p.strs.WriteByte(0)
+	return off
+}
+
+// symbolVersion keeps the version of a symbol. Each one is kept once.
+func (p *catalogueParser) symbolVersion(r *row) error {
+	b, err := p.str()
+	if err != nil {
+		return err
+	}
+	if len(b) == 0 || len(b) > elfx.MaxName || bytes.IndexByte(b, 0) >= 0 {
+		return p.fail("catalogue: version of a symbol", errName)
+	}
+	index, ok := p.versions[string(b)]
+	if !ok {
+		if len(p.versions) >= math.MaxInt16 {
+			return p.fail("catalogue: version of a symbol", errors.New("is one too many: at most 32767 are possible"))
+		}
+		index = uint16(len(p.versions) + 1)
+		p.versions[string(b)] = index
+		t := &p.l.symbols.tables[0]
+		t.versions = append(t.versions, elfx.Version{Index: index, NameOff: p.keep(b), FileOff: elfx.NoString})
+	}
+	r.version = index
+	return nil
+}
