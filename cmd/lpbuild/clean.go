@@ -1,18 +1,25 @@
 package main
 
 import (
+	"context"
+	"fmt"
+
 	"github.com/spf13/cobra"
 
+	"github.com/lpbuild/lpbuild/pkg/download/digest"
+	"github.com/lpbuild/lpbuild/pkg/progress"
 	"github.com/lpbuild/lpbuild/pkg/spec"
 )
 
 func newClean(s *console, g *globalOptions) *cobra.Command {
-	return &cobra.Command{
+	var storeToo bool
+	cmd := &cobra.Command{
 		Use:   "clean",
 		Short: "Remove what build and dist made, and nothing else",
 		Long: `Removes what the last "lpbuild build" and "lpbuild dist" wrote. Files that they did not write stay, and so do lock and
-catalogue, which belong into version control, and the store, which all package folders share.` + exitHelp,
-		Example: "  lpbuild clean\n  lpbuild -C glibc-livepatches clean",
+catalogue, which belong into version control, and the store, which all package folders share. With --store that is emptied,
+too: whatever is needed again will be downloaded again.` + exitHelp,
+		Example: "  lpbuild clean\n  lpbuild -C glibc-livepatches clean --store",
 		Args:    cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			config, err := g.config()
@@ -23,6 +30,11 @@ catalogue, which belong into version control, and the store, which all package f
 			if err != nil {
 				return err
 			}
+			if storeToo {
+				if err := emptyStore(cmd.Context(), s); err != nil {
+					return err
+				}
+			}
 			if s.json {
 				return s.printJSON(removed)
 			}
@@ -32,4 +44,16 @@ catalogue, which belong into version control, and the store, which all package f
 			return nil
 		},
 	}
+	cmd.Flags().BoolVar(&storeToo, "store", false, "empty the store of downloaded files as well")
+	return cmd
+}
+
+func emptyStore(ctx context.Context, s *console) error {
+	st, err := openStore("")
+	if err != nil {
+		return err
+	}
+	freed, err := st.Prune(ctx, func(digest.Digest) bool { return false })
+	s.progress(progress.Event{Stage: "clean", Note: fmt.Sprintf("%s: %s freed", st.Dir(), size(freed))})
+	return err
 }

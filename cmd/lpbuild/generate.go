@@ -11,7 +11,7 @@ import (
 )
 
 // newGenerate is for packagers: man pages and shell completions come from the commands themselves.
-func newGenerate(s *console) *cobra.Command {
+func newGenerate() *cobra.Command {
 	var man, completion string
 	cmd := &cobra.Command{
 		Use:     "generate",

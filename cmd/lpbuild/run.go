@@ -8,9 +8,9 @@ import (
 	"os/signal"
 	"syscall"
 
-	"github.com/lpbuild/lpbuild/pkg/buildmatrix"
 	"github.com/lpbuild/lpbuild/pkg/diag"
 	"github.com/lpbuild/lpbuild/pkg/download/pgp"
+	"github.com/lpbuild/lpbuild/pkg/ulp"
 )
 
 // Exit codes, documented in every man page.
@@ -19,6 +19,7 @@ const (
 	exitError       = 1   // something went wrong, or a live patch could not be made
 	exitUsage       = 2   // the command line
 	exitSignature   = 3   // a signature is wrong, missing or by an unknown key
+	exitUnsupported = 4   // a file or a machine of a kind that is not supported
 	exitInterrupted = 130 // by a signal
 )
 
@@ -30,6 +31,7 @@ EXIT STATUS
   1    something went wrong, or a live patch could not be made
   2    the command line was wrong
   3    a signature is wrong, missing, expired or by a key that is not pinned
+  4    a file is of a kind that is not supported
   130  interrupted`
 
 // errUsage marks errors of the command line.
@@ -73,6 +75,8 @@ func run(args []string, s *console) int {
 		return exitUsage
 	case errors.Is(err, pgp.ErrBadSignature):
 		return exitSignature
+	case errors.Is(err, ulp.ErrUnsupported):
+		return exitUnsupported
 	}
 	return exitError
 }
@@ -87,17 +91,12 @@ func (s *console) reportError(err error, interrupted bool) {
 		fmt.Fprintln(s.err, string(data))
 		return
 	}
-	var reported errReported
-	if errors.As(err, &reported) {
+	if _, ok := errors.AsType[errReported](err); ok {
 		fmt.Fprintln(s.err, "lpbuild: "+diag.Printable(err.Error()))
 		return
 	}
 	fmt.Fprint(s.err, diag.Render(err, s.color))
-	var usage *usageError
-	if errors.As(err, &usage) {
+	if usage, ok := errors.AsType[*usageError](err); ok {
 		fmt.Fprintf(s.err, "  hint: see %s --help\n", usage.command)
-	}
-	if errors.Is(err, buildmatrix.ErrNoConfig) {
-		return
 	}
 }

@@ -26,7 +26,7 @@ func TestMain(m *testing.M) {
 
 // TestScripts runs testdata/script/*.txtar: the program as a person uses it. Beside the usual commands there are
 //
-//	distro [builds=N] [compression=X] [v3] [ed25519] [unsigned] [expired]
+//	distro [builds=N] [arch=A,B] [compression=X] [v3] [ed25519] [unsigned] [expired]
 //		a distributor on loopback: sets $URL, $KEY (a file)
 //	exits CODE PROGRAM ARG…
 //		runs a program and wants that exit code
@@ -72,6 +72,8 @@ func distroCommand(ts *testscript.TestScript, neg bool, args []string) {
 			o.KeyOptions.Algorithm = "ed25519"
 		case "expired":
 			o.KeyOptions.Expired = true
+		case "arch":
+			o.Arches = strings.Split(value, ",")
 		case "unsigned":
 			o.Unsigned = true
 		default:
@@ -97,8 +99,7 @@ func exitsCommand(ts *testscript.TestScript, neg bool, args []string) {
 	ts.Check(err)
 	err = ts.Exec(args[1], args[2:]...)
 	got := 0
-	var exit *exec.ExitError
-	if errors.As(err, &exit) {
+	if exit, ok := errors.AsType[*exec.ExitError](err); ok {
 		got = exit.ExitCode()
 	} else {
 		ts.Check(err)

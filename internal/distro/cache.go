@@ -103,12 +103,18 @@ func CachedKey(ctx context.Context, dir string, o KeyOptions, number int) (*Key,
 	if err != nil {
 		return nil, err
 	}
-	// An expired key is made anew every year, so that its time is not more than a few years back.
+	// A key is made anew every year: see keyLifetime.
 	cached, err := remember(ctx, "keys", []any{o, number, time.Now().Year()}, func(dir string) error {
 		_, err := NewKey(ctx, dir, o)
 		return err
 	})
 	if err != nil {
+		return nil, err
+	}
+	if dir, err = filepath.Abs(dir); err != nil {
+		return nil, err
+	}
+	if err := plainPath(dir); err != nil {
 		return nil, err
 	}
 	if files, err := os.ReadDir(dir); err == nil && len(files) > 0 {

@@ -55,6 +55,14 @@ func missing(tool string, err error) error {
 	return fmt.Errorf("%w (Debian has it in the package %s)", err, debianPackage(tool))
 }
 
+// plainPath refuses paths that RPM's macros or the shell would take apart.
+func plainPath(path string) error {
+	if i := strings.IndexAny(path, " \t\n%'\"\\$`*?;&|<>(){}[]!#"); i >= 0 {
+		return fmt.Errorf("folder %q: rpmbuild and rpmsign cannot work below a name with %q", path, path[i])
+	}
+	return nil
+}
+
 // debianPackage returns the package that a tool is in.
 func debianPackage(tool string) string {
 	switch tool {

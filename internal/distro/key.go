@@ -25,7 +25,7 @@ type KeyOptions struct {
 	// both of the signatures that SUSE's have: over the header, and over header and payload.
 	V3Signatures bool
 
-	// Expired makes a key that was valid for one year and no longer is. Its signatures were made in that year.
+	// Expired makes a key whose validity ended more than three months ago. Its signatures are from before that.
 	Expired bool
 }
 
@@ -43,9 +43,12 @@ type Key struct {
 }
 
 const (
-	keyLifetime = 365 * 24 * time.Hour
-	keyFile     = "key.json" // what openKey reads
-	publicFile  = "public.asc"
+	// keyLifetime is the validity of an expired key, which begins twice as long ago. It is longer than the year that a
+	// key may be in the cache, so that signatures are never from after its end.
+	keyLifetime = 500 * 24 * time.Hour
+
+	keyFile    = "key.json" // what openKey reads
+	publicFile = "public.asc"
 )
 
 var (
@@ -85,6 +88,9 @@ func NewKey(ctx context.Context, dir string, o KeyOptions) (*Key, error) {
 		return nil, err
 	}
 	if dir, err = filepath.Abs(dir); err != nil {
+		return nil, err
+	}
+	if err := plainPath(dir); err != nil {
 		return nil, err
 	}
 	k := &Key{Options: o, dir: dir}

@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 )
 
 // cachedKey returns a key in a folder of the test.
@@ -27,7 +28,10 @@ func verifier(t *testing.T, k *Key) (home, db string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { os.RemoveAll(home) })
+	t.Cleanup(func() {
+		_, _ = try(context.Background(), home, home, "gpgconf", "--remove-socketdir") // below /run/user, if it is there
+		os.RemoveAll(home)
+	})
 	if err := os.WriteFile(home+"/key", k.Public(), 0o644); err != nil {
 		t.Fatal(err)
 	}
@@ -153,6 +157,9 @@ func TestKeyErrors(t *testing.T) {
 	if err := k.SignRPM(t.Context(), dir+"/missing.rpm"); !errors.Is(err, os.ErrNotExist) {
 		t.Errorf("SignRPM: %v", err)
 	}
+	if _, err := NewKey(t.Context(), dir+"/100%", KeyOptions{}); err == nil || !strings.Contains(err.Error(), "a name with '%'") {
+		t.Errorf("a folder with a percent sign: %v", err)
+	}
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
 	if err := k.Sign(ctx, dir+"/k/key.json"); !errors.Is(err, context.Canceled) {
@@ -181,12 +188,25 @@ func TestNoAgentIsLeft(t *testing.T) {
 			t.Error(err)
 		}
 	}
-	commands, _ := filepath.Glob("/proc/[0-9]*/cmdline")
-	for _, name := range commands {
-		if line, err := os.ReadFile(name); err == nil && strings.Contains(string(line), "gpg-agent") && strings.Contains(string(line), k.dir) {
-			t.Errorf("%s: %q", name, line)
+	deadline := time.Now().Add(5 * time.Second) // an agent removes its socket an instant before it ends
+	for left := agents(k.dir); left != nil; left = agents(k.dir) {
+		if time.Now().After(deadline) {
+			t.Fatalf("left running: %q", left)
+		}
+		time.Sleep(5 * time.Millisecond)
+	}
+}
+
+// agents returns the command lines of the gpg-agents of homes below dir.
+func agents(dir string) (found []string) {
+	names, _ := filepath.Glob("/proc/[0-9]*/cmdline")
+	for _, name := range names {
+		line, err := os.ReadFile(name)
+		if text := string(line); err == nil && strings.Contains(text, "gpg-agent") && strings.Contains(text, dir) {
+			found = append(found, text)
 		}
 	}
+	return found
 }
 
 func TestCachedKeysAreEqualByNumber(t *testing.T) {

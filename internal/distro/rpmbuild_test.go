@@ -61,6 +61,9 @@ func TestMakeRPMsErrors(t *testing.T) {
 	if _, _, err := MakeRPMs(ctx, dir, []Build{old}); !errors.Is(err, context.Canceled) {
 		t.Errorf("cancelled: %v", err)
 	}
+	if _, _, err := MakeRPMs(t.Context(), t.TempDir()+"/my folder", []Build{old}); err == nil || !strings.Contains(err.Error(), `a name with ' '`) {
+		t.Errorf("a folder with a space: %v", err)
+	}
 	t.Setenv("PATH", "/nonexistent")
 	if _, _, err := MakeRPMs(t.Context(), dir, []Build{old}); err == nil || !strings.Contains(err.Error(), `"gcc"`) {
 		t.Errorf("without gcc: %v", err)

@@ -4,9 +4,13 @@ import (
 	"context"
 	"fmt"
 	"os"
+	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
+
+	"golang.org/x/sync/errgroup"
 )
 
 // Sign writes the detached, ASCII armored signature of file to file+".asc", over one that is there.
@@ -68,22 +72,34 @@ func (k *Key) SignRPM(ctx context.Context, files ...string) error {
 	return nil
 }
 
+// rpmsign signs the files, in as many shares as tools may run at once.
 func (k *Key) rpmsign(ctx context.Context, gpg string, flags []string, home string, files []string) error {
+	program, err := exec.LookPath(gpg)
+	if err != nil {
+		return missing(gpg, err)
+	}
 	args := []string{"--resign", "--quiet",
 		"--define", "_gpg_name " + k.Signer,
 		"--define", "_gpg_path " + home,
-		"--define", "__gpg_sign_cmd %(which " + gpg + ") " + gpg + " " + strings.Join(flags, " ") +
+		"--define", "__gpg_sign_cmd " + program + " " + gpg + " " + strings.Join(flags, " ") +
 			" --no-armor --output %{__signature_filename} --detach-sign %{__plaintext_filename}"}
 	if k.Options.V3Signatures {
 		args = append(args, "--rpmv3") // header and payload, beside the header alone
 	}
-	for _, f := range files {
-		abs, err := filepath.Abs(f)
-		if err != nil {
-			return err
+	g, gctx := errgroup.WithContext(ctx)
+	for share := range slices.Chunk(files, (len(files)+parallel-1)/parallel) {
+		own := slices.Clone(args)
+		for _, f := range share {
+			abs, err := filepath.Abs(f)
+			if err != nil {
+				return err
+			}
+			own = append(own, abs)
 		}
-		args = append(args, abs)
+		g.Go(func() error {
+			_, err := command{path: "rpmsign", args: own, home: home, dir: home}.run(gctx)
+			return err
+		})
 	}
-	_, err := command{path: "rpmsign", args: args, home: home, dir: home}.run(ctx)
-	return err
+	return g.Wait()
 }

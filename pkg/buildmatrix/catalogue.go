@@ -85,13 +85,13 @@ func (m *matrix) others(j *job) []*download.Build {
 
 // othersKey changes when any of the others does.
 func (m *matrix) othersKey(j *job) string {
-	key := ""
+	var parts []string
 	for _, b := range m.others(j) {
 		if b.Exports != nil {
-			key += b.Exports.Digest.Hex
+			parts = append(parts, b.Exports.Digest.Hex)
 		}
 	}
-	return key
+	return hashOf(parts...)
 }
 
 func (m *matrix) providers(j *job) (*providers, error) {

@@ -64,7 +64,7 @@ func findCompiler(arch ulp.Arch, dir string, runs *atomic.Int64) (*compiler, err
 		if err != nil {
 			continue
 		}
-		info, err := os.Stat(path) // of what a link points to: it is replaced when the compiler is updated
+		info, err := os.Stat(path) //nolint:gosec // the user names the compiler; of what a link points to: it is replaced when the compiler is updated
 		if err != nil {
 			return nil, err
 		}

@@ -42,7 +42,7 @@ func reasonsOf(err error) []Reason {
 	reasons := make([]Reason, len(list))
 	for i, d := range list {
 		reasons[i] = Reason{
-			Code: codeOf(d), Where: d.Pos.String(), Message: d.Message, Hint: d.Hint, Shown: d.Render(false),
+			Code: codeOf(d), Where: d.String(), Message: d.Message, Hint: d.Hint, Shown: d.Render(false),
 		}
 	}
 	return reasons

@@ -7,7 +7,6 @@ import (
 
 	"github.com/lpbuild/lpbuild/pkg/atomicfile"
 	"github.com/lpbuild/lpbuild/pkg/download/digest"
-	"github.com/lpbuild/lpbuild/pkg/ulp"
 )
 
 // InstallDir returns where a package has its containers on the customer's machine.
@@ -26,7 +25,7 @@ func Install(c *Config, root string) ([]string, error) {
 	}
 	wanted := map[string]bool{}
 	for _, arch := range c.Arch {
-		wanted[string(ulp.Arch(arch))] = true
+		wanted[string(arch)] = true
 	}
 	var names []string
 	for _, cell := range r.Containers() {

@@ -48,7 +48,6 @@ type demonstration struct {
 	Options
 	started time.Time
 	dir     string // absolute
-	server  *distro.Server
 }
 
 func (d *demonstration) say(format string, args ...any) { fmt.Fprintf(d.Out, format+"\n", args...) }
@@ -98,7 +97,7 @@ func (d *demonstration) pack(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	defer server.Close()
+	defer func() { _ = server.Close() }()
 	folder := filepath.Join(d.dir, packageName)
 	steps := [][]string{
 		{"init", folder, "--product", "DEMO", "--key", filepath.Join(d.dir, "repository", "key.asc"),

@@ -45,7 +45,7 @@ type Diagnostic struct {
 
 // Error returns "file:line:column: error: message".
 func (d *Diagnostic) Error() string {
-	if pos := d.Pos.String(); pos != "" {
+	if pos := d.String(); pos != "" {
 		return pos + ": error: " + d.Message
 	}
 	return "error: " + d.Message
@@ -58,7 +58,7 @@ func (d *Diagnostic) Unwrap() error { return d.Err }
 func (d *Diagnostic) Render(color bool) string {
 	var b strings.Builder
 	bold, red, plain := paint(color)
-	if pos := d.Pos.String(); pos != "" {
+	if pos := d.String(); pos != "" {
 		b.WriteString(bold + pos + ": " + plain)
 	}
 	b.WriteString(red + "error: " + plain + Printable(d.Message) + "\n")
@@ -116,16 +116,14 @@ func (l List) Err() error {
 
 // Render returns err as a person reads it: findings with their source lines, any other error on a line of its own.
 func Render(err error, color bool) string {
-	var list List
-	if errors.As(err, &list) {
+	if list, ok := errors.AsType[List](err); ok {
 		var b strings.Builder
 		for _, d := range list {
 			b.WriteString(d.Render(color))
 		}
 		return b.String()
 	}
-	var d *Diagnostic
-	if errors.As(err, &d) {
+	if d, ok := errors.AsType[*Diagnostic](err); ok {
 		return d.Render(color)
 	}
 	_, red, plain := paint(color)

@@ -15,6 +15,7 @@ import (
 	"github.com/lpbuild/lpbuild/pkg/download/pgp"
 	"github.com/lpbuild/lpbuild/pkg/download/rpmfile"
 	"github.com/lpbuild/lpbuild/pkg/download/rpmmd"
+	"github.com/lpbuild/lpbuild/pkg/download/store"
 )
 
 // readBuild makes a build of a candidate: fetches, verifies, takes the libraries out and catalogues them. A package that
@@ -63,18 +64,9 @@ func (r *run) fetchRPM(ctx context.Context, p rpmmd.Package, from *listing) (*Fi
 	if err != nil {
 		return nil, nil, fmt.Errorf("repository %s: %w", from.location, err)
 	}
-	if err := r.fetch(ctx, "fetch", location, fetch.Want{Digest: p.Checksum, Size: p.Size}); err != nil {
-		return nil, nil, fmt.Errorf("%s: %w", location, err)
-	}
-	rpm, err := rpmfile.Open(r.Store.Path(p.Checksum))
-	if err != nil {
-		return nil, nil, fmt.Errorf("%s: %w", location, err)
-	}
-	file := &File{URL: location.Stable(), Size: p.Size, Digest: p.Checksum, Unsigned: from.source.Unsigned}
-	if from.source.Unsigned {
-		err = rpm.CheckDigests(ctx)
-	} else {
-		file.Key, err = r.verifyRPM(ctx, rpm, from.source.Keys)
+	file, rpm, err := r.tryRPM(ctx, p, from, location)
+	if err != nil && r.isDamaged(ctx, p.Checksum) {
+		file, rpm, err = r.tryRPM(ctx, p, from, location)
 	}
 	if err != nil {
 		return nil, nil, fmt.Errorf("%s: %w", location, err)
@@ -84,6 +76,33 @@ func (r *run) fetchRPM(ctx context.Context, p rpmmd.Package, from *listing) (*Fi
 			location, buildKey(p.Name, p.EVR, p.Arch), rpm.NEVRA())
 	}
 	return file, rpm, nil
+}
+
+// tryRPM fetches and verifies an RPM.
+func (r *run) tryRPM(ctx context.Context, p rpmmd.Package, from *listing, location fetch.Location) (*File, *rpmfile.RPM, error) {
+	if err := r.fetch(ctx, "fetch", location, fetch.Want{Digest: p.Checksum, Size: p.Size}); err != nil {
+		return nil, nil, err
+	}
+	rpm, err := rpmfile.Open(r.Store.Path(p.Checksum))
+	if err != nil {
+		return nil, nil, err
+	}
+	file := &File{URL: location.Stable(), Size: p.Size, Digest: p.Checksum, Unsigned: from.source.Unsigned}
+	if from.source.Unsigned {
+		return file, rpm, rpm.CheckDigests(ctx)
+	}
+	file.Key, err = r.verifyRPM(ctx, rpm, from.source.Keys)
+	return file, rpm, err
+}
+
+// isDamaged reports whether the store's copy is no longer what it was when it came in. Such a copy is gone afterwards, and
+// can be fetched again.
+func (r *run) isDamaged(ctx context.Context, d digest.Digest) bool {
+	f, err := r.Store.OpenVerified(ctx, d)
+	if err == nil {
+		f.Close()
+	}
+	return errors.Is(err, store.ErrMissing)
 }
 
 // verifyRPM accepts keys that have expired since they signed: builds stay in repositories for longer than keys last.

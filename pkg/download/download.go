@@ -8,7 +8,6 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
-	"sync"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -23,9 +22,6 @@ type run struct {
 	Request
 	Options
 	now time.Time
-
-	mu       sync.Mutex
-	fetching map[string]bool
 }
 
 // Result is what a download did.
@@ -41,7 +37,7 @@ func Run(ctx context.Context, req Request, o Options) (*Result, error) {
 	if o.Client == nil {
 		o.Client = fetch.New(fetch.Options{})
 	}
-	r := &run{Request: req, Options: o, now: time.Now(), fetching: map[string]bool{}}
+	r := &run{Request: req, Options: o, now: time.Now()}
 	former, err := ReadLock(o.Lock)
 	if err != nil && !errors.Is(err, ErrNoLock) {
 		r.Progress.Warn("lock", "the former lock cannot be read and will be replaced: "+err.Error())

@@ -2,7 +2,10 @@ package download_test
 
 import (
 	"bytes"
+	"compress/gzip"
 	"errors"
+	"fmt"
+	"io"
 	"os"
 	"path/filepath"
 	"strings"
@@ -118,11 +121,9 @@ func TestBadRepositories(t *testing.T) {
 			names:  "primary.xml",
 		},
 		"RPM is another one": {
-			options: distro.StandardOptions{Builds: 2, Unsigned: true, NoDebuginfo: true},
-			broken: func(t *testing.T, w *world) {
-				swapNames(t, w, "150300.9.12.1", "150300.26.5")
-			},
-			names: "the repository is inconsistent",
+			options: distro.StandardOptions{Builds: 1, Unsigned: true, NoDebuginfo: true},
+			broken:  func(t *testing.T, w *world) { renameInMetadata(t, w, "150300.9.12.1", "150300.9.12.2") },
+			names:   "the repository is inconsistent",
 		},
 	}
 	for name, tc := range tests {
@@ -169,27 +170,50 @@ func TestBadRepositories(t *testing.T) {
 // damageSpace changes white space, so that the text stays the same XML.
 func damageSpace(body []byte) []byte { return append(bytes.Clone(body), '\n') }
 
-// swapNames changes the release that the unsigned metadata say of a package.
-func swapNames(t *testing.T, w *world, old, new string) {
+// renameInMetadata makes primary.xml of the unsigned repository call a build by another release than the RPM itself does.
+func renameInMetadata(t *testing.T, w *world, old, new string) {
 	t.Helper()
-	dir := filepath.Join(w.repo.Dir, "x86_64")
-	first := filepath.Join(dir, "glibc-2.31-"+old+".x86_64.rpm")
-	second := filepath.Join(dir, "glibc-2.31-"+new+".x86_64.rpm")
-	// The metadata are made of the right file, in whose place then stands another one with the right digest in the store.
-	data, err := os.ReadFile(first)
+	editMetadata(t, w, `rel="`+old+`"/>`, `rel="`+new+`"/>`)
+}
+
+// editMetadata replaces text in primary.xml, and makes a repomd.xml that fits.
+func editMetadata(t *testing.T, w *world, old, new string) {
+	t.Helper()
+	repodata := filepath.Join(w.repo.Dir, "repodata")
+	found, err := filepath.Glob(filepath.Join(repodata, "*primary.xml.gz"))
+	if err != nil || len(found) != 1 {
+		t.Fatal(found, err)
+	}
+	f, err := os.Open(found[0])
 	if err != nil {
 		t.Fatal(err)
 	}
-	d := digest.OfBytes(data)
-	other, err := os.ReadFile(second)
+	defer f.Close()
+	z, err := gzip.NewReader(f)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := w.store.Put(t.Context(), d, bytes.NewReader(data), 1<<20); err != nil {
+	xml, err := io.ReadAll(z)
+	if err != nil {
 		t.Fatal(err)
 	}
-	if err := os.WriteFile(w.store.Path(d), other, 0o644); err != nil {
+	if !bytes.Contains(xml, []byte(old)) {
+		t.Fatalf("no %s in\n%s", old, xml)
+	}
+	xml = bytes.ReplaceAll(xml, []byte(old), []byte(new))
+	var packed bytes.Buffer
+	zw := gzip.NewWriter(&packed)
+	if _, err := zw.Write(xml); err != nil || zw.Close() != nil {
 		t.Fatal(err)
+	}
+	repomd := fmt.Sprintf(`<repomd xmlns="http://linux.duke.edu/metadata/repo"><revision>1</revision><data type="primary">
+<checksum type="sha256">%s</checksum><open-checksum type="sha256">%s</open-checksum><location href="repodata/primary.xml.gz"/>
+<timestamp>1</timestamp><size>%d</size><open-size>%d</open-size></data></repomd>`,
+		digest.OfBytes(packed.Bytes()).Hex, digest.OfBytes(xml).Hex, packed.Len(), len(xml))
+	for name, data := range map[string][]byte{"primary.xml.gz": packed.Bytes(), "repomd.xml": []byte(repomd)} {
+		if err := os.WriteFile(filepath.Join(repodata, name), data, 0o644); err != nil {
+			t.Fatal(err)
+		}
 	}
 }
 
@@ -268,6 +292,7 @@ func TestHeaderThatPanics(t *testing.T) {
 			_ = r.CheckDigests(t.Context()) // must not panic; a changed tag may be one that nobody looks at
 		}
 	}
+	// A store that was tampered with is noticed, and the damaged copy fetched again.
 	d := digest.OfBytes(data)
 	if _, err := w.store.Put(t.Context(), d, bytes.NewReader(data), 1<<20); err != nil {
 		t.Fatal(err)
@@ -276,8 +301,19 @@ func TestHeaderThatPanics(t *testing.T) {
 	if err := os.WriteFile(w.store.Path(d), data, 0o644); err != nil {
 		t.Fatal(err)
 	}
+	w.mustRun(t, nil)
+	// A server that really has such a file: the metadata name its digest, nothing is signed.
+	hostile := newWorld(t, distro.StandardOptions{Builds: 1, Unsigned: true, NoDebuginfo: true})
+	hostile.server.Misbehave(distro.Fault{Path: "*.rpm", Change: func([]byte) []byte { return data }})
+	replaceDigest(t, hostile, d, digest.OfBytes(data))
 	var fe *rpmfile.FormatError
-	if _, err := w.run(t, nil); !errors.As(err, &fe) || !strings.Contains(err.Error(), w.server.URL) {
+	if _, err := hostile.run(t, nil); !errors.As(err, &fe) || !strings.Contains(err.Error(), hostile.server.URL) {
 		t.Errorf("error is %v, want a FormatError that names the URL", err)
 	}
+}
+
+// replaceDigest makes the unsigned repository's metadata name another content for an RPM.
+func replaceDigest(t *testing.T, w *world, old, new digest.Digest) {
+	t.Helper()
+	editMetadata(t, w, old.Hex, new.Hex)
 }

@@ -32,6 +32,7 @@ type Request struct {
 	Libraries    []string // base names, or paths inside a package, that the patches name
 
 	ReleaseVersion string // what $releasever in .repo files stands for: "15.5"
+	CredentialsDir string // with users and passwords that .repo files name; "": zypper's
 }
 
 // Source is a repository and what vouches for it.

@@ -1,18 +1,15 @@
 package download
 
 import (
+	"cmp"
 	"context"
 	"fmt"
-	"path"
 	"path/filepath"
 	"strings"
 
 	"github.com/lpbuild/lpbuild/pkg/download/fetch"
 	"github.com/lpbuild/lpbuild/pkg/download/repofile"
 )
-
-// CredentialsDir is where zypper keeps user names and passwords for repositories.
-const CredentialsDir = "/etc/zypp/credentials.d"
 
 const maxRepoFile = 1 << 20
 
@@ -62,15 +59,22 @@ func (r *run) repoLocation(repo repofile.Repo, arch string, file fetch.Location)
 		return fetch.Location{}, err
 	}
 	at, err := fetch.ParseLocation(repo.BaseURL, filepath.Dir(file.LocalPath()))
-	if err != nil || repo.Credentials == "" {
-		return at, err
-	}
-	user, password, err := repofile.ReadCredentials(CredentialsDir, path.Base(repo.Credentials))
 	if err != nil {
 		return fetch.Location{}, err
 	}
+	user, password := repo.User, repo.Password
+	if repo.Credentials != "" {
+		if user, password, err = repofile.ReadCredentials(r.credentialsDir(), repo.Credentials); err != nil {
+			return fetch.Location{}, err
+		}
+	}
+	if user == "" {
+		return at, nil
+	}
 	return at.WithCredentials(user, password), nil
 }
+
+func (r *run) credentialsDir() string { return cmp.Or(r.CredentialsDir, repofile.CredentialsDir) }
 
 func major(version string) string {
 	m, _, _ := strings.Cut(version, ".")

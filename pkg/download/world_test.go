@@ -5,7 +5,6 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"net/http"
-	"os"
 	"path/filepath"
 	"sync"
 	"testing"
@@ -13,6 +12,7 @@ import (
 
 	"github.com/lpbuild/lpbuild/internal/distro"
 	"github.com/lpbuild/lpbuild/pkg/download"
+	"github.com/lpbuild/lpbuild/pkg/download/digest"
 	"github.com/lpbuild/lpbuild/pkg/download/fetch"
 	"github.com/lpbuild/lpbuild/pkg/download/pgp"
 	"github.com/lpbuild/lpbuild/pkg/download/store"
@@ -138,19 +138,6 @@ func mustRange(t *testing.T, s string) rpmver.Range {
 	return r
 }
 
-// edit changes a file of the distributor's.
-func (w *world) edit(t *testing.T, name string, change func([]byte) []byte) {
-	t.Helper()
-	name = filepath.Join(w.root, name)
-	data, err := os.ReadFile(name)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := os.WriteFile(name, change(data), 0o644); err != nil {
-		t.Fatal(err)
-	}
-}
-
 // runTLS downloads from a server with a certificate of its own.
 func (w *world) runTLS(t *testing.T, s *distro.Server) (*download.Result, error) {
 	t.Helper()
@@ -164,4 +151,13 @@ func (w *world) runTLS(t *testing.T, s *distro.Server) (*download.Result, error)
 		Product: "TEST", Arch: []string{"x86_64"}, Repositories: []download.Source{src},
 		Packages: []download.Package{{Name: "glibc"}}, Libraries: []string{"libc.so.6"},
 	}, download.Options{Dir: w.dir, Lock: w.lock, Store: w.store, Client: fetch.New(fetch.Options{Transport: transport})})
+}
+
+func digestOf(t *testing.T, name string) digest.Digest {
+	t.Helper()
+	d, err := digest.OfFile(name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return d
 }

@@ -18,31 +18,17 @@ const (
 // largeLibrary returns a patchable library of 2.3 MB with 9,000 named symbols in .symtab, a third of them in .dynsym.
 func largeLibrary(t testing.TB) []byte {
 	t.Helper()
-	var b strings.Builder
-	fmt.Fprintf(&b, `	.text
-	.macro function name
-	.section __patchable_function_entries,"awo",@progbits,\name
-	.p2align 3
-	.8byte .Lnops_\name
-	.text
-	.p2align 4
-.Lnops_\name:
-	.fill 14, 1, 0x90
-	.type \name,@function
-\name:
-	.fill 2, 1, 0x90
-	.fill %d, 1, 0xc3
-	.size \name,.-\name
-	.endm
-`, largeBody)
+	var text, entries strings.Builder
 	for i := range largeSymbols {
 		name := fmt.Sprintf("__library_function_%d", i)
 		if i%3 == 0 {
-			fmt.Fprintf(&b, "\t.globl %s\n", name)
+			fmt.Fprintf(&text, "\t.globl %s\n", name)
 		}
-		fmt.Fprintf(&b, "\tfunction %s\n", name)
+		fmt.Fprintf(&text, "\t.p2align 4\n\t.fill 14, 1, 0x90\n\t.type %[1]s,@function\n%[1]s:\n\t.fill 2, 1, 0x90\n\t.fill %[2]d, 1, 0xc3\n\t.size %[1]s,.-%[1]s\n",
+			name, largeBody)
+		fmt.Fprintf(&entries, "\t.8byte %s-14\n", name)
 	}
-	return x86.build(t, b.String(), "-nostdlib")
+	return x86.build(t, "\t.text\n"+text.String()+"\t.section __patchable_function_entries,\"aw\",@progbits\n"+entries.String(), "-nostdlib", "-Wl,-Bsymbolic")
 }
 
 func TestReadingAllocatesNothingPerSymbol(t *testing.T) {

@@ -147,8 +147,8 @@ func (p *catalogueParser) symbolVersion(r *row) error {
 	}
 	index, ok := p.versions[string(b)]
 	if !ok {
-		if len(p.versions) >= math.MaxInt16 {
-			return p.fail("catalogue: version of a symbol", errors.New("is one too many: at most 32767 are possible"))
+		if len(p.versions) >= elfx.MaxVersions {
+			return p.fail("catalogue: version of a symbol", errors.New("is one version too many"))
 		}
 		index = uint16(len(p.versions) + 1)
 		p.versions[string(b)] = index

@@ -271,6 +271,11 @@ func TestParseCatalogueRefuses(t *testing.T) {
 		"skipped: zeros":        {catalogue(`"offset"`, `"x":00,"offset"`), "is not JSON"},
 		"many needed":           {catalogue(`["n"]`, `["n"`+strings.Repeat(`,"n"`, 5000)+`]`), "too many"},
 	}
+	var versions strings.Builder
+	for i := range 5000 {
+		fmt.Fprintf(&versions, `{"name":"f","offset":0,"size":0,"st_info":0,"st_other":0,"version":"%d"},`, i)
+	}
+	tests["many versions"] = struct{ text, want string }{catalogue(`"symbols":[`, `"symbols":[`+versions.String()), "too many"}
 	for name, tc := range tests {
 		t.Run(name, func(t *testing.T) {
 			l, err := ulp.ParseCatalogue([]byte(tc.text))

@@ -230,24 +230,35 @@ func withSection(t testing.TB, image []byte, kind elf.SectionType, data []byte, 
 	return nil
 }
 
-func TestManyVersionsAndNeededLibraries(t *testing.T) {
-	record := binary.LittleEndian.AppendUint16
-	var needs []byte
-	needs = record(needs, 1)
-	needs = record(needs, 32000)
-	needs = append(needs, 1, 0, 0, 0, 16, 0, 0, 0, 0, 0, 0, 0)
-	for i := range 32000 {
-		next := byte(16)
-		if i == 31999 {
+// manyVersions returns a .gnu.version_r with one file of which count versions are needed.
+func manyVersions(count int) []byte {
+	le := binary.LittleEndian
+	b := le.AppendUint16(nil, 1)
+	b = le.AppendUint16(b, uint16(count))
+	for _, v := range []uint32{1, 16, 0} { // file, distance to the versions, to the next file
+		b = le.AppendUint32(b, v)
+	}
+	for i := range count {
+		next := uint32(16)
+		if i == count-1 {
 			next = 0
 		}
-		needs = append(record(append(needs, 0, 0, 0, 0, 0, 0), uint16(i+2)), 1, 0, 0, 0, next, 0, 0, 0)
+		b = le.AppendUint16(append(b, 0, 0, 0, 0, 0, 0), uint16(i+2))
+		b = le.AppendUint32(le.AppendUint32(b, 1), next)
 	}
-	image := withSection(t, x86.library(t), elf.SHT_GNU_VERNEED, needs, 1)
-	if n := len(parseLibrary(t, image, nil).Needs); n != 32000 {
+	return b
+}
+
+func TestManyVersionsAndNeededLibraries(t *testing.T) {
+	image := withSection(t, x86.library(t), elf.SHT_GNU_VERNEED, manyVersions(4096), 1)
+	if n := len(parseLibrary(t, image, nil).Needs); n != 4096 {
 		t.Errorf("%d versions are needed", n)
 	}
 	checkMemory(t, "versions", image)
+	image = withSection(t, x86.library(t), elf.SHT_GNU_VERNEED, manyVersions(4097), 1)
+	if l, err := ulp.ParseLibrary(image, nil, ""); l != nil || !isFormatError(err) {
+		t.Errorf("one version too many: %v, %v", l, err)
+	}
 	needed := bytes.Repeat([]byte{1, 0, 0, 0, 0, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0}, 4096)
 	needed = append(needed, make([]byte, 16)...)
 	image = withSection(t, x86.library(t), elf.SHT_DYNAMIC, needed, 0)
@@ -273,7 +284,7 @@ func TestCatalogueMemory(t *testing.T) {
 		"escapes":       catalogue(`"f"`, `"`+repeat(`\u0041\ud800`)+`"`),
 	}
 	var versions strings.Builder
-	for i := range 32000 {
+	for i := range 4096 {
 		fmt.Fprintf(&versions, `{"name":"f","offset":0,"size":0,"st_info":0,"st_other":0,"version":"%d"},`, i)
 	}
 	tests["versions"] = catalogue(`"symbols":[`, `"symbols":[`+versions.String())
@@ -288,15 +299,20 @@ func TestCatalogueMemory(t *testing.T) {
 	}
 }
 
+// small makes files of about 2 KB, which are changed quickly and mostly in a place that matters.
+var small = []string{"-nostdlib", "-g0", "-Wl,-z,noseparate-code", "-Wl,-z,max-page-size=64", "-Wl,-z,common-page-size=64"}
+
 func fuzzSeeds(f *testing.F) {
 	f.Helper()
 	for _, c := range toolchains {
-		stripped, debug := c.strip(f, c.library(f))
-		f.Add(stripped)
-		f.Add(debug)
+		image := c.library(f, small...)
+		stripped, debug := c.strip(f, image)
+		for _, seed := range [][]byte{image, stripped, debug, embed(f, stripped, embedded...)} {
+			f.Add(seed)
+		}
 	}
-	f.Add(x86.library(f, "-DVERSIONS", "-DIFUNC", "-Wl,--version-script=testdata/library.map", "-Wl,-z,pack-relative-relocs"))
-	f.Add(embed(f, x86.library(f), embedded...))
+	versions := []string{"-DVERSIONS", "-DIFUNC", "-Wl,--version-script=testdata/library.map", "-Wl,-z,pack-relative-relocs"}
+	f.Add(x86.library(f, append(versions, small...)...))
 	f.Add([]byte(elf.ELFMAG))
 }
 

@@ -210,8 +210,12 @@ func TestDebuginfoOfAnotherBuild(t *testing.T) {
 	if l != nil || !ok || len(mismatch.Library) != 20 || len(mismatch.Debuginfo) != 20 {
 		t.Errorf("ParseLibrary: %v, %v", l, err)
 	}
+	if want := fmt.Sprintf("debuginfo is for build-id %x", mismatch.Debuginfo); !strings.Contains(err.Error(), want) {
+		t.Errorf("error is %v, want %q", err, want)
+	}
 	_, debug = x86.strip(t, x86.library(t, "-Wl,--build-id=none"))
-	if l, err = ulp.ParseLibrary(x86.library(t, "-Wl,--build-id=none"), debug, "lib.so"); l != nil || !errors.As(err, &mismatch) {
+	if l, err = ulp.ParseLibrary(x86.library(t, "-Wl,--build-id=none"), debug, "lib.so"); l != nil || !errors.As(err, &mismatch) ||
+		!strings.Contains(err.Error(), "library (build-id none)") {
 		t.Errorf("without build-ids: %v, %v", l, err)
 	}
 	if l, err = ulp.ParseLibrary(x86.library(t), debug[:100], "lib.so"); l != nil || !isFormatError(err) {

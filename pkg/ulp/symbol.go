@@ -2,19 +2,24 @@ package ulp
 
 import "debug/elf"
 
-// Symbol is one row of a library's symbol tables.
+// Symbol is one row of a library's symbol tables. What is not known of the symbols of an incomplete library is described
+// at [Library].Complete.
 type Symbol struct {
 	Name      string
-	Value     uint64 // address in the file's own address space (0-based for shared objects)
+	Value     uint64 // address in the file's own address space (0-based for shared objects); for TLS, offset in PT_TLS
 	Size      uint64 // in bytes
 	Info      byte   // st_info
 	Other     byte   // st_other
 	Version   string // symbol version ("GLIBC_2.2.5"), only for dynamic symbols; "" if none
-	Default   bool   // the version is the default one (@@)
+	Default   bool   // the version is the default one (@@); false for undefined symbols
 	Dynamic   bool   // from .dynsym
 	Undefined bool   // needed, not provided
-	Patchable bool   // its entry is listed in __patchable_function_entries and has the NOPs that a detour needs
-	Writable  bool   // lies in memory that is still writable after relocation (false for .rodata and RELRO)
+	// Patchable says that the symbol is a function whose entry is listed in __patchable_function_entries and has the NOPs
+	// that a detour needs.
+	Patchable bool
+	// Writable says that the symbol is data that can still be written after relocation: it lies in a writable segment that
+	// is not RELRO, or is thread-local. It is false for functions.
+	Writable bool
 }
 
 // Type returns the symbol's type: function, object, thread-local ...

@@ -5,22 +5,60 @@ import (
 	"errors"
 	"os"
 	"path"
+	"slices"
 	"testing"
+
+	"github.com/sassoftware/go-rpmutils"
 
 	"github.com/lpbuild/lpbuild/pkg/download/pgp"
 	"github.com/lpbuild/lpbuild/pkg/download/pgp/pgptest"
 	"github.com/lpbuild/lpbuild/pkg/download/rpmfile"
 )
 
+// small returns a package of a few files and tags, without digests, so that changes to it get far.
+func small(tb testing.TB, payload []byte) []byte {
+	p := takeApart(tb, bytesOf(tb, pkg(tb, "gzip")))
+	p.sig, p.payload = rawHeader{}, payload
+	p.gen = slices.DeleteFunc(p.gen, func(t rawTag) bool {
+		return !slices.Contains([]int32{rpmutils.NAME, rpmutils.VERSION, rpmutils.RELEASE, rpmutils.ARCH, rpmutils.BUILDTIME}, t.tag)
+	})
+	names := []string{"libdemo-2.31.so", "libdemo.so.6", "libhard-1.so", "libhard-2.so"}
+	p.gen = append(p.gen, stringsTag(rpmutils.DIRNAMES, "/lib64/"), int32Tag(rpmutils.DIRINDEXES, 0, 0, 0, 0),
+		stringsTag(rpmutils.BASENAMES, names...), int32Tag(rpmutils.FILESIZES, 5, 15, 4, 4),
+		int32Tag(rpmutils.FILEMODES, 0o100755, 0o120777, 0o100644, 0o100644), int32Tag(rpmutils.FILEMTIMES, 0, 0, 0, 0),
+		int32Tag(rpmutils.FILEFLAGS, 0, 0, 0, 0), stringsTag(rpmutils.FILELINKTOS, "", "libdemo-2.31.so", "", ""),
+		stringsTag(rpmutils.FILEDIGESTS, "", "", "", ""), int32Tag(rpmutils.FILEINODES, 1, 2, 3, 3),
+		int32Tag(rpmutils.FILEDEVICES, 1, 1, 1, 1))
+	return p.bytes()
+}
+
+// payloads are those of small, which fuzzing and a test read.
+func payloads() map[string][]byte {
+	full := slices.Concat(rawArchive(
+		cpioEntry{name: "./lib64/libdemo.so.6", mode: 0o120777, data: "libdemo-2.31.so"},
+		cpioEntry{name: "./lib64/libdemo-2.31.so", mode: 0o100755, data: "\x7fELF\x02"},
+		cpioEntry{name: "./lib64/libhard-1.so", mode: 0o100644}, cpioEntry{name: "./lib64/libhard-2.so", mode: 0o100644, data: "hard"},
+		cpioEntry{name: "TRAILER!!!"}))
+	short := rawArchive(cpioEntry{number: 1, data: "libdemo-2.31.so"}, cpioEntry{number: 0, data: "\x7fELF\x02"},
+		cpioEntry{number: 2}, cpioEntry{number: 3, data: "hard"}, cpioEntry{name: "TRAILER!!!"})
+	return map[string][]byte{"full": full, "short": short, "gzip": zipped(full)}
+}
+
+// TestSmall keeps the seeds of FuzzNew sound.
+func TestSmall(t *testing.T) {
+	for name, payload := range payloads() {
+		names := []string{"/lib64/libdemo-2.31.so", "/lib64/libhard-1.so"}
+		if _, onDisk, err := extract(t, parse(t, small(t, payload)), names, rpmfile.ExtractOptions{}); err != nil || onDisk["file1"] != "hard" {
+			t.Errorf("%s: %q, %v", name, onDisk, err)
+		}
+	}
+}
+
 // FuzzNew reads a package in every way that there is.
 func FuzzNew(f *testing.F) {
-	f.Add(bytesOf(f, pkg(f, "gzip")))
-	f.Add(bytesOf(f, pkg(f, "zstd")))
-	f.Add(short(f))
-	f.Add(crafted(f, withoutDigest))
-	f.Add(crafted(f, func(p *parts) {
-		p.payload = archive(cpioEntry{name: "./usr/share/demo/libdemo.so.6", mode: 0o100644, data: "not a library\n"})
-	}))
+	for _, payload := range payloads() {
+		f.Add(small(f, payload))
+	}
 	keys := ring(f, pgptest.Ed25519)
 	f.Fuzz(func(t *testing.T, data []byte) {
 		r, err := rpmfile.New(bytes.NewReader(data), int64(len(data)), "fuzz.rpm")

@@ -94,10 +94,10 @@ func (p *primary) start(t token) error {
 		p.pkg.open, p.pkg.start, p.pkg.doubt = true, t.start, !plain
 		p.keep = t.start
 	case t.depth == 2 && p.pkg.open && string(local) == "name":
-		if p.pkg.named {
+		if p.pkg.dropped {
 			return fmt.Errorf("%w: package with two names", ErrMalformed)
 		}
-		p.pkg.doubt = p.pkg.doubt || !plain
+		p.pkg.doubt = p.pkg.doubt || p.pkg.named || !plain
 		p.pkg.nameFrom = p.offset()
 	}
 	return nil

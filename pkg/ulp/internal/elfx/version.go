@@ -10,6 +10,9 @@ import (
 // NoString is the offset of a name that there is not.
 const NoString = ^uint32(0)
 
+// MaxVersions is the number of symbol versions that a file may define and need. The format allows 32,765; glibc has 45.
+const MaxVersions = 4096
+
 const (
 	versionMask   = 0x7fff // of a .gnu.version entry; the bit above says that the version is hidden
 	versionHidden = 0x8000
@@ -92,7 +95,7 @@ func (r *versionReader) section(t elf.SectionType, what string, size int, record
 		return err
 	}
 	r.data = r.f.Data(r.s)
-	r.list = slices.Grow(r.list, min(len(r.data)/vernaux, versionMask))
+	r.list = slices.Grow(r.list, min(len(r.data)/vernaux, MaxVersions))
 	return r.follow(0, int(r.s.Info), size, record)
 }
 
@@ -157,8 +160,8 @@ func (r *versionReader) add(off int, index uint16, name, file uint32) error {
 	if index &= versionMask; index < versionFirst {
 		return r.fail(off, errors.New("version index is reserved"))
 	}
-	if len(r.list) >= versionMask {
-		return r.fail(off, errors.New("too many versions"))
+	if len(r.list) >= MaxVersions {
+		return r.fail(off, errors.New("one version too many"))
 	}
 	r.list = append(r.list, Version{Index: index, NameOff: name, FileOff: file})
 	return nil

@@ -1,0 +1,187 @@
+package download_test
+
+import (
+	"encoding/base64"
+	"errors"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/lpbuild/lpbuild/internal/distro"
+	"github.com/lpbuild/lpbuild/pkg/download"
+	"github.com/lpbuild/lpbuild/pkg/download/store"
+)
+
+// TestRepoFile takes the repositories out of a .repo file, as zypper has them: with variables and credentials.
+func TestRepoFile(t *testing.T) {
+	w := newWorld(t, distro.StandardOptions{Builds: 1, NoDebuginfo: true})
+	dir := t.TempDir()
+	repo := "[update]\nname=Updates\nenabled=1\nbaseurl=" + w.server.URL + "/$kind/?credentials=SCC\ntype=rpm-md\n" +
+		"[old]\nname=Old\nenabled=0\nbaseurl=" + w.server.URL + "/nothing\n"
+	repo = strings.Replace(repo, "$kind", "up${arch_:-date}", 1)
+	for name, text := range map[string]string{"sle.repo": repo, "credentials.d/SCC": "username=jane\npassword=" + secret + "\n"} {
+		if err := os.MkdirAll(filepath.Dir(filepath.Join(dir, name)), 0o755); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	res := w.mustRun(t, func(r *download.Request) {
+		r.Repositories[0].Main = location(t, filepath.Join(dir, "sle.repo"))
+		r.CredentialsDir = filepath.Join(dir, "credentials.d")
+	})
+	if d := res.Lock.Repositories[0].URL; !strings.HasPrefix(d, w.server.URL+"/update") {
+		t.Errorf("the lock names repository %s", d)
+	}
+	want := "Basic " + base64.StdEncoding.EncodeToString([]byte("jane:"+secret))
+	for _, r := range w.server.Requests("") {
+		if got := r.Header.Get("Authorization"); got != want {
+			t.Errorf("%s was asked for with the authorization %q", r.Path, got)
+		}
+	}
+	if lock, err := os.ReadFile(w.lock); err != nil || strings.Contains(string(lock), secret) || strings.Contains(string(lock), "jane") {
+		t.Errorf("credentials are in the lock (%v)", err)
+	}
+}
+
+func TestRepoFileWithNothingEnabled(t *testing.T) {
+	w := newWorld(t, distro.StandardOptions{Builds: 1, NoDebuginfo: true})
+	file := filepath.Join(t.TempDir(), "x.repo")
+	if err := os.WriteFile(file, []byte("[x]\nname=X\nenabled=0\nbaseurl=http://localhost/\n"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	_, err := w.run(t, func(r *download.Request) { r.Repositories[0].Main = location(t, file) })
+	if err == nil || !strings.Contains(err.Error(), "no repository in it is enabled") {
+		t.Errorf("error is %v", err)
+	}
+}
+
+// TestFullDisk runs out of space in the store: the error names the file and what to do, the former lock stays.
+func TestFullDisk(t *testing.T) {
+	if os.Geteuid() != 0 {
+		t.Skip("mounting a small file system needs root")
+	}
+	w := newWorld(t, distro.StandardOptions{Builds: 2})
+	disk := t.TempDir()
+	if err := unix.Mount("tmpfs", disk, "tmpfs", 0, "size=64k"); errors.Is(err, unix.EPERM) {
+		t.Skip("this machine does not let root mount")
+	} else if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = unix.Unmount(disk, unix.MNT_DETACH) })
+	var err error
+	if w.store, err = store.Open(filepath.Join(disk, "store")); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(w.lock, []byte("{\"format\":1,\"product\":\"X\",\"repositories\":[],\"builds\":[]}"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	before, _ := os.ReadFile(w.lock)
+	_, err = w.run(t, nil)
+	if !errors.Is(err, unix.ENOSPC) || !strings.Contains(err.Error(), disk) || !strings.Contains(err.Error(), w.server.URL) {
+		t.Errorf("error is %v, want no space left, the file and the URL", err)
+	}
+	if after, _ := os.ReadFile(w.lock); string(after) != string(before) {
+		t.Error("the former lock is gone")
+	}
+	checkStore(t, w.store)
+}
+
+// checkStore wants every file under a final name to be what its name says.
+func checkStore(t *testing.T, st *store.Store) {
+	t.Helper()
+	err := filepath.Walk(filepath.Join(st.Dir(), "blobs"), func(name string, info os.FileInfo, err error) error {
+		if err != nil || info.IsDir() {
+			return err
+		}
+		if d := digestOf(t, name); d.Hex != filepath.Base(name) {
+			t.Errorf("%s holds %s", name, d)
+		}
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+// childVariable makes the test binary download for TestKilled instead of testing.
+const childVariable = "LPBUILD_TEST_DOWNLOAD"
+
+// TestKilled kills a download in the middle. Nothing is half there, and the next one fetches only what was missing.
+func TestKilled(t *testing.T) {
+	if config := os.Getenv(childVariable); config != "" {
+		downloadAsChild(t, config)
+		return
+	}
+	w := newWorld(t, distro.StandardOptions{Builds: 1})
+	rpm := filepath.Join(w.repo.Dir, "x86_64", "glibc-2.31-150300.9.12.1.x86_64.rpm")
+	info, err := os.Stat(rpm)
+	if err != nil {
+		t.Fatal(err)
+	}
+	w.server.Misbehave(distro.Fault{Path: "glibc-2*.rpm", Stall: true, After: info.Size() / 2})
+	cmd := exec.CommandContext(t.Context(), os.Args[0], "-test.run=^TestKilled$")
+	cmd.Env = append(os.Environ(), childVariable+"="+strings.Join([]string{w.server.URL, w.dir, w.store.Dir(), filepath.Join(w.root, "key.asc")}, "\n"))
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	for deadline := time.Now().Add(60 * time.Second); partSize(t, w.store) < info.Size()/2; time.Sleep(5 * time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatal("the child does not download")
+		}
+	}
+	if err := cmd.Process.Kill(); err != nil {
+		t.Fatal(err)
+	}
+	_ = cmd.Wait() // killed
+	if _, err := os.Stat(w.lock); err == nil {
+		t.Error("a lock was written")
+	}
+	checkStore(t, w.store)
+	w.server.Behave()
+	w.server.Forget()
+	w.mustRun(t, nil)
+	if sent := w.server.Bytes("glibc-2*.rpm"); sent > info.Size()/2+1 {
+		t.Errorf("%d of %d bytes were sent again", sent, info.Size())
+	}
+	checkStore(t, w.store)
+}
+
+// partSize returns the size of the largest download under way.
+func partSize(t *testing.T, st *store.Store) (largest int64) {
+	t.Helper()
+	parts, err := os.ReadDir(filepath.Join(st.Dir(), "parts"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, p := range parts {
+		if info, err := p.Info(); err == nil {
+			largest = max(largest, info.Size())
+		}
+	}
+	return largest
+}
+
+func downloadAsChild(t *testing.T, config string) {
+	part := strings.Split(config, "\n")
+	key, err := os.ReadFile(part[3])
+	if err != nil {
+		t.Fatal(err)
+	}
+	st, err := store.Open(part[2])
+	if err != nil {
+		t.Fatal(err)
+	}
+	debug := location(t, part[0]+"/update_debug")
+	_, err = download.Run(t.Context(), download.Request{
+		Product: "TEST", Arch: []string{"x86_64"}, Packages: []download.Package{{Name: "glibc"}}, Libraries: []string{"libc.so.6"},
+		Repositories: []download.Source{{Main: location(t, part[0]+"/update"), Debuginfo: &debug, Keys: keyring(t, key)}},
+	}, download.Options{Dir: part[1], Lock: filepath.Join(part[1], "lpbuild.lock"), Store: st})
+	t.Fatalf("the download ended: %v", err)
+}
