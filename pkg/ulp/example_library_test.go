@@ -33,7 +33,9 @@ func ExampleOpenLibrary() {
 		fmt.Println(err)
 		return
 	}
-	os.WriteFile("libc.so.6.json", l.AppendCatalogue(nil), 0o644)
+	if err := os.WriteFile("libc.so.6.json", l.AppendCatalogue(nil), 0o644); err != nil {
+		fmt.Println(err)
+	}
 }
 
 func ExampleEmbedSections() {
@@ -47,5 +49,7 @@ func ExampleEmbedSections() {
 		fmt.Println(err)
 		return
 	}
-	os.WriteFile("libc_livepatch1.so", image, 0o755)
+	if err := os.WriteFile("libc_livepatch1.so", image, 0o755); err != nil {
+		fmt.Println(err)
+	}
 }

@@ -181,7 +181,7 @@ func TestExpandPatternWithoutMatch(t *testing.T) {
 		"cop*:x": `x.dsc:3:1: error: no function of libt.so matches cop*
     cop*:x
     ^~~~
-  hint: 2 names match, but are _chk variants, indirect functions or the code that chooses their implementation, or are named elsewhere in the description
+  hint: 2 names match, but are _chk variants, indirect functions or the code that chooses their implementation, parts or copies that the compiler made, or are named elsewhere in the description
 `,
 	} {
 		_, err := description(t, "a.so\n@l\n"+lines+"\n").Expand(ulp.Expansion{}, target(t))
@@ -290,5 +290,25 @@ func TestExpandLeavesTemplate(t *testing.T) {
 	got.References[0].TLS = true
 	if d.String() != before || len(words) != 1 {
 		t.Errorf("changed: %s, %v", d, slices.Collect(maps.Keys(words)))
+	}
+}
+
+// TestExpandLeavesClonesOut: parts and copies that the compiler makes of a function do not match a pattern for it.
+func TestExpandLeavesClonesOut(t *testing.T) {
+	const symbol = `{"name":%q,"offset":%d,"size":16,"st_info":2,"st_other":0}`
+	var rows []string
+	for i, name := range []string{"copy_a", "copy_a.cold", "copy_b.part.0", "copy_b.constprop.0", "copy_c.isra.1", "copy_d@@V_2", "copy_e"} {
+		rows = append(rows, fmt.Sprintf(symbol, name, 4096+64*i))
+	}
+	lib, err := ulp.ParseCatalogue([]byte(`{"library":{"name":"l.so","buildid":"` + strings.Repeat("ab", 20) + `","symbols":[` + strings.Join(rows, ",") + `]}}`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	got, err := description(t, "a.so\n@l.so\ncopy_*:value_lp\n").Expand(ulp.Expansion{}, lib)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if d := cmp.Diff("a.so\n@l.so\ncopy_a:value_lp\ncopy_e:value_lp\n", got.String()); d != "" {
+		t.Errorf("expanded (-want +got):\n%s", d)
 	}
 }

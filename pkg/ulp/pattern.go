@@ -45,7 +45,7 @@ func (e *expander) expandPatterns(c *candidates) []Replacement {
 			found := e.d.finding(r.Old, ErrNoMatch, "no function of %s matches %s", c.lib.Name, r.Old.Text)
 			if leftOut > 0 {
 				found.Hint = fmt.Sprintf("%d names match, but are _chk variants, indirect functions or the code that chooses their "+
-					"implementation, or are named elsewhere in the description", leftOut)
+					"implementation, parts or copies that the compiler made, or are named elsewhere in the description", leftOut)
 			}
 			e.errs = append(e.errs, found)
 		}
@@ -85,7 +85,7 @@ func newCandidates(lib *Library, named []Replacement) *candidates {
 	for s := range lib.Symbols() {
 		switch {
 		case s.Undefined || !isIFUNC(s) && s.Type() != elf.STT_FUNC:
-		case never[s.Value] || strings.Contains(s.Name, "_chk") || !isPlain(s.Name):
+		case never[s.Value] || strings.Contains(s.Name, "_chk") || isClone(s.Name) || !isPlain(s.Name):
 			c.others = append(c.others, s.Name)
 		default:
 			c.functions = append(c.functions, s)
@@ -96,6 +96,10 @@ func newCandidates(lib *Library, named []Replacement) *candidates {
 	slices.SortFunc(c.functions, func(a, b Symbol) int { return cmp.Compare(a.Name, b.Name) })
 	return c
 }
+
+// isClone tells whether a function is what the compiler or linker made of another: a part (f.cold, f.part.0) or a copy
+// with other parameters (f.constprop.0, f.isra.0), which the same replacement does not fit, or a name with a version.
+func isClone(name string) bool { return strings.ContainsAny(name, ".@") }
 
 // isPlain tells whether a symbol's name can stand in a description as it is. Symbol tables may hold any bytes, and what
 // comes out of an expansion is written to a file.

@@ -39,7 +39,7 @@ const (
 	LZMA  Format = "lzma" // what was before xz; it has no check sum
 )
 
-// defaultMaxMemory holds what `zstd --ultra -22` and `xz -9e` write four and two times over.
+// defaultMaxMemory holds what `zstd --ultra -22` and `xz -9e` write two and four times over.
 const defaultMaxMemory = 256 << 20
 
 // Options bounds and directs a reader. The zero value is fine.

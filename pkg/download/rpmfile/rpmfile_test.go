@@ -178,9 +178,9 @@ func TestNewHostileHeader(t *testing.T) {
 }
 
 // replace changes one of a tag's strings.
-func replace(p *parts, tag int32, old, new string) {
+func replace(p *parts, tag int32, from, to string) {
 	t := p.gen.find(tag)
-	t.data = bytes.Replace(t.data, []byte(old+"\x00"), []byte(new+"\x00"), 1)
+	t.data = bytes.Replace(t.data, []byte(from+"\x00"), []byte(to+"\x00"), 1)
 }
 
 // TestNewHostileTable has tables that make go-rpmutils panic, or take memory without end.

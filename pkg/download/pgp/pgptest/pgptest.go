@@ -7,6 +7,7 @@ package pgptest
 
 import (
 	"bytes"
+	"context"
 	"fmt"
 	"os"
 	"os/exec"
@@ -67,7 +68,9 @@ func cleanUp() {
 }
 
 // StopAgent stops what gpg started in a home.
-func StopAgent(home string) { _ = exec.Command("gpgconf", "--homedir", home, "--kill", "all").Run() }
+func StopAgent(home string) {
+	_ = exec.CommandContext(context.Background(), "gpgconf", "--homedir", home, "--kill", "all").Run()
+}
 
 // Get returns the key of that kind.
 func Get(tb testing.TB, kind Kind) *Key {
@@ -217,7 +220,7 @@ func (k *Key) gpg(stdin []byte, args ...string) ([]byte, error) {
 }
 
 func run(stdin []byte, name string, args ...string) ([]byte, error) {
-	cmd := exec.Command(name, args...)
+	cmd := exec.CommandContext(context.Background(), name, args...)
 	cmd.Stdin = bytes.NewReader(stdin)
 	var stderr bytes.Buffer
 	cmd.Stderr = &stderr
