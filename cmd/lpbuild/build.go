@@ -8,7 +8,6 @@ import (
 	"strings"
 
 	"github.com/spf13/cobra"
-	"github.com/spf13/pflag"
 
 	"github.com/lpbuild/lpbuild/pkg/buildmatrix"
 	"github.com/lpbuild/lpbuild/pkg/download"
@@ -22,7 +21,8 @@ type buildOptions struct {
 	arch    []string
 }
 
-func (o *buildOptions) addFlags(f *pflag.FlagSet) {
+func (o *buildOptions) addFlags(cmd *cobra.Command) {
+	f := cmd.Flags()
 	f.BoolVar(&o.offline, "offline", false, "use nothing but the package folder; a build never uses the network")
 	f.IntVarP(&o.jobs, "jobs", "j", 0, "pack `n` containers at once (0: one per CPU)")
 	f.StringSliceVar(&o.arch, "arch", nil, "only these `architectures` (default: all of lpbuild.yaml)")
@@ -53,7 +53,7 @@ Compilers: gcc; for other architectures Debian's and SUSE's cross compilers, or 
 			return err
 		},
 	}
-	o.addFlags(cmd.Flags())
+	o.addFlags(cmd)
 	return cmd
 }
 

@@ -6,7 +6,6 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
-	"github.com/spf13/pflag"
 
 	"github.com/lpbuild/lpbuild/pkg/buildmatrix"
 	"github.com/lpbuild/lpbuild/pkg/download"
@@ -20,7 +19,8 @@ type downloadOptions struct {
 	store   string
 }
 
-func (o *downloadOptions) addFlags(f *pflag.FlagSet) {
+func (o *downloadOptions) addFlags(cmd *cobra.Command) {
+	f := cmd.Flags()
 	f.BoolVar(&o.offline, "offline", false, "use no network: complete the catalogue from store and lock alone")
 	f.IntVarP(&o.jobs, "jobs", "j", 0, "work on `n` RPMs at once (0: 4)")
 	f.StringVar(&o.store, "store", "", "`folder` that keeps what was downloaded (default $LPBUILD_CACHE or the user's cache folder)")
@@ -45,7 +45,7 @@ interrupted download goes on where it was.` + exitHelp,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error { return runDownload(cmd.Context(), s, g, o) },
 	}
-	o.addFlags(cmd.Flags())
+	o.addFlags(cmd)
 	return cmd
 }
 

@@ -6,7 +6,6 @@ import (
 	"path/filepath"
 
 	"github.com/spf13/cobra"
-	"github.com/spf13/pflag"
 
 	"github.com/lpbuild/lpbuild/pkg/scaffold"
 )
@@ -17,7 +16,8 @@ type initOptions struct {
 	unsigned                            bool
 }
 
-func (o *initOptions) addFlags(f *pflag.FlagSet) {
+func (o *initOptions) addFlags(cmd *cobra.Command) {
+	f := cmd.Flags()
 	f.StringArrayVar(&o.repositories, "repository", nil, "`URL`, path or .repo file of a repository; may be repeated (default: the machine's zypper repositories)")
 	f.StringArrayVar(&o.debuginfo, "debuginfo", nil, "`URL` of the debuginfo repository that belongs to the repository of the same rank")
 	f.StringArrayVar(&o.keys, "key", nil, "`file` with the OpenPGP key that signs the repositories; may be repeated")
@@ -45,7 +45,7 @@ Without --repository the repositories are those of zypper on this machine, with 
 		Args: cobra.ExactArgs(1),
 		RunE: func(_ *cobra.Command, args []string) error { return runInit(s, o, args[0]) },
 	}
-	o.addFlags(cmd.Flags())
+	o.addFlags(cmd)
 	return cmd
 }
 

@@ -132,7 +132,7 @@ func (f *fault) serveChanged(w *recorder, r *http.Request, well http.HandlerFunc
 	body.data = f.Change(body.data)
 	w.Header().Set("Content-Length", fmt.Sprint(len(body.data)))
 	w.WriteHeader(body.status)
-	w.Write(body.data)
+	_, _ = w.Write(body.data) // the client may have gone away
 }
 
 // buffer keeps an answer.

@@ -55,7 +55,7 @@ func serve(dir string, config *tls.Config, pem []byte) (*Server, error) {
 	if err != nil {
 		return nil, fmt.Errorf("serve: %w", err)
 	}
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	listener, err := new(net.ListenConfig).Listen(context.Background(), "tcp", "127.0.0.1:0")
 	if err != nil {
 		root.Close()
 		return nil, fmt.Errorf("serve %s: %w", dir, err)
@@ -67,7 +67,7 @@ func serve(dir string, config *tls.Config, pem []byte) (*Server, error) {
 	}
 	s.server = &http.Server{Handler: s, ReadHeaderTimeout: 10 * time.Second,
 		ErrorLog: log.New(io.Discard, "", 0)} // clients that refuse our certificate are what tests are about
-	go s.server.Serve(listener) // ends with Close
+	go func() { _ = s.server.Serve(listener) }() // ends with Close
 	return s, nil
 }
 

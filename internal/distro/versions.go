@@ -61,7 +61,7 @@ func versionNodes(library string, minor int, arch string) ([]versionNode, error)
 			nodes = append(nodes, versionNode{version: version})
 		}
 		last := &nodes[len(nodes)-1]
-		for _, name := range strings.Fields(names) {
+		for name := range strings.FieldsSeq(names) {
 			if !slices.Contains(last.names, name) {
 				last.names = append(last.names, name)
 			}

@@ -206,7 +206,7 @@ func TestCheckReportsAll(t *testing.T) {
 	want := []string{"x.dsc:3:1", "x.dsc:3:7", "x.dsc:4:1", "x.dsc:4:6", "x.dsc:5:2"}
 	list, _ := errors.AsType[diag.List](err)
 	for i, d := range list {
-		if i >= len(want) || d.Pos.String() != want[i] {
+		if i >= len(want) || d.String() != want[i] {
 			t.Errorf("finding %d: %v", i, d)
 		}
 	}

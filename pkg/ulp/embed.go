@@ -77,7 +77,7 @@ func (e *embedder) add(s Section) error {
 			return e.refuse(60, s.Name, fmt.Errorf("%w: the file has too many sections already", ErrUnsupported))
 		}
 		e.table = append(e.table, elfx.Section{NameOff: uint32(len(e.names))})
-		e.names = append(append(e.names[:len(e.names):len(e.names)], s.Name...), 0)
+		e.names = append(append(slices.Clip(e.names), s.Name...), 0)
 	} else if old := e.table[i]; old.Type != elf.SHT_PROGBITS || old.Flags&elf.SHF_ALLOC != 0 {
 		off := int64(e.f.Shoff) + int64(i)*elfx.SectionSize
 		return e.refuse(off, s.Name, errors.New("is loaded at run time or is not plain data; it cannot be replaced"))

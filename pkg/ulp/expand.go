@@ -140,7 +140,7 @@ func (e *expander) fail(n Name, at int, word, message, hint string) {
 
 // checkContainer refuses names that could not be a file in the build folder, or not be read as a container again.
 func (e *expander) checkContainer(n Name) {
-	why := ""
+	var why string
 	switch s := n.Text; {
 	case strings.Contains(s, "/"):
 		why = "is a path; a name without folders is wanted"
@@ -162,7 +162,7 @@ func (e *expander) checkContainer(n Name) {
 
 // checkTarget refuses what ParseDescription would not read as a target again.
 func (e *expander) checkTarget(n Name) {
-	why := ""
+	var why string
 	switch s := n.Text; {
 	case len(s) > 4096:
 		why = fmt.Sprintf("has %d bytes; a path has at most 4096", len(s))

@@ -171,10 +171,10 @@ func (b *tableBuilder) build(raw *elfx.SymbolTable, flags flag) (table, error) {
 
 // flags returns what is known of a symbol by its address.
 func (b *tableBuilder) flags(s elfx.Symbol) flag {
-	switch {
-	case s.Shndx == elf.SHN_UNDEF:
+	switch s.Shndx {
+	case elf.SHN_UNDEF:
 		return flagUndefined
-	case s.Shndx == elf.SHN_ABS:
+	case elf.SHN_ABS:
 		return 0
 	}
 	switch elf.ST_TYPE(s.Info) {

@@ -103,7 +103,7 @@ func (p *parser) line(s string) bool {
 func (p *parser) item(s string) {
 	if p.d.Container.Text == "" && !p.noHead {
 		if s[0] != '@' && s[0] != '#' && s[0] != '*' && !strings.Contains(s, ":") {
-			p.d.Container, _ = p.path(s, 0)
+			p.d.Container = p.path(s, 0)
 			p.noHead = p.d.Container.Text == ""
 			return
 		}
@@ -140,7 +140,7 @@ func (p *parser) target(s string) {
 			fmt.Sprintf("the target %s is named in line %d", old.Text, old.Pos.Line))
 		return
 	}
-	p.d.Target, _ = p.path(s, 1)
+	p.d.Target = p.path(s, 1)
 	p.noLib = p.noLib || p.d.Target.Text == ""
 }
 
@@ -219,16 +219,16 @@ func (p *parser) name(s string, col int, what string) (Name, bool) {
 	return Name{s, p.at(col)}, true
 }
 
-// path checks the file name that takes the line s from col on.
-func (p *parser) path(s string, col int) (Name, bool) {
+// path checks the file name that takes the line s from col on. An impossible one is reported and gives the zero Name.
+func (p *parser) path(s string, col int) Name {
 	name := s[col:]
 	if name == "" {
 		p.fail(col, 1, "expected the path of the library", "write @PATH, e.g. @/lib64/libc.so.6")
-		return Name{}, false
+		return Name{}
 	}
 	if i := strings.IndexFunc(name, func(r rune) bool { return r < ' ' || r == 0x7f }); i >= 0 {
 		p.fail(col+i, 1, "control character in a file name", "")
-		return Name{}, false
+		return Name{}
 	}
 	if name[0] == ' ' || name[len(name)-1] == ' ' {
 		i := 0
@@ -236,9 +236,9 @@ func (p *parser) path(s string, col int) (Name, bool) {
 			i = len(strings.TrimRight(name, " "))
 		}
 		p.fail(col+i, 1, "blank at the start or end of a file name", "remove the blank")
-		return Name{}, false
+		return Name{}
 	}
-	return Name{name, p.at(col)}, true
+	return Name{name, p.at(col)}
 }
 
 func (p *parser) offset(s string, col int, what string) (uint64, bool) {

@@ -39,7 +39,7 @@ func (g *gzipReader) Read(p []byte) (int, error) {
 			g.inside = true
 		}
 		n, err := g.z.Read(p)
-		if err == io.EOF {
+		if errors.Is(err, io.EOF) {
 			g.inside, err = false, nil
 		}
 		if n > 0 || err != nil {
@@ -90,7 +90,7 @@ func (f failed) Close() error             { return nil }
 
 // noEOF is for reads that must not be the last.
 func noEOF(err error) error {
-	if err == io.EOF {
+	if errors.Is(err, io.EOF) {
 		return io.ErrUnexpectedEOF
 	}
 	return err

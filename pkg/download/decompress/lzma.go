@@ -28,8 +28,7 @@ func (l *lzmaReader) Read(p []byte) (int, error) {
 		}
 		limit := min(max(l.maxMemory, lzma.MinDictCap), lzma.MaxDictCap, math.MaxInt)
 		r, err := lzma.ReaderConfig{DictCap: int(limit)}.NewReader(l.in)
-		var size *lzma.ErrDictSize
-		if errors.As(err, &size) {
+		if size, ok := errors.AsType[*lzma.ErrDictSize](err); ok {
 			return 0, fmt.Errorf("dictionary of %d bytes: %w", size.HeaderDictSize, ErrTooLarge)
 		}
 		if err != nil {
@@ -38,7 +37,7 @@ func (l *lzmaReader) Read(p []byte) (int, error) {
 		l.r = r
 	}
 	n, err := l.r.Read(p)
-	if err == io.EOF {
+	if errors.Is(err, io.EOF) {
 		if _, more := l.in.Peek(1); more == nil {
 			err = errTrailing
 		}

@@ -46,11 +46,11 @@ func (d *reader) Read(p []byte) (int, error) {
 
 // reason turns what ended a decoder into what the caller gets.
 func (d *reader) reason(err error) error {
-	if err == io.EOF {
+	if errors.Is(err, io.EOF) {
 		err = d.src.finish(d.format)
 	}
 	switch cause, srcErr := context.Cause(d.ctx), d.src.failure(); {
-	case err == io.EOF:
+	case errors.Is(err, io.EOF):
 		return io.EOF
 	case cause != nil:
 		return cause

@@ -52,7 +52,7 @@ func (x *xzReader) Read(p []byte) (int, error) {
 			continue
 		}
 		n, err := x.block.Read(p)
-		if err == io.EOF {
+		if errors.Is(err, io.EOF) {
 			unpadded, size, endErr := x.block.end(x.in)
 			x.seen.add(unpadded, size)
 			x.block, err = nil, endErr

@@ -53,7 +53,7 @@ func New(o Options) *Client {
 // come back together.
 func backoff(attempt int) time.Duration {
 	full := min(300*time.Millisecond<<min(attempt-1, 10), 15*time.Second)
-	return full/2 + rand.N(full/2)
+	return full/2 + rand.N(full/2) //nolint:gosec // spreads load, protects nothing
 }
 
 func newTransport() http.RoundTripper {

@@ -120,7 +120,7 @@ func (l Location) hide(text string) string {
 
 // guard returns err if nothing of l's secrets is in its text, else an error that says the same without them.
 func (l Location) guard(err error) error {
-	if ue, ok := errors.AsType[*url.Error](err); ok && error(ue) == err {
+	if ue, ok := errors.AsType[*url.Error](err); ok && error(ue) == err { //nolint:errorlint // only err itself, not one inside
 		err = ue.Err // shows the URL
 	}
 	if err == nil {

@@ -39,7 +39,7 @@ func (c *Client) get(ctx context.Context, l Location, offset int64) (*answer, er
 		if !slices.Contains(redirects, res.StatusCode) || target == "" {
 			return &answer{res, from, dog}, nil
 		}
-		io.CopyN(io.Discard, res.Body, 16<<10) // the connection can be used again if that was all
+		_, _ = io.CopyN(io.Discard, res.Body, 16<<10) // the connection can be used again if that was all
 		res.Body.Close()
 		if from, err = from.redirect(target); err != nil {
 			dog.stop()

@@ -53,7 +53,7 @@ func (c *Client) download(ctx context.Context, l Location, st *store.Store, want
 	if err != nil {
 		return fmt.Errorf("%s: %w", l, err)
 	}
-	defer part.Close()
+	defer func() { _ = part.Close() }()
 	t := &transfer{c: c, l: l, part: part, want: want, progress: progress}
 	for again := false; ; again = true {
 		err := c.retry(ctx, func() (int64, error) { return t.try(ctx) })
@@ -118,12 +118,11 @@ const complete = -1
 // begin looks at the header of the answer to a request from offset on and makes the part ready for its body. It returns
 // the size of the whole, 0 if it is not known.
 func (t *transfer) begin(a *answer, offset int64) (total int64, err error) {
-	start := offset
+	var start int64
 	switch {
 	case a.StatusCode == http.StatusRequestedRangeNotSatisfiable && offset > 0:
 		return complete, nil
 	case a.StatusCode == http.StatusOK:
-		start = 0
 	case a.StatusCode != http.StatusPartialContent || offset == 0:
 		return 0, via(t.l, a.from, newStatusError(a.Response, a.from))
 	default:
@@ -202,10 +201,10 @@ func (t *transfer) copy(a *answer, total int64) error {
 		if n > 0 {
 			t.progress(t.part.Size(), total)
 		}
-		if err == io.EOF && t.part.Size() < t.want.Size {
+		if errors.Is(err, io.EOF) && t.part.Size() < t.want.Size {
 			err = &connError{io.ErrUnexpectedEOF}
 		}
-		if err == io.EOF {
+		if errors.Is(err, io.EOF) {
 			return nil
 		}
 		if err != nil {

@@ -21,7 +21,7 @@ const (
 const (
 	labelSignature = "PGP SIGNATURE"
 	labelPublicKey = "PGP PUBLIC KEY BLOCK"
-	labelSecretKey = "PGP PRIVATE KEY BLOCK"
+	labelSecretKey = "PGP PRIVATE KEY BLOCK" //nolint:gosec // a label
 )
 
 // errSecretKey is for people who pin what they must not give away.

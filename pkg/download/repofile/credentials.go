@@ -11,7 +11,7 @@ import (
 )
 
 // CredentialsDir is where zypper and SUSEConnect keep credentials.
-const CredentialsDir = "/etc/zypp/credentials.d"
+const CredentialsDir = "/etc/zypp/credentials.d" //nolint:gosec // a place, not a secret
 
 // maxCredentials is the most bytes that a credentials file may have.
 const maxCredentials = 64 << 10

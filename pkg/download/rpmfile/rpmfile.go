@@ -139,8 +139,7 @@ func New(r io.ReaderAt, size int64, name string) (rpm *RPM, err error) {
 
 // formatError makes err a FormatError; read errors of the system stay what they are.
 func formatError(name, what string, err error) error {
-	var sys syscall.Errno
-	if errors.As(err, &sys) {
+	if _, ok := errors.AsType[syscall.Errno](err); ok {
 		return fmt.Errorf("%s: %w", name, err)
 	}
 	return &FormatError{name, what, err}

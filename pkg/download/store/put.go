@@ -91,7 +91,7 @@ func (s *Store) place(f *os.File, d digest.Digest) error {
 	if err := os.Rename(f.Name(), name); err != nil {
 		return explain("create", name, err)
 	}
-	f.Chmod(0o444) // against accidents only; a part that is not renamed yet must stay writable
+	_ = f.Chmod(0o444) // against accidents only; a part that is not renamed yet must stay writable
 	return nil
 }
 
