@@ -2,6 +2,7 @@ package ulp
 
 import (
 	"debug/elf"
+	"errors"
 	"fmt"
 )
 
@@ -13,7 +14,7 @@ func (k *checker) reference(r Reference, pointers map[string]Name) {
 	}
 	before := len(k.errs)
 	k.variable(r)
-	if len(k.errs) > before && k.errs[before].Err == ErrTLS {
+	if len(k.errs) > before && errors.Is(k.errs[before].Err, ErrTLS) {
 		size = 0 // one finding is enough for one "%"
 	}
 	k.pointer(r, size, pointers)

@@ -116,7 +116,7 @@ func (x *extraction) run(ctx context.Context, compressed io.Reader) (err error) 
 	archive := newCPIO(payload, x.rpm, x.links)
 	for x.missing > 0 {
 		index, size, err := archive.next()
-		if err == io.EOF {
+		if errors.Is(err, io.EOF) {
 			return x.notThere()
 		}
 		if err == nil {

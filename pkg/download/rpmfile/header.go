@@ -124,7 +124,7 @@ func readTable(r io.ReaderAt, off, size, align int64) ([]byte, error) {
 
 // noEOF is for reads that must not meet the end.
 func noEOF(err error) error {
-	if err == io.EOF {
+	if errors.Is(err, io.EOF) {
 		return io.ErrUnexpectedEOF
 	}
 	return err

@@ -102,7 +102,7 @@ func (c *checkedReader) Read(p []byte) (int, error) {
 	if c.hash != nil {
 		c.hash.Write(p[:n])
 	}
-	if err == io.EOF {
+	if errors.Is(err, io.EOF) {
 		err = c.verdict()
 	}
 	c.err = err

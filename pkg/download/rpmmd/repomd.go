@@ -97,7 +97,7 @@ func decodeDocument(data []byte, v any) error {
 	for {
 		switch token, err := d.Token(); t := token.(type) {
 		case nil:
-			if err == io.EOF {
+			if errors.Is(err, io.EOF) {
 				return nil
 			}
 			return err
@@ -211,7 +211,7 @@ func (r *Repomd) Primary() (Data, error) {
 
 // noEOF is for places where the end of the input is too early.
 func noEOF(err error) error {
-	if err == io.EOF {
+	if errors.Is(err, io.EOF) {
 		return io.ErrUnexpectedEOF
 	}
 	return err

@@ -3,6 +3,7 @@ package rpmmd
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"regexp"
@@ -57,7 +58,7 @@ func (s *scanner) next() (token, error) {
 		}
 	}
 	for {
-		if err := s.text(); err == io.EOF {
+		if err := s.text(); errors.Is(err, io.EOF) {
 			return token{kind: theEnd}, nil
 		} else if err != nil {
 			return token{}, err
@@ -109,7 +110,7 @@ func (s *scanner) text() error {
 		if n >= 0 {
 			return nil
 		}
-		if err := s.fill(); err == io.EOF && !s.closed {
+		if err := s.fill(); errors.Is(err, io.EOF) && !s.closed {
 			return errEnds
 		} else if err != nil {
 			return err

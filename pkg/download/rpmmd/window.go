@@ -3,6 +3,7 @@ package rpmmd
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"slices"
@@ -76,7 +77,7 @@ func (w *window) fill() error {
 
 // ends is for places where the end of the input is too early.
 func ends(err error) error {
-	if err == io.EOF {
+	if errors.Is(err, io.EOF) {
 		return errEnds
 	}
 	return err
