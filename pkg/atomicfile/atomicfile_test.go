@@ -1,0 +1,74 @@
+package atomicfile
+
+import (
+	"os"
+	"path/filepath"
+	"testing"
+)
+
+func TestWrite(t *testing.T) {
+	dir := t.TempDir()
+	name := filepath.Join(dir, "new", "deep", "file")
+	for _, text := range []string{"first", "second, longer", "3"} {
+		if err := Write(name, []byte(text), 0o640); err != nil {
+			t.Fatal(err)
+		}
+		got, err := os.ReadFile(name)
+		if err != nil || string(got) != text {
+			t.Errorf("file holds %q (%v), want %q", got, err, text)
+		}
+	}
+	info, err := os.Stat(name)
+	if err != nil || info.Mode().Perm() != 0o640 {
+		t.Errorf("mode is %v (%v), want 0640", info.Mode(), err)
+	}
+	onlyFile(t, filepath.Dir(name), "file")
+}
+
+// onlyFile wants nothing else in a folder: no temporary file is left.
+func onlyFile(t *testing.T, dir, name string) {
+	t.Helper()
+	entries, err := os.ReadDir(dir)
+	if err != nil || len(entries) != 1 || entries[0].Name() != name {
+		t.Errorf("%s has %v (%v), want only %s", dir, entries, err, name)
+	}
+}
+
+// TestWriteReplacesLink: what a symbolic link points to is somebody else's.
+func TestWriteReplacesLink(t *testing.T) {
+	dir := t.TempDir()
+	target, link := filepath.Join(dir, "target"), filepath.Join(dir, "link")
+	if err := os.WriteFile(target, []byte("mine"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Symlink(target, link); err != nil {
+		t.Fatal(err)
+	}
+	if err := Write(link, []byte("new"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	if got, _ := os.ReadFile(target); string(got) != "mine" {
+		t.Errorf("the link was followed: %q", got)
+	}
+	if got, _ := os.ReadFile(link); string(got) != "new" {
+		t.Errorf("the link's place holds %q", got)
+	}
+}
+
+// TestWriteFails leaves nothing behind and the former content in place.
+func TestWriteFails(t *testing.T) {
+	dir := t.TempDir()
+	if err := os.Mkdir(filepath.Join(dir, "name"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(filepath.Join(dir, "name", "inside"), nil, 0o644); err != nil {
+		t.Fatal(err)
+	}
+	if err := Write(filepath.Join(dir, "name"), []byte("x"), 0o644); err == nil {
+		t.Error("a folder was replaced")
+	}
+	onlyFile(t, dir, "name")
+	if err := Write(filepath.Join(dir, "name", "inside", "x"), nil, 0o644); err == nil {
+		t.Error("a file was used as a folder")
+	}
+}
