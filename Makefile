@@ -1,33 +1,37 @@
-# Every target works on a fresh machine with git, make and Go; "deps" installs the rest as root (Debian, SUSE).
+# Every target works on a fresh machine with git, make and Go; as root it installs the rest (Debian, SUSE).
 GO      ?= go
 BIN     := bin/lpbuild
 LINT    := bin/golangci-lint
 LINTVER := v2.15.0
-COMMIT_TIME = $(shell git log -1 --format=%ct 2>/dev/null || echo 0)
 
-# What the tests, the demonstration and the benchmarks need beyond Go: a program and the packages that bring them all.
-PROGRAMS := gcc rpmbuild createrepo_c gpg gpg1 xz zstd bzip2 eu-elflint gdb cpio rpmlint debugedit powerpc64le-linux-gnu-gcc aarch64-linux-gnu-gcc
-DEBIAN   := gcc libc6-dev binutils rpm rpm2cpio createrepo-c gnupg gnupg1 xz-utils zstd bzip2 elfutils gdb cpio rpmlint debugedit \
-            gcc-powerpc64le-linux-gnu gcc-aarch64-linux-gnu shellcheck
-SUSE     := gcc binutils rpm-build createrepo_c gpg2 xz zstd bzip2 elfutils gdb cpio rpmlint debugedit cross-ppc64le-gcc14 cross-aarch64-gcc14
+# What the demonstration needs beyond Go, and what the tests and benchmarks need beyond that.
+DEMO_DEBIAN := gcc libc6-dev binutils rpm createrepo-c gnupg gnupg1 xz-utils zstd bzip2 elfutils cpio
+TEST_DEBIAN := $(DEMO_DEBIAN) rpm2cpio gdb rpmlint \
+               gcc-powerpc64le-linux-gnu libc6-dev-ppc64el-cross gcc-aarch64-linux-gnu libc6-dev-arm64-cross
+DEMO_SUSE   := gcc glibc-devel binutils rpm-build createrepo_c gpg2 xz zstd bzip2 elfutils cpio
+TEST_SUSE   := $(DEMO_SUSE) gdb rpmlint cross-ppc64le-gcc14 cross-aarch64-gcc14
 
-.PHONY: build deps demo test race bench fuzz lint clean
+.PHONY: build deps deps-demo demo test race bench fuzz lint clean
 
 build: $(BIN)
 
 $(BIN): $(shell find cmd pkg internal templates rpm-helper -type f 2>/dev/null) go.mod
 	CGO_ENABLED=0 $(GO) build -trimpath -o $@ ./cmd/lpbuild
 
-deps:
-	@for p in $(PROGRAMS); do command -v $$p >/dev/null || { missing="$$missing $$p"; }; done; \
-	test -z "$$missing" && exit 0; echo "installing what is missing:$$missing"; \
-	if command -v apt-get >/dev/null; then apt-get update -qq && \
-	  DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $(DEBIAN) </dev/null; \
-	elif command -v zypper >/dev/null; then zypper --non-interactive install --no-recommends $(SUSE); \
-	else echo "neither apt-get nor zypper here: install$$missing" >&2; exit 1; fi
+deps: PACKAGES_DEBIAN = $(TEST_DEBIAN)
+deps: PACKAGES_SUSE   = $(TEST_SUSE)
+deps-demo: PACKAGES_DEBIAN = $(DEMO_DEBIAN)
+deps-demo: PACKAGES_SUSE   = $(DEMO_SUSE)
+deps deps-demo:
+	@if command -v apt-get >/dev/null; then \
+	  dpkg -s $(PACKAGES_DEBIAN) >/dev/null 2>&1 || { echo "installing packages (once)"; apt-get update -qq && \
+	    DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $(PACKAGES_DEBIAN) </dev/null >/dev/null; }; \
+	elif command -v zypper >/dev/null; then \
+	  rpm -q $(PACKAGES_SUSE) >/dev/null || zypper --non-interactive install --no-recommends $(PACKAGES_SUSE); \
+	else echo "neither apt-get nor zypper here: install what the Makefile names for them" >&2; exit 1; fi
 
 # The main job, on a small distributor of its own: repository, download, build, dist, rpmbuild.
-demo: deps build
+demo: deps-demo build
 	./$(BIN) demo --dir demo-out
 
 test: deps

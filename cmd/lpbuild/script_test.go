@@ -49,6 +49,10 @@ func setup(env *testscript.Env) error {
 	env.Setenv("VC_REALNAME", "Jane Doe")
 	env.Setenv("VC_MAILADDR", "jane@example.com")
 	env.Setenv("LC_ALL", "C.UTF-8")
+	env.Setenv("UNSHARE", "--net") // how to run something without a network
+	if os.Geteuid() != 0 {
+		env.Setenv("UNSHARE", "--map-root-user --net")
+	}
 	return os.MkdirAll(filepath.Join(env.WorkDir, ".home"), 0o755)
 }
 
