@@ -140,6 +140,11 @@ func TestKilled(t *testing.T) {
 		t.Fatal(err)
 	}
 	_ = cmd.Wait() // killed
+	for deadline := time.Now().Add(60 * time.Second); len(w.server.Requests("glibc-2*.rpm")) == 0; time.Sleep(5 * time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatal("the server does not notice that the child is gone")
+		}
+	}
 	if _, err := os.Stat(w.lock); err == nil {
 		t.Error("a lock was written")
 	}
