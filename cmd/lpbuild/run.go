@@ -66,10 +66,17 @@ func run(args []string, s *console) int {
 	if err != nil {
 		s.reportError(err, ctx.Err() != nil)
 	}
+	if ctx.Err() != nil && err != nil {
+		return exitInterrupted
+	}
+	return exitCode(err)
+}
+
+func exitCode(err error) int {
 	switch {
 	case err == nil:
 		return exitOK
-	case ctx.Err() != nil, errors.Is(err, context.Canceled):
+	case errors.Is(err, context.Canceled):
 		return exitInterrupted
 	case errors.Is(err, errUsage):
 		return exitUsage
