@@ -12,7 +12,7 @@ func newDist(s *console, g *globalOptions) *cobra.Command {
 	return &cobra.Command{
 		Use:   "dist",
 		Short: "Write the source package: spec file, source archive, changes",
-		Long: `Writes dist/<name>.spec, dist/<name>-<version>.tar.xz and dist/<name>.changes.
+		Long: `Writes dist/<name>.spec, dist/<name>-<version>.tar.xz, dist/<name>.changes and dist/<name>-rpmlintrc.
 
 The archive holds all that "lpbuild build --offline" needs: configuration, lock, catalogue and sources. Everything is built
 first (which is quick if nothing has changed): what would not build is not distributed. The same inputs give the same
@@ -37,11 +37,12 @@ func runDist(ctx context.Context, s *console, g *globalOptions) error {
 			Spec       string `json:"spec"`
 			Archive    string `json:"archive"`
 			Changes    string `json:"changes"`
+			Rpmlintrc  string `json:"rpmlintrc"`
 			Containers int    `json:"containers"`
 			Unsigned   bool   `json:"unsigned"`
-		}{d.Spec, d.Archive, d.Changes, len(in.report.Containers()), in.lock.IsUnsigned()})
+		}{d.Spec, d.Archive, d.Changes, d.Rpmlintrc, len(in.report.Containers()), in.lock.IsUnsigned()})
 	}
-	for _, name := range []string{d.Spec, d.Archive, d.Changes} {
+	for _, name := range []string{d.Spec, d.Archive, d.Changes, d.Rpmlintrc} {
 		s.print("%s\n", name)
 	}
 	if in.lock.IsUnsigned() {

@@ -27,7 +27,8 @@ func Clean(c *buildmatrix.Config) ([]string, error) {
 			names = append(names, a)
 		}
 	}
-	names = append(names, filepath.Join(dist, c.Name+".spec"), filepath.Join(dist, c.Name+".changes"), dist)
+	names = append(names, filepath.Join(dist, c.Name+".spec"), filepath.Join(dist, c.Name+".changes"),
+		filepath.Join(dist, c.Name+"-rpmlintrc"), dist)
 	var removed []string
 	for _, name := range append(made, names...) {
 		err := os.Remove(name)

@@ -3,18 +3,19 @@ package spec
 import (
 	"bytes"
 	"context"
-	"errors"
 	"fmt"
 	"os"
 	"path"
 	"path/filepath"
 	"slices"
 	"strings"
+	"unicode/utf8"
 
 	"github.com/lpbuild/lpbuild/pkg/atomicfile"
 	"github.com/lpbuild/lpbuild/pkg/buildmatrix"
 	"github.com/lpbuild/lpbuild/pkg/download"
 	"github.com/lpbuild/lpbuild/pkg/ulp"
+	"github.com/lpbuild/lpbuild/templates"
 )
 
 // DistDir is the folder for the source package below a package folder.
@@ -22,7 +23,7 @@ const DistDir = "dist"
 
 // Dist is what [Make] wrote.
 type Dist struct {
-	Spec, Archive, Changes string // paths
+	Spec, Archive, Changes, Rpmlintrc string // paths
 }
 
 // Make writes the source package of a package folder into its dist folder: spec file, source archive and changes file.
@@ -58,11 +59,25 @@ func Make(ctx context.Context, c *buildmatrix.Config, l *download.Lock, r *build
 		Spec:    filepath.Join(dir, c.Name+".spec"),
 		Archive: filepath.Join(dir, archive.Top+".tar.xz"),
 		Changes: filepath.Join(dir, c.Name+".changes"),
+
+		Rpmlintrc: filepath.Join(dir, c.Name+"-rpmlintrc"),
+	}
+	lint, err := templates.FS.ReadFile("package-rpmlintrc.tmpl")
+	if err != nil {
+		return nil, err
 	}
 	if err := removeFormer(dir, c.Name); err != nil {
 		return nil, err
 	}
-	return d, errors.Join(atomicfile.Write(d.Archive, packed.Bytes(), 0o644), atomicfile.Write(d.Changes, changesText, 0o644), atomicfile.Write(d.Spec, text, 0o644))
+	for _, f := range []struct {
+		name string
+		data []byte
+	}{{d.Archive, packed.Bytes()}, {d.Changes, changesText}, {d.Rpmlintrc, lint}, {d.Spec, text}} {
+		if err := atomicfile.Write(f.name, f.data, 0o644); err != nil {
+			return nil, err
+		}
+	}
+	return d, nil
 }
 
 // files returns what goes into the source archive: configuration, lock, catalogue, and every file that the configuration
@@ -126,14 +141,35 @@ func describe(c *buildmatrix.Config, l *download.Lock) (*Package, error) {
 
 func descriptionText(p *Package, what string) string {
 	var b strings.Builder
-	fmt.Fprintf(&b, "Security fixes for %s that are applied to running processes, without restarting\nthem. One shared object per released build of %s.", what, what)
+	b.WriteString(fill("", fmt.Sprintf("Security fixes for %s that are applied to running processes, without restarting them. "+
+		"One shared object per released build of %s.", what, what)))
 	if len(p.Comments) > 0 {
 		b.WriteString("\n\nFixes:")
 		for _, c := range p.Comments {
-			b.WriteString("\n* " + strings.Join(strings.Fields(c), " "))
+			b.WriteString("\n" + fill("* ", c))
 		}
 	}
 	return b.String()
+}
+
+// lineWidth is as long as rpmlint wants the lines of a description, in characters.
+const lineWidth = 76
+
+// fill breaks text into lines; the first begins with bullet, the others with as many blanks.
+func fill(bullet, text string) string {
+	var lines []string
+	line := bullet
+	for _, word := range strings.Fields(text) {
+		if len(strings.TrimSpace(line)) > len(strings.TrimSpace(bullet)) && utf8.RuneCountInString(line)+1+utf8.RuneCountInString(word) > lineWidth {
+			lines = append(lines, line)
+			line = strings.Repeat(" ", len(bullet))
+		}
+		if strings.TrimSpace(line) != strings.TrimSpace(bullet) && strings.TrimSpace(line) != "" {
+			line += " "
+		}
+		line += word
+	}
+	return strings.Join(append(lines, line), "\n")
 }
 
 // comments returns the comment lines of a description: CVE and bug numbers.
