@@ -162,7 +162,7 @@ func (b *tableBuilder) build(raw *elfx.SymbolTable, flags flag) (table, error) {
 			name: s.NameOff, length: uint32(length), flags: flags | b.flags(s),
 		}
 		if flags&flagDynamic != 0 {
-			b.addVersion(&r, i)
+			b.addVersion(&t, &r, i)
 		}
 		t.rows = append(t.rows, r)
 	}
@@ -193,10 +193,10 @@ func (b *tableBuilder) flags(s elfx.Symbol) flag {
 }
 
 // addVersion notes the version of .dynsym's row i. That of an undefined symbol is never the default: it is exactly what
-// is needed.
-func (b *tableBuilder) addVersion(r *row, i int) {
+// is needed. A version without a name is none.
+func (b *tableBuilder) addVersion(t *table, r *row, i int) {
 	v, isDefault, ok := b.versions.Of(i)
-	if !ok {
+	if !ok || t.cut(v.NameOff) == "" {
 		return
 	}
 	r.version = v.Index

@@ -51,7 +51,7 @@ func splitLines(text []byte) []string {
 	var lines []string
 	for len(text) > 0 {
 		line, rest, _ := bytes.Cut(text, []byte("\n"))
-		lines = append(lines, strings.TrimSuffix(string(line), "\r"))
+		lines = append(lines, strings.TrimRight(string(line), "\r"))
 		text = rest
 	}
 	return lines
