@@ -67,7 +67,7 @@ func runBuild(ctx context.Context, s *console, g *globalOptions, o buildOptions,
 		return nil, err
 	}
 	in.report, err = buildmatrix.Build(ctx, in.config, in.lock, buildmatrix.Options{
-		Jobs: o.jobs, Tool: "lpbuild " + toolVersion(), Progress: progress.Func(s.progress),
+		Jobs: o.jobs, Only: in.only, Tool: "lpbuild " + toolVersion(), Progress: progress.Func(s.progress),
 	})
 	if in.report == nil {
 		return nil, err
@@ -87,6 +87,7 @@ func runBuild(ctx context.Context, s *console, g *globalOptions, o buildOptions,
 type inputs struct {
 	config *buildmatrix.Config
 	lock   *download.Lock
+	only   []ulp.Arch // architectures that were asked for; nil: all
 	report *buildmatrix.Report
 }
 
@@ -95,21 +96,18 @@ func readInputs(g *globalOptions, arch []string) (*inputs, error) {
 	if err != nil {
 		return nil, err
 	}
-	if len(arch) > 0 {
-		var only []ulp.Arch
-		for _, a := range arch {
-			if !slices.Contains(config.Arch, ulp.Arch(a)) {
-				return nil, fmt.Errorf("%s: architecture %s is not in \"arch\" (%v)", config.Path, a, config.Arch)
-			}
-			only = append(only, ulp.Arch(a))
+	var only []ulp.Arch
+	for _, a := range arch {
+		if !slices.Contains(config.Arch, ulp.Arch(a)) {
+			return nil, fmt.Errorf("%s: architecture %s is not in \"arch\" (%v)", config.Path, a, config.Arch)
 		}
-		config.Arch = only
+		only = append(only, ulp.Arch(a))
 	}
 	lock, err := download.ReadLock(config.File(buildmatrix.LockName))
 	if err != nil {
 		return nil, err
 	}
-	return &inputs{config: config, lock: lock}, nil
+	return &inputs{config: config, lock: lock, only: only}, nil
 }
 
 func printBuild(s *console, in *inputs) error {

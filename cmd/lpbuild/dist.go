@@ -9,7 +9,8 @@ import (
 )
 
 func newDist(s *console, g *globalOptions) *cobra.Command {
-	return &cobra.Command{
+	var o buildOptions
+	cmd := &cobra.Command{
 		Use:   "dist",
 		Short: "Write the source package: spec file, source archive, changes",
 		Long: `Writes dist/<name>.spec, dist/<name>-<version>.tar.xz, dist/<name>.changes and dist/<name>-rpmlintrc.
@@ -19,12 +20,14 @@ first (which is quick if nothing has changed): what would not build is not distr
 bytes, wherever and whenever; times are those of the newest changes entry.` + exitHelp,
 		Example: "  lpbuild dist\n  rpmbuild -ba --define \"_sourcedir $PWD/dist\" dist/glibc-livepatches.spec",
 		Args:    cobra.NoArgs,
-		RunE:    func(cmd *cobra.Command, _ []string) error { return runDist(cmd.Context(), s, g) },
+		RunE:    func(cmd *cobra.Command, _ []string) error { return runDist(cmd.Context(), s, g, o) },
 	}
+	cmd.Flags().StringSliceVar(&o.arch, "arch", nil, "try to build only for these `architectures` (default: all of lpbuild.yaml)")
+	return cmd
 }
 
-func runDist(ctx context.Context, s *console, g *globalOptions) error {
-	in, err := runBuild(ctx, s, g, buildOptions{}, false)
+func runDist(ctx context.Context, s *console, g *globalOptions, o buildOptions) error {
+	in, err := runBuild(ctx, s, g, o, false)
 	if err != nil {
 		return err
 	}

@@ -26,7 +26,7 @@ shared object provides only if it is executable.` + exitHelp,
 			if err != nil {
 				return err
 			}
-			names, err := buildmatrix.Install(in.config, root)
+			names, err := buildmatrix.Install(in.config, in.only, root)
 			if err != nil {
 				return err
 			}

@@ -60,9 +60,12 @@ func run(args []string, s *console) int {
 	defer stop()
 	context.AfterFunc(ctx, stop)
 	root := newRoot(s)
-	root.SetArgs(args)
-	err := root.ExecuteContext(ctx)
+	root.SetArgs(ulpCommandFirst(root, args))
+	cmd, err := root.ExecuteContextC(ctx)
 	s.finish()
+	if isUlp(cmd) && ctx.Err() == nil {
+		return s.reportUlp(err)
+	}
 	if err != nil {
 		s.reportError(err, ctx.Err() != nil)
 	}

@@ -31,8 +31,9 @@ var ErrRefused = errors.New("not every live patch could be made")
 
 // Options is how to build.
 type Options struct {
-	Jobs     int    // cells worked on at once; 0: one per CPU
-	Tool     string // name and version of this program, for the report
+	Jobs     int        // cells worked on at once; 0: one per CPU
+	Only     []ulp.Arch // architectures; empty: all of the configuration
+	Tool     string     // name and version of this program, for the report
 	Progress progress.Func
 }
 
@@ -59,7 +60,7 @@ func Build(ctx context.Context, c *Config, l *download.Lock, o Options) (*Report
 		libraries: map[string]func() (*ulp.Library, error){}, exports: map[string]func() (exports, error){},
 		compilers: map[ulp.Arch]*compiler{},
 	}
-	cells := Cells(c, l)
+	cells := m.cells()
 	if len(cells) == 0 {
 		return nil, fmt.Errorf("%s: the matrix is empty: no build in %s fits the version ranges of packages and patches", c.Path, LockName)
 	}
@@ -83,6 +84,13 @@ func Build(ctx context.Context, c *Config, l *download.Lock, o Options) (*Report
 	}
 	return r, nil
 }
+
+// cells returns what of the matrix is asked for.
+func (m *matrix) cells() []Cell {
+	return slices.DeleteFunc(Cells(m.config, m.lock), func(c Cell) bool { return !m.asked(c.Arch) })
+}
+
+func (m *matrix) asked(arch ulp.Arch) bool { return len(m.Only) == 0 || slices.Contains(m.Only, arch) }
 
 // job is a cell on its way through the stages.
 type job struct {
@@ -151,6 +159,12 @@ func (m *matrix) each(ctx context.Context, jobs []*job, f func(context.Context, 
 func (m *matrix) compile(ctx context.Context, group []*job, inputs map[string]bool) error {
 	first := group[0]
 	cc, err := m.compiler(first.Arch)
+	if errors.Is(err, ErrNoCompiler) {
+		for _, j := range group {
+			j.refuse(Failed, Reason{Code: "no-compiler", Message: err.Error()})
+		}
+		return nil
+	}
 	if err != nil {
 		return err
 	}
@@ -236,7 +250,7 @@ func (m *matrix) prepare(_ context.Context, j *job) error {
 	if j.Build.Exports != nil {
 		exported = j.Build.Exports.Digest.String()
 	}
-	j.info.Key = hashOf(gateVersion, j.object.key, string(j.text), j.Library.Pinned.String(), exported, m.othersKey(j))
+	j.info.Key = hashOf(gateVersion, j.object.digest, string(j.text), j.Library.Pinned.String(), exported, m.othersKey(j))
 	return nil
 }
 
@@ -293,7 +307,8 @@ func (m *matrix) finish(_ context.Context, j *job) error {
 	return atomicfile.Write(target, image, 0o755)
 }
 
-// removeStale removes the containers of the last report that this one does not have.
+// removeStale removes the containers of the last report that this one does not have, but for those of architectures that
+// were not asked for this time.
 func (m *matrix) removeStale(former, r *Report) {
 	if former == nil {
 		return
@@ -303,7 +318,8 @@ func (m *matrix) removeStale(former, r *Report) {
 		now[filepath.Join(c.Arch, c.Container)] = true
 	}
 	for _, c := range former.Containers() {
-		if name := filepath.Join(c.Arch, c.Container); !now[name] {
+		arch := ulp.Arch(c.Arch)
+		if name := filepath.Join(c.Arch, c.Container); !now[name] && (m.asked(arch) || !slices.Contains(m.config.Arch, arch)) {
 			_ = os.Remove(filepath.Join(m.dir, name)) // it may be gone already; nothing depends on it
 		}
 	}

@@ -378,8 +378,91 @@ func TestCrossCompiled(t *testing.T) {
 func TestNoCompiler(t *testing.T) {
 	t.Setenv("LPBUILD_CC_X86_64", "no-such-compiler")
 	f := newFolder(t, "1.0-1")
-	if _, err := f.build(); !errors.Is(err, ErrNoCompiler) {
-		t.Errorf("error is %v, want ErrNoCompiler", err)
+	r, err := f.build()
+	if !errors.Is(err, ErrRefused) || r.Cells[0].Status != Failed || r.Cells[0].Reasons[0].Code != "no-compiler" {
+		t.Errorf("%v: %s", err, reasonText(r))
+	}
+}
+
+// TestOnlyOneArchitecture leaves the containers of the others alone, and works without their compiler.
+func TestOnlyOneArchitecture(t *testing.T) {
+	f := newFolder(t)
+	f.addBuild("1.0-1", "ppc64le", 1)
+	f.addBuild("1.0-1", "x86_64", 1)
+	f.edit("arch: [x86_64]", "arch: [x86_64, ppc64le]")
+	f.mustBuild()
+	t.Setenv("LPBUILD_CC_PPC64LE", "no-such-compiler")
+	c, err := LoadConfig(f.dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	r, err := Build(t.Context(), c, f.lock, Options{Only: []ulp.Arch{"x86_64"}})
+	if err != nil || len(r.Cells) != 1 || r.Cells[0].Arch != "x86_64" {
+		t.Fatalf("%v: %s", err, reasonText(r))
+	}
+	left, _ := filepath.Glob(filepath.Join(f.dir, BuildDir, "ppc64le", "*.so"))
+	if len(left) != 1 {
+		t.Errorf("the other architecture has %v", left)
+	}
+}
+
+// TestLinkerInputsAreNoticed: a version script is read by the linker alone. It belongs to the inputs, and a change of it
+// reaches the containers.
+func TestLinkerInputsAreNoticed(t *testing.T) {
+	f := newFolder(t, "1.0-1")
+	f.edit("sources: [toy_livepatch1.c]", "sources: [toy_livepatch1.c]\n    cflags: ['-Wl,--version-script=lp.map']")
+	f.write("lp.map", "{ global: toy_add_lp; local: *; };\n")
+	f.write("toy_livepatch1.c", "int toy_other(int a) { return a; }\nint toy_add_lp(int a, int b) { return a + b; }\n")
+	r := f.mustBuild()
+	if d := cmp.Diff([]string{"lp.map", "toy_livepatch1.c"}, r.Inputs); d != "" {
+		t.Errorf("inputs (-want +got):\n%s", d)
+	}
+	exported := func() bool {
+		for s := range f.container(f.mustBuild().Cells[0]).Symbols() {
+			if s.Name == "toy_other" && s.Dynamic {
+				return true
+			}
+		}
+		return false
+	}
+	if exported() {
+		t.Error("the version script was not used")
+	}
+	f.write("lp.map", "{ global: toy_*; local: *; };\n")
+	if !exported() {
+		t.Error("the change of the version script did not reach the container")
+	}
+}
+
+// TestEnvironmentDoesNotMatter keeps the engineer's search paths out of the code.
+func TestEnvironmentDoesNotMatter(t *testing.T) {
+	dir := t.TempDir()
+	write(t, filepath.Join(dir, "string.h"), "#error wrong header\n")
+	t.Setenv("CPATH", dir)
+	t.Setenv("C_INCLUDE_PATH", dir)
+	f := newFolder(t, "1.0-1")
+	f.write("toy_livepatch1.c", "#include <string.h>\nint toy_add_lp(int a, int b) { return a + b; }\n")
+	f.mustBuild()
+}
+
+// TestMadeAfterKill names what a killed compiler run left, so that clean can remove it.
+func TestMadeAfterKill(t *testing.T) {
+	f := newFolder(t, "1.0-1")
+	f.mustBuild()
+	f.write("build/.objects/.compile-123/container.so", "half")
+	c, err := LoadConfig(f.dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	names, err := Made(c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range names {
+		_ = os.Remove(name)
+	}
+	if _, err := os.Stat(filepath.Join(f.dir, BuildDir)); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("the build folder is still there: %v", snapshot(t, filepath.Join(f.dir, BuildDir)))
 	}
 }
 

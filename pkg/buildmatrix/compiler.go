@@ -133,7 +133,7 @@ func (c *compiler) run(ctx context.Context, args ...string) ([]byte, error) {
 	c.runs.Add(1)
 	cmd := exec.CommandContext(ctx, c.path, args...)
 	cmd.Dir = c.dir
-	cmd.Env = append(os.Environ(), "LC_ALL=C", "SOURCE_DATE_EPOCH=0")
+	cmd.Env = append(environment(), "LC_ALL=C", "SOURCE_DATE_EPOCH=0")
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGTERM) }
 	cmd.WaitDelay = 5 * time.Second
@@ -147,6 +147,20 @@ func (c *compiler) run(ctx context.Context, args ...string) ([]byte, error) {
 		return nil, &CompileError{filepath.Base(c.path), strings.TrimSpace(stderr.String()), err}
 	}
 	return stdout.Bytes(), nil
+}
+
+// environment is this process's, without what tells compilers where to look: the same configuration must give the same
+// code for everybody.
+func environment() []string {
+	return slices.DeleteFunc(os.Environ(), func(v string) bool {
+		name, _, _ := strings.Cut(v, "=")
+		switch name {
+		case "CPATH", "C_INCLUDE_PATH", "CPLUS_INCLUDE_PATH", "OBJC_INCLUDE_PATH", "LIBRARY_PATH", "COMPILER_PATH", "GCC_EXEC_PREFIX",
+			"GCC_COMPARE_DEBUG", "DEPENDENCIES_OUTPUT", "SUNPRO_DEPENDENCIES", "LD_RUN_PATH", "LDEMULATION", "LANGUAGE":
+			return true
+		}
+		return false
+	})
 }
 
 // tail keeps the end of what is written to it.

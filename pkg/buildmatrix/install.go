@@ -7,14 +7,15 @@ import (
 
 	"github.com/lpbuild/lpbuild/pkg/atomicfile"
 	"github.com/lpbuild/lpbuild/pkg/download/digest"
+	"github.com/lpbuild/lpbuild/pkg/ulp"
 )
 
 // InstallDir returns where a package has its containers on the customer's machine.
 func InstallDir(c *Config) string { return filepath.Join("/usr/lib64", c.Name, c.Version) }
 
-// Install copies the containers of the last build, for the configured architectures, to their places below root. They are
+// Install copies the containers of the last build, for some architectures (nil: those configured), to their places below root. They are
 // executable: RPM before 4.17 finds out what a shared object provides only then.
-func Install(c *Config, root string) ([]string, error) {
+func Install(c *Config, only []ulp.Arch, root string) ([]string, error) {
 	dir := filepath.Join(c.Dir, BuildDir)
 	r, err := ReadReport(dir)
 	if err != nil {
@@ -24,7 +25,10 @@ func Install(c *Config, root string) ([]string, error) {
 		return nil, fmt.Errorf("%w: %d of %d cells: see lpbuild build", ErrRefused, n, len(r.Cells))
 	}
 	wanted := map[string]bool{}
-	for _, arch := range c.Arch {
+	if len(only) == 0 {
+		only = c.Arch
+	}
+	for _, arch := range only {
 		wanted[string(arch)] = true
 	}
 	var names []string
@@ -47,7 +51,7 @@ func Install(c *Config, root string) ([]string, error) {
 		names = append(names, name)
 	}
 	if len(names) == 0 {
-		return nil, fmt.Errorf("nothing to install for %v: run lpbuild build first", c.Arch)
+		return nil, fmt.Errorf("nothing to install for %v: run lpbuild build first", only)
 	}
 	return names, nil
 }

@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"regexp"
 	"slices"
+	"strings"
 )
 
 // ownObject matches what the folder of compiled objects holds.
@@ -35,8 +36,12 @@ func Made(c *Config) ([]string, error) {
 		return nil, err
 	}
 	for _, e := range entries {
-		if ownObject.MatchString(e.Name()) {
-			names = append(names, filepath.Join(objects, e.Name()))
+		name := filepath.Join(objects, e.Name())
+		switch {
+		case ownObject.MatchString(e.Name()):
+			names = append(names, name)
+		case e.IsDir() && strings.HasPrefix(e.Name(), tempPrefix): // of a build that was killed
+			names = append(names, filepath.Join(name, "container.so"), filepath.Join(name, "linked"), name)
 		}
 	}
 	include := filepath.Join(objects, "include")

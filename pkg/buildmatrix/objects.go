@@ -20,7 +20,7 @@ const objectsDir = ".objects"
 
 // object is a compiled live patch that is not packed for any build yet.
 type object struct {
-	key       string // names what it was compiled from
+	digest    string // of its bytes
 	container *ulp.Container
 }
 
@@ -42,10 +42,14 @@ type objects struct {
 // file that the compiler read is unchanged. As with every compiler cache of this kind, a new header that would be found
 // before one that was read goes unnoticed; lpbuild clean helps.
 type manifest struct {
-	Files     map[string]digest.Digest `json:"files"`     // that the compiler read
-	PerBuild  bool                     `json:"per_build"` // the source asks for the build
-	Objects   map[string]string        `json:"objects"`   // macros that differ between builds → object's key
-	Compilers string                   `json:"compiler"`  // as it describes itself
+	Files    map[string]digest.Digest `json:"files"`     // that compiler and linker read
+	PerBuild bool                     `json:"per_build"` // the source asks for the build
+	Objects  map[string]string        `json:"objects"`   // macros that differ between builds → object
+	Texts    map[string]string        `json:"texts"`     // hash of preprocessed source → object
+}
+
+func newManifest() manifest {
+	return manifest{Files: map[string]digest.Digest{}, Objects: map[string]string{}, Texts: map[string]string{}}
 }
 
 func newObjects(buildDir string, c *Config, p *Patch, arch ulp.Arch, cc *compiler) (*objects, error) {
@@ -83,14 +87,14 @@ func (o *objects) inputKey() string {
 }
 
 // objectsVersion changes when the same sources are compiled in another way than before.
-const objectsVersion = "1"
+const objectsVersion = "2"
 
 // load reads the manifest of an earlier run and forgets it if any file has changed since.
 func (o *objects) load() {
-	o.manifest = manifest{Objects: map[string]string{}}
+	o.manifest = newManifest()
 	var m manifest
 	data, err := readBounded(o.name, maxReport)
-	if err != nil || json.Unmarshal(data, &m) != nil || len(m.Files) == 0 || m.Objects == nil {
+	if err != nil || json.Unmarshal(data, &m) != nil || len(m.Files) == 0 || m.Objects == nil || m.Texts == nil {
 		return
 	}
 	for name, want := range m.Files {
@@ -132,23 +136,20 @@ func (o *objects) forBuild(ctx context.Context, b *download.Build) (*object, err
 	if o.manifest.PerBuild {
 		group = strings.Join(macros, " ")
 	}
-	if key, known := o.manifest.Objects[group]; known {
-		if obj, err := o.open(key); err == nil {
-			return obj, nil
+	if obj, err := o.open(o.manifest.Objects[group]); err == nil {
+		return obj, nil
+	}
+	text, err := o.preprocess(ctx, b, macros)
+	if err != nil {
+		return nil, err
+	}
+	obj, err := o.open(o.manifest.Texts[text])
+	if err != nil {
+		if obj, err = o.compile(ctx, b, macros); err != nil {
+			return nil, err
 		}
 	}
-	key, err := o.objectKey(ctx, b, macros)
-	if err != nil {
-		return nil, err
-	}
-	obj, err := o.open(key)
-	if err != nil {
-		obj, err = o.compile(ctx, key, b, macros)
-	}
-	if err != nil {
-		return nil, err
-	}
-	o.manifest.Objects[group], o.changed = key, true
+	o.manifest.Objects[group], o.manifest.Texts[text], o.changed = obj.digest, obj.digest, true
 	return obj, nil
 }
 
@@ -167,19 +168,14 @@ func (o *objects) probe(ctx context.Context, b *download.Build, macros []string)
 	if err != nil {
 		return err
 	}
-	version, err := o.compiler.run(ctx, "--version")
-	if err != nil {
-		return err
-	}
-	m := manifest{Files: map[string]digest.Digest{}, Objects: map[string]string{}, Compilers: string(version)}
-	m.PerBuild = asksForBuild(text)
-	o.manifest, o.probed = m, text
-	return o.addFiles(text)
+	o.manifest, o.probed = newManifest(), text
+	o.manifest.PerBuild = asksForBuild(text)
+	return o.addFiles(append(includedFiles(text), o.patch.Sources...))
 }
 
-// addFiles notes the files that preprocessed text came from.
-func (o *objects) addFiles(text []byte) error {
-	for _, name := range append(includedFiles(text), o.patch.Sources...) {
+// addFiles notes what the objects depend on.
+func (o *objects) addFiles(names []string) error {
+	for _, name := range names {
 		if _, known := o.manifest.Files[name]; known {
 			continue
 		}
@@ -193,56 +189,99 @@ func (o *objects) addFiles(text []byte) error {
 	return nil
 }
 
-// objectKey names the code that comes out: whatever the macros, equal preprocessed text compiles to equal code.
-func (o *objects) objectKey(ctx context.Context, b *download.Build, macros []string) (string, error) {
+// preprocess returns the hash of the preprocessed source for a build: whatever the macros, equal text compiles to equal
+// code.
+func (o *objects) preprocess(ctx context.Context, b *download.Build, macros []string) (string, error) {
 	text := o.probed
 	if text == nil || o.manifest.PerBuild {
 		var err error
 		if text, err = o.compiler.run(ctx, slices.Concat(o.flags(b, macros), []string{"-E"}, o.patch.Sources)...); err != nil {
 			return "", err
 		}
-		if err := o.addFiles(text); err != nil {
+		if err := o.addFiles(includedFiles(text)); err != nil {
 			return "", err
 		}
 	}
-	return hashOf(o.inputKey(), o.manifest.Compilers, string(text)), nil
+	return hashOf(string(text)), nil
 }
 
-func (o *objects) objectPath(key string) string { return filepath.Join(o.dir, key+".so") }
-
-func (o *objects) open(key string) (*object, error) {
-	if obj, ok := o.loaded[key]; ok {
+// open returns the object of that digest, if it is there and whole.
+func (o *objects) open(name string) (*object, error) {
+	if obj, ok := o.loaded[name]; ok {
 		return obj, nil
 	}
-	image, err := readBounded(o.objectPath(key), maxObject)
+	if name == "" {
+		return nil, os.ErrNotExist
+	}
+	image, err := readBounded(filepath.Join(o.dir, name+".so"), maxObject)
 	if err != nil {
 		return nil, err
+	}
+	if digest.OfBytes(image).Hex != name {
+		return nil, digest.ErrMismatch
 	}
 	c, err := ulp.ParseContainer(image)
 	if err != nil {
 		return nil, err
 	}
-	o.loaded[key] = &object{key, c}
-	return o.loaded[key], nil
+	o.loaded[name] = &object{name, c}
+	return o.loaded[name], nil
 }
 
 // maxObject bounds a compiled live patch, in bytes.
 const maxObject = 1 << 30
 
-func (o *objects) compile(ctx context.Context, key string, b *download.Build, macros []string) (*object, error) {
-	tmp, err := os.MkdirTemp(o.dir, ".compile-")
+// compile compiles and links, and notes what the linker read: start files, libraries, version scripts.
+func (o *objects) compile(ctx context.Context, b *download.Build, macros []string) (*object, error) {
+	tmp, err := os.MkdirTemp(o.dir, tempPrefix)
 	if err != nil {
 		return nil, err
 	}
 	defer os.RemoveAll(tmp)
-	out := filepath.Join(relObjects, filepath.Base(tmp), "container.so")
-	if _, err := o.compiler.run(ctx, slices.Concat(o.flags(b, macros), []string{"-o", out}, o.patch.Sources)...); err != nil {
+	rel := filepath.Join(relObjects, filepath.Base(tmp))
+	args := []string{"-Wl,--dependency-file=" + filepath.Join(rel, "linked"), "-o", filepath.Join(rel, "container.so")}
+	if _, err := o.compiler.run(ctx, slices.Concat(o.flags(b, macros), args, o.patch.Sources)...); err != nil {
 		return nil, err
 	}
-	if err := os.Rename(filepath.Join(tmp, "container.so"), o.objectPath(key)); err != nil {
+	linked, err := os.ReadFile(filepath.Join(tmp, "linked"))
+	if err != nil {
 		return nil, err
 	}
-	return o.open(key)
+	if err := o.addFiles(o.linkedFiles(linked)); err != nil {
+		return nil, err
+	}
+	d, err := digest.OfFile(filepath.Join(tmp, "container.so"))
+	if err != nil {
+		return nil, err
+	}
+	if err := os.Rename(filepath.Join(tmp, "container.so"), filepath.Join(o.dir, d.Hex+".so")); err != nil {
+		return nil, err
+	}
+	return o.open(d.Hex)
+}
+
+// tempPrefix begins the names of folders in which a compiler works.
+const tempPrefix = ".compile-"
+
+// linkedFiles returns the files in the first rule of a dependency file as the linker writes it, without those that were
+// only there for the moment: "target: \", then a file per line. The linker escapes nothing.
+func (o *objects) linkedFiles(rule []byte) []string {
+	var names []string
+	first := true
+	for line := range strings.Lines(string(rule)) {
+		name := strings.TrimSpace(strings.TrimSuffix(strings.TrimRight(line, "\n"), "\\"))
+		if first || name == "" {
+			if !first {
+				break
+			}
+			first = false
+			continue
+		}
+		if _, err := os.Stat(o.path(name)); err == nil {
+			names = append(names, name)
+		}
+	}
+	return names
 }
 
 // hashOf returns a hash of parts, none of which can run into the next.

@@ -8,11 +8,11 @@ import (
 	"github.com/lpbuild/lpbuild/pkg/ulp/internal/elfx"
 )
 
-// Merged says what [MergeNOPs] found at the functions that a library lists as patchable.
-type Merged struct {
-	Image  []byte // the library; as long as before, and equal to it if Merged is 0
-	Merged int    // functions whose two NOPs became one
-	Before int    // functions that had one NOP of two bytes already
+// MergeResult says what [MergeNOPs] found at the functions that a library lists as patchable.
+type MergeResult struct {
+	Image   []byte // the library; as long as before, and equal to it if Merged is 0
+	Merged  int    // functions whose two NOPs became one
+	Already int    // functions that had one NOP of two bytes before
 	// Others are listed, but stay as they are: no symbol is where the function should begin, or there are no NOPs. They are
 	// functions with an attribute of their own for the number of NOPs, and in stripped libraries those that are not exported.
 	Others int
@@ -28,7 +28,7 @@ type Merged struct {
 //
 // The image itself is not changed. The error is that of [ParseLibrary], or wraps [ErrNotPatchable] if the library has no
 // such list.
-func MergeNOPs(image []byte) (*Merged, error) {
+func MergeNOPs(image []byte) (*MergeResult, error) {
 	f, err := elfx.Parse(bytes.Clone(image))
 	if err != nil {
 		return nil, formatError(err)
@@ -48,7 +48,7 @@ func MergeNOPs(image []byte) (*Merged, error) {
 	case !ok:
 		return nil, fmt.Errorf("ulp: %w: no section %s", ErrNotPatchable, elfx.EntriesSection)
 	}
-	m := &Merged{Image: f.Image}
+	m := &MergeResult{Image: f.Image}
 	if arch != X86_64 {
 		return m, nil
 	}
@@ -67,14 +67,14 @@ func MergeNOPs(image []byte) (*Merged, error) {
 }
 
 // merge changes the code of one function. It is a part of the copy that will be the result.
-func (m *Merged) merge(code []byte) {
+func (m *MergeResult) merge(code []byte) {
 	code = bytes.TrimPrefix(code, endbr64)
 	switch {
 	case bytes.HasPrefix(code, []byte{0x90, 0x90}):
 		code[0] = 0x66
 		m.Merged++
 	case bytes.HasPrefix(code, []byte{0x66, 0x90}):
-		m.Before++
+		m.Already++
 	default:
 		m.Others++
 	}

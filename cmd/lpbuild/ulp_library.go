@@ -1,0 +1,162 @@
+package main
+
+import (
+	"debug/elf"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"os"
+
+	"github.com/spf13/cobra"
+
+	"github.com/lpbuild/lpbuild/pkg/ulp"
+)
+
+func (u *ulpTool) newExtract() *cobra.Command {
+	var output, debug string
+	cmd := u.command(&cobra.Command{
+		Use:   "extract [-d DEBUGINFO] [-o OUT.json] LIBRARY",
+		Short: "Write what live patches need of a library as a catalogue",
+		Long: `Writes the library's name, build-id and symbols as JSON: a catalogue, for which live patches can be packed without the
+library. Private symbols are in it if the library is not stripped or its separate debuginfo file is given. The name of the
+library is the last part of the path, so give it the name that processes load.
+
+libpulp's packer reads the file, too; what only lpbuild knows is in keys that it skips.`,
+		Example: `  lpbuild ulp extract /lib64/libc.so.6 -o libc.so.6.json
+  lpbuild ulp extract -d libc.so.6.debug -o - lib64/libc.so.6 | jq .library.buildid`,
+	}, func(file string) error { return u.runExtract(file, debug, output) })
+	cmd.Flags().StringVarP(&output, "output", "o", "out.json", "write to `FILE`; - is the standard output")
+	cmd.Flags().StringVarP(&debug, "with-debuginfo", "d", "", "add the symbols of this debuginfo `FILE`")
+	return cmd
+}
+
+func (u *ulpTool) runExtract(file, debug, output string) error {
+	lib, err := ulp.OpenLibrary(file, ulp.LibraryOptions{Debug: debug})
+	if err == nil && len(lib.BuildID) == 0 {
+		err = errors.New("it does not have a build id")
+	}
+	if err != nil {
+		return quietError{fmt.Errorf("error reading elf file %s: %s", file, reason(err, file))}
+	}
+	data := lib.AppendCatalogue(nil)
+	if output == "-" {
+		u.s.finish()
+		_, err := u.s.out.Write(data)
+		return err
+	}
+	if err := writeFile(output, data, 0o644); err != nil {
+		return err
+	}
+	functions, patchable := count(lib)
+	u.debug("%d symbols, %d patchable functions in %s", lib.Len(), patchable, output)
+	if !u.s.json {
+		return nil
+	}
+	return u.s.printJSON(struct {
+		File      string   `json:"file"`
+		Name      string   `json:"name"`
+		BuildID   string   `json:"build_id"`
+		Arch      ulp.Arch `json:"arch"`
+		Symbols   int      `json:"symbols"`
+		Functions int      `json:"functions"`
+		Patchable int      `json:"patchable"`
+	}{output, lib.Name, hex.EncodeToString(lib.BuildID), lib.Arch, lib.Len(), functions, patchable})
+}
+
+// count returns how many functions the library defines, and how many of them can be replaced. Names of one function count
+// as one.
+func count(lib *ulp.Library) (functions, patchable int) {
+	seen := map[uint64]bool{}
+	for s := range lib.Symbols() {
+		if s.Type() != elf.STT_FUNC || s.Undefined || seen[s.Value] {
+			continue
+		}
+		seen[s.Value] = true
+		functions++
+		if s.Patchable {
+			patchable++
+		}
+	}
+	return functions, patchable
+}
+
+func (u *ulpTool) newLivepatchable() *cobra.Command {
+	return u.command(&cobra.Command{
+		Use:   "livepatchable LIBRARY",
+		Short: "Tell whether functions of a library can be replaced",
+		Long: `Tells, on standard error and by the exit code, whether a library was built for live patching: it has a section
+__patchable_function_entries. Catalogues that "lpbuild ulp extract" made tell it, too. -v adds how many of its functions
+really have room for a detour.`,
+		Example: "  lpbuild ulp livepatchable -q /lib64/libc.so.6 || echo no",
+	}, u.runLivepatchable)
+}
+
+func (u *ulpTool) runLivepatchable(file string) error {
+	if _, err := os.Stat(file); err != nil {
+		return said("Unable to open file '%s': %s", file, reason(err, file))
+	}
+	lib, err := ulp.OpenLibrary(file, ulp.LibraryOptions{})
+	if err != nil {
+		return err
+	}
+	if !lib.Complete {
+		return fmt.Errorf("file '%s' does not say it: it is a catalogue of libpulp's tool; take the library or extract it again", file)
+	}
+	functions, patchable := count(lib)
+	if u.s.json {
+		err = u.s.printJSON(struct {
+			File          string `json:"file"`
+			Livepatchable bool   `json:"livepatchable"`
+			Functions     int    `json:"functions"`
+			Patchable     int    `json:"patchable"`
+		}{file, lib.Livepatchable, functions, patchable})
+	}
+	if lib.Livepatchable {
+		u.say("file '%s' is livepatchable.", file)
+		u.debug("%d of %d functions are patchable", patchable, functions)
+		return err
+	}
+	u.say("file '%s' is not livepatchable: Missing __patchable_function_entries section.", file)
+	return errors.Join(err, errReported{ulp.ErrNotPatchable})
+}
+
+func (u *ulpTool) newPost() *cobra.Command {
+	return u.command(&cobra.Command{
+		Use:   "post LIBRARY",
+		Short: "Make a library ready for live patches to be applied safely",
+		Long: `Makes one instruction of the two NOPs at the entry of each patchable function, so that no thread stands between them when
+a jump is written there. It is to be run once, after linking (and before stripping, or private functions stay as they are);
+running it again changes nothing. The file is replaced at once, not written to. On other architectures than x86_64 there is
+nothing to do.`,
+		Example: "  lpbuild ulp post libfoo.so.1",
+	}, u.runPost)
+}
+
+func (u *ulpTool) runPost(file string) error {
+	image, err := readRegular(file, maxObject)
+	if err != nil {
+		return said("Unable to open file '%s': %s", file, reason(err, file))
+	}
+	m, err := ulp.MergeNOPs(image)
+	switch {
+	case errors.Is(err, ulp.ErrNotPatchable):
+		return said("Section __patchable_function_entries not found.\n(Binary not built with -fpatchable-function-entry?)")
+	case err != nil:
+		return fmt.Errorf("%s: %w", file, err)
+	}
+	if m.Merged > 0 {
+		if err := writeFile(file, m.Image, 0o755); err != nil {
+			return err
+		}
+	}
+	u.debug("%d merged, %d merged before, %d others", m.Merged, m.Already, m.Others)
+	if !u.s.json {
+		return nil
+	}
+	return u.s.printJSON(struct {
+		File    string `json:"file"`
+		Merged  int    `json:"merged"`
+		Already int    `json:"already"`
+		Others  int    `json:"others"`
+	}{file, m.Merged, m.Already, m.Others})
+}

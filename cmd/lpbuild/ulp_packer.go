@@ -1,0 +1,240 @@
+package main
+
+import (
+	"bytes"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"regexp"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/lpbuild/lpbuild/pkg/diag"
+	"github.com/lpbuild/lpbuild/pkg/ulp"
+)
+
+// maxDescription bounds description files, in bytes. ParseDescription says what is too large.
+const maxDescription = 2 << 20
+
+type packerOptions struct {
+	output, livepatch, target string
+	ulp.PackOptions
+}
+
+func (u *ulpTool) newPacker() *cobra.Command {
+	var o packerOptions
+	cmd := u.command(&cobra.Command{
+		Use:   "packer [-o FILE] [-l LIVEPATCH] [-t LIBRARY] X.dsc",
+		Short: "Make a live patch of a shared object and a description",
+		Long: `Reads the description X.dsc and embeds what it says, in binary form, into the container: the shared object that the
+description names, which is replaced. Containers and targets are found relative to the current folder. The target is the
+library as an ELF file, or the catalogue that "ulp extract" made of it.
+
+Everything that cannot work is refused, all of it in one run: functions that are absent, indirect (IFUNC) or without room
+for a detour, replacements that are not exported, references that do not fit. --force packs what libpulp's packer would.
+
+Patterns (__memcpy_*:memcpy_lp) become the functions of the target that they match. Placeholders ({version}, GLIBCVER ...)
+are for "lpbuild build"; here they are errors unless -l and -t say what they stand for.
+
+libpulp's packer knows -o, too, but does nothing with it.`,
+		Example: `  lpbuild ulp packer libc_livepatch1.dsc
+  lpbuild ulp packer -t libc.so.6.json -l build/libc_livepatch1.so -o out.so libc_livepatch1.dsc`,
+	}, func(file string) error { return u.runPacker(o, file) })
+	flags := cmd.Flags()
+	flags.StringVarP(&o.output, "output", "o", "", "write the live patch to `FILE` and leave the container as it is")
+	flags.StringVarP(&o.livepatch, "livepatch", "l", "", "use this `CONTAINER` instead of the description's")
+	flags.StringVarP(&o.target, "target", "t", "", "use this `LIBRARY` or catalogue instead of the description's")
+	flags.BoolVar(&o.Force, "force", false, "pack what cannot work, too, as libpulp does")
+	flags.BoolVar(&o.AllComments, "all-comments", false, "embed every comment, not only the first line, which is what libpulp does")
+	return cmd
+}
+
+func (u *ulpTool) runPacker(o packerOptions, file string) error {
+	image, output, err := u.pack(o, file)
+	if err == nil {
+		err = writeFile(output, image, 0o755)
+	}
+	if err != nil {
+		return u.packingFailed(file, err)
+	}
+	u.say("metadata successfully embedded into livepatch container")
+	if !u.s.json {
+		return nil
+	}
+	c, err := ulp.ParseContainer(image)
+	if err != nil {
+		return err
+	}
+	p, err := c.LivePatch()
+	if err != nil {
+		return err
+	}
+	return u.s.printJSON(livePatchJSON(output, p))
+}
+
+// packingFailed shows what is wrong. Findings are shown even with -q, as libpulp does.
+func (u *ulpTool) packingFailed(file string, err error) error {
+	if u.s.json {
+		return errors.Join(u.s.printJSON(struct {
+			File   string        `json:"file"`
+			Errors []findingJSON `json:"errors"`
+		}{file, findingsJSON(err)}), errReported{err})
+	}
+	if _, ok := errors.AsType[diag.List](err); ok {
+		fmt.Fprint(u.s.err, diag.Render(err, u.s.color))
+	} else {
+		fmt.Fprintf(u.s.err, "ulp: %s\n", diag.Printable(err.Error()))
+	}
+	u.say("metadata file generation failed.")
+	return errReported{err}
+}
+
+// pack returns the live patch and where it belongs.
+func (u *ulpTool) pack(o packerOptions, file string) (image []byte, output string, err error) {
+	u.debug("parsing the description file (%s).", file)
+	text, err := readRegular(file, maxDescription)
+	if err != nil {
+		return nil, "", said("Unable to open description file %s: %s", file, reason(err, file))
+	}
+	d, err := ulp.ParseDescription(file, text)
+	if err != nil {
+		return nil, "", err
+	}
+	in := packerInput{d: d, text: text}
+	c, lib := in.open(o)
+	if err := in.errs.Err(); err != nil {
+		return nil, "", err
+	}
+	u.debug("live patch: %s.", in.container)
+	u.debug("target: %s, build id %s.", in.target, hex.EncodeToString(lib.BuildID))
+	if d, text, err = in.expand(c, lib, o); err != nil {
+		return nil, "", err
+	}
+	if image, err = ulp.Pack(d, text, c, lib, o.PackOptions); err != nil {
+		return nil, "", err
+	}
+	if o.output != "" {
+		return image, o.output, nil
+	}
+	return image, in.container, nil
+}
+
+// packerInput is what a description names: the files, and what is wrong with them.
+type packerInput struct {
+	d                 *ulp.Description
+	text              []byte
+	container, target string // paths
+	errs              diag.List
+}
+
+// open reads the container and the target. Where the description is not what names them, it is changed accordingly.
+func (in *packerInput) open(o packerOptions) (*ulp.Container, *ulp.Library) {
+	in.container, in.target = in.d.Container.Text, in.d.Target.Text
+	if o.livepatch != "" {
+		in.container, in.d.Container.Text = o.livepatch, o.livepatch
+	}
+	if o.target != "" {
+		in.target = o.target
+		if placeholder.MatchString(in.d.Target.Text) {
+			in.d.Target.Text = o.target // otherwise the two are compared
+		}
+	}
+	var c *ulp.Container
+	image, err := readRegular(in.container, maxObject)
+	if err != nil {
+		in.absent(in.d.Container, o.livepatch, "livepatch container file not found", "-l", err)
+	} else if c, err = ulp.ParseContainer(image); err != nil {
+		in.fail(in.d.Container, err, "", "Unsupported container format: %s: %v", in.container, err)
+	}
+	if _, err := os.Stat(in.target); err != nil {
+		in.absent(in.d.Target, o.target, "unable to open target file", "-t", err)
+		return c, nil
+	}
+	lib, err := ulp.OpenLibrary(in.target, ulp.LibraryOptions{})
+	if err != nil {
+		in.fail(in.d.Target, err, "", "Unsupported target format: %s: %s", in.target, reason(err, in.target))
+	}
+	return c, lib
+}
+
+// placeholder matches what stands for something else in a template: see Description.Expand.
+var placeholder = regexp.MustCompile(`\{[^{}]*\}|GLIBCVER|LIBPTHREAD|LIBRT|LIBC`)
+
+// absent reports a file that cannot be opened. If the description names it and it has placeholders, they are the reason.
+func (in *packerInput) absent(n ulp.Name, option, message, flag string, err error) {
+	at := placeholder.FindStringIndex(n.Text)
+	if option != "" || at == nil || !errors.Is(err, fs.ErrNotExist) {
+		in.fail(n, err, "the path is relative to the current folder; "+flag+" gives another", "%s: %s", message, reason(err, ""))
+		return
+	}
+	in.fail(n, ulp.ErrPlaceholder, `"lpbuild build" makes one live patch of this template for every build; for a single one say by `+
+		flag+" what the name stands for", "%s: the placeholder %s has no value here", message, n.Text[at[0]:at[1]])
+	found := in.errs[len(in.errs)-1]
+	found.Column, found.Length = found.Column+at[0], at[1]-at[0]
+}
+
+func (in *packerInput) fail(n ulp.Name, err error, hint, format string, args ...any) {
+	in.errs = append(in.errs, &diag.Diagnostic{Pos: n.Pos, Length: len(diag.Line(in.text, n.Pos.Line)), Err: err, Hint: hint,
+		Source: diag.Line(in.text, n.Pos.Line), Message: fmt.Sprintf(format, args...)})
+}
+
+// expand replaces the patterns. Without any, the description and its text stay what they are, so that the patch id is that
+// of the file; with them it is that of the expanded description, which differs from target to target.
+func (in *packerInput) expand(c *ulp.Container, lib *ulp.Library, o packerOptions) (*ulp.Description, []byte, error) {
+	// Only patterns are wanted: names of files may have placeholders' words in them here, and be paths.
+	template := *in.d
+	template.Container.Text, template.Target.Text = "container.so", "target"
+	d, err := template.Expand(ulp.Expansion{}, lib)
+	if err != nil {
+		return nil, nil, in.withOtherFindings(err, c, lib, o)
+	}
+	d.Container, d.Target = in.d.Container, in.d.Target
+	if text := []byte(d.String()); !bytes.Equal(text, []byte(in.d.String())) {
+		return d, text, nil
+	}
+	return in.d, in.text, nil
+}
+
+// withOtherFindings adds what is wrong beside the patterns that err is about.
+func (in *packerInput) withOtherFindings(err error, c *ulp.Container, lib *ulp.Library, o packerOptions) error {
+	patterns, ok := errors.AsType[diag.List](err)
+	if !ok || o.Force {
+		return err
+	}
+	plain := *in.d
+	plain.Functions = nil
+	for _, r := range in.d.Functions {
+		if !isPattern(r.Old.Text) {
+			plain.Functions = append(plain.Functions, r)
+		}
+	}
+	others, _ := errors.AsType[diag.List](ulp.Check(&plain, c, lib))
+	return append(patterns, others...).Err()
+}
+
+// isPattern tells whether the name of a function is one: see Description.Expand.
+func isPattern(name string) bool { return strings.ContainsAny(name, "*?[") }
+
+// findingJSON is a finding for a program.
+type findingJSON struct {
+	File    string `json:"file,omitempty"`
+	Line    int    `json:"line,omitempty"`
+	Column  int    `json:"column,omitempty"`
+	Message string `json:"message"`
+	Hint    string `json:"hint,omitempty"`
+}
+
+func findingsJSON(err error) []findingJSON {
+	list, ok := errors.AsType[diag.List](err)
+	if !ok {
+		return []findingJSON{{Message: err.Error()}}
+	}
+	var found []findingJSON
+	for _, d := range list {
+		found = append(found, findingJSON{d.File, d.Line, d.Column, d.Message, d.Hint})
+	}
+	return found
+}
