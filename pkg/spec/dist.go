@@ -159,7 +159,7 @@ const lineWidth = 76
 func fill(bullet, text string) string {
 	var lines []string
 	line := bullet
-	for _, word := range strings.Fields(text) {
+	for word := range strings.FieldsSeq(text) {
 		if len(strings.TrimSpace(line)) > len(strings.TrimSpace(bullet)) && utf8.RuneCountInString(line)+1+utf8.RuneCountInString(word) > lineWidth {
 			lines = append(lines, line)
 			line = strings.Repeat(" ", len(bullet))
