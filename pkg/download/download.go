@@ -91,15 +91,11 @@ func (r *run) readListings(ctx context.Context) ([]*listing, error) {
 		}
 	}
 	listings := make([]*listing, len(jobs))
-	g, gctx := errgroup.WithContext(ctx)
-	g.SetLimit(r.jobs())
-	for i, j := range jobs {
-		g.Go(func() (err error) {
-			listings[i], err = r.readListing(gctx, j.source, j.at, r.isInteresting)
-			return err
-		})
-	}
-	if err := g.Wait(); err != nil {
+	err := r.each(ctx, len(jobs), func(ctx context.Context, i int) (err error) {
+		listings[i], err = r.readListing(ctx, jobs[i].source, jobs[i].at, r.isInteresting)
+		return err
+	})
+	if err != nil {
 		return nil, err
 	}
 	for _, l := range listings {
@@ -113,30 +109,39 @@ func (r *run) readListings(ctx context.Context) ([]*listing, error) {
 // readBuilds works on every candidate, several at once, and keeps one build of each that is met more than once.
 func (r *run) readBuilds(ctx context.Context, candidates []*candidate) ([]Build, error) {
 	builds := make([]*Build, len(candidates))
-	errs := make([]error, len(candidates))
-	g, gctx := errgroup.WithContext(ctx)
-	g.SetLimit(r.jobs())
-	for i, c := range candidates {
-		g.Go(func() error {
-			if gctx.Err() != nil {
-				return nil
-			}
-			builds[i], errs[i] = r.readBuild(gctx, c)
-			return errs[i]
-		})
-	}
-	if g.Wait() != nil {
-		if err := context.Cause(ctx); err != nil {
-			return nil, err
-		}
-		return nil, errors.Join(withoutCancelled(errs)...)
+	err := r.each(ctx, len(candidates), func(ctx context.Context, i int) (err error) {
+		builds[i], err = r.readBuild(ctx, candidates[i])
+		return err
+	})
+	if err != nil {
+		return nil, err
 	}
 	return merge(builds)
 }
 
-// withoutCancelled drops what was only given up because of another's error.
-func withoutCancelled(errs []error) []error {
-	return slices.DeleteFunc(errs, func(err error) bool { return errors.Is(err, context.Canceled) })
+// each calls f for 0 to n-1, several at once. After an error the others are cancelled; what they say to that is left out
+// of the error.
+func (r *run) each(parent context.Context, n int, f func(ctx context.Context, i int) error) error {
+	ctx, cancel := context.WithCancel(parent)
+	defer cancel()
+	errs := make([]error, n)
+	var g errgroup.Group
+	g.SetLimit(r.jobs())
+	for i := range n {
+		g.Go(func() error {
+			if ctx.Err() == nil {
+				if errs[i] = f(ctx, i); errs[i] != nil {
+					cancel()
+				}
+			}
+			return nil
+		})
+	}
+	_ = g.Wait() // the errors are in errs
+	if err := context.Cause(parent); err != nil {
+		return err
+	}
+	return errors.Join(slices.DeleteFunc(errs, func(err error) bool { return errors.Is(err, context.Canceled) })...)
 }
 
 // merge makes one build of each that has the very same libraries, and refuses two that share nothing but a name.

@@ -6,6 +6,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -170,6 +171,27 @@ func TestNothingTwice(t *testing.T) {
 	if n := len(w.server.Requests("*.rpm")); n != 0 {
 		t.Errorf("another folder fetched %d RPMs again", n)
 	}
+}
+
+// TestTwoAtOnce downloads into two folders with one store at the same time, from files.
+func TestTwoAtOnce(t *testing.T) {
+	w := newWorld(t, distro.StandardOptions{})
+	local := func(r *download.Request) {
+		debug := location(t, w.repo.DebugDir)
+		r.Repositories[0].Main, r.Repositories[0].Debuginfo = location(t, w.repo.Dir), &debug
+	}
+	var wg sync.WaitGroup
+	for range 4 {
+		other := &world{ctx: w.ctx, repo: w.repo, root: w.root, server: w.server, store: w.store}
+		other.newFolder(t)
+		wg.Go(func() {
+			if res, err := other.run(t, local); err != nil || len(res.Lock.Builds) != 5 {
+				t.Errorf("%v, %v", res, err)
+			}
+		})
+	}
+	wg.Wait()
+	checkStore(t, w.store)
 }
 
 // TestUnsigned is possible, but never unsaid.

@@ -2,9 +2,11 @@ package store
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"hash"
 	"io"
+	"io/fs"
 	"os"
 	"path/filepath"
 
@@ -88,10 +90,18 @@ func (s *Store) place(f *os.File, d digest.Digest) error {
 	if err := f.Sync(); err != nil {
 		return explain("sync", f.Name(), err)
 	}
-	if err := os.Rename(f.Name(), name); err != nil {
+	// Never over content that is there: it is the same, and somebody may be reading it.
+	err := os.Link(f.Name(), name)
+	if errors.Is(err, fs.ErrExist) && s.Has(d) {
+		os.Remove(f.Name())
+		return nil
+	}
+	if err == nil {
+		os.Remove(f.Name())
+	} else if err := os.Rename(f.Name(), name); err != nil { // a file system without links, or something else in its place
 		return explain("create", name, err)
 	}
-	_ = f.Chmod(0o444) // against accidents only; a part that is not renamed yet must stay writable
+	_ = f.Chmod(0o444) // against accidents only; a part that has no final name yet must stay writable
 	return nil
 }
 
