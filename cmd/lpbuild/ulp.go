@@ -65,11 +65,13 @@ and after the command. -q silences all but results and findings in descriptions.
 // command returns a command with one argument, the file that it is about.
 func (u *ulpTool) command(cmd *cobra.Command, run func(file string) error) *cobra.Command {
 	cmd.Long += ulpExitHelp
-	cmd.Args = func(_ *cobra.Command, args []string) error {
+	cmd.Args = func(cmd *cobra.Command, args []string) error {
 		switch {
 		case u.usage:
 		case u.s.quiet && u.verbose:
 			return said("You must specify either '-v' or '-q' or none.")
+		case len(args) < 1 && cmd.Name() == "livepatchable":
+			return said("file is mandatory in 'livepatchable' command.")
 		case len(args) < 1:
 			return said("Too few arguments.")
 		case len(args) > 1:

@@ -90,8 +90,9 @@ func writeThrough(path string, data []byte) error {
 
 // explainWrite says what has to be done: a file is replaced through its folder, whatever its own mode allows.
 func explainWrite(path string, err error) error {
-	if errors.Is(err, fs.ErrPermission) || errors.Is(err, syscall.EROFS) {
-		return fmt.Errorf("%s is as it was: the folder %s must be writable: %w", path, filepath.Dir(path), err)
+	e, ok := errors.AsType[*fs.PathError](err)
+	if ok && (errors.Is(err, fs.ErrPermission) || errors.Is(err, syscall.EROFS)) {
+		return fmt.Errorf("%s was not changed: the folder %s must be writable: %w", path, filepath.Dir(path), e.Err)
 	}
 	return err
 }

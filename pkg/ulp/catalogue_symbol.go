@@ -13,9 +13,13 @@ func (p *catalogueParser) symbols() error {
 	rest := p.data[p.pos:]
 	t := &p.l.symbols.tables[0]
 	t.rows = make([]row, 0, min(bytes.Count(rest, []byte("{")), len(rest)/minSymbol))
-	p.strs.Grow(len(rest)) // what is kept is never longer than it was
+	p.strs.Grow(len(rest) / 4) // as much as names are of a catalogue
 	return p.array(func() error {
-		var r row
+		r, ok := p.symbolLine()
+		if ok {
+			t.rows = append(t.rows, r)
+			return nil
+		}
 		p.seen = 0
 		if err := p.object(func(key []byte) error { return p.symbolValue(symbolKey(key), &r) }); err != nil {
 			return err
@@ -142,6 +146,10 @@ func (p *catalogueParser) symbolVersion(r *row) error {
 	if err != nil {
 		return err
 	}
+	return p.setVersion(r, b)
+}
+
+func (p *catalogueParser) setVersion(r *row, b []byte) error {
 	if len(b) == 0 || len(b) > elfx.MaxName || bytes.IndexByte(b, 0) >= 0 {
 		return p.fail("catalogue: version of a symbol", errName)
 	}

@@ -59,6 +59,18 @@ func appendNeed(b []byte, n Need) []byte {
 	return append(b, '}')
 }
 
+// symbolFlags are the flags of a symbol as they are written if they are set, in this order.
+var symbolFlags = [...]struct {
+	flag    flag
+	written string
+}{
+	{flagDefault, ",\"default\":true"},
+	{flagDynamic, ",\"dynamic\":true"},
+	{flagUndefined, ",\"undefined\":true"},
+	{flagPatchable, ",\"patchable\":true"},
+	{flagWritable, ",\"writable\":true"},
+}
+
 func appendSymbol(b []byte, t *table, r *row) []byte {
 	b = appendString(b, "{\"name\":", t.name(r))
 	b = strconv.AppendUint(append(b, ",\"offset\":"...), r.value, 10)
@@ -68,18 +80,9 @@ func appendSymbol(b []byte, t *table, r *row) []byte {
 	if v := t.versionOf(r); v != nil {
 		b = appendString(b, ",\"version\":", t.cut(v.NameOff))
 	}
-	for _, f := range [...]struct {
-		flag flag
-		key  string
-	}{
-		{flagDefault, ",\"default\":true"},
-		{flagDynamic, ",\"dynamic\":true"},
-		{flagUndefined, ",\"undefined\":true"},
-		{flagPatchable, ",\"patchable\":true"},
-		{flagWritable, ",\"writable\":true"},
-	} {
+	for _, f := range symbolFlags {
 		if r.flags&f.flag != 0 {
-			b = append(b, f.key...)
+			b = append(b, f.written...)
 		}
 	}
 	return append(b, '}')
