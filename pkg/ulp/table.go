@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 
 	"github.com/lpbuild/lpbuild/pkg/ulp/internal/elfx"
 )
@@ -80,9 +81,10 @@ func (t *table) symbol(r *row) Symbol {
 	return s
 }
 
-// symbols are the tables of a library with an index by name, which is made when it is first needed.
+// symbols are the tables of a library with an index by name, which is made when enough names were looked for.
 type symbols struct {
 	tables []table
+	asked  atomic.Int32 // names that were looked for
 	once   sync.Once
 	seed   maphash.Seed
 	heads  []int32 // by the hash of the name: the first row + 1
@@ -143,9 +145,21 @@ func (s *symbols) head(name string) *int32 {
 	return &s.heads[maphash.String(s.seed, name)&uint64(len(s.heads)-1)]
 }
 
+// searches is how many names are looked for row by row before an index is made: a live patch asks for a few, and making
+// the index costs as much as some twenty searches.
+const searches = 8
+
 // named iterates over the rows of that name.
 func (s *symbols) named(name string) iter.Seq2[*table, *row] {
 	return func(yield func(*table, *row) bool) {
+		if s.asked.Add(1) <= searches {
+			for t, r := range s.each() {
+				if int(r.length) == len(name) && t.name(r) == name && !yield(t, r) {
+					return
+				}
+			}
+			return
+		}
 		s.once.Do(s.index)
 		for n := *s.head(name); n != 0; n = s.next[n-1] {
 			if t, r := s.at(int(n) - 1); t.name(r) == name && !yield(t, r) {

@@ -1,0 +1,57 @@
+package process
+
+import "encoding/binary"
+
+// Entries of the auxiliary vector, from getauxval(3).
+const (
+	atNull = 0
+	atPhdr = 3
+	atBase = 7
+)
+
+const maxAuxv = 4096
+
+// auxv is what the kernel told the program when it started.
+type auxv struct {
+	bits32 bool
+	phdr   uint64 // the main program's program headers; 0 if unknown
+	base   uint64 // where the dynamic loader is; 0 if there is none
+}
+
+// parseAuxv reads pairs of a tag and a value, each 8 bytes, or 4 in a 32-bit process. The first tag tells which: it is a
+// small number, and its value is never 0.
+func parseAuxv(b []byte) (*auxv, error) {
+	a := &auxv{}
+	if len(b) == 0 {
+		return a, nil // a process that is about to end
+	}
+	if len(b) < 8 {
+		return nil, malformed("auxiliary vector of %d bytes", len(b))
+	}
+	word, size := func(b []byte) uint64 { return binary.LittleEndian.Uint64(b) }, 8
+	if word(b)>>32 != 0 {
+		a.bits32 = true
+		word, size = func(b []byte) uint64 { return uint64(binary.LittleEndian.Uint32(b)) }, 4
+	}
+	for ; len(b) >= 2*size; b = b[2*size:] {
+		switch value := word(b[size:]); word(b) {
+		case atNull:
+			return a, nil
+		case atPhdr:
+			a.phdr = value
+		case atBase:
+			a.base = value
+		}
+	}
+	return nil, malformed("auxiliary vector without an end")
+}
+
+func (d *dir) auxv() (*auxv, error) {
+	var b [maxAuxv]byte
+	text, err := d.read("auxv", b[:])
+	if err != nil {
+		return nil, err
+	}
+	a, err := parseAuxv(text)
+	return a, lookError(d.pid, "auxv", err)
+}

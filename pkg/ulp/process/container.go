@@ -1,0 +1,89 @@
+package process
+
+import (
+	"bytes"
+	"errors"
+	"regexp"
+	"strconv"
+	"strings"
+)
+
+// Container says in which container a process runs, by the name of its control group. That name is given by the
+// container's runtime and is no proof: a user to whom a part of the tree was delegated may imitate it.
+type Container struct {
+	Runtime string // "docker", "podman", "containerd", "cri-o", "kubernetes", "systemd-nspawn", "machine", "lxc"; "" if none
+	ID      string // 64 hexadecimal digits, or a name of letters, digits, "_", "." and "-"
+}
+
+// String returns "RUNTIME:ID", or "" for no container.
+func (c Container) String() string {
+	if c.Runtime == "" {
+		return ""
+	}
+	return c.Runtime + ":" + c.ID
+}
+
+// containerForms are the names of control groups, one path element each, or two where the first alone says nothing.
+// The monitors that runtimes start beside a container (libpod-conmon-…, crio-conmon-…, lxc.monitor.…) are not in it.
+// Where the hint is not in the path, the slower form need not be tried.
+var containerForms = []struct {
+	runtime, hint string
+	form          *regexp.Regexp
+}{
+	{"docker", "/docker", regexp.MustCompile(`/docker[-/]([0-9a-f]{64})(?:\.scope)?(?:/|$)`)},
+	{"podman", "/libpod-", regexp.MustCompile(`/libpod-([0-9a-f]{64})(?:\.scope)?(?:/|$)`)},
+	{"cri-o", "/crio-", regexp.MustCompile(`/crio-([0-9a-f]{64})(?:\.scope)?(?:/|$)`)},
+	{"containerd", ".scope", regexp.MustCompile(`/(?:cri-containerd|nerdctl)-([0-9a-f]{64})\.scope(?:/|$)`)},
+	{"containerd", "cri-containerd", regexp.MustCompile(`:cri-containerd:([0-9a-f]{64})(?:/|$)`)},
+	{"kubernetes", "/kubepods", regexp.MustCompile(`/kubepods(?:/[a-z]+)?/pod[0-9a-fA-F_-]+/([0-9a-f]{64})(?:/|$)`)},
+	{"systemd-nspawn", "/systemd-nspawn@", regexp.MustCompile(`/systemd-nspawn@([\w.-]+)\.service(?:/|$)`)},
+	{"machine", "/machine-", regexp.MustCompile(`/machine\.slice/machine-([\w.-]+)\.scope(?:/|$)`)},
+	{"lxc", "/lxc.payload", regexp.MustCompile(`/lxc\.payload[./]([\w.-]+?)(?:/|$)`)},
+	{"lxc", "/lxc/", regexp.MustCompile(`/lxc/([\w.-]+?)(?:/|$)`)},
+}
+
+// parseCgroup looks for the innermost container in lines of the form "HIERARCHY:CONTROLLERS:PATH".
+func parseCgroup(line []byte) (Container, error) {
+	parts := bytes.SplitN(line, []byte{':'}, 3)
+	if len(parts) != 3 {
+		return Container{}, malformed("a control group needs three parts")
+	}
+	path := unescapeUnit(string(parts[2][:min(len(parts[2]), maxPath)]))
+	best, at := Container{}, -1
+	for _, f := range containerForms {
+		for from := 0; strings.Contains(path[from:], f.hint); {
+			m := f.form.FindStringSubmatchIndex(path[from:])
+			if m == nil {
+				break
+			}
+			if from+m[2] > at {
+				best, at = Container{Runtime: f.runtime, ID: path[from+m[2] : from+m[3]]}, from+m[2]
+			}
+			from += m[3]
+		}
+	}
+	return best, nil
+}
+
+// unescapeUnit undoes what systemd does to names of units: "\x2d" for "-". Only that character may come out.
+func unescapeUnit(s string) string {
+	if !strings.Contains(s, `\x`) {
+		return s
+	}
+	return strings.ReplaceAll(s, `\x`+strconv.FormatInt('-', 16), "-")
+}
+
+func (d *dir) container() (Container, error) {
+	var found Container
+	err := d.lines("cgroup", func(line []byte) error {
+		c, err := parseCgroup(line)
+		if err == nil && c.Runtime != "" {
+			found, err = c, errStop
+		}
+		return err
+	})
+	if errors.Is(err, ErrGone) { // a kernel without control groups
+		return Container{}, nil
+	}
+	return found, err
+}

@@ -1,0 +1,113 @@
+package process
+
+import (
+	"context"
+	"errors"
+)
+
+// Mappings calls f with each mapping of the process in ascending order, until it returns false. There may be 65,530 of
+// them and more. A list that is read while the process changes it may miss or repeat what changes. f is called under the
+// context, and may still be called once after it ended.
+func (m *Memory) Mappings(ctx context.Context, f func(Mapping) bool) error {
+	_, err := with(ctx, m, "maps", func() (struct{}, error) {
+		err := m.dir.lines("maps", func(text []byte) error {
+			l, err := parseMapping(text)
+			if err != nil {
+				return err
+			}
+			l.Mapping.Path = string(l.path)
+			if ctx.Err() != nil || !f(l.Mapping) {
+				return errStop
+			}
+			return nil
+		})
+		return struct{}{}, errors.Join(err, m.intact())
+	})
+	return err
+}
+
+// fileMappings returns the mappings of files of which some part can be executed, each with the memory without a file
+// that follows it without a gap.
+func (m *Memory) fileMappings() ([]Mapping, error) {
+	var k keeper
+	err := m.dir.lines("maps", func(text []byte) error {
+		l, err := parseMapping(text)
+		if err != nil {
+			return err
+		}
+		return k.add(l)
+	})
+	if err != nil {
+		return nil, err
+	}
+	k.sweep(0)
+	return k.list, nil
+}
+
+// keeper collects mappings. A process may map hundreds of thousands of files that are no programs; they are swept out
+// when the list is full.
+type keeper struct {
+	list  []Mapping
+	paths int // bytes of the paths in list that are not shared
+	code  map[FileID]bool
+	owner FileID // of memory without a file
+	tail  int    // how many mappings without a file follow each other
+}
+
+// Behind the last mapping of a file, at most this many mappings without one are its .bss: permissions may split it.
+const maxTail = 4
+
+// The last mappings are spared by a sweep, since the code of their files may be in the lines to come.
+const spare = 256
+
+func (k *keeper) add(l line) error {
+	if l.File == (FileID{}) {
+		if n := len(k.list); n == 0 || k.tail == maxTail || len(l.path) > 0 || k.list[n-1].End != l.Start {
+			k.tail = maxTail
+			return nil
+		}
+		k.tail++
+	} else {
+		k.tail, k.owner = 0, l.File
+		if n := len(k.list); n > 0 && k.list[n-1].File == l.File && k.list[n-1].Path == string(l.path) {
+			l.Path = k.list[n-1].Path
+		} else {
+			l.Path = string(l.path)
+			k.paths += len(l.Path)
+		}
+		if l.Perm&PermExec != 0 {
+			if k.code == nil {
+				k.code = make(map[FileID]bool)
+			}
+			k.code[l.File] = true
+		}
+	}
+	k.list = append(k.list, l.Mapping)
+	if len(k.list) < maxMappings && k.paths < maxPaths {
+		return nil
+	}
+	if k.sweep(spare); len(k.list) > maxMappings/2 || k.paths > maxPaths/2 {
+		return ErrLimit
+	}
+	return nil
+}
+
+// sweep removes the mappings of files without code, but for the last few.
+func (k *keeper) sweep(last int) {
+	kept, keep := k.list[:0], false
+	k.paths = 0
+	for i, m := range k.list {
+		if m.File != (FileID{}) {
+			keep = k.code[m.File]
+		}
+		if !keep && i < len(k.list)-last {
+			continue
+		}
+		if n := len(kept); n == 0 || kept[n-1].Path != m.Path {
+			k.paths += len(m.Path)
+		}
+		kept = append(kept, m)
+	}
+	clear(k.list[len(kept):])
+	k.list = kept
+}

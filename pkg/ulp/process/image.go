@@ -1,0 +1,198 @@
+package process
+
+import (
+	"debug/elf"
+	"encoding/binary"
+	"errors"
+	"os"
+)
+
+// reader is memory: that of a process, or a test's.
+type reader interface {
+	// readAt reads len(b) bytes; n of them are there when it returns an error.
+	readAt(b []byte, addr uint64) (n int, err error)
+}
+
+// readFull reads all of b or nothing.
+func readFull(r reader, b []byte, addr uint64) error {
+	_, err := r.readAt(b, addr)
+	return err
+}
+
+var (
+	le       = binary.LittleEndian
+	pageSize = uint64(os.Getpagesize())
+)
+
+func pageDown(a uint64) uint64 { return a &^ (pageSize - 1) }
+func pageUp(a uint64) uint64   { return pageDown(a + pageSize - 1) }
+
+// headBytes is how much of an image is read at once: in most, all that is asked for is in it.
+const headBytes = 4096
+
+// maxAddress bounds the addresses in an image, so that sums of three of them do not wrap.
+const maxAddress = 1 << 60
+
+// span is a part of an image: addresses as linked, before the bias is added.
+type span struct{ addr, offset, filesz, memsz uint64 }
+
+// image is what the ELF header and the program headers in memory say. They are claims; what is mapped decides.
+type image struct {
+	class   elf.Class
+	machine elf.Machine
+	kind    elf.Type
+	bias    uint64 // to be added to the addresses
+	phdrs   uint64 // where the program headers are
+	loads   []span // PT_LOAD
+	notes   []span // PT_NOTE
+	dynamic span   // PT_DYNAMIC; zero if there is none
+
+	head []byte // the first bytes in memory
+	at   uint64 // where they are
+}
+
+// layout has the places of the fields in a class of ELF files.
+type layout struct {
+	header, phentsize                                             int
+	phoff, phentOff, phnum                                        int
+	pFlagsFirst                                                   bool
+	pOffset, pVaddr, pFilesz, pMemsz, word, dynEntry, symbolEntry int
+}
+
+var layouts = map[elf.Class]layout{
+	elf.ELFCLASS64: {header: 64, phentsize: 56, phoff: 32, phentOff: 54, phnum: 56, pOffset: 8, pVaddr: 16, pFilesz: 32, pMemsz: 40, word: 8},
+	elf.ELFCLASS32: {header: 52, phentsize: 32, phoff: 28, phentOff: 42, phnum: 44, pOffset: 4, pVaddr: 8, pFilesz: 16, pMemsz: 20, word: 4},
+}
+
+// word reads a number of the class's size.
+func (l layout) get(b []byte) uint64 {
+	if l.word == 4 {
+		return uint64(le.Uint32(b))
+	}
+	return le.Uint64(b)
+}
+
+// readImage reads the image whose first mapping is first. errNotELF means that the file is something else.
+func readImage(r reader, first *Mapping, head []byte) (*image, error) {
+	head = head[:min(uint64(len(head)), first.End-first.Start)]
+	n, err := r.readAt(head, first.Start)
+	if err != nil && !errors.Is(err, ErrUnreadable) {
+		return nil, err
+	}
+	if head = head[:n]; n < 20 {
+		return nil, errors.Join(err, errNotELF)
+	}
+	if string(head[:4]) != elf.ELFMAG {
+		return nil, errNotELF
+	}
+	im := &image{class: elf.Class(head[4]), head: head, at: first.Start}
+	l, ok := layouts[im.class]
+	if !ok || elf.Data(head[5]) != elf.ELFDATA2LSB || n < l.header {
+		return nil, malformed("ELF header")
+	}
+	im.kind, im.machine = elf.Type(le.Uint16(head[16:])), elf.Machine(le.Uint16(head[18:]))
+	if im.kind != elf.ET_DYN && im.kind != elf.ET_EXEC {
+		return nil, malformed("ELF type %d is not loaded", uint16(im.kind))
+	}
+	table, err := im.table(r, first, l)
+	if err != nil {
+		return nil, err
+	}
+	for ; len(table) >= l.phentsize; table = table[l.phentsize:] {
+		if err := im.segment(table, l); err != nil {
+			return nil, err
+		}
+	}
+	return im, im.locate(first)
+}
+
+var errNotELF = errors.New("not ELF")
+
+// table returns the program headers: of the head, or read from the same mapping.
+func (im *image) table(r reader, first *Mapping, l layout) ([]byte, error) {
+	off, count := l.get(im.head[l.phoff:]), int(le.Uint16(im.head[l.phnum:]))
+	if int(le.Uint16(im.head[l.phentOff:])) != l.phentsize || count == 0 || count > maxPhdrs {
+		return nil, malformed("%d program headers", count)
+	}
+	size := uint64(count * l.phentsize)
+	if off > maxAddress || off+size > first.End-first.Start {
+		return nil, malformed("program headers outside of the first mapping")
+	}
+	im.phdrs = first.Start + off
+	if off+size <= uint64(len(im.head)) {
+		return im.head[off : off+size], nil
+	}
+	table := make([]byte, size)
+	return table, readFull(r, table, im.phdrs)
+}
+
+// segment takes one program header in.
+func (im *image) segment(b []byte, l layout) error {
+	kind := elf.ProgType(le.Uint32(b))
+	if kind != elf.PT_LOAD && kind != elf.PT_NOTE && kind != elf.PT_DYNAMIC {
+		return nil
+	}
+	s := span{addr: l.get(b[l.pVaddr:]), offset: l.get(b[l.pOffset:]), filesz: l.get(b[l.pFilesz:]), memsz: l.get(b[l.pMemsz:])}
+	if s.addr > maxAddress || s.offset > maxAddress || s.filesz > maxAddress || s.memsz > maxAddress {
+		return malformed("program header with an address or size of 2^60 and more")
+	}
+	switch kind {
+	case elf.PT_LOAD:
+		im.loads = append(im.loads, s)
+	case elf.PT_NOTE:
+		im.notes = append(im.notes, s)
+	case elf.PT_DYNAMIC:
+		im.dynamic = s
+	}
+	return nil
+}
+
+// locate computes the bias from the segment that holds the ELF header.
+func (im *image) locate(first *Mapping) error {
+	for _, s := range im.loads {
+		if pageDown(s.offset) == 0 {
+			im.bias = first.Start - pageDown(s.addr)
+			if im.kind == elf.ET_EXEC && im.bias != 0 {
+				return malformed("program that is not where it was linked to")
+			}
+			return nil
+		}
+	}
+	return malformed("no segment for the ELF header")
+}
+
+// owns says whether a mapping of the image's file is one that loading the image makes, or memory without a file that it
+// makes behind the file's (.bss).
+func (im *image) owns(m *Mapping) bool {
+	for _, s := range im.loads {
+		from := im.bias + s.addr
+		if m.File == (FileID{}) {
+			if m.Start >= pageDown(from+s.filesz) && m.End <= pageUp(from+s.memsz) && m.Start < m.End {
+				return true
+			}
+			continue
+		}
+		if m.Start-m.Offset == from-s.offset && m.Start >= pageDown(from) && m.End <= pageUp(from+s.filesz) {
+			return true
+		}
+	}
+	return false
+}
+
+// end returns the address behind the image's last segment.
+func (im *image) end() uint64 {
+	var end uint64
+	for _, s := range im.loads {
+		end = max(end, pageUp(im.bias+s.addr+max(s.memsz, s.filesz)))
+	}
+	return end
+}
+
+// bytes returns memory of the image, from the head if it is there.
+func (im *image) bytes(r reader, addr, size uint64) ([]byte, error) {
+	if off := addr - im.at; addr >= im.at && off+size <= uint64(len(im.head)) && off <= off+size {
+		return im.head[off : off+size], nil
+	}
+	b := make([]byte, size)
+	return b, readFull(r, b, addr)
+}

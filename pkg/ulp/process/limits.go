@@ -1,0 +1,23 @@
+package process
+
+// What a process may make us hold. A real one stays far below; the numbers bound the cost of one that lies. Together they
+// keep one call below 4 MiB.
+const (
+	maxPath      = 4096     // bytes of a path that are kept; the rest is cut off
+	maxMappings  = 16384    // mappings of files with code, with those that follow them
+	maxPaths     = 1 << 20  // bytes of all paths of those mappings
+	maxLibraries = 4096     // ELF images
+	maxPhdrs     = 256      // program headers of an image; the kernel's own limit for programs is 1,170
+	maxNotes     = 16 << 10 // bytes of one PT_NOTE
+	maxDynamic   = 1024     // entries of a dynamic section
+	maxNeeded    = 1024     // DT_NEEDED entries
+	maxVersions  = 4096     // symbol versions that an image defines
+	maxVerBytes  = 1 << 20  // bytes of the names of those versions
+	maxSymbols   = 1 << 22  // rows of a dynamic symbol table
+	maxChain     = 1 << 16  // rows that one look-up may compare
+	maxName      = 4096     // bytes of a symbol's name
+	maxThreads   = 1 << 16  // threads of a process
+	maxEnviron   = 8 << 20  // bytes of an environment that are searched; the kernel's limit is 6 MiB
+	maxVariable  = 128 << 10
+	maxLine      = 64 << 10 // bytes of a line below /proc that are looked at
+)

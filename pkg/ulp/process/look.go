@@ -1,0 +1,227 @@
+package process
+
+import (
+	"context"
+	"errors"
+	"path"
+	"strconv"
+	"strings"
+)
+
+// Options are the choices of Look and Scan. The zero value works.
+type Options struct {
+	Root string // where proc is mounted; default "/proc"
+}
+
+func (o Options) root() string {
+	if o.Root == "" {
+		return "/proc"
+	}
+	return o.Root
+}
+
+// Process is what was seen of a process at one moment. It holds nothing open; its methods look again, and return
+// [ErrGone] or [ErrChanged] if it is not the process and the program any more that this value describes.
+type Process struct {
+	PID       int
+	ParentPID int
+	StartTime uint64 // clock ticks since boot; with PID the identity of the process
+	Name      string // of the main thread, at most 15 bytes, for kernel threads 63; any bytes but NUL
+	State     State  // of the main thread
+	Threads   int    // how many, with a main thread that ended before the others
+	Kernel    bool   // a kernel thread
+
+	UID, GID   IDs
+	TracerPID  int // 0: none
+	Seccomp    Seccomp
+	NoNewPrivs bool
+	InnerPID   int // the pid in its own pid namespace; 0 if the kernel does not tell
+	Container  Container
+
+	// Denied says that this user may not look into the process: the fields below are zero, and all methods that need its
+	// memory return [ErrPermission]. Kernel threads and zombies have zero fields too, and are not Denied.
+	Denied     bool
+	Exe        string // path of the program, as it is or was in the process's mount namespace
+	ExeDeleted bool   // its file was deleted or replaced
+	Root       string // "/" unless chrooted; in the process's mount namespace
+	Bits32     bool   // a 32-bit program
+	MountNS    uint64 // inode numbers of its namespaces; equal numbers, same namespace
+	PIDNS      uint64
+	UserNS     uint64
+
+	opts    Options
+	program program
+}
+
+// looks is how often a process that calls exec all the time is looked at before it is ErrChanged.
+const looks = 4
+
+// Look looks at one process. The error is a [*LookError]: [ErrGone], [ErrChanged] if it called exec several times
+// meanwhile, or [ErrPermission] if proc is mounted such that it hides even the public facts. A process into which this
+// user may not look is no error: see Process.Denied.
+func Look(ctx context.Context, pid int, o Options) (*Process, error) {
+	p, err := await(ctx, func() (*Process, error) {
+		d, err := openDir(o.root(), pid)
+		if err != nil {
+			return nil, err
+		}
+		defer d.close()
+		for range looks {
+			p, err := lookOnce(d, o)
+			if !errors.Is(err, ErrChanged) {
+				return p, err
+			}
+		}
+		return nil, lookError(pid, "program", ErrChanged)
+	})
+	return p, lookError(pid, "process", err)
+}
+
+// lookOnce fills a Process, and compares at the end with the beginning: the public facts and the memory's are those of
+// one program.
+func lookOnce(d *dir, o Options) (*Process, error) {
+	before, err := d.stat()
+	if err != nil {
+		return nil, err
+	}
+	p := &Process{PID: d.pid, ParentPID: before.parent, StartTime: before.start, Name: before.name, State: before.state,
+		Threads: before.threads, Kernel: before.flags&kernelThread != 0, opts: o, program: before.program}
+	s, err := d.status()
+	if err != nil {
+		return nil, err
+	}
+	p.UID, p.GID, p.TracerPID, p.Seccomp, p.NoNewPrivs, p.InnerPID = s.uid, s.gid, s.tracer, s.seccomp, s.noNewPrivs, s.innerPID
+	if p.Container, err = d.container(); err != nil {
+		return nil, err
+	}
+	if !p.Kernel && !before.vanished() {
+		err = p.lookInside(d)
+	}
+	after, statErr := d.stat()
+	switch {
+	case statErr != nil:
+		return nil, statErr
+	case after.program != before.program && !after.vanished():
+		return nil, lookError(d.pid, "program", ErrChanged)
+	case after.vanished() && !before.vanished():
+		return nil, lookError(d.pid, "program", ErrChanged) // it became a zombie: look again, at that
+	case errors.Is(err, ErrPermission):
+		p.Denied = true
+		p.clearInside()
+	case err != nil:
+		return nil, err
+	}
+	return p, nil
+}
+
+// lookInside fills the fields that need the right to trace the process.
+func (p *Process) lookInside(d *dir) error {
+	live, err := d.live(p.State)
+	if err != nil {
+		return err
+	}
+	defer live.close()
+	exe, err := live.link("exe")
+	if err != nil {
+		return err
+	}
+	p.Exe, p.ExeDeleted = cutDeleted(exe)
+	if p.Root, err = live.link("root"); err != nil {
+		return err
+	}
+	a, err := live.auxv()
+	if err != nil {
+		return err
+	}
+	p.Bits32 = a.bits32
+	if p.MountNS, err = live.namespace("ns/mnt"); err != nil {
+		return err
+	}
+	if p.PIDNS, err = live.namespace("ns/pid"); err != nil {
+		return err
+	}
+	p.UserNS, err = live.namespace("ns/user")
+	return err
+}
+
+func (p *Process) clearInside() {
+	p.Exe, p.ExeDeleted, p.Root, p.Bits32, p.MountNS, p.PIDNS, p.UserNS = "", false, "", false, 0, 0, 0
+}
+
+// Alive says whether the process has threads that run. One that is not alive may still be in the table, as a zombie.
+func (p *Process) Alive() bool {
+	s := stat{state: p.State, threads: p.Threads}
+	return !s.vanished()
+}
+
+// Chrooted says whether the process has another root folder than its mount namespace.
+func (p *Process) Chrooted() bool { return p.Root != "" && p.Root != "/" }
+
+// ExeName returns the base name of the program's path, "" if it is not known.
+func (p *Process) ExeName() string {
+	if p.Exe == "" {
+		return ""
+	}
+	return path.Base(p.Exe)
+}
+
+// Verify returns nil if the process still is the one, and runs the program, that p describes; else a [*LookError] with
+// [ErrGone] or [ErrChanged]. A process that became a zombie is gone.
+func (p *Process) Verify(ctx context.Context) error {
+	_, err := await(ctx, func() (struct{}, error) {
+		d, err := p.open()
+		if err == nil {
+			d.close()
+		}
+		return struct{}{}, err
+	})
+	return lookError(p.PID, "process", err)
+}
+
+// open opens the folder of the process, if it is the same process.
+func (p *Process) open() (*dir, error) {
+	d, err := openDir(p.opts.root(), p.PID)
+	if err != nil {
+		return nil, err
+	}
+	if err := p.verify(d); err != nil {
+		d.close()
+		return nil, err
+	}
+	return d, nil
+}
+
+func (p *Process) verify(d *dir) error {
+	s, err := d.stat()
+	switch {
+	case err != nil:
+		return err
+	case s.start != p.StartTime, s.vanished() && p.Alive():
+		return lookError(p.PID, "process", ErrGone)
+	case s.replaced(p.program):
+		return lookError(p.PID, "program", ErrChanged)
+	case s.program == program{} && p.program != program{} && !s.leaderGone():
+		return lookError(p.PID, "process", ErrGone) // it is ending: its memory goes before itself
+	}
+	return nil
+}
+
+// cutDeleted takes the kernel's mark off a path. A file whose name really ends so cannot be told apart.
+func cutDeleted(path string) (string, bool) { return strings.CutSuffix(path, " (deleted)") }
+
+// namespace reads the inode number out of a link such as "mnt:[4026531841]".
+func (d *dir) namespace(name string) (uint64, error) {
+	link, err := d.link(name)
+	if err != nil {
+		if errors.Is(err, ErrGone) { // a kernel without this kind
+			return 0, nil
+		}
+		return 0, err
+	}
+	_, number, _ := strings.Cut(link, ":[")
+	n, err := strconv.ParseUint(strings.TrimSuffix(number, "]"), 10, 64)
+	if err != nil {
+		return 0, lookError(d.pid, name, malformed("not a namespace"))
+	}
+	return n, nil
+}

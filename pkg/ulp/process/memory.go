@@ -1,0 +1,175 @@
+package process
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math"
+	"sync"
+
+	"golang.org/x/sys/unix"
+)
+
+// Memory is one address space of a process, opened for reading. It stays that of the program that ran when it was
+// opened: after exec or exit nothing can be read any more, so that what was read never is a mixture of two programs.
+//
+// That is why it reads through /proc/PID/mem, which belongs to the address space, and not with process_vm_readv, which
+// goes by the number and would read from whoever has it at that moment; the two cost the same.
+//
+// Its methods may be called by several goroutines at once. Close it after use: it keeps two files open.
+type Memory struct {
+	p    *Process
+	dir  *dir // the process, or a thread of it whose memory can be seen
+	file file // mem
+
+	mu     sync.Mutex
+	users  int // calls under way, those that were left behind too
+	closed bool
+}
+
+// Memory opens the memory of the process. The error is a [*LookError]: [ErrNoMemory], [ErrPermission], [ErrGone] or
+// [ErrChanged].
+func (p *Process) Memory(ctx context.Context) (*Memory, error) {
+	if p.Kernel || !p.Alive() {
+		return nil, lookError(p.PID, "mem", ErrNoMemory)
+	}
+	m, err := await(ctx, p.memory)
+	return m, lookError(p.PID, "mem", err)
+}
+
+func (p *Process) memory() (*Memory, error) {
+	d, err := p.open()
+	if err != nil {
+		return nil, err
+	}
+	defer d.close()
+	s, err := d.stat()
+	if err != nil {
+		return nil, err
+	}
+	live, err := d.live(s.state)
+	if err != nil {
+		return nil, err
+	}
+	f, err := live.open("mem")
+	if err != nil {
+		live.close()
+		return nil, err
+	}
+	m := &Memory{p: p, dir: live, file: f}
+	if err := p.verify(d); err != nil { // the program may have changed before mem was open
+		m.Close()
+		return nil, err
+	}
+	return m, nil
+}
+
+// Close frees what the Memory holds. It may be called more than once.
+func (m *Memory) Close() {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if !m.closed {
+		m.closed = true
+		m.free()
+	}
+}
+
+func (m *Memory) free() {
+	if m.closed && m.users == 0 {
+		m.file.close()
+		m.dir.close()
+	}
+}
+
+func (m *Memory) leave() {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.users--
+	m.free()
+}
+
+// with runs f, which uses m, under the context.
+func with[T any](ctx context.Context, m *Memory, what string, f func() (T, error)) (T, error) {
+	v, err := await(ctx, func() (T, error) {
+		m.mu.Lock()
+		if m.closed {
+			m.mu.Unlock()
+			var zero T
+			return zero, ErrClosed
+		}
+		m.users++
+		m.mu.Unlock()
+		defer m.leave()
+		return f()
+	})
+	return v, lookError(m.p.PID, what, err)
+}
+
+// ReadAt reads len(b) bytes at an address. If it reads fewer, n says how many, and the error is a [*LookError] with
+// [ErrUnreadable], [ErrGone] or [ErrChanged]. Memory without the permission to read is read too.
+//
+// If the context ends, b keeps as it was: the call may still be under way, into memory of its own.
+func (m *Memory) ReadAt(ctx context.Context, b []byte, addr uint64) (n int, err error) {
+	if ctx.Done() == nil {
+		return with(ctx, m, "mem", func() (int, error) { return m.readAt(b, addr) })
+	}
+	for n < len(b) { // in parts, so that what is allocated does not depend on b
+		part, err := with(ctx, m, "mem", func() ([]byte, error) {
+			own := make([]byte, min(len(b)-n, 1<<20))
+			got, err := m.readAt(own, addr+uint64(n))
+			return own[:got], err
+		})
+		n += copy(b[n:], part)
+		if err != nil {
+			return n, err
+		}
+	}
+	return n, nil
+}
+
+// readAt reads without a context.
+func (m *Memory) readAt(b []byte, addr uint64) (n int, err error) {
+	for n < len(b) {
+		at := addr + uint64(n)
+		if at < addr || at > math.MaxInt64 {
+			return n, unreadable(at)
+		}
+		got, err := unix.Pread(int(m.file), b[n:], int64(at))
+		switch {
+		case errors.Is(err, unix.EINTR):
+		case errors.Is(err, unix.EIO), errors.Is(err, unix.EFAULT):
+			return n, unreadable(at)
+		case err != nil:
+			return n, err
+		case got == 0: // the address space is no more
+			return n, m.lost()
+		}
+		n += max(got, 0)
+	}
+	return n, nil
+}
+
+func unreadable(addr uint64) error { return fmt.Errorf("%w at %#x", ErrUnreadable, addr) }
+
+// lost tells what became of a process whose address space ended.
+func (m *Memory) lost() error {
+	d, err := m.p.open()
+	if err != nil {
+		return err
+	}
+	d.close()
+	return ErrChanged // exec, in the moment before the new program has its place
+}
+
+// intact returns nil if the program still runs that the Memory was opened for.
+func (m *Memory) intact() error {
+	var b [1]byte // nothing is mapped at 0, but it can only be seen in an address space that is there
+	if _, err := m.readAt(b[:], 0); err != nil && !errors.Is(err, ErrUnreadable) {
+		return err
+	}
+	s, err := m.dir.stat()
+	if err == nil && m.p.program != (program{}) && s.replaced(m.p.program) {
+		return ErrChanged // of two processes that share memory, as after vfork, this one left it
+	}
+	return err
+}
