@@ -83,10 +83,14 @@ func (d *demonstration) repository(ctx context.Context) error {
 	if builds == 0 {
 		builds = 5
 	}
-	d.say("# A small distributor: %d released builds of a stand-in for glibc, RPMs and metadata signed as SUSE signs them", builds)
-	d.say("# (OpenPGP version 3 signatures), in %s/repository", d.dir)
+	key := distro.KeyOptions{V3Signatures: true}
+	how := "as SUSE signs them\n# (OpenPGP version 3 signatures)"
+	if _, err := exec.LookPath("gpg1"); err != nil { // not every distribution has it
+		key, how = distro.KeyOptions{}, "with gpg\n# (version 4 signatures: there is no gpg1 here to make them as SUSE does)"
+	}
+	d.say("# A small distributor: %d released builds of a stand-in for glibc, RPMs and metadata signed %s, in %s/repository", builds, how, d.dir)
 	_, err := distro.StandardRepository(ctx, filepath.Join(d.dir, "repository"), distro.StandardOptions{
-		Builds: builds, KeyOptions: distro.KeyOptions{V3Signatures: true}, Compression: "zst",
+		Builds: builds, KeyOptions: key, Compression: "zst",
 	})
 	return err
 }
