@@ -44,7 +44,6 @@ type matrix struct {
 	lock   *download.Lock
 	dir    string // the build folder
 	runs   atomic.Int64
-	former map[string]CellInfo // of the last report, by key
 
 	mu        sync.Mutex
 	libraries map[string]func() (*ulp.Library, error)
@@ -56,7 +55,7 @@ type matrix struct {
 // the report says which and why. Any other error means that the whole could not be judged, and there is no report.
 func Build(ctx context.Context, c *Config, l *download.Lock, o Options) (*Report, error) {
 	m := &matrix{
-		Options: o, config: c, lock: l, dir: filepath.Join(c.Dir, BuildDir), former: map[string]CellInfo{},
+		Options: o, config: c, lock: l, dir: filepath.Join(c.Dir, BuildDir),
 		libraries: map[string]func() (*ulp.Library, error){}, exports: map[string]func() (exports, error){},
 		compilers: map[ulp.Arch]*compiler{},
 	}
@@ -65,16 +64,15 @@ func Build(ctx context.Context, c *Config, l *download.Lock, o Options) (*Report
 		return nil, fmt.Errorf("%s: the matrix is empty: no build in %s fits the version ranges of packages and patches", c.Path, LockName)
 	}
 	former, err := ReadReport(m.dir)
-	if err == nil {
-		for _, cell := range former.Containers() {
-			m.former[cell.Key] = cell
-		}
+	if err != nil {
+		former = nil // none, or one that nothing can be learned from
 	}
 	r := &Report{Format: ReportFormat, Name: c.Name, Version: c.Version, Tool: o.Tool, Unsigned: l.IsUnsigned()}
 	if err := m.run(ctx, cells, r); err != nil {
 		return nil, err
 	}
 	r.CompilerRuns = int(m.runs.Load())
+	r.Cells = append(r.Cells, m.withoutBuilds(cells)...)
 	m.removeStale(former, r)
 	if err := r.write(m.dir); err != nil {
 		return nil, err
@@ -88,6 +86,29 @@ func Build(ctx context.Context, c *Config, l *download.Lock, o Options) (*Report
 // cells returns what of the matrix is asked for.
 func (m *matrix) cells() []Cell {
 	return slices.DeleteFunc(Cells(m.config, m.lock), func(c Cell) bool { return !m.asked(c.Arch) })
+}
+
+// withoutBuilds returns a refused cell for each patch and architecture that no build of the lock is for: a fix that is
+// silently left out would be worse than one that fails.
+func (m *matrix) withoutBuilds(cells []Cell) []CellInfo {
+	var empty []CellInfo
+	for _, arch := range m.config.Arch {
+		for i := range m.config.Patches {
+			p := &m.config.Patches[i]
+			if !m.asked(arch) || slices.ContainsFunc(cells, func(c Cell) bool { return c.Patch == p && c.Arch == arch }) {
+				continue
+			}
+			empty = append(empty, CellInfo{
+				Status: Refused, Patch: p.Description, Library: p.Library, Arch: string(arch),
+				Reasons: []Reason{{
+					Code: "no-build", Where: p.Pos.String(),
+					Message: fmt.Sprintf("%s has no build for %s that contains %s and fits the version ranges", LockName, arch, p.Library),
+					Hint:    "run lpbuild download again, or correct \"arch\", \"builds\" and \"library\"",
+				}},
+			})
+		}
+	}
+	return empty
 }
 
 func (m *matrix) asked(arch ulp.Arch) bool { return len(m.Only) == 0 || slices.Contains(m.Only, arch) }
@@ -276,15 +297,10 @@ func refuseDoubles(jobs []*job) {
 	}
 }
 
-// finish gates and packs a cell, unless its container is already there.
+// finish gates and packs a cell. That takes a millisecond and is never skipped, so that no verdict outlives what it was
+// made from; a container that is already there with these bytes is not written again.
 func (m *matrix) finish(_ context.Context, j *job) error {
 	target := filepath.Join(m.dir, j.info.Arch, j.info.Container)
-	if former, ok := m.former[j.info.Key]; ok && former.Container == j.info.Container && former.Arch == j.info.Arch {
-		if d, err := digest.OfFile(target); err == nil && d == former.Digest {
-			j.info.Digest = d
-			return nil
-		}
-	}
 	lib, err := m.library(j.Library)
 	if err != nil {
 		return err
@@ -302,7 +318,11 @@ func (m *matrix) finish(_ context.Context, j *job) error {
 		j.refuse(Refused, reasonsOf(err)...)
 		return nil
 	}
-	j.info.Digest, j.info.Fresh = digest.OfBytes(image), true
+	j.info.Digest = digest.OfBytes(image)
+	if d, err := digest.OfFile(target); err == nil && d == j.info.Digest {
+		return nil
+	}
+	j.info.Fresh = true
 	m.Progress.Emit(progress.Event{Stage: "pack", Task: j.info.Container, Final: true})
 	return atomicfile.Write(target, image, 0o755)
 }

@@ -224,8 +224,21 @@ func isNotEmpty(s string) error {
 
 // isFlag accepts what the compiler may be told. A response file would read a file that no cache key knows.
 func isFlag(s string) error {
-	if strings.HasPrefix(s, "@") {
+	if strings.HasPrefix(s, "@") || strings.HasPrefix(s, "-Wl,@") || strings.HasPrefix(s, "-Wa,@") {
 		return fmt.Errorf("%q: response files are not supported", s)
+	}
+	for _, not := range []string{"-o", "-c", "-S", "-E", "-P", "-M", "-save-temps", "-specs", "-fplugin", "-wrapper", "-B"} {
+		if s == not || len(not) > 2 && strings.HasPrefix(s, not) || (not == "-o" || not == "-M" || not == "-B") && strings.HasPrefix(s, not) {
+			return fmt.Errorf("%q: what the compiler reads and writes is for lpbuild to say", s)
+		}
+	}
+	for _, option := range []string{"-isystem", "-iquote", "-idirafter", "-include", "-imacros", "-I", "-L"} {
+		if dir, ok := strings.CutPrefix(s, option); ok {
+			if dir != "" && !filepath.IsLocal(dir) && !strings.HasPrefix(filepath.Clean(dir), "/usr/") {
+				return fmt.Errorf("%q: %s is outside the package folder: the source package would lack it", s, dir)
+			}
+			break
+		}
 	}
 	return isNotEmpty(s)
 }

@@ -165,7 +165,7 @@ func (d *document) boolean(what string, to *bool) func(*yaml.Node) {
 			d.add(n, fmt.Sprintf("%s: true or false belongs here, not %s", what, kindName(n)), "")
 			return
 		}
-		*to = n.Value == "true"
+		*to = strings.EqualFold(n.Value, "true")
 	}
 }
 

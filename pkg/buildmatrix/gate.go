@@ -178,10 +178,8 @@ func (p *providers) symbolProblem(u ulp.Undefined) string {
 	if own && set[name] || p.own.has(name) {
 		return ""
 	}
-	for _, other := range p.others {
-		if other.has(name) {
-			return ""
-		}
+	if p.everyOtherHas(u.File, name) {
+		return ""
 	}
 	switch {
 	case u.Version == "":
@@ -194,6 +192,19 @@ func (p *providers) symbolProblem(u ulp.Undefined) string {
 		return fmt.Sprintf("undefined symbol %s is not exported by any build of the package that has %s", name, u.File)
 	}
 	return "" // the library is in no package of the lock; its version has been judged
+}
+
+// everyOtherHas reports whether each build that may be beside this one and has the library exports the symbol: any of them
+// may be installed. A symbol that names no library may come from any.
+func (p *providers) everyOtherHas(soname, name string) bool {
+	found := false
+	for _, other := range p.others {
+		if set, ok := other[soname]; ok && !set[name] || soname == "" && !other.has(name) {
+			return false
+		}
+		found = found || other.has(name)
+	}
+	return found
 }
 
 func (p *providers) knows(soname string) bool {

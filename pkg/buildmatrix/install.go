@@ -24,12 +24,18 @@ func Install(c *Config, only []ulp.Arch, root string) ([]string, error) {
 	if n := r.Count(Refused, Failed); n > 0 {
 		return nil, fmt.Errorf("%w: %d of %d cells: see lpbuild build", ErrRefused, n, len(r.Cells))
 	}
+	if r.Name != c.Name || r.Version != c.Version {
+		return nil, fmt.Errorf("the last build was of %s %s, not of %s %s: run lpbuild build again", r.Name, r.Version, c.Name, c.Version)
+	}
 	wanted := map[string]bool{}
 	if len(only) == 0 {
 		only = c.Arch
 	}
 	for _, arch := range only {
 		wanted[string(arch)] = true
+	}
+	if len(only) > 1 {
+		return nil, fmt.Errorf("containers of %v have one place: install one architecture, with --arch", only)
 	}
 	var names []string
 	for _, cell := range r.Containers() {

@@ -308,6 +308,21 @@ func materialise(ctx context.Context, l *Lock, st *store.Store, dir string) erro
 	return nil
 }
 
+// CheckFiles reports whether the catalogue in the package folder dir is what the lock pins.
+func (l *Lock) CheckFiles(dir string) error {
+	files := l.files()
+	for _, name := range sortedKeys(files) {
+		d, err := digest.OfFile(filepath.Join(dir, filepath.FromSlash(name)))
+		if err != nil {
+			return fmt.Errorf("the catalogue is not complete: %w: run lpbuild download", err)
+		}
+		if d != files[name] {
+			return fmt.Errorf("%s: %w: it is not what the lock pins: run lpbuild download", name, digest.ErrMismatch)
+		}
+	}
+	return nil
+}
+
 func readStored(st *store.Store, d digest.Digest) ([]byte, error) {
 	data, err := os.ReadFile(st.Path(d))
 	if err != nil {

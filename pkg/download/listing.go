@@ -40,6 +40,9 @@ func (r *run) readListing(ctx context.Context, s *Source, at fetch.Location, wan
 			return nil, fmt.Errorf("repository %s: %w", at, err)
 		}
 	}
+	if errors.Is(err, pgp.ErrBadSignature) {
+		return nil, fmt.Errorf("repository %s: %w", at, err)
+	}
 	return nil, fmt.Errorf("repository %s: %w: wait a minute and try again: %w", at, ErrChanged, err)
 }
 
@@ -49,6 +52,9 @@ var errStale = errors.New("metadata do not belong together")
 func (r *run) tryListing(ctx context.Context, s *Source, at fetch.Location, want func(string) bool) (*listing, error) {
 	l := &listing{source: s, location: at}
 	md, err := r.readRepomd(ctx, l)
+	if errors.Is(err, pgp.ErrBadSignature) { // perhaps the signature of the next state
+		return nil, fmt.Errorf("%w (%w)", err, errStale)
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -67,6 +73,9 @@ func (r *run) tryListing(ctx context.Context, s *Source, at fetch.Location, want
 		return nil, err
 	}
 	if l.packages, err = r.readPrimary(ctx, primary, want); err != nil {
+		if r.isDamaged(ctx, primary.Checksum) {
+			err = fmt.Errorf("%w (%w)", err, errStale)
+		}
 		return nil, fmt.Errorf("%s: %w", location, err)
 	}
 	return l, nil

@@ -209,8 +209,9 @@ func checkElement(what, s string) error {
 }
 
 func checkLocal(what, s string) error {
-	if s == "" || len(s) > 1024 || strings.ContainsAny(s, "\\\x00") || !filepath.IsLocal(s) || path.Clean(s) != s {
-		return fmt.Errorf("%s %.80q is not a file below the package folder", what, s)
+	if s == "" || len(s) > 1024 || strings.ContainsAny(s, "\\\x00") || !filepath.IsLocal(s) || path.Clean(s) != s ||
+		!strings.HasPrefix(s, CatalogueDir+"/") || !strings.HasSuffix(s, ".json") {
+		return fmt.Errorf("%s %.80q is not a file of the catalogue", what, s)
 	}
 	return nil
 }

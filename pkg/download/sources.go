@@ -62,6 +62,9 @@ func (r *run) repoLocation(repo repofile.Repo, arch string, file fetch.Location)
 	if err != nil {
 		return fetch.Location{}, err
 	}
+	if !file.IsLocal() && (at.IsLocal() || repo.Credentials != "") {
+		return fetch.Location{}, fmt.Errorf("a .repo file from the network must name neither files of this machine nor its credentials")
+	}
 	user, password := repo.User, repo.Password
 	if repo.Credentials != "" {
 		if user, password, err = repofile.ReadCredentials(r.credentialsDir(), repo.Credentials); err != nil {

@@ -89,6 +89,9 @@ func (o *Options) complete(dir string) error {
 	if o.Time.IsZero() {
 		o.Time = time.Now()
 	}
+	if strings.ContainsAny(o.Name, "/\\ \x00\n") || o.Name[0] == '.' || o.Name[0] == '-' {
+		return fmt.Errorf("%q is no name of an RPM package: give one with --name", o.Name)
+	}
 	if len(o.Repositories) == 0 {
 		return errors.New("a package needs at least one repository")
 	}

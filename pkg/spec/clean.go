@@ -18,14 +18,8 @@ func Clean(c *buildmatrix.Config) ([]string, error) {
 		return nil, err
 	}
 	dist := filepath.Join(c.Dir, DistDir)
-	archives, err := filepath.Glob(filepath.Join(dist, "*.tar.xz"))
-	if err != nil {
+	if names, err = archivesOf(dist, c.Name); err != nil {
 		return nil, err
-	}
-	for _, a := range archives {
-		if isArchiveOf(filepath.Base(a), c.Name) {
-			names = append(names, a)
-		}
 	}
 	names = append(names, filepath.Join(dist, c.Name+".spec"), filepath.Join(dist, c.Name+".changes"),
 		filepath.Join(dist, c.Name+"-rpmlintrc"), dist)

@@ -3,7 +3,9 @@ package spec
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path"
 	"path/filepath"
@@ -14,6 +16,7 @@ import (
 	"github.com/lpbuild/lpbuild/pkg/atomicfile"
 	"github.com/lpbuild/lpbuild/pkg/buildmatrix"
 	"github.com/lpbuild/lpbuild/pkg/download"
+	"github.com/lpbuild/lpbuild/pkg/download/fetch"
 	"github.com/lpbuild/lpbuild/pkg/ulp"
 	"github.com/lpbuild/lpbuild/templates"
 )
@@ -32,6 +35,9 @@ func Make(ctx context.Context, c *buildmatrix.Config, l *download.Lock, r *build
 	changes := filepath.Join(c.Dir, c.Name+".changes")
 	entries, err := ReadChanges(changes)
 	if err != nil {
+		return nil, err
+	}
+	if err := checkPublishable(c, l); err != nil {
 		return nil, err
 	}
 	p, err := describe(c, l)
@@ -66,9 +72,6 @@ func Make(ctx context.Context, c *buildmatrix.Config, l *download.Lock, r *build
 	if err != nil {
 		return nil, err
 	}
-	if err := removeFormer(dir, c.Name); err != nil {
-		return nil, err
-	}
 	for _, f := range []struct {
 		name string
 		data []byte
@@ -77,7 +80,21 @@ func Make(ctx context.Context, c *buildmatrix.Config, l *download.Lock, r *build
 			return nil, err
 		}
 	}
-	return d, nil
+	return d, removeFormer(dir, c.Name, filepath.Base(d.Archive))
+}
+
+// checkPublishable refuses what must not leave the engineer's machine: secrets in URLs, and a catalogue that an offline
+// build would not accept.
+func checkPublishable(c *buildmatrix.Config, l *download.Lock) error {
+	for _, r := range c.Repositories {
+		for _, url := range []string{r.URL, r.Debuginfo} {
+			if url != "" && fetch.Redact(url) != url {
+				return fmt.Errorf("%s: the URL %s has a user, a password or a token in it, and the file is part of the source package: "+
+					"put the URL into a .repo file outside of the folder and name that", c.Path, fetch.Redact(url))
+			}
+		}
+	}
+	return l.CheckFiles(c.Dir)
 }
 
 // files returns what goes into the source archive: configuration, lock, catalogue, and every file that the configuration
@@ -192,13 +209,13 @@ func comments(name string) ([]string, error) {
 }
 
 // removeFormer removes archives of other versions that an earlier dist left: a submission must not contain two.
-func removeFormer(dir, name string) error {
-	found, err := filepath.Glob(filepath.Join(dir, "*.tar.xz"))
+func removeFormer(dir, name, current string) error {
+	found, err := archivesOf(dir, name)
 	if err != nil {
 		return err
 	}
 	for _, f := range found {
-		if isArchiveOf(filepath.Base(f), name) {
+		if filepath.Base(f) != current {
 			if err := os.Remove(f); err != nil {
 				return err
 			}
@@ -207,8 +224,25 @@ func removeFormer(dir, name string) error {
 	return nil
 }
 
-// isArchiveOf reports whether a file name is that of an archive of the package, in any version: a version has no dash.
+// archivesOf returns the archives of the package in a folder, which need not exist.
+func archivesOf(dir, name string) ([]string, error) {
+	entries, err := os.ReadDir(dir)
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return nil, err
+	}
+	var found []string
+	for _, e := range entries {
+		if isArchiveOf(e.Name(), name) {
+			found = append(found, filepath.Join(dir, e.Name()))
+		}
+	}
+	return found, nil
+}
+
+// isArchiveOf reports whether a file name is that of an archive of the package, in any version: a version begins with a digit and has
+// no dash.
 func isArchiveOf(file, name string) bool {
-	version, ok := strings.CutPrefix(strings.TrimSuffix(file, ".tar.xz"), name+"-")
-	return ok && version != "" && !strings.Contains(version, "-")
+	base, packed := strings.CutSuffix(file, ".tar.xz")
+	version, ok := strings.CutPrefix(base, name+"-")
+	return packed && ok && version != "" && version[0] >= '0' && version[0] <= '9' && !strings.Contains(version, "-")
 }

@@ -87,7 +87,13 @@ func EscapeTag(s string) (string, error) {
 // EscapeText returns s as text of %description: no macro in it, and no line that RPM would take for the beginning of a
 // section or a condition, which it looks for after it has expanded macros.
 func EscapeText(s string) string {
-	lines := strings.Split(strings.ReplaceAll(s, "\r", ""), "\n")
+	s = strings.Map(func(r rune) rune {
+		if r < ' ' && r != '\n' && r != '\t' || r >= 0x7f && r <= 0x9f {
+			return -1
+		}
+		return r
+	}, s)
+	lines := strings.Split(s, "\n")
 	for i, line := range lines {
 		if strings.HasPrefix(strings.TrimLeft(line, " \t"), "%") {
 			lines[i] = "* " + line

@@ -107,7 +107,7 @@ func (k *checker) function(n Name, names map[string]Name, addresses map[uint64]N
 	case len(rows) == 0:
 		k.absent(n, k.lib, k.lib.Name, isFunction)
 		return
-	case slices.ContainsFunc(rows, isIFUNC):
+	case slices.ContainsFunc(rows, isIFUNC) || k.isResolver(rows[0]):
 		k.fail(n, ErrIFUNC, k.implementations(n.Text),
 			"%q is an indirect function (IFUNC) of %s: its code only chooses the implementation, once in the life of a process", n.Text, k.lib.Name)
 		return
@@ -127,6 +127,17 @@ func (k *checker) function(n Name, names map[string]Name, addresses map[uint64]N
 	if k.lib.Complete && k.lib.Livepatchable && !rows[0].Patchable {
 		k.fail(n, ErrNotPatchable, k.patchable(n.Text), "%q has no NOPs for a detour in this build of %s", n.Text, k.lib.Name)
 	}
+}
+
+// isResolver tells whether a function is the code that chooses the implementation of an indirect function: it has a name of
+// its own in .symtab, at the same address.
+func (k *checker) isResolver(s Symbol) bool {
+	for other := range k.lib.Symbols() {
+		if isIFUNC(other) && !other.Undefined && other.Value == s.Value {
+			return true
+		}
+	}
+	return false
 }
 
 // inLine returns " (first in line 7)", or nothing if the place is not known.
