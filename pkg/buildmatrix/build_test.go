@@ -227,6 +227,7 @@ func TestRefused(t *testing.T) {
 		"absent function":     {"toy_abs:toy_add_lp", good, "", "no-symbol", "toy_abs", Refused, 0},
 		"absent replacement":  {"toy_add:toy_ad_lp", good, "", "no-symbol", "toy_ad_lp", Refused, 0},
 		"IFUNC":               {"toy_max:toy_add_lp", good, "", "ifunc", "toy_max", Refused, 0},
+		"resolver by name":    {"resolve:toy_add_lp", good, "", "ifunc", "resolve", Refused, 0},
 		"not patchable":       {"toy_bare:toy_add_lp", good, "", "not-patchable", "toy_bare", Refused, 0},
 		"variable":            {"toy_table:toy_add_lp", good, "", "not-a-function", "toy_table", Refused, 0},
 		"twice":               {"toy_add:toy_add_lp\ntoy_add:toy_add_lp", good, "", "duplicate", "toy_add", Refused, 0},
@@ -486,5 +487,60 @@ func TestCancelled(t *testing.T) {
 	}
 	if _, err := os.Stat(filepath.Join(f.dir, BuildDir, ReportName)); err == nil {
 		t.Error("a report was written")
+	}
+}
+
+// TestPatchWithoutBuilds is refused, not left out: its fix would be missing from the package.
+func TestPatchWithoutBuilds(t *testing.T) {
+	for name, change := range map[string]func(*folder){
+		"range that nothing fits":          func(f *folder) { f.edit("    sources: [toy", "    builds: '> 9'\n    sources: [toy") },
+		"library that nothing contains":    func(f *folder) { f.edit("library: libtoy.so.1", "library: libtoy.so.2") },
+		"architecture that nothing is for": func(f *folder) { f.edit("arch: [x86_64]", "arch: [x86_64, aarch64]") },
+	} {
+		t.Run(name, func(t *testing.T) {
+			f := newFolder(t, "1.0-1")
+			f.edit("patches:", "patches:\n  - {library: libtoy.so.1, description: other.in, sources: [toy_livepatch1.c]}")
+			f.write("other.in", "libtoy_{version}-{release}_livepatch2.so\n@{library}\ntoy_sub:toy_add_lp\n")
+			change(f)
+			r, err := f.build()
+			if !errors.Is(err, ErrRefused) || !strings.Contains(reasonText(r), "no-build: ") || len(r.Containers()) == 0 {
+				t.Errorf("%v: %s", err, reasonText(r))
+			}
+		})
+	}
+}
+
+// TestGateAlwaysRuns: a container that is there does not stand for a verdict.
+func TestGateAlwaysRuns(t *testing.T) {
+	f := newFolder(t, "1.0-1")
+	f.mustBuild()
+	f.lock.Builds[0].Exports = nil
+	f.write("toy_livepatch1.c", "int hidden(int); int toy_add_lp(int a, int b) { return hidden(a); }\n")
+	if r, err := f.build(); !errors.Is(err, ErrRefused) {
+		t.Errorf("%v: %s", err, reasonText(r))
+	}
+	if left, _ := filepath.Glob(filepath.Join(f.dir, BuildDir, "x86_64", "*.so")); len(left) != 0 {
+		t.Errorf("the refused container is still there: %v", left)
+	}
+}
+
+// TestInstallRefuses what would end up in one place, or is of another version.
+func TestInstallRefuses(t *testing.T) {
+	f := newFolder(t, "1.0-1")
+	f.mustBuild()
+	c, err := LoadConfig(f.dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	root := t.TempDir()
+	if _, err := Install(c, []ulp.Arch{"x86_64", "ppc64le"}, root); err == nil {
+		t.Error("two architectures were installed over each other")
+	}
+	c.Version = "2"
+	if _, err := Install(c, nil, root); err == nil {
+		t.Error("the build of another version was installed")
+	}
+	if entries, _ := os.ReadDir(root); len(entries) != 0 {
+		t.Errorf("something was installed: %v", entries)
 	}
 }

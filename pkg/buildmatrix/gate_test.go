@@ -106,6 +106,24 @@ int toy_add_lp(int a, int b) { return a * __GLIBC__ + __GLIBC_MINOR__; }
 	}
 }
 
+// TestEveryProviderMustHaveIt: any of the other packages' builds may be installed.
+func TestEveryProviderMustHaveIt(t *testing.T) {
+	has, lacks := newExports(map[string][]string{"l.so": {"f@V_1"}}), newExports(map[string][]string{"l.so": {"g@V_1"}})
+	elsewhere := newExports(map[string][]string{"m.so": {"x"}})
+	for name, tc := range map[string]struct {
+		others []exports
+		want   bool
+	}{
+		"all": {[]exports{has, has}, true}, "one lacks it": {[]exports{has, lacks}, false}, "none": {[]exports{lacks}, false},
+		"another package's": {[]exports{has, elsewhere}, true}, "nobody there": {nil, false},
+	} {
+		p := &providers{others: tc.others}
+		if got := p.everyOtherHas("l.so", "f@V_1"); got != tc.want {
+			t.Errorf("%s: %t", name, got)
+		}
+	}
+}
+
 func TestSplitVersion(t *testing.T) {
 	for version, want := range map[string][2]string{
 		"GLIBC_2.34": {"GLIBC", "2.34"}, "GLIBC_PRIVATE": {"GLIBC_PRIVATE", ""}, "OPENSSL_1_1_0": {"OPENSSL_1_1", "0"}, "X": {"X", ""}, "Y_": {"Y_", ""},
