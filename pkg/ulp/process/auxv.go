@@ -9,7 +9,7 @@ const (
 	atBase = 7
 )
 
-const maxAuxv = 4096
+const maxAuxv = 1024 // the kernel has room for some 50 entries
 
 // auxv is what the kernel told the program when it started.
 type auxv struct {

@@ -8,35 +8,66 @@ import (
 // dynamic is the dynamic section, with the addresses as they are in the process: the dynamic loader of glibc has added
 // the bias to them, others leave them as linked.
 type dynamic struct {
+	addr, size               uint64 // of the section
 	hash, gnuHash            uint64
 	symtab, strtab, strsz    uint64
 	versym, verdef, verdefNr uint64
 	soname                   uint64 // offset in strtab
 	hasSoname                bool
-	needed                   []uint64 // offsets in strtab
 }
 
 // readDynamic reads the dynamic section of an image.
 func (l *Library) readDynamic(r reader, im *image) (*dynamic, error) {
 	lay := layouts[im.class]
-	entry := uint64(2 * lay.word)
-	addr, count := im.bias+im.dynamic.addr, min(im.dynamic.memsz/entry, maxDynamic)
-	if !l.Contains(addr, count*entry) {
+	size := uint64(2 * lay.word)
+	size *= min(im.dynamic.memsz/size, maxDynamic)
+	d := &dynamic{addr: im.bias + im.dynamic.addr, size: size}
+	if !l.Contains(d.addr, size) {
 		return nil, malformed("dynamic section outside of the image")
 	}
-	b, err := im.bytes(r, addr, count*entry)
+	b, err := im.bytes(r, d.addr, size)
 	if err != nil {
 		return nil, err
 	}
-	d := &dynamic{}
-	for ; uint64(len(b)) >= entry; b = b[entry:] {
-		tag, value := elf.DynTag(lay.get(b)), lay.get(b[lay.word:])
-		if tag == elf.DT_NULL {
-			break
-		}
-		d.set(l, tag, value)
-	}
+	eachDynamic(b, lay, func(tag elf.DynTag, value uint64) { d.set(l, tag, value) })
 	return d, nil
+}
+
+// eachDynamic calls f with the entries up to the first DT_NULL.
+func eachDynamic(b []byte, lay layout, f func(tag elf.DynTag, value uint64)) {
+	for ; len(b) >= 2*lay.word; b = b[2*lay.word:] {
+		tag := elf.DynTag(lay.get(b))
+		if tag == elf.DT_NULL {
+			return
+		}
+		f(tag, lay.get(b[lay.word:]))
+	}
+}
+
+// needed reads the DT_NEEDED entries.
+func (l *Library) needed(r reader, d *dynamic) ([]string, error) {
+	b := make([]byte, d.size)
+	if err := readFull(r, b, d.addr); err != nil {
+		return nil, err
+	}
+	var offsets []uint64
+	eachDynamic(b, layouts[l.Class], func(tag elf.DynTag, value uint64) {
+		if tag == elf.DT_NEEDED {
+			offsets = append(offsets, value)
+		}
+	})
+	if len(offsets) > maxNeeded {
+		return nil, ErrLimit
+	}
+	names := make([]string, 0, len(offsets))
+	for _, off := range offsets {
+		name, err := l.text(r, d, off, maxFileName)
+		if err != nil {
+			return nil, err
+		}
+		names = append(names, name)
+	}
+	return names, nil
 }
 
 func (d *dynamic) set(l *Library, tag elf.DynTag, value uint64) {
@@ -59,10 +90,6 @@ func (d *dynamic) set(l *Library, tag elf.DynTag, value uint64) {
 		d.verdefNr = value
 	case elf.DT_SONAME:
 		d.soname, d.hasSoname = value, true
-	case elf.DT_NEEDED:
-		if len(d.needed) < maxNeeded {
-			d.needed = append(d.needed, value)
-		}
 	}
 }
 
@@ -76,12 +103,12 @@ func (l *Library) place(value uint64) uint64 {
 	return 0
 }
 
-// text reads the string at an offset of the string table.
-func (l *Library) text(r reader, d *dynamic, off uint64) (string, error) {
+// text reads the string at an offset of the string table, of at most size bytes.
+func (l *Library) text(r reader, d *dynamic, off, size uint64) (string, error) {
 	if d.strtab == 0 || off >= d.strsz || d.strsz > maxAddress {
 		return "", malformed("string outside of its table")
 	}
-	return l.textAt(r, d.strtab+off, min(d.strsz-off, maxName+1))
+	return l.textAt(r, d.strtab+off, min(d.strsz-off, size+1))
 }
 
 // textAt reads a string of at most size bytes with its NUL, in small pieces: most are short.
@@ -96,11 +123,11 @@ func (l *Library) textAt(r reader, addr, size uint64) (string, error) {
 		if err := readFull(r, b, addr); err != nil {
 			return "", err
 		}
-		if i := bytes.IndexByte(b, 0); i >= 0 {
-			return string(append(text, b[:i]...)), nil
+		part, _, ended := bytes.Cut(b, []byte{0})
+		if text = append(text, part...); ended {
+			return string(text), nil
 		}
-		text = append(text, b...)
 		addr, size = addr+uint64(len(b)), size-uint64(len(b))
 	}
-	return "", malformed("string without an end, or longer than %d bytes", maxName)
+	return "", malformed("string without an end, or a very long one")
 }

@@ -6,6 +6,7 @@ import (
 	"syscall"
 )
 
+// Why something could not be seen. Ask for them with errors.Is.
 var (
 	// ErrGone: there is no such process any more, or its pid belongs to another one now.
 	ErrGone = errors.New("the process is gone")

@@ -2,27 +2,38 @@ package process
 
 import (
 	"context"
-	"errors"
+	"slices"
+	"sync"
 )
 
 // Mappings calls f with each mapping of the process in ascending order, until it returns false. There may be 65,530 of
-// them and more. A list that is read while the process changes it may miss or repeat what changes. f is called under the
-// context, and may still be called once after it ended.
+// them and more. While the process changes its mappings, what it changes may be missing or be there twice. When the
+// context has ended, f is not called any more.
 func (m *Memory) Mappings(ctx context.Context, f func(Mapping) bool) error {
+	var mu sync.Mutex // of the caller and f
+	ended := false
 	_, err := with(ctx, m, "maps", func() (struct{}, error) {
 		err := m.dir.lines("maps", func(text []byte) error {
 			l, err := parseMapping(text)
 			if err != nil {
 				return err
 			}
-			l.Mapping.Path = string(l.path)
-			if ctx.Err() != nil || !f(l.Mapping) {
+			l.Path = string(l.path)
+			mu.Lock()
+			defer mu.Unlock()
+			if ended || !f(l.Mapping) {
 				return errStop
 			}
 			return nil
 		})
-		return struct{}{}, errors.Join(err, m.intact())
+		if err != nil {
+			return struct{}{}, err
+		}
+		return struct{}{}, m.intact()
 	})
+	mu.Lock()
+	defer mu.Unlock()
+	ended = true
 	return err
 }
 
@@ -50,8 +61,7 @@ type keeper struct {
 	list  []Mapping
 	paths int // bytes of the paths in list that are not shared
 	code  map[FileID]bool
-	owner FileID // of memory without a file
-	tail  int    // how many mappings without a file follow each other
+	tail  int // how many mappings without a file follow each other
 }
 
 // Behind the last mapping of a file, at most this many mappings without one are its .bss: permissions may split it.
@@ -68,7 +78,7 @@ func (k *keeper) add(l line) error {
 		}
 		k.tail++
 	} else {
-		k.tail, k.owner = 0, l.File
+		k.tail = 0
 		if n := len(k.list); n > 0 && k.list[n-1].File == l.File && k.list[n-1].Path == string(l.path) {
 			l.Path = k.list[n-1].Path
 		} else {
@@ -81,6 +91,9 @@ func (k *keeper) add(l line) error {
 			}
 			k.code[l.File] = true
 		}
+	}
+	if len(k.list) == 1024 { // more than any ordinary process has: do not grow step by step
+		k.list = slices.Grow(k.list, maxMappings-len(k.list))
 	}
 	k.list = append(k.list, l.Mapping)
 	if len(k.list) < maxMappings && k.paths < maxPaths {

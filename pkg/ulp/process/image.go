@@ -53,10 +53,10 @@ type image struct {
 
 // layout has the places of the fields in a class of ELF files.
 type layout struct {
-	header, phentsize                                             int
-	phoff, phentOff, phnum                                        int
-	pFlagsFirst                                                   bool
-	pOffset, pVaddr, pFilesz, pMemsz, word, dynEntry, symbolEntry int
+	header, phentsize                int // sizes
+	phoff, phentOff, phnum           int // in the ELF header
+	pOffset, pVaddr, pFilesz, pMemsz int // in a program header
+	word                             int // size of an address
 }
 
 var layouts = map[elf.Class]layout{
@@ -64,7 +64,7 @@ var layouts = map[elf.Class]layout{
 	elf.ELFCLASS32: {header: 52, phentsize: 32, phoff: 28, phentOff: 42, phnum: 44, pOffset: 4, pVaddr: 8, pFilesz: 16, pMemsz: 20, word: 4},
 }
 
-// word reads a number of the class's size.
+// get reads a number of an address's size.
 func (l layout) get(b []byte) uint64 {
 	if l.word == 4 {
 		return uint64(le.Uint32(b))
@@ -72,38 +72,39 @@ func (l layout) get(b []byte) uint64 {
 	return le.Uint64(b)
 }
 
-// readImage reads the image whose first mapping is first. errNotELF means that the file is something else.
-func readImage(r reader, first *Mapping, head []byte) (*image, error) {
+// read reads the image whose first mapping is first, into room that is used again and again. errNotELF means that the
+// file is something else. After an error the image says nothing.
+func (im *image) read(r reader, first *Mapping, head []byte) error {
 	head = head[:min(uint64(len(head)), first.End-first.Start)]
 	n, err := r.readAt(head, first.Start)
 	if err != nil && !errors.Is(err, ErrUnreadable) {
-		return nil, err
+		return err
 	}
-	if head = head[:n]; n < 20 {
-		return nil, errors.Join(err, errNotELF)
+	switch head = head[:n]; {
+	case n < elf.EI_NIDENT+4 && err != nil:
+		return err
+	case n < elf.EI_NIDENT+4, string(head[:4]) != elf.ELFMAG:
+		return errNotELF
 	}
-	if string(head[:4]) != elf.ELFMAG {
-		return nil, errNotELF
-	}
-	im := &image{class: elf.Class(head[4]), head: head, at: first.Start}
+	*im = image{class: elf.Class(head[4]), head: head, at: first.Start, loads: im.loads[:0], notes: im.notes[:0]}
 	l, ok := layouts[im.class]
 	if !ok || elf.Data(head[5]) != elf.ELFDATA2LSB || n < l.header {
-		return nil, malformed("ELF header")
+		return malformed("ELF header")
 	}
 	im.kind, im.machine = elf.Type(le.Uint16(head[16:])), elf.Machine(le.Uint16(head[18:]))
 	if im.kind != elf.ET_DYN && im.kind != elf.ET_EXEC {
-		return nil, malformed("ELF type %d is not loaded", uint16(im.kind))
+		return malformed("ELF type %d is not loaded", uint16(im.kind))
 	}
 	table, err := im.table(r, first, l)
 	if err != nil {
-		return nil, err
+		return err
 	}
 	for ; len(table) >= l.phentsize; table = table[l.phentsize:] {
 		if err := im.segment(table, l); err != nil {
-			return nil, err
+			return err
 		}
 	}
-	return im, im.locate(first)
+	return im.locate(first)
 }
 
 var errNotELF = errors.New("not ELF")

@@ -5,6 +5,7 @@ import (
 	"debug/elf"
 	"errors"
 	"path"
+	"slices"
 )
 
 // Library is one ELF image that is loaded in a process: a shared object, or the program itself.
@@ -26,8 +27,7 @@ type Library struct {
 	Bias    uint64   // to be added to the addresses in the file
 	// BuildID is the descriptor of the GNU build-id note in memory; nil if there is none or it cannot be read.
 	BuildID []byte
-	SONAME  string   // "" if there is none or it cannot be read
-	Needed  []string // DT_NEEDED, in order
+	SONAME  string // "" if there is none or it cannot be read
 	// Problem says why BuildID or the dynamic section could not be read: it wraps [ErrMalformed], [ErrUnreadable] or
 	// [ErrLimit]. The library cannot be patched then; the others of the process can.
 	Problem error
@@ -70,10 +70,14 @@ func (l *Library) rest(addr uint64) uint64 {
 
 // Segment returns the segment that an address is in, nil if there is none.
 func (l *Library) Segment(addr uint64) *Segment {
-	for i := range l.Segments {
-		if s := &l.Segments[i]; addr >= s.Start && addr < s.End {
-			return s
+	i, _ := slices.BinarySearchFunc(l.Segments, addr, func(s Segment, addr uint64) int {
+		if s.End <= addr {
+			return -1
 		}
+		return 1
+	})
+	if i < len(l.Segments) && addr >= l.Segments[i].Start {
+		return &l.Segments[i]
 	}
 	return nil
 }
@@ -92,7 +96,7 @@ func (p *Process) Libraries(ctx context.Context) ([]*Library, error) {
 // also those whose file was deleted or replaced, that are in memory files, or in another mount namespace. The vDSO is
 // not from a file. An image that is malformed is in the list, with its Problem, as far as it could be understood.
 //
-// The error is a [*LookError]: [ErrGone], [ErrChanged], or [ErrLimit] for more than 4,096 images or 16,384 mappings of
+// The error is a [*LookError]: [ErrGone], [ErrChanged], or [ErrLimit] for more than 2,048 images or 16,384 mappings of
 // files that have code.
 func (m *Memory) Libraries(ctx context.Context) ([]*Library, error) {
 	return with(ctx, m, "maps", func() ([]*Library, error) {
@@ -117,34 +121,40 @@ func (m *Memory) Libraries(ctx context.Context) ([]*Library, error) {
 
 // findLibraries looks for images at every mapping of the beginning of a file.
 func findLibraries(ctx context.Context, r reader, maps []Mapping, a *auxv) ([]*Library, error) {
-	var (
-		list  []*Library
-		taken = make([]bool, len(maps)) // those that belong to an image
-		next  = nextOfFile(maps)
-	)
+	buf := lineBuffers.Get().(*[maxLine]byte)
+	defer lineBuffers.Put(buf)
+	f := finder{r: r, maps: maps, next: nextOfFile(maps), taken: make([]bool, len(maps)), auxv: a, head: buf[:headBytes]}
+	var list []*Library
 	for i := range maps {
-		if taken[i] || maps[i].File == (FileID{}) || maps[i].Offset != 0 {
+		if f.taken[i] || maps[i].File == (FileID{}) || maps[i].Offset != 0 {
 			continue
 		}
 		if err := ctx.Err(); err != nil {
 			return nil, err
 		}
-		l, err := readLibrary(r, maps, i, next, taken, a)
-		switch {
-		case errors.Is(err, errNotELF):
-			continue
-		case errors.Is(err, ErrMalformed), errors.Is(err, ErrUnreadable), errors.Is(err, ErrLimit):
-			continue // the mapping is no image that a loader could have made
-		case err != nil:
+		l, err := f.library(i)
+		if err != nil {
 			return nil, err
-		case l == nil:
+		}
+		if l == nil {
 			continue
-		case len(list) == maxLibraries:
+		}
+		if len(list) == maxLibraries {
 			return nil, ErrLimit
 		}
 		list = append(list, l)
 	}
 	return list, nil
+}
+
+type finder struct {
+	r     reader
+	maps  []Mapping
+	next  []int32 // see nextOfFile
+	taken []bool  // the mappings that belong to an image
+	auxv  *auxv
+	image image  // the one at hand
+	head  []byte // room for the beginning of it
 }
 
 // nextOfFile returns for each mapping the index of the next one of the same file or of the memory behind it; 0 if none.
@@ -164,34 +174,70 @@ func nextOfFile(maps []Mapping) []int32 {
 	return next
 }
 
-// readLibrary reads the image that begins at mapping i, and takes the mappings that belong to it. The result is nil if
-// no code of it is mapped.
-func readLibrary(r reader, maps []Mapping, i int, next []int32, taken []bool, a *auxv) (*Library, error) {
-	var head [headBytes]byte
-	im, err := readImage(r, &maps[i], head[:])
-	if err != nil {
+// library reads the image that begins at mapping i. The result is nil if it is not ELF, or no code of it is mapped.
+func (f *finder) library(i int) (*Library, error) {
+	first := &f.maps[i]
+	l := &Library{Path: first.Path, Name: path.Base(first.Path), Deleted: first.Deleted, File: first.File,
+		Loader: f.auxv.base != 0 && f.auxv.base == first.Start}
+	im := &f.image
+	err := im.read(f.r, first, f.head)
+	switch {
+	case errors.Is(err, errNotELF):
+		return nil, nil
+	case err != nil && !local(err):
 		return nil, err
+	case err != nil: // no loader could have made it, or it cannot be read any more
+		l.Problem = err
+		l.Segments = f.untilNext(i)
+	default:
+		l.Class, l.Machine, l.Type, l.Bias = im.class, im.machine, im.kind, im.bias
+		l.Main = f.auxv.phdr != 0 && f.auxv.phdr == im.phdrs
+		l.Segments = f.take(i, im)
 	}
-	var code Perm
-	var mine []Segment
-	for j, end := i, im.end(); ; {
-		if s := &maps[j]; !taken[j] && im.owns(s) {
-			taken[j] = true
-			code |= s.Perm
-			mine = append(mine, Segment{Start: s.Start, End: s.End, Offset: s.Offset, Perm: s.Perm, File: s.File != FileID{}})
-		}
-		if j = int(next[j]); j == 0 || maps[j].Start >= end {
-			break
-		}
-	}
-	if code&PermExec == 0 {
+	if !slices.ContainsFunc(l.Segments, func(s Segment) bool { return s.Perm&PermExec != 0 }) {
 		return nil, nil
 	}
-	l := &Library{Path: maps[i].Path, Name: path.Base(maps[i].Path), Deleted: maps[i].Deleted, File: maps[i].File,
-		Class: im.class, Machine: im.machine, Type: im.kind, Bias: im.bias, Segments: mine}
-	l.Main = a.phdr != 0 && a.phdr == im.phdrs
-	l.Loader = a.base != 0 && a.base == maps[i].Start
-	return l, l.describe(r, im)
+	if l.Problem != nil {
+		return l, nil
+	}
+	if err := l.describe(f.r, im); err != nil {
+		return nil, err
+	}
+	return l, nil
+}
+
+// local says that an error concerns one image and not the whole process.
+func local(err error) bool {
+	return errors.Is(err, ErrMalformed) || errors.Is(err, ErrUnreadable) || errors.Is(err, ErrLimit)
+}
+
+// take returns the mappings that belong to the image.
+func (f *finder) take(i int, im *image) []Segment {
+	var list []Segment
+	for j, end := i, im.end(); ; {
+		if !f.taken[j] && im.owns(&f.maps[j]) {
+			f.taken[j] = true
+			list = append(list, segment(&f.maps[j]))
+		}
+		if j = int(f.next[j]); j == 0 || f.maps[j].Start >= end {
+			return list
+		}
+	}
+}
+
+// untilNext returns the mappings of the same file up to the next one of its beginning.
+func (f *finder) untilNext(i int) []Segment {
+	list := []Segment{segment(&f.maps[i])}
+	for j := f.next[i]; j != 0 && f.maps[j].Offset != 0; j = f.next[j] {
+		if f.maps[j].File != (FileID{}) {
+			list = append(list, segment(&f.maps[j]))
+		}
+	}
+	return list
+}
+
+func segment(m *Mapping) Segment {
+	return Segment{Start: m.Start, End: m.End, Offset: m.Offset, Perm: m.Perm, File: m.File != FileID{}}
 }
 
 // describe reads what the image says about itself. Only an error that concerns the whole process is returned.
@@ -199,7 +245,7 @@ func (l *Library) describe(r reader, im *image) error {
 	idErr := l.readBuildID(r, im)
 	dynErr := l.readNames(r, im)
 	for _, err := range []error{idErr, dynErr} {
-		if err != nil && !errors.Is(err, ErrMalformed) && !errors.Is(err, ErrUnreadable) && !errors.Is(err, ErrLimit) {
+		if err != nil && !local(err) {
 			return err
 		}
 	}
@@ -241,7 +287,7 @@ func (l *Library) readNames(r reader, im *image) error {
 	}
 	l.dynamic = d
 	if d.hasSoname {
-		l.SONAME, err = l.text(r, d, d.soname)
+		l.SONAME, err = l.text(r, d, d.soname, maxFileName)
 	}
 	return err
 }

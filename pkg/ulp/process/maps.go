@@ -87,9 +87,13 @@ func (s *scanner) hex(end byte) uint64 {
 	f := s.field(end)
 	s.bad = s.bad || len(f) == 0 || len(f) > 16
 	for _, c := range f {
-		digit := bytes.IndexByte([]byte("0123456789abcdef"), c)
-		s.bad = s.bad || digit < 0
-		n = n<<4 | uint64(digit)&15
+		digit := c - '0'
+		if digit > 9 {
+			if digit = c - 'a' + 10; c < 'a' || c > 'f' {
+				s.bad = true
+			}
+		}
+		n = n<<4 | uint64(digit)
 	}
 	return n
 }

@@ -14,7 +14,9 @@ import (
 // opened: after exec or exit nothing can be read any more, so that what was read never is a mixture of two programs.
 //
 // That is why it reads through /proc/PID/mem, which belongs to the address space, and not with process_vm_readv, which
-// goes by the number and would read from whoever has it at that moment; the two cost the same.
+// goes by the number and would read from whoever has it at that moment. Besides, mem does not wait for pages that the
+// process itself has to bring (userfaultfd), and reads what has no permission to be read. It costs 1.3 µs a page instead
+// of 0.6, some 5 µs of the 200 that a process takes.
 //
 // Its methods may be called by several goroutines at once. Close it after use: it keeps two files open.
 type Memory struct {
@@ -38,26 +40,21 @@ func (p *Process) Memory(ctx context.Context) (*Memory, error) {
 }
 
 func (p *Process) memory() (*Memory, error) {
-	d, err := p.open()
+	d, err := openDir(p.opts.root(), p.PID)
 	if err != nil {
 		return nil, err
 	}
 	defer d.close()
-	s, err := d.stat()
+	live, err := d.live(p.State)
 	if err != nil {
 		return nil, err
 	}
-	live, err := d.live(s.state)
-	if err != nil {
-		return nil, err
-	}
-	f, err := live.open("mem")
-	if err != nil {
+	m := &Memory{p: p, dir: live}
+	if m.file, err = live.open("mem"); err != nil {
 		live.close()
 		return nil, err
 	}
-	m := &Memory{p: p, dir: live, file: f}
-	if err := p.verify(d); err != nil { // the program may have changed before mem was open
+	if err := p.verify(d); err != nil { // of what is open now
 		m.Close()
 		return nil, err
 	}

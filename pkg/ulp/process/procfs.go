@@ -63,18 +63,18 @@ func (f file) Read(b []byte) (int, error) {
 
 func (f file) close() { _ = unix.Close(int(f)) }
 
-// read returns a whole small file in b; ErrLimit if it does not fit.
+// read returns a whole small file in b; ErrLimit if it does not fit. The kernel makes it at the first read.
 func (d *dir) read(name string, b []byte) ([]byte, error) {
 	f, err := d.open(name)
 	if err != nil {
 		return nil, err
 	}
 	defer f.close()
-	n, err := io.ReadFull(f, b)
+	n, err := f.Read(b)
 	switch {
-	case err == nil:
+	case err == nil && n == len(b):
 		return nil, lookError(d.pid, name, ErrLimit)
-	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF):
+	case err == nil, errors.Is(err, io.EOF):
 		return b[:n], nil
 	}
 	return nil, lookError(d.pid, name, err)
@@ -94,12 +94,15 @@ func (d *dir) lines(name string, f func(line []byte) error) error {
 
 // link returns what a symbolic link says, cut off after maxPath bytes.
 func (d *dir) link(name string) (string, error) {
-	var b [maxPath]byte
-	n, err := unix.Readlinkat(d.fd, name, b[:])
-	if err != nil {
-		return "", lookError(d.pid, name, err)
+	for b := make([]byte, 128); ; b = make([]byte, maxPath) { // most are short
+		n, err := unix.Readlinkat(d.fd, name, b)
+		if err != nil {
+			return "", lookError(d.pid, name, err)
+		}
+		if n < len(b) || n == maxPath {
+			return string(b[:n]), nil
+		}
 	}
-	return string(b[:n]), nil
 }
 
 // open opens what /proc has and nothing that it points to.

@@ -42,7 +42,7 @@ func Scan(ctx context.Context, o ScanOptions, visit func(ctx context.Context, p 
 		}
 		return nil
 	}
-	root, err := open(unix.AT_FDCWD, o.root(), 0)
+	root, err := open(unix.AT_FDCWD, o.root(), unix.O_RDONLY|unix.O_DIRECTORY)
 	if err != nil {
 		return lookError(0, "proc", err)
 	}

@@ -1,0 +1,260 @@
+package process
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"strings"
+	"testing"
+	"testing/iotest"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
+	"golang.org/x/sys/unix"
+)
+
+const (
+	statText = `4242 (a) b) S 17 4242 4242 0 -1 4194304 84 0 0 0 1 2 0 0 20 0 3 0 98765 2990080 448 18446744073709551615 ` +
+		`94321 94500 140736 0 0 0 0 0 0 0 0 0 17 1 0 0 0 0 0 9 10 11 12 13 14 15 0`
+	statusText = "Name:\tliar\nUmask:\t0022\nState:\tS (sleeping)\nTgid:\t7\nPid:\t7\nPPid:\t1\nTracerPid:\t33\n" +
+		"Uid:\t1000\t0\t1000\t0\nGid:\t100\t100\t100\t100\nNSpid:\t7\t3\t1\nNoNewPrivs:\t1\nSeccomp:\t2\nThreads:\t1\n"
+	auxv64 = "\x33\x00\x00\x00\x00\x00\x00\x00\x30\x0d\x00\x00\x00\x00\x00\x00" +
+		"\x03\x00\x00\x00\x00\x00\x00\x00\x40\x00\x40\x00\x00\x00\x00\x00" +
+		"\x07\x00\x00\x00\x00\x00\x00\x00\x00\x10\xff\xf7\xff\x7f\x00\x00" +
+		"\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00"
+	auxv32 = "\x20\x00\x00\x00\xe0\xb5\xf7\xf7\x03\x00\x00\x00\x34\x80\x04\x08\x00\x00\x00\x00\x00\x00\x00\x00"
+)
+
+func TestParseStat(t *testing.T) {
+	got, err := parseStat([]byte(statText))
+	want := &stat{name: "a) b", state: Sleeping, parent: 17, flags: 0x400000, threads: 3, start: 98765, program: program{94321, 140736}}
+	if d := cmp.Diff(want, got, cmp.AllowUnexported(stat{}, program{})); err != nil || d != "" {
+		t.Errorf("parseStat: %v (-want +got):\n%s", err, d)
+	}
+	for _, text := range []string{"", "1", "1 (a", ") (", "1 (a) S 1", strings.Replace(statText, " 3 0 98765", " x 0 98765", 1)} {
+		if s, err := parseStat([]byte(text)); !errors.Is(err, ErrMalformed) || s != nil {
+			t.Errorf("parseStat(%q): %+v, %v, want ErrMalformed", text, s, err)
+		}
+	}
+}
+
+func TestParseStatus(t *testing.T) {
+	var buf [maxLine]byte
+	want := &status{uid: IDs{1000, 0, 1000, 0}, gid: IDs{100, 100, 100, 100}, tracer: 33, seccomp: SeccompFilter, noNewPrivs: true, innerPID: 1}
+	groups := "Groups:\t" + strings.Repeat("1234567890 ", 65536) + "\n" // as many as the kernel allows
+	for name, text := range map[string]string{"plain": statusText, "groups": groups + statusText} {
+		got, err := parseStatus(iotest.HalfReader(strings.NewReader(text)), buf[:])
+		if d := cmp.Diff(want, got, cmp.AllowUnexported(status{})); err != nil || d != "" {
+			t.Errorf("%s: %v (-want +got):\n%s", name, err, d)
+		}
+	}
+	for _, change := range [][2]string{{"Uid:\t1000", "Uid:\t-1"}, {"Uid:\t1000\t", "Uid:\t"}, {"TracerPid", "Tracer"}, {"33", "x"},
+		{"Seccomp:\t2", "Seccomp:\t"}, {"\t3\t1\n", "\t99999999999\n"}} {
+		text := strings.Replace(statusText, change[0], change[1], 1)
+		if s, err := parseStatus(strings.NewReader(text), buf[:]); !errors.Is(err, ErrMalformed) || s != nil {
+			t.Errorf("%q: %+v, %v, want ErrMalformed", change, s, err)
+		}
+	}
+}
+
+func TestParseAuxv(t *testing.T) {
+	tests := map[string]struct {
+		in   string
+		want *auxv // nil: malformed
+	}{
+		"64 bits":   {auxv64, &auxv{phdr: 0x400040, base: 0x7ffff7ff1000}},
+		"32 bits":   {auxv32, &auxv{bits32: true, phdr: 0x8048034}},
+		"empty":     {"", &auxv{}},
+		"short":     {auxv64[:7], nil},
+		"no end":    {auxv64[:48], nil},
+		"no end 32": {auxv32[:16], nil},
+	}
+	for name, tc := range tests {
+		got, err := parseAuxv([]byte(tc.in))
+		if d := cmp.Diff(tc.want, got, cmp.AllowUnexported(auxv{})); d != "" || (err != nil) != (tc.want == nil) {
+			t.Errorf("%s: %v (-want +got):\n%s", name, err, d)
+		}
+	}
+}
+
+func TestParseMapping(t *testing.T) {
+	const lib = "7f1122334000-7f1122336000 r-xp 0001f000 fe:01 247026                     /usr/lib/libc.so.6"
+	file := Mapping{Start: 0x7f1122334000, End: 0x7f1122336000, Offset: 0x1f000, Perm: PermRead | PermExec,
+		File: FileID{unix.Mkdev(0xfe, 1), 247026}, Path: "/usr/lib/libc.so.6"}
+	with := func(change func(*Mapping)) *Mapping { m := file; change(&m); return &m }
+	tests := map[string]struct {
+		in   string
+		want *Mapping // nil: malformed
+	}{
+		"file":          {lib, &file},
+		"deleted":       {lib + " (deleted)", with(func(m *Mapping) { m.Deleted = true })},
+		"no path":       {strings.TrimRight(strings.TrimSuffix(lib, file.Path), " "), with(func(m *Mapping) { m.Path = "" })},
+		"spaces":        {lib + " x  y ", with(func(m *Mapping) { m.Path += " x  y " })},
+		"long path":     {lib + strings.Repeat("x", 2*maxPath), with(func(m *Mapping) { m.Path += strings.Repeat("x", maxPath-len(m.Path)) })},
+		"shared":        {strings.Replace(lib, "r-xp", "-w-s", 1), with(func(m *Mapping) { m.Perm = PermWrite | PermShared })},
+		"vsyscall":      {"ffffffffff600000-ffffffffff601000 --xp 00000000 00:00 0                  [vsyscall]", &Mapping{Start: 0xffffffffff600000, End: 0xffffffffff601000, Perm: PermExec, Path: "[vsyscall]"}},
+		"empty":         {"", nil},
+		"no fields":     {"7f1122334000-7f1122336000", nil},
+		"end before":    {"2000-1000 r-xp 00000000 00:00 0", nil},
+		"no digits":     {"-1000 r-xp 00000000 00:00 0", nil},
+		"17 digits":     {"10000000000000000-20000000000000000 r-xp 00000000 00:00 0", nil},
+		"capital":       {"A000-B000 r-xp 00000000 00:00 0", nil},
+		"permissions":   {strings.Replace(lib, "r-xp", "rwxq", 1), nil},
+		"permissions 2": {strings.Replace(lib, "r-xp", "xr-p", 1), nil},
+		"device":        {strings.Replace(lib, "fe:01", "fe01", 1), nil},
+		"inode":         {strings.Replace(lib, "247026", "-1", 1), nil},
+	}
+	for name, tc := range tests {
+		l, err := parseMapping([]byte(tc.in))
+		if tc.want == nil {
+			if !errors.Is(err, ErrMalformed) {
+				t.Errorf("%s: %+v, %v, want ErrMalformed", name, l, err)
+			}
+			continue
+		}
+		l.Path = string(l.path)
+		if d := cmp.Diff(*tc.want, l.Mapping); err != nil || d != "" {
+			t.Errorf("%s: %v (-want +got):\n%s", name, err, d)
+		}
+	}
+}
+
+func TestPermString(t *testing.T) {
+	for p, want := range map[Perm]string{0: "---p", PermRead | PermExec: "r-xp", PermRead | PermWrite | PermExec | PermShared: "rwxs"} {
+		if p.String() != want {
+			t.Errorf("Perm(%d) = %s, want %s", p, p, want)
+		}
+	}
+}
+
+func TestParseCgroup(t *testing.T) {
+	id := strings.Repeat("0123456789abcdef", 4)
+	inner := strings.Repeat("fedcba9876543210", 4)
+	tests := map[string]string{
+		"0::/": "",
+		"0::/user.slice/user-1000.slice/session-2.scope":                                                      "",
+		"0::/system.slice/docker-" + id + ".scope":                                                            "docker:" + id,
+		"5:devices:/docker/" + id:                                                                             "docker:" + id,
+		"0::/docker/" + id + "/docker/" + inner:                                                               "docker:" + inner,
+		"0::/system.slice/docker-" + id + ".scope/init.scope":                                                 "docker:" + id,
+		"0::/machine.slice/libpod-" + id + ".scope/container":                                                 "podman:" + id,
+		"0::/machine.slice/libpod-conmon-" + id + ".scope":                                                    "",
+		"0::/kubepods.slice/kubepods-besteffort.slice/kubepods-besteffort-pod1_2.slice/crio-" + id + ".scope": "cri-o:" + id,
+		"0::/kubepods.slice/kubepods-burstable-pod1_2.slice/cri-containerd-" + id + ".scope":                  "containerd:" + id,
+		"0::/system.slice/containerd.service/kubepods-burstable-pod1.slice:cri-containerd:" + id:              "containerd:" + id,
+		"3:cpu:/kubepods/burstable/pod0a1b-22/" + id:                                                          "kubernetes:" + id,
+		"0::/machine.slice/systemd-nspawn@web.service/payload":                                                "systemd-nspawn:web",
+		`0::/machine.slice/machine-a\x2db.scope`:                                                              "machine:a-b",
+		"0::/lxc.payload.web/system.slice":                                                                    "lxc:web",
+		"4:memory:/lxc/web":                                                                                   "lxc:web",
+		"0::/lxc.monitor.web":                                                                                 "",
+		"0::/system.slice/docker-" + id[:63] + ".scope":                                                       "",
+		"0::/machine.slice/machine-\x1b[31m.scope":                                                            "",
+	}
+	for line, want := range tests {
+		got, err := parseCgroup([]byte(line))
+		if err != nil || got.String() != want {
+			t.Errorf("parseCgroup(%q) = %q, %v, want %q", line, got, err, want)
+		}
+	}
+	if c, err := parseCgroup([]byte("0:")); !errors.Is(err, ErrMalformed) || c != (Container{}) {
+		t.Errorf("parseCgroup: %v, %v", c, err)
+	}
+}
+
+func TestParseEnviron(t *testing.T) {
+	long := strings.Repeat("x", maxVariable+1)
+	tests := map[string]struct {
+		in      string
+		want    map[string]string
+		wantErr error
+	}{
+		"first wins":   {"A=1\x00A=2\x00", map[string]string{"A": "1"}, nil},
+		"no NUL":       {"B=1\x00A=2", map[string]string{"A": "2"}, nil},
+		"empty":        {"", map[string]string{}, nil},
+		"similar":      {"AA=1\x00A\x00=A\x00LONG\x00LONGER=2\x00", map[string]string{}, nil},
+		"others long":  {"C=" + long + "\x00A=1\x00", map[string]string{"A": "1"}, nil},
+		"long":         {"LONG_NAME=" + long + "\x00", nil, ErrLimit},
+		"far too long": {strings.Repeat("C=1\x00", maxEnviron/4) + "A=1\x00", nil, ErrLimit},
+	}
+	for name, tc := range tests {
+		for kind, r := range map[string]io.Reader{"whole": strings.NewReader(tc.in), "halves": iotest.HalfReader(strings.NewReader(tc.in))} {
+			got, err := parseEnviron(r, []string{"A", "LONG_NAME"})
+			if d := cmp.Diff(tc.want, got); d != "" || !errors.Is(err, tc.wantErr) {
+				t.Errorf("%s, %s: %v (-want +got):\n%s", name, kind, err, d)
+			}
+		}
+	}
+	one, err := parseEnviron(iotest.OneByteReader(strings.NewReader("AB=0\x00A=1\x00")), []string{"A"})
+	if err != nil || one["A"] != "1" {
+		t.Errorf("byte by byte: %v, %v", one, err)
+	}
+	broken := errors.New("broken")
+	if got, err := parseEnviron(iotest.ErrReader(broken), nil); !errors.Is(err, broken) || got != nil {
+		t.Errorf("%v, %v", got, err)
+	}
+}
+
+func TestEachLine(t *testing.T) {
+	tests := map[string]struct {
+		in   string
+		want []string
+	}{
+		"empty":      {"", nil},
+		"no newline": {"a\nb", []string{"a", "b"}},
+		"cut":        {"a\n12345678xxxxx\nb\n", []string{"a", "12345678", "b"}},
+		"cut at end": {"12345678xxxxxxxxxxxxxxxx", []string{"12345678"}},
+		"exact":      {"1234567\n12345678\nb\n", []string{"1234567", "12345678", "b"}},
+	}
+	for name, tc := range tests {
+		for _, r := range []io.Reader{strings.NewReader(tc.in), iotest.OneByteReader(strings.NewReader(tc.in)), iotest.DataErrReader(strings.NewReader(tc.in))} {
+			var got []string
+			err := eachLine(r, make([]byte, 8), func(line []byte) error { got = append(got, string(line)); return nil })
+			if d := cmp.Diff(tc.want, got, cmpopts.EquateEmpty()); err != nil || d != "" {
+				t.Errorf("%s: %v (-want +got):\n%s", name, err, d)
+			}
+		}
+	}
+	count := 0
+	err := eachLine(strings.NewReader("a\nb\nc"), make([]byte, 8), func([]byte) error { count++; return errStop })
+	if err != nil || count != 1 {
+		t.Errorf("stop: %v after %d lines", err, count)
+	}
+}
+
+// What is printed of a process's state is the kernel's letter, and errors have no words of the process.
+func TestStrings(t *testing.T) {
+	got := fmt.Sprint(Zombie, State(0), SeccompNone, SeccompStrict, SeccompFilter, Seccomp(9), EntryNOPs, EntryDetour, EntryUnknown)
+	if got != "Z ? none strict filter seccomp 9 NOPs detour unknown" {
+		t.Error(got)
+	}
+	err := lookError(7, "mem", unix.EACCES)
+	if err.Error() != "process 7: mem: "+ErrPermission.Error() || lookError(8, "x", err) != err || lookError(7, "x", nil) != nil {
+		t.Error(err)
+	}
+}
+
+func TestPrologueOfPower(t *testing.T) {
+	const nop, std, toc = "\x00\x00\x00\x60", "\xf8\xff\xa1\xf8", "\x02\x00\x4c\x3c\x00\x80\x42\x38"
+	nops := strings.Repeat(nop, 13)
+	detour := std + strings.Repeat(nop, 10) + "\x88\x77\x66\x55\x44\x33\x22\x11"
+	tests := map[string]struct {
+		before, after string
+		want          Prologue
+	}{
+		"NOPs":         {nops, nop, Prologue{State: EntryNOPs, Single: true}},
+		"NOPs, TOC":    {nops, toc + nop, Prologue{State: EntryNOPs, Single: true, Landing: true}},
+		"detour":       {detour, "\xcc\xff\xff\x4b", Prologue{State: EntryDetour, Target: 0x1122334455667788}},
+		"detour, TOC":  {detour, toc + "\xc4\xff\xff\x4b", Prologue{State: EntryDetour, Target: 0x1122334455667788, Landing: true}},
+		"taken back":   {detour, nop, Prologue{State: EntryNOPs, Single: true, Stale: 0x1122334455667788}},
+		"other branch": {detour, "\xc8\xff\xff\x4b", Prologue{}},
+		"no NOPs":      {nops[4:] + std, nop, Prologue{}},
+	}
+	for name, tc := range tests {
+		m := fakeMemory{0x1000: []byte(tc.before + tc.after + strings.Repeat(std, 3))}
+		got, err := readPrologue(m, 0x1000+52, "ppc64le")
+		if d := cmp.Diff(&tc.want, got, cmpopts.IgnoreFields(Prologue{}, "Before", "After")); err != nil || d != "" {
+			t.Errorf("%s: %v (-want +got):\n%s", name, err, d)
+		}
+	}
+}

@@ -1,0 +1,92 @@
+package process
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/lpbuild/lpbuild/pkg/ulp"
+)
+
+// EntryState is what the entry of a function looks like.
+type EntryState int
+
+// States of an entry.
+const (
+	// EntryUnknown: neither of the others: compiled without NOPs, or changed by someone else.
+	EntryUnknown EntryState = iota
+	// EntryNOPs: the NOPs of -fpatchable-function-entry: calls run the function itself.
+	EntryNOPs
+	// EntryDetour: a jump back to an absolute jump in the place of the NOPs: calls run Target. The detours of libpulp and
+	// of lpbuild's own backend look the same; whose it is says the place of Target.
+	EntryDetour
+)
+
+// String returns "unknown", "NOPs" or "detour".
+func (s EntryState) String() string {
+	switch s {
+	case EntryNOPs:
+		return "NOPs"
+	case EntryDetour:
+		return "detour"
+	}
+	return "unknown"
+}
+
+// Prologue is what stands at and before the entry of a function.
+type Prologue struct {
+	State  EntryState
+	Target uint64 // of a detour
+	// Stale is the target of a detour that was taken back: the jump before the entry is still there, and nothing leads to
+	// it any more. libpulp leaves it so. 0 if there is none.
+	Stale   uint64
+	Landing bool // the entry begins with endbr64, and the NOPs or the jump are behind it; on ppc64le, with the TOC's setup
+	// Single says that the NOP at the entry is one instruction, so that no thread can stand within it. On x86_64 gcc makes
+	// two of one byte each.
+	Single bool
+	Before []byte // the bytes before the entry
+	After  []byte // the bytes from the entry on
+}
+
+// entryFormat is what an architecture's entries look like. Its decode fills a Prologue from Before and After.
+type entryFormat struct {
+	before, after int // bytes to read
+	align         uint64
+	decode        func(p *Prologue)
+}
+
+// entryFormats has one file each. aarch64 is to come: neither libpulp nor lpbuild patches it yet.
+var entryFormats = map[ulp.Arch]entryFormat{ulp.X86_64: entryX86, ulp.PPC64LE: entryPower}
+
+// Prologue reads the entry of a function at an address of its symbol. What is there need not be a function of the
+// process's own: the caller takes the address from [Symbols] or from the catalogue, within [Library.Segments].
+//
+// The error is a [*LookError]: [ErrUnreadable] if no code is there, [ErrMalformed] for an address that no function can
+// have, or [ulp.ErrUnsupported] for an architecture that is not known.
+func (m *Memory) Prologue(ctx context.Context, addr uint64, arch ulp.Arch) (*Prologue, error) {
+	return with(ctx, m, "function entry", func() (*Prologue, error) { return readPrologue(m, addr, arch) })
+}
+
+func readPrologue(r reader, addr uint64, arch ulp.Arch) (*Prologue, error) {
+	f, ok := entryFormats[arch]
+	switch {
+	case !ok:
+		return nil, fmt.Errorf("%w: function entries of architecture %q", ulp.ErrUnsupported, arch)
+	case addr < uint64(f.before) || addr%f.align != 0:
+		return nil, malformed("no function can be at %#x", addr)
+	}
+	b := make([]byte, f.before+f.after)
+	n, err := r.readAt(b, addr-uint64(f.before))
+	if err != nil && (!errors.Is(err, ErrUnreadable) || n <= f.before) {
+		if n, err = r.readAt(b[f.before:], addr); n == 0 || !errors.Is(err, ErrUnreadable) && err != nil {
+			return nil, err
+		}
+		// What is before the entry cannot be read: there are no NOPs.
+		return &Prologue{After: b[f.before : f.before+n]}, nil
+	}
+	p := &Prologue{Before: b[:f.before:f.before], After: b[f.before:n]}
+	if n == len(b) {
+		f.decode(p)
+	}
+	return p, nil
+}

@@ -1,0 +1,204 @@
+package process
+
+import (
+	"context"
+	"debug/elf"
+	"fmt"
+	"iter"
+
+	"github.com/lpbuild/lpbuild/pkg/ulp"
+)
+
+// Symbol is a function or variable that a library in a process defines for others.
+type Symbol struct {
+	Name    string
+	Version string // "" if it has none
+	Hidden  bool   // an old version: only who asks for it by version gets it
+	Type    elf.SymType
+	Bind    elf.SymBind
+	// Addr is the address in the process: of the resolver for an indirect function, and the offset in the library's
+	// thread-local block for a thread-local variable. All Size bytes there belong to the library.
+	Addr uint64
+	Size uint64
+}
+
+// Symbols is the dynamic symbol table of a library, in the memory of its process. It is as alive as its Memory, and its
+// methods may be called by several goroutines at once.
+type Symbols struct {
+	m        *Memory
+	l        *Library
+	d        *dynamic
+	table    hashTable
+	versions map[uint16]string
+}
+
+const (
+	symbolSize  = 24
+	versionBits = 0x7fff
+	hiddenBit   = 0x8000
+)
+
+// Symbols opens the symbol table of one of the memory's libraries. The error is a [*LookError]: [ErrMalformed] if there
+// is no table or nothing bounds it, [ErrUnreadable], [ErrLimit], or [ulp.ErrUnsupported] for a 32-bit library.
+func (m *Memory) Symbols(ctx context.Context, l *Library) (*Symbols, error) {
+	return with(ctx, m, "symbol table", func() (*Symbols, error) {
+		s, err := openSymbols(m, l)
+		if err != nil {
+			return nil, err
+		}
+		s.m = m
+		return s, nil
+	})
+}
+
+func openSymbols(r reader, l *Library) (*Symbols, error) {
+	switch d := l.dynamic; {
+	case l.Class == elf.ELFCLASS32:
+		return nil, fmt.Errorf("%w: 32-bit library", ulp.ErrUnsupported)
+	case d == nil:
+		return nil, malformed("no dynamic section")
+	case d.symtab == 0 || d.strtab == 0:
+		return nil, malformed("no symbol table in the image")
+	case d.strsz > maxAddress || !l.Contains(d.strtab, d.strsz):
+		return nil, malformed("string table outside of the image")
+	}
+	s := &Symbols{l: l, d: l.dynamic}
+	var err error
+	if s.table, err = openHash(r, l); err != nil {
+		return nil, err
+	}
+	s.versions, err = l.readVersions(r)
+	if err != nil {
+		return nil, err
+	}
+	return s, nil
+}
+
+// Needed returns the library's DT_NEEDED entries, in order.
+func (s *Symbols) Needed(ctx context.Context) ([]string, error) {
+	return with(ctx, s.m, "dynamic section", func() ([]string, error) { return s.l.needed(s.m, s.d) })
+}
+
+// Lookup finds a symbol through the library's hash table, as the dynamic loader does. Without a version it is the
+// default one. The error is a [*LookError]: [ulp.ErrNoSymbol] if there is none, [ErrMalformed], also if the symbol is
+// outside of the library, or [ErrUnreadable].
+func (s *Symbols) Lookup(ctx context.Context, name, version string) (Symbol, error) {
+	return with(ctx, s.m, "symbol", func() (Symbol, error) { return s.lookup(s.m, name, version) })
+}
+
+func (s *Symbols) lookup(r reader, name, version string) (Symbol, error) {
+	var found *Symbol
+	err := s.table.candidates(r, name, func(i uint64) (bool, error) {
+		sym, ok, err := s.row(r, i, name)
+		if err != nil || !ok || version == "" && sym.Hidden || version != "" && sym.Version != version {
+			return false, err
+		}
+		found = &sym
+		return true, nil
+	})
+	if err != nil {
+		return Symbol{}, err
+	}
+	if found == nil {
+		return Symbol{}, ulp.ErrNoSymbol
+	}
+	return *found, nil
+}
+
+// row reads a row of the table. ok is false if it defines nothing, or is not the one of that name.
+func (s *Symbols) row(r reader, i uint64, want string) (sym Symbol, ok bool, err error) {
+	var b [symbolSize]byte
+	addr := s.d.symtab + i*symbolSize
+	if i >= maxSymbols || !s.l.Contains(addr, symbolSize) {
+		return Symbol{}, false, malformed("symbol outside of the table")
+	}
+	if err := readFull(r, b[:], addr); err != nil {
+		return Symbol{}, false, err
+	}
+	name, err := s.l.text(r, s.d, uint64(le.Uint32(b[:])), max(uint64(len(want)), 1))
+	if err != nil && !local(err) {
+		return Symbol{}, false, err
+	}
+	if err != nil || name != want {
+		return Symbol{}, false, nil // another, perhaps longer, name
+	}
+	return s.symbol(r, i, b[:], name)
+}
+
+// symbol makes a Symbol of a row and its name.
+func (s *Symbols) symbol(r reader, i uint64, b []byte, name string) (Symbol, bool, error) {
+	sym := Symbol{Name: name, Type: elf.ST_TYPE(b[4]), Bind: elf.ST_BIND(b[4]), Addr: le.Uint64(b[8:]), Size: le.Uint64(b[16:])}
+	section := elf.SectionIndex(le.Uint16(b[6:]))
+	if section == elf.SHN_UNDEF || section == elf.SHN_ABS || sym.Bind == elf.STB_LOCAL {
+		return Symbol{}, false, nil
+	}
+	if sym.Type != elf.STT_TLS {
+		sym.Addr += s.l.Bias
+		if !s.l.Contains(sym.Addr, max(sym.Size, 1)) {
+			return Symbol{}, false, malformed("symbol outside of the library")
+		}
+	}
+	if s.d.versym == 0 {
+		return sym, true, nil
+	}
+	var v [2]byte
+	addr := s.d.versym + 2*i
+	if !s.l.Contains(addr, 2) {
+		return Symbol{}, false, malformed("symbol version outside of the image")
+	}
+	if err := readFull(r, v[:], addr); err != nil {
+		return Symbol{}, false, err
+	}
+	index := le.Uint16(v[:])
+	sym.Hidden, sym.Version = index&hiddenBit != 0, s.versions[index&versionBits]
+	return sym, true, nil
+}
+
+// batch is how many rows All reads at once.
+const batch = 128
+
+// All iterates over the symbols that the library defines, in the table's order. Rows that are malformed are left out.
+// After an error, which is that of Lookup, it ends.
+func (s *Symbols) All(ctx context.Context) iter.Seq2[Symbol, error] {
+	return func(yield func(Symbol, error) bool) {
+		count, err := with(ctx, s.m, "symbol table", func() (uint64, error) { return s.table.count(s.m) })
+		for i := uint64(1); i < count && err == nil; i += batch {
+			var list []Symbol
+			list, err = with(ctx, s.m, "symbol table", func() ([]Symbol, error) { return s.rows(s.m, i, min(i+batch, count)) })
+			for _, sym := range list {
+				if !yield(sym, nil) {
+					return
+				}
+			}
+		}
+		if err != nil {
+			yield(Symbol{}, err)
+		}
+	}
+}
+
+func (s *Symbols) rows(r reader, from, to uint64) ([]Symbol, error) {
+	addr := s.d.symtab + from*symbolSize
+	b := make([]byte, (to-from)*symbolSize)
+	if !s.l.Contains(addr, uint64(len(b))) {
+		return nil, malformed("symbol table outside of the image")
+	}
+	if err := readFull(r, b, addr); err != nil {
+		return nil, err
+	}
+	var list []Symbol
+	for i := from; i < to; i, b = i+1, b[symbolSize:] {
+		name, err := s.l.text(r, s.d, uint64(le.Uint32(b)), maxName)
+		if err == nil {
+			var sym Symbol
+			var ok bool
+			if sym, ok, err = s.symbol(r, i, b[:symbolSize], name); ok {
+				list = append(list, sym)
+			}
+		}
+		if err != nil && !local(err) {
+			return nil, err
+		}
+	}
+	return list, nil
+}
