@@ -72,10 +72,13 @@ func TestLookState(t *testing.T) {
 func TestLookStopped(t *testing.T) {
 	target := start(t, "stop")
 	wait(t, "a stop", func() bool { return look(t, target.pid).State == process.Stopped })
-	list, err := look(t, target.pid).ThreadList(t.Context())
-	if err != nil || len(list) != 2 || list[1].State != process.Stopped {
-		t.Errorf("ThreadList: %v, %v", list, err)
-	}
+	wait(t, "both threads to stop", func() bool {
+		list, err := look(t, target.pid).ThreadList(t.Context())
+		if err != nil || len(list) != 2 {
+			t.Fatalf("ThreadList: %v, %v", list, err)
+		}
+		return list[0].State == process.Stopped && list[1].State == process.Stopped
+	})
 	if libraries(t, target.pid)["libc.so.6"] == nil {
 		t.Error("no libc.so.6 in a stopped process")
 	}
@@ -150,6 +153,35 @@ func TestLookStatic(t *testing.T) {
 	libs := libraries(t, target.pid)
 	if l := libs["tiny"]; len(libs) != 1 || l == nil || !l.Main || len(l.BuildID) != 20 {
 		t.Errorf("libraries of a static program: %+v", libs)
+	}
+}
+
+func TestLookDeletedProgram(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "program")
+	copyFile(t, compile(t, "tiny.c", "-nostdlib", "-static", "-Wl,--build-id=0x"+idA), path)
+	target := run(t, exec.Command(path))
+	os.Remove(path)
+	p := look(t, target.pid)
+	if p.Exe != path || !p.ExeDeleted || p.ExeName() != "program" {
+		t.Errorf("%+v", p)
+	}
+	if l := libraries(t, target.pid)["program"]; l == nil || !l.Deleted || !l.Main {
+		t.Errorf("library: %+v", l)
+	}
+}
+
+func TestNoMemory(t *testing.T) {
+	p := look(t, int(start(t, "child").word)) // a zombie
+	_, memory := p.Memory(t.Context())
+	_, libraries := p.Libraries(t.Context())
+	_, environ := p.Environ(t.Context(), "PATH")
+	for _, err := range []error{memory, libraries, environ} {
+		if !errors.Is(err, process.ErrNoMemory) {
+			t.Errorf("%v, want ErrNoMemory", err)
+		}
+	}
+	if p.ExeName() != "" || p.Verify(t.Context()) != nil {
+		t.Errorf("%+v", p)
 	}
 }
 
