@@ -2,6 +2,7 @@ package process_test
 
 import (
 	"bufio"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -179,30 +180,50 @@ func needRoot(t testing.TB) {
 	}
 }
 
+// The main goroutine keeps the main thread for itself: what the kernel says of a process is what it says of that thread,
+// and asNobody changes the thread that it runs on.
+func init() { runtime.LockOSThread() }
+
 // asNobody runs before and then, without privileges, f on a thread of their own, which ends with them.
 func asNobody(t testing.TB, before func() error, f func()) {
 	t.Helper()
 	done := make(chan error)
+	work := func() {
+		err := errors.Join(before(), becomeNobody())
+		if err == nil {
+			f()
+		}
+		done <- err
+	}
 	go func() {
 		runtime.LockOSThread()
-		if err := before(); err != nil {
-			done <- err
+		if syscall.Gettid() != os.Getpid() {
+			work()
 			return
 		}
-		const nobody = 65534
-		for _, call := range [][4]uintptr{{syscall.SYS_SETGROUPS}, {syscall.SYS_SETRESGID, nobody, nobody, nobody},
-			{syscall.SYS_SETRESUID, nobody, nobody, nobody}} {
-			if _, _, errno := syscall.RawSyscall(call[0], call[1], call[2], call[3]); errno != 0 {
-				done <- errno
-				return
-			}
-		}
-		f()
-		done <- nil
+		// The main thread does not end with its goroutine: hold it while another one works.
+		go func() {
+			runtime.LockOSThread()
+			work()
+		}()
+		<-t.Context().Done()
+		runtime.UnlockOSThread()
 	}()
 	if err := <-done; err != nil {
 		t.Fatal(err)
 	}
+}
+
+// becomeNobody takes the privileges of this thread alone.
+func becomeNobody() error {
+	const nobody = 65534
+	for _, call := range [][4]uintptr{{syscall.SYS_SETGROUPS}, {syscall.SYS_SETRESGID, nobody, nobody, nobody},
+		{syscall.SYS_SETRESUID, nobody, nobody, nobody}} {
+		if _, _, errno := syscall.RawSyscall(call[0], call[1], call[2], call[3]); errno != 0 {
+			return errno
+		}
+	}
+	return nil
 }
 
 // residentMiB returns the resident memory of a process.
