@@ -28,10 +28,9 @@ var (
 	ErrClosed = errors.New("closed")
 )
 
-// LookError says what of which process could not be seen. Err wraps one of the errors above, [ulp.ErrUnsupported],
-// [ulp.ErrNoSymbol], the context's error, or is that of the system call. Its text never has words of the process in it.
-//
-// [ulp.ErrUnsupported]: https://pkg.go.dev/github.com/lpbuild/lpbuild/pkg/ulp#ErrUnsupported
+// LookError says what of which process could not be seen. Err wraps one of the errors above, ErrUnsupported or
+// ErrNoSymbol of package ulp, or the context's error, or is that of the system call. Its text never has words of the
+// process in it.
 type LookError struct {
 	PID  int
 	What string // the file below /proc/PID, or the structure in its memory

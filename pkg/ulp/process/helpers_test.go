@@ -188,26 +188,13 @@ func init() { runtime.LockOSThread() }
 func asNobody(t testing.TB, before func() error, f func()) {
 	t.Helper()
 	done := make(chan error)
-	work := func() {
+	go func() {
+		runtime.LockOSThread() // never unlocked
 		err := errors.Join(before(), becomeNobody())
 		if err == nil {
 			f()
 		}
 		done <- err
-	}
-	go func() {
-		runtime.LockOSThread()
-		if syscall.Gettid() != os.Getpid() {
-			work()
-			return
-		}
-		// The main thread does not end with its goroutine: hold it while another one works.
-		go func() {
-			runtime.LockOSThread()
-			work()
-		}()
-		<-t.Context().Done()
-		runtime.UnlockOSThread()
 	}()
 	if err := <-done; err != nil {
 		t.Fatal(err)

@@ -81,7 +81,7 @@ func TestForgedVersions(t *testing.T) {
 // Two images of the same file, and segments that only claim to belong together.
 func TestClaims(t *testing.T) {
 	image := Forge()
-	m := fakeMemory{fakeBase: image, fakeBase + 0x10000: image}
+	m := fakeMemory{fakeBase: image, fakeBase + 0x10000: image, fakeBase + 0x20000: Forge(Change{56, 2, 0xffff})}
 	maps := func(lines ...string) []Mapping {
 		var k keeper
 		for _, text := range lines {
@@ -104,8 +104,10 @@ func TestClaims(t *testing.T) {
 		"split":             {maps("7f0000000000-7f0000001000 r--p 00000000 fe:00 7 /a", "7f0000001000-7f0000002000 r-xp 00001000 fe:00 7 /a"), "2 "},
 		"wrong offset":      {maps("7f0000000000-7f0000001000 r-xp 00000000 fe:00 7 /a", "7f0000001000-7f0000002000 r-xp 00003000 fe:00 7 /a"), "1 "},
 		"other file inside": {maps("7f0000000000-7f0000001000 r-xp 00000000 fe:00 7 /a", "7f0000001000-7f0000002000 r-xp 00001000 fe:00 8 /b"), "1 "},
-		"no code":           {maps("7f0000000000-7f0000002000 r--p 00000000 fe:00 7 /a"), ""},
-		"behind the end":    {maps("7f0000000000-7f0000002000 r-xp 00000000 fe:00 7 /a", "7f0000002000-7f0000003000 rw-p 00000000 00:00 0"), "1 "},
+		"malformed": {maps("7f0000020000-7f0000021000 r--p 00000000 fe:00 7 /a", "7f0000021000-7f0000022000 rw-p 00000000 00:00 0",
+			"7f0000030000-7f0000032000 r-xp 00001000 fe:00 7 /a", "7f0000040000-7f0000041000 r-xp 00000000 fe:00 7 /a"), "2 1 "},
+		"no code":        {maps("7f0000000000-7f0000002000 r--p 00000000 fe:00 7 /a"), ""},
+		"behind the end": {maps("7f0000000000-7f0000002000 r-xp 00000000 fe:00 7 /a", "7f0000002000-7f0000003000 rw-p 00000000 00:00 0"), "1 "},
 	}
 	for name, tc := range tests {
 		t.Run(name, func(t *testing.T) {

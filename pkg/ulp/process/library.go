@@ -12,7 +12,8 @@ import (
 //
 // Path and Name are for people. What the library is, its build-id says, and where it is, its segments: those come from
 // the kernel, while build-id and SONAME are what stands in memory. An image counts as loaded if a segment of it can be
-// executed; libraries that are only mapped to be read, as debuggers do, are not listed.
+// executed; libraries that are only mapped to be read, as debuggers do, are not listed. Nor are programs that copied
+// their code into memory without a file, as some do to have huge pages.
 type Library struct {
 	Path    string // see Mapping.Path
 	Name    string // base name of Path
@@ -228,10 +229,15 @@ func (f *finder) take(i int, im *image) []Segment {
 // untilNext returns the mappings of the same file up to the next one of its beginning.
 func (f *finder) untilNext(i int) []Segment {
 	list := []Segment{segment(&f.maps[i])}
-	for j := f.next[i]; j != 0 && f.maps[j].Offset != 0; j = f.next[j] {
-		if f.maps[j].File != (FileID{}) {
-			list = append(list, segment(&f.maps[j]))
+	for j := f.next[i]; j != 0; j = f.next[j] {
+		m := &f.maps[j]
+		if m.File == (FileID{}) {
+			continue
 		}
+		if m.Offset == 0 {
+			break
+		}
+		list = append(list, segment(m))
 	}
 	return list
 }

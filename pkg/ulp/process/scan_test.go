@@ -3,8 +3,10 @@ package process_test
 import (
 	"context"
 	"errors"
+	"io"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"runtime"
 	"sync"
 	"testing"
@@ -136,17 +138,41 @@ func TestScanRestless(t *testing.T) {
 	}
 }
 
-// tinyProcesses starts n processes that have the patchable library and nothing else.
+// tinyProcesses starts n processes that have the patchable library and nothing else. They share their pipes, so that
+// thousands do not need thousands of files.
 func tinyProcesses(b *testing.B, n int) []int {
+	b.Helper()
 	lib := library(b, idA)
-	path := compile(b, "tiny.c", "-nostdlib", "-DLIBRARY", "-fno-stack-protector", lib, "-Wl,-rpath,"+os.TempDir())
+	path := compile(b, "tiny.c", "-nostdlib", "-DLIBRARY", "-fno-stack-protector", lib)
 	dir := b.TempDir()
-	copyFile(b, lib, dir+"/libtest.so.1")
+	copyFile(b, lib, filepath.Join(dir, "libtest.so.1"))
+	stdin, end, err := os.Pipe()
+	if err != nil {
+		b.Fatal(err)
+	}
+	ready, stdout, err := os.Pipe()
+	if err != nil {
+		b.Fatal(err)
+	}
 	pids := make([]int, n)
 	for i := range pids {
 		cmd := exec.Command(path)
 		cmd.Env = []string{"LD_LIBRARY_PATH=" + dir}
-		pids[i] = run(b, cmd).pid
+		cmd.Stdin, cmd.Stdout = stdin, stdout
+		if err := cmd.Start(); err != nil {
+			b.Fatal(err)
+		}
+		b.Cleanup(func() {
+			end.Close()
+			_ = cmd.Wait()
+		})
+		pids[i] = cmd.Process.Pid
+	}
+	if _, err := io.ReadFull(ready, make([]byte, 2*n)); err != nil {
+		b.Fatal(err)
+	}
+	for _, f := range []*os.File{stdin, ready, stdout} {
+		f.Close()
 	}
 	return pids
 }
@@ -187,8 +213,7 @@ func BenchmarkScan(b *testing.B) {
 				}
 			}
 			b.StopTimer()
-			p := look(b, os.Getpid())
-			b.ReportMetric(residentMiB(b, p.PID), "MiB-resident")
+			b.ReportMetric(residentMiB(b, os.Getpid()), "MiB-resident")
 			b.ReportMetric(float64(b.Elapsed().Microseconds())/float64(b.N*n.count), "µs/process")
 		})
 	}
