@@ -1,0 +1,91 @@
+package tracer
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// BenchmarkStop compares how long a process stands still: the floor (seize, interrupt, wait, detach of all threads and
+// nothing else), Attach and Detach, and these with a system call or with a called function between. It reports the median.
+// One target spins in all threads; with 64 threads another one sleeps, which is what most processes do.
+func BenchmarkStop(b *testing.B) {
+	for _, target := range []struct {
+		threads int
+		how     string
+	}{{1, "spin"}, {64, "spin"}, {64, "pause"}} {
+		c := startChecker(b, target.threads, target.how)
+		o := Options{Gadgets: gadgets(b, c.pid), StopTimeout: 10 * time.Second}
+		first := func(f func(*Tracee, *Thread) error) func() (time.Duration, error) {
+			return func() (time.Duration, error) {
+				return Run(context.Background(), c.pid, o, func(tr *Tracee) error { return f(tr, tr.Threads()[0]) })
+			}
+		}
+		for _, bm := range []struct {
+			name string
+			f    func() (time.Duration, error)
+		}{
+			{"floor", func() (time.Duration, error) { return floor(c.pid) }},
+			{"attach", first(func(*Tracee, *Thread) error { return nil })},
+			{"syscall", first(func(tr *Tracee, th *Thread) error {
+				_, err := tr.Syscalls(context.Background(), th, Call{Nr: unix.SYS_GETPID})
+				return err
+			})},
+			{"10syscalls", first(func(tr *Tracee, th *Thread) error {
+				_, err := tr.Syscalls(context.Background(), th, slices.Repeat([]Call{{Nr: unix.SYS_GETPID}}, 10)...)
+				return err
+			})},
+			{"call", first(func(tr *Tracee, th *Thread) error {
+				_, err := tr.Call(context.Background(), th, c.sum)
+				return err
+			})},
+		} {
+			b.Run(fmt.Sprintf("%d%s/%s", target.threads, target.how, bm.name), func(b *testing.B) {
+				var took []time.Duration
+				for range max(b.N, 200) {
+					d, err := bm.f()
+					if err != nil {
+						b.Fatal(err)
+					}
+					took = append(took, d)
+				}
+				slices.Sort(took)
+				b.ReportMetric(float64(took[len(took)/2].Microseconds()), "µs-median")
+				b.ReportMetric(float64(took[len(took)*99/100].Microseconds()), "µs-p99")
+				b.ReportMetric(0, "ns/op")
+			})
+		}
+		_ = c.cmd.Process.Kill()
+	}
+}
+
+// floor is the least that stopping a process takes.
+func floor(pid int) (d time.Duration, err error) {
+	tids, err := tasks(pid)
+	if err != nil {
+		return 0, err
+	}
+	w := startWorker()
+	defer w.end(false)
+	w.do(func() {
+		began := time.Now()
+		for _, tid := range tids {
+			if err = ptrace(unix.PTRACE_SEIZE, tid, 0); err == nil {
+				err = ptrace(unix.PTRACE_INTERRUPT, tid, 0)
+			}
+		}
+		for _, tid := range tids {
+			for p := (pace{}); peek(tid).kind == running; p.rest() {
+			}
+		}
+		for _, tid := range tids {
+			_ = ptrace(unix.PTRACE_DETACH, tid, 0)
+		}
+		d = time.Since(began)
+	})
+	return d, err
+}

@@ -1,0 +1,197 @@
+package tracer
+
+import (
+	"context"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io"
+	"strconv"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// Call makes the target's thread th run a function of the target, with up to six arguments, and returns its result. All
+// asynchronous signals are blocked meanwhile; extended registers start as in a signal handler. The other threads stand
+// still, so the function must not wait for one: it must not need a lock that another thread may hold.
+//
+// The function returns not to a trap but to two pieces of libc's code: one that stores the result beside the frame and
+// the signal restorer. So if this process dies while the function runs, the function finishes, and th goes on with what
+// it did before. A function that ends in a trap of its own (int3) must not be called: nobody would be there to catch it.
+// For libpulp's entry points, [TrapTarget] finds the function inside.
+//
+// If ctx ends first, its error is returned, but the function is not broken off: it may hold locks. Detach then lets the
+// thread go on with it, and it comes back by itself. If the function raises a signal such as SIGSEGV, that is suppressed,
+// th is put back, and the error is ErrFault; what the function did until then remains.
+//
+// A function's end is noticed in one of two ways. Usually th is sent a signal that the process ignores by default and has
+// no handler for; it stays blocked until the restorer has brought the old mask back, and stops th there. Where there is
+// no such signal, or th was interrupted in a system call whose remaining time the restorer would forget, th is stopped at
+// each system call instead, which costs some 10 µs for each that the function makes.
+func (t *Tracee) Call(ctx context.Context, th *Thread, fn uint64, args ...uint64) (uint64, error) {
+	var value uint64
+	err := t.Do(func() (err error) {
+		if len(args) > 6 || t.o.Gadgets.Store == 0 {
+			return t.fail("calling a function", th.TID, fmt.Errorf("%d arguments: %w", len(args), ErrGadget))
+		}
+		if err := t.depart(th); err != nil {
+			return err
+		}
+		value, err = t.call(ctx, th, fn, args)
+		return t.fail(fmt.Sprintf("calling %#x", fn), th.TID, err)
+	})
+	return value, err
+}
+
+// call is Call behind the preparations.
+func (t *Tracee) call(ctx context.Context, th *Thread, fn uint64, args []uint64) (uint64, error) {
+	j := th.away
+	if err := t.send(th, j.regs.toFunction(fn, args, t.o.Gadgets, j.frame)); err != nil {
+		return 0, err
+	}
+	t.step("call:xstate")
+	if err := restoreXstate(th.TID, initialXstate(j.xstate)); err != nil {
+		return 0, t.lost(th, err)
+	}
+	signal := t.bell(th)
+	how := unix.PTRACE_CONT
+	if signal == 0 {
+		how = unix.PTRACE_SYSCALL
+	}
+	if err := t.toReturn(ctx, th, how, signal); err != nil {
+		if th.stopped {
+			_ = t.comeBack(th)
+		}
+		return 0, err
+	}
+	var b [8]byte
+	if err := stackRead(th.TID, j.frame.value, b[:]); err != nil {
+		return 0, err
+	}
+	if th.away == nil { // came back by itself
+		t.step("back:stack")
+		return binary.LittleEndian.Uint64(b[:]), stackWrite(th.TID, j.frame.base, j.under)
+	}
+	return binary.LittleEndian.Uint64(b[:]), t.comeBack(th)
+}
+
+// bell sends the thread a signal that will stop it when it is back: one that the process ignores, so that nothing happens
+// if nobody is there any more. 0: there is none.
+func (t *Tracee) bell(th *Thread) int {
+	status := map[string]string{"SigCgt": ""}
+	if th.away.regs.forgetsTime() || taskStatus(t.pid, th.TID, status) != nil {
+		return 0
+	}
+	caught, err := strconv.ParseUint(status["SigCgt"], 16, 64)
+	if err != nil {
+		return 0
+	}
+	for _, s := range []unix.Signal{unix.SIGURG, unix.SIGWINCH, unix.SIGCHLD} {
+		if (caught|th.away.mask)>>(s-1)&1 == 0 {
+			t.step("call:bell")
+			if unix.Tgkill(t.pid, th.TID, s) == nil {
+				return int(s)
+			}
+		}
+	}
+	return 0
+}
+
+// toReturn lets a thread run until its function has returned: to the stop that the bell makes, or to the entry of its
+// rt_sigreturn.
+func (t *Tracee) toReturn(ctx context.Context, th *Thread, how, bell int) error {
+	for signal, entry := 0, true; ; {
+		if err := t.resume(th, how, signal); err != nil {
+			return err
+		}
+		s, err := t.wait(ctx, th.TID, time.Time{})
+		if err != nil {
+			th.away.onItsOwn = true
+			return err
+		}
+		t.step("call:stop")
+		signal = s.signal
+		switch s.kind {
+		case ended:
+			th.gone = true
+			return ErrGone
+		case stopExec:
+			th.stopped, th.away = true, nil
+			return ErrExec
+		case stopSignaled:
+			th.stopped = true
+			back, err := t.isBack(th)
+			if err != nil || back {
+				return t.arrive(th, s.signal, bell, err)
+			}
+			if err := t.faultOf(th.TID, s.signal); err != nil {
+				return err
+			}
+			if s.signal == bell { // the function unblocked it: it will not ring at the end
+				how, signal = unix.PTRACE_SYSCALL, 0
+			}
+		case stopSyscall:
+			if entry && t.atReturn(th) {
+				th.stopped, th.away.onReturn = true, true
+				return nil
+			}
+			entry = !entry
+		}
+	}
+}
+
+// isBack says whether the frame has brought the thread's own registers back.
+func (t *Tracee) isBack(th *Thread) (bool, error) {
+	r, err := readRegisters(th.TID)
+	own := th.away.regs.resumed()
+	return err == nil && r.pc() == own.pc() && r.sp() == own.sp(), t.lost(th, err)
+}
+
+// atReturn says whether a thread that enters a system call enters its rt_sigreturn.
+func (t *Tracee) atReturn(th *Thread) bool {
+	r, err := readRegisters(th.TID)
+	return err == nil && r.Orig_rax == unix.SYS_RT_SIGRETURN && r.sp() == th.away.frame.uc
+}
+
+// arrive ends the journey of a thread that is back by its own frame, about to get a signal. The bell is suppressed by
+// whatever resumes the thread next. Another signal that had waited is handed on as in [Tracee.settle]. Either way the
+// kernel gets back the interrupted system call, and restarts it or not, as the signal demands.
+func (t *Tracee) arrive(th *Thread, signal, bell int, err error) error {
+	if err != nil {
+		return err
+	}
+	own := th.away.regs
+	t.step("back:registers")
+	if err := setRegisters(th.TID, &own); err != nil {
+		return t.lost(th, err)
+	}
+	th.regs, th.away = own, nil
+	if signal == bell {
+		return nil
+	}
+	t.step("back:interrupt")
+	if err := ptrace(unix.PTRACE_INTERRUPT, th.TID, 0); err != nil {
+		return t.lost(th, err)
+	}
+	if err := t.resume(th, unix.PTRACE_CONT, signal); err != nil {
+		return err
+	}
+	return t.settle(context.Background(), th, time.Now().Add(arriveWait))
+}
+
+// TrapTarget returns the function that an entry point made for tracers calls: one that consists of NOPs, a call and a
+// trap, such as libpulp's __ulp_trigger. Called by itself, the function returns instead of trapping. For anything else
+// the error is ErrGadget.
+func TrapTarget(mem io.ReaderAt, entry uint64) (uint64, error) {
+	var b [gadgetOverlap]byte
+	if entry > 1<<63-1 {
+		return 0, fmt.Errorf("entry point %#x: %w", entry, ErrGadget)
+	}
+	n, err := mem.ReadAt(b[:], int64(entry))
+	target, ok := trapTarget(b[:n], entry)
+	if !ok {
+		return 0, fmt.Errorf("entry point %#x: % x: %w", entry, b[:n], errors.Join(err, ErrGadget))
+	}
+	return target, nil
+}

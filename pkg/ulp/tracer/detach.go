@@ -1,0 +1,112 @@
+package tracer
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// How long to wait for a thread that was interrupted: one that may be stuck in a call, and one that has nothing to do but
+// to stop, as soon as it gets a CPU.
+const (
+	stuckWait  = 100 * time.Millisecond
+	arriveWait = 2 * time.Second
+)
+
+// Detach puts back what is not yet put back and lets all threads go. A group stop stays one. That threads or the whole
+// process went away meanwhile is not an error. Calling it again does nothing.
+func (t *Tracee) Detach() error {
+	if t.detached {
+		return nil
+	}
+	var err error
+	t.w.do(func() { err = t.release() })
+	if unix.Gettid() != t.w.tid { // otherwise Run ends it
+		t.w.end(t.anyLeft())
+	}
+	return err
+}
+
+// release is Detach on the tracer thread; also the way out of an attach that failed half-way. Threads that stand still go
+// first: they shall not wait for those that are stuck.
+func (t *Tracee) release() error {
+	var errs []error
+	for _, stopped := range []bool{true, false} {
+		for _, th := range t.known {
+			if th.gone || th.stopped != stopped {
+				continue
+			}
+			if err := t.letGo(th); err != nil && !errors.Is(err, ErrGone) {
+				errs = append(errs, err)
+			}
+		}
+	}
+	if !t.attached.IsZero() {
+		t.stopTime = time.Since(t.attached)
+	}
+	if t.mem != nil {
+		t.mem.f.Close()
+	}
+	t.detached = true
+	return errors.Join(errs...)
+}
+
+// letGo detaches one thread. One that was never seen to stop has nothing to restore, one that is stuck in a call finds its
+// way back by itself: both are left to the end of the tracer thread, at which the kernel lets go of them.
+func (t *Tracee) letGo(th *Thread) error {
+	if !th.stopped {
+		if th.away == nil {
+			return nil
+		}
+		if err := t.catch(th); err != nil || th.gone {
+			return err
+		}
+	}
+	if th.away != nil && !th.away.onItsOwn {
+		if err := t.comeBack(th); err != nil {
+			return err
+		}
+	}
+	t.step("detach")
+	if err := ptrace(unix.PTRACE_DETACH, th.TID, 0); err != nil {
+		return t.fail("detaching", th.TID, t.lost(th, err))
+	}
+	th.gone = true // for us
+	return nil
+}
+
+// catch stops a thread that runs somewhere on its way.
+func (t *Tracee) catch(th *Thread) error {
+	if err := ptrace(unix.PTRACE_INTERRUPT, th.TID, 0); err != nil {
+		return t.fail("interrupting", th.TID, t.lost(th, err))
+	}
+	deadline := time.Now().Add(stuckWait)
+	for {
+		s, err := t.wait(context.Background(), th.TID, deadline)
+		switch {
+		case err != nil:
+			return err
+		case s.kind == ended:
+			th.gone = true
+			return nil
+		case s.kind != stopSignaled:
+			th.stopped = true
+			return nil
+		}
+		if err := ptrace(unix.PTRACE_CONT, th.TID, uintptr(s.signal)); err != nil {
+			return t.fail("interrupting", th.TID, t.lost(th, err))
+		}
+	}
+}
+
+// anyLeft says whether the kernel may still hold a thread for us.
+func (t *Tracee) anyLeft() bool {
+	for _, th := range t.known {
+		if !th.gone {
+			return true
+		}
+	}
+	return false
+}

@@ -1,0 +1,29 @@
+// Package tracer stops all threads of a process, looks at them, runs system calls or a function in one of them, and puts
+// everything back.
+//
+// The law it keeps: the target outlives the tracer. SIGKILL of the tracing process at any instant leaves every thread of
+// the target running and every register right, because before a thread is sent anywhere the way back already lies on its
+// stack: an rt_sigreturn frame below the red zone with the general registers, the whole XSAVE state, the signal mask and
+// the restart of an interrupted system call. Each step is ordered for that law:
+//
+//  1. the frame is written, into memory that is dead to the thread;
+//  2. the registers are set, in one call; from here on the thread finds its way back by itself, whatever its signal mask;
+//  3. all signals are blocked, so that no handler runs while the thread is away (the frame holds the old mask);
+//  4. the work runs;
+//  5. the old mask is set, then the old registers, in one call.
+//
+// The kernel detaches a dead tracer's threads. What it does with the stop they stand in matters: a signal whose stop was
+// consumed by a wait is lost with the tracer, so stops are looked at with WNOWAIT and never consumed; a system call stop
+// turns into a signal, which is an invalid one that nobody gets only because PTRACE_O_TRACESYSGOOD is set.
+//
+// Signals are never held. One that was already on its way when a thread is stopped is handed on at once, with the
+// interrupt still pending, so that the thread stops again at its handler's first instruction, or dies, or joins a group
+// stop, just as it would have without a tracer. All others stay in the kernel's queues.
+//
+// A system call that was interrupted by the stop is restarted by the kernel on detach, with its remaining time. Those few
+// calls that the kernel ends with EINTR for a stop (epoll_wait, sigtimedwait, semop, ...) are restarted too, unless a
+// handler runs; a finite timeout then starts anew.
+//
+// The package knows nothing of live patches, and it does not look into /proc for libraries: addresses are the caller's.
+// No other thread of this process may wait for the target while it is traced: Linux would hand it the stops.
+package tracer

@@ -1,0 +1,58 @@
+package tracer
+
+import "encoding/binary"
+
+// The signal frame as rt_sigreturn reads it, from the stack pointer on: a ucontext. What a frame for a handler has around
+// it (the handler's return address below, siginfo above) is not read.
+const (
+	ucLen       = 304
+	ucContext   = 40 // general registers, in the order of writeContext
+	ucFPState   = ucContext + 23*8
+	ucMask      = 296
+	ucXstate    = 1 // flags: there is XSAVE state; ss is saved, and to be restored as it is
+	ucSS        = 2 | 4
+	userSS      = 0x2b
+	redZone     = 128
+	resultRoom  = 16  // a function's result, above the ucontext
+	maxStoreGap = 256 // bound of Gadgets' gap
+)
+
+// frame is the way back, as bytes for the thread's stack. From low to high: [a call's entry: gadget, gap, restorer],
+// ucontext, room for a result, XSAVE state, red zone.
+type frame struct {
+	base  uint64 // where data goes
+	data  []byte
+	uc    uint64 // stack pointer with which rt_sigreturn finds the ucontext; the restorer's address lies below it
+	call  uint64 // stack pointer at which a function is entered
+	value uint64 // where a function's result will be
+}
+
+// newFrame lays out the way back to the registers r, extended registers x (from signalXstate) and signal mask.
+func newFrame(r Registers, x []byte, mask uint64, g Gadgets) frame {
+	le := binary.LittleEndian
+	fp := (r.Rsp - redZone - uint64(len(x))) &^ (xsaveAlign - 1)
+	// A function wants its stack pointer at 8 modulo 16 when it is entered: that decides where the ucontext is.
+	entry := (fp-ucLen-resultRoom-16-8-g.gap)&^15 - 8
+	f := frame{base: entry, call: entry, uc: entry + 16 + g.gap}
+	f.value = f.uc + ucLen
+	f.data = make([]byte, fp-f.base+uint64(len(x)))
+	le.PutUint64(f.data, g.Store)
+	uc := f.data[f.uc-f.base:]
+	le.PutUint64(f.data[f.uc-f.base-8:], g.Restorer)
+	le.PutUint64(uc, ucXstate|ucSS) // uc_link and uc_stack stay zero: no alternate stack of size 0 is ever set
+	r.writeContext(uc[ucContext:])
+	le.PutUint64(uc[ucFPState:], fp)
+	le.PutUint64(uc[ucMask:], mask)
+	copy(f.data[fp-f.base:], x)
+	return f
+}
+
+// writeContext writes the general registers in the order of the kernel's sigcontext.
+func (r *Registers) writeContext(b []byte) {
+	for i, v := range []uint64{
+		r.R8, r.R9, r.R10, r.R11, r.R12, r.R13, r.R14, r.R15, r.Rdi, r.Rsi, r.Rbp, r.Rbx, r.Rdx, r.Rax, r.Rcx, r.Rsp,
+		r.Rip, r.Eflags, r.Cs | userSS<<48,
+	} {
+		binary.LittleEndian.PutUint64(b[8*i:], v)
+	}
+}

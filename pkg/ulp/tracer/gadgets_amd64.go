@@ -1,0 +1,133 @@
+package tracer
+
+import (
+	"bytes"
+	"encoding/binary"
+	"fmt"
+	"io"
+)
+
+// Gadgets are addresses of instructions in the target's own executable memory.
+type Gadgets struct {
+	Syscall  uint64 // syscall; ret
+	Restorer uint64 // mov $15,%eax (or %rax); syscall: libc's signal restorer
+	Store    uint64 // mov %rax,(REG); [add $N,%rsp;] [pop ...] ret, with a REG that functions preserve; 0: no Call
+
+	reg register // REG of Store; from its bytes
+	gap uint64   // bytes that Store takes from the stack before it returns
+}
+
+// register is one that functions preserve, by its number in instructions.
+type register int
+
+const (
+	rbx register = 3
+	rbp register = 5
+	r12 register = 12
+	r13 register = 13
+	r14 register = 14
+	r15 register = 15
+)
+
+// stores are the encodings of mov %rax,(REG).
+var stores = []struct {
+	code []byte
+	reg  register
+}{
+	{[]byte{0x48, 0x89, 0x03}, rbx}, {[]byte{0x48, 0x89, 0x45, 0}, rbp}, {[]byte{0x49, 0x89, 0x04, 0x24}, r12},
+	{[]byte{0x49, 0x89, 0x45, 0}, r13}, {[]byte{0x49, 0x89, 0x06}, r14}, {[]byte{0x49, 0x89, 0x07}, r15},
+}
+
+var (
+	syscallRet = []byte{0x0f, 0x05, 0xc3}
+	restorers  = [][]byte{{0x48, 0xc7, 0xc0, 15, 0, 0, 0, 0x0f, 0x05}, {0xb8, 15, 0, 0, 0, 0x0f, 0x05}}
+)
+
+func (g *Gadgets) complete() bool { return g.Syscall != 0 && g.Restorer != 0 && g.Store != 0 }
+
+// scan takes what it finds in b, which lies at the address at.
+func (g *Gadgets) scan(b []byte, at uint64) {
+	if i := bytes.Index(b, syscallRet); i >= 0 && g.Syscall == 0 {
+		g.Syscall = at + uint64(i)
+	}
+	for _, r := range restorers {
+		if i := bytes.Index(b, r); i >= 0 && g.Restorer == 0 {
+			g.Restorer = at + uint64(i)
+		}
+	}
+	for _, s := range stores {
+		for i := 0; g.Store == 0; i++ {
+			j := bytes.Index(b[i:], s.code)
+			if j < 0 {
+				break
+			}
+			i += j
+			if gap, ok := storeTail(b[i+len(s.code):]); ok {
+				g.Store, g.reg, g.gap = at+uint64(i), s.reg, gap
+			}
+		}
+	}
+}
+
+// storeTail decodes what follows a store: at most one add to the stack pointer, pops, ret. gap is what they take from it.
+func storeTail(b []byte) (gap uint64, ok bool) {
+	if len(b) > 4 && b[0] == 0x48 && b[1] == 0x83 && b[2] == 0xc4 && b[3]&0x87 == 0 { // add $imm8,%rsp
+		gap, b = uint64(b[3]), b[4:]
+	}
+	for len(b) > 1 && gap < maxStoreGap {
+		switch {
+		case b[0] == 0xc3:
+			return gap, true
+		case b[0] == 0x41 && b[1] >= 0x58 && b[1] <= 0x5f: // pop %r8 ... %r15
+			gap, b = gap+8, b[2:]
+		case b[0] >= 0x58 && b[0] <= 0x5f && b[0] != 0x5c: // pop, but not %rsp
+			gap, b = gap+8, b[1:]
+		default:
+			return 0, false
+		}
+	}
+	return 0, len(b) == 1 && b[0] == 0xc3 && gap == 0
+}
+
+// verify reads the gadgets again in this very process, and decodes Store.
+func (g *Gadgets) verify(mem io.ReaderAt) error {
+	have := *g
+	*g = Gadgets{}
+	for _, at := range []uint64{have.Syscall, have.Restorer, have.Store} {
+		var b [gadgetOverlap]byte
+		if at == 0 || at > 1<<63-1 {
+			continue
+		}
+		n, _ := mem.ReadAt(b[:], int64(at))
+		one := Gadgets{}
+		one.scan(b[:n], at)
+		switch at {
+		case one.Syscall:
+			g.Syscall = at
+		case one.Restorer:
+			g.Restorer = at
+		case one.Store:
+			g.Store, g.reg, g.gap = at, one.reg, one.gap
+		}
+	}
+	if g.Syscall == 0 || g.Restorer == 0 || g.Store != have.Store {
+		return fmt.Errorf("at %#x, %#x, %#x: %w", have.Syscall, have.Restorer, have.Store, ErrGadget)
+	}
+	return nil
+}
+
+// trapTarget decodes [endbr64] nop ... call rel32; int3.
+func trapTarget(b []byte, at uint64) (uint64, bool) {
+	i := 0
+	if bytes.HasPrefix(b, []byte{0xf3, 0x0f, 0x1e, 0xfa}) {
+		i = 4
+	}
+	for i < len(b) && b[i] == 0x90 {
+		i++
+	}
+	if len(b) < i+6 || b[i] != 0xe8 || b[i+5] != 0xcc {
+		return 0, false
+	}
+	rel := int32(binary.LittleEndian.Uint32(b[i+1:]))
+	return at + uint64(i) + 5 + uint64(int64(rel)), true
+}

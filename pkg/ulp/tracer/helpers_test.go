@@ -1,0 +1,255 @@
+package tracer
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+var buildDir string
+
+func TestMain(m *testing.M) {
+	if job := os.Getenv("TRACER_TEST_ENGINE"); job != "" {
+		os.Exit(engine(job))
+	}
+	var err error
+	if buildDir, err = os.MkdirTemp("", "tracer"); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(1)
+	}
+	code := m.Run()
+	os.RemoveAll(buildDir)
+	os.Exit(code)
+}
+
+var (
+	built   = map[string]string{}
+	builtMu sync.Mutex
+)
+
+// program compiles testdata/NAME.c, once per name and flags.
+func program(t testing.TB, name string, flags ...string) string {
+	t.Helper()
+	builtMu.Lock()
+	defer builtMu.Unlock()
+	key := name + strings.Join(flags, "")
+	if path := built[key]; path != "" {
+		return path
+	}
+	out := filepath.Join(buildDir, fmt.Sprintf("%s%d", name, len(built)))
+	args := append([]string{"-O2", "-pthread", "-o", out, filepath.Join("testdata", name+".c")}, flags...)
+	if b, err := exec.Command("gcc", args...).CombinedOutput(); err != nil {
+		t.Fatalf("gcc %s: %v\n%s", args, err, b)
+	}
+	built[key] = out
+	return out
+}
+
+// child is a running test program.
+type child struct {
+	t   testing.TB
+	cmd *exec.Cmd
+	pid int
+	out *bufio.Reader
+	in  io.Closer
+}
+
+// start starts a program that writes a line when it is ready. It is killed at the end of the test. Nobody waits for it
+// before: a wait would take the tracer's stops.
+func start(t testing.TB, path string, args ...string) *child {
+	t.Helper()
+	cmd := exec.Command(path, args...)
+	out, err := cmd.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	in, err := cmd.StdinPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	cmd.Stderr = os.Stderr
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	c := &child{t, cmd, cmd.Process.Pid, bufio.NewReader(out), in}
+	t.Cleanup(func() { _ = cmd.Process.Kill(); _ = cmd.Wait() })
+	if got := c.line(); got != "ready" {
+		t.Fatalf("%s %s: %q instead of ready", path, args, got)
+	}
+	return c
+}
+
+// quit ends the child's standard input.
+func (c *child) quit() { c.in.Close() }
+
+// line reads one line of the child's output.
+func (c *child) line() string {
+	s, err := c.out.ReadString('\n')
+	if err != nil && err != io.EOF {
+		c.t.Fatal(err)
+	}
+	return strings.TrimSpace(s)
+}
+
+// wait waits for the child to end and returns its exit code; -1 if a signal ended it.
+func (c *child) wait() int {
+	err := c.cmd.Wait()
+	var ee *exec.ExitError
+	if err != nil && !errors.As(err, &ee) {
+		c.t.Fatal(err)
+	}
+	return c.cmd.ProcessState.ExitCode()
+}
+
+// stat returns the letter of a thread's state and its process's tracer.
+func stat(t testing.TB, pid, tid int) (state string, tracer int) {
+	t.Helper()
+	m := map[string]string{"State": "", "TracerPid": ""}
+	if err := taskStatus(pid, tid, m); err != nil {
+		t.Fatal(err)
+	}
+	tracer, _ = strconv.Atoi(m["TracerPid"])
+	return m["State"][:1], tracer
+}
+
+// checker is a child that checks all its registers, and counts.
+type checker struct {
+	*child
+	threads                    int
+	counters                   []byte // mapped
+	sum, fault, stall, trapped uint64 // functions
+}
+
+// startChecker starts check.c with this CPU's widest registers.
+func startChecker(t testing.TB, threads int, extra ...string) *checker {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), "counters")
+	if err := os.WriteFile(path, make([]byte, 4096), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	flags := []string{"-mavx2"}
+	if b, _ := os.ReadFile("/proc/cpuinfo"); bytes.Contains(b, []byte("avx512bw")) {
+		flags = []string{"-mavx512f", "-mavx512bw"}
+	}
+	args := append([]string{path, strconv.Itoa(threads)}, extra...)
+	c := &checker{child: start(t, program(t, "check", flags...), args...), threads: threads}
+	if _, err := fmt.Sscan(c.line(), &c.sum, &c.fault, &c.stall, &c.trapped); err != nil {
+		t.Fatal(err)
+	}
+	f, err := os.Open(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	if c.counters, err = unix.Mmap(int(f.Fd()), 0, 4096, unix.PROT_READ, unix.MAP_SHARED); err != nil {
+		t.Fatal(err)
+	}
+	return c
+}
+
+// count is how far thread n has counted.
+func (c *checker) count(n int) uint64 { return binary.NativeEndian.Uint64(c.counters[8*n:]) }
+
+// goesOn fails the test unless every thread goes on counting, untraced.
+func (c *checker) goesOn() {
+	c.t.Helper()
+	var before [512]uint64
+	for n := range c.threads {
+		before[n] = c.count(n)
+	}
+	deadline := time.Now().Add(10 * time.Second)
+	for n := range c.threads {
+		for c.count(n) < before[n]+2 {
+			time.Sleep(200 * time.Microsecond)
+			if time.Now().After(deadline) {
+				state, tracer := stat(c.t, c.pid, c.pid)
+				var status unix.WaitStatus
+				_, _ = unix.Wait4(c.pid, &status, unix.WNOHANG, nil)
+				c.t.Fatalf("thread %d stands at %d; state %s, tracer %d, exited %v with %d, by %v", n, before[n], state, tracer,
+					status.Exited(), status.ExitStatus(), status.Signal())
+			}
+		}
+	}
+	tids, err := tasks(c.pid)
+	if err != nil {
+		c.t.Fatal(err)
+	}
+	for _, tid := range tids {
+		if state, tracer := stat(c.t, c.pid, tid); tracer != 0 || strings.Contains("tTZX", state) {
+			c.t.Errorf("thread %d: state %s, tracer %d", tid, state, tracer)
+		}
+	}
+}
+
+// gadgets finds the instructions in a child's libraries.
+func gadgets(t testing.TB, pid int) Gadgets {
+	t.Helper()
+	g, err := findGadgetsOf(pid)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return g
+}
+
+func findGadgetsOf(pid int) (Gadgets, error) {
+	tids, err := tasks(pid)
+	if err != nil {
+		return Gadgets{}, err
+	}
+	tid := pid
+	if b, err := os.ReadFile(taskPath(pid, pid, "maps")); err == nil && len(b) == 0 { // the first thread has ended
+		tid = slices.Max(tids)
+	}
+	maps, err := os.ReadFile(taskPath(pid, tid, "maps"))
+	if err != nil {
+		return Gadgets{}, err
+	}
+	var ranges []Range
+	for line := range strings.Lines(string(maps)) {
+		var r Range
+		var perm string
+		if _, err := fmt.Sscanf(line, "%x-%x %s", &r.Start, &r.End, &perm); err == nil && perm == "r-xp" &&
+			strings.Contains(line, "libc") {
+			ranges = append(ranges, r)
+		}
+	}
+	f, err := os.Open(taskPath(pid, tid, "mem"))
+	if err != nil {
+		return Gadgets{}, err
+	}
+	defer f.Close()
+	return FindGadgets(f, ranges)
+}
+
+// attach attaches to a process or fails the test; it is detached at the latest at the end of the test.
+func attach(t testing.TB, pid int, o Options) *Tracee {
+	t.Helper()
+	tr, err := Attach(context.Background(), pid, o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = tr.Detach() })
+	return tr
+}
+
+func detach(t testing.TB, tr *Tracee) {
+	t.Helper()
+	if err := tr.Detach(); err != nil {
+		t.Error(err)
+	}
+}

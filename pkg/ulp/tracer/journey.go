@@ -1,0 +1,176 @@
+package tracer
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// journey is what a thread needs to come back from wherever it was sent.
+type journey struct {
+	regs     Registers // its own
+	mask     uint64    // its own
+	xstate   []byte    // its own, to be restored by us: nil if what ran cannot have changed it
+	frame    frame     // its own way, should we die
+	under    []byte    // what lay on the stack where the frame is
+	onReturn bool      // stands at the entry of its rt_sigreturn
+	onItsOwn bool      // was left to come back by itself
+	block    uint64    // signals blocked on the way
+}
+
+// synchronous are signals that an instruction or a system call of the thread's own may raise. The kernel resets the
+// handler of such a signal to the default when it comes while blocked, so on the way they are blocked only if they were.
+const synchronous = 1<<(unix.SIGILL-1) | 1<<(unix.SIGTRAP-1) | 1<<(unix.SIGBUS-1) | 1<<(unix.SIGFPE-1) |
+	1<<(unix.SIGSEGV-1) | 1<<(unix.SIGSYS-1)
+
+// depart prepares the way back and puts it on the thread's stack. It leaves the thread's registers alone: up to here,
+// nothing that the thread could notice has changed.
+func (t *Tracee) depart(th *Thread) (err error) {
+	defer func() {
+		if err != nil {
+			th.away = nil
+			err = t.fail("preparing the way back", th.TID, t.lost(th, err))
+		}
+	}()
+	if !th.stopped {
+		return ErrGone
+	}
+	if err := t.o.Gadgets.verify(t.mem); err != nil {
+		return err
+	}
+	if shadowStack(th.TID) {
+		return ErrUnsupported
+	}
+	t.step("journey:read")
+	j := &journey{regs: th.regs}
+	if j.mask, err = signalMask(th.TID); err != nil {
+		return err
+	}
+	j.block = ^uint64(synchronous) | j.mask
+	if j.xstate, err = readXstate(th.TID); err != nil {
+		return err
+	}
+	x, err := signalXstate(j.xstate)
+	if err != nil {
+		return err
+	}
+	t.leaveRseq(th.TID, &j.regs)
+	j.frame = newFrame(j.regs.resumed(), x, j.mask, t.o.Gadgets)
+	return t.layFrame(th, j)
+}
+
+// layFrame writes the frame and keeps what it overwrites: below the red zone nothing lives by the ABI, but a small
+// coroutine stack may end there.
+func (t *Tracee) layFrame(th *Thread, j *journey) error {
+	j.under = make([]byte, len(j.frame.data))
+	if err := t.growStack(th, j); err != nil {
+		return err
+	}
+	th.away = j
+	t.step("journey:frame")
+	return stackWrite(th.TID, j.frame.base, j.frame.data)
+}
+
+// growStack reads what lies where the frame will be. The first thread's stack grows on demand, but not for
+// process_vm_readv: a write through /proc/PID/mem makes it grow, which is safe exactly if nothing is mapped there yet.
+func (t *Tracee) growStack(th *Thread, j *journey) error {
+	err := stackRead(th.TID, j.frame.base, j.under)
+	if !errors.Is(err, unix.EFAULT) {
+		return err
+	}
+	var probe [1]byte
+	if _, err := t.mem.ReadAt(probe[:], int64(j.frame.base)); err == nil {
+		return ErrStack // a guard page, which only /proc/PID/mem can read
+	}
+	if _, err := t.mem.WriteAt(probe[:], int64(j.frame.base)); err != nil {
+		return ErrStack
+	}
+	if err := stackRead(th.TID, j.frame.base, j.under); err != nil {
+		return ErrStack
+	}
+	return nil
+}
+
+// send sets the thread's registers to where it goes and blocks its signals. In this order: with the registers set and
+// the old mask still there, the frame already leads back.
+func (t *Tracee) send(th *Thread, to Registers) error {
+	t.step("journey:registers")
+	if err := setRegisters(th.TID, &to); err != nil {
+		return t.lost(th, err)
+	}
+	t.step("journey:mask")
+	return t.lost(th, setSignalMask(th.TID, th.away.block))
+}
+
+// resume lets a thread run.
+func (t *Tracee) resume(th *Thread, how, signal int) error {
+	t.step("resume")
+	th.stopped = false
+	return t.lost(th, ptrace(how, th.TID, uintptr(signal)))
+}
+
+// comeBack gives a thread all its registers back, from a stop of its journey.
+func (t *Tracee) comeBack(th *Thread) error {
+	j := th.away
+	back := j.regs
+	if back.restarts() || j.onReturn {
+		if err := t.park(th); err != nil {
+			return err
+		}
+	} else {
+		back.leftSyscall()
+	}
+	t.step("back:mask")
+	err := setSignalMask(th.TID, j.mask)
+	if err == nil && j.xstate != nil {
+		t.step("back:xstate")
+		err = restoreXstate(th.TID, j.xstate)
+	}
+	if err == nil {
+		t.step("back:registers")
+		err = setRegisters(th.TID, &back)
+	}
+	if err != nil {
+		return t.fail("restoring", th.TID, t.lost(th, err))
+	}
+	th.regs, th.away = back, nil
+	t.step("back:stack")
+	_ = stackWrite(th.TID, j.frame.base, j.under)
+	return nil
+}
+
+// park takes a thread from a system call stop to an interrupt's stop. There, as at the stop from which it departed, the
+// kernel looks whether a system call must be restarted; and the next system call stop is the entry of the next one.
+// On the way it stands before its rt_sigreturn.
+func (t *Tracee) park(th *Thread) error {
+	home := th.away.regs.toReturn(t.o.Gadgets, th.away.frame)
+	t.step("park:registers")
+	if err := setRegisters(th.TID, &home); err != nil {
+		return t.fail("restoring", th.TID, t.lost(th, err))
+	}
+	t.step("park:interrupt")
+	if err := ptrace(unix.PTRACE_INTERRUPT, th.TID, 0); err != nil {
+		return t.fail("restoring", th.TID, t.lost(th, err))
+	}
+	deadline := time.Now().Add(arriveWait)
+	for signal := 0; ; {
+		if err := t.resume(th, unix.PTRACE_CONT, signal); err != nil {
+			return t.fail("restoring", th.TID, err)
+		}
+		s, err := t.wait(context.Background(), th.TID, deadline)
+		if err != nil {
+			return err
+		}
+		switch s.kind {
+		case ended:
+			th.gone = true
+			return t.fail("restoring", th.TID, ErrGone)
+		case stopInterrupt, stopGroup:
+			th.stopped, th.away.onReturn = true, false
+			return nil
+		}
+		signal = s.signal
+	}
+}

@@ -1,0 +1,251 @@
+package tracer
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// stop is one attach with a system call in each thread.
+func visit(t *testing.T, pid int, g Gadgets) error {
+	_, err := Run(context.Background(), pid, Options{Gadgets: g}, func(tr *Tracee) error {
+		for _, th := range tr.Threads() {
+			r, err := tr.Syscalls(t.Context(), th, Call{Nr: unix.SYS_GETTID})
+			if err != nil {
+				return err
+			}
+			if len(r) != 1 || r[0].Value != uint64(th.TID) {
+				return fmt.Errorf("thread %d: results %+v", th.TID, r)
+			}
+		}
+		return nil
+	})
+	return err
+}
+
+// TestStorm visits a process to which thousands of numbered signals come, some while blocked.
+func TestStorm(t *testing.T) {
+	c := start(t, program(t, "life"), "storm", "5000")
+	g := gadgets(t, c.pid)
+	visits := 0
+	for ; ; visits++ {
+		err := visit(t, c.pid, g)
+		if errors.Is(err, ErrGone) {
+			break
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	if got, code := c.line(), c.wait(); got != "5000 5000" || code != 0 {
+		t.Errorf("%q, exit code %d", got, code)
+	}
+	t.Logf("%d visits", visits)
+}
+
+// TestUnquiet visits processes that make and end threads or children all the time.
+func TestUnquiet(t *testing.T) {
+	for _, how := range []string{"threads", "forks", "leaderless"} {
+		c := start(t, program(t, "life"), how)
+		g := gadgets(t, c.pid)
+		for range 100 {
+			if err := visit(t, c.pid, g); err != nil {
+				t.Fatalf("%s: %v", how, err)
+			}
+		}
+		time.Sleep(5 * time.Millisecond)
+		var status unix.WaitStatus
+		if pid, err := unix.Wait4(c.pid, &status, unix.WNOHANG, nil); pid != 0 || err != nil {
+			t.Errorf("%s: exit code %d", how, status.ExitStatus())
+		}
+		if how != "leaderless" {
+			if state, tracer := stat(t, c.pid, c.pid); tracer != 0 || state == "t" || state == "T" {
+				t.Errorf("%s: state %s, tracer %d", how, state, tracer)
+			}
+		}
+	}
+}
+
+// TestExecs visits a process that executes itself again and again: each visit works or says that it did so.
+func TestExecs(t *testing.T) {
+	c := start(t, program(t, "life"), "execs")
+	seen := map[error]int{}
+	for range 300 {
+		tr, err := Attach(t.Context(), c.pid, Options{})
+		for _, want := range []error{nil, ErrExec} {
+			if errors.Is(err, want) {
+				seen[want]++
+			}
+		}
+		if err == nil {
+			detach(t, tr)
+		} else if !errors.Is(err, ErrExec) {
+			t.Fatal(err)
+		}
+	}
+	t.Logf("%v", seen)
+	time.Sleep(5 * time.Millisecond)
+	if state, tracer := stat(t, c.pid, c.pid); tracer != 0 || state == "t" || state == "Z" {
+		t.Errorf("state %s, tracer %d", state, tracer)
+	}
+}
+
+func TestExits(t *testing.T) {
+	for range 20 {
+		c := start(t, program(t, "life"), "exits")
+		g := gadgets(t, c.pid)
+		for {
+			if err := visit(t, c.pid, g); errors.Is(err, ErrGone) {
+				break
+			} else if err != nil {
+				t.Fatal(err)
+			}
+		}
+		if code := c.wait(); code != 0 {
+			t.Fatalf("exit code %d", code)
+		}
+	}
+}
+
+func TestVfork(t *testing.T) {
+	c := start(t, program(t, "life"), "vfork")
+	time.Sleep(50 * time.Millisecond)
+	began := time.Now()
+	_, err := Attach(t.Context(), c.pid, Options{StopTimeout: 100 * time.Millisecond})
+	if took := time.Since(began); !errors.Is(err, ErrNotStopping) || took > 250*time.Millisecond {
+		t.Errorf("%v after %v", err, took)
+	}
+	if state, tracer := stat(t, c.pid, c.pid); tracer != 0 || state == "t" {
+		t.Errorf("state %s, tracer %d", state, tracer)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Millisecond)
+	defer cancel()
+	if _, err := Attach(ctx, c.pid, Options{}); !errors.Is(err, context.DeadlineExceeded) {
+		t.Error(err)
+	}
+	if got, code := c.line(), c.wait(); got != "back" || code != 0 {
+		t.Errorf("%q, exit code %d", got, code)
+	}
+}
+
+func TestGroupStop(t *testing.T) {
+	c := start(t, program(t, "life"), "stopped")
+	g := gadgets(t, c.pid)
+	await(t, c.pid, "T")
+	for range 20 {
+		tr := attach(t, c.pid, Options{Gadgets: g})
+		th := tr.Threads()[0]
+		if !th.GroupStop {
+			t.Fatal("no group stop seen")
+		}
+		if r, err := tr.Syscalls(t.Context(), th, Call{Nr: unix.SYS_GETTID}); err != nil || r[0].Value != uint64(c.pid) {
+			t.Fatal(r, err)
+		}
+		detach(t, tr)
+		await(t, c.pid, "T")
+		time.Sleep(time.Millisecond)
+		if state, tracer := stat(t, c.pid, c.pid); state != "T" || tracer != 0 {
+			t.Fatalf("state %s, tracer %d", state, tracer)
+		}
+	}
+	// A SIGCONT and a SIGSTOP while it is attached count too.
+	tr := attach(t, c.pid, Options{Gadgets: g})
+	_ = unix.Kill(c.pid, unix.SIGCONT)
+	detach(t, tr)
+	if got := c.line(); got != "continued" {
+		t.Error(got)
+	}
+	tr = attach(t, c.pid, Options{Gadgets: g})
+	_ = unix.Kill(c.pid, unix.SIGSTOP)
+	if _, err := tr.Syscalls(t.Context(), tr.Threads()[0], Call{Nr: unix.SYS_GETTID}); err != nil {
+		t.Error(err)
+	}
+	detach(t, tr)
+	await(t, c.pid, "T")
+}
+
+// await waits for a state.
+func await(t *testing.T, pid int, want string) {
+	t.Helper()
+	for deadline := time.Now().Add(5 * time.Second); ; time.Sleep(100 * time.Microsecond) {
+		if state, _ := stat(t, pid, pid); state == want {
+			return
+		} else if time.Now().After(deadline) {
+			t.Fatalf("state %s, want %s", state, want)
+		}
+	}
+}
+
+func TestRefusals(t *testing.T) {
+	for how, want := range map[string]error{"traced": ErrTraced, "zombie": ErrGone} {
+		c := start(t, program(t, "life"), how)
+		var pid int
+		if _, err := fmt.Sscan(c.line(), &pid); err != nil {
+			t.Fatal(err)
+		}
+		_, err := Attach(t.Context(), pid, Options{})
+		var e *Error
+		if !errors.Is(err, want) || !errors.As(err, &e) || want == ErrTraced && e.Tracer != c.pid {
+			t.Errorf("%s: %v", how, err)
+		}
+	}
+	if _, err := Attach(t.Context(), 1<<22+1, Options{}); !errors.Is(err, ErrGone) {
+		t.Errorf("no such process: %v", err)
+	}
+	if _, err := Attach(t.Context(), 2, Options{}); !errors.Is(err, ErrUnsupported) {
+		t.Errorf("a kernel thread: %v", err)
+	}
+}
+
+func TestSeccomp(t *testing.T) {
+	for how, want := range map[string]Result{
+		"errno": {Errno: unix.EXDEV},
+		"trap":  {Errno: unix.ENOSYS, Denied: true},
+	} {
+		cmd := start(t, program(t, "life"), how)
+		tr := attach(t, cmd.pid, Options{Gadgets: gadgets(t, cmd.pid)})
+		th := tr.Threads()[0]
+		if mode, err := tr.Seccomp(th); mode != SeccompFilter || err != nil {
+			t.Errorf("%s: mode %d, %v", how, mode, err)
+		}
+		for range 2 {
+			r, err := tr.Syscalls(t.Context(), th, Call{Nr: unix.SYS_GETPPID})
+			if err != nil || len(r) != 1 || r[0] != want {
+				t.Errorf("%s: %+v, %v", how, r, err)
+			}
+			if r, err := tr.Syscalls(t.Context(), th, Call{Nr: unix.SYS_GETPID}); err != nil || len(r) != 1 || r[0].Value != uint64(cmd.pid) {
+				t.Errorf("%s: %+v, %v", how, r, err)
+			}
+		}
+		detach(t, tr)
+		cmd.quit()
+		if got, code := cmd.line(), cmd.wait(); got != "0 1" || code != 0 {
+			t.Errorf("%s: handler ran, is installed: %s, exit code %d", how, got, code)
+		}
+	}
+}
+
+// TestSuspendSeccomp makes a call that the target's filter answers with death.
+func TestSuspendSeccomp(t *testing.T) {
+	c := start(t, program(t, "life"), "kill")
+	tr, err := Attach(t.Context(), c.pid, Options{Gadgets: gadgets(t, c.pid), SuspendSeccomp: true})
+	if errors.Is(err, ErrPermission) || errors.Is(err, unix.EINVAL) {
+		t.Skip("needs CAP_SYS_ADMIN and a kernel that can:", err)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	r, err := tr.Syscalls(t.Context(), tr.Threads()[0], Call{Nr: unix.SYS_GETPPID})
+	if err != nil || r[0].Errno != 0 {
+		t.Errorf("%+v, %v", r, err)
+	}
+	detach(t, tr)
+	c.quit()
+	if got, code := c.line(), c.wait(); got != "0 1" || code != 0 {
+		t.Errorf("%s, exit code %d", got, code)
+	}
+}

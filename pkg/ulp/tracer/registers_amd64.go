@@ -1,0 +1,146 @@
+package tracer
+
+import (
+	"fmt"
+	"slices"
+	"unsafe"
+
+	"golang.org/x/sys/unix"
+)
+
+// Registers are a thread's general registers.
+type Registers struct{ unix.PtraceRegs }
+
+func (r *Registers) pc() uint64 { return r.Rip }
+func (r *Registers) sp() uint64 { return r.Rsp }
+
+// setPC changes the program counter, unless the kernel is going to do so itself.
+func (r *Registers) setPC(pc uint64) error {
+	if r.restarts() {
+		return fmt.Errorf("system call %d is going to be restarted: %w", r.Orig_rax, unix.EBUSY)
+	}
+	r.Rip = pc
+	return nil
+}
+
+// bytes are the registers as the kernel wants them.
+func (r *Registers) bytes() []byte {
+	return unsafe.Slice((*byte)(unsafe.Pointer(r)), unsafe.Sizeof(*r))
+}
+
+// userCS is the code segment of 64-bit programs.
+const userCS = 0x33
+
+// readRegisters refuses what is not an ordinary 64-bit thread.
+func readRegisters(tid int) (r Registers, err error) {
+	n, err := regset(unix.PTRACE_GETREGSET, tid, unix.NT_PRSTATUS, r.bytes())
+	switch {
+	case err != nil:
+		return r, err
+	case n != int(unsafe.Sizeof(r)) || r.Cs != userCS:
+		return Registers{}, fmt.Errorf("a 32-bit program: %w", ErrUnsupported)
+	}
+	return r, nil
+}
+
+// setRegisters is one step: the kernel carries it out or not.
+func setRegisters(tid int, r *Registers) error {
+	_, err := regset(unix.PTRACE_SETREGSET, tid, unix.NT_PRSTATUS, r.bytes())
+	return err
+}
+
+// What a system call returns inside the kernel when a signal or a stop interrupted it. User space never sees these.
+const (
+	erestartsys          = 512
+	erestartnointr       = 513
+	erestartnohand       = 514
+	erestartRestartblock = 516
+	syscallLen           = 2 // length of the syscall instruction (and of int $0x80)
+)
+
+// inSyscall says whether the thread is on its way out of a system call; value is what that returned.
+func (r *Registers) inSyscall() (nr uint64, value int64, ok bool) {
+	return r.Orig_rax, int64(r.Rax), int64(r.Orig_rax) >= 0
+}
+
+// restarts says whether the kernel is going to restart a system call when the thread goes on.
+func (r *Registers) restarts() bool {
+	_, v, ok := r.inSyscall()
+	return ok && slices.Contains([]int64{erestartsys, erestartnointr, erestartnohand, erestartRestartblock}, -v)
+}
+
+// resumed returns the registers with the restart carried out, for a frame: after rt_sigreturn the kernel knows of no system
+// call. ERESTART_RESTARTBLOCK would go on with the time that is left, which rt_sigreturn forgets too; of the two ways that
+// remain, EINTR out of nowhere and starting anew, the second breaks no program.
+func (r Registers) resumed() Registers {
+	if r.restarts() {
+		r.Rax = r.Orig_rax
+		r.Rip -= syscallLen
+	}
+	r.Orig_rax = ^uint64(0)
+	return r
+}
+
+// eintrCalls are the system calls that end with EINTR because of a stop, without having done anything (signal(7)): semop,
+// semtimedop, rt_sigtimedwait, epoll_wait, epoll_pwait, epoll_pwait2, and on sockets with a timeout accept, accept4,
+// recvfrom, recvmsg, sendto, sendmsg.
+var eintrCalls = []uint64{
+	unix.SYS_SEMOP, unix.SYS_SEMTIMEDOP, unix.SYS_RT_SIGTIMEDWAIT, unix.SYS_EPOLL_WAIT, unix.SYS_EPOLL_PWAIT,
+	unix.SYS_EPOLL_PWAIT2, unix.SYS_ACCEPT, unix.SYS_ACCEPT4, unix.SYS_RECVFROM, unix.SYS_RECVMSG, unix.SYS_SENDTO,
+	unix.SYS_SENDMSG,
+}
+
+// restartEINTR turns the EINTR that a stop caused into "restart, unless a handler runs". The kernel decides which it is
+// when the thread goes on, so that a program that waits for its handler's EINTR gets it.
+func (r *Registers) restartEINTR() bool {
+	nr, v, ok := r.inSyscall()
+	if !ok || v != -int64(unix.EINTR) || !slices.Contains(eintrCalls, nr) {
+		return false
+	}
+	r.Rax = 1<<64 - erestartnohand
+	return true
+}
+
+// result splits what a system call returned.
+func (r *Registers) result() Result {
+	if v := int64(r.Rax); v < 0 && v >= -4095 {
+		return Result{Errno: unix.Errno(-v)}
+	}
+	return Result{Value: r.Rax}
+}
+
+const eflagsAway = 0x202 // interrupts on, direction forward, no single step
+
+// toCall returns the registers for one system call: on the instruction, with the way back under the stack pointer.
+func (r Registers) toCall(c Call, instruction, sp uint64) Registers {
+	r.Rax, r.Rdi, r.Rsi, r.Rdx, r.R10, r.R8, r.R9 = c.Nr, c.Args[0], c.Args[1], c.Args[2], c.Args[3], c.Args[4], c.Args[5]
+	r.Rip, r.Rsp, r.Eflags, r.Orig_rax = instruction, sp, eflagsAway, ^uint64(0)
+	return r
+}
+
+// leftSyscall makes the kernel see no system call in the registers: they are set at a stop of another one.
+func (r *Registers) leftSyscall() { r.Orig_rax = ^uint64(0) }
+
+// toReturn returns registers that stand before the way back.
+func (r Registers) toReturn(g Gadgets, f frame) Registers {
+	r.Rip, r.Rsp, r.Eflags, r.Orig_rax = g.Restorer, f.uc, eflagsAway, ^uint64(0)
+	return r
+}
+
+// forgetsTime says whether an interrupted system call would go on with the time that is left, which rt_sigreturn forgets.
+func (r *Registers) forgetsTime() bool {
+	_, v, ok := r.inSyscall()
+	return ok && v == -erestartRestartblock
+}
+
+// toFunction returns the registers at a function's entry, with the way back as its return address.
+func (r Registers) toFunction(fn uint64, args []uint64, g Gadgets, f frame) Registers {
+	for i, to := range []*uint64{&r.Rdi, &r.Rsi, &r.Rdx, &r.Rcx, &r.R8, &r.R9} {
+		if *to = 0; i < len(args) {
+			*to = args[i]
+		}
+	}
+	*map[register]*uint64{rbx: &r.Rbx, rbp: &r.Rbp, r12: &r.R12, r13: &r.R13, r14: &r.R14, r15: &r.R15}[g.reg] = f.value
+	r.Rax, r.Rip, r.Rsp, r.Eflags, r.Orig_rax = 0, fn, f.call, eflagsAway, ^uint64(0)
+	return r
+}

@@ -1,0 +1,164 @@
+package tracer
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// Call is one system call to be made by the target.
+type Call struct {
+	Nr   uint64 // its number, on the target's architecture
+	Args [6]uint64
+}
+
+// Result is what a system call returned.
+type Result struct {
+	Value uint64     // 0 if Errno is set
+	Errno unix.Errno // 0: success
+	// Denied says that a seccomp filter caught the call with SIGSYS (SECCOMP_RET_TRAP); the signal was not delivered.
+	Denied bool
+}
+
+// Err returns Errno as an error, nil for success.
+func (r Result) Err() error {
+	if r.Errno == 0 {
+		return nil
+	}
+	return r.Errno
+}
+
+// Syscalls makes the target's thread th carry out system calls, in order, and returns their results. It stops behind the
+// first one that fails, so that there may be fewer results than calls; that is no error of Syscalls itself. The thread is
+// back where it was when Syscalls returns.
+//
+// If this process dies meanwhile, the thread finishes the call it is in, and goes on with what it did before. What calls
+// already did (a mapping, say) remains.
+//
+// A call that blocks ends with EINTR when ctx does, and ctx's error is returned. If it cannot be interrupted, the error is
+// ErrNotStopping; Detach then lets the thread go where it is, and it comes back by itself. Calls with a timeout
+// (nanosleep, poll, futex) make a similar one in which th was interrupted return EINTR; leave them. A seccomp filter that
+// kills cannot be seen from outside: where [Tracee.Seccomp] says [SeccompFilter], the caller must know that the call is
+// allowed, or find out by letting another process try.
+func (t *Tracee) Syscalls(ctx context.Context, th *Thread, calls ...Call) ([]Result, error) {
+	var results []Result
+	err := t.Do(func() error {
+		if err := t.depart(th); err != nil {
+			return err
+		}
+		th.away.xstate = nil // no system call changes it
+		var err error
+		for _, c := range calls {
+			var r Result
+			if r, err = t.syscall(ctx, th, c); err != nil {
+				err = t.fail(fmt.Sprintf("system call %d", c.Nr), th.TID, err)
+				break
+			}
+			if results = append(results, r); r.Errno != 0 {
+				break
+			}
+		}
+		if !th.stopped {
+			return err
+		}
+		if back := t.comeBack(th); err == nil {
+			err = back
+		}
+		return err
+	})
+	return results, err
+}
+
+// syscall runs one call, from any stop of the journey to the stop at the call's end.
+func (t *Tracee) syscall(ctx context.Context, th *Thread, c Call) (Result, error) {
+	if err := t.send(th, th.away.regs.toCall(c, t.o.Gadgets.Syscall, th.away.frame.uc-8)); err != nil {
+		return Result{}, err
+	}
+	for range 2 { // entry and end
+		if err := t.toSyscallStop(ctx, th); err != nil {
+			return Result{}, err
+		}
+	}
+	t.step("syscall:end")
+	regs, err := readRegisters(th.TID)
+	if err != nil {
+		return Result{}, t.lost(th, err)
+	}
+	if regs.Rax == c.Nr && t.trapped(th) {
+		return Result{Errno: unix.ENOSYS, Denied: true}, nil
+	}
+	return regs.result(), ctx.Err()
+}
+
+// toSyscallStop lets a thread run to the next entry or end of a system call. With all others blocked, the only signals
+// that can come between are SIGSTOP, which goes on to make its group stop, and those the thread raised itself.
+func (t *Tracee) toSyscallStop(ctx context.Context, th *Thread) error {
+	for signal := 0; ; {
+		if err := t.resume(th, unix.PTRACE_SYSCALL, signal); err != nil {
+			return err
+		}
+		s, err := t.wait(ctx, th.TID, time.Time{})
+		if err != nil {
+			_ = ptrace(unix.PTRACE_INTERRUPT, th.TID, 0)
+			late := time.Now().Add(stuckWait)
+			if s, lateErr := t.wait(context.Background(), th.TID, late); lateErr != nil {
+				return t.fail("interrupting", th.TID, ErrNotStopping)
+			} else if s.kind != ended {
+				th.stopped = true
+				return err
+			}
+			s.kind = ended
+		}
+		switch s.kind {
+		case ended:
+			th.gone = true
+			return ErrGone
+		case stopSyscall:
+			th.stopped = true
+			return nil
+		case stopExec:
+			th.stopped = true
+			return ErrExec
+		case stopSignaled:
+			th.stopped = true
+			if fault := t.faultOf(th.TID, s.signal); fault != nil {
+				return fault
+			}
+		}
+		signal = s.signal
+	}
+}
+
+// faultOf says whether the signal that a thread is about to get comes from what it did itself: then it is suppressed by
+// the next resume, and the thread taken home.
+func (t *Tracee) faultOf(tid, signal int) error {
+	si, err := stopSignal(tid)
+	if err != nil || si.code <= 0 || synchronous>>(signal-1)&1 == 0 {
+		return nil
+	}
+	return &Error{Op: "running", PID: t.pid, TID: tid, Signal: signal, Err: ErrFault}
+}
+
+// trapped says whether a seccomp filter answered a system call with SIGSYS, and if so takes the thread to that signal's
+// stop, from which it goes on without it. At the call's end the signal is only queued.
+func (t *Tracee) trapped(th *Thread) bool {
+	queued, err := pendingSignals(th.TID)
+	if err != nil {
+		return false
+	}
+	for _, si := range queued {
+		if si.signo == int32(unix.SIGSYS) && si.code > 0 {
+			return t.resume(th, unix.PTRACE_SYSCALL, 0) == nil && t.atSignal(th)
+		}
+	}
+	return false
+}
+
+// atSignal waits for the stop of a signal that is certain to come.
+func (t *Tracee) atSignal(th *Thread) bool {
+	s, err := t.wait(context.Background(), th.TID, time.Now().Add(arriveWait))
+	th.stopped = err == nil && s.kind != ended
+	return th.stopped && s.kind == stopSignaled && s.signal == int(unix.SIGSYS)
+}

@@ -1,0 +1,125 @@
+package tracer
+
+import (
+	"context"
+	"time"
+)
+
+// Options of [Attach]. The zero value works.
+type Options struct {
+	// StopTimeout limits the time from the first interrupt until all threads are stopped (0: one second), besides the
+	// context. While one thread does not stop, the others already stand still.
+	StopTimeout time.Duration
+	// SuspendSeccomp lets the target's threads make any system call as long as they are traced. It needs CAP_SYS_ADMIN,
+	// and it ends with this process: killed in the middle of a call that a filter forbids, the target meets its filter.
+	SuspendSeccomp bool
+	// Gadgets are needed by [Tracee.Syscalls] and [Tracee.Call]; see [FindGadgets].
+	Gadgets Gadgets
+
+	step func(name string) // test hook, called between all operations that the target can notice
+}
+
+// defaultStopTimeout is Options.StopTimeout's default.
+const defaultStopTimeout = time.Second
+
+// Tracee is a process all of whose threads are stopped. Its methods may be called from any goroutine, but not at the same
+// time; between several calls under one stop, [Tracee.Do] saves the change of threads.
+type Tracee struct {
+	pid      int
+	o        Options
+	w        *worker
+	mem      *Memory
+	threads  []*Thread
+	known    map[int]*Thread
+	attached time.Time // first interrupt
+	stopTime time.Duration
+	detached bool
+}
+
+// Thread is one thread of a Tracee.
+type Thread struct {
+	// TID is its thread id in this process's pid namespace.
+	TID int
+	// Since is when it was seen to be stopped.
+	Since time.Time
+	// GroupStop says that it is stopped by SIGSTOP or the like besides; it stays so after Detach.
+	GroupStop bool
+
+	regs    Registers
+	stopped bool // in a ptrace stop, as far as known
+	gone    bool
+	away    *journey // not nil while its registers are not its own
+}
+
+// Registers returns the general registers as they were when the thread stopped. A thread that was interrupted inside a
+// system call stands behind the instruction that made it.
+func (th *Thread) Registers() Registers { return th.regs }
+
+// PC returns the program counter.
+func (th *Thread) PC() uint64 { return th.regs.pc() }
+
+// SP returns the stack pointer.
+func (th *Thread) SP() uint64 { return th.regs.sp() }
+
+// Threads returns the threads that are stopped, the first thread of the process first if it still runs.
+func (t *Tracee) Threads() []*Thread { return t.threads }
+
+// Memory returns the target's memory.
+func (t *Tracee) Memory() *Memory { return t.mem }
+
+// StopTime is the time from the first interrupt to the last detach: how long the process stood still, at most. Zero
+// before Detach.
+func (t *Tracee) StopTime() time.Duration { return t.stopTime }
+
+// Do runs f on the operating system thread that owns the tracee. Each method called elsewhere costs two changes of
+// threads, some ten microseconds in which the target stands still; inside f they cost nothing.
+func (t *Tracee) Do(f func() error) (err error) {
+	if t.detached {
+		return t.fail("running a function", 0, ErrDetached)
+	}
+	t.w.do(func() { err = f() })
+	return err
+}
+
+// Run attaches, runs f as [Tracee.Do] does, and detaches whatever happens in f. It returns how long the process stood
+// still, and f's error before that of the detaching.
+func Run(ctx context.Context, pid int, o Options, f func(*Tracee) error) (time.Duration, error) {
+	t := newTracee(pid, o)
+	defer func() { t.w.end(t.anyLeft()) }()
+	var err error
+	t.w.do(func() {
+		if err = t.attach(ctx); err != nil {
+			return
+		}
+		defer func() {
+			if derr := t.Detach(); err == nil {
+				err = derr
+			}
+		}()
+		err = f(t)
+	})
+	return t.stopTime, err
+}
+
+// SetPC moves a thread: it will go on at pc instead of where it stood. One step, nothing to restore. A thread inside a
+// system call that is going to be restarted must not be moved.
+func (t *Tracee) SetPC(th *Thread, pc uint64) error {
+	return t.Do(func() error {
+		regs := th.regs
+		if err := regs.setPC(pc); err != nil {
+			return t.fail("moving the thread", th.TID, err)
+		}
+		if err := setRegisters(th.TID, &regs); err != nil {
+			return t.fail("moving the thread", th.TID, t.lost(th, err))
+		}
+		th.regs = regs
+		return nil
+	})
+}
+
+// step calls the test hook.
+func (t *Tracee) step(name string) {
+	if t.o.step != nil {
+		t.o.step(name)
+	}
+}

@@ -1,0 +1,110 @@
+package tracer
+
+import (
+	"context"
+	"time"
+	"unsafe"
+
+	"golang.org/x/sys/unix"
+)
+
+// stopKind says in what state a wait found a thread.
+type stopKind int
+
+const (
+	running       stopKind = iota // not stopped (yet)
+	stopInterrupt                 // stopped by PTRACE_INTERRUPT
+	stopGroup                     // takes part in a group stop
+	stopSignaled                  // about to get a signal
+	stopSyscall                   // enters or leaves a system call
+	stopExec                      // has executed another program
+	stopOther                     // any other event
+	ended                         // exited or killed
+)
+
+// stop is what a wait found.
+type stop struct {
+	kind   stopKind
+	signal int // stopSignaled, stopGroup
+}
+
+// peek looks at a thread without consuming what it finds: neither a stop (the signal in it must survive this process)
+// nor an exit (which belongs to the parent).
+func peek(tid int) stop {
+	var si siginfo
+	const options = unix.WEXITED | unix.WSTOPPED | unix.WNOHANG | unix.WNOWAIT | unix.WALL
+	_, _, e := unix.RawSyscall6(unix.SYS_WAITID, unix.P_PID, uintptr(tid), uintptr(unsafe.Pointer(&si)), options, 0, 0)
+	switch {
+	case e != 0:
+		return stop{kind: ended} // ECHILD: not ours any more
+	case si.signo == 0:
+		return stop{kind: running}
+	case si.code < cldTrapped:
+		return stop{kind: ended}
+	}
+	return decodeStop(int(si.status))
+}
+
+// Codes of SIGCHLD: CLD_EXITED, CLD_KILLED and CLD_DUMPED are below CLD_TRAPPED, CLD_STOPPED above.
+const cldTrapped = 4
+
+// decodeStop reads a ptrace stop's status: the signal in the low byte, the event above.
+func decodeStop(status int) stop {
+	sig, event := status&0xff, status>>8&0xff
+	switch {
+	case event == unix.PTRACE_EVENT_STOP && sig == int(unix.SIGTRAP):
+		return stop{kind: stopInterrupt}
+	case event == unix.PTRACE_EVENT_STOP:
+		return stop{stopGroup, sig}
+	case event == unix.PTRACE_EVENT_EXEC:
+		return stop{kind: stopExec}
+	case event != 0:
+		return stop{kind: stopOther}
+	case sig == int(unix.SIGTRAP)|0x80:
+		return stop{kind: stopSyscall}
+	}
+	return stop{stopSignaled, sig}
+}
+
+// pace spaces out the looks at a thread that is not there yet. Most stops come within microseconds, so it first only
+// gives the CPU away (the thread may need this very one); after that it sleeps, doubling up to a millisecond. A blocking
+// wait would be simpler, but it knows no deadline, and Go restarts it after every signal.
+type pace struct{ n int }
+
+const (
+	paceSpins  = 30
+	paceYields = 70
+	paceFirst  = 10 * time.Microsecond
+	paceMost   = time.Millisecond
+)
+
+func (p *pace) rest() {
+	p.n++
+	if p.n <= paceSpins {
+		return
+	}
+	if p.n <= paceYields {
+		_, _, _ = unix.Syscall(unix.SYS_SCHED_YIELD, 0, 0, 0)
+		return
+	}
+	d := min(paceFirst<<min((p.n-paceYields)/4, 10), paceMost)
+	ts := unix.NsecToTimespec(d.Nanoseconds())
+	_ = unix.Nanosleep(&ts, nil)
+}
+
+// wait waits until the thread is stopped or has ended. Its errors are the context's, or ErrNotStopping at the
+// deadline, if there is one.
+func (t *Tracee) wait(ctx context.Context, tid int, deadline time.Time) (stop, error) {
+	for p := (pace{}); ; p.rest() {
+		late := p.n > paceYields && !deadline.IsZero() && time.Now().After(deadline)
+		if s := peek(tid); s.kind != running { // looked at behind the clock: what is late may be this process
+			return s, nil
+		}
+		if err := ctx.Err(); err != nil {
+			return stop{}, t.fail("waiting for a stop", tid, context.Cause(ctx))
+		}
+		if late {
+			return stop{}, t.fail("waiting for a stop", tid, ErrNotStopping)
+		}
+	}
+}

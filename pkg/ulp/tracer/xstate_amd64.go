@@ -1,0 +1,86 @@
+package tracer
+
+import (
+	"encoding/binary"
+	"fmt"
+
+	"golang.org/x/sys/unix"
+)
+
+// Places in the XSAVE area, in its standard format, and what the kernel writes into and behind it for a signal frame.
+const (
+	xsaveLegacy = 512
+	xsaveHeader = 64
+	xsaveMost   = 16 << 10 // with AMX it is 11 KiB
+	xsaveSoft   = 464      // in the legacy area, unused by the processor: magic, size with end mark, features, size
+	xsaveMagic1 = 0x46505853
+	xsaveMagic2 = 0x46505845 // end mark
+	xsaveAlign  = 64
+)
+
+func cpuid(leaf, sub uint32) (a, b, c, d uint32)
+
+// readXstate reads a thread's x87, SSE, AVX, AVX-512 ... registers.
+func readXstate(tid int) ([]byte, error) {
+	b := make([]byte, xsaveMost)
+	n, err := regset(unix.PTRACE_GETREGSET, tid, unix.NT_X86_XSTATE, b)
+	if err != nil {
+		return nil, fmt.Errorf("extended registers: %w", err)
+	}
+	if n < xsaveLegacy+xsaveHeader {
+		return nil, fmt.Errorf("extended registers of %d bytes: %w", n, ErrUnsupported)
+	}
+	return b[:n], nil
+}
+
+// signalXstate makes of a thread's extended registers what rt_sigreturn restores. It holds the components in use and no
+// more: the kernel takes an area that is larger than the thread's own (AMX not asked for) for one with x87 and SSE only,
+// and it sets components that are not in it to their initial state, in which they are.
+func signalXstate(x []byte) ([]byte, error) {
+	inUse := binary.LittleEndian.Uint64(x[xsaveLegacy:]) | 3
+	size := xsaveLegacy + xsaveHeader
+	for i := 2; i < 63; i++ {
+		if inUse>>i&1 == 0 {
+			continue
+		}
+		length, offset, _, _ := cpuid(0xd, uint32(i))
+		size = max(size, int(offset)+int(length))
+	}
+	if size > len(x) {
+		return nil, fmt.Errorf("extended registers of %d bytes, %d in use: %w", len(x), size, ErrUnsupported)
+	}
+	b := append(make([]byte, 0, size+4), x[:size]...)
+	clear(b[xsaveSoft:xsaveLegacy])
+	le := binary.LittleEndian
+	le.PutUint32(b[xsaveSoft:], xsaveMagic1)
+	le.PutUint32(b[xsaveSoft+4:], uint32(size)+4)
+	le.PutUint64(b[xsaveSoft+8:], inUse)
+	le.PutUint32(b[xsaveSoft+16:], uint32(size))
+	return le.AppendUint32(b, xsaveMagic2), nil
+}
+
+// restoreXstate gives a thread its extended registers back.
+func restoreXstate(tid int, x []byte) error {
+	_, err := regset(unix.PTRACE_SETREGSET, tid, unix.NT_X86_XSTATE, x)
+	return err
+}
+
+// shadowStack says whether the thread has one: rt_sigreturn would need a token on it.
+func shadowStack(tid int) bool {
+	var ssp [8]byte
+	_, err := regset(unix.PTRACE_GETREGSET, tid, unix.NT_X86_SHSTK, ssp[:])
+	return err == nil
+}
+
+// initialXstate returns the extended registers with which a function starts: initial ones, as in a signal handler, but
+// with the thread's rights to its protection keys.
+func initialXstate(x []byte) []byte {
+	const protectionKeys = 1 << 9
+	b := append([]byte(nil), x...)
+	le := binary.LittleEndian
+	clear(b[:xsaveSoft])
+	le.PutUint16(b, 0x37f)       // x87 control word
+	le.PutUint32(b[24:], 0x1f80) // MXCSR
+	le.PutUint64(b[xsaveLegacy:], le.Uint64(b[xsaveLegacy:])&protectionKeys)
+	return b
+}
