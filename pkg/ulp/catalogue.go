@@ -5,7 +5,6 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
-	"strings"
 
 	"github.com/lpbuild/lpbuild/pkg/ulp/internal/elfx"
 )
@@ -45,8 +44,10 @@ type catalogueParser struct {
 	scanner
 	l        *Library
 	seen     keys              // of the object that is being read
-	strs     strings.Builder   // names and versions, each ended by NUL
+	strs     []byte            // names and versions, each ended by NUL
 	versions map[string]uint16 // those in strs, by name: the index in the table
+	last     []byte            // the version that was asked for last, a part of strs, and its index: neighbours mostly have
+	index    uint16            // the same
 	negative int               // where a negative number is; -1: there is none
 }
 
@@ -121,7 +122,7 @@ func (p *catalogueParser) parse() error {
 		p.pos = p.negative
 		return p.fail("catalogue: number", errors.New("is negative"))
 	}
-	p.l.symbols.tables[0].strs = strings.Clone(p.strs.String())
+	p.l.symbols.tables[0].strs = string(p.strs)
 	return nil
 }
 

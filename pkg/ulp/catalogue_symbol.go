@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"math"
+	"slices"
 
 	"github.com/lpbuild/lpbuild/pkg/ulp/internal/elfx"
 )
@@ -13,7 +14,7 @@ func (p *catalogueParser) symbols() error {
 	rest := p.data[p.pos:]
 	t := &p.l.symbols.tables[0]
 	t.rows = make([]row, 0, min(bytes.Count(rest, []byte("{")), len(rest)/minSymbol))
-	p.strs.Grow(len(rest) / 4) // as much as names are of a catalogue
+	p.strs = slices.Grow(p.strs, len(rest)/4) // as much as names are of a catalogue
 	return p.array(func() error {
 		r, ok := p.symbolLine()
 		if ok {
@@ -134,9 +135,8 @@ func (p *catalogueParser) symbolName(r *row) error {
 
 // keep adds a string to strs.
 func (p *catalogueParser) keep(b []byte) (off uint32) {
-	off = uint32(p.strs.Len())
-	p.strs.Write(b)
-	p.strs.WriteByte(0)
+	off = uint32(len(p.strs))
+	p.strs = append(append(p.strs, b...), 0)
 	return off
 }
 
@@ -150,9 +150,14 @@ func (p *catalogueParser) symbolVersion(r *row) error {
 }
 
 func (p *catalogueParser) setVersion(r *row, b []byte) error {
+	if p.index != 0 && bytes.Equal(b, p.last) {
+		r.version = p.index
+		return nil
+	}
 	if len(b) == 0 || len(b) > elfx.MaxName || bytes.IndexByte(b, 0) >= 0 {
 		return p.fail("catalogue: version of a symbol", errName)
 	}
+	t := &p.l.symbols.tables[0]
 	index, ok := p.versions[string(b)]
 	if !ok {
 		if len(p.versions) >= elfx.MaxVersions {
@@ -160,9 +165,9 @@ func (p *catalogueParser) setVersion(r *row, b []byte) error {
 		}
 		index = uint16(len(p.versions) + 1)
 		p.versions[string(b)] = index
-		t := &p.l.symbols.tables[0]
 		t.versions = append(t.versions, elfx.Version{Index: index, NameOff: p.keep(b), FileOff: elfx.NoString})
 	}
-	r.version = index
+	off := t.versions[index-1].NameOff
+	p.last, p.index, r.version = p.strs[off:int(off)+len(b)], index, index
 	return nil
 }

@@ -41,11 +41,15 @@ type checker struct {
 	errs      diag.List
 	hints     int         // searches for near names so far: they are what costs time
 	stripped  func() bool // the library's private symbols are not known
+	// resolvers are the addresses of the code that chooses the implementation of an indirect function: it has a name of its
+	// own in .symtab.
+	resolvers func() map[uint64]bool
 }
 
 func newChecker(d *Description, c *Container, lib *Library) *checker {
 	return &checker{d: d, c: c, lib: lib, container: path.Base(d.Container.Text),
-		stripped: sync.OnceValue(func() bool { return !hasLocals(lib) })}
+		stripped:  sync.OnceValue(func() bool { return !hasLocals(lib) }),
+		resolvers: sync.OnceValue(lib.symbols.indirect)}
 }
 
 // maxHints bounds the searches for near names, of which each looks at every symbol. No one reads so many.
@@ -107,7 +111,7 @@ func (k *checker) function(n Name, names map[string]Name, addresses map[uint64]N
 	case len(rows) == 0:
 		k.absent(n, k.lib, k.lib.Name, isFunction)
 		return
-	case slices.ContainsFunc(rows, isIFUNC) || k.isResolver(rows[0]):
+	case slices.ContainsFunc(rows, isIFUNC) || k.resolvers()[rows[0].Value]:
 		k.fail(n, ErrIFUNC, k.implementations(n.Text),
 			"%q is an indirect function (IFUNC) of %s: its code only chooses the implementation, once in the life of a process", n.Text, k.lib.Name)
 		return
@@ -127,17 +131,6 @@ func (k *checker) function(n Name, names map[string]Name, addresses map[uint64]N
 	if k.lib.Complete && k.lib.Livepatchable && !rows[0].Patchable {
 		k.fail(n, ErrNotPatchable, k.patchable(n.Text), "%q has no NOPs for a detour in this build of %s", n.Text, k.lib.Name)
 	}
-}
-
-// isResolver tells whether a function is the code that chooses the implementation of an indirect function: it has a name of
-// its own in .symtab, at the same address.
-func (k *checker) isResolver(s Symbol) bool {
-	for other := range k.lib.Symbols() {
-		if isIFUNC(other) && !other.Undefined && other.Value == s.Value {
-			return true
-		}
-	}
-	return false
 }
 
 // inLine returns " (first in line 7)", or nothing if the place is not known.

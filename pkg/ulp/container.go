@@ -61,8 +61,9 @@ func (c *Container) readDynamic(d *elfx.Dynamic) {
 func (c *Container) Undefined() []Undefined {
 	var list []Undefined
 	dynsym := &c.symbols.tables[0]
-	for i := len(dynsym.rows) - 1; i >= 0; i-- {
-		r := &dynsym.rows[i]
+	rows := dynsym.all()
+	for i := len(rows) - 1; i >= 0; i-- {
+		r := &rows[i]
 		if r.flags&flagUndefined == 0 {
 			continue
 		}

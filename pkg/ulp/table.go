@@ -1,11 +1,10 @@
 package ulp
 
 import (
-	"cmp"
+	"debug/elf"
 	"hash/maphash"
 	"iter"
 	"math/bits"
-	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -16,9 +15,52 @@ import (
 // table is a symbol table in the form in which a library keeps it: names are not cut out of the strings before somebody
 // asks for them, so that reading a library costs a few allocations and not one per symbol.
 type table struct {
-	rows     []row // those with a name, in the order of Library.Symbols
+	rows     []row // those with a name, in the order of Library.Symbols; see all
 	strs     string
 	versions []elfx.Version // sorted by index; their strings are in strs
+	file     *fileTable     // where the rows come from when all are asked for; nil if they are there already
+}
+
+// all returns the rows.
+func (t *table) all() []row {
+	if t.file != nil {
+		t.file.decoded.Do(func() { t.file.decode(t) })
+	}
+	return t.rows
+}
+
+// len returns how many rows there are.
+func (t *table) len() int {
+	if t.file != nil {
+		return t.file.rows.Named
+	}
+	return len(t.rows)
+}
+
+// named calls yield for the rows of that name, without making the others. It returns false if yield did.
+func (t *table) named(name string, yield func(*table, *row) bool) bool {
+	if t.file != nil {
+		return t.file.named(t, name, yield)
+	}
+	for i := range t.rows {
+		if r := &t.rows[i]; int(r.length) == len(name) && t.name(r) == name && !yield(t, r) {
+			return false
+		}
+	}
+	return true
+}
+
+// addIndirect adds the addresses of the indirect functions that the table defines.
+func (t *table) addIndirect(to map[uint64]bool) {
+	if t.file != nil {
+		t.file.addIndirect(to)
+		return
+	}
+	for i := range t.rows {
+		if r := &t.rows[i]; elf.ST_TYPE(r.info) == elf.STT_GNU_IFUNC && r.flags&flagUndefined == 0 {
+			to[r.value] = true
+		}
+	}
 }
 
 // row is a symbol in 32 bytes.
@@ -54,11 +96,7 @@ func (t *table) versionOf(r *row) *elfx.Version {
 	if r.version == 0 {
 		return nil
 	}
-	i, ok := slices.BinarySearchFunc(t.versions, r.version, func(v elfx.Version, index uint16) int { return cmp.Compare(v.Index, index) })
-	if !ok {
-		return nil
-	}
-	return &t.versions[i]
+	return elfx.FindVersion(t.versions, r.version)
 }
 
 // symbol returns the row as callers see it.
@@ -96,8 +134,9 @@ func (s *symbols) each() iter.Seq2[*table, *row] {
 	return func(yield func(*table, *row) bool) {
 		for i := range s.tables {
 			t := &s.tables[i]
-			for j := range t.rows {
-				if !yield(t, &t.rows[j]) {
+			rows := t.all()
+			for j := range rows {
+				if !yield(t, &rows[j]) {
 					return
 				}
 			}
@@ -108,12 +147,12 @@ func (s *symbols) each() iter.Seq2[*table, *row] {
 func (s *symbols) len() int {
 	n := 0
 	for i := range s.tables {
-		n += len(s.tables[i].rows)
+		n += s.tables[i].len()
 	}
 	return n
 }
 
-// at returns the row by its number over all tables.
+// at returns the row by its number over all tables, once there is an index.
 func (s *symbols) at(n int) (*table, *row) {
 	for i := range s.tables {
 		t := &s.tables[i]
@@ -133,9 +172,10 @@ func (s *symbols) index() {
 	s.next = make([]int32, n)
 	for i := len(s.tables) - 1; i >= 0; i-- {
 		t := &s.tables[i]
-		for j := len(t.rows) - 1; j >= 0; j-- {
+		rows := t.all()
+		for j := len(rows) - 1; j >= 0; j-- {
 			n--
-			head := s.head(t.name(&t.rows[j]))
+			head := s.head(t.name(&rows[j]))
 			s.next[n], *head = *head, int32(n)+1
 		}
 	}
@@ -147,24 +187,41 @@ func (s *symbols) head(name string) *int32 {
 
 // searches is how many names are looked for row by row before an index is made: a live patch asks for a few, and making
 // the index costs as much as some twenty searches.
-const searches = 8
+const searches = 16
 
 // named iterates over the rows of that name.
 func (s *symbols) named(name string) iter.Seq2[*table, *row] {
 	return func(yield func(*table, *row) bool) {
-		if s.asked.Add(1) <= searches {
-			for t, r := range s.each() {
-				if int(r.length) == len(name) && t.name(r) == name && !yield(t, r) {
-					return
-				}
-			}
+		switch {
+		case name == "" || strings.IndexByte(name, 0) >= 0: // no row has such a name
+			return
+		case s.asked.Add(1) > searches:
+			s.indexed(name, yield)
 			return
 		}
-		s.once.Do(s.index)
-		for n := *s.head(name); n != 0; n = s.next[n-1] {
-			if t, r := s.at(int(n) - 1); t.name(r) == name && !yield(t, r) {
+		for i := range s.tables {
+			if !s.tables[i].named(name, yield) {
 				return
 			}
 		}
 	}
+}
+
+// indexed calls yield for the rows of that name, by the index.
+func (s *symbols) indexed(name string, yield func(*table, *row) bool) {
+	s.once.Do(s.index)
+	for n := *s.head(name); n != 0; n = s.next[n-1] {
+		if t, r := s.at(int(n) - 1); t.name(r) == name && !yield(t, r) {
+			return
+		}
+	}
+}
+
+// indirect returns the addresses of the indirect functions that the library defines.
+func (s *symbols) indirect() map[uint64]bool {
+	at := make(map[uint64]bool)
+	for i := range s.tables {
+		s.tables[i].addIndirect(at)
+	}
+	return at
 }

@@ -75,12 +75,35 @@ func (f *File) Segment(t elf.ProgType) *Segment {
 	return nil
 }
 
-// Memory is what the segments of a file become when it is loaded. It is for one goroutine at a time.
-type Memory struct {
-	image []byte
+// Layout says how the segments of a file lie in memory when it is loaded. It does not refer to the file's bytes.
+type Layout struct {
 	loads []Segment // by address, without overlap
 	relro Segment
-	last  *Segment // in which an address was found last
+}
+
+// at returns the loaded segment that has the address, nil if none has.
+func (l *Layout) at(addr uint64) *Segment {
+	i, found := slices.BinarySearchFunc(l.loads, addr, func(p Segment, addr uint64) int { return cmp.Compare(p.Vaddr, addr) })
+	if !found {
+		i--
+	}
+	if i < 0 || addr-l.loads[i].Vaddr >= l.loads[i].Memsz {
+		return nil
+	}
+	return &l.loads[i]
+}
+
+// Writable says whether memory at addr stays writable after relocation: it is loaded, writable and not RELRO.
+func (l *Layout) Writable(addr uint64) bool {
+	p := l.at(addr)
+	return p != nil && p.Flags&elf.PF_W != 0 && addr-l.relro.Vaddr >= l.relro.Memsz
+}
+
+// Memory is what the segments of a file become when it is loaded. It is for one goroutine at a time.
+type Memory struct {
+	Layout
+	image []byte
+	last  *Segment // in which code was found last
 }
 
 // Memory returns the file's memory. It is an error if CheckSegments is, or if loaded segments are out of order.
@@ -105,42 +128,27 @@ func (f *File) Memory() (*Memory, error) {
 	return m, nil
 }
 
-// at returns the loaded segment that has the address, nil if none has.
-func (m *Memory) at(addr uint64) *Segment {
-	// Neighbours in a table are mostly neighbours in memory.
-	if m.last != nil && addr-m.last.Vaddr < m.last.Memsz {
-		return m.last
-	}
-	i, found := slices.BinarySearchFunc(m.loads, addr, func(p Segment, addr uint64) int { return cmp.Compare(p.Vaddr, addr) })
-	if !found {
-		i--
-	}
-	if i < 0 || addr-m.loads[i].Vaddr >= m.loads[i].Memsz {
-		return nil
-	}
-	m.last = &m.loads[i]
-	return m.last
-}
-
-// Writable says whether memory at addr stays writable after relocation: it is loaded, writable and not RELRO.
-func (m *Memory) Writable(addr uint64) bool {
-	p := m.at(addr)
-	return p != nil && p.Flags&elf.PF_W != 0 && addr-m.relro.Vaddr >= m.relro.Memsz
-}
-
-// From returns the file's bytes of the memory from addr to the end of its segment, none if there are none.
-func (m *Memory) From(addr uint64) []byte {
-	p := m.at(addr)
+// bytes returns the file's bytes of the memory from addr to the end of the segment p, none if there are none.
+func (m *Memory) bytes(p *Segment, addr uint64) []byte {
 	if p == nil || addr-p.Vaddr >= p.Filesz {
 		return nil
 	}
 	return m.image[p.Offset+(addr-p.Vaddr) : p.Offset+p.Filesz]
 }
 
+// From returns the file's bytes of the memory from addr to the end of its segment, none if there are none.
+func (m *Memory) From(addr uint64) []byte { return m.bytes(m.at(addr), addr) }
+
 // Code is From for an address in an executable segment, and none for others.
 func (m *Memory) Code(addr uint64) []byte {
-	if p := m.at(addr); p == nil || p.Flags&elf.PF_X == 0 {
+	// Neighbours in a table are mostly neighbours in memory.
+	if m.last != nil && addr-m.last.Vaddr < m.last.Memsz {
+		return m.bytes(m.last, addr)
+	}
+	p := m.at(addr)
+	if p == nil || p.Flags&elf.PF_X == 0 {
 		return nil
 	}
-	return m.From(addr)
+	m.last = p
+	return m.bytes(p, addr)
 }
