@@ -20,8 +20,8 @@ func ParseCatalogue(data []byte) (*Library, error) {
 	}
 	p := catalogueParser{
 		scanner:  scanner{data: data},
-		l:        &Library{symbols: &symbols{tables: make([]table, 1)}},
-		versions: make(map[string]uint16),
+		l:        &Library{symbols: new(symbols)},
+		t:        newCatalogueTable(),
 		negative: -1,
 	}
 	if err := p.parse(); err != nil {
@@ -43,12 +43,9 @@ var (
 type catalogueParser struct {
 	scanner
 	l        *Library
-	seen     keys              // of the object that is being read
-	strs     []byte            // names and versions, each ended by NUL
-	versions map[string]uint16 // those in strs, by name: the index in the table
-	last     []byte            // the version that was asked for last, a part of strs, and its index: neighbours mostly have
-	index    uint16            // the same
-	negative int               // where a negative number is; -1: there is none
+	seen     keys            // of the object that is being read
+	t        *catalogueTable // into which symbols go
+	negative int             // where a negative number is; -1: there is none
 }
 
 // keys is a set of keys: the bits of their numbers.
@@ -122,7 +119,7 @@ func (p *catalogueParser) parse() error {
 		p.pos = p.negative
 		return p.fail("catalogue: number", errors.New("is negative"))
 	}
-	p.l.symbols.tables[0].strs = string(p.strs)
+	p.l.symbols.tables = append(p.l.symbols.tables, p.t.table())
 	return nil
 }
 

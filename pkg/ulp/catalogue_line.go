@@ -38,7 +38,7 @@ func (p *catalogueParser) symbolLine() (r row, ok bool) {
 	if d = p.lineRest(&r, d); d == nil {
 		return row{}, false
 	}
-	r.name, r.length = p.keep(name), uint32(len(name))
+	r.name, r.length = p.t.keep(name), uint32(len(name))
 	p.pos = len(p.data) - len(d)
 	return r, true
 }

@@ -4,28 +4,31 @@ import (
 	"bytes"
 	"errors"
 	"math"
-	"slices"
-
-	"github.com/lpbuild/lpbuild/pkg/ulp/internal/elfx"
 )
 
-// symbols reads the value of "symbols". Every symbol begins with a brace, so that their count is a bound for the rows.
+// symbols reads the value of "symbols".
 func (p *catalogueParser) symbols() error {
-	rest := p.data[p.pos:]
-	t := &p.l.symbols.tables[0]
-	t.rows = make([]row, 0, min(bytes.Count(rest, []byte("{")), len(rest)/minSymbol))
-	p.strs = slices.Grow(p.strs, len(rest)/4) // as much as names are of a catalogue
+	rest := p.readAhead()
+	defer rest.stop()
+	end := len(p.data)
+	if rest != nil {
+		end = rest.start
+	}
+	p.t.grow(p.data[p.pos:end])
 	return p.array(func() error {
+		if rest != nil && p.pos == rest.start && p.adopt(rest) {
+			return nil
+		}
 		r, ok := p.symbolLine()
 		if ok {
-			t.rows = append(t.rows, r)
+			p.t.rows = append(p.t.rows, r)
 			return nil
 		}
 		p.seen = 0
 		if err := p.object(func(key []byte) error { return p.symbolValue(symbolKey(key), &r) }); err != nil {
 			return err
 		}
-		t.rows = append(t.rows, r)
+		p.t.rows = append(p.t.rows, r)
 		return p.all(wantSymbol, `catalogue: one of the symbol's "name", "offset", "size", "st_info", "st_other"`)
 	})
 }
@@ -129,15 +132,8 @@ func (p *catalogueParser) symbolName(r *row) error {
 	if len(b) == 0 || bytes.IndexByte(b, 0) >= 0 {
 		return p.fail("catalogue: name of a symbol", errName)
 	}
-	r.name, r.length = p.keep(b), uint32(len(b))
+	r.name, r.length = p.t.keep(b), uint32(len(b))
 	return nil
-}
-
-// keep adds a string to strs.
-func (p *catalogueParser) keep(b []byte) (off uint32) {
-	off = uint32(len(p.strs))
-	p.strs = append(append(p.strs, b...), 0)
-	return off
 }
 
 // symbolVersion keeps the version of a symbol. Each one is kept once.
@@ -149,25 +145,9 @@ func (p *catalogueParser) symbolVersion(r *row) error {
 	return p.setVersion(r, b)
 }
 
-func (p *catalogueParser) setVersion(r *row, b []byte) error {
-	if p.index != 0 && bytes.Equal(b, p.last) {
-		r.version = p.index
-		return nil
+func (p *catalogueParser) setVersion(r *row, b []byte) (err error) {
+	if r.version, err = p.t.version(b); err != nil {
+		return p.fail("catalogue: version of a symbol", err)
 	}
-	if len(b) == 0 || len(b) > elfx.MaxName || bytes.IndexByte(b, 0) >= 0 {
-		return p.fail("catalogue: version of a symbol", errName)
-	}
-	t := &p.l.symbols.tables[0]
-	index, ok := p.versions[string(b)]
-	if !ok {
-		if len(p.versions) >= elfx.MaxVersions {
-			return p.fail("catalogue: version of a symbol", errors.New("is one version too many"))
-		}
-		index = uint16(len(p.versions) + 1)
-		p.versions[string(b)] = index
-		t.versions = append(t.versions, elfx.Version{Index: index, NameOff: p.keep(b), FileOff: elfx.NoString})
-	}
-	off := t.versions[index-1].NameOff
-	p.last, p.index, r.version = p.strs[off:int(off)+len(b)], index, index
 	return nil
 }

@@ -2,6 +2,7 @@ package ulp
 
 import (
 	"debug/elf"
+	"slices"
 
 	"github.com/lpbuild/lpbuild/pkg/ulp/internal/elfx"
 )
@@ -61,11 +62,9 @@ func (c *Container) readDynamic(d *elfx.Dynamic) {
 func (c *Container) Undefined() []Undefined {
 	var list []Undefined
 	dynsym := &c.symbols.tables[0]
-	rows := dynsym.all()
-	for i := len(rows) - 1; i >= 0; i-- {
-		r := &rows[i]
+	dynsym.each(func(_ int, r *row) bool {
 		if r.flags&flagUndefined == 0 {
-			continue
+			return true
 		}
 		u := Undefined{Name: dynsym.name(r), Weak: elf.ST_BIND(r.info) == elf.STB_WEAK}
 		if v := dynsym.versionOf(r); v != nil {
@@ -75,7 +74,9 @@ func (c *Container) Undefined() []Undefined {
 			}
 		}
 		list = append(list, u)
-	}
+		return true
+	})
+	slices.Reverse(list) // the last row is the first of each
 	return list
 }
 

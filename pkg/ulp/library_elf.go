@@ -13,7 +13,19 @@ import (
 //
 // An error is a *[FormatError] that may wrap [ErrUnsupported], or a *[BuildIDError] if debug belongs to another library.
 func ParseLibrary(elfImage, debug []byte, name string) (*Library, error) {
-	f, err := elfx.Parse(elfImage)
+	var debugFile openELF
+	if debug != nil {
+		debugFile = func() (*elfx.File, error) { return elfx.Parse(debug) }
+	}
+	return newLibrary(func() (*elfx.File, error) { return elfx.Parse(elfImage) }, debugFile, name)
+}
+
+// openELF opens an ELF file from wherever it is.
+type openELF func() (*elfx.File, error)
+
+// newLibrary reads a library and, unless debug is nil, its separate debuginfo.
+func newLibrary(library, debug openELF, name string) (*Library, error) {
+	f, err := library()
 	if err != nil {
 		return nil, formatError(err)
 	}
@@ -53,10 +65,11 @@ func readLibrary(f *elfx.File, name string) (*Library, *tableBuilder, error) {
 	if err != nil {
 		return nil, nil, err
 	}
-	b.facts = &facts{layout: memory.Layout}
-	if b.facts.detours, l.Livepatchable, err = findDetours(f, memory, arch); err != nil {
+	detours, ok, err := findDetours(f, memory, arch)
+	if err != nil {
 		return nil, nil, err
 	}
+	l.Livepatchable, b.facts = ok, newFacts(memory.Layout, detours)
 	if err := l.addTables(b); err != nil {
 		return nil, nil, err
 	}
@@ -82,8 +95,8 @@ var errNotDebuginfo = errors.New("no .symtab: not a debuginfo file, or one witho
 
 // addDebuginfo adds the symbols of a separate debuginfo file. Its other sections are empty shells (SHT_NOBITS) of those of
 // the library, so that all that is said about addresses comes from the library's own file.
-func (l *Library) addDebuginfo(b *tableBuilder, debug []byte) error {
-	f, err := elfx.Parse(debug)
+func (l *Library) addDebuginfo(b *tableBuilder, debug openELF) error {
+	f, err := debug()
 	if err != nil {
 		return err
 	}
@@ -147,7 +160,7 @@ const nameFactor = 16
 // build makes a table whose rows are not looked at yet, but for what would make them wrong.
 func (b *tableBuilder) build(raw *elfx.SymbolTable) (table, error) {
 	t := table{strs: string(raw.Strings), file: &fileTable{rows: raw.Rows(), facts: b.facts}}
-	left := nameFactor * len(b.f.Image)
+	left := nameFactor * b.f.Size()
 	if longest := longestName(raw.Strings); raw.Named <= left/longest {
 		return t, nil
 	}

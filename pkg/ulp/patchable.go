@@ -95,6 +95,9 @@ func findDetours(f *elfx.File, memory *elfx.Memory, arch Arch) (d detours, ok bo
 			d.list = append(d.list, e)
 		}
 	}
+	if err := memory.Err(); err != nil {
+		return detours{}, ok, err
+	}
 	return d, ok, nil
 }
 

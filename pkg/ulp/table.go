@@ -15,26 +15,48 @@ import (
 // table is a symbol table in the form in which a library keeps it: names are not cut out of the strings before somebody
 // asks for them, so that reading a library costs a few allocations and not one per symbol.
 type table struct {
-	rows     []row // those with a name, in the order of Library.Symbols; see all
+	file     *fileTable // where the rows are if they are from an ELF file
+	rows     []row      // the rows if they are from a catalogue, in the order of Library.Symbols
 	strs     string
 	versions []elfx.Version // sorted by index; their strings are in strs
-	file     *fileTable     // where the rows come from when all are asked for; nil if they are there already
 }
 
-// all returns the rows.
-func (t *table) all() []row {
-	if t.file != nil {
-		t.file.decoded.Do(func() { t.file.decode(t) })
-	}
-	return t.rows
-}
-
-// len returns how many rows there are.
+// len returns how many rows with a name there are.
 func (t *table) len() int {
 	if t.file != nil {
 		return t.file.rows.Named
 	}
 	return len(t.rows)
+}
+
+// places returns how many places there are for rows: see each.
+func (t *table) places() int {
+	if t.file != nil {
+		return t.file.rows.Len()
+	}
+	return len(t.rows)
+}
+
+// each calls yield for all rows in the order of Library.Symbols, each with its place: ascending numbers, perhaps with gaps.
+// It returns false if yield did. The row is only valid until then.
+func (t *table) each(yield func(place int, r *row) bool) bool {
+	if t.file != nil {
+		return t.file.each(t, yield)
+	}
+	for i := range t.rows {
+		if !yield(i, &t.rows[i]) {
+			return false
+		}
+	}
+	return true
+}
+
+// at returns the row at a place where each had one.
+func (t *table) at(place int) *row {
+	if t.file != nil {
+		return t.file.at(t, place)
+	}
+	return &t.rows[place]
 }
 
 // named calls yield for the rows of that name, without making the others. It returns false if yield did.
@@ -125,20 +147,17 @@ type symbols struct {
 	asked  atomic.Int32 // names that were looked for
 	once   sync.Once
 	seed   maphash.Seed
-	heads  []int32 // by the hash of the name: the first row + 1
-	next   []int32 // by row: the next one with that hash + 1
+	heads  []int32 // by the hash of the name: the place of the first row + 1
+	next   []int32 // by place: that of the next row with that hash + 1
 }
 
-// each iterates over all rows of all tables.
+// each iterates over all rows of all tables. A row is only valid until the next one.
 func (s *symbols) each() iter.Seq2[*table, *row] {
 	return func(yield func(*table, *row) bool) {
 		for i := range s.tables {
 			t := &s.tables[i]
-			rows := t.all()
-			for j := range rows {
-				if !yield(t, &rows[j]) {
-					return
-				}
+			if !t.each(func(_ int, r *row) bool { return yield(t, r) }) {
+				return
 			}
 		}
 	}
@@ -152,37 +171,48 @@ func (s *symbols) len() int {
 	return n
 }
 
-// at returns the row by its number over all tables, once there is an index.
-func (s *symbols) at(n int) (*table, *row) {
+// at returns the row by its place over all tables.
+func (s *symbols) at(place int) (*table, *row) {
 	for i := range s.tables {
 		t := &s.tables[i]
-		if n < len(t.rows) {
-			return t, &t.rows[n]
+		if n := t.places(); place >= n {
+			place -= n
+			continue
 		}
-		n -= len(t.rows)
+		return t, t.at(place)
 	}
 	return nil, nil
 }
 
-// index builds the chains, the last row first, so that each chain is in the order of the rows.
+// index builds the chains such that each is in the order of the rows.
 func (s *symbols) index() {
-	n := s.len()
+	n, places := s.len(), 0
+	for i := range s.tables {
+		places += s.tables[i].places()
+	}
 	s.seed = maphash.MakeSeed()
 	s.heads = make([]int32, 1<<bits.Len(uint(n)))
-	s.next = make([]int32, n)
-	for i := len(s.tables) - 1; i >= 0; i-- {
+	s.next = make([]int32, places)
+	tails := make([]int32, len(s.heads)) // the last row of each chain + 1
+	first := 0
+	for i := range s.tables {
 		t := &s.tables[i]
-		rows := t.all()
-		for j := len(rows) - 1; j >= 0; j-- {
-			n--
-			head := s.head(t.name(&rows[j]))
-			s.next[n], *head = *head, int32(n)+1
-		}
+		t.each(func(place int, r *row) bool {
+			h, n := s.hash(t.name(r)), int32(first+place)+1
+			if tails[h] == 0 {
+				s.heads[h] = n
+			} else {
+				s.next[tails[h]-1] = n
+			}
+			tails[h] = n
+			return true
+		})
+		first += t.places()
 	}
 }
 
-func (s *symbols) head(name string) *int32 {
-	return &s.heads[maphash.String(s.seed, name)&uint64(len(s.heads)-1)]
+func (s *symbols) hash(name string) uint64 {
+	return maphash.String(s.seed, name) & uint64(len(s.heads)-1)
 }
 
 // searches is how many names are looked for row by row before an index is made: a live patch asks for a few, and making
@@ -210,7 +240,7 @@ func (s *symbols) named(name string) iter.Seq2[*table, *row] {
 // indexed calls yield for the rows of that name, by the index.
 func (s *symbols) indexed(name string, yield func(*table, *row) bool) {
 	s.once.Do(s.index)
-	for n := *s.head(name); n != 0; n = s.next[n-1] {
+	for n := s.heads[s.hash(name)]; n != 0; n = s.next[n-1] {
 		if t, r := s.at(int(n) - 1); t.name(r) == name && !yield(t, r) {
 			return
 		}

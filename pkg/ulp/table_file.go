@@ -15,30 +15,37 @@ type fileTable struct {
 	versions *elfx.Versions    // nil for a .symtab
 	facts    *facts
 	flags    flag // of each row
-	decoded  sync.Once
 }
 
 // facts are what tells about the symbols of a library by their addresses.
 type facts struct {
 	layout  elfx.Layout
 	detours detours
+	indexed func() *detours // the same with an index, for looking at all symbols
 }
 
-// row returns row i of the file; ok is false if it has no name.
-func (f *fileTable) row(t *table, i int, detours *detours) (r row, ok bool) {
+func newFacts(layout elfx.Layout, d detours) *facts {
+	return &facts{layout, d, sync.OnceValue(func() *detours {
+		d.makeIndex()
+		return &d
+	})}
+}
+
+// row reads row i of the file into r, and returns whether it has a name.
+func (f *fileTable) row(t *table, i int, detours *detours, r *row) bool {
 	s := f.rows.Row(i)
 	length := strings.IndexByte(t.strs[s.NameOff:], 0)
 	if length <= 0 {
-		return row{}, false
+		return false
 	}
-	r = row{
+	*r = row{
 		value: s.Value, size: s.Size, info: s.Info, other: s.Other,
 		name: s.NameOff, length: uint32(length), flags: f.flags | f.facts.flags(s, detours),
 	}
 	if f.versions != nil {
-		f.addVersion(t, &r, i)
+		f.addVersion(t, r, i)
 	}
-	return r, true
+	return true
 }
 
 // flags returns what is known of a symbol by its address.
@@ -77,19 +84,27 @@ func (f *fileTable) addVersion(t *table, r *row, i int) {
 	}
 }
 
-// decode makes rows of all of the file's that have a name, the last one first.
-func (f *fileTable) decode(t *table) {
-	detours := f.facts.detours // of which only this copy has an index
-	detours.makeIndex()
-	t.rows = make([]row, 0, f.rows.Named)
+// each calls yield for the rows that have a name, the last one first, with their places in that order. It returns false if
+// yield did. The row is only valid until then.
+func (f *fileTable) each(t *table, yield func(place int, r *row) bool) bool {
+	detours := f.facts.indexed()
+	var r row
 	for i := f.rows.Len() - 1; i > 0; i-- {
-		if r, ok := f.row(t, i, &detours); ok {
-			t.rows = append(t.rows, r)
+		if f.row(t, i, detours, &r) && !yield(f.rows.Len()-1-i, &r) {
+			return false
 		}
 	}
+	return true
 }
 
-// named calls yield for the rows of that name, which is not empty, the last one first, and makes no others. It returns false
+// at returns the row at a place where each had one.
+func (f *fileTable) at(t *table, place int) *row {
+	var r row
+	f.row(t, f.rows.Len()-1-place, &f.facts.detours, &r)
+	return &r
+}
+
+// named calls yield for the rows of that name, which is not empty, the last one first, and looks at no others. It returns false
 // if yield did.
 func (f *fileTable) named(t *table, name string, yield func(*table, *row) bool) bool {
 	last := name[len(name)-1]
@@ -100,7 +115,8 @@ func (f *fileTable) named(t *table, name string, yield func(*table, *row) bool) 
 		if end >= len(t.strs) || t.strs[end] != 0 || t.strs[end-1] != last || t.strs[off:end] != name {
 			continue
 		}
-		if r, ok := f.row(t, i, &f.facts.detours); ok && !yield(t, &r) {
+		var r row
+		if f.row(t, i, &f.facts.detours, &r) && !yield(t, &r) {
 			return false
 		}
 	}

@@ -22,6 +22,7 @@ type SymbolTable struct {
 	rows    []byte
 	Strings []byte // the names, each ended by NUL; the last byte is NUL
 	Named   int    // rows behind the null symbol that have a name
+	shared  bool   // the rows are part of an image in memory
 }
 
 // SymbolTable returns the first section of type t, SHT_DYNSYM or SHT_SYMTAB, nil if there is none. The name offsets of
@@ -42,7 +43,7 @@ func (f *File) SymbolTable(t elf.SectionType) (*SymbolTable, error) {
 	if err := f.charge(s.Offset, uint64(len(strs)), "names of the symbol table"); err != nil {
 		return nil, err
 	}
-	table := &SymbolTable{off: s.Offset, rows: rows, Strings: strs}
+	table := &SymbolTable{off: s.Offset, rows: rows, Strings: strs, shared: f.src == nil}
 	for off := 0; off < len(rows); off += SymbolSize {
 		name := le.Uint32(rows[off:])
 		if uint64(name) >= uint64(len(strs)) {
@@ -55,9 +56,13 @@ func (f *File) SymbolTable(t elf.SectionType) (*SymbolTable, error) {
 	return table, nil
 }
 
-// Rows returns a copy of the rows without the names, which does not refer to the image.
+// Rows returns the rows without the names, such that they do not refer to an image in memory.
 func (t *SymbolTable) Rows() *SymbolTable {
-	return &SymbolTable{off: t.off, rows: bytes.Clone(t.rows), Named: t.Named}
+	rows := t.rows
+	if t.shared {
+		rows = bytes.Clone(rows)
+	}
+	return &SymbolTable{off: t.off, rows: rows, Named: t.Named}
 }
 
 // Len returns the number of rows, with the null symbol.

@@ -113,7 +113,10 @@ func (r *versionReader) section(t elf.SectionType, what string, size int, record
 	if err := r.f.charge(r.s.Offset, r.s.Size, what); err != nil {
 		return err
 	}
-	r.data = r.f.Data(r.s)
+	var err error
+	if r.data, err = r.f.data(r.s, what); err != nil {
+		return err
+	}
 	r.list = slices.Grow(r.list, min(len(r.data)/vernaux, MaxVersions))
 	return r.follow(0, int(r.s.Info), size, record)
 }
