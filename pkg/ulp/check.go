@@ -16,14 +16,20 @@ import (
 // typed reason: [ErrNoSymbol], [ErrIFUNC], [ErrNotPatchable] and so on.
 //
 // What the library's facts do not tell is not refused: see [Library.Complete]. Names of functions that are still patterns
-// are looked up as they stand, so expand first.
+// are looked up as they stand, so expand first. If c or lib is nil, only what does not need it is checked.
 func Check(d *Description, c *Container, lib *Library) error {
 	k := newChecker(d, c, lib)
-	k.files()
+	if c != nil && lib != nil {
+		k.files()
+	}
 	functions, addresses := map[string]Name{}, map[uint64]Name{}
 	for _, r := range d.Functions {
-		k.function(r.Old, functions, addresses)
-		k.replacement(r.New)
+		if lib != nil {
+			k.function(r.Old, functions, addresses)
+		}
+		if c != nil {
+			k.replacement(r.New)
+		}
 	}
 	pointers := map[string]Name{}
 	for _, r := range d.References {
@@ -49,7 +55,7 @@ type checker struct {
 func newChecker(d *Description, c *Container, lib *Library) *checker {
 	return &checker{d: d, c: c, lib: lib, container: path.Base(d.Container.Text),
 		stripped:  sync.OnceValue(func() bool { return !hasLocals(lib) }),
-		resolvers: sync.OnceValue(lib.symbols.indirect)}
+		resolvers: sync.OnceValue(func() map[uint64]bool { return lib.symbols.indirect() })}
 }
 
 // maxHints bounds the searches for near names, of which each looks at every symbol. No one reads so many.

@@ -13,11 +13,15 @@ func (k *checker) reference(r Reference, pointers map[string]Name) {
 		size = 16
 	}
 	before := len(k.errs)
-	k.variable(r)
+	if k.lib != nil {
+		k.variable(r)
+	}
 	if len(k.errs) > before && errors.Is(k.errs[before].Err, ErrTLS) {
 		size = 0 // one finding is enough for one "%"
 	}
-	k.pointer(r, size, pointers)
+	if k.c != nil {
+		k.pointer(r, size, pointers)
+	}
 }
 
 // variable checks the target's side of a reference.
