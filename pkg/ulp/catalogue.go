@@ -30,9 +30,6 @@ func ParseCatalogue(data []byte) (*Library, error) {
 	return p.l, nil
 }
 
-// minSymbol is the length of the shortest symbol in a catalogue.
-const minSymbol = len(`{"name":"f","offset":0,"size":0,"st_info":0,"st_other":0}`)
-
 var (
 	errMissing = errors.New("is missing")
 	errTwice   = errors.New("is there twice")

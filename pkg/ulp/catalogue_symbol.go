@@ -8,27 +8,17 @@ import (
 
 // symbols reads the value of "symbols".
 func (p *catalogueParser) symbols() error {
-	rest := p.readAhead()
-	defer rest.stop()
-	end := len(p.data)
-	if rest != nil {
-		end = rest.start
-	}
-	p.t.grow(p.data[p.pos:end])
+	p.t.grow(p.data[p.pos:])
 	return p.array(func() error {
-		if rest != nil && p.pos == rest.start && p.adopt(rest) {
+		r := p.t.add()
+		if p.symbolLine(r) {
 			return nil
 		}
-		r, ok := p.symbolLine()
-		if ok {
-			p.t.rows = append(p.t.rows, r)
-			return nil
-		}
+		*r = row{}
 		p.seen = 0
-		if err := p.object(func(key []byte) error { return p.symbolValue(symbolKey(key), &r) }); err != nil {
+		if err := p.object(func(key []byte) error { return p.symbolValue(symbolKey(key), r) }); err != nil {
 			return err
 		}
-		p.t.rows = append(p.t.rows, r)
 		return p.all(wantSymbol, `catalogue: one of the symbol's "name", "offset", "size", "st_info", "st_other"`)
 	})
 }

@@ -3,9 +3,7 @@ package ulp
 import (
 	"bytes"
 	"errors"
-	"runtime"
 	"strings"
-	"sync/atomic"
 
 	"github.com/lpbuild/lpbuild/pkg/ulp/internal/elfx"
 )
@@ -24,14 +22,27 @@ func newCatalogueTable() *catalogueTable {
 	return &catalogueTable{versions: make(map[string]uint16)}
 }
 
-// grow makes room for the symbols in text. Every symbol begins with a brace, so that their count is a bound for the rows.
+// What a symbol is of a catalogue, in bytes, and which part of it are names: less than in those of real libraries, so that
+// room is made once and little of it is wasted.
+const (
+	symbolText = 104
+	namesPart  = 5
+)
+
+// grow makes room for the symbols in text.
 func (t *catalogueTable) grow(text []byte) {
-	t.rows = make([]row, 0, min(bytes.Count(text, []byte("{")), len(text)/minSymbol))
-	t.strs.Grow(len(text) / 5) // as much as names are of a catalogue
+	t.rows = make([]row, 0, len(text)/symbolText)
+	t.strs.Grow(len(text) / namesPart)
 }
 
 func (t *catalogueTable) table() table {
 	return table{rows: t.rows, strs: t.strs.String(), versions: t.list}
+}
+
+// add adds a row.
+func (t *catalogueTable) add() *row {
+	t.rows = append(t.rows, row{})
+	return &t.rows[len(t.rows)-1]
 }
 
 // keep adds a string to strs.
@@ -62,66 +73,4 @@ func (t *catalogueTable) version(b []byte) (uint16, error) {
 	off := t.list[index-1].NameOff
 	t.last, t.index = t.strs.String()[off:int(off)+len(b)], index
 	return index, nil
-}
-
-// ahead reads the second half of the symbols of a catalogue while the first half is being read. It guesses that a symbol
-// begins at start, and reads symbols as long as they are in the very form that we write. Whoever comes to start, and finds
-// that an element of the array begins there indeed, has the symbols from there to end without reading them.
-type ahead struct {
-	start, end int
-	t          *catalogueTable
-	done       chan struct{}
-	stopped    atomic.Bool
-}
-
-// minAhead is the size of a catalogue, in bytes, from which on a second goroutine is worth its while.
-const minAhead = 128 << 10
-
-// readAhead starts reading ahead, unless there is too little to be won: then the result is nil.
-func (p *catalogueParser) readAhead() *ahead {
-	middle := p.pos + (len(p.data)-p.pos)/2
-	i := bytes.Index(p.data[middle:], []byte(",\n{"))
-	if len(p.data)-p.pos < minAhead || i < 0 || runtime.GOMAXPROCS(0) < 2 {
-		return nil
-	}
-	a := &ahead{start: middle + i + 1, t: newCatalogueTable(), done: make(chan struct{})}
-	go a.read(p.data)
-	return a
-}
-
-func (a *ahead) read(data []byte) {
-	defer close(a.done)
-	a.t.grow(data[a.start:])
-	q := catalogueParser{scanner: scanner{data: data, pos: a.start}, t: a.t}
-	for !a.stopped.Load() {
-		r, ok := q.symbolLine()
-		if !ok {
-			return
-		}
-		a.t.rows, a.end = append(a.t.rows, r), q.pos
-		if q.pos == len(data) || data[q.pos] != ',' {
-			return
-		}
-		q.pos++
-	}
-}
-
-// stop ends the reading. The catalogue's bytes are not used after that.
-func (a *ahead) stop() {
-	if a != nil {
-		a.stopped.Store(true)
-		<-a.done
-	}
-}
-
-// adopt takes what was read ahead of the position, and goes on behind it with the table into which it was read. It returns
-// false if there is nothing to take.
-func (p *catalogueParser) adopt(a *ahead) bool {
-	<-a.done
-	if len(a.t.rows) == 0 || len(a.t.versions)+len(p.t.versions) > elfx.MaxVersions {
-		return false
-	}
-	p.l.symbols.tables = append(p.l.symbols.tables, p.t.table())
-	p.t, p.pos = a.t, a.end
-	return true
 }

@@ -19,23 +19,28 @@ import (
 // are looked up as they stand, so expand first. If c or lib is nil, only what does not need it is checked.
 func Check(d *Description, c *Container, lib *Library) error {
 	k := newChecker(d, c, lib)
-	if c != nil && lib != nil {
+	k.check()
+	return k.errs.Err()
+}
+
+// check looks for every reason, of which it notes those that there are.
+func (k *checker) check() {
+	if k.c != nil && k.lib != nil {
 		k.files()
 	}
 	functions, addresses := map[string]Name{}, map[uint64]Name{}
-	for _, r := range d.Functions {
-		if lib != nil {
+	for _, r := range k.d.Functions {
+		if k.lib != nil {
 			k.function(r.Old, functions, addresses)
 		}
-		if c != nil {
+		if k.c != nil {
 			k.replacement(r.New)
 		}
 	}
 	pointers := map[string]Name{}
-	for _, r := range d.References {
+	for _, r := range k.d.References {
 		k.reference(r, pointers)
 	}
-	return k.errs.Err()
 }
 
 // checker is the state of one Check.
@@ -45,6 +50,7 @@ type checker struct {
 	lib       *Library
 	container string // base name
 	errs      diag.List
+	found     map[lookup][]Symbol
 	hints     int         // searches for near names so far: they are what costs time
 	stripped  func() bool // the library's private symbols are not known
 	// resolvers are the addresses of the code that chooses the implementation of an indirect function: it has a name of its
@@ -53,9 +59,25 @@ type checker struct {
 }
 
 func newChecker(d *Description, c *Container, lib *Library) *checker {
-	return &checker{d: d, c: c, lib: lib, container: path.Base(d.Container.Text),
+	return &checker{d: d, c: c, lib: lib, container: path.Base(d.Container.Text), found: map[lookup][]Symbol{},
 		stripped:  sync.OnceValue(func() bool { return !hasLocals(lib) }),
 		resolvers: sync.OnceValue(func() map[uint64]bool { return lib.symbols.indirect() })}
+}
+
+// lookup is a name that was looked for in a library.
+type lookup struct {
+	lib  *Library
+	name string
+}
+
+// meant is the function of that name, whose results are kept: what is checked is packed next.
+func (k *checker) meant(lib *Library, name string) []Symbol {
+	rows, ok := k.found[lookup{lib, name}]
+	if !ok {
+		rows = meant(lib, name)
+		k.found[lookup{lib, name}] = rows
+	}
+	return rows
 }
 
 // maxHints bounds the searches for near names, of which each looks at every symbol. No one reads so many.
@@ -112,7 +134,7 @@ func (k *checker) function(n Name, names map[string]Name, addresses map[uint64]N
 		return
 	}
 	names[n.Text] = n
-	rows := meant(k.lib, n.Text)
+	rows := k.meant(k.lib, n.Text)
 	switch {
 	case len(rows) == 0:
 		k.absent(n, k.lib, k.lib.Name, isFunction)
@@ -150,7 +172,7 @@ func inLine(n Name) string {
 // replacement checks the name of a function of the container.
 func (k *checker) replacement(n Name) {
 	lib := &k.c.Library
-	rows := meant(lib, n.Text)
+	rows := k.meant(lib, n.Text)
 	if len(rows) == 0 {
 		k.absent(n, lib, k.container, isExportedFunction)
 		return

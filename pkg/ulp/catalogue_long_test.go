@@ -12,7 +12,7 @@ import (
 	"github.com/lpbuild/lpbuild/pkg/ulp"
 )
 
-// parsedAs returns the library of the catalogue as it is read with blanks everywhere, which no part of is read ahead.
+// parsedAs returns the library of the catalogue as it is read with blanks everywhere, and so in the general way.
 func parsedAs(t *testing.T, catalogue []byte) *ulp.Library {
 	t.Helper()
 	var indented bytes.Buffer
@@ -28,8 +28,7 @@ func parsedAs(t *testing.T, catalogue []byte) *ulp.Library {
 
 const symbolLine = `{"name":"f%d","offset":%[1]d,"size":4,"st_info":18,"st_other":0,"version":"V_%d"}`
 
-// longCatalogue returns a catalogue that is long enough for its second half to be read ahead, with the lines that change
-// returns.
+// longCatalogue returns a catalogue with the lines that change returns.
 func longCatalogue(change func(i int, line string) string) []byte {
 	var b strings.Builder
 	b.WriteString("{\n\"library\":{\n\"name\":\"l\",\n\"buildid\":\"ab\",\n\"arch\":\"x86_64\",\n\"symbols\":[")
@@ -44,8 +43,8 @@ func longCatalogue(change func(i int, line string) string) []byte {
 
 const longLines = 4000
 
-// The second half of a long catalogue may be read ahead. Whatever stands there, the result is that of reading on and on.
-func TestCatalogueReadAhead(t *testing.T) {
+// Lines in the form that is read at once may stand among others; versions come and go.
+func TestCatalogueMixedForms(t *testing.T) {
 	unchanged := func(_ int, line string) string { return line }
 	at := func(n int, with string) func(int, string) string {
 		return func(i int, line string) string {
@@ -56,7 +55,7 @@ func TestCatalogueReadAhead(t *testing.T) {
 		}
 	}
 	blank := strings.Replace(fmt.Sprintf(symbolLine, 1, 1), "{", "{ ", 1)
-	// The middle of the text is inside a value that nobody knows, which is made of lines like symbols.
+	// A value that nobody knows, which is made of lines like symbols.
 	var inside strings.Builder
 	for i := range longLines {
 		inside.WriteString(",\n" + fmt.Sprintf(symbolLine, i, 1))
@@ -85,8 +84,8 @@ func TestCatalogueReadAhead(t *testing.T) {
 	}
 }
 
-// What is wrong behind the middle is found where it is, and versions that are too many in all are too many.
-func TestCatalogueReadAheadErrors(t *testing.T) {
+// What is wrong far behind is found there, and versions that are too many in all are too many.
+func TestLongCatalogueErrors(t *testing.T) {
 	for what, bad := range map[string]string{"not a number": `"offset":x`, "no JSON": `"offset":}`, "a negative number": `"offset":-1`} {
 		text := longCatalogue(func(i int, line string) string {
 			if i == longLines-9 {
