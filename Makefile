@@ -15,7 +15,7 @@ TEST_SUSE   := $(DEMO_SUSE) gdb rpmlint cross-ppc64le-gcc14 cross-aarch64-gcc14
 
 build: $(BIN)
 
-$(BIN): $(shell find cmd pkg internal templates rpm-helper -type f 2>/dev/null) go.mod
+$(BIN): $(shell find cmd pkg internal templates -type f 2>/dev/null) go.mod
 	CGO_ENABLED=0 $(GO) build -trimpath -o $@ ./cmd/lpbuild
 
 deps: PACKAGES_DEBIAN = $(TEST_DEBIAN)
