@@ -58,9 +58,9 @@ func rehearse(dir string, files []file) error {
 		return fmt.Errorf("nothing was written: %w", hidden{err, stage, dir})
 	}
 	for _, f := range findings { // the folder in which they were found is gone
-		f.Pos.File = filepath.Join(dir, filepath.Base(f.Pos.File))
+		f.File = filepath.Join(dir, filepath.Base(f.File))
 		f.Message = strings.ReplaceAll(f.Message, stage, dir)
-		f.Hint = cmp.Or(f.Hint, "nothing was written: correct what "+f.Pos.File+" would say")
+		f.Hint = cmp.Or(f.Hint, "nothing was written: correct what "+f.File+" would say")
 	}
 	return findings
 }
