@@ -58,8 +58,11 @@ func setup(env *testscript.Env) error {
 	env.Setenv("VC_MAILADDR", "jane@example.com")
 	env.Setenv("LC_ALL", "C.UTF-8")
 	env.Setenv("UNSHARE", "--net") // how to run something without a network
+	const caps = "+dac_override,+dac_read_search"
+	env.Setenv("OTHERUSER", "setpriv --reuid 1234 --clear-groups --inh-caps="+caps+" --ambient-caps="+caps) // who may still read what is there
 	if os.Geteuid() != 0 {
 		env.Setenv("UNSHARE", "--map-root-user --net")
+		env.Setenv("OTHERUSER", "unshare --map-user=1234") // there is none in a chroot
 	}
 	return os.MkdirAll(filepath.Join(env.WorkDir, ".home"), 0o755)
 }
