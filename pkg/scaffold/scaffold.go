@@ -201,6 +201,9 @@ func (o *Options) files() ([]file, error) {
 		files = append(files, file{name, data})
 	}
 	first := spec.Entry{Time: o.Time, Author: o.Author, Text: "- First version"}
+	if err := first.Check(); err != nil {
+		return nil, err
+	}
 	return append(files, file{o.Name + ".changes", []byte(first.String())}, file{".gitignore", []byte("/build/\n/dist/\n")}), nil
 }
 

@@ -119,6 +119,7 @@ func TestWriteRefuses(t *testing.T) {
 		"YAML in an architecture": {Options{Repositories: good, Arch: []string{"x86_64]\nname: y"}}, "lpbuild.yaml:"},
 		"product with a blank":    {Options{Repositories: good, Product: "SLE 15"}, "no name of a folder"},
 		"package that is no name": {Options{Repositories: good, Package: "gl ibc"}, "not a name that RPM takes"},
+		"author of two lines":     {Options{Repositories: good, Author: "J\nX"}, "not one line of text"},
 		"name that is no name":    {Options{Repositories: good, Name: "a b"}, "--name"},
 		"name that leads outside": {Options{Repositories: good, Name: "../b"}, "--name"},
 		"name that is too long":   {Options{Repositories: good, Name: strings.Repeat("a", 129)}, "not a name that RPM takes"},

@@ -131,7 +131,7 @@ func AddChange(name string, e Entry) error {
 	if len(entries) > 0 && entries[0].Time.After(e.Time) {
 		return fmt.Errorf("%s: the newest entry is of %s, in the future of %s", name, entries[0].Time.Format(changesTime), e.Time.UTC().Format(changesTime))
 	}
-	if err := e.check(); err != nil {
+	if err := e.Check(); err != nil {
 		return err
 	}
 	if e.Text = strings.TrimSpace(e.Text); !strings.HasPrefix(e.Text, "- ") {
@@ -144,8 +144,8 @@ func AddChange(name string, e Entry) error {
 	return atomicfile.Write(name, []byte(text), 0o644)
 }
 
-// check refuses what would not be one entry, or steer the terminal of whoever reads it.
-func (e Entry) check() error {
+// Check refuses what would not be one entry, or would steer the terminal of whoever reads it.
+func (e Entry) Check() error {
 	isControl := func(r rune) bool { return r < ' ' && r != '\n' && r != '\t' || r >= 0x7f && r <= 0x9f }
 	switch {
 	case strings.TrimSpace(e.Author) == "" || strings.ContainsAny(e.Author, "\n\t") || strings.ContainsFunc(e.Author, isControl):
