@@ -57,7 +57,7 @@ func (s *console) progress(e progress.Event) {
 	case s.quiet:
 	case s.terminal:
 		s.track(e)
-	case e.Final:
+	case e.Final && !e.Failed:
 		fmt.Fprintln(s.err, diag.Printable(finished(e)))
 	}
 }

@@ -76,7 +76,7 @@ func (w *world) checkBuild(t *testing.T, b *download.Build) {
 			t.Errorf("%s: %s in the catalogue (-want +got):\n%s", name, symbol, d)
 		}
 	}
-	if want := "catalogue/x86_64/TEST/glibc/" + b.Version + "-" + b.Release + "/libc.so.6.json"; lib.Catalogue != want {
+	if want := "catalogue/x86_64/TEST/glibc/" + b.Version + "-" + b.Release + "/libc.so.6-" + lib.Pinned.Hex[:16] + ".json"; lib.Catalogue != want {
 		t.Errorf("catalogue is %s, want %s", lib.Catalogue, want)
 	}
 }

@@ -11,9 +11,11 @@ type Event struct {
 	Done  int64  // how far: bytes when Bytes is set, else items
 	Total int64  // 0: not known
 	Bytes bool
-	Final bool   // nothing more comes for this task
-	Note  string // one line worth keeping in a log; "" for events that only move a bar
-	Warn  bool   // the note is a warning
+	Final bool // nothing more comes for this task
+	// Failed says, of a final event, that the task was not done; why is in the error that whoever asked for it gets.
+	Failed bool
+	Note   string // one line worth keeping in a log; "" for events that only move a bar
+	Warn   bool   // the note is a warning
 }
 
 // Func receives events. It may be called from several goroutines at once. A nil Func is silent.
