@@ -53,8 +53,7 @@ func TestDebuginfoByPath(t *testing.T) {
 func TestDebuginfoOfOtherBuild(t *testing.T) {
 	w := packageWorld(t, withStatic(ofOtherBuild, ""))
 	_, err := w.run(t, want("libfoo1", "libfoo.so.1"))
-	var other *ulp.BuildIDError
-	if !errors.As(err, &other) {
+	if _, is := errors.AsType[*ulp.BuildIDError](err); !is {
 		t.Fatalf("error is %v, want a BuildIDError", err)
 	}
 	for _, part := range []string{w.server.URL + "/update_debug/x86_64/libfoo1-debuginfo-1-1.x86_64.rpm", "/usr/lib64/libfoo.so.1"} {

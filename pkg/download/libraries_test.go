@@ -70,7 +70,9 @@ func TestAmbiguousName(t *testing.T) {
 
 // TestVariants brings a library for each kind of processor that the package has one for.
 func TestVariants(t *testing.T) {
-	code := func(n string) string { return "int fast(void) { return " + n + "; }\nstatic int hidden = " + n + "; int *p = &hidden;" }
+	code := func(n string) string {
+		return "int fast(void) { return " + n + "; }\nstatic int hidden = " + n + "; int *p = &hidden;"
+	}
 	w := packageWorld(t, testPackage{Name: "libz1", Version: "1.2.13", Release: "150500.4.3.1", Debuginfo: byBuildID, Libraries: []testLibrary{
 		{Path: "/usr/lib64/libz.so.1.2.13", SONAME: "libz.so.1", Code: code("1")},
 		{Path: "/usr/lib64/glibc-hwcaps/x86-64-v3/libz.so.1.2.13", SONAME: "libz.so.1", Code: code("3") + "int v3;"},

@@ -224,7 +224,7 @@ func (w *world) publish(t *testing.T, dir string, rpms []string) {
 func want(packages, libraries string) func(*download.Request) {
 	return func(r *download.Request) {
 		r.Packages, r.Libraries = nil, strings.Fields(libraries)
-		for _, name := range strings.Fields(packages) {
+		for name := range strings.FieldsSeq(packages) {
 			r.Packages = append(r.Packages, download.Package{Name: name})
 		}
 	}
