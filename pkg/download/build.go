@@ -63,6 +63,9 @@ func (r *run) wantedLibraries(rpm *rpmfile.RPM, b *Build) ([]wantedLibrary, erro
 		for _, l := range found {
 			all = append(all, wantedLibrary{name, l})
 		}
+		if len(all) > maxLibraries {
+			return nil, fmt.Errorf("library %q: more than %d files in the package are meant", name, maxLibraries)
+		}
 	}
 	return all, nil
 }

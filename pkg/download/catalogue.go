@@ -13,6 +13,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/lpbuild/lpbuild/pkg/atomicfile"
 	"github.com/lpbuild/lpbuild/pkg/download/digest"
@@ -130,7 +131,10 @@ func removeStale(dir string, former, l *Lock) {
 	}))
 }
 
-// leftovers returns all files of the catalogue whose names have the digest of their content, so that they are ours.
+// leftoverAge is how long a file of the catalogue may belong to a download under way.
+const leftoverAge = 24 * time.Hour
+
+// leftovers returns the old files of the catalogue whose names have the digest of their content, so that they are ours.
 func leftovers(dir string) []string {
 	var names []string
 	_ = filepath.WalkDir(filepath.Join(dir, CatalogueDir), func(file string, e fs.DirEntry, err error) error {
@@ -139,7 +143,7 @@ func leftovers(dir string) []string {
 		}
 		stem, isJSON := strings.CutSuffix(e.Name(), ".json")
 		_, digits, _ := cutLast(stem, "-")
-		if !isJSON || len(digits) != digestDigits {
+		if info, err := e.Info(); err != nil || !isJSON || len(digits) != digestDigits || time.Since(info.ModTime()) < leftoverAge {
 			return nil
 		}
 		if d, err := digest.OfFile(file); err == nil && strings.HasPrefix(d.Hex, digits) {

@@ -149,8 +149,9 @@ func debugFile(debug *rpmfile.RPM, libraryPath, id string) (string, bool) {
 	}
 	prefix := path.Join("/usr/lib/debug", libraryPath)
 	for _, f := range debug.Files() {
+		// "libc-2.31.so-2.31-150300.63.1.x86_64.debug" or "libc-2.31.so.debug"
 		rest, ok := strings.CutPrefix(f.Name, prefix)
-		if ok && f.Mode.IsRegular() && strings.HasSuffix(rest, ".debug") && (rest[0] == '.' || rest[0] == '-') {
+		if ok && f.Mode.IsRegular() && (rest == ".debug" || strings.HasPrefix(rest, "-") && strings.HasSuffix(rest, ".debug")) {
 			return f.Name, true
 		}
 	}

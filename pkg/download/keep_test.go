@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -90,12 +91,17 @@ func TestCatalogueOfTheDead(t *testing.T) {
 	folder := filepath.Dir(filepath.Join(w.dir, lock.Builds[0].Exports.File))
 	left := filepath.Join(folder, "libc.so.6-"+digest.OfBytes([]byte("{}")).Hex[:16]+".json")
 	foreign := []string{filepath.Join(folder, "mine.json"), filepath.Join(folder, "mine-0123456789abcdef.json")}
+	fresh := filepath.Join(folder, "exports-"+digest.OfBytes([]byte("[]")).Hex[:16]+".json") // perhaps of a download under way
+	writeFile(t, fresh, "[]")
 	for _, name := range append(foreign, left) {
 		writeFile(t, name, "{}")
+		if then := time.Now().Add(-48 * time.Hour); os.Chtimes(name, then, then) != nil {
+			t.Fatal(name)
+		}
 	}
 	w.mustRun(t, nil)
 	now := files(t, w.dir)
-	if slices.Contains(now, left) || !slices.Contains(now, foreign[0]) || !slices.Contains(now, foreign[1]) {
+	if slices.Contains(now, left) || !slices.Contains(now, foreign[0]) || !slices.Contains(now, foreign[1]) || !slices.Contains(now, fresh) {
 		t.Errorf("files are now %q", now)
 	}
 	if err := lock.CheckFiles(w.dir); err != nil {

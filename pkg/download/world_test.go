@@ -102,7 +102,7 @@ func (w *world) run(t *testing.T, change func(*download.Request)) (*download.Res
 	}
 	return download.Run(w.ctx, req, download.Options{
 		Dir: w.dir, Lock: w.lock, Store: w.store,
-		Client: fetch.New(fetch.Options{Retries: 2, StallTimeout: 2 * time.Second, Backoff: func(int) time.Duration { return time.Millisecond }}),
+		Client: fetch.New(fetch.Options{Retries: 2, StallTimeout: time.Minute, Backoff: func(int) time.Duration { return time.Millisecond }}),
 		Progress: func(e progress.Event) {
 			w.mu.Lock()
 			defer w.mu.Unlock()

@@ -10,14 +10,20 @@ import (
 // maxLinks bounds how many symbolic links are followed, as in Linux.
 const maxLinks = 40
 
+// maxListed is how many files an error lists.
+const maxListed = 8
+
 // AmbiguousError says that several files of a package have a name.
 type AmbiguousError struct {
 	Name  string
 	Paths []string // at least two, sorted
 }
 
-// Error lists the files.
+// Error lists the files, the first ones if there are many.
 func (e *AmbiguousError) Error() string {
+	if n := len(e.Paths) - maxListed; n > 0 {
+		return fmt.Sprintf("%q could be %s or %d others: name one by its path", e.Name, strings.Join(e.Paths[:maxListed], ", "), n)
+	}
 	return fmt.Sprintf("%q could be %s: name one by its path", e.Name, strings.Join(e.Paths, " or "))
 }
 

@@ -3,6 +3,7 @@ package rpmfile_test
 import (
 	"errors"
 	"io/fs"
+	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -73,6 +74,13 @@ func TestLocateSays(t *testing.T) {
 	}
 	const want = `"libsame.so" could be /opt/lib/a/libsame.so or /opt/lib/b/libsame.so: name one by its path`
 	if err.Error() != want {
+		t.Errorf("got %q, want %q", err, want)
+	}
+}
+
+func TestAmbiguousOfMany(t *testing.T) {
+	err := &rpmfile.AmbiguousError{Name: "x.so", Paths: strings.Fields("/1 /2 /3 /4 /5 /6 /7 /8 /9 /10")}
+	if want := `"x.so" could be /1, /2, /3, /4, /5, /6, /7, /8 or 2 others: name one by its path`; err.Error() != want {
 		t.Errorf("got %q, want %q", err, want)
 	}
 }

@@ -81,22 +81,22 @@ func choose(name string, places []place) ([]Located, error) {
 // for old ones, which loader there is decides: both are named.
 func variants(places []place) []Located {
 	var found []Located
-	names, legacy := map[string]bool{}, map[string]bool{}
+	files, names, legacy := map[string]bool{}, map[string]bool{}, map[string]bool{}
 	for _, p := range places {
 		v := p.variant
-		if slices.ContainsFunc(found, func(l Located) bool { return l.Path == p.target }) {
-			names[v.name], legacy[v.name] = true, legacy[v.name] || v.legacy
-			continue
-		}
+		known, old := names[v.name], legacy[v.name]
+		names[v.name], legacy[v.name] = true, old || v.legacy
 		switch {
-		case !names[v.name]:
+		case files[p.target]: // there under another name
+			continue
+		case !known:
 			found = append(found, Located{p.target, v.name})
-		case v.legacy && !legacy[v.name]:
+		case v.legacy && !old:
 			found = append(found, Located{p.target, "legacy." + v.name})
 		default:
 			continue // on the other side of the merge of / and /usr
 		}
-		names[v.name], legacy[v.name] = true, v.legacy
+		files[p.target] = true
 	}
 	return found
 }
