@@ -77,12 +77,18 @@ func (r *run) fetchRPM(ctx context.Context, p rpmmd.Package, from *listing) (*Fi
 	if err != nil {
 		return nil, nil, fmt.Errorf("repository %s: %w", from.location, err)
 	}
-	file, rpm, err := r.tryRPM(ctx, p, from, location)
-	if err != nil && r.isDamaged(ctx, p.Checksum) {
-		file, rpm, err = r.tryRPM(ctx, p, from, location)
-	}
-	if err != nil {
-		return nil, nil, fmt.Errorf("%s: %w", location, err)
+	var file *File
+	var rpm *rpmfile.RPM
+	for again := true; ; again = false {
+		if err := r.fetchListed(ctx, p, location); err != nil {
+			return nil, nil, err
+		}
+		if file, rpm, err = r.openRPM(ctx, p, from, location); err == nil {
+			break
+		}
+		if !again || !r.isDamaged(ctx, p.Checksum) {
+			return nil, nil, fmt.Errorf("%s: %w", location, err)
+		}
 	}
 	if rpm.Name != p.Name || rpm.EVR.Compare(p.EVR) != 0 || rpm.Arch != p.Arch {
 		return nil, nil, fmt.Errorf("%s: the repository calls it %s, it calls itself %s: the repository is inconsistent",
@@ -91,11 +97,20 @@ func (r *run) fetchRPM(ctx context.Context, p rpmmd.Package, from *listing) (*Fi
 	return file, rpm, nil
 }
 
-// tryRPM fetches and verifies an RPM.
-func (r *run) tryRPM(ctx context.Context, p rpmmd.Package, from *listing, location fetch.Location) (*File, *rpmfile.RPM, error) {
-	if err := r.fetch(ctx, "fetch", location, fetch.Want{Digest: p.Checksum, Size: p.Size}); err != nil {
-		return nil, nil, err
+// fetchListed fetches an RPM that a repository's metadata name.
+func (r *run) fetchListed(ctx context.Context, p rpmmd.Package, location fetch.Location) error {
+	err := r.fetch(ctx, "fetch", location, fetch.Want{Digest: p.Checksum, Size: p.Size})
+	switch {
+	case errors.Is(err, fetch.ErrNotFound):
+		return fmt.Errorf("%w: its metadata name this file: %w", err, errChanging)
+	case errors.Is(err, digest.ErrMismatch), errors.Is(err, fetch.ErrTooLarge):
+		return fmt.Errorf("%w: this is not the file that the repository's metadata name", err)
 	}
+	return err
+}
+
+// openRPM verifies an RPM in the store.
+func (r *run) openRPM(ctx context.Context, p rpmmd.Package, from *listing, location fetch.Location) (*File, *rpmfile.RPM, error) {
 	rpm, err := rpmfile.Open(r.Store.Path(p.Checksum))
 	if err != nil {
 		return nil, nil, err

@@ -87,7 +87,7 @@ func TestBadRepositories(t *testing.T) {
 		},
 		"RPM gone": {
 			broken: func(_ *testing.T, w *world) { w.server.Misbehave(distro.Fault{Path: "glibc-2*.rpm", Status: 404}) },
-			want:   fetch.ErrNotFound, names: "glibc-2.31-150300.9.12.1.x86_64.rpm",
+			want:   download.ErrChanged, names: "glibc-2.31-150300.9.12.1.x86_64.rpm",
 		},
 		"metadata damaged": {
 			broken: func(_ *testing.T, w *world) { w.server.Misbehave(distro.Fault{Path: "*primary.xml*", Change: damage}) },
@@ -160,6 +160,9 @@ func TestBadRepositories(t *testing.T) {
 			if !strings.Contains(err.Error(), tc.names) || !strings.Contains(err.Error(), w.server.URL) {
 				t.Errorf("error %q does not name %q and the URL", err, tc.names)
 			}
+			if file := w.server.URL + "/update"; strings.Count(err.Error(), ".rpm") > 1 && strings.Count(err.Error(), file) > 1 {
+				t.Errorf("error %q names the file twice", err)
+			}
 			if strings.Contains(err.Error(), secret) {
 				t.Errorf("the token is in the error: %v", err)
 			}
@@ -168,6 +171,10 @@ func TestBadRepositories(t *testing.T) {
 			}
 			if _, err := os.Stat(filepath.Join(w.dir, download.CatalogueDir)); err == nil {
 				t.Error("a catalogue was written")
+			}
+			checkStore(t, w.store)
+			if left := files(t, filepath.Join(w.store.Dir(), "tmp")); len(left) != 0 {
+				t.Errorf("left in the store: %q", left)
 			}
 		})
 	}

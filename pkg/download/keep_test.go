@@ -190,6 +190,9 @@ func TestWhatFailedIsNotDone(t *testing.T) {
 	if _, err := w.run(t, nil); err == nil {
 		t.Fatal("no error")
 	}
+	if n := len(w.server.Requests("glibc-2*.rpm")); n != 1 {
+		t.Errorf("%d requests for a file that is not there", n)
+	}
 	if slices.ContainsFunc(w.done, func(s string) bool { return strings.Contains(s, "glibc-2") }) {
 		t.Errorf("said to be done: %q", w.done)
 	}
