@@ -123,3 +123,17 @@ func TestPartsOfSource(t *testing.T) {
 		}
 	}
 }
+
+// TestLinkOutOfThePackage does not follow a library that is a link to a file of this machine, or of nobody.
+func TestLinkOutOfThePackage(t *testing.T) {
+	p := libfoo("1", fooOne)
+	p.Links = map[string]string{
+		"/usr/lib64/libout.so.1": "/etc/passwd", "/usr/lib64/libup.so.1": "../../../../../../etc/passwd",
+	}
+	w := packageWorld(t, p)
+	for _, name := range []string{"libout.so.1", "libup.so.1", "/usr/lib64/libout.so.1", "/etc/passwd", "../../etc/passwd"} {
+		if _, err := w.run(t, want("libfoo1", "libfoo.so.1 "+name)); !errors.Is(err, download.ErrNotOffered) || !strings.Contains(err.Error(), name) {
+			t.Errorf("%s: error is %v, want ErrNotOffered", name, err)
+		}
+	}
+}
