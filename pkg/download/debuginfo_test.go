@@ -112,3 +112,32 @@ func TestDebuginfoWithoutTheLibrary(t *testing.T) {
 		t.Errorf("warnings: %s", warned)
 	}
 }
+
+// TestDebuginfoOfMost takes the package that has debuginfo for most libraries if none has it for all, and says so.
+func TestDebuginfoOfMost(t *testing.T) {
+	foo, bar := withStatic(byBuildID, ""), testLibrary{Path: "/usr/lib64/libbar.so.1", SONAME: "libbar.so.1", Code: "int bar;"}
+	nothing := foo
+	nothing.Libraries = []testLibrary{{Path: "/usr/lib64/libx.so.1", Code: "int x;"}}
+	both := foo
+	both.Libraries = append([]testLibrary{bar}, foo.Libraries...)
+	both.Debuginfo = noDebuginfo
+	w, some, none := packageWorld(t, both), packageWorld(t, foo), packageWorld(t, nothing)
+	for name, others := range map[string][]*world{"first": {some, none}, "last": {none, some}} {
+		t.Run(name, func(t *testing.T) {
+			w.newFolder(t)
+			w.warnings = nil
+			res := w.mustRun(t, func(r *download.Request) {
+				want("libfoo1", "libfoo.so.1 libbar.so.1")(r)
+				r.Repositories = nil
+				for _, o := range others {
+					r.Repositories = append(r.Repositories, o.debugSource(t, w))
+				}
+			})
+			warned := strings.Join(w.warnings, "\n")
+			if !w.knowsStatic(t, res.Lock) || !strings.HasPrefix(res.Lock.Builds[0].Debuginfo.URL, some.server.URL) ||
+				!strings.Contains(warned, "no debuginfo for /usr/lib64/libbar.so.1") || !strings.Contains(warned, "none of its 2 debuginfo packages") {
+				t.Errorf("debuginfo is of %s; warnings: %s", res.Lock.Builds[0].Debuginfo.URL, warned)
+			}
+		})
+	}
+}
