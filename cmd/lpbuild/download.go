@@ -67,7 +67,7 @@ func runDownload(ctx context.Context, s *console, g *globalOptions, o downloadOp
 		if err != nil {
 			return err
 		}
-		return printDownload(s, &download.Result{Lock: lock, Added: []string{}, Removed: []string{}})
+		return printDownload(s, &download.Result{Lock: lock})
 	}
 	req, err := config.Request(time.Now())
 	if err != nil {
@@ -102,7 +102,7 @@ func printDownload(s *console, res *download.Result) error {
 			Added       []string `json:"added"`
 			Removed     []string `json:"removed"`
 			Unsigned    bool     `json:"unsigned"`
-		}{patched, others, res.Added, res.Removed, res.Lock.IsUnsigned()})
+		}{patched, others, list(res.Added), list(res.Removed), res.Lock.IsUnsigned()})
 	}
 	for _, name := range res.Added {
 		s.print("new   %s\n", name)

@@ -68,6 +68,7 @@ func TestDebuginfoOfOtherBuild(t *testing.T) {
 func TestDebuginfoIsChosen(t *testing.T) {
 	right, byPath := packageWorld(t, withStatic(byBuildID, "")), packageWorld(t, withStatic(byPathOnly, ""))
 	wrongID, wrongPath := packageWorld(t, withStatic(byBuildID, "int more;")), packageWorld(t, withStatic(ofOtherBuild, ""))
+	w := packageWorld(t, libfoo("2", fooTwo))
 	for name, tc := range map[string]struct{ first, second, chosen *world }{
 		"by build-id":               {wrongID, right, right},
 		"the repository's own":      {right, wrongID, right},
@@ -76,7 +77,7 @@ func TestDebuginfoIsChosen(t *testing.T) {
 		"of two right ones the own": {byPath, right, byPath},
 	} {
 		t.Run(name, func(t *testing.T) {
-			w := packageWorld(t, libfoo("2", fooTwo))
+			w.newFolder(t)
 			both := func(r *download.Request) {
 				want("libfoo1", "libfoo.so.1")(r)
 				r.Packages[0].Builds = mustRange(t, "< 1-2")
