@@ -272,7 +272,7 @@ func TestRefused(t *testing.T) {
 // TestRefusedIFUNCNamesImplementations wants to be told what to patch instead.
 func TestRefusedIFUNCNamesImplementations(t *testing.T) {
 	f := newFolder(t, "1.0-1")
-	f.write("toy_livepatch1.in", "libtoy_{version}_livepatch1.so\n@{library}\ntoy_max:toy_add_lp\n")
+	f.write("toy_livepatch1.in", "libtoy_{version}-{release}_livepatch1.so\n@{library}\ntoy_max:toy_add_lp\n")
 	r, _ := f.build()
 	hint := r.Cells[0].Reasons[0].Hint
 	for _, want := range []string{"__toy_max_plain", "__toy_max_fast"} {
@@ -288,7 +288,7 @@ func TestRefusedIFUNCNamesImplementations(t *testing.T) {
 // TestPattern expands a pattern per build: never the checking variants, never the IFUNC itself.
 func TestPattern(t *testing.T) {
 	f := newFolder(t, "1.0-1")
-	f.write("toy_livepatch1.in", "libtoy_{version}_livepatch1.so\n@{library}\n__toy_max_*:toy_add_lp\n")
+	f.write("toy_livepatch1.in", "libtoy_{version}-{release}_livepatch1.so\n@{library}\n__toy_max_*:toy_add_lp\n")
 	r := f.mustBuild()
 	got := slices.Sorted(slices.Values(r.Cells[0].Functions))
 	if d := cmp.Diff([]string{"__toy_max_fast", "__toy_max_plain"}, got); d != "" {
@@ -322,16 +322,6 @@ func TestEmptyMatrix(t *testing.T) {
 	f.edit("packages: [{name: toy}]", "packages: [{name: toy, builds: '> 3'}]")
 	if _, err := f.build(); err == nil || !strings.Contains(err.Error(), "the matrix is empty") {
 		t.Errorf("error is %v", err)
-	}
-}
-
-// TestSameContainerName refuses the second of two cells that would write one file.
-func TestSameContainerName(t *testing.T) {
-	f := newFolder(t, "1.0-1", "1.0-2")
-	f.write("toy_livepatch1.in", "libtoy_{version}_livepatch1.so\n@{library}\ntoy_add:toy_add_lp\n")
-	r, err := f.build()
-	if !errors.Is(err, ErrRefused) || r.Cells[0].Status != Built || r.Cells[1].Reasons[0].Code != "same-name" {
-		t.Errorf("%v: %s", err, reasonText(r))
 	}
 }
 

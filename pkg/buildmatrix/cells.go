@@ -40,7 +40,17 @@ func (c *Cell) isWanted(config *Config) bool {
 }
 
 // Name identifies the cell in messages: patch, build and architecture.
-func (c *Cell) Name() string { return c.Patch.Description + " for " + c.Build.NEVRA() }
+func (c *Cell) Name() string {
+	name := c.Patch.Description + " for " + c.Build.NEVRA()
+	if v := c.variant(); v != "" {
+		name += " (" + v + ")"
+	}
+	return name
+}
+
+// variant names the kind of processor that the library is for, where a package has it once for each; "" for the one that
+// runs everywhere.
+func (c *Cell) variant() string { return "" }
 
 // expansion is what the description's placeholders stand for in this cell.
 func (c *Cell) expansion() ulp.Expansion {

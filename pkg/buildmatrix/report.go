@@ -48,16 +48,19 @@ type CellInfo struct {
 	Version   string        `json:"version"`
 	Release   string        `json:"release"`
 	Arch      string        `json:"arch"`
+	Variant   string        `json:"variant,omitempty"`   // kind of processor, of a library that is there once for each
 	Container string        `json:"container,omitempty"` // file name; in the folder named by Arch
 	Target    string        `json:"target_build_id"`
 	Functions []string      `json:"functions,omitempty"` // replaced functions, patterns expanded
 	Reasons   []Reason      `json:"reasons,omitempty"`   // why there is no container
+	Engines   []string      `json:"engines,omitempty"`   // which can apply the container: "pulp", "native"
+	Notes     []Reason      `json:"notes,omitempty"`     // what keeps an engine from it, or is worth knowing
 	Fresh     bool          `json:"-"`                   // the container was made by this run
 	Key       string        `json:"key,omitempty"`       // hash of everything that the container depends on
 	Digest    digest.Digest `json:"digest"`              // of the container
 }
 
-// Reason is one finding of the gate.
+// Reason is one finding of the gate: why there is no container, or a note about one.
 type Reason struct {
 	Code    string `json:"code"`            // stable word for programs: "not-patchable"
 	Where   string `json:"where,omitempty"` // file:line:column in the description or the compiler's input
