@@ -47,17 +47,21 @@ type matrix struct {
 	compilers map[ulp.Arch]*compiler
 }
 
+func newMatrix(c *Config, l *download.Lock, o Options) *matrix {
+	return &matrix{
+		Options: o, config: c, lock: l, dir: filepath.Join(c.Dir, BuildDir),
+		libraries: map[string]func() (*ulp.Library, error){}, exports: map[string]func() (exports, error){},
+		compilers: map[ulp.Arch]*compiler{},
+	}
+}
+
 // Build makes every container of the matrix and the report. The error is [ErrRefused] if any cell is without a container;
 // the report says which and why. Any other error means that the whole could not be judged, and there is no report.
 //
 // With o.Only, the result is about those architectures alone. The file that is written keeps what the former one says of
 // the others, as far as nothing has changed that they depend on.
 func Build(ctx context.Context, c *Config, l *download.Lock, o Options) (*Report, error) {
-	m := &matrix{
-		Options: o, config: c, lock: l, dir: filepath.Join(c.Dir, BuildDir),
-		libraries: map[string]func() (*ulp.Library, error){}, exports: map[string]func() (exports, error){},
-		compilers: map[ulp.Arch]*compiler{},
-	}
+	m := newMatrix(c, l, o)
 	jobs := newJobs(Cells(c, l))
 	asked := slices.DeleteFunc(slices.Clone(jobs), func(j *job) bool { return !m.asked(j.Arch) })
 	if len(asked) == 0 {

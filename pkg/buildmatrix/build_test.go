@@ -3,6 +3,7 @@ package buildmatrix
 import (
 	"context"
 	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
 	"slices"
@@ -11,6 +12,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/lpbuild/lpbuild/pkg/download"
 	"github.com/lpbuild/lpbuild/pkg/download/digest"
 	"github.com/lpbuild/lpbuild/pkg/ulp"
 )
@@ -532,5 +534,92 @@ func TestInstallRefuses(t *testing.T) {
 	}
 	if entries, _ := os.ReadDir(root); len(entries) != 0 {
 		t.Errorf("something was installed: %v", entries)
+	}
+}
+
+// loggingCompiler makes the matrix use a compiler that notes its arguments, and returns them, a line for each run.
+func loggingCompiler(t *testing.T) func() []string {
+	t.Helper()
+	dir := t.TempDir()
+	log := filepath.Join(dir, "runs")
+	write(t, filepath.Join(dir, "gcc"), "#!/bin/sh\necho \"$@\" >> "+log+"\nexec gcc \"$@\"\n")
+	if err := os.Chmod(filepath.Join(dir, "gcc"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	t.Setenv("LPBUILD_CC_X86_64", filepath.Join(dir, "gcc"))
+	return func() []string {
+		data, _ := os.ReadFile(log)
+		return strings.Split(strings.TrimSpace(string(data)), "\n")
+	}
+}
+
+// TestFortyBuildsCompileOnce: forty builds of one patch cost one compilation, beside a look at what the source asks for and
+// one at the compiler.
+func TestFortyBuildsCompileOnce(t *testing.T) {
+	runs := loggingCompiler(t)
+	var versions []string
+	for i := range 40 {
+		versions = append(versions, fmt.Sprintf("1.0-%d.1", i+1))
+	}
+	f := newFolder(t)
+	for _, v := range versions {
+		f.addBuild(v, "x86_64", 1)
+	}
+	if n := len(f.mustBuild().Containers()); n != 40 {
+		t.Fatalf("%d containers, want 40", n)
+	}
+	compilations := slices.DeleteFunc(runs(), func(args string) bool { return slices.Contains(strings.Fields(args), "-E") })
+	if len(compilations) != 1 || len(runs()) != 3 {
+		t.Errorf("the compiler ran %d times, %d of them to compile:\n%s", len(runs()), len(compilations), strings.Join(runs(), "\n"))
+	}
+	f.addBuild("1.0-41.1", "x86_64", 2)
+	if n := len(f.mustBuild().Containers()); n != 41 || len(runs()) != 3 {
+		t.Errorf("%d containers after one more build, and the compiler ran %d times", n, len(runs()))
+	}
+}
+
+// TestSameSourcesTwice: two patches with the same sources and flags are compiled once.
+func TestSameSourcesTwice(t *testing.T) {
+	runs := loggingCompiler(t)
+	f := newFolder(t, "1.0-1")
+	f.secondPatch("libtoy_{version}-{release}_livepatch2.so\n@{library}\ntoy_sub:toy_add_lp\n", "")
+	if n := len(f.mustBuild().Containers()); n != 2 || len(runs()) != 3 {
+		t.Errorf("%d containers, and the compiler ran %d times", n, len(runs()))
+	}
+}
+
+// TestOneCatalogueNameTwice: two libraries of one base name have catalogues of their own, whatever the files are called.
+func TestOneCatalogueNameTwice(t *testing.T) {
+	f := newFolder(t, "1.0-1", "2.0-1")
+	same := f.lock.Builds[0].Libraries[0]
+	c, err := LoadConfig(f.dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	m := newMatrix(c, f.lock, Options{})
+	if _, err := m.library(&same); err != nil {
+		t.Fatal(err)
+	}
+	same.Pinned = f.lock.Builds[1].Libraries[0].Pinned
+	if _, err := m.library(&same); !errors.Is(err, digest.ErrMismatch) {
+		t.Errorf("another digest under the same name gave %v, want a mismatch", err)
+	}
+}
+
+func TestVersionMacros(t *testing.T) {
+	for version, want := range map[string]string{
+		"2.31":           `-DLPBUILD_VERSION="2.31" -DLPBUILD_RELEASE="1" -DLPBUILD_VERSION_MAJOR=2 -DLPBUILD_VERSION_MINOR=31 -DLPBUILD_VERSION_PATCH=0`,
+		"3.0.8":          `-DLPBUILD_VERSION="3.0.8" -DLPBUILD_RELEASE="1" -DLPBUILD_VERSION_MAJOR=3 -DLPBUILD_VERSION_MINOR=0 -DLPBUILD_VERSION_PATCH=8`,
+		"7":              `-DLPBUILD_VERSION="7" -DLPBUILD_RELEASE="1" -DLPBUILD_VERSION_MAJOR=7 -DLPBUILD_VERSION_MINOR=0 -DLPBUILD_VERSION_PATCH=0`,
+		"1.1~rc2^git3.x": `-DLPBUILD_VERSION="1.1~rc2^git3.x" -DLPBUILD_RELEASE="1" -DLPBUILD_VERSION_MAJOR=1 -DLPBUILD_VERSION_MINOR=1 -DLPBUILD_VERSION_PATCH=2`,
+	} {
+		b := &download.Build{Name: "glibc-locale-base", Source: "toy", Version: version, Release: "1"}
+		if got := strings.Join(versionMacros(b), " "); got != want {
+			t.Errorf("macros of %s are\n%s, want\n%s", version, got, want)
+		}
+		b.Source = "glibc"
+		if got := strings.Join(versionMacros(b), " "); !strings.HasPrefix(got, want+" -DLPBUILD_LIBC_MAJOR=") {
+			t.Errorf("macros of the C library's %s are %s", version, got)
+		}
 	}
 }

@@ -85,6 +85,23 @@ func compileToy(t *testing.T, variant int, arch ulp.Arch) []byte {
 	return data
 }
 
+// compilePlain returns a module as gconv's are: no SONAME, and a function to patch.
+func compilePlain(t *testing.T) []byte {
+	t.Helper()
+	dir := t.TempDir()
+	write(t, filepath.Join(dir, "plain.c"), "int toy_add(int a, int b) { return a + b; }\n")
+	cmd := exec.Command("gcc", "-O2", "-fPIC", "-shared", "-fpatchable-function-entry=16,14", "-Wl,--build-id=sha1", "-o", "libplain.so", "plain.c")
+	cmd.Dir = dir
+	if out, err := cmd.CombinedOutput(); err != nil {
+		t.Fatalf("%v: %s", err, out)
+	}
+	data, err := os.ReadFile(filepath.Join(dir, "libplain.so"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return data
+}
+
 // newFolder returns a package folder with one build of libtoy for each of the versions, in variants 1, 2, 3 …
 func newFolder(t *testing.T, versions ...string) *folder {
 	t.Helper()

@@ -15,14 +15,38 @@ import (
 // ownObject matches what the folder of compiled objects holds.
 var ownObject = regexp.MustCompile(`^[0-9a-f]{64}\.(so|json)$`)
 
+// architectures are those that there can be folders of.
+var architectures = []ulp.Arch{ulp.X86_64, ulp.PPC64LE, ulp.AArch64}
+
 // containerFile matches the names that the gate lets containers have.
 var containerFile = regexp.MustCompile(`^[^.].*_livepatch[0-9]+\.so$`)
+
+// halfWritten matches files that were being written when a build was killed: package atomicfile's names of what lpbuild
+// writes below the build folder.
+var halfWritten = regexp.MustCompile(`^\.(.+_livepatch[0-9]+\.so|report\.json|features\.h|[0-9a-f]{64}\.json)\.[0-9]+$`)
+
+// halves returns what killed builds left half-written in some folders.
+func halves(folders ...string) []string {
+	var names []string
+	for _, dir := range folders {
+		entries, err := os.ReadDir(dir)
+		if err != nil {
+			continue
+		}
+		for _, e := range entries {
+			if e.Type().IsRegular() && halfWritten.MatchString(e.Name()) {
+				names = append(names, filepath.Join(dir, e.Name()))
+			}
+		}
+	}
+	return names
+}
 
 // strayContainers returns the containers below a build folder that are not known: of a build whose report is lost, or that
 // was killed. They are told from other people's files by name and content.
 func strayContainers(dir string, known map[string]bool) []string {
 	var names []string
-	for _, arch := range []ulp.Arch{ulp.X86_64, ulp.PPC64LE, ulp.AArch64} {
+	for _, arch := range architectures {
 		entries, err := os.ReadDir(filepath.Join(dir, string(arch)))
 		if err != nil {
 			continue
@@ -66,6 +90,9 @@ func Made(c *Config) ([]string, error) {
 		known[name] = true
 	}
 	names = append(names, strayContainers(dir, known)...)
+	for _, arch := range architectures {
+		names = append(names, halves(filepath.Join(dir, string(arch)))...)
+	}
 	for _, name := range names {
 		if folder := filepath.Dir(name); !slices.Contains(folders, folder) {
 			folders = append(folders, folder)
@@ -89,6 +116,7 @@ func Made(c *Config) ([]string, error) {
 		}
 	}
 	include := filepath.Join(objects, "include")
+	names = append(names, halves(dir, objects, include)...)
 	names = append(names, filepath.Join(include, "features.h"), include, objects, filepath.Join(dir, ReportName))
 	return slices.Concat(names, folders, []string{dir}), nil
 }

@@ -202,3 +202,42 @@ func TestReportListsAreLists(t *testing.T) {
 		t.Errorf("%v: %s", err, data)
 	}
 }
+
+// TestOwnLibraryInAnotherVersion: this build's libc.so.6 has the function, but not in the version that the container needs.
+func TestOwnLibraryInAnotherVersion(t *testing.T) {
+	const source = "#include <string.h>\nint toy_add_lp(int a, int b) { extern char *toy_text; return strlen(toy_text) + a + b; } char *toy_text = \"x\";\n"
+	for name, tc := range map[string]struct {
+		symbols []string
+		message string
+	}{
+		"in that version":    {[]string{"strlen@GLIBC_2.2.5"}, ""},
+		"in another version": {[]string{"strlen@GLIBC_2.17", "malloc@GLIBC_2.2.5"}, "strlen@GLIBC_2.2.5: this build's libc.so.6 exports strlen, but not in that version"},
+		"not at all":         {[]string{"malloc@GLIBC_2.2.5"}, "strlen@GLIBC_2.2.5 is not exported by this build's libc.so.6"},
+		"no such version":    {[]string{"strlen@GLIBC_2.17"}, "the container needs version GLIBC_2.2.5 of libc.so.6 (for strlen"},
+	} {
+		f := newFolder(t, "1.0-1")
+		f.setExports(0, exportList(map[string][]string{"libc.so.6": append(tc.symbols, "x@GLIBC_2.4")}).Libraries)
+		f.write("toy_livepatch1.c", source)
+		// libtoy itself imports strlen: without that the gate would take its word for it.
+		f.edit("library: libtoy.so.1", "library: /usr/lib64/libplain.so")
+		f.plainLibrary()
+		r, err := f.build()
+		if (err == nil) != (tc.message == "") || !strings.Contains(reasonText(r), tc.message) {
+			t.Errorf("%s: %v: %s", name, err, reasonText(r))
+		}
+	}
+}
+
+// plainLibrary replaces the library of the first build by one without a SONAME that imports nothing but weak symbols.
+func (f *folder) plainLibrary() {
+	f.t.Helper()
+	lib := &f.lock.Builds[0].Libraries[0]
+	lib.Name, lib.Path = "/usr/lib64/libplain.so", "/usr/lib64/libplain.so"
+	parsed, err := ulp.ParseLibrary(compilePlain(f.t), nil, "libplain.so")
+	if err != nil {
+		f.t.Fatal(err)
+	}
+	catalogue := parsed.AppendCatalogue(nil)
+	lib.BuildID, lib.Pinned = fmt.Sprintf("%x", parsed.BuildID), digest.OfBytes(catalogue)
+	f.write(lib.Catalogue, string(catalogue))
+}
