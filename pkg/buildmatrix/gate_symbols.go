@@ -72,8 +72,8 @@ func users(c *ulp.Container, need ulp.Need) string {
 func (s *scope) versionProblem(need ulp.Need) (problem, hint string) {
 	own := s.own[need.File] != nil
 	switch {
-	case s.isTarget(need.File) && s.targetDefines(need.Version), s.provides(need.File, "@"+need.Version):
-		return "", ""
+	case slices.Contains(s.target.Needs, need), s.isTarget(need.File) && s.targetDefines(need.Version), s.provides(need.File, "@"+need.Version):
+		return "", "" // what the library itself cannot be loaded without is there, also a version that has no symbols
 	case own || s.isTarget(need.File):
 		return "this build's " + need.File + " has no such version", "the function is newer than the build: write the source against older interfaces"
 	case len(s.providers(need.File)) > 0:

@@ -74,7 +74,7 @@ var hasTest = regexp.MustCompile(`__has_include(?:_next)?\s*\(\s*["<]([^">\n]+)[
 // the answer to __has_include. read are names of files, search the folders of headers; both as the compiler, which works in
 // dir, calls them.
 func absentFiles(dir string, read, search []string) []string {
-	folders := slices.Clone(search)
+	folders := append(slices.Clone(search), ".")
 	for _, name := range read {
 		if f := filepath.Dir(name); filepath.IsLocal(name) && !slices.Contains(folders, f) {
 			folders = append(folders, f) // #include "..." looks beside the file that includes

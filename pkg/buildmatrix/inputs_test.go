@@ -167,6 +167,8 @@ func TestPathIsPartOfTheCompiler(t *testing.T) {
 func TestOutsideFiles(t *testing.T) {
 	other := filepath.Join(t.TempDir(), "abs.h")
 	write(t, other, "#define N 1\n")
+	root := t.TempDir()
+	write(t, filepath.Join(root, "usr", "include", "abs.h"), "#define N 1\n")
 	tests := map[string]struct{ source, flags, where, message string }{
 		"above":               {"\n#include \"../above.h\"\n", "", "toy_livepatch1.c:2:10", "../above.h is outside of the package folder"},
 		"absolute":            {"#include \"" + other + "\"\n", "", "toy_livepatch1.c:1:10", "is named by an absolute path"},
@@ -174,6 +176,8 @@ func TestOutsideFiles(t *testing.T) {
 		"through a header":    {"#include \"sub/inner.h\"\n", "", "sub/inner.h:2:10", "above.h is outside of the package folder"},
 		"by a flag":           {"", "[-include, ../above.h]", "", "../above.h is outside of the package folder"},
 		"folder by a flag":    {"#include <above.h>\n", "[-I, ..]", "toy_livepatch1.c:1:10", "../above.h is outside of the package folder"},
+		"system by a flag":    {"#include <abs.h>\n", "[-I, " + filepath.Dir(other) + "]", "toy_livepatch1.c:1:10", "is named by an absolute path"},
+		"another root":        {"#include <abs.h>\n", "['--sysroot=" + root + "', -nostdlib]", "toy_livepatch1.c:1:10", "is named by an absolute path"},
 		"data":                {"__asm__(\".incbin \\\"../above.h\\\"\");\n", "", "", "../above.h is outside of the package folder"},
 		"for the linker":      {"", "['-Wl,--version-script=../above.map']", "", "../above.map is outside of the package folder"},
 		"system header":       {"#include <string.h>\n#include \"/usr/include/stdio.h\"\n", "", "", ""},
@@ -259,6 +263,35 @@ func TestFailsForOneBuild(t *testing.T) {
 	r, err := f.build()
 	if !errors.Is(err, ErrRefused) || r.Count(Failed) != 2 || r.Cells[1].Status != Built {
 		t.Errorf("%v: %s", err, reasonText(r))
+	}
+}
+
+// TestSurvey reads what compilers print of themselves.
+func TestSurvey(t *testing.T) {
+	gcc, err := filepath.EvalSymlinks("/usr/bin/gcc")
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := survey{Tools: map[string]string{}}
+	s.read("Using built-in specs.\nCOLLECT_GCC=/usr/bin/gcc\nConfigured with: ../src/configure --with-pkgversion='x'\n" +
+		" \"/bin/sh\" -cc1 -v\nignoring nonexistent directory \"none/inc\"\n" +
+		"#include \"...\" search starts here:\n quoted\n#include <...> search starts here:\n inc/../inc\n /usr/lib/x/../include\nEnd of search list.\n" +
+		"COMPILER_PATH=/opt/gcc/bin/:/opt/gcc/libexec/\nLIBRARY_PATH=/opt/gcc/lib/:relative\n")
+	if d := cmp.Diff([]string{"none/inc", "quoted", "inc", "/usr/lib/include"}, s.Search); d != "" {
+		t.Errorf("search (-want +got):\n%s", d)
+	}
+	if d := cmp.Diff([]string{"/usr/lib/include", "/opt/gcc/bin", "/opt/gcc/libexec", "/opt/gcc/lib"}, s.Own); d != "" {
+		t.Errorf("own folders (-want +got):\n%s", d)
+	}
+	if !strings.HasPrefix(s.Tools["/usr/bin/gcc"], gcc+" ") || s.Tools["/bin/sh"] == "" || !s.holds() {
+		t.Errorf("tools are %v", s.Tools)
+	}
+	s.Tools["/bin/sh"] = "another one"
+	if s.holds() {
+		t.Error("another program is not noticed")
+	}
+	if (&survey{}).holds() {
+		t.Error("a survey of nothing holds")
 	}
 }
 

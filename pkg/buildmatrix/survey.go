@@ -25,13 +25,31 @@ func askCompiler(ctx context.Context, c *compiler, flags []string) (survey, erro
 		return survey{}, err
 	}
 	s := survey{Tools: map[string]string{}}
-	s.read(string(said), c.dir)
+	s.tool(c.path)
+	s.read(string(said))
+	theirs := flagPaths(flags)
+	s.Own = slices.DeleteFunc(s.Own, func(folder string) bool {
+		return slices.ContainsFunc(theirs, func(path string) bool { return within(folder, path) })
+	})
 	return s, nil
+}
+
+// flagPaths returns the absolute paths that flags name: what lies there is not the compiler's own.
+func flagPaths(flags []string) []string {
+	var paths []string
+	for _, flag := range flags {
+		for part := range strings.FieldsFuncSeq(flag, func(r rune) bool { return r == ',' || r == '=' }) {
+			if i := strings.IndexByte(part, '/'); i >= 0 {
+				paths = append(paths, filepath.Clean(part[i:]))
+			}
+		}
+	}
+	return paths
 }
 
 // read takes what gcc -v prints: variables, the command line of cc1 (which begins with a blank), and the folders between
 // two headings.
-func (s *survey) read(said, dir string) {
+func (s *survey) read(said string) {
 	searching := false
 	var programs []string // folders where the driver looks for assembler and linker
 	for line := range strings.Lines(said) {
@@ -43,12 +61,12 @@ func (s *survey) read(said, dir string) {
 		case line == "End of search list.":
 			searching = false
 		case searching:
-			s.folder(strings.TrimPrefix(line, " "), dir)
+			s.folder(strings.TrimPrefix(line, " "))
 		case strings.HasPrefix(line, "ignoring nonexistent directory "):
-			s.folder(strings.Trim(strings.TrimPrefix(line, "ignoring nonexistent directory "), `"`), dir)
-		case strings.HasPrefix(line, " /"):
-			program, _, _ := strings.Cut(line[1:], " ")
-			s.tool(program)
+			s.folder(strings.Trim(strings.TrimPrefix(line, "ignoring nonexistent directory "), `"`))
+		case strings.HasPrefix(line, " /"), strings.HasPrefix(line, ` "/`): // gcc, clang
+			program, _, _ := strings.Cut(strings.TrimLeft(line, ` "`), " ")
+			s.tool(strings.TrimRight(program, `"`))
 		case isVariable && (name == "COLLECT_GCC" || name == "COLLECT_LTO_WRAPPER"):
 			s.tool(value)
 		case isVariable && name == "COMPILER_PATH":
@@ -63,12 +81,9 @@ func (s *survey) read(said, dir string) {
 	}
 }
 
-func (s *survey) folder(name, dir string) {
-	if name = filepath.Clean(name); slices.Contains(s.Search, name) {
-		return
-	}
-	s.Search = append(s.Search, name)
-	if filepath.IsAbs(name) && !within(name, dir) {
+func (s *survey) folder(name string) {
+	if name = filepath.Clean(name); !slices.Contains(s.Search, name) {
+		s.Search = append(s.Search, name)
 		s.own([]string{name})
 	}
 }
