@@ -275,7 +275,8 @@ func (o *objects) compile(ctx context.Context, b *download.Build, text []byte) (
 	}
 	rule, err := os.ReadFile(filepath.Join(tmp, "linked"))
 	if err != nil {
-		return nil, err
+		return nil, &CompileError{filepath.Base(o.compiler.path), "", fmt.Errorf(
+			"its linker does not tell what it reads (-Wl,--dependency-file): GNU binutils from 2.35 on, lld and mold do: %w", err)}
 	}
 	linked := o.existing(linkerRule(string(rule)))
 	assembled, err := o.assembled(ctx, b, text, rel)

@@ -103,16 +103,26 @@ func ReadReport(buildDir string) (*Report, error) {
 	if err != nil {
 		return nil, err
 	}
-	var r Report
-	if err := json.Unmarshal(data, &r); err != nil {
+	r, err := parseReport(data)
+	if err != nil {
 		return nil, fmt.Errorf("%s: %w", name, err)
 	}
+	return r, nil
+}
+
+// parseReport reads a report. What it names lies in a folder of the build folder.
+func parseReport(data []byte) (*Report, error) {
+	var r Report
+	if err := json.Unmarshal(data, &r); err != nil {
+		return nil, err
+	}
 	if r.Format != ReportFormat {
-		return nil, fmt.Errorf("%s: report format %d is not %d: made by another version of lpbuild", name, r.Format, ReportFormat)
+		return nil, fmt.Errorf("report format %d is not %d: made by another version of lpbuild", r.Format, ReportFormat)
 	}
 	for _, c := range r.Cells {
-		if !filepath.IsLocal(c.Arch) || c.Container != "" && c.Container != filepath.Base(c.Container) {
-			return nil, fmt.Errorf("%s: %q in %q is not a file of the build folder", name, c.Container, c.Arch)
+		if c.Arch != filepath.Base(c.Arch) || !filepath.IsLocal(c.Arch) ||
+			c.Container != "" && (c.Container != filepath.Base(c.Container) || !filepath.IsLocal(c.Container)) || c.Container == "" && c.Status == Built {
+			return nil, fmt.Errorf("%q in %q is not a file of the build folder", c.Container, c.Arch)
 		}
 	}
 	return &r, nil
