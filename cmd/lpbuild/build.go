@@ -180,7 +180,11 @@ func printRefused(s *console, r *buildmatrix.Report) {
 		if builds[key] == nil {
 			order = append(order, key)
 		}
-		builds[key] = append(builds[key], fmt.Sprintf("%s-%s-%s.%s", c.Package, c.Version, c.Release, c.Arch))
+		build := fmt.Sprintf("%s-%s-%s.%s", c.Package, c.Version, c.Release, c.Arch)
+		if c.Variant != "" {
+			build += " (" + c.Variant + ")"
+		}
+		builds[key] = append(builds[key], build)
 	}
 	s.finish()
 	for _, key := range order {

@@ -72,6 +72,7 @@ type File struct {
 // Library is a shared object of a build that patches name.
 type Library struct {
 	Name      string         `json:"name"`                // as patches name it: "libc.so.6"
+	Variant   string         `json:"variant,omitempty"`   // for which processors it is: "power9", "x86-64-v3"; "": for all
 	Path      string         `json:"path"`                // inside the package, symbolic links followed
 	BuildID   string         `json:"build_id"`            // hexadecimal
 	Digest    digest.Digest  `json:"digest"`              // of the file
@@ -188,6 +189,11 @@ func (b *Build) check() error {
 func (lib *Library) check() error {
 	if err := checkElement("name", path.Base(lib.Name)); err != nil {
 		return err
+	}
+	if lib.Variant != "" {
+		if err := checkElement("variant", lib.Variant); err != nil {
+			return err
+		}
 	}
 	if err := checkLocal("catalogue", lib.Catalogue); err != nil {
 		return err
