@@ -149,11 +149,17 @@ func (s *Session) write(w write) error {
 	if len(w.data) == 0 {
 		return nil
 	}
+	if step != nil {
+		step("write")
+	}
 	if _, err := s.t.Memory().WriteAt(w.data, int64(w.addr)); err != nil {
 		return fmt.Errorf("writing %d bytes at %#x: %w", len(w.data), w.addr, err)
 	}
 	return nil
 }
+
+// step is a test's hook, called before each write.
+var step func(name string)
 
 // How much stack the dynamic loader needs, with a wide margin, and what is enough at a pinch.
 const (

@@ -8,7 +8,8 @@
      cycle      a cyclic list                  garbage  pointers to nowhere
      endless    a name without end             torn     a queue whose sizes make no sense
      ring       a ring of messages with wild numbers    crash  dies in the call
-     newer      a queue of a later version     slow N   takes N ms */
+     newer      a queue of a later version     slow N   takes N ms
+   Macros: -DSMALL has a buffer that is too small, -DOPEN has entry points without a trap. */
 #define _GNU_SOURCE
 #include <dlfcn.h>
 #include <errno.h>
@@ -39,7 +40,11 @@ struct patch {
 };
 
 SHOWN struct { char loaded; struct patch *newest; } __ulp_state;
+#ifdef SMALL
+SHOWN char __ulp_metadata_buffer[16];
+#else
 SHOWN char __ulp_metadata_buffer[512 * 1024];
+#endif
 #define RING (2 << 20)
 SHOWN struct { char text[RING]; int top, bottom, distance; } __ulp_msg_queue;
 #ifndef OLD
@@ -274,7 +279,12 @@ int toggle(void)
 	return __ulp_error_state;
 }
 
-#define ENTRY(name, function) ".globl __ulp_" name "\n__ulp_" name ": nop; nop; call " function "; int3\n"
+#ifdef OPEN
+#define END "ret"
+#else
+#define END "int3"
+#endif
+#define ENTRY(name, function) ".globl __ulp_" name "\n__ulp_" name ": nop; nop; call " function "; " END "\n"
 asm(".text\n" ENTRY("trigger", "trigger") ENTRY("revert_all", "revert_all") ENTRY("check_patched", "check")
     ENTRY("get_global_universe", "universe")
 #ifndef OLD
