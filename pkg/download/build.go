@@ -26,10 +26,10 @@ func (r *run) readBuild(ctx context.Context, c *candidate) (*Build, error) {
 		return nil, err
 	}
 	b := &Build{
-		Name: rpm.Name, Epoch: rpm.EVR.Epoch, Version: rpm.EVR.Version, Release: rpm.EVR.Release, Arch: rpm.Arch,
+		Name: rpm.Name, Source: sourceName(rpm.SourceRPM), Epoch: rpm.EVR.Epoch, Version: rpm.EVR.Version, Release: rpm.EVR.Release, Arch: rpm.Arch,
 		Built: rpm.BuildTime.UTC(), RPM: *file,
 	}
-	if err := errors.Join(checkElement("version", b.Version), checkElement("release", b.Release)); err != nil {
+	if err := errors.Join(checkElement("source package", b.Source), checkElement("version", b.Version), checkElement("release", b.Release)); err != nil {
 		return nil, fmt.Errorf("%s: %w", file.URL, err)
 	}
 	paths := r.libraryPaths(rpm)
@@ -44,6 +44,15 @@ func (r *run) readBuild(ctx context.Context, c *candidate) (*Build, error) {
 		return nil, fmt.Errorf("%s: %w", file.URL, err)
 	}
 	return b, nil
+}
+
+// sourceName returns the name in a source package's file name, NAME-VERSION-RELEASE.src.rpm; "" if it is not one.
+func sourceName(file string) string {
+	name := file
+	for range 2 {
+		name = name[:max(0, strings.LastIndexByte(name, '-'))]
+	}
+	return name
 }
 
 // libraryPaths returns where in the package the wanted libraries are, by the names that patches give them.

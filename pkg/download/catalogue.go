@@ -25,7 +25,7 @@ import (
 const CatalogueDir = "catalogue"
 
 // catalogueVersion changes when the same RPM gives other catalogue files than before.
-const catalogueVersion = "1"
+const catalogueVersion = "2"
 
 // Bounds for what is taken out of one RPM.
 const (
@@ -226,10 +226,11 @@ func (x *extraction) folder() string {
 	return path.Join(CatalogueDir, b.Arch, x.run.Product, b.Name, evr)
 }
 
-// exports lists what every shared library of the build exports: by SONAME, "symbol@VERSION" or "symbol", sorted.
-func (x *extraction) exports() (map[string][]string, error) {
-	all := map[string][]string{}
-	for p, file := range x.files {
+// exports lists what every shared library of the build exports. Of several with one SONAME that of the first path counts.
+func (x *extraction) exports() (*ExportList, error) {
+	all := map[string]ExportedLibrary{}
+	for _, p := range sortedKeys(x.files) {
+		file := x.files[p]
 		image, err := os.ReadFile(file)
 		if err != nil {
 			return nil, err
@@ -238,9 +239,11 @@ func (x *extraction) exports() (map[string][]string, error) {
 		if err != nil || lib.SONAME == "" || len(lib.SONAME) > 255 {
 			continue // a linker script, or not a library that anything is linked against
 		}
-		all[lib.SONAME] = exportsOf(lib)
+		if _, met := all[lib.SONAME]; !met {
+			all[lib.SONAME] = ExportedLibrary{Path: p, Needed: lib.Needed, Symbols: exportsOf(lib)}
+		}
 	}
-	return all, nil
+	return &ExportList{Format: ExportsFormat, Libraries: all}, nil
 }
 
 func exportsOf(lib *ulp.Library) []string {
@@ -259,8 +262,8 @@ func exportsOf(lib *ulp.Library) []string {
 	return slices.Compact(list)
 }
 
-func (x *extraction) storeExports(ctx context.Context, exports map[string][]string) (*Exports, error) {
-	data, err := json.Marshal(exports) // maps are written in the order of their keys
+func (x *extraction) storeExports(ctx context.Context, exports *ExportList) (*Exports, error) {
+	data, err := exports.Bytes()
 	if err != nil {
 		return nil, err
 	}

@@ -188,7 +188,7 @@ func contentKey(b *Build) string {
 // checkLibraries refuses a lock in which a library that a patch names occurs in no build.
 func (r *run) checkLibraries(l *Lock) error {
 	for _, name := range r.Libraries {
-		if !slices.ContainsFunc(l.Builds, func(b Build) bool { return b.Library(name) != nil }) {
+		if !slices.ContainsFunc(l.Builds, func(b Build) bool { return len(b.LibrariesNamed(name)) > 0 }) {
 			return fmt.Errorf("library %s: %w: no build of the configured packages contains it", name, ErrNotOffered)
 		}
 	}

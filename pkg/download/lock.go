@@ -47,6 +47,7 @@ type LockedRepository struct {
 // Build is one released build of a package: what a customer may have in memory.
 type Build struct {
 	Name      string    `json:"name"`
+	Source    string    `json:"source"` // name of the source package: "glibc" for glibc-locale-base, too
 	Epoch     int       `json:"epoch,omitempty"`
 	Version   string    `json:"version"`
 	Release   string    `json:"release"`
@@ -93,14 +94,16 @@ func (b *Build) EVR() rpmver.EVR {
 // NEVRA returns the build's name, version and architecture as RPM writes them.
 func (b *Build) NEVRA() string { return b.Name + "-" + b.EVR().String() + "." + b.Arch }
 
-// Library returns the library that patches name so, or nil.
-func (b *Build) Library(name string) *Library {
+// LibrariesNamed returns the libraries that patches name so: one as a rule, several where a package has the library once
+// for each kind of processor.
+func (b *Build) LibrariesNamed(name string) []*Library {
+	var named []*Library
 	for i := range b.Libraries {
 		if b.Libraries[i].Name == name {
-			return &b.Libraries[i]
+			named = append(named, &b.Libraries[i])
 		}
 	}
-	return nil
+	return named
 }
 
 // IsUnsigned reports whether anything in the lock is vouched for by no key.
@@ -158,7 +161,7 @@ func ParseLock(data []byte) (*Lock, error) {
 }
 
 func (b *Build) check() error {
-	for what, value := range map[string]string{"name": b.Name, "version": b.Version, "release": b.Release, "arch": b.Arch} {
+	for what, value := range map[string]string{"name": b.Name, "source": b.Source, "version": b.Version, "release": b.Release, "arch": b.Arch} {
 		if err := checkElement(what, value); err != nil {
 			return err
 		}

@@ -19,7 +19,7 @@ func someLock() *Lock {
 		Format: LockFormat, Product: "SLE-15-SP5",
 		Repositories: []LockedRepository{{URL: "https://example.com/a&b", Revision: "1", Repomd: d, Key: "ABCD"}},
 		Builds: []Build{{
-			Name: "glibc", Epoch: 1, Version: "2.31", Release: "150300.9.12.1", Arch: "x86_64", Built: time.Unix(1e9, 0).UTC(),
+			Name: "glibc", Source: "glibc", Epoch: 1, Version: "2.31", Release: "150300.9.12.1", Arch: "x86_64", Built: time.Unix(1e9, 0).UTC(),
 			RPM: File{URL: "https://example.com/a.rpm", Size: 7, Digest: d, Key: "ABCD"}, Debuginfo: &File{URL: "u", Digest: d},
 			Also: []string{"glibc-2.31-1.x86_64"},
 			Libraries: []Library{{
