@@ -46,6 +46,19 @@ func TestRefused(t *testing.T) {
 	}
 }
 
+// TestLeftOver has a queue with a write that no patch needs: it is not carried out.
+func TestLeftOver(t *testing.T) {
+	lib := library(t, false)
+	p, path := container(t, lib, 10, all...)
+	c := start(t, lib, flavour{path: standIn(t)}, "left")
+	for range 2 {
+		err := c.tryApply(t.Context(), p, path)
+		mustNot(t, "left over", err, pulp.ErrRefused)
+		mustNot(t, "left over", err, pulp.ErrQueue)
+		c.says("1 2 3 107")
+	}
+}
+
 // TestHalfOld is TestRefused for a version that writes the code itself.
 func TestHalfOld(t *testing.T) {
 	lib := library(t, true)

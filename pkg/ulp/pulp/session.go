@@ -133,7 +133,11 @@ func (s *Session) call(ctx context.Context, entry uint64, data []byte) (Code, er
 	if err := s.write(write{s.r.sym.metadata, data}); err != nil {
 		return 0, err
 	}
+	began := time.Now()
 	v, err := s.t.Call(ctx, s.thread, fn)
+	if spent != nil {
+		spent(time.Since(began))
+	}
 	if err != nil && ctx.Err() != nil && errors.Is(err, ctx.Err()) {
 		return 0, fault(ErrUnknown, errors.Join(ErrUnfinished, err), "libpulp.so still works")
 	}
@@ -158,8 +162,11 @@ func (s *Session) write(w write) error {
 	return nil
 }
 
-// step is a test's hook, called before each write.
-var step func(name string)
+// Tests' hooks: called before each write, and with the time that each call took.
+var (
+	step  func(name string)
+	spent func(time.Duration)
+)
 
 // How much stack the dynamic loader needs, with a wide margin, and what is enough at a pinch.
 const (

@@ -9,6 +9,7 @@
      endless    a name without end             torn     a queue whose sizes make no sense
      ring       a ring of messages with wild numbers    crash  dies in the call
      newer      a queue of a later version     slow N   takes N ms
+     left       begins with a write into libc left in its queue
    Macros: -DSMALL has a buffer that is too small, -DOPEN has entry points without a trap. */
 #define _GNU_SOURCE
 #include <dlfcn.h>
@@ -68,6 +69,8 @@ static void say(const char *text)
 	__ulp_msg_queue.distance += n;
 }
 
+static void ask(void *addr, const void *bytes, uint32_t n);
+
 __attribute__((constructor)) static void begin(void)
 {
 	const char *e = getenv("FAKEPULP");
@@ -77,6 +80,7 @@ __attribute__((constructor)) static void begin(void)
 	if (is("ring")) __ulp_msg_queue.bottom = -5, __ulp_msg_queue.distance = 1 << 30;
 #ifndef OLD
 	if (is("newer")) __ulp_insn_queue.version = 2;
+	if (is("left")) ask(dlsym(RTLD_DEFAULT, "getppid"), "\x66\x90", 2);
 #endif
 }
 
