@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 
-	"github.com/lpbuild/lpbuild/pkg/ulp"
 	"github.com/lpbuild/lpbuild/pkg/ulp/process"
 )
 
@@ -209,7 +208,7 @@ func (s *Session) revert(ctx context.Context, a *Applied) error {
 func (s *Session) reverting(a *Applied, applied []Applied, asked []write) ([]write, error) {
 	needed := make(map[uint64]write)
 	for _, f := range a.Functions {
-		p, err := s.entry(f.Old)
+		p, err := s.r.entry(s.rd.ctx, f.Old)
 		if err != nil {
 			return nil, err
 		}
@@ -242,13 +241,4 @@ func indexOld(list []Switched, old uint64) int {
 		}
 	}
 	return -1
-}
-
-// entry reads the entry of a function that libpulp.so has on its list.
-func (s *Session) entry(old uint64) (*process.Prologue, error) {
-	l := s.r.libraryAt(old)
-	if l == nil || !inCode(l, old) {
-		return nil, fault(ErrState, ErrMalformed, "a function at %#x, where no code is", old)
-	}
-	return s.r.mem.Prologue(context.Background(), old, ulp.X86_64)
 }

@@ -44,7 +44,8 @@ func (r *Runtime) Stop(ctx context.Context, o tracer.Options, f func(*Session) e
 	})
 }
 
-// Do carries a plan out: all of it or nothing. The error is nil; an [*Error] with [ErrAgain] (and [ErrChanged] if it takes a
+// Do carries a plan out: each patch wholly or not at all, one after the other; if it takes several, and one of them fails,
+// those before it stay, and another plan goes on from there. The error is nil; an [*Error] with [ErrAgain] (and [ErrChanged] if it takes a
 // new plan) when it is worth trying again after the process has run for a while; one with libpulp.so's code; one with
 // [ErrRefused] or [ErrUnfinished]; or that of package tracer.
 func (s *Session) Do(ctx context.Context, plan *Plan) error {
@@ -79,7 +80,7 @@ func (s *Session) unchanged(plan *Plan) error {
 	if now != plan.state {
 		return fault(ErrAgain, ErrChanged, "libpulp.so's state")
 	}
-	for _, p := range plan.places {
+	for _, p := range slices.Concat(plan.places, plan.others) {
 		b := make([]byte, len(p.was.Before)+len(p.was.After))
 		if err := s.rd.read(b, p.entry-uint64(len(p.was.Before))); err != nil ||
 			!bytes.Equal(b, slices.Concat(p.was.Before, p.was.After)) {
@@ -174,33 +175,32 @@ const (
 	stackLeast  = 64 << 10
 )
 
-// roomy chooses the thread that shall do the work: the first one that has room on its stack. The initial thread's stack
-// grows by itself; a thread in a signal handler may be on a small one.
+// roomy chooses the thread that shall do the work: the first one that has room on its stack, or the one that has the most.
+// The initial thread's stack grows by itself; a thread in a signal handler may be on a small one.
 func (s *Session) roomy() (*tracer.Thread, error) {
 	threads := s.t.Threads()
-	var best *tracer.Thread
-	var room uint64
-	err := s.r.mem.Mappings(context.Background(), func(m process.Mapping) bool {
-		for _, th := range threads {
-			sp := th.SP()
-			if sp < m.Start || sp >= m.End || m.Perm&process.PermWrite == 0 {
-				continue
-			}
-			have := sp - m.Start
-			if m.Path == "[stack]" {
-				have = max(have, stackWanted)
-			}
-			if have > room {
-				best, room = th, have
+	room := make([]uint64, len(threads))
+	err := s.r.mem.Mappings(s.rd.ctx, func(m process.Mapping) bool {
+		for i, th := range threads {
+			if sp := th.SP(); sp >= m.Start && sp < m.End && m.Perm&process.PermWrite != 0 {
+				if room[i] = sp - m.Start; m.Path == "[stack]" {
+					room[i] = max(room[i], stackWanted)
+				}
 			}
 		}
-		return room < stackWanted || best != threads[0] && len(threads) > 0
+		return room[0] < stackWanted
 	})
 	if err != nil {
 		return nil, err
 	}
-	if room < stackLeast {
+	best := 0
+	for i := range room {
+		if room[i] > room[best] && room[best] < stackWanted {
+			best = i
+		}
+	}
+	if room[best] < stackLeast {
 		return nil, fault(ErrAgain, tracer.ErrStack, "no thread has %d KiB of stack", stackLeast>>10)
 	}
-	return best, nil
+	return threads[best], nil
 }
