@@ -98,7 +98,7 @@ func printDownload(s *console, res *download.Result) error {
 			Added    []string `json:"added"`
 			Removed  []string `json:"removed"`
 			Unsigned bool     `json:"unsigned"`
-		}{len(res.Lock.Builds), res.Added, res.Removed, res.Lock.IsUnsigned()})
+		}{len(res.Lock.Builds), list(res.Added), list(res.Removed), res.Lock.IsUnsigned()})
 	}
 	for _, name := range res.Added {
 		s.print("new   %s\n", name)

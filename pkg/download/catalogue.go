@@ -38,13 +38,15 @@ const ExportsName = "exports.json"
 
 // catalogue takes the libraries of b and their debuginfo out of the RPMs and catalogues their symbols. paths are the
 // wanted libraries' places in the package, by name.
-func (r *run) catalogue(ctx context.Context, b *Build, rpm, debug *rpmfile.RPM, paths map[string]string) error {
+func (r *run) catalogue(ctx context.Context, b *Build, rpm, debug *rpmfile.RPM, paths map[string]string) (err error) {
 	key := r.extractedKey(b, paths)
 	if r.recall(b, key) {
 		return nil
 	}
 	r.Progress.Emit(progress.Event{Stage: "extract", Task: b.NEVRA()})
-	defer r.Progress.Emit(progress.Event{Stage: "extract", Task: b.NEVRA(), Final: true})
+	defer func() {
+		r.Progress.Emit(progress.Event{Stage: "extract", Task: b.NEVRA(), Final: true, Failed: err != nil})
+	}()
 	tmp, err := os.MkdirTemp("", "lpbuild-extract-")
 	if err != nil {
 		return err

@@ -224,9 +224,7 @@ func (r *run) fetch(ctx context.Context, stage string, l fetch.Location, w fetch
 	err := r.Client.ToStore(ctx, l, r.Store, w, func(done, total int64) {
 		r.Progress.Emit(progress.Event{Stage: stage, Task: task, Done: done, Total: total, Bytes: true})
 	})
-	if err == nil {
-		r.Progress.Emit(progress.Event{Stage: stage, Task: task, Done: w.Size, Total: w.Size, Bytes: true, Final: true})
-	}
+	r.Progress.Emit(progress.Event{Stage: stage, Task: task, Done: w.Size, Total: w.Size, Bytes: true, Final: true, Failed: err != nil})
 	return err
 }
 

@@ -131,6 +131,9 @@ func TestMetadataCompressions(t *testing.T) {
 		"bz2, RSA subkey": {Builds: 2, Compression: "bz2", KeyOptions: distro.KeyOptions{Subkey: true}},
 	} {
 		t.Run(name, func(t *testing.T) {
+			if err := distro.CanSignV3(); err != nil && o.KeyOptions.V3Signatures {
+				t.Skip(err)
+			}
 			w := newWorld(t, o)
 			if n := len(w.mustRun(t, nil).Lock.Builds); n != 2 {
 				t.Errorf("%d builds, want 2", n)
