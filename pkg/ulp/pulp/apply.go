@@ -3,7 +3,6 @@ package pulp
 import (
 	"context"
 	"errors"
-	"fmt"
 
 	"github.com/lpbuild/lpbuild/pkg/ulp/process"
 )
@@ -67,9 +66,6 @@ func (s *Session) needed(plan *Plan, functions []Switched) ([]write, error) {
 	if err == nil {
 		err = p.loaded(s.rd, bias)
 	}
-	if err == nil {
-		err = s.executable(functions)
-	}
 	if err != nil {
 		return nil, fault(ErrQueue, err, "replacements")
 	}
@@ -88,23 +84,6 @@ func (s *Session) needed(plan *Plan, functions []Switched) ([]write, error) {
 		writes = append(writes, write{f.Old - jumpSize, detour(f.New, plan.places[i].landing())})
 	}
 	return writes, nil
-}
-
-// executable checks that the replacements can be run and not be written.
-func (s *Session) executable(functions []Switched) error {
-	left := len(functions)
-	err := s.r.mem.Mappings(context.Background(), func(m process.Mapping) bool {
-		for _, f := range functions {
-			if f.New >= m.Start && f.New < m.End && m.Perm&(process.PermExec|process.PermWrite) == process.PermExec {
-				left--
-			}
-		}
-		return left > 0
-	})
-	if err == nil && left > 0 {
-		err = fmt.Errorf("%w: %d replacements are not in code", ErrRefused, left)
-	}
-	return err
 }
 
 // compare checks that exactly the needed writes are asked for, in any order, and takes over the module of a thread-local

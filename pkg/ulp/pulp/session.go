@@ -22,6 +22,7 @@ type Session struct {
 	t      *tracer.Tracee
 	rd     memory // without a context: what has begun is ended
 	thread *tracer.Thread
+	stack  process.Mapping // of the initial thread; it only grows
 }
 
 // Stop stops all threads of the process, calls f, and lets them go, whatever happens in f. It returns how long the process
@@ -33,8 +34,15 @@ func (r *Runtime) Stop(ctx context.Context, o tracer.Options, f func(*Session) e
 		return 0, err
 	}
 	o.Gadgets = g
+	var stack process.Mapping
+	if err := r.mem.Mappings(ctx, func(m process.Mapping) bool {
+		stack = m
+		return m.Path != "[stack]"
+	}); err != nil {
+		return 0, err
+	}
 	return tracer.Run(ctx, r.pid, o, func(t *tracer.Tracee) error {
-		s := &Session{r: r, t: t, rd: memory{context.Background(), r.mem}}
+		s := &Session{r: r, t: t, rd: memory{context.Background(), r.mem}, stack: stack}
 		// The address space that Find opened is alive, and all threads of the process with this number are stopped: the
 		// process is the same, and has not executed another program.
 		if _, err := word(s.rd, r.sym.state); err != nil {
@@ -176,9 +184,13 @@ const (
 )
 
 // roomy chooses the thread that shall do the work: the first one that has room on its stack, or the one that has the most.
-// The initial thread's stack grows by itself; a thread in a signal handler may be on a small one.
+// The initial thread's stack grows by itself, and is where most processes are met; a thread in a signal handler may be on
+// a small one.
 func (s *Session) roomy() (*tracer.Thread, error) {
 	threads := s.t.Threads()
+	if sp := threads[0].SP(); s.stack.Path == "[stack]" && sp > s.stack.Start && sp < s.stack.End {
+		return threads[0], nil
+	}
 	room := make([]uint64, len(threads))
 	err := s.r.mem.Mappings(s.rd.ctx, func(m process.Mapping) bool {
 		for i, th := range threads {
