@@ -129,7 +129,8 @@ func (s *Session) written(writes []write) error {
 }
 
 // moveOn moves threads that stand between the two NOPs of a function behind them: in the middle of a jump they would
-// execute nonsense.
+// execute nonsense. A thread that was interrupted there by a signal, and is in its handler now, is not seen: libraries that
+// went through `ulp post` have one NOP of two bytes, and no such place.
 func (s *Session) moveOn(places []place) error {
 	for _, p := range places {
 		between := p.entry + 1

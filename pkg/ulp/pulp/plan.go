@@ -25,6 +25,8 @@ type Plan struct {
 	others  []place // of those of the patches to be reverted
 	state   State
 	reached bool // with Finish: what was asked for is done then
+
+	revertFirst bool // before Apply: an early libpulp.so cannot do otherwise
 }
 
 // place is a function that is to be switched.
@@ -168,6 +170,10 @@ func (r *Runtime) reverted(ctx context.Context, plan *Plan, applied []Applied, g
 	if err := independent(applied, list); err != nil {
 		return nil, err
 	}
+	if r.early() && !slices.EqualFunc(applied[:len(list)], list, func(a, b Applied) bool { return a.ID == b.ID }) {
+		return nil, verdict(ErrOldLibpulp, "it can revert none but the newest patch")
+	}
+	plan.revertFirst = r.early()
 	for i := range list {
 		for _, f := range list[i].Functions {
 			was, err := r.entry(ctx, f.Old)
@@ -262,6 +268,9 @@ func (r *Runtime) findPlaces(ctx context.Context, plan *Plan, applied []Applied)
 		}
 		if err := patchable(f.Old, entry, was, applied); err != nil {
 			return err
+		}
+		if was.Landing && r.sym.queue == 0 && !r.knowsEndbr64(ctx) {
+			return verdict(ErrOldLibpulp, "it would write over the endbr64 of %q", f.Old)
 		}
 		plan.places = append(plan.places, place{f.Old, entry, was})
 	}

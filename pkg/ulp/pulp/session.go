@@ -66,11 +66,39 @@ func (s *Session) Do(ctx context.Context, plan *Plan) error {
 	if err := s.unchanged(plan); err != nil {
 		return err
 	}
-	if plan.Apply != nil {
-		if err := s.apply(ctx, plan); err != nil {
+	steps := []func() error{
+		func() error { return s.applyIf(ctx, plan) },
+		func() error { return s.revertEach(ctx, plan) },
+	}
+	if plan.revertFirst {
+		slices.Reverse(steps)
+	}
+	for _, step := range steps {
+		if err := step(); err != nil {
 			return err
 		}
 	}
+	return nil
+}
+
+// applyIf applies the plan's patch, if there is one. If patches were reverted before, entries have changed since the plan.
+func (s *Session) applyIf(ctx context.Context, plan *Plan) error {
+	if plan.Apply == nil {
+		return nil
+	}
+	for i := range plan.places {
+		if p := &plan.places[i]; plan.revertFirst && len(plan.Revert) > 0 {
+			was, err := s.r.entry(s.rd.ctx, p.entry)
+			if err != nil {
+				return err
+			}
+			p.was = was
+		}
+	}
+	return s.apply(ctx, plan)
+}
+
+func (s *Session) revertEach(ctx context.Context, plan *Plan) error {
 	for i := range plan.Revert {
 		if err := s.revert(ctx, &plan.Revert[i]); err != nil {
 			return err
