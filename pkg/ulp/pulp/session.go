@@ -129,6 +129,9 @@ func (s *Session) unchanged(plan *Plan) error {
 // Check asks libpulp.so whether a patch is applied. [Runtime.Applied] tells the same without a stop.
 func (s *Session) Check(ctx context.Context, id [32]byte) (bool, error) {
 	code, err := s.call(ctx, s.r.sym.check, id[:])
+	if err == nil {
+		err = s.forget(id[:])
+	}
 	return err == nil && code == 1, err
 }
 

@@ -10,6 +10,7 @@ import (
 
 // undo takes back what a patch that failed left: libpulp.so has it in its list, and gave up working. No code was written,
 // unless by a version that writes itself. It returns why, with [ErrUnfinished] if libpulp.so does not let it be undone.
+// Killed before the end of this, the process runs its own code, while libpulp.so still lists the patch or refuses to work.
 func (s *Session) undo(plan *Plan, why error) error {
 	if err := errors.Join(s.restore(plan), s.emptyQueue(), s.unlist(plan)); err != nil {
 		return errors.Join(why, fault(ErrState, errors.Join(ErrUnfinished, err), "taking the patch back"))
