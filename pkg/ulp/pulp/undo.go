@@ -30,12 +30,8 @@ func (s *Session) unlist(plan *Plan) error {
 			return err
 		}
 	}
-	l, err := s.r.readList(s.rd)
-	if err != nil {
+	if id, _, ok, err := s.r.newest(s.rd); !ok || id != plan.Apply.ID() {
 		return err
-	}
-	if len(l.patches) == 0 || l.patches[0].ID != plan.Apply.ID() {
-		return nil
 	}
 	data, err := plan.Apply.metadata(plan.path, true, s.r.sym.buffer)
 	if err != nil {
