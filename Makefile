@@ -54,8 +54,12 @@ fuzz:
 $(LINT):
 	GOBIN=$(CURDIR)/bin CGO_ENABLED=0 $(GO) install github.com/golangci/golangci-lint/v2/cmd/golangci-lint@$(LINTVER)
 
+# Where not everything works yet, but everything compiles.
+OTHER_ARCHS := arm64 ppc64le
+
 lint: $(LINT)
 	$(LINT) run
+	for arch in $(OTHER_ARCHS); do GOARCH=$$arch CGO_ENABLED=0 $(GO) vet ./... || exit 1; done
 	@test -z "$$(gofmt -l cmd pkg internal templates)" || { gofmt -l cmd pkg internal templates; exit 1; }
 
 clean:

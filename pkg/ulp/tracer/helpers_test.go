@@ -253,3 +253,27 @@ func detach(t testing.TB, tr *Tracee) {
 		t.Error(err)
 	}
 }
+
+// tasks lists the threads of a process.
+func tasks(pid int) ([]int, error) {
+	d, err := openFolder(pid)
+	if err != nil {
+		return nil, err
+	}
+	defer d.close()
+	tids, _, err := d.tasks()
+	return tids, err
+}
+
+func taskPath(pid, tid int, file string) string {
+	return fmt.Sprintf("/proc/%d/%s", pid, taskFile(tid, file))
+}
+
+func taskStatus(pid, tid int, fields map[string]string) error {
+	d, err := openFolder(pid)
+	if err != nil {
+		return err
+	}
+	defer d.close()
+	return d.status(tid, fields)
+}
