@@ -1,10 +1,10 @@
 package tracer
 
 import (
+	"bytes"
 	"fmt"
+	"math"
 	"strconv"
-
-	"golang.org/x/sys/unix"
 )
 
 // callRoom is how much stack a called function gets. A signal handler gets no promise at all; loading a library, the
@@ -78,10 +78,7 @@ func (s mainStack) has(sp, room uint64) error {
 // mainStack finds the first thread's stack. The kernel tells where it began.
 func (t *Tracee) mainStack() (mainStack, error) {
 	const startStack = 28 - 3
-	var limit unix.Rlimit
-	if err := unix.Prlimit(t.pid, unix.RLIMIT_STACK, nil, &limit); err != nil {
-		return mainStack{}, err
-	}
+	limit := t.stackLimit()
 	s := t.dir.stat(t.threads[0].TID)
 	if len(s) <= startStack {
 		return mainStack{}, ErrGone
@@ -94,5 +91,49 @@ func (t *Tracee) mainStack() (mainStack, error) {
 	if start == 0 || err != nil || r.Start > start {
 		return mainStack{}, nil //nolint:nilerr // it was unmapped
 	}
-	return mainStack{r, limit.Cur}, nil
+	return mainStack{r, limit}, nil
 }
+
+// stackLimit is how far the first thread's stack may grow. It is read from /proc, since prlimit needs a right of its own.
+func (t *Tracee) stackLimit() uint64 {
+	b, err := t.dir.read(t.threads[0].TID, "limits")
+	if err != nil {
+		return 0
+	}
+	_, rest, _ := bytes.Cut(b, []byte("Max stack size"))
+	if f := bytes.Fields(rest); len(f) > 0 {
+		if n, err := strconv.ParseUint(string(f[0]), 10, 64); err == nil {
+			return n
+		}
+		return math.MaxUint64 // unlimited
+	}
+	return 0
+}
+
+// Pick returns the thread that suits a call best: one on a stack of its own with room, and not in a system call that
+// [Tracee.Call] watches at the cost of time. Any thread will do if there is none. Of many threads only some are looked at.
+func (t *Tracee) Pick() *Thread {
+	best, most := t.threads[0], -1
+	for _, th := range t.threads[:min(len(t.threads), pickMost)] {
+		if th.gone || th.away != nil {
+			continue
+		}
+		j, score := journey{regs: th.regs}, 0
+		if _, err := t.ground(th, &j, 2*callRoom); err == nil && !j.foreign {
+			score = 2
+		}
+		if !th.regs.forgetsTime() {
+			score++
+		}
+		if score > most {
+			best, most = th, score
+		}
+		if most == 3 {
+			break
+		}
+	}
+	return best
+}
+
+// pickMost bounds what Pick costs while the process stands still.
+const pickMost = 64

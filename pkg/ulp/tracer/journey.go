@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -53,12 +54,18 @@ func (t *Tracee) depart(th *Thread, room uint64, calls ...Call) (err error) {
 		return ErrGone
 	}
 	if err := t.o.Gadgets.verify(t.mem); err != nil {
+		if _, gone := readRegisters(th.TID); gone != nil {
+			return gone
+		}
 		return err
 	}
 	if shadowStack(th.TID) {
 		return fmt.Errorf("a shadow stack: %w", ErrUnsupported)
 	}
 	if err := t.allowed(th, calls); err != nil {
+		return err
+	}
+	if err := t.deliverOwn(th); err != nil {
 		return err
 	}
 	t.step("journey:read")
@@ -79,8 +86,47 @@ func (t *Tracee) depart(th *Thread, room uint64, calls ...Call) (err error) {
 	if err != nil {
 		return err
 	}
-	j.frame = newFrame(j.regs.resumed(), x, j.mask, top, t.o.Gadgets)
+	j.frame = newFrame(j.regs.onFrame(th.TID), x, j.mask, top, t.o.Gadgets)
 	return t.layFrame(th, j)
+}
+
+// deliverOwn lets a thread first have a signal that it raised itself just before it was stopped: on its way that would
+// look like a fault of what it is sent to do. It then stands at a handler's first instruction.
+func (t *Tracee) deliverOwn(th *Thread) error {
+	queued, err := pendingSignals(th.TID)
+	if err != nil || th.GroupStop {
+		return t.lost(th, err)
+	}
+	mask, err := signalMask(th.TID)
+	if err != nil {
+		return t.lost(th, err)
+	}
+	if !slices.ContainsFunc(queued, func(si siginfo) bool { return si.own() && mask>>(si.signo-1)&1 == 0 }) {
+		return nil
+	}
+	t.step("journey:deliver")
+	if err := t.resume(th, unix.PTRACE_CONT, 0); err != nil { // to the signal: it comes before anything else
+		return err
+	}
+	deadline := time.Now().Add(arriveWait)
+	if _, err := t.wait(context.Background(), th.TID, deadline); err != nil {
+		return err
+	}
+	if err := ptrace(unix.PTRACE_INTERRUPT, th.TID, 0); err != nil {
+		return t.lost(th, err)
+	}
+	if err := t.settle(context.Background(), th, deadline); err != nil {
+		return err
+	}
+	if th.gone {
+		return ErrGone
+	}
+	return nil
+}
+
+// own says that it is a signal that the thread raised by what it did.
+func (si siginfo) own() bool {
+	return si.code > 0 && si.signo > 0 && si.signo <= 64 && synchronous>>(si.signo-1)&1 != 0
 }
 
 // layFrame writes the frame and keeps what it overwrites: nothing lives there by the ABI, but programs have bugs that

@@ -2,6 +2,7 @@ package tracer
 
 import (
 	"bytes"
+	"encoding/binary"
 	"fmt"
 	"slices"
 	"unsafe"
@@ -96,6 +97,32 @@ func (r Registers) resumed() Registers {
 	}
 	r.Orig_rax = ^uint64(0)
 	return r
+}
+
+// onFrame is resumed for a frame. A call that was restarted once is restart_syscall to the kernel, which after rt_sigreturn
+// does not know any more what it stands for: the code before it tells.
+func (r Registers) onFrame(tid int) Registers {
+	back := r.resumed()
+	var code [32]byte
+	if r.Orig_rax == unix.SYS_RESTART_SYSCALL && r.restarts() && stackRead(tid, back.Rip-uint64(len(code)), code[:]) == nil {
+		back.Rax = restartedCall(code[:])
+	}
+	return back
+}
+
+// restartedCall looks for mov $NUMBER,%eax with one of the calls that are restarted so, nearest to the end of the code.
+// Where there is none, restart_syscall will return EINTR.
+func restartedCall(code []byte) uint64 {
+	for i := len(code) - 5; i >= 0; i-- {
+		if code[i] != 0xb8 {
+			continue
+		}
+		switch nr := uint64(binary.LittleEndian.Uint32(code[i+1:])); nr {
+		case unix.SYS_POLL, unix.SYS_NANOSLEEP, unix.SYS_FUTEX, unix.SYS_CLOCK_NANOSLEEP:
+			return nr
+		}
+	}
+	return unix.SYS_RESTART_SYSCALL
 }
 
 // eintrCalls are the system calls that end with EINTR because of a stop, without having done anything (signal(7)): semop,

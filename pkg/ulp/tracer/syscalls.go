@@ -75,15 +75,18 @@ func (t *Tracee) syscall(ctx context.Context, th *Thread, c Call) (Result, error
 	if err := t.send(th, th.away.regs.toCall(c, t.o.Gadgets, th.away.frame)); err != nil {
 		return Result{}, err
 	}
-	for range 2 { // entry and end
-		if err := t.toSyscallStop(ctx, th); err != nil {
-			return Result{}, err
+	var regs Registers
+	for again := true; again; again = regs.restarts() { // by a SIGSTOP
+		for range 2 { // entry and end
+			if err := t.toSyscallStop(ctx, th); err != nil {
+				return Result{}, err
+			}
 		}
-	}
-	t.step("syscall:end")
-	regs, err := readRegisters(th.TID)
-	if err != nil {
-		return Result{}, t.lost(th, err)
+		t.step("syscall:end")
+		var err error
+		if regs, err = readRegisters(th.TID); err != nil {
+			return Result{}, t.lost(th, err)
+		}
 	}
 	if regs.takenBack(c) && t.trapped(th) {
 		return Result{Errno: unix.ENOSYS, Denied: true}, nil
@@ -138,7 +141,7 @@ func (t *Tracee) toSyscallStop(ctx context.Context, th *Thread) error {
 // the next resume, and the thread taken home.
 func (t *Tracee) faultOf(tid, signal int) error {
 	si, err := stopSignal(tid)
-	if err != nil || si.code <= 0 || synchronous>>(signal-1)&1 == 0 {
+	if err != nil || !si.own() {
 		return nil
 	}
 	return &Error{Op: "running", PID: t.pid, TID: tid, Signal: signal, Err: ErrFault}

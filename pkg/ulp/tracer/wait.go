@@ -109,6 +109,18 @@ func (p *pace) rest() {
 	_ = unix.Nanosleep(&ts, nil)
 }
 
+// reapPace is how many looks are between two looks at all other threads: with the longest pauses, 0.1 s.
+const reapPace = 100
+
+// reapOthers takes notice of the end of threads that nobody waits for at the moment.
+func (t *Tracee) reapOthers() {
+	for tid := range t.known {
+		if tid != t.pid {
+			reap(tid)
+		}
+	}
+}
+
 // wait waits until the thread is stopped or has ended. Its errors are the context's, or ErrNotStopping at the
 // deadline, if there is one.
 func (t *Tracee) wait(ctx context.Context, tid int, deadline time.Time) (stop, error) {
@@ -120,6 +132,9 @@ func (t *Tracee) wait(ctx context.Context, tid int, deadline time.Time) (stop, e
 		}
 		if s.kind == ended && tid != t.pid {
 			reap(tid) // or an exec of the process, which waits for that, never ends
+		}
+		if s.kind == running && p.n%reapPace == 0 {
+			t.reapOthers() // it may be the one that executes
 		}
 		if s.kind != running { // looked at behind the clock: what is late may be this process
 			return s, nil

@@ -120,6 +120,13 @@ int main(int argc, char **argv)
 		if (strcmp(how, "accept")) setsockopt(s, SOL_SOCKET, SO_RCVTIMEO, &tv, sizeof tv);
 		if (later()) return connect(socket(AF_INET, SOCK_STREAM, 0), (void *)&a, sizeof a), 0;
 		BLOCK(accept(s, 0, 0) >= 0);
+	} else if (!strcmp(how, "read-timeout")) {
+		struct timeval tv = {5, 0};
+		char c;
+		if (socketpair(AF_UNIX, SOCK_STREAM, 0, p)) return 1;
+		setsockopt(p[0], SOL_SOCKET, SO_RCVTIMEO, &tv, sizeof tv);
+		if (later()) return write(p[1], "x", 1), 0;
+		BLOCK(read(p[0], &c, 1));
 	} else if (!strcmp(how, "wait")) {
 		if (later()) return 0;
 		BLOCK(waitpid(-1, 0, 0) > 0);
