@@ -115,12 +115,14 @@ func printBuild(s *console, in *inputs) error {
 	if s.json {
 		return s.printJSON(struct {
 			*buildmatrix.Report
-			Built        int `json:"built"`
-			Refused      int `json:"refused"`
-			Failed       int `json:"failed"`
-			Fresh        int `json:"fresh"`
-			CompilerRuns int `json:"compiler_runs"`
-		}{r, r.Count(buildmatrix.Built), r.Count(buildmatrix.Refused), r.Count(buildmatrix.Failed), fresh(r), r.CompilerRuns})
+			Cells        []cellJSON `json:"cells"`
+			Inputs       []string   `json:"inputs"`
+			Built        int        `json:"built"`
+			Refused      int        `json:"refused"`
+			Failed       int        `json:"failed"`
+			Fresh        int        `json:"fresh"`
+			CompilerRuns int        `json:"compiler_runs"`
+		}{r, cellsJSON(r), list(r.Inputs), r.Count(buildmatrix.Built), r.Count(buildmatrix.Refused), r.Count(buildmatrix.Failed), fresh(r), r.CompilerRuns})
 	}
 	printRefused(s, r)
 	for _, c := range r.Containers() {
@@ -137,6 +139,21 @@ func printBuild(s *console, in *inputs) error {
 	s.print("%s: %d built, %d refused, %d failed.%s\n", plural(len(r.Cells), "cell"), r.Count(buildmatrix.Built),
 		r.Count(buildmatrix.Refused), r.Count(buildmatrix.Failed), unsigned)
 	return nil
+}
+
+// cellJSON is a cell with all its lists, be they empty.
+type cellJSON struct {
+	buildmatrix.CellInfo
+	Functions []string             `json:"functions"`
+	Reasons   []buildmatrix.Reason `json:"reasons"`
+}
+
+func cellsJSON(r *buildmatrix.Report) []cellJSON {
+	cells := make([]cellJSON, len(r.Cells))
+	for i, c := range r.Cells {
+		cells[i] = cellJSON{c, list(c.Functions), list(c.Reasons)}
+	}
+	return cells
 }
 
 // printRefused prints why cells have no container; the same reasons for several builds are said once.

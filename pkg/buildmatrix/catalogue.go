@@ -1,7 +1,6 @@
 package buildmatrix
 
 import (
-	"encoding/json"
 	"fmt"
 	"sync"
 
@@ -51,11 +50,11 @@ func (m *matrix) buildExports(b *download.Build) (exports, error) {
 		if err != nil {
 			return nil, err
 		}
-		var lists map[string][]string
-		if err := json.Unmarshal(data, &lists); err != nil {
+		list, err := download.ParseExports(data)
+		if err != nil {
 			return nil, fmt.Errorf("%s: %w", m.config.File(b.Exports.File), err)
 		}
-		return newExports(lists), nil
+		return newExports(list), nil
 	})
 }
 

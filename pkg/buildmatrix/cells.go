@@ -22,8 +22,10 @@ func Cells(c *Config, l *download.Lock) []Cell {
 	for _, arch := range c.Arch {
 		for i := range c.Patches {
 			for j := range l.Builds {
-				if cell := (Cell{&c.Patches[i], &l.Builds[j], l.Builds[j].Library(c.Patches[i].Library), arch}); cell.isWanted(c) {
-					cells = append(cells, cell)
+				for _, lib := range l.Builds[j].LibrariesNamed(c.Patches[i].Library) {
+					if cell := (Cell{&c.Patches[i], &l.Builds[j], lib, arch}); cell.isWanted(c) {
+						cells = append(cells, cell)
+					}
 				}
 			}
 		}
@@ -33,7 +35,7 @@ func Cells(c *Config, l *download.Lock) []Cell {
 
 func (c *Cell) isWanted(config *Config) bool {
 	evr := c.Build.EVR()
-	return c.Library != nil && c.Build.Arch == string(c.Arch) && c.Patch.Builds.Contains(evr) &&
+	return c.Build.Arch == string(c.Arch) && c.Patch.Builds.Contains(evr) &&
 		slices.ContainsFunc(config.Packages, func(p Package) bool { return p.Name == c.Build.Name && p.Builds.Contains(evr) })
 }
 

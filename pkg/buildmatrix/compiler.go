@@ -32,11 +32,11 @@ type compiler struct {
 	entries  func() []string // flags that leave room for detours in the replacements themselves
 }
 
-// compilerNames are tried in order; the environment's LPBUILD_CC_<ARCH> comes before them.
+// compilerNames are tried in order, Debian's, SUSE's (which has some with a version in the name only) and Red Hat's; the environment's LPBUILD_CC_<ARCH> comes before them.
 var compilerNames = map[ulp.Arch][]string{
 	"x86_64":  {"x86_64-linux-gnu-gcc", "x86_64-suse-linux-gcc", "x86_64-redhat-linux-gcc"},
-	"ppc64le": {"powerpc64le-linux-gnu-gcc", "powerpc64le-suse-linux-gcc", "ppc64le-linux-gnu-gcc"},
-	"aarch64": {"aarch64-linux-gnu-gcc", "aarch64-suse-linux-gcc"},
+	"ppc64le": {"powerpc64le-linux-gnu-gcc", "powerpc64le-suse-linux-gcc", "powerpc64le-suse-linux-gcc-14", "ppc64le-linux-gnu-gcc"},
+	"aarch64": {"aarch64-linux-gnu-gcc", "aarch64-suse-linux-gcc", "aarch64-suse-linux-gcc-14"},
 }
 
 // patchableEntries are flags that leave room for a detour in the replacements themselves, as the distributor's libraries

@@ -1,7 +1,6 @@
 package buildmatrix
 
 import (
-	"encoding/json"
 	"fmt"
 	"os"
 	"os/exec"
@@ -140,7 +139,7 @@ func (f *folder) addBuild(version string, arch ulp.Arch, variant int) {
 	}
 	place := fmt.Sprintf("catalogue/%s/TOY/toy/%s", arch, version)
 	catalogue := lib.AppendCatalogue(nil)
-	exported, err := json.Marshal(map[string][]string{"libtoy.so.1": exportedOf(lib)})
+	exported, err := exportList(map[string][]string{"libtoy.so.1": exportedOf(lib)}).Bytes()
 	if err != nil {
 		f.t.Fatal(err)
 	}
@@ -155,6 +154,15 @@ func (f *folder) addBuild(version string, arch ulp.Arch, variant int) {
 		}},
 		Exports: &download.Exports{File: place + "/exports.json", Digest: digest.OfBytes(exported)},
 	})
+}
+
+// exportList is what a build whose libraries export these symbols has in its catalogue.
+func exportList(symbols map[string][]string) *download.ExportList {
+	l := &download.ExportList{Format: download.ExportsFormat, Libraries: map[string]download.ExportedLibrary{}}
+	for soname, list := range symbols {
+		l.Libraries[soname] = download.ExportedLibrary{Path: "/lib64/" + soname, Symbols: list}
+	}
+	return l
 }
 
 func exportedOf(lib *ulp.Library) []string {

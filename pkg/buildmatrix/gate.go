@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"github.com/lpbuild/lpbuild/pkg/diag"
+	"github.com/lpbuild/lpbuild/pkg/download"
 	"github.com/lpbuild/lpbuild/pkg/rpmver"
 	"github.com/lpbuild/lpbuild/pkg/ulp"
 )
@@ -58,11 +59,11 @@ type providers struct {
 // version that is defined.
 type exports map[string]map[string]bool
 
-func newExports(lists map[string][]string) exports {
-	e := make(exports, len(lists))
-	for soname, list := range lists {
-		set := make(map[string]bool, len(list)+16)
-		for _, s := range list {
+func newExports(list *download.ExportList) exports {
+	e := make(exports, len(list.Libraries))
+	for soname, lib := range list.Libraries {
+		set := make(map[string]bool, len(lib.Symbols)+16)
+		for _, s := range lib.Symbols {
 			set[s] = true
 			if name, version, ok := strings.Cut(s, "@"); ok {
 				set[name], set["@"+version] = true, true

@@ -1,7 +1,6 @@
 package buildmatrix
 
 import (
-	"encoding/json"
 	"errors"
 	"path/filepath"
 	"strings"
@@ -14,7 +13,7 @@ import (
 // addProvider puts a build of another package into the lock that exports the given symbols from libc.so.6.
 func (f *folder) addProvider(version string, symbols ...string) {
 	f.t.Helper()
-	data, err := json.Marshal(map[string][]string{"libc.so.6": symbols})
+	data, err := exportList(map[string][]string{"libc.so.6": symbols}).Bytes()
 	if err != nil {
 		f.t.Fatal(err)
 	}
@@ -108,8 +107,8 @@ int toy_add_lp(int a, int b) { return a * __GLIBC__ + __GLIBC_MINOR__; }
 
 // TestEveryProviderMustHaveIt: any of the other packages' builds may be installed.
 func TestEveryProviderMustHaveIt(t *testing.T) {
-	has, lacks := newExports(map[string][]string{"l.so": {"f@V_1"}}), newExports(map[string][]string{"l.so": {"g@V_1"}})
-	elsewhere := newExports(map[string][]string{"m.so": {"x"}})
+	has, lacks := newExports(exportList(map[string][]string{"l.so": {"f@V_1"}})), newExports(exportList(map[string][]string{"l.so": {"g@V_1"}}))
+	elsewhere := newExports(exportList(map[string][]string{"m.so": {"x"}}))
 	for name, tc := range map[string]struct {
 		others []exports
 		want   bool
