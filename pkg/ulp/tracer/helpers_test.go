@@ -236,7 +236,11 @@ func findGadgetsOf(pid int) (Gadgets, error) {
 		var r Range
 		var perm string
 		if _, err := fmt.Sscanf(line, "%x-%x %s", &r.Start, &r.End, &perm); err == nil && perm == "r-xp" {
-			ranges = append(ranges, r)
+			if strings.Contains(line, "libc") { // where they are, unless the program is static
+				ranges = slices.Insert(ranges, 0, r)
+			} else {
+				ranges = append(ranges, r)
+			}
 		}
 	}
 	f, err := os.Open(taskPath(pid, tid, "mem"))
