@@ -12,7 +12,7 @@ import (
 // on sleeping. The kernel has forgotten then which call it was.
 func TestRestartedTwice(t *testing.T) {
 	for _, how := range []string{"nanosleep", "poll", "clock_nanosleep"} {
-		c := start(t, program(t, "blocked"), how)
+		c := start(t, program(t, "blocked"), how, "2000")
 		g := gadgets(t, c.pid)
 		for range 2 {
 			time.Sleep(50 * time.Millisecond)
