@@ -244,6 +244,9 @@ func findGadgetsOf(pid int) (Gadgets, error) {
 		}
 	}
 	f, err := os.Open(taskPath(pid, tid, "mem"))
+	if err != nil { // the first thread has ended just now
+		f, err = os.Open(taskPath(pid, slices.Max(tids), "mem"))
+	}
 	if err != nil {
 		return Gadgets{}, err
 	}
