@@ -1,0 +1,311 @@
+package pulp_test
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/lpbuild/lpbuild/pkg/ulp"
+	"github.com/lpbuild/lpbuild/pkg/ulp/process"
+	"github.com/lpbuild/lpbuild/pkg/ulp/pulp"
+	"github.com/lpbuild/lpbuild/pkg/ulp/tracer"
+)
+
+// buildDir has what the tests compile.
+var buildDir string
+
+func TestMain(m *testing.M) {
+	if job := os.Getenv("PULP_TEST_ENGINE"); job != "" {
+		os.Exit(engine(job))
+	}
+	var err error
+	if buildDir, err = os.MkdirTemp("", "pulp-test"); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(1)
+	}
+	code := m.Run()
+	os.RemoveAll(buildDir)
+	os.Exit(code)
+}
+
+var builds sync.Map // of func() error by the output
+
+// gcc compiles a source into buildDir/out, once.
+func gcc(t testing.TB, out, source string, flags ...string) string {
+	t.Helper()
+	path := filepath.Join(buildDir, out)
+	once, _ := builds.LoadOrStore(out, sync.OnceValue(func() error {
+		args := append([]string{"-O2", "-Wall", "-o", path, source}, flags...)
+		if text, err := exec.Command("gcc", args...).CombinedOutput(); err != nil {
+			return fmt.Errorf("gcc %v: %w\n%s", args, err, text)
+		}
+		return nil
+	}))
+	if err := once.(func() error)(); err != nil {
+		t.Fatal(err)
+	}
+	return path
+}
+
+var shared = []string{"-shared", "-fPIC", "-Wl,--build-id"}
+
+// library compiles the library that is patched, with NOPs at the entries and, for cet, endbr64.
+func library(t testing.TB, cet bool, flags ...string) string {
+	name, protection := "libplain.so", "-fcf-protection=none"
+	if cet {
+		name, protection = "libcet.so", "-fcf-protection=full"
+	}
+	flags = append(flags, shared...)
+	return gcc(t, name, "testdata/library.c", append(flags, "-fpatchable-function-entry=16,14", "-Wl,--hash-style=both", protection)...)
+}
+
+// container packs a live patch for a library: replacements of its functions, whose values have tens, and its references.
+func container(t testing.TB, target string, tens int, lines ...string) (*pulp.Patch, string) {
+	t.Helper()
+	name := fmt.Sprintf("%s_%d_%x.so", strings.TrimSuffix(filepath.Base(target), ".so"), tens, strings.Join(lines, " "))
+	plain := gcc(t, "plain_"+name, "testdata/container.c", append([]string{fmt.Sprintf("-DTENS=%d", tens)}, shared...)...)
+	path := filepath.Join(buildDir, name)
+	if _, err := os.Stat(path); err != nil {
+		pack(t, plain, path, target, lines)
+	}
+	return readPatch(t, path), path
+}
+
+func pack(t testing.TB, plain, path, target string, lines []string) {
+	t.Helper()
+	text := []byte("! bsc#1 a test\n" + filepath.Base(path) + "\n@" + target + "\n" + strings.Join(lines, "\n") + "\n")
+	d, err := ulp.ParseDescription("test.dsc", text)
+	if err != nil {
+		t.Fatal(err)
+	}
+	lib, err := ulp.OpenLibrary(target, ulp.LibraryOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	image, err := os.ReadFile(plain)
+	if err != nil {
+		t.Fatal(err)
+	}
+	c, err := ulp.ParseContainer(image)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if image, err = ulp.Pack(d, text, c, lib, ulp.PackOptions{Force: true}); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(path, image, 0o755); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func readPatch(t testing.TB, path string) *pulp.Patch {
+	t.Helper()
+	p, err := loadPatch(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return p
+}
+
+func loadPatch(path string) (*pulp.Patch, error) {
+	image, err := os.ReadFile(path)
+	if err != nil {
+		return nil, err
+	}
+	c, err := ulp.ParseContainer(image)
+	if err != nil {
+		return nil, err
+	}
+	return pulp.NewPatch(c)
+}
+
+// flavour is a libpulp.so that the tests run with.
+type flavour struct {
+	name string
+	path string
+	old  bool // no queue, no version, no error state
+	real bool
+}
+
+// flavours are the two stand-ins, and libpulp's own where there is one.
+func flavours(t testing.TB) []flavour {
+	t.Helper()
+	list := []flavour{{name: "standin", path: standIn(t)},
+		{name: "old", path: gcc(t, "runtimeold.so", "testdata/runtime.c", append(shared, "-fvisibility=hidden", "-DOLD")...), old: true}}
+	for _, path := range []string{os.Getenv("LPBUILD_LIBPULP"), "/usr/lib64/libpulp.so.0", "/usr/lib/x86_64-linux-gnu/libpulp.so.0"} {
+		if _, err := os.Stat(path); path != "" && err == nil {
+			return append(list, flavour{name: "libpulp", path: path, real: true})
+		}
+	}
+	t.Log("skipped: libpulp itself: LPBUILD_LIBPULP does not name a libpulp.so, and the system has none")
+	return list
+}
+
+func standIn(t testing.TB) string {
+	return gcc(t, "runtime.so", "testdata/runtime.c", append(shared, "-fvisibility=hidden")...)
+}
+
+// child is a running test program.
+type child struct {
+	t   testing.TB
+	cmd *exec.Cmd
+	pid int
+	in  io.WriteCloser
+	out *bufio.Reader
+}
+
+// start starts testdata/program.c with a library and a libpulp.so.
+func start(t testing.TB, lib string, f flavour, mode string, args ...string) *child {
+	t.Helper()
+	name := "program_" + filepath.Base(lib)
+	path := gcc(t, name, "testdata/program.c", "-pthread", lib)
+	c := run(t, path, f.path, mode, args...)
+	if got := c.line(); got != "1 2 3 107" {
+		t.Fatalf("%q", got)
+	}
+	return c
+}
+
+func run(t testing.TB, path, preload, mode string, args ...string) *child {
+	t.Helper()
+	cmd := exec.Command(path, args...)
+	cmd.Env = append(os.Environ(), "LD_PRELOAD="+preload, "FAKEPULP="+mode)
+	cmd.Stderr = os.Stderr
+	in, err := cmd.StdinPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	out, err := cmd.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = cmd.Process.Kill(); _ = cmd.Wait() })
+	return &child{t, cmd, cmd.Process.Pid, in, bufio.NewReader(out)}
+}
+
+func (c *child) line() string {
+	c.t.Helper()
+	s, err := c.out.ReadString('\n')
+	if err != nil {
+		c.t.Fatalf("the process ended: %v", err)
+	}
+	return strings.TrimSpace(s)
+}
+
+// values has the program call the functions.
+func (c *child) values() string {
+	c.t.Helper()
+	if _, err := io.WriteString(c.in, "\n"); err != nil {
+		c.t.Fatal(err)
+	}
+	return c.line()
+}
+
+// says fails the test if the functions do not return what they should.
+func (c *child) says(want string) {
+	c.t.Helper()
+	if got := c.values(); got != want {
+		c.t.Errorf("the functions return %q, want %q", got, want)
+	}
+}
+
+// find finds libpulp.so in a process.
+func (c *child) find() *pulp.Runtime {
+	c.t.Helper()
+	r, err := findIn(c.t.Context(), c.pid)
+	if err != nil {
+		c.t.Fatal(err)
+	}
+	c.t.Cleanup(r.Close)
+	return r
+}
+
+func findIn(ctx context.Context, pid int) (*pulp.Runtime, error) {
+	p, err := process.Look(ctx, pid, process.Options{})
+	if err != nil {
+		return nil, err
+	}
+	return pulp.Find(ctx, p)
+}
+
+// do carries a plan out, and makes it anew as long as that is worth while.
+func (c *child) do(plan func(*pulp.Runtime) (*pulp.Plan, error)) error {
+	c.t.Helper()
+	for end := time.Now().Add(10 * time.Second); ; time.Sleep(time.Millisecond) {
+		r := c.find()
+		err := once(c.t.Context(), r, plan)
+		r.Close()
+		if !errors.Is(err, pulp.ErrAgain) || time.Now().After(end) {
+			return err
+		}
+	}
+}
+
+func once(ctx context.Context, r *pulp.Runtime, plan func(*pulp.Runtime) (*pulp.Plan, error)) error {
+	pl, err := plan(r)
+	if err != nil {
+		return err
+	}
+	_, err = r.Stop(ctx, tracer.Options{StopTimeout: 10 * time.Second}, func(s *pulp.Session) error { return s.Do(ctx, pl) })
+	return err
+}
+
+func (c *child) apply(p *pulp.Patch, path string) error {
+	return c.do(func(r *pulp.Runtime) (*pulp.Plan, error) { return r.PlanApply(c.t.Context(), p, path) })
+}
+
+func (c *child) replace(p *pulp.Patch, path string) error {
+	return c.do(func(r *pulp.Runtime) (*pulp.Plan, error) { return r.PlanReplace(c.t.Context(), p, path, "") })
+}
+
+func (c *child) revert(p *pulp.Patch) error {
+	return c.do(func(r *pulp.Runtime) (*pulp.Plan, error) { return r.PlanRevert(c.t.Context(), p.ID()) })
+}
+
+func (c *child) revertAll(library string) error {
+	return c.do(func(r *pulp.Runtime) (*pulp.Plan, error) { return r.PlanRevertAll(c.t.Context(), library) })
+}
+
+// applied returns the numbers of the containers that are applied, newest first, without the rest of their names.
+func (c *child) applied() []pulp.Applied {
+	c.t.Helper()
+	r := c.find()
+	defer r.Close()
+	list, err := r.Applied(c.t.Context())
+	if err != nil {
+		c.t.Fatal(err)
+	}
+	return list
+}
+
+// mustNot fails the test if err is not of the code.
+func mustNot(t testing.TB, what string, err, want error) {
+	t.Helper()
+	if !errors.Is(err, want) {
+		t.Errorf("%s: %v, want %v", what, err, want)
+	}
+}
+
+func must(t testing.TB, what string, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatalf("%s: %v", what, err)
+	}
+}
+
+// ended says whether a process has ended.
+func ended(pid int) bool { return unix.Kill(pid, 0) != nil }

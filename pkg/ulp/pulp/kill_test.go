@@ -1,0 +1,3 @@
+package pulp_test
+
+func engine(string) int { return 1 }

@@ -1,0 +1,30 @@
+/* Calls the library's functions, says what they return for each line of its input, and ends with the input. Usage:
+   program [THREADS]: so many threads more call one() all the time, and end the process if it returns what no patch makes. */
+#include <pthread.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <unistd.h>
+int one(void), two(void), bare(void), sum(void);
+
+static void *call(void *unused)
+{
+	for (;;) {
+		int v = one();
+		if (v != 1 && v != 10 && v != 20) _exit(99);
+	}
+	return unused;
+}
+
+int main(int argc, char **argv)
+{
+	char line[64];
+	for (int n = argc > 1 ? atoi(argv[1]) : 0; n > 0; n--) {
+		pthread_t t;
+		pthread_create(&t, 0, call, 0);
+	}
+	do {
+		printf("%d %d %d %d\n", one(), two(), bare(), sum());
+		fflush(stdout);
+	} while (fgets(line, sizeof line, stdin));
+	return 0;
+}
