@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"strings"
 	"sync"
 	"time"
 
@@ -145,6 +146,17 @@ func (s *console) printJSON(v any) error {
 	enc.SetEscapeHTML(false)
 	enc.SetIndent("", " ")
 	return enc.Encode(v)
+}
+
+// isTerminal says whether a writer is a terminal.
+func isTerminal(w io.Writer) bool {
+	f, ok := w.(*os.File)
+	return ok && term.IsTerminal(int(f.Fd()))
+}
+
+// printableMessages makes messages with a NUL behind each safe for a terminal.
+func printableMessages(s string) string {
+	return diag.Printable(strings.ReplaceAll(s, "\x00", ""))
 }
 
 // size is a number of bytes as a person reads it.
