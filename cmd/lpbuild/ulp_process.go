@@ -145,6 +145,9 @@ var libpulpTexts = []struct {
 
 // libpulpText returns libpulp's text for an error, and what there is to say besides.
 func libpulpText(err error) (text, detail string) {
+	if err == nil {
+		return "", ""
+	}
 	if e, ok := errors.AsType[*pulp.Error](err); ok {
 		text = e.Code.Error()
 		return text, strings.TrimPrefix(strings.TrimPrefix(e.Error(), text), ": ")

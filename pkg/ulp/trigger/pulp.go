@@ -241,8 +241,16 @@ func pulpError(err error) error {
 // engineError is an error in an engine's words, with its meaning for whoever decides.
 type engineError struct{ err, meaning error }
 
-// Error returns the engine's words.
-func (e *engineError) Error() string { return e.err.Error() }
+// Error returns the meaning and what the engine has to say besides.
+func (e *engineError) Error() string {
+	if p, ok := errors.AsType[*pulp.Error](e.err); ok {
+		if more := strings.TrimPrefix(p.Error(), p.Code.Error()); more != "" {
+			return e.meaning.Error() + more
+		}
+		return e.meaning.Error()
+	}
+	return e.err.Error()
+}
 
 // Unwrap returns both.
 func (e *engineError) Unwrap() []error { return []error{e.err, e.meaning} }
