@@ -162,22 +162,23 @@ func (im *image) locate(first *Mapping) error {
 	return malformed("no segment for the ELF header")
 }
 
-// owns says whether a mapping of the image's file is one that loading the image makes, or memory without a file that it
-// makes behind the file's (.bss).
-func (im *image) owns(m *Mapping) bool {
+// part returns the segment that a mapping of the image's file, or of memory without a file behind it (.bss), is of the image.
+// The kernel makes one mapping of .bss and of other memory that happens to lie behind it: only the image's part counts.
+func (im *image) part(m *Mapping) (Segment, bool) {
 	for _, s := range im.loads {
 		from := im.bias + s.addr
 		if m.File == (FileID{}) {
-			if m.Start >= pageDown(from+s.filesz) && m.End <= pageUp(from+s.memsz) && m.Start < m.End {
-				return true
+			end := pageUp(from + s.memsz)
+			if m.Start >= pageDown(from+s.filesz) && m.Start < min(m.End, end) {
+				return Segment{Start: m.Start, End: min(m.End, end), Perm: m.Perm}, true
 			}
 			continue
 		}
 		if m.Start-m.Offset == from-s.offset && m.Start >= pageDown(from) && m.End <= pageUp(from+s.filesz) {
-			return true
+			return segment(m), true
 		}
 	}
-	return false
+	return Segment{}, false
 }
 
 // end returns the address behind the image's last segment.

@@ -123,6 +123,26 @@ func TestClaims(t *testing.T) {
 	}
 }
 
+// The kernel merges .bss with memory without a file that is mapped right behind it.
+func TestMergedBSS(t *testing.T) {
+	im := image{bias: 0x10000, loads: []span{{addr: 0x2000, offset: 0x1000, filesz: 0x1800, memsz: 0x3800}}}
+	for _, tc := range []struct {
+		m          Mapping
+		start, end uint64 // of the part; 0: none
+	}{
+		{Mapping{Start: 0x14000, End: 0x16000}, 0x14000, 0x16000},
+		{Mapping{Start: 0x14000, End: 0x90000}, 0x14000, 0x16000},
+		{Mapping{Start: 0x15000, End: 0x90000}, 0x15000, 0x16000},
+		{Mapping{Start: 0x16000, End: 0x90000}, 0, 0},
+		{Mapping{Start: 0x11000, End: 0x16000}, 0, 0},
+	} {
+		s, ok := im.part(&tc.m)
+		if ok != (tc.end != 0) || s.Start != tc.start || s.End != tc.end || s.File {
+			t.Errorf("%#x to %#x: %+v, %v", tc.m.Start, tc.m.End, s, ok)
+		}
+	}
+}
+
 // A process may map any number of files that are no programs, but not of programs.
 func TestKeeper(t *testing.T) {
 	add := func(k *keeper, perm string, n int) error {

@@ -216,9 +216,11 @@ func local(err error) bool {
 func (f *finder) take(i int, im *image) []Segment {
 	var list []Segment
 	for j, end := i, im.end(); ; {
-		if !f.taken[j] && im.owns(&f.maps[j]) {
-			f.taken[j] = true
-			list = append(list, segment(&f.maps[j]))
+		if !f.taken[j] {
+			var s Segment
+			if s, f.taken[j] = im.part(&f.maps[j]); f.taken[j] {
+				list = append(list, s)
+			}
 		}
 		if j = int(f.next[j]); j == 0 || f.maps[j].Start >= end {
 			return list

@@ -14,8 +14,6 @@ import (
 	"testing"
 	"time"
 
-	"golang.org/x/sys/unix"
-
 	"github.com/lpbuild/lpbuild/pkg/ulp"
 	"github.com/lpbuild/lpbuild/pkg/ulp/process"
 	"github.com/lpbuild/lpbuild/pkg/ulp/pulp"
@@ -306,6 +304,3 @@ func must(t testing.TB, what string, err error) {
 		t.Fatalf("%s: %v", what, err)
 	}
 }
-
-// ended says whether a process has ended.
-func ended(pid int) bool { return unix.Kill(pid, 0) != nil }

@@ -1,3 +1,215 @@
 package pulp_test
 
-func engine(string) int { return 1 }
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"os"
+	"os/exec"
+	"slices"
+	"strconv"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/lpbuild/lpbuild/pkg/ulp/process"
+	"github.com/lpbuild/lpbuild/pkg/ulp/pulp"
+	"github.com/lpbuild/lpbuild/pkg/ulp/tracer"
+)
+
+// never is a step that is not reached.
+const never = 1 << 60
+
+// engine is this test binary as a process of its own that is killed: "PID STEP OPERATION PATH". At its STEPth step it kills
+// itself; else it prints the names of its steps, after one operation ("apply", "revert"), or goes on for ever ("both").
+func engine(job string) int {
+	var pid, last int
+	var op, path string
+	if _, err := fmt.Sscan(job, &pid, &last, &op, &path); err != nil {
+		return 1
+	}
+	p, err := loadPatch(path)
+	if err != nil {
+		return 1
+	}
+	var names []string
+	hook := func(name string) {
+		if len(names) == last {
+			_ = unix.Kill(os.Getpid(), unix.SIGKILL)
+			time.Sleep(time.Minute)
+		}
+		if op != "both" {
+			names = append(names, name)
+		}
+	}
+	pulp.SetStep(hook)
+	o := tracer.WithStep(tracer.Options{StopTimeout: 5 * time.Second}, hook)
+	fmt.Println("ready")
+	for n := 0; ; n++ {
+		err := engineDo(pid, o, p, path, op == "apply" || op == "both" && n%2 == 0)
+		switch {
+		case op != "both" && err != nil, op == "both" && !tolerable(err):
+			fmt.Println(err)
+			return 1
+		case op != "both":
+			fmt.Println(strings.Join(names, " "))
+			return 0
+		}
+	}
+}
+
+// tolerable says whether an engine that does not know what its predecessor did may get such an error.
+func tolerable(err error) bool {
+	return err == nil || errors.Is(err, pulp.ErrAgain) || errors.Is(err, pulp.ErrApplied) || errors.Is(err, pulp.ErrNotApplied)
+}
+
+func engineDo(pid int, o tracer.Options, p *pulp.Patch, path string, apply bool) error {
+	ctx := context.Background()
+	proc, err := process.Look(ctx, pid, process.Options{})
+	if err != nil {
+		return err
+	}
+	r, err := pulp.Find(ctx, proc)
+	if err != nil {
+		return err
+	}
+	defer r.Close()
+	var plan *pulp.Plan
+	if apply {
+		plan, err = r.PlanApply(ctx, p, path)
+	} else {
+		plan, err = r.PlanRevert(ctx, p.ID())
+	}
+	if err != nil {
+		return err
+	}
+	_, err = r.Stop(ctx, o, func(s *pulp.Session) error { return s.Do(ctx, plan) })
+	return err
+}
+
+func startEngine(c *child, step int, op, path string) *exec.Cmd {
+	cmd := exec.Command(os.Args[0])
+	cmd.Env = append(os.Environ(), fmt.Sprintf("PULP_TEST_ENGINE=%d %d %s %s", c.pid, step, op, path))
+	return cmd
+}
+
+// whole fails the test unless each function does either what it did or what the patch has it do, and the process runs
+// untraced.
+func (c *child) whole() {
+	c.t.Helper()
+	f := strings.Fields(c.values())
+	for i, want := range [][]string{{"1", "10"}, {"2", "20"}, {"3"}, {"107", "1107"}} {
+		if len(f) != 4 || !slices.Contains(want, f[i]) {
+			c.t.Fatalf("the functions return %q", f)
+		}
+	}
+	p, err := process.Look(c.t.Context(), c.pid, process.Options{})
+	must(c.t, "look", err)
+	if p.TracerPID != 0 || p.State == process.Stopped || p.State == process.TracingStop {
+		c.t.Fatalf("state %s, tracer %d", p.State, p.TracerPID)
+	}
+}
+
+// reach brings the process into a state, whatever was left undone.
+func (c *child) reach(p *pulp.Patch, path string, applied bool) {
+	c.t.Helper()
+	var err error
+	want := "1 2 3 107"
+	if applied {
+		want = "10 20 3 1107"
+		if err = c.apply(p, path); errors.Is(err, pulp.ErrApplied) {
+			err = nil
+		}
+	} else if err = c.revert(p); errors.Is(err, pulp.ErrNotApplied) {
+		err = nil
+	}
+	must(c.t, "finish", err)
+	c.says(want)
+}
+
+// manyKills is how often to kill: 0 unless LPBUILD_PULP_KILLS asks for more than a usual run.
+func manyKills() int {
+	n, _ := strconv.Atoi(os.Getenv("LPBUILD_PULP_KILLS"))
+	return n
+}
+
+// TestKilledAtEachStep kills the engine before the first and the last time that it does each thing, or with
+// LPBUILD_PULP_KILLS every time. The process goes on, each function wholly old or wholly new, and the next run finishes.
+func TestKilledAtEachStep(t *testing.T) {
+	for _, f := range flavours(t) {
+		lib := library(t, true)
+		p, path := container(t, lib, 10, all...)
+		c := start(t, lib, f, "", "1")
+		for _, op := range []string{"apply", "revert"} {
+			c.reach(p, path, op == "revert")
+			b, err := startEngine(c, never, op, path).Output()
+			if err != nil {
+				t.Fatalf("%v: %s", err, b)
+			}
+			names, kills := strings.Fields(string(b))[1:], 0
+			for n, name := range names {
+				if name != "write" && manyKills() == 0 && slices.Contains(names[:n], name) && slices.Contains(names[n+1:], name) {
+					continue
+				}
+				c.reach(p, path, op == "revert")
+				err := startEngine(c, n, op, path).Run()
+				if ee, ok := errors.AsType[*exec.ExitError](err); !ok || ee.Sys().(syscall.WaitStatus).Signal() != unix.SIGKILL {
+					t.Fatalf("step %d (%s): %v", n, name, err)
+				}
+				c.whole()
+				if c.reach(p, path, op == "apply"); t.Failed() {
+					t.Fatalf("%s: %s: killed before step %d (%s)", f.name, op, n, name)
+				}
+				kills++
+			}
+			t.Logf("%s: %s: killed %d times at %d steps", f.name, op, kills, len(names))
+		}
+	}
+}
+
+// TestKilledAnywhere kills the engine 60 times, or LPBUILD_PULP_KILLS times, while it applies and reverts all the time.
+func TestKilledAnywhere(t *testing.T) {
+	kills, end := 60, time.Now().Add(15*time.Second)
+	if n := manyKills(); n > 0 {
+		kills, end = n, time.Now().Add(time.Hour)
+	}
+	lib := library(t, false)
+	p, path := container(t, lib, 10, all...)
+	fl := flavours(t)
+	children := make([]*child, len(fl))
+	for i, f := range fl {
+		children[i] = start(t, lib, f, "", "1")
+	}
+	n := 0
+	for ; n < kills && time.Now().Before(end); n++ {
+		c := children[n%len(fl)]
+		killSomewhere(t, startEngine(c, never, "both", path))
+		c.whole()
+		if c.reach(p, path, n%2 == 0); t.Failed() {
+			t.Fatalf("kill %d, %s", n, fl[n%len(fl)].name)
+		}
+	}
+	t.Logf("%d kills", n)
+}
+
+// killSomewhere lets an engine work for up to 10 ms.
+func killSomewhere(t *testing.T, cmd *exec.Cmd) {
+	t.Helper()
+	out, err := cmd.StdoutPipe()
+	must(t, "pipe", err)
+	must(t, "start", cmd.Start())
+	r := bufio.NewReader(out)
+	_, _ = r.ReadString('\n')
+	time.Sleep(time.Duration(rand.N(10_000)) * time.Microsecond)
+	_ = cmd.Process.Kill()
+	said, _ := io.ReadAll(r)
+	if _ = cmd.Wait(); len(said) > 0 {
+		t.Errorf("the engine said %s", said)
+	}
+}

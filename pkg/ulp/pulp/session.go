@@ -133,7 +133,11 @@ func (s *Session) call(ctx context.Context, entry uint64, data []byte) (Code, er
 	if err := s.write(write{s.r.sym.metadata, data}); err != nil {
 		return 0, err
 	}
+	began := time.Now()
 	v, err := s.t.Call(ctx, s.thread, fn)
+	if spent != nil {
+		spent(time.Since(began))
+	}
 	if err != nil && ctx.Err() != nil && errors.Is(err, ctx.Err()) {
 		return 0, fault(ErrUnknown, errors.Join(ErrUnfinished, err), "libpulp.so still works")
 	}
@@ -149,11 +153,20 @@ func (s *Session) write(w write) error {
 	if len(w.data) == 0 {
 		return nil
 	}
+	if step != nil {
+		step("write")
+	}
 	if _, err := s.t.Memory().WriteAt(w.data, int64(w.addr)); err != nil {
 		return fmt.Errorf("writing %d bytes at %#x: %w", len(w.data), w.addr, err)
 	}
 	return nil
 }
+
+// Tests' hooks: called before each write, and with the time that each call took.
+var (
+	step  func(name string)
+	spent func(time.Duration)
+)
 
 // How much stack the dynamic loader needs, with a wide margin, and what is enough at a pinch.
 const (

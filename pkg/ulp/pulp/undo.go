@@ -11,16 +11,7 @@ import (
 // undo takes back what a patch that failed left: libpulp.so has it in its list, and gave up working. No code was written,
 // unless by a version that writes itself. It returns why, with [ErrUnfinished] if libpulp.so does not let it be undone.
 func (s *Session) undo(plan *Plan, why error) error {
-	var errs []error
-	for _, p := range plan.places { // of a version that writes itself
-		w := write{p.entry - uint64(len(p.was.Before)), slices.Concat(p.was.Before, p.was.After)}
-		now := make([]byte, len(w.data))
-		if err := s.rd.read(now, w.addr); err != nil || !w.equal(write{w.addr, now}) {
-			errs = append(errs, err, s.write(w))
-		}
-	}
-	errs = append(errs, s.emptyQueue(), s.unlist(plan))
-	if err := errors.Join(errs...); err != nil {
+	if err := errors.Join(s.restore(plan), s.emptyQueue(), s.unlist(plan)); err != nil {
 		return errors.Join(why, fault(ErrState, errors.Join(ErrUnfinished, err), "taking the patch back"))
 	}
 	return why
@@ -59,12 +50,20 @@ func (s *Session) unlist(plan *Plan) error {
 	if err != nil {
 		return err
 	}
-	for _, p := range plan.places { // of a version that writes itself
-		if err := s.write(write{p.entry - uint64(len(p.was.Before)), slices.Concat(p.was.Before, p.was.After)}); err != nil && s.r.sym.queue == 0 {
-			return err
+	return errors.Join(s.restore(plan), s.emptyQueue())
+}
+
+// restore puts the entries back as they were before a version that writes itself did so.
+func (s *Session) restore(plan *Plan) error {
+	var errs []error
+	for _, p := range plan.places {
+		w := write{p.entry - uint64(len(p.was.Before)), slices.Concat(p.was.Before, p.was.After)}
+		now := make([]byte, len(w.data))
+		if err := s.rd.read(now, w.addr); err != nil || !w.equal(write{w.addr, now}) {
+			errs = append(errs, err, s.write(w))
 		}
 	}
-	return s.emptyQueue()
+	return errors.Join(errs...)
 }
 
 // finish carries out what is left in the queue by an engine that was killed. The patch that it was for is not known, so the

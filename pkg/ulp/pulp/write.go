@@ -14,17 +14,19 @@ import (
 //     long as it is on one page; one that is not, of a jump in use, gets a NOP at the entry first.
 //
 // If one fails, those before it are taken back.
-func (s *Session) carryOut(writes []write) error {
-	steps, err := s.steps(writes)
+func (s *Session) carryOut(writes []write) error { return carryOut(s.rd, s.write, writes) }
+
+func carryOut(rd reader, put func(write) error, writes []write) error {
+	steps, err := inOrder(rd, writes)
 	if err != nil {
 		return err
 	}
 	var saved []write
 	for _, w := range steps {
 		old := write{w.addr, make([]byte, len(w.data))}
-		if err = s.rd.read(old.data, w.addr); err == nil {
+		if err = rd.read(old.data, w.addr); err == nil {
 			saved = append(saved, old)
-			err = s.write(w)
+			err = put(w)
 		}
 		if err != nil {
 			break
@@ -34,15 +36,15 @@ func (s *Session) carryOut(writes []write) error {
 		return nil
 	}
 	for _, w := range slices.Backward(saved) {
-		if back := s.write(w); back != nil {
+		if back := put(w); back != nil {
 			return errors.Join(ErrUnfinished, err, back)
 		}
 	}
 	return err
 }
 
-// steps puts writes in order.
-func (s *Session) steps(writes []write) ([]write, error) {
+// inOrder splits writes into steps, and puts these in order.
+func inOrder(rd reader, writes []write) ([]write, error) {
 	var first, last []write
 	for _, w := range writes {
 		if !isDetour(w) {
@@ -56,7 +58,7 @@ func (s *Session) steps(writes []write) ([]write, error) {
 		at := len(w.data) - shortSize
 		jump, short := write{w.addr, w.data[:jumpSize]}, write{w.addr + uint64(at), w.data[at:]}
 		now := make([]byte, shortSize)
-		if err := s.rd.read(now, short.addr); err != nil {
+		if err := rd.read(now, short.addr); err != nil {
 			return nil, err
 		}
 		switch inUse := now[0] == 0xeb; {

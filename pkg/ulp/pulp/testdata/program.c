@@ -1,10 +1,17 @@
 /* Calls the library's functions, says what they return for each line of its input, and ends with the input. Usage:
-   program [THREADS]: so many threads more call one() all the time, and end the process if it returns what no patch makes. */
+   program [THREADS]: so many threads more call one() all the time, and end the process if it returns what no patch makes;
+   if the number is negative, they sleep. */
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <unistd.h>
 int one(void), two(void), bare(void), sum(void);
+
+static void *nap(void *unused)
+{
+	for (;;) pause();
+	return unused;
+}
 
 static void *call(void *unused)
 {
@@ -18,9 +25,10 @@ static void *call(void *unused)
 int main(int argc, char **argv)
 {
 	char line[64];
-	for (int n = argc > 1 ? atoi(argv[1]) : 0; n > 0; n--) {
+	int threads = argc > 1 ? atoi(argv[1]) : 0;
+	for (int n = abs(threads); n > 0; n--) {
 		pthread_t t;
-		pthread_create(&t, 0, call, 0);
+		pthread_create(&t, 0, threads > 0 ? call : nap, 0);
 	}
 	do {
 		printf("%d %d %d %d\n", one(), two(), bare(), sum());

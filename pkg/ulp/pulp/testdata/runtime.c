@@ -8,7 +8,9 @@
      cycle      a cyclic list                  garbage  pointers to nowhere
      endless    a name without end             torn     a queue whose sizes make no sense
      ring       a ring of messages with wild numbers    crash  dies in the call
-     newer      a queue of a later version     slow N   takes N ms */
+     newer      a queue of a later version     slow N   takes N ms
+     left       begins with a write into libc left in its queue
+   Macros: -DSMALL has a buffer that is too small, -DOPEN has entry points without a trap. */
 #define _GNU_SOURCE
 #include <dlfcn.h>
 #include <errno.h>
@@ -39,7 +41,11 @@ struct patch {
 };
 
 SHOWN struct { char loaded; struct patch *newest; } __ulp_state;
+#ifdef SMALL
+SHOWN char __ulp_metadata_buffer[16];
+#else
 SHOWN char __ulp_metadata_buffer[512 * 1024];
+#endif
 #define RING (2 << 20)
 SHOWN struct { char text[RING]; int top, bottom, distance; } __ulp_msg_queue;
 #ifndef OLD
@@ -63,6 +69,8 @@ static void say(const char *text)
 	__ulp_msg_queue.distance += n;
 }
 
+static void ask(void *addr, const void *bytes, uint32_t n);
+
 __attribute__((constructor)) static void begin(void)
 {
 	const char *e = getenv("FAKEPULP");
@@ -72,6 +80,7 @@ __attribute__((constructor)) static void begin(void)
 	if (is("ring")) __ulp_msg_queue.bottom = -5, __ulp_msg_queue.distance = 1 << 30;
 #ifndef OLD
 	if (is("newer")) __ulp_insn_queue.version = 2;
+	if (is("left")) ask(dlsym(RTLD_DEFAULT, "getppid"), "\x66\x90", 2);
 #endif
 }
 
@@ -274,7 +283,12 @@ int toggle(void)
 	return __ulp_error_state;
 }
 
-#define ENTRY(name, function) ".globl __ulp_" name "\n__ulp_" name ": nop; nop; call " function "; int3\n"
+#ifdef OPEN
+#define END "ret"
+#else
+#define END "int3"
+#endif
+#define ENTRY(name, function) ".globl __ulp_" name "\n__ulp_" name ": nop; nop; call " function "; " END "\n"
 asm(".text\n" ENTRY("trigger", "trigger") ENTRY("revert_all", "revert_all") ENTRY("check_patched", "check")
     ENTRY("get_global_universe", "universe")
 #ifndef OLD

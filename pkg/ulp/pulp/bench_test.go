@@ -1,0 +1,77 @@
+package pulp_test
+
+import (
+	"slices"
+	"strconv"
+	"testing"
+	"time"
+
+	"github.com/lpbuild/lpbuild/pkg/ulp/pulp"
+	"github.com/lpbuild/lpbuild/pkg/ulp/tracer"
+)
+
+// BenchmarkEngine measures, for each libpulp.so, how long a process stands still while a patch is applied, what of that
+// libpulp.so needs itself, and what the engine adds to it.
+func BenchmarkEngine(b *testing.B) {
+	lib := library(b, false)
+	p, path := container(b, lib, 10, all...)
+	for _, f := range flavours(b) {
+		if f.old {
+			continue
+		}
+		for _, threads := range []int{0, 63} {
+			b.Run(f.name+"/"+strconv.Itoa(threads+1), func(b *testing.B) { benchEngine(b, f, lib, p, path, threads) })
+		}
+	}
+}
+
+func benchEngine(b *testing.B, f flavour, lib string, p *pulp.Patch, path string, threads int) {
+	c := start(b, lib, f, "pause", "-"+strconv.Itoa(threads))
+	var stop, inside, added []time.Duration
+	for range max(b.N, 100) {
+		r := c.find()
+		plan, err := r.PlanApply(b.Context(), p, path)
+		must(b, "plan", err)
+		var call time.Duration
+		pulp.SpentInCalls(func(d time.Duration) { call += d })
+		d, err := r.Stop(b.Context(), tracer.Options{StopTimeout: 10 * time.Second}, func(s *pulp.Session) error { return s.Do(b.Context(), plan) })
+		must(b, "apply", err)
+		stop, inside, added = append(stop, d), append(inside, call), append(added, d-call)
+		r.Close()
+		must(b, "revert", c.revert(p))
+	}
+	for name, list := range map[string][]time.Duration{"stop": stop, "libpulp": inside, "added": added} {
+		slices.Sort(list)
+		b.ReportMetric(float64(list[len(list)/2].Microseconds()), "µs-"+name)
+	}
+	b.ReportMetric(0, "ns/op")
+}
+
+// BenchmarkLook measures finding libpulp.so and listing what is applied, without stopping the process.
+func BenchmarkLook(b *testing.B) {
+	lib := library(b, false)
+	p, path := container(b, lib, 10, all...)
+	for _, f := range flavours(b) {
+		c := start(b, lib, f, "")
+		must(b, "apply", c.apply(p, path))
+		b.Run(f.name, func(b *testing.B) {
+			for b.Loop() {
+				r, err := findIn(b.Context(), c.pid)
+				must(b, "find", err)
+				_, err = r.State(b.Context())
+				must(b, "state", err)
+				_, err = r.Applied(b.Context())
+				must(b, "applied", err)
+				r.Close()
+			}
+		})
+	}
+	c := start(b, lib, flavour{}, "")
+	b.Run("none", func(b *testing.B) {
+		for b.Loop() {
+			if _, err := findIn(b.Context(), c.pid); err == nil {
+				b.Fatal("found")
+			}
+		}
+	})
+}

@@ -1,0 +1,9 @@
+package pulp
+
+import "time"
+
+// SetStep has f called before each write into a process.
+func SetStep(f func(name string)) { step = f }
+
+// SpentInCalls has f called with the time that each call into libpulp.so took.
+func SpentInCalls(f func(time.Duration)) { spent = f }
