@@ -35,7 +35,7 @@ func (r *runner) attempts(ctx, run context.Context, p *process.Process, rep *Rep
 		if again == nil {
 			return concerned
 		}
-		if r.o.Attempts > 0 && n >= r.o.Attempts || r.o.DryRun || run.Err() != nil || !sleep(ctx, run, pause(n)) {
+		if r.o.Attempts > 0 && n >= max(r.o.Attempts, least(again)) || r.o.DryRun || run.Err() != nil || !sleep(ctx, run, pause(n)) {
 			return true
 		}
 		if errors.Is(p.Verify(ctx), process.ErrChanged) {
@@ -48,6 +48,16 @@ func (r *runner) attempts(ctx, run context.Context, p *process.Process, rep *Rep
 		}
 		p = next
 	}
+}
+
+// leastUnreached is how often a process is tried that did not stop in time, even if only one attempt was asked for.
+const leastUnreached = 4
+
+func least(e *AgainError) int {
+	if e.Unreached {
+		return leastUnreached
+	}
+	return 1
 }
 
 // sleep waits, and returns false if a context ended first.

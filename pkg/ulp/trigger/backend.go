@@ -31,6 +31,8 @@ type Target interface {
 	Enabled(ctx context.Context) error
 	// Applied returns the live patches that are applied, the newest first, as they are found in the process itself.
 	Applied(ctx context.Context) ([]Applied, error)
+	// Comments returns what a live patch that is applied says of itself, as far as its container's file can be read.
+	Comments(ctx context.Context, a *Applied) (string, error)
 	// Version returns the version of the engine's part in the process, "" if there is none.
 	Version() string
 	// Plan decides what can be decided about steps that are to be carried out together, in their order, under one stop. The
@@ -93,12 +95,16 @@ type Applied struct {
 	Library   string   // base name of the target
 	Container string   // path of the container, in the process's mount namespace
 	Time      time.Time
-	Labels    []string // numbers of bugs and CVEs in the container's comments, if it can be read
+	Labels    []string // numbers of bugs and CVEs in the container's comments; of a Survey, if they can be read
 	Functions int
 }
 
 // AgainError is an error that may not come again: the process was inside malloc, stopped by a debugger, or calling exec.
-type AgainError struct{ Err error }
+type AgainError struct {
+	Err error
+	// Unreached says that the process did not even stop in time, which a busy machine is a reason for.
+	Unreached bool
+}
 
 // Error returns the reason.
 func (e *AgainError) Error() string { return e.Err.Error() }

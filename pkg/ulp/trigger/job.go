@@ -65,7 +65,7 @@ func openView(ctx context.Context, p *process.Process) (*View, error) {
 // maybeAgain marks what package process says of a process that changes at this moment.
 func maybeAgain(err error) error {
 	if errors.Is(err, process.ErrChanged) || errors.Is(err, process.ErrBusy) {
-		return &AgainError{err}
+		return &AgainError{Err: err}
 	}
 	return err
 }

@@ -54,7 +54,7 @@ func (t *pulpTarget) Enabled(ctx context.Context) error {
 	case err != nil:
 		return pulpError(err)
 	case !s.Loaded:
-		return &AgainError{ErrNotReady}
+		return &AgainError{Err: ErrNotReady}
 	case s.Code != 0:
 		return pulpError(&pulp.Error{Code: s.Code, Detail: "libpulp.so is in an error state in this process"})
 	}
@@ -72,6 +72,10 @@ func (t *pulpTarget) Applied(ctx context.Context) ([]Applied, error) {
 		applied[i] = Applied{ID: a.ID, Library: a.Library, Container: a.Container, Time: a.Time, Functions: len(a.Functions)}
 	}
 	return applied, nil
+}
+
+func (t *pulpTarget) Comments(ctx context.Context, a *Applied) (string, error) {
+	return t.r.Comments(ctx, &pulp.Applied{ID: a.ID, Container: a.Container})
 }
 
 // pulpPlan are the steps of one stop. libpulp.so takes patches one by one, and each plan of package pulp is for one: the
@@ -222,9 +226,10 @@ func pulpError(err error) error {
 	case err == nil:
 		return nil
 	case errors.Is(err, pulp.ErrAgain), errors.Is(err, pulp.ErrChanged), errors.Is(err, process.ErrChanged),
-		errors.Is(err, process.ErrBusy), errors.Is(err, tracer.ErrTraced), errors.Is(err, tracer.ErrExec),
-		errors.Is(err, tracer.ErrNotStopping):
-		return &AgainError{err}
+		errors.Is(err, process.ErrBusy), errors.Is(err, tracer.ErrTraced), errors.Is(err, tracer.ErrExec):
+		return &AgainError{Err: err}
+	case errors.Is(err, tracer.ErrNotStopping):
+		return &AgainError{Err: err, Unreached: true}
 	case errors.Is(err, tracer.ErrGone):
 		return &engineError{err, process.ErrGone}
 	case errors.Is(err, tracer.ErrPermission):

@@ -67,9 +67,9 @@ func Look(ctx context.Context, o SurveyOptions) (list []*Survey, denied int, err
 	}
 	var mu sync.Mutex
 	scan := process.ScanOptions{Options: process.Options{Root: o.Root}, PIDs: o.Selector.pids(), Timeout: o.Timeout}
-	var nops nopCache
+	var known memory
 	err = process.Scan(ctx, scan, func(ctx context.Context, p *process.Process, err error) {
-		s, hidden := o.look(ctx, p, err, &nops)
+		s, hidden := o.look(ctx, p, err, &known)
 		mu.Lock()
 		defer mu.Unlock()
 		if hidden {
@@ -84,7 +84,7 @@ func Look(ctx context.Context, o SurveyOptions) (list []*Survey, denied int, err
 }
 
 // look surveys one process. It returns nil for one that is not asked for; denied says that it may not be looked into.
-func (o *SurveyOptions) look(ctx context.Context, p *process.Process, err error, nops *nopCache) (s *Survey, denied bool) {
+func (o *SurveyOptions) look(ctx context.Context, p *process.Process, err error, known *memory) (s *Survey, denied bool) {
 	switch named := o.Selector.PID != 0; {
 	case errors.Is(err, process.ErrPermission):
 		return nil, true
@@ -100,7 +100,7 @@ func (o *SurveyOptions) look(ctx context.Context, p *process.Process, err error,
 		return nil, true
 	}
 	s = newSurvey(p)
-	switch err := s.fill(ctx, o, p, nops); {
+	switch err := s.fill(ctx, o, p, known); {
 	case errors.Is(err, process.ErrGone), errors.Is(err, process.ErrNoMemory):
 		return nil, false
 	case err != nil:
@@ -116,7 +116,7 @@ func newSurvey(p *process.Process) *Survey {
 }
 
 // fill looks into the process.
-func (s *Survey) fill(ctx context.Context, o *SurveyOptions, p *process.Process, nops *nopCache) error {
+func (s *Survey) fill(ctx context.Context, o *SurveyOptions, p *process.Process, known *memory) error {
 	view, err := openView(ctx, p)
 	if err != nil {
 		return err
@@ -137,14 +137,15 @@ func (s *Survey) fill(ctx context.Context, o *SurveyOptions, p *process.Process,
 		if applied, err = t.Applied(ctx); err != nil {
 			s.Err = err
 		}
+		known.label(ctx, t, p.UID.Real, applied)
 	} else if !o.WithoutEngine {
 		return nil
 	}
-	return s.libraries(ctx, view, applied, nops)
+	return s.libraries(ctx, view, applied, known)
 }
 
 // libraries fills in what can be patched and what is.
-func (s *Survey) libraries(ctx context.Context, view *View, applied []Applied, nops *nopCache) error {
+func (s *Survey) libraries(ctx context.Context, view *View, applied []Applied, known *memory) error {
 	found := make([]bool, len(applied))
 	for _, l := range view.Libraries {
 		row := PatchableLibrary{Name: l.Name, Path: l.Path, BuildID: l.BuildID, Main: l.Main}
@@ -158,7 +159,7 @@ func (s *Survey) libraries(ctx context.Context, view *View, applied []Applied, n
 		}
 		row.Engine = s.Engine != "" && exportsEngine(l)
 		if len(row.Applied) == 0 && !row.Engine {
-			patchable, err := nops.patchable(ctx, view, l)
+			patchable, err := known.nops.patchable(ctx, view, l)
 			if err != nil {
 				return err
 			}
