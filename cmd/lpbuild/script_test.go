@@ -32,12 +32,15 @@ func TestMain(m *testing.M) {
 //		runs a program and wants that exit code
 //	same FILE FILE
 //		wants two files to have the same bytes
+//	start NAME [KEY=VALUE]... PROGRAM [ARG]..., says NAME TEXT
+//		a process to be patched: see startCommand, saysCommand. $LIVE has the sources of some
 func TestScripts(t *testing.T) {
 	testscript.Run(t, testscript.Params{
 		Dir: "testdata/script", UpdateScripts: *updateScripts, RequireExplicitExec: true, RequireUniqueNames: true,
 		Setup: setup,
 		Cmds: map[string]func(ts *testscript.TestScript, neg bool, args []string){
 			"distro": distroCommand, "exits": exitsCommand, "same": sameCommand,
+			"start": startCommand, "says": saysCommand,
 		},
 	})
 }
@@ -52,6 +55,9 @@ func setup(env *testscript.Env) error {
 	env.Setenv("UNSHARE", "--net") // how to run something without a network
 	if os.Geteuid() != 0 {
 		env.Setenv("UNSHARE", "--map-root-user --net")
+	}
+	if err := setupProcesses(env); err != nil {
+		return err
 	}
 	return os.MkdirAll(filepath.Join(env.WorkDir, ".home"), 0o755)
 }

@@ -39,7 +39,7 @@ func newProcessJSON(r *trigger.Report, dryRun bool) processJSON {
 			Action: result.Kind.String(), File: result.File, Library: result.Library,
 			Status: statusWord(result.Status, dryRun), Reason: text(result.Err),
 		}
-		if c := result.Step.Container; c != nil {
+		if c := result.Container; c != nil {
 			out.BuildID = newTargetJSON(c.Target()).BuildID
 		}
 		j.Results = append(j.Results, out)

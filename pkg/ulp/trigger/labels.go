@@ -37,7 +37,7 @@ func (m *memory) label(ctx context.Context, t Target, uid uint32, list []Applied
 }
 
 // labelForm is what a bug or a vulnerability is called.
-var labelForm = regexp.MustCompile(`(?i)\b(?:bsc#[0-9]+|jsc#[a-z]+-[0-9]+|cve-[0-9]+-[0-9]+)`)
+var labelForm = regexp.MustCompile(`(?i)(?:bsc#[0-9]+|jsc#[a-z]+-[0-9]+|cve-[0-9]+-[0-9]+)`)
 
 // maxLabels bounds how many labels of one live patch are shown.
 const maxLabels = 100
