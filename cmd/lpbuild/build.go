@@ -36,12 +36,19 @@ func newBuild(s *console, g *globalOptions) *cobra.Command {
 		Long: `Compiles each patch, packs it for every build of the lock that it is for, and gates the result.
 
 A container is refused, with the reason, if anything known about the build says that it cannot work there: a function that
-is absent, an IFUNC or without room for a detour, a symbol that the build does not export in that version, text
-relocations, an executable stack. A refused container does not stop the others.
+is absent, an IFUNC or without room for a detour; a symbol that is exported, in that version, by nothing that is loaded with
+the library or the container; text relocations, an executable stack, a SONAME, an RPATH, a strange library; a function that
+two patches replace. A refused container does not stop the others. Notes say which engine cannot apply a container, and why.
+
+A container is named STEM_VERSION-RELEASE_livepatchN.so. Where a package has the library once for each kind of processor,
+the kind is put behind the release: STEM_VERSION-RELEASE.power9_livepatchN.so.
 
 A patch is compiled once for all builds unless its source asks for the build: LPBUILD_VERSION, LPBUILD_RELEASE (strings),
 LPBUILD_VERSION_MAJOR, LPBUILD_VERSION_MINOR, LPBUILD_VERSION_PATCH (numbers); in patches for glibc also __GLIBC__,
 __GLIBC_MINOR__ and __GLIBC_PREREQ, which are those of the build. A second run with nothing changed does no work.
+
+Whatever the compiler, assembler and linker read must be in the package folder or part of the system: the source package has
+nothing else. With --arch the report keeps what still holds of the other architectures.
 
 Compilers: gcc; for other architectures Debian's and SUSE's cross compilers, or what LPBUILD_CC_<ARCH> names.` + exitHelp,
 		Example: `  lpbuild build
@@ -115,14 +122,17 @@ func printBuild(s *console, in *inputs) error {
 	if s.json {
 		return s.printJSON(struct {
 			*buildmatrix.Report
-			Built        int `json:"built"`
-			Refused      int `json:"refused"`
-			Failed       int `json:"failed"`
-			Fresh        int `json:"fresh"`
-			CompilerRuns int `json:"compiler_runs"`
-		}{r, r.Count(buildmatrix.Built), r.Count(buildmatrix.Refused), r.Count(buildmatrix.Failed), fresh(r), r.CompilerRuns})
+			Cells        []cellJSON `json:"cells"`
+			Inputs       []string   `json:"inputs"`
+			Built        int        `json:"built"`
+			Refused      int        `json:"refused"`
+			Failed       int        `json:"failed"`
+			Fresh        int        `json:"fresh"`
+			CompilerRuns int        `json:"compiler_runs"`
+		}{r, cellsJSON(r), list(r.Inputs), r.Count(buildmatrix.Built), r.Count(buildmatrix.Refused), r.Count(buildmatrix.Failed), fresh(r), r.CompilerRuns})
 	}
 	printRefused(s, r)
+	printNotes(s, r)
 	for _, c := range r.Containers() {
 		note := "unchanged"
 		if c.Fresh {
@@ -137,6 +147,21 @@ func printBuild(s *console, in *inputs) error {
 	s.print("%s: %d built, %d refused, %d failed.%s\n", plural(len(r.Cells), "cell"), r.Count(buildmatrix.Built),
 		r.Count(buildmatrix.Refused), r.Count(buildmatrix.Failed), unsigned)
 	return nil
+}
+
+// cellJSON is a cell with all its lists, be they empty.
+type cellJSON struct {
+	buildmatrix.CellInfo
+	Functions []string             `json:"functions"`
+	Reasons   []buildmatrix.Reason `json:"reasons"`
+}
+
+func cellsJSON(r *buildmatrix.Report) []cellJSON {
+	cells := make([]cellJSON, len(r.Cells))
+	for i, c := range r.Cells {
+		cells[i] = cellJSON{c, list(c.Functions), list(c.Reasons)}
+	}
+	return cells
 }
 
 // printRefused prints why cells have no container; the same reasons for several builds are said once.
@@ -155,12 +180,33 @@ func printRefused(s *console, r *buildmatrix.Report) {
 		if builds[key] == nil {
 			order = append(order, key)
 		}
-		builds[key] = append(builds[key], fmt.Sprintf("%s-%s-%s.%s", c.Package, c.Version, c.Release, c.Arch))
+		build := fmt.Sprintf("%s-%s-%s.%s", c.Package, c.Version, c.Release, c.Arch)
+		if c.Variant != "" {
+			build += " (" + c.Variant + ")"
+		}
+		builds[key] = append(builds[key], build)
 	}
 	s.finish()
 	for _, key := range order {
 		head, text, _ := strings.Cut(key, "\x00")
 		fmt.Fprintf(s.err, "%s for %s:\n%s", head, strings.Join(builds[key], ", "), text)
+	}
+}
+
+// printNotes prints what is worth knowing of containers that were made, each note once.
+func printNotes(s *console, r *buildmatrix.Report) {
+	containers := map[string]int{}
+	var order []string
+	for _, c := range r.Containers() {
+		for _, n := range c.Notes {
+			text := fmt.Sprintf("%s: %s\n  hint: %s\n", c.Patch, n.Message, n.Hint)
+			if containers[text]++; containers[text] == 1 {
+				order = append(order, text)
+			}
+		}
+	}
+	for _, text := range order {
+		fmt.Fprintf(s.err, "note, of %s: %s", plural(containers[text], "container"), text)
 	}
 }
 

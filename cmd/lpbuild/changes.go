@@ -40,6 +40,9 @@ the system's user.` + exitHelp,
 			if err := spec.AddChange(name, e); err != nil {
 				return err
 			}
+			if s.json {
+				return s.printJSON(map[string]string{"changes": name})
+			}
 			s.print("%s\n", name)
 			return nil
 		},

@@ -36,7 +36,7 @@ too: whatever is needed again will be downloaded again.` + exitHelp,
 				}
 			}
 			if s.json {
-				return s.printJSON(removed)
+				return s.printJSON(list(removed))
 			}
 			for _, name := range removed {
 				s.print("removed %s\n", name)

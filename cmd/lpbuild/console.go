@@ -58,7 +58,7 @@ func (s *console) progress(e progress.Event) {
 	case s.quiet:
 	case s.terminal:
 		s.track(e)
-	case e.Final:
+	case e.Final && !e.Failed: // why it failed is the error that ends the command
 		fmt.Fprintln(s.err, diag.Printable(finished(e)))
 	}
 }
@@ -137,6 +137,14 @@ func (s *console) finish() {
 func (s *console) print(format string, args ...any) {
 	s.finish()
 	fmt.Fprintf(s.out, format, args...)
+}
+
+// list is names for printJSON, which would write null for none.
+func list[T any](all []T) []T {
+	if all == nil {
+		return []T{}
+	}
+	return all
 }
 
 // printJSON writes a result for a program.

@@ -17,6 +17,7 @@ var someEvents = []progress.Event{
 	{Stage: "fetch", Note: "a note"},
 	{Stage: "fetch", Note: "mind\x07 this", Warn: true},
 	{Stage: "fetch", Task: "a.rpm", Total: 100 << 20, Bytes: true, Final: true},
+	{Stage: "fetch", Task: "b\x1b[2J.rpm", Total: 100 << 20, Bytes: true, Final: true, Failed: true},
 	{Stage: "pack", Task: "c.so", Final: true},
 }
 

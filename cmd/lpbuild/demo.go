@@ -18,7 +18,8 @@ func newDemo(s *console) *cobra.Command {
 		Long: `Makes a signed repository with several builds of a small stand-in for glibc, and goes the whole way from there: init,
 download, build, dist, rpmbuild. Every command is shown with what it prints. Nothing outside the folder is touched.
 
-Needs rpmbuild, createrepo_c, gpg, gpg1 and gcc; "make demo" installs them.` + exitHelp,
+Needs rpmbuild, createrepo_c, gpg and gcc, and gpg1 for signatures as SUSE makes them; "make demo" installs what the
+distribution has of them.` + exitHelp,
 		Example: "  lpbuild demo --dir /tmp/lpbuild-demo",
 		Args:    cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {

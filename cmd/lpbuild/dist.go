@@ -9,25 +9,23 @@ import (
 )
 
 func newDist(s *console, g *globalOptions) *cobra.Command {
-	var o buildOptions
-	cmd := &cobra.Command{
+	return &cobra.Command{
 		Use:   "dist",
 		Short: "Write the source package: spec file, source archive, changes",
 		Long: `Writes dist/<name>.spec, dist/<name>-<version>.tar.xz, dist/<name>.changes and dist/<name>-rpmlintrc.
 
 The archive holds all that "lpbuild build --offline" needs: configuration, lock, catalogue and sources. Everything is built
-first (which is quick if nothing has changed): what would not build is not distributed. The same inputs give the same
-bytes, wherever and whenever; times are those of the newest changes entry.` + exitHelp,
-		Example: "  lpbuild dist\n  rpmbuild -ba --define \"_sourcedir $PWD/dist\" dist/glibc-livepatches.spec",
+first, for every architecture of lpbuild.yaml (which is quick if nothing has changed): what would not build is not
+distributed, and what only one architecture includes is not forgotten. The same inputs give the same bytes, wherever and
+whenever; times are those of the newest changes entry. After an error a former source package is as it was.` + exitHelp,
+		Example: "  lpbuild dist\n  rpmbuild -ba --nodeps --define \"_sourcedir $PWD/dist\" dist/glibc-livepatches.spec",
 		Args:    cobra.NoArgs,
-		RunE:    func(cmd *cobra.Command, _ []string) error { return runDist(cmd.Context(), s, g, o) },
+		RunE:    func(cmd *cobra.Command, _ []string) error { return runDist(cmd.Context(), s, g) },
 	}
-	cmd.Flags().StringSliceVar(&o.arch, "arch", nil, "try to build only for these `architectures` (default: all of lpbuild.yaml)")
-	return cmd
 }
 
-func runDist(ctx context.Context, s *console, g *globalOptions, o buildOptions) error {
-	in, err := runBuild(ctx, s, g, o, false)
+func runDist(ctx context.Context, s *console, g *globalOptions) error {
+	in, err := runBuild(ctx, s, g, buildOptions{}, false)
 	if err != nil {
 		return err
 	}

@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"errors"
+	"fmt"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -92,13 +93,16 @@ func openStore(dir string) (*store.Store, error) {
 }
 
 func printDownload(s *console, res *download.Result) error {
+	patched := res.Lock.Patched()
+	others := len(res.Lock.Builds) - patched
 	if s.json {
 		return s.printJSON(struct {
-			Builds   int      `json:"builds"`
-			Added    []string `json:"added"`
-			Removed  []string `json:"removed"`
-			Unsigned bool     `json:"unsigned"`
-		}{len(res.Lock.Builds), res.Added, res.Removed, res.Lock.IsUnsigned()})
+			Builds      int      `json:"builds"`
+			ExportsOnly int      `json:"exports_only"` // builds beside these that patches name no library of
+			Added       []string `json:"added"`
+			Removed     []string `json:"removed"`
+			Unsigned    bool     `json:"unsigned"`
+		}{patched, others, list(res.Added), list(res.Removed), res.Lock.IsUnsigned()})
 	}
 	for _, name := range res.Added {
 		s.print("new   %s\n", name)
@@ -106,10 +110,13 @@ func printDownload(s *console, res *download.Result) error {
 	for _, name := range res.Removed {
 		s.print("gone  %s\n", name)
 	}
-	unsigned := ""
-	if res.Lock.IsUnsigned() {
-		unsigned = " (UNSIGNED: not all of them are vouched for by a key)"
+	note := ""
+	if others > 0 {
+		note = fmt.Sprintf(", %d more only for their exports", others)
 	}
-	s.print("%s in %s%s\n", plural(len(res.Lock.Builds), "build"), buildmatrix.LockName, unsigned)
+	if res.Lock.IsUnsigned() {
+		note += " (UNSIGNED: not all of them are vouched for by a key)"
+	}
+	s.print("%s in %s%s\n", plural(patched, "build"), buildmatrix.LockName, note)
 	return nil
 }

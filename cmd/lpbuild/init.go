@@ -66,7 +66,7 @@ func runInit(s *console, o initOptions, dir string) error {
 		return err
 	}
 	if s.json {
-		return s.printJSON(names)
+		return s.printJSON(list(names))
 	}
 	for _, name := range names {
 		s.print("%s\n", filepath.Join(dir, name))
@@ -77,10 +77,16 @@ func runInit(s *console, o initOptions, dir string) error {
 
 func (o *initOptions) sources() ([]scaffold.Repository, error) {
 	if len(o.repositories) == 0 {
+		if len(o.keys)+len(o.debuginfo) > 0 || o.unsigned {
+			return nil, errors.New("--key, --debuginfo and --unsigned belong to a --repository, and there is none")
+		}
 		if found := scaffold.MachineRepositories("/"); len(found) > 0 {
 			return found, nil
 		}
 		return nil, errors.New("this machine has no zypper repositories to start with: name one with --repository and its key with --key")
+	}
+	if len(o.keys) > 0 && o.unsigned {
+		return nil, errors.New("--key and --unsigned contradict each other")
 	}
 	if len(o.keys) == 0 && !o.unsigned {
 		return nil, errors.New("--key is missing: which key signs the repository? (--unsigned accepts it without one)")

@@ -31,7 +31,7 @@ shared object provides only if it is executable.` + exitHelp,
 				return err
 			}
 			if s.json {
-				return s.printJSON(names)
+				return s.printJSON(list(names))
 			}
 			for _, name := range names {
 				s.print("%s\n", name)

@@ -27,17 +27,25 @@ func TestMain(m *testing.M) {
 // TestScripts runs testdata/script/*.txtar: the program as a person uses it. Beside the usual commands there are
 //
 //	distro [builds=N] [arch=A,B] [compression=X] [v3] [ed25519] [unsigned] [expired]
-//		a distributor on loopback: sets $URL, $KEY (a file)
+//		a distributor on loopback: sets $URL, $KEY (a file); v3 means version 4 where the distribution has no gpg1
 //	exits CODE PROGRAM ARG…
 //		runs a program and wants that exit code
 //	same FILE FILE
 //		wants two files to have the same bytes
 //	start NAME [KEY=VALUE]... PROGRAM [ARG]..., says NAME TEXT
 //		a process to be patched: see startCommand, saysCommand. $LIVE has the sources of some
+//
+// and the condition [v3]: version 3 signatures can be made here.
 func TestScripts(t *testing.T) {
 	testscript.Run(t, testscript.Params{
 		Dir: "testdata/script", UpdateScripts: *updateScripts, RequireExplicitExec: true, RequireUniqueNames: true,
 		Setup: setup,
+		Condition: func(name string) (bool, error) {
+			if name != "v3" {
+				return false, fmt.Errorf("unknown condition %q", name)
+			}
+			return distro.CanSignV3() == nil, nil
+		},
 		Cmds: map[string]func(ts *testscript.TestScript, neg bool, args []string){
 			"distro": distroCommand, "exits": exitsCommand, "same": sameCommand,
 			"start": startCommand, "says": saysCommand,
@@ -53,8 +61,11 @@ func setup(env *testscript.Env) error {
 	env.Setenv("VC_MAILADDR", "jane@example.com")
 	env.Setenv("LC_ALL", "C.UTF-8")
 	env.Setenv("UNSHARE", "--net") // how to run something without a network
+	const caps = "+dac_override,+dac_read_search"
+	env.Setenv("OTHERUSER", "setpriv --reuid 1234 --clear-groups --inh-caps="+caps+" --ambient-caps="+caps) // who may still read what is there
 	if os.Geteuid() != 0 {
 		env.Setenv("UNSHARE", "--map-root-user --net")
+		env.Setenv("OTHERUSER", "unshare --map-user=1234") // there is none in a chroot
 	}
 	if err := setupProcesses(env); err != nil {
 		return err
@@ -77,6 +88,10 @@ func distroCommand(ts *testscript.TestScript, neg bool, args []string) {
 		case "compression":
 			o.Compression = value
 		case "v3":
+			if err := distro.CanSignV3(); err != nil {
+				ts.Logf("distro: version 4 signatures: %v", err)
+				continue
+			}
 			o.KeyOptions.V3Signatures = true
 		case "ed25519":
 			o.KeyOptions.Algorithm = "ed25519"

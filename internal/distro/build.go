@@ -3,6 +3,7 @@ package distro
 import (
 	"cmp"
 	"fmt"
+	"os/exec"
 	"regexp"
 	"strconv"
 	"strings"
@@ -115,8 +116,9 @@ func (b Build) minor() int {
 
 // target is what an architecture needs.
 type target struct {
-	cross  string   // prefix of the tools of another architecture: gcc is cross + "-gcc"
+	cross  string   // prefix of the tools of another architecture on Debian: gcc is cross + "-gcc"
 	debian string   // the package that has it
+	suse   string   // likewise on SUSE
 	cflags []string // beside those of all
 	nops   string   // for -fpatchable-function-entry
 	base   string   // the architecture's oldest symbol version
@@ -125,16 +127,28 @@ type target struct {
 }
 
 var targets = map[string]target{
-	"x86_64": {cross: "x86_64-linux-gnu", debian: "gcc-x86-64-linux-gnu", nops: "16,14", base: "2.2.5",
+	"x86_64": {cross: "x86_64-linux-gnu", debian: "gcc-x86-64-linux-gnu", suse: "cross-x86_64-gcc14", nops: "16,14", base: "2.2.5",
 		lib: "lib64", loader: "/lib64/ld-linux-x86-64.so.2"},
-	"i686": {cross: "i686-linux-gnu", debian: "gcc-i686-linux-gnu", nops: "16,14", base: "2.0",
+	"i686": {cross: "i686-linux-gnu", debian: "gcc-i686-linux-gnu", suse: "gcc-32bit", nops: "16,14", base: "2.0",
 		lib: "lib", loader: "/lib/ld-linux.so.2"},
 	// Before gcc had -msplit-patch-nops, one NOP at the entry of a function that sets up its TOC pointer was an error of
 	// the assembler. PC-relative code has no TOC pointer.
-	"ppc64le": {cross: "powerpc64le-linux-gnu", debian: "gcc-powerpc64le-linux-gnu", nops: "14,13", base: "2.17",
+	"ppc64le": {cross: "powerpc64le-linux-gnu", debian: "gcc-powerpc64le-linux-gnu", suse: "cross-ppc64le-gcc14", nops: "14,13", base: "2.17",
 		lib: "lib64", loader: "/lib64/ld64.so.2", cflags: []string{"-mcpu=power10"}},
-	"aarch64": {cross: "aarch64-linux-gnu", debian: "gcc-aarch64-linux-gnu", nops: "14,13", base: "2.17",
+	"aarch64": {cross: "aarch64-linux-gnu", debian: "gcc-aarch64-linux-gnu", suse: "cross-aarch64-gcc14", nops: "14,13", base: "2.17",
 		lib: "lib64", loader: "/lib/ld-linux-aarch64.so.1"},
+}
+
+// crossGCC returns the cross compiler of a target: Debian's name, or what SUSE calls it if only that is there.
+func (t target) crossGCC() string {
+	debian := t.cross + "-gcc"
+	suse := strings.TrimSuffix(t.cross, "-linux-gnu") + "-suse-linux-gcc"
+	for _, name := range []string{debian, suse, suse + "-14"} {
+		if _, err := exec.LookPath(name); err == nil {
+			return name
+		}
+	}
+	return debian // which says what is missing
 }
 
 // String returns "NAME-VERSION-RELEASE.ARCH".

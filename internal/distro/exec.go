@@ -52,7 +52,11 @@ func (c command) run(ctx context.Context) ([]byte, error) {
 
 // missing says what to install.
 func missing(tool string, err error) error {
-	return fmt.Errorf("%w (Debian has it in the package %s)", err, debianPackage(tool))
+	debian, suse := packagesOf(tool)
+	if suse == "" {
+		return fmt.Errorf("%w (Debian has it in the package %s, SUSE does not have it)", err, debian)
+	}
+	return fmt.Errorf("%w (Debian has it in the package %s, SUSE in %s)", err, debian, suse)
 }
 
 // plainPath refuses paths that RPM's macros or the shell would take apart.
@@ -63,24 +67,24 @@ func plainPath(path string) error {
 	return nil
 }
 
-// debianPackage returns the package that a tool is in.
-func debianPackage(tool string) string {
+// packagesOf returns the packages that a tool is in.
+func packagesOf(tool string) (debian, suse string) {
 	switch tool {
 	case "rpmbuild", "rpmsign", "rpm":
-		return "rpm"
+		return "rpm", "rpm-build"
 	case "createrepo_c":
-		return "createrepo-c"
+		return "createrepo-c", "createrepo_c"
 	case "gpg", "gpgconf":
-		return "gnupg"
+		return "gnupg", "gpg2"
 	case "gpg1":
-		return "gnupg1"
+		return "gnupg1", ""
 	}
 	for _, t := range targets {
-		if strings.HasPrefix(tool, t.cross) {
-			return t.debian
+		if t.cross != "" && strings.HasPrefix(tool, t.cross) {
+			return t.debian, t.suse
 		}
 	}
-	return tool
+	return tool, tool
 }
 
 // tail returns the last n bytes of s or fewer, from the start of a line where there is one.

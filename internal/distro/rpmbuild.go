@@ -197,7 +197,7 @@ func compilerFor(arch string) (compiler string, flags []string) {
 	case arch == "i686" && native == "x86_64":
 		return "gcc", []string{"-m32", "-march=i686"}
 	}
-	return t.cross + "-gcc", t.cflags
+	return t.crossGCC(), t.cflags
 }
 
 func cflags(b Build) []string {

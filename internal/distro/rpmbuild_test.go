@@ -73,7 +73,7 @@ func TestMakeRPMsErrors(t *testing.T) {
 	if _, _, err := MakeRPMs(t.Context(), dir, []Build{ppc}); err == nil || !strings.Contains(err.Error(), "gcc-powerpc64le-linux-gnu") {
 		t.Errorf("without the cross compiler: %v", err)
 	}
-	if _, _, err := CachedRPMs(t.Context(), []Build{old}); err == nil || !strings.Contains(err.Error(), "package rpm)") {
+	if _, _, err := CachedRPMs(t.Context(), []Build{old}); err == nil || !strings.Contains(err.Error(), "package rpm, SUSE in rpm-build)") {
 		t.Errorf("without rpm: %v", err)
 	}
 	if left := contentOf(t, dir); len(left) > 0 {

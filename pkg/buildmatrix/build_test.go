@@ -1,7 +1,6 @@
 package buildmatrix
 
 import (
-	"context"
 	"errors"
 	"os"
 	"path/filepath"
@@ -71,22 +70,6 @@ func TestBuild(t *testing.T) {
 	}
 }
 
-// countingCompiler makes the matrix use a compiler that notes each time it is started, and returns the count.
-func countingCompiler(t *testing.T) func() int {
-	t.Helper()
-	dir := t.TempDir()
-	log := filepath.Join(dir, "runs")
-	write(t, filepath.Join(dir, "gcc"), "#!/bin/sh\necho run >> "+log+"\nexec gcc \"$@\"\n")
-	if err := os.Chmod(filepath.Join(dir, "gcc"), 0o755); err != nil {
-		t.Fatal(err)
-	}
-	t.Setenv("LPBUILD_CC_X86_64", filepath.Join(dir, "gcc"))
-	return func() int {
-		data, _ := os.ReadFile(log)
-		return strings.Count(string(data), "run")
-	}
-}
-
 // snapshot returns every file below a folder with its time of change.
 func snapshot(t *testing.T, dir string) map[string]string {
 	t.Helper()
@@ -104,13 +87,13 @@ func snapshot(t *testing.T, dir string) map[string]string {
 }
 
 func TestSecondRunDoesNothing(t *testing.T) {
-	runs := countingCompiler(t)
+	runs := loggingCompiler(t)
 	f := newFolder(t, "1.0-1", "1.0-2")
 	first := f.mustBuild()
-	before, ran := snapshot(t, filepath.Join(f.dir, BuildDir)), runs()
+	before, ran := snapshot(t, filepath.Join(f.dir, BuildDir)), len(runs())
 	second := f.mustBuild()
-	if runs() != ran || second.CompilerRuns != 0 {
-		t.Errorf("the second run started the compiler %d times", runs()-ran)
+	if len(runs()) != ran || second.CompilerRuns != 0 {
+		t.Errorf("the second run started the compiler %d times", len(runs())-ran)
 	}
 	if d := cmp.Diff(before, snapshot(t, filepath.Join(f.dir, BuildDir))); d != "" {
 		t.Errorf("the second run wrote something:\n%s", d)
@@ -160,58 +143,6 @@ func TestChangesAreNoticed(t *testing.T) {
 		if fresh != c.fresh {
 			t.Errorf("after a change of %s %d cells are fresh, want %d", c.name, fresh, c.fresh)
 		}
-	}
-}
-
-// TestSourceAsksForBuild compiles as often as the code differs, and no more.
-func TestSourceAsksForBuild(t *testing.T) {
-	tests := map[string]struct {
-		source  string
-		objects int
-	}{
-		"release":         {"const char *toy_rel(void); int toy_add_lp(int a, int b) { return a + b + sizeof LPBUILD_RELEASE + LPBUILD_RELEASE[0]; }", 2},
-		"version string":  {"int toy_add_lp(int a, int b) { return a + b + LPBUILD_VERSION[2]; }", 2},
-		"minor":           {"#if LPBUILD_VERSION_MAJOR == 1 && LPBUILD_VERSION_MINOR < 1\n#define N 1\n#else\n#define N 2\n#endif\nint toy_add_lp(int a, int b) { return N; }", 2},
-		"major only":      {"int toy_add_lp(int a, int b) { return LPBUILD_VERSION_MAJOR; }", 1},
-		"test of defined": {"#ifdef LPBUILD_RELEASE\nint toy_add_lp(int a, int b) { return 1; }\n#endif", 1},
-		"not at all":      {"/* LPBUILD_RELEASE */ int toy_add_lp(int a, int b) { return 1; }", 1},
-	}
-	for name, tc := range tests {
-		t.Run(name, func(t *testing.T) {
-			f := newFolder(t, "1.0-1", "1.0-1.1", "1.1-31")
-			f.write("toy_livepatch1.c", tc.source)
-			r := f.mustBuild()
-			found, err := filepath.Glob(filepath.Join(f.dir, BuildDir, objectsDir, "*.so"))
-			if err != nil {
-				t.Fatal(err)
-			}
-			if len(found) < tc.objects || len(found) > tc.objects+1 {
-				t.Errorf("%d objects, want %d", len(found), tc.objects)
-			}
-			if again := f.mustBuild(); again.CompilerRuns != 0 {
-				t.Errorf("%d compiler runs with nothing changed", again.CompilerRuns)
-			}
-			if len(r.Containers()) != 3 {
-				t.Errorf("%d containers", len(r.Containers()))
-			}
-		})
-	}
-}
-
-// TestReproducible builds the same in two folders: every container has the same bytes.
-func TestReproducible(t *testing.T) {
-	digests := func() []digest.Digest {
-		f := newFolder(t, "1.0-1", "1.0-2")
-		f.edit("sources: [toy_livepatch1.c]", "sources: [toy_livepatch1.c]\n    cflags: [-g]")
-		f.write("toy_livepatch1.c", "const char *toy_where = __FILE__ __DATE__ __TIME__;\nint toy_add_lp(int a, int b) { return a + b + toy_where[0]; }\n")
-		var all []digest.Digest
-		for _, c := range f.mustBuild().Cells {
-			all = append(all, c.Digest)
-		}
-		return all
-	}
-	if d := cmp.Diff(digests(), digests()); d != "" {
-		t.Errorf("the folder is in the containers:\n%s", d)
 	}
 }
 
@@ -272,7 +203,7 @@ func TestRefused(t *testing.T) {
 // TestRefusedIFUNCNamesImplementations wants to be told what to patch instead.
 func TestRefusedIFUNCNamesImplementations(t *testing.T) {
 	f := newFolder(t, "1.0-1")
-	f.write("toy_livepatch1.in", "libtoy_{version}_livepatch1.so\n@{library}\ntoy_max:toy_add_lp\n")
+	f.write("toy_livepatch1.in", "libtoy_{version}-{release}_livepatch1.so\n@{library}\ntoy_max:toy_add_lp\n")
 	r, _ := f.build()
 	hint := r.Cells[0].Reasons[0].Hint
 	for _, want := range []string{"__toy_max_plain", "__toy_max_fast"} {
@@ -288,7 +219,7 @@ func TestRefusedIFUNCNamesImplementations(t *testing.T) {
 // TestPattern expands a pattern per build: never the checking variants, never the IFUNC itself.
 func TestPattern(t *testing.T) {
 	f := newFolder(t, "1.0-1")
-	f.write("toy_livepatch1.in", "libtoy_{version}_livepatch1.so\n@{library}\n__toy_max_*:toy_add_lp\n")
+	f.write("toy_livepatch1.in", "libtoy_{version}-{release}_livepatch1.so\n@{library}\n__toy_max_*:toy_add_lp\n")
 	r := f.mustBuild()
 	got := slices.Sorted(slices.Values(r.Cells[0].Functions))
 	if d := cmp.Diff([]string{"__toy_max_fast", "__toy_max_plain"}, got); d != "" {
@@ -325,16 +256,6 @@ func TestEmptyMatrix(t *testing.T) {
 	}
 }
 
-// TestSameContainerName refuses the second of two cells that would write one file.
-func TestSameContainerName(t *testing.T) {
-	f := newFolder(t, "1.0-1", "1.0-2")
-	f.write("toy_livepatch1.in", "libtoy_{version}_livepatch1.so\n@{library}\ntoy_add:toy_add_lp\n")
-	r, err := f.build()
-	if !errors.Is(err, ErrRefused) || r.Cells[0].Status != Built || r.Cells[1].Reasons[0].Code != "same-name" {
-		t.Errorf("%v: %s", err, reasonText(r))
-	}
-}
-
 // TestStaleContainersGo removes what a former build made and this one does not.
 func TestStaleContainersGo(t *testing.T) {
 	f := newFolder(t, "1.0-1", "2.0-1")
@@ -360,31 +281,6 @@ func TestDamagedCatalogue(t *testing.T) {
 	}
 }
 
-func TestCrossCompiled(t *testing.T) {
-	f := newFolder(t)
-	f.addBuild("1.0-1", "ppc64le", 1)
-	f.addBuild("1.0-1", "x86_64", 1)
-	f.edit("arch: [x86_64]", "arch: [x86_64, ppc64le]")
-	r := f.mustBuild()
-	for _, c := range r.Cells {
-		if got := f.container(c).Arch; string(got) != c.Arch {
-			t.Errorf("container of %s is for %s", c.Arch, got)
-		}
-	}
-	if len(r.Cells) != 2 {
-		t.Errorf("%d cells, want 2", len(r.Cells))
-	}
-}
-
-func TestNoCompiler(t *testing.T) {
-	t.Setenv("LPBUILD_CC_X86_64", "no-such-compiler")
-	f := newFolder(t, "1.0-1")
-	r, err := f.build()
-	if !errors.Is(err, ErrRefused) || r.Cells[0].Status != Failed || r.Cells[0].Reasons[0].Code != "no-compiler" {
-		t.Errorf("%v: %s", err, reasonText(r))
-	}
-}
-
 // TestOnlyOneArchitecture leaves the containers of the others alone, and works without their compiler.
 func TestOnlyOneArchitecture(t *testing.T) {
 	f := newFolder(t)
@@ -407,45 +303,6 @@ func TestOnlyOneArchitecture(t *testing.T) {
 	}
 }
 
-// TestLinkerInputsAreNoticed: a version script is read by the linker alone. It belongs to the inputs, and a change of it
-// reaches the containers.
-func TestLinkerInputsAreNoticed(t *testing.T) {
-	f := newFolder(t, "1.0-1")
-	f.edit("sources: [toy_livepatch1.c]", "sources: [toy_livepatch1.c]\n    cflags: ['-Wl,--version-script=lp.map']")
-	f.write("lp.map", "{ global: toy_add_lp; local: *; };\n")
-	f.write("toy_livepatch1.c", "int toy_other(int a) { return a; }\nint toy_add_lp(int a, int b) { return a + b; }\n")
-	r := f.mustBuild()
-	if d := cmp.Diff([]string{"lp.map", "toy_livepatch1.c"}, r.Inputs); d != "" {
-		t.Errorf("inputs (-want +got):\n%s", d)
-	}
-	exported := func() bool {
-		for s := range f.container(f.mustBuild().Cells[0]).Symbols() {
-			if s.Name == "toy_other" && s.Dynamic {
-				return true
-			}
-		}
-		return false
-	}
-	if exported() {
-		t.Error("the version script was not used")
-	}
-	f.write("lp.map", "{ global: toy_*; local: *; };\n")
-	if !exported() {
-		t.Error("the change of the version script did not reach the container")
-	}
-}
-
-// TestEnvironmentDoesNotMatter keeps the engineer's search paths out of the code.
-func TestEnvironmentDoesNotMatter(t *testing.T) {
-	dir := t.TempDir()
-	write(t, filepath.Join(dir, "string.h"), "#error wrong header\n")
-	t.Setenv("CPATH", dir)
-	t.Setenv("C_INCLUDE_PATH", dir)
-	f := newFolder(t, "1.0-1")
-	f.write("toy_livepatch1.c", "#include <string.h>\nint toy_add_lp(int a, int b) { return a + b; }\n")
-	f.mustBuild()
-}
-
 // TestMadeAfterKill names what a killed compiler run left, so that clean can remove it.
 func TestMadeAfterKill(t *testing.T) {
 	f := newFolder(t, "1.0-1")
@@ -464,29 +321,6 @@ func TestMadeAfterKill(t *testing.T) {
 	}
 	if _, err := os.Stat(filepath.Join(f.dir, BuildDir)); !errors.Is(err, os.ErrNotExist) {
 		t.Errorf("the build folder is still there: %v", snapshot(t, filepath.Join(f.dir, BuildDir)))
-	}
-}
-
-// TestCancelled ends a compiler that hangs, and leaves no report.
-func TestCancelled(t *testing.T) {
-	dir := t.TempDir()
-	write(t, filepath.Join(dir, "gcc"), "#!/bin/sh\nsleep 60\n")
-	if err := os.Chmod(filepath.Join(dir, "gcc"), 0o755); err != nil {
-		t.Fatal(err)
-	}
-	t.Setenv("LPBUILD_CC_X86_64", filepath.Join(dir, "gcc"))
-	f := newFolder(t, "1.0-1")
-	c, err := LoadConfig(f.dir)
-	if err != nil {
-		t.Fatal(err)
-	}
-	ctx, cancel := context.WithCancel(t.Context())
-	cancel()
-	if _, err := Build(ctx, c, f.lock, Options{}); !errors.Is(err, context.Canceled) {
-		t.Errorf("error is %v, want context.Canceled", err)
-	}
-	if _, err := os.Stat(filepath.Join(f.dir, BuildDir, ReportName)); err == nil {
-		t.Error("a report was written")
 	}
 }
 
@@ -542,5 +376,23 @@ func TestInstallRefuses(t *testing.T) {
 	}
 	if entries, _ := os.ReadDir(root); len(entries) != 0 {
 		t.Errorf("something was installed: %v", entries)
+	}
+}
+
+// TestOneCatalogueNameTwice: two libraries of one base name have catalogues of their own, whatever the files are called.
+func TestOneCatalogueNameTwice(t *testing.T) {
+	f := newFolder(t, "1.0-1", "2.0-1")
+	same := f.lock.Builds[0].Libraries[0]
+	c, err := LoadConfig(f.dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	m := newMatrix(c, f.lock, Options{})
+	if _, err := m.library(&same); err != nil {
+		t.Fatal(err)
+	}
+	same.Pinned = f.lock.Builds[1].Libraries[0].Pinned
+	if _, err := m.library(&same); !errors.Is(err, digest.ErrMismatch) {
+		t.Errorf("another digest under the same name gave %v, want a mismatch", err)
 	}
 }

@@ -25,9 +25,9 @@ func (m *matrix) readPinned(name string, pinned digest.Digest) ([]byte, error) {
 	return data, nil
 }
 
-// library returns what is known of a library; each catalogue is read once.
+// library returns what is known of a library. Each catalogue is read once, and known by its content: names repeat.
 func (m *matrix) library(l *download.Library) (*ulp.Library, error) {
-	return once(m, m.libraries, l.Catalogue, func() (*ulp.Library, error) {
+	return once(m, m.libraries, l.Pinned.String(), func() (*ulp.Library, error) {
 		data, err := m.readPinned(l.Catalogue, l.Pinned)
 		if err != nil {
 			return nil, err
@@ -45,7 +45,7 @@ func (m *matrix) buildExports(b *download.Build) (exports, error) {
 	if b.Exports == nil {
 		return exports{}, nil
 	}
-	return once(m, m.exports, b.Exports.File, func() (exports, error) {
+	return once(m, m.exports, b.Exports.Digest.String(), func() (exports, error) {
 		data, err := m.readPinned(b.Exports.File, b.Exports.Digest)
 		if err != nil {
 			return nil, err
@@ -93,18 +93,23 @@ func (m *matrix) othersKey(j *job) string {
 	return hashOf(parts...)
 }
 
-func (m *matrix) providers(j *job) (*providers, error) {
+// scope returns where the cell's container finds what it needs.
+func (m *matrix) scope(j *job) (*scope, error) {
+	lib, err := m.library(j.Library)
+	if err != nil {
+		return nil, err
+	}
 	own, err := m.buildExports(j.Build)
 	if err != nil {
 		return nil, err
 	}
-	p := &providers{own: own}
+	var others []exports
 	for _, b := range m.others(j) {
 		e, err := m.buildExports(b)
 		if err != nil {
 			return nil, err
 		}
-		p.others = append(p.others, e)
+		others = append(others, e)
 	}
-	return p, nil
+	return newScope(j.object.container, lib, own, others), nil
 }

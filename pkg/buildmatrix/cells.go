@@ -1,6 +1,7 @@
 package buildmatrix
 
 import (
+	"path"
 	"slices"
 
 	"github.com/lpbuild/lpbuild/pkg/download"
@@ -40,7 +41,17 @@ func (c *Cell) isWanted(config *Config) bool {
 }
 
 // Name identifies the cell in messages: patch, build and architecture.
-func (c *Cell) Name() string { return c.Patch.Description + " for " + c.Build.NEVRA() }
+func (c *Cell) Name() string {
+	name := c.Patch.Description + " for " + c.Build.NEVRA()
+	if v := c.variant(); v != "" {
+		name += " (" + v + ")"
+	}
+	return name
+}
+
+// variant names the kind of processor that the library is for, where a package has it once for each; "" for the one that
+// runs everywhere.
+func (c *Cell) variant() string { return c.Library.Variant }
 
 // expansion is what the description's placeholders stand for in this cell.
 func (c *Cell) expansion() ulp.Expansion {
@@ -50,11 +61,14 @@ func (c *Cell) expansion() ulp.Expansion {
 }
 
 // target is how the library is named to whoever loads the patch: the path inside the package for one that is named by
-// its path, the base name in a library folder otherwise.
+// its path, otherwise the base name in the folder where the dynamic linker finds it.
 func (c *Cell) target() string {
-	home := download.Home(c.Build.Name, c.Build.EVR(), c.Patch.Library)
-	if home[0] == '/' {
+	home := download.Home(c.Build.Source, c.Build.EVR(), c.Patch.Library)
+	switch {
+	case home[0] == '/':
 		return home
+	case c.variant() != "":
+		return path.Join(path.Dir(c.Library.Path), home)
 	}
 	return "/lib64/" + home
 }

@@ -25,18 +25,22 @@ var ErrNoCompiler = errors.New("no compiler")
 // compiler is the C compiler for one architecture.
 type compiler struct {
 	path     string
-	identity string   // changes when another compiler is installed in its place
+	identity string   // changes when another compiler is named, or $PATH leads to others
 	flags    []string // of every live patch
 	dir      string   // the package folder: compilers run there, so that no path of the machine gets into the code
 	runs     *atomic.Int64
 	entries  func() []string // flags that leave room for detours in the replacements themselves
 }
 
-// compilerNames are tried in order; the environment's LPBUILD_CC_<ARCH> comes before them.
+// commonFlags are those of every live patch on every architecture.
+var commonFlags = []string{"-O2", "-fPIC", "-shared", "-Wl,--build-id=sha1"}
+
+// compilerNames are tried in order, Debian's, SUSE's (which has some with a version in the name only) and Red Hat's; the
+// environment's LPBUILD_CC_<ARCH> comes before them.
 var compilerNames = map[ulp.Arch][]string{
 	"x86_64":  {"x86_64-linux-gnu-gcc", "x86_64-suse-linux-gcc", "x86_64-redhat-linux-gcc"},
-	"ppc64le": {"powerpc64le-linux-gnu-gcc", "powerpc64le-suse-linux-gcc", "ppc64le-linux-gnu-gcc"},
-	"aarch64": {"aarch64-linux-gnu-gcc", "aarch64-suse-linux-gcc"},
+	"ppc64le": {"powerpc64le-linux-gnu-gcc", "powerpc64le-suse-linux-gcc", "powerpc64le-suse-linux-gcc-14", "ppc64le-linux-gnu-gcc"},
+	"aarch64": {"aarch64-linux-gnu-gcc", "aarch64-suse-linux-gcc", "aarch64-suse-linux-gcc-14"},
 }
 
 // patchableEntries are flags that leave room for a detour in the replacements themselves, as the distributor's libraries
@@ -64,13 +68,8 @@ func findCompiler(arch ulp.Arch, dir string, runs *atomic.Int64) (*compiler, err
 		if err != nil {
 			continue
 		}
-		info, err := os.Stat(path) //nolint:gosec // the user names the compiler; of what a link points to: it is replaced when the compiler is updated
-		if err != nil {
-			return nil, err
-		}
-		c := &compiler{path: path, dir: dir, runs: runs}
-		c.identity = fmt.Sprintf("%s %d %d", path, info.Size(), info.ModTime().UnixNano())
-		c.flags = []string{"-O2", "-fPIC", "-shared", "-Wl,--build-id=sha1"}
+		c := &compiler{path: path, dir: dir, runs: runs, flags: commonFlags}
+		c.identity = hashOf(path, stamp(path), os.Getenv("PATH")) // what is behind a script is in the manifest's survey
 		c.entries = sync.OnceValue(func() []string { return c.firstAccepted(patchableEntries[arch]) })
 		return c, nil
 	}
@@ -92,16 +91,16 @@ func (c *compiler) firstAccepted(candidates [][]string) []string {
 func (c *compiler) accepts(flags []string) bool {
 	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
 	defer cancel()
-	tmp, err := os.CreateTemp("", "lpbuild-probe-*.c")
+	dir, err := os.MkdirTemp("", "lpbuild-probe-")
 	if err != nil {
 		return false
 	}
-	defer os.Remove(tmp.Name())
-	_, err = tmp.WriteString("extern int variable; int function(void) { return variable; }\n")
-	if errors.Join(err, tmp.Close()) != nil {
+	defer os.RemoveAll(dir)
+	source := filepath.Join(dir, "probe.c")
+	if err := os.WriteFile(source, []byte("extern int variable; int function(void) { return variable; }\n"), 0o600); err != nil {
 		return false
 	}
-	_, err = c.run(ctx, slices.Concat(flags, []string{"-fPIC", "-c", "-o", os.DevNull, tmp.Name()})...)
+	_, err = c.run(ctx, slices.Concat(flags, []string{"-fPIC", "-c", "-o", filepath.Join(dir, "probe.o"), source})...)
 	return err == nil
 }
 
@@ -128,8 +127,14 @@ func (e *CompileError) Error() string {
 // Unwrap returns why the process failed.
 func (e *CompileError) Unwrap() error { return e.Err }
 
-// run starts the compiler and returns its standard output. Messages are English and times fixed, whatever the machine.
+// run starts the compiler and returns its standard output, also what there is of it if it fails.
 func (c *compiler) run(ctx context.Context, args ...string) ([]byte, error) {
+	out, _, err := c.start(ctx, args...)
+	return out, err
+}
+
+// start starts the compiler and returns all it says. Messages are English and times fixed, whatever the machine.
+func (c *compiler) start(ctx context.Context, args ...string) (out, said []byte, err error) {
 	c.runs.Add(1)
 	cmd := exec.CommandContext(ctx, c.path, args...)
 	cmd.Dir = c.dir
@@ -138,15 +143,15 @@ func (c *compiler) run(ctx context.Context, args ...string) ([]byte, error) {
 	cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGTERM) }
 	cmd.WaitDelay = 5 * time.Second
 	var stdout bytes.Buffer
-	stderr := &tail{limit: 16 << 10}
+	stderr := &tail{limit: 64 << 10}
 	cmd.Stdout, cmd.Stderr = &stdout, stderr
 	if err := cmd.Run(); err != nil {
 		if ctx.Err() != nil {
-			return nil, context.Cause(ctx)
+			return nil, nil, context.Cause(ctx)
 		}
-		return nil, &CompileError{filepath.Base(c.path), strings.TrimSpace(stderr.String()), err}
+		return stdout.Bytes(), stderr.data, &CompileError{filepath.Base(c.path), strings.TrimSpace(string(stderr.data)), err}
 	}
-	return stdout.Bytes(), nil
+	return stdout.Bytes(), stderr.data, nil
 }
 
 // environment is this process's, without what tells compilers where to look: the same configuration must give the same
@@ -176,5 +181,3 @@ func (t *tail) Write(p []byte) (int, error) {
 	}
 	return len(p), nil
 }
-
-func (t *tail) String() string { return string(t.data) }

@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"unicode"
 
 	"gopkg.in/yaml.v3"
 
@@ -36,7 +37,7 @@ func (c *Config) read(d *document, top *yaml.Node) {
 		"version": d.string("version", &c.Version, isPackageVersion),
 		"product": d.string("product", &c.Product, isPathElement),
 		"summary": d.string("summary", &c.Summary, isTagLine),
-		"url":     d.string("url", &c.URL, isTagLine),
+		"url":     d.string("url", &c.URL, isTagLine, isOneWord),
 		"license": d.string("license", &c.License, isTagLine),
 		"arch": func(n *yaml.Node) {
 			d.sequence(n, "arch", false, func(n *yaml.Node) { c.readArch(d, n) })
@@ -209,8 +210,15 @@ func isPathElement(s string) error {
 }
 
 func isTagLine(s string) error {
-	if s == "" || len(s) > 512 || strings.ContainsFunc(s, func(r rune) bool { return r < ' ' || r == 0x7f }) {
+	if strings.TrimSpace(s) == "" || len(s) > 512 || strings.ContainsFunc(s, unicode.IsControl) {
 		return errors.New("one line of text belongs here")
+	}
+	return nil
+}
+
+func isOneWord(s string) error {
+	if strings.ContainsFunc(s, unicode.IsSpace) {
+		return errors.New("no blank belongs into a URL: write %20")
 	}
 	return nil
 }

@@ -24,6 +24,7 @@ __thread int per_thread;
 __attribute__((noinline)) static int hidden(int n) { counter += n; return counter; }
 int toy_add(int a, int b) { return hidden(a) + b + VARIANT; }
 int toy_sub(int a, int b) { return a - b - VARIANT; }
+int toy_plus(int, int) __attribute__((alias("toy_add")));
 __attribute__((patchable_function_entry(0, 0))) int toy_bare(int a) { return a * VARIANT; }
 int *toy_counter(void) { return &counter; }
 static int __toy_max_plain(int a, int b) { return a > b ? a : b; }
@@ -40,7 +41,7 @@ __asm__(".symver toy_new,toy_new@@TOY_2");
 #endif
 `
 
-const versionScript = "TOY_1 { global: toy_add; toy_sub; toy_bare; toy_counter; toy_max; toy_len; toy_table; local: *; };\nTOY_2 { } TOY_1;\n"
+const versionScript = "TOY_1 { global: toy_add; toy_plus; toy_sub; toy_bare; toy_counter; toy_max; toy_len; toy_table; local: *; };\nTOY_2 { } TOY_1;\n"
 
 // folder is a package folder with a lock and a catalogue, made without a repository.
 type folder struct {
@@ -78,6 +79,23 @@ func compileToy(t *testing.T, variant int, arch ulp.Arch) []byte {
 		t.Fatalf("%v: %s", err, out)
 	}
 	data, err := os.ReadFile(filepath.Join(dir, "libtoy.so.1"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return data
+}
+
+// compilePlain returns a module as gconv's are: no SONAME, and a function to patch.
+func compilePlain(t *testing.T) []byte {
+	t.Helper()
+	dir := t.TempDir()
+	write(t, filepath.Join(dir, "plain.c"), "int toy_add(int a, int b) { return a + b; }\n")
+	cmd := exec.Command("gcc", "-O2", "-fPIC", "-shared", "-fpatchable-function-entry=16,14", "-Wl,--build-id=sha1", "-o", "libplain.so", "plain.c")
+	cmd.Dir = dir
+	if out, err := cmd.CombinedOutput(); err != nil {
+		t.Fatalf("%v: %s", err, out)
+	}
+	data, err := os.ReadFile(filepath.Join(dir, "libplain.so"))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -146,7 +164,7 @@ func (f *folder) addBuild(version string, arch ulp.Arch, variant int) {
 	f.write(place+"/libtoy.so.1.json", string(catalogue))
 	f.write(place+"/exports.json", string(exported))
 	f.lock.Builds = append(f.lock.Builds, download.Build{
-		Name: "toy", Version: evr.Version, Release: evr.Release, Arch: string(arch), Built: time.Unix(1e9, 0).UTC(),
+		Name: "toy", Source: "toy", Version: evr.Version, Release: evr.Release, Arch: string(arch), Built: time.Unix(1e9, 0).UTC(),
 		RPM: download.File{URL: "file:///nowhere", Digest: digest.OfBytes([]byte(version))},
 		Libraries: []download.Library{{
 			Name: "libtoy.so.1", Path: "/usr/lib64/libtoy.so.1", BuildID: fmt.Sprintf("%x", lib.BuildID),

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 
 	"github.com/lpbuild/lpbuild/pkg/atomicfile"
 	"github.com/lpbuild/lpbuild/pkg/download/digest"
@@ -21,9 +22,6 @@ func Install(c *Config, only []ulp.Arch, root string) ([]string, error) {
 	if err != nil {
 		return nil, fmt.Errorf("nothing to install: %w: run lpbuild build first", err)
 	}
-	if n := r.Count(Refused, Failed); n > 0 {
-		return nil, fmt.Errorf("%w: %d of %d cells: see lpbuild build", ErrRefused, n, len(r.Cells))
-	}
 	if r.Name != c.Name || r.Version != c.Version {
 		return nil, fmt.Errorf("the last build was of %s %s, not of %s %s: run lpbuild build again", r.Name, r.Version, c.Name, c.Version)
 	}
@@ -37,11 +35,12 @@ func Install(c *Config, only []ulp.Arch, root string) ([]string, error) {
 	if len(only) > 1 {
 		return nil, fmt.Errorf("containers of %v have one place: install one architecture, with --arch", only)
 	}
+	r.Cells = slices.DeleteFunc(r.Cells, func(c CellInfo) bool { return !wanted[c.Arch] })
+	if n := r.Count(Refused, Failed); n > 0 {
+		return nil, fmt.Errorf("%w: %d of %d cells: see lpbuild build", ErrRefused, n, len(r.Cells))
+	}
 	var names []string
 	for _, cell := range r.Containers() {
-		if !wanted[cell.Arch] {
-			continue
-		}
 		source := filepath.Join(dir, cell.Arch, cell.Container)
 		image, err := os.ReadFile(source)
 		if err != nil {

@@ -18,8 +18,8 @@ import (
 //	LPBUILD_VERSION_MINOR  31                its second; 0 if there is none
 //	LPBUILD_VERSION_PATCH  0                 its third; 0 if there is none
 //
-// For builds of the package glibc, __GLIBC__, __GLIBC_MINOR__ and __GLIBC_PREREQ are those of the build, too, not those of
-// the machine that compiles.
+// For builds of the source package glibc (its gconv modules are in packages of other names), __GLIBC__, __GLIBC_MINOR__ and
+// __GLIBC_PREREQ are those of the build, too, not those of the machine that compiles.
 const (
 	macroLibcMajor = "LPBUILD_LIBC_MAJOR"
 	macroLibcMinor = "LPBUILD_LIBC_MINOR"
@@ -44,11 +44,14 @@ func versionMacros(b *download.Build) []string {
 		fmt.Sprintf("-DLPBUILD_VERSION_MINOR=%d", n[1]),
 		fmt.Sprintf("-DLPBUILD_VERSION_PATCH=%d", n[2]),
 	}
-	if b.Name == "glibc" {
+	if isLibc(b) {
 		flags = append(flags, fmt.Sprintf("-D%s=%d", macroLibcMajor, n[0]), fmt.Sprintf("-D%s=%d", macroLibcMinor, n[1]))
 	}
 	return flags
 }
+
+// isLibc reports whether a build comes from the C library's source package.
+func isLibc(b *download.Build) bool { return b.Source == "glibc" }
 
 // versionNumbers returns the first three numbers of a version.
 func versionNumbers(version string) (n [3]int) {
@@ -75,29 +78,4 @@ func asksForBuild(preprocessed []byte) bool {
 		}
 	}
 	return false
-}
-
-// includedFiles returns the files that preprocessed source came from, from its line markers: # 12 "path" flags.
-func includedFiles(preprocessed []byte) []string {
-	seen := map[string]bool{}
-	for line := range bytes.Lines(preprocessed) {
-		if !bytes.HasPrefix(line, []byte("# ")) {
-			continue
-		}
-		start := bytes.IndexByte(line, '"')
-		end := bytes.LastIndexByte(line, '"')
-		if start < 0 || end <= start {
-			continue
-		}
-		name, err := strconv.Unquote(string(line[start : end+1]))
-		if err != nil || name == "" || name[0] == '<' || strings.HasSuffix(name, "//") {
-			continue
-		}
-		seen[name] = true
-	}
-	names := make([]string, 0, len(seen))
-	for name := range seen {
-		names = append(names, name)
-	}
-	return sorted(names)
 }

@@ -8,26 +8,94 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+
+	"github.com/lpbuild/lpbuild/pkg/ulp"
 )
 
 // ownObject matches what the folder of compiled objects holds.
 var ownObject = regexp.MustCompile(`^[0-9a-f]{64}\.(so|json)$`)
+
+// architectures are those that there can be folders of.
+var architectures = []ulp.Arch{ulp.X86_64, ulp.PPC64LE, ulp.AArch64}
+
+// containerFile matches the names that the gate lets containers have.
+var containerFile = regexp.MustCompile(`^[^.].*_livepatch[0-9]+\.so$`)
+
+// halfWritten matches files that were being written when a build was killed: package atomicfile's names of what lpbuild
+// writes below the build folder.
+var halfWritten = regexp.MustCompile(`^\.(.+_livepatch[0-9]+\.so|report\.json|features\.h|[0-9a-f]{64}\.json)\.[0-9]+$`)
+
+// halves returns what killed builds left half-written in some folders.
+func halves(folders ...string) []string {
+	var names []string
+	for _, dir := range folders {
+		entries, err := os.ReadDir(dir)
+		if err != nil {
+			continue
+		}
+		for _, e := range entries {
+			if e.Type().IsRegular() && halfWritten.MatchString(e.Name()) {
+				names = append(names, filepath.Join(dir, e.Name()))
+			}
+		}
+	}
+	return names
+}
+
+// strayContainers returns the containers below a build folder that are not known: of a build whose report is lost, or that
+// was killed. They are told from other people's files by name and content.
+func strayContainers(dir string, known map[string]bool) []string {
+	var names []string
+	for _, arch := range architectures {
+		entries, err := os.ReadDir(filepath.Join(dir, string(arch)))
+		if err != nil {
+			continue
+		}
+		for _, e := range entries {
+			name := filepath.Join(dir, string(arch), e.Name())
+			if e.Type().IsRegular() && containerFile.MatchString(e.Name()) && !known[name] && isContainer(name) {
+				names = append(names, name)
+			}
+		}
+	}
+	return names
+}
+
+// isContainer reports whether a file is a packed live patch.
+func isContainer(name string) bool {
+	image, err := readBounded(name, maxObject)
+	if err != nil {
+		return false
+	}
+	c, err := ulp.ParseContainer(image)
+	if err != nil {
+		return false
+	}
+	_, packed := c.Section(ulp.SectionMetadata)
+	return packed
+}
 
 // Made returns what builds have written in a package folder, in the order in which it can be removed: a folder comes after
 // what is in it.
 func Made(c *Config) ([]string, error) {
 	dir := filepath.Join(c.Dir, BuildDir)
 	var names, folders []string
-	r, err := ReadReport(dir)
-	if err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return nil, err
-	}
-	if r != nil {
+	if r, err := ReadReport(dir); err == nil {
 		for _, cell := range r.Containers() {
 			names = append(names, filepath.Join(dir, cell.Arch, cell.Container))
-			if folder := filepath.Join(dir, cell.Arch); !slices.Contains(folders, folder) {
-				folders = append(folders, folder)
-			}
+		}
+	} // else the containers themselves tell
+	known := map[string]bool{}
+	for _, name := range names {
+		known[name] = true
+	}
+	names = append(names, strayContainers(dir, known)...)
+	for _, arch := range architectures {
+		names = append(names, halves(filepath.Join(dir, string(arch)))...)
+	}
+	for _, name := range names {
+		if folder := filepath.Dir(name); !slices.Contains(folders, folder) {
+			folders = append(folders, folder)
 		}
 	}
 	objects := filepath.Join(dir, objectsDir)
@@ -41,10 +109,14 @@ func Made(c *Config) ([]string, error) {
 		case ownObject.MatchString(e.Name()):
 			names = append(names, name)
 		case e.IsDir() && strings.HasPrefix(e.Name(), tempPrefix): // of a build that was killed
-			names = append(names, filepath.Join(name, "container.so"), filepath.Join(name, "linked"), name)
+			for _, made := range []string{"container.so", "linked", "assembled", "assembled.o"} {
+				names = append(names, filepath.Join(name, made))
+			}
+			names = append(names, name)
 		}
 	}
 	include := filepath.Join(objects, "include")
+	names = append(names, halves(dir, objects, include)...)
 	names = append(names, filepath.Join(include, "features.h"), include, objects, filepath.Join(dir, ReportName))
 	return slices.Concat(names, folders, []string{dir}), nil
 }

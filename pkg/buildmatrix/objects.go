@@ -1,8 +1,9 @@
 package buildmatrix
 
 import (
+	"bytes"
 	"context"
-	"encoding/json"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -18,6 +19,12 @@ import (
 // objectsDir is the folder below the build folder where compiled but not yet packed shared objects are kept.
 const objectsDir = ".objects"
 
+// The compiler runs in the package folder and is given no path of this machine.
+var (
+	relObjects = filepath.Join(BuildDir, objectsDir)
+	relInclude = filepath.Join(relObjects, "include")
+)
+
 // object is a compiled live patch that is not packed for any build yet.
 type object struct {
 	digest    string // of its bytes
@@ -27,40 +34,33 @@ type object struct {
 // objects compiles one patch for one architecture: once, or once per group of builds that gives the same code.
 type objects struct {
 	dir      string // build/.objects, as seen from here
-	config   *Config
+	root     string // the package folder, as seen from here
 	patch    *Patch
-	arch     ulp.Arch
-	compiler *compiler
+	compiler *compiler // nil: nothing is compiled, only what is there is used
 	manifest manifest
 	name     string // of the manifest file
 	loaded   map[string]*object
+	failed   map[string]error // by group of builds
 	changed  bool
 	probed   []byte // what the preprocessor said, if this run asked it
 }
 
-// manifest is what is known from earlier runs, so that the compiler need not be asked again. It holds as long as every
-// file that the compiler read is unchanged. As with every compiler cache of this kind, a new header that would be found
-// before one that was read goes unnoticed; lpbuild clean helps.
-type manifest struct {
-	Files    map[string]digest.Digest `json:"files"`     // that compiler and linker read
-	PerBuild bool                     `json:"per_build"` // the source asks for the build
-	Objects  map[string]string        `json:"objects"`   // macros that differ between builds → object
-	Texts    map[string]string        `json:"texts"`     // hash of preprocessed source → object
-}
-
-func newManifest() manifest {
-	return manifest{Files: map[string]digest.Digest{}, Objects: map[string]string{}, Texts: map[string]string{}}
-}
-
-func newObjects(buildDir string, c *Config, p *Patch, arch ulp.Arch, cc *compiler) (*objects, error) {
+// openObjects returns what earlier runs compiled. If the compiler is not nil, what another one made does not count.
+func openObjects(buildDir string, c *Config, p *Patch, arch ulp.Arch, cc *compiler) (*objects, error) {
 	o := &objects{
-		dir: filepath.Join(buildDir, objectsDir), config: c, patch: p, arch: arch, compiler: cc, loaded: map[string]*object{},
+		dir: filepath.Join(buildDir, objectsDir), root: c.Dir, patch: p, compiler: cc,
+		loaded: map[string]*object{}, failed: map[string]error{},
 	}
-	if err := writeHeader(filepath.Join(o.includeDir(), "features.h"), libcHeader); err != nil {
-		return nil, err
+	o.name = filepath.Join(o.dir, settingsKey(p, arch)+".json")
+	if cc != nil {
+		if err := writeHeader(filepath.Join(o.dir, "include", "features.h"), libcHeader); err != nil {
+			return nil, err
+		}
 	}
-	o.name = filepath.Join(o.dir, o.inputKey()+".json")
-	o.load()
+	o.manifest = readManifest(o.name, o.root)
+	if cc != nil && o.manifest.Compiler != cc.identity {
+		o.manifest = newManifest()
+	}
 	return o, nil
 }
 
@@ -71,138 +71,164 @@ func writeHeader(name, text string) error {
 	return atomicfile.Write(name, []byte(text), 0o644)
 }
 
-// includeDir holds the headers that stand before the system's in builds of glibc.
-func (o *objects) includeDir() string { return filepath.Join(o.dir, "include") }
-
-// The compiler runs in the package folder and is given no path of this machine.
-var (
-	relObjects = filepath.Join(BuildDir, objectsDir)
-	relInclude = filepath.Join(relObjects, "include")
-)
-
-// inputKey names everything that is known before the compiler has read its files.
-func (o *objects) inputKey() string {
-	return hashOf(objectsVersion, o.compiler.identity, string(o.arch), strings.Join(o.compiler.flags, "\x00"),
-		strings.Join(o.patch.CFlags, "\x00"), strings.Join(o.patch.Sources, "\x00"), libcHeader)
+// settingsKey names everything that is known before a compiler has read its files.
+func settingsKey(p *Patch, arch ulp.Arch) string {
+	return hashOf(objectsVersion, string(arch), strings.Join(commonFlags, "\x00"), fmt.Sprint(patchableEntries[arch]),
+		strings.Join(p.CFlags, "\x00"), strings.Join(p.Sources, "\x00"), libcHeader)
 }
 
 // objectsVersion changes when the same sources are compiled in another way than before.
-const objectsVersion = "2"
-
-// load reads the manifest of an earlier run and forgets it if any file has changed since.
-func (o *objects) load() {
-	o.manifest = newManifest()
-	var m manifest
-	data, err := readBounded(o.name, maxReport)
-	if err != nil || json.Unmarshal(data, &m) != nil || len(m.Files) == 0 || m.Objects == nil || m.Texts == nil {
-		return
-	}
-	for name, want := range m.Files {
-		if d, err := digest.OfFile(o.path(name)); err != nil || d != want {
-			return
-		}
-	}
-	o.manifest = m
-}
-
-func (o *objects) path(name string) string {
-	if filepath.IsAbs(name) {
-		return name
-	}
-	return filepath.Join(o.config.Dir, name)
-}
+const objectsVersion = "3"
 
 // save writes the manifest if this run learned something.
 func (o *objects) save() error {
 	if !o.changed {
 		return nil
 	}
-	data, err := json.MarshalIndent(&o.manifest, "", " ")
-	if err != nil {
-		return err
-	}
-	return atomicfile.Write(o.name, data, 0o644)
+	return o.manifest.write(o.name)
 }
 
-// forBuild returns the compiled patch for a build. Calls come one after the other.
+// known returns the object for a build if no compiler is needed for that.
+func (o *objects) known(b *download.Build) (*object, error) {
+	return o.open(o.manifest.Objects[o.manifest.group(b)])
+}
+
+// forBuild returns the compiled patch for a build. Calls come one after the other. What fails once is not tried again for
+// builds that give the compiler the same text: the error is the same.
 func (o *objects) forBuild(ctx context.Context, b *download.Build) (*object, error) {
-	macros := versionMacros(b)
-	if len(o.manifest.Files) == 0 {
-		if err := o.probe(ctx, b, macros); err != nil {
+	if err, tried := o.failed[""]; tried {
+		return nil, err
+	}
+	if o.manifest.isEmpty() {
+		if err := o.probe(ctx, b); err != nil {
 			return nil, err
 		}
 	}
-	group := ""
-	if o.manifest.PerBuild {
-		group = strings.Join(macros, " ")
+	group := o.manifest.group(b)
+	if err, tried := o.failed[group]; tried {
+		return nil, err
 	}
-	if obj, err := o.open(o.manifest.Objects[group]); err == nil {
+	if obj, err := o.known(b); err == nil {
 		return obj, nil
 	}
-	text, err := o.preprocess(ctx, b, macros)
+	obj, err := o.make(ctx, b, group)
+	if err != nil && ctx.Err() == nil {
+		o.failed[group] = err
+	}
+	return obj, err
+}
+
+// make compiles for a build, unless another one has the same text.
+func (o *objects) make(ctx context.Context, b *download.Build, group string) (*object, error) {
+	text, err := o.preprocess(ctx, b)
 	if err != nil {
 		return nil, err
 	}
-	obj, err := o.open(o.manifest.Texts[text])
+	hash := hashOf(string(text))
+	if err, tried := o.failed[hash]; tried {
+		return nil, err
+	}
+	obj, err := o.open(o.manifest.Texts[hash])
 	if err != nil {
-		if obj, err = o.compile(ctx, b, macros); err != nil {
+		if obj, err = o.compile(ctx, b, text); err != nil {
+			if ctx.Err() == nil {
+				o.failed[hash] = err
+			}
 			return nil, err
 		}
 	}
-	o.manifest.Objects[group], o.manifest.Texts[text], o.changed = obj.digest, obj.digest, true
+	o.manifest.Objects[group], o.manifest.Texts[hash], o.changed = obj.digest, obj.digest, true
 	return obj, nil
 }
 
 // flags are those of the patch for a build, without what is done and to which files.
-func (o *objects) flags(b *download.Build, macros []string) []string {
-	flags := slices.Concat(o.compiler.baseFlags(), macros, o.patch.CFlags)
-	if b.Name == "glibc" {
+func (o *objects) flags(b *download.Build) []string {
+	flags := slices.Concat(o.compiler.baseFlags(), versionMacros(b), o.patch.CFlags)
+	if isLibc(b) {
 		flags = append(flags, "-isystem", relInclude)
 	}
 	return flags
 }
 
-// probe finds out what the source reads and whether it asks for the build.
-func (o *objects) probe(ctx context.Context, b *download.Build, macros []string) error {
-	text, err := o.compiler.run(ctx, slices.Concat(o.flags(b, macros), []string{"-E", "-dU"}, o.patch.Sources)...)
+// probe finds out what the source reads and whether it asks for the build. If it cannot be preprocessed and has not asked
+// until there, it cannot be for any build.
+func (o *objects) probe(ctx context.Context, b *download.Build) error {
+	flags := o.flags(b)
+	text, err := o.compiler.run(ctx, slices.Concat(flags, []string{"-E", "-dU"}, o.patch.Sources)...)
+	if err != nil {
+		if ctx.Err() == nil && !asksForBuild(text) && !o.mentionsBuild(text) {
+			o.failed[""] = err
+		}
+		return err
+	}
+	s, err := askCompiler(ctx, o.compiler, flags)
 	if err != nil {
 		return err
 	}
-	o.manifest, o.probed = newManifest(), text
-	o.manifest.PerBuild = asksForBuild(text)
-	return o.addFiles(append(includedFiles(text), o.patch.Sources...))
+	m := newManifest()
+	m.Compiler, m.Survey, m.PerBuild = o.compiler.identity, s, asksForBuild(text)
+	o.manifest, o.probed = m, text
+	if err := o.addFiles(append(includedFiles(text), o.patch.Sources...), text); err != nil {
+		o.manifest = newManifest()
+		if !m.PerBuild { // otherwise the next build may do without that file
+			o.failed[""] = err
+		}
+		return err
+	}
+	return nil
 }
 
-// addFiles notes what the objects depend on.
-func (o *objects) addFiles(names []string) error {
+// mentionsBuild reports whether a file of the package that was read has a word of the macros of a build: a preprocessor
+// that gives up does not print the last ones that it was asked for.
+func (o *objects) mentionsBuild(preprocessed []byte) bool {
+	return slices.ContainsFunc(append(includedFiles(preprocessed), o.patch.Sources...), func(name string) bool {
+		if !filepath.IsLocal(name) {
+			return false
+		}
+		text, err := readBounded(at(o.root, name), maxObject)
+		return err == nil && (bytes.Contains(text, []byte("LPBUILD_")) || bytes.Contains(text, []byte("__GLIBC")))
+	})
+}
+
+// addFiles notes what the objects depend on: files that were read, and those that would have been if they were there.
+// text is the preprocessed source, by which the place is found where a file is asked for that must not be.
+func (o *objects) addFiles(names []string, text []byte) error {
+	var fresh []string
 	for _, name := range names {
 		if _, known := o.manifest.Files[name]; known {
 			continue
 		}
-		d, err := digest.OfFile(o.path(name))
+		if why := outsideReason(name, o.manifest.Survey.Own); why != "" {
+			return outside(o.root, name, why, text)
+		}
+		d, err := digest.OfFile(at(o.root, name))
 		if err != nil {
 			return fmt.Errorf("a file that the compiler read: %w", err)
 		}
 		o.manifest.Files[name] = d
+		fresh = append(fresh, name)
 	}
+	o.addAbsent(absentFiles(o.root, fresh, o.manifest.Survey.Search))
 	o.changed = true
 	return nil
 }
 
-// preprocess returns the hash of the preprocessed source for a build: whatever the macros, equal text compiles to equal
-// code.
-func (o *objects) preprocess(ctx context.Context, b *download.Build, macros []string) (string, error) {
-	text := o.probed
-	if text == nil || o.manifest.PerBuild {
-		var err error
-		if text, err = o.compiler.run(ctx, slices.Concat(o.flags(b, macros), []string{"-E"}, o.patch.Sources)...); err != nil {
-			return "", err
-		}
-		if err := o.addFiles(includedFiles(text)); err != nil {
-			return "", err
-		}
+func (o *objects) addAbsent(names []string) {
+	o.manifest.Absent = append(o.manifest.Absent, names...)
+	slices.Sort(o.manifest.Absent)
+	o.manifest.Absent = slices.Compact(o.manifest.Absent)
+}
+
+// preprocess returns the preprocessed source for a build: whatever the macros, equal text compiles to equal code.
+func (o *objects) preprocess(ctx context.Context, b *download.Build) ([]byte, error) {
+	if o.probed != nil && !o.manifest.PerBuild {
+		return o.probed, nil
 	}
-	return hashOf(string(text)), nil
+	text, err := o.compiler.run(ctx, slices.Concat(o.flags(b), []string{"-E"}, o.patch.Sources)...)
+	if err != nil {
+		return nil, err
+	}
+	return text, o.addFiles(includedFiles(text), text)
 }
 
 // open returns the object of that digest, if it is there and whole.
@@ -231,8 +257,12 @@ func (o *objects) open(name string) (*object, error) {
 // maxObject bounds a compiled live patch, in bytes.
 const maxObject = 1 << 30
 
-// compile compiles and links, and notes what the linker read: start files, libraries, version scripts.
-func (o *objects) compile(ctx context.Context, b *download.Build, macros []string) (*object, error) {
+// tempPrefix begins the names of folders in which a compiler works.
+const tempPrefix = ".compile-"
+
+// compile compiles and links, and notes what assembler and linker read: included assembly and data, start files,
+// libraries, version scripts.
+func (o *objects) compile(ctx context.Context, b *download.Build, text []byte) (*object, error) {
 	tmp, err := os.MkdirTemp(o.dir, tempPrefix)
 	if err != nil {
 		return nil, err
@@ -240,48 +270,73 @@ func (o *objects) compile(ctx context.Context, b *download.Build, macros []strin
 	defer os.RemoveAll(tmp)
 	rel := filepath.Join(relObjects, filepath.Base(tmp))
 	args := []string{"-Wl,--dependency-file=" + filepath.Join(rel, "linked"), "-o", filepath.Join(rel, "container.so")}
-	if _, err := o.compiler.run(ctx, slices.Concat(o.flags(b, macros), args, o.patch.Sources)...); err != nil {
+	if _, err := o.compiler.run(ctx, slices.Concat(o.flags(b), args, o.patch.Sources)...); err != nil {
 		return nil, err
 	}
-	linked, err := os.ReadFile(filepath.Join(tmp, "linked"))
+	rule, err := os.ReadFile(filepath.Join(tmp, "linked"))
+	if err != nil {
+		return nil, &CompileError{filepath.Base(o.compiler.path), "", fmt.Errorf(
+			"its linker does not tell what it reads (-Wl,--dependency-file): GNU binutils from 2.35 on, lld and mold do: %w", err)}
+	}
+	linked := o.existing(linkerRule(string(rule)))
+	assembled, err := o.assembled(ctx, b, text, rel)
 	if err != nil {
 		return nil, err
 	}
-	if err := o.addFiles(o.linkedFiles(linked)); err != nil {
+	if err := o.addFiles(append(linked, assembled...), text); err != nil {
 		return nil, err
 	}
-	d, err := digest.OfFile(filepath.Join(tmp, "container.so"))
+	o.addAbsent(absentLibraries(o.root, linked, o.patch.CFlags))
+	return o.keep(filepath.Join(tmp, "container.so"))
+}
+
+// keep moves what was compiled to where it is named by its content.
+func (o *objects) keep(name string) (*object, error) {
+	d, err := digest.OfFile(name)
 	if err != nil {
 		return nil, err
 	}
-	if err := os.Rename(filepath.Join(tmp, "container.so"), filepath.Join(o.dir, d.Hex+".so")); err != nil {
+	if err := os.Rename(name, filepath.Join(o.dir, d.Hex+".so")); err != nil {
 		return nil, err
 	}
 	return o.open(d.Hex)
 }
 
-// tempPrefix begins the names of folders in which a compiler works.
-const tempPrefix = ".compile-"
-
-// linkedFiles returns the files in the first rule of a dependency file as the linker writes it, without those that were
-// only there for the moment: "target: \", then a file per line. The linker escapes nothing.
-func (o *objects) linkedFiles(rule []byte) []string {
+// assembled returns the files that only the assembler knows of, .include and .incbin. It is asked, one source after the
+// other, only if there is a word of them: that takes another run of the compiler.
+func (o *objects) assembled(ctx context.Context, b *download.Build, text []byte, rel string) ([]string, error) {
 	var names []string
-	first := true
-	for line := range strings.Lines(string(rule)) {
-		name := strings.TrimSpace(strings.TrimSuffix(strings.TrimRight(line, "\n"), "\\"))
-		if first || name == "" {
-			if !first {
-				break
-			}
-			first = false
+	for _, source := range o.patch.Sources {
+		own, err := readBounded(at(o.root, source), maxObject)
+		if err != nil {
+			return nil, err
+		}
+		if !readsInAssembler(text) && !readsInAssembler(own) {
 			continue
 		}
-		if _, err := os.Stat(o.path(name)); err == nil {
-			names = append(names, name)
+		rule := filepath.Join(rel, "assembled")
+		args := []string{"-fno-lto", "-c", "-Wa,--MD," + rule, "-o", filepath.Join(rel, "assembled.o"), source}
+		if _, err := o.compiler.run(ctx, append(o.flags(b), args...)...); err != nil {
+			return nil, err
 		}
+		data, err := os.ReadFile(at(o.root, rule))
+		if errors.Is(err, os.ErrNotExist) {
+			continue // an object file: nothing is assembled
+		}
+		if err != nil {
+			return nil, err
+		}
+		names = append(names, o.existing(makeRule(string(data)))...)
 	}
-	return names
+	return names, nil
+}
+
+// existing drops the files that were only there for the moment.
+func (o *objects) existing(names []string) []string {
+	return slices.DeleteFunc(names, func(name string) bool {
+		_, err := os.Stat(at(o.root, name))
+		return err != nil || within("/"+name, "/"+relObjects)
+	})
 }
 
 // hashOf returns a hash of parts, none of which can run into the next.

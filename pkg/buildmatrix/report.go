@@ -48,16 +48,19 @@ type CellInfo struct {
 	Version   string        `json:"version"`
 	Release   string        `json:"release"`
 	Arch      string        `json:"arch"`
+	Variant   string        `json:"variant,omitempty"`   // kind of processor, of a library that is there once for each
 	Container string        `json:"container,omitempty"` // file name; in the folder named by Arch
 	Target    string        `json:"target_build_id"`
 	Functions []string      `json:"functions,omitempty"` // replaced functions, patterns expanded
 	Reasons   []Reason      `json:"reasons,omitempty"`   // why there is no container
+	Engines   []string      `json:"engines,omitempty"`   // which can apply the container: "pulp", "native"
+	Notes     []Reason      `json:"notes,omitempty"`     // what keeps an engine from it, or is worth knowing
 	Fresh     bool          `json:"-"`                   // the container was made by this run
 	Key       string        `json:"key,omitempty"`       // hash of everything that the container depends on
 	Digest    digest.Digest `json:"digest"`              // of the container
 }
 
-// Reason is one finding of the gate.
+// Reason is one finding of the gate: why there is no container, or a note about one.
 type Reason struct {
 	Code    string `json:"code"`            // stable word for programs: "not-patchable"
 	Where   string `json:"where,omitempty"` // file:line:column in the description or the compiler's input
@@ -100,16 +103,26 @@ func ReadReport(buildDir string) (*Report, error) {
 	if err != nil {
 		return nil, err
 	}
-	var r Report
-	if err := json.Unmarshal(data, &r); err != nil {
+	r, err := parseReport(data)
+	if err != nil {
 		return nil, fmt.Errorf("%s: %w", name, err)
 	}
+	return r, nil
+}
+
+// parseReport reads a report. What it names lies in a folder of the build folder.
+func parseReport(data []byte) (*Report, error) {
+	var r Report
+	if err := json.Unmarshal(data, &r); err != nil {
+		return nil, err
+	}
 	if r.Format != ReportFormat {
-		return nil, fmt.Errorf("%s: report format %d is not %d: made by another version of lpbuild", name, r.Format, ReportFormat)
+		return nil, fmt.Errorf("report format %d is not %d: made by another version of lpbuild", r.Format, ReportFormat)
 	}
 	for _, c := range r.Cells {
-		if !filepath.IsLocal(c.Arch) || c.Container != "" && c.Container != filepath.Base(c.Container) {
-			return nil, fmt.Errorf("%s: %q in %q is not a file of the build folder", name, c.Container, c.Arch)
+		if c.Arch != filepath.Base(c.Arch) || !filepath.IsLocal(c.Arch) ||
+			c.Container != "" && (c.Container != filepath.Base(c.Container) || !filepath.IsLocal(c.Container)) || c.Container == "" && c.Status == Built {
+			return nil, fmt.Errorf("%q in %q is not a file of the build folder", c.Container, c.Arch)
 		}
 	}
 	return &r, nil

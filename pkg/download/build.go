@@ -2,11 +2,9 @@ package download
 
 import (
 	"context"
-	"encoding/hex"
-	"encoding/json"
 	"errors"
 	"fmt"
-	"path"
+	"io/fs"
 	"slices"
 	"strings"
 
@@ -19,29 +17,25 @@ import (
 )
 
 // readBuild makes a build of a candidate: fetches, verifies, takes the libraries out and catalogues them. A package that
-// has none of the libraries gives a build without libraries.
+// has none of the libraries gives a build that has only exports, and neither if there is no library in it at all.
 func (r *run) readBuild(ctx context.Context, c *candidate) (*Build, error) {
 	file, rpm, err := r.fetchRPM(ctx, c.Package, c.from)
 	if err != nil {
 		return nil, err
 	}
 	b := &Build{
-		Name: rpm.Name, Source: sourceName(rpm.SourceRPM), Epoch: rpm.EVR.Epoch, Version: rpm.EVR.Version, Release: rpm.EVR.Release, Arch: rpm.Arch,
+		Libraries: []Library{}, Name: rpm.Name, Source: sourceName(rpm.SourceRPM), Epoch: rpm.EVR.Epoch, Version: rpm.EVR.Version, Release: rpm.EVR.Release, Arch: rpm.Arch,
 		Built: rpm.BuildTime.UTC(), RPM: *file,
 	}
 	if err := errors.Join(checkElement("source package", b.Source), checkElement("version", b.Version), checkElement("release", b.Release)); err != nil {
 		return nil, fmt.Errorf("%s: %w", file.URL, err)
 	}
-	paths := r.libraryPaths(rpm)
-	if len(paths) == 0 {
-		return b, nil
-	}
-	debug, err := r.fetchDebuginfo(ctx, c, b)
+	wanted, err := r.wantedLibraries(rpm, b)
 	if err != nil {
-		return nil, err
-	}
-	if err := r.catalogue(ctx, b, rpm, debug, paths); err != nil {
 		return nil, fmt.Errorf("%s: %w", file.URL, err)
+	}
+	if err := r.catalogue(ctx, c, b, rpm, wanted); err != nil {
+		return nil, err
 	}
 	return b, nil
 }
@@ -55,15 +49,25 @@ func sourceName(file string) string {
 	return name
 }
 
-// libraryPaths returns where in the package the wanted libraries are, by the names that patches give them.
-func (r *run) libraryPaths(rpm *rpmfile.RPM) map[string]string {
-	found := map[string]string{}
-	for _, name := range r.Libraries {
-		if p, ok := rpm.Find(Home(rpm.Name, rpm.EVR, name)); ok {
-			found[name] = p
+// wantedLibraries returns the libraries of the package that patches name, in the order of these names.
+func (r *run) wantedLibraries(rpm *rpmfile.RPM, b *Build) ([]wantedLibrary, error) {
+	var all []wantedLibrary
+	for _, name := range slices.Sorted(slices.Values(r.Libraries)) {
+		found, err := rpm.Locate(Home(b.Source, b.EVR(), name))
+		if errors.Is(err, fs.ErrNotExist) {
+			continue
+		}
+		if err != nil {
+			return nil, fmt.Errorf("library %w", err)
+		}
+		for _, l := range found {
+			all = append(all, wantedLibrary{name, l})
+		}
+		if len(all) > maxLibraries {
+			return nil, fmt.Errorf("library %q: more than %d files in the package are meant", name, maxLibraries)
 		}
 	}
-	return found
+	return all, nil
 }
 
 // fetchRPM brings an RPM into the store and believes it only if its digest is the repository's, a pinned key signed it,
@@ -73,12 +77,18 @@ func (r *run) fetchRPM(ctx context.Context, p rpmmd.Package, from *listing) (*Fi
 	if err != nil {
 		return nil, nil, fmt.Errorf("repository %s: %w", from.location, err)
 	}
-	file, rpm, err := r.tryRPM(ctx, p, from, location)
-	if err != nil && r.isDamaged(ctx, p.Checksum) {
-		file, rpm, err = r.tryRPM(ctx, p, from, location)
-	}
-	if err != nil {
-		return nil, nil, fmt.Errorf("%s: %w", location, err)
+	var file *File
+	var rpm *rpmfile.RPM
+	for again := true; ; again = false {
+		if err := r.fetchListed(ctx, p, location); err != nil {
+			return nil, nil, err
+		}
+		if file, rpm, err = r.openRPM(ctx, p, from, location); err == nil {
+			break
+		}
+		if !again || !r.isDamaged(ctx, p.Checksum) {
+			return nil, nil, fmt.Errorf("%s: %w", location, err)
+		}
 	}
 	if rpm.Name != p.Name || rpm.EVR.Compare(p.EVR) != 0 || rpm.Arch != p.Arch {
 		return nil, nil, fmt.Errorf("%s: the repository calls it %s, it calls itself %s: the repository is inconsistent",
@@ -87,11 +97,20 @@ func (r *run) fetchRPM(ctx context.Context, p rpmmd.Package, from *listing) (*Fi
 	return file, rpm, nil
 }
 
-// tryRPM fetches and verifies an RPM.
-func (r *run) tryRPM(ctx context.Context, p rpmmd.Package, from *listing, location fetch.Location) (*File, *rpmfile.RPM, error) {
-	if err := r.fetch(ctx, "fetch", location, fetch.Want{Digest: p.Checksum, Size: p.Size}); err != nil {
-		return nil, nil, err
+// fetchListed fetches an RPM that a repository's metadata name.
+func (r *run) fetchListed(ctx context.Context, p rpmmd.Package, location fetch.Location) error {
+	err := r.fetch(ctx, "fetch", location, fetch.Want{Digest: p.Checksum, Size: p.Size})
+	switch {
+	case errors.Is(err, fetch.ErrNotFound):
+		return fmt.Errorf("%w: its metadata name this file: %w", err, errChanging)
+	case errors.Is(err, digest.ErrMismatch), errors.Is(err, fetch.ErrTooLarge):
+		return fmt.Errorf("%w: this is not the file that the repository's metadata name", err)
 	}
+	return err
+}
+
+// openRPM verifies an RPM in the store.
+func (r *run) openRPM(ctx context.Context, p rpmmd.Package, from *listing, location fetch.Location) (*File, *rpmfile.RPM, error) {
 	rpm, err := rpmfile.Open(r.Store.Path(p.Checksum))
 	if err != nil {
 		return nil, nil, err
@@ -121,87 +140,4 @@ func (r *run) verifyRPM(ctx context.Context, rpm *rpmfile.RPM, keys *pgp.Keyring
 		return "", err
 	}
 	return signature.Key.Fingerprint, nil
-}
-
-// fetchDebuginfo brings the debuginfo package that was built together with b. Several of them are told apart by the
-// build-ids that they say to hold; which one really fits is checked when the symbols are read.
-func (r *run) fetchDebuginfo(ctx context.Context, c *candidate, b *Build) (*rpmfile.RPM, error) {
-	if len(c.debuginfo) == 0 {
-		r.Progress.Warn("fetch", b.NEVRA()+": no debuginfo package: only exported functions can be patched")
-		return nil, nil
-	}
-	d := c.debuginfo[0]
-	for _, other := range c.debuginfo[1:] {
-		if other.from.source == c.from.source {
-			d = other
-			break
-		}
-	}
-	file, rpm, err := r.fetchRPM(ctx, d.Package, d.from)
-	if err != nil {
-		return nil, err
-	}
-	b.Debuginfo = file
-	return rpm, nil
-}
-
-// debugFile returns the debuginfo package's file for a library: by build-id, the sure way, else by the library's path.
-func debugFile(debug *rpmfile.RPM, libraryPath string, buildID []byte) (string, bool) {
-	id := hex.EncodeToString(buildID)
-	if len(id) > 2 {
-		if p, ok := debug.Find("/usr/lib/debug/.build-id/" + id[:2] + "/" + id[2:] + ".debug"); ok {
-			return p, true
-		}
-	}
-	prefix := path.Join("/usr/lib/debug", libraryPath)
-	for _, f := range debug.Files() {
-		rest, ok := strings.CutPrefix(f.Name, prefix)
-		if ok && f.Mode.IsRegular() && strings.HasSuffix(rest, ".debug") && (rest[0] == '.' || rest[0] == '-') {
-			return f.Name, true
-		}
-	}
-	return "", false
-}
-
-// extracted is what the store remembers of a build's RPMs, so that they are unpacked once.
-type extracted struct {
-	Libraries []Library
-	Exports   *Exports
-}
-
-// extractedKey changes with everything that extracted depends on.
-func (r *run) extractedKey(b *Build, paths map[string]string) string {
-	names := make([]string, 0, len(paths))
-	for name, p := range paths {
-		names = append(names, name+"="+p)
-	}
-	slices.Sort(names)
-	debug := ""
-	if b.Debuginfo != nil {
-		debug = b.Debuginfo.Digest.String()
-	}
-	key := strings.Join([]string{catalogueVersion, r.Product, b.RPM.Digest.String(), debug, strings.Join(names, "\n")}, "\n")
-	return digest.OfBytes([]byte(key)).Hex
-}
-
-// recall fills b from what an earlier run stored.
-func (r *run) recall(b *Build, key string) bool {
-	data, err := r.Store.Record("extracted", key)
-	if err != nil {
-		return false
-	}
-	var e extracted
-	if json.Unmarshal(data, &e) != nil {
-		return false
-	}
-	for _, lib := range e.Libraries {
-		if lib.check() != nil || !r.Store.Has(lib.Pinned) {
-			return false
-		}
-	}
-	if e.Exports == nil || !r.Store.Has(e.Exports.Digest) {
-		return false
-	}
-	b.Libraries, b.Exports = e.Libraries, e.Exports
-	return true
 }

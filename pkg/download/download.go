@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"path/filepath"
 	"slices"
-	"strings"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -144,72 +143,22 @@ func (r *run) each(parent context.Context, n int, f func(ctx context.Context, i 
 	return errors.Join(slices.DeleteFunc(errs, func(err error) bool { return errors.Is(err, context.Canceled) })...)
 }
 
-// merge makes one build of each that has the very same libraries, and refuses two that share nothing but a name.
-func merge(builds []*Build) ([]Build, error) {
-	byName, byContent := map[string]*Build{}, map[string]*Build{}
-	var kept []*Build
-	for _, b := range builds {
-		if b == nil || len(b.Libraries) == 0 {
-			continue
-		}
-		name, content := b.NEVRA(), contentKey(b)
-		if first, met := byName[name]; met {
-			if contentKey(first) != content {
-				return nil, fmt.Errorf("%w: %s from %s and from %s have different build-ids: leave one repository out",
-					ErrConflict, name, first.RPM.URL, b.RPM.URL)
-			}
-			continue
-		}
-		byName[name] = b
-		if first, met := byContent[content]; met {
-			first.Also = append(first.Also, name)
-			continue
-		}
-		byContent[content] = b
-		kept = append(kept, b)
-	}
-	all := make([]Build, len(kept))
-	for i, b := range kept {
-		all[i] = *b
-	}
-	return all, nil
-}
-
-// contentKey is the same for two builds exactly if all their libraries have the same build-ids.
-func contentKey(b *Build) string {
-	keys := make([]string, len(b.Libraries))
-	for i, lib := range b.Libraries {
-		keys[i] = lib.Name + "=" + lib.BuildID
-	}
-	slices.Sort(keys)
-	return b.Arch + " " + b.Name + " " + strings.Join(keys, " ")
-}
-
-// checkLibraries refuses a lock in which a library that a patch names occurs in no build.
-func (r *run) checkLibraries(l *Lock) error {
-	for _, name := range r.Libraries {
-		if !slices.ContainsFunc(l.Builds, func(b Build) bool { return len(b.LibrariesNamed(name)) > 0 }) {
-			return fmt.Errorf("library %s: %w: no build of the configured packages contains it", name, ErrNotOffered)
-		}
-	}
-	return nil
-}
-
-// write puts catalogue and lock in place, the lock last: it names only files that are there.
+// write puts catalogue and lock in place, the lock last: it names only files that are there. Files of other content have
+// other names, so that the former lock's catalogue stays whole until the new lock is in place.
 func (r *run) write(ctx context.Context, l, former *Lock) error {
-	if err := materialise(ctx, l, r.Store, r.Dir); err != nil {
-		return err
-	}
 	data, err := l.Bytes()
 	if err != nil {
 		return err
 	}
-	if err := atomicfile.Write(r.Lock, data, 0o644); err != nil {
+	written, err := materialise(ctx, l, r.Store, r.Dir)
+	if err == nil {
+		err = atomicfile.Write(r.Lock, data, 0o644)
+	}
+	if err != nil {
+		removeFiles(r.Dir, written)
 		return err
 	}
-	if former != nil {
-		removeStale(r.Dir, former, l)
-	}
+	removeStale(r.Dir, former, l)
 	return nil
 }
 
@@ -224,9 +173,7 @@ func (r *run) fetch(ctx context.Context, stage string, l fetch.Location, w fetch
 	err := r.Client.ToStore(ctx, l, r.Store, w, func(done, total int64) {
 		r.Progress.Emit(progress.Event{Stage: stage, Task: task, Done: done, Total: total, Bytes: true})
 	})
-	if err == nil {
-		r.Progress.Emit(progress.Event{Stage: stage, Task: task, Done: w.Size, Total: w.Size, Bytes: true, Final: true})
-	}
+	r.Progress.Emit(progress.Event{Stage: stage, Task: task, Done: w.Size, Total: w.Size, Bytes: true, Final: true, Failed: err != nil})
 	return err
 }
 

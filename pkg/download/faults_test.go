@@ -7,6 +7,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -64,17 +65,8 @@ func TestRepoFileWithNothingEnabled(t *testing.T) {
 
 // TestFullDisk runs out of space in the store: the error names the file and what to do, the former lock stays.
 func TestFullDisk(t *testing.T) {
-	if os.Geteuid() != 0 {
-		t.Skip("mounting a small file system needs root")
-	}
 	w := newWorld(t, distro.StandardOptions{Builds: 2})
-	disk := t.TempDir()
-	if err := unix.Mount("tmpfs", disk, "tmpfs", 0, "size=64k"); errors.Is(err, unix.EPERM) {
-		t.Skip("this machine does not let root mount")
-	} else if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = unix.Unmount(disk, unix.MNT_DETACH) })
+	disk := smallDisk(t, "size=64k")
 	var err error
 	if w.store, err = store.Open(filepath.Join(disk, "store")); err != nil {
 		t.Fatal(err)
@@ -116,8 +108,7 @@ const childVariable = "LPBUILD_TEST_DOWNLOAD"
 // TestKilled kills a download in the middle. Nothing is half there, and the next one fetches only what was missing.
 func TestKilled(t *testing.T) {
 	if config := os.Getenv(childVariable); config != "" {
-		downloadAsChild(t, config)
-		return
+		t.Fatalf("the download ended: %v", downloadAsChild(t, config))
 	}
 	w := newWorld(t, distro.StandardOptions{Builds: 1})
 	rpm := filepath.Join(w.repo.Dir, "x86_64", "glibc-2.31-150300.9.12.1.x86_64.rpm")
@@ -126,8 +117,7 @@ func TestKilled(t *testing.T) {
 		t.Fatal(err)
 	}
 	w.server.Misbehave(distro.Fault{Path: "glibc-2*.rpm", Stall: true, After: info.Size() / 2})
-	cmd := exec.CommandContext(t.Context(), os.Args[0], "-test.run=^TestKilled$")
-	cmd.Env = append(os.Environ(), childVariable+"="+strings.Join([]string{w.server.URL, w.dir, w.store.Dir(), filepath.Join(w.root, "key.asc")}, "\n"))
+	cmd := w.child(t, "TestKilled", w.dir)
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
@@ -163,7 +153,7 @@ func partSize(t *testing.T, st *store.Store) (largest int64) {
 	t.Helper()
 	parts, err := os.ReadDir(filepath.Join(st.Dir(), "parts"))
 	if err != nil {
-		t.Fatal(err)
+		t.Error(err)
 	}
 	for _, p := range parts {
 		if info, err := p.Info(); err == nil {
@@ -173,7 +163,15 @@ func partSize(t *testing.T, st *store.Store) (largest int64) {
 	return largest
 }
 
-func downloadAsChild(t *testing.T, config string) {
+// child is another process of this test that downloads into dir.
+func (w *world) child(t *testing.T, test, dir string) *exec.Cmd {
+	t.Helper()
+	cmd := exec.CommandContext(t.Context(), os.Args[0], "-test.run=^"+test+"$")
+	cmd.Env = append(os.Environ(), childVariable+"="+strings.Join([]string{w.server.URL, dir, w.store.Dir(), filepath.Join(w.root, "key.asc")}, "\n"))
+	return cmd
+}
+
+func downloadAsChild(t *testing.T, config string) error {
 	part := strings.Split(config, "\n")
 	key, err := os.ReadFile(part[3])
 	if err != nil {
@@ -188,5 +186,79 @@ func downloadAsChild(t *testing.T, config string) {
 		Product: "TEST", Arch: []string{"x86_64"}, Packages: []download.Package{{Name: "glibc"}}, Libraries: []string{"libc.so.6"},
 		Repositories: []download.Source{{Main: location(t, part[0]+"/update"), Debuginfo: &debug, Keys: keyring(t, key)}},
 	}, download.Options{Dir: part[1], Lock: filepath.Join(part[1], "lpbuild.lock"), Store: st})
-	t.Fatalf("the download ended: %v", err)
+	return err
+}
+
+// TestProcessesShare lets several processes download with one store at once: each file is fetched by one of them.
+func TestProcessesShare(t *testing.T) {
+	if config := os.Getenv(childVariable); config != "" {
+		if err := downloadAsChild(t, config); err != nil {
+			t.Fatal(err)
+		}
+		return
+	}
+	w := newWorld(t, distro.StandardOptions{Builds: 3})
+	w.server.Misbehave(distro.Fault{Path: "*.rpm", BytesPerSecond: 1 << 20}) // slow enough for all to want the same
+	dirs := []string{t.TempDir(), t.TempDir(), t.TempDir()}
+	var wg sync.WaitGroup
+	for _, dir := range dirs {
+		wg.Go(func() {
+			if out, err := w.child(t, "TestProcessesShare", dir).CombinedOutput(); err != nil {
+				t.Errorf("%v: %s", err, out)
+			}
+		})
+	}
+	wg.Wait()
+	if n := len(w.server.Requests("*.rpm")); n != 6 {
+		t.Errorf("%d requests for 6 RPMs", n)
+	}
+	first, err := os.ReadFile(filepath.Join(dirs[0], "lpbuild.lock"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, dir := range dirs[1:] {
+		if other, err := os.ReadFile(filepath.Join(dir, "lpbuild.lock")); err != nil || string(other) != string(first) {
+			t.Errorf("the locks differ (%v)", err)
+		}
+	}
+	checkStore(t, w.store)
+	if left := files(t, filepath.Join(w.store.Dir(), "tmp")); len(left) != 0 {
+		t.Errorf("left: %q", left)
+	}
+}
+
+// TestFullFolder runs out of space in the package folder: the former lock and its catalogue stay, and nothing is half there.
+func TestFullFolder(t *testing.T) {
+	w := newWorld(t, distro.StandardOptions{Builds: 2})
+	w.dir = smallDisk(t, "size=256k")
+	w.lock = filepath.Join(w.dir, "lpbuild.lock")
+	former := w.mustRun(t, nil).Lock
+	before := files(t, w.dir)
+	filler := filepath.Join(w.dir, "filler")
+	if err := os.WriteFile(filler, make([]byte, 1<<20), 0o644); !errors.Is(err, unix.ENOSPC) {
+		t.Fatalf("the disk is not full: %v", err)
+	}
+	if _, err := w.run(t, withoutDebuginfo); !errors.Is(err, unix.ENOSPC) || !strings.Contains(err.Error(), w.dir) {
+		t.Errorf("error is %v, want no space left and the file", err)
+	}
+	if err := os.Remove(filler); err != nil {
+		t.Fatal(err)
+	}
+	w.mustBeWhole(t, former, before)
+}
+
+// smallDisk mounts a file system of that size.
+func smallDisk(t *testing.T, options string) string {
+	t.Helper()
+	if os.Geteuid() != 0 {
+		t.Skip("mounting a small file system needs root")
+	}
+	disk := t.TempDir()
+	if err := unix.Mount("tmpfs", disk, "tmpfs", 0, options); errors.Is(err, unix.EPERM) {
+		t.Skip("this machine does not let root mount")
+	} else if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = unix.Unmount(disk, unix.MNT_DETACH) })
+	return disk
 }

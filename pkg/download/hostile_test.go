@@ -87,7 +87,7 @@ func TestBadRepositories(t *testing.T) {
 		},
 		"RPM gone": {
 			broken: func(_ *testing.T, w *world) { w.server.Misbehave(distro.Fault{Path: "glibc-2*.rpm", Status: 404}) },
-			want:   fetch.ErrNotFound, names: "glibc-2.31-150300.9.12.1.x86_64.rpm",
+			want:   download.ErrChanged, names: "glibc-2.31-150300.9.12.1.x86_64.rpm",
 		},
 		"metadata damaged": {
 			broken: func(_ *testing.T, w *world) { w.server.Misbehave(distro.Fault{Path: "*primary.xml*", Change: damage}) },
@@ -96,6 +96,12 @@ func TestBadRepositories(t *testing.T) {
 		"metadata truncated": {
 			broken: func(_ *testing.T, w *world) { w.server.Misbehave(distro.Fault{Path: "*primary.xml*", Change: half}) },
 			names:  "primary.xml",
+		},
+		"metadata longer than they say": {
+			broken: func(_ *testing.T, w *world) {
+				w.server.Misbehave(distro.Fault{Path: "*primary.xml*", Change: func(b []byte) []byte { return append(b, make([]byte, 1<<20)...) }})
+			},
+			want: fetch.ErrTooLarge, names: "primary.xml",
 		},
 		"metadata enormous": {
 			broken: func(_ *testing.T, w *world) {
@@ -154,6 +160,9 @@ func TestBadRepositories(t *testing.T) {
 			if !strings.Contains(err.Error(), tc.names) || !strings.Contains(err.Error(), w.server.URL) {
 				t.Errorf("error %q does not name %q and the URL", err, tc.names)
 			}
+			if file := w.server.URL + "/update"; strings.Count(err.Error(), ".rpm") > 1 && strings.Count(err.Error(), file) > 1 {
+				t.Errorf("error %q names the file twice", err)
+			}
 			if strings.Contains(err.Error(), secret) {
 				t.Errorf("the token is in the error: %v", err)
 			}
@@ -162,6 +171,10 @@ func TestBadRepositories(t *testing.T) {
 			}
 			if _, err := os.Stat(filepath.Join(w.dir, download.CatalogueDir)); err == nil {
 				t.Error("a catalogue was written")
+			}
+			checkStore(t, w.store)
+			if left := files(t, filepath.Join(w.store.Dir(), "tmp")); len(left) != 0 {
+				t.Errorf("left in the store: %q", left)
 			}
 		})
 	}
@@ -240,6 +253,11 @@ func TestRepositoryChanges(t *testing.T) {
 		t.Errorf("%d builds, want 1", n)
 	}
 	w.newFolder(t)
+	w.server.Misbehave(distro.Fault{Path: "*.asc", Change: damage, Times: 1}) // the signature of the next state
+	if n := len(w.mustRun(t, nil).Lock.Builds); n != 1 {
+		t.Errorf("%d builds, want 1", n)
+	}
+	w.newFolder(t)
 	w.server.Misbehave(distro.Fault{Path: "*primary.xml*", Status: 404})
 	again := newWorldWithStore(t, w)
 	if _, err := again.run(t, nil); !errors.Is(err, download.ErrChanged) {
@@ -253,6 +271,45 @@ func newWorldWithStore(t *testing.T, w *world) *world {
 	fresh := newWorld(t, distro.StandardOptions{Builds: 1, NoDebuginfo: true})
 	w.store = fresh.store
 	return w
+}
+
+// signedBy is a repository whose metadata are signed by one key and whose RPMs by another.
+func signedBy(t *testing.T, o distro.KeyOptions) (w *world, other *distro.Key) {
+	t.Helper()
+	w = packageWorld(t, libfoo("1", fooOne))
+	other, err := distro.CachedKey(t.Context(), filepath.Join(t.TempDir(), "key"), o, 7)
+	if err != nil {
+		t.Fatal(err)
+	}
+	rpm := filepath.Join(w.repo.Dir, "x86_64", "libfoo1-1-1.x86_64.rpm")
+	if err := other.SignRPM(t.Context(), rpm); err != nil {
+		t.Fatal(err)
+	}
+	if err := distro.MakeRepository(t.Context(), w.repo.Dir, nil, distro.RepositoryOptions{Key: w.repo.Key}); err != nil {
+		t.Fatal(err)
+	}
+	return w, other
+}
+
+// TestRPMOfAnotherKey: that trusted metadata name it does not make an RPM trusted.
+func TestRPMOfAnotherKey(t *testing.T) {
+	w, _ := signedBy(t, distro.KeyOptions{})
+	_, err := w.run(t, want("libfoo1", "libfoo.so.1"))
+	if !errors.Is(err, pgp.ErrUnknownKey) || !strings.Contains(err.Error(), w.server.URL+"/update/x86_64/libfoo1-1-1.x86_64.rpm") {
+		t.Errorf("error is %v, want ErrUnknownKey for the RPM", err)
+	}
+}
+
+// TestRPMOfExpiredKey: builds stay in repositories for longer than keys last. The key was valid when it signed.
+func TestRPMOfExpiredKey(t *testing.T) {
+	w, old := signedBy(t, distro.KeyOptions{Expired: true})
+	res := w.mustRun(t, func(r *download.Request) {
+		want("libfoo1", "libfoo.so.1")(r)
+		r.Repositories[0].Keys.Merge(keyring(t, old.Public()))
+	})
+	if key := res.Lock.Builds[0].RPM.Key; key != old.Fingerprint || res.Lock.Repositories[0].Key != w.repo.Key.Fingerprint {
+		t.Errorf("the RPM was signed by %s, want %s", key, old.Fingerprint)
+	}
 }
 
 // TestRedirectToHTTP does not follow a repository from https to http.

@@ -36,24 +36,30 @@ func (r *run) readListing(ctx context.Context, s *Source, at fetch.Location, wan
 		if l, err = r.tryListing(ctx, s, at, want); err == nil {
 			return l, nil
 		}
-		if !errors.Is(err, errStale) {
+		if _, stale := errors.AsType[*staleError](err); !stale {
 			return nil, fmt.Errorf("repository %s: %w", at, err)
 		}
 	}
 	if errors.Is(err, pgp.ErrBadSignature) {
 		return nil, fmt.Errorf("repository %s: %w", at, err)
 	}
-	return nil, fmt.Errorf("repository %s: %w: wait a minute and try again: %w", at, ErrChanged, err)
+	return nil, fmt.Errorf("repository %s: %w: %w", at, errChanging, err)
 }
 
-// errStale marks what happens when repomd.xml no longer describes the files beside it.
-var errStale = errors.New("metadata do not belong together")
+// errChanging says what to do about [ErrChanged].
+var errChanging = fmt.Errorf("%w: wait a minute and try again", ErrChanged)
+
+// staleError marks what happens when repomd.xml no longer describes the files beside it, and says nothing itself.
+type staleError struct{ err error }
+
+func (e *staleError) Error() string { return e.err.Error() }
+func (e *staleError) Unwrap() error { return e.err }
 
 func (r *run) tryListing(ctx context.Context, s *Source, at fetch.Location, want func(string) bool) (*listing, error) {
 	l := &listing{source: s, location: at}
 	md, err := r.readRepomd(ctx, l)
 	if errors.Is(err, pgp.ErrBadSignature) { // perhaps the signature of the next state
-		return nil, fmt.Errorf("%w (%w)", err, errStale)
+		return nil, &staleError{err}
 	}
 	if err != nil {
 		return nil, err
@@ -68,13 +74,13 @@ func (r *run) tryListing(ctx context.Context, s *Source, at fetch.Location, want
 	}
 	if err := r.fetch(ctx, "metadata", location, fetch.Want{Digest: primary.Checksum, Size: primary.Size}); err != nil {
 		if errors.Is(err, fetch.ErrNotFound) || errors.Is(err, digest.ErrMismatch) || errors.Is(err, fetch.ErrTooLarge) {
-			return nil, fmt.Errorf("%w: %w", errStale, err)
+			return nil, &staleError{err}
 		}
 		return nil, err
 	}
 	if l.packages, err = r.readPrimary(ctx, primary, want); err != nil {
 		if r.isDamaged(ctx, primary.Checksum) {
-			err = fmt.Errorf("%w (%w)", err, errStale)
+			err = &staleError{err}
 		}
 		return nil, fmt.Errorf("%s: %w", location, err)
 	}

@@ -2,6 +2,7 @@ package download
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/hex"
 	"encoding/json"
 	"errors"
@@ -55,8 +56,8 @@ type Build struct {
 	Built     time.Time `json:"built"`
 	RPM       File      `json:"rpm"`
 	Debuginfo *File     `json:"debuginfo,omitempty"`
-	Also      []string  `json:"also,omitempty"` // other packages with the very same libraries
-	Libraries []Library `json:"libraries"`
+	Also      []string  `json:"also,omitempty"` // other builds with the very same libraries or, without any, exports
+	Libraries []Library `json:"libraries"`      // empty: no patch names one, and what the build exports is all that counts
 	Exports   *Exports  `json:"exports,omitempty"`
 }
 
@@ -72,6 +73,7 @@ type File struct {
 // Library is a shared object of a build that patches name.
 type Library struct {
 	Name      string         `json:"name"`                // as patches name it: "libc.so.6"
+	Variant   string         `json:"variant,omitempty"`   // for which processors it is: "power9", "x86-64-v3"; "": for all
 	Path      string         `json:"path"`                // inside the package, symbolic links followed
 	BuildID   string         `json:"build_id"`            // hexadecimal
 	Digest    digest.Digest  `json:"digest"`              // of the file
@@ -79,6 +81,9 @@ type Library struct {
 	Catalogue string         `json:"catalogue"`           // file below the package folder, with slashes
 	Pinned    digest.Digest  `json:"catalogue_digest"`
 }
+
+// IsPatched reports whether patches name a library of the build. If not, it is there for what it exports.
+func (b *Build) IsPatched() bool { return len(b.Libraries) > 0 }
 
 // Exports is the file that lists what all shared libraries of a build export.
 type Exports struct {
@@ -104,6 +109,17 @@ func (b *Build) LibrariesNamed(name string) []*Library {
 		}
 	}
 	return named
+}
+
+// Patched returns how many builds patches name a library of.
+func (l *Lock) Patched() int {
+	n := 0
+	for i := range l.Builds {
+		if l.Builds[i].IsPatched() {
+			n++
+		}
+	}
+	return n
 }
 
 // IsUnsigned reports whether anything in the lock is vouched for by no key.
@@ -157,7 +173,24 @@ func ParseLock(data []byte) (*Lock, error) {
 			return nil, fmt.Errorf("build %d: %w", i+1, err)
 		}
 	}
+	if err := l.checkFiles(); err != nil {
+		return nil, err
+	}
 	return &l, nil
+}
+
+// checkFiles refuses a lock in which one file of the catalogue has two contents.
+func (l *Lock) checkFiles() error {
+	known := map[string]digest.Digest{}
+	for i := range l.Builds {
+		for name, d := range l.Builds[i].files() {
+			if first, met := known[name]; met && first != d {
+				return fmt.Errorf("build %d: %.200q is pinned with two digests", i+1, name)
+			}
+			known[name] = d
+		}
+	}
+	return nil
 }
 
 func (b *Build) check() error {
@@ -176,6 +209,9 @@ func (b *Build) check() error {
 		if err := checkLocal("exports", b.Exports.File); err != nil {
 			return err
 		}
+		if b.Exports.Digest.IsZero() {
+			return errors.New("the list of exports has no digest")
+		}
 	}
 	for _, lib := range b.Libraries {
 		if err := lib.check(); err != nil {
@@ -188,6 +224,11 @@ func (b *Build) check() error {
 func (lib *Library) check() error {
 	if err := checkElement("name", path.Base(lib.Name)); err != nil {
 		return err
+	}
+	if lib.Variant != "" {
+		if err := checkElement("variant", lib.Variant); err != nil {
+			return err
+		}
 	}
 	if err := checkLocal("catalogue", lib.Catalogue); err != nil {
 		return err
@@ -231,7 +272,9 @@ func (l *Lock) sort() {
 		return strings.Compare(a.Arch, b.Arch)
 	})
 	for i := range l.Builds {
-		slices.SortFunc(l.Builds[i].Libraries, func(a, b Library) int { return strings.Compare(a.Name, b.Name) })
+		slices.SortFunc(l.Builds[i].Libraries, func(a, b Library) int {
+			return cmp.Or(strings.Compare(a.Name, b.Name), strings.Compare(a.Variant, b.Variant))
+		})
 		slices.Sort(l.Builds[i].Also)
 	}
 }

@@ -1,6 +1,7 @@
 package download
 
 import (
+	"bytes"
 	"errors"
 	"os"
 	"path/filepath"
@@ -23,7 +24,7 @@ func someLock() *Lock {
 			RPM: File{URL: "https://example.com/a.rpm", Size: 7, Digest: d, Key: "ABCD"}, Debuginfo: &File{URL: "u", Digest: d},
 			Also: []string{"glibc-2.31-1.x86_64"},
 			Libraries: []Library{{
-				Name: "libc.so.6", Path: "/lib64/libc-2.31.so", BuildID: "0123abcd", Digest: d, Debuginfo: &d, Catalogue: "catalogue/x/libc.so.6.json", Pinned: d,
+				Name: "libc.so.6", Variant: "power9", Path: "/lib64/libc-2.31.so", BuildID: "0123abcd", Digest: d, Debuginfo: &d, Catalogue: "catalogue/x/libc.so.6.json", Pinned: d,
 			}},
 			Exports: &Exports{File: "catalogue/x/exports.json", Digest: d},
 		}},
@@ -71,25 +72,36 @@ func TestLockOrder(t *testing.T) {
 // TestHostileLocks refuses whatever would lead out of the folder or into a shell.
 func TestHostileLocks(t *testing.T) {
 	tests := map[string]func(*Lock){
-		"other format":           func(l *Lock) { l.Format = 2 },
-		"product is a path":      func(l *Lock) { l.Product = "../x" },
-		"catalogue outside":      func(l *Lock) { l.Builds[0].Libraries[0].Catalogue = "../../etc/passwd" },
-		"catalogue absolute":     func(l *Lock) { l.Builds[0].Libraries[0].Catalogue = "/etc/passwd" },
-		"catalogue is a source":  func(l *Lock) { l.Builds[0].Libraries[0].Catalogue = "libc_livepatch1.json" },
-		"catalogue is a hook":    func(l *Lock) { l.Builds[0].Libraries[0].Catalogue = "catalogue/../.git/hooks/x.json" },
-		"catalogue not JSON":     func(l *Lock) { l.Builds[0].Libraries[0].Catalogue = "catalogue/x" },
-		"catalogue not clean":    func(l *Lock) { l.Builds[0].Libraries[0].Catalogue = "a/../b" },
-		"exports outside":        func(l *Lock) { l.Builds[0].Exports.File = "../x" },
-		"shell in the version":   func(l *Lock) { l.Builds[0].Version = "1;id" },
-		"macro in the release":   func(l *Lock) { l.Builds[0].Release = "$(id)" },
-		"slash in the name":      func(l *Lock) { l.Builds[0].Name = "a/b" },
-		"option for a name":      func(l *Lock) { l.Builds[0].Name = "-rf" },
-		"newline in the arch":    func(l *Lock) { l.Builds[0].Arch = "x\ny" },
-		"negative epoch":         func(l *Lock) { l.Builds[0].Epoch = -1 },
-		"build-id not hex":       func(l *Lock) { l.Builds[0].Libraries[0].BuildID = "xyz" },
-		"no build-id":            func(l *Lock) { l.Builds[0].Libraries[0].BuildID = "" },
-		"no digest":              func(l *Lock) { l.Builds[0].RPM.Digest = digest.Digest{} },
-		"no catalogue digest":    func(l *Lock) { l.Builds[0].Libraries[0].Pinned = digest.Digest{} },
+		"other format":          func(l *Lock) { l.Format = 2 },
+		"product is a path":     func(l *Lock) { l.Product = "../x" },
+		"catalogue outside":     func(l *Lock) { l.Builds[0].Libraries[0].Catalogue = "../../etc/passwd" },
+		"catalogue absolute":    func(l *Lock) { l.Builds[0].Libraries[0].Catalogue = "/etc/passwd" },
+		"catalogue is a source": func(l *Lock) { l.Builds[0].Libraries[0].Catalogue = "libc_livepatch1.json" },
+		"catalogue is a hook":   func(l *Lock) { l.Builds[0].Libraries[0].Catalogue = "catalogue/../.git/hooks/x.json" },
+		"catalogue not JSON":    func(l *Lock) { l.Builds[0].Libraries[0].Catalogue = "catalogue/x" },
+		"catalogue not clean":   func(l *Lock) { l.Builds[0].Libraries[0].Catalogue = "a/../b" },
+		"exports outside":       func(l *Lock) { l.Builds[0].Exports.File = "../x" },
+		"shell in the version":  func(l *Lock) { l.Builds[0].Version = "1;id" },
+		"macro in the release":  func(l *Lock) { l.Builds[0].Release = "$(id)" },
+		"slash in the name":     func(l *Lock) { l.Builds[0].Name = "a/b" },
+		"option for a name":     func(l *Lock) { l.Builds[0].Name = "-rf" },
+		"newline in the arch":   func(l *Lock) { l.Builds[0].Arch = "x\ny" },
+		"negative epoch":        func(l *Lock) { l.Builds[0].Epoch = -1 },
+		"build-id not hex":      func(l *Lock) { l.Builds[0].Libraries[0].BuildID = "xyz" },
+		"no build-id":           func(l *Lock) { l.Builds[0].Libraries[0].BuildID = "" },
+		"no digest":             func(l *Lock) { l.Builds[0].RPM.Digest = digest.Digest{} },
+		"no catalogue digest":   func(l *Lock) { l.Builds[0].Libraries[0].Pinned = digest.Digest{} },
+		"no digest of exports":  func(l *Lock) { l.Builds[0].Exports.Digest = digest.Digest{} },
+		"variant is a path":     func(l *Lock) { l.Builds[0].Libraries[0].Variant = "../power9" },
+		"variant is a command":  func(l *Lock) { l.Builds[0].Libraries[0].Variant = "$(id)" },
+		"one file, two digests": func(l *Lock) {
+			l.Builds[0].Libraries = append(l.Builds[0].Libraries, l.Builds[0].Libraries[0])
+			l.Builds[0].Libraries[1].Pinned = digest.OfBytes([]byte("y"))
+		},
+		"one file, two digests in two builds": func(l *Lock) {
+			l.Builds = append(l.Builds, l.Builds[0])
+			l.Builds[1].Exports = &Exports{File: l.Builds[0].Exports.File, Digest: digest.OfBytes([]byte("y"))}
+		},
 		"library name is a path": func(l *Lock) { l.Builds[0].Libraries[0].Name = "a/.." },
 	}
 	for name, change := range tests {
@@ -142,6 +154,13 @@ func FuzzParseLock(f *testing.F) {
 	f.Add(data)
 	f.Add([]byte(`{"format":1,"product":"x","repositories":null,"builds":[{}]}`))
 	f.Add([]byte(`{"format":1e999}`))
+	f.Add(bytes.ReplaceAll(data, []byte(`"power9"`), []byte(`"../x"`)))
+	only := someLock()
+	only.Builds[0].Libraries = []Library{}
+	if data, err = only.Bytes(); err != nil {
+		f.Fatal(err)
+	}
+	f.Add(data)
 	f.Fuzz(func(t *testing.T, data []byte) {
 		l, err := ParseLock(data)
 		if (err == nil) != (l != nil) {
@@ -153,6 +172,13 @@ func FuzzParseLock(f *testing.F) {
 		for _, name := range l.Files() {
 			if !filepath.IsLocal(name) {
 				t.Fatalf("%q is outside the folder", name)
+			}
+		}
+		for _, b := range l.Builds {
+			for _, lib := range b.Libraries {
+				if strings.ContainsAny(b.Version+b.Release+lib.Variant, "/$ \n") {
+					t.Fatalf("%q, %q, %q become part of file names", b.Version, b.Release, lib.Variant)
+				}
 			}
 		}
 		out, err := l.Bytes()

@@ -32,6 +32,7 @@ type world struct {
 
 	mu       sync.Mutex
 	warnings []string
+	done     []string // what was said to be done: stage and task
 }
 
 func newWorld(t *testing.T, o distro.StandardOptions) *world {
@@ -101,12 +102,15 @@ func (w *world) run(t *testing.T, change func(*download.Request)) (*download.Res
 	}
 	return download.Run(w.ctx, req, download.Options{
 		Dir: w.dir, Lock: w.lock, Store: w.store,
-		Client: fetch.New(fetch.Options{Retries: 2, StallTimeout: 2 * time.Second, Backoff: func(int) time.Duration { return time.Millisecond }}),
+		Client: fetch.New(fetch.Options{Retries: 2, StallTimeout: time.Minute, Backoff: func(int) time.Duration { return time.Millisecond }}),
 		Progress: func(e progress.Event) {
+			w.mu.Lock()
+			defer w.mu.Unlock()
 			if e.Warn {
-				w.mu.Lock()
-				defer w.mu.Unlock()
 				w.warnings = append(w.warnings, e.Note)
+			}
+			if e.Final && !e.Failed {
+				w.done = append(w.done, e.Stage+" "+e.Task)
 			}
 		},
 	})

@@ -6,14 +6,15 @@ package progress
 
 // Event is one step of some work. Events of one Task come in order; those of different tasks may interleave.
 type Event struct {
-	Stage string // what is being done: "metadata", "fetch", "extract", "compile", "pack" …
-	Task  string // to what: a file, a build, a container
-	Done  int64  // how far: bytes when Bytes is set, else items
-	Total int64  // 0: not known
-	Bytes bool
-	Final bool   // nothing more comes for this task
-	Note  string // one line worth keeping in a log; "" for events that only move a bar
-	Warn  bool   // the note is a warning
+	Stage  string // what is being done: "metadata", "fetch", "extract", "compile", "pack" …
+	Task   string // to what: a file, a build, a container
+	Done   int64  // how far: bytes when Bytes is set, else items
+	Total  int64  // 0: not known
+	Bytes  bool
+	Final  bool   // nothing more comes for this task
+	Failed bool   // it ended without being done; goes with Final
+	Note   string // one line worth keeping in a log; "" for events that only move a bar
+	Warn   bool   // the note is a warning
 }
 
 // Func receives events. It may be called from several goroutines at once. A nil Func is silent.

@@ -3,6 +3,7 @@ package scaffold
 import (
 	"os"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 
@@ -15,7 +16,11 @@ func MachineRepositories(root string) []Repository {
 	var keys []string
 	for _, pattern := range []string{"usr/lib/rpm/gnupg/keys/*.asc", "usr/lib/rpm/gnupg/keys/*.key"} {
 		found, _ := filepath.Glob(filepath.Join(root, pattern)) // the pattern is a good one
-		keys = append(keys, found...)
+		for _, name := range found {
+			if _, err := readKey(name); err == nil { // one that cannot be used, such as a very old one, is no reason to stop
+				keys = append(keys, name)
+			}
+		}
 	}
 	files, _ := filepath.Glob(filepath.Join(root, "etc/zypp/repos.d/*.repo"))
 	if len(keys) == 0 {
@@ -31,8 +36,7 @@ func MachineRepositories(root string) []Repository {
 	}
 	for i := range list {
 		for _, f := range files {
-			base := strings.TrimSuffix(filepath.Base(list[i].URL), ".repo")
-			if isDebug(f) && strings.HasPrefix(filepath.Base(f), base) {
+			if base := filepath.Base(list[i].URL); isDebug(f) && slices.Contains(debuggedBy(f), base) {
 				list[i].Debuginfo = f
 			}
 		}
@@ -40,8 +44,16 @@ func MachineRepositories(root string) []Repository {
 	return list
 }
 
-func isDebug(name string) bool {
-	return strings.Contains(strings.ToLower(filepath.Base(name)), "debug")
+// debugWord is how names of repositories say that there is debuginfo in them.
+var debugWord = regexp.MustCompile(`(?i)[-_.]?debug(info)?`)
+
+func isDebug(name string) bool { return debugWord.MatchString(filepath.Base(name)) }
+
+// debuggedBy returns names of the .repo file whose packages those of a debuginfo repository belong to: its own without the
+// word, as in SLE-Product-SLES15-SP5-Debuginfo-Updates; openSUSE's repo-debug belongs to repo-oss.
+func debuggedBy(name string) []string {
+	base := debugWord.ReplaceAllString(filepath.Base(name), "")
+	return []string{base, strings.TrimSuffix(base, ".repo") + "-oss.repo"}
 }
 
 func isEnabled(name string) bool {

@@ -1,7 +1,7 @@
 // Package scaffold writes a new package folder that builds as it is: a configuration, an example of a live patch with its
 // description and its test program, and a README for whoever will maintain it.
 //
-// It writes only what is not there yet, and everything or nothing.
+// It writes only what is not there yet, and everything or nothing; and nothing that the other commands would refuse.
 package scaffold
 
 import (
@@ -12,6 +12,8 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"regexp"
+	"slices"
 	"strings"
 	"text/template"
 	"time"
@@ -19,6 +21,7 @@ import (
 	"gopkg.in/yaml.v3"
 
 	"github.com/lpbuild/lpbuild/pkg/atomicfile"
+	"github.com/lpbuild/lpbuild/pkg/download/fetch"
 	"github.com/lpbuild/lpbuild/pkg/spec"
 	"github.com/lpbuild/lpbuild/templates"
 )
@@ -36,9 +39,11 @@ type Options struct {
 	Repositories []Repository // at least one
 	Author       string       // of the first changes entry
 	Time         time.Time    // of the first changes entry
+	License      string       // set by Write, for the package
 }
 
-// Repository is an entry of the configuration.
+// Repository is an entry of the configuration. Relative paths are meant from the current folder, and become absolute: what
+// is written must mean the same from the new folder.
 type Repository struct {
 	URL, Debuginfo string
 	KeyFiles       []string // copied into keys/; none: the repository is unsigned
@@ -61,17 +66,48 @@ func Write(dir string, o Options) ([]string, error) {
 			return nil, err
 		}
 	}
+	if err := rehearse(dir, files); err != nil {
+		return nil, err
+	}
 	names := make([]string, len(files))
 	for i, f := range files {
-		if err := atomicfile.Write(filepath.Join(dir, f.name), f.data, 0o644); err != nil {
-			for _, written := range names[:i] {
-				_ = os.Remove(filepath.Join(dir, written)) // the first error is the one that matters
-			}
-			return nil, err
-		}
 		names[i] = f.name
 	}
-	return names, nil
+	return names, writeAll(dir, files)
+}
+
+// writeAll writes files below dir. If one cannot be written, neither the others are left nor a folder that was made.
+func writeAll(dir string, files []file) (err error) {
+	var undo []string
+	defer func() {
+		if err != nil {
+			for _, name := range slices.Backward(undo) {
+				_ = os.Remove(name) // the first error is the one that matters; a folder with something else in it stays
+			}
+		}
+	}()
+	for _, f := range files {
+		name := filepath.Join(dir, f.name)
+		undo = append(undo, missingFolders(filepath.Dir(name))...)
+		if err := atomicfile.Write(name, f.data, 0o644); err != nil {
+			return err
+		}
+		undo = append(undo, name)
+	}
+	return nil
+}
+
+// missingFolders returns dir and those above it that are not there, the outermost first.
+func missingFolders(dir string) []string {
+	var missing []string
+	for {
+		if _, err := os.Lstat(dir); !errors.Is(err, fs.ErrNotExist) {
+			slices.Reverse(missing)
+			return missing
+		}
+		missing = append(missing, dir)
+		dir = filepath.Dir(dir)
+	}
 }
 
 func (o *Options) complete(dir string) error {
@@ -89,13 +125,48 @@ func (o *Options) complete(dir string) error {
 	if o.Time.IsZero() {
 		o.Time = time.Now()
 	}
-	if strings.ContainsAny(o.Name, "/\\ \x00\n") || o.Name[0] == '.' || o.Name[0] == '-' {
-		return fmt.Errorf("%q is no name of an RPM package: give one with --name", o.Name)
+	if !packageName.MatchString(o.Name) {
+		return fmt.Errorf("%q is no name of an RPM package (letters, digits and . _ + -): give one with --name", o.Name)
 	}
 	if len(o.Repositories) == 0 {
 		return errors.New("a package needs at least one repository")
 	}
+	o.License = "LGPL-2.1-or-later"
+	if o.Package == "glibc" {
+		o.License = glibcLicense
+	}
+	o.Repositories = slices.Clone(o.Repositories)
+	for i := range o.Repositories {
+		r := &o.Repositories[i]
+		for _, at := range []*string{&r.URL, &r.Debuginfo} {
+			if *at, err = absolute(*at); err != nil {
+				return err
+			}
+		}
+	}
 	return nil
+}
+
+// packageName is checked before a file is named so; all else is checked by [rehearse].
+var packageName = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._+-]*$`)
+
+// glibcLicense is what glibc's code is under; a live patch has parts of it.
+const glibcLicense = "LGPL-2.1-or-later AND LGPL-2.1-or-later WITH GCC-exception-2.0 AND GPL-2.0-or-later"
+
+// absolute returns a location that means the same from every folder: a relative path becomes absolute, all else is so already.
+func absolute(location string) (string, error) {
+	if location == "" {
+		return "", nil
+	}
+	here, err := fetch.ParseLocation(location, "")
+	if err != nil {
+		return "", err
+	}
+	elsewhere, err := fetch.ParseLocation(location, "/nowhere")
+	if err != nil || here.LocalPath() == elsewhere.LocalPath() {
+		return location, err
+	}
+	return here.LocalPath(), nil
 }
 
 type file struct {
@@ -130,6 +201,9 @@ func (o *Options) files() ([]file, error) {
 		files = append(files, file{name, data})
 	}
 	first := spec.Entry{Time: o.Time, Author: o.Author, Text: "- First version"}
+	if err := first.Check(); err != nil {
+		return nil, err
+	}
 	return append(files, file{o.Name + ".changes", []byte(first.String())}, file{".gitignore", []byte("/build/\n/dist/\n")}), nil
 }
 
@@ -167,7 +241,7 @@ func (o *Options) keys() ([]file, error) {
 				r.Keys = append(r.Keys, name)
 				continue
 			}
-			data, err := os.ReadFile(source)
+			data, err := readKey(source)
 			if err != nil {
 				return nil, err
 			}

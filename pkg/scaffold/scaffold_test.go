@@ -5,14 +5,18 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/lpbuild/lpbuild/pkg/buildmatrix"
+	"github.com/lpbuild/lpbuild/pkg/download/pgp/pgptest"
 	"github.com/lpbuild/lpbuild/pkg/spec"
 )
+
+func TestMain(m *testing.M) { os.Exit(pgptest.Main(m)) }
 
 func write(t *testing.T, name, text string) string {
 	t.Helper()
@@ -27,13 +31,14 @@ func write(t *testing.T, name, text string) string {
 
 // TestWrite wants the configuration to be read as what was asked for, whatever characters are in it.
 func TestWrite(t *testing.T) {
-	key := write(t, filepath.Join(t.TempDir(), "vendor.asc"), "key")
+	key, here := publicKey(t, "vendor.asc"), t.TempDir()
+	t.Chdir(here)
 	dir := filepath.Join(t.TempDir(), "my-livepatches")
 	names, err := Write(dir, Options{
 		Product: "SLE-15-SP5", Arch: []string{"x86_64", "ppc64le"}, Builds: ">= 2.31-150300.9, < 2.38",
 		Repositories: []Repository{
-			{URL: "https://example.com/update?token=a: b#c", Debuginfo: "'quoted'", KeyFiles: []string{key}},
-			{URL: "/srv/repo", KeyFiles: []string{key}}, {URL: "yes"},
+			{URL: "https://example.com/update?token=a: b", Debuginfo: "'quoted'", KeyFiles: []string{key}},
+			{URL: "/srv/repo", Debuginfo: "file:///srv/debug", KeyFiles: []string{key}}, {URL: "../yes"},
 		},
 		Author: "J <j@x>", Time: time.Unix(1e9, 0),
 	})
@@ -45,8 +50,9 @@ func TestWrite(t *testing.T) {
 		t.Fatal(err)
 	}
 	want := []buildmatrix.Repository{
-		{URL: "https://example.com/update?token=a: b#c", Debuginfo: "'quoted'", Keys: []string{"keys/vendor.asc"}},
-		{URL: "/srv/repo", Keys: []string{"keys/vendor.asc"}}, {URL: "yes", Unsigned: true},
+		{URL: "https://example.com/update?token=a: b", Debuginfo: filepath.Join(here, "'quoted'"), Keys: []string{"keys/vendor.asc"}},
+		{URL: "/srv/repo", Debuginfo: "file:///srv/debug", Keys: []string{"keys/vendor.asc"}},
+		{URL: filepath.Join(filepath.Dir(here), "yes"), Unsigned: true},
 	}
 	if d := cmp.Diff(want, c.Repositories); d != "" {
 		t.Errorf("repositories (-want +got):\n%s", d)
@@ -78,36 +84,131 @@ func TestWriteOverwritesNothing(t *testing.T) {
 	}
 }
 
+// publicKey returns a file of that name with a key.
+func publicKey(t *testing.T, name string) string {
+	t.Helper()
+	data, err := os.ReadFile("../download/pgp/testdata/gpg1/key.asc")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return write(t, filepath.Join(t.TempDir(), name), string(data))
+}
+
+// TestWriteRefuses everything that the other commands would refuse, and leaves nothing behind.
 func TestWriteRefuses(t *testing.T) {
-	one, two := write(t, filepath.Join(t.TempDir(), "k.asc"), "1"), write(t, filepath.Join(t.TempDir(), "k.asc"), "2")
-	for name, repositories := range map[string][]Repository{
-		"no repository":           nil,
-		"missing key":             {{URL: "/x", KeyFiles: []string{"/no/such/key"}}},
-		"two keys of one name":    {{URL: "/x", KeyFiles: []string{one, two}}},
-		"URL of more than a line": {{URL: "/x\ny", KeyFiles: []string{one}}},
+	one, two := publicKey(t, "k.asc"), publicKey(t, "k.asc")
+	good := []Repository{{URL: "/x", KeyFiles: []string{one}}}
+	withKey := func(file string) Options {
+		return Options{Repositories: []Repository{{URL: "/x", KeyFiles: []string{file}}}}
+	}
+	for name, tc := range map[string]struct {
+		o    Options
+		want string
+	}{
+		"no repository":           {Options{}, "at least one repository"},
+		"missing key":             {withKey("/no/such/key"), "key file: stat /no/such/key"},
+		"a folder for a key":      {withKey(t.TempDir()), "it is not a file"},
+		"a file without a key":    {withKey(write(t, filepath.Join(t.TempDir(), "k"), "no key")), "gpg --armor --export"},
+		"two keys of one name":    {Options{Repositories: []Repository{{URL: "/x", KeyFiles: []string{one, two}}}}, "the same name"},
+		"URL of more than a line": {Options{Repositories: []Repository{{URL: "/x\ny", KeyFiles: []string{one}}}}, "control character"},
+		"URL of another kind":     {Options{Repositories: []Repository{{URL: "ftp://x/y", KeyFiles: []string{one}}}}, "not supported"},
+		"URL without a host":      {Options{Repositories: []Repository{{URL: "https:///y", KeyFiles: []string{one}}}}, "without a host"},
+		"version range":           {Options{Repositories: good, Builds: ">> 2"}, "lpbuild.yaml:"},
+		"architecture":            {Options{Repositories: good, Arch: []string{"x86_65"}}, `"x86_65" is not known`},
+		"architecture twice":      {Options{Repositories: good, Arch: []string{"x86_64", "x86_64"}}, "occurs twice"},
+		"YAML in an architecture": {Options{Repositories: good, Arch: []string{"x86_64]\nname: y"}}, "lpbuild.yaml:"},
+		"product with a blank":    {Options{Repositories: good, Product: "SLE 15"}, "no name of a folder"},
+		"package that is no name": {Options{Repositories: good, Package: "gl ibc"}, "not a name that RPM takes"},
+		"author of two lines":     {Options{Repositories: good, Author: "J\nX"}, "not one line of text"},
+		"name that is no name":    {Options{Repositories: good, Name: "a b"}, "--name"},
+		"name that leads outside": {Options{Repositories: good, Name: "../b"}, "--name"},
+		"name that is too long":   {Options{Repositories: good, Name: strings.Repeat("a", 129)}, "not a name that RPM takes"},
 	} {
-		dir := filepath.Join(t.TempDir(), "lp")
-		if _, err := Write(dir, Options{Repositories: repositories}); err == nil {
-			t.Errorf("%s was accepted", name)
+		parent := t.TempDir()
+		dir := filepath.Join(parent, "deep", "lp")
+		_, err := Write(dir, tc.o)
+		if err == nil || !strings.Contains(err.Error(), tc.want) || strings.Contains(err.Error(), "lpbuild-init-") {
+			t.Errorf("%s: %v, want %q", name, err, tc.want)
 		}
-		if _, err := os.Stat(dir); err == nil {
-			t.Errorf("%s: something was written", name)
+		if entries, _ := os.ReadDir(parent); len(entries) > 0 {
+			t.Errorf("%s: %v was left", name, entries)
 		}
 	}
 }
 
-// TestMachineRepositories takes zypper's enabled repositories, their debuginfo, and the keys that RPM came with.
+// TestWriteSecretKey keeps a secret key out of a folder that is made to be published.
+func TestWriteSecretKey(t *testing.T) {
+	key := write(t, filepath.Join(t.TempDir(), "secret.asc"), string(pgptest.Get(t, pgptest.Ed25519).GPG(t, nil, "--armor", "--export-secret-keys")))
+	dir := filepath.Join(t.TempDir(), "lp")
+	if _, err := Write(dir, Options{Repositories: []Repository{{URL: "/x", KeyFiles: []string{key}}}}); err == nil || !strings.Contains(err.Error(), "secret key") {
+		t.Errorf("error is %v", err)
+	}
+	if _, err := os.Stat(dir); err == nil {
+		t.Error("something was written")
+	}
+}
+
+// TestWriteFails takes back what it wrote when the disk says no in between.
+func TestWriteFails(t *testing.T) {
+	dir := t.TempDir()
+	write(t, filepath.Join(dir, "keys"), "a file where a folder belongs")
+	_, err := Write(dir, Options{Repositories: []Repository{{URL: "/x", KeyFiles: []string{publicKey(t, "k.asc")}}}})
+	if err == nil {
+		t.Error("no error")
+	}
+	files := []file{{"a/b/c", nil}, {"d", nil}, {"d/e", nil}}
+	if err := writeAll(dir, files); err == nil {
+		t.Error("a file below a file was written")
+	}
+	if entries, _ := os.ReadDir(dir); len(entries) != 1 {
+		t.Errorf("the folder has %v", entries)
+	}
+}
+
+// TestWriteLicense is that of the code a live patch has parts of.
+func TestWriteLicense(t *testing.T) {
+	for pkg, want := range map[string]string{"glibc": glibcLicense, "libopenssl3": "LGPL-2.1-or-later"} {
+		dir := filepath.Join(t.TempDir(), "lp")
+		if _, err := Write(dir, Options{Package: pkg, Repositories: []Repository{{URL: "/x"}}}); err != nil {
+			t.Fatal(err)
+		}
+		c, err := buildmatrix.LoadConfig(dir)
+		if err != nil || c.License != want {
+			t.Errorf("%s: license %q, %v", pkg, c.License, err)
+		}
+	}
+}
+
+// TestMachineRepositories takes zypper's enabled repositories, their debuginfo, and those keys that RPM came with and that
+// can be used.
 func TestMachineRepositories(t *testing.T) {
 	root := t.TempDir()
 	repos := filepath.Join(root, "etc/zypp/repos.d")
-	for name, enabled := range map[string]string{"SLE-Update": "1", "SLE-Update-Debuginfo": "0", "Old": "0"} {
+	for name, enabled := range map[string]string{
+		"SLE-Update": "1", "SLE-Update-Debuginfo": "0", "Old": "0", "SLES:SLE-Product-SLES15-SP5-Updates": "1",
+		"SLES:SLE-Product-SLES15-SP5-Debuginfo-Updates": "0", "SLES:SLE-Product-SLES15-SP5-Pool": "1", "repo-oss": "1", "repo-debug": "0",
+	} {
 		write(t, filepath.Join(repos, name+".repo"), "["+name+"]\nname="+name+"\nenabled="+enabled+"\nbaseurl=http://localhost/"+name+"\n")
 	}
+	write(t, filepath.Join(root, "usr/lib/rpm/gnupg/keys/ancient.asc"), "not a key that can be used")
 	if got := MachineRepositories(root); got != nil {
 		t.Errorf("without any key: %v", got)
 	}
-	key := write(t, filepath.Join(root, "usr/lib/rpm/gnupg/keys/suse.asc"), "key")
-	want := []Repository{{URL: filepath.Join(repos, "SLE-Update.repo"), Debuginfo: filepath.Join(repos, "SLE-Update-Debuginfo.repo"), KeyFiles: []string{key}}}
+	key := filepath.Join(root, "usr/lib/rpm/gnupg/keys/suse.asc")
+	if err := os.Rename(publicKey(t, "suse.asc"), key); err != nil {
+		t.Fatal(err)
+	}
+	repo := func(main, debug string) Repository {
+		r := Repository{URL: filepath.Join(repos, main+".repo"), KeyFiles: []string{key}}
+		if debug != "" {
+			r.Debuginfo = filepath.Join(repos, debug+".repo")
+		}
+		return r
+	}
+	want := []Repository{
+		repo("SLE-Update", "SLE-Update-Debuginfo"), repo("SLES:SLE-Product-SLES15-SP5-Pool", ""),
+		repo("SLES:SLE-Product-SLES15-SP5-Updates", "SLES:SLE-Product-SLES15-SP5-Debuginfo-Updates"), repo("repo-oss", "repo-debug"),
+	}
 	if d := cmp.Diff(want, MachineRepositories(root)); d != "" {
 		t.Errorf("repositories (-want +got):\n%s", d)
 	}

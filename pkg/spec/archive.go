@@ -24,8 +24,8 @@ type Archive struct {
 // maxSource bounds one file of the archive, in bytes.
 const maxSource = 1 << 30
 
-// WriteTo writes the archive, compressed. The same files give the same bytes: entries are sorted and belong to root, all
-// have the same time, and the compressor has no options.
+// Write writes the archive, compressed. The same files give the same bytes: entries are sorted and belong to root, all have
+// the same time and mode (nothing in it needs to be executable), and the compressor has no options.
 func (a *Archive) Write(w io.Writer) error {
 	z, err := xz.WriterConfig{DictCap: 8 << 20}.NewWriter(w)
 	if err != nil {
@@ -84,9 +84,6 @@ func (a *Archive) add(t *tar.Writer, name string) error {
 	}
 	if !info.Mode().IsRegular() || info.Size() > maxSource {
 		return &fs.PathError{Op: "archive", Path: f.Name(), Err: fs.ErrInvalid}
-	}
-	if info.Mode()&0o100 != 0 {
-		h.Mode = 0o755
 	}
 	h.Typeflag, h.Size = tar.TypeReg, info.Size()
 	if err := t.WriteHeader(h); err != nil {

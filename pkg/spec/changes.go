@@ -7,6 +7,7 @@ import (
 	"regexp"
 	"strings"
 	"time"
+	"unicode/utf8"
 
 	"github.com/lpbuild/lpbuild/pkg/atomicfile"
 )
@@ -130,11 +131,31 @@ func AddChange(name string, e Entry) error {
 	if len(entries) > 0 && entries[0].Time.After(e.Time) {
 		return fmt.Errorf("%s: the newest entry is of %s, in the future of %s", name, entries[0].Time.Format(changesTime), e.Time.UTC().Format(changesTime))
 	}
-	if strings.ContainsAny(e.Author, "\n\r") || strings.Contains(e.Text, separator) {
-		return errors.New("the author must be one line, and the text must not contain a line of dashes")
+	if err := e.Check(); err != nil {
+		return err
 	}
-	if !strings.HasPrefix(e.Text, "- ") {
-		e.Text = "- " + strings.ReplaceAll(strings.TrimSpace(e.Text), "\n", "\n  ")
+	if e.Text = strings.TrimSpace(e.Text); !strings.HasPrefix(e.Text, "- ") {
+		e.Text = "- " + strings.ReplaceAll(e.Text, "\n", "\n  ")
 	}
-	return atomicfile.Write(name, []byte(e.String()+string(former)), 0o644)
+	text := e.String() + string(former)
+	if _, err := ParseChanges(text); err != nil { // a year that four digits cannot hold, or too much
+		return fmt.Errorf("%s would not be a changes file any more: %w", name, err)
+	}
+	return atomicfile.Write(name, []byte(text), 0o644)
+}
+
+// Check refuses what would not be one entry, or would steer the terminal of whoever reads it.
+func (e Entry) Check() error {
+	isControl := func(r rune) bool { return r < ' ' && r != '\n' && r != '\t' || r >= 0x7f && r <= 0x9f }
+	switch {
+	case strings.TrimSpace(e.Author) == "" || strings.ContainsAny(e.Author, "\n\t") || strings.ContainsFunc(e.Author, isControl):
+		return fmt.Errorf("the author %q is not one line of text", e.Author)
+	case strings.TrimSpace(strings.TrimLeft(e.Text, "- \n\t")) == "":
+		return errors.New("there is no text: say what changed for the customer")
+	case strings.ContainsFunc(e.Text, isControl) || !utf8.ValidString(e.Text) || !utf8.ValidString(e.Author):
+		return errors.New("the text has control characters in it")
+	case strings.Contains(e.Text, separator):
+		return errors.New("the text must not contain a line of dashes: it would begin another entry")
+	}
+	return nil
 }

@@ -90,8 +90,39 @@ func TestAddChange(t *testing.T) {
 	if err := AddChange(name, first); err == nil {
 		t.Error("an entry older than the newest one was put before it")
 	}
-	if err := AddChange(name, Entry{second.Time, "J\nX", "- x"}); err == nil {
-		t.Error("an author of two lines was accepted")
+}
+
+// TestAddChangeRefuses leaves the file as it was.
+func TestAddChangeRefuses(t *testing.T) {
+	now := time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
+	name := filepath.Join(t.TempDir(), "x.changes")
+	if err := AddChange(name, Entry{now, "J <j@x>", "One"}); err != nil {
+		t.Fatal(err)
+	}
+	before, err := os.ReadFile(name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for what, tc := range map[string]struct {
+		e    Entry
+		want string
+	}{
+		"older than the newest":     {Entry{now.Add(-time.Second), "J <j@x>", "- x"}, "in the future"},
+		"an author of two lines":    {Entry{now, "J\nX", "- x"}, "not one line"},
+		"no author":                 {Entry{now, " ", "- x"}, "not one line"},
+		"no text":                   {Entry{now, "J <j@x>", " \n"}, "no text"},
+		"a dash alone":              {Entry{now, "J <j@x>", "- "}, "no text"},
+		"a line of dashes":          {Entry{now, "J <j@x>", "x\n" + separator + "\ny"}, "line of dashes"},
+		"an escape sequence":        {Entry{now, "J <j@x>", "- \x1b[2J"}, "control characters"},
+		"bytes that are not UTF-8":  {Entry{now, "J <j@x>", "- \xff"}, "control characters"},
+		"a year of more than 4 dig": {Entry{now.AddDate(9000, 0, 0), "J <j@x>", "- x"}, "not be a changes file"},
+	} {
+		if err := AddChange(name, tc.e); err == nil || !strings.Contains(err.Error(), tc.want) {
+			t.Errorf("%s: %v, want %q", what, err, tc.want)
+		}
+	}
+	if after, err := os.ReadFile(name); err != nil || string(after) != string(before) {
+		t.Errorf("the file became %q, %v", after, err)
 	}
 }
 

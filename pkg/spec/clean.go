@@ -5,26 +5,30 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
+	"strings"
 
 	"github.com/lpbuild/lpbuild/pkg/buildmatrix"
 )
 
 // Clean removes what build and dist made in a package folder, by name: files that they did not make stay, and with them
-// the folders that they are in. It returns what it removed.
+// the folders that they are in. So does what a link leads to, and the link: they make none. It returns what it removed.
 func Clean(c *buildmatrix.Config) ([]string, error) {
-	var names []string
 	made, err := buildmatrix.Made(c)
 	if err != nil {
 		return nil, err
 	}
-	dist := filepath.Join(c.Dir, DistDir)
-	if names, err = archivesOf(dist, c.Name); err != nil {
+	published, err := madeByDist(c)
+	if err != nil {
 		return nil, err
 	}
-	names = append(names, filepath.Join(dist, c.Name+".spec"), filepath.Join(dist, c.Name+".changes"),
-		filepath.Join(dist, c.Name+"-rpmlintrc"), dist)
 	var removed []string
-	for _, name := range append(made, names...) {
+	for _, name := range append(made, published...) {
+		if ours, err := isOurs(c.Dir, name); err != nil {
+			return removed, err
+		} else if !ours {
+			continue
+		}
 		err := os.Remove(name)
 		if err == nil {
 			removed = append(removed, name)
@@ -33,6 +37,75 @@ func Clean(c *buildmatrix.Config) ([]string, error) {
 		}
 	}
 	return removed, nil
+}
+
+// madeByDist returns what [Make] writes, the leavings of one that was killed included, in the order in which it can be removed.
+func madeByDist(c *buildmatrix.Config) ([]string, error) {
+	dist := filepath.Join(c.Dir, DistDir)
+	names, err := archivesOf(dist, c.Name)
+	if err != nil {
+		return nil, err
+	}
+	own := []string{c.Name + ".spec", c.Name + ".changes", c.Name + "-rpmlintrc"}
+	for _, name := range own {
+		names = append(names, filepath.Join(dist, name))
+	}
+	stages, err := filepath.Glob(filepath.Join(escapeGlob(dist), stagePrefix+"*"))
+	if err != nil {
+		return nil, err
+	}
+	for _, stage := range stages {
+		if names, err = appendStage(names, stage, c.Name, own); err != nil {
+			return nil, err
+		}
+	}
+	return append(names, dist), nil
+}
+
+// appendStage appends a folder in which files were prepared, after those files.
+func appendStage(names []string, stage, name string, own []string) ([]string, error) {
+	entries, err := os.ReadDir(stage)
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return nil, err
+	}
+	for _, e := range entries {
+		base := strings.TrimSuffix(e.Name(), ".former")
+		if hidden, ok := strings.CutPrefix(base, "."); ok { // a file that was being written has a number behind its name
+			base = strings.TrimSuffix(hidden, filepath.Ext(hidden))
+		}
+		if isArchiveOf(base, name) || slices.Contains(own, base) {
+			names = append(names, filepath.Join(stage, e.Name()))
+		}
+	}
+	return append(names, stage), nil
+}
+
+// escapeGlob returns a pattern that matches nothing but name.
+func escapeGlob(name string) string {
+	return strings.NewReplacer(`\`, `\\`, "*", `\*`, "?", `\?`, "[", `\[`).Replace(name)
+}
+
+// isOurs reports whether name is a file or a folder, and reached from dir through folders only.
+func isOurs(dir, name string) (bool, error) {
+	rel, err := filepath.Rel(dir, name)
+	if err != nil || !filepath.IsLocal(rel) {
+		return false, err
+	}
+	at := dir
+	for part := range strings.SplitSeq(rel, string(filepath.Separator)) {
+		at = filepath.Join(at, part)
+		info, err := os.Lstat(at)
+		if errors.Is(err, fs.ErrNotExist) {
+			return false, nil
+		}
+		if err != nil {
+			return false, err
+		}
+		if !info.IsDir() && (at != filepath.Clean(name) || !info.Mode().IsRegular()) {
+			return false, nil
+		}
+	}
+	return true, nil
 }
 
 // isNotEmpty reports whether name is a folder in which something is left: somebody else's.

@@ -2,6 +2,7 @@ package spec
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -13,7 +14,6 @@ import (
 	"strings"
 	"unicode/utf8"
 
-	"github.com/lpbuild/lpbuild/pkg/atomicfile"
 	"github.com/lpbuild/lpbuild/pkg/buildmatrix"
 	"github.com/lpbuild/lpbuild/pkg/download"
 	"github.com/lpbuild/lpbuild/pkg/download/fetch"
@@ -30,14 +30,17 @@ type Dist struct {
 }
 
 // Make writes the source package of a package folder into its dist folder: spec file, source archive and changes file.
-// r is the report of a build of the same inputs.
+// r is the report of a build of the same inputs, for every architecture of the configuration: only that knows the headers
+// that the archive must have.
+//
+// What can fail is done before the first file of a former source package is replaced.
 func Make(ctx context.Context, c *buildmatrix.Config, l *download.Lock, r *buildmatrix.Report) (*Dist, error) {
 	changes := filepath.Join(c.Dir, c.Name+".changes")
 	entries, err := ReadChanges(changes)
 	if err != nil {
 		return nil, err
 	}
-	if err := checkPublishable(c, l); err != nil {
+	if err := cmp.Or(checkComplete(c, l, r), checkPublishable(c, l)); err != nil {
 		return nil, err
 	}
 	p, err := describe(c, l)
@@ -60,25 +63,24 @@ func Make(ctx context.Context, c *buildmatrix.Config, l *download.Lock, r *build
 	if err != nil {
 		return nil, err
 	}
-	dir := filepath.Join(c.Dir, DistDir)
-	d := &Dist{
-		Spec:    filepath.Join(dir, c.Name+".spec"),
-		Archive: filepath.Join(dir, archive.Top+".tar.xz"),
-		Changes: filepath.Join(dir, c.Name+".changes"),
-
-		Rpmlintrc: filepath.Join(dir, c.Name+"-rpmlintrc"),
-	}
 	lint, err := templates.FS.ReadFile("package-rpmlintrc.tmpl")
 	if err != nil {
 		return nil, err
 	}
-	for _, f := range []struct {
-		name string
-		data []byte
-	}{{d.Archive, packed.Bytes()}, {d.Changes, changesText}, {d.Rpmlintrc, lint}, {d.Spec, text}} {
-		if err := atomicfile.Write(f.name, f.data, 0o644); err != nil {
-			return nil, err
-		}
+	dir := filepath.Join(c.Dir, DistDir)
+	d := &Dist{
+		Spec:      filepath.Join(dir, c.Name+".spec"),
+		Archive:   filepath.Join(dir, archive.Top+".tar.xz"),
+		Changes:   filepath.Join(dir, c.Name+".changes"),
+		Rpmlintrc: filepath.Join(dir, c.Name+"-rpmlintrc"),
+	}
+	// The spec file comes after what it names, and the archives that the former one names go last.
+	set := publication{dir: dir, files: []published{
+		{filepath.Base(d.Archive), packed.Bytes()}, {filepath.Base(d.Changes), changesText},
+		{filepath.Base(d.Rpmlintrc), lint}, {filepath.Base(d.Spec), text},
+	}}
+	if err := set.publish(); err != nil {
+		return nil, err
 	}
 	return d, removeFormer(dir, c.Name, filepath.Base(d.Archive))
 }
@@ -95,6 +97,37 @@ func checkPublishable(c *buildmatrix.Config, l *download.Lock) error {
 		}
 	}
 	return l.CheckFiles(c.Dir)
+}
+
+// ErrIncomplete says that a build did not try everything that the source package is for.
+var ErrIncomplete = errors.New("not everything is built")
+
+// checkComplete refuses a report that lacks a cell of the matrix. One architecture alone is not enough: sources and headers
+// that only another one includes would be missing in the archive.
+func checkComplete(c *buildmatrix.Config, l *download.Lock, r *buildmatrix.Report) error {
+	type cell struct{ patch, arch, name, version, release, target string }
+	built := map[cell]bool{}
+	for _, i := range r.Containers() {
+		built[cell{i.Patch, i.Arch, i.Package, i.Version, i.Release, i.Target}] = true
+	}
+	missing, first := map[string]int{}, map[string]string{}
+	var arches []string
+	for _, want := range buildmatrix.Cells(c, l) {
+		b := want.Build
+		key := cell{want.Patch.Description, string(want.Arch), b.Name, b.Version, b.Release, want.Library.BuildID}
+		if built[key] {
+			continue
+		}
+		if missing[key.arch]++; missing[key.arch] == 1 {
+			arches, first[key.arch] = append(arches, key.arch), fmt.Sprintf("%s for %s", key.patch, b.NEVRA())
+		}
+	}
+	var errs []error
+	for _, arch := range arches {
+		errs = append(errs, fmt.Errorf("%w: %s: %d containers are missing, the first is of %s: run lpbuild build --arch %s, "+
+			"where a compiler for it is installed: the source package is for all of \"arch\"", ErrIncomplete, arch, missing[arch], first[arch], arch))
+	}
+	return errors.Join(errs...)
 }
 
 // files returns what goes into the source archive: configuration, lock, catalogue, and every file that the configuration

@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"strings"
 	"text/template"
+	"unicode"
+	"unicode/utf8"
 
 	"github.com/lpbuild/lpbuild/templates"
 )
@@ -54,6 +56,9 @@ func (p *Package) escape() error {
 		}
 		*f.value = escaped
 	}
+	if strings.ContainsFunc(p.URL, unicode.IsSpace) {
+		errs = append(errs, fmt.Errorf("url: %q has a blank in it: write %%20", p.URL))
+	}
 	for _, list := range []*[]string{&p.Arch, &p.Packages, &p.Libraries} {
 		escaped := make([]string, len(*list))
 		for i, s := range *list {
@@ -78,14 +83,14 @@ func isPlain(r rune) bool {
 
 // EscapeTag returns s as the value of a tag: one line, and no macro in it.
 func EscapeTag(s string) (string, error) {
-	if s == "" || strings.ContainsFunc(s, func(r rune) bool { return r < ' ' || r == 0x7f }) {
+	if strings.TrimSpace(s) == "" || !utf8.ValidString(s) || strings.ContainsFunc(s, unicode.IsControl) {
 		return "", fmt.Errorf("%q is not one line of text", s)
 	}
 	return strings.ReplaceAll(s, "%", "%%"), nil
 }
 
-// EscapeText returns s as text of %description: no macro in it, and no line that RPM would take for the beginning of a
-// section or a condition, which it looks for after it has expanded macros.
+// EscapeText returns s as text of %description: no macro in it, no line that RPM would take for the beginning of a section
+// or a condition, which it looks for after it has expanded macros, and none that it would leave out as a comment.
 func EscapeText(s string) string {
 	s = strings.Map(func(r rune) rune {
 		if r < ' ' && r != '\n' && r != '\t' || r >= 0x7f && r <= 0x9f {
@@ -95,7 +100,7 @@ func EscapeText(s string) string {
 	}, s)
 	lines := strings.Split(s, "\n")
 	for i, line := range lines {
-		if strings.HasPrefix(strings.TrimLeft(line, " \t"), "%") {
+		if text := strings.TrimLeft(line, " \t"); strings.HasPrefix(text, "%") || strings.HasPrefix(text, "#") {
 			lines[i] = "* " + line
 		}
 	}

@@ -45,8 +45,11 @@ func TestRenderGolden(t *testing.T) {
 }
 
 // query lets RPM read the spec file and returns what it understood.
-func query(t *testing.T, p Package, format string) string {
+func query(t *testing.T, p Package, format string, args ...string) string {
 	t.Helper()
+	if len(args) == 0 {
+		args = []string{"--srpm"}
+	}
 	text, err := p.Render()
 	if err != nil {
 		t.Fatal(err)
@@ -55,7 +58,7 @@ func query(t *testing.T, p Package, format string) string {
 	if err := os.WriteFile(name, text, 0o644); err != nil {
 		t.Fatal(err)
 	}
-	out, err := exec.Command("rpmspec", "-q", "--srpm", "--qf", format, name).CombinedOutput()
+	out, err := exec.Command("rpmspec", append(args, "-q", "--qf", format, name)...).CombinedOutput()
 	if err != nil {
 		t.Fatalf("rpmspec: %v: %s", err, out)
 	}
@@ -77,7 +80,7 @@ func TestMacrosAreText(t *testing.T) {
 	p.Summary = "%(touch /tmp/lpbuild-owned) %{lua:os.exit(1)}"
 	p.Comments = []string{"CVE %(id)\n%build\nid"}
 	p.Description = "%(id)\n%post\n %if 0\nid"
-	got := query(t, p, "%{SUMMARY}|%{DESCRIPTION}|%{POSTIN}")
+	got := query(t, p, "%{SUMMARY}|%{DESCRIPTION}|%{POSTIN}", "--target=x86_64")
 	if want := "%(touch /tmp/lpbuild-owned) %{lua:os.exit(1)}|* %(id)\n* %post\n*  %if 0\nid|"; !strings.HasPrefix(got, want) {
 		t.Errorf("rpmspec: %q, want %q", got, want)
 	}
@@ -86,9 +89,70 @@ func TestMacrosAreText(t *testing.T) {
 	}
 }
 
+// TestHostileText wants RPM to read every text as it was meant, in each tag and in the description: no macro is expanded, no
+// line is joined with the next, and none is lost.
+func TestHostileText(t *testing.T) {
+	owned := filepath.Join(t.TempDir(), "owned")
+	for _, s := range []string{
+		`a\`, `a\\`, "a%", "a%{", "a%%{x", "a{", "a}", "%[1+1]", "%*", "%#", "$(id)", "${x}", "`id`", "#x", "%dnl", "%%dnl", "%if", "%include",
+		"%(touch${IFS}" + owned + ")", "%{!?x:%(touch${IFS}" + owned + ")}", "日本語", "Requires:x", "'\"",
+	} {
+		p := somePackage()
+		p.Summary, p.License, p.URL, p.Comments = s, s, s, []string{s, "and more"}
+		p.Description = "first\n" + s + "\nlast"
+		got := query(t, p, "%{SUMMARY}|%{LICENSE}|%{URL}|%{DESCRIPTION}|%{VERSION}|[%{EXCLUSIVEARCH} ]")
+		line := s
+		if s[0] == '%' || s[0] == '#' {
+			line = "* " + s
+		}
+		if want := s + "|" + s + "|" + s + "|first\n" + line + "\nlast|0.4|x86_64 ppc64le "; got != want {
+			t.Errorf("rpmspec reads %q, want %q", got, want)
+		}
+	}
+	if _, err := os.Stat(owned); err == nil {
+		t.Error("a text ran a command")
+	}
+}
+
+// TestScripts wants nothing of what a person wrote in the scripts but plain names.
+func TestScripts(t *testing.T) {
+	p := somePackage()
+	p.Summary, p.Comments, p.Description = "$(id)", []string{"`id`"}, "$(id)"
+	p.Libraries = []string{"libc.so.6", "libpthread.so.0"}
+	for want, args := range map[string][]string{
+		"exit 0|(none)|(none)": {"--target=x86_64"},
+		"helper install glibc-livepatches 0.4 libc.so.6 $1\nhelper install glibc-livepatches 0.4 libpthread.so.0 $1\nexit 0|(none)|(none)": {
+			"--target=x86_64", "--define", "ulp_post_hook() helper install %1 %2 %3 $1",
+		},
+	} {
+		if got := strings.TrimLeft(query(t, p, "%{POSTIN}|%{POSTUN}|%{PREIN}", args...), "\n"); got != want {
+			t.Errorf("%%post is %q, want %q", got, want)
+		}
+	}
+}
+
+// TestDependencies wants the rich dependency that recommends the package, for each package that is patched.
+func TestDependencies(t *testing.T) {
+	p := somePackage()
+	p.Packages = []string{"glibc", "libopenssl3"}
+	got := query(t, p, "[%{SUPPLEMENTNAME};]", "--target=x86_64") + query(t, p, "[%{SOURCE};]")
+	want := "(glibc and libpulp-tools);(libopenssl3 and libpulp-tools);glibc-livepatches-rpmlintrc;glibc-livepatches-0.4.tar.xz;"
+	if got != want {
+		t.Errorf("supplements and sources are %q, want %q", got, want)
+	}
+	text, err := p.Render()
+	if err != nil || !strings.Contains(string(text), "\nAutoReq:        no\n") || strings.Contains(string(text), "AutoReqProv") {
+		t.Errorf("AutoReq: %v", err)
+	}
+}
+
 func TestRenderRefuses(t *testing.T) {
 	tests := map[string]func(*Package){
 		"newline in a tag":    func(p *Package) { p.Summary = "a\nRequires: b" },
+		"blank summary":       func(p *Package) { p.Summary = " \t" },
+		"blank in the URL":    func(p *Package) { p.URL = "https://example.com/a b" },
+		"next line, C1":       func(p *Package) { p.Summary = "a\u0085b" },
+		"not UTF-8":           func(p *Package) { p.License = "a\xff" },
 		"empty license":       func(p *Package) { p.License = "" },
 		"shell in a library":  func(p *Package) { p.Libraries = []string{"libc.so.6; id"} },
 		"macro in a package":  func(p *Package) { p.Packages = []string{"%(id)"} },

@@ -281,3 +281,24 @@ func TestOpenLibraryErrors(t *testing.T) {
 		})
 	}
 }
+
+// TestSymbolRoles: what a table's row means for whatever is loaded beside the library.
+func TestSymbolRoles(t *testing.T) {
+	bind := func(b elf.SymBind) byte { return byte(b) << 4 }
+	for name, tc := range map[string]struct {
+		symbol             ulp.Symbol
+		exported, required bool
+	}{
+		"global":          {ulp.Symbol{Dynamic: true, Info: bind(elf.STB_GLOBAL)}, true, false},
+		"weak":            {ulp.Symbol{Dynamic: true, Info: bind(elf.STB_WEAK)}, true, false},
+		"local":           {ulp.Symbol{Dynamic: true, Info: bind(elf.STB_LOCAL)}, false, false},
+		"not in .dynsym":  {ulp.Symbol{Info: bind(elf.STB_GLOBAL)}, false, false},
+		"needed":          {ulp.Symbol{Dynamic: true, Undefined: true, Info: bind(elf.STB_GLOBAL)}, false, true},
+		"needed, if any":  {ulp.Symbol{Dynamic: true, Undefined: true, Info: bind(elf.STB_WEAK)}, false, false},
+		"of the linker's": {ulp.Symbol{Undefined: true, Info: bind(elf.STB_GLOBAL)}, false, false},
+	} {
+		if tc.symbol.IsExported() != tc.exported || tc.symbol.IsRequired() != tc.required {
+			t.Errorf("%s: exported %t, required %t", name, tc.symbol.IsExported(), tc.symbol.IsRequired())
+		}
+	}
+}

@@ -27,3 +27,9 @@ func (s Symbol) Type() elf.SymType { return elf.ST_TYPE(s.Info) }
 
 // Bind returns the symbol's binding: local, global, weak ...
 func (s Symbol) Bind() elf.SymBind { return elf.ST_BIND(s.Info) }
+
+// IsExported reports whether whatever is loaded beside the library can use the symbol.
+func (s Symbol) IsExported() bool { return s.Dynamic && !s.Undefined && s.Bind() != elf.STB_LOCAL }
+
+// IsRequired reports whether the library cannot be loaded unless another one exports the symbol.
+func (s Symbol) IsRequired() bool { return s.Dynamic && s.Undefined && s.Bind() != elf.STB_WEAK }

@@ -154,7 +154,7 @@ func TestVerifyExpiredKey(t *testing.T) {
 // expired key, so that the signature is made here, from the secret key.
 func withDate(t *testing.T, key *pgptest.Key, day time.Time) []byte {
 	t.Helper()
-	return signV3(t, secretKey(t, key), 0x00, day, message)
+	return signV3(t, key.Secret(t), 0x00, day, message)
 }
 
 func TestVerifySignedAfterExpiry(t *testing.T) {
@@ -208,7 +208,7 @@ func revokedCopy(t *testing.T, key *pgptest.Key) *pgp.Keyring {
 
 func TestVerifyNotForSigning(t *testing.T) {
 	key := pgptest.Get(t, pgptest.Encrypts)
-	sig := signV3(t, secretKey(t, key), 0x00, time.Now(), message)
+	sig := signV3(t, key.Secret(t), 0x00, time.Now(), message)
 	refused(t, ring(t, pgptest.Encrypts), sig, pgp.Policy{}, pgp.ErrBadSignature, "not meant for signing")
 }
 

@@ -129,9 +129,13 @@ func sign(t *testing.T, key *pgptest.Key, v3 bool, args ...string) string {
 	t.Helper()
 	signed := filepath.Join(t.TempDir(), "signed.rpm")
 	write(t, signed, bytesOf(t, pkg(t, "gzip")))
-	gpg, home, extra := "/usr/bin/gpg", key.Home, "--batch --pinentry-mode loopback"
+	gpg, home, extra := "gpg", key.Home, "--batch --pinentry-mode loopback"
 	if v3 {
-		gpg, home, extra = "/usr/bin/gpg1", key.Home1, "--batch --no-tty --force-v3-sigs"
+		gpg, home, extra = "gpg1", key.Home1(t), "--batch --no-tty --force-v3-sigs"
+	}
+	gpg, err := exec.LookPath(gpg)
+	if err != nil {
+		t.Fatal(err)
 	}
 	if key.Kind == pgptest.Expired {
 		extra += " --faked-system-time 20200601T000000"

@@ -4,15 +4,14 @@ import (
 	"fmt"
 	"io/fs"
 	"path"
-	"slices"
 	"strings"
 )
 
 // maxLinks bounds how many symbolic links are followed, as in Linux.
 const maxLinks = 40
 
-// preferred are the folders that the dynamic loader looks into, the first ones first.
-var preferred = []string{"/lib64", "/usr/lib64", "/lib", "/usr/lib"}
+// maxListed is how many files an error lists.
+const maxListed = 8
 
 // AmbiguousError says that several files of a package have a name.
 type AmbiguousError struct {
@@ -20,66 +19,60 @@ type AmbiguousError struct {
 	Paths []string // at least two, sorted
 }
 
-// Error lists the files.
+// Error lists the files, the first ones if there are many.
 func (e *AmbiguousError) Error() string {
+	if n := len(e.Paths) - maxListed; n > 0 {
+		return fmt.Sprintf("%q could be %s or %d others: name one by its path", e.Name, strings.Join(e.Paths[:maxListed], ", "), n)
+	}
 	return fmt.Sprintf("%q could be %s: name one by its path", e.Name, strings.Join(e.Paths, " or "))
 }
 
-// Find is [RPM.Locate] for those who only want to know whether there is such a file.
-func (r *RPM) Find(name string) (path string, ok bool) {
-	path, err := r.Locate(name)
-	return path, err == nil
+// Located is a file of a package that a name means.
+type Located struct {
+	Path    string // of the regular file
+	Variant string // for which processors it is: "power9", "x86-64-v3"; "" for all that have no file of their own
 }
 
-// Locate returns the path of the regular file in the package that name means, after following symbolic links within the
-// package (up to glibc 2.33 libc.so.6 is one, to libc-2.31.so).
+// Find returns the first file of [RPM.Locate], for those who only want to know whether there is one.
+func (r *RPM) Find(name string) (path string, ok bool) {
+	found, err := r.Locate(name)
+	if err != nil {
+		return "", false
+	}
+	return found[0].Path, true
+}
+
+// Locate returns the regular files in the package that name means, at least one, after following symbolic links within
+// the package (up to glibc 2.33 libc.so.6 is one, to libc-2.31.so).
 //
-// A name with a slash is a path; /lib and /usr/lib, and /lib64 and /usr/lib64, are the same folder where the package has
-// the file in the other one. A name without one is a shared library's base name in any folder below a lib folder, other
-// than separate debuginfo; of several, the one in a folder that the dynamic loader searches is meant, else there is
-// an [*AmbiguousError]. Where there is no such file, the error wraps [fs.ErrNotExist].
-func (r *RPM) Locate(name string) (string, error) {
+// A name with a slash is a path, of one file; /lib and /usr/lib, and /lib64 and /usr/lib64, are the same folder where the
+// package has the file in the other one. A name without one is a shared library's base name in any folder below a lib
+// folder, other than separate debuginfo; of several folders, that which the dynamic loader searches is meant. The file
+// there comes first, and after it those in its subfolders that the loader prefers on some processors. Files in folders
+// that have nothing to do with each other are an [*AmbiguousError]. Where there is no such file, the error wraps
+// [fs.ErrNotExist].
+func (r *RPM) Locate(name string) ([]Located, error) {
 	if strings.Contains(name, "/") {
 		if i, ok := r.resolve(path.Join("/", name)); ok {
-			return r.files[i].Name, nil
+			return []Located{{r.files[i].Name, variantOf(path.Dir(path.Join("/", name))).name}}, nil
 		}
-		return "", fmt.Errorf("%s has no file %q: %w", r.NEVRA(), name, fs.ErrNotExist)
+		return nil, fmt.Errorf("%s has no file %q: %w", r.NEVRA(), name, fs.ErrNotExist)
 	}
-	dirs := map[string][]string{} // of each file, the folders in which the name leads to it
+	var places []place
 	for i := range r.files {
 		f := &r.files[i]
-		if f.ghost || path.Base(f.Name) != name || !libraryFolder(path.Dir(f.Name)) {
+		dir := path.Dir(f.Name)
+		if f.ghost || path.Base(f.Name) != name || !libraryFolder(dir) {
 			continue
 		}
 		if end, ok := r.resolve(f.Name); ok {
-			target := r.files[end].Name
-			dirs[target] = append(dirs[target], path.Dir(f.Name))
+			places = append(places, place{target: r.files[end].Name, dir: dir, variant: variantOf(dir)})
 		}
 	}
-	return r.choose(name, dirs)
-}
-
-// choose returns the file that is meant, by the folders in which the name leads to it.
-func (r *RPM) choose(name string, dirs map[string][]string) (string, error) {
-	var paths []string
-	for target := range dirs {
-		paths = append(paths, target)
+	if len(places) == 0 {
+		return nil, fmt.Errorf("%s has no library %q: %w", r.NEVRA(), name, fs.ErrNotExist)
 	}
-	slices.Sort(paths)
-	switch len(paths) {
-	case 0:
-		return "", fmt.Errorf("%s has no library %q: %w", r.NEVRA(), name, fs.ErrNotExist)
-	case 1:
-		return paths[0], nil
-	}
-	for _, dir := range preferred {
-		for _, target := range paths {
-			if slices.Contains(dirs[target], dir) {
-				return target, nil
-			}
-		}
-	}
-	return "", &AmbiguousError{name, paths}
+	return choose(name, places)
 }
 
 // libraryFolder reports whether dir is, or lies below, a folder for shared libraries.

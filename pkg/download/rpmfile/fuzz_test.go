@@ -81,6 +81,7 @@ func FuzzNew(f *testing.F) {
 			if found, ok := r.Find(file.Name); ok && found != file.Name && file.Mode.IsRegular() {
 				t.Fatalf("%q is found as %q", file.Name, found)
 			}
+			locate(t, r, path.Base(file.Name))
 			if file.Mode.IsRegular() && file.Size < 1<<20 && len(want) < 3 {
 				want = append(want, file.Name)
 			}
@@ -89,6 +90,21 @@ func FuzzNew(f *testing.F) {
 			extractSome(t, r, want)
 		}
 	})
+}
+
+// locate wants each file that a name means to be in the package, once, for processors of its own.
+func locate(t *testing.T, r *rpmfile.RPM, name string) {
+	found, err := r.Locate(name)
+	if (err == nil) != (len(found) > 0) {
+		t.Fatal(name, found, err)
+	}
+	paths, variants := map[string]bool{}, map[string]bool{}
+	for _, l := range found {
+		if p, ok := r.Find(l.Path); !ok || p != l.Path || paths[l.Path] || variants[l.Variant] {
+			t.Fatalf("%q is %+v", name, found)
+		}
+		paths[l.Path], variants[l.Variant] = true, true
+	}
 }
 
 func extractSome(t *testing.T, r *rpmfile.RPM, want []string) {

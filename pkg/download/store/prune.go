@@ -22,22 +22,36 @@ const StaleAfter = 7 * 24 * time.Hour
 // that the store did not make. It returns how many bytes were removed, also beside an error. Files that somebody has
 // open stay readable.
 func (s *Store) Prune(ctx context.Context, keep func(digest.Digest) bool) (freed int64, err error) {
-	for _, p := range []pruner{
-		{dir: blobsDir, unwanted: func(name string, _ fs.FileInfo) bool {
+	temp, err := s.pruneTemp(ctx)
+	rest, restErr := s.prune(ctx,
+		pruner{dir: blobsDir, unwanted: func(name string, _ fs.FileInfo) bool {
 			d, ok := s.blobDigest(name)
 			return ok && !keep(d)
 		}},
-		{dir: partsDir, locking: true, unwanted: func(name string, fi fs.FileInfo) bool {
+		pruner{dir: partsDir, locking: true, unwanted: func(name string, fi fs.FileInfo) bool {
 			d, ok := partDigest(name)
 			return ok && (!keep(d) || time.Since(fi.ModTime()) > StaleAfter)
-		}},
-		{dir: tmpDir, locking: true, unwanted: func(name string, _ fs.FileInfo) bool {
-			return strings.HasPrefix(filepath.Base(name), tempPrefix)
-		}},
-	} {
+		}})
+	return temp + rest, errors.Join(err, restErr)
+}
+
+// pruneTemp removes what dead processes left behind on its way in.
+func (s *Store) pruneTemp(ctx context.Context) (freed int64, err error) {
+	dirs, err := s.pruneTempDirs(ctx)
+	files, filesErr := s.prune(ctx, pruner{dir: tmpDir, locking: true, flat: true, unwanted: func(name string, _ fs.FileInfo) bool {
+		return strings.HasPrefix(filepath.Base(name), tempPrefix)
+	}})
+	return dirs + files, errors.Join(err, filesErr)
+}
+
+func (s *Store) prune(ctx context.Context, pruners ...pruner) (freed int64, err error) {
+	for _, p := range pruners {
 		pruneErr := filepath.WalkDir(s.path(p.dir), func(name string, entry fs.DirEntry, err error) error {
 			if ctx.Err() != nil {
 				return context.Cause(ctx)
+			}
+			if err == nil && p.flat && entry.IsDir() && name != s.path(p.dir) {
+				return fs.SkipDir
 			}
 			if err == nil && entry.Type().IsRegular() {
 				var n int64
@@ -58,6 +72,7 @@ func (s *Store) Prune(ctx context.Context, keep func(digest.Digest) bool) (freed
 type pruner struct {
 	dir      string
 	locking  bool // a file there may be removed only under its lock
+	flat     bool // folders in it are somebody's
 	unwanted func(name string, fi fs.FileInfo) bool
 }
 

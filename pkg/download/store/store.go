@@ -3,14 +3,14 @@
 //
 // The law it keeps: what stands under a final name is complete and was hashed when it came in. Content is written to
 // a temporary file, synced, verified and only then renamed; a process that dies at any instant leaves at worst a
-// temporary file, which [Store.Prune] removes, or a part, which [Store.Partial] goes on with.
+// temporary file, which the next [Open] removes, or a part, which [Store.Partial] goes on with.
 //
 // The layout below the store's folder is
 //
 //	blobs/<algorithm>/<first two digits>/<digest>   finished content, read-only
 //	parts/<algorithm>-<digest>.part                 downloads that are under way or were interrupted
 //	records/<kind>/<first two digits>/<hash of key> small values, see [Store.SetRecord]
-//	tmp/                                            content on its way in
+//	tmp/                                            content on its way in, and folders of [Store.TempDir]
 //
 // The store fetches nothing and knows nothing of what it keeps. Its locks are flock(2) locks: it belongs on a local
 // disk. Whoever can write to the folder can also change what is in it: [Open] refuses a folder that everybody may write
@@ -53,7 +53,8 @@ func DefaultDir() (string, error) {
 	return filepath.Join(cache, "lpbuild"), nil
 }
 
-// Open returns the store in dir and creates what is missing of it, readable by the user only.
+// Open returns the store in dir and creates what is missing of it, readable by the user only. Temporary files of processes
+// that died are removed.
 func Open(dir string) (*Store, error) {
 	dir, err := filepath.Abs(dir)
 	if err != nil {
@@ -75,7 +76,9 @@ func Open(dir string) (*Store, error) {
 			return nil, explain("open store", filepath.Join(dir, sub), err)
 		}
 	}
-	return &Store{dir}, nil
+	s := &Store{dir}
+	_, _ = s.pruneTemp(context.Background()) // whoever needs the space learns why it is not there
+	return s, nil
 }
 
 const (

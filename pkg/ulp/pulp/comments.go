@@ -8,6 +8,7 @@ import (
 	"io"
 	"os"
 	"strconv"
+	"strings"
 	"sync/atomic"
 
 	"golang.org/x/sys/unix"
@@ -42,6 +43,11 @@ func (r *Runtime) Comments(ctx context.Context, a *Applied) (string, error) {
 	}
 	done := make(chan result, 1)
 	pid, path, id := r.pid, a.Container, a.ID
+	if len(a.Functions) > 0 && !strings.HasPrefix(path, "/") { // early versions keep the base name only
+		if l := r.libraryAt(a.Functions[0].New); l != nil {
+			path = l.Path
+		}
+	}
 	go func() {
 		stuck.Add(1)
 		defer stuck.Add(-1)

@@ -2,6 +2,7 @@ package pulp_test
 
 import (
 	"bufio"
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -142,8 +143,8 @@ func flavours(t testing.TB) []flavour {
 	list := []flavour{{name: "standin", path: standIn(t)},
 		{name: "old", path: gcc(t, "runtimeold.so", "testdata/runtime.c", append(shared, "-fvisibility=hidden", "-DOLD")...), old: true}}
 	for _, path := range []string{os.Getenv("LPBUILD_LIBPULP"), "/usr/lib64/libpulp.so.0", "/usr/lib/x86_64-linux-gnu/libpulp.so.0"} {
-		if _, err := os.Stat(path); path != "" && err == nil {
-			return append(list, flavour{name: "libpulp", path: path, real: true})
+		if b, err := os.ReadFile(path); err == nil {
+			return append(list, flavour{name: "libpulp", path: path, real: true, old: !bytes.Contains(b, []byte("__ulp_insn_queue"))})
 		}
 	}
 	t.Log("skipped: libpulp itself: LPBUILD_LIBPULP does not name a libpulp.so, and the system has none")

@@ -143,7 +143,7 @@ func manyKills() int {
 // LPBUILD_PULP_KILLS every time. The process goes on, each function wholly old or wholly new, and the next run finishes.
 func TestKilledAtEachStep(t *testing.T) {
 	for _, f := range flavours(t) {
-		lib := library(t, true)
+		lib := library(t, !f.old)
 		p, path := container(t, lib, 10, all...)
 		c := start(t, lib, f, "", "1")
 		for _, op := range []string{"apply", "revert"} {

@@ -97,7 +97,8 @@ func (p *Patch) bias(functions []Switched) (uint64, error) {
 	return bias, nil
 }
 
-// loaded checks that the container, and no other file of its name, is what is loaded at bias.
+// loaded checks that the container, and no other file of its name, is what is loaded at bias. A process that imitates it in
+// memory of its own has its functions jump to where nothing can be executed, and to no other code.
 func (p *Patch) loaded(rd reader, bias uint64) error {
 	b := make([]byte, len(p.head))
 	if err := rd.read(b, bias); err != nil || !bytes.Equal(b, p.head) {

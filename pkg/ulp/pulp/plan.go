@@ -22,8 +22,11 @@ type Plan struct {
 	target  *process.Library
 	path    string
 	places  []place // of Apply's functions
+	others  []place // of those of the patches to be reverted
 	state   State
 	reached bool // with Finish: what was asked for is done then
+
+	revertFirst bool // before Apply: an early libpulp.so cannot do otherwise
 }
 
 // place is a function that is to be switched.
@@ -60,7 +63,7 @@ func (r *Runtime) planApply(ctx context.Context, p *Patch, path string, old func
 	}
 	isApplied := indexOf(applied, p.ID()) >= 0
 	if old != nil {
-		if plan.Revert, err = reverted(applied, old); err != nil {
+		if plan.Revert, err = r.reverted(ctx, plan, applied, old); err != nil {
 			return nil, err
 		}
 	}
@@ -82,8 +85,8 @@ func (r *Runtime) planApply(ctx context.Context, p *Patch, path string, old func
 		return nil, err
 	}
 	for _, id := range p.Metadata.Dependencies {
-		if indexOf(applied, id) < 0 {
-			return nil, verdict(ErrDependency, "patch %x is not applied", id)
+		if indexOf(applied, id) < 0 || indexOf(plan.Revert, id) >= 0 {
+			return nil, verdict(ErrDependency, "patch %x is not applied, or would be reverted", id)
 		}
 	}
 	if err := r.sameFile(p, path); err != nil {
@@ -107,7 +110,7 @@ func (r *Runtime) PlanRevert(ctx context.Context, id [32]byte) (*Plan, error) {
 	if i < 0 {
 		return nil, &Error{Code: ErrNotApplied}
 	}
-	plan.Revert, err = reverted(applied, func(a *Applied) bool { return a.ID == id })
+	plan.Revert, err = r.reverted(ctx, plan, applied, func(a *Applied) bool { return a.ID == id })
 	return plan, err
 }
 
@@ -118,7 +121,7 @@ func (r *Runtime) PlanRevertAll(ctx context.Context, library string) (*Plan, err
 	if err != nil {
 		return nil, err
 	}
-	if plan.Revert, err = reverted(applied, func(a *Applied) bool { return a.Library == library }); err != nil {
+	if plan.Revert, err = r.reverted(ctx, plan, applied, func(a *Applied) bool { return a.Library == library }); err != nil {
 		return nil, err
 	}
 	switch {
@@ -153,24 +156,60 @@ func indexOf(list []Applied, id [32]byte) int {
 	return slices.IndexFunc(list, func(a Applied) bool { return a.ID == id })
 }
 
-// reverted returns the patches that are to go, unless one that stays depends on them. libpulp.so's own function for all
-// patches of a library would never return then.
-func reverted(applied []Applied, goes func(*Applied) bool) ([]Applied, error) {
+// reverted returns the patches that are to go, if they can.
+func (r *Runtime) reverted(ctx context.Context, plan *Plan, applied []Applied, goes func(*Applied) bool) ([]Applied, error) {
 	var list []Applied
 	for i := range applied {
 		if goes(&applied[i]) {
 			list = append(list, applied[i])
 		}
 	}
-	for i := range applied {
-		for _, id := range applied[i].Dependencies {
-			// Even one that is to go itself must not go after: the order is that of the list, the newest first.
-			if j := indexOf(list, id); j >= 0 && (indexOf(list, applied[i].ID) < 0 || indexOf(list, applied[i].ID) > j) {
-				return nil, verdict(ErrDependency, "patch %x depends on it", applied[i].ID)
+	if plan.Finish {
+		return list, nil // what is left in the queue is done first, and then all is looked at again
+	}
+	if err := independent(applied, list); err != nil {
+		return nil, err
+	}
+	if r.early() && !slices.EqualFunc(applied[:len(list)], list, func(a, b Applied) bool { return a.ID == b.ID }) {
+		return nil, verdict(ErrOldLibpulp, "it can revert none but the newest patch")
+	}
+	plan.revertFirst = r.early()
+	for i := range list {
+		for _, f := range list[i].Functions {
+			was, err := r.entry(ctx, f.Old)
+			if err == nil {
+				err = patchable(list[i].Name(), f.Old, was, applied)
 			}
+			if err != nil {
+				return nil, err
+			}
+			plan.others = append(plan.others, place{list[i].Name(), f.Old, was})
 		}
 	}
 	return list, nil
+}
+
+// independent refuses to revert patches on which others depend that stay, or that would go later: the order is that of the
+// list, the newest first. libpulp.so's own function for all patches of a library would never return then.
+func independent(applied, goes []Applied) error {
+	for i := range applied {
+		for _, id := range applied[i].Dependencies {
+			needs, needed := indexOf(goes, applied[i].ID), indexOf(goes, id)
+			if needed >= 0 && (needs < 0 || needs > needed) {
+				return verdict(ErrDependency, "patch %x depends on it", applied[i].ID)
+			}
+		}
+	}
+	return nil
+}
+
+// entry reads the entry of a function that libpulp.so has on its list.
+func (r *Runtime) entry(ctx context.Context, old uint64) (*process.Prologue, error) {
+	l := r.libraryAt(old)
+	if l == nil || !inCode(l, old) {
+		return nil, fault(ErrState, ErrMalformed, "a function at %#x, where no code is", old)
+	}
+	return r.mem.Prologue(ctx, old, ulp.X86_64)
 }
 
 // named says whether a library is what a patch calls by a base name.
@@ -229,6 +268,9 @@ func (r *Runtime) findPlaces(ctx context.Context, plan *Plan, applied []Applied)
 		}
 		if err := patchable(f.Old, entry, was, applied); err != nil {
 			return err
+		}
+		if was.Landing && r.sym.queue == 0 && !r.knowsEndbr64(ctx) {
+			return verdict(ErrOldLibpulp, "it would write over the endbr64 of %q", f.Old)
 		}
 		plan.places = append(plan.places, place{f.Old, entry, was})
 	}

@@ -1,6 +1,8 @@
 package pulp_test
 
 import (
+	"encoding/binary"
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
@@ -85,6 +87,7 @@ func TestDependencies(t *testing.T) {
 		c := start(t, lib, f, "")
 		mustNot(t, "without the other", c.apply(q, qpath), pulp.ErrDependency)
 		must(t, "first", c.apply(p, ppath))
+		mustNot(t, "instead of what it depends on", c.replace(q, qpath), pulp.ErrDependency)
 		must(t, "second", c.apply(q, qpath))
 		c.says("20 40 3 107")
 		if list := c.applied(); len(list) != 2 || len(list[0].Dependencies) != 1 || list[0].Dependencies[0] != p.ID() {
@@ -199,6 +202,31 @@ func TestChanged(t *testing.T) {
 	mustNot(t, "the first", err, pulp.ErrChanged)
 	mustNot(t, "the first", err, pulp.ErrAgain)
 	c.says("20 2 3 107")
+}
+
+// TestForeignDetour has a function that somebody else made jump: it is neither switched nor switched back.
+func TestForeignDetour(t *testing.T) {
+	lib := library(t, false)
+	p, ppath := container(t, lib, 10, "one:one_lp")
+	q, qpath := container(t, lib, 20, "two:two_lp", "one:one_lp")
+	for _, patched := range []bool{false, true} {
+		c := start(t, lib, flavour{path: standIn(t)}, "")
+		if patched {
+			must(t, "apply", c.apply(p, ppath))
+		}
+		one := entryOf(t, c, lib)
+		jump := append(binary.LittleEndian.AppendUint64([]byte{0xff, 0x25, 0, 0, 0, 0}, one+1<<20), 0xeb, 0xf0)
+		mem, err := os.OpenFile(fmt.Sprintf("/proc/%d/mem", c.pid), os.O_RDWR, 0)
+		must(t, "memory", err)
+		_, err = mem.WriteAt(jump, int64(one-14))
+		must(t, "detour", err)
+		mem.Close()
+		mustNot(t, "apply", c.apply(q, qpath), pulp.ErrNotPatchable)
+		if patched {
+			mustNot(t, "revert", c.revert(p), pulp.ErrNotPatchable)
+			mustNot(t, "revert all", c.revertAll(p.Metadata.Target.Name), pulp.ErrNotPatchable)
+		}
+	}
 }
 
 func TestNewPatch(t *testing.T) {

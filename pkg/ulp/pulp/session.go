@@ -22,6 +22,7 @@ type Session struct {
 	t      *tracer.Tracee
 	rd     memory // without a context: what has begun is ended
 	thread *tracer.Thread
+	stack  process.Mapping // of the initial thread; it only grows
 }
 
 // Stop stops all threads of the process, calls f, and lets them go, whatever happens in f. It returns how long the process
@@ -33,8 +34,15 @@ func (r *Runtime) Stop(ctx context.Context, o tracer.Options, f func(*Session) e
 		return 0, err
 	}
 	o.Gadgets = g
+	var stack process.Mapping
+	if err := r.mem.Mappings(ctx, func(m process.Mapping) bool {
+		stack = m
+		return m.Path != "[stack]"
+	}); err != nil {
+		return 0, err
+	}
 	return tracer.Run(ctx, r.pid, o, func(t *tracer.Tracee) error {
-		s := &Session{r: r, t: t, rd: memory{context.Background(), r.mem}}
+		s := &Session{r: r, t: t, rd: memory{context.Background(), r.mem}, stack: stack}
 		// The address space that Find opened is alive, and all threads of the process with this number are stopped: the
 		// process is the same, and has not executed another program.
 		if _, err := word(s.rd, r.sym.state); err != nil {
@@ -44,7 +52,8 @@ func (r *Runtime) Stop(ctx context.Context, o tracer.Options, f func(*Session) e
 	})
 }
 
-// Do carries a plan out: all of it or nothing. The error is nil; an [*Error] with [ErrAgain] (and [ErrChanged] if it takes a
+// Do carries a plan out: each patch wholly or not at all, one after the other; if it takes several, and one of them fails,
+// those before it stay, and another plan goes on from there. The error is nil; an [*Error] with [ErrAgain] (and [ErrChanged] if it takes a
 // new plan) when it is worth trying again after the process has run for a while; one with libpulp.so's code; one with
 // [ErrRefused] or [ErrUnfinished]; or that of package tracer.
 func (s *Session) Do(ctx context.Context, plan *Plan) error {
@@ -57,11 +66,39 @@ func (s *Session) Do(ctx context.Context, plan *Plan) error {
 	if err := s.unchanged(plan); err != nil {
 		return err
 	}
-	if plan.Apply != nil {
-		if err := s.apply(ctx, plan); err != nil {
+	steps := []func() error{
+		func() error { return s.applyIf(ctx, plan) },
+		func() error { return s.revertEach(ctx, plan) },
+	}
+	if plan.revertFirst {
+		slices.Reverse(steps)
+	}
+	for _, step := range steps {
+		if err := step(); err != nil {
 			return err
 		}
 	}
+	return nil
+}
+
+// applyIf applies the plan's patch, if there is one. If patches were reverted before, entries have changed since the plan.
+func (s *Session) applyIf(ctx context.Context, plan *Plan) error {
+	if plan.Apply == nil {
+		return nil
+	}
+	for i := range plan.places {
+		if p := &plan.places[i]; plan.revertFirst && len(plan.Revert) > 0 {
+			was, err := s.r.entry(s.rd.ctx, p.entry)
+			if err != nil {
+				return err
+			}
+			p.was = was
+		}
+	}
+	return s.apply(ctx, plan)
+}
+
+func (s *Session) revertEach(ctx context.Context, plan *Plan) error {
 	for i := range plan.Revert {
 		if err := s.revert(ctx, &plan.Revert[i]); err != nil {
 			return err
@@ -79,7 +116,7 @@ func (s *Session) unchanged(plan *Plan) error {
 	if now != plan.state {
 		return fault(ErrAgain, ErrChanged, "libpulp.so's state")
 	}
-	for _, p := range plan.places {
+	for _, p := range slices.Concat(plan.places, plan.others) {
 		b := make([]byte, len(p.was.Before)+len(p.was.After))
 		if err := s.rd.read(b, p.entry-uint64(len(p.was.Before))); err != nil ||
 			!bytes.Equal(b, slices.Concat(p.was.Before, p.was.After)) {
@@ -174,33 +211,36 @@ const (
 	stackLeast  = 64 << 10
 )
 
-// roomy chooses the thread that shall do the work: the first one that has room on its stack. The initial thread's stack
-// grows by itself; a thread in a signal handler may be on a small one.
+// roomy chooses the thread that shall do the work: the first one that has room on its stack, or the one that has the most.
+// The initial thread's stack grows by itself, and is where most processes are met; a thread in a signal handler may be on
+// a small one.
 func (s *Session) roomy() (*tracer.Thread, error) {
 	threads := s.t.Threads()
-	var best *tracer.Thread
-	var room uint64
-	err := s.r.mem.Mappings(context.Background(), func(m process.Mapping) bool {
-		for _, th := range threads {
-			sp := th.SP()
-			if sp < m.Start || sp >= m.End || m.Perm&process.PermWrite == 0 {
-				continue
-			}
-			have := sp - m.Start
-			if m.Path == "[stack]" {
-				have = max(have, stackWanted)
-			}
-			if have > room {
-				best, room = th, have
+	if sp := threads[0].SP(); s.stack.Path == "[stack]" && sp > s.stack.Start && sp < s.stack.End {
+		return threads[0], nil
+	}
+	room := make([]uint64, len(threads))
+	err := s.r.mem.Mappings(s.rd.ctx, func(m process.Mapping) bool {
+		for i, th := range threads {
+			if sp := th.SP(); sp >= m.Start && sp < m.End && m.Perm&process.PermWrite != 0 {
+				if room[i] = sp - m.Start; m.Path == "[stack]" {
+					room[i] = max(room[i], stackWanted)
+				}
 			}
 		}
-		return room < stackWanted || best != threads[0] && len(threads) > 0
+		return room[0] < stackWanted
 	})
 	if err != nil {
 		return nil, err
 	}
-	if room < stackLeast {
+	best := 0
+	for i := range room {
+		if room[i] > room[best] && room[best] < stackWanted {
+			best = i
+		}
+	}
+	if room[best] < stackLeast {
 		return nil, fault(ErrAgain, tracer.ErrStack, "no thread has %d KiB of stack", stackLeast>>10)
 	}
-	return best, nil
+	return threads[best], nil
 }

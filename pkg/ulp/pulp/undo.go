@@ -66,6 +66,9 @@ func (s *Session) restore(plan *Plan) error {
 	return errors.Join(errs...)
 }
 
+// maxLeft bounds how many writes may be left over.
+const maxLeft = 4096
+
 // finish carries out what is left in the queue by an engine that was killed. The patch that it was for is not known, so the
 // rule is the general one: detours at entries of functions in code, to functions that can be run, and pointers in the data
 // of a container that is on libpulp.so's list.
@@ -78,16 +81,26 @@ func (s *Session) finish() error {
 	if err != nil {
 		return err
 	}
-	libraries, err := s.r.mem.Libraries(context.Background()) // the container may be newer than Find
+	libraries, err := s.r.mem.Libraries(s.rd.ctx) // the container may be newer than Find
 	if err != nil {
 		return err
 	}
-	var writes []write
-	for i, w := range asked { // of several writes to one place the last counts
-		if slices.ContainsFunc(asked[i+1:], func(o write) bool { return o.addr == w.addr }) {
-			continue
+	last := make(map[uint64]write, len(asked)) // of several writes to one place the last counts
+	for _, w := range asked {
+		last[w.addr] = w
+	}
+	if len(last) > maxLeft {
+		return fault(ErrQueue, ErrRefused, "%d writes left over", len(last))
+	}
+	known := make(map[Switched]bool)
+	for i := range l.patches {
+		for _, f := range l.patches[i].Functions {
+			known[f] = true
 		}
-		if !s.plausible(w, l.patches, libraries) {
+	}
+	var writes []write
+	for _, w := range last {
+		if !s.plausible(w, known) && !ofContainer(w, l.patches, libraries) {
 			return fault(ErrQueue, ErrRefused, "left over: % x at %#x", w.data[:min(len(w.data), 32)], w.addr)
 		}
 		writes = append(writes, w)
@@ -109,7 +122,7 @@ func (s *Session) moveOut(writes []write) error {
 		if !isDetour(w) {
 			continue
 		}
-		was, err := s.entry(w.addr + jumpSize)
+		was, err := s.r.entry(s.rd.ctx, w.addr+jumpSize)
 		if err != nil {
 			return err
 		}
@@ -118,30 +131,25 @@ func (s *Session) moveOut(writes []write) error {
 	return s.moveOn(places)
 }
 
-// plausible says whether a write is one that libpulp.so asks for.
-func (s *Session) plausible(w write, applied []Applied, libraries []*process.Library) bool {
-	switch {
-	case isDetour(w):
-		entry, landing := w.addr+jumpSize, len(w.data) > jumpSize+shortSize
-		p, err := s.entry(entry)
-		target := le.Uint64(w.data[len(absolute):])
-		return err == nil && p.State != process.EntryUnknown && p.Landing == landing && w.equal(write{w.addr, detour(target, landing)}) &&
-			slices.ContainsFunc(applied, func(a Applied) bool { return slices.Contains(a.Functions, Switched{entry, target}) })
-	case w.equal(write{w.addr, nop2[:]}):
-		return s.isEntry(w.addr, false) || s.isEntry(w.addr-landingSize, true)
-	case len(w.data) == 8 || len(w.data) == 16:
-		return ofContainer(w, applied, libraries)
+// plausible says whether a write is one that libpulp.so asks for to switch a function.
+func (s *Session) plausible(w write, known map[Switched]bool) bool {
+	if !isDetour(w) {
+		return w.equal(write{w.addr, nop2[:]}) && (s.isEntry(w.addr, false) || s.isEntry(w.addr-landingSize, true))
 	}
-	return false
+	entry, target, landing := w.addr+jumpSize, le.Uint64(w.data[len(absolute):]), len(w.data) > jumpSize+shortSize
+	return known[Switched{entry, target}] && s.isEntry(entry, landing) && w.equal(write{w.addr, detour(target, landing)})
 }
 
 func (s *Session) isEntry(entry uint64, landing bool) bool {
-	p, err := s.entry(entry)
+	p, err := s.r.entry(s.rd.ctx, entry)
 	return err == nil && p.State != process.EntryUnknown && p.Landing == landing
 }
 
 // ofContainer says whether a write is in the data of a container of a patch that is applied.
 func ofContainer(w write, applied []Applied, libraries []*process.Library) bool {
+	if len(w.data) != 8 && len(w.data) != 16 || isDetour(w) {
+		return false
+	}
 	for _, l := range libraries {
 		g := l.Segment(w.addr)
 		if g == nil || g.Perm&(process.PermWrite|process.PermExec) != process.PermWrite || !l.Contains(w.addr, uint64(len(w.data))) {

@@ -1,5 +1,5 @@
 // Package pgptest makes OpenPGP keys and signatures for tests, with the real gpg and, for signatures of version 3, the
-// real gpg1.
+// real gpg1. Where a distribution has no gpg1 it makes those itself, byte for byte as gpg1 would.
 //
 // Keys are made once per test binary, in homes of their own below the temporary folder. A test binary that uses them
 // calls [Main] from its TestMain, which stops the agents that gpg started and removes the homes.
@@ -38,10 +38,11 @@ const (
 type Key struct {
 	Kind        Kind
 	Home        string // of gpg, with the secret key, which has no passphrase
-	Home1       string // of gpg1, likewise; only for RSA keys
 	User        string
 	Fingerprint string // upper-case hexadecimal
 	Public      []byte // armored
+
+	home1 string // of gpg1, once it is needed
 }
 
 var (
@@ -105,14 +106,8 @@ func generate(kind Kind) (*Key, error) {
 		return nil, err
 	}
 	var err error
-	if k.Public, err = k.gpg(nil, "--armor", "--export"); err != nil {
-		return nil, err
-	}
-	switch kind {
-	case RSA, OtherRSA, SHA1, Weak:
-		return k, k.importInto1()
-	}
-	return k, nil
+	k.Public, err = k.gpg(nil, "--armor", "--export")
+	return k, err
 }
 
 // recipes are the options that make each kind of key: its algorithm, use and life.
@@ -173,35 +168,10 @@ func (k *Key) Revocation(tb testing.TB) []byte {
 	return bytes.Replace(text, []byte(":-----BEGIN"), []byte("-----BEGIN"), 1)
 }
 
-// importInto1 copies the secret key to a home of gpg1.
-func (k *Key) importInto1() error {
-	secret, err := k.gpg(nil, "--export-secret-keys")
-	if err != nil {
-		return err
-	}
-	k.Home1 = k.Home + ".1"
-	if err := os.Mkdir(k.Home1, 0o700); err != nil {
-		return err
-	}
-	_, err = run(secret, "gpg1", "--homedir", k.Home1, "--batch", "--no-tty", "--quiet", "--import")
-	return err
-}
-
 // Sign returns a detached signature, binary and of version 4 unless args say otherwise.
 func (k *Key) Sign(tb testing.TB, data []byte, args ...string) []byte {
 	tb.Helper()
 	return k.GPG(tb, data, append(args, "--detach-sign")...)
-}
-
-// SignV3 returns a detached signature of version 3.
-func (k *Key) SignV3(tb testing.TB, data []byte, args ...string) []byte {
-	tb.Helper()
-	all := []string{"--homedir", k.Home1, "--batch", "--no-tty", "--quiet", "--force-v3-sigs", "--digest-algo", "SHA256"}
-	sig, err := run(data, "gpg1", append(append(all, args...), "--detach-sign")...)
-	if err != nil {
-		tb.Fatal(err)
-	}
-	return sig
 }
 
 // GPG runs gpg in the key's home and returns what it writes.

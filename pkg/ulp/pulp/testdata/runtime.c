@@ -10,7 +10,8 @@
      ring       a ring of messages with wild numbers    crash  dies in the call
      newer      a queue of a later version     slow N   takes N ms
      left       begins with a write into libc left in its queue
-   Macros: -DSMALL has a buffer that is too small, -DOPEN has entry points without a trap. */
+   Macros: -DSMALL has a buffer that is too small, -DOPEN has entry points without a trap,
+   -DIGNORANT knows nothing of endbr64. */
 #define _GNU_SOURCE
 #include <dlfcn.h>
 #include <errno.h>
@@ -105,7 +106,11 @@ static void ask(void *addr, const void *bytes, uint32_t n)
 #endif
 }
 
-static const unsigned char landing[4] = {0xf3, 0x0f, 0x1e, 0xfa};
+#ifdef IGNORANT
+static const unsigned char landing[4] = {0};
+#else
+static const unsigned char landing[6] __attribute__((used)) = {0xf3, 0x0f, 0x1e, 0xfa, 0xeb, 0xec};
+#endif
 
 static int switch_to(char *old, char *new)
 {

@@ -1,0 +1,121 @@
+package buildmatrix
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+)
+
+// containerName returns the name of the cell's container: as the description has it, with the kind of processor behind
+// the release if the library is one of several of its name.
+func (c *Cell) containerName(expanded string) string {
+	release := "_" + c.Build.Version + "-" + c.Build.Release
+	head, tail, ok := strings.Cut(expanded, release+"_livepatch")
+	if c.variant() == "" || !ok {
+		return expanded
+	}
+	return head + release + "." + c.variant() + "_livepatch" + tail
+}
+
+// nameProblem returns the reason why the container's name does not tell which build it is for: whoever has only the name,
+// as RPM's Provides and test automation, would take it for another's. nil if it does.
+func (j *job) nameProblem() *Reason {
+	name := j.description.Container
+	build := j.Build.Version + "-" + j.Build.Release
+	if v := j.variant(); v != "" {
+		build += "." + v
+	}
+	stem, number, ok := strings.Cut(strings.TrimSuffix(name.Text, ".so"), "_"+build+"_livepatch")
+	if ok && stem != "" && number != "" && strings.Trim(number, "0123456789") == "" {
+		return nil
+	}
+	if stem = strings.TrimSpace(stem); !ok || stem == "" {
+		stem, _, _ = strings.Cut(name.Text, "_")
+	}
+	reason := reasonAt("container-name", j.at(name,
+		fmt.Sprintf("the container's name %q does not say that it is for %s: %s_%s_livepatch1.so would", name.Text, build, stem, build),
+		fmt.Sprintf("write %s_{version}-{release}_livepatch1.so", stem)))
+	return &reason
+}
+
+// refuseDoubles refuses the cells whose containers would overwrite each other, all of them: nobody can say which is meant.
+func refuseDoubles(jobs []*job) {
+	groups := map[string][]*job{}
+	for _, j := range jobs {
+		if j.info.Status == Built {
+			name := j.info.Arch + "/" + j.info.Container
+			groups[name] = append(groups[name], j)
+		}
+	}
+	for _, group := range groups {
+		if len(group) == 1 {
+			continue
+		}
+		name := group[0].info.Container
+		for _, j := range group {
+			reason := reasonAt("same-name", j.at(j.description.Container,
+				fmt.Sprintf("%s would be the container of %s, too", name, othersOf(j, group)),
+				"give each live patch a number (livepatch1, livepatch2) or a stem of its own"))
+			j.refuse(Refused, reason)
+			j.info.Key = "" // the verdict depends on more than the cell
+		}
+	}
+}
+
+// othersOf names the cells of a group without one.
+func othersOf(j *job, group []*job) string {
+	var names []string
+	for _, other := range group {
+		if other != j && !slices.Contains(names, other.Name()) {
+			names = append(names, other.Name())
+		}
+	}
+	if len(names) > 5 {
+		names = append(names[:5], "…")
+	}
+	return strings.Join(names, ", ")
+}
+
+// entry is a function of a library in memory, whatever its names.
+type entry struct {
+	arch, buildID string
+	address       uint64
+}
+
+// refuseShadowed refuses the cells of several patches that replace one function of one library: a process would run only
+// what is applied last, and what the others mend would be broken again without a word.
+func (m *matrix) refuseShadowed(jobs []*job) error {
+	replaced := map[entry][]*job{}
+	addresses := map[*job][]entry{}
+	for _, j := range jobs {
+		if j.info.Status != Built {
+			continue
+		}
+		lib, err := m.library(j.Library)
+		if err != nil {
+			return err
+		}
+		for _, f := range j.description.Functions {
+			e := entry{arch: j.info.Arch, buildID: j.Library.BuildID}
+			if row, ok := lib.Lookup(f.Old.Text); ok {
+				e.address = row.Value
+				replaced[e] = append(replaced[e], j)
+			}
+			addresses[j] = append(addresses[j], e)
+		}
+	}
+	for _, j := range jobs {
+		for i, e := range addresses[j] {
+			rivals := slices.DeleteFunc(slices.Clone(replaced[e]), func(o *job) bool { return o.Patch == j.Patch })
+			if len(rivals) == 0 || e.address == 0 {
+				continue
+			}
+			old := j.description.Functions[i].Old
+			j.refuse(Refused, reasonAt("replaced-twice", j.at(old,
+				fmt.Sprintf("%q is replaced by %s, too: only the one that is applied last would work", old.Text, othersOf(j, rivals)),
+				"put both changes into one replacement, or give the patches \"builds\" that do not overlap")))
+			j.info.Key = ""
+		}
+	}
+	return nil
+}

@@ -1,0 +1,122 @@
+package buildmatrix
+
+import (
+	"errors"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+)
+
+// TestContainerNameSaysBuild: whoever has only a container's name must be able to tell which build it is for.
+func TestContainerNameSaysBuild(t *testing.T) {
+	for name, good := range map[string]bool{
+		"libtoy_{version}-{release}_livepatch1.so":   true,
+		"libtoy_GLIBCVER_livepatch12.so":             true,
+		"libtoy_1.0-150300.26.5_livepatch1.so":       true,
+		"libtoy_1.0-150300.26.6_livepatch1.so":       false, // another build's
+		"libtoy_{version}_livepatch1.so":             false,
+		"libtoy_{release}-{version}_livepatch1.so":   false,
+		"libtoy-{version}-{release}_livepatch1.so":   false,
+		"libtoy_{version}-{release}.1_livepatch1.so": false,
+		"libtoy_{version}-{release}_livepatch.so":    false,
+		"libtoy_{version}-{release}_livepatch1a.so":  false,
+		"_{version}-{release}_livepatch1.so":         false,
+		"libtoy_{version}-{release}.so":              false,
+	} {
+		f := newFolder(t, "1.0-150300.26.5")
+		f.write("toy_livepatch1.in", name+"\n@{library}\ntoy_add:toy_add_lp\n")
+		r, err := f.build()
+		if good {
+			if err != nil {
+				t.Errorf("%s: %v: %s", name, err, reasonText(r))
+			}
+			continue
+		}
+		if !errors.Is(err, ErrRefused) {
+			t.Fatalf("%s: error is %v, want a refusal", name, err)
+		}
+		reason := r.Cells[0].Reasons[0]
+		if reason.Code != "container-name" || !strings.HasSuffix(reason.Where, "toy_livepatch1.in:1:1") ||
+			!strings.Contains(reason.Hint, "_{version}-{release}_livepatch1.so") || !strings.Contains(reason.Shown, name) {
+			t.Errorf("%s: %+v", name, reason)
+		}
+	}
+}
+
+// secondPatch adds a patch to the folder, before the first one.
+func (f *folder) secondPatch(description, more string) {
+	f.t.Helper()
+	f.edit("patches:", "patches:\n  - {library: libtoy.so.1, description: second.in, sources: [toy_livepatch1.c]"+more+"}")
+	f.write("second.in", description)
+}
+
+// TestSameContainerName refuses both of two cells that would write one file, and each names the other.
+func TestSameContainerName(t *testing.T) {
+	f := newFolder(t, "1.0-1", "1.0-2")
+	f.secondPatch("libtoy_{version}-{release}_livepatch1.so\n@{library}\ntoy_sub:toy_add_lp\n", ", builds: '>= 1.0-2'")
+	r, err := f.build()
+	if !errors.Is(err, ErrRefused) {
+		t.Fatalf("error is %v", err)
+	}
+	got := map[string]string{}
+	for _, c := range r.Cells {
+		got[c.Patch+" "+c.Release] = c.Container
+		if c.Status == Built {
+			continue
+		}
+		other := map[string]string{"second.in": "toy_livepatch1.in", "toy_livepatch1.in": "second.in"}[c.Patch]
+		if c.Reasons[0].Code != "same-name" || !strings.Contains(c.Reasons[0].Message, other+" for toy-1.0-2.x86_64") {
+			t.Errorf("%s: %+v", c.Patch, c.Reasons)
+		}
+	}
+	want := map[string]string{"second.in 2": "", "toy_livepatch1.in 2": "", "toy_livepatch1.in 1": "libtoy_1.0-1_livepatch1.so"}
+	if d := cmp.Diff(want, got); d != "" {
+		t.Errorf("containers (-want +got):\n%s", d)
+	}
+}
+
+// TestReplacedTwice: of two patches that replace one function only the last would work, so neither is made.
+func TestReplacedTwice(t *testing.T) {
+	tests := map[string]struct {
+		functions, builds string
+		refused           int
+	}{
+		"same name":              {"toy_add:toy_add_lp", "", 4},
+		"one of several":         {"toy_sub:toy_add_lp\ntoy_add:toy_add_lp", "", 4},
+		"by its other name":      {"toy_plus:toy_add_lp", "", 4},
+		"only in the newer":      {"toy_add:toy_add_lp", ", builds: '>= 2'", 2},
+		"other function":         {"toy_sub:toy_add_lp", "", 0},
+		"none that is there yet": {"toy_add:toy_add_lp", ", builds: '> 3'", 1}, // that one has no build
+	}
+	for name, tc := range tests {
+		t.Run(name, func(t *testing.T) {
+			f := newFolder(t, "1.0-1", "2.0-1")
+			f.secondPatch("libtoy_{version}-{release}_livepatch2.so\n@{library}\n"+tc.functions+"\n", tc.builds)
+			r, err := f.build()
+			if (err != nil) != (tc.refused > 0) || r.Count(Refused) != tc.refused {
+				t.Fatalf("%v: %d refused, want %d: %s", err, r.Count(Refused), tc.refused, reasonText(r))
+			}
+			for _, c := range r.Cells {
+				other := map[string]string{"second.in": "toy_livepatch1.in", "toy_livepatch1.in": "second.in"}[c.Patch]
+				if c.Status == Refused && c.Reasons[0].Code != "no-build" &&
+					(c.Reasons[0].Code != "replaced-twice" || !strings.Contains(c.Reasons[0].Message, other) || c.Reasons[0].Where == "") {
+					t.Errorf("%s %s: %+v", c.Patch, c.Version, c.Reasons)
+				}
+			}
+		})
+	}
+}
+
+// TestVerdictOnTwoIsForgotten: what was refused because of another patch is built when that is gone.
+func TestVerdictOnTwoIsForgotten(t *testing.T) {
+	f := newFolder(t, "1.0-1")
+	f.secondPatch("libtoy_{version}-{release}_livepatch2.so\n@{library}\ntoy_add:toy_add_lp\n", "")
+	if _, err := f.build(); !errors.Is(err, ErrRefused) {
+		t.Fatal(err)
+	}
+	f.write("second.in", "libtoy_{version}-{release}_livepatch2.so\n@{library}\ntoy_sub:toy_add_lp\n")
+	if n := len(f.mustBuild().Containers()); n != 2 {
+		t.Errorf("%d containers, want 2", n)
+	}
+}

@@ -1,0 +1,138 @@
+package buildmatrix
+
+import (
+	"context"
+	"errors"
+	"path/filepath"
+	"regexp"
+
+	"github.com/lpbuild/lpbuild/pkg/atomicfile"
+	"github.com/lpbuild/lpbuild/pkg/diag"
+	"github.com/lpbuild/lpbuild/pkg/download/digest"
+	"github.com/lpbuild/lpbuild/pkg/progress"
+	"github.com/lpbuild/lpbuild/pkg/ulp"
+)
+
+// job is a cell on its way through the stages.
+type job struct {
+	Cell
+	info        *CellInfo
+	template    []byte // the description as it was written
+	description *ulp.Description
+	text        []byte // of the expanded description
+	object      *object
+}
+
+func newJobs(cells []Cell) []*job {
+	jobs := make([]*job, len(cells))
+	for i, c := range cells {
+		jobs[i] = &job{Cell: c, info: &CellInfo{
+			Status: Built, Patch: c.Patch.Description, Library: c.Patch.Library, Package: c.Build.Name,
+			Version: c.Build.Version, Release: c.Build.Release, Arch: string(c.Arch), Variant: c.variant(), Target: c.Library.BuildID,
+		}}
+	}
+	return jobs
+}
+
+func (j *job) refuse(s Status, reasons ...Reason) {
+	j.info.Status, j.info.Container, j.info.Reasons = s, "", append(j.info.Reasons, reasons...)
+}
+
+// compilerPlace matches the place in the first error that a compiler prints.
+var compilerPlace = regexp.MustCompile(`(?m)^([^\s:]+:\d+(?::\d+)?): (?:fatal )?error: `)
+
+// refuseUncompiled notes why there is no object, if that is the patch's fault.
+func (j *job) refuseUncompiled(err error) bool {
+	var failed *CompileError
+	var input *InputError
+	switch {
+	case errors.As(err, &input):
+		j.refuse(Refused, reasonAt("outside-file", input.Finding))
+	case errors.As(err, &failed):
+		reason := Reason{Code: "compiler", Message: err.Error(), Shown: err.Error() + "\n"}
+		if place := compilerPlace.FindStringSubmatch(failed.Output); place != nil {
+			reason.Where = place[1]
+		}
+		j.refuse(Failed, reason)
+	default:
+		return false
+	}
+	return true
+}
+
+// prepare expands the description and checks the container's name.
+func (m *matrix) prepare(_ context.Context, j *job) error { return m.expand(j) }
+
+func (m *matrix) expand(j *job) error {
+	name := m.config.File(j.Patch.Description)
+	var err error
+	if j.template, err = readBounded(name, maxConfig); err != nil {
+		return err
+	}
+	template, err := ulp.ParseDescription(name, j.template)
+	if err != nil {
+		j.refuse(Refused, reasonsOf(err)...)
+		return nil
+	}
+	lib, err := m.library(j.Library)
+	if err != nil {
+		return err
+	}
+	if j.description, err = template.Expand(j.expansion(), lib); err != nil {
+		j.refuse(Refused, reasonsOf(err)...)
+		return nil
+	}
+	j.description.Container.Text = j.containerName(j.description.Container.Text)
+	if problem := j.nameProblem(); problem != nil {
+		j.refuse(Refused, *problem)
+		return nil
+	}
+	j.text = []byte(j.description.String())
+	j.info.Container = j.description.Container.Text
+	for _, f := range j.description.Functions {
+		j.info.Functions = append(j.info.Functions, f.Old.Text)
+	}
+	exported := ""
+	if j.Build.Exports != nil {
+		exported = j.Build.Exports.Digest.String()
+	}
+	j.info.Key = hashOf(gateVersion, j.info.Arch, j.object.digest, string(j.text), j.Library.Pinned.String(), exported, m.othersKey(j))
+	return nil
+}
+
+// gateVersion changes when the same cell could be judged or packed in another way than before.
+const gateVersion = "2"
+
+// at returns a finding about a name of the description.
+func (j *job) at(n ulp.Name, message, hint string) *diag.Diagnostic {
+	return &diag.Diagnostic{
+		Pos: n.Pos, Length: len(n.Text), Source: diag.Line(j.template, n.Pos.Line), Message: message, Hint: hint,
+	}
+}
+
+// finish gates and packs a cell. That takes a millisecond and is never skipped, so that no verdict outlives what it was
+// made from; a container that is already there with these bytes is not written again.
+func (m *matrix) finish(_ context.Context, j *job) error {
+	target := filepath.Join(m.dir, j.info.Arch, j.info.Container)
+	s, err := m.scope(j)
+	if err != nil {
+		return err
+	}
+	if reasons := gate(j.description, j.object.container, s); len(reasons) > 0 {
+		j.refuse(Refused, reasons...)
+		return nil
+	}
+	image, err := ulp.Pack(j.description, j.text, j.object.container, s.target, ulp.PackOptions{AllComments: true})
+	if err != nil {
+		j.refuse(Refused, reasonsOf(err)...)
+		return nil
+	}
+	j.info.Engines, j.info.Notes = engines(j.object.container)
+	j.info.Digest = digest.OfBytes(image)
+	if d, err := digest.OfFile(target); err == nil && d == j.info.Digest {
+		return nil
+	}
+	j.info.Fresh = true
+	m.Progress.Emit(progress.Event{Stage: "pack", Task: j.info.Container, Final: true})
+	return atomicfile.Write(target, image, 0o755)
+}

@@ -1,0 +1,159 @@
+package download
+
+import (
+	"context"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"path"
+	"slices"
+	"strings"
+
+	"github.com/lpbuild/lpbuild/pkg/download/digest"
+	"github.com/lpbuild/lpbuild/pkg/download/rpmfile"
+	"github.com/lpbuild/lpbuild/pkg/ulp"
+)
+
+// debugCandidates returns the debuginfo packages of c's name and version, each content once: first those of the
+// repository's own debuginfo, then those of others.
+func (r *run) debugCandidates(c *candidate, b *Build) []debugCandidate {
+	if len(c.debuginfo) == 0 {
+		r.Progress.Warn("fetch", b.NEVRA()+": no debuginfo package: only exported functions can be patched")
+	}
+	var own, others []debugCandidate
+	seen := map[digest.Digest]bool{}
+	for _, d := range c.debuginfo {
+		if d.from.source == c.from.source && !seen[d.Checksum] {
+			seen[d.Checksum] = true
+			own = append(own, d)
+		}
+	}
+	for _, d := range c.debuginfo {
+		if !seen[d.Checksum] {
+			seen[d.Checksum] = true
+			others = append(others, d)
+		}
+	}
+	return append(own, others...)
+}
+
+// pinDebuginfo brings the debuginfo package that was chosen before.
+func (r *run) pinDebuginfo(ctx context.Context, b *Build, debug []debugCandidate, chosen *digest.Digest) error {
+	for _, d := range debug {
+		if chosen != nil && d.Checksum == *chosen {
+			file, _, err := r.fetchRPM(ctx, d.Package, d.from)
+			b.Debuginfo = file
+			return err
+		}
+	}
+	return nil
+}
+
+// foundDebuginfo is what one debuginfo package has for a build.
+type foundDebuginfo struct {
+	pkg    *File
+	digest digest.Digest
+	files  map[string]string // path of a library → file with its debuginfo
+}
+
+// debuginfo takes the debuginfo of the wanted libraries out of the package that was built together with them: the first
+// that has it for all of their build-ids, else the one that has it for most.
+func (x *extraction) debuginfo(ctx context.Context, candidates []debugCandidate) error {
+	paths := map[string]bool{}
+	for _, w := range x.wanted {
+		paths[w.Path] = true
+	}
+	var best *foundDebuginfo
+	var wrong []error
+	for i, d := range candidates {
+		f, err := x.tryDebuginfo(ctx, d, sortedKeys(paths), fmt.Sprintf("debug%d", i))
+		if _, other := errors.AsType[*ulp.BuildIDError](err); other {
+			wrong = append(wrong, err)
+			continue
+		}
+		if err != nil {
+			return err
+		}
+		if best == nil || len(f.files) > len(best.files) {
+			best = f
+		}
+		if len(f.files) == len(paths) {
+			break
+		}
+	}
+	if best == nil || len(best.files) == 0 && len(wrong) > 0 {
+		return errors.Join(wrong...)
+	}
+	x.build.Debuginfo, x.chosen, x.debug = best.pkg, &best.digest, best.files
+	x.warnMissing(sortedKeys(paths), len(candidates))
+	return nil
+}
+
+func (x *extraction) warnMissing(paths []string, candidates int) {
+	which := "its debuginfo package has none"
+	if candidates > 1 {
+		which = fmt.Sprintf("none of its %d debuginfo packages has it together with that of the other libraries", candidates)
+	}
+	for _, p := range paths {
+		if x.debug[p] == "" {
+			x.run.Progress.Warn("extract", fmt.Sprintf("%s: no debuginfo for %s (build-id %s): %s: only exported functions can be patched",
+				x.build.NEVRA(), p, x.buildID(p), which))
+		}
+	}
+}
+
+// tryDebuginfo takes what one debuginfo package has for the libraries out of it. A package whose files have the right
+// paths, but are of other libraries, gives a [*ulp.BuildIDError].
+func (x *extraction) tryDebuginfo(ctx context.Context, d debugCandidate, paths []string, sub string) (*foundDebuginfo, error) {
+	file, rpm, err := x.run.fetchRPM(ctx, d.Package, d.from)
+	if err != nil {
+		return nil, err
+	}
+	f := &foundDebuginfo{pkg: file, digest: d.Checksum, files: map[string]string{}}
+	names := map[string]string{} // path of a library → file in the package
+	var want []string
+	for _, p := range paths {
+		if name, ok := debugFile(rpm, p, x.buildID(p)); ok {
+			names[p] = name
+			want = append(want, name)
+		}
+	}
+	slices.Sort(want)
+	got := map[string]string{}
+	if err := x.extract(ctx, rpm, slices.Compact(want), sub, got); err != nil {
+		return nil, fmt.Errorf("%s: %w", file.URL, err)
+	}
+	for p, name := range names {
+		if _, err := ulp.OpenLibrary(x.files[p], ulp.LibraryOptions{Debug: got[name]}); err != nil {
+			return nil, fmt.Errorf("%s: %s for %s: %w", file.URL, name, p, err)
+		}
+		f.files[p] = got[name]
+	}
+	return f, nil
+}
+
+// buildID returns the build-id of a library in hexadecimal; "" if it has none.
+func (x *extraction) buildID(libraryPath string) string {
+	if lib := x.seen[libraryPath]; lib != nil {
+		return hex.EncodeToString(lib.BuildID)
+	}
+	return ""
+}
+
+// debugFile returns the debuginfo package's file for a library: by build-id, else by the library's path.
+func debugFile(debug *rpmfile.RPM, libraryPath, id string) (string, bool) {
+	if len(id) > 2 {
+		if p, ok := debug.Find("/usr/lib/debug/.build-id/" + id[:2] + "/" + id[2:] + ".debug"); ok {
+			return p, true
+		}
+	}
+	prefix := path.Join("/usr/lib/debug", libraryPath)
+	for _, f := range debug.Files() {
+		// "libc-2.31.so-2.31-150300.63.1.x86_64.debug" or "libc-2.31.so.debug"
+		rest, ok := strings.CutPrefix(f.Name, prefix)
+		if ok && f.Mode.IsRegular() && (rest == ".debug" || strings.HasPrefix(rest, "-") && strings.HasSuffix(rest, ".debug")) {
+			return f.Name, true
+		}
+	}
+	return "", false
+}

@@ -1,0 +1,144 @@
+package download_test
+
+import (
+	"errors"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/lpbuild/lpbuild/pkg/download"
+	"github.com/lpbuild/lpbuild/pkg/ulp"
+)
+
+// withStatic is libfoo with something that only its debuginfo knows.
+func withStatic(kind debuginfoKind, more string) testPackage {
+	p := libfoo("1", "static int counter; int foo(void) { return ++counter; }"+more)
+	p.Debuginfo = kind
+	return p
+}
+
+// knowsStatic reports whether the catalogue of the only build has what only debuginfo knows.
+func (w *world) knowsStatic(t *testing.T, l *download.Lock) bool {
+	t.Helper()
+	data, err := os.ReadFile(filepath.Join(w.dir, libraryOf(&l.Builds[0], "libfoo.so.1").Catalogue))
+	if err != nil {
+		t.Fatal(err)
+	}
+	catalogue, err := ulp.ParseCatalogue(data)
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, ok := catalogue.Lookup("counter")
+	return ok
+}
+
+func (w *world) debugSource(t *testing.T, main *world) download.Source {
+	t.Helper()
+	s := w.source(t)
+	s.Main = location(t, main.server.URL+"/update")
+	return s
+}
+
+// TestDebuginfoByPath works with a package that has no links by build-id.
+func TestDebuginfoByPath(t *testing.T) {
+	w := packageWorld(t, withStatic(byPathOnly, ""))
+	res := w.mustRun(t, want("libfoo1", "libfoo.so.1"))
+	if !w.knowsStatic(t, res.Lock) || len(w.warnings) != 0 {
+		t.Errorf("the debuginfo was not used: %q", w.warnings)
+	}
+}
+
+// TestDebuginfoOfOtherBuild refuses debuginfo that only has the right name: its addresses are of another library.
+func TestDebuginfoOfOtherBuild(t *testing.T) {
+	w := packageWorld(t, withStatic(ofOtherBuild, ""))
+	_, err := w.run(t, want("libfoo1", "libfoo.so.1"))
+	if _, is := errors.AsType[*ulp.BuildIDError](err); !is {
+		t.Fatalf("error is %v, want a BuildIDError", err)
+	}
+	for _, part := range []string{w.server.URL + "/update_debug/x86_64/libfoo1-debuginfo-1-1.x86_64.rpm", "/usr/lib64/libfoo.so.1"} {
+		if !strings.Contains(err.Error(), part) {
+			t.Errorf("error %q does not name %s", err, part)
+		}
+	}
+}
+
+// TestDebuginfoIsChosen has two debuginfo packages of one name: the one with the library's build-id is taken, wherever it
+// comes from and however its files are named.
+func TestDebuginfoIsChosen(t *testing.T) {
+	right, byPath := packageWorld(t, withStatic(byBuildID, "")), packageWorld(t, withStatic(byPathOnly, ""))
+	wrongID, wrongPath := packageWorld(t, withStatic(byBuildID, "int more;")), packageWorld(t, withStatic(ofOtherBuild, ""))
+	w := packageWorld(t, libfoo("2", fooTwo))
+	for name, tc := range map[string]struct{ first, second, chosen *world }{
+		"by build-id":               {wrongID, right, right},
+		"the repository's own":      {right, wrongID, right},
+		"by path":                   {wrongPath, byPath, byPath},
+		"by build-id and not path":  {wrongPath, right, right},
+		"of two right ones the own": {byPath, right, byPath},
+	} {
+		t.Run(name, func(t *testing.T) {
+			w.newFolder(t)
+			both := func(r *download.Request) {
+				want("libfoo1", "libfoo.so.1")(r)
+				r.Packages[0].Builds = mustRange(t, "< 1-2")
+				r.Repositories = []download.Source{tc.first.debugSource(t, right), tc.second.debugSource(t, w)}
+			}
+			first := w.mustRun(t, both)
+			if url := first.Lock.Builds[0].Debuginfo.URL; !strings.HasPrefix(url, tc.chosen.server.URL) || !w.knowsStatic(t, first.Lock) {
+				t.Errorf("debuginfo is of %s, want that of %s", url, tc.chosen.server.URL)
+			}
+			again := w.mustRun(t, both) // from what the store remembers
+			if *again.Lock.Builds[0].Debuginfo != *first.Lock.Builds[0].Debuginfo {
+				t.Errorf("debuginfo is %+v, was %+v", again.Lock.Builds[0].Debuginfo, first.Lock.Builds[0].Debuginfo)
+			}
+		})
+	}
+}
+
+// TestDebuginfoWithoutTheLibrary says what is missing, and works with what the library itself says.
+func TestDebuginfoWithoutTheLibrary(t *testing.T) {
+	right, other := packageWorld(t, withStatic(byBuildID, "")), packageWorld(t, testPackage{
+		Name: "libfoo1", Version: "1", Release: "1", Debuginfo: byBuildID,
+		Libraries: []testLibrary{{Path: "/usr/lib64/libbar.so.1", SONAME: "libbar.so.1", Code: "int bar;"}},
+	})
+	res, err := right.run(t, func(r *download.Request) {
+		want("libfoo1", "libfoo.so.1")(r)
+		r.Repositories = []download.Source{other.debugSource(t, right)}
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	warned := strings.Join(right.warnings, "\n")
+	if !strings.Contains(warned, "no debuginfo for /usr/lib64/libfoo.so.1 (build-id "+res.Lock.Builds[0].Libraries[0].BuildID) || right.knowsStatic(t, res.Lock) {
+		t.Errorf("warnings: %s", warned)
+	}
+}
+
+// TestDebuginfoOfMost takes the package that has debuginfo for most libraries if none has it for all, and says so.
+func TestDebuginfoOfMost(t *testing.T) {
+	foo, bar := withStatic(byBuildID, ""), testLibrary{Path: "/usr/lib64/libbar.so.1", SONAME: "libbar.so.1", Code: "int bar;"}
+	nothing := foo
+	nothing.Libraries = []testLibrary{{Path: "/usr/lib64/libx.so.1", Code: "int x;"}}
+	both := foo
+	both.Libraries = append([]testLibrary{bar}, foo.Libraries...)
+	both.Debuginfo = noDebuginfo
+	w, some, none := packageWorld(t, both), packageWorld(t, foo), packageWorld(t, nothing)
+	for name, others := range map[string][]*world{"first": {some, none}, "last": {none, some}} {
+		t.Run(name, func(t *testing.T) {
+			w.newFolder(t)
+			w.warnings = nil
+			res := w.mustRun(t, func(r *download.Request) {
+				want("libfoo1", "libfoo.so.1 libbar.so.1")(r)
+				r.Repositories = nil
+				for _, o := range others {
+					r.Repositories = append(r.Repositories, o.debugSource(t, w))
+				}
+			})
+			warned := strings.Join(w.warnings, "\n")
+			if !w.knowsStatic(t, res.Lock) || !strings.HasPrefix(res.Lock.Builds[0].Debuginfo.URL, some.server.URL) ||
+				!strings.Contains(warned, "no debuginfo for /usr/lib64/libbar.so.1") || !strings.Contains(warned, "none of its 2 debuginfo packages") {
+				t.Errorf("debuginfo is of %s; warnings: %s", res.Lock.Builds[0].Debuginfo.URL, warned)
+			}
+		})
+	}
+}
