@@ -27,7 +27,7 @@ func (*Libpulp) Name() string { return "libpulp" }
 
 // Open finds libpulp.so in a process.
 func (b *Libpulp) Open(ctx context.Context, v *View) (Target, error) {
-	r, err := pulp.Find(ctx, v.Process)
+	r, err := pulp.FindIn(ctx, v.Process, v.Memory, v.Libraries)
 	if errors.Is(err, pulp.ErrNotLoaded) {
 		return nil, ErrNoEngine
 	}
