@@ -150,7 +150,7 @@ func libpulpText(err error) (text, detail string) {
 	}
 	if e, ok := errors.AsType[*pulp.Error](err); ok {
 		text = e.Code.Error()
-		return text, strings.TrimPrefix(strings.TrimPrefix(e.Error(), text), ": ")
+		return strings.ToUpper(text[:1]) + text[1:], strings.TrimPrefix(strings.TrimPrefix(e.Error(), text), ": ")
 	}
 	for _, t := range libpulpTexts {
 		if errors.Is(err, t.err) {
