@@ -96,14 +96,14 @@ func printStatus(s *console, list []*trigger.Survey, denied int) {
 			s.print("%s\n", strings.TrimRight(line, " \n"))
 		}
 	}
-	s.print("%d processes can be live patched, %d are\n", count1(list), patched)
+	s.print("%s can be live patched, %d are\n", plural(takers(list), "process"), patched)
 	if denied > 0 {
 		s.print("%s not permitted to be looked at: become root to see all\n", pluralIs(denied, "process"))
 	}
 }
 
-// count1 counts the processes that take live patches.
-func count1(list []*trigger.Survey) int {
+// takers counts the processes that take live patches.
+func takers(list []*trigger.Survey) int {
 	n := 0
 	for _, p := range list {
 		if p.Engine != "" && p.Disabled == nil {
