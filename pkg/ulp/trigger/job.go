@@ -96,7 +96,9 @@ func (j *job) carry(ctx, run context.Context, rep *Report) (again *AgainError) {
 	}
 	steps, err := j.steps(ctx)
 	if err == nil && len(steps) > 0 {
-		err = j.target.Enabled(ctx)
+		if err = vforked(j.view.Process); err == nil {
+			err = j.target.Enabled(ctx)
+		}
 	}
 	if err == nil && len(steps) == 0 {
 		return j.nothing(rep)

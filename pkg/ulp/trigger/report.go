@@ -90,7 +90,7 @@ func statusOf(err error) Status {
 	case errors.Is(err, ErrApplied), errors.Is(err, ErrNotApplied), errors.Is(err, ErrNoPatches):
 		return Already
 	case errors.Is(err, ErrBuildID), errors.Is(err, ErrNotLoaded), errors.Is(err, ErrBlocked), errors.Is(err, ErrNoEngine),
-		errors.Is(err, process.ErrGone), errors.Is(err, process.ErrNoMemory):
+		errors.Is(err, ErrVfork), errors.Is(err, process.ErrGone), errors.Is(err, process.ErrNoMemory):
 		return Skipped
 	}
 	return Failed
