@@ -36,8 +36,9 @@ func newUlp(s *console) *cobra.Command {
 		Use:   "ulp COMMAND",
 		Short: "The commands of libpulp's tool: live patch files and running processes",
 		Long: `Works on single live patch files and on processes with libpulp.so, with the words, options, messages and exit codes of
-libpulp's tool ulp: it can take that tool's place in scripts and makefiles. A link to this program named ulp behaves as "lpbuild ulp"; options may stand before
-and after the command. -q silences all but results and findings in descriptions.` + ulpExitHelp,
+libpulp's tool ulp: it can take that tool's place in scripts and makefiles. A link to this program named ulp behaves as
+"lpbuild ulp"; options may stand before and after the command. -q silences all but results and findings in descriptions.
+Messages have no time stamp before them.` + ulpExitHelp,
 		Args: func(_ *cobra.Command, args []string) error {
 			switch {
 			case u.usage:

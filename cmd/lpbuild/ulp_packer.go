@@ -2,12 +2,14 @@ package main
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/hex"
 	"errors"
 	"fmt"
 	"io/fs"
 	"os"
 	"regexp"
+	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -99,14 +101,12 @@ func (u *ulpTool) pack(o packerOptions, file string) (image []byte, output strin
 	if err != nil {
 		return nil, "", said("Unable to open description file %s: %s", file, reason(err, file))
 	}
-	d, err := ulp.ParseDescription(file, text)
-	if err != nil {
-		return nil, "", err
-	}
+	d, err := ulp.ParsePartialDescription(file, text)
 	in := packerInput{d: d, text: text}
+	in.errs, _ = errors.AsType[diag.List](err)
 	c, lib := in.open(o)
 	if err := in.errs.Err(); err != nil {
-		return nil, "", err
+		return nil, "", in.withOtherFindings(err, c, lib, o)
 	}
 	u.debug("live patch: %s.", in.container)
 	u.debug("target: %s, build id %s.", in.target, hex.EncodeToString(lib.BuildID))
@@ -130,7 +130,8 @@ type packerInput struct {
 	errs              diag.List
 }
 
-// open reads the container and the target. Where the description is not what names them, it is changed accordingly.
+// open reads the container and the target; those that cannot be read are nil. Where the description is not what names them,
+// it is changed accordingly.
 func (in *packerInput) open(o packerOptions) (*ulp.Container, *ulp.Library) {
 	in.container, in.target = in.d.Container.Text, in.d.Target.Text
 	if o.livepatch != "" {
@@ -142,22 +143,38 @@ func (in *packerInput) open(o packerOptions) (*ulp.Container, *ulp.Library) {
 			in.d.Target.Text = o.target // otherwise the two are compared
 		}
 	}
-	var c *ulp.Container
+	return in.openContainer(o), in.openTarget(o)
+}
+
+func (in *packerInput) openContainer(o packerOptions) *ulp.Container {
+	if in.container == "" {
+		return nil // which was reported
+	}
 	image, err := readRegular(in.container, maxObject)
 	if err != nil {
 		in.absent(in.d.Container, o.livepatch, "livepatch container file not found", "-l", err)
-	} else if c, err = ulp.ParseContainer(image); err != nil {
+		return nil
+	}
+	c, err := ulp.ParseContainer(image)
+	if err != nil {
 		in.fail(in.d.Container, err, "", "Unsupported container format: %s: %v", in.container, err)
+	}
+	return c
+}
+
+func (in *packerInput) openTarget(o packerOptions) *ulp.Library {
+	if in.target == "" {
+		return nil
 	}
 	if _, err := os.Stat(in.target); err != nil {
 		in.absent(in.d.Target, o.target, "unable to open target file", "-t", err)
-		return c, nil
+		return nil
 	}
 	lib, err := ulp.OpenLibrary(in.target, ulp.LibraryOptions{})
 	if err != nil {
 		in.fail(in.d.Target, err, "", "Unsupported target format: %s: %s", in.target, reason(err, in.target))
 	}
-	return c, lib
+	return lib
 }
 
 // placeholder matches what stands for something else in a template: see Description.Expand.
@@ -198,9 +215,10 @@ func (in *packerInput) expand(c *ulp.Container, lib *ulp.Library, o packerOption
 	return in.d, in.text, nil
 }
 
-// withOtherFindings adds what is wrong beside the patterns that err is about.
+// withOtherFindings adds what is wrong beside the findings in err, those of the description's text, files or patterns, and
+// puts all into the order of the lines.
 func (in *packerInput) withOtherFindings(err error, c *ulp.Container, lib *ulp.Library, o packerOptions) error {
-	patterns, ok := errors.AsType[diag.List](err)
+	found, ok := errors.AsType[diag.List](err)
 	if !ok || o.Force {
 		return err
 	}
@@ -212,7 +230,11 @@ func (in *packerInput) withOtherFindings(err error, c *ulp.Container, lib *ulp.L
 		}
 	}
 	others, _ := errors.AsType[diag.List](ulp.Check(&plain, c, lib))
-	return append(patterns, others...).Err()
+	all := slices.Concat(found, others)
+	slices.SortStableFunc(all, func(a, b *diag.Diagnostic) int {
+		return cmp.Or(cmp.Compare(a.Line, b.Line), cmp.Compare(a.Column, b.Column))
+	})
+	return all.Err()
 }
 
 // isPattern tells whether the name of a function is one: see Description.Expand.

@@ -1,7 +1,8 @@
 // Package atomicfile writes files that appear whole or not at all.
 //
-// Whatever ends the program, the name stands for the old content or the new one. The folder of the file is made if it is
-// missing.
+// Whatever ends the program, the name stands for the old content or the new one. So it does after a loss of power, since the
+// bytes are on the disk before the name is theirs; which of the two it is nobody knows until then. The folder of the file is
+// made if it is missing.
 package atomicfile
 
 import (

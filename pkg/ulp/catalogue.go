@@ -5,7 +5,6 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
-	"strings"
 
 	"github.com/lpbuild/lpbuild/pkg/ulp/internal/elfx"
 )
@@ -21,8 +20,8 @@ func ParseCatalogue(data []byte) (*Library, error) {
 	}
 	p := catalogueParser{
 		scanner:  scanner{data: data},
-		l:        &Library{symbols: &symbols{tables: make([]table, 1)}},
-		versions: make(map[string]uint16),
+		l:        &Library{symbols: new(symbols)},
+		t:        newCatalogueTable(),
 		negative: -1,
 	}
 	if err := p.parse(); err != nil {
@@ -30,9 +29,6 @@ func ParseCatalogue(data []byte) (*Library, error) {
 	}
 	return p.l, nil
 }
-
-// minSymbol is the length of the shortest symbol in a catalogue.
-const minSymbol = len(`{"name":"f","offset":0,"size":0,"st_info":0,"st_other":0}`)
 
 var (
 	errMissing = errors.New("is missing")
@@ -44,10 +40,9 @@ var (
 type catalogueParser struct {
 	scanner
 	l        *Library
-	seen     keys              // of the object that is being read
-	strs     strings.Builder   // names and versions, each ended by NUL
-	versions map[string]uint16 // those in strs, by name: the index in the table
-	negative int               // where a negative number is; -1: there is none
+	seen     keys            // of the object that is being read
+	t        *catalogueTable // into which symbols go
+	negative int             // where a negative number is; -1: there is none
 }
 
 // keys is a set of keys: the bits of their numbers.
@@ -121,7 +116,7 @@ func (p *catalogueParser) parse() error {
 		p.pos = p.negative
 		return p.fail("catalogue: number", errors.New("is negative"))
 	}
-	p.l.symbols.tables[0].strs = strings.Clone(p.strs.String())
+	p.l.symbols.tables = append(p.l.symbols.tables, p.t.table())
 	return nil
 }
 

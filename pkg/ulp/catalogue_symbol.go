@@ -4,27 +4,21 @@ import (
 	"bytes"
 	"errors"
 	"math"
-
-	"github.com/lpbuild/lpbuild/pkg/ulp/internal/elfx"
 )
 
-// symbols reads the value of "symbols". Every symbol begins with a brace, so that their count is a bound for the rows.
+// symbols reads the value of "symbols".
 func (p *catalogueParser) symbols() error {
-	rest := p.data[p.pos:]
-	t := &p.l.symbols.tables[0]
-	t.rows = make([]row, 0, min(bytes.Count(rest, []byte("{")), len(rest)/minSymbol))
-	p.strs.Grow(len(rest) / 4) // as much as names are of a catalogue
+	p.t.grow(p.data[p.pos:])
 	return p.array(func() error {
-		r, ok := p.symbolLine()
-		if ok {
-			t.rows = append(t.rows, r)
+		r := p.t.add()
+		if p.symbolLine(r) {
 			return nil
 		}
+		*r = row{}
 		p.seen = 0
-		if err := p.object(func(key []byte) error { return p.symbolValue(symbolKey(key), &r) }); err != nil {
+		if err := p.object(func(key []byte) error { return p.symbolValue(symbolKey(key), r) }); err != nil {
 			return err
 		}
-		t.rows = append(t.rows, r)
 		return p.all(wantSymbol, `catalogue: one of the symbol's "name", "offset", "size", "st_info", "st_other"`)
 	})
 }
@@ -128,16 +122,8 @@ func (p *catalogueParser) symbolName(r *row) error {
 	if len(b) == 0 || bytes.IndexByte(b, 0) >= 0 {
 		return p.fail("catalogue: name of a symbol", errName)
 	}
-	r.name, r.length = p.keep(b), uint32(len(b))
+	r.name, r.length = p.t.keep(b), uint32(len(b))
 	return nil
-}
-
-// keep adds a string to strs.
-func (p *catalogueParser) keep(b []byte) (off uint32) {
-	off = uint32(p.strs.Len())
-	p.strs.Write(b)
-	p.strs.WriteByte(0)
-	return off
 }
 
 // symbolVersion keeps the version of a symbol. Each one is kept once.
@@ -149,20 +135,9 @@ func (p *catalogueParser) symbolVersion(r *row) error {
 	return p.setVersion(r, b)
 }
 
-func (p *catalogueParser) setVersion(r *row, b []byte) error {
-	if len(b) == 0 || len(b) > elfx.MaxName || bytes.IndexByte(b, 0) >= 0 {
-		return p.fail("catalogue: version of a symbol", errName)
+func (p *catalogueParser) setVersion(r *row, b []byte) (err error) {
+	if r.version, err = p.t.version(b); err != nil {
+		return p.fail("catalogue: version of a symbol", err)
 	}
-	index, ok := p.versions[string(b)]
-	if !ok {
-		if len(p.versions) >= elfx.MaxVersions {
-			return p.fail("catalogue: version of a symbol", errors.New("is one version too many"))
-		}
-		index = uint16(len(p.versions) + 1)
-		p.versions[string(b)] = index
-		t := &p.l.symbols.tables[0]
-		t.versions = append(t.versions, elfx.Version{Index: index, NameOff: p.keep(b), FileOff: elfx.NoString})
-	}
-	r.version = index
 	return nil
 }

@@ -14,7 +14,7 @@ import (
 // Equal libraries give equal bytes, and [ParseCatalogue] gives the library back. Names are copied byte for byte, so that a
 // name which is not UTF-8 makes a file which is not; libpulp does the same.
 func (l *Library) AppendCatalogue(b []byte) []byte {
-	b = slices.Grow(b, 256+112*l.Len())
+	b = slices.Grow(b, 256+128*l.Len())
 	b = append(b, "{\n\"library\":{\n"...)
 	b = appendString(b, "\"name\":", l.Name)
 	b = appendString(b, ",\n\"buildid\":", hex.EncodeToString(l.BuildID))

@@ -16,20 +16,31 @@ import (
 // typed reason: [ErrNoSymbol], [ErrIFUNC], [ErrNotPatchable] and so on.
 //
 // What the library's facts do not tell is not refused: see [Library.Complete]. Names of functions that are still patterns
-// are looked up as they stand, so expand first.
+// are looked up as they stand, so expand first. If c or lib is nil, only what does not need it is checked.
 func Check(d *Description, c *Container, lib *Library) error {
 	k := newChecker(d, c, lib)
-	k.files()
+	k.check()
+	return k.errs.Err()
+}
+
+// check looks for every reason, of which it notes those that there are.
+func (k *checker) check() {
+	if k.c != nil && k.lib != nil {
+		k.files()
+	}
 	functions, addresses := map[string]Name{}, map[uint64]Name{}
-	for _, r := range d.Functions {
-		k.function(r.Old, functions, addresses)
-		k.replacement(r.New)
+	for _, r := range k.d.Functions {
+		if k.lib != nil {
+			k.function(r.Old, functions, addresses)
+		}
+		if k.c != nil {
+			k.replacement(r.New)
+		}
 	}
 	pointers := map[string]Name{}
-	for _, r := range d.References {
+	for _, r := range k.d.References {
 		k.reference(r, pointers)
 	}
-	return k.errs.Err()
 }
 
 // checker is the state of one Check.
@@ -39,13 +50,34 @@ type checker struct {
 	lib       *Library
 	container string // base name
 	errs      diag.List
+	found     map[lookup][]Symbol
 	hints     int         // searches for near names so far: they are what costs time
 	stripped  func() bool // the library's private symbols are not known
+	// resolvers are the addresses of the code that chooses the implementation of an indirect function: it has a name of its
+	// own in .symtab.
+	resolvers func() map[uint64]bool
 }
 
 func newChecker(d *Description, c *Container, lib *Library) *checker {
-	return &checker{d: d, c: c, lib: lib, container: path.Base(d.Container.Text),
-		stripped: sync.OnceValue(func() bool { return !hasLocals(lib) })}
+	return &checker{d: d, c: c, lib: lib, container: path.Base(d.Container.Text), found: map[lookup][]Symbol{},
+		stripped:  sync.OnceValue(func() bool { return !hasLocals(lib) }),
+		resolvers: sync.OnceValue(func() map[uint64]bool { return lib.symbols.indirect() })}
+}
+
+// lookup is a name that was looked for in a library.
+type lookup struct {
+	lib  *Library
+	name string
+}
+
+// meant is the function of that name, whose results are kept: what is checked is packed next.
+func (k *checker) meant(lib *Library, name string) []Symbol {
+	rows, ok := k.found[lookup{lib, name}]
+	if !ok {
+		rows = meant(lib, name)
+		k.found[lookup{lib, name}] = rows
+	}
+	return rows
 }
 
 // maxHints bounds the searches for near names, of which each looks at every symbol. No one reads so many.
@@ -102,12 +134,12 @@ func (k *checker) function(n Name, names map[string]Name, addresses map[uint64]N
 		return
 	}
 	names[n.Text] = n
-	rows := meant(k.lib, n.Text)
+	rows := k.meant(k.lib, n.Text)
 	switch {
 	case len(rows) == 0:
 		k.absent(n, k.lib, k.lib.Name, isFunction)
 		return
-	case slices.ContainsFunc(rows, isIFUNC) || k.isResolver(rows[0]):
+	case slices.ContainsFunc(rows, isIFUNC) || k.resolvers()[rows[0].Value]:
 		k.fail(n, ErrIFUNC, k.implementations(n.Text),
 			"%q is an indirect function (IFUNC) of %s: its code only chooses the implementation, once in the life of a process", n.Text, k.lib.Name)
 		return
@@ -129,17 +161,6 @@ func (k *checker) function(n Name, names map[string]Name, addresses map[uint64]N
 	}
 }
 
-// isResolver tells whether a function is the code that chooses the implementation of an indirect function: it has a name of
-// its own in .symtab, at the same address.
-func (k *checker) isResolver(s Symbol) bool {
-	for other := range k.lib.Symbols() {
-		if isIFUNC(other) && !other.Undefined && other.Value == s.Value {
-			return true
-		}
-	}
-	return false
-}
-
 // inLine returns " (first in line 7)", or nothing if the place is not known.
 func inLine(n Name) string {
 	if n.Pos.Line == 0 {
@@ -151,7 +172,7 @@ func inLine(n Name) string {
 // replacement checks the name of a function of the container.
 func (k *checker) replacement(n Name) {
 	lib := &k.c.Library
-	rows := meant(lib, n.Text)
+	rows := k.meant(lib, n.Text)
 	if len(rows) == 0 {
 		k.absent(n, lib, k.container, isExportedFunction)
 		return

@@ -13,17 +13,21 @@ func (k *checker) reference(r Reference, pointers map[string]Name) {
 		size = 16
 	}
 	before := len(k.errs)
-	k.variable(r)
+	if k.lib != nil {
+		k.variable(r)
+	}
 	if len(k.errs) > before && errors.Is(k.errs[before].Err, ErrTLS) {
 		size = 0 // one finding is enough for one "%"
 	}
-	k.pointer(r, size, pointers)
+	if k.c != nil {
+		k.pointer(r, size, pointers)
+	}
 }
 
 // variable checks the target's side of a reference.
 func (k *checker) variable(r Reference) {
 	n := r.Variable
-	rows := meant(k.lib, n.Text)
+	rows := k.meant(k.lib, n.Text)
 	given := r.Explicit && r.TargetOffset != 0
 	switch {
 	case len(rows) == 0 && given:
@@ -99,7 +103,7 @@ func (k *checker) pointer(r Reference, size uint64, used map[string]Name) {
 		return
 	}
 	used[n.Text] = n
-	rows := meant(&k.c.Library, n.Text)
+	rows := k.meant(&k.c.Library, n.Text)
 	if len(rows) == 0 {
 		if r.Explicit && r.PatchOffset != 0 {
 			k.unknownPointer(r, size)

@@ -6,6 +6,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -212,6 +213,29 @@ func TestCheckReportsAll(t *testing.T) {
 	}
 	if len(list) != len(want) {
 		t.Errorf("%d findings, want %d", len(list), len(want))
+	}
+}
+
+// Without the container or the library, what needs only the other one is found.
+func TestCheckHalf(t *testing.T) {
+	d := description(t, head+"valeu:value_pl\n#countre:ulpr_countre\n")
+	for what, tc := range map[string]struct {
+		c    *ulp.Container
+		lib  *ulp.Library
+		want []string
+	}{
+		"container": {container(t), nil, []string{"x.dsc:3:7", "x.dsc:4:10"}},
+		"library":   {nil, target(t), []string{"x.dsc:3:1", "x.dsc:4:2"}},
+		"nothing":   {nil, nil, nil},
+	} {
+		list, _ := errors.AsType[diag.List](ulp.Check(d, tc.c, tc.lib))
+		var got []string
+		for _, f := range list {
+			got = append(got, f.String())
+		}
+		if !slices.Equal(got, tc.want) {
+			t.Errorf("with the %s only: %q, want %q", what, got, tc.want)
+		}
 	}
 }
 

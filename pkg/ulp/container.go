@@ -2,6 +2,7 @@ package ulp
 
 import (
 	"debug/elf"
+	"slices"
 
 	"github.com/lpbuild/lpbuild/pkg/ulp/internal/elfx"
 )
@@ -110,10 +111,9 @@ const pointerSize = 8
 func (c *Container) Undefined() []Undefined {
 	var list []Undefined
 	dynsym := &c.symbols.tables[0]
-	for i := len(dynsym.rows) - 1; i >= 0; i-- {
-		r := &dynsym.rows[i]
+	dynsym.each(func(_ int, r *row) bool {
 		if r.flags&flagUndefined == 0 {
-			continue
+			return true
 		}
 		u := Undefined{Name: dynsym.name(r), Weak: elf.ST_BIND(r.info) == elf.STB_WEAK}
 		if v := dynsym.versionOf(r); v != nil {
@@ -123,7 +123,9 @@ func (c *Container) Undefined() []Undefined {
 			}
 		}
 		list = append(list, u)
-	}
+		return true
+	})
+	slices.Reverse(list) // the last row is the first of each
 	return list
 }
 

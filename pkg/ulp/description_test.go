@@ -158,6 +158,19 @@ func TestParseDescriptionErrors(t *testing.T) {
 	}
 }
 
+// What is right in a description with mistakes is there all the same.
+func TestParsePartialDescription(t *testing.T) {
+	d, err := ulp.ParsePartialDescription("x.dsc", []byte("a.so\nf\n@lib.so\ng:g_lp\n#v:p:1\n#w:q\nh:\n"))
+	list, _ := errors.AsType[diag.List](err)
+	if len(list) != 3 || d.Container.Text != "a.so" || d.Target.Text != "lib.so" || len(d.Functions) != 1 || d.Functions[0].New.Text != "g_lp" ||
+		len(d.References) != 1 || d.References[0].Pointer.Text != "q" {
+		t.Errorf("%+v, %v", d, err)
+	}
+	if d, err := ulp.ParsePartialDescription("x.dsc", make([]byte, 2<<20)); d == nil || !errors.Is(err, ulp.ErrSyntax) {
+		t.Errorf("too large: %v, %v", d, err)
+	}
+}
+
 func TestParseDescriptionRender(t *testing.T) {
 	_, err := ulp.ParseDescription("x.dsc", []byte("a.so\n@l\nfoo:bar:baz\n"))
 	want := `x.dsc:3:8: error: second ":" in the line

@@ -67,18 +67,63 @@ func allocated(f func()) uint64 {
 func checkMemory(t testing.TB, what string, image []byte) {
 	t.Helper()
 	limit := uint64(memoryFactor*len(image) + memorySlack)
-	if n := allocated(func() { _, _ = ulp.ParseContainer(image) }); n > limit {
-		t.Errorf("%s: reading %d bytes allocates %d", what, len(image), n)
+	for how, f := range map[string]func(){
+		"container": func() { _, _ = ulp.ParseContainer(image) },
+		"embed":     func() { _, _ = ulp.EmbedSections(image, embedded...) },
+		"post":      func() { _, _ = ulp.MergeNOPs(image) },
+		"live patch": func() {
+			if c, err := ulp.ParseContainer(image); err == nil {
+				_, _ = c.LivePatch()
+			}
+		},
+		"all symbols": func() {
+			if l, err := ulp.ParseLibrary(image, nil, ""); err == nil {
+				for range l.Symbols() {
+				}
+				for i := range 100 { // so many that an index is made
+					l.Lookup(manyNames[i%len(manyNames)])
+				}
+			}
+		},
+	} {
+		if n := allocated(f); n > limit {
+			t.Errorf("%s, %s: reading %d bytes allocates %d", what, how, len(image), n)
+		}
 	}
+}
+
+// manyNames are of symbols and of none.
+var manyNames = []string{"exported", "hidden", "f", "absent", "_large_symbol_7"}
+
+// What a file needs in memory when it is opened is bounded by its size, too; and where nothing is wrong it is much less: the
+// code is not kept.
+func TestOpenLibraryMemory(t *testing.T) {
+	for what, image := range map[string][]byte{
+		"large":              largeLibrary(t),
+		"overlapping tables": hostileTable(t, elf.SHT_SYMTAB, 0, 24, 5000),
+		"small":              x86.library(t, small...),
+	} {
+		path := writeFile(t, "lib.so", image)
+		limit := uint64(memoryFactor*len(image) + memorySlack)
+		if what == "large" {
+			limit = uint64(len(image))
+		}
+		if n := allocated(func() { _, _ = ulp.OpenLibrary(path, ulp.LibraryOptions{}) }); n > limit {
+			t.Errorf("%s: opening %d bytes allocates %d", what, len(image), n)
+		}
+	}
+	image := largeLibrary(t)
+	checkMemory(t, "large", image)
 }
 
 func TestTruncatedAtEveryByte(t *testing.T) {
 	for _, c := range toolchains {
 		image, _ := c.strip(t, c.library(t))
 		packed := embed(t, image, embedded...)
-		for _, image := range [][]byte{image, packed} {
+		compact := embed(t, c.library(t, small...), embedded...)
+		for _, image := range [][]byte{image, packed, compact} {
 			step := 1
-			if len(image) > 32<<10 { // mostly zeros between segments
+			if len(image) > 32<<10 { // mostly zeros between segments; the compact one has none
 				step = 7
 			}
 			for n := 0; n < len(image); n += step {

@@ -1,11 +1,15 @@
 package ulp
 
 import (
-	"bytes"
 	"cmp"
+	"debug/elf"
+	"errors"
 	"fmt"
+	"io"
 	"iter"
 	"path/filepath"
+
+	"github.com/lpbuild/lpbuild/pkg/ulp/internal/elfx"
 )
 
 // Need is a symbol version that a library requires of another.
@@ -40,25 +44,36 @@ type LibraryOptions struct {
 
 // OpenLibrary reads an ELF file or a catalogue, told apart by content. Errors are those of [ParseLibrary] and
 // [ParseCatalogue] with the path in front, and those of reading files.
+//
+// Of an ELF file only the parts that are needed are read. The file is not needed any more after that.
 func OpenLibrary(path string, o LibraryOptions) (*Library, error) {
-	data, release, err := readFile(path)
+	f, size, err := openFile(path)
 	if err != nil {
 		return nil, err
 	}
-	defer release() // libraries do not refer to the bytes that they were read from
-	if !bytes.HasPrefix(data, []byte("\x7fELF")) {
-		return openCatalogue(path, data, o)
+	defer f.Close()
+	var magic [4]byte
+	if _, err := f.ReadAt(magic[:], 0); err != nil && !errors.Is(err, io.EOF) {
+		return nil, err
 	}
-	var debug []byte
-	if o.Debug != "" {
-		data, release, err := readFile(o.Debug)
+	if string(magic[:]) != elf.ELFMAG {
+		data, release, err := readAll(f, size)
 		if err != nil {
 			return nil, err
 		}
-		defer release()
-		debug = data
+		defer release() // catalogues are not referred to after they were parsed
+		return openCatalogue(path, data, o)
 	}
-	l, err := ParseLibrary(data, debug, cmp.Or(o.Name, filepath.Base(path)))
+	var debug openELF
+	if o.Debug != "" {
+		d, size, err := openFile(o.Debug)
+		if err != nil {
+			return nil, err
+		}
+		defer d.Close()
+		debug = func() (*elfx.File, error) { return elfx.Open(d, size) }
+	}
+	l, err := newLibrary(func() (*elfx.File, error) { return elfx.Open(f, size) }, debug, cmp.Or(o.Name, filepath.Base(path)))
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", path, err)
 	}

@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"debug/elf"
 	"errors"
-	"strings"
 
 	"github.com/lpbuild/lpbuild/pkg/ulp/internal/elfx"
 )
@@ -14,7 +13,19 @@ import (
 //
 // An error is a *[FormatError] that may wrap [ErrUnsupported], or a *[BuildIDError] if debug belongs to another library.
 func ParseLibrary(elfImage, debug []byte, name string) (*Library, error) {
-	f, err := elfx.Parse(elfImage)
+	var debugFile openELF
+	if debug != nil {
+		debugFile = func() (*elfx.File, error) { return elfx.Parse(debug) }
+	}
+	return newLibrary(func() (*elfx.File, error) { return elfx.Parse(elfImage) }, debugFile, name)
+}
+
+// openELF opens an ELF file from wherever it is.
+type openELF func() (*elfx.File, error)
+
+// newLibrary reads a library and, unless debug is nil, its separate debuginfo.
+func newLibrary(library, debug openELF, name string) (*Library, error) {
+	f, err := library()
 	if err != nil {
 		return nil, formatError(err)
 	}
@@ -50,12 +61,15 @@ func readLibrary(f *elfx.File, name string) (*Library, *tableBuilder, error) {
 	if sonames := b.dynamic.Strings(elf.DT_SONAME); len(sonames) > 0 {
 		l.SONAME = sonames[0]
 	}
-	if b.memory, err = f.Memory(); err != nil {
+	memory, err := f.Memory()
+	if err != nil {
 		return nil, nil, err
 	}
-	if b.detours, l.Livepatchable, err = findDetours(f, b.memory, arch); err != nil {
+	detours, ok, err := findDetours(f, memory, arch)
+	if err != nil {
 		return nil, nil, err
 	}
+	l.Livepatchable, b.facts = ok, newFacts(memory.Layout, detours)
 	if err := l.addTables(b); err != nil {
 		return nil, nil, err
 	}
@@ -81,8 +95,8 @@ var errNotDebuginfo = errors.New("no .symtab: not a debuginfo file, or one witho
 
 // addDebuginfo adds the symbols of a separate debuginfo file. Its other sections are empty shells (SHT_NOBITS) of those of
 // the library, so that all that is said about addresses comes from the library's own file.
-func (l *Library) addDebuginfo(b *tableBuilder, debug []byte) error {
-	f, err := elfx.Parse(debug)
+func (l *Library) addDebuginfo(b *tableBuilder, debug openELF) error {
+	f, err := debug()
 	if err != nil {
 		return err
 	}
@@ -98,7 +112,7 @@ func (l *Library) addDebuginfo(b *tableBuilder, debug []byte) error {
 	if err != nil {
 		return err
 	}
-	if t.rows == nil {
+	if t.file == nil {
 		return &FormatError{Off: int64(f.Shoff), What: "debuginfo", Err: errNotDebuginfo}
 	}
 	l.symbols.tables = append(l.symbols.tables, t)
@@ -107,9 +121,8 @@ func (l *Library) addDebuginfo(b *tableBuilder, debug []byte) error {
 
 // tableBuilder makes our tables of the file's.
 type tableBuilder struct {
-	f        *elfx.File   // whose tables are read: the library, then its debuginfo
-	memory   *elfx.Memory // the library's
-	detours  detours      // the library's
+	f        *elfx.File // whose tables are read: the library, then its debuginfo
+	facts    *facts     // of the library
 	dynamic  *elfx.Dynamic
 	versions *elfx.Versions
 }
@@ -123,11 +136,11 @@ func (b *tableBuilder) dynsym() (table, error) {
 	if b.versions, err = b.f.Versions(raw.Strings); err != nil {
 		return table{}, err
 	}
-	t, err := b.build(raw, flagDynamic)
+	t, err := b.build(raw)
 	if err != nil {
 		return table{}, err
 	}
-	t.versions = b.versions.Sorted
+	t.versions, t.file.versions, t.file.flags = b.versions.Sorted, b.versions, flagDynamic
 	return t, nil
 }
 
@@ -137,72 +150,37 @@ func (b *tableBuilder) symtab() (table, error) {
 	if err != nil || raw == nil {
 		return table{}, err
 	}
-	return b.build(raw, 0)
+	return b.build(raw)
 }
 
 // nameFactor bounds the sum of the lengths of all names, as a multiple of the file. Names may share their ends, so that it
 // can be more than 1, but without a bound it could be the square.
 const nameFactor = 16
 
-// build converts the named rows, the last one first.
-func (b *tableBuilder) build(raw *elfx.SymbolTable, flags flag) (table, error) {
-	t := table{rows: make([]row, 0, raw.Len()), strs: string(raw.Strings)}
-	left := nameFactor * len(b.f.Image)
+// build makes a table whose rows are not looked at yet, but for what would make them wrong.
+func (b *tableBuilder) build(raw *elfx.SymbolTable) (table, error) {
+	t := table{strs: string(raw.Strings), file: &fileTable{rows: raw.Rows(), facts: b.facts}}
+	left := nameFactor * b.f.Size()
+	if longest := longestName(raw.Strings); raw.Named <= left/longest {
+		return t, nil
+	}
 	for i := raw.Len() - 1; i > 0; i-- {
-		s := raw.Row(i)
-		length := strings.IndexByte(t.strs[s.NameOff:], 0)
-		if length <= 0 {
-			continue
-		}
-		if left -= length; left < 0 {
+		if left -= len(t.cut(raw.NameOff(i))); left < 0 {
 			return table{}, &FormatError{Off: raw.Off(i), What: "names of the symbol table", Err: errors.New("together they are too long")}
 		}
-		r := row{
-			value: s.Value, size: s.Size, info: s.Info, other: s.Other,
-			name: s.NameOff, length: uint32(length), flags: flags | b.flags(s),
-		}
-		if flags&flagDynamic != 0 {
-			b.addVersion(&t, &r, i)
-		}
-		t.rows = append(t.rows, r)
 	}
 	return t, nil
 }
 
-// flags returns what is known of a symbol by its address.
-func (b *tableBuilder) flags(s elfx.Symbol) flag {
-	switch s.Shndx {
-	case elf.SHN_UNDEF:
-		return flagUndefined
-	case elf.SHN_ABS:
-		return 0
-	}
-	switch elf.ST_TYPE(s.Info) {
-	case elf.STT_TLS: // the value is no address; each thread's copy is writable
-		return flagWritable
-	case elf.STT_FUNC:
-		if b.detours.at(s.Value) {
-			return flagPatchable
+// longestName returns a length that no name has more of. It takes few looks at the strings: mostly each stretch has a NUL.
+func longestName(strs []byte) int {
+	const stretch = 256
+	for rest := strs; len(rest) >= stretch; rest = rest[stretch:] {
+		if bytes.IndexByte(rest[:stretch], 0) < 0 {
+			return len(strs)
 		}
-		return 0
 	}
-	if b.memory.Writable(s.Value) {
-		return flagWritable
-	}
-	return 0
-}
-
-// addVersion notes the version of .dynsym's row i. That of an undefined symbol is never the default: it is exactly what
-// is needed. A version without a name is none.
-func (b *tableBuilder) addVersion(t *table, r *row, i int) {
-	v, isDefault, ok := b.versions.Of(i)
-	if !ok || t.cut(v.NameOff) == "" {
-		return
-	}
-	r.version = v.Index
-	if isDefault && r.flags&flagUndefined == 0 {
-		r.flags |= flagDefault
-	}
+	return 2 * stretch
 }
 
 // needs returns the versions that are needed of other files.

@@ -9,6 +9,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -251,6 +252,44 @@ func TestOpenLibrary(t *testing.T) {
 			t.Errorf("OpenLibrary with a name: %+v, %v", l, err)
 		}
 	}
+}
+
+// Whether a library is read from memory or by parts from its file makes no difference.
+func TestOpenLibraryIsParseLibrary(t *testing.T) {
+	images := map[string][]byte{"large": largeLibrary(t), "libc": readFile(t, hostLibc),
+		"versions": x86.library(t, "-DVERSIONS", "-DIFUNC", "-Wl,--version-script=testdata/library.map")}
+	for _, c := range toolchains {
+		images[string(c.arch)] = c.library(t)
+	}
+	for name, image := range images {
+		want := parseLibrary(t, image, nil)
+		got, err := ulp.OpenLibrary(writeFile(t, "lib.so", image), ulp.LibraryOptions{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if d := cmp.Diff(want, got, sameLibrary); d != "" {
+			t.Errorf("%s (-in memory +file):\n%s", name, d)
+		}
+	}
+}
+
+// A library can be asked by many at once, also while what is made on demand is being made.
+func TestLibraryManyAsk(t *testing.T) {
+	l := parseLibrary(t, largeLibrary(t), nil)
+	var all sync.WaitGroup
+	for range 8 {
+		all.Go(func() {
+			for i := range 30 {
+				if _, ok := l.Lookup(fmt.Sprintf("_large_symbol_%d", i)); !ok {
+					t.Errorf("%d is not found", i)
+				}
+			}
+			if n := len(slices.Collect(l.Symbols())); n != l.Len() {
+				t.Errorf("%d symbols, want %d", n, l.Len())
+			}
+		})
+	}
+	all.Wait()
 }
 
 func TestOpenLibraryErrors(t *testing.T) {

@@ -2,6 +2,7 @@ package ulp_test
 
 import (
 	"bytes"
+	"encoding/binary"
 	"encoding/hex"
 	"errors"
 	"io"
@@ -175,6 +176,73 @@ func TestMetadataBadFields(t *testing.T) {
 		var fe *ulp.FormatError
 		if got != nil || !errors.As(err, &fe) || tc.want != nil && !errors.Is(err, tc.want) {
 			t.Errorf("%s: %v, %v; want %v", what, got, err, tc.want)
+		}
+	}
+}
+
+// lengthFields returns the offsets of all lengths and counts of metadata in the form of a section.
+func lengthFields(data []byte, m *ulp.Metadata, reverse bool) []int {
+	off := 33
+	var at []int
+	field := func(skip int) {
+		at = append(at, off)
+		off += 4 + skip
+	}
+	field(len(m.Target.BuildID))
+	if reverse {
+		field(len(m.Target.Name))
+		return at
+	}
+	field(len(m.Target.Name) + 1)
+	field(0)
+	for _, f := range m.Functions {
+		field(len(f.Old) + 1)
+		field(len(f.New) + 1 + 8)
+	}
+	field(32 * len(m.Dependencies))
+	field(0)
+	for _, r := range m.References {
+		field(len(r.Target) + 1)
+		field(len(r.Reference) + 1 + 17)
+	}
+	if off != len(data) {
+		panic("the layout is another one")
+	}
+	return at
+}
+
+// Each length and each count at 0, 1, one less, one more and the most there can be: an error, and no memory for what is not
+// there.
+func TestMetadataEveryLength(t *testing.T) {
+	m := fullMetadata()
+	reverse, err := m.AppendReverse(nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for what, tc := range map[string]struct {
+		data  []byte
+		at    []int
+		parse func([]byte) (*ulp.Metadata, error)
+	}{
+		".ulp":     {encode(t, m), lengthFields(encode(t, m), m, false), ulp.ParseMetadata},
+		".ulp.rev": {reverse, lengthFields(reverse, m, true), ulp.ParseReverse},
+	} {
+		for _, off := range tc.at {
+			was := binary.LittleEndian.Uint32(tc.data[off:])
+			for _, v := range []uint32{0, 1, was - 1, was + 1, math.MaxInt32, math.MaxUint32} {
+				if v == was {
+					continue
+				}
+				data := bytes.Clone(tc.data)
+				binary.LittleEndian.PutUint32(data[off:], v)
+				got, err := tc.parse(data)
+				if fe, ok := errors.AsType[*ulp.FormatError](err); got != nil || !ok || fe.Off > int64(len(data)) {
+					t.Errorf("%s: %d at %d instead of %d: %v, %v", what, v, off, was, got, err)
+				}
+				if n := allocated(func() { _, _ = tc.parse(data) }); n > uint64(memoryFactor*len(data)+memorySlack) {
+					t.Errorf("%s: %d at %d: %d bytes allocated", what, v, off, n)
+				}
+			}
 		}
 	}
 }

@@ -58,12 +58,12 @@ func Pack(d *Description, text []byte, c *Container, lib *Library, o PackOptions
 
 // NewMetadata returns what [Pack] writes into the section .ulp. The error is a [diag.List].
 func NewMetadata(d *Description, text []byte, c *Container, lib *Library, o PackOptions) (*Metadata, error) {
+	k := newChecker(d, c, lib)
 	if !o.Force {
-		if err := Check(d, c, lib); err != nil {
-			return nil, err
+		if k.check(); len(k.errs) > 0 {
+			return nil, k.errs.Err()
 		}
 	}
-	k := newChecker(d, c, lib)
 	k.errs = buildIDFindings(d, c, lib)
 	m := &Metadata{Target: Target{BuildID: bytes.Clone(lib.BuildID), Name: lib.Name}}
 	for _, r := range d.Functions {
@@ -83,7 +83,7 @@ func NewMetadata(d *Description, text []byte, c *Container, lib *Library, o Pack
 
 // symbol returns the symbol that libpulp's packer would take. Its existence is all that is asked for.
 func (k *checker) symbol(n Name, lib *Library, file string) Symbol {
-	rows := meant(lib, n.Text)
+	rows := k.meant(lib, n.Text)
 	if len(rows) == 0 {
 		k.absent(n, lib, file, func(s Symbol) bool { return !s.Undefined })
 		return Symbol{}

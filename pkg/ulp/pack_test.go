@@ -201,6 +201,35 @@ func TestPackChecks(t *testing.T) {
 	}
 }
 
+// libpulp's packer looks neither at architectures nor at what the description calls the target, nor for NOPs: forced, neither
+// does this one, and writes what the symbols say.
+func TestPackForceFiles(t *testing.T) {
+	lib, c := target(t), container(t)
+	text := head + "value:value_lp\n"
+	other := "libt_livepatch1.so\n@/lib64/libm.so.6\nvalue:value_lp\n"
+	bare := target(t, "-fpatchable-function-entry=0")
+	for what, tc := range map[string]struct {
+		text string
+		c    *ulp.Container
+		lib  *ulp.Library
+		err  error
+	}{
+		"architecture":      {text, foreignContainer(t), lib, ulp.ErrArch},
+		"other target":      {other, c, lib, ulp.ErrTarget},
+		"not livepatchable": {text, c, bare, ulp.ErrNotPatchable},
+	} {
+		d := description(t, tc.text)
+		if image, err := ulp.Pack(d, nil, tc.c, tc.lib, ulp.PackOptions{}); image != nil || !errors.Is(err, tc.err) {
+			t.Errorf("%s: %v", what, err)
+		}
+		m, err := ulp.ParseMetadata(section(t, pack(t, tc.text, tc.c, tc.lib, ulp.PackOptions{Force: true}), ulp.SectionMetadata))
+		want := []ulp.Function{{Old: "value", New: "value_lp", OldValue: valueOf(t, tc.lib, "value")}}
+		if err != nil || !cmp.Equal(m.Functions, want) || m.Target.Name != "libt.so" {
+			t.Errorf("%s, forced: %+v, %v", what, m, err)
+		}
+	}
+}
+
 // What is missing cannot be forced.
 func TestPackForceCannot(t *testing.T) {
 	lib, c := target(t), container(t)

@@ -28,8 +28,18 @@ var ErrSyntax = errors.New("not a description")
 // something else, such as a second colon, an empty name or a blank at the end of a name, is an error here; and the lines
 // "*FILE", by which a patch names others that it depends on, are refused, as live patches are cumulative.
 func ParseDescription(file string, text []byte) (*Description, error) {
+	d, err := ParsePartialDescription(file, text)
+	if err != nil {
+		return nil, err
+	}
+	return d, nil
+}
+
+// ParsePartialDescription is ParseDescription for who wants to look for more mistakes where there are some already: together
+// with the error it returns what there is without the lines that are wrong. A name that is missing has no text.
+func ParsePartialDescription(file string, text []byte) (*Description, error) {
 	if len(text) > maxDescription {
-		return nil, diag.List{{Pos: diag.Pos{File: file}, Err: ErrSyntax,
+		return &Description{File: file}, diag.List{{Pos: diag.Pos{File: file}, Err: ErrSyntax,
 			Message: fmt.Sprintf("the file has %d bytes; a description has at most %d", len(text), maxDescription)}}
 	}
 	p := parser{d: &Description{File: file, lines: splitLines(text)}}
@@ -40,10 +50,7 @@ func ParseDescription(file string, text []byte) (*Description, error) {
 		}
 	}
 	p.finish()
-	if err := p.errs.Err(); err != nil {
-		return nil, err
-	}
-	return p.d, nil
+	return p.d, p.errs.Err()
 }
 
 // splitLines returns the lines without their ends; the empty rest behind the last line end is not a line.

@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"encoding/binary"
 	"math/bits"
-	"sort"
 
 	"github.com/lpbuild/lpbuild/pkg/ulp/internal/elfx"
 )
@@ -32,12 +31,12 @@ type detour struct{ first, last uint64 }
 
 // detours are the places where functions can be patched, in ascending order.
 //
-// Since every function symbol is looked up, there is an index: the addresses are divided into about as many parts of equal
+// For whoever looks up every function symbol there is an index: the addresses are divided into about as many parts of equal
 // size as there are detours, so that hardly ever more than a few are in one of them.
 type detours struct {
 	list  []detour
 	step  uint64
-	parts []uint32 // for each part of 1<<shift bytes from list[0].first on: its first detour in list
+	parts []uint32 // for each part of 1<<shift bytes from list[0].first on: its first detour in list. Empty: there is no index
 	shift int
 }
 
@@ -64,11 +63,20 @@ func (d *detours) at(addr uint64) bool {
 	if len(d.list) == 0 || addr < d.list[0].first {
 		return false
 	}
-	part := min((addr-d.list[0].first)>>d.shift, uint64(len(d.parts)-2))
-	first, end := d.parts[part], d.parts[part+1]
+	lo, hi := 0, len(d.list)
+	if len(d.parts) > 0 {
+		part := min((addr-d.list[0].first)>>d.shift, uint64(len(d.parts)-2))
+		lo, hi = int(d.parts[part]), int(d.parts[part+1])
+	}
 	// The last one that does not begin behind addr: in this part, or the last of those before.
-	i := int(first) + sort.Search(int(end-first), func(i int) bool { return d.list[int(first)+i].first > addr }) - 1
-	return i >= 0 && addr <= d.list[i].last && (addr-d.list[i].first)%d.step == 0
+	for lo < hi {
+		if middle := (lo + hi) / 2; d.list[middle].first <= addr {
+			lo = middle + 1
+		} else {
+			hi = middle
+		}
+	}
+	return lo > 0 && addr <= d.list[lo-1].last && (addr-d.list[lo-1].first)%d.step == 0
 }
 
 // findDetours checks the bytes at all places that the library lists. ok says that it has such a list.
@@ -87,7 +95,9 @@ func findDetours(f *elfx.File, memory *elfx.Memory, arch Arch) (d detours, ok bo
 			d.list = append(d.list, e)
 		}
 	}
-	d.makeIndex()
+	if err := memory.Err(); err != nil {
+		return detours{}, ok, err
+	}
 	return d, ok, nil
 }
 

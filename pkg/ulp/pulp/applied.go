@@ -131,6 +131,21 @@ func (r *Runtime) readList(rd reader) (list, error) {
 	return l, nil
 }
 
+// newest reads the id and the functions of the newest patch only; ok is false if there is none.
+func (r *Runtime) newest(rd reader) (id [32]byte, functions []Switched, ok bool, err error) {
+	w := &walk{rd: rd}
+	at, err := w.word(r.sym.state + 8)
+	if err != nil || at == 0 {
+		return id, nil, false, err
+	}
+	b, err := w.read(at, patchSize)
+	if err == nil {
+		copy(id[:], b)
+		functions, err = w.units(le.Uint64(b[48:]))
+	}
+	return id, functions, err == nil, err
+}
+
 // read reads n bytes, which stay as they are.
 func (w *walk) read(addr, n uint64) ([]byte, error) {
 	b := make([]byte, n)

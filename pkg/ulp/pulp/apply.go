@@ -41,14 +41,14 @@ func (s *Session) apply(ctx context.Context, plan *Plan) error {
 
 // entitled returns the writes that the patch needs. If libpulp.so asks for any, it must be for these.
 func (s *Session) entitled(plan *Plan) ([]write, error) {
-	l, err := s.r.readList(s.rd)
+	id, functions, ok, err := s.r.newest(s.rd)
 	if err != nil {
 		return nil, fault(ErrState, err, "list of patches")
 	}
-	if len(l.patches) == 0 || l.patches[0].ID != plan.Apply.ID() {
+	if !ok || id != plan.Apply.ID() {
 		return nil, verdict(ErrState, "the patch is not the newest of the list")
 	}
-	writes, err := s.needed(plan, l.patches[0].Functions)
+	writes, err := s.needed(plan, functions)
 	if err != nil || s.r.sym.queue == 0 {
 		return writes, err
 	}

@@ -3,7 +3,7 @@ package pulp
 import "time"
 
 // SetStep has f called before each write into a process.
-func SetStep(f func(name string)) { step = f }
+func SetStep(f func(name string)) { onWrite = f }
 
 // SpentInCalls has f called with the time that each call into libpulp.so took.
 func SpentInCalls(f func(time.Duration)) { spent = f }

@@ -27,7 +27,8 @@ import (
 const never = 1 << 60
 
 // engine is this test binary as a process of its own that is killed: "PID STEP OPERATION PATH". At its STEPth step it kills
-// itself; else it prints the names of its steps, after one operation ("apply", "revert"), or goes on for ever ("both").
+// itself; else it prints the names of its steps, after one operation ("apply", "revert", or "fail", which is an apply that
+// fails), or goes on for ever ("both").
 func engine(job string) int {
 	var pid, last int
 	var op, path string
@@ -52,9 +53,9 @@ func engine(job string) int {
 	o := tracer.WithStep(tracer.Options{StopTimeout: 5 * time.Second}, hook)
 	fmt.Println("ready")
 	for n := 0; ; n++ {
-		err := engineDo(pid, o, p, path, op == "apply" || op == "both" && n%2 == 0)
+		err := engineDo(pid, o, p, path, op == "apply" || op == "fail" || op == "both" && n%2 == 0)
 		switch {
-		case op != "both" && err != nil, op == "both" && !tolerable(err):
+		case op == "fail" != (err != nil) && op != "both", op == "both" && !tolerable(err):
 			fmt.Println(err)
 			return 1
 		case op != "both":
@@ -169,6 +170,36 @@ func TestKilledAtEachStep(t *testing.T) {
 				kills++
 			}
 			t.Logf("%s: %s: killed %d times at %d steps", f.name, op, kills, len(names))
+		}
+	}
+}
+
+// TestKilledWhileUndoing kills the engine while it takes back an attempt that failed, or with LPBUILD_PULP_KILLS before each
+// step of it: the process never runs any of it.
+func TestKilledWhileUndoing(t *testing.T) {
+	lib := library(t, true)
+	p, path := container(t, lib, 10, all...)
+	for _, mode := range []string{"elsewhere", "half 278"} {
+		f := flavour{path: standIn(t)}
+		b, err := startEngine(start(t, lib, f, mode, "1"), never, "fail", path).Output()
+		if err != nil {
+			t.Fatalf("%s: %v: %s", mode, err, b)
+		}
+		names := strings.Fields(string(b))[1:]
+		for n := range names {
+			if manyKills() == 0 && !slices.Contains([]string{"write", "resume", "back:stack"}, names[n]) {
+				continue
+			}
+			c := start(t, lib, f, mode, "1")
+			if err := startEngine(c, n, "fail", path).Run(); err == nil {
+				t.Fatalf("%s: not killed before step %d", mode, n)
+			}
+			c.whole()
+			c.says("1 2 3 107")
+			if err := c.tryApply(t.Context(), p, path); err == nil {
+				t.Errorf("%s: step %d: applied", mode, n)
+			}
+			c.says("1 2 3 107")
 		}
 	}
 }

@@ -73,8 +73,8 @@ func (s *Session) Do(ctx context.Context, plan *Plan) error {
 	if plan.revertFirst {
 		slices.Reverse(steps)
 	}
-	for _, step := range steps {
-		if err := step(); err != nil {
+	for _, do := range steps {
+		if err := do(); err != nil {
 			return err
 		}
 	}
@@ -129,6 +129,9 @@ func (s *Session) unchanged(plan *Plan) error {
 // Check asks libpulp.so whether a patch is applied. [Runtime.Applied] tells the same without a stop.
 func (s *Session) Check(ctx context.Context, id [32]byte) (bool, error) {
 	code, err := s.call(ctx, s.r.sym.check, id[:])
+	if err == nil {
+		err = s.forget(id[:])
+	}
 	return err == nil && code == 1, err
 }
 
@@ -190,8 +193,8 @@ func (s *Session) write(w write) error {
 	if len(w.data) == 0 {
 		return nil
 	}
-	if step != nil {
-		step("write")
+	if onWrite != nil {
+		onWrite("write")
 	}
 	if _, err := s.t.Memory().WriteAt(w.data, int64(w.addr)); err != nil {
 		return fmt.Errorf("writing %d bytes at %#x: %w", len(w.data), w.addr, err)
@@ -201,8 +204,8 @@ func (s *Session) write(w write) error {
 
 // Tests' hooks: called before each write, and with the time that each call took.
 var (
-	step  func(name string)
-	spent func(time.Duration)
+	onWrite func(name string)
+	spent   func(time.Duration)
 )
 
 // How much stack the dynamic loader needs, with a wide margin, and what is enough at a pinch.

@@ -10,6 +10,7 @@ import (
 
 // undo takes back what a patch that failed left: libpulp.so has it in its list, and gave up working. No code was written,
 // unless by a version that writes itself. It returns why, with [ErrUnfinished] if libpulp.so does not let it be undone.
+// Killed before the end of this, the process runs its own code, while libpulp.so still lists the patch or refuses to work.
 func (s *Session) undo(plan *Plan, why error) error {
 	if err := errors.Join(s.restore(plan), s.emptyQueue(), s.unlist(plan)); err != nil {
 		return errors.Join(why, fault(ErrState, errors.Join(ErrUnfinished, err), "taking the patch back"))
@@ -29,12 +30,8 @@ func (s *Session) unlist(plan *Plan) error {
 			return err
 		}
 	}
-	l, err := s.r.readList(s.rd)
-	if err != nil {
+	if id, _, ok, err := s.r.newest(s.rd); !ok || id != plan.Apply.ID() {
 		return err
-	}
-	if len(l.patches) == 0 || l.patches[0].ID != plan.Apply.ID() {
-		return nil
 	}
 	data, err := plan.Apply.metadata(plan.path, true, s.r.sym.buffer)
 	if err != nil {

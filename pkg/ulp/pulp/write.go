@@ -21,56 +21,61 @@ func carryOut(rd reader, put func(write) error, writes []write) error {
 	if err != nil {
 		return err
 	}
-	var saved []write
-	for _, w := range steps {
-		old := write{w.addr, make([]byte, len(w.data))}
-		if err = rd.read(old.data, w.addr); err == nil {
-			saved = append(saved, old)
-			err = put(w)
+	for i, st := range steps {
+		if err = put(st.write); err == nil {
+			continue
 		}
-		if err != nil {
-			break
+		for _, done := range slices.Backward(steps[:i]) {
+			if back := put(write{done.addr, done.was}); back != nil {
+				return errors.Join(ErrUnfinished, err, back)
+			}
 		}
+		return err
 	}
-	if err == nil {
-		return nil
-	}
-	for _, w := range slices.Backward(saved) {
-		if back := put(w); back != nil {
-			return errors.Join(ErrUnfinished, err, back)
-		}
-	}
-	return err
+	return nil
+}
+
+// step is a write, and what was there before it.
+type step struct {
+	write
+	was []byte
 }
 
 // inOrder splits writes into steps, and puts these in order.
-func inOrder(rd reader, writes []write) ([]write, error) {
-	var first, last []write
+func inOrder(rd reader, writes []write) ([]step, error) {
+	var first, last []step
 	for _, w := range writes {
+		was := make([]byte, len(w.data))
+		if err := rd.read(was, w.addr); err != nil {
+			return nil, err
+		}
+		whole := step{w, was}
 		if !isDetour(w) {
 			if len(w.data) == shortSize {
-				last = append(last, w)
+				last = append(last, whole)
 			} else {
-				first = append(first, w)
+				first = append(first, whole)
 			}
 			continue
 		}
 		at := len(w.data) - shortSize
-		jump, short := write{w.addr, w.data[:jumpSize]}, write{w.addr + uint64(at), w.data[at:]}
-		now := make([]byte, shortSize)
-		if err := rd.read(now, short.addr); err != nil {
-			return nil, err
-		}
-		switch inUse := now[0] == 0xeb; {
+		jump, short := whole.part(0, jumpSize), whole.part(at, len(w.data))
+		switch inUse := was[at] == 0xeb; {
 		case !inUse:
 			first, last = append(first, jump), append(last, short)
 		case jump.addr/pageSize == (jump.addr+jumpSize-1)/pageSize:
 			last = append(last, jump)
 		default:
-			last = append(last, write{short.addr, nop2[:]}, jump, short)
+			nop := step{write{short.addr, nop2[:]}, short.was}
+			last = append(last, nop, jump, step{short.write, nop2[:]})
 		}
 	}
 	return append(first, last...), nil
+}
+
+// part returns the step for some of the bytes.
+func (s step) part(from, to int) step {
+	return step{write{s.addr + uint64(from), s.data[from:to]}, s.was[from:to]}
 }
 
 // isDetour says whether a write makes a function jump elsewhere.

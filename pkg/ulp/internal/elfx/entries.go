@@ -38,7 +38,10 @@ func (f *File) PatchableEntries() (entries []uint64, ok bool, err error) {
 	if s.Size%8 != 0 {
 		return nil, true, fail(s.Offset, EntriesSection, errEntsize)
 	}
-	data := f.Data(s)
+	data, err := f.data(s, EntriesSection)
+	if err != nil {
+		return nil, true, err
+	}
 	entries = make([]uint64, len(data)/8)
 	for i := range entries {
 		entries[i] = le.Uint64(data[8*i:])

@@ -22,7 +22,11 @@ func (f *File) BuildID() ([]byte, error) {
 		if err := f.charge(s.Offset, s.Size, "notes"); err != nil {
 			return nil, err
 		}
-		if id, err := buildID(f.Data(s), s); id != nil || err != nil {
+		data, err := f.data(s, "notes")
+		if err != nil {
+			return nil, err
+		}
+		if id, err := buildID(data, s); id != nil || err != nil {
 			return id, err
 		}
 	}

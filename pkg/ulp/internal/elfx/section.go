@@ -55,8 +55,8 @@ func decodeSection(b []byte) Section {
 
 // parseSections reads the section table and the section names.
 func (f *File) parseSections() error {
-	f.Shoff = le.Uint64(f.Image[40:])
-	entsize, count, names := le.Uint16(f.Image[58:]), le.Uint16(f.Image[60:]), le.Uint16(f.Image[62:])
+	f.Shoff = le.Uint64(f.header[40:])
+	entsize, count, names := le.Uint16(f.header[58:]), le.Uint16(f.header[60:]), le.Uint16(f.header[62:])
 	switch {
 	case f.Shoff == 0:
 		return fail(40, "ELF header: section table", fmt.Errorf("%w: the file has none", ErrUnsupported))
@@ -74,10 +74,8 @@ func (f *File) parseSections() error {
 	f.Sections = make([]Section, count)
 	for i := range f.Sections {
 		f.Sections[i] = decodeSection(table[i*SectionSize:])
-		if s := &f.Sections[i]; s.InFile() {
-			if _, err := f.slice(s.Offset, s.Size, fmt.Sprintf("section %d", i)); err != nil {
-				return err
-			}
+		if s := &f.Sections[i]; s.InFile() && f.within(s.Offset, s.Size, "") != nil {
+			return fail(s.Offset, fmt.Sprintf("section %d", i), errBounds)
 		}
 	}
 	f.Shstrndx = int(names)
@@ -101,7 +99,10 @@ func (f *File) strings(i int, what string) ([]byte, error) {
 	if s.Type != elf.SHT_STRTAB {
 		return nil, fail(s.Offset, what, errors.New("not a string table"))
 	}
-	b := f.Data(s)
+	b, err := f.data(s, what)
+	if err != nil {
+		return nil, err
+	}
 	if len(b) == 0 || b[len(b)-1] != 0 {
 		return nil, fail(s.Offset, what, errors.New("string table does not end in NUL"))
 	}
@@ -114,12 +115,28 @@ func (f *File) Name(s *Section) string { return string(cString(f.names, s.NameOf
 // Names returns the bytes of the section that has the section names.
 func (f *File) Names() []byte { return f.names }
 
-// Data returns the section's bytes, nil if it has none in the file. They are part of the image.
+// Data returns the section's bytes, nil if it has none in the file. They are part of the image, which must be in memory.
 func (f *File) Data(s *Section) []byte {
 	if !s.InFile() {
 		return nil
 	}
 	return f.Image[s.Offset : s.Offset+s.Size : s.Offset+s.Size] // checked by parseSections
+}
+
+// data returns the section's bytes, wherever the image is, nil if it has none.
+func (f *File) data(s *Section, what string) ([]byte, error) {
+	if f.src == nil || !s.InFile() {
+		return f.Data(s), nil
+	}
+	if b, ok := f.read[s]; ok {
+		return b, nil
+	}
+	b, err := f.load(s.Offset, s.Size, what)
+	if err != nil {
+		return nil, err
+	}
+	f.read[s] = b
+	return b, nil
 }
 
 // Find returns the first section of that name, nil if there is none.
@@ -147,7 +164,10 @@ func (f *File) records(s *Section, size uint64, what string) ([]byte, error) {
 	if s.Entsize != size || s.Size%size != 0 {
 		return nil, fail(s.Offset, what, errEntsize)
 	}
-	return f.Data(s), f.charge(s.Offset, s.Size, what)
+	if err := f.charge(s.Offset, s.Size, what); err != nil {
+		return nil, err
+	}
+	return f.data(s, what)
 }
 
 // MaxName is the length that names of files and of versions may have, in bytes. Without a bound, many references to one

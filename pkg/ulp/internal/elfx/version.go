@@ -1,6 +1,7 @@
 package elfx
 
 import (
+	"bytes"
 	"cmp"
 	"debug/elf"
 	"errors"
@@ -27,7 +28,7 @@ type Version struct {
 	FileOff uint32 // SONAME of the library that has to define it; NoString if the file defines it itself
 }
 
-// Versions are the symbol versions of a file.
+// Versions are the symbol versions of a file. They do not refer to its bytes.
 type Versions struct {
 	bySymbol []byte
 	List     []Version // definitions, then needs, as in the file
@@ -40,11 +41,28 @@ func (v *Versions) Of(i int) (version Version, isDefault, ok bool) {
 		return Version{}, false, false
 	}
 	raw := le.Uint16(v.bySymbol[2*i:])
-	at, ok := slices.BinarySearchFunc(v.Sorted, raw&versionMask, func(v Version, index uint16) int { return cmp.Compare(v.Index, index) })
-	if !ok {
+	at := FindVersion(v.Sorted, raw&versionMask)
+	if at == nil {
 		return Version{}, false, false
 	}
-	return v.Sorted[at], raw&versionHidden == 0, true
+	return *at, raw&versionHidden == 0, true
+}
+
+// FindVersion returns the version of that index in a list that is sorted by index, nil if there is none.
+func FindVersion(sorted []Version, index uint16) *Version {
+	if len(sorted) == 0 {
+		return nil
+	}
+	// Indexes mostly have no gaps.
+	if guess := int(index) - int(sorted[0].Index); guess >= 0 && guess < len(sorted) && sorted[guess].Index == index &&
+		(guess == 0 || sorted[guess-1].Index != index) {
+		return &sorted[guess]
+	}
+	at, ok := slices.BinarySearchFunc(sorted, index, func(v Version, index uint16) int { return cmp.Compare(v.Index, index) })
+	if !ok {
+		return nil
+	}
+	return &sorted[at]
 }
 
 // Versions reads .gnu.version, .gnu.version_d and .gnu.version_r, whose names are in the strings of .dynsym.
@@ -54,10 +72,11 @@ func (f *File) Versions(strs []byte) (*Versions, error) {
 	if s == nil {
 		return v, nil
 	}
-	var err error
-	if v.bySymbol, err = f.records(s, 2, ".gnu.version"); err != nil {
+	rows, err := f.records(s, 2, ".gnu.version")
+	if err != nil {
 		return nil, err
 	}
+	v.bySymbol = bytes.Clone(rows)
 	r := versionReader{f: f, strs: strs}
 	if err := r.section(elf.SHT_GNU_VERDEF, ".gnu.version_d", verdefSize, r.define); err != nil {
 		return nil, err
@@ -94,7 +113,10 @@ func (r *versionReader) section(t elf.SectionType, what string, size int, record
 	if err := r.f.charge(r.s.Offset, r.s.Size, what); err != nil {
 		return err
 	}
-	r.data = r.f.Data(r.s)
+	var err error
+	if r.data, err = r.f.data(r.s, what); err != nil {
+		return err
+	}
 	r.list = slices.Grow(r.list, min(len(r.data)/vernaux, MaxVersions))
 	return r.follow(0, int(r.s.Info), size, record)
 }
