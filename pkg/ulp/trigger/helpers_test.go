@@ -181,7 +181,8 @@ func (c *child) line() string {
 	c.t.Helper()
 	s, err := c.out.ReadString('\n')
 	if err != nil {
-		c.t.Fatalf("the process ended: %v", err)
+		_ = c.cmd.Wait()
+		c.t.Fatalf("the process ended: %v: %v", err, c.cmd.ProcessState)
 	}
 	return strings.TrimSpace(s)
 }
@@ -189,9 +190,7 @@ func (c *child) line() string {
 // says fails the test if the functions do not return what they should.
 func (c *child) says(want string) {
 	c.t.Helper()
-	if _, err := io.WriteString(c.in, "\n"); err != nil {
-		c.t.Fatal(err)
-	}
+	_, _ = io.WriteString(c.in, "\n") // if it ended, line says so
 	if got := c.line(); got != want {
 		c.t.Errorf("the functions return %q, want %q", got, want)
 	}
