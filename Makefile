@@ -12,7 +12,7 @@ TEST_DEBIAN := $(DEMO_DEBIAN) rpm2cpio gdb rpmlint \
 DEMO_SUSE   := gcc glibc-devel binutils rpm-build createrepo_c gpg2 xz zstd bzip2 elfutils cpio tar findutils util-linux
 TEST_SUSE   := $(DEMO_SUSE) gdb rpmlint cross-ppc64le-gcc14 cross-aarch64-gcc14
 
-.PHONY: build deps deps-demo demo test race bench fuzz lint clean
+.PHONY: build deps deps-demo demo test test-kill race bench fuzz lint clean
 
 build: $(BIN)
 
@@ -39,6 +39,11 @@ test: deps
 	CGO_ENABLED=0 $(GO) vet ./...
 	CGO_ENABLED=0 $(GO) test ./...
 
+# The trigger engine, killed a thousand times: no target may notice.
+KILLS ?= 1000
+test-kill: deps
+	LPBUILD_TRACER_KILLS=$(KILLS) CGO_ENABLED=0 $(GO) test -count=1 -run TestKilled -timeout 30m ./pkg/ulp/tracer
+
 race: deps
 	CGO_ENABLED=1 $(GO) test -race ./...
 
@@ -55,8 +60,12 @@ fuzz:
 $(LINT):
 	GOBIN=$(CURDIR)/bin CGO_ENABLED=0 $(GO) install github.com/golangci/golangci-lint/v2/cmd/golangci-lint@$(LINTVER)
 
+# Where not everything works yet, but everything compiles.
+OTHER_ARCHS := arm64 ppc64le
+
 lint: $(LINT)
 	$(LINT) run
+	for arch in $(OTHER_ARCHS); do GOARCH=$$arch CGO_ENABLED=0 $(GO) vet ./... || exit 1; done
 	@test -z "$$(gofmt -l cmd pkg internal templates)" || { gofmt -l cmd pkg internal templates; exit 1; }
 
 clean:

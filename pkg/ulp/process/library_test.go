@@ -7,6 +7,8 @@ import (
 	"path/filepath"
 	"testing"
 
+	"golang.org/x/sys/unix"
+
 	"github.com/lpbuild/lpbuild/pkg/ulp/process"
 )
 
@@ -63,6 +65,31 @@ func TestLibraryFiles(t *testing.T) {
 			t.Errorf("deleted library: %+v", l)
 		}
 	})
+	// What is in its place now is not even opened: a FIFO would block, a file of 100 GB would be read.
+	for what, put := range map[string]func() error{
+		"a FIFO":   func() error { return unix.Mkfifo(path, 0o644) },
+		"a device": func() error { return os.Symlink("/dev/zero", path) },
+		"a sparse file of 100 GB": func() error {
+			if err := os.WriteFile(path, nil, 0o644); err != nil {
+				return err
+			}
+			return os.Truncate(path, 100<<30)
+		},
+	} {
+		t.Run(what, func(t *testing.T) {
+			copyFile(t, lib, path)
+			target := start(t, "dlopen", path, "value")
+			os.Remove(path)
+			if err := put(); err != nil {
+				t.Fatal(err)
+			}
+			defer os.Remove(path)
+			l := libraries(t, target.pid)["lib.so"]
+			if l == nil || hex.EncodeToString(l.BuildID) != idA {
+				t.Errorf("%+v", l)
+			}
+		})
+	}
 	t.Run("replaced", func(t *testing.T) {
 		copyFile(t, lib, path)
 		target := start(t, "dlopen", path, "value")

@@ -3,7 +3,9 @@ package tracer
 import (
 	"context"
 	"errors"
+	"fmt"
 	"os"
+	"runtime"
 	"slices"
 	"strconv"
 	"strings"
@@ -15,15 +17,25 @@ import (
 // Attach stops all threads of a process. It returns ErrGone, ErrPermission, ErrTraced, ErrNotStopping, ErrUnsupported,
 // ErrExec or the context's error, each in an [*Error], and then nothing is attached and everything runs as before.
 // Every Tracee must be given to [Tracee.Detach].
+//
+// That the process still runs the program that its caller knows must be asked when it is attached, since it may have
+// executed another one just before.
 func Attach(ctx context.Context, pid int, o Options) (*Tracee, error) {
+	if !supported {
+		return nil, errArch(pid)
+	}
 	t := newTracee(pid, o)
-	var err error
-	t.w.do(func() { err = t.attach(ctx) })
-	if err != nil {
-		t.w.end(t.anyLeft())
+	done := make(chan error, 1)
+	t.w.jobs <- func() { done <- t.attach(ctx) }
+	if err := t.attachedOrLate(ctx, done); err != nil {
 		return nil, err
 	}
 	return t, nil
+}
+
+// errArch is the answer where lpbuild cannot do it yet.
+func errArch(pid int) error {
+	return &Error{Op: "stopping its threads", PID: pid, Err: fmt.Errorf("on %s: %w", runtime.GOARCH, ErrUnsupported)}
 }
 
 func newTracee(pid int, o Options) *Tracee {
@@ -33,17 +45,52 @@ func newTracee(pid int, o Options) *Tracee {
 	return &Tracee{pid: pid, o: o, w: startWorker(), known: map[int]*Thread{}}
 }
 
+// lateness is how much later than the deadline an attach may come back. Only one that hangs in the kernel does not: while
+// a process executes a program, nobody can seize it, and reading that program may take for ever.
+const lateness = time.Second
+
+// attachedOrLate waits for the attach that the tracer thread is busy with. If it does not come back, it is left behind:
+// whenever it does, it lets go of what it has, and ends its thread.
+func (t *Tracee) attachedOrLate(ctx context.Context, done <-chan error) (err error) {
+	timer := time.NewTimer(t.o.StopTimeout + lateness)
+	defer timer.Stop()
+	select {
+	case err = <-done:
+	case <-timer.C:
+		err = t.leaveBehind(done, ErrNotStopping)
+	case <-ctx.Done():
+		timer.Reset(lateness)
+		select {
+		case err = <-done:
+		case <-timer.C:
+			err = t.leaveBehind(done, context.Cause(ctx))
+		}
+	}
+	if err != nil {
+		t.w.end(t.phase.Load() != phaseLeft && t.left > 0)
+	}
+	return err
+}
+
+// Phases of an attach.
+const (
+	phaseAttaching int32 = iota
+	phaseAttached
+	phaseLeft // nobody waits for it any more
+)
+
+func (t *Tracee) leaveBehind(done <-chan error, why error) error {
+	if !t.phase.CompareAndSwap(phaseAttaching, phaseLeft) {
+		return <-done // just so
+	}
+	return t.fail("seizing", 0, why)
+}
+
 // attach is Attach on the tracer thread.
 func (t *Tracee) attach(ctx context.Context) error {
-	err := t.openMemory()
-	if err != nil {
-		return t.fail("opening its memory", 0, t.reason(t.pid, err))
-	}
-	if err = t.stopAll(ctx); err == nil {
-		t.threads = slices.DeleteFunc(t.threads, func(th *Thread) bool { return th.gone })
-		if len(t.threads) == 0 {
-			err = t.fail("stopping its threads", 0, ErrGone)
-		}
+	err := t.begin(ctx)
+	if err == nil && !t.phase.CompareAndSwap(phaseAttaching, phaseAttached) {
+		err = ErrNotStopping
 	}
 	if err != nil {
 		_ = t.release()
@@ -51,33 +98,54 @@ func (t *Tracee) attach(ctx context.Context) error {
 	return err
 }
 
-// openMemory opens the process's memory: by its first thread, or by another one if that has ended before the others.
-func (t *Tracee) openMemory() error {
-	f, err := os.OpenFile("/proc/"+strconv.Itoa(t.pid)+"/mem", os.O_RDWR, 0)
-	if errors.Is(err, unix.ESRCH) {
-		tids, _ := tasks(t.pid)
-		for i := 0; i < len(tids) && err != nil; i++ {
-			f, err = os.OpenFile(taskPath(t.pid, tids[i], "mem"), os.O_RDWR, 0)
-		}
+func (t *Tracee) begin(ctx context.Context) (err error) {
+	if t.dir, err = openFolder(t.pid); errors.Is(err, os.ErrNotExist) || errors.Is(err, unix.ESRCH) {
+		err = ErrGone
 	}
+	if err != nil {
+		return t.fail("opening its folder", 0, err)
+	}
+	t.reaper = startReaper(t.pid)
+	err = t.stopAll(ctx)
+	t.reaper.stop()
 	if err != nil {
 		return err
 	}
-	t.mem = &Memory{f}
+	t.threads = slices.DeleteFunc(t.threads, func(th *Thread) bool { return th.gone })
+	if len(t.threads) == 0 {
+		return t.fail("stopping its threads", 0, ErrGone)
+	}
+	return t.openMemory()
+}
+
+// openMemory opens the process's memory. That is done when it stands still: before, it may be that of its parent, which a
+// child of vfork leaves by exec.
+func (t *Tracee) openMemory() error {
+	th := t.threads[0]
+	f, err := t.dir.open(taskFile(th.TID, "mem"), os.O_RDWR)
+	if err != nil {
+		return t.fail("opening its memory", th.TID, t.reason(th.TID, err))
+	}
+	t.mem = &Memory{f: f, t: t}
 	return nil
 }
 
 // stopAll seizes and interrupts every thread, and again those that appeared meanwhile. Only a running thread can make
-// another one: when all that are known stand still and the list shows no new one, there is none.
+// another one: when all that are known stand still and the list is complete and shows no new one, there is none.
 func (t *Tracee) stopAll(ctx context.Context) error {
 	for deadline := time.Now().Add(t.o.StopTimeout); ; {
-		tids, err := tasks(t.pid)
+		tids, complete, err := t.dir.tasks()
 		if err != nil {
 			return t.fail("listing its threads", 0, t.reason(t.pid, err))
 		}
 		grown, err := t.seizeNew(tids)
-		if err != nil || !grown {
+		switch {
+		case err != nil || !grown && complete:
 			return err
+		case ctx.Err() != nil:
+			return t.fail("stopping its threads", 0, context.Cause(ctx))
+		case time.Now().After(deadline):
+			return t.fail("stopping its threads, which keep appearing", 0, ErrNotStopping)
 		}
 		for _, th := range t.threads {
 			if th.stopped || th.gone {
@@ -87,42 +155,72 @@ func (t *Tracee) stopAll(ctx context.Context) error {
 				return err
 			}
 		}
-		if time.Now().After(deadline) {
-			return t.fail("stopping its threads, which keep appearing", 0, ErrNotStopping)
-		}
 	}
 }
 
-// seizeNew seizes the threads in tids that are not yet known. That a stranger's thread is among them (the id was given to
-// another process between listing and seizing) is excluded by looking again.
+// seizeNew seizes the threads in tids that are not yet known, and then interrupts them. In this order, since a seize may
+// wait, and threads that are seized still run.
 func (t *Tracee) seizeNew(tids []int) (grown bool, err error) {
+	known := len(t.threads)
+	for _, tid := range tids {
+		if t.known[tid] == nil {
+			if err := t.seize(tid); err != nil {
+				return false, err
+			}
+		}
+	}
+	for _, th := range t.threads[known:] {
+		if t.attached.IsZero() {
+			t.attached = time.Now()
+		}
+		t.step("attach:interrupt")
+		if err := ptrace(unix.PTRACE_INTERRUPT, th.TID, 0); err != nil {
+			t.bury(th)
+		}
+	}
+	return len(t.threads) > known, nil
+}
+
+// seize seizes one thread, unless it has ended. A seized thread's number is not given to another one; so looking behind
+// it whether the process has such a thread tells whether it is the right one. A stranger is let go as soon as possible.
+func (t *Tracee) seize(tid int) error {
 	options := uintptr(ptraceOptions)
 	if t.o.SuspendSeccomp {
 		options |= unix.PTRACE_O_SUSPEND_SECCOMP
 	}
-	for _, tid := range tids {
-		if t.known[tid] != nil {
-			continue
+	t.step("attach:seize")
+	var err error
+	for range seizeTries {
+		if err = ptraceSleeping(unix.PTRACE_SEIZE, tid, options); err == nil {
+			break
 		}
-		if t.attached.IsZero() {
-			t.attached = time.Now()
-		}
-		t.step("attach:seize")
-		err := ptrace(unix.PTRACE_SEIZE, tid, options)
-		if err != nil {
-			if err = t.reason(tid, err); errors.Is(err, ErrGone) {
-				continue // a thread that ended, or is ending
-			}
-			return grown, t.fail("seizing", tid, err)
-		}
-		th := &Thread{TID: tid}
-		t.known[tid], t.threads, grown = th, append(t.threads, th), true
-		t.step("attach:interrupt")
-		if err := ptrace(unix.PTRACE_INTERRUPT, tid, 0); err != nil {
-			th.gone = true
+		if err = t.reason(tid, err); errors.Is(err, ErrGone) {
+			return nil
 		}
 	}
-	return grown, nil
+	if err != nil {
+		return t.fail("seizing", tid, err)
+	}
+	th := &Thread{TID: tid}
+	t.known[tid], t.left = th, t.left+1
+	if !t.dir.has(tid) {
+		return t.fail("seizing, while its threads change", tid, ErrNotStopping)
+	}
+	t.threads = append(t.threads, th)
+	t.reaper.add(tid)
+	return nil
+}
+
+// seizeTries is more than one because a process that is executing a program has for a moment a first thread that has
+// ended, which the kernel refuses as it does what is not permitted.
+const seizeTries = 3
+
+// bury notes that a thread has ended. Its number is free for another one.
+func (t *Tracee) bury(th *Thread) {
+	th.gone, th.stopped = true, false
+	if t.known[th.TID] == th {
+		delete(t.known, th.TID)
+	}
 }
 
 // settle waits until an interrupted thread stands at its interrupt (or in its group stop). Signals that come first are
@@ -136,7 +234,10 @@ func (t *Tracee) settle(ctx context.Context, th *Thread, deadline time.Time) err
 		}
 		switch s.kind {
 		case ended:
-			th.gone = true
+			t.bury(th)
+			if th.TID == t.pid && !t.dir.ended(t.pid) { // another thread took its number: that is how exec works
+				return t.fail("stopping its threads", th.TID, ErrExec)
+			}
 			return nil
 		case stopExec:
 			th.stopped = true
@@ -146,8 +247,8 @@ func (t *Tracee) settle(ctx context.Context, th *Thread, deadline time.Time) err
 			return t.admit(th)
 		}
 		t.step("attach:handon")
-		if err := ptrace(unix.PTRACE_CONT, th.TID, uintptr(s.signal)); err != nil {
-			th.gone = true
+		if err := ptrace(unix.PTRACE_CONT, th.TID, s.toHandOn()); err != nil {
+			t.bury(th)
 			return nil
 		}
 	}
@@ -159,7 +260,7 @@ func (t *Tracee) admit(th *Thread) error {
 	if th.regs, err = readRegisters(th.TID); err != nil {
 		return t.fail("reading the registers", th.TID, t.lost(th, err))
 	}
-	if again := th.regs; !th.GroupStop && again.restartEINTR() {
+	if again := th.regs; !th.GroupStop && again.restartEINTR(th.TID) {
 		t.step("attach:restart")
 		if err := setRegisters(th.TID, &again); err != nil {
 			return t.fail("restarting the system call", th.TID, t.lost(th, err))
@@ -184,7 +285,7 @@ func (t *Tracee) reason(tid int, err error) error {
 		return err
 	}
 	status := map[string]string{"State": "", "TracerPid": "", "VmSize": "", "PPid": ""}
-	if taskStatus(t.pid, tid, status) != nil {
+	if t.dir.status(tid, status) != nil {
 		return ErrGone
 	}
 	tracer, _ := strconv.Atoi(status["TracerPid"])
@@ -193,6 +294,8 @@ func (t *Tracee) reason(tid int, err error) error {
 		return ErrGone
 	case status["VmSize"] == "" && (tid == 2 || status["PPid"] == "2"):
 		return ErrUnsupported // a kernel thread
+	case tracer == t.w.tid:
+		return ErrExec // one that was seized has become this one
 	case tracer != 0:
 		return &Error{Op: "seizing", PID: t.pid, TID: tid, Tracer: tracer, Err: ErrTraced}
 	case errors.Is(err, os.ErrPermission) && status["VmSize"] != "":

@@ -5,8 +5,8 @@ import (
 )
 
 func TestAttachDetach(t *testing.T) {
-	for threads, rounds := range map[int]int{1: 100, 64: 10} {
-		c := startChecker(t, threads)
+	for threads, rounds := range map[int]int{1: 50, 64: 5} {
+		c := startChecker(t, threads, map[bool]string{true: "pause", false: "spin"}[threads > 1])
 		for range rounds {
 			tr := attach(t, c.pid, Options{})
 			if got := len(tr.Threads()); got != threads {
@@ -37,8 +37,8 @@ func TestAttachDetach(t *testing.T) {
 }
 
 func TestSyscalls(t *testing.T) {
-	for threads, rounds := range map[int]int{1: 100, 64: 10} {
-		c := startChecker(t, threads)
+	for threads, rounds := range map[int]int{1: 50, 64: 5} {
+		c := startChecker(t, threads, map[bool]string{true: "pause", false: "spin"}[threads > 1])
 		g := gadgets(t, c.pid)
 		for range rounds {
 			tr := attach(t, c.pid, Options{Gadgets: g})

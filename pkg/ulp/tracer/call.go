@@ -32,10 +32,10 @@ import (
 func (t *Tracee) Call(ctx context.Context, th *Thread, fn uint64, args ...uint64) (uint64, error) {
 	var value uint64
 	err := t.Do(func() (err error) {
-		if len(args) > 6 || t.o.Gadgets.Store == 0 {
+		if len(args) > 6 || !t.o.Gadgets.canCall() {
 			return t.fail("calling a function", th.TID, fmt.Errorf("%d arguments: %w", len(args), ErrGadget))
 		}
-		if err := t.depart(th); err != nil {
+		if err := t.depart(th, callRoom); err != nil {
 			return err
 		}
 		value, err = t.call(ctx, th, fn, args)
@@ -60,7 +60,7 @@ func (t *Tracee) call(ctx context.Context, th *Thread, fn uint64, args []uint64)
 		how = unix.PTRACE_SYSCALL
 	}
 	if err := t.toReturn(ctx, th, how, signal); err != nil {
-		if th.stopped {
+		if th.stopped && th.away != nil {
 			_ = t.comeBack(th)
 		}
 		return 0, err
@@ -80,7 +80,7 @@ func (t *Tracee) call(ctx context.Context, th *Thread, fn uint64, args []uint64)
 // if nobody is there any more. 0: there is none.
 func (t *Tracee) bell(th *Thread) int {
 	status := map[string]string{"SigCgt": ""}
-	if th.away.regs.forgetsTime() || taskStatus(t.pid, th.TID, status) != nil {
+	if th.away.regs.forgetsTime() || t.dir.status(th.TID, status) != nil {
 		return 0
 	}
 	caught, err := strconv.ParseUint(status["SigCgt"], 16, 64)
@@ -101,7 +101,7 @@ func (t *Tracee) bell(th *Thread) int {
 // toReturn lets a thread run until its function has returned: to the stop that the bell makes, or to the entry of its
 // rt_sigreturn.
 func (t *Tracee) toReturn(ctx context.Context, th *Thread, how, bell int) error {
-	for signal, entry := 0, true; ; {
+	for signal := 0; ; {
 		if err := t.resume(th, how, signal); err != nil {
 			return err
 		}
@@ -111,10 +111,10 @@ func (t *Tracee) toReturn(ctx context.Context, th *Thread, how, bell int) error 
 			return err
 		}
 		t.step("call:stop")
-		signal = s.signal
+		signal = int(s.toHandOn())
 		switch s.kind {
 		case ended:
-			th.gone = true
+			th.gone, th.away = true, nil
 			return ErrGone
 		case stopExec:
 			th.stopped, th.away = true, nil
@@ -132,11 +132,10 @@ func (t *Tracee) toReturn(ctx context.Context, th *Thread, how, bell int) error 
 				how, signal = unix.PTRACE_SYSCALL, 0
 			}
 		case stopSyscall:
-			if entry && t.atReturn(th) {
-				th.stopped, th.away.onReturn = true, true
+			if th.away.entered = !th.away.entered; th.away.entered && t.atReturn(th) {
+				th.stopped = true
 				return nil
 			}
-			entry = !entry
 		}
 	}
 }
@@ -151,7 +150,7 @@ func (t *Tracee) isBack(th *Thread) (bool, error) {
 // atReturn says whether a thread that enters a system call enters its rt_sigreturn.
 func (t *Tracee) atReturn(th *Thread) bool {
 	r, err := readRegisters(th.TID)
-	return err == nil && r.Orig_rax == unix.SYS_RT_SIGRETURN && r.sp() == th.away.frame.uc
+	return err == nil && r.entersReturn(th.away.frame)
 }
 
 // arrive ends the journey of a thread that is back by its own frame, about to get a signal. The bell is suppressed by

@@ -24,7 +24,7 @@ func (t *Tracee) Detach() error {
 	var err error
 	t.w.do(func() { err = t.release() })
 	if unix.Gettid() != t.w.tid { // otherwise Run ends it
-		t.w.end(t.anyLeft())
+		t.w.end(t.left > 0)
 	}
 	return err
 }
@@ -48,6 +48,12 @@ func (t *Tracee) release() error {
 	}
 	if t.mem != nil {
 		t.mem.f.Close()
+	}
+	if t.maps != nil {
+		t.maps.Close()
+	}
+	if t.dir != nil {
+		t.dir.close()
 	}
 	t.detached = true
 	return errors.Join(errs...)
@@ -73,7 +79,7 @@ func (t *Tracee) letGo(th *Thread) error {
 	if err := ptrace(unix.PTRACE_DETACH, th.TID, 0); err != nil {
 		return t.fail("detaching", th.TID, t.lost(th, err))
 	}
-	th.gone = true // for us
+	th.gone, t.left = true, t.left-1 // for us
 	return nil
 }
 
@@ -99,14 +105,4 @@ func (t *Tracee) catch(th *Thread) error {
 			return t.fail("interrupting", th.TID, t.lost(th, err))
 		}
 	}
-}
-
-// anyLeft says whether the kernel may still hold a thread for us.
-func (t *Tracee) anyLeft() bool {
-	for _, th := range t.known {
-		if !th.gone {
-			return true
-		}
-	}
-	return false
 }

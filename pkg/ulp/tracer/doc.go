@@ -6,7 +6,8 @@
 // stack: an rt_sigreturn frame below the red zone with the general registers, the whole XSAVE state, the signal mask and
 // the restart of an interrupted system call. Each step is ordered for that law:
 //
-//  1. the frame is written, into memory that is dead to the thread;
+//  1. the frame is written, into memory that is dead to the thread: its own stack, or where that is not known to be one
+//     with room, below the first thread's;
 //  2. the registers are set, in one call; from here on the thread finds its way back by itself, whatever its signal mask;
 //  3. all signals are blocked, so that no handler runs while the thread is away (the frame holds the old mask);
 //  4. the work runs;
@@ -23,6 +24,10 @@
 // A system call that was interrupted by the stop is restarted by the kernel on detach, with its remaining time. Those few
 // calls that the kernel ends with EINTR for a stop (epoll_wait, sigtimedwait, semop, ...) are restarted too, unless a
 // handler runs; a finite timeout then starts anew.
+//
+// What the law does not cover: if the tracer is killed after it has interrupted such a call and before it has set the
+// restart, the call ends with EINTR, as after any SIGSTOP and SIGCONT. So may a sleep that was interrupted before, if the
+// tracer is killed while the thread is away and the code does not tell which call it was.
 //
 // The package knows nothing of live patches, and it does not look into /proc for libraries: addresses are the caller's.
 // No other thread of this process may wait for the target while it is traced: Linux would hand it the stops.

@@ -23,6 +23,9 @@ var (
 	ErrExec = errors.New("the process executed another program")
 	// ErrGadget says that the instructions needed to run something in the target are not where they were said to be.
 	ErrGadget = errors.New("no such instructions in the target")
+	// ErrSeccomp says that a filter of the thread's system calls would kill it on its way, or may do so for all that can be
+	// seen.
+	ErrSeccomp = errors.New("the system call filter forbids it")
 	// ErrStack says that the thread's stack has no room for the frame.
 	ErrStack = errors.New("no room on the thread's stack")
 	// ErrFault says that the function called raised a signal; [Error.Signal] says which. The thread was put back.

@@ -11,26 +11,18 @@ const (
 	ucMask      = 296
 	ucXstate    = 1 // flags: there is XSAVE state; ss is saved, and to be restored as it is
 	ucSS        = 2 | 4
-	userSS      = 0x2b
 	redZone     = 128
-	resultRoom  = 16  // a function's result, above the ucontext
-	maxStoreGap = 256 // bound of Gadgets' gap
+	resultRoom  = 16                                                           // a function's result, above the ucontext
+	maxStoreGap = 256                                                          // bound of Gadgets' gap
+	frameMost   = redZone + xsaveAlign + ucLen + resultRoom + maxStoreGap + 64 // besides the extended registers
 )
 
-// frame is the way back, as bytes for the thread's stack. From low to high: [a call's entry: gadget, gap, restorer],
-// ucontext, room for a result, XSAVE state, red zone.
-type frame struct {
-	base  uint64 // where data goes
-	data  []byte
-	uc    uint64 // stack pointer with which rt_sigreturn finds the ucontext; the restorer's address lies below it
-	call  uint64 // stack pointer at which a function is entered
-	value uint64 // where a function's result will be
-}
-
-// newFrame lays out the way back to the registers r, extended registers x (from signalXstate) and signal mask.
-func newFrame(r Registers, x []byte, mask uint64, g Gadgets) frame {
+// newFrame lays out the way back to the registers r, extended registers x (from signalXstate) and signal mask, below the
+// red zone of a stack pointer: the thread's own, or another one. From low to high: what a called function returns to
+// (Store's address, its gap, the restorer's address), ucontext, room for a result, XSAVE state, red zone.
+func newFrame(r Registers, x []byte, mask, top uint64, g Gadgets) frame {
 	le := binary.LittleEndian
-	fp := (r.Rsp - redZone - uint64(len(x))) &^ (xsaveAlign - 1)
+	fp := (top - redZone - uint64(len(x))) &^ (xsaveAlign - 1)
 	// A function wants its stack pointer at 8 modulo 16 when it is entered: that decides where the ucontext is.
 	entry := (fp-ucLen-resultRoom-16-8-g.gap)&^15 - 8
 	f := frame{base: entry, call: entry, uc: entry + 16 + g.gap}
@@ -51,7 +43,7 @@ func newFrame(r Registers, x []byte, mask uint64, g Gadgets) frame {
 func (r *Registers) writeContext(b []byte) {
 	for i, v := range []uint64{
 		r.R8, r.R9, r.R10, r.R11, r.R12, r.R13, r.R14, r.R15, r.Rdi, r.Rsi, r.Rbp, r.Rbx, r.Rdx, r.Rax, r.Rcx, r.Rsp,
-		r.Rip, r.Eflags, r.Cs | userSS<<48,
+		r.Rip, r.Eflags, r.Cs | r.Ss<<48,
 	} {
 		binary.LittleEndian.PutUint64(b[8*i:], v)
 	}

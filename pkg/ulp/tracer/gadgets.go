@@ -36,7 +36,7 @@ func FindGadgets(mem io.ReaderAt, ranges []Range) (Gadgets, error) {
 			return g, nil
 		}
 	}
-	if g.Syscall == 0 || g.Restorer == 0 {
+	if !g.usable() {
 		return Gadgets{}, errors.Join(append(errs, fmt.Errorf("in %d ranges: %w", len(ranges), ErrGadget))...)
 	}
 	return g, nil

@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"fmt"
 	"io"
+	"slices"
 )
 
 // Gadgets are addresses of instructions in the target's own executable memory.
@@ -43,7 +44,17 @@ var (
 	restorers  = [][]byte{{0x48, 0xc7, 0xc0, 15, 0, 0, 0, 0x0f, 0x05}, {0xb8, 15, 0, 0, 0, 0x0f, 0x05}}
 )
 
-func (g *Gadgets) complete() bool { return g.Syscall != 0 && g.Restorer != 0 && g.Store != 0 }
+// afterSyscall is where a thread stands that makes a system call with the gadgets.
+func (g *Gadgets) afterSyscall(nr uint64) uint64 {
+	if nr == sysSigreturn {
+		return g.Restorer + uint64(len(restorers[0]))
+	}
+	return g.Syscall + syscallLen
+}
+
+func (g *Gadgets) complete() bool { return g.usable() && g.canCall() }
+func (g *Gadgets) usable() bool   { return g.Syscall != 0 && g.Restorer != 0 }
+func (g *Gadgets) canCall() bool  { return g.Store != 0 }
 
 // scan takes what it finds in b, which lies at the address at.
 func (g *Gadgets) scan(b []byte, at uint64) {
@@ -62,8 +73,8 @@ func (g *Gadgets) scan(b []byte, at uint64) {
 				break
 			}
 			i += j
-			if gap, ok := storeTail(b[i+len(s.code):]); ok {
-				g.Store, g.reg, g.gap = at+uint64(i), s.reg, gap
+			if reg, gap, ok := decodeStore(b[i:]); ok {
+				g.Store, g.reg, g.gap = at+uint64(i), reg, gap
 			}
 		}
 	}
@@ -74,11 +85,11 @@ func storeTail(b []byte) (gap uint64, ok bool) {
 	if len(b) > 4 && b[0] == 0x48 && b[1] == 0x83 && b[2] == 0xc4 && b[3]&0x87 == 0 { // add $imm8,%rsp
 		gap, b = uint64(b[3]), b[4:]
 	}
-	for len(b) > 1 && gap < maxStoreGap {
+	for len(b) > 0 && gap < maxStoreGap {
 		switch {
 		case b[0] == 0xc3:
 			return gap, true
-		case b[0] == 0x41 && b[1] >= 0x58 && b[1] <= 0x5f: // pop %r8 ... %r15
+		case b[0] == 0x41 && len(b) > 1 && b[1] >= 0x58 && b[1] <= 0x5f: // pop %r8 ... %r15
 			gap, b = gap+8, b[2:]
 		case b[0] >= 0x58 && b[0] <= 0x5f && b[0] != 0x5c: // pop, but not %rsp
 			gap, b = gap+8, b[1:]
@@ -86,34 +97,41 @@ func storeTail(b []byte) (gap uint64, ok bool) {
 			return 0, false
 		}
 	}
-	return 0, len(b) == 1 && b[0] == 0xc3 && gap == 0
+	return 0, false
 }
 
 // verify reads the gadgets again in this very process, and decodes Store.
 func (g *Gadgets) verify(mem io.ReaderAt) error {
-	have := *g
-	*g = Gadgets{}
-	for _, at := range []uint64{have.Syscall, have.Restorer, have.Store} {
+	at := func(addr uint64) []byte {
 		var b [gadgetOverlap]byte
-		if at == 0 || at > 1<<63-1 {
-			continue
+		if addr == 0 || addr > 1<<63-1 {
+			return nil
 		}
-		n, _ := mem.ReadAt(b[:], int64(at))
-		one := Gadgets{}
-		one.scan(b[:n], at)
-		switch at {
-		case one.Syscall:
-			g.Syscall = at
-		case one.Restorer:
-			g.Restorer = at
-		case one.Store:
-			g.Store, g.reg, g.gap = at, one.reg, one.gap
-		}
+		n, _ := mem.ReadAt(b[:], int64(addr))
+		return b[:n]
 	}
-	if g.Syscall == 0 || g.Restorer == 0 || g.Store != have.Store {
-		return fmt.Errorf("at %#x, %#x, %#x: %w", have.Syscall, have.Restorer, have.Store, ErrGadget)
+	restorer := at(g.Restorer)
+	ok := bytes.HasPrefix(at(g.Syscall), syscallRet) && slices.ContainsFunc(restorers, func(r []byte) bool {
+		return bytes.HasPrefix(restorer, r)
+	})
+	if g.Store != 0 && ok {
+		g.reg, g.gap, ok = decodeStore(at(g.Store))
+	}
+	if !ok {
+		return fmt.Errorf("at %#x, %#x, %#x: %w", g.Syscall, g.Restorer, g.Store, ErrGadget)
 	}
 	return nil
+}
+
+// decodeStore decodes Store from its first byte on.
+func decodeStore(b []byte) (reg register, gap uint64, ok bool) {
+	for _, s := range stores {
+		if bytes.HasPrefix(b, s.code) {
+			gap, ok := storeTail(b[len(s.code):min(len(b), gadgetOverlap)])
+			return s.reg, gap, ok
+		}
+	}
+	return 0, 0, false
 }
 
 // trapTarget decodes [endbr64] nop ... call rel32; int3.

@@ -73,7 +73,11 @@ type child struct {
 // before: a wait would take the tracer's stops.
 func start(t testing.TB, path string, args ...string) *child {
 	t.Helper()
-	cmd := exec.Command(path, args...)
+	return run(t, exec.Command(path, args...))
+}
+
+func run(t testing.TB, cmd *exec.Cmd) *child {
+	t.Helper()
 	out, err := cmd.StdoutPipe()
 	if err != nil {
 		t.Fatal(err)
@@ -89,7 +93,7 @@ func start(t testing.TB, path string, args ...string) *child {
 	c := &child{t, cmd, cmd.Process.Pid, bufio.NewReader(out), in}
 	t.Cleanup(func() { _ = cmd.Process.Kill(); _ = cmd.Wait() })
 	if got := c.line(); got != "ready" {
-		t.Fatalf("%s %s: %q instead of ready", path, args, got)
+		t.Fatalf("%s: %q instead of ready", cmd, got)
 	}
 	return c
 }
@@ -130,13 +134,19 @@ func stat(t testing.TB, pid, tid int) (state string, tracer int) {
 // checker is a child that checks all its registers, and counts.
 type checker struct {
 	*child
-	threads                    int
-	counters                   []byte // mapped
-	sum, fault, stall, trapped uint64 // functions
+	threads                             int
+	counters                            []byte // mapped
+	sum, fault, stall, trapped, replace uint64 // functions
 }
 
 // startChecker starts check.c with this CPU's widest registers.
 func startChecker(t testing.TB, threads int, extra ...string) *checker {
+	t.Helper()
+	return startCheckerAs(t, threads, func(*exec.Cmd) {}, nil, extra...)
+}
+
+// startCheckerAs starts it in some other way than usual.
+func startCheckerAs(t testing.TB, threads int, as func(*exec.Cmd), more []string, extra ...string) *checker {
 	t.Helper()
 	path := filepath.Join(t.TempDir(), "counters")
 	if err := os.WriteFile(path, make([]byte, 4096), 0o600); err != nil {
@@ -147,8 +157,10 @@ func startChecker(t testing.TB, threads int, extra ...string) *checker {
 		flags = []string{"-mavx512f", "-mavx512bw"}
 	}
 	args := append([]string{path, strconv.Itoa(threads)}, extra...)
-	c := &checker{child: start(t, program(t, "check", flags...), args...), threads: threads}
-	if _, err := fmt.Sscan(c.line(), &c.sum, &c.fault, &c.stall, &c.trapped); err != nil {
+	cmd := exec.Command(program(t, "check", append(flags, more...)...), args...)
+	as(cmd)
+	c := &checker{child: run(t, cmd), threads: threads}
+	if _, err := fmt.Sscan(c.line(), &c.sum, &c.fault, &c.stall, &c.trapped, &c.replace); err != nil {
 		t.Fatal(err)
 	}
 	f, err := os.Open(path)
@@ -223,12 +235,18 @@ func findGadgetsOf(pid int) (Gadgets, error) {
 	for line := range strings.Lines(string(maps)) {
 		var r Range
 		var perm string
-		if _, err := fmt.Sscanf(line, "%x-%x %s", &r.Start, &r.End, &perm); err == nil && perm == "r-xp" &&
-			strings.Contains(line, "libc") {
-			ranges = append(ranges, r)
+		if _, err := fmt.Sscanf(line, "%x-%x %s", &r.Start, &r.End, &perm); err == nil && perm == "r-xp" {
+			if strings.Contains(line, "libc") { // where they are, unless the program is static
+				ranges = slices.Insert(ranges, 0, r)
+			} else {
+				ranges = append(ranges, r)
+			}
 		}
 	}
 	f, err := os.Open(taskPath(pid, tid, "mem"))
+	if err != nil { // the first thread has ended just now
+		f, err = os.Open(taskPath(pid, slices.Max(tids), "mem"))
+	}
 	if err != nil {
 		return Gadgets{}, err
 	}
@@ -252,4 +270,35 @@ func detach(t testing.TB, tr *Tracee) {
 	if err := tr.Detach(); err != nil {
 		t.Error(err)
 	}
+}
+
+// tasks lists the threads of a process.
+func tasks(pid int) ([]int, error) {
+	d, err := openFolder(pid)
+	if err != nil {
+		return nil, err
+	}
+	defer d.close()
+	tids, _, err := d.tasks()
+	return tids, err
+}
+
+func taskPath(pid, tid int, file string) string {
+	return fmt.Sprintf("/proc/%d/%s", pid, taskFile(tid, file))
+}
+
+func taskStatus(pid, tid int, fields map[string]string) error {
+	d, err := openFolder(pid)
+	if err != nil {
+		return err
+	}
+	defer d.close()
+	return d.status(tid, fields)
+}
+
+func must[T any](v T, err error) T {
+	if err != nil {
+		panic(err)
+	}
+	return v
 }

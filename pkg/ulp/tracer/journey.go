@@ -3,6 +3,8 @@ package tracer
 import (
 	"context"
 	"errors"
+	"fmt"
+	"slices"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -15,9 +17,19 @@ type journey struct {
 	xstate   []byte    // its own, to be restored by us: nil if what ran cannot have changed it
 	frame    frame     // its own way, should we die
 	under    []byte    // what lay on the stack where the frame is
-	onReturn bool      // stands at the entry of its rt_sigreturn
+	entered  bool      // stands at the entry of a system call
+	foreign  bool      // the frame is not on its own stack
 	onItsOwn bool      // was left to come back by itself
 	block    uint64    // signals blocked on the way
+}
+
+// frame is the way back, as bytes for the thread's stack.
+type frame struct {
+	base  uint64 // where data goes
+	data  []byte
+	uc    uint64 // stack pointer with which rt_sigreturn finds the registers
+	call  uint64 // stack pointer at which a function is entered
+	value uint64 // where a function's result will be
 }
 
 // synchronous are signals that an instruction or a system call of the thread's own may raise. The kernel resets the
@@ -26,22 +38,35 @@ const synchronous = 1<<(unix.SIGILL-1) | 1<<(unix.SIGTRAP-1) | 1<<(unix.SIGBUS-1
 	1<<(unix.SIGSEGV-1) | 1<<(unix.SIGSYS-1)
 
 // depart prepares the way back and puts it on the thread's stack. It leaves the thread's registers alone: up to here,
-// nothing that the thread could notice has changed.
-func (t *Tracee) depart(th *Thread) (err error) {
+// nothing that the thread could notice has changed. Below the frame there will be at least room bytes of stack.
+func (t *Tracee) depart(th *Thread, room uint64, calls ...Call) (err error) {
+	busy := th.away
 	defer func() {
 		if err != nil {
-			th.away = nil
+			th.away = busy
 			err = t.fail("preparing the way back", th.TID, t.lost(th, err))
 		}
 	}()
-	if !th.stopped {
+	switch {
+	case th.away != nil:
+		return ErrNotStopping // it is still busy with something else
+	case !th.stopped:
 		return ErrGone
 	}
 	if err := t.o.Gadgets.verify(t.mem); err != nil {
+		if _, gone := readRegisters(th.TID); gone != nil {
+			return gone
+		}
 		return err
 	}
 	if shadowStack(th.TID) {
-		return ErrUnsupported
+		return fmt.Errorf("a shadow stack: %w", ErrUnsupported)
+	}
+	if err := t.allowed(th, calls); err != nil {
+		return err
+	}
+	if err := t.deliverOwn(th); err != nil {
+		return err
 	}
 	t.step("journey:read")
 	j := &journey{regs: th.regs}
@@ -57,12 +82,55 @@ func (t *Tracee) depart(th *Thread) (err error) {
 		return err
 	}
 	t.leaveRseq(th.TID, &j.regs)
-	j.frame = newFrame(j.regs.resumed(), x, j.mask, t.o.Gadgets)
+	top, err := t.ground(th, j, room+uint64(len(x))+frameMost)
+	if err != nil {
+		return err
+	}
+	j.frame = newFrame(j.regs.onFrame(th.TID), x, j.mask, top, t.o.Gadgets)
 	return t.layFrame(th, j)
 }
 
-// layFrame writes the frame and keeps what it overwrites: below the red zone nothing lives by the ABI, but a small
-// coroutine stack may end there.
+// deliverOwn lets a thread first have a signal that it raised itself just before it was stopped: on its way that would
+// look like a fault of what it is sent to do. It then stands at a handler's first instruction.
+func (t *Tracee) deliverOwn(th *Thread) error {
+	queued, err := pendingSignals(th.TID)
+	if err != nil || th.GroupStop {
+		return t.lost(th, err)
+	}
+	mask, err := signalMask(th.TID)
+	if err != nil {
+		return t.lost(th, err)
+	}
+	if !slices.ContainsFunc(queued, func(si siginfo) bool { return si.own() && mask>>(si.signo-1)&1 == 0 }) {
+		return nil
+	}
+	t.step("journey:deliver")
+	if err := t.resume(th, unix.PTRACE_CONT, 0); err != nil { // to the signal: it comes before anything else
+		return err
+	}
+	deadline := time.Now().Add(arriveWait)
+	if _, err := t.wait(context.Background(), th.TID, deadline); err != nil {
+		return err
+	}
+	if err := ptrace(unix.PTRACE_INTERRUPT, th.TID, 0); err != nil {
+		return t.lost(th, err)
+	}
+	if err := t.settle(context.Background(), th, deadline); err != nil {
+		return err
+	}
+	if th.gone {
+		return ErrGone
+	}
+	return nil
+}
+
+// own says that it is a signal that the thread raised by what it did.
+func (si siginfo) own() bool {
+	return si.code > 0 && si.signo > 0 && si.signo <= 64 && synchronous>>(si.signo-1)&1 != 0
+}
+
+// layFrame writes the frame and keeps what it overwrites: nothing lives there by the ABI, but programs have bugs that
+// work, and shall go on working.
 func (t *Tracee) layFrame(th *Thread, j *journey) error {
 	j.under = make([]byte, len(j.frame.data))
 	if err := t.growStack(th, j); err != nil {
@@ -74,20 +142,16 @@ func (t *Tracee) layFrame(th *Thread, j *journey) error {
 }
 
 // growStack reads what lies where the frame will be. The first thread's stack grows on demand, but not for
-// process_vm_readv: a write through /proc/PID/mem makes it grow, which is safe exactly if nothing is mapped there yet.
+// process_vm_readv. A look through /proc/PID/mem makes it grow, and does no harm to a guard page, which can be read that
+// way alone.
 func (t *Tracee) growStack(th *Thread, j *journey) error {
 	err := stackRead(th.TID, j.frame.base, j.under)
 	if !errors.Is(err, unix.EFAULT) {
 		return err
 	}
 	var probe [1]byte
-	if _, err := t.mem.ReadAt(probe[:], int64(j.frame.base)); err == nil {
-		return ErrStack // a guard page, which only /proc/PID/mem can read
-	}
-	if _, err := t.mem.WriteAt(probe[:], int64(j.frame.base)); err != nil {
-		return ErrStack
-	}
-	if err := stackRead(th.TID, j.frame.base, j.under); err != nil {
+	_, _ = t.mem.ReadAt(probe[:], int64(j.frame.base))
+	if stackRead(th.TID, j.frame.base, j.under) != nil {
 		return ErrStack
 	}
 	return nil
@@ -115,7 +179,7 @@ func (t *Tracee) resume(th *Thread, how, signal int) error {
 func (t *Tracee) comeBack(th *Thread) error {
 	j := th.away
 	back := j.regs
-	if back.restarts() || j.onReturn {
+	if back.restarts() || j.entered {
 		if err := t.park(th); err != nil {
 			return err
 		}
@@ -168,9 +232,9 @@ func (t *Tracee) park(th *Thread) error {
 			th.gone = true
 			return t.fail("restoring", th.TID, ErrGone)
 		case stopInterrupt, stopGroup:
-			th.stopped, th.away.onReturn = true, false
+			th.stopped, th.away.entered = true, false
 			return nil
 		}
-		signal = s.signal
+		signal = int(s.toHandOn())
 	}
 }

@@ -2,6 +2,7 @@ package tracer
 
 import (
 	"bufio"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -9,7 +10,7 @@ import (
 	"math/rand/v2"
 	"os"
 	"os/exec"
-	"slices"
+	"os/signal"
 	"strconv"
 	"strings"
 	"syscall"
@@ -28,6 +29,13 @@ const (
 // engine is this test binary as a process that works on a target until it is killed: "PID STEP MODE FUNCTION". At its STEPth step
 // it kills itself; with oneRound it prints its steps' names after one round, with atHandOn it dies when it first holds a signal.
 func engine(job string) int {
+	if job == "attach" {
+		pid, _ := strconv.Atoi(os.Getenv("TRACER_TEST_PID"))
+		if _, err := Attach(context.Background(), pid, Options{}); errors.Is(err, ErrPermission) {
+			fmt.Println("not permitted")
+		}
+		return 0
+	}
 	var pid, last int
 	var mode string
 	var fn uint64
@@ -47,9 +55,16 @@ func engine(job string) int {
 		}
 		names = append(names, name)
 	}
+	ctx, stop := signal.NotifyContext(context.Background(), unix.SIGTERM)
+	defer stop()
 	fmt.Println("ready")
 	for {
-		if err := round(pid, o, mode, fn); errors.Is(err, ErrGone) {
+		err := round(ctx, pid, o, mode, fn)
+		if ctx.Err() != nil {
+			fmt.Println("clean")
+			return 0
+		}
+		if errors.Is(err, ErrGone) {
 			return 0
 		} else if err != nil {
 			fmt.Println(err)
@@ -63,10 +78,10 @@ func engine(job string) int {
 }
 
 // round is one piece of work.
-func round(pid int, o Options, mode string, fn uint64) error {
-	_, err := Run(context.Background(), pid, o, func(tr *Tracee) error {
-		for _, th := range tr.Threads() {
-			r, err := tr.Syscalls(context.Background(), th, Call{Nr: unix.SYS_GETPID}, Call{Nr: unix.SYS_GETTID})
+func round(ctx context.Context, pid int, o Options, mode string, fn uint64) error {
+	_, err := Run(ctx, pid, o, func(tr *Tracee) error {
+		for _, th := range tr.Threads()[:min(3, len(tr.Threads()))] {
+			r, err := tr.Syscalls(ctx, th, Call{Nr: unix.SYS_GETPID}, Call{Nr: unix.SYS_GETTID})
 			if err != nil {
 				return err
 			}
@@ -77,7 +92,7 @@ func round(pid int, o Options, mode string, fn uint64) error {
 				continue
 			}
 			for range 2 {
-				v, err := tr.Call(context.Background(), th, fn, 1, 2, 3, 4, 5, 6)
+				v, err := tr.Call(ctx, th, fn, 1, 2, 3, 4, 5, 6)
 				if err != nil || v != 91 {
 					return fmt.Errorf("called: %d, %w", v, err)
 				}
@@ -96,8 +111,12 @@ func startEngine(c *checker, step int, mode string) *exec.Cmd {
 }
 
 // killTargets are what the engine works on, and what it does there.
-var killTargets = []struct{ mode, target string }{
-	{"syscalls", "spin"}, {"syscalls", "pause"}, {"call", "handler"}, {"call", "pause"}, {"call", "spin"}, {"call", "catch"},
+var killTargets = []struct {
+	mode, target string
+	threads      int
+}{
+	{"syscalls", "spin", 2}, {"syscalls", "pause", 2}, {"call", "wait", 2}, {"call", "handler", 2}, {"call", "coroutine", 2},
+	{"call", "catch", 2}, {"call", "pause", 64}, {"call", "spin", 1},
 }
 
 // manyKills is how often to kill: 0 unless LPBUILD_TRACER_KILLS asks for more than a usual run.
@@ -106,55 +125,88 @@ func manyKills() int {
 	return n
 }
 
-// TestKilledAtEachStep kills the engine before the first and the last time it does each thing; with LPBUILD_TRACER_KILLS
-// set, every time.
+// TestKilledAtEachStep kills the engine once at each thing that it does; with LPBUILD_TRACER_KILLS set, at the first and
+// at the last time that it does so.
 func TestKilledAtEachStep(t *testing.T) {
 	for _, k := range killTargets {
-		c := startChecker(t, 2, k.target)
+		c := startChecker(t, k.threads, k.target)
 		b, err := startEngine(c, oneRound, k.mode).Output()
 		if err != nil {
 			t.Fatalf("%v: %s", err, b)
 		}
 		names := strings.Fields(string(b))[1:]
-		kills := 0
+		places := map[string][]int{}
 		for n, name := range names {
-			if manyKills() == 0 && slices.Contains(names[:n], name) && slices.Contains(names[n+1:], name) {
-				continue
+			places[name] = append(places[name], n)
+		}
+		kills := 0
+		for name, at := range places {
+			which := []int{at[rand.N(len(at))]}
+			if manyKills() > 0 {
+				which = []int{at[0], at[len(at)-1]}
 			}
-			kills++
-			err := startEngine(c, n, k.mode).Run()
-			if ee, ok := errors.AsType[*exec.ExitError](err); !ok || ee.Sys().(syscall.WaitStatus).Signal() != unix.SIGKILL {
-				t.Fatalf("step %d (%s): %v", n, name, err)
-			}
-			if c.goesOn(); t.Failed() {
-				t.Fatalf("%s: killed before step %d (%s)", k, n, name)
+			for _, n := range which {
+				kills++
+				err := startEngine(c, n, k.mode).Run()
+				if ee, ok := errors.AsType[*exec.ExitError](err); !ok || ee.Sys().(syscall.WaitStatus).Signal() != unix.SIGKILL {
+					t.Fatalf("step %d (%s): %v", n, name, err)
+				}
+				if c.goesOn(); t.Failed() {
+					t.Fatalf("%v: killed before step %d (%s)", k, n, name)
+				}
 			}
 		}
-		t.Logf("%s: killed %d times at %d steps", k, kills, len(names))
+		t.Logf("%v: killed %d times at %d steps", k, kills, len(names))
+		_ = c.cmd.Process.Kill()
 	}
 }
 
-// TestKilledAnywhere kills the engine 300 times, or LPBUILD_TRACER_KILLS times.
+// TestKilledAnywhere kills the engine 100 times, or LPBUILD_TRACER_KILLS times.
 func TestKilledAnywhere(t *testing.T) {
-	kills, end := 300, time.Now().Add(15*time.Second)
-	if n := manyKills(); n > 0 {
-		kills, end = n, time.Now().Add(time.Hour)
-	}
-	targets := map[string]*checker{}
-	n := 0
-	for ; n < kills && time.Now().Before(end); n++ {
-		k := killTargets[n%len(killTargets)]
-		c := targets[k.target]
-		if c == nil {
-			c = startChecker(t, 2, k.target)
-			targets[k.target] = c
+	var c *checker
+	kills, last := cmp.Or(manyKills(), 100), 0
+	for n := range kills {
+		i := n * len(killTargets) / kills // one after the other: all at once would take the CPU from each other
+		if k := killTargets[i]; c == nil || i != last {
+			if c != nil {
+				_ = c.cmd.Process.Kill()
+			}
+			c, last = startChecker(t, k.threads, k.target), i
 		}
-		killSomewhere(t, startEngine(c, 1<<60, k.mode))
+		killSomewhere(t, startEngine(c, 1<<60, killTargets[i].mode))
 		if c.goesOn(); t.Failed() {
-			t.Fatalf("kill %d, %s", n, k)
+			t.Fatalf("kill %d, %v", n, killTargets[i])
 		}
 	}
-	t.Logf("%d kills", n)
+}
+
+// TestTerminated ends the engine with SIGTERM at any instant: it ends by itself, when the process is clean.
+func TestTerminated(t *testing.T) {
+	c := startChecker(t, 2, "wait")
+	for range 20 {
+		cmd := startEngine(c, 1<<60, "call")
+		out, err := cmd.StdoutPipe()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := cmd.Start(); err != nil {
+			t.Fatal(err)
+		}
+		r := bufio.NewReader(out)
+		_, _ = r.ReadString('\n')
+		time.Sleep(time.Duration(rand.N(3000)) * time.Microsecond)
+		_ = cmd.Process.Signal(unix.SIGTERM)
+		said, _ := io.ReadAll(r)
+		if err := cmd.Wait(); err != nil || string(said) != "clean\n" {
+			t.Errorf("%v: %s", err, said)
+		}
+		for _, tid := range must(tasks(c.pid)) {
+			if state, tracer := stat(t, c.pid, tid); tracer != 0 || strings.Contains("tT", state) {
+				t.Errorf("thread %d: state %s, tracer %d", tid, state, tracer)
+			}
+		}
+	}
+	c.goesOn()
 }
 
 // killSomewhere lets an engine work for up to 3 ms.

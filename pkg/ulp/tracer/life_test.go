@@ -97,13 +97,12 @@ func TestExecs(t *testing.T) {
 func TestExits(t *testing.T) {
 	for range 20 {
 		c := start(t, program(t, "life"), "exits")
-		g := gadgets(t, c.pid)
-		for {
-			if err := visit(t, c.pid, g); errors.Is(err, ErrGone) {
-				break
-			} else if err != nil {
-				t.Fatal(err)
-			}
+		g, err := findGadgetsOf(c.pid)
+		for err == nil { // until it is gone, which may be before it was seen at all
+			err = visit(t, c.pid, g)
+		}
+		if state, _ := stat(t, c.pid, c.pid); state != "Z" {
+			t.Fatal(err)
 		}
 		if code := c.wait(); code != 0 {
 			t.Fatalf("exit code %d", code)
@@ -225,6 +224,27 @@ func TestSeccomp(t *testing.T) {
 		cmd.quit()
 		if got, code := cmd.line(), cmd.wait(); got != "0 1" || code != 0 {
 			t.Errorf("%s: handler ran, is installed: %s, exit code %d", how, got, code)
+		}
+	}
+}
+
+// TestSeccompRefused leaves threads alone whose filters would kill them: for the call, or for coming back.
+func TestSeccompRefused(t *testing.T) {
+	for how, want := range map[string]int{"strict": 9, "nosigreturn": 0, "kill": 0} {
+		c := start(t, program(t, "life"), how)
+		for m := map[string]string{"Seccomp": ""}; m["Seccomp"] != "1" && m["Seccomp"] != "2"; {
+			if err := taskStatus(c.pid, c.pid, m); err != nil {
+				t.Fatal(err)
+			}
+		}
+		tr := attach(t, c.pid, Options{Gadgets: gadgets(t, c.pid)})
+		if _, err := tr.Syscalls(t.Context(), tr.Threads()[0], Call{Nr: unix.SYS_GETPPID}); !errors.Is(err, ErrSeccomp) {
+			t.Errorf("%s: %v", how, err)
+		}
+		detach(t, tr)
+		c.quit()
+		if code := c.wait(); code != want {
+			t.Errorf("%s: exit code %d", how, code)
 		}
 	}
 }

@@ -10,9 +10,17 @@ import (
 // be the opposite of it.
 const ptraceOptions = unix.PTRACE_O_TRACESYSGOOD | unix.PTRACE_O_TRACEEXEC
 
-// ptrace is the raw call. None of the requests used here sleeps, so the scheduler need not know of it.
+// ptrace is the raw call. None of the requests made with it sleeps, so the scheduler need not know of it.
 func ptrace(req, tid int, data uintptr) error {
 	if _, _, e := unix.RawSyscall6(unix.SYS_PTRACE, uintptr(req), uintptr(tid), 0, data, 0, 0); e != 0 {
+		return e
+	}
+	return nil
+}
+
+// ptraceSleeping is ptrace for requests that may sleep.
+func ptraceSleeping(req, tid int, data uintptr) error {
+	if _, _, e := unix.Syscall6(unix.SYS_PTRACE, uintptr(req), uintptr(tid), 0, data, 0, 0); e != 0 {
 		return e
 	}
 	return nil

@@ -1,6 +1,8 @@
 package tracer
 
 import (
+	"bytes"
+	"encoding/binary"
 	"fmt"
 	"slices"
 	"unsafe"
@@ -8,11 +10,17 @@ import (
 	"golang.org/x/sys/unix"
 )
 
+// supported says that this architecture has what arch_other.go lists.
+const supported = true
+
 // Registers are a thread's general registers.
 type Registers struct{ unix.PtraceRegs }
 
 func (r *Registers) pc() uint64 { return r.Rip }
 func (r *Registers) sp() uint64 { return r.Rsp }
+
+// tp is where the thread's own data are: glibc has them at the top of the stacks that it makes.
+func (r *Registers) tp() uint64 { return r.Fs_base }
 
 // setPC changes the program counter, unless the kernel is going to do so itself.
 func (r *Registers) setPC(pc uint64) error {
@@ -28,8 +36,11 @@ func (r *Registers) bytes() []byte {
 	return unsafe.Slice((*byte)(unsafe.Pointer(r)), unsafe.Sizeof(*r))
 }
 
-// userCS is the code segment of 64-bit programs.
-const userCS = 0x33
+// Segments of 64-bit programs: the kernel's own, and those of Xen where the kernel is a paravirtualised guest.
+const (
+	userCS, userSS = 0x33, 0x2b
+	xenCS, xenSS   = 0xe033, 0xe02b
+)
 
 // readRegisters refuses what is not an ordinary 64-bit thread.
 func readRegisters(tid int) (r Registers, err error) {
@@ -37,8 +48,10 @@ func readRegisters(tid int) (r Registers, err error) {
 	switch {
 	case err != nil:
 		return r, err
-	case n != int(unsafe.Sizeof(r)) || r.Cs != userCS:
-		return Registers{}, fmt.Errorf("a 32-bit program: %w", ErrUnsupported)
+	case n != int(unsafe.Sizeof(r)) || r.Cs != userCS && r.Cs != xenCS:
+		return Registers{}, fmt.Errorf("32-bit code: %w", ErrUnsupported)
+	case r.Ss != userSS && r.Ss != xenSS:
+		return Registers{}, fmt.Errorf("a stack segment of its own: %w", ErrUnsupported)
 	}
 	return r, nil
 }
@@ -48,6 +61,11 @@ func setRegisters(tid int, r *Registers) error {
 	_, err := regset(unix.PTRACE_SETREGSET, tid, unix.NT_PRSTATUS, r.bytes())
 	return err
 }
+
+const (
+	sysSigreturn = unix.SYS_RT_SIGRETURN
+	auditArch    = unix.AUDIT_ARCH_X86_64
+)
 
 // What a system call returns inside the kernel when a signal or a stop interrupted it. User space never sees these.
 const (
@@ -81,20 +99,51 @@ func (r Registers) resumed() Registers {
 	return r
 }
 
+// onFrame is resumed for a frame. A call that was restarted once is restart_syscall to the kernel, which after rt_sigreturn
+// does not know any more what it stands for: the code before it tells.
+func (r Registers) onFrame(tid int) Registers {
+	back := r.resumed()
+	var code [32]byte
+	if r.Orig_rax == unix.SYS_RESTART_SYSCALL && r.restarts() && stackRead(tid, back.Rip-uint64(len(code)), code[:]) == nil {
+		back.Rax = restartedCall(code[:])
+	}
+	return back
+}
+
+// restartedCall looks for mov $NUMBER,%eax with one of the calls that are restarted so, nearest to the end of the code.
+// Where there is none, restart_syscall will return EINTR.
+func restartedCall(code []byte) uint64 {
+	for i := len(code) - 5; i >= 0; i-- {
+		if code[i] != 0xb8 {
+			continue
+		}
+		switch nr := uint64(binary.LittleEndian.Uint32(code[i+1:])); nr {
+		case unix.SYS_POLL, unix.SYS_NANOSLEEP, unix.SYS_FUTEX, unix.SYS_CLOCK_NANOSLEEP:
+			return nr
+		}
+	}
+	return unix.SYS_RESTART_SYSCALL
+}
+
 // eintrCalls are the system calls that end with EINTR because of a stop, without having done anything (signal(7)): semop,
 // semtimedop, rt_sigtimedwait, epoll_wait, epoll_pwait, epoll_pwait2, and on sockets with a timeout accept, accept4,
-// recvfrom, recvmsg, sendto, sendmsg.
+// recvfrom, recvmsg, sendto, sendmsg and what else does I/O on them; besides, some drivers and io_uring.
 var eintrCalls = []uint64{
 	unix.SYS_SEMOP, unix.SYS_SEMTIMEDOP, unix.SYS_RT_SIGTIMEDWAIT, unix.SYS_EPOLL_WAIT, unix.SYS_EPOLL_PWAIT,
 	unix.SYS_EPOLL_PWAIT2, unix.SYS_ACCEPT, unix.SYS_ACCEPT4, unix.SYS_RECVFROM, unix.SYS_RECVMSG, unix.SYS_SENDTO,
-	unix.SYS_SENDMSG,
+	unix.SYS_SENDMSG, unix.SYS_RECVMMSG, unix.SYS_SENDMMSG, unix.SYS_CONNECT, unix.SYS_READ, unix.SYS_WRITE, unix.SYS_READV,
+	unix.SYS_WRITEV, unix.SYS_IO_GETEVENTS, unix.SYS_IO_URING_ENTER,
 }
 
 // restartEINTR turns the EINTR that a stop caused into "restart, unless a handler runs". The kernel decides which it is
 // when the thread goes on, so that a program that waits for its handler's EINTR gets it.
-func (r *Registers) restartEINTR() bool {
+func (r *Registers) restartEINTR(tid int) bool {
 	nr, v, ok := r.inSyscall()
 	if !ok || v != -int64(unix.EINTR) || !slices.Contains(eintrCalls, nr) {
+		return false
+	}
+	var b [syscallLen]byte // int $0x80 has other numbers
+	if stackRead(tid, r.Rip-syscallLen, b[:]) != nil || !bytes.HasPrefix(syscallRet, b[:]) {
 		return false
 	}
 	r.Rax = 1<<64 - erestartnohand
@@ -111,10 +160,16 @@ func (r *Registers) result() Result {
 
 const eflagsAway = 0x202 // interrupts on, direction forward, no single step
 
+// takenBack says whether a system call ended as if it had not been made: a filter caught it.
+func (r *Registers) takenBack(c Call) bool { return r.Rax == c.Nr }
+
+// entersReturn says whether a thread that enters a system call enters the rt_sigreturn of its frame.
+func (r *Registers) entersReturn(f frame) bool { return r.Orig_rax == sysSigreturn && r.Rsp == f.uc }
+
 // toCall returns the registers for one system call: on the instruction, with the way back under the stack pointer.
-func (r Registers) toCall(c Call, instruction, sp uint64) Registers {
+func (r Registers) toCall(c Call, g Gadgets, f frame) Registers {
 	r.Rax, r.Rdi, r.Rsi, r.Rdx, r.R10, r.R8, r.R9 = c.Nr, c.Args[0], c.Args[1], c.Args[2], c.Args[3], c.Args[4], c.Args[5]
-	r.Rip, r.Rsp, r.Eflags, r.Orig_rax = instruction, sp, eflagsAway, ^uint64(0)
+	r.Rip, r.Rsp, r.Eflags, r.Orig_rax = g.Syscall, f.uc-8, eflagsAway, ^uint64(0)
 	return r
 }
 

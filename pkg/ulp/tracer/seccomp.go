@@ -1,6 +1,14 @@
 package tracer
 
-import "strconv"
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"strconv"
+	"unsafe"
+
+	"golang.org/x/sys/unix"
+)
 
 // Seccomp is how a thread's system calls are filtered.
 type Seccomp int
@@ -9,15 +17,95 @@ type Seccomp int
 const (
 	SeccompNone   Seccomp = 0 // not filtered
 	SeccompStrict Seccomp = 1 // read, write, exit, rt_sigreturn; anything else kills
-	SeccompFilter Seccomp = 2 // by a program whose contents cannot be seen: it may allow, deny, raise SIGSYS, or kill
+	SeccompFilter Seccomp = 2 // by programs: they may allow, deny, raise SIGSYS, or kill
 )
 
 // Seccomp returns how th's system calls are filtered.
 func (t *Tracee) Seccomp(th *Thread) (Seccomp, error) {
 	status := map[string]string{"Seccomp": ""}
-	if err := taskStatus(t.pid, th.TID, status); err != nil {
+	if err := t.dir.status(th.TID, status); err != nil {
 		return 0, t.fail("reading its status", th.TID, ErrGone)
 	}
 	mode, _ := strconv.Atoi(status["Seccomp"]) // no such line: a kernel without seccomp
 	return Seccomp(mode), nil
+}
+
+// allowed looks whether the thread's filters let it come back, and do not kill it for one of the calls. What a called
+// function does is not known; that is its caller's to know.
+func (t *Tracee) allowed(th *Thread, calls []Call) error {
+	if t.o.SuspendSeccomp {
+		return nil
+	}
+	mode, err := t.Seccomp(th)
+	switch {
+	case err != nil || mode == SeccompNone:
+		return err
+	case mode != SeccompFilter:
+		return fmt.Errorf("strict mode: %w", ErrSeccomp)
+	}
+	filters, err := filtersOf(th.TID)
+	if err != nil {
+		if t.o.TrustSeccomp {
+			return nil
+		}
+		return fmt.Errorf("the filter cannot be read (%w): %w", err, ErrSeccomp)
+	}
+	if a := judge(filters, Call{Nr: sysSigreturn}, t.o.Gadgets); a != unix.SECCOMP_RET_ALLOW && a != unix.SECCOMP_RET_LOG {
+		return fmt.Errorf("rt_sigreturn: %w", ErrSeccomp)
+	}
+	for _, c := range calls {
+		switch judge(filters, c, t.o.Gadgets) {
+		case unix.SECCOMP_RET_KILL_PROCESS, unix.SECCOMP_RET_KILL_THREAD:
+			return fmt.Errorf("system call %d: %w", c.Nr, ErrSeccomp)
+		}
+	}
+	return nil
+}
+
+const (
+	filterMost       = 4096 // instructions of a filter, the kernel's limit
+	filtersMost      = 1024 // the kernel allows 32,768 instructions in all, but counts four more for each filter
+	seccompGetFilter = 0x420c
+)
+
+// filtersOf reads a stopped thread's filters. It needs CAP_SYS_ADMIN, and a process that has no filter itself.
+func filtersOf(tid int) (filters [][]unix.SockFilter, err error) {
+	for i := range filtersMost {
+		n, _, e := unix.RawSyscall6(unix.SYS_PTRACE, seccompGetFilter, uintptr(tid), uintptr(i), 0, 0, 0)
+		if errors.Is(e, unix.ENOENT) && i > 0 {
+			return filters, nil
+		}
+		if e != 0 {
+			return nil, e
+		}
+		if n == 0 || n > filterMost {
+			return nil, fmt.Errorf("%d instructions: %w", n, unix.E2BIG)
+		}
+		f := make([]unix.SockFilter, n)
+		if err := ptracePointer(seccompGetFilter, tid, uintptr(i), unsafe.Pointer(&f[0])); err != nil {
+			return nil, err
+		}
+		filters = append(filters, f)
+	}
+	return nil, unix.E2BIG
+}
+
+// judge returns what the filters together answer to a call: the kernel takes the strictest of their actions.
+func judge(filters [][]unix.SockFilter, c Call, g Gadgets) uint32 {
+	var data [64]byte // struct seccomp_data
+	ne := binary.NativeEndian
+	ne.PutUint32(data[0:], uint32(c.Nr))
+	ne.PutUint32(data[4:], auditArch)
+	ne.PutUint64(data[8:], g.afterSyscall(c.Nr))
+	for i, a := range c.Args {
+		ne.PutUint64(data[16+8*i:], a)
+	}
+	verdict := uint32(unix.SECCOMP_RET_ALLOW)
+	for _, f := range filters {
+		action := runFilter(f, data[:]) & unix.SECCOMP_RET_ACTION_FULL
+		if int32(action) < int32(verdict) {
+			verdict = action
+		}
+	}
+	return verdict
 }

@@ -39,13 +39,12 @@ func (r Result) Err() error {
 //
 // A call that blocks ends with EINTR when ctx does, and ctx's error is returned. If it cannot be interrupted, the error is
 // ErrNotStopping; Detach then lets the thread go where it is, and it comes back by itself. Calls with a timeout
-// (nanosleep, poll, futex) make a similar one in which th was interrupted return EINTR; leave them. A seccomp filter that
-// kills cannot be seen from outside: where [Tracee.Seccomp] says [SeccompFilter], the caller must know that the call is
-// allowed, or find out by letting another process try.
+// (nanosleep, poll, futex) make a similar one in which th was interrupted return EINTR; leave them. Calls for which
+// the thread's seccomp filter kills are ErrSeccomp, and none is made then.
 func (t *Tracee) Syscalls(ctx context.Context, th *Thread, calls ...Call) ([]Result, error) {
 	var results []Result
 	err := t.Do(func() error {
-		if err := t.depart(th); err != nil {
+		if err := t.depart(th, 0, calls...); err != nil {
 			return err
 		}
 		th.away.xstate = nil // no system call changes it
@@ -60,7 +59,7 @@ func (t *Tracee) Syscalls(ctx context.Context, th *Thread, calls ...Call) ([]Res
 				break
 			}
 		}
-		if !th.stopped {
+		if !th.stopped || th.away == nil {
 			return err
 		}
 		if back := t.comeBack(th); err == nil {
@@ -73,20 +72,23 @@ func (t *Tracee) Syscalls(ctx context.Context, th *Thread, calls ...Call) ([]Res
 
 // syscall runs one call, from any stop of the journey to the stop at the call's end.
 func (t *Tracee) syscall(ctx context.Context, th *Thread, c Call) (Result, error) {
-	if err := t.send(th, th.away.regs.toCall(c, t.o.Gadgets.Syscall, th.away.frame.uc-8)); err != nil {
+	if err := t.send(th, th.away.regs.toCall(c, t.o.Gadgets, th.away.frame)); err != nil {
 		return Result{}, err
 	}
-	for range 2 { // entry and end
-		if err := t.toSyscallStop(ctx, th); err != nil {
-			return Result{}, err
+	var regs Registers
+	for again := true; again; again = regs.restarts() { // by a SIGSTOP
+		for range 2 { // entry and end
+			if err := t.toSyscallStop(ctx, th); err != nil {
+				return Result{}, err
+			}
+		}
+		t.step("syscall:end")
+		var err error
+		if regs, err = readRegisters(th.TID); err != nil {
+			return Result{}, t.lost(th, err)
 		}
 	}
-	t.step("syscall:end")
-	regs, err := readRegisters(th.TID)
-	if err != nil {
-		return Result{}, t.lost(th, err)
-	}
-	if regs.Rax == c.Nr && t.trapped(th) {
+	if regs.takenBack(c) && t.trapped(th) {
 		return Result{Errno: unix.ENOSYS, Denied: true}, nil
 	}
 	return regs.result(), ctx.Err()
@@ -95,39 +97,43 @@ func (t *Tracee) syscall(ctx context.Context, th *Thread, c Call) (Result, error
 // toSyscallStop lets a thread run to the next entry or end of a system call. With all others blocked, the only signals
 // that can come between are SIGSTOP, which goes on to make its group stop, and those the thread raised itself.
 func (t *Tracee) toSyscallStop(ctx context.Context, th *Thread) error {
+	var deadline time.Time
+	var broken error // why the call is being interrupted
 	for signal := 0; ; {
 		if err := t.resume(th, unix.PTRACE_SYSCALL, signal); err != nil {
 			return err
 		}
-		s, err := t.wait(ctx, th.TID, time.Time{})
-		if err != nil {
+		s, err := t.wait(ctx, th.TID, deadline)
+		if err != nil && broken == nil {
+			broken, ctx, deadline = err, context.Background(), time.Now().Add(stuckWait)
 			_ = ptrace(unix.PTRACE_INTERRUPT, th.TID, 0)
-			late := time.Now().Add(stuckWait)
-			if s, lateErr := t.wait(context.Background(), th.TID, late); lateErr != nil {
-				return t.fail("interrupting", th.TID, ErrNotStopping)
-			} else if s.kind != ended {
-				th.stopped = true
-				return err
-			}
-			s.kind = ended
+			s, err = t.wait(ctx, th.TID, deadline)
 		}
+		if err != nil {
+			return t.fail("interrupting", th.TID, ErrNotStopping)
+		}
+		signal = int(s.toHandOn())
 		switch s.kind {
 		case ended:
-			th.gone = true
+			th.gone, th.away = true, nil
 			return ErrGone
 		case stopSyscall:
-			th.stopped = true
-			return nil
+			th.stopped, th.away.entered = true, !th.away.entered
+			return broken
 		case stopExec:
-			th.stopped = true
+			th.stopped, th.away = true, nil
 			return ErrExec
 		case stopSignaled:
 			th.stopped = true
 			if fault := t.faultOf(th.TID, s.signal); fault != nil {
 				return fault
 			}
+		case stopInterrupt, stopGroup:
+			th.stopped = true
+			if broken != nil {
+				return broken
+			}
 		}
-		signal = s.signal
 	}
 }
 
@@ -135,7 +141,7 @@ func (t *Tracee) toSyscallStop(ctx context.Context, th *Thread) error {
 // the next resume, and the thread taken home.
 func (t *Tracee) faultOf(tid, signal int) error {
 	si, err := stopSignal(tid)
-	if err != nil || si.code <= 0 || synchronous>>(signal-1)&1 == 0 {
+	if err != nil || !si.own() {
 		return nil
 	}
 	return &Error{Op: "running", PID: t.pid, TID: tid, Signal: signal, Err: ErrFault}

@@ -2,6 +2,8 @@ package tracer
 
 import (
 	"context"
+	"os"
+	"sync/atomic"
 	"time"
 )
 
@@ -13,6 +15,9 @@ type Options struct {
 	// SuspendSeccomp lets the target's threads make any system call as long as they are traced. It needs CAP_SYS_ADMIN,
 	// and it ends with this process: killed in the middle of a call that a filter forbids, the target meets its filter.
 	SuspendSeccomp bool
+	// TrustSeccomp lets threads run something although their filter of system calls cannot be read, which needs
+	// CAP_SYS_ADMIN. It is for those who know that the filter allows rt_sigreturn, and what is to run.
+	TrustSeccomp bool
 	// Gadgets are needed by [Tracee.Syscalls] and [Tracee.Call]; see [FindGadgets].
 	Gadgets Gadgets
 
@@ -28,9 +33,14 @@ type Tracee struct {
 	pid      int
 	o        Options
 	w        *worker
+	dir      *folder
 	mem      *Memory
+	maps     *os.File // once it is needed
+	reaper   *reaper  // while it is being attached
+	phase    atomic.Int32
 	threads  []*Thread
 	known    map[int]*Thread
+	left     int       // threads that were seized and not detached: the kernel may hold them until the tracer thread ends
 	attached time.Time // first interrupt
 	stopTime time.Duration
 	detached bool
@@ -84,21 +94,32 @@ func (t *Tracee) Do(f func() error) (err error) {
 // Run attaches, runs f as [Tracee.Do] does, and detaches whatever happens in f. It returns how long the process stood
 // still, and f's error before that of the detaching.
 func Run(ctx context.Context, pid int, o Options, f func(*Tracee) error) (time.Duration, error) {
+	if !supported {
+		return 0, errArch(pid)
+	}
 	t := newTracee(pid, o)
-	defer func() { t.w.end(t.anyLeft()) }()
-	var err error
-	t.w.do(func() {
-		if err = t.attach(ctx); err != nil {
-			return
+	attached, ran := make(chan error, 1), make(chan error, 1)
+	t.w.jobs <- func() {
+		err := t.attach(ctx)
+		if attached <- err; err == nil {
+			ran <- t.runAndDetach(f)
 		}
-		defer func() {
-			if derr := t.Detach(); err == nil {
-				err = derr
-			}
-		}()
-		err = f(t)
-	})
+	}
+	if err := t.attachedOrLate(ctx, attached); err != nil {
+		return 0, err
+	}
+	err := <-ran
+	t.w.end(t.left > 0)
 	return t.stopTime, err
+}
+
+func (t *Tracee) runAndDetach(f func(*Tracee) error) (err error) {
+	defer func() {
+		if derr := t.Detach(); err == nil {
+			err = derr
+		}
+	}()
+	return f(t)
 }
 
 // SetPC moves a thread: it will go on at pc instead of where it stood. One step, nothing to restore. A thread inside a

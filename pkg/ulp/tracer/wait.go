@@ -31,18 +31,24 @@ type stop struct {
 // peek looks at a thread without consuming what it finds: neither a stop (the signal in it must survive this process)
 // nor an exit (which belongs to the parent).
 func peek(tid int) stop {
+	s, _ := look(tid)
+	return s
+}
+
+// look is peek; exited says that there is an exit to be waited for.
+func look(tid int) (s stop, exited bool) {
 	var si siginfo
 	const options = unix.WEXITED | unix.WSTOPPED | unix.WNOHANG | unix.WNOWAIT | unix.WALL
 	_, _, e := unix.RawSyscall6(unix.SYS_WAITID, unix.P_PID, uintptr(tid), uintptr(unsafe.Pointer(&si)), options, 0, 0)
 	switch {
 	case e != 0:
-		return stop{kind: ended} // ECHILD: not ours any more
+		return stop{kind: ended}, false // ECHILD: not ours any more
 	case si.signo == 0:
-		return stop{kind: running}
+		return stop{kind: running}, false
 	case si.code < cldTrapped:
-		return stop{kind: ended}
+		return stop{kind: ended}, true
 	}
-	return decodeStop(int(si.status))
+	return decodeStop(int(si.status)), false
 }
 
 // Codes of SIGCHLD: CLD_EXITED, CLD_KILLED and CLD_DUMPED are below CLD_TRAPPED, CLD_STOPPED above.
@@ -66,6 +72,14 @@ func decodeStop(status int) stop {
 	return stop{stopSignaled, sig}
 }
 
+// toHandOn is the signal with which a thread goes on from a stop, if nothing is to be kept from it.
+func (s stop) toHandOn() uintptr {
+	if s.kind == stopSignaled {
+		return uintptr(s.signal)
+	}
+	return 0
+}
+
 // pace spaces out the looks at a thread that is not there yet. Most stops come within microseconds, so it first only
 // gives the CPU away (the thread may need this very one); after that it sleeps, doubling up to a millisecond. A blocking
 // wait would be simpler, but it knows no deadline, and Go restarts it after every signal.
@@ -77,6 +91,9 @@ const (
 	paceFirst  = 10 * time.Microsecond
 	paceMost   = time.Millisecond
 )
+
+// slow says that what is waited for has taken some time already.
+func (p *pace) slow() bool { return p.n > paceYields }
 
 func (p *pace) rest() {
 	p.n++
@@ -92,12 +109,34 @@ func (p *pace) rest() {
 	_ = unix.Nanosleep(&ts, nil)
 }
 
+// reapPace is how many looks are between two looks at all other threads: with the longest pauses, 0.1 s.
+const reapPace = 100
+
+// reapOthers takes notice of the end of threads that nobody waits for at the moment.
+func (t *Tracee) reapOthers() {
+	for tid := range t.known {
+		if tid != t.pid {
+			reap(tid)
+		}
+	}
+}
+
 // wait waits until the thread is stopped or has ended. Its errors are the context's, or ErrNotStopping at the
 // deadline, if there is one.
 func (t *Tracee) wait(ctx context.Context, tid int, deadline time.Time) (stop, error) {
 	for p := (pace{}); ; p.rest() {
-		late := p.n > paceYields && !deadline.IsZero() && time.Now().After(deadline)
-		if s := peek(tid); s.kind != running { // looked at behind the clock: what is late may be this process
+		late := p.slow() && !deadline.IsZero() && time.Now().After(deadline)
+		s := peek(tid)
+		if s.kind == running && p.slow() && t.dir.ended(tid) {
+			s.kind = ended // the kernel does not tell the end of a process's first thread before that of the others
+		}
+		if s.kind == ended && tid != t.pid {
+			reap(tid) // or an exec of the process, which waits for that, never ends
+		}
+		if s.kind == running && p.n%reapPace == 0 {
+			t.reapOthers() // it may be the one that executes
+		}
+		if s.kind != running { // looked at behind the clock: what is late may be this process
 			return s, nil
 		}
 		if err := ctx.Err(); err != nil {

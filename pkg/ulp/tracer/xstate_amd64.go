@@ -2,7 +2,9 @@ package tracer
 
 import (
 	"encoding/binary"
+	"errors"
 	"fmt"
+	"sync"
 
 	"golang.org/x/sys/unix"
 )
@@ -20,10 +22,22 @@ const (
 
 func cpuid(leaf, sub uint32) (a, b, c, d uint32)
 
+// componentEnds are where the components of the XSAVE area end. In a virtual machine the instruction that tells is slow.
+var componentEnds = sync.OnceValue(func() (ends [64]int) {
+	for i := 2; i < 63; i++ {
+		length, offset, _, _ := cpuid(0xd, uint32(i))
+		ends[i] = int(offset) + int(length)
+	}
+	return ends
+})
+
 // readXstate reads a thread's x87, SSE, AVX, AVX-512 ... registers.
 func readXstate(tid int) ([]byte, error) {
 	b := make([]byte, xsaveMost)
 	n, err := regset(unix.PTRACE_GETREGSET, tid, unix.NT_X86_XSTATE, b)
+	if errors.Is(err, unix.ENODEV) || errors.Is(err, unix.EINVAL) {
+		err = ErrUnsupported // a processor without XSAVE
+	}
 	if err != nil {
 		return nil, fmt.Errorf("extended registers: %w", err)
 	}
@@ -43,8 +57,7 @@ func signalXstate(x []byte) ([]byte, error) {
 		if inUse>>i&1 == 0 {
 			continue
 		}
-		length, offset, _, _ := cpuid(0xd, uint32(i))
-		size = max(size, int(offset)+int(length))
+		size = max(size, componentEnds()[i])
 	}
 	if size > len(x) {
 		return nil, fmt.Errorf("extended registers of %d bytes, %d in use: %w", len(x), size, ErrUnsupported)
@@ -79,8 +92,8 @@ func initialXstate(x []byte) []byte {
 	b := append([]byte(nil), x...)
 	le := binary.LittleEndian
 	clear(b[:xsaveSoft])
-	le.PutUint16(b, 0x37f)       // x87 control word
-	le.PutUint32(b[24:], 0x1f80) // MXCSR
-	le.PutUint64(b[xsaveLegacy:], le.Uint64(b[xsaveLegacy:])&protectionKeys)
+	le.PutUint16(b, 0x37f)                                                     // x87 control word
+	le.PutUint32(b[24:], 0x1f80)                                               // MXCSR
+	le.PutUint64(b[xsaveLegacy:], le.Uint64(b[xsaveLegacy:])&protectionKeys|3) // 3: what has just been written
 	return b
 }

@@ -1,4 +1,4 @@
-/* One thread that blocks in one system call and says how that ended. Usage: blocked HOW. It says ready, blocks, and prints
+/* One thread that blocks in one system call and says how that ended. Usage: blocked HOW MILLISECONDS. It says ready, blocks, and prints
    the return value, errno, and the time it took in milliseconds. A second process ends the wait where there is no timeout. */
 #define _GNU_SOURCE
 #include <errno.h>
@@ -21,7 +21,7 @@
 #include <time.h>
 #include <unistd.h>
 
-#define WAIT 500 /* milliseconds until a wait ends */
+static int WAIT; /* milliseconds until a wait ends */
 
 static volatile int handled;
 static void handler(int sig) { handled++; (void)sig; }
@@ -43,13 +43,15 @@ static int later(void)
 int main(int argc, char **argv)
 {
 	const char *how = argv[1];
-	struct timespec t = {0, WAIT * 1000000L};
+	WAIT = atoi(argv[2]);
+	struct timespec t;
 	int p[2], ret = -2, parent = getpid();
 	int *shared = mmap(0, 4096, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
 	sigset_t none, usr;
 	long start = 0;
 	struct sigaction sa = {.sa_handler = handler};
 
+	t.tv_sec = WAIT / 1000, t.tv_nsec = WAIT % 1000 * 1000000L;
 	alarm(60);
 	sigemptyset(&none);
 	sigemptyset(&usr);
@@ -67,7 +69,7 @@ int main(int argc, char **argv)
 		struct pollfd f = {p[0], POLLIN};
 		BLOCK(ppoll(&f, 1, &t, &none));
 	} else if (!strcmp(how, "select")) {
-		struct timeval tv = {0, WAIT * 1000};
+		struct timeval tv = {WAIT / 1000, WAIT % 1000 * 1000};
 		BLOCK(select(0, 0, 0, 0, &tv));
 	} else if (!strcmp(how, "nanosleep")) {
 		BLOCK(nanosleep(&t, 0));
@@ -120,6 +122,13 @@ int main(int argc, char **argv)
 		if (strcmp(how, "accept")) setsockopt(s, SOL_SOCKET, SO_RCVTIMEO, &tv, sizeof tv);
 		if (later()) return connect(socket(AF_INET, SOCK_STREAM, 0), (void *)&a, sizeof a), 0;
 		BLOCK(accept(s, 0, 0) >= 0);
+	} else if (!strcmp(how, "read-timeout")) {
+		struct timeval tv = {5, 0};
+		char c;
+		if (socketpair(AF_UNIX, SOCK_STREAM, 0, p)) return 1;
+		setsockopt(p[0], SOL_SOCKET, SO_RCVTIMEO, &tv, sizeof tv);
+		if (later()) return write(p[1], "x", 1), 0;
+		BLOCK(read(p[0], &c, 1));
 	} else if (!strcmp(how, "wait")) {
 		if (later()) return 0;
 		BLOCK(waitpid(-1, 0, 0) > 0);

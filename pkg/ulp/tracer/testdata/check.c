@@ -1,8 +1,15 @@
 /* Threads that hold a known value in every register, spin, and look whether they still hold it. The first wrong value ends
    the process with a code that says which kind it was. Usage: check COUNTERS THREADS [spin|pause|handler|catch], COUNTERS being a
-   file of 8 bytes per thread that is mapped and counted up. With pause, each round sleeps 1 ms; with handler, the first
+   file of 8 bytes per thread that is mapped and counted up. With pause, each round sleeps 1 ms (20 if there are many threads); with handler, the first
    thread does all this in a signal handler on an alternate stack; with catch, there are handlers for those signals that are
-   ignored by default, and each of them ends the process. */
+   ignored by default, and each of them ends the process; with wait, each round waits in several system calls for 1 ms
+   each; with setuid and chroot, that was done before; with coroutine, the first thread does it on a stack that ends in the middle of other data. */
+#define _GNU_SOURCE
+#include <errno.h>
+#include <poll.h>
+#include <sys/epoll.h>
+#include <sys/select.h>
+#include <ucontext.h>
 #include <fcntl.h>
 #include <pthread.h>
 #include <signal.h>
@@ -14,7 +21,7 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
-enum { GENERAL = 101, VECTOR, MASK, X87, MXCSR, FLAGS, REDZONE, ALTSTACK, SIGNALS, SLEEP };
+enum { GENERAL = 101, VECTOR, MASK, X87, MXCSR, FLAGS, REDZONE, ALTSTACK, SIGNALS, SLEEP, WAIT, NEIGHBOUR };
 
 struct state { /* offsets are used in the assembly */
 	uint8_t vector[32 * 64];  /* 0 */
@@ -26,6 +33,8 @@ struct state { /* offsets are used in the assembly */
 	uint64_t flags, rflags;   /* 2504, 2512 */
 	uint16_t cw, pad[3];      /* 2520 */
 };
+
+int spins = 30000; /* how long the registers are held */
 
 /* hold(want, got): loads everything from want, spins, stores everything to got. */
 void hold(struct state *want, struct state *got);
@@ -50,7 +59,7 @@ asm(".text\n.globl hold\nhold:\n"
     "mov 2248(%rdi),%rax; mov 2264(%rdi),%rdx; mov 2272(%rdi),%rbx; mov 2280(%rdi),%rbp; mov 2288(%rdi),%rsi\n"
     "mov 2304(%rdi),%r8; mov 2312(%rdi),%r9; mov 2320(%rdi),%r10; mov 2328(%rdi),%r11; mov 2336(%rdi),%r12\n"
     "mov 2344(%rdi),%r13; mov 2352(%rdi),%r14; mov 2360(%rdi),%r15; mov 2296(%rdi),%rdi\n"
-    "mov $30000,%ecx; stc; std\n"
+    "mov spins(%rip),%ecx; stc; std\n"
     "1: loop 1b\n"
     "mov %rax,0(%rsp); lahf; seto %al; mov %rax,8(%rsp)\n"
     "mov 40(%rsp),%rax\n" /* got */
@@ -79,7 +88,7 @@ asm(".text\n.globl hold\nhold:\n"
     "pop %r15; pop %r14; pop %r13; pop %r12; pop %rbp; pop %rbx; ret\n");
 
 static volatile uint64_t *counters;
-static int pausing;
+static int pausing, waiting;
 static pthread_mutex_t gate = PTHREAD_MUTEX_INITIALIZER; /* threads that spin would slow down the making of the others */
 
 static void fill(struct state *s, unsigned seed)
@@ -137,6 +146,34 @@ long stall(long ms) { usleep(ms * 1000); return 1; }
 long trapped(long, long, long, long, long, long);
 asm(".globl trapped\ntrapped: nop; nop; call sum; int3\n");
 
+/* wait_all waits for 1 ms in each of several calls. */
+static void wait_all(void)
+{
+	static int ep = -1;
+	struct epoll_event e;
+	struct timespec ms = {0, 1000000};
+	struct timeval tv = {0, 1000};
+	sigset_t none, usr;
+	sigemptyset(&none);
+	sigemptyset(&usr);
+	sigaddset(&usr, SIGUSR2);
+	if (ep < 0) ep = epoll_create1(0);
+	if (poll(0, 0, 1) || ppoll(0, 0, &ms, &none) || select(0, 0, 0, 0, &tv)) _exit(WAIT);
+	if (clock_nanosleep(CLOCK_MONOTONIC, 0, &ms, 0)) _exit(WAIT);
+	/* These two end with EINTR if the tracer dies before it has restarted them. */
+	if (epoll_pwait(ep, &e, 1, 1, &none) && errno != EINTR) _exit(WAIT);
+	if (sigtimedwait(&usr, 0, &ms) != -1 || (errno != EAGAIN && errno != EINTR)) _exit(WAIT);
+}
+
+/* A stack between other data, which must stay as they are. */
+static struct { unsigned char before[1 << 17], stack[12 << 10], after[4096]; } pen __attribute__((aligned(64)));
+static int penned;
+static void check_pen(void)
+{
+	for (unsigned i = 0; i < sizeof pen.before; i++) if (pen.before[i] != 0xa5) _exit(NEIGHBOUR);
+	for (unsigned i = 0; i < sizeof pen.after; i++) if (pen.after[i] != 0xa5) _exit(NEIGHBOUR);
+}
+
 static void *work(void *arg)
 {
 	long n = (long)arg;
@@ -161,11 +198,13 @@ static void *work(void *arg)
 		sigprocmask(SIG_BLOCK, 0, &mask_now);
 		if (memcmp(&mask, &mask_now, sizeof mask)) _exit(SIGNALS);
 		counters[n]++;
-		struct timespec t0, t1, ms = {0, 1000000};
+		struct timespec t0, t1, ms = {0, spins < 30000 ? 20000000 : 1000000};
 		clock_gettime(CLOCK_MONOTONIC, &t0);
+		if (waiting) wait_all();
+		if (penned && !n) check_pen();
 		if (pausing && nanosleep(&ms, 0)) _exit(SLEEP);
 		clock_gettime(CLOCK_MONOTONIC, &t1);
-		if (pausing && (t1.tv_sec - t0.tv_sec) * 1000000000L + t1.tv_nsec - t0.tv_nsec < 1000000) _exit(SLEEP);
+		if (pausing && (t1.tv_sec - t0.tv_sec) * 1000000000L + t1.tv_nsec - t0.tv_nsec < ms.tv_nsec) _exit(SLEEP);
 	}
 }
 
@@ -175,15 +214,22 @@ static void handler(int sig)
 	work(0);
 }
 
+/* Functions for the tracer that replace the program, or never end. */
+long replace(void) { return execl("/bin/sleep", "sleep", "60", (char *)0); }
+
 static void unwanted(int sig) { _exit(sig); }
 
 int main(int argc, char **argv)
 {
 	int threads = atoi(argv[2]), fd = open(argv[1], O_RDWR);
 	pausing = argc > 3 && !strcmp(argv[3], "pause");
+	waiting = argc > 3 && !strcmp(argv[3], "wait");
 	counters = mmap(0, 4096, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
 	if (fd < 0 || counters == MAP_FAILED) return 1;
+	if (argc > 3 && !strcmp(argv[3], "setuid") && (setgid(65534) || setuid(65534))) return 3;
+	if (argc > 3 && !strcmp(argv[3], "chroot") && (chroot("/proc/self/fdinfo") || chdir("/"))) return 3;
 	alarm(120);
+	if (threads > 8) spins = 1000; /* they shall not keep each other from the CPU */
 	if (argc > 3 && !strcmp(argv[3], "catch"))
 		signal(SIGURG, unwanted), signal(SIGWINCH, unwanted), signal(SIGCHLD, unwanted);
 	pthread_mutex_lock(&gate);
@@ -191,9 +237,18 @@ int main(int argc, char **argv)
 		pthread_t t;
 		if (pthread_create(&t, 0, work, (void *)i)) return 2;
 	}
-	printf("ready\n%ld %ld %ld %ld\n", (long)sum, (long)fault, (long)stall, (long)trapped);
+	printf("ready\n%ld %ld %ld %ld %ld\n", (long)sum, (long)fault, (long)stall, (long)trapped, (long)replace);
 	fflush(stdout);
 	pthread_mutex_unlock(&gate);
+	if (argc > 3 && !strcmp(argv[3], "coroutine")) {
+		static ucontext_t back, there;
+		getcontext(&there);
+		memset(&pen, 0xa5, sizeof pen);
+		penned = 1;
+		there.uc_stack.ss_sp = pen.stack, there.uc_stack.ss_size = sizeof pen.stack, there.uc_link = &back;
+		makecontext(&there, (void (*)(void))work, 1, 0);
+		swapcontext(&back, &there);
+	}
 	if (argc > 3 && !strcmp(argv[3], "handler")) {
 		stack_t alt = {.ss_sp = malloc(1 << 16), .ss_size = 1 << 16};
 		struct sigaction sa = {.sa_handler = handler, .sa_flags = SA_ONSTACK};

@@ -10,8 +10,10 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/ptrace.h>
+#include <sys/resource.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <time.h>
@@ -66,7 +68,67 @@ static void *make(void *a)
 	return a;
 }
 
+static void *sleeper(void *a) { for (;;) pause(); return a; }
 static void *spin(void *a) { for (;;) ; return a; }
+
+/* executor replaces the program by itself, which goes on with n. */
+static char again[20];
+static void *executor(void *a)
+{
+	usleep(2000);
+	execl("/proc/self/exe", "life", "threadexecs", again, (char *)0);
+	return a;
+}
+
+/* A restartable sequence that says whether it was finished after the kernel had given it up. */
+static long rseq_rounds;
+#if __has_include(<sys/rseq.h>)
+#include <sys/rseq.h>
+static void restartable(void)
+{
+	struct rseq *r = (void *)((char *)__builtin_thread_pointer() + __rseq_offset);
+	if (!__rseq_size) return;
+	for (;;) {
+		long lost = 0;
+		asm volatile(
+		    ".pushsection __rseq_cs,\"aw\"; .balign 32\n"
+		    "9: .long 0,0; .quad 1f, 2f-1f, 4f\n.popsection\n"
+		    "lea 9b(%%rip),%%rax; mov %%rax,%[cs]\n"
+		    "1: mov $20000,%%ecx\n5: dec %%ecx; jnz 5b\n"
+		    "cmpq $0,%[cs]; sete %b[lost]\n"
+		    "2: jmp 3f\n"
+		    ".byte 0x0f,0xb9,0x3d; .long 0x53053053\n"
+		    "4: jmp 3f\n3:\n"
+		    : [lost] "+q"(lost), [cs] "+m"(r->rseq_cs) : : "rax", "rcx", "cc", "memory");
+		if (lost) _exit(117);
+		rseq_rounds++;
+	}
+}
+#else
+static void restartable(void) { for (;;) rseq_rounds++; }
+#endif
+
+/* stepped single-steps itself, and counts. */
+static volatile long steps;
+static void on_trap(int sig) { (void)sig; steps++; }
+static void stepped(void)
+{
+	signal(SIGTRAP, on_trap);
+	asm volatile("sub $128,%rsp; pushfq; orq $0x100,(%rsp); popfq; add $128,%rsp");
+	for (;;) {
+		long before = steps;
+		asm volatile("nop; nop; nop");
+		if (steps - before < 3) _exit(118);
+	}
+}
+
+/* compat runs 32-bit code. */
+static void compat(void)
+{
+	unsigned char *p = mmap((void *)0x10000000, 4096, 7, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0);
+	p[0] = 0xeb, p[1] = 0xfe; /* 1: jmp 1b */
+	asm volatile("pushq $0x23; pushq %0; lretq" : : "r"(p));
+}
 
 static void filter(int nr, unsigned action)
 {
@@ -87,6 +149,24 @@ static void until_quit(void)
 {
 	char c;
 	while (read(0, &c, 1) > 0) ;
+}
+
+/* deep touches the first thread's stack; deeper waits there. */
+static void __attribute__((noinline)) deep(void)
+{
+	volatile char room[190 << 10];
+	for (unsigned i = 0; i < sizeof room; i += 4096) room[i] = 1;
+}
+static void __attribute__((noinline)) deeper(void)
+{
+	volatile char room[150 << 10];
+	for (unsigned i = 0; i < sizeof room; i++) room[i] = 7;
+	ready();
+	until_quit();
+	for (unsigned i = 0; i < sizeof room; i++) if (room[i] != 7) _exit(119);
+	puts("whole");
+	fflush(stdout);
+	_exit(0);
 }
 
 int main(int argc, char **argv)
@@ -124,6 +204,49 @@ int main(int argc, char **argv)
 		sprintf(n, "%d", i + 1);
 		execl("/proc/self/exe", "life", how, n, (char *)0);
 		_exit(116);
+	} else if (!strcmp(how, "threadexecs")) { /* one of many threads executes, while the others end */
+		pthread_t t;
+		int n = argc > 2 ? atoi(argv[2]) : 0;
+		sprintf(again, "%d", n + 1);
+		if (!n) ready();
+		for (int i = 0; i < 32; i++) pthread_create(&t, 0, sleeper, 0);
+		pthread_create(&t, 0, executor, 0);
+		for (;;) pause();
+	} else if (!strcmp(how, "leaderends")) { /* the first thread ends while others go on */
+		pthread_t t;
+		pthread_create(&t, 0, spin, 0);
+		ready();
+		usleep(3000);
+		pthread_exit(0);
+	} else if (!strcmp(how, "rseq")) {
+		ready();
+		restartable();
+	} else if (!strcmp(how, "stepped")) {
+		ready();
+		stepped();
+	} else if (!strcmp(how, "compat")) {
+		ready();
+		compat();
+	} else if (!strcmp(how, "strict")) {
+		ready();
+		prctl(PR_SET_SECCOMP, SECCOMP_MODE_STRICT);
+		until_quit();
+		syscall(SYS_exit, 9);
+	} else if (!strcmp(how, "nosigreturn")) {
+		filter(SYS_rt_sigreturn, SECCOMP_RET_KILL_PROCESS);
+		ready();
+		until_quit();
+		printf("0 0\n");
+	} else if (!strcmp(how, "smallstack")) { /* one thread with a small stack, and a first one that may not grow any more */
+		pthread_t t;
+		pthread_attr_t a;
+		struct rlimit now = {200 << 10, RLIM_INFINITY};
+		pthread_attr_init(&a);
+		pthread_attr_setstacksize(&a, 48 << 10);
+		pthread_create(&t, &a, sleeper, 0);
+		deep();
+		setrlimit(RLIMIT_STACK, &now);
+		deeper();
 	} else if (!strcmp(how, "exits")) {
 		ready();
 		usleep(5000);

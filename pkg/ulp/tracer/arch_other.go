@@ -1,0 +1,59 @@
+//go:build !amd64
+
+package tracer
+
+import (
+	"io"
+
+	"golang.org/x/sys/unix"
+)
+
+// What an architecture has to bring, in files of its own: its registers, its signal frame, and the instructions that lead
+// through them. Where it is missing, [Attach] returns ErrUnsupported before anything else here is called.
+const (
+	supported    = false
+	frameMost    = 0
+	redZone      = 0
+	sysSigreturn = unix.SYS_RT_SIGRETURN
+	auditArch    = 0
+)
+
+// Registers are a thread's general registers.
+type Registers struct{}
+
+func (*Registers) pc() uint64                                             { return 0 }
+func (*Registers) sp() uint64                                             { return 0 }
+func (*Registers) tp() uint64                                             { return 0 }
+func (*Registers) setPC(uint64) error                                     { return ErrUnsupported }
+func (*Registers) restarts() bool                                         { return false }
+func (*Registers) restartEINTR(int) bool                                  { return false }
+func (*Registers) forgetsTime() bool                                      { return false }
+func (*Registers) leftSyscall()                                           {}
+func (*Registers) result() Result                                         { return Result{} }
+func (*Registers) takenBack(Call) bool                                    { return false }
+func (*Registers) entersReturn(frame) bool                                { return false }
+func (r Registers) resumed() Registers                                    { return r }
+func (r Registers) onFrame(int) Registers                                 { return r }
+func (r Registers) toCall(Call, Gadgets, frame) Registers                 { return r }
+func (r Registers) toReturn(Gadgets, frame) Registers                     { return r }
+func (r Registers) toFunction(uint64, []uint64, Gadgets, frame) Registers { return r }
+
+func readRegisters(int) (Registers, error)                      { return Registers{}, ErrUnsupported }
+func setRegisters(int, *Registers) error                        { return ErrUnsupported }
+func readXstate(int) ([]byte, error)                            { return nil, ErrUnsupported }
+func restoreXstate(int, []byte) error                           { return ErrUnsupported }
+func signalXstate([]byte) ([]byte, error)                       { return nil, ErrUnsupported }
+func initialXstate(x []byte) []byte                             { return x }
+func shadowStack(int) bool                                      { return true }
+func newFrame(Registers, []byte, uint64, uint64, Gadgets) frame { return frame{} }
+func trapTarget([]byte, uint64) (uint64, bool)                  { return 0, false }
+
+// Gadgets are addresses of instructions in the target's own executable memory.
+type Gadgets struct{}
+
+func (*Gadgets) complete() bool             { return false }
+func (*Gadgets) usable() bool               { return false }
+func (*Gadgets) canCall() bool              { return false }
+func (*Gadgets) scan([]byte, uint64)        {}
+func (*Gadgets) verify(io.ReaderAt) error   { return ErrUnsupported }
+func (*Gadgets) afterSyscall(uint64) uint64 { return 0 }

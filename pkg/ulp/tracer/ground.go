@@ -1,0 +1,139 @@
+package tracer
+
+import (
+	"bytes"
+	"fmt"
+	"math"
+	"strconv"
+)
+
+// callRoom is how much stack a called function gets. A signal handler gets no promise at all; loading a library, the
+// deepest that is called, takes some 20 KiB.
+const callRoom = 64 << 10
+
+// foreignGap is how far below the first thread's stack a foreign frame lies: farther than that thread gets while another
+// one comes back by itself.
+const foreignGap = 64 << 10
+
+// mainStackMost is more than the first thread's stack usually may have.
+const mainStackMost = 64 << 20
+
+// ground returns the stack pointer below which the way back is put, where room bytes are free.
+//
+// A kernel that delivers a signal uses whatever the stack pointer points to, and a program that has no handlers, or only
+// such on an alternate stack, need not care. Coroutines, goroutines and handlers have stacks that end in the middle of
+// other data, and nothing shows where. So a thread's stack is used only if it is known: the first thread's, or one with
+// the thread's own data at its top, as glibc makes them. Otherwise it is memory that nothing uses, below the first
+// thread's stack, which grows when it is touched.
+func (t *Tracee) ground(th *Thread, j *journey, room uint64) (uint64, error) {
+	main, err := t.mainStack()
+	if err != nil {
+		return 0, err
+	}
+	sp := j.regs.sp()
+	switch own, err := t.mapping(sp); {
+	case main.holds(sp) && own == main.Range:
+		return sp, main.has(sp, room)
+	case err == nil && own.Start <= sp && sp < j.regs.tp() && j.regs.tp() < own.End && sp-own.Start > room+redZone:
+		return sp, nil
+	case main.Start == 0:
+		return 0, fmt.Errorf("a small or unknown one: %w", ErrStack)
+	}
+	top := main.Start
+	for _, other := range t.threads {
+		if other.away != nil && other.away.foreign {
+			return 0, fmt.Errorf("another thread is on the spare one: %w", ErrStack)
+		}
+		if other.TID != t.pid || other == th {
+			continue
+		}
+		if sp := other.regs.sp(); main.holds(sp) {
+			top = sp
+		}
+		top -= min(foreignGap, top)
+	}
+	j.foreign = true
+	return top &^ 0xfff, main.has(top, room)
+}
+
+// mainStack is the first thread's stack, as far as it has grown. It is zero if there is none.
+type mainStack struct {
+	Range
+	limit uint64 // how far it may grow
+}
+
+// holds says whether a stack pointer is in it, or below, where it has not been touched yet.
+func (s mainStack) holds(sp uint64) bool {
+	return sp < s.End && sp > s.Start-min(mainStackMost, s.Start)
+}
+
+// has returns nil if the stack may grow until there is room.
+func (s mainStack) has(sp, room uint64) error {
+	if sp < room || s.End-(sp-room) > s.limit {
+		return ErrStack
+	}
+	return nil
+}
+
+// mainStack finds the first thread's stack. The kernel tells where it began.
+func (t *Tracee) mainStack() (mainStack, error) {
+	const startStack = 28 - 3
+	limit := t.stackLimit()
+	s := t.dir.stat(t.threads[0].TID)
+	if len(s) <= startStack {
+		return mainStack{}, ErrGone
+	}
+	start, err := strconv.ParseUint(string(s[startStack]), 10, 64)
+	if err != nil {
+		return mainStack{}, err
+	}
+	r, err := t.mapping(start)
+	if start == 0 || err != nil || r.Start > start {
+		return mainStack{}, nil //nolint:nilerr // it was unmapped
+	}
+	return mainStack{r, limit}, nil
+}
+
+// stackLimit is how far the first thread's stack may grow. It is read from /proc, since prlimit needs a right of its own.
+func (t *Tracee) stackLimit() uint64 {
+	b, err := t.dir.read(t.threads[0].TID, "limits")
+	if err != nil {
+		return 0
+	}
+	_, rest, _ := bytes.Cut(b, []byte("Max stack size"))
+	if f := bytes.Fields(rest); len(f) > 0 {
+		if n, err := strconv.ParseUint(string(f[0]), 10, 64); err == nil {
+			return n
+		}
+		return math.MaxUint64 // unlimited
+	}
+	return 0
+}
+
+// Pick returns the thread that suits a call best: one on a stack of its own with room, and not in a system call that
+// [Tracee.Call] watches at the cost of time. Any thread will do if there is none. Of many threads only some are looked at.
+func (t *Tracee) Pick() *Thread {
+	best, most := t.threads[0], -1
+	for _, th := range t.threads[:min(len(t.threads), pickMost)] {
+		if th.gone || th.away != nil {
+			continue
+		}
+		j, score := journey{regs: th.regs}, 0
+		if _, err := t.ground(th, &j, 2*callRoom); err == nil && !j.foreign {
+			score = 2
+		}
+		if !th.regs.forgetsTime() {
+			score++
+		}
+		if score > most {
+			best, most = th, score
+		}
+		if most == 3 {
+			break
+		}
+	}
+	return best
+}
+
+// pickMost bounds what Pick costs while the process stands still.
+const pickMost = 64

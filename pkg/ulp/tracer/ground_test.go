@@ -1,0 +1,65 @@
+package tracer
+
+import (
+	"errors"
+	"os"
+	"strings"
+	"testing"
+)
+
+// TestForeignStack calls functions in a thread whose stack ends in the middle of other data. The target checks those.
+func TestForeignStack(t *testing.T) {
+	c := startChecker(t, 2, "coroutine")
+	g := gadgets(t, c.pid)
+	for range 50 {
+		tr := attach(t, c.pid, Options{Gadgets: g})
+		if tr.Pick() != tr.Threads()[1] {
+			t.Error("the thread on the foreign stack was picked")
+		}
+		for _, th := range tr.Threads() {
+			if v, err := tr.Call(t.Context(), th, c.sum, 1, 2, 3, 4, 5, 6); v != 91 || err != nil {
+				t.Fatal(v, err)
+			}
+		}
+		detach(t, tr)
+	}
+	c.goesOn()
+}
+
+// TestNoRoom calls a function where the stack may not grow any more, and in a thread with a small one.
+func TestNoRoom(t *testing.T) {
+	c := start(t, program(t, "life"), "smallstack")
+	g := gadgets(t, c.pid)
+	tr := attach(t, c.pid, Options{Gadgets: g})
+	for i, th := range tr.Threads() {
+		_, err := tr.Call(t.Context(), th, 4096) // never gets there
+		if !errors.Is(err, ErrStack) {
+			t.Errorf("thread %d: %v", i, err)
+		}
+	}
+	detach(t, tr)
+	c.quit()
+	if got, code := c.line(), c.wait(); got != "whole" || code != 0 {
+		t.Errorf("%q, exit code %d", got, code)
+	}
+}
+
+// TestMapping compares both ways to find a mapping.
+func TestMapping(t *testing.T) {
+	c := startChecker(t, 2)
+	tr := attach(t, c.pid, Options{})
+	for _, addr := range []uint64{0, tr.Threads()[0].PC(), tr.Threads()[0].SP(), tr.Threads()[1].SP(), c.sum, 1 << 40} {
+		r, err := tr.mapping(addr)
+		maps, openErr := os.ReadFile(taskPath(c.pid, c.pid, "maps"))
+		if openErr != nil {
+			t.Fatal(openErr)
+		}
+		want, wantErr := findMapping(strings.NewReader(string(maps)), addr)
+		if r != want || errors.Is(err, ErrStack) != errors.Is(wantErr, ErrStack) {
+			t.Errorf("%#x: %x, %v; want %x, %v", addr, r, err, want, wantErr)
+		}
+	}
+	if _, err := findMapping(strings.NewReader("no such line\n"), 1); err == nil {
+		t.Error("nonsense was read")
+	}
+}

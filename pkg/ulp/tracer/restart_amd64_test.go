@@ -1,0 +1,56 @@
+package tracer
+
+import (
+	"strings"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// TestRestartedTwice kills the engine while a thread is away that had been interrupted before in the same sleep: it goes
+// on sleeping. The kernel has forgotten then which call it was.
+func TestRestartedTwice(t *testing.T) {
+	for _, how := range []string{"nanosleep", "poll", "clock_nanosleep"} {
+		c := start(t, program(t, "blocked"), how, "2000")
+		g := gadgets(t, c.pid)
+		for range 2 {
+			time.Sleep(50 * time.Millisecond)
+			detach(t, attach(t, c.pid, Options{}))
+		}
+		o := Options{Gadgets: g, step: func(name string) {
+			if name == "resume" {
+				panic(name)
+			}
+		}}
+		tr := attach(t, c.pid, o)
+		_ = tr.Do(func() error {
+			defer func() { _ = recover() }()
+			_, err := tr.Syscalls(t.Context(), tr.Threads()[0], Call{Nr: unix.SYS_GETPID})
+			return err
+		})
+		tr.threads[0].away = nil // as if this process had died: nothing is put back
+		detach(t, tr)
+		if got := c.line(); !strings.HasPrefix(got, "0 0 ") {
+			t.Errorf("%s: %q", how, got)
+		}
+	}
+}
+
+func TestRestartedCall(t *testing.T) {
+	for name, tc := range map[string]struct {
+		code string
+		want uint64
+	}{
+		"just before": {"\x90\xb8\xe6\x00\x00\x00", unix.SYS_CLOCK_NANOSLEEP},
+		"farther":     {"\xb8\x07\x00\x00\x00\x31\xd2", unix.SYS_POLL},
+		"the nearest": {"\xb8\x07\x00\x00\x00\xb8\xca\x00\x00\x00", unix.SYS_FUTEX},
+		"another":     {"\xb8\x01\x00\x00\x00", unix.SYS_RESTART_SYSCALL},
+		"cut off":     {"\xb8\x07\x00", unix.SYS_RESTART_SYSCALL},
+		"nothing":     {"", unix.SYS_RESTART_SYSCALL},
+	} {
+		if got := restartedCall([]byte(tc.code)); got != tc.want {
+			t.Errorf("%s: %d, want %d", name, got, tc.want)
+		}
+	}
+}
