@@ -148,8 +148,8 @@ func start(t testing.TB, build, preload, name string, env ...string) *child {
 		cmd.Env = append(cmd.Env, "LD_PRELOAD="+preload)
 	}
 	c := run(t, cmd)
-	// Once it has read a line it does not call malloc any more. In a program of one thread libpulp.so does not notice that it
-	// was stopped within malloc.
+	// Once it has read a line it does not call malloc any more. The stand-in, other than libpulp.so itself, does not notice
+	// that it was stopped within malloc.
 	c.says(unpatched)
 	return c
 }
