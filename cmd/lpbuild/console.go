@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"strings"
 	"sync"
 	"time"
 
@@ -155,6 +156,17 @@ func (s *console) printJSON(v any) error {
 	return enc.Encode(v)
 }
 
+// isTerminal says whether a writer is a terminal.
+func isTerminal(w io.Writer) bool {
+	f, ok := w.(*os.File)
+	return ok && term.IsTerminal(int(f.Fd()))
+}
+
+// printableMessages makes messages with a NUL behind each safe for a terminal.
+func printableMessages(s string) string {
+	return diag.Printable(strings.ReplaceAll(s, "\x00", ""))
+}
+
 // size is a number of bytes as a person reads it.
 func size(n int64) string {
 	switch {
@@ -172,6 +184,9 @@ func size(n int64) string {
 func plural(n int, what string) string {
 	if n == 1 {
 		return "1 " + what
+	}
+	if strings.HasSuffix(what, "s") {
+		what += "e"
 	}
 	return fmt.Sprintf("%d %ss", n, what)
 }

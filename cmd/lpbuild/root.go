@@ -39,7 +39,11 @@ func newRoot(s *console) *cobra.Command {
 In a package folder (made by "lpbuild init"):
   download  brings every released build of the library, verified, and pins it
   build     makes one live patch container for each build, and proves that it fits
-  dist      writes the source package for rpmbuild and the Open Build Service` + exitHelp,
+  dist      writes the source package for rpmbuild and the Open Build Service
+
+On a machine:
+  trigger   applies live patches to running processes, revert takes them out
+  status    shows which processes can be patched, and what is applied` + exitHelp,
 		SilenceUsage:  true,
 		SilenceErrors: true,
 		Args:          cobra.NoArgs,
@@ -54,7 +58,7 @@ In a package folder (made by "lpbuild init"):
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error { return &usageError{err, cmd.CommandPath()} })
 	root.AddCommand(
 		newInit(s), newDownload(s, &g), newBuild(s, &g), newDist(s, &g), newInstall(s, &g), newClean(s, &g),
-		newChanges(s, &g), newDemo(s), newUlp(s), newVersion(s), newGenerate(),
+		newChanges(s, &g), newTrigger(s), newRevert(s), newStatus(s), newDemo(s), newUlp(s), newVersion(s), newGenerate(),
 	)
 	wrapUsage(root)
 	return root

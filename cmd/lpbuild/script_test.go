@@ -32,6 +32,8 @@ func TestMain(m *testing.M) {
 //		runs a program and wants that exit code
 //	same FILE FILE
 //		wants two files to have the same bytes
+//	start NAME [KEY=VALUE]... PROGRAM [ARG]..., says NAME TEXT
+//		a process to be patched: see startCommand, saysCommand. $LIVE has the sources of some
 //
 // and the condition [v3]: version 3 signatures can be made here.
 func TestScripts(t *testing.T) {
@@ -46,6 +48,7 @@ func TestScripts(t *testing.T) {
 		},
 		Cmds: map[string]func(ts *testscript.TestScript, neg bool, args []string){
 			"distro": distroCommand, "exits": exitsCommand, "same": sameCommand,
+			"start": startCommand, "says": saysCommand,
 		},
 	})
 }
@@ -63,6 +66,9 @@ func setup(env *testscript.Env) error {
 	if os.Geteuid() != 0 {
 		env.Setenv("UNSHARE", "--map-root-user --net")
 		env.Setenv("OTHERUSER", "unshare --map-user=1234") // there is none in a chroot
+	}
+	if err := setupProcesses(env); err != nil {
+		return err
 	}
 	return os.MkdirAll(filepath.Join(env.WorkDir, ".home"), 0o755)
 }

@@ -34,10 +34,11 @@ func newUlp(s *console) *cobra.Command {
 	u := &ulpTool{s: s}
 	cmd := &cobra.Command{
 		Use:   "ulp COMMAND",
-		Short: "The commands of libpulp's tool: live patch files one by one",
-		Long: `Works on single live patch files, with the words, options, messages and exit codes of libpulp's tool ulp: it can take that
-tool's place in scripts and makefiles. A link to this program named ulp behaves as "lpbuild ulp"; options may stand before
-and after the command. -q silences all but results and findings in descriptions. Messages have no time stamp before them.` + ulpExitHelp,
+		Short: "The commands of libpulp's tool: live patch files and running processes",
+		Long: `Works on single live patch files and on processes with libpulp.so, with the words, options, messages and exit codes of
+libpulp's tool ulp: it can take that tool's place in scripts and makefiles. A link to this program named ulp behaves as
+"lpbuild ulp"; options may stand before and after the command. -q silences all but results and findings in descriptions.
+Messages have no time stamp before them.` + ulpExitHelp,
 		Args: func(_ *cobra.Command, args []string) error {
 			switch {
 			case u.usage:
@@ -54,7 +55,8 @@ and after the command. -q silences all but results and findings in descriptions.
 	flags.BoolP("help", "?", false, "print this help")
 	flags.BoolVar(&u.usage, "usage", false, "print a short usage line")
 	flags.BoolP("version", "V", false, "print the version")
-	cmd.AddCommand(u.newPacker(), u.newDump(), u.newExtract(), u.newLivepatchable(), u.newPost())
+	cmd.AddCommand(u.newPacker(), u.newDump(), u.newExtract(), u.newLivepatchable(), u.newPost(),
+		u.newTrigger(), u.newPatches(), u.newCheck(), u.newMessages(), u.newSetPatchable())
 	for _, c := range append(cmd.Commands(), cmd) {
 		c.Version = toolVersion()
 		c.SetVersionTemplate("lpbuild {{.Version}}\n")
@@ -144,6 +146,9 @@ func (s *console) reportUlp(err error) int {
 	}
 	if isUsage {
 		return exitUlpUsage
+	}
+	if coded, ok := errors.AsType[codeError](err); ok {
+		return coded.code
 	}
 	return exitError
 }

@@ -163,9 +163,10 @@ func (im *image) locate(first *Mapping) error {
 }
 
 // part returns the segment that a mapping of the image's file, or of memory without a file behind it (.bss), is of the image.
-// The kernel makes one mapping of .bss and of other memory that happens to lie behind it: only the image's part counts.
+// The kernel makes one mapping of .bss and of other memory that happens to lie behind it: only the image's part counts. It
+// also makes one of segments that follow each other in memory and in the file, with the same permissions.
 func (im *image) part(m *Mapping) (Segment, bool) {
-	for _, s := range im.loads {
+	for i, s := range im.loads {
 		from := im.bias + s.addr
 		if m.File == (FileID{}) {
 			end := pageUp(from + s.memsz)
@@ -174,11 +175,24 @@ func (im *image) part(m *Mapping) (Segment, bool) {
 			}
 			continue
 		}
-		if m.Start-m.Offset == from-s.offset && m.Start >= pageDown(from) && m.End <= pageUp(from+s.filesz) {
+		if m.Start-m.Offset == from-s.offset && m.Start >= pageDown(from) && m.Start < pageUp(from+s.filesz) && m.End <= im.run(i) {
 			return segment(m), true
 		}
 	}
 	return Segment{}, false
+}
+
+// run returns the address behind the bytes of the file that are mapped from the i-th segment on without a gap.
+func (im *image) run(i int) uint64 {
+	s := im.loads[i]
+	end := pageUp(im.bias + s.addr + s.filesz)
+	for _, next := range im.loads[i+1:] {
+		if next.addr-next.offset != s.addr-s.offset || pageDown(im.bias+next.addr) > end {
+			break
+		}
+		end = max(end, pageUp(im.bias+next.addr+next.filesz))
+	}
+	return end
 }
 
 // end returns the address behind the image's last segment.

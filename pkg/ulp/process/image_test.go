@@ -143,6 +143,28 @@ func TestMergedBSS(t *testing.T) {
 	}
 }
 
+// The kernel merges segments that follow each other in memory and in the file, which tools that add segments make.
+func TestMergedSegments(t *testing.T) {
+	file := FileID{Inode: 1}
+	im := image{loads: []span{{addr: 0x403000, offset: 0x3000, filesz: 0x90, memsz: 0xa0}, {addr: 0x404000, offset: 0x4000, filesz: 0x3020, memsz: 0x3020},
+		{addr: 0x409000, offset: 0x8000, filesz: 0x10, memsz: 0x10}}}
+	for _, tc := range []struct {
+		m    Mapping
+		want bool
+	}{
+		{Mapping{Start: 0x403000, End: 0x408000, Offset: 0x3000, File: file}, true},
+		{Mapping{Start: 0x403000, End: 0x404000, Offset: 0x3000, File: file}, true},
+		{Mapping{Start: 0x405000, End: 0x408000, Offset: 0x5000, File: file}, true},
+		{Mapping{Start: 0x403000, End: 0x409000, Offset: 0x3000, File: file}, false},
+		{Mapping{Start: 0x408000, End: 0x409000, Offset: 0x8000, File: file}, false},
+		{Mapping{Start: 0x409000, End: 0x40a000, Offset: 0x8000, File: file}, true},
+	} {
+		if s, ok := im.part(&tc.m); ok != tc.want || ok && (s.Start != tc.m.Start || s.End != tc.m.End) {
+			t.Errorf("%#x to %#x: %+v, %v", tc.m.Start, tc.m.End, s, ok)
+		}
+	}
+}
+
 // A process may map any number of files that are no programs, but not of programs.
 func TestKeeper(t *testing.T) {
 	add := func(k *keeper, perm string, n int) error {

@@ -23,6 +23,8 @@ type Runtime struct {
 	pid int
 	mem *process.Memory
 	sym symbols
+
+	owned bool // Close closes mem
 }
 
 // symbols are the addresses of the interface, 0 for what this version does not have.
@@ -41,22 +43,38 @@ func Find(ctx context.Context, p *process.Process) (*Runtime, error) {
 	if err != nil {
 		return nil, err
 	}
-	r := &Runtime{pid: p.PID, mem: mem}
-	if err := r.find(ctx); err != nil {
+	libraries, err := mem.Libraries(ctx)
+	if err != nil {
 		mem.Close()
+		return nil, err
+	}
+	r, err := FindIn(ctx, p, mem, libraries)
+	if err != nil {
+		mem.Close()
+		return nil, err
+	}
+	r.owned = true
+	return r, nil
+}
+
+// FindIn is Find for who has opened the memory of the process and listed its libraries already. The memory must stay open as
+// long as the Runtime is used; Close does not close it.
+func FindIn(ctx context.Context, p *process.Process, mem *process.Memory, libraries []*process.Library) (*Runtime, error) {
+	r := &Runtime{Libraries: libraries, pid: p.PID, mem: mem}
+	if err := r.find(ctx); err != nil {
 		return nil, err
 	}
 	return r, nil
 }
 
 // Close frees what the Runtime holds open.
-func (r *Runtime) Close() { r.mem.Close() }
+func (r *Runtime) Close() {
+	if r.owned {
+		r.mem.Close()
+	}
+}
 
 func (r *Runtime) find(ctx context.Context) error {
-	var err error
-	if r.Libraries, err = r.mem.Libraries(ctx); err != nil {
-		return err
-	}
 	for _, named := range []bool{true, false} { // what bears the name first
 		for _, l := range r.Libraries {
 			if l.Main || l.Loader || l.Problem != nil || strings.HasPrefix(l.Name, "libpulp") != named {

@@ -1,0 +1,182 @@
+package main
+
+import (
+	"context"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"path"
+	"strings"
+	"text/tabwriter"
+
+	"github.com/spf13/cobra"
+
+	"github.com/lpbuild/lpbuild/pkg/ulp/trigger"
+)
+
+type statusOptions struct {
+	process, user, engine string
+	all                   bool
+}
+
+func newStatus(s *console) *cobra.Command {
+	var o statusOptions
+	cmd := &cobra.Command{
+		Use:   "status",
+		Short: "Show which processes can be live patched, and what is applied",
+		Long: `Shows the running processes that an engine is for: the builds of their libraries that can be patched, the live patches that are
+applied, and whether they take further ones. With --all those without an engine are listed, too, if they have a library that
+could be patched. It reads; no process is ever stopped.` + exitHelp,
+		Example: "  lpbuild status\n  lpbuild status -p 'nginx*'\n  lpbuild status --all --json | jq '.processes[].pid'",
+	}
+	flags := cmd.Flags()
+	flags.StringVarP(&o.process, "process", "p", "", "only this `process`: a PID, a name, or a wildcard for names")
+	flags.StringVarP(&o.user, "user", "u", "", "only processes of this `user`: a number, a name, or a wildcard for names")
+	flags.BoolVarP(&o.all, "all", "a", false, "also processes without an engine")
+	addEngine(cmd, &o.engine)
+	cmd.RunE = func(cmd *cobra.Command, _ []string) error { return o.run(cmd.Context(), cmd.CommandPath(), s) }
+	return cmd
+}
+
+func (o *statusOptions) run(ctx context.Context, command string, s *console) error {
+	selector, err := trigger.ParseSelector(o.process, o.user)
+	if err != nil {
+		return &usageError{err, command}
+	}
+	engines, err := backends(o.engine, command)
+	if err != nil {
+		return err
+	}
+	list, denied, err := trigger.Look(ctx, trigger.SurveyOptions{Selector: selector, Backends: engines, WithoutEngine: o.all})
+	if err != nil {
+		return err
+	}
+	var shown []*trigger.Survey
+	for _, p := range list {
+		if p.Engine != "" || p.Err != nil || len(p.Libraries) > 0 || selector.PID != 0 {
+			shown = append(shown, p)
+		}
+	}
+	if s.json {
+		out := statusJSON{Processes: []surveyJSON{}, Denied: denied}
+		for _, p := range shown {
+			out.Processes = append(out.Processes, newSurveyJSON(p))
+		}
+		return s.printJSON(out)
+	}
+	printStatus(s, shown, denied)
+	return nil
+}
+
+type statusJSON struct {
+	Processes []surveyJSON `json:"processes"`
+	Denied    int          `json:"not_permitted"`
+}
+
+// printStatus prints a table: a line for each library of a process and each live patch on it.
+func printStatus(s *console, list []*trigger.Survey, denied int) {
+	var b strings.Builder
+	w := tabwriter.NewWriter(&b, 0, 8, 2, ' ', 0)
+	fmt.Fprintln(w, "PID\tPROCESS\tENGINE\tSTATE\tLIBRARY\tBUILD\tLIVE PATCH\tSINCE")
+	patched := 0
+	for _, p := range list {
+		if p.Patched() {
+			patched++
+		}
+		for i, row := range statusRows(p) {
+			if i > 0 {
+				row[0], row[1], row[2], row[3] = "", "", "", ""
+			}
+			fmt.Fprintln(w, strings.Join(row, "\t"))
+		}
+	}
+	if len(list) > 0 {
+		_ = w.Flush() // to memory
+		for line := range strings.Lines(b.String()) {
+			s.print("%s\n", strings.TrimRight(line, " \n"))
+		}
+	}
+	s.print("%s can be live patched, %d are\n", plural(takers(list), "process"), patched)
+	if denied > 0 {
+		s.print("%s not permitted to be looked at: become root to see all\n", pluralIs(denied, "process"))
+	}
+}
+
+// takers counts the processes that take live patches.
+func takers(list []*trigger.Survey) int {
+	n := 0
+	for _, p := range list {
+		if p.Engine != "" && p.Disabled == nil {
+			n++
+		}
+	}
+	return n
+}
+
+// statusRows are the lines of a process, whose first four columns are the same.
+func statusRows(p *trigger.Survey) [][]string {
+	engine := p.Engine
+	if p.Version != "" {
+		engine += " " + printableLine(p.Version)
+	}
+	if engine == "" {
+		engine = "-"
+	}
+	head := func(rest ...string) []string {
+		return append([]string{fmt.Sprint(p.PID), printableLine(p.Name), engine, stateWord(p)}, rest...)
+	}
+	var rows [][]string
+	for _, l := range p.Libraries {
+		if l.Engine && len(l.Applied) == 0 {
+			continue
+		}
+		name, build := printableLine(l.Name), shortBuild(l.BuildID)
+		for _, a := range l.Applied {
+			rows = append(rows, head(name, build, printableLine(path.Base(a.Container)), since(a)))
+			name, build = "", ""
+		}
+		if len(l.Applied) == 0 {
+			rows = append(rows, head(name, build, "-", ""))
+		}
+	}
+	for _, a := range p.Elsewhere {
+		rows = append(rows, head(printableLine(a.Library), "(not loaded)", printableLine(path.Base(a.Container)), since(a)))
+	}
+	if len(rows) == 0 {
+		rows = append(rows, head("-", "", "", ""))
+	}
+	return rows
+}
+
+// stateWord says whether a process takes live patches.
+func stateWord(p *trigger.Survey) string {
+	switch err := p.Disabled; {
+	case p.Err != nil:
+		return "unknown: " + printableLine(p.Err.Error())
+	case p.Engine == "":
+		return "no engine"
+	case err == nil:
+		return "enabled"
+	case errors.Is(err, trigger.ErrBlocked):
+		return "disabled by user"
+	case errors.Is(err, trigger.ErrNotReady):
+		return "starting"
+	default:
+		return "disabled: " + printableLine(err.Error())
+	}
+}
+
+// shortBuild is the beginning of a build-id, which is enough to tell builds apart.
+func shortBuild(id []byte) string {
+	if len(id) == 0 {
+		return "-"
+	}
+	return hex.EncodeToString(id[:min(len(id), 6)])
+}
+
+func since(a trigger.Applied) string {
+	if a.Time.IsZero() {
+		return ""
+	}
+	return a.Time.Local().Format("2006-01-02 15:04:05")
+}

@@ -1,0 +1,163 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/lpbuild/lpbuild/pkg/ulp/trigger"
+)
+
+// triggerExitHelp is for the commands that change processes.
+const triggerExitHelp = `
+
+EXIT STATUS
+  0    nothing that should have been changed stayed as it was: done, done before, or skipped for a reason
+  1    something failed, a file is no live patch, or the one process that -p names was skipped
+  2    the command line was wrong
+  4    the engine asked for is not there
+  130  interrupted: the processes in hand were finished, the others not begun`
+
+// liveOptions are the options of trigger and revert.
+type liveOptions struct {
+	process, user     string
+	engine            string
+	dryRun, recursive bool
+	verbose, replace  bool
+	all               string
+	timeout, deadline time.Duration
+}
+
+func (o *liveOptions) addFlags(cmd *cobra.Command) {
+	flags := cmd.Flags()
+	flags.StringVarP(&o.process, "process", "p", "", "only this `process`: a PID, a name, or a wildcard for names")
+	flags.StringVarP(&o.user, "user", "u", "", "only processes of this `user`: a number, a name, or a wildcard for names")
+	addEngine(cmd, &o.engine)
+	flags.BoolVarP(&o.dryRun, "dry-run", "n", false, "only say what would be done; no process is stopped")
+	flags.BoolVar(&o.recursive, "recursive", false, "look for what matches a wildcard in folders below, too")
+	flags.BoolVarP(&o.verbose, "verbose", "v", false, "also list the processes that no file is for")
+	flags.DurationVar(&o.timeout, "timeout", 30*time.Second, "give each process this `time`, all attempts together")
+	flags.DurationVar(&o.deadline, "deadline", 0, "begin no further process after this `time` (default: none)")
+}
+
+// engines are the words for --engine.
+const enginesHelp = "`engine`: auto, pulp (libpulp.so in the process), or native"
+
+func addEngine(cmd *cobra.Command, engine *string) {
+	cmd.Flags().StringVar(engine, "engine", "auto", enginesHelp)
+}
+
+// errNoNative says that an engine is not part of this version.
+var errNoNative = errors.New("the native engine is not part of this version: use --engine=auto or --engine=pulp")
+
+// backends returns the engines that are allowed, in the order in which they are asked.
+func backends(engine, command string) ([]trigger.Backend, error) {
+	switch engine {
+	case "auto", "pulp", "libpulp":
+		return []trigger.Backend{&trigger.Libpulp{}}, nil
+	case "native":
+		return nil, fmt.Errorf("%w", errNoNative)
+	}
+	return nil, &usageError{fmt.Errorf("--engine=%s: must be auto, pulp or native", engine), command}
+}
+
+func newTrigger(s *console) *cobra.Command {
+	var o liveOptions
+	cmd := &cobra.Command{
+		Use:   "trigger FILE...",
+		Short: "Apply live patches to running processes",
+		Long: `Applies live patches to running processes. Each FILE is a container, or a quoted wildcard ('FOLDER/*.so') for several; of all
+of them each process gets those that are for the builds of libraries that it has in memory. What is decided without
+stopping a process is what --dry-run shows; then the process stands still once, for microseconds, and all its patches are
+applied, each wholly or not at all. A process that is busy at the moment is tried again until its time is over. With
+--replace, former live patches of the same libraries go when the new ones come.
+
+Processes need libpulp.so (LD_PRELOAD); those without it are skipped, as are those whose owner does not want live patches
+(LIBPULP_DISABLE_ON_PATH, LIBPULP_DISABLE_ON_USERS, LIBPULP_DISABLE_ON_GROUPS, "ulp set_patchable disable").` + triggerExitHelp,
+		Example: `  lpbuild trigger build/x86_64/*.so
+  lpbuild trigger --dry-run '/usr/lib64/glibc-livepatches/0.3/*.so'
+  lpbuild trigger -p 'nginx*' --replace libc_2.31-150300.63.1_livepatch2.so
+  lpbuild trigger -p 4711 --json libc_livepatch1.so | jq .processes[0].stop_us`,
+		Args: cobra.MinimumNArgs(1),
+	}
+	o.addFlags(cmd)
+	cmd.Flags().BoolVar(&o.replace, "replace", false, "take out other live patches of the same libraries, under the same stop")
+	cmd.RunE = func(cmd *cobra.Command, args []string) error { return o.run(cmd, s, args, false) }
+	return cmd
+}
+
+func newRevert(s *console) *cobra.Command {
+	var o liveOptions
+	cmd := &cobra.Command{
+		Use:   "revert FILE... | revert --all LIBRARY",
+		Short: "Take live patches out of running processes",
+		Long: `Takes live patches out of running processes: those of the FILEs (containers, or quoted wildcards), or with --all those of a
+library, whatever they are. The functions of the library are then as they were. Processes in which a live patch is not
+applied are left alone. Everything else is as for "lpbuild trigger".` + triggerExitHelp,
+		Example: `  lpbuild revert libc_2.31-150300.63.1_livepatch2.so
+  lpbuild revert -p 4711 --all libc.so.6
+  lpbuild revert --dry-run '/usr/lib64/glibc-livepatches/0.3/*.so'`,
+		Args: cobra.ArbitraryArgs,
+	}
+	o.addFlags(cmd)
+	cmd.Flags().StringVar(&o.all, "all", "", "take out all live patches of this `library`, such as libc.so.6")
+	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+		switch {
+		case o.all == "" && len(args) == 0:
+			return &usageError{errors.New("a FILE or --all LIBRARY is required"), cmd.CommandPath()}
+		case o.all != "" && len(args) > 0:
+			return &usageError{errors.New("--all and FILEs cannot be used together"), cmd.CommandPath()}
+		}
+		return o.run(cmd, s, args, true)
+	}
+	return cmd
+}
+
+func (o *liveOptions) run(cmd *cobra.Command, s *console, args []string, revert bool) error {
+	ctx := cmd.Context()
+	selector, err := trigger.ParseSelector(o.process, o.user)
+	if err != nil {
+		return &usageError{err, cmd.CommandPath()}
+	}
+	engines, err := backends(o.engine, cmd.CommandPath())
+	if err != nil {
+		return err
+	}
+	containers, err := o.containers(ctx, args, revert)
+	if err != nil {
+		return err
+	}
+	p := &livePrinter{s: s, o: o, revert: revert, one: selector.PID != 0, bad: containers.Bad}
+	p.files()
+	if len(args) > 0 && len(containers.List) == 0 {
+		return errReported{errors.New("none of the files is a live patch")}
+	}
+	summary, err := trigger.Run(ctx, trigger.Options{
+		Selector: selector, Backends: engines, Containers: containers, Revert: revert, RevertAll: o.all, Replace: o.replace,
+		DryRun: o.dryRun, Timeout: o.timeout, Deadline: o.deadline,
+	}, p.report)
+	return errors.Join(err, p.finish(summary, err == nil))
+}
+
+// containers reads the files that were named.
+func (o *liveOptions) containers(ctx context.Context, args []string, revert bool) (*trigger.Containers, error) {
+	var files []string
+	for _, arg := range args {
+		if !trigger.IsPattern(arg) {
+			files = append(files, arg)
+			continue
+		}
+		found, err := trigger.Expand(arg, o.recursive)
+		if err != nil {
+			return nil, err
+		}
+		if len(found) == 0 {
+			return nil, fmt.Errorf("no file matches %s", arg)
+		}
+		files = append(files, found...)
+	}
+	return trigger.ReadContainers(ctx, files, revert)
+}

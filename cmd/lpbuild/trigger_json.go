@@ -1,0 +1,56 @@
+package main
+
+import (
+	"github.com/lpbuild/lpbuild/pkg/ulp/trigger"
+)
+
+// processJSON is what was done in a process, for a program. Microseconds are whole.
+type processJSON struct {
+	PID       int          `json:"pid"`
+	Name      string       `json:"name"`
+	Exe       string       `json:"exe"`
+	UID       uint32       `json:"uid"`
+	Container string       `json:"container"`
+	Engine    string       `json:"engine"`
+	Status    string       `json:"status"` // done, would-do, already, skipped, failed
+	Reason    string       `json:"reason"`
+	Results   []resultJSON `json:"results"`
+	StopTime  int64        `json:"stop_us"`
+	Attempts  int          `json:"attempts"`
+}
+
+type resultJSON struct {
+	Action  string `json:"action"`
+	File    string `json:"file"`
+	Library string `json:"library"`
+	BuildID string `json:"build_id"` // of the target
+	Status  string `json:"status"`
+	Reason  string `json:"reason"`
+}
+
+func newProcessJSON(r *trigger.Report, dryRun bool) processJSON {
+	j := processJSON{
+		PID: r.PID, Name: r.Name, Exe: r.Exe, UID: r.UID, Container: r.Container.String(), Engine: r.Engine,
+		Status: statusWord(r.Status, dryRun), Reason: text(r.Err), Results: []resultJSON{},
+		StopTime: r.Stop.Microseconds(), Attempts: r.Attempts,
+	}
+	for _, result := range r.Results {
+		out := resultJSON{
+			Action: result.Kind.String(), File: result.File, Library: result.Library,
+			Status: statusWord(result.Status, dryRun), Reason: text(result.Err),
+		}
+		if c := result.Container; c != nil {
+			out.BuildID = newTargetJSON(c.Target()).BuildID
+		}
+		j.Results = append(j.Results, out)
+	}
+	return j
+}
+
+// statusWord is a status for a program.
+func statusWord(s trigger.Status, dryRun bool) string {
+	if s == trigger.Changed && dryRun {
+		return "would-do"
+	}
+	return s.String()
+}

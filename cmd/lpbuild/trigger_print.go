@@ -1,0 +1,241 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/lpbuild/lpbuild/pkg/ulp/process"
+	"github.com/lpbuild/lpbuild/pkg/ulp/tracer"
+	"github.com/lpbuild/lpbuild/pkg/ulp/trigger"
+)
+
+// livePrinter prints reports for a person, or collects them for a program.
+type livePrinter struct {
+	s      *console
+	o      *liveOptions
+	revert bool
+	one    bool // one process was named by its number
+	bad    []*trigger.FileError
+
+	list    []processJSON
+	skipped bool // the one process was skipped
+	hints   []string
+}
+
+// files says which files are no live patches.
+func (p *livePrinter) files() {
+	for _, bad := range p.bad {
+		fmt.Fprintf(p.s.err, "lpbuild: %s: %s\n", printableLine(bad.File), noMetadata(bad.Err))
+	}
+}
+
+// noMetadata is why a file is no live patch, with libpulp's words for it in front.
+func noMetadata(err error) string { return "no metadata in .so: " + printableLine(err.Error()) }
+
+// report takes in one process.
+func (p *livePrinter) report(r *trigger.Report) {
+	if p.one && r.Status == trigger.Skipped {
+		p.skipped = true
+	}
+	if h := hint(r); h != "" && !slices.Contains(p.hints, h) {
+		p.hints = append(p.hints, h)
+	}
+	if p.s.json {
+		p.list = append(p.list, newProcessJSON(r, p.o.dryRun))
+		return
+	}
+	if r.Status == trigger.Skipped && !p.one && !p.o.verbose && !unwanted(r) {
+		return
+	}
+	head := fmt.Sprintf("%s (%d)", printableLine(r.Name), r.PID)
+	if r.Err != nil {
+		p.line(r.Status, head, "", r.Err, 0)
+		return
+	}
+	for i, result := range r.Results {
+		stop := time.Duration(0)
+		if i == len(r.Results)-1 {
+			stop = r.Stop
+		}
+		p.line(result.Status, head, what(&result), result.Err, stop)
+	}
+}
+
+// unwanted says whether a process was skipped although a file is for it, which a person wants to know.
+func unwanted(r *trigger.Report) bool {
+	errs := []error{r.Err}
+	for _, result := range r.Results {
+		errs = append(errs, result.Err)
+	}
+	return slices.ContainsFunc(errs, func(err error) bool {
+		return errors.Is(err, trigger.ErrNoEngine) || errors.Is(err, trigger.ErrBlocked)
+	})
+}
+
+// what names a result.
+func what(r *trigger.Result) string {
+	if r.Kind == trigger.RevertAll {
+		return "all live patches of " + printableLine(r.Library)
+	}
+	return printableLine(r.File)
+}
+
+// line prints one result: status, process, file, and why or how long the process stood still.
+func (p *livePrinter) line(status trigger.Status, head, file string, err error, stop time.Duration) {
+	if p.s.quiet && status != trigger.Failed {
+		return
+	}
+	word, color := p.word(status)
+	line := paint(isTerminal(p.s.out) && p.s.color, color, fmt.Sprintf("%-13s", word)) + " " + head
+	if file != "" {
+		line += " " + file
+	}
+	switch {
+	case err != nil:
+		line += ": " + printableLine(err.Error())
+	case stop > 0:
+		line += fmt.Sprintf(" (%d µs)", stop.Microseconds())
+	}
+	p.s.print("%s\n", line)
+}
+
+func (p *livePrinter) word(status trigger.Status) (word, color string) {
+	done, would := "patched", "would patch"
+	if p.revert {
+		done, would = "reverted", "would revert"
+	}
+	switch {
+	case status == trigger.Changed && p.o.dryRun:
+		return would, green
+	case status == trigger.Changed:
+		return done, green
+	case status == trigger.Already:
+		return "already", ""
+	case status == trigger.Skipped:
+		return "skipped", yellow
+	}
+	return "failed", red
+}
+
+// hint says what to do about a process that was not patched.
+func hint(r *trigger.Report) string {
+	errs := []error{r.Err}
+	for _, result := range r.Results {
+		errs = append(errs, result.Err)
+	}
+	err := errors.Join(errs...)
+	switch {
+	case err == nil:
+	case errors.Is(err, trigger.ErrNoEngine):
+		return "processes need libpulp.so: start them with LD_PRELOAD=libpulp.so.0"
+	case errors.Is(err, trigger.ErrPermission), errors.Is(err, process.ErrPermission):
+		return "become root, or the owner of the process; a security module or kernel.yama.ptrace_scope may forbid it, too"
+	case errors.Is(err, tracer.ErrTraced):
+		return "end the debugger or tracer that has the process, and run this again"
+	case errors.Is(err, trigger.ErrBuildID):
+		return "a process runs another build of the library: it needs the container for that build"
+	case errors.Is(err, trigger.ErrBlocked):
+		return "\"lpbuild ulp set_patchable enable\" lets a process take live patches again"
+	case errors.Is(err, tracer.ErrNotStopping), errors.Is(err, trigger.ErrDeadline):
+		return "a process that waits uninterruptibly cannot be stopped: run this again later, or with a longer --timeout"
+	}
+	return ""
+}
+
+// finish prints the summary, and returns an error if something was not done.
+func (p *livePrinter) finish(sum trigger.Summary, complete bool) error {
+	if p.s.json {
+		slices.SortFunc(p.list, func(a, b processJSON) int { return a.PID - b.PID })
+		if err := p.s.printJSON(newRunJSON(p.list, sum, p.bad, p.o.dryRun, complete)); err != nil {
+			return err
+		}
+	} else if !p.s.quiet {
+		p.summary(sum)
+		for _, h := range p.hints {
+			if sum.Failed > 0 || p.one {
+				fmt.Fprintf(p.s.err, "  hint: %s\n", h)
+			}
+		}
+	}
+	switch {
+	case sum.Failed > 0:
+		return errReported{fmt.Errorf("%s failed", plural(sum.Failed, "process"))}
+	case len(p.bad) > 0:
+		return errReported{fmt.Errorf("%s no live patch", pluralIs(len(p.bad), "file"))}
+	case p.skipped:
+		return errReported{errors.New("the process was skipped")}
+	}
+	return nil
+}
+
+// summary prints one line.
+func (p *livePrinter) summary(sum trigger.Summary) {
+	done, _ := p.word(trigger.Changed)
+	parts := []string{
+		fmt.Sprintf("%d %s", sum.Changed, done), fmt.Sprintf("%d already", sum.Already),
+		fmt.Sprintf("%d skipped", sum.Skipped), fmt.Sprintf("%d failed", sum.Failed),
+	}
+	line := "processes: " + strings.Join(parts, ", ")
+	if sum.LongestStop > 0 {
+		line += fmt.Sprintf("; longest stop %d µs", sum.LongestStop.Microseconds())
+	}
+	p.s.print("%s\n", line)
+	if sum.Foreign > 0 && !p.o.verbose {
+		p.s.print("%s another build of a library than the files are for (-v lists them)\n", pluralRuns(sum.Foreign))
+	}
+	if sum.Denied > 0 {
+		p.s.print("%s not permitted to be looked at\n", pluralIs(sum.Denied, "process"))
+	}
+}
+
+func pluralIs(n int, what string) string {
+	if n == 1 {
+		return "1 " + what + " is"
+	}
+	return plural(n, what) + " are"
+}
+
+func pluralRuns(n int) string {
+	if n == 1 {
+		return "1 process runs"
+	}
+	return plural(n, "process") + " run"
+}
+
+// runJSON is a whole run for a program.
+type runJSON struct {
+	Processes []processJSON `json:"processes"`
+	Files     []fileJSON    `json:"unusable_files"`
+	Summary   summaryJSON   `json:"summary"`
+}
+
+type fileJSON struct {
+	File   string `json:"file"`
+	Reason string `json:"reason"`
+}
+
+type summaryJSON struct {
+	DryRun   bool  `json:"dry_run"`
+	Complete bool  `json:"complete"` // all processes were begun
+	Done     int   `json:"done"`
+	Already  int   `json:"already"`
+	Skipped  int   `json:"skipped"`
+	Failed   int   `json:"failed"`
+	Foreign  int   `json:"other_build"` // among the skipped ones
+	Denied   int   `json:"not_permitted"`
+	Stop     int64 `json:"longest_stop_us"`
+}
+
+func newRunJSON(list []processJSON, sum trigger.Summary, bad []*trigger.FileError, dryRun, complete bool) runJSON {
+	j := runJSON{Processes: append([]processJSON{}, list...), Files: []fileJSON{}, Summary: summaryJSON{
+		DryRun: dryRun, Complete: complete, Done: sum.Changed, Already: sum.Already, Skipped: sum.Skipped, Failed: sum.Failed,
+		Foreign: sum.Foreign, Denied: sum.Denied, Stop: sum.LongestStop.Microseconds(),
+	}}
+	for _, b := range bad {
+		j.Files = append(j.Files, fileJSON{b.File, b.Err.Error()})
+	}
+	return j
+}

@@ -1,0 +1,175 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/lpbuild/lpbuild/pkg/ulp/trigger"
+)
+
+func (u *ulpTool) newCheck() *cobra.Command {
+	var o processOptions
+	cmd := &cobra.Command{
+		Use:   "check -p PID CONTAINER",
+		Short: "Tell whether a live patch is applied to a process",
+		Long: `Tells, on standard error and by the exit code, whether a live patch is applied to a process with libpulp.so. The process is
+not stopped.
+
+EXIT STATUS
+  0    it is not applied
+  1    it is applied; or the file is no live patch
+  64   the command line was wrong
+  255  it cannot be told: no such process, no libpulp.so in it, or the live patch is not for the process`,
+		Example: "  lpbuild ulp check -p 4711 libc_livepatch1.so",
+	}
+	cmd.Flags().StringVarP(&o.process, "process", "p", "", "the process's `PID`")
+	return u.processCommand(cmd, oneFile, func(cmd *cobra.Command, args []string) error {
+		return u.runCheck(cmd.Context(), &o, args[0])
+	})
+}
+
+func (u *ulpTool) runCheck(ctx context.Context, o *processOptions, file string) error {
+	containers, err := trigger.ReadContainers(ctx, []string{file}, false)
+	if err != nil {
+		return err
+	}
+	if len(containers.Bad) > 0 {
+		u.say("error extracting .ulp section from %s: %s", file, containers.Bad[0].Err)
+		return errReported{containers.Bad[0]}
+	}
+	pid := o.onePID()
+	if pid == 0 {
+		u.say("check does not support process wildcard")
+		return codeError{errReported{trigger.ErrNoProcess}, exitUlpFatal}
+	}
+	applied, err := (&trigger.Libpulp{}).Check(ctx, pid, containers.List[0])
+	switch {
+	case err != nil && ctx.Err() != nil:
+		return err
+	case errors.Is(err, trigger.ErrBuildID), errors.Is(err, trigger.ErrNotLoaded):
+		text, detail := libpulpText(err)
+		u.say("error checking live patch sanity. %s.", text)
+		u.debug("%s", detail)
+	case err != nil:
+		u.gathering(err)
+	}
+	if err != nil {
+		return codeError{errReported{err}, exitUlpFatal}
+	}
+	if u.s.json {
+		if err := u.s.printJSON(map[string]bool{"applied": applied}); err != nil {
+			return err
+		}
+	}
+	if !applied {
+		u.say("patch not yet applied")
+		return nil
+	}
+	u.say("patch already applied")
+	return errReported{trigger.ErrApplied}
+}
+
+func (u *ulpTool) newMessages() *cobra.Command {
+	var o processOptions
+	cmd := &cobra.Command{
+		Use:   "messages -p PID",
+		Short: "Print what libpulp.so in a process has said",
+		Long: `Prints the messages that libpulp.so in a process has written: the reason why a live patch could not be loaded, for instance.
+The process is not stopped. On a terminal, what could steer it is shown as an escape; elsewhere the bytes are as they are.` + ulpExitHelp,
+		Example: "  lpbuild ulp messages -p 4711",
+	}
+	cmd.Flags().StringVarP(&o.process, "process", "p", "", "the process's `PID`")
+	return u.processCommand(cmd, func(args []string) error {
+		switch {
+		case len(args) > 0:
+			return said("Too many arguments.")
+		case o.process == "":
+			return said("process is mandatory in 'messages' command.")
+		}
+		return nil
+	}, func(cmd *cobra.Command, _ []string) error { return u.runMessages(cmd.Context(), &o) })
+}
+
+func (u *ulpTool) runMessages(ctx context.Context, o *processOptions) error {
+	pid := o.onePID()
+	if pid == 0 {
+		return quietError{said("messages only accepts PID when passing -p.")}
+	}
+	data, err := (&trigger.Libpulp{}).Messages(ctx, pid)
+	if err != nil {
+		u.gathering(err)
+		return errReported{err}
+	}
+	if u.s.json {
+		return u.s.printJSON(map[string][]string{"messages": strings.Split(strings.TrimRight(string(data), "\x00"), "\x00")})
+	}
+	u.s.finish()
+	if isTerminal(u.s.out) {
+		data = []byte(printableMessages(string(data)))
+	}
+	_, err = u.s.out.Write(data)
+	return err
+}
+
+func (u *ulpTool) newSetPatchable() *cobra.Command {
+	var o processOptions
+	cmd := &cobra.Command{
+		Use:   "set_patchable [-p PROCESS] enable|disable",
+		Short: "Let processes take live patches, or not",
+		Long: `Switches live patching on or off in running processes with libpulp.so. Patches that are applied stay. What changed is said on
+standard error.
+
+EXIT STATUS
+  0    the processes are as they should be, or could not be changed (libpulp's tool does not tell either)
+  1    the command's word was neither enable nor disable
+  64   the command line was wrong`,
+		Example: "  lpbuild ulp set_patchable -p 4711 disable\n  lpbuild ulp set_patchable -u postgres enable",
+	}
+	o.addSelector(cmd)
+	o.addRetries(cmd)
+	return u.processCommand(cmd, func(args []string) error {
+		switch err := o.checkRetries(); {
+		case err != nil:
+			return err
+		case len(args) == 0:
+			return said("passing 'enable' or 'disable' in ARG1 is mandatory in set_patches.")
+		case len(args) > 1:
+			return said("Too many arguments.")
+		}
+		return nil
+	}, func(cmd *cobra.Command, args []string) error { return u.runSetPatchable(cmd.Context(), &o, args[0]) })
+}
+
+func (u *ulpTool) runSetPatchable(ctx context.Context, o *processOptions, word string) error {
+	on := strings.EqualFold(word, "enable")
+	if !on && word != "disable" {
+		return quietError{said("Empty argument. Expected: 'enable' or 'disable'")}
+	}
+	selector, err := o.selector()
+	if err != nil {
+		return err
+	}
+	state := map[bool]string{true: "enabled", false: "disabled"}[on]
+	options := trigger.Options{Selector: selector, Attempts: o.retries, Workers: o.workers(), Timeout: 10 * time.Second}
+	err = (&trigger.Libpulp{}).SetPatchable(ctx, options, on, func(s *trigger.Switched) {
+		switch {
+		case s.Err != nil && (errors.Is(s.Err, trigger.ErrNoEngine) || errors.Is(s.Err, trigger.ErrPermission)):
+			u.gathering(s.Err)
+		case s.Err != nil:
+			text, detail := libpulpText(s.Err)
+			u.say("Unable to change status of process %d: %s (libpulp in error state).", s.PID, text)
+			u.debug("%s", detail)
+		case s.Changed:
+			u.say("Process %s (pid: %d): livepatching is now %s.", printableLine(s.Name), s.PID, state)
+		}
+	})
+	if errors.Is(err, trigger.ErrNoProcess) || errors.Is(err, trigger.ErrNotProcess) {
+		u.gathering(err)
+		return nil
+	}
+	return err
+}

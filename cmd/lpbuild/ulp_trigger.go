@@ -1,0 +1,353 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"path"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+	"golang.org/x/sys/unix"
+
+	"github.com/lpbuild/lpbuild/pkg/diag"
+	"github.com/lpbuild/lpbuild/pkg/ulp/process"
+	"github.com/lpbuild/lpbuild/pkg/ulp/trigger"
+)
+
+// maxUlpPath is how long names may be for libpulp, in bytes.
+const maxUlpPath = 256
+
+type ulpTriggerOptions struct {
+	processOptions
+	revert, recursive, noSummary, noSeccomp bool
+	revertAll, prefix, timeout              string
+}
+
+func (u *ulpTool) newTrigger() *cobra.Command {
+	var o ulpTriggerOptions
+	cmd := &cobra.Command{
+		Use:   "trigger [-p PROCESS] [CONTAINER | 'FOLDER/*.so']",
+		Short: "Apply live patches to running processes, or revert them",
+		Long: `Applies a live patch, or those that match a quoted wildcard, to running processes that have libpulp.so loaded: to all, or to
+those that -p and -u name. For each process the containers are taken whose target's build it runs; all of them are applied
+under one stop. With --revert they are taken out; with --revert-all everything that is applied to a library is, before
+the new live patch comes, and only if that can be applied.
+
+A line for each process says what was done, the last one counts. -r N tries again where a process is busy at the moment.
+
+EXIT STATUS
+  0    nothing that should have been patched stayed unpatched: done, or skipped for a reason
+  1    something failed
+  64   the command line was wrong
+  130  interrupted: the processes in hand were finished, the others not begun`,
+		Example: `  lpbuild ulp trigger -p 4711 libc_livepatch1.so
+  lpbuild ulp trigger --recursive -r 100 --timeout 200 --revert-all=target '/usr/lib64/glibc-livepatches/0.3/*.so'
+  lpbuild ulp trigger --revert libc_livepatch1.so`,
+	}
+	flags := cmd.Flags()
+	o.addSelector(cmd)
+	o.addRetries(cmd)
+	o.addColor(cmd)
+	flags.BoolVar(&o.revert, "revert", false, "revert the live patch")
+	flags.StringVar(&o.revertAll, "revert-all", "", "revert all live patches of `LIB` first; \"target\" is the live patch's own")
+	flags.BoolVar(&o.recursive, "recursive", false, "look for what matches the wildcard in folders below, too")
+	flags.StringVar(&o.timeout, "timeout", "200", "give libpulp.so in a process `t` seconds")
+	flags.BoolVar(&o.noSummary, "disable-summarization", false, "print a line for each live patch and process")
+	flags.BoolVar(&o.noSeccomp, "disable-seccomp", false, "lift seccomp filters meanwhile (needs CAP_SYS_ADMIN)")
+	flags.StringVarP(&o.prefix, "root", "R", "", "put `PREFIX` in front of the path that the process is told")
+	return u.processCommand(cmd, o.checkArgs, func(cmd *cobra.Command, args []string) error {
+		return u.runTrigger(cmd.Context(), &o, args)
+	})
+}
+
+// checkArgs refuses what libpulp refuses.
+func (o *ulpTriggerOptions) checkArgs(args []string) error {
+	if _, err := seconds(o.timeout); err != nil {
+		return err
+	}
+	switch err := o.checkRetries(); {
+	case err != nil:
+		return err
+	case len(args) > 1:
+		return said("Too many arguments.")
+	case len(args) == 0 && o.revertAll == "":
+		return said("Too few arguments.")
+	case o.revert && o.revertAll != "":
+		return said("--revert and --revert-all can not be used together.")
+	case len(o.revertAll) > maxUlpPath:
+		return said("LIB name must be shorter than %d bytes; got %d.", maxUlpPath, len(o.revertAll))
+	case len(args) > 0 && len(args[0]) > maxUlpPath:
+		return said("METADATA path must be shorter than %d bytes; got %d.", maxUlpPath, len(args[0]))
+	}
+	return nil
+}
+
+func (u *ulpTool) runTrigger(ctx context.Context, o *ulpTriggerOptions, args []string) error {
+	if o.noSeccomp && !maySuspendSeccomp() {
+		return quietError{said("error: disabling seccomp requires CAP_SYS_ADMIN, but user does not provide it.\n" +
+			"suggestion: run ulp as root.")}
+	}
+	options, err := u.triggerOptions(ctx, o, args)
+	if err != nil {
+		return err
+	}
+	p := newUlpPrinter(u, o)
+	_, err = trigger.Run(ctx, options, p.report)
+	switch {
+	case errors.Is(err, trigger.ErrNoProcess), errors.Is(err, trigger.ErrNotProcess):
+		u.gathering(err)
+		return errReported{err}
+	case err != nil:
+		return errors.Join(err, p.finish())
+	}
+	return p.finish()
+}
+
+// triggerOptions reads the containers and says what is to be done.
+func (u *ulpTool) triggerOptions(ctx context.Context, o *ulpTriggerOptions, args []string) (trigger.Options, error) {
+	selector, err := o.selector()
+	if err != nil {
+		return trigger.Options{}, err
+	}
+	timeout, err := seconds(o.timeout)
+	if err != nil {
+		return trigger.Options{}, err
+	}
+	files := args
+	if len(args) > 0 && trigger.IsPattern(args[0]) {
+		if files, err = trigger.Expand(args[0], o.recursive); err != nil {
+			return trigger.Options{}, err
+		}
+		if len(files) == 0 {
+			u.say("no file matches %s", args[0])
+		}
+	}
+	containers, err := trigger.ReadContainers(ctx, files, o.revert)
+	if err != nil {
+		return trigger.Options{}, err
+	}
+	for _, bad := range containers.Bad {
+		u.debug("%s", bad)
+	}
+	if o.revertAll != "" {
+		o.revertAll = path.Base(o.revertAll)
+	}
+	return trigger.Options{
+		Selector: selector, Containers: containers, Revert: o.revert, RevertAll: o.revertAll,
+		Backends: []trigger.Backend{&trigger.Libpulp{Prefix: o.prefix, SuspendSeccomp: o.noSeccomp, CallTimeout: timeout}},
+		Attempts: o.retries, Timeout: max(timeout, time.Second) + time.Second, Workers: o.workers(),
+		Every: u.verbose || o.noSummary, BadFiles: true,
+	}, nil
+}
+
+// maySuspendSeccomp says whether this process has the capability that it takes.
+func maySuspendSeccomp() bool {
+	var data [2]unix.CapUserData
+	header := unix.CapUserHeader{Version: unix.LINUX_CAPABILITY_VERSION_3}
+	err := unix.Capget(&header, &data[0])
+	return err == nil && data[0].Effective&(1<<unix.CAP_SYS_ADMIN) != 0
+}
+
+// ulpPrinter prints reports as libpulp's tool does, and counts as it does.
+type ulpPrinter struct {
+	u                        *ulpTool
+	o                        *ulpTriggerOptions
+	color                    bool
+	patched, skipped, failed int
+	json                     []processJSON
+}
+
+func newUlpPrinter(u *ulpTool, o *ulpTriggerOptions) *ulpPrinter {
+	return &ulpPrinter{u: u, o: o, color: o.colored(), json: []processJSON{}}
+}
+
+// report takes in one process. Those without libpulp do not exist for libpulp's tool, unless they were named.
+func (p *ulpPrinter) report(r *trigger.Report) {
+	if errors.Is(r.Err, trigger.ErrNoEngine) {
+		if p.o.onePID() != 0 {
+			p.u.gathering(r.Err)
+			p.skipped++
+			p.json = append(p.json, newProcessJSON(r, false))
+		}
+		return
+	}
+	p.json = append(p.json, newProcessJSON(r, false))
+	if r.Err != nil && !skippable(r.Err) {
+		p.u.gathering(r.Err)
+		p.failed++
+		return
+	}
+	p.count(r)
+	if p.u.verbose {
+		p.whyNot(r)
+	}
+	if !p.u.s.quiet && !p.u.s.json {
+		p.print(r)
+	}
+}
+
+// onePID returns the process that -p names by its number, 0 if it does not.
+func (o *processOptions) onePID() int {
+	s, err := trigger.ParseSelector(o.process, "")
+	if err != nil {
+		return 0
+	}
+	return s.PID
+}
+
+// skippable says whether libpulp's tool counts an error as a reason to skip a process.
+func skippable(err error) bool {
+	for _, e := range []error{trigger.ErrBuildID, trigger.ErrNotLoaded, trigger.ErrBlocked, trigger.ErrApplied, trigger.ErrNoPatches, process.ErrGone} {
+		if errors.Is(err, e) {
+			return true
+		}
+	}
+	return false
+}
+
+// irrelevant says whether an error only means that a container is not for a process.
+func irrelevant(err error) bool {
+	return errors.Is(err, trigger.ErrBuildID) || errors.Is(err, trigger.ErrNotLoaded)
+}
+
+// verdict is what libpulp's tool says of a result.
+type verdict int
+
+const (
+	success verdict = iota
+	skip
+	failure
+)
+
+// judge judges as libpulp's tool does. To have again what is there already is a success if it was to be replaced.
+func (p *ulpPrinter) judge(r *trigger.Result) verdict {
+	switch {
+	case r.Err == nil, p.o.revertAll != "" && errors.Is(r.Err, trigger.ErrApplied):
+		return success
+	case skippable(r.Err):
+		return skip
+	}
+	return failure
+}
+
+// count counts a process: as patched if anything succeeded, else as skipped; as failed if anything failed, also besides.
+func (p *ulpPrinter) count(r *trigger.Report) {
+	seen := map[verdict]bool{}
+	if r.Err != nil {
+		seen[skip] = true
+	}
+	for _, result := range p.results(r) {
+		seen[p.judge(&result)] = true
+	}
+	switch {
+	case seen[success]:
+		p.patched++
+	case seen[skip]:
+		p.skipped++
+	}
+	if seen[failure] {
+		p.failed++
+	}
+}
+
+// results are those that libpulp's tool has: reverting everything is one of its own only without a container.
+func (p *ulpPrinter) results(r *trigger.Report) []trigger.Result {
+	var list []trigger.Result
+	for _, result := range r.Results {
+		if result.Kind != trigger.RevertAll {
+			list = append(list, result)
+		}
+	}
+	if len(list) > 0 {
+		return list
+	}
+	return r.Results
+}
+
+// print prints a process as libpulp's tool does: on one line if one result matters, else on one for each.
+func (p *ulpPrinter) print(r *trigger.Report) {
+	all := p.results(r)
+	var matter []trigger.Result
+	for _, result := range all {
+		if !irrelevant(result.Err) {
+			matter = append(matter, result)
+		}
+	}
+	head := fmt.Sprintf("  %s (pid: %d):", printableLine(r.Name), r.PID)
+	switch {
+	case p.o.noSummary && len(all) > 0:
+		matter = all
+	case len(matter) == 0:
+		return
+	case len(matter) == 1:
+		p.u.s.print("%s%s\n", head, p.line(&matter[0], ""))
+		return
+	}
+	p.u.s.print("%s\n", head)
+	for i := range matter {
+		p.u.s.print("%s\n", p.line(&matter[i], "   "))
+	}
+}
+
+// line is a result: on the line of its process, or with an indent on one of its own.
+func (p *ulpPrinter) line(r *trigger.Result, indent string) string {
+	text, detail := libpulpText(r.Err)
+	file := printableLine(r.File)
+	if r.Kind == trigger.RevertAll {
+		file = "reverted all patches from '" + printableLine(r.Library) + "'"
+	}
+	switch p.judge(r) {
+	case success:
+		return paint(p.color, green, indent+" SUCCESS") + " " + file
+	case skip:
+		if indent != "" {
+			text = file + ": " + text
+		}
+		return paint(p.color, yellow, indent+" SKIPPED") + " " + text
+	}
+	if detail != "" && detail != text {
+		text += ": " + printableLine(detail)
+	}
+	return paint(p.color, red, indent+" FAILED") + " " + file + ": " + text
+}
+
+// whyNot says with -v which build a process has of the libraries that the containers are for.
+func (p *ulpPrinter) whyNot(r *trigger.Report) {
+	for _, result := range r.Results {
+		build, ok := errors.AsType[*trigger.BuildError](result.Err)
+		switch {
+		case ok:
+			p.u.debug("pid = %d, name = %s: livepatch buildid mismatch for %s (%x)", r.PID, printableLine(r.Name), build.Library, build.Has)
+			p.u.debug("    expected buildid: %x", build.Want)
+		case errors.Is(result.Err, trigger.ErrNotLoaded):
+			p.u.debug("pid = %d, name = %s: target library (%s) not loaded.", r.PID, printableLine(r.Name), printableLine(result.Library))
+		}
+	}
+}
+
+// finish prints the line that scripts look for.
+func (p *ulpPrinter) finish() error {
+	if p.u.s.json {
+		if err := p.u.s.printJSON(struct {
+			Processes []processJSON `json:"processes"`
+			Patched   int           `json:"patched"`
+			Skipped   int           `json:"skipped"`
+			Failed    int           `json:"failed"`
+		}{p.json, p.patched, p.skipped, p.failed}); err != nil {
+			return err
+		}
+	} else if p.patched+p.skipped+p.failed > 0 {
+		p.u.s.print("ulp: Processes patched: %d, Skipped: %d, Failed: %d.\n", p.patched, p.skipped, p.failed)
+	}
+	if p.failed > 0 {
+		return errReported{errors.New("some processes were not patched")}
+	}
+	return nil
+}
+
+// printableLine makes the words of a process or a file safe for a terminal, on one line.
+func printableLine(s string) string {
+	return strings.NewReplacer("\n", `\n`, "\t", `\t`).Replace(diag.Printable(s))
+}

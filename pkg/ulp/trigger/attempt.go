@@ -1,0 +1,111 @@
+package trigger
+
+import (
+	"context"
+	"errors"
+	"math/rand/v2"
+	"time"
+
+	"github.com/lpbuild/lpbuild/pkg/ulp/process"
+)
+
+// The pause before the next attempt doubles from first to longest, and is somewhere between half of that and the whole,
+// so that two engines, or an engine and what it disturbs, do not go in step.
+const (
+	firstPause   = time.Millisecond
+	longestPause = 250 * time.Millisecond
+)
+
+// pause returns how long to wait after an attempt, the first of which is number 1.
+func pause(attempt int) time.Duration {
+	d := longestPause
+	if attempt < 9 { // 1 ms << 8 is more than the longest
+		d = min(d, firstPause<<(attempt-1))
+	}
+	return d/2 + rand.N(d/2+1) //nolint:gosec // no secret: it spreads attempts
+}
+
+// attempts works on a process until what can be done is done, and fills its report. It returns false if the process is
+// not concerned.
+func (r *runner) attempts(ctx, run context.Context, p *process.Process, rep *Report) (concerned bool) {
+	done := map[string]Result{} // what earlier attempts changed
+	for n := 1; ; n++ {
+		var again *AgainError
+		concerned, again = r.attempt(ctx, run, p, rep, done)
+		if again == nil {
+			return concerned
+		}
+		if r.o.Attempts > 0 && n >= max(r.o.Attempts, least(again)) || r.o.DryRun || run.Err() != nil || !sleep(ctx, run, pause(n)) {
+			return true
+		}
+		if errors.Is(p.Verify(ctx), process.ErrChanged) {
+			clear(done) // in a program that is not there any more
+		}
+		next, err := process.Look(ctx, p.PID, process.Options{Root: r.o.Root})
+		if err != nil || !next.Alive() || next.StartTime != p.StartTime {
+			rep.fail(Skipped, process.ErrGone)
+			return true
+		}
+		p = next
+	}
+}
+
+// leastUnreached is how often a process is tried that did not stop in time, even if only one attempt was asked for.
+const leastUnreached = 4
+
+func least(e *AgainError) int {
+	if e.Unreached {
+		return leastUnreached
+	}
+	return 1
+}
+
+// sleep waits, and returns false if a context ended first.
+func sleep(ctx, run context.Context, d time.Duration) bool {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-t.C:
+		return true
+	case <-ctx.Done():
+	case <-run.Done():
+	}
+	return false
+}
+
+// attempt looks at a process, decides, and does it once. What it finds out goes into the report. again says that it may
+// turn out better a moment later, and why it did not now.
+func (r *runner) attempt(ctx, run context.Context, p *process.Process, rep *Report, done map[string]Result) (concerned bool, again *AgainError) {
+	rep.Results, rep.Err = nil, nil
+	j, err := r.open(ctx, p)
+	if err != nil {
+		err = timeIsOver(err)
+		again, _ = errors.AsType[*AgainError](err)
+		if errors.Is(err, process.ErrGone) || errors.Is(err, process.ErrNoMemory) {
+			return false, nil
+		}
+		rep.fail(statusOf(err), err)
+		return true, again
+	}
+	defer j.close()
+	j.done = done
+	again = j.carry(ctx, run, rep)
+	rep.conclude()
+	return !j.ignored, again
+}
+
+// fail gives a report an error for the process as a whole.
+func (rep *Report) fail(s Status, err error) {
+	rep.Results, rep.Status, rep.Err = nil, s, err
+}
+
+// conclude takes the report's status from its results.
+func (rep *Report) conclude() {
+	if rep.Err != nil {
+		return
+	}
+	rep.Status = Skipped
+	for _, result := range rep.Results {
+		rep.Status = max(rep.Status, result.Status)
+	}
+}

@@ -1,0 +1,327 @@
+package trigger
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+
+	"github.com/lpbuild/lpbuild/pkg/ulp/process"
+)
+
+// job is one attempt at one process: what it has, what is to be done there, and by which engine.
+type job struct {
+	o      *Options
+	view   View
+	engine Backend // nil if none is for the process
+	target Target  // nil if there is no engine
+
+	fit        []*Container // those that are for libraries of the process
+	otherBuild bool         // it has a target of a build that no container is for
+	ignored    bool         // it is not concerned
+	done       map[string]Result
+}
+
+// open looks at the process's memory and asks the engines. A job must be closed.
+func (r *runner) open(ctx context.Context, p *process.Process) (*job, error) {
+	view, err := openView(ctx, p)
+	if err != nil {
+		return nil, err
+	}
+	j := &job{o: &r.o, view: *view}
+	j.fit, j.otherBuild = r.o.Containers.match(j.view.Libraries)
+	j.engine, j.target, err = findEngine(ctx, r.o.Backends, &j.view)
+	switch {
+	case err != nil && len(j.fit) == 0 && r.o.Selector.PID == 0:
+		j.ignored = true // an engine that cannot be used does not matter where there is nothing for it to do
+	case err != nil:
+		j.close()
+		return nil, err
+	}
+	return j, nil
+}
+
+func (j *job) close() {
+	if j.target != nil {
+		j.target.Close()
+	}
+	j.view.Memory.Close()
+}
+
+// openView opens the memory of a process and lists its libraries.
+func openView(ctx context.Context, p *process.Process) (*View, error) {
+	m, err := p.Memory(ctx)
+	if err != nil {
+		return nil, maybeAgain(err)
+	}
+	libraries, err := m.Libraries(ctx)
+	if err != nil {
+		m.Close()
+		return nil, maybeAgain(err)
+	}
+	return &View{Process: p, Memory: m, Libraries: libraries}, nil
+}
+
+// maybeAgain marks what package process says of a process that changes at this moment.
+func maybeAgain(err error) error {
+	if errors.Is(err, process.ErrChanged) || errors.Is(err, process.ErrBusy) {
+		return &AgainError{Err: err}
+	}
+	return err
+}
+
+// findEngine asks the engines in order. Without an engine all results are nil.
+func findEngine(ctx context.Context, backends []Backend, v *View) (Backend, Target, error) {
+	for _, b := range backends {
+		t, err := b.Open(ctx, v)
+		switch {
+		case err == nil:
+			return b, t, nil
+		case !errors.Is(err, ErrNoEngine):
+			return b, nil, err
+		}
+	}
+	return nil, nil, nil
+}
+
+// carry decides what is to be done and does it. again says that it may turn out better a moment later.
+func (j *job) carry(ctx, run context.Context, rep *Report) (again *AgainError) {
+	if j.engine != nil {
+		rep.Engine = j.engine.Name()
+	}
+	if j.target == nil {
+		j.ignored = j.ignored || len(j.fit) == 0 && j.o.Selector.PID == 0
+		rep.fail(Skipped, ErrNoEngine)
+		return nil
+	}
+	steps, err := j.steps(ctx)
+	if err == nil && len(steps) > 0 {
+		if err = vforked(j.view.Process); err == nil {
+			err = j.target.Enabled(ctx)
+		}
+	}
+	if err == nil && len(steps) == 0 {
+		return j.nothing(rep)
+	}
+	if err != nil {
+		return j.all(rep, steps, err)
+	}
+	steps, plan, err := j.plan(ctx, steps)
+	if err != nil {
+		return j.all(rep, steps, err)
+	}
+	verdicts := plan.Verdicts()
+	if j.o.DryRun || !slices.Contains(verdicts, nil) {
+		return j.results(rep, steps, verdicts)
+	}
+	if run.Err() != nil {
+		return j.all(rep, steps, interrupted(run))
+	}
+	rep.Attempts++
+	done, err := plan.Do(ctx)
+	rep.Stop += done.Stop
+	if err != nil {
+		return j.all(rep, steps, err)
+	}
+	return j.results(rep, steps, done.Errs)
+}
+
+// interrupted says why a run ended.
+func interrupted(run context.Context) error {
+	if cause := context.Cause(run); errors.Is(cause, ErrDeadline) {
+		return cause
+	}
+	return ErrInterrupted
+}
+
+// steps returns what is to be done, without what earlier attempts did.
+func (j *job) steps(ctx context.Context) ([]Step, error) {
+	kind := Apply
+	if j.o.Revert {
+		kind = Revert
+	}
+	var steps []Step
+	for _, library := range j.revertAll() {
+		steps = append(steps, Step{Kind: RevertAll, Library: library})
+	}
+	for _, c := range j.fit {
+		steps = append(steps, Step{kind, c.Target().Name, c})
+	}
+	if j.o.Replace {
+		same, err := j.sameApplied(ctx)
+		if err != nil {
+			return steps, err
+		}
+		if same { // the verdicts will say that all is there
+			steps = slices.DeleteFunc(steps, func(s Step) bool { return s.Kind == RevertAll })
+		}
+	}
+	return slices.DeleteFunc(steps, func(s Step) bool {
+		_, ok := j.done[s.key()]
+		return ok
+	}), nil
+}
+
+// key identifies a step in a process.
+func (s Step) key() string {
+	if s.Container == nil {
+		return "all " + s.Library
+	}
+	return "one " + s.Container.File
+}
+
+// revertAll returns the libraries whose live patches are all to be taken out.
+func (j *job) revertAll() []string {
+	switch {
+	case j.o.Containers.Len() > 0 && len(j.fit) == 0, j.o.RevertAll == "" && !j.o.Replace:
+		return nil
+	case j.o.RevertAll != target && j.o.RevertAll != "":
+		return []string{j.o.RevertAll}
+	}
+	var names []string
+	for _, c := range j.fit {
+		if name := c.Target().Name; !slices.Contains(names, name) {
+			names = append(names, name)
+		}
+	}
+	return names
+}
+
+// sameApplied says whether the live patches of the containers' targets are exactly the containers.
+func (j *job) sameApplied(ctx context.Context) (bool, error) {
+	applied, err := j.target.Applied(ctx)
+	if err != nil {
+		return false, err
+	}
+	missing := map[[32]byte]bool{}
+	names := map[string]bool{}
+	for _, c := range j.fit {
+		missing[c.Patch.Metadata.PatchID], names[c.Target().Name] = true, true
+	}
+	for _, a := range applied {
+		switch {
+		case missing[a.ID]:
+			delete(missing, a.ID)
+		case names[a.Library]:
+			return false, nil
+		}
+	}
+	return len(missing) == 0, nil
+}
+
+// plan lets the engine decide. All patches of a library are taken out only if something comes in their place: a process
+// that cannot take the new live patch keeps the old one.
+func (j *job) plan(ctx context.Context, steps []Step) ([]Step, Plan, error) {
+	plan, err := j.target.Plan(ctx, steps)
+	if err != nil || j.o.Containers.Len() == 0 || j.o.Revert {
+		return steps, plan, err
+	}
+	verdicts := plan.Verdicts()
+	comes := func(library string) bool {
+		for i, s := range steps {
+			if s.Kind == Apply && (s.Library == library || j.o.RevertAll != target && !j.o.Replace) && verdicts[i] == nil {
+				return true
+			}
+		}
+		return false
+	}
+	rest := slices.DeleteFunc(slices.Clone(steps), func(s Step) bool { return s.Kind == RevertAll && !comes(s.Library) })
+	if len(rest) == len(steps) || len(rest) == 0 {
+		return rest, plan, nil
+	}
+	plan, err = j.target.Plan(ctx, rest)
+	return rest, plan, err
+}
+
+// nothing reports a process for which there is nothing to do.
+func (j *job) nothing(rep *Report) *AgainError {
+	if len(j.done) > 0 || j.o.Every && len(j.o.Containers.List) > 0 || j.o.BadFiles && len(j.o.Containers.Bad) > 0 {
+		return j.results(rep, nil, nil)
+	}
+	err := ErrNotLoaded
+	if j.otherBuild {
+		err = ErrBuildID
+	}
+	j.ignored = j.ignored || j.o.Containers.Len() == 0
+	rep.fail(Skipped, err)
+	return nil
+}
+
+// all reports one error for all steps.
+func (j *job) all(rep *Report, steps []Step, err error) *AgainError {
+	errs := make([]error, len(steps))
+	for i := range errs {
+		errs[i] = timeIsOver(err)
+	}
+	if len(steps) == 0 {
+		rep.fail(statusOf(err), timeIsOver(err))
+		again, _ := errors.AsType[*AgainError](err)
+		return again
+	}
+	return j.results(rep, steps, errs)
+}
+
+// results puts what became of the steps into the report, and says whether one of them may turn out better later.
+func (j *job) results(rep *Report, steps []Step, errs []error) (again *AgainError) {
+	for i, s := range steps {
+		result := Result{Step: s, Status: statusOf(errs[i]), Err: errs[i]}
+		if s.Container != nil {
+			result.File = s.Container.File
+		} else if result.Status == Skipped || result.Status == Already {
+			if len(j.fit) > 0 {
+				continue // nothing to take out before the live patch: not worth a word
+			}
+		}
+		if result.Status == Changed && !j.o.DryRun {
+			j.done[s.key()] = result
+		}
+		if e, ok := errors.AsType[*AgainError](errs[i]); ok && again == nil {
+			again = e
+		}
+		rep.Results = append(rep.Results, result)
+	}
+	j.addEarlier(rep, steps)
+	if j.o.Every {
+		j.addOthers(rep)
+	}
+	if j.o.BadFiles {
+		for _, bad := range j.o.Containers.Bad {
+			rep.Results = append(rep.Results, Result{Step: Step{Kind: Apply}, File: bad.File, Status: Failed, Err: bad})
+		}
+	}
+	return again
+}
+
+// addEarlier adds the results of earlier attempts.
+func (j *job) addEarlier(rep *Report, steps []Step) {
+	now := make(map[string]bool, len(steps))
+	for _, s := range steps {
+		now[s.key()] = true
+	}
+	var earlier []Result
+	for key, result := range j.done {
+		if !now[key] {
+			earlier = append(earlier, result)
+		}
+	}
+	slices.SortFunc(earlier, func(a, b Result) int { return naturally(a.key(), b.key()) })
+	rep.Results = append(earlier, rep.Results...)
+}
+
+// addOthers adds a result for each container that is not for the process.
+func (j *job) addOthers(rep *Report) {
+	for _, c := range j.o.Containers.List {
+		if !slices.Contains(j.fit, c) {
+			err := notFor(c, j.view.Libraries)
+			rep.Results = append(rep.Results, Result{Step{Apply, c.Target().Name, c}, c.File, Skipped, err})
+		}
+	}
+}
+
+// String names the step for a person.
+func (s Step) String() string {
+	if s.Container == nil {
+		return fmt.Sprintf("%s of %s", s.Kind, s.Library)
+	}
+	return fmt.Sprintf("%s %s", s.Kind, s.Container.File)
+}

@@ -1,0 +1,97 @@
+package trigger
+
+import (
+	"errors"
+	"time"
+
+	"github.com/lpbuild/lpbuild/pkg/ulp/process"
+)
+
+// Status is what became of a process, or of one live patch in it.
+type Status int
+
+// The statuses, ascending by what a person wants to know first.
+const (
+	Skipped Status = iota // it does not concern the process, or is not wanted there
+	Already               // it was as it should be
+	Changed               // it was applied or reverted; in a dry run: it would be
+	Failed                // it should have been
+)
+
+// String returns "skipped", "already", "done" or "failed".
+func (s Status) String() string {
+	return [...]string{"skipped", "already", "done", "failed"}[s]
+}
+
+// Result is one step in one process.
+type Result struct {
+	Step
+	File   string // of the container, as it was named; "" for RevertAll
+	Status Status
+	Err    error // why it was not done; nil if it was
+}
+
+// Report is what was done in one process. Name and Exe are the process's own words.
+type Report struct {
+	PID       int
+	Name      string // as FullName has it
+	Exe       string // path of the program; "" if it may not be known
+	UID       uint32
+	Container process.Container // in which it runs
+	Engine    string            // "" if there is none
+
+	// Status is the highest of the results, or of Err.
+	Status Status
+	// Err is why nothing could be done at all; nil if the results say it.
+	Err error
+	// Results are those of the steps that concern the process, in order, and with Options.Every those of all others.
+	Results []Result
+	// Stop is how long the process stood still, all attempts together; Attempts how often it was stopped.
+	Stop     time.Duration
+	Attempts int
+}
+
+// Summary counts the processes of a run by their status.
+type Summary struct {
+	Changed, Already, Skipped, Failed int
+	// Foreign are processes with a target's library of a build for which there is no container; they are among Skipped.
+	Foreign int
+	// Denied are processes into which this user may not look. They are not counted otherwise.
+	Denied int
+	// LongestStop is the longest time that one process stood still.
+	LongestStop time.Duration
+}
+
+// Processes returns how many processes were concerned.
+func (s *Summary) Processes() int { return s.Changed + s.Already + s.Skipped + s.Failed }
+
+func (s *Summary) add(r *Report) {
+	switch r.Status {
+	case Changed:
+		s.Changed++
+	case Already:
+		s.Already++
+	case Skipped:
+		s.Skipped++
+		if errors.Is(r.Err, ErrBuildID) {
+			s.Foreign++
+		}
+	case Failed:
+		s.Failed++
+	}
+	s.LongestStop = max(s.LongestStop, r.Stop)
+}
+
+// statusOf says what an error means for a step.
+func statusOf(err error) Status {
+	switch {
+	case err == nil:
+		return Changed
+	case errors.Is(err, ErrApplied), errors.Is(err, ErrNotApplied), errors.Is(err, ErrNoPatches):
+		return Already
+	case errors.Is(err, ErrBuildID), errors.Is(err, ErrNotLoaded), errors.Is(err, ErrBlocked), errors.Is(err, ErrNoEngine),
+		errors.Is(err, ErrVfork), errors.Is(err, process.ErrGone), errors.Is(err, process.ErrNoMemory):
+		return Skipped
+	}
+	return Failed
+}

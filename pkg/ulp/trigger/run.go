@@ -1,0 +1,170 @@
+package trigger
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"runtime"
+	"sync"
+	"time"
+
+	"github.com/lpbuild/lpbuild/pkg/ulp/process"
+)
+
+// Options say what is to be done in which processes.
+type Options struct {
+	Selector Selector
+	// Backends are the engines, in the order in which they are asked: the first one that is for a process gets it.
+	Backends []Backend
+	// Containers are the live patches to apply, or with Revert to take out; nil for none.
+	Containers *Containers
+	Revert     bool
+	// RevertAll is the base name of a library all of whose live patches are taken out first, under the same stop; "target"
+	// means the targets of the containers. Where there are containers, it is done only if one of them can be applied.
+	RevertAll string
+	// Replace takes out what else is applied to the containers' targets, as RevertAll: "target" does, unless exactly the
+	// containers are applied already.
+	Replace bool
+	// DryRun stops after the decision: reports say what would be done.
+	DryRun bool
+
+	// Attempts bounds how often a process is stopped; 0 means as often as there is time.
+	Attempts int
+	// Timeout is the time that one process gets, all attempts together; default 30 s.
+	Timeout time.Duration
+	// Deadline is the time after which no further process is begun; 0 means none.
+	Deadline time.Duration
+	// Workers is how many processes are worked on at the same time; default: the number of CPUs. One that takes its time
+	// gives its place to the next.
+	Workers int
+
+	// Every adds results for the containers that do not concern a process.
+	Every bool
+	// BadFiles makes each file that is no live patch a failure in each process that has an engine.
+	BadFiles bool
+	// Root is where proc is mounted; default "/proc".
+	Root string
+}
+
+// target is what Options.RevertAll calls the targets of the containers.
+const target = "target"
+
+// defaultTimeout is the time of a process.
+const defaultTimeout = 30 * time.Second
+
+// Run decides for each process what is to be done, does it unless it is a dry run, and calls report for each process that
+// is concerned: one that an engine is for, or that has a library which a container is for. Calls of report do not
+// overlap; their order is that in which processes are finished. What report is given is not kept.
+//
+// The error is an [ErrDeadline] or the context's if not all processes were begun, the [Selector]'s if the process that was
+// named is not there, or that of reading proc. That processes failed is no error; [Summary] says so.
+func Run(ctx context.Context, o Options, report func(*Report)) (Summary, error) {
+	r := newRunner(o, report)
+	if o.Selector.PID != 0 {
+		if err := checkProcess(o.Root, o.Selector.PID); err != nil {
+			return Summary{}, err
+		}
+	}
+	if o.Deadline > 0 {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeoutCause(ctx, o.Deadline, fmt.Errorf("%w: all processes together", ErrDeadline))
+		defer cancel()
+	}
+	scan := process.ScanOptions{
+		Options: process.Options{Root: o.Root}, PIDs: o.Selector.pids(), Workers: r.o.Workers, Timeout: r.o.Timeout,
+	}
+	err := process.Scan(ctx, scan, func(_ context.Context, p *process.Process, err error) { r.visit(ctx, p, err) })
+	return r.summary, err
+}
+
+type runner struct {
+	o Options
+
+	mu      sync.Mutex
+	report  func(*Report)
+	summary Summary
+}
+
+func newRunner(o Options, report func(*Report)) *runner {
+	if o.Timeout <= 0 {
+		o.Timeout = defaultTimeout
+	}
+	if o.Workers <= 0 {
+		o.Workers = runtime.GOMAXPROCS(0)
+	}
+	if o.Containers == nil {
+		o.Containers = &Containers{}
+	}
+	return &runner{o: o, report: report}
+}
+
+// visit does all that is to be done for one process. run is the context of the whole run: when it ends, what is under way
+// is finished in the time that the process has.
+func (r *runner) visit(run context.Context, p *process.Process, err error) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(run), r.o.Timeout)
+	defer cancel()
+	if err != nil {
+		r.unseen(err)
+		return
+	}
+	if !r.o.Selector.wants(p) {
+		return
+	}
+	if p.Denied {
+		r.denied(p)
+		return
+	}
+	rep := newReport(p)
+	if r.attempts(ctx, run, p, rep) {
+		r.give(rep)
+	}
+}
+
+func newReport(p *process.Process) *Report {
+	return &Report{PID: p.PID, Name: FullName(p), Exe: p.Exe, UID: p.UID.Real, Container: p.Container}
+}
+
+// unseen reports a process that could not be looked at: those that are gone are none any more.
+func (r *runner) unseen(err error) {
+	look, ok := errors.AsType[*process.LookError](err)
+	switch {
+	case errors.Is(err, process.ErrGone) && r.o.Selector.PID == 0:
+	case errors.Is(err, process.ErrPermission) && r.o.Selector.PID == 0:
+		r.mu.Lock()
+		r.summary.Denied++
+		r.mu.Unlock()
+	case ok && (r.o.Selector.Name == nil && r.o.Selector.User == nil):
+		r.give(&Report{PID: look.PID, Status: statusOf(err), Err: timeIsOver(err)})
+	}
+}
+
+// denied counts a process into which this user may not look; only if it was named it is a failure.
+func (r *runner) denied(p *process.Process) {
+	if r.o.Selector.PID != 0 {
+		rep := newReport(p)
+		rep.Status, rep.Err = Failed, ErrPermission
+		r.give(rep)
+		return
+	}
+	r.mu.Lock()
+	r.summary.Denied++
+	r.mu.Unlock()
+}
+
+// give counts and reports a process.
+func (r *runner) give(rep *Report) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.summary.add(rep)
+	if r.report != nil {
+		r.report(rep)
+	}
+}
+
+// timeIsOver makes an ErrDeadline of a context's.
+func timeIsOver(err error) error {
+	if errors.Is(err, context.DeadlineExceeded) {
+		return fmt.Errorf("%w: %w", ErrDeadline, err)
+	}
+	return err
+}

@@ -1,0 +1,206 @@
+package trigger_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"os/user"
+	"path/filepath"
+	"runtime"
+	"strconv"
+	"strings"
+	"testing"
+
+	"github.com/lpbuild/lpbuild/pkg/ulp/process"
+	"github.com/lpbuild/lpbuild/pkg/ulp/trigger"
+)
+
+func TestParseSelector(t *testing.T) {
+	for in, pid := range map[string]int{"": 0, "17": 17, "nginx": 0, "ng*": 0, "017": 17} {
+		s, err := trigger.ParseSelector(in, "")
+		if err != nil || s.PID != pid || (s.Name == nil) != (pid != 0 || in == "") {
+			t.Errorf("%q: %+v, %v", in, s, err)
+		}
+	}
+	for _, in := range []string{"0", "99999999999999999999"} {
+		if _, err := trigger.ParseSelector(in, ""); !errors.Is(err, trigger.ErrNoProcess) {
+			t.Errorf("%q: %v", in, err)
+		}
+	}
+	for _, in := range []string{"root", "0", "r*", "12345"} {
+		if s, err := trigger.ParseSelector("", in); err != nil || s.User == nil {
+			t.Errorf("user %q: %v", in, err)
+		}
+	}
+	if _, err := trigger.ParseSelector("", "no-such-user"); !errors.Is(err, trigger.ErrNoUser) {
+		t.Errorf("a user who does not exist: %v", err)
+	}
+}
+
+// TestSelect selects by names that the kernel cuts off, by hostile names, and by user.
+func TestSelect(t *testing.T) {
+	long := start(t, "a", "", "a-name-of-more-than-fifteen-bytes")
+	hostile := start(t, "a", "", "evil\x1b[31m\nname")
+	me, err := user.Current()
+	must(t, err)
+	e := &engine{name: "fake"}
+	for _, tc := range []struct {
+		name, user string
+		want       []int
+	}{
+		{"a-name-of-more*", "", []int{long.pid}}, {"a-name-of-more-than-fifteen-bytes", "", []int{long.pid}}, {"a-name-of-more-", "", []int{long.pid}},
+		{"a-name-of-more-than-fifteen-bits", "", nil}, {"evil*name", "", []int{hostile.pid}}, {"evil", "", nil},
+		{"evil*", me.Username, []int{hostile.pid}}, {"evil*", me.Uid, []int{hostile.pid}}, {"evil*", "?*", []int{hostile.pid}},
+		{"evil*", "54321", nil}, {"evil*", "nobody", nil}, {filepath.Base(os.Args[0]), "", nil},
+	} {
+		s, err := trigger.ParseSelector(tc.name, tc.user)
+		must(t, err)
+		reports, _, err := runAll(t, trigger.Options{Selector: s, Containers: read(t, container(t, "a", 10)), Backends: []trigger.Backend{e}})
+		must(t, err)
+		ok := len(reports) == len(tc.want)
+		for _, pid := range tc.want {
+			ok = ok && reports[pid] != nil
+		}
+		if !ok {
+			t.Errorf("%q of %q: %d reports, want %v", tc.name, tc.user, len(reports), tc.want)
+		}
+	}
+	r := hostile.one(trigger.Options{Containers: read(t, container(t, "a", 10)), Backends: []trigger.Backend{e}})
+	if r.Name != "evil\x1b[31m\nname" {
+		t.Errorf("%q", r.Name)
+	}
+}
+
+// TestNotAProcess names what is none: a thread, nobody, this process itself, a zombie.
+func TestNotAProcess(t *testing.T) {
+	e := &engine{name: "fake"}
+	run := func(pid int) (map[int]*trigger.Report, error) {
+		reports, _, err := runAll(t, trigger.Options{Selector: trigger.Selector{PID: pid}, Backends: []trigger.Backend{e}, RevertAll: "lib.so"})
+		return reports, err
+	}
+	if _, err := run(thread(t)); !errors.Is(err, trigger.ErrNotProcess) || !strings.Contains(err.Error(), fmt.Sprint(os.Getpid())) {
+		t.Errorf("a thread: %v", err)
+	}
+	gone := exec.Command("true")
+	must(t, gone.Run())
+	if _, err := run(gone.Process.Pid); !errors.Is(err, trigger.ErrNoProcess) {
+		t.Errorf("nobody: %v", err)
+	}
+	if reports, err := run(os.Getpid()); err != nil || len(reports) != 0 {
+		t.Errorf("itself: %v, %v", reports, err)
+	}
+	zombie := exec.Command("true")
+	must(t, zombie.Start())
+	defer zombie.Wait()
+	waitState(t, zombie.Process.Pid, process.Zombie)
+	if reports, err := run(zombie.Process.Pid); err != nil || len(reports) != 0 {
+		t.Errorf("a zombie: %v, %v", reports, err)
+	}
+}
+
+// thread returns the number of a thread of this process that is not its first one; every Go program has some.
+func thread(t *testing.T) int {
+	t.Helper()
+	entries, err := os.ReadDir("/proc/self/task")
+	must(t, err)
+	for _, e := range entries {
+		if tid, err := strconv.Atoi(e.Name()); err == nil && tid != os.Getpid() {
+			return tid
+		}
+	}
+	t.Fatal("no second thread")
+	return 0
+}
+
+// waitState waits until a process is in a state.
+func waitState(t *testing.T, pid int, want process.State) {
+	t.Helper()
+	for {
+		p, err := process.Look(t.Context(), pid, process.Options{})
+		if err == nil && p.State == want {
+			return
+		}
+		if err != nil && !errors.Is(err, process.ErrGone) { // which is what one that is just ending looks like
+			t.Fatal(err)
+		}
+		runtime.Gosched()
+	}
+}
+
+// TestFourThousand selects among many processes, in bounded memory. They are files: a folder that looks like proc.
+func TestFourThousand(t *testing.T) {
+	root := t.TempDir()
+	const many = 4000
+	for pid := 1000; pid < 1000+many; pid++ {
+		forgeProcess(t, root, pid)
+	}
+	name := trigger.NewWildcard("sleeper[0-4]*")
+	cs := read(t, container(t, "a", 10))
+	var before, after runtime.MemStats
+	runtime.GC()
+	runtime.ReadMemStats(&before)
+	seen := 0
+	sum, err := trigger.Run(t.Context(), trigger.Options{
+		Selector: trigger.Selector{Name: &name}, Containers: cs, Backends: []trigger.Backend{&engine{name: "fake"}}, Root: root,
+	}, func(*trigger.Report) { seen++ })
+	must(t, err)
+	runtime.ReadMemStats(&after)
+	if seen != many/2 || sum.Skipped != many/2 {
+		t.Errorf("%d reports, %+v", seen, sum)
+	}
+	if grown := int64(after.Sys) - int64(before.Sys); grown > 64<<20 {
+		t.Errorf("%d MiB", grown>>20)
+	}
+}
+
+// forgeProcess makes what the kernel shows of a sleeping process without libraries.
+func forgeProcess(t *testing.T, root string, pid int) {
+	t.Helper()
+	dir := filepath.Join(root, strconv.Itoa(pid))
+	must(t, os.MkdirAll(filepath.Join(dir, "ns"), 0o755))
+	name := "sleeper" + strconv.Itoa(pid%10)
+	stat := fmt.Sprintf("%d (%s) S 1 1 1 0 -1 0 0 0 0 0 0 0 0 0 20 0 1 0 %d 0 0 0 4096 8192 12288 0 0 0 0 0 0 0 0 0 0 0 0 0 0 0\n", pid, name, pid)
+	auxv := make([]byte, 32)
+	auxv[0], auxv[8] = 6, 16 // AT_PAGESZ
+	for file, text := range map[string]string{
+		"stat": stat, "status": fmt.Sprintf("Name:\t%s\nTgid:\t%d\nTracerPid:\t0\nUid:\t0\t0\t0\t0\nGid:\t0\t0\t0\t0\n", name, pid),
+		"cgroup": "0::/\n", "auxv": string(auxv), "maps": "", "mem": "x",
+	} {
+		must(t, os.WriteFile(filepath.Join(dir, file), []byte(text), 0o644))
+	}
+	for link, to := range map[string]string{
+		"exe": "/bin/sleeper", "root": "/", "ns/mnt": "mnt:[1]", "ns/pid": "pid:[2]", "ns/user": "user:[3]",
+	} {
+		must(t, os.Symlink(to, filepath.Join(dir, link)))
+	}
+}
+
+// TestOptedOut reads what the owner of a process has said at its start.
+func TestOptedOut(t *testing.T) {
+	me, err := user.Current()
+	must(t, err)
+	group, err := user.LookupGroupId(me.Gid)
+	must(t, err)
+	for env, want := range map[string]bool{
+		"NOTHING=1": false, "LIBPULP_DISABLE_ON_PATH=*/optout": true, "LIBPULP_DISABLE_ON_PATH=/nowhere/*:*/optout": true,
+		"LIBPULP_DISABLE_ON_PATH=optout": false, "LIBPULP_DISABLE_ON_PATH=": false,
+		"LIBPULP_DISABLE_ON_USERS=" + me.Uid: true, "LIBPULP_DISABLE_ON_USERS=x:" + me.Username: true, "LIBPULP_DISABLE_ON_USERS=54321": false,
+		"LIBPULP_DISABLE_ON_GROUPS=" + me.Gid: true, "LIBPULP_DISABLE_ON_GROUPS=" + group.Name: true, "LIBPULP_DISABLE_ON_GROUPS=54321:": false,
+	} {
+		c := start(t, "a", "", "optout", env)
+		p, err := process.Look(t.Context(), c.pid, process.Options{})
+		must(t, err)
+		if err := trigger.OptedOut(t.Context(), p); errors.Is(err, trigger.ErrBlocked) != want || !want && err != nil {
+			t.Errorf("%s: %v", env, err)
+		}
+	}
+	p, err := process.Look(t.Context(), os.Getpid(), process.Options{})
+	must(t, err)
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if err := trigger.OptedOut(ctx, p); !errors.Is(err, context.Canceled) {
+		t.Errorf("%v", err)
+	}
+}

@@ -1,0 +1,147 @@
+package trigger
+
+import (
+	"bufio"
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/user"
+	"path"
+	"path/filepath"
+	"strconv"
+	"sync"
+	"syscall"
+
+	"github.com/lpbuild/lpbuild/pkg/ulp/process"
+)
+
+// Selector says which processes are meant. The zero value means all. It never means this process itself, and never
+// threads or kernel threads.
+type Selector struct {
+	PID  int       // this process only; 0: any
+	Name *Wildcard // of the process; nil: any
+	User *Wildcard // of its real user's name or number; nil: any
+
+	users *userNames
+}
+
+// ParseSelector reads a process and a user as libpulp's options -p and -u have them: a PID or a pattern for the name, a
+// user's number or a pattern for the name. Empty ones mean all.
+func ParseSelector(process, userName string) (Selector, error) {
+	s := Selector{users: &userNames{}}
+	if pid, ok := number(process); ok {
+		if pid <= 0 {
+			return Selector{}, fmt.Errorf("%w: %s", ErrNoProcess, process)
+		}
+		s.PID = pid
+	} else if process != "" {
+		w := NewWildcard(process)
+		s.Name = &w
+	}
+	if userName == "" {
+		return s, nil
+	}
+	w := NewWildcard(userName)
+	s.User = &w
+	if _, ok := number(userName); !ok && !bytes.ContainsAny([]byte(userName), `*?[\`) {
+		if _, err := user.Lookup(userName); err != nil {
+			return Selector{}, fmt.Errorf("%w: %q", ErrNoUser, userName)
+		}
+	}
+	return s, nil
+}
+
+// number reads a string of digits. What does not fit is a number that no process has.
+func number(s string) (int, bool) {
+	if s == "" || digits(s) != len(s) {
+		return 0, false
+	}
+	n, err := strconv.ParseInt(s, 10, 32)
+	if err != nil {
+		return -1, true
+	}
+	return int(n), true
+}
+
+// pids returns the processes to look at, nil for all.
+func (s *Selector) pids() []int {
+	if s.PID == 0 {
+		return nil
+	}
+	return []int{s.PID}
+}
+
+// wants says whether a process is meant, by what everybody may see of it.
+func (s *Selector) wants(p *process.Process) bool {
+	switch {
+	case p.Kernel, !p.Alive(), p.PID == os.Getpid():
+		return false
+	case s.Name != nil && !s.Name.Match(ShortName(p)) && !s.Name.Match(FullName(p)):
+		return false
+	case s.User != nil:
+		uid := strconv.FormatUint(uint64(p.UID.Real), 10)
+		return s.User.String() == uid || s.User.Match(s.users.name(uid))
+	}
+	return true
+}
+
+// ShortName returns the name that the kernel has for a process, without a path in front of it: its first 15 bytes.
+func ShortName(p *process.Process) string { return path.Base(p.Name) }
+
+// nameLength is how many bytes of a name the kernel keeps.
+const nameLength = 15
+
+// FullName returns the whole name if it is that of the program and the kernel's is the beginning of it.
+func FullName(p *process.Process) string {
+	if exe := p.ExeName(); len(p.Name) == nameLength && len(exe) > nameLength && exe[:nameLength] == p.Name {
+		return exe
+	}
+	return ShortName(p)
+}
+
+// userNames remembers the names of users, since looking one up reads a file.
+type userNames struct{ m sync.Map }
+
+// name returns the name of a user, "" if there is none.
+func (u *userNames) name(uid string) string {
+	if u != nil {
+		if name, ok := u.m.Load(uid); ok {
+			return name.(string)
+		}
+	}
+	name := ""
+	if known, err := user.LookupId(uid); err == nil {
+		name = known.Username
+	}
+	if u != nil {
+		u.m.Store(uid, name)
+	}
+	return name
+}
+
+// checkProcess says why a number that was named is not that of a process. The folder of a thread looks like one.
+func checkProcess(root string, pid int) error {
+	if root == "" {
+		root = "/proc"
+	}
+	f, err := os.OpenFile(filepath.Join(root, strconv.Itoa(pid), "status"), os.O_RDONLY|syscall.O_NONBLOCK, 0)
+	switch {
+	case errors.Is(err, os.ErrPermission):
+		return fmt.Errorf("process %d: %w", pid, ErrPermission)
+	case err != nil:
+		return fmt.Errorf("process %d: %w", pid, ErrNoProcess)
+	}
+	defer f.Close()
+	lines := bufio.NewScanner(io.LimitReader(f, 16<<10))
+	for lines.Scan() {
+		if group, ok := bytes.CutPrefix(lines.Bytes(), []byte("Tgid:")); ok {
+			if n := string(bytes.TrimSpace(group)); n != strconv.Itoa(pid) {
+				return fmt.Errorf("%d: %w; its process is %s", pid, ErrNotProcess, n)
+			}
+			break
+		}
+	}
+	return nil
+}

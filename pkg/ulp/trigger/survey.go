@@ -1,0 +1,187 @@
+package trigger
+
+import (
+	"context"
+	"errors"
+	"path"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/lpbuild/lpbuild/pkg/ulp/process"
+)
+
+// SurveyOptions say what to look at. Nothing is ever stopped.
+type SurveyOptions struct {
+	Selector Selector
+	Backends []Backend
+	Timeout  time.Duration // for each process; default 10 s
+	Root     string        // where proc is mounted; default "/proc"
+	// WithoutEngine adds processes that no engine is for.
+	WithoutEngine bool
+}
+
+// Survey is what can be said of a process without stopping it. Name, Exe and the paths are the process's own words.
+type Survey struct {
+	PID       int
+	Name      string // as FullName has it
+	ShortName string // as ShortName has it
+	Exe       string
+	UID       uint32
+	Container process.Container // in which it runs
+
+	Engine  string // "" if there is none
+	Version string // of the engine's part in the process
+	// Disabled is why the process takes no live patches; nil if it does.
+	Disabled error
+	// Libraries are those that can be patched, or are.
+	Libraries []PatchableLibrary
+	// Elsewhere are live patches whose library is not loaded, which should not be.
+	Elsewhere []Applied
+	// Err is why not all of this could be seen.
+	Err error
+}
+
+// PatchableLibrary is a library in a process whose functions can be replaced.
+type PatchableLibrary struct {
+	Name    string // SONAME, or the name of the file
+	Path    string // the name under which it was loaded: the file's folder and Name
+	BuildID []byte
+	Main    bool      // it is the program itself
+	Engine  bool      // it is the engine's part in the process
+	Applied []Applied // the newest first
+}
+
+// Patched says whether a live patch is applied.
+func (s *Survey) Patched() bool {
+	return len(s.Elsewhere) > 0 || slices.ContainsFunc(s.Libraries, func(l PatchableLibrary) bool { return len(l.Applied) > 0 })
+}
+
+// Look surveys processes and returns what it saw, in ascending order of PID, and how many processes this user may not look
+// into. The error is the context's, the selector's if the process that was named is not there, or that of reading proc.
+func Look(ctx context.Context, o SurveyOptions) (list []*Survey, denied int, err error) {
+	if o.Selector.PID != 0 {
+		if err := checkProcess(o.Root, o.Selector.PID); err != nil {
+			return nil, 0, err
+		}
+	}
+	var mu sync.Mutex
+	scan := process.ScanOptions{Options: process.Options{Root: o.Root}, PIDs: o.Selector.pids(), Timeout: o.Timeout}
+	var known memory
+	err = process.Scan(ctx, scan, func(ctx context.Context, p *process.Process, err error) {
+		s, hidden := o.look(ctx, p, err, &known)
+		mu.Lock()
+		defer mu.Unlock()
+		if hidden {
+			denied++
+		}
+		if s != nil {
+			list = append(list, s)
+		}
+	})
+	slices.SortFunc(list, func(a, b *Survey) int { return a.PID - b.PID })
+	return list, denied, err
+}
+
+// look surveys one process. It returns nil for one that is not asked for; denied says that it may not be looked into.
+func (o *SurveyOptions) look(ctx context.Context, p *process.Process, err error, known *memory) (s *Survey, denied bool) {
+	switch named := o.Selector.PID != 0; {
+	case errors.Is(err, process.ErrPermission):
+		return nil, true
+	case err != nil && named:
+		return &Survey{PID: o.Selector.PID, Err: timeIsOver(err)}, false
+	case err != nil, !o.Selector.wants(p):
+		return nil, false
+	case p.Denied && named:
+		s = newSurvey(p)
+		s.Err = ErrPermission
+		return s, false
+	case p.Denied:
+		return nil, true
+	}
+	s = newSurvey(p)
+	switch err := s.fill(ctx, o, p, known); {
+	case errors.Is(err, process.ErrGone), errors.Is(err, process.ErrNoMemory):
+		return nil, false
+	case err != nil:
+		s.Err = timeIsOver(err)
+	case s.Engine == "" && !o.WithoutEngine && o.Selector.PID == 0:
+		return nil, false
+	}
+	return s, false
+}
+
+func newSurvey(p *process.Process) *Survey {
+	return &Survey{PID: p.PID, Name: FullName(p), ShortName: ShortName(p), Exe: p.Exe, UID: p.UID.Real, Container: p.Container}
+}
+
+// fill looks into the process.
+func (s *Survey) fill(ctx context.Context, o *SurveyOptions, p *process.Process, known *memory) error {
+	view, err := openView(ctx, p)
+	if err != nil {
+		return err
+	}
+	defer view.Memory.Close()
+	engine, t, err := findEngine(ctx, o.Backends, view)
+	if engine != nil {
+		s.Engine = engine.Name()
+	}
+	if err != nil {
+		s.Disabled = err
+		return nil
+	}
+	var applied []Applied
+	if t != nil {
+		defer t.Close()
+		s.Version, s.Disabled = t.Version(), t.Enabled(ctx)
+		if applied, err = t.Applied(ctx); err != nil {
+			s.Err = err
+		}
+		known.label(ctx, t, p.UID.Real, applied)
+	} else if !o.WithoutEngine {
+		return nil
+	}
+	return s.libraries(ctx, view, applied, known)
+}
+
+// libraries fills in what can be patched and what is.
+func (s *Survey) libraries(ctx context.Context, view *View, applied []Applied, known *memory) error {
+	found := make([]bool, len(applied))
+	for _, l := range view.Libraries {
+		row := PatchableLibrary{Name: l.Name, Path: l.Path, BuildID: l.BuildID, Main: l.Main}
+		if l.SONAME != "" && path.Base(l.SONAME) == l.SONAME && !l.Main {
+			row.Name, row.Path = l.SONAME, path.Join(path.Dir(l.Path), l.SONAME)
+		}
+		for i, a := range applied {
+			if !found[i] && named(l, a.Library) {
+				row.Applied, found[i] = append(row.Applied, a), true
+			}
+		}
+		row.Engine = s.Engine != "" && exportsEngine(l)
+		if len(row.Applied) == 0 && !row.Engine {
+			patchable, err := known.nops.patchable(ctx, view, l)
+			if err != nil {
+				return err
+			}
+			if !patchable {
+				continue
+			}
+		}
+		s.Libraries = append(s.Libraries, row)
+	}
+	for i, a := range applied {
+		if !found[i] {
+			s.Elsewhere = append(s.Elsewhere, a)
+		}
+	}
+	slices.SortStableFunc(s.Libraries, func(a, b PatchableLibrary) int { // the program first
+		switch {
+		case a.Main && !b.Main:
+			return -1
+		case b.Main && !a.Main:
+			return 1
+		}
+		return 0
+	})
+	return nil
+}
