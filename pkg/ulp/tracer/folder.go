@@ -72,7 +72,7 @@ func (d *folder) read(tid int, file string) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	defer unix.Close(fd)
+	defer func() { _ = unix.Close(fd) }()
 	b := make([]byte, taskFileMost)
 	n, err := unix.Read(fd, b)
 	return b[:max(n, 0)], err
