@@ -3,7 +3,6 @@ package glibctest
 import (
 	"debug/elf"
 	"encoding/hex"
-	"encoding/json"
 	"os"
 	"path/filepath"
 	"slices"
@@ -138,26 +137,32 @@ func TestRefused(t *testing.T) {
 	}
 }
 
-// TestRuns starts the program on each build's own loader and libc and finds the build in its memory.
+// TestRuns starts the program on each build's own loader and libc, in both ways, and finds the build in its memory.
 func TestRuns(t *testing.T) {
 	w := theWorld(t)
-	for _, b := range w.builds {
-		t.Run(b.Release, func(t *testing.T) {
-			p := w.start(t, b)
-			p.wants(t)
-			out := w.must(t, w.lpbuild, "status", "--all", "--json", "-p", p.pid)
-			if id := hex.EncodeToString(w.library(t, b).BuildID); !strings.Contains(out, id) {
-				t.Errorf("lpbuild status does not know the build %s:\n%s", id, out)
-			}
-			var status struct {
-				Processes []struct {
-					PID int `json:"pid"`
-				} `json:"processes"`
-			}
-			if err := json.Unmarshal([]byte(out), &status); err != nil || len(status.Processes) != 1 {
-				t.Errorf("lpbuild status: %v\n%s", err, out)
-			}
-			p.wants(t)
-		})
+	for i, b := range w.builds {
+		for how, p := range map[string]func() *program{
+			"by the kernel": func() *program { return w.start(t, i) }, "by the loader": func() *program { return w.startByLoader(t, i) },
+		} {
+			t.Run(b.Release+" "+how, func(t *testing.T) {
+				p := p()
+				p.wants(t)
+				w.knows(t, p, b)
+			})
+		}
+	}
+}
+
+// knows wants lpbuild status to find a build in a program.
+func (w *world) knows(t *testing.T, p *program, b Build) {
+	t.Helper()
+	out := w.must(t, w.lpbuild, "status", "--all", "--json", "-p", p.pid)
+	if id := hex.EncodeToString(w.library(t, b).BuildID); !strings.Contains(out, id) {
+		t.Errorf("lpbuild status does not know the build %s:\n%s", id, out)
+	}
+	for _, other := range w.builds {
+		if id := hex.EncodeToString(w.library(t, other).BuildID); other.Release != b.Release && strings.Contains(out, id) {
+			t.Errorf("lpbuild status knows the build %s, too, which is not there:\n%s", id, out)
+		}
 	}
 }

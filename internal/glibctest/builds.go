@@ -63,7 +63,7 @@ func linkedBuilds(ctx context.Context, s *Source, say func(string, ...any)) (str
 		}
 		versions = append(versions, version)
 	}
-	inputs := []any{hex.EncodeToString(digest[:]), versions, compilerFlags, optimization, configureFlags, entryHeader}
+	inputs := []any{hex.EncodeToString(digest[:]), versions, compilerFlags, optimization, configureFlags, entryHeader, linkFlags}
 	for i := range releases {
 		inputs = append(inputs, fillerText(i))
 	}

@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -25,9 +26,9 @@ var patches = []string{"malloc", "memcpy", "static", "variable", "threadlocal", 
 // world is all that the tests stand on: the builds, a package folder in which download and build were run, and the program.
 type world struct {
 	builds  []Build
-	lpbuild string // the binary
-	folder  string // the package folder
-	target  string // testdata/target.c, compiled
+	lpbuild string   // the binary
+	folder  string   // the package folder
+	targets []string // testdata/target.c, compiled for each build
 	env     []string
 	report  *buildmatrix.Report
 }
@@ -74,10 +75,14 @@ func theWorld(t *testing.T) *world {
 
 func makeWorld(t *testing.T, builds []Build) *world {
 	t.Helper()
-	w := &world{builds: builds, lpbuild: filepath.Join(temp, "lpbuild"), folder: filepath.Join(temp, "package"), target: filepath.Join(temp, "target")}
+	w := &world{builds: builds, lpbuild: filepath.Join(temp, "lpbuild"), folder: filepath.Join(temp, "package")}
 	w.env = append(os.Environ(), "LPBUILD_CACHE="+filepath.Join(temp, "store"), "LC_ALL=C.UTF-8", "CGO_ENABLED=0")
 	w.must(t, "go", "build", "-o", w.lpbuild, "github.com/lpbuild/lpbuild/cmd/lpbuild")
-	w.must(t, "gcc", "-O2", "-Wall", "-Wextra", "-Werror", "-pthread", "-o", w.target, "testdata/target.c")
+	for i, b := range builds {
+		w.targets = append(w.targets, filepath.Join(temp, fmt.Sprintf("target%d", i)))
+		w.must(t, "gcc", "-O2", "-Wall", "-Wextra", "-Werror", "-pthread", "-Wl,--dynamic-linker="+b.Loader, "-Wl,-rpath,"+b.Dir,
+			"-o", w.targets[i], "testdata/target.c")
+	}
 	url := repository(t, builds)
 	w.makeFolder(t, w.folder, url, patches)
 	t.Log(w.must(t, w.lpbuild, "-C", w.folder, "download"))

@@ -21,6 +21,9 @@ var linked = []struct{ name, output, in string }{
 	{libcName, "libc.so", "libc_pic.os"},
 }
 
+// linkFlags are what distributors link with, beside what glibc's makefiles say. libpulp wants the old kind of hash table, too.
+const linkFlags = "-Wl,--build-id=sha1 -Wl,--hash-style=both"
+
 // link links loader and libc into dir once more, with filler before everything else: code, data and thread-local variables
 // move, and the build-id changes, as with a rebuild with other patches.
 func (t *tree) link(ctx context.Context, dir string, variant int) error {
@@ -44,7 +47,7 @@ func (t *tree) link(ctx context.Context, dir string, variant int) error {
 			return err
 		}
 		command = strings.Replace(command, " -o "+filepath.Join(t.build, l.output)+" ", " "+filler+".o -o "+filepath.Join(dir, l.name)+" ", 1)
-		if _, err := (tool{dir: t.build, args: []string{"sh", "-c", command + " -Wl,--build-id=sha1"}}).run(ctx); err != nil {
+		if _, err := (tool{dir: t.build, args: []string{"sh", "-c", command + " " + linkFlags}}).run(ctx); err != nil {
 			return err
 		}
 	}

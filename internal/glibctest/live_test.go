@@ -22,9 +22,9 @@ func TestLibpulp(t *testing.T) {
 // after the other, and takes them out again in another order. The program tells after each step what is patched and what is
 // not.
 func (w *world) live(t *testing.T, engine string, env ...string) {
-	for _, b := range w.builds {
+	for i, b := range w.builds {
 		t.Run(b.Release, func(t *testing.T) {
-			p := w.start(t, b, env...)
+			p := w.start(t, i, env...)
 			p.wants(t)
 			var applied []string
 			for _, patch := range patches {

@@ -28,18 +28,31 @@ var (
 // hammerThreads is how many threads lock one mutex while the program is patched.
 const hammerThreads = 64
 
-// program is testdata/target.c, started by the loader of a build with its libc.
+// program is testdata/target.c at work.
 type program struct {
 	pid string
 	in  io.Writer
 	out *bufio.Reader
 }
 
-// start starts the program with all its threads. It ends with the test.
-func (w *world) start(t *testing.T, b Build, env ...string) *program {
+// start starts the program on a build's loader and libc, which its file names.
+func (w *world) start(t *testing.T, build int, env ...string) *program {
 	t.Helper()
-	cmd := exec.Command(b.Loader, "--library-path", b.Dir, w.target)
+	cmd := exec.Command(w.targets[build])
 	cmd.Env = append(os.Environ(), env...)
+	return run(t, cmd)
+}
+
+// startByLoader does so as people try a library out: by the loader, which is told where libc is.
+func (w *world) startByLoader(t *testing.T, build int) *program {
+	t.Helper()
+	b := w.builds[build]
+	return run(t, exec.Command(b.Loader, "--library-path", b.Dir, w.targets[(build+1)%len(w.targets)]))
+}
+
+// run starts the program and all its threads. It ends with the test.
+func run(t *testing.T, cmd *exec.Cmd) *program {
+	t.Helper()
 	in, err := cmd.StdinPipe()
 	if err != nil {
 		t.Fatal(err)
