@@ -69,6 +69,7 @@ func (r *Runtime) gadgetsIn(rd memory, l *process.Library) (tracer.Gadgets, bool
 
 func shift(g tracer.Gadgets, by uint64) tracer.Gadgets {
 	g.Syscall, g.Restorer, g.Store = g.Syscall+by, g.Restorer+by, g.Store+by
+	g.Keep = 0 // no batches here
 	return g
 }
 

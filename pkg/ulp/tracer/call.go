@@ -79,11 +79,10 @@ func (t *Tracee) call(ctx context.Context, th *Thread, fn uint64, args []uint64)
 // bell sends the thread a signal that will stop it when it is back: one that the process ignores, so that nothing happens
 // if nobody is there any more. 0: there is none.
 func (t *Tracee) bell(th *Thread) int {
-	status := map[string]string{"SigCgt": ""}
-	if th.away.regs.forgetsTime() || t.dir.status(th.TID, status) != nil {
+	if th.away.regs.forgetsTime() || t.status(th) != nil {
 		return 0
 	}
-	caught, err := strconv.ParseUint(status["SigCgt"], 16, 64)
+	caught, err := strconv.ParseUint(th.facts["SigCgt"], 16, 64)
 	if err != nil {
 		return 0
 	}

@@ -22,12 +22,49 @@ const (
 
 // Seccomp returns how th's system calls are filtered.
 func (t *Tracee) Seccomp(th *Thread) (Seccomp, error) {
-	status := map[string]string{"Seccomp": ""}
-	if err := t.dir.status(th.TID, status); err != nil {
+	if t.status(th) != nil {
 		return 0, t.fail("reading its status", th.TID, ErrGone)
 	}
-	mode, _ := strconv.Atoi(status["Seccomp"]) // no such line: a kernel without seccomp
+	mode, _ := strconv.Atoi(th.facts["Seccomp"]) // no such line: a kernel without seccomp
 	return Seccomp(mode), nil
+}
+
+// status reads what the kernel tells of a thread and does not change while all threads stand still: once, because it takes
+// the kernel longer than to run a system call in the target.
+func (t *Tracee) status(th *Thread) error {
+	if th.facts != nil {
+		return nil
+	}
+	facts := map[string]string{"Seccomp": "", "SigCgt": ""}
+	if err := t.dir.status(th.TID, facts); err != nil {
+		return err
+	}
+	th.facts = facts
+	return nil
+}
+
+// Allowed says whether th's filters let it make all of the calls, as far as they can be read: that needs CAP_SYS_ADMIN.
+// Otherwise the error is ErrSeccomp. With SuspendSeccomp everything is allowed.
+func (t *Tracee) Allowed(th *Thread, calls ...Call) error {
+	return t.Do(func() error {
+		mode, err := t.Seccomp(th)
+		switch {
+		case err != nil || t.o.SuspendSeccomp || mode == SeccompNone:
+			return err
+		case mode != SeccompFilter:
+			return t.fail("strict mode", th.TID, ErrSeccomp)
+		}
+		filters, err := filtersOf(th.TID)
+		if err != nil {
+			return t.fail("reading the filter", th.TID, errors.Join(ErrSeccomp, err))
+		}
+		for _, c := range calls {
+			if a := judge(filters, c, t.o.Gadgets); a != unix.SECCOMP_RET_ALLOW && a != unix.SECCOMP_RET_LOG {
+				return t.fail(fmt.Sprintf("system call %d", c.Nr), th.TID, ErrSeccomp)
+			}
+		}
+		return nil
+	})
 }
 
 // allowed looks whether the thread's filters let it come back, and do not kill it for one of the calls. What a called

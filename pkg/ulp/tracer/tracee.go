@@ -58,7 +58,8 @@ type Thread struct {
 	regs    Registers
 	stopped bool // in a ptrace stop, as far as known
 	gone    bool
-	away    *journey // not nil while its registers are not its own
+	facts   map[string]string // see Tracee.status
+	away    *journey          // not nil while its registers are not its own
 }
 
 // Registers returns the general registers as they were when the thread stopped. A thread that was interrupted inside a
