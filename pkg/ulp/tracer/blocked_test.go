@@ -36,7 +36,7 @@ func TestBlocked(t *testing.T) {
 	}
 	path := program(t, "blocked")
 	var wg sync.WaitGroup
-	places := make(chan bool, 6)
+	places := make(chan bool, 9)
 	for how, tc := range tests {
 		for _, mode := range []string{"stop", "syscalls"} {
 			wg.Go(func() {
