@@ -41,6 +41,7 @@ func (w *world) live(t *testing.T, engine string, env ...string) {
 			w.must(t, w.lpbuild, "revert", "--engine", engine, "-p", p.pid, "--all", libcName)
 			p.wants(t)
 			w.all(t, p, b, engine)
+			w.again(t, p, b, engine)
 		})
 	}
 }
@@ -56,6 +57,22 @@ func (w *world) all(t *testing.T, p *program, b Build, engine string) {
 	p.wants(t)
 }
 
+// again applies one live patch and takes it out ten times, to a function that all threads are in or about to call.
+func (w *world) again(t *testing.T, p *program, b Build, engine string) {
+	t.Helper()
+	mutex := w.container(t, "mutex", b)
+	for range 10 {
+		w.change(t, p, "trigger", "patched", engine, mutex)
+		if got := p.ask(t, "mutex"); got != patched["mutex"] {
+			t.Errorf("applied: %q", got)
+		}
+		w.change(t, p, "revert", "reverted", engine, mutex)
+		if got := p.ask(t, "mutex"); got != original["mutex"] {
+			t.Errorf("taken out: %q", got)
+		}
+	}
+}
+
 // change applies a live patch, or takes it out, and wants lpbuild to say that it did.
 func (w *world) change(t *testing.T, p *program, command, done, engine, container string) {
 	t.Helper()
@@ -63,7 +80,6 @@ func (w *world) change(t *testing.T, p *program, command, done, engine, containe
 	if !strings.HasPrefix(out, done+" ") || !strings.Contains(out, filepath.Base(container)) {
 		t.Errorf("lpbuild %s %s says:\n%s", command, filepath.Base(container), out)
 	}
-	t.Log(out)
 }
 
 // container returns the path of the container of a patch for a build.
