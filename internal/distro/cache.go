@@ -23,7 +23,7 @@ const (
 	cacheAge = 30 * 24 * time.Hour
 )
 
-// CacheDir returns the folder in which [CachedRPMs] and [CachedKey] remember: lpbuild-distro in the user's cache folder.
+// CacheDir returns the folder in which [CachedRPMs], [CachedKey] and [Remember] remember: lpbuild-distro in the user's cache folder.
 // It may be removed at any time when nothing uses it.
 func CacheDir() (string, error) {
 	dir, err := os.UserCacheDir()
@@ -139,8 +139,8 @@ func copyKey(dir, from string) error {
 	})
 }
 
-// Remember returns a folder of [CacheDir] with what fill wrote into an empty folder, now or before, for equal inputs. It is under its
-// name only when it is whole.
+// Remember returns a folder below [CacheDir] with what fill wrote into an empty folder, now or before, for equal inputs of
+// one kind, a file name. It is under its name only when it is whole, and goes when nobody has asked for it for a month.
 func Remember(ctx context.Context, kind string, inputs []any, fill func(dir string) error) (string, error) {
 	text, err := json.Marshal(append(inputs, cacheFormat))
 	if err != nil {

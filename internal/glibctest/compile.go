@@ -30,10 +30,7 @@ var entryHeader string
 const entryFile = "sysdeps/x86/sysdep.h"
 
 // tree is glibc, unpacked and being built.
-type tree struct {
-	source, build string
-	log           *os.File // what make printed
-}
+type tree struct{ source, build string }
 
 // compile unpacks and builds the dynamic loader and libc.so in a folder.
 func compile(ctx context.Context, dir string, s *Source, say func(string, ...any)) (*tree, error) {
@@ -69,14 +66,17 @@ func (t *tree) leaveRoom() error {
 	return err
 }
 
+// makeLog is the file with what make printed: among it how it linked.
+const makeLog = "make.log"
+
 // make builds libc.so and what it needs: no static libraries, no programs.
 func (t *tree) make(ctx context.Context, say func(string, ...any)) error {
-	var err error
-	if t.log, err = os.Create(filepath.Join(t.build, "make.log")); err != nil {
+	log, err := os.Create(filepath.Join(t.build, makeLog))
+	if err != nil {
 		return err
 	}
-	defer t.log.Close()
-	said := &counter{log: t.log, say: say, next: time.Now().Add(saySoon)}
+	defer log.Close()
+	said := &counter{log: log, say: say, next: time.Now().Add(saySoon)}
 	_, err = tool{dir: t.source, log: said, args: []string{"nice", "-n", "19", "make", "-r", "-j", strconv.Itoa(runtime.NumCPU()),
 		"objdir=" + t.build, "object-suffixes=.os", filepath.Join(t.build, "libc.so")}}.run(ctx)
 	return err

@@ -37,7 +37,7 @@ func (t *tree) link(ctx context.Context, dir string, variant int) error {
 	if _, err := (tool{dir: t.build, args: []string{"gcc", "-c", "-o", filler + ".o", filler + ".s"}}).run(ctx); err != nil {
 		return err
 	}
-	log, err := os.ReadFile(filepath.Join(t.build, "make.log"))
+	log, err := os.ReadFile(filepath.Join(t.build, makeLog))
 	if err != nil {
 		return err
 	}

@@ -9,6 +9,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"sync"
 	"syscall"
 	"time"
 )
@@ -19,7 +20,7 @@ type tool struct {
 	dir  string   // working directory
 	env  []string // beside PATH, HOME, LC_ALL and TZ
 	args []string
-	log  io.Writer // also gets what the tool prints; optional
+	log  io.Writer // also gets what the tool prints on standard output; optional
 }
 
 const toolPath = "/usr/sbin:/usr/bin:/sbin:/bin"
@@ -31,12 +32,11 @@ func (c tool) run(ctx context.Context) (string, error) {
 	cmd.Dir = c.dir
 	var stdout bytes.Buffer
 	said := &ending{}
-	outputs := []io.Writer{said}
+	cmd.Stderr = said
+	cmd.Stdout = io.MultiWriter(said, &stdout)
 	if c.log != nil {
-		outputs = append(outputs, c.log)
+		cmd.Stdout = io.MultiWriter(said, &stdout, c.log)
 	}
-	cmd.Stderr = io.MultiWriter(outputs...)
-	cmd.Stdout = io.MultiWriter(append(outputs, &stdout)...)
 	// In the terminal's own process group, so that ^C ends make, too, and not told by SIGKILL: make ends its children.
 	cmd.Cancel = func() error { return cmd.Process.Signal(syscall.SIGTERM) }
 	cmd.WaitDelay = 5 * time.Second
@@ -56,12 +56,17 @@ func (c tool) run(ctx context.Context) (string, error) {
 // name is the program's name without its folder.
 func (c tool) name() string { return filepath.Base(c.args[0]) }
 
-// ending keeps the end of what is written to it.
-type ending struct{ text []byte }
+// ending keeps the end of what is written to it, from both outputs at once.
+type ending struct {
+	mu   sync.Mutex
+	text []byte
+}
 
 const endingSize = 3000
 
 func (e *ending) Write(p []byte) (int, error) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
 	e.text = append(e.text, p...)
 	if len(e.text) > 2*endingSize {
 		e.text = append(e.text[:0], e.text[len(e.text)-endingSize:]...)
@@ -70,6 +75,8 @@ func (e *ending) Write(p []byte) (int, error) {
 }
 
 func (e *ending) String() string {
+	e.mu.Lock()
+	defer e.mu.Unlock()
 	text := e.text[max(0, len(e.text)-endingSize):]
 	return strings.TrimSpace(string(text))
 }
