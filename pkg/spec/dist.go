@@ -47,6 +47,7 @@ func Make(ctx context.Context, c *buildmatrix.Config, l *download.Lock, r *build
 	if err != nil {
 		return nil, err
 	}
+	p.Time = entries[0].Time.Unix()
 	text, err := p.Render()
 	if err != nil {
 		return nil, fmt.Errorf("spec file: %w", err)
@@ -157,6 +158,7 @@ func files(c *buildmatrix.Config, l *download.Lock, r *buildmatrix.Report) map[s
 func describe(c *buildmatrix.Config, l *download.Lock) (*Package, error) {
 	p := &Package{
 		Name: c.Name, Version: c.Version, Summary: c.Summary, License: c.License, URL: c.URL, Unsigned: l.IsUnsigned(),
+		Bundled: c.Engine == buildmatrix.EngineBundled,
 	}
 	for _, pkg := range c.Packages {
 		p.Packages = append(p.Packages, pkg.Name)
