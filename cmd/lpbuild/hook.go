@@ -59,6 +59,7 @@ live patches are put into /var/livepatches, which the running system shares, and
 /etc/sysconfig/livepatching is read, never run:
   LIVEPATCH_<NAME>=auto|always|never   for a package, glibc-livepatches being GLIBC_LIVEPATCHES or GLIBC, or USERSPACE for
                                        all; always: in any chroot as in a transactional update
+  LIVEPATCH_DEADLINE=45s               instead of --deadline
   LIVEPATCH_REVERT_ON_REMOVE=yes       take live patches out of the processes when their package is erased` + hookExitHelp,
 	}
 	o.addFlags(cmd)
@@ -103,17 +104,23 @@ their package was installed, and those that began later. It prints nothing if th
 
 // run is a scriptlet: whatever happens is said and is no error.
 func (o *hookOptions) run(cmd *cobra.Command, s *console, action hook.Action, args []string) error {
+	if !cmd.Flags().Changed("deadline") {
+		o.deadline = hook.ConfiguredDeadline("/")
+	}
 	r, err := o.request(cmd, action, args)
 	if err != nil {
 		fmt.Fprintf(s.err, "lpbuild hook: %s: nothing is done\n", printableLine(err.Error()))
 		return nil
 	}
+	err = hook.ErrNoWorker
 	if !o.worker {
 		again := append([]string{"hook", string(action), "--worker"}, o.flags(s)...)
-		err := hook.Guard(cmd.Context(), o.deadline, s.out, append(append(again, "--"), args...)...)
-		if err != nil {
+		err = hook.Guard(cmd.Context(), o.deadline, s.out, append(append(again, "--"), args...)...)
+		if err != nil && !errors.Is(err, hook.ErrNoWorker) {
 			fmt.Fprintf(s.err, "lpbuild hook: %s\n", printableLine(err.Error()))
 		}
+	}
+	if !errors.Is(err, hook.ErrNoWorker) {
 		return nil
 	}
 	signal.Ignore(syscall.SIGPIPE) // the guard may be gone

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"os"
 	"os/exec"
@@ -16,6 +17,9 @@ const grace = 3 * time.Second
 // ErrLate says that a worker did not end in time; it goes on alone.
 var ErrLate = errors.New("its time was over; what was begun goes on in the background")
 
+// ErrNoWorker says that none could be started: without /proc a program does not know itself.
+var ErrNoWorker = errors.New("no worker")
+
 // Guard runs this program again, as a worker with the given arguments, and passes on what it prints. It returns when the worker
 // has ended or its time is over, whichever comes first: even a worker that the kernel does not let go, because it waits for a
 // file system that does not answer, holds nobody up, and if it breaks down its caller does not.
@@ -25,7 +29,7 @@ var ErrLate = errors.New("its time was over; what was begun goes on in the backg
 func Guard(ctx context.Context, deadline time.Duration, out io.Writer, args ...string) error {
 	self, err := os.Executable()
 	if err != nil {
-		return err
+		return fmt.Errorf("%w: %w", ErrNoWorker, err)
 	}
 	r, w, err := os.Pipe()
 	if err != nil {
@@ -38,7 +42,7 @@ func Guard(ctx context.Context, deadline time.Duration, out io.Writer, args ...s
 	err = cmd.Start()
 	w.Close()
 	if err != nil {
-		return err
+		return fmt.Errorf("%w: %w", ErrNoWorker, err)
 	}
 	ended := make(chan error, 1)
 	var said bytes.Buffer

@@ -7,8 +7,10 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"path/filepath"
 	"strings"
 	"syscall"
+	"time"
 )
 
 // sysconfigFile is where the administrator says what he wants. Shells source it elsewhere; here it is only read.
@@ -135,3 +137,23 @@ func (c config) setting(pkg string) (Setting, error) {
 
 // revertOnRemove says whether live patches are taken out when their package is erased: LIVEPATCH_REVERT_ON_REMOVE.
 func (c config) revertOnRemove() bool { return c["LIVEPATCH_REVERT_ON_REMOVE"] == "yes" }
+
+// The bounds of LIVEPATCH_DEADLINE.
+const (
+	leastDeadline = time.Second
+	mostDeadline  = 10 * time.Minute
+)
+
+// ConfiguredDeadline returns the time that the administrator gives to scriptlets, LIVEPATCH_DEADLINE=45s in the file below root, or
+// the default.
+func ConfiguredDeadline(root string) time.Duration {
+	c, err := readSysconfig(filepath.Join(root, sysconfigFile))
+	if err != nil {
+		return DefaultDeadline
+	}
+	d, err := time.ParseDuration(c["LIVEPATCH_DEADLINE"])
+	if err != nil || d < leastDeadline || d > mostDeadline {
+		return DefaultDeadline
+	}
+	return d
+}
