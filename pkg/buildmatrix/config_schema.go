@@ -295,7 +295,7 @@ func sorted(names []string) []string {
 // isEngine knows where the engine may come from.
 func isEngine(s string) error {
 	if s != EngineSystem && s != EngineBundled {
-		return fmt.Errorf("engine: %q must be %s (the package requires lpbuild) or %s (the package carries it)", s, EngineSystem, EngineBundled)
+		return fmt.Errorf("%q must be %s (the package requires lpbuild) or %s (the package carries it)", s, EngineSystem, EngineBundled)
 	}
 	return nil
 }

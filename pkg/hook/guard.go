@@ -14,6 +14,9 @@ import (
 // grace is what a worker gets beyond its deadline before its guard goes on without it.
 const grace = 3 * time.Second
 
+// maxSaid bounds what is passed on, in bytes.
+const maxSaid = 1 << 20
+
 // ErrLate says that a worker did not end in time; it goes on alone.
 var ErrLate = errors.New("its time was over; what was begun goes on in the background")
 
@@ -47,7 +50,8 @@ func Guard(ctx context.Context, deadline time.Duration, out io.Writer, args ...s
 	ended := make(chan error, 1)
 	var said bytes.Buffer
 	go func() {
-		_, _ = io.Copy(&said, io.LimitReader(r, 1<<20)) // it ends with the worker's end of the pipe
+		_, _ = io.Copy(&said, io.LimitReader(r, maxSaid))
+		_, _ = io.Copy(io.Discard, r) // it ends with the worker's end of the pipe
 		ended <- cmd.Wait()
 	}()
 	timer := time.NewTimer(deadline + grace)
