@@ -18,7 +18,6 @@ import (
 	"github.com/lpbuild/lpbuild/pkg/download"
 	"github.com/lpbuild/lpbuild/pkg/download/fetch"
 	"github.com/lpbuild/lpbuild/pkg/ulp"
-	"github.com/lpbuild/lpbuild/templates"
 )
 
 // DistDir is the folder for the source package below a package folder.
@@ -64,7 +63,7 @@ func Make(ctx context.Context, c *buildmatrix.Config, l *download.Lock, r *build
 	if err != nil {
 		return nil, err
 	}
-	lint, err := templates.FS.ReadFile("package-rpmlintrc.tmpl")
+	lint, err := render("package-rpmlintrc.tmpl", *p)
 	if err != nil {
 		return nil, err
 	}

@@ -44,7 +44,12 @@ func (p Package) Render() ([]byte, error) {
 	if err := p.escape(); err != nil {
 		return nil, err
 	}
-	t, err := template.New("package.spec.tmpl").Funcs(template.FuncMap{"join": strings.Join}).ParseFS(templates.FS, "package.spec.tmpl")
+	return render("package.spec.tmpl", p)
+}
+
+// render fills a template in.
+func render(name string, p Package) ([]byte, error) {
+	t, err := template.New(name).Funcs(template.FuncMap{"join": strings.Join}).ParseFS(templates.FS, name)
 	if err != nil {
 		return nil, err
 	}
