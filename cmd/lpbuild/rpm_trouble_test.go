@@ -72,7 +72,7 @@ func TestRPMMany(t *testing.T) {
 	}
 	s := newScratch(t, dir, "machine")
 	s.config("") // the usual deadline
-	const many = 200
+	const many = 500
 	all := make([]*live, many)
 	for i := range all {
 		all[i] = s.start("program")
@@ -80,7 +80,7 @@ func TestRPMMany(t *testing.T) {
 	begin := time.Now()
 	out := s.rpm("-U", rpmOf(dir, "system", "1"))
 	t.Logf("rpm -U with %d processes: %v", many, time.Since(begin))
-	prints(t, out, "Processes patched: 200, Skipped: 0, Failed: 0.\n")
+	prints(t, out, "Processes patched: 500, Skipped: 0, Failed: 0.\n")
 	if lines := strings.Count(out, "\n"); lines != 1 {
 		t.Errorf("%d lines: %s", lines, out)
 	}

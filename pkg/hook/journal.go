@@ -7,6 +7,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"slices"
 	"syscall"
 	"time"
 )
@@ -33,7 +34,7 @@ func (o *Outcome) WriteLog(r Request) error {
 	if len(lines) > maxLogLines {
 		lines = append(lines[:maxLogLines:maxLogLines], fmt.Sprintf("and %d lines more", len(lines)-maxLogLines))
 	}
-	lines = append(lines[:len(lines):len(lines)], o.Lines()[:min(1, len(o.Lines()))]...)
+	lines = append(slices.Clip(lines), o.Lines()[:min(1, len(o.Lines()))]...)
 	if len(lines) == 0 || o.Nothing != "" && o.Quiet && len(o.Notes) == 0 {
 		return nil
 	}
@@ -53,7 +54,7 @@ func (r *Request) toJournal(title string, lines []string) error {
 	if err != nil {
 		return err
 	}
-	defer conn.Close()
+	defer func() { _ = conn.Close() }() // what was sent is sent
 	_ = conn.SetWriteDeadline(time.Now().Add(2 * time.Second)) // a journal that does not read delays nobody
 	for _, line := range lines {
 		var b bytes.Buffer
