@@ -137,10 +137,15 @@ func TestRPMTransactional(t *testing.T) {
 	prints(t, snapshot.rpm("-U", rpmOf(dir, "system", "1")), "Processes patched: 0, Skipped: 0, Failed: 0.\n")
 	l.says(without)
 
-	t.Setenv("TRANSACTIONAL_UPDATE", "true")
+	snapshot.config("LIVEPATCH_TARGET=always\n") // as if it was a transactional update, in any chroot
 	prints(t, snapshot.rpm("-U", "--replacepkgs", rpmOf(dir, "system", "1")), "Processes patched: 1, Skipped: 0, Failed: 0.\n")
 	l.says(version1)
-	prints(t, snapshot.rpm("-U", rpmOf(dir, "system", "2")), "Processes patched: 1, Skipped: 0, Failed: 0.\n")
+	snapshot.config("")
+	t.Setenv("TRANSACTIONAL_UPDATE", "true")
+	l = running.start("program")
+	prints(t, snapshot.rpm("-U", "--replacepkgs", rpmOf(dir, "system", "1")), "Processes patched: 1, Skipped: 0, Failed: 0. In 1: already applied.\n")
+	l.says(version1)
+	prints(t, snapshot.rpm("-U", rpmOf(dir, "system", "2")), "Processes patched: 2, Skipped: 0, Failed: 0.\n")
 	l.says(version2)
 	if list := sh(t, "find", running.path("/var/livepatches"), "-name", "*.so", "-printf", "%P "); list !=
 		"target-livepatches/2/lp/libtarget_1.0-1_livepatch1.so " {
@@ -152,7 +157,7 @@ func TestRPMTransactional(t *testing.T) {
 	cmd.SysProcAttr = &syscall.SysProcAttr{Chroot: running.root}
 	out, err := cmd.CombinedOutput()
 	check(t, err)
-	prints(t, string(out), "Processes patched: 1, Skipped: 0, Failed: 0. In 1: already applied.\n")
+	prints(t, string(out), "Processes patched: 1, Skipped: 0, Failed: 0. In 2: already applied.\n")
 	late.says(version2)
 	snapshot.rpm("-e", "target-livepatches")
 	if list := sh(t, "find", running.path("/var/livepatches"), "-mindepth", "1"); list != "" {

@@ -180,3 +180,25 @@ func TestPlaces(t *testing.T) {
 		c.says(without)
 	}
 }
+
+// TestTemporary needs no folder for temporary files, and touches nothing that somebody has prepared in one.
+func TestTemporary(t *testing.T) {
+	c := start(t)
+	tmp := tree(t, map[string]string{"theirs": "x"})
+	for _, name := range []string{"lpbuild", "hook.log", "libtarget_1.0-1_livepatch1.so"} {
+		check(t, os.Symlink(filepath.Join(tmp, "theirs"), filepath.Join(tmp, name)))
+	}
+	before := content(t, tmp)
+	for _, dir := range []string{tmp, "/nonexistent"} {
+		t.Setenv("TMPDIR", dir)
+		r := c.request(tree(t, map[string]string{at("1"): live(t, 10), "var/log/": ""}), Install, "1")
+		r.Transactional = true
+		o, err := Run(t.Context(), r)
+		check(t, err)
+		check(t, o.WriteLog(r))
+		c.says(tens10)
+	}
+	if data, err := os.ReadFile(filepath.Join(tmp, "theirs")); content(t, tmp) != before || err != nil || string(data) != "x" {
+		t.Errorf("the folder has %q; %q, %v", content(t, tmp), data, err)
+	}
+}
