@@ -21,6 +21,7 @@ func Run(ctx context.Context, r Request) (*Outcome, error) {
 		o.Nothing = err.Error()
 		return o, err
 	}
+	r.begun = time.Now()
 	if err := r.do(ctx, o); err != nil {
 		if o.Nothing == "" {
 			o.note("%v", err)
@@ -39,8 +40,21 @@ func (r *Request) do(ctx context.Context, o *Outcome) error {
 		o.Nothing, o.Quiet = string(why), true
 		return nil
 	}
+	wait := r.Deadline / lockShare
 	if r.Action == Reconcile {
+		wait = 0 // it comes again
+	}
+	unlock, err := r.lock(ctx, wait)
+	defer unlock()
+	if r.Action == Reconcile {
+		if err != nil {
+			o.Nothing, o.Quiet = err.Error(), true
+			return nil
+		}
 		return r.reconcile(ctx, c, o)
+	}
+	if err != nil {
+		o.Log = append(o.Log, err.Error()) // a transaction does not wait any longer
 	}
 	s, err := c.setting(r.Package)
 	if err != nil {
@@ -218,7 +232,8 @@ func (r *Request) trigger(ctx context.Context, folders []installed, o trigger.Op
 		return err
 	}
 	// A process that is begun at the last moment still has its time; with both the deadline is kept.
-	o.Deadline, o.Timeout = r.Deadline/3, r.Deadline-r.Deadline/3-margin(r.Deadline)
+	rest := r.Deadline - time.Since(r.begun)
+	o.Deadline, o.Timeout = rest/3, rest-rest/3-margin(r.Deadline)
 	o.Selector, o.Backends, o.Root, o.Only, o.DryRun = r.Selector, r.Backends, r.Proc, mine.has, r.DryRun
 	if r.DryRun && r.Transactional {
 		o.Only = nil // nothing was put aside that they could see
@@ -232,6 +247,9 @@ func (r *Request) trigger(ctx context.Context, folders []installed, o trigger.Op
 	}
 	return nil
 }
+
+// lockShare is the part of a deadline that may pass until other runs have ended: one of so many.
+const lockShare = 4
 
 // margin is the part of a deadline for what comes after the processes.
 func margin(deadline time.Duration) time.Duration { return min(time.Second, deadline/10) }
