@@ -34,7 +34,7 @@ could be patched. It reads; no process is ever stopped.` + exitHelp,
 	flags.StringVarP(&o.process, "process", "p", "", "only this `process`: a PID, a name, or a wildcard for names")
 	flags.StringVarP(&o.user, "user", "u", "", "only processes of this `user`: a number, a name, or a wildcard for names")
 	flags.BoolVarP(&o.all, "all", "a", false, "also processes without an engine")
-	o.engineOptions.addFlags(cmd)
+	o.addFlags(cmd)
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error { return o.run(cmd.Context(), cmd.CommandPath(), s) }
 	return cmd
 }
