@@ -1,6 +1,7 @@
 package inject
 
 import (
+	"bytes"
 	"context"
 	"fmt"
 	"slices"
@@ -21,6 +22,10 @@ type zone struct {
 func (b *planner) zonesOf(ctx context.Context, tp *targetPlan, slot int, installs bool) error {
 	s := tp.next.sites[slot]
 	name := b.nameOf(tp, slot)
+	if installs && s.kind != kindCode && bytes.Equal(s.before[:], nops) {
+		// In the NOPs before the entry: a function in front of it may end without a jump, as some of libc's do.
+		b.zones = append(b.zones, zone{lo: s.entry - beforeLen + 1, hi: s.entry, name: name, move: s.entry})
+	}
 	switch {
 	case !installs || s.single():
 	case s.kind == kindNOPs: // between the two NOPs
@@ -100,7 +105,7 @@ func (r *run) look() error {
 // moveOn takes a thread past what it stands on, where that makes no difference to it.
 func (r *run) moveOn(th *tracer.Thread) error {
 	for _, z := range r.zones {
-		if z.move != 0 && th.PC() == z.lo {
+		if pc := th.PC(); z.move != 0 && pc >= z.lo && pc < z.hi {
 			r.step("move")
 			return r.t.SetPC(th, z.move)
 		}

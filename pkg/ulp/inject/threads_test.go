@@ -133,6 +133,24 @@ func TestBetweenNOPs(t *testing.T) {
 	c.right()
 }
 
+// TestInsideNOPs has a thread in the NOPs before the entry, where it comes from a function in front that ends without a
+// jump: the jump that is written there must not be entered in its middle.
+func TestInsideNOPs(t *testing.T) {
+	lib := library(t, nopFlags)
+	p := pack(t, lib, both, ulp.PackOptions{}, "testdata/patch.c")
+	for _, back := range []uint64{beforeLen - 1, 8, 1} {
+		c := start(t, target(t, lib), 1)
+		entry := addressOf(t, c, "first")
+		threadAtMoved(t, c.pid, entry, entry-back)
+		c.apply(Options{}, p)
+		if err := unix.Kill(c.pid, unix.SIGCONT); err != nil {
+			t.Fatal(err)
+		}
+		c.expect(2)
+		c.right()
+	}
+}
+
 // addressOf finds a function of the library in the process.
 func addressOf(t *testing.T, c *child, name string) uint64 {
 	t.Helper()
@@ -166,6 +184,12 @@ func addressOf(t *testing.T, c *child, name string) uint64 {
 // threadAt lets the last thread of a process run up to an address and leaves it there, in a group stop.
 func threadAt(t *testing.T, pid int, addr uint64) int {
 	t.Helper()
+	return threadAtMoved(t, pid, addr, addr)
+}
+
+// threadAtMoved is threadAt, and then takes the thread to another place.
+func threadAtMoved(t *testing.T, pid int, addr, to uint64) int {
+	t.Helper()
 	threads, err := look(t, pid).ThreadList(t.Context())
 	if err != nil {
 		t.Fatal(err)
@@ -174,7 +198,7 @@ func threadAt(t *testing.T, pid int, addr uint64) int {
 	done := make(chan error)
 	go func() {
 		runtime.LockOSThread() // the thread ends with the goroutine
-		done <- stepTo(pid, tid, addr)
+		done <- stepTo(pid, tid, addr, to)
 	}()
 	if err := <-done; err != nil {
 		t.Fatal(err)
@@ -187,7 +211,7 @@ func threadAt(t *testing.T, pid int, addr uint64) int {
 	return tid
 }
 
-func stepTo(pid, tid int, addr uint64) error {
+func stepTo(pid, tid int, addr, to uint64) error {
 	if err := unix.PtraceSeize(tid); err != nil {
 		return err
 	}
@@ -204,6 +228,10 @@ func stepTo(pid, tid int, addr uint64) error {
 			return err
 		}
 		if regs.PC() == addr {
+			regs.SetPC(to)
+			if err := unix.PtraceSetRegs(tid, &regs); err != nil {
+				return err
+			}
 			if err := unix.Tgkill(pid, tid, unix.SIGSTOP); err != nil {
 				return err
 			}

@@ -128,25 +128,40 @@ func (s *Session) written(writes []write) error {
 	return nil
 }
 
-// moveOn moves threads that stand between the two NOPs of a function behind them: in the middle of a jump they would
-// execute nonsense. A thread that was interrupted there by a signal, and is in its handler now, is not seen: libraries that
-// went through `ulp post` have one NOP of two bytes, and no such place.
+// moveOn moves threads that stand in the middle of a function's NOPs behind them: in the middle of a jump they would execute
+// nonsense. Into the NOPs before the entry comes a thread from a function in front of it that ends without a jump, as some
+// of libc's do (__memcpy_chk runs on into memcpy). A thread that was interrupted there by a signal, and is in its handler
+// now, is not seen: between the two NOPs of libraries that went through `ulp post`, which have one of two bytes, is no
+// such place.
 func (s *Session) moveOn(places []place) error {
-	for _, p := range places {
-		between := p.entry + 1
-		if p.landing() {
-			between += landingSize
-		}
+	for i := range places {
+		p := &places[i]
 		for _, th := range s.t.Threads() {
-			if th.PC() != between || p.was.State != process.EntryNOPs || p.was.Single {
+			to, inside := p.behind(th.PC())
+			if !inside {
 				continue
 			}
-			if err := s.t.SetPC(th, between+1); err != nil {
+			if err := s.t.SetPC(th, to); err != nil {
 				return fault(ErrAgain, err, "a thread stands in the entry of %q", p.name)
 			}
 		}
 	}
 	return nil
+}
+
+// behind says whether pc is inside of the NOPs that become jumps, and where they end.
+func (p *place) behind(pc uint64) (to uint64, inside bool) {
+	between := p.entry + 1
+	if p.landing() {
+		between += landingSize
+	}
+	switch {
+	case p.was.State != process.EntryNOPs:
+		return 0, false
+	case pc == between && !p.was.Single:
+		return between + 1, true
+	}
+	return p.entry, p.was.Stale == 0 && pc > p.entry-jumpSize && pc < p.entry
 }
 
 // revert reverts one patch.

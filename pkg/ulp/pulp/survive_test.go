@@ -82,10 +82,11 @@ func TestBetweenNOPs(t *testing.T) {
 			c := start(t, lib, f, "", "2")
 			r := c.find()
 			entry := entryOf(t, c, lib)
+			at := entry + 1
 			if cet {
-				entry += 4
+				at += 4
 			}
-			park(t, c, entry+1)
+			park(t, c, at, at)
 			plan, err := r.PlanApply(t.Context(), p, path)
 			must(t, "plan", err)
 			_, err = r.Stop(t.Context(), tracer.Options{StopTimeout: 10 * time.Second}, func(s *pulp.Session) error { return s.Do(t.Context(), plan) })
@@ -98,20 +99,43 @@ func TestBetweenNOPs(t *testing.T) {
 	}
 }
 
-// park leaves a thread that calls one() all the time at an instruction of it, and the process in a group stop.
-func park(t *testing.T, c *child, pc uint64) {
+// TestInsideNOPs: a thread that came from the function in front stands in the NOPs before the entry.
+func TestInsideNOPs(t *testing.T) {
+	for _, f := range flavours(t) {
+		lib := library(t, false)
+		p, path := container(t, lib, 10, all...)
+		for _, back := range []uint64{13, 8, 1} {
+			c := start(t, lib, f, "", "2")
+			r := c.find()
+			entry := entryOf(t, c, lib)
+			park(t, c, entry, entry-back)
+			plan, err := r.PlanApply(t.Context(), p, path)
+			must(t, "plan", err)
+			_, err = r.Stop(t.Context(), tracer.Options{StopTimeout: 10 * time.Second}, func(s *pulp.Session) error { return s.Do(t.Context(), plan) })
+			must(t, "apply", err)
+			must(t, "continue", unix.Kill(c.pid, unix.SIGCONT))
+			c.says("10 20 3 1107")
+			time.Sleep(10 * time.Millisecond) // the thread may need a while to crash
+			c.says("10 20 3 1107")
+		}
+	}
+}
+
+// park leaves a thread that calls one() all the time at an instruction of it, moved to another place, and the process in a
+// group stop.
+func park(t *testing.T, c *child, pc, to uint64) {
 	t.Helper()
 	done := make(chan error)
 	go func() { // ptrace belongs to one thread of ours
 		runtime.LockOSThread()
 		defer runtime.UnlockOSThread()
-		done <- parkHere(c.pid, pc)
+		done <- parkHere(c.pid, pc, to)
 	}()
 	must(t, "parking a thread", <-done)
 	waitStopped(t, c)
 }
 
-func parkHere(pid int, pc uint64) error {
+func parkHere(pid int, pc, to uint64) error {
 	tasks, err := os.ReadDir("/proc/" + strconv.Itoa(pid) + "/task")
 	if err != nil {
 		return err
@@ -133,7 +157,8 @@ func parkHere(pid int, pc uint64) error {
 			return err
 		}
 		if regs.PC() == pc {
-			return errors.Join(unix.Kill(pid, unix.SIGSTOP), unix.PtraceDetach(tid))
+			regs.SetPC(to)
+			return errors.Join(unix.PtraceSetRegs(tid, &regs), unix.Kill(pid, unix.SIGSTOP), unix.PtraceDetach(tid))
 		}
 		if err := unix.PtraceSingleStep(tid); err != nil {
 			return err
