@@ -1,28 +1,12 @@
 package main
 
 import (
-	"fmt"
 	"path/filepath"
-	"runtime/debug"
 
 	"github.com/spf13/cobra"
 
 	"github.com/lpbuild/lpbuild/pkg/buildmatrix"
 )
-
-// version is set by the linker in a release.
-var version = ""
-
-// toolVersion is what this program calls itself.
-func toolVersion() string {
-	if version != "" {
-		return version
-	}
-	if info, ok := debug.ReadBuildInfo(); ok && info.Main.Version != "" && info.Main.Version != "(devel)" {
-		return info.Main.Version
-	}
-	return "devel"
-}
 
 // globalOptions are the flags of every command.
 type globalOptions struct {
@@ -84,31 +68,4 @@ func wrapUsage(cmd *cobra.Command) {
 // config reads the package folder's configuration.
 func (g *globalOptions) config() (*buildmatrix.Config, error) {
 	return buildmatrix.LoadConfig(filepath.Clean(g.dir))
-}
-
-func newVersion(s *console) *cobra.Command {
-	return &cobra.Command{
-		Use: "version", Short: "Print the version", Args: cobra.NoArgs,
-		Example: "  lpbuild version\n  lpbuild version --json",
-		RunE: func(*cobra.Command, []string) error {
-			v := map[string]string{"version": toolVersion()}
-			if info, ok := debug.ReadBuildInfo(); ok {
-				v["go"] = info.GoVersion
-				for _, setting := range info.Settings {
-					if setting.Key == "vcs.revision" {
-						v["commit"] = setting.Value
-					}
-				}
-			}
-			if s.json {
-				return s.printJSON(v)
-			}
-			line := "lpbuild " + v["version"]
-			if v["commit"] != "" {
-				line += fmt.Sprintf(" (commit %.12s)", v["commit"])
-			}
-			s.print("%s\n", line)
-			return nil
-		},
-	}
 }

@@ -143,40 +143,6 @@ func sameCommand(ts *testscript.TestScript, neg bool, args []string) {
 	}
 }
 
-// TestHelpHasExamples wants every command to say what it is for, to show how it is used, and to document its exit codes.
-func TestHelpHasExamples(t *testing.T) {
-	root := newRoot(&console{out: &bytes.Buffer{}, err: &bytes.Buffer{}})
-	for _, cmd := range root.Commands() {
-		if cmd.Name() == "help" || cmd.Name() == "completion" {
-			continue
-		}
-		leaves := append(cmd.Commands(), cmd)
-		for _, c := range leaves {
-			if c.Short == "" || !c.HasSubCommands() && c.Example == "" {
-				t.Errorf("%s: no short help or no example", c.CommandPath())
-			}
-			if !c.HasSubCommands() && c.Name() != "version" && c.Name() != "generate" && !strings.Contains(c.Long, "EXIT STATUS") {
-				t.Errorf("%s: exit codes are not documented", c.CommandPath())
-			}
-		}
-	}
-}
-
-// TestGenerate makes man pages and completions of all commands.
-func TestGenerate(t *testing.T) {
-	dir := t.TempDir()
-	var out bytes.Buffer
-	if code := run([]string{"generate", "--man", dir + "/man", "--completion", dir + "/completion"}, &console{out: &out, err: &out}); code != 0 {
-		t.Fatalf("exit code %d: %s", code, out.String())
-	}
-	for _, name := range []string{"man/lpbuild.1", "man/lpbuild-download.1", "man/lpbuild-changes-add.1", "completion/lpbuild.bash", "completion/_lpbuild", "completion/lpbuild.fish"} {
-		info, err := os.Stat(filepath.Join(dir, name))
-		if err != nil || info.Size() == 0 {
-			t.Errorf("%s: %v", name, err)
-		}
-	}
-}
-
 func TestSize(t *testing.T) {
 	for n, want := range map[int64]string{0: "0 B", 10239: "10239 B", 10240: "10 KiB", 20 << 20: "20 MiB", 11 << 30: "11 GiB"} {
 		if got := size(n); got != want {
