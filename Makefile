@@ -7,12 +7,12 @@ LINTVER := v2.15.0
 # What the demonstration needs beyond Go, and what the tests and benchmarks need beyond that. SUSE has no gpg1: what needs it
 # there does without and says so. rpm2cpio and rpmsign come with its rpm and rpm-build.
 DEMO_DEBIAN := gcc libc6-dev binutils rpm createrepo-c gnupg gnupg1 xz-utils zstd bzip2 elfutils cpio
-TEST_DEBIAN := $(DEMO_DEBIAN) rpm2cpio gdb rpmlint mandoc \
+TEST_DEBIAN := $(DEMO_DEBIAN) rpm2cpio gdb rpmlint mandoc osc \
                gcc-powerpc64le-linux-gnu libc6-dev-ppc64el-cross gcc-aarch64-linux-gnu libc6-dev-arm64-cross
 DEMO_SUSE   := gcc glibc-devel binutils rpm-build createrepo_c gpg2 xz zstd bzip2 elfutils cpio tar findutils util-linux
-TEST_SUSE   := $(DEMO_SUSE) gdb rpmlint mandoc cross-ppc64le-gcc14 cross-aarch64-gcc14
+TEST_SUSE   := $(DEMO_SUSE) gdb rpmlint mandoc osc cross-ppc64le-gcc14 cross-aarch64-gcc14
 
-.PHONY: build deps deps-demo demo test test-kill race bench fuzz lint clean
+.PHONY: build deps deps-demo demo package test test-kill race bench fuzz lint clean
 
 build: $(BIN)
 
@@ -34,6 +34,10 @@ deps deps-demo:
 # The main job, on a small distributor of its own: repository, download, build, dist, rpmbuild.
 demo: deps-demo build
 	./$(BIN) demo --dir demo-out
+
+# lpbuild's own RPMs, in package-out/.
+package: deps
+	GO=$(GO) packaging/build package-out
 
 test: deps
 	CGO_ENABLED=0 $(GO) vet ./...
@@ -69,4 +73,4 @@ lint: $(LINT)
 	@test -z "$$(gofmt -l cmd pkg internal templates)" || { gofmt -l cmd pkg internal templates; exit 1; }
 
 clean:
-	rm -rf bin demo-out
+	rm -rf bin demo-out package-out
