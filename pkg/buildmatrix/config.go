@@ -37,6 +37,7 @@ type Config struct {
 	Repositories []Repository
 	Packages     []Package
 	Patches      []Patch
+	OBS          OBS
 }
 
 // Repository is an rpm-md repository and the keys it must be signed with.

@@ -24,6 +24,7 @@ type Package struct {
 	Libraries     []string // base names of what is patched, for the %post hook
 	Comments      []string // CVE and bug numbers
 	Unsigned      bool
+	Groups        int // in how many parts the build service builds it; below 2: as a whole
 }
 
 // Render returns the spec file. Every value is escaped: none can become a macro, another tag or a line of a script.
