@@ -7,16 +7,16 @@ LINTVER := v2.15.0
 # What the demonstration needs beyond Go, and what the tests and benchmarks need beyond that. SUSE has no gpg1: what needs it
 # there does without and says so. rpm2cpio and rpmsign come with its rpm and rpm-build.
 DEMO_DEBIAN := gcc libc6-dev binutils rpm createrepo-c gnupg gnupg1 xz-utils zstd bzip2 elfutils cpio
-TEST_DEBIAN := $(DEMO_DEBIAN) rpm2cpio gdb rpmlint mandoc osc \
+TEST_DEBIAN := $(DEMO_DEBIAN) rpm2cpio gdb rpmlint mandoc osc shellcheck systemd \
                gcc-powerpc64le-linux-gnu libc6-dev-ppc64el-cross gcc-aarch64-linux-gnu libc6-dev-arm64-cross
 DEMO_SUSE   := gcc glibc-devel binutils rpm-build createrepo_c gpg2 xz zstd bzip2 elfutils cpio tar findutils util-linux
-TEST_SUSE   := $(DEMO_SUSE) gdb rpmlint mandoc osc cross-ppc64le-gcc14 cross-aarch64-gcc14
+TEST_SUSE   := $(DEMO_SUSE) gdb rpmlint mandoc osc ShellCheck systemd cross-ppc64le-gcc14 cross-aarch64-gcc14
 
 .PHONY: build deps deps-demo demo package test test-kill race bench fuzz lint clean
 
 build: $(BIN)
 
-$(BIN): $(shell find cmd pkg internal templates -type f 2>/dev/null) go.mod
+$(BIN): $(shell find cmd pkg internal templates rpm-helper -type f 2>/dev/null) go.mod
 	CGO_ENABLED=0 $(GO) build -trimpath -o $@ ./cmd/lpbuild
 
 deps: PACKAGES_DEBIAN = $(TEST_DEBIAN)
@@ -70,7 +70,7 @@ OTHER_ARCHS := arm64 ppc64le
 lint: $(LINT)
 	$(LINT) run
 	for arch in $(OTHER_ARCHS); do GOARCH=$$arch CGO_ENABLED=0 $(GO) vet ./... || exit 1; done
-	@test -z "$$(gofmt -l cmd pkg internal templates)" || { gofmt -l cmd pkg internal templates; exit 1; }
+	@test -z "$$(gofmt -l cmd pkg internal templates rpm-helper)" || { gofmt -l cmd pkg internal templates rpm-helper; exit 1; }
 
 clean:
 	rm -rf bin demo-out package-out

@@ -17,6 +17,7 @@ import (
 
 type buildOptions struct {
 	offline bool
+	check   bool
 	jobs    int
 	arch    []string
 	group   string
@@ -25,6 +26,7 @@ type buildOptions struct {
 func (o *buildOptions) addFlags(cmd *cobra.Command) {
 	f := cmd.Flags()
 	f.BoolVar(&o.offline, "offline", false, "use nothing but the package folder; a build never uses the network")
+	f.BoolVar(&o.check, "check", false, "make nothing: say whether what is built is what the report, lpbuild.yaml and lpbuild.lock say")
 	f.IntVarP(&o.jobs, "jobs", "j", 0, "pack `n` containers at once (0: one per CPU)")
 	f.StringSliceVar(&o.arch, "arch", nil, "only these `architectures` (default: all of lpbuild.yaml)")
 	f.StringVar(&o.group, "group", "", "only the `k/n`-th part of the builds, as flavours of the build service do; the report has only that, too")
@@ -55,9 +57,13 @@ nothing else. With --arch the report keeps what still holds of the other archite
 Compilers: gcc; for other architectures Debian's and SUSE's cross compilers, or what LPBUILD_CC_<ARCH> names.` + exitHelp,
 		Example: `  lpbuild build
   lpbuild build --arch ppc64le
+  lpbuild build --check
   lpbuild build --json | jq '.cells[] | select(.status != "built")'`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
+			if o.check {
+				return runCheck(cmd.Context(), s, g, o)
+			}
 			_, err := runBuild(cmd.Context(), s, g, o, true)
 			return err
 		},
@@ -97,6 +103,23 @@ func runBuild(ctx context.Context, s *console, g *globalOptions, o buildOptions,
 		return nil, errReported{err}
 	}
 	return in, err
+}
+
+// runCheck compares what is built with what should be, for %check.
+func runCheck(ctx context.Context, s *console, g *globalOptions, o buildOptions) error {
+	in, err := readInputs(g, o.arch)
+	if err != nil {
+		return err
+	}
+	r, err := buildmatrix.Verify(ctx, in.config, in.lock, in.only)
+	if err != nil {
+		return err
+	}
+	if s.json {
+		return s.printJSON(map[string]int{"checked": len(r.Cells)})
+	}
+	s.print("%s as built\n", plural(len(r.Cells), "container"))
+	return nil
 }
 
 // inputs is everything about a package folder.

@@ -27,7 +27,8 @@ In a package folder (made by "lpbuild init"):
 
 On a machine:
   trigger   applies live patches to running processes, revert takes them out
-  status    shows which processes can be patched, and what is applied` + exitHelp,
+  status    shows which processes can be patched, and what is applied
+  hook      is what the scriptlets of live patch packages call` + exitHelp,
 		SilenceUsage:  true,
 		SilenceErrors: true,
 		Args:          cobra.NoArgs,
@@ -42,7 +43,7 @@ On a machine:
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error { return &usageError{err, cmd.CommandPath()} })
 	root.AddCommand(
 		newInit(s), newDownload(s, &g), newBuild(s, &g), newDist(s, &g), newInstall(s, &g), newClean(s, &g),
-		newChanges(s, &g), newTrigger(s), newRevert(s), newStatus(s), newDemo(s), newUlp(s), newVersion(s), newGenerate(),
+		newChanges(s, &g), newTrigger(s), newRevert(s), newStatus(s), newHook(s), newDemo(s), newUlp(s), newVersion(s), newGenerate(),
 	)
 	wrapUsage(root)
 	return root

@@ -34,11 +34,18 @@ type Config struct {
 	URL          string
 	License      string
 	Arch         []ulp.Arch // in the order of the file, each once
+	Engine       string     // EngineSystem or EngineBundled
 	Repositories []Repository
 	Packages     []Package
 	Patches      []Patch
 	OBS          OBS
 }
+
+// Where the engine comes from that applies the live patches on the customer's machine.
+const (
+	EngineSystem  = "system"  // from the lpbuild package, which the live patch package requires
+	EngineBundled = "bundled" // from the live patch package, which carries it
+)
 
 // Repository is an rpm-md repository and the keys it must be signed with.
 type Repository struct {

@@ -1,6 +1,7 @@
 package buildmatrix
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"os"
@@ -39,6 +40,7 @@ func (c *Config) read(d *document, top *yaml.Node) {
 		"summary": d.string("summary", &c.Summary, isTagLine),
 		"url":     d.string("url", &c.URL, isTagLine, isOneWord),
 		"license": d.string("license", &c.License, isTagLine),
+		"engine":  d.string("engine", &c.Engine, isEngine),
 		"arch": func(n *yaml.Node) {
 			d.sequence(n, "arch", false, func(n *yaml.Node) { c.readArch(d, n) })
 		},
@@ -53,6 +55,7 @@ func (c *Config) read(d *document, top *yaml.Node) {
 			d.sequence(n, "patches", false, func(n *yaml.Node) { c.readPatch(d, n) })
 		},
 	}, "name", "version", "product", "arch", "license", "repositories", "packages", "patches")
+	c.Engine = cmp.Or(c.Engine, EngineSystem)
 }
 
 func (c *Config) readArch(d *document, n *yaml.Node) {
@@ -288,4 +291,12 @@ func parseAge(s string) (Age, error) {
 func sorted(names []string) []string {
 	slices.Sort(names)
 	return names
+}
+
+// isEngine knows where the engine may come from.
+func isEngine(s string) error {
+	if s != EngineSystem && s != EngineBundled {
+		return fmt.Errorf("%q must be %s (the package requires lpbuild) or %s (the package carries it)", s, EngineSystem, EngineBundled)
+	}
+	return nil
 }

@@ -82,7 +82,7 @@ func TestLoadConfig(t *testing.T) {
 	want := &Config{
 		Dir: dir, Path: path, Name: "glibc-livepatches", Version: "0.4", Product: "SLE-15-SP5",
 		Summary: "Live patches for the C library", URL: "https://example.com", License: "LGPL-2.1-or-later",
-		Arch: []ulp.Arch{"x86_64", "ppc64le"},
+		Arch: []ulp.Arch{"x86_64", "ppc64le"}, Engine: EngineSystem,
 		Repositories: []Repository{
 			{URL: "https://example.com/15-SP5/x86_64/update", Debuginfo: "https://example.com/15-SP5/x86_64/update_debug", Keys: []string{"keys/vendor.asc"}},
 			{URL: "/srv/repo", Unsigned: true},
@@ -124,6 +124,7 @@ func TestConfigErrors(t *testing.T) {
 		"text for truth":              {"unsigned: true", `unsigned: "yes"`, `13:15: error: unsigned: true or false belongs here, not "yes"`},
 		"unknown architecture":        {"ppc64le]", "ppc64]", `6:16: error: arch: "ppc64" is not known`},
 		"double architecture":         {"ppc64le]", "x86_64]", `6:16: error: arch: "x86_64" occurs twice`},
+		"unknown engine":              {"license:", "engine: native\nlicense:", `7:9: error: engine: "native" must be system`},
 		"missing file":                {"test: test.c", "test: tset.c", `24:11: error: test: there is no file`},
 		"folder for file":             {"test: test.c", "test: keys", `24:11: error: test:`},
 		"file outside":                {"test: test.c", "test: ../test.c", `"../test.c" is outside the package folder`},

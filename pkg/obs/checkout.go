@@ -9,8 +9,6 @@ import (
 	"path/filepath"
 	"strings"
 	"unicode"
-
-	"github.com/lpbuild/lpbuild/pkg/download/fetch"
 )
 
 // ErrNoCheckout says that a folder is not a package that osc checked out.
@@ -62,15 +60,6 @@ func Open(dir string) (*Checkout, error) {
 		}
 	}
 	return c, nil
-}
-
-// server is where the checkout came from, without secrets.
-func (c *Checkout) server() string {
-	text, err := readState(c.Dir, "_apiurl")
-	if err != nil {
-		return ""
-	}
-	return fetch.Redact(strings.TrimSpace(string(text)))
 }
 
 // isWord tells whether a name of a project, package or file is one that osc takes for what it is: no option, no path.

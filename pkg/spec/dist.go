@@ -18,7 +18,6 @@ import (
 	"github.com/lpbuild/lpbuild/pkg/download"
 	"github.com/lpbuild/lpbuild/pkg/download/fetch"
 	"github.com/lpbuild/lpbuild/pkg/ulp"
-	"github.com/lpbuild/lpbuild/templates"
 )
 
 // DistDir is the folder for the source package below a package folder.
@@ -47,6 +46,7 @@ func Make(ctx context.Context, c *buildmatrix.Config, l *download.Lock, r *build
 	if err != nil {
 		return nil, err
 	}
+	p.Time = entries[0].Time.Unix()
 	text, err := p.Render()
 	if err != nil {
 		return nil, fmt.Errorf("spec file: %w", err)
@@ -63,7 +63,7 @@ func Make(ctx context.Context, c *buildmatrix.Config, l *download.Lock, r *build
 	if err != nil {
 		return nil, err
 	}
-	lint, err := templates.FS.ReadFile("package-rpmlintrc.tmpl")
+	lint, err := render("package-rpmlintrc.tmpl", *p)
 	if err != nil {
 		return nil, err
 	}
@@ -158,6 +158,7 @@ func files(c *buildmatrix.Config, l *download.Lock, r *buildmatrix.Report) map[s
 func describe(c *buildmatrix.Config, l *download.Lock) (*Package, error) {
 	p := &Package{
 		Name: c.Name, Version: c.Version, Summary: c.Summary, License: c.License, URL: c.URL, Unsigned: l.IsUnsigned(),
+		Bundled: c.Engine == buildmatrix.EngineBundled,
 	}
 	for _, pkg := range c.Packages {
 		p.Packages = append(p.Packages, pkg.Name)

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"text/template"
 	"unicode"
@@ -24,7 +25,19 @@ type Package struct {
 	Libraries     []string // base names of what is patched, for the %post hook
 	Comments      []string // CVE and bug numbers
 	Unsigned      bool
-	Groups        int // in how many parts the build service builds it; below 2: as a whole
+	Bundled       bool  // the package carries the engine; else it requires lpbuild
+	Time          int64 // of all files in the package, in seconds since 1970; 0: when they are built
+	Groups        int   // in how many parts the build service builds it; below 2: as a whole
+}
+
+// ArchBefore15SP7 returns the architectures for SUSE Linux Enterprise and Leap 15 up to service pack 6, which have live
+// patches for x86_64 only; nil if that makes no difference.
+func (p Package) ArchBefore15SP7() []string {
+	early := slices.DeleteFunc(slices.Clone(p.Arch), func(a string) bool { return a == "ppc64le" })
+	if len(early) == len(p.Arch) || len(early) == 0 {
+		return nil
+	}
+	return early
 }
 
 // Render returns the spec file. Every value is escaped: none can become a macro, another tag or a line of a script.
@@ -32,7 +45,12 @@ func (p Package) Render() ([]byte, error) {
 	if err := p.escape(); err != nil {
 		return nil, err
 	}
-	t, err := template.New("package.spec.tmpl").Funcs(template.FuncMap{"join": strings.Join}).ParseFS(templates.FS, "package.spec.tmpl")
+	return render("package.spec.tmpl", p)
+}
+
+// render fills a template in.
+func render(name string, p Package) ([]byte, error) {
+	t, err := template.New(name).Funcs(template.FuncMap{"join": strings.Join}).ParseFS(templates.FS, name)
 	if err != nil {
 		return nil, err
 	}
@@ -59,6 +77,11 @@ func (p *Package) escape() error {
 	}
 	if strings.ContainsFunc(p.URL, unicode.IsSpace) {
 		errs = append(errs, fmt.Errorf("url: %q has a blank in it: write %%20", p.URL))
+	}
+	for _, s := range []string{p.Name, p.Version} { // they are words of scripts
+		if strings.ContainsFunc(s, func(r rune) bool { return !isPlain(r) }) {
+			errs = append(errs, fmt.Errorf("%q is not a plain name", s))
+		}
 	}
 	for _, list := range []*[]string{&p.Arch, &p.Packages, &p.Libraries} {
 		escaped := make([]string, len(*list))

@@ -5,6 +5,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
 
@@ -18,6 +19,7 @@ func somePackage() Package {
 		Name: "glibc-livepatches", Version: "0.4", Summary: "Live patches for glibc", License: "LGPL-2.1-or-later",
 		URL: "https://example.com/a%20b", Description: "What it is.\n\nFixes:\n* CVE-2024-2961 100%", Arch: []string{"x86_64", "ppc64le"},
 		Packages: []string{"glibc"}, Libraries: []string{"libc.so.6"}, Comments: []string{"CVE-2024-2961 bsc#1222992"},
+		Time: 1767323045,
 	}
 }
 
@@ -114,19 +116,87 @@ func TestHostileText(t *testing.T) {
 	}
 }
 
-// TestScripts wants nothing of what a person wrote in the scripts but plain names.
+// scriptlets returns what RPM takes for %post, %preun and %postun, without blank lines.
+func scriptlets(t *testing.T, p Package, args ...string) string {
+	t.Helper()
+	text := query(t, p, "%{POSTIN}|%{PREUN}|%{POSTUN}", append(args, "--target=x86_64")...)
+	return strings.Trim(regexp.MustCompile(`(^|\||\n)\n+`).ReplaceAllString(text, "$1"), "\n")
+}
+
+// TestScripts wants nothing of what a person wrote in the scripts but plain names: with the macros of libpulp's tools, with
+// lpbuild's, and without either.
 func TestScripts(t *testing.T) {
 	p := somePackage()
 	p.Summary, p.Comments, p.Description = "$(id)", []string{"`id`"}, "$(id)"
 	p.Libraries = []string{"libc.so.6", "libpthread.so.0"}
-	for want, args := range map[string][]string{
-		"exit 0|(none)|(none)": {"--target=x86_64"},
-		"helper install glibc-livepatches 0.4 libc.so.6 $1\nhelper install glibc-livepatches 0.4 libpthread.so.0 $1\nexit 0|(none)|(none)": {
-			"--target=x86_64", "--define", "ulp_post_hook() helper install %1 %2 %3 $1",
-		},
+	helper := func(path, action, library string) string {
+		return path + " " + action + " glibc-livepatches 0.4 " + library + ` "$1" || :` + "\n"
+	}
+	const lpbuild = "/usr/lib/lpbuild/rpm-helper"
+	plain := ""
+	for _, action := range []string{"install", "remove"} {
+		for _, library := range p.Libraries {
+			plain += "[ ! -x " + lpbuild + " ] || " + helper(lpbuild, action, library)
+		}
+		plain += "exit 0|"
+	}
+	if got := scriptlets(t, p); got != plain+"(none)" {
+		t.Errorf("without macros they are %q, want %q", got, plain+"(none)")
+	}
+	got := scriptlets(t, p, "--define", "ulp_post_hook() helper install %1 %2 %3 $1")
+	if want := "helper install glibc-livepatches 0.4 libc.so.6 $1\nhelper install glibc-livepatches 0.4 libpthread.so.0 $1\nexit 0|"; !strings.HasPrefix(got, want) {
+		t.Errorf("with a macro they are %q, want %q", got, want)
+	}
+	p.Libraries = p.Libraries[:1]
+	got = scriptlets(t, p, "--load", "../../rpm-helper/macros.userspace-livepatch", "--define", "suse_version 1600")
+	want := ""
+	for _, action := range []string{"install", "movelibs", "", "removelibs"} {
+		if action == "" {
+			want += "exit 0|if [ -x " + lpbuild + " ]; then\n  " + helper(lpbuild, "remove", "libc.so.6") + "fi\nexit 0|"
+			continue
+		}
+		want += "if [ -x " + lpbuild + " ]; then\n  " + helper(lpbuild, action, "libc.so.6") + "elif [ -x /usr/lib/userspace-livepatch/rpm-helper ]; then\n  " +
+			helper("/usr/lib/userspace-livepatch/rpm-helper", action, "libc.so.6") + "fi\n"
+	}
+	if d := cmp.Diff(want+"exit 0", got); d != "" {
+		t.Errorf("with lpbuild's macros (-want +got):\n%s", d)
+	}
+}
+
+// TestBundled wants a package that carries the engine to call that one, and to require nothing.
+func TestBundled(t *testing.T) {
+	p := somePackage()
+	if got := query(t, p, "[%{REQUIRENAME} ]", "--target=x86_64"); strings.Count(got, "lpbuild") < 2 {
+		t.Errorf("the package requires %s", got)
+	}
+	p.Bundled = true
+	want := ""
+	for _, actions := range [][]string{{"install", "movelibs"}, {"remove", "removelibs"}} {
+		for _, action := range actions {
+			want += "/usr/lib/glibc-livepatches/lpbuild hook " + action + ` -- glibc-livepatches 0.4 libc.so.6 "$1" || :` + "\n"
+		}
+		want += "exit 0|"
+	}
+	if d := cmp.Diff(want+"(none)", scriptlets(t, p, "--define", "suse_version 1600")); d != "" {
+		t.Errorf("scripts (-want +got):\n%s", d)
+	}
+	if got := query(t, p, "[%{REQUIRENAME} ]", "--target=x86_64"); strings.Contains(got, "lpbuild") {
+		t.Errorf("the package requires %s", got)
+	}
+}
+
+// TestProducts wants ppc64le only where the product has live patches for it: from 15-SP7 on.
+func TestProducts(t *testing.T) {
+	for product, want := range map[string]string{
+		"suse_version 1500,sle_version 150500": "x86_64 ", "suse_version 1500,sle_version 150700": "x86_64 ppc64le ",
+		"suse_version 1600": "x86_64 ppc64le ", "suse_version 1699": "x86_64 ppc64le ", "nothing 1": "x86_64 ppc64le ",
 	} {
-		if got := strings.TrimLeft(query(t, p, "%{POSTIN}|%{POSTUN}|%{PREIN}", args...), "\n"); got != want {
-			t.Errorf("%%post is %q, want %q", got, want)
+		args := []string{"--srpm"}
+		for define := range strings.SplitSeq(product, ",") {
+			args = append(args, "--define", define)
+		}
+		if got := query(t, somePackage(), "[%{EXCLUSIVEARCH} ]", args...); got != want {
+			t.Errorf("%s: %q, want %q", product, got, want)
 		}
 	}
 }
@@ -148,16 +218,18 @@ func TestDependencies(t *testing.T) {
 
 func TestRenderRefuses(t *testing.T) {
 	tests := map[string]func(*Package){
-		"newline in a tag":    func(p *Package) { p.Summary = "a\nRequires: b" },
-		"blank summary":       func(p *Package) { p.Summary = " \t" },
-		"blank in the URL":    func(p *Package) { p.URL = "https://example.com/a b" },
-		"next line, C1":       func(p *Package) { p.Summary = "a\u0085b" },
-		"not UTF-8":           func(p *Package) { p.License = "a\xff" },
-		"empty license":       func(p *Package) { p.License = "" },
-		"shell in a library":  func(p *Package) { p.Libraries = []string{"libc.so.6; id"} },
-		"macro in a package":  func(p *Package) { p.Packages = []string{"%(id)"} },
-		"blank architecture":  func(p *Package) { p.Arch = []string{""} },
-		"control in the name": func(p *Package) { p.Name = "a\x1bb" },
+		"newline in a tag":     func(p *Package) { p.Summary = "a\nRequires: b" },
+		"blank summary":        func(p *Package) { p.Summary = " \t" },
+		"blank in the URL":     func(p *Package) { p.URL = "https://example.com/a b" },
+		"next line, C1":        func(p *Package) { p.Summary = "a\u0085b" },
+		"not UTF-8":            func(p *Package) { p.License = "a\xff" },
+		"empty license":        func(p *Package) { p.License = "" },
+		"shell in a library":   func(p *Package) { p.Libraries = []string{"libc.so.6; id"} },
+		"macro in a package":   func(p *Package) { p.Packages = []string{"%(id)"} },
+		"blank architecture":   func(p *Package) { p.Arch = []string{""} },
+		"control in the name":  func(p *Package) { p.Name = "a\x1bb" },
+		"shell in the name":    func(p *Package) { p.Name = "a;id" },
+		"shell in the version": func(p *Package) { p.Version = "1$(id)" },
 	}
 	for name, change := range tests {
 		p := somePackage()

@@ -241,9 +241,9 @@ func TestSilentMemory(t *testing.T) {
 // others, and its thread comes back with the end of the process.
 func TestHangingFile(t *testing.T) {
 	needRoot(t)
-	hanging := start(t, "hanging", t.TempDir())
+	hanging := start(t, "hanging")
 	if hanging.word < 0 {
-		t.Skip("this kernel has no FUSE")
+		t.Skip("no FUSE here: opening /dev/fuse, or its file system: ", unix.Errno(-hanging.word))
 	}
 	pids := []int{hanging.pid, start(t).pid, start(t).pid}
 	results := make(map[int]error)
@@ -275,24 +275,41 @@ func TestHangingFile(t *testing.T) {
 func TestHidePID(t *testing.T) {
 	needRoot(t)
 	target := start(t)
-	for option, want := range map[string]error{"hidepid=1": process.ErrPermission, "hidepid=2": process.ErrGone} {
-		dir := t.TempDir()
-		if err := os.Chmod(filepath.Dir(dir), 0o755); err != nil {
-			t.Fatal(err)
-		}
-		asNobody(t, func() error {
-			if err := unix.Unshare(unix.CLONE_FS | unix.CLONE_NEWNS); err != nil {
-				return err
-			}
-			if err := unix.Mount("none", "/", "", unix.MS_REC|unix.MS_PRIVATE, ""); err != nil {
-				return err
-			}
-			return unix.Mount("proc", dir, "proc", 0, option)
-		}, func() {
-			p, err := process.Look(context.Background(), target.pid, process.Options{Root: dir})
+	for option, want := range map[string]error{"1": process.ErrPermission, "2": process.ErrGone} {
+		proc := mountProc(t, option)
+		asNobody(t, func() error { return nil }, func() {
+			p, err := process.Look(context.Background(), target.pid, process.Options{Root: proc})
 			if !errors.Is(err, want) || p != nil {
-				t.Errorf("%s: %+v, %v, want %v", option, p, err, want)
+				t.Errorf("hidepid=%s: %+v, %v, want %v", option, p, err, want)
 			}
 		})
 	}
+}
+
+// mountProc mounts a proc with an option hidepid where nobody else sees it, and returns a path to it.
+func mountProc(t *testing.T, hidepid string) string {
+	t.Helper()
+	fs, err := unix.Fsopen("proc", unix.FSOPEN_CLOEXEC)
+	if errors.Is(err, unix.ENOSYS) || errors.Is(err, unix.EPERM) {
+		t.Skip("this kernel or container does not let us mount:", err)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer unix.Close(fs)
+	if other, err := unix.Fsopen("proc", unix.FSOPEN_CLOEXEC); err == nil { // never mounted
+		defer unix.Close(other)
+		if unix.FsconfigSetString(other, "subset", "pid") != nil {
+			t.Skip("before Linux 5.8 the option would be set for all mounts of proc")
+		}
+	}
+	if err := errors.Join(unix.FsconfigSetString(fs, "hidepid", hidepid), unix.FsconfigCreate(fs)); err != nil {
+		t.Fatal(err)
+	}
+	root, err := unix.Fsmount(fs, unix.FSMOUNT_CLOEXEC, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { unix.Close(root) })
+	return "/proc/self/fd/" + strconv.Itoa(root)
 }

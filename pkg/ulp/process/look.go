@@ -201,7 +201,10 @@ func (p *Process) verify(d *dir) error {
 	case s.replaced(p.program):
 		return lookError(p.PID, "program", ErrChanged)
 	case s.program == program{} && p.program != program{} && !s.leaderGone():
-		return lookError(p.PID, "process", ErrGone) // it is ending: its memory goes before itself
+		if !s.exiting() { // exec, in the moment before the new program has its place
+			return lookError(p.PID, "program", ErrChanged)
+		}
+		return lookError(p.PID, "process", ErrGone) // its memory goes before itself
 	}
 	return nil
 }

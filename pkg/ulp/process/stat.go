@@ -105,3 +105,9 @@ func (s *stat) replaced(before program) bool {
 
 // vanished says that nothing runs in the process: its threads are all gone, and its memory with them.
 func (s *stat) vanished() bool { return s.state == Dead || s.state == Zombie && s.threads <= 1 }
+
+// exiting says that the main thread is ending.
+func (s *stat) exiting() bool {
+	const exiting = 0x4 // PF_EXITING
+	return s.flags&exiting != 0
+}

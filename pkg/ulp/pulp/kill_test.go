@@ -96,7 +96,7 @@ func engineDo(pid int, o tracer.Options, p *pulp.Patch, path string, apply bool)
 
 func startEngine(c *child, step int, op, path string) *exec.Cmd {
 	cmd := exec.Command(os.Args[0])
-	cmd.Env = append(os.Environ(), fmt.Sprintf("PULP_TEST_ENGINE=%d %d %s %s", c.pid, step, op, path))
+	cmd.Env = append(os.Environ(), "GORACE=atexit_sleep_ms=0", fmt.Sprintf("PULP_TEST_ENGINE=%d %d %s %s", c.pid, step, op, path))
 	return cmd
 }
 

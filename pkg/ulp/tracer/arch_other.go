@@ -14,6 +14,7 @@ const (
 	supported    = false
 	frameMost    = 0
 	redZone      = 0
+	xsaveMost    = 0
 	sysSigreturn = unix.SYS_RT_SIGRETURN
 	auditArch    = 0
 )
@@ -40,7 +41,8 @@ func (r Registers) toFunction(uint64, []uint64, Gadgets, frame) Registers { retu
 
 func readRegisters(int) (Registers, error)                      { return Registers{}, ErrUnsupported }
 func setRegisters(int, *Registers) error                        { return ErrUnsupported }
-func readXstate(int) ([]byte, error)                            { return nil, ErrUnsupported }
+func warmUp()                                                   {}
+func readXstate(int, []byte) ([]byte, error)                    { return nil, ErrUnsupported }
 func restoreXstate(int, []byte) error                           { return ErrUnsupported }
 func signalXstate([]byte) ([]byte, error)                       { return nil, ErrUnsupported }
 func initialXstate(x []byte) []byte                             { return x }

@@ -27,7 +27,8 @@ func Attach(ctx context.Context, pid int, o Options) (*Tracee, error) {
 	t := newTracee(pid, o)
 	done := make(chan error, 1)
 	t.w.jobs <- func() { done <- t.attach(ctx) }
-	if err := t.attachedOrLate(ctx, done); err != nil {
+	if err := t.doneOrLate(ctx, done); err != nil {
+		t.w.end(t.phase.Load() != phaseLeft && t.left > 0)
 		return nil, err
 	}
 	return t, nil
@@ -42,34 +43,36 @@ func newTracee(pid int, o Options) *Tracee {
 	if o.StopTimeout == 0 {
 		o.StopTimeout = defaultStopTimeout
 	}
-	return &Tracee{pid: pid, o: o, w: startWorker(), known: map[int]*Thread{}}
+	warmUp()
+	t := &Tracee{pid: pid, o: o, w: startWorker(), known: map[int]*Thread{}}
+	t.xstate = make([]byte, xsaveMost)
+	clear(t.xstate) // its pages are here before anything stands still
+	return t
 }
 
 // lateness is how much later than the deadline an attach may come back. Only one that hangs in the kernel does not: while
 // a process executes a program, nobody can seize it, and reading that program may take for ever.
 const lateness = time.Second
 
-// attachedOrLate waits for the attach that the tracer thread is busy with. If it does not come back, it is left behind:
-// whenever it does, it lets go of what it has, and ends its thread.
-func (t *Tracee) attachedOrLate(ctx context.Context, done <-chan error) (err error) {
+// doneOrLate waits for what the tracer thread is busy with. As long as that is the attach, it is left behind if it does
+// not come back: whenever it does, it lets go of what it has, and ends its thread.
+func (t *Tracee) doneOrLate(ctx context.Context, done <-chan error) error {
 	timer := time.NewTimer(t.o.StopTimeout + lateness)
 	defer timer.Stop()
 	select {
-	case err = <-done:
+	case err := <-done:
+		return err
 	case <-timer.C:
-		err = t.leaveBehind(done, ErrNotStopping)
+		return t.leaveBehind(done, ErrNotStopping)
 	case <-ctx.Done():
 		timer.Reset(lateness)
 		select {
-		case err = <-done:
+		case err := <-done:
+			return err
 		case <-timer.C:
-			err = t.leaveBehind(done, context.Cause(ctx))
+			return t.leaveBehind(done, context.Cause(ctx))
 		}
 	}
-	if err != nil {
-		t.w.end(t.phase.Load() != phaseLeft && t.left > 0)
-	}
-	return err
 }
 
 // Phases of an attach.
@@ -81,7 +84,7 @@ const (
 
 func (t *Tracee) leaveBehind(done <-chan error, why error) error {
 	if !t.phase.CompareAndSwap(phaseAttaching, phaseLeft) {
-		return <-done // just so
+		return <-done // it is attached
 	}
 	return t.fail("seizing", 0, why)
 }
@@ -115,18 +118,14 @@ func (t *Tracee) begin(ctx context.Context) (err error) {
 	if len(t.threads) == 0 {
 		return t.fail("stopping its threads", 0, ErrGone)
 	}
-	return t.openMemory()
-}
-
-// openMemory opens the process's memory. That is done when it stands still: before, it may be that of its parent, which a
-// child of vfork leaves by exec.
-func (t *Tracee) openMemory() error {
-	th := t.threads[0]
-	f, err := t.dir.open(taskFile(th.TID, "mem"), os.O_RDWR)
-	if err != nil {
-		return t.fail("opening its memory", th.TID, t.reason(th.TID, err))
+	if t.space.of == nil || t.space.of.gone {
+		t.space.close()
+		th := t.threads[0]
+		if t.space, err = t.openSpace(th); err != nil {
+			return t.fail("opening its memory", th.TID, t.reason(th.TID, err))
+		}
 	}
-	t.mem = &Memory{f: f, t: t}
+	t.mem = &Memory{f: t.space.mem, t: t}
 	return nil
 }
 
@@ -155,7 +154,16 @@ func (t *Tracee) stopAll(ctx context.Context) error {
 				return err
 			}
 		}
+		if t.all() {
+			return nil
+		}
 	}
+}
+
+// all says that the threads that stand still are as many as the process has. Then no other one needs to be looked for.
+func (t *Tracee) all() bool {
+	n, err := t.dir.count()
+	return err == nil && n == len(t.threads) && !slices.ContainsFunc(t.threads, func(th *Thread) bool { return !th.stopped })
 }
 
 // seizeNew seizes the threads in tids that are not yet known, and then interrupts them. In this order, since a seize may
@@ -168,6 +176,9 @@ func (t *Tracee) seizeNew(tids []int) (grown bool, err error) {
 				return false, err
 			}
 		}
+	}
+	if t.space.of == nil && len(t.threads) > 0 { // what fails is tried again, and judged, when all stand still
+		t.space, _ = t.openSpace(t.threads[0])
 	}
 	for _, th := range t.threads[known:] {
 		if t.attached.IsZero() {

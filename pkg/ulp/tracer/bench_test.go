@@ -83,9 +83,9 @@ func floor(pid int) (d time.Duration, err error) {
 			}
 		}
 		for _, tid := range tids {
+			d = time.Since(began)
 			_ = ptrace(unix.PTRACE_DETACH, tid, 0)
 		}
-		d = time.Since(began)
 	})
 	return d, err
 }

@@ -20,6 +20,7 @@ type blockedCase struct {
 
 // TestBlocked stops threads twice inside a system call, with and without sending them elsewhere. Many wait at the same time.
 func TestBlocked(t *testing.T) {
+	t.Parallel() // it mostly waits
 	const (
 		normal = 500
 		anew   = 700 // a timeout that started again at the second stop, after 200 ms

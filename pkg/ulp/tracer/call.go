@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"strconv"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -79,19 +78,15 @@ func (t *Tracee) call(ctx context.Context, th *Thread, fn uint64, args []uint64)
 // bell sends the thread a signal that will stop it when it is back: one that the process ignores, so that nothing happens
 // if nobody is there any more. 0: there is none.
 func (t *Tracee) bell(th *Thread) int {
-	status := map[string]string{"SigCgt": ""}
-	if th.away.regs.forgetsTime() || t.dir.status(th.TID, status) != nil {
+	s, err := t.stateOf(th)
+	if err != nil || th.away.regs.forgetsTime() {
 		return 0
 	}
-	caught, err := strconv.ParseUint(status["SigCgt"], 16, 64)
-	if err != nil {
-		return 0
-	}
-	for _, s := range []unix.Signal{unix.SIGURG, unix.SIGWINCH, unix.SIGCHLD} {
-		if (caught|th.away.mask)>>(s-1)&1 == 0 {
+	for _, bell := range []unix.Signal{unix.SIGURG, unix.SIGWINCH, unix.SIGCHLD} {
+		if (s.caught|th.away.mask)>>(bell-1)&1 == 0 {
 			t.step("call:bell")
-			if unix.Tgkill(t.pid, th.TID, s) == nil {
-				return int(s)
+			if unix.Tgkill(t.pid, th.TID, bell) == nil {
+				return int(bell)
 			}
 		}
 	}

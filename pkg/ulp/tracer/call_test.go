@@ -13,7 +13,7 @@ func TestCall(t *testing.T) {
 	for _, target := range []string{"spin", "pause", "handler", "catch"} {
 		c := startChecker(t, 2, target)
 		g := gadgets(t, c.pid)
-		for range 40 {
+		for range 20 {
 			tr := attach(t, c.pid, Options{Gadgets: g})
 			for _, th := range tr.Threads() {
 				for range 2 {
@@ -54,6 +54,7 @@ func TestCallFault(t *testing.T) {
 
 // TestCallTooLong lets the context end while a function runs: the function is not broken off.
 func TestCallTooLong(t *testing.T) {
+	t.Parallel() // it mostly waits
 	c := startChecker(t, 2)
 	tr := attach(t, c.pid, Options{Gadgets: gadgets(t, c.pid)})
 	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Millisecond)

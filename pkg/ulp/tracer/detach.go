@@ -3,6 +3,7 @@ package tracer
 import (
 	"context"
 	"errors"
+	"slices"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -29,34 +30,39 @@ func (t *Tracee) Detach() error {
 	return err
 }
 
-// release is Detach on the tracer thread; also the way out of an attach that failed half-way. Threads that stand still go
-// first: they shall not wait for those that are stuck.
+// release is Detach on the tracer thread; also the way out of an attach that failed half-way.
 func (t *Tracee) release() error {
 	var errs []error
-	for _, stopped := range []bool{true, false} {
-		for _, th := range t.known {
-			if th.gone || th.stopped != stopped {
-				continue
-			}
-			if err := t.letGo(th); err != nil && !errors.Is(err, ErrGone) {
-				errs = append(errs, err)
-			}
+	for _, th := range t.leaving() {
+		if err := t.letGo(th); err != nil && !errors.Is(err, ErrGone) {
+			errs = append(errs, err)
 		}
 	}
-	if !t.attached.IsZero() {
-		t.stopTime = time.Since(t.attached)
-	}
-	if t.mem != nil {
-		t.mem.f.Close()
-	}
-	if t.maps != nil {
-		t.maps.Close()
-	}
+	t.space.close()
 	if t.dir != nil {
 		t.dir.close()
 	}
 	t.detached = true
 	return errors.Join(errs...)
+}
+
+// leaving returns the threads in the order in which they are let go. Those that stand still go first: they shall not wait for
+// those that are stuck. Of them, those in a system call that goes on sleeping are first, since they do not take the CPU from
+// this thread while it lets the others go.
+func (t *Tracee) leaving() []*Thread {
+	var asleep, awake, stuck []*Thread
+	for _, th := range t.known {
+		switch {
+		case th.gone:
+		case !th.stopped:
+			stuck = append(stuck, th)
+		case th.away == nil && th.regs.restarts():
+			asleep = append(asleep, th)
+		default:
+			awake = append(awake, th)
+		}
+	}
+	return slices.Concat(asleep, awake, stuck)
 }
 
 // letGo detaches one thread. One that was never seen to stop has nothing to restore, one that is stuck in a call finds its
@@ -76,6 +82,7 @@ func (t *Tracee) letGo(th *Thread) error {
 		}
 	}
 	t.step("detach")
+	t.stopTime = time.Since(t.attached) // not behind it: the thread may have taken this one's CPU by then
 	if err := ptrace(unix.PTRACE_DETACH, th.TID, 0); err != nil {
 		return t.fail("detaching", th.TID, t.lost(th, err))
 	}

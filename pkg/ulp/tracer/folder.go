@@ -52,6 +52,13 @@ func (d *folder) tasks() (tids []int, complete bool, err error) {
 	return tids, int(st.Nlink) == len(tids)+2, err
 }
 
+// count is how many threads the process has, those that have ended and were not yet waited for included.
+func (d *folder) count() (int, error) {
+	var st unix.Stat_t
+	err := unix.Fstatat(d.fd, "task", &st, 0)
+	return int(st.Nlink) - 2, err
+}
+
 func taskFile(tid int, file string) string { return "task/" + strconv.Itoa(tid) + "/" + file }
 
 // has says whether a thread is one of the process's.
@@ -61,13 +68,13 @@ func (d *folder) has(tid int) bool {
 
 // read reads one of the small files in a thread's folder.
 func (d *folder) read(tid int, file string) ([]byte, error) {
-	f, err := d.open(taskFile(tid, file), unix.O_RDONLY)
+	fd, err := unix.Openat(d.fd, taskFile(tid, file), unix.O_RDONLY|unix.O_CLOEXEC, 0)
 	if err != nil {
 		return nil, err
 	}
-	defer f.Close()
+	defer func() { _ = unix.Close(fd) }()
 	b := make([]byte, taskFileMost)
-	n, err := unix.Read(int(f.Fd()), b)
+	n, err := unix.Read(fd, b)
 	return b[:max(n, 0)], err
 }
 

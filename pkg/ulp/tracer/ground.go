@@ -33,7 +33,7 @@ func (t *Tracee) ground(th *Thread, j *journey, room uint64) (uint64, error) {
 	sp := j.regs.sp()
 	switch own, err := t.mapping(sp); {
 	case main.holds(sp) && own == main.Range:
-		return sp, main.has(sp, room)
+		return sp, t.fits(main, sp, room)
 	case err == nil && own.Start <= sp && sp < j.regs.tp() && j.regs.tp() < own.End && sp-own.Start > room+redZone:
 		return sp, nil
 	case main.Start == 0:
@@ -53,45 +53,45 @@ func (t *Tracee) ground(th *Thread, j *journey, room uint64) (uint64, error) {
 		top -= min(foreignGap, top)
 	}
 	j.foreign = true
-	return top &^ 0xfff, main.has(top, room)
+	return top &^ 0xfff, t.fits(main, top, room)
 }
 
 // mainStack is the first thread's stack, as far as it has grown. It is zero if there is none.
-type mainStack struct {
-	Range
-	limit uint64 // how far it may grow
-}
+type mainStack struct{ Range }
 
 // holds says whether a stack pointer is in it, or below, where it has not been touched yet.
 func (s mainStack) holds(sp uint64) bool {
 	return sp < s.End && sp > s.Start-min(mainStackMost, s.Start)
 }
 
-// has returns nil if the stack may grow until there is room.
-func (s mainStack) has(sp, room uint64) error {
-	if sp < room || s.End-(sp-room) > s.limit {
+// fits returns nil if there is room in the first thread's stack, or it may grow until there is.
+func (t *Tracee) fits(s mainStack, sp, room uint64) error {
+	switch {
+	case sp < room:
+		return ErrStack
+	case sp-room >= s.Start: // a limit that was lowered meanwhile takes nothing away
+		return nil
+	case s.End-(sp-room) > t.stackLimit():
 		return ErrStack
 	}
 	return nil
 }
 
-// mainStack finds the first thread's stack. The kernel tells where it began.
+// mainStack finds the first thread's stack. Where it began is known from before the stop; that it is there still, the
+// kernel says by its name. A stack to which the process gave another name is found by asking again.
 func (t *Tracee) mainStack() (mainStack, error) {
-	const startStack = 28 - 3
-	limit := t.stackLimit()
-	s := t.dir.stat(t.threads[0].TID)
-	if len(s) <= startStack {
-		return mainStack{}, ErrGone
+	if r, ok := t.initialStack(t.space.stack); ok {
+		return mainStack{r}, nil
 	}
-	start, err := strconv.ParseUint(string(s[startStack]), 10, 64)
-	if err != nil {
-		return mainStack{}, err
+	start := t.startStack(t.threads[0].TID)
+	if start == 0 && t.dir.ended(t.threads[0].TID) {
+		return mainStack{}, ErrGone
 	}
 	r, err := t.mapping(start)
 	if start == 0 || err != nil || r.Start > start {
 		return mainStack{}, nil //nolint:nilerr // it was unmapped
 	}
-	return mainStack{r, limit}, nil
+	return mainStack{r}, nil
 }
 
 // stackLimit is how far the first thread's stack may grow. It is read from /proc, since prlimit needs a right of its own.

@@ -54,12 +54,16 @@ func TestMapping(t *testing.T) {
 		if openErr != nil {
 			t.Fatal(openErr)
 		}
-		want, wantErr := findMapping(strings.NewReader(string(maps)), addr)
+		want, path, wantErr := findMapping(strings.NewReader(string(maps)), addr)
 		if r != want || errors.Is(err, ErrStack) != errors.Is(wantErr, ErrStack) {
 			t.Errorf("%#x: %x, %v; want %x, %v", addr, r, err, want, wantErr)
 		}
+		wantStack := path == "[stack]" && want.Start <= addr
+		if r, stack := tr.initialStack(addr); stack != wantStack || stack && r != want {
+			t.Errorf("%#x: initial stack %v, %x; want %v, %x", addr, stack, r, wantStack, want)
+		}
 	}
-	if _, err := findMapping(strings.NewReader("no such line\n"), 1); err == nil {
+	if _, _, err := findMapping(strings.NewReader("no such line\n"), 1); err == nil {
 		t.Error("nonsense was read")
 	}
 }

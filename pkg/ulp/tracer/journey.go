@@ -74,7 +74,7 @@ func (t *Tracee) depart(th *Thread, room uint64, calls ...Call) (err error) {
 		return err
 	}
 	j.block = ^uint64(synchronous) | j.mask
-	if j.xstate, err = readXstate(th.TID); err != nil {
+	if j.xstate, err = readXstate(th.TID, t.xstate); err != nil {
 		return err
 	}
 	x, err := signalXstate(j.xstate)
@@ -171,7 +171,7 @@ func (t *Tracee) send(th *Thread, to Registers) error {
 // resume lets a thread run.
 func (t *Tracee) resume(th *Thread, how, signal int) error {
 	t.step("resume")
-	th.stopped = false
+	th.stopped, t.state = false, state{}
 	return t.lost(th, ptrace(how, th.TID, uintptr(signal)))
 }
 

@@ -55,7 +55,7 @@ func engine(job string) int {
 		}
 		names = append(names, name)
 	}
-	ctx, stop := signal.NotifyContext(context.Background(), unix.SIGTERM)
+	ctx, stop := signal.NotifyContext(context.Background(), unix.SIGINT, unix.SIGTERM)
 	defer stop()
 	fmt.Println("ready")
 	for {
@@ -106,7 +106,7 @@ func round(ctx context.Context, pid int, o Options, mode string, fn uint64) erro
 // startEngine starts the engine on a target.
 func startEngine(c *checker, step int, mode string) *exec.Cmd {
 	cmd := exec.Command(os.Args[0])
-	cmd.Env = append(os.Environ(), fmt.Sprintf("TRACER_TEST_ENGINE=%d %d %s %d", c.pid, step, mode, c.sum))
+	cmd.Env = append(os.Environ(), "GORACE=atexit_sleep_ms=0", fmt.Sprintf("TRACER_TEST_ENGINE=%d %d %s %d", c.pid, step, mode, c.sum))
 	return cmd
 }
 
@@ -180,10 +180,10 @@ func TestKilledAnywhere(t *testing.T) {
 	}
 }
 
-// TestTerminated ends the engine with SIGTERM at any instant: it ends by itself, when the process is clean.
+// TestTerminated ends the engine with SIGTERM or SIGINT at any instant: it ends by itself, when the process is clean.
 func TestTerminated(t *testing.T) {
 	c := startChecker(t, 2, "wait")
-	for range 20 {
+	for n := range 30 {
 		cmd := startEngine(c, 1<<60, "call")
 		out, err := cmd.StdoutPipe()
 		if err != nil {
@@ -195,7 +195,7 @@ func TestTerminated(t *testing.T) {
 		r := bufio.NewReader(out)
 		_, _ = r.ReadString('\n')
 		time.Sleep(time.Duration(rand.N(3000)) * time.Microsecond)
-		_ = cmd.Process.Signal(unix.SIGTERM)
+		_ = cmd.Process.Signal([]os.Signal{unix.SIGTERM, unix.SIGINT}[n%2])
 		said, _ := io.ReadAll(r)
 		if err := cmd.Wait(); err != nil || string(said) != "clean\n" {
 			t.Errorf("%v: %s", err, said)

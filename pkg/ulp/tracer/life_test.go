@@ -111,6 +111,7 @@ func TestExits(t *testing.T) {
 }
 
 func TestVfork(t *testing.T) {
+	t.Parallel() // it mostly waits
 	c := start(t, program(t, "life"), "vfork")
 	time.Sleep(50 * time.Millisecond)
 	began := time.Now()

@@ -106,6 +106,7 @@ func TestStranger(t *testing.T) {
 // TestLeftBehind attaches to a process that cannot be seized, which may take for ever: it ends when its time is over, and
 // cleans up whenever it can.
 func TestLeftBehind(t *testing.T) {
+	t.Parallel() // it mostly waits
 	c := startChecker(t, 2)
 	hang := make(chan struct{})
 	o := Options{StopTimeout: time.Millisecond, step: func(name string) {

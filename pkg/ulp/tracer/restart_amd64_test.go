@@ -12,28 +12,34 @@ import (
 // on sleeping. The kernel has forgotten then which call it was.
 func TestRestartedTwice(t *testing.T) {
 	for _, how := range []string{"nanosleep", "poll", "clock_nanosleep"} {
-		c := start(t, program(t, "blocked"), how, "2000")
-		g := gadgets(t, c.pid)
-		for range 2 {
-			time.Sleep(50 * time.Millisecond)
-			detach(t, attach(t, c.pid, Options{}))
-		}
-		o := Options{Gadgets: g, step: func(name string) {
-			if name == "resume" {
-				panic(name)
-			}
-		}}
-		tr := attach(t, c.pid, o)
-		_ = tr.Do(func() error {
-			defer func() { _ = recover() }()
-			_, err := tr.Syscalls(t.Context(), tr.Threads()[0], Call{Nr: unix.SYS_GETPID})
-			return err
+		t.Run(how, func(t *testing.T) {
+			t.Parallel() // it sleeps for 2 s
+			restartedTwice(t, start(t, program(t, "blocked"), how, "2000"))
 		})
-		tr.threads[0].away = nil // as if this process had died: nothing is put back
-		detach(t, tr)
-		if got := c.line(); !strings.HasPrefix(got, "0 0 ") {
-			t.Errorf("%s: %q", how, got)
+	}
+}
+
+func restartedTwice(t *testing.T, c *child) {
+	g := gadgets(t, c.pid)
+	for range 2 {
+		time.Sleep(50 * time.Millisecond)
+		detach(t, attach(t, c.pid, Options{}))
+	}
+	o := Options{Gadgets: g, step: func(name string) {
+		if name == "resume" {
+			panic(name)
 		}
+	}}
+	tr := attach(t, c.pid, o)
+	_ = tr.Do(func() error {
+		defer func() { _ = recover() }()
+		_, err := tr.Syscalls(t.Context(), tr.Threads()[0], Call{Nr: unix.SYS_GETPID})
+		return err
+	})
+	tr.threads[0].away = nil // as if this process had died: nothing is put back
+	detach(t, tr)
+	if got := c.line(); !strings.HasPrefix(got, "0 0 ") {
+		t.Errorf("%q", got)
 	}
 }
 

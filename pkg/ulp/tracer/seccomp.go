@@ -4,7 +4,6 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
-	"strconv"
 	"unsafe"
 
 	"golang.org/x/sys/unix"
@@ -22,12 +21,8 @@ const (
 
 // Seccomp returns how th's system calls are filtered.
 func (t *Tracee) Seccomp(th *Thread) (Seccomp, error) {
-	status := map[string]string{"Seccomp": ""}
-	if err := t.dir.status(th.TID, status); err != nil {
-		return 0, t.fail("reading its status", th.TID, ErrGone)
-	}
-	mode, _ := strconv.Atoi(status["Seccomp"]) // no such line: a kernel without seccomp
-	return Seccomp(mode), nil
+	s, err := t.stateOf(th)
+	return s.seccomp, t.fail("reading its status", th.TID, err)
 }
 
 // allowed looks whether the thread's filters let it come back, and do not kill it for one of the calls. What a called

@@ -2,7 +2,6 @@ package tracer
 
 import (
 	"context"
-	"os"
 	"sync/atomic"
 	"time"
 )
@@ -34,9 +33,11 @@ type Tracee struct {
 	o        Options
 	w        *worker
 	dir      *folder
-	mem      *Memory
-	maps     *os.File // once it is needed
-	reaper   *reaper  // while it is being attached
+	space    space
+	mem      *Memory // of it, once all stand still
+	state    state
+	xstate   []byte  // room for a thread's extended registers
+	reaper   *reaper // while it is being attached
 	phase    atomic.Int32
 	threads  []*Thread
 	known    map[int]*Thread
@@ -77,8 +78,8 @@ func (t *Tracee) Threads() []*Thread { return t.threads }
 // Memory returns the target's memory.
 func (t *Tracee) Memory() *Memory { return t.mem }
 
-// StopTime is the time from the first interrupt to the last detach: how long the process stood still, at most. Zero
-// before Detach.
+// StopTime is the time from the first interrupt until the last thread was let go: how long the process, or some of its
+// threads, stood still. Zero before Detach.
 func (t *Tracee) StopTime() time.Duration { return t.stopTime }
 
 // Do runs f on the operating system thread that owns the tracee. Each method called elsewhere costs two changes of
@@ -98,18 +99,23 @@ func Run(ctx context.Context, pid int, o Options, f func(*Tracee) error) (time.D
 		return 0, errArch(pid)
 	}
 	t := newTracee(pid, o)
-	attached, ran := make(chan error, 1), make(chan error, 1)
+	done := make(chan error, 1) // written to when all is over: waking this thread would take time under the stop
 	t.w.jobs <- func() {
 		err := t.attach(ctx)
-		if attached <- err; err == nil {
-			ran <- t.runAndDetach(f)
+		if err == nil {
+			err = t.runAndDetach(f)
 		}
+		done <- err
 	}
-	if err := t.attachedOrLate(ctx, attached); err != nil {
+	err := t.doneOrLate(ctx, done)
+	if t.phase.Load() == phaseLeft { // everything else is still that thread's
+		t.w.end(false)
 		return 0, err
 	}
-	err := <-ran
 	t.w.end(t.left > 0)
+	if t.phase.Load() != phaseAttached {
+		return 0, err
+	}
 	return t.stopTime, err
 }
 

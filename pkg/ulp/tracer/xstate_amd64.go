@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 
 	"golang.org/x/sys/unix"
@@ -31,9 +32,11 @@ var componentEnds = sync.OnceValue(func() (ends [64]int) {
 	return ends
 })
 
-// readXstate reads a thread's x87, SSE, AVX, AVX-512 ... registers.
-func readXstate(tid int) ([]byte, error) {
-	b := make([]byte, xsaveMost)
+// warmUp does what takes time, once, before anything stands still.
+func warmUp() { componentEnds() }
+
+// readXstate reads a thread's x87, SSE, AVX, AVX-512 ... registers; b is room for them, of xsaveMost bytes.
+func readXstate(tid int, b []byte) ([]byte, error) {
 	n, err := regset(unix.PTRACE_GETREGSET, tid, unix.NT_X86_XSTATE, b)
 	if errors.Is(err, unix.ENODEV) || errors.Is(err, unix.EINVAL) {
 		err = ErrUnsupported // a processor without XSAVE
@@ -44,7 +47,7 @@ func readXstate(tid int) ([]byte, error) {
 	if n < xsaveLegacy+xsaveHeader {
 		return nil, fmt.Errorf("extended registers of %d bytes: %w", n, ErrUnsupported)
 	}
-	return b[:n], nil
+	return slices.Clone(b[:n]), nil
 }
 
 // signalXstate makes of a thread's extended registers what rt_sigreturn restores. It holds the components in use and no

@@ -3,7 +3,10 @@ package trigger
 import (
 	"context"
 	"errors"
+	"fmt"
+	"os"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -225,6 +228,8 @@ func pulpError(err error) error {
 	switch {
 	case err == nil:
 		return nil
+	case tracedByUs(err):
+		return &AgainError{Err: fmt.Errorf("%w: an earlier attempt still waits for it", tracer.ErrNotStopping), Unreached: true}
 	case errors.Is(err, pulp.ErrAgain), errors.Is(err, pulp.ErrChanged), errors.Is(err, process.ErrChanged),
 		errors.Is(err, process.ErrBusy), errors.Is(err, tracer.ErrTraced), errors.Is(err, tracer.ErrExec):
 		return &AgainError{Err: err}
@@ -241,6 +246,16 @@ func pulpError(err error) error {
 		}
 	}
 	return err
+}
+
+// tracedByUs says whether the tracer that has a process is a thread of ours, of an attempt that is not over yet.
+func tracedByUs(err error) bool {
+	e, ok := errors.AsType[*tracer.Error](err)
+	if !ok || !errors.Is(e, tracer.ErrTraced) || e.Tracer <= 0 {
+		return false
+	}
+	_, err = os.Stat("/proc/self/task/" + strconv.Itoa(e.Tracer))
+	return err == nil
 }
 
 // engineError is an error in an engine's words, with its meaning for whoever decides.

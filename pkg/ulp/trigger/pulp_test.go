@@ -109,8 +109,41 @@ func TestSkipped(t *testing.T) {
 	c = start(t, "a", "", "noengine")
 	c.is(trigger.Skipped, trigger.ErrNoEngine, c.one(trigger.Options{Containers: cs}))
 	c.says(unpatched)
-	c = start(t, "a", standIn(t), "optedout", "FAKEPULP=blocked")
-	c.says(unpatched)
+}
+
+// TestBlocked switches a process off and on again.
+func TestBlocked(t *testing.T) {
+	for name, libpulp := range flavours(t) {
+		t.Run(name, func(t *testing.T) {
+			c := start(t, "a", libpulp, "blocked_"+name)
+			cs := read(t, container(t, "a", 10))
+			c.patchable(false, true)
+			c.patchable(false, false)
+			c.is(trigger.Skipped, trigger.ErrBlocked, c.one(trigger.Options{Containers: cs}))
+			c.is(trigger.Skipped, trigger.ErrBlocked, c.one(trigger.Options{Containers: cs, DryRun: true}))
+			if s := c.survey(); !errors.Is(s.Disabled, trigger.ErrBlocked) {
+				t.Errorf("%v", s.Disabled)
+			}
+			c.says(unpatched)
+			c.patchable(true, true)
+			c.is(trigger.Changed, nil, c.one(trigger.Options{Containers: cs}))
+			c.says(tens10)
+		})
+	}
+}
+
+// patchable switches the process on or off, and wants that to be a change or none.
+func (c *child) patchable(on, changed bool) {
+	c.t.Helper()
+	calls := 0
+	err := (&trigger.Libpulp{}).SetPatchable(c.t.Context(), trigger.Options{Selector: c.selector()}, on, func(s *trigger.Switched) {
+		if calls++; s.PID != c.pid || s.Changed != changed || s.Err != nil {
+			c.t.Errorf("%+v", s)
+		}
+	})
+	if err != nil || calls != 1 {
+		c.t.Errorf("%v, %d calls", err, calls)
+	}
 }
 
 // is fails the test if a report is not of the status and, with err set, its errors.

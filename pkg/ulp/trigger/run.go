@@ -14,6 +14,8 @@ import (
 // Options say what is to be done in which processes.
 type Options struct {
 	Selector Selector
+	// Only says which of the selected processes are meant; nil for all. It is called by several goroutines at once.
+	Only func(ctx context.Context, p *process.Process) bool
 	// Backends are the engines, in the order in which they are asked: the first one that is for a process gets it.
 	Backends []Backend
 	// Containers are the live patches to apply, or with Revert to take out; nil for none.
@@ -107,7 +109,7 @@ func (r *runner) visit(run context.Context, p *process.Process, err error) {
 		r.unseen(err)
 		return
 	}
-	if !r.o.Selector.wants(p) {
+	if !r.o.Selector.wants(p) || r.o.Only != nil && !r.o.Only(ctx, p) {
 		return
 	}
 	if p.Denied {

@@ -83,6 +83,7 @@ func TestUnprivileged(t *testing.T) {
 	cmd.Env = append(os.Environ(), "LD_LIBRARY_PATH="+filepath.Dir(library(t, "a")), "LD_PRELOAD="+standIn(t))
 	cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: nobody, Gid: nobody}}
 	theirs := run(t, cmd)
+	theirs.says(unpatched)
 
 	job := exec.Command(self, container(t, "a", 10))
 	job.Env = append(os.Environ(), "TRIGGER_TEST_JOB=unprivileged", fmt.Sprintf("TRIGGER_TEST_PIDS=%d %d", theirs.pid, ours.pid))

@@ -176,22 +176,27 @@ static void *serve(void *arg)
 	return NULL;
 }
 
-// hanging maps code from a file system that does not answer, in a mount namespace of its own.
-static void hanging(const char *dir)
+// hanging maps code from a file system that does not answer, and is mounted nowhere. Where there is no FUSE, the word is
+// the negative number of the error.
+static void hanging(void)
 {
-	char options[99], path[4096];
+	enum { SET_STRING = 1, CREATE = 6 }; // of fsconfig, which older headers do not have
+	char number[20];
+	const char *options[][2] = { { "fd", number }, { "rootmode", "40000" }, { "user_id", "0" }, { "group_id", "0" } };
 	pthread_t t;
-	int fd = open("/dev/fuse", O_RDWR);
-	snprintf(options, sizeof options, "fd=%d,rootmode=40000,user_id=0,group_id=0", fd);
-	snprintf(path, sizeof path, "%s/lib.so", dir);
-	if (fd < 0 || unshare(CLONE_NEWNS) || mount("none", "/", NULL, MS_REC | MS_PRIVATE, NULL) ||
-	    mount("fuse", dir, "fuse", 0, options)) {
-		printf("-1\n"); // no FUSE here
-		_exit(0);
+	int fd = open("/dev/fuse", O_RDWR), fs = fd < 0 ? -1 : syscall(SYS_fsopen, "fuse", 0);
+	if (fs < 0) {
+		ready(-errno);
+		exit(0);
 	}
+	snprintf(number, sizeof number, "%d", fd);
+	for (int i = 0; i < 4; i++)
+		if (syscall(SYS_fsconfig, fs, SET_STRING, options[i][0], options[i][1], 0)) die(options[i][0]);
+	int root = syscall(SYS_fsconfig, fs, CREATE, NULL, NULL, 0) ? -1 : syscall(SYS_fsmount, fs, 0, 0);
+	if (root < 0) die("fsmount");
 	pthread_create(&t, NULL, serve, (void *)(long)fd);
-	int file = open(path, O_RDONLY);
-	if (file < 0 || mmap(NULL, 4096, PROT_READ | PROT_EXEC, MAP_PRIVATE, file, 0) == MAP_FAILED) die(path);
+	int file = openat(root, "lib.so", O_RDONLY);
+	if (file < 0 || mmap(NULL, 4096, PROT_READ | PROT_EXEC, MAP_PRIVATE, file, 0) == MAP_FAILED) die("lib.so");
 	close(file);
 	ready(0);
 }
@@ -236,7 +241,7 @@ int main(int argc, char **argv)
 		ready((long)p);
 	} else if (!strcmp(mode, "many")) many(argv[2], atol(argv[3]));
 	else if (!strcmp(mode, "silent")) silent("userfaultfd register");
-	else if (!strcmp(mode, "hanging")) hanging(argv[2]);
+	else if (!strcmp(mode, "hanging")) hanging();
 	else if (!strcmp(mode, "dlopen")) { // LIBRARY SYMBOL: its address is the word
 		void *lib = dlopen(argv[2], RTLD_NOW);
 		void *at = lib ? dlsym(lib, argv[3]) : NULL;

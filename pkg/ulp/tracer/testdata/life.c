@@ -257,6 +257,20 @@ int main(int argc, char **argv)
 			_exit(0);
 		}
 		puts("back");
+	} else if (!strcmp(how, "vforkexec")) { /* prints the pid of a child that has this memory until standard input ends */
+		ready();
+		if (!vfork()) {
+			dprintf(1, "%d\n", getpid());
+			until_quit();
+			execl("/proc/self/exe", "life", "executed", (char *)0);
+			_exit(116);
+		}
+		for (;;) pause();
+	} else if (!strcmp(how, "executed")) {
+		prctl(PR_SET_PDEATHSIG, SIGKILL);
+		puts("executed");
+		fflush(stdout);
+		for (;;) pause();
 	} else if (!strcmp(how, "stopped")) {
 		ready();
 		raise(SIGSTOP);

@@ -1,0 +1,195 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/signal"
+	"strconv"
+	"syscall"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/lpbuild/lpbuild/pkg/hook"
+	"github.com/lpbuild/lpbuild/pkg/ulp/trigger"
+)
+
+// hookExitHelp is for commands that scriptlets call.
+const hookExitHelp = `
+
+EXIT STATUS
+  0    always, whatever became of the processes: a scriptlet must not fail a transaction
+  2    the command line was wrong`
+
+// hookOptions are the options of all hook commands.
+type hookOptions struct {
+	deadline time.Duration
+	engine   string
+	process  string
+	dryRun   bool
+	worker   bool
+}
+
+func (o *hookOptions) addFlags(cmd *cobra.Command) {
+	flags := cmd.PersistentFlags()
+	flags.DurationVar(&o.deadline, "deadline", hook.DefaultDeadline, "`time` after which the scriptlet goes on, whatever processes do")
+	flags.StringVar(&o.engine, "engine", "auto", enginesHelp)
+	flags.StringVarP(&o.process, "process", "p", "", "only this `process`: a PID, a name, or a wildcard for names")
+	flags.BoolVarP(&o.dryRun, "dry-run", "n", false, "only say what would be done; no process is stopped")
+	flags.BoolVar(&o.worker, "worker", false, "do it in this process, without a guard that keeps the deadline")
+	_ = flags.MarkHidden("worker") // the flag is there
+}
+
+func newHook(s *console) *cobra.Command {
+	var o hookOptions
+	cmd := &cobra.Command{
+		Use:   "hook",
+		Short: "What the scriptlets of live patch packages call",
+		Long: `What the scriptlets of live patch packages call, by way of rpm-helper and the RPM macros %ulp_post_hook, %ulp_preun_hook,
+%ulp_post_move_libs and %ulp_post_remove_libs. COUNT is RPM's $1. They exit with 0 within the deadline, print one line that
+scripts can read and at most ten more of what is not patched and why; the whole report goes into the journal (identifier
+lpbuild-hook) or, where there is none, into /var/log/lpbuild/hook.log.
+
+A process is patched if it sees the live patches where the package has them: so a transaction in a chroot leaves the host's
+processes alone. In a build root and without /proc nothing is done. In a transactional update (TRANSACTIONAL_UPDATE=true) the
+live patches are put into /var/livepatches, which the running system shares, and applied from there.
+
+/etc/sysconfig/livepatching is read, never run:
+  LIVEPATCH_<NAME>=auto|always|never   for a package, glibc-livepatches being GLIBC_LIVEPATCHES or GLIBC, or USERSPACE for
+                                       all; always: in any chroot as in a transactional update
+  LIVEPATCH_DEADLINE=45s               instead of --deadline
+  LIVEPATCH_REVERT_ON_REMOVE=yes       take live patches out of the processes when their package is erased` + hookExitHelp,
+	}
+	o.addFlags(cmd)
+	for _, a := range []struct {
+		action             hook.Action
+		short, long, usage string
+	}{
+		{
+			hook.Install, "Apply the live patches of a package that was installed (%post)",
+			"Applies the live patches of a package to running processes; those of an earlier or a later version go under the same stop.",
+			"  lpbuild hook install glibc-livepatches 0.4 libc.so.6 1",
+		}, {
+			hook.Remove, "Take the live patches of a package out when it is erased (%preun)",
+			"Takes out the live patches of this package, if COUNT is 0 and /etc/sysconfig/livepatching says LIVEPATCH_REVERT_ON_REMOVE=yes.",
+			"  lpbuild hook remove glibc-livepatches 0.4 libc.so.6 0",
+		}, {
+			hook.MoveLibs, "Give new processes of a transactional system the patched library (%post)",
+			"Puts the patched library that the package has in lib/BUILD-ID for the installed build into /var/livepatches and tells ld.so.",
+			"  TRANSACTIONAL_UPDATE=true lpbuild hook movelibs glibc-livepatches 0.4 libc.so.6 1",
+		}, {
+			hook.RemoveLibs, "Take the patched library away again (%postun)",
+			"Takes the patched library of this version, or with COUNT 0 of all versions, out of /var/livepatches and tells ld.so.",
+			"  lpbuild hook removelibs glibc-livepatches 0.4 libc.so.6 0",
+		},
+	} {
+		cmd.AddCommand(&cobra.Command{
+			Use: string(a.action) + " PACKAGE VERSION LIBRARY COUNT", Short: a.short, Long: a.long + hookExitHelp, Example: a.usage,
+			Args: cobra.ArbitraryArgs,
+			RunE: func(cmd *cobra.Command, args []string) error { return o.run(cmd, s, a.action, args) },
+		})
+	}
+	cmd.AddCommand(&cobra.Command{
+		Use: string(hook.Reconcile), Short: "Apply what is installed to processes that do not have it (for a timer)",
+		Long: `Applies the newest installed live patches of all packages to the processes that do not have them: those that were busy when
+their package was installed, and those that began later. It prints nothing if there is nothing to say.` + hookExitHelp,
+		Example: "  lpbuild hook reconcile\n  systemctl enable --now lpbuild-reconcile.timer",
+		Args:    cobra.NoArgs,
+		RunE:    func(cmd *cobra.Command, args []string) error { return o.run(cmd, s, hook.Reconcile, args) },
+	})
+	return cmd
+}
+
+// run is a scriptlet: whatever happens is said and is no error.
+func (o *hookOptions) run(cmd *cobra.Command, s *console, action hook.Action, args []string) error {
+	if !cmd.Flags().Changed("deadline") {
+		o.deadline = hook.ConfiguredDeadline("/")
+	}
+	r, err := o.request(cmd, action, args)
+	if err != nil {
+		fmt.Fprintf(s.err, "lpbuild hook: %s: nothing is done\n", printableLine(err.Error()))
+		return nil
+	}
+	err = hook.ErrNoWorker
+	if !o.worker {
+		again := append([]string{"hook", string(action), "--worker"}, o.flags(s)...)
+		err = hook.Guard(cmd.Context(), o.deadline, s.out, append(append(again, "--"), args...)...)
+		if err != nil && !errors.Is(err, hook.ErrNoWorker) {
+			fmt.Fprintf(s.err, "lpbuild hook: %s\n", printableLine(err.Error()))
+		}
+	}
+	if !errors.Is(err, hook.ErrNoWorker) {
+		return nil
+	}
+	signal.Ignore(syscall.SIGPIPE) // the guard may be gone
+	return o.work(cmd.Context(), s, r)
+}
+
+// flags returns the flags for the worker.
+func (o *hookOptions) flags(s *console) []string {
+	flags := []string{"--deadline=" + o.deadline.String(), "--engine=" + o.engine, "--process=" + o.process}
+	if o.dryRun {
+		flags = append(flags, "--dry-run")
+	}
+	if s.json {
+		flags = append(flags, "--json")
+	}
+	return flags
+}
+
+func (o *hookOptions) request(cmd *cobra.Command, action hook.Action, args []string) (hook.Request, error) {
+	r := hook.Request{
+		Action: action, Deadline: o.deadline, DryRun: o.dryRun, Transactional: os.Getenv("TRANSACTIONAL_UPDATE") == "true",
+	}
+	var err error
+	if r.Backends, err = backends(o.engine, cmd.CommandPath()); err != nil {
+		return r, err
+	}
+	if r.Selector, err = trigger.ParseSelector(o.process, ""); err != nil {
+		return r, err
+	}
+	if action == hook.Reconcile {
+		return r, nil
+	}
+	if len(args) != 4 {
+		return r, errors.New("expected PACKAGE VERSION LIBRARY COUNT")
+	}
+	r.Package, r.Version, r.Library = args[0], args[1], args[2]
+	if r.Count, err = strconv.Atoi(args[3]); err != nil {
+		return r, fmt.Errorf("COUNT %.20q is no number", args[3])
+	}
+	return r, nil
+}
+
+// work does it and prints the result.
+func (o *hookOptions) work(ctx context.Context, s *console, r hook.Request) error {
+	out, _ := hook.Run(ctx, r) // what went wrong is in the outcome
+	if err := out.WriteLog(r); err != nil && len(out.Log) > 0 {
+		out.Notes = append(out.Notes, "the whole report is not kept: "+printableLine(err.Error()))
+	}
+	if s.json {
+		return s.printJSON(hookJSON{
+			Patched: out.Summary.Changed, Already: out.Summary.Already, Skipped: out.Summary.Skipped, Failed: out.Summary.Failed,
+			Nothing: out.Nothing, Lines: list(out.Lines()),
+		})
+	}
+	if r.Action == hook.Reconcile && out.Summary.Changed == 0 && len(out.Notes) == 0 {
+		return nil
+	}
+	for _, line := range out.Lines() {
+		s.print("%s\n", line)
+	}
+	return nil
+}
+
+// hookJSON is the outcome for a program.
+type hookJSON struct {
+	Patched int      `json:"patched"`
+	Already int      `json:"already"`
+	Skipped int      `json:"skipped"`
+	Failed  int      `json:"failed"`
+	Nothing string   `json:"nothing,omitempty"`
+	Lines   []string `json:"lines"`
+}

@@ -1,0 +1,186 @@
+package main
+
+import (
+	"os"
+	"os/exec"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// makeBoth makes the packages of two versions.
+func makeBoth(t *testing.T, dir string) {
+	makeLive(t, dir)
+	makeRPM(t, dir, "1", "v1.so", false)
+	makeRPM(t, dir, "2", "v2.so", false)
+}
+
+// TestRPMStuck has a process that cannot be stopped: the transaction waits no longer than its deadline, says who is not patched,
+// and patches the others. Killed in the middle of %post, rpm leaves all processes as they should be, and can be run again.
+func TestRPMStuck(t *testing.T) {
+	dir := enter(t, makeBoth)
+	if dir == "" {
+		return
+	}
+	s := newScratch(t, dir, "machine")
+	other := s.start("program")
+	stuck := s.start("vfork")
+	out := s.rpm("-U", rpmOf(dir, "system", "1"))
+	prints(t, out, "Processes patched: 1, ", "Failed: 1.\n", "failed: vfork (")
+	other.says(version1)
+
+	rpm := s.command("-U", rpmOf(dir, "system", "2"))
+	check(t, rpm.Start())
+	await(t, "the hook", func() bool { return runs(t, "install", "--worker") })
+	check(t, rpm.Process.Kill())
+	_ = rpm.Wait()
+	await(t, "the hook's end", func() bool { return !runs(t, "install", "--worker") })
+	stuck.kill()
+	prints(t, s.rpm("-U", "--replacepkgs", "--replacefiles", rpmOf(dir, "system", "2")), "Failed: 0.")
+	other.says(version2)
+}
+
+// runs says whether there is a process with words on its command line.
+func runs(t *testing.T, words ...string) bool {
+	t.Helper()
+	entries, err := os.ReadDir("/proc")
+	check(t, err)
+	for _, e := range entries {
+		line, err := os.ReadFile("/proc/" + e.Name() + "/cmdline")
+		if err != nil || e.Name()[0] < '0' || e.Name()[0] > '9' {
+			continue
+		}
+		all := true
+		for _, w := range words {
+			all = all && strings.Contains("\x00"+string(line), "\x00"+w+"\x00")
+		}
+		if all {
+			return true
+		}
+	}
+	return false
+}
+
+// TestRPMMany patches many processes in one transaction.
+func TestRPMMany(t *testing.T) {
+	dir := enter(t, makeBoth)
+	if dir == "" {
+		return
+	}
+	s := newScratch(t, dir, "machine")
+	s.config("") // the usual deadline
+	const many = 500
+	all := make([]*live, many)
+	for i := range all {
+		all[i] = s.start("program")
+	}
+	begin := time.Now()
+	out := s.rpm("-U", rpmOf(dir, "system", "1"))
+	t.Logf("rpm -U with %d processes: %v", many, time.Since(begin))
+	prints(t, out, "Processes patched: 500, Skipped: 0, Failed: 0.\n")
+	if lines := strings.Count(out, "\n"); lines != 1 {
+		t.Errorf("%d lines: %s", lines, out)
+	}
+	for _, l := range all {
+		l.says(version1)
+	}
+}
+
+// TestRPMPlaces installs where nothing is to be done, and says nothing: in a build root, without /proc, and where the
+// administrator does not want it.
+func TestRPMPlaces(t *testing.T) {
+	dir := enter(t, makeBoth)
+	if dir == "" {
+		return
+	}
+	s := newScratch(t, dir, "machine")
+	l := s.start("program")
+	install := func(want string) {
+		t.Helper()
+		if out := s.rpm("-U", "--replacepkgs", rpmOf(dir, "system", "1")); out != want {
+			t.Errorf("it prints %q, want %q", out, want)
+		}
+		l.says(without)
+	}
+	check(t, os.WriteFile(s.path("/.buildenv"), nil, 0o644))
+	install("")
+	check(t, os.Remove(s.path("/.buildenv")))
+	check(t, unix.Unmount(s.path("/proc"), unix.MNT_DETACH))
+	install("")
+	check(t, unix.Mount("proc", s.path("/proc"), "proc", 0, ""))
+	s.config("LIVEPATCH_TARGET=\"never\"\n")
+	install("Live patches are not applied here: LIVEPATCH_TARGET_LIVEPATCHES=never in /etc/sysconfig/livepatching\n")
+	s.config("$(touch /owned)\nLIVEPATCH_TARGET=`touch /owned`\nLIVEPATCH_TARGET_LIVEPATCHES=\"$(touch /owned)\"; touch /owned\n")
+	prints(t, s.rpm("-U", "--replacepkgs", rpmOf(dir, "system", "1")), "Processes patched: 1,")
+	if _, err := os.Stat(s.path("/owned")); err == nil {
+		t.Error("the sysconfig file was run")
+	}
+	l.says(version1)
+}
+
+// TestRPMTransactional installs in a snapshot in a chroot, as a transactional update does: the processes of the running system
+// are patched from /var/livepatches, which both share. Without that variable they are left alone.
+func TestRPMTransactional(t *testing.T) {
+	dir := enter(t, makeBoth)
+	if dir == "" {
+		return
+	}
+	running, snapshot := newScratch(t, dir, "running"), newScratch(t, dir, "snapshot")
+	for _, s := range []*scratch{running, snapshot} {
+		check(t, os.MkdirAll(s.path("/var/livepatches"), 0o755))
+	}
+	check(t, unix.Mount(running.path("/var/livepatches"), snapshot.path("/var/livepatches"), "", unix.MS_BIND, ""))
+	l := running.start("program")
+	prints(t, snapshot.rpm("-U", rpmOf(dir, "system", "1")), "Processes patched: 0, Skipped: 0, Failed: 0.\n")
+	l.says(without)
+
+	snapshot.config("LIVEPATCH_TARGET=always\n") // as if it was a transactional update, in any chroot
+	prints(t, snapshot.rpm("-U", "--replacepkgs", rpmOf(dir, "system", "1")), "Processes patched: 1, Skipped: 0, Failed: 0.\n")
+	l.says(version1)
+	snapshot.config("")
+	t.Setenv("TRANSACTIONAL_UPDATE", "true")
+	l = running.start("program")
+	prints(t, snapshot.rpm("-U", "--replacepkgs", rpmOf(dir, "system", "1")), "Processes patched: 1, Skipped: 0, Failed: 0. In 1: already applied.\n")
+	l.says(version1)
+	prints(t, snapshot.rpm("-U", rpmOf(dir, "system", "2")), "Processes patched: 2, Skipped: 0, Failed: 0.\n")
+	l.says(version2)
+	if list := sh(t, "find", running.path("/var/livepatches"), "-name", "*.so", "-printf", "%P "); list !=
+		"target-livepatches/2/lp/libtarget_1.0-1_livepatch1.so " {
+		t.Errorf("/var/livepatches has %q", list)
+	}
+	// A process of the running system that begins later gets it by the timer's command.
+	late := running.start("program")
+	cmd := exec.Command("/usr/bin/lpbuild", "hook", "reconcile")
+	cmd.SysProcAttr = &syscall.SysProcAttr{Chroot: running.root}
+	out, err := cmd.CombinedOutput()
+	check(t, err)
+	prints(t, string(out), "Processes patched: 1, Skipped: 0, Failed: 0. In 2: already applied.\n")
+	late.says(version2)
+	snapshot.rpm("-e", "target-livepatches")
+	if list := sh(t, "find", running.path("/var/livepatches"), "-mindepth", "1"); list != "" {
+		t.Errorf("/var/livepatches has %q", list)
+	}
+}
+
+// TestRPMBundled installs a package that carries the engine, where lpbuild is not installed.
+func TestRPMBundled(t *testing.T) {
+	dir := enter(t, func(t *testing.T, dir string) {
+		makeLive(t, dir)
+		makeRPM(t, dir, "1", "v1.so", true)
+	})
+	if dir == "" {
+		return
+	}
+	s := newScratch(t, dir, "machine")
+	check(t, os.RemoveAll(s.path("/usr/lib/lpbuild")))
+	check(t, os.Remove(s.path("/usr/bin/lpbuild")))
+	l := s.start("program")
+	prints(t, s.rpm("-U", rpmOf(dir, "bundled", "1")), "Processes patched: 1, Skipped: 0, Failed: 0.\n")
+	l.says(version1)
+	s.config("LIVEPATCH_REVERT_ON_REMOVE=yes\n")
+	prints(t, s.rpm("-e", "target-livepatches"), "Processes reverted: 1, Skipped: 0, Failed: 0.\n")
+	l.says(without)
+}

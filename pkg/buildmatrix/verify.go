@@ -1,0 +1,79 @@
+package buildmatrix
+
+import (
+	"context"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"path/filepath"
+	"slices"
+
+	"github.com/lpbuild/lpbuild/pkg/download"
+	"github.com/lpbuild/lpbuild/pkg/download/digest"
+	"github.com/lpbuild/lpbuild/pkg/ulp"
+)
+
+// ErrStale says that the build folder does not have what the report, the configuration and the lock say.
+var ErrStale = errors.New("it is not what lpbuild build made")
+
+// Verify compares the build folder with its report, and the report with configuration and lock, for some architectures (nil:
+// all): every cell has a container, and it is, byte for byte, the one that was gated. Nothing is written and no compiler runs.
+// The error joins everything that is wrong.
+func Verify(ctx context.Context, c *Config, l *download.Lock, only []ulp.Arch) (*Report, error) {
+	dir := filepath.Join(c.Dir, BuildDir)
+	r, err := ReadReport(dir)
+	if err != nil {
+		return nil, fmt.Errorf("nothing to check: %w: run lpbuild build first", err)
+	}
+	if r.Name != c.Name || r.Version != c.Version {
+		return nil, fmt.Errorf("%s: %w: the report is of %s %s", c.Path, ErrStale, r.Name, r.Version)
+	}
+	asked := func(arch ulp.Arch) bool { return len(only) == 0 || slices.Contains(only, arch) }
+	r.Cells = slices.DeleteFunc(r.Cells, func(c CellInfo) bool { return !asked(ulp.Arch(c.Arch)) })
+	var errs []error
+	built := map[[6]string]bool{}
+	for _, cell := range r.Cells {
+		if err := ctx.Err(); err != nil {
+			return r, err
+		}
+		if cell.Status != Built {
+			errs = append(errs, fmt.Errorf("%s for %s-%s-%s.%s is %s", cell.Patch, cell.Package, cell.Version, cell.Release, cell.Arch, cell.Status))
+			continue
+		}
+		built[[6]string{cell.Patch, cell.Arch, cell.Package, cell.Version, cell.Release, cell.Target}] = true
+		if err := verifyContainer(filepath.Join(dir, cell.Arch, cell.Container), cell); err != nil {
+			errs = append(errs, err)
+		}
+	}
+	for _, want := range Cells(c, l) {
+		b := want.Build
+		key := [6]string{want.Patch.Description, string(want.Arch), b.Name, b.Version, b.Release, want.Library.BuildID}
+		if asked(want.Arch) && !built[key] {
+			errs = append(errs, fmt.Errorf("%w: %s for %s has no container", ErrStale, key[0], b.NEVRA()))
+		}
+	}
+	return r, errors.Join(errs...)
+}
+
+// verifyContainer compares a file with its cell.
+func verifyContainer(name string, cell CellInfo) error {
+	image, err := readBounded(name, maxObject)
+	if err != nil {
+		return fmt.Errorf("%w: %w", ErrStale, err)
+	}
+	if digest.OfBytes(image) != cell.Digest {
+		return fmt.Errorf("%s: %w: %w", name, ErrStale, digest.ErrMismatch)
+	}
+	file, err := ulp.ParseContainer(image)
+	if err != nil {
+		return fmt.Errorf("%s: %w", name, err)
+	}
+	p, err := file.LivePatch()
+	if err != nil {
+		return fmt.Errorf("%s: %w", name, err)
+	}
+	if got := hex.EncodeToString(p.Metadata.Target.BuildID); got != cell.Target {
+		return fmt.Errorf("%s: %w: it is for the build %s, the report says %s", name, ErrStale, got, cell.Target)
+	}
+	return nil
+}

@@ -1,0 +1,13 @@
+// Package hook is what the scriptlets of a live patch package do: bring its live patches to the running processes when it is
+// installed, take them out when it is erased, and say so in a few lines.
+//
+//	Request ─► place (where are we?) ─► setting (does the administrator want it?) ─► folder (which files?) ─► trigger.Run ─► Outcome
+//
+// The law: a scriptlet never fails a transaction and never holds it up longer than its deadline. Nothing here is an error to
+// RPM; what went wrong is said in words. Names and files that come from outside are checked before they are used: nothing
+// is executed, no link is followed, and a file counts only if nobody but root (or who runs this) can write it.
+//
+// A process belongs to this system if it sees the folder of live patches as the same folder. That one rule makes a
+// transaction in a chroot leave the host's processes alone, one in a transactional update reach them (its folder is
+// shared with the host), and containers belong to those who run them.
+package hook

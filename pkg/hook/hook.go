@@ -1,0 +1,223 @@
+package hook
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"slices"
+	"time"
+
+	"github.com/lpbuild/lpbuild/pkg/ulp/trigger"
+)
+
+// Run does what a scriptlet asks for. It returns in time whatever processes do, provided that the kernel answers; see Guard for
+// what does not depend on that. The error is for a program that wants to know: of a request that makes no sense, or of
+// the machine. What it means for a person is in the Outcome, which is never nil.
+func Run(ctx context.Context, r Request) (*Outcome, error) {
+	o := &Outcome{}
+	r, err := r.normal()
+	if err != nil {
+		o.Nothing = err.Error()
+		return o, err
+	}
+	if err := r.do(ctx, o); err != nil {
+		if o.Nothing == "" {
+			o.note("%v", err)
+		}
+		return o, err
+	}
+	return o, nil
+}
+
+func (r *Request) do(ctx context.Context, o *Outcome) error {
+	c, err := readSysconfig(r.path(sysconfigFile))
+	if err != nil {
+		o.note("%v", err)
+	}
+	if why := r.where(); why != "" {
+		o.Nothing, o.Quiet = string(why), true
+		return nil
+	}
+	if r.Action == Reconcile {
+		return r.reconcile(ctx, c, o)
+	}
+	s, err := c.setting(r.Package)
+	if err != nil {
+		o.note("%v", err)
+	}
+	if s == Never && r.Action != Remove && r.Action != RemoveLibs {
+		o.Nothing = fmt.Sprintf("%s=never in /%s", variables(r.Package)[0], sysconfigFile)
+		return nil
+	}
+	r.Transactional = r.Transactional || s == Always && r.otherRoot()
+	switch r.Action {
+	case Install:
+		return r.install(ctx, c, o)
+	case Remove:
+		return r.remove(ctx, c, o)
+	case MoveLibs:
+		return r.moveLibs(ctx, o)
+	}
+	return r.removeLibs(ctx, o)
+}
+
+// install applies the live patches of a package, and with them those that other packages have for the same libraries: whatever
+// else is applied there goes under the same stop, be it of an older or of a younger version.
+func (r *Request) install(ctx context.Context, c config, o *Outcome) error {
+	folder, err := r.folder()
+	if err != nil {
+		o.Nothing = err.Error()
+		return err
+	}
+	folders := []installed{folder}
+	cs, err := readFolders(ctx, folders, o)
+	if err != nil || len(cs.List) == 0 {
+		o.Nothing = fmt.Sprintf("no live patches in %s", folder.dir())
+		return err
+	}
+	for _, other := range r.newest() {
+		if s, _ := c.setting(other.pkg); other.pkg != r.Package && s != Never {
+			folders = append(folders, other)
+		}
+	}
+	if len(folders) > 1 {
+		if cs, err = withOthers(ctx, folders, cs, o); err != nil {
+			return err
+		}
+	}
+	return r.trigger(ctx, folders[:1], trigger.Options{Containers: cs, Replace: true}, o)
+}
+
+// folder returns where the live patches of the package are, after they were put aside if this is a transactional update.
+func (r *Request) folder() (installed, error) {
+	if r.Transactional {
+		return r.share()
+	}
+	return installed{r.Package, r.Version, r.path(packagesDir), []string{r.Package, r.Version}}, nil
+}
+
+// readFolders reads the live patches of folders, and notes which files are none.
+func readFolders(ctx context.Context, folders []installed, o *Outcome) (*trigger.Containers, error) {
+	var files []string
+	for _, f := range folders {
+		found, bad, err := containerFiles(f.base, f.elements...)
+		if err != nil {
+			if errors.Is(err, fs.ErrNotExist) {
+				continue
+			}
+			return nil, err
+		}
+		files = append(files, found...)
+		for _, b := range bad {
+			o.note("no live patch: %v", b)
+		}
+	}
+	cs, err := trigger.ReadContainers(ctx, files, false)
+	if err != nil {
+		return nil, err
+	}
+	for _, bad := range cs.Bad {
+		o.note("no live patch: %v", bad)
+	}
+	return cs, nil
+}
+
+// withOthers adds what other packages have for builds that the first one is for, before what that has.
+func withOthers(ctx context.Context, folders []installed, first *trigger.Containers, o *Outcome) (*trigger.Containers, error) {
+	others, err := readFolders(ctx, folders[1:], &Outcome{}) // what is wrong with them their own hook says
+	if err != nil {
+		return nil, err
+	}
+	var files []string
+	for _, c := range others.List {
+		same := func(f *trigger.Container) bool { return string(f.Target().BuildID) == string(c.Target().BuildID) }
+		if slices.ContainsFunc(first.List, same) {
+			files = append(files, c.File)
+		}
+	}
+	if len(files) == 0 {
+		return first, nil
+	}
+	for _, c := range first.List {
+		files = append(files, c.File)
+	}
+	all, err := trigger.ReadContainers(ctx, files, false)
+	if err == nil && len(all.Bad) > 0 {
+		o.note("no live patch any more: %v", all.Bad[0])
+	}
+	return all, err
+}
+
+// remove takes the live patches of a package out when its last version goes, and only if the administrator wants that: a
+// process is safer with a fix whose package is gone than without it.
+func (r *Request) remove(ctx context.Context, c config, o *Outcome) error {
+	o.revert = true
+	switch {
+	case r.Count > 0:
+		o.Nothing, o.Quiet = "another version of the package stays", true
+		return nil
+	case !c.revertOnRemove():
+		o.Nothing, o.Quiet = "live patches stay in the processes: LIVEPATCH_REVERT_ON_REMOVE is not yes", true
+		return r.unshare()
+	}
+	folder := installed{r.Package, r.Version, r.path(packagesDir), []string{r.Package, r.Version}}
+	cs, err := readFolders(ctx, []installed{folder, r.sharedFolder()}, o)
+	if err != nil || len(cs.List) == 0 {
+		o.Nothing = fmt.Sprintf("no live patches in %s", folder.dir())
+		return err
+	}
+	err = r.trigger(ctx, []installed{folder, r.sharedFolder()}, trigger.Options{Containers: cs, Revert: true}, o)
+	return errors.Join(err, r.unshare())
+}
+
+// reconcile applies what is installed to the processes that do not have it: they were busy when it came, or began later.
+func (r *Request) reconcile(ctx context.Context, c config, o *Outcome) error {
+	var folders []installed
+	for _, i := range r.newest() {
+		if s, err := c.setting(i.pkg); err != nil {
+			o.note("%v", err)
+		} else if s == Never {
+			continue
+		}
+		if err := ownBelow(i.base, i.elements...); err != nil {
+			o.note("%v", err)
+			continue
+		}
+		folders = append(folders, i)
+	}
+	cs, err := readFolders(ctx, folders, o)
+	if err != nil {
+		return err
+	}
+	if len(cs.List) == 0 {
+		o.Nothing, o.Quiet = "no live patches are installed", true
+		return nil
+	}
+	return r.trigger(ctx, folders, trigger.Options{Containers: cs, Replace: true}, o)
+}
+
+// trigger does it in all processes that see the live patches where this process does.
+func (r *Request) trigger(ctx context.Context, folders []installed, o trigger.Options, out *Outcome) error {
+	var dirs []string
+	for _, f := range folders {
+		if hasContainers(f.dir()) {
+			dirs = append(dirs, f.dir())
+		}
+	}
+	mine, err := newOurs(r.Proc, dirs)
+	if err != nil {
+		return err
+	}
+	// A process that is begun at the last moment still has its time; with both the deadline is kept.
+	o.Deadline, o.Timeout = r.Deadline/3, r.Deadline-r.Deadline/3-margin(r.Deadline)
+	o.Selector, o.Backends, o.Root, o.Only, o.DryRun = r.Selector, r.Backends, r.Proc, mine.has, r.DryRun
+	out.Summary, err = trigger.Run(ctx, o, out.add)
+	if err != nil {
+		out.note("not all processes were looked at: %v", err)
+	}
+	return nil
+}
+
+// margin is the part of a deadline for what comes after the processes.
+func margin(deadline time.Duration) time.Duration { return min(time.Second, deadline/10) }

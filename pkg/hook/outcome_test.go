@@ -1,0 +1,55 @@
+package hook
+
+import (
+	"fmt"
+	"regexp"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/lpbuild/lpbuild/pkg/ulp/trigger"
+)
+
+// TestLines counts processes by the reason why they are not patched, the worst first.
+func TestLines(t *testing.T) {
+	o := &Outcome{Summary: trigger.Summary{Changed: 2, Already: 3, Skipped: 5, Failed: 1}}
+	for pid := range 5 {
+		o.add(&trigger.Report{PID: pid, Name: "sshd", Status: trigger.Skipped, Err: trigger.ErrNoEngine})
+	}
+	o.add(&trigger.Report{PID: 7, Name: "db\n\x1b[31m", Status: trigger.Failed, Results: []trigger.Result{
+		{Step: trigger.Step{Kind: trigger.RevertAll, Library: "l"}, Status: trigger.Changed},
+		{Step: trigger.Step{Kind: trigger.RevertAll, Library: "l"}, Status: trigger.Failed, Err: trigger.ErrDeadline},
+	}})
+	o.add(&trigger.Report{PID: 8, Name: "fine", Status: trigger.Already, Err: trigger.ErrApplied})
+	want := []string{
+		"Processes patched: 2, Skipped: 5, Failed: 1. In 3: already applied.",
+		`failed: db \x1b[31m (7): its time was over`,
+		"skipped: sshd (0), sshd (1), sshd (2) and 2 more: libpulp is not loaded in the process",
+	}
+	if d := cmp.Diff(want, o.Lines()); d != "" {
+		t.Errorf("lines (-want +got):\n%s", d)
+	}
+	if !regexp.MustCompile(`Processes patched: \d+, Skipped: \d+, Failed: \d+\.`).MatchString(o.Lines()[0]) {
+		t.Error("scripts cannot read the first line")
+	}
+	if len(o.Log) != 8 {
+		t.Errorf("the log has %q", o.Log)
+	}
+}
+
+// TestFewLines prints no more than eleven lines, however many reasons and notes there are.
+func TestFewLines(t *testing.T) {
+	o := &Outcome{}
+	for i := range 100 {
+		o.add(&trigger.Report{PID: i, Name: "p", Status: trigger.Failed, Err: fmt.Errorf("reason %d", i)})
+	}
+	o.note("a note")
+	got := o.Lines()
+	if len(got) != 1+maxLines || got[1] != "a note" || got[maxLines] != "and 92 lines more, in the log" {
+		t.Errorf("%d lines: %s", len(got), strings.Join(got, "\n"))
+	}
+	if len(o.Log) != 101 {
+		t.Errorf("%d lines in the log", len(o.Log))
+	}
+}

@@ -1,0 +1,73 @@
+package hook
+
+import (
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+// TestTransactional applies from /var/livepatches, keeps one version there, and clears up when the package goes.
+func TestTransactional(t *testing.T) {
+	c := start(t)
+	root := tree(t, map[string]string{at("1"): live(t, 10), at("2"): live(t, 20), "usr/lib64/target-livepatches/1/README": "x", "var/": ""})
+	r := c.request(root, Install, "1")
+	r.Transactional = true
+	if got := lines(t, r); got != "Processes patched: 1, Skipped: 0, Failed: 0." {
+		t.Errorf("it prints %q", got)
+	}
+	c.says(tens10)
+	shared := filepath.Join(root, sharedDir)
+	if got := content(t, shared); got != "target-livepatches/1/lp/libtarget_1.0-1_livepatch1.so" {
+		t.Errorf("/var/livepatches has %q", got)
+	}
+	put(t, root, map[string]string{sharedDir + "/target-livepatches/1/lp/theirs.txt": "x", sharedDir + "/target-livepatches/2/lp/old_livepatch9.so": "x"})
+	r.Version = "2"
+	if got := lines(t, r); got != "Processes patched: 1, Skipped: 0, Failed: 0." {
+		t.Errorf("it prints %q", got)
+	}
+	c.says(tens20)
+	if got := content(t, shared); got != "target-livepatches/1/lp/theirs.txt target-livepatches/2/lp/libtarget_1.0-1_livepatch1.so" {
+		t.Errorf("/var/livepatches has %q", got)
+	}
+	r.Action, r.Count = Remove, 0
+	if got := lines(t, r); got != "" {
+		t.Errorf("it prints %q", got)
+	}
+	c.says(tens20)
+	if got := content(t, shared); got != "target-livepatches/1/lp/theirs.txt" {
+		t.Errorf("/var/livepatches has %q", got)
+	}
+}
+
+// TestSharedOfOthers puts nothing where somebody else has prepared something.
+func TestSharedOfOthers(t *testing.T) {
+	for name, prepare := range map[string]func(shared, elsewhere string) error{
+		"a link": func(shared, elsewhere string) error { return os.Symlink(elsewhere, shared) },
+		"for everybody": func(shared, _ string) error {
+			if err := os.Mkdir(shared, 0o755); err != nil {
+				return err
+			}
+			return os.Chmod(shared, 0o777)
+		},
+		"a link below": func(shared, elsewhere string) error {
+			if err := os.Mkdir(shared, 0o755); err != nil {
+				return err
+			}
+			return os.Symlink(elsewhere, filepath.Join(shared, "target-livepatches"))
+		},
+	} {
+		c := start(t)
+		root := tree(t, map[string]string{at("1"): live(t, 10), "var/": "", "elsewhere/": ""})
+		check(t, prepare(filepath.Join(root, sharedDir), filepath.Join(root, "elsewhere")))
+		r := c.request(root, Install, "1")
+		r.Transactional = true
+		if got := lines(t, r); !strings.HasPrefix(got, "Live patches are not applied here: ") {
+			t.Errorf("%s: it prints %q", name, got)
+		}
+		c.says(without)
+		if got := content(t, filepath.Join(root, "elsewhere")); got != "" {
+			t.Errorf("%s: it made %q", name, got)
+		}
+	}
+}

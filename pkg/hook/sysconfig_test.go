@@ -1,0 +1,87 @@
+package hook
+
+import (
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"golang.org/x/sys/unix"
+)
+
+func TestParseSysconfig(t *testing.T) {
+	got := parseSysconfig([]byte("# comment\n A=auto\nB=\"never\"  # why\nC='al ways'\nexport D=never\nE=\n" +
+		"F=$(id)\nG=\"open\nH=a b\nI=\"a\"b\n1=x\nJ K=x\nL = x\n=x\nA=never\nM=`id`\nN=\"$X\"\nO=never#x\n\x00P=x\n"))
+	want := config{
+		"A": "never", "B": "never", "C": "al ways", "D": "never", "E": "", "F": "$(id)", "M": "`id`", "N": "$X", "O": "never#x",
+	}
+	if d := cmp.Diff(want, got); d != "" {
+		t.Errorf("parseSysconfig (-want +got):\n%s", d)
+	}
+}
+
+func TestSetting(t *testing.T) {
+	for text, want := range map[string]Setting{
+		"": Auto, "LIVEPATCH_GLIBC=never": Never, "LIVEPATCH_GLIBC_LIVEPATCHES=always\nLIVEPATCH_GLIBC=never": Always,
+		"LIVEPATCH_USERSPACE=never": Never, "LIVEPATCH_USERSPACE=never\nLIVEPATCH_GLIBC=auto": Auto, "LIVEPATCH_OPENSSL=never": Auto,
+		"LIVEPATCH_GLIBC=": Auto, "LIVEPATCH_KERNEL=never": Auto,
+	} {
+		if got, err := parseSysconfig([]byte(text)).setting("glibc-livepatches"); got != want || err != nil {
+			t.Errorf("%q: %s, %v, want %s", text, got, err, want)
+		}
+	}
+	got, err := config{"LIVEPATCH_USERSPACE": "NEVER\x1b"}.setting("a")
+	if got != Auto || err == nil || strings.Contains(err.Error(), "\x1b") {
+		t.Errorf("%s, %v", got, err)
+	}
+}
+
+// TestSysconfigFile takes neither a FIFO, nor a folder, nor a file without end for the file, and waits for nothing.
+func TestSysconfigFile(t *testing.T) {
+	dir := t.TempDir()
+	name := filepath.Join(dir, "livepatching")
+	if c, err := readSysconfig(name); err != nil || len(c) != 0 {
+		t.Errorf("without a file: %v, %v", c, err)
+	}
+	for what, make := range map[string]func() error{
+		"FIFO":   func() error { return unix.Mkfifo(name, 0o644) },
+		"folder": func() error { return os.Mkdir(name, 0o755) },
+		"device": func() error { return os.Symlink("/dev/zero", name) },
+		"large":  func() error { return os.WriteFile(name, make([]byte, maxSysconfig+1), 0o644) },
+	} {
+		check(t, os.RemoveAll(name))
+		check(t, make())
+		if c, err := readSysconfig(name); err == nil || len(c) != 0 {
+			t.Errorf("%s: %v, %v", what, c, err)
+		}
+	}
+}
+
+func TestConfiguredDeadline(t *testing.T) {
+	for text, want := range map[string]time.Duration{
+		"": DefaultDeadline, "LIVEPATCH_DEADLINE=45s": 45 * time.Second, "LIVEPATCH_DEADLINE=1000h": DefaultDeadline,
+		"LIVEPATCH_DEADLINE=-1s": DefaultDeadline, "LIVEPATCH_DEADLINE=soon": DefaultDeadline,
+	} {
+		if got := ConfiguredDeadline(tree(t, map[string]string{sysconfigFile: text})); got != want {
+			t.Errorf("%q: %v, want %v", text, got, want)
+		}
+	}
+}
+
+func FuzzParseSysconfig(f *testing.F) {
+	f.Add([]byte("A=auto\nB=\"never\" # x\nexport C='a b'\n"))
+	f.Add([]byte("A=\"\nB='\n=\n"))
+	f.Fuzz(func(t *testing.T, data []byte) {
+		for name, value := range parseSysconfig(data) {
+			if !isVariable(name) || strings.ContainsAny(value, "\n") {
+				t.Errorf("%q=%q", name, value)
+			}
+		}
+		c := parseSysconfig(data)
+		if s, _ := c.setting("glibc-livepatches"); s != Auto && s != Always && s != Never {
+			t.Errorf("setting %q", s)
+		}
+	})
+}

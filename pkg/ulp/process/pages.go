@@ -1,0 +1,36 @@
+package process
+
+// pages is a reader that keeps the last pages it read, for one walk through a table: what rows, names and versions of
+// neighbours need lies in a few pages, and each read from a process is a system call. It reads nothing that its own reader
+// would not, and is thrown away with the walk, so that nobody sees what is not there any more.
+type pages struct {
+	r    reader
+	kept [4]page
+}
+
+type page struct {
+	addr  uint64
+	whole bool
+	b     []byte
+}
+
+func newPages(r reader) *pages { return &pages{r: r} }
+
+func (p *pages) readAt(b []byte, addr uint64) (int, error) {
+	start := pageDown(addr)
+	if addr+uint64(len(b)) > start+pageSize || addr+uint64(len(b)) < addr {
+		return p.r.readAt(b, addr) // over the end of a page, or more than one
+	}
+	k := &p.kept[start/pageSize%uint64(len(p.kept))]
+	if !k.whole || k.addr != start {
+		if k.b == nil {
+			k.b = make([]byte, pageSize)
+		}
+		k.addr, k.whole = start, false
+		if _, err := p.r.readAt(k.b, start); err != nil {
+			return p.r.readAt(b, addr) // what is wanted may be there all the same
+		}
+		k.whole = true
+	}
+	return copy(b, k.b[addr-start:]), nil
+}

@@ -1,0 +1,113 @@
+package tracer
+
+import (
+	"bytes"
+	"errors"
+	"os"
+	"strconv"
+	"testing"
+
+	"golang.org/x/sys/unix"
+)
+
+// TestMemoryOfVforkChild attaches to a child of vfork, which has its parent's memory, while it executes another program:
+// its memory is that of the new program, or there is an error, depending on whether it was seized before.
+func TestMemoryOfVforkChild(t *testing.T) {
+	for step, want := range map[string]error{"attach:seize": nil, "attach:interrupt": ErrExec} {
+		c := start(t, program(t, "life"), "vforkexec")
+		pid, err := strconv.Atoi(c.line())
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { _ = unix.Kill(pid, unix.SIGKILL) })
+		tr, err := Attach(t.Context(), pid, Options{step: func(name string) {
+			switch {
+			case name != step:
+			case want == nil:
+				if c.quit(); c.line() != "executed" {
+					t.Error("it did not execute")
+				}
+			default: // it stops behind the exec
+				c.quit()
+				await(t, pid, "t")
+			}
+		}})
+		if !errors.Is(err, want) {
+			t.Errorf("executed before %s: %v, want %v", step, err, want)
+		}
+		if err == nil {
+			sameMemory(t, tr)
+			detach(t, tr)
+		}
+	}
+}
+
+// sameMemory compares what a Tracee reads with what is there.
+func sameMemory(t *testing.T, tr *Tracee) {
+	t.Helper()
+	f, err := os.Open(taskPath(tr.pid, tr.pid, "mem"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	for _, addr := range []uint64{tr.Threads()[0].SP(), tr.Threads()[0].PC()} {
+		var got, want [16]byte
+		_, err := tr.Memory().ReadAt(got[:], int64(addr))
+		_, wantErr := f.ReadAt(want[:], int64(addr))
+		if err != nil || wantErr != nil || !bytes.Equal(got[:], want[:]) {
+			t.Errorf("at %#x: % x, %v; want % x, %v", addr, got, err, want, wantErr)
+		}
+	}
+	if stack, ok := tr.initialStack(tr.space.stack); !ok || tr.Threads()[0].SP()-stack.Start > stack.End-stack.Start {
+		t.Errorf("stack %x, found: %v; want that around %#x", stack, ok, tr.Threads()[0].SP())
+	}
+}
+
+// TestIncompleteList begins with a list of threads that lacks some, as one does that was read while others ended.
+func TestIncompleteList(t *testing.T) {
+	c := startChecker(t, 4, "pause")
+	tids := must(tasks(c.pid))
+	tr := newTracee(c.pid, Options{StopTimeout: defaultStopTimeout})
+	var err error
+	tr.w.do(func() {
+		tr.dir = must(openFolder(c.pid))
+		tr.reaper = startReaper(c.pid)
+		defer tr.reaper.stop()
+		if _, err = tr.seizeNew(tids[:2]); err != nil {
+			return
+		}
+		for _, th := range tr.threads {
+			err = errors.Join(err, tr.settle(t.Context(), th, tr.attached.Add(defaultStopTimeout)))
+		}
+		if tr.all() {
+			t.Error("2 of 4 threads are taken for all")
+		}
+		err = errors.Join(err, tr.stopAll(t.Context()))
+		if len(tr.threads) != len(tids) || !tr.all() {
+			t.Errorf("%d of %d threads were found", len(tr.threads), len(tids))
+		}
+	})
+	if err = errors.Join(err, tr.Detach()); err != nil {
+		t.Error(err)
+	}
+	c.goesOn()
+}
+
+// TestNoneMissed attaches to a process whose threads make and end others all the time, so that lists of them are often
+// incomplete: no thread runs while it is attached.
+func TestNoneMissed(t *testing.T) {
+	c := start(t, program(t, "life"), "threads")
+	for range 200 {
+		tr := attach(t, c.pid, Options{StopTimeout: defaultStopTimeout * 10})
+		tids, complete, err := tr.dir.tasks()
+		if err != nil || !complete {
+			t.Fatalf("list of threads that stand still: complete %v, %v", complete, err)
+		}
+		for _, tid := range tids {
+			if s := tr.dir.stat(tid); len(s) == 0 || s[0][0] != 't' && s[0][0] != 'Z' && s[0][0] != 'X' {
+				t.Errorf("thread %d runs: %s", tid, s)
+			}
+		}
+		detach(t, tr)
+	}
+}

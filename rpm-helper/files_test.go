@@ -1,0 +1,97 @@
+package rpmhelper
+
+import (
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+// unpack writes the files into a folder, with another program in lpbuild's place.
+func unpack(t *testing.T, lpbuild string) string {
+	t.Helper()
+	dir := t.TempDir()
+	entries, err := FS.ReadDir(".")
+	if err != nil || len(entries) != 4 {
+		t.Fatal(len(entries), err)
+	}
+	for _, e := range entries {
+		data, err := FS.ReadFile(e.Name())
+		if err != nil {
+			t.Fatal(err)
+		}
+		text := strings.ReplaceAll(string(data), "/usr/bin/lpbuild", lpbuild)
+		if err := os.WriteFile(filepath.Join(dir, e.Name()), []byte(text), 0o755); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return dir
+}
+
+// TestScript hands over its arguments as they are and always succeeds.
+func TestScript(t *testing.T) {
+	stub := filepath.Join(t.TempDir(), "lpbuild")
+	if err := os.WriteFile(stub, []byte("#!/bin/sh\nfor a; do printf '<%s>' \"$a\"; done\nexit 7\n"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	run := func(lpbuild string, args ...string) string {
+		t.Helper()
+		cmd := exec.Command("sh", append([]string{filepath.Join(unpack(t, lpbuild), "rpm-helper")}, args...)...)
+		cmd.Dir = t.TempDir()
+		out, err := cmd.CombinedOutput()
+		if err != nil {
+			t.Errorf("%q: %v", args, err)
+		}
+		if made, err := os.ReadDir(cmd.Dir); err != nil || len(made) > 0 {
+			t.Errorf("%q made %v, %v", args, made, err)
+		}
+		return string(out)
+	}
+	for _, action := range []string{"install", "remove", "movelibs", "removelibs"} {
+		if got, want := run(stub, action, "p", "1~2", "l.so", "1"), "<hook><"+action+"><--><p><1~2><l.so><1>"; got != want {
+			t.Errorf("it calls %s, want %s", got, want)
+		}
+	}
+	hostile := []string{"$(touch owned)", "a b", "`touch owned`;touch owned", "--worker", "*"}
+	if got, want := run(stub, append([]string{"install"}, hostile...)...), "<hook><install><--><"+strings.Join(hostile, "><")+">"; got != want {
+		t.Errorf("it calls %s, want %s", got, want)
+	}
+	for _, args := range [][]string{{"purge", "p"}, {"touch owned"}, {}} {
+		if got := run(stub, args...); strings.Contains(got, "<") {
+			t.Errorf("%q: it calls %s", args, got)
+		}
+	}
+	if got := run("/nowhere/lpbuild", "install", "p", "1", "l.so", "1"); got != "" {
+		t.Errorf("without lpbuild it prints %q", got)
+	}
+}
+
+// TestShellcheck wants a script that a shell expert has nothing to say about.
+func TestShellcheck(t *testing.T) {
+	if _, err := exec.LookPath("shellcheck"); err != nil {
+		t.Skip("shellcheck is not installed")
+	}
+	if out, err := exec.Command("shellcheck", "--shell=sh", "rpm-helper").CombinedOutput(); err != nil {
+		t.Errorf("%v\n%s", err, out)
+	}
+}
+
+// TestUnits wants units that systemd understands.
+func TestUnits(t *testing.T) {
+	if _, err := exec.LookPath("systemd-analyze"); err != nil {
+		t.Skip("systemd-analyze is not installed")
+	}
+	dir := unpack(t, "/bin/true")
+	out, err := exec.Command("systemd-analyze", "verify", "--man=no", "--recursive-errors=no", filepath.Join(dir, "lpbuild-reconcile.service"),
+		filepath.Join(dir, "lpbuild-reconcile.timer")).CombinedOutput()
+	var mine []string
+	for line := range strings.Lines(string(out)) { // of the machine's own units there may be something to say
+		if strings.Contains(line, "lpbuild-reconcile") && !strings.Contains(line, "marked executable") {
+			mine = append(mine, line)
+		}
+	}
+	if err != nil || len(mine) > 0 {
+		t.Errorf("%v: %s", err, out)
+	}
+}
