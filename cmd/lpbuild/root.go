@@ -24,6 +24,7 @@ In a package folder (made by "lpbuild init"):
   download  brings every released build of the library, verified, and pins it
   build     makes one live patch container for each build, and proves that it fits
   dist      writes the source package for rpmbuild and the Open Build Service
+  submit    asks for a maintenance update there
 
 On a machine:
   trigger   applies live patches to running processes, revert takes them out
@@ -43,7 +44,7 @@ On a machine:
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error { return &usageError{err, cmd.CommandPath()} })
 	root.AddCommand(
 		newInit(s), newDownload(s, &g), newBuild(s, &g), newDist(s, &g), newInstall(s, &g), newClean(s, &g),
-		newChanges(s, &g), newTrigger(s), newRevert(s), newStatus(s), newHook(s), newDemo(s), newUlp(s), newVersion(s), newGenerate(),
+		newChanges(s, &g), newSubmit(s, &g), newTrigger(s), newRevert(s), newStatus(s), newHook(s), newDemo(s), newUlp(s), newVersion(s), newGenerate(),
 	)
 	wrapUsage(root)
 	return root

@@ -35,6 +35,9 @@ func TestMain(m *testing.M) {
 //	start NAME [KEY=VALUE]... PROGRAM [ARG]..., says NAME TEXT
 //		a process to be patched: see startCommand, saysCommand. $LIVE has the sources of some
 //
+//	buildservice PROJECT PACKAGE, requests N
+//		a build service for osc, and how many requests it must have got
+//
 // and the condition [v3]: version 3 signatures can be made here.
 func TestScripts(t *testing.T) {
 	testscript.Run(t, testscript.Params{
@@ -49,6 +52,7 @@ func TestScripts(t *testing.T) {
 		Cmds: map[string]func(ts *testscript.TestScript, neg bool, args []string){
 			"distro": distroCommand, "exits": exitsCommand, "same": sameCommand,
 			"start": startCommand, "says": saysCommand,
+			"buildservice": buildserviceCommand, "requests": requestsCommand,
 		},
 	})
 }

@@ -120,7 +120,8 @@ func (s *Service) handler() http.Handler {
 	mux.HandleFunc("PUT /source/{project}/{package}/{file}", s.put)
 	mux.HandleFunc("POST /source/{project}/{package}", s.commit)
 	mux.HandleFunc("POST /request", s.request)
-	mux.HandleFunc("/search/project", func(w http.ResponseWriter, _ *http.Request) {
+	mux.HandleFunc("POST /request/{id}", func(w http.ResponseWriter, _ *http.Request) { reply(w, `<status code="ok"/>`) })
+	mux.HandleFunc("/search/project/id", func(w http.ResponseWriter, _ *http.Request) {
 		reply(w, `<collection matches="1"><project name="Vendor:Maintenance"/></collection>`)
 	})
 	mux.HandleFunc("/search/request", func(w http.ResponseWriter, _ *http.Request) { reply(w, `<collection matches="0"/>`) })

@@ -93,6 +93,9 @@ func TestBuildGroup(t *testing.T) {
 		if want := fmt.Sprintf("%d/2", k); err != nil || read.Group != want || len(read.Cells) != len(r.Cells) {
 			t.Errorf("the report is about %q: %v", read.Group, err)
 		}
+		if _, err := Verify(t.Context(), config, f.lock, nil); err != nil {
+			t.Errorf("group %d: %v", k, err)
+		}
 		for _, c := range r.Containers() {
 			parts[c.Container] = c.Digest.String()
 		}

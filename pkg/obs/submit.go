@@ -11,6 +11,7 @@ import (
 	"regexp"
 	"strings"
 
+	"github.com/lpbuild/lpbuild/pkg/diag"
 	"github.com/lpbuild/lpbuild/pkg/spec"
 )
 
@@ -78,8 +79,14 @@ func (c *Checkout) Check(ctx context.Context, d *spec.Dist, o Options) error {
 	if err != nil {
 		return err
 	}
-	if status = strings.TrimRight(status, "\n"); status != "" {
-		return fmt.Errorf("%w: it has changes that are not committed:\n%s\nrun: osc commit", ErrNotReady, status)
+	var changes []string
+	for line := range strings.Lines(status) {
+		if !strings.HasPrefix(line, "?") { // a file that the service will never see
+			changes = append(changes, strings.TrimSpace(line))
+		}
+	}
+	if len(changes) > 0 {
+		return fmt.Errorf("%w: it has changes that are not committed:\n%s\nrun: osc commit", ErrNotReady, diag.Printable(strings.Join(changes, "\n")))
 	}
 	return nil
 }
