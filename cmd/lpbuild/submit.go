@@ -97,7 +97,7 @@ func (o submitOptions) submit(ctx context.Context, s *console, c *obs.Checkout, 
 	var terminal *os.File // answers osc's own questions
 	if !o.yes {
 		if !isTerminal(os.Stdin) || s.json {
-			return errors.New("not submitted: there is no terminal to ask at: run the command shown above, or add --yes")
+			return fmt.Errorf("not submitted: there is no terminal to ask at: add --yes, or run in %s: %s", c.Dir, command)
 		}
 		if err := s.confirm(ctx, "Run it?"); err != nil {
 			return err
