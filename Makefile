@@ -7,12 +7,12 @@ LINTVER := v2.15.0
 # What the demonstration needs beyond Go, and what the tests and benchmarks need beyond that. SUSE has no gpg1: what needs it
 # there does without and says so. rpm2cpio and rpmsign come with its rpm and rpm-build.
 DEMO_DEBIAN := gcc libc6-dev binutils rpm createrepo-c gnupg gnupg1 xz-utils zstd bzip2 elfutils cpio
-TEST_DEBIAN := $(DEMO_DEBIAN) rpm2cpio gdb rpmlint mandoc osc shellcheck systemd \
+TEST_DEBIAN := $(DEMO_DEBIAN) rpm2cpio gdb rpmlint mandoc osc g++ shellcheck systemd \
                gcc-powerpc64le-linux-gnu libc6-dev-ppc64el-cross gcc-aarch64-linux-gnu libc6-dev-arm64-cross
 DEMO_SUSE   := gcc glibc-devel binutils rpm-build createrepo_c gpg2 xz zstd bzip2 elfutils cpio tar findutils util-linux
-TEST_SUSE   := $(DEMO_SUSE) gdb rpmlint mandoc osc ShellCheck systemd cross-ppc64le-gcc14 cross-aarch64-gcc14
+TEST_SUSE   := $(DEMO_SUSE) gdb rpmlint mandoc osc gcc-c++ ShellCheck systemd cross-ppc64le-gcc14 cross-aarch64-gcc14
 
-.PHONY: build deps deps-demo demo package test test-kill race bench fuzz lint clean
+.PHONY: build deps deps-demo demo package test test-kill test-cycles race bench fuzz lint clean
 
 build: $(BIN)
 
@@ -47,6 +47,12 @@ test: deps
 KILLS ?= 1000
 test-kill: deps
 	LPBUILD_TRACER_KILLS=$(KILLS) CGO_ENABLED=0 $(GO) test -count=1 -run TestKilled -timeout 30m ./pkg/ulp/tracer
+	LPBUILD_INJECT_KILLS=$(KILLS) CGO_ENABLED=0 $(GO) test -count=1 -run TestKilled -timeout 30m ./pkg/ulp/inject
+
+# A process under full load, patched and reverted ten thousand times: every result is right.
+CYCLES ?= 10000
+test-cycles: deps
+	LPBUILD_INJECT_CYCLES=$(CYCLES) CGO_ENABLED=0 $(GO) test -count=1 -run TestCycles -timeout 120m ./pkg/ulp/inject
 
 race: deps
 	CGO_ENABLED=1 $(GO) test -race ./...

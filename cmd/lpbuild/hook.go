@@ -166,8 +166,10 @@ func (o *hookOptions) request(cmd *cobra.Command, action hook.Action, args []str
 // work does it and prints the result.
 func (o *hookOptions) work(ctx context.Context, s *console, r hook.Request) error {
 	out, _ := hook.Run(ctx, r) // what went wrong is in the outcome
-	if err := out.WriteLog(r); err != nil && len(out.Log) > 0 {
-		out.Notes = append(out.Notes, "the whole report is not kept: "+printableLine(err.Error()))
+	if !r.DryRun {
+		if err := out.WriteLog(r); err != nil && len(out.Log) > 0 {
+			out.Notes = append(out.Notes, "the whole report is not kept: "+printableLine(err.Error()))
+		}
 	}
 	if s.json {
 		return s.printJSON(hookJSON{

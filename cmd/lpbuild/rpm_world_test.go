@@ -2,6 +2,7 @@ package main
 
 import (
 	"bufio"
+	"bytes"
 	"fmt"
 	"io"
 	"os"
@@ -38,6 +39,9 @@ func enter(t *testing.T, make func(t *testing.T, dir string)) string {
 	if os.Geteuid() != 0 {
 		t.Skip("needs root, for mounts and for patching processes of others")
 	}
+	if out, err := exec.Command("unshare", "--mount", "--pid", "--fork", "--mount-proc", "true").CombinedOutput(); err != nil {
+		t.Skipf("no namespaces can be made here: %v: %s", err, out)
+	}
 	dir := t.TempDir()
 	make(t, dir)
 	self, err := os.Executable()
@@ -50,6 +54,9 @@ func enter(t *testing.T, make func(t *testing.T, dir string)) string {
 		t.Logf("%s", out)
 	}
 	check(t, err)
+	if bytes.Contains(out, []byte("--- SKIP: ")) {
+		t.Skipf("%s", out)
+	}
 	return ""
 }
 
@@ -175,7 +182,7 @@ func newScratch(t *testing.T, dir, name string) *scratch {
 	}
 	options := fmt.Sprintf("lowerdir=/,upperdir=%s/upper,workdir=%s/work", layers, layers)
 	if err := unix.Mount("overlay", s.root, "overlay", 0, options); err != nil {
-		t.Skipf("skipped: this kernel mounts no overlay over the root folder here: %v", err)
+		t.Skipf("this kernel mounts no overlay over the root folder here: %v", err)
 	}
 	check(t, os.MkdirAll(s.path("/dev"), 0o755))
 	check(t, unix.Mount("tmpfs", s.path("/dev"), "tmpfs", 0, ""))

@@ -14,6 +14,9 @@ import (
 // grace is what a worker gets beyond its deadline before its guard goes on without it.
 const grace = 3 * time.Second
 
+// self is this program, even if the transaction has replaced its file.
+const self = "/proc/self/exe"
+
 // maxSaid bounds what is passed on, in bytes.
 const maxSaid = 1 << 20
 
@@ -30,10 +33,6 @@ var ErrNoWorker = errors.New("no worker")
 // The worker has none of the caller's files: who waits for the end of the caller's output, as zypper does, is not held up either.
 // When ctx ends the worker is left to end by itself; signals of the terminal reach it anyway.
 func Guard(ctx context.Context, deadline time.Duration, out io.Writer, args ...string) error {
-	self, err := os.Executable()
-	if err != nil {
-		return fmt.Errorf("%w: %w", ErrNoWorker, err)
-	}
 	r, w, err := os.Pipe()
 	if err != nil {
 		return err

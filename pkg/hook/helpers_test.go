@@ -2,6 +2,7 @@ package hook
 
 import (
 	"bufio"
+	"cmp"
 	"fmt"
 	"io"
 	"os"
@@ -148,7 +149,8 @@ func start(t testing.TB) *child {
 	t.Helper()
 	check(t, build())
 	cmd := exec.Command(filepath.Join(buildDir, "program"))
-	cmd.Env = []string{"LD_LIBRARY_PATH=" + buildDir, "LD_PRELOAD=" + buildDir + "/libpulp.so"}
+	libpulp := cmp.Or(os.Getenv("LPBUILD_LIBPULP"), filepath.Join(buildDir, "libpulp.so")) // itself, or the stand-in
+	cmd.Env = []string{"LD_LIBRARY_PATH=" + buildDir, "LD_PRELOAD=" + libpulp}
 	in, err := cmd.StdinPipe()
 	check(t, err)
 	out, err := cmd.StdoutPipe()

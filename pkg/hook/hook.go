@@ -21,6 +21,7 @@ func Run(ctx context.Context, r Request) (*Outcome, error) {
 		o.Nothing = err.Error()
 		return o, err
 	}
+	r.begun = time.Now()
 	if err := r.do(ctx, o); err != nil {
 		if o.Nothing == "" {
 			o.note("%v", err)
@@ -39,8 +40,21 @@ func (r *Request) do(ctx context.Context, o *Outcome) error {
 		o.Nothing, o.Quiet = string(why), true
 		return nil
 	}
+	wait := r.Deadline / lockShare
 	if r.Action == Reconcile {
+		wait = 0 // it comes again
+	}
+	unlock, err := r.lock(ctx, wait)
+	defer unlock()
+	if r.Action == Reconcile {
+		if err != nil {
+			o.Nothing, o.Quiet = err.Error(), true
+			return nil
+		}
 		return r.reconcile(ctx, c, o)
+	}
+	if err != nil {
+		o.Log = append(o.Log, err.Error()) // a transaction does not wait any longer
 	}
 	s, err := c.setting(r.Package)
 	if err != nil {
@@ -51,12 +65,15 @@ func (r *Request) do(ctx context.Context, o *Outcome) error {
 		return nil
 	}
 	r.Transactional = r.Transactional || s == Always && r.otherRoot()
-	switch r.Action {
-	case Install:
+	switch {
+	case r.Action == Install:
 		return r.install(ctx, c, o)
-	case Remove:
+	case r.Action == Remove:
 		return r.remove(ctx, c, o)
-	case MoveLibs:
+	case r.DryRun:
+		o.Nothing, o.Quiet = "a dry run moves no libraries", true
+		return nil
+	case r.Action == MoveLibs:
 		return r.moveLibs(ctx, o)
 	}
 	return r.removeLibs(ctx, o)
@@ -77,9 +94,14 @@ func (r *Request) install(ctx context.Context, c config, o *Outcome) error {
 		return err
 	}
 	for _, other := range r.newest() {
-		if s, _ := c.setting(other.pkg); other.pkg != r.Package && s != Never {
-			folders = append(folders, other)
+		if s, _ := c.setting(other.pkg); other.pkg == r.Package || s == Never {
+			continue
 		}
+		if err := ownBelow(other.base, other.elements...); err != nil {
+			o.note("the live patches of %s are left out: %v", other.pkg, err)
+			continue
+		}
+		folders = append(folders, other)
 	}
 	if len(folders) > 1 {
 		if cs, err = withOthers(ctx, folders, cs, o); err != nil {
@@ -91,7 +113,7 @@ func (r *Request) install(ctx context.Context, c config, o *Outcome) error {
 
 // folder returns where the live patches of the package are, after they were put aside if this is a transactional update.
 func (r *Request) folder() (installed, error) {
-	if r.Transactional {
+	if r.Transactional && !r.DryRun {
 		return r.share()
 	}
 	return installed{r.Package, r.Version, r.path(packagesDir), []string{r.Package, r.Version}}, nil
@@ -210,14 +232,24 @@ func (r *Request) trigger(ctx context.Context, folders []installed, o trigger.Op
 		return err
 	}
 	// A process that is begun at the last moment still has its time; with both the deadline is kept.
-	o.Deadline, o.Timeout = r.Deadline/3, r.Deadline-r.Deadline/3-margin(r.Deadline)
+	rest := r.Deadline - time.Since(r.begun)
+	o.Deadline, o.Timeout = rest/3, rest-rest/3-margin(r.Deadline)
 	o.Selector, o.Backends, o.Root, o.Only, o.DryRun = r.Selector, r.Backends, r.Proc, mine.has, r.DryRun
+	if r.DryRun && r.Transactional {
+		o.Only = nil // nothing was put aside that they could see
+	}
 	out.Summary, err = trigger.Run(ctx, o, out.add)
 	if err != nil {
 		out.note("not all processes were looked at: %v", err)
 	}
+	if n := mine.others.Load(); n > 0 {
+		out.Log = append(out.Log, fmt.Sprintf("%d processes do not see %s: they belong to other systems on this machine", n, dirs[0]))
+	}
 	return nil
 }
+
+// lockShare is the part of a deadline that may pass until other runs have ended: one of so many.
+const lockShare = 4
 
 // margin is the part of a deadline for what comes after the processes.
 func margin(deadline time.Duration) time.Duration { return min(time.Second, deadline/10) }

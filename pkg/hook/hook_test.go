@@ -70,6 +70,15 @@ func TestTwoPackages(t *testing.T) {
 		t.Errorf("the log has %q", o.Log)
 	}
 	c.says(tens10)
+
+	// What is wrong with another package's folder is no reason to leave this one's out.
+	check(t, os.Chmod(filepath.Join(root, filepath.Dir(other)), 0o777))
+	put(t, root, map[string]string{at("2"): live(t, 20)})
+	got := lines(t, c.request(root, Install, "2"))
+	if !strings.HasPrefix(got, "Processes patched: 1, ") || !strings.Contains(got, "the live patches of other-livepatches are left out: ") {
+		t.Errorf("it prints %q", got)
+	}
+	c.says(tens20)
 }
 
 // TestForeignFiles has all sorts of files in the folder of the live patches: none is followed, waited for or taken for a live

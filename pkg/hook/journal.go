@@ -54,7 +54,7 @@ func (r *Request) toJournal(title string, lines []string) error {
 	if err != nil {
 		return err
 	}
-	defer func() { _ = conn.Close() }() // what was sent is sent
+	defer func() { _ = conn.Close() }()                        // what was sent is sent
 	_ = conn.SetWriteDeadline(time.Now().Add(2 * time.Second)) // a journal that does not read delays nobody
 	for _, line := range lines {
 		var b bytes.Buffer

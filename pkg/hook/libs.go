@@ -38,40 +38,47 @@ var libraryFolders = []string{"lib64", "usr/lib64", "lib/x86_64-linux-gnu", "usr
 
 // moveLibs puts the patched library for the installed build aside and tells the dynamic linker.
 func (r *Request) moveLibs(ctx context.Context, o *Outcome) error {
+	o.Quiet = true
 	if !r.Transactional {
-		o.Nothing, o.Quiet = "no transactional update", true
+		o.Nothing = "no transactional update"
 		return nil
 	}
-	base := r.path(packagesDir)
-	if _, err := os.Lstat(filepath.Join(base, r.Package, r.Version, libsLeaf)); errors.Is(err, os.ErrNotExist) {
-		o.Nothing, o.Quiet = "the package has no libraries", true
+	if _, err := os.Lstat(r.path(packagesDir, r.Package, r.Version, libsLeaf)); errors.Is(err, os.ErrNotExist) {
+		o.Nothing = "the package has no libraries"
 		return nil
 	}
-	there, err := r.installedLibrary()
-	if err != nil {
-		o.Nothing = err.Error()
+	file, err := r.patchedLibrary()
+	switch {
+	case err != nil:
+		o.Nothing, o.Quiet = err.Error(), false
 		return err
-	}
-	elements := []string{r.Package, r.Version, libsLeaf, hex.EncodeToString(there.BuildID)}
-	file := filepath.Join(append([]string{base}, append(elements, r.Library)...)...)
-	if _, err := os.Lstat(file); errors.Is(err, os.ErrNotExist) {
-		o.Nothing, o.Quiet = fmt.Sprintf("the package has no %s for the build that is installed", r.Library), true
+	case file == "":
+		o.Nothing = fmt.Sprintf("the package has no %s for the build that is installed", r.Library)
 		return nil
-	}
-	if err := errors.Join(ownBelow(base, elements...), own(file, false)); err != nil {
-		o.Nothing = err.Error()
-		return err
-	}
-	if err := replaces(file, there); err != nil {
-		o.Nothing = err.Error()
-		return err
 	}
 	if err := r.putLibrary(file); err != nil {
 		return err
 	}
-	o.Nothing, o.Quiet = fmt.Sprintf("/%s/%s/%s/%s/%s is what new processes get", sharedDir, r.Package, r.Version, libsLeaf, r.Library), true
-	o.note("%s", o.Nothing)
+	o.Nothing = "libraries are moved"
+	o.note("/%s/%s/%s/%s/%s is what new processes get", sharedDir, r.Package, r.Version, libsLeaf, r.Library)
 	return r.tellLinker(ctx)
+}
+
+// patchedLibrary returns the package's library for the build that is installed, "" if there is none.
+func (r *Request) patchedLibrary() (string, error) {
+	there, err := r.installedLibrary()
+	if err != nil {
+		return "", err
+	}
+	base, elements := r.path(packagesDir), []string{r.Package, r.Version, libsLeaf, hex.EncodeToString(there.BuildID)}
+	file := filepath.Join(append([]string{base}, append(elements, r.Library)...)...)
+	if _, err := os.Lstat(file); errors.Is(err, os.ErrNotExist) {
+		return "", nil
+	}
+	if err := errors.Join(ownBelow(base, elements...), own(file, false)); err != nil {
+		return "", err
+	}
+	return file, replaces(file, there)
 }
 
 // installedLibrary reads the library that the system has.

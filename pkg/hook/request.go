@@ -43,6 +43,8 @@ type Request struct {
 	Root, Proc string
 	// Selector says which processes are meant; default: all.
 	Selector trigger.Selector
+
+	begun time.Time
 }
 
 // normal returns a request with its defaults, or what is wrong with it.

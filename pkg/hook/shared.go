@@ -81,7 +81,12 @@ func removeContainers(dir string, keep map[string]bool) error {
 }
 
 // unshare removes what was put aside of all versions of the package: nothing applies it any more.
-func (r *Request) unshare() error { return r.dropShared("") }
+func (r *Request) unshare() error {
+	if r.DryRun {
+		return nil
+	}
+	return r.dropShared("")
+}
 
 // dropShared removes the live patches that were put aside of all versions but one.
 func (r *Request) dropShared(keep string) error {

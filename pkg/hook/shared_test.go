@@ -12,9 +12,18 @@ func TestTransactional(t *testing.T) {
 	c := start(t)
 	root := tree(t, map[string]string{at("1"): live(t, 10), at("2"): live(t, 20), "usr/lib64/target-livepatches/1/README": "x", "var/": ""})
 	r := c.request(root, Install, "1")
-	r.Transactional = true
-	if got := lines(t, r); got != "Processes patched: 1, Skipped: 0, Failed: 0." {
-		t.Errorf("it prints %q", got)
+	r.Transactional, r.DryRun = true, true
+	for range 2 {
+		if got := lines(t, r); got != "Processes patched: 1, Skipped: 0, Failed: 0." {
+			t.Errorf("it prints %q", got)
+		}
+		if r.DryRun {
+			c.says(without)
+			if got := content(t, filepath.Join(root, "var")); got != "" {
+				t.Errorf("a dry run made %q", got)
+			}
+		}
+		r.DryRun = false
 	}
 	c.says(tens10)
 	shared := filepath.Join(root, sharedDir)

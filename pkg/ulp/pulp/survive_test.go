@@ -132,7 +132,7 @@ func parkHere(pid int, pc uint64) error {
 		if err := unix.PtraceGetRegs(tid, &regs); err != nil {
 			return err
 		}
-		if regs.Rip == pc {
+		if regs.PC() == pc {
 			return errors.Join(unix.Kill(pid, unix.SIGSTOP), unix.PtraceDetach(tid))
 		}
 		if err := unix.PtraceSingleStep(tid); err != nil {

@@ -1,12 +1,17 @@
 package pulp
 
 import (
+	"time"
+
 	"context"
 	"errors"
 	"slices"
 
 	"github.com/lpbuild/lpbuild/pkg/ulp/process"
 )
+
+// undoTime limits how long libpulp.so may take to forget a patch.
+const undoTime = 10 * time.Second
 
 // undo takes back what a patch that failed left: libpulp.so has it in its list, and gave up working. No code was written,
 // unless by a version that writes itself. It returns why, with [ErrUnfinished] if libpulp.so does not let it be undone.

@@ -50,12 +50,15 @@ func shadowStack(int) bool                                      { return true }
 func newFrame(Registers, []byte, uint64, uint64, Gadgets) frame { return frame{} }
 func trapTarget([]byte, uint64) (uint64, bool)                  { return 0, false }
 
+func (*frame) prependChain([]BatchCall, Registers, uint64, Gadgets) chain { return chain{} }
+
 // Gadgets are addresses of instructions in the target's own executable memory.
 type Gadgets struct{}
 
 func (*Gadgets) complete() bool             { return false }
 func (*Gadgets) usable() bool               { return false }
 func (*Gadgets) canCall() bool              { return false }
+func (*Gadgets) canBatch() bool             { return false }
 func (*Gadgets) scan([]byte, uint64)        {}
 func (*Gadgets) verify(io.ReaderAt) error   { return ErrUnsupported }
 func (*Gadgets) afterSyscall(uint64) uint64 { return 0 }

@@ -31,12 +31,18 @@ func newFrame(r Registers, x []byte, mask, top uint64, g Gadgets) frame {
 	le.PutUint64(f.data, g.Store)
 	uc := f.data[f.uc-f.base:]
 	le.PutUint64(f.data[f.uc-f.base-8:], g.Restorer)
+	writeUcontext(uc, &r, fp, mask)
+	copy(f.data[fp-f.base:], x)
+	return f
+}
+
+// writeUcontext writes a context for rt_sigreturn.
+func writeUcontext(uc []byte, r *Registers, fp, mask uint64) {
+	le := binary.LittleEndian
 	le.PutUint64(uc, ucXstate|ucSS) // uc_link and uc_stack stay zero: no alternate stack of size 0 is ever set
 	r.writeContext(uc[ucContext:])
 	le.PutUint64(uc[ucFPState:], fp)
 	le.PutUint64(uc[ucMask:], mask)
-	copy(f.data[fp-f.base:], x)
-	return f
 }
 
 // writeContext writes the general registers in the order of the kernel's sigcontext.

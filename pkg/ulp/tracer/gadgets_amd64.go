@@ -13,6 +13,7 @@ type Gadgets struct {
 	Syscall  uint64 // syscall; ret
 	Restorer uint64 // mov $15,%eax (or %rax); syscall: libc's signal restorer
 	Store    uint64 // mov %rax,(REG); [add $N,%rsp;] [pop ...] ret, with a REG that functions preserve; 0: no Call
+	Keep     uint64 // mov %rax,(%rbx); pop %rbx; ret; 0: no Batch
 
 	reg register // REG of Store; from its bytes
 	gap uint64   // bytes that Store takes from the stack before it returns
@@ -41,6 +42,7 @@ var stores = []struct {
 
 var (
 	syscallRet = []byte{0x0f, 0x05, 0xc3}
+	keepRax    = []byte{0x48, 0x89, 0x03, 0x5b, 0xc3}
 	restorers  = [][]byte{{0x48, 0xc7, 0xc0, 15, 0, 0, 0, 0x0f, 0x05}, {0xb8, 15, 0, 0, 0, 0x0f, 0x05}}
 )
 
@@ -52,14 +54,18 @@ func (g *Gadgets) afterSyscall(nr uint64) uint64 {
 	return g.Syscall + syscallLen
 }
 
-func (g *Gadgets) complete() bool { return g.usable() && g.canCall() }
+func (g *Gadgets) complete() bool { return g.usable() && g.canCall() && g.canBatch() }
 func (g *Gadgets) usable() bool   { return g.Syscall != 0 && g.Restorer != 0 }
+func (g *Gadgets) canBatch() bool { return g.Keep != 0 }
 func (g *Gadgets) canCall() bool  { return g.Store != 0 }
 
 // scan takes what it finds in b, which lies at the address at.
 func (g *Gadgets) scan(b []byte, at uint64) {
 	if i := bytes.Index(b, syscallRet); i >= 0 && g.Syscall == 0 {
 		g.Syscall = at + uint64(i)
+	}
+	if i := bytes.Index(b, keepRax); i >= 0 && g.Keep == 0 {
+		g.Keep = at + uint64(i)
 	}
 	for _, r := range restorers {
 		if i := bytes.Index(b, r); i >= 0 && g.Restorer == 0 {
@@ -116,6 +122,9 @@ func (g *Gadgets) verify(mem io.ReaderAt) error {
 	})
 	if g.Store != 0 && ok {
 		g.reg, g.gap, ok = decodeStore(at(g.Store))
+	}
+	if !bytes.HasPrefix(at(g.Keep), keepRax) {
+		g.Keep = 0 // only Batch needs it
 	}
 	if !ok {
 		return fmt.Errorf("at %#x, %#x, %#x: %w", g.Syscall, g.Restorer, g.Store, ErrGadget)

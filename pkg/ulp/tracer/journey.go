@@ -39,7 +39,12 @@ const synchronous = 1<<(unix.SIGILL-1) | 1<<(unix.SIGTRAP-1) | 1<<(unix.SIGBUS-1
 
 // depart prepares the way back and puts it on the thread's stack. It leaves the thread's registers alone: up to here,
 // nothing that the thread could notice has changed. Below the frame there will be at least room bytes of stack.
-func (t *Tracee) depart(th *Thread, room uint64, calls ...Call) (err error) {
+func (t *Tracee) depart(th *Thread, room uint64, calls ...Call) error {
+	return t.departWith(th, room, func(*journey) {}, calls...)
+}
+
+// departWith is depart with more in the frame, that add puts before it. There is room for it besides.
+func (t *Tracee) departWith(th *Thread, room uint64, add func(*journey), calls ...Call) (err error) {
 	busy := th.away
 	defer func() {
 		if err != nil {
@@ -87,6 +92,7 @@ func (t *Tracee) depart(th *Thread, room uint64, calls ...Call) (err error) {
 		return err
 	}
 	j.frame = newFrame(j.regs.onFrame(th.TID), x, j.mask, top, t.o.Gadgets)
+	add(j)
 	return t.layFrame(th, j)
 }
 

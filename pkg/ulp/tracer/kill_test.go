@@ -91,6 +91,13 @@ func round(ctx context.Context, pid int, o Options, mode string, fn uint64) erro
 			if mode == "syscalls" {
 				continue
 			}
+			if mode == "batch" {
+				r, err := tr.Batch(ctx, th, []byte("x\x00"), memoryFile)
+				if !errors.Is(err, ErrNoBatch) && (err != nil || r[5].Errno != 0) { // it may be sleeping at this moment
+					return fmt.Errorf("batch: %+v %w", r, err)
+				}
+				continue
+			}
 			for range 2 {
 				v, err := tr.Call(ctx, th, fn, 1, 2, 3, 4, 5, 6)
 				if err != nil || v != 91 {
@@ -110,12 +117,24 @@ func startEngine(c *checker, step int, mode string) *exec.Cmd {
 	return cmd
 }
 
+// memoryFile are calls that make a memory file, give it a size and close it again; the file's name is at an address.
+func memoryFile(name uint64) []BatchCall {
+	return []BatchCall{
+		{Call: Call{Nr: unix.SYS_GETPID}},
+		{Call: Call{Nr: unix.SYS_MEMFD_CREATE, Args: [6]uint64{name}}},
+		{Call: Call{Nr: unix.SYS_FTRUNCATE, Args: [6]uint64{0, 4096}}, Arg: 1, From: 1},
+		{Call: Call{Nr: unix.SYS_MMAP, Args: [6]uint64{0, 4096, unix.PROT_READ, unix.MAP_PRIVATE}}, Arg: 5, From: 1},
+		{Call: Call{Nr: unix.SYS_MUNMAP, Args: [6]uint64{0, 4096}}, Arg: 1, From: 3},
+		{Call: Call{Nr: unix.SYS_CLOSE}, Arg: 1, From: 1},
+	}
+}
+
 // killTargets are what the engine works on, and what it does there.
 var killTargets = []struct {
 	mode, target string
 	threads      int
 }{
-	{"syscalls", "spin", 2}, {"syscalls", "pause", 2}, {"call", "wait", 2}, {"call", "handler", 2}, {"call", "coroutine", 2},
+	{"syscalls", "spin", 2}, {"batch", "spin", 2}, {"batch", "handler", 2}, {"syscalls", "pause", 2}, {"call", "wait", 2}, {"call", "handler", 2}, {"call", "coroutine", 2},
 	{"call", "catch", 2}, {"call", "pause", 64}, {"call", "spin", 1},
 }
 

@@ -25,6 +25,30 @@ func (t *Tracee) Seccomp(th *Thread) (Seccomp, error) {
 	return s.seccomp, t.fail("reading its status", th.TID, err)
 }
 
+// Allowed says whether th's filters let it make all of the calls, as far as they can be read: that needs CAP_SYS_ADMIN.
+// Otherwise the error is ErrSeccomp. With SuspendSeccomp everything is allowed.
+func (t *Tracee) Allowed(th *Thread, calls ...Call) error {
+	return t.Do(func() error {
+		mode, err := t.Seccomp(th)
+		switch {
+		case err != nil || t.o.SuspendSeccomp || mode == SeccompNone:
+			return err
+		case mode != SeccompFilter:
+			return t.fail("strict mode", th.TID, ErrSeccomp)
+		}
+		filters, err := filtersOf(th.TID)
+		if err != nil {
+			return t.fail("reading the filter", th.TID, errors.Join(ErrSeccomp, err))
+		}
+		for _, c := range calls {
+			if a := judge(filters, c, t.o.Gadgets); a != unix.SECCOMP_RET_ALLOW && a != unix.SECCOMP_RET_LOG {
+				return t.fail(fmt.Sprintf("system call %d", c.Nr), th.TID, ErrSeccomp)
+			}
+		}
+		return nil
+	})
+}
+
 // allowed looks whether the thread's filters let it come back, and do not kill it for one of the calls. What a called
 // function does is not known; that is its caller's to know.
 func (t *Tracee) allowed(th *Thread, calls []Call) error {

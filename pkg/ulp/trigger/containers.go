@@ -9,11 +9,13 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"sync"
 	"syscall"
 
 	"golang.org/x/sync/errgroup"
 
 	"github.com/lpbuild/lpbuild/pkg/ulp"
+	"github.com/lpbuild/lpbuild/pkg/ulp/inject"
 	"github.com/lpbuild/lpbuild/pkg/ulp/process"
 	"github.com/lpbuild/lpbuild/pkg/ulp/pulp"
 )
@@ -33,6 +35,7 @@ type Container struct {
 
 	pulp    *pulp.Patch // for the libpulp engine, which may have a reason not to take it
 	pulpErr error
+	native  func() (*inject.Patch, error) // the same for the native engine, made when it is first asked for
 }
 
 // Target returns the library that the container is for.
@@ -204,6 +207,7 @@ func readContainer(file string, reverse bool) (*Container, error) {
 	image.Name = filepath.Base(path)
 	c := &Container{File: file, Path: path, Patch: p}
 	c.pulp, c.pulpErr = pulp.NewPatch(image)
+	c.native = sync.OnceValues(func() (*inject.Patch, error) { return inject.NewPatch(image, image.Name) })
 	return c, nil
 }
 

@@ -3,14 +3,10 @@ package pulp
 import (
 	"strings"
 	"sync"
-	"time"
 
 	"github.com/lpbuild/lpbuild/pkg/ulp/process"
 	"github.com/lpbuild/lpbuild/pkg/ulp/tracer"
 )
-
-// undoTime limits how long libpulp.so may take to forget a patch.
-const undoTime = 10 * time.Second
 
 // gadgetCache remembers where the instructions that package tracer needs are in a build of libc, since searching takes a
 // millisecond. What is remembered comes from processes, and is only a hint: it is looked at again in each process.
@@ -69,6 +65,7 @@ func (r *Runtime) gadgetsIn(rd memory, l *process.Library) (tracer.Gadgets, bool
 
 func shift(g tracer.Gadgets, by uint64) tracer.Gadgets {
 	g.Syscall, g.Restorer, g.Store = g.Syscall+by, g.Restorer+by, g.Store+by
+	g.Keep = 0 // no batches here
 	return g
 }
 

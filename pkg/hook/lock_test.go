@@ -1,0 +1,61 @@
+package hook
+
+import (
+	"os"
+	"path/filepath"
+	"testing"
+	"time"
+)
+
+// TestLock lets one run at a time work: the timer's gives way, a transaction goes on after a while.
+func TestLock(t *testing.T) {
+	c := start(t)
+	root := tree(t, map[string]string{at("1"): live(t, 10), "run/": ""})
+	other := Request{Root: root}
+	unlock, err := other.lock(t.Context(), 0)
+	check(t, err)
+	if _, err := other.lock(t.Context(), 0); err != errLocked {
+		t.Errorf("two have the lock: %v", err)
+	}
+	if got := lines(t, c.request(root, Reconcile, "")); got != "" {
+		t.Errorf("it prints %q", got)
+	}
+	c.says(without)
+	r := c.request(root, Install, "1")
+	r.Deadline = 4 * time.Second
+	if got := lines(t, r); got != "Processes patched: 1, Skipped: 0, Failed: 0." {
+		t.Errorf("it prints %q", got)
+	}
+	c.says(tens10)
+	go unlock()
+	again, err := other.lock(t.Context(), time.Minute)
+	check(t, err)
+	again()
+	if info, err := os.Stat(filepath.Join(root, lockFile)); err != nil || info.Mode().Perm() != 0o600 {
+		t.Errorf("%v, %v", info, err)
+	}
+}
+
+// TestNoLock works where there is no place for a lock, or somebody else has put something there.
+func TestNoLock(t *testing.T) {
+	for name, prepare := range map[string]func(root string) error{
+		"no folder": func(string) error { return nil },
+		"a link": func(root string) error {
+			put(t, root, map[string]string{"run/": "", "theirs": "x"})
+			return os.Symlink(filepath.Join(root, "theirs"), filepath.Join(root, lockFile))
+		},
+		"for everybody": func(root string) error {
+			put(t, root, map[string]string{lockFile: ""})
+			return os.Chmod(filepath.Join(root, lockFile), 0o666)
+		},
+	} {
+		root := t.TempDir()
+		check(t, prepare(root))
+		r := Request{Root: root}
+		for range 2 {
+			if _, err := r.lock(t.Context(), 0); err != nil {
+				t.Errorf("%s: %v", name, err)
+			}
+		}
+	}
+}

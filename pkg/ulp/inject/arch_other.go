@@ -1,0 +1,22 @@
+//go:build !amd64
+
+package inject
+
+import (
+	"context"
+
+	"github.com/lpbuild/lpbuild/pkg/ulp"
+	"github.com/lpbuild/lpbuild/pkg/ulp/tracer"
+)
+
+// What an architecture has to bring, in files of its own. Entries, relocations and stubs are x86_64's too: CheckContainer
+// refuses containers for others.
+
+func findGadgets(context.Context, *view) (tracer.Gadgets, error) {
+	return tracer.Gadgets{}, ulp.ErrUnsupported
+}
+func leakedFiles(int) map[int]bool                   { return nil }
+func registers(*tracer.Thread) []uint64              { return nil }
+func (*run) load(context.Context) error              { return ulp.ErrUnsupported }
+func (*run) unmap(context.Context, []*freed, ...int) {}
+func (*run) free(context.Context)                    {}

@@ -1,0 +1,53 @@
+// Package inject applies live patches to running processes without their help: no preload, no agent, and nothing runs in
+// the process but system calls. It lists and reverts them as well.
+//
+//	container ─ NewPatch ─► Patch ─┐
+//	process ─ Look ─► Process ─────┼─ NewPlan ─► Plan ─ Run ─► Result
+//	                               └─ List ─► Applied
+//
+// The law is all or nothing: the functions of all live patches that a change puts on one library switch at one instant,
+// whatever happens, SIGKILL of the engine included; and what cannot be done leaves the process byte for byte as it was.
+// After the last revert nothing is left of it.
+//
+// # How
+//
+// [NewPlan] looks, and stops nothing. It finds the library by its build-id in memory, reads the dynamic loader's list, and
+// relocates the container for a free range of addresses, against the symbols of the process in the loader's order. An
+// indirect function (IFUNC) is what its resolver chose when the process started: that stands in the slots that the loader
+// filled. The module number of a thread-local variable is where glibc tells debuggers to look for it.
+//
+// [Plan.Run] stops all threads, sees that what the plan was made for is still so, has one thread map two memory files (the
+// engine fills them; their segments are never writable and executable), writes the detours, and lets the threads go. A
+// second file belongs to the library: its table, see below. Names in /proc/PID/maps are /memfd:lpbuild:NAME.
+//
+// Functions do not lead to their replacements, but to stubs, which jump to wherever their slot says. All slots lie in one
+// page with the list of what is applied, and one write of that page is the switch; before it, a function with a detour
+// runs as it always did. A live patch on top of others, or one reverted below others, is nothing but other values in
+// slots.
+//
+// The table, and in front of each container a record of what it replaces, are all the state there is. They are in the
+// process, so that any later run finds them, and a forked child has its own. An engine that is killed half-way leaves at
+// most mappings that nothing leads to; the next change gives them back.
+//
+// # What it does not do
+//
+//   - Containers that need the dynamic loader: see [CheckContainer], which the gate of `lpbuild build` may ask.
+//   - Functions of a library without NOPs, unless Options.AnyEntry is set and [CheckEntry] proves it safe.
+//   - Memory is given back when no thread runs in it or will return to it, by program counters, registers and all words
+//     on stacks. A pointer to a replacement's static data or function that the process keeps elsewhere (a string constant
+//     that was returned and stored, a registered callback) is not seen: revert live patches that hand out such pointers
+//     only if their users are gone. Stacks of coroutines that do not run are not seen either.
+//   - The unwinder does not know the frames of replacements: it finds its tables through the dynamic loader. A C++
+//     exception that would pass through a replacement ends in std::terminate, a backtrace ends there. So a replacement
+//     must not call what may throw; what itself throws, catches or has cleanups, CheckContainer refuses. A thread can be
+//     cancelled (pthread_cancel) below a replacement: handlers of pthread_cleanup_push run, and the thread ends, but
+//     destructors and cleanups of functions that called the replaced one do not run. Debuggers see frames without names.
+//   - Libraries in a namespace of their own (dlmopen), and static programs whose patch needs symbols.
+//   - Processes that share their memory without being threads (CLONE_VM), apart from the moment of vfork, during which the
+//     process cannot be stopped.
+//
+// Everything in a process is taken for hostile: its tables and records are read with bounds and checksums, what they say
+// is compared with what is mapped, and only memory of our own files is ever unmapped. A process can only harm itself.
+//
+// Only x86_64 is supported; ppc64le and aarch64 are refused.
+package inject

@@ -1,0 +1,235 @@
+package inject
+
+import (
+	"debug/elf"
+	"errors"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/lpbuild/lpbuild/pkg/ulp"
+)
+
+// TestOneNOP: entries whose two NOPs were merged into one instruction by `lpbuild ulp post`.
+func TestOneNOP(t *testing.T) {
+	lib := library(t, nopFlags, "-fcf-protection=none", "-Wl,--build-id=0x0123456789012345678901234567890123456701")
+	image, err := os.ReadFile(lib)
+	if err != nil {
+		t.Fatal(err)
+	}
+	merged, err := ulp.MergeNOPs(image)
+	if err != nil || merged.Merged == 0 {
+		t.Fatal(merged, err)
+	}
+	program := target(t, lib)
+	if err := os.WriteFile(lib, merged.Image, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	c := start(t, program, 2)
+	p := pack(t, lib, everything, ulp.PackOptions{}, "testdata/patch.c")
+	before := c.snapshot()
+	c.apply(Options{}, p)
+	c.says("all", patched)
+	c.cleared(before)
+	c.says("all", original)
+}
+
+// TestSplitEntry: the two bytes of an entry are in two pages. At each step between the writes the function works.
+func TestSplitEntry(t *testing.T) {
+	for name, flags := range map[string][]string{"plain": nil, "one NOP": {"-DONE"}, "landing": {"-DLANDING"}, "landing, one NOP": {"-DLANDING", "-DONE"}} {
+		t.Run(name, func(t *testing.T) {
+			lib := library(t, append([]string{nopFlags, "testdata/split.S"}, flags...)...)
+			c := start(t, target(t, lib), 0)
+			p := pack(t, lib, "split:first_lp\n", ulp.PackOptions{Force: true}, "testdata/patch.c")
+			before := c.snapshot()
+			steps := 0
+			c.apply(Options{step: func(string) { steps++ }}, p)
+			c.says("split", "2")
+			c.cleared(before)
+			c.says("split", "1")
+			path := file(t, p)
+			for n := range steps { // the engine is killed there
+				_ = startEngine(c.pid, n, path).Run()
+				if got := c.ask("split"); got != "1" && got != "2" {
+					t.Fatalf("killed at step %d: %q", n, got)
+				}
+				c.cleared(before)
+				c.says("split", "1")
+			}
+		})
+	}
+}
+
+// TestCodeEntries: a library without NOPs, all functions of which can be proven to be safe.
+func TestCodeEntries(t *testing.T) {
+	for name, flags := range map[string][]string{"plain": {"-fcf-protection=none"}, "landing": {"-fcf-protection=branch"}} {
+		t.Run(name, func(t *testing.T) {
+			lib := library(t, flags...)
+			c := start(t, target(t, lib), 2)
+			p := pack(t, lib, "reads_secret:reads_secret_lp\ncalls:calls_lp\n#secret:ulpr_secret\n", ulp.PackOptions{Force: true},
+				"testdata/patch.c")
+			c.says("calls", "ok")
+			c.says("release", "6") // from now on there is a stack for another thread
+			before := c.snapshot()
+			c.apply(Options{AnyEntry: true}, p)
+			c.says("all", "1 1 105 7 original")
+			c.says("calls", "ok")
+			c.says("release", "15")
+			c.cleared(before)
+			c.says("all", original)
+			c.says("calls", "ok")
+			c.says("release", "6")
+		})
+	}
+}
+
+// TestCheckEntry has assembly, and what CheckEntry says to it.
+func TestCheckEntry(t *testing.T) {
+	tests := map[string]struct{ code, want string }{
+		"push and mov":          {"push %rbp; mov %rsp,%rbp; sub $16,%rsp; leave; ret", ""},
+		"behind endbr64":        {"endbr64; push %rbp; mov %rsp,%rbp; sub $16,%rsp; leave; ret", ""},
+		"relative to itself":    {"mov x(%rip),%eax; add $1,%eax; ret; x: .long 0xc3c3c3c3", ""},
+		"jump through a GOT":    {"mov $1,%eax; jmp *x(%rip); x: .quad 0xc3c3c3c3c3c3c3c3", ""},
+		"too short":             {"xor %eax,%eax; ret", "RET within its first bytes"},
+		"shorter":               {"nop", "the function has 1 bytes, and a jump needs 5"},
+		"call":                  {"push %rbx; call 1f; 1: pop %rbx; ret", "CALL within its first bytes"},
+		"system call":           {"xor %eax,%eax; syscall; ret; nop; nop", "SYSCALL within its first bytes"},
+		"conditional":           {"test %edi,%edi; je 1f; mov $1,%eax; 1: ret", "JE within its first bytes"},
+		"loop to the beginning": {"1: add $1,%rax; cmp %rdi,%rax; jne 1b; ret", "branches to +0x0, within its first bytes"},
+		"loop into it":          {"xor %eax,%eax; 1: add $1,%eax; cmp %edi,%eax; jne 1b; ret", "branches to +0x2, within its first bytes"},
+		"loop behind it":        {"mov $1,%eax; 1: add $1,%eax; cmp %edi,%eax; jne 1b; ret", ""},
+		"jump table":            {"mov $1,%eax; jmp *(%rdi,%rax,8)", "may lead anywhere in it"},
+		"jump to a register":    {"mov $1,%eax; jmp *%rax", "may lead anywhere in it"},
+		"unknown":               {"mov $1,%eax; rdpkru; ret", "cannot be decoded"},
+	}
+	for name, tc := range tests {
+		t.Run(name, func(t *testing.T) {
+			err := CheckEntry(assemble(t, tc.code), 0x401000)
+			switch {
+			case tc.want == "" && err != nil:
+				t.Error(err)
+			case tc.want != "" && (!errors.Is(err, ErrEntry) || !strings.Contains(err.Error(), tc.want)):
+				t.Errorf("%v, want %q", err, tc.want)
+			}
+		})
+	}
+	if err := CheckEntry(assemble(t, tests["push and mov"].code), 0x401ffd); !errors.Is(err, ErrEntry) {
+		t.Errorf("across a page: %v", err)
+	}
+}
+
+// assemble returns the code of some instructions.
+func assemble(t *testing.T, code string) []byte {
+	t.Helper()
+	dir := t.TempDir()
+	source, object := filepath.Join(dir, "x.s"), filepath.Join(dir, "x.o")
+	if err := os.WriteFile(source, []byte(strings.ReplaceAll(code, ";", "\n")+"\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if b, err := exec.Command("as", "-o", object, source).CombinedOutput(); err != nil {
+		t.Fatalf("%v\n%s", err, b)
+	}
+	f, err := elf.Open(object)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	b, err := f.Section(".text").Data()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return b
+}
+
+// TestMoved compares moved instructions with what they were, by where they lead.
+func TestMoved(t *testing.T) {
+	s, err := codeSite(assemble(t, "mov 0x100(%rip),%eax; add $1,%eax; ret"), 0x401000)
+	if err != nil {
+		t.Fatal(err)
+	}
+	b, err := s.moved(0x501000)
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := assemble(t, "mov 0x100-0x100000(%rip),%eax; jmp *0(%rip); .quad 0x401006")
+	if d := cmp.Diff(want, b); d != "" {
+		t.Error(d)
+	}
+	if _, err := s.moved(0x200000000); !errors.Is(err, ErrNoRoom) {
+		t.Errorf("too far: %v", err)
+	}
+}
+
+// TestEntersAt finds branches into the middle of what a detour replaces.
+func TestEntersAt(t *testing.T) {
+	for code, want := range map[string]bool{
+		"nop; jmp .+0x1000": true, "call .+0x1001": true, "nop; jne .+0x1000": true, "call .+0x1000": false, "jmp .+0x1005": false,
+	} {
+		at, got := entersAt(append(assemble(t, code), 0, 0, 0, 0), 0x400000, 0x401000, 0x401005)
+		if got != want {
+			t.Errorf("%s: %v at %#x", code, got, at)
+		}
+	}
+}
+
+// TestForeign: a function that somebody else leads elsewhere is left alone.
+func TestForeign(t *testing.T) {
+	lib := library(t, nopFlags)
+	c := start(t, target(t, lib), 0)
+	p := pack(t, lib, both, ulp.PackOptions{}, "testdata/patch.c")
+	entry := addressOf(t, c, "first")
+	mem, err := os.OpenFile("/proc/"+itoa(c.pid)+"/mem", os.O_RDWR, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer mem.Close()
+	s := site{entry: entry, kind: kindNOPs, n: atLen}
+	writes, err := s.detour(addressOf(t, c, "second"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, w := range writes {
+		if _, err := mem.WriteAt(w.data, int64(w.addr)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	before := c.snapshot()
+	if _, err := Do(t.Context(), look(t, c.pid), Change{Apply: []*Patch{p}}, Options{}); !errors.Is(err, ErrForeign) {
+		t.Errorf("a function that is patched by another tool: %v", err)
+	}
+	// After that tool reverted, it leaves the jump before the entry.
+	if _, err := mem.WriteAt([]byte{0x90, 0x90}, int64(entry)); err != nil {
+		t.Fatal(err)
+	}
+	stale := c.snapshot()
+	c.apply(Options{}, p)
+	c.says("all", "2 2 5 7 original")
+	// And the other way round: our detour was changed by somebody else.
+	if _, err := mem.WriteAt([]byte{0xcc}, int64(entry)); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := Do(t.Context(), look(t, c.pid), Change{Revert: everyOne}, Options{}); !errors.Is(err, ErrForeign) {
+		t.Errorf("a detour of ours that was changed: %v", err)
+	}
+	if _, err := mem.WriteAt([]byte{0xeb}, int64(entry)); err != nil {
+		t.Fatal(err)
+	}
+	other := pack(t, lib, "text:text_lp\n", ulp.PackOptions{}, "testdata/patch.c")
+	c.apply(Options{}, other)
+	c.revertOnly(p)
+	// What is ours no more, though our table still knows it, hinders nothing.
+	if _, err := mem.WriteAt([]byte{0xcc}, int64(entry)); err != nil {
+		t.Fatal(err)
+	}
+	c.revertOnly(other)
+	if _, err := mem.WriteAt([]byte{0x90}, int64(entry)); err != nil {
+		t.Fatal(err)
+	}
+	if d := cmp.Diff(stale, c.snapshot()); d != "" || stale == before {
+		t.Errorf("not as before: %s", d)
+	}
+}

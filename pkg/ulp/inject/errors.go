@@ -1,0 +1,71 @@
+package inject
+
+import (
+	"errors"
+	"fmt"
+)
+
+// Why a process was not changed. Ask for them with errors.Is; each is inside an [*Error]. Whatever the reason, the process
+// is as it was before.
+var (
+	// ErrContainer: the container needs something that only the dynamic loader can give it. See [CheckContainer].
+	ErrContainer = errors.New("the native backend cannot load this container")
+	// ErrEntry: the function's entry cannot be changed safely. See [CheckEntry].
+	ErrEntry = errors.New("no detour can be put at the function's entry")
+	// ErrForeign: somebody else, such as libpulp, already leads the function elsewhere.
+	ErrForeign = errors.New("the function is patched by another tool: revert it with that one first")
+	// ErrNoLibrary: the process does not have the target mapped.
+	ErrNoLibrary = errors.New("the library is not loaded")
+	// ErrTwice: the target is mapped more than once (dlmopen), or in a namespace of its own.
+	ErrTwice = errors.New("the library is loaded more than once, or in a link namespace of its own")
+	// ErrUnresolved: the container needs a symbol that no library in the process has.
+	ErrUnresolved = errors.New("symbol not found in the process")
+	// ErrApplied: the very same live patch is active already. Nothing is to be done.
+	ErrApplied = errors.New("the live patch is already applied")
+	// ErrNotApplied: the live patch to be reverted is not there.
+	ErrNotApplied = errors.New("the live patch is not applied")
+	// ErrSeccomp: a filter forbids the process a system call that loading needs, or its filter cannot be seen.
+	ErrSeccomp = errors.New("seccomp does not let the process load a live patch")
+	// ErrNoRoom: the address space has no free range of that size, or none near enough to the library.
+	ErrNoRoom = errors.New("no room in the address space")
+	// ErrRefused: the kernel refused the process a system call: limits of memory or of open files, security modules.
+	ErrRefused = errors.New("the kernel refused")
+	// ErrAgain: a thread is where it must not be at this moment. Let the process run, and try again.
+	ErrAgain = errors.New("a thread is in the way: try again")
+	// ErrStale: the process changed since it was looked at. Plan again.
+	ErrStale = errors.New("the process changed meanwhile: plan again")
+	// ErrDamaged: the records of lpbuild in the process are not what lpbuild writes. Nothing there is touched any more.
+	ErrDamaged = errors.New("lpbuild's records in the process are damaged")
+	// ErrLimit: there is more of it than a process in its right mind has.
+	ErrLimit = errors.New("too large")
+)
+
+// Error says what was being done in which process. Err wraps one of the errors above, or is that of package process or
+// tracer.
+type Error struct {
+	PID  int
+	What string // "" if Err says it all
+	Err  error
+}
+
+// Error returns "process PID: WHAT: REASON".
+func (e *Error) Error() string {
+	if e.What == "" {
+		return fmt.Sprintf("process %d: %v", e.PID, e.Err)
+	}
+	return fmt.Sprintf("process %d: %s: %v", e.PID, e.What, e.Err)
+}
+
+// Unwrap returns the reason.
+func (e *Error) Unwrap() error { return e.Err }
+
+// pidError puts the process in front of an error, once.
+func pidError(pid int, what string, err error) error {
+	if err == nil {
+		return nil
+	}
+	if e, ok := errors.AsType[*Error](err); ok && e.PID == pid {
+		return err
+	}
+	return &Error{PID: pid, What: what, Err: err}
+}

@@ -1,0 +1,352 @@
+package inject
+
+import (
+	"bufio"
+	"context"
+	"encoding/binary"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/lpbuild/lpbuild/pkg/ulp"
+	"github.com/lpbuild/lpbuild/pkg/ulp/process"
+)
+
+var buildDir string
+
+func TestMain(m *testing.M) {
+	if job := os.Getenv("INJECT_TEST_ENGINE"); job != "" {
+		os.Exit(engine(job))
+	}
+	var err error
+	if buildDir, err = os.MkdirTemp("", "inject"); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(1)
+	}
+	code := m.Run()
+	os.RemoveAll(buildDir)
+	os.Exit(code)
+}
+
+var builds sync.Map // of func() (string, error) by the command
+
+// gcc compiles sources of testdata, once for the same arguments, and returns the path of the result.
+func gcc(t testing.TB, name string, args ...string) string {
+	t.Helper()
+	once, _ := builds.LoadOrStore(fmt.Sprint(name, args), sync.OnceValues(func() (string, error) {
+		dir, err := os.MkdirTemp(buildDir, "")
+		if err != nil {
+			return "", err
+		}
+		out := filepath.Join(dir, name)
+		b, err := exec.Command("gcc", append([]string{"-O2", "-Wall", "-o", out}, args...)...).CombinedOutput()
+		if err != nil {
+			return "", fmt.Errorf("gcc %s: %w\n%s", args, err, b)
+		}
+		return out, nil
+	}))
+	path, err := once.(func() (string, error))()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return path
+}
+
+// nopFlags make room for detours.
+const nopFlags = "-fpatchable-function-entry=16,14"
+
+// library compiles the library that is patched, with NOPs unless flags say otherwise.
+func library(t testing.TB, flags ...string) string {
+	t.Helper()
+	return gcc(t, "libtarget.so", append([]string{"-shared", "-fPIC", "-Wl,--build-id", "-Wl,-soname,libtarget.so",
+		"testdata/library.c"}, flags...)...)
+}
+
+// target compiles the program, linked with a library.
+func target(t testing.TB, lib string, flags ...string) string {
+	t.Helper()
+	return gcc(t, "target", append([]string{"testdata/target.c", lib, "-pthread", "-Wl,-rpath," + filepath.Dir(lib)}, flags...)...)
+}
+
+// everything is a description of all that testdata/patch.c replaces.
+const everything = "first:first_lp\nsecond:second_lp\nreads_secret:reads_secret_lp\nreads_mine:reads_mine_lp\ntext:text_lp\n" +
+	"blocks:blocks_lp\ncalls:calls_lp\ndeep:deep_lp\n#secret:ulpr_secret\n#%mine:ulpr_mine\n"
+
+// pack compiles a live patch and packs it for a library.
+func pack(t testing.TB, lib, lines string, o ulp.PackOptions, args ...string) *Patch {
+	t.Helper()
+	image, err := os.ReadFile(gcc(t, "patch.so", append([]string{"-shared", "-fPIC", "-Wl,--build-id"}, args...)...))
+	if err != nil {
+		t.Fatal(err)
+	}
+	p, err := packImage(t, image, lib, lines, o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return p
+}
+
+func packImage(t testing.TB, image []byte, lib, lines string, o ulp.PackOptions) (*Patch, error) {
+	t.Helper()
+	c, err := ulp.ParseContainer(image)
+	if err != nil {
+		t.Fatal(err)
+	}
+	l, err := ulp.OpenLibrary(lib, ulp.LibraryOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	text := "! CVE-2026-1\npatch.so\n@" + lib + "\n" + lines
+	d, err := ulp.ParseDescription("patch.dsc", []byte(text))
+	if err != nil {
+		t.Fatal(err)
+	}
+	packed, err := ulp.Pack(d, []byte(text), c, l, o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return openPatch(packed)
+}
+
+func openPatch(packed []byte) (*Patch, error) {
+	c, err := ulp.ParseContainer(packed)
+	if err != nil {
+		return nil, err
+	}
+	p, err := NewPatch(c, "patch.so")
+	if err == nil {
+		images.Store(p, packed)
+	}
+	return p, err
+}
+
+var images sync.Map // of []byte, the packed containers of patches
+
+// file writes a live patch into a file, for an engine in a process of its own.
+func file(t testing.TB, p *Patch) string {
+	t.Helper()
+	image, _ := images.Load(p)
+	path := filepath.Join(t.TempDir(), "patch.so")
+	if err := os.WriteFile(path, image.([]byte), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return path
+}
+
+// child is a running target.
+type child struct {
+	t    testing.TB
+	cmd  *exec.Cmd
+	pid  int
+	out  *bufio.Reader
+	in   io.WriteCloser
+	page []byte // shared with it
+	n    int    // threads that hammer
+}
+
+// start starts a target with threads that hammer. It is killed at the end of the test; nobody waits for it before: a wait
+// would take the tracer's stops.
+func start(t testing.TB, path string, threads int, env ...string) *child {
+	t.Helper()
+	file := filepath.Join(t.TempDir(), "page")
+	if err := os.WriteFile(file, make([]byte, 4096), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	cmd := exec.Command(path, file, strconv.Itoa(threads))
+	cmd.Env = append(append(os.Environ(), "MALLOC_ARENA_MAX=1"), env...) // its mappings shall stay as they are
+	cmd.Stderr = os.Stderr
+	out, err := cmd.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	in, err := cmd.StdinPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	c := &child{t: t, cmd: cmd, pid: cmd.Process.Pid, out: bufio.NewReader(out), in: in, n: threads}
+	t.Cleanup(func() { _ = cmd.Process.Kill(); _ = cmd.Wait() })
+	if got := c.line(); got != "ready" {
+		t.Fatalf("%s: %q instead of ready", path, got)
+	}
+	f, err := os.OpenFile(file, os.O_RDWR, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	if c.page, err = unix.Mmap(int(f.Fd()), 0, 4096, unix.PROT_READ|unix.PROT_WRITE, unix.MAP_SHARED); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = unix.Munmap(c.page) })
+	return c
+}
+
+func (c *child) line() string {
+	s, err := c.out.ReadString('\n')
+	if err != nil && err != io.EOF {
+		c.t.Fatal(err)
+	}
+	return strings.TrimSpace(s)
+}
+
+// ask sends a line and returns the answer.
+func (c *child) ask(line string) string {
+	c.t.Helper()
+	if _, err := io.WriteString(c.in, line+"\n"); err != nil {
+		_ = c.cmd.Wait()
+		c.t.Fatalf("%v: the process: %v", err, c.cmd.ProcessState)
+	}
+	return c.line()
+}
+
+// says fails the test unless the answer is as expected.
+func (c *child) says(line, want string) {
+	c.t.Helper()
+	if got := c.ask(line); got != want {
+		c.t.Errorf("%s: %q, want %q", line, got, want)
+	}
+}
+
+// expect tells the hammering threads what functions have to return from now on; 0: they may change.
+func (c *child) expect(v uint64) { binary.NativeEndian.PutUint64(c.page, v) }
+
+// right fails the test if a thread saw a wrong result, and waits until all have gone on.
+func (c *child) right() {
+	c.t.Helper()
+	if wrong := binary.NativeEndian.Uint64(c.page[8:]); wrong != 0 {
+		c.t.Fatalf("%d wrong results", wrong)
+	}
+	count := func(i int) uint64 { return binary.NativeEndian.Uint64(c.page[16+8*i:]) }
+	var before [512]uint64
+	for i := range c.n {
+		before[i] = count(i)
+	}
+	deadline := time.Now().Add(30 * time.Second)
+	for i := range c.n {
+		for ; count(i) < before[i]+2; time.Sleep(50 * time.Microsecond) {
+			if time.Now().After(deadline) {
+				c.t.Fatalf("thread %d stands still\n%s", i, c.threads())
+			}
+		}
+	}
+}
+
+// threads describes the threads of a process: what they do and where they stand.
+func (c *child) threads() string {
+	var b strings.Builder
+	list, err := look(c.t, c.pid).ThreadList(context.Background())
+	if err != nil {
+		return err.Error()
+	}
+	for _, th := range list {
+		dir := fmt.Sprintf("/proc/%d/task/%d/", c.pid, th.TID)
+		at, _ := os.ReadFile(dir + "syscall")
+		stat, _ := os.ReadFile(dir + "schedstat")
+		fmt.Fprintf(&b, "%d %v %s %s\n", th.TID, th.State, strings.TrimSpace(string(at)), strings.TrimSpace(string(stat)))
+	}
+	return b.String()
+}
+
+const (
+	original = "1 1 5 7 original"
+	patched  = "2 2 105 107 patched"
+)
+
+func look(t testing.TB, pid int) *process.Process {
+	t.Helper()
+	p, err := process.Look(context.Background(), pid, process.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return p
+}
+
+// change carries a change out or fails the test.
+func (c *child) change(ch Change, o Options) Result {
+	c.t.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
+	defer cancel()
+	res, err := Do(ctx, look(c.t, c.pid), ch, o)
+	if err != nil {
+		c.t.Fatal(err)
+	}
+	return res
+}
+
+func (c *child) apply(o Options, p ...*Patch) Result {
+	c.t.Helper()
+	return c.change(Change{Apply: p}, o)
+}
+
+func everyOne(Applied) bool { return true }
+
+func (c *child) revert() Result {
+	c.t.Helper()
+	return c.change(Change{Revert: everyOne}, Options{})
+}
+
+func (c *child) list() []Applied {
+	c.t.Helper()
+	list, err := List(context.Background(), look(c.t, c.pid))
+	if err != nil {
+		c.t.Fatal(err)
+	}
+	return list
+}
+
+// snapshot is what of a process must be as before: mappings, open files, and the contents of what is not writable.
+func (c *child) snapshot() string {
+	c.t.Helper()
+	var b strings.Builder
+	maps, err := os.ReadFile(fmt.Sprintf("/proc/%d/maps", c.pid))
+	if err != nil {
+		c.t.Fatal(err)
+	}
+	mem, err := os.Open(fmt.Sprintf("/proc/%d/mem", c.pid))
+	if err != nil {
+		c.t.Fatal(err)
+	}
+	defer mem.Close()
+	for line := range strings.Lines(string(maps)) {
+		b.WriteString(line)
+		var from, to uint64
+		var perm string
+		fmt.Sscanf(line, "%x-%x %s", &from, &to, &perm)
+		if strings.HasPrefix(perm, "r-") && !strings.Contains(line, "[v") {
+			data := make([]byte, to-from)
+			if _, err := mem.ReadAt(data, int64(from)); err == nil {
+				fmt.Fprintf(&b, "%x\n", fnv(data))
+			}
+		}
+	}
+	files, err := os.ReadDir(fmt.Sprintf("/proc/%d/fd", c.pid))
+	if err != nil {
+		c.t.Fatal(err)
+	}
+	for _, f := range files {
+		to, _ := os.Readlink(fmt.Sprintf("/proc/%d/fd/%s", c.pid, f.Name()))
+		fmt.Fprintln(&b, f.Name(), to)
+	}
+	return b.String()
+}
+
+func fnv(b []byte) uint64 {
+	h := uint64(14695981039346656037)
+	for _, c := range b {
+		h = (h ^ uint64(c)) * 1099511628211
+	}
+	return h
+}
+
+func itoa(n int) string { return strconv.Itoa(n) }

@@ -1,0 +1,214 @@
+package inject
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"os"
+	"os/exec"
+	"strconv"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"golang.org/x/sys/unix"
+
+	"github.com/lpbuild/lpbuild/pkg/ulp"
+	"github.com/lpbuild/lpbuild/pkg/ulp/process"
+	"github.com/lpbuild/lpbuild/pkg/ulp/tracer"
+)
+
+// oneRound makes the engine print its steps after one round, instead of killing itself at one.
+const oneRound = -1
+
+// engine is this test binary as a process that applies and reverts until it is killed: "PID STEP FILE ONEBYONE".
+func engine(job string) int {
+	var pid, last int
+	var path string
+	var oneByOne bool
+	if _, err := fmt.Sscan(job, &pid, &last, &path, &oneByOne); err != nil {
+		return 1
+	}
+	image, err := os.ReadFile(path)
+	if err != nil {
+		return 1
+	}
+	p, err := openPatch(image)
+	if err != nil {
+		fmt.Println(err)
+		return 1
+	}
+	steps := 0
+	o := Options{StopTimeout: 5 * time.Second, oneByOne: oneByOne, step: func(string) {
+		if steps == last {
+			_ = unix.Kill(os.Getpid(), unix.SIGKILL)
+			time.Sleep(time.Minute)
+		}
+		steps++
+	}}
+	fmt.Println("ready")
+	for {
+		for _, ch := range []Change{{Apply: []*Patch{p}}, {Revert: everyOne}} {
+			proc, err := process.Look(context.Background(), pid, process.Options{})
+			if err == nil {
+				_, err = Do(context.Background(), proc, ch, o)
+			}
+			if err != nil && !errors.Is(err, ErrApplied) && !errors.Is(err, ErrNotApplied) {
+				fmt.Println(err)
+				return 1
+			}
+		}
+		if last == oneRound {
+			fmt.Println(steps)
+			return 0
+		}
+	}
+}
+
+func startEngine(pid, step int, path string) *exec.Cmd { return startEngineAs(pid, step, path, false) }
+
+func startEngineAs(pid, step int, path string, oneByOne bool) *exec.Cmd {
+	cmd := exec.Command(os.Args[0])
+	cmd.Env = append(os.Environ(), fmt.Sprintf("INJECT_TEST_ENGINE=%d %d %s %v", pid, step, path, oneByOne))
+	return cmd
+}
+
+// whole fails the test unless the live patch is applied to the process, or not, but nothing between.
+func (c *child) whole(what string) {
+	c.t.Helper()
+	if got := c.ask("all"); got != original && got != patched {
+		c.t.Fatalf("%s: %q", what, got)
+	}
+	c.right()
+}
+
+// cleared reverts and cleans up until nothing is left.
+func (c *child) cleared(before string) {
+	c.t.Helper()
+	for deadline := time.Now().Add(20 * time.Second); ; {
+		ch := Change{Revert: everyOne}
+		if len(c.list()) == 0 {
+			ch.Revert = nil
+		}
+		c.change(ch, Options{StopTimeout: 10 * time.Second})
+		if now := c.snapshot(); now == before {
+			return
+		} else if time.Now().After(deadline) {
+			c.t.Fatalf("not as before: %s", cmp.Diff(before, now))
+		}
+	}
+}
+
+// TestKilledAtEachStep kills the engine before each thing it does, while threads call the functions. The process goes on,
+// with all functions switched or none; and a later engine finds everything and takes it back.
+func TestKilledAtEachStep(t *testing.T) {
+	lib := library(t, nopFlags)
+	p := pack(t, lib, everything, ulp.PackOptions{}, "testdata/patch.c")
+	path := file(t, p)
+	c := start(t, target(t, lib), 2)
+	before := c.snapshot()
+	for _, oneByOne := range []bool{false, true} {
+		killAtEachStep(t, c, p, path, before, oneByOne)
+	}
+}
+
+func killAtEachStep(t *testing.T, c *child, p *Patch, path, before string, oneByOne bool) {
+	t.Helper()
+	out, err := startEngineAs(c.pid, oneRound, path, oneByOne).Output()
+	if err != nil {
+		t.Fatalf("%v: %s", err, out)
+	}
+	steps, err := strconv.Atoi(strings.Fields(string(out))[1])
+	if err != nil {
+		t.Fatalf("%s: %v", out, err)
+	}
+	c.cleared(before)
+	for n := range steps {
+		err := startEngineAs(c.pid, n, path, oneByOne).Run()
+		if ee, ok := errors.AsType[*exec.ExitError](err); !ok || ee.Sys().(syscall.WaitStatus).Signal() != unix.SIGKILL {
+			t.Fatalf("step %d: %v", n, err)
+		}
+		c.whole(fmt.Sprintf("killed before step %d", n))
+		if n%2 == 0 || len(c.list()) == 0 { // goes on from what is there
+			_, err := Do(t.Context(), look(t, c.pid), Change{Apply: []*Patch{p}}, Options{})
+			if err != nil && !errors.Is(err, ErrApplied) {
+				t.Fatalf("after a kill before step %d: %v", n, err)
+			}
+			c.says("all", patched)
+		}
+		c.cleared(before)
+		c.says("all", original)
+	}
+	t.Logf("%d steps", steps)
+}
+
+// TestKilledAnywhere kills the engine 100 times, or LPBUILD_INJECT_KILLS times, at any instant.
+func TestKilledAnywhere(t *testing.T) {
+	kills := 100
+	if n, err := strconv.Atoi(os.Getenv("LPBUILD_INJECT_KILLS")); err == nil {
+		kills = n
+	}
+	lib := library(t, nopFlags)
+	path := file(t, pack(t, lib, everything, ulp.PackOptions{}, "testdata/patch.c"))
+	c := start(t, target(t, lib), 2)
+	before := c.snapshot()
+	for n := range kills {
+		killSomewhere(t, startEngineAs(c.pid, 1<<30, path, n%4 == 3))
+		c.whole(fmt.Sprintf("kill %d", n))
+		if n%10 == 9 { // otherwise the next engine finds what this one left
+			c.cleared(before)
+		}
+	}
+	c.cleared(before)
+}
+
+// killSomewhere lets an engine work for up to 20 ms.
+func killSomewhere(t *testing.T, cmd *exec.Cmd) {
+	t.Helper()
+	out, err := cmd.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	r := bufio.NewReader(out)
+	_, _ = r.ReadString('\n')
+	time.Sleep(time.Duration(rand.N(20000)) * time.Microsecond)
+	_ = cmd.Process.Kill()
+	said, _ := io.ReadAll(r)
+	if _ = cmd.Wait(); len(said) > 0 {
+		t.Errorf("the engine said %s", said)
+	}
+}
+
+// TestTargetDies kills the process before each thing that is done to it: that is ErrGone, unless it was noticed too late,
+// and nothing hangs.
+func TestTargetDies(t *testing.T) {
+	lib := library(t, nopFlags)
+	p := pack(t, lib, everything, ulp.PackOptions{}, "testdata/patch.c")
+	for n, died := 0, true; died; n++ {
+		c := start(t, target(t, lib), 2)
+		steps := 0
+		died = false
+		o := Options{step: func(string) {
+			if steps == n {
+				_ = unix.Kill(c.pid, unix.SIGKILL)
+				died = true
+			}
+			steps++
+		}}
+		_, err := Do(t.Context(), look(t, c.pid), Change{Apply: []*Patch{p}}, o)
+		switch {
+		case died && err != nil && !errors.Is(err, tracer.ErrGone) && !errors.Is(err, process.ErrGone):
+			t.Errorf("killed before step %d: %v", n, err)
+		case !died && err != nil:
+			t.Error(err)
+		}
+	}
+}

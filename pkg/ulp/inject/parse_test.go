@@ -1,0 +1,232 @@
+package inject
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
+
+	"github.com/lpbuild/lpbuild/pkg/ulp"
+	"github.com/lpbuild/lpbuild/pkg/ulp/process"
+)
+
+func someRecord() *record {
+	return &record{PatchID: [32]byte{1, 2, 3}, Target: ulp.Target{BuildID: []byte("01234567890123456789"), Name: "libc.so.6"},
+		Container: "libc_livepatch1.so", Comments: "CVE-2026-1\n", Time: time.Unix(1_700_000_000, 0).UTC(), Base: 0x7f0000000000,
+		Size: 0x8000, Table: 0x7f0000100000,
+		Functions: []replaced{{Old: "malloc", New: "malloc_lp", Slot: 3, Entry: 0x7e0000000000, Replacement: 0x7f0000001000}}}
+}
+
+// TestRecord: what is written is read again; what is cut off or changed is not.
+func TestRecord(t *testing.T) {
+	r := someRecord()
+	b, err := r.encode()
+	if err != nil {
+		t.Fatal(err)
+	}
+	got, err := parseRecord(b, r.Base)
+	if d := cmp.Diff(r, got); d != "" || err != nil {
+		t.Errorf("%v %s", err, d)
+	}
+	for n := range b {
+		if _, err := parseRecord(b[:n], r.Base); !errors.Is(err, ErrDamaged) {
+			t.Fatalf("%d bytes of it: %v", n, err)
+		}
+		bad := bytes.Clone(b)
+		bad[n] ^= 0x40
+		if _, err := parseRecord(bad, r.Base); !errors.Is(err, ErrDamaged) {
+			t.Fatalf("byte %d changed: %v", n, err)
+		}
+	}
+	if _, err := parseRecord(b, r.Base+pageSize); !errors.Is(err, ErrDamaged) {
+		t.Errorf("at another place: %v", err)
+	}
+	r.Comments = string(make([]byte, maxRecord))
+	if _, err := r.encode(); !errors.Is(err, ErrLimit) {
+		t.Errorf("too long: %v", err)
+	}
+}
+
+func FuzzRecord(f *testing.F) {
+	b, _ := someRecord().encode()
+	f.Add(b[recordHead:])
+	f.Fuzz(func(t *testing.T, body []byte) {
+		r, err := parseRecord(sealed(body), 0x7f0000000000)
+		if err != nil {
+			if !errors.Is(err, ErrDamaged) || r != nil {
+				t.Fatal(r, err)
+			}
+			return
+		}
+		again, err := r.encode()
+		if err != nil {
+			t.Fatal(err)
+		}
+		second, err := parseRecord(again, r.Base)
+		if d := cmp.Diff(r, second, cmpopts.EquateEmpty()); d != "" || err != nil {
+			t.Fatal(err, d)
+		}
+	})
+}
+
+// sealed puts a correct head in front of a record's body: a fuzzer does not find checksums.
+func sealed(body []byte) []byte {
+	if len(body) > maxRecord-recordHead {
+		body = body[:maxRecord-recordHead]
+	}
+	return seal(append(make([]byte, recordHead), body...))
+}
+
+// TestTable: the same for a table's page and its sites.
+func TestTable(t *testing.T) {
+	s := &site{entry: 0x7e0000001000, kind: kindNOPs, n: atLen}
+	copy(s.before[:], nops)
+	copy(s.at[:], twoNOPs)
+	tb := &table{base: 0x7f0000000000, buildID: []byte("01234567890123456789"), bias: 0x7e0000000000,
+		layers: []layer{{1 << 40, pageSize, 1}}, sites: []*site{s}, slots: []uint64{s.resume()}}
+	page := tb.encodePage()
+	got, err := parsePage(page, tb.base)
+	if err != nil {
+		t.Fatal(err)
+	}
+	one, err := parseSite(s.encode())
+	if err != nil {
+		t.Fatal(err)
+	}
+	got.sites = append(got.sites, one)
+	if d := cmp.Diff(tb, got, cmp.AllowUnexported(table{}, layer{}, site{})); d != "" {
+		t.Error(d)
+	}
+	for n := range page {
+		bad := bytes.Clone(page)
+		bad[n] ^= 1
+		if _, err := parsePage(bad, tb.base); !errors.Is(err, ErrDamaged) {
+			t.Fatalf("byte %d changed: %v", n, err)
+		}
+	}
+	if _, err := parsePage(page, tb.base+pageSize); !errors.Is(err, ErrDamaged) {
+		t.Errorf("at another place: %v", err)
+	}
+	b := s.encode()
+	for n := range b {
+		bad := bytes.Clone(b)
+		bad[n] ^= 1
+		if _, err := parseSite(bad); !errors.Is(err, ErrDamaged) {
+			t.Fatalf("byte %d of a site changed: %v", n, err)
+		}
+	}
+}
+
+func FuzzTable(f *testing.F) {
+	tb := &table{base: 1 << 40, bias: 1 << 41, slots: []uint64{1, 2}, layers: []layer{{1, 2, 3}}}
+	f.Add(tb.encodePage()[12:], make([]byte, 60))
+	f.Fuzz(func(t *testing.T, body, site []byte) {
+		page := make([]byte, pageSize)
+		copy(page[12:], body)
+		copy(page, tableMagic)
+		putSum(page[8:], page[12:])
+		got, err := parsePage(page, 1<<40)
+		if err == nil {
+			again, err := parsePage(got.encodePage(), 1<<40)
+			if d := cmp.Diff(got, again, cmp.AllowUnexported(table{}, layer{})); d != "" || err != nil {
+				t.Fatal(err, d)
+			}
+		}
+		b := make([]byte, siteSize)
+		copy(b[:60], site)
+		putSum(b[60:], b[:60])
+		s, err := parseSite(b)
+		if err != nil {
+			return
+		}
+		_, _ = s.moved(1 << 40)
+		at, plain := s.window(1<<40, false)
+		_, led := s.window(1<<40, true)
+		if at > s.place() || len(plain) != len(led) {
+			t.Fatal(at, plain, led)
+		}
+	})
+}
+
+// forged is memory for the readers of a process's structures.
+type forged struct {
+	base uint64
+	data []byte
+}
+
+func (m forged) ReadAt(_ context.Context, b []byte, addr uint64) (int, error) {
+	if addr < m.base || addr-m.base > uint64(len(m.data)) {
+		return 0, process.ErrUnreadable
+	}
+	n := copy(b, m.data[addr-m.base:])
+	if n < len(b) {
+		return n, process.ErrUnreadable
+	}
+	return n, nil
+}
+
+// TestLinkMap: a list that bites its own tail, one without end, and one that leads out of memory.
+func TestLinkMap(t *testing.T) {
+	mem := forged{0x1000, make([]byte, 0x1000+48*(maxModules+2))}
+	put := func(at, v uint64) { le.PutUint64(mem.data[at-0x1000:], v) }
+	put(0x1008, 0x2000)
+	for i := range uint64(3) {
+		put(0x2000+48*i, 0x10000*i)
+		put(0x2000+48*i+8, 0x1100)
+		put(0x2000+48*i+24, 0x2000+48*(i+1))
+	}
+	copy(mem.data[0x100:], "/lib/x.so\x00")
+	put(0x2000+48*2+24, 0)
+	list, err := readLinkMap(t.Context(), mem, 0x1000)
+	if err != nil || len(list) != 3 || list[2].bias != 0x20000 || list[1].name != "/lib/x.so" {
+		t.Errorf("%+v %v", list, err)
+	}
+	put(0x2000+48*2+24, 0x2000)
+	if _, err := readLinkMap(t.Context(), mem, 0x1000); !errors.Is(err, process.ErrMalformed) {
+		t.Errorf("a cycle: %v", err)
+	}
+	put(0x2000+48*2+24, 0x20)
+	if _, err := readLinkMap(t.Context(), mem, 0x1000); !errors.Is(err, process.ErrUnreadable) {
+		t.Errorf("out of memory: %v", err)
+	}
+	for i := range uint64(maxModules + 1) {
+		put(0x2000+48*i+24, 0x2000+48*(i+1))
+	}
+	if _, err := readLinkMap(t.Context(), mem, 0x1000); !errors.Is(err, process.ErrMalformed) {
+		t.Errorf("too many: %v", err)
+	}
+}
+
+func FuzzLinkMap(f *testing.F) {
+	f.Add(make([]byte, 200), uint64(0x1000))
+	f.Fuzz(func(t *testing.T, data []byte, at uint64) {
+		list, err := readLinkMap(t.Context(), forged{0x1000, data}, at)
+		if err != nil && list != nil || len(list) > maxModules {
+			t.Fatal(list, err)
+		}
+	})
+}
+
+// FuzzCheckEntry: any bytes as a function.
+func FuzzCheckEntry(f *testing.F) {
+	f.Add([]byte{0x55, 0x48, 0x89, 0xe5, 0x48, 0x83, 0xec, 0x10, 0xc9, 0xc3}, uint64(0x401000))
+	f.Fuzz(func(t *testing.T, code []byte, addr uint64) {
+		s, err := codeSite(code, addr)
+		if err != nil {
+			if !errors.Is(err, ErrEntry) {
+				t.Fatal(err)
+			}
+			return
+		}
+		if s.n < nearLen || s.n > codeLen || int(s.resume()-addr) > len(code) {
+			t.Fatalf("%+v", s)
+		}
+		if b, err := s.moved(addr + pageSize); err == nil && len(b) > stubSize-movedAt {
+			t.Fatalf("%d bytes moved", len(b))
+		}
+	})
+}

@@ -1,0 +1,342 @@
+package inject
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/lpbuild/lpbuild/pkg/ulp"
+	"github.com/lpbuild/lpbuild/pkg/ulp/process"
+	"github.com/lpbuild/lpbuild/pkg/ulp/tracer"
+)
+
+// Change says what is to become of a process's live patches. All of it that concerns one library happens at one instant.
+type Change struct {
+	// Revert chooses those that are to be reverted; nil: none.
+	Revert func(Applied) bool
+	// Apply are the live patches to be applied on top of what remains, in this order.
+	Apply []*Patch
+}
+
+// Consistency says where threads may be when functions are switched.
+type Consistency int
+
+const (
+	// ConsistencySwitch is anywhere: calls that began before the switch end in the old function, later ones go to the new.
+	ConsistencySwitch Consistency = iota
+	// ConsistencyFunctions is outside of functions that are replaced: no thread may be in one, nor have a call of it on its
+	// stack. What looks like a return address into it is taken for one. ErrAgain while that is so.
+	ConsistencyFunctions
+)
+
+// Options of a Plan. The zero value works.
+type Options struct {
+	Consistency Consistency
+	// AnyEntry allows detours in functions without NOPs, where they are proven safe: see [CheckEntry].
+	AnyEntry bool
+	// SuspendSeccomp suspends the process's filters for the system calls that loading makes, instead of obeying them. It
+	// needs CAP_SYS_ADMIN. Should the engine be killed in the middle of such a call, the process meets its filter.
+	SuspendSeccomp bool
+	// StopTimeout limits how long some of the threads wait for the last one to stop; default one second.
+	StopTimeout time.Duration
+
+	step     func(name string) // test hook, between all changes of the process
+	oneByOne bool              // for tests: as with a thread that cannot make system calls in one go
+}
+
+// Plan is everything that can be known and prepared for a change before the process is stopped. It holds no resources,
+// and is good as long as the process does not change: else [Plan.Run] returns ErrStale, and nothing has happened.
+type Plan struct {
+	p       *process.Process
+	o       Options
+	targets []*targetPlan
+	blobs   []*blob
+	expect  []write           // what is in memory, to be seen again when the process is stopped
+	zones   []zone            // where threads must not be
+	frees   []*freed          // what is to be unmapped
+	leaked  map[int]bool      // descriptors of memory files that a killed engine left
+	stacks  []process.Mapping // writable mappings
+	gadgets tracer.Gadgets
+	applied []Applied
+}
+
+// targetPlan is the part of a plan that concerns one library.
+type targetPlan struct {
+	lib     *process.Library
+	old     *table // nil: there is none yet
+	oldPage []byte
+	next    *table // as it will be
+	added   int    // number of new sites, the last ones of next
+	install []int  // slots whose functions get a detour
+	restore []int  // slots whose functions lose it
+	adding  []*addition
+}
+
+// addition is a live patch to be applied.
+type addition struct {
+	patch *Patch
+	slots []int // by function
+	base  uint64
+	size  uint64
+}
+
+// NewPlan looks at a process, without stopping it, and prepares a change. The error is an [*Error] with the reason why the
+// change is not possible, or ErrApplied if there is nothing to do.
+func NewPlan(ctx context.Context, p *process.Process, c Change, o Options) (*Plan, error) {
+	pl, err := newPlan(ctx, p, c, o)
+	return pl, pidError(p.PID, "", err)
+}
+
+func newPlan(ctx context.Context, p *process.Process, c Change, o Options) (*Plan, error) {
+	if err := admissible(p); err != nil {
+		return nil, err
+	}
+	v, err := see(ctx, p)
+	if err != nil {
+		return nil, err
+	}
+	defer v.close()
+	st, err := v.readState(ctx)
+	if err != nil {
+		return nil, err
+	}
+	pl := &Plan{p: p, o: o, applied: st.applied()}
+	b := &planner{Plan: pl, v: v, st: st}
+	if err := b.layers(ctx, c); err != nil {
+		return nil, err
+	}
+	for _, t := range pl.targets {
+		if err := b.target(ctx, t); err != nil {
+			return nil, err
+		}
+	}
+	b.leftovers()
+	for _, m := range v.maps {
+		if m.Perm&process.PermWrite != 0 {
+			pl.stacks = append(pl.stacks, m)
+		}
+	}
+	pl.leaked = leakedFiles(p.PID)
+	pl.gadgets, err = findGadgets(ctx, v)
+	return pl, err
+}
+
+// admissible says no to processes that no plan is for.
+func admissible(p *process.Process) error {
+	switch {
+	case p.Kernel || !p.Alive():
+		return process.ErrNoMemory
+	case p.Denied:
+		return process.ErrPermission
+	case p.Bits32:
+		return fmt.Errorf("a 32-bit program: %w", ulp.ErrUnsupported)
+	case p.Seccomp == process.SeccompStrict:
+		return fmt.Errorf("strict mode: %w", ErrSeccomp)
+	}
+	return nil
+}
+
+// planner is a Plan that is being made.
+type planner struct {
+	*Plan
+	v  *view
+	st *state
+}
+
+// layers decides which live patches remain, and which come, in which table.
+func (b *planner) layers(ctx context.Context, c Change) error {
+	reverted := 0
+	for _, t := range b.st.tables {
+		tp := &targetPlan{old: t, next: t.clone()}
+		i := slices.IndexFunc(b.v.libs, func(l *process.Library) bool {
+			return l.Bias == t.bias && slices.Equal(l.BuildID, t.buildID)
+		})
+		if i < 0 {
+			continue // the library was unloaded, and with it its code: nothing leads to the table any more
+		}
+		if !b.v.complete(t) {
+			if len(t.layers) > 0 {
+				return fmt.Errorf("table at %#x: %w", t.base, ErrDamaged)
+			}
+			continue // never finished, and not in use: it is unmapped
+		}
+		tp.lib = b.v.libs[i]
+		tp.next.layers = slices.DeleteFunc(tp.next.layers, func(l layer) bool {
+			i := slices.IndexFunc(b.applied, func(a Applied) bool { return a.Base == l.base })
+			gone := i >= 0 && c.Revert != nil && c.Revert(b.applied[i])
+			if gone {
+				reverted++
+			}
+			return gone || i < 0
+		})
+		b.targets = append(b.targets, tp)
+	}
+	already := 0
+	for _, p := range c.Apply {
+		tp, err := b.targetOf(p)
+		if err != nil {
+			return err
+		}
+		if b.has(tp, p) {
+			already++
+			continue
+		}
+		if len(tp.next.layers)+len(tp.adding) >= maxLayers {
+			return fmt.Errorf("%d live patches on %s: %w", maxLayers, p.Meta.Target.Name, ErrLimit)
+		}
+		tp.adding = append(tp.adding, &addition{patch: p})
+	}
+	switch {
+	case len(c.Apply) > 0 && already == len(c.Apply) && reverted == 0:
+		return ErrApplied
+	case len(c.Apply) == 0 && reverted == 0 && c.Revert != nil && !b.st.dirty():
+		return ErrNotApplied
+	}
+	return b.sites(ctx)
+}
+
+// dirty says whether there is something of ours that is not in use.
+func (st *state) dirty() bool {
+	for _, t := range st.tables {
+		if len(t.layers) == 0 {
+			return true
+		}
+	}
+	for _, a := range st.applied() {
+		if !a.Active {
+			return true
+		}
+	}
+	return false
+}
+
+// has says whether a live patch remains applied.
+func (b *planner) has(tp *targetPlan, p *Patch) bool {
+	return slices.ContainsFunc(tp.next.layers, func(l layer) bool {
+		r := b.st.recordAt(l.base)
+		return r != nil && r.PatchID == p.Meta.PatchID
+	})
+}
+
+// targetOf returns the part of the plan for a live patch's library.
+func (b *planner) targetOf(p *Patch) (*targetPlan, error) {
+	lib, err := b.v.target(p.Meta.Target)
+	if err != nil {
+		return nil, err
+	}
+	for _, tp := range b.targets {
+		if tp.lib == lib {
+			return tp, nil
+		}
+	}
+	tp := &targetPlan{lib: lib, next: &table{buildID: bytes.Clone(lib.BuildID), bias: lib.Bias}}
+	b.targets = append(b.targets, tp)
+	return tp, nil
+}
+
+// sites finds the slots of all functions to be replaced, with new sites for those that have none yet.
+func (b *planner) sites(ctx context.Context) error {
+	for _, tp := range b.targets {
+		for _, a := range tp.adding {
+			for _, f := range a.patch.Meta.Functions {
+				slot := tp.next.find(tp.lib.Bias + f.OldValue)
+				if slot < 0 {
+					s, err := b.site(ctx, tp.lib, f)
+					if err != nil {
+						return fmt.Errorf("%q of %s: %w", f.Old, tp.lib.Name, err)
+					}
+					if slot = len(tp.next.sites); slot >= maxSlots {
+						return fmt.Errorf("%d functions of %s: %w", maxSlots, tp.lib.Name, ErrLimit)
+					}
+					tp.next.sites = append(tp.next.sites, s)
+					tp.added++
+				}
+				a.slots = append(a.slots, slot)
+			}
+		}
+	}
+	return nil
+}
+
+// site looks at a function's entry.
+func (b *planner) site(ctx context.Context, l *process.Library, f ulp.Function) (*site, error) {
+	entry := l.Bias + f.OldValue
+	seg := l.Segment(entry)
+	if seg == nil || seg.Perm&process.PermExec == 0 || entry-seg.Start < beforeLen || seg.End-entry < siteWindow {
+		return nil, fmt.Errorf("%w: it is not in the library's code", ErrEntry)
+	}
+	window := make([]byte, siteWindow)
+	if _, err := b.v.m.ReadAt(ctx, window, entry-beforeLen); err != nil {
+		return nil, err
+	}
+	s, err := nopSite(entry, window)
+	if errors.Is(err, ErrEntry) && b.o.AnyEntry {
+		s, err = b.codeSite(ctx, l, seg, f, entry)
+	}
+	return s, err
+}
+
+// codeSite proves that a function without NOPs can have a detour.
+func (b *planner) codeSite(ctx context.Context, l *process.Library, seg *process.Segment, f ulp.Function, entry uint64) (*site, error) {
+	size, err := b.v.functionSize(ctx, l, f.Old, entry)
+	if err != nil {
+		return nil, err
+	}
+	code := make([]byte, size)
+	if _, err := b.v.m.ReadAt(ctx, code, entry); err != nil {
+		return nil, err
+	}
+	s, err := codeSite(code, entry)
+	if err != nil {
+		return nil, err
+	}
+	if seg.End-seg.Start > maxRelocationBytes {
+		return nil, fmt.Errorf("%w: the library's code is too large to be searched for branches into it", ErrEntry)
+	}
+	text := make([]byte, seg.End-seg.Start)
+	if _, err := b.v.m.ReadAt(ctx, text, seg.Start); err != nil {
+		return nil, err
+	}
+	if from, found := entersAt(text, seg.Start, s.place(), s.resume()); found {
+		return nil, fmt.Errorf("%w: what may be a branch at %#x leads into its first bytes", ErrEntry, from-l.Bias)
+	}
+	return s, nil
+}
+
+// functionSize returns how long a function is.
+func (v *view) functionSize(ctx context.Context, l *process.Library, name string, entry uint64) (uint64, error) {
+	symbols, err := v.symbolsOf(ctx, l)
+	if err != nil {
+		return 0, err
+	}
+	var size uint64
+	if symbols != nil {
+		if s, err := symbols.Lookup(ctx, name, ""); err == nil && s.Addr == entry {
+			size = s.Size
+		}
+		for s, err := range symbols.All(ctx) {
+			if size > 0 || err != nil {
+				break
+			}
+			if s.Addr == entry {
+				size = s.Size
+			}
+		}
+	}
+	if size == 0 {
+		size, err = v.frameSize(ctx, l, entry)
+	}
+	if err != nil || size == 0 || size > maxFunction || !l.Contains(entry, size) {
+		return 0, errors.Join(err, fmt.Errorf("%w: its size is not known", ErrEntry))
+	}
+	return size, nil
+}
+
+func (t *table) clone() *table {
+	c := *t
+	c.layers, c.sites, c.slots = slices.Clone(t.layers), slices.Clone(t.sites), slices.Clone(t.slots)
+	return &c
+}

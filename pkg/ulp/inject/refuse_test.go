@@ -1,0 +1,230 @@
+package inject
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"golang.org/x/sys/unix"
+
+	"github.com/lpbuild/lpbuild/pkg/ulp"
+	"github.com/lpbuild/lpbuild/pkg/ulp/process"
+)
+
+// refused fails the test unless a change is refused for a reason, and nothing of the process is changed by it.
+func (c *child) refused(ch Change, o Options, want error) {
+	c.t.Helper()
+	before := c.snapshot()
+	_, err := Do(c.t.Context(), look(c.t, c.pid), ch, o)
+	if !errors.Is(err, want) {
+		c.t.Errorf("%v, want %v", err, want)
+	}
+	if d := cmp.Diff(before, c.snapshot()); d != "" {
+		c.t.Errorf("changed: %s", d)
+	}
+}
+
+// TestLimits: a process without address space, or without free descriptors, is left as it was.
+func TestLimits(t *testing.T) {
+	lib := library(t, nopFlags)
+	p := pack(t, lib, everything, ulp.PackOptions{}, "testdata/patch.c")
+	for _, limit := range []string{"as", "nofile"} {
+		t.Run(limit, func(t *testing.T) {
+			c := start(t, target(t, lib), 0)
+			c.says(limit, "ok")
+			c.refused(Change{Apply: []*Patch{p}}, Options{}, ErrRefused)
+			c.says("all", original)
+		})
+	}
+}
+
+// TestLimitsInBetween gives the process less address space than loading takes, in many sizes: what could be mapped is
+// unmapped again.
+func TestLimitsInBetween(t *testing.T) {
+	lib := library(t, nopFlags)
+	p := pack(t, lib, everything, ulp.PackOptions{}, "testdata/patch.c")
+	for _, oneByOne := range []bool{false, true} {
+		c := start(t, target(t, lib), 0)
+		old := unix.Rlimit{}
+		if err := unix.Prlimit(c.pid, unix.RLIMIT_AS, nil, &old); err != nil {
+			t.Fatal(err)
+		}
+		b, err := os.ReadFile(fmt.Sprintf("/proc/%d/statm", c.pid))
+		if err != nil {
+			t.Fatal(err)
+		}
+		var pages uint64
+		fmt.Sscan(string(b), &pages)
+		failed := 0
+		for {
+			limit := unix.Rlimit{Cur: (pages + uint64(failed)) * pageSize, Max: old.Max}
+			if err := unix.Prlimit(c.pid, unix.RLIMIT_AS, &limit, nil); err != nil {
+				t.Fatal(err)
+			}
+			before := c.snapshot()
+			_, err := Do(t.Context(), look(t, c.pid), Change{Apply: []*Patch{p}}, Options{oneByOne: oneByOne})
+			if err == nil {
+				break
+			}
+			failed++
+			if !errors.Is(err, ErrRefused) {
+				t.Fatalf("%d pages: %v", failed, err)
+			}
+			if d := cmp.Diff(before, c.snapshot()); d != "" {
+				t.Fatalf("%d pages: changed: %s", failed, d)
+			}
+		}
+		_ = unix.Prlimit(c.pid, unix.RLIMIT_AS, &old, nil)
+		c.says("all", patched)
+		if failed < 10 {
+			t.Errorf("only %d times", failed)
+		}
+	}
+}
+
+// TestOneByOne: applied and reverted without any batch of system calls.
+func TestOneByOne(t *testing.T) {
+	lib := library(t, nopFlags)
+	p := pack(t, lib, everything, ulp.PackOptions{}, "testdata/patch.c")
+	c := start(t, target(t, lib), 2)
+	before := c.snapshot()
+	c.apply(Options{oneByOne: true}, p)
+	c.says("all", patched)
+	c.change(Change{Revert: everyOne}, Options{oneByOne: true})
+	c.says("all", original)
+	c.cleared(before)
+}
+
+// TestSeccomp: what a filter forbids is not tried.
+func TestSeccomp(t *testing.T) {
+	if os.Getuid() != 0 {
+		t.Skip("reading and suspending filters needs CAP_SYS_ADMIN")
+	}
+	lib := library(t, nopFlags)
+	p := pack(t, lib, everything, ulp.PackOptions{}, "testdata/patch.c")
+	apply := Change{Apply: []*Patch{p}}
+	c := start(t, target(t, lib), 2)
+	c.says("allow", "0")
+	c.apply(Options{}, p)
+	c.says("all", patched)
+	c.revert()
+	for _, filter := range []string{
+		fmt.Sprint("kill ", unix.SYS_MEMFD_CREATE), fmt.Sprint("kill ", unix.SYS_MMAP), fmt.Sprint("deny ", unix.SYS_MUNMAP),
+		fmt.Sprint("kill ", unix.SYS_CLOSE), fmt.Sprint("deny ", unix.SYS_MEMFD_CREATE),
+	} {
+		t.Run(filter, func(t *testing.T) {
+			c := start(t, target(t, lib), 2)
+			before := c.snapshot()
+			c.says("allow", "0") // a filter in front of the other one
+			c.says(filter, "0")
+			c.refused(apply, Options{}, ErrSeccomp)
+			c.right()
+			c.apply(Options{SuspendSeccomp: true}, p)
+			c.expect(2)
+			c.right()
+			c.expect(0)
+			for c.snapshot() != before {
+				c.change(Change{Revert: func(Applied) bool { return len(c.active()) > 0 }}, Options{SuspendSeccomp: true})
+			}
+			c.right()
+		})
+	}
+	c = start(t, target(t, lib), 0)
+	c.says("strict", "ok")
+	for deadline := time.Now().Add(10 * time.Second); look(t, c.pid).Seccomp != process.SeccompStrict && time.Now().Before(deadline); {
+		time.Sleep(time.Millisecond)
+	}
+	c.refused(apply, Options{SuspendSeccomp: true}, ErrSeccomp)
+}
+
+// TestDenyWriteExecute: memory is never writable and executable, nor does it become executable later.
+func TestDenyWriteExecute(t *testing.T) {
+	lib := library(t, nopFlags)
+	p := pack(t, lib, everything, ulp.PackOptions{}, "testdata/patch.c")
+	c := start(t, target(t, lib), 0)
+	if got := c.ask("mdwe"); got != "0" {
+		t.Skipf("the kernel has no PR_SET_MDWE: %s", got)
+	}
+	c.apply(Options{}, p)
+	c.says("all", patched)
+	for line := range strings.Lines(c.snapshot()) {
+		if strings.Contains(line, " rwx") {
+			t.Errorf("mapped: %s", line)
+		}
+	}
+	c.revert()
+	c.says("all", original)
+}
+
+// TestNoRoomNear fills the address space around the library: functions with NOPs do not need it, others do.
+func TestNoRoomNear(t *testing.T) {
+	lib := library(t, nopFlags)
+	plain := library(t)
+	p := pack(t, lib, everything, ulp.PackOptions{}, "testdata/patch.c")
+	q := pack(t, plain, "reads_secret:reads_secret_lp\n#secret:ulpr_secret\n", ulp.PackOptions{Force: true}, "testdata/patch.c")
+	c := start(t, target(t, lib), 0)
+	c.ask("full")
+	c.apply(Options{}, p)
+	c.says("all", patched)
+	c.revert()
+	c.says("all", original)
+	c = start(t, target(t, plain), 0)
+	c.ask("full")
+	c.refused(Change{Apply: []*Patch{q}}, Options{AnyEntry: true}, ErrNoRoom)
+}
+
+// TestNotThere: a process without the library, and one with another build of it.
+func TestNotThere(t *testing.T) {
+	lib := library(t, nopFlags)
+	other := library(t, nopFlags, "-DOTHER", "-Wl,--build-id=0x1111111111111111111111111111111111111111")
+	p := pack(t, other, both, ulp.PackOptions{}, "testdata/patch.c")
+	c := start(t, target(t, lib), 0)
+	c.refused(Change{Apply: []*Patch{p}}, Options{}, ErrNoLibrary)
+}
+
+// TestUnresolved: what the container needs and nothing in the process has.
+func TestUnresolved(t *testing.T) {
+	lib := library(t, nopFlags)
+	source := t.TempDir() + "/p.c"
+	if err := os.WriteFile(source, []byte("int nowhere(void); __attribute__((weak)) int perhaps(void);"+
+		"int first_lp(void) { return perhaps ? nowhere() : 3; }"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	c := start(t, target(t, lib), 0)
+	p := pack(t, lib, "first:first_lp\n", ulp.PackOptions{}, source)
+	c.refused(Change{Apply: []*Patch{p}}, Options{}, ErrUnresolved)
+	if err := os.WriteFile(source, []byte("__attribute__((weak)) int perhaps(void); int first_lp(void) { return perhaps ? 4 : 3; }"),
+		0o600); err != nil {
+		t.Fatal(err)
+	}
+	p = pack(t, lib, "first:first_lp\n", ulp.PackOptions{}, source, "-DWEAK")
+	c.apply(Options{}, p)
+	c.says("all", "3 1 5 7 original")
+}
+
+// TestStopped: a process in a group stop is patched and stays stopped.
+func TestStopped(t *testing.T) {
+	lib := library(t, nopFlags)
+	p := pack(t, lib, everything, ulp.PackOptions{}, "testdata/patch.c")
+	c := start(t, target(t, lib), 2)
+	if err := unix.Kill(c.pid, unix.SIGSTOP); err != nil {
+		t.Fatal(err)
+	}
+	for look(t, c.pid).State != process.Stopped {
+		time.Sleep(time.Millisecond)
+	}
+	c.apply(Options{}, p)
+	if s := look(t, c.pid).State; s != process.Stopped {
+		t.Errorf("state %v", s)
+	}
+	if err := unix.Kill(c.pid, unix.SIGCONT); err != nil {
+		t.Fatal(err)
+	}
+	c.expect(2)
+	c.right()
+	c.says("all", patched)
+}

@@ -1,0 +1,75 @@
+package inject
+
+import (
+	"context"
+	"debug/elf"
+	"errors"
+	"fmt"
+	"slices"
+
+	"github.com/lpbuild/lpbuild/pkg/ulp"
+	"github.com/lpbuild/lpbuild/pkg/ulp/process"
+)
+
+// relocated returns the container's memory as it has to be at base in the process.
+func (p *Patch) relocated(ctx context.Context, s *scope, target *process.Library, base uint64) ([]byte, error) {
+	mem := slices.Clone(p.im.mem)
+	for _, r := range p.relocations {
+		v, err := p.value(ctx, s, r, base)
+		if err != nil {
+			return nil, err
+		}
+		le.PutUint64(mem[r.off:], v)
+	}
+	for i, r := range p.Meta.References {
+		at := mem[p.pointers[i]:]
+		if !r.TLS {
+			if !target.Contains(target.Bias+r.TargetOffset, 1) {
+				return nil, fmt.Errorf("variable %q: not in %q: %w", r.Target, target.Name, ErrUnresolved)
+			}
+			le.PutUint64(at, target.Bias+r.TargetOffset)
+			continue
+		}
+		module, err := s.v.tlsModule(ctx, target)
+		if err != nil {
+			return nil, fmt.Errorf("thread-local variable %q: %w", r.Target, err)
+		}
+		le.PutUint64(at, module)
+		le.PutUint64(at[8:], r.TargetOffset)
+	}
+	return mem, nil
+}
+
+// value computes what a relocation writes.
+func (p *Patch) value(ctx context.Context, s *scope, r relocation, base uint64) (uint64, error) {
+	if r.kind == elf.R_X86_64_RELATIVE {
+		return base + uint64(r.addend), nil
+	}
+	addend := r.addend
+	if r.kind == elf.R_X86_64_GLOB_DAT || r.kind == elf.R_X86_64_JMP_SLOT {
+		addend = 0
+	}
+	sym := p.symbols[r.symbol]
+	if sym.defined || r.symbol == 0 {
+		return base + sym.value + uint64(addend), nil
+	}
+	b, err := s.lookup(ctx, sym.name, sym.version)
+	if errors.Is(err, ulp.ErrNoSymbol) {
+		if sym.weak {
+			return uint64(addend), nil
+		}
+		if sym.version != "" {
+			return 0, fmt.Errorf("%s@%s: %w", sym.name, sym.version, ErrUnresolved)
+		}
+		return 0, fmt.Errorf("%s: %w", sym.name, ErrUnresolved)
+	}
+	if err != nil {
+		return 0, err
+	}
+	switch r.kind {
+	case elf.R_X86_64_DTPMOD64, elf.R_X86_64_DTPOFF64, elf.R_X86_64_TPOFF64:
+		return s.tlsValue(ctx, b, r.kind, addend)
+	}
+	v, err := s.address(ctx, b)
+	return v + uint64(addend), err
+}

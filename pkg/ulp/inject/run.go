@@ -1,0 +1,278 @@
+package inject
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/lpbuild/lpbuild/pkg/ulp/process"
+	"github.com/lpbuild/lpbuild/pkg/ulp/tracer"
+)
+
+// Result says what a change did.
+type Result struct {
+	Stop     time.Duration // how long the process stood still
+	Loaded   int           // live patches that were loaded
+	Reverted int           // live patches that are not active any more
+	Retired  int           // mappings that a thread still needs: a later change frees them
+}
+
+// run is a plan that is being carried out, on the thread that owns the tracee.
+type run struct {
+	*Plan
+	t    *tracer.Tracee
+	mem  *tracer.Memory
+	done []write // what was there before each write so far
+	// mapped is what was loaded so far, to be unmapped if anything fails
+	mapped []*freed
+	buf    []byte // for stacks
+	res    Result
+}
+
+// Run stops the process and carries the plan out. ErrAgain and ErrStale mean that nothing happened, and that the same can
+// be tried again, after ErrStale with a new plan; see [Do]. Any other error means that it cannot be done. In all cases the
+// process is as it was, and goes on.
+func (pl *Plan) Run(ctx context.Context) (Result, error) {
+	if err := pl.p.Verify(ctx); err != nil {
+		return Result{}, pidError(pl.p.PID, "", err)
+	}
+	if pl.nothing() {
+		return Result{}, nil
+	}
+	r := &run{Plan: pl, buf: bytes.Repeat([]byte{1}, stackStep)} // touched, so that no page of it has to be made under the stop
+	o := tracer.Options{StopTimeout: pl.o.StopTimeout, SuspendSeccomp: pl.o.SuspendSeccomp, Gadgets: pl.gadgets}
+	if pl.o.step != nil {
+		o = tracer.WithStep(o, pl.o.step)
+	}
+	stop, err := tracer.Run(ctx, pl.p.PID, o, func(t *tracer.Tracee) error {
+		r.t, r.mem = t, t.Memory()
+		return r.change(context.WithoutCancel(ctx))
+	})
+	r.res.Stop = stop
+	return r.res, pidError(pl.p.PID, "", err)
+}
+
+// nothing says whether the process is as it should be already. It is not stopped then.
+func (pl *Plan) nothing() bool {
+	for _, tp := range pl.targets {
+		if len(tp.install)+len(tp.restore) > 0 || !bytes.Equal(tp.oldPage, tp.next.encodePage()) {
+			return false
+		}
+	}
+	return len(pl.blobs)+len(pl.frees)+len(pl.leaked) == 0
+}
+
+// change does everything that happens under the stop.
+func (r *run) change(ctx context.Context) error {
+	r.step("stopped")
+	if err := r.verify(); err != nil {
+		return err
+	}
+	for i := range r.frees {
+		r.frees[i].inUse, r.frees[i].done = false, false
+	}
+	r.step("look")
+	if err := r.look(); err != nil {
+		return err
+	}
+	if len(r.blobs) > 0 {
+		if err := r.load(ctx); err != nil {
+			return err
+		}
+	}
+	if err := r.switchAll(); err != nil {
+		r.undo(ctx)
+		return err
+	}
+	r.free(ctx)
+	r.count()
+	return nil
+}
+
+// verify compares what the plan was made for with what is there, now that nothing moves any more.
+func (r *run) verify() error {
+	for _, e := range r.expect {
+		b := make([]byte, len(e.data))
+		if _, err := r.mem.ReadAt(b, int64(e.addr)); err != nil || !bytes.Equal(b, e.data) {
+			return ErrStale
+		}
+	}
+	return nil
+}
+
+// switchAll leads the functions to their stubs, which still lead on to them; then switches all of a library at once; and
+// gives those that nothing replaces any more their entries back.
+func (r *run) switchAll() error {
+	for _, tp := range r.targets {
+		if err := r.enlist(tp); err != nil {
+			return err
+		}
+		for _, slot := range tp.install {
+			writes, err := tp.next.sites[slot].detour(tp.next.stub(slot))
+			if err != nil {
+				return err
+			}
+			if err := r.writeAll(writes); err != nil {
+				return err
+			}
+		}
+		if tp.next.base == 0 {
+			continue
+		}
+		if err := r.write(write{tp.next.base, tp.next.encodePage()}); err != nil {
+			return err
+		}
+		for _, slot := range tp.restore {
+			if err := r.writeAll(tp.next.sites[slot].restore()); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// enlist adds new sites to a table that is there already. What is behind the sites that its page counts is nobody's.
+func (r *run) enlist(tp *targetPlan) error {
+	if tp.old == nil || tp.added == 0 {
+		return nil
+	}
+	known := len(tp.next.sites) - tp.added
+	for slot := known; slot < len(tp.next.sites); slot++ {
+		stub, err := tp.next.encodeStub(slot)
+		if err != nil {
+			return err
+		}
+		if err := r.writeAll([]write{
+			{tp.next.base + sitesAt + uint64(slot)*siteSize, tp.next.sites[slot].encode()},
+			{tp.next.stub(slot), stub},
+		}); err != nil {
+			return err
+		}
+	}
+	interim := tp.next.clone()
+	interim.layers = tp.old.layers
+	for slot := range interim.slots {
+		interim.slots[slot] = interim.origin(slot)
+	}
+	copy(interim.slots, tp.old.slots)
+	return r.write(write{tp.next.base, interim.encodePage()})
+}
+
+func (r *run) writeAll(list []write) error {
+	for _, w := range list {
+		if err := r.write(w); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// write changes memory and remembers what was there.
+func (r *run) write(w write) error {
+	r.step("write")
+	old := make([]byte, len(w.data))
+	if _, err := r.mem.ReadAt(old, int64(w.addr)); err != nil {
+		return fmt.Errorf("reading %#x: %w", w.addr, gone(err))
+	}
+	if _, err := r.mem.WriteAt(w.data, int64(w.addr)); err != nil {
+		return fmt.Errorf("writing %#x: %w", w.addr, gone(err))
+	}
+	r.done = append(r.done, write{w.addr, old})
+	return nil
+}
+
+// gone says that memory which was there a moment ago is so no more because the process was killed.
+func gone(err error) error {
+	if errors.Is(err, unix.EIO) || errors.Is(err, unix.EFAULT) {
+		return err
+	}
+	return errors.Join(tracer.ErrGone, err)
+}
+
+// undo takes all writes back, the last one first, and unmaps what was loaded.
+func (r *run) undo(ctx context.Context) {
+	for _, w := range slices.Backward(r.done) {
+		r.step("undo")
+		_, _ = r.mem.WriteAt(w.data, int64(w.addr))
+	}
+	if len(r.mapped) > 0 {
+		r.unmap(ctx, r.mapped)
+	}
+}
+
+func (r *run) count() {
+	before := map[uint64]bool{}
+	for _, a := range r.applied {
+		before[a.Base] = a.Active
+	}
+	for _, tp := range r.targets {
+		r.res.Loaded += len(tp.adding)
+		for _, l := range tp.next.layers {
+			before[l.base] = false
+		}
+	}
+	for _, active := range before {
+		if active {
+			r.res.Reverted++
+		}
+	}
+	for _, f := range r.frees {
+		if f.inUse {
+			r.res.Retired++
+		}
+	}
+}
+
+func (r *run) step(name string) {
+	if r.o.step != nil {
+		r.o.step(name)
+	}
+}
+
+// again says whether a change is to be tried again after an error.
+func again(err error) bool {
+	return errors.Is(err, ErrAgain) || errors.Is(err, ErrStale) || errors.Is(err, process.ErrChanged)
+}
+
+// Pauses of Do.
+const (
+	firstPause = time.Millisecond
+	mostPause  = 200 * time.Millisecond
+)
+
+// Do plans and carries out a change, and tries again as long as threads are in the way, the process changes, or starts
+// another program; with growing pauses, until the context ends. Then the error is the last attempt's.
+func Do(ctx context.Context, p *process.Process, c Change, o Options) (Result, error) {
+	var last error
+	for pause := firstPause; ; pause = min(2*pause, mostPause) {
+		var res Result
+		pl, err := NewPlan(ctx, p, c, o)
+		if err == nil {
+			res, err = pl.Run(ctx)
+		}
+		switch {
+		case err != nil && last != nil && ctx.Err() != nil:
+			return res, last
+		case err == nil || !again(err):
+			return res, err
+		}
+		last = err
+		select {
+		case <-ctx.Done():
+			return res, err
+		case <-time.After(pause):
+		}
+		if errors.Is(err, process.ErrChanged) {
+			next, lookErr := process.Look(ctx, p.PID, process.Options{})
+			if lookErr != nil || next.StartTime != p.StartTime {
+				return res, err
+			}
+			p = next
+		}
+	}
+}

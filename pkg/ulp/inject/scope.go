@@ -1,0 +1,103 @@
+package inject
+
+import (
+	"context"
+	"debug/elf"
+	"errors"
+	"fmt"
+	"slices"
+
+	"github.com/lpbuild/lpbuild/pkg/ulp"
+	"github.com/lpbuild/lpbuild/pkg/ulp/process"
+)
+
+// scope finds symbols for one container in one process.
+//
+// The order is the dynamic loader's for a library that dlopen loads: the global scope, then the scope of its own. The
+// latter is taken to be that of the target, as if the container were a part of it, and then what the container itself
+// needs. One thing is different: what the container defines, it means, even if the program has something of that name.
+type scope struct {
+	v     *view
+	order []*module
+	found map[key]binding
+}
+
+type key struct{ name, version string }
+
+// binding is a symbol and the library that has it.
+type binding struct {
+	lib *process.Library
+	sym process.Symbol
+}
+
+// scopeFor returns the scope of a container for a target.
+func (v *view) scopeFor(ctx context.Context, target *process.Library) (*scope, error) {
+	if err := v.readChain(ctx); err != nil {
+		return nil, err
+	}
+	mod := v.module(target)
+	if mod == nil {
+		return nil, fmt.Errorf("%q: %w", target.Name, ErrTwice)
+	}
+	s := &scope{v: v, order: v.global(), found: map[key]binding{}}
+	for _, m := range v.closure(mod) {
+		if !slices.Contains(s.order, m) {
+			s.order = append(s.order, m)
+		}
+	}
+	return s, nil
+}
+
+// lookup finds a symbol. ulp.ErrNoSymbol: there is none.
+func (s *scope) lookup(ctx context.Context, name, version string) (binding, error) {
+	k := key{name, version}
+	if b, ok := s.found[k]; ok {
+		if b.lib == nil {
+			return b, ulp.ErrNoSymbol
+		}
+		return b, nil
+	}
+	for _, m := range s.order {
+		sym, err := s.in(ctx, m.lib, name, version)
+		if err == nil {
+			s.found[k] = binding{m.lib, sym}
+			return s.found[k], nil
+		}
+		if !errors.Is(err, ulp.ErrNoSymbol) && !errors.Is(err, process.ErrMalformed) {
+			return binding{}, err
+		}
+	}
+	s.found[k] = binding{}
+	return binding{}, ulp.ErrNoSymbol
+}
+
+// in looks a symbol up in one library. One that defines no versions has it for everyone who asks: that is so for a
+// program's copies of variables of its libraries (COPY relocations), and for libraries that interpose others.
+func (s *scope) in(ctx context.Context, l *process.Library, name, version string) (process.Symbol, error) {
+	symbols, err := s.v.symbolsOf(ctx, l)
+	if err != nil {
+		return process.Symbol{}, err
+	}
+	if symbols == nil {
+		return process.Symbol{}, ulp.ErrNoSymbol
+	}
+	sym, err := symbols.Lookup(ctx, name, version)
+	if version == "" || !errors.Is(err, ulp.ErrNoSymbol) {
+		return sym, err
+	}
+	if sym, err = symbols.Lookup(ctx, name, ""); err == nil && sym.Version != "" {
+		return process.Symbol{}, ulp.ErrNoSymbol
+	}
+	return sym, err
+}
+
+// address returns what a reference to the symbol has to be: for an indirect function, what its resolver once chose.
+func (s *scope) address(ctx context.Context, b binding) (uint64, error) {
+	switch b.sym.Type {
+	case elf.STT_TLS:
+		return 0, fmt.Errorf("%q is thread-local: %w", b.sym.Name, ErrUnresolved)
+	case elf.STT_GNU_IFUNC:
+		return s.v.chosen(ctx, b)
+	}
+	return b.sym.Addr, nil
+}

@@ -1,0 +1,214 @@
+package inject
+
+import (
+	"cmp"
+	"context"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/lpbuild/lpbuild/pkg/ulp"
+	"github.com/lpbuild/lpbuild/pkg/ulp/process"
+)
+
+// memoryPrefix is what the names of our memory files look like in /proc/PID/maps.
+const memoryPrefix = "/memfd:lpbuild:"
+
+// state is what earlier runs left in a process.
+type state struct {
+	tables  []*table
+	records []*record
+}
+
+// readState finds tables and records by the names of their mappings. They are the process's words: what does not have the
+// right form is left out, and what does is still checked before anything is done with it.
+func (v *view) readState(ctx context.Context) (*state, error) {
+	st := &state{}
+	for _, m := range v.maps {
+		if !strings.HasPrefix(m.Path, memoryPrefix) || m.Perm&process.PermExec != 0 {
+			continue
+		}
+		var head [recordHead]byte
+		if _, err := v.m.ReadAt(ctx, head[:], m.Start); errors.Is(err, process.ErrUnreadable) {
+			continue
+		} else if err != nil {
+			return nil, err
+		}
+		var err error
+		switch {
+		case len(st.tables)+len(st.records) >= 4*maxLayers:
+			err = fmt.Errorf("mappings of lpbuild: %w", ErrLimit)
+		case string(head[:8]) == tableMagic:
+			err = v.readTable(ctx, st, m.Start)
+		case string(head[:8]) == recordMagic:
+			err = v.readRecord(ctx, st, head[:], m.Start)
+		}
+		if err != nil {
+			return nil, err
+		}
+	}
+	return st, nil
+}
+
+// tableReads is how often to read a table's page that another engine may be writing at this moment.
+const tableReads = 3
+
+func (v *view) readTable(ctx context.Context, st *state, base uint64) error {
+	page := make([]byte, pageSize)
+	var t *table
+	for i := range tableReads {
+		if _, err := v.m.ReadAt(ctx, page, base); err != nil {
+			return err
+		}
+		var err error
+		if t, err = parsePage(page, base); err == nil {
+			break
+		}
+		if i == tableReads-1 {
+			return err
+		}
+		time.Sleep(time.Millisecond)
+	}
+	b := make([]byte, len(t.slots)*siteSize)
+	if _, err := v.m.ReadAt(ctx, b, base+sitesAt); err != nil {
+		return err
+	}
+	for i := range t.slots {
+		s, err := parseSite(b[i*siteSize:])
+		if err != nil {
+			return err
+		}
+		t.sites = append(t.sites, s)
+	}
+	st.tables = append(st.tables, t)
+	return nil
+}
+
+func (v *view) readRecord(ctx context.Context, st *state, head []byte, base uint64) error {
+	n, err := recordLength(head)
+	if err != nil {
+		return err
+	}
+	b := make([]byte, n)
+	if _, err := v.m.ReadAt(ctx, b, base); err != nil {
+		return err
+	}
+	r, err := parseRecord(b, base)
+	if err != nil {
+		return err
+	}
+	if !v.ours(r.Base, r.Size) {
+		return fmt.Errorf("live patch at %#x: %w", base, ErrDamaged)
+	}
+	st.records = append(st.records, r)
+	return nil
+}
+
+// ours says whether a range is mapped and all of it from memory files of ours: nothing else is ever unmapped.
+func (v *view) ours(base, size uint64) bool {
+	for _, m := range v.maps {
+		if m.End <= base || size == 0 {
+			continue
+		}
+		if m.Start > base || !strings.HasPrefix(m.Path, memoryPrefix) {
+			return false
+		}
+		n := min(m.End-base, size)
+		base, size = base+n, size-n
+	}
+	return size == 0
+}
+
+// complete says whether all of a table is mapped as it has to be. An engine that was killed while it mapped one leaves
+// stubs that cannot be executed.
+func (v *view) complete(t *table) bool {
+	at := t.base
+	for _, m := range v.maps {
+		if m.Start != at || at == t.base+tableSize {
+			continue
+		}
+		stubs := at >= t.base+stubsAt
+		if m.Perm&process.PermExec != 0 != stubs || !stubs && m.End > t.base+stubsAt {
+			return false
+		}
+		at = min(m.End, t.base+tableSize)
+	}
+	return at == t.base+tableSize && v.ours(t.base, tableSize)
+}
+
+// owns says whether a mapping belongs to a record or a table.
+func (st *state) owns(m process.Mapping) bool {
+	return slices.ContainsFunc(st.records, func(r *record) bool { return m.Start >= r.Base && m.End <= r.Base+r.Size }) ||
+		slices.ContainsFunc(st.tables, func(t *table) bool { return m.Start >= t.base && m.End <= t.base+tableSize })
+}
+
+// recordAt returns the record of a mapping, nil if there is none.
+func (st *state) recordAt(base uint64) *record {
+	for _, r := range st.records {
+		if r.Base == base {
+			return r
+		}
+	}
+	return nil
+}
+
+// ID identifies a live patch: see [ulp.Metadata].
+type ID [32]byte
+
+// String returns the ID in hexadecimal digits.
+func (id ID) String() string { return hex.EncodeToString(id[:]) }
+
+// Applied is a live patch that lpbuild loaded into a process.
+type Applied struct {
+	ID        ID
+	Container string
+	Target    ulp.Target
+	Comments  string
+	Time      time.Time
+	Functions []ulp.Function // OldValue is not set
+	// Active: calls go to it, or will when those on top of it are reverted. Otherwise it is only still in memory, because a
+	// thread was in it when it was reverted, or because the engine was killed; the next change frees it.
+	Active bool
+	// Serial is the order of application among those of one target: the highest is on top.
+	Serial     uint64
+	Base, Size uint64 // where it is
+}
+
+// List returns the live patches of lpbuild that are in a process, in the order in which they were applied. The process is
+// not stopped. The error is that of looking into the process, or ErrDamaged.
+func List(ctx context.Context, p *process.Process) ([]Applied, error) {
+	v, err := see(ctx, p)
+	if err != nil {
+		return nil, pidError(p.PID, "live patches", err)
+	}
+	defer v.close()
+	st, err := v.readState(ctx)
+	if err != nil {
+		return nil, pidError(p.PID, "live patches", err)
+	}
+	return st.applied(), nil
+}
+
+func (st *state) applied() []Applied {
+	var list []Applied
+	for _, r := range st.records {
+		a := Applied{ID: r.PatchID, Container: r.Container, Target: r.Target, Comments: r.Comments, Time: r.Time, Base: r.Base,
+			Size: r.Size}
+		for _, f := range r.Functions {
+			a.Functions = append(a.Functions, ulp.Function{Old: f.Old, New: f.New})
+		}
+		for _, t := range st.tables {
+			for _, l := range t.layers {
+				if l.base == r.Base && t.base == r.Table {
+					a.Active, a.Serial = true, l.serial
+				}
+			}
+		}
+		list = append(list, a)
+	}
+	slices.SortStableFunc(list, func(a, b Applied) int { return cmp.Compare(a.Serial, b.Serial) })
+	return list
+}

@@ -1,0 +1,251 @@
+package inject
+
+import (
+	"context"
+	"errors"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"runtime"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"golang.org/x/sys/unix"
+
+	"github.com/lpbuild/lpbuild/pkg/ulp"
+	"github.com/lpbuild/lpbuild/pkg/ulp/process"
+)
+
+// TestBusy reverts while a thread is in the live patch, in several ways: it goes on there and comes back, and only then is
+// the memory given back.
+func TestBusy(t *testing.T) {
+	lib := library(t, nopFlags)
+	p := pack(t, lib, everything, ulp.PackOptions{}, "testdata/patch.c")
+	for how, want := range map[string]string{
+		"block":  "2",  // in a system call
+		"calls":  "15", // has called somebody else
+		"deep":   "15", // far up on its stack
+		"signal": "15", // the same in a handler on a stack of its own, with another frame on the stack below
+	} {
+		t.Run(how, func(t *testing.T) {
+			c := start(t, target(t, lib), 0)
+			c.apply(Options{}, p)
+			c.says(how, "ok")
+			if res := c.revert(); res.Reverted != 1 || res.Retired == 0 {
+				t.Errorf("reverted: %+v", res)
+			}
+			if list := c.list(); len(list) != 1 || list[0].Active {
+				t.Errorf("after the revert: %+v", list)
+			}
+			c.says("all", original)
+			c.says("release", want)
+			if res := c.change(Change{}, Options{}); res.Retired != 0 {
+				t.Errorf("freed: %+v", res)
+			}
+			if list := c.list(); len(list) != 0 {
+				t.Errorf("at the end: %+v", list)
+			}
+		})
+	}
+}
+
+// TestSignalFrames: a thread in a handler on a stack of its own, which interrupted a live patch, keeps that in memory even
+// if the handler itself has nothing to do with it.
+func TestSignalFrames(t *testing.T) {
+	lib := library(t, nopFlags)
+	c := start(t, target(t, lib), 0)
+	p := pack(t, lib, "deep:deep_lp\ncalls:calls_lp\n", ulp.PackOptions{}, "testdata/patch.c")
+	q := pack(t, lib, "first:first_lp\n", ulp.PackOptions{}, "testdata/patch.c", "-DANSWER=9")
+	c.apply(Options{}, p)
+	c.apply(Options{}, q)
+	c.says("signal", "ok")
+	res := c.revert()
+	if res.Retired != 1 { // p; not q, and not the table, whose stubs leave nothing on a stack
+		t.Errorf("%+v", res)
+	}
+	c.says("release", "15")
+	if res = c.change(Change{}, Options{}); res.Retired != 0 {
+		t.Errorf("%+v", res)
+	}
+}
+
+// TestConsistency: with ConsistencyFunctions nothing is switched while a thread is in a function that is replaced, be it
+// the original or another live patch's.
+func TestConsistency(t *testing.T) {
+	lib := library(t, nopFlags)
+	two := pack(t, lib, everything, ulp.PackOptions{}, "testdata/patch.c")
+	three := answer(t, lib, 3, "calls:calls_lp\n")
+	c := start(t, target(t, lib), 0)
+	functions := Options{Consistency: ConsistencyFunctions}
+	try := func(ch Change) error {
+		ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
+		defer cancel()
+		_, err := Do(ctx, look(t, c.pid), ch, functions)
+		return err
+	}
+	for _, how := range []string{"calls", "block", "deep"} {
+		c.says(how, "ok")
+		before := c.snapshot()
+		if err := try(Change{Apply: []*Patch{two}}); !errors.Is(err, ErrAgain) {
+			t.Errorf("%s: %v", how, err)
+		}
+		if d := cmp.Diff(before, c.snapshot()); d != "" {
+			t.Errorf("%s: changed: %s", how, d)
+		}
+		c.ask("release")
+	}
+	if err := try(Change{Apply: []*Patch{two}}); err != nil {
+		t.Error(err)
+	}
+	c.says("calls", "ok")
+	if err := try(Change{Revert: everyOne, Apply: []*Patch{three}}); !errors.Is(err, ErrAgain) {
+		t.Errorf("in a live patch: %v", err)
+	}
+	c.says("release", "15")
+	if err := try(Change{Revert: everyOne, Apply: []*Patch{three}}); err != nil {
+		t.Error(err)
+	}
+	c.says("all", original)
+}
+
+// TestBetweenNOPs stops a thread exactly between the two NOPs of a function: it is moved on and calls the original.
+func TestBetweenNOPs(t *testing.T) {
+	lib := library(t, nopFlags)
+	p := pack(t, lib, both, ulp.PackOptions{}, "testdata/patch.c")
+	c := start(t, target(t, lib), 1)
+	mid := addressOf(t, c, "first") + 1
+	tid := threadAt(t, c.pid, mid)
+	moved := 0
+	o := Options{step: func(name string) {
+		if name == "move" {
+			moved++
+		}
+	}}
+	c.apply(o, p)
+	if moved != 1 {
+		t.Errorf("%d threads were moved", moved)
+	}
+	if err := unix.Tgkill(c.pid, tid, unix.SIGCONT); err != nil {
+		t.Fatal(err)
+	}
+	c.expect(2)
+	c.right()
+}
+
+// addressOf finds a function of the library in the process.
+func addressOf(t *testing.T, c *child, name string) uint64 {
+	t.Helper()
+	m, err := look(t, c.pid).Memory(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer m.Close()
+	libs, err := m.Libraries(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, l := range libs {
+		if l.SONAME != "libtarget.so" {
+			continue
+		}
+		s, err := m.Symbols(t.Context(), l)
+		if err != nil {
+			t.Fatal(err)
+		}
+		sym, err := s.Lookup(t.Context(), name, "")
+		if err != nil {
+			t.Fatal(err)
+		}
+		return sym.Addr
+	}
+	t.Fatal("no library")
+	return 0
+}
+
+// threadAt lets the last thread of a process run up to an address and leaves it there, in a group stop.
+func threadAt(t *testing.T, pid int, addr uint64) int {
+	t.Helper()
+	threads, err := look(t, pid).ThreadList(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	tid := threads[len(threads)-1].TID
+	done := make(chan error)
+	go func() {
+		runtime.LockOSThread() // the thread ends with the goroutine
+		done <- stepTo(pid, tid, addr)
+	}()
+	if err := <-done; err != nil {
+		t.Fatal(err)
+	}
+	for deadline := time.Now().Add(10 * time.Second); look(t, pid).State != process.Stopped; {
+		if time.Sleep(time.Millisecond); time.Now().After(deadline) {
+			t.Fatal("the process does not stop")
+		}
+	}
+	return tid
+}
+
+func stepTo(pid, tid int, addr uint64) error {
+	if err := unix.PtraceSeize(tid); err != nil {
+		return err
+	}
+	if err := unix.PtraceInterrupt(tid); err != nil {
+		return err
+	}
+	for range 1_000_000 {
+		var ws unix.WaitStatus
+		if _, err := unix.Wait4(tid, &ws, unix.WALL, nil); err != nil {
+			return err
+		}
+		var regs unix.PtraceRegs
+		if err := unix.PtraceGetRegs(tid, &regs); err != nil {
+			return err
+		}
+		if regs.PC() == addr {
+			if err := unix.Tgkill(pid, tid, unix.SIGSTOP); err != nil {
+				return err
+			}
+			return unix.PtraceDetach(tid)
+		}
+		if err := unix.PtraceSingleStep(tid); err != nil {
+			return err
+		}
+	}
+	return os.ErrDeadlineExceeded
+}
+
+// TestCancel says what the unwinder does with a live patch's frame, which it does not know: a thread can be cancelled
+// in what a replacement called.
+func TestCancel(t *testing.T) {
+	lib := library(t, nopFlags)
+	c := start(t, target(t, lib), 0)
+	p := pack(t, lib, everything, ulp.PackOptions{}, "testdata/patch.c")
+	c.says("cancel", "cancelled")
+	c.apply(Options{}, p)
+	c.says("cancel", "cancelled")
+	c.says("all", patched)
+	c.revert()
+	c.says("all", original)
+}
+
+// TestException says what happens to an exception that would pass through a replacement: the process ends, as the
+// package's documentation has it. Through a function that is not replaced it passes.
+func TestException(t *testing.T) {
+	if _, err := exec.LookPath("g++"); err != nil {
+		t.Skip("no g++: exceptions need it, and nothing else of lpbuild does")
+	}
+	lib := library(t, nopFlags, "-fexceptions")
+	program := gcc(t, "throw", "testdata/throw.cc", lib, "-Wl,-rpath,"+filepath.Dir(lib), "-lstdc++")
+	for name, lines := range map[string]string{"other": both, "replaced": "calls:calls_lp\n"} {
+		c := start(t, program, 0)
+		c.says("", "caught 7")
+		c.apply(Options{}, pack(t, lib, lines, ulp.PackOptions{}, "testdata/patch.c"))
+		if name == "other" {
+			c.says("", "caught 7")
+		} else if got := c.ask(""); got != "" {
+			t.Errorf("%q: exceptions pass: the documentation is wrong", got)
+		}
+	}
+}

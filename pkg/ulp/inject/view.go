@@ -1,0 +1,194 @@
+package inject
+
+import (
+	"context"
+	"debug/elf"
+	"errors"
+	"fmt"
+	"slices"
+
+	"github.com/lpbuild/lpbuild/pkg/ulp"
+	"github.com/lpbuild/lpbuild/pkg/ulp/process"
+)
+
+// view is what a plan sees of a process, all of it without stopping it.
+type view struct {
+	p     *process.Process
+	m     *process.Memory
+	libs  []*process.Library
+	main  *process.Library // nil: not recognised
+	chain []module         // the dynamic loader's list, in its order; without what is no file
+	maps  []process.Mapping
+
+	symbols map[*process.Library]*process.Symbols
+	dyn     map[*process.Library]*dynamic
+}
+
+// maxMappings is how many mappings of a process are kept; the kernel allows 65,530 unless told otherwise.
+const maxMappings = 1 << 17
+
+// see opens the process's memory and looks at what is loaded.
+func see(ctx context.Context, p *process.Process) (*view, error) {
+	m, err := p.Memory(ctx)
+	if err != nil {
+		return nil, err
+	}
+	v := &view{p: p, m: m, symbols: map[*process.Library]*process.Symbols{}, dyn: map[*process.Library]*dynamic{}}
+	if err := v.read(ctx); err != nil {
+		m.Close()
+		return nil, err
+	}
+	return v, nil
+}
+
+func (v *view) close() { v.m.Close() }
+
+func (v *view) read(ctx context.Context) error {
+	var err error
+	if v.libs, err = v.m.Libraries(ctx); err != nil {
+		return err
+	}
+	err = v.m.Mappings(ctx, func(m process.Mapping) bool {
+		v.maps = append(v.maps, m)
+		return len(v.maps) < maxMappings
+	})
+	if err != nil {
+		return err
+	}
+	if len(v.maps) == maxMappings {
+		return fmt.Errorf("%d mappings: %w", len(v.maps), ErrLimit)
+	}
+	if i := slices.IndexFunc(v.libs, func(l *process.Library) bool { return l.Main }); i >= 0 {
+		v.main = v.libs[i]
+	}
+	return nil
+}
+
+// target finds the one library with a build-id.
+func (v *view) target(t ulp.Target) (*process.Library, error) {
+	var found *process.Library
+	for _, l := range v.libs {
+		if !slices.Equal(l.BuildID, t.BuildID) || len(l.BuildID) == 0 {
+			continue
+		}
+		switch {
+		case found != nil:
+			return nil, fmt.Errorf("%s: %w", t.Name, ErrTwice)
+		case l.Machine != elf.EM_X86_64 || l.Class != elf.ELFCLASS64:
+			return nil, fmt.Errorf("%s: %w: a library for %v", t.Name, ulp.ErrUnsupported, l.Machine)
+		}
+		found = l
+	}
+	if found == nil {
+		return nil, fmt.Errorf("%s with build-id %x: %w", t.Name, t.BuildID, ErrNoLibrary)
+	}
+	return found, nil
+}
+
+// dynamic is the dynamic section of a loaded library.
+type dynamic struct {
+	l      *process.Library
+	values map[elf.DynTag]uint64 // of the first entry of each tag
+}
+
+const (
+	maxHeaders = 128
+	maxDynamic = 1024
+)
+
+// dynamicOf reads a library's dynamic section from the process.
+func (v *view) dynamicOf(ctx context.Context, l *process.Library) (*dynamic, error) {
+	if d := v.dyn[l]; d != nil {
+		return d, nil
+	}
+	if l.Problem != nil || len(l.Segments) == 0 || l.Class != elf.ELFCLASS64 {
+		return nil, fmt.Errorf("library %q: %w", l.Name, process.ErrMalformed)
+	}
+	at, size, err := v.programHeader(ctx, l, elf.PT_DYNAMIC)
+	if err != nil {
+		return nil, err
+	}
+	b := make([]byte, min(size, maxDynamic*16)&^15)
+	if len(b) == 0 || !l.Contains(at, uint64(len(b))) {
+		return nil, fmt.Errorf("library %q: dynamic section: %w", l.Name, process.ErrMalformed)
+	}
+	if _, err := v.m.ReadAt(ctx, b, at); err != nil {
+		return nil, err
+	}
+	d := &dynamic{l: l, values: map[elf.DynTag]uint64{}}
+	for ; len(b) >= 16 && le.Uint64(b) != 0; b = b[16:] {
+		tag := elf.DynTag(le.Uint64(b))
+		if _, ok := d.values[tag]; !ok {
+			d.values[tag] = le.Uint64(b[8:])
+		}
+	}
+	v.dyn[l] = d
+	return d, nil
+}
+
+// programHeader finds a segment in the program headers in memory; size 0: there is none.
+func (v *view) programHeader(ctx context.Context, l *process.Library, want elf.ProgType) (at, size uint64, err error) {
+	var head [64]byte
+	start := l.Segments[0].Start
+	if _, err := v.m.ReadAt(ctx, head[:], start); err != nil {
+		return 0, 0, err
+	}
+	count, off := min(int(le.Uint16(head[56:])), maxHeaders), le.Uint64(head[32:])
+	table := make([]byte, count*56)
+	if off > maxSpan || !l.Contains(start+off, uint64(len(table))) {
+		return 0, 0, fmt.Errorf("library %q: program headers: %w", l.Name, process.ErrMalformed)
+	}
+	if _, err := v.m.ReadAt(ctx, table, start+off); err != nil {
+		return 0, 0, err
+	}
+	for ; len(table) >= 56; table = table[56:] {
+		if elf.ProgType(le.Uint32(table)) == want {
+			return l.Bias + le.Uint64(table[16:]), le.Uint64(table[40:]), nil
+		}
+	}
+	return 0, 0, nil
+}
+
+// table reads a table that two entries describe, whole rows of it; nil if there is none.
+func (v *view) table(ctx context.Context, d *dynamic, at, size elf.DynTag, row, most uint64) ([]byte, error) {
+	n := d.values[size] / row * row
+	addr := d.place(at)
+	if n == 0 || addr == 0 {
+		return nil, nil
+	}
+	if n > most || !d.l.Contains(addr, n) {
+		return nil, fmt.Errorf("library %q: %v: %w", d.l.Name, at, process.ErrMalformed)
+	}
+	b := make([]byte, n)
+	_, err := v.m.ReadAt(ctx, b, addr)
+	return b, err
+}
+
+// place returns the address in an entry: glibc has added the bias to most of them, other loaders have not.
+func (d *dynamic) place(tag elf.DynTag) uint64 {
+	a := d.values[tag]
+	if a == 0 || d.l.Contains(a, 1) {
+		return a
+	}
+	return a + d.l.Bias
+}
+
+// symbolsOf opens a library's symbol table, once.
+func (v *view) symbolsOf(ctx context.Context, l *process.Library) (*process.Symbols, error) {
+	if s, ok := v.symbols[l]; ok {
+		return s, nil
+	}
+	s, err := v.m.Symbols(ctx, l)
+	if err != nil && !errors.Is(err, process.ErrMalformed) && !errors.Is(err, process.ErrUnreadable) {
+		return nil, err
+	}
+	v.symbols[l] = s // nil: it defines nothing that can be read
+	return s, nil
+}
+
+// word reads 8 bytes.
+func (v *view) word(ctx context.Context, addr uint64) (uint64, error) {
+	var b [8]byte
+	_, err := v.m.ReadAt(ctx, b[:], addr)
+	return le.Uint64(b[:]), err
+}

@@ -1,0 +1,10 @@
+//go:build !amd64
+
+package pulp
+
+import "github.com/lpbuild/lpbuild/pkg/ulp/tracer"
+
+// gadgets: package tracer cannot stop a process here, and [NewPatch] refuses what is not for x86_64.
+func (*Runtime) gadgets(memory) (tracer.Gadgets, error) {
+	return tracer.Gadgets{}, fault(ErrUnknown, tracer.ErrUnsupported, "on this architecture")
+}

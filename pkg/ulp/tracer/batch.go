@@ -1,0 +1,91 @@
+package tracer
+
+import (
+	"context"
+	"encoding/binary"
+	"errors"
+	"fmt"
+
+	"golang.org/x/sys/unix"
+)
+
+// BatchCall is a system call of a [Tracee.Batch].
+type BatchCall struct {
+	Call
+	// Arg, if it is not 0, is the number of the argument (from 1 on) that is the result of call From, an earlier one. If
+	// that failed, the argument is its negative error number, which as a file descriptor makes this one fail too.
+	Arg, From int
+}
+
+// ErrNoBatch says that calls cannot be made in one go in this thread, at this moment. Use [Tracee.Sequence].
+var ErrNoBatch = errors.New("no system calls in one go")
+
+// Batch makes the target's thread th carry out all the system calls, without a stop between them: it takes as long as one.
+// All are made, whatever the ones before returned; so none may do harm if one before it failed. calls gets the address of
+// data, which lies in the target's memory as with [Tracee.Sequence].
+//
+// If this process dies meanwhile, the thread makes all the calls, and goes on with what it did before. The error is
+// ErrNoBatch if the target's code lacks Gadgets.Keep, if th was interrupted in a system call whose remaining time would be
+// forgotten, or if there is no signal that could tell the end (see [Tracee.Call]); then nothing has happened. A thread with a seccomp filter must not be used unless all calls are known to be allowed.
+func (t *Tracee) Batch(ctx context.Context, th *Thread, data []byte, calls func(at uint64) []BatchCall) ([]Result, error) {
+	var results []Result
+	err := t.Do(func() error {
+		if !t.o.Gadgets.canBatch() || th.regs.forgetsTime() {
+			return t.fail("making system calls", th.TID, ErrNoBatch)
+		}
+		var c chain
+		if err := t.departWith(th, uint64(len(data))+batchRoom, func(j *journey) {
+			j.frame.prepend(data)
+			c = j.frame.prependChain(calls(j.frame.base), j.regs, j.block, t.o.Gadgets)
+		}); err != nil {
+			return err
+		}
+		var err error
+		results, err = t.batch(ctx, th, c)
+		return t.fail(fmt.Sprintf("%d system calls", len(c.results)), th.TID, err)
+	})
+	return results, err
+}
+
+// chain is what makes several system calls one after the other, without a stop between them. Each call returns into the
+// Keep gadget, which stores its result in one place after the other, and then into the restorer, with a frame that has the
+// registers of the next call.
+type chain struct {
+	first   Registers // of the first call
+	results []int     // where in the frame's data the results will be
+}
+
+// batchRoom is stack for more calls than anybody makes at once.
+const batchRoom = 16 << 10
+
+// batch is Batch behind the preparations.
+func (t *Tracee) batch(ctx context.Context, th *Thread, c chain) ([]Result, error) {
+	j := th.away
+	if err := t.send(th, c.first); err != nil {
+		return nil, err
+	}
+	bell := t.bell(th)
+	if bell == 0 {
+		return nil, errors.Join(ErrNoBatch, t.comeBack(th))
+	}
+	if err := t.toReturn(ctx, th, unix.PTRACE_CONT, bell); err != nil {
+		if th.stopped && th.away != nil {
+			_ = t.comeBack(th)
+		}
+		return nil, err
+	}
+	b := make([]byte, len(c.results)*8)
+	if err := stackRead(th.TID, j.frame.base, b); err != nil {
+		return nil, t.lost(th, err)
+	}
+	var results []Result
+	for _, off := range c.results {
+		r := Result{Value: binary.NativeEndian.Uint64(b[off:])}
+		if v := int64(r.Value); v < 0 && v >= -4095 {
+			r = Result{Errno: unix.Errno(-v)}
+		}
+		results = append(results, r)
+	}
+	t.step("back:stack")
+	return results, t.lost(th, stackWrite(th.TID, j.frame.base, j.under))
+}

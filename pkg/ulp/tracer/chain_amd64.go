@@ -1,0 +1,79 @@
+package tracer
+
+import "encoding/binary"
+
+// Sizes of a link in a chain.
+const (
+	linkKeep = 16 // address of the gadget, place for the next result
+	linkEnd  = 8  // address of the restorer
+)
+
+// prependChain puts a chain before the frame, which is the way home behind the last call.
+func (f *frame) prependChain(calls []BatchCall, own Registers, block uint64, g Gadgets) chain {
+	le := binary.LittleEndian
+	fp := le.Uint64(f.data[f.uc-f.base+ucFPState:])
+	places := chainPlaces(calls)
+	size := 8 * len(calls)
+	for _, p := range places {
+		size += len(p)*linkKeep + linkEnd + ucLen
+	}
+	b := make([]byte, (size+15)&^15)
+	base := f.base - uint64(len(b))
+	c := chain{}
+	links := make([]int, len(calls)) // where the stack pointer of each call points to
+	at := 8 * len(calls)
+	for i := range calls {
+		c.results = append(c.results, 8*i)
+		links[i] = at
+		at += len(places[i])*linkKeep + linkEnd + ucLen
+	}
+	// context is where the registers of call i lie: behind the link of the call before.
+	context := func(i int) int { return links[i-1] + len(places[i-1])*linkKeep + linkEnd }
+	address := func(i int, p place) uint64 {
+		if p.call < 0 {
+			return base + uint64(c.results[i])
+		}
+		return base + uint64(context(p.call)+ucContext+argumentInContext[p.arg])
+	}
+	for i, call := range calls {
+		regs := own.toCall(call.Call, g, frame{uc: base + uint64(links[i]) + 8})
+		regs.Rbx = address(i, places[i][0])
+		for n := range places[i] {
+			link := b[links[i]+n*linkKeep:]
+			le.PutUint64(link, g.Keep)
+			if n+1 < len(places[i]) {
+				le.PutUint64(link[8:], address(i, places[i][n+1]))
+			}
+		}
+		le.PutUint64(b[links[i]+len(places[i])*linkKeep:], g.Restorer)
+		if i == 0 {
+			c.first = regs
+			continue
+		}
+		writeUcontext(b[context(i):], &regs, fp, block)
+	}
+	last := len(calls) - 1 // leads home: its context is a copy of the frame's
+	copy(b[links[last]+len(places[last])*linkKeep+linkEnd:], f.data[f.uc-f.base:f.uc-f.base+ucLen])
+	f.data, f.base = append(b, f.data...), base
+	return c
+}
+
+// argumentInContext has the offsets of a system call's arguments in a context: rdi, rsi, rdx, r10, r8, r9.
+var argumentInContext = [6]int{8 * 8, 9 * 8, 12 * 8, 2 * 8, 0, 8}
+
+// place is where a result goes: to an argument of a later call, or, with a negative call, to the results.
+type place struct{ call, arg int }
+
+// chainPlaces returns for each call where its result goes, at least to the results.
+func chainPlaces(calls []BatchCall) [][]place {
+	list := make([][]place, len(calls))
+	for i := range calls {
+		list[i] = []place{{call: -1}}
+	}
+	for i, c := range calls {
+		if c.Arg > 0 {
+			list[c.From] = append(list[c.From], place{i, c.Arg - 1})
+		}
+	}
+	return list
+}

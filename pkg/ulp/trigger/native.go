@@ -1,0 +1,231 @@
+package trigger
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"time"
+
+	"github.com/lpbuild/lpbuild/pkg/ulp/inject"
+	"github.com/lpbuild/lpbuild/pkg/ulp/process"
+	"github.com/lpbuild/lpbuild/pkg/ulp/tracer"
+)
+
+// Native is the engine for processes without libpulp.so: it loads live patches itself. The zero value works.
+type Native struct {
+	// AnyEntry allows it to patch functions without NOPs, where that is proven to be safe.
+	AnyEntry bool
+	// Consistency says where threads may be meanwhile.
+	Consistency inject.Consistency
+	// SuspendSeccomp lifts the seccomp filters of a process while it is patched. It needs CAP_SYS_ADMIN.
+	SuspendSeccomp bool
+	// StopTimeout is the time that all threads of a process have to stop; 0 means one second.
+	StopTimeout time.Duration
+}
+
+// Name returns "native".
+func (*Native) Name() string { return "native" }
+
+// Open takes every process that has a program of its own.
+func (b *Native) Open(ctx context.Context, v *View) (Target, error) {
+	if v.Process.Bits32 {
+		return nil, ErrNoEngine
+	}
+	list, err := inject.List(ctx, v.Process)
+	if err != nil {
+		return nil, nativeError(err)
+	}
+	slices.Reverse(list)
+	return &nativeTarget{b: b, v: v, list: list}, nil
+}
+
+// nativeTarget is one process, and what it was found to have.
+type nativeTarget struct {
+	b    *Native
+	v    *View
+	list []inject.Applied // the newest first, with what is not active any more
+}
+
+func (*nativeTarget) Close()                        {}
+func (*nativeTarget) Version() string               { return "" }
+func (*nativeTarget) Enabled(context.Context) error { return nil }
+
+func (t *nativeTarget) Applied(context.Context) ([]Applied, error) {
+	var list []Applied
+	for _, a := range t.list {
+		if a.Active {
+			list = append(list, Applied{ID: a.ID, Library: a.Target.Name, Container: a.Container, Time: a.Time, Functions: len(a.Functions)})
+		}
+	}
+	return list, nil
+}
+
+func (t *nativeTarget) Comments(_ context.Context, a *Applied) (string, error) {
+	i := slices.IndexFunc(t.list, func(l inject.Applied) bool { return l.ID == a.ID })
+	if i < 0 {
+		return "", ErrNotApplied
+	}
+	return t.list[i].Comments, nil
+}
+
+// active returns whether a live patch that fits is active.
+func (t *nativeTarget) active(fits func(inject.Applied) bool) bool {
+	return slices.ContainsFunc(t.list, func(a inject.Applied) bool { return a.Active && fits(a) })
+}
+
+func (t *nativeTarget) options() inject.Options {
+	return inject.Options{Consistency: t.b.Consistency, AnyEntry: t.b.AnyEntry, SuspendSeccomp: t.b.SuspendSeccomp,
+		StopTimeout: t.b.StopTimeout}
+}
+
+// nativePlan are the steps of one stop, all of which are one change.
+type nativePlan struct {
+	t        *nativeTarget
+	steps    []Step
+	verdicts []error
+	plan     *inject.Plan // nil: nothing is to be done
+}
+
+func (t *nativeTarget) Plan(ctx context.Context, steps []Step) (Plan, error) {
+	p := &nativePlan{t: t, steps: steps, verdicts: make([]error, len(steps))}
+	for i := range steps {
+		p.verdicts[i] = p.verdict(ctx, i)
+	}
+	for i, s := range steps { // the old ones stay if none of the new ones can come
+		if first := p.firstApply(s.Library); s.Kind == RevertAll && first > i && !p.comes(s.Library) {
+			p.verdicts[i] = p.verdicts[first]
+		}
+	}
+	switch {
+	case !slices.Contains(p.verdicts, nil):
+		p.plan = nil
+		return p, nil
+	case len(steps) == 1 && p.plan != nil: // it was made to see whether it can be made
+		return p, nil
+	}
+	var err error
+	p.plan, err = inject.NewPlan(ctx, t.v.Process, p.change(), t.options())
+	return p, nativeError(err)
+}
+
+// verdict looks at one step as if it were alone.
+func (p *nativePlan) verdict(ctx context.Context, i int) error {
+	s := p.steps[i]
+	ofLibrary := func(a inject.Applied) bool { return a.Target.Name == s.Library }
+	switch s.Kind {
+	case RevertAll:
+		switch {
+		case !p.t.loaded(s.Library):
+			return ErrNotLoaded
+		case !p.t.active(ofLibrary) && p.firstApply(s.Library) < i:
+			return ErrNoPatches
+		}
+		return nil
+	case Revert:
+		if !p.t.active(s.is) {
+			return ErrNotApplied
+		}
+		return nil
+	}
+	if p.t.active(s.is) {
+		return ErrApplied
+	}
+	patch, err := s.Container.native()
+	if err == nil {
+		p.plan, err = inject.NewPlan(ctx, p.t.v.Process, inject.Change{Apply: []*inject.Patch{patch}}, p.t.options())
+	}
+	if errors.Is(err, inject.ErrNoLibrary) && p.t.loaded(s.Library) {
+		return &engineError{err, ErrBuildID}
+	}
+	return nativeError(err)
+}
+
+// is says whether a live patch is the step's container.
+func (s Step) is(a inject.Applied) bool {
+	return s.Container != nil && a.ID == s.Container.Patch.Metadata.PatchID
+}
+
+// loaded says whether the process has a library of that name.
+func (t *nativeTarget) loaded(name string) bool {
+	return slices.ContainsFunc(t.v.Libraries, func(l *process.Library) bool { return l.Name == name || l.SONAME == name })
+}
+
+// firstApply returns the first step that applies to a library, -1 if none does.
+func (p *nativePlan) firstApply(library string) int {
+	return slices.IndexFunc(p.steps, func(s Step) bool { return s.Kind == Apply && s.Library == library })
+}
+
+// comes says whether a new live patch of a library can come.
+func (p *nativePlan) comes(library string) bool {
+	for i, s := range p.steps {
+		if s.Kind == Apply && s.Library == library && p.verdicts[i] == nil {
+			return true
+		}
+	}
+	return false
+}
+
+// change joins all steps that can be done. A live patch that is to come and is there already stays when all others go.
+func (p *nativePlan) change() inject.Change {
+	var c inject.Change
+	for i, s := range p.steps {
+		if patch, err := s.patch(); p.verdicts[i] == nil && err == nil && patch != nil {
+			c.Apply = append(c.Apply, patch)
+		}
+	}
+	c.Revert = func(a inject.Applied) bool {
+		goes := false
+		for i, s := range p.steps {
+			switch {
+			case s.Kind == Apply && s.is(a):
+				return false
+			case p.verdicts[i] == nil && (s.Kind == Revert && s.is(a) || s.Kind == RevertAll && a.Target.Name == s.Library):
+				goes = true
+			}
+		}
+		return goes
+	}
+	return c
+}
+
+// patch returns what the step applies, nil if that is nothing.
+func (s Step) patch() (*inject.Patch, error) {
+	if s.Kind != Apply {
+		return nil, nil
+	}
+	return s.Container.native()
+}
+
+func (p *nativePlan) Verdicts() []error { return p.verdicts }
+
+func (p *nativePlan) Do(ctx context.Context) (Done, error) {
+	done := Done{Errs: slices.Clone(p.verdicts)}
+	if p.plan == nil {
+		return done, nil
+	}
+	res, err := p.plan.Run(ctx)
+	if done.Stop = res.Stop; err != nil {
+		return Done{Stop: res.Stop}, nativeError(err)
+	}
+	return done, nil
+}
+
+// nativeError adds this package's errors to those of packages inject, tracer and process.
+func nativeError(err error) error {
+	for _, e := range []error{inject.ErrAgain, inject.ErrStale, process.ErrChanged, process.ErrBusy, tracer.ErrTraced, tracer.ErrExec} {
+		if errors.Is(err, e) {
+			return &AgainError{Err: err}
+		}
+	}
+	for from, to := range map[error]error{inject.ErrApplied: ErrApplied, inject.ErrNotApplied: ErrNotApplied,
+		inject.ErrNoLibrary: ErrNotLoaded, tracer.ErrGone: process.ErrGone, tracer.ErrPermission: ErrPermission,
+		process.ErrPermission: ErrPermission} {
+		if errors.Is(err, from) {
+			return &engineError{err, to}
+		}
+	}
+	if errors.Is(err, tracer.ErrNotStopping) {
+		return &AgainError{Err: err, Unreached: true}
+	}
+	return err
+}
