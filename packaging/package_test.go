@@ -176,6 +176,7 @@ func testProgram(t *testing.T, root string) {
 func testManuals(t *testing.T, root string) {
 	for page, want := range map[string]string{
 		"lpbuild": "lpbuild-download(1)", "lpbuild-build": "EXIT STATUS", "lpbuild-changes-add": "EXAMPLES", "ulp": "lpbuild-ulp-packer(1)",
+		"lpbuild-hook-reconcile": "DESCRIPTION", // the units name it
 	} {
 		out := command(t, nil, "sh", "-c", `cd "$1" && mandoc -T ascii "man1/$2.1.gz" | sed 's/.\x08//g'`, "sh", root+"/usr/share/man", page)
 		if !strings.Contains(out, want) {

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
 	"os"
 	"path/filepath"
 	"slices"
@@ -146,28 +147,38 @@ func (c *Checkout) checkChanges(s Source) error {
 	return nil
 }
 
-// obsolete returns the files of former versions that the checkout still has.
+// obsolete returns the files of former versions that the checkout or the service still has.
 func (c *Checkout) obsolete(s Source, files []file) ([]string, error) {
 	entries, err := os.ReadDir(c.Dir)
 	if err != nil {
 		return nil, err
 	}
-	var names []string
+	found := map[string]bool{}
 	for _, e := range entries {
-		name := e.Name()
-		if !e.Type().IsRegular() || slices.ContainsFunc(files, func(f file) bool { return f.name == name }) {
-			continue
+		if e.Type().IsRegular() {
+			found[e.Name()] = true
 		}
-		if spec.IsArchiveOf(name, s.Name) {
-			names = append(names, name)
-		} else if name == multibuildName || name == constraintsName {
+	}
+	for name, tracked := range c.tracked {
+		if tracked && spec.IsArchiveOf(name, s.Name) { // one that is not on the disk any more, too
+			found[name] = true
+		}
+	}
+	for _, f := range files {
+		delete(found, f.name)
+	}
+	var names []string
+	for _, name := range slices.Sorted(maps.Keys(found)) {
+		obsolete := spec.IsArchiveOf(name, s.Name)
+		if name == multibuildName || name == constraintsName {
 			text, err := c.read(name)
 			if err != nil {
 				return nil, err
 			}
-			if isGenerated(text) {
-				names = append(names, name)
-			}
+			obsolete = isGenerated(text)
+		}
+		if obsolete {
+			names = append(names, name)
 		}
 	}
 	return names, nil

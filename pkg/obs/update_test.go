@@ -14,19 +14,22 @@ import (
 // TestUpdate brings a checkout up to date, and the service by osc's commit; doing it again does nothing.
 func TestUpdate(t *testing.T) {
 	w := newWorld(t, map[string]string{
-		"lp.spec": "old spec", "lp-1.tar.xz": "old archive", "lp.changes": formerEntry, "mine.patch": "mine", "lp-extra-1.tar.xz": "another's",
+		"lp.spec": "old spec", "lp-1.tar.xz": "old archive", "lp-0.9.tar.xz": "older", "lp.changes": formerEntry, "mine.patch": "mine", "lp-extra-1.tar.xz": "another's",
 		"_constraints": mark + "old",
 	})
 	c := w.checkout()
 	w.write(filepath.Join(c.Dir, "notes"), "untracked")
 	w.write(filepath.Join(c.Dir, "lp-0.tar.xz"), "untracked, of a former version")
+	if err := os.Remove(filepath.Join(c.Dir, "lp-0.9.tar.xz")); err != nil { // by hand, and osc does not know
+		t.Fatal(err)
+	}
 	got, err := c.Update(t.Context(), w.source(2, 20), Options{})
 	if err != nil {
 		t.Fatal(err)
 	}
 	want := &Update{
 		Added: []string{"lp-2.tar.xz", "lp-rpmlintrc", "_multibuild"}, Changed: []string{"lp.changes", "lp.spec"},
-		Removed: []string{"_constraints", "lp-0.tar.xz", "lp-1.tar.xz"},
+		Removed: []string{"_constraints", "lp-0.9.tar.xz", "lp-0.tar.xz", "lp-1.tar.xz"},
 	}
 	if d := cmp.Diff(want, got); d != "" {
 		t.Errorf("Update (-want +got):\n%s", d)
