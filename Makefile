@@ -9,10 +9,11 @@ LINTVER := v2.15.0
 DEMO_DEBIAN := gcc libc6-dev binutils rpm createrepo-c gnupg gnupg1 xz-utils zstd bzip2 elfutils cpio
 TEST_DEBIAN := $(DEMO_DEBIAN) rpm2cpio gdb rpmlint mandoc osc g++ shellcheck systemd \
                gcc-powerpc64le-linux-gnu libc6-dev-ppc64el-cross gcc-aarch64-linux-gnu libc6-dev-arm64-cross
+GLIBC_DEBIAN := $(DEMO_DEBIAN) rpm2cpio make bison gawk python3 dpkg-dev patch linux-libc-dev
 DEMO_SUSE   := gcc glibc-devel binutils rpm-build createrepo_c gpg2 xz zstd bzip2 elfutils cpio tar findutils util-linux
 TEST_SUSE   := $(DEMO_SUSE) gdb rpmlint mandoc osc gcc-c++ ShellCheck systemd cross-ppc64le-gcc14 cross-aarch64-gcc14
 
-.PHONY: build deps deps-demo demo package test test-kill test-cycles race bench fuzz lint clean
+.PHONY: build deps deps-demo deps-glibc demo package test test-kill test-cycles test-glibc race bench fuzz lint clean
 
 build: $(BIN)
 
@@ -23,7 +24,9 @@ deps: PACKAGES_DEBIAN = $(TEST_DEBIAN)
 deps: PACKAGES_SUSE   = $(TEST_SUSE)
 deps-demo: PACKAGES_DEBIAN = $(DEMO_DEBIAN)
 deps-demo: PACKAGES_SUSE   = $(DEMO_SUSE)
-deps deps-demo:
+deps-glibc: PACKAGES_DEBIAN = $(GLIBC_DEBIAN)
+deps-glibc: PACKAGES_SUSE   = $(DEMO_SUSE)
+deps deps-demo deps-glibc:
 	@if command -v apt-get >/dev/null; then \
 	  dpkg -s $(PACKAGES_DEBIAN) >/dev/null 2>&1 || { echo "installing packages (once)"; apt-get update -qq && \
 	    DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $(PACKAGES_DEBIAN) </dev/null >/dev/null; }; \
@@ -53,6 +56,10 @@ test-kill: deps
 CYCLES ?= 10000
 test-cycles: deps
 	LPBUILD_INJECT_CYCLES=$(CYCLES) CGO_ENABLED=0 $(GO) test -count=1 -run TestCycles -timeout 120m ./pkg/ulp/inject
+
+# The whole way on a real glibc, compiled for live patching: minutes the first time, seconds from then on.
+test-glibc: deps-glibc
+	LPBUILD_TEST_GLIBC=1 CGO_ENABLED=0 $(GO) test -count=1 -v -timeout 30m ./internal/glibctest
 
 race: deps
 	CGO_ENABLED=1 $(GO) test -race ./...

@@ -16,7 +16,8 @@ func newDemo(s *console) *cobra.Command {
 		Use:   "demo",
 		Short: "Show the main job on a small distributor of its own",
 		Long: `Makes a signed repository with several builds of a small stand-in for glibc, and goes the whole way from there: init,
-download, build, dist, rpmbuild. Every command is shown with what it prints. Nothing outside the folder is touched.
+download, build, dist, rpmbuild. Then malloc is patched in a program that runs on the machine's own C library, and put back
+(on x86_64). Every command is shown with what it prints. Nothing outside the folder is touched.
 
 Needs rpmbuild, createrepo_c, gpg and gcc, and gpg1 for signatures as SUSE makes them; "make demo" installs what the
 distribution has of them.` + exitHelp,

@@ -25,17 +25,17 @@ EXIT STATUS
 
 // hookOptions are the options of all hook commands.
 type hookOptions struct {
+	engineOptions
 	deadline time.Duration
-	engine   string
 	process  string
 	dryRun   bool
 	worker   bool
 }
 
 func (o *hookOptions) addFlags(cmd *cobra.Command) {
-	flags := cmd.PersistentFlags()
+	flags := cmd.Flags()
+	o.engineOptions.addFlags(cmd)
 	flags.DurationVar(&o.deadline, "deadline", hook.DefaultDeadline, "`time` after which the scriptlet goes on, whatever processes do")
-	flags.StringVar(&o.engine, "engine", "auto", enginesHelp)
 	flags.StringVarP(&o.process, "process", "p", "", "only this `process`: a PID, a name, or a wildcard for names")
 	flags.BoolVarP(&o.dryRun, "dry-run", "n", false, "only say what would be done; no process is stopped")
 	flags.BoolVar(&o.worker, "worker", false, "do it in this process, without a guard that keeps the deadline")
@@ -60,9 +60,9 @@ live patches are put into /var/livepatches, which the running system shares, and
   LIVEPATCH_<NAME>=auto|always|never   for a package, glibc-livepatches being GLIBC_LIVEPATCHES or GLIBC, or USERSPACE for
                                        all; always: in any chroot as in a transactional update
   LIVEPATCH_DEADLINE=45s               instead of --deadline
+  LIVEPATCH_ENGINE=auto|pulp|native    instead of --engine
   LIVEPATCH_REVERT_ON_REMOVE=yes       take live patches out of the processes when their package is erased` + hookExitHelp,
 	}
-	o.addFlags(cmd)
 	for _, a := range []struct {
 		action             hook.Action
 		short, long, usage string
@@ -85,20 +85,24 @@ live patches are put into /var/livepatches, which the running system shares, and
 			"  lpbuild hook removelibs glibc-livepatches 0.4 libc.so.6 0",
 		},
 	} {
-		cmd.AddCommand(&cobra.Command{
+		sub := &cobra.Command{
 			Use: string(a.action) + " PACKAGE VERSION LIBRARY COUNT", Short: a.short, Long: a.long + hookExitHelp, Example: a.usage,
 			Args: cobra.ArbitraryArgs,
 			RunE: func(cmd *cobra.Command, args []string) error { return o.run(cmd, s, a.action, args) },
-		})
+		}
+		o.addFlags(sub)
+		cmd.AddCommand(sub)
 	}
-	cmd.AddCommand(&cobra.Command{
+	reconcile := &cobra.Command{
 		Use: string(hook.Reconcile), Short: "Apply what is installed to processes that do not have it (for a timer)",
 		Long: `Applies the newest installed live patches of all packages to the processes that do not have them: those that were busy when
 their package was installed, and those that began later. It prints nothing if there is nothing to say.` + hookExitHelp,
 		Example: "  lpbuild hook reconcile\n  systemctl enable --now lpbuild-reconcile.timer",
 		Args:    cobra.NoArgs,
 		RunE:    func(cmd *cobra.Command, args []string) error { return o.run(cmd, s, hook.Reconcile, args) },
-	})
+	}
+	o.addFlags(reconcile)
+	cmd.AddCommand(reconcile)
 	return cmd
 }
 
@@ -106,6 +110,9 @@ their package was installed, and those that began later. It prints nothing if th
 func (o *hookOptions) run(cmd *cobra.Command, s *console, action hook.Action, args []string) error {
 	if !cmd.Flags().Changed("deadline") {
 		o.deadline = hook.ConfiguredDeadline("/")
+	}
+	if !cmd.Flags().Changed("engine") {
+		o.engine = hook.ConfiguredEngine("/")
 	}
 	r, err := o.request(cmd, action, args)
 	if err != nil {
@@ -129,7 +136,7 @@ func (o *hookOptions) run(cmd *cobra.Command, s *console, action hook.Action, ar
 
 // flags returns the flags for the worker.
 func (o *hookOptions) flags(s *console) []string {
-	flags := []string{"--deadline=" + o.deadline.String(), "--engine=" + o.engine, "--process=" + o.process}
+	flags := []string{"--deadline=" + o.deadline.String(), "--engine=" + o.engine, "--entries=" + o.entries, "--process=" + o.process}
 	if o.dryRun {
 		flags = append(flags, "--dry-run")
 	}
@@ -144,7 +151,7 @@ func (o *hookOptions) request(cmd *cobra.Command, action hook.Action, args []str
 		Action: action, Deadline: o.deadline, DryRun: o.dryRun, Transactional: os.Getenv("TRANSACTIONAL_UPDATE") == "true",
 	}
 	var err error
-	if r.Backends, err = backends(o.engine, cmd.CommandPath()); err != nil {
+	if r.Backends, err = o.backends(cmd.CommandPath()); err != nil {
 		return r, err
 	}
 	if r.Selector, err = trigger.ParseSelector(o.process, ""); err != nil {

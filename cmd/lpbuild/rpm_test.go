@@ -1,6 +1,9 @@
 package main
 
-import "testing"
+import (
+	"os"
+	"testing"
+)
 
 // TestRPM brings live patch packages onto a machine of its own with real rpm: first installation, again, upgrade, downgrade,
 // erasing with and without taking the live patch out; processes of another root folder are left alone.
@@ -32,4 +35,24 @@ func TestRPM(t *testing.T) {
 	prints(t, s.rpm("-e", "target-livepatches"), "Processes reverted: 1, Skipped: 0, Failed: 0.\n")
 	inside.says(without)
 	outside.says(without)
+}
+
+// TestRPMNative patches a process that has preloaded nothing, if the administrator wants the native engine.
+func TestRPMNative(t *testing.T) {
+	dir := enter(t, makeBoth)
+	if dir == "" {
+		return
+	}
+	s := newScratch(t, dir, "machine")
+	check(t, os.WriteFile(s.path(liveDir+"/libpulp.so"), nil, 0o644)) // which ld.so does without, and says so
+	l := s.start("program")
+	prints(t, s.rpm("-U", rpmOf(dir, "system", "1")), "Processes patched: 0, Skipped: 1, Failed: 0.\nskipped: program (")
+	l.says(without)
+	s.config("LIVEPATCH_ENGINE=native\nLIVEPATCH_REVERT_ON_REMOVE=yes\n")
+	prints(t, s.rpm("-U", "--replacepkgs", rpmOf(dir, "system", "1")), "Processes patched: 1, Skipped: 0, Failed: 0.\n")
+	l.says(version1)
+	prints(t, s.rpm("-U", rpmOf(dir, "system", "2")), "Processes patched: 1, Skipped: 0, Failed: 0.\n")
+	l.says(version2)
+	prints(t, s.rpm("-e", "target-livepatches"), "Processes reverted: 1, Skipped: 0, Failed: 0.\n")
+	l.says(without)
 }

@@ -85,7 +85,7 @@ func exitCode(err error) int {
 		return exitUsage
 	case errors.Is(err, pgp.ErrBadSignature):
 		return exitSignature
-	case errors.Is(err, ulp.ErrUnsupported), errors.Is(err, errNoNative):
+	case errors.Is(err, ulp.ErrUnsupported):
 		return exitUnsupported
 	}
 	return exitError

@@ -15,8 +15,9 @@ import (
 )
 
 type statusOptions struct {
-	process, user, engine string
-	all                   bool
+	process, user string
+	engineOptions
+	all bool
 }
 
 func newStatus(s *console) *cobra.Command {
@@ -33,7 +34,7 @@ could be patched. It reads; no process is ever stopped.` + exitHelp,
 	flags.StringVarP(&o.process, "process", "p", "", "only this `process`: a PID, a name, or a wildcard for names")
 	flags.StringVarP(&o.user, "user", "u", "", "only processes of this `user`: a number, a name, or a wildcard for names")
 	flags.BoolVarP(&o.all, "all", "a", false, "also processes without an engine")
-	addEngine(cmd, &o.engine)
+	o.addFlags(cmd)
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error { return o.run(cmd.Context(), cmd.CommandPath(), s) }
 	return cmd
 }
@@ -43,7 +44,7 @@ func (o *statusOptions) run(ctx context.Context, command string, s *console) err
 	if err != nil {
 		return &usageError{err, command}
 	}
-	engines, err := backends(o.engine, command)
+	engines, err := o.backends(command)
 	if err != nil {
 		return err
 	}

@@ -18,13 +18,12 @@ EXIT STATUS
   0    nothing that should have been changed stayed as it was: done, done before, or skipped for a reason
   1    something failed, a file is no live patch, or the one process that -p names was skipped
   2    the command line was wrong
-  4    the engine asked for is not there
   130  interrupted: the processes in hand were finished, the others not begun`
 
 // liveOptions are the options of trigger and revert.
 type liveOptions struct {
-	process, user     string
-	engine            string
+	process, user string
+	engineOptions
 	dryRun, recursive bool
 	verbose, replace  bool
 	all               string
@@ -35,7 +34,7 @@ func (o *liveOptions) addFlags(cmd *cobra.Command) {
 	flags := cmd.Flags()
 	flags.StringVarP(&o.process, "process", "p", "", "only this `process`: a PID, a name, or a wildcard for names")
 	flags.StringVarP(&o.user, "user", "u", "", "only processes of this `user`: a number, a name, or a wildcard for names")
-	addEngine(cmd, &o.engine)
+	o.engineOptions.addFlags(cmd)
 	flags.BoolVarP(&o.dryRun, "dry-run", "n", false, "only say what would be done; no process is stopped")
 	flags.BoolVar(&o.recursive, "recursive", false, "look for what matches a wildcard in folders below, too")
 	flags.BoolVarP(&o.verbose, "verbose", "v", false, "also list the processes that no file is for")
@@ -43,25 +42,27 @@ func (o *liveOptions) addFlags(cmd *cobra.Command) {
 	flags.DurationVar(&o.deadline, "deadline", 0, "begin no further process after this `time` (default: none)")
 }
 
-// engines are the words for --engine.
-const enginesHelp = "`engine`: auto, pulp (libpulp.so in the process), or native"
+// engineOptions say which engine is to be used, and how.
+type engineOptions struct{ engine, entries string }
 
-func addEngine(cmd *cobra.Command, engine *string) {
-	cmd.Flags().StringVar(engine, "engine", "auto", enginesHelp)
+func (o *engineOptions) addFlags(cmd *cobra.Command) {
+	flags := cmd.Flags()
+	flags.StringVar(&o.engine, "engine", "auto", "`engine`: pulp (libpulp.so in the process), native (any process), or auto, which is pulp")
+	flags.StringVar(&o.entries, "entries", "nops", "functions that the native engine may change: those with `nops` at their entry, or any where it is proven safe")
 }
 
-// errNoNative says that an engine is not part of this version.
-var errNoNative = errors.New("the native engine is not part of this version: use --engine=auto or --engine=pulp")
-
 // backends returns the engines that are allowed, in the order in which they are asked.
-func backends(engine, command string) ([]trigger.Backend, error) {
-	switch engine {
+func (o *engineOptions) backends(command string) ([]trigger.Backend, error) {
+	if o.entries != "nops" && o.entries != "any" {
+		return nil, &usageError{fmt.Errorf("--entries=%s: must be nops or any", o.entries), command}
+	}
+	switch o.engine {
 	case "auto", "pulp", "libpulp":
 		return []trigger.Backend{&trigger.Libpulp{}}, nil
 	case "native":
-		return nil, fmt.Errorf("%w", errNoNative)
+		return []trigger.Backend{&trigger.Native{AnyEntry: o.entries == "any"}}, nil
 	}
-	return nil, &usageError{fmt.Errorf("--engine=%s: must be auto, pulp or native", engine), command}
+	return nil, &usageError{fmt.Errorf("--engine=%s: must be auto, pulp or native", o.engine), command}
 }
 
 func newTrigger(s *console) *cobra.Command {
@@ -75,11 +76,14 @@ stopping a process is what --dry-run shows; then the process stands still once, 
 applied, each wholly or not at all. A process that is busy at the moment is tried again until its time is over. With
 --replace, former live patches of the same libraries go when the new ones come.
 
-Processes need libpulp.so (LD_PRELOAD); those without it are skipped, as are those whose owner does not want live patches
-(LIBPULP_DISABLE_ON_PATH, LIBPULP_DISABLE_ON_USERS, LIBPULP_DISABLE_ON_GROUPS, "ulp set_patchable disable").` + triggerExitHelp,
+Processes need libpulp.so (LD_PRELOAD); those without it are skipped. With --engine=native they need nothing: the container is
+loaded from outside. Its functions must have NOPs at their entries, or with --entries=any be of a kind that can be proven
+to be safe. Skipped by both engines are processes whose owner does not want live patches (LIBPULP_DISABLE_ON_PATH,
+LIBPULP_DISABLE_ON_USERS, LIBPULP_DISABLE_ON_GROUPS, "ulp set_patchable disable").` + triggerExitHelp,
 		Example: `  lpbuild trigger build/x86_64/*.so
   lpbuild trigger --dry-run '/usr/lib64/glibc-livepatches/0.3/*.so'
   lpbuild trigger -p 'nginx*' --replace libc_2.31-150300.63.1_livepatch2.so
+  lpbuild trigger --engine=native --entries=any libc_2.36-9_livepatch1.so
   lpbuild trigger -p 4711 --json libc_livepatch1.so | jq .processes[0].stop_us`,
 		Args: cobra.MinimumNArgs(1),
 	}
@@ -122,7 +126,7 @@ func (o *liveOptions) run(cmd *cobra.Command, s *console, args []string, revert 
 	if err != nil {
 		return &usageError{err, cmd.CommandPath()}
 	}
-	engines, err := backends(o.engine, cmd.CommandPath())
+	engines, err := o.backends(cmd.CommandPath())
 	if err != nil {
 		return err
 	}

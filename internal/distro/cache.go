@@ -23,7 +23,7 @@ const (
 	cacheAge = 30 * 24 * time.Hour
 )
 
-// CacheDir returns the folder in which [CachedRPMs] and [CachedKey] remember: lpbuild-distro in the user's cache folder.
+// CacheDir returns the folder in which [CachedRPMs], [CachedKey] and [Remember] remember: lpbuild-distro in the user's cache folder.
 // It may be removed at any time when nothing uses it.
 func CacheDir() (string, error) {
 	dir, err := os.UserCacheDir()
@@ -78,7 +78,7 @@ func cachedBuild(ctx context.Context, b Build, tools string) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	return remember(ctx, "rpms", []any{b, tools, sources, string(spec), compressions[b.Compression]},
+	return Remember(ctx, "rpms", []any{b, tools, sources, string(spec), compressions[b.Compression]},
 		func(dir string) error { return makeRPM(ctx, dir, b) })
 }
 
@@ -104,7 +104,7 @@ func CachedKey(ctx context.Context, dir string, o KeyOptions, number int) (*Key,
 		return nil, err
 	}
 	// A key is made anew every year: see keyLifetime.
-	cached, err := remember(ctx, "keys", []any{o, number, time.Now().Year()}, func(dir string) error {
+	cached, err := Remember(ctx, "keys", []any{o, number, time.Now().Year()}, func(dir string) error {
 		_, err := NewKey(ctx, dir, o)
 		return err
 	})
@@ -139,9 +139,9 @@ func copyKey(dir, from string) error {
 	})
 }
 
-// remember returns a folder with what fill wrote into an empty folder, now or before, for equal inputs. It is under its
-// name only when it is whole.
-func remember(ctx context.Context, kind string, inputs []any, fill func(dir string) error) (string, error) {
+// Remember returns a folder below [CacheDir] with what fill wrote into an empty folder, now or before, for equal inputs of
+// one kind, a file name. It is under its name only when it is whole, and goes when nobody has asked for it for a month.
+func Remember(ctx context.Context, kind string, inputs []any, fill func(dir string) error) (string, error) {
 	text, err := json.Marshal(append(inputs, cacheFormat))
 	if err != nil {
 		return "", err

@@ -33,9 +33,9 @@ func TestRememberMakesOnce(t *testing.T) {
 	var wg sync.WaitGroup
 	for range 8 {
 		wg.Go(func() {
-			dir, err := remember(t.Context(), "kind", []any{1}, fill)
+			dir, err := Remember(t.Context(), "kind", []any{1}, fill)
 			if text, readErr := os.ReadFile(dir + "/x"); err != nil || readErr != nil || string(text) != "x" {
-				t.Errorf("remember: %v, %v, %q", err, readErr, text)
+				t.Errorf("Remember: %v, %v, %q", err, readErr, text)
 			}
 		})
 	}
@@ -43,7 +43,7 @@ func TestRememberMakesOnce(t *testing.T) {
 	if n := calls.Load(); n != 1 {
 		t.Errorf("made %d times", n)
 	}
-	if _, err := remember(t.Context(), "kind", []any{2}, fill); err != nil || calls.Load() != 2 {
+	if _, err := Remember(t.Context(), "kind", []any{2}, fill); err != nil || calls.Load() != 2 {
 		t.Errorf("other inputs: %v, %d calls", err, calls.Load())
 	}
 }
@@ -51,19 +51,19 @@ func TestRememberMakesOnce(t *testing.T) {
 func TestRememberForgetsFailures(t *testing.T) {
 	root := ownCache(t)
 	broken := errors.New("broken")
-	_, err := remember(t.Context(), "kind", nil, func(dir string) error {
+	_, err := Remember(t.Context(), "kind", nil, func(dir string) error {
 		os.WriteFile(dir+"/half", nil, 0o644)
 		return broken
 	})
 	if !errors.Is(err, broken) {
-		t.Errorf("remember: %v", err)
+		t.Errorf("Remember: %v", err)
 	}
 	for _, name := range contentOf(t, root) {
 		if filepath.Ext(name) != ".lock" {
 			t.Errorf("left behind: %s", name)
 		}
 	}
-	dir, err := remember(t.Context(), "kind", nil, func(string) error { return nil })
+	dir, err := Remember(t.Context(), "kind", nil, func(string) error { return nil })
 	if err != nil || len(contentOf(t, dir)) != 0 {
 		t.Errorf("after a failure: %v, %v", err, contentOf(t, dir))
 	}
@@ -74,13 +74,13 @@ func TestRememberWaitsNoLongerThanItsContext(t *testing.T) {
 	entered, leave := make(chan bool), make(chan bool)
 	done := make(chan error)
 	go func() {
-		_, err := remember(context.Background(), "kind", nil, func(string) error { close(entered); <-leave; return nil })
+		_, err := Remember(context.Background(), "kind", nil, func(string) error { close(entered); <-leave; return nil })
 		done <- err
 	}()
 	<-entered
 	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Millisecond)
 	defer cancel()
-	if _, err := remember(ctx, "kind", nil, nil); !errors.Is(err, context.DeadlineExceeded) {
+	if _, err := Remember(ctx, "kind", nil, nil); !errors.Is(err, context.DeadlineExceeded) {
 		t.Errorf("remember behind another: %v", err)
 	}
 	close(leave)
@@ -94,7 +94,7 @@ func TestCacheTrims(t *testing.T) {
 	fill := func(dir string) error { return os.WriteFile(dir+"/x", nil, 0o644) }
 	var dirs []string
 	for i := range 3 {
-		dir, err := remember(t.Context(), "kind", []any{i}, fill)
+		dir, err := Remember(t.Context(), "kind", []any{i}, fill)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -107,7 +107,7 @@ func TestCacheTrims(t *testing.T) {
 		}
 	}
 	for _, i := range []int{1, 9} { // 1 is used again, and 9 is new
-		if _, err := remember(t.Context(), "kind", []any{i}, fill); err != nil {
+		if _, err := Remember(t.Context(), "kind", []any{i}, fill); err != nil {
 			t.Fatal(err)
 		}
 	}

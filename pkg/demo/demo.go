@@ -1,5 +1,6 @@
 // Package demo shows the main job on a machine that has nothing: it makes a small distributor in a folder, with a signed
-// repository of real RPMs, and walks the way from there to a live patch package with the program's own commands.
+// repository of real RPMs, and walks the way from there to a live patch package with the program's own commands. In the end
+// it patches malloc in a running program that uses the machine's own C library.
 //
 // The library in those RPMs is a small stand-in for glibc, compiled for live patching; everything that is done with it is
 // what is done with the real one.
@@ -36,7 +37,7 @@ const packageName = "glibc-livepatches"
 // Run runs the demonstration.
 func Run(ctx context.Context, o Options) error {
 	d := &demonstration{Options: o, started: time.Now()}
-	for _, step := range []func(context.Context) error{d.prepare, d.repository, d.pack, d.rpm, d.show} {
+	for _, step := range []func(context.Context) error{d.prepare, d.repository, d.pack, d.rpm, d.show, d.live, d.end} {
 		if err := step(ctx); err != nil {
 			return err
 		}
@@ -148,6 +149,10 @@ func (d *demonstration) show(ctx context.Context) error {
 	} {
 		d.say("  %-15s %s", p[0], p[1])
 	}
+	return nil
+}
+
+func (d *demonstration) end(context.Context) error {
 	d.say("\n# Done in %.1f s.", time.Since(d.started).Seconds())
 	return nil
 }

@@ -70,6 +70,16 @@ func TestConfiguredDeadline(t *testing.T) {
 	}
 }
 
+func TestConfiguredEngine(t *testing.T) {
+	for text, want := range map[string]string{
+		"": "auto", "LIVEPATCH_ENGINE=native": "native", "LIVEPATCH_ENGINE='pulp'": "pulp", "LIVEPATCH_ENGINE=magic": "auto", "LIVEPATCH_ENGINE=$(id)": "auto",
+	} {
+		if got := ConfiguredEngine(tree(t, map[string]string{sysconfigFile: text})); got != want {
+			t.Errorf("%q: %s, want %s", text, got, want)
+		}
+	}
+}
+
 func FuzzParseSysconfig(f *testing.F) {
 	f.Add([]byte("A=auto\nB=\"never\" # x\nexport C='a b'\n"))
 	f.Add([]byte("A=\"\nB='\n=\n"))

@@ -46,6 +46,7 @@ func readXstate(int, []byte) ([]byte, error)                    { return nil, Er
 func restoreXstate(int, []byte) error                           { return ErrUnsupported }
 func signalXstate([]byte) ([]byte, error)                       { return nil, ErrUnsupported }
 func initialXstate(x []byte) []byte                             { return x }
+func entersFunctions([]byte) bool                               { return false }
 func shadowStack(int) bool                                      { return true }
 func newFrame(Registers, []byte, uint64, uint64, Gadgets) frame { return frame{} }
 func trapTarget([]byte, uint64) (uint64, bool)                  { return 0, false }

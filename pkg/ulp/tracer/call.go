@@ -12,8 +12,8 @@ import (
 )
 
 // Call makes the target's thread th run a function of the target, with up to six arguments, and returns its result. All
-// asynchronous signals are blocked meanwhile; extended registers start as in a signal handler. The other threads stand
-// still, so the function must not wait for one: it must not need a lock that another thread may hold.
+// asynchronous signals are blocked meanwhile; extended registers start as the ABI has them where a function is entered. The
+// other threads stand still, so the function must not wait for one: it must not need a lock that another thread may hold.
 //
 // The function returns not to a trap but to two pieces of libc's code: one that stores the result beside the frame and
 // the signal restorer. So if this process dies while the function runs, the function finishes, and th goes on with what
@@ -49,9 +49,11 @@ func (t *Tracee) call(ctx context.Context, th *Thread, fn uint64, args []uint64)
 	if err := t.send(th, j.regs.toFunction(fn, args, t.o.Gadgets, j.frame)); err != nil {
 		return 0, err
 	}
-	t.step("call:xstate")
-	if err := restoreXstate(th.TID, initialXstate(j.xstate)); err != nil {
-		return 0, t.lost(th, err)
+	if !entersFunctions(j.xstate) {
+		t.step("call:xstate")
+		if err := restoreXstate(th.TID, initialXstate(j.xstate)); err != nil {
+			return 0, t.lost(th, err)
+		}
 	}
 	signal := t.bell(th)
 	how := unix.PTRACE_CONT

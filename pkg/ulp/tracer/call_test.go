@@ -13,7 +13,7 @@ func TestCall(t *testing.T) {
 	for _, target := range []string{"spin", "pause", "handler", "catch"} {
 		c := startChecker(t, 2, target)
 		g := gadgets(t, c.pid)
-		for range 20 {
+		for range 12 {
 			tr := attach(t, c.pid, Options{Gadgets: g})
 			for _, th := range tr.Threads() {
 				for range 2 {

@@ -10,6 +10,7 @@ import (
 // TestForeignStack calls functions in a thread whose stack ends in the middle of other data. The target checks those.
 func TestForeignStack(t *testing.T) {
 	c := startChecker(t, 2, "coroutine")
+	c.goesOn() // it is ready before it is on that stack
 	g := gadgets(t, c.pid)
 	for range 50 {
 		tr := attach(t, c.pid, Options{Gadgets: g})

@@ -3,6 +3,8 @@ package tracer
 import (
 	"bytes"
 	"strconv"
+
+	"golang.org/x/sys/unix"
 )
 
 // state is what a thread's status says that matters for sending it away. It is read once, and again when any thread has
@@ -18,9 +20,13 @@ func (t *Tracee) stateOf(th *Thread) (state, error) {
 	if t.state.of == th {
 		return t.state, nil
 	}
-	b, err := t.dir.read(th.TID, "status")
-	if err != nil {
-		return state{}, ErrGone
+	var room [taskFileMost]byte
+	var b []byte
+	if th == t.space.of {
+		n, _ := unix.Pread(int(t.space.status.Fd()), room[:], 0)
+		b = room[:max(n, 0)]
+	} else {
+		b, _ = t.dir.read(th.TID, "status")
 	}
 	caught, err := strconv.ParseUint(statusField(b, "SigCgt"), 16, 64)
 	if err != nil {

@@ -35,7 +35,7 @@ func TestTargets(t *testing.T) {
 		}
 		c := startCheckerAs(t, 2, tc.as, tc.flags, tc.target)
 		g := gadgets(t, c.pid)
-		for range 10 {
+		for range 5 {
 			tr := attach(t, c.pid, Options{Gadgets: g})
 			for _, th := range tr.Threads() {
 				r, err := tr.Syscalls(t.Context(), th, Call{Nr: unix.SYS_GETPPID}, Call{Nr: unix.SYS_GETTID})
@@ -79,7 +79,7 @@ func TestStrange(t *testing.T) {
 	for _, how := range []string{"rseq", "stepped"} {
 		c := start(t, program(t, "life"), how)
 		g := gadgets(t, c.pid)
-		for range 200 {
+		for range 100 {
 			if err := visit(t, c.pid, g); err != nil {
 				t.Fatalf("%s: %v", how, err)
 			}

@@ -88,6 +88,20 @@ func shadowStack(tid int) bool {
 	return err == nil
 }
 
+// entersFunctions says whether extended registers are as the ABI has them where a function is entered: x87 and SSE round and
+// mask as usual, and the x87 stack is empty. Vector registers may hold anything there.
+func entersFunctions(x []byte) bool {
+	const flags = 0x3f // of MXCSR, which nobody preserves
+	le := binary.LittleEndian
+	return le.Uint16(x) == initialCW && x[4] == 0 && le.Uint32(x[24:])&^flags == initialMXCSR
+}
+
+// What the x87 control word and MXCSR are when a program starts.
+const (
+	initialCW    = 0x37f
+	initialMXCSR = 0x1f80
+)
+
 // initialXstate returns the extended registers with which a function starts: initial ones, as in a signal handler, but
 // with the thread's rights to its protection keys.
 func initialXstate(x []byte) []byte {
@@ -95,8 +109,8 @@ func initialXstate(x []byte) []byte {
 	b := append([]byte(nil), x...)
 	le := binary.LittleEndian
 	clear(b[:xsaveSoft])
-	le.PutUint16(b, 0x37f)                                                     // x87 control word
-	le.PutUint32(b[24:], 0x1f80)                                               // MXCSR
+	le.PutUint16(b, initialCW)
+	le.PutUint32(b[24:], initialMXCSR)
 	le.PutUint64(b[xsaveLegacy:], le.Uint64(b[xsaveLegacy:])&protectionKeys|3) // 3: what has just been written
 	return b
 }

@@ -46,9 +46,11 @@ type nativeTarget struct {
 	list []inject.Applied // the newest first, with what is not active any more
 }
 
-func (*nativeTarget) Close()                        {}
-func (*nativeTarget) Version() string               { return "" }
-func (*nativeTarget) Enabled(context.Context) error { return nil }
+func (*nativeTarget) Close()          {}
+func (*nativeTarget) Version() string { return "" }
+
+// Enabled asks the environment of the process, as libpulp.so does.
+func (t *nativeTarget) Enabled(ctx context.Context) error { return OptedOut(ctx, t.v.Process) }
 
 func (t *nativeTarget) Applied(context.Context) ([]Applied, error) {
 	var list []Applied

@@ -251,9 +251,9 @@ int main(int argc, char **argv)
 		ready();
 		usleep(5000);
 	} else if (!strcmp(how, "vfork")) {
-		ready();
 		if (!vfork()) {
-			usleep(700 * 1000);
+			ready();
+			until_quit();
 			_exit(0);
 		}
 		puts("back");

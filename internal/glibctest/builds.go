@@ -1,0 +1,90 @@
+package glibctest
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"fmt"
+	"os"
+	"path/filepath"
+	"runtime"
+	"strconv"
+
+	"github.com/lpbuild/lpbuild/internal/distro"
+)
+
+// Build is one released build of glibc.
+type Build struct {
+	Version, Release string
+	Dir              string // has Loader and libc.so.6 as they are installed, stripped: for --library-path
+	Loader           string // path of the dynamic loader, which starts a program on this build
+	Libc             string // path of libc.so.6
+	RPM, Debuginfo   string
+}
+
+// releases of the builds. Their order as RPM has it is not that of strings.
+var releases = []string{"150600.9.1", "150600.14.2.1", "150600.14.11.1"}
+
+// Builds makes the builds, or finds them in the cache. say is told what takes long. The error wraps [ErrUnsupported] if this
+// is not a Debian on x86_64.
+func Builds(ctx context.Context, say func(format string, args ...any)) ([]Build, error) {
+	if runtime.GOARCH != "amd64" {
+		return nil, fmt.Errorf("%w: its assembly code gets its NOPs by a macro for x86_64, and this is %s", ErrUnsupported, runtime.GOARCH)
+	}
+	source, err := FetchSource(ctx, say)
+	if err != nil {
+		return nil, err
+	}
+	linked, err := linkedBuilds(ctx, source, say)
+	if err != nil {
+		return nil, fmt.Errorf("glibc %s: %w", source.Debian, err)
+	}
+	builds := make([]Build, len(releases))
+	for i := range releases {
+		if builds[i], err = pack(ctx, source, i, filepath.Join(linked, strconv.Itoa(i)), say); err != nil {
+			return nil, fmt.Errorf("glibc %s-%s: %w", source.Version, releases[i], err)
+		}
+	}
+	return builds, nil
+}
+
+// linkedBuilds returns a folder with a folder for each build, "0", "1" and so on, that holds its unstripped files.
+func linkedBuilds(ctx context.Context, s *Source, say func(string, ...any)) (string, error) {
+	description, err := os.ReadFile(s.Description)
+	if err != nil {
+		return "", err
+	}
+	digest := sha256.Sum256(description)
+	var versions []string
+	for _, name := range []string{"gcc", "ld"} {
+		version, err := tool{args: []string{name, "--version"}}.run(ctx)
+		if err != nil {
+			return "", err
+		}
+		versions = append(versions, version)
+	}
+	inputs := []any{hex.EncodeToString(digest[:]), versions, compilerFlags, optimization, configureFlags, entryHeader, linkFlags}
+	for i := range releases {
+		inputs = append(inputs, fillerText(i))
+	}
+	return distro.Remember(ctx, "glibc-linked", inputs, func(dir string) error { return linkAll(ctx, dir, s, say) })
+}
+
+// linkAll compiles once and links as often as there are builds. Only the results stay.
+func linkAll(ctx context.Context, dir string, s *Source, say func(string, ...any)) error {
+	work := filepath.Join(dir, "work")
+	if err := os.Mkdir(work, 0o755); err != nil {
+		return err
+	}
+	t, err := compile(ctx, work, s, say)
+	if err != nil {
+		return err
+	}
+	for i := range releases {
+		say("linking build %d of %d", i+1, len(releases))
+		if err := t.link(ctx, filepath.Join(dir, strconv.Itoa(i)), i); err != nil {
+			return err
+		}
+	}
+	return os.RemoveAll(work)
+}

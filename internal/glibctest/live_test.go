@@ -1,0 +1,95 @@
+package glibctest
+
+import (
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+)
+
+// TestLibpulp patches by way of libpulp.so, where LPBUILD_LIBPULP names one: no distribution but SUSE's has it.
+func TestLibpulp(t *testing.T) {
+	w := theWorld(t)
+	libpulp := os.Getenv("LPBUILD_LIBPULP")
+	if libpulp == "" {
+		t.Skip("LPBUILD_LIBPULP does not name a libpulp.so")
+	}
+	w.live(t, "pulp", "LD_PRELOAD="+libpulp)
+}
+
+// live starts the program on each build, with 64 threads that lock one mutex all the time, and applies the live patches one
+// after the other, and takes them out again in another order. The program tells after each step what is patched and what is
+// not.
+func (w *world) live(t *testing.T, engine string, env ...string) {
+	for i, b := range w.builds {
+		t.Run(b.Release, func(t *testing.T) {
+			p := w.start(t, i, env...)
+			p.wants(t)
+			var applied []string
+			for _, patch := range patches {
+				applied = append(applied, patch)
+				w.change(t, p, "trigger", "patched", engine, w.container(t, patch, b))
+				p.wants(t, applied...)
+			}
+			for len(applied) > 1 {
+				i := len(applied) / 2
+				w.change(t, p, "revert", "reverted", engine, w.container(t, applied[i], b))
+				applied = slices.Delete(applied, i, i+1)
+				p.wants(t, applied...)
+			}
+			w.must(t, w.lpbuild, "revert", "--engine", engine, "-p", p.pid, "--all", libcName)
+			p.wants(t)
+			w.all(t, p, b, engine)
+			w.again(t, p, b, engine)
+		})
+	}
+}
+
+// all applies everything that there is for any build at once, as a package's %post does, and takes it out again.
+func (w *world) all(t *testing.T, p *program, b Build, engine string) {
+	t.Helper()
+	everything := filepath.Join(w.folder, "build", "x86_64", "*.so")
+	out := w.must(t, w.lpbuild, "trigger", "--engine", engine, "-p", p.pid, everything)
+	t.Logf("all at once for %s:\n%s", b.Release, out)
+	p.wants(t, patches...)
+	w.must(t, w.lpbuild, "revert", "--engine", engine, "-p", p.pid, everything)
+	p.wants(t)
+}
+
+// again applies one live patch and takes it out ten times, to a function that all threads are in or about to call.
+func (w *world) again(t *testing.T, p *program, b Build, engine string) {
+	t.Helper()
+	mutex := w.container(t, "mutex", b)
+	for range 10 {
+		w.change(t, p, "trigger", "patched", engine, mutex)
+		if got := p.ask(t, "mutex"); got != patched["mutex"] {
+			t.Errorf("applied: %q", got)
+		}
+		w.change(t, p, "revert", "reverted", engine, mutex)
+		if got := p.ask(t, "mutex"); got != original["mutex"] {
+			t.Errorf("taken out: %q", got)
+		}
+	}
+}
+
+// change applies a live patch, or takes it out, and wants lpbuild to say that it did.
+func (w *world) change(t *testing.T, p *program, command, done, engine, container string) {
+	t.Helper()
+	out := w.must(t, w.lpbuild, command, "--engine", engine, "-p", p.pid, container)
+	if !strings.HasPrefix(out, done+" ") || !strings.Contains(out, filepath.Base(container)) {
+		t.Errorf("lpbuild %s %s says:\n%s", command, filepath.Base(container), out)
+	}
+}
+
+// container returns the path of the container of a patch for a build.
+func (w *world) container(t *testing.T, patch string, b Build) string {
+	t.Helper()
+	for _, c := range w.report.Cells {
+		if c.Patch == patch+".in" && c.Version == b.Version && c.Release == b.Release && c.Container != "" {
+			return filepath.Join(w.folder, "build", c.Arch, c.Container)
+		}
+	}
+	t.Fatalf("no container of %s for %s-%s", patch, b.Version, b.Release)
+	return ""
+}

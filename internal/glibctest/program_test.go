@@ -1,0 +1,111 @@
+package glibctest
+
+import (
+	"bufio"
+	"io"
+	"maps"
+	"os"
+	"os/exec"
+	"strconv"
+	"strings"
+	"syscall"
+	"testing"
+)
+
+// original are the questions that testdata/target.c answers, with the answers of a glibc that nobody has patched; patched
+// has those of the live patches. The last bit of a random number tells the one from the other.
+var (
+	original = map[string]string{
+		"malloc": "glibc", "memcpy": "is memcpy patched?", "static": "Thu Jan  1 00:00:00 1970",
+		"variable": "1045618677", "threadlocal": "24 24", "mutex": "original",
+	}
+	patched = map[string]string{
+		"malloc": "glibc-livepatch", "memcpy": "is memcpy patched!", "static": "patched",
+		"variable": "1045618676", "threadlocal": "3 5", "mutex": "patched",
+	}
+)
+
+// hammerThreads is how many threads lock one mutex while the program is patched.
+const hammerThreads = 64
+
+// program is testdata/target.c at work.
+type program struct {
+	pid string
+	in  io.Writer
+	out *bufio.Reader
+}
+
+// start starts the program on a build's loader and libc, which its file names.
+func (w *world) start(t *testing.T, build int, env ...string) *program {
+	t.Helper()
+	cmd := exec.Command(w.targets[build])
+	cmd.Env = append(os.Environ(), env...)
+	return run(t, cmd)
+}
+
+// startByLoader does so as people try a library out: by the loader, which is told where libc is.
+func (w *world) startByLoader(t *testing.T, build int) *program {
+	t.Helper()
+	b := w.builds[build]
+	return run(t, exec.Command(b.Loader, "--library-path", b.Dir, w.targets[(build+1)%len(w.targets)]))
+}
+
+// run starts the program and all its threads. It ends with the test.
+func run(t *testing.T, cmd *exec.Cmd) *program {
+	t.Helper()
+	in, err := cmd.StdinPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	out, err := cmd.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		_ = cmd.Process.Signal(syscall.SIGKILL)
+		_ = cmd.Wait()
+	})
+	p := &program{strconv.Itoa(cmd.Process.Pid), in, bufio.NewReader(out)}
+	if got := p.line(t); got != "ready" {
+		t.Fatalf("the program says %q", got)
+	}
+	if got, want := p.ask(t, "hammer "+strconv.Itoa(hammerThreads)), strconv.Itoa(hammerThreads)+" threads"; got != want {
+		t.Fatalf("the program says %q, want %q", got, want)
+	}
+	return p
+}
+
+func (p *program) line(t *testing.T) string {
+	t.Helper()
+	line, err := p.out.ReadString('\n')
+	if err != nil {
+		t.Fatalf("the program ended: %v, after %q", err, line)
+	}
+	return strings.TrimSpace(line)
+}
+
+// ask returns the program's answer to a question.
+func (p *program) ask(t *testing.T, question string) string {
+	t.Helper()
+	if _, err := io.WriteString(p.in, question+"\n"); err != nil {
+		t.Fatal(err)
+	}
+	return p.line(t)
+}
+
+// wants asks all questions. Those in applied are to be answered as patched.
+func (p *program) wants(t *testing.T, applied ...string) {
+	t.Helper()
+	want := maps.Clone(original)
+	for _, question := range applied {
+		want[question] = patched[question]
+	}
+	for _, question := range patches {
+		if got := p.ask(t, question); got != want[question] {
+			t.Errorf("with %v applied: %s: %q, want %q", applied, question, got, want[question])
+		}
+	}
+}
