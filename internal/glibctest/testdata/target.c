@@ -3,6 +3,7 @@
  *
  *	malloc       what is in a fresh block of memory
  *	memcpy       what a copy of a question is, and whether copies are right
+ *	memcpy_chk   what a copy by __memcpy_chk is
  *	static       what asctime says of the first second
  *	variable     what random says after srandom(7)
  *	threadlocal  malloc_usable_size of a block of 24 bytes, in two threads that freed 3 and 5 blocks of 1000 bytes
@@ -24,6 +25,10 @@ static void *(*volatile allocate)(size_t) = malloc;
 static void (*volatile release)(void *) = free;
 static void *(*volatile copy)(void *, const void *, size_t) = memcpy;
 static void *(*volatile move)(void *, const void *, size_t) = memmove;
+
+/* What memcpy is with -D_FORTIFY_SOURCE: it looks at the size of the destination, and goes on into the memcpy behind it. */
+extern void *__memcpy_chk(void *, const void *, size_t, size_t);
+static void *(*volatile checked_copy)(void *, const void *, size_t, size_t) = __memcpy_chk;
 
 static void answer_malloc(void)
 {
@@ -53,6 +58,15 @@ static void answer_memcpy(void)
 			}
 	}
 	copy(answer, question, sizeof question);
+	puts(answer);
+}
+
+static void answer_memcpy_chk(void)
+{
+	const char question[] = "is memcpy patched?";
+	char answer[sizeof question];
+
+	checked_copy(answer, question, sizeof question, sizeof answer);
 	puts(answer);
 }
 
@@ -189,6 +203,8 @@ int main(void)
 			answer_malloc();
 		else if (strcmp(line, "memcpy") == 0)
 			answer_memcpy();
+		else if (strcmp(line, "memcpy_chk") == 0)
+			answer_memcpy_chk();
 		else if (strcmp(line, "static") == 0)
 			answer_static();
 		else if (strcmp(line, "variable") == 0)
