@@ -7,13 +7,13 @@ LINTVER := v2.15.0
 # What the demonstration needs beyond Go, and what the tests and benchmarks need beyond that. SUSE has no gpg1: what needs it
 # there does without and says so. rpm2cpio and rpmsign come with its rpm and rpm-build.
 DEMO_DEBIAN := gcc libc6-dev binutils rpm createrepo-c gnupg gnupg1 xz-utils zstd bzip2 elfutils cpio
-TEST_DEBIAN := $(DEMO_DEBIAN) rpm2cpio gdb rpmlint g++ shellcheck systemd \
+TEST_DEBIAN := $(DEMO_DEBIAN) rpm2cpio gdb rpmlint mandoc osc g++ shellcheck systemd \
                gcc-powerpc64le-linux-gnu libc6-dev-ppc64el-cross gcc-aarch64-linux-gnu libc6-dev-arm64-cross
 GLIBC_DEBIAN := $(DEMO_DEBIAN) rpm2cpio make bison gawk python3 dpkg-dev patch linux-libc-dev
 DEMO_SUSE   := gcc glibc-devel binutils rpm-build createrepo_c gpg2 xz zstd bzip2 elfutils cpio tar findutils util-linux
-TEST_SUSE   := $(DEMO_SUSE) gdb rpmlint gcc-c++ ShellCheck systemd cross-ppc64le-gcc14 cross-aarch64-gcc14
+TEST_SUSE   := $(DEMO_SUSE) gdb rpmlint mandoc osc gcc-c++ ShellCheck systemd cross-ppc64le-gcc14 cross-aarch64-gcc14
 
-.PHONY: build deps deps-demo deps-glibc demo test test-kill test-cycles test-glibc race bench fuzz lint clean
+.PHONY: build deps deps-demo deps-glibc demo package test test-kill test-cycles test-glibc race bench fuzz lint clean
 
 build: $(BIN)
 
@@ -37,6 +37,10 @@ deps deps-demo deps-glibc:
 # The main job, on a small distributor of its own: repository, download, build, dist, rpmbuild.
 demo: deps-demo build
 	./$(BIN) demo --dir demo-out
+
+# lpbuild's own RPMs, in package-out/.
+package: deps
+	GO=$(GO) packaging/build package-out
 
 test: deps
 	CGO_ENABLED=0 $(GO) vet ./...
@@ -82,4 +86,4 @@ lint: $(LINT)
 	@test -z "$$(gofmt -l cmd pkg internal templates rpm-helper)" || { gofmt -l cmd pkg internal templates rpm-helper; exit 1; }
 
 clean:
-	rm -rf bin demo-out
+	rm -rf bin demo-out package-out

@@ -20,6 +20,7 @@ type buildOptions struct {
 	check   bool
 	jobs    int
 	arch    []string
+	group   string
 }
 
 func (o *buildOptions) addFlags(cmd *cobra.Command) {
@@ -28,6 +29,7 @@ func (o *buildOptions) addFlags(cmd *cobra.Command) {
 	f.BoolVar(&o.check, "check", false, "make nothing: say whether what is built is what the report, lpbuild.yaml and lpbuild.lock say")
 	f.IntVarP(&o.jobs, "jobs", "j", 0, "pack `n` containers at once (0: one per CPU)")
 	f.StringSliceVar(&o.arch, "arch", nil, "only these `architectures` (default: all of lpbuild.yaml)")
+	f.StringVar(&o.group, "group", "", "only the `k/n`-th part of the builds, as flavours of the build service do; the report has only that, too")
 }
 
 func newBuild(s *console, g *globalOptions) *cobra.Command {
@@ -75,12 +77,19 @@ func runBuild(ctx context.Context, s *console, g *globalOptions, o buildOptions,
 	if o.jobs < 0 {
 		return nil, &usageError{errors.New("--jobs must not be negative"), "lpbuild build"}
 	}
+	group := buildmatrix.Group{}
+	if o.group != "" {
+		var err error
+		if group, err = buildmatrix.ParseGroup(o.group); err != nil {
+			return nil, &usageError{fmt.Errorf("--group: %w", err), "lpbuild build"}
+		}
+	}
 	in, err := readInputs(g, o.arch)
 	if err != nil {
 		return nil, err
 	}
 	in.report, err = buildmatrix.Build(ctx, in.config, in.lock, buildmatrix.Options{
-		Jobs: o.jobs, Only: in.only, Tool: "lpbuild " + toolVersion(), Progress: progress.Func(s.progress),
+		Jobs: o.jobs, Only: in.only, Group: group, Tool: "lpbuild " + toolVersion(), Progress: progress.Func(s.progress),
 	})
 	if in.report == nil {
 		return nil, err

@@ -15,6 +15,7 @@ import (
 
 func newChanges(s *console, g *globalOptions) *cobra.Command {
 	cmd := &cobra.Command{Use: "changes", Short: "Work on the package's changes file", Args: cobra.NoArgs,
+		Long: "<name>.changes tells what changed for the customer, newest first. It can be edited by hand, too." + exitHelp,
 		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() }}
 	var author string
 	add := &cobra.Command{

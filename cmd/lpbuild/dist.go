@@ -5,11 +5,13 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/lpbuild/lpbuild/pkg/obs"
 	"github.com/lpbuild/lpbuild/pkg/spec"
 )
 
 func newDist(s *console, g *globalOptions) *cobra.Command {
-	return &cobra.Command{
+	var checkout string
+	cmd := &cobra.Command{
 		Use:   "dist",
 		Short: "Write the source package: spec file, source archive, changes",
 		Long: `Writes dist/<name>.spec, dist/<name>-<version>.tar.xz, dist/<name>.changes and dist/<name>-rpmlintrc.
@@ -17,14 +19,31 @@ func newDist(s *console, g *globalOptions) *cobra.Command {
 The archive holds all that "lpbuild build --offline" needs: configuration, lock, catalogue and sources. Everything is built
 first, for every architecture of lpbuild.yaml (which is quick if nothing has changed): what would not build is not
 distributed, and what only one architecture includes is not forgotten. The same inputs give the same bytes, wherever and
-whenever; times are those of the newest changes entry. After an error a former source package is as it was.` + exitHelp,
-		Example: "  lpbuild dist\n  rpmbuild -ba --nodeps --define \"_sourcedir $PWD/dist\" dist/glibc-livepatches.spec",
+whenever; times are those of the newest changes entry. After an error a former source package is as it was.
+
+With --obs a checkout of the Open Build Service (as "osc checkout" makes it) gets the package, too, and osc is told what is
+new and what is gone; committing is left to you. Files that lpbuild did not write stay; an entry that only the checkout's
+changes file has is an error. Of many builds the service makes several packages, on as many workers as it has: _multibuild
+has a flavor for each group of "flavor-builds" (default 64) builds, _constraints asks for workers that are big enough:
+
+  obs:
+    flavor-builds: 20` + exitHelp,
+		Example: "  lpbuild dist\n  lpbuild dist --obs ~/obs/home:jane/glibc-livepatches\n  rpmbuild -ba --nodeps --define \"_sourcedir $PWD/dist\" dist/glibc-livepatches.spec",
 		Args:    cobra.NoArgs,
-		RunE:    func(cmd *cobra.Command, _ []string) error { return runDist(cmd.Context(), s, g) },
+		RunE:    func(cmd *cobra.Command, _ []string) error { return runDist(cmd.Context(), s, g, checkout) },
 	}
+	cmd.Flags().StringVar(&checkout, "obs", "", "bring this `checkout` of the Open Build Service up to date")
+	return cmd
 }
 
-func runDist(ctx context.Context, s *console, g *globalOptions) error {
+func runDist(ctx context.Context, s *console, g *globalOptions, dir string) error {
+	var checkout *obs.Checkout
+	if dir != "" {
+		var err error
+		if checkout, err = obs.Open(dir); err != nil {
+			return err
+		}
+	}
 	in, err := runBuild(ctx, s, g, buildOptions{}, false)
 	if err != nil {
 		return err
@@ -33,6 +52,18 @@ func runDist(ctx context.Context, s *console, g *globalOptions) error {
 	if err != nil {
 		return err
 	}
+	var update *obs.Update
+	if checkout != nil {
+		groups, most := in.config.Flavors(in.lock)
+		update, err = checkout.Update(ctx, obs.Source{Name: in.config.Name, Dist: d, Groups: groups, Builds: most}, obs.Options{})
+		if err != nil {
+			return err
+		}
+	}
+	return printDist(s, in, d, update)
+}
+
+func printDist(s *console, in *inputs, d *spec.Dist, u *obs.Update) error {
 	if s.json {
 		return s.printJSON(struct {
 			Spec       string `json:"spec"`
@@ -41,7 +72,8 @@ func runDist(ctx context.Context, s *console, g *globalOptions) error {
 			Rpmlintrc  string `json:"rpmlintrc"`
 			Containers int    `json:"containers"`
 			Unsigned   bool   `json:"unsigned"`
-		}{d.Spec, d.Archive, d.Changes, d.Rpmlintrc, len(in.report.Containers()), in.lock.IsUnsigned()})
+			OBS        any    `json:"obs,omitempty"`
+		}{d.Spec, d.Archive, d.Changes, d.Rpmlintrc, len(in.report.Containers()), in.lock.IsUnsigned(), updateJSON(u)})
 	}
 	for _, name := range []string{d.Spec, d.Archive, d.Changes, d.Rpmlintrc} {
 		s.print("%s\n", name)
@@ -49,5 +81,35 @@ func runDist(ctx context.Context, s *console, g *globalOptions) error {
 	if in.lock.IsUnsigned() {
 		s.print("UNSIGNED: made for builds that no key vouches for.\n")
 	}
+	if u != nil {
+		printUpdate(s, u)
+	}
 	return nil
+}
+
+// updateJSON is what became of a checkout, for a program; nil if there is none.
+func updateJSON(u *obs.Update) any {
+	if u == nil {
+		return nil
+	}
+	return map[string][]string{
+		"added": list(u.Added), "changed": list(u.Changed), "removed": list(u.Removed), "kept": list(u.Kept), "todo": list(u.Todo),
+	}
+}
+
+func printUpdate(s *console, u *obs.Update) {
+	for _, l := range []struct {
+		what  string
+		names []string
+	}{{"added", u.Added}, {"changed", u.Changed}, {"removed", u.Removed}, {"kept as it is", u.Kept}} {
+		for _, name := range l.names {
+			s.print("checkout: %s %s\n", l.what, name)
+		}
+	}
+	if len(u.Added)+len(u.Changed)+len(u.Removed) == 0 {
+		s.print("checkout: up to date\n")
+	}
+	for _, command := range u.Todo {
+		s.print("osc is not installed; in the checkout, run: %s\n", command)
+	}
 }

@@ -4,11 +4,19 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
-	"github.com/spf13/cobra/doc"
+	"github.com/spf13/pflag"
+
+	"github.com/lpbuild/lpbuild/internal/manual"
+	"github.com/lpbuild/lpbuild/pkg/atomicfile"
 )
+
+// manualDate is that of every man page: the same commands give the same pages.
+var manualDate = time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
 
 // newGenerate is for packagers: man pages and shell completions come from the commands themselves.
 func newGenerate() *cobra.Command {
@@ -16,6 +24,7 @@ func newGenerate() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:     "generate",
 		Short:   "Write man pages and shell completions",
+		Long:    "Writes what a package of lpbuild has beside the program, from the commands themselves." + exitHelp,
 		Hidden:  true,
 		Example: "  lpbuild generate --man man --completion completion",
 		Args:    cobra.NoArgs,
@@ -23,27 +32,83 @@ func newGenerate() *cobra.Command {
 			if man == "" && completion == "" {
 				return &usageError{errors.New("--man or --completion is required"), "lpbuild generate"}
 			}
-			root := cmd.Root()
-			root.DisableAutoGenTag = true
 			if man != "" {
-				// A fixed date: the same commands give the same pages.
-				date := time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
-				if err := os.MkdirAll(man, 0o755); err != nil {
-					return err
-				}
-				if err := doc.GenManTree(root, &doc.GenManHeader{Section: "1", Source: "lpbuild", Date: &date}, man); err != nil {
+				if err := manuals(cmd.Root(), man); err != nil {
 					return err
 				}
 			}
 			if completion == "" {
 				return nil
 			}
-			return completions(root, completion)
+			return completions(cmd.Root(), completion)
 		},
 	}
 	cmd.Flags().StringVar(&man, "man", "", "`folder` for man pages")
 	cmd.Flags().StringVar(&completion, "completion", "", "`folder` for completions of bash, zsh and fish")
 	return cmd
+}
+
+// manuals writes the man page of every command that --help shows, and ulp.1 for the link of that name.
+func manuals(root *cobra.Command, dir string) error {
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		return err
+	}
+	for _, c := range documented(root) {
+		page := manualPage(c)
+		if err := atomicfile.Write(filepath.Join(dir, page.Name+".1"), page.Roff(), 0o644); err != nil {
+			return err
+		}
+	}
+	return atomicfile.Write(filepath.Join(dir, "ulp.1"), []byte(".so man1/lpbuild-ulp.1\n"), 0o644)
+}
+
+// documented returns a command and all below it that have a man page.
+func documented(c *cobra.Command) []*cobra.Command {
+	all := []*cobra.Command{c}
+	for _, sub := range c.Commands() {
+		if !sub.Hidden && sub.Name() != "help" && sub.Name() != "completion" {
+			all = append(all, documented(sub)...)
+		}
+	}
+	return all
+}
+
+func manualName(c *cobra.Command) string { return strings.ReplaceAll(c.CommandPath(), " ", "-") }
+
+// manualPage is a command's man page: what its --help says.
+func manualPage(c *cobra.Command) *manual.Page {
+	p := &manual.Page{
+		Name: manualName(c), Summary: c.Short, Synopsis: []string{c.UseLine()}, Text: c.Long, Examples: c.Example, Date: manualDate,
+	}
+	c.InitDefaultHelpFlag()
+	for _, flags := range []*pflag.FlagSet{c.NonInheritedFlags(), c.InheritedFlags()} {
+		flags.VisitAll(func(f *pflag.Flag) {
+			if !f.Hidden {
+				p.Options = append(p.Options, manualOption(f))
+			}
+		})
+	}
+	if c.HasParent() {
+		p.SeeAlso = append(p.SeeAlso, manualName(c.Parent()))
+	}
+	for _, sub := range documented(c)[1:] {
+		if sub.Parent() == c {
+			p.SeeAlso = append(p.SeeAlso, manualName(sub))
+		}
+	}
+	return p
+}
+
+func manualOption(f *pflag.Flag) manual.Option {
+	value, text := pflag.UnquoteUsage(f)
+	o := manual.Option{Names: "--" + f.Name, Value: value, Text: text}
+	if f.Shorthand != "" {
+		o.Names = "-" + f.Shorthand + ", " + o.Names
+	}
+	if !slices.Contains([]string{"", "false", "0", "0s", "[]"}, f.DefValue) {
+		o.Text += " (default " + f.DefValue + ")"
+	}
+	return o
 }
 
 func completions(root *cobra.Command, dir string) error {

@@ -1,28 +1,12 @@
 package main
 
 import (
-	"fmt"
 	"path/filepath"
-	"runtime/debug"
 
 	"github.com/spf13/cobra"
 
 	"github.com/lpbuild/lpbuild/pkg/buildmatrix"
 )
-
-// version is set by the linker in a release.
-var version = ""
-
-// toolVersion is what this program calls itself.
-func toolVersion() string {
-	if version != "" {
-		return version
-	}
-	if info, ok := debug.ReadBuildInfo(); ok && info.Main.Version != "" && info.Main.Version != "(devel)" {
-		return info.Main.Version
-	}
-	return "devel"
-}
 
 // globalOptions are the flags of every command.
 type globalOptions struct {
@@ -40,6 +24,7 @@ In a package folder (made by "lpbuild init"):
   download  brings every released build of the library, verified, and pins it
   build     makes one live patch container for each build, and proves that it fits
   dist      writes the source package for rpmbuild and the Open Build Service
+  submit    asks for a maintenance update there
 
 On a machine:
   trigger   applies live patches to running processes, revert takes them out
@@ -59,7 +44,7 @@ On a machine:
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error { return &usageError{err, cmd.CommandPath()} })
 	root.AddCommand(
 		newInit(s), newDownload(s, &g), newBuild(s, &g), newDist(s, &g), newInstall(s, &g), newClean(s, &g),
-		newChanges(s, &g), newTrigger(s), newRevert(s), newStatus(s), newHook(s), newDemo(s), newUlp(s), newVersion(s), newGenerate(),
+		newChanges(s, &g), newSubmit(s, &g), newTrigger(s), newRevert(s), newStatus(s), newHook(s), newDemo(s), newUlp(s), newVersion(s), newGenerate(),
 	)
 	wrapUsage(root)
 	return root
@@ -85,31 +70,4 @@ func wrapUsage(cmd *cobra.Command) {
 // config reads the package folder's configuration.
 func (g *globalOptions) config() (*buildmatrix.Config, error) {
 	return buildmatrix.LoadConfig(filepath.Clean(g.dir))
-}
-
-func newVersion(s *console) *cobra.Command {
-	return &cobra.Command{
-		Use: "version", Short: "Print the version", Args: cobra.NoArgs,
-		Example: "  lpbuild version\n  lpbuild version --json",
-		RunE: func(*cobra.Command, []string) error {
-			v := map[string]string{"version": toolVersion()}
-			if info, ok := debug.ReadBuildInfo(); ok {
-				v["go"] = info.GoVersion
-				for _, setting := range info.Settings {
-					if setting.Key == "vcs.revision" {
-						v["commit"] = setting.Value
-					}
-				}
-			}
-			if s.json {
-				return s.printJSON(v)
-			}
-			line := "lpbuild " + v["version"]
-			if v["commit"] != "" {
-				line += fmt.Sprintf(" (commit %.12s)", v["commit"])
-			}
-			s.print("%s\n", line)
-			return nil
-		},
-	}
 }

@@ -35,6 +35,9 @@ func TestMain(m *testing.M) {
 //	start NAME [KEY=VALUE]... PROGRAM [ARG]..., says NAME TEXT
 //		a process to be patched: see startCommand, saysCommand. $LIVE has the sources of some
 //
+//	buildservice PROJECT PACKAGE, requests N
+//		a build service for osc, and how many requests it must have got
+//
 // and the condition [v3]: version 3 signatures can be made here.
 func TestScripts(t *testing.T) {
 	testscript.Run(t, testscript.Params{
@@ -49,6 +52,7 @@ func TestScripts(t *testing.T) {
 		Cmds: map[string]func(ts *testscript.TestScript, neg bool, args []string){
 			"distro": distroCommand, "exits": exitsCommand, "same": sameCommand,
 			"start": startCommand, "says": saysCommand,
+			"buildservice": buildserviceCommand, "requests": requestsCommand,
 		},
 	})
 }
@@ -140,40 +144,6 @@ func sameCommand(ts *testscript.TestScript, neg bool, args []string) {
 	}
 	if same := bytes.Equal([]byte(ts.ReadFile(args[0])), []byte(ts.ReadFile(args[1]))); same == neg {
 		ts.Fatalf("%s and %s: %s", args[0], args[1], map[bool]string{true: "the same", false: "different"}[same])
-	}
-}
-
-// TestHelpHasExamples wants every command to say what it is for, to show how it is used, and to document its exit codes.
-func TestHelpHasExamples(t *testing.T) {
-	root := newRoot(&console{out: &bytes.Buffer{}, err: &bytes.Buffer{}})
-	for _, cmd := range root.Commands() {
-		if cmd.Name() == "help" || cmd.Name() == "completion" {
-			continue
-		}
-		leaves := append(cmd.Commands(), cmd)
-		for _, c := range leaves {
-			if c.Short == "" || !c.HasSubCommands() && c.Example == "" {
-				t.Errorf("%s: no short help or no example", c.CommandPath())
-			}
-			if !c.HasSubCommands() && c.Name() != "version" && c.Name() != "generate" && !strings.Contains(c.Long, "EXIT STATUS") {
-				t.Errorf("%s: exit codes are not documented", c.CommandPath())
-			}
-		}
-	}
-}
-
-// TestGenerate makes man pages and completions of all commands.
-func TestGenerate(t *testing.T) {
-	dir := t.TempDir()
-	var out bytes.Buffer
-	if code := run([]string{"generate", "--man", dir + "/man", "--completion", dir + "/completion"}, &console{out: &out, err: &out}); code != 0 {
-		t.Fatalf("exit code %d: %s", code, out.String())
-	}
-	for _, name := range []string{"man/lpbuild.1", "man/lpbuild-download.1", "man/lpbuild-changes-add.1", "completion/lpbuild.bash", "completion/_lpbuild", "completion/lpbuild.fish"} {
-		info, err := os.Stat(filepath.Join(dir, name))
-		if err != nil || info.Size() == 0 {
-			t.Errorf("%s: %v", name, err)
-		}
 	}
 }
 

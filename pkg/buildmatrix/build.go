@@ -29,6 +29,7 @@ var ErrRefused = errors.New("not every live patch could be made")
 type Options struct {
 	Jobs     int        // cells worked on at once; 0: one per CPU
 	Only     []ulp.Arch // architectures; empty: all of the configuration
+	Group    Group      // builds; zero: all
 	Tool     string     // name and version of this program, for the report
 	Progress progress.Func
 }
@@ -59,13 +60,14 @@ func newMatrix(c *Config, l *download.Lock, o Options) *matrix {
 // the report says which and why. Any other error means that the whole could not be judged, and there is no report.
 //
 // With o.Only, the result is about those architectures alone. The file that is written keeps what the former one says of
-// the others, as far as nothing has changed that they depend on.
+// the others, as far as nothing has changed that they depend on. With o.Group, report and build folder have that group only.
 func Build(ctx context.Context, c *Config, l *download.Lock, o Options) (*Report, error) {
 	m := newMatrix(c, l, o)
-	jobs := newJobs(Cells(c, l))
+	cells := Cells(c, l)
+	jobs := newJobs(o.Group.Cells(cells))
 	asked := slices.DeleteFunc(slices.Clone(jobs), func(j *job) bool { return !m.asked(j.Arch) })
 	if len(asked) == 0 {
-		return nil, fmt.Errorf("%s: the matrix is empty: no build in %s fits the version ranges of packages and patches", c.Path, LockName)
+		return nil, emptyMatrix(c, o.Group, len(cells))
 	}
 	former, err := ReadReport(m.dir)
 	if err != nil {
@@ -77,7 +79,7 @@ func Build(ctx context.Context, c *Config, l *download.Lock, o Options) (*Report
 	}
 	kept := m.adopt(jobs, former, inputs)
 	r := &Report{
-		Format: ReportFormat, Name: c.Name, Version: c.Version, Tool: o.Tool, Unsigned: l.IsUnsigned(),
+		Format: ReportFormat, Name: c.Name, Version: c.Version, Tool: o.Tool, Unsigned: l.IsUnsigned(), Group: o.Group.String(),
 		CompilerRuns: int(m.runs.Load()), Cells: []CellInfo{}, Inputs: append([]string{}, slices.Sorted(maps.Keys(inputs))...),
 	}
 	for _, j := range jobs {
@@ -85,7 +87,7 @@ func Build(ctx context.Context, c *Config, l *download.Lock, o Options) (*Report
 			r.Cells = append(r.Cells, *j.info)
 		}
 	}
-	r.Cells = append(r.Cells, m.withoutBuilds(jobs)...)
+	r.Cells = append(r.Cells, m.withoutBuilds(newJobs(cells))...)
 	m.removeStale(former, r)
 	if err := r.write(m.dir); err != nil {
 		return nil, err
@@ -95,6 +97,13 @@ func Build(ctx context.Context, c *Config, l *download.Lock, o Options) (*Report
 		return r, fmt.Errorf("%w: %d of %d cells", ErrRefused, n, len(r.Cells))
 	}
 	return r, nil
+}
+
+func emptyMatrix(c *Config, g Group, all int) error {
+	if all > 0 && g != (Group{}) {
+		return fmt.Errorf("%s: group %s is empty: there are not that many builds", c.Path, g)
+	}
+	return fmt.Errorf("%s: the matrix is empty: no build in %s fits the version ranges of packages and patches", c.Path, LockName)
 }
 
 func (m *matrix) asked(arch ulp.Arch) bool { return len(m.Only) == 0 || slices.Contains(m.Only, arch) }

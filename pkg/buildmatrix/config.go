@@ -38,6 +38,7 @@ type Config struct {
 	Repositories []Repository
 	Packages     []Package
 	Patches      []Patch
+	OBS          OBS
 }
 
 // Where the engine comes from that applies the live patches on the customer's machine.

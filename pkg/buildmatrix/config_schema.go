@@ -50,6 +50,7 @@ func (c *Config) read(d *document, top *yaml.Node) {
 		"packages": func(n *yaml.Node) {
 			d.sequence(n, "packages", false, func(n *yaml.Node) { c.readPackage(d, n) })
 		},
+		"obs": func(n *yaml.Node) { c.readOBS(d, n) },
 		"patches": func(n *yaml.Node) {
 			d.sequence(n, "patches", false, func(n *yaml.Node) { c.readPatch(d, n) })
 		},

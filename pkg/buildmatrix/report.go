@@ -34,6 +34,7 @@ type Report struct {
 	Version      string     `json:"version"`
 	Tool         string     `json:"tool"`
 	Unsigned     bool       `json:"unsigned,omitempty"` // a repository was not signed
+	Group        string     `json:"group,omitempty"`    // the part of the matrix that this is about, "2/4"; "": all
 	CompilerRuns int        `json:"-"`                  // of this run, preprocessing included
 	Cells        []CellInfo `json:"cells"`
 	Inputs       []string   `json:"inputs"` // files of the package folder that the compiler read, sorted

@@ -17,7 +17,7 @@ import (
 var ErrStale = errors.New("it is not what lpbuild build made")
 
 // Verify compares the build folder with its report, and the report with configuration and lock, for some architectures (nil:
-// all): every cell has a container, and it is, byte for byte, the one that was gated. Nothing is written and no compiler runs.
+// all) and the builds that the report is about: every cell has a container, and it is, byte for byte, the one that was gated. Nothing is written and no compiler runs.
 // The error joins everything that is wrong.
 func Verify(ctx context.Context, c *Config, l *download.Lock, only []ulp.Arch) (*Report, error) {
 	dir := filepath.Join(c.Dir, BuildDir)
@@ -45,7 +45,13 @@ func Verify(ctx context.Context, c *Config, l *download.Lock, only []ulp.Arch) (
 			errs = append(errs, err)
 		}
 	}
-	for _, want := range Cells(c, l) {
+	var group Group
+	if r.Group != "" {
+		if group, err = ParseGroup(r.Group); err != nil {
+			return nil, fmt.Errorf("%s: the report: %w", c.Path, err)
+		}
+	}
+	for _, want := range group.Cells(Cells(c, l)) {
 		b := want.Build
 		key := [6]string{want.Patch.Description, string(want.Arch), b.Name, b.Version, b.Release, want.Library.BuildID}
 		if asked(want.Arch) && !built[key] {

@@ -78,8 +78,8 @@ func TestIsArchiveOf(t *testing.T) {
 	for file, want := range map[string]bool{
 		"lp-1.0.tar.xz": true, "lp-notes.tar.xz": false, "lp-1.0.txt": false, "lp-0.4~rc1.tar.xz": true, "lp-extra-1.0.tar.xz": false, "lp.tar.xz": false, "other-1.tar.xz": false,
 	} {
-		if got := isArchiveOf(file, "lp"); got != want {
-			t.Errorf("isArchiveOf(%q) = %t", file, got)
+		if got := IsArchiveOf(file, "lp"); got != want {
+			t.Errorf("IsArchiveOf(%q) = %t", file, got)
 		}
 	}
 }

@@ -73,7 +73,7 @@ func appendStage(names []string, stage, name string, own []string) ([]string, er
 		if hidden, ok := strings.CutPrefix(base, "."); ok { // a file that was being written has a number behind its name
 			base = strings.TrimSuffix(hidden, filepath.Ext(hidden))
 		}
-		if isArchiveOf(base, name) || slices.Contains(own, base) {
+		if IsArchiveOf(base, name) || slices.Contains(own, base) {
 			names = append(names, filepath.Join(stage, e.Name()))
 		}
 	}

@@ -67,13 +67,8 @@ func Make(ctx context.Context, c *buildmatrix.Config, l *download.Lock, r *build
 	if err != nil {
 		return nil, err
 	}
+	d := Paths(c)
 	dir := filepath.Join(c.Dir, DistDir)
-	d := &Dist{
-		Spec:      filepath.Join(dir, c.Name+".spec"),
-		Archive:   filepath.Join(dir, archive.Top+".tar.xz"),
-		Changes:   filepath.Join(dir, c.Name+".changes"),
-		Rpmlintrc: filepath.Join(dir, c.Name+"-rpmlintrc"),
-	}
 	// The spec file comes after what it names, and the archives that the former one names go last.
 	set := publication{dir: dir, files: []published{
 		{filepath.Base(d.Archive), packed.Bytes()}, {filepath.Base(d.Changes), changesText},
@@ -83,6 +78,12 @@ func Make(ctx context.Context, c *buildmatrix.Config, l *download.Lock, r *build
 		return nil, err
 	}
 	return d, removeFormer(dir, c.Name, filepath.Base(d.Archive))
+}
+
+// Paths returns where [Make] writes.
+func Paths(c *buildmatrix.Config) *Dist {
+	base := filepath.Join(c.Dir, DistDir, c.Name)
+	return &Dist{Spec: base + ".spec", Archive: base + "-" + c.Version + ".tar.xz", Changes: base + ".changes", Rpmlintrc: base + "-rpmlintrc"}
 }
 
 // checkPublishable refuses what must not leave the engineer's machine: secrets in URLs, and a catalogue that an offline
@@ -179,6 +180,7 @@ func describe(c *buildmatrix.Config, l *download.Lock) (*Package, error) {
 			}
 		}
 	}
+	p.Groups, _ = c.Flavors(l)
 	what := strings.Join(p.Packages, ", ")
 	if p.Summary == "" {
 		p.Summary = "Live patches for " + what
@@ -266,16 +268,16 @@ func archivesOf(dir, name string) ([]string, error) {
 	}
 	var found []string
 	for _, e := range entries {
-		if isArchiveOf(e.Name(), name) {
+		if IsArchiveOf(e.Name(), name) {
 			found = append(found, filepath.Join(dir, e.Name()))
 		}
 	}
 	return found, nil
 }
 
-// isArchiveOf reports whether a file name is that of an archive of the package, in any version: a version begins with a digit and has
+// IsArchiveOf reports whether a file name is that of an archive of the package, in any version: a version begins with a digit and has
 // no dash.
-func isArchiveOf(file, name string) bool {
+func IsArchiveOf(file, name string) bool {
 	base, packed := strings.CutSuffix(file, ".tar.xz")
 	version, ok := strings.CutPrefix(base, name+"-")
 	return packed && ok && version != "" && version[0] >= '0' && version[0] <= '9' && !strings.Contains(version, "-")

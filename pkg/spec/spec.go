@@ -27,6 +27,7 @@ type Package struct {
 	Unsigned      bool
 	Bundled       bool  // the package carries the engine; else it requires lpbuild
 	Time          int64 // of all files in the package, in seconds since 1970; 0: when they are built
+	Groups        int   // in how many parts the build service builds it; below 2: as a whole
 }
 
 // ArchBefore15SP7 returns the architectures for SUSE Linux Enterprise and Leap 15 up to service pack 6, which have live

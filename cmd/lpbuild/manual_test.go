@@ -1,0 +1,126 @@
+package main
+
+import (
+	"bytes"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/spf13/pflag"
+)
+
+func rootForTest() *console { return &console{out: &bytes.Buffer{}, err: &bytes.Buffer{}} }
+
+// TestHelpHasExamples wants every command to say what it is for, to show how it is used, and to document its exit codes.
+func TestHelpHasExamples(t *testing.T) {
+	for _, c := range documented(newRoot(rootForTest())) {
+		if c.Short == "" || c.Long == "" || !c.HasSubCommands() && c.Example == "" {
+			t.Errorf("%s: no help or no example", c.CommandPath())
+		}
+		if !c.HasSubCommands() && !strings.Contains(c.Long, "\nEXIT STATUS\n") {
+			t.Errorf("%s: exit codes are not documented", c.CommandPath())
+		}
+	}
+}
+
+func generate(t *testing.T) string {
+	t.Helper()
+	dir, s := t.TempDir(), rootForTest()
+	if code := run([]string{"generate", "--man", dir + "/man", "--completion", dir + "/completion"}, s); code != 0 {
+		t.Fatalf("exit code %d: %s", code, s.err)
+	}
+	return dir
+}
+
+// words is a text without its line breaks and indentation.
+func words(text string) string { return strings.Join(strings.Fields(text), " ") }
+
+// shown is a man page as a terminal shows it, on one that is wide enough for every line.
+func shownPage(t *testing.T, page string) string {
+	t.Helper()
+	out, err := exec.CommandContext(t.Context(), "mandoc", "-T", "utf8", "-O", "width=999", page).Output()
+	if err != nil {
+		t.Fatalf("mandoc %s: %v", page, err)
+	}
+	var text []rune
+	for _, r := range string(out) { // bold and underlined: character, backspace, character
+		if r == '\b' {
+			text = text[:len(text)-1]
+			continue
+		}
+		text = append(text, r)
+	}
+	return string(text)
+}
+
+// TestManualsAgree wants everything that --help prints on the man page of the same command, as a reader sees it: text, exit
+// codes, every option and every example, character by character.
+func TestManualsAgree(t *testing.T) {
+	dir := generate(t)
+	for _, c := range documented(newRoot(rootForTest())) {
+		page := filepath.Join(dir, "man", manualName(c)+".1")
+		if out, err := exec.CommandContext(t.Context(), "mandoc", "-T", "lint", "-W", "warning", page).CombinedOutput(); err != nil {
+			t.Errorf("%s", out)
+		}
+		got := words(shownPage(t, page))
+		text, exit, _ := strings.Cut(c.Long, "EXIT STATUS")
+		for _, want := range []string{c.Short, text, exit, c.Example, c.UseLine()} {
+			if !strings.Contains(got, words(want)) {
+				t.Errorf("%s lacks %q:\n%s", page, words(want), got)
+			}
+		}
+		c.Flags().VisitAll(func(f *pflag.Flag) {
+			value, usage := pflag.UnquoteUsage(f)
+			if want := words("--" + f.Name + " " + value + " " + usage); !f.Hidden && !strings.Contains(got, want) {
+				t.Errorf("%s lacks %q", page, want)
+			}
+		})
+	}
+}
+
+// TestGenerateAgain wants the same bytes whenever and wherever: packages are reproducible.
+func TestGenerateAgain(t *testing.T) {
+	one := generate(t)
+	t.Setenv("TZ", "Asia/Kathmandu")
+	t.Setenv("HOME", t.TempDir())
+	two := generate(t)
+	if out, err := exec.CommandContext(t.Context(), "diff", "-r", one, two).CombinedOutput(); err != nil {
+		t.Errorf("%s", out)
+	}
+}
+
+// TestCompletions wants bash to read what was written, and the program to answer what it asks.
+func TestCompletions(t *testing.T) {
+	dir := generate(t)
+	if out, err := exec.CommandContext(t.Context(), "bash", "-n", dir+"/completion/lpbuild.bash").CombinedOutput(); err != nil {
+		t.Errorf("%s", out)
+	}
+	for _, name := range []string{"_lpbuild", "lpbuild.fish"} {
+		if text, err := os.ReadFile(filepath.Join(dir, "completion", name)); err != nil || !bytes.Contains(text, []byte("__complete")) {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	s := rootForTest()
+	run([]string{"__completeNoDesc", "dis"}, s)
+	if got := s.out.(*bytes.Buffer).String(); !strings.HasPrefix(got, "dist\n") {
+		t.Errorf("dis is completed as %q", got)
+	}
+}
+
+// TestVersion wants what the linker was told, for a person and for a program.
+func TestVersion(t *testing.T) {
+	defer func(v, c string) { version, commit = v, c }(version, commit)
+	version, commit = "1.2", "0123456789abcdef"
+	s := rootForTest()
+	if run([]string{"version"}, s); s.out.(*bytes.Buffer).String() != "lpbuild 1.2 (commit 0123456789ab)\n" {
+		t.Errorf("version prints %q", s.out)
+	}
+	got := versionInfo()
+	delete(got, "go")
+	if d := cmp.Diff(map[string]string{"version": "1.2", "commit": "0123456789abcdef"}, got); d != "" {
+		t.Errorf("(-want +got):\n%s", d)
+	}
+}

@@ -1,0 +1,138 @@
+package main
+
+import (
+	"bufio"
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/lpbuild/lpbuild/pkg/diag"
+	"github.com/lpbuild/lpbuild/pkg/obs"
+	"github.com/lpbuild/lpbuild/pkg/spec"
+)
+
+type submitOptions struct {
+	checkout string
+	request  obs.Request
+	yes      bool
+}
+
+func (o *submitOptions) addFlags(cmd *cobra.Command) {
+	f := cmd.Flags()
+	f.StringVar(&o.checkout, "obs", "", "the `checkout` that lpbuild dist --obs brought up to date")
+	f.StringVarP(&o.request.Message, "message", "m", "", "`text` for those who review it (default: the newest changes entry)")
+	f.StringVar(&o.request.ReleaseProject, "release-project", "", "`project` that the update is released to (default: lpbuild.yaml's, or what the package was branched from)")
+	f.StringVar(&o.request.IncidentProject, "incident-project", "", "`project` for incidents (default: lpbuild.yaml's, or the service's)")
+	f.StringVar(&o.request.Incident, "incident", "", "`number` of an incident to be merged into (default: a new one)")
+	f.StringVar(&o.request.Supersede, "supersede", "", "`number` of a request that this one is instead of")
+	f.BoolVar(&o.request.NoCleanup, "no-cleanup", false, "keep the source project when the request is accepted")
+	f.BoolVarP(&o.yes, "yes", "y", false, "do not ask")
+}
+
+func newSubmit(s *console, g *globalOptions) *cobra.Command {
+	var o submitOptions
+	cmd := &cobra.Command{
+		Use:   "submit --obs CHECKOUT",
+		Short: "Ask for a maintenance update: show the osc command, and run it after a yes",
+		Long: `Makes a maintenance request of a checkout of the Open Build Service that has the last source package. The checkout must
+be committed: a request is about what the service has.
+
+The command is shown first, and run only after a yes: at the terminal, or by --yes. Passwords are osc's business: none is read,
+passed on or printed. Defaults come from lpbuild.yaml:
+
+  obs:
+    release-project: SUSE:SLE-15-SP5:Update
+    incident-project: SUSE:Maintenance` + exitHelp,
+		Example: `  lpbuild dist --obs ~/obs/home:jane:branches/glibc-livepatches
+  (cd ~/obs/home:jane:branches/glibc-livepatches && osc commit)
+  lpbuild submit --obs ~/obs/home:jane:branches/glibc-livepatches --release-project SUSE:SLE-15-SP5:Update`,
+		Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error { return runSubmit(cmd.Context(), s, g, o) },
+	}
+	o.addFlags(cmd)
+	return cmd
+}
+
+func runSubmit(ctx context.Context, s *console, g *globalOptions, o submitOptions) error {
+	if o.checkout == "" {
+		return &usageError{errors.New("--obs is required"), "lpbuild submit"}
+	}
+	config, err := g.config()
+	if err != nil {
+		return err
+	}
+	o.request.ReleaseProject = cmp.Or(o.request.ReleaseProject, config.OBS.ReleaseProject)
+	o.request.IncidentProject = cmp.Or(o.request.IncidentProject, config.OBS.IncidentProject)
+	if o.request.Message == "" {
+		entries, err := spec.ReadChanges(spec.Paths(config).Changes)
+		if err != nil {
+			return err
+		}
+		o.request.Message = entries[0].Text
+	}
+	checkout, err := obs.Open(o.checkout)
+	if err != nil {
+		return err
+	}
+	args, err := checkout.Args(o.request)
+	if err != nil {
+		return err
+	}
+	if err := checkout.Check(ctx, spec.Paths(config), obs.Options{}); err != nil {
+		return err
+	}
+	return o.submit(ctx, s, checkout, obs.Quote(append([]string{"osc"}, args...)))
+}
+
+// submit shows the command and runs it if that is wanted.
+func (o submitOptions) submit(ctx context.Context, s *console, c *obs.Checkout, command string) error {
+	if !s.json {
+		s.print("in %s:\n%s\n", diag.Printable(c.Dir), diag.Printable(command))
+	}
+	var terminal *os.File // answers osc's own questions
+	if !o.yes {
+		if !isTerminal(os.Stdin) || s.json {
+			return fmt.Errorf("not submitted: there is no terminal to ask at: add --yes, or run in %s: %s", c.Dir, command)
+		}
+		if err := s.confirm(ctx, "Run it?"); err != nil {
+			return err
+		}
+		terminal = os.Stdin
+	}
+	number, err := c.Submit(ctx, o.request, obs.Options{}, terminal, s.err)
+	if err != nil {
+		return err
+	}
+	if s.json {
+		return s.printJSON(map[string]string{"command": command, "request": number})
+	}
+	s.print("submitted: request %s\n", cmp.Or(number, "(see above)"))
+	return nil
+}
+
+// errNo is the answer to a question.
+var errNo = errors.New("not submitted: the answer was not yes")
+
+// confirm asks a question at the terminal; anything but yes is errNo.
+func (s *console) confirm(ctx context.Context, question string) error {
+	fmt.Fprintf(s.err, "%s [y/N] ", question)
+	answer := make(chan string, 1)
+	go func() {
+		line, _ := bufio.NewReader(os.Stdin).ReadString('\n')
+		answer <- strings.ToLower(strings.TrimSpace(line))
+	}()
+	select {
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	case line := <-answer:
+		if line != "y" && line != "yes" {
+			return errNo
+		}
+		return nil
+	}
+}

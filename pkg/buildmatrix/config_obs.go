@@ -1,0 +1,51 @@
+package buildmatrix
+
+import (
+	"cmp"
+	"fmt"
+	"regexp"
+	"strconv"
+
+	"gopkg.in/yaml.v3"
+
+	"github.com/lpbuild/lpbuild/pkg/download"
+)
+
+// OBS says how the Open Build Service builds the package, and where updates go.
+type OBS struct {
+	FlavorBuilds    int    // the most builds that one worker makes live patches for; 0: 64
+	ReleaseProject  string // where the update is to be released; "": where the package was branched from
+	IncidentProject string // where maintenance incidents are asked for; "": the service's default
+}
+
+// defaultFlavorBuilds is a matter of minutes for one worker.
+const defaultFlavorBuilds = 64
+
+// Flavors returns in how many groups the service builds the package, and the most builds that one has.
+func (c *Config) Flavors(l *download.Lock) (n, most int) {
+	return Groups(Cells(c, l), cmp.Or(c.OBS.FlavorBuilds, defaultFlavorBuilds))
+}
+
+func (c *Config) readOBS(d *document, n *yaml.Node) {
+	d.mapping(n, "obs", fields{
+		"flavor-builds": func(n *yaml.Node) {
+			count, err := strconv.Atoi(n.Value)
+			if n.Kind != yaml.ScalarNode || n.Tag != "!!int" || err != nil || count < 1 {
+				d.add(n, "flavor-builds: a number of builds, 1 or more, belongs here", "")
+				return
+			}
+			c.OBS.FlavorBuilds = count
+		},
+		"release-project":  d.string("release-project", &c.OBS.ReleaseProject, isProject),
+		"incident-project": d.string("incident-project", &c.OBS.IncidentProject, isProject),
+	})
+}
+
+var projectName = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._+:-]*$`)
+
+func isProject(s string) error {
+	if len(s) > 200 || !projectName.MatchString(s) {
+		return fmt.Errorf("%q is no name of a project: for example SUSE:SLE-15-SP5:Update", s)
+	}
+	return nil
+}

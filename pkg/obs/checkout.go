@@ -1,0 +1,108 @@
+package obs
+
+import (
+	"encoding/xml"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"strings"
+	"unicode"
+)
+
+// ErrNoCheckout says that a folder is not a package that osc checked out.
+var ErrNoCheckout = errors.New("not a checkout of a package")
+
+// maxState bounds a file of osc's bookkeeping, in bytes.
+const maxState = 4 << 20
+
+// Checkout is a package's folder as osc checks it out.
+type Checkout struct {
+	Dir              string
+	Project, Package string
+	tracked          map[string]bool // file names that the service has, or will have with the next commit
+}
+
+// Open reads what osc knows of a checkout.
+func Open(dir string) (*Checkout, error) {
+	c := &Checkout{Dir: dir, tracked: map[string]bool{}}
+	for name, to := range map[string]*string{"_project": &c.Project, "_package": &c.Package} {
+		text, err := readState(dir, name)
+		if errors.Is(err, os.ErrNotExist) {
+			return nil, fmt.Errorf("%s: %w: it has no .osc/%s: make one with: osc checkout PROJECT PACKAGE", dir, ErrNoCheckout, name)
+		}
+		if err != nil {
+			return nil, err
+		}
+		if *to = strings.TrimSpace(string(text)); !isWord(*to) {
+			return nil, fmt.Errorf("%s: %w: .osc/%s has %.80q in it", dir, ErrNoCheckout, name, *to)
+		}
+	}
+	text, err := readState(dir, "_files")
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w: %w", dir, ErrNoCheckout, err)
+	}
+	names, err := parseFiles(text)
+	if err != nil {
+		return nil, fmt.Errorf("%s: .osc/_files: %w", dir, err)
+	}
+	for _, name := range names {
+		c.tracked[name] = true
+	}
+	for state, tracked := range map[string]bool{"_to_be_added": true, "_to_be_deleted": false} {
+		text, err := readState(dir, state)
+		if err != nil && !errors.Is(err, os.ErrNotExist) {
+			return nil, err
+		}
+		for name := range strings.Lines(string(text)) {
+			c.tracked[strings.TrimSpace(name)] = tracked
+		}
+	}
+	return c, nil
+}
+
+// isWord tells whether a name of a project, package or file is one that osc takes for what it is: no option, no path.
+func isWord(s string) bool {
+	return s != "" && len(s) <= 255 && s != "." && s != ".." && s[0] != '-' && !strings.ContainsFunc(s, func(r rune) bool {
+		return r == '/' || unicode.IsSpace(r) || !unicode.IsPrint(r)
+	})
+}
+
+func readState(dir, name string) ([]byte, error) {
+	path := filepath.Join(dir, ".osc", name)
+	info, err := os.Stat(path)
+	if err != nil {
+		return nil, err
+	}
+	if !info.Mode().IsRegular() || info.Size() > maxState {
+		return nil, fmt.Errorf("%s is not what osc writes", path)
+	}
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	return io.ReadAll(io.LimitReader(f, maxState))
+}
+
+// parseFiles reads the service's list of a package's files.
+func parseFiles(text []byte) ([]string, error) {
+	var list struct {
+		XMLName xml.Name `xml:"directory"`
+		Entries []struct {
+			Name string `xml:"name,attr"`
+		} `xml:"entry"`
+	}
+	if err := xml.Unmarshal(text, &list); err != nil {
+		return nil, err
+	}
+	var names []string
+	for _, e := range list.Entries {
+		if !isWord(e.Name) {
+			return nil, fmt.Errorf("%.80q is no name of a file", e.Name)
+		}
+		names = append(names, e.Name)
+	}
+	return names, nil
+}

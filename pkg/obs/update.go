@@ -1,0 +1,227 @@
+package obs
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"maps"
+	"os"
+	"path/filepath"
+	"slices"
+
+	"github.com/lpbuild/lpbuild/pkg/atomicfile"
+	"github.com/lpbuild/lpbuild/pkg/spec"
+)
+
+// ErrForeignChanges says that a checkout's changes file has entries that the package folder's has not.
+var ErrForeignChanges = errors.New("the changes file of the checkout has entries of its own")
+
+// Source is a source package on its way to the service.
+type Source struct {
+	Name   string     // of the package
+	Dist   *spec.Dist // its files
+	Groups int        // flavours that the service builds it in; below 2: none
+	Builds int        // the most builds that one flavour has live patches for
+}
+
+// Options is how to work.
+type Options struct {
+	Osc string // the program; "": osc from $PATH, or none if it is not there
+}
+
+// Update is what has become of a checkout.
+type Update struct {
+	Added   []string // files that the service does not have yet
+	Changed []string // files with other content than before
+	Removed []string // files of former versions
+	Kept    []string // files that lpbuild would write, but a person did
+	Todo    []string // commands that are left to do, because osc is not here
+}
+
+// Update brings the checkout up to date and tells osc what is new and what is gone. Nothing is committed. Everything that
+// can be refused is refused before the first file changes.
+func (c *Checkout) Update(ctx context.Context, s Source, o Options) (*Update, error) {
+	files, err := s.files()
+	if err != nil {
+		return nil, err
+	}
+	if err := c.checkChanges(s); err != nil {
+		return nil, err
+	}
+	u := &Update{}
+	var write []file
+	for _, f := range files {
+		former, err := c.read(f.name)
+		switch {
+		case errors.Is(err, fs.ErrNotExist):
+		case err != nil:
+			return nil, err
+		case f.generated && !isGenerated(former):
+			u.Kept = append(u.Kept, f.name)
+			continue
+		case bytes.Equal(former, f.data):
+			continue
+		}
+		write = append(write, f)
+	}
+	obsolete, err := c.obsolete(s, files)
+	if err != nil {
+		return nil, err
+	}
+	for _, f := range write {
+		if err := atomicfile.Write(filepath.Join(c.Dir, f.name), f.data, 0o644); err != nil {
+			return nil, err
+		}
+		if c.tracked[f.name] {
+			u.Changed = append(u.Changed, f.name)
+		}
+	}
+	return u, c.register(ctx, u, files, obsolete, o)
+}
+
+// register tells osc of files that are new, and takes out those that are gone.
+func (c *Checkout) register(ctx context.Context, u *Update, files []file, obsolete []string, o Options) error {
+	for _, f := range files {
+		if !c.tracked[f.name] && !slices.Contains(u.Kept, f.name) {
+			u.Added = append(u.Added, f.name)
+		}
+	}
+	var tracked []string
+	for _, name := range obsolete {
+		u.Removed = append(u.Removed, name)
+		if c.tracked[name] {
+			tracked = append(tracked, name)
+		} else if err := os.Remove(filepath.Join(c.Dir, name)); err != nil {
+			return err
+		}
+	}
+	osc, err := o.find()
+	if err != nil {
+		return err
+	}
+	for _, command := range []struct {
+		words []string
+		names []string
+	}{{[]string{"rm", "--force"}, tracked}, {[]string{"add"}, u.Added}} {
+		if len(command.names) == 0 {
+			continue
+		}
+		args := slices.Concat(command.words, command.names)
+		if osc == "" {
+			u.Todo = append(u.Todo, Quote(append([]string{"osc"}, args...)))
+			continue
+		}
+		if err := c.run(ctx, osc, args...); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// checkChanges refuses to lose an entry that somebody wrote in the checkout, or that came from the service.
+func (c *Checkout) checkChanges(s Source) error {
+	name := s.Name + ".changes"
+	text, err := c.read(name)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	former, err := spec.ParseChanges(string(text))
+	if err != nil {
+		return fmt.Errorf("%s: %w", filepath.Join(c.Dir, name), err)
+	}
+	entries, err := spec.ReadChanges(s.Dist.Changes)
+	if err != nil {
+		return err
+	}
+	for _, e := range former {
+		if !slices.Contains(entries, e) {
+			return fmt.Errorf("%s: %w: that of %s by %s: put it into the package folder's %s first", filepath.Join(c.Dir, name),
+				ErrForeignChanges, e.Time.Format("2006-01-02 15:04:05"), e.Author, name)
+		}
+	}
+	return nil
+}
+
+// obsolete returns the files of former versions that the checkout or the service still has.
+func (c *Checkout) obsolete(s Source, files []file) ([]string, error) {
+	entries, err := os.ReadDir(c.Dir)
+	if err != nil {
+		return nil, err
+	}
+	found := map[string]bool{}
+	for _, e := range entries {
+		if e.Type().IsRegular() {
+			found[e.Name()] = true
+		}
+	}
+	for name, tracked := range c.tracked {
+		if tracked && spec.IsArchiveOf(name, s.Name) { // one that is not on the disk any more, too
+			found[name] = true
+		}
+	}
+	for _, f := range files {
+		delete(found, f.name)
+	}
+	var names []string
+	for _, name := range slices.Sorted(maps.Keys(found)) {
+		obsolete := spec.IsArchiveOf(name, s.Name)
+		if name == multibuildName || name == constraintsName {
+			text, err := c.read(name)
+			if err != nil {
+				return nil, err
+			}
+			obsolete = isGenerated(text)
+		}
+		if obsolete {
+			names = append(names, name)
+		}
+	}
+	return names, nil
+}
+
+// maxFile bounds a file of a source package, in bytes.
+const maxFile = 1 << 30
+
+// read returns a file of the checkout; what is no file is in the way.
+func (c *Checkout) read(name string) ([]byte, error) {
+	path := filepath.Join(c.Dir, name)
+	info, err := os.Lstat(path)
+	if err != nil {
+		return nil, err
+	}
+	if !info.Mode().IsRegular() || info.Size() > maxFile {
+		return nil, fmt.Errorf("%s is in the way: it is not a file of a source package: nothing was written", path)
+	}
+	return os.ReadFile(path)
+}
+
+// file is one that belongs into the checkout.
+type file struct {
+	name      string
+	data      []byte
+	generated bool // made for the service only; a person may have one of that name
+}
+
+// files returns all files of the package; the spec file comes after what it names.
+func (s Source) files() ([]file, error) {
+	var all []file
+	for _, path := range []string{s.Dist.Archive, s.Dist.Changes, s.Dist.Rpmlintrc, s.Dist.Spec} {
+		data, err := os.ReadFile(path)
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, file{name: filepath.Base(path), data: data})
+	}
+	if text := multibuild(s.Groups); text != nil {
+		all = append(all, file{multibuildName, text, true})
+	}
+	if text := constraints(s.Builds); text != nil {
+		all = append(all, file{constraintsName, text, true})
+	}
+	return all, nil
+}
