@@ -244,7 +244,10 @@ func findGadgetsOf(pid int) (Gadgets, error) {
 		}
 	}
 	f, err := os.Open(taskPath(pid, tid, "mem"))
-	if err != nil { // the first thread has ended just now
+	if err != nil { // the first thread has ended just now; those that remain may have begun after the list was made
+		if tids, err = tasks(pid); err != nil {
+			return Gadgets{}, err
+		}
 		f, err = os.Open(taskPath(pid, slices.Max(tids), "mem"))
 	}
 	if err != nil {
