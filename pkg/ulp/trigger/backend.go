@@ -11,6 +11,9 @@ import (
 type Backend interface {
 	// Name is what a person calls it: "libpulp", "native".
 	Name() string
+	// Anywhere says that the engine can work in nearly every process: that it can in one does not make it one of those
+	// that a run is about.
+	Anywhere() bool
 	// Open says whether the engine can work in a process, from what can be seen without stopping it. The error is an
 	// ErrNoEngine if the engine is not for this process, or an [AgainError], or any other if it is but cannot be used.
 	// Every Target must be closed.

@@ -29,6 +29,8 @@ type engine struct {
 
 func (e *engine) Name() string { return e.name }
 
+func (e *engine) Anywhere() bool { return false }
+
 func (e *engine) Open(_ context.Context, v *trigger.View) (trigger.Target, error) {
 	switch {
 	case e.only != nil && !e.only[v.Process.PID]:

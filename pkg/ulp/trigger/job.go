@@ -242,8 +242,7 @@ func (j *job) nothing(rep *Report) *AgainError {
 	if j.otherBuild {
 		err = ErrBuildID
 	}
-	_, anywhere := j.engine.(*Native) // that it could work in a process does not make the process one of those concerned
-	j.ignored = j.ignored || j.o.Containers.Len() == 0 || anywhere && !j.otherBuild && j.o.Selector.PID == 0
+	j.ignored = j.ignored || j.o.Containers.Len() == 0 || j.engine.Anywhere() && !j.otherBuild && j.o.Selector.PID == 0
 	rep.fail(Skipped, err)
 	return nil
 }

@@ -26,6 +26,9 @@ type Native struct {
 // Name returns "native".
 func (*Native) Name() string { return "native" }
 
+// Anywhere returns true: processes need nothing for it.
+func (*Native) Anywhere() bool { return true }
+
 // Open takes every process that has a program of its own.
 func (b *Native) Open(ctx context.Context, v *View) (Target, error) {
 	if v.Process.Bits32 {

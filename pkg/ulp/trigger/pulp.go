@@ -28,6 +28,9 @@ type Libpulp struct {
 // Name returns "libpulp".
 func (*Libpulp) Name() string { return "libpulp" }
 
+// Anywhere returns false: who preloads libpulp.so wants to be patched.
+func (*Libpulp) Anywhere() bool { return false }
+
 // Open finds libpulp.so in a process.
 func (b *Libpulp) Open(ctx context.Context, v *View) (Target, error) {
 	r, err := pulp.FindIn(ctx, v.Process, v.Memory, v.Libraries)
