@@ -40,6 +40,19 @@ var (
 	ErrLimit = errors.New("too large")
 )
 
+// ContainerError is one reason why a container cannot be loaded: an [ErrContainer].
+type ContainerError struct {
+	Code string // a word that stays the same, for programs: "constructors"
+	What string // what is true of the container: "it has constructors, which would not run"
+	Hint string // what to do about it; "" if nothing is known
+}
+
+// Error returns ErrContainer's text and the reason.
+func (e *ContainerError) Error() string { return ErrContainer.Error() + ": " + e.What }
+
+// Unwrap makes it an ErrContainer.
+func (*ContainerError) Unwrap() error { return ErrContainer }
+
 // Error says what was being done in which process. Err wraps one of the errors above, or is that of package process or
 // tracer.
 type Error struct {

@@ -54,7 +54,7 @@ func TestStockMalloc(t *testing.T) {
 		t.Errorf("without AnyEntry: %v", err)
 	}
 	for range 5 {
-		c.apply(Options{AnyEntry: true}, p)
+		c.apply(Options{Entries: ulp.EntriesAny}, p)
 		c.says("", "glibc-livepatch")
 		for c.revert(); len(c.list()) > 0; c.change(Change{}, Options{}) {
 		}

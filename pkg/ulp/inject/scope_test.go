@@ -73,6 +73,6 @@ func TestNamespace(t *testing.T) {
 	c := start(t, gcc(t, "plugin", "testdata/plugin.c", "-ldl"), 0, "PLUGIN="+lib, "NAMESPACE=1")
 	c.refused(Change{Apply: []*Patch{answer(t, lib, 2, both)}}, Options{}, ErrTwice)
 	p := pack(t, libcPath(t), "malloc:malloc_lp\n", ulp.PackOptions{Force: true}, "testdata/malloc.c")
-	c.refused(Change{Apply: []*Patch{p}}, Options{AnyEntry: true}, ErrTwice)
+	c.refused(Change{Apply: []*Patch{p}}, Options{Entries: ulp.EntriesAny}, ErrTwice)
 	c.says("", "1")
 }

@@ -6,6 +6,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/lpbuild/lpbuild/pkg/ulp"
 	"github.com/lpbuild/lpbuild/pkg/ulp/inject"
 	"github.com/lpbuild/lpbuild/pkg/ulp/process"
 	"github.com/lpbuild/lpbuild/pkg/ulp/tracer"
@@ -13,8 +14,9 @@ import (
 
 // Native is the engine for processes without libpulp.so: it loads live patches itself. The zero value works.
 type Native struct {
-	// AnyEntry allows it to patch functions without NOPs, where that is proven to be safe.
-	AnyEntry bool
+	// Entries says whether it patches functions without NOPs, where that is proven to be safe. Default: what each container
+	// says.
+	Entries ulp.Entries
 	// Consistency says where threads may be meanwhile.
 	Consistency inject.Consistency
 	// SuspendSeccomp lifts the seccomp filters of a process while it is patched. It needs CAP_SYS_ADMIN.
@@ -79,7 +81,7 @@ func (t *nativeTarget) active(fits func(inject.Applied) bool) bool {
 }
 
 func (t *nativeTarget) options() inject.Options {
-	return inject.Options{Consistency: t.b.Consistency, AnyEntry: t.b.AnyEntry, SuspendSeccomp: t.b.SuspendSeccomp,
+	return inject.Options{Consistency: t.b.Consistency, Entries: t.b.Entries, SuspendSeccomp: t.b.SuspendSeccomp,
 		StopTimeout: t.b.StopTimeout}
 }
 
