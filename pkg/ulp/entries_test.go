@@ -1,6 +1,7 @@
 package ulp_test
 
 import (
+	"bytes"
 	"encoding/json"
 	"errors"
 	"maps"
@@ -145,6 +146,7 @@ func TestProofsWithNOPs(t *testing.T) {
 	if why, ok := l.EntryProof(leaf.Value); ok || !leaf.Patchable {
 		t.Errorf("leaf: %q, %t", why, ok)
 	}
+	image = bytes.Clone(image) // which other tests have, too
 	copy(image[leaf.Value-14:], "\x66\x0f\x1f\x44\x00\x00\x0f\x1f\x80\x00\x00\x00\x00\x90")
 	l = proven(t, image, ulp.LibraryOptions{})
 	if leaf, _ = l.Function("leaf"); !leaf.Patchable {
