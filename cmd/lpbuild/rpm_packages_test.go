@@ -139,7 +139,7 @@ func (f *factory) distributor() error {
 
 // standIns makes RPMs that have names of what a system has, and nothing in them.
 func (f *factory) standIns() error {
-	for name, provides := range map[string]string{"bash": "/bin/sh", "gcc": "gcc(system)", "glibc": "glibc(system)"} {
+	for name, provides := range map[string]string{"bash": "/bin/sh", "gcc": "gcc(system)", "glibc": "glibc(system)", "libpulp-tools": "ulp(system)"} {
 		text := fmt.Sprintf("Name: %s\nVersion: 1\nRelease: 1\nSummary: A stand-in\nLicense: Apache-2.0\nBuildArch: noarch\n"+
 			"AutoReqProv: no\nProvides: %s\n%%description\nThe system of the tests has it without a package.\n%%files\n", name, provides)
 		spec := f.path(name + ".spec")
