@@ -39,7 +39,9 @@ func (s *scratch) zyppFails(want string, args ...string) {
 }
 
 // has says whether a package is installed.
-func (s *scratch) has(name string) bool { return exec.Command("rpm", "--root", s.root, "-q", name).Run() == nil }
+func (s *scratch) has(name string) bool {
+	return exec.Command("rpm", "--root", s.root, "-q", name).Run() == nil
+}
 
 // newZypp makes a system that has the vendor's repository, not yet its key.
 func newZypp(t *testing.T, dir, name string) *scratch {
