@@ -51,7 +51,7 @@ func TestStockMalloc(t *testing.T) {
 	before := libcOnly(c.snapshot())
 	pid := look(t, c.pid)
 	if _, err := Do(t.Context(), pid, Change{Apply: []*Patch{p}}, Options{}); !errors.Is(err, ErrEntry) {
-		t.Errorf("without AnyEntry: %v", err)
+		t.Errorf("without entries: any: %v", err)
 	}
 	for range 5 {
 		c.apply(Options{Entries: ulp.EntriesAny}, p)

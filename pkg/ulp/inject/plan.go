@@ -179,18 +179,19 @@ func (b *planner) layers(ctx context.Context, c Change) error {
 	}
 	already := 0
 	for _, p := range c.Apply {
-		tp, err := b.targetOf(p)
+		missing, err := b.without(p)
 		if err != nil {
 			return err
 		}
-		if b.has(tp, p) {
+		if len(missing) == 0 {
 			already++
-			continue
 		}
-		if len(tp.next.layers)+len(tp.adding) >= maxLayers {
-			return fmt.Errorf("%d live patches on %s: %w", maxLayers, p.Meta.Target.Name, ErrLimit)
+		for _, tp := range missing {
+			if len(tp.next.layers)+len(tp.adding) >= maxLayers {
+				return fmt.Errorf("%d live patches on %s: %w", maxLayers, p.Meta.Target.Name, ErrLimit)
+			}
+			tp.adding = append(tp.adding, &addition{patch: p})
 		}
-		tp.adding = append(tp.adding, &addition{patch: p})
 	}
 	switch {
 	case len(c.Apply) > 0 && already == len(c.Apply) && reverted == 0:
@@ -224,20 +225,31 @@ func (b *planner) has(tp *targetPlan, p *Patch) bool {
 	})
 }
 
-// targetOf returns the part of the plan for a live patch's library.
-func (b *planner) targetOf(p *Patch) (*targetPlan, error) {
-	lib, err := b.v.target(p.Meta.Target)
+// without returns the parts of the plan for those copies of a live patch's library that do not have it.
+func (b *planner) without(p *Patch) ([]*targetPlan, error) {
+	libs, err := b.v.copies(p.Meta.Target)
 	if err != nil {
 		return nil, err
 	}
+	var list []*targetPlan
+	for _, l := range libs {
+		if tp := b.targetOf(l); !b.has(tp, p) {
+			list = append(list, tp)
+		}
+	}
+	return list, nil
+}
+
+// targetOf returns the part of the plan for a library.
+func (b *planner) targetOf(lib *process.Library) *targetPlan {
 	for _, tp := range b.targets {
 		if tp.lib == lib {
-			return tp, nil
+			return tp
 		}
 	}
 	tp := &targetPlan{lib: lib, next: &table{buildID: bytes.Clone(lib.BuildID), bias: lib.Bias}}
 	b.targets = append(b.targets, tp)
-	return tp, nil
+	return tp
 }
 
 // sites finds the slots of all functions to be replaced, with new sites for those that have none yet.

@@ -61,7 +61,8 @@ func (t *nativeTarget) Applied(context.Context) ([]Applied, error) {
 	var list []Applied
 	for _, a := range t.list {
 		if a.Active {
-			list = append(list, Applied{ID: a.ID, Library: a.Target.Name, Container: a.Container, Time: a.Time, Functions: len(a.Functions)})
+			list = append(list, Applied{ID: a.ID, Library: a.Target.Name, Bias: a.Bias, Container: a.Container, Time: a.Time,
+				Functions: len(a.Functions)})
 		}
 	}
 	return list, nil
@@ -134,14 +135,14 @@ func (p *nativePlan) verdict(ctx context.Context, i int) error {
 		}
 		return nil
 	}
-	if p.t.active(s.is) {
-		return ErrApplied
-	}
 	patch, err := s.Container.native()
 	if err == nil {
 		p.plan, err = inject.NewPlan(ctx, p.t.v.Process, inject.Change{Apply: []*inject.Patch{patch}}, p.t.options())
 	}
-	if errors.Is(err, inject.ErrNoLibrary) && p.t.loaded(s.Library) {
+	switch {
+	case errors.Is(err, inject.ErrApplied): // to all copies of the library
+		return ErrApplied
+	case errors.Is(err, inject.ErrNoLibrary) && p.t.loaded(s.Library):
 		return &engineError{err, ErrBuildID}
 	}
 	return nativeError(err)
