@@ -53,7 +53,7 @@ func (f *factory) flavor(name string) error {
 // TestRPMFlavors installs a package whose live patches were built in two flavours: its %post runs once, when those of both are
 // there, and patches processes with builds of both. So does the upgrade, and erasing takes them out while they are there.
 func TestRPMFlavors(t *testing.T) {
-	dir := enter(t, func(t *testing.T, dir string) {
+	dir := enter(t, func(t testing.TB, dir string) {
 		usePackages(t, dir)
 		check(t, flavors())
 	})

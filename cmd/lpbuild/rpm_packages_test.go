@@ -90,7 +90,7 @@ var packages = once(func(dir string) error {
 })
 
 // usePackages makes them, and a link to them in the folder of a test.
-func usePackages(t *testing.T, dir string) {
+func usePackages(t testing.TB, dir string) {
 	t.Helper()
 	made, err := packages()
 	check(t, err)

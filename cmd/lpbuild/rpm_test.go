@@ -16,7 +16,7 @@ func rpmOfKind(dir, kind, version string) string {
 }
 
 // newSystem makes a root folder in which nothing is installed, with the service and its builds.
-func newSystem(t *testing.T, dir, name string) *scratch {
+func newSystem(t testing.TB, dir, name string) *scratch {
 	t.Helper()
 	s := newMachine(t, dir, name)
 	check(t, os.MkdirAll(s.path(liveDir), 0o755))
@@ -33,7 +33,7 @@ func (s *scratch) service(build string, env ...string) *live {
 }
 
 // service starts the program on a build, out of a folder below root.
-func service(t *testing.T, root, dir, build string, env ...string) *live {
+func service(t testing.TB, root, dir, build string, env ...string) *live {
 	t.Helper()
 	cmd := exec.Command(dir+"/service", dir+"/"+build+"/lib64/libc.so.6")
 	cmd.Env = env
@@ -72,7 +72,7 @@ func (s *scratch) settle(dir string, names ...string) {
 
 // counts fails the test if the summary of what became of processes is another one. How many were skipped is not compared: the
 // transaction's own programs are seen, too, and run with the machine's own C library.
-func counts(t *testing.T, text, changed, rest string) {
+func counts(t testing.TB, text, changed, rest string) {
 	t.Helper()
 	pattern := `(?m)^Processes ` + regexp.QuoteMeta(changed) + `, Skipped: \d, ` + regexp.QuoteMeta(rest) + `$`
 	if !regexp.MustCompile(pattern).MatchString(text) {
@@ -113,7 +113,7 @@ func TestRPMBundled(t *testing.T) {
 }
 
 // testVersions installs and erases the versions of a kind.
-func testVersions(t *testing.T, dir string, s *scratch, kind string) {
+func testVersions(t testing.TB, dir string, s *scratch, kind string) {
 	t.Helper()
 	var inside []*live
 	for _, build := range serviceBuilds {

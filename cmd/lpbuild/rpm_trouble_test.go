@@ -12,7 +12,7 @@ import (
 )
 
 // makeBoth makes the packages of two versions.
-func makeBoth(t *testing.T, dir string) {
+func makeBoth(t testing.TB, dir string) {
 	makeLive(t, dir)
 	makeRPM(t, dir, "1", "v1.so", false)
 	makeRPM(t, dir, "2", "v2.so", false)
@@ -44,7 +44,7 @@ func TestRPMStuck(t *testing.T) {
 }
 
 // runs says whether there is a process with words on its command line.
-func runs(t *testing.T, words ...string) bool {
+func runs(t testing.TB, words ...string) bool {
 	t.Helper()
 	entries, err := os.ReadDir("/proc")
 	check(t, err)

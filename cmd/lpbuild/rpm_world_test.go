@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"syscall"
 	"testing"
@@ -31,7 +32,7 @@ const liveDir = "/opt/live"
 
 // enter runs the test again in namespaces of its own, and returns the folder with its files there and "" here: then it is over.
 // make fills the folder.
-func enter(t *testing.T, make func(t *testing.T, dir string)) string {
+func enter(t testing.TB, make func(t testing.TB, dir string)) string {
 	t.Helper()
 	if dir := os.Getenv(inNamespaces); dir != "" {
 		return dir
@@ -46,8 +47,13 @@ func enter(t *testing.T, make func(t *testing.T, dir string)) string {
 	make(t, dir)
 	self, err := os.Executable()
 	check(t, err)
-	cmd := exec.CommandContext(t.Context(), "unshare", "--mount", "--pid", "--net", "--fork", "--kill-child", "--mount-proc", "--propagation", "private",
-		self, "-test.run", "^"+t.Name()+"$", "-test.v", "-test.timeout", "5m")
+	run := []string{"-test.run", "^" + t.Name() + "$", "-test.v"}
+	b, bench := t.(*testing.B)
+	if bench {
+		run = []string{"-test.run", "^$", "-test.bench", "^" + t.Name() + "$", "-test.benchtime", "1x"}
+	}
+	cmd := exec.CommandContext(t.Context(), "unshare", append([]string{"--mount", "--pid", "--net", "--fork", "--kill-child", "--mount-proc",
+		"--propagation", "private", self, "-test.timeout", "5m"}, run...)...)
 	cmd.Env = append(os.Environ(), inNamespaces+"="+dir)
 	out, err := cmd.CombinedOutput()
 	if err != nil || testing.Verbose() {
@@ -57,7 +63,25 @@ func enter(t *testing.T, make func(t *testing.T, dir string)) string {
 	if bytes.Contains(out, []byte("--- SKIP: ")) {
 		t.Skipf("%s", out)
 	}
+	if bench {
+		passOn(b, string(out))
+	}
 	return ""
+}
+
+// passOn reports what a benchmark has measured in its namespaces.
+func passOn(b *testing.B, out string) {
+	for line := range strings.Lines(out) {
+		fields := strings.Fields(line)
+		if len(fields) < 4 || !strings.HasPrefix(fields[0], b.Name()) {
+			continue
+		}
+		for i := 2; i+1 < len(fields); i += 2 {
+			value, err := strconv.ParseFloat(fields[i], 64)
+			check(b, err)
+			b.ReportMetric(value, fields[i+1])
+		}
+	}
 }
 
 func check(t testing.TB, err error) {
@@ -78,7 +102,7 @@ func sh(t testing.TB, name string, args ...string) string {
 }
 
 // makeLive compiles a library, a program, a stand-in for libpulp.so, and packs live patches v1.so and v2.so.
-func makeLive(t *testing.T, dir string) {
+func makeLive(t testing.TB, dir string) {
 	t.Helper()
 	sources, err := filepath.Abs("../../pkg/ulp/pulp/testdata")
 	check(t, err)
@@ -123,7 +147,7 @@ func packLive(plain, path, target string) error {
 
 // makeRPM builds a live patch package of a version: the spec file is the generated one, with files that are there already in
 // the place of a build.
-func makeRPM(t *testing.T, dir, version, container string, bundled bool) {
+func makeRPM(t testing.TB, dir, version, container string, bundled bool) {
 	t.Helper()
 	p := spec.Package{
 		Name: "target-livepatches", Version: version, Summary: "Live patches for target", License: "LGPL-2.1-or-later",
@@ -166,12 +190,12 @@ func rpmOf(dir, kind, version string) string {
 
 // scratch is a root folder with all that the machine has, and an RPM database of its own.
 type scratch struct {
-	t    *testing.T
+	t    testing.TB
 	root string
 }
 
 // newScratch makes a root folder below dir, with the programs of the hand-made packages and lpbuild in it.
-func newScratch(t *testing.T, dir, name string) *scratch {
+func newScratch(t testing.TB, dir, name string) *scratch {
 	t.Helper()
 	s := newMachine(t, dir, name)
 	s.fill(dir)
@@ -179,7 +203,7 @@ func newScratch(t *testing.T, dir, name string) *scratch {
 }
 
 // newMachine makes a root folder below dir, in the namespaces of the test.
-func newMachine(t *testing.T, dir, name string) *scratch {
+func newMachine(t testing.TB, dir, name string) *scratch {
 	t.Helper()
 	layers := filepath.Join(dir, name)
 	s := &scratch{t, filepath.Join(layers, "root")}
@@ -267,7 +291,7 @@ func withoutDoubts(out string) string {
 }
 
 // prints fails the test if a text does not have others.
-func prints(t *testing.T, text string, want ...string) {
+func prints(t testing.TB, text string, want ...string) {
 	t.Helper()
 	for _, w := range want {
 		if !strings.Contains(text, w) {
@@ -278,14 +302,14 @@ func prints(t *testing.T, text string, want ...string) {
 
 // live is a running program that is to be patched.
 type live struct {
-	t   *testing.T
+	t   testing.TB
 	cmd *exec.Cmd
 	in  io.WriteCloser
 	out *bufio.Reader
 }
 
 // start starts a program of the folder with the live programs in a root folder, "" for the machine's own.
-func start(t *testing.T, root, dir, program string) *live {
+func start(t testing.TB, root, dir, program string) *live {
 	t.Helper()
 	cmd := exec.Command(filepath.Join(dir, program))
 	cmd.Env = []string{"LD_LIBRARY_PATH=" + dir, "LD_PRELOAD=" + dir + "/libpulp.so"}
@@ -293,7 +317,7 @@ func start(t *testing.T, root, dir, program string) *live {
 }
 
 // begin starts a program in a root folder, and waits until it is ready.
-func begin(t *testing.T, root string, cmd *exec.Cmd) *live {
+func begin(t testing.TB, root string, cmd *exec.Cmd) *live {
 	t.Helper()
 	cmd.Dir, cmd.SysProcAttr = "/", &syscall.SysProcAttr{Chroot: root}
 	in, err := cmd.StdinPipe()
@@ -334,7 +358,7 @@ func (l *live) says(want string) {
 }
 
 // await waits until a condition holds.
-func await(t *testing.T, what string, condition func() bool) {
+func await(t testing.TB, what string, condition func() bool) {
 	t.Helper()
 	for end := time.Now().Add(time.Minute); !condition(); time.Sleep(5 * time.Millisecond) {
 		if time.Now().After(end) {
