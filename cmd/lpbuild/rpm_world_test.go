@@ -41,7 +41,7 @@ func enter(t testing.TB, make func(t testing.TB, dir string)) string {
 		t.Skip("needs root, for mounts and for patching processes of others")
 	}
 	if out, err := exec.Command("unshare", "--mount", "--pid", "--net", "--fork", "--mount-proc", "true").CombinedOutput(); err != nil {
-		t.Skipf("no namespaces can be made here: %v: %s", err, out)
+		t.Skipf("needs namespaces; in a chroot its folder must be a mount point, such as one bound to itself: %v: %s", err, out)
 	}
 	dir := t.TempDir()
 	make(t, dir)
