@@ -1,24 +1,16 @@
 package main
 
 import (
-	"bufio"
 	"bytes"
 	"fmt"
-	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strconv"
 	"strings"
-	"syscall"
 	"testing"
-	"time"
 
 	"golang.org/x/sys/unix"
-
-	"github.com/lpbuild/lpbuild/pkg/spec"
-	"github.com/lpbuild/lpbuild/pkg/ulp"
-	rpmhelper "github.com/lpbuild/lpbuild/rpm-helper"
 )
 
 // A machine of its own for real RPM transactions: its processes, its mounts, its /dev. Nothing reaches the machine that runs the
@@ -101,105 +93,10 @@ func sh(t testing.TB, name string, args ...string) string {
 	return string(out)
 }
 
-// makeLive compiles a library, a program, a stand-in for libpulp.so, and packs live patches v1.so and v2.so.
-func makeLive(t testing.TB, dir string) {
-	t.Helper()
-	sources, err := filepath.Abs("../../pkg/ulp/pulp/testdata")
-	check(t, err)
-	gcc := func(args ...string) { sh(t, "gcc", append([]string{"-O2"}, args...)...) }
-	so := []string{"-shared", "-fPIC", "-Wl,--build-id"}
-	target := filepath.Join(dir, "libtarget.so")
-	gcc(append(so, "-o", filepath.Join(dir, "libpulp.so"), "-fvisibility=hidden", sources+"/runtime.c")...)
-	gcc(append(so, "-o", target, "-Wl,-soname,libtarget.so", "-fpatchable-function-entry=16,14", "-Wl,--hash-style=both",
-		"-fcf-protection=none", sources+"/library.c")...)
-	gcc("-o", filepath.Join(dir, "program"), sources+"/program.c", "-pthread", target)
-	gcc("-o", filepath.Join(dir, "vfork"), sources+"/../../trigger/testdata/vfork.c", target)
-	for name, tens := range map[string]int{"v1.so": 10, "v2.so": 20} {
-		plain := filepath.Join(dir, "plain-"+name)
-		gcc(append(so, "-o", plain, fmt.Sprintf("-DTENS=%d", tens), sources+"/container.c")...)
-		check(t, packLive(plain, filepath.Join(dir, name), target))
-	}
-}
-
-func packLive(plain, path, target string) error {
-	text := []byte("! CVE-2026-1\n" + path + "\n@" + target + "\none:one_lp\ntwo:two_lp\n")
-	d, err := ulp.ParseDescription("live.dsc", text)
-	if err != nil {
-		return err
-	}
-	lib, err := ulp.OpenLibrary(target, ulp.LibraryOptions{})
-	if err != nil {
-		return err
-	}
-	image, err := os.ReadFile(plain)
-	if err != nil {
-		return err
-	}
-	c, err := ulp.ParseContainer(image)
-	if err != nil {
-		return err
-	}
-	if image, err = ulp.Pack(d, text, c, lib, ulp.PackOptions{}); err != nil {
-		return err
-	}
-	return os.WriteFile(path, image, 0o755)
-}
-
-// makeRPM builds a live patch package of a version: the spec file is the generated one, with files that are there already in
-// the place of a build.
-func makeRPM(t testing.TB, dir, version, container string, bundled bool) {
-	t.Helper()
-	p := spec.Package{
-		Name: "target-livepatches", Version: version, Summary: "Live patches for target", License: "LGPL-2.1-or-later",
-		URL: "https://example.com", Description: "For a test.", Arch: []string{"x86_64"}, Packages: []string{"target"},
-		Libraries: []string{"libtarget.so"}, Bundled: bundled, Time: 1767323045,
-	}
-	text, err := p.Render()
-	check(t, err)
-	s := string(text)
-	for from, to := range map[string]string{
-		"%setup -q\n": "", "lpbuild build --offline --arch %{_arch}\n": "", "lpbuild build --check --offline --arch %{_arch}\n": "",
-		"BuildRequires:  gcc\nBuildRequires:  lpbuild\n":                                 "",
-		"Source0:        %{name}-%{version}.tar.xz\nSource1:        %{name}-rpmlintrc\n": "",
-		"lpbuild install --arch %{_arch} --root %{buildroot}\n": "install -D -m 0755 " + filepath.Join(dir, container) +
-			" %{buildroot}%{lpdir}/libtarget_1.0-1_livepatch1.so\n",
-	} {
-		if !strings.Contains(s, from) {
-			t.Fatalf("the generated spec file has no %q", from)
-		}
-		s = strings.Replace(s, from, to, 1)
-	}
-	name := filepath.Join(dir, "p.spec")
-	check(t, os.WriteFile(name, []byte(s), 0o644))
-	macros := filepath.Join(dir, "macros.userspace-livepatch")
-	data, err := rpmhelper.FS.ReadFile("macros.userspace-livepatch")
-	check(t, err)
-	check(t, os.WriteFile(macros, data, 0o644))
-	kind := "system"
-	if bundled {
-		kind = "bundled"
-	}
-	sh(t, "rpmbuild", "-bb", "--quiet", "--load", macros, "--define", "_topdir "+filepath.Join(dir, "rpmbuild"), "--define", "suse_version 1600",
-		"--define", "_binary_payload w1.gzdio", "--define", "_rpmdir "+filepath.Join(dir, "rpms", kind), "--target", "x86_64", name)
-}
-
-// rpmOf returns the path of an RPM that makeRPM built.
-func rpmOf(dir, kind, version string) string {
-	return filepath.Join(dir, "rpms", kind, "x86_64", "target-livepatches-"+version+"-0.x86_64.rpm")
-}
-
 // scratch is a root folder with all that the machine has, and an RPM database of its own.
 type scratch struct {
 	t    testing.TB
 	root string
-}
-
-// newScratch makes a root folder below dir, with the programs of the hand-made packages and lpbuild in it.
-func newScratch(t testing.TB, dir, name string) *scratch {
-	t.Helper()
-	s := newMachine(t, dir, name)
-	s.fill(dir)
-	return s
 }
 
 // newMachine makes a root folder below dir, in the namespaces of the test.
@@ -229,23 +126,6 @@ func newMachine(t testing.TB, dir, name string) *scratch {
 }
 
 func (s *scratch) path(name string) string { return filepath.Join(s.root, name) }
-
-// fill puts in the programs to be patched, lpbuild, and its helper for RPM.
-func (s *scratch) fill(dir string) {
-	s.t.Helper()
-	check(s.t, os.MkdirAll(s.path(liveDir), 0o755))
-	for _, name := range []string{"libtarget.so", "libpulp.so", "program", "vfork"} {
-		s.copy(filepath.Join(dir, name), liveDir+"/"+name)
-	}
-	self, err := os.Executable()
-	check(s.t, err)
-	s.copy(self, "/usr/bin/lpbuild") // the test's program is lpbuild if it is called so
-	data, err := rpmhelper.FS.ReadFile("rpm-helper")
-	check(s.t, err)
-	check(s.t, os.MkdirAll(s.path("/usr/lib/lpbuild"), 0o755))
-	check(s.t, os.WriteFile(s.path("/usr/lib/lpbuild/rpm-helper"), data, 0o755))
-	s.config("LIVEPATCH_DEADLINE=3s\n")
-}
 
 func (s *scratch) copy(from, to string) {
 	s.t.Helper()
@@ -296,73 +176,6 @@ func prints(t testing.TB, text string, want ...string) {
 	for _, w := range want {
 		if !strings.Contains(text, w) {
 			t.Errorf("it prints %q, without %q", text, w)
-		}
-	}
-}
-
-// live is a running program that is to be patched.
-type live struct {
-	t   testing.TB
-	cmd *exec.Cmd
-	in  io.WriteCloser
-	out *bufio.Reader
-}
-
-// start starts a program of the folder with the live programs in a root folder, "" for the machine's own.
-func start(t testing.TB, root, dir, program string) *live {
-	t.Helper()
-	cmd := exec.Command(filepath.Join(dir, program))
-	cmd.Env = []string{"LD_LIBRARY_PATH=" + dir, "LD_PRELOAD=" + dir + "/libpulp.so"}
-	return begin(t, root, cmd)
-}
-
-// begin starts a program in a root folder, and waits until it is ready.
-func begin(t testing.TB, root string, cmd *exec.Cmd) *live {
-	t.Helper()
-	cmd.Dir, cmd.SysProcAttr = "/", &syscall.SysProcAttr{Chroot: root}
-	in, err := cmd.StdinPipe()
-	check(t, err)
-	out, err := cmd.StdoutPipe()
-	check(t, err)
-	check(t, cmd.Start())
-	l := &live{t, cmd, in, bufio.NewReader(out)}
-	t.Cleanup(l.kill)
-	_, err = l.out.ReadString('\n')
-	check(t, err)
-	return l
-}
-
-func (s *scratch) start(program string) *live { return start(s.t, s.root, liveDir, program) }
-
-func (l *live) kill() {
-	_ = l.cmd.Process.Kill()
-	_ = l.cmd.Wait()
-}
-
-// What the program says without a live patch, and with those of the two versions.
-const (
-	without  = "1 2 3 107"
-	version1 = "10 20 3 107"
-	version2 = "20 40 3 107"
-)
-
-// says fails the test if the program does not answer so.
-func (l *live) says(want string) {
-	l.t.Helper()
-	_, err := io.WriteString(l.in, "\n")
-	check(l.t, err)
-	got, err := l.out.ReadString('\n')
-	if check(l.t, err); strings.TrimSpace(got) != want {
-		l.t.Errorf("the program says %q, want %q", strings.TrimSpace(got), want)
-	}
-}
-
-// await waits until a condition holds.
-func await(t testing.TB, what string, condition func() bool) {
-	t.Helper()
-	for end := time.Now().Add(time.Minute); !condition(); time.Sleep(5 * time.Millisecond) {
-		if time.Now().After(end) {
-			t.Fatalf("waited in vain for %s", what)
 		}
 	}
 }
