@@ -18,10 +18,15 @@ func newInstall(s *console, g *globalOptions) *cobra.Command {
 shared object provides only if it is executable.` + exitHelp,
 		Example: "  lpbuild install --root %{buildroot}\n  lpbuild install --arch ppc64le --root /tmp/root",
 		Args:    cobra.NoArgs,
-		RunE: func(*cobra.Command, []string) error {
+		RunE: func(cmd *cobra.Command, _ []string) error {
 			if root == "" {
 				return &usageError{errors.New("--root is required"), "lpbuild install"}
 			}
+			release, err := g.hold(cmd.Context(), s)
+			if err != nil {
+				return err
+			}
+			defer release()
 			in, err := readInputs(g, arch)
 			if err != nil {
 				return err
