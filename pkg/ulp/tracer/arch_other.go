@@ -39,17 +39,17 @@ func (r Registers) toCall(Call, Gadgets, frame) Registers                 { retu
 func (r Registers) toReturn(Gadgets, frame) Registers                     { return r }
 func (r Registers) toFunction(uint64, []uint64, Gadgets, frame) Registers { return r }
 
-func readRegisters(int) (Registers, error)                      { return Registers{}, ErrUnsupported }
-func setRegisters(int, *Registers) error                        { return ErrUnsupported }
-func warmUp()                                                   {}
-func readXstate(int, []byte) ([]byte, error)                    { return nil, ErrUnsupported }
-func restoreXstate(int, []byte) error                           { return ErrUnsupported }
-func signalXstate([]byte) ([]byte, error)                       { return nil, ErrUnsupported }
-func initialXstate(x []byte) []byte                             { return x }
-func entersFunctions([]byte) bool                               { return false }
-func shadowStack(int) bool                                      { return true }
-func newFrame(Registers, []byte, uint64, uint64, Gadgets) frame { return frame{} }
-func trapTarget([]byte, uint64) (uint64, bool)                  { return 0, false }
+func readRegisters(int) (Registers, error)                                { return Registers{}, ErrUnsupported }
+func setRegisters(int, *Registers) error                                  { return ErrUnsupported }
+func warmUp()                                                             {}
+func readXstate(int, []byte) ([]byte, error)                              { return nil, ErrUnsupported }
+func restoreXstate(int, []byte) error                                     { return ErrUnsupported }
+func signalXstate([]byte, *scratch) ([]byte, error)                       { return nil, ErrUnsupported }
+func initialXstate(x []byte) []byte                                       { return x }
+func entersFunctions([]byte) bool                                         { return false }
+func shadowStack(int) bool                                                { return true }
+func newFrame(Registers, []byte, uint64, uint64, Gadgets, *scratch) frame { return frame{} }
+func trapTarget([]byte, uint64) (uint64, bool)                            { return 0, false }
 
 func (*frame) prependChain([]BatchCall, Registers, uint64, Gadgets) chain { return chain{} }
 

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"os"
 	"runtime"
 	"slices"
@@ -28,7 +29,11 @@ func Attach(ctx context.Context, pid int, o Options) (*Tracee, error) {
 	done := make(chan error, 1)
 	t.w.jobs <- func() { done <- t.attach(ctx) }
 	if err := t.doneOrLate(ctx, done); err != nil {
-		t.w.end(t.phase.Load() != phaseLeft && t.left > 0)
+		if t.phase.Load() == phaseLeft {
+			t.w.end(false)
+		} else {
+			t.w.rest(t.left > 0)
+		}
 		return nil, err
 	}
 	return t, nil
@@ -43,10 +48,11 @@ func newTracee(pid int, o Options) *Tracee {
 	if o.StopTimeout == 0 {
 		o.StopTimeout = defaultStopTimeout
 	}
+	quiet()
 	warmUp()
 	t := &Tracee{pid: pid, o: o, w: startWorker(), known: map[int]*Thread{}}
-	t.xstate = make([]byte, xsaveMost)
-	clear(t.xstate) // its pages are here before anything stands still
+	t.mem = &Memory{t: t}
+	t.scratch = newScratch()
 	return t
 }
 
@@ -108,8 +114,13 @@ func (t *Tracee) begin(ctx context.Context) (err error) {
 	if err != nil {
 		return t.fail("opening its folder", 0, err)
 	}
-	t.reaper = startReaper(t.pid)
-	err = t.stopAll(ctx)
+	return t.stand(ctx)
+}
+
+// stand brings all threads to a standstill, and opens the address space if it is not open yet.
+func (t *Tracee) stand(ctx context.Context) error {
+	t.reaper = startReaper(t.pid, slices.Collect(maps.Keys(t.known))...)
+	err := t.stopAll(ctx)
 	t.reaper.stop()
 	if err != nil {
 		return err
@@ -125,7 +136,7 @@ func (t *Tracee) begin(ctx context.Context) (err error) {
 			return t.fail("opening its memory", th.TID, t.reason(th.TID, err))
 		}
 	}
-	t.mem = &Memory{f: t.space.mem, t: t}
+	t.mem.f = t.space.mem
 	return nil
 }
 
@@ -166,10 +177,9 @@ func (t *Tracee) all() bool {
 	return err == nil && n == len(t.threads) && !slices.ContainsFunc(t.threads, func(th *Thread) bool { return !th.stopped })
 }
 
-// seizeNew seizes the threads in tids that are not yet known, and then interrupts them. In this order, since a seize may
-// wait, and threads that are seized still run.
+// seizeNew seizes the threads in tids that are not yet known, and then interrupts all that run. In this order, since a
+// seize may wait, and threads that are seized still run.
 func (t *Tracee) seizeNew(tids []int) (grown bool, err error) {
-	known := len(t.threads)
 	for _, tid := range tids {
 		if t.known[tid] == nil {
 			if err := t.seize(tid); err != nil {
@@ -180,16 +190,19 @@ func (t *Tracee) seizeNew(tids []int) (grown bool, err error) {
 	if t.space.of == nil && len(t.threads) > 0 { // what fails is tried again, and judged, when all stand still
 		t.space, _ = t.openSpace(t.threads[0])
 	}
-	for _, th := range t.threads[known:] {
-		if t.attached.IsZero() {
+	for _, th := range t.threads {
+		if th.interrupted || th.gone {
+			continue
+		}
+		if grown = true; t.attached.IsZero() {
 			t.attached = time.Now()
 		}
 		t.step("attach:interrupt")
-		if err := ptrace(unix.PTRACE_INTERRUPT, th.TID, 0); err != nil {
+		if th.interrupted = true; ptrace(unix.PTRACE_INTERRUPT, th.TID, 0) != nil {
 			t.bury(th)
 		}
 	}
-	return len(t.threads) > known, nil
+	return grown, nil
 }
 
 // seize seizes one thread, unless it has ended. A seized thread's number is not given to another one; so looking behind

@@ -17,8 +17,9 @@ func (f *frame) prependChain(calls []BatchCall, own Registers, block uint64, g G
 	for _, p := range places {
 		size += len(p)*linkKeep + linkEnd + ucLen
 	}
-	b := make([]byte, (size+15)&^15)
-	base := f.base - uint64(len(b))
+	head := (size + 15) &^ 15
+	b := f.room.take(head + len(f.data))
+	base := f.base - uint64(head)
 	c := chain{}
 	links := make([]int, len(calls)) // where the stack pointer of each call points to
 	at := 8 * len(calls)
@@ -54,7 +55,8 @@ func (f *frame) prependChain(calls []BatchCall, own Registers, block uint64, g G
 	}
 	last := len(calls) - 1 // leads home: its context is a copy of the frame's
 	copy(b[links[last]+len(places[last])*linkKeep+linkEnd:], f.data[f.uc-f.base:f.uc-f.base+ucLen])
-	f.data, f.base = append(b, f.data...), base
+	copy(b[head:], f.data)
+	f.data, f.base = b, base
 	return c
 }
 

@@ -25,7 +25,7 @@ func (t *Tracee) Detach() error {
 	var err error
 	t.w.do(func() { err = t.release() })
 	if unix.Gettid() != t.w.tid { // otherwise Run ends it
-		t.w.end(t.left > 0)
+		t.w.rest(t.left > 0)
 	}
 	return err
 }
@@ -43,6 +43,10 @@ func (t *Tracee) release() error {
 		t.dir.close()
 	}
 	t.detached = true
+	if t.scratch != nil {
+		t.scratch.done()
+		t.scratch = nil
+	}
 	return errors.Join(errs...)
 }
 
@@ -82,13 +86,16 @@ func (t *Tracee) letGo(th *Thread) error {
 		}
 	}
 	t.step("detach")
-	t.stopTime = time.Since(t.attached) // not behind it: the thread may have taken this one's CPU by then
+	t.stood() // not behind it: the thread may have taken this one's CPU by then
 	if err := ptrace(unix.PTRACE_DETACH, th.TID, 0); err != nil {
 		return t.fail("detaching", th.TID, t.lost(th, err))
 	}
 	th.gone, t.left = true, t.left-1 // for us
 	return nil
 }
+
+// stood notes how long the process has stood still.
+func (t *Tracee) stood() { t.stopTime = max(t.stopTime, time.Since(t.attached)) }
 
 // catch stops a thread that runs somewhere on its way.
 func (t *Tracee) catch(th *Thread) error {

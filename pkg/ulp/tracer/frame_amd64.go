@@ -20,14 +20,14 @@ const (
 // newFrame lays out the way back to the registers r, extended registers x (from signalXstate) and signal mask, below the
 // red zone of a stack pointer: the thread's own, or another one. From low to high: what a called function returns to
 // (Store's address, its gap, the restorer's address), ucontext, room for a result, XSAVE state, red zone.
-func newFrame(r Registers, x []byte, mask, top uint64, g Gadgets) frame {
+func newFrame(r Registers, x []byte, mask, top uint64, g Gadgets, room *scratch) frame {
 	le := binary.LittleEndian
 	fp := (top - redZone - uint64(len(x))) &^ (xsaveAlign - 1)
 	// A function wants its stack pointer at 8 modulo 16 when it is entered: that decides where the ucontext is.
 	entry := (fp-ucLen-resultRoom-16-8-g.gap)&^15 - 8
-	f := frame{base: entry, call: entry, uc: entry + 16 + g.gap}
+	f := frame{base: entry, call: entry, uc: entry + 16 + g.gap, room: room}
 	f.value = f.uc + ucLen
-	f.data = make([]byte, fp-f.base+uint64(len(x)))
+	f.data = room.take(int(fp - f.base + uint64(len(x))))
 	le.PutUint64(f.data, g.Store)
 	uc := f.data[f.uc-f.base:]
 	le.PutUint64(f.data[f.uc-f.base-8:], g.Restorer)

@@ -30,6 +30,7 @@ type frame struct {
 	uc    uint64 // stack pointer with which rt_sigreturn finds the registers
 	call  uint64 // stack pointer at which a function is entered
 	value uint64 // where a function's result will be
+	room  *scratch
 }
 
 // synchronous are signals that an instruction or a system call of the thread's own may raise. The kernel resets the
@@ -79,10 +80,10 @@ func (t *Tracee) departWith(th *Thread, room uint64, add func(*journey), calls .
 		return err
 	}
 	j.block = ^uint64(synchronous) | j.mask
-	if j.xstate, err = readXstate(th.TID, t.xstate); err != nil {
+	if j.xstate, err = readXstate(th.TID, t.scratch.take(xsaveMost)); err != nil {
 		return err
 	}
-	x, err := signalXstate(j.xstate)
+	x, err := signalXstate(j.xstate, t.scratch)
 	if err != nil {
 		return err
 	}
@@ -91,7 +92,7 @@ func (t *Tracee) departWith(th *Thread, room uint64, add func(*journey), calls .
 	if err != nil {
 		return err
 	}
-	j.frame = newFrame(j.regs.onFrame(th.TID), x, j.mask, top, t.o.Gadgets)
+	j.frame = newFrame(j.regs.onFrame(th.TID), x, j.mask, top, t.o.Gadgets, t.scratch)
 	add(j)
 	return t.layFrame(th, j)
 }
@@ -99,8 +100,8 @@ func (t *Tracee) departWith(th *Thread, room uint64, add func(*journey), calls .
 // deliverOwn lets a thread first have a signal that it raised itself just before it was stopped: on its way that would
 // look like a fault of what it is sent to do. It then stands at a handler's first instruction.
 func (t *Tracee) deliverOwn(th *Thread) error {
-	queued, err := pendingSignals(th.TID)
-	if err != nil || th.GroupStop {
+	queued, err := pendingSignals(th.TID, t.queued[:])
+	if err != nil || th.GroupStop || len(queued) == 0 {
 		return t.lost(th, err)
 	}
 	mask, err := signalMask(th.TID)
@@ -138,7 +139,7 @@ func (si siginfo) own() bool {
 // layFrame writes the frame and keeps what it overwrites: nothing lives there by the ABI, but programs have bugs that
 // work, and shall go on working.
 func (t *Tracee) layFrame(th *Thread, j *journey) error {
-	j.under = make([]byte, len(j.frame.data))
+	j.under = t.scratch.take(len(j.frame.data))
 	if err := t.growStack(th, j); err != nil {
 		return err
 	}

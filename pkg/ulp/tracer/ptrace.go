@@ -68,15 +68,14 @@ func stopSignal(tid int) (siginfo, error) {
 	return si, err
 }
 
-// pendingSignals reads up to 32 signals that are queued for the thread itself, without taking them.
-func pendingSignals(tid int) ([]siginfo, error) {
-	var si [32]siginfo
+// pendingSignals reads signals that are queued for the thread itself, as many as si has room for, without taking them.
+func pendingSignals(tid int, si []siginfo) ([]siginfo, error) {
 	args := struct {
 		off       uint64
 		flags, nr uint32
 	}{nr: uint32(len(si))}
 	n, _, e := unix.RawSyscall6(unix.SYS_PTRACE, unix.PTRACE_PEEKSIGINFO, uintptr(tid),
-		uintptr(unsafe.Pointer(&args)), uintptr(unsafe.Pointer(&si)), 0, 0)
+		uintptr(unsafe.Pointer(&args)), uintptr(unsafe.Pointer(&si[0])), 0, 0)
 	if e != 0 {
 		return nil, e
 	}

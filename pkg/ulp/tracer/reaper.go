@@ -24,8 +24,11 @@ type reaper struct {
 // reapEvery is how long a seize may take before it is looked into.
 const reapEvery = 5 * time.Millisecond
 
-func startReaper(pid int) *reaper {
+func startReaper(pid int, tids ...int) *reaper {
 	r := &reaper{pid: pid}
+	for _, tid := range tids {
+		r.add(tid)
+	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.timer = time.AfterFunc(reapEvery, r.run)

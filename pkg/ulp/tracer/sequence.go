@@ -3,7 +3,6 @@ package tracer
 import (
 	"context"
 	"fmt"
-	"slices"
 )
 
 // Sequence makes the target's thread th carry out system calls as [Tracee.Syscalls] does, but each may depend on the
@@ -49,6 +48,8 @@ func (t *Tracee) Sequence(ctx context.Context, th *Thread, data []byte, next fun
 // prepend puts data before the frame, at an address that is a multiple of 16.
 func (f *frame) prepend(data []byte) {
 	base := (f.base - uint64(len(data))) &^ 15
-	f.data = append(append(slices.Clip(data), make([]byte, f.base-base-uint64(len(data)))...), f.data...)
-	f.base = base
+	b := f.room.take(int(f.base-base) + len(f.data))
+	copy(b, data)
+	copy(b[f.base-base:], f.data)
+	f.data, f.base = b, base
 }

@@ -150,7 +150,7 @@ func (t *Tracee) faultOf(tid, signal int) error {
 // trapped says whether a seccomp filter answered a system call with SIGSYS, and if so takes the thread to that signal's
 // stop, from which it goes on without it. At the call's end the signal is only queued.
 func (t *Tracee) trapped(th *Thread) bool {
-	queued, err := pendingSignals(th.TID)
+	queued, err := pendingSignals(th.TID, t.queued[:])
 	if err != nil {
 		return false
 	}

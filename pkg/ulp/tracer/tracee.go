@@ -36,13 +36,14 @@ type Tracee struct {
 	space    space
 	mem      *Memory // of it, once all stand still
 	state    state
-	xstate   []byte  // room for a thread's extended registers
-	reaper   *reaper // while it is being attached
+	scratch  *scratch
+	queued   [32]siginfo // room for what pendingSignals reads
+	reaper   *reaper     // while it is being attached
 	phase    atomic.Int32
 	threads  []*Thread
 	known    map[int]*Thread
 	left     int       // threads that were seized and not detached: the kernel may hold them until the tracer thread ends
-	attached time.Time // first interrupt
+	attached time.Time // first interrupt since all ran
 	stopTime time.Duration
 	detached bool
 }
@@ -56,15 +57,19 @@ type Thread struct {
 	// GroupStop says that it is stopped by SIGSTOP or the like besides; it stays so after Detach.
 	GroupStop bool
 
-	regs    Registers
-	stopped bool // in a ptrace stop, as far as known
-	gone    bool
-	away    *journey // not nil while its registers are not its own
+	regs        Registers
+	interrupted bool // or let go for a while
+	stopped     bool // in a ptrace stop, as far as known
+	gone        bool
+	away        *journey // not nil while its registers are not its own
 }
 
 // Registers returns the general registers as they were when the thread stopped. A thread that was interrupted inside a
 // system call stands behind the instruction that made it.
 func (th *Thread) Registers() Registers { return th.regs }
+
+// Running says that the thread was not in a system call that waits for something when it was stopped.
+func (th *Thread) Running() bool { return !th.regs.restarts() }
 
 // PC returns the program counter.
 func (th *Thread) PC() uint64 { return th.regs.pc() }
@@ -79,7 +84,7 @@ func (t *Tracee) Threads() []*Thread { return t.threads }
 func (t *Tracee) Memory() *Memory { return t.mem }
 
 // StopTime is the time from the first interrupt until the last thread was let go: how long the process, or some of its
-// threads, stood still. Zero before Detach.
+// threads, stood still. With [Tracee.Meanwhile] it is the longest such time. Zero before Detach.
 func (t *Tracee) StopTime() time.Duration { return t.stopTime }
 
 // Do runs f on the operating system thread that owns the tracee. Each method called elsewhere costs two changes of
@@ -112,7 +117,7 @@ func Run(ctx context.Context, pid int, o Options, f func(*Tracee) error) (time.D
 		t.w.end(false)
 		return 0, err
 	}
-	t.w.end(t.left > 0)
+	t.w.rest(t.left > 0)
 	if t.phase.Load() != phaseAttached {
 		return 0, err
 	}

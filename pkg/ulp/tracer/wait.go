@@ -81,30 +81,38 @@ func (s stop) toHandOn() uintptr {
 }
 
 // pace spaces out the looks at a thread that is not there yet. Most stops come within microseconds, so it first only
-// gives the CPU away (the thread may need this very one); after that it sleeps, doubling up to a millisecond. A blocking
-// wait would be simpler, but it knows no deadline, and Go restarts it after every signal.
-type pace struct{ n int }
+// gives the CPU away (the thread may need this very one). When the time is over in which a thread makes a few system calls
+// and comes back, it sleeps, doubling up to a millisecond: to wake up takes longer than such a stop. A blocking wait would
+// be simpler, but it knows no deadline, and Go restarts it after every signal.
+type pace struct {
+	n     int       // looks
+	tired int       // looks since it sleeps
+	began time.Time // to give the CPU away
+}
 
 const (
-	paceSpins  = 30
-	paceYields = 70
-	paceFirst  = 10 * time.Microsecond
-	paceMost   = time.Millisecond
+	paceSpins = 20
+	paceAwake = 150 * time.Microsecond
+	paceFirst = 10 * time.Microsecond
+	paceMost  = time.Millisecond
 )
 
 // slow says that what is waited for has taken some time already.
-func (p *pace) slow() bool { return p.n > paceYields }
+func (p *pace) slow() bool { return p.tired > 0 }
 
 func (p *pace) rest() {
-	p.n++
-	if p.n <= paceSpins {
+	switch p.n++; {
+	case p.n <= paceSpins:
+		return
+	case p.began.IsZero():
+		p.began = time.Now()
+	}
+	if p.tired == 0 && time.Since(p.began) < paceAwake {
+		_, _, _ = unix.RawSyscall(unix.SYS_SCHED_YIELD, 0, 0, 0)
 		return
 	}
-	if p.n <= paceYields {
-		_, _, _ = unix.Syscall(unix.SYS_SCHED_YIELD, 0, 0, 0)
-		return
-	}
-	d := min(paceFirst<<min((p.n-paceYields)/4, 10), paceMost)
+	p.tired++
+	d := min(paceFirst<<min(p.tired/4, 10), paceMost)
 	ts := unix.NsecToTimespec(d.Nanoseconds())
 	_ = unix.Nanosleep(&ts, nil)
 }

@@ -4,7 +4,6 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
-	"slices"
 	"sync"
 
 	"golang.org/x/sys/unix"
@@ -47,13 +46,13 @@ func readXstate(tid int, b []byte) ([]byte, error) {
 	if n < xsaveLegacy+xsaveHeader {
 		return nil, fmt.Errorf("extended registers of %d bytes: %w", n, ErrUnsupported)
 	}
-	return slices.Clone(b[:n]), nil
+	return b[:n], nil
 }
 
 // signalXstate makes of a thread's extended registers what rt_sigreturn restores. It holds the components in use and no
 // more: the kernel takes an area that is larger than the thread's own (AMX not asked for) for one with x87 and SSE only,
 // and it sets components that are not in it to their initial state, in which they are.
-func signalXstate(x []byte) ([]byte, error) {
+func signalXstate(x []byte, room *scratch) ([]byte, error) {
 	inUse := binary.LittleEndian.Uint64(x[xsaveLegacy:]) | 3
 	size := xsaveLegacy + xsaveHeader
 	for i := 2; i < 63; i++ {
@@ -65,14 +64,16 @@ func signalXstate(x []byte) ([]byte, error) {
 	if size > len(x) {
 		return nil, fmt.Errorf("extended registers of %d bytes, %d in use: %w", len(x), size, ErrUnsupported)
 	}
-	b := append(make([]byte, 0, size+4), x[:size]...)
+	b := room.take(size + 4)
+	copy(b, x[:size])
 	clear(b[xsaveSoft:xsaveLegacy])
 	le := binary.LittleEndian
 	le.PutUint32(b[xsaveSoft:], xsaveMagic1)
 	le.PutUint32(b[xsaveSoft+4:], uint32(size)+4)
 	le.PutUint64(b[xsaveSoft+8:], inUse)
 	le.PutUint32(b[xsaveSoft+16:], uint32(size))
-	return le.AppendUint32(b, xsaveMagic2), nil
+	le.PutUint32(b[size:], xsaveMagic2)
+	return b, nil
 }
 
 // restoreXstate gives a thread its extended registers back.

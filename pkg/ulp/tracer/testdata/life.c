@@ -257,6 +257,14 @@ int main(int argc, char **argv)
 			_exit(0);
 		}
 		puts("back");
+	} else if (!strcmp(how, "vforklater")) { /* when standard input ends; prints the pid of a child that has this memory */
+		ready();
+		until_quit();
+		if (!vfork()) {
+			dprintf(1, "%d\n", getpid());
+			for (;;) pause();
+		}
+		puts("back");
 	} else if (!strcmp(how, "vforkexec")) { /* prints the pid of a child that has this memory until standard input ends */
 		ready();
 		if (!vfork()) {

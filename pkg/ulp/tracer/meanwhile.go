@@ -1,0 +1,39 @@
+package tracer
+
+import (
+	"context"
+	"slices"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// Meanwhile lets all threads run while f runs, and then stops them again: for work that takes time and that no thread can
+// disturb. Memory that nobody knows of yet can be written meanwhile, for instance. f runs on the thread that owns the
+// tracee.
+//
+// The threads stay traced. A signal that comes in the meantime is handed on when they stop again; so f should not take
+// long. Threads may begin and end, and stand elsewhere afterwards: [Tracee.Threads] returns others.
+//
+// f's error is returned, unless the process cannot be stopped again: that error is one of [Attach]'s, and only those threads
+// are left that stand still. If the process is in a group stop, or a thread is on its way, all stand still also for f.
+func (t *Tracee) Meanwhile(ctx context.Context, f func() error) error {
+	return t.Do(func() error {
+		if slices.ContainsFunc(t.threads, func(th *Thread) bool { return th.GroupStop || th.away != nil || !th.stopped }) {
+			return f()
+		}
+		for _, th := range t.leaving() {
+			t.step("meanwhile")
+			t.stood()
+			th.interrupted = false
+			_ = t.resume(th, unix.PTRACE_CONT, 0) // that it was killed will be seen
+		}
+		err := f()
+		t.attached = time.Time{}
+		if stopErr := t.stand(ctx); stopErr != nil {
+			t.threads = slices.DeleteFunc(t.threads, func(th *Thread) bool { return !th.stopped })
+			return stopErr
+		}
+		return err
+	})
+}

@@ -1,0 +1,182 @@
+package tracer
+
+import (
+	"context"
+	"errors"
+	"strconv"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+func nothing() error { return nil }
+
+// TestMeanwhile: the threads run while f runs, and stand still afterwards, ready for whatever one does with them.
+func TestMeanwhile(t *testing.T) {
+	for _, how := range []string{"spin", "pause", "wait", "handler", "coroutine"} {
+		c := startChecker(t, 3, how)
+		tr := attach(t, c.pid, Options{Gadgets: gadgets(t, c.pid), StopTimeout: 10 * time.Second})
+		for range 20 {
+			if err := tr.Meanwhile(t.Context(), func() error {
+				before := [3]uint64{c.count(0), c.count(1), c.count(2)}
+				for n, deadline := 0, time.Now().Add(10*time.Second); n < 3 && time.Now().Before(deadline); {
+					if c.count(n) > before[n] {
+						n++
+					}
+				}
+				for n := range before {
+					if c.count(n) == before[n] {
+						t.Errorf("%s: thread %d does not run", how, n)
+					}
+				}
+				return nil
+			}); err != nil {
+				t.Fatal(err)
+			}
+			for _, th := range tr.Threads() {
+				if state, _ := stat(t, c.pid, th.TID); state != "t" {
+					t.Errorf("%s: thread %d: state %s", how, th.TID, state)
+				}
+			}
+			th := tr.Threads()[len(tr.Threads())-1]
+			r, err := tr.Syscalls(t.Context(), th, Call{Nr: unix.SYS_GETTID})
+			if err != nil || r[0].Value != uint64(th.TID) {
+				t.Fatal(r, err)
+			}
+		}
+		detach(t, tr)
+		c.goesOn()
+	}
+}
+
+// TestMeanwhileError: the error is f's, and the process stands still all the same. The time for which it ran does not count.
+func TestMeanwhileError(t *testing.T) {
+	c := startChecker(t, 1, "spin")
+	tr := attach(t, c.pid, Options{})
+	mine, began := errors.New("mine"), time.Now()
+	if err := tr.Meanwhile(t.Context(), func() error { time.Sleep(100 * time.Millisecond); return mine }); !errors.Is(err, mine) {
+		t.Error(err)
+	}
+	took := time.Since(began)
+	if state, tracer := stat(t, c.pid, c.pid); state != "t" || tracer == 0 {
+		t.Errorf("state %s, tracer %d", state, tracer)
+	}
+	if detach(t, tr); tr.StopTime() > took-90*time.Millisecond {
+		t.Errorf("stopped for %v of %v", tr.StopTime(), took)
+	}
+	c.goesOn()
+}
+
+// TestMeanwhileUnquiet: threads begin and end meanwhile; afterwards all that there are stand still.
+func TestMeanwhileUnquiet(t *testing.T) {
+	c := start(t, program(t, "life"), "threads")
+	for range 100 {
+		tr := attach(t, c.pid, Options{StopTimeout: 10 * time.Second})
+		if err := tr.Meanwhile(t.Context(), func() error { time.Sleep(200 * time.Microsecond); return nil }); err != nil {
+			t.Fatal(err)
+		}
+		known := map[int]bool{}
+		for _, th := range tr.Threads() {
+			known[th.TID] = true
+		}
+		for _, tid := range must(tasks(c.pid)) {
+			if state, _ := stat(t, c.pid, tid); !known[tid] && state != "Z" && state != "X" {
+				t.Errorf("thread %d: state %s", tid, state)
+			}
+		}
+		detach(t, tr)
+	}
+}
+
+// TestMeanwhileExecs: a process executes itself meanwhile, or not; nothing is done to the new program.
+func TestMeanwhileExecs(t *testing.T) {
+	for _, how := range []string{"execs", "threadexecs"} {
+		c := start(t, program(t, "life"), how)
+		seen := 0
+		for range 200 {
+			tr, err := Attach(t.Context(), c.pid, Options{StopTimeout: 20 * time.Second})
+			if err != nil {
+				continue // as in TestExecs
+			}
+			err = tr.Meanwhile(t.Context(), func() error { time.Sleep(time.Millisecond); return nil })
+			switch {
+			case errors.Is(err, ErrExec), errors.Is(err, ErrGone), errors.Is(err, ErrNotStopping):
+				seen++
+				var b [8]byte
+				if _, err := tr.Memory().ReadAt(b[:], 0x10000); err == nil {
+					t.Error("the new program can be read")
+				}
+			case err != nil:
+				t.Fatal(err)
+			}
+			detach(t, tr)
+		}
+		if seen == 0 {
+			t.Errorf("%s: it never executed meanwhile", how)
+		}
+		deadline := time.Now().Add(10 * time.Second)
+		for state, tracer := "", 1; tracer != 0 || state == "t" || state == "Z"; { // in the middle of exec its first thread has ended
+			if state, tracer = stat(t, c.pid, c.pid); time.Now().After(deadline) {
+				t.Fatalf("%s: state %s, tracer %d", how, state, tracer)
+			}
+		}
+	}
+}
+
+// TestMeanwhileStorm: signals come meanwhile, and none is lost.
+func TestMeanwhileStorm(t *testing.T) {
+	c := start(t, program(t, "life"), "storm", "5000")
+	for {
+		_, err := Run(t.Context(), c.pid, Options{}, func(tr *Tracee) error { return tr.Meanwhile(t.Context(), nothing) })
+		if errors.Is(err, ErrGone) {
+			break
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	if got, code := c.line(), c.wait(); got != "5000 5000" || code != 0 {
+		t.Errorf("%q, exit code %d", got, code)
+	}
+}
+
+// TestMeanwhileStopped: a process that is stopped stays so, meanwhile and afterwards.
+func TestMeanwhileStopped(t *testing.T) {
+	c := start(t, program(t, "life"), "stopped")
+	await(t, c.pid, "T")
+	tr := attach(t, c.pid, Options{})
+	if err := tr.Meanwhile(t.Context(), func() error {
+		if state, _ := stat(t, c.pid, c.pid); state != "t" && state != "T" {
+			t.Errorf("state %s", state)
+		}
+		return nil
+	}); err != nil {
+		t.Error(err)
+	}
+	detach(t, tr)
+	await(t, c.pid, "T")
+}
+
+// TestMeanwhileStuck: a process that cannot be stopped again goes on.
+func TestMeanwhileStuck(t *testing.T) {
+	c := start(t, program(t, "life"), "vforklater")
+	tr := attach(t, c.pid, Options{StopTimeout: 50 * time.Millisecond})
+	child := 0
+	err := tr.Meanwhile(context.Background(), func() (err error) {
+		c.quit()
+		child, err = strconv.Atoi(c.line())
+		return err
+	})
+	if !errors.Is(err, ErrNotStopping) || len(tr.Threads()) != 0 {
+		t.Error(err, tr.Threads())
+	}
+	detach(t, tr)
+	if state, tracer := stat(t, c.pid, c.pid); tracer != 0 || state == "t" {
+		t.Errorf("state %s, tracer %d", state, tracer)
+	}
+	_ = unix.Kill(child, unix.SIGKILL)
+	if got := c.line(); got != "back" {
+		t.Error(got)
+	}
+}
