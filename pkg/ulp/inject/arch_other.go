@@ -15,6 +15,14 @@ import (
 func findGadgets(context.Context, *view) (tracer.Gadgets, error) {
 	return tracer.Gadgets{}, ulp.ErrUnsupported
 }
+
+// batch is what loads blobs in one go.
+type batch struct{}
+
+func newBatch([]int, []*freed, []*blob) *batch { return nil }
+
+func (*run) fill() error { return ulp.ErrUnsupported }
+
 func leakedFiles(int) map[int]bool                   { return nil }
 func registers(*tracer.Thread) []uint64              { return nil }
 func (*run) load(context.Context) error              { return ulp.ErrUnsupported }

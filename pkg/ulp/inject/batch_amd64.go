@@ -15,10 +15,9 @@ import (
 
 // batch is loading with all system calls in one go: a stop between two calls takes as long as all of them. As no call can
 // wait for what the ones before returned, no call may do harm if one failed: each part of a blob is mapped on its own, and
-// never over anything; and the engine fills the memory, not the file, once it is seen that all is there. An engine that
-// is killed before leaves memory of zeros, which nothing leads to and the next change unmaps.
+// never over anything; and the engine fills the memory, not the file, once it is seen that all is there. Meanwhile the
+// process runs. An engine that is killed before leaves memory of zeros, which nothing leads to and the next change unmaps.
 type batch struct {
-	r     *run
 	names []byte
 	calls []tracer.BatchCall
 	whats []string       // of calls, for errors
@@ -27,20 +26,31 @@ type batch struct {
 	frees []*freed
 }
 
-// loadAtOnce loads the blobs with a batch. tracer.ErrNoBatch: it has to be done one by one.
-func (r *run) loadAtOnce(ctx context.Context, th *tracer.Thread) error {
-	b := &batch{r: r, named: map[int]uint64{}}
-	for _, fd := range r.forgotten() {
+// newBatch makes the calls that close files, give memory back, and map the blobs.
+func newBatch(files []int, frees []*freed, blobs []*blob) *batch {
+	b := &batch{named: map[int]uint64{}, frees: frees}
+	for _, fd := range files {
 		b.add("closing a forgotten memory file", call(unix.SYS_CLOSE, uint64(fd)))
 	}
-	for _, f := range r.frees {
-		if f.idle && !f.inUse {
-			b.frees = append(b.frees, f)
-			b.add("giving memory back", call(unix.SYS_MUNMAP, f.base, f.size))
-		}
+	for _, f := range frees {
+		b.add("giving memory back", call(unix.SYS_MUNMAP, f.base, f.size))
 	}
-	for _, bl := range r.blobs {
+	for _, bl := range blobs {
 		b.plan(bl)
+	}
+	return b
+}
+
+// idle returns the memory that may go before anything is loaded.
+func (r *run) idle() []*freed {
+	return slices.DeleteFunc(slices.Clone(r.frees), func(f *freed) bool { return !f.idle || f.inUse })
+}
+
+// loadAtOnce maps the blobs with a batch. tracer.ErrNoBatch: it has to be done one by one.
+func (r *run) loadAtOnce(ctx context.Context, th *tracer.Thread) error {
+	b := r.batch
+	if files, frees := r.forgotten(), r.idle(); len(files)+len(frees) > 0 {
+		b = newBatch(files, frees, r.blobs)
 	}
 	r.step("load")
 	results, err := r.t.Batch(ctx, th, b.names, func(at uint64) []tracer.BatchCall {
@@ -56,11 +66,9 @@ func (r *run) loadAtOnce(ctx context.Context, th *tracer.Thread) error {
 	for _, f := range b.frees {
 		f.done = true
 	}
-	if err := b.check(results); err != nil {
-		r.undo(ctx)
-		return err
-	}
-	return b.fill(ctx)
+	err = b.check(r, results)
+	r.empty = err == nil
+	return err
 }
 
 func (b *batch) add(what string, c tracer.Call) int {
@@ -110,12 +118,12 @@ func (bl *blob) tiles() []part {
 }
 
 // check looks at what the calls returned, and remembers what was mapped.
-func (b *batch) check(results []tracer.Result) error {
+func (b *batch) check(r *run, results []tracer.Result) error {
 	var first error
 	for i, res := range results {
 		mapped := slices.Contains(b.maps, i)
 		if res.Errno == 0 && mapped {
-			b.r.mapped = append(b.r.mapped, &freed{base: res.Value, size: b.calls[i].Args[1]})
+			r.mapped = append(r.mapped, &freed{base: res.Value, size: b.calls[i].Args[1]})
 		}
 		switch {
 		case first != nil:
@@ -128,26 +136,25 @@ func (b *batch) check(results []tracer.Result) error {
 	return first
 }
 
-// fill writes the contents.
-func (b *batch) fill(ctx context.Context) error {
-	for _, bl := range b.r.blobs {
+// fill writes the contents of the blobs.
+func (r *run) fill() error {
+	for _, bl := range r.blobs {
 		for from, to := range contents(bl.data[pageSize:]) {
-			if err := b.write(ctx, bl, from+pageSize, to+pageSize); err != nil {
+			if err := r.fillPart(bl, from+pageSize, to+pageSize); err != nil {
 				return err
 			}
 		}
 		// By its first page the next engine, should this one be killed, knows the blob: all the rest must be there.
-		if err := b.write(ctx, bl, 0, pageSize); err != nil {
+		if err := r.fillPart(bl, 0, pageSize); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-func (b *batch) write(ctx context.Context, bl *blob, from, to int) error {
-	b.r.step("fill")
-	if _, err := b.r.mem.WriteAt(bl.data[from:to], int64(bl.base)+int64(from)); err != nil {
-		b.r.undo(ctx)
+func (r *run) fillPart(bl *blob, from, to int) error {
+	r.step("fill")
+	if _, err := r.mem.WriteAt(bl.data[from:to], int64(bl.base)+int64(from)); err != nil {
 		return fmt.Errorf("filling memory: %w: %w", ErrRefused, gone(err))
 	}
 	return nil

@@ -2,13 +2,19 @@ package inject
 
 import (
 	"context"
+	"encoding/binary"
 	"fmt"
+	"os"
+	"path/filepath"
+	"runtime"
 	"slices"
+	"strconv"
 	"testing"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"github.com/lpbuild/lpbuild/pkg/ulp"
-	"github.com/lpbuild/lpbuild/pkg/ulp/tracer"
 )
 
 // BenchmarkPlan is what happens before a process is stopped.
@@ -40,37 +46,112 @@ func BenchmarkList(b *testing.B) {
 const stopRuns = 250
 
 // BenchmarkStop is how long a process stands still while a live patch of eight functions is applied and reverted, beside
-// the floor: stopping all threads and letting them go (tracer.Run without work). Each kind takes its turn, so that they
-// see the same noise. idle is how late a sleeper of one millisecond wakes up on this machine meanwhile.
+// the floor: seize, interrupt, wait, detach, and nothing else. All kinds take turns, so that they see the same noise.
+//
+// The process of one thread measures itself: the longest time in which it did not get on. That holds everything, the way
+// back to its CPU included. idle is the same while nothing is done to it. The process of 64 threads cannot see that; there
+// it is the engine that measures, and idle is how late a sleeper of one millisecond wakes up meanwhile.
 func BenchmarkStop(b *testing.B) {
 	lib := library(b, nopFlags)
 	p := pack(b, lib, everything, ulp.PackOptions{}, "testdata/patch.c")
-	for _, threads := range []int{2, 64} {
-		b.Run(fmt.Sprintf("%dthreads", threads), func(b *testing.B) {
-			c := start(b, target(b, lib), threads-1, "SPIN=1") // and the first one, which waits
-			var floor, apply, revert, idle []time.Duration
-			for range stopRuns {
-				d, err := tracer.Run(context.Background(), c.pid, tracer.Options{StopTimeout: 10 * time.Second},
-					func(*tracer.Tracee) error { return nil })
-				if err != nil {
-					b.Fatal(err)
-				}
-				floor = append(floor, d)
-				apply = append(apply, c.apply(Options{StopTimeout: 10 * time.Second}, p).Stop)
-				revert = append(revert, c.change(Change{Revert: everyOne}, Options{StopTimeout: 10 * time.Second}).Stop)
-				began := time.Now()
-				time.Sleep(time.Millisecond)
-				idle = append(idle, time.Since(began)-time.Millisecond)
-			}
-			for _, m := range []struct {
-				name string
-				took []time.Duration
-			}{{"floor", floor}, {"apply", apply}, {"revert", revert}, {"idle", idle}} {
-				slices.Sort(m.took)
-				b.ReportMetric(float64(m.took[len(m.took)/2].Microseconds()), m.name+"-µs-median")
-				b.ReportMetric(float64(m.took[len(m.took)*99/100].Microseconds()), m.name+"-µs-p99")
-			}
-			b.ReportMetric(0, "ns/op")
-		})
+	o := Options{StopTimeout: 10 * time.Second}
+	b.Run("1thread", func(b *testing.B) {
+		spinner := gcc(b, "spinner", "testdata/spinner.c", lib, "-Wl,-rpath,"+filepath.Dir(lib))
+		c := start(b, spinner, 1)
+		m := newStops(b)
+		for range stopRuns {
+			m.add("floor", c.standstill(func() { floor(b, c.pid) }))
+			m.add("apply", c.standstill(func() { c.apply(o, p) }))
+			m.add("revert", c.standstill(func() { c.change(Change{Revert: everyOne}, o) }))
+			m.add("idle", c.standstill(func() { time.Sleep(time.Millisecond) }))
+		}
+		m.report()
+	})
+	b.Run("64threads", func(b *testing.B) {
+		c := start(b, target(b, lib), 63, "SPIN=1") // and the first one, which waits
+		m := newStops(b)
+		for range stopRuns {
+			m.add("floor", floor(b, c.pid))
+			m.add("apply", c.apply(o, p).Stop)
+			m.add("revert", c.change(Change{Revert: everyOne}, o).Stop)
+			began := time.Now()
+			time.Sleep(time.Millisecond)
+			m.add("idle", time.Since(began)-time.Millisecond)
+		}
+		m.report()
+	})
+}
+
+// stops are what was measured, by kind.
+type stops struct {
+	b    *testing.B
+	took map[string][]time.Duration
+}
+
+func newStops(b *testing.B) *stops { return &stops{b, map[string][]time.Duration{}} }
+
+func (m *stops) add(kind string, d time.Duration) { m.took[kind] = append(m.took[kind], d) }
+
+// report adds medians and 99th percentiles, and the ratios of the medians to the floor's.
+func (m *stops) report() {
+	median := map[string]float64{}
+	for kind, took := range m.took {
+		slices.Sort(took)
+		median[kind] = float64(took[len(took)/2].Nanoseconds()) / 1000
+		m.b.ReportMetric(median[kind], kind+"-µs-median")
+		m.b.ReportMetric(float64(took[len(took)*99/100].Nanoseconds())/1000, kind+"-µs-p99")
 	}
+	for _, kind := range []string{"apply", "revert"} {
+		m.b.ReportMetric(median[kind]/median["floor"], kind+"/floor")
+	}
+	m.b.ReportMetric(0, "ns/op")
+}
+
+// standstill returns the longest time in which the spinner did not get on while f ran, and until it did again.
+func (c *child) standstill(f func()) time.Duration {
+	const looks, longest = 16, 24
+	word := func(at int) uint64 { return binary.NativeEndian.Uint64(c.page[at:]) }
+	more := func() {
+		for before := word(looks); word(looks) < before+100; {
+			time.Sleep(20 * time.Microsecond)
+		}
+	}
+	more()
+	binary.NativeEndian.PutUint64(c.page[longest:], 0)
+	f()
+	more()
+	return time.Duration(word(longest))
+}
+
+// floor stops all threads of a process and lets them go, with as little as that takes, and returns how long it was.
+func floor(b *testing.B, pid int) time.Duration {
+	took := make(chan time.Duration)
+	go func() {
+		runtime.LockOSThread() // the thread ends with the goroutine
+		entries, _ := os.ReadDir(fmt.Sprintf("/proc/%d/task", pid))
+		began := time.Now()
+		for _, e := range entries {
+			tid, _ := strconv.Atoi(e.Name())
+			if unix.PtraceSeize(tid) != nil || unix.PtraceInterrupt(tid) != nil {
+				took <- -1
+				return
+			}
+		}
+		for _, e := range entries {
+			tid, _ := strconv.Atoi(e.Name())
+			for n := 0; n == 0; {
+				n, _ = unix.Wait4(tid, nil, unix.WALL|unix.WNOHANG, nil)
+			}
+		}
+		for _, e := range entries {
+			tid, _ := strconv.Atoi(e.Name())
+			_ = unix.PtraceDetach(tid)
+		}
+		took <- time.Since(began)
+	}()
+	d := <-took
+	if d < 0 {
+		b.Fatal("the process cannot be stopped")
+	}
+	return d
 }

@@ -16,9 +16,13 @@
 // indirect function (IFUNC) is what its resolver chose when the process started: that stands in the slots that the loader
 // filled. The module number of a thread-local variable is where glibc tells debuggers to look for it.
 //
-// [Plan.Run] stops all threads, sees that what the plan was made for is still so, has one thread map two memory files (the
-// engine fills them; their segments are never writable and executable), writes the detours, and lets the threads go. A
-// second file belongs to the library: its table, see below. Names in /proc/PID/maps are /memfd:lpbuild:NAME.
+// [Plan.Run] stops all threads and has one of them map two memory files (their segments are never writable and executable),
+// which the engine fills. If threads were running they go on meanwhile, and are stopped again: to write memory that is new
+// takes longer than all the rest. Then it sees that what the plan was made for is still so, writes the detours, and lets the
+// threads go. A second file belongs to the library: its table, see below. Names in /proc/PID/maps are /memfd:lpbuild:NAME.
+//
+// A process that cannot be stopped again (one of its threads made a child by vfork in between, which does not go on) is left
+// as by an engine that was killed there: with memory that nothing leads to, if none of its threads can give it back.
 //
 // Functions do not lead to their replacements, but to stubs, which jump to wherever their slot says. All slots lie in one
 // page with the list of what is applied, and one write of that page is the switch; before it, a function with a detour

@@ -58,6 +58,7 @@ type Plan struct {
 	targets []*targetPlan
 	blobs   []*blob
 	expect  []write           // what is in memory, to be seen again when the process is stopped
+	heads   []write           // those by which the libraries are known
 	zones   []zone            // where threads must not be
 	frees   []*freed          // what is to be unmapped
 	leaked  map[int]bool      // descriptors of memory files that a killed engine left
@@ -89,25 +90,25 @@ type addition struct {
 // NewPlan looks at a process, without stopping it, and prepares a change. The error is an [*Error] with the reason why the
 // change is not possible, or ErrApplied if there is nothing to do.
 func NewPlan(ctx context.Context, p *process.Process, c Change, o Options) (*Plan, error) {
-	pl, err := newPlan(ctx, p, c, o)
+	if err := admissible(p); err != nil {
+		return nil, pidError(p.PID, "", err)
+	}
+	pl, err := see(ctx, p, func(ctx context.Context, v *View) (*Plan, error) { return v.plan(ctx, c, o) })
 	return pl, pidError(p.PID, "", err)
 }
 
-func newPlan(ctx context.Context, p *process.Process, c Change, o Options) (*Plan, error) {
-	if err := admissible(p); err != nil {
-		return nil, err
+// Plan prepares a change of the process, as [NewPlan] does.
+func (v *View) Plan(ctx context.Context, c Change, o Options) (*Plan, error) {
+	if err := admissible(v.v.p); err != nil {
+		return nil, pidError(v.v.p.PID, "", err)
 	}
-	v, err := see(ctx, p)
-	if err != nil {
-		return nil, err
-	}
-	defer v.close()
-	st, err := v.readState(ctx)
-	if err != nil {
-		return nil, err
-	}
-	pl := &Plan{p: p, o: o, applied: st.applied()}
-	b := &planner{Plan: pl, v: v, st: st}
+	pl, err := process.Whole(ctx, func(ctx context.Context) (*Plan, error) { return v.plan(ctx, c, o) })
+	return pl, pidError(v.v.p.PID, "", err)
+}
+
+func (v *View) plan(ctx context.Context, c Change, o Options) (*Plan, error) {
+	pl := &Plan{p: v.v.p, o: o, applied: v.st.applied()}
+	b := &planner{Plan: pl, v: v.v, st: &state{tables: v.st.tables, records: slices.Clip(v.st.records)}}
 	if err := b.layers(ctx, c); err != nil {
 		return nil, err
 	}
@@ -117,13 +118,14 @@ func newPlan(ctx context.Context, p *process.Process, c Change, o Options) (*Pla
 		}
 	}
 	b.leftovers()
-	for _, m := range v.maps {
+	for _, m := range b.v.maps {
 		if m.Perm&process.PermWrite != 0 {
 			pl.stacks = append(pl.stacks, m)
 		}
 	}
-	pl.leaked = leakedFiles(p.PID)
-	pl.gadgets, err = findGadgets(ctx, v)
+	pl.leaked = leakedFiles(pl.p.PID)
+	var err error
+	pl.gadgets, err = findGadgets(ctx, b.v)
 	return pl, err
 }
 

@@ -245,7 +245,8 @@ func (b *planner) expectHead(ctx context.Context, l *process.Library) error {
 	if _, err := b.v.m.ReadAt(ctx, head, l.Segments[0].Start); err != nil {
 		return err
 	}
-	b.expect = append(b.expect, write{l.Segments[0].Start, head})
+	b.heads = append(b.heads, write{l.Segments[0].Start, head})
+	b.expect = append(b.expect, b.heads[len(b.heads)-1])
 	return nil
 }
 

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"sync"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -16,7 +17,7 @@ import (
 
 // Result says what a change did.
 type Result struct {
-	Stop     time.Duration // how long the process stood still
+	Stop     time.Duration // how long the process stood still, the longest time if it was stopped twice
 	Loaded   int           // live patches that were loaded
 	Reverted int           // live patches that are not active any more
 	Retired  int           // mappings that a thread still needs: a later change frees them
@@ -30,6 +31,8 @@ type run struct {
 	done []write // what was there before each write so far
 	// mapped is what was loaded so far, to be unmapped if anything fails
 	mapped []*freed
+	empty  bool   // it is mapped, but has no contents yet
+	batch  *batch // what maps it, if nothing else is to be done
 	buf    []byte // for stacks
 	res    Result
 }
@@ -44,7 +47,12 @@ func (pl *Plan) Run(ctx context.Context) (Result, error) {
 	if pl.nothing() {
 		return Result{}, nil
 	}
-	r := &run{Plan: pl, buf: bytes.Repeat([]byte{1}, stackStep)} // touched, so that no page of it has to be made under the stop
+	buf := buffers.Get().(*[]byte)
+	defer buffers.Put(buf)
+	r := &run{Plan: pl, buf: *buf}
+	if len(pl.blobs) > 0 {
+		r.batch = newBatch(nil, nil, pl.blobs)
+	}
 	o := tracer.Options{StopTimeout: pl.o.StopTimeout, SuspendSeccomp: pl.o.SuspendSeccomp, Gadgets: pl.gadgets}
 	if pl.o.step != nil {
 		o = tracer.WithStep(o, pl.o.step)
@@ -57,6 +65,12 @@ func (pl *Plan) Run(ctx context.Context) (Result, error) {
 	return r.res, pidError(pl.p.PID, "", err)
 }
 
+// buffers are touched, so that no page of them has to be made under the stop.
+var buffers = sync.Pool{New: func() any {
+	b := bytes.Repeat([]byte{1}, stackStep)
+	return &b
+}}
+
 // nothing says whether the process is as it should be already. It is not stopped then.
 func (pl *Plan) nothing() bool {
 	for _, tp := range pl.targets {
@@ -67,25 +81,22 @@ func (pl *Plan) nothing() bool {
 	return len(pl.blobs)+len(pl.frees)+len(pl.leaked) == 0
 }
 
-// change does everything that happens under the stop.
+// change does everything that happens while the process is stopped.
 func (r *run) change(ctx context.Context) error {
 	r.step("stopped")
-	if err := r.verify(); err != nil {
-		return err
-	}
-	for i := range r.frees {
-		r.frees[i].inUse, r.frees[i].done = false, false
-	}
-	r.step("look")
-	if err := r.look(); err != nil {
-		return err
+	for _, f := range r.frees {
+		f.done = false
 	}
 	if len(r.blobs) > 0 {
-		if err := r.load(ctx); err != nil {
+		if err := r.bring(ctx); err != nil {
 			return err
 		}
 	}
-	if err := r.switchAll(); err != nil {
+	err := r.survey()
+	if err == nil {
+		err = r.switchAll()
+	}
+	if err != nil {
 		r.undo(ctx)
 		return err
 	}
@@ -94,15 +105,85 @@ func (r *run) change(ctx context.Context) error {
 	return nil
 }
 
+// bring puts the blobs into the process. While they are given their contents it runs, since nothing leads to them yet: what
+// counts is the longest time for which it stands still. Where a thread may be in the way, or memory is to be given back
+// first, that is looked at before anything else.
+func (r *run) bring(ctx context.Context) error {
+	var err error
+	if slices.ContainsFunc(r.frees, func(f *freed) bool { return f.idle }) || slices.ContainsFunc(r.zones, zone.inTheWay) {
+		err = r.survey()
+	} else {
+		err = r.verify(r.heads)
+	}
+	if err != nil {
+		return err
+	}
+	if err := r.load(ctx); err != nil {
+		r.undo(ctx)
+		return err
+	}
+	if !r.empty {
+		return nil
+	}
+	stopErr := r.meanwhile(ctx, func() error {
+		err = r.fill()
+		return nil
+	})
+	switch {
+	case errors.Is(stopErr, tracer.ErrExec) || errors.Is(stopErr, tracer.ErrGone):
+		return stopErr // and with the program went what was mapped
+	case stopErr == nil && err == nil:
+		return r.arrived()
+	}
+	r.undo(ctx) // by a thread that stands
+	return errors.Join(stopErr, err)
+}
+
+// meanwhile lets the process run while f runs, if it was running: threads that were all asleep do not miss that time.
+func (r *run) meanwhile(ctx context.Context, f func() error) error {
+	if !slices.ContainsFunc(r.t.Threads(), (*tracer.Thread).Running) {
+		return f()
+	}
+	return r.t.Meanwhile(ctx, f)
+}
+
+// arrived sees whether what was mapped is still there: the process could have mapped something else over it.
+func (r *run) arrived() error {
+	for _, b := range r.blobs {
+		if !r.has(write{b.base, b.data[:pageSize]}) {
+			return ErrStale // whatever it is now, it is not ours to unmap; what is left of ours, the next change unmaps
+		}
+	}
+	return nil
+}
+
 // verify compares what the plan was made for with what is there, now that nothing moves any more.
-func (r *run) verify() error {
-	for _, e := range r.expect {
-		b := make([]byte, len(e.data))
-		if _, err := r.mem.ReadAt(b, int64(e.addr)); err != nil || !bytes.Equal(b, e.data) {
+func (r *run) verify(expect []write) error {
+	for _, e := range expect {
+		if !r.has(e) {
 			return ErrStale
 		}
 	}
 	return nil
+}
+
+// survey verifies everything, and looks where the threads are.
+func (r *run) survey() error {
+	if err := r.verify(r.expect); err != nil {
+		return err
+	}
+	for _, f := range r.frees {
+		f.inUse = false
+	}
+	r.step("look")
+	return r.look()
+}
+
+// has says whether something is in memory.
+func (r *run) has(w write) bool {
+	b := r.buf[:min(len(w.data), len(r.buf))]
+	_, err := r.mem.ReadAt(b, int64(w.addr))
+	return err == nil && bytes.Equal(b, w.data)
 }
 
 // switchAll leads the functions to their stubs, which still lead on to them; then switches all of a library at once; and
@@ -175,14 +256,27 @@ func (r *run) writeAll(list []write) error {
 // write changes memory and remembers what was there.
 func (r *run) write(w write) error {
 	r.step("write")
-	old := make([]byte, len(w.data))
-	if _, err := r.mem.ReadAt(old, int64(w.addr)); err != nil {
-		return fmt.Errorf("reading %#x: %w", w.addr, gone(err))
+	old := r.known(w)
+	if old == nil {
+		old = make([]byte, len(w.data))
+		if _, err := r.mem.ReadAt(old, int64(w.addr)); err != nil {
+			return fmt.Errorf("reading %#x: %w", w.addr, gone(err))
+		}
 	}
 	if _, err := r.mem.WriteAt(w.data, int64(w.addr)); err != nil {
 		return fmt.Errorf("writing %#x: %w", w.addr, gone(err))
 	}
 	r.done = append(r.done, write{w.addr, old})
+	return nil
+}
+
+// known returns what was found where w is going to be written, nil if that was not looked at.
+func (r *run) known(w write) []byte {
+	for _, e := range r.expect {
+		if off := w.addr - e.addr; w.addr >= e.addr && off+uint64(len(w.data)) <= uint64(len(e.data)) {
+			return e.data[off:][:len(w.data)]
+		}
+	}
 	return nil
 }
 

@@ -1,6 +1,7 @@
 package inject
 
 import (
+	"context"
 	"os"
 	"path/filepath"
 	"testing"
@@ -69,16 +70,15 @@ func TestPlugin(t *testing.T) {
 // listsNamespaces skips a test where the dynamic loader does not tell debuggers of other namespaces: before glibc 2.35.
 func listsNamespaces(t *testing.T, c *child) {
 	t.Helper()
-	v, err := see(t.Context(), look(t, c.pid))
+	n, err := see(t.Context(), look(t, c.pid), func(ctx context.Context, v *View) (int, error) {
+		err := v.v.readSpaces(ctx)
+		return len(v.v.spaces), err
+	})
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer v.close()
-	if err := v.readSpaces(t.Context()); err != nil {
-		t.Fatal(err)
-	}
-	if len(v.spaces) < 2 {
-		t.Skipf("this machine's glibc tells of %d namespaces: it is older than 2.35", len(v.spaces))
+	if n < 2 {
+		t.Skipf("this machine's glibc tells of %d namespaces: it is older than 2.35", n)
 	}
 }
 
@@ -142,12 +142,7 @@ func TestTwice(t *testing.T) {
 func TestUnlisted(t *testing.T) {
 	lib := library(t, nopFlags)
 	c := start(t, gcc(t, "plugin", "testdata/plugin.c", "-ldl"), 0, "PLUGIN="+lib, "NAMESPACE=1")
-	v, err := see(t.Context(), look(t, c.pid))
-	if err != nil {
-		t.Fatal(err)
-	}
-	debug, err := v.debug(t.Context())
-	v.close()
+	debug, err := see(t.Context(), look(t, c.pid), func(ctx context.Context, v *View) (uint64, error) { return v.v.debug(ctx) })
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -181,17 +181,12 @@ type Applied struct {
 // List returns the live patches of lpbuild that are in a process, in the order in which they were applied. The process is
 // not stopped. The error is that of looking into the process, or ErrDamaged.
 func List(ctx context.Context, p *process.Process) ([]Applied, error) {
-	v, err := see(ctx, p)
-	if err != nil {
-		return nil, pidError(p.PID, "live patches", err)
-	}
-	defer v.close()
-	st, err := v.readState(ctx)
-	if err != nil {
-		return nil, pidError(p.PID, "live patches", err)
-	}
-	return st.applied(), nil
+	list, err := see(ctx, p, func(_ context.Context, v *View) ([]Applied, error) { return v.List(), nil })
+	return list, pidError(p.PID, "live patches", err)
 }
+
+// List returns the live patches of lpbuild that are in the process, in the order in which they were applied.
+func (v *View) List() []Applied { return v.st.applied() }
 
 func (st *state) applied() []Applied {
 	var list []Applied

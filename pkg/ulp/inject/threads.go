@@ -18,6 +18,9 @@ type zone struct {
 	free   int    // 1 + index into Plan.frees: threads are allowed, but the memory is kept then
 }
 
+// inTheWay says that a thread in the zone makes the change impossible.
+func (z zone) inTheWay() bool { return z.move == 0 && z.free == 0 }
+
 // zonesOf adds what the change of one slot forbids.
 func (b *planner) zonesOf(ctx context.Context, tp *targetPlan, slot int, installs bool) error {
 	s := tp.next.sites[slot]
@@ -129,7 +132,8 @@ func (s *scan) word(v uint64) error {
 		switch {
 		case v < z.lo || v >= z.hi:
 		case z.free > 0:
-			s.r.frees[z.free-1].inUse = true
+			f := s.r.frees[z.free-1]
+			f.inUse = !f.done
 		default:
 			return fmt.Errorf("in %q: %w", z.name, ErrAgain)
 		}

@@ -28,29 +28,53 @@ type view struct {
 // maxMappings is how many mappings of a process are kept; the kernel allows 65,530 unless told otherwise.
 const maxMappings = 1 << 17
 
-// see opens the process's memory and looks at what is loaded.
-func see(ctx context.Context, p *process.Process) (*view, error) {
-	m, err := p.Memory(ctx)
-	if err != nil {
-		return nil, err
-	}
-	v := &view{p: p, m: m, symbols: map[*process.Library]*process.Symbols{}, dyn: map[*process.Library]*dynamic{},
-		bound: map[*process.Library][]exported{}}
-	if err := v.read(ctx); err != nil {
-		m.Close()
-		return nil, err
-	}
-	return v, nil
+// View is what was seen of a process at one moment: several questions can be asked and several plans made without looking
+// again. It is good as long as the memory that it was made with is open.
+type View struct {
+	v  *view
+	st *state
 }
 
-func (v *view) close() { v.m.Close() }
+// NewView looks at a process through memory of it that is open, which has these libraries. The error is that of looking into
+// the process, or ErrDamaged.
+func NewView(ctx context.Context, p *process.Process, m *process.Memory, libs []*process.Library) (*View, error) {
+	v, err := process.Whole(ctx, func(ctx context.Context) (*View, error) { return newView(ctx, p, m, libs) })
+	return v, pidError(p.PID, "live patches", err)
+}
+
+func newView(ctx context.Context, p *process.Process, m *process.Memory, libs []*process.Library) (*View, error) {
+	v := &view{p: p, m: m, libs: libs, symbols: map[*process.Library]*process.Symbols{}, dyn: map[*process.Library]*dynamic{},
+		bound: map[*process.Library][]exported{}}
+	if err := v.read(ctx); err != nil {
+		return nil, err
+	}
+	st, err := v.readState(ctx)
+	return &View{v, st}, err
+}
+
+// see runs f with a view of a process of which nothing is open yet.
+func see[T any](ctx context.Context, p *process.Process, f func(context.Context, *View) (T, error)) (T, error) {
+	return process.Whole(ctx, func(ctx context.Context) (T, error) {
+		var zero T
+		m, err := p.Memory(ctx)
+		if err != nil {
+			return zero, err
+		}
+		defer m.Close()
+		libs, err := m.Libraries(ctx)
+		if err != nil {
+			return zero, err
+		}
+		v, err := newView(ctx, p, m, libs)
+		if err != nil {
+			return zero, err
+		}
+		return f(ctx, v)
+	})
+}
 
 func (v *view) read(ctx context.Context) error {
-	var err error
-	if v.libs, err = v.m.Libraries(ctx); err != nil {
-		return err
-	}
-	err = v.m.Mappings(ctx, func(m process.Mapping) bool {
+	err := v.m.Mappings(ctx, func(m process.Mapping) bool {
 		v.maps = append(v.maps, m)
 		return len(v.maps) < maxMappings
 	})

@@ -107,7 +107,7 @@ func with[T any](ctx context.Context, m *Memory, what string, f func() (T, error
 //
 // If the context ends, b keeps as it was: the call may still be under way, into memory of its own.
 func (m *Memory) ReadAt(ctx context.Context, b []byte, addr uint64) (n int, err error) {
-	if ctx.Done() == nil {
+	if direct(ctx) {
 		return with(ctx, m, "mem", func() (int, error) { return m.readAt(b, addr) })
 	}
 	for n < len(b) { // in parts, so that what is allocated does not depend on b

@@ -1,5 +1,7 @@
 package process
 
+import "sync"
+
 // pages is a reader that keeps the last pages it read, for one walk through a table: what rows, names and versions of
 // neighbours need lies in a few pages, and each read from a process is a system call. It reads nothing that its own reader
 // would not, and is thrown away with the walk, so that nobody sees what is not there any more.
@@ -14,7 +16,22 @@ type page struct {
 	b     []byte
 }
 
-func newPages(r reader) *pages { return &pages{r: r} }
+func newPages(r reader) *pages {
+	p := usedPages.Get().(*pages)
+	p.r = r
+	for i := range p.kept {
+		p.kept[i].whole = false
+	}
+	return p
+}
+
+// done gives the memory back to the next walk.
+func (p *pages) done() {
+	p.r = nil
+	usedPages.Put(p)
+}
+
+var usedPages = sync.Pool{New: func() any { return new(pages) }}
 
 func (p *pages) readAt(b []byte, addr uint64) (int, error) {
 	start := pageDown(addr)

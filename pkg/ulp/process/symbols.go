@@ -42,7 +42,9 @@ const (
 // is no table or nothing bounds it, [ErrUnreadable], [ErrLimit], or [ulp.ErrUnsupported] for a 32-bit library.
 func (m *Memory) Symbols(ctx context.Context, l *Library) (*Symbols, error) {
 	return with(ctx, m, "symbol table", func() (*Symbols, error) {
-		s, err := openSymbols(newPages(m), l)
+		r := newPages(m)
+		defer r.done()
+		s, err := openSymbols(r, l)
 		if err != nil {
 			return nil, err
 		}
@@ -83,7 +85,11 @@ func (s *Symbols) Needed(ctx context.Context) ([]string, error) {
 // default one. The error is a [*LookError]: [ulp.ErrNoSymbol] if there is none, [ErrMalformed], also if the symbol is
 // outside of the library, or [ErrUnreadable].
 func (s *Symbols) Lookup(ctx context.Context, name, version string) (Symbol, error) {
-	return with(ctx, s.m, "symbol", func() (Symbol, error) { return s.lookup(newPages(s.m), name, version) })
+	return with(ctx, s.m, "symbol", func() (Symbol, error) {
+		r := newPages(s.m)
+		defer r.done()
+		return s.lookup(r, name, version)
+	})
 }
 
 func (s *Symbols) lookup(r reader, name, version string) (Symbol, error) {
@@ -164,7 +170,11 @@ func (s *Symbols) All(ctx context.Context) iter.Seq2[Symbol, error] {
 		count, err := with(ctx, s.m, "symbol table", func() (uint64, error) { return s.table.count(s.m) })
 		for i := uint64(1); i < count && err == nil; i += batch {
 			var list []Symbol
-			list, err = with(ctx, s.m, "symbol table", func() ([]Symbol, error) { return s.rows(newPages(s.m), i, min(i+batch, count)) })
+			list, err = with(ctx, s.m, "symbol table", func() ([]Symbol, error) {
+				r := newPages(s.m)
+				defer r.done()
+				return s.rows(r, i, min(i+batch, count))
+			})
 			for _, sym := range list {
 				if !yield(sym, nil) {
 					return

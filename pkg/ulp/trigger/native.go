@@ -36,18 +36,20 @@ func (b *Native) Open(ctx context.Context, v *View) (Target, error) {
 	if v.Process.Bits32 {
 		return nil, ErrNoEngine
 	}
-	list, err := inject.List(ctx, v.Process)
+	seen, err := inject.NewView(ctx, v.Process, v.Memory, v.Libraries)
 	if err != nil {
 		return nil, nativeError(err)
 	}
+	list := seen.List()
 	slices.Reverse(list)
-	return &nativeTarget{b: b, v: v, list: list}, nil
+	return &nativeTarget{b: b, v: v, seen: seen, list: list}, nil
 }
 
 // nativeTarget is one process, and what it was found to have.
 type nativeTarget struct {
 	b    *Native
 	v    *View
+	seen *inject.View
 	list []inject.Applied // the newest first, with what is not active any more
 }
 
@@ -112,7 +114,7 @@ func (t *nativeTarget) Plan(ctx context.Context, steps []Step) (Plan, error) {
 		return p, nil
 	}
 	var err error
-	p.plan, err = inject.NewPlan(ctx, t.v.Process, p.change(), t.options())
+	p.plan, err = t.seen.Plan(ctx, p.change(), t.options())
 	return p, nativeError(err)
 }
 
@@ -137,7 +139,7 @@ func (p *nativePlan) verdict(ctx context.Context, i int) error {
 	}
 	patch, err := s.Container.native()
 	if err == nil {
-		p.plan, err = inject.NewPlan(ctx, p.t.v.Process, inject.Change{Apply: []*inject.Patch{patch}}, p.t.options())
+		p.plan, err = p.t.seen.Plan(ctx, inject.Change{Apply: []*inject.Patch{patch}}, p.t.options())
 	}
 	switch {
 	case errors.Is(err, inject.ErrApplied): // to all copies of the library

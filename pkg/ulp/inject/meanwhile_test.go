@@ -1,0 +1,91 @@
+package inject
+
+import (
+	"errors"
+	"slices"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/lpbuild/lpbuild/pkg/ulp"
+)
+
+// TestRunsMeanwhile: a process whose threads run goes on while its memory is filled, and is looked at and switched in a second
+// stop; one that sleeps is stopped once.
+func TestRunsMeanwhile(t *testing.T) {
+	lib := library(t, nopFlags)
+	p := pack(t, lib, everything, ulp.PackOptions{}, "testdata/patch.c")
+	for threads, runs := range map[int]bool{0: false, 1: true} {
+		c := start(t, target(t, lib), threads, "SPIN=1")
+		var steps []string
+		c.apply(Options{step: func(name string) { steps = append(steps, name) }}, p)
+		c.says("all", patched)
+		at := slices.Index(steps, "meanwhile")
+		if at >= 0 != runs {
+			t.Fatalf("%d threads: steps %q", threads, steps)
+		}
+		if fill, look := slices.Index(steps, "fill"), slices.Index(steps, "look"); runs && (fill < at || look < fill) {
+			t.Errorf("steps %q", steps)
+		}
+	}
+}
+
+// disturbed applies a live patch to a process that is asked for something at a step, meanwhile.
+func disturbed(t *testing.T, c *child, p *Patch, at string, what func(pl *Plan) string) error {
+	t.Helper()
+	var pl *Plan
+	meanwhile, asked := false, false
+	o := Options{step: func(name string) {
+		meanwhile = meanwhile || name == "meanwhile"
+		if meanwhile && !asked && name == at {
+			asked = true
+			c.ask(what(pl))
+		}
+	}}
+	pl, err := NewPlan(t.Context(), look(t, c.pid), Change{Apply: []*Patch{p}}, o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, err = pl.Run(t.Context())
+	if !asked {
+		t.Error("it does not run meanwhile")
+	}
+	return err
+}
+
+// TestMappedOver: what the process maps over our memory meanwhile is its own, and stays so.
+func TestMappedOver(t *testing.T) {
+	lib := library(t, nopFlags)
+	p := pack(t, lib, everything, ulp.PackOptions{}, "testdata/patch.c")
+	c := start(t, target(t, lib), 1, "SPIN=1")
+	var base uint64
+	err := disturbed(t, c, p, "attach:interrupt", func(pl *Plan) string {
+		base = pl.blobs[0].base
+		return "over " + itoa(int(base))
+	})
+	if !errors.Is(err, ErrStale) {
+		t.Error(err)
+	}
+	c.says("all", original)
+	c.apply(Options{}, p) // elsewhere
+	c.says("all", patched)
+	c.says("unmap "+itoa(int(base)), "0")
+	c.says("all", patched)
+}
+
+// TestUnmappedMeanwhile: if our memory cannot be filled, the process is as it was.
+func TestUnmappedMeanwhile(t *testing.T) {
+	lib := library(t, nopFlags)
+	p := pack(t, lib, everything, ulp.PackOptions{}, "testdata/patch.c")
+	c := start(t, target(t, lib), 1, "SPIN=1")
+	before := c.snapshot()
+	if err := disturbed(t, c, p, "fill", func(pl *Plan) string {
+		return "unmap " + itoa(int(pl.blobs[0].base+pageSize))
+	}); !errors.Is(err, ErrRefused) {
+		t.Error(err)
+	}
+	if d := cmp.Diff(before, c.snapshot()); d != "" {
+		t.Error(d)
+	}
+	c.says("all", original)
+}
