@@ -316,7 +316,7 @@ func (r *run) unmap(ctx context.Context, list []*freed, files ...int) {
 	}
 }
 
-// free unmaps what no thread needs.
+// free unmaps what no thread needs. Nothing leads there any more, so threads that were running may go on before that.
 func (r *run) free(ctx context.Context) {
 	var list []*freed
 	for _, f := range r.frees {
@@ -328,7 +328,17 @@ func (r *run) free(ctx context.Context) {
 	if len(r.blobs) == 0 { // otherwise they were closed when those were loaded
 		files = r.forgotten()
 	}
-	if len(list)+len(files) > 0 {
+	if len(list)+len(files) == 0 {
+		return
+	}
+	err := r.meanwhile(ctx, func() error { return nil })
+	switch {
+	case errors.Is(err, tracer.ErrExec) || errors.Is(err, tracer.ErrGone): // with all its memory
+	case err != nil && len(r.t.Threads()) == 0: // it cannot be stopped again: a later change does it
+		for _, f := range list {
+			f.inUse = true
+		}
+	default:
 		r.unmap(ctx, list, files...)
 	}
 }

@@ -3,11 +3,15 @@ package inject
 import (
 	"errors"
 	"slices"
+	"strconv"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
+	"golang.org/x/sys/unix"
 
 	"github.com/lpbuild/lpbuild/pkg/ulp"
+	"github.com/lpbuild/lpbuild/pkg/ulp/tracer"
 )
 
 // TestRunsMeanwhile: a process whose threads run goes on while its memory is filled, and is looked at and switched in a second
@@ -26,6 +30,46 @@ func TestRunsMeanwhile(t *testing.T) {
 		}
 		if fill, look := slices.Index(steps, "fill"), slices.Index(steps, "look"); runs && (fill < at || look < fill) {
 			t.Errorf("steps %q", steps)
+		}
+		steps = nil
+		c.change(Change{Revert: everyOne}, Options{step: func(name string) { steps = append(steps, name) }})
+		if at = slices.Index(steps, "meanwhile"); at >= 0 != runs || slices.Index(steps, "unmap") < at {
+			t.Errorf("%d threads: steps of the revert %q", threads, steps)
+		}
+	}
+}
+
+// TestVforkMeanwhile: a thread makes a child by vfork meanwhile, so that the process cannot be stopped again before that goes
+// on. Nothing is applied then; what is reverted is. A thread that stands gives the memory back, or else the next change.
+func TestVforkMeanwhile(t *testing.T) {
+	lib := library(t, nopFlags)
+	p := pack(t, lib, everything, ulp.PackOptions{}, "testdata/patch.c")
+	c := start(t, target(t, lib), 1, "SPIN=1")
+	before := c.snapshot()
+	for _, change := range []Change{{Apply: []*Patch{p}}, {Revert: everyOne}} {
+		if change.Apply == nil {
+			c.apply(Options{}, p)
+		}
+		child, meanwhile := 0, false
+		pl, err := NewPlan(t.Context(), look(t, c.pid), change, Options{StopTimeout: 50 * time.Millisecond, step: func(name string) {
+			if meanwhile = meanwhile || name == "meanwhile"; meanwhile && child == 0 && name == "attach:interrupt" {
+				child, _ = strconv.Atoi(c.ask("vfork"))
+			}
+		}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		res, err := pl.Run(t.Context())
+		if applied := change.Apply != nil; applied != errors.Is(err, tracer.ErrNotStopping) || !applied && (err != nil || res.Reverted != 1) {
+			t.Error(res, err)
+		}
+		_ = unix.Kill(child, unix.SIGKILL)
+		if got := c.line(); got != "back" {
+			t.Error(got)
+		}
+		c.says("all", original)
+		if d := cmp.Diff(before, c.snapshot()); d != "" {
+			t.Error(d)
 		}
 	}
 }

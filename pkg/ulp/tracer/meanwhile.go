@@ -8,6 +8,9 @@ import (
 	"golang.org/x/sys/unix"
 )
 
+// meanwhileLeast is for how long threads run at least. One that is interrupted before it had a CPU has not run at all.
+const meanwhileLeast = 100 * time.Microsecond
+
 // Meanwhile lets all threads run while f runs, and then stops them again: for work that takes time and that no thread can
 // disturb. Memory that nobody knows of yet can be written meanwhile, for instance. f runs on the thread that owns the
 // tracee.
@@ -28,12 +31,27 @@ func (t *Tracee) Meanwhile(ctx context.Context, f func() error) error {
 			th.interrupted = false
 			_ = t.resume(th, unix.PTRACE_CONT, 0) // that it was killed will be seen
 		}
+		began := time.Now()
 		err := f()
+		if rest := meanwhileLeast - time.Since(began); rest > 0 {
+			ts := unix.NsecToTimespec(rest.Nanoseconds())
+			_ = unix.Nanosleep(&ts, nil)
+		}
 		t.attached = time.Time{}
 		if stopErr := t.stand(ctx); stopErr != nil {
-			t.threads = slices.DeleteFunc(t.threads, func(th *Thread) bool { return !th.stopped })
+			t.keepStanding()
 			return stopErr
 		}
 		return err
 	})
+}
+
+// keepStanding forgets the threads that do not stand still, when one did not stop in time.
+func (t *Tracee) keepStanding() {
+	for _, th := range t.threads {
+		if !th.stopped && !th.gone && peek(th.TID).kind == stopInterrupt {
+			th.stopped = t.admit(th) == nil
+		}
+	}
+	t.threads = slices.DeleteFunc(t.threads, func(th *Thread) bool { return !th.stopped })
 }

@@ -176,6 +176,13 @@ static void command(char *line) {
 		printf("%ld\n", done);
 	} else if (!strcmp(word, "over")) { // a page of its own, whatever is there
 		printf("%d\n", mmap((void *)n, 4096, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0) == (void *)n);
+	} else if (!strcmp(word, "vfork")) { // until the child, whose pid is printed, is killed
+		if (!vfork()) {
+			dprintf(1, "%d\n", getpid());
+			for (;;)
+				pause();
+		}
+		printf("back\n");
 	} else if (!strcmp(word, "unmap")) {
 		printf("%d\n", munmap((void *)n, 4096));
 	} else if (!strcmp(word, "exec")) {
