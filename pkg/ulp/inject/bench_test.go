@@ -43,7 +43,7 @@ func BenchmarkList(b *testing.B) {
 }
 
 // stopRuns is how often each kind of stop is measured.
-const stopRuns = 250
+const stopRuns = 200
 
 // BenchmarkStop is how long a process stands still while a live patch of eight functions is applied and reverted, beside
 // the floor: seize, interrupt, wait, detach, and nothing else. All kinds take turns, so that they see the same noise.
