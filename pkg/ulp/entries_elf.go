@@ -21,7 +21,7 @@ type prover struct {
 // text is an executable segment.
 type text struct {
 	mapped
-	branches *prove.Branches
+	all *prove.Text // once somebody asks about it
 }
 
 // mapped is a segment with its bytes; none if there are too many.
@@ -154,8 +154,9 @@ func (p *prover) prove(t *text, addr uint64) error {
 	if len(sizes) == 0 {
 		return prove.ErrSize
 	}
-	if t.branches == nil {
-		t.branches = prove.NewBranches(t.pages, t.addr)
+	if t.all == nil {
+		t.all = &prove.Text{Code: t.pages, Addr: t.addr, Frames: p.frames}
+		t.all.Index()
 	}
 	for _, size := range sizes {
 		code := t.at(addr, size)
@@ -166,8 +167,12 @@ func (p *prover) prove(t *text, addr uint64) error {
 		if err != nil {
 			return err
 		}
-		if at := addr + uint64(place.Off()); t.branches.Enter(at, at+uint64(place.N)) {
-			return prove.Entered(addr)
+		at := addr + uint64(place.Off())
+		switch from, found, err := t.all.EntersAt(at, at+uint64(place.N)); {
+		case err != nil:
+			return err
+		case found:
+			return prove.Entered(from)
 		}
 	}
 	return nil

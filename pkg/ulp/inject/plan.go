@@ -315,10 +315,16 @@ func (b *planner) codeSite(ctx context.Context, l *process.Library, seg *process
 	if _, err := b.v.m.ReadAt(ctx, text, seg.Start); err != nil {
 		return nil, err
 	}
-	if from, found := prove.EntersAt(text, seg.Start, s.place(), s.resume()); found {
-		return nil, fmt.Errorf("%w: %w", ErrEntry, prove.Entered(from-l.Bias))
+	frames, err := b.v.frames(ctx, l)
+	if err != nil {
+		return nil, err
 	}
-	return s, nil
+	all := prove.Text{Code: text, Addr: seg.Start, Frames: frames}
+	from, found, err := all.EntersAt(s.place(), s.resume())
+	if err == nil && found {
+		err = fmt.Errorf("%w: %w", ErrEntry, prove.Entered(from-l.Bias))
+	}
+	return s, err
 }
 
 // functionSize returns how long a function is.
@@ -342,7 +348,10 @@ func (v *view) functionSize(ctx context.Context, l *process.Library, name string
 		}
 	}
 	if size == 0 {
-		size, err = v.frameSize(ctx, l, entry)
+		var frames *prove.Frames
+		if frames, err = v.frames(ctx, l); err == nil {
+			size, err = frames.Size(entry)
+		}
 	}
 	if err != nil || size == 0 || size > prove.MaxFunction || !l.Contains(entry, size) {
 		return 0, errors.Join(err, fmt.Errorf("%w: %w", ErrEntry, prove.ErrSize))
