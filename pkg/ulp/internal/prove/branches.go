@@ -6,8 +6,8 @@ import "encoding/binary"
 //
 // Those with distances of 32 bits may come from anywhere, and are looked for wherever an instruction may begin: data that
 // looks like one is taken for one. Short ones can only come from the neighbourhood, and would be found everywhere like this.
-// So the neighbours are decoded, from where the unwind information says that they begin; what is no function, or cannot be
-// decoded, is searched byte by byte.
+// So the neighbours are decoded if something looks like one, from where the unwind information says that they begin; what is
+// no function, or cannot be decoded, is searched byte by byte.
 
 // Text is an executable segment, as it is mapped.
 type Text struct {
@@ -50,6 +50,13 @@ func (t *Text) EntersAt(from, to uint64) (at uint64, found bool, err error) {
 		return at, true, nil
 	}
 	lo, hi := max(from, t.Addr+shortReach)-shortReach, min(to+shortReach, t.Addr+uint64(len(t.Code)))
+	if lo >= hi {
+		return 0, false, nil
+	}
+	if t.anywhere(lo, hi, note); !found {
+		return 0, false, nil // as mostly
+	}
+	found = false
 	err = t.short(lo, hi, note)
 	return at, found, err
 }
@@ -61,7 +68,7 @@ func (t *Text) near(note func(from, to uint64) bool) {
 		at := i + 1
 		switch c := code[i]; {
 		case c&0xfe == 0xe8: // call, jmp
-		case c == 0x0f && code[i+1]&0xf0 == 0x80 && i+NearLen < len(code): // jcc
+		case (c == 0x0f && code[i+1]&0xf0 == 0x80 || c == 0xc7 && code[i+1] == 0xf8) && i+NearLen < len(code): // jcc, xbegin
 			at++
 		default:
 			continue

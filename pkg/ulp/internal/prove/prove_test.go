@@ -37,6 +37,7 @@ func TestEntersAt(t *testing.T) {
 		"jump into it":           {branchTo(base+1, function+1, 0xe9), true},
 		"call of its last byte":  {branchTo(base+1, function+4, 0xe8), true},
 		"conditional jump":       {branchTo(base+1, function+2, 0x0f, 0x85), true},
+		"xbegin":                 {branchTo(base+1, function+2, 0xc7, 0xf8), true},
 		"call of the function":   {branchTo(base+1, function, 0xe8), false},
 		"behind it":              {branchTo(base+1, function+5, 0xe9), false},
 		"far away":               {branchTo(base+1, function+1<<30, 0xe9), false},
