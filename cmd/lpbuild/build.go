@@ -65,10 +65,15 @@ Compilers: gcc; for other architectures Debian's and SUSE's cross compilers, or 
   lpbuild build --json | jq '.cells[] | select(.status != "built")'`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
+			release, err := g.hold(cmd.Context(), s)
+			if err != nil {
+				return err
+			}
+			defer release()
 			if o.check {
 				return runCheck(cmd.Context(), s, g, o)
 			}
-			_, err := runBuild(cmd.Context(), s, g, o, true)
+			_, err = runBuild(cmd.Context(), s, g, o, true)
 			return err
 		},
 	}
