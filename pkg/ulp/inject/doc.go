@@ -31,7 +31,7 @@
 //
 // # What it does not do
 //
-//   - Containers that need the dynamic loader: see [CheckContainer], which the gate of `lpbuild build` may ask.
+//   - Containers that need the dynamic loader: see [CheckContainer]; the gate of `lpbuild build` asks [NewPatch].
 //   - Functions of a library without NOPs, unless live patch or Options say [ulp.EntriesAny] and [CheckEntry] proves it safe.
 //   - Memory is given back when no thread runs in it or will return to it, by program counters, registers and all words
 //     on stacks. A pointer to a replacement's static data or function that the process keeps elsewhere (a string constant
