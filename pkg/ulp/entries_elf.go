@@ -1,9 +1,9 @@
 package ulp
 
 import (
-	"cmp"
 	"debug/elf"
 	"errors"
+	"maps"
 	"slices"
 
 	"github.com/lpbuild/lpbuild/pkg/ulp/internal/elfx"
@@ -21,7 +21,8 @@ type prover struct {
 // text is an executable segment.
 type text struct {
 	mapped
-	all *prove.Text // once somebody asks about it
+	all  *prove.Text // once somebody asks about it
+	left uint64      // bytes of functions that may still be decoded: functions may overlap
 }
 
 // mapped is a segment with its bytes; none if there are too many.
@@ -53,6 +54,7 @@ func (m *mapped) Read(b []byte, addr uint64) error {
 const (
 	maxTexts  = 16
 	maxFrames = 64 << 20 // bytes of the segment with the unwind information
+	overlap   = 16       // how many times the code's size may be decoded
 )
 
 func newProver(f *elfx.File) (*prover, error) {
@@ -71,6 +73,7 @@ func newProver(f *elfx.File) (*prover, error) {
 			if t.addr, t.pages, err = f.Pages(&s, prove.MaxText); err != nil {
 				return nil, err
 			}
+			t.left = overlap * uint64(len(t.pages))
 			p.texts = append(p.texts, t)
 		}
 		if frames != nil && p.frames == nil && frames.Vaddr >= s.Vaddr && frames.Vaddr-s.Vaddr < s.Filesz {
@@ -107,17 +110,15 @@ func (l *Library) proveEntries(f *elfx.File) error {
 		}
 	}
 	byWhy := map[string][]uint64{}
-	for addr, listed := range functions {
-		if has, why := p.entry(addr); !has || !listed {
+	for _, addr := range slices.Sorted(maps.Keys(functions)) {
+		if has, why := p.entry(addr); !has || !functions[addr] {
 			byWhy[why] = append(byWhy[why], addr)
 		}
 	}
 	l.proofs = proofs{}
-	for why, at := range byWhy {
-		slices.Sort(at)
-		l.proofs = append(l.proofs, verdict{why, at})
+	for _, why := range slices.Sorted(maps.Keys(byWhy)) {
+		l.proofs = append(l.proofs, verdict{why, byWhy[why]})
 	}
-	slices.SortFunc(l.proofs, func(a, b verdict) int { return cmp.Compare(a.why, b.why) })
 	return nil
 }
 
@@ -163,6 +164,10 @@ func (p *prover) prove(t *text, addr uint64) error {
 		if size == 0 || size > prove.MaxFunction || code == nil {
 			return prove.ErrSize
 		}
+		if size > t.left {
+			return prove.ErrText
+		}
+		t.left -= size
 		place, err := prove.Entry(code, addr)
 		if err != nil {
 			return err

@@ -165,6 +165,39 @@ func TestProofsWithNOPs(t *testing.T) {
 	}
 }
 
+// TestProofsOfOverlappingFunctions: a hostile library does not make reading it take forever.
+func TestProofsOfOverlappingFunctions(t *testing.T) {
+	image := x86.build(t, `.text
+.skip 64, 0xcc
+.altmacro
+.macro function n
+	.globl f\n
+	.type f\n, @function
+f\n:	mov $1, %eax
+	.size f\n, end - f\n
+.endm
+.set i, 0
+.rept 4000
+	function %i
+	.set i, i + 1
+.endr
+.skip 2000, 0x90
+end:	ret
+.skip 64, 0xcc
+.section .note.GNU-stack,"",@progbits
+`, "-nostdlib")
+	verdicts := map[string]int{}
+	l := proven(t, image, ulp.LibraryOptions{})
+	for s := range l.Symbols() {
+		if why, ok := l.EntryProof(s.Value); ok && s.Dynamic {
+			verdicts[why]++
+		}
+	}
+	if verdicts[""] == 0 || verdicts["the library's code is too large to be searched for branches into it"] == 0 || len(verdicts) != 2 {
+		t.Errorf("verdicts %v", verdicts)
+	}
+}
+
 // TestCatalogueEntries reads what others wrote into a catalogue: other rules, and mistakes.
 func TestCatalogueEntries(t *testing.T) {
 	const before, after = `{"library":{"name":"l","buildid":"","arch":"x86_64","entries":`, `,"symbols":[]}}`

@@ -16,14 +16,19 @@ type Text struct {
 	Frames *Frames // of the library; nil: nothing is known of where functions begin
 
 	targets []uint64 // a bit for each byte: a branch with a distance of 32 bits leads there. Nil before Index
+	left    int      // bytes that may still be decoded, after Index
 }
+
+// overlap bounds what is decoded for all functions of a text together, as a multiple of its size. It is less than once if
+// functions do not overlap; hostile ones may.
+const overlap = 16
 
 // shortReach is the most that a short branch is away from where it leads to, and its own length.
 const shortReach = 1<<7 + 2
 
 // Index makes EntersAt fast for whoever asks about many functions. It then does not say where such a branch is.
 func (t *Text) Index() {
-	t.targets = make([]uint64, len(t.Code)/64+1)
+	t.targets, t.left = make([]uint64, len(t.Code)/64+1), overlap*len(t.Code)
 	t.near(func(_, to uint64) bool {
 		if i := to - t.Addr; i < uint64(len(t.Code)) {
 			t.targets[i/64] |= 1 << (i % 64)
@@ -91,7 +96,7 @@ func (t *Text) short(lo, hi uint64, note func(from, to uint64) bool) error {
 			if at < entry {
 				t.anywhere(at, entry, note)
 			}
-			if !decoded(t.Code[entry-t.Addr:][:size], entry, note) {
+			if !t.decoded(t.Code[entry-t.Addr:][:size], entry, note) {
 				t.anywhere(max(at, entry), entry+size, note)
 			}
 			at = entry + size
@@ -106,8 +111,14 @@ func (t *Text) short(lo, hi uint64, note func(from, to uint64) bool) error {
 	return nil
 }
 
-// decoded notes the branches of a function. ok is false if it cannot be decoded; then some may have been noted.
-func decoded(code []byte, addr uint64, note func(from, to uint64) bool) (ok bool) {
+// decoded notes the branches of a function. ok is false if it cannot be decoded, or too much has been; then some may have been
+// noted.
+func (t *Text) decoded(code []byte, addr uint64, note func(from, to uint64) bool) (ok bool) {
+	if t.targets != nil {
+		if t.left -= len(code); t.left < 0 {
+			return false
+		}
+	}
 	for off := 0; off < len(code); {
 		in, err := decode(code, off)
 		if err != nil {

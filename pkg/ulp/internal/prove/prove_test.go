@@ -87,6 +87,28 @@ func TestShortBranches(t *testing.T) {
 	}
 }
 
+// TestOverlap: what is decoded for all functions of a text is bounded; afterwards bytes are searched.
+func TestOverlap(t *testing.T) {
+	code := bytes.Repeat([]byte{0x90}, 0x400)
+	copy(code[0x200:], "\xb8\xeb\x0e\x00\x00") // like a jump to 0x1211
+	m := oneFrame(0x1100, 0x110)
+	frames, err := ReadFrames(m, m.addr, 20)
+	if err != nil {
+		t.Fatal(err)
+	}
+	text := Text{Code: code, Addr: 0x1000, Frames: frames}
+	text.Index()
+	for n := range 1000 {
+		if _, found, err := text.EntersAt(0x1210, 0x1215); err != nil || found {
+			if n < 10 || err != nil {
+				t.Errorf("after %d times: %v", n, err)
+			}
+			return
+		}
+	}
+	t.Error("no bound")
+}
+
 // oneFrame makes the table of one function, in memory at 0x8000.
 func oneFrame(entry, size uint64) flat {
 	const base = 0x8000
