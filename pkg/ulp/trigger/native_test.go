@@ -110,6 +110,25 @@ func TestNativeEntries(t *testing.T) {
 	c.says("10 20 30 107")
 }
 
+// TestEntriesAreNothingToLibpulp: a container that says "any" is for libpulp what it would be without that, if its functions have
+// NOPs.
+func TestEntriesAreNothingToLibpulp(t *testing.T) {
+	any := packAs(t, "a", "libtarget_any_nops.so", 10, ulp.PackOptions{Entries: ulp.EntriesAny}, "one:one_lp", "two:two_lp")
+	for name, preload := range flavours(t) {
+		t.Run(name, func(t *testing.T) {
+			c := start(t, "a", preload, "nothing")
+			if r := c.one(trigger.Options{Containers: read(t, any)}); r.Err != nil || len(r.Results) != 1 || r.Results[0].Err != nil {
+				t.Fatalf("%+v", r)
+			}
+			c.says(tens10)
+			if r := c.one(trigger.Options{Containers: read(t, any), Revert: true}); r.Err != nil || len(r.Results) != 1 || r.Results[0].Err != nil {
+				t.Fatalf("%+v", r)
+			}
+			c.says(unpatched)
+		})
+	}
+}
+
 // TestNativeAndLibpulp: what one engine has patched the other leaves alone.
 func TestNativeAndLibpulp(t *testing.T) {
 	c := start(t, "a", standIn(t), "both")
