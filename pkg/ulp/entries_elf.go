@@ -53,6 +53,7 @@ func (m *mapped) Read(b []byte, addr uint64) error {
 // Bounds of what is looked at: a hostile file has any number of segments.
 const (
 	maxTexts  = 16
+	maxSizes  = 8        // of one function, by its names
 	maxFrames = 64 << 20 // bytes of the segment with the unwind information
 	overlap   = 16       // how many times the code's size may be decoded
 )
@@ -105,8 +106,8 @@ func (l *Library) proveEntries(f *elfx.File) error {
 			continue
 		}
 		functions[r.value] = functions[r.value] || r.flags&flagPatchable != 0
-		if t == &l.symbols.tables[0] && r.size > 0 && !slices.Contains(p.sizes[r.value], r.size) {
-			p.sizes[r.value] = append(p.sizes[r.value], r.size)
+		if t == &l.symbols.tables[0] && r.size > 0 {
+			p.addSize(r.value, r.size)
 		}
 	}
 	byWhy := map[string][]uint64{}
@@ -120,6 +121,17 @@ func (l *Library) proveEntries(f *elfx.File) error {
 		l.proofs = append(l.proofs, verdict{why, byWhy[why]})
 	}
 	return nil
+}
+
+// addSize notes a size of a function. If it has too many, it has none.
+func (p *prover) addSize(addr, size uint64) {
+	switch sizes := p.sizes[addr]; {
+	case slices.Contains(sizes, size):
+	case len(sizes) < maxSizes:
+		p.sizes[addr] = append(sizes, size)
+	default:
+		sizes[0] = 0
+	}
 }
 
 // entry says whether a function has the NOPs, or why no jump can be put at it; "" if one can.

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"maps"
 	"slices"
 	"strings"
@@ -195,6 +196,21 @@ end:	ret
 	}
 	if verdicts[""] == 0 || verdicts["the library's code is too large to be searched for branches into it"] == 0 || len(verdicts) != 2 {
 		t.Errorf("verdicts %v", verdicts)
+	}
+}
+
+// TestProofsOfManySizes: a function whose names have several sizes is proven for each, and not at all if they are too many.
+func TestProofsOfManySizes(t *testing.T) {
+	for n, want := range map[int]string{2: "", 8: "", 9: "its size is not known"} {
+		text := ".text\n.skip 64, 0xcc\n"
+		for i := range n {
+			text += fmt.Sprintf(".globl f%[1]d\n.type f%[1]d, @function\n.set f%[1]d, start\n.size f%[1]d, %[2]d\n", i, 5+i)
+		}
+		l := proven(t, x86.build(t, text+"start: mov $1, %eax\n.skip 64, 0x90\n.section .note.GNU-stack,\"\",@progbits\n", "-nostdlib"), ulp.LibraryOptions{})
+		f, _ := l.Function("f0")
+		if why, ok := l.EntryProof(f.Value); why != want || !ok {
+			t.Errorf("%d sizes: %q, %t", n, why, ok)
+		}
 	}
 }
 
