@@ -8,6 +8,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/lpbuild/lpbuild/pkg/scaffold"
+	"github.com/lpbuild/lpbuild/pkg/shellword"
 )
 
 type initOptions struct {
@@ -71,7 +72,7 @@ func runInit(s *console, o initOptions, dir string) error {
 	for _, name := range names {
 		s.print("%s\n", filepath.Join(dir, name))
 	}
-	s.print("next: cd %s && lpbuild download && lpbuild build\n", dir)
+	s.print("next: %s && lpbuild download && lpbuild build\n", shellword.Join("cd", dir))
 	return nil
 }
 

@@ -13,6 +13,7 @@ import (
 
 	"github.com/lpbuild/lpbuild/pkg/diag"
 	"github.com/lpbuild/lpbuild/pkg/obs"
+	"github.com/lpbuild/lpbuild/pkg/shellword"
 	"github.com/lpbuild/lpbuild/pkg/spec"
 )
 
@@ -86,7 +87,7 @@ func runSubmit(ctx context.Context, s *console, g *globalOptions, o submitOption
 	if err := checkout.Check(ctx, spec.Paths(config), obs.Options{}); err != nil {
 		return err
 	}
-	return o.submit(ctx, s, checkout, obs.Quote(append([]string{"osc"}, args...)))
+	return o.submit(ctx, s, checkout, shellword.Join(append([]string{"osc"}, args...)...))
 }
 
 // submit shows the command and runs it if that is wanted.

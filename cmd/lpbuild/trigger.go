@@ -131,6 +131,11 @@ func (o *liveOptions) run(cmd *cobra.Command, s *console, args []string, revert 
 	if err != nil {
 		return &usageError{err, cmd.CommandPath()}
 	}
+	for _, name := range []string{"timeout", "deadline"} {
+		if d, err := cmd.Flags().GetDuration(name); err == nil && d < 0 {
+			return &usageError{fmt.Errorf("--%s=%v: a time must not be negative", name, d), cmd.CommandPath()}
+		}
+	}
 	engines, err := o.backends(cmd.CommandPath())
 	if err != nil {
 		return err

@@ -248,14 +248,6 @@ func TestMatrix(t *testing.T) {
 	}
 }
 
-func TestEmptyMatrix(t *testing.T) {
-	f := newFolder(t, "1.0-1")
-	f.edit("packages: [{name: toy}]", "packages: [{name: toy, builds: '> 3'}]")
-	if _, err := f.build(); err == nil || !strings.Contains(err.Error(), "the matrix is empty") {
-		t.Errorf("error is %v", err)
-	}
-}
-
 // TestStaleContainersGo removes what a former build made and this one does not.
 func TestStaleContainersGo(t *testing.T) {
 	f := newFolder(t, "1.0-1", "2.0-1")

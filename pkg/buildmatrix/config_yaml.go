@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -43,18 +44,39 @@ func (d *document) parseYAML() *yaml.Node {
 
 var yamlLine = regexp.MustCompile(`^yaml: (?:line (\d+): )?(.*)$`)
 
-// syntax turns the YAML library's message, which knows only a line, into a finding.
+// syntax turns the YAML library's message into a finding.
 func (d *document) syntax(err error) {
-	line, message := 1, err.Error()
+	line, message := d.wrongLine(), err.Error()
 	if m := yamlLine.FindStringSubmatch(err.Error()); m != nil {
-		if n, err := strconv.Atoi(m[1]); err == nil {
+		if n, err := strconv.Atoi(m[1]); err == nil && line == 0 {
 			line = n
 		}
+		line = max(line, 1)
 		message = "not YAML: " + m[2]
 	}
 	source := diag.Line(d.text, line)
 	column := 1 + len(source) - len(strings.TrimLeft(source, " \t"))
 	d.at(diag.Pos{File: d.file, Line: line, Column: column}, len(source), message, "")
+}
+
+// maxSearched bounds the lines of a text that is searched for the wrong one: each costs a look at all before it.
+const maxSearched = 1000
+
+// wrongLine returns the line of a text that is not YAML from which on it cannot be any more: all up to the line before is; 0 if
+// the text is too long. The library's own number is often the line where it began what it could not end.
+func (d *document) wrongLine() int {
+	lines := bytes.SplitAfter(d.text, []byte("\n"))
+	if len(lines) > maxSearched {
+		return 0
+	}
+	wrong, end := 0, len(d.text)
+	for i, line := range slices.Backward(lines) {
+		if yaml.Unmarshal(d.text[:end], new(yaml.Node)) == nil {
+			break
+		}
+		wrong, end = i+1, end-len(line)
+	}
+	return wrong
 }
 
 // at records a finding at a place.

@@ -11,6 +11,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/lpbuild/lpbuild/internal/buildservice"
+	"github.com/lpbuild/lpbuild/pkg/shellword"
 )
 
 func TestArgs(t *testing.T) {
@@ -26,7 +27,7 @@ func TestArgs(t *testing.T) {
 		},
 	} {
 		args, err := c.Args(tc.request)
-		if got := Quote(append([]string{"osc"}, args...)); err != nil || got != tc.want {
+		if got := shellword.Join(append([]string{"osc"}, args...)...); err != nil || got != tc.want {
 			t.Errorf("%s: %v\n%s, want\n%s", name, err, got, tc.want)
 		}
 	}

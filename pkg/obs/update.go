@@ -12,6 +12,7 @@ import (
 	"slices"
 
 	"github.com/lpbuild/lpbuild/pkg/atomicfile"
+	"github.com/lpbuild/lpbuild/pkg/shellword"
 	"github.com/lpbuild/lpbuild/pkg/spec"
 )
 
@@ -110,7 +111,7 @@ func (c *Checkout) register(ctx context.Context, u *Update, files []file, obsole
 		}
 		args := slices.Concat(command.words, command.names)
 		if osc == "" {
-			u.Todo = append(u.Todo, Quote(append([]string{"osc"}, args...)))
+			u.Todo = append(u.Todo, shellword.Join(append([]string{"osc"}, args...)...))
 			continue
 		}
 		if err := c.run(ctx, osc, args...); err != nil {
