@@ -50,6 +50,7 @@ On a machine:
 		newChanges(s, &g), newSubmit(s, &g), newTrigger(s), newRevert(s), newStatus(s), newHook(s), newDemo(s), newUlp(s), newVersion(s), newGenerate(),
 	)
 	wrapUsage(root)
+	complete(root)
 	return root
 }
 

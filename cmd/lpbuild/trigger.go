@@ -89,7 +89,7 @@ LIBPULP_DISABLE_ON_USERS, LIBPULP_DISABLE_ON_GROUPS, "ulp set_patchable disable"
   lpbuild trigger --dry-run '/usr/lib64/glibc-livepatches/0.3/*.so'
   lpbuild trigger -p 'nginx*' --replace libc_2.31-150300.63.1_livepatch2.so
   lpbuild trigger --engine=native --entries=any libc_2.36-9_livepatch1.so
-  lpbuild trigger -p 4711 --json libc_livepatch1.so | jq .processes[0].stop_us`,
+  lpbuild trigger -p 4711 --json libc_livepatch1.so | jq '.processes[0].stop_us'`,
 		Args: cobra.MinimumNArgs(1),
 	}
 	o.addFlags(cmd)
