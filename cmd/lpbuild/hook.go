@@ -60,6 +60,8 @@ live patches are put into /var/livepatches, which the running system shares, and
   LIVEPATCH_DEADLINE=45s               instead of --deadline
   LIVEPATCH_ENGINE=auto|pulp|native    instead of --engine
   LIVEPATCH_REVERT_ON_REMOVE=yes       take live patches out of the processes when their package is erased` + hookExitHelp,
+		Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
 	for _, a := range []struct {
 		action             hook.Action
@@ -147,6 +149,9 @@ func (o *hookOptions) flags(s *console) []string {
 func (o *hookOptions) request(cmd *cobra.Command, action hook.Action, args []string) (hook.Request, error) {
 	r := hook.Request{
 		Action: action, Deadline: o.deadline, DryRun: o.dryRun, Transactional: os.Getenv("TRANSACTIONAL_UPDATE") == "true",
+	}
+	if o.deadline <= 0 {
+		return r, fmt.Errorf("--deadline=%v: there must be some time", o.deadline)
 	}
 	var err error
 	if r.Backends, err = o.backends(cmd.CommandPath()); err != nil {

@@ -124,6 +124,10 @@ func TestVersion(t *testing.T) {
 	if run([]string{"version"}, &console{out: &out, err: io.Discard}); out.String() != "lpbuild 1.2 (commit 0123456789ab)\n" {
 		t.Errorf("version prints %q", &out)
 	}
+	out.Reset()
+	if run([]string{"--version"}, &console{out: &out, err: io.Discard}); out.String() != "lpbuild 1.2 (commit 0123456789ab)\n" {
+		t.Errorf("--version prints %q", &out)
+	}
 	got := versionInfo()
 	delete(got, "go")
 	if d := cmp.Diff(map[string]string{"version": "1.2", "commit": "0123456789abcdef"}, got); d != "" {

@@ -37,7 +37,10 @@ On a machine:
 		SilenceErrors: true,
 		Args:          cobra.NoArgs,
 		RunE:          func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
+		Version:       versionLine(),
 	}
+	root.SetVersionTemplate("{{.Version}}\n")
+	root.Flags().Bool("version", false, "print version and commit")
 	root.SetOut(s.out)
 	root.SetErr(s.err)
 	flags := root.PersistentFlags()

@@ -154,6 +154,9 @@ func (d *demonstration) show(ctx context.Context) error {
 }
 
 func (d *demonstration) end(context.Context) error {
+	update := filepath.Join(d.dir, "repository", "update")
+	d.say("\n# The repository's server ends with this. To go on by hand, in another folder:")
+	d.say("  %s", shellword.Join("lpbuild", "init", "mine", "--key", filepath.Join(d.dir, "repository", "key.asc"), "--repository", update, "--debuginfo", update+"_debug"))
 	d.say("\n# Done in %.1f s.", time.Since(d.started).Seconds())
 	return nil
 }
