@@ -78,7 +78,7 @@ func wrapUsage(cmd *cobra.Command) {
 // cannot be opened is for those who read it to complain about.
 func (g *globalOptions) hold(ctx context.Context, s *console) (release func(), err error) {
 	release, err = folderlock.Acquire(ctx, filepath.Clean(g.dir), func() {
-		s.progress(progress.Event{Stage: "lock", Warn: true, Note: "waiting for another lpbuild that works in this folder"})
+		progress.Func(s.progress).Warn("lock", "waiting for another lpbuild that works in this folder")
 	})
 	if err != nil && ctx.Err() == nil {
 		return func() {}, nil
