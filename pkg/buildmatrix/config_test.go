@@ -197,6 +197,23 @@ func TestConfigErrors(t *testing.T) {
 	}
 }
 
+// TestConfigErrorsHideSecrets shows lines without what is in their URLs: errors end up in logs.
+func TestConfigErrorsHideSecrets(t *testing.T) {
+	for _, value := range []string{
+		"[https://u:SECRET@h/?SECRET]", `["https://u:SECRET@h/?SECRET"]`, "{a: 'https://u:SECRET@h/?SECRET'}", `"https://u:SECRET@h/?SECRET`,
+		"https://u:SECRET@h/?SECRET ]", "ftp://u:SECRET@h/?SECRET", "https://u s:SECRET@h/?SECRET", "https://u:SECRET@h/?SECRET\n    url: x",
+		"&a https://u:SECRET@h/?SECRET", "https://u:SECRET@h/?SECRET: x", "!!binary https://u:SECRET@h/?SECRET",
+	} {
+		c, err := ParseConfig("lpbuild.yaml", []byte("name: x\nrepositories:\n  - url: "+value+"\n    unsigned: true\n"))
+		if err == nil {
+			_, err = c.Request(time.Now())
+		}
+		if text := diag.Render(err, false) + err.Error(); strings.Contains(text, "SECRET") {
+			t.Errorf("%s:\n%s", value, text)
+		}
+	}
+}
+
 // TestConfigErrorsAllAtOnce wants every mistake of a file in one run.
 func TestConfigErrorsAllAtOnce(t *testing.T) {
 	_, err := ParseConfig("x/lpbuild.yaml", []byte("name: 7\nversion: 8\nflavour: sweet\narch: []\n"))

@@ -13,6 +13,7 @@ import (
 	"gopkg.in/yaml.v3"
 
 	"github.com/lpbuild/lpbuild/pkg/diag"
+	"github.com/lpbuild/lpbuild/pkg/download/fetch"
 )
 
 // document is a YAML text being read strictly: every key is known, occurs once and has the right type. It collects what
@@ -59,14 +60,17 @@ func (d *document) syntax(err error) {
 	d.at(diag.Pos{File: d.file, Line: line, Column: column}, len(source), message, "")
 }
 
-// maxSearched bounds the lines of a text that is searched for the wrong one: each costs a look at all before it.
-const maxSearched = 1000
+// What bounds a text that is searched for the wrong line: each line costs a look at all before it.
+const (
+	maxSearched      = 500      // lines
+	maxSearchedBytes = 16 << 10 // far more than a configuration has
+)
 
 // wrongLine returns the line of a text that is not YAML from which on it cannot be any more: all up to the line before is; 0 if
 // the text is too long. The library's own number is often the line where it began what it could not end.
 func (d *document) wrongLine() int {
 	lines := bytes.SplitAfter(d.text, []byte("\n"))
-	if len(lines) > maxSearched {
+	if len(lines) > maxSearched || len(d.text) > maxSearchedBytes {
 		return 0
 	}
 	wrong, end := 0, len(d.text)
@@ -79,10 +83,24 @@ func (d *document) wrongLine() int {
 	return wrong
 }
 
+// scheme is how a URL begins.
+var scheme = regexp.MustCompile(`[A-Za-z][A-Za-z0-9+.-]*://`)
+
+// withoutSecrets returns a text of one line as it may be shown, in the log of a build service, too: what may be a user, a password or a token
+// of a URL is hidden.
+func withoutSecrets(text string) string {
+	at := scheme.FindStringIndex(text)
+	if at == nil {
+		return text
+	}
+	return text[:at[0]] + fetch.Redact(text[at[0]:])
+}
+
 // at records a finding at a place.
 func (d *document) at(pos diag.Pos, length int, message, hint string) {
 	d.findings = append(d.findings, &diag.Diagnostic{
-		Pos: pos, Length: length, Source: diag.Line(d.text, pos.Line), Message: message, Hint: hint,
+		Pos: pos, Length: length, Source: withoutSecrets(diag.Line(d.text, pos.Line)),
+		Message: withoutSecrets(message), Hint: withoutSecrets(hint),
 	})
 }
 
