@@ -80,6 +80,32 @@ func TestSubmit(t *testing.T) {
 	}
 }
 
+// TestSubmitOutdated refuses a checkout after somebody else has committed: theirs would be submitted.
+func TestSubmitOutdated(t *testing.T) {
+	for name, change := range map[string]func(files map[string]string){
+		"changed": func(files map[string]string) { files["lp.spec"] = "theirs" },
+		"removed": func(files map[string]string) { delete(files, "lp-2.tar.xz") },
+	} {
+		w := newWorld(t, map[string]string{"lp.spec": "old"})
+		c := w.checkout()
+		if _, err := c.Update(t.Context(), w.source(0, 0), Options{}); err != nil {
+			t.Fatal(err)
+		}
+		w.osc(c.Dir, "commit", "-m", "update")
+		files := w.service.Files("home:jane", "lp")
+		files["README"] = "a file that is not ours"
+		w.service.Put("home:jane", "lp", files)
+		if err := c.Check(t.Context(), w.dist, Options{}); err != nil {
+			t.Errorf("%s: a file of others: %v", name, err)
+		}
+		change(files)
+		w.service.Put("home:jane", "lp", files)
+		if err := c.Check(t.Context(), w.dist, Options{}); !errors.Is(err, ErrNotReady) || !strings.Contains(err.Error(), "osc update") {
+			t.Errorf("%s: error is %v, want ErrNotReady and what to do", name, err)
+		}
+	}
+}
+
 // TestSubmitFails: a service that is gone, and no osc.
 func TestSubmitFails(t *testing.T) {
 	w := newWorld(t, map[string]string{"lp.spec": "old"})
