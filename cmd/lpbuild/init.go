@@ -51,6 +51,9 @@ Without --repository the repositories are those of zypper on this machine, with 
 }
 
 func runInit(s *console, o initOptions, dir string) error {
+	if dir == "" { // an unset variable, most likely, and not the folder that one happens to be in
+		return &usageError{errors.New("DIR is empty"), "lpbuild init"}
+	}
 	repositories, err := o.sources()
 	if err != nil {
 		return &usageError{err, "lpbuild init"}

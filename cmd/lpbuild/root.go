@@ -111,5 +111,8 @@ func (g *globalOptions) hold(ctx context.Context, s *console) (release func(), e
 
 // config reads the package folder's configuration.
 func (g *globalOptions) config() (*buildmatrix.Config, error) {
+	if g.dir == "" {
+		return nil, &usageError{errors.New("--dir is empty"), "lpbuild"}
+	}
 	return buildmatrix.LoadConfig(filepath.Clean(g.dir))
 }
