@@ -40,6 +40,30 @@ func (o *hookOptions) addFlags(cmd *cobra.Command) {
 	_ = flags.MarkHidden("worker") // the flag is there
 }
 
+// hookActions are the commands that scriptlets call, and what their help says.
+var hookActions = []struct {
+	action             hook.Action
+	short, long, usage string
+}{
+	{
+		hook.Install, "Apply the live patches of a package that was installed (%post)",
+		"Applies the live patches of a package to running processes; those of an earlier or a later version go under the same stop.",
+		"  lpbuild hook install glibc-livepatches 0.4 libc.so.6 1",
+	}, {
+		hook.Remove, "Take the live patches of a package out when it is erased (%preun)",
+		"Takes out the live patches of this package, if COUNT is 0 and /etc/sysconfig/livepatching says LIVEPATCH_REVERT_ON_REMOVE=yes.",
+		"  lpbuild hook remove glibc-livepatches 0.4 libc.so.6 0",
+	}, {
+		hook.MoveLibs, "Give new processes of a transactional system the patched library (%post)",
+		"Puts the patched library that the package has in lib/BUILD-ID for the installed build into /var/livepatches and tells ld.so.",
+		"  TRANSACTIONAL_UPDATE=true lpbuild hook movelibs glibc-livepatches 0.4 libc.so.6 1",
+	}, {
+		hook.RemoveLibs, "Take the patched library away again (%postun)",
+		"Takes the patched library of this version, or with COUNT 0 of all versions, out of /var/livepatches and tells ld.so.",
+		"  lpbuild hook removelibs glibc-livepatches 0.4 libc.so.6 0",
+	},
+}
+
 func newHook(s *console) *cobra.Command {
 	var o hookOptions
 	cmd := &cobra.Command{
@@ -60,29 +84,10 @@ live patches are put into /var/livepatches, which the running system shares, and
   LIVEPATCH_DEADLINE=45s               instead of --deadline
   LIVEPATCH_ENGINE=auto|pulp|native    instead of --engine
   LIVEPATCH_REVERT_ON_REMOVE=yes       take live patches out of the processes when their package is erased` + hookExitHelp,
+		Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
-	for _, a := range []struct {
-		action             hook.Action
-		short, long, usage string
-	}{
-		{
-			hook.Install, "Apply the live patches of a package that was installed (%post)",
-			"Applies the live patches of a package to running processes; those of an earlier or a later version go under the same stop.",
-			"  lpbuild hook install glibc-livepatches 0.4 libc.so.6 1",
-		}, {
-			hook.Remove, "Take the live patches of a package out when it is erased (%preun)",
-			"Takes out the live patches of this package, if COUNT is 0 and /etc/sysconfig/livepatching says LIVEPATCH_REVERT_ON_REMOVE=yes.",
-			"  lpbuild hook remove glibc-livepatches 0.4 libc.so.6 0",
-		}, {
-			hook.MoveLibs, "Give new processes of a transactional system the patched library (%post)",
-			"Puts the patched library that the package has in lib/BUILD-ID for the installed build into /var/livepatches and tells ld.so.",
-			"  TRANSACTIONAL_UPDATE=true lpbuild hook movelibs glibc-livepatches 0.4 libc.so.6 1",
-		}, {
-			hook.RemoveLibs, "Take the patched library away again (%postun)",
-			"Takes the patched library of this version, or with COUNT 0 of all versions, out of /var/livepatches and tells ld.so.",
-			"  lpbuild hook removelibs glibc-livepatches 0.4 libc.so.6 0",
-		},
-	} {
+	for _, a := range hookActions {
 		sub := &cobra.Command{
 			Use: string(a.action) + " PACKAGE VERSION LIBRARY COUNT", Short: a.short, Long: a.long + hookExitHelp, Example: a.usage,
 			Args: cobra.ArbitraryArgs,
@@ -147,6 +152,9 @@ func (o *hookOptions) flags(s *console) []string {
 func (o *hookOptions) request(cmd *cobra.Command, action hook.Action, args []string) (hook.Request, error) {
 	r := hook.Request{
 		Action: action, Deadline: o.deadline, DryRun: o.dryRun, Transactional: os.Getenv("TRANSACTIONAL_UPDATE") == "true",
+	}
+	if o.deadline <= 0 {
+		return r, fmt.Errorf("--deadline=%v: there must be some time", o.deadline)
 	}
 	var err error
 	if r.Backends, err = o.backends(cmd.CommandPath()); err != nil {

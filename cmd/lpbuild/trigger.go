@@ -89,7 +89,7 @@ LIBPULP_DISABLE_ON_USERS, LIBPULP_DISABLE_ON_GROUPS, "ulp set_patchable disable"
   lpbuild trigger --dry-run '/usr/lib64/glibc-livepatches/0.3/*.so'
   lpbuild trigger -p 'nginx*' --replace libc_2.31-150300.63.1_livepatch2.so
   lpbuild trigger --engine=native --entries=any libc_2.36-9_livepatch1.so
-  lpbuild trigger -p 4711 --json libc_livepatch1.so | jq .processes[0].stop_us`,
+  lpbuild trigger -p 4711 --json libc_livepatch1.so | jq '.processes[0].stop_us'`,
 		Args: cobra.MinimumNArgs(1),
 	}
 	o.addFlags(cmd)
@@ -130,6 +130,11 @@ func (o *liveOptions) run(cmd *cobra.Command, s *console, args []string, revert 
 	selector, err := trigger.ParseSelector(o.process, o.user)
 	if err != nil {
 		return &usageError{err, cmd.CommandPath()}
+	}
+	for _, name := range []string{"timeout", "deadline"} {
+		if d, err := cmd.Flags().GetDuration(name); err == nil && d < 0 {
+			return &usageError{fmt.Errorf("--%s=%v: a time must not be negative", name, d), cmd.CommandPath()}
+		}
 	}
 	engines, err := o.backends(cmd.CommandPath())
 	if err != nil {

@@ -32,8 +32,8 @@ func (p *livePrinter) files() {
 	}
 }
 
-// noMetadata is why a file is no live patch, with libpulp's words for it in front.
-func noMetadata(err error) string { return "no metadata in .so: " + printableLine(err.Error()) }
+// noMetadata is why a file is no live patch.
+func noMetadata(err error) string { return "no live patch: " + printableLine(err.Error()) }
 
 // report takes in one process.
 func (p *livePrinter) report(r *trigger.Report) {
