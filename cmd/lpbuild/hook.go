@@ -5,9 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"os/signal"
 	"strconv"
-	"syscall"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -131,7 +129,6 @@ func (o *hookOptions) run(cmd *cobra.Command, s *console, action hook.Action, ar
 	if !errors.Is(err, hook.ErrNoWorker) {
 		return nil
 	}
-	signal.Ignore(syscall.SIGPIPE) // the guard may be gone
 	return o.work(cmd.Context(), s, r)
 }
 

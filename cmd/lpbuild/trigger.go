@@ -8,6 +8,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/lpbuild/lpbuild/pkg/ulp"
 	"github.com/lpbuild/lpbuild/pkg/ulp/trigger"
 )
 
@@ -48,19 +49,23 @@ type engineOptions struct{ engine, entries string }
 func (o *engineOptions) addFlags(cmd *cobra.Command) {
 	flags := cmd.Flags()
 	flags.StringVar(&o.engine, "engine", "auto", "`engine`: pulp (libpulp.so in the process), native (any process), or auto, which is pulp")
-	flags.StringVar(&o.entries, "entries", "nops", "functions that the native engine may change: those with `nops` at their entry, or any where it is proven safe")
+	flags.StringVar(&o.entries, "entries", "", "functions that the native engine may change: those with `nops` at their entry, or any where it is proven safe\n(default: what each container says)")
 }
 
 // backends returns the engines that are allowed, in the order in which they are asked.
 func (o *engineOptions) backends(command string) ([]trigger.Backend, error) {
-	if o.entries != "nops" && o.entries != "any" {
-		return nil, &usageError{fmt.Errorf("--entries=%s: must be nops or any", o.entries), command}
+	native := &trigger.Native{}
+	if o.entries != "" {
+		var err error
+		if native.Entries, err = ulp.ParseEntries(o.entries); err != nil {
+			return nil, &usageError{fmt.Errorf("--entries: %w", err), command}
+		}
 	}
 	switch o.engine {
 	case "auto", "pulp", "libpulp":
 		return []trigger.Backend{&trigger.Libpulp{}}, nil
 	case "native":
-		return []trigger.Backend{&trigger.Native{AnyEntry: o.entries == "any"}}, nil
+		return []trigger.Backend{native}, nil
 	}
 	return nil, &usageError{fmt.Errorf("--engine=%s: must be auto, pulp or native", o.engine), command}
 }
@@ -77,8 +82,8 @@ applied, each wholly or not at all. A process that is busy at the moment is trie
 --replace, former live patches of the same libraries go when the new ones come.
 
 Processes need libpulp.so (LD_PRELOAD); those without it are skipped. With --engine=native they need nothing: the container is
-loaded from outside. Its functions must have NOPs at their entries, or with --entries=any be of a kind that can be proven
-to be safe. Skipped by both engines are processes whose owner does not want live patches (LIBPULP_DISABLE_ON_PATH,
+loaded from outside. Its functions must have NOPs at their entries. Where the package says so ("entries: any" in lpbuild.yaml),
+or with --entries=any, others are patched as well, if it is proven to be safe. Skipped by both engines are processes whose owner does not want live patches (LIBPULP_DISABLE_ON_PATH,
 LIBPULP_DISABLE_ON_USERS, LIBPULP_DISABLE_ON_GROUPS, "ulp set_patchable disable").` + triggerExitHelp,
 		Example: `  lpbuild trigger build/x86_64/*.so
   lpbuild trigger --dry-run '/usr/lib64/glibc-livepatches/0.3/*.so'

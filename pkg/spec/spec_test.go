@@ -200,7 +200,7 @@ func TestDependencies(t *testing.T) {
 	p := somePackage()
 	p.Packages = []string{"glibc", "libopenssl3"}
 	got := query(t, p, "[%{SUPPLEMENTNAME};]", "--target=x86_64") + query(t, p, "[%{SOURCE};]")
-	want := "(glibc and libpulp-tools);(libopenssl3 and libpulp-tools);glibc-livepatches-rpmlintrc;glibc-livepatches-0.4.tar.xz;"
+	want := "(glibc and (lpbuild or libpulp-tools));(libopenssl3 and (lpbuild or libpulp-tools));glibc-livepatches-rpmlintrc;glibc-livepatches-0.4.tar.xz;"
 	if got != want {
 		t.Errorf("supplements and sources are %q, want %q", got, want)
 	}

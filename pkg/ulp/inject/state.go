@@ -175,6 +175,7 @@ type Applied struct {
 	// Serial is the order of application among those of one target: the highest is on top.
 	Serial     uint64
 	Base, Size uint64 // where it is
+	Bias       uint64 // of the library; 0 if that is not known
 }
 
 // List returns the live patches of lpbuild that are in a process, in the order in which they were applied. The process is
@@ -201,6 +202,9 @@ func (st *state) applied() []Applied {
 			a.Functions = append(a.Functions, ulp.Function{Old: f.Old, New: f.New})
 		}
 		for _, t := range st.tables {
+			if t.base == r.Table {
+				a.Bias = t.bias
+			}
 			for _, l := range t.layers {
 				if l.base == r.Base && t.base == r.Table {
 					a.Active, a.Serial = true, l.serial
