@@ -143,6 +143,9 @@ func TestScripts(t *testing.T) {
 	if got := scriptlets(t, p); got != plain+"(none)" {
 		t.Errorf("without macros they are %q, want %q", got, plain+"(none)")
 	}
+	if got := scriptlets(t, p, "--define", "suse_version 1600"); strings.Count(got, lpbuild+" movelibs ") != 2 || strings.Count(got, lpbuild+" removelibs ") != 2 {
+		t.Errorf("without macros, from 16 on, they are %q", got)
+	}
 	got := scriptlets(t, p, "--define", "ulp_post_hook() helper install %1 %2 %3 $1")
 	if want := "helper install glibc-livepatches 0.4 libc.so.6 $1\nhelper install glibc-livepatches 0.4 libpthread.so.0 $1\nexit 0|"; !strings.HasPrefix(got, want) {
 		t.Errorf("with a macro they are %q, want %q", got, want)
