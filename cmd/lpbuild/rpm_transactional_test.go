@@ -29,7 +29,7 @@ func transactionalUpdate(t *testing.T, dir string, running, snapshot *scratch) {
 }
 
 // makeBothAndNext makes the packages of two versions, and a newer build of the library.
-func makeBothAndNext(t *testing.T, dir string) {
+func makeBothAndNext(t testing.TB, dir string) {
 	makeBoth(t, dir)
 	sources, err := filepath.Abs("../../pkg/ulp/pulp/testdata")
 	check(t, err)
@@ -47,18 +47,18 @@ func TestRPMTransactional(t *testing.T) {
 	running, snapshot := newScratch(t, dir, "running"), newScratch(t, dir, "snapshot")
 	transactionalUpdate(t, dir, running, snapshot)
 	l := running.start("program")
-	prints(t, snapshot.rpm("-U", rpmOf("/rpms", "system", "1")), "Processes patched: 0, Skipped: 0, Failed: 0.\n")
+	prints(t, snapshot.rpm("-U", rpmOf("/rpms", "1")), "Processes patched: 0, Skipped: 0, Failed: 0.\n")
 	l.says(without)
 
 	snapshot.config("LIVEPATCH_TARGET=always\n") // as if it was a transactional update, in any chroot
-	prints(t, snapshot.rpm("-U", "--replacepkgs", rpmOf("/rpms", "system", "1")), "Processes patched: 1, Skipped: 0, Failed: 0.\n")
+	prints(t, snapshot.rpm("-U", "--replacepkgs", rpmOf("/rpms", "1")), "Processes patched: 1, Skipped: 0, Failed: 0.\n")
 	l.says(version1)
 	snapshot.config("")
 	t.Setenv("TRANSACTIONAL_UPDATE", "true")
 	l = running.start("program")
-	prints(t, snapshot.rpm("-U", "--replacepkgs", rpmOf("/rpms", "system", "1")), "Processes patched: 1, Skipped: 0, Failed: 0. In 1: already applied.\n")
+	prints(t, snapshot.rpm("-U", "--replacepkgs", rpmOf("/rpms", "1")), "Processes patched: 1, Skipped: 0, Failed: 0. In 1: already applied.\n")
 	l.says(version1)
-	prints(t, snapshot.rpm("-U", rpmOf("/rpms", "system", "2")), "Processes patched: 2, Skipped: 0, Failed: 0.\n")
+	prints(t, snapshot.rpm("-U", rpmOf("/rpms", "2")), "Processes patched: 2, Skipped: 0, Failed: 0.\n")
 	l.says(version2)
 	const lp = "target-livepatches/2/lp/libtarget_1.0-1_livepatch1.so "
 	if list := sh(t, "find", "/var/livepatches", "-type", "f", "-printf", "%P "); list != "target-livepatches/next "+lp && list != lp+"target-livepatches/next " {
@@ -100,7 +100,7 @@ func TestRPMTransactionalLibrary(t *testing.T) {
 	t.Setenv("TRANSACTIONAL_UPDATE", "true")
 	for _, version := range []string{"1", "2"} {
 		moved := "/var/livepatches/target-livepatches/" + version + "/lib/libtarget.so"
-		prints(t, snapshot.rpm("-U", rpmOf("/rpms", "system", version)), moved+" is what new processes get\n")
+		prints(t, snapshot.rpm("-U", rpmOf("/rpms", version)), moved+" is what new processes get\n")
 		has(moved)
 	}
 	prints(t, sh(t, "head", "-n1", "/etc/ld.so.conf"), "include /var/livepatches/ld.so.conf\n")
