@@ -136,7 +136,7 @@ func (o *hookOptions) run(cmd *cobra.Command, s *console, action hook.Action, ar
 
 // flags returns the flags for the worker.
 func (o *hookOptions) flags(s *console) []string {
-	flags := []string{"--deadline=" + o.deadline.String(), "--engine=" + o.engine, "--entries=" + o.entries, "--process=" + o.process}
+	flags := []string{"--deadline=" + hook.WorkerDeadline(o.deadline).String(), "--engine=" + o.engine, "--entries=" + o.entries, "--process=" + o.process}
 	if o.dryRun {
 		flags = append(flags, "--dry-run")
 	}

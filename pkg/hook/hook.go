@@ -250,9 +250,7 @@ func (r *Request) trigger(ctx context.Context, folders []installed, o trigger.Op
 	if err != nil {
 		return err
 	}
-	// A process that is begun at the last moment still has its time; with both the deadline is kept.
-	rest := r.Deadline - time.Since(r.begun)
-	o.Deadline, o.Timeout = rest/3, rest-rest/3-margin(r.Deadline)
+	o.Deadline, o.Timeout = shares(r.Deadline-time.Since(r.begun), r.Deadline)
 	o.Selector, o.Backends, o.Root, o.Only, o.DryRun = r.Selector, r.Backends, r.Proc, mine.has, r.DryRun
 	if r.DryRun && r.Transactional {
 		o.Only = nil // nothing was put aside that they could see
@@ -266,9 +264,3 @@ func (r *Request) trigger(ctx context.Context, folders []installed, o trigger.Op
 	}
 	return nil
 }
-
-// lockShare is the part of a deadline that may pass until other runs have ended: one of so many.
-const lockShare = 4
-
-// margin is the part of a deadline for what comes after the processes.
-func margin(deadline time.Duration) time.Duration { return min(time.Second, deadline/10) }
