@@ -91,7 +91,7 @@ func (r *Request) install(ctx context.Context, c config, o *Outcome) error {
 	folders := []installed{folder}
 	cs, err := r.readFolders(ctx, folders, o)
 	if err != nil || len(cs.List) == 0 {
-		o.Nothing = fmt.Sprintf("no live patches in %s", folder.dir())
+		o.Nothing = none(folder, err)
 		return err
 	}
 	for _, other := range r.newest() {
@@ -110,6 +110,14 @@ func (r *Request) install(ctx context.Context, c config, o *Outcome) error {
 		}
 	}
 	return r.trigger(ctx, folders[:1], trigger.Options{Containers: cs, Replace: true}, o)
+}
+
+// none says that a folder has no live patches, and why if something is wrong with it.
+func none(folder installed, err error) string {
+	if err != nil {
+		return err.Error()
+	}
+	return fmt.Sprintf("no live patches in %s", folder.dir())
 }
 
 // folder returns where the live patches of the package are, after they were put aside if this is a transactional update. If it is
@@ -196,7 +204,7 @@ func (r *Request) remove(ctx context.Context, c config, o *Outcome) error {
 	folder := installed{r.Package, r.Version, r.path(packagesDir), []string{r.Package, r.Version}}
 	cs, err := r.readFolders(ctx, []installed{folder, r.sharedFolder()}, o)
 	if err != nil || len(cs.List) == 0 {
-		o.Nothing = fmt.Sprintf("no live patches in %s", folder.dir())
+		o.Nothing = none(folder, err)
 		return err
 	}
 	folder.base = r.hostPath(packagesDir) // a snapshot's folder no process sees
