@@ -69,6 +69,10 @@ func (r *Request) newLibrary(ctx context.Context, o *Outcome) (string, error) {
 		o.Nothing = r.Library + " stays as it is"
 		return "", nil
 	}
+	if running.variants() {
+		o.Nothing = "the running system has a " + r.Library + " for each kind of processor, which its ld.so prefers"
+		return "", nil
+	}
 	cs, err := r.readFolders(ctx, []installed{{r.Package, r.Version, r.path(packagesDir), []string{r.Package, r.Version}}}, &Outcome{})
 	if err != nil {
 		return "", err
@@ -96,6 +100,12 @@ func (r *Request) newLibrary(ctx context.Context, o *Outcome) (string, error) {
 type library struct {
 	*ulp.Library
 	file string
+}
+
+// variants says whether there are builds of it for other kinds of processors.
+func (l *library) variants() bool {
+	found, err := filepath.Glob(filepath.Join(filepath.Dir(l.file), "glibc-hwcaps", "*", filepath.Base(l.file)))
+	return err == nil && len(found) > 0
 }
 
 // installedLibrary reads a library that a system has.

@@ -154,6 +154,9 @@ func TestMoveLibsNot(t *testing.T) {
 		"the package has no live patch for the libtarget.so of the running system": {compileLibrary(t, "c"), func(host string, _ *Request) {
 			put(t, host, map[string]string{"lib64/" + libName: compileLibrary(t, "d")})
 		}},
+		"the running system has a libtarget.so for each kind of processor, which its ld.so prefers": {compileLibrary(t, "c"), func(host string, _ *Request) {
+			put(t, host, map[string]string{"lib64/glibc-hwcaps/x86-64-v3/" + libName: string(same)})
+		}},
 		"the new libtarget.so needs live patches itself": {string(same), func(host string, r *Request) {
 			put(t, host, map[string]string{"lib64/" + libName: compileLibrary(t, "d")})
 			put(t, r.Root, map[string]string{filepath.Dir(at("1")) + "/other_livepatch1.so": packFor(t, filepath.Join(host, "lib64", libName))})

@@ -49,6 +49,10 @@ func TestProducts(t *testing.T) {
 				if got := query(t, p, "[%{EXCLUSIVEARCH} ]", product.args("--srpm")...); strings.TrimSpace(got) != product.arches {
 					t.Errorf("it is for %q", got)
 				}
+				needs := query(t, p, "[%{REQUIRENAME} ]", product.args("--srpm")...)
+				if got := strings.Contains(needs, "systemd-rpm-macros "); got != (bundled && strings.HasPrefix(product.defines[0], "suse_version")) {
+					t.Errorf("it needs %q to be built", needs)
+				}
 				got := strings.Split(query(t, p, "%{POSTIN}@%{PREUN}@%{POSTUN}@[%{REQUIREFLAGS:deptype} %{REQUIRENAME};]@[%{FILENAMES} ]@[%{SUPPLEMENTS}]",
 					product.args("--target=x86_64")...), "@")
 				helper := "/usr/lib/lpbuild/rpm-helper "
