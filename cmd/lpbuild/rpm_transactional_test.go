@@ -77,6 +77,30 @@ func TestRPMTransactional(t *testing.T) {
 	}
 }
 
+// TestRPMTransactionalRevert erases a package in a snapshot that the running system has, too: its processes are rid of the live
+// patch, and the timer's command does not bring it back from what the running system still has of it.
+func TestRPMTransactionalRevert(t *testing.T) {
+	dir := enter(t, makeBoth)
+	if dir == "" {
+		return
+	}
+	running, snapshot := newScratch(t, dir, "running"), newScratch(t, dir, "snapshot")
+	transactionalUpdate(t, dir, running, snapshot)
+	l := running.start("program")
+	for _, s := range []*scratch{snapshot, running} {
+		s.config("LIVEPATCH_REVERT_ON_REMOVE=yes\n")
+		s.rpm("-U", rpmOf("/rpms", "1"))
+	}
+	l.says(version1)
+	t.Setenv("TRANSACTIONAL_UPDATE", "true")
+	prints(t, snapshot.rpm("-e", "target-livepatches"), "Processes reverted: 1, Skipped: 0, Failed: 0.\n")
+	l.says(without)
+	if out := sh(t, "/usr/bin/lpbuild", "hook", "reconcile"); out != "" {
+		t.Errorf("the timer's command prints %q", out)
+	}
+	l.says(without)
+}
+
 // TestRPMTransactionalLibrary updates a library together with its live patches: programs that the running system starts before the
 // next boot have the new one, in which there is nothing to patch; when the package goes they have their own again.
 func TestRPMTransactionalLibrary(t *testing.T) {
