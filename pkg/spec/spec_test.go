@@ -176,13 +176,12 @@ func TestBundled(t *testing.T) {
 			want += "/usr/libexec/glibc-livepatches/lpbuild hook " + action + ` -- glibc-livepatches 0.4 libc.so.6 "$1" || :` + "\n"
 		}
 		want += map[string]string{"install": `if [ -d /run/systemd/system ]; then
-  timeout 20 systemctl daemon-reload || :
-  timeout 20 systemctl --no-block start glibc-livepatches-reconcile.timer || :
+  timeout 10 systemctl --no-block start glibc-livepatches-reconcile.timer || :
 fi
 `}[actions[0]] + "exit 0|"
 		if actions[0] == "install" {
 			want += `if [ "$1" = 0 ] && [ -d /run/systemd/system ]; then
-  timeout 20 systemctl --no-block stop glibc-livepatches-reconcile.timer || :
+  timeout 10 systemctl --no-block stop glibc-livepatches-reconcile.timer || :
 fi
 `
 		}
