@@ -55,6 +55,11 @@ func (r *Request) next(pkg string) (next, bool) {
 	if err != nil {
 		return next{}, false
 	}
+	return parseNext(data)
+}
+
+// parseNext reads what putNext writes.
+func parseNext(data []byte) (next, bool) {
 	boot, rest, _ := strings.Cut(string(data), "\n")
 	version, _, ok := strings.Cut(rest, "\n")
 	if !ok || version != noVersion && checkName("version", version) != nil {

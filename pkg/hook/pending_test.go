@@ -182,3 +182,18 @@ func TestTidyFollowsNothing(t *testing.T) {
 		t.Errorf("the note is there still: %v", err)
 	}
 }
+
+func FuzzParseNext(f *testing.F) {
+	f.Add([]byte("7c3a1c2e-0000-4000-8000-000000000000\n1.2~3\n"))
+	f.Add([]byte("\n-\n"))
+	f.Add([]byte("boot\n../..\n"))
+	f.Fuzz(func(t *testing.T, data []byte) {
+		n, ok := parseNext(data)
+		if ok && n.version != noVersion && !filepath.IsLocal(n.version) || strings.ContainsAny(n.version, "/\n") {
+			t.Errorf("version %q", n.version)
+		}
+		if !ok && n != (next{}) {
+			t.Errorf("%v without being one", n)
+		}
+	})
+}

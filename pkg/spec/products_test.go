@@ -119,3 +119,19 @@ func TestParsed(t *testing.T) {
 		}
 	}
 }
+
+// TestUnits wants systemd's macros, where they are, to know of the units of a package with an engine, and of those of no other.
+func TestUnits(t *testing.T) {
+	var args []string
+	for _, name := range []string{"add_pre", "add_post", "del_preun", "del_postun"} {
+		args = append(args, "--define", "service_"+name+"() "+name+" %{*}")
+	}
+	for engine, bundled := range map[string]bool{"system": false, "bundled": true} {
+		p := somePackage()
+		p.Bundled = bundled
+		got := strings.Split(query(t, p, "%{PREIN}@%{POSTIN}@%{PREUN}@%{POSTUN}", append(args, "--target=x86_64")...), "@")
+		for i, name := range []string{"add_pre", "add_post", "del_preun", "del_postun"} {
+			testScript(t, engine, got[i], name+" glibc-livepatches-reconcile.service glibc-livepatches-reconcile.timer", bundled)
+		}
+	}
+}
