@@ -66,6 +66,11 @@ func (r *Request) do(ctx context.Context, o *Outcome) error {
 		o.Nothing, o.Quiet = fmt.Sprintf("%s=never in /%s", variables(r.Package)[0], sysconfigFile), r.Action == MoveLibs // said once
 		return nil
 	}
+	return r.act(ctx, c, o)
+}
+
+// act does what is left to do where it makes sense.
+func (r *Request) act(ctx context.Context, c config, o *Outcome) error {
 	switch {
 	case r.Action == Install:
 		return r.install(ctx, c, o)

@@ -11,7 +11,6 @@ import (
 	"syscall"
 	"time"
 
-	"github.com/lpbuild/lpbuild/pkg/atomicfile"
 	"github.com/lpbuild/lpbuild/pkg/ulp"
 )
 
@@ -37,12 +36,12 @@ func (r *Request) moveLibs(ctx context.Context, o *Outcome) error {
 		o.Nothing = "no transactional update"
 		return nil
 	}
-	file, err := r.newLibrary(ctx, o)
-	if err != nil || file == "" {
+	coming, running, err := r.newLibrary(ctx, o)
+	if err != nil || coming == nil {
 		return err
 	}
-	if err := r.putLibrary(file); err != nil {
-		return err
+	if err := r.putLibrary(coming.file, running.file); err != nil {
+		return errors.Join(err, r.dropLibrary("", r.Library), r.tellLinker(ctx))
 	}
 	moved := filepath.Join("/", sharedDir, r.Package, r.Version, libsLeaf, r.Library)
 	if err := r.try(ctx, moved); err != nil {
@@ -53,29 +52,27 @@ func (r *Request) moveLibs(ctx context.Context, o *Outcome) error {
 	return r.tellLinker(ctx)
 }
 
-// newLibrary returns the snapshot's library if it is to be moved, "" if not; the outcome says why.
-func (r *Request) newLibrary(ctx context.Context, o *Outcome) (string, error) {
-	running, err := installedLibrary(r.host, r.Library)
-	if err != nil {
-		o.Nothing = err.Error()
-		return "", nil //nolint:nilerr // what is not there needs no fix
+// newLibrary returns the snapshot's library and that which it is to stand in for, nil if it is not to be moved; the outcome says
+// why.
+func (r *Request) newLibrary(ctx context.Context, o *Outcome) (coming, running *library, err error) {
+	if running, err = installedLibrary(r.host, r.Library); err == nil {
+		coming, err = installedLibrary(r.Root, r.Library)
 	}
-	coming, err := installedLibrary(r.Root, r.Library)
 	if err != nil {
 		o.Nothing = err.Error()
-		return "", nil //nolint:nilerr // as above
+		return nil, nil, nil // what is not there needs no fix
 	}
 	if slices.Equal(running.BuildID, coming.BuildID) {
 		o.Nothing = r.Library + " stays as it is"
-		return "", nil
+		return nil, nil, nil
 	}
 	if running.variants() {
 		o.Nothing = "the running system has a " + r.Library + " for each kind of processor, which its ld.so prefers"
-		return "", nil
+		return nil, nil, nil
 	}
 	cs, err := r.readFolders(ctx, []installed{{r.Package, r.Version, r.path(packagesDir), []string{r.Package, r.Version}}}, &Outcome{})
 	if err != nil {
-		return "", err
+		return nil, nil, err
 	}
 	patches := func(l *library) bool {
 		for _, c := range cs.List {
@@ -91,9 +88,9 @@ func (r *Request) newLibrary(ctx context.Context, o *Outcome) (string, error) {
 	case patches(coming):
 		o.Nothing = "the new " + r.Library + " needs live patches itself"
 	default:
-		return coming.file, standsFor(coming, running)
+		return coming, running, standsFor(coming, running)
 	}
-	return "", nil
+	return nil, nil, nil
 }
 
 // library is a library of a system, and where this process reaches it.
@@ -138,8 +135,9 @@ func standsFor(l, other *library) error {
 	return nil
 }
 
-// putLibrary copies a library to where the dynamic linker is told to look, and takes it away of other versions.
-func (r *Request) putLibrary(file string) error {
+// putLibrary copies a library to where the dynamic linker is told to look, with the label of another one, and takes it away of other
+// versions.
+func (r *Request) putLibrary(file, label string) error {
 	if info, err := os.Stat(file); err != nil || !info.Mode().IsRegular() || info.Size() > maxLibrary {
 		return errors.Join(err, fmt.Errorf("%s is no file of a plausible size: it is not used", file))
 	}
@@ -151,7 +149,7 @@ func (r *Request) putLibrary(file string) error {
 	if err := makeOwn(base, r.Package, r.Version, libsLeaf); err != nil {
 		return err
 	}
-	if err := atomicfile.Write(filepath.Join(base, r.Package, r.Version, libsLeaf, r.Library), image, 0o755); err != nil {
+	if err := copyTo(filepath.Join(base, r.Package, r.Version, libsLeaf, r.Library), image, label); err != nil {
 		return err
 	}
 	return errors.Join(r.putNext(r.Version), r.dropLibrary(r.Version, r.Library))

@@ -5,8 +5,6 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
-
-	"github.com/lpbuild/lpbuild/pkg/atomicfile"
 )
 
 // A transactional update works on a snapshot in a chroot; what is installed there the running system does not see before it
@@ -34,7 +32,7 @@ func (r *Request) share() (installed, error) {
 		if err != nil {
 			return to, err
 		}
-		if err := atomicfile.Write(filepath.Join(to.dir(), name), image, 0o755); err != nil {
+		if err := copyTo(filepath.Join(to.dir(), name), image, file); err != nil {
 			return to, err
 		}
 		keep[name] = true
