@@ -70,28 +70,41 @@ var build = sync.OnceValue(func() error {
 
 // pack makes a live patch of one() and something else.
 func pack(tens int, name, line string, entries ulp.Entries) error {
-	path, target := filepath.Join(buildDir, name), filepath.Join(buildDir, "libtarget.so")
-	text := []byte("! CVE-2026-1\n" + path + "\n@" + target + "\none:one_lp\n" + line + "\n")
-	d, err := ulp.ParseDescription("live.dsc", text)
+	path := filepath.Join(buildDir, name)
+	image, err := packImage(path, filepath.Join(buildDir, "libtarget.so"), tens, line, entries)
 	if err != nil {
-		return err
-	}
-	lib, err := ulp.OpenLibrary(target, ulp.LibraryOptions{Prove: true})
-	if err != nil {
-		return err
-	}
-	image, err := os.ReadFile(filepath.Join(buildDir, fmt.Sprintf("plain%d.so", tens)))
-	if err != nil {
-		return err
-	}
-	c, err := ulp.ParseContainer(image)
-	if err != nil {
-		return err
-	}
-	if image, err = ulp.Pack(d, text, c, lib, ulp.PackOptions{Entries: entries}); err != nil {
 		return err
 	}
 	return os.WriteFile(path, image, 0o755)
+}
+
+// packFor returns a live patch for a build of the library.
+func packFor(t testing.TB, target string) string {
+	t.Helper()
+	image, err := packImage("other.so", target, 10, "two:two_lp", ulp.EntriesNOPs)
+	check(t, err)
+	return string(image)
+}
+
+func packImage(path, target string, tens int, line string, entries ulp.Entries) ([]byte, error) {
+	text := []byte("! CVE-2026-1\n" + path + "\n@" + target + "\none:one_lp\n" + line + "\n")
+	d, err := ulp.ParseDescription("live.dsc", text)
+	if err != nil {
+		return nil, err
+	}
+	lib, err := ulp.OpenLibrary(target, ulp.LibraryOptions{Prove: true})
+	if err != nil {
+		return nil, err
+	}
+	image, err := os.ReadFile(filepath.Join(buildDir, fmt.Sprintf("plain%d.so", tens)))
+	if err != nil {
+		return nil, err
+	}
+	c, err := ulp.ParseContainer(image)
+	if err != nil {
+		return nil, err
+	}
+	return ulp.Pack(d, text, c, lib, ulp.PackOptions{Entries: entries})
 }
 
 // live returns the bytes of a live patch.
