@@ -52,7 +52,7 @@ lpbuild-hook) or, where there is none, into /var/log/lpbuild/hook.log.
 
 A process is patched if it sees the live patches where the package has them: so a transaction in a chroot leaves the host's
 processes alone. In a build root and without /proc nothing is done. In a transactional update (TRANSACTIONAL_UPDATE=true) the
-live patches are put into /var/livepatches, which the running system shares, and applied from there.
+live patches are put into /var/livepatches of the running system, and applied from there until the next boot.
 
 /etc/sysconfig/livepatching is read, never run:
   LIVEPATCH_<NAME>=auto|always|never   for a package, glibc-livepatches being GLIBC_LIVEPATCHES or GLIBC, or USERSPACE for
@@ -74,12 +74,13 @@ live patches are put into /var/livepatches, which the running system shares, and
 			"Takes out the live patches of this package, if COUNT is 0 and /etc/sysconfig/livepatching says LIVEPATCH_REVERT_ON_REMOVE=yes.",
 			"  lpbuild hook remove glibc-livepatches 0.4 libc.so.6 0",
 		}, {
-			hook.MoveLibs, "Give new processes of a transactional system the patched library (%post)",
-			"Puts the patched library that the package has in lib/BUILD-ID for the installed build into /var/livepatches and tells ld.so.",
+			hook.MoveLibs, "Give new processes of a transactional system the library of the snapshot (%post)",
+			`Puts the library of the snapshot into /var/livepatches of the running system and tells its ld.so, if the package has a live
+patch for the library that runs and none for the one to come. It is tried first; after the next boot it is taken away.`,
 			"  TRANSACTIONAL_UPDATE=true lpbuild hook movelibs glibc-livepatches 0.4 libc.so.6 1",
 		}, {
-			hook.RemoveLibs, "Take the patched library away again (%postun)",
-			"Takes the patched library of this version, or with COUNT 0 of all versions, out of /var/livepatches and tells ld.so.",
+			hook.RemoveLibs, "Take the library of the snapshot away again (%postun)",
+			"Takes the library that this version, or with COUNT 0 any version, has put there out of /var/livepatches and tells ld.so.",
 			"  lpbuild hook removelibs glibc-livepatches 0.4 libc.so.6 0",
 		},
 	} {
@@ -94,7 +95,8 @@ live patches are put into /var/livepatches, which the running system shares, and
 	reconcile := &cobra.Command{
 		Use: string(hook.Reconcile), Short: "Apply what is installed to processes that do not have it (for a timer)",
 		Long: `Applies the newest installed live patches of all packages to the processes that do not have them: those that were busy when
-their package was installed, and those that began later. It prints nothing if there is nothing to say. The timer
+their package was installed, and those that began later. What transactional updates had put into /var/livepatches before the
+last boot is cleared away: what has been booted counts, be it that or, after a rollback, something older. It prints nothing if there is nothing to say. The timer
 lpbuild-reconcile.timer calls it every quarter of an hour where live patches are installed; masked, it does not.` + hookExitHelp,
 		Example: "  lpbuild hook reconcile\n  systemctl mask --now lpbuild-reconcile.timer",
 		Args:    cobra.NoArgs,
@@ -134,7 +136,7 @@ func (o *hookOptions) run(cmd *cobra.Command, s *console, action hook.Action, ar
 
 // flags returns the flags for the worker.
 func (o *hookOptions) flags(s *console) []string {
-	flags := []string{"--deadline=" + o.deadline.String(), "--engine=" + o.engine, "--entries=" + o.entries, "--process=" + o.process}
+	flags := []string{"--deadline=" + hook.WorkerDeadline(o.deadline).String(), "--engine=" + o.engine, "--entries=" + o.entries, "--process=" + o.process}
 	if o.dryRun {
 		flags = append(flags, "--dry-run")
 	}

@@ -176,12 +176,13 @@ func TestRPMOutside(t *testing.T) {
 	for _, s := range []*scratch{running, snapshot} {
 		check(t, os.MkdirAll(s.path("/var/livepatches"), 0o755))
 	}
-	check(t, unix.Mount(running.path("/var/livepatches"), snapshot.path("/var/livepatches"), "", unix.MS_BIND, ""))
+	check(t, unix.Mount(running.path("/var/livepatches"), snapshot.path("/var/livepatches"), "", unix.MS_BIND, "")) // for those inside
 	snapshot.settle(dir, "bash", "lpbuild")
 	all := []*live{running.service(serviceBuilds[0]), running.service(serviceBuilds[1]), snapshot.service(serviceBuilds[0])}
+	transactionalUpdate(t, dir, running, snapshot)
 	t.Setenv("TRANSACTIONAL_UPDATE", "true")
-	counts(t, snapshot.strict("-U", rpmOfKind(dir, "v2", first)), "patched: 3", "Failed: 0.")
+	counts(t, snapshot.strict("-U", rpmOfKind("/", "v2", first)), "patched: 3", "Failed: 0.")
 	say(all, saysFirst)
-	counts(t, snapshot.strict("-U", rpmOfKind(dir, "v2", second)), "patched: 3", "Failed: 0.")
+	counts(t, snapshot.strict("-U", rpmOfKind("/", "v2", second)), "patched: 3", "Failed: 0.")
 	say(all, saysSecond)
 }

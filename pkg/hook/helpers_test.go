@@ -69,28 +69,41 @@ var build = sync.OnceValue(func() error {
 })
 
 func pack(tens int) error {
-	path, target := filepath.Join(buildDir, fmt.Sprintf("live%d.so", tens)), filepath.Join(buildDir, "libtarget.so")
-	text := []byte("! CVE-2026-1\n" + path + "\n@" + target + "\none:one_lp\ntwo:two_lp\n")
-	d, err := ulp.ParseDescription("live.dsc", text)
+	path := filepath.Join(buildDir, fmt.Sprintf("live%d.so", tens))
+	image, err := packed(path, filepath.Join(buildDir, "libtarget.so"), tens)
 	if err != nil {
-		return err
-	}
-	lib, err := ulp.OpenLibrary(target, ulp.LibraryOptions{})
-	if err != nil {
-		return err
-	}
-	image, err := os.ReadFile(filepath.Join(buildDir, fmt.Sprintf("plain%d.so", tens)))
-	if err != nil {
-		return err
-	}
-	c, err := ulp.ParseContainer(image)
-	if err != nil {
-		return err
-	}
-	if image, err = ulp.Pack(d, text, c, lib, ulp.PackOptions{}); err != nil {
 		return err
 	}
 	return os.WriteFile(path, image, 0o755)
+}
+
+// packFor returns a live patch for a build of the library.
+func packFor(t testing.TB, target string) string {
+	t.Helper()
+	image, err := packed("other.so", target, 10)
+	check(t, err)
+	return string(image)
+}
+
+func packed(path, target string, tens int) ([]byte, error) {
+	text := []byte("! CVE-2026-1\n" + path + "\n@" + target + "\none:one_lp\ntwo:two_lp\n")
+	d, err := ulp.ParseDescription("live.dsc", text)
+	if err != nil {
+		return nil, err
+	}
+	lib, err := ulp.OpenLibrary(target, ulp.LibraryOptions{})
+	if err != nil {
+		return nil, err
+	}
+	image, err := os.ReadFile(filepath.Join(buildDir, fmt.Sprintf("plain%d.so", tens)))
+	if err != nil {
+		return nil, err
+	}
+	c, err := ulp.ParseContainer(image)
+	if err != nil {
+		return nil, err
+	}
+	return ulp.Pack(d, text, c, lib, ulp.PackOptions{Force: true})
 }
 
 // live returns the bytes of a live patch.

@@ -60,7 +60,7 @@ func TestProducts(t *testing.T) {
 				testScript(t, "%preun", got[1], helper+"remove ", true)
 				testScript(t, "%preun", got[1], helper+"removelibs ", bundled)
 				testScript(t, "%postun", got[2], helper+"removelibs ", product.moves && !bundled)
-				for _, dependency := range []string{"manual lpbuild;", "post lpbuild;", "preun lpbuild;"} {
+				for _, dependency := range []string{"manual lpbuild;", "post lpbuild;", "preun lpbuild;", "postun lpbuild;"} {
 					if strings.Contains(got[3], dependency) == bundled {
 						t.Errorf("it requires %q", got[3])
 					}
