@@ -32,6 +32,8 @@ var (
 	ErrRefused = errors.New("the kernel refused")
 	// ErrAgain: a thread is where it must not be at this moment. Let the process run, and try again.
 	ErrAgain = errors.New("a thread is in the way: try again")
+	// ErrShared: another process, which is no thread of it, has the same memory, as after vfork or with CLONE_VM.
+	ErrShared = errors.New("it has the same memory: try again when that process has ended, or executed a program")
 	// ErrStale: the process changed since it was looked at. Plan again.
 	ErrStale = errors.New("the process changed meanwhile: plan again")
 	// ErrDamaged: the records of lpbuild in the process are not what lpbuild writes. Nothing there is touched any more.

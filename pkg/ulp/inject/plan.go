@@ -97,6 +97,9 @@ func newPlan(ctx context.Context, p *process.Process, c Change, o Options) (*Pla
 	if err := admissible(p); err != nil {
 		return nil, err
 	}
+	if err := checkShared(p); err != nil {
+		return nil, err
+	}
 	v, err := see(ctx, p)
 	if err != nil {
 		return nil, err
@@ -344,8 +347,11 @@ func (v *view) functionSize(ctx context.Context, l *process.Library, name string
 	if size == 0 {
 		size, err = v.frameSize(ctx, l, entry)
 	}
-	if err != nil || size == 0 || size > prove.MaxFunction || !l.Contains(entry, size) {
-		return 0, errors.Join(err, fmt.Errorf("%w: %w", ErrEntry, prove.ErrSize))
+	if err != nil {
+		return 0, fmt.Errorf("%w: %w: %w", ErrEntry, prove.ErrSize, err)
+	}
+	if size == 0 || size > prove.MaxFunction || !l.Contains(entry, size) {
+		return 0, fmt.Errorf("%w: %w", ErrEntry, prove.ErrSize)
 	}
 	return size, nil
 }
