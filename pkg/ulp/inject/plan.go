@@ -110,7 +110,7 @@ func newPlan(ctx context.Context, p *process.Process, c Change, o Options) (*Pla
 		return nil, err
 	}
 	pl := &Plan{p: p, o: o, applied: st.applied()}
-	b := &planner{Plan: pl, v: v, st: st}
+	b := &planner{Plan: pl, v: v, st: st, texts: map[uint64]*searched{}}
 	if err := b.layers(ctx, c); err != nil {
 		return nil, err
 	}
@@ -148,8 +148,9 @@ func admissible(p *process.Process) error {
 // planner is a Plan that is being made.
 type planner struct {
 	*Plan
-	v  *view
-	st *state
+	v     *view
+	st    *state
+	texts map[uint64]*searched // by the segment's address
 }
 
 // layers decides which live patches remain, and which come, in which table.
@@ -311,17 +312,38 @@ func (b *planner) codeSite(ctx context.Context, l *process.Library, seg *process
 	if err != nil {
 		return nil, err
 	}
-	if seg.End-seg.Start > prove.MaxText {
-		return nil, fmt.Errorf("%w: %w", ErrEntry, prove.ErrText)
-	}
-	text := make([]byte, seg.End-seg.Start)
-	if _, err := b.v.m.ReadAt(ctx, text, seg.Start); err != nil {
+	t, err := b.text(ctx, seg)
+	if err != nil {
 		return nil, err
 	}
-	if from, found := prove.EntersAt(text, seg.Start, s.place(), s.resume()); found {
+	if t.branches.Enter(s.place(), s.resume()) {
+		from, _ := prove.EntersAt(t.code, seg.Start, s.place(), s.resume())
 		return nil, fmt.Errorf("%w: %w", ErrEntry, prove.Entered(from-l.Bias))
 	}
 	return s, nil
+}
+
+// searched is a library's code, and where branches in it lead to.
+type searched struct {
+	code     []byte
+	branches *prove.Branches
+}
+
+// text reads and searches a segment, once for all functions of a plan: it may be large, and they may be many.
+func (b *planner) text(ctx context.Context, seg *process.Segment) (*searched, error) {
+	if t := b.texts[seg.Start]; t != nil {
+		return t, nil
+	}
+	if seg.End-seg.Start > prove.MaxText {
+		return nil, fmt.Errorf("%w: %w", ErrEntry, prove.ErrText)
+	}
+	code := make([]byte, seg.End-seg.Start)
+	if _, err := b.v.m.ReadAt(ctx, code, seg.Start); err != nil {
+		return nil, err
+	}
+	t := &searched{code, prove.NewBranches(code, seg.Start)}
+	b.texts[seg.Start] = t
+	return t, nil
 }
 
 // functionSize returns how long a function is.
@@ -335,6 +357,8 @@ func (v *view) functionSize(ctx context.Context, l *process.Library, name string
 		if s, err := symbols.Lookup(ctx, name, ""); err == nil && s.Addr == entry {
 			size = s.Size
 		}
+	}
+	if symbols != nil && size == 0 { // another version of it, or another name
 		for s, err := range symbols.All(ctx) {
 			if size > 0 || err != nil {
 				break
