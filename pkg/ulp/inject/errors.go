@@ -16,6 +16,9 @@ var (
 	ErrForeign = errors.New("the function is patched by another tool: revert it with that one first")
 	// ErrNoLibrary: the process does not have the target mapped.
 	ErrNoLibrary = errors.New("the library is not loaded")
+	// ErrNoLoader: the process was started without a dynamic loader, and has the library all the same. Emulators are like that:
+	// what they know to be mapped is what the program that they run has mapped, and what lies elsewhere ends that.
+	ErrNoLoader = errors.New("the process has no dynamic loader: it runs in an emulator (valgrind, qemu), or has loaded the library by itself")
 	// ErrUnlisted: the dynamic loader does not list the library, where other symbols would be looked up.
 	ErrUnlisted = errors.New("the dynamic loader does not tell that it has loaded the library: a link namespace of its own (dlmopen), before glibc 2.35")
 	// ErrUnresolved: the container needs a symbol that no library in the process has.

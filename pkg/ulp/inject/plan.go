@@ -237,6 +237,9 @@ func (b *planner) without(p *Patch) ([]*targetPlan, error) {
 	}
 	var list []*targetPlan
 	for _, l := range libs {
+		if !l.Main && !b.v.hasLoader() {
+			return nil, fmt.Errorf("%s: %w", l.Name, ErrNoLoader)
+		}
 		if tp := b.targetOf(l); !b.has(tp, p) {
 			list = append(list, tp)
 		}
