@@ -183,7 +183,7 @@ func (l *loader) allowed(calls ...tracer.Call) error { return allowed(l.r.t.Allo
 // allowed translates the tracer's verdict.
 func allowed(err error) error {
 	if errors.Is(err, tracer.ErrSeccomp) {
-		return errors.Join(ErrSeccomp, err)
+		return fmt.Errorf("%w: %w", ErrSeccomp, err)
 	}
 	return err
 }

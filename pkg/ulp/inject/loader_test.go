@@ -115,3 +115,11 @@ func TestStaticProgram(t *testing.T) {
 		t.Errorf("not as before: %s", d)
 	}
 }
+
+// TestEmulator: what a program without a dynamic loader has mapped is left alone.
+func TestEmulator(t *testing.T) {
+	lib := library(t, nopFlags)
+	p := pack(t, lib, both, ulp.PackOptions{}, source(t, "int second_lp(void) { return 2; }", "2"))
+	emulator := gcc(t, "emulator", "-static", "testdata/emulator.c")
+	startBy(t, []string{emulator}, lib, 0).refused(Change{Apply: []*Patch{p}}, Options{}, ErrNoLoader)
+}

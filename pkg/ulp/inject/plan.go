@@ -97,6 +97,9 @@ func newPlan(ctx context.Context, p *process.Process, c Change, o Options) (*Pla
 	if err := admissible(p); err != nil {
 		return nil, err
 	}
+	if err := checkShared(p); err != nil {
+		return nil, err
+	}
 	v, err := see(ctx, p)
 	if err != nil {
 		return nil, err
@@ -107,7 +110,7 @@ func newPlan(ctx context.Context, p *process.Process, c Change, o Options) (*Pla
 		return nil, err
 	}
 	pl := &Plan{p: p, o: o, applied: st.applied()}
-	b := &planner{Plan: pl, v: v, st: st}
+	b := &planner{Plan: pl, v: v, st: st, texts: map[uint64]*prove.Text{}}
 	if err := b.layers(ctx, c); err != nil {
 		return nil, err
 	}
@@ -145,8 +148,9 @@ func admissible(p *process.Process) error {
 // planner is a Plan that is being made.
 type planner struct {
 	*Plan
-	v  *view
-	st *state
+	v     *view
+	st    *state
+	texts map[uint64]*prove.Text // by the segment's address
 }
 
 // layers decides which live patches remain, and which come, in which table.
@@ -233,6 +237,9 @@ func (b *planner) without(p *Patch) ([]*targetPlan, error) {
 	}
 	var list []*targetPlan
 	for _, l := range libs {
+		if !l.Main && !b.v.hasLoader() {
+			return nil, fmt.Errorf("%s: %w", l.Name, ErrNoLoader)
+		}
 		if tp := b.targetOf(l); !b.has(tp, p) {
 			list = append(list, tp)
 		}
@@ -308,23 +315,41 @@ func (b *planner) codeSite(ctx context.Context, l *process.Library, seg *process
 	if err != nil {
 		return nil, err
 	}
+	t, err := b.text(ctx, l, seg)
+	if err != nil {
+		return nil, err
+	}
+	from, found, err := t.EntersAt(s.place(), s.resume())
+	if found && from == 0 { // the index does not know where
+		plain := prove.Text{Code: t.Code, Addr: t.Addr, Frames: t.Frames}
+		from, _, err = plain.EntersAt(s.place(), s.resume())
+	}
+	if err == nil && found {
+		err = fmt.Errorf("%w: %w", ErrEntry, prove.Entered(from-l.Bias))
+	}
+	return s, err
+}
+
+// text reads and searches a segment, once for all functions of a plan: it may be large, and they may be many.
+func (b *planner) text(ctx context.Context, l *process.Library, seg *process.Segment) (*prove.Text, error) {
+	if t := b.texts[seg.Start]; t != nil {
+		return t, nil
+	}
 	if seg.End-seg.Start > prove.MaxText {
 		return nil, fmt.Errorf("%w: %w", ErrEntry, prove.ErrText)
 	}
-	text := make([]byte, seg.End-seg.Start)
-	if _, err := b.v.m.ReadAt(ctx, text, seg.Start); err != nil {
+	code := make([]byte, seg.End-seg.Start)
+	if _, err := b.v.m.ReadAt(ctx, code, seg.Start); err != nil {
 		return nil, err
 	}
 	frames, err := b.v.frames(ctx, l)
 	if err != nil {
 		return nil, err
 	}
-	all := prove.Text{Code: text, Addr: seg.Start, Frames: frames}
-	from, found, err := all.EntersAt(s.place(), s.resume())
-	if err == nil && found {
-		err = fmt.Errorf("%w: %w", ErrEntry, prove.Entered(from-l.Bias))
-	}
-	return s, err
+	t := &prove.Text{Code: code, Addr: seg.Start, Frames: frames}
+	t.Index()
+	b.texts[seg.Start] = t
+	return t, nil
 }
 
 // functionSize returns how long a function is.
@@ -338,6 +363,8 @@ func (v *view) functionSize(ctx context.Context, l *process.Library, name string
 		if s, err := symbols.Lookup(ctx, name, ""); err == nil && s.Addr == entry {
 			size = s.Size
 		}
+	}
+	if symbols != nil && size == 0 { // another version of it, or another name
 		for s, err := range symbols.All(ctx) {
 			if size > 0 || err != nil {
 				break
@@ -353,8 +380,11 @@ func (v *view) functionSize(ctx context.Context, l *process.Library, name string
 			size, err = frames.Size(entry)
 		}
 	}
-	if err != nil || size == 0 || size > prove.MaxFunction || !l.Contains(entry, size) {
-		return 0, errors.Join(err, fmt.Errorf("%w: %w", ErrEntry, prove.ErrSize))
+	if err != nil {
+		return 0, fmt.Errorf("%w: %w: %w", ErrEntry, prove.ErrSize, err)
+	}
+	if size == 0 || size > prove.MaxFunction || !l.Contains(entry, size) {
+		return 0, fmt.Errorf("%w: %w", ErrEntry, prove.ErrSize)
 	}
 	return size, nil
 }

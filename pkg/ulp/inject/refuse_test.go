@@ -23,6 +23,9 @@ func (c *child) refused(ch Change, o Options, want error) {
 	if !errors.Is(err, want) {
 		c.t.Errorf("%v, want %v", err, want)
 	}
+	if err != nil && strings.Contains(err.Error(), "\n") {
+		c.t.Errorf("%q is more than one line", err)
+	}
 	if d := cmp.Diff(before, c.snapshot()); d != "" {
 		c.t.Errorf("changed: %s", d)
 	}

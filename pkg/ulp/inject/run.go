@@ -191,7 +191,7 @@ func gone(err error) error {
 	if errors.Is(err, unix.EIO) || errors.Is(err, unix.EFAULT) {
 		return err
 	}
-	return errors.Join(tracer.ErrGone, err)
+	return fmt.Errorf("%w: %w", tracer.ErrGone, err)
 }
 
 // undo takes all writes back, the last one first, and unmaps what was loaded.
@@ -236,7 +236,7 @@ func (r *run) step(name string) {
 
 // again says whether a change is to be tried again after an error.
 func again(err error) bool {
-	return errors.Is(err, ErrAgain) || errors.Is(err, ErrStale) || errors.Is(err, process.ErrChanged)
+	return errors.Is(err, ErrAgain) || errors.Is(err, ErrStale) || errors.Is(err, ErrShared) || errors.Is(err, process.ErrChanged)
 }
 
 // Pauses of Do.

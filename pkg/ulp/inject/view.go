@@ -191,3 +191,8 @@ func (v *view) word(ctx context.Context, addr uint64) (uint64, error) {
 	_, err := v.m.ReadAt(ctx, b[:], addr)
 	return le.Uint64(b[:]), err
 }
+
+// hasLoader says whether the process was started with a dynamic loader.
+func (v *view) hasLoader() bool {
+	return slices.ContainsFunc(v.libs, func(l *process.Library) bool { return l.Loader })
+}

@@ -220,7 +220,7 @@ func (p *nativePlan) Do(ctx context.Context) (Done, error) {
 
 // nativeError adds this package's errors to those of packages inject, tracer and process.
 func nativeError(err error) error {
-	for _, e := range []error{inject.ErrAgain, inject.ErrStale, process.ErrChanged, process.ErrBusy, tracer.ErrTraced, tracer.ErrExec} {
+	for _, e := range []error{inject.ErrAgain, inject.ErrStale, inject.ErrShared, process.ErrChanged, process.ErrBusy, tracer.ErrTraced, tracer.ErrExec} {
 		if errors.Is(err, e) {
 			return &AgainError{Err: err}
 		}

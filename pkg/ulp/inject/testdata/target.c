@@ -23,6 +23,14 @@ int first(void), second(void), reads_secret(void), reads_mine(void), blocks(int)
 int deep(int, int (*)(int), int);
 const char *text(char *);
 
+static int sharer;
+
+static int waits(void *unused)
+{
+	for (;;)
+		pause();
+}
+
 static struct page {
 	volatile unsigned long expect; // what first() and second() return; 0: either
 	volatile unsigned long wrong;
@@ -144,6 +152,13 @@ static void command(char *line) {
 		}
 		waitpid(p, 0, 0);
 		_exit(0);
+	} else if (!strcmp(word, "share")) { // a process with the same memory that is no thread
+		static char stack[16 << 10] __attribute__((aligned(16)));
+		sharer = clone(waits, stack + sizeof stack, CLONE_VM | SIGCHLD, 0);
+		printf("%d\n", sharer);
+	} else if (!strcmp(word, "unshare")) {
+		kill(sharer, SIGKILL);
+		printf("%s\n", waitpid(sharer, 0, 0) == sharer ? "ok" : "none");
 	} else if (!strcmp(word, "as")) { // no more address space than there is
 		struct rlimit r = {4096, 4096};
 		setrlimit(RLIMIT_AS, &r);
