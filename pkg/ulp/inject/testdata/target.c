@@ -92,8 +92,8 @@ static void start(void *(*f)(void *), void *arg) {
 
 static void *cancel_me(void *arg) { (void)arg; return (void *)(long)calls(wait_for_byte, pipes[0]); }
 
-// filter installs a system call filter for all threads: number nr gets action, all others are allowed.
-static int filter(unsigned nr, unsigned action) {
+// filter installs a system call filter for all threads, or this one only: number nr gets action, all others are allowed.
+static int filter(unsigned nr, unsigned action, unsigned flags) {
 	struct sock_filter f[] = {
 		BPF_STMT(BPF_LD | BPF_W | BPF_ABS, 4),
 		BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, AUDIT_ARCH_X86_64, 1, 0),
@@ -108,7 +108,7 @@ static int filter(unsigned nr, unsigned action) {
 	};
 	struct sock_fprog p = {sizeof f / sizeof f[0], f};
 	prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0);
-	return syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, SECCOMP_FILTER_FLAG_TSYNC, &p);
+	return syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, flags, &p);
 }
 
 static void command(char *line) {
@@ -153,11 +153,13 @@ static void command(char *line) {
 		setrlimit(RLIMIT_NOFILE, &r);
 		printf("ok\n");
 	} else if (!strcmp(word, "allow")) {
-		printf("%d\n", filter(-1, SECCOMP_RET_ALLOW));
+		printf("%d\n", filter(-1, SECCOMP_RET_ALLOW, SECCOMP_FILTER_FLAG_TSYNC));
+	} else if (!strcmp(word, "allowone")) {
+		printf("%d\n", filter(-1, SECCOMP_RET_ALLOW, 0));
 	} else if (!strcmp(word, "kill")) {
-		printf("%d\n", filter(n, SECCOMP_RET_KILL_PROCESS));
+		printf("%d\n", filter(n, SECCOMP_RET_KILL_PROCESS, SECCOMP_FILTER_FLAG_TSYNC));
 	} else if (!strcmp(word, "deny")) {
-		printf("%d\n", filter(n, SECCOMP_RET_ERRNO | 1));
+		printf("%d\n", filter(n, SECCOMP_RET_ERRNO | 1, SECCOMP_FILTER_FLAG_TSYNC));
 	} else if (!strcmp(word, "strict")) {
 		printf("ok\n");
 		fflush(stdout);
