@@ -303,7 +303,7 @@ int main(int argc, char **argv) {
 		page = mmap(0, sizeof *page, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
 		close(fd);
 	}
-	(void)!pipe(pipes);
+	(void)!pipe2(pipes, O_CLOEXEC);
 	for (long i = 0; i < atol(argv[2]); i++) {
 		pthread_t t;
 		pthread_create(&t, 0, hammer, (void *)i);
