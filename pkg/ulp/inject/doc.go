@@ -34,9 +34,10 @@
 //   - Containers that need the dynamic loader: see [CheckContainer]; the gate of `lpbuild build` asks [NewPatch].
 //   - Functions of a library without NOPs, unless live patch or Options say [ulp.EntriesAny] and [CheckEntry] proves it safe.
 //   - Memory is given back when no thread runs in it or will return to it, by program counters, registers and all words
-//     on stacks. A pointer to a replacement's static data or function that the process keeps elsewhere (a string constant
-//     that was returned and stored, a registered callback) is not seen: revert live patches that hand out such pointers
-//     only if their users are gone. Stacks of coroutines that do not run are not seen either.
+//     on stacks, red zones included. A pointer to a replacement's static data or function that the process keeps
+//     elsewhere (a string constant that was returned and stored, a registered callback) is not seen: revert live
+//     patches that hand out such pointers only if their users are gone. Stacks of coroutines that do not run are not
+//     seen either.
 //   - The unwinder does not know the frames of replacements: it finds its tables through the dynamic loader. A C++
 //     exception that would pass through a replacement ends in std::terminate, a backtrace ends there. So a replacement
 //     must not call what may throw; what itself throws, catches or has cleanups, CheckContainer refuses. A thread can be

@@ -119,6 +119,9 @@ func newPlan(ctx context.Context, p *process.Process, c Change, o Options) (*Pla
 			return nil, err
 		}
 	}
+	if err := b.loadable(ctx); err != nil {
+		return nil, err
+	}
 	b.leftovers()
 	for _, m := range v.maps {
 		if m.Perm&process.PermWrite != 0 {

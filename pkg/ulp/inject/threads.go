@@ -137,11 +137,27 @@ func (s *scan) word(v uint64) error {
 	return nil
 }
 
+// keeps looks at a word below the stack pointer, which a function that calls nobody may use. What leads to code there is
+// what calls that are over have left, and would keep memory as long as the thread makes no deeper ones.
+func (s *scan) keeps(v uint64) {
+	if v < s.lo || v >= s.hi {
+		return
+	}
+	for _, z := range s.r.zones {
+		if z.free > 0 && v >= z.lo && v < z.hi && !s.r.frees[z.free-1].code(v) {
+			s.r.frees[z.free-1].inUse = true
+		}
+	}
+}
+
 // segments is what the kernel writes into a signal's frame behind program counter and flags: the segment registers. It
 // marks the frame: three words before it is the stack pointer of what the signal interrupted.
 const segments = 0x002b_0000_0000_0033
 
-// stack looks through a thread's stack, from its stack pointer to the end of the mapping. If a signal's handler runs on a
+// redZone is what a function that calls nobody may use below its stack pointer.
+const redZone = 128
+
+// stack looks through a thread's stack, from its red zone to the end of the mapping. If a signal's handler runs on a
 // stack of its own, the one that was interrupted is looked through too.
 func (s *scan) stack(sp uint64) error {
 	for range 8 {
@@ -164,7 +180,12 @@ func (s *scan) oneStack(sp uint64) (interrupted uint64, err error) {
 	if i == len(s.r.stacks) {
 		return 0, ErrStale // a thread on a stack that was not there
 	}
-	begin, end := sp, s.r.stacks[i].End
+	m := s.r.stacks[i]
+	if sp < m.Start {
+		return 0, ErrStale
+	}
+	begin, end := sp, m.End
+	sp = max(sp-redZone, m.Start)
 	if end-sp > maxStack || end-sp > uint64(s.left) {
 		return 0, fmt.Errorf("stacks too large to look through: %w", ErrAgain)
 	}
@@ -175,10 +196,14 @@ func (s *scan) oneStack(sp uint64) (interrupted uint64, err error) {
 		if _, err := s.r.mem.ReadAt(b, int64(sp)); err != nil {
 			return 0, ErrStale
 		}
-		for ; len(b) >= 8; b = b[8:] {
+		for at := sp; len(b) >= 8; at, b = at+8, b[8:] {
 			w := le.Uint64(b)
+			if at < begin {
+				s.keeps(w)
+				continue
+			}
 			if w == segments && (last[0] < begin || last[0] >= end) && last[0] != 0 {
-				interrupted = last[0] - 128 // with its red zone
+				interrupted = last[0]
 			}
 			if err := s.word(w); err != nil {
 				return 0, err
