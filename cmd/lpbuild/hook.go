@@ -60,7 +60,7 @@ live patches are put into /var/livepatches, which the running system shares, and
   LIVEPATCH_<NAME>=auto|always|never   for a package, glibc-livepatches being GLIBC_LIVEPATCHES or GLIBC, or USERSPACE for
                                        all; always: in any chroot as in a transactional update
   LIVEPATCH_DEADLINE=45s               instead of --deadline
-  LIVEPATCH_ENGINE=auto|pulp|native    instead of --engine
+  LIVEPATCH_ENGINE=auto|pulp|native    instead of --engine: auto is libpulp.so where a process has it, native elsewhere
   LIVEPATCH_REVERT_ON_REMOVE=yes       take live patches out of the processes when their package is erased` + hookExitHelp,
 	}
 	for _, a := range []struct {

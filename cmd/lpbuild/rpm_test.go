@@ -37,7 +37,7 @@ func TestRPM(t *testing.T) {
 	outside.says(without)
 }
 
-// TestRPMNative patches a process that has preloaded nothing, if the administrator wants the native engine.
+// TestRPMNative patches a process that has preloaded nothing, unless the administrator wants libpulp's engine alone.
 func TestRPMNative(t *testing.T) {
 	dir := enter(t, makeBoth)
 	if dir == "" {
@@ -46,9 +46,10 @@ func TestRPMNative(t *testing.T) {
 	s := newScratch(t, dir, "machine")
 	check(t, os.WriteFile(s.path(liveDir+"/libpulp.so"), nil, 0o644)) // which ld.so does without, and says so
 	l := s.start("program")
+	s.config("LIVEPATCH_ENGINE=pulp\n")
 	prints(t, s.rpm("-U", rpmOf(dir, "system", "1")), "Processes patched: 0, Skipped: 1, Failed: 0.\nskipped: program (")
 	l.says(without)
-	s.config("LIVEPATCH_ENGINE=native\nLIVEPATCH_REVERT_ON_REMOVE=yes\n")
+	s.config("LIVEPATCH_REVERT_ON_REMOVE=yes\n")
 	prints(t, s.rpm("-U", "--replacepkgs", rpmOf(dir, "system", "1")), "Processes patched: 1, Skipped: 0, Failed: 0.\n")
 	l.says(version1)
 	prints(t, s.rpm("-U", rpmOf(dir, "system", "2")), "Processes patched: 1, Skipped: 0, Failed: 0.\n")

@@ -47,7 +47,7 @@ type engineOptions struct{ engine, entries string }
 
 func (o *engineOptions) addFlags(cmd *cobra.Command) {
 	flags := cmd.Flags()
-	flags.StringVar(&o.engine, "engine", "auto", "`engine`: pulp (libpulp.so in the process), native (any process), or auto, which is pulp")
+	flags.StringVar(&o.engine, "engine", "auto", "`engine`: auto (pulp where libpulp.so is in the process, native elsewhere), pulp, or native (any process)")
 	flags.StringVar(&o.entries, "entries", "nops", "functions that the native engine may change: those with `nops` at their entry, or any where it is proven safe")
 }
 
@@ -56,11 +56,14 @@ func (o *engineOptions) backends(command string) ([]trigger.Backend, error) {
 	if o.entries != "nops" && o.entries != "any" {
 		return nil, &usageError{fmt.Errorf("--entries=%s: must be nops or any", o.entries), command}
 	}
+	pulp, native := &trigger.Libpulp{}, &trigger.Native{AnyEntry: o.entries == "any"}
 	switch o.engine {
-	case "auto", "pulp", "libpulp":
-		return []trigger.Backend{&trigger.Libpulp{}}, nil
+	case "auto":
+		return []trigger.Backend{pulp, native}, nil
+	case "pulp", "libpulp":
+		return []trigger.Backend{pulp}, nil
 	case "native":
-		return []trigger.Backend{&trigger.Native{AnyEntry: o.entries == "any"}}, nil
+		return []trigger.Backend{native}, nil
 	}
 	return nil, &usageError{fmt.Errorf("--engine=%s: must be auto, pulp or native", o.engine), command}
 }
@@ -76,14 +79,16 @@ stopping a process is what --dry-run shows; then the process stands still once, 
 applied, each wholly or not at all. A process that is busy at the moment is tried again until its time is over. With
 --replace, former live patches of the same libraries go when the new ones come.
 
-Processes need libpulp.so (LD_PRELOAD); those without it are skipped. With --engine=native they need nothing: the container is
-loaded from outside. Its functions must have NOPs at their entries, or with --entries=any be of a kind that can be proven
-to be safe. Skipped by both engines are processes whose owner does not want live patches (LIBPULP_DISABLE_ON_PATH,
-LIBPULP_DISABLE_ON_USERS, LIBPULP_DISABLE_ON_GROUPS, "ulp set_patchable disable").` + triggerExitHelp,
+A process that was started with libpulp.so (LD_PRELOAD) is patched by way of it; any other by the native engine, which loads the
+container from outside (x86_64). Functions must have NOPs at their entries, or with --entries=any be of a kind that can be
+proven to be safe. What libpulp.so answers is the verdict: no other engine is tried where it is disabled, too old or in an
+error state. A function that another engine has patched is refused; --engine names one of them. Skipped by both engines are
+processes whose owner does not want live patches (LIBPULP_DISABLE_ON_PATH, LIBPULP_DISABLE_ON_USERS,
+LIBPULP_DISABLE_ON_GROUPS, "ulp set_patchable disable").` + triggerExitHelp,
 		Example: `  lpbuild trigger build/x86_64/*.so
   lpbuild trigger --dry-run '/usr/lib64/glibc-livepatches/0.3/*.so'
   lpbuild trigger -p 'nginx*' --replace libc_2.31-150300.63.1_livepatch2.so
-  lpbuild trigger --engine=native --entries=any libc_2.36-9_livepatch1.so
+  lpbuild trigger --entries=any libc_2.36-9_livepatch1.so
   lpbuild trigger -p 4711 --json libc_livepatch1.so | jq .processes[0].stop_us`,
 		Args: cobra.MinimumNArgs(1),
 	}

@@ -40,7 +40,7 @@ func (p *livePrinter) report(r *trigger.Report) {
 	if p.one && r.Status == trigger.Skipped {
 		p.skipped = true
 	}
-	if h := hint(r); h != "" && !slices.Contains(p.hints, h) {
+	if h := p.hint(r); h != "" && !slices.Contains(p.hints, h) {
 		p.hints = append(p.hints, h)
 	}
 	if p.s.json {
@@ -121,7 +121,7 @@ func (p *livePrinter) word(status trigger.Status) (word, color string) {
 }
 
 // hint says what to do about a process that was not patched.
-func hint(r *trigger.Report) string {
+func (p *livePrinter) hint(r *trigger.Report) string {
 	errs := []error{r.Err}
 	for _, result := range r.Results {
 		errs = append(errs, result.Err)
@@ -129,8 +129,8 @@ func hint(r *trigger.Report) string {
 	err := errors.Join(errs...)
 	switch {
 	case err == nil:
-	case errors.Is(err, trigger.ErrNoEngine):
-		return "processes need libpulp.so: start them with LD_PRELOAD=libpulp.so.0"
+	case errors.Is(err, trigger.ErrNoEngine) && (p.o.engine == "pulp" || p.o.engine == "libpulp"):
+		return "use --engine=auto, or start the process with LD_PRELOAD=libpulp.so.0"
 	case errors.Is(err, trigger.ErrPermission), errors.Is(err, process.ErrPermission):
 		return "become root, or the owner of the process; a security module or kernel.yama.ptrace_scope may forbid it, too"
 	case errors.Is(err, tracer.ErrTraced):

@@ -31,9 +31,13 @@ func (r *runner) attempts(ctx, run context.Context, p *process.Process, rep *Rep
 	done := map[string]Result{} // what earlier attempts changed
 	for n := 1; ; n++ {
 		var again *AgainError
-		concerned, again = r.attempt(ctx, run, p, rep, done)
-		if again == nil {
+		var more bool
+		concerned, more, again = r.attempt(ctx, run, p, rep, done)
+		if again == nil && !more {
 			return concerned
+		}
+		if again == nil {
+			continue // with the other engine
 		}
 		if r.o.Attempts > 0 && n >= max(r.o.Attempts, least(again)) || r.o.DryRun || run.Err() != nil || !sleep(ctx, run, pause(n)) {
 			return true
@@ -74,24 +78,26 @@ func sleep(ctx, run context.Context, d time.Duration) bool {
 }
 
 // attempt looks at a process, decides, and does it once. What it finds out goes into the report. again says that it may
-// turn out better a moment later, and why it did not now.
-func (r *runner) attempt(ctx, run context.Context, p *process.Process, rep *Report, done map[string]Result) (concerned bool, again *AgainError) {
+// turn out better a moment later, and why it did not now; more that another engine has something left to revert.
+func (r *runner) attempt(ctx, run context.Context, p *process.Process, rep *Report, done map[string]Result) (concerned, more bool, again *AgainError) {
 	rep.Results, rep.Err = nil, nil
-	j, err := r.open(ctx, p)
+	j, err := r.open(ctx, p, done)
 	if err != nil {
 		err = timeIsOver(err)
 		again, _ = errors.AsType[*AgainError](err)
 		if errors.Is(err, process.ErrGone) || errors.Is(err, process.ErrNoMemory) {
-			return false, nil
+			return false, false, nil
 		}
 		rep.fail(statusOf(err), err)
-		return true, again
+		return true, false, again
 	}
 	defer j.close()
-	j.done = done
+	if j.ignored {
+		return false, false, nil
+	}
 	again = j.carry(ctx, run, rep)
 	rep.conclude()
-	return !j.ignored, again
+	return !j.ignored, j.more && rep.Status == Changed, again
 }
 
 // fail gives a report an error for the process as a whole.

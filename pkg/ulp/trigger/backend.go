@@ -25,6 +25,8 @@ type View struct {
 	Process   *process.Process
 	Memory    *process.Memory
 	Libraries []*process.Library
+
+	known known
 }
 
 // Target is one program in one process, seen by an engine. Nothing but Plan.Do stops the process.
@@ -100,6 +102,7 @@ type Applied struct {
 	Time      time.Time
 	Labels    []string // numbers of bugs and CVEs in the container's comments; of a Survey, if they can be read
 	Functions int
+	Engine    string // by which it was applied
 }
 
 // AgainError is an error that may not come again: the process was inside malloc, stopped by a debugger, or calling exec.

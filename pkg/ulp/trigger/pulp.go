@@ -26,16 +26,16 @@ type Libpulp struct {
 }
 
 // Name returns "libpulp".
-func (*Libpulp) Name() string { return "libpulp" }
+func (*Libpulp) Name() string { return libpulpName }
 
 // Anywhere returns false: who preloads libpulp.so wants to be patched.
 func (*Libpulp) Anywhere() bool { return false }
 
 // Open finds libpulp.so in a process.
 func (b *Libpulp) Open(ctx context.Context, v *View) (Target, error) {
-	r, err := pulp.FindIn(ctx, v.Process, v.Memory, v.Libraries)
+	r, err := v.libpulp(ctx)
 	if errors.Is(err, pulp.ErrNotLoaded) {
-		return nil, ErrNoEngine
+		return nil, &engineError{errors.New("libpulp is not loaded in the process"), ErrNoEngine}
 	}
 	if err != nil {
 		return nil, pulpError(err)
@@ -50,7 +50,7 @@ type pulpTarget struct {
 	r *pulp.Runtime
 }
 
-func (t *pulpTarget) Close() { t.r.Close() }
+func (*pulpTarget) Close() {} // what is open is the view's
 
 func (t *pulpTarget) Version() string { return t.r.Version }
 
@@ -75,7 +75,7 @@ func (t *pulpTarget) Applied(ctx context.Context) ([]Applied, error) {
 	applied := make([]Applied, len(list))
 	for i := range list {
 		a := &list[i]
-		applied[i] = Applied{ID: a.ID, Library: a.Library, Container: a.Container, Time: a.Time, Functions: len(a.Functions)}
+		applied[i] = Applied{ID: a.ID, Library: a.Library, Container: a.Container, Time: a.Time, Functions: len(a.Functions), Engine: t.b.Name()}
 	}
 	return applied, nil
 }
@@ -126,15 +126,22 @@ func (p *pulpPlan) make(ctx context.Context, i int) (*pulp.Plan, error) {
 		return nil, s.Container.pulpErr
 	case s.Kind == Revert:
 		return p.t.r.PlanRevert(ctx, s.Container.pulp.ID())
-	case p.revertsBefore(i) && i == p.firstApply(s.Library):
+	}
+	if err := p.t.v.notNative(ctx, s.Container, p.revertsBefore(i)); err != nil {
+		return nil, err
+	}
+	if p.revertsBefore(i) && i == p.firstApply(s.Library) {
 		return p.t.r.PlanReplace(ctx, s.Container.pulp, p.t.path(s.Container), s.Library)
 	}
 	return p.t.r.PlanApply(ctx, s.Container.pulp, p.t.path(s.Container))
 }
 
 // revertsBefore says whether all patches of a step's library are to be taken out.
-func (p *pulpPlan) revertsBefore(i int) bool {
-	return slices.ContainsFunc(p.steps[:i], func(s Step) bool { return s.Kind == RevertAll && s.Library == p.steps[i].Library })
+func (p *pulpPlan) revertsBefore(i int) bool { return revertsBefore(p.steps[:i], p.steps[i].Library) }
+
+// revertsBefore says whether one of some steps takes all patches of a library out.
+func revertsBefore(steps []Step, library string) bool {
+	return slices.ContainsFunc(steps, func(s Step) bool { return s.Kind == RevertAll && s.Library == library })
 }
 
 // firstApply returns the first patch that comes to a library, -1 if none does.
