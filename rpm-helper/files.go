@@ -4,7 +4,8 @@ package rpmhelper
 
 import "embed"
 
-// FS has the script rpm-helper, macros.userspace-livepatch, lpbuild-reconcile.service and lpbuild-reconcile.timer.
+// FS has the script rpm-helper, macros.userspace-livepatch, lpbuild-reconcile.service, lpbuild-reconcile.timer, and the settings
+// that SUSE's fillup adds to /etc/sysconfig/livepatching.
 //
-//go:embed rpm-helper macros.userspace-livepatch lpbuild-reconcile.service lpbuild-reconcile.timer
+//go:embed rpm-helper macros.userspace-livepatch lpbuild-reconcile.service lpbuild-reconcile.timer sysconfig.livepatching-lpbuild
 var FS embed.FS

@@ -13,7 +13,7 @@ func unpack(t *testing.T, lpbuild string) string {
 	t.Helper()
 	dir := t.TempDir()
 	entries, err := FS.ReadDir(".")
-	if err != nil || len(entries) != 4 {
+	if err != nil || len(entries) != 5 {
 		t.Fatal(len(entries), err)
 	}
 	for _, e := range entries {

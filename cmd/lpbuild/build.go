@@ -231,7 +231,10 @@ func printNotes(s *console, r *buildmatrix.Report) {
 	var order []string
 	for _, c := range r.Containers() {
 		for _, n := range c.Notes {
-			text := fmt.Sprintf("%s: %s\n  hint: %s\n", c.Patch, n.Message, n.Hint)
+			text := fmt.Sprintf("%s: %s\n", c.Patch, n.Message)
+			if n.Hint != "" {
+				text += fmt.Sprintf("  hint: %s\n", n.Hint)
+			}
 			if containers[text]++; containers[text] == 1 {
 				order = append(order, text)
 			}

@@ -156,12 +156,6 @@ func (s *console) printJSON(v any) error {
 	return enc.Encode(v)
 }
 
-// isTerminal says whether a writer is a terminal.
-func isTerminal(w io.Writer) bool {
-	f, ok := w.(*os.File)
-	return ok && term.IsTerminal(int(f.Fd()))
-}
-
 // printableMessages makes messages with a NUL behind each safe for a terminal.
 func printableMessages(s string) string {
 	return diag.Printable(strings.ReplaceAll(s, "\x00", ""))

@@ -5,9 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"os/signal"
 	"strconv"
-	"syscall"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -96,8 +94,9 @@ live patches are put into /var/livepatches, which the running system shares, and
 	reconcile := &cobra.Command{
 		Use: string(hook.Reconcile), Short: "Apply what is installed to processes that do not have it (for a timer)",
 		Long: `Applies the newest installed live patches of all packages to the processes that do not have them: those that were busy when
-their package was installed, and those that began later. It prints nothing if there is nothing to say.` + hookExitHelp,
-		Example: "  lpbuild hook reconcile\n  systemctl enable --now lpbuild-reconcile.timer",
+their package was installed, and those that began later. It prints nothing if there is nothing to say. The timer
+lpbuild-reconcile.timer calls it every quarter of an hour where live patches are installed; masked, it does not.` + hookExitHelp,
+		Example: "  lpbuild hook reconcile\n  systemctl mask --now lpbuild-reconcile.timer",
 		Args:    cobra.NoArgs,
 		RunE:    func(cmd *cobra.Command, args []string) error { return o.run(cmd, s, hook.Reconcile, args) },
 	}
@@ -130,7 +129,6 @@ func (o *hookOptions) run(cmd *cobra.Command, s *console, action hook.Action, ar
 	if !errors.Is(err, hook.ErrNoWorker) {
 		return nil
 	}
-	signal.Ignore(syscall.SIGPIPE) // the guard may be gone
 	return o.work(cmd.Context(), s, r)
 }
 

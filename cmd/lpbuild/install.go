@@ -6,18 +6,24 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/lpbuild/lpbuild/pkg/buildmatrix"
+	"github.com/lpbuild/lpbuild/pkg/spec"
 )
 
 func newInstall(s *console, g *globalOptions) *cobra.Command {
-	var root string
+	var root, engine, units string
 	var arch []string
 	cmd := &cobra.Command{
 		Use:   "install --root FOLDER",
 		Short: "Put the built containers where the package has them (for %install)",
 		Long: `Copies the containers of the last build to FOLDER/usr/lib64/<name>/<version>, with mode 0755: RPM before 4.17 notes what a
-shared object provides only if it is executable.` + exitHelp,
-		Example: "  lpbuild install --root %{buildroot}\n  lpbuild install --arch ppc64le --root /tmp/root",
-		Args:    cobra.NoArgs,
+shared object provides only if it is executable.
+
+With --engine nothing but what "engine: bundled" needs is put there: this program, and in the folder of --units the units
+<name>-reconcile.service and .timer, which take up processes that were busy. They stand still where lpbuild itself is installed,
+whose timer does the same for all packages.` + exitHelp,
+		Example: "  lpbuild install --root %{buildroot}\n  lpbuild install --arch ppc64le --root /tmp/root\n" +
+			"  lpbuild install --root %{buildroot} --engine %{_libexecdir}/%{name}/lpbuild --units %{_unitdir}",
+		Args: cobra.NoArgs,
 		RunE: func(*cobra.Command, []string) error {
 			if root == "" {
 				return &usageError{errors.New("--root is required"), "lpbuild install"}
@@ -26,7 +32,12 @@ shared object provides only if it is executable.` + exitHelp,
 			if err != nil {
 				return err
 			}
-			names, err := buildmatrix.Install(in.config, in.only, root)
+			var names []string
+			if engine != "" {
+				names, err = installEngine(in, engine, units, root)
+			} else {
+				names, err = buildmatrix.Install(in.config, in.only, root)
+			}
 			if err != nil {
 				return err
 			}
@@ -41,5 +52,19 @@ shared object provides only if it is executable.` + exitHelp,
 	}
 	cmd.Flags().StringVar(&root, "root", "", "`folder` that stands for /")
 	cmd.Flags().StringSliceVar(&arch, "arch", nil, "only these `architectures` (default: all of lpbuild.yaml)")
+	cmd.Flags().StringVar(&engine, "engine", "", "put this program to `path` below the root, and no containers")
+	cmd.Flags().StringVar(&units, "units", "", "with --engine: `folder` below the root for systemd's units")
 	return cmd
+}
+
+// installEngine installs this program as the engine of a package.
+func installEngine(in *inputs, engine, units, root string) ([]string, error) {
+	arches := in.only
+	if len(arches) == 0 {
+		arches = in.config.Arch
+	}
+	if len(arches) != 1 {
+		return nil, &usageError{errors.New("--engine: one program is for one architecture: name it with --arch"), "lpbuild install"}
+	}
+	return spec.Engine{Program: "/proc/self/exe", Arch: arches[0], Package: in.config.Name, Path: engine, Units: units}.Install(root)
 }

@@ -108,7 +108,7 @@ func leaves(cmd *cobra.Command) []string {
 	var names []string
 	for _, c := range cmd.Commands() {
 		switch {
-		case isUlp(c) || c.Name() == "help" || c.Name() == "completion":
+		case isBelow(c, "ulp") || c.Name() == "help" || c.Name() == "completion":
 		case c.HasSubCommands():
 			names = append(names, leaves(c)...)
 		default:

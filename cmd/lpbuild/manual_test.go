@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -103,9 +104,9 @@ func TestCompletions(t *testing.T) {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
-	s := rootForTest()
-	run([]string{"__completeNoDesc", "dis"}, s)
-	if got := s.out.(*bytes.Buffer).String(); !strings.HasPrefix(got, "dist\n") {
+	var out bytes.Buffer
+	run([]string{"__completeNoDesc", "dis"}, &console{out: &out, err: io.Discard})
+	if got := out.String(); !strings.HasPrefix(got, "dist\n") {
 		t.Errorf("dis is completed as %q", got)
 	}
 }
@@ -114,9 +115,9 @@ func TestCompletions(t *testing.T) {
 func TestVersion(t *testing.T) {
 	defer func(v, c string) { version, commit = v, c }(version, commit)
 	version, commit = "1.2", "0123456789abcdef"
-	s := rootForTest()
-	if run([]string{"version"}, s); s.out.(*bytes.Buffer).String() != "lpbuild 1.2 (commit 0123456789ab)\n" {
-		t.Errorf("version prints %q", s.out)
+	var out bytes.Buffer
+	if run([]string{"version"}, &console{out: &out, err: io.Discard}); out.String() != "lpbuild 1.2 (commit 0123456789ab)\n" {
+		t.Errorf("version prints %q", &out)
 	}
 	got := versionInfo()
 	delete(got, "go")

@@ -2,58 +2,181 @@ package main
 
 import (
 	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
 	"testing"
+
+	"golang.org/x/sys/unix"
 )
 
-// TestRPM brings live patch packages onto a machine of its own with real rpm: first installation, again, upgrade, downgrade,
-// erasing with and without taking the live patch out; processes of another root folder are left alone.
-func TestRPM(t *testing.T) {
-	dir := enter(t, func(t *testing.T, dir string) {
-		makeLive(t, dir)
-		makeRPM(t, dir, "1", "v1.so", false)
-		makeRPM(t, dir, "2", "v2.so", false)
-	})
-	if dir == "" {
-		return
-	}
-	s := newScratch(t, dir, "machine")
-	inside, outside := s.start("program"), start(t, "", dir, "program")
-
-	prints(t, s.rpm("-U", rpmOf(dir, "system", "1")), "Processes patched: 1, Skipped: 0, Failed: 0.\n")
-	inside.says(version1)
-	prints(t, s.rpm("-U", "--replacepkgs", rpmOf(dir, "system", "1")), "Processes patched: 0, Skipped: 0, Failed: 0. In 1: already applied.\n")
-	prints(t, s.rpm("-U", rpmOf(dir, "system", "2")), "Processes patched: 1, Skipped: 0, Failed: 0.\n")
-	inside.says(version2)
-	prints(t, s.rpm("-U", "--oldpackage", rpmOf(dir, "system", "1")), "Processes patched: 1, Skipped: 0, Failed: 0.\n")
-	inside.says(version1)
-	if out := s.rpm("-e", "target-livepatches"); out != "" {
-		t.Errorf("erasing says %q", out)
-	}
-	inside.says(version1)
-	s.config("LIVEPATCH_REVERT_ON_REMOVE=yes\n")
-	s.rpm("-U", rpmOf(dir, "system", "1"))
-	prints(t, s.rpm("-e", "target-livepatches"), "Processes reverted: 1, Skipped: 0, Failed: 0.\n")
-	inside.says(without)
-	outside.says(without)
+// rpmOfKind returns the path of a generated RPM.
+func rpmOfKind(dir, kind, version string) string {
+	return filepath.Join(dir, "packages", kind, "x86_64", packageName+"-"+version+"-0.x86_64.rpm")
 }
 
-// TestRPMNative patches a process that has preloaded nothing, unless the administrator wants libpulp's engine alone.
-func TestRPMNative(t *testing.T) {
-	dir := enter(t, makeBoth)
+// newSystem makes a root folder in which nothing is installed, with the service and its builds.
+func newSystem(t *testing.T, dir, name string) *scratch {
+	t.Helper()
+	s := newMachine(t, dir, name)
+	check(t, os.MkdirAll(s.path(liveDir), 0o755))
+	check(t, os.CopyFS(s.path(liveDir), os.DirFS(filepath.Join(dir, "packages/live"))))
+	check(t, os.Chmod(s.path(liveDir+"/service"), 0o755))
+	s.config("LIVEPATCH_ENGINE=native\n")
+	return s
+}
+
+// service starts the program on a build, in the root folder.
+func (s *scratch) service(build string, env ...string) *live {
+	s.t.Helper()
+	return service(s.t, s.root, liveDir, build, env...)
+}
+
+// service starts the program on a build, out of a folder below root.
+func service(t *testing.T, root, dir, build string, env ...string) *live {
+	t.Helper()
+	cmd := exec.Command(dir+"/service", dir+"/"+build+"/lib64/libc.so.6")
+	cmd.Env = env
+	return begin(t, root, cmd)
+}
+
+// strict runs rpm as the root folder's administrator would: what is installed must be signed, and have what it requires.
+func (s *scratch) strict(args ...string) string {
+	s.t.Helper()
+	args = append([]string{"--root", s.root, "--dbpath", rpmDatabase, "--define", "_pkgverify_level all"}, args...)
+	out, err := exec.Command("rpm", args...).CombinedOutput()
+	if err != nil {
+		s.t.Fatalf("rpm %q: %v\n%s", args, err, out)
+	}
+	return withoutDoubts(string(out))
+}
+
+// settle installs what the live patch package stands on: the vendor's key, and RPMs of the repository.
+func (s *scratch) settle(dir string, names ...string) {
+	s.t.Helper()
+	s.strict("--import", filepath.Join(dir, "packages/repository/key.asc"))
+	args := []string{"-U"}
+	for _, name := range names {
+		found, err := filepath.Glob(filepath.Join(dir, "packages/v1/*", name+"-[0-9]*.rpm"))
+		check(s.t, err)
+		args = append(args, found...)
+	}
+	s.strict(args...)
+}
+
+// counts fails the test if the summary of what became of processes is another one. How many were skipped is not compared: the
+// transaction's own programs are seen, too, and run with the machine's own C library.
+func counts(t *testing.T, text, changed, rest string) {
+	t.Helper()
+	pattern := `(?m)^Processes ` + regexp.QuoteMeta(changed) + `, Skipped: \d, ` + regexp.QuoteMeta(rest) + `$`
+	if !regexp.MustCompile(pattern).MatchString(text) {
+		t.Errorf("it prints %q, without %s", text, pattern)
+	}
+}
+
+// say wants the same of all.
+func say(all []*live, want string) {
+	for _, l := range all {
+		l.t.Helper()
+		l.says(want)
+	}
+}
+
+// TestRPM brings a package of live patches, as it was made from a repository, onto a machine of its own with real rpm, which
+// checks its signature and what it requires: first installation, again, upgrade, downgrade, erasing with and without taking
+// the live patch out. Processes with two builds of the library are patched, those of another root folder are left alone.
+func TestRPM(t *testing.T) {
+	dir := enter(t, usePackages)
 	if dir == "" {
 		return
 	}
-	s := newScratch(t, dir, "machine")
-	check(t, os.WriteFile(s.path(liveDir+"/libpulp.so"), nil, 0o644)) // which ld.so does without, and says so
-	l := s.start("program")
-	s.config("LIVEPATCH_ENGINE=pulp\n")
-	prints(t, s.rpm("-U", rpmOf(dir, "system", "1")), "Processes patched: 0, Skipped: 1, Failed: 0.\nskipped: program (")
-	l.says(without)
-	s.config("LIVEPATCH_REVERT_ON_REMOVE=yes\n")
-	prints(t, s.rpm("-U", "--replacepkgs", rpmOf(dir, "system", "1")), "Processes patched: 1, Skipped: 0, Failed: 0.\n")
-	l.says(version1)
-	prints(t, s.rpm("-U", rpmOf(dir, "system", "2")), "Processes patched: 1, Skipped: 0, Failed: 0.\n")
-	l.says(version2)
-	prints(t, s.rpm("-e", "target-livepatches"), "Processes reverted: 1, Skipped: 0, Failed: 0.\n")
-	l.says(without)
+	s := newSystem(t, dir, "machine")
+	s.settle(dir, "bash", "lpbuild")
+	testVersions(t, dir, s, "v2")
+}
+
+// TestRPMBundled does the same with a package that carries the engine, where lpbuild is not installed.
+func TestRPMBundled(t *testing.T) {
+	dir := enter(t, usePackages)
+	if dir == "" {
+		return
+	}
+	s := newSystem(t, dir, "machine")
+	s.settle(dir, "bash")
+	testVersions(t, dir, s, "bundled")
+}
+
+// testVersions installs and erases the versions of a kind.
+func testVersions(t *testing.T, dir string, s *scratch, kind string) {
+	t.Helper()
+	var inside []*live
+	for _, build := range serviceBuilds {
+		inside = append(inside, s.service(build))
+	}
+	outside := service(t, "", filepath.Join(dir, "packages/live"), serviceBuilds[0])
+
+	counts(t, s.strict("-U", rpmOfKind(dir, kind, first)), "patched: 2", "Failed: 0.")
+	say(inside, saysFirst)
+	counts(t, s.strict("-U", "--replacepkgs", rpmOfKind(dir, kind, first)), "patched: 0", "Failed: 0. In 2: already applied.")
+	counts(t, s.strict("-U", rpmOfKind(dir, kind, second)), "patched: 2", "Failed: 0.")
+	say(inside, saysSecond)
+	counts(t, s.strict("-U", "--oldpackage", rpmOfKind(dir, kind, first)), "patched: 2", "Failed: 0.")
+	say(inside, saysFirst)
+	if out := s.strict("-e", packageName); out != "" {
+		t.Errorf("erasing says %q", out)
+	}
+	say(inside, saysFirst)
+	s.config("LIVEPATCH_ENGINE=native\nLIVEPATCH_REVERT_ON_REMOVE=yes\n")
+	prints(t, s.strict("-U", rpmOfKind(dir, kind, first)), "In 2: already applied.\n")
+	counts(t, s.strict("-e", packageName), "reverted: 2", "Failed: 0.")
+	say(append(inside, outside), saysNothing)
+	if left, err := filepath.Glob(s.path("/usr/lib*/" + packageName)); err != nil || len(left) > 0 {
+		t.Errorf("%q is left, %v", left, err)
+	}
+}
+
+// TestRPMRefused has real rpm refuse what is not signed with the vendor's key, and what requires something that is not there.
+func TestRPMRefused(t *testing.T) {
+	dir := enter(t, usePackages)
+	if dir == "" {
+		return
+	}
+	s := newSystem(t, dir, "machine")
+	l := s.service(serviceBuilds[0])
+	install := func(rpm, want string) {
+		t.Helper()
+		args := []string{"--root", s.root, "--dbpath", rpmDatabase, "--define", "_pkgverify_level all", "-U", rpm}
+		out, err := exec.Command("rpm", args...).CombinedOutput()
+		if err == nil {
+			t.Errorf("%s was installed", rpm)
+		}
+		prints(t, string(out), want)
+	}
+	install(rpmOfKind(dir, "v1", first), "NOKEY")
+	s.settle(dir, "bash")
+	install(rpmOfKind(dir, "v1", first), "lpbuild is needed by "+packageName)
+	s.settle(dir, "lpbuild")
+	install(filepath.Join(dir, "packages/system-rpm/RPMS/x86_64", packageName+"-"+first+"-0.x86_64.rpm"), "no signature")
+	l.says(saysNothing)
+}
+
+// TestRPMOutside installs in a snapshot, as a transactional update does: processes of the running system, which is outside of
+// the root folder that rpm works on, are patched.
+func TestRPMOutside(t *testing.T) {
+	dir := enter(t, usePackages)
+	if dir == "" {
+		return
+	}
+	running, snapshot := newSystem(t, dir, "running"), newSystem(t, dir, "snapshot")
+	for _, s := range []*scratch{running, snapshot} {
+		check(t, os.MkdirAll(s.path("/var/livepatches"), 0o755))
+	}
+	check(t, unix.Mount(running.path("/var/livepatches"), snapshot.path("/var/livepatches"), "", unix.MS_BIND, ""))
+	snapshot.settle(dir, "bash", "lpbuild")
+	all := []*live{running.service(serviceBuilds[0]), running.service(serviceBuilds[1]), snapshot.service(serviceBuilds[0])}
+	t.Setenv("TRANSACTIONAL_UPDATE", "true")
+	counts(t, snapshot.strict("-U", rpmOfKind(dir, "v2", first)), "patched: 3", "Failed: 0.")
+	say(all, saysFirst)
+	counts(t, snapshot.strict("-U", rpmOfKind(dir, "v2", second)), "patched: 3", "Failed: 0.")
+	say(all, saysSecond)
 }

@@ -165,22 +165,23 @@ func TestRPMTransactional(t *testing.T) {
 	}
 }
 
-// TestRPMBundled installs a package that carries the engine, where lpbuild is not installed.
-func TestRPMBundled(t *testing.T) {
-	dir := enter(t, func(t *testing.T, dir string) {
-		makeLive(t, dir)
-		makeRPM(t, dir, "1", "v1.so", true)
-	})
+// TestRPMNative patches a process that has preloaded nothing, unless the administrator wants libpulp's engine alone.
+func TestRPMNative(t *testing.T) {
+	dir := enter(t, makeBoth)
 	if dir == "" {
 		return
 	}
 	s := newScratch(t, dir, "machine")
-	check(t, os.RemoveAll(s.path("/usr/lib/lpbuild")))
-	check(t, os.Remove(s.path("/usr/bin/lpbuild")))
+	check(t, os.WriteFile(s.path(liveDir+"/libpulp.so"), nil, 0o644)) // which ld.so does without, and says so
 	l := s.start("program")
-	prints(t, s.rpm("-U", rpmOf(dir, "bundled", "1")), "Processes patched: 1, Skipped: 0, Failed: 0.\n")
-	l.says(version1)
+	s.config("LIVEPATCH_ENGINE=pulp\n")
+	prints(t, s.rpm("-U", rpmOf(dir, "system", "1")), "Processes patched: 0, Skipped: 1, Failed: 0.\nskipped: program (")
+	l.says(without)
 	s.config("LIVEPATCH_REVERT_ON_REMOVE=yes\n")
+	prints(t, s.rpm("-U", "--replacepkgs", rpmOf(dir, "system", "1")), "Processes patched: 1, Skipped: 0, Failed: 0.\n")
+	l.says(version1)
+	prints(t, s.rpm("-U", rpmOf(dir, "system", "2")), "Processes patched: 1, Skipped: 0, Failed: 0.\n")
+	l.says(version2)
 	prints(t, s.rpm("-e", "target-livepatches"), "Processes reverted: 1, Skipped: 0, Failed: 0.\n")
 	l.says(without)
 }

@@ -39,14 +39,14 @@ func enter(t *testing.T, make func(t *testing.T, dir string)) string {
 	if os.Geteuid() != 0 {
 		t.Skip("needs root, for mounts and for patching processes of others")
 	}
-	if out, err := exec.Command("unshare", "--mount", "--pid", "--fork", "--mount-proc", "true").CombinedOutput(); err != nil {
+	if out, err := exec.Command("unshare", "--mount", "--pid", "--net", "--fork", "--mount-proc", "true").CombinedOutput(); err != nil {
 		t.Skipf("no namespaces can be made here: %v: %s", err, out)
 	}
 	dir := t.TempDir()
 	make(t, dir)
 	self, err := os.Executable()
 	check(t, err)
-	cmd := exec.CommandContext(t.Context(), "unshare", "--mount", "--pid", "--fork", "--kill-child", "--mount-proc", "--propagation", "private",
+	cmd := exec.CommandContext(t.Context(), "unshare", "--mount", "--pid", "--net", "--fork", "--kill-child", "--mount-proc", "--propagation", "private",
 		self, "-test.run", "^"+t.Name()+"$", "-test.v", "-test.timeout", "5m")
 	cmd.Env = append(os.Environ(), inNamespaces+"="+dir)
 	out, err := cmd.CombinedOutput()
@@ -170,8 +170,16 @@ type scratch struct {
 	root string
 }
 
-// newScratch makes a root folder below dir, in the namespaces of the test.
+// newScratch makes a root folder below dir, with the programs of the hand-made packages and lpbuild in it.
 func newScratch(t *testing.T, dir, name string) *scratch {
+	t.Helper()
+	s := newMachine(t, dir, name)
+	s.fill(dir)
+	return s
+}
+
+// newMachine makes a root folder below dir, in the namespaces of the test.
+func newMachine(t *testing.T, dir, name string) *scratch {
 	t.Helper()
 	layers := filepath.Join(dir, name)
 	s := &scratch{t, filepath.Join(layers, "root")}
@@ -193,7 +201,6 @@ func newScratch(t *testing.T, dir, name string) *scratch {
 	check(t, unix.Mount("proc", s.path("/proc"), "proc", 0, ""))
 	check(t, unix.Mount("tmpfs", s.path("/tmp"), "tmpfs", unix.MS_RDONLY, "")) // empty and read-only
 	check(t, unix.Mount("tmpfs", s.path("/run"), "tmpfs", 0, ""))
-	s.fill(dir)
 	return s
 }
 
@@ -230,12 +237,13 @@ func (s *scratch) config(text string) {
 	check(s.t, os.WriteFile(s.path("/etc/sysconfig/livepatching"), []byte(text), 0o644))
 }
 
-// command returns a real rpm that works on the root folder.
+// command returns a real rpm that works on the root folder, and does not ask for packages that are no RPMs here.
 func (s *scratch) command(args ...string) *exec.Cmd {
-	cmd := exec.Command("rpm", append([]string{"--root", s.root, "--dbpath", "/var/lib/lpbuild-test-rpm", "--nodeps"}, args...)...)
-	cmd.Env = os.Environ()
-	return cmd
+	return exec.Command("rpm", append([]string{"--root", s.root, "--dbpath", rpmDatabase, "--nodeps"}, args...)...)
 }
+
+// rpmDatabase is where the packages of a root folder are known.
+const rpmDatabase = "/var/lib/lpbuild-test-rpm"
 
 // rpm runs it, wants it to succeed, and returns what it prints.
 func (s *scratch) rpm(args ...string) string {
@@ -244,9 +252,14 @@ func (s *scratch) rpm(args ...string) string {
 	if err != nil {
 		s.t.Fatalf("rpm %q: %v\n%s", args, err, out)
 	}
+	return withoutDoubts(string(out))
+}
+
+// withoutDoubts leaves out what Debian's rpm says of its use there.
+func withoutDoubts(out string) string {
 	text := ""
-	for line := range strings.Lines(string(out)) {
-		if !strings.HasPrefix(line, "rpm: ") { // Debian's has doubts about its use
+	for line := range strings.Lines(out) {
+		if !strings.HasPrefix(line, "rpm: ") {
 			text += line
 		}
 	}
@@ -275,8 +288,14 @@ type live struct {
 func start(t *testing.T, root, dir, program string) *live {
 	t.Helper()
 	cmd := exec.Command(filepath.Join(dir, program))
-	cmd.Dir, cmd.Env = "/", []string{"LD_LIBRARY_PATH=" + dir, "LD_PRELOAD=" + dir + "/libpulp.so"}
-	cmd.SysProcAttr = &syscall.SysProcAttr{Chroot: root}
+	cmd.Env = []string{"LD_LIBRARY_PATH=" + dir, "LD_PRELOAD=" + dir + "/libpulp.so"}
+	return begin(t, root, cmd)
+}
+
+// begin starts a program in a root folder, and waits until it is ready.
+func begin(t *testing.T, root string, cmd *exec.Cmd) *live {
+	t.Helper()
+	cmd.Dir, cmd.SysProcAttr = "/", &syscall.SysProcAttr{Chroot: root}
 	in, err := cmd.StdinPipe()
 	check(t, err)
 	out, err := cmd.StdoutPipe()

@@ -59,11 +59,17 @@ func run(args []string, s *console) int {
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
 	defer stop()
 	context.AfterFunc(ctx, stop)
+	surviveReaders()
+	out := &output{w: s.out}
+	s.out = out
 	root := newRoot(s)
 	root.SetArgs(ulpCommandFirst(root, args))
 	cmd, err := root.ExecuteContextC(ctx)
 	s.finish()
-	if isUlp(cmd) && ctx.Err() == nil {
+	if err == nil && !isBelow(cmd, "hook") { // a scriptlet has nobody who must know
+		err = out.lost()
+	}
+	if isBelow(cmd, "ulp") && ctx.Err() == nil {
 		return s.reportUlp(err)
 	}
 	if err != nil {

@@ -20,10 +20,6 @@ import (
 
 var updateScripts = flag.Bool("update", false, "rewrite what scripts compare with")
 
-func TestMain(m *testing.M) {
-	testscript.Main(m, map[string]func(){"lpbuild": main, "ulp": main})
-}
-
 // TestScripts runs testdata/script/*.txtar: the program as a person uses it. Beside the usual commands there are
 //
 //	distro [builds=N] [arch=A,B] [compression=X] [v3] [ed25519] [unsigned] [expired]

@@ -8,6 +8,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/lpbuild/lpbuild/pkg/ulp"
 	"github.com/lpbuild/lpbuild/pkg/ulp/trigger"
 )
 
@@ -48,15 +49,19 @@ type engineOptions struct{ engine, entries string }
 func (o *engineOptions) addFlags(cmd *cobra.Command) {
 	flags := cmd.Flags()
 	flags.StringVar(&o.engine, "engine", "auto", "`engine`: auto (pulp where libpulp.so is in the process, native elsewhere), pulp, or native (any process)")
-	flags.StringVar(&o.entries, "entries", "nops", "functions that the native engine may change: those with `nops` at their entry, or any where it is proven safe")
+	flags.StringVar(&o.entries, "entries", "", "functions that the native engine may change: those with `nops` at their entry, or any where it is proven safe\n(default: what each container says)")
 }
 
 // backends returns the engines that are allowed, in the order in which they are asked.
 func (o *engineOptions) backends(command string) ([]trigger.Backend, error) {
-	if o.entries != "nops" && o.entries != "any" {
-		return nil, &usageError{fmt.Errorf("--entries=%s: must be nops or any", o.entries), command}
+	native := &trigger.Native{}
+	if o.entries != "" {
+		var err error
+		if native.Entries, err = ulp.ParseEntries(o.entries); err != nil {
+			return nil, &usageError{fmt.Errorf("--entries: %w", err), command}
+		}
 	}
-	pulp, native := &trigger.Libpulp{}, &trigger.Native{AnyEntry: o.entries == "any"}
+	pulp := &trigger.Libpulp{}
 	switch o.engine {
 	case "auto":
 		return []trigger.Backend{pulp, native}, nil
@@ -80,11 +85,11 @@ applied, each wholly or not at all. A process that is busy at the moment is trie
 --replace, former live patches of the same libraries go when the new ones come.
 
 A process that was started with libpulp.so (LD_PRELOAD) is patched by way of it; any other by the native engine, which loads the
-container from outside (x86_64). Functions must have NOPs at their entries, or with --entries=any be of a kind that can be
-proven to be safe. What libpulp.so answers is the verdict: no other engine is tried where it is disabled, too old or in an
-error state. A function that another engine has patched is refused; --engine names one of them. Skipped by both engines are
-processes whose owner does not want live patches (LIBPULP_DISABLE_ON_PATH, LIBPULP_DISABLE_ON_USERS,
-LIBPULP_DISABLE_ON_GROUPS, "ulp set_patchable disable").` + triggerExitHelp,
+container from outside (x86_64). Functions must have NOPs at their entries. Where the package says so ("entries: any" in
+lpbuild.yaml), or with --entries=any, the native engine patches others as well, if it is proven to be safe. What libpulp.so
+answers is the verdict: no other engine is tried where it is disabled, too old or in an error state. A function that another
+engine has patched is refused; --engine names one of them. Skipped by both engines are processes whose owner does not want live
+patches (LIBPULP_DISABLE_ON_PATH, LIBPULP_DISABLE_ON_USERS, LIBPULP_DISABLE_ON_GROUPS, "ulp set_patchable disable").` + triggerExitHelp,
 		Example: `  lpbuild trigger build/x86_64/*.so
   lpbuild trigger --dry-run '/usr/lib64/glibc-livepatches/0.3/*.so'
   lpbuild trigger -p 'nginx*' --replace libc_2.31-150300.63.1_livepatch2.so

@@ -118,10 +118,10 @@ type quietError struct{ err error }
 func (e quietError) Error() string { return e.err.Error() }
 func (e quietError) Unwrap() error { return e.err }
 
-// isUlp tells whether a command is one of those that stand in for libpulp's.
-func isUlp(cmd *cobra.Command) bool {
+// isBelow tells whether a command is one of a group, such as those that stand in for libpulp's, or the group itself.
+func isBelow(cmd *cobra.Command, group string) bool {
 	for ; cmd != nil && cmd.HasParent(); cmd = cmd.Parent() {
-		if cmd.Name() == "ulp" {
+		if cmd.Name() == group {
 			return true
 		}
 	}

@@ -22,7 +22,7 @@ import (
 const maxDescription = 2 << 20
 
 type packerOptions struct {
-	output, livepatch, target string
+	output, livepatch, target, entries string
 	ulp.PackOptions
 }
 
@@ -37,19 +37,28 @@ library as an ELF file, or the catalogue that "ulp extract" made of it.
 
 Everything that cannot work is refused, all of it in one run: functions that are absent, indirect (IFUNC) or without room
 for a detour, replacements that are not exported, references that do not fit. --force packs what libpulp's packer would.
+With --entries=any, functions without NOPs are packed if it is proven that the native engine of "lpbuild trigger" can replace
+them; the live patch says so to it. libpulp cannot apply such a live patch.
 
 Patterns (__memcpy_*:memcpy_lp) become the functions of the target that they match. Placeholders ({version}, GLIBCVER ...)
 are for "lpbuild build"; here they are errors unless -l and -t say what they stand for.
 
 libpulp's packer knows -o, too, but does nothing with it.`,
 		Example: `  lpbuild ulp packer libc_livepatch1.dsc
+  lpbuild ulp packer --entries=any libc_livepatch1.dsc
   lpbuild ulp packer -t libc.so.6.json -l build/libc_livepatch1.so -o out.so libc_livepatch1.dsc`,
-	}, func(file string) error { return u.runPacker(o, file) })
+	}, func(file string) (err error) {
+		if o.Entries, err = ulp.ParseEntries(o.entries); err != nil {
+			return &usageError{fmt.Errorf("--entries: %w", err), "lpbuild ulp packer"}
+		}
+		return u.runPacker(o, file)
+	})
 	flags := cmd.Flags()
 	flags.StringVarP(&o.output, "output", "o", "", "write the live patch to `FILE` and leave the container as it is")
 	flags.StringVarP(&o.livepatch, "livepatch", "l", "", "use this `CONTAINER` instead of the description's")
 	flags.StringVarP(&o.target, "target", "t", "", "use this `LIBRARY` or catalogue instead of the description's")
 	flags.BoolVar(&o.Force, "force", false, "pack what cannot work, too, as libpulp does")
+	flags.StringVar(&o.entries, "entries", "nops", "functions that may be replaced: those with `nops` at their entry, or any where it is proven to be safe")
 	flags.BoolVar(&o.AllComments, "all-comments", false, "embed every comment, not only the first line, which is what libpulp does")
 	return cmd
 }
@@ -170,9 +179,13 @@ func (in *packerInput) openTarget(o packerOptions) *ulp.Library {
 		in.absent(in.d.Target, o.target, "unable to open target file", "-t", err)
 		return nil
 	}
-	lib, err := ulp.OpenLibrary(in.target, ulp.LibraryOptions{})
-	if err != nil {
+	lib, err := ulp.OpenLibrary(in.target, ulp.LibraryOptions{Prove: o.Entries == ulp.EntriesAny})
+	switch {
+	case err != nil:
 		in.fail(in.d.Target, err, "", "Unsupported target format: %s: %s", in.target, reason(err, in.target))
+	case o.Entries == ulp.EntriesAny && !lib.HasProofs() && (lib.Arch == "" || lib.Arch == ulp.X86_64):
+		in.fail(in.d.Target, ulp.ErrNotPatchable, "name the library itself: -t FILE",
+			"%s does not tell which functions can be replaced without NOPs (--entries=any)", in.target)
 	}
 	return lib
 }
@@ -229,7 +242,7 @@ func (in *packerInput) withOtherFindings(err error, c *ulp.Container, lib *ulp.L
 			plain.Functions = append(plain.Functions, r)
 		}
 	}
-	others, _ := errors.AsType[diag.List](ulp.Check(&plain, c, lib))
+	others, _ := errors.AsType[diag.List](ulp.Check(&plain, c, lib, o.Entries))
 	all := slices.Concat(found, others)
 	slices.SortStableFunc(all, func(a, b *diag.Diagnostic) int {
 		return cmp.Or(cmp.Compare(a.Line, b.Line), cmp.Compare(a.Column, b.Column))

@@ -13,7 +13,7 @@ import (
 	"time"
 )
 
-// selfSigned returns a new certificate for 127.0.0.1, and the same in PEM for who is to trust it.
+// selfSigned returns a new certificate for 127.0.0.1 and example.com, and the same in PEM for who is to trust it.
 func selfSigned() (tls.Certificate, []byte, error) {
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
@@ -25,6 +25,7 @@ func selfSigned() (tls.Certificate, []byte, error) {
 		NotBefore:    time.Now().Add(-time.Hour),
 		NotAfter:     time.Now().Add(24 * time.Hour),
 		IPAddresses:  []net.IP{net.IPv4(127, 0, 0, 1)},
+		DNSNames:     []string{"example.com"},
 		ExtKeyUsage:  []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth},
 		KeyUsage:     x509.KeyUsageDigitalSignature | x509.KeyUsageCertSign,
 		IsCA:         true, BasicConstraintsValid: true,

@@ -35,6 +35,7 @@ type Config struct {
 	License      string
 	Arch         []ulp.Arch // in the order of the file, each once
 	Engine       string     // EngineSystem or EngineBundled
+	Entries      ulp.Entries
 	Repositories []Repository
 	Packages     []Package
 	Patches      []Patch

@@ -41,6 +41,7 @@ func (c *Config) read(d *document, top *yaml.Node) {
 		"url":     d.string("url", &c.URL, isTagLine, isOneWord),
 		"license": d.string("license", &c.License, isTagLine),
 		"engine":  d.string("engine", &c.Engine, isEngine),
+		"entries": d.string("entries", (*string)(&c.Entries), isEntries),
 		"arch": func(n *yaml.Node) {
 			d.sequence(n, "arch", false, func(n *yaml.Node) { c.readArch(d, n) })
 		},
@@ -55,7 +56,7 @@ func (c *Config) read(d *document, top *yaml.Node) {
 			d.sequence(n, "patches", false, func(n *yaml.Node) { c.readPatch(d, n) })
 		},
 	}, "name", "version", "product", "arch", "license", "repositories", "packages", "patches")
-	c.Engine = cmp.Or(c.Engine, EngineSystem)
+	c.Engine, c.Entries = cmp.Or(c.Engine, EngineSystem), cmp.Or(c.Entries, ulp.EntriesNOPs)
 }
 
 func (c *Config) readArch(d *document, n *yaml.Node) {
@@ -297,6 +298,14 @@ func sorted(names []string) []string {
 func isEngine(s string) error {
 	if s != EngineSystem && s != EngineBundled {
 		return fmt.Errorf("%q must be %s (the package requires lpbuild) or %s (the package carries it)", s, EngineSystem, EngineBundled)
+	}
+	return nil
+}
+
+// isEntries knows which functions may be replaced.
+func isEntries(s string) error {
+	if _, err := ulp.ParseEntries(s); err != nil {
+		return fmt.Errorf("%w (functions with NOPs at their entries, or any where it is proven to be safe)", err)
 	}
 	return nil
 }

@@ -82,7 +82,7 @@ func TestLoadConfig(t *testing.T) {
 	want := &Config{
 		Dir: dir, Path: path, Name: "glibc-livepatches", Version: "0.4", Product: "SLE-15-SP5",
 		Summary: "Live patches for the C library", URL: "https://example.com", License: "LGPL-2.1-or-later",
-		Arch: []ulp.Arch{"x86_64", "ppc64le"}, Engine: EngineSystem,
+		Arch: []ulp.Arch{"x86_64", "ppc64le"}, Engine: EngineSystem, Entries: ulp.EntriesNOPs,
 		Repositories: []Repository{
 			{URL: "https://example.com/15-SP5/x86_64/update", Debuginfo: "https://example.com/15-SP5/x86_64/update_debug", Keys: []string{"keys/vendor.asc"}},
 			{URL: "/srv/repo", Unsigned: true},

@@ -51,9 +51,10 @@ type scope struct {
 	loaded []string  // SONAMEs, without the target's own, in the order of loading
 }
 
-func newScope(c *ulp.Container, target *ulp.Library, own exports, others []exports) *scope {
+// newScope takes what the container needs.
+func newScope(needed []string, target *ulp.Library, own exports, others []exports) *scope {
 	s := &scope{target: target, own: own, others: others}
-	queue := slices.Concat(target.Needed, c.Needed)
+	queue := slices.Concat(target.Needed, needed)
 	for _, e := range slices.Concat([]exports{own}, others) {
 		for soname := range e {
 			if isLoader(soname) {

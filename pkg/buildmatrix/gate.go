@@ -9,10 +9,10 @@ import (
 	"github.com/lpbuild/lpbuild/pkg/ulp"
 )
 
-// gate returns every reason why a container cannot work in its build. No reason: everything that the catalogue can tell
-// says that it will.
-func gate(d *ulp.Description, c *ulp.Container, s *scope) []Reason {
-	reasons := reasonsOf(ulp.Check(d, c, s.target))
+// gate returns every reason why a container cannot work in its build, whichever engine is to apply it. No reason: everything
+// that the catalogue can tell says that one will; see fit.
+func gate(d *ulp.Description, c *ulp.Container, s *scope, entries ulp.Entries) []Reason {
+	reasons := reasonsOf(ulp.Check(d, c, s.target, entries))
 	reasons = append(reasons, unloadable(c)...)
 	reasons = append(reasons, s.strangers(c)...)
 	return append(reasons, s.missing(c)...)
@@ -36,32 +36,6 @@ func unloadable(c *ulp.Container) []Reason {
 		"leave -Wl,-rpath out of \"cflags\"")
 	refuse(c.NoDlopen, "no-dlopen", "forbids to be loaded into a running process (DF_1_NODLOPEN)", "leave -Wl,-z,nodlopen out of \"cflags\"")
 	return reasons
-}
-
-// The engines that apply containers, by the names that lpbuild trigger --engine has for them.
-const (
-	EnginePulp   = "pulp"   // libpulp.so, which the process has to have loaded
-	EngineNative = "native" // loads the container itself, without the dynamic linker
-)
-
-// engines returns which engines can apply the container, and what keeps others from it or is worth knowing.
-func engines(c *ulp.Container) (able []string, notes []Reason) {
-	able = []string{EnginePulp, EngineNative}
-	note := func(is bool, code, message, hint string) {
-		if is {
-			able = []string{EnginePulp}
-			notes = append(notes, Reason{Code: code, Message: message, Hint: hint})
-		}
-	}
-	note(c.Constructors, "constructors", "the container has constructors or destructors: only libpulp runs them",
-		"initialize variables statically, or when a replacement is first called")
-	note(c.TLS, "thread-local", "the container has thread-local variables of its own: only libpulp makes them",
-		"use the library's by a reference (#%variable:pointer)")
-	note(c.StaticTLS, "static-tls", "the container reaches thread-local variables by static offsets (DF_STATIC_TLS): "+
-		"it can be loaded only as long as the process has static space for them", "compile with -ftls-model=global-dynamic")
-	note(c.HasIFUNC(), "local-ifunc", "the container has an indirect function (IFUNC): only libpulp runs its resolver",
-		"choose the implementation in an ordinary function")
-	return able, notes
 }
 
 // reasonsOf turns an error of package ulp into reasons.

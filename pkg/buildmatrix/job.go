@@ -3,6 +3,7 @@ package buildmatrix
 import (
 	"context"
 	"errors"
+	"fmt"
 	"path/filepath"
 	"regexp"
 
@@ -20,6 +21,7 @@ type job struct {
 	template    []byte // the description as it was written
 	description *ulp.Description
 	text        []byte // of the expanded description
+	entries     ulp.Entries
 	object      *object
 }
 
@@ -78,6 +80,9 @@ func (m *matrix) expand(j *job) error {
 	if err != nil {
 		return err
 	}
+	if j.entries = m.config.Entries; j.entries == ulp.EntriesAny && lib.Arch == ulp.X86_64 && !lib.HasProofs() {
+		return fmt.Errorf("%s: %w", m.config.File(j.Library.Catalogue), ErrNoProofs)
+	}
 	if j.description, err = template.Expand(j.expansion(), lib); err != nil {
 		j.refuse(Refused, reasonsOf(err)...)
 		return nil
@@ -96,12 +101,16 @@ func (m *matrix) expand(j *job) error {
 	if j.Build.Exports != nil {
 		exported = j.Build.Exports.Digest.String()
 	}
-	j.info.Key = hashOf(gateVersion, j.info.Arch, j.object.digest, string(j.text), j.Library.Pinned.String(), exported, m.othersKey(j))
+	j.info.Key = hashOf(gateVersion, j.info.Arch, j.object.digest, string(j.text), j.Library.Pinned.String(), exported, m.othersKey(j), string(j.entries))
 	return nil
 }
 
+// ErrNoProofs says that a catalogue does not tell which functions can be replaced without NOPs.
+var ErrNoProofs = errors.New("it does not tell which functions can be replaced without NOPs (entries: any): " +
+	"another version of lpbuild made it: run lpbuild download again")
+
 // gateVersion changes when the same cell could be judged or packed in another way than before.
-const gateVersion = "2"
+const gateVersion = "3"
 
 // at returns a finding about a name of the description.
 func (j *job) at(n ulp.Name, message, hint string) *diag.Diagnostic {
@@ -118,16 +127,24 @@ func (m *matrix) finish(_ context.Context, j *job) error {
 	if err != nil {
 		return err
 	}
-	if reasons := gate(j.description, j.object.container, s); len(reasons) > 0 {
+	if reasons := gate(j.description, j.object.container, s, j.entries); len(reasons) > 0 {
 		j.refuse(Refused, reasons...)
 		return nil
 	}
-	image, err := ulp.Pack(j.description, j.text, j.object.container, s.target, ulp.PackOptions{AllComments: true})
+	image, err := ulp.Pack(j.description, j.text, j.object.container, s.target, ulp.PackOptions{AllComments: true, Entries: j.entries})
 	if err != nil {
 		j.refuse(Refused, reasonsOf(err)...)
 		return nil
 	}
-	j.info.Engines, j.info.Notes = engines(j.object.container)
+	able, notes, err := j.fit(image, s)
+	switch {
+	case err != nil:
+		return fmt.Errorf("%s: %w", j.info.Container, err)
+	case len(able) == 0:
+		j.refuse(Refused, notes...)
+		return nil
+	}
+	j.info.Engines, j.info.Notes = able, notes
 	j.info.Digest = digest.OfBytes(image)
 	if d, err := digest.OfFile(target); err == nil && d == j.info.Digest {
 		return nil

@@ -96,7 +96,7 @@ func TestTargetImports(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s := newScope(&ulp.Container{}, lib, nil, nil)
+	s := newScope(nil, lib, nil, nil)
 	for name, want := range map[string]bool{"plain": true, "weak": false, "hidden": false, "nowhere": false} {
 		if problem, _ := s.symbolProblem(ulp.Undefined{Name: name}); (problem == "") != want {
 			t.Errorf("%s: %q", name, problem)
@@ -108,7 +108,7 @@ func TestTargetImports(t *testing.T) {
 func TestScopeFollowsEveryBuild(t *testing.T) {
 	target := &ulp.Library{Name: "libtoy.so.1", Needed: []string{"liba.so"}}
 	build := func(needed ...string) exports { return exports{"liba.so": {needed: needed}} }
-	s := newScope(&ulp.Container{}, target, nil, []exports{build("libb.so", "libc.so"), build("libc.so", "libd.so"), {"ld64.so.2": {}}})
+	s := newScope(nil, target, nil, []exports{build("libb.so", "libc.so"), build("libc.so", "libd.so"), {"ld64.so.2": {}}})
 	if got := fmt.Sprint(s.loaded); got != "[liba.so ld64.so.2 libc.so]" {
 		t.Errorf("loaded are %s", got)
 	}

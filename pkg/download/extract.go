@@ -177,7 +177,7 @@ func (x *extraction) storeFiles(ctx context.Context, lib *Library) error {
 // library catalogues a wanted library.
 func (x *extraction) library(ctx context.Context, w wantedLibrary) (*Library, error) {
 	base := path.Base(Home(x.build.Source, x.build.EVR(), w.name))
-	parsed, err := ulp.OpenLibrary(x.files[w.Path], ulp.LibraryOptions{Name: base, Debug: x.debug[w.Path]})
+	parsed, err := ulp.OpenLibrary(x.files[w.Path], ulp.LibraryOptions{Name: base, Debug: x.debug[w.Path], Prove: true})
 	if err != nil {
 		return nil, err
 	}

@@ -9,6 +9,8 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	"golang.org/x/sys/unix"
+
+	rpmhelper "github.com/lpbuild/lpbuild/rpm-helper"
 )
 
 func TestParseSysconfig(t *testing.T) {
@@ -94,4 +96,27 @@ func FuzzParseSysconfig(f *testing.F) {
 			t.Errorf("setting %q", s)
 		}
 	})
+}
+
+// TestSysconfigTemplate wants the settings that lpbuild's package brings to be those that there are, as they are without them.
+func TestSysconfigTemplate(t *testing.T) {
+	text, err := rpmhelper.FS.ReadFile("sysconfig.livepatching-lpbuild")
+	check(t, err)
+	want := config{"LIVEPATCH_USERSPACE": "auto", "LIVEPATCH_DEADLINE": "30s", "LIVEPATCH_ENGINE": "auto", "LIVEPATCH_REVERT_ON_REMOVE": "no"}
+	c := parseSysconfig(text)
+	if d := cmp.Diff(want, c); d != "" {
+		t.Errorf("the template (-want +got):\n%s", d)
+	}
+	if s, err := c.setting("glibc-livepatches"); s != Auto || err != nil || c.revertOnRemove() {
+		t.Errorf("its settings are not the usual ones: %s, %v", s, err)
+	}
+	root := tree(t, map[string]string{sysconfigFile: string(text)})
+	if d, e := ConfiguredDeadline(root), ConfiguredEngine(root); d != DefaultDeadline || e != ConfiguredEngine(t.TempDir()) {
+		t.Errorf("its deadline and its engine are not the usual ones: %v, %s", d, e)
+	}
+	for line := range strings.Lines(string(text)) { // fillup takes for a comment what begins so, and nothing else
+		if line != "\n" && line[0] != '#' && !strings.HasPrefix(line, "LIVEPATCH_") {
+			t.Errorf("%q is neither a comment nor a setting", line)
+		}
+	}
 }

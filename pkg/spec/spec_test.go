@@ -173,31 +173,25 @@ func TestBundled(t *testing.T) {
 	want := ""
 	for _, actions := range [][]string{{"install", "movelibs"}, {"remove", "removelibs"}} {
 		for _, action := range actions {
-			want += "/usr/lib/glibc-livepatches/lpbuild hook " + action + ` -- glibc-livepatches 0.4 libc.so.6 "$1" || :` + "\n"
+			want += "/usr/libexec/glibc-livepatches/lpbuild hook " + action + ` -- glibc-livepatches 0.4 libc.so.6 "$1" || :` + "\n"
 		}
-		want += "exit 0|"
+		want += map[string]string{"install": `if [ -d /run/systemd/system ]; then
+  timeout 20 systemctl daemon-reload || :
+  timeout 20 systemctl --no-block start glibc-livepatches-reconcile.timer || :
+fi
+`}[actions[0]] + "exit 0|"
+		if actions[0] == "install" {
+			want += `if [ "$1" = 0 ] && [ -d /run/systemd/system ]; then
+  timeout 20 systemctl --no-block stop glibc-livepatches-reconcile.timer || :
+fi
+`
+		}
 	}
-	if d := cmp.Diff(want+"(none)", scriptlets(t, p, "--define", "suse_version 1600")); d != "" {
+	if d := cmp.Diff(want+"(none)", scriptlets(t, p, "--define", "suse_version 1600", "--define", "_libexecdir /usr/libexec")); d != "" {
 		t.Errorf("scripts (-want +got):\n%s", d)
 	}
 	if got := query(t, p, "[%{REQUIRENAME} ]", "--target=x86_64"); strings.Contains(got, "lpbuild") {
 		t.Errorf("the package requires %s", got)
-	}
-}
-
-// TestProducts wants ppc64le only where the product has live patches for it: from 15-SP7 on.
-func TestProducts(t *testing.T) {
-	for product, want := range map[string]string{
-		"suse_version 1500,sle_version 150500": "x86_64 ", "suse_version 1500,sle_version 150700": "x86_64 ppc64le ",
-		"suse_version 1600": "x86_64 ppc64le ", "suse_version 1699": "x86_64 ppc64le ", "nothing 1": "x86_64 ppc64le ",
-	} {
-		args := []string{"--srpm"}
-		for define := range strings.SplitSeq(product, ",") {
-			args = append(args, "--define", define)
-		}
-		if got := query(t, somePackage(), "[%{EXCLUSIVEARCH} ]", args...); got != want {
-			t.Errorf("%s: %q, want %q", product, got, want)
-		}
 	}
 }
 
@@ -206,7 +200,7 @@ func TestDependencies(t *testing.T) {
 	p := somePackage()
 	p.Packages = []string{"glibc", "libopenssl3"}
 	got := query(t, p, "[%{SUPPLEMENTNAME};]", "--target=x86_64") + query(t, p, "[%{SOURCE};]")
-	want := "(glibc and libpulp-tools);(libopenssl3 and libpulp-tools);glibc-livepatches-rpmlintrc;glibc-livepatches-0.4.tar.xz;"
+	want := "(glibc and (lpbuild or libpulp-tools));(libopenssl3 and (lpbuild or libpulp-tools));glibc-livepatches-rpmlintrc;glibc-livepatches-0.4.tar.xz;"
 	if got != want {
 		t.Errorf("supplements and sources are %q, want %q", got, want)
 	}

@@ -58,6 +58,7 @@ const (
 	keyNeeded
 	keyNeeds
 	keyLivepatchable
+	keyEntries
 	keyOffset
 	keySize
 	keyInfo
@@ -157,6 +158,8 @@ func libraryKey(key []byte) keys {
 		return keyNeeds
 	case "livepatchable":
 		return keyLivepatchable
+	case "entries":
+		return keyEntries
 	}
 	return keyUnknown
 }
@@ -183,6 +186,8 @@ func (p *catalogueParser) libraryValue(k keys) (err error) {
 		}
 		l.Needs = make([]Need, 0, n)
 		return p.array(p.need)
+	case keyEntries:
+		return p.entries()
 	case keySymbols:
 		return p.symbols()
 	default:

@@ -8,7 +8,7 @@ import (
 
 // AppendCatalogue appends the library as JSON: an object with the keys and in the order that `ulp extract` has, one symbol
 // per line. What libpulp's catalogues do not tell is in keys of our own, which libpulp skips: "arch", "soname", "needed",
-// "needs" and "livepatchable" of the library, "version", "default", "dynamic", "undefined", "patchable" and "writable" of
+// "needs", "livepatchable" and "entries" of the library, "version", "default", "dynamic", "undefined", "patchable" and "writable" of
 // a symbol, each only where it is not the zero value.
 //
 // Equal libraries give equal bytes, and [ParseCatalogue] gives the library back. Names are copied byte for byte, so that a
@@ -32,6 +32,9 @@ func (l *Library) AppendCatalogue(b []byte) []byte {
 	}
 	if l.Livepatchable {
 		b = append(b, ",\n\"livepatchable\":true"...)
+	}
+	if l.proofs != nil {
+		b = l.proofs.append(b)
 	}
 	b = append(b, ",\n\"symbols\":["...)
 	separator := "\n"

@@ -1,6 +1,7 @@
 package ulp
 
 import (
+	"cmp"
 	"debug/elf"
 	"fmt"
 	"path"
@@ -15,10 +16,13 @@ import (
 // [diag.List] with positions in the description, hints with the names that may have been meant, and in Diagnostic.Err the
 // typed reason: [ErrNoSymbol], [ErrIFUNC], [ErrNotPatchable] and so on.
 //
+// With [EntriesAny], a function without NOPs is accepted if the library's proofs say that the native engine can replace it;
+// [Library.HasProofs] should be asked before.
+//
 // What the library's facts do not tell is not refused: see [Library.Complete]. Names of functions that are still patterns
 // are looked up as they stand, so expand first. If c or lib is nil, only what does not need it is checked.
-func Check(d *Description, c *Container, lib *Library) error {
-	k := newChecker(d, c, lib)
+func Check(d *Description, c *Container, lib *Library, entries Entries) error {
+	k := newChecker(d, c, lib, entries)
 	k.check()
 	return k.errs.Err()
 }
@@ -49,6 +53,7 @@ type checker struct {
 	c         *Container
 	lib       *Library
 	container string // base name
+	any       bool   // functions without NOPs are accepted if it is proven
 	errs      diag.List
 	found     map[lookup][]Symbol
 	hints     int         // searches for near names so far: they are what costs time
@@ -58,8 +63,8 @@ type checker struct {
 	resolvers func() map[uint64]bool
 }
 
-func newChecker(d *Description, c *Container, lib *Library) *checker {
-	return &checker{d: d, c: c, lib: lib, container: path.Base(d.Container.Text), found: map[lookup][]Symbol{},
+func newChecker(d *Description, c *Container, lib *Library, entries Entries) *checker {
+	return &checker{d: d, c: c, lib: lib, any: entries == EntriesAny, container: path.Base(d.Container.Text), found: map[lookup][]Symbol{},
 		stripped:  sync.OnceValue(func() bool { return !hasLocals(lib) }),
 		resolvers: sync.OnceValue(func() map[uint64]bool { return lib.symbols.indirect() })}
 }
@@ -100,7 +105,7 @@ func (k *checker) files() {
 	if !strings.HasSuffix(named, ".json") && named != k.lib.Name && named != k.lib.SONAME {
 		k.fail(k.d.Target, ErrTarget, "", "the description is for %s, but the library given is %s", named, k.lib.Name)
 	}
-	if k.lib.Complete && !k.lib.Livepatchable && len(k.d.Functions) > 0 {
+	if k.lib.Complete && !k.lib.Livepatchable && len(k.d.Functions) > 0 && !k.any {
 		k.fail(k.d.Target, ErrNotPatchable, "it was built without -fpatchable-function-entry",
 			"%s is not livepatchable: none of its functions has the NOPs for a detour", k.lib.Name)
 	}
@@ -156,9 +161,22 @@ func (k *checker) function(n Name, names map[string]Name, addresses map[uint64]N
 		return
 	}
 	addresses[rows[0].Value] = n
-	if k.lib.Complete && k.lib.Livepatchable && !rows[0].Patchable {
+	switch why, ok := k.lib.EntryProof(rows[0].Value); {
+	case !k.lib.Complete || rows[0].Patchable || !k.lib.Livepatchable && !k.any:
+	case !k.any:
 		k.fail(n, ErrNotPatchable, k.patchable(n.Text), "%q has no NOPs for a detour in this build of %s", n.Text, k.lib.Name)
+	case !ok || why != "":
+		k.fail(n, ErrNotPatchable, k.patchable(n.Text), "%q has no NOPs for a detour in this build of %s, and a jump over its first "+
+			"instructions is not proven to be safe: %s", n.Text, k.lib.Name, cmp.Or(why, k.unknown()))
 	}
+}
+
+// unknown says why there is no proof of a function.
+func (k *checker) unknown() string {
+	if k.lib.Arch != X86_64 {
+		return fmt.Sprintf("no engine does that on %s", k.lib.Arch)
+	}
+	return "nothing is known of its code"
 }
 
 // inLine returns " (first in line 7)", or nothing if the place is not known.

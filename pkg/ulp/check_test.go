@@ -31,7 +31,7 @@ inner:other_lp
 func TestCheckGood(t *testing.T) {
 	lib, c := target(t), container(t)
 	for what, l := range map[string]*ulp.Library{"ELF": lib, "libpulp's catalogue": libpulpCatalogue(t, lib)} {
-		if err := ulp.Check(description(t, good), c, l); err != nil {
+		if err := ulp.Check(description(t, good), c, l, ulp.EntriesNOPs); err != nil {
 			t.Errorf("%s:\n%s", what, diag.Render(err, false))
 		}
 	}
@@ -39,7 +39,7 @@ func TestCheckGood(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := ulp.Check(description(t, good), c, again); err != nil {
+	if err := ulp.Check(description(t, good), c, again, ulp.EntriesNOPs); err != nil {
 		t.Errorf("our catalogue:\n%s", diag.Render(err, false))
 	}
 	offset := func(l *ulp.Library, name string) uint64 {
@@ -51,7 +51,7 @@ func TestCheckGood(t *testing.T) {
 	}
 	byHand := fmt.Sprintf("%s#counter:ulpr_counter:%x:%x\n#%%tl:ulpr_tl:%x:%x\n#gone:ulpr_shared:1234:0\n#gone2:gone_too:12:%x\n", head,
 		offset(lib, "counter"), offset(&c.Library, "ulpr_counter"), offset(lib, "tl"), offset(&c.Library, "ulpr_tl"), offset(&c.Library, "ulpr_static"))
-	if err := ulp.Check(description(t, byHand), c, lib); err != nil {
+	if err := ulp.Check(description(t, byHand), c, lib, ulp.EntriesNOPs); err != nil {
 		t.Errorf("offsets by hand:\n%s", diag.Render(err, false))
 	}
 }
@@ -187,7 +187,7 @@ func TestCheckRefuses(t *testing.T) {
 	lib, c := target(t), container(t)
 	for what, tc := range tests {
 		t.Run(what, func(t *testing.T) {
-			err := ulp.Check(description(t, head+tc.lines+"\n"), c, lib)
+			err := ulp.Check(description(t, head+tc.lines+"\n"), c, lib, ulp.EntriesNOPs)
 			list, ok := errors.AsType[diag.List](err)
 			if !ok || len(list) != 1 {
 				t.Fatalf("got %v", err)
@@ -203,7 +203,7 @@ func TestCheckRefuses(t *testing.T) {
 }
 
 func TestCheckReportsAll(t *testing.T) {
-	err := ulp.Check(description(t, head+"valeu:value_pl\ncopy:static_lp\n#tl:ulpr_small\n"), container(t), target(t))
+	err := ulp.Check(description(t, head+"valeu:value_pl\ncopy:static_lp\n#tl:ulpr_small\n"), container(t), target(t), ulp.EntriesNOPs)
 	want := []string{"x.dsc:3:1", "x.dsc:3:7", "x.dsc:4:1", "x.dsc:4:6", "x.dsc:5:2"}
 	list, _ := errors.AsType[diag.List](err)
 	for i, d := range list {
@@ -228,7 +228,7 @@ func TestCheckHalf(t *testing.T) {
 		"library":   {nil, target(t), []string{"x.dsc:3:1", "x.dsc:4:2"}},
 		"nothing":   {nil, nil, nil},
 	} {
-		list, _ := errors.AsType[diag.List](ulp.Check(d, tc.c, tc.lib))
+		list, _ := errors.AsType[diag.List](ulp.Check(d, tc.c, tc.lib, ulp.EntriesNOPs))
 		var got []string
 		for _, f := range list {
 			got = append(got, f.String())
@@ -240,7 +240,7 @@ func TestCheckHalf(t *testing.T) {
 }
 
 func TestCheckRender(t *testing.T) {
-	err := ulp.Check(description(t, head+"value:malloc_lpp\n"), container(t), target(t))
+	err := ulp.Check(description(t, head+"value:malloc_lpp\n"), container(t), target(t), ulp.EntriesNOPs)
 	want := `x.dsc:3:7: error: symbol "malloc_lpp" is not in libt_livepatch1.so
     value:malloc_lpp
           ^~~~~~~~~~
@@ -265,7 +265,7 @@ func TestCheckSymbolVersions(t *testing.T) {
 		name := fmt.Sprintf("f%d", i)
 		first := lib.LookupAll(name)[0]
 		count[first.Default]++
-		err := ulp.Check(description(t, head+name+":value_lp\n"), container(t), lib)
+		err := ulp.Check(description(t, head+name+":value_lp\n"), container(t), lib, ulp.EntriesNOPs)
 		if first.Default && err != nil || !first.Default && !errors.Is(err, ulp.ErrAmbiguous) {
 			t.Errorf("%s, default version first: %t: %v", name, first.Default, err)
 		}
@@ -283,7 +283,7 @@ func TestCheckIncomplete(t *testing.T) {
 		"getpid:value_lp": ulp.ErrNoSymbol, "twin:value_lp": ulp.ErrAmbiguous, "value:value_lp\nvalue_alias:value_lp": ulp.ErrDuplicate,
 		"#tl:ulpr_counter": ulp.ErrTLS,
 	} {
-		if err := ulp.Check(description(t, head+lines+"\n"), c, lib); !errors.Is(err, want) {
+		if err := ulp.Check(description(t, head+lines+"\n"), c, lib, ulp.EntriesNOPs); !errors.Is(err, want) {
 			t.Errorf("%s: %v, want %v", lines, err, want)
 		}
 	}
@@ -310,13 +310,13 @@ func TestCheckFiles(t *testing.T) {
 			"x.dsc:2:2: error: libt.so is not livepatchable: none of its functions has the NOPs for a detour"},
 	}
 	for what, tc := range tests {
-		err := ulp.Check(tc.d, tc.c, tc.lib)
+		err := ulp.Check(tc.d, tc.c, tc.lib, ulp.EntriesNOPs)
 		if err == nil || err.Error() != tc.want || !errors.Is(err, tc.err) {
 			t.Errorf("%s: %v\nwant %s", what, err, tc.want)
 		}
 	}
 	for _, path := range []string{"libt.so", "./libt.so", "catalogue/any name.json"} {
-		if err := ulp.Check(description(t, "libt_livepatch1.so\n@"+path+"\nvalue:value_lp\n"), c, lib); err != nil {
+		if err := ulp.Check(description(t, "libt_livepatch1.so\n@"+path+"\nvalue:value_lp\n"), c, lib, ulp.EntriesNOPs); err != nil {
 			t.Errorf("target %s: %v", path, err)
 		}
 	}
@@ -330,7 +330,7 @@ func TestCheckStripped(t *testing.T) {
 		"#zzz_private:ulpr_counter": "the library is stripped of what it does not export: add its debuginfo",
 		"copy:value_lp":             "name the implementations, one by one or by the pattern __copy_*: __copy_fast, __copy_slow, __copy_slow_alias",
 	} {
-		err := ulp.Check(description(t, head+lines+"\n"), container(t), lib)
+		err := ulp.Check(description(t, head+lines+"\n"), container(t), lib, ulp.EntriesNOPs)
 		list, _ := errors.AsType[diag.List](err)
 		if len(list) != 1 || list[0].Hint != want {
 			t.Errorf("%s: %s", lines, diag.Render(err, false))
@@ -365,7 +365,7 @@ func TestCheckLongHints(t *testing.T) {
 		"stripped": {strip(t, hidden), "exported:value_lp",
 			"name the implementations; the library is stripped of their names: add its debuginfo"},
 	} {
-		err := ulp.Check(description(t, head+tc.lines+"\n"), container(t), parseTarget(t, tc.image))
+		err := ulp.Check(description(t, head+tc.lines+"\n"), container(t), parseTarget(t, tc.image), ulp.EntriesNOPs)
 		list, _ := errors.AsType[diag.List](err)
 		if len(list) == 0 || list[0].Hint != tc.want {
 			t.Errorf("%s:\n%s", what, diag.Render(err, false))
@@ -377,7 +377,7 @@ func TestCheckLongHints(t *testing.T) {
 func TestCheckWithoutPositions(t *testing.T) {
 	d := &ulp.Description{File: "made", Container: ulp.Name{Text: "libt_livepatch1.so"}, Target: ulp.Name{Text: "libt.so"},
 		Functions: []ulp.Replacement{{Old: ulp.Name{Text: "value"}, New: ulp.Name{Text: "nothing"}}, {Old: ulp.Name{Text: "value"}, New: ulp.Name{Text: "value_lp"}}}}
-	err := ulp.Check(d, container(t), target(t))
+	err := ulp.Check(d, container(t), target(t), ulp.EntriesNOPs)
 	want := "made: error: symbol \"nothing\" is not in libt_livepatch1.so\nmade: error: \"value\" is replaced twice"
 	if err == nil || err.Error() != want {
 		t.Errorf("got %v", err)
@@ -391,7 +391,7 @@ func TestCheckManyErrors(t *testing.T) {
 	for i := range 9_000 {
 		fmt.Fprintf(&b, "function_that_is_not_there_%d:value_lp\n", i)
 	}
-	list, _ := errors.AsType[diag.List](ulp.Check(description(t, b.String()), container(t), target(t)))
+	list, _ := errors.AsType[diag.List](ulp.Check(description(t, b.String()), container(t), target(t), ulp.EntriesNOPs))
 	if len(list) != 9_000 {
 		t.Errorf("%d findings", len(list))
 	}

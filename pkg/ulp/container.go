@@ -19,9 +19,6 @@ type Container struct {
 	StaticTLS       bool // has to be loaded at program start for its thread-local storage: DF_STATIC_TLS
 	NoDlopen        bool // refuses to be loaded into a running process: DF_1_NODLOPEN
 	RunPath         bool // says where to look for libraries: DT_RPATH or DT_RUNPATH
-	// Constructors says that something of its own runs when it is loaded or unloaded: more than what every shared object
-	// has that is linked with crti.o and crtbegin.o.
-	Constructors bool
 
 	file *elfx.File
 }
@@ -65,47 +62,8 @@ func (c *Container) readDynamic(d *elfx.Dynamic) {
 	c.StaticTLS = elf.DynFlag(flags)&elf.DF_STATIC_TLS != 0
 	c.NoDlopen = elf.DynFlag1(flags1)&elf.DF_1_NOOPEN != 0
 	c.RunPath = has(elf.DT_RPATH) || has(elf.DT_RUNPATH)
-	c.Constructors = c.hasConstructors(d)
 	c.Init = has(elf.DT_INIT) || has(elf.DT_FINI) || has(elf.DT_INIT_ARRAY) || has(elf.DT_FINI_ARRAY) || has(elf.DT_PREINIT_ARRAY)
 }
-
-// HasIFUNC reports whether the container defines an indirect function: code that chooses an implementation while it is
-// loaded.
-func (c *Container) HasIFUNC() bool {
-	for s := range c.Symbols() {
-		if !s.Undefined && isIFUNC(s) {
-			return true
-		}
-	}
-	return false
-}
-
-// hasConstructors looks for more than crtbegin.o brings: one entry in each array, frame_dummy and __do_global_dtors_aux.
-// They are known by name; in a stripped file crti.o's DT_INIT stands for both.
-func (c *Container) hasConstructors(d *elfx.Dynamic) bool {
-	_, crt := d.Value(elf.DT_INIT)
-	if hasLocals(&c.Library) {
-		begin := len(c.LookupAll("frame_dummy")) > 0
-		if crt && !begin {
-			return true // an _init of its own
-		}
-		crt = begin
-	}
-	allowed := uint64(0)
-	if crt {
-		allowed = pointerSize
-	}
-	for _, tag := range []elf.DynTag{elf.DT_INIT_ARRAYSZ, elf.DT_FINI_ARRAYSZ} {
-		if size, _ := d.Value(tag); size > allowed {
-			return true
-		}
-	}
-	size, _ := d.Value(elf.DT_PREINIT_ARRAYSZ)
-	return size > 0
-}
-
-// pointerSize is the size of an entry of DT_INIT_ARRAY, in bytes.
-const pointerSize = 8
 
 // Undefined returns what the dynamic linker has to find for the container, in the order of .dynsym.
 func (c *Container) Undefined() []Undefined {

@@ -15,8 +15,8 @@ import (
 
 // Facts of containers that flags of the linker decide.
 type facts struct {
-	TextRelocations, ExecStack, Interp, Init, TLS     bool
-	StaticTLS, NoDlopen, RunPath, Constructors, IFUNC bool
+	TextRelocations, ExecStack, Interp, Init, TLS bool
+	StaticTLS, NoDlopen, RunPath                  bool
 }
 
 func TestContainerFacts(t *testing.T) {
@@ -39,23 +39,22 @@ func TestContainerFacts(t *testing.T) {
 		"no word on stack":    {x86.build(t, noNote, "-nostdlib", "-Wl,--no-warn-execstack"), facts{ExecStack: true}},
 		"interpreter":         {x86.build(t, interp, "-nostdlib"), facts{Interp: true}},
 		"text relocations":    {x86.build(t, text, "-nostdlib", "-Wl,-z,notext"), facts{TextRelocations: true}},
-		"constructor, no crt": {x86.build(t, array, "-nostdlib"), facts{Init: true, Constructors: true}},
-		"constructor and crt": {x86.build(t, array), facts{Init: true, Constructors: true}},
+		"constructor, no crt": {x86.build(t, array, "-nostdlib"), facts{Init: true}},
+		"constructor and crt": {x86.build(t, array), facts{Init: true}},
 		"stripped":            {x86.build(t, bare, "-s"), facts{Init: true}},
-		"stripped, but more":  {x86.build(t, array, "-s"), facts{Init: true, Constructors: true}},
-		"an _init of its own": {x86.build(t, bare+".globl _init\n_init: ret\n", "-nostdlib"), facts{Init: true, Constructors: true}},
+		"stripped, but more":  {x86.build(t, array, "-s"), facts{Init: true}},
+		"an _init of its own": {x86.build(t, bare+".globl _init\n_init: ret\n", "-nostdlib"), facts{Init: true}},
 		"static TLS":          {x86.build(t, tls+".text\nmovq v@gottpoff(%rip), %rax\n.section .tbss\nv: .zero 8\n", "-nostdlib"), facts{TLS: true, StaticTLS: true}},
 		"not for dlopen":      {x86.build(t, bare, "-nostdlib", "-Wl,-z,nodlopen"), facts{NoDlopen: true}},
 		"RUNPATH":             {x86.build(t, bare, "-nostdlib", "-Wl,-rpath,/x"), facts{RunPath: true}},
 		"RPATH":               {x86.build(t, bare, "-nostdlib", "-Wl,-rpath,/x,--disable-new-dtags"), facts{RunPath: true}},
-		"indirect function":   {x86.build(t, bare+".text\n.type i,@gnu_indirect_function\ni: ret\n", "-nostdlib"), facts{IFUNC: true}},
 	}
 	for name, tc := range tests {
 		t.Run(name, func(t *testing.T) {
 			c := parseContainer(t, tc.image)
 			got := facts{
 				c.TextRelocations, c.ExecStack, c.Interp, c.Init, c.TLS,
-				c.StaticTLS, c.NoDlopen, c.RunPath, c.Constructors, c.HasIFUNC(),
+				c.StaticTLS, c.NoDlopen, c.RunPath,
 			}
 			if got != tc.want {
 				t.Errorf("facts are %+v, want %+v", got, tc.want)

@@ -133,7 +133,7 @@ func ExampleCheck() {
 		fmt.Print(diag.Render(err, false))
 		return
 	}
-	err = ulp.Check(d, c, lib)
+	err = ulp.Check(d, c, lib, ulp.EntriesNOPs)
 	fmt.Print(diag.Render(err, false))
 	fmt.Println(errors.Is(err, ulp.ErrNoSymbol), errors.Is(err, ulp.ErrTLS))
 	// Output:

@@ -34,12 +34,16 @@ type Library struct {
 	Complete bool
 
 	symbols *symbols // never nil
+	proofs  proofs   // nil: not made
 }
 
 // LibraryOptions are the choices of [OpenLibrary].
 type LibraryOptions struct {
 	Name  string // Library.Name; default: base name of the path, or for a catalogue the name in it
 	Debug string // path of a separate debuginfo file whose symbols are added; default: none. Not for catalogues
+	// Prove makes the proofs of [Library.EntryProof]: all functions without NOPs are decoded, which takes some 30 ms for a
+	// libc. A catalogue has them or has not.
+	Prove bool
 }
 
 // OpenLibrary reads an ELF file or a catalogue, told apart by content. Errors are those of [ParseLibrary] and
@@ -73,7 +77,7 @@ func OpenLibrary(path string, o LibraryOptions) (*Library, error) {
 		defer d.Close()
 		debug = func() (*elfx.File, error) { return elfx.Open(d, size) }
 	}
-	l, err := newLibrary(func() (*elfx.File, error) { return elfx.Open(f, size) }, debug, cmp.Or(o.Name, filepath.Base(path)))
+	l, err := newLibrary(func() (*elfx.File, error) { return elfx.Open(f, size) }, debug, cmp.Or(o.Name, filepath.Base(path)), o.Prove)
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", path, err)
 	}

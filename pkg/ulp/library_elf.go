@@ -17,14 +17,14 @@ func ParseLibrary(elfImage, debug []byte, name string) (*Library, error) {
 	if debug != nil {
 		debugFile = func() (*elfx.File, error) { return elfx.Parse(debug) }
 	}
-	return newLibrary(func() (*elfx.File, error) { return elfx.Parse(elfImage) }, debugFile, name)
+	return newLibrary(func() (*elfx.File, error) { return elfx.Parse(elfImage) }, debugFile, name, false)
 }
 
 // openELF opens an ELF file from wherever it is.
 type openELF func() (*elfx.File, error)
 
 // newLibrary reads a library and, unless debug is nil, its separate debuginfo.
-func newLibrary(library, debug openELF, name string) (*Library, error) {
+func newLibrary(library, debug openELF, name string, prove bool) (*Library, error) {
 	f, err := library()
 	if err != nil {
 		return nil, formatError(err)
@@ -35,6 +35,11 @@ func newLibrary(library, debug openELF, name string) (*Library, error) {
 	}
 	if debug != nil {
 		if err := l.addDebuginfo(b, debug); err != nil {
+			return nil, formatError(err)
+		}
+	}
+	if prove {
+		if err := l.proveEntries(f); err != nil {
 			return nil, formatError(err)
 		}
 	}

@@ -19,6 +19,7 @@ type LivePatch struct {
 	Metadata *Metadata
 	Reverse  *Metadata // what the section .ulp.rev says; nil if there is none
 	Comments string    // without the NUL at the end; "" if there are none
+	Entries  Entries   // where the native engine may put detours; "" if the container does not say, which is EntriesNOPs
 }
 
 // LivePatch reads the sections that make the container a live patch. The error wraps [ErrNotPacked], or is a [*FormatError]
@@ -40,6 +41,11 @@ func (c *Container) LivePatch() (*LivePatch, error) {
 	}
 	if data, ok := c.Section(SectionComments); ok {
 		p.Comments = string(bytes.TrimRight(data, "\x00"))
+	}
+	if data, ok := c.Section(SectionEntries); ok {
+		if p.Entries, err = ParseEntries(string(data)); err != nil {
+			return nil, fmt.Errorf("section %s: %w", SectionEntries, &FormatError{What: "entries", Err: err})
+		}
 	}
 	return p, nil
 }
@@ -110,6 +116,9 @@ func (p *LivePatch) dumpRest(b *strings.Builder) {
 		reverse = fmt.Sprintf("%s %x", oneLine(r.Target.Name), r.Target.BuildID)
 	}
 	fmt.Fprintf(b, "container: %s, build-id %s\nreverse patch: %s\n", p.Arch, orNone(p.BuildID), reverse)
+	if p.Entries == EntriesAny {
+		b.WriteString("entries: any, where it is proven to be safe\n")
+	}
 	if err := p.Consistent(); err != nil {
 		for line := range strings.Lines(err.Error()) {
 			fmt.Fprintf(b, "warning: %s\n", oneLine(strings.TrimSuffix(line, "\n")))

@@ -29,6 +29,15 @@ func meant(l *Library, name string) []Symbol {
 	return locals
 }
 
+// Function returns the symbol of a function as [Check] and [Pack] take it. ok is false if they would refuse the name.
+func (l *Library) Function(name string) (s Symbol, ok bool) {
+	rows := meant(l, name)
+	if len(rows) == 0 || rows[0].Type() != elf.STT_FUNC {
+		return Symbol{}, false
+	}
+	return rows[0], true
+}
+
 // isAmbiguous tells whether the rows are of different things. If libpulp takes the default version of a symbol, that is not
 // so: it is the one that a name without a version means, to the linker too.
 func isAmbiguous(rows []Symbol) bool {
@@ -92,7 +101,7 @@ func (k *checker) patchable(name string) string {
 	if k.hints++; k.hints > maxHints {
 		return ""
 	}
-	names := namesOf(k.lib, func(s Symbol) bool { return isFunction(s) && s.Patchable })
+	names := namesOf(k.lib, func(s Symbol) bool { return isFunction(s) && (s.Patchable || k.any && k.lib.isProven(s.Value)) })
 	slices.Sort(names)
 	names = slices.Compact(names)
 	if len(names) <= listed {

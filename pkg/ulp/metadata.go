@@ -10,6 +10,8 @@ const (
 	SectionMetadata = ".ulp"          // see [ParseMetadata]
 	SectionReverse  = ".ulp.rev"      // see [ParseReverse]
 	SectionComments = ".ulp.comments" // comment text and a NUL
+	// SectionEntries is not of libpulp's format, which ignores it: the word of an [Entries]. Without it, EntriesNOPs.
+	SectionEntries = ".lpbuild.entries"
 )
 
 const (

@@ -16,6 +16,9 @@ type PackOptions struct {
 	// AllComments writes every comment of the description into the container. Otherwise it is only the first line, as
 	// libpulp's packer does, which means to write all. libpulp's tools show all that is there.
 	AllComments bool
+	// Entries chooses the functions that [Check] accepts. EntriesAny is also written into the container, into the section
+	// .lpbuild.entries: so the native engine knows what it may do. libpulp does not read it.
+	Entries Entries
 }
 
 // maxMetadata is how large the section .ulp may be: libpulp.so has a buffer of 512 KiB for it together with the
@@ -23,7 +26,7 @@ type PackOptions struct {
 const maxMetadata = 512<<10 - 4<<10 - 4
 
 // Pack returns the container's image with the sections .ulp, .ulp.rev and, if there are comments, .ulp.comments embedded,
-// in place of former ones. It changes neither d, c nor lib, and nothing on disk.
+// in place of former ones; see also PackOptions.Entries. It changes neither d, c nor lib, and nothing on disk.
 //
 // text is the description file, byte for byte: its MD4 is part of the patch id, and its comments are embedded. If it is
 // nil, what d.String returns is taken for it.
@@ -53,12 +56,17 @@ func Pack(d *Description, text []byte, c *Container, lib *Library, o PackOptions
 	if _, stale := c.Section(SectionComments); stale || len(comments) > 0 {
 		sections = append(sections, Section{SectionComments, comments})
 	}
-	return EmbedSections(c.Image(), append(sections, Section{SectionReverse, reverse})...)
+	if sections = append(sections, Section{SectionReverse, reverse}); o.Entries == EntriesAny {
+		sections = append(sections, Section{SectionEntries, []byte(EntriesAny)})
+	} else if _, stale := c.Section(SectionEntries); stale {
+		sections = append(sections, Section{SectionEntries, []byte(EntriesNOPs)})
+	}
+	return EmbedSections(c.Image(), sections...)
 }
 
 // NewMetadata returns what [Pack] writes into the section .ulp. The error is a [diag.List].
 func NewMetadata(d *Description, text []byte, c *Container, lib *Library, o PackOptions) (*Metadata, error) {
-	k := newChecker(d, c, lib)
+	k := newChecker(d, c, lib, o.Entries)
 	if !o.Force {
 		if k.check(); len(k.errs) > 0 {
 			return nil, k.errs.Err()

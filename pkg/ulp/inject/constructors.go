@@ -3,7 +3,6 @@ package inject
 import (
 	"bytes"
 	"debug/elf"
-	"fmt"
 
 	"github.com/lpbuild/lpbuild/pkg/ulp/internal/elfx"
 )
@@ -35,7 +34,8 @@ var tmClones = []string{"488d3d????????488d35????????4829fe", "488d3d????????488
 func checkConstructors(d *elfx.Dynamic, im *image) []error {
 	var errs []error
 	refuse := func(what string) {
-		errs = append(errs, fmt.Errorf("%w: it has %s, which would not run", ErrContainer, what))
+		errs = append(errs, &ContainerError{"constructors", "it has " + what + ", which would not run",
+			"initialize variables statically, or when a replacement is first called"})
 	}
 	if n, ok := d.Value(elf.DT_PREINIT_ARRAYSZ); ok && n > 0 {
 		refuse("constructors (.preinit_array)")

@@ -32,7 +32,7 @@
 // # What it does not do
 //
 //   - Containers that need the dynamic loader: see [CheckContainer], which the gate of `lpbuild build` may ask.
-//   - Functions of a library without NOPs, unless Options.AnyEntry is set and [CheckEntry] proves it safe.
+//   - Functions of a library without NOPs, unless live patch or Options say [ulp.EntriesAny] and [CheckEntry] proves it safe.
 //   - Memory is given back when no thread runs in it or will return to it, by program counters, registers and all words
 //     on stacks. A pointer to a replacement's static data or function that the process keeps elsewhere (a string constant
 //     that was returned and stored, a registered callback) is not seen: revert live patches that hand out such pointers
@@ -42,7 +42,9 @@
 //     must not call what may throw; what itself throws, catches or has cleanups, CheckContainer refuses. A thread can be
 //     cancelled (pthread_cancel) below a replacement: handlers of pthread_cleanup_push run, and the thread ends, but
 //     destructors and cleanups of functions that called the replaced one do not run. Debuggers see frames without names.
-//   - Libraries in a namespace of their own (dlmopen), and static programs whose patch needs symbols.
+//   - Symbols are found through the dynamic loader's list. Static programs have none, and before glibc 2.35 it does not have
+//     link namespaces of their own (dlmopen): a live patch that needs symbols is refused there. A library that is in
+//     several namespaces is patched in all of them, each with a table of its own.
 //   - Processes that share their memory without being threads (CLONE_VM), apart from the moment of vfork, during which the
 //     process cannot be stopped.
 //

@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"math"
 	"slices"
+
+	"github.com/lpbuild/lpbuild/pkg/ulp/internal/prove"
 )
 
 // kind is how a function's entry leads to its stub. Whatever is written, it is written such that at every moment between
@@ -25,11 +27,11 @@ const (
 )
 
 const (
-	beforeLen  = 14 // NOPs before the symbol, and the absolute jump
-	atLen      = 2  // NOPs at the entry, and the short jump
-	nearLen    = 5  // near jump
-	landingLen = 4
-	codeLen    = 20 // room for overwritten instructions: one byte missing to five, and one of fifteen
+	beforeLen  = prove.BeforeLen // NOPs before the symbol, and the absolute jump
+	atLen      = prove.AtLen     // NOPs at the entry, and the short jump
+	nearLen    = prove.NearLen   // near jump
+	landingLen = prove.LandingLen
+	codeLen    = prove.CodeLen // room for overwritten instructions
 )
 
 var (
@@ -68,7 +70,7 @@ func (s *site) single() bool {
 }
 
 // siteWindow is what has to be read to look at an entry, from beforeLen bytes in front of it.
-const siteWindow = beforeLen + landingLen + codeLen
+const siteWindow = prove.Window
 
 // nopSite recognises the NOPs of -fpatchable-function-entry=16,14. A jump in front that nothing leads to is what libpulp
 // leaves when it reverts. The error wraps ErrForeign for a detour, and ErrEntry for anything else.

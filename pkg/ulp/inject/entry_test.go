@@ -76,7 +76,7 @@ func TestCodeEntries(t *testing.T) {
 			c.says("calls", "ok")
 			c.says("release", "6") // from now on there is a stack for another thread
 			before := c.snapshot()
-			c.apply(Options{AnyEntry: true}, p)
+			c.apply(Options{Entries: ulp.EntriesAny}, p)
 			c.says("all", "1 1 105 7 original")
 			c.says("calls", "ok")
 			c.says("release", "15")
@@ -100,12 +100,12 @@ func TestCheckEntry(t *testing.T) {
 		"call":                  {"push %rbx; call 1f; 1: pop %rbx; ret", "CALL within its first bytes"},
 		"system call":           {"xor %eax,%eax; syscall; ret; nop; nop", "SYSCALL within its first bytes"},
 		"conditional":           {"test %edi,%edi; je 1f; mov $1,%eax; 1: ret", "JE within its first bytes"},
-		"loop to the beginning": {"1: add $1,%rax; cmp %rdi,%rax; jne 1b; ret", "branches to +0x0, within its first bytes"},
-		"loop into it":          {"xor %eax,%eax; 1: add $1,%eax; cmp %edi,%eax; jne 1b; ret", "branches to +0x2, within its first bytes"},
+		"loop to the beginning": {"1: add $1,%rax; cmp %rdi,%rax; jne 1b; ret", "a branch in it leads into its first bytes (from +0x7 to +0x0)"},
+		"loop into it":          {"xor %eax,%eax; 1: add $1,%eax; cmp %edi,%eax; jne 1b; ret", "leads into its first bytes (from +0x7 to +0x2)"},
 		"loop behind it":        {"mov $1,%eax; 1: add $1,%eax; cmp %edi,%eax; jne 1b; ret", ""},
 		"jump table":            {"mov $1,%eax; jmp *(%rdi,%rax,8)", "may lead anywhere in it"},
 		"jump to a register":    {"mov $1,%eax; jmp *%rax", "may lead anywhere in it"},
-		"unknown":               {"mov $1,%eax; rdpkru; ret", "cannot be decoded"},
+		"unknown":               {"mov $1,%eax; rdpkru; ret", "not all of it can be decoded"},
 	}
 	for name, tc := range tests {
 		t.Run(name, func(t *testing.T) {
@@ -162,18 +162,6 @@ func TestMoved(t *testing.T) {
 	}
 	if _, err := s.moved(0x200000000); !errors.Is(err, ErrNoRoom) {
 		t.Errorf("too far: %v", err)
-	}
-}
-
-// TestEntersAt finds branches into the middle of what a detour replaces.
-func TestEntersAt(t *testing.T) {
-	for code, want := range map[string]bool{
-		"nop; jmp .+0x1000": true, "call .+0x1001": true, "nop; jne .+0x1000": true, "call .+0x1000": false, "jmp .+0x1005": false,
-	} {
-		at, got := entersAt(append(assemble(t, code), 0, 0, 0, 0), 0x400000, 0x401000, 0x401005)
-		if got != want {
-			t.Errorf("%s: %v at %#x", code, got, at)
-		}
 	}
 }
 

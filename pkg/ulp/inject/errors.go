@@ -16,8 +16,8 @@ var (
 	ErrForeign = errors.New("the function is patched by another tool: revert it with that one first")
 	// ErrNoLibrary: the process does not have the target mapped.
 	ErrNoLibrary = errors.New("the library is not loaded")
-	// ErrTwice: the target is mapped more than once (dlmopen), or in a namespace of its own.
-	ErrTwice = errors.New("the library is loaded more than once, or in a link namespace of its own")
+	// ErrUnlisted: the dynamic loader does not list the library, where other symbols would be looked up.
+	ErrUnlisted = errors.New("the dynamic loader does not tell that it has loaded the library: a link namespace of its own (dlmopen), before glibc 2.35")
 	// ErrUnresolved: the container needs a symbol that no library in the process has.
 	ErrUnresolved = errors.New("symbol not found in the process")
 	// ErrApplied: the very same live patch is active already. Nothing is to be done.
@@ -39,6 +39,19 @@ var (
 	// ErrLimit: there is more of it than a process in its right mind has.
 	ErrLimit = errors.New("too large")
 )
+
+// ContainerError is one reason why a container cannot be loaded: an [ErrContainer].
+type ContainerError struct {
+	Code string // a word that stays the same, for programs: "constructors"
+	What string // what is true of the container: "it has constructors, which would not run"
+	Hint string // what to do about it; "" if nothing is known
+}
+
+// Error returns ErrContainer's text and the reason.
+func (e *ContainerError) Error() string { return ErrContainer.Error() + ": " + e.What }
+
+// Unwrap makes it an ErrContainer.
+func (*ContainerError) Unwrap() error { return ErrContainer }
 
 // Error says what was being done in which process. Err wraps one of the errors above, or is that of package process or
 // tracer.

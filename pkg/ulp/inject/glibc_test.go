@@ -51,10 +51,10 @@ func TestStockMalloc(t *testing.T) {
 	before := libcOnly(c.snapshot())
 	pid := look(t, c.pid)
 	if _, err := Do(t.Context(), pid, Change{Apply: []*Patch{p}}, Options{}); !errors.Is(err, ErrEntry) {
-		t.Errorf("without AnyEntry: %v", err)
+		t.Errorf("without entries: any: %v", err)
 	}
 	for range 5 {
-		c.apply(Options{AnyEntry: true}, p)
+		c.apply(Options{Entries: ulp.EntriesAny}, p)
 		c.says("", "glibc-livepatch")
 		for c.revert(); len(c.list()) > 0; c.change(Change{}, Options{}) {
 		}

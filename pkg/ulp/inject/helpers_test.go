@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -157,11 +158,18 @@ type child struct {
 // would take the tracer's stops.
 func start(t testing.TB, path string, threads int, env ...string) *child {
 	t.Helper()
+	return startBy(t, nil, path, threads, env...)
+}
+
+// startBy is start with a command in front of the program, such as a dynamic loader.
+func startBy(t testing.TB, by []string, path string, threads int, env ...string) *child {
+	t.Helper()
 	file := filepath.Join(t.TempDir(), "page")
 	if err := os.WriteFile(file, make([]byte, 4096), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	cmd := exec.Command(path, file, strconv.Itoa(threads))
+	args := append(slices.Clone(by), path, file, strconv.Itoa(threads))
+	cmd := exec.Command(args[0], args[1:]...)
 	cmd.Env = append(append(os.Environ(), "MALLOC_ARENA_MAX=1"), env...) // its mappings shall stay as they are
 	cmd.Stderr = os.Stderr
 	out, err := cmd.StdoutPipe()
@@ -339,6 +347,19 @@ func (c *child) snapshot() string {
 		fmt.Fprintln(&b, f.Name(), to)
 	}
 	return b.String()
+}
+
+// poke writes into a process.
+func (c *child) poke(addr uint64, b []byte) {
+	c.t.Helper()
+	f, err := os.OpenFile(fmt.Sprintf("/proc/%d/mem", c.pid), os.O_RDWR, 0)
+	if err != nil {
+		c.t.Fatal(err)
+	}
+	defer f.Close()
+	if _, err := f.WriteAt(b, int64(addr)); err != nil {
+		c.t.Fatal(err)
+	}
 }
 
 func fnv(b []byte) uint64 {

@@ -19,8 +19,8 @@ func (v *view) chosen(ctx context.Context, b binding) (uint64, error) {
 	if err != nil || addr != 0 {
 		return addr, err
 	}
-	for i := range v.chain {
-		addr, err := v.slotOf(ctx, v.chain[i].lib, b, false)
+	for _, m := range v.modules() {
+		addr, err := v.slotOf(ctx, m.lib, b, false)
 		if err != nil || addr != 0 {
 			return addr, err
 		}

@@ -94,7 +94,7 @@ func TestTwoLibraries(t *testing.T) {
 	before := c.snapshot()
 	libc := pack(t, libcPath(t), "malloc:malloc_lp\n", ulp.PackOptions{Force: true}, "testdata/malloc.c")
 	mine := answer(t, lib, 2, both)
-	c.apply(Options{AnyEntry: true}, mine, libc)
+	c.apply(Options{Entries: ulp.EntriesAny}, mine, libc)
 	c.says("all", "2 2 5 7 original")
 	if got := c.active(); got != "1:2 1:1" {
 		t.Errorf("active: %s", got)

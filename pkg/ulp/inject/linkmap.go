@@ -4,10 +4,12 @@ import (
 	"bytes"
 	"context"
 	"debug/elf"
+	"errors"
 	"fmt"
 	"path"
 	"slices"
 
+	"github.com/lpbuild/lpbuild/pkg/ulp"
 	"github.com/lpbuild/lpbuild/pkg/ulp/process"
 )
 
@@ -19,8 +21,15 @@ type module struct {
 	needed []string
 }
 
-// maxModules bounds the list: a hostile one has no end.
-const maxModules = 4096
+// namespace is one of the dynamic loader's lists, in its order, without what is no file. The first one is that of the
+// program; dlmopen makes others. The loader itself is in all of them.
+type namespace []module
+
+// What a list may have; a hostile one has no end.
+const (
+	maxModules    = 4096
+	maxNamespaces = 64 // glibc has room for 16
+)
 
 // memory is what a reader of the process's structures needs. view has it; tests forge it.
 type memory interface {
@@ -33,17 +42,50 @@ type linkEntry struct {
 	name                string
 }
 
-// readLinkMap walks the list that r_debug (DT_DEBUG) begins. An entry that was seen before ends it with an error, as does
-// one too many.
-func readLinkMap(ctx context.Context, m memory, debug uint64) ([]linkEntry, error) {
-	var b [40]byte
-	if _, err := m.ReadAt(ctx, b[:16], debug); err != nil {
-		return nil, err
-	}
+// Fields of struct r_debug (link.h). The last one is there if the version is 2 or more, which says that there are other
+// namespaces than the program's.
+const (
+	debugMap  = 8
+	debugNext = 40
+	debugSize = 48
+)
+
+// readDebug walks the lists that r_debug begins, one for each namespace, the program's first. What was seen before is an
+// error, as is one too many.
+func readDebug(ctx context.Context, m memory, debug uint64) ([][]linkEntry, error) {
+	var lists [][]linkEntry
 	seen := map[uint64]bool{}
+	for debug != 0 {
+		if seen[debug] || len(lists) == maxNamespaces {
+			return nil, fmt.Errorf("namespaces of libraries: %w", process.ErrMalformed)
+		}
+		seen[debug] = true
+		var b [debugSize]byte
+		if _, err := m.ReadAt(ctx, b[:debugNext], debug); err != nil {
+			return nil, err
+		}
+		list, err := readLinkMap(ctx, m, le.Uint64(b[debugMap:]), seen)
+		if err != nil {
+			return nil, err
+		}
+		lists = append(lists, list)
+		if le.Uint32(b[:]) < 2 {
+			break
+		}
+		if _, err := m.ReadAt(ctx, b[debugNext:], debug+debugNext); err != nil {
+			return nil, err
+		}
+		debug = le.Uint64(b[debugNext:])
+	}
+	return lists, nil
+}
+
+// readLinkMap walks one list from its first entry on.
+func readLinkMap(ctx context.Context, m memory, at uint64, seen map[uint64]bool) ([]linkEntry, error) {
+	var b [40]byte
 	var list []linkEntry
-	for at := le.Uint64(b[8:]); at != 0; at = le.Uint64(b[24:]) {
-		if seen[at] || len(list) == maxModules {
+	for ; at != 0; at = le.Uint64(b[24:]) {
+		if seen[at] || len(seen) > maxModules {
 			return nil, fmt.Errorf("list of libraries: %w", process.ErrMalformed)
 		}
 		seen[at] = true
@@ -61,26 +103,69 @@ func readLinkMap(ctx context.Context, m memory, debug uint64) ([]linkEntry, erro
 	return list, nil
 }
 
-// readChain reads the loader's list and matches it with what is mapped.
-func (v *view) readChain(ctx context.Context) error {
-	if v.chain != nil {
+// readSpaces reads the loader's lists and matches them with what is mapped.
+func (v *view) readSpaces(ctx context.Context) error {
+	if v.spaces != nil {
 		return nil
 	}
-	if v.main == nil {
-		return fmt.Errorf("the program's headers: %w", process.ErrMalformed)
-	}
-	d, err := v.dynamicOf(ctx, v.main)
+	debug, err := v.debug(ctx)
 	if err != nil {
 		return err
 	}
-	debug := d.values[elf.DT_DEBUG]
-	if debug == 0 {
-		return fmt.Errorf("a statically linked program has no list of libraries: %w", ErrUnresolved)
-	}
-	entries, err := readLinkMap(ctx, v.m, debug)
+	lists, err := readDebug(ctx, v.m, debug)
 	if err != nil {
 		return err
 	}
+	spaces := make([]namespace, len(lists))
+	for i, entries := range lists {
+		if spaces[i], err = v.space(ctx, entries); err != nil {
+			return err
+		}
+	}
+	v.spaces = spaces
+	return nil
+}
+
+var errStatic = fmt.Errorf("a statically linked program has no list of libraries: %w", ErrUnresolved)
+
+// debugSymbol is r_debug in the dynamic loader.
+const debugSymbol = "_r_debug"
+
+// debug returns where r_debug is: the loader tells it in the program's dynamic section, where a debugger looks first. A
+// program without that entry has a loader that exports it.
+func (v *view) debug(ctx context.Context) (uint64, error) {
+	if v.main != nil {
+		d, err := v.dynamicOf(ctx, v.main)
+		if err != nil && !errors.Is(err, process.ErrMalformed) {
+			return 0, err
+		}
+		if err == nil && d.values[elf.DT_DEBUG] != 0 {
+			return d.values[elf.DT_DEBUG], nil
+		}
+	}
+	i := slices.IndexFunc(v.libs, func(l *process.Library) bool { return l.Loader })
+	if i < 0 {
+		return 0, errStatic
+	}
+	symbols, err := v.symbolsOf(ctx, v.libs[i])
+	if err != nil {
+		return 0, err
+	}
+	if symbols != nil {
+		s, err := symbols.Lookup(ctx, debugSymbol, "")
+		if err == nil {
+			return s.Addr, nil
+		}
+		if !errors.Is(err, ulp.ErrNoSymbol) && !errors.Is(err, process.ErrMalformed) {
+			return 0, err
+		}
+	}
+	return 0, fmt.Errorf("the dynamic loader %q does not tell what it loaded: %w", v.libs[i].Name, ErrUnresolved)
+}
+
+// space makes a namespace of a list.
+func (v *view) space(ctx context.Context, entries []linkEntry) (namespace, error) {
+	var space namespace
 	for _, e := range entries {
 		i := slices.IndexFunc(v.libs, func(l *process.Library) bool { return l.Contains(e.dynamic, 16) && l.Bias == e.bias })
 		if i < 0 {
@@ -91,37 +176,45 @@ func (v *view) readChain(ctx context.Context) error {
 			mod.name = path.Base(e.name)
 		}
 		if s, err := v.symbolsOf(ctx, mod.lib); err != nil {
-			return err
+			return nil, err
 		} else if s != nil {
 			if mod.needed, err = s.Needed(ctx); err != nil {
-				return err
+				return nil, err
 			}
 		}
-		v.chain = append(v.chain, mod)
+		space = append(space, mod)
 	}
-	return nil
+	return space, nil
 }
 
-// module returns the entry of a library, nil if it is not in the list: then it was loaded by dlmopen.
-func (v *view) module(l *process.Library) *module {
-	for i := range v.chain {
-		if v.chain[i].lib == l {
-			return &v.chain[i]
+// module returns the entry of a library and the namespace it is in; ErrUnlisted if there is none.
+func (v *view) module(ctx context.Context, l *process.Library) (namespace, *module, error) {
+	if err := v.readSpaces(ctx); err != nil {
+		return nil, nil, err
+	}
+	for _, space := range v.spaces {
+		for i := range space {
+			if space[i].lib == l {
+				return space, &space[i], nil
+			}
 		}
 	}
-	return nil
+	return nil, nil, fmt.Errorf("%q: %w", l.Name, ErrUnlisted)
 }
+
+// modules returns the entries of all namespaces.
+func (v *view) modules() []module { return slices.Concat(v.spaces...) }
 
 // is says whether a DT_NEEDED entry means the module.
 func (m *module) is(needed string) bool { return m.lib.SONAME == needed || m.name == path.Base(needed) }
 
 // closure returns the modules that roots need, and theirs, breadth first, roots included.
-func (v *view) closure(roots ...*module) []*module {
+func (n namespace) closure(roots ...*module) []*module {
 	list := slices.Clone(roots)
 	for i := 0; i < len(list); i++ {
-		for _, n := range list[i].needed {
-			for j := range v.chain {
-				if m := &v.chain[j]; m.is(n) && !slices.Contains(list, m) {
+		for _, needed := range list[i].needed {
+			for j := range n {
+				if m := &n[j]; m.is(needed) && !slices.Contains(list, m) {
 					list = append(list, m)
 					break
 				}
@@ -131,31 +224,31 @@ func (v *view) closure(roots ...*module) []*module {
 	return list
 }
 
-// global returns the scope that every library of the process is bound in: what was loaded at its start, in the order of
-// the loader's list: the program, LD_PRELOAD, and what they need, breadth first. Everything loaded later stands behind the
-// last of these, so they are the list up to there.
-func (v *view) global() []*module {
-	if len(v.chain) == 0 {
+// global returns the scope that every library of the namespace is bound in: what was loaded at its start, in the order of
+// the loader's list: the program, LD_PRELOAD, and what they need, breadth first; of dlmopen, the library and what it needs.
+// Everything loaded later stands behind the last of these, so they are the list up to there.
+func (n namespace) global() []*module {
+	if len(n) == 0 {
 		return nil
 	}
 	last := func(list []*module) int {
-		n := 0
-		for i := range v.chain {
-			if slices.Contains(list, &v.chain[i]) {
-				n = i
+		end := 0
+		for i := range n {
+			if slices.Contains(list, &n[i]) {
+				end = i
 			}
 		}
-		return n
+		return end
 	}
-	end := last(v.closure(&v.chain[0]))
+	end := last(n.closure(&n[0]))
 	var roots []*module
 	for i := range end + 1 { // with what was preloaded
-		roots = append(roots, &v.chain[i])
+		roots = append(roots, &n[i])
 	}
-	end = last(v.closure(roots...))
+	end = last(n.closure(roots...))
 	scope := make([]*module, 0, end+1)
 	for i := range end + 1 {
-		scope = append(scope, &v.chain[i])
+		scope = append(scope, &n[i])
 	}
 	return scope
 }

@@ -17,6 +17,8 @@ type Patch struct {
 	Meta *ulp.Metadata
 	// Comments are those of the description.
 	Comments string
+	// Entries says whether it was made for functions without NOPs, too.
+	Entries ulp.Entries
 
 	im           *image
 	relocations  []relocation
@@ -50,7 +52,7 @@ func NewPatch(c *ulp.Container, name string) (*Patch, error) {
 	if err != nil {
 		return nil, err
 	}
-	p.Name, p.Meta, p.Comments = name, lp.Metadata, lp.Comments
+	p.Name, p.Meta, p.Comments, p.Entries = name, lp.Metadata, lp.Comments, lp.Entries
 	if len(name) > maxName || len(p.Comments) > maxComments || len(p.Meta.Functions) > maxSlots {
 		return nil, fmt.Errorf("%w: name, comments or number of functions: %w", ErrContainer, ErrLimit)
 	}
@@ -109,7 +111,7 @@ func prepare(c *ulp.Container) (*Patch, error) {
 		errs = append(errs, errOwnTLS)
 	}
 	if c.TextRelocations {
-		errs = append(errs, fmt.Errorf("%w: it has relocations of its code; compile with -fPIC", ErrContainer))
+		errs = append(errs, &ContainerError{"text-relocations", "it has relocations of its code", "compile with -fPIC"})
 	}
 	errs = append(errs, checkConstructors(d, p.im)...)
 	if p.symbols, err = readSymbols(f); err != nil {
@@ -162,9 +164,10 @@ func checkSymbols(symbols []symbol) []error {
 	for _, s := range symbols {
 		switch {
 		case s.defined && s.kind == elf.STT_GNU_IFUNC:
-			errs = append(errs, fmt.Errorf("%w: %q is an indirect function (IFUNC) of its own", ErrContainer, s.name))
+			errs = append(errs, errOwnIFUNC)
 		case unwinding[s.name]:
-			errs = append(errs, fmt.Errorf("%w: it uses %q, but exceptions and cleanups need the dynamic loader", ErrContainer, s.name))
+			errs = append(errs, &ContainerError{"unwinding", fmt.Sprintf("it uses %q, but exceptions and cleanups need the dynamic loader", s.name),
+				"write the replacement without exceptions, and without cleanup attributes"})
 		}
 	}
 	return errs

@@ -2,6 +2,7 @@ package inject
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -9,6 +10,7 @@ import (
 	"time"
 
 	"github.com/lpbuild/lpbuild/pkg/ulp"
+	"github.com/lpbuild/lpbuild/pkg/ulp/internal/prove"
 	"github.com/lpbuild/lpbuild/pkg/ulp/process"
 	"github.com/lpbuild/lpbuild/pkg/ulp/tracer"
 )
@@ -35,8 +37,9 @@ const (
 // Options of a Plan. The zero value works.
 type Options struct {
 	Consistency Consistency
-	// AnyEntry allows detours in functions without NOPs, where they are proven safe: see [CheckEntry].
-	AnyEntry bool
+	// Entries says whether functions without NOPs get detours, where that is proven safe (see [CheckEntry]). Default: what
+	// each live patch says.
+	Entries ulp.Entries
 	// SuspendSeccomp suspends the process's filters for the system calls that loading makes, instead of obeying them. It
 	// needs CAP_SYS_ADMIN. Should the engine be killed in the middle of such a call, the process meets its filter.
 	SuspendSeccomp bool
@@ -176,18 +179,19 @@ func (b *planner) layers(ctx context.Context, c Change) error {
 	}
 	already := 0
 	for _, p := range c.Apply {
-		tp, err := b.targetOf(p)
+		missing, err := b.without(p)
 		if err != nil {
 			return err
 		}
-		if b.has(tp, p) {
+		if len(missing) == 0 {
 			already++
-			continue
 		}
-		if len(tp.next.layers)+len(tp.adding) >= maxLayers {
-			return fmt.Errorf("%d live patches on %s: %w", maxLayers, p.Meta.Target.Name, ErrLimit)
+		for _, tp := range missing {
+			if len(tp.next.layers)+len(tp.adding) >= maxLayers {
+				return fmt.Errorf("%d live patches on %s: %w", maxLayers, p.Meta.Target.Name, ErrLimit)
+			}
+			tp.adding = append(tp.adding, &addition{patch: p})
 		}
-		tp.adding = append(tp.adding, &addition{patch: p})
 	}
 	switch {
 	case len(c.Apply) > 0 && already == len(c.Apply) && reverted == 0:
@@ -221,20 +225,31 @@ func (b *planner) has(tp *targetPlan, p *Patch) bool {
 	})
 }
 
-// targetOf returns the part of the plan for a live patch's library.
-func (b *planner) targetOf(p *Patch) (*targetPlan, error) {
-	lib, err := b.v.target(p.Meta.Target)
+// without returns the parts of the plan for those copies of a live patch's library that do not have it.
+func (b *planner) without(p *Patch) ([]*targetPlan, error) {
+	libs, err := b.v.copies(p.Meta.Target)
 	if err != nil {
 		return nil, err
 	}
+	var list []*targetPlan
+	for _, l := range libs {
+		if tp := b.targetOf(l); !b.has(tp, p) {
+			list = append(list, tp)
+		}
+	}
+	return list, nil
+}
+
+// targetOf returns the part of the plan for a library.
+func (b *planner) targetOf(lib *process.Library) *targetPlan {
 	for _, tp := range b.targets {
 		if tp.lib == lib {
-			return tp, nil
+			return tp
 		}
 	}
 	tp := &targetPlan{lib: lib, next: &table{buildID: bytes.Clone(lib.BuildID), bias: lib.Bias}}
 	b.targets = append(b.targets, tp)
-	return tp, nil
+	return tp
 }
 
 // sites finds the slots of all functions to be replaced, with new sites for those that have none yet.
@@ -244,7 +259,7 @@ func (b *planner) sites(ctx context.Context) error {
 			for _, f := range a.patch.Meta.Functions {
 				slot := tp.next.find(tp.lib.Bias + f.OldValue)
 				if slot < 0 {
-					s, err := b.site(ctx, tp.lib, f)
+					s, err := b.site(ctx, tp.lib, f, cmp.Or(b.o.Entries, a.patch.Entries) == ulp.EntriesAny)
 					if err != nil {
 						return fmt.Errorf("%q of %s: %w", f.Old, tp.lib.Name, err)
 					}
@@ -261,19 +276,19 @@ func (b *planner) sites(ctx context.Context) error {
 	return nil
 }
 
-// site looks at a function's entry.
-func (b *planner) site(ctx context.Context, l *process.Library, f ulp.Function) (*site, error) {
+// site looks at a function's entry. With anyEntry it needs no NOPs.
+func (b *planner) site(ctx context.Context, l *process.Library, f ulp.Function, anyEntry bool) (*site, error) {
 	entry := l.Bias + f.OldValue
 	seg := l.Segment(entry)
 	if seg == nil || seg.Perm&process.PermExec == 0 || entry-seg.Start < beforeLen || seg.End-entry < siteWindow {
-		return nil, fmt.Errorf("%w: it is not in the library's code", ErrEntry)
+		return nil, fmt.Errorf("%w: %w", ErrEntry, prove.ErrOutside)
 	}
 	window := make([]byte, siteWindow)
 	if _, err := b.v.m.ReadAt(ctx, window, entry-beforeLen); err != nil {
 		return nil, err
 	}
 	s, err := nopSite(entry, window)
-	if errors.Is(err, ErrEntry) && b.o.AnyEntry {
+	if errors.Is(err, ErrEntry) && anyEntry {
 		s, err = b.codeSite(ctx, l, seg, f, entry)
 	}
 	return s, err
@@ -293,15 +308,15 @@ func (b *planner) codeSite(ctx context.Context, l *process.Library, seg *process
 	if err != nil {
 		return nil, err
 	}
-	if seg.End-seg.Start > maxRelocationBytes {
-		return nil, fmt.Errorf("%w: the library's code is too large to be searched for branches into it", ErrEntry)
+	if seg.End-seg.Start > prove.MaxText {
+		return nil, fmt.Errorf("%w: %w", ErrEntry, prove.ErrText)
 	}
 	text := make([]byte, seg.End-seg.Start)
 	if _, err := b.v.m.ReadAt(ctx, text, seg.Start); err != nil {
 		return nil, err
 	}
-	if from, found := entersAt(text, seg.Start, s.place(), s.resume()); found {
-		return nil, fmt.Errorf("%w: what may be a branch at %#x leads into its first bytes", ErrEntry, from-l.Bias)
+	if from, found := prove.EntersAt(text, seg.Start, s.place(), s.resume()); found {
+		return nil, fmt.Errorf("%w: %w", ErrEntry, prove.Entered(from-l.Bias))
 	}
 	return s, nil
 }
@@ -329,8 +344,8 @@ func (v *view) functionSize(ctx context.Context, l *process.Library, name string
 	if size == 0 {
 		size, err = v.frameSize(ctx, l, entry)
 	}
-	if err != nil || size == 0 || size > maxFunction || !l.Contains(entry, size) {
-		return 0, errors.Join(err, fmt.Errorf("%w: its size is not known", ErrEntry))
+	if err != nil || size == 0 || size > prove.MaxFunction || !l.Contains(entry, size) {
+		return 0, errors.Join(err, fmt.Errorf("%w: %w", ErrEntry, prove.ErrSize))
 	}
 	return size, nil
 }

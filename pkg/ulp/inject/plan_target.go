@@ -139,10 +139,7 @@ func (b *planner) images(ctx context.Context, tp *targetPlan) error {
 	if len(tp.adding) == 0 {
 		return nil
 	}
-	s, err := b.v.scopeFor(ctx, tp.lib)
-	if err != nil {
-		return err
-	}
+	s := b.v.scopeFor(tp.lib)
 	var serial uint64
 	for _, l := range tp.next.layers {
 		serial = max(serial, l.serial)

@@ -174,7 +174,7 @@ func TestNoRoomNear(t *testing.T) {
 	c.says("all", original)
 	c = start(t, target(t, plain), 0)
 	c.ask("full")
-	c.refused(Change{Apply: []*Patch{q}}, Options{AnyEntry: true}, ErrNoRoom)
+	c.refused(Change{Apply: []*Patch{q}}, Options{Entries: ulp.EntriesAny}, ErrNoRoom)
 }
 
 // TestNotThere: a process without the library, and one with another build of it.

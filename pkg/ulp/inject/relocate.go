@@ -54,10 +54,10 @@ func (p *Patch) value(ctx context.Context, s *scope, r relocation, base uint64) 
 		return base + sym.value + uint64(addend), nil
 	}
 	b, err := s.lookup(ctx, sym.name, sym.version)
+	if sym.weak && (errors.Is(err, ulp.ErrNoSymbol) || errors.Is(err, errStatic)) {
+		return uint64(addend), nil
+	}
 	if errors.Is(err, ulp.ErrNoSymbol) {
-		if sym.weak {
-			return uint64(addend), nil
-		}
 		if sym.version != "" {
 			return 0, fmt.Errorf("%s@%s: %w", sym.name, sym.version, ErrUnresolved)
 		}

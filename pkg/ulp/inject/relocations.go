@@ -64,10 +64,9 @@ func readRelocations(im *image, d *elfx.Dynamic, symbols int) ([]relocation, err
 func (r *relocation) check(im *image, symbols int) error {
 	switch {
 	case r.kind == elf.R_X86_64_IRELATIVE:
-		return fmt.Errorf("%w: it has an indirect function (IFUNC) of its own, whose resolver would have to run in the process",
-			ErrContainer)
+		return errOwnIFUNC
 	case r.kind == elf.R_X86_64_TLSDESC:
-		return fmt.Errorf("%w: it uses TLS descriptors; compile without -mtls-dialect=gnu2", ErrContainer)
+		return &ContainerError{"tls-descriptors", "it uses TLS descriptors", "compile without -mtls-dialect=gnu2"}
 	case !kinds[r.kind]:
 		return fmt.Errorf("%w: relocation %v at %#x", ErrContainer, r.kind, r.off)
 	case im.bytes(r.off, 8) == nil || im.code(r.off, 8):
@@ -80,7 +79,13 @@ func (r *relocation) check(im *image, symbols int) error {
 	return nil
 }
 
-var errOwnTLS = fmt.Errorf("%w: it has thread-local variables of its own; use those of the target, or a lock", ErrContainer)
+var (
+	errOwnTLS error = &ContainerError{"thread-local", "it has thread-local variables of its own",
+		"use the library's by a reference (#%variable:pointer), or a lock"}
+	errOwnIFUNC error = &ContainerError{"local-ifunc",
+		"it has an indirect function (IFUNC) of its own, whose resolver would have to run in the process",
+		"choose the implementation in an ordinary function"}
+)
 
 // dynamicTable returns the table that two entries of the dynamic section describe; nil if there is none.
 func dynamicTable(im *image, d *elfx.Dynamic, at, size elf.DynTag) ([]byte, error) {

@@ -17,9 +17,10 @@ import (
 // latter is taken to be that of the target, as if the container were a part of it, and then what the container itself
 // needs. One thing is different: what the container defines, it means, even if the program has something of that name.
 type scope struct {
-	v     *view
-	order []*module
-	found map[key]binding
+	v      *view
+	target *process.Library
+	order  []*module // nil: not needed yet
+	found  map[key]binding
 }
 
 type key struct{ name, version string }
@@ -30,22 +31,28 @@ type binding struct {
 	sym process.Symbol
 }
 
-// scopeFor returns the scope of a container for a target.
-func (v *view) scopeFor(ctx context.Context, target *process.Library) (*scope, error) {
-	if err := v.readChain(ctx); err != nil {
-		return nil, err
+// scopeFor returns the scope of a container for a target. The loader's list is read at the first look-up: a container that
+// needs no symbols can do without.
+func (v *view) scopeFor(target *process.Library) *scope {
+	return &scope{v: v, target: target, found: map[key]binding{}}
+}
+
+// open puts the libraries in order.
+func (s *scope) open(ctx context.Context) error {
+	if s.order != nil {
+		return nil
 	}
-	mod := v.module(target)
-	if mod == nil {
-		return nil, fmt.Errorf("%q: %w", target.Name, ErrTwice)
+	space, mod, err := s.v.module(ctx, s.target)
+	if err != nil {
+		return err
 	}
-	s := &scope{v: v, order: v.global(), found: map[key]binding{}}
-	for _, m := range v.closure(mod) {
+	s.order = space.global()
+	for _, m := range space.closure(mod) {
 		if !slices.Contains(s.order, m) {
 			s.order = append(s.order, m)
 		}
 	}
-	return s, nil
+	return nil
 }
 
 // lookup finds a symbol. ulp.ErrNoSymbol: there is none.
@@ -56,6 +63,9 @@ func (s *scope) lookup(ctx context.Context, name, version string) (binding, erro
 			return b, ulp.ErrNoSymbol
 		}
 		return b, nil
+	}
+	if err := s.open(ctx); err != nil {
+		return binding{}, err
 	}
 	for _, m := range s.order {
 		sym, err := s.in(ctx, m.lib, name, version)

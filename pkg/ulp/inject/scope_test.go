@@ -66,13 +66,94 @@ func TestPlugin(t *testing.T) {
 	c.says("", "1")
 }
 
-// TestNamespace: a library in a link namespace of its own (dlmopen) is refused: its symbols are not those of the process's
-// list. So is libc, which is there twice then.
+// listsNamespaces skips a test where the dynamic loader does not tell debuggers of other namespaces: before glibc 2.35.
+func listsNamespaces(t *testing.T, c *child) {
+	t.Helper()
+	v, err := see(t.Context(), look(t, c.pid))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer v.close()
+	if err := v.readSpaces(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if len(v.spaces) < 2 {
+		t.Skipf("this machine's glibc tells of %d namespaces: it is older than 2.35", len(v.spaces))
+	}
+}
+
+// TestNamespace: a library in a link namespace of its own (dlmopen), whose symbols and thread-local storage are found there.
+// libc is there twice then, and both are patched.
 func TestNamespace(t *testing.T) {
 	lib := library(t, nopFlags)
 	c := start(t, gcc(t, "plugin", "testdata/plugin.c", "-ldl"), 0, "PLUGIN="+lib, "NAMESPACE=1")
-	c.refused(Change{Apply: []*Patch{answer(t, lib, 2, both)}}, Options{}, ErrTwice)
-	p := pack(t, libcPath(t), "malloc:malloc_lp\n", ulp.PackOptions{Force: true}, "testdata/malloc.c")
-	c.refused(Change{Apply: []*Patch{p}}, Options{AnyEntry: true}, ErrTwice)
+	listsNamespaces(t, c)
+	before := c.snapshot()
+	p := pack(t, lib, "first:first_lp\n", ulp.PackOptions{}, source(t, "int helper(void); extern __thread int shared;"+
+		"unsigned long strlen(const char *); char *getenv(const char *);", `helper() + shared * 10 + (int)strlen(getenv("NAMESPACE")) * 100`))
+	c.apply(Options{}, p)
+	c.says("", "133")
+	c.revert()
 	c.says("", "1")
+	libc := pack(t, libcPath(t), "malloc:malloc_lp\n", ulp.PackOptions{Force: true}, "testdata/malloc.c")
+	if res := c.apply(Options{Entries: ulp.EntriesAny}, libc); res.Loaded != 2 {
+		t.Errorf("%d copies of libc were patched", res.Loaded)
+	}
+	c.says("", "1")
+	c.revert()
+	c.cleared(before)
+}
+
+// TestTwice: a library that is there twice is patched in both places, also if the second came later; and is reverted in both.
+func TestTwice(t *testing.T) {
+	lib := library(t, nopFlags)
+	program := gcc(t, "plugin", "testdata/plugin.c", "-ldl")
+	c := start(t, program, 0, "PLUGIN="+lib, "NAMESPACE=1", "TWICE=1")
+	listsNamespaces(t, c)
+	before := c.snapshot()
+	two := answer(t, lib, 2, both)
+	if res := c.apply(Options{}, two); res.Loaded != 2 {
+		t.Errorf("%+v", res)
+	}
+	c.says("", "2 2")
+	c.refused(Change{Apply: []*Patch{two}}, Options{}, ErrApplied)
+	if res := c.revertOnly(two); res.Reverted != 2 {
+		t.Errorf("%+v", res)
+	}
+	c.says("", "1 1")
+	c.cleared(before)
+
+	c = start(t, program, 0, "PLUGIN="+lib, "NAMESPACE=1")
+	c.apply(Options{}, two)
+	c.says("other", "2 1")
+	if res := c.apply(Options{}, two); res.Loaded != 1 {
+		t.Errorf("%+v", res)
+	}
+	c.says("", "2 2")
+	if got := c.active(); got != "1:2 1:2" {
+		t.Errorf("active: %s", got)
+	}
+	c.revert()
+	c.says("", "1 1")
+}
+
+// TestUnlisted: a library that the dynamic loader does not tell of, as in other namespaces before glibc 2.35, is refused if
+// the live patch needs symbols.
+func TestUnlisted(t *testing.T) {
+	lib := library(t, nopFlags)
+	c := start(t, gcc(t, "plugin", "testdata/plugin.c", "-ldl"), 0, "PLUGIN="+lib, "NAMESPACE=1")
+	v, err := see(t.Context(), look(t, c.pid))
+	if err != nil {
+		t.Fatal(err)
+	}
+	debug, err := v.debug(t.Context())
+	v.close()
+	if err != nil {
+		t.Fatal(err)
+	}
+	c.poke(debug, []byte{1}) // its version: an old loader's
+	c.refused(Change{Apply: []*Patch{pack(t, lib, "first:first_lp\n", ulp.PackOptions{}, source(t, "int helper(void);", "helper()"))}},
+		Options{}, ErrUnlisted)
+	c.apply(Options{}, pack(t, lib, "first:first_lp\n", ulp.PackOptions{}, source(t, "", "7"), "-nostdlib"))
+	c.says("", "7")
 }

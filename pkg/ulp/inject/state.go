@@ -175,6 +175,7 @@ type Applied struct {
 	// Serial is the order of application among those of one target: the highest is on top.
 	Serial     uint64
 	Base, Size uint64 // where it is
+	Bias       uint64 // of the library; 0 if that is not known
 }
 
 // Present says whether anything of lpbuild is in a process, by the names of its mappings. It is a look at one file, where List
@@ -212,8 +213,9 @@ func (st *state) applied() []Applied {
 			a.Functions = append(a.Functions, ulp.Function{Old: f.Old, New: f.New})
 		}
 		for _, t := range st.tables {
-			for i := range r.Functions {
-				if t.base == r.Table {
+			if t.base == r.Table {
+				a.Bias = t.bias
+				for i := range r.Functions {
 					a.Functions[i].OldValue = r.Functions[i].Entry - t.bias
 				}
 			}

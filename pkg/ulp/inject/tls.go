@@ -20,15 +20,15 @@ const (
 
 // linkMapField reads a described field of a library's link_map.
 func (v *view) linkMapField(ctx context.Context, l *process.Library, descriptor string) (uint64, error) {
-	mod := v.module(l)
-	if mod == nil {
-		return 0, ErrTwice
+	_, mod, err := v.module(ctx, l)
+	if err != nil {
+		return 0, err
 	}
-	for i := range v.chain {
-		if name := v.chain[i].lib.SONAME; name != "libc.so.6" && name != "libpthread.so.0" {
+	for _, m := range v.modules() {
+		if name := m.lib.SONAME; name != "libc.so.6" && name != "libpthread.so.0" {
 			continue
 		}
-		symbols, err := v.symbolsOf(ctx, v.chain[i].lib)
+		symbols, err := v.symbolsOf(ctx, m.lib)
 		if err != nil || symbols == nil {
 			return 0, err
 		}

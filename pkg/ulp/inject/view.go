@@ -13,12 +13,12 @@ import (
 
 // view is what a plan sees of a process, all of it without stopping it.
 type view struct {
-	p     *process.Process
-	m     *process.Memory
-	libs  []*process.Library
-	main  *process.Library // nil: not recognised
-	chain []module         // the dynamic loader's list, in its order; without what is no file
-	maps  []process.Mapping
+	p      *process.Process
+	m      *process.Memory
+	libs   []*process.Library
+	main   *process.Library // nil: not recognised
+	spaces []namespace      // what the dynamic loader has loaded; nil: not read yet
+	maps   []process.Mapping
 
 	symbols map[*process.Library]*process.Symbols
 	dyn     map[*process.Library]*dynamic
@@ -64,22 +64,19 @@ func (v *view) read(ctx context.Context) error {
 	return nil
 }
 
-// target finds the one library with a build-id.
-func (v *view) target(t ulp.Target) (*process.Library, error) {
-	var found *process.Library
+// copies finds the library with a build-id: more than once if it is in several namespaces (dlmopen).
+func (v *view) copies(t ulp.Target) ([]*process.Library, error) {
+	var found []*process.Library
 	for _, l := range v.libs {
 		if !slices.Equal(l.BuildID, t.BuildID) || len(l.BuildID) == 0 {
 			continue
 		}
-		switch {
-		case found != nil:
-			return nil, fmt.Errorf("%s: %w", t.Name, ErrTwice)
-		case l.Machine != elf.EM_X86_64 || l.Class != elf.ELFCLASS64:
+		if l.Machine != elf.EM_X86_64 || l.Class != elf.ELFCLASS64 {
 			return nil, fmt.Errorf("%s: %w: a library for %v", t.Name, ulp.ErrUnsupported, l.Machine)
 		}
-		found = l
+		found = append(found, l)
 	}
-	if found == nil {
+	if len(found) == 0 {
 		return nil, fmt.Errorf("%s with build-id %x: %w", t.Name, t.BuildID, ErrNoLibrary)
 	}
 	return found, nil

@@ -20,8 +20,8 @@ type Library struct {
 	Deleted bool   // see Mapping.Deleted
 	File    FileID
 
-	Main    bool // the program itself
-	Loader  bool // the dynamic loader that the kernel started it with
+	Main    bool // the program itself, also one that was started as "ld.so ./program"
+	Loader  bool // the dynamic loader that it was started with
 	Class   elf.Class
 	Machine elf.Machine
 	Type    elf.Type // ET_DYN or ET_EXEC
@@ -144,6 +144,9 @@ func findLibraries(ctx context.Context, r reader, maps []Mapping, a *auxv) ([]*L
 			return nil, ErrLimit
 		}
 		list = append(list, l)
+	}
+	if err := markStarted(r, list, a); err != nil {
+		return nil, err
 	}
 	return list, nil
 }

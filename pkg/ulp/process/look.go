@@ -43,11 +43,14 @@ type Process struct {
 	Denied     bool
 	Exe        string // path of the program, as it is or was in the process's mount namespace
 	ExeDeleted bool   // its file was deleted or replaced
-	Root       string // "/" unless chrooted; in the process's mount namespace
-	Bits32     bool   // a 32-bit program
-	MountNS    uint64 // inode numbers of its namespaces; equal numbers, same namespace
-	PIDNS      uint64
-	UserNS     uint64
+	// StartedBy is the path of the dynamic loader in a process that was started as "ld.so ./program", else "". The kernel
+	// takes the loader for the program, and has its name as Name; Exe is the program.
+	StartedBy string
+	Root      string // "/" unless chrooted; in the process's mount namespace
+	Bits32    bool   // a 32-bit program
+	MountNS   uint64 // inode numbers of its namespaces; equal numbers, same namespace
+	PIDNS     uint64
+	UserNS    uint64
 
 	opts    Options
 	program program
@@ -67,7 +70,7 @@ func Look(ctx context.Context, pid int, o Options) (*Process, error) {
 		}
 		defer d.close()
 		for range looks {
-			p, err := lookOnce(d, o)
+			p, err := lookOnce(ctx, d, o)
 			if !errors.Is(err, ErrChanged) {
 				return p, err
 			}
@@ -79,7 +82,7 @@ func Look(ctx context.Context, pid int, o Options) (*Process, error) {
 
 // lookOnce fills a Process, and compares at the end with the beginning: the public facts and the memory's are those of
 // one program.
-func lookOnce(d *dir, o Options) (*Process, error) {
+func lookOnce(ctx context.Context, d *dir, o Options) (*Process, error) {
 	before, err := d.stat()
 	if err != nil {
 		return nil, err
@@ -95,7 +98,7 @@ func lookOnce(d *dir, o Options) (*Process, error) {
 		return nil, err
 	}
 	if !p.Kernel && !before.vanished() {
-		err = p.lookInside(d)
+		err = p.lookInside(ctx, d)
 	}
 	after, statErr := d.stat()
 	switch {
@@ -115,7 +118,7 @@ func lookOnce(d *dir, o Options) (*Process, error) {
 }
 
 // lookInside fills the fields that need the right to trace the process.
-func (p *Process) lookInside(d *dir) error {
+func (p *Process) lookInside(ctx context.Context, d *dir) error {
 	live, err := d.live(p.State)
 	if err != nil {
 		return err
@@ -134,6 +137,13 @@ func (p *Process) lookInside(d *dir) error {
 		return err
 	}
 	p.Bits32 = a.bits32
+	program, err := p.startedProgram(ctx, live, a)
+	if err != nil {
+		return err
+	}
+	if program != nil {
+		p.StartedBy, p.Exe, p.ExeDeleted = p.Exe, program.Path, program.Deleted
+	}
 	if p.MountNS, err = live.namespace("ns/mnt"); err != nil {
 		return err
 	}
@@ -145,7 +155,7 @@ func (p *Process) lookInside(d *dir) error {
 }
 
 func (p *Process) clearInside() {
-	p.Exe, p.ExeDeleted, p.Root, p.Bits32, p.MountNS, p.PIDNS, p.UserNS = "", false, "", false, 0, 0, 0
+	p.Exe, p.ExeDeleted, p.StartedBy, p.Root, p.Bits32, p.MountNS, p.PIDNS, p.UserNS = "", false, "", "", false, 0, 0, 0
 }
 
 // Alive says whether the process has threads that run. One that is not alive may still be in the table, as a zombie.

@@ -98,6 +98,7 @@ type Step struct {
 type Applied struct {
 	ID        [32]byte // see ulp.Metadata.PatchID
 	Library   string   // base name of the target
+	Bias      uint64   // of the target; 0: not known. A library can be loaded several times (dlmopen)
 	Container string   // path of the container, in the process's mount namespace
 	Time      time.Time
 	Labels    []string // numbers of bugs and CVEs in the container's comments; of a Survey, if they can be read

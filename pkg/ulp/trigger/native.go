@@ -7,6 +7,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/lpbuild/lpbuild/pkg/ulp"
 	"github.com/lpbuild/lpbuild/pkg/ulp/inject"
 	"github.com/lpbuild/lpbuild/pkg/ulp/process"
 	"github.com/lpbuild/lpbuild/pkg/ulp/tracer"
@@ -14,8 +15,9 @@ import (
 
 // Native is the engine for processes without libpulp.so: it loads live patches itself. The zero value works.
 type Native struct {
-	// AnyEntry allows it to patch functions without NOPs, where that is proven to be safe.
-	AnyEntry bool
+	// Entries says whether it patches functions without NOPs, where that is proven to be safe. Default: what each container
+	// says.
+	Entries ulp.Entries
 	// Consistency says where threads may be meanwhile.
 	Consistency inject.Consistency
 	// SuspendSeccomp lifts the seccomp filters of a process while it is patched. It needs CAP_SYS_ADMIN.
@@ -68,8 +70,8 @@ func (t *nativeTarget) Applied(context.Context) ([]Applied, error) {
 	var list []Applied
 	for _, a := range t.list {
 		if a.Active {
-			list = append(list, Applied{ID: a.ID, Library: a.Target.Name, Container: a.Container, Time: a.Time, Functions: len(a.Functions),
-				Engine: t.b.Name()})
+			list = append(list, Applied{ID: a.ID, Library: a.Target.Name, Bias: a.Bias, Container: a.Container, Time: a.Time,
+				Functions: len(a.Functions), Engine: t.b.Name()})
 		}
 	}
 	return list, nil
@@ -89,7 +91,7 @@ func (t *nativeTarget) active(fits func(inject.Applied) bool) bool {
 }
 
 func (t *nativeTarget) options() inject.Options {
-	return inject.Options{Consistency: t.b.Consistency, AnyEntry: t.b.AnyEntry, SuspendSeccomp: t.b.SuspendSeccomp,
+	return inject.Options{Consistency: t.b.Consistency, Entries: t.b.Entries, SuspendSeccomp: t.b.SuspendSeccomp,
 		StopTimeout: t.b.StopTimeout}
 }
 
@@ -142,9 +144,6 @@ func (p *nativePlan) verdict(ctx context.Context, i int) error {
 		}
 		return nil
 	}
-	if p.t.active(s.is) {
-		return ErrApplied
-	}
 	if err := p.t.v.notLibpulp(ctx, s.Container, p.revertsBefore(i)); err != nil {
 		return err
 	}
@@ -152,7 +151,10 @@ func (p *nativePlan) verdict(ctx context.Context, i int) error {
 	if err == nil {
 		p.plan, err = inject.NewPlan(ctx, p.t.v.Process, inject.Change{Apply: []*inject.Patch{patch}}, p.t.options())
 	}
-	if errors.Is(err, inject.ErrNoLibrary) && p.t.loaded(s.Library) {
+	switch {
+	case errors.Is(err, inject.ErrApplied): // to all copies of the library
+		return ErrApplied
+	case errors.Is(err, inject.ErrNoLibrary) && p.t.loaded(s.Library):
 		return &engineError{err, ErrBuildID}
 	}
 	return nativeError(err)

@@ -1,7 +1,13 @@
 package trigger_test
 
 import (
+	"bytes"
+	"debug/elf"
 	"errors"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
 	"testing"
 
 	"github.com/lpbuild/lpbuild/pkg/ulp/trigger"
@@ -67,5 +73,58 @@ func TestNative(t *testing.T) {
 	c.says(unpatched)
 	if err := nativeErr(t, c, trigger.Options{Containers: read(t, container(t, "bb", 10)), Every: true}); !errors.Is(err, trigger.ErrBuildID) {
 		t.Errorf("another build: %v", err)
+	}
+}
+
+// TestStartedByLoader: a process that was started as "ld.so ./program" has the program's name, is found by it, and is patched
+// like any other.
+func TestStartedByLoader(t *testing.T) {
+	program := start(t, "a", "", "by-the-loader").cmd.Path
+	f, err := elf.Open(program)
+	must(t, err)
+	defer f.Close()
+	interpreter, err := f.Section(".interp").Data()
+	must(t, err)
+	loader, err := filepath.EvalSymlinks(string(bytes.TrimRight(interpreter, "\x00")))
+	must(t, err)
+	ten := read(t, container(t, "a", 10))
+	for name, preload := range map[string]string{"native": "", "libpulp": standIn(t)} {
+		t.Run(name, func(t *testing.T) {
+			cmd := exec.Command(loader, "--library-path", filepath.Dir(library(t, "a")), program)
+			if preload != "" {
+				cmd.Env = append(os.Environ(), "LD_PRELOAD="+preload)
+			}
+			c := run(t, cmd)
+			c.says(unpatched)
+			backends := native
+			if preload != "" {
+				backends = []trigger.Backend{&trigger.Libpulp{}}
+			}
+			s, err := trigger.ParseSelector("by-the-loader", "")
+			must(t, err)
+			list, _, err := trigger.Look(t.Context(), trigger.SurveyOptions{Selector: s, Backends: backends})
+			must(t, err)
+			i := slices.IndexFunc(list, func(s *trigger.Survey) bool { return s.PID == c.pid })
+			if i < 0 || list[i].Name != "by-the-loader" || list[i].Exe != program || list[i].Err != nil {
+				t.Errorf("survey: %+v", list)
+			}
+			reports, _, err := runAll(t, trigger.Options{Selector: s, Containers: ten, Backends: backends})
+			must(t, err)
+			if r := reports[c.pid]; r == nil || r.Name != "by-the-loader" || r.Status != trigger.Changed {
+				t.Fatalf("report: %+v", r)
+			}
+			c.says(tens10)
+			if r := c.one(trigger.Options{Containers: ten, Backends: backends, Revert: true}); r.Status != trigger.Changed {
+				t.Errorf("revert: %+v", r)
+			}
+			c.says(unpatched)
+		})
+	}
+	for _, path := range []string{program, loader} { // libpulp.so, which asks itself, knows the second one
+		cmd := exec.Command(loader, "--library-path", filepath.Dir(library(t, "a")), program)
+		cmd.Env = append(os.Environ(), "LIBPULP_DISABLE_ON_PATH="+path)
+		if err := nativeErr(t, run(t, cmd), trigger.Options{Containers: ten}); !errors.Is(err, trigger.ErrBlocked) {
+			t.Errorf("opted out by %s: %v", path, err)
+		}
 	}
 }

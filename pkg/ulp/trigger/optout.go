@@ -25,7 +25,7 @@ func OptedOut(ctx context.Context, p *process.Process) error {
 	if err != nil {
 		return err
 	}
-	if listed(env[disablePath], p.Exe) {
+	if list := env[disablePath]; listed(list, p.Exe) || p.StartedBy != "" && listed(list, p.StartedBy) {
 		return fmt.Errorf("%w: %s", ErrBlocked, disablePath)
 	}
 	if list := env[disableUsers]; list != "" {

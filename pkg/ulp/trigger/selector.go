@@ -106,13 +106,18 @@ func ShortName(p *process.Process) string { return path.Base(p.Name) }
 // nameLength is how many bytes of a name the kernel keeps.
 const nameLength = 15
 
-// FullName returns the whole name if it is that of the program and the kernel's is the beginning of it.
+// FullName returns the whole name if it is that of the program and the kernel's is the beginning of it. It is the program's
+// also if the kernel's is that of the dynamic loader, by which it was started.
 func FullName(p *process.Process) string {
-	if exe := p.ExeName(); len(p.Name) == nameLength && len(exe) > nameLength && exe[:nameLength] == p.Name {
+	exe := p.ExeName()
+	if kernelNames(p.Name, exe) && len(exe) > nameLength || p.StartedBy != "" && kernelNames(p.Name, path.Base(p.StartedBy)) {
 		return exe
 	}
 	return ShortName(p)
 }
+
+// kernelNames says whether the kernel's name of a process is that of a program's file.
+func kernelNames(name, file string) bool { return name == file[:min(len(file), nameLength)] }
 
 // userNames remembers the names of users, since looking one up reads a file.
 type userNames struct{ m sync.Map }

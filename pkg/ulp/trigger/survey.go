@@ -163,7 +163,7 @@ func (s *Survey) libraries(ctx context.Context, view *View, applied []Applied, k
 			row.Name, row.Path = l.SONAME, path.Join(path.Dir(l.Path), l.SONAME)
 		}
 		for i, a := range applied {
-			if !found[i] && named(l, a.Library) {
+			if !found[i] && named(l, a.Library) && (a.Bias == 0 || a.Bias == l.Bias) {
 				row.Applied, found[i] = append(row.Applied, a), true
 			}
 		}

@@ -1,0 +1,42 @@
+package packaging
+
+import (
+	"strings"
+	"testing"
+)
+
+// TestSUSE reads the spec file with macros as SUSE has them: the settings go into the file that others have settings in, too,
+// and the units are made known. Without those macros there is nothing of it, and the timer is started all the same.
+func TestSUSE(t *testing.T) {
+	const format = "[%{REQUIRENAME} ]|%{PREIN}|%{POSTIN}|%{PREUN}|%{POSTUN}"
+	spec := func(args ...string) string {
+		t.Helper()
+		all := append([]string{"rpmspec", "-q", "--target=x86_64", "--qf", format + "\n@", "lpbuild.spec"}, args...)
+		return strings.Split(command(t, nil, all...), "@")[0] // the other packages have no scripts
+	}
+	var macros []string
+	for _, m := range []string{
+		"fillup_prereq fillup", "fillup_only(dans) FILLUP %{**}", "service_add_pre() ADDPRE %{*}", "service_add_post() ADDPOST %{*}",
+		"service_del_preun() DELPREUN %{*}", "service_del_postun() DELPOSTUN %{*}",
+	} {
+		macros = append(macros, "--define", m)
+	}
+	const units = " lpbuild-reconcile.service lpbuild-reconcile.timer"
+	got := spec(macros...)
+	for _, want := range []string{"fillup ", "|ADDPRE" + units, "FILLUP -ns livepatching lpbuild\nADDPOST" + units, "|DELPREUN" + units, "|DELPOSTUN" + units} {
+		if !strings.Contains(got, want) {
+			t.Errorf("with SUSE's macros it has no %q:\n%s", want, got)
+		}
+	}
+	plain := spec()
+	for _, s := range []string{got, plain} {
+		if !strings.Contains(s, "systemctl --no-block start lpbuild-reconcile.timer || :") || !strings.Contains(s, "systemctl --no-block stop lpbuild-reconcile.timer || :") {
+			t.Errorf("the timer is not started and stopped:\n%s", s)
+		}
+	}
+	for _, not := range []string{"fillup", "FILLUP", "%", "service_"} {
+		if strings.Contains(plain, not) {
+			t.Errorf("without SUSE's macros it has %q:\n%s", not, plain)
+		}
+	}
+}

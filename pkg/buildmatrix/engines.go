@@ -1,0 +1,121 @@
+package buildmatrix
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/lpbuild/lpbuild/pkg/ulp"
+	"github.com/lpbuild/lpbuild/pkg/ulp/inject"
+)
+
+// The engines that apply containers, by the names that lpbuild trigger --engine has for them.
+const (
+	EnginePulp   = "pulp"   // libpulp.so, which the process has to have loaded
+	EngineNative = "native" // loads the container itself, without the dynamic linker
+)
+
+// fit says which engines can apply a packed container in its build: able; and why others cannot, or what is worth knowing.
+func (j *job) fit(image []byte, s *scope) (able []string, notes []Reason, err error) {
+	c, err := ulp.ParseContainer(image)
+	if err != nil {
+		return nil, nil, err
+	}
+	if pulp := j.notForPulp(s); len(pulp) == 0 {
+		able = append(able, EnginePulp)
+	} else {
+		notes = append(notes, pulp...)
+	}
+	if native := j.notForNative(c, s); len(native) == 0 {
+		able = append(able, EngineNative)
+	} else {
+		notes = append(notes, native...)
+	}
+	if c.StaticTLS {
+		notes = append(notes, Reason{Code: "static-tls", Message: "the container reaches thread-local variables by static offsets " +
+			"(DF_STATIC_TLS): libpulp can load it only as long as the process has static space for them",
+			Hint: "compile with -ftls-model=global-dynamic"})
+	}
+	return able, notes, nil
+}
+
+// notForPulp returns why libpulp cannot apply the container: it needs NOPs.
+func (j *job) notForPulp(s *scope) []Reason {
+	var reasons []Reason
+	for _, f := range j.description.Functions {
+		if row, ok := s.target.Function(f.Old.Text); ok && !row.Patchable && s.target.Complete {
+			reasons = append(reasons, reasonAt("no-nops", j.at(f.Old,
+				fmt.Sprintf("%q has no NOPs for a detour in this build of %s: only the native engine replaces it", f.Old.Text, s.target.Name), "")))
+		}
+	}
+	return reasons
+}
+
+// notForNative returns why the native engine cannot: the engine itself says it, of the container and of functions.
+func (j *job) notForNative(c *ulp.Container, s *scope) []Reason {
+	if c.Arch != ulp.X86_64 {
+		return []Reason{{Code: "architecture", Message: "the native engine is for x86_64 only: in other processes libpulp is needed"}}
+	}
+	var reasons []Reason
+	_, err := inject.NewPatch(c, j.info.Container)
+	for _, err := range flat(err) {
+		if e, ok := errors.AsType[*inject.ContainerError](err); ok {
+			reasons = append(reasons, Reason{Code: e.Code, Message: "the native engine cannot load the container: " + e.What, Hint: e.Hint})
+		} else {
+			reasons = append(reasons, Reason{Code: "native-engine", Message: err.Error()})
+		}
+	}
+	for _, f := range j.description.Functions {
+		row, ok := s.target.Function(f.Old.Text)
+		why, judged := s.target.EntryProof(row.Value)
+		if ok && judged && row.Patchable && (why != "" || j.entries != ulp.EntriesAny) {
+			reasons = append(reasons, reasonAt("long-nops", j.at(f.Old, fmt.Sprintf("the NOPs of %q in this build of %s are not those "+
+				"that the native engine knows: only libpulp replaces it", f.Old.Text, s.target.Name), "")))
+		}
+	}
+	reasons = append(reasons, s.notLoaded(c)...)
+	slices.SortStableFunc(reasons, func(a, b Reason) int { return strings.Compare(a.Code, b.Code) })
+	return slices.CompactFunc(reasons, func(a, b Reason) bool { return a.Code == b.Code && a.Message == b.Message })
+}
+
+// notLoaded returns a reason if the container uses libraries that only its own DT_NEEDED brings into a process: the native
+// engine loads none.
+func (s *scope) notLoaded(c *ulp.Container) []Reason {
+	without := newScope(nil, s.target, s.own, s.others)
+	var names []string
+	for _, soname := range c.Needed {
+		if !s.isTarget(soname) && !isLoader(soname) && !slices.Contains(without.loaded, soname) {
+			names = append(names, soname)
+		}
+	}
+	uses := slices.ContainsFunc(c.Undefined(), func(u ulp.Undefined) bool {
+		problem, _ := without.symbolProblem(u)
+		return !u.Weak && problem != ""
+	})
+	if len(names) == 0 || !uses {
+		return nil
+	}
+	return []Reason{{
+		Code: "not-loaded",
+		Message: fmt.Sprintf("the container uses %s, which %s does not bring into a process: libpulp has it loaded, the native engine does not",
+			strings.Join(names, ", "), s.target.Name),
+		Hint: "copy what is needed into the source",
+	}}
+}
+
+// flat returns the errors that were joined.
+func flat(err error) []error {
+	if err == nil {
+		return nil
+	}
+	joined, ok := err.(interface{ Unwrap() []error }) //nolint:errorlint // what was joined is what is asked
+	if !ok {
+		return []error{err}
+	}
+	var all []error
+	for _, e := range joined.Unwrap() {
+		all = append(all, flat(e)...)
+	}
+	return all
+}

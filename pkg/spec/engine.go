@@ -1,0 +1,104 @@
+package spec
+
+import (
+	"bytes"
+	"debug/elf"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"github.com/lpbuild/lpbuild/pkg/atomicfile"
+	"github.com/lpbuild/lpbuild/pkg/ulp"
+	rpmhelper "github.com/lpbuild/lpbuild/rpm-helper"
+)
+
+// Engine is the engine that a package with "engine: bundled" carries, and the units by which it takes up processes that were busy.
+type Engine struct {
+	Program string   // the file of lpbuild
+	Arch    ulp.Arch // that the package is for
+	Package string
+	Path    string // of the engine on the customer's machine
+	Units   string // systemd's folder for units there; "": none are written
+}
+
+// lpbuildPath is where lpbuild's own package has it.
+const lpbuildPath = "/usr/bin/lpbuild"
+
+// Install puts engine and units to their places below root, and returns their paths.
+func (e Engine) Install(root string) ([]string, error) {
+	image, err := os.ReadFile(e.Program)
+	if err != nil {
+		return nil, err
+	}
+	if err := e.check(image); err != nil {
+		return nil, err
+	}
+	paths := []string{filepath.Join(root, e.Path)}
+	if err := atomicfile.Write(paths[0], image, 0o755); err != nil {
+		return nil, err
+	}
+	if e.Units == "" {
+		return paths, nil
+	}
+	units := filepath.Join(root, e.Units)
+	for _, kind := range []string{"service", "timer"} {
+		text, err := e.unit(kind)
+		if err != nil {
+			return nil, err
+		}
+		name := filepath.Join(units, e.Package+"-reconcile."+kind)
+		if err := atomicfile.Write(name, text, 0o644); err != nil {
+			return nil, err
+		}
+		paths = append(paths, name)
+	}
+	// The timer belongs to the machine's from the beginning: as much as the package's %post applies live patches.
+	timer := e.Package + "-reconcile.timer"
+	link := filepath.Join(units, "timers.target.wants", timer)
+	if err := os.MkdirAll(filepath.Dir(link), 0o755); err != nil {
+		return nil, err
+	}
+	if err := os.Remove(link); err != nil && !os.IsNotExist(err) {
+		return nil, err
+	}
+	return append(paths, link), os.Symlink("../"+timer, link)
+}
+
+// check refuses an engine that would not run on the customer's machine.
+func (e Engine) check(image []byte) error {
+	f, err := elf.NewFile(bytes.NewReader(image))
+	if err != nil {
+		return fmt.Errorf("%s: %w", e.Program, err)
+	}
+	if f.Machine != e.Arch.Machine() {
+		return fmt.Errorf("%s is a program for %s, the package is for %s: build it on a machine of that kind, or with \"engine: system\"",
+			e.Program, strings.TrimPrefix(f.Machine.String(), "EM_"), e.Arch)
+	}
+	return nil
+}
+
+// unit returns a unit of the package: lpbuild's, with the package's engine and without lpbuild's manual. Where lpbuild is installed
+// its own timer does it for all packages, by the same lock, with the same result.
+func (e Engine) unit(kind string) ([]byte, error) {
+	text, err := rpmhelper.FS.ReadFile("lpbuild-reconcile." + kind)
+	if err != nil {
+		return nil, err
+	}
+	var b bytes.Buffer
+	for line := range strings.Lines(string(text)) {
+		switch {
+		case strings.HasPrefix(line, "Documentation="):
+			continue
+		case strings.HasPrefix(line, "Description="):
+			line = strings.TrimSuffix(line, "\n") + " (" + e.Package + ")\n"
+		case strings.HasPrefix(line, "ExecStart="):
+			line = strings.Replace(line, lpbuildPath, e.Path, 1)
+		}
+		b.WriteString(strings.ReplaceAll(line, "lpbuild-reconcile", e.Package+"-reconcile"))
+		if line == "[Unit]\n" && kind == "service" {
+			b.WriteString("# Where lpbuild is installed its timer does this for all packages.\nConditionPathExists=!" + lpbuildPath + "\n")
+		}
+	}
+	return b.Bytes(), nil
+}

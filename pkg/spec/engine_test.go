@@ -1,0 +1,115 @@
+package spec
+
+import (
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/lpbuild/lpbuild/pkg/ulp"
+)
+
+// machine is what the program that runs the tests is for.
+func machine(t *testing.T) ulp.Arch {
+	t.Helper()
+	l, err := ulp.OpenLibrary("/proc/self/exe", ulp.LibraryOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return l.Arch
+}
+
+// TestEngineInstall puts engine and units of two packages and lpbuild's into one system: no file is another's, systemd
+// understands the units, and the timers begin with the machine.
+func TestEngineInstall(t *testing.T) {
+	root := t.TempDir()
+	var units []string
+	seen := map[string]bool{}
+	for _, name := range []string{"glibc-livepatches", "openssl-livepatches"} {
+		e := Engine{Program: "/proc/self/exe", Arch: machine(t), Package: name, Path: "/usr/libexec/" + name + "/lpbuild", Units: "/usr/lib/systemd/system"}
+		paths, err := e.Install(root)
+		if err != nil || len(paths) != 4 {
+			t.Fatal(paths, err)
+		}
+		for _, path := range paths {
+			if seen[path] || strings.Contains(path, "lpbuild-reconcile") {
+				t.Errorf("%s is another package's, too", path)
+			}
+			seen[path] = true
+		}
+		if info, err := os.Stat(paths[0]); err != nil || info.Mode().Perm() != 0o755 {
+			t.Errorf("the engine: %v, %v", info.Mode(), err)
+		}
+		if target, err := os.Readlink(paths[3]); err != nil || target != "../"+name+"-reconcile.timer" {
+			t.Errorf("timers.target wants %q, %v", target, err)
+		}
+		units = append(units, paths[1], paths[2])
+		text, err := os.ReadFile(paths[1])
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, want := range []string{"ConditionPathExists=!/usr/bin/lpbuild\n", "ExecStart=/usr/libexec/" + name + "/lpbuild hook reconcile\n", "(" + name + ")\n"} {
+			if !strings.Contains(string(text), want) {
+				t.Errorf("the service has no %q:\n%s", want, text)
+			}
+		}
+		if strings.Contains(string(text), "Documentation=") {
+			t.Error("the service names a manual that the package does not bring")
+		}
+		if again, err := e.Install(root); err != nil || cmp.Diff(paths, again) != "" {
+			t.Errorf("installed again: %v, %v", again, err)
+		}
+	}
+	verifyUnits(t, root, units)
+}
+
+// verifyUnits lets systemd read units, with a program in the engines' places that is there.
+func verifyUnits(t *testing.T, root string, units []string) {
+	t.Helper()
+	if _, err := exec.LookPath("systemd-analyze"); err != nil {
+		t.Skip("systemd-analyze is not installed")
+	}
+	for _, unit := range units {
+		text, err := os.ReadFile(unit)
+		if err != nil {
+			t.Fatal(err)
+		}
+		put(t, filepath.Dir(unit), map[string]string{filepath.Base(unit): strings.ReplaceAll(string(text), "=/usr/libexec", "="+root+"/usr/libexec")})
+	}
+	out, err := exec.CommandContext(t.Context(), "systemd-analyze", append([]string{"verify", "--man=no", "--recursive-errors=no"}, units...)...).CombinedOutput()
+	for line := range strings.Lines(string(out)) { // of the machine's own units there may be something to say
+		if strings.Contains(line, "-livepatches-reconcile") {
+			t.Error(line)
+		}
+	}
+	if err != nil {
+		t.Errorf("%v: %s", err, out)
+	}
+}
+
+// TestEngineRefuses wants no engine in a package that could not run where the package goes.
+func TestEngineRefuses(t *testing.T) {
+	root := t.TempDir()
+	other := ulp.PPC64LE
+	if machine(t) == other {
+		other = ulp.X86_64
+	}
+	script := filepath.Join(t.TempDir(), "lpbuild")
+	put(t, filepath.Dir(script), map[string]string{"lpbuild": "#!/bin/sh\n" + strings.Repeat("#", 100)})
+	for want, e := range map[string]Engine{
+		"the package is for " + string(other): {Program: "/proc/self/exe", Arch: other},
+		"bad magic number":                    {Program: script, Arch: machine(t)},
+		"no such file":                        {Program: script + "x", Arch: machine(t)},
+	} {
+		e.Package, e.Path, e.Units = "p", "/usr/libexec/p/lpbuild", "/units"
+		if paths, err := e.Install(root); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%v, %v, want %q", paths, err, want)
+		}
+	}
+	if found, err := os.ReadDir(root); err != nil || len(found) > 0 {
+		t.Errorf("it made %v, %v", found, err)
+	}
+}

@@ -1,0 +1,186 @@
+package ulp
+
+import (
+	"cmp"
+	"debug/elf"
+	"errors"
+	"slices"
+
+	"github.com/lpbuild/lpbuild/pkg/ulp/internal/elfx"
+	"github.com/lpbuild/lpbuild/pkg/ulp/internal/prove"
+)
+
+// prover makes the proofs of a library from its file. What it looks at is what the native engine would find in a process:
+// segments as they are mapped, sizes from .dynsym, and of functions that are not in there from the unwind information.
+type prover struct {
+	texts  []text
+	frames *prove.Frames // nil if there is no such information
+	sizes  map[uint64][]uint64
+}
+
+// text is an executable segment.
+type text struct {
+	mapped
+	branches *prove.Branches
+}
+
+// mapped is a segment with its bytes; none if there are too many.
+type mapped struct {
+	elfx.Segment
+	addr  uint64
+	pages []byte
+}
+
+// at returns size bytes at an address, nil if they are not all there.
+func (m *mapped) at(addr, size uint64) []byte {
+	off := addr - m.addr
+	if addr < m.addr || off > uint64(len(m.pages)) || size > uint64(len(m.pages))-off {
+		return nil
+	}
+	return m.pages[off : off+size]
+}
+
+// Contains is of prove.Memory.
+func (m *mapped) Contains(addr, size uint64) bool { return m.at(addr, size) != nil }
+
+// Read is of prove.Memory.
+func (m *mapped) Read(b []byte, addr uint64) error {
+	copy(b, m.at(addr, uint64(len(b))))
+	return nil
+}
+
+// Bounds of what is looked at: a hostile file has any number of segments.
+const (
+	maxTexts  = 16
+	maxFrames = 64 << 20 // bytes of the segment with the unwind information
+)
+
+func newProver(f *elfx.File) (*prover, error) {
+	p := &prover{sizes: map[uint64][]uint64{}}
+	frames := f.Segment(elf.PT_GNU_EH_FRAME)
+	for _, s := range f.Segments {
+		if s.Type != elf.PT_LOAD {
+			continue
+		}
+		if s.Flags&elf.PF_X != 0 {
+			if len(p.texts) == maxTexts {
+				return nil, &FormatError{Off: int64(s.Offset), What: "segments with code", Err: errors.New("are too many")}
+			}
+			t := text{mapped: mapped{Segment: s}}
+			var err error
+			if t.addr, t.pages, err = f.Pages(&s, prove.MaxText); err != nil {
+				return nil, err
+			}
+			p.texts = append(p.texts, t)
+		}
+		if frames != nil && p.frames == nil && frames.Vaddr >= s.Vaddr && frames.Vaddr-s.Vaddr < s.Filesz {
+			m := &mapped{Segment: s}
+			var err error
+			if m.addr, m.pages, err = f.Pages(&s, maxFrames); err != nil {
+				return nil, err
+			}
+			if p.frames, err = prove.ReadFrames(m, frames.Vaddr, frames.Memsz); err != nil {
+				return nil, err
+			}
+		}
+	}
+	return p, nil
+}
+
+// proveEntries makes the proofs of all functions that the tables of the library name.
+func (l *Library) proveEntries(f *elfx.File) error {
+	if l.Arch != X86_64 {
+		return nil
+	}
+	p, err := newProver(f)
+	if err != nil {
+		return err
+	}
+	functions := map[uint64]bool{} // and whether NOPs are listed for them
+	for t, r := range l.symbols.each() {
+		if r.flags&flagUndefined != 0 || elf.ST_TYPE(r.info) != elf.STT_FUNC {
+			continue
+		}
+		functions[r.value] = functions[r.value] || r.flags&flagPatchable != 0
+		if t == &l.symbols.tables[0] && r.size > 0 && !slices.Contains(p.sizes[r.value], r.size) {
+			p.sizes[r.value] = append(p.sizes[r.value], r.size)
+		}
+	}
+	byWhy := map[string][]uint64{}
+	for addr, listed := range functions {
+		if has, why := p.entry(addr); !has || !listed {
+			byWhy[why] = append(byWhy[why], addr)
+		}
+	}
+	l.proofs = proofs{}
+	for why, at := range byWhy {
+		slices.Sort(at)
+		l.proofs = append(l.proofs, verdict{why, at})
+	}
+	slices.SortFunc(l.proofs, func(a, b verdict) int { return cmp.Compare(a.why, b.why) })
+	return nil
+}
+
+// entry says whether a function has the NOPs, or why no jump can be put at it; "" if one can.
+func (p *prover) entry(addr uint64) (hasNOPs bool, why string) {
+	i := slices.IndexFunc(p.texts, func(t text) bool { return addr >= t.Vaddr && addr-t.Vaddr < t.Filesz })
+	if i < 0 {
+		return false, whyNot(prove.ErrOutside)
+	}
+	t := &p.texts[i]
+	if t.pages == nil {
+		return false, whyNot(prove.ErrText)
+	}
+	window := t.at(addr-prove.BeforeLen, prove.Window)
+	if window == nil {
+		return false, whyNot(prove.ErrOutside)
+	}
+	if prove.HasNOPs(window) {
+		return true, ""
+	}
+	return false, whyNot(p.prove(t, addr))
+}
+
+// prove proves that a jump can be put at a function. Should .dynsym have it with several sizes, it must be so for each.
+func (p *prover) prove(t *text, addr uint64) error {
+	sizes := p.sizes[addr]
+	if len(sizes) == 0 && p.frames != nil {
+		size, err := p.frames.Size(addr)
+		if err != nil {
+			return err
+		}
+		sizes = []uint64{size}
+	}
+	if len(sizes) == 0 {
+		return prove.ErrSize
+	}
+	if t.branches == nil {
+		t.branches = prove.NewBranches(t.pages, t.addr)
+	}
+	for _, size := range sizes {
+		code := t.at(addr, size)
+		if size == 0 || size > prove.MaxFunction || code == nil {
+			return prove.ErrSize
+		}
+		place, err := prove.Entry(code, addr)
+		if err != nil {
+			return err
+		}
+		if at := addr + uint64(place.Off()); t.branches.Enter(at, at+uint64(place.N)) {
+			return prove.Entered(addr)
+		}
+	}
+	return nil
+}
+
+// whyNot returns the words of a reason that are the same for all functions like it; "" for no error.
+func whyNot(err error) string {
+	e, ok := errors.AsType[*prove.Error](err)
+	switch {
+	case err == nil:
+		return ""
+	case !ok:
+		return err.Error()
+	}
+	return e.Why
+}

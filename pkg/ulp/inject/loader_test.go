@@ -1,0 +1,117 @@
+package inject
+
+import (
+	"bytes"
+	"debug/elf"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/lpbuild/lpbuild/pkg/ulp"
+)
+
+// loaderPath is the dynamic loader of this machine's programs.
+func loaderPath(t *testing.T, program string) string {
+	t.Helper()
+	f, err := elf.Open(program)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	b, err := f.Section(".interp").Data()
+	if err != nil {
+		t.Fatal(err)
+	}
+	path, err := filepath.EvalSymlinks(string(bytes.TrimRight(b, "\x00")))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return path
+}
+
+// TestStartedByLoader patches programs that were started as "ld.so ./program": for the kernel the loader is the program. The
+// live patch needs symbols, indirect functions and thread-local storage.
+func TestStartedByLoader(t *testing.T) {
+	lib := library(t, nopFlags)
+	p := pack(t, lib, everything, ulp.PackOptions{}, "testdata/patch.c")
+	pie, fixed := target(t, lib, "-pie", "-fPIE"), target(t, lib, "-no-pie", "-fno-pie")
+	loader := loaderPath(t, pie)
+	stripped := filepath.Join(t.TempDir(), "loader")
+	if out, err := exec.Command("strip", "-o", stripped, loader).CombinedOutput(); err != nil {
+		t.Fatalf("strip: %v\n%s", err, out)
+	}
+	for name, tc := range map[string]struct {
+		by      []string
+		program string
+	}{
+		"PIE":                             {[]string{loader}, pie},
+		"fixed":                           {[]string{loader}, fixed},
+		"stripped loader":                 {[]string{stripped}, pie},
+		"stripped, fixed":                 {[]string{stripped}, fixed},
+		"with a library path":             {[]string{loader, "--library-path", filepath.Dir(lib)}, pie},
+		"without DT_DEBUG":                {[]string{loader}, withoutDebug(t, pie)},
+		"the usual way, without DT_DEBUG": {nil, withoutDebug(t, fixed)},
+	} {
+		t.Run(name, func(t *testing.T) {
+			c := startBy(t, tc.by, tc.program, 2)
+			before := c.snapshot()
+			c.apply(Options{}, p)
+			c.says("all", patched)
+			c.expect(2)
+			c.right()
+			c.expect(0)
+			c.revert()
+			c.says("all", original)
+			c.cleared(before)
+		})
+	}
+}
+
+// withoutDebug returns a copy of a program without the place where the dynamic loader tells debuggers of its list.
+func withoutDebug(t *testing.T, program string) string {
+	t.Helper()
+	b, err := os.ReadFile(program)
+	if err != nil {
+		t.Fatal(err)
+	}
+	f, err := elf.NewFile(bytes.NewReader(b))
+	if err != nil {
+		t.Fatal(err)
+	}
+	found := false
+	d := f.Section(".dynamic")
+	for at := d.Offset; at < d.Offset+d.FileSize; at += 16 {
+		if elf.DynTag(le.Uint64(b[at:])) == elf.DT_DEBUG {
+			le.PutUint64(b[at:], 0x6ffffdff) // of a range whose unknown tags mean nothing
+			found = true
+		}
+	}
+	if !found {
+		t.Fatal("no DT_DEBUG")
+	}
+	path := filepath.Join(t.TempDir(), filepath.Base(program))
+	if err := os.WriteFile(path, b, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	return path
+}
+
+// TestStaticProgram: a program without a dynamic loader is patched itself, as long as the live patch needs nobody's symbols.
+func TestStaticProgram(t *testing.T) {
+	program := gcc(t, "static", "-static", nopFlags, "-Wl,--build-id", "testdata/target.c", "testdata/library.c", "-pthread")
+	c := start(t, program, 1)
+	before := c.snapshot()
+	p := pack(t, program, both, ulp.PackOptions{}, source(t, "int second_lp(void) { return 2; }", "2"))
+	c.apply(Options{}, p)
+	c.says("all", "2 2 5 7 original")
+	c.revert()
+	c.says("all", original)
+	c.cleared(before)
+	c.refused(Change{Apply: []*Patch{pack(t, program, both, ulp.PackOptions{}, "testdata/patch.c")}}, Options{}, ErrUnresolved)
+	if d := cmp.Diff(before, c.snapshot()); d != "" {
+		t.Errorf("not as before: %s", d)
+	}
+}

@@ -1,0 +1,69 @@
+package prove
+
+import (
+	"encoding/binary"
+	"sort"
+)
+
+// Encodings in .eh_frame_hdr, of which every linker uses these.
+const (
+	encUdata4      = 0x03
+	encDataSdata4  = 0x3b
+	frameHeaderLen = 12
+	maxFrames      = 1 << 20
+)
+
+// Memory is where a library is loaded, or would be.
+type Memory interface {
+	// Contains says whether size bytes at an address are the library's.
+	Contains(addr, size uint64) bool
+	// Read fills b with what is at an address that Contains knows.
+	Read(b []byte, addr uint64) error
+}
+
+// Frames is the table of a library's unwind information, which stripped libraries have too.
+type Frames struct {
+	m     Memory
+	at    uint64
+	table []byte
+}
+
+// ReadFrames reads the table from the segment PT_GNU_EH_FRAME. One that does not have the usual form is empty.
+func ReadFrames(m Memory, at, size uint64) (*Frames, error) {
+	f := &Frames{m: m, at: at}
+	if size < frameHeaderLen || !m.Contains(at, size) {
+		return f, nil
+	}
+	var head [frameHeaderLen]byte
+	if err := m.Read(head[:], at); err != nil {
+		return nil, err
+	}
+	count := uint64(binary.LittleEndian.Uint32(head[8:]))
+	if head[2] != encUdata4 || head[3] != encDataSdata4 || count > maxFrames || size < frameHeaderLen+8*count {
+		return f, nil
+	}
+	f.table = make([]byte, 8*count)
+	return f, m.Read(f.table, at+frameHeaderLen)
+}
+
+// Size returns how long the function at an address is; 0: not known. What does not have the usual form is not known.
+func (f *Frames) Size(entry uint64) (uint64, error) {
+	place := func(i int) uint64 { return f.at + uint64(int64(int32(binary.LittleEndian.Uint32(f.table[4*i:])))) }
+	count := len(f.table) / 8
+	i := sort.Search(count, func(i int) bool { return place(2*i) >= entry })
+	if i == count || place(2*i) != entry {
+		return 0, nil
+	}
+	var fde [16]byte // length, distance to the CIE, first address relative to itself, size
+	at := place(2*i + 1)
+	if !f.m.Contains(at, uint64(len(fde))) {
+		return 0, nil
+	}
+	if err := f.m.Read(fde[:], at); err != nil {
+		return 0, err
+	}
+	if at+8+uint64(int64(int32(binary.LittleEndian.Uint32(fde[8:])))) != entry {
+		return 0, nil
+	}
+	return uint64(binary.LittleEndian.Uint32(fde[12:])), nil
+}

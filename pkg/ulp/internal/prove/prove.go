@@ -1,0 +1,241 @@
+// Package prove says where x86_64 code can be led elsewhere: at which functions there are NOPs for that, and at which others
+// a jump may be written over the first instructions. It looks at bytes alone, so that the gate of a build, which has the
+// library's file or what was once said of it, and the engine, which has a process, come to the same answer.
+//
+// Nothing here knows files or processes.
+package prove
+
+import (
+	"bytes"
+	"encoding/binary"
+	"fmt"
+
+	"golang.org/x/arch/x86/x86asm"
+)
+
+// Version changes when the same code could get another answer than before: an answer that was written down is good for its
+// version alone.
+const Version = 1
+
+const (
+	// NearLen is the length of the jump that is written where there are no NOPs.
+	NearLen = 5
+	// LandingLen is the length of endbr64, which stays where it is.
+	LandingLen = 4
+	// CodeLen is the most that whole instructions over a jump can have: one byte missing to five, and one of fifteen.
+	CodeLen = 20
+	// BeforeLen and AtLen are the NOPs before the symbol, and at the entry.
+	BeforeLen = 14
+	AtLen     = 2
+	// Window is what has to be there around an entry, from BeforeLen bytes in front of it.
+	Window = BeforeLen + LandingLen + CodeLen
+	// MaxFunction bounds what is decoded: glibc's largest function has 30 KiB.
+	MaxFunction = 1 << 20
+	// MaxText bounds the code that is searched for branches: Chrome's has more.
+	MaxText = 32 << 20
+
+	pageSize = 4096
+)
+
+var (
+	landing = []byte{0xf3, 0x0f, 0x1e, 0xfa}
+	nops    = bytes.Repeat([]byte{0x90}, BeforeLen)
+	oneNOP  = []byte{0x66, 0x90}
+)
+
+// Error says why no jump can be put at the entry of a function.
+type Error struct {
+	Why   string // the same words for all functions of which the same is true
+	Where string // places in the function; "" if there are none
+}
+
+// Error returns both.
+func (e *Error) Error() string {
+	if e.Where == "" {
+		return e.Why
+	}
+	return e.Why + " (" + e.Where + ")"
+}
+
+func no(why, where string, args ...any) error { return &Error{why, fmt.Sprintf(where, args...)} }
+
+// Reasons that others find.
+var (
+	ErrSize    error = &Error{Why: "its size is not known"}
+	ErrText    error = &Error{Why: "the library's code is too large to be searched for branches into it"}
+	ErrOutside error = &Error{Why: "it is not in the library's code"}
+)
+
+// Entered is the reason that something at an address of the library may lead into the first bytes of a function.
+func Entered(from uint64) error {
+	return no("what may be a branch elsewhere leads into its first bytes", "from %#x", from)
+}
+
+// HasNOPs recognises the NOPs of -fpatchable-function-entry=16,14, behind endbr64 if there is one, as they are or made one
+// by `ulp post`. window begins BeforeLen bytes in front of the symbol, and must have Window bytes.
+func HasNOPs(window []byte) bool {
+	if len(window) < Window || !bytes.HasPrefix(window, nops) {
+		return false
+	}
+	at := bytes.TrimPrefix(window[BeforeLen:], landing)
+	return bytes.HasPrefix(at, oneNOP) || bytes.HasPrefix(at, nops[:AtLen])
+}
+
+// Place is where a jump may be written in a function.
+type Place struct {
+	Landing bool // behind endbr64
+	N       int  // bytes that it replaces, as whole instructions: NearLen to CodeLen
+}
+
+// Off returns the place's offset in the function.
+func (p Place) Off() int {
+	if p.Landing {
+		return LandingLen
+	}
+	return 0
+}
+
+// Entry proves that a jump of five bytes may be written at the beginning of a function without NOPs, or returns an [*Error].
+// code is the whole function, from its symbol on and as long as that says, and addr its address.
+//
+// The jump replaces whole instructions, behind endbr64 if the function begins with that. It is safe if
+//
+//   - the function is long enough, and everything in it can be decoded;
+//   - no branch in it leads to what is replaced, and it does not branch through a table, which could lead anywhere;
+//   - what is replaced makes no call, to which something could return, and does not branch itself;
+//   - it lies in one page, so that it is there at once;
+//   - the instructions can be carried out at another place. They have to be as long as not all functions of a live patch
+//     have been switched.
+//
+// Besides, nothing elsewhere in the library may lead into it: see [Branches].
+func Entry(code []byte, addr uint64) (Place, error) {
+	if len(code) > MaxFunction {
+		return Place{}, no("it is too long to be looked through", "%d bytes", len(code))
+	}
+	p := Place{Landing: bytes.HasPrefix(code, landing)}
+	first := p.Off()
+	for p.N < NearLen {
+		in, err := decode(code, first+p.N)
+		if err != nil {
+			return Place{}, err
+		}
+		if in.Len == 0 {
+			return Place{}, no(fmt.Sprintf("the function has %d bytes, and a jump needs %d", p.N, NearLen), "")
+		}
+		if err := in.replaceable(); err != nil {
+			return Place{}, err
+		}
+		p.N += in.Len
+	}
+	if at := addr + uint64(first); at/pageSize != (at+NearLen-1)/pageSize {
+		return Place{}, no("its first bytes are in two pages", "")
+	}
+	for off := 0; off < len(code); {
+		in, err := decode(code, off)
+		if err != nil {
+			return Place{}, err
+		}
+		if err := in.leadsInto(first, first+p.N); err != nil {
+			return Place{}, err
+		}
+		off += in.Len
+	}
+	return p, nil
+}
+
+// instruction is a decoded one.
+type instruction struct {
+	off int
+	x86asm.Inst
+}
+
+// decode decodes the instruction at an offset; that at the end of the code has the length 0. The decoder takes endbr64 for
+// something shorter, and an unknown instruction for one without a name.
+func decode(code []byte, off int) (instruction, error) {
+	switch {
+	case off == len(code):
+		return instruction{off: off}, nil
+	case bytes.HasPrefix(code[off:], landing):
+		return instruction{off, x86asm.Inst{Op: x86asm.NOP, Len: LandingLen}}, nil
+	}
+	in, err := x86asm.Decode(code[off:], 64)
+	if err != nil || in.Op == 0 || in.Len == 0 {
+		return instruction{}, no("not all of it can be decoded, so that it is not known where it branches to", "at +%#x", off)
+	}
+	return instruction{off, in}, nil
+}
+
+// replaceable says whether an instruction may be replaced, and carried out elsewhere.
+func (in *instruction) replaceable() error {
+	_, branches := in.branch()
+	switch in.Op {
+	case x86asm.CALL, x86asm.LCALL, x86asm.SYSCALL, x86asm.SYSENTER, x86asm.INT, x86asm.INTO, x86asm.RET, x86asm.LRET,
+		x86asm.IRET, x86asm.IRETD, x86asm.IRETQ, x86asm.JMP, x86asm.LJMP, x86asm.HLT, x86asm.UD1, x86asm.UD2, x86asm.XBEGIN:
+		branches = true
+	}
+	if branches {
+		return no(in.Op.String()+" within its first bytes", "")
+	}
+	for _, a := range in.Args {
+		if m, ok := a.(x86asm.Mem); ok && m.Base == x86asm.RIP && in.PCRel != 4 {
+			return ErrMove
+		}
+	}
+	return nil
+}
+
+// ErrMove is the reason that the first instructions can only be carried out where they are.
+var ErrMove error = &Error{Why: "its first instructions cannot be moved"}
+
+// branch returns the place in the function that an instruction branches to, relative to its beginning.
+func (in *instruction) branch() (int, bool) {
+	for _, a := range in.Args {
+		if rel, ok := a.(x86asm.Rel); ok {
+			return in.off + in.Len + int(rel), true
+		}
+	}
+	return 0, false
+}
+
+// leadsInto returns an error if an instruction may continue in [from, to).
+func (in *instruction) leadsInto(from, to int) error {
+	if t, ok := in.branch(); ok && t >= from && t < to {
+		return no("a branch in it leads into its first bytes", "from +%#x to +%#x", in.off, t)
+	}
+	if in.Op != x86asm.JMP {
+		return nil
+	}
+	switch a := in.Args[0].(type) {
+	case x86asm.Rel:
+		return nil
+	case x86asm.Mem:
+		if a.Base == x86asm.RIP && a.Index == 0 {
+			return nil // a pointer to a function: a call at the end
+		}
+	}
+	return no("a jump in it may lead anywhere in it", "at +%#x", in.off)
+}
+
+// Moved returns the first instructions of a function, which are to be carried out at another address instead of at addr, and
+// have addresses relative to themselves mended. ok is false if these do not reach from there.
+func Moved(code []byte, addr, to uint64) (out []byte, ok bool, err error) {
+	for off := 0; off < len(code); {
+		in, err := x86asm.Decode(code[off:], 64)
+		if err != nil || in.Op == 0 || in.PCRel != 0 && in.PCRel != 4 {
+			return nil, false, ErrMove
+		}
+		b := bytes.Clone(code[off : off+in.Len])
+		if in.PCRel == 4 {
+			field := b[in.PCRelOff:]
+			target := addr + uint64(off+in.Len) + uint64(int64(int32(binary.LittleEndian.Uint32(field))))
+			d := int64(target - to - uint64(len(out)+in.Len))
+			if d != int64(int32(d)) {
+				return nil, false, nil
+			}
+			binary.LittleEndian.PutUint32(field, uint32(d))
+		}
+		out = append(out, b...)
+		off += in.Len
+	}
+	return out, true, nil
+}
