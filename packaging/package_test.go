@@ -25,13 +25,20 @@ func command(t *testing.T, env []string, args ...string) string {
 	return string(out)
 }
 
-// unshared returns a command that runs in namespaces of its own, where a user has root's rights.
-func unshared(flags string, args ...string) []string {
-	all := []string{"unshare", flags}
+// offline returns a command that runs without a network.
+func offline(args ...string) []string {
 	if os.Geteuid() != 0 {
-		all = append(all, "--map-root-user")
+		return append([]string{"unshare", "--map-root-user", "--net"}, args...)
 	}
-	return append(all, args...)
+	return append([]string{"unshare", "--net"}, args...)
+}
+
+// asRoot returns a command that runs with root's rights, as far as its own files go.
+func asRoot(args ...string) []string {
+	if os.Geteuid() != 0 {
+		return append([]string{"unshare", "--map-root-user", "--mount"}, args...)
+	}
+	return args
 }
 
 // byName returns the binary packages that a pattern finds.
@@ -59,7 +66,7 @@ func rebuild(t *testing.T, source, dir string) map[string]string {
 	command(t, []string{"TZ=Asia/Kathmandu", "LC_ALL=C.UTF-8"}, "sh", "-c", `umask 077; exec "$1/tree/packaging/sources" "$1/sources"`, "sh", dir)
 	command(t, nil, "diff", "-r", dir+"/former", dir+"/sources")
 	env := []string{"GOCACHE=" + strings.TrimSpace(command(t, nil, "go", "env", "GOCACHE"))}
-	command(t, env, unshared("--net", "rpmbuild", "-bb", "--nodeps", "--define", "_topdir "+dir+"/rpm", "--define", "_sourcedir "+dir+"/sources",
+	command(t, env, offline("rpmbuild", "-bb", "--nodeps", "--define", "_topdir "+dir+"/rpm", "--define", "_sourcedir "+dir+"/sources",
 		dir+"/sources/lpbuild.spec")...)
 	return byName(t, dir+"/rpm/RPMS/*/*.rpm")
 }
@@ -80,7 +87,7 @@ func TestPackage(t *testing.T) {
 	t.Run("relations", func(t *testing.T) { testRelations(t, packages) })
 	root := dir + "/root"
 	for _, name := range []string{"lpbuild", "lpbuild-ulp", "lpbuild-bash-completion", "lpbuild-zsh-completion", "lpbuild-fish-completion"} {
-		command(t, nil, unshared("--mount", "rpm", "--root", root, "--nodeps", "-U", packages[name])...)
+		command(t, nil, asRoot("rpm", "--root", root, "--nodeps", "-U", packages[name])...)
 	}
 	t.Run("files", func(t *testing.T) { testFiles(t, root) })
 	t.Run("program", func(t *testing.T) { testProgram(t, root) })
@@ -157,7 +164,7 @@ func testProgram(t *testing.T, root string) {
 	commit, err := exec.CommandContext(t.Context(), "git", "-c", "safe.directory=*", "rev-parse", "--short=12", "HEAD").Output()
 	want := "lpbuild " + strings.TrimSpace(version) + " (commit " + strings.TrimSpace(string(commit))
 	inside := func(args ...string) string {
-		return command(t, nil, unshared("--mount", append([]string{"chroot", root}, args...)...)...)
+		return command(t, nil, asRoot(append([]string{"chroot", root}, args...)...)...)
 	}
 	if got := inside("/usr/bin/lpbuild", "version"); err == nil && !strings.HasPrefix(got, want) {
 		t.Errorf("version is %q, want %q", got, want)

@@ -42,7 +42,11 @@ func newBuild(s *console, g *globalOptions) *cobra.Command {
 A container is refused, with the reason, if anything known about the build says that it cannot work there: a function that
 is absent, an IFUNC or without room for a detour; a symbol that is exported, in that version, by nothing that is loaded with
 the library or the container; text relocations, an executable stack, a SONAME, an RPATH, a strange library; a function that
-two patches replace. A refused container does not stop the others. Notes say which engine cannot apply a container, and why.
+two patches replace. A refused container does not stop the others. Notes say which engine cannot apply a container, and why;
+what no engine can apply is refused.
+
+Functions need NOPs at their entries. With "entries: any" in lpbuild.yaml others are accepted, too, if it is proven that a jump
+can be put there: only the native engine does that, on x86_64. The containers tell it.
 
 A container is named STEM_VERSION-RELEASE_livepatchN.so. Where a package has the library once for each kind of processor,
 the kind is put behind the release: STEM_VERSION-RELEASE.power9_livepatchN.so.
@@ -61,10 +65,15 @@ Compilers: gcc; for other architectures Debian's and SUSE's cross compilers, or 
   lpbuild build --json | jq '.cells[] | select(.status != "built")'`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
+			release, err := g.hold(cmd.Context(), s)
+			if err != nil {
+				return err
+			}
+			defer release()
 			if o.check {
 				return runCheck(cmd.Context(), s, g, o)
 			}
-			_, err := runBuild(cmd.Context(), s, g, o, true)
+			_, err = runBuild(cmd.Context(), s, g, o, true)
 			return err
 		},
 	}

@@ -27,7 +27,12 @@ The author is taken from --author, or from the environment as osc and vc take it
 the system's user.` + exitHelp,
 		Example: "  lpbuild changes add \"Fix buffer overflow in iconv (CVE-2024-2961, bsc#1222992)\"",
 		Args:    cobra.ExactArgs(1),
-		RunE: func(_ *cobra.Command, args []string) error {
+		RunE: func(cmd *cobra.Command, args []string) error {
+			release, err := g.hold(cmd.Context(), s)
+			if err != nil {
+				return err
+			}
+			defer release()
 			config, err := g.config()
 			if err != nil {
 				return err

@@ -22,6 +22,11 @@ too: whatever is needed again will be downloaded again.` + exitHelp,
 		Example: "  lpbuild clean\n  lpbuild -C glibc-livepatches clean --store",
 		Args:    cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
+			release, err := g.hold(cmd.Context(), s)
+			if err != nil {
+				return err
+			}
+			defer release()
 			config, err := g.config()
 			if err != nil {
 				return err

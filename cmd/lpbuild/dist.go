@@ -44,6 +44,11 @@ func runDist(ctx context.Context, s *console, g *globalOptions, dir string) erro
 			return err
 		}
 	}
+	release, err := g.hold(ctx, s)
+	if err != nil {
+		return err
+	}
+	defer release()
 	in, err := runBuild(ctx, s, g, buildOptions{}, false)
 	if err != nil {
 		return err

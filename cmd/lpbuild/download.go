@@ -39,7 +39,8 @@ pinned key signed it, too. What is needed of each build (the symbols of its libr
 to the folder "catalogue", and lpbuild.lock pins every build. Both belong into version control.
 
 Nothing is fetched twice: a store in the user's cache folder keeps what was downloaded, for all package folders. An
-interrupted download goes on where it was.` + exitHelp,
+interrupted download goes on where it was. A repository that is published anew in the meantime is read once more. What works in
+a package folder waits for whatever else works there.` + exitHelp,
 		Example: `  lpbuild download
   lpbuild download --offline         # restore the catalogue without a network
   lpbuild download --json            # what is new, for a program`,
@@ -54,6 +55,11 @@ func runDownload(ctx context.Context, s *console, g *globalOptions, o downloadOp
 	if o.jobs < 0 {
 		return &usageError{errors.New("--jobs must not be negative"), "lpbuild download"}
 	}
+	release, err := g.hold(ctx, s)
+	if err != nil {
+		return err
+	}
+	defer release()
 	config, err := g.config()
 	if err != nil {
 		return err

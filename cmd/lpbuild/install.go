@@ -24,10 +24,15 @@ whose timer does the same for all packages.` + exitHelp,
 		Example: "  lpbuild install --root %{buildroot}\n  lpbuild install --arch ppc64le --root /tmp/root\n" +
 			"  lpbuild install --root %{buildroot} --engine %{_libexecdir}/%{name}/lpbuild --units %{_unitdir}",
 		Args: cobra.NoArgs,
-		RunE: func(*cobra.Command, []string) error {
+		RunE: func(cmd *cobra.Command, _ []string) error {
 			if root == "" {
 				return &usageError{errors.New("--root is required"), "lpbuild install"}
 			}
+			release, err := g.hold(cmd.Context(), s)
+			if err != nil {
+				return err
+			}
+			defer release()
 			in, err := readInputs(g, arch)
 			if err != nil {
 				return err

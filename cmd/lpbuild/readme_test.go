@@ -28,7 +28,7 @@ type step struct {
 
 // readSteps returns the commands of all blocks that are marked "console": a line that begins with "$ " or "# ", and those after
 // it as long as they end with "\". The others are what it prints, "..." standing for any lines.
-func readSteps(t *testing.T, text string) []step {
+func readSteps(t testing.TB, text string) []step {
 	t.Helper()
 	var steps []step
 	inside, open := false, false
@@ -173,9 +173,10 @@ func TestReadme(t *testing.T) {
 }
 
 // newReader makes the machine of somebody who reads README.md.
-func newReader(t *testing.T, dir string) *scratch {
+func newReader(t testing.TB, dir string) *scratch {
 	t.Helper()
 	s := newSystem(t, dir, "machine")
+	s.config("")
 	check(t, unix.Mount("tmpfs", s.path("/tmp"), "tmpfs", 0, ""))
 	check(t, os.MkdirAll(s.path("/home/jane"), 0o755))
 	s.copy(filepath.Join(dir, "packages/repository/key.asc"), "/home/jane/vendor.asc")
@@ -202,7 +203,7 @@ func (s *scratch) program(name, build string) *live {
 }
 
 // serveExample is https://example.com for the machine. Its network has nothing but this.
-func serveExample(t *testing.T, s *scratch, repository string) {
+func serveExample(t testing.TB, s *scratch, repository string) {
 	t.Helper()
 	top := t.TempDir()
 	check(t, os.MkdirAll(filepath.Join(top, "15-SP5"), 0o755))
@@ -248,7 +249,7 @@ type shell struct {
 }
 
 // newShell starts one in the home folder of a user.
-func newShell(t *testing.T, s *scratch) *shell {
+func newShell(t testing.TB, s *scratch) *shell {
 	t.Helper()
 	sh := &shell{errors: filepath.Join(t.TempDir(), "errors")}
 	complaints, err := os.Create(sh.errors)

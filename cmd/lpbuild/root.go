@@ -1,11 +1,14 @@
 package main
 
 import (
+	"context"
 	"path/filepath"
 
 	"github.com/spf13/cobra"
 
 	"github.com/lpbuild/lpbuild/pkg/buildmatrix"
+	"github.com/lpbuild/lpbuild/pkg/folderlock"
+	"github.com/lpbuild/lpbuild/pkg/progress"
 )
 
 // globalOptions are the flags of every command.
@@ -65,6 +68,18 @@ func wrapUsage(cmd *cobra.Command) {
 	for _, sub := range cmd.Commands() {
 		wrapUsage(sub)
 	}
+}
+
+// hold keeps other runs of lpbuild out of the package folder until release is called, and waits for them first. A folder that
+// cannot be opened is for those who read it to complain about.
+func (g *globalOptions) hold(ctx context.Context, s *console) (release func(), err error) {
+	release, err = folderlock.Acquire(ctx, filepath.Clean(g.dir), func() {
+		s.progress(progress.Event{Stage: "lock", Warn: true, Note: "waiting for another lpbuild that works in this folder"})
+	})
+	if err != nil && ctx.Err() == nil {
+		return func() {}, nil
+	}
+	return release, err
 }
 
 // config reads the package folder's configuration.

@@ -33,7 +33,7 @@ const (
 )
 
 // serviceBuilds are two of the builds, one before and one after glibc 2.34. Each is in a folder of its own below liveDir.
-var serviceBuilds = []string{"glibc-2.31-150300.63.1", "glibc-2.38-150600.12.1"}
+var serviceBuilds = []string{"glibc-2.31-150300.26.5", "glibc-2.38-150600.12.1"}
 
 // TestMain makes the test's program lpbuild, where it is called so.
 func TestMain(m *testing.M) {
@@ -90,7 +90,7 @@ var packages = once(func(dir string) error {
 })
 
 // usePackages makes them, and a link to them in the folder of a test.
-func usePackages(t *testing.T, dir string) {
+func usePackages(t testing.TB, dir string) {
 	t.Helper()
 	made, err := packages()
 	check(t, err)

@@ -12,10 +12,10 @@ import (
 )
 
 // makeBoth makes the packages of two versions.
-func makeBoth(t *testing.T, dir string) {
+func makeBoth(t testing.TB, dir string) {
 	makeLive(t, dir)
-	makeRPM(t, dir, "1", "v1.so", false)
-	makeRPM(t, dir, "2", "v2.so", false)
+	makeRPM(t, dir, "1", "v1.so")
+	makeRPM(t, dir, "2", "v2.so")
 }
 
 // TestRPMStuck has a process that cannot be stopped: the transaction waits no longer than its deadline, says who is not patched,
@@ -28,23 +28,23 @@ func TestRPMStuck(t *testing.T) {
 	s := newScratch(t, dir, "machine")
 	other := s.start("program")
 	stuck := s.start("vfork")
-	out := s.rpm("-U", rpmOf(dir, "system", "1"))
+	out := s.rpm("-U", rpmOf(dir, "1"))
 	prints(t, out, "Processes patched: 1, ", "Failed: 1.\n", "failed: vfork (")
 	other.says(version1)
 
-	rpm := s.command("-U", rpmOf(dir, "system", "2"))
+	rpm := s.command("-U", rpmOf(dir, "2"))
 	check(t, rpm.Start())
 	await(t, "the hook", func() bool { return runs(t, "install", "--worker") })
 	check(t, rpm.Process.Kill())
 	_ = rpm.Wait()
 	await(t, "the hook's end", func() bool { return !runs(t, "install", "--worker") })
 	stuck.kill()
-	prints(t, s.rpm("-U", "--replacepkgs", "--replacefiles", rpmOf(dir, "system", "2")), "Failed: 0.")
+	prints(t, s.rpm("-U", "--replacepkgs", "--replacefiles", rpmOf(dir, "2")), "Failed: 0.")
 	other.says(version2)
 }
 
 // runs says whether there is a process with words on its command line.
-func runs(t *testing.T, words ...string) bool {
+func runs(t testing.TB, words ...string) bool {
 	t.Helper()
 	entries, err := os.ReadDir("/proc")
 	check(t, err)
@@ -78,7 +78,7 @@ func TestRPMMany(t *testing.T) {
 		all[i] = s.start("program")
 	}
 	begin := time.Now()
-	out := s.rpm("-U", rpmOf(dir, "system", "1"))
+	out := s.rpm("-U", rpmOf(dir, "1"))
 	t.Logf("rpm -U with %d processes: %v", many, time.Since(begin))
 	prints(t, out, "Processes patched: 500, Skipped: 0, Failed: 0.\n")
 	if lines := strings.Count(out, "\n"); lines != 1 {
@@ -100,7 +100,7 @@ func TestRPMPlaces(t *testing.T) {
 	l := s.start("program")
 	install := func(want string) {
 		t.Helper()
-		if out := s.rpm("-U", "--replacepkgs", rpmOf(dir, "system", "1")); out != want {
+		if out := s.rpm("-U", "--replacepkgs", rpmOf(dir, "1")); out != want {
 			t.Errorf("it prints %q, want %q", out, want)
 		}
 		l.says(without)
@@ -114,7 +114,7 @@ func TestRPMPlaces(t *testing.T) {
 	s.config("LIVEPATCH_TARGET=\"never\"\n")
 	install("Live patches are not applied here: LIVEPATCH_TARGET_LIVEPATCHES=never in /etc/sysconfig/livepatching\n")
 	s.config("$(touch /owned)\nLIVEPATCH_TARGET=`touch /owned`\nLIVEPATCH_TARGET_LIVEPATCHES=\"$(touch /owned)\"; touch /owned\n")
-	prints(t, s.rpm("-U", "--replacepkgs", rpmOf(dir, "system", "1")), "Processes patched: 1,")
+	prints(t, s.rpm("-U", "--replacepkgs", rpmOf(dir, "1")), "Processes patched: 1,")
 	if _, err := os.Stat(s.path("/owned")); err == nil {
 		t.Error("the sysconfig file was run")
 	}
@@ -134,18 +134,18 @@ func TestRPMTransactional(t *testing.T) {
 	}
 	check(t, unix.Mount(running.path("/var/livepatches"), snapshot.path("/var/livepatches"), "", unix.MS_BIND, ""))
 	l := running.start("program")
-	prints(t, snapshot.rpm("-U", rpmOf(dir, "system", "1")), "Processes patched: 0, Skipped: 0, Failed: 0.\n")
+	prints(t, snapshot.rpm("-U", rpmOf(dir, "1")), "Processes patched: 0, Skipped: 0, Failed: 0.\n")
 	l.says(without)
 
 	snapshot.config("LIVEPATCH_TARGET=always\n") // as if it was a transactional update, in any chroot
-	prints(t, snapshot.rpm("-U", "--replacepkgs", rpmOf(dir, "system", "1")), "Processes patched: 1, Skipped: 0, Failed: 0.\n")
+	prints(t, snapshot.rpm("-U", "--replacepkgs", rpmOf(dir, "1")), "Processes patched: 1, Skipped: 0, Failed: 0.\n")
 	l.says(version1)
 	snapshot.config("")
 	t.Setenv("TRANSACTIONAL_UPDATE", "true")
 	l = running.start("program")
-	prints(t, snapshot.rpm("-U", "--replacepkgs", rpmOf(dir, "system", "1")), "Processes patched: 1, Skipped: 0, Failed: 0. In 1: already applied.\n")
+	prints(t, snapshot.rpm("-U", "--replacepkgs", rpmOf(dir, "1")), "Processes patched: 1, Skipped: 0, Failed: 0. In 1: already applied.\n")
 	l.says(version1)
-	prints(t, snapshot.rpm("-U", rpmOf(dir, "system", "2")), "Processes patched: 2, Skipped: 0, Failed: 0.\n")
+	prints(t, snapshot.rpm("-U", rpmOf(dir, "2")), "Processes patched: 2, Skipped: 0, Failed: 0.\n")
 	l.says(version2)
 	if list := sh(t, "find", running.path("/var/livepatches"), "-name", "*.so", "-printf", "%P "); list !=
 		"target-livepatches/2/lp/libtarget_1.0-1_livepatch1.so " {
@@ -175,12 +175,12 @@ func TestRPMNative(t *testing.T) {
 	check(t, os.WriteFile(s.path(liveDir+"/libpulp.so"), nil, 0o644)) // which ld.so does without, and says so
 	l := s.start("program")
 	s.config("LIVEPATCH_ENGINE=pulp\n")
-	prints(t, s.rpm("-U", rpmOf(dir, "system", "1")), "Processes patched: 0, Skipped: 1, Failed: 0.\nskipped: program (")
+	prints(t, s.rpm("-U", rpmOf(dir, "1")), "Processes patched: 0, Skipped: 1, Failed: 0.\nskipped: program (")
 	l.says(without)
 	s.config("LIVEPATCH_REVERT_ON_REMOVE=yes\n")
-	prints(t, s.rpm("-U", "--replacepkgs", rpmOf(dir, "system", "1")), "Processes patched: 1, Skipped: 0, Failed: 0.\n")
+	prints(t, s.rpm("-U", "--replacepkgs", rpmOf(dir, "1")), "Processes patched: 1, Skipped: 0, Failed: 0.\n")
 	l.says(version1)
-	prints(t, s.rpm("-U", rpmOf(dir, "system", "2")), "Processes patched: 1, Skipped: 0, Failed: 0.\n")
+	prints(t, s.rpm("-U", rpmOf(dir, "2")), "Processes patched: 1, Skipped: 0, Failed: 0.\n")
 	l.says(version2)
 	prints(t, s.rpm("-e", "target-livepatches"), "Processes reverted: 1, Skipped: 0, Failed: 0.\n")
 	l.says(without)

@@ -22,7 +22,7 @@ var updateScripts = flag.Bool("update", false, "rewrite what scripts compare wit
 
 // TestScripts runs testdata/script/*.txtar: the program as a person uses it. Beside the usual commands there are
 //
-//	distro [builds=N] [arch=A,B] [compression=X] [v3] [ed25519] [unsigned] [expired]
+//	distro [builds=N] [arch=A,B] [compression=X] [v3] [ed25519] [unsigned] [expired] [rpm=FILE]...
 //		a distributor on loopback: sets $URL, $KEY (a file); v3 means version 4 where the distribution has no gpg1
 //	exits CODE PROGRAM ARG…
 //		runs a program and wants that exit code
@@ -101,6 +101,8 @@ func distroCommand(ts *testscript.TestScript, neg bool, args []string) {
 			o.Arches = strings.Split(value, ",")
 		case "unsigned":
 			o.Unsigned = true
+		case "rpm":
+			o.RPMs = append(o.RPMs, ts.MkAbs(value))
 		default:
 			ts.Fatalf("distro: unknown option %q", arg)
 		}

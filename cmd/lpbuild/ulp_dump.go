@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"encoding/hex"
 	"errors"
 	"fmt"
@@ -89,6 +90,7 @@ type patchJSON struct {
 	Dependencies []string        `json:"dependencies"`
 	Reverse      *reverseJSON    `json:"reverse"` // null: the section .ulp.rev is missing
 	Comments     string          `json:"comments"`
+	Entries      ulp.Entries     `json:"entries"` // where the native engine may put detours
 	Warnings     []string        `json:"warnings"`
 }
 
@@ -121,7 +123,7 @@ func livePatchJSON(file string, p *ulp.LivePatch) patchJSON {
 	j := patchJSON{
 		File: file, PatchID: hex.EncodeToString(m.PatchID[:]), BuildID: hex.EncodeToString(p.BuildID), Arch: p.Arch,
 		Target: newTargetJSON(m.Target), Functions: []functionJSON{}, References: []referenceJSON{}, Dependencies: []string{},
-		Comments: p.Comments, Warnings: []string{},
+		Comments: p.Comments, Entries: cmp.Or(p.Entries, ulp.EntriesNOPs), Warnings: []string{},
 	}
 	for _, f := range m.Functions {
 		j.Functions = append(j.Functions, functionJSON{f.Old, f.New, f.OldValue})

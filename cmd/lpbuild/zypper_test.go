@@ -44,7 +44,7 @@ func (s *scratch) has(name string) bool {
 }
 
 // newZypp makes a system that has the vendor's repository, not yet its key.
-func newZypp(t *testing.T, dir, name string) *scratch {
+func newZypp(t testing.TB, dir, name string) *scratch {
 	t.Helper()
 	if _, err := exec.LookPath("zypper"); err != nil {
 		t.Fatalf("the package zypper is missing: %v", err)
@@ -105,7 +105,7 @@ func TestZypper(t *testing.T) {
 }
 
 // testTampered wants zypper to refuse packages and metadata that are not what was signed.
-func testTampered(t *testing.T, s *scratch, dir string) {
+func testTampered(t testing.TB, s *scratch, dir string) {
 	t.Helper()
 	damage := func(name string) {
 		t.Helper()

@@ -71,6 +71,7 @@ func Bystanders() []Build {
 type StandardOptions struct {
 	Builds int      // how many of StandardBuilds; 0: 5
 	Extra  []Build  // more builds, of any package
+	RPMs   []string // files that are beside them in DIR/update
 	Arches []string // that the standard builds are made for; empty: x86_64
 
 	Key          *Key       // signs metadata and RPMs; nil: a cached key with KeyOptions
@@ -114,7 +115,7 @@ func StandardRepository(ctx context.Context, dir string, o StandardOptions) (*Re
 		return nil, err
 	}
 	ro := RepositoryOptions{Key: r.Key, SignRPMs: r.Key != nil && !o.UnsignedRPMs, Compression: o.Compression}
-	if err := MakeRepository(ctx, r.Dir, rpms, ro); err != nil {
+	if err := MakeRepository(ctx, r.Dir, append(rpms, o.RPMs...), ro); err != nil {
 		return nil, err
 	}
 	if o.NoDebuginfo {

@@ -125,6 +125,8 @@ func TestConfigErrors(t *testing.T) {
 		"unknown architecture":        {"ppc64le]", "ppc64]", `6:16: error: arch: "ppc64" is not known`},
 		"double architecture":         {"ppc64le]", "x86_64]", `6:16: error: arch: "x86_64" occurs twice`},
 		"unknown engine":              {"license:", "engine: native\nlicense:", `7:9: error: engine: "native" must be system`},
+		"unknown entries":             {"license:", "entries: all\nlicense:", `7:10: error: entries: "all": must be nops or any`},
+		"entries twice":               {"license:", "entries: any\nentries: any\nlicense:", `8:1: error: lpbuild.yaml: key "entries" occurs twice`},
 		"missing file":                {"test: test.c", "test: tset.c", `24:11: error: test: there is no file`},
 		"folder for file":             {"test: test.c", "test: keys", `24:11: error: test:`},
 		"file outside":                {"test: test.c", "test: ../test.c", `"../test.c" is outside the package folder`},

@@ -104,13 +104,13 @@ func (s *scope) notLoaded(c *ulp.Container) []Reason {
 	}}
 }
 
-// flat returns the errors that were joined.
+// flat returns the errors that errors.Join joined. One that wraps several in one sentence is one.
 func flat(err error) []error {
 	if err == nil {
 		return nil
 	}
-	joined, ok := err.(interface{ Unwrap() []error }) //nolint:errorlint // what was joined is what is asked
-	if !ok {
+	joined, ok := err.(interface{ Unwrap() []error })
+	if !ok || errors.Join(joined.Unwrap()...).Error() != err.Error() {
 		return []error{err}
 	}
 	var all []error

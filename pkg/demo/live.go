@@ -62,7 +62,7 @@ func (d *demonstration) patchAndRevert(ctx context.Context, dir string, p *progr
 		args []string
 		says string
 	}{
-		{[]string{"trigger", "--entries=any", "-p", pid, container}, saysPatched},
+		{[]string{"trigger", "-p", pid, container}, saysPatched},
 		{[]string{"status", "-p", pid}, saysPatched},
 		{[]string{"revert", "-p", pid, "--all", "libc.so.6"}, saysUnpatched},
 	}
@@ -77,7 +77,8 @@ func (d *demonstration) patchAndRevert(ctx context.Context, dir string, p *progr
 	return nil
 }
 
-// stockContainer makes a container for the C library that the program runs with. That has no NOPs, so it is forced.
+// stockContainer makes a container for the C library that the program runs with. That may have no NOPs: malloc is then one
+// of those functions where a jump is proven to be safe, and the container says that it is made for this.
 func (d *demonstration) stockContainer(ctx context.Context, dir, source string, pid int) (string, error) {
 	libc, err := libcOf(ctx, pid)
 	if err != nil {
@@ -92,7 +93,7 @@ func (d *demonstration) stockContainer(ctx context.Context, dir, source string, 
 		filepath.Join(source, "libc_livepatch1.c")); err != nil {
 		return "", err
 	}
-	return container, d.command(ctx, dir, "lpbuild", "ulp", "packer", "--force", "libc_livepatch1.dsc")
+	return container, d.command(ctx, dir, "lpbuild", "ulp", "packer", "--entries=any", "libc_livepatch1.dsc")
 }
 
 // libcOf returns the path of the C library that a process runs with.

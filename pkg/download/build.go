@@ -102,12 +102,18 @@ func (r *run) fetchListed(ctx context.Context, p rpmmd.Package, location fetch.L
 	err := r.fetch(ctx, "fetch", location, fetch.Want{Digest: p.Checksum, Size: p.Size})
 	switch {
 	case errors.Is(err, fetch.ErrNotFound):
-		return fmt.Errorf("%w: its metadata name this file: %w", err, errChanging)
+		return &unlistedError{err}
 	case errors.Is(err, digest.ErrMismatch), errors.Is(err, fetch.ErrTooLarge):
-		return fmt.Errorf("%w: this is not the file that the repository's metadata name", err)
+		return &unlistedError{fmt.Errorf("%w: this is not the file that the repository's metadata name", err)}
 	}
 	return err
 }
+
+// unlistedError marks what happens when a repository does not have an RPM as its metadata name it, and says nothing itself.
+type unlistedError struct{ err error }
+
+func (e *unlistedError) Error() string { return e.err.Error() }
+func (e *unlistedError) Unwrap() error { return e.err }
 
 // openRPM verifies an RPM in the store.
 func (r *run) openRPM(ctx context.Context, p rpmmd.Package, from *listing, location fetch.Location) (*File, *rpmfile.RPM, error) {

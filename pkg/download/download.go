@@ -41,29 +41,52 @@ func Run(ctx context.Context, req Request, o Options) (*Result, error) {
 	if err != nil && !errors.Is(err, ErrNoLock) {
 		r.Progress.Warn("lock", "the former lock cannot be read and will be replaced: "+err.Error())
 	}
-	listings, err := r.readListings(ctx)
+	lock, err := r.readCurrent(ctx)
 	if err != nil {
-		return nil, err
-	}
-	candidates, err := r.candidates(listings)
-	if err != nil {
-		return nil, err
-	}
-	builds, err := r.readBuilds(ctx, candidates)
-	if err != nil {
-		return nil, err
-	}
-	lock := &Lock{Format: LockFormat, Product: req.Product, Builds: builds}
-	for _, l := range listings {
-		lock.Repositories = append(lock.Repositories, l.locked)
-	}
-	if err := r.checkLibraries(lock); err != nil {
 		return nil, err
 	}
 	if err := r.write(ctx, lock, former); err != nil {
 		return nil, err
 	}
 	return compare(former, lock), nil
+}
+
+// readCurrent reads what the repositories have at the moment. If an RPM is not there as the metadata say, their owner may have
+// published in between: everything is read once more, which costs only what is new, since the store has the rest.
+func (r *run) readCurrent(ctx context.Context) (*Lock, error) {
+	first, err := r.read(ctx)
+	if _, unlisted := errors.AsType[*unlistedError](err); !unlisted || ctx.Err() != nil {
+		return first, err
+	}
+	r.Progress.Warn("metadata", fmt.Sprintf("the repositories are read once more, they may have changed: %v", err))
+	second, err := r.read(ctx)
+	if _, unlisted := errors.AsType[*unlistedError](err); !unlisted {
+		return second, err
+	}
+	if slices.Equal(first.Repositories, second.Repositories) {
+		return nil, fmt.Errorf("%w: %w: ask its owner, or try again when it is published anew", err, ErrIncomplete)
+	}
+	return nil, fmt.Errorf("%w: %w", err, errChanging)
+}
+
+// read reads the repositories and every build that is wanted. After an [unlistedError] the lock has the repositories only.
+func (r *run) read(ctx context.Context) (*Lock, error) {
+	listings, err := r.readListings(ctx)
+	if err != nil {
+		return nil, err
+	}
+	lock := &Lock{Format: LockFormat, Product: r.Product}
+	for _, l := range listings {
+		lock.Repositories = append(lock.Repositories, l.locked)
+	}
+	candidates, err := r.candidates(listings)
+	if err != nil {
+		return nil, err
+	}
+	if lock.Builds, err = r.readBuilds(ctx, candidates); err != nil {
+		return lock, err
+	}
+	return lock, r.checkLibraries(lock)
 }
 
 // readListings reads all repositories, those for debuginfo after those they belong to.

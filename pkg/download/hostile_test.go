@@ -87,7 +87,7 @@ func TestBadRepositories(t *testing.T) {
 		},
 		"RPM gone": {
 			broken: func(_ *testing.T, w *world) { w.server.Misbehave(distro.Fault{Path: "glibc-2*.rpm", Status: 404}) },
-			want:   download.ErrChanged, names: "glibc-2.31-150300.9.12.1.x86_64.rpm",
+			want:   download.ErrIncomplete, names: "glibc-2.31-150300.9.12.1.x86_64.rpm",
 		},
 		"metadata damaged": {
 			broken: func(_ *testing.T, w *world) { w.server.Misbehave(distro.Fault{Path: "*primary.xml*", Change: damage}) },

@@ -15,6 +15,8 @@ import (
 var (
 	// ErrChanged says that a repository was changed by its owner while it was being read, twice in a row.
 	ErrChanged = errors.New("the repository changed while it was read")
+	// ErrIncomplete says that a repository does not have what its metadata name, twice in a row and with the same metadata.
+	ErrIncomplete = errors.New("the repository does not have what its metadata name")
 	// ErrNotOffered says that no repository has what the configuration asks for.
 	ErrNotOffered = errors.New("not in any repository")
 	// ErrConflict says that two different builds have the same name, version, release and architecture.

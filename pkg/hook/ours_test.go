@@ -15,6 +15,9 @@ func TestOurs(t *testing.T) {
 	if os.Geteuid() != 0 {
 		t.Skip("needs root, for a mount namespace")
 	}
+	if out, err := exec.Command("unshare", "--mount", "true").CombinedOutput(); err != nil {
+		t.Skipf("needs mounts of its own; in a chroot its folder must be a mount point, such as one bound to itself: %v: %s", err, out)
+	}
 	root := tree(t, map[string]string{at("1"): ""})
 	folder := filepath.Join(root, filepath.Dir(at("1")))
 	m, err := newOurs("/proc", []string{filepath.Join(root, "usr"), folder})

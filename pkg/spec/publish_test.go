@@ -44,7 +44,7 @@ func content(t *testing.T, dir string) map[string]string {
 	return all
 }
 
-func put(t *testing.T, dir string, files map[string]string) {
+func put(t testing.TB, dir string, files map[string]string) {
 	t.Helper()
 	for name, text := range files {
 		name = filepath.Join(dir, name)

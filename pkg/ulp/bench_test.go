@@ -88,6 +88,26 @@ func BenchmarkParseLibrary(b *testing.B) {
 	}
 }
 
+// BenchmarkProofs reads the host's libc, as download does, with proofs and without; "grown" is how much larger the catalogue
+// becomes, in percent.
+func BenchmarkProofs(b *testing.B) {
+	var size [2]int
+	for i, prove := range []bool{false, true} {
+		b.Run(fmt.Sprintf("prove=%t", prove), func(b *testing.B) {
+			for b.Loop() {
+				l, err := ulp.OpenLibrary(hostLibc, ulp.LibraryOptions{Prove: prove})
+				if err != nil {
+					b.Fatal(err)
+				}
+				size[i] = len(l.AppendCatalogue(nil))
+			}
+			if size[0] > 0 {
+				b.ReportMetric(float64(size[i]-size[0])*100/float64(size[0]), "%grown")
+			}
+		})
+	}
+}
+
 // compare runs the ways in turn, some times each, as they are used: a build packs one container after the other. It reports
 // the median time of each way, and how many times as long the tool takes.
 func compare(b *testing.B, tool string, theirs func(), ours map[string]func()) {

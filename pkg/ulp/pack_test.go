@@ -15,7 +15,7 @@ import (
 )
 
 // pack packs the description text into the container and opens the result.
-func pack(t *testing.T, text string, c *ulp.Container, lib *ulp.Library, o ulp.PackOptions) *ulp.Container {
+func pack(t testing.TB, text string, c *ulp.Container, lib *ulp.Library, o ulp.PackOptions) *ulp.Container {
 	t.Helper()
 	image, err := ulp.Pack(description(t, text), []byte(text), c, lib, o)
 	if err != nil {

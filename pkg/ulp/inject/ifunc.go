@@ -1,6 +1,7 @@
 package inject
 
 import (
+	"bytes"
 	"context"
 	"debug/elf"
 	"errors"
@@ -47,7 +48,7 @@ func (v *view) slotOf(ctx context.Context, l *process.Library, b binding, own bo
 		} else if err != nil {
 			return 0, err
 		}
-		for ; len(table) >= relaSize; table = table[relaSize:] {
+		for row := 0; len(table) >= relaSize; row, table = row+1, table[relaSize:] {
 			if !v.meant(ctx, d, table, b, own) {
 				continue
 			}
@@ -56,12 +57,28 @@ func (v *view) slotOf(ctx context.Context, l *process.Library, b binding, own bo
 				continue
 			}
 			addr, err := v.word(ctx, slot)
-			if seg := b.lib.Segment(addr); err == nil && seg != nil && seg.Perm&process.PermExec != 0 && addr != b.sym.Addr {
+			if err == nil && addr != b.sym.Addr && executable(b.lib, addr) && !v.waits(ctx, addr, row) {
 				return addr, nil
 			}
 		}
 	}
 	return 0, nil
+}
+
+func executable(l *process.Library, addr uint64) bool {
+	seg := l.Segment(addr)
+	return seg != nil && seg.Perm&process.PermExec != 0
+}
+
+// waits says whether the code at addr is that which asks the dynamic loader to bind a row of DT_JMPREL at the first call: it
+// pushes the row's number. Slots of the library itself lead there until then.
+func (v *view) waits(ctx context.Context, addr uint64, row int) bool {
+	var code [9]byte
+	if _, err := v.m.ReadAt(ctx, code[:], addr); err != nil {
+		return true
+	}
+	c := bytes.TrimPrefix(code[:], endbr64)
+	return c[0] == 0x68 && le.Uint32(c[1:]) == uint32(row)
 }
 
 // meant says whether a relocation is of the indirect function.
@@ -78,9 +95,9 @@ func (v *view) meant(ctx context.Context, d *dynamic, row []byte, b binding, own
 
 // symbolName reads a name of at most n bytes from a library's .dynsym; "" if it is longer.
 func (v *view) symbolName(ctx context.Context, d *dynamic, row uint64, n int) string {
-	var sym [24]byte
-	at := d.place(elf.DT_SYMTAB) + row*24
-	if !d.l.Contains(at, 24) {
+	var sym [symbolSize]byte
+	at := d.place(elf.DT_SYMTAB) + row*symbolSize
+	if !d.l.Contains(at, symbolSize) {
 		return ""
 	}
 	if _, err := v.m.ReadAt(ctx, sym[:], at); err != nil {

@@ -24,10 +24,11 @@ func (p *Patch) relocated(ctx context.Context, s *scope, target *process.Library
 	for i, r := range p.Meta.References {
 		at := mem[p.pointers[i]:]
 		if !r.TLS {
-			if !target.Contains(target.Bias+r.TargetOffset, 1) {
-				return nil, fmt.Errorf("variable %q: not in %q: %w", r.Target, target.Name, ErrUnresolved)
+			addr, err := s.v.variable(ctx, target, target.Bias+r.TargetOffset)
+			if err != nil {
+				return nil, fmt.Errorf("variable %q of %q: %w", r.Target, target.Name, err)
 			}
-			le.PutUint64(at, target.Bias+r.TargetOffset)
+			le.PutUint64(at, addr)
 			continue
 		}
 		module, err := s.v.tlsModule(ctx, target)

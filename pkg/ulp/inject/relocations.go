@@ -17,6 +17,7 @@ type relocation struct {
 
 const (
 	relaSize       = 24
+	symbolSize     = 24
 	relrSize       = 8
 	maxRelocations = 1 << 20
 )

@@ -22,6 +22,7 @@ type view struct {
 
 	symbols map[*process.Library]*process.Symbols
 	dyn     map[*process.Library]*dynamic
+	bound   map[*process.Library][]exported
 }
 
 // maxMappings is how many mappings of a process are kept; the kernel allows 65,530 unless told otherwise.
@@ -33,7 +34,8 @@ func see(ctx context.Context, p *process.Process) (*view, error) {
 	if err != nil {
 		return nil, err
 	}
-	v := &view{p: p, m: m, symbols: map[*process.Library]*process.Symbols{}, dyn: map[*process.Library]*dynamic{}}
+	v := &view{p: p, m: m, symbols: map[*process.Library]*process.Symbols{}, dyn: map[*process.Library]*dynamic{},
+		bound: map[*process.Library][]exported{}}
 	if err := v.read(ctx); err != nil {
 		m.Close()
 		return nil, err

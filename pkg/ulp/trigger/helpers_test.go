@@ -76,22 +76,27 @@ func container(t testing.TB, build string, tens int) string {
 // pack makes a live patch of the given name and lines.
 func pack(t testing.TB, build, name string, tens int, lines ...string) string {
 	t.Helper()
+	return packAs(t, build, name, tens, ulp.PackOptions{Force: true}, lines...)
+}
+
+func packAs(t testing.TB, build, name string, tens int, o ulp.PackOptions, lines ...string) string {
+	t.Helper()
 	plain := gcc(t, fmt.Sprintf("plain%d.so", tens), "container.c", "-shared", "-fPIC", "-Wl,--build-id", fmt.Sprintf("-DTENS=%d", tens))
 	target, path := library(t, build), filepath.Join(buildDir, name)
-	once, _ := builds.LoadOrStore("pack "+name, sync.OnceValue(func() error { return packOnce(plain, path, target, lines) }))
+	once, _ := builds.LoadOrStore("pack "+name, sync.OnceValue(func() error { return packOnce(plain, path, target, o, lines) }))
 	if err := once.(func() error)(); err != nil {
 		t.Fatal(err)
 	}
 	return path
 }
 
-func packOnce(plain, path, target string, lines []string) error {
+func packOnce(plain, path, target string, o ulp.PackOptions, lines []string) error {
 	text := []byte("! bsc#12 CVE-2024-1 a test\n" + path + "\n@" + target + "\n" + strings.Join(lines, "\n") + "\n")
 	d, err := ulp.ParseDescription("test.dsc", text)
 	if err != nil {
 		return err
 	}
-	lib, err := ulp.OpenLibrary(target, ulp.LibraryOptions{})
+	lib, err := ulp.OpenLibrary(target, ulp.LibraryOptions{Prove: true})
 	if err != nil {
 		return err
 	}
@@ -103,7 +108,7 @@ func packOnce(plain, path, target string, lines []string) error {
 	if err != nil {
 		return err
 	}
-	if image, err = ulp.Pack(d, text, c, lib, ulp.PackOptions{Force: true}); err != nil {
+	if image, err = ulp.Pack(d, text, c, lib, o); err != nil {
 		return err
 	}
 	return os.WriteFile(path, image, 0o755)

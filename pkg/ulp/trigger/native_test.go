@@ -10,15 +10,20 @@ import (
 	"slices"
 	"testing"
 
+	"github.com/lpbuild/lpbuild/pkg/ulp"
+	"github.com/lpbuild/lpbuild/pkg/ulp/inject"
 	"github.com/lpbuild/lpbuild/pkg/ulp/trigger"
 )
 
 var native = []trigger.Backend{&trigger.Native{}}
 
 // nativeErr runs for one process and returns what became of the container that was given.
-func nativeErr(t *testing.T, c *child, o trigger.Options) error {
+func nativeErr(t *testing.T, c *child, o trigger.Options, entries ...ulp.Entries) error {
 	t.Helper()
 	o.Backends = native
+	for _, e := range entries {
+		o.Backends = []trigger.Backend{&trigger.Native{Entries: e}}
+	}
 	r := c.one(o)
 	if r.Err != nil {
 		return r.Err
@@ -74,6 +79,35 @@ func TestNative(t *testing.T) {
 	if err := nativeErr(t, c, trigger.Options{Containers: read(t, container(t, "bb", 10)), Every: true}); !errors.Is(err, trigger.ErrBuildID) {
 		t.Errorf("another build: %v", err)
 	}
+}
+
+// TestNativeEntries: whether a function without NOPs is patched is for each container to say, unless somebody else does.
+func TestNativeEntries(t *testing.T) {
+	const tens10 = "10 2 30 107"
+	any := packAs(t, "a", "libtarget_any.so", 10, ulp.PackOptions{Entries: ulp.EntriesAny}, "one:one_lp", "bare:bare_lp")
+	mute := pack(t, "a", "libtarget_mute.so", 10, "one:one_lp", "bare:bare_lp")
+	c := start(t, "a", "", "entries")
+	if err := nativeErr(t, c, trigger.Options{Containers: read(t, mute)}); !errors.Is(err, inject.ErrEntry) {
+		t.Errorf("a container that says nothing: %v", err)
+	}
+	if err := nativeErr(t, c, trigger.Options{Containers: read(t, any)}, ulp.EntriesNOPs); !errors.Is(err, inject.ErrEntry) {
+		t.Errorf("somebody says nops: %v", err)
+	}
+	c.says(unpatched)
+	if err := nativeErr(t, c, trigger.Options{Containers: read(t, mute)}, ulp.EntriesAny); err != nil {
+		t.Errorf("somebody says any: %v", err)
+	}
+	c.says(tens10)
+	if err := nativeErr(t, c, trigger.Options{RevertAll: "libtarget.so"}); err != nil {
+		t.Errorf("revert: %v", err)
+	}
+	c.says(unpatched)
+	// Two containers of one run, each as it says.
+	plain := pack(t, "a", "libtarget_plain.so", 10, "two:two_lp")
+	if err := nativeErr(t, c, trigger.Options{Containers: read(t, any, plain)}); err != nil {
+		t.Errorf("both: %v", err)
+	}
+	c.says("10 20 30 107")
 }
 
 // TestStartedByLoader: a process that was started as "ld.so ./program" has the program's name, is found by it, and is patched

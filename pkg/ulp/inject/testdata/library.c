@@ -42,3 +42,7 @@ void set_mine(int v) { mine = v; }
 
 __thread int shared = 3;
 F int helper(void) { asm volatile(""); return 3; }
+
+// A variable that programs use directly: they get a copy of it (COPY relocation), which is the library's from then on.
+int visible = 20;
+F int reads_visible(void) { asm volatile("" : "+m"(visible)); return visible; }

@@ -185,6 +185,9 @@ static void command(char *line) {
 	} else if (!strcmp(word, "split")) {
 		int (*f)(void) = (int (*)(void))dlsym(RTLD_DEFAULT, "split");
 		printf("%d\n", f());
+	} else if (!strcmp(word, "load")) {
+		line[strcspn(line, "\n")] = 0;
+		printf("%s\n", dlopen(line + 5, RTLD_NOW) ? "ok" : dlerror());
 	} else if (!strcmp(word, "exit")) {
 		exit(0);
 	} else {

@@ -17,6 +17,7 @@ import (
 // version alone.
 const Version = 1
 
+// Sizes, in bytes, and bounds.
 const (
 	// NearLen is the length of the jump that is written where there are no NOPs.
 	NearLen = 5

@@ -1,0 +1,73 @@
+package main
+
+import (
+	"slices"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// BenchmarkPost installs and upgrades live patches with real rpm where 200 processes run with two builds of the library. post-s is
+// what the scriptlet adds to the transaction: the aim is less than a second.
+func BenchmarkPost(b *testing.B) {
+	dir := enter(b, usePackages)
+	if dir == "" {
+		return
+	}
+	s := newSystem(b, dir, "machine")
+	s.settle(dir, "bash", "lpbuild")
+	const processes, rounds = 200, 5
+	all := make([]*live, processes)
+	for i := range all {
+		all[i] = s.service(serviceBuilds[i%2])
+	}
+	var with, without []float64
+	for range rounds {
+		s.config("LIVEPATCH_ENGINE=native\n")
+		for _, v := range []struct{ version, says string }{{first, saysFirst}, {second, saysSecond}} {
+			took, out := s.timed(rpmOfKind(dir, "v2", v.version))
+			counts(b, out, "patched: 200", "Failed: 0.")
+			say(all, v.says)
+			with = append(with, took)
+		}
+		s.config("LIVEPATCH_GLIBC=never\n")
+		took, _ := s.timed(rpmOfKind(dir, "v2", first))
+		without = append(without, took)
+	}
+	b.ReportMetric(median(with), "transaction-s")
+	b.ReportMetric(median(with)-median(without), "post-s")
+}
+
+// BenchmarkPostStuck does so where one more process waits in the kernel and cannot be stopped: no longer than the deadline, 30 s.
+func BenchmarkPostStuck(b *testing.B) {
+	dir := enter(b, usePackages)
+	if dir == "" {
+		return
+	}
+	s := newSystem(b, dir, "machine")
+	s.settle(dir, "bash", "lpbuild")
+	all := make([]*live, 200)
+	for i := range all {
+		all[i] = s.service(serviceBuilds[i%2])
+	}
+	stuck := s.service(serviceBuilds[0], "FAKE=vfork")
+	defer func() { _ = unix.Kill(stuck.cmd.Process.Pid, unix.SIGKILL) }()
+	took, out := s.timed(rpmOfKind(dir, "v2", first))
+	counts(b, out, "patched: 200", "Failed: 1.")
+	say(all, saysFirst)
+	b.ReportMetric(took, "transaction-s")
+}
+
+// timed installs an RPM, whatever is there, and returns how many seconds that took and what it printed.
+func (s *scratch) timed(rpm string) (float64, string) {
+	s.t.Helper()
+	begin := time.Now()
+	out := s.strict("-U", "--replacepkgs", "--oldpackage", rpm)
+	return time.Since(begin).Seconds(), out
+}
+
+func median(values []float64) float64 {
+	slices.Sort(values)
+	return values[len(values)/2]
+}

@@ -1,0 +1,275 @@
+package ulp_test
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"maps"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/lpbuild/lpbuild/pkg/diag"
+	"github.com/lpbuild/lpbuild/pkg/ulp"
+	"github.com/lpbuild/lpbuild/pkg/ulp/inject"
+)
+
+// entriesSource is a library with a function of each kind.
+const entriesSource = `.text
+.macro function name
+	.globl \name
+	.type \name, @function
+	\name:
+.endm
+.macro end name
+	.size \name, . - \name
+	.balign 16, 0xcc
+.endm
+	.skip 32, 0xcc
+function plain; mov %edi, %eax; add $1, %eax; ret; end plain
+function landing; endbr64; mov $1, %eax; ret; end landing
+function short; xor %eax, %eax; ret; end short
+function calls; call *%rdi; mov $1, %eax; ret; end calls
+function loops; 1: add $1, %rax; cmp %rdi, %rax; jne 1b; ret; end loops
+function table; mov $1, %eax; jmp *%rax; end table
+function entered; push %rbx; mov %rdi, %rbx; pop %rbx; ret; end entered
+function enters; mov $1, %eax; .byte 0xe9; .long entered + 1 - . - 4; end enters
+function unsized; mov $1, %eax; ret; .balign 16, 0xcc
+	.type framed, @function
+framed:	.cfi_startproc; mov $1, %eax; ret; .cfi_endproc; .size framed, . - framed
+	.balign 16, 0xcc
+	.type bare, @function
+bare:	mov $1, %eax; ret; .size bare, . - bare
+	.balign 32, 0xcc
+	.skip 18, 0x90
+function nops; nop; nop; mov $1, %eax; ret; end nops
+	.skip 32, 0xcc
+.section .note.GNU-stack,"",@progbits
+`
+
+// verdicts are what the proofs of entriesSource say.
+var verdicts = map[string]string{
+	"plain": "", "landing": "", "framed": "", "enters": "", "nops": "",
+	"short":   "RET within its first bytes",
+	"calls":   "CALL within its first bytes",
+	"loops":   "a branch in it leads into its first bytes",
+	"table":   "a jump in it may lead anywhere in it",
+	"entered": "what may be a branch elsewhere leads into its first bytes",
+	"unsized": "its size is not known",
+	"bare":    "its size is not known",
+}
+
+// proven reads a library with its proofs.
+func proven(t testing.TB, image []byte, o ulp.LibraryOptions) *ulp.Library {
+	t.Helper()
+	o.Name, o.Prove = "lib.so", true
+	l, err := ulp.OpenLibrary(writeFile(t, "lib.so", image), o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return l
+}
+
+// judged returns what the proofs say of some functions.
+func judged(t *testing.T, l *ulp.Library, names []string) map[string]string {
+	t.Helper()
+	got := map[string]string{}
+	for _, name := range names {
+		s, ok := l.Function(name)
+		if !ok {
+			t.Fatalf("no function %s", name)
+		}
+		if why, ok := l.EntryProof(s.Value); ok {
+			got[name] = why
+		}
+	}
+	return got
+}
+
+// TestProofs judges functions of all kinds, and the same when they are stripped to their debuginfo, and in the catalogue.
+func TestProofs(t *testing.T) {
+	image := x86.build(t, entriesSource, "-nostdlib")
+	names := slices.Sorted(maps.Keys(verdicts))
+	l := proven(t, image, ulp.LibraryOptions{})
+	if d := cmp.Diff(verdicts, judged(t, l, names)); d != "" || !l.HasProofs() {
+		t.Errorf("verdicts (-want +got):\n%s", d)
+	}
+	stripped, debug := x86.strip(t, image)
+	if d := cmp.Diff(verdicts, judged(t, proven(t, stripped, ulp.LibraryOptions{Debug: writeFile(t, "lib.debug", debug)}), names)); d != "" {
+		t.Errorf("stripped (-want +got):\n%s", d)
+	}
+	text := l.AppendCatalogue(nil)
+	again, err := ulp.ParseCatalogue(text)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if d := cmp.Diff(verdicts, judged(t, again, names)); d != "" || !again.HasProofs() || string(again.AppendCatalogue(nil)) != string(text) {
+		t.Errorf("catalogue (-want +got):\n%s", d)
+	}
+	if !json.Valid(text) {
+		t.Errorf("not JSON: %s", text)
+	}
+	if plain := parseLibrary(t, image, nil); plain.HasProofs() || strings.Contains(string(plain.AppendCatalogue(nil)), "entries") {
+		t.Error("proofs that nobody asked for")
+	}
+}
+
+// TestProofsAgreeWithTheEngine compares with what the engine says of the same bytes.
+func TestProofsAgreeWithTheEngine(t *testing.T) {
+	image := x86.build(t, entriesSource, "-nostdlib")
+	l := proven(t, image, ulp.LibraryOptions{})
+	for s := range l.Symbols() {
+		if s.Undefined || s.Size == 0 || !s.Dynamic {
+			continue
+		}
+		why, ok := l.EntryProof(s.Value)
+		err := inject.CheckEntry(image[s.Value:s.Value+s.Size], s.Value)
+		switch s.Name {
+		case "entered": // only a look at all of the library shows it
+			err = errors.New(why)
+		case "nops": // they are not listed, so that they are judged as any other function
+			err = nil
+		}
+		if !ok || (err == nil) != (why == "") || err != nil && !strings.Contains(err.Error(), why) {
+			t.Errorf("%s: proof %q %t, engine %v", s.Name, why, ok, err)
+		}
+	}
+}
+
+// TestProofsWithNOPs has nothing about functions whose NOPs are listed, unless the native engine does not know them.
+func TestProofsWithNOPs(t *testing.T) {
+	image := x86.library(t)
+	l := proven(t, image, ulp.LibraryOptions{})
+	leaf, _ := l.Function("leaf")
+	if why, ok := l.EntryProof(leaf.Value); ok || !leaf.Patchable {
+		t.Errorf("leaf: %q, %t", why, ok)
+	}
+	image = bytes.Clone(image) // which other tests have, too
+	copy(image[leaf.Value-14:], "\x66\x0f\x1f\x44\x00\x00\x0f\x1f\x80\x00\x00\x00\x00\x90")
+	l = proven(t, image, ulp.LibraryOptions{})
+	if leaf, _ = l.Function("leaf"); !leaf.Patchable {
+		t.Error("long NOPs are not room for libpulp")
+	}
+	if _, ok := l.EntryProof(leaf.Value); !ok {
+		t.Error("long NOPs: not judged")
+	}
+	for _, c := range toolchains[1:] {
+		if proven(t, c.library(t), ulp.LibraryOptions{}).HasProofs() {
+			t.Errorf("%s: proofs for an engine that is not for it", c.arch)
+		}
+	}
+}
+
+// TestCatalogueEntries reads what others wrote into a catalogue: other rules, and mistakes.
+func TestCatalogueEntries(t *testing.T) {
+	const before, after = `{"library":{"name":"l","buildid":"","arch":"x86_64","entries":`, `,"symbols":[]}}`
+	for name, tc := range map[string]struct {
+		entries string
+		has     bool
+		err     string
+	}{
+		"proofs":             {`{"proof":1,"verdicts":[{"at":[1,2]},{"why":"x","at":[3]}],"more":[1]}`, true, ""},
+		"other rules":        {`{"proof":2,"verdicts":[{"at":[1,2]}]}`, false, ""},
+		"no rules":           {`{"verdicts":[{"at":[1,2]}]}`, false, ""},
+		"no order":           {`{"proof":1,"verdicts":[{"at":[2,1]}]}`, false, "ascending"},
+		"twice":              {`{"proof":1,"verdicts":[{"at":[1,1]}]}`, false, "ascending"},
+		"negative":           {`{"proof":1,"verdicts":[{"at":[-1]}]}`, false, "negative"},
+		"no words":           {`{"proof":1,"verdicts":[{"why":"","at":[1]}]}`, false, "200 bytes"},
+		"many words":         {`{"proof":1,"verdicts":[{"why":"` + strings.Repeat("x", 201) + `","at":[1]}]}`, false, "200 bytes"},
+		"too many verdicts":  {`{"proof":1,"verdicts":[` + strings.Repeat(`{"at":[]},`, 1024) + `{"at":[]}]}`, false, "too many"},
+		"not an object":      {`[]`, false, "catalogue"},
+		"entries are twice":  {`{},"entries":{}`, false, "twice"},
+		"an address is text": {`{"proof":1,"verdicts":[{"at":["1"]}]}`, false, "catalogue"},
+	} {
+		l, err := ulp.ParseCatalogue([]byte(before + tc.entries + after))
+		var format *ulp.FormatError
+		switch {
+		case tc.err != "" && (!errors.As(err, &format) || !strings.Contains(err.Error(), tc.err)):
+			t.Errorf("%s: %v, want %q", name, err, tc.err)
+		case tc.err == "" && (err != nil || l.HasProofs() != tc.has):
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	l, err := ulp.ParseCatalogue([]byte(before + `{"proof":1,"verdicts":[{"at":[1]},{"why":"no","at":[1]}]}` + after))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if why, ok := l.EntryProof(1); why != "no" || !ok {
+		t.Errorf("of two verdicts it takes %q", why)
+	}
+}
+
+// TestCheckAny accepts functions without NOPs where it is proven, and says why others are refused.
+func TestCheckAny(t *testing.T) {
+	lib := proven(t, x86.build(t, entriesSource, "-nostdlib"), ulp.LibraryOptions{})
+	const head = "libt_livepatch1.so\n@/usr/lib64/lib.so\n"
+	d := description(t, head+"plain:value_lp\nframed:value_lp\n")
+	if err := ulp.Check(d, container(t), lib, ulp.EntriesAny); err != nil {
+		t.Error(err)
+	}
+	if err := ulp.Check(d, container(t), lib, ulp.EntriesNOPs); !errors.Is(err, ulp.ErrNotPatchable) {
+		t.Errorf("without NOPs: %v", err)
+	}
+	err := ulp.Check(description(t, head+"plain:value_lp\nloops:value_lp\n"), container(t), lib, ulp.EntriesAny)
+	list, _ := errors.AsType[diag.List](err)
+	if len(list) != 1 || list[0].Line != 4 || !errors.Is(list[0], ulp.ErrNotPatchable) ||
+		!strings.Contains(list[0].Message, verdicts["loops"]) || !strings.Contains(list[0].Hint, "plain") || strings.Contains(list[0].Hint, "table") {
+		t.Errorf("%v: %s", err, diag.Render(err, false))
+	}
+	plain := parseLibrary(t, x86.build(t, entriesSource, "-nostdlib"), nil)
+	plain.Name = "lib.so"
+	if err := ulp.Check(d, container(t), plain, ulp.EntriesAny); err == nil || !strings.Contains(err.Error(), "nothing is known of its code") {
+		t.Errorf("without proofs: %v", err)
+	}
+	other := parseLibrary(t, toolchains[2].build(t, "testdata/library.c"), nil)
+	if err := ulp.Check(description(t, head+"leaf:value_lp\n"), nil, other, ulp.EntriesAny); err == nil || !strings.Contains(err.Error(), "no engine does that on aarch64") {
+		t.Errorf("aarch64: %v", err)
+	}
+}
+
+// TestPackEntries writes the choice into the container, and nothing if there is none.
+func TestPackEntries(t *testing.T) {
+	c, lib := container(t), target(t)
+	nops := pack(t, good, c, lib, ulp.PackOptions{Entries: ulp.EntriesNOPs})
+	if plain := pack(t, good, c, lib, ulp.PackOptions{}); string(nops.Image()) != string(plain.Image()) || livePatch(t, nops).Entries != "" {
+		t.Errorf("nops: %q", livePatch(t, nops).Entries)
+	}
+	packed := pack(t, good, c, lib, ulp.PackOptions{Entries: ulp.EntriesAny})
+	if p := livePatch(t, packed); p.Entries != ulp.EntriesAny || !strings.Contains(p.Dump("x"), "\nentries: any") ||
+		livePatch(t, nops).Metadata.PatchID != p.Metadata.PatchID {
+		t.Errorf("any: %q", p.Entries)
+	}
+	sameSections(t, nops.Image(), packed.Image())
+	if back := pack(t, good, packed, lib, ulp.PackOptions{}); livePatch(t, back).Entries != ulp.EntriesNOPs {
+		t.Errorf("packed again: %q", livePatch(t, back).Entries)
+	}
+	path := writeFile(t, "p.so", packed.Image())
+	run(t, "strip", path)
+	if p := livePatch(t, parseContainer(t, readFile(t, path))); p.Entries != ulp.EntriesAny {
+		t.Errorf("stripped: %q", p.Entries)
+	}
+}
+
+// FuzzEntriesSection: whatever the section says, it is one of the words or an error.
+func FuzzEntriesSection(f *testing.F) {
+	image := pack(f, good, container(f), target(f), ulp.PackOptions{}).Image()
+	for _, seed := range []string{"any", "nops", "", "any\x00", "all", strings.Repeat("any", 1000)} {
+		f.Add([]byte(seed))
+	}
+	f.Fuzz(func(t *testing.T, data []byte) {
+		changed, err := ulp.EmbedSections(image, ulp.Section{Name: ulp.SectionEntries, Data: data})
+		if err != nil {
+			t.Fatal(err)
+		}
+		p, err := parseContainer(t, changed).LivePatch()
+		var format *ulp.FormatError
+		switch {
+		case err == nil && string(p.Entries) != string(data), err == nil && p.Entries != ulp.EntriesAny && p.Entries != ulp.EntriesNOPs:
+			t.Fatalf("%q is read as %q", data, p.Entries)
+		case err != nil && (p != nil || !errors.As(err, &format) || len(err.Error()) > 400):
+			t.Fatal(p, err)
+		}
+	})
+}
