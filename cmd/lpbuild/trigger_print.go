@@ -135,6 +135,10 @@ func (p *livePrinter) hint(r *trigger.Report) string {
 		return "become root, or the owner of the process; a security module or kernel.yama.ptrace_scope may forbid it, too"
 	case errors.Is(err, tracer.ErrTraced):
 		return "end the debugger or tracer that has the process, and run this again"
+	case errors.Is(err, trigger.ErrInUse):
+		return "a thread may be in a function for as long as it waits there: give it a longer --timeout, or patch with --consistency=none"
+	case errors.Is(err, trigger.ErrForeign):
+		return "\"lpbuild status\" shows what is applied, and by which engine"
 	case errors.Is(err, trigger.ErrBuildID):
 		return "a process runs another build of the library: it needs the container for that build"
 	case errors.Is(err, trigger.ErrBlocked):

@@ -7,6 +7,7 @@ import (
 
 	"github.com/lpbuild/lpbuild/pkg/ulp"
 	"github.com/lpbuild/lpbuild/pkg/ulp/process"
+	"github.com/lpbuild/lpbuild/pkg/ulp/tracer"
 )
 
 // Plan is what is to be done to one process: the result of looking at it, for [Session.Do]. Nothing has happened yet.
@@ -25,6 +26,9 @@ type Plan struct {
 	others  []place // of those of the patches to be reverted
 	state   State
 	reached bool // with Finish: what was asked for is done then
+
+	zones  []zone         // see Outside
+	stacks []tracer.Range // writable mappings, if there are zones
 
 	revertFirst bool // before Apply: an early libpulp.so cannot do otherwise
 }

@@ -66,6 +66,9 @@ func (s *Session) Do(ctx context.Context, plan *Plan) error {
 	if err := s.unchanged(plan); err != nil {
 		return err
 	}
+	if err := s.outside(plan); err != nil {
+		return err
+	}
 	steps := []func() error{
 		func() error { return s.applyIf(ctx, plan) },
 		func() error { return s.revertEach(ctx, plan) },

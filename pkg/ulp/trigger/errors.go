@@ -18,6 +18,8 @@ var (
 	ErrNotApplied = errors.New("not applied")
 	// ErrNoPatches: no live patch of the library is applied, so that there is nothing to revert.
 	ErrNoPatches = errors.New("no live patches are applied")
+	// ErrInUse: a thread is in a function that is to be switched, or will return into it, and that was not to be.
+	ErrInUse = errors.New("a thread is in a function that is replaced")
 	// ErrBlocked: the process must not be patched: its owner wants it so, by an environment variable or since.
 	ErrBlocked = errors.New("blocked by the user's request")
 	// ErrNotReady: the engine's part in the process is not initialised yet.

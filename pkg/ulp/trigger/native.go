@@ -3,6 +3,7 @@ package trigger
 import (
 	"context"
 	"errors"
+	"fmt"
 	"runtime"
 	"slices"
 	"time"
@@ -19,7 +20,7 @@ type Native struct {
 	// says.
 	Entries ulp.Entries
 	// Consistency says where threads may be meanwhile.
-	Consistency inject.Consistency
+	Consistency Consistency
 	// SuspendSeccomp lifts the seccomp filters of a process while it is patched. It needs CAP_SYS_ADMIN.
 	SuspendSeccomp bool
 	// StopTimeout is the time that all threads of a process have to stop; 0 means one second.
@@ -91,7 +92,7 @@ func (t *nativeTarget) active(fits func(inject.Applied) bool) bool {
 }
 
 func (t *nativeTarget) options() inject.Options {
-	return inject.Options{Consistency: t.b.Consistency, Entries: t.b.Entries, SuspendSeccomp: t.b.SuspendSeccomp,
+	return inject.Options{Consistency: inject.Consistency(t.b.Consistency), Entries: t.b.Entries, SuspendSeccomp: t.b.SuspendSeccomp,
 		StopTimeout: t.b.StopTimeout}
 }
 
@@ -233,6 +234,9 @@ func (p *nativePlan) Do(ctx context.Context) (Done, error) {
 
 // nativeError adds this package's errors to those of packages inject, tracer and process.
 func nativeError(err error) error {
+	if e, ok := errors.AsType[*inject.BusyError](err); ok {
+		return inUse(fmt.Sprintf("thread %d is in %q, or returns into it", e.TID, e.Function))
+	}
 	for _, e := range []error{inject.ErrAgain, inject.ErrStale, process.ErrChanged, process.ErrBusy, tracer.ErrTraced, tracer.ErrExec} {
 		if errors.Is(err, e) {
 			return &AgainError{Err: err}

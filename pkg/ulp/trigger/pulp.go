@@ -19,6 +19,8 @@ import (
 type Libpulp struct {
 	// Prefix is put in front of the paths of containers that processes are told.
 	Prefix string
+	// Consistency says where threads may be meanwhile.
+	Consistency Consistency
 	// SuspendSeccomp lifts the seccomp filters of a process while it is patched. It needs CAP_SYS_ADMIN.
 	SuspendSeccomp bool
 	// CallTimeout is the time that one call into libpulp.so may take; 0 means the time of the process.
@@ -118,6 +120,14 @@ func (t *pulpTarget) Plan(ctx context.Context, steps []Step) (Plan, error) {
 
 // make plans one step.
 func (p *pulpPlan) make(ctx context.Context, i int) (*pulp.Plan, error) {
+	plan, err := p.plain(ctx, i)
+	if err == nil && p.t.b.Consistency == ConsistencyFunctions {
+		err = p.t.r.Outside(ctx, plan)
+	}
+	return plan, err
+}
+
+func (p *pulpPlan) plain(ctx context.Context, i int) (*pulp.Plan, error) {
 	s := p.steps[i]
 	switch {
 	case s.Kind == RevertAll:
@@ -240,6 +250,9 @@ func pulpError(err error) error {
 		return nil
 	case tracedByUs(err):
 		return &AgainError{Err: fmt.Errorf("%w: an earlier attempt still waits for it", tracer.ErrNotStopping), Unreached: true}
+	case errors.Is(err, pulp.ErrInUse):
+		e, _ := errors.AsType[*pulp.Error](err)
+		return inUse(e.Detail)
 	case errors.Is(err, pulp.ErrAgain), errors.Is(err, pulp.ErrChanged), errors.Is(err, process.ErrChanged),
 		errors.Is(err, process.ErrBusy), errors.Is(err, tracer.ErrTraced), errors.Is(err, tracer.ErrExec):
 		return &AgainError{Err: err}
