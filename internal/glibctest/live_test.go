@@ -25,7 +25,6 @@ func (w *world) live(t *testing.T, engine string, env ...string) {
 	for i, b := range w.builds {
 		t.Run(b.Release, func(t *testing.T) {
 			p := w.start(t, i, env...)
-			p.jumpsStay = engine == "pulp"
 			p.wants(t)
 			var applied []string
 			for _, patch := range patches {

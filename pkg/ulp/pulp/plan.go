@@ -27,8 +27,9 @@ type Plan struct {
 	state   State
 	reached bool // with Finish: what was asked for is done then
 
-	zones  []zone         // see Outside
-	stacks []tracer.Range // writable mappings, if there are zones
+	padded map[uint64]bool // functions to be reverted that had NOPs before them
+	zones  []zone          // see Outside
+	stacks []tracer.Range  // writable mappings, if there are zones
 
 	revertFirst bool // before Apply: an early libpulp.so cannot do otherwise
 }
@@ -178,6 +179,7 @@ func (r *Runtime) reverted(ctx context.Context, plan *Plan, applied []Applied, g
 		return nil, verdict(ErrOldLibpulp, "it can revert none but the newest patch")
 	}
 	plan.revertFirst = r.early()
+	var entries []uint64
 	for i := range list {
 		for _, f := range list[i].Functions {
 			was, err := r.entry(ctx, f.Old)
@@ -188,9 +190,12 @@ func (r *Runtime) reverted(ctx context.Context, plan *Plan, applied []Applied, g
 				return nil, err
 			}
 			plan.others = append(plan.others, place{list[i].Name(), f.Old, was})
+			entries = append(entries, f.Old)
 		}
 	}
-	return list, nil
+	var err error
+	plan.padded, err = r.padded(ctx, entries)
+	return list, err
 }
 
 // independent refuses to revert patches on which others depend that stay, or that would go later: the order is that of the

@@ -103,7 +103,7 @@ func (s *Session) applyIf(ctx context.Context, plan *Plan) error {
 
 func (s *Session) revertEach(ctx context.Context, plan *Plan) error {
 	for i := range plan.Revert {
-		if err := s.revert(ctx, &plan.Revert[i]); err != nil {
+		if err := s.revert(ctx, plan, &plan.Revert[i]); err != nil {
 			return err
 		}
 	}

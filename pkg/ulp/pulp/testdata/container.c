@@ -19,3 +19,4 @@ int blocks_lp(const char *fifo)
 	close(fd);
 	return TENS;
 }
+int byhand_lp(void) { return 4 * TENS; }

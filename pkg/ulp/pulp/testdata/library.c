@@ -17,3 +17,7 @@ int blocks(const char *fifo)
 	close(fd);
 	return 1;
 }
+
+/* Written by hand, with room for a jump that is on no list. */
+asm(".text\n.skip 14, 0x90\n.globl byhand\n.type byhand, @function\nbyhand: .byte 0x66, 0x90\nmov $4, %eax\nret\n"
+    ".size byhand, .-byhand\n");
