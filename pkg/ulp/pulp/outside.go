@@ -71,7 +71,7 @@ func (r *Runtime) addZone(ctx context.Context, plan *Plan, applied []Applied, na
 	if a := running(applied, old); a != nil {
 		l := r.libraryAt(a.Functions[indexOld(a.Functions, old)].New)
 		if l == nil {
-			return fault(ErrState, ErrMalformed, "the container of %q is not loaded", a.Name())
+			return nil // it was loaded under this stop, and nobody can be in it
 		}
 		for _, s := range l.Segments {
 			if s.Perm&process.PermExec != 0 {

@@ -66,6 +66,20 @@ func TestConsistency(t *testing.T) {
 	}
 }
 
+// TestCarefulSeveral applies two live patches of the same functions under one stop, and takes both out.
+func TestCarefulSeveral(t *testing.T) {
+	preloads := flavours(t)
+	preloads["native"] = ""
+	both := read(t, container(t, "a", 10), container(t, "a", 20))
+	for name, preload := range preloads {
+		c := start(t, "a", preload, "careful2_"+name)
+		c.is(trigger.Changed, nil, c.one(trigger.Options{Containers: both, Backends: careful()}))
+		c.says(tens20)
+		c.is(trigger.Changed, nil, c.one(trigger.Options{Containers: both, Revert: true, Backends: careful()}))
+		c.says(unpatched)
+	}
+}
+
 // TestCarelessByDefault: a thread inside is no reason to wait, unless that is asked for.
 func TestCarelessByDefault(t *testing.T) {
 	fifo := filepath.Join(t.TempDir(), "fifo")
