@@ -173,6 +173,18 @@ func TestForeign(t *testing.T) {
 	}
 }
 
+// TestForeignUnfinished: where an engine of libpulp's was killed before its last write the native one does nothing.
+func TestForeignUnfinished(t *testing.T) {
+	c := start(t, "a", standIn(t), "unfinished", "FAKEPULP=left")
+	r := c.one(trigger.Options{Containers: read(t, container(t, "a", 10)), Backends: native})
+	c.is(trigger.Failed, trigger.ErrForeign, r)
+	if e, ok := errors.AsType[*trigger.ForeignError](r.Results[0].Err); !ok || !e.Unfinished {
+		t.Errorf("%v", r.Results[0].Err)
+	}
+	c.says(unpatched)
+	c.unmapped()
+}
+
 // TestForeignElsewhere has two engines at work on different functions of one library, which is possible; but not to replace
 // all live patches of the library.
 func TestForeignElsewhere(t *testing.T) {
@@ -183,6 +195,7 @@ func TestForeignElsewhere(t *testing.T) {
 			c := start(t, "a", libpulp, "elsewhere_"+name)
 			c.is(trigger.Changed, nil, c.one(trigger.Options{Containers: one, Backends: tc[0]}))
 			c.is(trigger.Failed, trigger.ErrForeign, c.one(trigger.Options{Containers: two, Backends: tc[1], Replace: true}))
+			c.says("10 2 3 107")
 			c.is(trigger.Changed, nil, c.one(trigger.Options{Containers: two, Backends: tc[1]}))
 			c.says("10 40 3 107")
 			c.bothListed()

@@ -19,24 +19,25 @@ const (
 // ForeignError says that another engine is at work where a live patch is to go. It is an ErrForeign, and nothing was touched:
 // two engines that both lead a function elsewhere would each take the other's jump for the original when they revert.
 type ForeignError struct {
-	Library  string
-	Function string // that is led elsewhere already; "" if it is about all live patches of the library
-	Engine   string // "libpulp" or "native"; "" if it is neither
+	Library    string
+	Function   string // that is led elsewhere already; "" if it is about all live patches of the library
+	Engine     string // "libpulp" or "native"
+	Unfinished bool   // the engine was killed before its last write, which may be to any function
 }
 
 // Error says which engine, and what to do.
 func (e *ForeignError) Error() string {
-	what := "live patches of " + e.Library + " are"
-	if e.Function != "" {
-		what = fmt.Sprintf("%q of %s is", e.Function, e.Library)
+	engine, option := "libpulp's engine", "pulp"
+	if e.Engine == nativeName {
+		engine, option = "the native engine", "native"
 	}
-	switch e.Engine {
-	case libpulpName:
-		return what + ` patched by libpulp's engine already: revert that first (lpbuild revert --engine=pulp)`
-	case nativeName:
-		return what + ` patched by the native engine already: revert that first (lpbuild revert --engine=native)`
+	switch {
+	case e.Unfinished:
+		return fmt.Sprintf("%s has not finished its work in the process: let it (lpbuild trigger --engine=%s)", engine, option)
+	case e.Function == "":
+		return fmt.Sprintf("%s has live patches of %s: revert them first (lpbuild revert --engine=%s)", e.Library, engine, option)
 	}
-	return what + ` patched by another tool already: revert it with that one first`
+	return fmt.Sprintf("%q of %s is patched by %s already: revert that first (lpbuild revert --engine=%s)", e.Function, e.Library, engine, option)
 }
 
 // Is makes every ForeignError an ErrForeign.
@@ -113,12 +114,12 @@ func (v *View) notNative(ctx context.Context, c *Container, alone bool) error {
 		for _, f := range c.Patch.Metadata.Functions {
 			for _, have := range a.Functions {
 				if have.OldValue == f.OldValue || have.Old == f.Old {
-					return &ForeignError{t.Name, f.Old, nativeName}
+					return &ForeignError{Library: t.Name, Function: f.Old, Engine: nativeName}
 				}
 			}
 		}
 		if alone {
-			return &ForeignError{t.Name, "", nativeName}
+			return &ForeignError{Library: t.Name, Engine: nativeName}
 		}
 	}
 	return nil
@@ -144,15 +145,15 @@ func (v *View) notLibpulp(ctx context.Context, c *Container, alone bool) error {
 		}
 		for _, f := range c.Patch.Metadata.Functions {
 			if slices.ContainsFunc(a.Functions, func(s pulp.Switched) bool { return s.Old == a.Target.Bias+f.OldValue }) {
-				return &ForeignError{t.Name, f.Old, libpulpName}
+				return &ForeignError{Library: t.Name, Function: f.Old, Engine: libpulpName}
 			}
 		}
 		if alone {
-			return &ForeignError{t.Name, "", libpulpName}
+			return &ForeignError{Library: t.Name, Engine: libpulpName}
 		}
 	}
-	if s, err := r.State(ctx); err == nil && s.Pending > 0 { // whose killed engine has writes left to do
-		return &ForeignError{t.Name, "", libpulpName}
+	if s, err := r.State(ctx); err == nil && s.Pending > 0 {
+		return &ForeignError{Library: t.Name, Engine: libpulpName, Unfinished: true}
 	}
 	return ctx.Err()
 }
