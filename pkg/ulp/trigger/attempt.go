@@ -32,7 +32,12 @@ func (r *runner) attempts(ctx, run context.Context, p *process.Process, rep *Rep
 	for n := 1; ; n++ {
 		var again *AgainError
 		var more bool
+		before := *rep
 		concerned, more, again = r.attempt(ctx, run, p, rep, done)
+		if n > 1 && ctx.Err() != nil && rep.brokenOff() { // why it failed as long as there was time says more
+			rep.Results, rep.Status, rep.Err = before.Results, before.Status, before.Err
+			return true
+		}
 		if again == nil && !more {
 			return concerned
 		}
@@ -46,6 +51,9 @@ func (r *runner) attempts(ctx, run context.Context, p *process.Process, rep *Rep
 			clear(done) // in a program that is not there any more
 		}
 		next, err := process.Look(ctx, p.PID, process.Options{Root: r.o.Root})
+		if ctx.Err() != nil {
+			return true
+		}
 		if err != nil || !next.Alive() || next.StartTime != p.StartTime {
 			rep.fail(Skipped, process.ErrGone)
 			return true
@@ -103,6 +111,18 @@ func (r *runner) attempt(ctx, run context.Context, p *process.Process, rep *Repo
 // fail gives a report an error for the process as a whole.
 func (rep *Report) fail(s Status, err error) {
 	rep.Results, rep.Status, rep.Err = nil, s, err
+}
+
+// brokenOff says that nothing came of an attempt because its time was over.
+func (rep *Report) brokenOff() bool {
+	late := errors.Is(rep.Err, context.DeadlineExceeded)
+	for _, result := range rep.Results {
+		if result.Status == Changed {
+			return false
+		}
+		late = late || errors.Is(result.Err, context.DeadlineExceeded)
+	}
+	return late
 }
 
 // conclude takes the report's status from its results.

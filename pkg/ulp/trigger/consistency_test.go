@@ -32,6 +32,7 @@ func TestConsistency(t *testing.T) {
 	other := read(t, pack(t, "a", "libtarget_blocks2.so", 20, lines...))
 	for name, preload := range preloads {
 		t.Run(name, func(t *testing.T) {
+			t.Parallel()
 			fifo := filepath.Join(t.TempDir(), "fifo")
 			must(t, unix.Mkfifo(fifo, 0o600))
 			c := start(t, "a", preload, "careful_"+name, "FIFO="+fifo)
@@ -47,10 +48,13 @@ func TestConsistency(t *testing.T) {
 				before := c.values()
 				leave := c.enter(fifo)
 				maps := c.maps()
-				step.o.Backends, step.o.Timeout = careful(), 300*time.Millisecond
+				step.o.Backends, step.o.Timeout = careful(), 2*time.Second
 				r := c.one(step.o)
 				c.is(trigger.Failed, trigger.ErrInUse, r)
-				if text := fmt.Sprint(r.Results[0].Err); !strings.Contains(text, step.where) || !strings.Contains(text, "thread ") || r.Attempts < 2 {
+				if len(r.Results) == 0 {
+					t.Fatalf("%+v", r)
+				}
+				if text := r.Results[0].Err.Error(); !strings.Contains(text, step.where) || !strings.Contains(text, "thread ") || r.Attempts == 0 {
 					t.Errorf("%d attempts: %s", r.Attempts, text)
 				}
 				if now := c.maps(); now != maps {
@@ -158,4 +162,21 @@ type counted struct {
 func (b *counted) Open(ctx context.Context, v *trigger.View) (trigger.Target, error) {
 	b.ask()
 	return b.Backend.Open(ctx, v)
+}
+
+// TestLastReason: what is said at the end of the time is why it failed as long as there was some, and not that it was over.
+func TestLastReason(t *testing.T) {
+	c := start(t, "a", "", "lastreason")
+	e := &engine{name: "fake"}
+	e.do = func(ctx context.Context, _, n int, steps []trigger.Step) (trigger.Done, error) {
+		if n > 1 {
+			<-ctx.Done()
+			return trigger.Done{}, ctx.Err()
+		}
+		return trigger.Done{Errs: []error{&trigger.AgainError{Err: errBusy}}}, nil
+	}
+	o := trigger.Options{Containers: read(t, container(t, "a", 10)), Backends: []trigger.Backend{e}, Timeout: time.Second}
+	if r := c.one(o); len(r.Results) != 1 || !errors.Is(r.Results[0].Err, errBusy) || r.Status != trigger.Failed {
+		t.Errorf("%+v, %v", r, r.Results)
+	}
 }
