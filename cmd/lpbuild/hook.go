@@ -33,6 +33,7 @@ type hookOptions struct {
 func (o *hookOptions) addFlags(cmd *cobra.Command) {
 	flags := cmd.Flags()
 	o.engineOptions.addFlags(cmd)
+	o.addConsistency(cmd)
 	flags.DurationVar(&o.deadline, "deadline", hook.DefaultDeadline, "`time` after which the scriptlet goes on, whatever processes do")
 	flags.StringVarP(&o.process, "process", "p", "", "only this `process`: a PID, a name, or a wildcard for names")
 	flags.BoolVarP(&o.dryRun, "dry-run", "n", false, "only say what would be done; no process is stopped")
@@ -83,7 +84,8 @@ live patches are put into /var/livepatches of the running system, and applied fr
   LIVEPATCH_<NAME>=auto|always|never   for a package, glibc-livepatches being GLIBC_LIVEPATCHES or GLIBC, or USERSPACE for
                                        all; always: in any chroot as in a transactional update
   LIVEPATCH_DEADLINE=45s               instead of --deadline
-  LIVEPATCH_ENGINE=auto|pulp|native    instead of --engine
+  LIVEPATCH_ENGINE=auto|pulp|native    instead of --engine: auto is libpulp.so where a process has it, native elsewhere
+  LIVEPATCH_CONSISTENCY=none|functions instead of --consistency: functions are replaced only while no thread is in one
   LIVEPATCH_REVERT_ON_REMOVE=yes       take live patches out of the processes when their package is erased` + hookExitHelp,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
@@ -120,6 +122,9 @@ func (o *hookOptions) run(cmd *cobra.Command, s *console, action hook.Action, ar
 	if !cmd.Flags().Changed("engine") {
 		o.engine = hook.ConfiguredEngine("/")
 	}
+	if !cmd.Flags().Changed("consistency") {
+		o.consistency = hook.ConfiguredConsistency("/")
+	}
 	r, err := o.request(cmd, action, args)
 	if err != nil {
 		fmt.Fprintf(s.err, "lpbuild hook: %s: nothing is done\n", printableLine(err.Error()))
@@ -141,7 +146,8 @@ func (o *hookOptions) run(cmd *cobra.Command, s *console, action hook.Action, ar
 
 // flags returns the flags for the worker.
 func (o *hookOptions) flags(s *console) []string {
-	flags := []string{"--deadline=" + hook.WorkerDeadline(o.deadline).String(), "--engine=" + o.engine, "--entries=" + o.entries, "--process=" + o.process}
+	flags := []string{"--deadline=" + hook.WorkerDeadline(o.deadline).String(), "--engine=" + o.engine, "--entries=" + o.entries,
+		"--consistency=" + o.consistency, "--process=" + o.process}
 	if o.dryRun {
 		flags = append(flags, "--dry-run")
 	}

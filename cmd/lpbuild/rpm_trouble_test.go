@@ -119,7 +119,7 @@ func TestRPMPlaces(t *testing.T) {
 	l.says(version1)
 }
 
-// TestRPMNative patches a process that has preloaded nothing, if the administrator wants the native engine.
+// TestRPMNative patches a process that has preloaded nothing, unless the administrator wants libpulp's engine alone.
 func TestRPMNative(t *testing.T) {
 	dir := enter(t, makeBoth)
 	if dir == "" {
@@ -128,9 +128,10 @@ func TestRPMNative(t *testing.T) {
 	s := newScratch(t, dir, "machine")
 	check(t, os.WriteFile(s.path(liveDir+"/libpulp.so"), nil, 0o644)) // which ld.so does without, and says so
 	l := s.start("program")
+	s.config("LIVEPATCH_ENGINE=pulp\n")
 	prints(t, s.rpm("-U", rpmOf(dir, "1")), "Processes patched: 0, Skipped: 1, Failed: 0.\nskipped: program (")
 	l.says(without)
-	s.config("LIVEPATCH_ENGINE=native\nLIVEPATCH_REVERT_ON_REMOVE=yes\n")
+	s.config("LIVEPATCH_REVERT_ON_REMOVE=yes\n")
 	prints(t, s.rpm("-U", "--replacepkgs", rpmOf(dir, "1")), "Processes patched: 1, Skipped: 0, Failed: 0.\n")
 	l.says(version1)
 	prints(t, s.rpm("-U", rpmOf(dir, "2")), "Processes patched: 1, Skipped: 0, Failed: 0.\n")

@@ -25,7 +25,6 @@ func (w *world) live(t *testing.T, engine string, start func(t *testing.T, build
 	for i, b := range w.builds {
 		t.Run(b.Release, func(t *testing.T) {
 			p := start(t, i)
-			p.jumpsStay = engine == "pulp"
 			p.wants(t)
 			var applied []string
 			for _, patch := range patches {

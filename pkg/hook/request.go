@@ -34,7 +34,7 @@ type Request struct {
 	Deadline time.Duration
 	// Transactional says that this runs in a transactional update: TRANSACTIONAL_UPDATE.
 	Transactional bool
-	// Backends are the engines, in the order in which they are asked; default: libpulp.
+	// Backends are the engines, in the order in which they are asked; default: libpulp, native.
 	Backends []trigger.Backend
 	// DryRun says what would be done and does nothing.
 	DryRun bool
@@ -79,7 +79,7 @@ func (r Request) normal() (Request, error) {
 		r.Proc = filepath.Join(r.Root, "proc")
 	}
 	if len(r.Backends) == 0 {
-		r.Backends = []trigger.Backend{&trigger.Libpulp{}}
+		r.Backends = []trigger.Backend{&trigger.Libpulp{}, &trigger.Native{}}
 	}
 	return r, nil
 }

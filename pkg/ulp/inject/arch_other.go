@@ -16,7 +16,6 @@ func findGadgets(context.Context, *view) (tracer.Gadgets, error) {
 	return tracer.Gadgets{}, ulp.ErrUnsupported
 }
 func leakedFiles(int) map[int]bool                   { return nil }
-func registers(*tracer.Thread) []uint64              { return nil }
 func (*run) load(context.Context) error              { return ulp.ErrUnsupported }
 func (*run) unmap(context.Context, []*freed, ...int) {}
 func (*run) free(context.Context)                    {}

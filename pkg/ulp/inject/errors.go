@@ -58,6 +58,20 @@ func (e *ContainerError) Error() string { return ErrContainer.Error() + ": " + e
 // Unwrap makes it an ErrContainer.
 func (*ContainerError) Unwrap() error { return ErrContainer }
 
+// BusyError is an ErrAgain: a thread is in a function that is to be switched, or will return into it.
+type BusyError struct {
+	TID      int    // of the thread
+	Function string // the name of the function that is replaced
+}
+
+// Error returns which thread is where.
+func (e *BusyError) Error() string {
+	return fmt.Sprintf("thread %d is in %q, or returns into it: %v", e.TID, e.Function, ErrAgain)
+}
+
+// Is makes every BusyError an ErrAgain.
+func (e *BusyError) Is(target error) bool { return target == ErrAgain }
+
 // Error says what was being done in which process. Err wraps one of the errors above, or is that of package process or
 // tracer.
 type Error struct {

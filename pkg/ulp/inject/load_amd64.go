@@ -332,9 +332,3 @@ func (r *run) free(ctx context.Context) {
 		r.unmap(ctx, list, files...)
 	}
 }
-
-// registers are all those of a thread that may hold an address.
-func registers(th *tracer.Thread) []uint64 {
-	r := th.Registers()
-	return []uint64{r.Rip, r.Rax, r.Rbx, r.Rcx, r.Rdx, r.Rsi, r.Rdi, r.Rbp, r.R8, r.R9, r.R10, r.R11, r.R12, r.R13, r.R14, r.R15}
-}

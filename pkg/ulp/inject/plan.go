@@ -57,11 +57,11 @@ type Plan struct {
 	o       Options
 	targets []*targetPlan
 	blobs   []*blob
-	expect  []write           // what is in memory, to be seen again when the process is stopped
-	zones   []zone            // where threads must not be
-	frees   []*freed          // what is to be unmapped
-	leaked  map[int]bool      // descriptors of memory files that a killed engine left
-	stacks  []process.Mapping // writable mappings
+	expect  []write        // what is in memory, to be seen again when the process is stopped
+	zones   []zone         // where threads must not be
+	frees   []*freed       // what is to be unmapped
+	leaked  map[int]bool   // descriptors of memory files that a killed engine left
+	stacks  []tracer.Range // writable mappings
 	gadgets tracer.Gadgets
 	applied []Applied
 }
@@ -125,7 +125,7 @@ func newPlan(ctx context.Context, p *process.Process, c Change, o Options) (*Pla
 	b.leftovers()
 	for _, m := range v.maps {
 		if m.Perm&process.PermWrite != 0 {
-			pl.stacks = append(pl.stacks, m)
+			pl.stacks = append(pl.stacks, tracer.Range{Start: m.Start, End: m.End})
 		}
 	}
 	pl.leaked = leakedFiles(p.PID)

@@ -30,7 +30,7 @@ type run struct {
 	done []write // what was there before each write so far
 	// mapped is what was loaded so far, to be unmapped if anything fails
 	mapped []*freed
-	buf    []byte // for stacks
+	words  *tracer.Words // for stacks
 	res    Result
 }
 
@@ -44,7 +44,7 @@ func (pl *Plan) Run(ctx context.Context) (Result, error) {
 	if pl.nothing() {
 		return Result{}, nil
 	}
-	r := &run{Plan: pl, buf: bytes.Repeat([]byte{1}, stackStep)} // touched, so that no page of it has to be made under the stop
+	r := &run{Plan: pl, words: tracer.NewWords(pl.stacks)}
 	o := tracer.Options{StopTimeout: pl.o.StopTimeout, SuspendSeccomp: pl.o.SuspendSeccomp, Gadgets: pl.gadgets}
 	if pl.o.step != nil {
 		o = tracer.WithStep(o, pl.o.step)

@@ -106,10 +106,12 @@ func TestConsistency(t *testing.T) {
 		_, err := Do(ctx, look(t, c.pid), ch, functions)
 		return err
 	}
-	for _, how := range []string{"calls", "block", "deep"} {
+	for how, where := range map[string]string{"calls": "calls", "block": "blocks", "deep": "deep"} {
 		c.says(how, "ok")
 		before := c.snapshot()
-		if err := try(Change{Apply: []*Patch{two}}); !errors.Is(err, ErrAgain) {
+		err := try(Change{Apply: []*Patch{two}})
+		busy, ok := errors.AsType[*BusyError](err)
+		if !errors.Is(err, ErrAgain) || !ok || busy.Function != where || busy.TID == c.pid {
 			t.Errorf("%s: %v", how, err)
 		}
 		if d := cmp.Diff(before, c.snapshot()); d != "" {

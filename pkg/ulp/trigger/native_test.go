@@ -129,29 +129,6 @@ func TestEntriesAreNothingToLibpulp(t *testing.T) {
 	}
 }
 
-// TestNativeAndLibpulp: what one engine has patched the other leaves alone.
-func TestNativeAndLibpulp(t *testing.T) {
-	c := start(t, "a", standIn(t), "both")
-	ten, twenty := read(t, container(t, "a", 10)), read(t, container(t, "a", 20))
-	if r := c.one(trigger.Options{Containers: ten}); r.Err != nil || len(r.Results) != 1 || r.Results[0].Err != nil {
-		t.Fatalf("%+v", r)
-	}
-	if err := nativeErr(t, c, trigger.Options{Containers: twenty}); !errors.Is(err, inject.ErrForeign) {
-		t.Errorf("patched by libpulp: %v", err)
-	}
-	c.says(tens10)
-	c = start(t, "a", standIn(t), "both")
-	if err := nativeErr(t, c, trigger.Options{Containers: ten}); err != nil {
-		t.Fatal(err)
-	}
-	r := c.one(trigger.Options{Containers: twenty})
-	if r.Err == nil && (len(r.Results) != 1 || r.Results[0].Err == nil) {
-		t.Errorf("libpulp patched what the native engine had patched: %+v", r)
-	}
-	t.Log(r.Results[0].Err)
-	c.says(tens10)
-}
-
 // TestStartedByLoader: a process that was started as "ld.so ./program" has the program's name, is found by it, and is patched
 // like any other.
 func TestStartedByLoader(t *testing.T) {
