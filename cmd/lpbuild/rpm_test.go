@@ -22,7 +22,7 @@ func newSystem(t testing.TB, dir, name string) *scratch {
 	check(t, os.MkdirAll(s.path(liveDir), 0o755))
 	check(t, os.CopyFS(s.path(liveDir), os.DirFS(filepath.Join(dir, "packages/live"))))
 	check(t, os.Chmod(s.path(liveDir+"/service"), 0o755))
-	s.config("LIVEPATCH_ENGINE=native\n")
+	s.config("")
 	return s
 }
 
@@ -132,7 +132,7 @@ func testVersions(t testing.TB, dir string, s *scratch, kind string) {
 		t.Errorf("erasing says %q", out)
 	}
 	say(inside, saysFirst)
-	s.config("LIVEPATCH_ENGINE=native\nLIVEPATCH_REVERT_ON_REMOVE=yes\n")
+	s.config("LIVEPATCH_REVERT_ON_REMOVE=yes\n")
 	prints(t, s.strict("-U", rpmOfKind(dir, kind, first)), "In 2: already applied.\n")
 	counts(t, s.strict("-e", packageName), "reverted: 2", "Failed: 0.")
 	say(append(inside, outside), saysNothing)
