@@ -71,7 +71,7 @@ var build = sync.OnceValue(func() error {
 // pack makes a live patch of one() and something else.
 func pack(tens int, name, line string, entries ulp.Entries) error {
 	path := filepath.Join(buildDir, name)
-	image, err := packImage(path, filepath.Join(buildDir, "libtarget.so"), tens, line, entries)
+	image, err := packImage(path, filepath.Join(buildDir, "libtarget.so"), tens, line, ulp.PackOptions{Entries: entries})
 	if err != nil {
 		return err
 	}
@@ -81,12 +81,12 @@ func pack(tens int, name, line string, entries ulp.Entries) error {
 // packFor returns a live patch for a build of the library.
 func packFor(t testing.TB, target string) string {
 	t.Helper()
-	image, err := packImage("other.so", target, 10, "two:two_lp", ulp.EntriesNOPs)
+	image, err := packImage("other.so", target, 10, "two:two_lp", ulp.PackOptions{Force: true})
 	check(t, err)
 	return string(image)
 }
 
-func packImage(path, target string, tens int, line string, entries ulp.Entries) ([]byte, error) {
+func packImage(path, target string, tens int, line string, o ulp.PackOptions) ([]byte, error) {
 	text := []byte("! CVE-2026-1\n" + path + "\n@" + target + "\none:one_lp\n" + line + "\n")
 	d, err := ulp.ParseDescription("live.dsc", text)
 	if err != nil {
@@ -104,7 +104,7 @@ func packImage(path, target string, tens int, line string, entries ulp.Entries) 
 	if err != nil {
 		return nil, err
 	}
-	return ulp.Pack(d, text, c, lib, ulp.PackOptions{Entries: entries})
+	return ulp.Pack(d, text, c, lib, o)
 }
 
 // live returns the bytes of a live patch.

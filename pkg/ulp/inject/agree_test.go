@@ -27,7 +27,7 @@ func TestGateAgrees(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	b := &planner{Plan: &Plan{}, v: v}
+	b := &planner{Plan: &Plan{}, v: v, texts: map[uint64]*prove.Text{}}
 	compared := map[string]int{}
 	for s := range lib.Symbols() {
 		why, ok := lib.EntryProof(s.Value)
