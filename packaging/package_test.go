@@ -131,6 +131,15 @@ func testRelations(t *testing.T, packages map[string]string) {
 	if got := command(t, nil, "rpm", "-qp", "--requires", packages["lpbuild-ulp"]); !strings.HasPrefix(got, "lpbuild = ") {
 		t.Errorf("lpbuild-ulp requires %q", got)
 	}
+	files := "\n" + command(t, nil, "rpm", "-qpl", packages["lpbuild"])
+	for _, theirs := range []string{ // libpulp-tools', and those of who applies live patches to the kernel
+		"/usr/bin/ulp", "/usr/lib/userspace-livepatch/rpm-helper", "/usr/lib/rpm/macros.d/macros.userspace-livepatch", "/usr/share/man/man1/ulp.1.gz",
+		"/usr/share/fillup-templates/sysconfig.livepatching", "/etc/sysconfig/livepatching",
+	} {
+		if strings.Contains(files, "\n"+theirs+"\n") {
+			t.Errorf("lpbuild has %s, which belongs to another package", theirs)
+		}
+	}
 	for line := range strings.Lines(command(t, nil, "rpm", "-qp", "--requires", packages["lpbuild"])) {
 		if !strings.HasPrefix(line, "rpmlib(") && !strings.HasPrefix(line, "/bin/sh") {
 			t.Errorf("lpbuild requires %s", line)

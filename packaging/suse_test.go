@@ -21,6 +21,9 @@ func TestSUSE(t *testing.T) {
 	} {
 		macros = append(macros, "--define", m)
 	}
+	if got := command(t, nil, "rpmspec", "-q", "--srpm", "--qf", "[%{REQUIRENAME} ]", "lpbuild.spec", "--define", "suse_version 1600"); !strings.Contains(got, "systemd-rpm-macros ") {
+		t.Errorf("it needs %q to be built", got)
+	}
 	const units = " lpbuild-reconcile.service lpbuild-reconcile.timer"
 	got := spec(macros...)
 	for _, want := range []string{"fillup ", "|ADDPRE" + units, "FILLUP -ns livepatching lpbuild\nADDPOST" + units, "|DELPREUN" + units, "|DELPOSTUN" + units} {

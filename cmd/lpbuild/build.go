@@ -205,9 +205,10 @@ func cellsJSON(r *buildmatrix.Report) []cellJSON {
 	return cells
 }
 
-// printRefused prints why cells have no container; the same reasons for several builds are said once.
+// printRefused prints why cells have no container; the same reasons for several builds are said once, with the placeholders of
+// descriptions for the build.
 func printRefused(s *console, r *buildmatrix.Report) {
-	builds := map[string][]string{}
+	builds, first := map[string][]string{}, map[string]string{}
 	var order []string
 	for _, c := range r.Cells {
 		if c.Status == buildmatrix.Built {
@@ -217,7 +218,10 @@ func printRefused(s *console, r *buildmatrix.Report) {
 		for _, reason := range c.Reasons {
 			text.WriteString(shown(reason))
 		}
-		key := fmt.Sprintf("%s %s\x00%s", c.Status, c.Patch, text.String())
+		key := fmt.Sprintf("%s %s\x00%s", c.Status, c.Patch, strings.ReplaceAll(text.String(), "_"+c.Version+"-"+c.Release, "_{version}-{release}"))
+		if first[key] == "" {
+			first[key] = text.String()
+		}
 		if builds[key] == nil {
 			order = append(order, key)
 		}
@@ -230,6 +234,9 @@ func printRefused(s *console, r *buildmatrix.Report) {
 	s.finish()
 	for _, key := range order {
 		head, text, _ := strings.Cut(key, "\x00")
+		if len(builds[key]) == 1 {
+			text = first[key]
+		}
 		fmt.Fprintf(s.err, "%s for %s:\n%s", head, strings.Join(builds[key], ", "), text)
 	}
 }

@@ -59,6 +59,6 @@ func emptyStore(ctx context.Context, s *console) error {
 		return err
 	}
 	freed, err := st.Prune(ctx, func(digest.Digest) bool { return false })
-	s.progress(progress.Event{Stage: "clean", Note: fmt.Sprintf("%s: %s freed", st.Dir(), size(freed))})
+	progress.Func(s.progress).Note("clean", fmt.Sprintf("%s: %s freed", st.Dir(), size(freed)))
 	return err
 }

@@ -24,7 +24,7 @@ distribution has of them.` + exitHelp,
 		Example: "  lpbuild demo --dir /tmp/lpbuild-demo",
 		Args:    cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			if builds < 0 || builds > 100 {
+			if builds < 1 || builds > 100 {
 				return &usageError{errors.New("--builds must be from 1 to 100"), cmd.CommandPath()}
 			}
 			self, err := os.Executable()

@@ -33,11 +33,37 @@ type hookOptions struct {
 func (o *hookOptions) addFlags(cmd *cobra.Command) {
 	flags := cmd.Flags()
 	o.engineOptions.addFlags(cmd)
+	o.addConsistency(cmd)
 	flags.DurationVar(&o.deadline, "deadline", hook.DefaultDeadline, "`time` after which the scriptlet goes on, whatever processes do")
 	flags.StringVarP(&o.process, "process", "p", "", "only this `process`: a PID, a name, or a wildcard for names")
 	flags.BoolVarP(&o.dryRun, "dry-run", "n", false, "only say what would be done; no process is stopped")
 	flags.BoolVar(&o.worker, "worker", false, "do it in this process, without a guard that keeps the deadline")
 	_ = flags.MarkHidden("worker") // the flag is there
+}
+
+// hookActions are the commands that scriptlets call, and what their help says.
+var hookActions = []struct {
+	action             hook.Action
+	short, long, usage string
+}{
+	{
+		hook.Install, "Apply the live patches of a package that was installed (%post)",
+		"Applies the live patches of a package to running processes; those of an earlier or a later version go under the same stop.",
+		"  lpbuild hook install glibc-livepatches 0.4 libc.so.6 1",
+	}, {
+		hook.Remove, "Take the live patches of a package out when it is erased (%preun)",
+		"Takes out the live patches of this package, if COUNT is 0 and /etc/sysconfig/livepatching says LIVEPATCH_REVERT_ON_REMOVE=yes.",
+		"  lpbuild hook remove glibc-livepatches 0.4 libc.so.6 0",
+	}, {
+		hook.MoveLibs, "Give new processes of a transactional system the library of the snapshot (%post)",
+		`Puts the library of the snapshot into /var/livepatches of the running system and tells its ld.so, if the package has a live
+patch for the library that runs and none for the one to come. It is tried first; after the next boot it is taken away.`,
+		"  TRANSACTIONAL_UPDATE=true lpbuild hook movelibs glibc-livepatches 0.4 libc.so.6 1",
+	}, {
+		hook.RemoveLibs, "Take the library of the snapshot away again (%postun)",
+		"Takes the library that this version, or with COUNT 0 any version, has put there out of /var/livepatches and tells ld.so.",
+		"  lpbuild hook removelibs glibc-livepatches 0.4 libc.so.6 0",
+	},
 }
 
 func newHook(s *console) *cobra.Command {
@@ -52,37 +78,19 @@ lpbuild-hook) or, where there is none, into /var/log/lpbuild/hook.log.
 
 A process is patched if it sees the live patches where the package has them: so a transaction in a chroot leaves the host's
 processes alone. In a build root and without /proc nothing is done. In a transactional update (TRANSACTIONAL_UPDATE=true) the
-live patches are put into /var/livepatches, which the running system shares, and applied from there.
+live patches are put into /var/livepatches of the running system, and applied from there until the next boot.
 
 /etc/sysconfig/livepatching is read, never run:
   LIVEPATCH_<NAME>=auto|always|never   for a package, glibc-livepatches being GLIBC_LIVEPATCHES or GLIBC, or USERSPACE for
                                        all; always: in any chroot as in a transactional update
   LIVEPATCH_DEADLINE=45s               instead of --deadline
-  LIVEPATCH_ENGINE=auto|pulp|native    instead of --engine
+  LIVEPATCH_ENGINE=auto|pulp|native    instead of --engine: auto is libpulp.so where a process has it, native elsewhere
+  LIVEPATCH_CONSISTENCY=none|functions instead of --consistency: functions are replaced only while no thread is in one
   LIVEPATCH_REVERT_ON_REMOVE=yes       take live patches out of the processes when their package is erased` + hookExitHelp,
+		Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
-	for _, a := range []struct {
-		action             hook.Action
-		short, long, usage string
-	}{
-		{
-			hook.Install, "Apply the live patches of a package that was installed (%post)",
-			"Applies the live patches of a package to running processes; those of an earlier or a later version go under the same stop.",
-			"  lpbuild hook install glibc-livepatches 0.4 libc.so.6 1",
-		}, {
-			hook.Remove, "Take the live patches of a package out when it is erased (%preun)",
-			"Takes out the live patches of this package, if COUNT is 0 and /etc/sysconfig/livepatching says LIVEPATCH_REVERT_ON_REMOVE=yes.",
-			"  lpbuild hook remove glibc-livepatches 0.4 libc.so.6 0",
-		}, {
-			hook.MoveLibs, "Give new processes of a transactional system the patched library (%post)",
-			"Puts the patched library that the package has in lib/BUILD-ID for the installed build into /var/livepatches and tells ld.so.",
-			"  TRANSACTIONAL_UPDATE=true lpbuild hook movelibs glibc-livepatches 0.4 libc.so.6 1",
-		}, {
-			hook.RemoveLibs, "Take the patched library away again (%postun)",
-			"Takes the patched library of this version, or with COUNT 0 of all versions, out of /var/livepatches and tells ld.so.",
-			"  lpbuild hook removelibs glibc-livepatches 0.4 libc.so.6 0",
-		},
-	} {
+	for _, a := range hookActions {
 		sub := &cobra.Command{
 			Use: string(a.action) + " PACKAGE VERSION LIBRARY COUNT", Short: a.short, Long: a.long + hookExitHelp, Example: a.usage,
 			Args: cobra.ArbitraryArgs,
@@ -94,7 +102,8 @@ live patches are put into /var/livepatches, which the running system shares, and
 	reconcile := &cobra.Command{
 		Use: string(hook.Reconcile), Short: "Apply what is installed to processes that do not have it (for a timer)",
 		Long: `Applies the newest installed live patches of all packages to the processes that do not have them: those that were busy when
-their package was installed, and those that began later. It prints nothing if there is nothing to say. The timer
+their package was installed, and those that began later. What transactional updates had put into /var/livepatches before the
+last boot is cleared away: what has been booted counts, be it that or, after a rollback, something older. It prints nothing if there is nothing to say. The timer
 lpbuild-reconcile.timer calls it every quarter of an hour where live patches are installed; masked, it does not.` + hookExitHelp,
 		Example: "  lpbuild hook reconcile\n  systemctl mask --now lpbuild-reconcile.timer",
 		Args:    cobra.NoArgs,
@@ -112,6 +121,9 @@ func (o *hookOptions) run(cmd *cobra.Command, s *console, action hook.Action, ar
 	}
 	if !cmd.Flags().Changed("engine") {
 		o.engine = hook.ConfiguredEngine("/")
+	}
+	if !cmd.Flags().Changed("consistency") {
+		o.consistency = hook.ConfiguredConsistency("/")
 	}
 	r, err := o.request(cmd, action, args)
 	if err != nil {
@@ -134,7 +146,8 @@ func (o *hookOptions) run(cmd *cobra.Command, s *console, action hook.Action, ar
 
 // flags returns the flags for the worker.
 func (o *hookOptions) flags(s *console) []string {
-	flags := []string{"--deadline=" + o.deadline.String(), "--engine=" + o.engine, "--entries=" + o.entries, "--process=" + o.process}
+	flags := []string{"--deadline=" + hook.WorkerDeadline(o.deadline).String(), "--engine=" + o.engine, "--entries=" + o.entries,
+		"--consistency=" + o.consistency, "--process=" + o.process}
 	if o.dryRun {
 		flags = append(flags, "--dry-run")
 	}
@@ -147,6 +160,9 @@ func (o *hookOptions) flags(s *console) []string {
 func (o *hookOptions) request(cmd *cobra.Command, action hook.Action, args []string) (hook.Request, error) {
 	r := hook.Request{
 		Action: action, Deadline: o.deadline, DryRun: o.dryRun, Transactional: os.Getenv("TRANSACTIONAL_UPDATE") == "true",
+	}
+	if o.deadline <= 0 {
+		return r, fmt.Errorf("--deadline=%v: there must be some time", o.deadline)
 	}
 	var err error
 	if r.Backends, err = o.backends(cmd.CommandPath()); err != nil {

@@ -8,6 +8,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/lpbuild/lpbuild/pkg/scaffold"
+	"github.com/lpbuild/lpbuild/pkg/shellword"
 )
 
 type initOptions struct {
@@ -50,6 +51,9 @@ Without --repository the repositories are those of zypper on this machine, with 
 }
 
 func runInit(s *console, o initOptions, dir string) error {
+	if dir == "" { // an unset variable, most likely, and not the folder that one happens to be in
+		return &usageError{errors.New("DIR is empty"), "lpbuild init"}
+	}
 	repositories, err := o.sources()
 	if err != nil {
 		return &usageError{err, "lpbuild init"}
@@ -71,7 +75,7 @@ func runInit(s *console, o initOptions, dir string) error {
 	for _, name := range names {
 		s.print("%s\n", filepath.Join(dir, name))
 	}
-	s.print("next: cd %s && lpbuild download && lpbuild build\n", dir)
+	s.print("next: %s && lpbuild download && lpbuild build\n", shellword.Join("cd", dir))
 	return nil
 }
 

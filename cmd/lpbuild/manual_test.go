@@ -104,10 +104,15 @@ func TestCompletions(t *testing.T) {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
-	var out bytes.Buffer
-	run([]string{"__completeNoDesc", "dis"}, &console{out: &out, err: io.Discard})
-	if got := out.String(); !strings.HasPrefix(got, "dist\n") {
-		t.Errorf("dis is completed as %q", got)
+	for typed, want := range map[string]string{
+		"dis": "dist\n:4\n", "build ": ":4\n", "trigger ": ":0\n", "trigger --engine ": "auto\npulp\nnative\n:4\n", "init --arch ": "x86_64\nppc64le\naarch64\n:4\n",
+		"hook install --engine ": "auto\npulp\nnative\n:4\n", "install --engine ": ":0\n", "revert --entries ": "nops\nany\n:4\n", "ulp dump ": ":0\n",
+	} { // :4 is that no files may come there
+		var out bytes.Buffer
+		run(append([]string{"__completeNoDesc"}, strings.Split(typed, " ")...), &console{out: &out, err: io.Discard})
+		if got := out.String(); got != want {
+			t.Errorf("%q is completed as %q, want %q", typed, got, want)
+		}
 	}
 }
 
@@ -118,6 +123,10 @@ func TestVersion(t *testing.T) {
 	var out bytes.Buffer
 	if run([]string{"version"}, &console{out: &out, err: io.Discard}); out.String() != "lpbuild 1.2 (commit 0123456789ab)\n" {
 		t.Errorf("version prints %q", &out)
+	}
+	out.Reset()
+	if run([]string{"--version"}, &console{out: &out, err: io.Discard}); out.String() != "lpbuild 1.2 (commit 0123456789ab)\n" {
+		t.Errorf("--version prints %q", &out)
 	}
 	got := versionInfo()
 	delete(got, "go")

@@ -176,7 +176,6 @@ func TestReadme(t *testing.T) {
 func newReader(t testing.TB, dir string) *scratch {
 	t.Helper()
 	s := newSystem(t, dir, "machine")
-	s.config("")
 	check(t, unix.Mount("tmpfs", s.path("/tmp"), "tmpfs", 0, ""))
 	check(t, os.MkdirAll(s.path("/home/jane"), 0o755))
 	s.copy(filepath.Join(dir, "packages/repository/key.asc"), "/home/jane/vendor.asc")

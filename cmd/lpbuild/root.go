@@ -2,7 +2,9 @@ package main
 
 import (
 	"context"
+	"errors"
 	"path/filepath"
+	"regexp"
 
 	"github.com/spf13/cobra"
 
@@ -37,20 +39,45 @@ On a machine:
 		SilenceErrors: true,
 		Args:          cobra.NoArgs,
 		RunE:          func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
+		Version:       versionLine(),
 	}
+	root.SetVersionTemplate("{{.Version}}\n")
+	root.Flags().Bool("version", false, "print version and commit")
 	root.SetOut(s.out)
 	root.SetErr(s.err)
 	flags := root.PersistentFlags()
 	flags.StringVarP(&g.dir, "dir", "C", ".", "package `folder`")
 	flags.BoolVar(&s.json, "json", false, "print the result as JSON")
 	flags.BoolVarP(&s.quiet, "quiet", "q", false, "no progress, only warnings and the result")
-	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error { return &usageError{err, cmd.CommandPath()} })
+	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error { return &usageError{flagError(err), cmd.CommandPath()} })
 	root.AddCommand(
 		newInit(s), newDownload(s, &g), newBuild(s, &g), newDist(s, &g), newInstall(s, &g), newClean(s, &g),
 		newChanges(s, &g), newSubmit(s, &g), newTrigger(s), newRevert(s), newStatus(s), newHook(s), newDemo(s), newUlp(s), newVersion(s), newGenerate(),
 	)
 	wrapUsage(root)
+	complete(root)
 	return root
+}
+
+// goTexts are what Go's library says of a value, and what a person understands.
+var goTexts = []struct {
+	found *regexp.Regexp
+	text  string
+}{
+	{regexp.MustCompile(`strconv\.ParseBool: .*$`), "not true or false"},
+	{regexp.MustCompile(`strconv\.Parse\w+: parsing "[^"]*": invalid syntax$`), "not a number"},
+	{regexp.MustCompile(`strconv\.Parse\w+: parsing "[^"]*": value out of range$`), "too large"},
+	{regexp.MustCompile(`time: .*duration.*$`), "not a time; write 30s or 2m"},
+}
+
+// flagError says what is wrong with the value of an option.
+func flagError(err error) error {
+	for _, t := range goTexts {
+		if text := t.found.ReplaceAllLiteralString(err.Error(), t.text); text != err.Error() {
+			return errors.New(text)
+		}
+	}
+	return err
 }
 
 // wrapUsage marks wrong arguments as errors of the command line.
@@ -74,7 +101,7 @@ func wrapUsage(cmd *cobra.Command) {
 // cannot be opened is for those who read it to complain about.
 func (g *globalOptions) hold(ctx context.Context, s *console) (release func(), err error) {
 	release, err = folderlock.Acquire(ctx, filepath.Clean(g.dir), func() {
-		s.progress(progress.Event{Stage: "lock", Warn: true, Note: "waiting for another lpbuild that works in this folder"})
+		progress.Func(s.progress).Warn("lock", "waiting for another lpbuild that works in this folder")
 	})
 	if err != nil && ctx.Err() == nil {
 		return func() {}, nil
@@ -84,5 +111,8 @@ func (g *globalOptions) hold(ctx context.Context, s *console) (release func(), e
 
 // config reads the package folder's configuration.
 func (g *globalOptions) config() (*buildmatrix.Config, error) {
+	if g.dir == "" {
+		return nil, &usageError{errors.New("--dir is empty"), "lpbuild"}
+	}
 	return buildmatrix.LoadConfig(filepath.Clean(g.dir))
 }

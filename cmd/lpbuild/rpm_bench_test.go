@@ -24,7 +24,7 @@ func BenchmarkPost(b *testing.B) {
 	}
 	var with, without []float64
 	for range rounds {
-		s.config("LIVEPATCH_ENGINE=native\n")
+		s.config("")
 		for _, v := range []struct{ version, says string }{{first, saysFirst}, {second, saysSecond}} {
 			took, out := s.timed(rpmOfKind(dir, "v2", v.version))
 			counts(b, out, "patched: 200", "Failed: 0.")

@@ -61,7 +61,7 @@ func TestRPMFlavors(t *testing.T) {
 		return
 	}
 	s := newSystem(t, dir, "machine")
-	s.config("LIVEPATCH_ENGINE=native\nLIVEPATCH_REVERT_ON_REMOVE=yes\n")
+	s.config("LIVEPATCH_REVERT_ON_REMOVE=yes\n")
 	s.settle(dir, "bash", "lpbuild")
 	all := []*live{s.service(serviceBuilds[0]), s.service(serviceBuilds[1])}
 	if out, err := s.tryStrict("-U", flavorsOf(dir, first)[0]); err == nil {

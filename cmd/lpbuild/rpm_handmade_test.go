@@ -85,11 +85,11 @@ func makeRPM(t testing.TB, dir, version, container string) {
 	}
 	name := filepath.Join(dir, "p.spec")
 	check(t, os.WriteFile(name, []byte(s), 0o644))
-	macros := filepath.Join(dir, "macros.userspace-livepatch")
+	macros := filepath.Join(dir, ".rpmmacros") // read again for each target, which what --load names is not
 	data, err := rpmhelper.FS.ReadFile("macros.userspace-livepatch")
 	check(t, err)
 	check(t, os.WriteFile(macros, data, 0o644))
-	sh(t, "rpmbuild", "-bb", "--quiet", "--load", macros, "--define", "_topdir "+filepath.Join(dir, "rpmbuild"), "--define", "suse_version 1600",
+	sh(t, "env", "HOME="+dir, "rpmbuild", "-bb", "--quiet", "--define", "_topdir "+filepath.Join(dir, "rpmbuild"), "--define", "suse_version 1600",
 		"--define", "_binary_payload w1.gzdio", "--define", "_rpmdir "+filepath.Join(dir, "rpms"), "--target", "x86_64", name)
 }
 

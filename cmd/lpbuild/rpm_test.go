@@ -22,7 +22,7 @@ func newSystem(t testing.TB, dir, name string) *scratch {
 	check(t, os.MkdirAll(s.path(liveDir), 0o755))
 	check(t, os.CopyFS(s.path(liveDir), os.DirFS(filepath.Join(dir, "packages/live"))))
 	check(t, os.Chmod(s.path(liveDir+"/service"), 0o755))
-	s.config("LIVEPATCH_ENGINE=native\n")
+	s.config("")
 	return s
 }
 
@@ -132,7 +132,7 @@ func testVersions(t testing.TB, dir string, s *scratch, kind string) {
 		t.Errorf("erasing says %q", out)
 	}
 	say(inside, saysFirst)
-	s.config("LIVEPATCH_ENGINE=native\nLIVEPATCH_REVERT_ON_REMOVE=yes\n")
+	s.config("LIVEPATCH_REVERT_ON_REMOVE=yes\n")
 	prints(t, s.strict("-U", rpmOfKind(dir, kind, first)), "In 2: already applied.\n")
 	counts(t, s.strict("-e", packageName), "reverted: 2", "Failed: 0.")
 	say(append(inside, outside), saysNothing)
@@ -176,12 +176,13 @@ func TestRPMOutside(t *testing.T) {
 	for _, s := range []*scratch{running, snapshot} {
 		check(t, os.MkdirAll(s.path("/var/livepatches"), 0o755))
 	}
-	check(t, unix.Mount(running.path("/var/livepatches"), snapshot.path("/var/livepatches"), "", unix.MS_BIND, ""))
+	check(t, unix.Mount(running.path("/var/livepatches"), snapshot.path("/var/livepatches"), "", unix.MS_BIND, "")) // for those inside
 	snapshot.settle(dir, "bash", "lpbuild")
 	all := []*live{running.service(serviceBuilds[0]), running.service(serviceBuilds[1]), snapshot.service(serviceBuilds[0])}
+	transactionalUpdate(t, dir, running, snapshot)
 	t.Setenv("TRANSACTIONAL_UPDATE", "true")
-	counts(t, snapshot.strict("-U", rpmOfKind(dir, "v2", first)), "patched: 3", "Failed: 0.")
+	counts(t, snapshot.strict("-U", rpmOfKind("/", "v2", first)), "patched: 3", "Failed: 0.")
 	say(all, saysFirst)
-	counts(t, snapshot.strict("-U", rpmOfKind(dir, "v2", second)), "patched: 3", "Failed: 0.")
+	counts(t, snapshot.strict("-U", rpmOfKind("/", "v2", second)), "patched: 3", "Failed: 0.")
 	say(all, saysSecond)
 }

@@ -2,9 +2,7 @@ package main
 
 import (
 	"os"
-	"os/exec"
 	"strings"
-	"syscall"
 	"testing"
 	"time"
 
@@ -121,51 +119,7 @@ func TestRPMPlaces(t *testing.T) {
 	l.says(version1)
 }
 
-// TestRPMTransactional installs in a snapshot in a chroot, as a transactional update does: the processes of the running system
-// are patched from /var/livepatches, which both share. Without that variable they are left alone.
-func TestRPMTransactional(t *testing.T) {
-	dir := enter(t, makeBoth)
-	if dir == "" {
-		return
-	}
-	running, snapshot := newScratch(t, dir, "running"), newScratch(t, dir, "snapshot")
-	for _, s := range []*scratch{running, snapshot} {
-		check(t, os.MkdirAll(s.path("/var/livepatches"), 0o755))
-	}
-	check(t, unix.Mount(running.path("/var/livepatches"), snapshot.path("/var/livepatches"), "", unix.MS_BIND, ""))
-	l := running.start("program")
-	prints(t, snapshot.rpm("-U", rpmOf(dir, "1")), "Processes patched: 0, Skipped: 0, Failed: 0.\n")
-	l.says(without)
-
-	snapshot.config("LIVEPATCH_TARGET=always\n") // as if it was a transactional update, in any chroot
-	prints(t, snapshot.rpm("-U", "--replacepkgs", rpmOf(dir, "1")), "Processes patched: 1, Skipped: 0, Failed: 0.\n")
-	l.says(version1)
-	snapshot.config("")
-	t.Setenv("TRANSACTIONAL_UPDATE", "true")
-	l = running.start("program")
-	prints(t, snapshot.rpm("-U", "--replacepkgs", rpmOf(dir, "1")), "Processes patched: 1, Skipped: 0, Failed: 0. In 1: already applied.\n")
-	l.says(version1)
-	prints(t, snapshot.rpm("-U", rpmOf(dir, "2")), "Processes patched: 2, Skipped: 0, Failed: 0.\n")
-	l.says(version2)
-	if list := sh(t, "find", running.path("/var/livepatches"), "-name", "*.so", "-printf", "%P "); list !=
-		"target-livepatches/2/lp/libtarget_1.0-1_livepatch1.so " {
-		t.Errorf("/var/livepatches has %q", list)
-	}
-	// A process of the running system that begins later gets it by the timer's command.
-	late := running.start("program")
-	cmd := exec.Command("/usr/bin/lpbuild", "hook", "reconcile")
-	cmd.SysProcAttr = &syscall.SysProcAttr{Chroot: running.root}
-	out, err := cmd.CombinedOutput()
-	check(t, err)
-	prints(t, string(out), "Processes patched: 1, Skipped: 0, Failed: 0. In 2: already applied.\n")
-	late.says(version2)
-	snapshot.rpm("-e", "target-livepatches")
-	if list := sh(t, "find", running.path("/var/livepatches"), "-mindepth", "1"); list != "" {
-		t.Errorf("/var/livepatches has %q", list)
-	}
-}
-
-// TestRPMNative patches a process that has preloaded nothing, if the administrator wants the native engine.
+// TestRPMNative patches a process that has preloaded nothing, unless the administrator wants libpulp's engine alone.
 func TestRPMNative(t *testing.T) {
 	dir := enter(t, makeBoth)
 	if dir == "" {
@@ -174,9 +128,10 @@ func TestRPMNative(t *testing.T) {
 	s := newScratch(t, dir, "machine")
 	check(t, os.WriteFile(s.path(liveDir+"/libpulp.so"), nil, 0o644)) // which ld.so does without, and says so
 	l := s.start("program")
+	s.config("LIVEPATCH_ENGINE=pulp\n")
 	prints(t, s.rpm("-U", rpmOf(dir, "1")), "Processes patched: 0, Skipped: 1, Failed: 0.\nskipped: program (")
 	l.says(without)
-	s.config("LIVEPATCH_ENGINE=native\nLIVEPATCH_REVERT_ON_REMOVE=yes\n")
+	s.config("LIVEPATCH_REVERT_ON_REMOVE=yes\n")
 	prints(t, s.rpm("-U", "--replacepkgs", rpmOf(dir, "1")), "Processes patched: 1, Skipped: 0, Failed: 0.\n")
 	l.says(version1)
 	prints(t, s.rpm("-U", rpmOf(dir, "2")), "Processes patched: 1, Skipped: 0, Failed: 0.\n")

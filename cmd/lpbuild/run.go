@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"os"
 	"os/signal"
 	"syscall"
 
@@ -56,7 +57,7 @@ func (e errReported) Unwrap() error { return e.err }
 // run is the program: it returns the exit code. The first signal ends what is under way in good order, a second one ends
 // the process at once.
 func run(args []string, s *console) int {
-	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
+	ctx, stop := signal.NotifyContext(context.Background(), endings()...)
 	defer stop()
 	context.AfterFunc(ctx, stop)
 	surviveReaders()
@@ -79,6 +80,15 @@ func run(args []string, s *console) int {
 		return exitInterrupted
 	}
 	return exitCode(err)
+}
+
+// endings are the signals that end the work in good order: a terminal that is closed is one, but not for what nohup started.
+func endings() []os.Signal {
+	signals := []os.Signal{syscall.SIGINT, syscall.SIGTERM}
+	if !signal.Ignored(syscall.SIGHUP) {
+		signals = append(signals, syscall.SIGHUP)
+	}
+	return signals
 }
 
 func exitCode(err error) int {

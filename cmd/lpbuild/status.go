@@ -25,15 +25,15 @@ func newStatus(s *console) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "status",
 		Short: "Show which processes can be live patched, and what is applied",
-		Long: `Shows the running processes that an engine is for: the builds of their libraries that can be patched, the live patches that are
-applied, and whether they take further ones. With --all those without an engine are listed, too, if they have a library that
-could be patched. It reads; no process is ever stopped.` + exitHelp,
+		Long: `Shows the running processes that can be live patched: those with libpulp.so, and those with a library whose functions have NOPs
+at their entries; the builds of these libraries, the live patches that are applied, by whichever engine, and whether they take
+further ones. With --all other processes are listed, too. It reads; no process is ever stopped.` + exitHelp,
 		Example: "  lpbuild status\n  lpbuild status -p 'nginx*'\n  lpbuild status --all --json | jq '.processes[].pid'",
 	}
 	flags := cmd.Flags()
 	flags.StringVarP(&o.process, "process", "p", "", "only this `process`: a PID, a name, or a wildcard for names")
 	flags.StringVarP(&o.user, "user", "u", "", "only processes of this `user`: a number, a name, or a wildcard for names")
-	flags.BoolVarP(&o.all, "all", "a", false, "also processes without an engine")
+	flags.BoolVarP(&o.all, "all", "a", false, "also other processes")
 	o.addFlags(cmd)
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error { return o.run(cmd.Context(), cmd.CommandPath(), s) }
 	return cmd
@@ -107,7 +107,7 @@ func printStatus(s *console, list []*trigger.Survey, denied int) {
 func takers(list []*trigger.Survey) int {
 	n := 0
 	for _, p := range list {
-		if p.Engine != "" && p.Disabled == nil {
+		if p.Engine != "" && p.Disabled == nil && !p.Bare() {
 			n++
 		}
 	}
@@ -133,7 +133,7 @@ func statusRows(p *trigger.Survey) [][]string {
 		}
 		name, build := printableLine(l.Name), shortBuild(l.BuildID)
 		for _, a := range l.Applied {
-			rows = append(rows, head(name, build, printableLine(path.Base(a.Container)), since(a)))
+			rows = append(rows, head(name, build, livePatch(p, a), since(a)))
 			name, build = "", ""
 		}
 		if len(l.Applied) == 0 {
@@ -141,12 +141,21 @@ func statusRows(p *trigger.Survey) [][]string {
 		}
 	}
 	for _, a := range p.Elsewhere {
-		rows = append(rows, head(printableLine(a.Library), "(not loaded)", printableLine(path.Base(a.Container)), since(a)))
+		rows = append(rows, head(printableLine(a.Library), "(not loaded)", livePatch(p, a), since(a)))
 	}
 	if len(rows) == 0 {
 		rows = append(rows, head("-", "", "", ""))
 	}
 	return rows
+}
+
+// livePatch names a live patch, and its engine if that is not the one that the process would get.
+func livePatch(p *trigger.Survey, a trigger.Applied) string {
+	name := printableLine(path.Base(a.Container))
+	if a.Engine != p.Engine {
+		name += " (" + a.Engine + ")"
+	}
+	return name
 }
 
 // stateWord says whether a process takes live patches.

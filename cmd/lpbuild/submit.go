@@ -13,6 +13,7 @@ import (
 
 	"github.com/lpbuild/lpbuild/pkg/diag"
 	"github.com/lpbuild/lpbuild/pkg/obs"
+	"github.com/lpbuild/lpbuild/pkg/shellword"
 	"github.com/lpbuild/lpbuild/pkg/spec"
 )
 
@@ -40,7 +41,7 @@ func newSubmit(s *console, g *globalOptions) *cobra.Command {
 		Use:   "submit --obs CHECKOUT",
 		Short: "Ask for a maintenance update: show the osc command, and run it after a yes",
 		Long: `Makes a maintenance request of a checkout of the Open Build Service that has the last source package. The checkout must
-be committed: a request is about what the service has.
+be committed, and what the service has: a request is about that.
 
 The command is shown first, and run only after a yes: at the terminal, or by --yes. Passwords are osc's business: none is read,
 passed on or printed. Defaults come from lpbuild.yaml:
@@ -86,7 +87,7 @@ func runSubmit(ctx context.Context, s *console, g *globalOptions, o submitOption
 	if err := checkout.Check(ctx, spec.Paths(config), obs.Options{}); err != nil {
 		return err
 	}
-	return o.submit(ctx, s, checkout, obs.Quote(append([]string{"osc"}, args...)))
+	return o.submit(ctx, s, checkout, shellword.Join(append([]string{"osc"}, args...)...))
 }
 
 // submit shows the command and runs it if that is wanted.

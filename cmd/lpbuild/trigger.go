@@ -36,6 +36,7 @@ func (o *liveOptions) addFlags(cmd *cobra.Command) {
 	flags.StringVarP(&o.process, "process", "p", "", "only this `process`: a PID, a name, or a wildcard for names")
 	flags.StringVarP(&o.user, "user", "u", "", "only processes of this `user`: a number, a name, or a wildcard for names")
 	o.engineOptions.addFlags(cmd)
+	o.addConsistency(cmd)
 	flags.BoolVarP(&o.dryRun, "dry-run", "n", false, "only say what would be done; no process is stopped")
 	flags.BoolVar(&o.recursive, "recursive", false, "look for what matches a wildcard in folders below, too")
 	flags.BoolVarP(&o.verbose, "verbose", "v", false, "also list the processes that no file is for")
@@ -44,12 +45,18 @@ func (o *liveOptions) addFlags(cmd *cobra.Command) {
 }
 
 // engineOptions say which engine is to be used, and how.
-type engineOptions struct{ engine, entries string }
+type engineOptions struct{ engine, entries, consistency string }
 
 func (o *engineOptions) addFlags(cmd *cobra.Command) {
 	flags := cmd.Flags()
-	flags.StringVar(&o.engine, "engine", "auto", "`engine`: pulp (libpulp.so in the process), native (any process), or auto, which is pulp")
+	flags.StringVar(&o.engine, "engine", "auto", "`engine`: auto (pulp where libpulp.so is in the process, native elsewhere), pulp, or native (any process)")
 	flags.StringVar(&o.entries, "entries", "", "functions that the native engine may change: those with `nops` at their entry, or any where it is proven safe\n(default: what each container says)")
+}
+
+// addConsistency is for commands that change processes.
+func (o *engineOptions) addConsistency(cmd *cobra.Command) {
+	cmd.Flags().StringVar(&o.consistency, "consistency", "none",
+		"where threads may be: anywhere (`none`), or outside of the functions that are replaced (functions)")
 }
 
 // backends returns the engines that are allowed, in the order in which they are asked.
@@ -61,9 +68,19 @@ func (o *engineOptions) backends(command string) ([]trigger.Backend, error) {
 			return nil, &usageError{fmt.Errorf("--entries: %w", err), command}
 		}
 	}
+	pulp := &trigger.Libpulp{}
+	switch o.consistency {
+	case "none", "": // of a command without the flag
+	case "functions":
+		pulp.Consistency, native.Consistency = trigger.ConsistencyFunctions, trigger.ConsistencyFunctions
+	default:
+		return nil, &usageError{fmt.Errorf("--consistency=%s: must be none or functions", o.consistency), command}
+	}
 	switch o.engine {
-	case "auto", "pulp", "libpulp":
-		return []trigger.Backend{&trigger.Libpulp{}}, nil
+	case "auto":
+		return []trigger.Backend{pulp, native}, nil
+	case "pulp", "libpulp":
+		return []trigger.Backend{pulp}, nil
 	case "native":
 		return []trigger.Backend{native}, nil
 	}
@@ -81,15 +98,23 @@ stopping a process is what --dry-run shows; then the process stands still once, 
 applied, each wholly or not at all. A process that is busy at the moment is tried again until its time is over. With
 --replace, former live patches of the same libraries go when the new ones come.
 
-Processes need libpulp.so (LD_PRELOAD); those without it are skipped. With --engine=native they need nothing: the container is
-loaded from outside. Its functions must have NOPs at their entries. Where the package says so ("entries: any" in lpbuild.yaml),
-or with --entries=any, others are patched as well, if it is proven to be safe. Skipped by both engines are processes whose owner does not want live patches (LIBPULP_DISABLE_ON_PATH,
-LIBPULP_DISABLE_ON_USERS, LIBPULP_DISABLE_ON_GROUPS, "ulp set_patchable disable").` + triggerExitHelp,
+A process that was started with libpulp.so (LD_PRELOAD) is patched by way of it; any other by the native engine, which loads the
+container from outside (x86_64). Functions must have NOPs at their entries. Where the package says so ("entries: any" in
+lpbuild.yaml), or with --entries=any, the native engine patches others as well, if it is proven to be safe. What libpulp.so
+answers is the verdict: no other engine is tried where it is disabled, too old or in an error state. A function that another
+engine has patched is refused; --engine names one of them. Skipped by both engines are processes whose owner does not want live
+patches (LIBPULP_DISABLE_ON_PATH, LIBPULP_DISABLE_ON_USERS, LIBPULP_DISABLE_ON_GROUPS, "ulp set_patchable disable").
+
+A call that began before a function was replaced ends in the old one. With --consistency=functions, by either engine, a process
+is changed only while no thread is in a function that is replaced, nor has a call of it on its stack. It is tried again, less and
+less often, until --timeout is over; then a thread and its function are named, and the process is as it was. A dry run, which
+stops nobody, does not see that.` + triggerExitHelp,
 		Example: `  lpbuild trigger build/x86_64/*.so
   lpbuild trigger --dry-run '/usr/lib64/glibc-livepatches/0.3/*.so'
   lpbuild trigger -p 'nginx*' --replace libc_2.31-150300.63.1_livepatch2.so
-  lpbuild trigger --engine=native --entries=any libc_2.36-9_livepatch1.so
-  lpbuild trigger -p 4711 --json libc_livepatch1.so | jq .processes[0].stop_us`,
+  lpbuild trigger --entries=any libc_2.36-9_livepatch1.so
+  lpbuild trigger --consistency=functions --timeout 5m libc_2.31-150300.63.1_livepatch2.so
+  lpbuild trigger -p 4711 --json libc_livepatch1.so | jq '.processes[0].stop_us'`,
 		Args: cobra.MinimumNArgs(1),
 	}
 	o.addFlags(cmd)
@@ -130,6 +155,11 @@ func (o *liveOptions) run(cmd *cobra.Command, s *console, args []string, revert 
 	selector, err := trigger.ParseSelector(o.process, o.user)
 	if err != nil {
 		return &usageError{err, cmd.CommandPath()}
+	}
+	for _, name := range []string{"timeout", "deadline"} {
+		if d, err := cmd.Flags().GetDuration(name); err == nil && d < 0 {
+			return &usageError{fmt.Errorf("--%s=%v: a time must not be negative", name, d), cmd.CommandPath()}
+		}
 	}
 	engines, err := o.backends(cmd.CommandPath())
 	if err != nil {

@@ -32,15 +32,15 @@ func (p *livePrinter) files() {
 	}
 }
 
-// noMetadata is why a file is no live patch, with libpulp's words for it in front.
-func noMetadata(err error) string { return "no metadata in .so: " + printableLine(err.Error()) }
+// noMetadata is why a file is no live patch.
+func noMetadata(err error) string { return "no live patch: " + printableLine(err.Error()) }
 
 // report takes in one process.
 func (p *livePrinter) report(r *trigger.Report) {
 	if p.one && r.Status == trigger.Skipped {
 		p.skipped = true
 	}
-	if h := hint(r); h != "" && !slices.Contains(p.hints, h) {
+	if h := p.hint(r); h != "" && !slices.Contains(p.hints, h) {
 		p.hints = append(p.hints, h)
 	}
 	if p.s.json {
@@ -121,7 +121,7 @@ func (p *livePrinter) word(status trigger.Status) (word, color string) {
 }
 
 // hint says what to do about a process that was not patched.
-func hint(r *trigger.Report) string {
+func (p *livePrinter) hint(r *trigger.Report) string {
 	errs := []error{r.Err}
 	for _, result := range r.Results {
 		errs = append(errs, result.Err)
@@ -129,14 +129,20 @@ func hint(r *trigger.Report) string {
 	err := errors.Join(errs...)
 	switch {
 	case err == nil:
-	case errors.Is(err, trigger.ErrNoEngine):
-		return "processes need libpulp.so: start them with LD_PRELOAD=libpulp.so.0"
+	case errors.Is(err, trigger.ErrNoEngine) && (p.o.engine == "pulp" || p.o.engine == "libpulp"):
+		return "use --engine=auto, or start the process with LD_PRELOAD=libpulp.so.0"
 	case errors.Is(err, trigger.ErrPermission), errors.Is(err, process.ErrPermission):
 		return "become root, or the owner of the process; a security module or kernel.yama.ptrace_scope may forbid it, too"
 	case errors.Is(err, tracer.ErrTraced):
 		return "end the debugger or tracer that has the process, and run this again"
+	case errors.Is(err, trigger.ErrInUse):
+		return "a thread may be in a function for as long as it waits there: give it a longer --timeout, or patch with --consistency=none"
+	case errors.Is(err, trigger.ErrForeign):
+		return "\"lpbuild status\" shows what is applied, and by which engine"
 	case errors.Is(err, trigger.ErrBuildID):
 		return "a process runs another build of the library: it needs the container for that build"
+	case errors.Is(err, trigger.ErrBlocked) && r.Engine == "native":
+		return "who started the process does not want live patches in it, and said so by that variable or by \"ulp set_patchable disable\""
 	case errors.Is(err, trigger.ErrBlocked):
 		return "\"lpbuild ulp set_patchable enable\" lets a process take live patches again"
 	case errors.Is(err, tracer.ErrNotStopping), errors.Is(err, trigger.ErrDeadline):

@@ -178,6 +178,7 @@ type appliedJSON struct {
 	Container string   `json:"container"`
 	Time      string   `json:"time"` // RFC 3339; "" if it is not known
 	Functions int      `json:"functions"`
+	Engine    string   `json:"engine"` // by which it was applied
 	Labels    []string `json:"labels"`
 }
 
@@ -196,7 +197,7 @@ func newSurveyJSON(s *trigger.Survey) surveyJSON {
 func newAppliedJSON(list []trigger.Applied) []appliedJSON {
 	out := []appliedJSON{}
 	for _, a := range list {
-		j := appliedJSON{hex.EncodeToString(a.ID[:]), a.Library, a.Container, "", a.Functions, append([]string{}, a.Labels...)}
+		j := appliedJSON{hex.EncodeToString(a.ID[:]), a.Library, a.Container, "", a.Functions, a.Engine, append([]string{}, a.Labels...)}
 		if !a.Time.IsZero() {
 			j.Time = a.Time.UTC().Format("2006-01-02T15:04:05Z")
 		}

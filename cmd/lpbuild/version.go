@@ -39,21 +39,26 @@ func versionInfo() map[string]string {
 	return v
 }
 
+// versionLine is what is known of this program, for a person.
+func versionLine() string {
+	v := versionInfo()
+	line := "lpbuild " + v["version"]
+	if v["commit"] != "" {
+		line += fmt.Sprintf(" (commit %.12s)", v["commit"])
+	}
+	return line
+}
+
 func newVersion(s *console) *cobra.Command {
 	return &cobra.Command{
 		Use: "version", Short: "Print version and commit", Args: cobra.NoArgs,
 		Long:    "Prints the version, and the commit that the program was built from where that is known." + exitHelp,
 		Example: "  lpbuild version\n  lpbuild version --json",
 		RunE: func(*cobra.Command, []string) error {
-			v := versionInfo()
 			if s.json {
-				return s.printJSON(v)
+				return s.printJSON(versionInfo())
 			}
-			line := "lpbuild " + v["version"]
-			if v["commit"] != "" {
-				line += fmt.Sprintf(" (commit %.12s)", v["commit"])
-			}
-			s.print("%s\n", line)
+			s.print("%s\n", versionLine())
 			return nil
 		},
 	}

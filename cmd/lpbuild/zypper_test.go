@@ -50,7 +50,7 @@ func newZypp(t testing.TB, dir, name string) *scratch {
 		t.Fatalf("the package zypper is missing: %v", err)
 	}
 	s := newSystem(t, dir, name)
-	for _, old := range []string{"/root/.rpmdb", "/var/lib/rpm", "/etc/zypp", "/var/cache/zypp", "/var/lib/zypp"} { // the machine's
+	for _, old := range []string{"/root/.rpmdb", "/var/lib/rpm", "/usr/lib/sysimage/rpm", "/etc/zypp", "/var/cache/zypp", "/var/lib/zypp"} { // the machine's
 		check(t, os.RemoveAll(s.path(old)))
 	}
 	s.serve("v1", dir)

@@ -15,17 +15,16 @@ func TestLibpulp(t *testing.T) {
 	if libpulp == "" {
 		t.Skip("LPBUILD_LIBPULP does not name a libpulp.so")
 	}
-	w.live(t, "pulp", "LD_PRELOAD="+libpulp)
+	w.live(t, "pulp", func(t *testing.T, build int) *program { return w.start(t, build, "LD_PRELOAD="+libpulp) })
 }
 
 // live starts the program on each build, with 64 threads that lock one mutex all the time, and applies the live patches one
 // after the other, and takes them out again in another order. The program tells after each step what is patched and what is
 // not.
-func (w *world) live(t *testing.T, engine string, env ...string) {
+func (w *world) live(t *testing.T, engine string, start func(t *testing.T, build int) *program) {
 	for i, b := range w.builds {
 		t.Run(b.Release, func(t *testing.T) {
-			p := w.start(t, i, env...)
-			p.jumpsStay = engine == "pulp"
+			p := start(t, i)
 			p.wants(t)
 			var applied []string
 			for _, patch := range patches {

@@ -64,8 +64,9 @@ func TestWriteFails(t *testing.T) {
 	if err := os.WriteFile(filepath.Join(dir, "name", "inside"), nil, 0o644); err != nil {
 		t.Fatal(err)
 	}
-	if err := Write(filepath.Join(dir, "name"), []byte("x"), 0o644); err == nil {
-		t.Error("a folder was replaced")
+	folder := filepath.Join(dir, "name")
+	if err := Write(folder, []byte("x"), 0o644); err == nil || err.Error() != "write "+folder+": file exists" {
+		t.Errorf("a folder was replaced: %v", err)
 	}
 	onlyFile(t, dir, "name")
 	if err := Write(filepath.Join(dir, "name", "inside", "x"), nil, 0o644); err == nil {

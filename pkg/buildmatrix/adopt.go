@@ -83,12 +83,11 @@ func (m *matrix) withoutBuilds(jobs []*job) []CellInfo {
 			if slices.ContainsFunc(jobs, func(j *job) bool { return j.Patch == p && j.Arch == arch }) {
 				continue
 			}
+			message, hint := m.noBuild(p, arch)
 			empty = append(empty, CellInfo{
 				Status: Refused, Patch: p.Description, Library: p.Library, Arch: string(arch),
 				Reasons: []Reason{{
-					Code: "no-build", Where: p.Pos.String(),
-					Message: fmt.Sprintf("%s has no build for %s that contains %s and fits the version ranges", LockName, arch, p.Library),
-					Hint:    "run lpbuild download again, or correct \"arch\", \"builds\" and \"library\"",
+					Code: "no-build", Where: p.Pos.String(), Message: message, Hint: hint,
 				}},
 			})
 		}

@@ -67,7 +67,7 @@ func Build(ctx context.Context, c *Config, l *download.Lock, o Options) (*Report
 	jobs := newJobs(o.Group.Cells(cells))
 	asked := slices.DeleteFunc(slices.Clone(jobs), func(j *job) bool { return !m.asked(j.Arch) })
 	if len(asked) == 0 {
-		return nil, emptyMatrix(c, o.Group, len(cells))
+		return nil, m.emptyMatrix(len(cells))
 	}
 	former, err := ReadReport(m.dir)
 	if err != nil {
@@ -97,13 +97,6 @@ func Build(ctx context.Context, c *Config, l *download.Lock, o Options) (*Report
 		return r, fmt.Errorf("%w: %d of %d cells", ErrRefused, n, len(r.Cells))
 	}
 	return r, nil
-}
-
-func emptyMatrix(c *Config, g Group, all int) error {
-	if all > 0 && g != (Group{}) {
-		return fmt.Errorf("%s: group %s is empty: there are not that many builds", c.Path, g)
-	}
-	return fmt.Errorf("%s: the matrix is empty: no build in %s fits the version ranges of packages and patches", c.Path, LockName)
 }
 
 func (m *matrix) asked(arch ulp.Arch) bool { return len(m.Only) == 0 || slices.Contains(m.Only, arch) }

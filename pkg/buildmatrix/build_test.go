@@ -248,14 +248,6 @@ func TestMatrix(t *testing.T) {
 	}
 }
 
-func TestEmptyMatrix(t *testing.T) {
-	f := newFolder(t, "1.0-1")
-	f.edit("packages: [{name: toy}]", "packages: [{name: toy, builds: '> 3'}]")
-	if _, err := f.build(); err == nil || !strings.Contains(err.Error(), "the matrix is empty") {
-		t.Errorf("error is %v", err)
-	}
-}
-
 // TestStaleContainersGo removes what a former build made and this one does not.
 func TestStaleContainersGo(t *testing.T) {
 	f := newFolder(t, "1.0-1", "2.0-1")
@@ -376,6 +368,29 @@ func TestInstallRefuses(t *testing.T) {
 	}
 	if entries, _ := os.ReadDir(root); len(entries) != 0 {
 		t.Errorf("something was installed: %v", entries)
+	}
+}
+
+// TestInstallWhole installs all containers or none: if the last one is not what was built, or if its place is taken.
+func TestInstallWhole(t *testing.T) {
+	f := newFolder(t, "1.0-1", "2.0-1")
+	f.mustBuild()
+	c, err := LoadConfig(f.dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	last := "libtoy_2.0-1_livepatch1.so"
+	root := t.TempDir()
+	write(t, filepath.Join(root, InstallDir(c), last, "inside"), "")
+	if names, err := Install(c, nil, root); err == nil || names != nil || !strings.Contains(err.Error(), last) {
+		t.Errorf("over a folder: %q, %v", names, err)
+	}
+	f.write(filepath.Join(BuildDir, "x86_64", last), "damaged")
+	if names, err := Install(c, nil, root); !errors.Is(err, ErrStale) || names != nil || !strings.Contains(err.Error(), "run lpbuild build") {
+		t.Errorf("damaged: %q, %v", names, err)
+	}
+	if entries, err := os.ReadDir(filepath.Join(root, InstallDir(c))); err != nil || len(entries) != 1 {
+		t.Errorf("left: %v (%v)", entries, err)
 	}
 }
 

@@ -95,6 +95,12 @@ func (c *Config) File(name string) string {
 // [diag.List]: unknown and repeated keys, wrong types, values that cannot be, and files that are not there.
 func LoadConfig(dir string) (*Config, error) {
 	path := filepath.Join(dir, ConfigName)
+	if info, err := os.Stat(dir); err != nil || !info.IsDir() {
+		return nil, &diag.Diagnostic{
+			Pos: diag.Pos{File: dir}, Message: folderFault(err), Err: err,
+			Hint: "go to a package folder, name one with --dir, or make one with: lpbuild init DIR",
+		}
+	}
 	text, err := readBounded(path, maxConfig)
 	if errors.Is(err, os.ErrNotExist) {
 		return nil, &diag.Diagnostic{
@@ -110,6 +116,20 @@ func LoadConfig(dir string) (*Config, error) {
 		return nil, err
 	}
 	return c, nil
+}
+
+// folderFault says why a folder is none, given what its name could not be asked about.
+func folderFault(err error) string {
+	switch {
+	case err == nil:
+		return "this is no folder"
+	case errors.Is(err, os.ErrNotExist):
+		return "there is no such folder"
+	}
+	if cause := errors.Unwrap(err); cause != nil {
+		err = cause
+	}
+	return err.Error()
 }
 
 // maxConfig is far beyond any configuration that a person writes, in bytes.

@@ -34,7 +34,7 @@ func ParseConfig(path string, text []byte) (*Config, error) {
 
 func (c *Config) read(d *document, top *yaml.Node) {
 	d.mapping(top, ConfigName, fields{
-		"name":    d.string("name", &c.Name, isPackageName),
+		"name":    d.string("name", &c.Name, CheckPackageName),
 		"version": d.string("version", &c.Version, isPackageVersion),
 		"product": d.string("product", &c.Product, isPathElement),
 		"summary": d.string("summary", &c.Summary, isTagLine),
@@ -98,7 +98,7 @@ func (c *Config) readRepository(d *document, n *yaml.Node) {
 func (c *Config) readPackage(d *document, n *yaml.Node) {
 	var p Package
 	d.mapping(n, "package", fields{
-		"name":   d.string("name", &p.Name, isPackageName),
+		"name":   d.string("name", &p.Name, CheckPackageName),
 		"builds": d.readRange(&p.Builds),
 		"since": func(n *yaml.Node) {
 			var text string
@@ -193,22 +193,39 @@ var (
 	ageForm        = regexp.MustCompile(`^([0-9]{1,4}) +(day|week|month|year)s?$`)
 )
 
-func isPackageName(s string) error {
-	if len(s) > 128 || !packageName.MatchString(s) {
+// maxName bounds names and versions, in bytes: several of them make one file name, of which no more than 255 are allowed.
+const maxName = 80
+
+// CheckPackageName says what is wrong with a name for an RPM package.
+func CheckPackageName(s string) error {
+	if len(s) > maxName {
+		return tooLong(s)
+	}
+	if !packageName.MatchString(s) {
 		return fmt.Errorf("%q is not a name that RPM takes: letters, digits and . _ + - only", s)
 	}
 	return nil
 }
 
+func tooLong(s string) error {
+	return fmt.Errorf("\"%.20s...\" has %d characters: no more than %d fit into the names of files", s, len(s), maxName)
+}
+
 func isPackageVersion(s string) error {
-	if len(s) > 128 || !packageVersion.MatchString(s) {
+	if len(s) > maxName {
+		return tooLong(s)
+	}
+	if !packageVersion.MatchString(s) {
 		return fmt.Errorf("%q is not a version that RPM takes: letters, digits and . _ + ~ ^ only", s)
 	}
 	return nil
 }
 
 func isPathElement(s string) error {
-	if len(s) > 128 || !packageName.MatchString(s) {
+	if len(s) > maxName {
+		return tooLong(s)
+	}
+	if !packageName.MatchString(s) {
 		return fmt.Errorf("%q is no name of a folder: letters, digits and . _ + - only", s)
 	}
 	return nil

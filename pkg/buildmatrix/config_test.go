@@ -108,6 +108,24 @@ func TestLoadConfigWithoutFile(t *testing.T) {
 	}
 }
 
+// TestLoadConfigWithoutFolder tells a folder that is not there from one without a configuration.
+func TestLoadConfigWithoutFolder(t *testing.T) {
+	dir := t.TempDir()
+	file := filepath.Join(dir, "file")
+	write(t, file, "")
+	for name, want := range map[string]string{
+		filepath.Join(dir, "none"):   "none: error: there is no such folder",
+		file:                         "file: error: this is no folder",
+		filepath.Join(file, "below"): "below: error: not a directory",
+		strings.Repeat("a", 300):     "aaa: error: file name too long",
+	} {
+		_, err := LoadConfig(name)
+		if text := diag.Render(err, false); !strings.Contains(text, want) || !strings.Contains(text, "--dir") {
+			t.Errorf("%s: %s", name, text)
+		}
+	}
+}
+
 // TestConfigErrors changes one thing in the valid configuration and wants the place and the message.
 func TestConfigErrors(t *testing.T) {
 	tests := map[string]struct{ old, new, want string }{
@@ -149,6 +167,11 @@ func TestConfigErrors(t *testing.T) {
 		"alias":                       {"product: SLE-15-SP5", "product: &a b\nsummary: *a", `aliases are not allowed here`},
 		"second document":             {"  - library:", "---\n  - library:", `there is a second document`},
 		"not YAML":                    {"arch: [x86_64, ppc64le]", "arch: [x86_64", `error: not YAML:`},
+		"list that does not end":      {"arch: [x86_64, ppc64le]", "arch: [x86_64", `6:1: error: not YAML:`},
+		"colon that is missing":       {"product: SLE-15-SP5", "product SLE-15-SP5", `3:1: error: not YAML:`},
+		"anchor before an alias":      {"product: SLE-15-SP5", "product: &a *a", `3:1: error: not YAML:`},
+		"quotes that do not end":      {"product: SLE-15-SP5", "product: \"SLE-15-SP5", `3:1: error: not YAML:`},
+		"too little indentation":      {"    unsigned: true", "   unsigned: true", `13:4: error: not YAML:`},
 		"tab":                         {"  - name: glibc", "\t- name: glibc", `15:2: error: not YAML: found character that cannot start any token`},
 	}
 	for name, tc := range tests {
@@ -171,6 +194,23 @@ func TestConfigErrors(t *testing.T) {
 				t.Errorf("the line is not shown:\n%s", diag.Render(err, false))
 			}
 		})
+	}
+}
+
+// TestConfigErrorsHideSecrets shows lines without what is in their URLs: errors end up in logs.
+func TestConfigErrorsHideSecrets(t *testing.T) {
+	for _, value := range []string{
+		"[https://u:SECRET@h/?SECRET]", `["https://u:SECRET@h/?SECRET"]`, "{a: 'https://u:SECRET@h/?SECRET'}", `"https://u:SECRET@h/?SECRET`,
+		"https://u:SECRET@h/?SECRET ]", "ftp://u:SECRET@h/?SECRET", "https://u s:SECRET@h/?SECRET", "https://u:SECRET@h/?SECRET\n    url: x",
+		"&a https://u:SECRET@h/?SECRET", "https://u:SECRET@h/?SECRET: x", "!!binary https://u:SECRET@h/?SECRET",
+	} {
+		c, err := ParseConfig("lpbuild.yaml", []byte("name: x\nrepositories:\n  - url: "+value+"\n    unsigned: true\n"))
+		if err == nil {
+			_, err = c.Request(time.Now())
+		}
+		if text := diag.Render(err, false) + err.Error(); strings.Contains(text, "SECRET") {
+			t.Errorf("%s:\n%s", value, text)
+		}
 	}
 }
 

@@ -6,12 +6,14 @@ import (
 	"fmt"
 	"io"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 
 	"gopkg.in/yaml.v3"
 
 	"github.com/lpbuild/lpbuild/pkg/diag"
+	"github.com/lpbuild/lpbuild/pkg/download/fetch"
 )
 
 // document is a YAML text being read strictly: every key is known, occurs once and has the right type. It collects what
@@ -43,13 +45,14 @@ func (d *document) parseYAML() *yaml.Node {
 
 var yamlLine = regexp.MustCompile(`^yaml: (?:line (\d+): )?(.*)$`)
 
-// syntax turns the YAML library's message, which knows only a line, into a finding.
+// syntax turns the YAML library's message into a finding.
 func (d *document) syntax(err error) {
-	line, message := 1, err.Error()
+	line, message := d.wrongLine(), err.Error()
 	if m := yamlLine.FindStringSubmatch(err.Error()); m != nil {
-		if n, err := strconv.Atoi(m[1]); err == nil {
+		if n, err := strconv.Atoi(m[1]); err == nil && line == 0 {
 			line = n
 		}
+		line = max(line, 1)
 		message = "not YAML: " + m[2]
 	}
 	source := diag.Line(d.text, line)
@@ -57,10 +60,47 @@ func (d *document) syntax(err error) {
 	d.at(diag.Pos{File: d.file, Line: line, Column: column}, len(source), message, "")
 }
 
+// What bounds a text that is searched for the wrong line: each line costs a look at all before it.
+const (
+	maxSearched      = 500      // lines
+	maxSearchedBytes = 16 << 10 // far more than a configuration has
+)
+
+// wrongLine returns the line of a text that is not YAML from which on it cannot be any more: all up to the line before is; 0 if
+// the text is too long. The library's own number is often the line where it began what it could not end.
+func (d *document) wrongLine() int {
+	lines := bytes.SplitAfter(d.text, []byte("\n"))
+	if len(lines) > maxSearched || len(d.text) > maxSearchedBytes {
+		return 0
+	}
+	wrong, end := 0, len(d.text)
+	for i, line := range slices.Backward(lines) {
+		if yaml.Unmarshal(d.text[:end], new(yaml.Node)) == nil {
+			break
+		}
+		wrong, end = i+1, end-len(line)
+	}
+	return wrong
+}
+
+// scheme is how a URL begins.
+var scheme = regexp.MustCompile(`[A-Za-z][A-Za-z0-9+.-]*://`)
+
+// withoutSecrets returns a text of one line as it may be shown, in the log of a build service, too: what may be a user, a password or a token
+// of a URL is hidden.
+func withoutSecrets(text string) string {
+	at := scheme.FindStringIndex(text)
+	if at == nil {
+		return text
+	}
+	return text[:at[0]] + fetch.Redact(text[at[0]:])
+}
+
 // at records a finding at a place.
 func (d *document) at(pos diag.Pos, length int, message, hint string) {
 	d.findings = append(d.findings, &diag.Diagnostic{
-		Pos: pos, Length: length, Source: diag.Line(d.text, pos.Line), Message: message, Hint: hint,
+		Pos: pos, Length: length, Source: withoutSecrets(diag.Line(d.text, pos.Line)),
+		Message: withoutSecrets(message), Hint: withoutSecrets(hint),
 	})
 }
 

@@ -93,7 +93,9 @@ func TestEntries(t *testing.T) {
 		"NOPs":           {with, "", []string{"toy_add"}, "", "pulp native", "", nil},
 		"NOPs, any":      {with, "any", []string{"toy_add"}, "", "pulp native", "", nil},
 		"proven":         {with, "any", []string{"toy_add", "toy_mul"}, "", "native", "no-nops", []string{`"toy_mul" has no NOPs`, "only the native engine"}},
-		"proven, nops":   {with, "nops", []string{"toy_add", "toy_mul"}, "", "", "not-patchable", []string{"toy_livepatch1.in:5:1: ", "patchable are only toy_add"}},
+		"proven, nops":   {with, "nops", []string{"toy_add", "toy_mul"}, "", "", "not-patchable", []string{"toy_livepatch1.in:5:1: ", "patchable are only toy_add; \"entries: any\""}},
+		"no NOPs, nops":  {without, "", []string{"toy_mul"}, "", "", "not-patchable", []string{"toy_livepatch1.in:3:2: ", "\"entries: any\" in lpbuild.yaml"}},
+		"no way":         {without, "", []string{"toy_mul", "toy_bare"}, "", "", "not-patchable", []string{"it was built without -fpatchable-function-entry\n"}},
 		"no NOPs at all": {without, "any", []string{"toy_mul"}, "", "native", "no-nops", nil},
 		"not proven": {without, "any", []string{"toy_mul", "toy_bare"}, "", "", "not-patchable", []string{
 			"toy_livepatch1.in:5:1: ", `"toy_bare" has no NOPs for a detour`, "not proven to be safe: RET within its first bytes", "    toy_bare:", "patchable are only toy_mul"}},

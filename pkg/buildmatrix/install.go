@@ -7,7 +7,6 @@ import (
 	"slices"
 
 	"github.com/lpbuild/lpbuild/pkg/atomicfile"
-	"github.com/lpbuild/lpbuild/pkg/download/digest"
 	"github.com/lpbuild/lpbuild/pkg/ulp"
 )
 
@@ -39,24 +38,34 @@ func Install(c *Config, only []ulp.Arch, root string) ([]string, error) {
 	if n := r.Count(Refused, Failed); n > 0 {
 		return nil, fmt.Errorf("%w: %d of %d cells: see lpbuild build", ErrRefused, n, len(r.Cells))
 	}
-	var names []string
-	for _, cell := range r.Containers() {
-		source := filepath.Join(dir, cell.Arch, cell.Container)
-		image, err := os.ReadFile(source)
+	if len(r.Containers()) == 0 {
+		return nil, fmt.Errorf("nothing to install for %v: run lpbuild build first", only)
+	}
+	return installAll(r.Containers(), dir, filepath.Join(root, InstallDir(c)))
+}
+
+// installAll copies containers from the build folder to a place: all or, if one of them is not what was built, none.
+func installAll(cells []CellInfo, dir, place string) (names []string, err error) {
+	defer func() {
 		if err != nil {
+			for _, name := range names {
+				_ = os.Remove(name) // the first error is the one that matters
+			}
+			names = nil
+		}
+	}()
+	images := make([][]byte, len(cells))
+	for i, cell := range cells {
+		if images[i], err = readMade(filepath.Join(dir, cell.Arch, cell.Container), cell); err != nil {
 			return nil, err
 		}
-		if digest.OfBytes(image) != cell.Digest {
-			return nil, fmt.Errorf("%s: %w: it is not what lpbuild build made", source, digest.ErrMismatch)
-		}
-		name := filepath.Join(root, InstallDir(c), cell.Container)
-		if err := atomicfile.Write(name, image, 0o755); err != nil {
-			return nil, err
+	}
+	for i, cell := range cells {
+		name := filepath.Join(place, cell.Container)
+		if err := atomicfile.Write(name, images[i], 0o755); err != nil {
+			return names, err
 		}
 		names = append(names, name)
-	}
-	if len(names) == 0 {
-		return nil, fmt.Errorf("nothing to install for %v: run lpbuild build first", only)
 	}
 	return names, nil
 }

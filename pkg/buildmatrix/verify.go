@@ -5,6 +5,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"io/fs"
 	"path/filepath"
 	"slices"
 
@@ -61,14 +62,25 @@ func Verify(ctx context.Context, c *Config, l *download.Lock, only []ulp.Arch) (
 	return r, errors.Join(errs...)
 }
 
+// readMade reads a container, and wants it to be the one that the report has.
+func readMade(name string, cell CellInfo) ([]byte, error) {
+	image, err := readBounded(name, maxObject)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return nil, fmt.Errorf("%s: %w: it is gone: run lpbuild build", name, ErrStale)
+	case err != nil:
+		return nil, fmt.Errorf("%w: %w", ErrStale, err)
+	case digest.OfBytes(image) != cell.Digest:
+		return nil, fmt.Errorf("%s: %w: %w: run lpbuild build", name, ErrStale, digest.ErrMismatch)
+	}
+	return image, nil
+}
+
 // verifyContainer compares a file with its cell.
 func verifyContainer(name string, cell CellInfo) error {
-	image, err := readBounded(name, maxObject)
+	image, err := readMade(name, cell)
 	if err != nil {
-		return fmt.Errorf("%w: %w", ErrStale, err)
-	}
-	if digest.OfBytes(image) != cell.Digest {
-		return fmt.Errorf("%s: %w: %w", name, ErrStale, digest.ErrMismatch)
+		return err
 	}
 	file, err := ulp.ParseContainer(image)
 	if err != nil {

@@ -18,6 +18,7 @@ import (
 	"time"
 
 	"github.com/lpbuild/lpbuild/internal/distro"
+	"github.com/lpbuild/lpbuild/pkg/shellword"
 )
 
 // Options says where and how.
@@ -153,6 +154,9 @@ func (d *demonstration) show(ctx context.Context) error {
 }
 
 func (d *demonstration) end(context.Context) error {
+	update := filepath.Join(d.dir, "repository", "update")
+	d.say("\n# The repository's server ends with this. To go on by hand, in another folder:")
+	d.say("  %s", shellword.Join("lpbuild", "init", "mine", "--key", filepath.Join(d.dir, "repository", "key.asc"), "--repository", update, "--debuginfo", update+"_debug"))
 	d.say("\n# Done in %.1f s.", time.Since(d.started).Seconds())
 	return nil
 }
@@ -168,7 +172,7 @@ func buildOf(container string) string {
 
 // command runs a program as a person would, and shows it.
 func (d *demonstration) command(ctx context.Context, dir, name string, args ...string) error {
-	d.say("\n$ %s %s", name, strings.Join(quote(args), " "))
+	d.say("\n$ %s", shellword.Join(append([]string{name}, args...)...))
 	path := filepath.Join(d.dir, "bin") + ":" + os.Getenv("PATH")
 	if name == "lpbuild" {
 		name = d.Binary
@@ -180,14 +184,4 @@ func (d *demonstration) command(ctx context.Context, dir, name string, args ...s
 		return fmt.Errorf("%s: %w", filepath.Base(name), err)
 	}
 	return nil
-}
-
-func quote(args []string) []string {
-	quoted := make([]string, len(args))
-	for i, a := range args {
-		if quoted[i] = a; strings.ContainsAny(a, " $'\"*") {
-			quoted[i] = "'" + a + "'"
-		}
-	}
-	return quoted
 }

@@ -62,9 +62,9 @@ func (d *demonstration) patchAndRevert(ctx context.Context, dir string, p *progr
 		args []string
 		says string
 	}{
-		{[]string{"trigger", "--engine=native", "-p", pid, container}, saysPatched},
-		{[]string{"status", "--engine=native", "-p", pid}, saysPatched},
-		{[]string{"revert", "--engine=native", "-p", pid, "--all", "libc.so.6"}, saysUnpatched},
+		{[]string{"trigger", "-p", pid, container}, saysPatched},
+		{[]string{"status", "-p", pid}, saysPatched},
+		{[]string{"revert", "-p", pid, "--all", "libc.so.6"}, saysUnpatched},
 	}
 	for _, s := range steps {
 		if err := d.command(ctx, dir, "lpbuild", s.args...); err != nil {

@@ -8,6 +8,6 @@
 // is executed, no link is followed, and a file counts only if nobody but root (or who runs this) can write it.
 //
 // A process belongs to this system if it sees the folder of live patches as the same folder. That one rule makes a
-// transaction in a chroot leave the host's processes alone, one in a transactional update reach them (its folder is
-// shared with the host), and containers belong to those who run them.
+// transaction in a chroot leave the host's processes alone, one in a transactional update reach them (the folder is the
+// host's), and containers belong to those who run them.
 package hook

@@ -95,26 +95,31 @@ type installed struct {
 
 func (i installed) dir() string { return filepath.Join(append([]string{i.base}, i.elements...)...) }
 
-// newest returns for each package that has live patches the folder of its newest version, in the order of their names. What a
-// transactional update has put aside comes before what is in the package, since the files there outlive the snapshot.
+// newest returns for each package that has live patches in the running system the folder of its newest version, in the order of
+// their names. What a transactional update has put aside since the last boot comes before what is in the package.
 func (r *Request) newest() []installed {
 	found := map[string]installed{}
-	for _, place := range []struct{ base, leaf string }{{packagesDir, ""}, {sharedDir, sharedLeaf}} {
-		base := r.path(place.base)
-		for _, pkg := range names(base) {
-			for _, version := range names(filepath.Join(base, pkg)) {
-				elements := []string{pkg, version}
-				if place.leaf != "" {
-					elements = append(elements, place.leaf)
-				}
-				i := installed{pkg, version, base, elements}
-				if !hasContainers(i.dir()) {
-					continue
-				}
-				if other, ok := found[pkg]; !ok || rpmver.Compare(other.version, version) <= 0 {
-					found[pkg] = i
-				}
+	base := r.hostPath(packagesDir)
+	for _, pkg := range names(base) {
+		for _, version := range names(filepath.Join(base, pkg)) {
+			i := installed{pkg, version, base, []string{pkg, version}}
+			if !hasContainers(i.dir()) {
+				continue
 			}
+			if other, ok := found[pkg]; !ok || rpmver.Compare(other.version, version) <= 0 {
+				found[pkg] = i
+			}
+		}
+	}
+	base = r.hostPath(sharedDir)
+	for _, pkg := range names(base) {
+		n, ok := r.next(pkg)
+		if !ok || !r.isNext(n) {
+			continue
+		}
+		delete(found, pkg)
+		if i := (installed{pkg, n.version, base, []string{pkg, n.version, sharedLeaf}}); n.version != noVersion && hasContainers(i.dir()) {
+			found[pkg] = i
 		}
 	}
 	list := make([]installed, 0, len(found))

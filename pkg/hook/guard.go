@@ -11,9 +11,6 @@ import (
 	"time"
 )
 
-// grace is what a worker gets beyond its deadline before its guard goes on without it.
-const grace = 3 * time.Second
-
 // self is this program, even if the transaction has replaced its file.
 const self = "/proc/self/exe"
 
@@ -27,7 +24,7 @@ var ErrLate = errors.New("its time was over; what was begun goes on in the backg
 var ErrNoWorker = errors.New("no worker")
 
 // Guard runs this program again, as a worker with the given arguments, and passes on what it prints. It returns when the worker
-// has ended or its time is over, whichever comes first: even a worker that the kernel does not let go, because it waits for a
+// has ended or the deadline is over, whichever comes first; a worker that keeps [WorkerDeadline] ends before: even a worker that the kernel does not let go, because it waits for a
 // file system that does not answer, holds nobody up, and if it breaks down its caller does not.
 //
 // The worker has none of the caller's files: who waits for the end of the caller's output, as zypper does, is not held up either.
@@ -53,7 +50,7 @@ func Guard(ctx context.Context, deadline time.Duration, out io.Writer, args ...s
 		_, _ = io.Copy(io.Discard, r) // it ends with the worker's end of the pipe
 		ended <- cmd.Wait()
 	}()
-	timer := time.NewTimer(deadline + grace)
+	timer := time.NewTimer(deadline)
 	defer timer.Stop()
 	select {
 	case err := <-ended:

@@ -47,12 +47,12 @@ func TestGuard(t *testing.T) {
 	}
 	t.Setenv("HOOK_TEST_JOB", "forever")
 	var out bytes.Buffer
-	if err := Guard(t.Context(), -grace, &out); !errors.Is(err, ErrLate) {
+	if err := Guard(t.Context(), 0, &out); !errors.Is(err, ErrLate) {
 		t.Errorf("it did not end: %v", err)
 	}
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	if err := Guard(ctx, -grace, &out); !errors.Is(err, ErrLate) {
+	if err := Guard(ctx, 0, &out); !errors.Is(err, ErrLate) {
 		t.Errorf("interrupted, it did not end: %v", err)
 	}
 }

@@ -61,43 +61,62 @@ var build = sync.OnceValue(func() error {
 		return fmt.Errorf("gcc: %w\n%s", err, text)
 	}
 	for _, tens := range []int{10, 20} {
-		if err := pack(tens); err != nil {
+		if err := pack(tens, fmt.Sprintf("live%d.so", tens), "two:two_lp", ulp.EntriesNOPs); err != nil {
 			return err
 		}
 	}
-	return nil
+	return pack(10, "any.so", "bare:bare_lp", ulp.EntriesAny)
 })
 
-func pack(tens int) error {
-	path, target := filepath.Join(buildDir, fmt.Sprintf("live%d.so", tens)), filepath.Join(buildDir, "libtarget.so")
-	text := []byte("! CVE-2026-1\n" + path + "\n@" + target + "\none:one_lp\ntwo:two_lp\n")
-	d, err := ulp.ParseDescription("live.dsc", text)
+// pack makes a live patch of one() and something else.
+func pack(tens int, name, line string, entries ulp.Entries) error {
+	path := filepath.Join(buildDir, name)
+	image, err := packImage(path, filepath.Join(buildDir, "libtarget.so"), tens, line, ulp.PackOptions{Entries: entries})
 	if err != nil {
-		return err
-	}
-	lib, err := ulp.OpenLibrary(target, ulp.LibraryOptions{})
-	if err != nil {
-		return err
-	}
-	image, err := os.ReadFile(filepath.Join(buildDir, fmt.Sprintf("plain%d.so", tens)))
-	if err != nil {
-		return err
-	}
-	c, err := ulp.ParseContainer(image)
-	if err != nil {
-		return err
-	}
-	if image, err = ulp.Pack(d, text, c, lib, ulp.PackOptions{}); err != nil {
 		return err
 	}
 	return os.WriteFile(path, image, 0o755)
 }
 
+// packFor returns a live patch for a build of the library.
+func packFor(t testing.TB, target string) string {
+	t.Helper()
+	image, err := packImage("other.so", target, 10, "two:two_lp", ulp.PackOptions{Force: true})
+	check(t, err)
+	return string(image)
+}
+
+func packImage(path, target string, tens int, line string, o ulp.PackOptions) ([]byte, error) {
+	text := []byte("! CVE-2026-1\n" + path + "\n@" + target + "\none:one_lp\n" + line + "\n")
+	d, err := ulp.ParseDescription("live.dsc", text)
+	if err != nil {
+		return nil, err
+	}
+	lib, err := ulp.OpenLibrary(target, ulp.LibraryOptions{Prove: true})
+	if err != nil {
+		return nil, err
+	}
+	image, err := os.ReadFile(filepath.Join(buildDir, fmt.Sprintf("plain%d.so", tens)))
+	if err != nil {
+		return nil, err
+	}
+	c, err := ulp.ParseContainer(image)
+	if err != nil {
+		return nil, err
+	}
+	return ulp.Pack(d, text, c, lib, o)
+}
+
 // live returns the bytes of a live patch.
 func live(t testing.TB, tens int) string {
 	t.Helper()
+	return packed(t, fmt.Sprintf("live%d.so", tens))
+}
+
+func packed(t testing.TB, name string) string {
+	t.Helper()
 	check(t, build())
-	data, err := os.ReadFile(filepath.Join(buildDir, fmt.Sprintf("live%d.so", tens)))
+	data, err := os.ReadFile(filepath.Join(buildDir, name))
 	check(t, err)
 	return string(data)
 }
@@ -147,10 +166,15 @@ type child struct {
 
 func start(t testing.TB) *child {
 	t.Helper()
+	return startWith(t, "LD_PRELOAD="+cmp.Or(os.Getenv("LPBUILD_LIBPULP"), filepath.Join(buildDir, "libpulp.so"))) // itself, or the stand-in
+}
+
+// startWith starts the program with something more in its environment.
+func startWith(t testing.TB, env ...string) *child {
+	t.Helper()
 	check(t, build())
 	cmd := exec.Command(filepath.Join(buildDir, "program"))
-	libpulp := cmp.Or(os.Getenv("LPBUILD_LIBPULP"), filepath.Join(buildDir, "libpulp.so")) // itself, or the stand-in
-	cmd.Env = []string{"LD_LIBRARY_PATH=" + buildDir, "LD_PRELOAD=" + libpulp}
+	cmd.Env = append(env, "LD_LIBRARY_PATH="+buildDir)
 	in, err := cmd.StdinPipe()
 	check(t, err)
 	out, err := cmd.StdoutPipe()

@@ -40,6 +40,9 @@ func (r *Request) do(ctx context.Context, o *Outcome) error {
 		o.Nothing, o.Quiet = string(why), true
 		return nil
 	}
+	s, settingErr := c.setting(r.Package)
+	r.Transactional = r.Transactional || r.Action != Reconcile && s == Always && r.otherRoot()
+	r.setHost()
 	wait := r.Deadline / lockShare
 	if r.Action == Reconcile {
 		wait = 0 // it comes again
@@ -56,15 +59,18 @@ func (r *Request) do(ctx context.Context, o *Outcome) error {
 	if err != nil {
 		o.Log = append(o.Log, err.Error()) // a transaction does not wait any longer
 	}
-	s, err := c.setting(r.Package)
-	if err != nil {
-		o.note("%v", err)
+	if settingErr != nil {
+		o.note("%v", settingErr)
 	}
 	if s == Never && r.Action != Remove && r.Action != RemoveLibs {
-		o.Nothing = fmt.Sprintf("%s=never in /%s", variables(r.Package)[0], sysconfigFile)
+		o.Nothing, o.Quiet = fmt.Sprintf("%s=never in /%s", variables(r.Package)[0], sysconfigFile), r.Action == MoveLibs // said once
 		return nil
 	}
-	r.Transactional = r.Transactional || s == Always && r.otherRoot()
+	return r.act(ctx, c, o)
+}
+
+// act does what is left to do where it makes sense.
+func (r *Request) act(ctx context.Context, c config, o *Outcome) error {
 	switch {
 	case r.Action == Install:
 		return r.install(ctx, c, o)
@@ -82,15 +88,15 @@ func (r *Request) do(ctx context.Context, o *Outcome) error {
 // install applies the live patches of a package, and with them those that other packages have for the same libraries: whatever
 // else is applied there goes under the same stop, be it of an older or of a younger version.
 func (r *Request) install(ctx context.Context, c config, o *Outcome) error {
-	folder, err := r.folder()
+	folder, err := r.folder(ctx)
 	if err != nil {
 		o.Nothing = err.Error()
 		return err
 	}
 	folders := []installed{folder}
-	cs, err := readFolders(ctx, folders, o)
+	cs, err := r.readFolders(ctx, folders, o)
 	if err != nil || len(cs.List) == 0 {
-		o.Nothing = fmt.Sprintf("no live patches in %s", folder.dir())
+		o.Nothing = none(folder, err)
 		return err
 	}
 	for _, other := range r.newest() {
@@ -104,24 +110,39 @@ func (r *Request) install(ctx context.Context, c config, o *Outcome) error {
 		folders = append(folders, other)
 	}
 	if len(folders) > 1 {
-		if cs, err = withOthers(ctx, folders, cs, o); err != nil {
+		if cs, err = r.withOthers(ctx, folders, cs, o); err != nil {
 			return err
 		}
 	}
 	return r.trigger(ctx, folders[:1], trigger.Options{Containers: cs, Replace: true}, o)
 }
 
-// folder returns where the live patches of the package are, after they were put aside if this is a transactional update.
-func (r *Request) folder() (installed, error) {
-	if r.Transactional && !r.DryRun {
+// none says that a folder has no live patches, and why if something is wrong with it.
+func none(folder installed, err error) string {
+	if err != nil {
+		return err.Error()
+	}
+	return fmt.Sprintf("no live patches in %s", folder.dir())
+}
+
+// folder returns where the live patches of the package are, after they were put aside if this is a transactional update. If it is
+// none, nothing that an earlier one has put aside counts any more.
+func (r *Request) folder(ctx context.Context) (installed, error) {
+	switch {
+	case r.DryRun:
+	case r.Transactional:
 		return r.share()
+	default:
+		if err := r.unshare(ctx); err != nil {
+			return installed{}, err
+		}
 	}
 	return installed{r.Package, r.Version, r.path(packagesDir), []string{r.Package, r.Version}}, nil
 }
 
 // readFolders reads the live patches of folders, and notes which files are none.
-func readFolders(ctx context.Context, folders []installed, o *Outcome) (*trigger.Containers, error) {
-	var files []string
+func (r *Request) readFolders(ctx context.Context, folders []installed, o *Outcome) (*trigger.Containers, error) {
+	var files []trigger.Place
 	for _, f := range folders {
 		found, bad, err := containerFiles(f.base, f.elements...)
 		if err != nil {
@@ -130,12 +151,14 @@ func readFolders(ctx context.Context, folders []installed, o *Outcome) (*trigger
 			}
 			return nil, err
 		}
-		files = append(files, found...)
+		for _, file := range found {
+			files = append(files, trigger.Place{File: file, Path: r.seenElsewhere(file)})
+		}
 		for _, b := range bad {
 			o.note("no live patch: %v", b)
 		}
 	}
-	cs, err := trigger.ReadContainers(ctx, files, false)
+	cs, err := trigger.ReadPlaces(ctx, files, false)
 	if err != nil {
 		return nil, err
 	}
@@ -146,25 +169,25 @@ func readFolders(ctx context.Context, folders []installed, o *Outcome) (*trigger
 }
 
 // withOthers adds what other packages have for builds that the first one is for, before what that has.
-func withOthers(ctx context.Context, folders []installed, first *trigger.Containers, o *Outcome) (*trigger.Containers, error) {
-	others, err := readFolders(ctx, folders[1:], &Outcome{}) // what is wrong with them their own hook says
+func (r *Request) withOthers(ctx context.Context, folders []installed, first *trigger.Containers, o *Outcome) (*trigger.Containers, error) {
+	others, err := r.readFolders(ctx, folders[1:], &Outcome{}) // what is wrong with them their own hook says
 	if err != nil {
 		return nil, err
 	}
-	var files []string
+	var files []trigger.Place
 	for _, c := range others.List {
 		same := func(f *trigger.Container) bool { return string(f.Target().BuildID) == string(c.Target().BuildID) }
 		if slices.ContainsFunc(first.List, same) {
-			files = append(files, c.File)
+			files = append(files, trigger.Place{File: c.File, Path: c.Path})
 		}
 	}
 	if len(files) == 0 {
 		return first, nil
 	}
 	for _, c := range first.List {
-		files = append(files, c.File)
+		files = append(files, trigger.Place{File: c.File, Path: c.Path})
 	}
-	all, err := trigger.ReadContainers(ctx, files, false)
+	all, err := trigger.ReadPlaces(ctx, files, false)
 	if err == nil && len(all.Bad) > 0 {
 		o.note("no live patch any more: %v", all.Bad[0])
 	}
@@ -181,20 +204,29 @@ func (r *Request) remove(ctx context.Context, c config, o *Outcome) error {
 		return nil
 	case !c.revertOnRemove():
 		o.Nothing, o.Quiet = "live patches stay in the processes: LIVEPATCH_REVERT_ON_REMOVE is not yes", true
-		return r.unshare()
+		return r.unshare(ctx)
 	}
 	folder := installed{r.Package, r.Version, r.path(packagesDir), []string{r.Package, r.Version}}
-	cs, err := readFolders(ctx, []installed{folder, r.sharedFolder()}, o)
+	cs, err := r.readFolders(ctx, []installed{folder, r.sharedFolder()}, o)
 	if err != nil || len(cs.List) == 0 {
-		o.Nothing = fmt.Sprintf("no live patches in %s", folder.dir())
+		o.Nothing = none(folder, err)
 		return err
 	}
+	folder.base = r.hostPath(packagesDir) // a snapshot's folder no process sees
 	err = r.trigger(ctx, []installed{folder, r.sharedFolder()}, trigger.Options{Containers: cs, Revert: true}, o)
-	return errors.Join(err, r.unshare())
+	if r.Transactional && r.host != r.Root && !r.DryRun {
+		return errors.Join(err, r.shareNothing())
+	}
+	return errors.Join(err, r.unshare(ctx))
 }
 
 // reconcile applies what is installed to the processes that do not have it: they were busy when it came, or began later.
 func (r *Request) reconcile(ctx context.Context, c config, o *Outcome) error {
+	if !r.DryRun {
+		if err := r.tidy(ctx); err != nil {
+			o.note("%v", err)
+		}
+	}
 	var folders []installed
 	for _, i := range r.newest() {
 		if s, err := c.setting(i.pkg); err != nil {
@@ -208,7 +240,7 @@ func (r *Request) reconcile(ctx context.Context, c config, o *Outcome) error {
 		}
 		folders = append(folders, i)
 	}
-	cs, err := readFolders(ctx, folders, o)
+	cs, err := r.readFolders(ctx, folders, o)
 	if err != nil {
 		return err
 	}
@@ -227,13 +259,11 @@ func (r *Request) trigger(ctx context.Context, folders []installed, o trigger.Op
 			dirs = append(dirs, f.dir())
 		}
 	}
-	mine, err := newOurs(r.Proc, dirs)
+	mine, err := newOurs(r.Proc, dirs, r.seen)
 	if err != nil {
 		return err
 	}
-	// A process that is begun at the last moment still has its time; with both the deadline is kept.
-	rest := r.Deadline - time.Since(r.begun)
-	o.Deadline, o.Timeout = rest/3, rest-rest/3-margin(r.Deadline)
+	o.Deadline, o.Timeout = shares(r.Deadline-time.Since(r.begun), r.Deadline)
 	o.Selector, o.Backends, o.Root, o.Only, o.DryRun = r.Selector, r.Backends, r.Proc, mine.has, r.DryRun
 	if r.DryRun && r.Transactional {
 		o.Only = nil // nothing was put aside that they could see
@@ -242,14 +272,8 @@ func (r *Request) trigger(ctx context.Context, folders []installed, o trigger.Op
 	if err != nil {
 		out.note("not all processes were looked at: %v", err)
 	}
-	if n := mine.others.Load(); n > 0 {
+	if n := mine.others.Load(); n > 0 && len(dirs) > 0 {
 		out.Log = append(out.Log, fmt.Sprintf("%d processes do not see %s: they belong to other systems on this machine", n, dirs[0]))
 	}
 	return nil
 }
-
-// lockShare is the part of a deadline that may pass until other runs have ended: one of so many.
-const lockShare = 4
-
-// margin is the part of a deadline for what comes after the processes.
-func margin(deadline time.Duration) time.Duration { return min(time.Second, deadline/10) }

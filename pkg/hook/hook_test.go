@@ -113,6 +113,10 @@ func TestForeignFiles(t *testing.T) {
 
 // TestFolderOfOthers refuses a folder that somebody else could have filled.
 func TestFolderOfOthers(t *testing.T) {
+	says := map[string]string{
+		"for everybody to write": "others than root can write it", "a link": "a symbolic link is not followed",
+		"another user's": "others than root can write it", "a file": "not a folder",
+	}
 	for name, change := range map[string]func(root string){
 		"for everybody to write": func(root string) { check(t, os.Chmod(filepath.Join(root, filepath.Dir(at("1"))), 0o777)) },
 		"a link": func(root string) {
@@ -134,10 +138,11 @@ func TestFolderOfOthers(t *testing.T) {
 			c := start(t)
 			root := tree(t, map[string]string{at("1"): live(t, 10)})
 			change(root)
-			for _, action := range []Action{Install, Reconcile} {
-				if got := lines(t, c.request(root, action, "1")); strings.Contains(got, "patched: 1") {
-					t.Errorf("%s: %s", action, got)
-				}
+			if got := lines(t, c.request(root, Install, "1")); !strings.HasPrefix(got, "Live patches are not applied here: ") || !strings.Contains(got, says[name]) {
+				t.Errorf("it prints %q, without %q", got, says[name])
+			}
+			if got := lines(t, c.request(root, Reconcile, "")); strings.Contains(got, "patched: 1") {
+				t.Errorf("the timer's command prints %q", got)
 			}
 			c.says(without)
 		})
@@ -210,4 +215,20 @@ func TestTemporary(t *testing.T) {
 	if data, err := os.ReadFile(filepath.Join(tmp, "theirs")); content(t, tmp) != before || err != nil || string(data) != "x" {
 		t.Errorf("the folder has %q; %q, %v", content(t, tmp), data, err)
 	}
+}
+
+// TestTruncated has a live patch that ends anywhere, as a full disk or a power cut leaves it: it is named, and nothing is done with
+// it.
+func TestTruncated(t *testing.T) {
+	c := start(t)
+	good := live(t, 10)
+	step := len(good)/97 + 1
+	for n := 0; n < len(good); n += step {
+		root := tree(t, map[string]string{at("1"): good[:n]})
+		got := lines(t, c.request(root, Install, "1"))
+		if !strings.HasPrefix(got, "Live patches are not applied here: no live patches in ") || !strings.Contains(got, "no live patch: ") {
+			t.Errorf("of %d bytes, %d are there: it prints %q", len(good), n, got)
+		}
+	}
+	c.says(without)
 }

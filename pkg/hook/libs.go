@@ -1,104 +1,125 @@
 package hook
 
 import (
-	"bytes"
 	"context"
-	"encoding/hex"
 	"errors"
 	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"slices"
-	"strings"
+	"syscall"
 	"time"
 
-	"github.com/lpbuild/lpbuild/pkg/atomicfile"
 	"github.com/lpbuild/lpbuild/pkg/ulp"
 )
 
-// A package may carry whole patched libraries beside its live patches, one for each build that it knows:
+// A transactional update changes libraries in a snapshot only: programs that the running system starts have the old ones, and
+// their holes, until the next boot. So the library of the snapshot is put into
 //
-//	/usr/lib64/PACKAGE/VERSION/lib/BUILD-ID/LIBRARY
+//	/var/livepatches/PACKAGE/VERSION/lib/LIBRARY
 //
-// On a transactional system, where the library itself can only change with the next boot, that for the installed build is put
-// into /var/livepatches/PACKAGE/VERSION/lib, and the dynamic linker is told: so programs that start from then on have the fix.
+// and the running system's dynamic linker is told, if the package has a live patch for the old build and none for the new one: then
+// the new one is what the live patches lead to. It is tried before any program gets it, and taken away after the boot.
 const libsLeaf = "lib"
 
-// linkerConf lists the folders with patched libraries; the system's file includes it by includeLine.
-const (
-	linkerConf  = "var/livepatches/ld.so.conf"
-	systemConf  = "etc/ld.so.conf"
-	includeLine = "include /" + linkerConf
-	maxConf     = 1 << 20 // bytes of either
-)
+// maxLibrary bounds a library, in bytes.
+const maxLibrary = 256 << 20
 
 // libraryFolders are where a system has its libraries, 64-bit ones first.
 var libraryFolders = []string{"lib64", "usr/lib64", "lib/x86_64-linux-gnu", "usr/lib/x86_64-linux-gnu", "usr/lib/powerpc64le-linux-gnu"}
 
-// moveLibs puts the patched library for the installed build aside and tells the dynamic linker.
+// moveLibs gives programs that start in the running system the library of the snapshot.
 func (r *Request) moveLibs(ctx context.Context, o *Outcome) error {
 	o.Quiet = true
-	if !r.Transactional {
+	if !r.Transactional || r.host == r.Root {
 		o.Nothing = "no transactional update"
 		return nil
 	}
-	if _, err := os.Lstat(r.path(packagesDir, r.Package, r.Version, libsLeaf)); errors.Is(err, os.ErrNotExist) {
-		o.Nothing = "the package has no libraries"
-		return nil
-	}
-	file, err := r.patchedLibrary()
-	switch {
-	case err != nil:
-		o.Nothing, o.Quiet = err.Error(), false
+	coming, running, err := r.newLibrary(ctx, o)
+	if err != nil || coming == nil {
 		return err
-	case file == "":
-		o.Nothing = fmt.Sprintf("the package has no %s for the build that is installed", r.Library)
-		return nil
 	}
-	if err := r.putLibrary(file); err != nil {
-		return err
+	if err := r.putLibrary(coming.file, running.file); err != nil {
+		return errors.Join(err, r.dropLibrary("", r.Library), r.tellLinker(ctx))
+	}
+	moved := filepath.Join("/", sharedDir, r.Package, r.Version, libsLeaf, r.Library)
+	if err := r.try(ctx, moved); err != nil {
+		return errors.Join(err, r.dropLibrary("", r.Library), r.tellLinker(ctx))
 	}
 	o.Nothing = "libraries are moved"
-	o.note("/%s/%s/%s/%s/%s is what new processes get", sharedDir, r.Package, r.Version, libsLeaf, r.Library)
+	o.note("%s is what new processes get", moved)
 	return r.tellLinker(ctx)
 }
 
-// patchedLibrary returns the package's library for the build that is installed, "" if there is none.
-func (r *Request) patchedLibrary() (string, error) {
-	there, err := r.installedLibrary()
+// newLibrary returns the snapshot's library and that which it is to stand in for, nil if it is not to be moved; the outcome says
+// why.
+func (r *Request) newLibrary(ctx context.Context, o *Outcome) (coming, running *library, err error) {
+	if running, err = installedLibrary(r.host, r.Library); err == nil {
+		coming, err = installedLibrary(r.Root, r.Library)
+	}
 	if err != nil {
-		return "", err
+		o.Nothing = err.Error()
+		return nil, nil, nil // what is not there needs no fix
 	}
-	base, elements := r.path(packagesDir), []string{r.Package, r.Version, libsLeaf, hex.EncodeToString(there.BuildID)}
-	file := filepath.Join(append([]string{base}, append(elements, r.Library)...)...)
-	if _, err := os.Lstat(file); errors.Is(err, os.ErrNotExist) {
-		return "", nil
+	if slices.Equal(running.BuildID, coming.BuildID) {
+		o.Nothing = r.Library + " stays as it is"
+		return nil, nil, nil
 	}
-	if err := errors.Join(ownBelow(base, elements...), own(file, false)); err != nil {
-		return "", err
+	if running.variants() {
+		o.Nothing = "the running system has a " + r.Library + " for each kind of processor, which its ld.so prefers"
+		return nil, nil, nil
 	}
-	return file, replaces(file, there)
+	cs, err := r.readFolders(ctx, []installed{{r.Package, r.Version, r.path(packagesDir), []string{r.Package, r.Version}}}, &Outcome{})
+	if err != nil {
+		return nil, nil, err
+	}
+	patches := func(l *library) bool {
+		for _, c := range cs.List {
+			if slices.Equal(c.Target().BuildID, l.BuildID) {
+				return true
+			}
+		}
+		return false
+	}
+	switch {
+	case !patches(running):
+		o.Nothing = "the package has no live patch for the " + r.Library + " of the running system"
+	case patches(coming):
+		o.Nothing = "the new " + r.Library + " needs live patches itself"
+	default:
+		return coming, running, standsFor(coming, running)
+	}
+	return nil, nil, nil
 }
 
-// installedLibrary reads the library that the system has.
-func (r *Request) installedLibrary() (*ulp.Library, error) {
+// library is a library of a system, and where this process reaches it.
+type library struct {
+	*ulp.Library
+	file string
+}
+
+// variants says whether there are builds of it for other kinds of processors.
+func (l *library) variants() bool {
+	found, err := filepath.Glob(filepath.Join(filepath.Dir(l.file), "glibc-hwcaps", "*", filepath.Base(l.file)))
+	return err == nil && len(found) > 0
+}
+
+// installedLibrary reads a library that a system has.
+func installedLibrary(root, name string) (*library, error) {
 	for _, folder := range libraryFolders {
-		if l, err := ulp.OpenLibrary(r.path(folder, r.Library), ulp.LibraryOptions{}); err == nil && len(l.BuildID) > 0 {
-			return l, nil
+		file := filepath.Join(root, folder, name)
+		if l, err := ulp.OpenLibrary(file, ulp.LibraryOptions{}); err == nil && len(l.BuildID) > 0 {
+			return &library{l, file}, nil
 		}
 	}
-	return nil, fmt.Errorf("%s is not among the libraries of the system", r.Library)
+	return nil, fmt.Errorf("%s is not among the libraries of the system", name)
 }
 
-// replaces refuses a library that cannot stand in for another one: programs would not start any more.
-func replaces(file string, there *ulp.Library) error {
-	l, err := ulp.OpenLibrary(file, ulp.LibraryOptions{})
-	if err != nil {
-		return err
-	}
-	if l.Arch != there.Arch || l.SONAME != there.SONAME {
-		return fmt.Errorf("%s is %s for %s, the system's is %s for %s: it is not used", file, l.SONAME, l.Arch, there.SONAME, there.Arch)
+// standsFor refuses a library that cannot stand in for another one: programs would not start any more.
+func standsFor(l, other *library) error {
+	if l.Arch != other.Arch || l.SONAME != other.SONAME {
+		return fmt.Errorf("the new library is %s for %s, the running system's is %s for %s: it is not used", l.SONAME, l.Arch, other.SONAME, other.Arch)
 	}
 	has := map[string]bool{}
 	for s := range l.Symbols() {
@@ -106,62 +127,74 @@ func replaces(file string, there *ulp.Library) error {
 			has[s.Name+"@"+s.Version] = true
 		}
 	}
-	for s := range there.Symbols() {
+	for s := range other.Symbols() {
 		if s.IsExported() && !has[s.Name+"@"+s.Version] {
-			return fmt.Errorf("%s does not export %s@%s, which the system's does: it is not used", file, s.Name, s.Version)
+			return fmt.Errorf("the new %s does not export %s@%s, which the running system's does: it is not used", l.SONAME, s.Name, s.Version)
 		}
 	}
 	return nil
 }
 
-// putLibrary copies a library to where the dynamic linker is told to look, and takes it away of other versions.
-func (r *Request) putLibrary(file string) error {
+// putLibrary copies a library to where the dynamic linker is told to look, with the label of another one, and takes it away of other
+// versions.
+func (r *Request) putLibrary(file, label string) error {
+	if info, err := os.Stat(file); err != nil || !info.Mode().IsRegular() || info.Size() > maxLibrary {
+		return errors.Join(err, fmt.Errorf("%s is no file of a plausible size: it is not used", file))
+	}
 	image, err := os.ReadFile(file)
 	if err != nil {
 		return err
 	}
-	if err := makeOwn(r.path(sharedDir), r.Package, r.Version, libsLeaf); err != nil {
+	base := r.hostPath(sharedDir)
+	if err := makeOwn(base, r.Package, r.Version, libsLeaf); err != nil {
 		return err
 	}
-	if err := atomicfile.Write(r.path(sharedDir, r.Package, r.Version, libsLeaf, r.Library), image, 0o755); err != nil {
+	if err := copyTo(filepath.Join(base, r.Package, r.Version, libsLeaf, r.Library), image, label); err != nil {
 		return err
 	}
-	return r.dropLibrary(r.Version)
+	return errors.Join(r.putNext(r.Version), r.dropLibrary(r.Version, r.Library))
 }
 
-// dropLibrary takes the library away in all versions but one.
-func (r *Request) dropLibrary(keep string) error {
-	base := r.path(sharedDir)
-	for _, version := range names(filepath.Join(base, r.Package)) {
-		dir := filepath.Join(base, r.Package, version, libsLeaf)
-		if version == keep || ownBelow(base, r.Package, version, libsLeaf) != nil {
+// try starts a program of the running system with a library before all programs get it. All that it needs is looked up at once.
+func (r *Request) try(ctx context.Context, path string) error {
+	ctx, cancel := context.WithTimeout(ctx, tryTime)
+	defer cancel()
+	for _, program := range []string{"/usr/bin/true", "/bin/true"} {
+		if _, err := os.Stat(r.hostPath(program)); err != nil {
 			continue
 		}
-		if err := os.Remove(filepath.Join(dir, r.Library)); err != nil && !errors.Is(err, os.ErrNotExist) {
-			return err
+		cmd := exec.CommandContext(ctx, program)
+		cmd.Dir, cmd.Env, cmd.WaitDelay = "/", []string{"LD_PRELOAD=" + path, "LD_BIND_NOW=1"}, time.Second
+		cmd.SysProcAttr = &syscall.SysProcAttr{Chroot: r.host}
+		if out, err := cmd.CombinedOutput(); err != nil || len(out) > 0 {
+			return fmt.Errorf("%s does not run with %s: it is not used: %w: %.200s", program, path, errors.Join(err, errTrial), out)
 		}
-		_ = os.Remove(dir) // if it was the last one
-		_ = os.Remove(filepath.Dir(dir))
-	}
-	return nil
-}
-
-// removeLibs takes the patched library away: when the package goes or, called by the old package in an upgrade, that of its
-// version alone.
-func (r *Request) removeLibs(ctx context.Context, o *Outcome) error {
-	o.Nothing, o.Quiet = "no patched libraries are left of this version", true
-	if _, err := os.Lstat(r.path(sharedDir, r.Package)); errors.Is(err, os.ErrNotExist) {
 		return nil
 	}
-	base := r.path(sharedDir)
+	return fmt.Errorf("there is no /usr/bin/true to try %s with: it is not used: %w", path, errTrial)
+}
+
+// tryTime is how long a program may take that does nothing.
+const tryTime = 5 * time.Second
+
+// errTrial says that a library was not found to work.
+var errTrial = errors.New("the trial failed")
+
+// removeLibs takes the library of the snapshot away: when the package goes or, called by the old package in an upgrade, that of
+// its version alone.
+func (r *Request) removeLibs(ctx context.Context, o *Outcome) error {
+	o.Nothing, o.Quiet = "no libraries of a snapshot are left of this version", true
+	base := r.hostPath(sharedDir)
+	if _, err := os.Lstat(filepath.Join(base, r.Package)); errors.Is(err, os.ErrNotExist) {
+		return nil
+	}
 	if err := ownBelow(base, r.Package); err != nil {
 		return err
 	}
 	if r.Count == 0 {
-		if err := r.dropLibrary(""); err != nil {
+		if err := r.dropLibrary("", r.Library); err != nil {
 			return err
 		}
-		_ = os.Remove(filepath.Join(base, r.Package))
 	} else if ownBelow(base, r.Package, r.Version, libsLeaf) == nil {
 		dir := filepath.Join(base, r.Package, r.Version, libsLeaf)
 		_ = os.Remove(filepath.Join(dir, r.Library))
@@ -170,73 +203,38 @@ func (r *Request) removeLibs(ctx context.Context, o *Outcome) error {
 	return r.tellLinker(ctx)
 }
 
-// tellLinker writes which folders have patched libraries, and makes the dynamic linker look there.
-func (r *Request) tellLinker(ctx context.Context) error {
-	base := r.path(sharedDir)
-	var folders []string
-	for _, pkg := range names(base) {
-		for _, version := range names(filepath.Join(base, pkg)) {
-			dir := filepath.Join(base, pkg, version, libsLeaf)
-			if entries, err := os.ReadDir(dir); err == nil && len(entries) > 0 && ownBelow(base, pkg, version, libsLeaf) == nil {
-				folders = append(folders, "/"+filepath.Join(sharedDir, pkg, version, libsLeaf)+"\n")
+// dropLibrary takes a library away in all versions of the package but one.
+func (r *Request) dropLibrary(keep, library string) error {
+	_, err := r.dropFiles(r.Package, keep, library)
+	return err
+}
+
+// dropLibraries takes all libraries of a package away, and says whether there were any.
+func (r *Request) dropLibraries(pkg string) (bool, error) { return r.dropFiles(pkg, "", "") }
+
+// dropFiles removes a library, or with "" all of them, from the versions of a package but one.
+func (r *Request) dropFiles(pkg, keep, library string) (dropped bool, err error) {
+	base := r.hostPath(sharedDir)
+	for _, version := range names(filepath.Join(base, pkg)) {
+		dir := filepath.Join(base, pkg, version, libsLeaf)
+		if version == keep || ownBelow(base, pkg, version, libsLeaf) != nil {
+			continue
+		}
+		entries, err := os.ReadDir(dir)
+		if err != nil {
+			return dropped, err
+		}
+		for _, e := range entries {
+			if name := e.Name(); name != library && (library != "" || !e.Type().IsRegular() || checkName("library", name) != nil) {
+				continue
 			}
+			if err := os.Remove(filepath.Join(dir, e.Name())); err != nil {
+				return dropped, err
+			}
+			dropped = true
 		}
+		_ = os.Remove(dir) // if it was the last one
+		_ = os.Remove(filepath.Dir(dir))
 	}
-	slices.Sort(folders)
-	if err := r.include(len(folders) > 0); err != nil {
-		return err
-	}
-	if len(folders) == 0 {
-		if err := os.Remove(r.path(linkerConf)); err != nil && !errors.Is(err, os.ErrNotExist) {
-			return err
-		}
-	} else if err := atomicfile.Write(r.path(linkerConf), []byte(strings.Join(folders, "")), 0o644); err != nil {
-		return err
-	}
-	return r.ldconfig(ctx)
-}
-
-// include puts the line that includes our list at the beginning of the system's file, or takes it away.
-func (r *Request) include(wanted bool) error {
-	name := r.path(systemConf)
-	if err := own(name, false); err != nil && !errors.Is(err, os.ErrNotExist) {
-		return err
-	}
-	info, err := os.Stat(name)
-	if err == nil && info.Size() > maxConf {
-		return fmt.Errorf("%s is too large to be what it should be: it is left alone", name)
-	}
-	text, err := os.ReadFile(name)
-	if err != nil && !errors.Is(err, os.ErrNotExist) {
-		return err
-	}
-	var lines []byte
-	for line := range bytes.Lines(text) {
-		if string(bytes.TrimSpace(line)) != includeLine {
-			lines = append(lines, line...)
-		}
-	}
-	if wanted {
-		lines = append([]byte(includeLine+"\n"), lines...)
-	}
-	if bytes.Equal(lines, text) {
-		return nil
-	}
-	return atomicfile.Write(name, lines, 0o644)
-}
-
-// ldconfig makes the dynamic linker's cache anew.
-func (r *Request) ldconfig(ctx context.Context) error {
-	ctx, cancel := context.WithTimeout(ctx, r.Deadline)
-	defer cancel()
-	args := []string{}
-	if r.Root != "/" {
-		args = append(args, "-r", r.Root)
-	}
-	cmd := exec.CommandContext(ctx, "/sbin/ldconfig", args...)
-	cmd.WaitDelay = time.Second
-	if out, err := cmd.CombinedOutput(); err != nil {
-		return fmt.Errorf("ldconfig: %w: %.200s", err, out)
-	}
-	return nil
+	return dropped, nil
 }

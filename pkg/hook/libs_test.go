@@ -4,17 +4,18 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
 )
 
-// compileLibrary makes a build of a library with a build-id of one digit, and returns it.
-func compileLibrary(t *testing.T, digit, source string, flags ...string) string {
+const libName = "libtarget.so"
+
+// compileLibrary makes a build of the library with a build-id of one digit, and returns it.
+func compileLibrary(t *testing.T, digit string, flags ...string) string {
 	t.Helper()
-	dir := t.TempDir()
-	put(t, dir, map[string]string{"l.c": source})
-	out := filepath.Join(dir, "libtoy.so.1")
-	args := append([]string{"-shared", "-fPIC", "-Wl,-soname,libtoy.so.1", "-Wl,--build-id=0x" + strings.Repeat(digit, 40), "-o", out, filepath.Join(dir, "l.c")}, flags...)
+	out := filepath.Join(t.TempDir(), libName)
+	args := append([]string{"-shared", "-fPIC", "-Wl,-soname,libtarget.so", "-Wl,--build-id=0x" + strings.Repeat(digit, 40), "-o", out, sources + "library.c"}, flags...)
 	if text, err := exec.Command("gcc", args...).CombinedOutput(); err != nil {
 		t.Fatalf("%v\n%s", err, text)
 	}
@@ -23,57 +24,83 @@ func compileLibrary(t *testing.T, digit, source string, flags ...string) string 
 	return string(data)
 }
 
-// toySystem has a library, and a package with a patched one for it.
-func toySystem(t *testing.T, patched string) (string, Request) {
+// bootable puts what a program needs that does nothing into a root folder.
+func bootable(t *testing.T, root string) {
 	t.Helper()
-	root := tree(t, map[string]string{
-		"lib64/libtoy.so.1": compileLibrary(t, "a", "int f(void) { return 1; }"),
-		"usr/lib64/toy/1/lib/" + strings.Repeat("a", 40) + "/libtoy.so.1": patched,
-		"usr/lib64/toy/1/lib/" + strings.Repeat("b", 40) + "/libtoy.so.1": "of another build",
-		"etc/ld.so.conf": "/usr/local/lib\n", "var/": "",
-	})
-	check(t, os.Chmod(filepath.Join(root, "etc/ld.so.conf"), 0o644))
-	return root, Request{Action: MoveLibs, Package: "toy", Version: "1", Library: "libtoy.so.1", Count: 1, Transactional: true, Root: root, Proc: "/proc"}
+	out, err := exec.Command("ldd", "/bin/true").CombinedOutput()
+	check(t, err)
+	for _, file := range append(regexp.MustCompile(`/[^ ]+`).FindAllString(string(out), -1), "/bin/true") {
+		data, err := os.ReadFile(file)
+		check(t, err)
+		put(t, root, map[string]string{file: string(data)})
+	}
 }
 
-// linked returns where the dynamic linker of a root folder finds the library.
+// update is a transactional update: the running system has a library, and the snapshot a newer one and a package with live patches
+// for the old one.
+func update(t *testing.T, coming string) (host string, r Request) {
+	t.Helper()
+	check(t, build())
+	running, err := os.ReadFile(filepath.Join(buildDir, libName))
+	check(t, err)
+	host = tree(t, map[string]string{"lib64/" + libName: string(running), "etc/": "", "var/": ""})
+	check(t, os.WriteFile(filepath.Join(host, systemConf), []byte("/usr/local/lib\n"), 0o644))
+	bootable(t, host)
+	root := tree(t, map[string]string{"lib64/" + libName: coming, at("1"): live(t, 10), at("2"): live(t, 20)})
+	return host, Request{Action: MoveLibs, Package: "target-livepatches", Version: "1", Library: libName, Count: 1, Transactional: true,
+		Root: root, Host: host, Proc: "/proc"}
+}
+
+// linkedTo returns where the dynamic linker of a root folder finds the library.
 func linkedTo(t *testing.T, root string) string {
 	t.Helper()
 	out, err := exec.Command("/sbin/ldconfig", "-r", root, "-p").CombinedOutput()
 	check(t, err)
 	for line := range strings.Lines(string(out)) {
-		if name, path, ok := strings.Cut(line, "=>"); ok && strings.Contains(name, "libtoy.so.1") {
+		if name, path, ok := strings.Cut(line, "=>"); ok && strings.Contains(name, libName) {
 			return strings.TrimSpace(path)
 		}
 	}
 	return ""
 }
 
-// TestMoveLibs gives new processes the patched library, and with removelibs the system's again.
-func TestMoveLibs(t *testing.T) {
-	if os.Geteuid() != 0 {
-		t.Skip("needs root, for ldconfig -r")
+func systemConfIs(t *testing.T, host, want string) {
+	t.Helper()
+	conf, err := os.ReadFile(filepath.Join(host, systemConf))
+	if check(t, err); string(conf) != want {
+		t.Errorf("ld.so.conf is %q, want %q", conf, want)
 	}
-	root, r := toySystem(t, compileLibrary(t, "c", "int f(void) { return 2; } int g(void) { return 3; }"))
+}
+
+func needsRoot(t *testing.T) {
+	t.Helper()
+	if os.Geteuid() != 0 {
+		t.Skip("needs root, for ldconfig -r and chroot")
+	}
+}
+
+// TestMoveLibs gives new processes of the running system the snapshot's library, and with removelibs the system's again.
+func TestMoveLibs(t *testing.T) {
+	needsRoot(t)
+	host, r := update(t, compileLibrary(t, "c"))
 	plain := r
 	plain.Transactional = false
-	if got := lines(t, plain); got != "" || content(t, filepath.Join(root, "var")) != "" {
+	if got := lines(t, plain); got != "" || content(t, filepath.Join(host, "var")) != "" {
 		t.Errorf("outside of a transactional update it prints %q", got)
 	}
 	for range 2 { // the second time nothing changes
-		if got := lines(t, r); got != "/var/livepatches/toy/1/lib/libtoy.so.1 is what new processes get" {
+		if got := lines(t, r); got != "/var/livepatches/target-livepatches/1/lib/libtarget.so is what new processes get" {
 			t.Errorf("it prints %q", got)
 		}
-		conf, err := os.ReadFile(filepath.Join(root, systemConf))
-		if check(t, err); string(conf) != includeLine+"\n/usr/local/lib\n" {
-			t.Errorf("ld.so.conf is %q", conf)
-		}
-		if got := linkedTo(t, root); got != "/var/livepatches/toy/1/lib/libtoy.so.1" {
+		systemConfIs(t, host, includeLine+"\n/usr/local/lib\n")
+		if got := linkedTo(t, host); got != "/var/livepatches/target-livepatches/1/lib/libtarget.so" {
 			t.Errorf("ld.so takes %q", got)
 		}
 	}
+	if got := content(t, r.Root); strings.Contains(got, "var/") || strings.Contains(got, "etc/") {
+		t.Errorf("the snapshot has %q", got)
+	}
 	// An upgrade: the new version's comes, then the old package's %postun runs.
-	check(t, os.Rename(filepath.Join(root, "usr/lib64/toy/1"), filepath.Join(root, "usr/lib64/toy/2")))
 	r.Version = "2"
 	lines(t, r)
 	old := r
@@ -81,54 +108,108 @@ func TestMoveLibs(t *testing.T) {
 	if got := lines(t, old); got != "" {
 		t.Errorf("it prints %q", got)
 	}
-	if got := linkedTo(t, root); got != "/var/livepatches/toy/2/lib/libtoy.so.1" {
+	if got := linkedTo(t, host); got != "/var/livepatches/target-livepatches/2/lib/libtarget.so" {
 		t.Errorf("ld.so takes %q", got)
 	}
 	r.Action, r.Count = RemoveLibs, 0
 	lines(t, r)
-	if got := linkedTo(t, root); got != "" && !strings.HasPrefix(got, "/lib64/") {
+	if got := linkedTo(t, host); got != "" && !strings.HasPrefix(got, "/lib64/") {
 		t.Errorf("ld.so takes %q", got)
 	}
-	conf, err := os.ReadFile(filepath.Join(root, systemConf))
-	if check(t, err); string(conf) != "/usr/local/lib\n" || content(t, filepath.Join(root, "var/livepatches")) != "" {
-		t.Errorf("ld.so.conf is %q, /var/livepatches has %q", conf, content(t, filepath.Join(root, "var/livepatches")))
+	systemConfIs(t, host, "/usr/local/lib\n")
+	if got := content(t, filepath.Join(host, "var/livepatches")); got != "target-livepatches/next" {
+		t.Errorf("/var/livepatches has %q", got)
+	}
+}
+
+// TestMoveLibsForeign keeps what others have in the same list, as long as it is there.
+func TestMoveLibsForeign(t *testing.T) {
+	needsRoot(t)
+	host, r := update(t, compileLibrary(t, "c"))
+	put(t, host, map[string]string{"var/livepatches/theirs/1/lib/": ""})
+	conf := filepath.Join(host, linkerConf)
+	check(t, os.WriteFile(conf, []byte("/var/livepatches/theirs/1/lib\n/var/livepatches/gone/1/lib\nrelative\n"), 0o644))
+	const theirs, mine = "/var/livepatches/theirs/1/lib\n", "/var/livepatches/target-livepatches/1/lib\n"
+	for _, want := range []string{mine + theirs, theirs} {
+		lines(t, r)
+		if got, err := os.ReadFile(conf); err != nil || string(got) != want {
+			t.Errorf("after %s the list is %q, %v, want %q", r.Action, got, err, want)
+		}
+		systemConfIs(t, host, includeLine+"\n/usr/local/lib\n")
+		r.Action, r.Count = RemoveLibs, 0
+	}
+}
+
+// TestMoveLibsNot leaves the library where it is no help: it stays the same, or has to be live patched itself, or the package has
+// nothing to do with the running one.
+func TestMoveLibsNot(t *testing.T) {
+	check(t, build())
+	same, err := os.ReadFile(filepath.Join(buildDir, libName))
+	check(t, err)
+	for want, tc := range map[string]struct {
+		coming string
+		change func(host string, r *Request)
+	}{
+		"libtarget.so stays as it is": {coming: string(same)},
+		"the package has no live patch for the libtarget.so of the running system": {compileLibrary(t, "c"), func(host string, _ *Request) {
+			put(t, host, map[string]string{"lib64/" + libName: compileLibrary(t, "d")})
+		}},
+		"the running system has a libtarget.so for each kind of processor, which its ld.so prefers": {compileLibrary(t, "c"), func(host string, _ *Request) {
+			put(t, host, map[string]string{"lib64/glibc-hwcaps/x86-64-v3/" + libName: string(same)})
+		}},
+		"the new libtarget.so needs live patches itself": {string(same), func(host string, r *Request) {
+			put(t, host, map[string]string{"lib64/" + libName: compileLibrary(t, "d")})
+			put(t, r.Root, map[string]string{filepath.Dir(at("1")) + "/other_livepatch1.so": packFor(t, filepath.Join(host, "lib64", libName))})
+		}},
+		"libtarget.so is not among the libraries of the system": {compileLibrary(t, "c"), func(host string, _ *Request) {
+			check(t, os.RemoveAll(filepath.Join(host, "lib64", libName)))
+		}},
+	} {
+		host, r := update(t, tc.coming)
+		if tc.change != nil {
+			tc.change(host, &r)
+		}
+		o, err := Run(t.Context(), r)
+		if check(t, err); o.Nothing != want || len(o.Lines()) != 0 {
+			t.Errorf("%q, %q, want %q", o.Nothing, o.Lines(), want)
+		}
+		systemConfIs(t, host, "/usr/local/lib\n")
+		if got := content(t, filepath.Join(host, "var")); got != "" {
+			t.Errorf("%s: there is %q", want, got)
+		}
 	}
 }
 
 // TestMoveLibsRefuses keeps the system's library if another one cannot stand in for it: no program would start any more.
 func TestMoveLibsRefuses(t *testing.T) {
-	good := compileLibrary(t, "c", "int f(void) { return 2; }")
+	needsRoot(t)
+	good := compileLibrary(t, "c")
 	for want, tc := range map[string]struct {
-		patched string
-		change  func(root string)
+		coming string
+		change func(host string)
 	}{
-		"does not export f@":          {patched: compileLibrary(t, "c", "int g(void) { return 2; }")},
-		"the system's is libtoy.so.1": {patched: compileLibrary(t, "c", "int f(void) { return 2; }", "-Wl,-soname,libother.so.1")},
-		"neither ELF nor a catalogue": {patched: "#!/bin/sh\ntouch /owned\n"},
-		"is not among the libraries":  {good, func(root string) { check(t, os.RemoveAll(filepath.Join(root, "lib64"))) }},
-		"others than root can write it": {good, func(root string) {
-			check(t, os.Chmod(filepath.Join(root, "usr/lib64/toy/1/lib"), 0o777))
-		}},
-		"a symbolic link is not followed": {good, func(root string) {
-			check(t, os.Symlink("/tmp", filepath.Join(root, "var/livepatches")))
+		"does not export":               {coming: compileLibrary(t, "c", "-fvisibility=hidden")},
+		"the new library is libother":   {coming: compileLibrary(t, "c", "-Wl,-soname,libother.so.1")},
+		"/bin/true does not run":        {coming: compileLibrary(t, "c", "-Wl,-init,nothing_of_the_kind", "-Wl,--defsym=nothing_of_the_kind=0x10")},
+		"there is no /usr/bin/true":     {good, func(host string) { check(t, os.RemoveAll(filepath.Join(host, "bin"))) }},
+		"others than root can write it": {good, func(host string) { check(t, os.Chmod(filepath.Join(host, "var/livepatches"), 0o777)) }},
+		"a symbolic link is not followed": {good, func(host string) {
+			check(t, os.Remove(filepath.Join(host, "var/livepatches")))
+			check(t, os.Symlink("/tmp", filepath.Join(host, "var/livepatches")))
 		}},
 	} {
-		root, r := toySystem(t, tc.patched)
+		host, r := update(t, tc.coming)
+		put(t, host, map[string]string{"var/livepatches/": ""})
 		if tc.change != nil {
-			tc.change(root)
+			tc.change(host)
 		}
 		o, err := Run(t.Context(), r)
 		if err == nil || !strings.Contains(strings.Join(o.Lines(), "\n"), want) {
 			t.Errorf("%v, %q, want %q", err, o.Lines(), want)
 		}
-		conf, rerr := os.ReadFile(filepath.Join(root, systemConf))
-		if check(t, rerr); string(conf) != "/usr/local/lib\n" {
-			t.Errorf("%s: ld.so.conf is %q", want, conf)
+		systemConfIs(t, host, "/usr/local/lib\n")
+		if got := content(t, filepath.Join(host, "var")); strings.Contains(got, libName) {
+			t.Errorf("%s: there is %q", want, got)
 		}
-	}
-	root, r := toySystem(t, good)
-	check(t, os.Rename(filepath.Join(root, "usr/lib64/toy/1/lib/"+strings.Repeat("a", 40)), filepath.Join(root, "gone")))
-	if got := lines(t, r); got != "" {
-		t.Errorf("without a library for the build it prints %q", got)
 	}
 }

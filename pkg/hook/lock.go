@@ -24,11 +24,11 @@ var errLocked = errors.New("another run applies live patches at the moment")
 // no error. The result gives it back.
 func (r *Request) lock(ctx context.Context, wait time.Duration) (unlock func(), err error) {
 	none := func() {}
-	f, err := os.OpenFile(r.path(lockFile), os.O_RDWR|os.O_CREATE|syscall.O_NOFOLLOW|syscall.O_NONBLOCK, 0o600)
+	f, err := os.OpenFile(r.hostPath(lockFile), os.O_RDWR|os.O_CREATE|syscall.O_NOFOLLOW|syscall.O_NONBLOCK, 0o600)
 	if err != nil {
 		return none, nil //nolint:nilerr // a system without /run works without
 	}
-	if err := own(r.path(lockFile), false); err != nil {
+	if err := own(r.hostPath(lockFile), false); err != nil {
 		f.Close()
 		return none, nil //nolint:nilerr // somebody else's file is no lock
 	}

@@ -12,6 +12,7 @@ func TestLock(t *testing.T) {
 	c := start(t)
 	root := tree(t, map[string]string{at("1"): live(t, 10), "run/": ""})
 	other := Request{Root: root}
+	other.setHost()
 	unlock, err := other.lock(t.Context(), 0)
 	check(t, err)
 	if _, err := other.lock(t.Context(), 0); err != errLocked {
@@ -52,6 +53,7 @@ func TestNoLock(t *testing.T) {
 		root := t.TempDir()
 		check(t, prepare(root))
 		r := Request{Root: root}
+		r.setHost()
 		for range 2 {
 			if _, err := r.lock(t.Context(), 0); err != nil {
 				t.Errorf("%s: %v", name, err)

@@ -17,14 +17,16 @@ const lookTime = 2 * time.Second
 // ours tells which processes belong to this system: those that see the folder of live patches as the same folder.
 type ours struct {
 	proc    string
-	folders []string // absolute, as this process sees them
+	folders []string // absolute, as the processes see them
 	infos   []os.FileInfo
 	others  atomic.Int64 // processes that do not
 }
 
-func newOurs(proc string, folders []string) (*ours, error) {
-	o := &ours{proc: proc, folders: folders}
+// newOurs takes folders as this process sees them; seen says where the others do.
+func newOurs(proc string, folders []string, seen func(string) string) (*ours, error) {
+	o := &ours{proc: proc}
 	for _, f := range folders {
+		o.folders = append(o.folders, seen(f))
 		info, err := os.Stat(f)
 		if err != nil {
 			return nil, err

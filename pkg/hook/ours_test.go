@@ -20,7 +20,7 @@ func TestOurs(t *testing.T) {
 	}
 	root := tree(t, map[string]string{at("1"): ""})
 	folder := filepath.Join(root, filepath.Dir(at("1")))
-	m, err := newOurs("/proc", []string{filepath.Join(root, "usr"), folder})
+	m, err := newOurs("/proc", []string{filepath.Join(root, "usr"), folder}, func(path string) string { return path })
 	check(t, err)
 	for script, want := range map[string]bool{
 		"": true,

@@ -100,7 +100,7 @@ func (o *Outcome) count(s trigger.Status, err error, who string) {
 // why returns the reason without what is different for each process, so that processes can be counted by it.
 func why(err error) string {
 	for _, general := range []error{
-		trigger.ErrNoEngine, trigger.ErrBuildID, trigger.ErrNotLoaded, trigger.ErrBlocked, trigger.ErrVfork, trigger.ErrPermission, trigger.ErrDeadline,
+		trigger.ErrBuildID, trigger.ErrNotLoaded, trigger.ErrBlocked, trigger.ErrVfork, trigger.ErrPermission, trigger.ErrDeadline,
 	} {
 		if errors.Is(err, general) {
 			return general.Error()

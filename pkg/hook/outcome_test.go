@@ -25,7 +25,7 @@ func TestLines(t *testing.T) {
 	want := []string{
 		"Processes patched: 2, Skipped: 5, Failed: 1. In 3: already applied.",
 		`failed: db \x1b[31m (7): its time was over`,
-		"skipped: sshd (0), sshd (1), sshd (2) and 2 more: libpulp is not loaded in the process",
+		"skipped: sshd (0), sshd (1), sshd (2) and 2 more: no engine can patch the process",
 	}
 	if d := cmp.Diff(want, o.Lines()); d != "" {
 		t.Errorf("lines (-want +got):\n%s", d)

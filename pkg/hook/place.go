@@ -35,19 +35,3 @@ func isProc(dir string) bool {
 	_, err := os.Stat(filepath.Join(dir, "self", "stat"))
 	return err == nil
 }
-
-// otherRoot says whether this runs in another root folder than the first process of the machine: in a chroot that has the host's
-// proc. If that may not be known it is false.
-func (r *Request) otherRoot() bool {
-	return !sameFile(filepath.Join(r.Proc, "1", "root"), filepath.Join(r.Proc, "self", "root"))
-}
-
-// sameFile says whether two names stand for one file, as far as can be seen: if not, it is true.
-func sameFile(a, b string) bool {
-	x, err := os.Stat(a)
-	if err != nil {
-		return true
-	}
-	y, err := os.Stat(b)
-	return err != nil || os.SameFile(x, y)
-}

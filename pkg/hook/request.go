@@ -15,7 +15,7 @@ type Action string
 const (
 	Install    Action = "install"    // %post: apply the live patches of the package
 	Remove     Action = "remove"     // %preun: take them out, if the administrator wants that
-	MoveLibs   Action = "movelibs"   // %post: patched libraries for new processes of a transactional system
+	MoveLibs   Action = "movelibs"   // %post: a snapshot's libraries for new processes of the running system
 	RemoveLibs Action = "removelibs" // %postun: and back
 	Reconcile  Action = "reconcile"  // of no scriptlet: apply what is installed to processes that do not have it
 )
@@ -34,17 +34,20 @@ type Request struct {
 	Deadline time.Duration
 	// Transactional says that this runs in a transactional update: TRANSACTIONAL_UPDATE.
 	Transactional bool
-	// Backends are the engines, in the order in which they are asked; default: libpulp.
+	// Backends are the engines, in the order in which they are asked; default: libpulp, native.
 	Backends []trigger.Backend
 	// DryRun says what would be done and does nothing.
 	DryRun bool
 
-	// Root stands for /, for tests; default "/". Proc is where proc is mounted; default Root/proc.
-	Root, Proc string
+	// Root stands for /, for tests; default "/". Proc is where proc is mounted; default Root/proc. Host stands for the root folder of
+	// the running system; default Root, and in a transactional update that of the machine's first process.
+	Root, Proc, Host string
 	// Selector says which processes are meant; default: all.
 	Selector trigger.Selector
 
-	begun time.Time
+	begun  time.Time
+	host   string // Host, or its default
+	hidden string // what processes do not see of it
 }
 
 // normal returns a request with its defaults, or what is wrong with it.
@@ -76,7 +79,7 @@ func (r Request) normal() (Request, error) {
 		r.Proc = filepath.Join(r.Root, "proc")
 	}
 	if len(r.Backends) == 0 {
-		r.Backends = []trigger.Backend{&trigger.Libpulp{}}
+		r.Backends = []trigger.Backend{&trigger.Libpulp{}, &trigger.Native{}}
 	}
 	return r, nil
 }

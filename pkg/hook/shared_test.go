@@ -27,7 +27,7 @@ func TestTransactional(t *testing.T) {
 	}
 	c.says(tens10)
 	shared := filepath.Join(root, sharedDir)
-	if got := content(t, shared); got != "target-livepatches/1/lp/libtarget_1.0-1_livepatch1.so" {
+	if got := content(t, shared); got != "target-livepatches/1/lp/libtarget_1.0-1_livepatch1.so target-livepatches/next" {
 		t.Errorf("/var/livepatches has %q", got)
 	}
 	put(t, root, map[string]string{sharedDir + "/target-livepatches/1/lp/theirs.txt": "x", sharedDir + "/target-livepatches/2/lp/old_livepatch9.so": "x"})
@@ -36,7 +36,7 @@ func TestTransactional(t *testing.T) {
 		t.Errorf("it prints %q", got)
 	}
 	c.says(tens20)
-	if got := content(t, shared); got != "target-livepatches/1/lp/theirs.txt target-livepatches/2/lp/libtarget_1.0-1_livepatch1.so" {
+	if got := content(t, shared); got != "target-livepatches/1/lp/theirs.txt target-livepatches/2/lp/libtarget_1.0-1_livepatch1.so target-livepatches/next" {
 		t.Errorf("/var/livepatches has %q", got)
 	}
 	r.Action, r.Count = Remove, 0

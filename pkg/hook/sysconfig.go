@@ -168,3 +168,13 @@ func ConfiguredEngine(root string) string {
 	}
 	return "auto"
 }
+
+// ConfiguredConsistency returns where threads may be while functions are switched, LIVEPATCH_CONSISTENCY=functions in the file
+// below root: "none" (anywhere) or "functions" (outside of those). Anything else is "none".
+func ConfiguredConsistency(root string) string {
+	c, _ := readSysconfig(filepath.Join(root, sysconfigFile)) // Run says what is wrong with it
+	if c["LIVEPATCH_CONSISTENCY"] == "functions" {
+		return "functions"
+	}
+	return "none"
+}

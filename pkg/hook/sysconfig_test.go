@@ -82,6 +82,16 @@ func TestConfiguredEngine(t *testing.T) {
 	}
 }
 
+func TestConfiguredConsistency(t *testing.T) {
+	for text, want := range map[string]string{
+		"": "none", "LIVEPATCH_CONSISTENCY=functions # all": "functions", "LIVEPATCH_CONSISTENCY=none": "none", "LIVEPATCH_CONSISTENCY=threads": "none",
+	} {
+		if got := ConfiguredConsistency(tree(t, map[string]string{sysconfigFile: text})); got != want {
+			t.Errorf("%q: %s, want %s", text, got, want)
+		}
+	}
+}
+
 func FuzzParseSysconfig(f *testing.F) {
 	f.Add([]byte("A=auto\nB=\"never\" # x\nexport C='a b'\n"))
 	f.Add([]byte("A=\"\nB='\n=\n"))
@@ -102,7 +112,8 @@ func FuzzParseSysconfig(f *testing.F) {
 func TestSysconfigTemplate(t *testing.T) {
 	text, err := rpmhelper.FS.ReadFile("sysconfig.livepatching-lpbuild")
 	check(t, err)
-	want := config{"LIVEPATCH_USERSPACE": "auto", "LIVEPATCH_DEADLINE": "30s", "LIVEPATCH_ENGINE": "auto", "LIVEPATCH_REVERT_ON_REMOVE": "no"}
+	want := config{"LIVEPATCH_USERSPACE": "auto", "LIVEPATCH_DEADLINE": "30s", "LIVEPATCH_ENGINE": "auto",
+		"LIVEPATCH_CONSISTENCY": "none", "LIVEPATCH_REVERT_ON_REMOVE": "no"}
 	c := parseSysconfig(text)
 	if d := cmp.Diff(want, c); d != "" {
 		t.Errorf("the template (-want +got):\n%s", d)

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/lpbuild/lpbuild/pkg/diag"
+	"github.com/lpbuild/lpbuild/pkg/shellword"
 )
 
 // ErrOsc says that osc did not do what it was asked to.
@@ -70,7 +71,7 @@ func (c *Checkout) failed(ctx context.Context, err error, args []string, said st
 	}
 	lines := strings.Split(strings.TrimSpace(said), "\n")
 	last := strings.Join(lines[max(0, len(lines)-5):], "\n")
-	return fmt.Errorf("%w: %s: %w\n%s\nrun it by hand in %s", ErrOsc, Quote(append([]string{"osc"}, args...)), err,
+	return fmt.Errorf("%w: %s: %w\n%s\nrun it by hand in %s", ErrOsc, shellword.Join(append([]string{"osc"}, args...)...), err,
 		diag.Printable(withoutSecrets(last)), c.Dir)
 }
 
@@ -78,17 +79,3 @@ func (c *Checkout) failed(ctx context.Context, err error, args []string, said st
 var secret = regexp.MustCompile(`(?i)(://[^/\s:@]*:)[^@\s]+@|((?:pass|passx|password|token|authorization)\s*[=:]\s*)\S.*`)
 
 func withoutSecrets(text string) string { return secret.ReplaceAllString(text, "${1}${2}[hidden]") }
-
-// plainWord is one that a shell takes as it is.
-var plainWord = regexp.MustCompile(`^[A-Za-z0-9_@%+=:,./-]+$`)
-
-// Quote returns a command as a person would type it into a shell.
-func Quote(args []string) string {
-	words := make([]string, len(args))
-	for i, word := range args {
-		if words[i] = word; !plainWord.MatchString(word) {
-			words[i] = "'" + strings.ReplaceAll(word, "'", `'\''`) + "'"
-		}
-	}
-	return strings.Join(words, " ")
-}

@@ -58,10 +58,12 @@ func (c *Checkout) Args(r Request) ([]string, error) {
 	return append(args, c.Project, c.Package, r.ReleaseProject), nil
 }
 
-// Check refuses a checkout that is not what dist wrote last, or that is not committed: a request is about what the service
-// has. It asks osc, which needs no connection for that.
+// Check refuses a checkout that is not what dist wrote last, that is not committed, or that is not what the service has any
+// more: a request is about what the service has. It asks osc, and by it the service.
 func (c *Checkout) Check(ctx context.Context, d *spec.Dist, o Options) error {
+	var names []string
 	for _, path := range []string{d.Archive, d.Changes, d.Rpmlintrc, d.Spec} {
+		names = append(names, filepath.Base(path))
 		want, err := os.ReadFile(path)
 		if err != nil {
 			return fmt.Errorf("%w: run lpbuild dist --obs %s: %w", ErrNotReady, c.Dir, err)
@@ -88,7 +90,7 @@ func (c *Checkout) Check(ctx context.Context, d *spec.Dist, o Options) error {
 	if len(changes) > 0 {
 		return fmt.Errorf("%w: it has changes that are not committed:\n%s\nrun: osc commit", ErrNotReady, diag.Printable(strings.Join(changes, "\n")))
 	}
-	return nil
+	return c.checkCurrent(ctx, osc, names)
 }
 
 // requestNumber is how osc ends: with the number of what it made.

@@ -11,6 +11,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/lpbuild/lpbuild/internal/buildservice"
+	"github.com/lpbuild/lpbuild/pkg/shellword"
 )
 
 func TestArgs(t *testing.T) {
@@ -26,7 +27,7 @@ func TestArgs(t *testing.T) {
 		},
 	} {
 		args, err := c.Args(tc.request)
-		if got := Quote(append([]string{"osc"}, args...)); err != nil || got != tc.want {
+		if got := shellword.Join(append([]string{"osc"}, args...)...); err != nil || got != tc.want {
 			t.Errorf("%s: %v\n%s, want\n%s", name, err, got, tc.want)
 		}
 	}
@@ -76,6 +77,32 @@ func TestSubmit(t *testing.T) {
 	w.write(w.dist.Spec, "newer")
 	if err := c.Check(t.Context(), w.dist, Options{}); !errors.Is(err, ErrNotReady) || !strings.Contains(err.Error(), "lpbuild dist --obs") {
 		t.Errorf("dist is newer: %v", err)
+	}
+}
+
+// TestSubmitOutdated refuses a checkout after somebody else has committed: theirs would be submitted.
+func TestSubmitOutdated(t *testing.T) {
+	for name, change := range map[string]func(files map[string]string){
+		"changed": func(files map[string]string) { files["lp.spec"] = "theirs" },
+		"removed": func(files map[string]string) { delete(files, "lp-2.tar.xz") },
+	} {
+		w := newWorld(t, map[string]string{"lp.spec": "old"})
+		c := w.checkout()
+		if _, err := c.Update(t.Context(), w.source(0, 0), Options{}); err != nil {
+			t.Fatal(err)
+		}
+		w.osc(c.Dir, "commit", "-m", "update")
+		files := w.service.Files("home:jane", "lp")
+		files["README"] = "a file that is not ours"
+		w.service.Put("home:jane", "lp", files)
+		if err := c.Check(t.Context(), w.dist, Options{}); err != nil {
+			t.Errorf("%s: a file of others: %v", name, err)
+		}
+		change(files)
+		w.service.Put("home:jane", "lp", files)
+		if err := c.Check(t.Context(), w.dist, Options{}); !errors.Is(err, ErrNotReady) || !strings.Contains(err.Error(), "osc update") {
+			t.Errorf("%s: error is %v, want ErrNotReady and what to do", name, err)
+		}
 	}
 }
 

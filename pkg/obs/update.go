@@ -12,11 +12,15 @@ import (
 	"slices"
 
 	"github.com/lpbuild/lpbuild/pkg/atomicfile"
+	"github.com/lpbuild/lpbuild/pkg/shellword"
 	"github.com/lpbuild/lpbuild/pkg/spec"
 )
 
 // ErrForeignChanges says that a checkout's changes file has entries that the package folder's has not.
 var ErrForeignChanges = errors.New("the changes file of the checkout has entries of its own")
+
+// ErrOtherPackage says that a checkout is of a package with another spec file.
+var ErrOtherPackage = errors.New("a checkout of another package")
 
 // Source is a source package on its way to the service.
 type Source struct {
@@ -45,6 +49,9 @@ type Update struct {
 func (c *Checkout) Update(ctx context.Context, s Source, o Options) (*Update, error) {
 	files, err := s.files()
 	if err != nil {
+		return nil, err
+	}
+	if err := c.checkPackage(s); err != nil {
 		return nil, err
 	}
 	if err := c.checkChanges(s); err != nil {
@@ -110,11 +117,27 @@ func (c *Checkout) register(ctx context.Context, u *Update, files []file, obsole
 		}
 		args := slices.Concat(command.words, command.names)
 		if osc == "" {
-			u.Todo = append(u.Todo, Quote(append([]string{"osc"}, args...)))
+			u.Todo = append(u.Todo, shellword.Join(append([]string{"osc"}, args...)...))
 			continue
 		}
 		if err := c.run(ctx, osc, args...); err != nil {
 			return err
+		}
+	}
+	return nil
+}
+
+// checkPackage refuses the checkout of another package: it has a spec file, and not this package's. What the package is called in
+// the service says nothing, since branches and incidents have names of their own.
+func (c *Checkout) checkPackage(s Source) error {
+	own := s.Name + ".spec"
+	if c.tracked[own] {
+		return nil
+	}
+	for _, name := range slices.Sorted(maps.Keys(c.tracked)) {
+		if c.tracked[name] && filepath.Ext(name) == ".spec" {
+			return fmt.Errorf("%s: %w: it has %s, and no %s: name the right checkout, or take that file out with: osc rm %s",
+				c.Dir, ErrOtherPackage, name, own, name)
 		}
 	}
 	return nil

@@ -128,6 +128,28 @@ func TestUpdateRefuses(t *testing.T) {
 	}
 }
 
+// TestUpdateOtherPackage keeps the checkout of another package as it is.
+func TestUpdateOtherPackage(t *testing.T) {
+	w := newWorld(t, map[string]string{"other.spec": "theirs", "other.changes": "theirs"})
+	c := w.checkout()
+	_, err := c.Update(t.Context(), w.source(2, 2), Options{})
+	if !errors.Is(err, ErrOtherPackage) || !strings.Contains(err.Error(), "other.spec") {
+		t.Errorf("error is %v, want ErrOtherPackage and the file", err)
+	}
+	if found, _ := filepath.Glob(filepath.Join(c.Dir, "lp*")); len(found) > 0 {
+		t.Errorf("written: %q", found)
+	}
+	if out, err := c.ask(t.Context(), "osc", "rm", "other.spec"); err != nil {
+		t.Fatal(out, err)
+	}
+	if c, err = Open(c.Dir); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := c.Update(t.Context(), w.source(2, 2), Options{}); err != nil {
+		t.Errorf("after osc rm: %v", err)
+	}
+}
+
 // TestUpdateWithoutOsc writes the files and says what is left to do.
 func TestUpdateWithoutOsc(t *testing.T) {
 	w := newWorld(t, map[string]string{"lp.spec": "old", "lp-1.tar.xz": "old", "lp.changes": formerEntry, "lp-rpmlintrc": "lint"})

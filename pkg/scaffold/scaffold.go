@@ -12,7 +12,6 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
-	"regexp"
 	"slices"
 	"strings"
 	"text/template"
@@ -21,6 +20,7 @@ import (
 	"gopkg.in/yaml.v3"
 
 	"github.com/lpbuild/lpbuild/pkg/atomicfile"
+	"github.com/lpbuild/lpbuild/pkg/buildmatrix"
 	"github.com/lpbuild/lpbuild/pkg/download/fetch"
 	"github.com/lpbuild/lpbuild/pkg/spec"
 	"github.com/lpbuild/lpbuild/templates"
@@ -125,8 +125,8 @@ func (o *Options) complete(dir string) error {
 	if o.Time.IsZero() {
 		o.Time = time.Now()
 	}
-	if !packageName.MatchString(o.Name) {
-		return fmt.Errorf("%q is no name of an RPM package (letters, digits and . _ + -): give one with --name", o.Name)
+	if err := buildmatrix.CheckPackageName(o.Name); err != nil { // before a file is named so; all else is checked by rehearse
+		return fmt.Errorf("name: %w: give one with --name", err)
 	}
 	if len(o.Repositories) == 0 {
 		return errors.New("a package needs at least one repository")
@@ -146,9 +146,6 @@ func (o *Options) complete(dir string) error {
 	}
 	return nil
 }
-
-// packageName is checked before a file is named so; all else is checked by [rehearse].
-var packageName = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._+-]*$`)
 
 // glibcLicense is what glibc's code is under; a live patch has parts of it.
 const glibcLicense = "LGPL-2.1-or-later AND LGPL-2.1-or-later WITH GCC-exception-2.0 AND GPL-2.0-or-later"

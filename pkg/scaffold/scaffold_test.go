@@ -122,7 +122,7 @@ func TestWriteRefuses(t *testing.T) {
 		"author of two lines":     {Options{Repositories: good, Author: "J\nX"}, "not one line of text"},
 		"name that is no name":    {Options{Repositories: good, Name: "a b"}, "--name"},
 		"name that leads outside": {Options{Repositories: good, Name: "../b"}, "--name"},
-		"name that is too long":   {Options{Repositories: good, Name: strings.Repeat("a", 129)}, "not a name that RPM takes"},
+		"name that is too long":   {Options{Repositories: good, Name: strings.Repeat("a", 129)}, "no more than 80 fit"},
 	} {
 		parent := t.TempDir()
 		dir := filepath.Join(parent, "deep", "lp")

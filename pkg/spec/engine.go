@@ -2,7 +2,6 @@ package spec
 
 import (
 	"bytes"
-	"debug/elf"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -27,11 +26,11 @@ const lpbuildPath = "/usr/bin/lpbuild"
 
 // Install puts engine and units to their places below root, and returns their paths.
 func (e Engine) Install(root string) ([]string, error) {
-	image, err := os.ReadFile(e.Program)
-	if err != nil {
+	if err := e.check(); err != nil {
 		return nil, err
 	}
-	if err := e.check(image); err != nil {
+	image, err := os.ReadFile(e.Program)
+	if err != nil {
 		return nil, err
 	}
 	paths := []string{filepath.Join(root, e.Path)}
@@ -66,14 +65,14 @@ func (e Engine) Install(root string) ([]string, error) {
 }
 
 // check refuses an engine that would not run on the customer's machine.
-func (e Engine) check(image []byte) error {
-	f, err := elf.NewFile(bytes.NewReader(image))
+func (e Engine) check() error {
+	l, err := ulp.OpenLibrary(e.Program, ulp.LibraryOptions{})
 	if err != nil {
-		return fmt.Errorf("%s: %w", e.Program, err)
+		return err
 	}
-	if f.Machine != e.Arch.Machine() {
+	if l.Arch != e.Arch {
 		return fmt.Errorf("%s is a program for %s, the package is for %s: build it on a machine of that kind, or with \"engine: system\"",
-			e.Program, strings.TrimPrefix(f.Machine.String(), "EM_"), e.Arch)
+			e.Program, l.Arch, e.Arch)
 	}
 	return nil
 }

@@ -101,7 +101,7 @@ func TestEngineRefuses(t *testing.T) {
 	put(t, filepath.Dir(script), map[string]string{"lpbuild": "#!/bin/sh\n" + strings.Repeat("#", 100)})
 	for want, e := range map[string]Engine{
 		"the package is for " + string(other): {Program: "/proc/self/exe", Arch: other},
-		"bad magic number":                    {Program: script, Arch: machine(t)},
+		"neither ELF":                         {Program: script, Arch: machine(t)},
 		"no such file":                        {Program: script + "x", Arch: machine(t)},
 	} {
 		e.Package, e.Path, e.Units = "p", "/usr/libexec/p/lpbuild", "/units"

@@ -49,6 +49,10 @@ func TestProducts(t *testing.T) {
 				if got := query(t, p, "[%{EXCLUSIVEARCH} ]", product.args("--srpm")...); strings.TrimSpace(got) != product.arches {
 					t.Errorf("it is for %q", got)
 				}
+				needs := query(t, p, "[%{REQUIRENAME} ]", product.args("--srpm")...)
+				if got := strings.Contains(needs, "systemd-rpm-macros "); got != (bundled && strings.HasPrefix(product.defines[0], "suse_version")) {
+					t.Errorf("it needs %q to be built", needs)
+				}
 				got := strings.Split(query(t, p, "%{POSTIN}@%{PREUN}@%{POSTUN}@[%{REQUIREFLAGS:deptype} %{REQUIRENAME};]@[%{FILENAMES} ]@[%{SUPPLEMENTS}]",
 					product.args("--target=x86_64")...), "@")
 				helper := "/usr/lib/lpbuild/rpm-helper "
@@ -60,7 +64,7 @@ func TestProducts(t *testing.T) {
 				testScript(t, "%preun", got[1], helper+"remove ", true)
 				testScript(t, "%preun", got[1], helper+"removelibs ", bundled)
 				testScript(t, "%postun", got[2], helper+"removelibs ", product.moves && !bundled)
-				for _, dependency := range []string{"manual lpbuild;", "post lpbuild;", "preun lpbuild;"} {
+				for _, dependency := range []string{"manual lpbuild;", "post lpbuild;", "preun lpbuild;", "postun lpbuild;"} {
 					if strings.Contains(got[3], dependency) == bundled {
 						t.Errorf("it requires %q", got[3])
 					}
@@ -112,6 +116,22 @@ func TestParsed(t *testing.T) {
 					}
 				}
 			})
+		}
+	}
+}
+
+// TestUnits wants systemd's macros, where they are, to know of the units of a package with an engine, and of those of no other.
+func TestUnits(t *testing.T) {
+	var args []string
+	for _, name := range []string{"add_pre", "add_post", "del_preun", "del_postun"} {
+		args = append(args, "--define", "service_"+name+"() "+name+" %{*}")
+	}
+	for engine, bundled := range map[string]bool{"system": false, "bundled": true} {
+		p := somePackage()
+		p.Bundled = bundled
+		got := strings.Split(query(t, p, "%{PREIN}@%{POSTIN}@%{PREUN}@%{POSTUN}", append(args, "--target=x86_64")...), "@")
+		for i, name := range []string{"add_pre", "add_post", "del_preun", "del_postun"} {
+			testScript(t, engine, got[i], name+" glibc-livepatches-reconcile.service glibc-livepatches-reconcile.timer", bundled)
 		}
 	}
 }

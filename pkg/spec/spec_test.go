@@ -133,18 +133,18 @@ func TestScripts(t *testing.T) {
 		return path + " " + action + " glibc-livepatches 0.4 " + library + ` "$1" || :` + "\n"
 	}
 	const lpbuild = "/usr/lib/lpbuild/rpm-helper"
-	plain := ""
+	plain := "" // once for all libraries
 	for _, action := range []string{"install", "remove"} {
-		for _, library := range p.Libraries {
-			plain += "[ ! -x " + lpbuild + " ] || " + helper(lpbuild, action, library)
-		}
-		plain += "exit 0|"
+		plain += "[ ! -x " + lpbuild + " ] || " + helper(lpbuild, action, "libc.so.6") + "exit 0|"
 	}
 	if got := scriptlets(t, p); got != plain+"(none)" {
 		t.Errorf("without macros they are %q, want %q", got, plain+"(none)")
 	}
+	if got := scriptlets(t, p, "--define", "suse_version 1600"); strings.Count(got, lpbuild+" movelibs ") != 2 || strings.Count(got, lpbuild+" removelibs ") != 2 {
+		t.Errorf("without macros, from 16 on, they are %q", got)
+	}
 	got := scriptlets(t, p, "--define", "ulp_post_hook() helper install %1 %2 %3 $1")
-	if want := "helper install glibc-livepatches 0.4 libc.so.6 $1\nhelper install glibc-livepatches 0.4 libpthread.so.0 $1\nexit 0|"; !strings.HasPrefix(got, want) {
+	if want := "helper install glibc-livepatches 0.4 libc.so.6 $1\nexit 0|"; !strings.HasPrefix(got, want) {
 		t.Errorf("with a macro they are %q, want %q", got, want)
 	}
 	p.Libraries = p.Libraries[:1]
@@ -176,13 +176,12 @@ func TestBundled(t *testing.T) {
 			want += "/usr/libexec/glibc-livepatches/lpbuild hook " + action + ` -- glibc-livepatches 0.4 libc.so.6 "$1" || :` + "\n"
 		}
 		want += map[string]string{"install": `if [ -d /run/systemd/system ]; then
-  timeout 20 systemctl daemon-reload || :
-  timeout 20 systemctl --no-block start glibc-livepatches-reconcile.timer || :
+  timeout 10 systemctl --no-block start glibc-livepatches-reconcile.timer || :
 fi
 `}[actions[0]] + "exit 0|"
 		if actions[0] == "install" {
 			want += `if [ "$1" = 0 ] && [ -d /run/systemd/system ]; then
-  timeout 20 systemctl --no-block stop glibc-livepatches-reconcile.timer || :
+  timeout 10 systemctl --no-block stop glibc-livepatches-reconcile.timer || :
 fi
 `
 		}

@@ -1,9 +1,9 @@
 package ulp
 
 import (
-	"cmp"
 	"debug/elf"
 	"errors"
+	"maps"
 	"slices"
 
 	"github.com/lpbuild/lpbuild/pkg/ulp/internal/elfx"
@@ -21,7 +21,8 @@ type prover struct {
 // text is an executable segment.
 type text struct {
 	mapped
-	branches *prove.Branches
+	all  *prove.Text // once somebody asks about it
+	left uint64      // bytes of functions that may still be decoded: functions may overlap
 }
 
 // mapped is a segment with its bytes; none if there are too many.
@@ -52,7 +53,9 @@ func (m *mapped) Read(b []byte, addr uint64) error {
 // Bounds of what is looked at: a hostile file has any number of segments.
 const (
 	maxTexts  = 16
+	maxSizes  = 8        // of one function, by its names
 	maxFrames = 64 << 20 // bytes of the segment with the unwind information
+	overlap   = 16       // how many times the code's size may be decoded
 )
 
 func newProver(f *elfx.File) (*prover, error) {
@@ -71,6 +74,7 @@ func newProver(f *elfx.File) (*prover, error) {
 			if t.addr, t.pages, err = f.Pages(&s, prove.MaxText); err != nil {
 				return nil, err
 			}
+			t.left = overlap * uint64(len(t.pages))
 			p.texts = append(p.texts, t)
 		}
 		if frames != nil && p.frames == nil && frames.Vaddr >= s.Vaddr && frames.Vaddr-s.Vaddr < s.Filesz {
@@ -102,23 +106,32 @@ func (l *Library) proveEntries(f *elfx.File) error {
 			continue
 		}
 		functions[r.value] = functions[r.value] || r.flags&flagPatchable != 0
-		if t == &l.symbols.tables[0] && r.size > 0 && !slices.Contains(p.sizes[r.value], r.size) {
-			p.sizes[r.value] = append(p.sizes[r.value], r.size)
+		if t == &l.symbols.tables[0] && r.size > 0 {
+			p.addSize(r.value, r.size)
 		}
 	}
 	byWhy := map[string][]uint64{}
-	for addr, listed := range functions {
-		if has, why := p.entry(addr); !has || !listed {
+	for _, addr := range slices.Sorted(maps.Keys(functions)) {
+		if has, why := p.entry(addr); !has || !functions[addr] {
 			byWhy[why] = append(byWhy[why], addr)
 		}
 	}
 	l.proofs = proofs{}
-	for why, at := range byWhy {
-		slices.Sort(at)
-		l.proofs = append(l.proofs, verdict{why, at})
+	for _, why := range slices.Sorted(maps.Keys(byWhy)) {
+		l.proofs = append(l.proofs, verdict{why, byWhy[why]})
 	}
-	slices.SortFunc(l.proofs, func(a, b verdict) int { return cmp.Compare(a.why, b.why) })
 	return nil
+}
+
+// addSize notes a size of a function. If it has too many, it has none.
+func (p *prover) addSize(addr, size uint64) {
+	switch sizes := p.sizes[addr]; {
+	case slices.Contains(sizes, size):
+	case len(sizes) < maxSizes:
+		p.sizes[addr] = append(sizes, size)
+	default:
+		sizes[0] = 0
+	}
 }
 
 // entry says whether a function has the NOPs, or why no jump can be put at it; "" if one can.
@@ -154,20 +167,29 @@ func (p *prover) prove(t *text, addr uint64) error {
 	if len(sizes) == 0 {
 		return prove.ErrSize
 	}
-	if t.branches == nil {
-		t.branches = prove.NewBranches(t.pages, t.addr)
+	if t.all == nil {
+		t.all = &prove.Text{Code: t.pages, Addr: t.addr, Frames: p.frames}
+		t.all.Index()
 	}
 	for _, size := range sizes {
 		code := t.at(addr, size)
 		if size == 0 || size > prove.MaxFunction || code == nil {
 			return prove.ErrSize
 		}
+		if size > t.left {
+			return prove.ErrText
+		}
+		t.left -= size
 		place, err := prove.Entry(code, addr)
 		if err != nil {
 			return err
 		}
-		if at := addr + uint64(place.Off()); t.branches.Enter(at, at+uint64(place.N)) {
-			return prove.Entered(addr)
+		at := addr + uint64(place.Off())
+		switch from, found, err := t.all.EntersAt(at, at+uint64(place.N)); {
+		case err != nil:
+			return err
+		case found:
+			return prove.Entered(from)
 		}
 	}
 	return nil

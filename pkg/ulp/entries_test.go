@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"maps"
 	"slices"
 	"strings"
@@ -36,6 +37,8 @@ function loops; 1: add $1, %rax; cmp %rdi, %rax; jne 1b; ret; end loops
 function table; mov $1, %eax; jmp *%rax; end table
 function entered; push %rbx; mov %rdi, %rbx; pop %rbx; ret; end entered
 function enters; mov $1, %eax; .byte 0xe9; .long entered + 1 - . - 4; end enters
+function near; push %rbx; mov %rdi, %rbx; pop %rbx; ret; end near
+function jumps; mov $1, %eax; jmp near + 1; end jumps
 function unsized; mov $1, %eax; ret; .balign 16, 0xcc
 	.type framed, @function
 framed:	.cfi_startproc; mov $1, %eax; ret; .cfi_endproc; .size framed, . - framed
@@ -52,10 +55,11 @@ function nops; nop; nop; mov $1, %eax; ret; end nops
 // verdicts are what the proofs of entriesSource say.
 var verdicts = map[string]string{
 	"plain": "", "landing": "", "framed": "", "enters": "", "nops": "",
-	"short":   "RET within its first bytes",
-	"calls":   "CALL within its first bytes",
-	"loops":   "a branch in it leads into its first bytes",
-	"table":   "a jump in it may lead anywhere in it",
+	"short": "RET within its first bytes",
+	"calls": "CALL within its first bytes",
+	"loops": "a branch in it leads into its first bytes",
+	"table": "a jump in it may lead anywhere in it",
+	"jumps": "", "near": "what may be a branch elsewhere leads into its first bytes",
 	"entered": "what may be a branch elsewhere leads into its first bytes",
 	"unsized": "its size is not known",
 	"bare":    "its size is not known",
@@ -127,7 +131,7 @@ func TestProofsAgreeWithTheEngine(t *testing.T) {
 		why, ok := l.EntryProof(s.Value)
 		err := inject.CheckEntry(image[s.Value:s.Value+s.Size], s.Value)
 		switch s.Name {
-		case "entered": // only a look at all of the library shows it
+		case "entered", "near": // only a look at all of the library shows it
 			err = errors.New(why)
 		case "nops": // they are not listed, so that they are judged as any other function
 			err = nil
@@ -158,6 +162,54 @@ func TestProofsWithNOPs(t *testing.T) {
 	for _, c := range toolchains[1:] {
 		if proven(t, c.library(t), ulp.LibraryOptions{}).HasProofs() {
 			t.Errorf("%s: proofs for an engine that is not for it", c.arch)
+		}
+	}
+}
+
+// TestProofsOfOverlappingFunctions: a hostile library does not make reading it take forever.
+func TestProofsOfOverlappingFunctions(t *testing.T) {
+	image := x86.build(t, `.text
+.skip 64, 0xcc
+.altmacro
+.macro function n
+	.globl f\n
+	.type f\n, @function
+f\n:	mov $1, %eax
+	.size f\n, end - f\n
+.endm
+.set i, 0
+.rept 4000
+	function %i
+	.set i, i + 1
+.endr
+.skip 2000, 0x90
+end:	ret
+.skip 64, 0xcc
+.section .note.GNU-stack,"",@progbits
+`, "-nostdlib")
+	verdicts := map[string]int{}
+	l := proven(t, image, ulp.LibraryOptions{})
+	for s := range l.Symbols() {
+		if why, ok := l.EntryProof(s.Value); ok && s.Dynamic {
+			verdicts[why]++
+		}
+	}
+	if verdicts[""] == 0 || verdicts["the library's code is too large to be searched for branches into it"] == 0 || len(verdicts) != 2 {
+		t.Errorf("verdicts %v", verdicts)
+	}
+}
+
+// TestProofsOfManySizes: a function whose names have several sizes is proven for each, and not at all if they are too many.
+func TestProofsOfManySizes(t *testing.T) {
+	for n, want := range map[int]string{2: "", 8: "", 9: "its size is not known"} {
+		text := ".text\n.skip 64, 0xcc\n"
+		for i := range n {
+			text += fmt.Sprintf(".globl f%[1]d\n.type f%[1]d, @function\n.set f%[1]d, start\n.size f%[1]d, %[2]d\n", i, 5+i)
+		}
+		l := proven(t, x86.build(t, text+"start: mov $1, %eax\n.skip 64, 0x90\n.section .note.GNU-stack,\"\",@progbits\n", "-nostdlib"), ulp.LibraryOptions{})
+		f, _ := l.Function("f0")
+		if why, ok := l.EntryProof(f.Value); why != want || !ok {
+			t.Errorf("%d sizes: %q, %t", n, why, ok)
 		}
 	}
 }

@@ -24,7 +24,6 @@ func newBatch([]int, []*freed, []*blob) *batch { return nil }
 func (*run) fill() error { return ulp.ErrUnsupported }
 
 func leakedFiles(int) map[int]bool                   { return nil }
-func registers(*tracer.Thread) []uint64              { return nil }
 func (*run) load(context.Context) error              { return ulp.ErrUnsupported }
 func (*run) unmap(context.Context, []*freed, ...int) {}
 func (*run) free(context.Context)                    {}

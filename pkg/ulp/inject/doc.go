@@ -35,12 +35,13 @@
 //
 // # What it does not do
 //
-//   - Containers that need the dynamic loader: see [CheckContainer], which the gate of `lpbuild build` may ask.
+//   - Containers that need the dynamic loader: see [CheckContainer]; the gate of `lpbuild build` asks [NewPatch].
 //   - Functions of a library without NOPs, unless live patch or Options say [ulp.EntriesAny] and [CheckEntry] proves it safe.
 //   - Memory is given back when no thread runs in it or will return to it, by program counters, registers and all words
-//     on stacks. A pointer to a replacement's static data or function that the process keeps elsewhere (a string constant
-//     that was returned and stored, a registered callback) is not seen: revert live patches that hand out such pointers
-//     only if their users are gone. Stacks of coroutines that do not run are not seen either.
+//     on stacks, red zones included. A pointer to a replacement's static data or function that the process keeps
+//     elsewhere (a string constant that was returned and stored, a registered callback) is not seen: revert live
+//     patches that hand out such pointers only if their users are gone. Stacks of coroutines that do not run are not
+//     seen either.
 //   - The unwinder does not know the frames of replacements: it finds its tables through the dynamic loader. A C++
 //     exception that would pass through a replacement ends in std::terminate, a backtrace ends there. So a replacement
 //     must not call what may throw; what itself throws, catches or has cleanups, CheckContainer refuses. A thread can be
@@ -49,8 +50,8 @@
 //   - Symbols are found through the dynamic loader's list. Static programs have none, and before glibc 2.35 it does not have
 //     link namespaces of their own (dlmopen): a live patch that needs symbols is refused there. A library that is in
 //     several namespaces is patched in all of them, each with a table of its own.
-//   - Processes that share their memory without being threads (CLONE_VM), apart from the moment of vfork, during which the
-//     process cannot be stopped.
+//   - Processes that share their memory with a parent or child without being threads (CLONE_VM), as after vfork: ErrShared,
+//     until that is over. Those that share it with others (CLONE_PARENT) are not recognised.
 //
 // Everything in a process is taken for hostile: its tables and records are read with bounds and checksums, what they say
 // is compared with what is mapped, and only memory of our own files is ever unmapped. A process can only harm itself.

@@ -16,6 +16,9 @@ var (
 	ErrForeign = errors.New("the function is patched by another tool: revert it with that one first")
 	// ErrNoLibrary: the process does not have the target mapped.
 	ErrNoLibrary = errors.New("the library is not loaded")
+	// ErrNoLoader: the process was started without a dynamic loader, and has the library all the same. Emulators are like that:
+	// what they know to be mapped is what the program that they run has mapped, and what lies elsewhere ends that.
+	ErrNoLoader = errors.New("the process has no dynamic loader: it runs in an emulator (valgrind, qemu), or has loaded the library by itself")
 	// ErrUnlisted: the dynamic loader does not list the library, where other symbols would be looked up.
 	ErrUnlisted = errors.New("the dynamic loader does not tell that it has loaded the library: a link namespace of its own (dlmopen), before glibc 2.35")
 	// ErrUnresolved: the container needs a symbol that no library in the process has.
@@ -32,6 +35,8 @@ var (
 	ErrRefused = errors.New("the kernel refused")
 	// ErrAgain: a thread is where it must not be at this moment. Let the process run, and try again.
 	ErrAgain = errors.New("a thread is in the way: try again")
+	// ErrShared: another process, which is no thread of it, has the same memory, as after vfork or with CLONE_VM.
+	ErrShared = errors.New("it has the same memory: try again when that process has ended, or executed a program")
 	// ErrStale: the process changed since it was looked at. Plan again.
 	ErrStale = errors.New("the process changed meanwhile: plan again")
 	// ErrDamaged: the records of lpbuild in the process are not what lpbuild writes. Nothing there is touched any more.
@@ -52,6 +57,20 @@ func (e *ContainerError) Error() string { return ErrContainer.Error() + ": " + e
 
 // Unwrap makes it an ErrContainer.
 func (*ContainerError) Unwrap() error { return ErrContainer }
+
+// BusyError is an ErrAgain: a thread is in a function that is to be switched, or will return into it.
+type BusyError struct {
+	TID      int    // of the thread
+	Function string // the name of the function that is replaced
+}
+
+// Error returns which thread is where.
+func (e *BusyError) Error() string {
+	return fmt.Sprintf("thread %d is in %q, or returns into it: %v", e.TID, e.Function, ErrAgain)
+}
+
+// Is makes every BusyError an ErrAgain.
+func (e *BusyError) Is(target error) bool { return target == ErrAgain }
 
 // Error says what was being done in which process. Err wraps one of the errors above, or is that of package process or
 // tracer.

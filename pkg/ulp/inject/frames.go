@@ -16,18 +16,14 @@ type loaded struct {
 
 func (l loaded) Read(b []byte, addr uint64) error { return l.read(b, addr) }
 
-// frameSize returns how long a function is by its unwind information; 0: not known.
-func (v *view) frameSize(ctx context.Context, l *process.Library, entry uint64) (uint64, error) {
+// frames reads a library's unwind information; it is empty if there is none.
+func (v *view) frames(ctx context.Context, l *process.Library) (*prove.Frames, error) {
 	at, size, err := v.programHeader(ctx, l, elf.PT_GNU_EH_FRAME)
 	if err != nil {
-		return 0, err
+		return nil, err
 	}
-	f, err := prove.ReadFrames(loaded{l, func(b []byte, addr uint64) error {
+	return prove.ReadFrames(loaded{l, func(b []byte, addr uint64) error {
 		_, err := v.m.ReadAt(ctx, b, addr)
 		return err
 	}}, at, size)
-	if err != nil {
-		return 0, err
-	}
-	return f.Size(entry)
 }

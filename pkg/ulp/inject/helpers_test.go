@@ -371,3 +371,23 @@ func fnv(b []byte) uint64 {
 }
 
 func itoa(n int) string { return strconv.Itoa(n) }
+
+// opened returns a view of a process that stays open until the test ends.
+func opened(t *testing.T, pid int) *view {
+	t.Helper()
+	p := look(t, pid)
+	m, err := p.Memory(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { m.Close() })
+	libs, err := m.Libraries(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	v, err := newView(t.Context(), p, m, libs)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return v.v
+}

@@ -42,13 +42,18 @@ type linkEntry struct {
 	name                string
 }
 
-// Fields of struct r_debug (link.h). The last one is there if the version is 2 or more, which says that there are other
-// namespaces than the program's.
+// Fields of struct r_debug (link.h); the version is the first one, and 0 before anything is loaded. debugState is not 0 while
+// a list is being changed, and from the start of the program until all is bound. debugNext is there if the version is 2 or
+// more, which says that there are other namespaces than the program's.
 const (
-	debugMap  = 8
-	debugNext = 40
-	debugSize = 48
+	debugMap   = 8
+	debugState = 24
+	debugNext  = 40
+	debugSize  = 48
 )
+
+// errLoading: what is in the lists, and in the slots of libraries, is not all there yet.
+var errLoading = fmt.Errorf("the dynamic loader is at work: %w", ErrAgain)
 
 // readDebug walks the lists that r_debug begins, one for each namespace, the program's first. What was seen before is an
 // error, as is one too many.
@@ -64,12 +69,16 @@ func readDebug(ctx context.Context, m memory, debug uint64) ([][]linkEntry, erro
 		if _, err := m.ReadAt(ctx, b[:debugNext], debug); err != nil {
 			return nil, err
 		}
+		version := le.Uint32(b[:])
+		if version == 0 || le.Uint32(b[debugState:]) != 0 {
+			return nil, errLoading
+		}
 		list, err := readLinkMap(ctx, m, le.Uint64(b[debugMap:]), seen)
 		if err != nil {
 			return nil, err
 		}
 		lists = append(lists, list)
-		if le.Uint32(b[:]) < 2 {
+		if version < 2 {
 			break
 		}
 		if _, err := m.ReadAt(ctx, b[debugNext:], debug+debugNext); err != nil {
@@ -169,7 +178,10 @@ func (v *view) space(ctx context.Context, entries []linkEntry) (namespace, error
 	for _, e := range entries {
 		i := slices.IndexFunc(v.libs, func(l *process.Library) bool { return l.Contains(e.dynamic, 16) && l.Bias == e.bias })
 		if i < 0 {
-			continue // the vDSO, or what was copied into memory
+			if err := v.unknown(ctx, e); err != nil {
+				return nil, err
+			}
+			continue
 		}
 		mod := module{lib: v.libs[i], addr: e.addr}
 		if e.name != "" {
@@ -185,6 +197,27 @@ func (v *view) space(ctx context.Context, entries []linkEntry) (namespace, error
 		space = append(space, mod)
 	}
 	return space, nil
+}
+
+// unknown looks at an entry that is of no library: the vDSO, a library without code, one that was copied into memory. But if
+// the process has mapped something since its libraries were looked at, they do not go with the list.
+func (v *view) unknown(ctx context.Context, e linkEntry) error {
+	if v.settled || slices.ContainsFunc(v.maps, func(m process.Mapping) bool {
+		return m.Path == "[vdso]" && e.dynamic >= m.Start && e.dynamic < m.End
+	}) {
+		return nil
+	}
+	now, err := v.m.Libraries(ctx)
+	if err != nil {
+		return err
+	}
+	v.settled = slices.EqualFunc(v.libs, now, func(x, y *process.Library) bool {
+		return x.Bias == y.Bias && slices.Equal(x.BuildID, y.BuildID) && slices.Equal(x.Segments, y.Segments)
+	})
+	if !v.settled {
+		return errLoading
+	}
+	return nil
 }
 
 // module returns the entry of a library and the namespace it is in; ErrUnlisted if there is none.

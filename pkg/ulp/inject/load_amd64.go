@@ -183,7 +183,7 @@ func (l *loader) allowed(calls ...tracer.Call) error { return allowed(l.r.t.Allo
 // allowed translates the tracer's verdict.
 func allowed(err error) error {
 	if errors.Is(err, tracer.ErrSeccomp) {
-		return errors.Join(ErrSeccomp, err)
+		return fmt.Errorf("%w: %w", ErrSeccomp, err)
 	}
 	return err
 }
@@ -341,10 +341,4 @@ func (r *run) free(ctx context.Context) {
 	default:
 		r.unmap(ctx, list, files...)
 	}
-}
-
-// registers are all those of a thread that may hold an address.
-func registers(th *tracer.Thread) []uint64 {
-	r := th.Registers()
-	return []uint64{r.Rip, r.Rax, r.Rbx, r.Rcx, r.Rdx, r.Rsi, r.Rdi, r.Rbp, r.R8, r.R9, r.R10, r.R11, r.R12, r.R13, r.R14, r.R15}
 }

@@ -115,3 +115,29 @@ func TestStaticProgram(t *testing.T) {
 		t.Errorf("not as before: %s", d)
 	}
 }
+
+// TestEmulator: what a program without a dynamic loader has mapped is left alone.
+func TestEmulator(t *testing.T) {
+	lib := library(t, nopFlags)
+	p := pack(t, lib, both, ulp.PackOptions{}, source(t, "int second_lp(void) { return 2; }", "2"))
+	emulator := gcc(t, "emulator", "-static", "testdata/emulator.c")
+	startBy(t, []string{emulator}, lib, 0).refused(Change{Apply: []*Patch{p}}, Options{}, ErrNoLoader)
+}
+
+// TestLibraryWithoutCode: the dynamic loader lists it, but it is none of those that have code. Who loads a library at this
+// moment looks the same, and is another matter: see TestExecStorm.
+func TestLibraryWithoutCode(t *testing.T) {
+	lib := library(t, nopFlags)
+	path := filepath.Join(t.TempDir(), "data.c")
+	if err := os.WriteFile(path, []byte("int data[1000] = {1};"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	data := gcc(t, "data.so", path, "-shared", "-fPIC", "-nostdlib", "-Wl,-z,separate-code")
+	c := start(t, target(t, lib), 0, "LD_PRELOAD="+data)
+	v := opened(t, c.pid)
+	if err := v.readSpaces(t.Context()); err != nil || !v.settled {
+		t.Errorf("the list has nothing that is not among the libraries: %v", err)
+	}
+	c.apply(Options{}, pack(t, lib, everything, ulp.PackOptions{}, "testdata/patch.c"))
+	c.says("all", patched)
+}

@@ -200,6 +200,13 @@ func TestLinkMap(t *testing.T) {
 	if err != nil || len(lists) != 1 || len(lists[0]) != 3 || lists[0][2].bias != 0x20000 || lists[0][1].name != "/lib/x.so" {
 		t.Errorf("%+v %v", lists, err)
 	}
+	for what, at := range map[string]uint64{"nothing is loaded yet": 0x1000, "a list is being changed": 0x1018} {
+		mem.put(at, 1-le.Uint64(mem.data[at-0x1000:]))
+		if _, err := readDebug(t.Context(), mem, 0x1000); !errors.Is(err, ErrAgain) {
+			t.Errorf("%s: %v", what, err)
+		}
+		mem.put(at, 1-le.Uint64(mem.data[at-0x1000:]))
+	}
 	mem.put(0x2000+48*2+24, 0x2000)
 	if _, err := readDebug(t.Context(), mem, 0x1000); !errors.Is(err, process.ErrMalformed) {
 		t.Errorf("a cycle: %v", err)

@@ -57,12 +57,12 @@ type Plan struct {
 	o       Options
 	targets []*targetPlan
 	blobs   []*blob
-	expect  []write           // what is in memory, to be seen again when the process is stopped
-	heads   []write           // those by which the libraries are known
-	zones   []zone            // where threads must not be
-	frees   []*freed          // what is to be unmapped
-	leaked  map[int]bool      // descriptors of memory files that a killed engine left
-	stacks  []process.Mapping // writable mappings
+	expect  []write        // what is in memory, to be seen again when the process is stopped
+	heads   []write        // those by which the libraries are known
+	zones   []zone         // where threads must not be
+	frees   []*freed       // what is to be unmapped
+	leaked  map[int]bool   // descriptors of memory files that a killed engine left
+	stacks  []tracer.Range // writable mappings
 	gadgets tracer.Gadgets
 	applied []Applied
 }
@@ -107,8 +107,11 @@ func (v *View) Plan(ctx context.Context, c Change, o Options) (*Plan, error) {
 }
 
 func (v *View) plan(ctx context.Context, c Change, o Options) (*Plan, error) {
+	if err := checkShared(v.v.p); err != nil {
+		return nil, err
+	}
 	pl := &Plan{p: v.v.p, o: o, applied: v.st.applied()}
-	b := &planner{Plan: pl, v: v.v, st: &state{tables: v.st.tables, records: slices.Clip(v.st.records)}}
+	b := &planner{Plan: pl, v: v.v, st: &state{tables: v.st.tables, records: slices.Clip(v.st.records)}, texts: map[uint64]*prove.Text{}}
 	if err := b.layers(ctx, c); err != nil {
 		return nil, err
 	}
@@ -117,10 +120,13 @@ func (v *View) plan(ctx context.Context, c Change, o Options) (*Plan, error) {
 			return nil, err
 		}
 	}
+	if err := b.loadable(ctx); err != nil {
+		return nil, err
+	}
 	b.leftovers()
 	for _, m := range b.v.maps {
 		if m.Perm&process.PermWrite != 0 {
-			pl.stacks = append(pl.stacks, m)
+			pl.stacks = append(pl.stacks, tracer.Range{Start: m.Start, End: m.End})
 		}
 	}
 	pl.leaked = leakedFiles(pl.p.PID)
@@ -147,8 +153,9 @@ func admissible(p *process.Process) error {
 // planner is a Plan that is being made.
 type planner struct {
 	*Plan
-	v  *view
-	st *state
+	v     *view
+	st    *state
+	texts map[uint64]*prove.Text // by the segment's address
 }
 
 // layers decides which live patches remain, and which come, in which table.
@@ -235,6 +242,9 @@ func (b *planner) without(p *Patch) ([]*targetPlan, error) {
 	}
 	var list []*targetPlan
 	for _, l := range libs {
+		if !l.Main && !b.v.hasLoader() {
+			return nil, fmt.Errorf("%s: %w", l.Name, ErrNoLoader)
+		}
 		if tp := b.targetOf(l); !b.has(tp, p) {
 			list = append(list, tp)
 		}
@@ -310,17 +320,41 @@ func (b *planner) codeSite(ctx context.Context, l *process.Library, seg *process
 	if err != nil {
 		return nil, err
 	}
+	t, err := b.text(ctx, l, seg)
+	if err != nil {
+		return nil, err
+	}
+	from, found, err := t.EntersAt(s.place(), s.resume())
+	if found && from == 0 { // the index does not know where
+		plain := prove.Text{Code: t.Code, Addr: t.Addr, Frames: t.Frames}
+		from, _, err = plain.EntersAt(s.place(), s.resume())
+	}
+	if err == nil && found {
+		err = fmt.Errorf("%w: %w", ErrEntry, prove.Entered(from-l.Bias))
+	}
+	return s, err
+}
+
+// text reads and searches a segment, once for all functions of a plan: it may be large, and they may be many.
+func (b *planner) text(ctx context.Context, l *process.Library, seg *process.Segment) (*prove.Text, error) {
+	if t := b.texts[seg.Start]; t != nil {
+		return t, nil
+	}
 	if seg.End-seg.Start > prove.MaxText {
 		return nil, fmt.Errorf("%w: %w", ErrEntry, prove.ErrText)
 	}
-	text := make([]byte, seg.End-seg.Start)
-	if _, err := b.v.m.ReadAt(ctx, text, seg.Start); err != nil {
+	code := make([]byte, seg.End-seg.Start)
+	if _, err := b.v.m.ReadAt(ctx, code, seg.Start); err != nil {
 		return nil, err
 	}
-	if from, found := prove.EntersAt(text, seg.Start, s.place(), s.resume()); found {
-		return nil, fmt.Errorf("%w: %w", ErrEntry, prove.Entered(from-l.Bias))
+	frames, err := b.v.frames(ctx, l)
+	if err != nil {
+		return nil, err
 	}
-	return s, nil
+	t := &prove.Text{Code: code, Addr: seg.Start, Frames: frames}
+	t.Index()
+	b.texts[seg.Start] = t
+	return t, nil
 }
 
 // functionSize returns how long a function is.
@@ -334,6 +368,8 @@ func (v *view) functionSize(ctx context.Context, l *process.Library, name string
 		if s, err := symbols.Lookup(ctx, name, ""); err == nil && s.Addr == entry {
 			size = s.Size
 		}
+	}
+	if symbols != nil && size == 0 { // another version of it, or another name
 		for s, err := range symbols.All(ctx) {
 			if size > 0 || err != nil {
 				break
@@ -344,10 +380,16 @@ func (v *view) functionSize(ctx context.Context, l *process.Library, name string
 		}
 	}
 	if size == 0 {
-		size, err = v.frameSize(ctx, l, entry)
+		var frames *prove.Frames
+		if frames, err = v.frames(ctx, l); err == nil {
+			size, err = frames.Size(entry)
+		}
 	}
-	if err != nil || size == 0 || size > prove.MaxFunction || !l.Contains(entry, size) {
-		return 0, errors.Join(err, fmt.Errorf("%w: %w", ErrEntry, prove.ErrSize))
+	if err != nil {
+		return 0, fmt.Errorf("%w: %w: %w", ErrEntry, prove.ErrSize, err)
+	}
+	if size == 0 || size > prove.MaxFunction || !l.Contains(entry, size) {
+		return 0, fmt.Errorf("%w: %w", ErrEntry, prove.ErrSize)
 	}
 	return size, nil
 }

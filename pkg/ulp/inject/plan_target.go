@@ -34,7 +34,13 @@ type freed struct {
 	base, size uint64
 	inUse      bool
 	done       bool
-	idle       bool // not active before the change either, so that it may go first
+	idle       bool              // not active before the change either, so that it may go first
+	text       []process.Mapping // the part of it that is code
+}
+
+// code says whether an address is in code.
+func (f *freed) code(addr uint64) bool {
+	return slices.ContainsFunc(f.text, func(m process.Mapping) bool { return addr >= m.Start && addr < m.End })
 }
 
 // target makes the plan for one library: addresses, images, slots, detours.
@@ -275,6 +281,11 @@ func (b *planner) leftovers() {
 		}
 	}
 	for i, f := range b.frees {
+		for _, m := range b.v.maps {
+			if m.Perm&process.PermExec != 0 && m.Start >= f.base && m.End <= f.base+f.size {
+				f.text = append(f.text, m)
+			}
+		}
 		b.zones = append(b.zones, zone{lo: f.base, hi: f.base + f.size, free: i + 1})
 	}
 }

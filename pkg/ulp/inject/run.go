@@ -31,9 +31,10 @@ type run struct {
 	done []write // what was there before each write so far
 	// mapped is what was loaded so far, to be unmapped if anything fails
 	mapped []*freed
-	empty  bool   // it is mapped, but has no contents yet
-	batch  *batch // what maps it, if nothing else is to be done
-	buf    []byte // for stacks
+	empty  bool          // it is mapped, but has no contents yet
+	batch  *batch        // what maps it, if nothing else is to be done
+	buf    []byte        // for what is read again
+	words  *tracer.Words // for stacks
 	res    Result
 }
 
@@ -49,7 +50,7 @@ func (pl *Plan) Run(ctx context.Context) (Result, error) {
 	}
 	buf := buffers.Get().(*[]byte)
 	defer buffers.Put(buf)
-	r := &run{Plan: pl, buf: *buf}
+	r := &run{Plan: pl, buf: *buf, words: tracer.NewWords(pl.stacks)}
 	if len(pl.blobs) > 0 {
 		r.batch = newBatch(nil, nil, pl.blobs)
 	}
@@ -65,9 +66,12 @@ func (pl *Plan) Run(ctx context.Context) (Result, error) {
 	return r.res, pidError(pl.p.PID, "", err)
 }
 
+// readStep is how much is read again at once.
+const readStep = 64 << 10
+
 // buffers are touched, so that no page of them has to be made under the stop.
 var buffers = sync.Pool{New: func() any {
-	b := bytes.Repeat([]byte{1}, stackStep)
+	b := bytes.Repeat([]byte{1}, readStep)
 	return &b
 }}
 
@@ -285,7 +289,7 @@ func gone(err error) error {
 	if errors.Is(err, unix.EIO) || errors.Is(err, unix.EFAULT) {
 		return err
 	}
-	return errors.Join(tracer.ErrGone, err)
+	return fmt.Errorf("%w: %w", tracer.ErrGone, err)
 }
 
 // undo takes all writes back, the last one first, and unmaps what was loaded.
@@ -330,7 +334,7 @@ func (r *run) step(name string) {
 
 // again says whether a change is to be tried again after an error.
 func again(err error) bool {
-	return errors.Is(err, ErrAgain) || errors.Is(err, ErrStale) || errors.Is(err, process.ErrChanged)
+	return errors.Is(err, ErrAgain) || errors.Is(err, ErrStale) || errors.Is(err, ErrShared) || errors.Is(err, process.ErrChanged)
 }
 
 // Pauses of Do.

@@ -168,7 +168,7 @@ type Applied struct {
 	Target    ulp.Target
 	Comments  string
 	Time      time.Time
-	Functions []ulp.Function // OldValue is not set
+	Functions []ulp.Function // OldValue is 0 if the library's table is gone
 	// Active: calls go to it, or will when those on top of it are reverted. Otherwise it is only still in memory, because a
 	// thread was in it when it was reverted, or because the engine was killed; the next change frees it.
 	Active bool
@@ -176,6 +176,17 @@ type Applied struct {
 	Serial     uint64
 	Base, Size uint64 // where it is
 	Bias       uint64 // of the library; 0 if that is not known
+}
+
+// Present says whether anything of lpbuild is in a process, by the names of its mappings. It is a look at one file, where List
+// takes several.
+func Present(ctx context.Context, m *process.Memory) (bool, error) {
+	found := false
+	err := m.Mappings(ctx, func(l process.Mapping) bool {
+		found = strings.HasPrefix(l.Path, memoryPrefix)
+		return !found
+	})
+	return found, err
 }
 
 // List returns the live patches of lpbuild that are in a process, in the order in which they were applied. The process is
@@ -199,6 +210,9 @@ func (st *state) applied() []Applied {
 		for _, t := range st.tables {
 			if t.base == r.Table {
 				a.Bias = t.bias
+				for i := range r.Functions {
+					a.Functions[i].OldValue = r.Functions[i].Entry - t.bias
+				}
 			}
 			for _, l := range t.layers {
 				if l.base == r.Base && t.base == r.Table {

@@ -3,10 +3,9 @@ package inject
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
-	"slices"
 
-	"github.com/lpbuild/lpbuild/pkg/ulp/process"
 	"github.com/lpbuild/lpbuild/pkg/ulp/tracer"
 )
 
@@ -72,20 +71,12 @@ func (b *planner) nameOf(tp *targetPlan, slot int) string {
 	return fmt.Sprintf("%#x", tp.next.sites[slot].entry)
 }
 
-// Bounds of what is read of stacks: of one, and of all.
-const (
-	maxStack  = 256 << 20
-	maxStacks = 1 << 30
-	stackStep = 64 << 10
-)
-
 // look finds out where the threads are. It moves those that can be moved; another one in a zone is ErrAgain.
 func (r *run) look() error {
 	if len(r.zones) == 0 {
 		return nil
 	}
-	s := scan{r: r, left: maxStacks}
-	s.lo, s.hi = ^uint64(0), 0
+	s := scan{r: r, lo: ^uint64(0)}
 	for _, z := range r.zones {
 		s.lo, s.hi = min(s.lo, z.lo), max(s.hi, z.hi)
 	}
@@ -93,12 +84,10 @@ func (r *run) look() error {
 		if err := r.moveOn(th); err != nil {
 			return err
 		}
-		for _, v := range registers(th) {
-			if err := s.word(v); err != nil {
-				return err
-			}
-		}
-		if err := s.stack(th.SP()); err != nil {
+		s.tid = th.TID
+		if err := r.words.Between(r.t, th, s.lo, s.hi, s.word, s.keeps); errors.Is(err, tracer.ErrWords) {
+			return fmt.Errorf("%w: thread %d: %w", ErrAgain, th.TID, err)
+		} else if err != nil {
 			return err
 		}
 	}
@@ -120,14 +109,11 @@ func (r *run) moveOn(th *tracer.Thread) error {
 type scan struct {
 	r      *run
 	lo, hi uint64 // of all zones
-	left   int    // how much may still be read
+	tid    int
 }
 
 // word looks at what may be an address.
 func (s *scan) word(v uint64) error {
-	if v < s.lo || v >= s.hi {
-		return nil
-	}
 	for _, z := range s.r.zones {
 		switch {
 		case v < z.lo || v >= z.hi:
@@ -135,60 +121,18 @@ func (s *scan) word(v uint64) error {
 			f := s.r.frees[z.free-1]
 			f.inUse = !f.done
 		default:
-			return fmt.Errorf("in %q: %w", z.name, ErrAgain)
+			return &BusyError{TID: s.tid, Function: z.name}
 		}
 	}
 	return nil
 }
 
-// segments is what the kernel writes into a signal's frame behind program counter and flags: the segment registers. It
-// marks the frame: three words before it is the stack pointer of what the signal interrupted.
-const segments = 0x002b_0000_0000_0033
-
-// stack looks through a thread's stack, from its stack pointer to the end of the mapping. If a signal's handler runs on a
-// stack of its own, the one that was interrupted is looked through too.
-func (s *scan) stack(sp uint64) error {
-	for range 8 {
-		other, err := s.oneStack(sp &^ 7)
-		if err != nil || other == 0 {
-			return err
-		}
-		sp = other
-	}
-	return fmt.Errorf("signals on stacks of their own: %w", ErrAgain)
-}
-
-func (s *scan) oneStack(sp uint64) (interrupted uint64, err error) {
-	i, _ := slices.BinarySearchFunc(s.r.stacks, sp, func(m process.Mapping, a uint64) int {
-		if m.End <= a {
-			return -1
-		}
-		return 1
-	})
-	if i == len(s.r.stacks) {
-		return 0, ErrStale // a thread on a stack that was not there
-	}
-	begin, end := sp, s.r.stacks[i].End
-	if end-sp > maxStack || end-sp > uint64(s.left) {
-		return 0, fmt.Errorf("stacks too large to look through: %w", ErrAgain)
-	}
-	s.left -= int(end - sp)
-	var last [3]uint64
-	for ; sp < end; sp += stackStep {
-		b := s.r.buf[:min(stackStep, end-sp)]
-		if _, err := s.r.mem.ReadAt(b, int64(sp)); err != nil {
-			return 0, ErrStale
-		}
-		for ; len(b) >= 8; b = b[8:] {
-			w := le.Uint64(b)
-			if w == segments && (last[0] < begin || last[0] >= end) && last[0] != 0 {
-				interrupted = last[0] - 128 // with its red zone
-			}
-			if err := s.word(w); err != nil {
-				return 0, err
-			}
-			last[0], last[1], last[2] = last[1], last[2], w
+// keeps looks at a word below the stack pointer, which a function that calls nobody may use. What leads to code there is
+// what calls that are over have left, and would keep memory as long as the thread makes no deeper ones.
+func (s *scan) keeps(v uint64) {
+	for _, z := range s.r.zones {
+		if z.free > 0 && v >= z.lo && v < z.hi && !s.r.frees[z.free-1].code(v) {
+			s.r.frees[z.free-1].inUse = !s.r.frees[z.free-1].done
 		}
 	}
-	return interrupted, nil
 }

@@ -70,6 +70,28 @@ func TestSignalFrames(t *testing.T) {
 	}
 }
 
+// TestRedZone: a function that calls nobody may keep what it needs below its stack pointer; there, too, a pointer into a live
+// patch is seen.
+func TestRedZone(t *testing.T) {
+	lib := library(t, nopFlags)
+	program := gcc(t, "redzone", "testdata/redzone.c", "testdata/redzone.S", lib, "-pthread", "-Wl,-rpath,"+filepath.Dir(lib))
+	path := filepath.Join(t.TempDir(), "p.c")
+	text := `const char *text_lp(char *to) { static char word[] = "replace"; asm("" : "+m"(word)); return word; }`
+	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	c := start(t, program, 0)
+	c.apply(Options{}, pack(t, lib, "text:text_lp\n", ulp.PackOptions{}, path))
+	c.says("keep", "ok")
+	if res := c.revert(); res.Retired != 1 {
+		t.Errorf("%+v", res)
+	}
+	c.says("read", "replace")
+	if res := c.change(Change{}, Options{}); res.Retired != 0 || len(c.list()) != 0 {
+		t.Errorf("at the end: %+v", res)
+	}
+}
+
 // TestConsistency: with ConsistencyFunctions nothing is switched while a thread is in a function that is replaced, be it
 // the original or another live patch's.
 func TestConsistency(t *testing.T) {
@@ -84,10 +106,12 @@ func TestConsistency(t *testing.T) {
 		_, err := Do(ctx, look(t, c.pid), ch, functions)
 		return err
 	}
-	for _, how := range []string{"calls", "block", "deep"} {
+	for how, where := range map[string]string{"calls": "calls", "block": "blocks", "deep": "deep"} {
 		c.says(how, "ok")
 		before := c.snapshot()
-		if err := try(Change{Apply: []*Patch{two}}); !errors.Is(err, ErrAgain) {
+		err := try(Change{Apply: []*Patch{two}})
+		busy, ok := errors.AsType[*BusyError](err)
+		if !errors.Is(err, ErrAgain) || !ok || busy.Function != where || busy.TID == c.pid {
 			t.Errorf("%s: %v", how, err)
 		}
 		if d := cmp.Diff(before, c.snapshot()); d != "" {
@@ -250,9 +274,9 @@ func TestCancel(t *testing.T) {
 	lib := library(t, nopFlags)
 	c := start(t, target(t, lib), 0)
 	p := pack(t, lib, everything, ulp.PackOptions{}, "testdata/patch.c")
-	c.says("cancel", "cancelled")
+	c.says("cancel", "cancelled and cleaned up")
 	c.apply(Options{}, p)
-	c.says("cancel", "cancelled")
+	c.says("cancel", "cancelled and cleaned up")
 	c.says("all", patched)
 	c.revert()
 	c.says("all", original)

@@ -20,6 +20,8 @@ type view struct {
 	spaces []namespace      // what the dynamic loader has loaded; nil: not read yet
 	maps   []process.Mapping
 
+	settled bool // libs was looked at again after the lists, and was the same
+
 	symbols map[*process.Library]*process.Symbols
 	dyn     map[*process.Library]*dynamic
 	bound   map[*process.Library][]exported
@@ -214,4 +216,9 @@ func (v *view) word(ctx context.Context, addr uint64) (uint64, error) {
 	var b [8]byte
 	_, err := v.m.ReadAt(ctx, b[:], addr)
 	return le.Uint64(b[:]), err
+}
+
+// hasLoader says whether the process was started with a dynamic loader.
+func (v *view) hasLoader() bool {
+	return slices.ContainsFunc(v.libs, func(l *process.Library) bool { return l.Loader })
 }

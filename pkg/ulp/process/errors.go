@@ -24,6 +24,8 @@ var (
 	ErrLimit = errors.New("too large")
 	// ErrBusy: too many processes do not answer at the same time.
 	ErrBusy = errors.New("too many processes do not answer")
+	// ErrNoProc: no process is to be seen at all, not even the one that looks.
+	ErrNoProc = errors.New("no process is to be seen there: is it mounted?")
 	// ErrClosed: the Memory was closed.
 	ErrClosed = errors.New("closed")
 )
@@ -37,8 +39,13 @@ type LookError struct {
 	Err  error
 }
 
-// Error returns "process PID: WHAT: REASON".
-func (e *LookError) Error() string { return fmt.Sprintf("process %d: %s: %v", e.PID, e.What, e.Err) }
+// Error returns "process PID: WHAT: REASON", or "WHAT: REASON" if it is about no process.
+func (e *LookError) Error() string {
+	if e.PID == 0 {
+		return fmt.Sprintf("%s: %v", e.What, e.Err)
+	}
+	return fmt.Sprintf("process %d: %s: %v", e.PID, e.What, e.Err)
+}
 
 // Unwrap returns the reason.
 func (e *LookError) Unwrap() error { return e.Err }

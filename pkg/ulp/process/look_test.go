@@ -303,3 +303,17 @@ func TestCancelled(t *testing.T) {
 		t.Errorf("Look: %v, want context.Canceled", err)
 	}
 }
+
+func TestUnfiltered(t *testing.T) {
+	for mode, want := range map[string]bool{"seccomp": false, "seccompone": true, "threads": true} {
+		target := start(t, mode, "2")
+		p := look(t, target.pid)
+		if free, err := p.Unfiltered(t.Context()); free != want || err != nil {
+			t.Errorf("%s: %v, %v", mode, free, err)
+		}
+		target.stop()
+		if _, err := p.Unfiltered(t.Context()); !errors.Is(err, process.ErrGone) {
+			t.Errorf("%s: after its end: %v", mode, err)
+		}
+	}
+}

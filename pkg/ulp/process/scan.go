@@ -30,7 +30,7 @@ const (
 // named. visit is called by several goroutines at once and in no order; its context ends when the process's time is
 // over. Scan returns when every visit has returned.
 //
-// The error is the context's, or that of reading the root of proc.
+// The error is the context's, or that of reading the root of proc; [ErrNoProc] if there is nothing in it.
 func Scan(ctx context.Context, o ScanOptions, visit func(ctx context.Context, p *Process, err error)) error {
 	s := newScan(ctx, o, visit)
 	defer s.wg.Wait()
@@ -44,10 +44,18 @@ func Scan(ctx context.Context, o ScanOptions, visit func(ctx context.Context, p 
 	}
 	root, err := open(unix.AT_FDCWD, o.root(), unix.O_RDONLY|unix.O_DIRECTORY)
 	if err != nil {
-		return lookError(0, "proc", err)
+		return lookError(0, o.root(), err)
 	}
 	defer file(root).close()
-	return eachNumber(root, func(pid int) error { return s.start(pid, false) })
+	found := false
+	err = eachNumber(root, func(pid int) error {
+		found = true
+		return s.start(pid, false)
+	})
+	if err == nil && !found {
+		err = lookError(0, o.root(), ErrNoProc)
+	}
+	return err
 }
 
 type scan struct {

@@ -218,3 +218,14 @@ func BenchmarkScan(b *testing.B) {
 		})
 	}
 }
+
+// TestScanNoProc tells a machine without processes, which there is none of, from a proc that is not mounted.
+func TestScanNoProc(t *testing.T) {
+	root := t.TempDir()
+	err := process.Scan(t.Context(), process.ScanOptions{Options: process.Options{Root: root}}, func(context.Context, *process.Process, error) {
+		t.Error("a process in an empty folder")
+	})
+	if !errors.Is(err, process.ErrNoProc) || err.Error() != root+": "+process.ErrNoProc.Error() {
+		t.Errorf("error is %v, want ErrNoProc", err)
+	}
+}

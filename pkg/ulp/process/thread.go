@@ -36,6 +36,44 @@ func (p *Process) ThreadList(ctx context.Context) ([]Thread, error) {
 	return list, lookError(p.PID, "task", err)
 }
 
+// Unfiltered says whether there is a thread without a filter of system calls. Threads that end meanwhile do not count.
+func (p *Process) Unfiltered(ctx context.Context) (bool, error) {
+	free, err := await(ctx, func() (bool, error) {
+		d, err := p.open()
+		if err != nil {
+			return false, err
+		}
+		defer d.close()
+		list, err := d.threads()
+		if err != nil {
+			return false, err
+		}
+		for _, th := range list {
+			free, err := d.unfiltered(th.TID)
+			if free || err != nil {
+				return free, err
+			}
+		}
+		return false, nil
+	})
+	return free, lookError(p.PID, "threads", err)
+}
+
+func (d *dir) unfiltered(tid int) (bool, error) {
+	t, err := d.thread(tid)
+	if err == nil {
+		defer t.close()
+		var s *status
+		if s, err = t.status(); err == nil {
+			return s.seccomp == SeccompNone, nil
+		}
+	}
+	if errors.Is(err, ErrGone) {
+		return false, nil
+	}
+	return false, err
+}
+
 // threads lists the threads; those that end meanwhile are left out.
 func (d *dir) threads() ([]Thread, error) {
 	f, err := d.open("task")

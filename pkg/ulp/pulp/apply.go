@@ -164,8 +164,8 @@ func (p *place) behind(pc uint64) (to uint64, inside bool) {
 	return p.entry, p.was.Stale == 0 && pc > p.entry-jumpSize && pc < p.entry
 }
 
-// revert reverts one patch.
-func (s *Session) revert(ctx context.Context, a *Applied) error {
+// revert reverts one patch of a plan.
+func (s *Session) revert(ctx context.Context, plan *Plan, a *Applied) error {
 	data, err := reverseOf(a, s.r.sym.buffer)
 	if err != nil {
 		return err
@@ -185,7 +185,7 @@ func (s *Session) revert(ctx context.Context, a *Applied) error {
 	case code != 0:
 		return errors.Join(&Error{Code: code}, s.emptyQueue())
 	case s.r.sym.queue == 0:
-		return nil
+		return s.repad(plan, a, before.patches)
 	}
 	asked, err := s.r.queue(s.rd)
 	if err != nil {
@@ -195,7 +195,10 @@ func (s *Session) revert(ctx context.Context, a *Applied) error {
 	if err == nil {
 		err = s.carryOut(writes)
 	}
-	return errors.Join(err, s.emptyQueue())
+	if err = errors.Join(err, s.emptyQueue()); err != nil {
+		return err
+	}
+	return s.repad(plan, a, before.patches)
 }
 
 // reverting computes the writes that a revert needs: each function runs the newest of the patches that stay, or itself.

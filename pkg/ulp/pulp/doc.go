@@ -18,6 +18,8 @@
 //   - The process outlives the engine. Killed during the call, the function finishes and the thread goes on. Killed between
 //     the call and the last write, some functions run the former code, the others the new one, each of them wholly; the
 //     queue in the process still says what is missing, and the next Session.Do finishes it first. See [State.Pending].
+//   - After the last revert of a function its code is as it was: libpulp.so leaves a jump in the NOPs before it, which are put back
+//     where the library's own list says that they were there (padding.go).
 //   - Everything in the process's memory is its own word: bounded, checked for cycles, never followed to a file that could
 //     block, see [Runtime.Comments].
 //

@@ -30,6 +30,9 @@ func (r *Runtime) gadgets(rd memory) (tracer.Gadgets, error) {
 			}
 		}
 	}
+	if _, err := r.state(rd); err != nil {
+		return tracer.Gadgets{}, err // nothing can be read any more: the process is gone
+	}
 	return tracer.Gadgets{}, fault(ErrUnknown, tracer.ErrGadget, "in %d libraries", len(r.Libraries))
 }
 

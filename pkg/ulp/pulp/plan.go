@@ -7,6 +7,7 @@ import (
 
 	"github.com/lpbuild/lpbuild/pkg/ulp"
 	"github.com/lpbuild/lpbuild/pkg/ulp/process"
+	"github.com/lpbuild/lpbuild/pkg/ulp/tracer"
 )
 
 // Plan is what is to be done to one process: the result of looking at it, for [Session.Do]. Nothing has happened yet.
@@ -25,6 +26,10 @@ type Plan struct {
 	others  []place // of those of the patches to be reverted
 	state   State
 	reached bool // with Finish: what was asked for is done then
+
+	padded map[uint64]bool // functions to be reverted that had NOPs before them
+	zones  []zone          // see Outside
+	stacks []tracer.Range  // writable mappings, if there are zones
 
 	revertFirst bool // before Apply: an early libpulp.so cannot do otherwise
 }
@@ -174,6 +179,7 @@ func (r *Runtime) reverted(ctx context.Context, plan *Plan, applied []Applied, g
 		return nil, verdict(ErrOldLibpulp, "it can revert none but the newest patch")
 	}
 	plan.revertFirst = r.early()
+	var entries []uint64
 	for i := range list {
 		for _, f := range list[i].Functions {
 			was, err := r.entry(ctx, f.Old)
@@ -184,9 +190,12 @@ func (r *Runtime) reverted(ctx context.Context, plan *Plan, applied []Applied, g
 				return nil, err
 			}
 			plan.others = append(plan.others, place{list[i].Name(), f.Old, was})
+			entries = append(entries, f.Old)
 		}
 	}
-	return list, nil
+	var err error
+	plan.padded, err = r.padded(ctx, entries)
+	return list, err
 }
 
 // independent refuses to revert patches on which others depend that stay, or that would go later: the order is that of the

@@ -66,6 +66,9 @@ func (s *Session) Do(ctx context.Context, plan *Plan) error {
 	if err := s.unchanged(plan); err != nil {
 		return err
 	}
+	if err := s.outside(plan); err != nil {
+		return err
+	}
 	steps := []func() error{
 		func() error { return s.applyIf(ctx, plan) },
 		func() error { return s.revertEach(ctx, plan) },
@@ -100,7 +103,7 @@ func (s *Session) applyIf(ctx context.Context, plan *Plan) error {
 
 func (s *Session) revertEach(ctx context.Context, plan *Plan) error {
 	for i := range plan.Revert {
-		if err := s.revert(ctx, &plan.Revert[i]); err != nil {
+		if err := s.revert(ctx, plan, &plan.Revert[i]); err != nil {
 			return err
 		}
 	}

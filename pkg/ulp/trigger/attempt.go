@@ -31,9 +31,18 @@ func (r *runner) attempts(ctx, run context.Context, p *process.Process, rep *Rep
 	done := map[string]Result{} // what earlier attempts changed
 	for n := 1; ; n++ {
 		var again *AgainError
-		concerned, again = r.attempt(ctx, run, p, rep, done)
-		if again == nil {
+		var more bool
+		before := *rep
+		concerned, more, again = r.attempt(ctx, run, p, rep, done)
+		if n > 1 && ctx.Err() != nil && rep.brokenOff() { // why it failed as long as there was time says more
+			rep.Results, rep.Status, rep.Err = before.Results, before.Status, before.Err
+			return true
+		}
+		if again == nil && !more {
 			return concerned
+		}
+		if again == nil {
+			continue // with the other engine
 		}
 		if r.o.Attempts > 0 && n >= max(r.o.Attempts, least(again)) || r.o.DryRun || run.Err() != nil || !sleep(ctx, run, pause(n)) {
 			return true
@@ -42,6 +51,9 @@ func (r *runner) attempts(ctx, run context.Context, p *process.Process, rep *Rep
 			clear(done) // in a program that is not there any more
 		}
 		next, err := process.Look(ctx, p.PID, process.Options{Root: r.o.Root})
+		if ctx.Err() != nil {
+			return true
+		}
 		if err != nil || !next.Alive() || next.StartTime != p.StartTime {
 			rep.fail(Skipped, process.ErrGone)
 			return true
@@ -74,29 +86,43 @@ func sleep(ctx, run context.Context, d time.Duration) bool {
 }
 
 // attempt looks at a process, decides, and does it once. What it finds out goes into the report. again says that it may
-// turn out better a moment later, and why it did not now.
-func (r *runner) attempt(ctx, run context.Context, p *process.Process, rep *Report, done map[string]Result) (concerned bool, again *AgainError) {
+// turn out better a moment later, and why it did not now; more that another engine has something left to revert.
+func (r *runner) attempt(ctx, run context.Context, p *process.Process, rep *Report, done map[string]Result) (concerned, more bool, again *AgainError) {
 	rep.Results, rep.Err = nil, nil
-	j, err := r.open(ctx, p)
+	j, err := r.open(ctx, p, done)
 	if err != nil {
 		err = timeIsOver(err)
 		again, _ = errors.AsType[*AgainError](err)
 		if errors.Is(err, process.ErrGone) || errors.Is(err, process.ErrNoMemory) {
-			return false, nil
+			return false, false, nil
 		}
 		rep.fail(statusOf(err), err)
-		return true, again
+		return true, false, again
 	}
 	defer j.close()
-	j.done = done
+	if j.ignored {
+		return false, false, nil
+	}
 	again = j.carry(ctx, run, rep)
 	rep.conclude()
-	return !j.ignored, again
+	return !j.ignored, j.more && rep.Status == Changed, again
 }
 
 // fail gives a report an error for the process as a whole.
 func (rep *Report) fail(s Status, err error) {
 	rep.Results, rep.Status, rep.Err = nil, s, err
+}
+
+// brokenOff says that nothing came of an attempt because its time was over.
+func (rep *Report) brokenOff() bool {
+	late := errors.Is(rep.Err, context.DeadlineExceeded)
+	for _, result := range rep.Results {
+		if result.Status == Changed {
+			return false
+		}
+		late = late || errors.Is(result.Err, context.DeadlineExceeded)
+	}
+	return late
 }
 
 // conclude takes the report's status from its results.

@@ -2,8 +2,10 @@ package trigger
 
 import (
 	"context"
+	"errors"
 	"time"
 
+	"github.com/lpbuild/lpbuild/pkg/ulp/inject"
 	"github.com/lpbuild/lpbuild/pkg/ulp/process"
 )
 
@@ -20,11 +22,24 @@ type Backend interface {
 	Open(ctx context.Context, v *View) (Target, error)
 }
 
+// Consistency says where threads may be when functions are switched. It has the values of [inject.Consistency].
+type Consistency int
+
+const (
+	// ConsistencyNone is anywhere: calls that began before the switch end in the old function, later ones go to the new.
+	ConsistencyNone = Consistency(inject.ConsistencySwitch)
+	// ConsistencyFunctions is outside of functions that are replaced: no thread may be in one, nor have a call of it on its
+	// stack. It is an [AgainError] with ErrInUse while that is so. A dry run cannot see it.
+	ConsistencyFunctions = Consistency(inject.ConsistencyFunctions)
+)
+
 // View is a process as the planner saw it, with its memory open. Engines use it until their Target is closed.
 type View struct {
 	Process   *process.Process
 	Memory    *process.Memory
 	Libraries []*process.Library
+
+	known known
 }
 
 // Target is one program in one process, seen by an engine. Nothing but Plan.Do stops the process.
@@ -101,6 +116,7 @@ type Applied struct {
 	Time      time.Time
 	Labels    []string // numbers of bugs and CVEs in the container's comments; of a Survey, if they can be read
 	Functions int
+	Engine    string // by which it was applied
 }
 
 // AgainError is an error that may not come again: the process was inside malloc, stopped by a debugger, or calling exec.
@@ -108,6 +124,11 @@ type AgainError struct {
 	Err error
 	// Unreached says that the process did not even stop in time, which a busy machine is a reason for.
 	Unreached bool
+}
+
+// inUse is the AgainError of a thread that is in the way.
+func inUse(where string) error {
+	return &AgainError{Err: &engineError{errors.New(where), ErrInUse}}
 }
 
 // Error returns the reason.

@@ -50,9 +50,24 @@ type Containers struct {
 	names     map[string]bool         // base names of targets
 }
 
+// Place is a file, and where processes see it.
+type Place struct {
+	File string
+	Path string // absolute; "" if it is the file's own
+}
+
 // ReadContainers reads and checks files. Those that are no live patches, or with reverse set lack what reverting needs,
 // are in Bad. The error is the context's, or one that concerns all files.
 func ReadContainers(ctx context.Context, files []string, reverse bool) (*Containers, error) {
+	places := make([]Place, len(files))
+	for i, file := range files {
+		places[i].File = file
+	}
+	return ReadPlaces(ctx, places, reverse)
+}
+
+// ReadPlaces is [ReadContainers] for files that processes see elsewhere: they have another root folder.
+func ReadPlaces(ctx context.Context, files []Place, reverse bool) (*Containers, error) {
 	if len(files) > maxContainers {
 		return nil, fmt.Errorf("%d files are more than the %d that one run takes", len(files), maxContainers)
 	}
@@ -75,7 +90,7 @@ func ReadContainers(ctx context.Context, files []string, reverse bool) (*Contain
 	cs.init()
 	for i, c := range list {
 		if errs[i] != nil {
-			cs.Bad = append(cs.Bad, &FileError{files[i], errs[i]})
+			cs.Bad = append(cs.Bad, &FileError{files[i].File, errs[i]})
 			continue
 		}
 		cs.add(c)
@@ -174,8 +189,8 @@ func (e *BuildError) Error() string {
 // Is makes every BuildError an ErrBuildID.
 func (e *BuildError) Is(target error) bool { return target == ErrBuildID }
 
-func readContainer(file string, reverse bool) (*Container, error) {
-	data, err := readRegular(file)
+func readContainer(place Place, reverse bool) (*Container, error) {
+	data, err := readRegular(place.File)
 	if err != nil {
 		return nil, err
 	}
@@ -197,15 +212,17 @@ func readContainer(file string, reverse bool) (*Container, error) {
 			return nil, fmt.Errorf("%w: %s, which is to replace %s", ulp.ErrNoSymbol, f.New, f.Old)
 		}
 	}
-	path, err := filepath.Abs(file)
-	if err == nil {
-		path, err = filepath.EvalSymlinks(path)
-	}
-	if err != nil {
-		return nil, err
+	path := place.Path
+	if path == "" {
+		if path, err = filepath.Abs(place.File); err == nil {
+			path, err = filepath.EvalSymlinks(path)
+		}
+		if err != nil {
+			return nil, err
+		}
 	}
 	image.Name = filepath.Base(path)
-	c := &Container{File: file, Path: path, Patch: p}
+	c := &Container{File: place.File, Path: path, Patch: p}
 	c.pulp, c.pulpErr = pulp.NewPatch(image)
 	c.native = sync.OnceValues(func() (*inject.Patch, error) { return inject.NewPatch(image, image.Name) })
 	return c, nil

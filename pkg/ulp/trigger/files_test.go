@@ -54,6 +54,16 @@ func TestReadContainers(t *testing.T) {
 	}
 }
 
+// TestReadPlaces tells processes another path than the one that is read, without looking whether it is there.
+func TestReadPlaces(t *testing.T) {
+	file := container(t, "a", 10)
+	cs, err := trigger.ReadPlaces(t.Context(), []trigger.Place{{File: file, Path: "/elsewhere/a.so"}}, false)
+	must(t, err)
+	if len(cs.List) != 1 || cs.List[0].File != file || cs.List[0].Path != "/elsewhere/a.so" {
+		t.Errorf("%+v, %v", cs.List, cs.Bad)
+	}
+}
+
 // TestReadContainersWithout wants the functions to be there, and for reverting the section for it.
 func TestReadContainersWithout(t *testing.T) {
 	image, err := os.ReadFile(container(t, "a", 10))

@@ -15,6 +15,8 @@ type job struct {
 	view   View
 	engine Backend // nil if none is for the process
 	target Target  // nil if there is no engine
+	none   error   // why there is no engine
+	more   bool    // another engine has something to be reverted, too
 
 	fit        []*Container // those that are for libraries of the process
 	otherBuild bool         // it has a target of a build that no container is for
@@ -23,18 +25,27 @@ type job struct {
 }
 
 // open looks at the process's memory and asks the engines. A job must be closed.
-func (r *runner) open(ctx context.Context, p *process.Process) (*job, error) {
+func (r *runner) open(ctx context.Context, p *process.Process, done map[string]Result) (*job, error) {
 	view, err := openView(ctx, p)
 	if err != nil {
 		return nil, err
 	}
-	j := &job{o: &r.o, view: *view}
+	j := &job{o: &r.o, view: *view, done: done}
 	j.fit, j.otherBuild = r.o.Containers.match(j.view.Libraries)
+	if j.unconcerned() {
+		j.ignored = true
+		return j, nil
+	}
 	j.engine, j.target, err = findEngine(ctx, r.o.Backends, &j.view)
 	switch {
+	case errors.Is(err, ErrNoEngine):
+		j.none, err = err, nil
 	case err != nil && len(j.fit) == 0 && r.o.Selector.PID == 0:
-		j.ignored = true // an engine that cannot be used does not matter where there is nothing for it to do
-	case err != nil:
+		j.ignored, j.none, err = true, err, nil // it does not matter where there is nothing for it to do
+	case err == nil && j.reverts():
+		err = j.chooseHolder(ctx)
+	}
+	if err != nil {
 		j.close()
 		return nil, err
 	}
@@ -48,42 +59,6 @@ func (j *job) close() {
 	j.view.Memory.Close()
 }
 
-// openView opens the memory of a process and lists its libraries.
-func openView(ctx context.Context, p *process.Process) (*View, error) {
-	m, err := p.Memory(ctx)
-	if err != nil {
-		return nil, maybeAgain(err)
-	}
-	libraries, err := m.Libraries(ctx)
-	if err != nil {
-		m.Close()
-		return nil, maybeAgain(err)
-	}
-	return &View{Process: p, Memory: m, Libraries: libraries}, nil
-}
-
-// maybeAgain marks what package process says of a process that changes at this moment.
-func maybeAgain(err error) error {
-	if errors.Is(err, process.ErrChanged) || errors.Is(err, process.ErrBusy) {
-		return &AgainError{Err: err}
-	}
-	return err
-}
-
-// findEngine asks the engines in order. Without an engine all results are nil.
-func findEngine(ctx context.Context, backends []Backend, v *View) (Backend, Target, error) {
-	for _, b := range backends {
-		t, err := b.Open(ctx, v)
-		switch {
-		case err == nil:
-			return b, t, nil
-		case !errors.Is(err, ErrNoEngine):
-			return b, nil, err
-		}
-	}
-	return nil, nil, nil
-}
-
 // carry decides what is to be done and does it. again says that it may turn out better a moment later.
 func (j *job) carry(ctx, run context.Context, rep *Report) (again *AgainError) {
 	if j.engine != nil {
@@ -91,7 +66,7 @@ func (j *job) carry(ctx, run context.Context, rep *Report) (again *AgainError) {
 	}
 	if j.target == nil {
 		j.ignored = j.ignored || len(j.fit) == 0 && j.o.Selector.PID == 0
-		rep.fail(Skipped, ErrNoEngine)
+		rep.fail(Skipped, j.none)
 		return nil
 	}
 	steps, err := j.steps(ctx)
@@ -157,15 +132,15 @@ func (j *job) steps(ctx context.Context) ([]Step, error) {
 		}
 	}
 	return slices.DeleteFunc(steps, func(s Step) bool {
-		_, ok := j.done[s.key()]
+		_, ok := j.done[j.key(s)]
 		return ok
 	}), nil
 }
 
-// key identifies a step in a process.
-func (s Step) key() string {
+// key identifies a step in a process. All live patches of a library are those of one engine.
+func (j *job) key(s Step) string {
 	if s.Container == nil {
-		return "all " + s.Library
+		return "all " + s.Library + " of " + j.engine.Name()
 	}
 	return "one " + s.Container.File
 }
@@ -189,7 +164,7 @@ func (j *job) revertAll() []string {
 
 // sameApplied says whether the live patches of the containers' targets are exactly the containers.
 func (j *job) sameApplied(ctx context.Context) (bool, error) {
-	applied, err := j.target.Applied(ctx)
+	applied, err := j.allApplied(ctx)
 	if err != nil {
 		return false, err
 	}
@@ -225,7 +200,17 @@ func (j *job) plan(ctx context.Context, steps []Step) ([]Step, Plan, error) {
 		}
 		return false
 	}
-	rest := slices.DeleteFunc(slices.Clone(steps), func(s Step) bool { return s.Kind == RevertAll && !comes(s.Library) })
+	foreign := func(library string) bool { // which is so because all others were to go
+		for i, s := range steps {
+			if s.Kind == Apply && s.Library == library && errors.Is(verdicts[i], ErrForeign) {
+				return true
+			}
+		}
+		return false
+	}
+	rest := slices.DeleteFunc(slices.Clone(steps), func(s Step) bool {
+		return s.Kind == RevertAll && !comes(s.Library) && !foreign(s.Library)
+	})
 	if len(rest) == len(steps) || len(rest) == 0 {
 		return rest, plan, nil
 	}
@@ -242,7 +227,7 @@ func (j *job) nothing(rep *Report) *AgainError {
 	if j.otherBuild {
 		err = ErrBuildID
 	}
-	j.ignored = j.ignored || j.o.Containers.Len() == 0 || j.engine.Anywhere() && !j.otherBuild && j.o.Selector.PID == 0
+	j.ignored = j.ignored || j.o.Containers.Len() == 0 || anywhere(j.o.Backends) && !j.otherBuild && j.o.Selector.PID == 0
 	rep.fail(Skipped, err)
 	return nil
 }
@@ -267,13 +252,13 @@ func (j *job) results(rep *Report, steps []Step, errs []error) (again *AgainErro
 		result := Result{Step: s, Status: statusOf(errs[i]), Err: errs[i]}
 		if s.Container != nil {
 			result.File = s.Container.File
-		} else if result.Status == Skipped || result.Status == Already {
+		} else if result.Status == Skipped || result.Status == Already || errors.Is(errs[i], ErrForeign) {
 			if len(j.fit) > 0 {
-				continue // nothing to take out before the live patch: not worth a word
+				continue // nothing to take out before the live patch, or its own result says it: not worth a word
 			}
 		}
-		if result.Status == Changed && !j.o.DryRun {
-			j.done[s.key()] = result
+		if result.Status == Changed {
+			j.done[j.key(s)] = result
 		}
 		if e, ok := errors.AsType[*AgainError](errs[i]); ok && again == nil {
 			again = e
@@ -296,7 +281,7 @@ func (j *job) results(rep *Report, steps []Step, errs []error) (again *AgainErro
 func (j *job) addEarlier(rep *Report, steps []Step) {
 	now := make(map[string]bool, len(steps))
 	for _, s := range steps {
-		now[s.key()] = true
+		now[j.key(s)] = true
 	}
 	var earlier []Result
 	for key, result := range j.done {
@@ -304,7 +289,7 @@ func (j *job) addEarlier(rep *Report, steps []Step) {
 			earlier = append(earlier, result)
 		}
 	}
-	slices.SortFunc(earlier, func(a, b Result) int { return naturally(a.key(), b.key()) })
+	slices.SortFunc(earlier, func(a, b Result) int { return naturally(j.key(a.Step), j.key(b.Step)) })
 	rep.Results = append(earlier, rep.Results...)
 }
 

@@ -3,6 +3,8 @@ package trigger
 import (
 	"context"
 	"errors"
+	"fmt"
+	"runtime"
 	"slices"
 	"time"
 
@@ -18,7 +20,7 @@ type Native struct {
 	// says.
 	Entries ulp.Entries
 	// Consistency says where threads may be meanwhile.
-	Consistency inject.Consistency
+	Consistency Consistency
 	// SuspendSeccomp lifts the seccomp filters of a process while it is patched. It needs CAP_SYS_ADMIN.
 	SuspendSeccomp bool
 	// StopTimeout is the time that all threads of a process have to stop; 0 means one second.
@@ -26,22 +28,24 @@ type Native struct {
 }
 
 // Name returns "native".
-func (*Native) Name() string { return "native" }
+func (*Native) Name() string { return nativeName }
 
 // Anywhere returns true: processes need nothing for it.
 func (*Native) Anywhere() bool { return true }
 
-// Open takes every process that has a program of its own.
+// Open takes every process of 64 bits that has a program of its own.
 func (b *Native) Open(ctx context.Context, v *View) (Target, error) {
-	if v.Process.Bits32 {
-		return nil, ErrNoEngine
+	switch {
+	case runtime.GOARCH != "amd64":
+		return nil, &engineError{errors.New("the native engine is for x86_64"), ErrNoEngine}
+	case v.Process.Bits32:
+		return nil, &engineError{errors.New("a 32-bit program: only those of 64 bits can be patched"), ErrNoEngine}
 	}
 	seen, err := inject.NewView(ctx, v.Process, v.Memory, v.Libraries)
 	if err != nil {
 		return nil, nativeError(err)
 	}
-	list := seen.List()
-	slices.Reverse(list)
+	list := v.seen(seen)
 	return &nativeTarget{b: b, v: v, seen: seen, list: list}, nil
 }
 
@@ -56,15 +60,21 @@ type nativeTarget struct {
 func (*nativeTarget) Close()          {}
 func (*nativeTarget) Version() string { return "" }
 
-// Enabled asks the environment of the process, as libpulp.so does.
-func (t *nativeTarget) Enabled(ctx context.Context) error { return OptedOut(ctx, t.v.Process) }
+// Enabled asks the environment of the process, as libpulp.so does, and libpulp.so itself where there is one: who does not want
+// live patches does not want them from another engine.
+func (t *nativeTarget) Enabled(ctx context.Context) error {
+	if err := OptedOut(ctx, t.v.Process); err != nil {
+		return err
+	}
+	return t.v.blocked(ctx)
+}
 
 func (t *nativeTarget) Applied(context.Context) ([]Applied, error) {
 	var list []Applied
 	for _, a := range t.list {
 		if a.Active {
 			list = append(list, Applied{ID: a.ID, Library: a.Target.Name, Bias: a.Bias, Container: a.Container, Time: a.Time,
-				Functions: len(a.Functions)})
+				Functions: len(a.Functions), Engine: t.b.Name()})
 		}
 	}
 	return list, nil
@@ -84,7 +94,7 @@ func (t *nativeTarget) active(fits func(inject.Applied) bool) bool {
 }
 
 func (t *nativeTarget) options() inject.Options {
-	return inject.Options{Consistency: t.b.Consistency, Entries: t.b.Entries, SuspendSeccomp: t.b.SuspendSeccomp,
+	return inject.Options{Consistency: inject.Consistency(t.b.Consistency), Entries: t.b.Entries, SuspendSeccomp: t.b.SuspendSeccomp,
 		StopTimeout: t.b.StopTimeout}
 }
 
@@ -137,6 +147,9 @@ func (p *nativePlan) verdict(ctx context.Context, i int) error {
 		}
 		return nil
 	}
+	if err := p.t.v.notLibpulp(ctx, s.Container, p.revertsBefore(i)); err != nil {
+		return err
+	}
 	patch, err := s.Container.native()
 	if err == nil {
 		p.plan, err = p.t.seen.Plan(ctx, inject.Change{Apply: []*inject.Patch{patch}}, p.t.options())
@@ -156,9 +169,10 @@ func (s Step) is(a inject.Applied) bool {
 }
 
 // loaded says whether the process has a library of that name.
-func (t *nativeTarget) loaded(name string) bool {
-	return slices.ContainsFunc(t.v.Libraries, func(l *process.Library) bool { return l.Name == name || l.SONAME == name })
-}
+func (t *nativeTarget) loaded(name string) bool { return loaded(t.v.Libraries, name) }
+
+// revertsBefore says whether all patches of a step's library are to be taken out.
+func (p *nativePlan) revertsBefore(i int) bool { return revertsBefore(p.steps[:i], p.steps[i].Library) }
 
 // firstApply returns the first step that applies to a library, -1 if none does.
 func (p *nativePlan) firstApply(library string) int {
@@ -222,13 +236,16 @@ func (p *nativePlan) Do(ctx context.Context) (Done, error) {
 
 // nativeError adds this package's errors to those of packages inject, tracer and process.
 func nativeError(err error) error {
-	for _, e := range []error{inject.ErrAgain, inject.ErrStale, process.ErrChanged, process.ErrBusy, tracer.ErrTraced, tracer.ErrExec} {
+	if e, ok := errors.AsType[*inject.BusyError](err); ok {
+		return inUse(fmt.Sprintf("thread %d is in %q, or returns into it", e.TID, e.Function))
+	}
+	for _, e := range []error{inject.ErrAgain, inject.ErrStale, inject.ErrShared, process.ErrChanged, process.ErrBusy, tracer.ErrTraced, tracer.ErrExec} {
 		if errors.Is(err, e) {
 			return &AgainError{Err: err}
 		}
 	}
 	for from, to := range map[error]error{inject.ErrApplied: ErrApplied, inject.ErrNotApplied: ErrNotApplied,
-		inject.ErrNoLibrary: ErrNotLoaded, tracer.ErrGone: process.ErrGone, tracer.ErrPermission: ErrPermission,
+		inject.ErrNoLibrary: ErrNotLoaded, inject.ErrForeign: ErrForeign, tracer.ErrGone: process.ErrGone, tracer.ErrPermission: ErrPermission,
 		process.ErrPermission: ErrPermission} {
 		if errors.Is(err, from) {
 			return &engineError{err, to}

@@ -110,27 +110,23 @@ func TestNativeEntries(t *testing.T) {
 	c.says("10 20 30 107")
 }
 
-// TestNativeAndLibpulp: what one engine has patched the other leaves alone.
-func TestNativeAndLibpulp(t *testing.T) {
-	c := start(t, "a", standIn(t), "both")
-	ten, twenty := read(t, container(t, "a", 10)), read(t, container(t, "a", 20))
-	if r := c.one(trigger.Options{Containers: ten}); r.Err != nil || len(r.Results) != 1 || r.Results[0].Err != nil {
-		t.Fatalf("%+v", r)
+// TestEntriesAreNothingToLibpulp: a container that says "any" is for libpulp what it would be without that, if its functions have
+// NOPs.
+func TestEntriesAreNothingToLibpulp(t *testing.T) {
+	any := packAs(t, "a", "libtarget_any_nops.so", 10, ulp.PackOptions{Entries: ulp.EntriesAny}, "one:one_lp", "two:two_lp")
+	for name, preload := range flavours(t) {
+		t.Run(name, func(t *testing.T) {
+			c := start(t, "a", preload, "nothing")
+			if r := c.one(trigger.Options{Containers: read(t, any)}); r.Err != nil || len(r.Results) != 1 || r.Results[0].Err != nil {
+				t.Fatalf("%+v", r)
+			}
+			c.says(tens10)
+			if r := c.one(trigger.Options{Containers: read(t, any), Revert: true}); r.Err != nil || len(r.Results) != 1 || r.Results[0].Err != nil {
+				t.Fatalf("%+v", r)
+			}
+			c.says(unpatched)
+		})
 	}
-	if err := nativeErr(t, c, trigger.Options{Containers: twenty}); !errors.Is(err, inject.ErrForeign) {
-		t.Errorf("patched by libpulp: %v", err)
-	}
-	c.says(tens10)
-	c = start(t, "a", standIn(t), "both")
-	if err := nativeErr(t, c, trigger.Options{Containers: ten}); err != nil {
-		t.Fatal(err)
-	}
-	r := c.one(trigger.Options{Containers: twenty})
-	if r.Err == nil && (len(r.Results) != 1 || r.Results[0].Err == nil) {
-		t.Errorf("libpulp patched what the native engine had patched: %+v", r)
-	}
-	t.Log(r.Results[0].Err)
-	c.says(tens10)
 }
 
 // TestStartedByLoader: a process that was started as "ld.so ./program" has the program's name, is found by it, and is patched

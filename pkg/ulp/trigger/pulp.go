@@ -19,6 +19,8 @@ import (
 type Libpulp struct {
 	// Prefix is put in front of the paths of containers that processes are told.
 	Prefix string
+	// Consistency says where threads may be meanwhile.
+	Consistency Consistency
 	// SuspendSeccomp lifts the seccomp filters of a process while it is patched. It needs CAP_SYS_ADMIN.
 	SuspendSeccomp bool
 	// CallTimeout is the time that one call into libpulp.so may take; 0 means the time of the process.
@@ -26,16 +28,16 @@ type Libpulp struct {
 }
 
 // Name returns "libpulp".
-func (*Libpulp) Name() string { return "libpulp" }
+func (*Libpulp) Name() string { return libpulpName }
 
 // Anywhere returns false: who preloads libpulp.so wants to be patched.
 func (*Libpulp) Anywhere() bool { return false }
 
 // Open finds libpulp.so in a process.
 func (b *Libpulp) Open(ctx context.Context, v *View) (Target, error) {
-	r, err := pulp.FindIn(ctx, v.Process, v.Memory, v.Libraries)
+	r, err := v.libpulp(ctx)
 	if errors.Is(err, pulp.ErrNotLoaded) {
-		return nil, ErrNoEngine
+		return nil, &engineError{errors.New("libpulp is not loaded in the process"), ErrNoEngine}
 	}
 	if err != nil {
 		return nil, pulpError(err)
@@ -50,7 +52,7 @@ type pulpTarget struct {
 	r *pulp.Runtime
 }
 
-func (t *pulpTarget) Close() { t.r.Close() }
+func (*pulpTarget) Close() {} // what is open is the view's
 
 func (t *pulpTarget) Version() string { return t.r.Version }
 
@@ -75,7 +77,7 @@ func (t *pulpTarget) Applied(ctx context.Context) ([]Applied, error) {
 	applied := make([]Applied, len(list))
 	for i := range list {
 		a := &list[i]
-		applied[i] = Applied{ID: a.ID, Library: a.Library, Container: a.Container, Time: a.Time, Functions: len(a.Functions)}
+		applied[i] = Applied{ID: a.ID, Library: a.Library, Container: a.Container, Time: a.Time, Functions: len(a.Functions), Engine: t.b.Name()}
 	}
 	return applied, nil
 }
@@ -118,6 +120,14 @@ func (t *pulpTarget) Plan(ctx context.Context, steps []Step) (Plan, error) {
 
 // make plans one step.
 func (p *pulpPlan) make(ctx context.Context, i int) (*pulp.Plan, error) {
+	plan, err := p.plain(ctx, i)
+	if err == nil && p.t.b.Consistency == ConsistencyFunctions {
+		err = p.t.r.Outside(ctx, plan)
+	}
+	return plan, err
+}
+
+func (p *pulpPlan) plain(ctx context.Context, i int) (*pulp.Plan, error) {
 	s := p.steps[i]
 	switch {
 	case s.Kind == RevertAll:
@@ -126,15 +136,22 @@ func (p *pulpPlan) make(ctx context.Context, i int) (*pulp.Plan, error) {
 		return nil, s.Container.pulpErr
 	case s.Kind == Revert:
 		return p.t.r.PlanRevert(ctx, s.Container.pulp.ID())
-	case p.revertsBefore(i) && i == p.firstApply(s.Library):
+	}
+	if err := p.t.v.notNative(ctx, s.Container, p.revertsBefore(i)); err != nil {
+		return nil, err
+	}
+	if p.revertsBefore(i) && i == p.firstApply(s.Library) {
 		return p.t.r.PlanReplace(ctx, s.Container.pulp, p.t.path(s.Container), s.Library)
 	}
 	return p.t.r.PlanApply(ctx, s.Container.pulp, p.t.path(s.Container))
 }
 
 // revertsBefore says whether all patches of a step's library are to be taken out.
-func (p *pulpPlan) revertsBefore(i int) bool {
-	return slices.ContainsFunc(p.steps[:i], func(s Step) bool { return s.Kind == RevertAll && s.Library == p.steps[i].Library })
+func (p *pulpPlan) revertsBefore(i int) bool { return revertsBefore(p.steps[:i], p.steps[i].Library) }
+
+// revertsBefore says whether one of some steps takes all patches of a library out.
+func revertsBefore(steps []Step, library string) bool {
+	return slices.ContainsFunc(steps, func(s Step) bool { return s.Kind == RevertAll && s.Library == library })
 }
 
 // firstApply returns the first patch that comes to a library, -1 if none does.
@@ -233,6 +250,9 @@ func pulpError(err error) error {
 		return nil
 	case tracedByUs(err):
 		return &AgainError{Err: fmt.Errorf("%w: an earlier attempt still waits for it", tracer.ErrNotStopping), Unreached: true}
+	case errors.Is(err, pulp.ErrInUse):
+		e, _ := errors.AsType[*pulp.Error](err)
+		return inUse(e.Detail)
 	case errors.Is(err, pulp.ErrAgain), errors.Is(err, pulp.ErrChanged), errors.Is(err, process.ErrChanged),
 		errors.Is(err, process.ErrBusy), errors.Is(err, tracer.ErrTraced), errors.Is(err, tracer.ErrExec):
 		return &AgainError{Err: err}

@@ -109,6 +109,12 @@ func (r *runner) visit(run context.Context, p *process.Process, err error) {
 		r.unseen(err)
 		return
 	}
+	if why := never(p); why != nil && r.o.Selector.PID != 0 {
+		rep := newReport(p)
+		rep.fail(Skipped, why)
+		r.give(rep)
+		return
+	}
 	if !r.o.Selector.wants(p) || r.o.Only != nil && !r.o.Only(ctx, p) {
 		return
 	}

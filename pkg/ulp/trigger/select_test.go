@@ -79,7 +79,7 @@ func TestSelect(t *testing.T) {
 	}
 }
 
-// TestNotAProcess names what is none: a thread, nobody, this process itself, a zombie.
+// TestNotAProcess names what is none: a thread, nobody, this process itself, a zombie, a kernel thread: only because it was named there is a report.
 func TestNotAProcess(t *testing.T) {
 	e := &engine{name: "fake"}
 	run := func(pid int) (map[int]*trigger.Report, error) {
@@ -94,15 +94,24 @@ func TestNotAProcess(t *testing.T) {
 	if _, err := run(gone.Process.Pid); !errors.Is(err, trigger.ErrNoProcess) {
 		t.Errorf("nobody: %v", err)
 	}
-	if reports, err := run(os.Getpid()); err != nil || len(reports) != 0 {
-		t.Errorf("itself: %v, %v", reports, err)
+	skipped := func(what string, pid int, want error) {
+		t.Helper()
+		reports, err := run(pid)
+		if r := reports[pid]; err != nil || len(reports) != 1 || r.Status != trigger.Skipped || !errors.Is(r.Err, want) {
+			t.Errorf("%s: %+v, %v", what, r, err)
+		}
 	}
+	skipped("itself", os.Getpid(), trigger.ErrNoEngine)
 	zombie := exec.Command("true")
 	must(t, zombie.Start())
 	defer zombie.Wait()
 	waitState(t, zombie.Process.Pid, process.Zombie)
-	if reports, err := run(zombie.Process.Pid); err != nil || len(reports) != 0 {
-		t.Errorf("a zombie: %v, %v", reports, err)
+	skipped("a zombie", zombie.Process.Pid, process.ErrGone)
+	const kthreadd = 2
+	if p, err := process.Look(t.Context(), kthreadd, process.Options{}); err == nil && p.Kernel {
+		skipped("a kernel thread", kthreadd, trigger.ErrNoEngine)
+	} else {
+		t.Log("no kernel thread to be seen, as in a container")
 	}
 }
 

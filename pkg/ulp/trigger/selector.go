@@ -73,10 +73,23 @@ func (s *Selector) pids() []int {
 	return []int{s.PID}
 }
 
+// never says why nothing is ever done to a process; nil if something may be.
+func never(p *process.Process) error {
+	switch {
+	case p.Kernel:
+		return &engineError{errors.New("a kernel thread, which runs no program"), ErrNoEngine}
+	case p.PID == os.Getpid():
+		return &engineError{errors.New("lpbuild itself, which does not stop itself"), ErrNoEngine}
+	case !p.Alive():
+		return process.ErrGone
+	}
+	return nil
+}
+
 // wants says whether a process is meant, by what everybody may see of it.
 func (s *Selector) wants(p *process.Process) bool {
 	switch {
-	case p.Kernel, !p.Alive(), p.PID == os.Getpid():
+	case never(p) != nil:
 		return false
 	case s.Name != nil && !s.Name.Match(ShortName(p)) && !s.Name.Match(FullName(p)):
 		return false

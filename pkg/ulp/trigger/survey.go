@@ -14,10 +14,11 @@ import (
 // SurveyOptions say what to look at. Nothing is ever stopped.
 type SurveyOptions struct {
 	Selector Selector
-	Backends []Backend
+	Backends []Backend     // as Options.Backends; live patches of all of them are listed
 	Timeout  time.Duration // for each process; default 10 s
 	Root     string        // where proc is mounted; default "/proc"
-	// WithoutEngine adds processes that no engine is for.
+	// WithoutEngine adds processes that no engine is for, and those with nothing that an engine which can work anywhere could
+	// replace.
 	WithoutEngine bool
 }
 
@@ -30,8 +31,9 @@ type Survey struct {
 	UID       uint32
 	Container process.Container // in which it runs
 
-	Engine  string // "" if there is none
-	Version string // of the engine's part in the process
+	Engine   string // "" if there is none
+	Anywhere bool   // the engine can work in nearly every process: that says nothing about this one
+	Version  string // of the engine's part in the process
 	// Disabled is why the process takes no live patches; nil if it does.
 	Disabled error
 	// Libraries are those that can be patched, or are.
@@ -56,6 +58,10 @@ type PatchableLibrary struct {
 func (s *Survey) Patched() bool {
 	return len(s.Elsewhere) > 0 || slices.ContainsFunc(s.Libraries, func(l PatchableLibrary) bool { return len(l.Applied) > 0 })
 }
+
+// Bare says that nothing but the engine speaks for the process: it could work there, as anywhere, but there is nothing that
+// it could replace for sure.
+func (s *Survey) Bare() bool { return s.Anywhere && len(s.Libraries)+len(s.Elsewhere) == 0 }
 
 // Look surveys processes and returns what it saw, in ascending order of PID, and how many processes this user may not look
 // into. The error is the context's, the selector's if the process that was named is not there, or that of reading proc.
@@ -105,7 +111,7 @@ func (o *SurveyOptions) look(ctx context.Context, p *process.Process, err error,
 		return nil, false
 	case err != nil:
 		s.Err = timeIsOver(err)
-	case s.Engine == "" && !o.WithoutEngine && o.Selector.PID == 0:
+	case (s.Engine == "" || s.Bare()) && !o.WithoutEngine && o.Selector.PID == 0:
 		return nil, false
 	}
 	return s, false
@@ -126,18 +132,22 @@ func (s *Survey) fill(ctx context.Context, o *SurveyOptions, p *process.Process,
 	if engine != nil {
 		s.Engine = engine.Name()
 	}
-	if err != nil {
+	if err != nil && !errors.Is(err, ErrNoEngine) {
 		s.Disabled = err
 		return nil
 	}
 	var applied []Applied
 	if t != nil {
 		defer t.Close()
-		s.Version, s.Disabled = t.Version(), t.Enabled(ctx)
+		s.Version, s.Disabled, s.Anywhere = t.Version(), t.Enabled(ctx), engine.Anywhere()
 		if applied, err = t.Applied(ctx); err != nil {
 			s.Err = err
 		}
 		known.label(ctx, t, p.UID.Real, applied)
+		others, err := appliedByOthers(ctx, o.Backends, engine, view, func(t Target, list []Applied) { known.label(ctx, t, p.UID.Real, list) })
+		if applied = append(applied, others...); err != nil {
+			s.Err = err
+		}
 	} else if !o.WithoutEngine {
 		return nil
 	}

@@ -9,6 +9,7 @@
 #include <pthread.h>
 #include <sched.h>
 #include <signal.h>
+#include <spawn.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -16,12 +17,21 @@
 #include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/syscall.h>
+#include <sys/time.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 int first(void), second(void), reads_secret(void), reads_mine(void), blocks(int), calls(int (*)(int), int);
 int deep(int, int (*)(int), int);
 const char *text(char *);
+
+static int sharer;
+
+static int waits(void *unused)
+{
+	for (;;)
+		pause();
+}
 
 static struct page {
 	volatile unsigned long expect; // what first() and second() return; 0: either
@@ -59,7 +69,7 @@ static void *blocked(void *arg) {
 	if (!strcmp(how, "calls"))
 		result = calls(wait_for_byte, pipes[0]);
 	else if (!strcmp(how, "deep"))
-		result = deep(1000, wait_for_byte, pipes[0]);
+		result = deep(20000, wait_for_byte, pipes[0]);
 	else
 		result = blocks(pipes[0]);
 	return 0;
@@ -90,10 +100,87 @@ static void start(void *(*f)(void *), void *arg) {
 	usleep(20000);
 }
 
-static void *cancel_me(void *arg) { (void)arg; return (void *)(long)calls(wait_for_byte, pipes[0]); }
+static int cleaned;
+static void clean(void *arg) { *(int *)arg = 1; }
+static void *cancel_me(void *arg) {
+	(void)arg;
+	long r;
+	pthread_cleanup_push(clean, &cleaned);
+	r = calls(wait_for_byte, pipes[0]);
+	pthread_cleanup_pop(0);
+	return (void *)r;
+}
 
-// filter installs a system call filter for all threads: number nr gets action, all others are allowed.
-static int filter(unsigned nr, unsigned action) {
+// Storms: something that goes on and on, and in it both functions are called again and again. Of two calls between which
+// nothing can be switched, both reach the same version.
+enum { STORM = 499 }; // of the counts
+static int both_wrong(int r, int s) { return (r != 1 && r != 2) || (s != 1 && s != 2); }
+static void count(int wrong) {
+	__sync_fetch_and_add(&page->wrong, wrong);
+	__sync_fetch_and_add(&page->counts[STORM], 1);
+}
+static void one_fork(void) {
+	int status, p = fork();
+	if (p == 0) { // nobody patches the child
+		int r = first(), s = second();
+		_exit(r != s || both_wrong(r, s));
+	}
+	waitpid(p, &status, 0);
+	count(status != 0);
+}
+static void one_spawn(void) {
+	char *argv[] = {"true", 0};
+	int status = -1, p;
+	if (posix_spawn(&p, "/bin/true", 0, 0, argv, 0) == 0)
+		waitpid(p, &status, 0);
+	count(status != 0 || both_wrong(first(), second()));
+}
+static void *short_life(void *arg) { (void)arg; count(both_wrong(first(), second())); return 0; }
+static void one_thread(void) {
+	pthread_t t[4];
+	for (int i = 0; i < 4; i++)
+		pthread_create(&t[i], 0, short_life, 0);
+	for (int i = 0; i < 4; i++)
+		pthread_join(t[i], 0);
+}
+static void on_timer(int s) { (void)s; count(both_wrong(first(), second())); }
+static void *storm(void *arg) {
+	void (*once)(void) = (void (*)(void))arg;
+	for (;;)
+		once();
+	return 0;
+}
+static void *signal_storm(void *arg) {
+	static char stack[1 << 16];
+	stack_t ss = {.ss_sp = stack, .ss_size = sizeof stack};
+	struct sigaction sa = {.sa_handler = on_timer, .sa_flags = SA_ONSTACK | SA_RESTART};
+	(void)arg;
+	sigaltstack(&ss, 0);
+	sigaction(SIGUSR2, &sa, 0);
+	for (;;) {
+		pthread_kill(pthread_self(), SIGUSR2);
+		count(both_wrong(first(), second()));
+	}
+	return 0;
+}
+static int begin(const char *name) {
+	pthread_t t;
+	if (!strcmp(name, "signals"))
+		return pthread_create(&t, 0, signal_storm, 0);
+	return pthread_create(&t, 0, storm, !strcmp(name, "forks") ? one_fork : !strcmp(name, "spawns") ? one_spawn : one_thread);
+}
+
+// exec_again starts the program anew all the time. The page remembers.
+static void exec_again(char **argv) {
+	for (int i = 0; i < 500000; i++) // some milliseconds
+		if (both_wrong(first(), second()))
+			page->wrong++;
+	page->counts[STORM]++;
+	execv("/proc/self/exe", argv);
+}
+
+// filter installs a system call filter for all threads, or this one only: number nr gets action, all others are allowed.
+static int filter(unsigned nr, unsigned action, unsigned flags) {
 	struct sock_filter f[] = {
 		BPF_STMT(BPF_LD | BPF_W | BPF_ABS, 4),
 		BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, AUDIT_ARCH_X86_64, 1, 0),
@@ -108,7 +195,7 @@ static int filter(unsigned nr, unsigned action) {
 	};
 	struct sock_fprog p = {sizeof f / sizeof f[0], f};
 	prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0);
-	return syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, SECCOMP_FILTER_FLAG_TSYNC, &p);
+	return syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, flags, &p);
 }
 
 static void command(char *line) {
@@ -134,7 +221,12 @@ static void command(char *line) {
 		usleep(20000);
 		pthread_cancel(thread);
 		pthread_join(thread, &r);
-		printf("%s\n", r == PTHREAD_CANCELED ? "cancelled" : "returned");
+		printf("%s\n", r != PTHREAD_CANCELED ? "returned" : cleaned ? "cancelled and cleaned up" : "cancelled");
+		cleaned = 0;
+	} else if (!strcmp(word, "storm")) {
+		char name[64] = "";
+		sscanf(line, "storm %63s", name);
+		printf("%d\n", begin(name));
 	} else if (!strcmp(word, "forkserve")) { // the child goes on answering
 		int p = fork();
 		if (p == 0) {
@@ -144,6 +236,25 @@ static void command(char *line) {
 		}
 		waitpid(p, 0, 0);
 		_exit(0);
+	} else if (!strcmp(word, "share")) { // a process with the same memory that is no thread
+		static char stack[16 << 10] __attribute__((aligned(16)));
+		sharer = clone(waits, stack + sizeof stack, CLONE_VM | SIGCHLD, 0);
+		printf("%d\n", sharer);
+	} else if (!strcmp(word, "unshare")) {
+		kill(sharer, SIGKILL);
+		printf("%s\n", waitpid(sharer, 0, 0) == sharer ? "ok" : "none");
+	} else if (!strcmp(word, "orphan")) { // the same, but the parent is gone
+		prctl(PR_SET_PTRACER, PR_SET_PTRACER_ANY, 0, 0, 0);
+		if (fork() != 0)
+			_exit(0);
+		prctl(PR_SET_PTRACER, PR_SET_PTRACER_ANY, 0, 0, 0);
+		printf("%d\n", getpid());
+	} else if (!strcmp(word, "life")) { // ends by itself
+		struct itimerval v = {.it_value = {.tv_usec = n}};
+		struct sigaction sa = {.sa_handler = SIG_DFL};
+		sigaction(SIGALRM, &sa, 0);
+		setitimer(ITIMER_REAL, &v, 0);
+		printf("ok\n");
 	} else if (!strcmp(word, "as")) { // no more address space than there is
 		struct rlimit r = {4096, 4096};
 		setrlimit(RLIMIT_AS, &r);
@@ -153,18 +264,22 @@ static void command(char *line) {
 		setrlimit(RLIMIT_NOFILE, &r);
 		printf("ok\n");
 	} else if (!strcmp(word, "allow")) {
-		printf("%d\n", filter(-1, SECCOMP_RET_ALLOW));
+		printf("%d\n", filter(-1, SECCOMP_RET_ALLOW, SECCOMP_FILTER_FLAG_TSYNC));
+	} else if (!strcmp(word, "allowone")) {
+		printf("%d\n", filter(-1, SECCOMP_RET_ALLOW, 0));
 	} else if (!strcmp(word, "kill")) {
-		printf("%d\n", filter(n, SECCOMP_RET_KILL_PROCESS));
+		printf("%d\n", filter(n, SECCOMP_RET_KILL_PROCESS, SECCOMP_FILTER_FLAG_TSYNC));
 	} else if (!strcmp(word, "deny")) {
-		printf("%d\n", filter(n, SECCOMP_RET_ERRNO | 1));
+		printf("%d\n", filter(n, SECCOMP_RET_ERRNO | 1, SECCOMP_FILTER_FLAG_TSYNC));
 	} else if (!strcmp(word, "strict")) {
 		printf("ok\n");
 		fflush(stdout);
 		prctl(PR_SET_SECCOMP, 1, 0, 0, 0);
 		return;
 	} else if (!strcmp(word, "mdwe")) {
-		printf("%d\n", prctl(65, 1, 0, 0, 0)); // PR_SET_MDWE
+		int set = prctl(65, 1, 0, 0, 0); // PR_SET_MDWE
+		void *both = mmap(0, 4096, PROT_READ | PROT_WRITE | PROT_EXEC, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+		printf("%d %s\n", set, both == MAP_FAILED ? "refused" : "allowed");
 	} else if (!strcmp(word, "full")) { // nothing is free within reach
 		long done = 0;
 		unsigned long lib = (unsigned long)first & -(1ul << 20), near = 4ul << 20;
@@ -214,13 +329,16 @@ int main(int argc, char **argv) {
 		page = mmap(0, sizeof *page, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
 		close(fd);
 	}
-	(void)!pipe(pipes);
+	(void)!pipe2(pipes, O_CLOEXEC);
 	for (long i = 0; i < atol(argv[2]); i++) {
 		pthread_t t;
 		pthread_create(&t, 0, hammer, (void *)i);
 	}
-	printf("ready\n");
+	if (!getenv("EXEC") || page->counts[STORM] == 0)
+		printf("ready\n");
 	fflush(stdout);
+	if (getenv("EXEC"))
+		exec_again(argv);
 	char line[256];
 	while (fgets(line, sizeof line, stdin))
 		command(line);

@@ -2,60 +2,142 @@ package prove
 
 import "encoding/binary"
 
-// EachBranch calls yield for all direct branches in code, wherever an instruction may begin in it, with the addresses that
-// they are at and lead to, until it returns false. Data that looks like a branch is taken for one.
-func EachBranch(code []byte, addr uint64, yield func(from, to uint64) bool) {
+// A branch from elsewhere into the first bytes of a function is looked for in all code of its segment.
+//
+// Those with distances of 32 bits may come from anywhere, and are looked for wherever an instruction may begin: data that
+// looks like one is taken for one. Short ones can only come from the neighbourhood, and would be found everywhere like this.
+// So the neighbours are decoded if something looks like one, from where the unwind information says that they begin; what is
+// no function, or cannot be decoded, is searched byte by byte.
+
+// Text is an executable segment, as it is mapped.
+type Text struct {
+	Code   []byte
+	Addr   uint64
+	Frames *Frames // of the library; nil: nothing is known of where functions begin
+
+	targets []uint64 // a bit for each byte: a branch with a distance of 32 bits leads there. Nil before Index
+	left    int      // bytes that may still be decoded, after Index
+}
+
+// overlap bounds what is decoded for all functions of a text together, as a multiple of its size. It is less than once if
+// functions do not overlap; hostile ones may.
+const overlap = 16
+
+// shortReach is the most that a short branch is away from where it leads to, and its own length.
+const shortReach = 1<<7 + 2
+
+// Index makes EntersAt fast for whoever asks about many functions. It then does not say where such a branch is.
+func (t *Text) Index() {
+	t.targets, t.left = make([]uint64, len(t.Code)/64+1), overlap*len(t.Code)
+	t.near(func(_, to uint64) bool {
+		if i := to - t.Addr; i < uint64(len(t.Code)) {
+			t.targets[i/64] |= 1 << (i % 64)
+		}
+		return true
+	})
+}
+
+// EntersAt finds a branch that leads between from and to, which are in the text, neither of them included.
+func (t *Text) EntersAt(from, to uint64) (at uint64, found bool, err error) {
+	note := func(a, target uint64) bool {
+		if target > from && target < to {
+			at, found = a, true
+		}
+		return !found
+	}
+	if t.targets == nil {
+		t.near(note)
+	}
+	for i := from + 1 - t.Addr; i < to-t.Addr && i/64 < uint64(len(t.targets)); i++ {
+		found = found || t.targets[i/64]>>(i%64)&1 != 0
+	}
+	if found {
+		return at, true, nil
+	}
+	lo, hi := max(from, t.Addr+shortReach)-shortReach, min(to+shortReach, t.Addr+uint64(len(t.Code)))
+	if lo >= hi {
+		return 0, false, nil
+	}
+	if t.anywhere(lo, hi, note); !found {
+		return 0, false, nil // as mostly
+	}
+	found = false
+	err = t.short(lo, hi, note)
+	return at, found, err
+}
+
+// near notes all branches with distances of 32 bits, wherever an instruction may begin, until note returns false.
+func (t *Text) near(note func(from, to uint64) bool) {
+	code := t.Code
 	for i := 0; i+NearLen <= len(code); i++ {
 		at := i + 1
 		switch c := code[i]; {
 		case c&0xfe == 0xe8: // call, jmp
-		case c == 0x0f && code[i+1]&0xf0 == 0x80 && i+NearLen < len(code): // jcc
+		case (c == 0x0f && code[i+1]&0xf0 == 0x80 || c == 0xc7 && code[i+1] == 0xf8) && i+NearLen < len(code): // jcc, xbegin
 			at++
 		default:
 			continue
 		}
-		to := addr + uint64(at+4) + uint64(int64(int32(binary.LittleEndian.Uint32(code[at:]))))
-		if !yield(addr+uint64(i), to) {
+		target := t.Addr + uint64(at+4) + uint64(int64(int32(binary.LittleEndian.Uint32(code[at:]))))
+		if !note(t.Addr+uint64(i), target) {
 			return
 		}
 	}
 }
 
-// EntersAt finds the first branch in code that leads between from and to, neither of them included.
-func EntersAt(code []byte, addr, from, to uint64) (at uint64, found bool) {
-	EachBranch(code, addr, func(a, target uint64) bool {
-		found = target > from && target < to
-		at = a
-		return !found
-	})
-	return at, found
-}
-
-// Branches are the places in a stretch of code that branches in it lead to: what [EntersAt] says, for whoever asks about all
-// functions.
-type Branches struct {
-	addr uint64
-	to   []uint64 // a bit for each byte
-}
-
-// NewBranches searches the code at an address.
-func NewBranches(code []byte, addr uint64) *Branches {
-	b := &Branches{addr, make([]uint64, len(code)/64+1)}
-	EachBranch(code, addr, func(_, to uint64) bool {
-		if i := to - addr; i < uint64(len(code)) {
-			b.to[i/64] |= 1 << (i % 64)
-		}
-		return true
-	})
-	return b
-}
-
-// Enter says whether a branch leads between from and to, neither of them included. Both are in the code.
-func (b *Branches) Enter(from, to uint64) bool {
-	for i := from + 1 - b.addr; i < to-b.addr && i/64 < uint64(len(b.to)); i++ {
-		if b.to[i/64]>>(i%64)&1 != 0 {
-			return true
+// short notes all short branches in [lo, hi).
+func (t *Text) short(lo, hi uint64, note func(from, to uint64) bool) error {
+	at := lo
+	if t.Frames != nil {
+		err := t.Frames.functions(lo, hi, func(entry, size uint64) {
+			if entry < t.Addr || size > MaxFunction || entry-t.Addr+size > uint64(len(t.Code)) {
+				return // searched byte by byte
+			}
+			if at < entry {
+				t.anywhere(at, entry, note)
+			}
+			if !t.decoded(t.Code[entry-t.Addr:][:size], entry, note) {
+				t.anywhere(max(at, entry), entry+size, note)
+			}
+			at = entry + size
+		})
+		if err != nil {
+			return err
 		}
 	}
-	return false
+	if at < hi {
+		t.anywhere(at, hi, note)
+	}
+	return nil
+}
+
+// decoded notes the branches of a function. ok is false if it cannot be decoded, or too much has been; then some may have been
+// noted.
+func (t *Text) decoded(code []byte, addr uint64, note func(from, to uint64) bool) (ok bool) {
+	if t.targets != nil {
+		if t.left -= len(code); t.left < 0 {
+			return false
+		}
+	}
+	for off := 0; off < len(code); {
+		in, err := decode(code, off)
+		if err != nil {
+			return false
+		}
+		if to, ok := in.branch(); ok {
+			note(addr+uint64(off), addr+uint64(int64(to)))
+		}
+		off += in.Len
+	}
+	return true
+}
+
+// anywhere notes what may be short branches, wherever an instruction may begin in [lo, hi).
+func (t *Text) anywhere(lo, hi uint64, note func(from, to uint64) bool) {
+	code := t.Code[lo-t.Addr : min(hi-t.Addr, uint64(len(t.Code)))]
+	for i := 0; i+1 < len(code); i++ {
+		if c := code[i]; c&0xf0 == 0x70 || c&0xfc == 0xe0 || c == 0xeb { // jcc, loop and jrcxz, jmp
+			note(lo+uint64(i), lo+uint64(i)+2+uint64(int64(int8(code[i+1]))))
+		}
+	}
 }

@@ -67,3 +67,25 @@ func (f *Frames) Size(entry uint64) (uint64, error) {
 	}
 	return uint64(binary.LittleEndian.Uint32(fde[12:])), nil
 }
+
+// functions calls yield for the functions that have anything in [lo, hi), in the order of their addresses. Where they
+// overlap the first one counts.
+func (f *Frames) functions(lo, hi uint64, yield func(entry, size uint64)) error {
+	count := len(f.table) / 8
+	place := func(i int) uint64 { return f.at + uint64(int64(int32(binary.LittleEndian.Uint32(f.table[8*i:])))) }
+	from := max(0, sort.Search(count, func(i int) bool { return place(i) > lo })-1)
+	end := uint64(0)
+	for i := from; i < count && place(i) < hi; i++ {
+		entry := place(i)
+		size, err := f.Size(entry)
+		if err != nil {
+			return err
+		}
+		if entry < end || size == 0 || entry+size <= lo || entry+size < entry {
+			continue
+		}
+		end = entry + size
+		yield(entry, size)
+	}
+	return nil
+}

@@ -108,7 +108,7 @@ func (p Place) Off() int {
 //   - the instructions can be carried out at another place. They have to be as long as not all functions of a live patch
 //     have been switched.
 //
-// Besides, nothing elsewhere in the library may lead into it: see [Branches].
+// Besides, nothing elsewhere in the library may lead into it: see [Text.EntersAt].
 func Entry(code []byte, addr uint64) (Place, error) {
 	if len(code) > MaxFunction {
 		return Place{}, no("it is too long to be looked through", "%d bytes", len(code))

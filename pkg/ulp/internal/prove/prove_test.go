@@ -13,8 +13,22 @@ func branchTo(from, to uint64, opcode ...byte) []byte {
 	return binary.LittleEndian.AppendUint32(opcode, uint32(to-from-uint64(len(opcode))-4))
 }
 
-// TestBranches finds branches into the middle of what a jump replaces, one function after the other and for all at once.
-func TestBranches(t *testing.T) {
+// enters is EntersAt, with an index and without.
+func enters(t *testing.T, text Text, from, to uint64) (uint64, bool) {
+	t.Helper()
+	at, found, err := text.EntersAt(from, to)
+	if err != nil {
+		t.Fatal(err)
+	}
+	text.Index()
+	if _, again, err := text.EntersAt(from, to); err != nil || again != found {
+		t.Errorf("%t, with an index %t, %v", found, again, err)
+	}
+	return at, found
+}
+
+// TestEntersAt finds branches into the middle of what a jump replaces.
+func TestEntersAt(t *testing.T) {
 	const base, function = 0x400000, 0x400400
 	for name, tc := range map[string]struct {
 		branch []byte
@@ -23,6 +37,7 @@ func TestBranches(t *testing.T) {
 		"jump into it":           {branchTo(base+1, function+1, 0xe9), true},
 		"call of its last byte":  {branchTo(base+1, function+4, 0xe8), true},
 		"conditional jump":       {branchTo(base+1, function+2, 0x0f, 0x85), true},
+		"xbegin":                 {branchTo(base+1, function+2, 0xc7, 0xf8), true},
 		"call of the function":   {branchTo(base+1, function, 0xe8), false},
 		"behind it":              {branchTo(base+1, function+5, 0xe9), false},
 		"far away":               {branchTo(base+1, function+1<<30, 0xe9), false},
@@ -33,14 +48,79 @@ func TestBranches(t *testing.T) {
 		if !bytes.HasSuffix([]byte(name), []byte("end")) {
 			code = append(code, make([]byte, 0x800)...)
 		}
-		at, found := EntersAt(code, base, function, function+5)
+		at, found := enters(t, Text{Code: code, Addr: base}, function, function+5)
 		if found != tc.want || found && at != base+1 {
 			t.Errorf("%s: EntersAt = %#x, %t", name, at, found)
 		}
-		if got := NewBranches(code, base).Enter(function, function+5); got != tc.want {
-			t.Errorf("%s: Enter = %t", name, got)
+	}
+}
+
+// TestShortBranches: short ones count where an instruction begins; that is known of functions, and of nothing else.
+func TestShortBranches(t *testing.T) {
+	const base, neighbour, function = 0x1000, 0x1200, 0x1210
+	for name, tc := range map[string]struct {
+		code string // of the neighbour, of 16 bytes
+		size uint64 // that the unwind information says
+		want bool
+	}{
+		"jump into it":              {"\xeb\x0f", 16, true},
+		"conditional jump":          {"\x90\x74\x0f", 16, true},
+		"loop":                      {"\xe2\x0f", 16, true},
+		"jump to the function":      {"\xeb\x0e", 16, false},
+		"jump behind it":            {"\xeb\x13", 16, false},
+		"a number like a jump":      {"\xb8\xeb\x0e\x00\x00", 16, false},
+		"a number, not a function":  {"\xb8\xeb\x0e\x00\x00", 0, true},
+		"a number, cannot be known": {"\xb8\xeb\x0e\x00\x00\x06", 16, true},
+		"padding":                   {"\x66\x2e\x0f\x1f\x84\x00\x00\x00\x00\x00\xcc", 0, false},
+	} {
+		code := bytes.Repeat([]byte{0x90}, 0x400)
+		copy(code[neighbour-base:], tc.code)
+		m := oneFrame(neighbour, tc.size)
+		frames, err := ReadFrames(m, m.addr, 20)
+		if err != nil {
+			t.Fatal(err)
+		}
+		at, found := enters(t, Text{Code: code, Addr: base, Frames: frames}, function, function+5)
+		if found != tc.want || found && (at < neighbour || at >= function) {
+			t.Errorf("%s: EntersAt = %#x, %t", name, at, found)
 		}
 	}
+}
+
+// TestOverlap: what is decoded for all functions of a text is bounded; afterwards bytes are searched.
+func TestOverlap(t *testing.T) {
+	code := bytes.Repeat([]byte{0x90}, 0x400)
+	copy(code[0x200:], "\xb8\xeb\x0e\x00\x00") // like a jump to 0x1211
+	m := oneFrame(0x1100, 0x110)
+	frames, err := ReadFrames(m, m.addr, 20)
+	if err != nil {
+		t.Fatal(err)
+	}
+	text := Text{Code: code, Addr: 0x1000, Frames: frames}
+	text.Index()
+	for n := range 1000 {
+		if _, found, err := text.EntersAt(0x1210, 0x1215); err != nil || found {
+			if n < 10 || err != nil {
+				t.Errorf("after %d times: %v", n, err)
+			}
+			return
+		}
+	}
+	t.Error("no bound")
+}
+
+// oneFrame makes the table of one function, in memory at 0x8000.
+func oneFrame(entry, size uint64) flat {
+	const base = 0x8000
+	b := make([]byte, 20+16)
+	copy(b, []byte{1, 0x1b, encUdata4, encDataSdata4})
+	put := func(off int, v uint64) { binary.LittleEndian.PutUint32(b[off:], uint32(v)) }
+	put(8, 1)
+	put(12, entry-base)
+	put(16, 20)
+	put(28, entry-(base+20)-8)
+	put(32, size)
+	return flat{base, b}
 }
 
 func TestHasNOPs(t *testing.T) {
@@ -156,6 +236,26 @@ func TestFrames(t *testing.T) {
 			t.Errorf("%s: a size", name)
 		}
 	}
+}
+
+// FuzzEntersAt: any bytes as a text with any unwind information; both ways of asking come to the same.
+func FuzzEntersAt(f *testing.F) {
+	f.Add(bytes.Repeat([]byte{0xeb, 0x0f, 0x90}, 200), frames().data, uint64(0x40))
+	f.Fuzz(func(t *testing.T, code, data []byte, off uint64) {
+		if off >= uint64(len(code)) || uint64(len(code))-off < NearLen {
+			return
+		}
+		m := flat{0x1000, data}
+		table, err := ReadFrames(m, m.addr, uint64(len(data)))
+		if err != nil {
+			t.Fatal(err)
+		}
+		const base = 0x2000
+		at, found := enters(t, Text{Code: code, Addr: base, Frames: table}, base+off, base+off+NearLen)
+		if found && (at < base || at >= base+uint64(len(code))) {
+			t.Fatalf("a branch at %#x", at)
+		}
+	})
 }
 
 // FuzzFrames: any bytes as unwind information; nothing outside of it is read.

@@ -217,6 +217,7 @@ int main(int argc, char **argv)
 		ready(pid);
 	} else if (!strcmp(mode, "undumpable")) { prctl(PR_SET_DUMPABLE, 0); ready(0); }
 	else if (!strcmp(mode, "seccomp")) { seccomp(); ready(0); }
+	else if (!strcmp(mode, "seccompone")) { pthread_t t; pthread_create(&t, NULL, sleep_thread, NULL); seccomp(); ready(0); }
 	else if (!strcmp(mode, "stop")) {
 		pthread_create(&t, NULL, sleep_thread, NULL);
 		ready(0);

@@ -1,11 +1,18 @@
 /* Calls the library's functions, says what they return for each line of its input, and ends with the input. Usage:
    program [THREADS]: so many threads more call one() all the time, and end the process if it returns what no patch makes;
-   if the number is negative, they sleep. */
+   if the number is negative, they sleep. A line that begins with b makes a thread more, which calls blocks() with the FIFO that
+   the variable FIFO names, until that returns; with the variable ENTER there is one from the beginning. */
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <unistd.h>
-int one(void), two(void), bare(void), sum(void);
+int one(void), two(void), bare(void), sum(void), blocks(const char *);
+
+static void *block(void *fifo)
+{
+	blocks(fifo);
+	return 0;
+}
 
 static void *nap(void *unused)
 {
@@ -24,13 +31,14 @@ static void *call(void *unused)
 
 int main(int argc, char **argv)
 {
-	char line[64];
+	char line[64] = "";
+	pthread_t t;
 	int threads = argc > 1 ? atoi(argv[1]) : 0;
 	for (int n = abs(threads); n > 0; n--) {
-		pthread_t t;
 		pthread_create(&t, 0, threads > 0 ? call : nap, 0);
 	}
 	do {
+		if (line[0] == 'b' || (!line[0] && getenv("ENTER"))) pthread_create(&t, 0, block, getenv("FIFO"));
 		printf("%d %d %d %d\n", one(), two(), bare(), sum());
 		fflush(stdout);
 	} while (fgets(line, sizeof line, stdin));

@@ -10,11 +10,13 @@
      ring       a ring of messages with wild numbers    crash  dies in the call
      newer      a queue of a later version     slow N   takes N ms
      left       begins with a write into libc left in its queue
+   LIBPULP_DISABLE_ON_PATH, _USERS and _GROUPS switch it off: lists of patterns for the program's path, of uids, of gids.
    Macros: -DSMALL has a buffer that is too small, -DOPEN has entry points without a trap,
    -DIGNORANT knows nothing of endbr64. */
 #define _GNU_SOURCE
 #include <dlfcn.h>
 #include <errno.h>
+#include <fnmatch.h>
 #include <link.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -72,10 +74,26 @@ static void say(const char *text)
 
 static void ask(void *addr, const void *bytes, uint32_t n);
 
+/* Whether a variable's list has a pattern for a name. */
+static int listed(const char *variable, const char *name)
+{
+	const char *e = getenv(variable);
+	char list[512], *rest = list, *one;
+	snprintf(list, sizeof list, "%s", e ? e : "");
+	while ((one = strsep(&rest, ":")))
+		if (*one && !fnmatch(one, name, 0)) return 1;
+	return 0;
+}
+
 __attribute__((constructor)) static void begin(void)
 {
 	const char *e = getenv("FAKEPULP");
+	char exe[512] = "", uid[16], gid[16];
 	if (e) sscanf(e, "%31s %ld", mode, &number);
+	if (readlink("/proc/self/exe", exe, sizeof exe - 1) < 0) return;
+	snprintf(uid, sizeof uid, "%u", getuid()), snprintf(gid, sizeof gid, "%u", getgid());
+	if (listed("LIBPULP_DISABLE_ON_PATH", exe) || listed("LIBPULP_DISABLE_ON_USERS", uid) || listed("LIBPULP_DISABLE_ON_GROUPS", gid))
+		__ulp_error_state = BLOCKED;
 	__ulp_state.loaded = 1;
 	say("loaded\n");
 	if (is("ring")) __ulp_msg_queue.bottom = -5, __ulp_msg_queue.distance = 1 << 30;

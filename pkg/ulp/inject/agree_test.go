@@ -1,0 +1,62 @@
+package inject
+
+import (
+	"errors"
+	"strings"
+	"testing"
+
+	"github.com/lpbuild/lpbuild/pkg/ulp"
+	"github.com/lpbuild/lpbuild/pkg/ulp/internal/prove"
+)
+
+// TestGateAgrees compares what catalogues say of functions of this machine's libc, from its file, with what the engine says
+// of the same functions in a process: of some of each verdict.
+func TestGateAgrees(t *testing.T) {
+	const most = 12 // of each verdict: the engine searches the whole library for each function
+	lib, err := ulp.OpenLibrary(libcPath(t), ulp.LibraryOptions{Prove: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	c := start(t, gcc(t, "allocate", "testdata/allocate.c", "-pthread"), 0)
+	v := opened(t, c.pid)
+	copies, err := v.copies(ulp.Target{BuildID: lib.BuildID, Name: "libc.so.6"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	b := &planner{Plan: &Plan{}, v: v, texts: map[uint64]*prove.Text{}}
+	compared := map[string]int{}
+	for s := range lib.Symbols() {
+		why, ok := lib.EntryProof(s.Value)
+		if !ok || compared[why] == most || s.Undefined {
+			continue
+		}
+		compared[why]++
+		_, err := b.site(t.Context(), copies[0], ulp.Function{Old: s.Name, OldValue: s.Value}, true)
+		if err != nil && !errors.Is(err, ErrEntry) {
+			t.Fatal(err)
+		}
+		if (err == nil) != (why == "") || err != nil && !strings.Contains(err.Error(), why) {
+			t.Errorf("%s: the catalogue says %q, the engine %v", s.Name, why, err)
+		}
+	}
+	if compared[""] == 0 && lib.Livepatchable {
+		t.Skip("this machine's libc has NOPs everywhere")
+	}
+	if compared[""] != most || len(compared) < 5 {
+		t.Errorf("compared %v", compared)
+	}
+}
+
+// TestSameNOPs: what catalogues take for the engine's NOPs is what the engine does.
+func TestSameNOPs(t *testing.T) {
+	before, landing := strings.Repeat("\x90", beforeLen), string(endbr64)
+	for _, head := range []string{
+		before + "\x90\x90", before + "\x66\x90", before + landing + "\x90\x90", before + landing + "\x66\x90", before + "\x90\x55",
+		before + landing + "\x55", "\x55" + before[1:] + "\x90\x90", before[1:] + "\xcc\x66\x90", before + "\xeb\xf0",
+	} {
+		window := append([]byte(head), make([]byte, siteWindow)...)[:siteWindow]
+		if _, err := nopSite(0x401000, window); (err == nil) != prove.HasNOPs(window) {
+			t.Errorf("%x: the engine says %v", head, err)
+		}
+	}
+}

@@ -1,0 +1,111 @@
+package tracer
+
+import (
+	"bytes"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"slices"
+)
+
+// ErrWords says that not all of a thread's stack could be looked through: it is on one that was not known, too large, or gone.
+var ErrWords = errors.New("a thread's stack cannot be looked through")
+
+// Words looks for addresses in stopped threads: in their registers, and in all words on their stacks. What looks like an
+// address counts as one, so that a return address is never missed, while an old value that nobody needs any more may be taken
+// for one. Frames of signals are followed to the stacks that were interrupted.
+type Words struct {
+	stacks []Range
+	buf    []byte
+	left   int
+}
+
+// Bounds of what is read of stacks: of one, and of all.
+const (
+	maxStackRead  = 256 << 20
+	maxStacksRead = 1 << 30
+	wordStep      = 64 << 10
+)
+
+// NewWords prepares for looking, before the stop: stacks are the writable mappings of the process, in ascending order.
+func NewWords(stacks []Range) *Words {
+	return &Words{stacks: stacks, buf: bytes.Repeat([]byte{1}, wordStep), left: maxStacksRead} // touched: no page of it is made later
+}
+
+// Between calls hit with each word of a thread that is at least lo and less than hi, until that returns an error. The error
+// is hit's, or an ErrWords. Words in a red zone, below the stack pointer, are no return addresses: below gets them, if it is not
+// nil.
+func (w *Words) Between(t *Tracee, th *Thread, lo, hi uint64, hit func(v uint64) error, below func(v uint64)) error {
+	for _, v := range th.regs.words() {
+		if v >= lo && v < hi {
+			if err := hit(v); err != nil {
+				return err
+			}
+		}
+	}
+	sp := th.SP()
+	for range maxSignalStacks {
+		other, err := w.stack(t, sp&^7, lo, hi, hit, below)
+		if err != nil || other == 0 {
+			return err
+		}
+		sp = other
+	}
+	return fmt.Errorf("signals on stacks of their own: %w", ErrWords)
+}
+
+// maxSignalStacks bounds how many stacks one thread is on.
+const maxSignalStacks = 8
+
+// segments is what the kernel writes into a signal's frame behind program counter and flags: the segment registers. It
+// marks the frame: three words before it is the stack pointer of what the signal interrupted.
+const segments = 0x002b_0000_0000_0033
+
+// leafZone is what a function that calls nobody may use below its stack pointer.
+const leafZone = 128
+
+// stack looks through a thread's stack, from its red zone to the end of the mapping. If a signal's handler runs on a stack of
+// its own, it returns where the one is that was interrupted.
+func (w *Words) stack(t *Tracee, sp, lo, hi uint64, hit func(v uint64) error, below func(v uint64)) (interrupted uint64, err error) {
+	i, _ := slices.BinarySearchFunc(w.stacks, sp, func(m Range, a uint64) int {
+		if m.End <= a {
+			return -1
+		}
+		return 1
+	})
+	if i == len(w.stacks) || sp < w.stacks[i].Start {
+		return 0, fmt.Errorf("on one that was not there: %w", ErrWords)
+	}
+	begin, end := sp, w.stacks[i].End
+	sp = max(sp-leafZone, w.stacks[i].Start)
+	if end-sp > maxStackRead || end-sp > uint64(w.left) {
+		return 0, fmt.Errorf("too large: %w", ErrWords)
+	}
+	w.left -= int(end - sp)
+	var last [3]uint64
+	for ; sp < end; sp += wordStep {
+		b := w.buf[:min(wordStep, end-sp)]
+		if _, err := t.mem.ReadAt(b, int64(sp)); err != nil {
+			return 0, fmt.Errorf("%w: %w", ErrWords, err)
+		}
+		for at := sp; len(b) >= 8; at, b = at+8, b[8:] {
+			v := binary.LittleEndian.Uint64(b)
+			if at < begin {
+				if below != nil && v >= lo && v < hi {
+					below(v)
+				}
+				continue
+			}
+			if v == segments && (last[0] < begin || last[0] >= end) && last[0] != 0 {
+				interrupted = last[0]
+			}
+			if v >= lo && v < hi {
+				if err := hit(v); err != nil {
+					return 0, err
+				}
+			}
+			last[0], last[1], last[2] = last[1], last[2], v
+		}
+	}
+	return interrupted, nil
+}

@@ -1,0 +1,5 @@
+//go:build !amd64
+
+package tracer
+
+func (*Registers) words() []uint64 { return nil }

@@ -1,0 +1,247 @@
+package trigger_test
+
+import (
+	"context"
+	"errors"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"sync"
+	"testing"
+
+	"github.com/lpbuild/lpbuild/pkg/ulp/trigger"
+)
+
+// auto are the engines in the order in which they are asked by default.
+func auto() []trigger.Backend { return []trigger.Backend{&trigger.Libpulp{}, &trigger.Native{}} }
+
+// TestAuto patches each process by its engine: by libpulp.so where it is, natively elsewhere.
+func TestAuto(t *testing.T) {
+	ten, twenty := read(t, container(t, "a", 10), container(t, "bb", 10)), read(t, container(t, "a", 20))
+	preloads := flavours(t)
+	preloads["native"] = ""
+	for name, preload := range preloads {
+		c := start(t, "a", preload, "auto_"+name)
+		engine := map[bool]string{true: "native", false: "libpulp"}[preload == ""]
+		for _, dry := range []bool{true, false} {
+			r := c.one(trigger.Options{Containers: ten, Backends: auto(), DryRun: dry})
+			c.is(trigger.Changed, nil, r)
+			if r.Engine != engine {
+				t.Errorf("%s: by %q", name, r.Engine)
+			}
+		}
+		c.says(tens10)
+		c.is(trigger.Changed, nil, c.one(trigger.Options{Containers: twenty, Backends: auto(), Replace: true}))
+		c.says(tens20)
+		c.is(trigger.Already, trigger.ErrApplied, c.one(trigger.Options{Containers: twenty, Backends: auto(), Replace: true}))
+		c.is(trigger.Already, trigger.ErrNotApplied, c.one(trigger.Options{Containers: ten, Backends: auto(), Revert: true}))
+		c.is(trigger.Changed, nil, c.one(trigger.Options{RevertAll: "libtarget.so", Backends: auto()}))
+		c.says(unpatched)
+		c.is(trigger.Already, trigger.ErrNoPatches, c.one(trigger.Options{RevertAll: "libtarget.so", Backends: auto()}))
+	}
+}
+
+// TestAutoUnconcerned wants processes without a target's library to cost nothing and to be counted nowhere, unless one is
+// named; those with another build of it are skipped, as ever.
+func TestAutoUnconcerned(t *testing.T) {
+	bare := run(t, exec.Command(gcc(t, "program/unconcerned1", "program.c", "-pthread", plainLibrary(t), "-Wl,-rpath,"+buildDir)))
+	start(t, "bb", "", "unconcerned2")
+	cs := read(t, container(t, "a", 10))
+	name := trigger.NewWildcard("unconcerned*")
+	for _, o := range []trigger.Options{{Containers: cs}, {Containers: cs, Revert: true}, {RevertAll: "libtarget.so"}} {
+		asked := &asked{Backend: &trigger.Libpulp{}}
+		o.Selector.Name, o.Backends = &name, []trigger.Backend{asked, &trigger.Native{}}
+		reports, sum, err := runAll(t, o)
+		if err != nil || reports[bare.pid] != nil || o.RevertAll == "" && (sum.Skipped != 1 || sum.Foreign != 1) {
+			t.Errorf("%+v: %+v, %v", o, sum, err)
+		}
+		if _, was := asked.pids.Load(bare.pid); was {
+			t.Error("an engine was asked about a process that no container is for")
+		}
+	}
+	bare.is(trigger.Skipped, trigger.ErrNotLoaded, bare.one(trigger.Options{Containers: cs, Backends: auto()}))
+}
+
+// asked is an engine that remembers which processes it was asked about.
+type asked struct {
+	trigger.Backend
+	pids sync.Map
+}
+
+func (a *asked) Open(ctx context.Context, v *trigger.View) (trigger.Target, error) {
+	a.pids.Store(v.Process.PID, true)
+	return a.Backend.Open(ctx, v)
+}
+
+// plainLibrary is a library of another name, with the same functions.
+func plainLibrary(t *testing.T) string {
+	return gcc(t, "libother.so", "library.c", "-shared", "-fPIC", "-Wl,-soname,libother.so", "-Wl,--build-id")
+}
+
+// TestAutoBlocked: what the owner of a process or libpulp.so forbids is not circumvented by another engine.
+func TestAutoBlocked(t *testing.T) {
+	cs := read(t, container(t, "a", 10))
+	for name, libpulp := range flavours(t) {
+		c := start(t, "a", libpulp, "autoblocked_"+name)
+		c.patchable(false, true)
+		for _, engines := range [][]trigger.Backend{auto(), native} {
+			c.is(trigger.Skipped, trigger.ErrBlocked, c.one(trigger.Options{Containers: cs, Backends: engines}))
+			c.is(trigger.Skipped, trigger.ErrBlocked, c.one(trigger.Options{Containers: cs, Backends: engines, DryRun: true}))
+		}
+		c.says(unpatched)
+		c.unmapped()
+	}
+	for mode, libpulp := range map[string]string{
+		"newer": standIn(t), "half 278": standIn(t), "small": gcc(t, "small/libpulp.so", "runtime.c", "-shared", "-fPIC", "-DSMALL", "-fvisibility=hidden"),
+	} {
+		c := start(t, "a", libpulp, "autounusable", "FAKEPULP="+mode)
+		for range 2 {
+			if r := c.one(trigger.Options{Containers: cs, Backends: auto()}); r.Status != trigger.Failed || r.Err == nil && r.Engine != "libpulp" {
+				t.Errorf("%s: %+v", mode, r)
+			}
+		}
+		c.says(unpatched)
+		c.unmapped()
+	}
+}
+
+// unmapped fails the test if the native engine has left anything in the process.
+func (c *child) unmapped() {
+	c.t.Helper()
+	maps, err := os.ReadFile(filepath.Join("/proc", strconv.Itoa(c.pid), "maps"))
+	if err != nil || strings.Contains(string(maps), "lpbuild:") {
+		c.t.Errorf("%v:\n%s", err, maps)
+	}
+}
+
+// TestOptOuts has variables in the environment that forbid live patches, for both engines.
+func TestOptOuts(t *testing.T) {
+	cs := read(t, container(t, "a", 10))
+	preloads := flavours(t)
+	preloads["native"] = ""
+	uid, gid := strconv.Itoa(os.Getuid()), strconv.Itoa(os.Getgid())
+	for name, preload := range preloads {
+		for variable, blocked := range map[string]bool{
+			"LIBPULP_DISABLE_ON_PATH=/nowhere:*/optout_*": true, "LIBPULP_DISABLE_ON_PATH=*/other": false, "LIBPULP_DISABLE_ON_PATH=": false,
+			"LIBPULP_DISABLE_ON_USERS=77777:" + uid: true, "LIBPULP_DISABLE_ON_USERS=77777": false,
+			"LIBPULP_DISABLE_ON_GROUPS=" + gid + ":77777": true, "LIBPULP_DISABLE_ON_GROUPS=77777": false,
+		} {
+			c := start(t, "a", preload, "optout_"+name, variable)
+			if blocked {
+				c.is(trigger.Skipped, trigger.ErrBlocked, c.one(trigger.Options{Containers: cs, Backends: auto(), DryRun: true}))
+				c.is(trigger.Skipped, trigger.ErrBlocked, c.one(trigger.Options{Containers: cs, Backends: auto()}))
+				c.is(trigger.Skipped, trigger.ErrBlocked, c.one(trigger.Options{Containers: cs, Backends: native}))
+				c.says(unpatched)
+			} else {
+				c.is(trigger.Changed, nil, c.one(trigger.Options{Containers: cs, Backends: auto()}))
+				c.says(tens10)
+			}
+			if t.Failed() {
+				t.Fatalf("%s with %s", name, variable)
+			}
+		}
+	}
+}
+
+// TestForeign: what one engine has patched the other one refuses, naming it, before it stops the process; what is applied
+// already by the other one is said to be.
+func TestForeign(t *testing.T) {
+	ten, twenty := read(t, container(t, "a", 10)), read(t, container(t, "a", 20))
+	pulp := []trigger.Backend{&trigger.Libpulp{}}
+	for name, libpulp := range flavours(t) {
+		for _, tc := range []struct {
+			first, second []trigger.Backend
+			names         string
+		}{{pulp, native, "libpulp"}, {native, pulp, "native"}, {native, auto(), "native"}} {
+			c := start(t, "a", libpulp, "foreign_"+name)
+			c.is(trigger.Changed, nil, c.one(trigger.Options{Containers: ten, Backends: tc.first}))
+			for _, o := range []trigger.Options{{}, {DryRun: true}, {Replace: true}, {RevertAll: "target"}} {
+				o.Containers, o.Backends = twenty, tc.second
+				r := c.one(o)
+				c.is(trigger.Failed, trigger.ErrForeign, r)
+				e, ok := errors.AsType[*trigger.ForeignError](r.Results[0].Err)
+				if !ok || e.Engine != tc.names || e.Function != "one" || e.Library != "libtarget.so" || r.Attempts != 0 {
+					t.Errorf("%s, %+v: %+v", name, o, r)
+				}
+				o.Containers = ten
+				c.is(trigger.Already, trigger.ErrApplied, c.one(o))
+			}
+			c.says(tens10)
+		}
+	}
+}
+
+// TestForeignUnfinished: where an engine of libpulp's was killed before its last write the native one does nothing.
+func TestForeignUnfinished(t *testing.T) {
+	c := start(t, "a", standIn(t), "unfinished", "FAKEPULP=left")
+	r := c.one(trigger.Options{Containers: read(t, container(t, "a", 10)), Backends: native})
+	c.is(trigger.Failed, trigger.ErrForeign, r)
+	if e, ok := errors.AsType[*trigger.ForeignError](r.Results[0].Err); !ok || !e.Unfinished {
+		t.Errorf("%v", r.Results[0].Err)
+	}
+	c.says(unpatched)
+	c.unmapped()
+}
+
+// TestForeignElsewhere has two engines at work on different functions of one library, which is possible; but not to replace
+// all live patches of the library.
+func TestForeignElsewhere(t *testing.T) {
+	one, two := read(t, pack(t, "a", "libtarget_one.so", 10, "one:one_lp")), read(t, pack(t, "a", "libtarget_two.so", 20, "two:two_lp"))
+	pulp := []trigger.Backend{&trigger.Libpulp{}}
+	for name, libpulp := range flavours(t) {
+		for _, tc := range [][2][]trigger.Backend{{pulp, native}, {native, auto()}} {
+			c := start(t, "a", libpulp, "elsewhere_"+name)
+			c.is(trigger.Changed, nil, c.one(trigger.Options{Containers: one, Backends: tc[0]}))
+			c.is(trigger.Failed, trigger.ErrForeign, c.one(trigger.Options{Containers: two, Backends: tc[1], Replace: true}))
+			c.says("10 2 3 107")
+			c.is(trigger.Changed, nil, c.one(trigger.Options{Containers: two, Backends: tc[1]}))
+			c.says("10 40 3 107")
+			c.bothListed()
+			c.is(trigger.Changed, nil, c.one(trigger.Options{RevertAll: "libtarget.so", Backends: auto(), DryRun: true}))
+			c.says("10 40 3 107")
+			r := c.one(trigger.Options{RevertAll: "libtarget.so", Backends: auto()})
+			c.is(trigger.Changed, nil, r)
+			if len(r.Results) != 2 || r.Attempts < 2 {
+				t.Errorf("%+v", r)
+			}
+			c.says(unpatched)
+			c.unmapped()
+		}
+	}
+}
+
+// bothListed fails the test unless the survey has a live patch of each engine.
+func (c *child) bothListed() {
+	c.t.Helper()
+	list, _, err := trigger.Look(c.t.Context(), trigger.SurveyOptions{Selector: c.selector(), Backends: auto()})
+	must(c.t, err)
+	engines := map[string]string{}
+	for _, l := range list[0].Libraries {
+		for _, a := range l.Applied {
+			engines[a.Engine] = l.Name
+		}
+	}
+	if len(engines) != 2 || engines["native"] != "libtarget.so" || engines["libpulp"] != "libtarget.so" || list[0].Engine != "libpulp" {
+		c.t.Errorf("%v", engines)
+	}
+}
+
+// TestRevertByHolder reverts what was applied by an engine that the process would not get today.
+func TestRevertByHolder(t *testing.T) {
+	ten := read(t, container(t, "a", 10))
+	c := start(t, "a", standIn(t), "holder")
+	for _, o := range []trigger.Options{{Containers: ten, Revert: true}, {RevertAll: "libtarget.so"}} {
+		c.is(trigger.Changed, nil, c.one(trigger.Options{Containers: ten, Backends: native}))
+		c.says(tens10)
+		o.Backends = auto()
+		r := c.one(o)
+		c.is(trigger.Changed, nil, r)
+		if r.Engine != "native" || len(r.Results) != 1 {
+			t.Errorf("%+v", r)
+		}
+		c.says(unpatched)
+		c.unmapped()
+	}
+}

@@ -1,0 +1,182 @@
+package trigger_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/lpbuild/lpbuild/pkg/ulp/trigger"
+)
+
+// careful are the engines, which wait until no thread is in a function that is replaced.
+func careful() []trigger.Backend {
+	return []trigger.Backend{&trigger.Libpulp{Consistency: trigger.ConsistencyFunctions}, &trigger.Native{Consistency: trigger.ConsistencyFunctions}}
+}
+
+// TestConsistency has a thread inside a function that is to be replaced, and inside a replacement that is to go: nothing
+// happens until it has left, and nothing at all if it stays until the time is over.
+func TestConsistency(t *testing.T) {
+	preloads := flavours(t)
+	preloads["native"] = ""
+	lines := []string{"one:one_lp", "blocks:blocks_lp"}
+	both := read(t, pack(t, "a", "libtarget_blocks.so", 10, lines...))
+	other := read(t, pack(t, "a", "libtarget_blocks2.so", 20, lines...))
+	for name, preload := range preloads {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			fifo := filepath.Join(t.TempDir(), "fifo")
+			must(t, unix.Mkfifo(fifo, 0o600))
+			c := start(t, "a", preload, "careful_"+name, "FIFO="+fifo)
+			for _, step := range []struct {
+				o     trigger.Options
+				after string
+				where string
+			}{
+				{trigger.Options{Containers: both}, "10 2 3 107", `is in "blocks"`},
+				{trigger.Options{Containers: other, Replace: true}, "20 2 3 107", `is in "`},
+				{trigger.Options{RevertAll: "libtarget.so"}, unpatched, `is in "`},
+			} {
+				before := c.values()
+				leave := c.enter(fifo)
+				maps := c.maps()
+				step.o.Backends, step.o.Timeout = careful(), 2*time.Second
+				r := c.one(step.o)
+				c.is(trigger.Failed, trigger.ErrInUse, r)
+				if len(r.Results) == 0 {
+					t.Fatalf("%+v", r)
+				}
+				if text := r.Results[0].Err.Error(); !strings.Contains(text, step.where) || !strings.Contains(text, "thread ") || r.Attempts == 0 {
+					t.Errorf("%d attempts: %s", r.Attempts, text)
+				}
+				if now := c.maps(); now != maps {
+					t.Errorf("it was touched:\n%s\n%s", maps, now)
+				}
+				c.says(before)
+				step.o.Timeout = time.Minute
+				step.o.Backends = c.leavesAfter(leave)
+				c.is(trigger.Changed, nil, c.one(step.o))
+				c.says(step.after)
+			}
+		})
+	}
+}
+
+// TestCarefulSeveral applies two live patches of the same functions under one stop, and takes both out.
+func TestCarefulSeveral(t *testing.T) {
+	preloads := flavours(t)
+	preloads["native"] = ""
+	both := read(t, container(t, "a", 10), container(t, "a", 20))
+	for name, preload := range preloads {
+		c := start(t, "a", preload, "careful2_"+name)
+		c.is(trigger.Changed, nil, c.one(trigger.Options{Containers: both, Backends: careful()}))
+		c.says(tens20)
+		c.is(trigger.Changed, nil, c.one(trigger.Options{Containers: both, Revert: true, Backends: careful()}))
+		c.says(unpatched)
+	}
+}
+
+// TestCarelessByDefault: a thread inside is no reason to wait, unless that is asked for.
+func TestCarelessByDefault(t *testing.T) {
+	fifo := filepath.Join(t.TempDir(), "fifo")
+	must(t, unix.Mkfifo(fifo, 0o600))
+	for name, preload := range map[string]string{"native": "", "libpulp": standIn(t)} {
+		c := start(t, "a", preload, "careless_"+name, "FIFO="+fifo)
+		leave := c.enter(fifo)
+		cs := read(t, pack(t, "a", "libtarget_blocks.so", 10, "one:one_lp", "blocks:blocks_lp"))
+		c.is(trigger.Changed, nil, c.one(trigger.Options{Containers: cs, Backends: auto()}))
+		leave()
+		c.says("10 2 3 107")
+	}
+}
+
+// enter has a thread call a function, and returns when it is in it. It stays there until the function that is returned is
+// called.
+func (c *child) enter(fifo string) (leave func()) {
+	c.t.Helper()
+	_, err := io.WriteString(c.in, "b\n")
+	must(c.t, err)
+	c.line()
+	for {
+		fd, err := unix.Open(fifo, unix.O_WRONLY|unix.O_NONBLOCK|unix.O_CLOEXEC, 0)
+		switch {
+		case err == nil:
+			return func() { _ = unix.Close(fd) }
+		case !errors.Is(err, unix.ENXIO): // nobody has it open for reading yet
+			c.t.Fatal(err)
+		}
+		time.Sleep(time.Millisecond)
+	}
+}
+
+// values has the program call the functions.
+func (c *child) values() string {
+	c.t.Helper()
+	_, err := io.WriteString(c.in, "\n")
+	must(c.t, err)
+	return c.line()
+}
+
+// maps returns the mappings of code, and what is mapped by the native engine.
+func (c *child) maps() string {
+	c.t.Helper()
+	data, err := os.ReadFile(fmt.Sprintf("/proc/%d/maps", c.pid))
+	must(c.t, err)
+	var b strings.Builder
+	for line := range strings.Lines(string(data)) {
+		if strings.Contains(line, "x") && strings.Contains(line, " r-xp ") || strings.Contains(line, "lpbuild:") {
+			b.WriteString(line)
+		}
+	}
+	return b.String()
+}
+
+// leavesAfter returns careful engines, which let the thread go once they have failed for some time.
+func (c *child) leavesAfter(leave func()) []trigger.Backend {
+	var n atomic.Int32
+	var list []trigger.Backend
+	for _, b := range careful() {
+		list = append(list, &counted{b, func() {
+			if n.Add(1) == 6 { // of both engines together, hence the third or the sixth attempt
+				leave()
+			}
+		}})
+	}
+	return list
+}
+
+// counted is an engine that tells when it is asked.
+type counted struct {
+	trigger.Backend
+	ask func()
+}
+
+func (b *counted) Open(ctx context.Context, v *trigger.View) (trigger.Target, error) {
+	b.ask()
+	return b.Backend.Open(ctx, v)
+}
+
+// TestLastReason: what is said at the end of the time is why it failed as long as there was some, and not that it was over.
+func TestLastReason(t *testing.T) {
+	c := start(t, "a", "", "lastreason")
+	e := &engine{name: "fake"}
+	e.do = func(ctx context.Context, _, n int, steps []trigger.Step) (trigger.Done, error) {
+		if n > 1 {
+			<-ctx.Done()
+			return trigger.Done{}, ctx.Err()
+		}
+		return trigger.Done{Errs: []error{&trigger.AgainError{Err: errBusy}}}, nil
+	}
+	o := trigger.Options{Containers: read(t, container(t, "a", 10)), Backends: []trigger.Backend{e}, Timeout: time.Second}
+	if r := c.one(o); len(r.Results) != 1 || !errors.Is(r.Results[0].Err, errBusy) || r.Status != trigger.Failed {
+		t.Errorf("%+v, %v", r, r.Results)
+	}
+}

@@ -1,0 +1,172 @@
+package trigger
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+
+	"github.com/lpbuild/lpbuild/pkg/ulp/inject"
+	"github.com/lpbuild/lpbuild/pkg/ulp/pulp"
+)
+
+// What the engines are called.
+const (
+	libpulpName = "libpulp"
+	nativeName  = "native"
+)
+
+// ForeignError says that another engine is at work where a live patch is to go. It is an ErrForeign, and nothing was touched:
+// two engines that both lead a function elsewhere would each take the other's jump for the original when they revert.
+type ForeignError struct {
+	Library    string
+	Function   string // that is led elsewhere already; "" if it is about all live patches of the library
+	Engine     string // "libpulp" or "native"
+	Unfinished bool   // the engine was killed before its last write, which may be to any function
+}
+
+// Error says which engine, and what to do.
+func (e *ForeignError) Error() string {
+	engine, option := "libpulp's engine", "pulp"
+	if e.Engine == nativeName {
+		engine, option = "the native engine", "native"
+	}
+	switch {
+	case e.Unfinished:
+		return fmt.Sprintf("%s has not finished its work in the process: let it (lpbuild trigger --engine=%s)", engine, option)
+	case e.Function == "":
+		return fmt.Sprintf("%s has live patches of %s: revert them first (lpbuild revert --engine=%s)", e.Library, engine, option)
+	}
+	return fmt.Sprintf("%q of %s is patched by %s already: revert that first (lpbuild revert --engine=%s)", e.Function, e.Library, engine, option)
+}
+
+// Is makes every ForeignError an ErrForeign.
+func (e *ForeignError) Is(target error) bool { return target == ErrForeign }
+
+// known is what has been found out about a process for any of the engines, once.
+type known struct {
+	runtime    *pulp.Runtime
+	runtimeErr error // nil with runtime nil: not asked yet
+
+	injected []inject.Applied
+	asked    bool
+}
+
+// libpulp finds libpulp.so in the process. The error is that of [pulp.FindIn].
+func (v *View) libpulp(ctx context.Context) (*pulp.Runtime, error) {
+	k := &v.known
+	if k.runtime == nil && k.runtimeErr == nil {
+		r, err := pulp.FindIn(ctx, v.Process, v.Memory, v.Libraries)
+		if ctx.Err() != nil {
+			return nil, err
+		}
+		k.runtime, k.runtimeErr = r, err
+	}
+	return k.runtime, k.runtimeErr
+}
+
+// injected returns what the native engine has in the process, the newest first, with what is not active any more.
+func (v *View) injected(ctx context.Context) ([]inject.Applied, error) {
+	k := &v.known
+	if k.asked {
+		return k.injected, nil
+	}
+	there, err := inject.Present(ctx, v.Memory)
+	if err == nil && there {
+		k.injected, err = inject.List(ctx, v.Process)
+	}
+	if err != nil {
+		return nil, err
+	}
+	slices.Reverse(k.injected)
+	k.asked = true
+	return k.injected, nil
+}
+
+// seen notes what the native engine has found, and returns it as injected does.
+func (v *View) seen(by *inject.View) []inject.Applied {
+	list := by.List()
+	slices.Reverse(list)
+	v.known.injected, v.known.asked = list, true
+	return list
+}
+
+// blocked returns an ErrBlocked if libpulp.so is in the process and was told to take no live patches. A libpulp.so that does
+// not tell does not count.
+func (v *View) blocked(ctx context.Context) error {
+	r, err := v.libpulp(ctx)
+	if err != nil {
+		return ctx.Err()
+	}
+	if s, err := r.State(ctx); err == nil && s.Code == pulp.ErrBlocked {
+		return fmt.Errorf("%w: libpulp.so is disabled in the process", ErrBlocked)
+	}
+	return ctx.Err()
+}
+
+// notNative returns why libpulp's engine must not put a live patch into the process because of the native one: it is an
+// ErrApplied if that applied it, or a ForeignError. alone says that the library shall have no other live patch afterwards.
+func (v *View) notNative(ctx context.Context, c *Container, alone bool) error {
+	list, err := v.injected(ctx)
+	if err != nil {
+		return nativeError(err)
+	}
+	t := c.Target()
+	for _, a := range list {
+		if !a.Active || !slices.Equal(a.Target.BuildID, t.BuildID) {
+			continue
+		}
+		if a.ID == c.Patch.Metadata.PatchID {
+			return appliedBy("the native engine")
+		}
+		for _, f := range c.Patch.Metadata.Functions {
+			for _, have := range a.Functions {
+				if have.OldValue == f.OldValue || have.Old == f.Old {
+					return &ForeignError{Library: t.Name, Function: f.Old, Engine: nativeName}
+				}
+			}
+		}
+		if alone {
+			return &ForeignError{Library: t.Name, Engine: nativeName}
+		}
+	}
+	return nil
+}
+
+// notLibpulp is notNative for the native engine.
+func (v *View) notLibpulp(ctx context.Context, c *Container, alone bool) error {
+	r, err := v.libpulp(ctx)
+	if err != nil {
+		return ctx.Err() // without libpulp.so, or with one that cannot be asked, entries are all that counts
+	}
+	list, err := r.Applied(ctx)
+	if err != nil {
+		return pulpError(err)
+	}
+	t := c.Target()
+	for _, a := range list {
+		if a.Target == nil || !slices.Equal(a.Target.BuildID, t.BuildID) {
+			continue
+		}
+		if a.ID == c.Patch.Metadata.PatchID {
+			return appliedBy("libpulp's engine")
+		}
+		for _, f := range c.Patch.Metadata.Functions {
+			if slices.ContainsFunc(a.Functions, func(s pulp.Switched) bool { return s.Old == a.Target.Bias+f.OldValue }) {
+				return &ForeignError{Library: t.Name, Function: f.Old, Engine: libpulpName}
+			}
+		}
+		if alone {
+			return &ForeignError{Library: t.Name, Engine: libpulpName}
+		}
+	}
+	if s, err := r.State(ctx); err == nil && s.Pending > 0 {
+		return &ForeignError{Library: t.Name, Engine: libpulpName, Unfinished: true}
+	}
+	return ctx.Err()
+}
+
+// appliedBy is an ErrApplied that names the engine.
+func appliedBy(engine string) error {
+	return &engineError{errors.New(ErrApplied.Error() + ", by " + engine), ErrApplied}
+}

@@ -1,0 +1,105 @@
+package trigger_test
+
+import (
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+
+	"github.com/lpbuild/lpbuild/pkg/ulp/trigger"
+)
+
+// Kinds of processes, and what becomes of them by default.
+
+// TestStatic has a static program, which has no library that could be patched: it is of no concern, unless it was named.
+func TestStatic(t *testing.T) {
+	c := run(t, exec.Command(gcc(t, "kind_static", "program.c", "-static", "-pthread", sources+"library.c")))
+	c.alone("kind_static", trigger.ErrNotLoaded)
+}
+
+// Test32Bit has a program of 32 bits: no live patch is for one.
+func Test32Bit(t *testing.T) {
+	source := filepath.Join(t.TempDir(), "pause.S") // no C library of 32 bits is needed
+	text := ".globl _start\n_start: mov $4, %eax; mov $1, %ebx; mov $nl, %ecx; mov $1, %edx; int $0x80\n" +
+		"rest: mov $29, %eax; int $0x80; jmp rest\n.data\nnl: .byte 10\n.section .note.GNU-stack, \"\", @progbits\n"
+	must(t, os.WriteFile(source, []byte(text), 0o600))
+	path := filepath.Join(buildDir, "kind_32")
+	if out, err := exec.Command("gcc", "-m32", "-nostdlib", "-static", "-o", path, source).CombinedOutput(); err != nil {
+		t.Skipf("gcc makes no program of 32 bits here: %v\n%s", err, out)
+	}
+	c := run(t, exec.Command(path))
+	c.alone("kind_32", trigger.ErrNoEngine)
+	r := c.one(trigger.Options{Containers: read(t, container(t, "a", 10)), Backends: auto()})
+	if !strings.Contains(r.Err.Error(), "32-bit") {
+		t.Errorf("%v", r.Err)
+	}
+}
+
+// alone wants a process to be counted nowhere, and to be skipped for a reason if it is named.
+func (c *child) alone(name string, want error) {
+	c.t.Helper()
+	w := trigger.NewWildcard(name)
+	cs := read(c.t, container(c.t, "a", 10))
+	reports, sum, err := runAll(c.t, trigger.Options{Selector: trigger.Selector{Name: &w}, Containers: cs, Backends: auto()})
+	if err != nil || len(reports) != 0 || sum.Processes() != 0 {
+		c.t.Errorf("%+v, %v", sum, err)
+	}
+	list, _, err := trigger.Look(c.t.Context(), trigger.SurveyOptions{Selector: trigger.Selector{Name: &w}, Backends: auto()})
+	if err != nil || len(list) != 0 {
+		c.t.Errorf("listed: %+v, %v", list, err)
+	}
+	c.is(trigger.Skipped, want, c.one(trigger.Options{Containers: cs, Backends: auto()}))
+}
+
+// startIn starts the program in namespaces of its own, with a shell's commands before it.
+func startIn(t *testing.T, preload, name string, flags uintptr, commands string) *child {
+	t.Helper()
+	if os.Geteuid() != 0 {
+		t.Skip("only root can make namespaces")
+	}
+	program := gcc(t, "program/"+name, "program.c", "-pthread", library(t, "a"), "-Wl,-rpath,"+buildDir)
+	cmd := exec.Command("/bin/sh", "-c", commands+" export LD_LIBRARY_PATH="+filepath.Dir(library(t, "a"))+" LD_PRELOAD="+preload+"; exec "+program)
+	cmd.SysProcAttr = &syscall.SysProcAttr{Cloneflags: flags}
+	c := run(t, cmd)
+	c.says(unpatched)
+	return c
+}
+
+// TestInit patches the first process of a PID namespace, which no signal reaches that it does not handle, as any other. That
+// of the machine is no different.
+func TestInit(t *testing.T) {
+	ten := read(t, container(t, "a", 10))
+	for name, preload := range map[string]string{"native": "", "libpulp": standIn(t)} {
+		c := startIn(t, preload, "kind_init", syscall.CLONE_NEWPID|syscall.CLONE_NEWNS, "")
+		r := c.one(trigger.Options{Containers: ten, Backends: auto()})
+		if c.is(trigger.Changed, nil, r); r.Engine != name {
+			t.Errorf("by %q", r.Engine)
+		}
+		c.says(tens10)
+		c.is(trigger.Changed, nil, c.one(trigger.Options{Containers: ten, Revert: true, Backends: auto()}))
+		c.says(unpatched)
+	}
+}
+
+// TestOtherMounts has processes that do not see the container's file. The native engine does not need that; libpulp.so does, and
+// what it says is the verdict.
+func TestOtherMounts(t *testing.T) {
+	dir := filepath.Join(buildDir, "unseen")
+	must(t, os.MkdirAll(dir, 0o755))
+	copyFile(t, container(t, "a", 10), filepath.Join(dir, "lp.so"))
+	cs := read(t, filepath.Join(dir, "lp.so"))
+	hide := "mount --make-rprivate / && mount -t tmpfs none " + dir + " || exit 1;"
+	c := startIn(t, "", "kind_mounts", syscall.CLONE_NEWNS, hide)
+	c.is(trigger.Changed, nil, c.one(trigger.Options{Containers: cs, Backends: auto()}))
+	c.says(tens10)
+	c = startIn(t, standIn(t), "kind_mounts", syscall.CLONE_NEWNS, hide)
+	r := c.one(trigger.Options{Containers: cs, Backends: auto()})
+	if r.Status != trigger.Failed || r.Engine != "libpulp" {
+		t.Errorf("%+v", r)
+	}
+	t.Log(r.Results[0].Err)
+	c.says(unpatched)
+	c.unmapped()
+}
