@@ -1,7 +1,10 @@
 package inject
 
 import (
+	"bytes"
 	"errors"
+	"fmt"
+	"os"
 	"slices"
 	"strconv"
 	"testing"
@@ -22,6 +25,9 @@ func TestRunsMeanwhile(t *testing.T) {
 	for threads, runs := range map[int]bool{0: false, 1: true} {
 		c := start(t, target(t, lib), threads, "SPIN=1")
 		var steps []string
+		if threads == 0 {
+			sleeps(t, c.pid)
+		}
 		c.apply(Options{step: func(name string) { steps = append(steps, name) }}, p)
 		c.says("all", patched)
 		at := slices.Index(steps, "meanwhile")
@@ -32,10 +38,28 @@ func TestRunsMeanwhile(t *testing.T) {
 			t.Errorf("steps %q", steps)
 		}
 		steps = nil
+		if threads == 0 {
+			sleeps(t, c.pid)
+		}
 		c.change(Change{Revert: everyOne}, Options{step: func(name string) { steps = append(steps, name) }})
 		if at = slices.Index(steps, "meanwhile"); at >= 0 != runs || slices.Index(steps, "unmap") < at {
 			t.Errorf("%d threads: steps of the revert %q", threads, steps)
 		}
+	}
+}
+
+// sleeps waits until the process waits for a command.
+func sleeps(t *testing.T, pid int) {
+	t.Helper()
+	for t.Context().Err() == nil {
+		stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, state, _ := bytes.Cut(stat, []byte(") ")); bytes.HasPrefix(state, []byte("S")) {
+			return
+		}
+		time.Sleep(time.Millisecond)
 	}
 }
 
