@@ -118,8 +118,7 @@ func (s *scan) word(v uint64) error {
 		switch {
 		case v < z.lo || v >= z.hi:
 		case z.free > 0:
-			f := s.r.frees[z.free-1]
-			f.inUse = !f.done
+			s.r.frees[z.free-1].needed()
 		default:
 			return &BusyError{TID: s.tid, Function: z.name}
 		}
@@ -132,7 +131,10 @@ func (s *scan) word(v uint64) error {
 func (s *scan) keeps(v uint64) {
 	for _, z := range s.r.zones {
 		if z.free > 0 && v >= z.lo && v < z.hi && !s.r.frees[z.free-1].code(v) {
-			s.r.frees[z.free-1].inUse = !s.r.frees[z.free-1].done
+			s.r.frees[z.free-1].needed()
 		}
 	}
 }
+
+// needed notes that a thread leads into memory that was to be given back, if it has not been already.
+func (f *freed) needed() { f.inUse = !f.done }
