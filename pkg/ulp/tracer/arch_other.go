@@ -34,6 +34,7 @@ func (*Registers) result() Result                                         { retu
 func (*Registers) takenBack(Call) bool                                    { return false }
 func (*Registers) entersReturn(frame) bool                                { return false }
 func (r Registers) resumed() Registers                                    { return r }
+func (r Registers) unrestarted(int) Registers                             { return r }
 func (r Registers) onFrame(int) Registers                                 { return r }
 func (r Registers) toCall(Call, Gadgets, frame) Registers                 { return r }
 func (r Registers) toReturn(Gadgets, frame) Registers                     { return r }

@@ -291,6 +291,7 @@ func (t *Tracee) admit(th *Thread) error {
 		}
 		th.regs = again
 	}
+	th.regs = th.regs.unrestarted(th.TID)
 	return nil
 }
 

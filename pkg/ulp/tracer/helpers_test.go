@@ -137,6 +137,7 @@ type checker struct {
 	threads                             int
 	counters                            []byte // mapped
 	sum, fault, stall, trapped, replace uint64 // functions
+	what                                string // is done to it, for messages
 }
 
 // startChecker starts check.c with this CPU's widest registers.
@@ -192,7 +193,7 @@ func (c *checker) goesOn() {
 				state, tracer := stat(c.t, c.pid, c.pid)
 				var status unix.WaitStatus
 				_, _ = unix.Wait4(c.pid, &status, unix.WNOHANG, nil)
-				c.t.Fatalf("thread %d stands at %d; state %s, tracer %d, exited %v with %d, by %v", n, before[n], state, tracer,
+				c.t.Fatalf("%sthread %d stands at %d; state %s, tracer %d, exited %v with %d, by %v", c.what, n, before[n], state, tracer,
 					status.Exited(), status.ExitStatus(), status.Signal())
 			}
 		}

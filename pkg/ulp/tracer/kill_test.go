@@ -199,8 +199,9 @@ func TestKilledAnywhere(t *testing.T) {
 			c, last = startChecker(t, k.threads, k.target), i
 		}
 		killSomewhere(t, startEngine(c, 1<<60, killTargets[i].mode))
+		c.what = fmt.Sprintf("kill %d, %v: ", n, killTargets[i])
 		if c.goesOn(); t.Failed() {
-			t.Fatalf("kill %d, %v", n, killTargets[i])
+			t.Fatal(c.what)
 		}
 	}
 }

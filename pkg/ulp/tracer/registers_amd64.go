@@ -99,6 +99,24 @@ func (r Registers) resumed() Registers {
 	return r
 }
 
+// unrestarted undoes what the kernel has done to go on with a sleep, if the thread stands just before it: the registers are
+// again those of a call that is going to be restarted, which the kernel will turn into the same ones. So the rest need not
+// know of this moment, which is short, but after a tracer that has just ended it is likely to be met.
+func (r Registers) unrestarted(tid int) Registers {
+	var b [syscallLen]byte
+	if r.Rax != unix.SYS_RESTART_SYSCALL || stackRead(tid, r.Rip, b[:]) != nil || !bytes.HasPrefix(syscallRet, b[:]) {
+		return r
+	}
+	if !slices.Contains(sleeps, r.Orig_rax) { // the kernel has already left, and came back for something else
+		r.Orig_rax = unix.SYS_RESTART_SYSCALL
+	}
+	r.Rax, r.Rip = 1<<64-erestartRestartblock, r.Rip+syscallLen
+	return r
+}
+
+// sleeps are the system calls that the kernel goes on with instead of restarting them.
+var sleeps = []uint64{unix.SYS_POLL, unix.SYS_NANOSLEEP, unix.SYS_FUTEX, unix.SYS_CLOCK_NANOSLEEP}
+
 // onFrame is resumed for a frame. A call that was restarted once is restart_syscall to the kernel, which after rt_sigreturn
 // does not know any more what it stands for: the code before it tells.
 func (r Registers) onFrame(tid int) Registers {
@@ -117,8 +135,7 @@ func restartedCall(code []byte) uint64 {
 		if code[i] != 0xb8 {
 			continue
 		}
-		switch nr := uint64(binary.LittleEndian.Uint32(code[i+1:])); nr {
-		case unix.SYS_POLL, unix.SYS_NANOSLEEP, unix.SYS_FUTEX, unix.SYS_CLOCK_NANOSLEEP:
+		if nr := uint64(binary.LittleEndian.Uint32(code[i+1:])); slices.Contains(sleeps, nr) {
 			return nr
 		}
 	}

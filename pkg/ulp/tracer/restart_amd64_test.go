@@ -14,12 +14,28 @@ func TestRestartedTwice(t *testing.T) {
 	for _, how := range []string{"nanosleep", "poll", "clock_nanosleep"} {
 		t.Run(how, func(t *testing.T) {
 			t.Parallel() // it sleeps for 2 s
-			restartedTwice(t, start(t, program(t, "blocked"), how, "2000"))
+			restartedTwice(t, start(t, program(t, "blocked"), how, "2000"), func(*Registers) {})
 		})
 	}
 }
 
-func restartedTwice(t *testing.T, c *child) {
+// TestBeforeRestart is the same for a thread that is stopped when the kernel has just set its registers to go on with the
+// sleep, and when it has even left the kernel already.
+func TestBeforeRestart(t *testing.T) {
+	for _, how := range []string{"nanosleep", "poll", "clock_nanosleep"} {
+		for where, orig := range map[string]uint64{"kernel": 0, "user": ^uint64(0)} {
+			t.Run(how+" "+where, func(t *testing.T) {
+				t.Parallel()
+				restartedTwice(t, start(t, program(t, "blocked"), how, "2000"), func(r *Registers) {
+					r.Rax, r.Rip, r.Orig_rax = unix.SYS_RESTART_SYSCALL, r.Rip-syscallLen, r.Orig_rax|orig
+				})
+			})
+		}
+	}
+}
+
+// restartedTwice changes the registers of a thread that sleeps to what the kernel might have done with them.
+func restartedTwice(t *testing.T, c *child, change func(*Registers)) {
 	g := gadgets(t, c.pid)
 	for range 2 {
 		time.Sleep(50 * time.Millisecond)
@@ -33,6 +49,13 @@ func restartedTwice(t *testing.T, c *child) {
 	tr := attach(t, c.pid, o)
 	_ = tr.Do(func() error {
 		defer func() { _ = recover() }()
+		r := tr.threads[0].regs
+		if !r.forgetsTime() {
+			t.Errorf("it does not sleep: %+v", r)
+		}
+		if change(&r); setRegisters(c.pid, &r) != nil || tr.admit(tr.threads[0]) != nil || !tr.threads[0].regs.forgetsTime() {
+			t.Errorf("%+v", tr.threads[0].regs)
+		}
 		_, err := tr.Syscalls(t.Context(), tr.Threads()[0], Call{Nr: unix.SYS_GETPID})
 		return err
 	})
