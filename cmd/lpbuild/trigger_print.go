@@ -64,8 +64,11 @@ func (p *livePrinter) report(r *trigger.Report) {
 	}
 }
 
-// unwanted says whether a process was skipped although a file is for it, which a person wants to know.
+// unwanted says whether a process was skipped although a file is for it, or may be, which a person wants to know.
 func unwanted(r *trigger.Report) bool {
+	if r.Left {
+		return true
+	}
 	errs := []error{r.Err}
 	for _, result := range r.Results {
 		errs = append(errs, result.Err)
@@ -192,6 +195,9 @@ func (p *livePrinter) summary(sum trigger.Summary) {
 	if sum.Foreign > 0 && !p.o.verbose {
 		p.s.print("%s another build of a library than the files are for (-v lists them)\n", pluralRuns(sum.Foreign))
 	}
+	if sum.Left > 0 && !p.one {
+		p.s.print("%s the library as it is, for the reason above\n", pluralKeeps(sum.Left))
+	}
 	if sum.Denied > 0 {
 		p.s.print("%s not permitted to be looked at\n", pluralIs(sum.Denied, "process"))
 	}
@@ -209,6 +215,13 @@ func pluralRuns(n int) string {
 		return "1 process runs"
 	}
 	return plural(n, "process") + " run"
+}
+
+func pluralKeeps(n int) string {
+	if n == 1 {
+		return "1 process keeps"
+	}
+	return plural(n, "process") + " keep"
 }
 
 // runJSON is a whole run for a program.
@@ -231,6 +244,7 @@ type summaryJSON struct {
 	Skipped  int   `json:"skipped"`
 	Failed   int   `json:"failed"`
 	Foreign  int   `json:"other_build"` // among the skipped ones
+	Left     int   `json:"left"`        // among the skipped ones: a file is for them, and they keep the library as it is
 	Denied   int   `json:"not_permitted"`
 	Stop     int64 `json:"longest_stop_us"`
 }
@@ -238,7 +252,7 @@ type summaryJSON struct {
 func newRunJSON(list []processJSON, sum trigger.Summary, bad []*trigger.FileError, dryRun, complete bool) runJSON {
 	j := runJSON{Processes: append([]processJSON{}, list...), Files: []fileJSON{}, Summary: summaryJSON{
 		DryRun: dryRun, Complete: complete, Done: sum.Changed, Already: sum.Already, Skipped: sum.Skipped, Failed: sum.Failed,
-		Foreign: sum.Foreign, Denied: sum.Denied, Stop: sum.LongestStop.Microseconds(),
+		Foreign: sum.Foreign, Left: sum.Left, Denied: sum.Denied, Stop: sum.LongestStop.Microseconds(),
 	}}
 	for _, b := range bad {
 		j.Files = append(j.Files, fileJSON{b.File, b.Err.Error()})

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"math/rand/v2"
+	"slices"
 	"time"
 
 	"github.com/lpbuild/lpbuild/pkg/ulp/process"
@@ -35,7 +36,7 @@ func (r *runner) attempts(ctx, run context.Context, p *process.Process, rep *Rep
 		before := *rep
 		concerned, more, again = r.attempt(ctx, run, p, rep, done)
 		if n > 1 && ctx.Err() != nil && rep.brokenOff() { // why it failed as long as there was time says more
-			rep.Results, rep.Status, rep.Err = before.Results, before.Status, before.Err
+			rep.Results, rep.Status, rep.Err, rep.Left = before.Results, before.Status, before.Err, before.Left
 			return true
 		}
 		if again == nil && !more {
@@ -105,12 +106,13 @@ func (r *runner) attempt(ctx, run context.Context, p *process.Process, rep *Repo
 	}
 	again = j.carry(ctx, run, rep)
 	rep.conclude()
+	rep.Left = rep.Status == Skipped && len(j.fit) > 0 && !rep.gone()
 	return !j.ignored, j.more && rep.Status == Changed, again
 }
 
 // fail gives a report an error for the process as a whole.
 func (rep *Report) fail(s Status, err error) {
-	rep.Results, rep.Status, rep.Err = nil, s, err
+	rep.Results, rep.Status, rep.Err, rep.Left = nil, s, err, false
 }
 
 // brokenOff says that nothing came of an attempt because its time was over.
@@ -123,6 +125,11 @@ func (rep *Report) brokenOff() bool {
 		late = late || errors.Is(result.Err, context.DeadlineExceeded)
 	}
 	return late
+}
+
+// gone says that the process ended before anything could be done.
+func (rep *Report) gone() bool {
+	return errors.Is(rep.Err, process.ErrGone) || slices.ContainsFunc(rep.Results, func(r Result) bool { return errors.Is(r.Err, process.ErrGone) })
 }
 
 // conclude takes the report's status from its results.

@@ -96,7 +96,7 @@ func (j *job) carry(ctx, run context.Context, rep *Report) (again *AgainError) {
 	done, err := plan.Do(ctx)
 	rep.Stop += done.Stop
 	if err != nil {
-		return j.all(rep, steps, err)
+		return j.all(rep, steps, notStopping(j.view.Process, err))
 	}
 	return j.results(rep, steps, done.Errs)
 }
