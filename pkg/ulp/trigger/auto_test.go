@@ -149,6 +149,7 @@ func TestOptOuts(t *testing.T) {
 // already by the other one is said to be.
 func TestForeign(t *testing.T) {
 	ten, twenty := read(t, container(t, "a", 10)), read(t, container(t, "a", 20))
+	byAnotherName := read(t, pack(t, "a", "libtarget_uno.so", 20, "uno:one_lp"))
 	pulp := []trigger.Backend{&trigger.Libpulp{}}
 	for name, libpulp := range flavours(t) {
 		for _, tc := range []struct {
@@ -167,6 +168,11 @@ func TestForeign(t *testing.T) {
 				}
 				o.Containers = ten
 				c.is(trigger.Already, trigger.ErrApplied, c.one(o))
+			}
+			r := c.one(trigger.Options{Containers: byAnotherName, Backends: tc.second})
+			c.is(trigger.Failed, trigger.ErrForeign, r)
+			if e, ok := errors.AsType[*trigger.ForeignError](r.Results[0].Err); !ok || e.Function != "uno" {
+				t.Errorf("%s: %+v", name, r)
 			}
 			c.says(tens10)
 		}
