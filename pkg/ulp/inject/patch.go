@@ -118,6 +118,11 @@ func prepare(c *ulp.Container) (*Patch, error) {
 		return nil, err
 	}
 	errs = append(errs, checkSymbols(p.symbols)...)
+	needsUnwinder, err := checkUnwinding(f, p.im, p.symbols)
+	if err != nil {
+		return nil, err
+	}
+	errs = append(errs, needsUnwinder...)
 	p.relocations, err = readRelocations(p.im, d, len(p.symbols))
 	return p, errors.Join(append(errs, err)...)
 }
@@ -152,22 +157,12 @@ func text(strings []byte, off uint32) string {
 	return string(s)
 }
 
-// unwinding are functions that only code with exceptions, handlers or cleanups calls. The unwinder does not find them in
-// memory that the dynamic loader does not know of: see the package's documentation.
-var unwinding = map[string]bool{
-	"__gxx_personality_v0": true, "__gcc_personality_v0": true, "__cxa_throw": true, "__cxa_rethrow": true,
-	"__cxa_begin_catch": true, "_Unwind_Resume": true, "_Unwind_RaiseException": true, "_Unwind_ForcedUnwind": true,
-}
-
+// checkSymbols refuses what would have to be resolved by code of the container.
 func checkSymbols(symbols []symbol) []error {
 	var errs []error
 	for _, s := range symbols {
-		switch {
-		case s.defined && s.kind == elf.STT_GNU_IFUNC:
+		if s.defined && s.kind == elf.STT_GNU_IFUNC {
 			errs = append(errs, errOwnIFUNC)
-		case unwinding[s.name]:
-			errs = append(errs, &ContainerError{"unwinding", fmt.Sprintf("it uses %q, but exceptions and cleanups need the dynamic loader", s.name),
-				"write the replacement without exceptions, and without cleanup attributes"})
 		}
 	}
 	return errs

@@ -269,6 +269,9 @@ func (b *planner) sites(ctx context.Context) error {
 	for _, tp := range b.targets {
 		for _, a := range tp.adding {
 			for _, f := range a.patch.Meta.Functions {
+				if err := b.v.checkHandlers(ctx, tp.lib, tp.lib.Bias+f.OldValue); err != nil {
+					return fmt.Errorf("%q of %s: %w", f.Old, tp.lib.Name, err)
+				}
 				slot := tp.next.find(tp.lib.Bias + f.OldValue)
 				if slot < 0 {
 					s, err := b.site(ctx, tp.lib, f, cmp.Or(b.o.Entries, a.patch.Entries) == ulp.EntriesAny)

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"runtime"
 	"testing"
@@ -266,38 +265,4 @@ func stepTo(pid, tid int, addr, to uint64) error {
 		}
 	}
 	return os.ErrDeadlineExceeded
-}
-
-// TestCancel says what the unwinder does with a live patch's frame, which it does not know: a thread can be cancelled
-// in what a replacement called.
-func TestCancel(t *testing.T) {
-	lib := library(t, nopFlags)
-	c := start(t, target(t, lib), 0)
-	p := pack(t, lib, everything, ulp.PackOptions{}, "testdata/patch.c")
-	c.says("cancel", "cancelled and cleaned up")
-	c.apply(Options{}, p)
-	c.says("cancel", "cancelled and cleaned up")
-	c.says("all", patched)
-	c.revert()
-	c.says("all", original)
-}
-
-// TestException says what happens to an exception that would pass through a replacement: the process ends, as the
-// package's documentation has it. Through a function that is not replaced it passes.
-func TestException(t *testing.T) {
-	if _, err := exec.LookPath("g++"); err != nil {
-		t.Skip("no g++: exceptions need it, and nothing else of lpbuild does")
-	}
-	lib := library(t, nopFlags, "-fexceptions")
-	program := gcc(t, "throw", "testdata/throw.cc", lib, "-Wl,-rpath,"+filepath.Dir(lib), "-lstdc++")
-	for name, lines := range map[string]string{"other": both, "replaced": "calls:calls_lp\n"} {
-		c := start(t, program, 0)
-		c.says("", "caught 7")
-		c.apply(Options{}, pack(t, lib, lines, ulp.PackOptions{}, "testdata/patch.c"))
-		if name == "other" {
-			c.says("", "caught 7")
-		} else if got := c.ask(""); got != "" {
-			t.Errorf("%q: exceptions pass: the documentation is wrong", got)
-		}
-	}
 }

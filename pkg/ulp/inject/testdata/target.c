@@ -253,8 +253,9 @@ static void command(char *line) {
 		struct itimerval v = {.it_value = {.tv_usec = n}};
 		struct sigaction sa = {.sa_handler = SIG_DFL};
 		sigaction(SIGALRM, &sa, 0);
-		setitimer(ITIMER_REAL, &v, 0);
 		printf("ok\n");
+		fflush(stdout);
+		setitimer(ITIMER_REAL, &v, 0);
 	} else if (!strcmp(word, "as")) { // no more address space than there is
 		struct rlimit r = {4096, 4096};
 		setrlimit(RLIMIT_AS, &r);
