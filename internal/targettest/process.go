@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/exec"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 )
@@ -85,6 +86,20 @@ func (p *Process) Answers(line, want string) {
 	p.t.Helper()
 	if got := p.Ask(line); got != want {
 		p.t.Errorf("asked %q, process %d says %q, want %q", line, p.PID, got, want)
+	}
+}
+
+// Ends fails the test unless a signal ends the process instead of an answer to a line.
+func (p *Process) Ends(line string, by os.Signal) {
+	p.t.Helper()
+	_, _ = io.WriteString(p.In, line+"\n") // if it has ended before, that is seen now
+	said, err := p.Out.ReadString('\n')
+	if err == nil {
+		p.t.Fatalf("asked %q, process %d lives, and says %q", line, p.PID, said)
+	}
+	p.ending()
+	if s, ok := p.Cmd.ProcessState.Sys().(syscall.WaitStatus); !ok || !s.Signaled() || s.Signal() != by {
+		p.t.Errorf("asked %q, process %d ended with %s, want %v", line, p.PID, p.Cmd.ProcessState, by)
 	}
 }
 

@@ -82,6 +82,7 @@ func TestProcess(t *testing.T) {
 	if err := unix.Kill(p.PID, 0); !errors.Is(err, unix.ESRCH) {
 		t.Errorf("after its test: %v", err)
 	}
+	Start(t, exec.Command("sh", "-c", "read line; kill -s $line $$")).Ends("TERM", syscall.SIGTERM)
 	if p = Start(t, exec.Command("cat")); p.In.Close() != nil || p.Wait() != 0 {
 		t.Errorf("after its standard input: %v", p.Cmd.ProcessState)
 	}
@@ -183,6 +184,8 @@ func TestFailures(t *testing.T) {
 		"exit status 3": func(t testing.TB) { Start(t, exec.Command("sh", "-c", "printf half; exit 3")).Line() },
 		`after "half"`:  func(t testing.TB) { Start(t, exec.Command("sh", "-c", "printf half; exit 3")).Line() },
 		`want "b"`:      func(t testing.TB) { Start(t, exec.Command("cat")).Answers("a", "b") },
+		"lives, and":    func(t testing.TB) { Start(t, exec.Command("cat")).Ends("a", syscall.SIGTERM) },
+		"want killed":   func(t testing.TB) { Start(t, exec.Command("sh", "-c", "read line; exit 7")).Ends("a", syscall.SIGKILL) },
 		"a reason":      func(t testing.TB) { KillSomewhere(t, Engine(t, "TARGETTEST_ENGINE", "fail"), time.Nanosecond) },
 	} {
 		if said := failure(t, test); !strings.Contains(said, want) {
