@@ -114,6 +114,12 @@ func TestHandlers(t *testing.T) {
 				t.Errorf("%v, want %q", err, want)
 			}
 		}
+		// Whoever wrote the live patch says that nothing comes by: then it is like any other.
+		none := pack(t, lib, "waits:waits_lp\n", ulp.PackOptions{Force: true, Unwinding: ulp.UnwindingNone}, filepath.Join(dir, "patch.c"))
+		if c.apply(any, none); len(c.list()) != 1 {
+			t.Errorf("not applied: %v", c.list())
+		}
+		c.revert()
 		if flags == nopFlags {
 			c.apply(Options{}, pack(t, lib, "other:other_lp\n", ulp.PackOptions{}, filepath.Join(dir, "patch.c")))
 			c.says("", "2")
@@ -210,6 +216,10 @@ func TestNewPatchUnwinding(t *testing.T) {
 			c, err := ulp.ParseContainer(image)
 			if err != nil {
 				t.Fatal(err)
+			}
+			// Unless the live patch says that nothing throws. What cannot be is refused all the same.
+			if _, err := prepare(c, ulp.UnwindingNone); (err != nil) != (tc.code == "unwinding") {
+				t.Errorf("unwinding: none: %v", err)
 			}
 			err = CheckContainer(c)
 			e, ok := errors.AsType[*ContainerError](err)
