@@ -59,7 +59,6 @@ static void unwind(const char *how) {
 		pthread_t t;
 		last = strcmp(how, "exit") ? waits : exits;
 		pthread_create(&t, nullptr, top, nullptr);
-		usleep(20000);
 		if (last == waits)
 			pthread_cancel(t);
 		pthread_join(t, nullptr);
