@@ -9,6 +9,7 @@ import (
 	"math/rand/v2"
 	"os"
 	"os/exec"
+	"regexp"
 	"strconv"
 	"strings"
 	"syscall"
@@ -101,6 +102,7 @@ func (c *child) cleared(before string) {
 		} else if time.Now().After(deadline) {
 			c.t.Fatalf("not as before: %s", cmp.Diff(before, now))
 		}
+		c.ask("all") // what the engine left on the stack of who waits for this is overwritten by it
 	}
 }
 
@@ -127,6 +129,9 @@ func killAtEachStep(t *testing.T, c *child, p *Patch, path, before string, oneBy
 	if err != nil {
 		t.Fatalf("%s: %v", out, err)
 	}
+	if steps < leastSteps {
+		t.Fatalf("only %d steps", steps)
+	}
 	c.cleared(before)
 	for n := range steps {
 		err := startEngineAs(c.pid, n, path, oneByOne).Run()
@@ -147,6 +152,42 @@ func killAtEachStep(t *testing.T, c *child, p *Patch, path, before string, oneBy
 	t.Logf("%d steps", steps)
 }
 
+// TestNeverFinished: what a killed engine had not finished is given back, even if a thread has a word on its stack that looks
+// like an address in it, as the engine's own calls leave there.
+func TestNeverFinished(t *testing.T) {
+	lib := library(t, nopFlags)
+	path := file(t, pack(t, lib, everything, ulp.PackOptions{}, "testdata/patch.c"))
+	c := start(t, target(t, lib), 0)
+	before := c.snapshot()
+	stack := regexp.MustCompile(`-([0-9a-f]+) .*\[stack\]`).FindStringSubmatch(before)
+	end, err := strconv.ParseUint(stack[1], 16, 64)
+	if err != nil {
+		t.Fatal(err)
+	}
+	found := 0
+	for n := 0; c.active() == ""; n++ {
+		_ = startEngineAs(c.pid, n, path, true).Run()
+		c.whole("home again")
+		code := regexp.MustCompile(`(?m) r-xp .*/memfd:lpbuild:`).MatchString(c.snapshot())
+		if m := regexp.MustCompile(`(?m)^([0-9a-f]+)-.* r--p .*/memfd:lpbuild:`).FindStringSubmatch(c.snapshot()); m != nil && !code {
+			found++
+			base, _ := strconv.ParseUint(m[1], 16, 64)
+			c.poke(end-8, le.AppendUint64(nil, base)) // behind the environment
+			c.change(Change{}, Options{})
+			c.poke(end-8, make([]byte, 8))
+			if d := cmp.Diff(before, c.snapshot()); d != "" {
+				t.Fatalf("killed before step %d: %s", n, d)
+			}
+		}
+	}
+	if found == 0 {
+		t.Error("never killed in the middle of it")
+	}
+}
+
+// leastSteps is how many things an engine does at least to apply and revert.
+const leastSteps = 40
+
 // TestKilledAnywhere kills the engine 100 times, or LPBUILD_INJECT_KILLS times, at any instant.
 func TestKilledAnywhere(t *testing.T) {
 	kills := 100
@@ -157,14 +198,32 @@ func TestKilledAnywhere(t *testing.T) {
 	path := file(t, pack(t, lib, everything, ulp.PackOptions{}, "testdata/patch.c"))
 	c := start(t, target(t, lib), 2)
 	before := c.snapshot()
+	left := map[string]int{}
 	for n := range kills {
 		killSomewhere(t, startEngineAs(c.pid, 1<<30, path, n%4 == 3))
 		c.whole(fmt.Sprintf("kill %d", n))
+		left[c.left(before)]++
 		if n%10 == 9 { // otherwise the next engine finds what this one left
 			c.cleared(before)
 		}
 	}
 	c.cleared(before)
+	t.Logf("after the kills: %v", left)
+	if left["applied"] == 0 || left["nothing"]+left["something"] == 0 {
+		t.Errorf("the engine was always killed at the same place: %v", left)
+	}
+}
+
+// left says what a killed engine has left in the process.
+func (c *child) left(before string) string {
+	c.t.Helper()
+	switch {
+	case c.active() != "":
+		return "applied"
+	case c.snapshot() == before:
+		return "nothing"
+	}
+	return "something"
 }
 
 // killSomewhere lets an engine work for up to 20 ms.
@@ -192,7 +251,9 @@ func killSomewhere(t *testing.T, cmd *exec.Cmd) {
 func TestTargetDies(t *testing.T) {
 	lib := library(t, nopFlags)
 	p := pack(t, lib, everything, ulp.PackOptions{}, "testdata/patch.c")
+	deaths := 0
 	for n, died := 0, true; died; n++ {
+		deaths = n
 		c := start(t, target(t, lib), 2)
 		steps := 0
 		died = false
@@ -210,5 +271,8 @@ func TestTargetDies(t *testing.T) {
 		case !died && err != nil:
 			t.Error(err)
 		}
+	}
+	if deaths < leastSteps/2 {
+		t.Errorf("it died at %d steps only", deaths)
 	}
 }

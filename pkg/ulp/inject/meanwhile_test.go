@@ -92,9 +92,7 @@ func TestVforkMeanwhile(t *testing.T) {
 			t.Error(got)
 		}
 		c.says("all", original)
-		if d := cmp.Diff(before, c.snapshot()); d != "" {
-			t.Error(d)
-		}
+		c.cleared(before) // by the next change, if on a busy machine no thread stood in time
 	}
 }
 

@@ -4,7 +4,9 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"os/exec"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -15,13 +17,15 @@ import (
 	"github.com/lpbuild/lpbuild/pkg/ulp/process"
 )
 
-// refused fails the test unless a change is refused for a reason, and nothing of the process is changed by it.
-func (c *child) refused(ch Change, o Options, want error) {
+// refused fails the test unless a change is refused for all of some reasons, and nothing of the process is changed by it.
+func (c *child) refused(ch Change, o Options, reasons ...error) {
 	c.t.Helper()
 	before := c.snapshot()
 	_, err := Do(c.t.Context(), look(c.t, c.pid), ch, o)
-	if !errors.Is(err, want) {
-		c.t.Errorf("%v, want %v", err, want)
+	for _, want := range reasons {
+		if !errors.Is(err, want) {
+			c.t.Errorf("%v, want %v", err, want)
+		}
 	}
 	if err != nil && strings.Contains(err.Error(), "\n") {
 		c.t.Errorf("%q is more than one line", err)
@@ -35,13 +39,15 @@ func (c *child) refused(ch Change, o Options, want error) {
 func TestLimits(t *testing.T) {
 	lib := library(t, nopFlags)
 	p := pack(t, lib, everything, ulp.PackOptions{}, "testdata/patch.c")
-	for _, limit := range []string{"as", "nofile"} {
-		t.Run(limit, func(t *testing.T) {
-			c := start(t, target(t, lib), 0)
-			c.says(limit, "ok")
-			c.refused(Change{Apply: []*Patch{p}}, Options{}, ErrRefused)
-			c.says("all", original)
-		})
+	for limit, why := range map[string]error{"as": unix.ENOMEM, "nofile": unix.EMFILE} {
+		for _, oneByOne := range []bool{false, true} {
+			t.Run(fmt.Sprint(limit, oneByOne), func(t *testing.T) {
+				c := start(t, target(t, lib), 0)
+				c.says(limit, "ok")
+				c.refused(Change{Apply: []*Patch{p}}, Options{oneByOne: oneByOne}, ErrRefused, why)
+				c.says("all", original)
+			})
+		}
 	}
 }
 
@@ -134,6 +140,7 @@ func TestSeccomp(t *testing.T) {
 				c.change(Change{Revert: func(Applied) bool { return len(c.active()) > 0 }}, Options{SuspendSeccomp: true})
 			}
 			c.right()
+			c.filtered(filter)
 		})
 	}
 	c = start(t, target(t, lib), 0)
@@ -142,6 +149,23 @@ func TestSeccomp(t *testing.T) {
 		time.Sleep(time.Millisecond)
 	}
 	c.refused(apply, Options{SuspendSeccomp: true}, ErrSeccomp)
+}
+
+// filtered fails the test unless a filter does what its name says to who makes that call.
+func (c *child) filtered(filter string) {
+	c.t.Helper()
+	what, nr, _ := strings.Cut(filter, " ")
+	got := c.ask("try " + nr)
+	if what == "deny" {
+		if got != "-1" {
+			c.t.Errorf("%s is not denied: %s", nr, got)
+		}
+		return
+	}
+	err := c.cmd.Wait()
+	if ee, ok := errors.AsType[*exec.ExitError](err); !ok || ee.Sys().(syscall.WaitStatus).Signal() != unix.SIGSYS {
+		c.t.Errorf("%s does not kill: %v, %q", nr, err, got)
+	}
 }
 
 // TestDenyWriteExecute: memory is never writable and executable, nor does it become executable later.
@@ -183,6 +207,37 @@ func TestNoRoomNear(t *testing.T) {
 	c = start(t, target(t, plain), 0)
 	c.ask("full")
 	c.refused(Change{Apply: []*Patch{q}}, Options{Entries: ulp.EntriesAny}, ErrNoRoom)
+}
+
+// TestRoomTaken: where the process maps something between the plan and the stop nothing is mapped over it.
+func TestRoomTaken(t *testing.T) {
+	lib := library(t, nopFlags)
+	p := pack(t, lib, everything, ulp.PackOptions{}, "testdata/patch.c")
+	for _, oneByOne := range []bool{false, true} {
+		c := start(t, target(t, lib), 0)
+		pl, err := NewPlan(t.Context(), look(t, c.pid), Change{Apply: []*Patch{p}}, Options{oneByOne: oneByOne})
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, b := range pl.blobs {
+			for at := b.base; at < b.base+uint64(len(b.data)); at += pageSize {
+				c.says("over "+itoa(int(at)), "1")
+				before := c.snapshot()
+				if _, err := pl.Run(t.Context()); !errors.Is(err, ErrStale) {
+					t.Errorf("%s + %#x: %v", b.name, at-b.base, err)
+				}
+				if d := cmp.Diff(before, c.snapshot()); d != "" {
+					t.Errorf("%s + %#x: changed: %s", b.name, at-b.base, d)
+				}
+				c.says("unmap "+itoa(int(at)), "0")
+			}
+		}
+		c.says("all", original)
+		if _, err := pl.Run(t.Context()); err != nil {
+			t.Error(err)
+		}
+		c.says("all", patched)
+	}
 }
 
 // TestNotThere: a process without the library, and one with another build of it.
