@@ -237,3 +237,18 @@ func TestNewPatchUnwinding(t *testing.T) {
 		})
 	}
 }
+
+// FuzzIsVariable: any name; what is one of a variable is none any more with a parameter behind it.
+func FuzzIsVariable(f *testing.F) {
+	for _, seed := range []string{"3foo", "N1n1vE", "St4cout", "TI1B", "N1AIiE1vE", "L3foo", "99999999999999999999x", "0", "N", "E"} {
+		f.Add(seed)
+	}
+	f.Fuzz(func(t *testing.T, name string) {
+		if strings.HasPrefix(name, "T") || strings.HasPrefix(name, "GV") {
+			return
+		}
+		if isVariable(name) && isVariable(name+"v") {
+			t.Errorf("%q", name)
+		}
+	})
+}
