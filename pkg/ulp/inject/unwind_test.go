@@ -35,11 +35,13 @@ func TestUnwind(t *testing.T) {
 		"above":     "caught 8",
 		"meanwhile": "inside called, caught 9",
 		"cancel":    "inner exceptions middle plain top",
+		"busy":      "inner exceptions middle plain top",
 		"exit":      "inner exceptions middle plain top",
 	}
 	after := map[string]string{
 		"pass":   "", // std::terminate
 		"cancel": "plain top",
+		"busy":   "plain top",
 		"exit":   "plain top",
 	}
 	for _, name := range []string{"other", "replaced"} {
