@@ -12,31 +12,26 @@ import (
 )
 
 // Sharers finds processes that have the memory of another one without being threads of it (CLONE_VM, as after vfork),
-// whoever their parents are. What it found out is kept for the next question: kcmp(2) puts all processes of a machine in the
-// order of their memory, so that a question takes a few comparisons. The zero value works, for several goroutines at once.
-// What the kernel does not tell this user is not found.
+// whoever their parents are. What it found out is kept for the next questions: kcmp(2) puts all processes of a machine in the
+// order of their memory, so that a question takes a few comparisons. A process that executes a program changes its place;
+// most do so when they are young. So the young ones are asked one by one, and the order is not kept for long. The zero value
+// works, for several goroutines at once. What the kernel does not tell this user is not found.
 type Sharers struct {
-	mu   sync.Mutex
-	list []int    // processes, in the order of their memory
-	age  int      // how many tasks were made since the list was
-	last int      // the number of the last of them
-	late []unborn // those of them that were not there
-}
-
-// unborn is a number that was given away and that nobody had at that time: its task was not ready yet, or has ended.
-type unborn struct {
-	tid  int
-	seen time.Time
+	mu      sync.Mutex
+	ordered []int     // processes, in the order of their memory
+	made    time.Time // when that was
+	young   []int     // numbers of the last tasks before and of all since; nobody may have them yet, or any more
+	last    int       // the number of the last task
 }
 
 const (
-	// maxBirths is how many tasks are asked about one by one; after that the list is made anew.
-	maxBirths = 256
-	// gestation is how long a number may be nobody's before its task is taken to have ended.
-	gestation = 100 * time.Millisecond
-
-	// maxPregnant is how many tasks may be in the making at one time.
-	maxPregnant = 64
+	// maxYoung is how many tasks are asked about one by one.
+	maxYoung = 1024
+	// youngLeast is how many of the last tasks are not put in order: their time to execute programs is now, and some that
+	// have a number are still in the making.
+	youngLeast = 64
+	// orderTime is how long the order is kept.
+	orderTime = 50 * time.Millisecond
 
 	procRoot = "/proc"
 	kcmpVM   = 1 // KCMP_VM of kcmp(2)
@@ -46,7 +41,7 @@ const (
 // Moment is a place in the order in which tasks are made on a machine. After that, Sharer asks about younger ones only.
 type Moment struct {
 	last int
-	late []int
+	late []int // numbers that nobody had yet
 }
 
 // With returns a process that has the memory of p and is no thread of it, 0 if there is none, and when that was so.
@@ -54,14 +49,17 @@ func (s *Sharers) With(p *Process) (int, Moment) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.update()
-	at := Moment{last: s.last}
-	for _, u := range s.late {
-		at.late = append(at.late, u.tid)
+	tid, at := p.liveThread(), Moment{last: s.last}
+	for i, ok := s.place(tid); ok && i < len(s.ordered) && sameMemory(s.ordered[i], tid); i++ {
+		if other := s.ordered[i]; !isThread(p.PID, other) {
+			return other, at
+		}
 	}
-	tid := p.liveThread()
-	i, ok := s.place(tid)
-	for ; ok && i < len(s.list) && sameMemory(s.list[i], tid); i++ {
-		if other := s.list[i]; !isThread(p.PID, other) {
+	for _, other := range s.young {
+		switch order, ok := compareMemory(other, tid); {
+		case !ok:
+			at.late = append(at.late, other)
+		case order == 0 && !isThread(p.PID, other):
 			return other, at
 		}
 	}
@@ -73,7 +71,7 @@ func (s *Sharers) With(p *Process) (int, Moment) {
 // error is ErrLimit if they are too many to be asked about.
 func (m Moment) Sharer(pid, tid int) (int, error) {
 	last := lastTask()
-	if last < m.last || last-m.last > maxBirths {
+	if last < m.last || last-m.last > maxYoung {
 		return 0, fmt.Errorf("processes made meanwhile: %w", ErrLimit)
 	}
 	for _, other := range m.late {
@@ -89,40 +87,26 @@ func (m Moment) Sharer(pid, tid int) (int, error) {
 	return 0, nil
 }
 
-// update brings the list up to date: with tasks that are new, or from the beginning if those are many.
+// update adds the tasks that are new, or makes the order anew.
 func (s *Sharers) update() {
 	last := lastTask()
-	if n := last - s.last; s.list == nil || n < 0 || s.age+n > maxBirths || last == 0 {
+	n := last - s.last
+	if s.ordered == nil || n < 0 || len(s.young)+n > maxYoung || last == 0 || time.Since(s.made) > orderTime {
 		s.all(last)
-	} else {
-		s.age += n
-		s.younger(last)
+		return
 	}
-	s.last = last
-}
-
-// younger adds those that were made since the last question.
-func (s *Sharers) younger(last int) {
-	late, now := s.late, time.Now()
-	s.late = nil
-	for _, u := range late {
-		if now.Sub(u.seen) < gestation {
-			s.add(u.tid, u.seen)
-		}
-	}
-	for tid := s.last + 1; tid <= last; tid++ {
-		s.add(tid, now)
+	for s.last < last {
+		s.last++
+		s.young = append(s.young, s.last)
 	}
 }
 
-// all makes the list of all processes.
+// all puts all processes but the youngest in order.
 func (s *Sharers) all(last int) {
-	s.list, s.age, s.late = []int{}, 0, nil
-	now := time.Now()
-	for tid := max(1, last-maxPregnant+1); tid <= last; tid++ {
-		if _, ok := compareMemory(tid, tid); !ok {
-			s.late = append(s.late, unborn{tid, now})
-		}
+	s.ordered, s.young, s.last, s.made = []int{}, s.young[:0], last, time.Now()
+	oldest := max(1, last-youngLeast+1)
+	for tid := oldest; tid <= last; tid++ {
+		s.young = append(s.young, tid)
 	}
 	root, err := open(unix.AT_FDCWD, procRoot, unix.O_RDONLY|unix.O_DIRECTORY)
 	if err != nil {
@@ -130,20 +114,14 @@ func (s *Sharers) all(last int) {
 	}
 	defer file(root).close()
 	_ = eachNumber(root, func(pid int) error {
+		if pid >= oldest && pid <= last {
+			return nil
+		}
 		if i, ok := s.place(pid); ok {
-			s.list = slices.Insert(s.list, i, pid)
+			s.ordered = slices.Insert(s.ordered, i, pid)
 		}
 		return nil
 	})
-}
-
-// add puts a new task into the list. Threads are there with processes: who finds one asks what it is.
-func (s *Sharers) add(tid int, seen time.Time) {
-	if i, ok := s.place(tid); ok {
-		s.list = slices.Insert(s.list, i, tid)
-		return
-	}
-	s.late = append(s.late, unborn{tid, seen})
 }
 
 // place returns the first place in the list whose memory is that of a task, or behind it. Who is gone is taken out on the
@@ -152,13 +130,13 @@ func (s *Sharers) place(tid int) (i int, ok bool) {
 	if _, ok := compareMemory(tid, tid); !ok {
 		return 0, false
 	}
-	lo, hi := 0, len(s.list)
+	lo, hi := 0, len(s.ordered)
 	for lo < hi {
 		mid := (lo + hi) / 2
-		order, ok := compareMemory(s.list[mid], tid)
+		order, ok := compareMemory(s.ordered[mid], tid)
 		switch {
 		case !ok:
-			s.list = slices.Delete(s.list, mid, mid+1)
+			s.ordered = slices.Delete(s.ordered, mid, mid+1)
 			hi--
 		case order == kcmpLess:
 			lo = mid + 1
