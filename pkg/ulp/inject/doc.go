@@ -69,6 +69,8 @@
 // ("may-throw"): all but operator delete, new (std::nothrow) and std::terminate. [NewPlan] refuses to replace a function that
 // has handlers itself, as the functions of glibc that lock a stream (ErrUnwinding): exceptions or cancellation are expected to
 // pass there, and under a replacement the stream would stay locked. The gate knows them from the catalogue ("handlers").
+// Whoever knows that nothing comes by a replacement (it keeps its thread from being cancelled, it cleans up by a handler in C,
+// nothing that it uses throws) says "unwinding: none" for the live patch, and only what throws or cleans up by itself is refused.
 //
 // What cannot be known: whether a function that is called through a pointer throws, or one in C that calls back; whether
 // those who call the function have something to clean up. A replacement that calls what may throw, or where threads of a C++

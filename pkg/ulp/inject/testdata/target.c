@@ -64,8 +64,10 @@ static void *hammer(void *arg) {
 static int pipes[2];
 static int wait_for_byte(int fd) { char c; return read(fd, &c, 1) == 1 ? 5 : -1; }
 static long result;
+static volatile int blocking; // the thread that is going to wait for a byte
 static void *blocked(void *arg) {
 	const char *how = arg;
+	blocking = gettid();
 	if (!strcmp(how, "calls"))
 		result = calls(wait_for_byte, pipes[0]);
 	else if (!strcmp(how, "deep"))
@@ -81,6 +83,7 @@ static void *signalled(void *arg) {
 	(void)arg;
 	static char stack[1 << 16];
 	stack_t ss = {.ss_sp = stack, .ss_size = sizeof stack};
+	blocking = gettid();
 	sigaltstack(&ss, 0);
 	struct sigaction sa = {.sa_handler = on_signal, .sa_flags = SA_ONSTACK};
 	sigaction(SIGUSR1, &sa, 0);
@@ -93,11 +96,20 @@ static void *in_handler(void *arg) { (void)arg; calls(outer, 0); return 0; }
 
 static pthread_t thread;
 
+// start starts a thread and returns when it waits for a byte.
 static void start(void *(*f)(void *), void *arg) {
-	pthread_attr_t a;
-	pthread_attr_init(&a);
-	pthread_create(&thread, &a, f, arg);
-	usleep(20000);
+	char name[64], wanted[64], call[64] = "";
+	blocking = 0;
+	pthread_create(&thread, 0, f, arg);
+	snprintf(wanted, sizeof wanted, "%d 0x%x ", SYS_read, pipes[0]);
+	while (strncmp(call, wanted, strlen(wanted))) {
+		usleep(1000);
+		snprintf(name, sizeof name, "/proc/self/task/%d/syscall", blocking);
+		int fd = open(name, O_RDONLY);
+		memset(call, 0, sizeof call);
+		(void)!read(fd, call, sizeof call - 1);
+		close(fd);
+	}
 }
 
 static int cleaned;
