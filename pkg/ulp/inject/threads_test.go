@@ -3,6 +3,7 @@ package inject
 import (
 	"context"
 	"errors"
+	"io"
 	"os"
 	"path/filepath"
 	"runtime"
@@ -130,6 +131,30 @@ func TestConsistency(t *testing.T) {
 		t.Error(err)
 	}
 	c.says("all", original)
+}
+
+// TestTriedAgain: a change that a thread is in the way of is made when it has left.
+func TestTriedAgain(t *testing.T) {
+	lib := library(t, nopFlags)
+	p := pack(t, lib, everything, ulp.PackOptions{}, "testdata/patch.c")
+	c := start(t, target(t, lib), 0)
+	c.says("calls", "ok")
+	looks, leave := 0, make(chan bool)
+	go func() {
+		<-leave
+		_, _ = io.WriteString(c.in, "release\n")
+	}()
+	c.apply(Options{Consistency: ConsistencyFunctions, step: func(name string) {
+		if name == "look" {
+			if looks++; looks == 3 {
+				close(leave)
+			}
+		}
+	}}, p)
+	if got := c.line(); got != "6" || looks < 4 {
+		t.Errorf("it left with %s, at look %d", got, looks)
+	}
+	c.says("all", patched)
 }
 
 // TestBetweenNOPs stops a thread exactly between the two NOPs of a function: it is moved on and calls the original.
