@@ -50,6 +50,30 @@ func TestBusy(t *testing.T) {
 	}
 }
 
+// TestFarUp has a call of a function that is replaced megabytes up on a thread's stack, below a recursion of others.
+func TestFarUp(t *testing.T) {
+	lib := library(t, nopFlags)
+	p := pack(t, lib, "calls:calls_lp\n", ulp.PackOptions{}, "testdata/patch.c")
+	c := start(t, target(t, lib), 0)
+	c.says("far", "ok")
+	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
+	defer cancel()
+	_, err := Do(ctx, look(t, c.pid), Change{Apply: []*Patch{p}}, Options{Consistency: ConsistencyFunctions})
+	if busy, ok := errors.AsType[*BusyError](err); !ok || busy.Function != "calls" {
+		t.Errorf("in the original: %v", err)
+	}
+	c.says("release", "6")
+	c.apply(Options{}, p)
+	c.says("far", "ok")
+	if res := c.revert(); res.Retired != 1 {
+		t.Errorf("in the live patch: %+v", res)
+	}
+	c.says("release", "15")
+	if res := c.change(Change{}, Options{}); res.Retired != 0 || len(c.list()) != 0 {
+		t.Errorf("at the end: %+v", res)
+	}
+}
+
 // TestSignalFrames: a thread in a handler on a stack of its own, which interrupted a live patch, keeps that in memory even
 // if the handler itself has nothing to do with it.
 func TestSignalFrames(t *testing.T) {

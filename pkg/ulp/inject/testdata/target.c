@@ -64,9 +64,12 @@ static void *hammer(void *arg) {
 static int pipes[2];
 static int wait_for_byte(int fd) { char c; return read(fd, &c, 1) == 1 ? 5 : -1; }
 static long result;
+static int goes_deep(int fd) { return deep(20000, wait_for_byte, fd); }
 static void *blocked(void *arg) {
 	const char *how = arg;
-	if (!strcmp(how, "calls"))
+	if (!strcmp(how, "far"))
+		result = calls(goes_deep, pipes[0]);
+	else if (!strcmp(how, "calls"))
 		result = calls(wait_for_byte, pipes[0]);
 	else if (!strcmp(how, "deep"))
 		result = deep(20000, wait_for_byte, pipes[0]);
@@ -205,7 +208,7 @@ static void command(char *line) {
 	if (!strcmp(word, "all")) {
 		int a = first(), b = second(), c = reads_secret(), d = reads_mine();
 		printf("%d %d %d %d %s\n", a, b, c, d, text(to));
-	} else if (!strcmp(word, "block") || !strcmp(word, "calls") || !strcmp(word, "deep")) {
+	} else if (!strcmp(word, "block") || !strcmp(word, "calls") || !strcmp(word, "deep") || !strcmp(word, "far")) {
 		start(blocked, strdup(word));
 		printf("ok\n");
 	} else if (!strcmp(word, "signal")) {
