@@ -81,16 +81,18 @@ func TestSignalFrames(t *testing.T) {
 	c := start(t, target(t, lib), 0)
 	p := pack(t, lib, "deep:deep_lp\ncalls:calls_lp\n", ulp.PackOptions{}, "testdata/patch.c")
 	q := pack(t, lib, "first:first_lp\n", ulp.PackOptions{}, "testdata/patch.c", "-DANSWER=9")
-	c.apply(Options{}, p)
-	c.apply(Options{}, q)
-	c.says("signal", "ok")
-	res := c.revert()
-	if res.Retired != 1 { // p; not q, and not the table, whose stubs leave nothing on a stack
-		t.Errorf("%+v", res)
-	}
-	c.says("release", "15")
-	if res = c.change(Change{}, Options{}); res.Retired != 0 {
-		t.Errorf("%+v", res)
+	for how, says := range map[string]string{"signal": "15", "handler": "5"} {
+		c.apply(Options{}, p)
+		c.apply(Options{}, q)
+		c.says(how, "ok")
+		res := c.revert()
+		if res.Retired != 1 { // p; not q, and not the table, whose stubs leave nothing on a stack
+			t.Errorf("%s: %+v", how, res)
+		}
+		c.says("release", says)
+		if res = c.change(Change{}, Options{}); res.Retired != 0 {
+			t.Errorf("%s: %+v", how, res)
+		}
 	}
 }
 

@@ -79,20 +79,21 @@ static void *blocked(void *arg) {
 }
 
 static void on_signal(int s) { (void)s; result = calls(wait_for_byte, pipes[0]); }
+static void on_signal_alone(int s) { (void)s; result = wait_for_byte(pipes[0]); }
 
-static void *signalled(void *arg) {
-	(void)arg;
+static void *signalled(void *handler) {
 	static char stack[1 << 16];
 	stack_t ss = {.ss_sp = stack, .ss_size = sizeof stack};
 	sigaltstack(&ss, 0);
-	struct sigaction sa = {.sa_handler = on_signal, .sa_flags = SA_ONSTACK};
+	struct sigaction sa = {.sa_handler = (void (*)(int))handler, .sa_flags = SA_ONSTACK};
 	sigaction(SIGUSR1, &sa, 0);
 	raise(SIGUSR1);
 	return 0;
 }
 
-static int outer(int arg) { (void)arg; signalled(0); return 0; }
-static void *in_handler(void *arg) { (void)arg; calls(outer, 0); return 0; }
+static void *handler;
+static int outer(int arg) { (void)arg; signalled(handler); return 0; }
+static void *in_handler(void *h) { handler = h; calls(outer, 0); return 0; }
 
 static pthread_t thread;
 
@@ -212,7 +213,10 @@ static void command(char *line) {
 		start(blocked, strdup(word));
 		printf("ok\n");
 	} else if (!strcmp(word, "signal")) {
-		start(in_handler, 0);
+		start(in_handler, on_signal);
+		printf("ok\n");
+	} else if (!strcmp(word, "handler")) { // which calls nothing of the library
+		start(in_handler, on_signal_alone);
 		printf("ok\n");
 	} else if (!strcmp(word, "release")) {
 		(void)!write(pipes[1], "x", 1);
