@@ -50,6 +50,23 @@ func TestBusy(t *testing.T) {
 	}
 }
 
+// TestOnlyRegisters has a thread in the live patch of which nothing on its stack tells: it has called nobody.
+func TestOnlyRegisters(t *testing.T) {
+	lib := library(t, nopFlags)
+	const reads = `int blocks_lp(int fd) { char c; long r; asm volatile("syscall" : "=a"(r) : "0"(0l), "D"((long)fd), "S"(&c), "d"(1l)
+		: "rcx", "r11", "memory"); return r == 1 ? 2 : -1; }`
+	c := start(t, target(t, lib), 0)
+	c.apply(Options{}, pack(t, lib, "first:first_lp\nblocks:blocks_lp\n", ulp.PackOptions{}, source(t, reads, "2")))
+	c.says("block", "ok")
+	if res := c.revert(); res.Retired != 1 {
+		t.Errorf("%+v", res)
+	}
+	c.says("release", "2")
+	if res := c.change(Change{}, Options{}); res.Retired != 0 || len(c.list()) != 0 {
+		t.Errorf("at the end: %+v", res)
+	}
+}
+
 // TestFarUp has a call of a function that is replaced megabytes up on a thread's stack, below a recursion of others.
 func TestFarUp(t *testing.T) {
 	lib := library(t, nopFlags)
