@@ -97,11 +97,28 @@ static void *in_handler(void *h) { handler = h; calls(outer, 0); return 0; }
 
 static pthread_t thread;
 
+static void *(*body)(void *);
+static volatile int tid;
+static void *starts(void *arg) { tid = gettid(); return body(arg); }
+
+// reads says whether a thread waits for a byte.
+static int reads(int tid) {
+	char path[64], text[64] = "";
+	long nr = -1, fd = -1;
+	snprintf(path, sizeof path, "/proc/self/task/%d/syscall", tid);
+	int f = open(path, O_RDONLY | O_CLOEXEC);
+	(void)!read(f, text, sizeof text - 1);
+	close(f);
+	sscanf(text, "%ld 0x%lx", &nr, (unsigned long *)&fd);
+	return nr == SYS_read && fd == pipes[0];
+}
+
+// start starts a thread, and returns when it waits for a byte.
 static void start(void *(*f)(void *), void *arg) {
-	pthread_attr_t a;
-	pthread_attr_init(&a);
-	pthread_create(&thread, &a, f, arg);
-	usleep(20000);
+	tid = 0, body = f;
+	pthread_create(&thread, 0, starts, arg);
+	while (!tid || !reads(tid))
+		usleep(1000);
 }
 
 static int cleaned;
@@ -224,8 +241,7 @@ static void command(char *line) {
 		printf("%ld\n", result);
 	} else if (!strcmp(word, "cancel")) {
 		void *r = 0;
-		pthread_create(&thread, 0, cancel_me, 0);
-		usleep(20000);
+		start(cancel_me, 0);
 		pthread_cancel(thread);
 		pthread_join(thread, &r);
 		printf("%s\n", r != PTHREAD_CANCELED ? "returned" : cleaned ? "cancelled and cleaned up" : "cancelled");
