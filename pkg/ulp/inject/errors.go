@@ -38,7 +38,8 @@ var (
 	ErrRefused = errors.New("the kernel refused")
 	// ErrAgain: a thread is where it must not be at this moment. Let the process run, and try again.
 	ErrAgain = errors.New("a thread is in the way: try again")
-	// ErrShared: another process, which is no thread of it, has the same memory, as after vfork or with CLONE_VM.
+	// ErrShared: another process, which is no thread of it, has the same memory, as after vfork or with CLONE_VM, when the change
+	// was planned or when the process stood.
 	ErrShared = errors.New("it has the same memory: try again when that process has ended, or executed a program")
 	// ErrStale: the process changed since it was looked at. Plan again.
 	ErrStale = errors.New("the process changed meanwhile: plan again")

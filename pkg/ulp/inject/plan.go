@@ -55,6 +55,7 @@ type Options struct {
 type Plan struct {
 	p       *process.Process
 	o       Options
+	since   process.Moment // nobody else had its memory
 	targets []*targetPlan
 	blobs   []*blob
 	expect  []write        // what is in memory, to be seen again when the process is stopped
@@ -107,10 +108,10 @@ func (v *View) Plan(ctx context.Context, c Change, o Options) (*Plan, error) {
 }
 
 func (v *View) plan(ctx context.Context, c Change, o Options) (*Plan, error) {
-	if err := checkShared(v.v.p); err != nil {
+	if err := v.v.alone(); err != nil {
 		return nil, err
 	}
-	pl := &Plan{p: v.v.p, o: o, applied: v.st.applied()}
+	pl := &Plan{p: v.v.p, o: o, applied: v.st.applied(), since: v.v.shared.when}
 	b := &planner{Plan: pl, v: v.v, st: &state{tables: v.st.tables, records: slices.Clip(v.st.records)}, texts: map[uint64]*prove.Text{}}
 	if err := b.layers(ctx, c); err != nil {
 		return nil, err

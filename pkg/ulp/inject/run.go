@@ -171,8 +171,11 @@ func (r *run) verify(expect []write) error {
 	return nil
 }
 
-// survey verifies everything, and looks where the threads are.
+// survey verifies everything, and looks where the threads are, and whether they are all that runs there.
 func (r *run) survey() error {
+	if err := r.alone(); err != nil {
+		return err
+	}
 	if err := r.verify(r.expect); err != nil {
 		return err
 	}

@@ -21,7 +21,8 @@ type view struct {
 	spaces []namespace      // what the dynamic loader has loaded; nil: not read yet
 	maps   []process.Mapping
 
-	settled bool // libs was looked at again after the lists, and was the same
+	shared  *shared // nil: not asked yet
+	settled bool    // libs was looked at again after the lists, and was the same
 
 	symbols map[*process.Library]*process.Symbols
 	dyn     map[*process.Library]*dynamic

@@ -1,0 +1,157 @@
+package process_test
+
+import (
+	"bufio"
+	"io"
+	"os/exec"
+	"strconv"
+	"strings"
+	"testing"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/lpbuild/lpbuild/pkg/ulp/process"
+)
+
+// sharerKinds are the ways in which testdata/sharer.c makes another task, and whether that is a process with its memory.
+var sharerKinds = map[string]bool{"child": true, "sibling": true, "orphan": true, "thread": false, "fork": false}
+
+// startSharer starts testdata/sharer.c. make lets it make another task, and returns its number.
+func startSharer(t *testing.T, kind string) (pid int, make func() int) {
+	t.Helper()
+	cmd := exec.Command(compile(t, "sharer.c", "-pthread"), kind, "later")
+	in, err := cmd.StdinPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	pipe, err := cmd.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = cmd.Process.Kill(); _ = cmd.Wait() })
+	out := bufio.NewReader(pipe)
+	number := func() int {
+		line, err := out.ReadString('\n')
+		if err != nil {
+			t.Fatal(err)
+		}
+		n, err := strconv.Atoi(strings.TrimSpace(line))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return n
+	}
+	number()
+	return cmd.Process.Pid, func() int {
+		if _, err := io.WriteString(in, "x"); err != nil {
+			t.Fatal(err)
+		}
+		other := number()
+		if kind != "thread" {
+			t.Cleanup(func() { end(other) })
+		}
+		return other
+	}
+}
+
+// end ends a process, which may be a child of the test.
+func end(pid int) {
+	_ = unix.Kill(pid, unix.SIGKILL)
+	_, _ = unix.Wait4(pid, nil, 0, nil)
+}
+
+// TestSharers: a process with the memory of another one is found, whoever its parent is, from either side and not any longer
+// than it lives; by who asks from the beginning, by who keeps what it knew before, and by who asks about younger ones only.
+func TestSharers(t *testing.T) {
+	for kind, shares := range sharerKinds {
+		t.Run(kind, func(t *testing.T) {
+			pid, make := startSharer(t, kind)
+			var kept process.Sharers
+			other, before := kept.With(look(t, pid))
+			if other != 0 {
+				t.Fatalf("it is alone, and shares its memory with %d", other)
+			}
+			made := make()
+			want := 0
+			if shares {
+				want = made
+			}
+			if got, err := before.Sharer(pid, pid); err != nil || got != want {
+				t.Errorf("made since: %d, %v, want %d", got, err, want)
+			}
+			for name, s := range map[string]*process.Sharers{"new": {}, "kept": &kept} {
+				if got, _ := s.With(look(t, pid)); got != want {
+					t.Errorf("%s: %d, want %d", name, got, want)
+				}
+				if got, _ := s.With(look(t, made)); shares && got != pid {
+					t.Errorf("%s, from the other side: %d, want %d", name, got, pid)
+				}
+			}
+			_, after := kept.With(look(t, pid))
+			if got, err := after.Sharer(pid, pid); err != nil || got != 0 {
+				t.Errorf("since then: %d, %v", got, err)
+			}
+			if kind == "thread" {
+				return
+			}
+			end(made)
+			wait(t, "its end", func() bool { other, _ := kept.With(look(t, pid)); return other == 0 })
+		})
+	}
+}
+
+// TestSharersOfMany: with many processes that come and go, the answers are the same.
+func TestSharersOfMany(t *testing.T) {
+	var s process.Sharers
+	pid, make := startSharer(t, "orphan")
+	made := make()
+	for range 5 {
+		for range 100 {
+			if err := exec.Command("true").Run(); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if got, _ := s.With(look(t, pid)); got != made {
+			t.Errorf("%d shares its memory with %d, and not %d", pid, made, got)
+		}
+	}
+}
+
+// TestSharersAmongExec: who is found does not depend on what others execute meanwhile, who then have other memory than
+// before.
+func TestSharersAmongExec(t *testing.T) {
+	var s process.Sharers
+	pid, make := startSharer(t, "sibling")
+	_, _ = s.With(look(t, pid))
+	for range 50 { // between their fork and their exec, or behind it
+		cmd := exec.Command("sleep", "60")
+		if err := cmd.Start(); err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { _ = cmd.Process.Kill(); _ = cmd.Wait() })
+		_, _ = s.With(look(t, cmd.Process.Pid))
+	}
+	made := make()
+	for range 3 * 100 { // across several orders
+		if got, _ := s.With(look(t, pid)); got != made {
+			t.Fatalf("%d shares its memory with %d, and not %d", pid, made, got)
+		}
+	}
+}
+
+// TestSharerTooMany: so many processes were made that nobody asks about each.
+func TestSharerTooMany(t *testing.T) {
+	var s process.Sharers
+	_, at := s.With(look(t, unix.Getpid()))
+	for range 1100 {
+		if err := exec.Command("true").Run(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if _, err := at.Sharer(unix.Getpid(), unix.Getpid()); err == nil {
+		t.Error("no error")
+	}
+}
