@@ -1,0 +1,34 @@
+package demo
+
+import (
+	"bytes"
+	"os"
+	"path/filepath"
+	"runtime"
+	"strings"
+	"testing"
+)
+
+// TestProgramEnds: the test program does not outlive the demonstration, even if that fails in the middle.
+func TestProgramEnds(t *testing.T) {
+	if runtime.GOARCH != "amd64" {
+		t.Skip("no program is started: live patching without a preload is for x86_64")
+	}
+	var said bytes.Buffer
+	d := &demonstration{Options: Options{Binary: "/bin/false", Out: &said}, dir: t.TempDir()}
+	if err := os.CopyFS(filepath.Join(d.dir, packageName), os.DirFS("../../templates/scaffold")); err != nil {
+		t.Fatal(err)
+	}
+	if err := d.live(t.Context()); err == nil || !strings.Contains(said.String(), "program: "+saysUnpatched) {
+		t.Fatalf("%v after:\n%s", err, said.String())
+	}
+	links, err := filepath.Glob("/proc/[0-9]*/exe")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, link := range links {
+		if exe, err := os.Readlink(link); err == nil && strings.HasPrefix(exe, d.dir) {
+			t.Errorf("%s is still there: %s", exe, link)
+		}
+	}
+}
