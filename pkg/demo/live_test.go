@@ -32,3 +32,29 @@ func TestProgramEnds(t *testing.T) {
 		}
 	}
 }
+
+// TestHear wants what a program says to be shown, once it says what it should, and nothing else after that.
+func TestHear(t *testing.T) {
+	for name, tc := range map[string]struct {
+		lines []string
+		want  string // in the error; "": none
+	}{
+		"as it should":   {[]string{"old", "new", "new"}, ""},
+		"and back":       {[]string{"old", "new", "old", "new"}, `says "old" again, not "new"`},
+		"its end":        {[]string{"old", "new"}, "has ended"},
+		"not what it is": {nil, "has ended"},
+	} {
+		var said bytes.Buffer
+		d := &demonstration{Options: Options{Out: &said}}
+		p := &program{lines: make(chan string, len(tc.lines))}
+		for _, line := range tc.lines {
+			p.lines <- line
+		}
+		close(p.lines)
+		if err := d.hear(p, "new"); err == nil != (tc.want == "") || err != nil && !strings.Contains(err.Error(), tc.want) {
+			t.Errorf("%s: %v, want %q", name, err, tc.want)
+		} else if err == nil && said.String() != "  program: new\n  program: new\n" {
+			t.Errorf("%s: shown:\n%s", name, said.String())
+		}
+	}
+}
