@@ -2,10 +2,11 @@ package process
 
 import (
 	"bytes"
-	"cmp"
 	"context"
 	"errors"
 	"slices"
+
+	"github.com/lpbuild/lpbuild/pkg/ulp"
 )
 
 // Bounds of what is read of an environment that the program has moved.
@@ -20,95 +21,99 @@ const (
 //
 // The error is a [*LookError]: [ErrGone], [ErrChanged], or [ErrLimit] for a wanted value of more than 128 KiB.
 func (m *Memory) Environ(ctx context.Context, libraries []*Library, names ...string) (map[string]string, error) {
-	found := map[string]string{}
-	list, err := m.environ(ctx, libraries)
-	for at := list; err == nil && at != 0 && at-list < 8*maxVariables; at += 8 {
-		var pointer uint64
-		if pointer, err = m.pointer(ctx, at); err != nil || pointer == 0 {
-			break
-		}
-		err = m.variable(ctx, pointer, names, found)
-		if errors.Is(err, ErrUnreadable) { // what a program has in this place is its own affair
-			err = nil
-		}
-	}
-	if errors.Is(err, ErrUnreadable) {
-		err = nil
-	}
-	return found, err
+	names = slices.Clone(names)
+	return with(ctx, m, "environ", func() (map[string]string, error) {
+		r := newPages(m)
+		defer r.done()
+		return readEnviron(r, libraries, names)
+	})
 }
 
-// environ returns what the variable "environ" of the C library points to: that of the program, if it has a copy of it.
-func (m *Memory) environ(ctx context.Context, libraries []*Library) (uint64, error) {
-	byProgram := slices.SortedStableFunc(slices.Values(libraries), func(a, b *Library) int { return cmp.Compare(rank(a), rank(b)) })
-	for _, l := range byProgram {
-		symbols, err := m.Symbols(ctx, l)
-		if err != nil {
-			if gone(err) || ctx.Err() != nil {
-				return 0, err
-			}
-			continue
+func readEnviron(r reader, libraries []*Library, names []string) (map[string]string, error) {
+	list, err := findEnviron(r, libraries)
+	if err != nil {
+		return nil, err
+	}
+	found := map[string]string{}
+	for i := uint64(0); list != 0 && i < maxVariables; i++ {
+		at, err := readPointer(r, list+8*i)
+		if err == nil && at != 0 {
+			err = readVariable(r, at, names, found)
+		} else if err == nil || local(err) {
+			break
 		}
+		if err != nil && !errors.Is(err, ErrUnreadable) { // what a program has in this place is its own affair
+			return nil, err
+		}
+	}
+	return found, nil
+}
+
+// findEnviron returns what the variable "environ" of the C library points to: that of the program, if it has a copy of it.
+func findEnviron(r reader, libraries []*Library) (uint64, error) {
+	isMain := func(l *Library) bool { return l.Main }
+	programs := slices.DeleteFunc(slices.Clone(libraries), func(l *Library) bool { return !isMain(l) })
+	for _, l := range append(programs, slices.DeleteFunc(slices.Clone(libraries), isMain)...) {
+		s, err := openSymbols(r, l)
 		for _, name := range []string{"environ", "__environ"} {
-			s, err := symbols.Lookup(ctx, name, "")
-			if err == nil && s.Size == 8 {
-				return m.pointer(ctx, s.Addr)
-			} else if gone(err) || ctx.Err() != nil {
-				return 0, err
+			var sym Symbol
+			if err == nil {
+				sym, err = s.lookup(r, name, "")
 			}
+			if err == nil && sym.Size == 8 {
+				var at uint64
+				if at, err = readPointer(r, sym.Addr); err == nil {
+					return at, nil
+				}
+			}
+			if errors.Is(err, ulp.ErrNoSymbol) {
+				err = nil
+			}
+		}
+		if err != nil && !local(err) && !errors.Is(err, ulp.ErrUnsupported) {
+			return 0, err
 		}
 	}
 	return 0, nil
 }
 
-func rank(l *Library) int {
-	if l.Main {
-		return 0
-	}
-	return 1
-}
-
-func gone(err error) bool { return errors.Is(err, ErrGone) || errors.Is(err, ErrChanged) }
-
-func (m *Memory) pointer(ctx context.Context, at uint64) (uint64, error) {
+func readPointer(r reader, at uint64) (uint64, error) {
 	var b [8]byte
-	_, err := m.ReadAt(ctx, b[:], at)
-	return le.Uint64(b[:]), err
+	if err := readFull(r, b[:], at); err != nil {
+		return 0, err
+	}
+	return le.Uint64(b[:]), nil
 }
 
-// variable reads a variable, if it is a wanted one that was not there before.
-func (m *Memory) variable(ctx context.Context, at uint64, names []string, found map[string]string) error {
-	text, whole, err := m.text(ctx, at, variableChunk)
-	if err != nil {
+// readVariable reads a variable, if it is a wanted one that was not there before.
+func readVariable(r reader, at uint64, names []string, found map[string]string) error {
+	text, whole, err := readText(r, at, variableChunk)
+	i := slices.IndexFunc(names, func(name string) bool { return bytes.HasPrefix(text, []byte(name+"=")) })
+	if err != nil || i < 0 {
 		return err
 	}
-	for _, name := range names {
-		if !bytes.HasPrefix(text, []byte(name+"=")) {
-			continue
-		}
-		if _, twice := found[name]; twice {
-			return nil
-		}
-		if !whole {
-			if text, whole, err = m.text(ctx, at, maxVariable); err == nil && !whole {
-				err = lookError(m.p.PID, "environ", ErrLimit)
-			}
-		}
-		if err == nil {
-			found[name] = string(text[len(name)+1:])
-		}
-		return err
+	if _, twice := found[names[i]]; twice {
+		return nil
 	}
+	if !whole {
+		text, whole, err = readText(r, at, maxVariable)
+	}
+	switch {
+	case err != nil:
+		return err
+	case !whole:
+		return ErrLimit
+	}
+	found[names[i]] = string(text[len(names[i])+1:])
 	return nil
 }
 
-// text reads a string that ends with a NUL, or with what can be read; whole is false if it is longer than most.
-func (m *Memory) text(ctx context.Context, at uint64, most int) (text []byte, whole bool, err error) {
+// readText reads a string; whole is false if it is longer than most.
+func readText(r reader, at uint64, most int) (text []byte, whole bool, err error) {
 	b := make([]byte, most)
-	n, err := m.ReadAt(ctx, b, at)
-	text, _, whole = bytes.Cut(b[:n], []byte{0})
-	if whole {
-		err = nil
+	n, err := r.readAt(b, at)
+	if text, _, whole = bytes.Cut(b[:n], []byte{0}); whole {
+		err = nil // what is behind it does not count
 	}
 	return text, whole, err
 }

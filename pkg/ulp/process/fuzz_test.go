@@ -114,6 +114,9 @@ func FuzzImage(f *testing.F) {
 			check(t, list != nil, err)
 			return
 		}
+		if env, err := readEnviron(m, list, []string{"A"}); err != nil {
+			check(t, env != nil, err)
+		}
 		for _, l := range list {
 			s, err := openSymbols(m, l)
 			if err != nil {
