@@ -7,7 +7,8 @@
 //
 // The law is all or nothing: the functions of all live patches that a change puts on one library switch at one instant,
 // whatever happens, SIGKILL of the engine included; and what cannot be done leaves the process byte for byte as it was.
-// After the last revert nothing is left of it.
+// After the last revert nothing is left of it. (Pages that were looked at, of files that the process has mapped, are in its
+// page tables then, as if it had looked at them itself; and pages of code that were changed are its own.)
 //
 // # How
 //

@@ -1,6 +1,7 @@
 package process
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -155,7 +156,10 @@ func (m *Memory) lost() error {
 	if err != nil {
 		return err
 	}
-	d.close()
+	defer d.close()
+	if s, err := d.stat(); err != nil || s.leaderGone() {
+		return cmp.Or(err, ErrGone) // exec begins by making an end of all other threads: its thread is the main one
+	}
 	return ErrChanged // exec, in the moment before the new program has its place
 }
 
