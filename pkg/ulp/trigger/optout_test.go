@@ -1,6 +1,8 @@
 package trigger_test
 
 import (
+	"bytes"
+	"fmt"
 	"os"
 	"os/exec"
 	"os/user"
@@ -46,6 +48,27 @@ func TestOptOutNames(t *testing.T) {
 		"LIBPULP_DISABLE_ON_PATH=*/!(opt*)":                              true, // of which "*" is all but the name
 	} {
 		start(t, "a", "", "optout_names", variable).optsOut(blocked, variable)
+	}
+}
+
+// TestOptOutTitle: a program that shows its work where its environment was has not changed its owner's mind.
+func TestOptOutTitle(t *testing.T) {
+	rpath := "-Wl,-rpath," + filepath.Dir(library(t, "a"))
+	for name, program := range map[string]string{
+		"of libc":  gcc(t, "program/optout_title", "program.c", "-pthread", library(t, "a"), rpath),
+		"a copy":   gcc(t, "program/optout_titlecopy", "program.c", "-pthread", library(t, "a"), rpath, "-DCOPY", "-no-pie", "-fno-pie"),
+		"stripped": gcc(t, "program/optout_titlestrip", "program.c", "-pthread", library(t, "a"), rpath, "-DCOPY", "-s"),
+	} {
+		for variable, blocked := range map[string]bool{"LIBPULP_DISABLE_ON_PATH=*/optout_*": true, "LIBPULP_DISABLE_ON_PATH=*/other": false} {
+			cmd := exec.Command(program)
+			cmd.Env = append(os.Environ(), "TITLE=checkpointer", "A=1", variable, "LIBPULP_DISABLE_ON_PATH_NOT=*")
+			c := run(t, cmd)
+			c.says(unpatched)
+			if b, err := os.ReadFile(fmt.Sprintf("/proc/%d/environ", c.pid)); err != nil || bytes.Contains(b, []byte("LIBPULP")) {
+				t.Fatalf("the environment is where it was: %v", err)
+			}
+			c.optsOut(blocked, name+": "+variable)
+		}
 	}
 }
 

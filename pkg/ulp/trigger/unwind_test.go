@@ -35,7 +35,7 @@ func TestUnwind(t *testing.T) {
 			}
 			for how, want := range map[string]string{
 				"pass": "outside, caught 7", "below": "inside", "above": "caught 8", "meanwhile": "inside called, caught 9",
-				"cancel": "inner exceptions middle plain top", "exit": "inner exceptions middle plain top",
+				"cancel": "inner exceptions middle plain top", "busy": "inner exceptions middle plain top", "exit": "inner exceptions middle plain top",
 			} {
 				if _, err := io.WriteString(c.In, how+"\n"); err != nil {
 					t.Fatal(err)
