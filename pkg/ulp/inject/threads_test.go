@@ -160,7 +160,7 @@ func TestConsistency(t *testing.T) {
 		if d := cmp.Diff(before, c.snapshot()); d != "" {
 			t.Errorf("%s: changed: %s", how, d)
 		}
-		c.ask("release")
+		c.Ask("release")
 	}
 	if err := try(Change{Apply: []*Patch{two}}); err != nil {
 		t.Error(err)

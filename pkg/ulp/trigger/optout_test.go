@@ -96,7 +96,7 @@ func TestOptOutChroot(t *testing.T) {
 	}
 	program := gcc(t, "program/optout_chroot", "program.c", "-pthread", library(t, "a"), "-Wl,-rpath,"+filepath.Dir(library(t, "a")))
 	root := inRoot(t, program)
-	for pattern, blocked := range map[string]bool{program: true, root + program: true, root: false, buildDir + "/program": false} {
+	for pattern, blocked := range map[string]bool{program: true, root + program: true, root: false, filepath.Dir(program): false} {
 		cmd := exec.Command(program)
 		cmd.Dir, cmd.Env = "/", []string{"LIBPULP_DISABLE_ON_PATH=" + pattern}
 		cmd.SysProcAttr = &syscall.SysProcAttr{Chroot: root}
