@@ -185,7 +185,7 @@ func TestTriedAgain(t *testing.T) {
 	looks, leave := 0, make(chan bool)
 	go func() {
 		<-leave
-		_, _ = io.WriteString(c.in, "release\n")
+		_, _ = io.WriteString(c.In, "release\n")
 	}()
 	c.apply(Options{Consistency: ConsistencyFunctions, step: func(name string) {
 		if name == "look" {
@@ -194,7 +194,7 @@ func TestTriedAgain(t *testing.T) {
 			}
 		}
 	}}, p)
-	if got := c.line(); got != "6" || looks < 4 {
+	if got := c.Line(); got != "6" || looks < 4 {
 		t.Errorf("it left with %s, at look %d", got, looks)
 	}
 	c.says("all", patched)
