@@ -9,6 +9,8 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/google/go-cmp/cmp"
+
 	"github.com/lpbuild/lpbuild/pkg/buildmatrix"
 	"github.com/lpbuild/lpbuild/pkg/ulp"
 )
@@ -78,18 +80,48 @@ func TestGate(t *testing.T) {
 		if want := []string{buildmatrix.EnginePulp, buildmatrix.EngineNative}; !slices.Equal(c.Engines, want) {
 			t.Errorf("%s for %s: engines %v, want %v: %v", c.Patch, c.Release, c.Engines, want, c.Notes)
 		}
-		if c.Patch != "memcpy.in" {
-			continue
-		}
-		for _, want := range []string{"__memcpy_sse2_unaligned", "__memcpy_avx_unaligned_erms", "__memcpy_evex_unaligned", "__memcpy_ssse3"} {
-			if !slices.Contains(c.Functions, want) {
-				t.Errorf("%s: %s is not replaced: %v", c.Release, want, c.Functions)
+		if c.Patch == "memcpy.in" {
+			if d := cmp.Diff(w.variants(t, c.Release), slices.Sorted(slices.Values(c.Functions))); d != "" {
+				t.Errorf("%s: implementations of memcpy (-there +replaced):\n%s", c.Release, d)
 			}
 		}
-		for _, f := range c.Functions {
-			if strings.Contains(f, "_chk") || strings.Contains(f, "ifunc") {
-				t.Errorf("%s: %s is replaced", c.Release, f)
+	}
+}
+
+// variants returns the implementations of memcpy that a build has, by its catalogue.
+func (w *world) variants(t *testing.T, release string) []string {
+	t.Helper()
+	i := slices.IndexFunc(w.builds, func(b Build) bool { return b.Release == release })
+	var names []string
+	for s := range w.library(t, w.builds[i]).Symbols() {
+		if strings.HasPrefix(s.Name, "__memcpy_") && s.Type() == elf.STT_FUNC && !strings.Contains(s.Name, "_chk") && !slices.Contains(names, s.Name) {
+			names = append(names, s.Name)
+		}
+	}
+	for _, want := range []string{"__memcpy_sse2_unaligned", "__memcpy_avx_unaligned_erms", "__memcpy_evex_unaligned", "__memcpy_ssse3"} {
+		if !slices.Contains(names, want) {
+			t.Errorf("%s is not in the library", want)
+		}
+	}
+	slices.Sort(names)
+	return names
+}
+
+// TestHandlers wants the functions to be known that clean up when a thread is cancelled in them, and no others: the native engine
+// does not replace those.
+func TestHandlers(t *testing.T) {
+	w := theWorld(t)
+	for _, b := range w.builds {
+		lib := w.library(t, b)
+		for name, want := range map[string]bool{"_IO_fputs": true, "_IO_puts": true, "_IO_fflush": true, "__vsyslog_internal": true,
+			"__libc_malloc": false, "pthread_mutex_lock": false, "asctime_internal": false, "__memcpy_avx_unaligned": false, "getaddrinfo": false} {
+			s, ok := lib.Function(name)
+			if why := lib.Handlers(s.Value); !ok || (why != "") != want {
+				t.Errorf("%s: %s: found %t, handlers %q", b.Release, name, ok, why)
 			}
+		}
+		if !lib.HasHandlers() {
+			t.Errorf("%s: the catalogue does not tell", b.Release)
 		}
 	}
 }

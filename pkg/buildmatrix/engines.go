@@ -32,6 +32,11 @@ func (j *job) fit(image []byte, s *scope) (able []string, notes []Reason, err er
 	} else {
 		notes = append(notes, native...)
 	}
+	lost, err := j.lostHandlers(c, s)
+	if err != nil {
+		return nil, nil, err
+	}
+	notes = append(notes, lost...)
 	if c.StaticTLS {
 		notes = append(notes, Reason{Code: "static-tls", Message: "the container reaches thread-local variables by static offsets " +
 			"(DF_STATIC_TLS): libpulp can load it only as long as the process has static space for them",
@@ -74,9 +79,60 @@ func (j *job) notForNative(c *ulp.Container, s *scope) []Reason {
 				"that the native engine knows: only libpulp replaces it", f.Old.Text, s.target.Name), "")))
 		}
 	}
+	reasons = append(reasons, j.handlers(s)...)
 	reasons = append(reasons, s.notLoaded(c)...)
 	slices.SortStableFunc(reasons, func(a, b Reason) int { return strings.Compare(a.Code, b.Code) })
 	return slices.CompactFunc(reasons, func(a, b Reason) bool { return a.Code == b.Code && a.Message == b.Message })
+}
+
+// handlers returns a reason for each function that handles exceptions or cancellation: they are expected to pass through it,
+// and could not pass through what the native engine loads.
+func (j *job) handlers(s *scope) []Reason {
+	switch {
+	case j.Patch.Unwinding == ulp.UnwindingNone:
+		return nil
+	case !s.target.HasHandlers():
+		return []Reason{{Code: "handlers-unknown", Message: fmt.Sprintf("the catalogue of %s does not tell which functions handle exceptions "+
+			"or cancellation: another version of lpbuild made it, and the native engine may refuse them", s.target.Name), Hint: "run lpbuild download again"}}
+	}
+	var reasons []Reason
+	for _, f := range j.description.Functions {
+		row, ok := s.target.Function(f.Old.Text)
+		hint := "if nothing comes by the replacement, say so: \"unwinding: none\" for this patch in lpbuild.yaml"
+		if row.Patchable {
+			hint = "processes that are started with libpulp.so can be patched; " + hint
+		}
+		if why := s.target.Handlers(row.Value); ok && why != "" {
+			reasons = append(reasons, reasonAt("handlers", j.at(f.Old, fmt.Sprintf("%q cannot be replaced by the native engine in this build of "+
+				"%s: %s, and the unwinder would not find its replacement", f.Old.Text, s.target.Name, why), hint)))
+		}
+	}
+	return reasons
+}
+
+// lostHandlers returns a reason for each function that handles exceptions or cancellation while its replacement does not: by
+// whatever engine, what it cleans up is left then.
+func (j *job) lostHandlers(c *ulp.Container, s *scope) ([]Reason, error) {
+	if j.Patch.Unwinding == ulp.UnwindingNone {
+		return nil, nil
+	}
+	var reasons []Reason
+	for _, f := range j.description.Functions {
+		old, ok := s.target.Function(f.Old.Text)
+		if !ok || s.target.Handlers(old.Value) == "" {
+			continue
+		}
+		replacement, _ := c.Lookup(f.New.Text)
+		switch handles, err := c.Handles(replacement.Value); {
+		case err != nil:
+			return nil, err
+		case !handles:
+			reasons = append(reasons, reasonAt("lost-handlers", j.at(f.New, fmt.Sprintf("%q has something to clean up when an exception or "+
+				"the end of its thread passes through it, %q has not: locks may stay locked", f.Old.Text, f.New.Text),
+				"in C, compile with -fexceptions, as the library was")))
+		}
+	}
+	return reasons, nil
 }
 
 // notLoaded returns a reason if the container uses libraries that only its own DT_NEEDED brings into a process: the native

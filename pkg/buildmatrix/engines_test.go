@@ -2,6 +2,7 @@ package buildmatrix
 
 import (
 	"bytes"
+	"cmp"
 	"errors"
 	"fmt"
 	"os"
@@ -28,8 +29,13 @@ BARE int toy_bare(int a) { return a; }
 // compileBare compiles it, with NOPs for the others unless a flag says something else.
 func compileBare(t *testing.T, flags ...string) []byte {
 	t.Helper()
+	return compileText(t, bareSource, flags...)
+}
+
+func compileText(t *testing.T, text string, flags ...string) []byte {
+	t.Helper()
 	dir := t.TempDir()
-	write(t, filepath.Join(dir, "bare.c"), bareSource)
+	write(t, filepath.Join(dir, "bare.c"), text)
 	args := append([]string{"-O2", "-fPIC", "-shared", "-fcf-protection=none", "-fpatchable-function-entry=16,14",
 		"-Wl,--build-id=sha1", "-Wl,-soname,libtoy.so.1", "-o", "lib.so", "bare.c"}, flags...)
 	cmd := exec.Command("gcc", args...)
@@ -47,12 +53,7 @@ func compileBare(t *testing.T, flags ...string) []byte {
 // setLibrary replaces the library of a build, with the proofs that download makes or without.
 func (f *folder) setLibrary(i int, image []byte, prove bool) {
 	f.t.Helper()
-	path := filepath.Join(f.t.TempDir(), "libtoy.so.1")
-	write(f.t, path, string(image))
-	parsed, err := ulp.OpenLibrary(path, ulp.LibraryOptions{Prove: prove})
-	if err != nil {
-		f.t.Fatal(err)
-	}
+	parsed := f.catalogued(image, "libtoy.so.1", prove)
 	lib := &f.lock.Builds[i].Libraries[0]
 	catalogue := parsed.AppendCatalogue(nil)
 	lib.BuildID, lib.Pinned = fmt.Sprintf("%x", parsed.BuildID), digest.OfBytes(catalogue)
@@ -169,15 +170,81 @@ func TestEntriesAreSeen(t *testing.T) {
 	}
 }
 
-// TestOldCatalogue: with entries: any a catalogue without proofs is an error that says what to do; without it is good.
+// TestOldCatalogue: with entries: any a catalogue without proofs is an error that says what to do; without it is good for
+// libpulp.
 func TestOldCatalogue(t *testing.T) {
 	f := newFolder(t, "1.0-1")
 	f.setLibrary(0, compileBare(t), false)
-	f.mustBuild()
+	c := f.mustBuild().Cells[0]
+	if strings.Join(c.Engines, " ") != "pulp" || codesOf(c.Notes) != "handlers-unknown" || c.Notes[0].Hint != "run lpbuild download again" {
+		t.Errorf("engines %q, notes %+v", c.Engines, c.Notes)
+	}
 	f.edit("license: MIT", "license: MIT\nentries: any")
 	_, err := f.build()
 	if !errors.Is(err, ErrNoProofs) || !strings.Contains(err.Error(), "libtoy.so.1.json") || !strings.Contains(err.Error(), "run lpbuild download") {
 		t.Errorf("error is %v", err)
+	}
+}
+
+// handlingSource is a library whose first function has something to clean up when what it calls ends its thread.
+const handlingSource = `
+void toy_unlock(int *p) { *p = 0; }
+int toy_call(int (*f)(int), int a) { __attribute__((cleanup(toy_unlock))) int locked = a; return f(locked) + locked; }
+int toy_add(int a, int b) { return a * 1000 + b; }
+`
+
+// TestHandlers: functions that handle exceptions or cancellation are libpulp's, and replacements should handle them, too.
+func TestHandlers(t *testing.T) {
+	const cleans = "void toy_unlock(int *); int toy_call_lp(int (*f)(int), int a) { __attribute__((cleanup(toy_unlock))) int l = a; return f(l) + l; }\n"
+	const add = "int toy_add_lp(int a, int b) { return a + b; }\n"
+	const forgets = "int toy_call_lp(int (*f)(int), int a) { return f(a) + a; }\n"
+	tests := map[string]struct {
+		nops             bool
+		function, source string
+		cflags           string
+		unwinding        string
+		engines, codes   string
+		shown            string
+	}{
+		"others":                 {true, "toy_add", add, "-O2", "", "pulp native", "", ""},
+		"handlers":               {true, "toy_call", cleans, "-fexceptions", "", "pulp", "handlers unwinding unwinding", "processes that are started with libpulp.so"},
+		"handlers are lost":      {true, "toy_call", forgets, "-O2", "", "pulp", "handlers lost-handlers", "compile with -fexceptions"},
+		"no handlers to compile": {true, "toy_call", cleans, "-O2", "", "pulp", "handlers lost-handlers", "\"toy_call\" has something to clean up"},
+		"no engine":              {false, "toy_call", forgets, "-O2", "", "", "no-nops handlers lost-handlers", "toy_livepatch1.in:4:1 \"toy_call\" cannot be replaced by the native engine"},
+		"says any":               {true, "toy_call", forgets, "-O2", "any", "pulp", "handlers lost-handlers", "unwinding: none"},
+		"says none":              {true, "toy_call", forgets, "-O2", "none", "pulp native", "", ""},
+		"none, without NOPs":     {false, "toy_call", forgets, "-O2", "none", "native", "no-nops", ""},
+		"none, but cleans up":    {true, "toy_call", cleans, "-fexceptions", "none", "pulp", "unwinding unwinding", ""},
+		"others without NOPs":    {false, "toy_add", add, "-O2", "", "native", "no-nops", ""},
+	}
+	for name, tc := range tests {
+		t.Run(name, func(t *testing.T) {
+			f := newFolder(t, "1.0-1")
+			flags := map[bool]string{true: "-fpatchable-function-entry=16,14", false: "-fpatchable-function-entry=0"}
+			f.setLibrary(0, compileText(t, handlingSource, "-fexceptions", flags[tc.nops]), true)
+			f.setExports(0, exportList(map[string][]string{"libtoy.so.1": {"toy_unlock", "toy_call", "toy_add"}, "libgcc_s.so.1": {"_Unwind_Resume@GCC_3.0"},
+				"libc.so.6": {"x@GLIBC_2.2.5"}}).Libraries)
+			f.write("toy_livepatch1.in", "! CVE-2026-0001\nlibtoy_{version}-{release}_livepatch1.so\n@{library}\n"+tc.function+":"+tc.function+"_lp\n")
+			f.write("toy_livepatch1.c", tc.source)
+			f.edit("sources: [toy_livepatch1.c]", "sources: [toy_livepatch1.c]\n    cflags: ["+tc.cflags+"]\n    unwinding: "+cmp.Or(tc.unwinding, "any"))
+			f.edit("license: MIT", "license: MIT\nentries: any")
+			r, err := f.build()
+			if (err == nil) != (tc.engines != "") || err != nil && !errors.Is(err, ErrRefused) {
+				t.Fatalf("%v: %s", err, reasonText(r))
+			}
+			c := r.Cells[0]
+			found := slices.Concat(c.Reasons, c.Notes)
+			if got := strings.Join(c.Engines, " "); got != tc.engines || codesOf(found) != tc.codes {
+				t.Errorf("engines %q with %q, want %q with %q: %+v", got, codesOf(found), tc.engines, tc.codes, found)
+			}
+			text := ""
+			for _, r := range found {
+				text += r.Where + " " + r.Message + "\n" + r.Hint + "\n"
+			}
+			if !strings.Contains(text, tc.shown) {
+				t.Errorf("%q is not in:\n%s", tc.shown, text)
+			}
+		})
 	}
 }
 

@@ -144,6 +144,18 @@ func (f *folder) edit(old, new string) {
 	f.write(ConfigName, strings.Replace(string(data), old, new, 1))
 }
 
+// catalogued reads a library as download does, with the proofs for the native engine, or without.
+func (f *folder) catalogued(image []byte, name string, prove bool) *ulp.Library {
+	f.t.Helper()
+	path := filepath.Join(f.t.TempDir(), name)
+	write(f.t, path, string(image))
+	lib, err := ulp.OpenLibrary(path, ulp.LibraryOptions{Prove: prove})
+	if err != nil {
+		f.t.Fatal(err)
+	}
+	return lib
+}
+
 // addBuild puts a build into the lock, with the catalogue of its libtoy.
 func (f *folder) addBuild(version string, arch ulp.Arch, variant int) {
 	f.t.Helper()
@@ -151,10 +163,7 @@ func (f *folder) addBuild(version string, arch ulp.Arch, variant int) {
 	if err != nil {
 		f.t.Fatal(err)
 	}
-	lib, err := ulp.ParseLibrary(image(f.t, variant, arch), nil, "libtoy.so.1")
-	if err != nil {
-		f.t.Fatal(err)
-	}
+	lib := f.catalogued(image(f.t, variant, arch), "libtoy.so.1", true)
 	place := fmt.Sprintf("catalogue/%s/TOY/toy/%s", arch, version)
 	catalogue := lib.AppendCatalogue(nil)
 	exported, err := exportList(map[string][]string{"libtoy.so.1": exportedOf(lib)}).Bytes()

@@ -101,7 +101,7 @@ func (m *matrix) expand(j *job) error {
 	if j.Build.Exports != nil {
 		exported = j.Build.Exports.Digest.String()
 	}
-	j.info.Key = hashOf(gateVersion, j.info.Arch, j.object.digest, string(j.text), j.Library.Pinned.String(), exported, m.othersKey(j), string(j.entries))
+	j.info.Key = hashOf(gateVersion, j.info.Arch, j.object.digest, string(j.text), j.Library.Pinned.String(), exported, m.othersKey(j), string(j.entries), string(j.Patch.Unwinding))
 	return nil
 }
 
@@ -110,7 +110,7 @@ var ErrNoProofs = errors.New("it does not tell which functions can be replaced w
 	"another version of lpbuild made it: run lpbuild download again")
 
 // gateVersion changes when the same cell could be judged or packed in another way than before.
-const gateVersion = "3"
+const gateVersion = "4"
 
 // at returns a finding about a name of the description.
 func (j *job) at(n ulp.Name, message, hint string) *diag.Diagnostic {
@@ -131,7 +131,8 @@ func (m *matrix) finish(_ context.Context, j *job) error {
 		j.refuse(Refused, reasons...)
 		return nil
 	}
-	image, err := ulp.Pack(j.description, j.text, j.object.container, s.target, ulp.PackOptions{AllComments: true, Entries: j.entries})
+	image, err := ulp.Pack(j.description, j.text, j.object.container, s.target, ulp.PackOptions{AllComments: true, Entries: j.entries,
+		Unwinding: j.Patch.Unwinding})
 	if err != nil {
 		j.refuse(Refused, reasonsOf(err)...)
 		return nil

@@ -233,10 +233,7 @@ func (f *folder) plainLibrary() {
 	f.t.Helper()
 	lib := &f.lock.Builds[0].Libraries[0]
 	lib.Name, lib.Path = "/usr/lib64/libplain.so", "/usr/lib64/libplain.so"
-	parsed, err := ulp.ParseLibrary(compilePlain(f.t), nil, "libplain.so")
-	if err != nil {
-		f.t.Fatal(err)
-	}
+	parsed := f.catalogued(compilePlain(f.t), "libplain.so", true)
 	catalogue := parsed.AppendCatalogue(nil)
 	lib.BuildID, lib.Pinned = fmt.Sprintf("%x", parsed.BuildID), digest.OfBytes(catalogue)
 	f.write(lib.Catalogue, string(catalogue))

@@ -16,10 +16,7 @@ import (
 // addVariant gives build i a second libtoy for some processors: the one of another variant of the source.
 func (f *folder) addVariant(i int, name string, source int) {
 	f.t.Helper()
-	lib, err := ulp.ParseLibrary(image(f.t, source, "x86_64"), nil, "libtoy.so.1")
-	if err != nil {
-		f.t.Fatal(err)
-	}
+	lib := f.catalogued(image(f.t, source, "x86_64"), "libtoy.so.1", true)
 	catalogue := lib.AppendCatalogue(nil)
 	b := &f.lock.Builds[i]
 	l := download.Library{

@@ -65,6 +65,7 @@ func (d *demonstration) patchAndRevert(ctx context.Context, dir string, p *progr
 		{[]string{"trigger", "-p", pid, container}, saysPatched},
 		{[]string{"status", "-p", pid}, saysPatched},
 		{[]string{"revert", "-p", pid, "--all", "libc.so.6"}, saysUnpatched},
+		{[]string{"status", "-p", pid}, saysUnpatched},
 	}
 	for _, s := range steps {
 		if err := d.command(ctx, dir, "lpbuild", s.args...); err != nil {

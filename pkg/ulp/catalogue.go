@@ -7,6 +7,7 @@ import (
 	"fmt"
 
 	"github.com/lpbuild/lpbuild/pkg/ulp/internal/elfx"
+	"github.com/lpbuild/lpbuild/pkg/ulp/internal/prove"
 )
 
 // ParseCatalogue reads the JSON that [Library.AppendCatalogue] and `ulp extract` write. Keys may be in any order; unknown
@@ -59,6 +60,7 @@ const (
 	keyNeeds
 	keyLivepatchable
 	keyEntries
+	keyUnwinding
 	keyOffset
 	keySize
 	keyInfo
@@ -160,6 +162,8 @@ func libraryKey(key []byte) keys {
 		return keyLivepatchable
 	case "entries":
 		return keyEntries
+	case "unwinding":
+		return keyUnwinding
 	}
 	return keyUnknown
 }
@@ -187,7 +191,9 @@ func (p *catalogueParser) libraryValue(k keys) (err error) {
 		l.Needs = make([]Need, 0, n)
 		return p.array(p.need)
 	case keyEntries:
-		return p.entries()
+		l.proofs, err = p.proofs(prove.Version)
+	case keyUnwinding:
+		l.handlers, err = p.proofs(prove.HandlersVersion)
 	case keySymbols:
 		return p.symbols()
 	default:

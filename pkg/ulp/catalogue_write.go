@@ -4,12 +4,14 @@ import (
 	"encoding/hex"
 	"slices"
 	"strconv"
+
+	"github.com/lpbuild/lpbuild/pkg/ulp/internal/prove"
 )
 
 // AppendCatalogue appends the library as JSON: an object with the keys and in the order that `ulp extract` has, one symbol
 // per line. What libpulp's catalogues do not tell is in keys of our own, which libpulp skips: "arch", "soname", "needed",
-// "needs", "livepatchable" and "entries" of the library, "version", "default", "dynamic", "undefined", "patchable" and "writable" of
-// a symbol, each only where it is not the zero value.
+// "needs", "livepatchable", "entries" and "unwinding" of the library, "version", "default", "dynamic", "undefined", "patchable" and
+// "writable" of a symbol, each only where it is not the zero value.
 //
 // Equal libraries give equal bytes, and [ParseCatalogue] gives the library back. Names are copied byte for byte, so that a
 // name which is not UTF-8 makes a file which is not; libpulp does the same.
@@ -34,7 +36,10 @@ func (l *Library) AppendCatalogue(b []byte) []byte {
 		b = append(b, ",\n\"livepatchable\":true"...)
 	}
 	if l.proofs != nil {
-		b = l.proofs.append(b)
+		b = l.proofs.append(b, "entries", prove.Version)
+	}
+	if l.handlers != nil {
+		b = l.handlers.append(b, "unwinding", prove.HandlersVersion)
 	}
 	b = append(b, ",\n\"symbols\":["...)
 	separator := "\n"

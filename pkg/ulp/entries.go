@@ -5,8 +5,6 @@ import (
 	"fmt"
 	"slices"
 	"strconv"
-
-	"github.com/lpbuild/lpbuild/pkg/ulp/internal/prove"
 )
 
 // Entries says at which functions of a library a live patch may put detours.
@@ -29,8 +27,8 @@ func ParseEntries(s string) (Entries, error) {
 	return "", fmt.Errorf("%.40q: must be %s or %s", s, EntriesNOPs, EntriesAny)
 }
 
-// proofs are what the proof of package prove says of a library's functions that do not have NOPs as the native engine
-// wants them.
+// proofs are what package prove says of functions of a library: of those that do not have NOPs as the native engine wants them
+// whether a jump can be put there, or of those that have handlers that it is so.
 type proofs []verdict
 
 // verdict is what is true of some functions.
@@ -74,10 +72,11 @@ func (l *Library) isProven(addr uint64) bool {
 	return ok && why == ""
 }
 
-// append appends the proofs as JSON. "proof" is the version of the rules by which they were made; the verdict without "why"
-// has the functions at which a jump can be put.
-func (p proofs) append(b []byte) []byte {
-	b = strconv.AppendInt(append(b, ",\n\"entries\":{\"proof\":"...), prove.Version, 10)
+// append appends the proofs as the value of a key of the library. "proof" is the version of the rules by which they were made;
+// the verdict without "why" has the functions at which a jump can be put.
+func (p proofs) append(b []byte, key string, version int64) []byte {
+	b = append(append(append(b, ",\n\""...), key...), "\":{\"proof\":"...)
+	b = strconv.AppendInt(b, version, 10)
 	b = append(b, ",\"verdicts\":["...)
 	for i, v := range p {
 		if i > 0 {
@@ -92,8 +91,8 @@ func (p proofs) append(b []byte) []byte {
 	return append(b, "]}"...)
 }
 
-// entries reads the value of "entries". Proofs by other rules are read, and forgotten.
-func (p *catalogueParser) entries() error {
+// proofs reads the value of "entries" or "unwinding". Proofs by other rules are read, and forgotten.
+func (p *catalogueParser) proofs(want uint64) (proofs, error) {
 	list, version := proofs{}, uint64(0)
 	err := p.object(func(key []byte) (err error) {
 		switch string(key) {
@@ -112,10 +111,10 @@ func (p *catalogueParser) entries() error {
 		}
 		return err
 	})
-	if version == prove.Version {
-		p.l.proofs = list
+	if version != want {
+		list = nil
 	}
-	return err
+	return list, err
 }
 
 // verdict reads an element of "verdicts".

@@ -91,7 +91,7 @@ func newProver(f *elfx.File) (*prover, error) {
 	return p, nil
 }
 
-// proveEntries makes the proofs of all functions that the tables of the library name.
+// proveEntries makes the proofs of all functions that the tables of the library name, and finds those with handlers.
 func (l *Library) proveEntries(f *elfx.File) error {
 	if l.Arch != X86_64 {
 		return nil
@@ -116,11 +116,17 @@ func (l *Library) proveEntries(f *elfx.File) error {
 			byWhy[why] = append(byWhy[why], addr)
 		}
 	}
-	l.proofs = proofs{}
-	for _, why := range slices.Sorted(maps.Keys(byWhy)) {
-		l.proofs = append(l.proofs, verdict{why, byWhy[why]})
-	}
+	l.proofs, l.handlers = proofsOf(byWhy), p.findHandlers(functions)
 	return nil
+}
+
+// proofsOf makes a verdict for each reason.
+func proofsOf(byWhy map[string][]uint64) proofs {
+	list := proofs{}
+	for _, why := range slices.Sorted(maps.Keys(byWhy)) {
+		list = append(list, verdict{why, byWhy[why]})
+	}
+	return list
 }
 
 // addSize notes a size of a function. If it has too many, it has none.

@@ -33,8 +33,9 @@ type Library struct {
 	// other of the symbols are known; every other field has its zero value and says nothing.
 	Complete bool
 
-	symbols *symbols // never nil
-	proofs  proofs   // nil: not made
+	symbols  *symbols // never nil
+	proofs   proofs   // of entries; nil: not made
+	handlers proofs   // why functions need the unwinder; nil: not known
 }
 
 // LibraryOptions are the choices of [OpenLibrary].
@@ -42,7 +43,7 @@ type LibraryOptions struct {
 	Name  string // Library.Name; default: base name of the path, or for a catalogue the name in it
 	Debug string // path of a separate debuginfo file whose symbols are added; default: none. Not for catalogues
 	// Prove makes the proofs of [Library.EntryProof]: all functions without NOPs are decoded, which takes some 30 ms for a
-	// libc. A catalogue has them or has not.
+	// libc; and finds the functions of [Library.Handlers]. A catalogue has them or has not.
 	Prove bool
 }
 

@@ -4,6 +4,7 @@
  *	malloc       what is in a fresh block of memory
  *	memcpy       what a copy of a question is, and whether copies are right
  *	memcpy_chk   what a copy by __memcpy_chk is
+ *	address      where the implementation of memcpy is that this process uses
  *	static       what asctime says of the first second
  *	variable     what random says after srandom(7)
  *	threadlocal  malloc_usable_size of a block of 24 bytes, in two threads that freed 3 and 5 blocks of 1000 bytes
@@ -205,6 +206,8 @@ int main(void)
 			answer_memcpy();
 		else if (strcmp(line, "memcpy_chk") == 0)
 			answer_memcpy_chk();
+		else if (strcmp(line, "address") == 0)
+			printf("%#lx\n", (unsigned long)(uintptr_t)copy);
 		else if (strcmp(line, "static") == 0)
 			answer_static();
 		else if (strcmp(line, "variable") == 0)

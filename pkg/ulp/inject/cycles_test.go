@@ -52,31 +52,3 @@ func TestThreads(t *testing.T) {
 		c.expect(0)
 	}
 }
-
-// TestMemoryComesBack: after 200 cycles a process is as large as it was.
-func TestMemoryComesBack(t *testing.T) {
-	lib := library(t, nopFlags)
-	c := start(t, target(t, lib), 0)
-	p := pack(t, lib, everything, ulp.PackOptions{}, "testdata/patch.c")
-	c.says("all", original)
-	resident := func() int {
-		n, err := strconv.Atoi(c.ask("rss"))
-		if err != nil {
-			t.Fatal(err)
-		}
-		return n
-	}
-	c.apply(Options{}, p)
-	c.says("all", patched)
-	c.revert()
-	resident()
-	before := resident()
-	for range 200 {
-		c.apply(Options{}, p)
-		c.says("all", patched)
-		c.revert()
-	}
-	if after := resident(); after > before+1 {
-		t.Errorf("%d pages before, %d after", before, after)
-	}
-}

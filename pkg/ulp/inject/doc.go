@@ -7,7 +7,8 @@
 //
 // The law is all or nothing: the functions of all live patches that a change puts on one library switch at one instant,
 // whatever happens, SIGKILL of the engine included; and what cannot be done leaves the process byte for byte as it was.
-// After the last revert nothing is left of it.
+// After the last revert nothing is left of it. (Pages that were looked at, of files that the process has mapped, are in its
+// page tables then, as if it had looked at them itself; and pages of code that were changed are its own.)
 //
 // # How
 //
@@ -42,17 +43,39 @@
 //     elsewhere (a string constant that was returned and stored, a registered callback) is not seen: revert live
 //     patches that hand out such pointers only if their users are gone. Stacks of coroutines that do not run are not
 //     seen either.
-//   - The unwinder does not know the frames of replacements: it finds its tables through the dynamic loader. A C++
-//     exception that would pass through a replacement ends in std::terminate, a backtrace ends there. So a replacement
-//     must not call what may throw; what itself throws, catches or has cleanups, CheckContainer refuses. A thread can be
-//     cancelled (pthread_cancel) below a replacement: handlers of pthread_cleanup_push run, and the thread ends, but
-//     destructors and cleanups of functions that called the replaced one do not run. Debuggers see frames without names.
+//   - Exceptions and cancellation do not pass through replacements: see below. Debuggers see frames without names, and
+//     backtraces end there.
 //   - Symbols are found through the dynamic loader's list. Static programs have none, and before glibc 2.35 it does not have
 //     link namespaces of their own (dlmopen): a live patch that needs symbols is refused there. A library that is in
 //     several namespaces is patched in all of them, each with a table of its own.
 //   - Processes that share their memory without being threads (CLONE_VM), as after vfork: ErrShared, until that is over. It is
 //     asked when the change is planned and again, of those that were made since, when all threads stand. Where kcmp(2) does
 //     not tell, a process is taken to be alone.
+//
+// # Exceptions and cancellation
+//
+// The unwinder finds its tables through the dynamic loader, which does not know of containers: at the frame of a replacement
+// it is at its end. What follows from that is tested, and true of all programs that use the unwinder of gcc:
+//
+//   - An exception that is thrown and caught below a replacement, or above one, or that is on its way when a destructor calls
+//     one, is an exception as any other. One that would pass through a replacement ends in std::terminate.
+//   - A thread that is cancelled below a replacement (pthread_cancel, or pthread_exit) ends, and can be joined. Handlers of
+//     pthread_cleanup_push in C code that was compiled without -fexceptions run, since they are found without the unwinder:
+//     those of the replacement, too. What the unwinder finds (destructors, cleanup attributes, handlers in C++ and in C code
+//     that was compiled with -fexceptions) does not run in the frames above the replacement, up to the next handler of the
+//     first kind, or the beginning of the thread. Above such a handler everything runs again.
+//
+// What of this can be known beforehand is refused. [CheckContainer], and with it the gate of `lpbuild build`, refuses
+// containers that throw, catch, clean up, or end their thread ("unwinding"), and those that use C++ functions which may throw
+// ("may-throw"): all but operator delete, new (std::nothrow) and std::terminate. [NewPlan] refuses to replace a function that
+// has handlers itself, as the functions of glibc that lock a stream (ErrUnwinding): exceptions or cancellation are expected to
+// pass there, and under a replacement the stream would stay locked. The gate knows them from the catalogue ("handlers").
+// Whoever knows that nothing comes by a replacement (it keeps its thread from being cancelled, it cleans up by a handler in C,
+// nothing that it uses throws) says "unwinding: none" for the live patch, and only what throws or cleans up by itself is refused.
+//
+// What cannot be known: whether a function that is called through a pointer throws, or one in C that calls back; whether
+// those who call the function have something to clean up. A replacement that calls what may throw, or where threads of a C++
+// program are cancelled, is for libpulp's engine, which has its containers loaded by the dynamic loader.
 //
 // Everything in a process is taken for hostile: its tables and records are read with bounds and checksums, what they say
 // is compared with what is mapped, and only memory of our own files is ever unmapped. A process can only harm itself.

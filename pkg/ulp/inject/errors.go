@@ -12,6 +12,9 @@ var (
 	ErrContainer = errors.New("the native backend cannot load this container")
 	// ErrEntry: the function's entry cannot be changed safely. See [CheckEntry].
 	ErrEntry = errors.New("no detour can be put at the function's entry")
+	// ErrUnwinding: exceptions, or the cancellation of a thread, are expected to pass through the function, which handles them.
+	// The unwinder would not find the replacement, and what the function cleans up would not be.
+	ErrUnwinding = errors.New("the unwinder would not find its replacement; in a process that has libpulp.so it would")
 	// ErrForeign: somebody else, such as libpulp, already leads the function elsewhere.
 	ErrForeign = errors.New("the function is patched by another tool: revert it with that one first")
 	// ErrNoLibrary: the process does not have the target mapped.

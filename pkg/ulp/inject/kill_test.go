@@ -1,23 +1,21 @@
 package inject
 
 import (
-	"bufio"
 	"context"
 	"errors"
 	"fmt"
-	"io"
-	"math/rand/v2"
 	"os"
 	"os/exec"
+	"regexp"
 	"strconv"
 	"strings"
-	"syscall"
 	"testing"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
 	"golang.org/x/sys/unix"
 
+	"github.com/lpbuild/lpbuild/internal/targettest"
 	"github.com/lpbuild/lpbuild/pkg/ulp"
 	"github.com/lpbuild/lpbuild/pkg/ulp/process"
 	"github.com/lpbuild/lpbuild/pkg/ulp/tracer"
@@ -46,8 +44,7 @@ func engine(job string) int {
 	steps := 0
 	o := Options{StopTimeout: 5 * time.Second, oneByOne: oneByOne, step: func(string) {
 		if steps == last {
-			_ = unix.Kill(os.Getpid(), unix.SIGKILL)
-			time.Sleep(time.Minute)
+			targettest.KillSelf()
 		}
 		steps++
 	}}
@@ -70,18 +67,18 @@ func engine(job string) int {
 	}
 }
 
-func startEngine(pid, step int, path string) *exec.Cmd { return startEngineAs(pid, step, path, false) }
+func startEngine(t testing.TB, pid, step int, path string) *exec.Cmd {
+	return startEngineAs(t, pid, step, path, false)
+}
 
-func startEngineAs(pid, step int, path string, oneByOne bool) *exec.Cmd {
-	cmd := exec.Command(os.Args[0])
-	cmd.Env = append(os.Environ(), fmt.Sprintf("INJECT_TEST_ENGINE=%d %d %s %v", pid, step, path, oneByOne))
-	return cmd
+func startEngineAs(t testing.TB, pid, step int, path string, oneByOne bool) *exec.Cmd {
+	return targettest.Engine(t, "INJECT_TEST_ENGINE", fmt.Sprintf("%d %d %s %v", pid, step, path, oneByOne))
 }
 
 // whole fails the test unless the live patch is applied to the process, or not, but nothing between.
 func (c *child) whole(what string) {
 	c.t.Helper()
-	if got := c.ask("all"); got != original && got != patched {
+	if got := c.Ask("all"); got != original && got != patched {
 		c.t.Fatalf("%s: %q", what, got)
 	}
 	c.right()
@@ -101,6 +98,7 @@ func (c *child) cleared(before string) {
 		} else if time.Now().After(deadline) {
 			c.t.Fatalf("not as before: %s", cmp.Diff(before, now))
 		}
+		c.Ask("all") // what the engine left on the stack of who waits for this is overwritten by it
 	}
 }
 
@@ -119,7 +117,7 @@ func TestKilledAtEachStep(t *testing.T) {
 
 func killAtEachStep(t *testing.T, c *child, p *Patch, path, before string, oneByOne bool) {
 	t.Helper()
-	out, err := startEngineAs(c.pid, oneRound, path, oneByOne).Output()
+	out, err := startEngineAs(t, c.pid, oneRound, path, oneByOne).Output()
 	if err != nil {
 		t.Fatalf("%v: %s", err, out)
 	}
@@ -127,10 +125,13 @@ func killAtEachStep(t *testing.T, c *child, p *Patch, path, before string, oneBy
 	if err != nil {
 		t.Fatalf("%s: %v", out, err)
 	}
+	if steps < leastSteps {
+		t.Fatalf("only %d steps", steps)
+	}
 	c.cleared(before)
 	for n := range steps {
-		err := startEngineAs(c.pid, n, path, oneByOne).Run()
-		if ee, ok := errors.AsType[*exec.ExitError](err); !ok || ee.Sys().(syscall.WaitStatus).Signal() != unix.SIGKILL {
+		err := startEngineAs(t, c.pid, n, path, oneByOne).Run()
+		if !targettest.Killed(err) {
 			t.Fatalf("step %d: %v", n, err)
 		}
 		c.whole(fmt.Sprintf("killed before step %d", n))
@@ -147,6 +148,42 @@ func killAtEachStep(t *testing.T, c *child, p *Patch, path, before string, oneBy
 	t.Logf("%d steps", steps)
 }
 
+// TestNeverFinished: what a killed engine had not finished is given back, even if a thread has a word on its stack that looks
+// like an address in it, as the engine's own calls leave there.
+func TestNeverFinished(t *testing.T) {
+	lib := library(t, nopFlags)
+	path := file(t, pack(t, lib, everything, ulp.PackOptions{}, "testdata/patch.c"))
+	c := start(t, target(t, lib), 0)
+	before := c.snapshot()
+	stack := regexp.MustCompile(`-([0-9a-f]+) .*\[stack\]`).FindStringSubmatch(before)
+	end, err := strconv.ParseUint(stack[1], 16, 64)
+	if err != nil {
+		t.Fatal(err)
+	}
+	found := 0
+	for n := 0; c.active() == ""; n++ {
+		_ = startEngineAs(t, c.pid, n, path, true).Run()
+		c.whole("home again")
+		code := regexp.MustCompile(`(?m) r-xp .*/memfd:lpbuild:`).MatchString(c.snapshot())
+		if m := regexp.MustCompile(`(?m)^([0-9a-f]+)-.* r--p .*/memfd:lpbuild:`).FindStringSubmatch(c.snapshot()); m != nil && !code {
+			found++
+			base, _ := strconv.ParseUint(m[1], 16, 64)
+			c.poke(end-8, le.AppendUint64(nil, base)) // behind the environment
+			c.change(Change{}, Options{})
+			c.poke(end-8, make([]byte, 8))
+			if d := cmp.Diff(before, c.snapshot()); d != "" {
+				t.Fatalf("killed before step %d: %s", n, d)
+			}
+		}
+	}
+	if found == 0 {
+		t.Error("never killed in the middle of it")
+	}
+}
+
+// leastSteps is how many things an engine does at least to apply and revert.
+const leastSteps = 40
+
 // TestKilledAnywhere kills the engine 100 times, or LPBUILD_INJECT_KILLS times, at any instant.
 func TestKilledAnywhere(t *testing.T) {
 	kills := 100
@@ -157,34 +194,32 @@ func TestKilledAnywhere(t *testing.T) {
 	path := file(t, pack(t, lib, everything, ulp.PackOptions{}, "testdata/patch.c"))
 	c := start(t, target(t, lib), 2)
 	before := c.snapshot()
+	left := map[string]int{}
 	for n := range kills {
-		killSomewhere(t, startEngineAs(c.pid, 1<<30, path, n%4 == 3))
+		targettest.KillSomewhere(t, startEngineAs(t, c.pid, 1<<30, path, n%4 == 3), 20*time.Millisecond)
 		c.whole(fmt.Sprintf("kill %d", n))
+		left[c.left(before)]++
 		if n%10 == 9 { // otherwise the next engine finds what this one left
 			c.cleared(before)
 		}
 	}
 	c.cleared(before)
+	t.Logf("after the kills: %v", left)
+	if left["applied"] == 0 || left["nothing"]+left["something"] == 0 {
+		t.Errorf("the engine was always killed at the same place: %v", left)
+	}
 }
 
-// killSomewhere lets an engine work for up to 20 ms.
-func killSomewhere(t *testing.T, cmd *exec.Cmd) {
-	t.Helper()
-	out, err := cmd.StdoutPipe()
-	if err != nil {
-		t.Fatal(err)
+// left says what a killed engine has left in the process.
+func (c *child) left(before string) string {
+	c.t.Helper()
+	switch {
+	case c.active() != "":
+		return "applied"
+	case c.snapshot() == before:
+		return "nothing"
 	}
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	r := bufio.NewReader(out)
-	_, _ = r.ReadString('\n')
-	time.Sleep(time.Duration(rand.N(20000)) * time.Microsecond)
-	_ = cmd.Process.Kill()
-	said, _ := io.ReadAll(r)
-	if _ = cmd.Wait(); len(said) > 0 {
-		t.Errorf("the engine said %s", said)
-	}
+	return "something"
 }
 
 // TestTargetDies kills the process before each thing that is done to it: that is ErrGone, unless it was noticed too late,
@@ -192,7 +227,9 @@ func killSomewhere(t *testing.T, cmd *exec.Cmd) {
 func TestTargetDies(t *testing.T) {
 	lib := library(t, nopFlags)
 	p := pack(t, lib, everything, ulp.PackOptions{}, "testdata/patch.c")
+	deaths := 0
 	for n, died := 0, true; died; n++ {
+		deaths = n
 		c := start(t, target(t, lib), 2)
 		steps := 0
 		died = false
@@ -210,5 +247,8 @@ func TestTargetDies(t *testing.T) {
 		case !died && err != nil:
 			t.Error(err)
 		}
+	}
+	if deaths < leastSteps/2 {
+		t.Errorf("it died at %d steps only", deaths)
 	}
 }

@@ -19,6 +19,8 @@ type Patch struct {
 	Comments string
 	// Entries says whether it was made for functions without NOPs, too.
 	Entries ulp.Entries
+	// Unwinding says whether exceptions or cancellation may come by the replacements.
+	Unwinding ulp.Unwinding
 
 	im           *image
 	relocations  []relocation
@@ -48,11 +50,11 @@ func NewPatch(c *ulp.Container, name string) (*Patch, error) {
 	if err != nil {
 		return nil, err
 	}
-	p, err := prepare(c)
+	p, err := prepare(c, lp.Unwinding)
 	if err != nil {
 		return nil, err
 	}
-	p.Name, p.Meta, p.Comments, p.Entries = name, lp.Metadata, lp.Comments, lp.Entries
+	p.Name, p.Meta, p.Comments, p.Entries, p.Unwinding = name, lp.Metadata, lp.Comments, lp.Entries, lp.Unwinding
 	if len(name) > maxName || len(p.Comments) > maxComments || len(p.Meta.Functions) > maxSlots {
 		return nil, fmt.Errorf("%w: name, comments or number of functions: %w", ErrContainer, ErrLimit)
 	}
@@ -86,11 +88,15 @@ func NewPatch(c *ulp.Container, name string) (*Patch, error) {
 // CheckContainer returns every reason why this backend cannot load a container, packed or not; each wraps ErrContainer.
 // nil: it can, in any process whose libraries have what the container needs.
 func CheckContainer(c *ulp.Container) error {
-	_, err := prepare(c)
+	var says ulp.Unwinding
+	if lp, err := c.LivePatch(); err == nil {
+		says = lp.Unwinding
+	}
+	_, err := prepare(c, says)
 	return err
 }
 
-func prepare(c *ulp.Container) (*Patch, error) {
+func prepare(c *ulp.Container, unwinding ulp.Unwinding) (*Patch, error) {
 	if c.Arch != ulp.X86_64 {
 		return nil, fmt.Errorf("%w: containers for %s: %w", ErrContainer, c.Arch, ulp.ErrUnsupported)
 	}
@@ -118,6 +124,11 @@ func prepare(c *ulp.Container) (*Patch, error) {
 		return nil, err
 	}
 	errs = append(errs, checkSymbols(p.symbols)...)
+	needsUnwinder, err := checkUnwinding(f, p.im, p.symbols, unwinding)
+	if err != nil {
+		return nil, err
+	}
+	errs = append(errs, needsUnwinder...)
 	p.relocations, err = readRelocations(p.im, d, len(p.symbols))
 	return p, errors.Join(append(errs, err)...)
 }
@@ -152,22 +163,12 @@ func text(strings []byte, off uint32) string {
 	return string(s)
 }
 
-// unwinding are functions that only code with exceptions, handlers or cleanups calls. The unwinder does not find them in
-// memory that the dynamic loader does not know of: see the package's documentation.
-var unwinding = map[string]bool{
-	"__gxx_personality_v0": true, "__gcc_personality_v0": true, "__cxa_throw": true, "__cxa_rethrow": true,
-	"__cxa_begin_catch": true, "_Unwind_Resume": true, "_Unwind_RaiseException": true, "_Unwind_ForcedUnwind": true,
-}
-
+// checkSymbols refuses what would have to be resolved by code of the container.
 func checkSymbols(symbols []symbol) []error {
 	var errs []error
 	for _, s := range symbols {
-		switch {
-		case s.defined && s.kind == elf.STT_GNU_IFUNC:
+		if s.defined && s.kind == elf.STT_GNU_IFUNC {
 			errs = append(errs, errOwnIFUNC)
-		case unwinding[s.name]:
-			errs = append(errs, &ContainerError{"unwinding", fmt.Sprintf("it uses %q, but exceptions and cleanups need the dynamic loader", s.name),
-				"write the replacement without exceptions, and without cleanup attributes"})
 		}
 	}
 	return errs

@@ -286,6 +286,8 @@ func (b *planner) leftovers() {
 				f.text = append(f.text, m)
 			}
 		}
-		b.zones = append(b.zones, zone{lo: f.base, hi: f.base + f.size, free: i + 1})
+		if len(f.text) > 0 { // without code it was never finished, and no thread can have to do with it
+			b.zones = append(b.zones, zone{lo: f.base, hi: f.base + f.size, free: i + 1})
+		}
 	}
 }

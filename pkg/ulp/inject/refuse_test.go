@@ -15,13 +15,15 @@ import (
 	"github.com/lpbuild/lpbuild/pkg/ulp/process"
 )
 
-// refused fails the test unless a change is refused for a reason, and nothing of the process is changed by it.
-func (c *child) refused(ch Change, o Options, want error) {
+// refused fails the test unless a change is refused for all of some reasons, and nothing of the process is changed by it.
+func (c *child) refused(ch Change, o Options, reasons ...error) {
 	c.t.Helper()
 	before := c.snapshot()
 	_, err := Do(c.t.Context(), look(c.t, c.pid), ch, o)
-	if !errors.Is(err, want) {
-		c.t.Errorf("%v, want %v", err, want)
+	for _, want := range reasons {
+		if !errors.Is(err, want) {
+			c.t.Errorf("%v, want %v", err, want)
+		}
 	}
 	if err != nil && strings.Contains(err.Error(), "\n") {
 		c.t.Errorf("%q is more than one line", err)
@@ -35,13 +37,15 @@ func (c *child) refused(ch Change, o Options, want error) {
 func TestLimits(t *testing.T) {
 	lib := library(t, nopFlags)
 	p := pack(t, lib, everything, ulp.PackOptions{}, "testdata/patch.c")
-	for _, limit := range []string{"as", "nofile"} {
-		t.Run(limit, func(t *testing.T) {
-			c := start(t, target(t, lib), 0)
-			c.says(limit, "ok")
-			c.refused(Change{Apply: []*Patch{p}}, Options{}, ErrRefused)
-			c.says("all", original)
-		})
+	for limit, why := range map[string]error{"as": unix.ENOMEM, "nofile": unix.EMFILE} {
+		for _, oneByOne := range []bool{false, true} {
+			t.Run(fmt.Sprint(limit, oneByOne), func(t *testing.T) {
+				c := start(t, target(t, lib), 0)
+				c.says(limit, "ok")
+				c.refused(Change{Apply: []*Patch{p}}, Options{oneByOne: oneByOne}, ErrRefused, why)
+				c.says("all", original)
+			})
+		}
 	}
 }
 
@@ -134,6 +138,7 @@ func TestSeccomp(t *testing.T) {
 				c.change(Change{Revert: func(Applied) bool { return len(c.active()) > 0 }}, Options{SuspendSeccomp: true})
 			}
 			c.right()
+			c.filtered(filter)
 		})
 	}
 	c = start(t, target(t, lib), 0)
@@ -144,12 +149,23 @@ func TestSeccomp(t *testing.T) {
 	c.refused(apply, Options{SuspendSeccomp: true}, ErrSeccomp)
 }
 
+// filtered fails the test unless a filter does what its name says to who makes that call.
+func (c *child) filtered(filter string) {
+	c.t.Helper()
+	what, nr, _ := strings.Cut(filter, " ")
+	if what == "deny" {
+		c.says("try "+nr, "-1")
+	} else {
+		c.Ends("try "+nr, unix.SIGSYS)
+	}
+}
+
 // TestDenyWriteExecute: memory is never writable and executable, nor does it become executable later.
 func TestDenyWriteExecute(t *testing.T) {
 	lib := library(t, nopFlags)
 	p := pack(t, lib, everything, ulp.PackOptions{}, "testdata/patch.c")
 	c := start(t, target(t, lib), 0)
-	if got := c.ask("mdwe"); !strings.HasPrefix(got, "0") {
+	if got := c.Ask("mdwe"); !strings.HasPrefix(got, "0") {
 		t.Skipf("the kernel has no PR_SET_MDWE: %s", got)
 	} else if got != "0 refused" {
 		t.Fatalf("memory that is writable and executable: %s", got)
@@ -172,7 +188,7 @@ func TestNoRoomNear(t *testing.T) {
 	p := pack(t, lib, everything, ulp.PackOptions{}, "testdata/patch.c")
 	q := pack(t, plain, "reads_secret:reads_secret_lp\n#secret:ulpr_secret\n", ulp.PackOptions{Force: true}, "testdata/patch.c")
 	c := start(t, target(t, lib), 0)
-	c.ask("full")
+	c.Ask("full")
 	c.apply(Options{}, p)
 	c.says("all", patched)
 	if list, entry := c.list(), addressOf(t, c, "first"); max(list[0].Base, entry)-min(list[0].Base, entry) < 1<<31 {
@@ -181,8 +197,39 @@ func TestNoRoomNear(t *testing.T) {
 	c.revert()
 	c.says("all", original)
 	c = start(t, target(t, plain), 0)
-	c.ask("full")
+	c.Ask("full")
 	c.refused(Change{Apply: []*Patch{q}}, Options{Entries: ulp.EntriesAny}, ErrNoRoom)
+}
+
+// TestRoomTaken: where the process maps something between the plan and the stop nothing is mapped over it.
+func TestRoomTaken(t *testing.T) {
+	lib := library(t, nopFlags)
+	p := pack(t, lib, everything, ulp.PackOptions{}, "testdata/patch.c")
+	for _, oneByOne := range []bool{false, true} {
+		c := start(t, target(t, lib), 0)
+		pl, err := NewPlan(t.Context(), look(t, c.pid), Change{Apply: []*Patch{p}}, Options{oneByOne: oneByOne})
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, b := range pl.blobs {
+			for at := b.base; at < b.base+uint64(len(b.data)); at += pageSize {
+				c.says("over "+itoa(int(at)), "1")
+				before := c.snapshot()
+				if _, err := pl.Run(t.Context()); !errors.Is(err, ErrStale) {
+					t.Errorf("%s + %#x: %v", b.name, at-b.base, err)
+				}
+				if d := cmp.Diff(before, c.snapshot()); d != "" {
+					t.Errorf("%s + %#x: changed: %s", b.name, at-b.base, d)
+				}
+				c.says("unmap "+itoa(int(at)), "0")
+			}
+		}
+		c.says("all", original)
+		if _, err := pl.Run(t.Context()); err != nil {
+			t.Error(err)
+		}
+		c.says("all", patched)
+	}
 }
 
 // TestNotThere: a process without the library, and one with another build of it.

@@ -8,6 +8,7 @@ import (
 	"slices"
 
 	"github.com/lpbuild/lpbuild/pkg/ulp"
+	"github.com/lpbuild/lpbuild/pkg/ulp/internal/prove"
 	"github.com/lpbuild/lpbuild/pkg/ulp/process"
 )
 
@@ -26,6 +27,7 @@ type view struct {
 	symbols map[*process.Library]*process.Symbols
 	dyn     map[*process.Library]*dynamic
 	bound   map[*process.Library][]exported
+	unwind  map[*process.Library]*prove.Frames
 }
 
 // maxMappings is how many mappings of a process are kept; the kernel allows 65,530 unless told otherwise.
@@ -47,7 +49,7 @@ func NewView(ctx context.Context, p *process.Process, m *process.Memory, libs []
 
 func newView(ctx context.Context, p *process.Process, m *process.Memory, libs []*process.Library) (*View, error) {
 	v := &view{p: p, m: m, libs: libs, symbols: map[*process.Library]*process.Symbols{}, dyn: map[*process.Library]*dynamic{},
-		bound: map[*process.Library][]exported{}}
+		bound: map[*process.Library][]exported{}, unwind: map[*process.Library]*prove.Frames{}}
 	if err := v.read(ctx); err != nil {
 		return nil, err
 	}

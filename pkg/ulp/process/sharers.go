@@ -6,37 +6,32 @@ import (
 	"slices"
 	"strconv"
 	"sync"
-	"time"
 
 	"golang.org/x/sys/unix"
 )
 
 // Sharers finds processes that have the memory of another one without being threads of it (CLONE_VM, as after vfork),
-// whoever their parents are. What it found out is kept for the next question: kcmp(2) puts all processes of a machine in the
-// order of their memory, so that a question takes a few comparisons. The zero value works, for several goroutines at once.
-// What the kernel does not tell this user is not found.
+// whoever their parents are. The zero value works, for several goroutines at once. What the kernel does not tell this user is
+// not found.
+//
+// Who shares memory with whom is found out for the whole machine at the first question: kcmp(2) puts all processes in the
+// order of their memory, and then those with the same are neighbours. Afterwards nobody can come to share the memory of
+// another one but a child, when it is made. So later questions are about the tasks that were made since, one by one.
 type Sharers struct {
-	mu   sync.Mutex
-	list []int    // processes, in the order of their memory
-	age  int      // how many tasks were made since the list was
-	last int      // the number of the last of them
-	late []unborn // those of them that were not there
-}
-
-// unborn is a number that was given away and that nobody had at that time: its task was not ready yet, or has ended.
-type unborn struct {
-	tid  int
-	seen time.Time
+	mu      sync.Mutex
+	known   []int         // processes that were there
+	sharing map[int][]int // of those, the others that had the same memory
+	young   []int         // numbers of all tasks since, and of the last before; nobody may have them yet, or any more
+	last    int           // the number of the last task
 }
 
 const (
-	// maxBirths is how many tasks are asked about one by one; after that the list is made anew.
-	maxBirths = 256
-	// gestation is how long a number may be nobody's before its task is taken to have ended.
-	gestation = 100 * time.Millisecond
-
-	// maxPregnant is how many tasks may be in the making at one time.
-	maxPregnant = 64
+	// maxYoung is how many tasks are asked about one by one. If there are more, all is found out anew.
+	maxYoung = 1024
+	// unready is how many of the last tasks that have a number may still be in the making.
+	unready = 64
+	// orders is how often to put the processes in order, which others disturb by executing programs meanwhile.
+	orders = 5
 
 	procRoot = "/proc"
 	kcmpVM   = 1 // KCMP_VM of kcmp(2)
@@ -46,7 +41,7 @@ const (
 // Moment is a place in the order in which tasks are made on a machine. After that, Sharer asks about younger ones only.
 type Moment struct {
 	last int
-	late []int
+	late []int // numbers that nobody had yet
 }
 
 // With returns a process that has the memory of p and is no thread of it, 0 if there is none, and when that was so.
@@ -54,18 +49,29 @@ func (s *Sharers) With(p *Process) (int, Moment) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.update()
-	at := Moment{last: s.last}
-	for _, u := range s.late {
-		at.late = append(at.late, u.tid)
+	tid, at := p.liveThread(), Moment{last: s.last}
+	for _, other := range s.candidates(p.PID, tid) {
+		if sameMemory(other, tid) && !isThread(p.PID, other) {
+			return other, at
+		}
 	}
-	tid := p.liveThread()
-	i, ok := s.place(tid)
-	for ; ok && i < len(s.list) && sameMemory(s.list[i], tid); i++ {
-		if other := s.list[i]; !isThread(p.PID, other) {
+	for _, other := range s.young {
+		switch order, ok := compareMemory(other, tid); {
+		case !ok:
+			at.late = append(at.late, other)
+		case order == 0 && !isThread(p.PID, other):
 			return other, at
 		}
 	}
 	return 0, at
+}
+
+// candidates returns those who may share the memory of a process, besides the young.
+func (s *Sharers) candidates(pid, tid int) []int {
+	if s.sharing == nil || tid != pid || slices.Contains(s.young, pid) {
+		return s.known
+	}
+	return s.sharing[pid]
 }
 
 // Sharer returns a process that was made since, has the memory of a process and is no thread of it; 0 if there is none. It is
@@ -73,7 +79,7 @@ func (s *Sharers) With(p *Process) (int, Moment) {
 // error is ErrLimit if they are too many to be asked about.
 func (m Moment) Sharer(pid, tid int) (int, error) {
 	last := lastTask()
-	if last < m.last || last-m.last > maxBirths {
+	if last < m.last || last-m.last > maxYoung {
 		return 0, fmt.Errorf("processes made meanwhile: %w", ErrLimit)
 	}
 	for _, other := range m.late {
@@ -89,40 +95,25 @@ func (m Moment) Sharer(pid, tid int) (int, error) {
 	return 0, nil
 }
 
-// update brings the list up to date: with tasks that are new, or from the beginning if those are many.
+// update adds the tasks that are new, or finds everything out anew.
 func (s *Sharers) update() {
 	last := lastTask()
-	if n := last - s.last; s.list == nil || n < 0 || s.age+n > maxBirths || last == 0 {
+	n := last - s.last
+	if s.known == nil || n < 0 || len(s.young)+n > maxYoung || last == 0 {
 		s.all(last)
-	} else {
-		s.age += n
-		s.younger(last)
+		return
 	}
-	s.last = last
-}
-
-// younger adds those that were made since the last question.
-func (s *Sharers) younger(last int) {
-	late, now := s.late, time.Now()
-	s.late = nil
-	for _, u := range late {
-		if now.Sub(u.seen) < gestation {
-			s.add(u.tid, u.seen)
-		}
-	}
-	for tid := s.last + 1; tid <= last; tid++ {
-		s.add(tid, now)
+	for s.last < last {
+		s.last++
+		s.young = append(s.young, s.last)
 	}
 }
 
-// all makes the list of all processes.
+// all finds out about all processes.
 func (s *Sharers) all(last int) {
-	s.list, s.age, s.late = []int{}, 0, nil
-	now := time.Now()
-	for tid := max(1, last-maxPregnant+1); tid <= last; tid++ {
-		if _, ok := compareMemory(tid, tid); !ok {
-			s.late = append(s.late, unborn{tid, now})
-		}
+	s.known, s.sharing, s.young, s.last = []int{}, nil, s.young[:0], last
+	for tid := max(1, last-unready+1); tid <= last; tid++ {
+		s.young = append(s.young, tid)
 	}
 	root, err := open(unix.AT_FDCWD, procRoot, unix.O_RDONLY|unix.O_DIRECTORY)
 	if err != nil {
@@ -130,43 +121,57 @@ func (s *Sharers) all(last int) {
 	}
 	defer file(root).close()
 	_ = eachNumber(root, func(pid int) error {
-		if i, ok := s.place(pid); ok {
-			s.list = slices.Insert(s.list, i, pid)
-		}
+		s.known = append(s.known, pid)
 		return nil
 	})
-}
-
-// add puts a new task into the list. Threads are there with processes: who finds one asks what it is.
-func (s *Sharers) add(tid int, seen time.Time) {
-	if i, ok := s.place(tid); ok {
-		s.list = slices.Insert(s.list, i, tid)
-		return
-	}
-	s.late = append(s.late, unborn{tid, seen})
-}
-
-// place returns the first place in the list whose memory is that of a task, or behind it. Who is gone is taken out on the
-// way; ok is false if that is the task itself, or if this user may not ask about it.
-func (s *Sharers) place(tid int) (i int, ok bool) {
-	if _, ok := compareMemory(tid, tid); !ok {
-		return 0, false
-	}
-	lo, hi := 0, len(s.list)
-	for lo < hi {
-		mid := (lo + hi) / 2
-		order, ok := compareMemory(s.list[mid], tid)
-		switch {
-		case !ok:
-			s.list = slices.Delete(s.list, mid, mid+1)
-			hi--
-		case order == kcmpLess:
-			lo = mid + 1
-		default:
-			hi = mid
+	list := slices.Clone(s.known)
+	for range orders {
+		if list = order(list); inOrder(list) {
+			s.sharing = groups(list)
+			return
 		}
 	}
-	return lo, true
+}
+
+// order puts processes in the order of their memory. Those that ended, and that this user may not ask about, are left out.
+func order(list []int) []int {
+	list = slices.DeleteFunc(list, func(pid int) bool { return !sameMemory(pid, pid) })
+	slices.SortFunc(list, func(a, b int) int {
+		switch order, ok := compareMemory(a, b); {
+		case !ok || order == 0:
+			return 0
+		case order == kcmpLess:
+			return -1
+		}
+		return 1
+	})
+	return list
+}
+
+// inOrder says whether each is in front of the next one, or has the same memory.
+func inOrder(list []int) bool {
+	for i := range len(list) - 1 {
+		if order, ok := compareMemory(list[i], list[i+1]); !ok || order != 0 && order != kcmpLess {
+			return false
+		}
+	}
+	return true
+}
+
+// groups returns for each process that has neighbours with the same memory who they are.
+func groups(list []int) map[int][]int {
+	sharing := map[int][]int{}
+	for from := 0; from < len(list); {
+		to := from + 1
+		for to < len(list) && sameMemory(list[from], list[to]) {
+			to++
+		}
+		for i := from; i < to && to-from > 1; i++ {
+			sharing[list[i]] = list[from:to]
+		}
+		from = to
+	}
+	return sharing
 }
 
 // liveThread returns a thread that has the process's memory: the main thread unless it has ended.

@@ -120,11 +120,33 @@ func TestSharersOfMany(t *testing.T) {
 	}
 }
 
+// TestSharersAmongExec: who is found does not depend on what others execute meanwhile, who then have other memory than
+// before.
+func TestSharersAmongExec(t *testing.T) {
+	var s process.Sharers
+	pid, make := startSharer(t, "sibling")
+	_, _ = s.With(look(t, pid))
+	for range 50 { // between their fork and their exec, or behind it
+		cmd := exec.Command("sleep", "60")
+		if err := cmd.Start(); err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { _ = cmd.Process.Kill(); _ = cmd.Wait() })
+		_, _ = s.With(look(t, cmd.Process.Pid))
+	}
+	made := make()
+	for range 100 {
+		if got, _ := s.With(look(t, pid)); got != made {
+			t.Fatalf("%d shares its memory with %d, and not %d", pid, made, got)
+		}
+	}
+}
+
 // TestSharerTooMany: so many processes were made that nobody asks about each.
 func TestSharerTooMany(t *testing.T) {
 	var s process.Sharers
 	_, at := s.With(look(t, unix.Getpid()))
-	for range 300 {
+	for range 1100 {
 		if err := exec.Command("true").Run(); err != nil {
 			t.Fatal(err)
 		}

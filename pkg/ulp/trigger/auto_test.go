@@ -2,6 +2,7 @@ package trigger_test
 
 import (
 	"context"
+	"encoding/binary"
 	"errors"
 	"os"
 	"os/exec"
@@ -11,6 +12,7 @@ import (
 	"sync"
 	"testing"
 
+	"github.com/lpbuild/lpbuild/pkg/ulp/process"
 	"github.com/lpbuild/lpbuild/pkg/ulp/trigger"
 )
 
@@ -46,7 +48,7 @@ func TestAuto(t *testing.T) {
 // TestAutoUnconcerned wants processes without a target's library to cost nothing and to be counted nowhere, unless one is
 // named; those with another build of it are skipped, as ever.
 func TestAutoUnconcerned(t *testing.T) {
-	bare := run(t, exec.Command(gcc(t, "program/unconcerned1", "program.c", "-pthread", plainLibrary(t), "-Wl,-rpath,"+buildDir)))
+	bare := run(t, exec.Command(gcc(t, "program/unconcerned1", "program.c", "-pthread", plainLibrary(t), "-Wl,-rpath,"+filepath.Dir(plainLibrary(t)))))
 	start(t, "bb", "", "unconcerned2")
 	cs := read(t, container(t, "a", 10))
 	name := trigger.NewWildcard("unconcerned*")
@@ -149,6 +151,7 @@ func TestOptOuts(t *testing.T) {
 // already by the other one is said to be.
 func TestForeign(t *testing.T) {
 	ten, twenty := read(t, container(t, "a", 10)), read(t, container(t, "a", 20))
+	byAnotherName := read(t, pack(t, "a", "libtarget_uno.so", 20, "uno:one_lp"))
 	pulp := []trigger.Backend{&trigger.Libpulp{}}
 	for name, libpulp := range flavours(t) {
 		for _, tc := range []struct {
@@ -168,9 +171,59 @@ func TestForeign(t *testing.T) {
 				o.Containers = ten
 				c.is(trigger.Already, trigger.ErrApplied, c.one(o))
 			}
+			r := c.one(trigger.Options{Containers: byAnotherName, Backends: tc.second})
+			c.is(trigger.Failed, trigger.ErrForeign, r)
+			if e, ok := errors.AsType[*trigger.ForeignError](r.Results[0].Err); !ok || e.Function != "uno" {
+				t.Errorf("%s: %+v", name, r)
+			}
 			c.says(tens10)
 		}
 	}
+}
+
+// TestForeignDetour: a function that somebody else has led elsewhere stays so, and the verdict says what is wrong.
+func TestForeignDetour(t *testing.T) {
+	c := start(t, "a", "", "detour")
+	one, two := c.symbol("one"), c.symbol("two")
+	jump := binary.LittleEndian.AppendUint64([]byte{0xff, 0x25, 0, 0, 0, 0}, two)
+	f, err := os.OpenFile(filepath.Join("/proc", strconv.Itoa(c.pid), "mem"), os.O_RDWR, 0)
+	must(t, err)
+	defer f.Close()
+	_, err = f.WriteAt(append(jump, 0xeb, 0xf0), int64(one)-int64(len(jump)))
+	must(t, err)
+	c.says("2 2 3 107")
+	for _, dry := range []bool{true, false} {
+		r := c.one(trigger.Options{Containers: read(t, container(t, "a", 10)), Backends: auto(), DryRun: dry})
+		c.is(trigger.Failed, trigger.ErrForeign, r)
+		if text := r.Results[0].Err.Error(); !strings.Contains(text, `"one"`) || !strings.Contains(text, "another tool") || r.Attempts != 0 {
+			t.Errorf("%s, %d attempts", text, r.Attempts)
+		}
+	}
+	c.says("2 2 3 107")
+	c.unmapped()
+}
+
+// symbol returns where a function of the library is.
+func (c *child) symbol(name string) uint64 {
+	c.t.Helper()
+	p, err := process.Look(c.t.Context(), c.pid, process.Options{})
+	must(c.t, err)
+	m, err := p.Memory(c.t.Context())
+	must(c.t, err)
+	defer m.Close()
+	libs, err := m.Libraries(c.t.Context())
+	must(c.t, err)
+	for _, l := range libs {
+		if l.SONAME == "libtarget.so" {
+			symbols, err := m.Symbols(c.t.Context(), l)
+			must(c.t, err)
+			s, err := symbols.Lookup(c.t.Context(), name, "")
+			must(c.t, err)
+			return s.Addr
+		}
+	}
+	c.t.Fatal("no library")
+	return 0
 }
 
 // TestForeignUnfinished: where an engine of libpulp's was killed before its last write the native one does nothing.

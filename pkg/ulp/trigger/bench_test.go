@@ -96,7 +96,7 @@ func BenchmarkTrigger(b *testing.B) {
 		stop = max(stop, sum.LongestStop)
 		if which == "libpulp" && os.Getenv("LPBUILD_LIBPULP_TOOL") != "" {
 			for _, c := range children {
-				c.kill()
+				c.Kill()
 			}
 			name = fmt.Sprintf("benchtheirs%d", n)
 			children, _ = crowd(b, name)
@@ -104,7 +104,7 @@ func BenchmarkTrigger(b *testing.B) {
 		}
 		for _, c := range children {
 			c.says(tens10)
-			c.kill()
+			c.Kill()
 		}
 		b.StartTimer()
 	}
@@ -170,36 +170,4 @@ func memoryJob() int {
 	}
 	fmt.Print(peak(string(status)))
 	return 0
-}
-
-// BenchmarkNative applies a live patch to 200 processes without libpulp.so.
-func BenchmarkNative(b *testing.B) {
-	cs := read(b, container(b, "a", 10))
-	var took, stop time.Duration
-	for n := 0; b.Loop(); n++ {
-		b.StopTimer()
-		name := fmt.Sprintf("benchnative%d", n)
-		children := make([]*child, 0, many)
-		for range cap(children) {
-			children = append(children, start(b, "a", "", name))
-		}
-		w := trigger.NewWildcard(name)
-		began := time.Now()
-		b.StartTimer()
-		sum, err := trigger.Run(context.Background(), trigger.Options{Selector: trigger.Selector{Name: &w},
-			Backends: []trigger.Backend{&trigger.Native{StopTimeout: 10 * time.Second}}, Containers: cs}, nil)
-		b.StopTimer()
-		took += time.Since(began)
-		if err != nil || sum.Changed != many {
-			b.Fatalf("%+v, %v", sum, err)
-		}
-		stop = max(stop, sum.LongestStop)
-		for _, c := range children {
-			c.says(tens10)
-			c.kill()
-		}
-		b.StartTimer()
-	}
-	b.ReportMetric(float64(took.Microseconds())/1000/float64(b.N), "ms/200")
-	b.ReportMetric(float64(stop.Microseconds()), "µs-longest-stop")
 }

@@ -98,13 +98,37 @@ func TestCarelessByDefault(t *testing.T) {
 	}
 }
 
+// TestNotAppliedAnyMore: what was reverted while a thread was in it stays in memory for that thread, and is not applied.
+func TestNotAppliedAnyMore(t *testing.T) {
+	fifo := filepath.Join(t.TempDir(), "fifo")
+	must(t, unix.Mkfifo(fifo, 0o600))
+	c := start(t, "a", "", "anymore", "FIFO="+fifo)
+	cs := read(t, pack(t, "a", "libtarget_blocks.so", 10, "one:one_lp", "blocks:blocks_lp"))
+	c.is(trigger.Changed, nil, c.one(trigger.Options{Containers: cs, Backends: native}))
+	leave := c.enter(fifo)
+	c.is(trigger.Changed, nil, c.one(trigger.Options{Containers: cs, Backends: native, Revert: true}))
+	if !strings.Contains(c.maps(), "lpbuild:libtarget_blocks") {
+		t.Errorf("it is not in memory any more:\n%s", c.maps())
+	}
+	list, _, err := trigger.Look(t.Context(), trigger.SurveyOptions{Selector: c.selector(), Backends: auto()})
+	if err != nil || len(list) != 1 || list[0].Patched() {
+		t.Errorf("%v, %v", list, err)
+	}
+	c.is(trigger.Already, trigger.ErrNotApplied, c.one(trigger.Options{Containers: cs, Backends: native, Revert: true}))
+	c.is(trigger.Already, trigger.ErrNoPatches, c.one(trigger.Options{RevertAll: "libtarget.so", Backends: native}))
+	c.says(unpatched)
+	c.is(trigger.Changed, nil, c.one(trigger.Options{Containers: cs, Backends: native}))
+	c.says("10 2 3 107")
+	leave()
+}
+
 // enter has a thread call a function, and returns when it is in it. It stays there until the function that is returned is
 // called.
 func (c *child) enter(fifo string) (leave func()) {
 	c.t.Helper()
-	_, err := io.WriteString(c.in, "b\n")
+	_, err := io.WriteString(c.In, "b\n")
 	must(c.t, err)
-	c.line()
+	c.Line()
 	for {
 		fd, err := unix.Open(fifo, unix.O_WRONLY|unix.O_NONBLOCK|unix.O_CLOEXEC, 0)
 		switch {
@@ -120,9 +144,9 @@ func (c *child) enter(fifo string) (leave func()) {
 // values has the program call the functions.
 func (c *child) values() string {
 	c.t.Helper()
-	_, err := io.WriteString(c.in, "\n")
+	_, err := io.WriteString(c.In, "\n")
 	must(c.t, err)
-	return c.line()
+	return c.Line()
 }
 
 // maps returns the mappings of code, and what is mapped by the native engine.

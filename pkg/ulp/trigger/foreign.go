@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"slices"
 
+	"github.com/lpbuild/lpbuild/pkg/ulp"
 	"github.com/lpbuild/lpbuild/pkg/ulp/inject"
 	"github.com/lpbuild/lpbuild/pkg/ulp/pulp"
 )
@@ -120,10 +121,8 @@ func (v *View) notNative(ctx context.Context, c *Container, alone bool) error {
 			return appliedBy("the native engine")
 		}
 		for _, f := range c.Patch.Metadata.Functions {
-			for _, have := range a.Functions {
-				if have.OldValue == f.OldValue || have.Old == f.Old {
-					return &ForeignError{Library: t.Name, Function: f.Old, Engine: nativeName}
-				}
+			if slices.ContainsFunc(a.Functions, func(have ulp.Function) bool { return have.OldValue == f.OldValue }) {
+				return &ForeignError{Library: t.Name, Function: f.Old, Engine: nativeName}
 			}
 		}
 		if alone {

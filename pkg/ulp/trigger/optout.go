@@ -3,15 +3,15 @@ package trigger
 import (
 	"context"
 	"fmt"
+	"maps"
 	"os/user"
 	"strconv"
 	"strings"
-
-	"github.com/lpbuild/lpbuild/pkg/ulp/process"
 )
 
 // Variables with which the owner of a process says that it is not to be patched: lists of patterns with colons between
-// them, for the path of the program, and for names or numbers of users and groups. libpulp.so reads them itself.
+// them (with groups, as bash has them), for the path of the program as the process sees it, and for names or numbers of users
+// and groups. libpulp.so reads them itself.
 const (
 	disablePath   = "LIBPULP_DISABLE_ON_PATH"
 	disableUsers  = "LIBPULP_DISABLE_ON_USERS"
@@ -20,36 +20,66 @@ const (
 
 // OptedOut returns an ErrBlocked if the environment that a process was started with forbids patching it, or the error of
 // reading that. It is for engines that have nothing in the process which would know.
-func OptedOut(ctx context.Context, p *process.Process) error {
-	env, err := p.Environ(ctx, disablePath, disableUsers, disableGroups)
+func OptedOut(ctx context.Context, v *View) error {
+	p := v.Process
+	env, err := environ(ctx, v, disablePath, disableUsers, disableGroups)
 	if err != nil {
 		return err
 	}
-	if list := env[disablePath]; listed(list, p.Exe) || p.StartedBy != "" && listed(list, p.StartedBy) {
+	if list := env[disablePath]; listed(list, p.Exe, p.StartedBy, inRoot(p.Exe, p.Root), inRoot(p.StartedBy, p.Root)) {
 		return fmt.Errorf("%w: %s", ErrBlocked, disablePath)
 	}
 	if list := env[disableUsers]; list != "" {
-		uid := strconv.FormatUint(uint64(p.UID.Real), 10)
-		u, err := user.LookupId(uid)
-		if listed(list, uid) || err == nil && listed(list, u.Username) {
+		uid, name := strconv.FormatUint(uint64(p.UID.Real), 10), ""
+		if u, err := user.LookupId(uid); err == nil {
+			name = u.Username
+		}
+		if listed(list, uid, name) {
 			return fmt.Errorf("%w: %s", ErrBlocked, disableUsers)
 		}
 	}
 	if list := env[disableGroups]; list != "" {
-		gid := strconv.FormatUint(uint64(p.GID.Real), 10)
-		g, err := user.LookupGroupId(gid)
-		if listed(list, gid) || err == nil && listed(list, g.Name) {
+		gid, name := strconv.FormatUint(uint64(p.GID.Real), 10), ""
+		if g, err := user.LookupGroupId(gid); err == nil {
+			name = g.Name
+		}
+		if listed(list, gid, name) {
 			return fmt.Errorf("%w: %s", ErrBlocked, disableGroups)
 		}
 	}
 	return nil
 }
 
-// listed says whether one of the patterns describes a name.
-func listed(list, name string) bool {
+// environ returns variables that a process was started with. Some programs (postgres, nginx) show their work where these were;
+// then they are where the program has put them.
+func environ(ctx context.Context, v *View, names ...string) (map[string]string, error) {
+	found, whole, err := v.Process.Environ(ctx, names...)
+	if err != nil || whole || v.Memory == nil {
+		return found, err
+	}
+	moved, err := v.Memory.Environ(ctx, v.Libraries, names...)
+	if err != nil {
+		return nil, err
+	}
+	maps.Copy(moved, found)
+	return moved, nil
+}
+
+// inRoot returns a path as a process sees it whose root is another folder than ours; "" if it sees it as we do.
+func inRoot(path, root string) string {
+	if rest, ok := strings.CutPrefix(path, root); ok && strings.HasPrefix(rest, "/") && root != "" {
+		return rest
+	}
+	return ""
+}
+
+// listed says whether one of the patterns describes one of the names that are not "".
+func listed(list string, names ...string) bool {
 	for pattern := range strings.SplitSeq(list, ":") {
-		if pattern != "" && NewWildcard(pattern).Match(name) {
-			return true
+		for _, name := range names {
+			if pattern != "" && name != "" && extended(pattern).match(name) {
+				return true
+			}
 		}
 	}
 	return false

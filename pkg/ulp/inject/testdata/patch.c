@@ -1,5 +1,6 @@
 // A live patch for library.c.
 #include <errno.h>
+#include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -41,11 +42,22 @@ int blocks_lp(int fd) {
 	return ANSWER;
 }
 
+#ifdef HANDLER // which is found without the unwinder
+static void handler(void *to) { *(int *)to = 4711; }
+int calls_lp(int (*f)(int), int arg) {
+	int r;
+	pthread_cleanup_push(handler, &counter);
+	r = f(arg);
+	pthread_cleanup_pop(0);
+	return r + 10;
+}
+#else
 int calls_lp(int (*f)(int), int arg) {
 	int r = f(arg);
 	asm volatile("");
 	return r + 10;
 }
+#endif
 
 int deep_lp(int depth, int (*f)(int), int arg) {
 	volatile char room[256];

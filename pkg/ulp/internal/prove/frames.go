@@ -23,15 +23,17 @@ type Memory interface {
 
 // Frames is the table of a library's unwind information, which stripped libraries have too.
 type Frames struct {
-	m     Memory
-	at    uint64
-	table []byte
+	m       Memory
+	at      uint64
+	table   []byte
+	unusual bool // there is one that is not understood
 }
 
 // ReadFrames reads the table from the segment PT_GNU_EH_FRAME. One that does not have the usual form is empty.
 func ReadFrames(m Memory, at, size uint64) (*Frames, error) {
 	f := &Frames{m: m, at: at}
 	if size < frameHeaderLen || !m.Contains(at, size) {
+		f.unusual = size > 0
 		return f, nil
 	}
 	var head [frameHeaderLen]byte
@@ -40,6 +42,7 @@ func ReadFrames(m Memory, at, size uint64) (*Frames, error) {
 	}
 	count := uint64(binary.LittleEndian.Uint32(head[8:]))
 	if head[2] != encUdata4 || head[3] != encDataSdata4 || count > maxFrames || size < frameHeaderLen+8*count {
+		f.unusual = true
 		return f, nil
 	}
 	f.table = make([]byte, 8*count)
@@ -48,15 +51,9 @@ func ReadFrames(m Memory, at, size uint64) (*Frames, error) {
 
 // Size returns how long the function at an address is; 0: not known. What does not have the usual form is not known.
 func (f *Frames) Size(entry uint64) (uint64, error) {
-	place := func(i int) uint64 { return f.at + uint64(int64(int32(binary.LittleEndian.Uint32(f.table[4*i:])))) }
-	count := len(f.table) / 8
-	i := sort.Search(count, func(i int) bool { return place(2*i) >= entry })
-	if i == count || place(2*i) != entry {
-		return 0, nil
-	}
 	var fde [16]byte // length, distance to the CIE, first address relative to itself, size
-	at := place(2*i + 1)
-	if !f.m.Contains(at, uint64(len(fde))) {
+	at, ok := f.find(entry)
+	if !ok || !f.m.Contains(at, uint64(len(fde))) {
 		return 0, nil
 	}
 	if err := f.m.Read(fde[:], at); err != nil {
@@ -68,15 +65,29 @@ func (f *Frames) Size(entry uint64) (uint64, error) {
 	return uint64(binary.LittleEndian.Uint32(fde[12:])), nil
 }
 
+// find returns where the record (FDE) of the function at an address is.
+func (f *Frames) find(entry uint64) (at uint64, ok bool) {
+	count := len(f.table) / 8
+	i := sort.Search(count, func(i int) bool { return f.place(2*i) >= entry })
+	if i == count || f.place(2*i) != entry {
+		return 0, false
+	}
+	return f.place(2*i + 1), true
+}
+
+// place returns an address in the table: of a function, and then of its record.
+func (f *Frames) place(i int) uint64 {
+	return f.at + uint64(int64(int32(binary.LittleEndian.Uint32(f.table[4*i:]))))
+}
+
 // functions calls yield for the functions that have anything in [lo, hi), in the order of their addresses. Where they
 // overlap the first one counts.
 func (f *Frames) functions(lo, hi uint64, yield func(entry, size uint64)) error {
 	count := len(f.table) / 8
-	place := func(i int) uint64 { return f.at + uint64(int64(int32(binary.LittleEndian.Uint32(f.table[8*i:])))) }
-	from := max(0, sort.Search(count, func(i int) bool { return place(i) > lo })-1)
+	from := max(0, sort.Search(count, func(i int) bool { return f.place(2*i) > lo })-1)
 	end := uint64(0)
-	for i := from; i < count && place(i) < hi; i++ {
-		entry := place(i)
+	for i := from; i < count && f.place(2*i) < hi; i++ {
+		entry := f.place(2 * i)
 		size, err := f.Size(entry)
 		if err != nil {
 			return err

@@ -1,0 +1,54 @@
+package ulp
+
+import (
+	"errors"
+	"maps"
+	"slices"
+
+	"github.com/lpbuild/lpbuild/pkg/ulp/internal/prove"
+)
+
+// HasHandlers reports whether it is known which functions of the library handle exceptions or cancellation: it was read with
+// [LibraryOptions].Prove, or from a catalogue of such a one, by the same rules. Of architectures that the native engine does
+// not know it is false.
+func (l *Library) HasHandlers() bool { return l.handlers != nil }
+
+// Handlers says why the function at an address must not be replaced by code that the unwinder does not find: it handles
+// exceptions, or has something to clean up when its thread is cancelled, so that both are expected to come by; "" if nothing
+// is known against it. libpulp's containers are found, those of the native engine are not: see package inject.
+func (l *Library) Handlers(addr uint64) (why string) {
+	why, _ = l.handlers.find(addr)
+	return why
+}
+
+// findHandlers asks the unwind information about functions. Those without handlers are not noted.
+func (p *prover) findHandlers(functions map[uint64]bool) proofs {
+	byWhy := map[string][]uint64{}
+	if p.frames != nil {
+		for _, addr := range slices.Sorted(maps.Keys(functions)) {
+			if why := whyNot(p.frames.Handlers(addr)); why != "" {
+				byWhy[why] = append(byWhy[why], addr)
+			}
+		}
+	}
+	return proofsOf(byWhy)
+}
+
+// Handles says whether the function at an address of the container handles exceptions or cancellation. Code in C does so only
+// if it was compiled with -fexceptions.
+func (c *Container) Handles(addr uint64) (bool, error) {
+	p, err := newProver(c.file)
+	switch {
+	case err != nil:
+		return false, formatError(err)
+	case p.frames == nil:
+		return false, nil
+	}
+	if err = p.frames.Handlers(addr); errors.Is(err, prove.ErrHandlers) {
+		return true, nil
+	}
+	if errors.Is(err, prove.ErrFrame) { // nobody else would find them either
+		return false, nil
+	}
+	return false, err
+}

@@ -1,0 +1,59 @@
+package trigger_test
+
+import (
+	"context"
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/lpbuild/lpbuild/pkg/ulp/trigger"
+)
+
+// nativeRuns is how often all processes are patched and put back.
+const nativeRuns = 200
+
+// BenchmarkNative applies a live patch to 200 processes without libpulp.so, and takes it out again, 200 times. idle is how late
+// a sleeper of one millisecond wakes up in between.
+func BenchmarkNative(b *testing.B) {
+	cs := read(b, container(b, "a", 10))
+	children := make([]*child, 0, many)
+	for range cap(children) {
+		children = append(children, start(b, "a", "", "benchnative"))
+	}
+	took := map[string][]time.Duration{}
+	note := func(kind string, d time.Duration) { took[kind] = append(took[kind], d) }
+	change := func(kind string, o trigger.Options) {
+		w := trigger.NewWildcard("benchnative")
+		o.Selector, o.Containers = trigger.Selector{Name: &w}, cs
+		o.Backends = []trigger.Backend{&trigger.Native{StopTimeout: 10 * time.Second}}
+		began := time.Now()
+		sum, err := trigger.Run(context.Background(), o, func(r *trigger.Report) { note(kind+"-stop", r.Stop) })
+		note(kind, time.Since(began))
+		if err != nil || sum.Changed != many {
+			b.Fatalf("%+v, %v", sum, err)
+		}
+	}
+	for range nativeRuns {
+		change("apply", trigger.Options{})
+		for _, c := range children[:3] {
+			c.says(tens10)
+		}
+		change("revert", trigger.Options{Revert: true})
+		began := time.Now()
+		time.Sleep(time.Millisecond)
+		note("idle", time.Since(began)-time.Millisecond)
+	}
+	for _, c := range children {
+		c.says(unpatched)
+	}
+	for kind, unit := range map[string]time.Duration{
+		"apply": time.Millisecond, "revert": time.Millisecond, "apply-stop": time.Microsecond, "revert-stop": time.Microsecond, "idle": time.Microsecond,
+	} {
+		d := took[kind]
+		slices.Sort(d)
+		name := map[time.Duration]string{time.Millisecond: "ms", time.Microsecond: "µs"}[unit]
+		b.ReportMetric(float64(d[len(d)/2])/float64(unit), kind+"-"+name+"-median")
+		b.ReportMetric(float64(d[len(d)*99/100])/float64(unit), kind+"-"+name+"-p99")
+	}
+	b.ReportMetric(0, "ns/op")
+}
