@@ -52,7 +52,7 @@ func (p *livePrinter) report(r *trigger.Report) {
 	}
 	head := fmt.Sprintf("%s (%d)", printableLine(r.Name), r.PID)
 	if r.Err != nil {
-		p.line(r.Status, head, "", r.Err, 0)
+		p.line(&trigger.Result{Step: trigger.Step{Kind: trigger.Apply}, Status: r.Status, Err: r.Err}, head, 0)
 		return
 	}
 	for i, result := range r.Results {
@@ -60,7 +60,7 @@ func (p *livePrinter) report(r *trigger.Report) {
 		if i == len(r.Results)-1 {
 			stop = r.Stop
 		}
-		p.line(result.Status, head, what(&result), result.Err, stop)
+		p.line(&result, head, stop)
 	}
 }
 
@@ -87,27 +87,27 @@ func what(r *trigger.Result) string {
 }
 
 // line prints one result: status, process, file, and why or how long the process stood still.
-func (p *livePrinter) line(status trigger.Status, head, file string, err error, stop time.Duration) {
-	if p.s.quiet && status != trigger.Failed {
+func (p *livePrinter) line(r *trigger.Result, head string, stop time.Duration) {
+	if p.s.quiet && r.Status != trigger.Failed {
 		return
 	}
-	word, color := p.word(status)
+	word, color := p.word(r.Status, p.revert || r.Kind == trigger.RevertAll)
 	line := paint(isTerminal(p.s.out) && p.s.color, color, fmt.Sprintf("%-13s", word)) + " " + head
-	if file != "" {
+	if file := what(r); file != "" {
 		line += " " + file
 	}
 	switch {
-	case err != nil:
-		line += ": " + printableLine(err.Error())
+	case r.Err != nil:
+		line += ": " + printableLine(r.Err.Error())
 	case stop > 0:
 		line += fmt.Sprintf(" (%d µs)", stop.Microseconds())
 	}
 	p.s.print("%s\n", line)
 }
 
-func (p *livePrinter) word(status trigger.Status) (word, color string) {
+func (p *livePrinter) word(status trigger.Status, reverts bool) (word, color string) {
 	done, would := "patched", "would patch"
-	if p.revert {
+	if reverts {
 		done, would = "reverted", "would revert"
 	}
 	switch {
@@ -182,7 +182,7 @@ func (p *livePrinter) finish(sum trigger.Summary, complete bool) error {
 
 // summary prints one line.
 func (p *livePrinter) summary(sum trigger.Summary) {
-	done, _ := p.word(trigger.Changed)
+	done, _ := p.word(trigger.Changed, p.revert)
 	parts := []string{
 		fmt.Sprintf("%d %s", sum.Changed, done), fmt.Sprintf("%d already", sum.Already),
 		fmt.Sprintf("%d skipped", sum.Skipped), fmt.Sprintf("%d failed", sum.Failed),

@@ -21,6 +21,7 @@ type job struct {
 	fit        []*Container // those that are for libraries of the process
 	otherBuild bool         // it has a target of a build that no container is for
 	ignored    bool         // it is not concerned
+	bare       []string     // libraries of which nothing is applied that could be taken out
 	done       map[string]Result
 }
 
@@ -119,6 +120,9 @@ func (j *job) steps(ctx context.Context) ([]Step, error) {
 	for _, library := range j.revertAll() {
 		steps = append(steps, Step{Kind: RevertAll, Library: library})
 	}
+	if err := j.findBare(ctx, steps); err != nil {
+		return steps, err
+	}
 	for _, c := range j.fit {
 		steps = append(steps, Step{kind, c.Target().Name, c})
 	}
@@ -135,6 +139,20 @@ func (j *job) steps(ctx context.Context) ([]Step, error) {
 		_, ok := j.done[j.key(s)]
 		return ok
 	}), nil
+}
+
+// findBare notes which of the libraries have nothing to be taken out before their live patches come.
+func (j *job) findBare(ctx context.Context, all []Step) error {
+	if j.bare = nil; len(all) == 0 || len(j.fit) == 0 || j.target == nil {
+		return nil
+	}
+	applied, err := j.allApplied(ctx)
+	for _, s := range all {
+		if err == nil && !slices.ContainsFunc(applied, func(a Applied) bool { return a.Library == s.Library }) {
+			j.bare = append(j.bare, s.Library)
+		}
+	}
+	return err
 }
 
 // key identifies a step in a process. All live patches of a library are those of one engine.
@@ -252,10 +270,9 @@ func (j *job) results(rep *Report, steps []Step, errs []error) (again *AgainErro
 		result := Result{Step: s, Status: statusOf(errs[i]), Err: errs[i]}
 		if s.Container != nil {
 			result.File = s.Container.File
-		} else if result.Status == Skipped || result.Status == Already || errors.Is(errs[i], ErrForeign) {
-			if len(j.fit) > 0 {
-				continue // nothing to take out before the live patch, or its own result says it: not worth a word
-			}
+		} else if len(j.fit) > 0 && (slices.Contains(j.bare, s.Library) && errs[i] == nil ||
+			result.Status == Skipped || result.Status == Already || errors.Is(errs[i], ErrForeign)) {
+			continue // nothing to take out before the live patch, or its own result says it: not worth a word
 		}
 		if result.Status == Changed {
 			j.done[j.key(s)] = result
