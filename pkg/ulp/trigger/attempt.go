@@ -30,11 +30,12 @@ func pause(attempt int) time.Duration {
 // not concerned.
 func (r *runner) attempts(ctx, run context.Context, p *process.Process, rep *Report) (concerned bool) {
 	done := map[string]Result{} // what earlier attempts changed
+	failed := failures{}
 	for n := 1; ; n++ {
 		var again *AgainError
 		var more bool
 		before := *rep
-		concerned, more, again = r.attempt(ctx, run, p, rep, done)
+		concerned, more, again = r.attempt(ctx, run, p, rep, done, failed)
 		if n > 1 && ctx.Err() != nil && rep.brokenOff() { // why it failed as long as there was time says more
 			rep.Results, rep.Status, rep.Err, rep.Left = before.Results, before.Status, before.Err, before.Left
 			return true
@@ -60,6 +61,7 @@ func (r *runner) attempts(ctx, run context.Context, p *process.Process, rep *Rep
 			return true
 		}
 		p = next
+		clear(failed) // all engines have another turn
 	}
 }
 
@@ -87,10 +89,11 @@ func sleep(ctx, run context.Context, d time.Duration) bool {
 }
 
 // attempt looks at a process, decides, and does it once. What it finds out goes into the report. again says that it may
-// turn out better a moment later, and why it did not now; more that another engine has something left to revert.
-func (r *runner) attempt(ctx, run context.Context, p *process.Process, rep *Report, done map[string]Result) (concerned, more bool, again *AgainError) {
+// turn out better a moment later, and why it did not now; more that another engine has something left to revert, and that it is
+// its turn.
+func (r *runner) attempt(ctx, run context.Context, p *process.Process, rep *Report, done map[string]Result, failed failures) (concerned, more bool, again *AgainError) {
 	rep.Results, rep.Err = nil, nil
-	j, err := r.open(ctx, p, done)
+	j, err := r.open(ctx, p, done, failed)
 	if err != nil {
 		err = timeIsOver(err)
 		again, _ = errors.AsType[*AgainError](err)
@@ -107,7 +110,14 @@ func (r *runner) attempt(ctx, run context.Context, p *process.Process, rep *Repo
 	again = j.carry(ctx, run, rep)
 	rep.conclude()
 	rep.Left = rep.Status == Skipped && len(j.fit) > 0 && !rep.gone()
-	return !j.ignored, j.more && rep.Status == Changed, again
+	if j.reverts() && j.engine != nil {
+		again = failed.note(j.engine.Name(), rep, again)
+		if j.more && (rep.Status == Changed || rep.Status == Failed) {
+			return true, true, nil
+		}
+		failed.join(rep)
+	}
+	return !j.ignored, false, again
 }
 
 // fail gives a report an error for the process as a whole.

@@ -16,7 +16,8 @@ type job struct {
 	engine Backend // nil if none is for the process
 	target Target  // nil if there is no engine
 	none   error   // why there is no engine
-	more   bool    // another engine has something to be reverted, too
+	more   bool    // another engine, which has not failed, has something to be reverted, too
+	failed failures
 
 	fit        []*Container // those that are for libraries of the process
 	otherBuild bool         // it has a target of a build that no container is for
@@ -26,12 +27,12 @@ type job struct {
 }
 
 // open looks at the process's memory and asks the engines. A job must be closed.
-func (r *runner) open(ctx context.Context, p *process.Process, done map[string]Result) (*job, error) {
+func (r *runner) open(ctx context.Context, p *process.Process, done map[string]Result, failed failures) (*job, error) {
 	view, err := openView(ctx, p)
 	if err != nil {
 		return nil, err
 	}
-	j := &job{o: &r.o, view: *view, done: done}
+	j := &job{o: &r.o, view: *view, done: done, failed: failed}
 	j.fit, j.otherBuild = r.o.Containers.match(j.view.Libraries)
 	if j.unconcerned() {
 		j.ignored = true
