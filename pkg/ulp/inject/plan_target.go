@@ -89,7 +89,7 @@ func (b *planner) addresses(tp *targetPlan) error {
 			return err
 		}
 		a.size = head + uint64(len(a.patch.im.mem))
-		total += a.size
+		total += a.size + a.patch.im.align - pageSize
 	}
 	if total == 0 {
 		return nil
@@ -105,7 +105,9 @@ func (b *planner) addresses(tp *targetPlan) error {
 		tp.next.base, at = at, at+tableSize
 	}
 	for _, a := range tp.adding {
-		a.base, at = at, at+a.size
+		a.base = at
+		a.base += -a.image() & (a.patch.im.align - 1)
+		at = a.base + a.size
 	}
 	return nil
 }
