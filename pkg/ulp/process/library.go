@@ -28,7 +28,9 @@ type Library struct {
 	Bias    uint64   // to be added to the addresses in the file
 	// BuildID is the descriptor of the GNU build-id note in memory; nil if there is none or it cannot be read.
 	BuildID []byte
-	SONAME  string // "" if there is none or it cannot be read
+	// BuildIDAt is where BuildID stands in memory; 0 if it is nil.
+	BuildIDAt uint64
+	SONAME    string // "" if there is none or it cannot be read
 	// Problem says why BuildID or the dynamic section could not be read: it wraps [ErrMalformed], [ErrUnreadable] or
 	// [ErrLimit]. The library cannot be patched then; the others of the process can.
 	Problem error
@@ -278,13 +280,16 @@ func (l *Library) readBuildID(r reader, im *image) error {
 		}
 		notes, err := im.bytes(r, addr, n.filesz)
 		if err == nil {
-			l.BuildID, err = buildID(notes)
+			var off uint64
+			l.BuildID, off, err = buildID(notes)
+			l.BuildIDAt = addr + off
 		}
 		if l.BuildID != nil {
 			return nil
 		}
 		failed = errors.Join(failed, err)
 	}
+	l.BuildIDAt = 0
 	return failed
 }
 
