@@ -49,7 +49,8 @@ Functions need NOPs at their entries. With "entries: any" in lpbuild.yaml others
 can be put there: only the native engine does that, on x86_64. The containers tell it.
 
 Functions that handle exceptions or cancellation (as those of glibc that lock a stream) are for libpulp alone, as are containers that
-use C++ functions which may throw: the unwinder does not find what the native engine loads.
+use C++ functions which may throw: the unwinder does not find what the native engine loads. With "unwinding: none" a patch says
+that neither comes by its replacements.
 
 A container is named STEM_VERSION-RELEASE_livepatchN.so. Where a package has the library once for each kind of processor,
 the kind is put behind the release: STEM_VERSION-RELEASE.power9_livepatchN.so.

@@ -7,9 +7,10 @@ import (
 
 // choices are the values of options that take no others.
 var choices = map[string][]string{
-	"arch":    {"x86_64", "ppc64le", "aarch64"},
-	"engine":  {"auto", "pulp", "native"},
-	"entries": {"nops", "any"},
+	"arch":      {"x86_64", "ppc64le", "aarch64"},
+	"engine":    {"auto", "pulp", "native"},
+	"entries":   {"nops", "any"},
+	"unwinding": {"any", "none"},
 }
 
 // complete tells shells what may come next: values of options, and no files where no argument is taken.

@@ -90,7 +90,8 @@ type patchJSON struct {
 	Dependencies []string        `json:"dependencies"`
 	Reverse      *reverseJSON    `json:"reverse"` // null: the section .ulp.rev is missing
 	Comments     string          `json:"comments"`
-	Entries      ulp.Entries     `json:"entries"` // where the native engine may put detours
+	Entries      ulp.Entries     `json:"entries"`   // where the native engine may put detours
+	Unwinding    ulp.Unwinding   `json:"unwinding"` // whether exceptions or cancellation come by the replacements
 	Warnings     []string        `json:"warnings"`
 }
 
@@ -123,7 +124,8 @@ func livePatchJSON(file string, p *ulp.LivePatch) patchJSON {
 	j := patchJSON{
 		File: file, PatchID: hex.EncodeToString(m.PatchID[:]), BuildID: hex.EncodeToString(p.BuildID), Arch: p.Arch,
 		Target: newTargetJSON(m.Target), Functions: []functionJSON{}, References: []referenceJSON{}, Dependencies: []string{},
-		Comments: p.Comments, Entries: cmp.Or(p.Entries, ulp.EntriesNOPs), Warnings: []string{},
+		Comments: p.Comments, Entries: cmp.Or(p.Entries, ulp.EntriesNOPs), Unwinding: cmp.Or(p.Unwinding, ulp.UnwindingAny),
+		Warnings: []string{},
 	}
 	for _, f := range m.Functions {
 		j.Functions = append(j.Functions, functionJSON{f.Old, f.New, f.OldValue})

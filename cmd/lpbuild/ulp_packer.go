@@ -22,7 +22,7 @@ import (
 const maxDescription = 2 << 20
 
 type packerOptions struct {
-	output, livepatch, target, entries string
+	output, livepatch, target, entries, unwinding string
 	ulp.PackOptions
 }
 
@@ -51,6 +51,9 @@ libpulp's packer knows -o, too, but does nothing with it.`,
 		if o.Entries, err = ulp.ParseEntries(o.entries); err != nil {
 			return &usageError{fmt.Errorf("--entries: %w", err), "lpbuild ulp packer"}
 		}
+		if o.Unwinding, err = ulp.ParseUnwinding(o.unwinding); err != nil {
+			return &usageError{fmt.Errorf("--unwinding: %w", err), "lpbuild ulp packer"}
+		}
 		return u.runPacker(o, file)
 	})
 	flags := cmd.Flags()
@@ -59,6 +62,7 @@ libpulp's packer knows -o, too, but does nothing with it.`,
 	flags.StringVarP(&o.target, "target", "t", "", "use this `LIBRARY` or catalogue instead of the description's")
 	flags.BoolVar(&o.Force, "force", false, "pack what cannot work, too, as libpulp does")
 	flags.StringVar(&o.entries, "entries", "nops", "functions that may be replaced: those with `nops` at their entry, or any where it is proven to be safe")
+	flags.StringVar(&o.unwinding, "unwinding", "any", "what may come by the replacements: `any` exceptions and cancellation, or none, so that the native engine need not care")
 	flags.BoolVar(&o.AllComments, "all-comments", false, "embed every comment, not only the first line, which is what libpulp does")
 	return cmd
 }

@@ -107,6 +107,25 @@ func (w *world) variants(t *testing.T, release string) []string {
 	return names
 }
 
+// TestHandlers wants the functions to be known that clean up when a thread is cancelled in them, and no others: the native engine
+// does not replace those.
+func TestHandlers(t *testing.T) {
+	w := theWorld(t)
+	for _, b := range w.builds {
+		lib := w.library(t, b)
+		for name, want := range map[string]bool{"_IO_fputs": true, "_IO_puts": true, "_IO_fflush": true, "__vsyslog_internal": true,
+			"__libc_malloc": false, "pthread_mutex_lock": false, "asctime_internal": false, "__memcpy_avx_unaligned": false, "getaddrinfo": false} {
+			s, ok := lib.Function(name)
+			if why := lib.Handlers(s.Value); !ok || (why != "") != want {
+				t.Errorf("%s: %s: found %t, handlers %q", b.Release, name, ok, why)
+			}
+		}
+		if !lib.HasHandlers() {
+			t.Errorf("%s: the catalogue does not tell", b.Release)
+		}
+	}
+}
+
 // TestRefused wants reasons for live patches that cannot work on a real glibc.
 func TestRefused(t *testing.T) {
 	w := theWorld(t)

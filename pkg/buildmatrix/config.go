@@ -70,8 +70,9 @@ type Patch struct {
 	Sources     []string
 	CFlags      []string
 	Builds      rpmver.Range // only for these builds
-	Test        string       // C program that shows the patch at work; "" for none
-	Pos         diag.Pos     // of the entry in the configuration
+	Unwinding   ulp.Unwinding
+	Test        string   // C program that shows the patch at work; "" for none
+	Pos         diag.Pos // of the entry in the configuration
 }
 
 // Age is a span of calendar time, as a person says it: "13 months".

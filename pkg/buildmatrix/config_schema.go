@@ -128,9 +128,11 @@ func (c *Config) readPatch(d *document, n *yaml.Node) {
 				}
 			})
 		},
-		"builds": d.readRange(&p.Builds),
-		"test":   c.fileReader(d, "test", &p.Test),
+		"builds":    d.readRange(&p.Builds),
+		"unwinding": d.string("unwinding", (*string)(&p.Unwinding), isUnwinding),
+		"test":      c.fileReader(d, "test", &p.Test),
 	}, "library", "description", "sources")
+	p.Unwinding = cmp.Or(p.Unwinding, ulp.UnwindingAny)
 	c.Patches = append(c.Patches, p)
 }
 
@@ -323,6 +325,14 @@ func isEngine(s string) error {
 func isEntries(s string) error {
 	if _, err := ulp.ParseEntries(s); err != nil {
 		return fmt.Errorf("%w (functions with NOPs at their entries, or any where it is proven to be safe)", err)
+	}
+	return nil
+}
+
+// isUnwinding knows what may come by the replacements of a live patch.
+func isUnwinding(s string) error {
+	if _, err := ulp.ParseUnwinding(s); err != nil {
+		return fmt.Errorf("%w (exceptions and cancellation come by the replacements as it may be, or none does)", err)
 	}
 	return nil
 }

@@ -90,7 +90,7 @@ func TestLoadConfig(t *testing.T) {
 		Packages: []Package{{Name: "glibc", Builds: mustRange(t, ">= 2.31-150300.9"), Since: Age{Months: 13}}},
 		Patches: []Patch{{
 			Library: "libc.so.6", Description: "libc_livepatch1.in", Sources: []string{"libc_livepatch1.c"},
-			CFlags: []string{"-g3"}, Builds: mustRange(t, "< 2.38"), Test: "test.c", Pos: diag.Pos{File: path, Line: 19, Column: 5},
+			CFlags: []string{"-g3"}, Builds: mustRange(t, "< 2.38"), Unwinding: ulp.UnwindingAny, Test: "test.c", Pos: diag.Pos{File: path, Line: 19, Column: 5},
 		}},
 	}
 	if d := cmp.Diff(want, got); d != "" {
@@ -144,6 +144,7 @@ func TestConfigErrors(t *testing.T) {
 		"double architecture":         {"ppc64le]", "x86_64]", `6:16: error: arch: "x86_64" occurs twice`},
 		"unknown engine":              {"license:", "engine: native\nlicense:", `7:9: error: engine: "native" must be system`},
 		"unknown entries":             {"license:", "entries: all\nlicense:", `7:10: error: entries: "all": must be nops or any`},
+		"unknown unwinding":           {"    test: test.c", "    unwinding: some", `error: unwinding: "some": must be any or none`},
 		"entries twice":               {"license:", "entries: any\nentries: any\nlicense:", `8:1: error: lpbuild.yaml: key "entries" occurs twice`},
 		"missing file":                {"test: test.c", "test: tset.c", `24:11: error: test: there is no file`},
 		"folder for file":             {"test: test.c", "test: keys", `24:11: error: test:`},

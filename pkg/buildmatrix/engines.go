@@ -88,16 +88,19 @@ func (j *job) notForNative(c *ulp.Container, s *scope) []Reason {
 // handlers returns a reason for each function that handles exceptions or cancellation: they are expected to pass through it,
 // and could not pass through what the native engine loads.
 func (j *job) handlers(s *scope) []Reason {
-	if !s.target.HasHandlers() {
+	switch {
+	case j.Patch.Unwinding == ulp.UnwindingNone:
+		return nil
+	case !s.target.HasHandlers():
 		return []Reason{{Code: "handlers-unknown", Message: fmt.Sprintf("the catalogue of %s does not tell which functions handle exceptions "+
 			"or cancellation: another version of lpbuild made it, and the native engine may refuse them", s.target.Name), Hint: "run lpbuild download again"}}
 	}
 	var reasons []Reason
 	for _, f := range j.description.Functions {
 		row, ok := s.target.Function(f.Old.Text)
-		hint := ""
+		hint := "if nothing comes by the replacement, say so: \"unwinding: none\" for this patch in lpbuild.yaml"
 		if row.Patchable {
-			hint = "processes that are started with libpulp.so can be patched"
+			hint = "processes that are started with libpulp.so can be patched; " + hint
 		}
 		if why := s.target.Handlers(row.Value); ok && why != "" {
 			reasons = append(reasons, reasonAt("handlers", j.at(f.Old, fmt.Sprintf("%q cannot be replaced by the native engine in this build of "+
@@ -110,6 +113,9 @@ func (j *job) handlers(s *scope) []Reason {
 // lostHandlers returns a reason for each function that handles exceptions or cancellation while its replacement does not: by
 // whatever engine, what it cleans up is left then.
 func (j *job) lostHandlers(c *ulp.Container, s *scope) ([]Reason, error) {
+	if j.Patch.Unwinding == ulp.UnwindingNone {
+		return nil, nil
+	}
 	var reasons []Reason
 	for _, f := range j.description.Functions {
 		old, ok := s.target.Function(f.Old.Text)

@@ -199,18 +199,23 @@ func TestHandlers(t *testing.T) {
 	const add = "int toy_add_lp(int a, int b) { return a + b; }\n"
 	const forgets = "int toy_call_lp(int (*f)(int), int a) { return f(a) + a; }\n"
 	tests := map[string]struct {
-		nops           bool
-		lines, source  string
-		cflags         string
-		engines, codes string
-		shown          string
+		nops             bool
+		function, source string
+		cflags           string
+		unwinding        string
+		engines, codes   string
+		shown            string
 	}{
-		"others":                 {true, "toy_add:toy_add_lp\n", add, "", "pulp native", "", ""},
-		"handlers":               {true, "toy_call:toy_call_lp\n", cleans, "-fexceptions", "pulp", "handlers unwinding unwinding", "processes that are started with libpulp.so"},
-		"handlers are lost":      {true, "toy_call:toy_call_lp\n", forgets, "", "pulp", "handlers lost-handlers", "compile with -fexceptions"},
-		"no handlers to compile": {true, "toy_call:toy_call_lp\n", cleans, "", "pulp", "handlers lost-handlers", "\"toy_call\" has something to clean up"},
-		"no engine":              {false, "toy_call:toy_call_lp\n", forgets, "", "", "no-nops handlers lost-handlers", "toy_livepatch1.in:4:1 \"toy_call\" cannot be replaced by the native engine"},
-		"others without NOPs":    {false, "toy_add:toy_add_lp\n", add, "", "native", "no-nops", ""},
+		"others":                 {true, "toy_add", add, "-O2", "", "pulp native", "", ""},
+		"handlers":               {true, "toy_call", cleans, "-fexceptions", "", "pulp", "handlers unwinding unwinding", "processes that are started with libpulp.so"},
+		"handlers are lost":      {true, "toy_call", forgets, "-O2", "", "pulp", "handlers lost-handlers", "compile with -fexceptions"},
+		"no handlers to compile": {true, "toy_call", cleans, "-O2", "", "pulp", "handlers lost-handlers", "\"toy_call\" has something to clean up"},
+		"no engine":              {false, "toy_call", forgets, "-O2", "", "", "no-nops handlers lost-handlers", "toy_livepatch1.in:4:1 \"toy_call\" cannot be replaced by the native engine"},
+		"says any":               {true, "toy_call", forgets, "-O2", "any", "pulp", "handlers lost-handlers", "unwinding: none"},
+		"says none":              {true, "toy_call", forgets, "-O2", "none", "pulp native", "", ""},
+		"none, without NOPs":     {false, "toy_call", forgets, "-O2", "none", "native", "no-nops", ""},
+		"none, but cleans up":    {true, "toy_call", cleans, "-fexceptions", "none", "pulp", "unwinding unwinding", ""},
+		"others without NOPs":    {false, "toy_add", add, "-O2", "", "native", "no-nops", ""},
 	}
 	for name, tc := range tests {
 		t.Run(name, func(t *testing.T) {
@@ -219,9 +224,9 @@ func TestHandlers(t *testing.T) {
 			f.setLibrary(0, compileText(t, handlingSource, "-fexceptions", flags[tc.nops]), true)
 			f.setExports(0, exportList(map[string][]string{"libtoy.so.1": {"toy_unlock", "toy_call", "toy_add"}, "libgcc_s.so.1": {"_Unwind_Resume@GCC_3.0"},
 				"libc.so.6": {"x@GLIBC_2.2.5"}}).Libraries)
-			f.write("toy_livepatch1.in", "! CVE-2026-0001\nlibtoy_{version}-{release}_livepatch1.so\n@{library}\n"+tc.lines)
+			f.write("toy_livepatch1.in", "! CVE-2026-0001\nlibtoy_{version}-{release}_livepatch1.so\n@{library}\n"+tc.function+":"+tc.function+"_lp\n")
 			f.write("toy_livepatch1.c", tc.source)
-			f.edit("sources: [toy_livepatch1.c]", "sources: [toy_livepatch1.c]\n    cflags: ['"+cmp.Or(tc.cflags, "-O2")+"']")
+			f.edit("sources: [toy_livepatch1.c]", "sources: [toy_livepatch1.c]\n    cflags: ["+tc.cflags+"]\n    unwinding: "+cmp.Or(tc.unwinding, "any"))
 			f.edit("license: MIT", "license: MIT\nentries: any")
 			r, err := f.build()
 			if (err == nil) != (tc.engines != "") || err != nil && !errors.Is(err, ErrRefused) {

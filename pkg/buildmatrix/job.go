@@ -101,7 +101,7 @@ func (m *matrix) expand(j *job) error {
 	if j.Build.Exports != nil {
 		exported = j.Build.Exports.Digest.String()
 	}
-	j.info.Key = hashOf(gateVersion, j.info.Arch, j.object.digest, string(j.text), j.Library.Pinned.String(), exported, m.othersKey(j), string(j.entries))
+	j.info.Key = hashOf(gateVersion, j.info.Arch, j.object.digest, string(j.text), j.Library.Pinned.String(), exported, m.othersKey(j), string(j.entries), string(j.Patch.Unwinding))
 	return nil
 }
 
@@ -131,7 +131,8 @@ func (m *matrix) finish(_ context.Context, j *job) error {
 		j.refuse(Refused, reasons...)
 		return nil
 	}
-	image, err := ulp.Pack(j.description, j.text, j.object.container, s.target, ulp.PackOptions{AllComments: true, Entries: j.entries})
+	image, err := ulp.Pack(j.description, j.text, j.object.container, s.target, ulp.PackOptions{AllComments: true, Entries: j.entries,
+		Unwinding: j.Patch.Unwinding})
 	if err != nil {
 		j.refuse(Refused, reasonsOf(err)...)
 		return nil

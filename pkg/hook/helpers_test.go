@@ -1,10 +1,9 @@
 package hook
 
 import (
-	"bufio"
 	"cmp"
+	"context"
 	"fmt"
-	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -12,25 +11,18 @@ import (
 	"sync"
 	"testing"
 
+	"github.com/lpbuild/lpbuild/internal/targettest"
 	"github.com/lpbuild/lpbuild/pkg/ulp"
 	"github.com/lpbuild/lpbuild/pkg/ulp/trigger"
 )
 
-// buildDir has what the tests compile.
-var buildDir string
+var builds targettest.Builds
 
 func TestMain(m *testing.M) {
 	if job := os.Getenv("HOOK_TEST_JOB"); job != "" {
 		os.Exit(jobs[job]())
 	}
-	var err error
-	if buildDir, err = os.MkdirTemp("", "hook-test"); err != nil {
-		fmt.Fprintln(os.Stderr, err)
-		os.Exit(1)
-	}
-	code := m.Run()
-	os.RemoveAll(buildDir)
-	os.Exit(code)
+	os.Exit(builds.Run(m))
 }
 
 func check(t testing.TB, err error) {
@@ -52,13 +44,13 @@ var build = sync.OnceValue(func() error {
 		"plain10.so":   append(so, "-DTENS=10", sources+"container.c"),
 		"plain20.so":   append(so, "-DTENS=20", sources+"container.c"),
 	} {
-		if text, err := exec.Command("gcc", append([]string{"-O2", "-o", filepath.Join(buildDir, out)}, args...)...).CombinedOutput(); err != nil {
-			return fmt.Errorf("gcc %q: %w\n%s", args, err, text)
+		if err := targettest.Compile(context.Background(), filepath.Join(builds.Dir, out), args...); err != nil {
+			return err
 		}
 	}
-	text, err := exec.Command("gcc", "-o", filepath.Join(buildDir, "program"), sources+"program.c", "-pthread", filepath.Join(buildDir, "libtarget.so")).CombinedOutput()
-	if err != nil {
-		return fmt.Errorf("gcc: %w\n%s", err, text)
+	program := []string{sources + "program.c", "-pthread", filepath.Join(builds.Dir, "libtarget.so")}
+	if err := targettest.Compile(context.Background(), filepath.Join(builds.Dir, "program"), program...); err != nil {
+		return err
 	}
 	for _, tens := range []int{10, 20} {
 		if err := pack(tens, fmt.Sprintf("live%d.so", tens), "two:two_lp", ulp.EntriesNOPs); err != nil {
@@ -70,8 +62,8 @@ var build = sync.OnceValue(func() error {
 
 // pack makes a live patch of one() and something else.
 func pack(tens int, name, line string, entries ulp.Entries) error {
-	path := filepath.Join(buildDir, name)
-	image, err := packImage(path, filepath.Join(buildDir, "libtarget.so"), tens, line, ulp.PackOptions{Entries: entries})
+	path := filepath.Join(builds.Dir, name)
+	image, err := packImage(path, filepath.Join(builds.Dir, "libtarget.so"), tens, line, ulp.PackOptions{Entries: entries})
 	if err != nil {
 		return err
 	}
@@ -87,24 +79,7 @@ func packFor(t testing.TB, target string) string {
 }
 
 func packImage(path, target string, tens int, line string, o ulp.PackOptions) ([]byte, error) {
-	text := []byte("! CVE-2026-1\n" + path + "\n@" + target + "\none:one_lp\n" + line + "\n")
-	d, err := ulp.ParseDescription("live.dsc", text)
-	if err != nil {
-		return nil, err
-	}
-	lib, err := ulp.OpenLibrary(target, ulp.LibraryOptions{Prove: true})
-	if err != nil {
-		return nil, err
-	}
-	image, err := os.ReadFile(filepath.Join(buildDir, fmt.Sprintf("plain%d.so", tens)))
-	if err != nil {
-		return nil, err
-	}
-	c, err := ulp.ParseContainer(image)
-	if err != nil {
-		return nil, err
-	}
-	return ulp.Pack(d, text, c, lib, o)
+	return targettest.Pack(filepath.Join(builds.Dir, fmt.Sprintf("plain%d.so", tens)), path, target, o, "one:one_lp", line)
 }
 
 // live returns the bytes of a live patch.
@@ -116,7 +91,7 @@ func live(t testing.TB, tens int) string {
 func packed(t testing.TB, name string) string {
 	t.Helper()
 	check(t, build())
-	data, err := os.ReadFile(filepath.Join(buildDir, name))
+	data, err := os.ReadFile(filepath.Join(builds.Dir, name))
 	check(t, err)
 	return string(data)
 }
@@ -158,35 +133,23 @@ func content(t testing.TB, root string) string {
 
 // child is a running program that is to be patched.
 type child struct {
-	t   testing.TB
-	cmd *exec.Cmd
-	in  io.WriteCloser
-	out *bufio.Reader
+	*targettest.Process
+	t testing.TB
 }
 
 func start(t testing.TB) *child {
 	t.Helper()
-	return startWith(t, "LD_PRELOAD="+cmp.Or(os.Getenv("LPBUILD_LIBPULP"), filepath.Join(buildDir, "libpulp.so"))) // itself, or the stand-in
+	return startWith(t, "LD_PRELOAD="+cmp.Or(os.Getenv("LPBUILD_LIBPULP"), filepath.Join(builds.Dir, "libpulp.so"))) // itself, or the stand-in
 }
 
 // startWith starts the program with something more in its environment.
 func startWith(t testing.TB, env ...string) *child {
 	t.Helper()
 	check(t, build())
-	cmd := exec.Command(filepath.Join(buildDir, "program"))
-	cmd.Env = append(env, "LD_LIBRARY_PATH="+buildDir)
-	in, err := cmd.StdinPipe()
-	check(t, err)
-	out, err := cmd.StdoutPipe()
-	check(t, err)
-	check(t, cmd.Start())
-	c := &child{t, cmd, in, bufio.NewReader(out)}
-	t.Cleanup(func() {
-		_ = cmd.Process.Kill()
-		_ = cmd.Wait()
-	})
-	_, err = c.out.ReadString('\n')
-	check(t, err)
+	cmd := exec.Command(filepath.Join(builds.Dir, "program"))
+	cmd.Env = append(env, "LD_LIBRARY_PATH="+builds.Dir)
+	c := &child{targettest.Start(t, cmd), t}
+	c.Line()
 	return c
 }
 
@@ -194,19 +157,14 @@ const without, tens10, tens20 = "1 2 3 107", "10 20 3 107", "20 40 3 107"
 
 func (c *child) says(want string) {
 	c.t.Helper()
-	_, err := io.WriteString(c.in, "\n")
-	check(c.t, err)
-	got, err := c.out.ReadString('\n')
-	if check(c.t, err); strings.TrimSpace(got) != want {
-		c.t.Errorf("the program says %q, want %q", strings.TrimSpace(got), want)
-	}
+	c.Answers("", want)
 }
 
 // request is one for the process alone.
 func (c *child) request(root string, action Action, version string) Request {
 	return Request{
 		Action: action, Package: "target-livepatches", Version: version, Library: "libtarget.so", Count: 1, Root: root, Proc: "/proc",
-		Selector: trigger.Selector{PID: c.cmd.Process.Pid},
+		Selector: trigger.Selector{PID: c.PID},
 	}
 }
 

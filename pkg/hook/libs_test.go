@@ -7,6 +7,8 @@ import (
 	"regexp"
 	"strings"
 	"testing"
+
+	"github.com/lpbuild/lpbuild/internal/targettest"
 )
 
 const libName = "libtarget.so"
@@ -15,10 +17,8 @@ const libName = "libtarget.so"
 func compileLibrary(t *testing.T, digit string, flags ...string) string {
 	t.Helper()
 	out := filepath.Join(t.TempDir(), libName)
-	args := append([]string{"-shared", "-fPIC", "-Wl,-soname,libtarget.so", "-Wl,--build-id=0x" + strings.Repeat(digit, 40), "-o", out, sources + "library.c"}, flags...)
-	if text, err := exec.Command("gcc", args...).CombinedOutput(); err != nil {
-		t.Fatalf("%v\n%s", err, text)
-	}
+	args := append([]string{"-shared", "-fPIC", "-Wl,-soname,libtarget.so", "-Wl,--build-id=0x" + strings.Repeat(digit, 40), sources + "library.c"}, flags...)
+	check(t, targettest.Compile(t.Context(), out, args...))
 	data, err := os.ReadFile(out)
 	check(t, err)
 	return string(data)
@@ -41,7 +41,7 @@ func bootable(t *testing.T, root string) {
 func update(t *testing.T, coming string) (host string, r Request) {
 	t.Helper()
 	check(t, build())
-	running, err := os.ReadFile(filepath.Join(buildDir, libName))
+	running, err := os.ReadFile(filepath.Join(builds.Dir, libName))
 	check(t, err)
 	host = tree(t, map[string]string{"lib64/" + libName: string(running), "etc/": "", "var/": ""})
 	check(t, os.WriteFile(filepath.Join(host, systemConf), []byte("/usr/local/lib\n"), 0o644))
@@ -144,7 +144,7 @@ func TestMoveLibsForeign(t *testing.T) {
 // nothing to do with the running one.
 func TestMoveLibsNot(t *testing.T) {
 	check(t, build())
-	same, err := os.ReadFile(filepath.Join(buildDir, libName))
+	same, err := os.ReadFile(filepath.Join(builds.Dir, libName))
 	check(t, err)
 	for want, tc := range map[string]struct {
 		coming string

@@ -1,12 +1,12 @@
 package hook
 
 import (
-	"bufio"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"testing"
 
+	"github.com/lpbuild/lpbuild/internal/targettest"
 	"github.com/lpbuild/lpbuild/pkg/ulp/process"
 )
 
@@ -32,17 +32,9 @@ func TestOurs(t *testing.T) {
 			script += " && "
 		}
 		cmd := exec.Command("unshare", "--mount", "sh", "-c", script+`echo ready && exec sleep 1000`, filepath.Join(root, "usr"), folder)
-		out, err := cmd.StdoutPipe()
-		check(t, err)
-		cmd.Stderr = os.Stderr
-		check(t, cmd.Start())
-		t.Cleanup(func() {
-			_ = cmd.Process.Kill()
-			_ = cmd.Wait()
-		})
-		_, err = bufio.NewReader(out).ReadString('\n')
-		check(t, err)
-		if got := m.has(t.Context(), look(t, cmd.Process.Pid)); got != want {
+		c := targettest.Start(t, cmd)
+		c.Line()
+		if got := m.has(t.Context(), look(t, c.PID)); got != want {
 			t.Errorf("%q: ours: %v, want %v", script, got, want)
 		}
 	}

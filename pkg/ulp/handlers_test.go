@@ -120,3 +120,70 @@ func TestCatalogueUnwinding(t *testing.T) {
 		}
 	}
 }
+
+// TestPackUnwinding writes the choice into the container, and nothing if there is none.
+func TestPackUnwinding(t *testing.T) {
+	c, lib := container(t), target(t)
+	plain := pack(t, good, c, lib, ulp.PackOptions{})
+	if any := pack(t, good, c, lib, ulp.PackOptions{Unwinding: ulp.UnwindingAny}); !bytes.Equal(any.Image(), plain.Image()) || livePatch(t, any).Unwinding != "" {
+		t.Errorf("any: %q", livePatch(t, any).Unwinding)
+	}
+	packed := pack(t, good, c, lib, ulp.PackOptions{Unwinding: ulp.UnwindingNone, Entries: ulp.EntriesAny})
+	if p := livePatch(t, packed); p.Unwinding != ulp.UnwindingNone || p.Entries != ulp.EntriesAny || !strings.Contains(p.Dump("x"), "\nunwinding: none") ||
+		livePatch(t, plain).Metadata.PatchID != p.Metadata.PatchID {
+		t.Errorf("none: %q", p.Unwinding)
+	}
+	sameSections(t, plain.Image(), packed.Image())
+	if back := livePatch(t, pack(t, good, packed, lib, ulp.PackOptions{})); back.Unwinding != ulp.UnwindingAny || strings.Contains(back.Dump("x"), "unwinding") {
+		t.Errorf("packed again: %q", back.Unwinding)
+	}
+	path := writeFile(t, "p.so", packed.Image())
+	run(t, "strip", path)
+	if p := livePatch(t, parseContainer(t, readFile(t, path))); p.Unwinding != ulp.UnwindingNone {
+		t.Errorf("stripped: %q", p.Unwinding)
+	}
+}
+
+// FuzzUnwindingSection: whatever the section says, it is one of the words or an error.
+func FuzzUnwindingSection(f *testing.F) {
+	image := pack(f, good, container(f), target(f), ulp.PackOptions{}).Image()
+	for _, seed := range []string{"any", "none", "", "none\x00", "all", strings.Repeat("none", 1000)} {
+		f.Add([]byte(seed))
+	}
+	f.Fuzz(func(t *testing.T, data []byte) {
+		changed, err := ulp.EmbedSections(image, ulp.Section{Name: ulp.SectionUnwinding, Data: data})
+		if err != nil {
+			t.Fatal(err)
+		}
+		p, err := parseContainer(t, changed).LivePatch()
+		var format *ulp.FormatError
+		switch {
+		case err == nil && string(p.Unwinding) != string(data), err == nil && p.Unwinding != ulp.UnwindingAny && p.Unwinding != ulp.UnwindingNone:
+			t.Fatalf("%q is read as %q", data, p.Unwinding)
+		case err != nil && (p != nil || !errors.As(err, &format) || len(err.Error()) > 400):
+			t.Fatal(p, err)
+		}
+	})
+}
+
+// TestContainerHandles tells the replacements that clean up from those that do not.
+func TestContainerHandles(t *testing.T) {
+	for flag, want := range map[string]bool{"-fexceptions": true, "-fno-exceptions": false} {
+		c := parseContainer(t, x86.build(t, "testdata/handlers.c", flag))
+		for name := range handling {
+			s, ok := c.Lookup(name)
+			handles, err := c.Handles(s.Value)
+			if !ok || err != nil || handles != (want && handling[name] != "") {
+				t.Errorf("%s: %s: %t, %v", flag, name, handles, err)
+			}
+		}
+		if handles, err := c.Handles(1 << 40); handles || err != nil {
+			t.Errorf("nowhere: %t, %v", handles, err)
+		}
+	}
+	for _, c := range toolchains[1:] {
+		if _, err := parseContainer(t, c.build(t, "testdata/handlers.c", "-fexceptions")).Handles(0); err != nil {
+			t.Errorf("%s: %v", c.arch, err)
+		}
+	}
+}

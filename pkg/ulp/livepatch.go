@@ -20,6 +20,8 @@ type LivePatch struct {
 	Reverse  *Metadata // what the section .ulp.rev says; nil if there is none
 	Comments string    // without the NUL at the end; "" if there are none
 	Entries  Entries   // where the native engine may put detours; "" if the container does not say, which is EntriesNOPs
+	// Unwinding says what comes by the replacements; "" if the container does not say, which is UnwindingAny.
+	Unwinding Unwinding
 }
 
 // LivePatch reads the sections that make the container a live patch. The error wraps [ErrNotPacked], or is a [*FormatError]
@@ -45,6 +47,11 @@ func (c *Container) LivePatch() (*LivePatch, error) {
 	if data, ok := c.Section(SectionEntries); ok {
 		if p.Entries, err = ParseEntries(string(data)); err != nil {
 			return nil, fmt.Errorf("section %s: %w", SectionEntries, &FormatError{What: "entries", Err: err})
+		}
+	}
+	if data, ok := c.Section(SectionUnwinding); ok {
+		if p.Unwinding, err = ParseUnwinding(string(data)); err != nil {
+			return nil, fmt.Errorf("section %s: %w", SectionUnwinding, &FormatError{What: "unwinding", Err: err})
 		}
 	}
 	return p, nil
@@ -118,6 +125,9 @@ func (p *LivePatch) dumpRest(b *strings.Builder) {
 	fmt.Fprintf(b, "container: %s, build-id %s\nreverse patch: %s\n", p.Arch, orNone(p.BuildID), reverse)
 	if p.Entries == EntriesAny {
 		b.WriteString("entries: any, where it is proven to be safe\n")
+	}
+	if p.Unwinding == UnwindingNone {
+		b.WriteString("unwinding: none, exceptions and cancellation do not come by\n")
 	}
 	if err := p.Consistent(); err != nil {
 		for line := range strings.Lines(err.Error()) {

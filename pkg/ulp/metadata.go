@@ -12,6 +12,8 @@ const (
 	SectionComments = ".ulp.comments" // comment text and a NUL
 	// SectionEntries is not of libpulp's format, which ignores it: the word of an [Entries]. Without it, EntriesNOPs.
 	SectionEntries = ".lpbuild.entries"
+	// SectionUnwinding is the same with the word of an [Unwinding]. Without it, UnwindingAny.
+	SectionUnwinding = ".lpbuild.unwinding"
 )
 
 const (

@@ -19,6 +19,8 @@ type PackOptions struct {
 	// Entries chooses the functions that [Check] accepts. EntriesAny is also written into the container, into the section
 	// .lpbuild.entries: so the native engine knows what it may do. libpulp does not read it.
 	Entries Entries
+	// Unwinding is written into the container if it is UnwindingNone, into the section .lpbuild.unwinding, for the native engine.
+	Unwinding Unwinding
 }
 
 // maxMetadata is how large the section .ulp may be: libpulp.so has a buffer of 512 KiB for it together with the
@@ -26,7 +28,7 @@ type PackOptions struct {
 const maxMetadata = 512<<10 - 4<<10 - 4
 
 // Pack returns the container's image with the sections .ulp, .ulp.rev and, if there are comments, .ulp.comments embedded,
-// in place of former ones; see also PackOptions.Entries. It changes neither d, c nor lib, and nothing on disk.
+// in place of former ones; see also PackOptions. It changes neither d, c nor lib, and nothing on disk.
 //
 // text is the description file, byte for byte: its MD4 is part of the patch id, and its comments are embedded. If it is
 // nil, what d.String returns is taken for it.
@@ -60,6 +62,11 @@ func Pack(d *Description, text []byte, c *Container, lib *Library, o PackOptions
 		sections = append(sections, Section{SectionEntries, []byte(EntriesAny)})
 	} else if _, stale := c.Section(SectionEntries); stale {
 		sections = append(sections, Section{SectionEntries, []byte(EntriesNOPs)})
+	}
+	if o.Unwinding == UnwindingNone {
+		sections = append(sections, Section{SectionUnwinding, []byte(UnwindingNone)})
+	} else if _, stale := c.Section(SectionUnwinding); stale {
+		sections = append(sections, Section{SectionUnwinding, []byte(UnwindingAny)})
 	}
 	return EmbedSections(c.Image(), sections...)
 }

@@ -1,8 +1,11 @@
 package inject
 
 import (
+	"bytes"
 	"debug/elf"
+	"fmt"
 	"path/filepath"
+	"strings"
 	"testing"
 
 	"github.com/lpbuild/lpbuild/pkg/ulp"
@@ -89,4 +92,75 @@ func TestLazyIFUNC(t *testing.T) {
 			c.says("all", "42 1 5 7 original")
 		})
 	}
+}
+
+// TestVersions: a function that a library has in two versions is bound to the one that the container was linked with, or to
+// the default one if it asks for none.
+func TestVersions(t *testing.T) {
+	lib := library(t, nopFlags, "testdata/versions.c", "-Wl,--version-script=testdata/versions.map")
+	for name, tc := range map[string]struct {
+		declaration, want string
+		link              []string
+	}{
+		"the old one":     {`int versioned(void); asm(".symver versioned, versioned@V1");`, "41", []string{lib}},
+		"the default one": {"int versioned(void);", "42", []string{lib}},
+		"not linked":      {"int versioned(void);", "42", nil},
+	} {
+		t.Run(name, func(t *testing.T) {
+			args := append([]string{source(t, tc.declaration, "versioned() + 40")}, tc.link...)
+			p := pack(t, lib, "first:first_lp\n", ulp.PackOptions{}, args...)
+			c := start(t, target(t, lib), 0)
+			c.apply(Options{}, p)
+			c.says("all", tc.want+" 1 5 7 original")
+		})
+	}
+}
+
+// TestPackedRelocations: pointers of which the container has only a list of bits (DT_RELR) are right, the last one too, and
+// what lies between them stays as it is.
+func TestPackedRelocations(t *testing.T) {
+	lib := library(t, nopFlags)
+	var pointers strings.Builder
+	for i := range 300 { // several words of bits
+		if i%5 != 0 {
+			fmt.Fprintf(&pointers, "variables + %d, ", i)
+		} else {
+			pointers.WriteString("0, ")
+		}
+	}
+	p := pack(t, lib, "first:first_lp\n", ulp.PackOptions{}, "-Wl,-z,pack-relative-relocs", source(t,
+		"static int variables[300];\nstatic int *volatile pointers[300] = {"+pointers.String()+`};
+static int wrong(void) {
+	int n = 0;
+	for (int i = 0; i < 300; i++)
+		n += pointers[i] != (i % 5 ? variables + i : 0);
+	return n;
+}`, "wrong() + 1000"))
+	packed := 0
+	for _, r := range p.relocations {
+		if r.kind == elf.R_X86_64_RELATIVE {
+			packed++
+		}
+	}
+	if n := relaRows(t, p); packed < 240 || n >= 240 {
+		t.Fatalf("%d relative relocations, and a table of %d: they are not packed", packed, n)
+	}
+	c := start(t, target(t, lib), 0)
+	c.apply(Options{}, p)
+	c.says("all", "1000 1 5 7 original")
+}
+
+// relaRows is how many relocations a container has in full.
+func relaRows(t *testing.T, p *Patch) uint64 {
+	t.Helper()
+	image, _ := images.Load(p)
+	f, err := elf.NewFile(bytes.NewReader(image.([]byte)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	size, err := f.DynValue(elf.DT_RELASZ)
+	if err != nil || len(size) != 1 {
+		t.Fatal(size, err)
+	}
+	return size[0] / relaSize
 }

@@ -7,7 +7,8 @@
 //
 // The law is all or nothing: the functions of all live patches that a change puts on one library switch at one instant,
 // whatever happens, SIGKILL of the engine included; and what cannot be done leaves the process byte for byte as it was.
-// After the last revert nothing is left of it.
+// After the last revert nothing is left of it. (Pages that were looked at, of files that the process has mapped, are in its
+// page tables then, as if it had looked at them itself; and pages of code that were changed are its own.)
 //
 // # How
 //
@@ -73,6 +74,8 @@
 // ("may-throw"): all but operator delete, new (std::nothrow) and std::terminate. [NewPlan] refuses to replace a function that
 // has handlers itself, as the functions of glibc that lock a stream (ErrUnwinding): exceptions or cancellation are expected to
 // pass there, and under a replacement the stream would stay locked. The gate knows them from the catalogue ("handlers").
+// Whoever knows that nothing comes by a replacement (it keeps its thread from being cancelled, it cleans up by a handler in C,
+// nothing that it uses throws) says "unwinding: none" for the live patch, and only what throws or cleans up by itself is refused.
 //
 // What cannot be known: whether a function that is called through a pointer throws, or one in C that calls back; whether
 // those who call the function have something to clean up. A replacement that calls what may throw, or where threads of a C++

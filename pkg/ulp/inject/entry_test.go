@@ -54,8 +54,8 @@ func TestSplitEntry(t *testing.T) {
 			c.says("split", "1")
 			path := file(t, p)
 			for n := range steps { // the engine is killed there
-				_ = startEngine(c.pid, n, path).Run()
-				if got := c.ask("split"); got != "1" && got != "2" {
+				_ = startEngine(t, c.pid, n, path).Run()
+				if got := c.Ask("split"); got != "1" && got != "2" {
 					t.Fatalf("killed at step %d: %q", n, got)
 				}
 				c.cleared(before)

@@ -1,11 +1,9 @@
 package inject
 
 import (
-	"bufio"
 	"context"
 	"encoding/binary"
 	"fmt"
-	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -18,48 +16,24 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/lpbuild/lpbuild/internal/targettest"
 	"github.com/lpbuild/lpbuild/pkg/ulp"
 	"github.com/lpbuild/lpbuild/pkg/ulp/process"
 )
 
-var buildDir string
+var builds targettest.Builds
 
 func TestMain(m *testing.M) {
 	if job := os.Getenv("INJECT_TEST_ENGINE"); job != "" {
 		os.Exit(engine(job))
 	}
-	var err error
-	if buildDir, err = os.MkdirTemp("", "inject"); err != nil {
-		fmt.Fprintln(os.Stderr, err)
-		os.Exit(1)
-	}
-	code := m.Run()
-	os.RemoveAll(buildDir)
-	os.Exit(code)
+	os.Exit(builds.Run(m))
 }
-
-var builds sync.Map // of func() (string, error) by the command
 
 // gcc compiles sources of testdata, once for the same arguments, and returns the path of the result.
 func gcc(t testing.TB, name string, args ...string) string {
 	t.Helper()
-	once, _ := builds.LoadOrStore(fmt.Sprint(name, args), sync.OnceValues(func() (string, error) {
-		dir, err := os.MkdirTemp(buildDir, "")
-		if err != nil {
-			return "", err
-		}
-		out := filepath.Join(dir, name)
-		b, err := exec.Command("gcc", append([]string{"-O2", "-Wall", "-o", out}, args...)...).CombinedOutput()
-		if err != nil {
-			return "", fmt.Errorf("gcc %s: %w\n%s", args, err, b)
-		}
-		return out, nil
-	}))
-	path, err := once.(func() (string, error))()
-	if err != nil {
-		t.Fatal(err)
-	}
-	return path
+	return builds.GCC(t, name, args...)
 }
 
 // nopFlags make room for detours.
@@ -98,20 +72,7 @@ func pack(t testing.TB, lib, lines string, o ulp.PackOptions, args ...string) *P
 
 func packImage(t testing.TB, image []byte, lib, lines string, o ulp.PackOptions) (*Patch, error) {
 	t.Helper()
-	c, err := ulp.ParseContainer(image)
-	if err != nil {
-		t.Fatal(err)
-	}
-	l, err := ulp.OpenLibrary(lib, ulp.LibraryOptions{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	text := "! CVE-2026-1\npatch.so\n@" + lib + "\n" + lines
-	d, err := ulp.ParseDescription("patch.dsc", []byte(text))
-	if err != nil {
-		t.Fatal(err)
-	}
-	packed, err := ulp.Pack(d, []byte(text), c, l, o)
+	packed, err := targettest.PackImage(image, "patch.so", lib, o, lines)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -145,11 +106,9 @@ func file(t testing.TB, p *Patch) string {
 
 // child is a running target.
 type child struct {
+	*targettest.Process
 	t    testing.TB
-	cmd  *exec.Cmd
 	pid  int
-	out  *bufio.Reader
-	in   io.WriteCloser
 	page []byte // shared with it
 	n    int    // threads that hammer
 }
@@ -171,21 +130,8 @@ func startBy(t testing.TB, by []string, path string, threads int, env ...string)
 	args := append(slices.Clone(by), path, file, strconv.Itoa(threads))
 	cmd := exec.Command(args[0], args[1:]...)
 	cmd.Env = append(append(os.Environ(), "MALLOC_ARENA_MAX=1"), env...) // its mappings shall stay as they are
-	cmd.Stderr = os.Stderr
-	out, err := cmd.StdoutPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	in, err := cmd.StdinPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	c := &child{t: t, cmd: cmd, pid: cmd.Process.Pid, out: bufio.NewReader(out), in: in, n: threads}
-	t.Cleanup(func() { _ = cmd.Process.Kill(); _ = cmd.Wait() })
-	if got := c.line(); got != "ready" {
+	c := &child{Process: targettest.Start(t, cmd), t: t, pid: cmd.Process.Pid, n: threads}
+	if got := c.Line(); got != "ready" {
 		t.Fatalf("%s: %q instead of ready", path, got)
 	}
 	f, err := os.OpenFile(file, os.O_RDWR, 0)
@@ -200,30 +146,10 @@ func startBy(t testing.TB, by []string, path string, threads int, env ...string)
 	return c
 }
 
-func (c *child) line() string {
-	s, err := c.out.ReadString('\n')
-	if err != nil && err != io.EOF {
-		c.t.Fatal(err)
-	}
-	return strings.TrimSpace(s)
-}
-
-// ask sends a line and returns the answer.
-func (c *child) ask(line string) string {
-	c.t.Helper()
-	if _, err := io.WriteString(c.in, line+"\n"); err != nil {
-		_ = c.cmd.Wait()
-		c.t.Fatalf("%v: the process: %v", err, c.cmd.ProcessState)
-	}
-	return c.line()
-}
-
 // says fails the test unless the answer is as expected.
 func (c *child) says(line, want string) {
 	c.t.Helper()
-	if got := c.ask(line); got != want {
-		c.t.Errorf("%s: %q, want %q", line, got, want)
-	}
+	c.Answers(line, want)
 }
 
 // expect tells the hammering threads what functions have to return from now on; 0: they may change.

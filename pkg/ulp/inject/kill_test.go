@@ -1,24 +1,21 @@
 package inject
 
 import (
-	"bufio"
 	"context"
 	"errors"
 	"fmt"
-	"io"
-	"math/rand/v2"
 	"os"
 	"os/exec"
 	"regexp"
 	"strconv"
 	"strings"
-	"syscall"
 	"testing"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
 	"golang.org/x/sys/unix"
 
+	"github.com/lpbuild/lpbuild/internal/targettest"
 	"github.com/lpbuild/lpbuild/pkg/ulp"
 	"github.com/lpbuild/lpbuild/pkg/ulp/process"
 	"github.com/lpbuild/lpbuild/pkg/ulp/tracer"
@@ -47,8 +44,7 @@ func engine(job string) int {
 	steps := 0
 	o := Options{StopTimeout: 5 * time.Second, oneByOne: oneByOne, step: func(string) {
 		if steps == last {
-			_ = unix.Kill(os.Getpid(), unix.SIGKILL)
-			time.Sleep(time.Minute)
+			targettest.KillSelf()
 		}
 		steps++
 	}}
@@ -71,18 +67,18 @@ func engine(job string) int {
 	}
 }
 
-func startEngine(pid, step int, path string) *exec.Cmd { return startEngineAs(pid, step, path, false) }
+func startEngine(t testing.TB, pid, step int, path string) *exec.Cmd {
+	return startEngineAs(t, pid, step, path, false)
+}
 
-func startEngineAs(pid, step int, path string, oneByOne bool) *exec.Cmd {
-	cmd := exec.Command(os.Args[0])
-	cmd.Env = append(os.Environ(), fmt.Sprintf("INJECT_TEST_ENGINE=%d %d %s %v", pid, step, path, oneByOne))
-	return cmd
+func startEngineAs(t testing.TB, pid, step int, path string, oneByOne bool) *exec.Cmd {
+	return targettest.Engine(t, "INJECT_TEST_ENGINE", fmt.Sprintf("%d %d %s %v", pid, step, path, oneByOne))
 }
 
 // whole fails the test unless the live patch is applied to the process, or not, but nothing between.
 func (c *child) whole(what string) {
 	c.t.Helper()
-	if got := c.ask("all"); got != original && got != patched {
+	if got := c.Ask("all"); got != original && got != patched {
 		c.t.Fatalf("%s: %q", what, got)
 	}
 	c.right()
@@ -102,7 +98,7 @@ func (c *child) cleared(before string) {
 		} else if time.Now().After(deadline) {
 			c.t.Fatalf("not as before: %s", cmp.Diff(before, now))
 		}
-		c.ask("all") // what the engine left on the stack of who waits for this is overwritten by it
+		c.Ask("all") // what the engine left on the stack of who waits for this is overwritten by it
 	}
 }
 
@@ -121,7 +117,7 @@ func TestKilledAtEachStep(t *testing.T) {
 
 func killAtEachStep(t *testing.T, c *child, p *Patch, path, before string, oneByOne bool) {
 	t.Helper()
-	out, err := startEngineAs(c.pid, oneRound, path, oneByOne).Output()
+	out, err := startEngineAs(t, c.pid, oneRound, path, oneByOne).Output()
 	if err != nil {
 		t.Fatalf("%v: %s", err, out)
 	}
@@ -134,8 +130,8 @@ func killAtEachStep(t *testing.T, c *child, p *Patch, path, before string, oneBy
 	}
 	c.cleared(before)
 	for n := range steps {
-		err := startEngineAs(c.pid, n, path, oneByOne).Run()
-		if ee, ok := errors.AsType[*exec.ExitError](err); !ok || ee.Sys().(syscall.WaitStatus).Signal() != unix.SIGKILL {
+		err := startEngineAs(t, c.pid, n, path, oneByOne).Run()
+		if !targettest.Killed(err) {
 			t.Fatalf("step %d: %v", n, err)
 		}
 		c.whole(fmt.Sprintf("killed before step %d", n))
@@ -166,7 +162,7 @@ func TestNeverFinished(t *testing.T) {
 	}
 	found := 0
 	for n := 0; c.active() == ""; n++ {
-		_ = startEngineAs(c.pid, n, path, true).Run()
+		_ = startEngineAs(t, c.pid, n, path, true).Run()
 		c.whole("home again")
 		code := regexp.MustCompile(`(?m) r-xp .*/memfd:lpbuild:`).MatchString(c.snapshot())
 		if m := regexp.MustCompile(`(?m)^([0-9a-f]+)-.* r--p .*/memfd:lpbuild:`).FindStringSubmatch(c.snapshot()); m != nil && !code {
@@ -200,7 +196,7 @@ func TestKilledAnywhere(t *testing.T) {
 	before := c.snapshot()
 	left := map[string]int{}
 	for n := range kills {
-		killSomewhere(t, startEngineAs(c.pid, 1<<30, path, n%4 == 3))
+		targettest.KillSomewhere(t, startEngineAs(t, c.pid, 1<<30, path, n%4 == 3), 20*time.Millisecond)
 		c.whole(fmt.Sprintf("kill %d", n))
 		left[c.left(before)]++
 		if n%10 == 9 { // otherwise the next engine finds what this one left
@@ -224,26 +220,6 @@ func (c *child) left(before string) string {
 		return "nothing"
 	}
 	return "something"
-}
-
-// killSomewhere lets an engine work for up to 20 ms.
-func killSomewhere(t *testing.T, cmd *exec.Cmd) {
-	t.Helper()
-	out, err := cmd.StdoutPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	r := bufio.NewReader(out)
-	_, _ = r.ReadString('\n')
-	time.Sleep(time.Duration(rand.N(20000)) * time.Microsecond)
-	_ = cmd.Process.Kill()
-	said, _ := io.ReadAll(r)
-	if _ = cmd.Wait(); len(said) > 0 {
-		t.Errorf("the engine said %s", said)
-	}
 }
 
 // TestTargetDies kills the process before each thing that is done to it: that is ErrGone, unless it was noticed too late,

@@ -116,7 +116,7 @@ func TestFork(t *testing.T) {
 	before := c.snapshot()
 	c.apply(Options{}, p)
 	parent := c.pid
-	if _, err := fmt.Sscan(c.ask("forkserve"), &c.pid); err != nil {
+	if _, err := fmt.Sscan(c.Ask("forkserve"), &c.pid); err != nil {
 		t.Fatal(err)
 	}
 	c.says("all", patched)
@@ -160,8 +160,8 @@ func TestExec(t *testing.T) {
 	if pl, err = NewPlan(t.Context(), look(t, c.pid), Change{Revert: everyOne}, Options{}); err != nil {
 		t.Fatal(err)
 	}
-	io.WriteString(c.in, "exit\n")
-	_ = c.cmd.Wait()
+	io.WriteString(c.In, "exit\n")
+	_ = c.Cmd.Wait()
 	if _, err := pl.Run(t.Context()); !errors.Is(err, process.ErrGone) {
 		t.Errorf("after exit: %v", err)
 	}

@@ -4,33 +4,14 @@ import (
 	"bytes"
 	"debug/elf"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/lpbuild/lpbuild/internal/targettest"
 	"github.com/lpbuild/lpbuild/pkg/ulp"
 )
-
-// loaderPath is the dynamic loader of this machine's programs.
-func loaderPath(t *testing.T, program string) string {
-	t.Helper()
-	f, err := elf.Open(program)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer f.Close()
-	b, err := f.Section(".interp").Data()
-	if err != nil {
-		t.Fatal(err)
-	}
-	path, err := filepath.EvalSymlinks(string(bytes.TrimRight(b, "\x00")))
-	if err != nil {
-		t.Fatal(err)
-	}
-	return path
-}
 
 // TestStartedByLoader patches programs that were started as "ld.so ./program": for the kernel the loader is the program. The
 // live patch needs symbols, indirect functions and thread-local storage.
@@ -38,11 +19,7 @@ func TestStartedByLoader(t *testing.T) {
 	lib := library(t, nopFlags)
 	p := pack(t, lib, everything, ulp.PackOptions{}, "testdata/patch.c")
 	pie, fixed := target(t, lib, "-pie", "-fPIE"), target(t, lib, "-no-pie", "-fno-pie")
-	loader := loaderPath(t, pie)
-	stripped := filepath.Join(t.TempDir(), "loader")
-	if out, err := exec.Command("strip", "-o", stripped, loader).CombinedOutput(); err != nil {
-		t.Fatalf("strip: %v\n%s", err, out)
-	}
+	loader, stripped := targettest.Loader(t, pie), targettest.StrippedLoader(t, pie)
 	for name, tc := range map[string]struct {
 		by      []string
 		program string

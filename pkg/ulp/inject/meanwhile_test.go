@@ -77,7 +77,7 @@ func TestVforkMeanwhile(t *testing.T) {
 		child, meanwhile := 0, false
 		pl, err := NewPlan(t.Context(), look(t, c.pid), change, Options{StopTimeout: 50 * time.Millisecond, step: func(name string) {
 			if meanwhile = meanwhile || name == "meanwhile"; meanwhile && child == 0 && name == "attach:interrupt" {
-				child, _ = strconv.Atoi(c.ask("vfork"))
+				child, _ = strconv.Atoi(c.Ask("vfork"))
 			}
 		}})
 		if err != nil {
@@ -88,7 +88,7 @@ func TestVforkMeanwhile(t *testing.T) {
 			t.Error(res, err)
 		}
 		_ = unix.Kill(child, unix.SIGKILL)
-		if got := c.line(); got != "back" {
+		if got := c.Line(); got != "back" {
 			t.Error(got)
 		}
 		c.says("all", original)
@@ -105,7 +105,7 @@ func disturbed(t *testing.T, c *child, p *Patch, at string, what func(pl *Plan) 
 		meanwhile = meanwhile || name == "meanwhile"
 		if meanwhile && !asked && name == at {
 			asked = true
-			c.ask(what(pl))
+			c.Ask(what(pl))
 		}
 	}}
 	pl, err := NewPlan(t.Context(), look(t, c.pid), Change{Apply: []*Patch{p}}, o)

@@ -19,6 +19,8 @@ type Patch struct {
 	Comments string
 	// Entries says whether it was made for functions without NOPs, too.
 	Entries ulp.Entries
+	// Unwinding says whether exceptions or cancellation may come by the replacements.
+	Unwinding ulp.Unwinding
 
 	im           *image
 	relocations  []relocation
@@ -48,11 +50,11 @@ func NewPatch(c *ulp.Container, name string) (*Patch, error) {
 	if err != nil {
 		return nil, err
 	}
-	p, err := prepare(c)
+	p, err := prepare(c, lp.Unwinding)
 	if err != nil {
 		return nil, err
 	}
-	p.Name, p.Meta, p.Comments, p.Entries = name, lp.Metadata, lp.Comments, lp.Entries
+	p.Name, p.Meta, p.Comments, p.Entries, p.Unwinding = name, lp.Metadata, lp.Comments, lp.Entries, lp.Unwinding
 	if len(name) > maxName || len(p.Comments) > maxComments || len(p.Meta.Functions) > maxSlots {
 		return nil, fmt.Errorf("%w: name, comments or number of functions: %w", ErrContainer, ErrLimit)
 	}
@@ -86,11 +88,15 @@ func NewPatch(c *ulp.Container, name string) (*Patch, error) {
 // CheckContainer returns every reason why this backend cannot load a container, packed or not; each wraps ErrContainer.
 // nil: it can, in any process whose libraries have what the container needs.
 func CheckContainer(c *ulp.Container) error {
-	_, err := prepare(c)
+	var says ulp.Unwinding
+	if lp, err := c.LivePatch(); err == nil {
+		says = lp.Unwinding
+	}
+	_, err := prepare(c, says)
 	return err
 }
 
-func prepare(c *ulp.Container) (*Patch, error) {
+func prepare(c *ulp.Container, unwinding ulp.Unwinding) (*Patch, error) {
 	if c.Arch != ulp.X86_64 {
 		return nil, fmt.Errorf("%w: containers for %s: %w", ErrContainer, c.Arch, ulp.ErrUnsupported)
 	}
@@ -118,7 +124,7 @@ func prepare(c *ulp.Container) (*Patch, error) {
 		return nil, err
 	}
 	errs = append(errs, checkSymbols(p.symbols)...)
-	needsUnwinder, err := checkUnwinding(f, p.im, p.symbols)
+	needsUnwinder, err := checkUnwinding(f, p.im, p.symbols, unwinding)
 	if err != nil {
 		return nil, err
 	}

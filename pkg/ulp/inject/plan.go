@@ -280,7 +280,7 @@ func (b *planner) sites(ctx context.Context) error {
 	for _, tp := range b.targets {
 		for _, a := range tp.adding {
 			for _, f := range a.patch.Meta.Functions {
-				if err := b.v.checkHandlers(ctx, tp.lib, tp.lib.Bias+f.OldValue); err != nil {
+				if err := b.unwinds(ctx, tp.lib, a.patch, f); err != nil {
 					return fmt.Errorf("%q of %s: %w", f.Old, tp.lib.Name, err)
 				}
 				slot := tp.next.find(tp.lib.Bias + f.OldValue)
@@ -300,6 +300,14 @@ func (b *planner) sites(ctx context.Context) error {
 		}
 	}
 	return nil
+}
+
+// unwinds returns ErrUnwinding if something may come by a live patch, and the function that it replaces handles it.
+func (b *planner) unwinds(ctx context.Context, l *process.Library, p *Patch, f ulp.Function) error {
+	if p.Unwinding == ulp.UnwindingNone {
+		return nil
+	}
+	return b.v.checkHandlers(ctx, l, l.Bias+f.OldValue)
 }
 
 // site looks at a function's entry. With anyEntry it needs no NOPs.

@@ -6,6 +6,7 @@ import (
 	"regexp"
 	"strconv"
 	"testing"
+	"time"
 
 	"github.com/lpbuild/lpbuild/pkg/ulp"
 )
@@ -46,18 +47,18 @@ func cycled(t testing.TB, threads int, env ...string) (before, first, last resid
 	c := start(t, target(t, lib), threads, env...)
 	c.says("all", original)
 	before = c.resident()
-	pages := map[uint64]bool{}
+	pages, o := map[uint64]bool{}, Options{StopTimeout: 10 * time.Second} // on a busy machine
 	for n := range residentCycles {
-		c.apply(Options{}, p)
+		c.apply(o, p)
 		if n == 0 {
 			for _, f := range c.list()[0].Functions {
 				pages[f.OldValue/pageSize], pages[(f.OldValue-beforeLen)/pageSize] = true, true
 			}
 		}
 		c.says("all", patched)
-		c.revert()
+		c.change(Change{Revert: everyOne}, o)
 		for len(c.list()) > 0 { // a thread was in it
-			c.change(Change{}, Options{})
+			c.change(Change{}, o)
 		}
 		if n == 0 {
 			first = c.resident()

@@ -15,7 +15,7 @@ import (
 // share makes a process that has the memory of another one, and returns its number.
 func (c *child) share() int {
 	c.t.Helper()
-	sharer, err := strconv.Atoi(c.ask("share"))
+	sharer, err := strconv.Atoi(c.Ask("share"))
 	if err != nil {
 		c.t.Fatal(err)
 	}

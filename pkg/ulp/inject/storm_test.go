@@ -126,7 +126,7 @@ func TestOrphan(t *testing.T) {
 	before := c.snapshot()
 	c.apply(Options{}, p)
 	parent := look(t, c.pid)
-	if _, err := fmt.Sscan(c.ask("orphan"), &c.pid); err != nil {
+	if _, err := fmt.Sscan(c.Ask("orphan"), &c.pid); err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = unix.Kill(c.pid, unix.SIGKILL) })

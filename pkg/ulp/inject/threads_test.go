@@ -3,6 +3,7 @@ package inject
 import (
 	"context"
 	"errors"
+	"io"
 	"os"
 	"path/filepath"
 	"runtime"
@@ -49,6 +50,47 @@ func TestBusy(t *testing.T) {
 	}
 }
 
+// TestOnlyRegisters has a thread in the live patch of which nothing on its stack tells: it has called nobody.
+func TestOnlyRegisters(t *testing.T) {
+	lib := library(t, nopFlags)
+	const reads = `int blocks_lp(int fd) { char c; long r; asm volatile("syscall" : "=a"(r) : "0"(0l), "D"((long)fd), "S"(&c), "d"(1l)
+		: "rcx", "r11", "memory"); return r == 1 ? 2 : -1; }`
+	c := start(t, target(t, lib), 0)
+	c.apply(Options{}, pack(t, lib, "first:first_lp\nblocks:blocks_lp\n", ulp.PackOptions{}, source(t, reads, "2")))
+	c.says("block", "ok")
+	if res := c.revert(); res.Retired != 1 {
+		t.Errorf("%+v", res)
+	}
+	c.says("release", "2")
+	if res := c.change(Change{}, Options{}); res.Retired != 0 || len(c.list()) != 0 {
+		t.Errorf("at the end: %+v", res)
+	}
+}
+
+// TestFarUp has a call of a function that is replaced megabytes up on a thread's stack, below a recursion of others.
+func TestFarUp(t *testing.T) {
+	lib := library(t, nopFlags)
+	p := pack(t, lib, "calls:calls_lp\n", ulp.PackOptions{}, "testdata/patch.c")
+	c := start(t, target(t, lib), 0)
+	c.says("far", "ok")
+	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
+	defer cancel()
+	_, err := Do(ctx, look(t, c.pid), Change{Apply: []*Patch{p}}, Options{Consistency: ConsistencyFunctions})
+	if busy, ok := errors.AsType[*BusyError](err); !ok || busy.Function != "calls" {
+		t.Errorf("in the original: %v", err)
+	}
+	c.says("release", "6")
+	c.apply(Options{}, p)
+	c.says("far", "ok")
+	if res := c.revert(); res.Retired != 1 {
+		t.Errorf("in the live patch: %+v", res)
+	}
+	c.says("release", "15")
+	if res := c.change(Change{}, Options{}); res.Retired != 0 || len(c.list()) != 0 {
+		t.Errorf("at the end: %+v", res)
+	}
+}
+
 // TestSignalFrames: a thread in a handler on a stack of its own, which interrupted a live patch, keeps that in memory even
 // if the handler itself has nothing to do with it.
 func TestSignalFrames(t *testing.T) {
@@ -56,16 +98,18 @@ func TestSignalFrames(t *testing.T) {
 	c := start(t, target(t, lib), 0)
 	p := pack(t, lib, "deep:deep_lp\ncalls:calls_lp\n", ulp.PackOptions{}, "testdata/patch.c")
 	q := pack(t, lib, "first:first_lp\n", ulp.PackOptions{}, "testdata/patch.c", "-DANSWER=9")
-	c.apply(Options{}, p)
-	c.apply(Options{}, q)
-	c.says("signal", "ok")
-	res := c.revert()
-	if res.Retired != 1 { // p; not q, and not the table, whose stubs leave nothing on a stack
-		t.Errorf("%+v", res)
-	}
-	c.says("release", "15")
-	if res = c.change(Change{}, Options{}); res.Retired != 0 {
-		t.Errorf("%+v", res)
+	for how, says := range map[string]string{"signal": "15", "handler": "5"} {
+		c.apply(Options{}, p)
+		c.apply(Options{}, q)
+		c.says(how, "ok")
+		res := c.revert()
+		if res.Retired != 1 { // p; not q, and not the table, whose stubs leave nothing on a stack
+			t.Errorf("%s: %+v", how, res)
+		}
+		c.says("release", says)
+		if res = c.change(Change{}, Options{}); res.Retired != 0 {
+			t.Errorf("%s: %+v", how, res)
+		}
 	}
 }
 
@@ -116,7 +160,7 @@ func TestConsistency(t *testing.T) {
 		if d := cmp.Diff(before, c.snapshot()); d != "" {
 			t.Errorf("%s: changed: %s", how, d)
 		}
-		c.ask("release")
+		c.Ask("release")
 	}
 	if err := try(Change{Apply: []*Patch{two}}); err != nil {
 		t.Error(err)
@@ -130,6 +174,30 @@ func TestConsistency(t *testing.T) {
 		t.Error(err)
 	}
 	c.says("all", original)
+}
+
+// TestTriedAgain: a change that a thread is in the way of is made when it has left.
+func TestTriedAgain(t *testing.T) {
+	lib := library(t, nopFlags)
+	p := pack(t, lib, everything, ulp.PackOptions{}, "testdata/patch.c")
+	c := start(t, target(t, lib), 0)
+	c.says("calls", "ok")
+	looks, leave := 0, make(chan bool)
+	go func() {
+		<-leave
+		_, _ = io.WriteString(c.In, "release\n")
+	}()
+	c.apply(Options{Consistency: ConsistencyFunctions, step: func(name string) {
+		if name == "look" {
+			if looks++; looks == 3 {
+				close(leave)
+			}
+		}
+	}}, p)
+	if got := c.Line(); got != "6" || looks < 4 {
+		t.Errorf("it left with %s, at look %d", got, looks)
+	}
+	c.says("all", patched)
 }
 
 // TestBetweenNOPs stops a thread exactly between the two NOPs of a function: it is moved on and calls the original.

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"strings"
 
+	"github.com/lpbuild/lpbuild/pkg/ulp"
 	"github.com/lpbuild/lpbuild/pkg/ulp/internal/elfx"
 	"github.com/lpbuild/lpbuild/pkg/ulp/internal/prove"
 	"github.com/lpbuild/lpbuild/pkg/ulp/process"
@@ -25,7 +26,7 @@ var unwinding = map[string]bool{
 }
 
 // checkUnwinding returns why a container needs the unwinder.
-func checkUnwinding(f *elfx.File, im *image, symbols []symbol) ([]error, error) {
+func checkUnwinding(f *elfx.File, im *image, symbols []symbol, says ulp.Unwinding) ([]error, error) {
 	var errs []error
 	var throwing []string
 	for _, s := range symbols {
@@ -33,14 +34,14 @@ func checkUnwinding(f *elfx.File, im *image, symbols []symbol) ([]error, error) 
 		case unwinding[s.name]:
 			errs = append(errs, &ContainerError{"unwinding", fmt.Sprintf("it uses %q, but exceptions and cleanups need the dynamic loader", s.name),
 				"write the replacement without exceptions, and without cleanup attributes"})
-		case !s.defined && s.mayThrow():
+		case !s.defined && s.mayThrow() && says != ulp.UnwindingNone:
 			throwing = append(throwing, s.name)
 		}
 	}
 	if len(throwing) > 0 {
 		errs = append(errs, &ContainerError{"may-throw", fmt.Sprintf("it uses C++ functions that may throw (%s), and an exception that "+
 			"reaches its frames ends the process", someOf(throwing)),
-			"use what cannot throw, as C functions and new (std::nothrow), or have processes patched by way of libpulp, whose containers the unwinder finds"})
+			"use what cannot throw, as C functions and new (std::nothrow); or if none of them throws say \"unwinding: none\" for this patch in lpbuild.yaml"})
 	}
 	if len(errs) > 0 {
 		return errs, nil

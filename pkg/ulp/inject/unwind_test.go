@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+	"golang.org/x/sys/unix"
 
 	"github.com/lpbuild/lpbuild/pkg/ulp"
 )
@@ -35,11 +36,13 @@ func TestUnwind(t *testing.T) {
 		"above":     "caught 8",
 		"meanwhile": "inside called, caught 9",
 		"cancel":    "inner exceptions middle plain top",
+		"busy":      "inner exceptions middle plain top",
 		"exit":      "inner exceptions middle plain top",
 	}
 	after := map[string]string{
 		"pass":   "", // std::terminate
 		"cancel": "plain top",
+		"busy":   "plain top",
 		"exit":   "plain top",
 	}
 	for _, name := range []string{"other", "replaced"} {
@@ -53,10 +56,11 @@ func TestUnwind(t *testing.T) {
 			if name == "other" || !changes {
 				want = plain
 			}
-			c.says(how, want)
 			if want == "" {
-				continue // it is dead
+				c.Ends(how, unix.SIGABRT)
+				continue
 			}
+			c.says(how, want)
 			c.says(how, want)
 			c.revert()
 			c.says(how, plain)
@@ -114,6 +118,12 @@ func TestHandlers(t *testing.T) {
 				t.Errorf("%v, want %q", err, want)
 			}
 		}
+		// Whoever wrote the live patch says that nothing comes by: then it is like any other.
+		none := pack(t, lib, "waits:waits_lp\n", ulp.PackOptions{Force: true, Unwinding: ulp.UnwindingNone}, filepath.Join(dir, "patch.c"))
+		if c.apply(any, none); len(c.list()) != 1 {
+			t.Errorf("not applied: %v", c.list())
+		}
+		c.revert()
 		if flags == nopFlags {
 			c.apply(Options{}, pack(t, lib, "other:other_lp\n", ulp.PackOptions{}, filepath.Join(dir, "patch.c")))
 			c.says("", "2")
@@ -211,6 +221,10 @@ func TestNewPatchUnwinding(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
+			// Unless the live patch says that nothing throws. What cannot be is refused all the same.
+			if _, err := prepare(c, ulp.UnwindingNone); (err != nil) != (tc.code == "unwinding") {
+				t.Errorf("unwinding: none: %v", err)
+			}
 			err = CheckContainer(c)
 			e, ok := errors.AsType[*ContainerError](err)
 			switch {
@@ -226,4 +240,19 @@ func TestNewPatchUnwinding(t *testing.T) {
 			}
 		})
 	}
+}
+
+// FuzzIsVariable: any name; what is one of a variable is none any more with a parameter behind it.
+func FuzzIsVariable(f *testing.F) {
+	for _, seed := range []string{"3foo", "N1n1vE", "St4cout", "TI1B", "N1AIiE1vE", "L3foo", "99999999999999999999x", "0", "N", "E"} {
+		f.Add(seed)
+	}
+	f.Fuzz(func(t *testing.T, name string) {
+		if strings.HasPrefix(name, "T") || strings.HasPrefix(name, "GV") {
+			return
+		}
+		if isVariable(name) && isVariable(name+"v") {
+			t.Errorf("%q", name)
+		}
+	})
 }

@@ -9,16 +9,18 @@ import (
 )
 
 // Environ returns those of the named variables that the process was started with, such as LIBPULP_DISABLE_ON_PATH; the
-// first of each, as getenv(3) takes it. What the program changed since then does not show.
+// first of each, as getenv(3) takes it. What the program changed since then does not show, except that it may have
+// overwritten that memory, as those do that show their work as their command line (setproctitle): whole is false then, and
+// [Memory.Environ] is where the variables went.
 //
 // The error is a [*LookError]: [ErrPermission], [ErrGone], [ErrChanged], [ErrNoMemory], or [ErrLimit] for an environment
 // of more than 8 MiB or a wanted value of more than 128 KiB.
-func (p *Process) Environ(ctx context.Context, names ...string) (map[string]string, error) {
+func (p *Process) Environ(ctx context.Context, names ...string) (found map[string]string, whole bool, err error) {
 	if p.Kernel || !p.Alive() {
-		return nil, lookError(p.PID, "environ", ErrNoMemory)
+		return nil, false, lookError(p.PID, "environ", ErrNoMemory)
 	}
 	names = slices.Clone(names)
-	found, err := await(ctx, func() (map[string]string, error) {
+	e, err := await(ctx, func() (*environ, error) {
 		d, err := p.open()
 		if err != nil {
 			return nil, err
@@ -41,14 +43,14 @@ func (p *Process) Environ(ctx context.Context, names ...string) (map[string]stri
 		return found, p.verify(d)
 	})
 	if err != nil {
-		return nil, lookError(p.PID, "environ", err)
+		return nil, false, lookError(p.PID, "environ", err)
 	}
-	return found, nil
+	return e.found, !e.broken, nil
 }
 
 // parseEnviron reads "NAME=VALUE" with a NUL behind each, and remembers those that are wanted.
-func parseEnviron(r io.Reader, names []string) (map[string]string, error) {
-	e := environ{names: names, found: make(map[string]string)}
+func parseEnviron(r io.Reader, names []string) (*environ, error) {
+	e := &environ{names: names, found: make(map[string]string)}
 	buf := lineBuffers.Get().(*[maxLine]byte)
 	defer lineBuffers.Put(buf)
 	for total := 0; ; {
@@ -61,8 +63,10 @@ func parseEnviron(r io.Reader, names []string) (map[string]string, error) {
 		}
 		switch {
 		case errors.Is(err, io.EOF):
-			e.end()
-			return e.found, nil
+			if e.begun {
+				e.end()
+			}
+			return e, nil
 		case err != nil:
 			return nil, err
 		}
@@ -74,11 +78,17 @@ type environ struct {
 	found map[string]string
 	text  []byte // the variable so far, while it can still be a wanted one
 	skip  bool   // it cannot
+	begun bool   // there is something behind the last NUL
+	named bool   // with a name in front of a "="
+
+	broken bool // there was something else than variables
 }
 
 func (e *environ) add(b []byte) error {
 	for len(b) > 0 {
 		part, rest, whole := bytes.Cut(b, []byte{0})
+		e.named = e.named || bytes.IndexByte(part, '=') >= 0
+		e.begun = e.begun || len(part) > 0
 		if !e.skip {
 			e.text = append(e.text, part...)
 			e.skip = !slices.ContainsFunc(e.names, e.begins)
@@ -106,5 +116,6 @@ func (e *environ) end() {
 			e.found[string(name)] = string(value)
 		}
 	}
-	e.text, e.skip = e.text[:0], false
+	e.broken = e.broken || !e.named
+	e.text, e.skip, e.begun, e.named = e.text[:0], false, false, false
 }

@@ -89,7 +89,10 @@ func FuzzParseEnviron(f *testing.F) {
 	f.Fuzz(func(t *testing.T, in []byte) {
 		got, err := parseEnviron(bytes.NewReader(in), []string{"A", "AB"})
 		check(t, got != nil, err)
-		for name, value := range got {
+		if err != nil {
+			return
+		}
+		for name, value := range got.found {
 			if !bytes.Contains(in, []byte(name+"="+value)) {
 				t.Fatalf("%q=%q is not in %q", name, value, in)
 			}
@@ -110,6 +113,9 @@ func FuzzImage(f *testing.F) {
 		if err != nil {
 			check(t, list != nil, err)
 			return
+		}
+		if env, err := readEnviron(m, list, []string{"A"}); err != nil {
+			check(t, env != nil, err)
 		}
 		for _, l := range list {
 			s, err := openSymbols(m, l)

@@ -1,7 +1,6 @@
 package process_test
 
 import (
-	"bufio"
 	"errors"
 	"fmt"
 	"io"
@@ -14,27 +13,14 @@ import (
 	"sync"
 	"syscall"
 	"testing"
-	"time"
 
+	"github.com/lpbuild/lpbuild/internal/targettest"
 	"github.com/lpbuild/lpbuild/pkg/ulp/process"
 )
 
-// buildDir has what the tests compile.
-var buildDir string
+var builds targettest.Builds
 
-func TestMain(m *testing.M) {
-	dir, err := os.MkdirTemp("", "process-test")
-	if err != nil {
-		fmt.Fprintln(os.Stderr, err)
-		os.Exit(1)
-	}
-	buildDir = dir
-	code := m.Run()
-	os.RemoveAll(dir)
-	os.Exit(code)
-}
-
-var builds sync.Map // of func() (string, error) by the command
+func TestMain(m *testing.M) { os.Exit(builds.Run(m)) }
 
 // compile compiles a source of testdata and returns the path of the result. The same command is run once.
 func compile(t testing.TB, source string, flags ...string) string {
@@ -47,19 +33,8 @@ func compile(t testing.TB, source string, flags ...string) string {
 }
 
 func tryCompile(source string, flags ...string) (string, error) {
-	once, _ := builds.LoadOrStore(fmt.Sprint(source, flags), sync.OnceValues(func() (string, error) {
-		dir, err := os.MkdirTemp(buildDir, "")
-		if err != nil {
-			return "", err
-		}
-		out := filepath.Join(dir, strings.TrimSuffix(source, ".c"))
-		cmd := exec.Command("gcc", append([]string{"-O1", "-Wall", "-o", out, filepath.Join("testdata", source)}, flags...)...)
-		if text, err := cmd.CombinedOutput(); err != nil {
-			return "", fmt.Errorf("%v: %w\n%s", cmd.Args, err, text)
-		}
-		return out, nil
-	}))
-	return once.(func() (string, error))()
+	args := append([]string{"-O1", filepath.Join("testdata", source)}, flags...)
+	return builds.TryGCC(strings.TrimSuffix(source, ".c"), args...)
 }
 
 // library compiles the patchable library, with its build-id as given.
@@ -81,51 +56,36 @@ func copyFile(t testing.TB, from, to string) {
 	}
 }
 
-// target is a running process of ours.
-type target struct {
+// child is a running process of ours.
+type child struct {
 	pid  int
 	word int64 // what it printed when it was ready
 	stop func()
 }
 
 // start starts testdata/target.c in a mode.
-func start(t testing.TB, args ...string) *target {
+func start(t testing.TB, args ...string) *child {
 	t.Helper()
 	return run(t, exec.Command(compile(t, "target.c", "-pthread", "-ldl"), args...))
 }
 
 // run starts a program that prints a number when it is ready, and ends when its standard input does. It is killed at the
-// end of the test.
-func run(t testing.TB, cmd *exec.Cmd) *target {
+// end of the test, or when it is stopped; what it has started is waited for.
+func run(t testing.TB, cmd *exec.Cmd) *child {
 	t.Helper()
-	in, err := cmd.StdinPipe()
+	p := targettest.Start(t, cmd)
+	word, err := strconv.ParseInt(p.Line(), 10, 64)
 	if err != nil {
-		t.Fatal(err)
-	}
-	out, err := cmd.StdoutPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	cmd.Stderr = os.Stderr
-	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
 	stop := sync.OnceFunc(func() {
-		in.Close()
-		_ = cmd.Process.Signal(syscall.SIGKILL)
-		io.Copy(io.Discard, out)
-		_ = cmd.Wait()
+		p.In.Close()
+		_ = cmd.Process.Kill()
+		_, _ = io.Copy(io.Discard, p.Out)
+		p.Kill()
 	})
 	t.Cleanup(stop)
-	line, err := bufio.NewReader(out).ReadString('\n')
-	if err != nil {
-		t.Fatalf("%v did not get ready: %v", cmd.Args, err)
-	}
-	word, err := strconv.ParseInt(strings.TrimSpace(line), 10, 64)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return &target{pid: cmd.Process.Pid, word: word, stop: stop}
+	return &child{pid: p.PID, word: word, stop: stop}
 }
 
 // look looks at a process that must be there.
@@ -166,11 +126,7 @@ func libraries(t testing.TB, pid int) map[string]*process.Library {
 // wait waits until ok, which a target sees to.
 func wait(t testing.TB, what string, ok func() bool) {
 	t.Helper()
-	for end := time.Now().Add(10 * time.Second); !ok(); time.Sleep(time.Millisecond) {
-		if time.Now().After(end) {
-			t.Fatalf("waited in vain for %s", what)
-		}
-	}
+	targettest.Await(t, what, ok)
 }
 
 func needRoot(t testing.TB) {

@@ -1,41 +1,18 @@
 package process_test
 
 import (
-	"bytes"
-	"debug/elf"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"testing"
-)
 
-// loaderOf returns the path of the dynamic loader that a program names.
-func loaderOf(t *testing.T, program string) string {
-	t.Helper()
-	f, err := elf.Open(program)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer f.Close()
-	b, err := f.Section(".interp").Data()
-	if err != nil {
-		t.Fatal(err)
-	}
-	path, err := filepath.EvalSymlinks(string(bytes.TrimRight(b, "\x00")))
-	if err != nil {
-		t.Fatal(err)
-	}
-	return path
-}
+	"github.com/lpbuild/lpbuild/internal/targettest"
+)
 
 // TestStartedByLoader: of a process that was started as "ld.so ./program", the kernel knows the loader only.
 func TestStartedByLoader(t *testing.T) {
 	pie, fixed := compile(t, "target.c", "-pthread", "-ldl", "-pie", "-fPIE"), compile(t, "target.c", "-pthread", "-ldl", "-no-pie", "-fno-pie")
-	loader := loaderOf(t, pie)
-	stripped := filepath.Join(t.TempDir(), "loader")
-	if out, err := exec.Command("strip", "-o", stripped, loader).CombinedOutput(); err != nil {
-		t.Fatalf("strip: %v\n%s", err, out)
-	}
+	loader, stripped := targettest.Loader(t, pie), targettest.StrippedLoader(t, pie)
 	for name, tc := range map[string]struct{ loader, program string }{
 		"PIE": {loader, pie}, "fixed": {loader, fixed}, "stripped loader": {stripped, pie}, "stripped, fixed": {stripped, fixed},
 	} {

@@ -98,7 +98,7 @@ func TestLookLeaderGone(t *testing.T) {
 	if libraries(t, target.pid)["libc.so.6"] == nil {
 		t.Error("no libc.so.6")
 	}
-	if env, err := p.Environ(t.Context(), "PATH"); err != nil || env["PATH"] != os.Getenv("PATH") {
+	if env, whole, err := p.Environ(t.Context(), "PATH"); err != nil || !whole || env["PATH"] != os.Getenv("PATH") {
 		t.Errorf("Environ: %v, %v", env, err)
 	}
 	if err := p.Verify(t.Context()); err != nil {
@@ -174,7 +174,7 @@ func TestNoMemory(t *testing.T) {
 	p := look(t, int(start(t, "child").word)) // a zombie
 	_, memory := p.Memory(t.Context())
 	_, libraries := p.Libraries(t.Context())
-	_, environ := p.Environ(t.Context(), "PATH")
+	_, _, environ := p.Environ(t.Context(), "PATH")
 	for _, err := range []error{memory, libraries, environ} {
 		if !errors.Is(err, process.ErrNoMemory) {
 			t.Errorf("%v, want ErrNoMemory", err)
@@ -208,7 +208,7 @@ func TestLookGone(t *testing.T) {
 		"negative":  func() error { _, err := process.Look(t.Context(), -1, process.Options{}); return err },
 		"Verify":    func() error { return p.Verify(t.Context()) },
 		"Memory":    func() error { _, err := p.Memory(t.Context()); return err },
-		"Environ":   func() error { _, err := p.Environ(t.Context(), "PATH"); return err },
+		"Environ":   func() error { _, _, err := p.Environ(t.Context(), "PATH"); return err },
 		"threads":   func() error { _, err := p.ThreadList(t.Context()); return err },
 		"Libraries": func() error { _, err := m.Libraries(t.Context()); return err },
 		"ReadAt":    func() error { _, err := m.ReadAt(t.Context(), make([]byte, 8), 0x1000); return err },
@@ -263,7 +263,7 @@ func TestUnprivileged(t *testing.T) {
 		if _, err := p.Libraries(context.Background()); !errors.Is(err, process.ErrPermission) {
 			t.Errorf("Libraries: %v, want ErrPermission", err)
 		}
-		if _, err := p.Environ(context.Background(), "PATH"); !errors.Is(err, process.ErrPermission) {
+		if _, _, err := p.Environ(context.Background(), "PATH"); !errors.Is(err, process.ErrPermission) {
 			t.Errorf("Environ: %v, want ErrPermission", err)
 		}
 	})
@@ -273,10 +273,10 @@ func TestEnviron(t *testing.T) {
 	cmd := exec.Command(compile(t, "target.c", "-pthread", "-ldl"))
 	cmd.Env = []string{"A=1", "AB=2", "EMPTY=", "B=x=y", "LIBPULP_DISABLE_ON_PATH=/opt/.*"}
 	p := look(t, run(t, cmd).pid)
-	got, err := p.Environ(t.Context(), "A", "B", "EMPTY", "MISSING", "LIBPULP_DISABLE_ON_PATH")
+	got, whole, err := p.Environ(t.Context(), "A", "B", "EMPTY", "MISSING", "LIBPULP_DISABLE_ON_PATH")
 	want := map[string]string{"A": "1", "B": "x=y", "EMPTY": "", "LIBPULP_DISABLE_ON_PATH": "/opt/.*"}
-	if d := cmp.Diff(want, got); d != "" || err != nil {
-		t.Errorf("Environ: %v (-want +got):\n%s", err, d)
+	if d := cmp.Diff(want, got); d != "" || err != nil || !whole {
+		t.Errorf("Environ: whole %v, %v (-want +got):\n%s", whole, err, d)
 	}
 }
 

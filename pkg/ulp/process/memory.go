@@ -1,6 +1,7 @@
 package process
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -111,9 +112,10 @@ func (m *Memory) ReadAt(ctx context.Context, b []byte, addr uint64) (n int, err 
 		return with(ctx, m, "mem", func() (int, error) { return m.readAt(b, addr) })
 	}
 	for n < len(b) { // in parts, so that what is allocated does not depend on b
+		size, from := min(len(b)-n, 1<<20), addr+uint64(n) // of its own, too
 		part, err := with(ctx, m, "mem", func() ([]byte, error) {
-			own := make([]byte, min(len(b)-n, 1<<20))
-			got, err := m.readAt(own, addr+uint64(n))
+			own := make([]byte, size)
+			got, err := m.readAt(own, from)
 			return own[:got], err
 		})
 		n += copy(b[n:], part)
@@ -154,7 +156,10 @@ func (m *Memory) lost() error {
 	if err != nil {
 		return err
 	}
-	d.close()
+	defer d.close()
+	if s, err := d.stat(); err != nil || s.leaderGone() {
+		return cmp.Or(err, ErrGone) // exec begins by making an end of all other threads: its thread is the main one
+	}
 	return ErrChanged // exec, in the moment before the new program has its place
 }
 

@@ -167,26 +167,33 @@ func TestParseEnviron(t *testing.T) {
 	tests := map[string]struct {
 		in      string
 		want    map[string]string
+		broken  bool
 		wantErr error
 	}{
-		"first wins":   {"A=1\x00A=2\x00", map[string]string{"A": "1"}, nil},
-		"no NUL":       {"B=1\x00A=2", map[string]string{"A": "2"}, nil},
-		"empty":        {"", map[string]string{}, nil},
-		"similar":      {"AA=1\x00A\x00=A\x00LONG\x00LONGER=2\x00", map[string]string{}, nil},
-		"others long":  {"C=" + long + "\x00A=1\x00", map[string]string{"A": "1"}, nil},
-		"long":         {"LONG_NAME=" + long + "\x00", nil, ErrLimit},
-		"far too long": {strings.Repeat("C=1\x00", maxEnviron/4) + "A=1\x00", nil, ErrLimit},
+		"first wins":   {"A=1\x00A=2\x00", map[string]string{"A": "1"}, false, nil},
+		"no NUL":       {"B=1\x00A=2", map[string]string{"A": "2"}, false, nil},
+		"empty":        {"", map[string]string{}, false, nil},
+		"similar":      {"AA=1\x00A\x00=A\x00LONG\x00LONGER=2\x00", map[string]string{}, true, nil},
+		"overwritten":  {"a title\x00\x00\x00\x00A=1\x00", map[string]string{"A": "1"}, true, nil},
+		"by nothing":   {"\x00\x00", map[string]string{}, true, nil},
+		"by words":     {"A=1\x00a title", map[string]string{"A": "1"}, true, nil},
+		"others long":  {"C=" + long + "\x00A=1\x00", map[string]string{"A": "1"}, false, nil},
+		"long":         {"LONG_NAME=" + long + "\x00", nil, false, ErrLimit},
+		"far too long": {strings.Repeat("C=1\x00", maxEnviron/4) + "A=1\x00", nil, false, ErrLimit},
 	}
 	for name, tc := range tests {
 		for kind, r := range map[string]io.Reader{"whole": strings.NewReader(tc.in), "halves": iotest.HalfReader(strings.NewReader(tc.in))} {
-			got, err := parseEnviron(r, []string{"A", "LONG_NAME"})
-			if d := cmp.Diff(tc.want, got); d != "" || !errors.Is(err, tc.wantErr) {
-				t.Errorf("%s, %s: %v (-want +got):\n%s", name, kind, err, d)
+			e, err := parseEnviron(r, []string{"A", "LONG_NAME"})
+			if err != nil {
+				e = &environ{}
+			}
+			if d := cmp.Diff(tc.want, e.found); d != "" || !errors.Is(err, tc.wantErr) || e.broken != tc.broken {
+				t.Errorf("%s, %s: broken %v, %v (-want +got):\n%s", name, kind, e.broken, err, d)
 			}
 		}
 	}
 	one, err := parseEnviron(iotest.OneByteReader(strings.NewReader("AB=0\x00A=1\x00")), []string{"A"})
-	if err != nil || one["A"] != "1" {
+	if err != nil || one.found["A"] != "1" || one.broken {
 		t.Errorf("byte by byte: %v, %v", one, err)
 	}
 	broken := errors.New("broken")

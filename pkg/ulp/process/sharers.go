@@ -6,32 +6,32 @@ import (
 	"slices"
 	"strconv"
 	"sync"
-	"time"
 
 	"golang.org/x/sys/unix"
 )
 
 // Sharers finds processes that have the memory of another one without being threads of it (CLONE_VM, as after vfork),
-// whoever their parents are. What it found out is kept for the next questions: kcmp(2) puts all processes of a machine in the
-// order of their memory, so that a question takes a few comparisons. A process that executes a program changes its place;
-// most do so when they are young. So the young ones are asked one by one, and the order is not kept for long. The zero value
-// works, for several goroutines at once. What the kernel does not tell this user is not found.
+// whoever their parents are. The zero value works, for several goroutines at once. What the kernel does not tell this user is
+// not found.
+//
+// Who shares memory with whom is found out for the whole machine at the first question: kcmp(2) puts all processes in the
+// order of their memory, and then those with the same are neighbours. Afterwards nobody can come to share the memory of
+// another one but a child, when it is made. So later questions are about the tasks that were made since, one by one.
 type Sharers struct {
 	mu      sync.Mutex
-	ordered []int     // processes, in the order of their memory
-	made    time.Time // when that was
-	young   []int     // numbers of the last tasks before and of all since; nobody may have them yet, or any more
-	last    int       // the number of the last task
+	known   []int         // processes that were there
+	sharing map[int][]int // of those, the others that had the same memory
+	young   []int         // numbers of all tasks since, and of the last before; nobody may have them yet, or any more
+	last    int           // the number of the last task
 }
 
 const (
-	// maxYoung is how many tasks are asked about one by one.
+	// maxYoung is how many tasks are asked about one by one. If there are more, all is found out anew.
 	maxYoung = 1024
-	// youngLeast is how many of the last tasks are not put in order: their time to execute programs is now, and some that
-	// have a number are still in the making.
-	youngLeast = 64
-	// orderTime is how long the order is kept.
-	orderTime = 50 * time.Millisecond
+	// unready is how many of the last tasks that have a number may still be in the making.
+	unready = 64
+	// orders is how often to put the processes in order, which others disturb by executing programs meanwhile.
+	orders = 5
 
 	procRoot = "/proc"
 	kcmpVM   = 1 // KCMP_VM of kcmp(2)
@@ -50,8 +50,8 @@ func (s *Sharers) With(p *Process) (int, Moment) {
 	defer s.mu.Unlock()
 	s.update()
 	tid, at := p.liveThread(), Moment{last: s.last}
-	for i, ok := s.place(tid); ok && i < len(s.ordered) && sameMemory(s.ordered[i], tid); i++ {
-		if other := s.ordered[i]; !isThread(p.PID, other) {
+	for _, other := range s.candidates(p.PID, tid) {
+		if sameMemory(other, tid) && !isThread(p.PID, other) {
 			return other, at
 		}
 	}
@@ -64,6 +64,14 @@ func (s *Sharers) With(p *Process) (int, Moment) {
 		}
 	}
 	return 0, at
+}
+
+// candidates returns those who may share the memory of a process, besides the young.
+func (s *Sharers) candidates(pid, tid int) []int {
+	if s.sharing == nil || tid != pid || slices.Contains(s.young, pid) {
+		return s.known
+	}
+	return s.sharing[pid]
 }
 
 // Sharer returns a process that was made since, has the memory of a process and is no thread of it; 0 if there is none. It is
@@ -87,11 +95,11 @@ func (m Moment) Sharer(pid, tid int) (int, error) {
 	return 0, nil
 }
 
-// update adds the tasks that are new, or makes the order anew.
+// update adds the tasks that are new, or finds everything out anew.
 func (s *Sharers) update() {
 	last := lastTask()
 	n := last - s.last
-	if s.ordered == nil || n < 0 || len(s.young)+n > maxYoung || last == 0 || time.Since(s.made) > orderTime {
+	if s.known == nil || n < 0 || len(s.young)+n > maxYoung || last == 0 {
 		s.all(last)
 		return
 	}
@@ -101,11 +109,10 @@ func (s *Sharers) update() {
 	}
 }
 
-// all puts all processes but the youngest in order.
+// all finds out about all processes.
 func (s *Sharers) all(last int) {
-	s.ordered, s.young, s.last, s.made = []int{}, s.young[:0], last, time.Now()
-	oldest := max(1, last-youngLeast+1)
-	for tid := oldest; tid <= last; tid++ {
+	s.known, s.sharing, s.young, s.last = []int{}, nil, s.young[:0], last
+	for tid := max(1, last-unready+1); tid <= last; tid++ {
 		s.young = append(s.young, tid)
 	}
 	root, err := open(unix.AT_FDCWD, procRoot, unix.O_RDONLY|unix.O_DIRECTORY)
@@ -114,37 +121,57 @@ func (s *Sharers) all(last int) {
 	}
 	defer file(root).close()
 	_ = eachNumber(root, func(pid int) error {
-		if pid >= oldest && pid <= last {
-			return nil
-		}
-		if i, ok := s.place(pid); ok {
-			s.ordered = slices.Insert(s.ordered, i, pid)
-		}
+		s.known = append(s.known, pid)
 		return nil
 	})
-}
-
-// place returns the first place in the list whose memory is that of a task, or behind it. Who is gone is taken out on the
-// way; ok is false if that is the task itself, or if this user may not ask about it.
-func (s *Sharers) place(tid int) (i int, ok bool) {
-	if _, ok := compareMemory(tid, tid); !ok {
-		return 0, false
-	}
-	lo, hi := 0, len(s.ordered)
-	for lo < hi {
-		mid := (lo + hi) / 2
-		order, ok := compareMemory(s.ordered[mid], tid)
-		switch {
-		case !ok:
-			s.ordered = slices.Delete(s.ordered, mid, mid+1)
-			hi--
-		case order == kcmpLess:
-			lo = mid + 1
-		default:
-			hi = mid
+	list := slices.Clone(s.known)
+	for range orders {
+		if list = order(list); inOrder(list) {
+			s.sharing = groups(list)
+			return
 		}
 	}
-	return lo, true
+}
+
+// order puts processes in the order of their memory. Those that ended, and that this user may not ask about, are left out.
+func order(list []int) []int {
+	list = slices.DeleteFunc(list, func(pid int) bool { return !sameMemory(pid, pid) })
+	slices.SortFunc(list, func(a, b int) int {
+		switch order, ok := compareMemory(a, b); {
+		case !ok || order == 0:
+			return 0
+		case order == kcmpLess:
+			return -1
+		}
+		return 1
+	})
+	return list
+}
+
+// inOrder says whether each is in front of the next one, or has the same memory.
+func inOrder(list []int) bool {
+	for i := range len(list) - 1 {
+		if order, ok := compareMemory(list[i], list[i+1]); !ok || order != 0 && order != kcmpLess {
+			return false
+		}
+	}
+	return true
+}
+
+// groups returns for each process that has neighbours with the same memory who they are.
+func groups(list []int) map[int][]int {
+	sharing := map[int][]int{}
+	for from := 0; from < len(list); {
+		to := from + 1
+		for to < len(list) && sameMemory(list[from], list[to]) {
+			to++
+		}
+		for i := from; i < to && to-from > 1; i++ {
+			sharing[list[i]] = list[from:to]
+		}
+		from = to
+	}
+	return sharing
 }
 
 // liveThread returns a thread that has the process's memory: the main thread unless it has ended.

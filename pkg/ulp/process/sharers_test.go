@@ -135,7 +135,7 @@ func TestSharersAmongExec(t *testing.T) {
 		_, _ = s.With(look(t, cmd.Process.Pid))
 	}
 	made := make()
-	for range 3 * 100 { // across several orders
+	for range 100 {
 		if got, _ := s.With(look(t, pid)); got != made {
 			t.Fatalf("%d shares its memory with %d, and not %d", pid, made, got)
 		}

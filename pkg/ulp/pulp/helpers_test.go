@@ -1,60 +1,37 @@
 package pulp_test
 
 import (
-	"bufio"
 	"bytes"
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
+	"github.com/lpbuild/lpbuild/internal/targettest"
 	"github.com/lpbuild/lpbuild/pkg/ulp"
 	"github.com/lpbuild/lpbuild/pkg/ulp/process"
 	"github.com/lpbuild/lpbuild/pkg/ulp/pulp"
 	"github.com/lpbuild/lpbuild/pkg/ulp/tracer"
 )
 
-// buildDir has what the tests compile.
-var buildDir string
+var builds targettest.Builds
 
 func TestMain(m *testing.M) {
 	if job := os.Getenv("PULP_TEST_ENGINE"); job != "" {
 		os.Exit(engine(job))
 	}
-	var err error
-	if buildDir, err = os.MkdirTemp("", "pulp-test"); err != nil {
-		fmt.Fprintln(os.Stderr, err)
-		os.Exit(1)
-	}
-	code := m.Run()
-	os.RemoveAll(buildDir)
-	os.Exit(code)
+	os.Exit(builds.Run(m))
 }
 
-var builds sync.Map // of func() error by the output
-
-// gcc compiles a source into buildDir/out, once.
-func gcc(t testing.TB, out, source string, flags ...string) string {
+// gcc compiles a source under a name, once for the same flags.
+func gcc(t testing.TB, name, source string, flags ...string) string {
 	t.Helper()
-	path := filepath.Join(buildDir, out)
-	once, _ := builds.LoadOrStore(out, sync.OnceValue(func() error {
-		args := append([]string{"-O2", "-Wall", "-o", path, source}, flags...)
-		if text, err := exec.Command("gcc", args...).CombinedOutput(); err != nil {
-			return fmt.Errorf("gcc %v: %w\n%s", args, err, text)
-		}
-		return nil
-	}))
-	if err := once.(func() error)(); err != nil {
-		t.Fatal(err)
-	}
-	return path
+	return builds.GCC(t, name, append([]string{source}, flags...)...)
 }
 
 var shared = []string{"-shared", "-fPIC", "-Wl,--build-id"}
@@ -74,38 +51,16 @@ func container(t testing.TB, target string, tens int, lines ...string) (*pulp.Pa
 	t.Helper()
 	name := fmt.Sprintf("%s_%d_%x.so", strings.TrimSuffix(filepath.Base(target), ".so"), tens, strings.Join(lines, " "))
 	plain := gcc(t, "plain_"+name, "testdata/container.c", append([]string{fmt.Sprintf("-DTENS=%d", tens)}, shared...)...)
-	path := filepath.Join(buildDir, name)
-	if _, err := os.Stat(path); err != nil {
-		pack(t, plain, path, target, lines)
-	}
+	path, err := builds.Once(name, func() (string, error) {
+		path := filepath.Join(builds.Dir, name)
+		image, err := targettest.Pack(plain, name, target, ulp.PackOptions{Force: true}, lines...)
+		if err != nil {
+			return "", err
+		}
+		return path, os.WriteFile(path, image, 0o755)
+	})
+	must(t, "pack", err)
 	return readPatch(t, path), path
-}
-
-func pack(t testing.TB, plain, path, target string, lines []string) {
-	t.Helper()
-	text := []byte("! bsc#1 a test\n" + filepath.Base(path) + "\n@" + target + "\n" + strings.Join(lines, "\n") + "\n")
-	d, err := ulp.ParseDescription("test.dsc", text)
-	if err != nil {
-		t.Fatal(err)
-	}
-	lib, err := ulp.OpenLibrary(target, ulp.LibraryOptions{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	image, err := os.ReadFile(plain)
-	if err != nil {
-		t.Fatal(err)
-	}
-	c, err := ulp.ParseContainer(image)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if image, err = ulp.Pack(d, text, c, lib, ulp.PackOptions{Force: true}); err != nil {
-		t.Fatal(err)
-	}
-	if err := os.WriteFile(path, image, 0o755); err != nil {
-		t.Fatal(err)
-	}
 }
 
 func readPatch(t testing.TB, path string) *pulp.Patch {
@@ -142,12 +97,11 @@ func flavours(t testing.TB) []flavour {
 	t.Helper()
 	list := []flavour{{name: "standin", path: standIn(t)},
 		{name: "old", path: gcc(t, "runtimeold.so", "testdata/runtime.c", append(shared, "-fvisibility=hidden", "-DOLD")...), old: true}}
-	for _, path := range []string{os.Getenv("LPBUILD_LIBPULP"), "/usr/lib64/libpulp.so.0", "/usr/lib/x86_64-linux-gnu/libpulp.so.0"} {
-		if b, err := os.ReadFile(path); err == nil {
-			return append(list, flavour{name: "libpulp", path: path, real: true, old: !bytes.Contains(b, []byte("__ulp_insn_queue"))})
-		}
+	if path := targettest.Libpulp(t); path != "" {
+		b, err := os.ReadFile(path)
+		must(t, "libpulp", err)
+		list = append(list, flavour{name: "libpulp", path: path, real: true, old: !bytes.Contains(b, []byte("__ulp_insn_queue"))})
 	}
-	t.Log("skipped: libpulp itself: LPBUILD_LIBPULP does not name a libpulp.so, and the system has none")
 	return list
 }
 
@@ -157,11 +111,9 @@ func standIn(t testing.TB) string {
 
 // child is a running test program.
 type child struct {
+	*targettest.Process
 	t   testing.TB
-	cmd *exec.Cmd
 	pid int
-	in  io.WriteCloser
-	out *bufio.Reader
 }
 
 // start starts testdata/program.c with a library and a libpulp.so.
@@ -170,7 +122,7 @@ func start(t testing.TB, lib string, f flavour, mode string, args ...string) *ch
 	name := "program_" + filepath.Base(lib)
 	path := gcc(t, name, "testdata/program.c", "-pthread", lib)
 	c := run(t, path, f.path, mode, args...)
-	if got := c.line(); got != "1 2 3 107" {
+	if got := c.Line(); got != "1 2 3 107" {
 		t.Fatalf("%q", got)
 	}
 	// Once it has read a line it does not call malloc any more. The stand-ins, other than libpulp.so itself, do not notice that
@@ -183,38 +135,13 @@ func run(t testing.TB, path, preload, mode string, args ...string) *child {
 	t.Helper()
 	cmd := exec.Command(path, args...)
 	cmd.Env = append(os.Environ(), "LD_PRELOAD="+preload, "FAKEPULP="+mode)
-	cmd.Stderr = os.Stderr
-	in, err := cmd.StdinPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	out, err := cmd.StdoutPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = cmd.Process.Kill(); _ = cmd.Wait() })
-	return &child{t, cmd, cmd.Process.Pid, in, bufio.NewReader(out)}
-}
-
-func (c *child) line() string {
-	c.t.Helper()
-	s, err := c.out.ReadString('\n')
-	if err != nil {
-		c.t.Fatalf("the process ended: %v", err)
-	}
-	return strings.TrimSpace(s)
+	return &child{targettest.Start(t, cmd), t, cmd.Process.Pid}
 }
 
 // values has the program call the functions.
 func (c *child) values() string {
 	c.t.Helper()
-	if _, err := io.WriteString(c.in, "\n"); err != nil {
-		c.t.Fatal(err)
-	}
-	return c.line()
+	return c.Ask("")
 }
 
 // says fails the test if the functions do not return what they should.

@@ -1,23 +1,18 @@
 package pulp_test
 
 import (
-	"bufio"
 	"context"
 	"errors"
 	"fmt"
-	"io"
-	"math/rand/v2"
 	"os"
 	"os/exec"
 	"slices"
 	"strconv"
 	"strings"
-	"syscall"
 	"testing"
 	"time"
 
-	"golang.org/x/sys/unix"
-
+	"github.com/lpbuild/lpbuild/internal/targettest"
 	"github.com/lpbuild/lpbuild/pkg/ulp/process"
 	"github.com/lpbuild/lpbuild/pkg/ulp/pulp"
 	"github.com/lpbuild/lpbuild/pkg/ulp/tracer"
@@ -42,8 +37,7 @@ func engine(job string) int {
 	var names []string
 	hook := func(name string) {
 		if len(names) == last {
-			_ = unix.Kill(os.Getpid(), unix.SIGKILL)
-			time.Sleep(time.Minute)
+			targettest.KillSelf()
 		}
 		if op != "both" {
 			names = append(names, name)
@@ -95,9 +89,7 @@ func engineDo(pid int, o tracer.Options, p *pulp.Patch, path string, apply bool)
 }
 
 func startEngine(c *child, step int, op, path string) *exec.Cmd {
-	cmd := exec.Command(os.Args[0])
-	cmd.Env = append(os.Environ(), "GORACE=atexit_sleep_ms=0", fmt.Sprintf("PULP_TEST_ENGINE=%d %d %s %s", c.pid, step, op, path))
-	return cmd
+	return targettest.Engine(c.t, "PULP_TEST_ENGINE", fmt.Sprintf("%d %d %s %s", c.pid, step, op, path))
 }
 
 // whole fails the test unless each function does either what it did or what the patch has it do, and the process runs
@@ -160,7 +152,7 @@ func TestKilledAtEachStep(t *testing.T) {
 				}
 				c.reach(p, path, op == "revert")
 				err := startEngine(c, n, op, path).Run()
-				if ee, ok := errors.AsType[*exec.ExitError](err); !ok || ee.Sys().(syscall.WaitStatus).Signal() != unix.SIGKILL {
+				if !targettest.Killed(err) {
 					t.Fatalf("step %d (%s): %v", n, name, err)
 				}
 				c.whole()
@@ -220,27 +212,11 @@ func TestKilledAnywhere(t *testing.T) {
 	n := 0
 	for ; n < kills && time.Now().Before(end); n++ {
 		c := children[n%len(fl)]
-		killSomewhere(t, startEngine(c, never, "both", path))
+		targettest.KillSomewhere(t, startEngine(c, never, "both", path), 10*time.Millisecond)
 		c.whole()
 		if c.reach(p, path, n%2 == 0); t.Failed() {
 			t.Fatalf("kill %d, %s", n, fl[n%len(fl)].name)
 		}
 	}
 	t.Logf("%d kills", n)
-}
-
-// killSomewhere lets an engine work for up to 10 ms.
-func killSomewhere(t *testing.T, cmd *exec.Cmd) {
-	t.Helper()
-	out, err := cmd.StdoutPipe()
-	must(t, "pipe", err)
-	must(t, "start", cmd.Start())
-	r := bufio.NewReader(out)
-	_, _ = r.ReadString('\n')
-	time.Sleep(time.Duration(rand.N(10_000)) * time.Microsecond)
-	_ = cmd.Process.Kill()
-	said, _ := io.ReadAll(r)
-	if _ = cmd.Wait(); len(said) > 0 {
-		t.Errorf("the engine said %s", said)
-	}
 }

@@ -45,8 +45,8 @@ func TestGone(t *testing.T) {
 	r := c.find()
 	plan, err := r.PlanApply(t.Context(), p, path)
 	must(t, "plan", err)
-	c.in.Close()
-	_ = c.cmd.Wait()
+	c.In.Close()
+	_ = c.Cmd.Wait()
 	_, err = r.Stop(t.Context(), tracer.Options{}, func(s *pulp.Session) error { return s.Do(t.Context(), plan) })
 	if err == nil {
 		t.Error("stopped a process that ended")
@@ -67,8 +67,6 @@ func TestEntryPoints(t *testing.T) {
 
 func TestTarget(t *testing.T) {
 	lib := library(t, false)
-	other := filepath.Join(buildDir, "other")
-	must(t, "folder", os.MkdirAll(other, 0o755))
 	build := gcc(t, "other/libplain.so", "testdata/library.c", append(shared, "-fpatchable-function-entry=16,14", "-O1", "-fcf-protection=none")...)
 	c := start(t, lib, flavour{path: standIn(t)}, "")
 	p, path := container(t, build, 30, "one:one_lp")

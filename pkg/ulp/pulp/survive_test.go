@@ -51,7 +51,7 @@ func selfCheck(t *testing.T, check string, fl flavour, lib string, f func(*child
 	counters := filepath.Join(t.TempDir(), "counters")
 	must(t, "counters", os.WriteFile(counters, make([]byte, 4096), 0o600))
 	c := run(t, check, fl.path+":"+lib, "", counters, "1")
-	if c.line() != "ready" {
+	if c.Line() != "ready" {
 		t.Fatal("not ready")
 	}
 	f(c)
@@ -65,8 +65,7 @@ func selfCheck(t *testing.T, check string, fl flavour, lib string, f func(*child
 			t.Fatalf("%s: the process does not go on", fl.name)
 		}
 	}
-	_ = c.cmd.Process.Kill()
-	_ = c.cmd.Wait()
+	c.Kill()
 }
 
 // TestBetweenNOPs applies a patch while a thread stands between the two NOPs of a function that it replaces: the thread must
@@ -222,7 +221,7 @@ func TestComments(t *testing.T) {
 	c := start(t, lib, flavour{path: standIn(t)}, "")
 	must(t, "apply", c.apply(p, path))
 	r, a := c.find(), &c.applied()[0]
-	if s, err := r.Comments(t.Context(), a); err != nil || s != " bsc#1 a test\n" {
+	if s, err := r.Comments(t.Context(), a); err != nil || s != " bsc#12 CVE-2026-1 a test\n" {
 		t.Errorf("%q, %v", s, err)
 	}
 	move(t, other, path)

@@ -59,7 +59,7 @@ func BenchmarkStop(b *testing.B) {
 				b.ReportMetric(0, "ns/op")
 			})
 		}
-		_ = c.cmd.Process.Kill()
+		_ = c.Cmd.Process.Kill()
 	}
 }
 

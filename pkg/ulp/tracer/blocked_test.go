@@ -76,12 +76,12 @@ func testBlocked(t *testing.T, path, how, mode string, want blockedCase) {
 		between := time.Since(began) < time.Duration(slower)*450*time.Millisecond // not when the call ended anyway
 		var got blockedCase
 		var errno int
-		line := c.line()
+		line := c.Line()
 		if _, err := fmt.Sscan(line, &got.ret, &errno, &got.millis); err != nil {
 			t.Fatalf("%q: %v", line, err)
 		}
 		got.errno = unix.Errno(errno)
-		if code := c.wait(); code != 0 {
+		if code := c.Wait(); code != 0 {
 			t.Errorf("exit code %d", code)
 		}
 		atLeast := 0

@@ -39,8 +39,8 @@ func TestNoRoom(t *testing.T) {
 		}
 	}
 	detach(t, tr)
-	c.quit()
-	if got, code := c.line(), c.wait(); got != "whole" || code != 0 {
+	c.In.Close()
+	if got, code := c.Line(), c.Wait(); got != "whole" || code != 0 {
 		t.Errorf("%q, exit code %d", got, code)
 	}
 }

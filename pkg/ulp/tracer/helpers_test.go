@@ -1,72 +1,44 @@
 package tracer
 
 import (
-	"bufio"
 	"bytes"
 	"context"
 	"encoding/binary"
-	"errors"
 	"fmt"
-	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/lpbuild/lpbuild/internal/targettest"
 )
 
-var buildDir string
+var builds targettest.Builds
 
 func TestMain(m *testing.M) {
 	if job := os.Getenv("TRACER_TEST_ENGINE"); job != "" {
 		os.Exit(engine(job))
 	}
-	var err error
-	if buildDir, err = os.MkdirTemp("", "tracer"); err != nil {
-		fmt.Fprintln(os.Stderr, err)
-		os.Exit(1)
-	}
-	code := m.Run()
-	os.RemoveAll(buildDir)
-	os.Exit(code)
+	os.Exit(builds.Run(m))
 }
-
-var (
-	built   = map[string]string{}
-	builtMu sync.Mutex
-)
 
 // program compiles testdata/NAME.c, once per name and flags.
 func program(t testing.TB, name string, flags ...string) string {
 	t.Helper()
-	builtMu.Lock()
-	defer builtMu.Unlock()
-	key := name + strings.Join(flags, "")
-	if path := built[key]; path != "" {
-		return path
-	}
-	out := filepath.Join(buildDir, fmt.Sprintf("%s%d", name, len(built)))
-	args := append([]string{"-O2", "-pthread", "-o", out, filepath.Join("testdata", name+".c")}, flags...)
-	if b, err := exec.Command("gcc", args...).CombinedOutput(); err != nil {
-		t.Fatalf("gcc %s: %v\n%s", args, err, b)
-	}
-	built[key] = out
-	return out
+	return builds.GCC(t, name, append([]string{"-pthread", filepath.Join("testdata", name+".c")}, flags...)...)
 }
 
 // child is a running test program.
 type child struct {
+	*targettest.Process
 	t   testing.TB
-	cmd *exec.Cmd
 	pid int
-	out *bufio.Reader
-	in  io.Closer
 }
 
 // start starts a program that writes a line when it is ready. It is killed at the end of the test. Nobody waits for it
@@ -78,46 +50,11 @@ func start(t testing.TB, path string, args ...string) *child {
 
 func run(t testing.TB, cmd *exec.Cmd) *child {
 	t.Helper()
-	out, err := cmd.StdoutPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	in, err := cmd.StdinPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	cmd.Stderr = os.Stderr
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	c := &child{t, cmd, cmd.Process.Pid, bufio.NewReader(out), in}
-	t.Cleanup(func() { _ = cmd.Process.Kill(); _ = cmd.Wait() })
-	if got := c.line(); got != "ready" {
+	c := &child{targettest.Start(t, cmd), t, cmd.Process.Pid}
+	if got := c.Line(); got != "ready" {
 		t.Fatalf("%s: %q instead of ready", cmd, got)
 	}
 	return c
-}
-
-// quit ends the child's standard input.
-func (c *child) quit() { c.in.Close() }
-
-// line reads one line of the child's output.
-func (c *child) line() string {
-	s, err := c.out.ReadString('\n')
-	if err != nil && err != io.EOF {
-		c.t.Fatal(err)
-	}
-	return strings.TrimSpace(s)
-}
-
-// wait waits for the child to end and returns its exit code; -1 if a signal ended it.
-func (c *child) wait() int {
-	err := c.cmd.Wait()
-	var ee *exec.ExitError
-	if err != nil && !errors.As(err, &ee) {
-		c.t.Fatal(err)
-	}
-	return c.cmd.ProcessState.ExitCode()
 }
 
 // stat returns the letter of a thread's state and its process's tracer.
@@ -161,7 +98,7 @@ func startCheckerAs(t testing.TB, threads int, as func(*exec.Cmd), more []string
 	cmd := exec.Command(program(t, "check", append(flags, more...)...), args...)
 	as(cmd)
 	c := &checker{child: run(t, cmd), threads: threads}
-	if _, err := fmt.Sscan(c.line(), &c.sum, &c.fault, &c.stall, &c.trapped, &c.replace); err != nil {
+	if _, err := fmt.Sscan(c.Line(), &c.sum, &c.fault, &c.stall, &c.trapped, &c.replace); err != nil {
 		t.Fatal(err)
 	}
 	f, err := os.Open(path)

@@ -1,23 +1,22 @@
 package tracer
 
 import (
-	"bufio"
 	"cmp"
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"math/rand/v2"
 	"os"
 	"os/exec"
 	"os/signal"
 	"strconv"
 	"strings"
-	"syscall"
 	"testing"
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/lpbuild/lpbuild/internal/targettest"
 )
 
 // Steps with a meaning.
@@ -50,8 +49,7 @@ func engine(job string) int {
 	o := Options{Gadgets: g, StopTimeout: 5 * time.Second}
 	o.step = func(name string) {
 		if len(names) == last || last == atHandOn && name == "attach:handon" {
-			_ = unix.Kill(os.Getpid(), unix.SIGKILL)
-			time.Sleep(time.Minute)
+			targettest.KillSelf()
 		}
 		names = append(names, name)
 	}
@@ -117,9 +115,7 @@ func round(ctx context.Context, pid int, o Options, mode string, fn uint64) erro
 
 // startEngine starts the engine on a target.
 func startEngine(c *checker, step int, mode string) *exec.Cmd {
-	cmd := exec.Command(os.Args[0])
-	cmd.Env = append(os.Environ(), "GORACE=atexit_sleep_ms=0", fmt.Sprintf("TRACER_TEST_ENGINE=%d %d %s %d", c.pid, step, mode, c.sum))
-	return cmd
+	return targettest.Engine(c.t, "TRACER_TEST_ENGINE", fmt.Sprintf("%d %d %s %d", c.pid, step, mode, c.sum))
 }
 
 // memoryFile are calls that make a memory file, give it a size and close it again; the file's name is at an address.
@@ -173,7 +169,7 @@ func TestKilledAtEachStep(t *testing.T) {
 			for _, n := range which {
 				kills++
 				err := startEngine(c, n, k.mode).Run()
-				if ee, ok := errors.AsType[*exec.ExitError](err); !ok || ee.Sys().(syscall.WaitStatus).Signal() != unix.SIGKILL {
+				if !targettest.Killed(err) {
 					t.Fatalf("step %d (%s): %v", n, name, err)
 				}
 				if c.goesOn(); t.Failed() {
@@ -182,7 +178,7 @@ func TestKilledAtEachStep(t *testing.T) {
 			}
 		}
 		t.Logf("%v: killed %d times at %d steps", k, kills, len(names))
-		_ = c.cmd.Process.Kill()
+		_ = c.Cmd.Process.Kill()
 	}
 }
 
@@ -194,7 +190,7 @@ func TestKilledAnywhere(t *testing.T) {
 		i := n * len(killTargets) / kills // one after the other: all at once would take the CPU from each other
 		if k := killTargets[i]; c == nil || i != last {
 			if c != nil {
-				_ = c.cmd.Process.Kill()
+				_ = c.Cmd.Process.Kill()
 			}
 			c, last = startChecker(t, k.threads, k.target), i
 		}
@@ -211,19 +207,8 @@ func TestTerminated(t *testing.T) {
 	c := startChecker(t, 2, "wait")
 	for n := range 30 {
 		cmd := startEngine(c, 1<<60, "call")
-		out, err := cmd.StdoutPipe()
-		if err != nil {
-			t.Fatal(err)
-		}
-		if err := cmd.Start(); err != nil {
-			t.Fatal(err)
-		}
-		r := bufio.NewReader(out)
-		_, _ = r.ReadString('\n')
-		time.Sleep(time.Duration(rand.N(3000)) * time.Microsecond)
-		_ = cmd.Process.Signal([]os.Signal{unix.SIGTERM, unix.SIGINT}[n%2])
-		said, _ := io.ReadAll(r)
-		if err := cmd.Wait(); err != nil || string(said) != "clean\n" {
+		said, err := targettest.Interrupt(t, cmd, 3*time.Millisecond, []os.Signal{unix.SIGTERM, unix.SIGINT}[n%2])
+		if err != nil || said != "clean\n" {
 			t.Errorf("%v: %s", err, said)
 		}
 		for _, tid := range must(tasks(c.pid)) {
@@ -238,21 +223,7 @@ func TestTerminated(t *testing.T) {
 // killSomewhere lets an engine work for up to 3 ms.
 func killSomewhere(t *testing.T, cmd *exec.Cmd) {
 	t.Helper()
-	out, err := cmd.StdoutPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	r := bufio.NewReader(out)
-	_, _ = r.ReadString('\n') // ready, or nothing if the target has ended
-	time.Sleep(time.Duration(rand.N(3000)) * time.Microsecond)
-	_ = cmd.Process.Kill()
-	said, _ := io.ReadAll(r)
-	if _ = cmd.Wait(); len(said) > 0 { // an error
-		t.Errorf("the engine said %s", said)
-	}
+	targettest.KillSomewhere(t, cmd, 3*time.Millisecond)
 }
 
 // TestKilledInStorm kills the engine again and again while numbered signals come to its target, half of the time just when
@@ -268,7 +239,7 @@ func TestKilledInStorm(t *testing.T) {
 		}
 		state, _ = stat(t, c.pid, c.pid)
 	}
-	if got, code := c.line(), c.wait(); got != "20000 20000" || code != 0 || held == 0 {
+	if got, code := c.Line(), c.Wait(); got != "20000 20000" || code != 0 || held == 0 {
 		t.Errorf("%q, exit code %d, killed with a signal %d times", got, code, held)
 	}
 	t.Logf("killed with a signal %d times", held)

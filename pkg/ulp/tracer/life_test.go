@@ -42,7 +42,7 @@ func TestStorm(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	if got, code := c.line(), c.wait(); got != "5000 5000" || code != 0 {
+	if got, code := c.Line(), c.Wait(); got != "5000 5000" || code != 0 {
 		t.Errorf("%q, exit code %d", got, code)
 	}
 	t.Logf("%d visits", visits)
@@ -109,7 +109,7 @@ func TestExits(t *testing.T) {
 		if state != "Z" {
 			t.Fatal(state, err)
 		}
-		if code := c.wait(); code != 0 {
+		if code := c.Wait(); code != 0 {
 			t.Fatalf("exit code %d", code)
 		}
 	}
@@ -129,8 +129,8 @@ func TestVfork(t *testing.T) {
 	if _, err := Attach(ctx, c.pid, Options{}); !errors.Is(err, context.DeadlineExceeded) {
 		t.Error(err)
 	}
-	c.quit()
-	if got, code := c.line(), c.wait(); got != "back" || code != 0 {
+	c.In.Close()
+	if got, code := c.Line(), c.Wait(); got != "back" || code != 0 {
 		t.Errorf("%q, exit code %d", got, code)
 	}
 }
@@ -159,7 +159,7 @@ func TestGroupStop(t *testing.T) {
 	tr := attach(t, c.pid, Options{Gadgets: g})
 	_ = unix.Kill(c.pid, unix.SIGCONT)
 	detach(t, tr)
-	if got := c.line(); got != "continued" {
+	if got := c.Line(); got != "continued" {
 		t.Error(got)
 	}
 	tr = attach(t, c.pid, Options{Gadgets: g})
@@ -187,7 +187,7 @@ func TestRefusals(t *testing.T) {
 	for how, want := range map[string]error{"traced": ErrTraced, "zombie": ErrGone} {
 		c := start(t, program(t, "life"), how)
 		var pid int
-		if _, err := fmt.Sscan(c.line(), &pid); err != nil {
+		if _, err := fmt.Sscan(c.Line(), &pid); err != nil {
 			t.Fatal(err)
 		}
 		_, err := Attach(t.Context(), pid, Options{})
@@ -225,8 +225,8 @@ func TestSeccomp(t *testing.T) {
 			}
 		}
 		detach(t, tr)
-		cmd.quit()
-		if got, code := cmd.line(), cmd.wait(); got != "0 1" || code != 0 {
+		cmd.In.Close()
+		if got, code := cmd.Line(), cmd.Wait(); got != "0 1" || code != 0 {
 			t.Errorf("%s: handler ran, is installed: %s, exit code %d", how, got, code)
 		}
 	}
@@ -246,8 +246,8 @@ func TestSeccompRefused(t *testing.T) {
 			t.Errorf("%s: %v", how, err)
 		}
 		detach(t, tr)
-		c.quit()
-		if code := c.wait(); code != want {
+		c.In.Close()
+		if code := c.Wait(); code != want {
 			t.Errorf("%s: exit code %d", how, code)
 		}
 	}
@@ -268,8 +268,8 @@ func TestSuspendSeccomp(t *testing.T) {
 		t.Errorf("%+v, %v", r, err)
 	}
 	detach(t, tr)
-	c.quit()
-	if got, code := c.line(), c.wait(); got != "0 1" || code != 0 {
+	c.In.Close()
+	if got, code := c.Line(), c.Wait(); got != "0 1" || code != 0 {
 		t.Errorf("%s, exit code %d", got, code)
 	}
 }

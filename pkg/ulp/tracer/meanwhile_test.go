@@ -136,7 +136,7 @@ func TestMeanwhileStorm(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	if got, code := c.line(), c.wait(); got != "5000 5000" || code != 0 {
+	if got, code := c.Line(), c.Wait(); got != "5000 5000" || code != 0 {
 		t.Errorf("%q, exit code %d", got, code)
 	}
 }
@@ -164,8 +164,8 @@ func TestMeanwhileStuck(t *testing.T) {
 	tr := attach(t, c.pid, Options{StopTimeout: 50 * time.Millisecond})
 	child := 0
 	err := tr.Meanwhile(context.Background(), func() (err error) {
-		c.quit()
-		child, err = strconv.Atoi(c.line())
+		c.In.Close()
+		child, err = strconv.Atoi(c.Line())
 		return err
 	})
 	if !errors.Is(err, ErrNotStopping) || len(tr.Threads()) != 0 {
@@ -176,7 +176,7 @@ func TestMeanwhileStuck(t *testing.T) {
 		t.Errorf("state %s, tracer %d", state, tracer)
 	}
 	_ = unix.Kill(child, unix.SIGKILL)
-	if got := c.line(); got != "back" {
+	if got := c.Line(); got != "back" {
 		t.Error(got)
 	}
 }

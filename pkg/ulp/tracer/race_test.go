@@ -57,7 +57,7 @@ func TestLeaderEnds(t *testing.T) {
 			t.Errorf("threads %v", tr.Threads())
 		}
 		detach(t, tr)
-		_ = c.cmd.Process.Kill()
+		_ = c.Cmd.Process.Kill()
 	}
 }
 
@@ -66,7 +66,7 @@ func TestKilledTarget(t *testing.T) {
 	for _, threads := range []int{1, 64} {
 		c := startChecker(t, threads, "pause")
 		tr := attach(t, c.pid, Options{Gadgets: gadgets(t, c.pid)})
-		_ = c.cmd.Process.Kill()
+		_ = c.Cmd.Process.Kill()
 		th := tr.Threads()[len(tr.Threads())-1]
 		for deadline := time.Now().Add(10 * time.Second); !tr.dir.ended(th.TID) && time.Now().Before(deadline); {
 			time.Sleep(time.Millisecond)
@@ -75,7 +75,7 @@ func TestKilledTarget(t *testing.T) {
 			t.Errorf("%d threads: %v", threads, err)
 		}
 		detach(t, tr)
-		if code := c.wait(); code != -1 {
+		if code := c.Wait(); code != -1 {
 			t.Errorf("exit code %d", code)
 		}
 	}

@@ -61,7 +61,7 @@ func restartedTwice(t *testing.T, c *child, change func(*Registers)) {
 	})
 	tr.threads[0].away = nil // as if this process had died: nothing is put back
 	detach(t, tr)
-	if got := c.line(); !strings.HasPrefix(got, "0 0 ") {
+	if got := c.Line(); !strings.HasPrefix(got, "0 0 ") {
 		t.Errorf("%q", got)
 	}
 }

@@ -15,7 +15,7 @@ import (
 func TestMemoryOfVforkChild(t *testing.T) {
 	for step, want := range map[string]error{"attach:seize": nil, "attach:interrupt": ErrExec} {
 		c := start(t, program(t, "life"), "vforkexec")
-		pid, err := strconv.Atoi(c.line())
+		pid, err := strconv.Atoi(c.Line())
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -24,11 +24,11 @@ func TestMemoryOfVforkChild(t *testing.T) {
 			switch {
 			case name != step:
 			case want == nil:
-				if c.quit(); c.line() != "executed" {
+				if c.In.Close(); c.Line() != "executed" {
 					t.Error("it did not execute")
 				}
 			default: // it stops behind the exec
-				c.quit()
+				c.In.Close()
 				await(t, pid, "t")
 			}
 		}})

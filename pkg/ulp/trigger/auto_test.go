@@ -48,7 +48,7 @@ func TestAuto(t *testing.T) {
 // TestAutoUnconcerned wants processes without a target's library to cost nothing and to be counted nowhere, unless one is
 // named; those with another build of it are skipped, as ever.
 func TestAutoUnconcerned(t *testing.T) {
-	bare := run(t, exec.Command(gcc(t, "program/unconcerned1", "program.c", "-pthread", plainLibrary(t), "-Wl,-rpath,"+buildDir)))
+	bare := run(t, exec.Command(gcc(t, "program/unconcerned1", "program.c", "-pthread", plainLibrary(t), "-Wl,-rpath,"+filepath.Dir(plainLibrary(t)))))
 	start(t, "bb", "", "unconcerned2")
 	cs := read(t, container(t, "a", 10))
 	name := trigger.NewWildcard("unconcerned*")

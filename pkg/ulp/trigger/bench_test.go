@@ -96,7 +96,7 @@ func BenchmarkTrigger(b *testing.B) {
 		stop = max(stop, sum.LongestStop)
 		if which == "libpulp" && os.Getenv("LPBUILD_LIBPULP_TOOL") != "" {
 			for _, c := range children {
-				c.kill()
+				c.Kill()
 			}
 			name = fmt.Sprintf("benchtheirs%d", n)
 			children, _ = crowd(b, name)
@@ -104,7 +104,7 @@ func BenchmarkTrigger(b *testing.B) {
 		}
 		for _, c := range children {
 			c.says(tens10)
-			c.kill()
+			c.Kill()
 		}
 		b.StartTimer()
 	}

@@ -126,9 +126,9 @@ func TestNotAppliedAnyMore(t *testing.T) {
 // called.
 func (c *child) enter(fifo string) (leave func()) {
 	c.t.Helper()
-	_, err := io.WriteString(c.in, "b\n")
+	_, err := io.WriteString(c.In, "b\n")
 	must(c.t, err)
-	c.line()
+	c.Line()
 	for {
 		fd, err := unix.Open(fifo, unix.O_WRONLY|unix.O_NONBLOCK|unix.O_CLOEXEC, 0)
 		switch {
@@ -144,9 +144,9 @@ func (c *child) enter(fifo string) (leave func()) {
 // values has the program call the functions.
 func (c *child) values() string {
 	c.t.Helper()
-	_, err := io.WriteString(c.in, "\n")
+	_, err := io.WriteString(c.In, "\n")
 	must(c.t, err)
-	return c.line()
+	return c.Line()
 }
 
 // maps returns the mappings of code, and what is mapped by the native engine.

@@ -1,64 +1,33 @@
 package trigger_test
 
 import (
-	"bufio"
 	"fmt"
-	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
-	"strings"
-	"sync"
-	"syscall"
 	"testing"
 
+	"github.com/lpbuild/lpbuild/internal/targettest"
 	"github.com/lpbuild/lpbuild/pkg/ulp"
 	"github.com/lpbuild/lpbuild/pkg/ulp/trigger"
 )
 
-// buildDir has what the tests compile. Other users may read it.
-var buildDir string
+var builds targettest.Builds
 
 func TestMain(m *testing.M) {
 	if job := os.Getenv("TRIGGER_TEST_JOB"); job != "" {
 		os.Exit(jobs[job]())
 	}
-	var err error
-	if buildDir, err = os.MkdirTemp("", "trigger-test"); err == nil {
-		err = os.Chmod(buildDir, 0o755)
-	}
-	if err != nil {
-		fmt.Fprintln(os.Stderr, err)
-		os.Exit(1)
-	}
-	code := m.Run()
-	os.RemoveAll(buildDir)
-	os.Exit(code)
+	os.Exit(builds.Run(m))
 }
 
 // sources are those of the libpulp engine's tests: a stand-in for libpulp.so, a library, a program, live patches.
 const sources = "../pulp/testdata/"
 
-var builds sync.Map // of func() error by the output
-
-// gcc compiles a source into buildDir/out, once.
-func gcc(t testing.TB, out, source string, flags ...string) string {
+// gcc compiles one of them under a name, once for the same flags.
+func gcc(t testing.TB, name, source string, flags ...string) string {
 	t.Helper()
-	path := filepath.Join(buildDir, out)
-	once, _ := builds.LoadOrStore(out, sync.OnceValue(func() error {
-		if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
-			return err
-		}
-		args := append([]string{"-O2", "-Wall", "-o", path, sources + source}, flags...)
-		if text, err := exec.Command("gcc", args...).CombinedOutput(); err != nil {
-			return fmt.Errorf("gcc %v: %w\n%s", args, err, text)
-		}
-		return nil
-	}))
-	if err := once.(func() error)(); err != nil {
-		t.Fatal(err)
-	}
-	return path
+	return builds.GCC(t, name, append([]string{sources + source}, flags...)...)
 }
 
 // library compiles a build of the library that is patched; both builds have one name.
@@ -82,33 +51,17 @@ func pack(t testing.TB, build, name string, tens int, lines ...string) string {
 func packAs(t testing.TB, build, name string, tens int, o ulp.PackOptions, lines ...string) string {
 	t.Helper()
 	plain := gcc(t, fmt.Sprintf("plain%d.so", tens), "container.c", "-shared", "-fPIC", "-Wl,--build-id", fmt.Sprintf("-DTENS=%d", tens))
-	target, path := library(t, build), filepath.Join(buildDir, name)
-	once, _ := builds.LoadOrStore("pack "+name, sync.OnceValue(func() error { return packOnce(plain, path, target, o, lines) }))
-	if err := once.(func() error)(); err != nil {
-		t.Fatal(err)
-	}
+	path, err := builds.Once("pack "+name, func() (string, error) {
+		path := filepath.Join(builds.Dir, name)
+		return path, packOnce(plain, path, library(t, build), o, lines)
+	})
+	must(t, err)
 	return path
 }
 
 func packOnce(plain, path, target string, o ulp.PackOptions, lines []string) error {
-	text := []byte("! bsc#12 CVE-2024-1 a test\n" + path + "\n@" + target + "\n" + strings.Join(lines, "\n") + "\n")
-	d, err := ulp.ParseDescription("test.dsc", text)
+	image, err := targettest.Pack(plain, path, target, o, lines...)
 	if err != nil {
-		return err
-	}
-	lib, err := ulp.OpenLibrary(target, ulp.LibraryOptions{Prove: true})
-	if err != nil {
-		return err
-	}
-	image, err := os.ReadFile(plain)
-	if err != nil {
-		return err
-	}
-	c, err := ulp.ParseContainer(image)
-	if err != nil {
-		return err
-	}
-	if image, err = ulp.Pack(d, text, c, lib, o); err != nil {
 		return err
 	}
 	return os.WriteFile(path, image, 0o755)
@@ -118,13 +71,8 @@ func packOnce(plain, path, target string, o ulp.PackOptions, lines []string) err
 func flavours(t testing.TB) map[string]string {
 	t.Helper()
 	list := map[string]string{"standin": standIn(t)}
-	for _, path := range []string{"/usr/lib64/libpulp.so.0", "/usr/lib/x86_64-linux-gnu/libpulp.so.0", os.Getenv("LPBUILD_LIBPULP")} {
-		if _, err := os.Stat(path); path != "" && err == nil {
-			list["libpulp"] = path
-		}
-	}
-	if len(list) == 1 {
-		t.Log("skipped: libpulp itself: LPBUILD_LIBPULP does not name a libpulp.so, and the system has none")
+	if path := targettest.Libpulp(t); path != "" {
+		list["libpulp"] = path
 	}
 	return list
 }
@@ -135,18 +83,16 @@ func standIn(t testing.TB) string {
 
 // child is a running test program.
 type child struct {
+	*targettest.Process
 	t   testing.TB
-	cmd *exec.Cmd
 	pid int
-	in  io.WriteCloser
-	out *bufio.Reader
 }
 
 // start starts the program with a build of the library and, unless it is "", a libpulp.so. name is the program's.
 func start(t testing.TB, build, preload, name string, env ...string) *child {
 	t.Helper()
 	lib := library(t, build)
-	path := gcc(t, "program/"+name, "program.c", "-pthread", library(t, "a"), "-Wl,-rpath,"+buildDir) // found by LD_LIBRARY_PATH
+	path := gcc(t, "program/"+name, "program.c", "-pthread", library(t, "a")) // found by LD_LIBRARY_PATH
 	cmd := exec.Command(path)
 	cmd.Env = append(append(os.Environ(), "LD_LIBRARY_PATH="+filepath.Dir(lib)), env...)
 	if preload != "" {
@@ -162,47 +108,15 @@ func start(t testing.TB, build, preload, name string, env ...string) *child {
 // run starts a program that prints a line when it is ready.
 func run(t testing.TB, cmd *exec.Cmd) *child {
 	t.Helper()
-	cmd.Stderr = os.Stderr
-	in, err := cmd.StdinPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	out, err := cmd.StdoutPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	c := &child{t, cmd, cmd.Process.Pid, in, bufio.NewReader(out)}
-	t.Cleanup(c.kill)
-	c.line()
+	c := &child{targettest.Start(t, cmd), t, cmd.Process.Pid}
+	c.Line()
 	return c
-}
-
-func (c *child) kill() {
-	_ = c.cmd.Process.Signal(syscall.SIGKILL)
-	_ = c.cmd.Process.Signal(syscall.SIGCONT)
-	_ = c.cmd.Wait()
-}
-
-func (c *child) line() string {
-	c.t.Helper()
-	s, err := c.out.ReadString('\n')
-	if err != nil {
-		_ = c.cmd.Wait()
-		c.t.Fatalf("the process ended: %v: %v", err, c.cmd.ProcessState)
-	}
-	return strings.TrimSpace(s)
 }
 
 // says fails the test if the functions do not return what they should.
 func (c *child) says(want string) {
 	c.t.Helper()
-	_, _ = io.WriteString(c.in, "\n") // if it ended, line says so
-	if got := c.line(); got != want {
-		c.t.Errorf("the functions return %q, want %q", got, want)
-	}
+	c.Answers("", want)
 }
 
 // What the program says without a patch and with those of 10 and 20.

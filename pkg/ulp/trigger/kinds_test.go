@@ -25,9 +25,9 @@ func Test32Bit(t *testing.T) {
 	text := ".globl _start\n_start: mov $4, %eax; mov $1, %ebx; mov $nl, %ecx; mov $1, %edx; int $0x80\n" +
 		"rest: mov $29, %eax; int $0x80; jmp rest\n.data\nnl: .byte 10\n.section .note.GNU-stack, \"\", @progbits\n"
 	must(t, os.WriteFile(source, []byte(text), 0o600))
-	path := filepath.Join(buildDir, "kind_32")
-	if out, err := exec.Command("gcc", "-m32", "-nostdlib", "-static", "-o", path, source).CombinedOutput(); err != nil {
-		t.Skipf("gcc makes no program of 32 bits here: %v\n%s", err, out)
+	path, err := builds.TryGCC("kind_32", "-m32", "-nostdlib", "-static", source)
+	if err != nil {
+		t.Skipf("gcc makes no program of 32 bits here: %v", err)
 	}
 	c := run(t, exec.Command(path))
 	c.alone("kind_32", trigger.ErrNoEngine)
@@ -59,7 +59,7 @@ func startIn(t *testing.T, preload, name string, flags uintptr, commands string)
 	if os.Geteuid() != 0 {
 		t.Skip("only root can make namespaces")
 	}
-	program := gcc(t, "program/"+name, "program.c", "-pthread", library(t, "a"), "-Wl,-rpath,"+buildDir)
+	program := gcc(t, "program/"+name, "program.c", "-pthread", library(t, "a"))
 	cmd := exec.Command("/bin/sh", "-c", commands+" export LD_LIBRARY_PATH="+filepath.Dir(library(t, "a"))+" LD_PRELOAD="+preload+"; exec "+program)
 	cmd.SysProcAttr = &syscall.SysProcAttr{Cloneflags: flags}
 	c := run(t, cmd)
@@ -86,7 +86,7 @@ func TestInit(t *testing.T) {
 // TestOtherMounts has processes that do not see the container's file. The native engine does not need that; libpulp.so does, and
 // what it says is the verdict.
 func TestOtherMounts(t *testing.T) {
-	dir := filepath.Join(buildDir, "unseen")
+	dir := filepath.Join(builds.Dir, "unseen")
 	must(t, os.MkdirAll(dir, 0o755))
 	copyFile(t, container(t, "a", 10), filepath.Join(dir, "lp.so"))
 	cs := read(t, filepath.Join(dir, "lp.so"))

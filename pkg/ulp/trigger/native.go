@@ -63,7 +63,7 @@ func (*nativeTarget) Version() string { return "" }
 // Enabled asks the environment of the process, as libpulp.so does, and libpulp.so itself where there is one: who does not want
 // live patches does not want them from another engine.
 func (t *nativeTarget) Enabled(ctx context.Context) error {
-	if err := OptedOut(ctx, t.v.Process); err != nil {
+	if err := OptedOut(ctx, t.v); err != nil {
 		return err
 	}
 	return t.v.blocked(ctx)

@@ -1,8 +1,6 @@
 package trigger_test
 
 import (
-	"bytes"
-	"debug/elf"
 	"errors"
 	"os"
 	"os/exec"
@@ -10,6 +8,7 @@ import (
 	"slices"
 	"testing"
 
+	"github.com/lpbuild/lpbuild/internal/targettest"
 	"github.com/lpbuild/lpbuild/pkg/ulp"
 	"github.com/lpbuild/lpbuild/pkg/ulp/inject"
 	"github.com/lpbuild/lpbuild/pkg/ulp/trigger"
@@ -132,14 +131,8 @@ func TestEntriesAreNothingToLibpulp(t *testing.T) {
 // TestStartedByLoader: a process that was started as "ld.so ./program" has the program's name, is found by it, and is patched
 // like any other.
 func TestStartedByLoader(t *testing.T) {
-	program := start(t, "a", "", "by-the-loader").cmd.Path
-	f, err := elf.Open(program)
-	must(t, err)
-	defer f.Close()
-	interpreter, err := f.Section(".interp").Data()
-	must(t, err)
-	loader, err := filepath.EvalSymlinks(string(bytes.TrimRight(interpreter, "\x00")))
-	must(t, err)
+	program := start(t, "a", "", "by-the-loader").Cmd.Path
+	loader := targettest.Loader(t, program)
 	ten := read(t, container(t, "a", 10))
 	for name, preload := range map[string]string{"native": "", "libpulp": standIn(t)} {
 		t.Run(name, func(t *testing.T) {

@@ -3,11 +3,10 @@ package trigger
 import (
 	"context"
 	"fmt"
+	"maps"
 	"os/user"
 	"strconv"
 	"strings"
-
-	"github.com/lpbuild/lpbuild/pkg/ulp/process"
 )
 
 // Variables with which the owner of a process says that it is not to be patched: lists of patterns with colons between
@@ -21,8 +20,9 @@ const (
 
 // OptedOut returns an ErrBlocked if the environment that a process was started with forbids patching it, or the error of
 // reading that. It is for engines that have nothing in the process which would know.
-func OptedOut(ctx context.Context, p *process.Process) error {
-	env, err := p.Environ(ctx, disablePath, disableUsers, disableGroups)
+func OptedOut(ctx context.Context, v *View) error {
+	p := v.Process
+	env, err := environ(ctx, v, disablePath, disableUsers, disableGroups)
 	if err != nil {
 		return err
 	}
@@ -48,6 +48,21 @@ func OptedOut(ctx context.Context, p *process.Process) error {
 		}
 	}
 	return nil
+}
+
+// environ returns variables that a process was started with. Some programs (postgres, nginx) show their work where these were;
+// then they are where the program has put them.
+func environ(ctx context.Context, v *View, names ...string) (map[string]string, error) {
+	found, whole, err := v.Process.Environ(ctx, names...)
+	if err != nil || whole || v.Memory == nil {
+		return found, err
+	}
+	moved, err := v.Memory.Environ(ctx, v.Libraries, names...)
+	if err != nil {
+		return nil, err
+	}
+	maps.Copy(moved, found)
+	return moved, nil
 }
 
 // inRoot returns a path as a process sees it whose root is another folder than ours; "" if it sees it as we do.

@@ -1,6 +1,8 @@
 package trigger_test
 
 import (
+	"bytes"
+	"fmt"
 	"os"
 	"os/exec"
 	"os/user"
@@ -49,6 +51,27 @@ func TestOptOutNames(t *testing.T) {
 	}
 }
 
+// TestOptOutTitle: a program that shows its work where its environment was has not changed its owner's mind.
+func TestOptOutTitle(t *testing.T) {
+	rpath := "-Wl,-rpath," + filepath.Dir(library(t, "a"))
+	for name, program := range map[string]string{
+		"of libc":  gcc(t, "program/optout_title", "program.c", "-pthread", library(t, "a"), rpath),
+		"a copy":   gcc(t, "program/optout_titlecopy", "program.c", "-pthread", library(t, "a"), rpath, "-DCOPY", "-no-pie", "-fno-pie"),
+		"stripped": gcc(t, "program/optout_titlestrip", "program.c", "-pthread", library(t, "a"), rpath, "-DCOPY", "-s"),
+	} {
+		for variable, blocked := range map[string]bool{"LIBPULP_DISABLE_ON_PATH=*/optout_*": true, "LIBPULP_DISABLE_ON_PATH=*/other": false} {
+			cmd := exec.Command(program)
+			cmd.Env = append(os.Environ(), "TITLE=checkpointer", "A=1", variable, "LIBPULP_DISABLE_ON_PATH_NOT=*")
+			c := run(t, cmd)
+			c.says(unpatched)
+			if b, err := os.ReadFile(fmt.Sprintf("/proc/%d/environ", c.pid)); err != nil || bytes.Contains(b, []byte("LIBPULP")) {
+				t.Fatalf("the environment is where it was: %v", err)
+			}
+			c.optsOut(blocked, name+": "+variable)
+		}
+	}
+}
+
 // TestOptOutRealUser: it is the real user that counts, as for libpulp.so.
 func TestOptOutRealUser(t *testing.T) {
 	if os.Getuid() != 0 {
@@ -73,7 +96,7 @@ func TestOptOutChroot(t *testing.T) {
 	}
 	program := gcc(t, "program/optout_chroot", "program.c", "-pthread", library(t, "a"), "-Wl,-rpath,"+filepath.Dir(library(t, "a")))
 	root := inRoot(t, program)
-	for pattern, blocked := range map[string]bool{program: true, root + program: true, root: false, buildDir + "/program": false} {
+	for pattern, blocked := range map[string]bool{program: true, root + program: true, root: false, filepath.Dir(program): false} {
 		cmd := exec.Command(program)
 		cmd.Dir, cmd.Env = "/", []string{"LIBPULP_DISABLE_ON_PATH=" + pattern}
 		cmd.SysProcAttr = &syscall.SysProcAttr{Chroot: root}

@@ -207,7 +207,7 @@ func TestOptedOut(t *testing.T) {
 		c := start(t, "a", "", "optout", env)
 		p, err := process.Look(t.Context(), c.pid, process.Options{})
 		must(t, err)
-		if err := trigger.OptedOut(t.Context(), p); errors.Is(err, trigger.ErrBlocked) != want || !want && err != nil {
+		if err := trigger.OptedOut(t.Context(), &trigger.View{Process: p}); errors.Is(err, trigger.ErrBlocked) != want || !want && err != nil {
 			t.Errorf("%s: %v", env, err)
 		}
 	}
@@ -215,7 +215,7 @@ func TestOptedOut(t *testing.T) {
 	must(t, err)
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	if err := trigger.OptedOut(ctx, p); !errors.Is(err, context.Canceled) {
+	if err := trigger.OptedOut(ctx, &trigger.View{Process: p}); !errors.Is(err, context.Canceled) {
 		t.Errorf("%v", err)
 	}
 }

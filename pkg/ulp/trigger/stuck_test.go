@@ -59,7 +59,7 @@ func TestTraced(t *testing.T) {
 	o := trigger.Options{Containers: read(t, container(t, "a", 10)), Timeout: 500 * time.Millisecond}
 	r := c.one(o)
 	c.is(trigger.Failed, tracer.ErrTraced, r)
-	debugger.kill()
+	debugger.Kill()
 	o.Timeout = 0
 	r = c.one(o)
 	c.is(trigger.Changed, nil, r)
@@ -91,7 +91,7 @@ func TestGone(t *testing.T) {
 		w := trigger.NewWildcard(name)
 		go func() {
 			for _, c := range children {
-				_ = c.cmd.Process.Kill()
+				_ = c.Cmd.Process.Kill()
 			}
 		}()
 		sum, err := trigger.Run(t.Context(), trigger.Options{
@@ -101,7 +101,7 @@ func TestGone(t *testing.T) {
 			t.Errorf("%v, %+v", err, sum)
 		}
 		for _, c := range children {
-			c.kill()
+			c.Kill()
 		}
 	}
 }

@@ -35,7 +35,7 @@ func TestSurvey(t *testing.T) {
 			if a.Functions != 2 || a.Time.IsZero() || a.Container != container(t, "a", 10) {
 				t.Errorf("%+v", a)
 			}
-			if d := cmp.Diff([]string{"bsc#12", "CVE-2024-1"}, a.Labels); d != "" {
+			if d := cmp.Diff([]string{"bsc#12", "CVE-2026-1"}, a.Labels); d != "" {
 				t.Errorf("labels (-want +got):\n%s", d)
 			}
 		})
@@ -76,7 +76,7 @@ func TestUnprivileged(t *testing.T) {
 		t.Skip("only root can become another user")
 	}
 	const nobody = 65534
-	self := filepath.Join(buildDir, "self")
+	self := filepath.Join(builds.Dir, "self")
 	copyFile(t, os.Args[0], self)
 	ours := start(t, "a", standIn(t), "unprivileged1")
 	cmd := exec.Command(gcc(t, "program/unprivileged2", "program.c", "-pthread", library(t, "a")))

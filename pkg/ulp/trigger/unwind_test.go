@@ -18,13 +18,12 @@ func TestUnwind(t *testing.T) {
 		t.Skip("no g++: exceptions need it, and nothing else of lpbuild does")
 	}
 	const from = "../../inject/testdata/" // from where gcc's sources are
-	dir := filepath.Join(buildDir, "unwind")
 	lib := gcc(t, "unwind/libtarget.so", from+"library.c", "-shared", "-fPIC", "-fexceptions", "-fpatchable-function-entry=16,14", "-fcf-protection=none",
 		"-Wl,--hash-style=both", "-Wl,--build-id", "-Wl,-soname,libtarget.so")
 	plain := gcc(t, "unwind/plain.o", from+"handlers.c", "-c", "-DNAME=plain")
 	exceptions := gcc(t, "unwind/exceptions.o", from+"handlers.c", "-c", "-DNAME=exceptions", "-fexceptions")
-	program := gcc(t, "unwind/program", from+"unwind.cc", plain, exceptions, lib, "-Wl,-rpath,"+dir, "-lstdc++", "-pthread")
-	path, container := filepath.Join(dir, "libtarget_livepatch1.so"), gcc(t, "unwind/patch.so", from+"patch.c", "-shared", "-fPIC", "-Wl,--build-id")
+	program := gcc(t, "unwind/program", from+"unwind.cc", plain, exceptions, lib, "-Wl,-rpath,"+filepath.Dir(lib), "-lstdc++", "-pthread")
+	path, container := filepath.Join(builds.Dir, "libtarget_livepatch1.so"), gcc(t, "unwind/patch.so", from+"patch.c", "-shared", "-fPIC", "-Wl,--build-id")
 	must(t, packOnce(container, path, lib, ulp.PackOptions{}, []string{"calls:calls_lp"}))
 	for name, preload := range flavours(t) {
 		cmd := exec.Command(program)
@@ -36,12 +35,12 @@ func TestUnwind(t *testing.T) {
 			}
 			for how, want := range map[string]string{
 				"pass": "outside, caught 7", "below": "inside", "above": "caught 8", "meanwhile": "inside called, caught 9",
-				"cancel": "inner exceptions middle plain top", "exit": "inner exceptions middle plain top",
+				"cancel": "inner exceptions middle plain top", "busy": "inner exceptions middle plain top", "exit": "inner exceptions middle plain top",
 			} {
-				if _, err := io.WriteString(c.in, how+"\n"); err != nil {
+				if _, err := io.WriteString(c.In, how+"\n"); err != nil {
 					t.Fatal(err)
 				}
-				if got := c.line(); got != want {
+				if got := c.Line(); got != want {
 					t.Errorf("%s, patched %t: %s: %q, want %q", name, patched, how, got, want)
 				}
 			}

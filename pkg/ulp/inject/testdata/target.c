@@ -64,9 +64,12 @@ static void *hammer(void *arg) {
 static int pipes[2];
 static int wait_for_byte(int fd) { char c; return read(fd, &c, 1) == 1 ? 5 : -1; }
 static long result;
+static int goes_deep(int fd) { return deep(20000, wait_for_byte, fd); }
 static void *blocked(void *arg) {
 	const char *how = arg;
-	if (!strcmp(how, "calls"))
+	if (!strcmp(how, "far"))
+		result = calls(goes_deep, pipes[0]);
+	else if (!strcmp(how, "calls"))
 		result = calls(wait_for_byte, pipes[0]);
 	else if (!strcmp(how, "deep"))
 		result = deep(20000, wait_for_byte, pipes[0]);
@@ -76,28 +79,46 @@ static void *blocked(void *arg) {
 }
 
 static void on_signal(int s) { (void)s; result = calls(wait_for_byte, pipes[0]); }
+static void on_signal_alone(int s) { (void)s; result = wait_for_byte(pipes[0]); }
 
-static void *signalled(void *arg) {
-	(void)arg;
+static void *signalled(void *handler) {
 	static char stack[1 << 16];
 	stack_t ss = {.ss_sp = stack, .ss_size = sizeof stack};
 	sigaltstack(&ss, 0);
-	struct sigaction sa = {.sa_handler = on_signal, .sa_flags = SA_ONSTACK};
+	struct sigaction sa = {.sa_handler = (void (*)(int))handler, .sa_flags = SA_ONSTACK};
 	sigaction(SIGUSR1, &sa, 0);
 	raise(SIGUSR1);
 	return 0;
 }
 
-static int outer(int arg) { (void)arg; signalled(0); return 0; }
-static void *in_handler(void *arg) { (void)arg; calls(outer, 0); return 0; }
+static void *handler;
+static int outer(int arg) { (void)arg; signalled(handler); return 0; }
+static void *in_handler(void *h) { handler = h; calls(outer, 0); return 0; }
 
 static pthread_t thread;
 
+static void *(*body)(void *);
+static volatile int tid;
+static void *starts(void *arg) { tid = gettid(); return body(arg); }
+
+// reads says whether a thread waits for a byte.
+static int reads(int tid) {
+	char path[64], text[64] = "";
+	long nr = -1, fd = -1;
+	snprintf(path, sizeof path, "/proc/self/task/%d/syscall", tid);
+	int f = open(path, O_RDONLY | O_CLOEXEC);
+	(void)!read(f, text, sizeof text - 1);
+	close(f);
+	sscanf(text, "%ld 0x%lx", &nr, (unsigned long *)&fd);
+	return nr == SYS_read && fd == pipes[0];
+}
+
+// start starts a thread, and returns when it waits for a byte.
 static void start(void *(*f)(void *), void *arg) {
-	pthread_attr_t a;
-	pthread_attr_init(&a);
-	pthread_create(&thread, &a, f, arg);
-	usleep(20000);
+	tid = 0, body = f;
+	pthread_create(&thread, 0, starts, arg);
+	while (!tid || !reads(tid))
+		usleep(1000);
 }
 
 static int cleaned;
@@ -205,11 +226,14 @@ static void command(char *line) {
 	if (!strcmp(word, "all")) {
 		int a = first(), b = second(), c = reads_secret(), d = reads_mine();
 		printf("%d %d %d %d %s\n", a, b, c, d, text(to));
-	} else if (!strcmp(word, "block") || !strcmp(word, "calls") || !strcmp(word, "deep")) {
+	} else if (!strcmp(word, "block") || !strcmp(word, "calls") || !strcmp(word, "deep") || !strcmp(word, "far")) {
 		start(blocked, strdup(word));
 		printf("ok\n");
 	} else if (!strcmp(word, "signal")) {
-		start(in_handler, 0);
+		start(in_handler, on_signal);
+		printf("ok\n");
+	} else if (!strcmp(word, "handler")) { // which calls nothing of the library
+		start(in_handler, on_signal_alone);
 		printf("ok\n");
 	} else if (!strcmp(word, "release")) {
 		(void)!write(pipes[1], "x", 1);
@@ -217,8 +241,7 @@ static void command(char *line) {
 		printf("%ld\n", result);
 	} else if (!strcmp(word, "cancel")) {
 		void *r = 0;
-		pthread_create(&thread, 0, cancel_me, 0);
-		usleep(20000);
+		start(cancel_me, 0);
 		pthread_cancel(thread);
 		pthread_join(thread, &r);
 		printf("%s\n", r != PTHREAD_CANCELED ? "returned" : cleaned ? "cancelled and cleaned up" : "cancelled");

@@ -1,10 +1,14 @@
 /* Calls the library's functions, says what they return for each line of its input, and ends with the input. Usage:
    program [THREADS]: so many threads more call one() all the time, and end the process if it returns what no patch makes;
    if the number is negative, they sleep. A line that begins with b makes a thread more, which calls blocks() with the FIFO that
-   the variable FIFO names, until that returns; with the variable ENTER there is one from the beginning. */
+   the variable FIFO names, until that returns; with the variable ENTER there is one from the beginning. With the variable TITLE
+   it shows that in place of its command line and environment, which it keeps elsewhere, as daemons do. */
+#define _GNU_SOURCE
+#include <dlfcn.h>
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <unistd.h>
 int one(void), two(void), bare(void), sum(void), blocks(const char *);
 
@@ -29,11 +33,33 @@ static void *call(void *unused)
 	return unused;
 }
 
+#ifdef COPY /* of the variable, which the program has then */
+extern char **environ;
+#define ENVIRON &environ
+#else
+#define ENVIRON dlsym(RTLD_DEFAULT, "environ")
+#endif
+
+static void show(const char *title, char **argv)
+{
+	char ***env = ENVIRON, **moved = calloc(1000, sizeof *moved), *end = *argv;
+	for (int i = 0; argv[i]; i++) end = argv[i] + strlen(argv[i]) + 1;
+	for (int i = 0; (*env)[i]; i++) {
+		end = (*env)[i] + strlen((*env)[i]) + 1;
+		moved[i] = strdup((*env)[i]);
+	}
+	*env = moved;
+	title = strdup(title);
+	memset(*argv, 0, end - *argv);
+	strcpy(*argv, title);
+}
+
 int main(int argc, char **argv)
 {
 	char line[64] = "";
 	pthread_t t;
 	int threads = argc > 1 ? atoi(argv[1]) : 0;
+	if (getenv("TITLE")) show(getenv("TITLE"), argv);
 	for (int n = abs(threads); n > 0; n--) {
 		pthread_create(&t, 0, threads > 0 ? call : nap, 0);
 	}
