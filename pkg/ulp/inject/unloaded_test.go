@@ -105,6 +105,19 @@ func TestUnloaded(t *testing.T) {
 	c.cleared(before)
 }
 
+// TestMovedCode: a library whose code was moved into memory without a file is the library all the same.
+func TestMovedCode(t *testing.T) {
+	lib := library(t, nopFlags)
+	c := reloads(t, lib)
+	c.says("move", "moved")
+	before := c.snapshot()
+	c.apply(Options{}, answer(t, lib, 2, both))
+	c.says("", "2")
+	c.revert()
+	c.says("", "1")
+	c.cleared(before)
+}
+
 // TestNotSeen: a library that a look missed keeps its table, which its functions lead to.
 func TestNotSeen(t *testing.T) {
 	lib := library(t, nopFlags)

@@ -12,8 +12,8 @@ import (
 //
 // Path and Name are for people. What the library is, its build-id says, and where it is, its segments: those come from
 // the kernel, while build-id and SONAME are what stands in memory. An image counts as loaded if a segment of it can be
-// executed; libraries that are only mapped to be read, as debuggers do, are not listed. Nor are programs that copied
-// their code into memory without a file, as some do to have huge pages.
+// executed; libraries that are only mapped to be read, as debuggers do, are not listed. Those whose code was moved into memory
+// without a file, in the same place, as some programs do to have huge pages, are.
 type Library struct {
 	Path    string // see Mapping.Path
 	Name    string // base name of Path
@@ -40,7 +40,7 @@ type Library struct {
 	dynamic *dynamic // nil if there is none
 }
 
-// Segment is memory of an image. Without a file it is .bss.
+// Segment is memory of an image. Without a file it is .bss, or code that was moved.
 type Segment struct {
 	Start, End uint64
 	Offset     uint64 // in the file
