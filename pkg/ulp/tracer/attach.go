@@ -147,17 +147,22 @@ func (t *Tracee) stopAll(ctx context.Context) error {
 	}
 }
 
-// all says that the threads that stand still are as many as the process has. Then no other one needs to be looked for.
+// all says that the threads that stand still are as many as the process has. Then no other one needs to be looked for. Where
+// some are left alone, numbers tell nothing: one of them may end when another thread begins.
 func (t *Tracee) all() bool {
 	n, err := t.dir.count()
-	return err == nil && n == len(t.threads) && !slices.ContainsFunc(t.threads, func(th *Thread) bool { return !th.stopped })
+	return err == nil && !t.aside && n == len(t.threads) && !slices.ContainsFunc(t.threads, func(th *Thread) bool { return !th.stopped })
 }
 
 // seizeNew seizes the threads in tids that are not yet known, and then interrupts all that run. In this order, since a
 // seize may wait, and threads that are seized still run.
 func (t *Tracee) seizeNew(tids []int) (grown bool, err error) {
 	for _, tid := range tids {
-		if t.known[tid] == nil {
+		switch {
+		case t.known[tid] != nil:
+		case t.kernelSide(tid):
+			t.aside = true
+		default:
 			if err := t.seize(tid); err != nil {
 				return false, err
 			}
@@ -224,7 +229,7 @@ func (t *Tracee) bury(th *Thread) {
 }
 
 // settle waits until an interrupted thread stands at its interrupt (or in its group stop). Signals that come first are
-// handed on: the interrupt is still pending, and stops the thread again before it executes anything.
+// handed on, with an interrupt that stops the thread again before it executes anything.
 func (t *Tracee) settle(ctx context.Context, th *Thread, deadline time.Time) error {
 	for {
 		t.step("attach:wait")
@@ -247,6 +252,8 @@ func (t *Tracee) settle(ctx context.Context, th *Thread, deadline time.Time) err
 			return t.admit(th)
 		}
 		t.step("attach:handon")
+		// A stop takes back an interrupt that came when the kernel was already on its way to it.
+		_ = ptrace(unix.PTRACE_INTERRUPT, th.TID, 0)
 		if err := ptrace(unix.PTRACE_CONT, th.TID, s.toHandOn()); err != nil {
 			t.bury(th)
 			return nil
@@ -259,6 +266,9 @@ func (t *Tracee) admit(th *Thread) error {
 	var err error
 	if th.regs, err = readRegisters(th.TID); err != nil {
 		return t.fail("reading the registers", th.TID, t.lost(th, err))
+	}
+	if th.regs.nowhere() {
+		return t.leaveAlone(th)
 	}
 	if again := th.regs; !th.GroupStop && again.restartEINTR(th.TID) {
 		t.step("attach:restart")

@@ -115,6 +115,7 @@ func (t *Tracee) catch(th *Thread) error {
 			th.stopped = true
 			return nil
 		}
+		_ = ptrace(unix.PTRACE_INTERRUPT, th.TID, 0) // see settle
 		if err := ptrace(unix.PTRACE_CONT, th.TID, uintptr(s.signal)); err != nil {
 			return t.fail("interrupting", th.TID, t.lost(th, err))
 		}

@@ -68,12 +68,16 @@ func (d *folder) has(tid int) bool {
 
 // read reads one of the small files in a thread's folder.
 func (d *folder) read(tid int, file string) ([]byte, error) {
+	return d.readInto(make([]byte, taskFileMost), tid, file)
+}
+
+// readInto is read into b, as far as there is room.
+func (d *folder) readInto(b []byte, tid int, file string) ([]byte, error) {
 	fd, err := unix.Openat(d.fd, taskFile(tid, file), unix.O_RDONLY|unix.O_CLOEXEC, 0)
 	if err != nil {
 		return nil, err
 	}
 	defer func() { _ = unix.Close(fd) }()
-	b := make([]byte, taskFileMost)
 	n, err := unix.Read(fd, b)
 	return b[:max(n, 0)], err
 }

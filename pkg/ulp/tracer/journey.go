@@ -243,5 +243,6 @@ func (t *Tracee) park(th *Thread) error {
 			return nil
 		}
 		signal = int(s.toHandOn())
+		_ = ptrace(unix.PTRACE_INTERRUPT, th.TID, 0) // see settle
 	}
 }

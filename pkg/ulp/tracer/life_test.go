@@ -273,3 +273,15 @@ func TestSuspendSeccomp(t *testing.T) {
 		t.Errorf("%s, exit code %d", got, code)
 	}
 }
+
+// TestTimers stops a thread again and again to which signals come all the time. A stop for one of them takes an interrupt back
+// that comes just then.
+func TestTimers(t *testing.T) {
+	c := start(t, program(t, "timers"))
+	g := gadgets(t, c.pid)
+	for range 2000 {
+		if err := visit(t, c.pid, g); err != nil {
+			t.Fatal(err)
+		}
+	}
+}

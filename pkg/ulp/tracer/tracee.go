@@ -42,6 +42,7 @@ type Tracee struct {
 	phase    atomic.Int32
 	threads  []*Thread
 	known    map[int]*Thread
+	aside    bool      // there are threads that are left alone
 	left     int       // threads that were seized and not detached: the kernel may hold them until the tracer thread ends
 	attached time.Time // first interrupt since all ran
 	stopTime time.Duration

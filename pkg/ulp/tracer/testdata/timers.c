@@ -1,0 +1,25 @@
+/* Sixteen timers whose signals come all the time, while it spins. */
+#include <signal.h>
+#include <stdio.h>
+#include <time.h>
+#include <unistd.h>
+
+static volatile long ticks;
+
+static void tick(int sig) { (void)sig; ticks++; }
+
+int main(void)
+{
+	for (int i = 0; i < 16; i++) {
+		timer_t t;
+		struct sigevent e = {.sigev_notify = SIGEV_SIGNAL, .sigev_signo = SIGRTMIN + i};
+		struct itimerspec s = {{0, 3000 + i * 700}, {0, 50000 + i * 1000}};
+		signal(SIGRTMIN + i, tick);
+		timer_create(CLOCK_MONOTONIC, &e, &t);
+		timer_settime(t, 0, &s, 0);
+	}
+	alarm(120);
+	puts("ready");
+	fflush(stdout);
+	for (;;) ;
+}
