@@ -27,7 +27,8 @@ func newStatus(s *console) *cobra.Command {
 		Short: "Show which processes can be live patched, and what is applied",
 		Long: `Shows the running processes that can be live patched: those with libpulp.so, and those with a library whose functions have NOPs
 at their entries; the builds of these libraries, the live patches that are applied, by whichever engine, and whether they take
-further ones. With --all other processes are listed, too. It reads; no process is ever stopped.` + exitHelp,
+further ones. A live patch that was reverted while a thread was in it stays in memory, and is listed so, until the next change or
+"lpbuild revert". With --all other processes are listed, too. It reads; no process is ever stopped.` + exitHelp,
 		Example: "  lpbuild status\n  lpbuild status -p 'nginx*'\n  lpbuild status --all --json | jq '.processes[].pid'",
 	}
 	flags := cmd.Flags()
@@ -142,6 +143,9 @@ func statusRows(p *trigger.Survey) [][]string {
 	}
 	for _, a := range p.Elsewhere {
 		rows = append(rows, head(printableLine(a.Library), "(not loaded)", livePatch(p, a), since(a)))
+	}
+	for _, a := range p.Kept {
+		rows = append(rows, head(printableLine(a.Library), "", printableLine(path.Base(a.Container))+" (reverted, in memory for a thread)", ""))
 	}
 	if len(rows) == 0 {
 		rows = append(rows, head("-", "", "", ""))

@@ -133,7 +133,8 @@ func newRevert(s *console) *cobra.Command {
 		Short: "Take live patches out of running processes",
 		Long: `Takes live patches out of running processes: those of the FILEs (containers, or quoted wildcards), or with --all those of a
 library, whatever they are. The functions of the library are then as they were. Processes in which a live patch is not
-applied are left alone. Everything else is as for "lpbuild trigger".` + triggerExitHelp,
+applied are left alone. What was reverted while a thread was in it stays in memory for that thread; run again, this gives the
+memory back. Everything else is as for "lpbuild trigger".` + triggerExitHelp,
 		Example: `  lpbuild revert libc_2.31-150300.63.1_livepatch2.so
   lpbuild revert -p 4711 --all libc.so.6
   lpbuild revert --dry-run '/usr/lib64/glibc-livepatches/0.3/*.so'`,

@@ -162,6 +162,7 @@ type surveyJSON struct {
 	Reason    string        `json:"disabled_because"`
 	Libraries []libraryJSON `json:"libraries"`
 	Elsewhere []appliedJSON `json:"unloaded_libraries"` // live patches of libraries that are not there any more
+	Kept      []appliedJSON `json:"kept"`               // reverted, and still in memory because a thread was in them
 	Error     string        `json:"error"`
 }
 
@@ -187,6 +188,7 @@ func newSurveyJSON(s *trigger.Survey) surveyJSON {
 		PID: s.PID, Name: s.Name, Exe: s.Exe, UID: s.UID, Container: s.Container.String(), Engine: s.Engine, Version: s.Version,
 		Enabled: s.Engine != "" && s.Disabled == nil, Reason: text(s.Disabled), Error: text(s.Err),
 		Libraries: []libraryJSON{}, Elsewhere: newAppliedJSON(s.Elsewhere),
+		Kept: newAppliedJSON(s.Kept),
 	}
 	for _, l := range s.Libraries {
 		j.Libraries = append(j.Libraries, libraryJSON{l.Name, l.Path, hex.EncodeToString(l.BuildID), newAppliedJSON(l.Applied)})

@@ -46,7 +46,7 @@
 //     on stacks, red zones included. A pointer to a replacement's static data or function that the process keeps
 //     elsewhere (a string constant that was returned and stored, a registered callback) is not seen: revert live
 //     patches that hand out such pointers only if their users are gone. Stacks of coroutines that do not run are not
-//     seen either.
+//     seen either. What is kept for a thread, any later change gives back, and one that changes nothing else, too.
 //   - Exceptions and cancellation do not pass through replacements: see below. Debuggers see frames without names, and
 //     backtraces end there.
 //   - Symbols are found through the dynamic loader's list. Static programs have none, and before glibc 2.35 it does not have

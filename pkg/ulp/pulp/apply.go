@@ -195,10 +195,10 @@ func (s *Session) revert(ctx context.Context, plan *Plan, a *Applied) error {
 	if err == nil {
 		err = s.carryOut(writes)
 	}
-	if err = errors.Join(err, s.emptyQueue()); err != nil {
-		return err
+	if err == nil {
+		err = s.repad(plan, a, before.patches) // before the queue is empty: until then the next engine finishes what is missing
 	}
-	return s.repad(plan, a, before.patches)
+	return errors.Join(err, s.emptyQueue())
 }
 
 // reverting computes the writes that a revert needs: each function runs the newest of the patches that stay, or itself.

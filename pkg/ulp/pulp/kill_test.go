@@ -129,12 +129,14 @@ func manyKills() int {
 }
 
 // TestKilledAtEachStep kills the engine before the first and the last time that it does each thing, or with
-// LPBUILD_PULP_KILLS every time. The process goes on, each function wholly old or wholly new, and the next run finishes.
+// LPBUILD_PULP_KILLS every time. The process goes on, each function wholly old or wholly new, and the next run finishes: after a
+// revert, with the NOPs that were there, unless libpulp.so has no queue.
 func TestKilledAtEachStep(t *testing.T) {
 	for _, f := range flavours(t) {
 		lib := library(t, !f.old)
 		p, path := container(t, lib, 10, all...)
 		c := start(t, lib, f, "", "1")
+		original := c.code(lib)
 		for _, op := range []string{"apply", "revert"} {
 			c.reach(p, path, op == "revert")
 			b, err := startEngine(c, never, op, path).Output()
@@ -154,6 +156,9 @@ func TestKilledAtEachStep(t *testing.T) {
 				c.whole()
 				if c.reach(p, path, op == "apply"); t.Failed() {
 					t.Fatalf("%s: %s: killed before step %d (%s)", f.name, op, n, name)
+				}
+				if op == "revert" && !f.old && !sameButTwo(original, c.code(lib)) {
+					t.Errorf("%s: killed before step %d (%s): the code is not as it was", f.name, n, name)
 				}
 				kills++
 			}

@@ -17,7 +17,8 @@ import (
 // library's data with the addresses of this process.
 //
 // No thread has to be moved for it: wherever one stands, in the middle of NOPs or in front of the jump, it goes on to the
-// function. Killed before it, the engine leaves what libpulp.so leaves.
+// function. Killed before it, the engine leaves what libpulp.so leaves: a queue that is not empty, by which the next one finds what
+// is missing, this included. Versions without a queue leave nothing by which it could be found.
 
 // padding is what gcc leaves before an entry.
 var padding = bytes.Repeat([]byte{0x90}, jumpSize)
@@ -64,15 +65,51 @@ func (r *Runtime) padded(ctx context.Context, entries []uint64) (map[uint64]bool
 func (s *Session) repad(plan *Plan, a *Applied, applied []Applied) error {
 	others := slices.DeleteFunc(slices.Clone(applied), func(o Applied) bool { return o.ID == a.ID })
 	for _, f := range a.Functions {
-		if !plan.padded[f.Old] || running(others, f.Old) != nil {
-			continue
-		}
-		was, err := s.r.entry(s.rd.ctx, f.Old)
-		if err != nil {
+		if err := s.repadOne(plan, f.Old, others); err != nil {
 			return err
 		}
-		if w, ok := unjump(f.Old); ok && was.State == process.EntryNOPs && was.Stale != 0 {
-			if err := s.write(w); err != nil {
+	}
+	return nil
+}
+
+// repadOne puts the NOPs back before a function that none of the patches replaces.
+func (s *Session) repadOne(plan *Plan, entry uint64, applied []Applied) error {
+	if !plan.padded[entry] || running(applied, entry) != nil {
+		return nil
+	}
+	was, err := s.r.entry(s.rd.ctx, entry)
+	if err != nil {
+		return err
+	}
+	if w, ok := unjump(entry); ok && was.State == process.EntryNOPs && was.Stale != 0 {
+		return s.write(w)
+	}
+	return nil
+}
+
+// paddedLeft is padded for the functions that are given back to themselves by what is left in the queue.
+func (r *Runtime) paddedLeft(ctx context.Context) (map[uint64]bool, error) {
+	left, err := r.queue(memory{ctx, r.mem})
+	if err != nil {
+		return nil, err
+	}
+	var entries []uint64
+	for _, w := range left[:min(len(left), maxLeft)] {
+		if len(w.data) == shortSize {
+			entries = append(entries, w.addr, w.addr-landingSize) // whichever it is
+		}
+	}
+	return r.padded(ctx, entries)
+}
+
+// repadLeft is repad for what was left in the queue.
+func (s *Session) repadLeft(plan *Plan, writes []write, applied []Applied) error {
+	for _, w := range writes {
+		if len(w.data) != shortSize {
+			continue
+		}
+		for _, entry := range []uint64{w.addr, w.addr - landingSize} {
+			if err := s.repadOne(plan, entry, applied); err != nil {
 				return err
 			}
 		}

@@ -152,7 +152,11 @@ func (r *Runtime) begin(ctx context.Context) (*Plan, []Applied, error) {
 	if err := plan.state.usable(); err != nil {
 		return nil, nil, err
 	}
-	plan.Finish = plan.state.Pending > 0
+	if plan.Finish = plan.state.Pending > 0; plan.Finish {
+		if plan.padded, err = r.paddedLeft(ctx); err != nil {
+			return nil, nil, err
+		}
+	}
 	applied, err := r.list(rd)
 	return plan, applied.patches, err
 }

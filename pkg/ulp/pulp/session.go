@@ -58,7 +58,7 @@ func (r *Runtime) Stop(ctx context.Context, o tracer.Options, f func(*Session) e
 // [ErrRefused] or [ErrUnfinished]; or that of package tracer.
 func (s *Session) Do(ctx context.Context, plan *Plan) error {
 	if plan.Finish {
-		if err := s.finish(); err != nil || plan.reached {
+		if err := s.finish(plan); err != nil || plan.reached {
 			return err
 		}
 		return fault(ErrAgain, ErrChanged, "what was left unfinished before is finished now")

@@ -74,7 +74,7 @@ const maxLeft = 4096
 // finish carries out what is left in the queue by an engine that was killed. The patch that it was for is not known, so the
 // rule is the general one: detours at entries of functions in code, to functions that can be run, and pointers in the data
 // of a container that is on libpulp.so's list.
-func (s *Session) finish() error {
+func (s *Session) finish(plan *Plan) error {
 	asked, err := s.r.queue(s.rd)
 	if err != nil {
 		return err
@@ -111,6 +111,9 @@ func (s *Session) finish() error {
 		return err
 	}
 	if err := s.carryOut(writes); err != nil {
+		return err
+	}
+	if err := s.repadLeft(plan, writes, l.patches); err != nil {
 		return err
 	}
 	s.Finished = true

@@ -110,16 +110,73 @@ func TestNotAppliedAnyMore(t *testing.T) {
 	if !strings.Contains(c.maps(), "lpbuild:libtarget_blocks") {
 		t.Errorf("it is not in memory any more:\n%s", c.maps())
 	}
-	list, _, err := trigger.Look(t.Context(), trigger.SurveyOptions{Selector: c.selector(), Backends: auto()})
-	if err != nil || len(list) != 1 || list[0].Patched() {
-		t.Errorf("%v, %v", list, err)
+	c.kept(1)
+	for _, o := range []trigger.Options{{Containers: cs, Revert: true}, {RevertAll: "libtarget.so"}} {
+		want := map[bool]error{true: trigger.ErrNotApplied, false: trigger.ErrNoPatches}[o.Revert]
+		o.Backends = native
+		r := c.one(o)
+		c.is(trigger.Already, want, r)
+		if !strings.Contains(r.Results[0].Err.Error(), "a thread still needs its memory") {
+			t.Errorf("%+v", r)
+		}
 	}
-	c.is(trigger.Already, trigger.ErrNotApplied, c.one(trigger.Options{Containers: cs, Backends: native, Revert: true}))
-	c.is(trigger.Already, trigger.ErrNoPatches, c.one(trigger.Options{RevertAll: "libtarget.so", Backends: native}))
+	c.kept(1)
 	c.says(unpatched)
 	c.is(trigger.Changed, nil, c.one(trigger.Options{Containers: cs, Backends: native}))
 	c.says("10 2 3 107")
 	leave()
+}
+
+// kept fails the test unless the survey tells of so many live patches that are not applied any more and still in memory.
+func (c *child) kept(want int) {
+	c.t.Helper()
+	list, _, err := trigger.Look(c.t.Context(), trigger.SurveyOptions{Selector: c.selector(), Backends: auto()})
+	if err != nil || len(list) != 1 || list[0].Patched() || len(list[0].Kept) != want {
+		c.t.Errorf("%+v, %v", list, err)
+	}
+}
+
+// TestKeptIsFreed: memory that was kept for a thread is given back once that has left: by a revert of what is not applied any
+// more, and by a run that finds all as it should be; not by a dry run.
+func TestKeptIsFreed(t *testing.T) {
+	fifo := filepath.Join(t.TempDir(), "fifo")
+	must(t, unix.Mkfifo(fifo, 0o600))
+	cs := read(t, pack(t, "a", "libtarget_blocks.so", 10, "one:one_lp", "blocks:blocks_lp"))
+	other := read(t, pack(t, "a", "libtarget_two.so", 20, "two:two_lp"))
+	for name, o := range map[string]trigger.Options{
+		"revert": {Containers: cs, Revert: true}, "revertall": {RevertAll: "libtarget.so"}, "reconcile": {Containers: other, Replace: true},
+	} {
+		for engine, preload := range map[string]string{"native": "", "libpulp": standIn(t)} {
+			c := start(t, "a", preload, "keptfreed_"+name+engine, "FIFO="+fifo)
+			c.is(trigger.Changed, nil, c.one(trigger.Options{Containers: cs, Backends: native}))
+			leave := c.enter(fifo)
+			c.is(trigger.Changed, nil, c.one(trigger.Options{Containers: cs, Backends: native, Revert: true}))
+			if name == "reconcile" {
+				r := c.one(trigger.Options{Containers: other, Backends: auto()})
+				c.is(trigger.Changed, nil, r)
+			}
+			before := c.values()
+			leave()
+			c.says(before)
+			o.Backends, o.DryRun = auto(), true
+			c.one(o)
+			if !strings.Contains(c.maps(), "lpbuild:libtarget_blocks") {
+				t.Errorf("%s, %s: it is gone too early:\n%s", name, engine, c.maps())
+			}
+			o.DryRun = false
+			r := c.one(o)
+			for end := time.Now().Add(time.Minute); strings.Contains(c.maps(), "lpbuild:libtarget_blocks") && time.Now().Before(end); r = c.one(o) {
+				time.Sleep(time.Millisecond) // the thread is on its way
+			}
+			if r.Status != trigger.Already || name != "reconcile" && !strings.Contains(r.Results[0].Err.Error(), "is given back") {
+				t.Errorf("%s, %s: %+v", name, engine, r)
+			}
+			if strings.Contains(c.maps(), "lpbuild:libtarget_blocks") {
+				t.Errorf("%s, %s: it is still there:\n%s", name, engine, c.maps())
+			}
+			c.says(before)
+		}
+	}
 }
 
 // enter has a thread call a function, and returns when it is in it. It stays there until the function that is returned is

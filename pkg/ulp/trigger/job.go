@@ -88,8 +88,11 @@ func (j *job) carry(ctx, run context.Context, rep *Report) (again *AgainError) {
 		return j.all(rep, steps, err)
 	}
 	verdicts := plan.Verdicts()
-	if j.o.DryRun || !slices.Contains(verdicts, nil) {
+	if j.o.DryRun {
 		return j.results(rep, steps, verdicts)
+	}
+	if !slices.Contains(verdicts, nil) {
+		return j.results(rep, steps, j.tidy(ctx, rep, verdicts))
 	}
 	if run.Err() != nil {
 		return j.all(rep, steps, interrupted(run))

@@ -73,11 +73,16 @@ func (t *nativeTarget) Applied(context.Context) ([]Applied, error) {
 	var list []Applied
 	for _, a := range t.list {
 		if a.Active {
-			list = append(list, Applied{ID: a.ID, Library: a.Target.Name, Bias: a.Bias, Container: a.Container, Time: a.Time,
-				Functions: len(a.Functions), Engine: t.b.Name()})
+			list = append(list, newApplied(a))
 		}
 	}
 	return list, nil
+}
+
+// newApplied says what the native engine has in a process in this package's words.
+func newApplied(a inject.Applied) Applied {
+	return Applied{ID: a.ID, Library: a.Target.Name, Bias: a.Bias, Container: a.Container, Time: a.Time,
+		Functions: len(a.Functions), Engine: nativeName}
 }
 
 func (t *nativeTarget) Comments(_ context.Context, a *Applied) (string, error) {

@@ -40,6 +40,8 @@ type Survey struct {
 	Libraries []PatchableLibrary
 	// Elsewhere are live patches whose library is not loaded, which should not be.
 	Elsewhere []Applied
+	// Kept are live patches that were reverted and are still in memory, because a thread was in them. They are not applied.
+	Kept []Applied
 	// Err is why not all of this could be seen.
 	Err error
 }
@@ -61,7 +63,7 @@ func (s *Survey) Patched() bool {
 
 // Bare says that nothing but the engine speaks for the process: it could work there, as anywhere, but there is nothing that
 // it could replace for sure.
-func (s *Survey) Bare() bool { return s.Anywhere && len(s.Libraries)+len(s.Elsewhere) == 0 }
+func (s *Survey) Bare() bool { return s.Anywhere && len(s.Libraries)+len(s.Elsewhere)+len(s.Kept) == 0 }
 
 // Look surveys processes and returns what it saw, in ascending order of PID, and how many processes this user may not look
 // into. The error is the context's, the selector's if the process that was named is not there, or that of reading proc.
@@ -146,6 +148,9 @@ func (s *Survey) fill(ctx context.Context, o *SurveyOptions, p *process.Process,
 		known.label(ctx, t, p.UID.Real, applied)
 		others, err := appliedByOthers(ctx, o.Backends, engine, view, func(t Target, list []Applied) { known.label(ctx, t, p.UID.Real, list) })
 		if applied = append(applied, others...); err != nil {
+			s.Err = err
+		}
+		if s.Kept, err = view.kept(ctx, o.Backends); err != nil {
 			s.Err = err
 		}
 	} else if !o.WithoutEngine {
