@@ -3,8 +3,10 @@ package main
 import (
 	"context"
 	"errors"
+	"fmt"
 	"path/filepath"
 	"regexp"
+	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -56,7 +58,26 @@ On a machine:
 	)
 	wrapUsage(root)
 	complete(root)
+	knowTopics(root)
 	return root
+}
+
+// knowTopics makes help about what is not there an error: cobra shows the usage and ends well.
+func knowTopics(root *cobra.Command) {
+	root.InitDefaultHelpCmd()
+	help, _, err := root.Find([]string{"help"})
+	if err != nil {
+		return
+	}
+	help.Run = nil
+	help.RunE = func(_ *cobra.Command, args []string) error {
+		topic, rest, err := root.Find(args)
+		if err != nil || len(rest) > 0 {
+			return &usageError{fmt.Errorf("there is no command %q", strings.Join(append([]string{root.Name()}, args...), " ")), root.Name()}
+		}
+		topic.InitDefaultHelpFlag()
+		return topic.Help()
+	}
 }
 
 // goTexts are what Go's library says of a value, and what a person understands.

@@ -29,6 +29,9 @@ import (
 // ErrExists says that the folder already has one of the files.
 var ErrExists = errors.New("is already there")
 
+// ErrSecret says that a repository's URL must not be written into a file that is published.
+var ErrSecret = errors.New("the URL has a user, a password or a token in it")
+
 // Options says what to write. The zero values of all but Repositories have defaults.
 type Options struct {
 	Name         string       // of the RPM package; default: the folder's name
@@ -151,6 +154,7 @@ func (o *Options) complete(dir string) error {
 const glibcLicense = "LGPL-2.1-or-later AND LGPL-2.1-or-later WITH GCC-exception-2.0 AND GPL-2.0-or-later"
 
 // absolute returns a location that means the same from every folder: a relative path becomes absolute, all else is so already.
+// One with a secret is refused.
 func absolute(location string) (string, error) {
 	if location == "" {
 		return "", nil
@@ -160,8 +164,14 @@ func absolute(location string) (string, error) {
 		return "", err
 	}
 	elsewhere, err := fetch.ParseLocation(location, "/nowhere")
-	if err != nil || here.LocalPath() == elsewhere.LocalPath() {
-		return location, err
+	switch {
+	case err != nil:
+		return "", err
+	case fetch.Redact(location) != location:
+		return "", fmt.Errorf("%s: %w, and lpbuild.yaml, which would have it, is part of the source package: put the URL into "+
+			"a .repo file outside of the package folder and name that", here, ErrSecret)
+	case here.LocalPath() == elsewhere.LocalPath():
+		return location, nil
 	}
 	return here.LocalPath(), nil
 }

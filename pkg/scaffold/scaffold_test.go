@@ -37,7 +37,7 @@ func TestWrite(t *testing.T) {
 	names, err := Write(dir, Options{
 		Product: "SLE-15-SP5", Arch: []string{"x86_64", "ppc64le"}, Builds: ">= 2.31-150300.9, < 2.38",
 		Repositories: []Repository{
-			{URL: "https://example.com/update?token=a: b", Debuginfo: "'quoted'", KeyFiles: []string{key}},
+			{URL: "https://example.com/update/a: b", Debuginfo: "'quoted'", KeyFiles: []string{key}},
 			{URL: "/srv/repo", Debuginfo: "file:///srv/debug", KeyFiles: []string{key}}, {URL: "../yes"},
 		},
 		Author: "J <j@x>", Time: time.Unix(1e9, 0),
@@ -50,7 +50,7 @@ func TestWrite(t *testing.T) {
 		t.Fatal(err)
 	}
 	want := []buildmatrix.Repository{
-		{URL: "https://example.com/update?token=a: b", Debuginfo: filepath.Join(here, "'quoted'"), Keys: []string{"keys/vendor.asc"}},
+		{URL: "https://example.com/update/a: b", Debuginfo: filepath.Join(here, "'quoted'"), Keys: []string{"keys/vendor.asc"}},
 		{URL: "/srv/repo", Debuginfo: "file:///srv/debug", Keys: []string{"keys/vendor.asc"}},
 		{URL: filepath.Join(filepath.Dir(here), "yes"), Unsigned: true},
 	}
@@ -113,6 +113,8 @@ func TestWriteRefuses(t *testing.T) {
 		"URL of more than a line": {Options{Repositories: []Repository{{URL: "/x\ny", KeyFiles: []string{one}}}}, "control character"},
 		"URL of another kind":     {Options{Repositories: []Repository{{URL: "ftp://x/y", KeyFiles: []string{one}}}}, "not supported"},
 		"URL without a host":      {Options{Repositories: []Repository{{URL: "https:///y", KeyFiles: []string{one}}}}, "without a host"},
+		"URL with a token":        {Options{Repositories: []Repository{{URL: "https://h/y?t0ken-of-mine", KeyFiles: []string{one}}}}, "https://h/y?***: the URL has a user"},
+		"debuginfo with a user":   {Options{Repositories: []Repository{{URL: "/x", Debuginfo: "https://me:passw0rd@h/y", KeyFiles: []string{one}}}}, "https://***@h/y: the URL has a user"},
 		"version range":           {Options{Repositories: good, Builds: ">> 2"}, "lpbuild.yaml:"},
 		"architecture":            {Options{Repositories: good, Arch: []string{"x86_65"}}, `"x86_65" is not known`},
 		"architecture twice":      {Options{Repositories: good, Arch: []string{"x86_64", "x86_64"}}, "occurs twice"},

@@ -11,7 +11,7 @@ import (
 	"github.com/lpbuild/lpbuild/pkg/ulp/tracer"
 )
 
-// Runtime is libpulp.so in one program of one process. It keeps the memory of the process open: Close it after use.
+// Runtime is libpulp.so in one program of one process. It uses the memory of the process, which must stay open as long.
 type Runtime struct {
 	// Library is libpulp.so itself.
 	Library *process.Library
@@ -23,8 +23,6 @@ type Runtime struct {
 	pid int
 	mem *process.Memory
 	sym symbols
-
-	owned bool // Close closes mem
 }
 
 // symbols are the addresses of the interface, 0 for what this version does not have.
@@ -35,43 +33,15 @@ type symbols struct {
 	queueRoom, ring                                   uint64 // bytes of instructions at queue, of text at messages
 }
 
-// Find looks for libpulp.so in a process, by what it exports as it is mapped, without stopping the process. The error is
-// an [*Error] with [ErrNotLoaded], or with [ErrOldLibpulp] for a version that lacks what is needed or has it in places where
-// it cannot be (then with [ErrMalformed] too); or that of package process.
-func Find(ctx context.Context, p *process.Process) (*Runtime, error) {
-	mem, err := p.Memory(ctx)
-	if err != nil {
-		return nil, err
-	}
-	libraries, err := mem.Libraries(ctx)
-	if err != nil {
-		mem.Close()
-		return nil, err
-	}
-	r, err := FindIn(ctx, p, mem, libraries)
-	if err != nil {
-		mem.Close()
-		return nil, err
-	}
-	r.owned = true
-	return r, nil
-}
-
-// FindIn is Find for who has opened the memory of the process and listed its libraries already. The memory must stay open as
-// long as the Runtime is used; Close does not close it.
-func FindIn(ctx context.Context, p *process.Process, mem *process.Memory, libraries []*process.Library) (*Runtime, error) {
+// Find looks for libpulp.so in a process, by what it exports as it is mapped, without stopping the process; mem is the
+// process's memory, with these libraries. The error is an [*Error] with [ErrNotLoaded], or with [ErrOldLibpulp] for a version
+// that lacks what is needed or has it in places where it cannot be (then with [ErrMalformed] too); or that of package process.
+func Find(ctx context.Context, p *process.Process, mem *process.Memory, libraries []*process.Library) (*Runtime, error) {
 	r := &Runtime{Libraries: libraries, pid: p.PID, mem: mem}
 	if err := r.find(ctx); err != nil {
 		return nil, err
 	}
 	return r, nil
-}
-
-// Close frees what the Runtime holds open.
-func (r *Runtime) Close() {
-	if r.owned {
-		r.mem.Close()
-	}
 }
 
 func (r *Runtime) find(ctx context.Context) error {

@@ -152,8 +152,16 @@ func (c *child) says(want string) {
 	}
 }
 
+// found is libpulp.so in a process, and the memory of that.
+type found struct {
+	*pulp.Runtime
+	memory *process.Memory
+}
+
+func (f *found) Close() { f.memory.Close() }
+
 // find finds libpulp.so in a process.
-func (c *child) find() *pulp.Runtime {
+func (c *child) find() *found {
 	c.t.Helper()
 	r, err := findIn(c.t.Context(), c.pid)
 	if err != nil {
@@ -163,12 +171,24 @@ func (c *child) find() *pulp.Runtime {
 	return r
 }
 
-func findIn(ctx context.Context, pid int) (*pulp.Runtime, error) {
+func findIn(ctx context.Context, pid int) (*found, error) {
 	p, err := process.Look(ctx, pid, process.Options{})
 	if err != nil {
 		return nil, err
 	}
-	return pulp.Find(ctx, p)
+	m, err := p.Memory(ctx)
+	if err != nil {
+		return nil, err
+	}
+	libraries, err := m.Libraries(ctx)
+	if err == nil {
+		var r *pulp.Runtime
+		if r, err = pulp.Find(ctx, p, m, libraries); err == nil {
+			return &found{r, m}, nil
+		}
+	}
+	m.Close()
+	return nil, err
 }
 
 // do carries a plan out, and makes it anew as long as that is worth while.
@@ -176,7 +196,7 @@ func (c *child) do(plan func(*pulp.Runtime) (*pulp.Plan, error)) error {
 	c.t.Helper()
 	for end := time.Now().Add(10 * time.Second); ; time.Sleep(time.Millisecond) {
 		r := c.find()
-		err := once(c.t.Context(), r, plan)
+		err := once(c.t.Context(), r.Runtime, plan)
 		r.Close()
 		if !errors.Is(err, pulp.ErrAgain) || time.Now().After(end) {
 			return err

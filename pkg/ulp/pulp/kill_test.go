@@ -66,11 +66,7 @@ func tolerable(err error) bool {
 
 func engineDo(pid int, o tracer.Options, p *pulp.Patch, path string, apply bool) error {
 	ctx := context.Background()
-	proc, err := process.Look(ctx, pid, process.Options{})
-	if err != nil {
-		return err
-	}
-	r, err := pulp.Find(ctx, proc)
+	r, err := findIn(ctx, pid)
 	if err != nil {
 		return err
 	}

@@ -15,7 +15,7 @@ import (
 func (c *child) tryApply(ctx context.Context, p *pulp.Patch, path string) error {
 	r := c.find()
 	defer r.Close()
-	return once(ctx, r, func(r *pulp.Runtime) (*pulp.Plan, error) { return r.PlanApply(ctx, p, path) })
+	return once(ctx, r.Runtime, func(r *pulp.Runtime) (*pulp.Plan, error) { return r.PlanApply(ctx, p, path) })
 }
 
 // TestRefused has a libpulp.so that fails in the middle, or asks for what the patch does not need: the code stays as it was,

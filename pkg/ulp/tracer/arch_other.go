@@ -9,7 +9,7 @@ import (
 )
 
 // What an architecture has to bring, in files of its own: its registers, its signal frame, and the instructions that lead
-// through them. Where it is missing, [Attach] returns ErrUnsupported before anything else here is called.
+// through them. Where it is missing, [Run] returns ErrUnsupported before anything else here is called.
 const (
 	supported    = false
 	frameMost    = 0

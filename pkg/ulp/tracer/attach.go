@@ -15,30 +15,6 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Attach stops all threads of a process. It returns ErrGone, ErrPermission, ErrTraced, ErrNotStopping, ErrUnsupported,
-// ErrExec or the context's error, each in an [*Error], and then nothing is attached and everything runs as before.
-// Every Tracee must be given to [Tracee.Detach].
-//
-// That the process still runs the program that its caller knows must be asked when it is attached, since it may have
-// executed another one just before.
-func Attach(ctx context.Context, pid int, o Options) (*Tracee, error) {
-	if !supported {
-		return nil, errArch(pid)
-	}
-	t := newTracee(pid, o)
-	done := make(chan error, 1)
-	t.w.jobs <- func() { done <- t.attach(ctx) }
-	if err := t.doneOrLate(ctx, done); err != nil {
-		if t.phase.Load() == phaseLeft {
-			t.w.end(false)
-		} else {
-			t.w.rest(t.left > 0)
-		}
-		return nil, err
-	}
-	return t, nil
-}
-
 // errArch is the answer where lpbuild cannot do it yet.
 func errArch(pid int) error {
 	return &Error{Op: "stopping its threads", PID: pid, Err: fmt.Errorf("on %s: %w", runtime.GOARCH, ErrUnsupported)}
@@ -95,7 +71,7 @@ func (t *Tracee) leaveBehind(done <-chan error, why error) error {
 	return t.fail("seizing", 0, why)
 }
 
-// attach is Attach on the tracer thread.
+// attach stops all threads, on the tracer thread.
 func (t *Tracee) attach(ctx context.Context) error {
 	err := t.begin(ctx)
 	if err == nil && !t.phase.CompareAndSwap(phaseAttaching, phaseAttached) {

@@ -58,7 +58,7 @@ func testBlocked(t *testing.T, path, how, mode string, want blockedCase) {
 		ended := err != nil
 		for i := 0; i < 2 && !ended; i++ {
 			time.Sleep(time.Duration(slower) * 100 * time.Millisecond)
-			tr, err := Attach(t.Context(), c.pid, Options{Gadgets: g, StopTimeout: 10 * time.Second})
+			tr, err := tryAttach(t.Context(), c.pid, Options{Gadgets: g, StopTimeout: 10 * time.Second})
 			if ended = errors.Is(err, ErrGone); ended {
 				break // it was faster than we
 			}

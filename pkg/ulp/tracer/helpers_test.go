@@ -195,10 +195,30 @@ func findGadgetsOf(pid int) (Gadgets, error) {
 	return FindGadgets(f, ranges)
 }
 
+// tryAttach stops all threads of a process, as Run does, for tests that look at what stands. Every Tracee must be given to
+// Detach; after an error nothing is attached.
+func tryAttach(ctx context.Context, pid int, o Options) (*Tracee, error) {
+	if !supported {
+		return nil, errArch(pid)
+	}
+	t := newTracee(pid, o)
+	done := make(chan error, 1)
+	t.w.jobs <- func() { done <- t.attach(ctx) }
+	if err := t.doneOrLate(ctx, done); err != nil {
+		if t.phase.Load() == phaseLeft {
+			t.w.end(false)
+		} else {
+			t.w.rest(t.left > 0)
+		}
+		return nil, err
+	}
+	return t, nil
+}
+
 // attach attaches to a process or fails the test; it is detached at the latest at the end of the test.
 func attach(t testing.TB, pid int, o Options) *Tracee {
 	t.Helper()
-	tr, err := Attach(context.Background(), pid, o)
+	tr, err := tryAttach(context.Background(), pid, o)
 	if err != nil {
 		t.Fatal(err)
 	}

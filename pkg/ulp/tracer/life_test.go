@@ -76,7 +76,7 @@ func TestExecs(t *testing.T) {
 	c := start(t, program(t, "life"), "execs")
 	seen := map[error]int{}
 	for range 300 {
-		tr, err := Attach(t.Context(), c.pid, Options{})
+		tr, err := tryAttach(t.Context(), c.pid, Options{})
 		for _, want := range []error{nil, ErrExec} {
 			if errors.Is(err, want) {
 				seen[want]++
@@ -118,7 +118,7 @@ func TestExits(t *testing.T) {
 func TestVfork(t *testing.T) {
 	t.Parallel()                               // it mostly waits
 	c := start(t, program(t, "life"), "vfork") // until it is told to go on
-	if _, err := Attach(t.Context(), c.pid, Options{StopTimeout: 100 * time.Millisecond}); !errors.Is(err, ErrNotStopping) {
+	if _, err := tryAttach(t.Context(), c.pid, Options{StopTimeout: 100 * time.Millisecond}); !errors.Is(err, ErrNotStopping) {
 		t.Error(err)
 	}
 	if state, tracer := stat(t, c.pid, c.pid); tracer != 0 || state == "t" {
@@ -126,7 +126,7 @@ func TestVfork(t *testing.T) {
 	}
 	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Millisecond)
 	defer cancel()
-	if _, err := Attach(ctx, c.pid, Options{}); !errors.Is(err, context.DeadlineExceeded) {
+	if _, err := tryAttach(ctx, c.pid, Options{}); !errors.Is(err, context.DeadlineExceeded) {
 		t.Error(err)
 	}
 	c.In.Close()
@@ -190,16 +190,16 @@ func TestRefusals(t *testing.T) {
 		if _, err := fmt.Sscan(c.Line(), &pid); err != nil {
 			t.Fatal(err)
 		}
-		_, err := Attach(t.Context(), pid, Options{})
+		_, err := tryAttach(t.Context(), pid, Options{})
 		var e *Error
 		if !errors.Is(err, want) || !errors.As(err, &e) || want == ErrTraced && e.Tracer != c.pid {
 			t.Errorf("%s: %v", how, err)
 		}
 	}
-	if _, err := Attach(t.Context(), 1<<22+1, Options{}); !errors.Is(err, ErrGone) {
+	if _, err := tryAttach(t.Context(), 1<<22+1, Options{}); !errors.Is(err, ErrGone) {
 		t.Errorf("no such process: %v", err)
 	}
-	if _, err := Attach(t.Context(), 2, Options{}); !errors.Is(err, ErrUnsupported) {
+	if _, err := tryAttach(t.Context(), 2, Options{}); !errors.Is(err, ErrUnsupported) {
 		t.Errorf("a kernel thread: %v", err)
 	}
 }
@@ -256,7 +256,7 @@ func TestSeccompRefused(t *testing.T) {
 // TestSuspendSeccomp makes a call that the target's filter answers with death.
 func TestSuspendSeccomp(t *testing.T) {
 	c := start(t, program(t, "life"), "kill")
-	tr, err := Attach(t.Context(), c.pid, Options{Gadgets: gadgets(t, c.pid), SuspendSeccomp: true})
+	tr, err := tryAttach(t.Context(), c.pid, Options{Gadgets: gadgets(t, c.pid), SuspendSeccomp: true})
 	if errors.Is(err, ErrPermission) || errors.Is(err, unix.EINVAL) {
 		t.Skip("needs CAP_SYS_ADMIN and a kernel that can:", err)
 	}

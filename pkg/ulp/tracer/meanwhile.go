@@ -18,7 +18,7 @@ const meanwhileLeast = 100 * time.Microsecond
 // The threads stay traced. A signal that comes in the meantime is handed on when they stop again; so f should not take
 // long. Threads may begin and end, and stand elsewhere afterwards: [Tracee.Threads] returns others.
 //
-// f's error is returned, unless the process cannot be stopped again: that error is one of [Attach]'s, and only those threads
+// f's error is returned, unless the process cannot be stopped again: that error is one of [Run]'s, and only those threads
 // are left that stand still. If the process is in a group stop, or a thread is on its way, all stand still also for f.
 func (t *Tracee) Meanwhile(ctx context.Context, f func() error) error {
 	return t.Do(func() error {

@@ -8,7 +8,7 @@ import (
 )
 
 // Memory is the target's memory by virtual address, through /proc/PID/mem. Writing ignores page protection: text can be
-// written, its page becomes a private copy. It stays the memory of the program that ran at [Attach], so that after an
+// written, its page becomes a private copy. It stays the memory of the program that ran when it was stopped, so that after an
 // exec nothing of the new program is ever touched. Usable from any goroutine until [Tracee.Detach].
 type Memory struct {
 	f *os.File

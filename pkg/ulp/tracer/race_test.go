@@ -18,7 +18,7 @@ func TestThreadExecs(t *testing.T) {
 	c := start(t, program(t, "life"), "threadexecs")
 	seen := map[error]int{}
 	for range 200 {
-		tr, err := Attach(t.Context(), c.pid, Options{StopTimeout: 20 * time.Second})
+		tr, err := tryAttach(t.Context(), c.pid, Options{StopTimeout: 20 * time.Second})
 		for _, want := range []error{nil, ErrExec, ErrNotStopping, ErrGone} {
 			if errors.Is(err, want) {
 				seen[want]++
@@ -45,7 +45,7 @@ func TestLeaderEnds(t *testing.T) {
 	for range 10 {
 		c := start(t, program(t, "life"), "leaderends")
 		for state := ""; state != "Z"; {
-			tr, err := Attach(t.Context(), c.pid, Options{StopTimeout: 20 * time.Second})
+			tr, err := tryAttach(t.Context(), c.pid, Options{StopTimeout: 20 * time.Second})
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -114,13 +114,13 @@ func TestLeftBehind(t *testing.T) {
 			<-hang
 		}
 	}}
-	if _, err := Attach(t.Context(), c.pid, o); !errors.Is(err, ErrNotStopping) {
+	if _, err := tryAttach(t.Context(), c.pid, o); !errors.Is(err, ErrNotStopping) {
 		t.Error(err)
 	}
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
 	o.StopTimeout = time.Hour
-	if _, err := Attach(ctx, startChecker(t, 1).pid, o); !errors.Is(err, context.Canceled) {
+	if _, err := tryAttach(ctx, startChecker(t, 1).pid, o); !errors.Is(err, context.Canceled) {
 		t.Error(err)
 	}
 	close(hang)

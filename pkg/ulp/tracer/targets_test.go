@@ -105,7 +105,7 @@ func TestStrange(t *testing.T) {
 func Test32BitCode(t *testing.T) {
 	c := start(t, program(t, "life"), "compat")
 	for deadline := time.Now().Add(10 * time.Second); ; {
-		tr, err := Attach(t.Context(), c.pid, Options{})
+		tr, err := tryAttach(t.Context(), c.pid, Options{})
 		if errors.Is(err, ErrUnsupported) {
 			break
 		}

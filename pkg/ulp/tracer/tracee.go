@@ -6,7 +6,7 @@ import (
 	"time"
 )
 
-// Options of [Attach]. The zero value works.
+// Options of [Run]. The zero value works.
 type Options struct {
 	// StopTimeout limits the time from the first interrupt until all threads are stopped (0: one second), besides the
 	// context. While one thread does not stop, the others already stand still.
@@ -97,8 +97,13 @@ func (t *Tracee) Do(f func() error) (err error) {
 	return err
 }
 
-// Run attaches, runs f as [Tracee.Do] does, and detaches whatever happens in f. It returns how long the process stood
-// still, and f's error before that of the detaching.
+// Run stops all threads of a process, runs f as [Tracee.Do] does, and lets them go whatever happens in f. It returns how long
+// the process stood still, and f's error before that of letting go. If it cannot stop them the error is ErrGone,
+// ErrPermission, ErrTraced, ErrNotStopping, ErrUnsupported, ErrExec or the context's, in an [*Error], and everything runs as
+// before.
+//
+// That the process still runs the program that its caller knows must be asked in f, since it may have executed another one
+// just before.
 func Run(ctx context.Context, pid int, o Options, f func(*Tracee) error) (time.Duration, error) {
 	if !supported {
 		return 0, errArch(pid)

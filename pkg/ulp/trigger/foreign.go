@@ -53,11 +53,11 @@ type known struct {
 	asked    bool
 }
 
-// libpulp finds libpulp.so in the process. The error is that of [pulp.FindIn].
+// libpulp finds libpulp.so in the process. The error is that of [pulp.Find].
 func (v *View) libpulp(ctx context.Context) (*pulp.Runtime, error) {
 	k := &v.known
 	if k.runtime == nil && k.runtimeErr == nil {
-		r, err := pulp.FindIn(ctx, v.Process, v.Memory, v.Libraries)
+		r, err := pulp.Find(ctx, v.Process, v.Memory, v.Libraries)
 		if ctx.Err() != nil {
 			return nil, err
 		}
