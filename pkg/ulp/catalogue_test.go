@@ -307,7 +307,7 @@ func TestTruncatedCatalogue(t *testing.T) {
 func FuzzParseCatalogue(f *testing.F) {
 	f.Add([]byte(catalogue()))
 	f.Add([]byte(prettyCatalogue))
-	f.Add([]byte(`{"library":{"name":"l","buildid":"","entries":{"proof":1,"verdicts":[{"why":"x","at":[1,2]},{"at":[]}]},"symbols":[]}}`))
+	f.Add([]byte(`{"library":{"name":"l","buildid":"","entries":{"proof":2,"verdicts":[{"why":"x","at":[1,2]},{"at":[]}]},"symbols":[]}}`))
 	f.Add([]byte(`{"library":{"name":"l","buildid":"","unwinding":{"proof":1,"verdicts":[{"why":"x","at":[1,2]}]},"symbols":[]}}`))
 	f.Add([]byte(catalogue(`"size"`, `"x":[1.5e3,"\ud800\n",{"a":null}],"size"`)))
 	f.Fuzz(func(t *testing.T, in []byte) {

@@ -174,8 +174,11 @@ func (p *prover) prove(t *text, addr uint64) error {
 		return prove.ErrSize
 	}
 	if t.all == nil {
-		t.all = &prove.Text{Code: t.pages, Addr: t.addr, Frames: p.frames}
-		t.all.Index()
+		all, err := p.all(t)
+		if err != nil {
+			return err
+		}
+		t.all = all
 	}
 	for _, size := range sizes {
 		code := t.at(addr, size)
@@ -199,6 +202,22 @@ func (p *prover) prove(t *text, addr uint64) error {
 		}
 	}
 	return nil
+}
+
+// all returns a segment with whatever may branch into it.
+func (p *prover) all(t *text) (*prove.Text, error) {
+	all, size := &prove.Text{Code: t.pages, Addr: t.addr, Frames: p.frames}, 0
+	for i := range p.texts {
+		o := &p.texts[i]
+		if size += len(o.pages); o.pages == nil || size > prove.MaxText {
+			return nil, prove.ErrText
+		}
+		if o != t {
+			all.Others = append(all.Others, prove.Code{Bytes: o.pages, Addr: o.addr})
+		}
+	}
+	all.Index()
+	return all, nil
 }
 
 // whyNot returns the words of a reason that are the same for all functions like it; "" for no error.

@@ -2,6 +2,7 @@ package ulp_test
 
 import (
 	"bytes"
+	"debug/elf"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -120,6 +121,35 @@ func TestProofs(t *testing.T) {
 	}
 }
 
+// TestProofsOfSeveralSegments: a branch may come from other segments with code, too.
+func TestProofsOfSeveralSegments(t *testing.T) {
+	text := strings.ReplaceAll(entriesSource, ".section .note", `.section .far, "ax"
+	.skip 32, 0xcc
+	.globl afar
+	.type afar, @function
+afar:	mov $1, %eax; .byte 0xe9; .long plain + 2 - . - 4; .size afar, . - afar
+.section .note`)
+	image := x86.build(t, text, "-nostdlib", "-Wl,-Bsymbolic", "-Wl,--section-start=.far=0x200000")
+	f, err := elf.NewFile(bytes.NewReader(image))
+	if err != nil {
+		t.Fatal(err)
+	}
+	segments := 0
+	for _, p := range f.Progs {
+		if p.Type == elf.PT_LOAD && p.Flags&elf.PF_X != 0 {
+			segments++
+		}
+	}
+	if segments != 2 {
+		t.Fatalf("%d segments with code", segments)
+	}
+	want := maps.Clone(verdicts)
+	want["plain"], want["afar"] = verdicts["entered"], ""
+	if d := cmp.Diff(want, judged(t, proven(t, image, ulp.LibraryOptions{}), slices.Sorted(maps.Keys(want)))); d != "" {
+		t.Errorf("verdicts (-want +got):\n%s", d)
+	}
+}
+
 // TestProofsAgreeWithTheEngine compares with what the engine says of the same bytes.
 func TestProofsAgreeWithTheEngine(t *testing.T) {
 	image := x86.build(t, entriesSource, "-nostdlib")
@@ -222,18 +252,18 @@ func TestCatalogueEntries(t *testing.T) {
 		has     bool
 		err     string
 	}{
-		"proofs":             {`{"proof":1,"verdicts":[{"at":[1,2]},{"why":"x","at":[3]}],"more":[1]}`, true, ""},
-		"other rules":        {`{"proof":2,"verdicts":[{"at":[1,2]}]}`, false, ""},
+		"proofs":             {`{"proof":2,"verdicts":[{"at":[1,2]},{"why":"x","at":[3]}],"more":[1]}`, true, ""},
+		"other rules":        {`{"proof":1,"verdicts":[{"at":[1,2]}]}`, false, ""},
 		"no rules":           {`{"verdicts":[{"at":[1,2]}]}`, false, ""},
-		"no order":           {`{"proof":1,"verdicts":[{"at":[2,1]}]}`, false, "ascending"},
-		"twice":              {`{"proof":1,"verdicts":[{"at":[1,1]}]}`, false, "ascending"},
-		"negative":           {`{"proof":1,"verdicts":[{"at":[-1]}]}`, false, "negative"},
-		"no words":           {`{"proof":1,"verdicts":[{"why":"","at":[1]}]}`, false, "200 bytes"},
-		"many words":         {`{"proof":1,"verdicts":[{"why":"` + strings.Repeat("x", 201) + `","at":[1]}]}`, false, "200 bytes"},
-		"too many verdicts":  {`{"proof":1,"verdicts":[` + strings.Repeat(`{"at":[]},`, 1024) + `{"at":[]}]}`, false, "too many"},
+		"no order":           {`{"proof":2,"verdicts":[{"at":[2,1]}]}`, false, "ascending"},
+		"twice":              {`{"proof":2,"verdicts":[{"at":[1,1]}]}`, false, "ascending"},
+		"negative":           {`{"proof":2,"verdicts":[{"at":[-1]}]}`, false, "negative"},
+		"no words":           {`{"proof":2,"verdicts":[{"why":"","at":[1]}]}`, false, "200 bytes"},
+		"many words":         {`{"proof":2,"verdicts":[{"why":"` + strings.Repeat("x", 201) + `","at":[1]}]}`, false, "200 bytes"},
+		"too many verdicts":  {`{"proof":2,"verdicts":[` + strings.Repeat(`{"at":[]},`, 1024) + `{"at":[]}]}`, false, "too many"},
 		"not an object":      {`[]`, false, "catalogue"},
 		"entries are twice":  {`{},"entries":{}`, false, "twice"},
-		"an address is text": {`{"proof":1,"verdicts":[{"at":["1"]}]}`, false, "catalogue"},
+		"an address is text": {`{"proof":2,"verdicts":[{"at":["1"]}]}`, false, "catalogue"},
 	} {
 		l, err := ulp.ParseCatalogue([]byte(before + tc.entries + after))
 		var format *ulp.FormatError
@@ -244,7 +274,7 @@ func TestCatalogueEntries(t *testing.T) {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
-	l, err := ulp.ParseCatalogue([]byte(before + `{"proof":1,"verdicts":[{"at":[1]},{"why":"no","at":[1]}]}` + after))
+	l, err := ulp.ParseCatalogue([]byte(before + `{"proof":2,"verdicts":[{"at":[1]},{"why":"no","at":[1]}]}` + after))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -88,6 +88,31 @@ func TestCodeEntries(t *testing.T) {
 	}
 }
 
+// TestSeveralSegments: a branch from another segment with code into what a jump would replace is seen, near or far.
+func TestSeveralSegments(t *testing.T) {
+	for name, tc := range map[string]struct {
+		to   string
+		want error
+	}{"into it": {"first + 1", ErrEntry}, "to it": {"first", nil}} {
+		t.Run(name, func(t *testing.T) {
+			far := filepath.Join(t.TempDir(), "far.s")
+			text := ".section .far, \"ax\"\n.byte 0xe9\n.long " + tc.to + " - . - 4\n.section .note.GNU-stack\n"
+			if err := os.WriteFile(far, []byte(text), 0o600); err != nil {
+				t.Fatal(err)
+			}
+			lib := library(t, far, "-Wl,-Bsymbolic", "-Wl,--section-start=.far=0x200000")
+			p := pack(t, lib, "first:first_lp\n", ulp.PackOptions{Force: true}, "testdata/patch.c")
+			c := start(t, target(t, lib), 0)
+			if tc.want != nil {
+				c.refused(Change{Apply: []*Patch{p}}, Options{Entries: ulp.EntriesAny}, tc.want)
+				return
+			}
+			c.apply(Options{Entries: ulp.EntriesAny}, p)
+			c.says("all", "2 1 5 7 original")
+		})
+	}
+}
+
 // TestCheckEntry has assembly, and what CheckEntry says to it.
 func TestCheckEntry(t *testing.T) {
 	tests := map[string]struct{ code, want string }{

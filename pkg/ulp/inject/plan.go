@@ -348,7 +348,7 @@ func (b *planner) codeSite(ctx context.Context, l *process.Library, seg *process
 	}
 	from, found, err := t.EntersAt(s.place(), s.resume())
 	if found && from == 0 { // the index does not know where
-		plain := prove.Text{Code: t.Code, Addr: t.Addr, Frames: t.Frames}
+		plain := prove.Text{Code: t.Code, Addr: t.Addr, Frames: t.Frames, Others: t.Others}
 		from, _, err = plain.EntersAt(s.place(), s.resume())
 	}
 	if err == nil && found {
@@ -357,23 +357,34 @@ func (b *planner) codeSite(ctx context.Context, l *process.Library, seg *process
 	return s, err
 }
 
-// text reads and searches a segment, once for all functions of a plan: it may be large, and they may be many.
+// text reads and searches a library's code, once for all functions of a plan: it may be large, and they may be many.
 func (b *planner) text(ctx context.Context, l *process.Library, seg *process.Segment) (*prove.Text, error) {
 	if t := b.texts[seg.Start]; t != nil {
 		return t, nil
-	}
-	if seg.End-seg.Start > prove.MaxText {
-		return nil, fmt.Errorf("%w: %w", ErrEntry, prove.ErrText)
-	}
-	code := make([]byte, seg.End-seg.Start)
-	if _, err := b.v.m.ReadAt(ctx, code, seg.Start); err != nil {
-		return nil, err
 	}
 	frames, err := b.v.frames(ctx, l)
 	if err != nil {
 		return nil, err
 	}
-	t := &prove.Text{Code: code, Addr: seg.Start, Frames: frames}
+	t, size := &prove.Text{Addr: seg.Start, Frames: frames}, uint64(0)
+	for i := range l.Segments {
+		o := &l.Segments[i]
+		if o.Perm&process.PermExec == 0 {
+			continue
+		}
+		if size += o.End - o.Start; size > prove.MaxText {
+			return nil, fmt.Errorf("%w: %w", ErrEntry, prove.ErrText)
+		}
+		code := make([]byte, o.End-o.Start)
+		if _, err := b.v.m.ReadAt(ctx, code, o.Start); err != nil {
+			return nil, err
+		}
+		if o == seg {
+			t.Code = code
+		} else {
+			t.Others = append(t.Others, prove.Code{Bytes: code, Addr: o.Start})
+		}
+	}
 	t.Index()
 	b.texts[seg.Start] = t
 	return t, nil

@@ -1,9 +1,12 @@
 package inject
 
 import (
+	"bytes"
 	"context"
+	"debug/elf"
 	"os"
 	"path/filepath"
+	"slices"
 	"testing"
 
 	"github.com/lpbuild/lpbuild/pkg/ulp"
@@ -35,6 +38,19 @@ func TestThreadLocal(t *testing.T) {
 	}
 }
 
+// TestAddends: pointers into the middle of things, of the container's own that others may see, of the library's, and of a
+// variable of which the program has a copy.
+func TestAddends(t *testing.T) {
+	lib := library(t, nopFlags)
+	p := pack(t, lib, "first:first_lp\n", ulp.PackOptions{}, source(t, `int numbers[4] = {1, 2, 3, 4};
+int *volatile third = numbers + 2;
+extern char visible[];
+char *volatile behind = visible + 3;`, "*third * 10 + (int)(behind - visible)"))
+	c := start(t, target(t, lib), 0)
+	c.apply(Options{}, p)
+	c.says("all", "33 1 5 7 original")
+}
+
 // TestScope: the order in which symbols are found is the dynamic loader's: what is preloaded goes before the library. But
 // what the container defines itself, it means.
 func TestScope(t *testing.T) {
@@ -52,6 +68,32 @@ func TestScope(t *testing.T) {
 	c = start(t, target(t, lib), 0, "LD_PRELOAD="+preload)
 	c.apply(Options{}, p)
 	c.says("all", "14 1 5 7 original")
+}
+
+// TestHidden: what a library's table names, and yet keeps to itself, is nobody else's.
+func TestHidden(t *testing.T) {
+	image, err := os.ReadFile(library(t, nopFlags, "-Wl,--build-id=0x0123456789012345678901234567890123456702"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	f, err := elf.NewFile(bytes.NewReader(image))
+	if err != nil {
+		t.Fatal(err)
+	}
+	symbols, err := f.DynamicSymbols()
+	if err != nil {
+		t.Fatal(err)
+	}
+	i := slices.IndexFunc(symbols, func(s elf.Symbol) bool { return s.Name == "helper" }) + 1
+	image[f.Section(".dynsym").Offset+uint64(i)*symbolSize+5] = byte(elf.STV_HIDDEN)
+	lib := filepath.Join(t.TempDir(), "libtarget.so")
+	if err := os.WriteFile(lib, image, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	c := start(t, target(t, lib), 0)
+	p := pack(t, lib, "first:first_lp\n", ulp.PackOptions{}, source(t, "int helper(void);", "helper()"))
+	c.refused(Change{Apply: []*Patch{p}}, Options{}, ErrUnresolved)
+	c.says("all", original)
 }
 
 // TestPreloadNeeds: what is needed by what is preloaded is in the global scope, however far away.
@@ -75,15 +117,17 @@ func linked(t *testing.T, name, text string, needs ...string) string {
 	return gcc(t, name, args...)
 }
 
-// TestBreadthFirst: of two libraries that a plugin needs, the second one goes before what the first one needs.
+// TestBreadthFirst: of two libraries that a plugin needs the first one goes before the second, and that before what the first
+// one needs.
 func TestBreadthFirst(t *testing.T) {
 	below := linked(t, "libbelow.so", "int which(void) { return 6; }")
-	left := linked(t, "libleft.so", "int left(void) { return 0; }", below)
-	right := linked(t, "libright.so", "int which(void) { return 5; }")
+	left := linked(t, "libleft.so", "int left(void) { return 4; }", below)
+	right := linked(t, "libright.so", "int which(void) { return 5; } int left(void) { return 3; }")
 	lib := library(t, nopFlags, "-Wl,--no-as-needed", left, right, "-Wl,-rpath,"+filepath.Dir(left)+":"+filepath.Dir(right))
 	c := start(t, gcc(t, "plugin", "testdata/plugin.c", "-ldl"), 0, "PLUGIN="+lib)
-	c.apply(Options{}, pack(t, lib, "first:first_lp\n", ulp.PackOptions{}, source(t, "int which(void);", "which()")))
-	c.says("", "5")
+	c.apply(Options{}, pack(t, lib, "first:first_lp\n", ulp.PackOptions{}, source(t, "int which(void), left(void);",
+		"left() * 10 + which()")))
+	c.says("", "45")
 }
 
 // TestPlugin: a library that dlopen loaded for itself alone: its own symbols are found there, and its thread-local storage.

@@ -3,6 +3,7 @@ package inject
 import (
 	"bytes"
 	"debug/elf"
+	"errors"
 	"testing"
 
 	"github.com/lpbuild/lpbuild/pkg/ulp"
@@ -72,4 +73,27 @@ int second_lp(void) { return low() + 30; }`, "low() + 20")
 	c.says("all", "20 30 5 7 patched")
 	c.cleared(before)
 	c.says("all", original)
+}
+
+// TestAlignedRoom: there is room for an aligned container only where it is with what lies in front of it.
+func TestAlignedRoom(t *testing.T) {
+	const align, free = 1 << 18, uint64(0x7f0000001000)
+	for name, tc := range map[string]struct {
+		gap uint64 // behind free
+		err error
+	}{"enough": {tableSize + align + 8*pageSize, nil}, "not enough": {tableSize + 8*pageSize, ErrNoRoom}} {
+		t.Run(name, func(t *testing.T) {
+			maps := []process.Mapping{{Start: lowestRoom, End: free}, {Start: free + tc.gap, End: highestRoom}}
+			a := &addition{patch: &Patch{im: &image{mem: make([]byte, pageSize), align: align}, Meta: &ulp.Metadata{}}}
+			tp := &targetPlan{adding: []*addition{a}, next: &table{},
+				lib: &process.Library{Segments: []process.Segment{{Start: free + tc.gap, End: free + tc.gap + pageSize}}}}
+			err := (&planner{Plan: &Plan{}, v: &view{maps: maps}}).addresses(tp)
+			if !errors.Is(err, tc.err) {
+				t.Fatalf("%v, want %v", err, tc.err)
+			}
+			if err == nil && (a.image()%align != 0 || tp.next.base < free || a.base < tp.next.base+tableSize || a.base+a.size > free+tc.gap) {
+				t.Errorf("table at %#x, container at %#x + %#x", tp.next.base, a.base, a.size)
+			}
+		})
+	}
 }

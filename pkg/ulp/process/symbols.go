@@ -131,11 +131,17 @@ func (s *Symbols) row(r reader, i uint64, want string) (sym Symbol, ok bool, err
 	return s.symbol(r, i, b[:], name)
 }
 
+// visible says whether others can have the symbol: the dynamic loader passes hidden ones over.
+func visible(other byte) bool {
+	v := elf.ST_VISIBILITY(other)
+	return v != elf.STV_HIDDEN && v != elf.STV_INTERNAL
+}
+
 // symbol makes a Symbol of a row and its name.
 func (s *Symbols) symbol(r reader, i uint64, b []byte, name string) (Symbol, bool, error) {
 	sym := Symbol{Name: name, Type: elf.ST_TYPE(b[4]), Bind: elf.ST_BIND(b[4]), Addr: le.Uint64(b[8:]), Size: le.Uint64(b[16:])}
 	section := elf.SectionIndex(le.Uint16(b[6:]))
-	if section == elf.SHN_UNDEF || section == elf.SHN_ABS || sym.Bind == elf.STB_LOCAL {
+	if section == elf.SHN_UNDEF || section == elf.SHN_ABS || sym.Bind == elf.STB_LOCAL || !visible(b[5]) {
 		return Symbol{}, false, nil
 	}
 	if sym.Type != elf.STT_TLS {

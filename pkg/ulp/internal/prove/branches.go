@@ -2,18 +2,25 @@ package prove
 
 import "encoding/binary"
 
-// A branch from elsewhere into the first bytes of a function is looked for in all code of its segment.
+// A branch from elsewhere into the first bytes of a function is looked for in all code of its library.
 //
 // Those with distances of 32 bits may come from anywhere, and are looked for wherever an instruction may begin: data that
 // looks like one is taken for one. Short ones can only come from the neighbourhood, and would be found everywhere like this.
 // So the neighbours are decoded if something looks like one, from where the unwind information says that they begin; what is
 // no function, or cannot be decoded, is searched byte by byte.
 
-// Text is an executable segment, as it is mapped.
+// Code is an executable segment, as it is mapped.
+type Code struct {
+	Bytes []byte
+	Addr  uint64
+}
+
+// Text is the executable segment that functions are in, with what may branch there.
 type Text struct {
 	Code   []byte
 	Addr   uint64
 	Frames *Frames // of the library; nil: nothing is known of where functions begin
+	Others []Code  // the library's other executable segments; mostly none
 
 	targets []uint64 // a bit for each byte: a branch with a distance of 32 bits leads there. Nil before Index
 	left    int      // bytes that may still be decoded, after Index
@@ -54,6 +61,15 @@ func (t *Text) EntersAt(from, to uint64) (at uint64, found bool, err error) {
 	if found {
 		return at, true, nil
 	}
+	for _, o := range t.Others { // right in front or behind
+		lo, hi := max(from-min(from, shortReach), o.Addr), min(to+shortReach, o.Addr+uint64(len(o.Bytes)))
+		if lo < hi {
+			anywhere(o.Bytes[lo-o.Addr:hi-o.Addr], lo, note)
+		}
+	}
+	if found {
+		return at, true, nil
+	}
 	lo, hi := max(from, t.Addr+shortReach)-shortReach, min(to+shortReach, t.Addr+uint64(len(t.Code)))
 	if lo >= hi {
 		return 0, false, nil
@@ -68,7 +84,18 @@ func (t *Text) EntersAt(from, to uint64) (at uint64, found bool, err error) {
 
 // near notes all branches with distances of 32 bits, wherever an instruction may begin, until note returns false.
 func (t *Text) near(note func(from, to uint64) bool) {
-	code := t.Code
+	if !near(t.Code, t.Addr, note) {
+		return
+	}
+	for _, o := range t.Others {
+		if !near(o.Bytes, o.Addr, note) {
+			return
+		}
+	}
+}
+
+// near says whether note wants more.
+func near(code []byte, addr uint64, note func(from, to uint64) bool) bool {
 	for i := 0; i+NearLen <= len(code); i++ {
 		at := i + 1
 		switch c := code[i]; {
@@ -78,11 +105,12 @@ func (t *Text) near(note func(from, to uint64) bool) {
 		default:
 			continue
 		}
-		target := t.Addr + uint64(at+4) + uint64(int64(int32(binary.LittleEndian.Uint32(code[at:]))))
-		if !note(t.Addr+uint64(i), target) {
-			return
+		target := addr + uint64(at+4) + uint64(int64(int32(binary.LittleEndian.Uint32(code[at:]))))
+		if !note(addr+uint64(i), target) {
+			return false
 		}
 	}
+	return true
 }
 
 // short notes all short branches in [lo, hi).
@@ -134,10 +162,13 @@ func (t *Text) decoded(code []byte, addr uint64, note func(from, to uint64) bool
 
 // anywhere notes what may be short branches, wherever an instruction may begin in [lo, hi).
 func (t *Text) anywhere(lo, hi uint64, note func(from, to uint64) bool) {
-	code := t.Code[lo-t.Addr : min(hi-t.Addr, uint64(len(t.Code)))]
+	anywhere(t.Code[lo-t.Addr:min(hi-t.Addr, uint64(len(t.Code)))], lo, note)
+}
+
+func anywhere(code []byte, addr uint64, note func(from, to uint64) bool) {
 	for i := 0; i+1 < len(code); i++ {
 		if c := code[i]; c&0xf0 == 0x70 || c&0xfc == 0xe0 || c == 0xeb { // jcc, loop and jrcxz, jmp
-			note(lo+uint64(i), lo+uint64(i)+2+uint64(int64(int8(code[i+1]))))
+			note(addr+uint64(i), addr+uint64(i)+2+uint64(int64(int8(code[i+1]))))
 		}
 	}
 }

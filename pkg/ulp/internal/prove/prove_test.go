@@ -87,6 +87,31 @@ func TestShortBranches(t *testing.T) {
 	}
 }
 
+// TestOtherSegments has branches in other segments: right in front, right behind, and far away.
+func TestOtherSegments(t *testing.T) {
+	const base, function = 0x2000, 0x2000
+	fill := func(addr uint64, at uint64, code ...byte) Code {
+		b := bytes.Repeat([]byte{0x90}, 0x1000)
+		copy(b[at-addr:], code)
+		return Code{b, addr}
+	}
+	for name, tc := range map[string]struct {
+		other Code
+		want  bool
+	}{
+		"short, in front":     {fill(0x1000, 0x1ffe, 0xeb, 2), true},
+		"short, to it":        {fill(0x1000, 0x1ffe, 0xeb, 0), false},
+		"far, into it":        {fill(0x90000, 0x90100, branchTo(0x90100, function+3, 0xe9)...), true},
+		"far, to it":          {fill(0x90000, 0x90100, branchTo(0x90100, function, 0xe8)...), false},
+		"short, not in reach": {fill(0x90000, 0x90000, 0xeb, 2), false},
+	} {
+		text := Text{Code: bytes.Repeat([]byte{0x90}, 0x1000), Addr: base, Others: []Code{tc.other}}
+		if at, found := enters(t, text, function, function+5); found != tc.want || found && (at < tc.other.Addr || at >= tc.other.Addr+0x1000) {
+			t.Errorf("%s: %#x, %t", name, at, found)
+		}
+	}
+}
+
 // TestOverlap: what is decoded for all functions of a text is bounded; afterwards bytes are searched.
 func TestOverlap(t *testing.T) {
 	code := bytes.Repeat([]byte{0x90}, 0x400)
