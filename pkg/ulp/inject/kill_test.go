@@ -92,7 +92,7 @@ func (c *child) cleared(before string) {
 		if len(c.list()) == 0 {
 			ch.Revert = nil
 		}
-		c.change(ch, Options{StopTimeout: 10 * time.Second})
+		c.change(ch, Options{})
 		if now := c.snapshot(); now == before {
 			return
 		} else if time.Now().After(deadline) {
