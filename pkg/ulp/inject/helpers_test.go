@@ -206,9 +206,13 @@ func look(t testing.TB, pid int) *process.Process {
 	return p
 }
 
-// change carries a change out or fails the test.
+// change carries a change out or fails the test. Threads have time to stop, unless the test says how much: the machine may be
+// busy.
 func (c *child) change(ch Change, o Options) Result {
 	c.t.Helper()
+	if o.StopTimeout == 0 {
+		o.StopTimeout = 10 * time.Second
+	}
 	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
 	defer cancel()
 	res, err := Do(ctx, look(c.t, c.pid), ch, o)
