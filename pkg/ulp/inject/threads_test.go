@@ -75,7 +75,7 @@ func TestFarUp(t *testing.T) {
 	c.says("far", "ok")
 	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
 	defer cancel()
-	_, err := Do(ctx, look(t, c.pid), Change{Apply: []*Patch{p}}, Options{Consistency: ConsistencyFunctions})
+	_, err := do(ctx, look(t, c.pid), Change{Apply: []*Patch{p}}, Options{Consistency: ConsistencyFunctions})
 	if busy, ok := errors.AsType[*BusyError](err); !ok || busy.Function != "calls" {
 		t.Errorf("in the original: %v", err)
 	}
@@ -146,7 +146,7 @@ func TestConsistency(t *testing.T) {
 	try := func(ch Change) error {
 		ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
 		defer cancel()
-		_, err := Do(ctx, look(t, c.pid), ch, functions)
+		_, err := do(ctx, look(t, c.pid), ch, functions)
 		return err
 	}
 	for how, where := range map[string]string{"calls": "calls", "block": "blocks", "deep": "deep"} {
