@@ -16,7 +16,8 @@ import (
 const triggerExitHelp = `
 
 EXIT STATUS
-  0    nothing that should have been changed stayed as it was: done, done before, or skipped for a reason
+  0    nothing that could have been changed stayed as it was: done, done before, or skipped for a reason; those that have the
+       library and were skipped are listed, and counted as "left" in --json
   1    something failed, a file is no live patch, or the one process that -p names was skipped
   2    the command line was wrong
   130  interrupted: the processes in hand were finished, the others not begun`
@@ -103,7 +104,9 @@ container from outside (x86_64). Functions must have NOPs at their entries. Wher
 lpbuild.yaml), or with --entries=any, the native engine patches others as well, if it is proven to be safe. What libpulp.so
 answers is the verdict: no other engine is tried where it is disabled, too old or in an error state. A function that another
 engine has patched is refused; --engine names one of them. Skipped by both engines are processes whose owner does not want live
-patches (LIBPULP_DISABLE_ON_PATH, LIBPULP_DISABLE_ON_USERS, LIBPULP_DISABLE_ON_GROUPS, "ulp set_patchable disable").
+patches (LIBPULP_DISABLE_ON_PATH, LIBPULP_DISABLE_ON_USERS, LIBPULP_DISABLE_ON_GROUPS, "ulp set_patchable disable"), and those that
+no engine can patch whatever is done: programs of 32 bits, emulators (valgrind, qemu), and who shares its memory with another
+process for all of the time (vfork). They keep the library as it is, and the output names them.
 
 A call that began before a function was replaced ends in the old one. With --consistency=functions, by either engine, a process
 is changed only while no thread is in a function that is replaced, nor has a call of it on its stack. It is tried again, less and

@@ -52,7 +52,7 @@ func (p *livePrinter) report(r *trigger.Report) {
 	}
 	head := fmt.Sprintf("%s (%d)", printableLine(r.Name), r.PID)
 	if r.Err != nil {
-		p.line(r.Status, head, "", r.Err, 0)
+		p.line(&trigger.Result{Step: trigger.Step{Kind: trigger.Apply}, Status: r.Status, Err: r.Err}, head, 0)
 		return
 	}
 	for i, result := range r.Results {
@@ -60,12 +60,15 @@ func (p *livePrinter) report(r *trigger.Report) {
 		if i == len(r.Results)-1 {
 			stop = r.Stop
 		}
-		p.line(result.Status, head, what(&result), result.Err, stop)
+		p.line(&result, head, stop)
 	}
 }
 
-// unwanted says whether a process was skipped although a file is for it, which a person wants to know.
+// unwanted says whether a process was skipped although a file is for it, or may be, which a person wants to know.
 func unwanted(r *trigger.Report) bool {
+	if r.Left {
+		return true
+	}
 	errs := []error{r.Err}
 	for _, result := range r.Results {
 		errs = append(errs, result.Err)
@@ -84,27 +87,27 @@ func what(r *trigger.Result) string {
 }
 
 // line prints one result: status, process, file, and why or how long the process stood still.
-func (p *livePrinter) line(status trigger.Status, head, file string, err error, stop time.Duration) {
-	if p.s.quiet && status != trigger.Failed {
+func (p *livePrinter) line(r *trigger.Result, head string, stop time.Duration) {
+	if p.s.quiet && r.Status != trigger.Failed {
 		return
 	}
-	word, color := p.word(status)
+	word, color := p.word(r.Status, p.revert || r.Kind == trigger.RevertAll)
 	line := paint(isTerminal(p.s.out) && p.s.color, color, fmt.Sprintf("%-13s", word)) + " " + head
-	if file != "" {
+	if file := what(r); file != "" {
 		line += " " + file
 	}
 	switch {
-	case err != nil:
-		line += ": " + printableLine(err.Error())
+	case r.Err != nil:
+		line += ": " + printableLine(r.Err.Error())
 	case stop > 0:
 		line += fmt.Sprintf(" (%d µs)", stop.Microseconds())
 	}
 	p.s.print("%s\n", line)
 }
 
-func (p *livePrinter) word(status trigger.Status) (word, color string) {
+func (p *livePrinter) word(status trigger.Status, reverts bool) (word, color string) {
 	done, would := "patched", "would patch"
-	if p.revert {
+	if reverts {
 		done, would = "reverted", "would revert"
 	}
 	switch {
@@ -179,7 +182,7 @@ func (p *livePrinter) finish(sum trigger.Summary, complete bool) error {
 
 // summary prints one line.
 func (p *livePrinter) summary(sum trigger.Summary) {
-	done, _ := p.word(trigger.Changed)
+	done, _ := p.word(trigger.Changed, p.revert)
 	parts := []string{
 		fmt.Sprintf("%d %s", sum.Changed, done), fmt.Sprintf("%d already", sum.Already),
 		fmt.Sprintf("%d skipped", sum.Skipped), fmt.Sprintf("%d failed", sum.Failed),
@@ -191,6 +194,9 @@ func (p *livePrinter) summary(sum trigger.Summary) {
 	p.s.print("%s\n", line)
 	if sum.Foreign > 0 && !p.o.verbose {
 		p.s.print("%s another build of a library than the files are for (-v lists them)\n", pluralRuns(sum.Foreign))
+	}
+	if sum.Left > 0 && !p.one {
+		p.s.print("%s the library as it is, for the reason above\n", pluralKeeps(sum.Left))
 	}
 	if sum.Denied > 0 {
 		p.s.print("%s not permitted to be looked at\n", pluralIs(sum.Denied, "process"))
@@ -209,6 +215,13 @@ func pluralRuns(n int) string {
 		return "1 process runs"
 	}
 	return plural(n, "process") + " run"
+}
+
+func pluralKeeps(n int) string {
+	if n == 1 {
+		return "1 process keeps"
+	}
+	return plural(n, "process") + " keep"
 }
 
 // runJSON is a whole run for a program.
@@ -231,6 +244,7 @@ type summaryJSON struct {
 	Skipped  int   `json:"skipped"`
 	Failed   int   `json:"failed"`
 	Foreign  int   `json:"other_build"` // among the skipped ones
+	Left     int   `json:"left"`        // among the skipped ones: a file is for them, and they keep the library as it is
 	Denied   int   `json:"not_permitted"`
 	Stop     int64 `json:"longest_stop_us"`
 }
@@ -238,7 +252,7 @@ type summaryJSON struct {
 func newRunJSON(list []processJSON, sum trigger.Summary, bad []*trigger.FileError, dryRun, complete bool) runJSON {
 	j := runJSON{Processes: append([]processJSON{}, list...), Files: []fileJSON{}, Summary: summaryJSON{
 		DryRun: dryRun, Complete: complete, Done: sum.Changed, Already: sum.Already, Skipped: sum.Skipped, Failed: sum.Failed,
-		Foreign: sum.Foreign, Denied: sum.Denied, Stop: sum.LongestStop.Microseconds(),
+		Foreign: sum.Foreign, Left: sum.Left, Denied: sum.Denied, Stop: sum.LongestStop.Microseconds(),
 	}}
 	for _, b := range bad {
 		j.Files = append(j.Files, fileJSON{b.File, b.Err.Error()})

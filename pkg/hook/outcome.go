@@ -38,6 +38,7 @@ type Outcome struct {
 // reason is why processes are not patched.
 type reason struct {
 	status trigger.Status
+	left   bool // a live patch is for the process
 	text   string
 }
 
@@ -59,7 +60,7 @@ func (o *Outcome) add(rep *trigger.Report) {
 	defer o.mu.Unlock()
 	who := printable(fmt.Sprintf("%s (%d)", cmp.Or(rep.Name, "?"), rep.PID))
 	if rep.Err != nil {
-		o.count(rep.Status, rep.Err, who)
+		o.count(rep, rep.Err, who)
 		o.Log = append(o.Log, fmt.Sprintf("%s: %s: %s", who, rep.Status, printable(rep.Err.Error())))
 	}
 	var worst error
@@ -74,19 +75,19 @@ func (o *Outcome) add(rep *trigger.Report) {
 		o.Log = append(o.Log, printable(line))
 	}
 	if worst != nil && rep.Err == nil {
-		o.count(rep.Status, worst, who)
+		o.count(rep, worst, who)
 	}
 }
 
 // count counts a process that is not patched.
-func (o *Outcome) count(s trigger.Status, err error, who string) {
-	if s != trigger.Skipped && s != trigger.Failed {
+func (o *Outcome) count(rep *trigger.Report, err error, who string) {
+	if rep.Status != trigger.Skipped && rep.Status != trigger.Failed {
 		return
 	}
 	if o.reasons == nil {
 		o.reasons = map[reason]*group{}
 	}
-	key := reason{s, printable(why(err))}
+	key := reason{rep.Status, rep.Left, printable(why(err))}
 	g := o.reasons[key]
 	if g == nil {
 		g = &group{}
@@ -100,7 +101,7 @@ func (o *Outcome) count(s trigger.Status, err error, who string) {
 // why returns the reason without what is different for each process, so that processes can be counted by it.
 func why(err error) string {
 	for _, general := range []error{
-		trigger.ErrBuildID, trigger.ErrNotLoaded, trigger.ErrBlocked, trigger.ErrVfork, trigger.ErrPermission, trigger.ErrDeadline,
+		trigger.ErrBuildID, trigger.ErrNotLoaded, trigger.ErrBlocked, trigger.ErrVfork, trigger.ErrShared, trigger.ErrPermission, trigger.ErrDeadline,
 	} {
 		if errors.Is(err, general) {
 			return general.Error()
@@ -109,8 +110,8 @@ func why(err error) string {
 	return err.Error()
 }
 
-// Lines returns what a scriptlet prints: the summary, and at most ten lines of what is not patched and why; the most
-// serious and most frequent first.
+// Lines returns what a scriptlet prints: the summary, and at most ten lines of what is not patched and why. What failed comes
+// first, then what has the library and was skipped, and of each the most frequent.
 func (o *Outcome) Lines() []string {
 	var lines []string
 	if o.Nothing != "" {
@@ -142,7 +143,7 @@ func (o *Outcome) reasonLines() []string {
 		keys = append(keys, key)
 	}
 	slices.SortFunc(keys, func(a, b reason) int {
-		return cmp.Or(cmp.Compare(b.status, a.status), cmp.Compare(o.reasons[b].count, o.reasons[a].count), cmp.Compare(a.text, b.text))
+		return cmp.Or(cmp.Compare(b.status, a.status), compareBool(b.left, a.left), cmp.Compare(o.reasons[b].count, o.reasons[a].count), cmp.Compare(a.text, b.text))
 	})
 	lines := make([]string, 0, len(keys))
 	for _, key := range keys {
@@ -154,6 +155,17 @@ func (o *Outcome) reasonLines() []string {
 		lines = append(lines, fmt.Sprintf("%s: %s: %s", key.status, who, key.text))
 	}
 	return lines
+}
+
+// compareBool puts false in front of true.
+func compareBool(a, b bool) int {
+	switch {
+	case a == b:
+		return 0
+	case a:
+		return 1
+	}
+	return -1
 }
 
 // printable makes one line of it that a terminal takes for text.

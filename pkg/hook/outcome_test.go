@@ -38,6 +38,19 @@ func TestLines(t *testing.T) {
 	}
 }
 
+// TestLeftFirst: of what was skipped, those that have the library come first, however many there are of the others.
+func TestLeftFirst(t *testing.T) {
+	o := &Outcome{Summary: trigger.Summary{Skipped: 21, Left: 1}}
+	for i := range 2 * maxLines {
+		o.add(&trigger.Report{PID: i, Name: "other", Err: fmt.Errorf("reason %d", i)})
+		o.add(&trigger.Report{PID: i, Name: "other", Err: fmt.Errorf("reason %d", i)})
+	}
+	o.add(&trigger.Report{PID: 99, Name: "valgrind", Left: true, Results: []trigger.Result{{Err: trigger.ErrNoEngine}}})
+	if got := o.Lines(); got[1] != "skipped: valgrind (99): no engine can patch the process" {
+		t.Errorf("%q", got)
+	}
+}
+
 // TestFewLines prints no more than eleven lines, however many reasons and notes there are.
 func TestFewLines(t *testing.T) {
 	o := &Outcome{}

@@ -70,7 +70,10 @@ func TestCopied(t *testing.T) {
 func TestUnresolvedIFUNC(t *testing.T) {
 	lib := library(t, nopFlags, "testdata/chooser.c")
 	p := pack(t, lib, "first:first_lp\n", ulp.PackOptions{}, source(t, "int chosen(void);", "chosen() + 40"))
-	c := start(t, target(t, lib), 0)
+	lazy := gcc(t, "libchooses.so", "-shared", "-fPIC", "testdata/chooses.c", lib, "-Wl,-z,lazy")
+	c := start(t, target(t, lib, "-Wl,--no-as-needed", lazy, "-Wl,-rpath,"+filepath.Dir(lazy)), 0)
+	c.refused(Change{Apply: []*Patch{p}}, Options{}, ErrUnresolved) // there is a slot, which waits for the first call
+	c = start(t, target(t, lib), 0)
 	c.refused(Change{Apply: []*Patch{p}}, Options{}, ErrUnresolved)
 	c.says("all", original)
 	c.says("load "+gcc(t, "chooses.so", "-shared", "-fPIC", "testdata/chooses.c", lib), "ok")
@@ -95,9 +98,10 @@ func TestLazyIFUNC(t *testing.T) {
 }
 
 // TestVersions: a function that a library has in two versions is bound to the one that the container was linked with, or to
-// the default one if it asks for none.
+// the default one if it asks for none. A library that goes before it and knows no versions has it for all of them.
 func TestVersions(t *testing.T) {
 	lib := library(t, nopFlags, "testdata/versions.c", "-Wl,--version-script=testdata/versions.map")
+	preload := gcc(t, "preload.so", "-shared", "-fPIC", source(t, "int versioned(void) { return 3; }", "4"))
 	for name, tc := range map[string]struct {
 		declaration, want string
 		link              []string
@@ -112,6 +116,9 @@ func TestVersions(t *testing.T) {
 			c := start(t, target(t, lib), 0)
 			c.apply(Options{}, p)
 			c.says("all", tc.want+" 1 5 7 original")
+			c = start(t, target(t, lib), 0, "LD_PRELOAD="+preload)
+			c.apply(Options{}, p)
+			c.says("all", "43 1 5 7 original")
 		})
 	}
 }

@@ -1,6 +1,7 @@
 package inject
 
 import (
+	"slices"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -37,6 +38,24 @@ func TestClaims(t *testing.T) {
 			t.Errorf("%s: %+v", name, list)
 		}
 		c.refused(Change{Revert: everyOne}, Options{}, ErrDamaged)
+	}
+	other := pack(t, lib, both, ulp.PackOptions{}, "testdata/patch.c", "-DANSWER=3")
+	for name, lie := range map[string]func(r *record){ // can be listed, but the table says otherwise
+		"a page less":        func(r *record) { r.Size -= pageSize },
+		"another function":   func(r *record) { r.Functions[0].Entry += 16 },
+		"another one's slot": func(r *record) { r.Functions[0].Slot, r.Functions[1].Slot = r.Functions[1].Slot, r.Functions[0].Slot },
+		"a slot of nobody":   func(r *record) { r.Functions[0].Slot = maxSlots - 1 },
+	} {
+		r := honest
+		r.Functions = slices.Clone(honest.Functions)
+		lie(&r)
+		b, err := r.encode()
+		if err != nil {
+			t.Fatal(err)
+		}
+		c.poke(honest.Base, b)
+		t.Log(name)
+		c.refused(Change{Apply: []*Patch{other}}, Options{}, ErrDamaged)
 	}
 	b, err := honest.encode()
 	if err != nil {

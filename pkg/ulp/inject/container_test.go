@@ -31,7 +31,11 @@ func TestContainers(t *testing.T) {
 		"foreign TLS": {source: "extern __thread int x; int *f(void) { return &x; }"},
 		"IFUNC":       {source: "static int a(void) { return 1; } static void *r(void) { return a; } int f(void) __attribute__((ifunc(\"r\"))); ", want: "indirect function (IFUNC)"},
 		"local IFUNC": {source: "static int a(void) { return 1; } static void *r(void) { return a; } static int f(void) __attribute__((ifunc(\"r\"))); int g(void) { return f() + 1; }", want: "indirect function (IFUNC)"},
-		"cleanup":     {source: "void c(int *); void g(void); void f(void) { __attribute__((cleanup(c))) int x = 1; g(); }", flags: []string{"-fexceptions"}, want: "__gcc_personality_v0"},
+		"W and X": {source: `asm(".section .both,\"awx\",@progbits\n.quad 0\n.text"); int f(int a) { return a + 1; }`,
+			want: "both writable and executable"},
+		"alignment": {source: "static char x[8] __attribute__((aligned(1 << 22))) = {1}; char *f(void) { return x; }",
+			want: "alignment to 0x400000 bytes"},
+		"cleanup": {source: "void c(int *); void g(void); void f(void) { __attribute__((cleanup(c))) int x = 1; g(); }", flags: []string{"-fexceptions"}, want: "__gcc_personality_v0"},
 	}
 	for name, tc := range tests {
 		t.Run(name, func(t *testing.T) {

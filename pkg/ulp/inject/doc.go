@@ -34,6 +34,10 @@
 // process, so that any later run finds them, and a forked child has its own. An engine that is killed half-way leaves at
 // most mappings that nothing leads to; the next change gives them back.
 //
+// A library that dlclose unloads takes its detours with it. Loaded again, it is not live patched, and List says so: apply again.
+// What a plan was made for, the build-ids of the libraries that it changes or found symbols in included, is looked at again when
+// all threads stand.
+//
 // # What it does not do
 //
 //   - Containers that need the dynamic loader: [NewPatch] refuses them, which the gate of `lpbuild build` asks, too.

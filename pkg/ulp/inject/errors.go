@@ -76,6 +76,17 @@ func (e *BusyError) Error() string {
 // Is makes every BusyError an ErrAgain.
 func (e *BusyError) Is(target error) bool { return target == ErrAgain }
 
+// SharedError is an ErrShared.
+type SharedError struct {
+	PID int // of the other process
+}
+
+// Error returns which process has the same memory.
+func (e *SharedError) Error() string { return fmt.Sprintf("process %d: %v", e.PID, ErrShared) }
+
+// Is makes every SharedError an ErrShared.
+func (e *SharedError) Is(target error) bool { return target == ErrShared }
+
 // Error says what was being done in which process. Err wraps one of the errors above, or is that of package process or
 // tracer.
 type Error struct {

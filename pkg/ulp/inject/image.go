@@ -15,12 +15,16 @@ const pageSize = 4096
 func pageDown(a uint64) uint64 { return a &^ (pageSize - 1) }
 func pageUp(a uint64) uint64   { return pageDown(a + pageSize - 1) }
 
-// maxSpan bounds what a container occupies in memory.
-const maxSpan = 64 << 20
+// maxSpan bounds what a container occupies in memory, maxAlign how its address 0 may have to be aligned.
+const (
+	maxSpan  = 64 << 20
+	maxAlign = 2 << 20
+)
 
 // image is a container as it will be in memory, at address 0: what all processes have in common.
 type image struct {
 	mem    []byte // whole pages
+	align  uint64 // of address 0: a page or more
 	ranges []permRange
 }
 
@@ -48,7 +52,15 @@ func readImage(f *elfx.File) (*image, error) {
 	if end == 0 {
 		return nil, fmt.Errorf("%w: nothing to load", ErrContainer)
 	}
-	im := &image{mem: make([]byte, end)}
+	im := &image{mem: make([]byte, end), align: pageSize}
+	for _, s := range f.Sections { // those of segments are what the linker takes a page for, 2 MiB some years ago
+		if s.Flags&elf.SHF_ALLOC != 0 && s.Align > im.align {
+			im.align = s.Align
+		}
+	}
+	if im.align > maxAlign || im.align&(im.align-1) != 0 {
+		return nil, fmt.Errorf("%w: alignment to %#x bytes: %w", ErrContainer, im.align, ErrLimit)
+	}
 	flags := make([]elf.ProgFlag, end/pageSize)
 	for _, s := range f.Segments {
 		if s.Type != elf.PT_LOAD {

@@ -190,4 +190,19 @@ func TestStalePlan(t *testing.T) {
 		t.Errorf("changed: %s", d)
 	}
 	c.says("all", "2 2 5 7 original")
+
+	// A plan that maps nothing is as careful.
+	pl, err := NewPlan(t.Context(), look(t, c.pid), Change{Revert: everyOne}, Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	c.apply(Options{}, answer(t, lib, 4, "first:first_lp\n"))
+	before = c.snapshot()
+	if _, err := pl.Run(t.Context()); !errors.Is(err, ErrStale) {
+		t.Errorf("the plan to revert: %v", err)
+	}
+	if d := cmp.Diff(before, c.snapshot()); d != "" {
+		t.Errorf("changed: %s", d)
+	}
+	c.says("all", "4 2 5 7 original")
 }

@@ -211,9 +211,7 @@ func (v *view) unknown(ctx context.Context, e linkEntry) error {
 	if err != nil {
 		return err
 	}
-	v.settled = slices.EqualFunc(v.libs, now, func(x, y *process.Library) bool {
-		return x.Bias == y.Bias && slices.Equal(x.BuildID, y.BuildID) && slices.Equal(x.Segments, y.Segments)
-	})
+	v.settled = slices.EqualFunc(v.libs, now, same)
 	if !v.settled {
 		return errLoading
 	}

@@ -45,6 +45,24 @@ func TestRecord(t *testing.T) {
 	if _, err := parseRecord(b, r.Base+pageSize); !errors.Is(err, ErrDamaged) {
 		t.Errorf("at another place: %v", err)
 	}
+	for name, lie := range map[string]func(r *record){
+		"a slot that no table has":    func(r *record) { r.Functions[0].Slot = maxSlots },
+		"a replacement elsewhere":     func(r *record) { r.Functions[0].Replacement = r.Base + r.Size },
+		"a replacement in front":      func(r *record) { r.Functions[0].Replacement = r.Base - 1 },
+		"larger than a container":     func(r *record) { r.Size = maxSpan + 2*maxRecord + pageSize },
+		"not whole pages":             func(r *record) { r.Size-- },
+		"more functions than allowed": func(r *record) { r.Functions = make([]replaced, maxSlots+1) },
+	} {
+		bad := someRecord()
+		lie(bad)
+		b, err := bad.encode()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := parseRecord(b, bad.Base); !errors.Is(err, ErrDamaged) {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
 	r.Comments = string(make([]byte, maxRecord))
 	if _, err := r.encode(); !errors.Is(err, ErrLimit) {
 		t.Errorf("too long: %v", err)
@@ -117,6 +135,19 @@ func TestTable(t *testing.T) {
 		bad[n] ^= 1
 		if _, err := parseSite(bad); !errors.Is(err, ErrDamaged) {
 			t.Fatalf("byte %d of a site changed: %v", n, err)
+		}
+	}
+	for name, bad := range map[string]site{
+		"on no page":          {entry: 16, kind: kindNOPs, n: atLen},
+		"in the kernel":       {entry: 1 << 47, kind: kindNOPs, n: atLen},
+		"of no kind":          {entry: s.entry, n: atLen},
+		"too many NOPs":       {entry: s.entry, kind: kindNOPs, n: atLen + 1},
+		"too many, split":     {entry: s.entry, kind: kindSplit, n: atLen + 1},
+		"no room for a jump":  {entry: s.entry, kind: kindCode, n: nearLen - 1},
+		"more than it can be": {entry: s.entry, kind: kindCode, n: codeLen + 1},
+	} {
+		if _, err := parseSite(bad.encode()); !errors.Is(err, ErrDamaged) {
+			t.Errorf("%s: %v", name, err)
 		}
 	}
 }

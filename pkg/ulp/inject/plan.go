@@ -60,6 +60,7 @@ type Plan struct {
 	blobs   []*blob
 	expect  []write        // what is in memory, to be seen again when the process is stopped
 	heads   []write        // those by which the libraries are known
+	orphans []*table       // of libraries that are not there
 	zones   []zone         // where threads must not be
 	frees   []*freed       // what is to be unmapped
 	leaked  map[int]bool   // descriptors of memory files that a killed engine left
@@ -102,6 +103,14 @@ func (v *View) plan(ctx context.Context, c Change, o Options) (*Plan, error) {
 	if err := v.v.alone(); err != nil {
 		return nil, err
 	}
+	pl, err := v.planned(ctx, c, o)
+	if err != nil {
+		return nil, v.v.moved(ctx, err)
+	}
+	return pl, nil
+}
+
+func (v *View) planned(ctx context.Context, c Change, o Options) (*Plan, error) {
 	pl := &Plan{p: v.v.p, o: o, applied: v.st.applied(), since: v.v.shared.when}
 	b := &planner{Plan: pl, v: v.v, st: &state{tables: v.st.tables, records: slices.Clip(v.st.records)}, texts: map[uint64]*prove.Text{}}
 	if err := b.layers(ctx, c); err != nil {
@@ -154,20 +163,21 @@ type planner struct {
 func (b *planner) layers(ctx context.Context, c Change) error {
 	reverted := 0
 	for _, t := range b.st.tables {
-		tp := &targetPlan{old: t, next: t.clone()}
-		i := slices.IndexFunc(b.v.libs, func(l *process.Library) bool {
-			return l.Bias == t.bias && slices.Equal(l.BuildID, t.buildID)
-		})
-		if i < 0 {
-			continue // the library was unloaded, and with it its code: nothing leads to the table any more
+		lib := b.v.libraryOf(t)
+		if t.gone || lib == nil && len(t.layers) == 0 {
+			continue // nothing leads to the table any more
 		}
+		if lib == nil { // it was not to be seen, and is there all the same
+			return fmt.Errorf("the library at %#x: %w", t.bias, ErrStale)
+		}
+		tp := &targetPlan{old: t, next: t.clone()}
 		if !b.v.complete(t) {
 			if len(t.layers) > 0 {
 				return fmt.Errorf("table at %#x: %w", t.base, ErrDamaged)
 			}
 			continue // never finished, and not in use: it is unmapped
 		}
-		tp.lib = b.v.libs[i]
+		tp.lib = lib
 		tp.next.layers = slices.DeleteFunc(tp.next.layers, func(l layer) bool {
 			i := slices.IndexFunc(b.applied, func(a Applied) bool { return a.Base == l.base })
 			gone := i >= 0 && c.Revert != nil && c.Revert(b.applied[i])
@@ -206,7 +216,7 @@ func (b *planner) layers(ctx context.Context, c Change) error {
 // dirty says whether there is something of ours that is not in use.
 func (st *state) dirty() bool {
 	for _, t := range st.tables {
-		if len(t.layers) == 0 {
+		if len(t.layers) == 0 || t.gone {
 			return true
 		}
 	}

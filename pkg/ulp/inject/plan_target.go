@@ -89,7 +89,7 @@ func (b *planner) addresses(tp *targetPlan) error {
 			return err
 		}
 		a.size = head + uint64(len(a.patch.im.mem))
-		total += a.size
+		total += a.size + a.patch.im.align - pageSize
 	}
 	if total == 0 {
 		return nil
@@ -105,7 +105,9 @@ func (b *planner) addresses(tp *targetPlan) error {
 		tp.next.base, at = at, at+tableSize
 	}
 	for _, a := range tp.adding {
-		a.base, at = at, at+a.size
+		a.base = at
+		a.base += -a.image() & (a.patch.im.align - 1)
+		at = a.base + a.size
 	}
 	return nil
 }
@@ -179,6 +181,21 @@ func (b *planner) images(ctx context.Context, tp *targetPlan) error {
 		b.st.records = append(b.st.records, r)
 		tp.next.layers = append(tp.next.layers, layer{a.base, a.size, serial})
 	}
+	return b.expectBound(ctx, s)
+}
+
+// expectBound remembers the libraries that symbols were found in: they may be unloaded until the process is stopped.
+func (b *planner) expectBound(ctx context.Context, s *scope) error {
+	seen := map[*process.Library]bool{s.target: true}
+	for _, f := range s.found {
+		if f.lib == nil || seen[f.lib] {
+			continue
+		}
+		seen[f.lib] = true
+		if err := b.expectID(ctx, f.lib); err != nil {
+			return err
+		}
+	}
 	return nil
 }
 
@@ -244,16 +261,36 @@ func (tp *targetPlan) idle(slot int) bool {
 	return tp.old != nil && slot < len(tp.old.slots) && tp.old.slots[slot] == tp.old.origin(slot)
 }
 
-// expectHead remembers the beginning of the library's image, where its build-id usually is: that the library is still the
-// one when the process is stopped.
+// expectHead remembers the beginning of the library's image and its build-id: that the library is still the one when the
+// process is stopped. What the library was taken for may be long ago; in the same place can be another one by now.
 func (b *planner) expectHead(ctx context.Context, l *process.Library) error {
 	head := make([]byte, min(pageSize, l.Segments[0].End-l.Segments[0].Start))
 	if _, err := b.v.m.ReadAt(ctx, head, l.Segments[0].Start); err != nil {
 		return err
 	}
-	b.heads = append(b.heads, write{l.Segments[0].Start, head})
-	b.expect = append(b.expect, b.heads[len(b.heads)-1])
+	b.expectFirst(write{l.Segments[0].Start, head})
+	return b.expectID(ctx, l)
+}
+
+// expectID remembers the build-id of a library, if it has one. ErrStale: it is another's already.
+func (b *planner) expectID(ctx context.Context, l *process.Library) error {
+	if len(l.BuildID) == 0 {
+		return nil
+	}
+	id := make([]byte, len(l.BuildID))
+	if _, err := b.v.m.ReadAt(ctx, id, l.BuildIDAt); err != nil {
+		return err
+	}
+	if !bytes.Equal(id, l.BuildID) {
+		return fmt.Errorf("%q is not where it was: %w", l.Name, ErrStale)
+	}
+	b.expectFirst(write{l.BuildIDAt, l.BuildID})
 	return nil
+}
+
+// expectFirst remembers what is to be seen again before anything is loaded, and once more before anything is changed.
+func (b *planner) expectFirst(w write) {
+	b.heads, b.expect = append(b.heads, w), append(b.expect, w)
 }
 
 // leftovers finds what is mapped and will not be in use: what is reverted, and what earlier runs had to leave.
@@ -271,6 +308,9 @@ func (b *planner) leftovers() {
 		}
 	}
 	for _, t := range b.st.tables {
+		if !slices.ContainsFunc(b.targets, func(tp *targetPlan) bool { return tp.old == t }) {
+			b.orphans = append(b.orphans, t)
+		}
 		if !used[t.base] && b.v.ours(t.base, tableSize) {
 			b.frees = append(b.frees, &freed{base: t.base, size: tableSize})
 		}

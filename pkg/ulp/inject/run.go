@@ -178,6 +178,9 @@ func (r *run) survey() error {
 	if err := r.verify(r.expect); err != nil {
 		return err
 	}
+	if err := r.orphaned(); err != nil {
+		return err
+	}
 	for _, f := range r.frees {
 		f.inUse = false
 	}

@@ -54,6 +54,38 @@ func TestScope(t *testing.T) {
 	c.says("all", "14 1 5 7 original")
 }
 
+// TestPreloadNeeds: what is needed by what is preloaded is in the global scope, however far away.
+func TestPreloadNeeds(t *testing.T) {
+	lib := library(t, nopFlags)
+	far := linked(t, "libfar.so", "int far_away(void) { return 8; }")
+	near := linked(t, "libnear.so", "int far_away(void); int near(void) { return far_away(); }", far)
+	preload := linked(t, "preload.so", "int near(void); int preloaded(void) { return near(); }", near)
+	c := start(t, target(t, lib), 0, "LD_PRELOAD="+preload)
+	c.apply(Options{}, pack(t, lib, "first:first_lp\n", ulp.PackOptions{}, source(t, "int far_away(void);", "far_away()")))
+	c.says("all", "8 1 5 7 original")
+}
+
+// linked compiles a library that needs others.
+func linked(t *testing.T, name, text string, needs ...string) string {
+	t.Helper()
+	args := []string{"-shared", "-fPIC", "-Wl,--no-as-needed", "-Wl,-soname," + name, source(t, text, "0")}
+	for _, n := range needs {
+		args = append(args, n, "-Wl,-rpath,"+filepath.Dir(n))
+	}
+	return gcc(t, name, args...)
+}
+
+// TestBreadthFirst: of two libraries that a plugin needs, the second one goes before what the first one needs.
+func TestBreadthFirst(t *testing.T) {
+	below := linked(t, "libbelow.so", "int which(void) { return 6; }")
+	left := linked(t, "libleft.so", "int left(void) { return 0; }", below)
+	right := linked(t, "libright.so", "int which(void) { return 5; }")
+	lib := library(t, nopFlags, "-Wl,--no-as-needed", left, right, "-Wl,-rpath,"+filepath.Dir(left)+":"+filepath.Dir(right))
+	c := start(t, gcc(t, "plugin", "testdata/plugin.c", "-ldl"), 0, "PLUGIN="+lib)
+	c.apply(Options{}, pack(t, lib, "first:first_lp\n", ulp.PackOptions{}, source(t, "int which(void);", "which()")))
+	c.says("", "5")
+}
+
 // TestPlugin: a library that dlopen loaded for itself alone: its own symbols are found there, and its thread-local storage.
 func TestPlugin(t *testing.T) {
 	lib := library(t, nopFlags)

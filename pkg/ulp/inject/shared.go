@@ -24,7 +24,7 @@ func (v *view) alone() error {
 		v.shared = &shared{}
 		var other int
 		if other, v.shared.when = sharers.With(v.p); other != 0 {
-			v.shared.err = fmt.Errorf("process %d: %w", other, ErrShared)
+			v.shared.err = &SharedError{other}
 		}
 	}
 	return v.shared.err
@@ -40,7 +40,7 @@ func (r *run) alone() error {
 	case err != nil:
 		return fmt.Errorf("%w: %w", ErrStale, err)
 	case other != 0:
-		return fmt.Errorf("process %d: %w", other, ErrShared)
+		return &SharedError{other}
 	}
 	return nil
 }

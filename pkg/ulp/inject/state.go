@@ -170,7 +170,8 @@ type Applied struct {
 	Time      time.Time
 	Functions []ulp.Function // OldValue is 0 if the library's table is gone
 	// Active: calls go to it, or will when those on top of it are reverted. Otherwise it is only still in memory, because a
-	// thread was in it when it was reverted, or because the engine was killed; the next change frees it.
+	// thread was in it when it was reverted, because the engine was killed, or because the library was unloaded; the next change
+	// frees it.
 	Active bool
 	// Serial is the order of application among those of one target: the highest is on top.
 	Serial     uint64
@@ -215,7 +216,7 @@ func (st *state) applied() []Applied {
 				}
 			}
 			for _, l := range t.layers {
-				if l.base == r.Base && t.base == r.Table {
+				if l.base == r.Base && t.base == r.Table && !t.gone {
 					a.Active, a.Serial = true, l.serial
 				}
 			}

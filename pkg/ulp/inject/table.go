@@ -21,6 +21,7 @@ type table struct {
 	layers  []layer
 	sites   []*site  // by slot
 	slots   []uint64 // where each slot leads to
+	gone    bool     // nothing leads to it: see settle
 }
 
 // layer is an applied live patch, by the place of its mapping. Later ones are on top of earlier ones.

@@ -224,6 +224,54 @@ func TestBetweenNOPs(t *testing.T) {
 	c.right()
 }
 
+// TestInsideCode stops a thread within the instructions that a jump is to replace. Nobody can say where it would have to go
+// on, so the change waits until it has left.
+func TestInsideCode(t *testing.T) {
+	lib := library(t, "-O0", "-fcf-protection=none") // push %rbp; mov %rsp,%rbp; mov $1,%eax
+	p := pack(t, lib, "first:first_lp\n", ulp.PackOptions{Force: true}, "testdata/patch.c")
+	for _, n := range []uint64{1, 4} {
+		c := start(t, target(t, lib), 1)
+		tid := threadAt(t, c.pid, addressOf(t, c, "first")+n)
+		before := c.snapshot()
+		pl, err := NewPlan(t.Context(), look(t, c.pid), Change{Apply: []*Patch{p}}, Options{Entries: ulp.EntriesAny})
+		if err != nil {
+			t.Fatal(err)
+		}
+		var busy *BusyError
+		if _, err := pl.Run(t.Context()); !errors.As(err, &busy) || !errors.Is(err, ErrAgain) || busy.TID != tid {
+			t.Errorf("at +%d: %v", n, err)
+		}
+		if d := cmp.Diff(before, c.snapshot()); d != "" {
+			t.Errorf("at +%d: changed: %s", n, d)
+		}
+		if err := unix.Kill(c.pid, unix.SIGCONT); err != nil {
+			t.Fatal(err)
+		}
+		c.right()
+		c.apply(Options{Entries: ulp.EntriesAny}, p)
+		c.right()
+		c.says("all", "2 1 5 7 original")
+	}
+}
+
+// TestConsistencyOfOthers: a thread in a replacement hinders nothing that leaves its function as it is.
+func TestConsistencyOfOthers(t *testing.T) {
+	lib := library(t, nopFlags)
+	c := start(t, target(t, lib), 0)
+	c.apply(Options{}, answer(t, lib, 2, "calls:calls_lp\n"))
+	c.says("calls", "ok")
+	three := answer(t, lib, 3, "first:first_lp\n")
+	pl, err := NewPlan(t.Context(), look(t, c.pid), Change{Apply: []*Patch{three}}, Options{Consistency: ConsistencyFunctions})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := pl.Run(t.Context()); err != nil {
+		t.Error(err)
+	}
+	c.says("all", "3 1 5 7 original")
+	c.says("release", "15")
+}
+
 // TestInsideNOPs has a thread in the NOPs before the entry, where it comes from a function in front that ends without a
 // jump: the jump that is written there must not be entered in its middle.
 func TestInsideNOPs(t *testing.T) {

@@ -47,13 +47,21 @@ func NewView(ctx context.Context, p *process.Process, m *process.Memory, libs []
 	return v, pidError(p.PID, "live patches", err)
 }
 
-func newView(ctx context.Context, p *process.Process, m *process.Memory, libs []*process.Library) (*View, error) {
-	v := &view{p: p, m: m, libs: libs, symbols: map[*process.Library]*process.Symbols{}, dyn: map[*process.Library]*dynamic{},
+// blankView is a view of which nothing has been read yet.
+func blankView(p *process.Process, m *process.Memory, libs []*process.Library) *view {
+	return &view{p: p, m: m, libs: libs, symbols: map[*process.Library]*process.Symbols{}, dyn: map[*process.Library]*dynamic{},
 		bound: map[*process.Library][]exported{}, unwind: map[*process.Library]*prove.Frames{}}
+}
+
+func newView(ctx context.Context, p *process.Process, m *process.Memory, libs []*process.Library) (*View, error) {
+	v := blankView(p, m, libs)
 	if err := v.read(ctx); err != nil {
 		return nil, err
 	}
 	st, err := v.readState(ctx)
+	if err == nil {
+		err = st.settle(ctx, v)
+	}
 	return &View{v, st}, err
 }
 

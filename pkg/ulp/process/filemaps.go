@@ -38,7 +38,7 @@ func (m *Memory) Mappings(ctx context.Context, f func(Mapping) bool) error {
 }
 
 // fileMappings returns the mappings of files of which some part can be executed, each with the memory without a file
-// that follows it without a gap.
+// that follows it without a gap. Code may have been moved into such memory.
 func (m *Memory) fileMappings() ([]Mapping, error) {
 	var k keeper
 	err := m.dir.lines("maps", func(text []byte) error {
@@ -61,7 +61,8 @@ type keeper struct {
 	list  []Mapping
 	paths int // bytes of the paths in list that are not shared
 	code  map[FileID]bool
-	tail  int // how many mappings without a file follow each other
+	tail  int    // how many mappings without a file follow each other
+	owner FileID // of those in front of them
 }
 
 // Behind the last mapping of a file, at most this many mappings without one are its .bss: permissions may split it.
@@ -77,8 +78,11 @@ func (k *keeper) add(l line) error {
 			return nil
 		}
 		k.tail++
+		if l.Perm&PermExec != 0 {
+			k.executes(k.owner)
+		}
 	} else {
-		k.tail = 0
+		k.tail, k.owner = 0, l.File
 		if n := len(k.list); n > 0 && k.list[n-1].File == l.File && k.list[n-1].Path == string(l.path) {
 			l.Path = k.list[n-1].Path
 		} else {
@@ -86,10 +90,7 @@ func (k *keeper) add(l line) error {
 			k.paths += len(l.Path)
 		}
 		if l.Perm&PermExec != 0 {
-			if k.code == nil {
-				k.code = make(map[FileID]bool)
-			}
-			k.code[l.File] = true
+			k.executes(l.File)
 		}
 	}
 	if len(k.list) == 1024 { // more than any ordinary process has: do not grow step by step
@@ -103,6 +104,14 @@ func (k *keeper) add(l line) error {
 		return ErrLimit
 	}
 	return nil
+}
+
+// executes remembers that there is code in mappings of a file, or right behind one.
+func (k *keeper) executes(f FileID) {
+	if k.code == nil {
+		k.code = make(map[FileID]bool)
+	}
+	k.code[f] = true
 }
 
 // sweep removes the mappings of files without code, but for the last few.

@@ -162,7 +162,8 @@ func (im *image) locate(first *Mapping) error {
 	return malformed("no segment for the ELF header")
 }
 
-// part returns the segment that a mapping of the image's file, or of memory without a file behind it (.bss), is of the image.
+// part returns the segment that a mapping of the image's file, or of memory without a file, is of the image: what is behind the
+// file's part of a segment (.bss), or code that the program has moved into such memory, as some do to have huge pages.
 // The kernel makes one mapping of .bss and of other memory that happens to lie behind it: only the image's part counts. It
 // also makes one of segments that follow each other in memory and in the file, with the same permissions.
 func (im *image) part(m *Mapping) (Segment, bool) {
@@ -172,6 +173,9 @@ func (im *image) part(m *Mapping) (Segment, bool) {
 			end := pageUp(from + s.memsz)
 			if m.Start >= pageDown(from+s.filesz) && m.Start < min(m.End, end) {
 				return Segment{Start: m.Start, End: min(m.End, end), Perm: m.Perm}, true
+			}
+			if m.Perm&PermExec != 0 && m.Start >= pageDown(from) && m.End <= pageUp(from+s.filesz) {
+				return Segment{Start: m.Start, End: m.End, Perm: m.Perm}, true
 			}
 			continue
 		}

@@ -143,6 +143,27 @@ func TestMergedBSS(t *testing.T) {
 	}
 }
 
+// Code that was moved into memory without a file is still the image's, if it is where the image has code.
+func TestMovedCode(t *testing.T) {
+	im := image{bias: 0x10000, loads: []span{{addr: 0x2000, offset: 0x1000, filesz: 0x1800, memsz: 0x3800}}}
+	exec := PermRead | PermExec
+	for _, tc := range []struct {
+		m    Mapping
+		want bool
+	}{
+		{Mapping{Start: 0x12000, End: 0x14000, Perm: exec}, true},
+		{Mapping{Start: 0x13000, End: 0x14000, Perm: exec}, true},
+		{Mapping{Start: 0x12000, End: 0x14000, Perm: PermRead}, false},
+		{Mapping{Start: 0x11000, End: 0x14000, Perm: exec}, false},
+		{Mapping{Start: 0x12000, End: 0x15000, Perm: exec}, false},
+	} {
+		s, ok := im.part(&tc.m)
+		if ok != tc.want || ok && (s.Start != tc.m.Start || s.End != tc.m.End || s.File) {
+			t.Errorf("%#x to %#x: %+v, %v", tc.m.Start, tc.m.End, s, ok)
+		}
+	}
+}
+
 // The kernel merges segments that follow each other in memory and in the file, which tools that add segments make.
 func TestMergedSegments(t *testing.T) {
 	file := FileID{Inode: 1}

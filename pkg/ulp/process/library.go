@@ -12,8 +12,8 @@ import (
 //
 // Path and Name are for people. What the library is, its build-id says, and where it is, its segments: those come from
 // the kernel, while build-id and SONAME are what stands in memory. An image counts as loaded if a segment of it can be
-// executed; libraries that are only mapped to be read, as debuggers do, are not listed. Nor are programs that copied
-// their code into memory without a file, as some do to have huge pages.
+// executed; libraries that are only mapped to be read, as debuggers do, are not listed. Those whose code was moved into memory
+// without a file, in the same place, as some programs do to have huge pages, are.
 type Library struct {
 	Path    string // see Mapping.Path
 	Name    string // base name of Path
@@ -28,7 +28,9 @@ type Library struct {
 	Bias    uint64   // to be added to the addresses in the file
 	// BuildID is the descriptor of the GNU build-id note in memory; nil if there is none or it cannot be read.
 	BuildID []byte
-	SONAME  string // "" if there is none or it cannot be read
+	// BuildIDAt is where BuildID stands in memory; 0 if it is nil.
+	BuildIDAt uint64
+	SONAME    string // "" if there is none or it cannot be read
 	// Problem says why BuildID or the dynamic section could not be read: it wraps [ErrMalformed], [ErrUnreadable] or
 	// [ErrLimit]. The library cannot be patched then; the others of the process can.
 	Problem error
@@ -38,7 +40,7 @@ type Library struct {
 	dynamic *dynamic // nil if there is none
 }
 
-// Segment is memory of an image. Without a file it is .bss.
+// Segment is memory of an image. Without a file it is .bss, or code that was moved.
 type Segment struct {
 	Start, End uint64
 	Offset     uint64 // in the file
@@ -278,13 +280,16 @@ func (l *Library) readBuildID(r reader, im *image) error {
 		}
 		notes, err := im.bytes(r, addr, n.filesz)
 		if err == nil {
-			l.BuildID, err = buildID(notes)
+			var off uint64
+			l.BuildID, off, err = buildID(notes)
+			l.BuildIDAt = addr + off
 		}
 		if l.BuildID != nil {
 			return nil
 		}
 		failed = errors.Join(failed, err)
 	}
+	l.BuildIDAt = 0
 	return failed
 }
 

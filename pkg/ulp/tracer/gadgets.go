@@ -1,7 +1,6 @@
 package tracer
 
 import (
-	"errors"
 	"fmt"
 	"io"
 )
@@ -21,7 +20,7 @@ const (
 // only Call needs) it is content too. Ranges that cannot be read are left out; no more than 256 MiB are read.
 func FindGadgets(mem io.ReaderAt, ranges []Range) (Gadgets, error) {
 	var g Gadgets
-	var errs []error
+	var unread error
 	budget := uint64(gadgetMost)
 	for _, r := range ranges {
 		if r.End <= r.Start || r.Start > 1<<63-1 {
@@ -29,15 +28,18 @@ func FindGadgets(mem io.ReaderAt, ranges []Range) (Gadgets, error) {
 		}
 		r.End = min(r.End, r.Start+budget)
 		budget -= r.End - r.Start
-		if err := g.search(mem, r); err != nil {
-			errs = append(errs, err)
+		if err := g.search(mem, r); err != nil && unread == nil {
+			unread = err
 		}
 		if g.complete() {
 			return g, nil
 		}
 	}
 	if !g.usable() {
-		return Gadgets{}, errors.Join(append(errs, fmt.Errorf("in %d ranges: %w", len(ranges), ErrGadget))...)
+		if unread != nil {
+			return Gadgets{}, fmt.Errorf("in %d ranges: %w: %w", len(ranges), ErrGadget, unread)
+		}
+		return Gadgets{}, fmt.Errorf("in %d ranges: %w", len(ranges), ErrGadget)
 	}
 	return g, nil
 }

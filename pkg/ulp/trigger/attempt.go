@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"math/rand/v2"
+	"slices"
 	"time"
 
 	"github.com/lpbuild/lpbuild/pkg/ulp/process"
@@ -29,13 +30,14 @@ func pause(attempt int) time.Duration {
 // not concerned.
 func (r *runner) attempts(ctx, run context.Context, p *process.Process, rep *Report) (concerned bool) {
 	done := map[string]Result{} // what earlier attempts changed
+	failed := failures{}
 	for n := 1; ; n++ {
 		var again *AgainError
 		var more bool
 		before := *rep
-		concerned, more, again = r.attempt(ctx, run, p, rep, done)
+		concerned, more, again = r.attempt(ctx, run, p, rep, done, failed)
 		if n > 1 && ctx.Err() != nil && rep.brokenOff() { // why it failed as long as there was time says more
-			rep.Results, rep.Status, rep.Err = before.Results, before.Status, before.Err
+			rep.Results, rep.Status, rep.Err, rep.Left = before.Results, before.Status, before.Err, before.Left
 			return true
 		}
 		if again == nil && !more {
@@ -59,6 +61,7 @@ func (r *runner) attempts(ctx, run context.Context, p *process.Process, rep *Rep
 			return true
 		}
 		p = next
+		clear(failed) // all engines have another turn
 	}
 }
 
@@ -86,10 +89,11 @@ func sleep(ctx, run context.Context, d time.Duration) bool {
 }
 
 // attempt looks at a process, decides, and does it once. What it finds out goes into the report. again says that it may
-// turn out better a moment later, and why it did not now; more that another engine has something left to revert.
-func (r *runner) attempt(ctx, run context.Context, p *process.Process, rep *Report, done map[string]Result) (concerned, more bool, again *AgainError) {
+// turn out better a moment later, and why it did not now; more that another engine has something left to revert, and that it is
+// its turn.
+func (r *runner) attempt(ctx, run context.Context, p *process.Process, rep *Report, done map[string]Result, failed failures) (concerned, more bool, again *AgainError) {
 	rep.Results, rep.Err = nil, nil
-	j, err := r.open(ctx, p, done)
+	j, err := r.open(ctx, p, done, failed)
 	if err != nil {
 		err = timeIsOver(err)
 		again, _ = errors.AsType[*AgainError](err)
@@ -105,12 +109,20 @@ func (r *runner) attempt(ctx, run context.Context, p *process.Process, rep *Repo
 	}
 	again = j.carry(ctx, run, rep)
 	rep.conclude()
-	return !j.ignored, j.more && rep.Status == Changed, again
+	rep.Left = rep.Status == Skipped && len(j.fit) > 0 && !rep.gone()
+	if j.reverts() && j.engine != nil {
+		again = failed.note(j.engine.Name(), rep, again)
+		if j.more && (rep.Status == Changed || rep.Status == Failed) {
+			return true, true, nil
+		}
+		failed.join(rep)
+	}
+	return !j.ignored, false, again
 }
 
 // fail gives a report an error for the process as a whole.
 func (rep *Report) fail(s Status, err error) {
-	rep.Results, rep.Status, rep.Err = nil, s, err
+	rep.Results, rep.Status, rep.Err, rep.Left = nil, s, err, false
 }
 
 // brokenOff says that nothing came of an attempt because its time was over.
@@ -123,6 +135,11 @@ func (rep *Report) brokenOff() bool {
 		late = late || errors.Is(result.Err, context.DeadlineExceeded)
 	}
 	return late
+}
+
+// gone says that the process ended before anything could be done.
+func (rep *Report) gone() bool {
+	return errors.Is(rep.Err, process.ErrGone) || slices.ContainsFunc(rep.Results, func(r Result) bool { return errors.Is(r.Err, process.ErrGone) })
 }
 
 // conclude takes the report's status from its results.

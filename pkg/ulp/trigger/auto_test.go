@@ -298,3 +298,27 @@ func TestRevertByHolder(t *testing.T) {
 		c.unmapped()
 	}
 }
+
+// TestReplaceNothing: where nothing is applied that could be taken out first, nothing is said of it.
+func TestReplaceNothing(t *testing.T) {
+	ten, twenty := read(t, container(t, "a", 10)), read(t, container(t, "a", 20))
+	for name, preload := range map[string]string{"native": "", "libpulp": standIn(t)} {
+		for _, o := range []trigger.Options{{Replace: true}, {RevertAll: "target"}} {
+			c := start(t, "a", preload, "replacenothing_"+name)
+			o.Backends = auto()
+			for _, step := range []struct {
+				dry     bool
+				cs      *trigger.Containers
+				results int
+			}{{true, ten, 1}, {false, ten, 1}, {true, twenty, 2}, {false, twenty, 2}} {
+				o.Containers, o.DryRun = step.cs, step.dry
+				r := c.one(o)
+				c.is(trigger.Changed, nil, r)
+				if len(r.Results) != step.results || r.Results[0].Kind == trigger.RevertAll != (step.results == 2) {
+					t.Errorf("%s, %+v: %+v", name, step, r.Results)
+				}
+			}
+			c.says(tens20)
+		}
+	}
+}

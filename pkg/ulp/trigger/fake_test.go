@@ -19,6 +19,7 @@ type engine struct {
 	only    map[int]bool // the processes that it is for; nil: all
 	open    error
 	enabled error
+	applied []trigger.Applied
 	verdict func(pid int, s trigger.Step) error
 	do      func(ctx context.Context, pid, attempt int, steps []trigger.Step) (trigger.Done, error)
 
@@ -48,7 +49,7 @@ type fakeTarget struct {
 }
 
 func (t *fakeTarget) Enabled(context.Context) error                      { return t.e.enabled }
-func (t *fakeTarget) Applied(context.Context) ([]trigger.Applied, error) { return nil, nil }
+func (t *fakeTarget) Applied(context.Context) ([]trigger.Applied, error) { return t.e.applied, nil }
 func (t *fakeTarget) Version() string                                    { return "" }
 func (t *fakeTarget) Close()                                             { t.e.opened.Add(-1) }
 func (t *fakeTarget) Comments(context.Context, *trigger.Applied) (string, error) {
@@ -140,7 +141,7 @@ func TestAgain(t *testing.T) {
 func TestDoneOnce(t *testing.T) {
 	c := start(t, "a", "", "doneonce")
 	var seen [][]trigger.Step
-	e := &engine{name: "fake"}
+	e := &engine{name: "fake", applied: []trigger.Applied{{Library: "libtarget.so"}}}
 	e.do = func(_ context.Context, _, n int, steps []trigger.Step) (trigger.Done, error) {
 		seen = append(seen, steps)
 		done := trigger.Done{Errs: make([]error, len(steps))}

@@ -1,6 +1,7 @@
 package trigger
 
 import (
+	"cmp"
 	"context"
 	"slices"
 )
@@ -11,10 +12,46 @@ import (
 // reverts says that the run takes live patches out and puts none in.
 func (j *job) reverts() bool { return j.o.Revert || j.o.Containers.Len() == 0 && j.o.RevertAll != "" }
 
-// chooseHolder replaces the engine by the first one that has something in the process which is to be reverted, and says in
-// more whether there is another one. If none has, all stays as it is.
+// failures are what engines could not revert in this round of attempts, by the engine's name: the others have their turn all the
+// same, and the report is about all of them.
+type failures map[string]failure
+
+type failure struct {
+	results []Result
+	again   *AgainError
+}
+
+// note takes in what became of an engine's attempt, and returns why another round may turn out better, by any engine.
+func (f failures) note(engine string, rep *Report, again *AgainError) *AgainError {
+	delete(f, engine)
+	if rep.Status == Failed {
+		f[engine] = failure{slices.DeleteFunc(slices.Clone(rep.Results), func(r Result) bool { return r.Status != Failed }), again}
+	}
+	for _, other := range f {
+		again = cmp.Or(again, other.again)
+	}
+	return again
+}
+
+// join adds to a report what other engines than its own could not do.
+func (f failures) join(rep *Report) {
+	for engine, failure := range f {
+		if engine == rep.Engine {
+			continue
+		}
+		for _, bad := range failure.results {
+			rep.Results = slices.DeleteFunc(rep.Results, func(r Result) bool { return r.Step == bad.Step && r.Status < Changed })
+			rep.Results = append(rep.Results, bad)
+		}
+		rep.conclude()
+	}
+}
+
+// chooseHolder replaces the engine by the first one that has something in the process which is to be reverted and has not failed
+// yet, and says in more whether there is another one. If all have failed, the first one is taken; if none has anything, all
+// stays as it is.
 func (j *job) chooseHolder(ctx context.Context) error {
-	engine, target, found := j.engine, j.target, false
+	engine, target, found, fresh := j.engine, j.target, false, false
 	defer func() { j.engine, j.target = engine, target }()
 	for _, b := range j.o.Backends[slices.Index(j.o.Backends, engine):] {
 		t := target
@@ -26,11 +63,13 @@ func (j *job) chooseHolder(ctx context.Context) error {
 		}
 		j.engine, j.target = b, t
 		has, err := j.holds(ctx)
-		if has && !found {
+		_, bad := j.failed[b.Name()]
+		switch {
+		case has && (!found || !bad && !fresh):
 			engine, target, t = b, t, target
-			found = true
-		} else {
-			j.more = j.more || has
+			found, fresh = true, !bad
+		case has && !bad:
+			j.more = true
 		}
 		if t != target {
 			t.Close()

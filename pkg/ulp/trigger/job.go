@@ -16,21 +16,23 @@ type job struct {
 	engine Backend // nil if none is for the process
 	target Target  // nil if there is no engine
 	none   error   // why there is no engine
-	more   bool    // another engine has something to be reverted, too
+	more   bool    // another engine, which has not failed, has something to be reverted, too
+	failed failures
 
 	fit        []*Container // those that are for libraries of the process
 	otherBuild bool         // it has a target of a build that no container is for
 	ignored    bool         // it is not concerned
+	bare       []string     // libraries of which nothing is applied that could be taken out
 	done       map[string]Result
 }
 
 // open looks at the process's memory and asks the engines. A job must be closed.
-func (r *runner) open(ctx context.Context, p *process.Process, done map[string]Result) (*job, error) {
+func (r *runner) open(ctx context.Context, p *process.Process, done map[string]Result, failed failures) (*job, error) {
 	view, err := openView(ctx, p)
 	if err != nil {
 		return nil, err
 	}
-	j := &job{o: &r.o, view: *view, done: done}
+	j := &job{o: &r.o, view: *view, done: done, failed: failed}
 	j.fit, j.otherBuild = r.o.Containers.match(j.view.Libraries)
 	if j.unconcerned() {
 		j.ignored = true
@@ -96,7 +98,7 @@ func (j *job) carry(ctx, run context.Context, rep *Report) (again *AgainError) {
 	done, err := plan.Do(ctx)
 	rep.Stop += done.Stop
 	if err != nil {
-		return j.all(rep, steps, err)
+		return j.all(rep, steps, notStopping(j.view.Process, err))
 	}
 	return j.results(rep, steps, done.Errs)
 }
@@ -119,6 +121,9 @@ func (j *job) steps(ctx context.Context) ([]Step, error) {
 	for _, library := range j.revertAll() {
 		steps = append(steps, Step{Kind: RevertAll, Library: library})
 	}
+	if err := j.findBare(ctx, steps); err != nil {
+		return steps, err
+	}
 	for _, c := range j.fit {
 		steps = append(steps, Step{kind, c.Target().Name, c})
 	}
@@ -135,6 +140,20 @@ func (j *job) steps(ctx context.Context) ([]Step, error) {
 		_, ok := j.done[j.key(s)]
 		return ok
 	}), nil
+}
+
+// findBare notes which of the libraries have nothing to be taken out before their live patches come.
+func (j *job) findBare(ctx context.Context, all []Step) error {
+	if j.bare = nil; len(all) == 0 || len(j.fit) == 0 || j.target == nil {
+		return nil
+	}
+	applied, err := j.allApplied(ctx)
+	for _, s := range all {
+		if err == nil && !slices.ContainsFunc(applied, func(a Applied) bool { return a.Library == s.Library }) {
+			j.bare = append(j.bare, s.Library)
+		}
+	}
+	return err
 }
 
 // key identifies a step in a process. All live patches of a library are those of one engine.
@@ -252,10 +271,9 @@ func (j *job) results(rep *Report, steps []Step, errs []error) (again *AgainErro
 		result := Result{Step: s, Status: statusOf(errs[i]), Err: errs[i]}
 		if s.Container != nil {
 			result.File = s.Container.File
-		} else if result.Status == Skipped || result.Status == Already || errors.Is(errs[i], ErrForeign) {
-			if len(j.fit) > 0 {
-				continue // nothing to take out before the live patch, or its own result says it: not worth a word
-			}
+		} else if len(j.fit) > 0 && (slices.Contains(j.bare, s.Library) && errs[i] == nil ||
+			result.Status == Skipped || result.Status == Already || errors.Is(errs[i], ErrForeign)) {
+			continue // nothing to take out before the live patch, or its own result says it: not worth a word
 		}
 		if result.Status == Changed {
 			j.done[j.key(s)] = result

@@ -239,7 +239,15 @@ func nativeError(err error) error {
 	if e, ok := errors.AsType[*inject.BusyError](err); ok {
 		return inUse(fmt.Sprintf("thread %d is in %q, or returns into it", e.TID, e.Function))
 	}
-	for _, e := range []error{inject.ErrAgain, inject.ErrStale, inject.ErrShared, process.ErrChanged, process.ErrBusy, tracer.ErrTraced, tracer.ErrExec} {
+	if e, ok := errors.AsType[*inject.SharedError](err); ok {
+		return &AgainError{Err: fmt.Errorf("%w: process %d", ErrShared, e.PID)}
+	}
+	for _, e := range []error{inject.ErrNoLoader, inject.ErrUnlisted} { // whatever is done
+		if errors.Is(err, e) {
+			return &engineError{e, ErrNoEngine}
+		}
+	}
+	for _, e := range []error{inject.ErrAgain, inject.ErrStale, process.ErrChanged, process.ErrBusy, tracer.ErrTraced, tracer.ErrExec} {
 		if errors.Is(err, e) {
 			return &AgainError{Err: err}
 		}

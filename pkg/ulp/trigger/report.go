@@ -12,7 +12,7 @@ type Status int
 
 // The statuses, ascending by what a person wants to know first.
 const (
-	Skipped Status = iota // it does not concern the process, or is not wanted there
+	Skipped Status = iota // it does not concern the process, is not wanted there, or cannot be whatever is done
 	Already               // it was as it should be
 	Changed               // it was applied or reverted; in a dry run: it would be
 	Failed                // it should have been
@@ -42,6 +42,8 @@ type Report struct {
 
 	// Status is the highest of the results, or of Err.
 	Status Status
+	// Left says that it is Skipped although a container is for it: so it has the library, and keeps it as it is.
+	Left bool
 	// Err is why nothing could be done at all; nil if the results say it.
 	Err error
 	// Results are those of the steps that concern the process, in order, and with Options.Every those of all others.
@@ -56,6 +58,8 @@ type Summary struct {
 	Changed, Already, Skipped, Failed int
 	// Foreign are processes with a target's library of a build for which there is no container; they are among Skipped.
 	Foreign int
+	// Left are processes that have the library and keep it as it is, for reasons that their reports say; they are among Skipped.
+	Left int
 	// Denied are processes into which this user may not look. They are not counted otherwise.
 	Denied int
 	// LongestStop is the longest time that one process stood still.
@@ -76,6 +80,9 @@ func (s *Summary) add(r *Report) {
 		if errors.Is(r.Err, ErrBuildID) {
 			s.Foreign++
 		}
+		if r.Left {
+			s.Left++
+		}
 	case Failed:
 		s.Failed++
 	}
@@ -90,7 +97,7 @@ func statusOf(err error) Status {
 	case errors.Is(err, ErrApplied), errors.Is(err, ErrNotApplied), errors.Is(err, ErrNoPatches):
 		return Already
 	case errors.Is(err, ErrBuildID), errors.Is(err, ErrNotLoaded), errors.Is(err, ErrBlocked), errors.Is(err, ErrNoEngine),
-		errors.Is(err, ErrVfork), errors.Is(err, process.ErrGone), errors.Is(err, process.ErrNoMemory):
+		errors.Is(err, ErrVfork), errors.Is(err, ErrShared), errors.Is(err, process.ErrGone), errors.Is(err, process.ErrNoMemory):
 		return Skipped
 	}
 	return Failed

@@ -18,14 +18,53 @@ import (
 	"github.com/lpbuild/lpbuild/pkg/ulp/trigger"
 )
 
+// vforkParent is a process that cannot be stopped, and its child has its memory.
+func vforkParent(t *testing.T, name, preload string) *child {
+	t.Helper()
+	cmd := exec.Command(gcc(t, "program/"+name, "../../trigger/testdata/vfork.c", library(t, "a")))
+	cmd.Env = append(os.Environ(), "LD_LIBRARY_PATH="+filepath.Dir(library(t, "a")), "LD_PRELOAD="+preload)
+	c := run(t, cmd)
+	waitState(t, c.pid, process.DiskSleep)
+	return c
+}
+
+// TestLeft has processes that no engine can change, whatever is done: they are skipped with the reason, and counted as left.
+// One with another build, or without the library, is none of them.
+func TestLeft(t *testing.T) {
+	emulator := gcc(t, "program/left_emulator", "../../inject/testdata/emulator.c", "-static")
+	run(t, exec.Command(emulator, library(t, "a")))
+	parent := vforkParent(t, "left_vfork", "")
+	start(t, "bb", "", "left_build")
+	good := start(t, "a", "", "left_good")
+	name := trigger.NewWildcard("left_*")
+	for _, dry := range []bool{true, false} {
+		reports, sum, err := runAll(t, trigger.Options{Selector: trigger.Selector{Name: &name}, Backends: auto(),
+			Containers: read(t, container(t, "a", 10)), Timeout: 3 * time.Second, DryRun: dry})
+		must(t, err)
+		if sum.Changed != 1 || sum.Failed != 0 || sum.Skipped != 4 || sum.Left != 3 || sum.Foreign != 1 {
+			t.Errorf("%+v", sum)
+		}
+		why := map[string]error{"left_emulator": trigger.ErrNoEngine, "left_vfork": trigger.ErrShared}
+		for pid, r := range reports {
+			switch {
+			case r.Left != (r.Name == "left_emulator" || r.Name == "left_vfork"):
+				t.Errorf("%+v", r)
+			case r.Left && pid != parent.pid && r.Name == "left_vfork":
+				if !errors.Is(r.Results[0].Err, trigger.ErrVfork) {
+					t.Errorf("%+v", r)
+				}
+			case r.Left && !errors.Is(r.Results[0].Err, why[r.Name]):
+				t.Errorf("%+v", r)
+			}
+		}
+	}
+	good.says(tens10)
+}
+
 // TestVforkParent has a process that cannot be stopped: its time passes, and the other one is patched meanwhile. Its child,
 // which has the same memory, must not be taken for a process of its own.
 func TestVforkParent(t *testing.T) {
-	path := gcc(t, "program/vforkparent", "../../trigger/testdata/vfork.c", library(t, "a"))
-	cmd := exec.Command(path)
-	cmd.Env = append(os.Environ(), "LD_LIBRARY_PATH="+filepath.Dir(library(t, "a")), "LD_PRELOAD="+standIn(t))
-	stuck := run(t, cmd)
-	waitState(t, stuck.pid, process.DiskSleep)
+	stuck := vforkParent(t, "vforkparent", standIn(t))
 	quick := start(t, "a", standIn(t), "vforkother")
 	name := trigger.NewWildcard("vfork*")
 	var order []int
@@ -39,10 +78,10 @@ func TestVforkParent(t *testing.T) {
 	})
 	must(t, err)
 	r := reports[stuck.pid]
-	if r == nil || r.Status != trigger.Failed || sum.Changed != 1 || sum.Skipped != 1 || order[0] != quick.pid {
+	if r == nil || r.Status != trigger.Skipped || !r.Left || sum.Changed != 1 || sum.Skipped != 2 || sum.Left != 2 || order[0] != quick.pid {
 		t.Fatalf("%+v, %+v", sum, r)
 	}
-	if got := r.Results[0].Err; !errors.Is(got, tracer.ErrNotStopping) && !errors.Is(got, trigger.ErrDeadline) {
+	if got := r.Results[0].Err; !errors.Is(got, tracer.ErrNotStopping) || !errors.Is(got, trigger.ErrShared) {
 		t.Errorf("%v", got)
 	}
 	quick.says(tens10)

@@ -1,5 +1,6 @@
 // Does what emulators do (valgrind, qemu): a program without a dynamic loader maps a library by itself, and keeps a list of
-// its own of what is mapped. It says that it is ready, and waits for the end of its standard input.
+// its own of what is mapped. It says that it is ready, at once and for each byte
+// of its standard input, and ends with that.
 #include <elf.h>
 #include <fcntl.h>
 #include <stdio.h>
@@ -23,9 +24,9 @@ int main(int count, char **argv)
 				    p[i].p_offset - in) == MAP_FAILED)
 				return 2;
 		}
-	puts("ready");
-	fflush(stdout);
-	while (read(0, head, 1) > 0)
-		;
+	do {
+		puts("ready");
+		fflush(stdout);
+	} while (read(0, head, 1) > 0);
 	return 0;
 }

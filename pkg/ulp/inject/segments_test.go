@@ -1,0 +1,75 @@
+package inject
+
+import (
+	"bytes"
+	"debug/elf"
+	"testing"
+
+	"github.com/lpbuild/lpbuild/pkg/ulp"
+	"github.com/lpbuild/lpbuild/pkg/ulp/process"
+)
+
+// TestSegments: each part of a container has the permission that the dynamic loader would give it, and no other: code,
+// constants, constants that are relocated, variables, and variables that the file does not have.
+func TestSegments(t *testing.T) {
+	lib := library(t, nopFlags)
+	p := pack(t, lib, "first:first_lp\n", ulp.PackOptions{}, "-Wl,-z,relro,-z,now,-z,separate-code", source(t, `
+const int constants[2000] = {[1999] = 1};
+int variables[2000] = {[1999] = 2};
+int zeros[300000];
+const int *const relocated[600] = {[7] = constants + 1999, [599] = variables + 1999};
+static int adds_up(void) {
+	int n = 0;
+	for (int i = 0; i < 300000; i++)
+		n += zeros[i]++;
+	return n + *relocated[7] + *relocated[599] + variables[1999]++;
+}`, "adds_up() + 1000"))
+	c := start(t, target(t, lib), 0)
+	c.apply(Options{}, p)
+	c.says("all", "1005 1 5 7 original")
+	c.says("all", "301007 1 5 7 original")
+	image, _ := images.Load(p)
+	f, err := elf.NewFile(bytes.NewReader(image.([]byte)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	symbols, err := f.DynamicSymbols()
+	if err != nil {
+		t.Fatal(err)
+	}
+	maps := opened(t, c.pid).maps
+	applied := c.list()[0]
+	base := applied.Base + applied.Size - uint64(len(p.im.mem))
+	want := map[string]process.Perm{"first_lp": process.PermRead | process.PermExec, "constants": process.PermRead,
+		"relocated": process.PermRead, "variables": process.PermRead | process.PermWrite, "zeros": process.PermRead | process.PermWrite}
+	for _, s := range symbols {
+		at := base + s.Value + s.Size/2
+		for _, m := range maps {
+			if perm, ok := want[s.Name]; ok && at >= m.Start && at < m.End {
+				if got := m.Perm & (process.PermRead | process.PermWrite | process.PermExec); got != perm {
+					t.Errorf("%s: %v, want %v", s.Name, got, perm)
+				}
+				delete(want, s.Name)
+			}
+		}
+	}
+	if len(want) > 0 {
+		t.Errorf("not found: %v", want)
+	}
+}
+
+// TestAlignment: what a container wants to be aligned to more than a page, is; more than one of them at a time.
+func TestAlignment(t *testing.T) {
+	lib := library(t, nopFlags)
+	aligned := source(t, `static char room[8] __attribute__((aligned(1 << 18))) = {1};
+__attribute__((noinline)) static unsigned long low(void) { char *volatile at = room; return (unsigned long)at & ((1 << 18) - 1); }
+int second_lp(void) { return low() + 30; }`, "low() + 20")
+	one := pack(t, lib, "first:first_lp\n", ulp.PackOptions{}, aligned)
+	two := pack(t, lib, "second:second_lp\n", ulp.PackOptions{}, aligned)
+	c := start(t, target(t, lib), 0)
+	before := c.snapshot()
+	c.apply(Options{}, answer(t, lib, 2, "text:text_lp\n"), one, two)
+	c.says("all", "20 30 5 7 patched")
+	c.cleared(before)
+	c.says("all", original)
+}
