@@ -52,7 +52,7 @@ func BenchmarkPostStuck(b *testing.B) {
 		all[i] = s.service(serviceBuilds[i%2])
 	}
 	stuck := s.service(serviceBuilds[0], "FAKE=vfork")
-	defer func() { _ = unix.Kill(stuck.cmd.Process.Pid, unix.SIGKILL) }()
+	defer func() { _ = unix.Kill(stuck.PID, unix.SIGKILL) }()
 	took, out := s.timed(rpmOfKind(dir, "v2", first))
 	counts(b, out, "patched: 200", "Failed: 1.")
 	say(all, saysFirst)

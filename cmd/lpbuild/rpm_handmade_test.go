@@ -7,6 +7,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/lpbuild/lpbuild/internal/targettest"
 	"github.com/lpbuild/lpbuild/pkg/spec"
 	"github.com/lpbuild/lpbuild/pkg/ulp"
 	rpmhelper "github.com/lpbuild/lpbuild/rpm-helper"
@@ -36,24 +37,8 @@ func makeLive(t testing.TB, dir string) {
 }
 
 func packLive(plain, path, target string) error {
-	text := []byte("! CVE-2026-1\n" + path + "\n@" + target + "\none:one_lp\ntwo:two_lp\n")
-	d, err := ulp.ParseDescription("live.dsc", text)
+	image, err := targettest.Pack(plain, path, target, ulp.PackOptions{}, "one:one_lp", "two:two_lp")
 	if err != nil {
-		return err
-	}
-	lib, err := ulp.OpenLibrary(target, ulp.LibraryOptions{})
-	if err != nil {
-		return err
-	}
-	image, err := os.ReadFile(plain)
-	if err != nil {
-		return err
-	}
-	c, err := ulp.ParseContainer(image)
-	if err != nil {
-		return err
-	}
-	if image, err = ulp.Pack(d, text, c, lib, ulp.PackOptions{}); err != nil {
 		return err
 	}
 	return os.WriteFile(path, image, 0o755)

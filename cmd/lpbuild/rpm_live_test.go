@@ -1,22 +1,19 @@
 package main
 
 import (
-	"bufio"
-	"io"
 	"os/exec"
 	"path/filepath"
-	"strings"
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/lpbuild/lpbuild/internal/targettest"
 )
 
 // live is a running program that is to be patched.
 type live struct {
-	t   testing.TB
-	cmd *exec.Cmd
-	in  io.WriteCloser
-	out *bufio.Reader
+	*targettest.Process
+	t testing.TB
 }
 
 // start starts a program of the folder with the live programs in a root folder, "" for the machine's own.
@@ -31,24 +28,12 @@ func start(t testing.TB, root, dir, program string) *live {
 func begin(t testing.TB, root string, cmd *exec.Cmd) *live {
 	t.Helper()
 	cmd.Dir, cmd.SysProcAttr = "/", &syscall.SysProcAttr{Chroot: root}
-	in, err := cmd.StdinPipe()
-	check(t, err)
-	out, err := cmd.StdoutPipe()
-	check(t, err)
-	check(t, cmd.Start())
-	l := &live{t, cmd, in, bufio.NewReader(out)}
-	t.Cleanup(l.kill)
-	_, err = l.out.ReadString('\n')
-	check(t, err)
+	l := &live{targettest.Start(t, cmd), t}
+	l.Line()
 	return l
 }
 
 func (s *scratch) start(program string) *live { return start(s.t, s.root, liveDir, program) }
-
-func (l *live) kill() {
-	_ = l.cmd.Process.Kill()
-	_ = l.cmd.Wait()
-}
 
 // What the program says without a live patch, and with those of the two versions.
 const (
@@ -60,12 +45,7 @@ const (
 // says fails the test if the program does not answer so.
 func (l *live) says(want string) {
 	l.t.Helper()
-	_, err := io.WriteString(l.in, "\n")
-	check(l.t, err)
-	got, err := l.out.ReadString('\n')
-	if check(l.t, err); strings.TrimSpace(got) != want {
-		l.t.Errorf("the program says %q, want %q", strings.TrimSpace(got), want)
-	}
+	l.Answers("", want)
 }
 
 // await waits until a condition holds.

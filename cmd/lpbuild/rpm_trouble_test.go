@@ -36,7 +36,7 @@ func TestRPMStuck(t *testing.T) {
 	check(t, rpm.Process.Kill())
 	_ = rpm.Wait()
 	await(t, "the hook's end", func() bool { return !runs(t, "install", "--worker") })
-	stuck.kill()
+	stuck.Kill()
 	prints(t, s.rpm("-U", "--replacepkgs", "--replacefiles", rpmOf(dir, "2")), "Failed: 0.")
 	other.says(version2)
 }

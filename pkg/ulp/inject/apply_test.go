@@ -63,7 +63,7 @@ func TestUndone(t *testing.T) {
 			before := c.snapshot()
 			var pl *Plan
 			written, undone := 0, 0
-			pl, err := NewPlan(t.Context(), look(t, c.pid), tc.ch, Options{step: func(step string) {
+			pl, err := newPlan(t.Context(), look(t, c.pid), tc.ch, Options{step: func(step string) {
 				switch step {
 				case "write":
 					if written++; written == 2 {

@@ -9,7 +9,7 @@ import (
 	"github.com/lpbuild/lpbuild/pkg/ulp/tracer"
 )
 
-// What an architecture has to bring, in files of its own. Entries, relocations and stubs are x86_64's too: CheckContainer
+// What an architecture has to bring, in files of its own. Entries, relocations and stubs are x86_64's too: NewPatch
 // refuses containers for others.
 
 func findGadgets(context.Context, *view) (tracer.Gadgets, error) {

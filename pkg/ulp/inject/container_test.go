@@ -9,8 +9,8 @@ import (
 	"github.com/lpbuild/lpbuild/pkg/ulp"
 )
 
-// TestCheckContainer compiles containers and says what this backend thinks of them.
-func TestCheckContainer(t *testing.T) {
+// TestContainers compiles containers and says what this backend thinks of them.
+func TestContainers(t *testing.T) {
 	tests := map[string]struct {
 		source string
 		flags  []string
@@ -40,7 +40,7 @@ func TestCheckContainer(t *testing.T) {
 	for name, tc := range tests {
 		t.Run(name, func(t *testing.T) {
 			c := container(t, tc.source, tc.flags...)
-			err := CheckContainer(c)
+			_, err := prepare(c, "")
 			switch {
 			case tc.want == "" && err != nil:
 				t.Error(err)
@@ -73,12 +73,12 @@ func container(t *testing.T, source string, flags ...string) *ulp.Container {
 func TestOtherArchitectures(t *testing.T) {
 	c := container(t, "int f(int a) { return a + 1; }")
 	c.Arch = ulp.PPC64LE
-	if err := CheckContainer(c); !errors.Is(err, ErrContainer) || !errors.Is(err, ulp.ErrUnsupported) {
+	if _, err := prepare(c, ""); !errors.Is(err, ErrContainer) || !errors.Is(err, ulp.ErrUnsupported) {
 		t.Error(err)
 	}
 	c = container(t, "int f(int a) { return a + 1; }")
 	c.TextRelocations = true
-	if err := CheckContainer(c); !errors.Is(err, ErrContainer) {
+	if _, err := prepare(c, ""); !errors.Is(err, ErrContainer) {
 		t.Error(err)
 	}
 }

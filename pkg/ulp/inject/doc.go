@@ -2,7 +2,7 @@
 // the process but system calls. It lists and reverts them as well.
 //
 //	container ─ NewPatch ─► Patch ─┐
-//	process ─ Look ─► Process ─────┼─ NewPlan ─► Plan ─ Run ─► Result
+//	process ─ Look ─► Process ─────┼─ NewView ─► View ─ Plan ─► Plan ─ Run ─► Result
 //	                               └─ List ─► Applied
 //
 // The law is all or nothing: the functions of all live patches that a change puts on one library switch at one instant,
@@ -12,7 +12,7 @@
 //
 // # How
 //
-// [NewPlan] looks, and stops nothing. It finds the library by its build-id in memory, reads the dynamic loader's list, and
+// [View.Plan] looks, and stops nothing. It finds the library by its build-id in memory, reads the dynamic loader's list, and
 // relocates the container for a free range of addresses, against the symbols of the process in the loader's order. An
 // indirect function (IFUNC) is what its resolver chose when the process started: that stands in the slots that the loader
 // filled. The module number of a thread-local variable is where glibc tells debuggers to look for it.
@@ -40,8 +40,8 @@
 //
 // # What it does not do
 //
-//   - Containers that need the dynamic loader: see [CheckContainer]; the gate of `lpbuild build` asks [NewPatch].
-//   - Functions of a library without NOPs, unless live patch or Options say [ulp.EntriesAny] and [CheckEntry] proves it safe.
+//   - Containers that need the dynamic loader: [NewPatch] refuses them, which the gate of `lpbuild build` asks, too.
+//   - Functions of a library without NOPs, unless live patch or Options say [ulp.EntriesAny] and it is proven safe.
 //   - Memory is given back when no thread runs in it or will return to it, by program counters, registers and all words
 //     on stacks, red zones included. A pointer to a replacement's static data or function that the process keeps
 //     elsewhere (a string constant that was returned and stored, a registered callback) is not seen: revert live
@@ -69,9 +69,9 @@
 //     that was compiled with -fexceptions) does not run in the frames above the replacement, up to the next handler of the
 //     first kind, or the beginning of the thread. Above such a handler everything runs again.
 //
-// What of this can be known beforehand is refused. [CheckContainer], and with it the gate of `lpbuild build`, refuses
+// What of this can be known beforehand is refused. [NewPatch], and with it the gate of `lpbuild build`, refuses
 // containers that throw, catch, clean up, or end their thread ("unwinding"), and those that use C++ functions which may throw
-// ("may-throw"): all but operator delete, new (std::nothrow) and std::terminate. [NewPlan] refuses to replace a function that
+// ("may-throw"): all but operator delete, new (std::nothrow) and std::terminate. [View.Plan] refuses to replace a function that
 // has handlers itself, as the functions of glibc that lock a stream (ErrUnwinding): exceptions or cancellation are expected to
 // pass there, and under a replacement the stream would stay locked. The gate knows them from the catalogue ("handlers").
 // Whoever knows that nothing comes by a replacement (it keeps its thread from being cancelled, it cleans up by a handler in C,

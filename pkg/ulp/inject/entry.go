@@ -22,7 +22,7 @@ const (
 	// is written first, and until the first is there, it must be an instruction that does no harm behind the first NOP. The
 	// distance of the jump is chosen for that: -8 is clc, -11 is cmc; and there is a near jump in the NOPs.
 	kindSplit kind = 2
-	// kindCode: a near jump over whole instructions at the entry of a function without NOPs. See [CheckEntry].
+	// kindCode: a near jump over whole instructions at the entry of a function without NOPs. See codeSite.
 	kindCode kind = 3
 )
 

@@ -113,8 +113,8 @@ func TestSeveralSegments(t *testing.T) {
 	}
 }
 
-// TestCheckEntry has assembly, and what CheckEntry says to it.
-func TestCheckEntry(t *testing.T) {
+// TestCodeSite has assembly, and what the proof says to it.
+func TestCodeSite(t *testing.T) {
 	tests := map[string]struct{ code, want string }{
 		"push and mov":          {"push %rbp; mov %rsp,%rbp; sub $16,%rsp; leave; ret", ""},
 		"behind endbr64":        {"endbr64; push %rbp; mov %rsp,%rbp; sub $16,%rsp; leave; ret", ""},
@@ -134,7 +134,7 @@ func TestCheckEntry(t *testing.T) {
 	}
 	for name, tc := range tests {
 		t.Run(name, func(t *testing.T) {
-			err := CheckEntry(assemble(t, tc.code), 0x401000)
+			_, err := codeSite(assemble(t, tc.code), 0x401000)
 			switch {
 			case tc.want == "" && err != nil:
 				t.Error(err)
@@ -143,7 +143,7 @@ func TestCheckEntry(t *testing.T) {
 			}
 		})
 	}
-	if err := CheckEntry(assemble(t, tests["push and mov"].code), 0x401ffd); !errors.Is(err, ErrEntry) {
+	if _, err := codeSite(assemble(t, tests["push and mov"].code), 0x401ffd); !errors.Is(err, ErrEntry) {
 		t.Errorf("across a page: %v", err)
 	}
 }
@@ -212,7 +212,7 @@ func TestForeign(t *testing.T) {
 		}
 	}
 	before := c.snapshot()
-	if _, err := Do(t.Context(), look(t, c.pid), Change{Apply: []*Patch{p}}, Options{}); !errors.Is(err, ErrForeign) {
+	if _, err := do(t.Context(), look(t, c.pid), Change{Apply: []*Patch{p}}, Options{}); !errors.Is(err, ErrForeign) {
 		t.Errorf("a function that is patched by another tool: %v", err)
 	}
 	// After that tool reverted, it leaves the jump before the entry.
@@ -226,7 +226,7 @@ func TestForeign(t *testing.T) {
 	if _, err := mem.WriteAt([]byte{0xcc}, int64(entry)); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := Do(t.Context(), look(t, c.pid), Change{Revert: everyOne}, Options{}); !errors.Is(err, ErrForeign) {
+	if _, err := do(t.Context(), look(t, c.pid), Change{Revert: everyOne}, Options{}); !errors.Is(err, ErrForeign) {
 		t.Errorf("a detour of ours that was changed: %v", err)
 	}
 	if _, err := mem.WriteAt([]byte{0xeb}, int64(entry)); err != nil {

@@ -8,9 +8,9 @@ import (
 // Why a process was not changed. Ask for them with errors.Is; each is inside an [*Error]. Whatever the reason, the process
 // is as it was before.
 var (
-	// ErrContainer: the container needs something that only the dynamic loader can give it. See [CheckContainer].
+	// ErrContainer: the container needs something that only the dynamic loader can give it. See [NewPatch].
 	ErrContainer = errors.New("the native backend cannot load this container")
-	// ErrEntry: the function's entry cannot be changed safely. See [CheckEntry].
+	// ErrEntry: the function's entry cannot be changed safely.
 	ErrEntry = errors.New("no detour can be put at the function's entry")
 	// ErrUnwinding: exceptions, or the cancellation of a thread, are expected to pass through the function, which handles them.
 	// The unwinder would not find the replacement, and what the function cleans up would not be.

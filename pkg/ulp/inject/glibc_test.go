@@ -50,7 +50,7 @@ func TestStockMalloc(t *testing.T) {
 	c.says("", "glibc")
 	before := libcOnly(c.snapshot())
 	pid := look(t, c.pid)
-	if _, err := Do(t.Context(), pid, Change{Apply: []*Patch{p}}, Options{}); !errors.Is(err, ErrEntry) {
+	if _, err := do(t.Context(), pid, Change{Apply: []*Patch{p}}, Options{}); !errors.Is(err, ErrEntry) {
 		t.Errorf("without entries: any: %v", err)
 	}
 	for range 5 {

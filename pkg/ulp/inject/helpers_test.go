@@ -215,7 +215,7 @@ func (c *child) change(ch Change, o Options) Result {
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
 	defer cancel()
-	res, err := Do(ctx, look(c.t, c.pid), ch, o)
+	res, err := do(ctx, look(c.t, c.pid), ch, o)
 	if err != nil {
 		c.t.Fatal(err)
 	}

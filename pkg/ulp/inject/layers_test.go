@@ -56,7 +56,7 @@ func TestStack(t *testing.T) {
 	c.says("all", "4 3 5 7 original")
 	c.revertOnly(two)
 	c.says("all", "4 3 5 7 original")
-	if _, err := Do(t.Context(), look(t, c.pid), Change{Apply: []*Patch{four}}, Options{}); !errors.Is(err, ErrApplied) {
+	if _, err := do(t.Context(), look(t, c.pid), Change{Apply: []*Patch{four}}, Options{}); !errors.Is(err, ErrApplied) {
 		t.Errorf("applied again: %v", err)
 	}
 	c.revert()
@@ -65,7 +65,7 @@ func TestStack(t *testing.T) {
 		t.Errorf("not as before: %s", d)
 	}
 	notThere := Change{Revert: everyOne}
-	if _, err := Do(t.Context(), look(t, c.pid), notThere, Options{}); !errors.Is(err, ErrNotApplied) {
+	if _, err := do(t.Context(), look(t, c.pid), notThere, Options{}); !errors.Is(err, ErrNotApplied) {
 		t.Errorf("reverted again: %v", err)
 	}
 }
@@ -143,7 +143,7 @@ func TestExec(t *testing.T) {
 	lib := library(t, nopFlags)
 	c := start(t, target(t, lib), 0)
 	p := pack(t, lib, everything, ulp.PackOptions{}, "testdata/patch.c")
-	pl, err := NewPlan(t.Context(), look(t, c.pid), Change{Apply: []*Patch{p}}, Options{})
+	pl, err := newPlan(t.Context(), look(t, c.pid), Change{Apply: []*Patch{p}}, Options{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -153,11 +153,11 @@ func TestExec(t *testing.T) {
 	}
 	old := look(t, c.pid)
 	c.says("exec", "ready")
-	if _, err := Do(t.Context(), old, Change{Apply: []*Patch{p}}, Options{}); err != nil {
+	if _, err := do(t.Context(), old, Change{Apply: []*Patch{p}}, Options{}); err != nil {
 		t.Errorf("Do after exec: %v", err)
 	}
 	c.says("all", patched)
-	if pl, err = NewPlan(t.Context(), look(t, c.pid), Change{Revert: everyOne}, Options{}); err != nil {
+	if pl, err = newPlan(t.Context(), look(t, c.pid), Change{Revert: everyOne}, Options{}); err != nil {
 		t.Fatal(err)
 	}
 	io.WriteString(c.In, "exit\n")
@@ -173,7 +173,7 @@ func TestStalePlan(t *testing.T) {
 	c := start(t, target(t, lib), 0)
 	var plans []*Plan
 	for n := range 2 {
-		pl, err := NewPlan(t.Context(), look(t, c.pid), Change{Apply: []*Patch{answer(t, lib, n+2, both)}}, Options{})
+		pl, err := newPlan(t.Context(), look(t, c.pid), Change{Apply: []*Patch{answer(t, lib, n+2, both)}}, Options{})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -192,7 +192,7 @@ func TestStalePlan(t *testing.T) {
 	c.says("all", "2 2 5 7 original")
 
 	// A plan that maps nothing is as careful.
-	pl, err := NewPlan(t.Context(), look(t, c.pid), Change{Revert: everyOne}, Options{})
+	pl, err := newPlan(t.Context(), look(t, c.pid), Change{Revert: everyOne}, Options{})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -75,7 +75,7 @@ func TestVforkMeanwhile(t *testing.T) {
 			c.apply(Options{}, p)
 		}
 		child, meanwhile := 0, false
-		pl, err := NewPlan(t.Context(), look(t, c.pid), change, Options{StopTimeout: 50 * time.Millisecond, step: func(name string) {
+		pl, err := newPlan(t.Context(), look(t, c.pid), change, Options{StopTimeout: 50 * time.Millisecond, step: func(name string) {
 			if meanwhile = meanwhile || name == "meanwhile"; meanwhile && child == 0 && name == "attach:interrupt" {
 				child, _ = strconv.Atoi(c.Ask("vfork"))
 			}
@@ -108,7 +108,7 @@ func disturbed(t *testing.T, c *child, p *Patch, at string, what func(pl *Plan) 
 			c.Ask(what(pl))
 		}
 	}}
-	pl, err := NewPlan(t.Context(), look(t, c.pid), Change{Apply: []*Patch{p}}, o)
+	pl, err := newPlan(t.Context(), look(t, c.pid), Change{Apply: []*Patch{p}}, o)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -43,8 +43,8 @@ const (
 	maxName     = 255
 )
 
-// NewPatch prepares a packed container; name is that of its file. The error wraps ErrContainer with every reason of
-// [CheckContainer], or is that of [ulp.Container.LivePatch].
+// NewPatch prepares a packed container; name is that of its file. The error wraps ErrContainer with every reason why
+// this backend cannot load it, or is that of [ulp.Container.LivePatch].
 func NewPatch(c *ulp.Container, name string) (*Patch, error) {
 	lp, err := c.LivePatch()
 	if err != nil {
@@ -85,17 +85,8 @@ func NewPatch(c *ulp.Container, name string) (*Patch, error) {
 	return p, nil
 }
 
-// CheckContainer returns every reason why this backend cannot load a container, packed or not; each wraps ErrContainer.
-// nil: it can, in any process whose libraries have what the container needs.
-func CheckContainer(c *ulp.Container) error {
-	var says ulp.Unwinding
-	if lp, err := c.LivePatch(); err == nil {
-		says = lp.Unwinding
-	}
-	_, err := prepare(c, says)
-	return err
-}
-
+// prepare reads a container, packed or not. The error has every reason why this backend cannot load it; each wraps
+// ErrContainer. nil: it can, in any process whose libraries have what the container needs.
 func prepare(c *ulp.Container, unwinding ulp.Unwinding) (*Patch, error) {
 	if c.Arch != ulp.X86_64 {
 		return nil, fmt.Errorf("%w: containers for %s: %w", ErrContainer, c.Arch, ulp.ErrUnsupported)

@@ -37,7 +37,7 @@ const (
 // Options of a Plan. The zero value works.
 type Options struct {
 	Consistency Consistency
-	// Entries says whether functions without NOPs get detours, where that is proven safe (see [CheckEntry]). Default: what
+	// Entries says whether functions without NOPs get detours, where that is proven safe. Default: what
 	// each live patch says.
 	Entries ulp.Entries
 	// SuspendSeccomp suspends the process's filters for the system calls that loading makes, instead of obeying them. It
@@ -89,17 +89,8 @@ type addition struct {
 	size  uint64
 }
 
-// NewPlan looks at a process, without stopping it, and prepares a change. The error is an [*Error] with the reason why the
-// change is not possible, or ErrApplied if there is nothing to do.
-func NewPlan(ctx context.Context, p *process.Process, c Change, o Options) (*Plan, error) {
-	if err := admissible(p); err != nil {
-		return nil, pidError(p.PID, "", err)
-	}
-	pl, err := see(ctx, p, func(ctx context.Context, v *View) (*Plan, error) { return v.plan(ctx, c, o) })
-	return pl, pidError(p.PID, "", err)
-}
-
-// Plan prepares a change of the process, as [NewPlan] does.
+// Plan prepares a change of the process, which is not stopped. The error is an [*Error] with the reason why the change is not
+// possible, or ErrApplied if there is nothing to do.
 func (v *View) Plan(ctx context.Context, c Change, o Options) (*Plan, error) {
 	if err := admissible(v.v.p); err != nil {
 		return nil, pidError(v.v.p.PID, "", err)

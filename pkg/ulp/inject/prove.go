@@ -6,18 +6,12 @@ import (
 	"github.com/lpbuild/lpbuild/pkg/ulp/internal/prove"
 )
 
-// CheckEntry proves that a jump of five bytes may be written at the beginning of a function without NOPs, or says why not:
+// codeSite proves that a jump of five bytes may be written at the beginning of a function without NOPs, or says why not:
 // the error wraps ErrEntry. code is the whole function, from its symbol on and as long as that says, and addr its address.
 //
 // It is the proof of which catalogues have the results ([ulp.Library.EntryProof]), so that the gate of a build and the engine
 // agree; see there, and package prove, for what is proven. What only a running process shows is looked at there: that no
 // thread stands inside.
-func CheckEntry(code []byte, addr uint64) error {
-	_, err := codeSite(code, addr)
-	return err
-}
-
-// codeSite is CheckEntry with its result.
 func codeSite(code []byte, addr uint64) (*site, error) {
 	p, err := prove.Entry(code, addr)
 	if err != nil {

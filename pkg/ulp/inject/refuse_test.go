@@ -19,7 +19,7 @@ import (
 func (c *child) refused(ch Change, o Options, reasons ...error) {
 	c.t.Helper()
 	before := c.snapshot()
-	_, err := Do(c.t.Context(), look(c.t, c.pid), ch, o)
+	_, err := do(c.t.Context(), look(c.t, c.pid), ch, o)
 	for _, want := range reasons {
 		if !errors.Is(err, want) {
 			c.t.Errorf("%v, want %v", err, want)
@@ -73,7 +73,7 @@ func TestLimitsInBetween(t *testing.T) {
 				t.Fatal(err)
 			}
 			before := c.snapshot()
-			_, err := Do(t.Context(), look(t, c.pid), Change{Apply: []*Patch{p}}, Options{oneByOne: oneByOne})
+			_, err := do(t.Context(), look(t, c.pid), Change{Apply: []*Patch{p}}, Options{oneByOne: oneByOne})
 			if err == nil {
 				break
 			}
@@ -207,7 +207,7 @@ func TestRoomTaken(t *testing.T) {
 	p := pack(t, lib, everything, ulp.PackOptions{}, "testdata/patch.c")
 	for _, oneByOne := range []bool{false, true} {
 		c := start(t, target(t, lib), 0)
-		pl, err := NewPlan(t.Context(), look(t, c.pid), Change{Apply: []*Patch{p}}, Options{oneByOne: oneByOne})
+		pl, err := newPlan(t.Context(), look(t, c.pid), Change{Apply: []*Patch{p}}, Options{oneByOne: oneByOne})
 		if err != nil {
 			t.Fatal(err)
 		}

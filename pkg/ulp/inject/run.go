@@ -11,7 +11,6 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"github.com/lpbuild/lpbuild/pkg/ulp/process"
 	"github.com/lpbuild/lpbuild/pkg/ulp/tracer"
 )
 
@@ -39,7 +38,7 @@ type run struct {
 }
 
 // Run stops the process and carries the plan out. ErrAgain and ErrStale mean that nothing happened, and that the same can
-// be tried again, after ErrStale with a new plan; see [Do]. Any other error means that it cannot be done. In all cases the
+// be tried again, after ErrStale with a new plan. Any other error means that it cannot be done. In all cases the
 // process is as it was, and goes on.
 func (pl *Plan) Run(ctx context.Context) (Result, error) {
 	if err := pl.p.Verify(ctx); err != nil {
@@ -335,48 +334,5 @@ func (r *run) count() {
 func (r *run) step(name string) {
 	if r.o.step != nil {
 		r.o.step(name)
-	}
-}
-
-// again says whether a change is to be tried again after an error.
-func again(err error) bool {
-	return errors.Is(err, ErrAgain) || errors.Is(err, ErrStale) || errors.Is(err, ErrShared) || errors.Is(err, process.ErrChanged)
-}
-
-// Pauses of Do.
-const (
-	firstPause = time.Millisecond
-	mostPause  = 200 * time.Millisecond
-)
-
-// Do plans and carries out a change, and tries again as long as threads are in the way, the process changes, or starts
-// another program; with growing pauses, until the context ends. Then the error is the last attempt's.
-func Do(ctx context.Context, p *process.Process, c Change, o Options) (Result, error) {
-	var last error
-	for pause := firstPause; ; pause = min(2*pause, mostPause) {
-		var res Result
-		pl, err := NewPlan(ctx, p, c, o)
-		if err == nil {
-			res, err = pl.Run(ctx)
-		}
-		switch {
-		case err != nil && last != nil && ctx.Err() != nil:
-			return res, last
-		case err == nil || !again(err):
-			return res, err
-		}
-		last = err
-		select {
-		case <-ctx.Done():
-			return res, err
-		case <-time.After(pause):
-		}
-		if errors.Is(err, process.ErrChanged) {
-			next, lookErr := process.Look(ctx, p.PID, process.Options{})
-			if lookErr != nil || next.StartTime != p.StartTime {
-				return res, err
-			}
-			p = next
-		}
 	}
 }

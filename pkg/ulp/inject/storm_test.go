@@ -70,7 +70,7 @@ func TestExecStorm(t *testing.T) {
 		proc, err := process.Look(t.Context(), c.pid, process.Options{})
 		if err == nil {
 			var pl *Plan
-			if pl, err = NewPlan(t.Context(), proc, Change{Apply: []*Patch{p}}, Options{StopTimeout: 10 * time.Second}); err == nil {
+			if pl, err = newPlan(t.Context(), proc, Change{Apply: []*Patch{p}}, Options{StopTimeout: 10 * time.Second}); err == nil {
 				_, err = pl.Run(t.Context())
 			}
 		}
@@ -101,7 +101,7 @@ func TestEnds(t *testing.T) {
 		c := start(t, target(t, lib), 2)
 		proc := look(t, c.pid)
 		c.says(fmt.Sprint("life ", 1+rand.N(6000)), "ok")
-		_, err := Do(t.Context(), proc, Change{Apply: []*Patch{p}}, Options{})
+		_, err := do(t.Context(), proc, Change{Apply: []*Patch{p}}, Options{})
 		switch {
 		case err == nil:
 			done++
@@ -137,7 +137,7 @@ func TestOrphan(t *testing.T) {
 		t.Errorf("in the child: %s", got)
 	}
 	c.says("all", patched)
-	if _, err := Do(t.Context(), look(t, c.pid), Change{Apply: []*Patch{p}}, Options{}); !errors.Is(err, ErrApplied) {
+	if _, err := do(t.Context(), look(t, c.pid), Change{Apply: []*Patch{p}}, Options{}); !errors.Is(err, ErrApplied) {
 		t.Errorf("applied to the child: %v", err)
 	}
 	c.revert()
@@ -156,7 +156,7 @@ func TestHandler(t *testing.T) {
 	c.says("signal", "ok")
 	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
 	defer cancel()
-	if _, err := Do(ctx, look(t, c.pid), Change{Apply: []*Patch{p}}, Options{Consistency: ConsistencyFunctions}); !errors.Is(err, ErrAgain) {
+	if _, err := do(ctx, look(t, c.pid), Change{Apply: []*Patch{p}}, Options{Consistency: ConsistencyFunctions}); !errors.Is(err, ErrAgain) {
 		t.Errorf("with a thread in the function: %v", err)
 	}
 	c.apply(Options{}, p)

@@ -75,7 +75,7 @@ func TestFarUp(t *testing.T) {
 	c.says("far", "ok")
 	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
 	defer cancel()
-	_, err := Do(ctx, look(t, c.pid), Change{Apply: []*Patch{p}}, Options{Consistency: ConsistencyFunctions})
+	_, err := do(ctx, look(t, c.pid), Change{Apply: []*Patch{p}}, Options{Consistency: ConsistencyFunctions})
 	if busy, ok := errors.AsType[*BusyError](err); !ok || busy.Function != "calls" {
 		t.Errorf("in the original: %v", err)
 	}
@@ -146,7 +146,7 @@ func TestConsistency(t *testing.T) {
 	try := func(ch Change) error {
 		ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
 		defer cancel()
-		_, err := Do(ctx, look(t, c.pid), ch, functions)
+		_, err := do(ctx, look(t, c.pid), ch, functions)
 		return err
 	}
 	for how, where := range map[string]string{"calls": "calls", "block": "blocks", "deep": "deep"} {
@@ -233,7 +233,7 @@ func TestInsideCode(t *testing.T) {
 		c := start(t, target(t, lib), 1)
 		tid := threadAt(t, c.pid, addressOf(t, c, "first")+n)
 		before := c.snapshot()
-		pl, err := NewPlan(t.Context(), look(t, c.pid), Change{Apply: []*Patch{p}}, Options{Entries: ulp.EntriesAny})
+		pl, err := newPlan(t.Context(), look(t, c.pid), Change{Apply: []*Patch{p}}, Options{Entries: ulp.EntriesAny})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -261,7 +261,7 @@ func TestConsistencyOfOthers(t *testing.T) {
 	c.apply(Options{}, answer(t, lib, 2, "calls:calls_lp\n"))
 	c.says("calls", "ok")
 	three := answer(t, lib, 3, "first:first_lp\n")
-	pl, err := NewPlan(t.Context(), look(t, c.pid), Change{Apply: []*Patch{three}}, Options{Consistency: ConsistencyFunctions})
+	pl, err := newPlan(t.Context(), look(t, c.pid), Change{Apply: []*Patch{three}}, Options{Consistency: ConsistencyFunctions})
 	if err != nil {
 		t.Fatal(err)
 	}

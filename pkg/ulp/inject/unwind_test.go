@@ -113,7 +113,7 @@ func TestHandlers(t *testing.T) {
 		for _, lines := range []string{"waits:waits_lp\n", "other:other_lp\nwaits:waits_lp\n"} {
 			p := pack(t, lib, lines, ulp.PackOptions{Force: true}, filepath.Join(dir, "patch.c"))
 			c.refused(Change{Apply: []*Patch{p}}, any, ErrUnwinding)
-			_, err := NewPlan(t.Context(), look(t, c.pid), Change{Apply: []*Patch{p}}, any)
+			_, err := newPlan(t.Context(), look(t, c.pid), Change{Apply: []*Patch{p}}, any)
 			if want := `"waits" of libtarget.so: it handles exceptions or cancellation: the unwinder would not find`; err == nil || !strings.Contains(err.Error(), want) {
 				t.Errorf("%v, want %q", err, want)
 			}
@@ -225,7 +225,7 @@ func TestNewPatchUnwinding(t *testing.T) {
 			if _, err := prepare(c, ulp.UnwindingNone); (err != nil) != (tc.code == "unwinding") {
 				t.Errorf("unwinding: none: %v", err)
 			}
-			err = CheckContainer(c)
+			_, err = prepare(c, "")
 			e, ok := errors.AsType[*ContainerError](err)
 			switch {
 			case tc.code == "" && err != nil:

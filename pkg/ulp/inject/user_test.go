@@ -71,7 +71,7 @@ func TestUser(t *testing.T) {
 	c.cleared(before)
 
 	first := look(t, 1)
-	if _, err := NewPlan(t.Context(), first, apply, Options{}); int(first.UID.Real) != os.Getuid() && !errors.Is(err, process.ErrPermission) {
+	if _, err := newPlan(t.Context(), first, apply, Options{}); int(first.UID.Real) != os.Getuid() && !errors.Is(err, process.ErrPermission) {
 		t.Errorf("another user's process: %v", err)
 	}
 }
@@ -96,7 +96,7 @@ func TestUserFilter(t *testing.T) {
 	c.says("allow", "0") // all of them
 	stops := 0
 	o := Options{step: func(string) { stops++ }}
-	if _, err := Do(t.Context(), look(t, c.pid), Change{Revert: everyOne}, o); err != nil {
+	if _, err := do(t.Context(), look(t, c.pid), Change{Revert: everyOne}, o); err != nil {
 		t.Errorf("revert: %v", err)
 	}
 	c.says("all", original)

@@ -11,6 +11,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/lpbuild/lpbuild/internal/targettest"
 	"github.com/lpbuild/lpbuild/pkg/ulp/process"
 )
 
@@ -42,7 +43,7 @@ func TestEnding(t *testing.T) {
 	if err := unix.Kill(target.pid, unix.SIGKILL); err != nil {
 		t.Fatal(err)
 	}
-	wait(t, "its threads to end", func() bool { return state(t, target.pid, target.pid) == "Z" && state(t, target.pid, last) == "Z" })
+	targettest.Await(t, "its threads to end", func() bool { return state(t, target.pid, target.pid) == "Z" && state(t, target.pid, last) == "Z" })
 	if _, err := m.ReadAt(t.Context(), make([]byte, 8), 1<<20); !errors.Is(err, process.ErrGone) {
 		t.Errorf("%v, want %v", err, process.ErrGone)
 	}

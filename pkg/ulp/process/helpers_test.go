@@ -123,12 +123,6 @@ func libraries(t testing.TB, pid int) map[string]*process.Library {
 	return byName
 }
 
-// wait waits until ok, which a target sees to.
-func wait(t testing.TB, what string, ok func() bool) {
-	t.Helper()
-	targettest.Await(t, what, ok)
-}
-
 func needRoot(t testing.TB) {
 	t.Helper()
 	if os.Geteuid() != 0 {

@@ -15,6 +15,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/lpbuild/lpbuild/internal/targettest"
 	"github.com/lpbuild/lpbuild/pkg/ulp"
 	"github.com/lpbuild/lpbuild/pkg/ulp/process"
 )
@@ -268,7 +269,7 @@ func TestHangingFile(t *testing.T) {
 		t.Errorf("%d calls are stuck, want 1", process.Stuck())
 	}
 	hanging.stop()
-	wait(t, "the call that was left behind", func() bool { return process.Stuck() == 0 })
+	targettest.Await(t, "the call that was left behind", func() bool { return process.Stuck() == 0 })
 }
 
 // proc may be mounted such that it hides the processes of others.

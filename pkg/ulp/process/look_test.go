@@ -13,6 +13,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/lpbuild/lpbuild/internal/targettest"
 	"github.com/lpbuild/lpbuild/pkg/ulp/process"
 )
 
@@ -71,8 +72,8 @@ func TestLookState(t *testing.T) {
 
 func TestLookStopped(t *testing.T) {
 	target := start(t, "stop")
-	wait(t, "a stop", func() bool { return look(t, target.pid).State == process.Stopped })
-	wait(t, "both threads to stop", func() bool {
+	targettest.Await(t, "a stop", func() bool { return look(t, target.pid).State == process.Stopped })
+	targettest.Await(t, "both threads to stop", func() bool {
 		list, err := look(t, target.pid).ThreadList(t.Context())
 		if err != nil || len(list) != 2 {
 			t.Fatalf("ThreadList: %v, %v", list, err)
@@ -90,7 +91,7 @@ func TestLookStopped(t *testing.T) {
 // The main thread may end before the others. Then /proc/PID shows a zombie and no memory, but the process lives.
 func TestLookLeaderGone(t *testing.T) {
 	target := start(t, "leader")
-	wait(t, "the end of the main thread", func() bool { return look(t, target.pid).State == process.Zombie })
+	targettest.Await(t, "the end of the main thread", func() bool { return look(t, target.pid).State == process.Zombie })
 	p := look(t, target.pid)
 	if !p.Alive() || p.Exe == "" || p.Threads != 2 {
 		t.Errorf("%+v", p)
@@ -238,7 +239,7 @@ func TestVerifyExec(t *testing.T) {
 	if err != nil && !errors.Is(err, process.ErrChanged) {
 		t.Fatal(err)
 	}
-	wait(t, "an exec", func() bool { return errors.Is(p.Verify(t.Context()), process.ErrChanged) })
+	targettest.Await(t, "an exec", func() bool { return errors.Is(p.Verify(t.Context()), process.ErrChanged) })
 	if m == nil {
 		return
 	}

@@ -1,15 +1,14 @@
 package process_test
 
 import (
-	"bufio"
 	"io"
 	"os/exec"
 	"strconv"
-	"strings"
 	"testing"
 
 	"golang.org/x/sys/unix"
 
+	"github.com/lpbuild/lpbuild/internal/targettest"
 	"github.com/lpbuild/lpbuild/pkg/ulp/process"
 )
 
@@ -19,34 +18,17 @@ var sharerKinds = map[string]bool{"child": true, "sibling": true, "orphan": true
 // startSharer starts testdata/sharer.c. make lets it make another task, and returns its number.
 func startSharer(t *testing.T, kind string) (pid int, make func() int) {
 	t.Helper()
-	cmd := exec.Command(compile(t, "sharer.c", "-pthread"), kind, "later")
-	in, err := cmd.StdinPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	pipe, err := cmd.StdoutPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = cmd.Process.Kill(); _ = cmd.Wait() })
-	out := bufio.NewReader(pipe)
+	p := targettest.Start(t, exec.Command(compile(t, "sharer.c", "-pthread"), kind, "later"))
 	number := func() int {
-		line, err := out.ReadString('\n')
-		if err != nil {
-			t.Fatal(err)
-		}
-		n, err := strconv.Atoi(strings.TrimSpace(line))
+		n, err := strconv.Atoi(p.Line())
 		if err != nil {
 			t.Fatal(err)
 		}
 		return n
 	}
 	number()
-	return cmd.Process.Pid, func() int {
-		if _, err := io.WriteString(in, "x"); err != nil {
+	return p.PID, func() int {
+		if _, err := io.WriteString(p.In, "x"); err != nil {
 			t.Fatal(err)
 		}
 		other := number()
@@ -98,7 +80,7 @@ func TestSharers(t *testing.T) {
 				return
 			}
 			end(made)
-			wait(t, "its end", func() bool { other, _ := kept.With(look(t, pid)); return other == 0 })
+			targettest.Await(t, "its end", func() bool { other, _ := kept.With(look(t, pid)); return other == 0 })
 		})
 	}
 }
