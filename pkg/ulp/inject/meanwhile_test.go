@@ -87,6 +87,9 @@ func TestVforkMeanwhile(t *testing.T) {
 		if applied := change.Apply != nil; applied != errors.Is(err, tracer.ErrNotStopping) || !applied && (err != nil || res.Reverted != 1) {
 			t.Error(res, err)
 		}
+		if child <= 0 { // which would be others to kill(2)
+			t.Fatal("no child")
+		}
 		_ = unix.Kill(child, unix.SIGKILL)
 		if got := c.Line(); got != "back" {
 			t.Error(got)

@@ -16,8 +16,8 @@ import (
 func (c *child) share() int {
 	c.t.Helper()
 	sharer, err := strconv.Atoi(c.Ask("share"))
-	if err != nil {
-		c.t.Fatal(err)
+	if err != nil || sharer <= 0 { // which would be everybody to kill(2)
+		c.t.Fatal(sharer, err)
 	}
 	c.t.Cleanup(func() { _ = unix.Kill(sharer, unix.SIGKILL) })
 	return sharer

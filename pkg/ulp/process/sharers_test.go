@@ -41,6 +41,9 @@ func startSharer(t *testing.T, kind string) (pid int, make func() int) {
 
 // end ends a process, which may be a child of the test.
 func end(pid int) {
+	if pid <= 0 {
+		return // it was not made, and others would be killed
+	}
 	_ = unix.Kill(pid, unix.SIGKILL)
 	_, _ = unix.Wait4(pid, nil, 0, nil)
 }

@@ -175,6 +175,9 @@ func TestMeanwhileStuck(t *testing.T) {
 	if state, tracer := stat(t, c.pid, c.pid); tracer != 0 || state == "t" {
 		t.Errorf("state %s, tracer %d", state, tracer)
 	}
+	if child <= 0 { // which would be others to kill(2)
+		t.Fatal("no child")
+	}
 	_ = unix.Kill(child, unix.SIGKILL)
 	if got := c.Line(); got != "back" {
 		t.Error(got)

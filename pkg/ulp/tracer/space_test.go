@@ -16,8 +16,8 @@ func TestMemoryOfVforkChild(t *testing.T) {
 	for step, want := range map[string]error{"attach:seize": nil, "attach:interrupt": ErrExec} {
 		c := start(t, program(t, "life"), "vforkexec")
 		pid, err := strconv.Atoi(c.Line())
-		if err != nil {
-			t.Fatal(err)
+		if err != nil || pid <= 0 { // which would be others to kill(2)
+			t.Fatal(pid, err)
 		}
 		t.Cleanup(func() { _ = unix.Kill(pid, unix.SIGKILL) })
 		tr, err := tryAttach(t.Context(), pid, Options{step: func(name string) {

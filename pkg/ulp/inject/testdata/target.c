@@ -264,8 +264,9 @@ static void command(char *line) {
 		sharer = clone(waits, stack + sizeof stack, CLONE_VM | SIGCHLD, 0);
 		printf("%d\n", sharer);
 	} else if (!strcmp(word, "unshare")) {
-		kill(sharer, SIGKILL);
-		printf("%s\n", waitpid(sharer, 0, 0) == sharer ? "ok" : "none");
+		if (sharer > 0) // or else it was not made, and everybody would be killed
+			kill(sharer, SIGKILL);
+		printf("%s\n", sharer > 0 && waitpid(sharer, 0, 0) == sharer ? "ok" : "none");
 	} else if (!strcmp(word, "orphan")) { // the same, but the parent is gone
 		prctl(PR_SET_PTRACER, PR_SET_PTRACER_ANY, 0, 0, 0);
 		if (fork() != 0)
