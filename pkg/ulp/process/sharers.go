@@ -26,8 +26,10 @@ type Sharers struct {
 }
 
 const (
-	// maxYoung is how many tasks are asked about one by one. If there are more, all is found out anew.
-	maxYoung = 1024
+	// maxYoung is how many tasks are asked about one by one, at every question. If there are more, all is found out anew.
+	maxYoung = 128
+	// maxSince is how many tasks a process that stands still is asked about.
+	maxSince = 1024
 	// unready is how many of the last tasks that have a number may still be in the making.
 	unready = 64
 	// orders is how often to put the processes in order, which others disturb by executing programs meanwhile.
@@ -79,7 +81,7 @@ func (s *Sharers) candidates(pid, tid int) []int {
 // error is ErrLimit if they are too many to be asked about.
 func (m Moment) Sharer(pid, tid int) (int, error) {
 	last := lastTask()
-	if last < m.last || last-m.last > maxYoung {
+	if last < m.last || last-m.last > maxSince {
 		return 0, fmt.Errorf("processes made meanwhile: %w", ErrLimit)
 	}
 	for _, other := range m.late {
