@@ -225,7 +225,11 @@ func TestRoomTaken(t *testing.T) {
 			}
 		}
 		c.says("all", original)
-		if _, err := pl.Run(t.Context()); err != nil {
+		_, err = pl.Run(t.Context())
+		if errors.Is(err, process.ErrLimit) { // the machine has made too many processes since the plan, which has to be made anew
+			_, err = do(t.Context(), look(t, c.pid), Change{Apply: []*Patch{p}}, Options{oneByOne: oneByOne})
+		}
+		if err != nil {
 			t.Error(err)
 		}
 		c.says("all", patched)
