@@ -8,8 +8,9 @@ import (
 	"os/exec"
 	"strconv"
 	"strings"
-	"syscall"
 	"testing"
+
+	"github.com/lpbuild/lpbuild/internal/targettest"
 )
 
 // original are the questions that testdata/target.c answers, with the answers of a glibc that nobody has patched; patched
@@ -53,22 +54,8 @@ func (w *world) startByLoader(t *testing.T, build int) *program {
 // run starts the program and all its threads. It ends with the test.
 func run(t *testing.T, cmd *exec.Cmd) *program {
 	t.Helper()
-	in, err := cmd.StdinPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	out, err := cmd.StdoutPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		_ = cmd.Process.Signal(syscall.SIGKILL)
-		_ = cmd.Wait()
-	})
-	p := &program{pid: strconv.Itoa(cmd.Process.Pid), in: in, out: bufio.NewReader(out)}
+	started := targettest.Start(t, cmd)
+	p := &program{pid: strconv.Itoa(started.PID), in: started.In, out: started.Out}
 	if got := p.line(t); got != "ready" {
 		t.Fatalf("the program says %q", got)
 	}

@@ -7,12 +7,12 @@ import (
 
 	"github.com/lpbuild/lpbuild/pkg/ulp"
 	"github.com/lpbuild/lpbuild/pkg/ulp/internal/prove"
+	"github.com/lpbuild/lpbuild/pkg/ulp/process"
 )
 
-// TestGateAgrees compares what catalogues say of functions of this machine's libc, from its file, with what the engine says
-// of the same functions in a process: of some of each verdict.
-func TestGateAgrees(t *testing.T) {
-	const most = 12 // of each verdict: the engine searches the whole library for each function
+// provenLibc returns this machine's libc as the catalogue has it, and a process with the copies of it that are there.
+func provenLibc(t *testing.T) (*ulp.Library, *view, []*process.Library) {
+	t.Helper()
 	lib, err := ulp.OpenLibrary(libcPath(t), ulp.LibraryOptions{Prove: true})
 	if err != nil {
 		t.Fatal(err)
@@ -23,6 +23,14 @@ func TestGateAgrees(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	return lib, v, copies
+}
+
+// TestGateAgrees compares what catalogues say of functions of this machine's libc, from its file, with what the engine says
+// of the same functions in a process: of some of each verdict.
+func TestGateAgrees(t *testing.T) {
+	const most = 12 // of each verdict: the engine searches the whole library for each function
+	lib, v, copies := provenLibc(t)
 	b := &planner{Plan: &Plan{}, v: v, texts: map[uint64]*prove.Text{}}
 	compared := map[string]int{}
 	for s := range lib.Symbols() {

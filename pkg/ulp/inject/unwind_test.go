@@ -134,16 +134,7 @@ func TestHandlers(t *testing.T) {
 // TestHandlersAgree compares what the catalogue says of this machine's libc with what the engine says of a process. Those that
 // are known to have handlers are among them: functions that lock a stream.
 func TestHandlersAgree(t *testing.T) {
-	lib, err := ulp.OpenLibrary(libcPath(t), ulp.LibraryOptions{Prove: true})
-	if err != nil {
-		t.Fatal(err)
-	}
-	c := start(t, gcc(t, "allocate", "testdata/allocate.c", "-pthread"), 0)
-	v := opened(t, c.pid)
-	copies, err := v.copies(ulp.Target{BuildID: lib.BuildID, Name: "libc.so.6"})
-	if err != nil {
-		t.Fatal(err)
-	}
+	lib, v, copies := provenLibc(t)
 	known := map[string]bool{"fputs": true, "puts": true, "fflush": true, "malloc": false, "pthread_mutex_lock": false, "getaddrinfo": false}
 	got, has := map[string]bool{}, 0
 	for s := range lib.Symbols() {
