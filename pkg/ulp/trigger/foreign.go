@@ -1,6 +1,7 @@
 package trigger
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -58,8 +59,8 @@ func (v *View) libpulp(ctx context.Context) (*pulp.Runtime, error) {
 	k := &v.known
 	if k.runtime == nil && k.runtimeErr == nil {
 		r, err := pulp.Find(ctx, v.Process, v.Memory, v.Libraries)
-		if ctx.Err() != nil {
-			return nil, err
+		if ctx.Err() != nil { // it says nothing about the process
+			return nil, cmp.Or(err, ctx.Err())
 		}
 		k.runtime, k.runtimeErr = r, err
 	}

@@ -1,6 +1,7 @@
 package trigger
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -103,7 +104,7 @@ func (t *pulpTarget) Plan(ctx context.Context, steps []Step) (Plan, error) {
 		}
 		plan, err := p.make(ctx, i)
 		if errors.Is(err, process.ErrChanged) || errors.Is(err, process.ErrGone) || ctx.Err() != nil {
-			return nil, pulpError(err)
+			return nil, pulpError(cmp.Or(err, ctx.Err()))
 		}
 		p.plans[i], p.verdicts[i] = plan, pulpError(err)
 		if errors.Is(err, pulp.ErrApplied) && p.revertsBefore(i) && i != p.firstApply(steps[i].Library) {

@@ -1,0 +1,4 @@
+package trigger
+
+// OpenView lets tests ask engines themselves.
+var OpenView = openView
