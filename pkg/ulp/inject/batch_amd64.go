@@ -201,5 +201,5 @@ func (r *run) unmapAtOnce(ctx context.Context, th *tracer.Thread, calls []tracer
 		}
 		return list
 	})
-	return !errors.Is(err, tracer.ErrNoBatch) && !errors.Is(err, tracer.ErrStack)
+	return !errors.Is(err, tracer.ErrNoBatch) && !elsewhere(err)
 }

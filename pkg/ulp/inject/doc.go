@@ -55,6 +55,8 @@
 //   - Processes that share their memory without being threads (CLONE_VM), as after vfork: ErrShared, until that is over. It is
 //     asked when the change is planned and again, of those that were made since, when all threads stand. Where kcmp(2) does
 //     not tell, a process is taken to be alone.
+//   - A thread whose system calls the program handles itself (PR_SET_SYSCALL_USER_DISPATCH, as Wine does) makes none for the
+//     engine: without another one nothing is loaded. Kernels before 6.4 do not tell which threads those are.
 //
 // # Exceptions and cancellation
 //

@@ -34,6 +34,11 @@ type step struct {
 
 const noFile = ^uint64(0)
 
+// elsewhere says that another thread may be able to make calls which this one cannot make.
+func elsewhere(err error) bool {
+	return errors.Is(err, tracer.ErrStack) || errors.Is(err, tracer.ErrDispatched) || errors.Is(err, ErrSeccomp)
+}
+
 // load tries the threads one after the other: one may have no room on its stack, or a filter that others do not have.
 func (r *run) load(ctx context.Context) error {
 	var first error
@@ -45,7 +50,7 @@ func (r *run) load(ctx context.Context) error {
 		if first == nil {
 			first = err
 		}
-		if !errors.Is(err, tracer.ErrStack) && !errors.Is(err, ErrSeccomp) {
+		if !elsewhere(err) {
 			return err
 		}
 	}
@@ -310,7 +315,7 @@ func (r *run) unmap(ctx context.Context, list []*freed, files ...int) {
 			i++
 			return c, true
 		})
-		if !errors.Is(err, tracer.ErrStack) {
+		if !elsewhere(err) {
 			return
 		}
 	}

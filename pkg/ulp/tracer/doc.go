@@ -29,6 +29,9 @@
 // restart, the call ends with EINTR, as after any SIGSTOP and SIGCONT. So may a sleep that was interrupted before, if the
 // tracer is killed while the thread is away and the code does not tell which call it was.
 //
+// Nor does it cover a thread whose system calls the program handles itself (PR_SET_SYSCALL_USER_DISPATCH), on kernels from 5.11
+// to 6.3, which do not tell. Since then such a thread is not sent anywhere (ErrDispatched).
+//
 // The package knows nothing of live patches, and it does not look into /proc for libraries: addresses are the caller's.
 // No other thread of this process may wait for the target while it is traced: Linux would hand it the stops.
 package tracer

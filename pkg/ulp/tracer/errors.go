@@ -26,6 +26,8 @@ var (
 	// ErrSeccomp says that a filter of the thread's system calls would kill it on its way, or may do so for all that can be
 	// seen.
 	ErrSeccomp = errors.New("the system call filter forbids it")
+	// ErrDispatched says that the thread's system calls may go to the program instead of the kernel.
+	ErrDispatched = errors.New("the program handles system calls itself (PR_SET_SYSCALL_USER_DISPATCH), as Wine does")
 	// ErrStack says that the thread's stack has no room for the frame.
 	ErrStack = errors.New("no room on the thread's stack")
 	// ErrFault says that the function called raised a signal; [Error.Signal] says which. The thread was put back.

@@ -101,15 +101,21 @@ func startCheckerAs(t testing.TB, threads int, as func(*exec.Cmd), more []string
 	if _, err := fmt.Sscan(c.Line(), &c.sum, &c.fault, &c.stall, &c.trapped, &c.replace); err != nil {
 		t.Fatal(err)
 	}
+	c.readCounters(path)
+	return c
+}
+
+// readCounters maps the file that the child counts in.
+func (c *checker) readCounters(path string) {
+	c.t.Helper()
 	f, err := os.Open(path)
 	if err != nil {
-		t.Fatal(err)
+		c.t.Fatal(err)
 	}
 	defer f.Close()
 	if c.counters, err = unix.Mmap(int(f.Fd()), 0, 4096, unix.PROT_READ, unix.MAP_SHARED); err != nil {
-		t.Fatal(err)
+		c.t.Fatal(err)
 	}
-	return c
 }
 
 // count is how far thread n has counted.

@@ -68,6 +68,9 @@ func (t *Tracee) departWith(th *Thread, room uint64, add func(*journey), calls .
 	if shadowStack(th.TID) {
 		return fmt.Errorf("a shadow stack: %w", ErrUnsupported)
 	}
+	if t.dispatched(th.TID) {
+		return ErrDispatched
+	}
 	if err := t.allowed(th, calls); err != nil {
 		return err
 	}

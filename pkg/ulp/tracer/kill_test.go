@@ -23,10 +23,12 @@ import (
 const (
 	oneRound = -1
 	atHandOn = -2
+	atResume = -3
 )
 
 // engine is this test binary as a process that works on a target until it is killed: "PID STEP MODE FUNCTION". At its STEPth step
-// it kills itself; with oneRound it prints its steps' names after one round, with atHandOn it dies when it first holds a signal.
+// it kills itself; with oneRound it prints its steps' names after one round, with atHandOn it dies when it first holds a signal, with
+// atResume when it first lets a thread run.
 func engine(job string) int {
 	if job == "attach" {
 		pid, _ := strconv.Atoi(os.Getenv("TRACER_TEST_PID"))
@@ -48,7 +50,7 @@ func engine(job string) int {
 	var names []string
 	o := Options{Gadgets: g, StopTimeout: 5 * time.Second}
 	o.step = func(name string) {
-		if len(names) == last || last == atHandOn && name == "attach:handon" {
+		if len(names) == last || last == atHandOn && name == "attach:handon" || last == atResume && name == "resume" {
 			targettest.KillSelf()
 		}
 		names = append(names, name)

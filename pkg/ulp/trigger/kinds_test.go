@@ -103,3 +103,19 @@ func TestOtherMounts(t *testing.T) {
 	c.says(unpatched)
 	c.unmapped()
 }
+
+// TestDispatched has a program that handles system calls itself: it is skipped for that, and counted as left, since it has
+// the library.
+func TestDispatched(t *testing.T) {
+	cmd := exec.Command(gcc(t, "program/kind_dispatched", "../../trigger/testdata/dispatched.c", library(t, "a")))
+	cmd.Env = append(os.Environ(), "LD_LIBRARY_PATH="+filepath.Dir(library(t, "a")))
+	c := run(t, cmd)
+	r := c.one(trigger.Options{Containers: read(t, container(t, "a", 10)), Backends: auto()})
+	if r.Status == trigger.Changed {
+		t.Skip("the kernel does not tell that a program handles system calls itself: that needs Linux 6.4")
+	}
+	c.is(trigger.Skipped, trigger.ErrNoEngine, r)
+	if !r.Left || !strings.Contains(r.Results[0].Err.Error(), "Wine") {
+		t.Errorf("%+v", r)
+	}
+}

@@ -247,7 +247,7 @@ func nativeError(err error) error {
 	if e, ok := errors.AsType[*inject.SharedError](err); ok {
 		return &AgainError{Err: fmt.Errorf("%w: process %d", ErrShared, e.PID)}
 	}
-	for _, e := range []error{inject.ErrNoLoader, inject.ErrUnlisted} { // whatever is done
+	for _, e := range []error{inject.ErrNoLoader, inject.ErrUnlisted, tracer.ErrDispatched} { // whatever is done
 		if errors.Is(err, e) {
 			return &engineError{e, ErrNoEngine}
 		}

@@ -18,6 +18,7 @@
 #include <sys/resource.h>
 #include <sys/syscall.h>
 #include <sys/time.h>
+#include <sys/utsname.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -303,6 +304,16 @@ static void command(char *line) {
 		fflush(stdout);
 		prctl(PR_SET_SECCOMP, 1, 0, 0, 0);
 		return;
+	} else if (!strcmp(word, "dispatch")) { // this thread's system calls may come back as SIGSYS, or not any more
+		static char selector;
+		struct utsname u;
+		int major = 0, minor = 0;
+		uname(&u);
+		sscanf(u.release, "%d.%d", &major, &minor);
+		if (prctl(59, n, 0, 0, n ? &selector : 0)) // PR_SET_SYSCALL_USER_DISPATCH
+			printf("no\n");
+		else
+			printf("%s\n", major > 6 || (major == 6 && minor >= 4) ? "ok" : "hidden");
 	} else if (!strcmp(word, "mdwe")) {
 		int set = prctl(65, 1, 0, 0, 0); // PR_SET_MDWE
 		void *both = mmap(0, 4096, PROT_READ | PROT_WRITE | PROT_EXEC, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
