@@ -18,7 +18,7 @@ int main(void)
 		timer_create(CLOCK_MONOTONIC, &e, &t);
 		timer_settime(t, 0, &s, 0);
 	}
-	alarm(120);
+	alarm(600);
 	puts("ready");
 	fflush(stdout);
 	for (;;) ;
