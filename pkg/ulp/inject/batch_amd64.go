@@ -3,7 +3,6 @@ package inject
 import (
 	"bytes"
 	"context"
-	"errors"
 	"fmt"
 	"iter"
 	"slices"
@@ -193,7 +192,7 @@ func (r *run) forgotten() []int {
 }
 
 // unmapAtOnce makes calls that give something back, and whose failure changes nothing.
-func (r *run) unmapAtOnce(ctx context.Context, th *tracer.Thread, calls []tracer.Call) bool {
+func (r *run) unmapAtOnce(ctx context.Context, th *tracer.Thread, calls []tracer.Call) error {
 	_, err := r.t.Batch(ctx, th, nil, func(uint64) []tracer.BatchCall {
 		list := make([]tracer.BatchCall, 0, len(calls))
 		for _, c := range calls {
@@ -201,5 +200,5 @@ func (r *run) unmapAtOnce(ctx context.Context, th *tracer.Thread, calls []tracer
 		}
 		return list
 	})
-	return !errors.Is(err, tracer.ErrNoBatch) && !elsewhere(err)
+	return err
 }

@@ -38,6 +38,9 @@ var (
 	ErrRefused = errors.New("the kernel refused")
 	// ErrAgain: a thread is where it must not be at this moment. Let the process run, and try again.
 	ErrAgain = errors.New("a thread is in the way: try again")
+	// ErrNotRunning: a thread was to make system calls that take no time, and did not get to it. Its process is frozen
+	// (a cgroup's freezer), or the machine very busy.
+	ErrNotRunning = errors.New("its threads do not run: it is frozen (cgroup.freeze, a paused container), or the machine very busy")
 	// ErrShared: another process, which is no thread of it, has the same memory, as after vfork or with CLONE_VM, when the change
 	// was planned or when the process stood.
 	ErrShared = errors.New("it has the same memory: try again when that process has ended, or executed a program")

@@ -43,7 +43,7 @@ func elsewhere(err error) bool {
 func (r *run) load(ctx context.Context) error {
 	var first error
 	for _, th := range r.byEase() {
-		err := r.loadIn(ctx, th)
+		err := r.calling(ctx, func(ctx context.Context) error { return r.loadIn(ctx, th) })
 		if err == nil {
 			return nil
 		}
@@ -301,24 +301,29 @@ func (r *run) unmap(ctx context.Context, list []*freed, files ...int) {
 		if err != nil || r.t.Allowed(th, calls...) != nil {
 			continue
 		}
-		r.step("unmap")
-		if free && !r.o.oneByOne && r.unmapAtOnce(ctx, th, calls) {
-			return
-		}
-		i := 0
-		err = r.t.Sequence(ctx, th, nil, func(uint64, []tracer.Result) (tracer.Call, bool) {
-			r.step("unmap")
-			if i == len(calls) {
-				return tracer.Call{}, false
-			}
-			c := calls[i]
-			i++
-			return c, true
-		})
-		if !elsewhere(err) {
+		if !elsewhere(r.calling(ctx, func(ctx context.Context) error { return r.unmapIn(ctx, th, free, calls) })) {
 			return
 		}
 	}
+}
+
+func (r *run) unmapIn(ctx context.Context, th *tracer.Thread, free bool, calls []tracer.Call) error {
+	r.step("unmap")
+	if free && !r.o.oneByOne {
+		if err := r.unmapAtOnce(ctx, th, calls); !errors.Is(err, tracer.ErrNoBatch) {
+			return err
+		}
+	}
+	i := 0
+	return r.t.Sequence(ctx, th, nil, func(uint64, []tracer.Result) (tracer.Call, bool) {
+		r.step("unmap")
+		if i == len(calls) {
+			return tracer.Call{}, false
+		}
+		c := calls[i]
+		i++
+		return c, true
+	})
 }
 
 // free unmaps what no thread needs. Nothing leads there any more, so threads that were running may go on before that.

@@ -43,7 +43,8 @@ type Options struct {
 	// SuspendSeccomp suspends the process's filters for the system calls that loading makes, instead of obeying them. It
 	// needs CAP_SYS_ADMIN. Should the engine be killed in the middle of such a call, the process meets its filter.
 	SuspendSeccomp bool
-	// StopTimeout limits how long some of the threads wait for the last one to stop; default one second.
+	// StopTimeout limits how long some of the threads wait for the last one to stop, or for one to make the system calls; default
+	// one second.
 	StopTimeout time.Duration
 
 	step     func(name string) // test hook, between all changes of the process

@@ -2,6 +2,7 @@ package inject
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -107,6 +108,17 @@ func (r *run) change(ctx context.Context) error {
 	r.count()
 	return nil
 }
+
+// calling limits the time for which a thread makes system calls, none of which waits for anything: a thread of a frozen process
+// can be stopped, but not run.
+func (r *run) calling(ctx context.Context, f func(context.Context) error) error {
+	ctx, cancel := context.WithTimeoutCause(ctx, cmp.Or(r.o.StopTimeout, callsTime), ErrNotRunning)
+	defer cancel()
+	return f(ctx)
+}
+
+// callsTime is how long that may take where no StopTimeout is given.
+const callsTime = time.Second
 
 // bring puts the blobs into the process. While they are given their contents it runs, since nothing leads to them yet: what
 // counts is the longest time for which it stands still. Where a thread may be in the way, or memory is to be given back

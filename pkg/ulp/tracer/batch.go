@@ -26,7 +26,8 @@ var ErrNoBatch = errors.New("no system calls in one go")
 //
 // If this process dies meanwhile, the thread makes all the calls, and goes on with what it did before. The error is
 // ErrNoBatch if the target's code lacks Gadgets.Keep, if th was interrupted in a system call whose remaining time would be
-// forgotten, or if there is no signal that could tell the end (see [Tracee.Call]); then nothing has happened. A thread with a seccomp filter must not be used unless all calls are known to be allowed.
+// forgotten, or if there is no signal that could tell the end (see [Tracee.Call]); then nothing has happened. If ctx ends first, its error is returned: a thread that
+// has not begun by then makes no call at all, another one makes them all, and comes back by itself. A thread with a seccomp filter must not be used unless all calls are known to be allowed.
 func (t *Tracee) Batch(ctx context.Context, th *Thread, data []byte, calls func(at uint64) []BatchCall) ([]Result, error) {
 	var results []Result
 	err := t.Do(func() error {
@@ -69,7 +70,8 @@ func (t *Tracee) batch(ctx context.Context, th *Thread, c chain) ([]Result, erro
 		return nil, errors.Join(ErrNoBatch, t.comeBack(th))
 	}
 	if err := t.toReturn(ctx, th, unix.PTRACE_CONT, bell); err != nil {
-		if th.stopped && th.away != nil {
+		t.recall(th, c.first)
+		if th.stopped && th.away != nil && !th.away.onItsOwn {
 			_ = t.comeBack(th)
 		}
 		return nil, err
@@ -88,4 +90,14 @@ func (t *Tracee) batch(ctx context.Context, th *Thread, c chain) ([]Result, erro
 	}
 	t.step("back:stack")
 	return results, t.lost(th, stackWrite(th.TID, j.frame.base, j.under))
+}
+
+// recall stops a thread that was left to come back by itself, and lets it be brought back at once if it still stands before its
+// first call: a thread of a frozen process does not run at all, and shall not make the calls when it does.
+func (t *Tracee) recall(th *Thread, first Registers) {
+	if th.away == nil || !th.away.onItsOwn || t.catch(th) != nil || !th.stopped {
+		return
+	}
+	r, err := readRegisters(th.TID)
+	th.away.onItsOwn = err != nil || r.pc() != first.pc() || r.sp() != first.sp()
 }

@@ -91,7 +91,7 @@ func (t *Tracee) syscall(ctx context.Context, th *Thread, c Call) (Result, error
 	if regs.takenBack(c) && t.trapped(th) {
 		return Result{Errno: unix.ENOSYS, Denied: true}, nil
 	}
-	return regs.result(), ctx.Err()
+	return regs.result(), context.Cause(ctx)
 }
 
 // toSyscallStop lets a thread run to the next entry or end of a system call. With all others blocked, the only signals
