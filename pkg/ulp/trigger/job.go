@@ -74,6 +74,9 @@ func (j *job) carry(ctx, run context.Context, rep *Report) (again *AgainError) {
 	steps, err := j.steps(ctx)
 	if err == nil && len(steps) > 0 {
 		if err = vforked(j.view.Process); err == nil {
+			err = frozen(ctx, j.view.Process)
+		}
+		if err == nil {
 			err = j.target.Enabled(ctx)
 		}
 	}

@@ -264,7 +264,7 @@ func nativeError(err error) error {
 			return &engineError{err, to}
 		}
 	}
-	if errors.Is(err, tracer.ErrNotStopping) {
+	if errors.Is(err, tracer.ErrNotStopping) || errors.Is(err, inject.ErrNotRunning) {
 		return &AgainError{Err: err, Unreached: true}
 	}
 	return err

@@ -1,0 +1,34 @@
+package trigger_test
+
+import (
+	"testing"
+	"time"
+
+	"github.com/lpbuild/lpbuild/internal/targettest"
+	"github.com/lpbuild/lpbuild/pkg/ulp/trigger"
+)
+
+// TestFrozen: a frozen process fails with the reason and without a stop, by either engine, and is patched when it is thawed before
+// its time is over.
+func TestFrozen(t *testing.T) {
+	cs := read(t, container(t, "a", 10))
+	for _, f := range targettest.Freezers(t) {
+		for name, preload := range map[string]string{"native": "", "libpulp": standIn(t)} {
+			t.Run(f.Name+" "+name, func(t *testing.T) {
+				c := start(t, "a", preload, "frozen")
+				f.Add(c.pid)
+				f.Freeze()
+				f.Frozen()
+				for _, dry := range []bool{true, false} {
+					r := c.one(trigger.Options{Containers: cs, Backends: auto(), Attempts: 2, DryRun: dry})
+					if c.is(trigger.Failed, trigger.ErrFrozen, r); r.Stop != 0 {
+						t.Errorf("stopped for %v", r.Stop)
+					}
+				}
+				time.AfterFunc(50*time.Millisecond, f.Thaw)
+				c.is(trigger.Changed, nil, c.one(trigger.Options{Containers: cs, Backends: auto(), Timeout: time.Minute}))
+				c.says(tens10)
+			})
+		}
+	}
+}
