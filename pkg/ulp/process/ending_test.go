@@ -44,7 +44,11 @@ func TestEnding(t *testing.T) {
 		t.Fatal(err)
 	}
 	targettest.Await(t, "its threads to end", func() bool { return state(t, target.pid, target.pid) == "Z" && state(t, target.pid, last) == "Z" })
-	if _, err := m.ReadAt(t.Context(), make([]byte, 8), 1<<20); !errors.Is(err, process.ErrGone) {
+	targettest.Await(t, "its memory to go", func() bool { // as long as another test is looking into it, it is there
+		_, err = m.ReadAt(t.Context(), make([]byte, 8), 1<<20)
+		return !errors.Is(err, process.ErrUnreadable)
+	})
+	if !errors.Is(err, process.ErrGone) {
 		t.Errorf("%v, want %v", err, process.ErrGone)
 	}
 }
@@ -58,4 +62,20 @@ func state(t *testing.T, pid, tid int) string {
 	}
 	_, rest, _ := strings.Cut(string(b), ") ")
 	return rest[:1]
+}
+
+// TestDumping: a process that dumps core runs no more of its program, whatever is still to be seen of it.
+func TestDumping(t *testing.T) {
+	c := run(t, targettest.Dumper(t, compile(t, "../../tracer/testdata/dumps.c", "-pthread")))
+	p := look(t, c.pid)
+	if err := p.Verify(t.Context()); err != nil {
+		t.Error(err)
+	}
+	if err := unix.Kill(c.pid, unix.SIGSEGV); err != nil {
+		t.Fatal(err)
+	}
+	targettest.Dumping(t, c.pid)
+	if err := p.Verify(t.Context()); !errors.Is(err, process.ErrGone) {
+		t.Errorf("%v, want %v", err, process.ErrGone)
+	}
 }

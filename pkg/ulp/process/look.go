@@ -206,7 +206,7 @@ func (p *Process) verify(d *dir) error {
 	switch {
 	case err != nil:
 		return err
-	case s.start != p.StartTime, s.vanished() && p.Alive():
+	case s.start != p.StartTime, s.vanished() && p.Alive(), s.dying():
 		return lookError(p.PID, "process", ErrGone)
 	case s.replaced(p.program):
 		return lookError(p.PID, "program", ErrChanged)

@@ -106,6 +106,13 @@ func (s *stat) replaced(before program) bool {
 // vanished says that nothing runs in the process: its threads are all gone, and its memory with them.
 func (s *stat) vanished() bool { return s.state == Dead || s.state == Zombie && s.threads <= 1 }
 
+// dying says that a signal is ending the main thread, which runs no more of its program. Before it is gone it may dump core, which
+// can take long, and which an interrupt would cut off.
+func (s *stat) dying() bool {
+	const signaled = 0x400 // PF_SIGNALED
+	return s.flags&signaled != 0
+}
+
 // exiting says that the main thread is ending.
 func (s *stat) exiting() bool {
 	const exiting = 0x4 // PF_EXITING

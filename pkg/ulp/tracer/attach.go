@@ -9,7 +9,6 @@ import (
 	"runtime"
 	"slices"
 	"strconv"
-	"strings"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -169,7 +168,9 @@ func (t *Tracee) seizeNew(tids []int) (grown bool, err error) {
 		}
 	}
 	if t.space.of == nil && len(t.threads) > 0 { // what fails is tried again, and judged, when all stand still
-		t.space, _ = t.openSpace(t.threads[0])
+		if t.space, err = t.openSpace(t.threads[0]); errors.Is(err, ErrGone) {
+			return false, t.fail("seizing", t.threads[0].TID, err)
+		}
 	}
 	for _, th := range t.threads {
 		if th.interrupted || th.gone {
@@ -295,13 +296,13 @@ func (t *Tracee) reason(tid int, err error) error {
 	if !errors.Is(err, unix.ESRCH) && !errors.Is(err, os.ErrNotExist) && !errors.Is(err, os.ErrPermission) {
 		return err
 	}
-	status := map[string]string{"State": "", "TracerPid": "", "VmSize": "", "PPid": ""}
+	status := map[string]string{"TracerPid": "", "VmSize": "", "PPid": ""}
 	if t.dir.status(tid, status) != nil {
 		return ErrGone
 	}
 	tracer, _ := strconv.Atoi(status["TracerPid"])
 	switch {
-	case strings.HasPrefix(status["State"], "Z"), strings.HasPrefix(status["State"], "X"):
+	case t.dir.ended(tid):
 		return ErrGone
 	case status["VmSize"] == "" && (tid == 2 || status["PPid"] == "2"):
 		return ErrUnsupported // a kernel thread

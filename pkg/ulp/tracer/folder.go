@@ -109,8 +109,27 @@ func (d *folder) stat(tid int) [][]byte {
 	return bytes.Fields(b[bytes.LastIndexByte(b, ')')+1:]) // the name may hold anything
 }
 
-// ended says whether a thread has exited: it is a zombie, or there is none any more.
+// ended says whether a thread has exited: it is a zombie, or there is none any more. One that a signal is ending counts as such,
+// since it never stops any more, even if it dumps core for a long time before.
 func (d *folder) ended(tid int) bool {
 	s := d.stat(tid)
-	return len(s) == 0 || s[0][0] == 'Z' || s[0][0] == 'X'
+	return len(s) == 0 || s[0][0] == 'Z' || s[0][0] == 'X' || statFlags(s)&signaled != 0
+}
+
+// signaled is the flag of a thread that a signal is ending (PF_SIGNALED).
+const signaled = 0x400
+
+// statFlags returns the flags in stat; 0 if there are none.
+func statFlags(s [][]byte) uint64 { return statNumber(s, 9) }
+
+// statNumber returns a field of stat by its number in proc(5); 0 if there is no such number.
+func statNumber(s [][]byte, field int) uint64 {
+	if field -= 3; len(s) <= field {
+		return 0
+	}
+	n, err := strconv.ParseUint(string(s[field]), 10, 64)
+	if err != nil {
+		return 0
+	}
+	return n
 }

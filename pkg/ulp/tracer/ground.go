@@ -83,7 +83,7 @@ func (t *Tracee) mainStack() (mainStack, error) {
 	if r, ok := t.initialStack(t.space.stack); ok {
 		return mainStack{r}, nil
 	}
-	start := t.startStack(t.threads[0].TID)
+	start := startStack(t.dir.stat(t.threads[0].TID))
 	if start == 0 && t.dir.ended(t.threads[0].TID) {
 		return mainStack{}, ErrGone
 	}

@@ -3,17 +3,13 @@ package tracer
 import (
 	"bytes"
 	"slices"
-	"strconv"
 
 	"golang.org/x/sys/unix"
 )
 
-// Flags of a thread that the kernel made for itself in a process (PF_IO_WORKER of Linux 5.12, PF_USER_WORKER of 6.4), and the
-// field of stat that has them. Other kernels use the same bits for something else, so the thread's name counts as well.
-const (
-	kernelSide = 0x10 | 0x4000
-	statFlags  = 9 - 3
-)
+// kernelSide are flags of a thread that the kernel made for itself in a process (PF_IO_WORKER of Linux 5.12, PF_USER_WORKER of 6.4).
+// Other kernels use the same bits for something else, so the thread's name counts as well.
+const kernelSide = 0x10 | 0x4000
 
 // kernelSideNames are how the kernel calls such threads.
 var kernelSideNames = [][]byte{[]byte("iou-wrk-"), []byte("iou-sqp-"), []byte("iou-mgr-"), []byte("vhost-")}
@@ -30,12 +26,7 @@ func (t *Tracee) kernelSide(tid int) bool {
 	if err != nil || !slices.ContainsFunc(kernelSideNames, func(n []byte) bool { return bytes.HasPrefix(name, n) }) {
 		return false
 	}
-	s := t.dir.stat(tid)
-	if len(s) <= statFlags {
-		return false
-	}
-	flags, err := strconv.ParseUint(string(s[statFlags]), 10, 64)
-	return err == nil && flags&kernelSide != 0
+	return statFlags(t.dir.stat(tid))&kernelSide != 0
 }
 
 // leaveAlone lets go of a stopped thread that turned out to be one of the kernel's, which has its name when it first runs. It

@@ -2,7 +2,6 @@ package tracer
 
 import (
 	"os"
-	"strconv"
 
 	"golang.org/x/sys/unix"
 )
@@ -24,6 +23,10 @@ type space struct {
 // openSpace opens the address space of a thread that is seized.
 func (t *Tracee) openSpace(th *Thread) (s space, err error) {
 	s.of = th
+	stat := t.dir.stat(th.TID)
+	if statFlags(stat)&signaled != 0 {
+		return space{}, ErrGone // or it will be, when its core is dumped
+	}
 	if s.mem, err = t.dir.open(taskFile(th.TID, "mem"), os.O_RDWR); err == nil {
 		s.maps, err = t.dir.open(taskFile(th.TID, "maps"), os.O_RDONLY)
 	}
@@ -34,7 +37,7 @@ func (t *Tracee) openSpace(th *Thread) (s space, err error) {
 		s.close()
 		return space{}, err
 	}
-	s.stack = t.startStack(th.TID)
+	s.stack = startStack(stat)
 	s.warm(t.o.Gadgets)
 	return s, nil
 }
@@ -57,16 +60,5 @@ func (s *space) close() {
 	*s = space{}
 }
 
-// startStack is where the kernel says that the first thread's stack began; 0 if it does not say.
-func (t *Tracee) startStack(tid int) uint64 {
-	const field = 28 - 3
-	s := t.dir.stat(tid)
-	if len(s) <= field {
-		return 0
-	}
-	start, err := strconv.ParseUint(string(s[field]), 10, 64)
-	if err != nil {
-		return 0
-	}
-	return start
-}
+// startStack is where the kernel says in stat that the first thread's stack began; 0 if it does not say.
+func startStack(stat [][]byte) uint64 { return statNumber(stat, 28) }
