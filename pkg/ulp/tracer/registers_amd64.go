@@ -99,47 +99,80 @@ func (r Registers) resumed() Registers {
 	return r
 }
 
+// entrance is an instruction that makes a system call, with the numbers that calls have there.
+type entrance struct {
+	code    [syscallLen]byte
+	restart uint64   // restart_syscall
+	sleeps  []uint64 // the calls that the kernel goes on with instead of restarting them
+}
+
+// entrances are syscall, and int $0x80, which is there for programs of 32 bits, and for others all the same: poll, nanosleep, futex
+// and clock_nanosleep; the last two there once more with a time of 64 bits.
+var entrances = []entrance{
+	{[...]byte{0x0f, 0x05}, unix.SYS_RESTART_SYSCALL, []uint64{unix.SYS_POLL, unix.SYS_NANOSLEEP, unix.SYS_FUTEX, unix.SYS_CLOCK_NANOSLEEP}},
+	{[...]byte{0xcd, 0x80}, 0, []uint64{168, 162, 240, 267, 422, 407}},
+}
+
+// entranceOf returns the entrance with an instruction; nil if it is none.
+func entranceOf(code []byte) *entrance {
+	for i := range entrances {
+		if bytes.Equal(code, entrances[i].code[:]) {
+			return &entrances[i]
+		}
+	}
+	return nil
+}
+
+// isRestart says whether a number is that of restart_syscall, where that is looked for at all.
+func isRestart(nr uint64) bool {
+	return slices.ContainsFunc(entrances, func(e entrance) bool { return e.restart == nr })
+}
+
 // unrestarted undoes what the kernel has done to go on with a sleep, if the thread stands just before it: the registers are
 // again those of a call that is going to be restarted, which the kernel will turn into the same ones. So the rest need not
 // know of this moment, which is short, but after a tracer that has just ended it is likely to be met.
 func (r Registers) unrestarted(tid int) Registers {
-	var b [syscallLen]byte
-	if r.Rax != unix.SYS_RESTART_SYSCALL || stackRead(tid, r.Rip, b[:]) != nil || !bytes.HasPrefix(syscallRet, b[:]) {
+	var code [syscallLen]byte
+	if !isRestart(r.Rax) || stackRead(tid, r.Rip, code[:]) != nil {
 		return r
 	}
-	if !slices.Contains(sleeps, r.Orig_rax) { // the kernel has already left, and came back for something else
-		r.Orig_rax = unix.SYS_RESTART_SYSCALL
+	e := entranceOf(code[:])
+	if e == nil || r.Rax != e.restart {
+		return r
+	}
+	if !slices.Contains(e.sleeps, r.Orig_rax) { // the kernel has already left, and came back for something else
+		r.Orig_rax = e.restart
 	}
 	r.Rax, r.Rip = 1<<64-erestartRestartblock, r.Rip+syscallLen
 	return r
 }
 
-// sleeps are the system calls that the kernel goes on with instead of restarting them.
-var sleeps = []uint64{unix.SYS_POLL, unix.SYS_NANOSLEEP, unix.SYS_FUTEX, unix.SYS_CLOCK_NANOSLEEP}
-
 // onFrame is resumed for a frame. A call that was restarted once is restart_syscall to the kernel, which after rt_sigreturn
 // does not know any more what it stands for: the code before it tells.
 func (r Registers) onFrame(tid int) Registers {
 	back := r.resumed()
-	var code [32]byte
-	if r.Orig_rax == unix.SYS_RESTART_SYSCALL && r.restarts() && stackRead(tid, back.Rip-uint64(len(code)), code[:]) == nil {
-		back.Rax = restartedCall(code[:])
+	var code [32 + syscallLen]byte
+	if !isRestart(r.Orig_rax) || !r.forgetsTime() || stackRead(tid, r.Rip-uint64(len(code)), code[:]) != nil {
+		return back
+	}
+	if e := entranceOf(code[32:]); e != nil && r.Orig_rax == e.restart {
+		back.Rax = e.restartedCall(code[:32])
 	}
 	return back
 }
 
 // restartedCall looks for mov $NUMBER,%eax with one of the calls that are restarted so, nearest to the end of the code.
 // Where there is none, restart_syscall will return EINTR.
-func restartedCall(code []byte) uint64 {
+func (e *entrance) restartedCall(code []byte) uint64 {
 	for i := len(code) - 5; i >= 0; i-- {
 		if code[i] != 0xb8 {
 			continue
 		}
-		if nr := uint64(binary.LittleEndian.Uint32(code[i+1:])); slices.Contains(sleeps, nr) {
+		if nr := uint64(binary.LittleEndian.Uint32(code[i+1:])); slices.Contains(e.sleeps, nr) {
 			return nr
 		}
 	}
-	return unix.SYS_RESTART_SYSCALL
+	return e.restart
 }
 
 // eintrCalls are the system calls that end with EINTR because of a stop, without having done anything (signal(7)): semop,

@@ -40,6 +40,15 @@ static int later(void)
 	return 1;
 }
 
+/* old makes a system call as programs of 32 bits do, with their numbers; what its arguments point to must lie low. */
+static inline __attribute__((always_inline)) long old(long nr, long b, long c, long d)
+{
+	long ret;
+	asm volatile("int $0x80" : "=a"(ret) : "a"(nr), "b"(b), "c"(c), "d"(d), "S"(0L), "D"(0L) : "memory");
+	errno = ret < 0 ? -ret : 0;
+	return ret < 0 ? -1 : ret;
+}
+
 int main(int argc, char **argv)
 {
 	const char *how = argv[1];
@@ -73,6 +82,22 @@ int main(int argc, char **argv)
 		BLOCK(select(0, 0, 0, 0, &tv));
 	} else if (!strcmp(how, "nanosleep")) {
 		BLOCK(nanosleep(&t, 0));
+	} else if (!strncmp(how, "old-", 4)) {
+		int *low = mmap(0, 4096, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_32BIT, -1, 0);
+		low[0] = WAIT / 1000, low[1] = WAIT % 1000 * 1000000; /* a struct timespec, and behind it a struct pollfd */
+		low[2] = p[0], low[3] = POLLIN;
+		if (old(20, 0, 0, 0) != parent) return 5; /* getpid */
+		if (!strcmp(how, "old-read")) {
+			if (later()) return write(p[1], "x", 1), 0;
+			BLOCK(old(3, p[0], (long)(low + 4), 1));
+			if (*(char *)(low + 4) != 'x') return 4;
+		} else if (!strcmp(how, "old-nanosleep")) {
+			BLOCK(old(162, (long)low, 0, 0));
+		} else if (!strcmp(how, "old-poll")) {
+			BLOCK(old(168, (long)(low + 2), 1, WAIT));
+		} else if (!strcmp(how, "old-clock_nanosleep")) {
+			BLOCK(old(267, CLOCK_MONOTONIC, 0, (long)low));
+		}
 	} else if (!strcmp(how, "clock_nanosleep")) {
 		BLOCK(clock_nanosleep(CLOCK_MONOTONIC, 0, &t, 0));
 	} else if (!strcmp(how, "futex")) {
