@@ -31,6 +31,8 @@ type run struct {
 	// mapped is what was loaded so far, to be unmapped if anything fails
 	mapped []*freed
 	empty  bool          // it is mapped, but has no contents yet
+	sent   bool          // a thread maps it on its way home
+	asked  bool          // that did not do, so that it is asked what the calls return
 	batch  *batch        // what maps it, if nothing else is to be done
 	buf    []byte        // for what is read again
 	words  *tracer.Words // for stacks
@@ -50,6 +52,7 @@ func (pl *Plan) Run(ctx context.Context) (Result, error) {
 	buf := buffers.Get().(*[]byte)
 	defer buffers.Put(buf)
 	r := &run{Plan: pl, buf: *buf, words: tracer.NewWords(pl.stacks)}
+	defer r.words.Done()
 	if len(pl.blobs) > 0 {
 		r.batch = newBatch(nil, nil, pl.blobs)
 	}
@@ -87,6 +90,9 @@ func (pl *Plan) nothing() bool {
 // change does everything that happens while the process is stopped.
 func (r *run) change(ctx context.Context) error {
 	r.step("stopped")
+	if err := r.underway(); err != nil {
+		return err
+	}
 	for _, f := range r.frees {
 		f.done = false
 	}
@@ -105,6 +111,19 @@ func (r *run) change(ctx context.Context) error {
 	}
 	r.free(ctx)
 	r.count()
+	return nil
+}
+
+// underway says whether a thread still maps or unmaps for an earlier change: the memory would not stay as it is now.
+func (r *run) underway() error {
+	for _, th := range r.t.Threads() {
+		switch yes, err := r.t.Underway(th); {
+		case err != nil:
+			return err
+		case yes:
+			return fmt.Errorf("thread %d still works for an earlier change: %w", th.TID, ErrAgain)
+		}
+	}
 	return nil
 }
 
@@ -129,14 +148,25 @@ func (r *run) bring(ctx context.Context) error {
 		return nil
 	}
 	stopErr := r.meanwhile(ctx, func() error {
-		err = r.fill()
+		err = r.fillSent()
 		return nil
 	})
+	if stopErr == nil && errors.Is(err, errNotThere) {
+		if err = r.sendAgain(ctx); err == nil && r.empty {
+			stopErr = r.meanwhile(ctx, func() error {
+				err = r.fill()
+				return nil
+			})
+		}
+	}
 	switch {
 	case errors.Is(stopErr, tracer.ErrExec) || errors.Is(stopErr, tracer.ErrGone):
 		return stopErr // and with the program went what was mapped
 	case stopErr == nil && err == nil:
 		return r.arrived()
+	}
+	if r.sent {
+		r.takeSent()
 	}
 	r.undo(ctx) // by a thread that stands
 	return errors.Join(stopErr, err)

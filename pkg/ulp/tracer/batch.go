@@ -36,7 +36,8 @@ func (t *Tracee) Batch(ctx context.Context, th *Thread, data []byte, calls func(
 		var c chain
 		if err := t.departWith(th, uint64(len(data))+batchRoom, func(j *journey) {
 			j.frame.prepend(data)
-			c = j.frame.prependChain(calls(j.frame.base), j.regs, j.block, t.o.Gadgets)
+			list := calls(j.frame.base)
+			c = j.frame.prependChain(list, chainPlaces(list), j.regs, j.block, t.o.Gadgets)
 		}); err != nil {
 			return err
 		}
