@@ -52,7 +52,7 @@ int main(int argc, char **argv)
 	struct sigaction sa = {.sa_handler = handler};
 
 	t.tv_sec = WAIT / 1000, t.tv_nsec = WAIT % 1000 * 1000000L;
-	alarm(60);
+	alarm(600);
 	sigemptyset(&none);
 	sigemptyset(&usr);
 	sigaddset(&usr, SIGUSR1);

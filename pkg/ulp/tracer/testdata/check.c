@@ -228,7 +228,7 @@ int main(int argc, char **argv)
 	if (fd < 0 || counters == MAP_FAILED) return 1;
 	if (argc > 3 && !strcmp(argv[3], "setuid") && (setgid(65534) || setuid(65534))) return 3;
 	if (argc > 3 && !strcmp(argv[3], "chroot") && (chroot("/proc/self/fdinfo") || chdir("/"))) return 3;
-	alarm(120);
+	alarm(600);
 	if (threads > 8) spins = 1000; /* they shall not keep each other from the CPU */
 	if (argc > 3 && !strcmp(argv[3], "catch"))
 		signal(SIGURG, unwanted), signal(SIGWINCH, unwanted), signal(SIGCHLD, unwanted);

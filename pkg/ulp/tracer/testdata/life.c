@@ -172,7 +172,7 @@ static void __attribute__((noinline)) deeper(void)
 int main(int argc, char **argv)
 {
 	const char *how = argv[1];
-	alarm(60);
+	alarm(600);
 	signal(SIGCHLD, SIG_DFL);
 	if (!strcmp(how, "storm")) {
 		signals = atoi(argv[2]);
