@@ -28,3 +28,14 @@ func complete(cmd *cobra.Command) {
 		complete(sub)
 	}
 }
+
+// plainUsage takes the quotes out of what is said of options. They tell --help how to call a value; a shell that asks what may
+// come next shows them as they are.
+func plainUsage(cmd *cobra.Command) {
+	for _, flags := range []*pflag.FlagSet{cmd.Flags(), cmd.PersistentFlags()} {
+		flags.VisitAll(func(f *pflag.Flag) { _, f.Usage = pflag.UnquoteUsage(f) })
+	}
+	for _, sub := range cmd.Commands() {
+		plainUsage(sub)
+	}
+}

@@ -46,6 +46,30 @@ func TestCompletionsInShells(t *testing.T) {
 	}
 }
 
+// TestCompletionDescriptions asks as shells do what may come next, for every command: what is said of an option is text without
+// the quotes that mark the name of its value for --help, which still has it.
+func TestCompletionDescriptions(t *testing.T) {
+	described := 0
+	for _, cmd := range documented(newRoot(&console{})) {
+		words := append(append([]string{"__complete"}, strings.Fields(cmd.CommandPath())[1:]...), "--")
+		out, err := exec.CommandContext(t.Context(), "lpbuild", words...).Output()
+		if err != nil {
+			t.Fatalf("%q: %v", words, err)
+		}
+		if strings.Contains(string(out), "`") {
+			t.Errorf("%q: %s", words, out)
+		}
+		described += strings.Count(string(out), "--dir\tpackage folder\n")
+	}
+	if described == 0 {
+		t.Error("nothing is said of --dir")
+	}
+	help, err := exec.CommandContext(t.Context(), "lpbuild", "build", "--help").Output()
+	if err != nil || !strings.Contains(string(help), "--dir folder ") {
+		t.Errorf("%v: %s", err, help)
+	}
+}
+
 // offered returns what a shell offers for a line, sorted, without what it says of each.
 func offered(t *testing.T, shell, program, file, line string) string {
 	t.Helper()

@@ -9,6 +9,8 @@ import (
 	"os/signal"
 	"syscall"
 
+	"github.com/spf13/cobra"
+
 	"github.com/lpbuild/lpbuild/pkg/diag"
 	"github.com/lpbuild/lpbuild/pkg/download/pgp"
 	"github.com/lpbuild/lpbuild/pkg/ulp"
@@ -64,7 +66,11 @@ func run(args []string, s *console) int {
 	out := &output{w: s.out}
 	s.out = out
 	root := newRoot(s)
-	root.SetArgs(ulpCommandFirst(root, args))
+	args = ulpCommandFirst(root, args)
+	if len(args) > 0 && args[0] == cobra.ShellCompRequestCmd {
+		plainUsage(root)
+	}
+	root.SetArgs(args)
 	cmd, err := root.ExecuteContextC(ctx)
 	s.finish()
 	if err == nil && !isBelow(cmd, "hook") { // a scriptlet has nobody who must know

@@ -55,7 +55,7 @@ func (o *statusOptions) run(ctx context.Context, command string, s *console) err
 	}
 	var shown []*trigger.Survey
 	for _, p := range list {
-		if p.Engine != "" || p.Err != nil || len(p.Libraries) > 0 || selector.PID != 0 {
+		if p.Engine != "" || p.Err != nil || p.Disabled != nil || len(p.Libraries) > 0 || selector.PID != 0 {
 			shown = append(shown, p)
 		}
 	}
@@ -167,6 +167,8 @@ func stateWord(p *trigger.Survey) string {
 	switch err := p.Disabled; {
 	case p.Err != nil:
 		return "unknown: " + printableLine(p.Err.Error())
+	case p.Engine == "" && err != nil:
+		return "no engine: " + printableLine(err.Error())
 	case p.Engine == "":
 		return "no engine"
 	case err == nil:

@@ -1,11 +1,21 @@
 package main
 
 import (
+	"errors"
 	"strings"
 	"testing"
 
 	"github.com/lpbuild/lpbuild/pkg/ulp/trigger"
 )
+
+// TestStatusNoEngine: why not even an engine that can work anywhere is for a process is said.
+func TestStatusNoEngine(t *testing.T) {
+	for want, err := range map[string]error{"no engine": nil, "no engine: a 32-bit program": errors.New("a 32-bit program")} {
+		if rows := statusRows(&trigger.Survey{PID: 7, Name: "program", Disabled: err}); len(rows) != 1 || rows[0][3] != want {
+			t.Errorf("%q, want %q", rows, want)
+		}
+	}
+}
 
 // TestStatusKept: what was reverted and is still in memory is listed as that, and not as applied.
 func TestStatusKept(t *testing.T) {

@@ -66,8 +66,8 @@ func (p *livePrinter) report(r *trigger.Report) {
 
 // unwanted says whether a process was skipped although a file is for it, or may be, which a person wants to know.
 func unwanted(r *trigger.Report) bool {
-	if r.Left {
-		return true
+	if r.Left || r.Foreign {
+		return r.Left
 	}
 	errs := []error{r.Err}
 	for _, result := range r.Results {

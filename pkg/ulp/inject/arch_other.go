@@ -21,9 +21,13 @@ type batch struct{}
 
 func newBatch([]int, []*freed, []*blob) *batch { return nil }
 
-func (*run) fill() error { return ulp.ErrUnsupported }
+var errNotThere = ulp.ErrUnsupported
 
 func leakedFiles(int) map[int]bool                   { return nil }
 func (*run) load(context.Context) error              { return ulp.ErrUnsupported }
+func (*run) fill() error                             { return ulp.ErrUnsupported }
+func (*run) fillSent() error                         { return ulp.ErrUnsupported }
+func (*run) takeSent() bool                          { return false }
+func (*run) sendAgain(context.Context) error         { return ulp.ErrUnsupported }
 func (*run) unmap(context.Context, []*freed, ...int) {}
 func (*run) free(context.Context)                    {}

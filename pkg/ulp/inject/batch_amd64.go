@@ -52,12 +52,7 @@ func (r *run) loadAtOnce(ctx context.Context, th *tracer.Thread) error {
 		b = newBatch(files, frees, r.blobs)
 	}
 	r.step("load")
-	results, err := r.t.Batch(ctx, th, b.names, func(at uint64) []tracer.BatchCall {
-		for i, off := range b.named {
-			b.calls[i].Args[0] = at + off
-		}
-		return b.calls
-	})
+	results, err := r.t.Batch(ctx, th, b.names, b.at)
 	if err != nil {
 		return err
 	}
@@ -73,6 +68,14 @@ func (r *run) loadAtOnce(ctx context.Context, th *tracer.Thread) error {
 func (b *batch) add(what string, c tracer.Call) int {
 	b.calls, b.whats = append(b.calls, tracer.BatchCall{Call: c}), append(b.whats, what)
 	return len(b.calls) - 1
+}
+
+// at returns the calls with the names at an address.
+func (b *batch) at(names uint64) []tracer.BatchCall {
+	for i, off := range b.named {
+		b.calls[i].Args[0] = names + off
+	}
+	return b.calls
 }
 
 // with makes the result of an earlier call an argument of the last one.

@@ -13,14 +13,17 @@
 // # How
 //
 // [View.Plan] looks, and stops nothing. It finds the library by its build-id in memory, reads the dynamic loader's list, and
-// relocates the container for a free range of addresses, against the symbols of the process in the loader's order. An
+// relocates the container for a free range of addresses, against the symbols of the process in the loader's order, each as the
+// loader would bind it there ([process.Symbols.Bind]: versions, addresses that the program has taken, numbers). An
 // indirect function (IFUNC) is what its resolver chose when the process started: that stands in the slots that the loader
 // filled. The module number of a thread-local variable is where glibc tells debuggers to look for it.
 //
 // [Plan.Run] stops all threads and has one of them map two memory files (their segments are never writable and executable),
 // which the engine fills. If threads were running they go on meanwhile, and are stopped again: to write memory that is new
-// takes longer than all the rest. Then it sees that what the plan was made for is still so, writes the detours, and lets the
-// threads go. A second file belongs to the library: its table, see below. Names in /proc/PID/maps are /memfd:lpbuild:NAME.
+// takes longer than all the rest. A running thread that maps, or gives memory back, is not stopped behind that: it goes home
+// by itself, as if the engine had been killed, and what it did is seen in the list of mappings. Then Run sees that what the
+// plan was made for is still so, writes the detours, and lets the threads go. A second file belongs to the library: its
+// table, see below. Names in /proc/PID/maps are /memfd:lpbuild:NAME.
 //
 // A process that cannot be stopped again (one of its threads made a child by vfork in between, which does not go on) is left
 // as by an engine that was killed there: with memory that nothing leads to, if none of its threads can give it back.

@@ -123,6 +123,7 @@ func TestCodeSite(t *testing.T) {
 		"too short":             {"xor %eax,%eax; ret", "RET within its first bytes"},
 		"shorter":               {"nop", "the function has 1 bytes, and a jump needs 5"},
 		"call":                  {"push %rbx; call 1f; 1: pop %rbx; ret", "CALL within its first bytes"},
+		"endbr64":               {"xor %eax,%eax; endbr64; ret; nop; nop", "endbr64 within its first bytes"},
 		"system call":           {"xor %eax,%eax; syscall; ret; nop; nop", "SYSCALL within its first bytes"},
 		"conditional":           {"test %edi,%edi; je 1f; mov $1,%eax; 1: ret", "JE within its first bytes"},
 		"loop to the beginning": {"1: add $1,%rax; cmp %rdi,%rax; jne 1b; ret", "a branch in it leads into its first bytes (from +0x7 to +0x0)"},

@@ -24,12 +24,12 @@ import (
 // oneRound makes the engine print its steps after one round, instead of killing itself at one.
 const oneRound = -1
 
-// engine is this test binary as a process that applies and reverts until it is killed: "PID STEP FILE ONEBYONE".
+// engine is this test binary as a process that applies and reverts until it is killed: "PID STEP FILE ONEBYONE ONTOP".
 func engine(job string) int {
 	var pid, last int
 	var path string
-	var oneByOne bool
-	if _, err := fmt.Sscan(job, &pid, &last, &path, &oneByOne); err != nil {
+	var oneByOne, onTop bool
+	if _, err := fmt.Sscan(job, &pid, &last, &path, &oneByOne, &onTop); err != nil {
 		return 1
 	}
 	image, err := os.ReadFile(path)
@@ -50,7 +50,7 @@ func engine(job string) int {
 	}}
 	fmt.Println("ready")
 	for {
-		for _, ch := range []Change{{Apply: []*Patch{p}}, {Revert: everyOne}} {
+		for _, ch := range []Change{{Apply: []*Patch{p}}, {Revert: func(a Applied) bool { return !onTop || a.ID == p.Meta.PatchID }}} {
 			proc, err := process.Look(context.Background(), pid, process.Options{})
 			if err == nil {
 				_, err = do(context.Background(), proc, ch, o)
@@ -68,11 +68,32 @@ func engine(job string) int {
 }
 
 func startEngine(t testing.TB, pid, step int, path string) *exec.Cmd {
-	return startEngineAs(t, pid, step, path, false)
+	return startEngineAs(t, pid, step, work{path: path})
 }
 
-func startEngineAs(t testing.TB, pid, step int, path string, oneByOne bool) *exec.Cmd {
-	return targettest.Engine(t, "INJECT_TEST_ENGINE", fmt.Sprintf("%d %d %s %v", pid, step, path, oneByOne))
+// work is what an engine does again and again, with the live patch in a file.
+type work struct {
+	path     string
+	oneByOne bool // as the option
+	onTop    bool // it leaves other live patches as they are
+}
+
+func startEngineAs(t testing.TB, pid, step int, w work) *exec.Cmd {
+	return targettest.Engine(t, "INJECT_TEST_ENGINE", fmt.Sprintf("%d %d %s %v %v", pid, step, w.path, w.oneByOne, w.onTop))
+}
+
+// stepsOf has the engine do one round, and returns how many steps that takes.
+func stepsOf(t *testing.T, pid int, w work) int {
+	t.Helper()
+	out, err := startEngineAs(t, pid, oneRound, w).Output()
+	if err != nil {
+		t.Fatalf("%v: %s", err, out)
+	}
+	steps, err := strconv.Atoi(strings.Fields(string(out))[1])
+	if err != nil || steps < leastSteps {
+		t.Fatalf("only %d steps: %s: %v", steps, out, err)
+	}
+	return steps
 }
 
 // whole fails the test unless the live patch is applied to the process, or not, but nothing between.
@@ -117,20 +138,10 @@ func TestKilledAtEachStep(t *testing.T) {
 
 func killAtEachStep(t *testing.T, c *child, p *Patch, path, before string, oneByOne bool) {
 	t.Helper()
-	out, err := startEngineAs(t, c.pid, oneRound, path, oneByOne).Output()
-	if err != nil {
-		t.Fatalf("%v: %s", err, out)
-	}
-	steps, err := strconv.Atoi(strings.Fields(string(out))[1])
-	if err != nil {
-		t.Fatalf("%s: %v", out, err)
-	}
-	if steps < leastSteps {
-		t.Fatalf("only %d steps", steps)
-	}
+	steps := stepsOf(t, c.pid, work{path: path, oneByOne: oneByOne})
 	c.cleared(before)
 	for n := range steps {
-		err := startEngineAs(t, c.pid, n, path, oneByOne).Run()
+		err := startEngineAs(t, c.pid, n, work{path: path, oneByOne: oneByOne}).Run()
 		if !targettest.Killed(err) {
 			t.Fatalf("step %d: %v", n, err)
 		}
@@ -148,6 +159,36 @@ func killAtEachStep(t *testing.T, c *child, p *Patch, path, before string, oneBy
 	t.Logf("%d steps", steps)
 }
 
+// TestKilledOnTop kills the engine before each thing it does to put a live patch of more functions on top of another one, and to
+// take it out. The process has the one or both, and what is listed is what it has.
+func TestKilledOnTop(t *testing.T) {
+	lib := library(t, nopFlags)
+	below := answer(t, lib, 3, both)
+	top := work{path: file(t, pack(t, lib, everything, ulp.PackOptions{}, "testdata/patch.c")), onTop: true}
+	c := start(t, target(t, lib), 0)
+	before := c.snapshot()
+	c.apply(Options{}, below)
+	steps := stepsOf(t, c.pid, top)
+	states := map[string]string{"3 3 5 7 original": "1:2", patched: "1:2 2:8"}
+	seen := map[string]bool{}
+	for n := range steps {
+		if err := startEngineAs(t, c.pid, n, top).Run(); !targettest.Killed(err) {
+			t.Fatalf("step %d: %v", n, err)
+		}
+		got := c.Ask("all")
+		if active := c.active(); states[got] == "" || active != states[got] {
+			t.Fatalf("killed before step %d: %q with %q", n, got, active)
+		}
+		seen[got] = true
+		c.cleared(before)
+		c.says("all", original)
+		c.apply(Options{}, below)
+	}
+	if len(seen) != len(states) {
+		t.Errorf("only seen: %v", seen)
+	}
+}
+
 // TestNeverFinished: what a killed engine had not finished is given back, even if a thread has a word on its stack that looks
 // like an address in it, as the engine's own calls leave there.
 func TestNeverFinished(t *testing.T) {
@@ -162,7 +203,7 @@ func TestNeverFinished(t *testing.T) {
 	}
 	found := 0
 	for n := 0; c.active() == ""; n++ {
-		_ = startEngineAs(t, c.pid, n, path, true).Run()
+		_ = startEngineAs(t, c.pid, n, work{path: path, oneByOne: true}).Run()
 		c.whole("home again")
 		code := regexp.MustCompile(`(?m) r-xp .*/memfd:lpbuild:`).MatchString(c.snapshot())
 		if m := regexp.MustCompile(`(?m)^([0-9a-f]+)-.* r--p .*/memfd:lpbuild:`).FindStringSubmatch(c.snapshot()); m != nil && !code {
@@ -199,12 +240,12 @@ func TestKilledAnywhere(t *testing.T) {
 	for n := range kills {
 		if n%10 == 0 { // as long as it takes to apply and revert on a machine that is as busy as this one is now
 			began := time.Now()
-			if out, err := startEngineAs(t, c.pid, oneRound, path, false).Output(); err != nil {
+			if out, err := startEngineAs(t, c.pid, oneRound, work{path: path}).Output(); err != nil {
 				t.Fatalf("%v: %s", err, out)
 			}
 			limit = max(20*time.Millisecond, time.Since(began))
 		}
-		targettest.KillSomewhere(t, startEngineAs(t, c.pid, 1<<30, path, n%4 == 3), limit)
+		targettest.KillSomewhere(t, startEngineAs(t, c.pid, 1<<30, work{path: path, oneByOne: n%4 == 3}), limit)
 		c.whole(fmt.Sprintf("kill %d", n))
 		left[c.left(before)]++
 		if n%10 == 9 { // otherwise the next engine finds what this one left

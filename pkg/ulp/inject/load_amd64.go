@@ -59,15 +59,21 @@ func (r *run) load(ctx context.Context) error {
 
 // byEase returns the threads, those that were not interrupted in a system call first: they come back faster.
 func (r *run) byEase() []*tracer.Thread {
-	var easy, others []*tracer.Thread
+	var first, others []*tracer.Thread
 	for _, th := range r.t.Threads() {
-		if regs := th.Registers(); int64(regs.Orig_rax) < 0 && !th.GroupStop {
-			easy = append(easy, th)
+		if easy(th) {
+			first = append(first, th)
 		} else {
 			others = append(others, th)
 		}
 	}
-	return append(easy, others...)
+	return append(first, others...)
+}
+
+// easy says that a thread was not interrupted in a system call.
+func easy(th *tracer.Thread) bool {
+	regs := th.Registers()
+	return int64(regs.Orig_rax) < 0 && !th.GroupStop
 }
 
 func (r *run) loadIn(ctx context.Context, th *tracer.Thread) error {
@@ -77,6 +83,9 @@ func (r *run) loadIn(ctx context.Context, th *tracer.Thread) error {
 		return err
 	}
 	if free && !r.o.oneByOne { // otherwise each call is looked at before it is made
+		if err := r.send(th); !errors.Is(err, tracer.ErrNoBatch) {
+			return err
+		}
 		if err := r.loadAtOnce(ctx, th); !errors.Is(err, tracer.ErrNoBatch) {
 			return err
 		}
@@ -348,7 +357,7 @@ func (r *run) free(ctx context.Context) {
 		for _, f := range list {
 			f.inUse = true
 		}
-	default:
+	case len(files) > 0 || r.o.oneByOne || !r.giveBack(list):
 		r.unmap(ctx, list, files...)
 	}
 }

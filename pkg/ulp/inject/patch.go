@@ -33,6 +33,7 @@ type Patch struct {
 type symbol struct {
 	name, version string
 	defined, weak bool
+	absolute      bool // it is defined as a value that is no address
 	kind          elf.SymType
 	value         uint64
 }
@@ -136,7 +137,7 @@ func readSymbols(f *elfx.File) ([]symbol, error) {
 	list := make([]symbol, table.Len())
 	for i := 1; i < table.Len(); i++ {
 		r := table.Row(i)
-		s := symbol{name: text(table.Strings, r.NameOff), defined: r.Shndx != elf.SHN_UNDEF, kind: elf.ST_TYPE(r.Info),
+		s := symbol{name: text(table.Strings, r.NameOff), defined: r.Shndx != elf.SHN_UNDEF, absolute: r.Shndx == elf.SHN_ABS, kind: elf.ST_TYPE(r.Info),
 			weak: elf.ST_BIND(r.Info) == elf.STB_WEAK, value: r.Value}
 		if v, _, ok := versions.Of(i); ok && !s.defined {
 			s.version = text(table.Strings, v.NameOff)

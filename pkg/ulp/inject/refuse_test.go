@@ -38,24 +38,31 @@ func TestLimits(t *testing.T) {
 	lib := library(t, nopFlags)
 	p := pack(t, lib, everything, ulp.PackOptions{}, "testdata/patch.c")
 	for limit, why := range map[string]error{"as": unix.ENOMEM, "nofile": unix.EMFILE} {
-		for _, oneByOne := range []bool{false, true} {
-			t.Run(fmt.Sprint(limit, oneByOne), func(t *testing.T) {
-				c := start(t, target(t, lib), 0)
+		for how, h := range loading {
+			t.Run(limit+" "+how, func(t *testing.T) {
+				c := start(t, target(t, lib), h.threads, "SPIN=1")
 				c.says(limit, "ok")
-				c.refused(Change{Apply: []*Patch{p}}, Options{oneByOne: oneByOne}, ErrRefused, why)
+				c.refused(Change{Apply: []*Patch{p}}, Options{oneByOne: h.oneByOne}, ErrRefused, why)
 				c.says("all", original)
 			})
 		}
 	}
 }
 
+// loading are the ways in which blobs get into a process: its threads sleep, and are asked for each result or for all at
+// once; or one runs, and makes the calls on its way home.
+var loading = map[string]struct {
+	oneByOne bool
+	threads  int
+}{"at once": {}, "one by one": {oneByOne: true}, "sent": {threads: 1}}
+
 // TestLimitsInBetween gives the process less address space than loading takes, in many sizes: what could be mapped is
 // unmapped again.
 func TestLimitsInBetween(t *testing.T) {
 	lib := library(t, nopFlags)
 	p := pack(t, lib, everything, ulp.PackOptions{}, "testdata/patch.c")
-	for _, oneByOne := range []bool{false, true} {
-		c := start(t, target(t, lib), 0)
+	for how, h := range loading {
+		c := start(t, target(t, lib), h.threads, "SPIN=1")
 		old := unix.Rlimit{}
 		if err := unix.Prlimit(c.pid, unix.RLIMIT_AS, nil, &old); err != nil {
 			t.Fatal(err)
@@ -73,22 +80,22 @@ func TestLimitsInBetween(t *testing.T) {
 				t.Fatal(err)
 			}
 			before := c.snapshot()
-			_, err := do(t.Context(), look(t, c.pid), Change{Apply: []*Patch{p}}, Options{oneByOne: oneByOne})
+			_, err := do(t.Context(), look(t, c.pid), Change{Apply: []*Patch{p}}, Options{oneByOne: h.oneByOne})
 			if err == nil {
 				break
 			}
 			failed++
 			if !errors.Is(err, ErrRefused) {
-				t.Fatalf("%d pages: %v", failed, err)
+				t.Fatalf("%s: %d pages: %v", how, failed, err)
 			}
 			if d := cmp.Diff(before, c.snapshot()); d != "" {
-				t.Fatalf("%d pages: changed: %s", failed, d)
+				t.Fatalf("%s: %d pages: changed: %s", how, failed, d)
 			}
 		}
 		_ = unix.Prlimit(c.pid, unix.RLIMIT_AS, &old, nil)
 		c.says("all", patched)
 		if failed < 10 {
-			t.Errorf("only %d times", failed)
+			t.Errorf("%s: only %d times", how, failed)
 		}
 	}
 }
@@ -201,38 +208,60 @@ func TestNoRoomNear(t *testing.T) {
 	c.refused(Change{Apply: []*Patch{q}}, Options{Entries: ulp.EntriesAny}, ErrNoRoom)
 }
 
-// TestRoomTaken: where the process maps something between the plan and the stop nothing is mapped over it.
+// TestRoomTaken: where the process, or another engine, maps something between the plan and the stop nothing is mapped over
+// it, and nothing is written into it.
 func TestRoomTaken(t *testing.T) {
 	lib := library(t, nopFlags)
 	p := pack(t, lib, everything, ulp.PackOptions{}, "testdata/patch.c")
-	for _, oneByOne := range []bool{false, true} {
-		c := start(t, target(t, lib), 0)
-		pl, err := newPlan(t.Context(), look(t, c.pid), Change{Apply: []*Patch{p}}, Options{oneByOne: oneByOne})
-		if err != nil {
-			t.Fatal(err)
-		}
-		for _, b := range pl.blobs {
-			for at := b.base; at < b.base+uint64(len(b.data)); at += pageSize {
-				c.says("over "+itoa(int(at)), "1")
-				before := c.snapshot()
-				if _, err := pl.Run(t.Context()); !errors.Is(err, ErrStale) {
-					t.Errorf("%s + %#x: %v", b.name, at-b.base, err)
-				}
-				if d := cmp.Diff(before, c.snapshot()); d != "" {
-					t.Errorf("%s + %#x: changed: %s", b.name, at-b.base, d)
-				}
-				c.says("unmap "+itoa(int(at)), "0")
+	for how, h := range loading {
+		t.Run(how, func(t *testing.T) {
+			c := start(t, target(t, lib), h.threads, "SPIN=1")
+			change, o := Change{Apply: []*Patch{p}}, Options{oneByOne: h.oneByOne}
+			pl, err := newPlan(t.Context(), look(t, c.pid), change, o)
+			if err != nil {
+				t.Fatal(err)
 			}
-		}
-		c.says("all", original)
-		_, err = pl.Run(t.Context())
-		if errors.Is(err, process.ErrLimit) { // the machine has made too many processes since the plan, which has to be made anew
-			_, err = do(t.Context(), look(t, c.pid), Change{Apply: []*Patch{p}}, Options{oneByOne: oneByOne})
-		}
-		if err != nil {
-			t.Error(err)
-		}
-		c.says("all", patched)
+			for _, b := range pl.blobs {
+				size := pageUp(uint64(len(b.data)))
+				c.says(fmt.Sprintf("file %d %d", b.base, size), "1")
+				c.stale(pl, b.name)
+				c.unmaps(b.base, size)
+				for at := b.base; at < b.base+size; at += pageSize {
+					c.says("over "+itoa(int(at)), "1")
+					c.stale(pl, fmt.Sprintf("%s + %#x", b.name, at-b.base))
+					c.unmaps(at, pageSize)
+				}
+			}
+			c.says("all", original)
+			_, err = pl.Run(t.Context())
+			if errors.Is(err, process.ErrLimit) { // the machine has made too many processes since the plan, which has to be made anew
+				_, err = do(t.Context(), look(t, c.pid), change, o)
+			}
+			if err != nil {
+				t.Error(err)
+			}
+			c.says("all", patched)
+		})
+	}
+}
+
+// stale fails the test unless a plan is too old, and leaves the process as it is.
+func (c *child) stale(pl *Plan, what string) {
+	c.t.Helper()
+	before := c.snapshot()
+	if _, err := pl.Run(c.t.Context()); !errors.Is(err, ErrStale) {
+		c.t.Errorf("%s: %v", what, err)
+	}
+	if d := cmp.Diff(before, c.snapshot()); d != "" {
+		c.t.Errorf("%s: changed: %s", what, d)
+	}
+}
+
+// unmaps takes memory from the process.
+func (c *child) unmaps(from, size uint64) {
+	c.t.Helper()
+	for at := from; at < from+size; at += pageSize {
+		c.says("unmap "+itoa(int(at)), "0")
 	}
 }
 

@@ -41,6 +41,11 @@ func (p *Patch) relocated(ctx context.Context, s *scope, target *process.Library
 	return mem, nil
 }
 
+// address says whether the relocation asks for an address, not for something to be called or thread-local.
+func (r *relocation) address() bool {
+	return r.kind == elf.R_X86_64_GLOB_DAT || r.kind == elf.R_X86_64_64
+}
+
 // value computes what a relocation writes.
 func (p *Patch) value(ctx context.Context, s *scope, r relocation, base uint64) (uint64, error) {
 	if r.kind == elf.R_X86_64_RELATIVE {
@@ -51,10 +56,17 @@ func (p *Patch) value(ctx context.Context, s *scope, r relocation, base uint64) 
 		addend = 0
 	}
 	sym := p.symbols[r.symbol]
-	if sym.defined || r.symbol == 0 {
+	switch {
+	case sym.absolute:
+		moved, err := s.v.movesAbsolute(ctx)
+		if !moved {
+			base = 0
+		}
+		return base + sym.value + uint64(addend), err
+	case sym.defined, r.symbol == 0:
 		return base + sym.value + uint64(addend), nil
 	}
-	b, err := s.lookup(ctx, sym.name, sym.version)
+	b, err := s.lookup(ctx, process.Reference{Name: sym.name, Version: sym.version, Entry: r.address()})
 	if sym.weak && (errors.Is(err, ulp.ErrNoSymbol) || errors.Is(err, errStatic)) {
 		return uint64(addend), nil
 	}

@@ -32,6 +32,8 @@ type run struct {
 	// mapped is what was loaded so far, to be unmapped if anything fails
 	mapped []*freed
 	empty  bool          // it is mapped, but has no contents yet
+	sent   bool          // a thread maps it on its way home
+	asked  bool          // that did not do, so that it is asked what the calls return
 	batch  *batch        // what maps it, if nothing else is to be done
 	buf    []byte        // for what is read again
 	words  *tracer.Words // for stacks
@@ -51,6 +53,7 @@ func (pl *Plan) Run(ctx context.Context) (Result, error) {
 	buf := buffers.Get().(*[]byte)
 	defer buffers.Put(buf)
 	r := &run{Plan: pl, buf: *buf, words: tracer.NewWords(pl.stacks)}
+	defer r.words.Done()
 	if len(pl.blobs) > 0 {
 		r.batch = newBatch(nil, nil, pl.blobs)
 	}
@@ -88,6 +91,9 @@ func (pl *Plan) nothing() bool {
 // change does everything that happens while the process is stopped.
 func (r *run) change(ctx context.Context) error {
 	r.step("stopped")
+	if err := r.underway(); err != nil {
+		return err
+	}
 	for _, f := range r.frees {
 		f.done = false
 	}
@@ -120,6 +126,19 @@ func (r *run) calling(ctx context.Context, f func(context.Context) error) error 
 // callsTime is how long that may take where no StopTimeout is given.
 const callsTime = time.Second
 
+// underway says whether a thread still maps or unmaps for an earlier change: the memory would not stay as it is now.
+func (r *run) underway() error {
+	for _, th := range r.t.Threads() {
+		switch yes, err := r.t.Underway(th); {
+		case err != nil:
+			return err
+		case yes:
+			return fmt.Errorf("thread %d still works for an earlier change: %w", th.TID, ErrAgain)
+		}
+	}
+	return nil
+}
+
 // bring puts the blobs into the process. While they are given their contents it runs, since nothing leads to them yet: what
 // counts is the longest time for which it stands still. Where a thread may be in the way, or memory is to be given back
 // first, that is looked at before anything else.
@@ -141,17 +160,28 @@ func (r *run) bring(ctx context.Context) error {
 		return nil
 	}
 	stopErr := r.meanwhile(ctx, func() error {
-		err = r.fill()
+		err = r.fillSent()
 		return nil
 	})
+	if stopErr == nil && errors.Is(err, errNotThere) {
+		if err = r.sendAgain(ctx); err == nil && r.empty {
+			stopErr = r.meanwhile(ctx, func() error {
+				err = r.fill()
+				return nil
+			})
+		}
+	}
 	switch {
 	case errors.Is(stopErr, tracer.ErrExec) || errors.Is(stopErr, tracer.ErrGone):
 		return stopErr // and with the program went what was mapped
 	case stopErr == nil && err == nil:
 		return r.arrived()
 	}
+	if r.sent {
+		r.takeSent()
+	}
 	r.undo(ctx) // by a thread that stands
-	return errors.Join(stopErr, err)
+	return cmp.Or(stopErr, err)
 }
 
 // meanwhile lets the process run while f runs, if it was running: threads that were all asleep do not miss that time.

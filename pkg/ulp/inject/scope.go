@@ -20,10 +20,8 @@ type scope struct {
 	v      *view
 	target *process.Library
 	order  []*module // nil: not needed yet
-	found  map[key]binding
+	found  map[process.Reference]binding
 }
-
-type key struct{ name, version string }
 
 // binding is a symbol and the library that has it.
 type binding struct {
@@ -34,7 +32,7 @@ type binding struct {
 // scopeFor returns the scope of a container for a target. The loader's list is read at the first look-up: a container that
 // needs no symbols can do without.
 func (v *view) scopeFor(target *process.Library) *scope {
-	return &scope{v: v, target: target, found: map[key]binding{}}
+	return &scope{v: v, target: target, found: map[process.Reference]binding{}}
 }
 
 // open puts the libraries in order.
@@ -56,9 +54,8 @@ func (s *scope) open(ctx context.Context) error {
 }
 
 // lookup finds a symbol. ulp.ErrNoSymbol: there is none.
-func (s *scope) lookup(ctx context.Context, name, version string) (binding, error) {
-	k := key{name, version}
-	if b, ok := s.found[k]; ok {
+func (s *scope) lookup(ctx context.Context, ref process.Reference) (binding, error) {
+	if b, ok := s.found[ref]; ok {
 		if b.lib == nil {
 			return b, ulp.ErrNoSymbol
 		}
@@ -68,22 +65,21 @@ func (s *scope) lookup(ctx context.Context, name, version string) (binding, erro
 		return binding{}, err
 	}
 	for _, m := range s.order {
-		sym, err := s.in(ctx, m.lib, name, version)
+		sym, err := s.in(ctx, m.lib, ref)
 		if err == nil {
-			s.found[k] = binding{m.lib, sym}
-			return s.found[k], nil
+			s.found[ref] = binding{m.lib, sym}
+			return s.found[ref], nil
 		}
 		if !errors.Is(err, ulp.ErrNoSymbol) && !errors.Is(err, process.ErrMalformed) {
 			return binding{}, err
 		}
 	}
-	s.found[k] = binding{}
+	s.found[ref] = binding{}
 	return binding{}, ulp.ErrNoSymbol
 }
 
-// in looks a symbol up in one library. One that defines no versions has it for everyone who asks: that is so for a
-// program's copies of variables of its libraries (COPY relocations), and for libraries that interpose others.
-func (s *scope) in(ctx context.Context, l *process.Library, name, version string) (process.Symbol, error) {
+// in looks a symbol up in one library.
+func (s *scope) in(ctx context.Context, l *process.Library, ref process.Reference) (process.Symbol, error) {
 	symbols, err := s.v.symbolsOf(ctx, l)
 	if err != nil {
 		return process.Symbol{}, err
@@ -91,23 +87,41 @@ func (s *scope) in(ctx context.Context, l *process.Library, name, version string
 	if symbols == nil {
 		return process.Symbol{}, ulp.ErrNoSymbol
 	}
-	sym, err := symbols.Lookup(ctx, name, version)
-	if version == "" || !errors.Is(err, ulp.ErrNoSymbol) {
-		return sym, err
-	}
-	if sym, err = symbols.Lookup(ctx, name, ""); err == nil && sym.Version != "" {
-		return process.Symbol{}, ulp.ErrNoSymbol
-	}
-	return sym, err
+	return symbols.Bind(ctx, ref)
 }
 
 // address returns what a reference to the symbol has to be: for an indirect function, what its resolver once chose.
 func (s *scope) address(ctx context.Context, b binding) (uint64, error) {
-	switch b.sym.Type {
-	case elf.STT_TLS:
+	switch {
+	case b.sym.Type == elf.STT_TLS:
 		return 0, fmt.Errorf("%q is thread-local: %w", b.sym.Name, ErrUnresolved)
-	case elf.STT_GNU_IFUNC:
+	case b.sym.Absolute:
+		moved, err := s.v.movesAbsolute(ctx)
+		if moved {
+			return b.sym.Addr + b.lib.Bias, err
+		}
+		return b.sym.Addr, err
+	case b.sym.Type == elf.STT_GNU_IFUNC && !b.sym.Undefined:
 		return s.v.chosen(ctx, b)
 	}
 	return b.sym.Addr, nil
+}
+
+// movesAbsolute says whether the process's dynamic loader moves what a symbol has that is no address (SHN_ABS) with the library: that
+// of glibc does so no more since 2.28.
+func (v *view) movesAbsolute(ctx context.Context) (bool, error) {
+	if err := v.readSpaces(ctx); err != nil {
+		return false, err
+	}
+	for _, m := range v.modules() {
+		if m.lib.SONAME != libcName {
+			continue
+		}
+		symbols, err := v.symbolsOf(ctx, m.lib)
+		if err != nil {
+			return false, err
+		}
+		return symbols == nil || !symbols.Defines("GLIBC_2.28"), nil
+	}
+	return true, nil
 }

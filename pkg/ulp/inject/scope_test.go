@@ -1,12 +1,10 @@
 package inject
 
 import (
-	"bytes"
 	"context"
 	"debug/elf"
 	"os"
 	"path/filepath"
-	"slices"
 	"testing"
 
 	"github.com/lpbuild/lpbuild/pkg/ulp"
@@ -72,24 +70,8 @@ func TestScope(t *testing.T) {
 
 // TestHidden: what a library's table names, and yet keeps to itself, is nobody else's.
 func TestHidden(t *testing.T) {
-	image, err := os.ReadFile(library(t, nopFlags, "-Wl,--build-id=0x0123456789012345678901234567890123456702"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	f, err := elf.NewFile(bytes.NewReader(image))
-	if err != nil {
-		t.Fatal(err)
-	}
-	symbols, err := f.DynamicSymbols()
-	if err != nil {
-		t.Fatal(err)
-	}
-	i := slices.IndexFunc(symbols, func(s elf.Symbol) bool { return s.Name == "helper" }) + 1
-	image[f.Section(".dynsym").Offset+uint64(i)*symbolSize+5] = byte(elf.STV_HIDDEN)
-	lib := filepath.Join(t.TempDir(), "libtarget.so")
-	if err := os.WriteFile(lib, image, 0o700); err != nil {
-		t.Fatal(err)
-	}
+	lib := changed(t, library(t, nopFlags, "-Wl,--build-id=0x0123456789012345678901234567890123456702"), "helper",
+		func(row, _ []byte) { row[5] = byte(elf.STV_HIDDEN) })
 	c := start(t, target(t, lib), 0)
 	p := pack(t, lib, "first:first_lp\n", ulp.PackOptions{}, source(t, "int helper(void);", "helper()"))
 	c.refused(Change{Apply: []*Patch{p}}, Options{}, ErrUnresolved)

@@ -16,6 +16,7 @@ const (
 	moduleDescriptor = "_thread_db_link_map_l_tls_modid"
 	offsetDescriptor = "_thread_db_link_map_l_tls_offset"
 	maxDescribed     = 8192 // bytes of a link_map
+	libcName         = "libc.so.6"
 )
 
 // linkMapField reads a described field of a library's link_map.
@@ -25,7 +26,7 @@ func (v *view) linkMapField(ctx context.Context, l *process.Library, descriptor 
 		return 0, err
 	}
 	for _, m := range v.modules() {
-		if name := m.lib.SONAME; name != "libc.so.6" && name != "libpthread.so.0" {
+		if name := m.lib.SONAME; name != libcName && name != "libpthread.so.0" {
 			continue
 		}
 		symbols, err := v.symbolsOf(ctx, m.lib)

@@ -146,7 +146,7 @@ func TestBoundElsewhere(t *testing.T) {
 	v := c.seenBefore()
 	b := &planner{Plan: &Plan{}, v: v.v}
 	mine := v.v.libs[slices.IndexFunc(v.v.libs, func(l *process.Library) bool { return l.SONAME == "libtarget.so" })]
-	s := &scope{v: v.v, found: map[key]binding{{"first", ""}: {lib: mine}}}
+	s := &scope{v: v.v, found: map[process.Reference]binding{{Name: "first"}: {lib: mine}}}
 	if err := b.expectBound(t.Context(), s); err != nil || len(b.heads) != 1 {
 		t.Fatalf("%v, %d", err, len(b.heads))
 	}

@@ -12,6 +12,7 @@ type dynamic struct {
 	hash, gnuHash            uint64
 	symtab, strtab, strsz    uint64
 	versym, verdef, verdefNr uint64
+	verneed, verneedNr       uint64
 	soname                   uint64 // offset in strtab
 	hasSoname                bool
 }
@@ -88,6 +89,10 @@ func (d *dynamic) set(l *Library, tag elf.DynTag, value uint64) {
 		d.verdef = l.place(value)
 	case elf.DT_VERDEFNUM:
 		d.verdefNr = value
+	case elf.DT_VERNEED:
+		d.verneed = l.place(value)
+	case elf.DT_VERNEEDNUM:
+		d.verneedNr = value
 	case elf.DT_SONAME:
 		d.soname, d.hasSoname = value, true
 	}

@@ -126,6 +126,12 @@ func FuzzImage(f *testing.F) {
 				continue
 			}
 			for _, name := range []string{"trigger", "state", ""} {
+				for _, version := range []string{"", "V1"} {
+					sym, err := s.bind(m, Reference{Name: name, Version: version, Entry: true})
+					if err != nil && (sym != Symbol{} || !local(err) && !errors.Is(err, ulp.ErrNoSymbol)) {
+						t.Fatal(sym, err)
+					}
+				}
 				sym, err := s.lookup(m, name, "")
 				if err != nil && (sym != Symbol{} || !local(err) && !errors.Is(err, ulp.ErrNoSymbol)) {
 					t.Fatal(sym, err)

@@ -1,5 +1,7 @@
 package process
 
+import "sync"
+
 // hashTable is a hash table of symbols in memory. Besides finding names it is the only thing that tells how many
 // symbols there are.
 type hashTable interface {
@@ -19,9 +21,15 @@ func openHash(r reader, l *Library) (hashTable, error) {
 	return nil, malformed("no hash table in the image")
 }
 
+// wordBuffer is how many bytes of hash tables are read at once.
+const wordBuffer = 512
+
+var wordBuffers = sync.Pool{New: func() any { return new([wordBuffer]byte) }}
+
 // words reads 32-bit numbers that must be in the library.
 func (l *Library) words(r reader, addr uint64, to []uint32) error {
-	var b [512]byte
+	b := wordBuffers.Get().(*[wordBuffer]byte)
+	defer wordBuffers.Put(b)
 	for len(to) > 0 {
 		n := min(len(to), len(b)/4)
 		if !l.Contains(addr, uint64(4*n)) {

@@ -12,7 +12,7 @@ const (
 	maxDynamic   = 1024     // entries of a dynamic section
 	maxNeeded    = 512      // DT_NEEDED entries
 	maxFileName  = 255      // bytes of a SONAME or DT_NEEDED
-	maxVersions  = 4096     // symbol versions that an image defines
+	maxVersions  = 4096     // symbol versions that an image defines, or needs
 	maxSymbols   = 1 << 22  // rows of a dynamic symbol table
 	maxChain     = 1 << 16  // rows that one look-up may compare
 	maxVerName   = 255      // bytes of such a version's name

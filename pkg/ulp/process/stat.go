@@ -63,9 +63,12 @@ func parseStat(b []byte) (*stat, error) {
 	if from < 0 || to < from {
 		return nil, malformed("no name in parentheses")
 	}
-	fields := bytes.Fields(b[to+1:])
-	if len(fields) < statFields || len(fields[statState]) != 1 {
-		return nil, malformed("%d fields, want %d", len(fields), statFields)
+	var fields [statFields][]byte
+	for i, rest := 0, bytes.TrimLeft(b[to+1:], " "); i < len(fields); i++ {
+		fields[i], rest, _ = bytes.Cut(rest, []byte{' '})
+	}
+	if len(fields[statState]) != 1 || len(fields[statFields-1]) == 0 {
+		return nil, malformed("less than %d fields", statFields)
 	}
 	s := &stat{name: string(b[from+1 : to]), state: State(fields[statState][0])}
 	var failed error

@@ -20,6 +20,9 @@ type Symbol struct {
 	// thread-local block for a thread-local variable. All Size bytes there belong to the library.
 	Addr uint64
 	Size uint64
+	// Absolute and Undefined are of symbols that only Bind finds: Addr is a value that the library's place says nothing of; the
+	// program's own entry of a function that it does not define.
+	Absolute, Undefined bool
 }
 
 // Symbols is the dynamic symbol table of a library, in the memory of its process. It is as alive as its Memory, and its
@@ -113,22 +116,27 @@ func (s *Symbols) lookup(r reader, name, version string) (Symbol, error) {
 
 // row reads a row of the table. ok is false if it defines nothing, or is not the one of that name.
 func (s *Symbols) row(r reader, i uint64, want string) (sym Symbol, ok bool, err error) {
-	var b [symbolSize]byte
+	b, ok, err := s.named(r, i, want)
+	if err != nil || !ok {
+		return Symbol{}, false, err
+	}
+	return s.symbol(r, i, b[:], want)
+}
+
+// named reads a row of the table as it stands there. ok is false if it has another name.
+func (s *Symbols) named(r reader, i uint64, want string) (b [symbolSize]byte, ok bool, err error) {
 	addr := s.d.symtab + i*symbolSize
 	if i >= maxSymbols || !s.l.Contains(addr, symbolSize) {
-		return Symbol{}, false, malformed("symbol outside of the table")
+		return b, false, malformed("symbol outside of the table")
 	}
 	if err := readFull(r, b[:], addr); err != nil {
-		return Symbol{}, false, err
+		return b, false, err
 	}
 	name, err := s.l.text(r, s.d, uint64(le.Uint32(b[:])), max(uint64(len(want)), 1))
 	if err != nil && !local(err) {
-		return Symbol{}, false, err
+		return b, false, err
 	}
-	if err != nil || name != want {
-		return Symbol{}, false, nil // another, perhaps longer, name
-	}
-	return s.symbol(r, i, b[:], name)
+	return b, err == nil && name == want, nil // or else another, perhaps longer, name
 }
 
 // visible says whether others can have the symbol: the dynamic loader passes hidden ones over.
@@ -153,17 +161,23 @@ func (s *Symbols) symbol(r reader, i uint64, b []byte, name string) (Symbol, boo
 	if s.d.versym == 0 {
 		return sym, true, nil
 	}
+	index, err := s.version(r, i)
+	if err != nil {
+		return Symbol{}, false, err
+	}
+	sym.Hidden, sym.Version = index&hiddenBit != 0, s.versions[index&versionBits]
+	return sym, true, nil
+}
+
+// version reads the version of a row as DT_VERSYM has it.
+func (s *Symbols) version(r reader, i uint64) (uint16, error) {
 	var v [2]byte
 	addr := s.d.versym + 2*i
 	if !s.l.Contains(addr, 2) {
-		return Symbol{}, false, malformed("symbol version outside of the image")
+		return 0, malformed("symbol version outside of the image")
 	}
-	if err := readFull(r, v[:], addr); err != nil {
-		return Symbol{}, false, err
-	}
-	index := le.Uint16(v[:])
-	sym.Hidden, sym.Version = index&hiddenBit != 0, s.versions[index&versionBits]
-	return sym, true, nil
+	err := readFull(r, v[:], addr)
+	return le.Uint16(v[:]), err
 }
 
 // batch is how many rows All reads at once.

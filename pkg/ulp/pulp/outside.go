@@ -122,6 +122,7 @@ func (s *Session) outside(plan *Plan) error {
 		lo, hi = min(lo, z.lo), max(hi, z.hi)
 	}
 	words := tracer.NewWords(plan.stacks)
+	defer words.Done()
 	for _, th := range s.t.Threads() {
 		err := words.Between(s.t, th, lo, hi, func(v uint64) error {
 			for _, z := range plan.zones {

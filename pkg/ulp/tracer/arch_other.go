@@ -33,6 +33,7 @@ func (*Registers) leftSyscall()                                           {}
 func (*Registers) result() Result                                         { return Result{} }
 func (*Registers) takenBack(Call) bool                                    { return false }
 func (*Registers) entersReturn(frame) bool                                { return false }
+func (*Registers) inSyscall() (uint64, int64, bool)                       { return 0, 0, false }
 func (r Registers) resumed() Registers                                    { return r }
 func (r Registers) unrestarted(int) Registers                             { return r }
 func (r Registers) onFrame(int) Registers                                 { return r }
@@ -52,7 +53,12 @@ func shadowStack(int) bool                                                { retu
 func newFrame(Registers, []byte, uint64, uint64, Gadgets, *scratch) frame { return frame{} }
 func trapTarget([]byte, uint64) (uint64, bool)                            { return 0, false }
 
-func (*frame) prependChain([]BatchCall, Registers, uint64, Gadgets) chain { return chain{} }
+// place is where a result goes.
+type place struct{}
+
+func (*frame) prependChain([]BatchCall, [][]place, Registers, uint64, Gadgets) chain { return chain{} }
+func chainPlaces([]BatchCall) [][]place                                              { return nil }
+func wipingPlaces([]BatchCall) [][]place                                             { return nil }
 
 // Gadgets are addresses of instructions in the target's own executable memory.
 type Gadgets struct{}
@@ -64,3 +70,4 @@ func (*Gadgets) canBatch() bool             { return false }
 func (*Gadgets) scan([]byte, uint64)        {}
 func (*Gadgets) verify(io.ReaderAt) error   { return ErrUnsupported }
 func (*Gadgets) afterSyscall(uint64) uint64 { return 0 }
+func (*Gadgets) at(uint64) bool             { return false }

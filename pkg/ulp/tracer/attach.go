@@ -249,6 +249,22 @@ func (t *Tracee) settle(ctx context.Context, th *Thread, deadline time.Time) err
 			th.stopped = true
 			return t.fail("stopping its threads", th.TID, ErrExec)
 		case stopInterrupt, stopGroup:
+			home, err := t.isHome(th)
+			switch {
+			case err != nil:
+				return t.fail("looking whether it is back", th.TID, err)
+			case home:
+			case time.Now().After(deadline):
+				t.callOff(th)
+				th.stopped = th.away == nil
+				return t.fail("waiting until it is back", th.TID, ErrNotStopping)
+			default:
+				if t.goOn(th) != nil {
+					t.bury(th)
+					return nil
+				}
+				continue
+			}
 			th.stopped, th.GroupStop, th.Since = true, s.kind == stopGroup, time.Now()
 			return t.admit(th)
 		}

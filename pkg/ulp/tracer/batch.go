@@ -37,7 +37,8 @@ func (t *Tracee) Batch(ctx context.Context, th *Thread, data []byte, calls func(
 		var c chain
 		if err := t.departWith(th, uint64(len(data))+batchRoom, func(j *journey) {
 			j.frame.prepend(data)
-			c = j.frame.prependChain(calls(j.frame.base), j.regs, j.block, t.o.Gadgets)
+			list := calls(j.frame.base)
+			c = j.frame.prependChain(list, chainPlaces(list), j.regs, j.block, t.o.Gadgets)
 		}); err != nil {
 			return err
 		}
@@ -62,6 +63,7 @@ const batchRoom = 16 << 10
 // batch is Batch behind the preparations.
 func (t *Tracee) batch(ctx context.Context, th *Thread, c chain) ([]Result, error) {
 	j := th.away
+	j.first = c.first
 	if err := t.send(th, c.first); err != nil {
 		return nil, err
 	}
@@ -70,7 +72,7 @@ func (t *Tracee) batch(ctx context.Context, th *Thread, c chain) ([]Result, erro
 		return nil, errors.Join(ErrNoBatch, t.comeBack(th))
 	}
 	if err := t.toReturn(ctx, th, unix.PTRACE_CONT, bell); err != nil {
-		t.recall(th, c.first)
+		t.recall(th)
 		if th.stopped && th.away != nil && !th.away.onItsOwn {
 			_ = t.comeBack(th)
 		}
@@ -92,12 +94,20 @@ func (t *Tracee) batch(ctx context.Context, th *Thread, c chain) ([]Result, erro
 	return results, t.lost(th, stackWrite(th.TID, j.frame.base, j.under))
 }
 
-// recall stops a thread that was left to come back by itself, and lets it be brought back at once if it still stands before its
-// first call: a thread of a frozen process does not run at all, and shall not make the calls when it does.
-func (t *Tracee) recall(th *Thread, first Registers) {
-	if th.away == nil || !th.away.onItsOwn || t.catch(th) != nil || !th.stopped {
+// recall stops a thread that was left to come back by itself, and brings it back at once if it has not begun.
+func (t *Tracee) recall(th *Thread) {
+	if th.away != nil && th.away.onItsOwn && t.catch(th) == nil && th.stopped {
+		t.callOff(th)
+	}
+}
+
+// callOff brings a stopped thread back if it still stands before its first call: a thread of a frozen process does not run at all,
+// and shall not make the calls when it does.
+func (t *Tracee) callOff(th *Thread) {
+	r, err := readRegisters(th.TID)
+	if err != nil || r.pc() != th.away.first.pc() || r.sp() != th.away.first.sp() {
 		return
 	}
-	r, err := readRegisters(th.TID)
-	th.away.onItsOwn = err != nil || r.pc() != first.pc() || r.sp() != first.sp()
+	th.away.onItsOwn = false
+	_ = t.comeBack(th)
 }

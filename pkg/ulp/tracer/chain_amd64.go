@@ -9,10 +9,9 @@ const (
 )
 
 // prependChain puts a chain before the frame, which is the way home behind the last call.
-func (f *frame) prependChain(calls []BatchCall, own Registers, block uint64, g Gadgets) chain {
+func (f *frame) prependChain(calls []BatchCall, places [][]place, own Registers, block uint64, g Gadgets) chain {
 	le := binary.LittleEndian
 	fp := le.Uint64(f.data[f.uc-f.base+ucFPState:])
-	places := chainPlaces(calls)
 	size := 8 * len(calls)
 	for _, p := range places {
 		size += len(p)*linkKeep + linkEnd + ucLen
@@ -31,8 +30,11 @@ func (f *frame) prependChain(calls []BatchCall, own Registers, block uint64, g G
 	// context is where the registers of call i lie: behind the link of the call before.
 	context := func(i int) int { return links[i-1] + len(places[i-1])*linkKeep + linkEnd }
 	address := func(i int, p place) uint64 {
-		if p.call < 0 {
+		switch p.call {
+		case ownResult:
 			return base + uint64(c.results[i])
+		case resultOf:
+			return base + uint64(c.results[p.arg])
 		}
 		return base + uint64(context(p.call)+ucContext+argumentInContext[p.arg])
 	}
@@ -63,14 +65,32 @@ func (f *frame) prependChain(calls []BatchCall, own Registers, block uint64, g G
 // argumentInContext has the offsets of a system call's arguments in a context: rdi, rsi, rdx, r10, r8, r9.
 var argumentInContext = [6]int{8 * 8, 9 * 8, 12 * 8, 2 * 8, 0, 8}
 
-// place is where a result goes: to an argument of a later call, or, with a negative call, to the results.
+// place is where a result goes: to an argument of a call; or to the results, as that of the call itself or of the call arg.
 type place struct{ call, arg int }
+
+const (
+	ownResult = -1
+	resultOf  = -2
+)
+
+// wipingPlaces is chainPlaces for a chain whose stack nobody puts back. What remains on it must not look like a pointer into
+// memory that was mapped or given back: who looks through stacks for such pointers would find it where a function leaves
+// its variables unset. So the last result, which is no address, goes over the results and the first arguments of all
+// calls. (The arguments of the first call are in no memory.)
+func wipingPlaces(calls []BatchCall) [][]place {
+	list := chainPlaces(calls)
+	last := len(calls) - 1
+	for i := range last {
+		list[last] = append(list[last], place{resultOf, i}, place{i + 1, 0})
+	}
+	return list
+}
 
 // chainPlaces returns for each call where its result goes, at least to the results.
 func chainPlaces(calls []BatchCall) [][]place {
 	list := make([][]place, len(calls))
 	for i := range calls {
-		list[i] = []place{{call: -1}}
+		list[i] = []place{{call: ownResult}}
 	}
 	for i, c := range calls {
 		if c.Arg > 0 {

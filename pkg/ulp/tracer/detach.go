@@ -38,6 +38,9 @@ func (t *Tracee) release() error {
 			errs = append(errs, err)
 		}
 	}
+	if t.after != nil {
+		t.after()
+	}
 	t.space.close()
 	if t.dir != nil {
 		t.dir.close()

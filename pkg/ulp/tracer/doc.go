@@ -25,6 +25,9 @@
 // calls that the kernel ends with EINTR for a stop (epoll_wait, sigtimedwait, semop, ...) are restarted too, unless a
 // handler runs; a finite timeout then starts anew.
 //
+// That way back is also the shortest: [Tracee.SendHome] leaves a thread to it, and only waits until its signal mask says that
+// it is home. Nothing else of its journey is put back then.
+//
 // What the law does not cover: if the tracer is killed after it has interrupted such a call and before it has set the
 // restart, the call ends with EINTR, as after any SIGSTOP and SIGCONT. So may a sleep that was interrupted before, if the
 // tracer is killed while the thread is away and the code does not tell which call it was.

@@ -82,8 +82,11 @@ func (d *folder) readInto(b []byte, tid int, file string) ([]byte, error) {
 	return b[:max(n, 0)], err
 }
 
-// taskFileMost is more than stat and status ever have.
-const taskFileMost = 8 << 10
+// What the files have at most.
+const (
+	taskFileMost = 8 << 10
+	statMost     = 2 << 10 // 52 numbers and a name
+)
 
 // status reads fields of a thread's status by name; those that are missing stay empty.
 func (d *folder) status(tid int, fields map[string]string) error {
@@ -102,7 +105,7 @@ func (d *folder) status(tid int, fields map[string]string) error {
 
 // stat returns the fields of a thread's stat from the state (the third) on; nil if there is none.
 func (d *folder) stat(tid int) [][]byte {
-	b, err := d.read(tid, "stat")
+	b, err := d.readInto(make([]byte, statMost), tid, "stat")
 	if err != nil {
 		return nil
 	}

@@ -20,6 +20,7 @@ type journey struct {
 	entered  bool      // stands at the entry of a system call
 	foreign  bool      // the frame is not on its own stack
 	onItsOwn bool      // was left to come back by itself
+	first    Registers // before the first of its calls, if they are made in one go
 	block    uint64    // signals blocked on the way
 }
 

@@ -42,6 +42,39 @@ func (t *Tracee) mapping(addr uint64) (Range, error) {
 	return r, err
 }
 
+// Free says whether nothing is mapped in a range.
+func (t *Tracee) Free(r Range) (bool, error) {
+	next, err := t.mapping(r.Start)
+	if errors.Is(err, ErrStack) { // nothing at all is above
+		return true, nil
+	}
+	return err == nil && next.Start >= r.End, err
+}
+
+// Mapping returns the mapping that an address is in, and its name as in /proc/PID/maps: also while the threads run, from
+// [Tracee.Meanwhile]. The error is that of a look at what is not mapped.
+func (t *Tracee) Mapping(addr uint64) (Range, string, error) {
+	var name [unix.PathMax]byte
+	var pin runtime.Pinner
+	pin.Pin(&name)
+	defer pin.Unpin()
+	q := procmapQuery{addr: addr, nameSize: uint32(len(name)), nameAddr: uint64(uintptr(unsafe.Pointer(&name)))}
+	switch e := t.query(&q); {
+	case e == 0:
+		return Range{q.start, q.end}, string(name[:max(int(q.nameSize), 1)-1]), nil
+	case errors.Is(e, unix.ENOENT), errors.Is(e, unix.ENAMETOOLONG):
+		return Range{}, "", e
+	}
+	if _, err := t.space.maps.Seek(0, io.SeekStart); err != nil {
+		return Range{}, "", err
+	}
+	r, path, err := findMapping(t.space.maps, addr)
+	if err == nil && addr < r.Start {
+		err = unix.ENOENT
+	}
+	return r, path, err
+}
+
 // initialStack returns the mapping that an address is in if the kernel calls it the first thread's stack.
 func (t *Tracee) initialStack(addr uint64) (Range, bool) {
 	const want = "[stack]\x00"
@@ -82,15 +115,16 @@ func findMapping(f io.Reader, addr uint64) (r Range, path string, err error) {
 			return Range{}, "", errors.Join(err1, err2)
 		}
 		if addr < end {
-			return Range{start, end}, lastField(rest), nil
+			return Range{start, end}, pathField(rest), nil
 		}
 	}
 	return Range{}, "", errors.Join(s.Err(), ErrStack)
 }
 
-func lastField(b []byte) string {
-	if f := bytes.Fields(b); len(f) > 0 {
-		return string(f[len(f)-1])
+// pathField returns the path, which may have blanks in it, behind permissions, offset, device and inode.
+func pathField(b []byte) string {
+	for range 4 {
+		_, b, _ = bytes.Cut(b, []byte{' '})
 	}
-	return ""
+	return string(bytes.TrimLeft(b, " "))
 }

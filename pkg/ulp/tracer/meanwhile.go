@@ -16,13 +16,14 @@ const meanwhileLeast = 100 * time.Microsecond
 // tracee.
 //
 // The threads stay traced. A signal that comes in the meantime is handed on when they stop again; so f should not take
-// long. Threads may begin and end, and stand elsewhere afterwards: [Tracee.Threads] returns others.
+// long. One that was sent home ([Tracee.SendHome]) is home behind it. Threads may begin and end, and stand elsewhere
+// afterwards: [Tracee.Threads] returns others.
 //
 // f's error is returned, unless the process cannot be stopped again: that error is one of [Run]'s, and only those threads
 // are left that stand still. If the process is in a group stop, or a thread is on its way, all stand still also for f.
 func (t *Tracee) Meanwhile(ctx context.Context, f func() error) error {
 	return t.Do(func() error {
-		if slices.ContainsFunc(t.threads, func(th *Thread) bool { return th.GroupStop || th.away != nil || !th.stopped }) {
+		if slices.ContainsFunc(t.threads, func(th *Thread) bool { return th.GroupStop || th.away != nil && !th.away.onItsOwn || !th.stopped }) {
 			return f()
 		}
 		for _, th := range t.leaving() {
@@ -50,7 +51,8 @@ func (t *Tracee) Meanwhile(ctx context.Context, f func() error) error {
 func (t *Tracee) keepStanding() {
 	for _, th := range t.threads {
 		if !th.stopped && !th.gone && peek(th.TID).kind == stopInterrupt {
-			th.stopped = t.admit(th) == nil
+			home, err := t.isHome(th)
+			th.stopped = home && err == nil && t.admit(th) == nil
 		}
 	}
 	t.threads = slices.DeleteFunc(t.threads, func(th *Thread) bool { return !th.stopped })

@@ -47,6 +47,7 @@ type Tracee struct {
 	attached time.Time // first interrupt since all ran
 	stopTime time.Duration
 	detached bool
+	after    func() // see AfterDetach
 }
 
 // Thread is one thread of a Tracee.

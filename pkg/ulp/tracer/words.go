@@ -1,11 +1,11 @@
 package tracer
 
 import (
-	"bytes"
 	"encoding/binary"
 	"errors"
 	"fmt"
 	"slices"
+	"sync"
 )
 
 // ErrWords says that not all of a thread's stack could be looked through: it is on one that was not known, too large, or gone.
@@ -16,7 +16,7 @@ var ErrWords = errors.New("a thread's stack cannot be looked through")
 // for one. Frames of signals are followed to the stacks that were interrupted.
 type Words struct {
 	stacks []Range
-	buf    []byte
+	buf    *[wordStep]byte
 	left   int
 }
 
@@ -27,10 +27,23 @@ const (
 	wordStep      = 64 << 10
 )
 
-// NewWords prepares for looking, before the stop: stacks are the writable mappings of the process, in ascending order.
+// wordBuffers are touched, so that no page of them has to be made under the stop.
+var wordBuffers = sync.Pool{New: func() any {
+	var b [wordStep]byte
+	for i := range b {
+		b[i] = 1
+	}
+	return &b
+}}
+
+// NewWords prepares for looking, before the stop: stacks are the writable mappings of the process, in ascending order. Done
+// gives back what it takes for that.
 func NewWords(stacks []Range) *Words {
-	return &Words{stacks: stacks, buf: bytes.Repeat([]byte{1}, wordStep), left: maxStacksRead} // touched: no page of it is made later
+	return &Words{stacks: stacks, buf: wordBuffers.Get().(*[wordStep]byte), left: maxStacksRead}
 }
+
+// Done says that nothing is looked for any more.
+func (w *Words) Done() { wordBuffers.Put(w.buf) }
 
 // Between calls hit with each word of a thread that is at least lo and less than hi, until that returns an error. The error
 // is hit's, or an ErrWords. Words in a red zone, below the stack pointer, are no return addresses: below gets them, if it is not

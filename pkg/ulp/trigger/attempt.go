@@ -37,7 +37,7 @@ func (r *runner) attempts(ctx, run context.Context, p *process.Process, rep *Rep
 		before := *rep
 		concerned, more, again = r.attempt(ctx, run, p, rep, done, failed)
 		if n > 1 && ctx.Err() != nil && rep.brokenOff() { // why it failed as long as there was time says more
-			rep.Results, rep.Status, rep.Err, rep.Left = before.Results, before.Status, before.Err, before.Left
+			rep.Results, rep.Status, rep.Err, rep.Left, rep.Foreign = before.Results, before.Status, before.Err, before.Left, before.Foreign
 			return true
 		}
 		if again == nil && !more {
@@ -110,6 +110,7 @@ func (r *runner) attempt(ctx, run context.Context, p *process.Process, rep *Repo
 	again = j.carry(ctx, run, rep)
 	rep.conclude()
 	rep.Left = rep.Status == Skipped && len(j.fit) > 0 && !rep.gone()
+	rep.Foreign = rep.Status == Skipped && len(j.fit) == 0 && j.otherBuild
 	if j.reverts() && j.engine != nil {
 		again = failed.note(j.engine.Name(), rep, again)
 		if j.more && (rep.Status == Changed || rep.Status == Failed) {
@@ -122,7 +123,7 @@ func (r *runner) attempt(ctx, run context.Context, p *process.Process, rep *Repo
 
 // fail gives a report an error for the process as a whole.
 func (rep *Report) fail(s Status, err error) {
-	rep.Results, rep.Status, rep.Err, rep.Left = nil, s, err, false
+	rep.Results, rep.Status, rep.Err, rep.Left, rep.Foreign = nil, s, err, false, false
 }
 
 // brokenOff says that nothing came of an attempt because its time was over.

@@ -67,7 +67,8 @@ func (j *job) carry(ctx, run context.Context, rep *Report) (again *AgainError) {
 		rep.Engine = j.engine.Name()
 	}
 	if j.target == nil {
-		j.ignored = j.ignored || len(j.fit) == 0 && j.o.Selector.PID == 0
+		foreign := j.otherBuild && anywhere(j.o.Backends) // of 32 bits
+		j.ignored = j.ignored || len(j.fit) == 0 && !foreign && j.o.Selector.PID == 0
 		rep.fail(Skipped, j.none)
 		return nil
 	}

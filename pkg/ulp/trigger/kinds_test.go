@@ -1,6 +1,7 @@
 package trigger_test
 
 import (
+	"errors"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -34,6 +35,44 @@ func Test32Bit(t *testing.T) {
 	r := c.one(trigger.Options{Containers: read(t, container(t, "a", 10)), Backends: auto()})
 	if !strings.Contains(r.Err.Error(), "32-bit") {
 		t.Errorf("%v", r.Err)
+	}
+}
+
+// TestLibrary32Bit has programs of 32 bits with a library of the target's name: they are reported with the reason, as others of
+// which no container is for the build, also by a run over all; and status knows why nothing can patch them.
+func TestLibrary32Bit(t *testing.T) {
+	source := "../../trigger/testdata/bits32.c"
+	program, err := builds.TryGCC("kind_lib32", "-m32", "-nostdlib", "-static", sources+source)
+	if err != nil {
+		t.Skipf("gcc makes no program of 32 bits here: %v", err)
+	}
+	lib := gcc(t, "bits32/libtarget.so", source, "-DLIBRARY", "-m32", "-nostdlib", "-shared", "-fPIC", "-Wl,-soname,libtarget.so")
+	other := gcc(t, "bits32/libother.so", source, "-DLIBRARY", "-m32", "-nostdlib", "-shared", "-fPIC", "-Wl,-soname,libother.so")
+	c := run(t, exec.Command(program, lib))
+	run(t, exec.Command(program, other)) // is of no concern
+	name := trigger.NewWildcard("kind_lib32")
+	all := trigger.Selector{Name: &name}
+	ten := read(t, container(t, "a", 10))
+	for _, o := range []trigger.Options{{Containers: ten}, {Containers: ten, DryRun: true}, {Containers: ten, Revert: true},
+		{Containers: ten, Selector: c.selector()}} {
+		if o.Backends = auto(); o.Selector.PID == 0 {
+			o.Selector = all
+		}
+		reports, sum, err := runAll(t, o)
+		must(t, err)
+		r := reports[c.pid]
+		if r == nil || r.Status != trigger.Skipped || !errors.Is(r.Err, trigger.ErrNoEngine) || !strings.Contains(r.Err.Error(), "32-bit") || r.Left ||
+			!r.Foreign || sum != (trigger.Summary{Skipped: 1, Foreign: 1}) {
+			t.Errorf("%+v, %+v", r, sum)
+		}
+	}
+	pulp := []trigger.Backend{&trigger.Libpulp{}} // a run of libpulp's alone is about processes that have it
+	if _, sum, err := runAll(t, trigger.Options{Containers: ten, Selector: all, Backends: pulp}); err != nil || sum.Processes() != 0 {
+		t.Errorf("%+v, %v", sum, err)
+	}
+	list, _, err := trigger.Look(t.Context(), trigger.SurveyOptions{Selector: all, Backends: auto(), WithoutEngine: true})
+	if err != nil || len(list) != 2 || list[0].Engine != "" || !errors.Is(list[0].Disabled, trigger.ErrNoEngine) {
+		t.Errorf("%+v, %v", list, err)
 	}
 }
 

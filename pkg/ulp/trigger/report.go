@@ -44,6 +44,8 @@ type Report struct {
 	Status Status
 	// Left says that it is Skipped although a container is for it: so it has the library, and keeps it as it is.
 	Left bool
+	// Foreign says that it is Skipped with a target's library of a build that no container is for; those of 32 bits are such.
+	Foreign bool
 	// Err is why nothing could be done at all; nil if the results say it.
 	Err error
 	// Results are those of the steps that concern the process, in order, and with Options.Every those of all others.
@@ -77,7 +79,7 @@ func (s *Summary) add(r *Report) {
 		s.Already++
 	case Skipped:
 		s.Skipped++
-		if errors.Is(r.Err, ErrBuildID) {
+		if r.Foreign {
 			s.Foreign++
 		}
 		if r.Left {

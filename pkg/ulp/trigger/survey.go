@@ -34,7 +34,8 @@ type Survey struct {
 	Engine   string // "" if there is none
 	Anywhere bool   // the engine can work in nearly every process: that says nothing about this one
 	Version  string // of the engine's part in the process
-	// Disabled is why the process takes no live patches; nil if it does.
+	// Disabled is why the process takes no live patches; nil if it does, or if that is so only because it has no engine and none
+	// that can work in nearly every process was allowed.
 	Disabled error
 	// Libraries are those that can be patched, or are.
 	Libraries []PatchableLibrary
@@ -134,8 +135,11 @@ func (s *Survey) fill(ctx context.Context, o *SurveyOptions, p *process.Process,
 	if engine != nil {
 		s.Engine = engine.Name()
 	}
-	if err != nil && !errors.Is(err, ErrNoEngine) {
+	none := errors.Is(err, ErrNoEngine)
+	if !none || anywhere(o.Backends) { // and not even that one
 		s.Disabled = err
+	}
+	if err != nil && !none {
 		return nil
 	}
 	var applied []Applied

@@ -329,6 +329,17 @@ static void command(char *line) {
 		printf("%ld\n", done);
 	} else if (!strcmp(word, "over")) { // a page of its own, whatever is there
 		printf("%d\n", mmap((void *)n, 4096, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0) == (void *)n);
+	} else if (!strcmp(word, "file")) { // a memory file's pages with something in them, looking like a live patch's of another library
+		char *end, *at = (char *)n;
+		long size = strtol(strchr(strchr(line, ' ') + 1, ' '), &end, 10);
+		int fd = memfd_create("lpbuild:other", MFD_CLOEXEC);
+		int ok = !ftruncate(fd, size) && mmap(at, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | 0x100000, fd, 0) == at;
+		if (ok) {
+			memset(at, 0x5a, size);
+			mprotect(at, size, PROT_READ);
+		}
+		close(fd);
+		printf("%d\n", ok);
 	} else if (!strcmp(word, "vfork")) { // until the child, whose pid is printed, is killed
 		if (!vfork()) {
 			dprintf(1, "%d\n", getpid());

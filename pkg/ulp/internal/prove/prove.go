@@ -103,7 +103,8 @@ func (p Place) Off() int {
 //
 //   - the function is long enough, and everything in it can be decoded;
 //   - no branch in it leads to what is replaced, and it does not branch through a table, which could lead anywhere;
-//   - what is replaced makes no call, to which something could return, and does not branch itself;
+//   - what is replaced makes no call, to which something could return, and does not branch itself; and there is no other endbr64
+//     in it, which says that something does lead there;
 //   - it lies in one page, so that it is there at once;
 //   - the instructions can be carried out at another place. They have to be as long as not all functions of a live patch
 //     have been switched.
@@ -125,6 +126,9 @@ func Entry(code []byte, addr uint64) (Place, error) {
 		}
 		if err := in.replaceable(); err != nil {
 			return Place{}, err
+		}
+		if bytes.HasPrefix(code[first+p.N:], landing) {
+			return Place{}, no("endbr64 within its first bytes", "")
 		}
 		p.N += in.Len
 	}

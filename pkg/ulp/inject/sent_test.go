@@ -1,0 +1,43 @@
+package inject
+
+import (
+	"errors"
+	"testing"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/lpbuild/lpbuild/pkg/ulp"
+)
+
+// TestUnderway stops the process when its thread is about to give memory back on its way home. Nothing may be mapped there
+// before it has done so: it would take that away.
+func TestUnderway(t *testing.T) {
+	lib := library(t, nopFlags)
+	p := pack(t, lib, everything, ulp.PackOptions{}, "testdata/patch.c")
+	c := start(t, target(t, lib), 1, "SPIN=1")
+	before := c.snapshot()
+	c.apply(Options{}, p)
+	sent := false
+	c.change(Change{Revert: everyOne}, Options{step: func(name string) {
+		if name == "unmap" {
+			sent = true
+			_ = unix.Kill(c.pid, unix.SIGSTOP)
+		}
+	}})
+	if !sent || c.snapshot() == before {
+		t.Fatal("the memory is given back already")
+	}
+	pl, err := newPlan(t.Context(), look(t, c.pid), Change{Apply: []*Patch{p}}, Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := pl.Run(t.Context()); !errors.Is(err, ErrAgain) {
+		t.Errorf("while a thread is on its way: %v", err)
+	}
+	_ = unix.Kill(c.pid, unix.SIGCONT)
+	c.apply(Options{}, p)
+	c.says("all", patched)
+	c.revert()
+	c.says("all", original)
+	c.cleared(before)
+}

@@ -1,0 +1,112 @@
+package tracer
+
+import (
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// SendHome prepares th to carry out system calls as [Tracee.Batch] does, and to go home by itself behind the last one: it
+// does both when it is let go next, by [Tracee.Meanwhile] or [Tracee.Detach], without another stop. To stop a thread and to
+// let it go again takes longer than most calls.
+//
+// That is safe because it is the very way that a thread takes whose tracer was killed: the frame on its stack brings back
+// all its registers and its signal mask. What it costs: nobody sees what the calls returned, so that the caller must look at
+// what they did, and the last one should not return an address; and what lay below the thread's red zone does not come
+// back, as behind a signal handler: it is dead to the thread.
+//
+// Until Meanwhile has stopped the thread again, or Detach has let it go, nothing may be asked of it. Meanwhile does not stop
+// it on its way: it returns when the thread is home. The error is ErrNoBatch where Batch has it, and for a thread that is
+// in a system call or a group stop, or whose signal mask would not tell whether it is home; then nothing has happened.
+func (t *Tracee) SendHome(th *Thread, data []byte, calls func(at uint64) []BatchCall) error {
+	return t.Do(func() error {
+		if _, _, busy := th.regs.inSyscall(); busy || th.GroupStop || !t.o.Gadgets.canBatch() {
+			return t.fail("making system calls", th.TID, ErrNoBatch)
+		}
+		var c chain
+		if err := t.departWith(th, uint64(len(data))+batchRoom, func(j *journey) {
+			j.frame.prepend(data)
+			list := calls(j.frame.base)
+			c = j.frame.prependChain(list, wipingPlaces(list), j.regs, j.block, t.o.Gadgets)
+		}); err != nil {
+			return err
+		}
+		// A signal that it had raised itself may have come first, and it stands elsewhere now.
+		if _, _, busy := th.regs.inSyscall(); busy || th.GroupStop || th.away.mask == th.away.onTheWay() {
+			j := th.away
+			th.away = nil
+			t.step("back:stack")
+			if err := stackWrite(th.TID, j.frame.base, j.under); err != nil {
+				return t.fail("restoring", th.TID, t.lost(th, err))
+			}
+			return t.fail("making system calls", th.TID, ErrNoBatch)
+		}
+		th.away.first = c.first
+		if err := t.send(th, c.first); err != nil {
+			return t.fail("making system calls", th.TID, err)
+		}
+		th.away.onItsOwn = true
+		return nil
+	})
+}
+
+// onTheWay is the signal mask that the kernel shows while the thread is away.
+func (j *journey) onTheWay() uint64 {
+	return j.block &^ (1<<(unix.SIGKILL-1) | 1<<(unix.SIGSTOP-1))
+}
+
+// isHome says whether a stopped thread is not on its way any more. Its own mask is the last thing that the frame brings
+// back, together with the registers: the kernel does not stop it in between.
+func (t *Tracee) isHome(th *Thread) (bool, error) {
+	if th.away == nil {
+		return true, nil
+	}
+	mask, err := signalMask(th.TID)
+	if err != nil {
+		return false, t.lost(th, err)
+	}
+	if mask == th.away.onTheWay() {
+		return false, nil
+	}
+	th.away = nil
+	return true, nil
+}
+
+// Underway says whether a stopped thread is making system calls for a tracer that has let it go: one that was killed, or one
+// behind [Tracee.SendHome] whose thread has had no CPU since. What it is still going to do would come on top of everything
+// that is done now, so it is to be let go, and the process stopped again later.
+//
+// Such a thread is at one of the gadgets with all signals blocked that the kernel does not raise for an instruction, even those
+// that libc keeps for itself and never blocks when a program asks for it.
+func (t *Tracee) Underway(th *Thread) (bool, error) {
+	if th.away != nil || !t.o.Gadgets.at(th.regs.pc()) {
+		return false, nil
+	}
+	mask, err := signalMask(th.TID)
+	if err != nil {
+		return false, t.fail("reading its signal mask", th.TID, t.lost(th, err))
+	}
+	return mask|synchronous|1<<(unix.SIGKILL-1)|1<<(unix.SIGSTOP-1) == ^uint64(0), nil
+}
+
+// homeward is for how long a thread that was stopped on its way runs until it is looked at again.
+const homeward = 50 * time.Microsecond
+
+// goOn lets a thread that was stopped on its way go on, and interrupts it again.
+func (t *Tracee) goOn(th *Thread) error {
+	t.step("home:go")
+	if err := ptrace(unix.PTRACE_CONT, th.TID, 0); err != nil {
+		return err
+	}
+	ts := unix.NsecToTimespec(homeward.Nanoseconds())
+	_ = unix.Nanosleep(&ts, nil)
+	t.step("home:interrupt")
+	return ptrace(unix.PTRACE_INTERRUPT, th.TID, 0)
+}
+
+// Stood notes that a thread has been away until now: in a Meanwhile or an AfterDetach, behind [Tracee.SendHome].
+func (t *Tracee) Stood() { t.stood() }
+
+// AfterDetach has f run on the thread that owns the tracee when all threads have been let go, and before the target's
+// memory is closed.
+func (t *Tracee) AfterDetach(f func()) { t.after = f }
