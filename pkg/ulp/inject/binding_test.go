@@ -97,6 +97,33 @@ func TestLazyIFUNC(t *testing.T) {
 	}
 }
 
+// TestIndirectVersions: a slot that is bound to another version of an indirect function says nothing of this one.
+func TestIndirectVersions(t *testing.T) {
+	lib := library(t, nopFlags, "testdata/chooser.c", "-Wl,--version-script=testdata/versions.map", "-DVERSIONS")
+	bound := func(version string) string {
+		return gcc(t, "bound.so", "-shared", "-fPIC", "-Wl,-z,now", source(t, `int chosen(void); asm(".symver chosen, chosen@`+version+`");`, "chosen()"), lib)
+	}
+	old := pack(t, lib, "first:first_lp\n", ulp.PackOptions{}, source(t, `int chosen(void); asm(".symver chosen, chosen@V1");`, "chosen() + 40"), lib)
+	none := pack(t, lib, "first:first_lp\n", ulp.PackOptions{}, source(t, `int chosen(void);`, "chosen() + 50"))
+	later := pack(t, lib, "first:first_lp\n", ulp.PackOptions{}, source(t, "int chosen(void);", "chosen() + 60"), lib)
+	c := start(t, target(t, lib), 0)
+	c.says("load "+bound("V1"), "ok")
+	c.refused(Change{Apply: []*Patch{later}}, Options{}, ErrUnresolved)
+	c.apply(Options{}, old)
+	c.says("all", "41 1 5 7 original")
+	c.apply(Options{}, none)
+	c.says("all", "51 1 5 7 original")
+	c.says("load "+bound("V2"), "ok")
+	c.apply(Options{}, later)
+	c.says("all", "62 1 5 7 original")
+
+	c = start(t, target(t, lib), 0) // what asks for no version means the oldest one
+	c.says("load "+gcc(t, "bound.so", "-shared", "-fPIC", "-Wl,-z,now", source(t, "int chosen(void);", "chosen()")), "ok")
+	c.refused(Change{Apply: []*Patch{later}}, Options{}, ErrUnresolved)
+	c.apply(Options{}, old)
+	c.says("all", "41 1 5 7 original")
+}
+
 // TestVersions: a function that a library has in two versions is bound to the one that the container was linked with, or to
 // the oldest one if it asks for none. A library that goes before it and knows no versions has it for all of them.
 func TestVersions(t *testing.T) {

@@ -55,6 +55,8 @@
 //   - Symbols are found through the dynamic loader's list. Static programs have none, and before glibc 2.35 it does not have
 //     link namespaces of their own (dlmopen): a live patch that needs symbols is refused there. A library that is in
 //     several namespaces is patched in all of them, each with a table of its own.
+//   - Libraries that neither the program nor the target needs, only the container: its symbols there are not found, even if the
+//     process has loaded them, since nothing would keep it from unloading them.
 //   - Processes that share their memory without being threads (CLONE_VM), as after vfork: ErrShared, until that is over. It is
 //     asked when the change is planned and again, of those that were made since, when all threads stand. Where kcmp(2) does
 //     not tell, a process is taken to be alone.

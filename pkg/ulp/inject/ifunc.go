@@ -88,9 +88,28 @@ func (v *view) meant(ctx context.Context, d *dynamic, row []byte, b binding, own
 	case elf.R_X86_64_IRELATIVE:
 		return own && d.l.Bias+le.Uint64(row[16:]) == b.sym.Addr
 	case elf.R_X86_64_JMP_SLOT, elf.R_X86_64_GLOB_DAT, elf.R_X86_64_64:
-		return !own && le.Uint64(row[16:]) == 0 && v.symbolName(ctx, d, info>>32, len(b.sym.Name)) == b.sym.Name
+		return !own && le.Uint64(row[16:]) == 0 && v.symbolName(ctx, d, info>>32, len(b.sym.Name)) == b.sym.Name &&
+			v.sameSymbol(ctx, d.l, info>>32, b)
 	}
 	return false
+}
+
+// sameSymbol says whether a library's reference of the function's name means it, and not another version of it.
+func (v *view) sameSymbol(ctx context.Context, l *process.Library, row uint64, b binding) bool {
+	from, err := v.symbolsOf(ctx, l)
+	if err != nil || from == nil {
+		return false
+	}
+	version, err := from.VersionOf(ctx, row)
+	if err != nil {
+		return false
+	}
+	in, err := v.symbolsOf(ctx, b.lib)
+	if err != nil || in == nil {
+		return false
+	}
+	sym, err := in.Bind(ctx, process.Reference{Name: b.sym.Name, Version: version})
+	return err == nil && sym.Addr == b.sym.Addr
 }
 
 // symbolName reads a name of at most n bytes from a library's .dynsym; "" if it is longer.

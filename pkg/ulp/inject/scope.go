@@ -14,8 +14,9 @@ import (
 // scope finds symbols for one container in one process.
 //
 // The order is the dynamic loader's for a library that dlopen loads: the global scope, then the scope of its own. The
-// latter is taken to be that of the target, as if the container were a part of it, and then what the container itself
-// needs. One thing is different: what the container defines, it means, even if the program has something of that name.
+// latter is taken to be that of the target, as if the container were a part of it. Two things are different: what the container
+// defines, it means, even if the program has something of that name; and a library that nobody needs but the container itself is
+// not looked at, since nothing would keep dlclose from unloading it.
 type scope struct {
 	v      *view
 	target *process.Library

@@ -89,6 +89,20 @@ func TestPreloadNeeds(t *testing.T) {
 	c.says("all", "8 1 5 7 original")
 }
 
+// TestOwnNeeds: a library that nobody needs but the container may be unloaded at any time: nothing is bound to it.
+func TestOwnNeeds(t *testing.T) {
+	lib := library(t, nopFlags)
+	other := linked(t, "libother.so", "int elsewhere(void) { return 8; }")
+	c := start(t, target(t, lib), 0)
+	c.says("load "+other, "ok")
+	p := pack(t, lib, "first:first_lp\n", ulp.PackOptions{}, source(t, "int elsewhere(void);", "elsewhere()"), other, "-Wl,-rpath,"+filepath.Dir(other))
+	c.refused(Change{Apply: []*Patch{p}}, Options{}, ErrUnresolved)
+	c.says("all", original)
+	c = start(t, target(t, lib, "-Wl,--no-as-needed", other, "-Wl,-rpath,"+filepath.Dir(other)), 0)
+	c.apply(Options{}, p)
+	c.says("all", "8 1 5 7 original")
+}
+
 // linked compiles a library that needs others.
 func linked(t *testing.T, name, text string, needs ...string) string {
 	t.Helper()

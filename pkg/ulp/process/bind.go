@@ -123,6 +123,23 @@ func (s *Symbols) versionName(r reader, index uint16) (string, error) {
 	return s.l.neededVersion(r, index)
 }
 
+// VersionOf returns the version that a row of the table has: the one that the library needs, if it does not define the symbol.
+// "" if it has none. The error is that of Lookup.
+func (s *Symbols) VersionOf(ctx context.Context, row uint64) (string, error) {
+	return with(ctx, s.m, "symbol version", func() (string, error) {
+		r := newPages(s.m)
+		defer r.done()
+		if s.d.versym == 0 || row >= maxSymbols {
+			return "", nil
+		}
+		raw, err := s.version(r, row)
+		if err != nil {
+			return "", err
+		}
+		return s.versionName(r, raw&versionBits)
+	})
+}
+
 // Defines says whether the library defines a version.
 func (s *Symbols) Defines(version string) bool {
 	for _, name := range s.versions {
