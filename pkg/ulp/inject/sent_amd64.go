@@ -144,7 +144,7 @@ func (r *run) giveBack(list []*freed) bool {
 		if err == nil {
 			r.t.AfterDetach(func() { r.goneSoon(list[len(list)-1]) })
 		}
-		if !errors.Is(err, tracer.ErrNoBatch) && !errors.Is(err, tracer.ErrStack) {
+		if !errors.Is(err, tracer.ErrNoBatch) && !elsewhere(err) {
 			return true // or the thread has ended
 		}
 	}
