@@ -3,6 +3,7 @@ package inject
 import (
 	"context"
 	"errors"
+	"runtime"
 	"slices"
 	"strings"
 	"time"
@@ -39,9 +40,16 @@ func (r *run) roomy() bool {
 }
 
 // canSend says whether a thread may be sent at all: in a group stop nobody is let go in between, and filters that are
-// suspended apply again to one that is not traced any more.
+// suspended apply again to one that is not traced any more. Nor is it sent where it would have to wait for a CPU that others
+// have, which takes longer than a stop.
 func (r *run) canSend() bool {
-	return !r.asked && !r.o.SuspendSeccomp && !slices.ContainsFunc(r.t.Threads(), func(th *tracer.Thread) bool { return th.GroupStop })
+	running := 0
+	for _, th := range r.t.Threads() {
+		if th.Running() {
+			running++
+		}
+	}
+	return running < max(2, runtime.NumCPU()) && !r.asked && !r.o.SuspendSeccomp && !slices.ContainsFunc(r.t.Threads(), func(th *tracer.Thread) bool { return th.GroupStop })
 }
 
 // How long the process runs on while a thread that was sent has not done its work, and how often that is looked at.

@@ -36,7 +36,8 @@ type Options struct {
 	Timeout time.Duration
 	// Deadline is the time after which no further process is begun; 0 means none.
 	Deadline time.Duration
-	// Workers is how many processes are worked on at the same time; default: the number of CPUs. One that takes its time
+	// Workers is how many processes are worked on at the same time; default: twice the number of CPUs, since each waits for threads
+	// to stop for a part of its time. One that takes its time
 	// gives its place to the next.
 	Workers int
 
@@ -92,7 +93,7 @@ func newRunner(o Options, report func(*Report)) *runner {
 		o.Timeout = defaultTimeout
 	}
 	if o.Workers <= 0 {
-		o.Workers = runtime.GOMAXPROCS(0)
+		o.Workers = 2 * runtime.GOMAXPROCS(0)
 	}
 	if o.Containers == nil {
 		o.Containers = &Containers{}
