@@ -26,27 +26,33 @@ var ErrNoBatch = errors.New("no system calls in one go")
 //
 // If this process dies meanwhile, the thread makes all the calls, and goes on with what it did before. The error is
 // ErrNoBatch if the target's code lacks Gadgets.Keep, if th was interrupted in a system call whose remaining time would be
-// forgotten, or if there is no signal that could tell the end (see [Tracee.Call]); then nothing has happened. If ctx ends first, its error is returned: a thread that
-// has not begun by then makes no call at all, another one makes them all, and comes back by itself. A thread with a seccomp filter must not be used unless all calls are known to be allowed.
+// forgotten, or if there is no signal that could tell the end (see [Tracee.Call]); then nothing has happened. If ctx ends
+// first, its error is returned: a thread that has not begun by then makes no call at all, another one makes them all, and
+// comes back by itself. A thread with a seccomp filter must not be used unless all calls are known to be allowed.
 func (t *Tracee) Batch(ctx context.Context, th *Thread, data []byte, calls func(at uint64) []BatchCall) ([]Result, error) {
 	var results []Result
 	err := t.Do(func() error {
 		if !t.o.Gadgets.canBatch() || th.regs.forgetsTime() {
 			return t.fail("making system calls", th.TID, ErrNoBatch)
 		}
-		var c chain
-		if err := t.departWith(th, uint64(len(data))+batchRoom, func(j *journey) {
-			j.frame.prepend(data)
-			list := calls(j.frame.base)
-			c = j.frame.prependChain(list, chainPlaces(list), j.regs, j.block, t.o.Gadgets)
-		}); err != nil {
+		c, err := t.departToCall(th, data, calls, chainPlaces)
+		if err != nil {
 			return err
 		}
-		var err error
 		results, err = t.batch(ctx, th, c)
 		return t.fail(fmt.Sprintf("%d system calls", len(c.results)), th.TID, err)
 	})
 	return results, err
+}
+
+// departToCall is depart with a chain of calls before the frame, and what their pointers lead to. places says where results go.
+func (t *Tracee) departToCall(th *Thread, data []byte, calls func(at uint64) []BatchCall, places func([]BatchCall) [][]place) (c chain, err error) {
+	err = t.departWith(th, uint64(len(data))+batchRoom, func(j *journey) {
+		j.frame.prepend(data)
+		list := calls(j.frame.base)
+		c = j.frame.prependChain(list, places(list), j.regs, j.block, t.o.Gadgets)
+	})
+	return c, err
 }
 
 // chain is what makes several system calls one after the other, without a stop between them. Each call returns into the

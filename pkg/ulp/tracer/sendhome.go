@@ -23,12 +23,8 @@ func (t *Tracee) SendHome(th *Thread, data []byte, calls func(at uint64) []Batch
 		if _, _, busy := th.regs.inSyscall(); busy || th.GroupStop || !t.o.Gadgets.canBatch() {
 			return t.fail("making system calls", th.TID, ErrNoBatch)
 		}
-		var c chain
-		if err := t.departWith(th, uint64(len(data))+batchRoom, func(j *journey) {
-			j.frame.prepend(data)
-			list := calls(j.frame.base)
-			c = j.frame.prependChain(list, wipingPlaces(list), j.regs, j.block, t.o.Gadgets)
-		}); err != nil {
+		c, err := t.departToCall(th, data, calls, wipingPlaces)
+		if err != nil {
 			return err
 		}
 		// A signal that it had raised itself may have come first, and it stands elsewhere now.
@@ -52,8 +48,11 @@ func (t *Tracee) SendHome(th *Thread, data []byte, calls func(at uint64) []Batch
 
 // onTheWay is the signal mask that the kernel shows while the thread is away.
 func (j *journey) onTheWay() uint64 {
-	return j.block &^ (1<<(unix.SIGKILL-1) | 1<<(unix.SIGSTOP-1))
+	return j.block &^ unblockable
 }
+
+// unblockable are the signals that no mask of the kernel's has.
+const unblockable = 1<<(unix.SIGKILL-1) | 1<<(unix.SIGSTOP-1)
 
 // isHome says whether a stopped thread is not on its way any more. Its own mask is the last thing that the frame brings
 // back, together with the registers: the kernel does not stop it in between.
@@ -86,7 +85,7 @@ func (t *Tracee) Underway(th *Thread) (bool, error) {
 	if err != nil {
 		return false, t.fail("reading its signal mask", th.TID, t.lost(th, err))
 	}
-	return mask|synchronous|1<<(unix.SIGKILL-1)|1<<(unix.SIGSTOP-1) == ^uint64(0), nil
+	return mask|synchronous|unblockable == ^uint64(0), nil
 }
 
 // homeward is for how long a thread that was stopped on its way runs until it is looked at again.

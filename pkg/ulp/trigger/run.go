@@ -36,9 +36,8 @@ type Options struct {
 	Timeout time.Duration
 	// Deadline is the time after which no further process is begun; 0 means none.
 	Deadline time.Duration
-	// Workers is how many processes are worked on at the same time; default: twice the number of CPUs, since each waits for threads
-	// to stop for a part of its time. One that takes its time
-	// gives its place to the next.
+	// Workers is how many processes are worked on at the same time; default: twice the number of CPUs, since it waits for their
+	// threads to stop for a part of the time. One that takes its time gives its place to the next.
 	Workers int
 
 	// Every adds results for the containers that do not concern a process.
