@@ -139,6 +139,26 @@ func TestNotSeen(t *testing.T) {
 	c.says("", "2")
 }
 
+// TestTwoTables: a table that an engine left which was killed while it mapped it has the same functions as the one that they
+// lead to. It can be given back all the same.
+func TestTwoTables(t *testing.T) {
+	lib := library(t, nopFlags)
+	c := reloads(t, lib)
+	c.apply(Options{}, answer(t, lib, 2, both))
+	v := c.seenBefore()
+	pl, err := v.Plan(t.Context(), Change{Revert: everyOne}, Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	other := v.st.tables[0].clone()
+	other.base -= tableSize
+	pl.orphans = append(pl.orphans, other)
+	if _, err := pl.Run(t.Context()); err != nil {
+		t.Errorf("a table that nothing leads to is in the way: %v", err)
+	}
+	c.says("", "1")
+}
+
 // TestBoundElsewhere: the library that a symbol of the live patch was found in is unloaded before the process stops.
 func TestBoundElsewhere(t *testing.T) {
 	lib, other := library(t, nopFlags), library(t, nopFlags, "-Wl,--build-id=0x1234567812345678123456781234567812345678")
