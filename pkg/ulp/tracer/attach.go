@@ -25,7 +25,7 @@ func newTracee(pid int, o Options) *Tracee {
 	}
 	quiet()
 	warmUp()
-	t := &Tracee{pid: pid, o: o, w: startWorker(), known: map[int]*Thread{}}
+	t := &Tracee{pid: pid, o: o, w: startWorker(), known: map[int]*Thread{}, over: map[int]bool{}}
 	t.mem = &Memory{t: t}
 	t.scratch = newScratch()
 	return t
@@ -118,6 +118,7 @@ func (t *Tracee) stand(ctx context.Context) error {
 // stopAll seizes and interrupts every thread, and again those that appeared meanwhile. Only a running thread can make
 // another one: when all that are known stand still and the list is complete and shows no new one, there is none.
 func (t *Tracee) stopAll(ctx context.Context) error {
+	clear(t.over)
 	for deadline := time.Now().Add(t.o.StopTimeout); ; {
 		tids, complete, err := t.dir.tasks()
 		if err != nil {
@@ -154,7 +155,9 @@ func (t *Tracee) all() bool {
 }
 
 // seizeNew seizes the threads in tids that are not yet known, and then interrupts all that run. In this order, since a
-// seize may wait, and threads that are seized still run.
+// seize may wait, and threads that are seized still run. grown says that the list showed something new; also one that has
+// ended meanwhile, which may have made another one that the list does not have, and be counted in its place. One that ended
+// before the list was made (a first thread stays in it) makes none.
 func (t *Tracee) seizeNew(tids []int) (grown bool, err error) {
 	for _, tid := range tids {
 		switch {
@@ -162,8 +165,12 @@ func (t *Tracee) seizeNew(tids []int) (grown bool, err error) {
 		case t.kernelSide(tid):
 			t.aside = true
 		default:
-			if err := t.seize(tid); err != nil {
+			seized, err := t.seize(tid)
+			if err != nil {
 				return false, err
+			}
+			if !seized {
+				grown, t.over[tid] = grown || !t.over[tid], true
 			}
 		}
 	}
@@ -187,9 +194,9 @@ func (t *Tracee) seizeNew(tids []int) (grown bool, err error) {
 	return grown, nil
 }
 
-// seize seizes one thread, unless it has ended. A seized thread's number is not given to another one; so looking behind
-// it whether the process has such a thread tells whether it is the right one. A stranger is let go as soon as possible.
-func (t *Tracee) seize(tid int) error {
+// seize seizes one thread; false says that it has ended. A seized thread's number is not given to another one; so looking
+// behind it whether the process has such a thread tells whether it is the right one. A stranger is let go as soon as possible.
+func (t *Tracee) seize(tid int) (bool, error) {
 	options := uintptr(ptraceOptions)
 	if t.o.SuspendSeccomp {
 		options |= unix.PTRACE_O_SUSPEND_SECCOMP
@@ -201,20 +208,20 @@ func (t *Tracee) seize(tid int) error {
 			break
 		}
 		if err = t.reason(tid, err); errors.Is(err, ErrGone) {
-			return nil
+			return false, nil
 		}
 	}
 	if err != nil {
-		return t.fail("seizing", tid, err)
+		return false, t.fail("seizing", tid, err)
 	}
 	th := &Thread{TID: tid}
 	t.known[tid], t.left = th, t.left+1
 	if !t.dir.has(tid) {
-		return t.fail("seizing, while its threads change", tid, ErrNotStopping)
+		return false, t.fail("seizing, while its threads change", tid, ErrNotStopping)
 	}
 	t.threads = append(t.threads, th)
 	t.reaper.add(tid)
-	return nil
+	return true, nil
 }
 
 // seizeTries is more than one because a process that is executing a program has for a moment a first thread that has

@@ -4,6 +4,8 @@ import (
 	"bytes"
 	"errors"
 	"os"
+	"os/exec"
+	"slices"
 	"strconv"
 	"testing"
 
@@ -90,6 +92,33 @@ func TestIncompleteList(t *testing.T) {
 	if err = errors.Join(err, tr.Detach()); err != nil {
 		t.Error(err)
 	}
+	c.goesOn()
+}
+
+// TestEndedInList has a list of threads that shows one which has ended since: another list is needed, as it may have made
+// another thread that the list does not have, but that was counted in its place. Not so if it had ended before the list.
+func TestEndedInList(t *testing.T) {
+	c := startChecker(t, 2, "pause")
+	gone := exec.Command("true")
+	if err := gone.Run(); err != nil {
+		t.Fatal(err)
+	}
+	tr := attach(t, c.pid, Options{})
+	var grown []bool
+	var err error
+	tr.w.do(func() {
+		tr.reaper = startReaper(c.pid)
+		defer tr.reaper.stop()
+		tids := must(tasks(c.pid))
+		for _, list := range [][]int{tids, append(tids, gone.Process.Pid), append(tids, gone.Process.Pid)} {
+			g, e := tr.seizeNew(list)
+			grown, err = append(grown, g), errors.Join(err, e)
+		}
+	})
+	if want := []bool{false, true, false}; err != nil || !slices.Equal(grown, want) {
+		t.Errorf("lists show something new: %v, %v; want %v", grown, err, want)
+	}
+	detach(t, tr)
 	c.goesOn()
 }
 
