@@ -130,9 +130,20 @@ func (s *Sharers) all(last int) {
 	for range orders {
 		if list = order(list); inOrder(list) {
 			s.sharing = groups(list)
+			s.settle(list)
 			return
 		}
 	}
+}
+
+// settle takes those who had their place in the order from the young: who can come to share their memory from now on is
+// younger than they are.
+func (s *Sharers) settle(list []int) {
+	settled := make(map[int]bool, len(list))
+	for _, pid := range list {
+		settled[pid] = true
+	}
+	s.young = slices.DeleteFunc(s.young, func(n int) bool { return settled[n] })
 }
 
 // order puts processes in the order of their memory. Those that ended, and that this user may not ask about, are left out.
