@@ -86,11 +86,10 @@ func (b *batch) with(arg, from int) {
 
 // plan adds the calls for one blob.
 func (b *batch) plan(bl *blob) {
-	size := pageUp(uint64(len(bl.data)))
 	file := b.add("a memory file", call(unix.SYS_MEMFD_CREATE, 0, unix.MFD_CLOEXEC|unix.MFD_ALLOW_SEALING))
 	b.named[file] = uint64(len(b.names))
 	b.names = append(append(b.names, bl.name...), 0)
-	b.add("sizing the memory file", call(unix.SYS_FTRUNCATE, 0, size))
+	b.add("sizing the memory file", call(unix.SYS_FTRUNCATE, 0, bl.size))
 	b.with(1, file)
 	for _, p := range bl.tiles() {
 		what := fmt.Sprintf("mapping %d KiB", p.size>>10)
@@ -115,7 +114,7 @@ func (bl *blob) tiles() []part {
 		gap(p.off)
 		list, at = append(list, p), p.off+p.size
 	}
-	gap(pageUp(uint64(len(bl.data))))
+	gap(bl.size)
 	return list
 }
 
@@ -141,29 +140,35 @@ func (b *batch) check(r *run, results []tracer.Result) error {
 // fill writes the contents of the blobs.
 func (r *run) fill() error {
 	for _, bl := range r.blobs {
-		for from, to := range contents(bl.data[pageSize:]) {
-			if err := r.fillPart(bl, from+pageSize, to+pageSize); err != nil {
-				return err
+		first := bl.first()
+		for i, c := range bl.contents {
+			if i == 0 {
+				c = content{uint64(len(first)), c.data[len(first):]}
+			}
+			for from, to := range pagesOf(c.data) {
+				if err := r.fillPart(bl, content{c.off + uint64(from), c.data[from:to]}); err != nil {
+					return err
+				}
 			}
 		}
 		// By its first page the next engine, should this one be killed, knows the blob: all the rest must be there.
-		if err := r.fillPart(bl, 0, pageSize); err != nil {
+		if err := r.fillPart(bl, content{0, first}); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-func (r *run) fillPart(bl *blob, from, to int) error {
+func (r *run) fillPart(bl *blob, c content) error {
 	r.step("fill")
-	if _, err := r.mem.WriteAt(bl.data[from:to], int64(bl.base)+int64(from)); err != nil {
+	if _, err := r.mem.WriteAt(c.data, int64(bl.base+c.off)); err != nil {
 		return fmt.Errorf("filling memory: %w: %w", ErrRefused, gone(err))
 	}
 	return nil
 }
 
-// contents yields the ranges of pages that are not all zero, as fresh memory is.
-func contents(data []byte) iter.Seq2[int, int] {
+// pagesOf yields the ranges of pages that are not all zero, as fresh memory is.
+func pagesOf(data []byte) iter.Seq2[int, int] {
 	var zeros [pageSize]byte
 	return func(yield func(from, to int) bool) {
 		from := 0

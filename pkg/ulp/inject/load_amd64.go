@@ -118,8 +118,7 @@ func (l *loader) plan(b *blob) {
 			return l.fill(b)
 		},
 	})
-	size := pageUp(uint64(len(b.data)))
-	l.mmap(b.base, size, unix.PROT_READ, unix.MAP_PRIVATE|unix.MAP_FIXED_NOREPLACE, 0)
+	l.mmap(b.base, b.size, unix.PROT_READ, unix.MAP_PRIVATE|unix.MAP_FIXED_NOREPLACE, 0)
 	for _, p := range b.parts {
 		l.mmap(b.base+p.off, p.size, p.prot, unix.MAP_PRIVATE|unix.MAP_FIXED, p.off)
 	}
@@ -246,12 +245,16 @@ func (l *loader) fill(b *blob) error {
 	if err != nil || seals != 0 || unix.Fstat(fd, &st) != nil || st.Size != 0 || st.Nlink != 0 {
 		return fmt.Errorf("the memory file is another one: %w", ErrStale)
 	}
-	for data, off := b.data, int64(0); len(data) > 0; {
-		n, err := unix.Pwrite(fd, data, off)
-		if err != nil {
-			return fmt.Errorf("filling the memory file: %w: %w", ErrRefused, err)
+	err = unix.Ftruncate(fd, int64(b.size))
+	for _, c := range b.contents {
+		for data, off := c.data, int64(c.off); err == nil && len(data) > 0; {
+			var n int
+			n, err = unix.Pwrite(fd, data, off)
+			data, off = data[max(n, 0):], off+int64(n)
 		}
-		data, off = data[n:], off+int64(n)
+	}
+	if err != nil {
+		return fmt.Errorf("filling the memory file: %w: %w", ErrRefused, err)
 	}
 	_, _ = unix.FcntlInt(uintptr(fd), unix.F_ADD_SEALS, unix.F_SEAL_SEAL|unix.F_SEAL_SHRINK|unix.F_SEAL_GROW|unix.F_SEAL_WRITE)
 	return nil

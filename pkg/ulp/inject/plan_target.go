@@ -17,10 +17,23 @@ import (
 
 // blob is memory to be mapped into the process from one memory file.
 type blob struct {
-	name  string
-	base  uint64
-	data  []byte
-	parts []part // what is not just read-only
+	name     string
+	base     uint64
+	size     uint64    // in whole pages
+	contents []content // in their order, the first one at the beginning; all else is zeros
+	parts    []part    // what is not just read-only
+}
+
+// content is what is somewhere in a blob, from a page's beginning on.
+type content struct {
+	off  uint64
+	data []byte
+}
+
+// first returns the blob's first page, as far as there is something in it.
+func (bl *blob) first() []byte {
+	data := bl.contents[0].data
+	return data[:min(len(data), pageSize)]
 }
 
 // part is a range of a blob, in whole pages, with its protection.
@@ -61,11 +74,11 @@ func (b *planner) target(ctx context.Context, tp *targetPlan) error {
 		}
 	}
 	if tp.old == nil && tp.added > 0 {
-		data, err := tp.next.encode() // with no layer, and all slots leading on
+		contents, err := tp.next.encode() // with no layer, and all slots leading on
 		if err != nil {
 			return err
 		}
-		b.blobs = append(b.blobs, &blob{name: "lpbuild:detours", base: tp.next.base, data: data,
+		b.blobs = append(b.blobs, &blob{name: "lpbuild:detours", base: tp.next.base, size: tableSize, contents: contents,
 			parts: []part{{stubsAt, tableSize - stubsAt, unix.PROT_READ | unix.PROT_EXEC}}})
 	}
 	if err := b.images(ctx, tp); err != nil {
@@ -116,7 +129,7 @@ func (b *planner) addresses(tp *targetPlan) error {
 func (b *planner) taken() []process.Mapping {
 	list := slices.Clone(b.v.maps)
 	for _, bl := range b.blobs {
-		list = append(list, process.Mapping{Start: bl.base, End: bl.base + pageUp(uint64(len(bl.data)))})
+		list = append(list, process.Mapping{Start: bl.base, End: bl.base + bl.size})
 	}
 	slices.SortFunc(list, func(x, y process.Mapping) int { return cmp.Compare(x.Start, y.Start) })
 	return list
@@ -162,8 +175,9 @@ func (b *planner) images(ctx context.Context, tp *targetPlan) error {
 		if err != nil {
 			return err
 		}
-		data := append(head, make([]byte, pageUp(uint64(len(head)))-uint64(len(head)))...)
-		bl := &blob{name: "lpbuild:" + a.patch.Name, base: a.base, data: append(data, mem...)}
+		image := pageUp(uint64(len(head)))
+		bl := &blob{name: "lpbuild:" + a.patch.Name, base: a.base, size: image + pageUp(uint64(len(mem))),
+			contents: []content{{0, head}, {image, mem}}}
 		for _, p := range a.patch.im.ranges {
 			prot := uint64(unix.PROT_READ)
 			switch {
@@ -174,7 +188,7 @@ func (b *planner) images(ctx context.Context, tp *targetPlan) error {
 			default:
 				continue
 			}
-			bl.parts = append(bl.parts, part{uint64(len(data)) + p.start, p.end - p.start, prot})
+			bl.parts = append(bl.parts, part{image + p.start, p.end - p.start, prot})
 		}
 		serial++
 		b.blobs = append(b.blobs, bl)

@@ -222,7 +222,7 @@ func TestRoomTaken(t *testing.T) {
 				t.Fatal(err)
 			}
 			for _, b := range pl.blobs {
-				size := pageUp(uint64(len(b.data)))
+				size := b.size
 				c.says(fmt.Sprintf("file %d %d", b.base, size), "1")
 				c.stale(pl, b.name)
 				c.unmaps(b.base, size)

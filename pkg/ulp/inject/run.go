@@ -195,7 +195,7 @@ func (r *run) meanwhile(ctx context.Context, f func() error) error {
 // arrived sees whether what was mapped is still there: the process could have mapped something else over it.
 func (r *run) arrived() error {
 	for _, b := range r.blobs {
-		if !r.has(write{b.base, b.data[:pageSize]}) {
+		if !r.has(write{b.base, b.first()}) {
 			return ErrStale // whatever it is now, it is not ours to unmap; what is left of ours, the next change unmaps
 		}
 	}

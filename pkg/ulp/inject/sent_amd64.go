@@ -34,7 +34,7 @@ func (r *run) send(th *tracer.Thread) error {
 // as mapped by the thread.
 func (r *run) roomy() bool {
 	return !slices.ContainsFunc(r.blobs, func(b *blob) bool {
-		free, err := r.t.Free(tracer.Range{Start: b.base, End: b.base + pageUp(uint64(len(b.data)))})
+		free, err := r.t.Free(tracer.Range{Start: b.base, End: b.base + b.size})
 		return err != nil || !free
 	})
 }
@@ -72,7 +72,7 @@ func (r *run) fillSent() error {
 // landed waits until the blobs are mapped. Of all parts the last one comes last.
 func (r *run) landed() bool {
 	last := r.blobs[len(r.blobs)-1]
-	r.until(sentWait, func() bool { return r.mapsOurs(last.base+pageUp(uint64(len(last.data)))-pageSize, pageSize) })
+	r.until(sentWait, func() bool { return r.mapsOurs(last.base+last.size-pageSize, pageSize) })
 	r.t.Stood()
 	r.sent = !r.takeSent() // what is known to be ours stays on the list, whatever the process does to it
 	return !r.sent

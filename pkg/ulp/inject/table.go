@@ -163,16 +163,14 @@ func (t *table) encodeStub(slot int) ([]byte, error) {
 }
 
 // encode returns the whole table, for a new mapping.
-func (t *table) encode() ([]byte, error) {
-	b := make([]byte, tableSize)
-	copy(b, t.encodePage())
+func (t *table) encode() ([]content, error) {
+	sites, stubs := make([]byte, 0, len(t.sites)*siteSize), make([]byte, 0, len(t.sites)*stubSize)
 	for i, s := range t.sites {
-		copy(b[sitesAt+i*siteSize:], s.encode())
 		stub, err := t.encodeStub(i)
 		if err != nil {
 			return nil, err
 		}
-		copy(b[stubsAt+i*stubSize:], stub)
+		sites, stubs = append(sites, s.encode()...), append(stubs, stub...)
 	}
-	return b, nil
+	return []content{{0, t.encodePage()}, {sitesAt, sites}, {stubsAt, stubs}}, nil
 }
