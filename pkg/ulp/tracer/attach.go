@@ -124,6 +124,9 @@ func (t *Tracee) stopAll(ctx context.Context) error {
 		if err != nil {
 			return t.fail("listing its threads", 0, t.reason(t.pid, err))
 		}
+		if len(tids) > runtime.NumCPU() && !t.w.hurried {
+			t.w.hurry()
+		}
 		grown, err := t.seizeNew(tids)
 		switch {
 		case err != nil || !grown && complete:
@@ -329,7 +332,7 @@ func (t *Tracee) reason(tid int, err error) error {
 		return ErrGone
 	case status["VmSize"] == "" && (tid == 2 || status["PPid"] == "2"):
 		return ErrUnsupported // a kernel thread
-	case tracer == t.w.tid:
+	case tracer == int(t.w.tid.Load()):
 		return ErrExec // one that was seized has become this one
 	case tracer != 0:
 		return &Error{Op: "seizing", PID: t.pid, TID: tid, Tracer: tracer, Err: ErrTraced}

@@ -118,6 +118,9 @@ func Run(ctx context.Context, pid int, o Options, f func(*Tracee) error) (time.D
 		if err == nil {
 			err = t.runAndDetach(f)
 		}
+		if t.left == 0 {
+			t.w.leaveThread()
+		}
 		done <- err
 	}
 	err := t.doneOrLate(ctx, done)

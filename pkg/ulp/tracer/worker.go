@@ -5,19 +5,24 @@ import (
 	"slices"
 	"strconv"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"golang.org/x/sys/unix"
 )
 
-// worker is an operating system thread that makes all ptrace calls for one tracee, as the kernel demands. When it ends,
-// the kernel detaches whatever it still traces: that is the way out of threads that cannot be stopped.
+// worker is a goroutine that makes all ptrace calls for one tracee from one operating system thread, as the kernel demands.
+// When that thread ends, the kernel detaches whatever it still traces: that is the way out of threads that cannot be stopped.
+//
+// It keeps a thread to itself only while it works for a tracee. Before and behind that it is a goroutine like others, so that
+// to hand it work, and to hear that it is done, wakes up no thread: on a machine with idle CPUs, that takes as long as a stop.
 type worker struct {
-	tid  int
+	tid  atomic.Int32 // of the thread that it keeps; 0 if it keeps none
 	jobs chan func()
 	done chan struct{} // closed when the goroutine has returned
 
-	rests int // how often it has waited for work
+	hurried bool // its thread's slice is a short one
+	rests   int  // how often it has waited for work
 }
 
 func startWorker() *worker {
@@ -25,38 +30,85 @@ func startWorker() *worker {
 		return w
 	}
 	w := &worker{jobs: make(chan func()), done: make(chan struct{})}
-	ready := make(chan struct{})
-	go w.run(ready)
-	<-ready
+	go w.run()
 	return w
 }
 
-// run never unlocks its thread: Go ends a thread whose goroutine returns locked. All but the first one of the process:
-// that one it parks for ever, and it would keep its tracees for ever. So the first thread is held just long enough for
-// another one to take over.
-func (w *worker) run(ready chan struct{}) {
-	runtime.LockOSThread()
-	if unix.Gettid() == unix.Getpid() {
-		other := make(chan struct{})
-		go w.run(other)
-		<-other
-		runtime.UnlockOSThread()
-		close(ready)
-		return
-	}
-	w.tid = unix.Gettid()
-	_ = unix.Prctl(unix.PR_SET_TIMERSLACK, 1, 0, 0, 0) // short sleeps shall be short; the default adds 50 µs
-	deepen()
-	close(ready)
+// run does what comes. If it keeps a thread at the end, Go ends that with it.
+func (w *worker) run() {
 	for f := range w.jobs {
+		if !w.keepThread() {
+			w.runElsewhere(f)
+			return
+		}
 		f()
 	}
 	close(w.done)
 }
 
+// keepThread takes the thread that this goroutine is on for itself. false: that is the process's first one, which Go never
+// ends, so that what it traces would be traced for ever.
+func (w *worker) keepThread() bool {
+	if w.tid.Load() != 0 {
+		return true
+	}
+	runtime.LockOSThread()
+	if unix.Gettid() == unix.Getpid() {
+		return false
+	}
+	_ = unix.Prctl(unix.PR_SET_TIMERSLACK, 1, 0, 0, 0) // short sleeps shall be short; the default adds 50 µs
+	deepen()
+	w.tid.Store(int32(unix.Gettid()))
+	return true
+}
+
+// runElsewhere goes on in another goroutine. The first thread is held until that one has another thread.
+func (w *worker) runElsewhere(f func()) {
+	other := make(chan struct{})
+	go func() {
+		w.keepThread()
+		close(other)
+		f()
+		w.run()
+	}()
+	<-other
+	runtime.UnlockOSThread()
+}
+
+// hurry makes the kernel give the worker's thread its CPU sooner, where it has to share that with those that are to be
+// stopped: a short slice (since Linux 6.12; before, it changes nothing) comes more often, and is no more in the end.
+func (w *worker) hurry() { w.hurried = setSlice(shortSlice) }
+
+// shortSlice is the shortest that the kernel knows, in nanoseconds; its own is some milliseconds.
+const shortSlice = 100_000
+
+// setSlice sets how long this thread has a CPU at a time, in nanoseconds; 0 is the kernel's own choice.
+func setSlice(ns uint64) bool {
+	a, err := unix.SchedGetAttr(0, 0)
+	if err != nil || a.Policy != unix.SCHED_NORMAL {
+		return false // others have it as somebody wanted it
+	}
+	a.Runtime, a.Flags = ns, a.Flags&unix.SCHED_FLAG_RESET_ON_FORK
+	return unix.SchedSetAttr(0, a, 0) == nil
+}
+
+// leaveThread gives the thread back, from which nothing is traced any more.
+func (w *worker) leaveThread() {
+	w.tid.Store(0)
+	if w.hurried {
+		setSlice(0)
+		w.hurried = false
+	}
+	_ = unix.Prctl(unix.PR_SET_TIMERSLACK, 0, 0, 0, 0) // the default, which programs that it starts inherit
+	runtime.UnlockOSThread()
+}
+
+// here says whether the caller is on the worker's thread.
+func (w *worker) here() bool { return int32(unix.Gettid()) == w.tid.Load() }
+
 // do runs f on the worker's thread and waits for it; called on that thread already, it just runs f.
 func (w *worker) do(f func()) {
-	if unix.Gettid() == w.tid {
+	if w.here() {
 		f()
 		return
 	}
@@ -65,22 +117,25 @@ func (w *worker) do(f func()) {
 	<-done
 }
 
-// rest ends the work for one tracee. A thread that traces nothing any more waits a while for another one.
+// rest ends the work for one tracee. A worker that traces nothing any more waits a while for another one.
 func (w *worker) rest(traces bool) {
-	if traces || unix.Gettid() == w.tid {
+	if traces || w.here() {
 		w.end(traces)
 		return
+	}
+	if w.tid.Load() != 0 {
+		w.do(w.leaveThread)
 	}
 	idleWorkers.add(w)
 }
 
-// idle are threads that wait for work.
+// idle are workers that wait for work.
 type idle struct {
 	mu   sync.Mutex
 	list []*worker // the last one was the last to work
 }
 
-// Bounds of waiting threads: how long, and how many.
+// Bounds of waiting workers: how long, and how many.
 const (
 	idleTime = 100 * time.Millisecond
 	idleMost = 16
@@ -113,7 +168,7 @@ func (i *idle) add(w *worker) {
 	time.AfterFunc(idleTime, func() { i.expire(w, rests) })
 }
 
-// expire ends a thread that has been waiting since it rested for the nth time.
+// expire ends a worker that has been waiting since it rested for the nth time.
 func (i *idle) expire(w *worker, rests int) {
 	i.mu.Lock()
 	defer i.mu.Unlock()
@@ -123,14 +178,16 @@ func (i *idle) expire(w *worker, rests int) {
 	}
 }
 
-// end ends the thread. With wait it returns only when the kernel has let go of everything the thread traced.
+// end ends the worker, and the thread that it keeps. With wait it returns only when the kernel has let go of everything that
+// the thread traced.
 func (w *worker) end(wait bool) {
+	tid := int(w.tid.Load())
 	close(w.jobs)
-	if !wait || unix.Gettid() == w.tid {
+	if !wait || tid == 0 || unix.Gettid() == tid {
 		return
 	}
 	<-w.done
-	path := "/proc/self/task/" + strconv.Itoa(w.tid)
+	path := "/proc/self/task/" + strconv.Itoa(tid)
 	var st unix.Stat_t
 	for p := (pace{}); p.n < 2000 && unix.Stat(path, &st) == nil; p.rest() {
 	}

@@ -1,0 +1,70 @@
+package tracer
+
+import (
+	"bytes"
+	"fmt"
+	"os"
+	"sync"
+	"testing"
+
+	"golang.org/x/sys/unix"
+)
+
+// TestWorkers: each of many that work at a time has a thread of its own while it does, and that is never the process's first
+// one, with which Go does not end what it traces.
+func TestWorkers(t *testing.T) {
+	const n = 64
+	var mu sync.Mutex
+	var here, gone sync.WaitGroup
+	tids := map[int]bool{}
+	here.Add(n)
+	for range n {
+		gone.Go(func() {
+			w := startWorker()
+			w.do(func() {
+				tid := unix.Gettid()
+				mu.Lock()
+				if tid == unix.Getpid() || tids[tid] || !w.here() {
+					t.Errorf("works on thread %d of %d, one of %v", tid, unix.Getpid(), tids)
+				}
+				tids[tid] = true
+				mu.Unlock()
+				here.Done()
+				here.Wait()
+			})
+			w.rest(false)
+			if w.here() || w.tid.Load() != 0 {
+				t.Error("keeps its thread while it rests")
+			}
+		})
+	}
+	gone.Wait()
+}
+
+// TestThreadLeft: a thread that was a tracer's is like every other one behind that, as programs inherit what it has.
+func TestThreadLeft(t *testing.T) {
+	properties := func(tid int) string {
+		attr, err := unix.SchedGetAttr(tid, 0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		slack, err := os.ReadFile(fmt.Sprintf("/proc/%d/timerslack_ns", tid))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return fmt.Sprintf("slice of %d ns, slack of %s ns", attr.Runtime, bytes.TrimSpace(slack))
+	}
+	w := startWorker()
+	defer w.end(false)
+	var tid int
+	var working string
+	w.do(func() {
+		w.hurry()
+		tid = unix.Gettid()
+		working = properties(tid)
+	})
+	w.do(w.leaveThread)
+	if want, got := properties(unix.Getpid()), properties(tid); got != want || working == want {
+		t.Errorf("%s, before that %s, want %s", got, working, want)
+	}
+}
