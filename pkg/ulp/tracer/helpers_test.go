@@ -162,15 +162,20 @@ func gadgets(t testing.TB, pid int) Gadgets {
 	return g
 }
 
+// findGadgetsOf asks the first thread, and if that has ended (just now, maybe), another one.
 func findGadgetsOf(pid int) (Gadgets, error) {
+	g, err := gadgetsOfThread(pid, pid)
+	if err == nil {
+		return g, nil
+	}
 	tids, err := tasks(pid)
 	if err != nil {
 		return Gadgets{}, err
 	}
-	tid := pid
-	if b, err := os.ReadFile(taskPath(pid, pid, "maps")); err == nil && len(b) == 0 { // the first thread has ended
-		tid = slices.Max(tids)
-	}
+	return gadgetsOfThread(pid, slices.Max(tids))
+}
+
+func gadgetsOfThread(pid, tid int) (Gadgets, error) {
 	maps, err := os.ReadFile(taskPath(pid, tid, "maps"))
 	if err != nil {
 		return Gadgets{}, err
@@ -188,12 +193,6 @@ func findGadgetsOf(pid int) (Gadgets, error) {
 		}
 	}
 	f, err := os.Open(taskPath(pid, tid, "mem"))
-	if err != nil { // the first thread has ended just now; those that remain may have begun after the list was made
-		if tids, err = tasks(pid); err != nil {
-			return Gadgets{}, err
-		}
-		f, err = os.Open(taskPath(pid, slices.Max(tids), "mem"))
-	}
 	if err != nil {
 		return Gadgets{}, err
 	}
