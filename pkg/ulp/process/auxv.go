@@ -46,12 +46,21 @@ func parseAuxv(b []byte) (*auxv, error) {
 	return nil, malformed("auxiliary vector without an end")
 }
 
+// auxv reads the vector. One without an end is one that the kernel is just writing, in an exec: it has counted before what
+// it copies now, and has more at the next look.
 func (d *dir) auxv() (*auxv, error) {
 	var b [maxAuxv]byte
-	text, err := d.read("auxv", b[:])
-	if err != nil {
-		return nil, err
+	for n := 1; ; n++ {
+		text, err := d.read("auxv", b[:])
+		if err != nil {
+			return nil, err
+		}
+		a, err := parseAuxv(text)
+		if err == nil || n == auxvReads {
+			return a, lookError(d.pid, "auxv", err)
+		}
 	}
-	a, err := parseAuxv(text)
-	return a, lookError(d.pid, "auxv", err)
 }
+
+// auxvReads is how often a vector is read that makes no sense.
+const auxvReads = 10
