@@ -10,6 +10,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/lpbuild/lpbuild/pkg/ulp"
+	"github.com/lpbuild/lpbuild/pkg/ulp/process"
 )
 
 // share makes a process that has the memory of another one, and returns its number.
@@ -83,7 +84,7 @@ func TestSharedViews(t *testing.T) {
 	p := pack(t, lib, everything, ulp.PackOptions{}, "testdata/patch.c")
 	c := start(t, target(t, lib), 0)
 	seen := opened(t, c.pid)
-	v, err := NewView(t.Context(), seen.p, seen.m, seen.libs)
+	v, err := NewView(t.Context(), seen.p, seen.m.(*process.Memory), seen.libs)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -15,7 +15,7 @@ import (
 // view is what a plan sees of a process, all of it without stopping it.
 type view struct {
 	p      *process.Process
-	m      *process.Memory
+	m      processMemory
 	libs   []*process.Library
 	main   *process.Library // nil: not recognised
 	spaces []namespace      // what the dynamic loader has loaded; nil: not read yet
@@ -28,6 +28,14 @@ type view struct {
 	dyn     map[*process.Library]*dynamic
 	bound   map[*process.Library][]exported
 	unwind  map[*process.Library]*prove.Frames
+}
+
+// processMemory is what a view needs of a [*process.Memory]; tests forge it.
+type processMemory interface {
+	memory
+	Libraries(ctx context.Context) ([]*process.Library, error)
+	Mappings(ctx context.Context, f func(process.Mapping) bool) error
+	Symbols(ctx context.Context, l *process.Library) (*process.Symbols, error)
 }
 
 // maxMappings is how many mappings of a process are kept; the kernel allows 65,530 unless told otherwise.
@@ -48,7 +56,7 @@ func NewView(ctx context.Context, p *process.Process, m *process.Memory, libs []
 }
 
 // blankView is a view of which nothing has been read yet.
-func blankView(p *process.Process, m *process.Memory, libs []*process.Library) *view {
+func blankView(p *process.Process, m processMemory, libs []*process.Library) *view {
 	return &view{p: p, m: m, libs: libs, symbols: map[*process.Library]*process.Symbols{}, dyn: map[*process.Library]*dynamic{},
 		bound: map[*process.Library][]exported{}, unwind: map[*process.Library]*prove.Frames{}}
 }

@@ -102,6 +102,7 @@ func startCheckerAs(t testing.TB, threads int, as func(*exec.Cmd), more []string
 		t.Fatal(err)
 	}
 	c.readCounters(path)
+	c.goesOn() // a thread that has not begun yet blocks all signals
 	return c
 }
 
