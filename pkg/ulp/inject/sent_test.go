@@ -2,6 +2,7 @@ package inject
 
 import (
 	"errors"
+	"runtime"
 	"testing"
 
 	"golang.org/x/sys/unix"
@@ -40,4 +41,26 @@ func TestUnderway(t *testing.T) {
 	c.revert()
 	c.says("all", original)
 	c.cleared(before)
+}
+
+// TestSentWhereFree: a thread is sent home with what it is to map where it has a CPU for that, and where it would have to wait
+// for one, its results are waited for instead.
+func TestSentWhereFree(t *testing.T) {
+	lib := library(t, nopFlags)
+	p := pack(t, lib, everything, ulp.PackOptions{}, "testdata/patch.c")
+	for threads, sends := range map[int]bool{1: true, 2 * max(2, runtime.NumCPU()): false} {
+		c := start(t, target(t, lib), threads, "SPIN=1")
+		sent := 0
+		for range 10 { // the machine may be busy, and a thread that does not come in time is sent again
+			loaded := false
+			c.apply(Options{step: func(name string) { loaded = loaded || name == "loaded" }}, p)
+			c.revert()
+			if !loaded {
+				sent++
+			}
+		}
+		if sends != (sent > 0) {
+			t.Errorf("%d threads that run: sent %d times of 10, want any: %v", threads, sent, sends)
+		}
+	}
 }
