@@ -23,8 +23,8 @@ const (
 	cacheAge = 30 * 24 * time.Hour
 )
 
-// CacheDir returns the folder in which [CachedRPMs], [CachedKey] and [Remember] remember: lpbuild-distro in the user's cache folder.
-// It may be removed at any time when nothing uses it.
+// CacheDir returns the folder in which [CachedRPMs], [CachedKey] and [Remember] remember: lpbuild-distro in the user's cache
+// folder. It may be removed at any time when nothing uses it.
 func CacheDir() (string, error) {
 	dir, err := os.UserCacheDir()
 	if err != nil {

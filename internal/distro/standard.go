@@ -92,8 +92,9 @@ type Repository struct {
 	Builds   []Build // what was wanted, with defaults filled in: the standard builds, then the extra ones
 }
 
-// StandardRepository makes dir/update and dir/update_debug of cached builds, signed with version 4 signatures unless the
-// options say otherwise, and dir/key.asc, the public key. Without a key given, the secret one is in dir/key, and stays what it is if dir is made again.
+// StandardRepository makes dir/update and dir/update_debug of cached builds, signed with version 4 signatures unless the options
+// say otherwise, and dir/key.asc, the public key. Without a key given, the secret one is in dir/key, and stays what it is if dir
+// is made again.
 func StandardRepository(ctx context.Context, dir string, o StandardOptions) (*Repository, error) {
 	builds, err := normalBuilds(o.builds())
 	if err != nil {

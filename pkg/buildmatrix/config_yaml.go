@@ -86,8 +86,8 @@ func (d *document) wrongLine() int {
 // scheme is how a URL begins.
 var scheme = regexp.MustCompile(`[A-Za-z][A-Za-z0-9+.-]*://`)
 
-// withoutSecrets returns a text of one line as it may be shown, in the log of a build service, too: what may be a user, a password or a token
-// of a URL is hidden.
+// withoutSecrets returns a text of one line as it may be shown, in the log of a build service, too: what may be a user, a
+// password or a token of a URL is hidden.
 func withoutSecrets(text string) string {
 	at := scheme.FindStringIndex(text)
 	if at == nil {

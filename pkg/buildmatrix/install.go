@@ -13,8 +13,8 @@ import (
 // InstallDir returns where a package has its containers on the customer's machine.
 func InstallDir(c *Config) string { return filepath.Join("/usr/lib64", c.Name, c.Version) }
 
-// Install copies the containers of the last build, for some architectures (nil: those configured), to their places below root. They are
-// executable: RPM before 4.17 finds out what a shared object provides only then.
+// Install copies the containers of the last build, for some architectures (nil: those configured), to their places below root.
+// They are executable: RPM before 4.17 finds out what a shared object provides only then.
 func Install(c *Config, only []ulp.Arch, root string) ([]string, error) {
 	dir := filepath.Join(c.Dir, BuildDir)
 	r, err := ReadReport(dir)

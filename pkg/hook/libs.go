@@ -135,8 +135,8 @@ func standsFor(l, other *library) error {
 	return nil
 }
 
-// putLibrary copies a library to where the dynamic linker is told to look, with the label of another one, and takes it away of other
-// versions.
+// putLibrary copies a library to where the dynamic linker is told to look, with the label of another one, and takes it away of
+// other versions.
 func (r *Request) putLibrary(file, label string) error {
 	if info, err := os.Stat(file); err != nil || !info.Mode().IsRegular() || info.Size() > maxLibrary {
 		return errors.Join(err, fmt.Errorf("%s is no file of a plausible size: it is not used", file))

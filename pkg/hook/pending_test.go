@@ -123,8 +123,8 @@ func TestInstallAfterUpdate(t *testing.T) {
 	}
 }
 
-// TestForeignShared leaves alone, and applies nothing of, what is not known to be ours: no note of what the next boot has, a note that
-// is none, that others could have written, that leads elsewhere.
+// TestForeignShared leaves alone, and applies nothing of, what is not known to be ours: no note of what the next boot has, a
+// note that is none, that others could have written, that leads elsewhere.
 func TestForeignShared(t *testing.T) {
 	for name, prepare := range map[string]func(note string) error{
 		"no note":    func(string) error { return nil },

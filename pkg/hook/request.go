@@ -39,8 +39,8 @@ type Request struct {
 	// DryRun says what would be done and does nothing.
 	DryRun bool
 
-	// Root stands for /, for tests; default "/". Proc is where proc is mounted; default Root/proc. Host stands for the root folder of
-	// the running system; default Root, and in a transactional update that of the machine's first process.
+	// Root stands for /, for tests; default "/". Proc is where proc is mounted; default Root/proc. Host stands for the root
+	// folder of the running system; default Root, and in a transactional update that of the machine's first process.
 	Root, Proc, Host string
 	// Selector says which processes are meant; default: all.
 	Selector trigger.Selector

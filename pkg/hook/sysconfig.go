@@ -158,8 +158,8 @@ func ConfiguredDeadline(root string) time.Duration {
 	return d
 }
 
-// ConfiguredEngine returns the engine that the administrator wants, LIVEPATCH_ENGINE=native in the file below root: "auto", "pulp" or
-// "native". Anything else is "auto".
+// ConfiguredEngine returns the engine that the administrator wants, LIVEPATCH_ENGINE=native in the file below root: "auto",
+// "pulp" or "native". Anything else is "auto".
 func ConfiguredEngine(root string) string {
 	c, _ := readSysconfig(filepath.Join(root, sysconfigFile)) // Run says what is wrong with it
 	switch engine := c["LIVEPATCH_ENGINE"]; engine {

@@ -275,8 +275,8 @@ func archivesOf(dir, name string) ([]string, error) {
 	return found, nil
 }
 
-// IsArchiveOf reports whether a file name is that of an archive of the package, in any version: a version begins with a digit and has
-// no dash.
+// IsArchiveOf reports whether a file name is that of an archive of the package, in any version: a version begins with a digit
+// and has no dash.
 func IsArchiveOf(file, name string) bool {
 	base, packed := strings.CutSuffix(file, ".tar.xz")
 	version, ok := strings.CutPrefix(base, name+"-")

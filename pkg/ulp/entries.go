@@ -58,10 +58,10 @@ func (p proofs) find(addr uint64) (why string, ok bool) {
 // architectures that the native engine does not know it is false.
 func (l *Library) HasProofs() bool { return l.proofs != nil }
 
-// EntryProof says whether the native engine can put a detour at the function at an address that lacks the NOPs which that
-// engine looks for: by the proof that the engine itself asks for (package prove), and by a search for branches in all of the library that may
-// lead into what the jump replaces. why is the reason if it cannot, "" if it can. ok is false if nothing is known of such a
-// function: it has the NOPs, or there are no proofs at all.
+// EntryProof says whether the native engine can put a detour at the function at an address that lacks the NOPs which that engine
+// looks for: by the proof that the engine itself asks for (package prove), and by a search for branches in all of the library
+// that may lead into what the jump replaces. why is the reason if it cannot, "" if it can. ok is false if nothing is known of
+// such a function: it has the NOPs, or there are no proofs at all.
 func (l *Library) EntryProof(addr uint64) (why string, ok bool) { return l.proofs.find(addr) }
 
 // isProven says whether a jump can be put at a function without NOPs.

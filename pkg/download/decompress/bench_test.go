@@ -13,9 +13,9 @@ import (
 	"github.com/lpbuild/lpbuild/pkg/download/decompress"
 )
 
-// BenchmarkReader reads some 50 MB of programs, one of them with its DWARF, which is what packages and their debuginfo are
-// made of, and the same with the tool, in turn. "ratio" is our time over the tool's; it should not be above 1, but for the ways inside
-// this process.
+// BenchmarkReader reads some 50 MB of programs, one of them with its DWARF, which is what packages and their debuginfo are made
+// of, and the same with the tool, in turn. "ratio" is our time over the tool's; it should not be above 1, but for the ways
+// inside this process.
 func BenchmarkReader(b *testing.B) {
 	cc1, err := exec.CommandContext(b.Context(), "gcc", "-print-prog-name=cc1").Output()
 	if err != nil {

@@ -162,8 +162,8 @@ func TestMovesAbsolute(t *testing.T) {
 	}
 }
 
-// preloads are libraries that go before the one that is patched and have a function "versioned", too: the name that they give in() by
-// .symver, if they do, their version script, if they have one, and a change of what their table says of its versions.
+// preloads are libraries that go before the one that is patched and have a function "versioned", too: the name that they give
+// in() by .symver, if they do, their version script, if they have one, and a change of what their table says of its versions.
 var preloads = []struct {
 	name, symver, script string
 	change               func(version uint16) uint16
@@ -253,7 +253,8 @@ func TestVersionsAlike(t *testing.T) {
 	}
 }
 
-// TestCopyOfVersion: the program's copy of a variable has the version that the program was linked with; another version is the library's.
+// TestCopyOfVersion: the program's copy of a variable has the version that the program was linked with; another version is the
+// library's.
 func TestCopyOfVersion(t *testing.T) {
 	vars := source(t, `int in_v1 = 1, in_v2 = 2; asm(".symver in_v1, variable@V1"); asm(".symver in_v2, variable@@V2");`, "0")
 	lib := library(t, nopFlags, vars, "-Wl,--version-script=testdata/versions.map")

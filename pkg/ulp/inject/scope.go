@@ -108,8 +108,8 @@ func (s *scope) address(ctx context.Context, b binding) (uint64, error) {
 	return b.sym.Addr, nil
 }
 
-// movesAbsolute says whether the process's dynamic loader moves what a symbol has that is no address (SHN_ABS) with the library: that
-// of glibc does so no more since 2.28.
+// movesAbsolute says whether the process's dynamic loader moves what a symbol has that is no address (SHN_ABS) with the library:
+// that of glibc does so no more since 2.28.
 func (v *view) movesAbsolute(ctx context.Context) (bool, error) {
 	if err := v.readSpaces(ctx); err != nil {
 		return false, err

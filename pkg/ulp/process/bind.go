@@ -16,9 +16,9 @@ type Reference struct {
 	Entry bool
 }
 
-// Bind finds what glibc's dynamic loader binds a reference to if it gets as far as this library. That differs from [Symbols.Lookup],
-// which is dlsym's, where versions are involved: a reference without a version means the oldest of several. What is found
-// is what the table says, wherever that leads. The error is that of Lookup.
+// Bind finds what glibc's dynamic loader binds a reference to if it gets as far as this library. That differs from
+// [Symbols.Lookup], which is dlsym's, where versions are involved: a reference without a version means the oldest of several.
+// What is found is what the table says, wherever that leads. The error is that of Lookup.
 func (s *Symbols) Bind(ctx context.Context, ref Reference) (Symbol, error) {
 	return with(ctx, s.m, "symbol", func() (Symbol, error) {
 		r := newPages(s.m)

@@ -46,8 +46,8 @@ var freezers = sync.OnceValue(func() freezing {
 	return parseMounts(string(b))
 })
 
-// parseMounts reads lines of the form "ID PARENT DEVICE ROOT PLACE OPTIONS [MORE ...] - KIND SOURCE OPTIONS". Those that show a part
-// of the tree only are passed over.
+// parseMounts reads lines of the form "ID PARENT DEVICE ROOT PLACE OPTIONS [MORE ...] - KIND SOURCE OPTIONS". Those that show a
+// part of the tree only are passed over.
 func parseMounts(text string) (g freezing) {
 	for line := range strings.Lines(text) {
 		mount, kind, _ := strings.Cut(line, " - ")

@@ -78,7 +78,8 @@ func (s *Sharers) candidates(pid, tid int) []int {
 
 // Sharer returns a process that was made since, has the memory of a process and is no thread of it; 0 if there is none. It is
 // for a process whose threads all stand, one of which is tid. If nobody was made anywhere, it takes one system call for each of
-// the last numbers that nobody had at that moment, and what it takes to read a small file. The error is ErrLimit if they are too many to be asked about.
+// the last numbers that nobody had at that moment, and what it takes to read a small file. The error is ErrLimit if they are too
+// many to be asked about.
 func (m Moment) Sharer(pid, tid int) (int, error) {
 	last := lastTask()
 	if last < m.last || last-m.last > maxSince {

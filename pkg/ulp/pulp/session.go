@@ -52,9 +52,9 @@ func (r *Runtime) Stop(ctx context.Context, o tracer.Options, f func(*Session) e
 	})
 }
 
-// Do carries a plan out: each patch wholly or not at all, one after the other; if it takes several, and one of them fails,
-// those before it stay, and another plan goes on from there. The error is nil; an [*Error] with [ErrAgain] (and [ErrChanged] if it takes a
-// new plan) when it is worth trying again after the process has run for a while; one with libpulp.so's code; one with
+// Do carries a plan out: each patch wholly or not at all, one after the other; if it takes several, and one of them fails, those
+// before it stay, and another plan goes on from there. The error is nil; an [*Error] with [ErrAgain] (and [ErrChanged] if it
+// takes a new plan) when it is worth trying again after the process has run for a while; one with libpulp.so's code; one with
 // [ErrRefused] or [ErrUnfinished]; or that of package tracer.
 func (s *Session) Do(ctx context.Context, plan *Plan) error {
 	if plan.Finish {

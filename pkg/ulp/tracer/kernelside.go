@@ -7,8 +7,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// kernelSide are flags of a thread that the kernel made for itself in a process (PF_IO_WORKER of Linux 5.12, PF_USER_WORKER of 6.4).
-// Other kernels use the same bits for something else, so the thread's name counts as well.
+// kernelSide are flags of a thread that the kernel made for itself in a process (PF_IO_WORKER of Linux 5.12, PF_USER_WORKER of
+// 6.4). Other kernels use the same bits for something else, so the thread's name counts as well.
 const kernelSide = 0x10 | 0x4000
 
 // kernelSideNames are how the kernel calls such threads.

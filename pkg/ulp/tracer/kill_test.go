@@ -26,9 +26,9 @@ const (
 	atResume = -3
 )
 
-// engine is this test binary as a process that works on a target until it is killed: "PID STEP MODE FUNCTION". At its STEPth step
-// it kills itself; with oneRound it prints its steps' names after one round, with atHandOn it dies when it first holds a signal, with
-// atResume when it first lets a thread run.
+// engine is this test binary as a process that works on a target until it is killed: "PID STEP MODE FUNCTION". At its STEPth
+// step it kills itself; with oneRound it prints its steps' names after one round, with atHandOn it dies when it first holds a
+// signal, with atResume when it first lets a thread run.
 func engine(job string) int {
 	if job == "attach" {
 		pid, _ := strconv.Atoi(os.Getenv("TRACER_TEST_PID"))

@@ -79,7 +79,8 @@ func TestSelect(t *testing.T) {
 	}
 }
 
-// TestNotAProcess names what is none: a thread, nobody, this process itself, a zombie, a kernel thread: only because it was named there is a report.
+// TestNotAProcess names what is none: a thread, nobody, this process itself, a zombie, a kernel thread: only because it was
+// named there is a report.
 func TestNotAProcess(t *testing.T) {
 	e := &engine{name: "fake"}
 	run := func(pid int) (map[int]*trigger.Report, error) {

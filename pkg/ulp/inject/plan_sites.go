@@ -1,0 +1,164 @@
+package inject
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/lpbuild/lpbuild/pkg/ulp"
+	"github.com/lpbuild/lpbuild/pkg/ulp/internal/prove"
+	"github.com/lpbuild/lpbuild/pkg/ulp/process"
+)
+
+// sites finds the slots of all functions to be replaced, with new sites for those that have none yet.
+func (b *planner) sites(ctx context.Context) error {
+	for _, tp := range b.targets {
+		for _, a := range tp.adding {
+			for _, f := range a.patch.Meta.Functions {
+				if err := b.unwinds(ctx, tp.lib, a.patch, f); err != nil {
+					return fmt.Errorf("%q of %s: %w", f.Old, tp.lib.Name, err)
+				}
+				slot := tp.next.find(tp.lib.Bias + f.OldValue)
+				if slot < 0 {
+					s, err := b.site(ctx, tp.lib, f, cmp.Or(b.o.Entries, a.patch.Entries) == ulp.EntriesAny)
+					if err != nil {
+						return fmt.Errorf("%q of %s: %w", f.Old, tp.lib.Name, err)
+					}
+					if slot = len(tp.next.sites); slot >= maxSlots {
+						return fmt.Errorf("%d functions of %s: %w", maxSlots, tp.lib.Name, ErrLimit)
+					}
+					tp.next.sites = append(tp.next.sites, s)
+					tp.added++
+				}
+				a.slots = append(a.slots, slot)
+			}
+		}
+	}
+	return nil
+}
+
+// unwinds returns ErrUnwinding if something may come by a live patch, and the function that it replaces handles it.
+func (b *planner) unwinds(ctx context.Context, l *process.Library, p *Patch, f ulp.Function) error {
+	if p.Unwinding == ulp.UnwindingNone {
+		return nil
+	}
+	return b.v.checkHandlers(ctx, l, l.Bias+f.OldValue)
+}
+
+// site looks at a function's entry. With anyEntry it needs no NOPs.
+func (b *planner) site(ctx context.Context, l *process.Library, f ulp.Function, anyEntry bool) (*site, error) {
+	entry := l.Bias + f.OldValue
+	seg := l.Segment(entry)
+	if seg == nil || seg.Perm&process.PermExec == 0 || entry-seg.Start < beforeLen || seg.End-entry < siteWindow {
+		return nil, fmt.Errorf("%w: %w", ErrEntry, prove.ErrOutside)
+	}
+	window := make([]byte, siteWindow)
+	if _, err := b.v.m.ReadAt(ctx, window, entry-beforeLen); err != nil {
+		return nil, err
+	}
+	s, err := nopSite(entry, window)
+	if errors.Is(err, ErrEntry) && anyEntry {
+		s, err = b.codeSite(ctx, l, seg, f, entry)
+	}
+	return s, err
+}
+
+// codeSite proves that a function without NOPs can have a detour.
+func (b *planner) codeSite(ctx context.Context, l *process.Library, seg *process.Segment, f ulp.Function, entry uint64) (*site, error) {
+	size, err := b.v.functionSize(ctx, l, f.Old, entry)
+	if err != nil {
+		return nil, err
+	}
+	code := make([]byte, size)
+	if _, err := b.v.m.ReadAt(ctx, code, entry); err != nil {
+		return nil, err
+	}
+	s, err := codeSite(code, entry)
+	if err != nil {
+		return nil, err
+	}
+	t, err := b.text(ctx, l, seg)
+	if err != nil {
+		return nil, err
+	}
+	from, found, err := t.EntersAt(s.place(), s.resume())
+	if found && from == 0 { // the index does not know where
+		plain := prove.Text{Code: t.Code, Addr: t.Addr, Frames: t.Frames, Others: t.Others}
+		from, _, err = plain.EntersAt(s.place(), s.resume())
+	}
+	if err == nil && found {
+		err = fmt.Errorf("%w: %w", ErrEntry, prove.Entered(from-l.Bias))
+	}
+	return s, err
+}
+
+// text reads and searches a library's code, once for all functions of a plan: it may be large, and they may be many.
+func (b *planner) text(ctx context.Context, l *process.Library, seg *process.Segment) (*prove.Text, error) {
+	if t := b.texts[seg.Start]; t != nil {
+		return t, nil
+	}
+	frames, err := b.v.frames(ctx, l)
+	if err != nil {
+		return nil, err
+	}
+	t, size := &prove.Text{Addr: seg.Start, Frames: frames}, uint64(0)
+	for i := range l.Segments {
+		o := &l.Segments[i]
+		if o.Perm&process.PermExec == 0 {
+			continue
+		}
+		if size += o.End - o.Start; size > prove.MaxText {
+			return nil, fmt.Errorf("%w: %w", ErrEntry, prove.ErrText)
+		}
+		code := make([]byte, o.End-o.Start)
+		if _, err := b.v.m.ReadAt(ctx, code, o.Start); err != nil {
+			return nil, err
+		}
+		if o == seg {
+			t.Code = code
+		} else {
+			t.Others = append(t.Others, prove.Code{Bytes: code, Addr: o.Start})
+		}
+	}
+	t.Index()
+	b.texts[seg.Start] = t
+	return t, nil
+}
+
+// functionSize returns how long a function is.
+func (v *view) functionSize(ctx context.Context, l *process.Library, name string, entry uint64) (uint64, error) {
+	symbols, err := v.symbolsOf(ctx, l)
+	if err != nil {
+		return 0, err
+	}
+	var size uint64
+	if symbols != nil {
+		if s, err := symbols.Lookup(ctx, name, ""); err == nil && s.Addr == entry {
+			size = s.Size
+		}
+	}
+	if symbols != nil && size == 0 { // another version of it, or another name
+		for s, err := range symbols.All(ctx) {
+			if size > 0 || err != nil {
+				break
+			}
+			if s.Addr == entry {
+				size = s.Size
+			}
+		}
+	}
+	if size == 0 {
+		var frames *prove.Frames
+		if frames, err = v.frames(ctx, l); err == nil {
+			size, err = frames.Size(entry)
+		}
+	}
+	if err != nil {
+		return 0, fmt.Errorf("%w: %w: %w", ErrEntry, prove.ErrSize, err)
+	}
+	if size == 0 || size > prove.MaxFunction || !l.Contains(entry, size) {
+		return 0, fmt.Errorf("%w: %w", ErrEntry, prove.ErrSize)
+	}
+	return size, nil
+}
