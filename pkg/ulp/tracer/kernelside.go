@@ -2,16 +2,22 @@ package tracer
 
 import (
 	"bytes"
+	"fmt"
 	"slices"
+	"sync"
 
 	"golang.org/x/sys/unix"
 )
 
-// kernelSide are flags of a thread that the kernel made for itself in a process (PF_IO_WORKER of Linux 5.12, PF_USER_WORKER of
-// 6.4). Other kernels use the same bits for something else, so the thread's name counts as well.
-const kernelSide = 0x10 | 0x4000
+// kernelSide are flags of a thread that the kernel made for itself in a process, and the release from which on they mean
+// nothing else: PF_IO_WORKER and PF_USER_WORKER. Releases before have the same bits for something else, and some of them the
+// flags as well; there, the thread's name counts too.
+var kernelSide = []struct {
+	flag         uint64
+	major, minor int
+}{{0x10, 5, 12}, {0x4000, 6, 4}}
 
-// kernelSideNames are how the kernel calls such threads.
+// kernelSideNames are how the kernel calls such threads, from when they first run.
 var kernelSideNames = [][]byte{[]byte("iou-wrk-"), []byte("iou-sqp-"), []byte("iou-mgr-"), []byte("vhost-")}
 
 // kernelSide says whether a thread is one of the kernel's own in this process, which works for io_uring or for a virtual
@@ -21,15 +27,32 @@ func (t *Tracee) kernelSide(tid int) bool {
 	if tid == t.pid {
 		return false
 	}
-	var room [64]byte
-	name, err := t.dir.readInto(room[:], tid, "comm")
-	if err != nil || !slices.ContainsFunc(kernelSideNames, func(n []byte) bool { return bytes.HasPrefix(name, n) }) {
-		return false
+	major, minor := kernelRelease()
+	flags := statFlags(t.dir.stat(tid))
+	for _, k := range kernelSide {
+		switch {
+		case flags&k.flag == 0:
+		case major > k.major || major == k.major && minor >= k.minor:
+			return true
+		default:
+			var room [64]byte
+			name, err := t.dir.readInto(room[:], tid, "comm")
+			return err == nil && slices.ContainsFunc(kernelSideNames, func(n []byte) bool { return bytes.HasPrefix(name, n) })
+		}
 	}
-	return statFlags(t.dir.stat(tid))&kernelSide != 0
+	return false
 }
 
-// leaveAlone lets go of a stopped thread that turned out to be one of the kernel's, which has its name when it first runs. It
+// kernelRelease returns the first two numbers of the kernel's release; 0 if it has none.
+var kernelRelease = sync.OnceValues(func() (major, minor int) {
+	var u unix.Utsname
+	if unix.Uname(&u) == nil {
+		_, _ = fmt.Sscanf(unix.ByteSliceToString(u.Release[:]), "%d.%d", &major, &minor)
+	}
+	return major, minor
+})
+
+// leaveAlone lets go of a stopped thread that turned out to be one of the kernel's, where that is known by its name only. It
 // has no place in the program.
 func (t *Tracee) leaveAlone(th *Thread) error {
 	t.aside = true
