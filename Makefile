@@ -46,10 +46,11 @@ test: deps
 	CGO_ENABLED=0 $(GO) vet ./...
 	CGO_ENABLED=0 $(GO) test ./...
 
-# The trigger engine, killed a thousand times: no target may notice.
+# The trigger engines, each killed a thousand times: no target may notice.
 KILLS ?= 1000
 test-kill: deps
 	LPBUILD_TRACER_KILLS=$(KILLS) CGO_ENABLED=0 $(GO) test -count=1 -run TestKilled -timeout 30m ./pkg/ulp/tracer
+	LPBUILD_PULP_KILLS=$(KILLS) CGO_ENABLED=0 $(GO) test -count=1 -run TestKilled -timeout 30m ./pkg/ulp/pulp
 	LPBUILD_INJECT_KILLS=$(KILLS) CGO_ENABLED=0 $(GO) test -count=1 -run TestKilled -timeout 30m ./pkg/ulp/inject
 
 # A process under full load, patched and reverted ten thousand times: every result is right.
