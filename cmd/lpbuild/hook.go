@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"runtime/debug"
 	"strconv"
 	"time"
 
@@ -187,7 +186,7 @@ func (o *hookOptions) request(cmd *cobra.Command, action hook.Action, args []str
 
 // work does it and prints the result.
 func (o *hookOptions) work(ctx context.Context, s *console, r hook.Request) error {
-	debug.SetGCPercent(trigger.GCPercent)
+	collectLess()
 	out, _ := hook.Run(ctx, r) // what went wrong is in the outcome
 	if !r.DryRun {
 		if err := out.WriteLog(r); err != nil && len(out.Log) > 0 {

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"runtime/debug"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -179,7 +178,7 @@ func (o *liveOptions) run(cmd *cobra.Command, s *console, args []string, revert 
 	if len(args) > 0 && len(containers.List) == 0 {
 		return errReported{errors.New("none of the files is a live patch")}
 	}
-	debug.SetGCPercent(trigger.GCPercent)
+	collectLess()
 	summary, err := trigger.Run(ctx, trigger.Options{
 		Selector: selector, Backends: engines, Containers: containers, Revert: revert, RevertAll: o.all, Replace: o.replace,
 		DryRun: o.dryRun, Timeout: o.timeout, Deadline: o.deadline,

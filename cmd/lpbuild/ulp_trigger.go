@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"path"
-	"runtime/debug"
 	"strings"
 	"time"
 
@@ -95,7 +94,7 @@ func (u *ulpTool) runTrigger(ctx context.Context, o *ulpTriggerOptions, args []s
 		return err
 	}
 	p := newUlpPrinter(u, o)
-	debug.SetGCPercent(trigger.GCPercent)
+	collectLess()
 	_, err = trigger.Run(ctx, options, p.report)
 	switch {
 	case errors.Is(err, trigger.ErrNoProcess), errors.Is(err, trigger.ErrNotProcess):

@@ -19,9 +19,9 @@ import (
 // another one but a child, when it is made. So later questions are about the tasks that were made since, one by one.
 type Sharers struct {
 	mu      sync.Mutex
-	known   []int         // processes that were there
+	known   []int         // a thread of each process that was there: the first one unless that had ended
 	sharing map[int][]int // of those, the others that had the same memory
-	young   []int         // numbers of all tasks since, and of the last before; nobody may have them yet, or any more
+	young   []int         // numbers of all tasks since, and of the last before that had no place in the order
 	last    int           // the number of the last task
 }
 
@@ -124,12 +124,15 @@ func (s *Sharers) all(last int) {
 	}
 	defer file(root).close()
 	_ = eachNumber(root, func(pid int) error {
-		s.known = append(s.known, pid)
+		s.known = append(s.known, liveThreadOf(pid))
 		return nil
 	})
 	list := slices.Clone(s.known)
 	for range orders {
-		if list = order(list); inOrder(list) {
+		if list = order(list); !inOrder(list) {
+			continue
+		}
+		if inOrder(list) { // still: one who executes a program in between has another place
 			s.sharing = groups(list)
 			s.settle(list)
 			return
@@ -198,13 +201,31 @@ func (p *Process) liveThread() int {
 		return p.PID
 	}
 	defer d.close()
+	return d.liveThread()
+}
+
+// liveThreadOf is liveThread of a process of which nothing is known yet.
+func liveThreadOf(pid int) int {
+	d, err := openDir(procRoot, pid)
+	if err != nil {
+		return pid
+	}
+	defer d.close()
+	if s, err := d.stat(); err != nil || s.state != Zombie {
+		return pid
+	}
+	return d.liveThread()
+}
+
+// liveThread returns a thread that has not ended; if there is none, the first one.
+func (d *dir) liveThread() int {
 	list, _ := d.threads()
 	for _, t := range list {
 		if t.State != Zombie && t.State != Dead {
 			return t.TID
 		}
 	}
-	return p.PID
+	return d.pid
 }
 
 // lastTask returns the number that the kernel gave to the task that it made last, in this pid namespace; 0 if it does not

@@ -88,10 +88,17 @@ func TestSharers(t *testing.T) {
 	}
 }
 
-// TestSharersOfMany: with many processes that come and go, the answers are the same.
+// TestSharersOfMany: with many processes that come and go, the answers are the same, also about one whose first thread has
+// ended.
 func TestSharersOfMany(t *testing.T) {
+	for _, kind := range []string{"orphan", "headless"} {
+		t.Run(kind, func(t *testing.T) { sharersOfMany(t, kind) })
+	}
+}
+
+func sharersOfMany(t *testing.T, kind string) {
 	var s process.Sharers
-	pid, make := startSharer(t, "orphan")
+	pid, make := startSharer(t, kind)
 	made := make()
 	for range 5 {
 		for range 100 {

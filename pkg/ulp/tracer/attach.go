@@ -124,7 +124,7 @@ func (t *Tracee) stopAll(ctx context.Context) error {
 		if err != nil {
 			return t.fail("listing its threads", 0, t.reason(t.pid, err))
 		}
-		if len(tids) > runtime.NumCPU() && !t.w.hurried {
+		if len(tids) > runtime.NumCPU() {
 			t.w.hurry()
 		}
 		grown, err := t.seizeNew(tids)

@@ -24,7 +24,7 @@ func (t *Tracee) Detach() error {
 	}
 	var err error
 	t.w.do(func() { err = t.release() })
-	if !t.w.here() { // otherwise Run ends it
+	if !t.w.here() { // otherwise Run does that
 		t.w.rest(t.left > 0)
 	}
 	return err

@@ -10,6 +10,8 @@ import (
 // a process, and most processes have the same libc. What it remembers was seen in some process, which may only claim to have
 // that library, and is a hint: it counts in another one if it lies in that one's code, and reads the same there. The zero
 // value works, for several goroutines at once.
+//
+// A place where one of them is missing is not remembered: another process may have it.
 type GadgetCache struct {
 	mu      sync.Mutex
 	byBuild map[string]Gadgets // relative to the library's base
@@ -28,7 +30,7 @@ func (c *GadgetCache) Find(mem io.ReaderAt, buildID []byte, base uint64, code []
 		}
 	}
 	g, err := FindGadgets(mem, code)
-	if err == nil && len(buildID) > 0 {
+	if err == nil && g.complete() && len(buildID) > 0 {
 		c.remember(buildID, g, base)
 	}
 	return g, err

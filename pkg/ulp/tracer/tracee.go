@@ -119,7 +119,7 @@ func Run(ctx context.Context, pid int, o Options, f func(*Tracee) error) (time.D
 			err = t.runAndDetach(f)
 		}
 		if t.left == 0 {
-			t.w.leaveThread()
+			_ = t.w.leaveThread() // or it is ended below
 		}
 		done <- err
 	}

@@ -7,6 +7,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+	"unsafe"
 
 	"golang.org/x/sys/unix"
 )
@@ -21,8 +22,9 @@ type worker struct {
 	jobs chan func()
 	done chan struct{} // closed when the goroutine has returned
 
-	hurried bool // its thread's slice is a short one
-	rests   int  // how often it has waited for work
+	hurried bool            // hurry was tried
+	before  *unix.SchedAttr // what it changed; nil if it changed nothing
+	rests   int             // how often it has waited for work
 }
 
 func startWorker() *worker {
@@ -47,7 +49,7 @@ func (w *worker) run() {
 }
 
 // keepThread takes the thread that this goroutine is on for itself. false: that is the process's first one, which Go never
-// ends, so that what it traces would be traced for ever.
+// ends, so that what it traces would be traced for ever; it is held until the goroutine lets it go.
 func (w *worker) keepThread() bool {
 	if w.tid.Load() != 0 {
 		return true
@@ -76,31 +78,49 @@ func (w *worker) runElsewhere(f func()) {
 }
 
 // hurry makes the kernel give the worker's thread its CPU sooner, where it has to share that with those that are to be
-// stopped: a short slice (since Linux 6.12; before, it changes nothing) comes more often, and is no more in the end.
-func (w *worker) hurry() { w.hurried = setSlice(shortSlice) }
+// stopped: a short slice (since Linux 6.12; before, it changes nothing) comes more often, and is no more in the end. A thread
+// that is scheduled as somebody wanted it stays so.
+func (w *worker) hurry() {
+	if w.hurried {
+		return
+	}
+	w.hurried = true
+	old, err := unix.SchedGetAttr(0, 0)
+	if err != nil || old.Policy != unix.SCHED_NORMAL {
+		return
+	}
+	old.Flags &= unix.SCHED_FLAG_RESET_ON_FORK // others are of this call
+	a := *old
+	if a.Runtime = shortSlice; unix.SchedSetAttr(0, &a, 0) == nil {
+		w.before = old
+	}
+}
 
 // shortSlice is the shortest that the kernel knows, in nanoseconds; its own is some milliseconds.
 const shortSlice = 100_000
 
-// setSlice sets how long this thread has a CPU at a time, in nanoseconds; 0 is the kernel's own choice.
-func setSlice(ns uint64) bool {
-	a, err := unix.SchedGetAttr(0, 0)
-	if err != nil || a.Policy != unix.SCHED_NORMAL {
-		return false // others have it as somebody wanted it
+// leaveThread gives the thread back. false: something is still traced from it, and it stays.
+func (w *worker) leaveThread() bool {
+	if tracesAny() {
+		return false
 	}
-	a.Runtime, a.Flags = ns, a.Flags&unix.SCHED_FLAG_RESET_ON_FORK
-	return unix.SchedSetAttr(0, a, 0) == nil
-}
-
-// leaveThread gives the thread back, from which nothing is traced any more.
-func (w *worker) leaveThread() {
-	w.tid.Store(0)
-	if w.hurried {
-		setSlice(0)
-		w.hurried = false
+	if w.before != nil {
+		_ = unix.SchedSetAttr(0, w.before, 0)
 	}
 	_ = unix.Prctl(unix.PR_SET_TIMERSLACK, 0, 0, 0, 0) // the default, which programs that it starts inherit
+	w.hurried, w.before = false, nil
+	w.tid.Store(0)
 	runtime.UnlockOSThread()
+	return true
+}
+
+// tracesAny says whether this thread traces anything, also what came to it by a clone with CLONE_PTRACE in a process that it
+// traced, which is in no list. Children that Go's runtime has started do not count.
+func tracesAny() bool {
+	var si siginfo
+	const options = unix.WEXITED | unix.WSTOPPED | unix.WNOHANG | unix.WNOWAIT | unix.WCLONE | unix.WNOTHREAD
+	_, _, e := unix.RawSyscall6(unix.SYS_WAITID, unix.P_ALL, 0, uintptr(unsafe.Pointer(&si)), options, 0, 0)
+	return e != unix.ECHILD
 }
 
 // here says whether the caller is on the worker's thread.
@@ -124,7 +144,11 @@ func (w *worker) rest(traces bool) {
 		return
 	}
 	if w.tid.Load() != 0 {
-		w.do(w.leaveThread)
+		left := false
+		if w.do(func() { left = w.leaveThread() }); !left {
+			w.end(true)
+			return
+		}
 	}
 	idleWorkers.add(w)
 }

@@ -3,11 +3,15 @@ package tracer
 import (
 	"bytes"
 	"fmt"
+	"io"
 	"os"
+	"strconv"
 	"sync"
 	"testing"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/lpbuild/lpbuild/internal/targettest"
 )
 
 // TestWorkers: each of many that work at a time has a thread of its own while it does, and that is never the process's first
@@ -63,8 +67,42 @@ func TestThreadLeft(t *testing.T) {
 		tid = unix.Gettid()
 		working = properties(tid)
 	})
-	w.do(w.leaveThread)
+	w.do(func() {
+		if !w.leaveThread() {
+			t.Error("it traces something")
+		}
+	})
 	if want, got := properties(unix.Getpid()), properties(tid); got != want || working == want {
 		t.Errorf("%s, before that %s, want %s", got, working, want)
+	}
+}
+
+// TestTracedChild: a process that is being stopped makes a child with CLONE_PTRACE, which its tracer then traces, too, without
+// knowing of it. It is let go with its parent.
+func TestTracedChild(t *testing.T) {
+	for range 5 {
+		c := start(t, program(t, "life"), "inherits")
+		made := 0
+		_, err := Run(t.Context(), c.pid, Options{step: func(name string) {
+			if name == "attach:interrupt" && made == 0 {
+				_, _ = io.WriteString(c.In, "x")
+				made, _ = strconv.Atoi(c.Line())
+				t.Cleanup(func() { endStray(made) })
+			}
+		}}, func(*Tracee) error { return nil })
+		if err != nil || made <= 0 {
+			t.Fatal(made, err)
+		}
+		targettest.Await(t, "the child to be let go", func() bool {
+			state, tracer := stat(t, made, made)
+			return tracer == 0 && state != "t"
+		})
+	}
+}
+
+// endStray ends a process that is no child of this one.
+func endStray(pid int) {
+	if pid > 0 {
+		_ = unix.Kill(pid, unix.SIGKILL)
 	}
 }

@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -32,6 +33,13 @@ static void *thread(void *unused)
 	return 0;
 }
 
+static int loses_first(void *unused)
+{
+	made = clone(waits, stacks[0] + sizeof stacks[0], CLONE_VM | CLONE_SIGHAND | CLONE_THREAD, 0);
+	syscall(SYS_exit, 0);
+	return 1;
+}
+
 static int make(const char *kind)
 {
 	pthread_t t;
@@ -43,6 +51,12 @@ static int make(const char *kind)
 		return clone(waits, stacks[0] + sizeof stacks[0], SIGCHLD, 0);
 	if (!strcmp(kind, "thread")) {
 		pthread_create(&t, 0, thread, 0);
+		while (!made)
+			usleep(100);
+		return made;
+	}
+	if (!strcmp(kind, "headless")) { /* its first thread has ended, and the number is that of the other one */
+		clone(loses_first, stacks[1] + sizeof stacks[1], CLONE_VM | SIGCHLD, 0);
 		while (!made)
 			usleep(100);
 		return made;

@@ -184,6 +184,14 @@ int main(int argc, char **argv)
 		}
 		ready();
 		until_quit();
+	} else if (!strcmp(how, "inherits")) { /* a child that is traced by whoever traces this one */
+		ready();
+		int b = getchar();
+		pid_t p = b == EOF ? -1 : syscall(SYS_clone, CLONE_PTRACE | SIGCHLD, 0, 0, 0, 0);
+		if (!p) for (;;) pause();
+		printf("%d\n", (int)p);
+		fflush(stdout);
+		until_quit();
 	} else if (!strcmp(how, "leaderless")) { /* the first thread is gone, another one goes on */
 		pthread_t t;
 		pthread_create(&t, 0, spin, 0);
