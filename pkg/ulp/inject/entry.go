@@ -102,6 +102,8 @@ type write struct {
 	data []byte
 }
 
+func (w write) end() uint64 { return w.addr + uint64(len(w.data)) }
+
 // jumpTo encodes a near jump from an address to another; ok is false if it is too far.
 func jumpTo(from, to uint64) (b []byte, ok bool) {
 	d := int64(to - from - nearLen)

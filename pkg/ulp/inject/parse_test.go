@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"slices"
 	"testing"
 	"time"
 
@@ -329,4 +330,27 @@ func FuzzCodeSite(f *testing.F) {
 			t.Fatalf("%d bytes moved", len(b))
 		}
 	})
+}
+
+// TestTogether: what is to be seen again is read at once as far as it follows in one page.
+func TestTogether(t *testing.T) {
+	at := func(addr uint64, n int) write { return write{addr, make([]byte, n)} }
+	for what, c := range map[string]struct {
+		list []write
+		want int
+	}{
+		"one":                      {[]write{at(0x1000, 0x1000)}, 1},
+		"a page and what is in it": {[]write{at(0x1000, 0x1000), at(0x1800, 8)}, 2},
+		"three in a page":          {[]write{at(0x1100, 8), at(0x1100, 16), at(0x1ff8, 8)}, 3},
+		"across its end":           {[]write{at(0x1100, 8), at(0x1200, 8), at(0x1ff9, 8)}, 2},
+		"the next page":            {[]write{at(0x1ff0, 8), at(0x2000, 8)}, 1},
+		"one in two pages":         {[]write{at(0x1ff0, 32), at(0x2000, 32)}, 1},
+		"two pages":                {[]write{at(0x1000, 0x2000), at(0x1800, 8)}, 2},
+		"not in their order":       {[]write{at(0x1100, 8), at(0x1000, 8)}, 1},
+	} {
+		got, end := together(c.list)
+		if got != c.want || slices.ContainsFunc(c.list[:got], func(w write) bool { return w.end() > end }) {
+			t.Errorf("%s: %d up to %#x, want %d", what, got, end, c.want)
+		}
+	}
 }

@@ -58,7 +58,11 @@ func (s *Sharers) With(p *Process) (int, Moment) {
 		}
 	}
 	for _, other := range s.young {
-		switch order, ok := compareMemory(other, tid); {
+		order, ok := 0, taken(other)
+		if ok {
+			order, ok = compareMemory(other, tid)
+		}
+		switch {
 		case !ok:
 			at.late = append(at.late, other)
 		case order == 0 && !isThread(p.PID, other):
@@ -86,12 +90,12 @@ func (m Moment) Sharer(pid, tid int) (int, error) {
 		return 0, fmt.Errorf("processes made meanwhile: %w", ErrLimit)
 	}
 	for _, other := range m.late {
-		if sameMemory(other, tid) && !isThread(pid, other) {
+		if taken(other) && sameMemory(other, tid) && !isThread(pid, other) {
 			return other, nil
 		}
 	}
 	for other := m.last + 1; other <= last; other++ {
-		if sameMemory(other, tid) && !isThread(pid, other) {
+		if taken(other) && sameMemory(other, tid) && !isThread(pid, other) {
 			return other, nil
 		}
 	}
@@ -257,6 +261,13 @@ func isThread(pid, tid int) bool {
 func sameMemory(a, b int) bool {
 	order, ok := compareMemory(a, b)
 	return ok && order == 0
+}
+
+// taken says whether a task has a number. That is to be known of many numbers, for most of which the answer is no, and takes
+// half as long as to compare.
+func taken(tid int) bool {
+	_, _, errno := unix.RawSyscall(unix.SYS_KILL, uintptr(tid), 0, 0)
+	return errno != unix.ESRCH
 }
 
 // compareMemory returns 0 if two tasks have one address space, or kcmpLess or another number for the order of two.
