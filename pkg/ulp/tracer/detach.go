@@ -82,6 +82,9 @@ func (t *Tracee) letGo(th *Thread) error {
 		if err := t.catch(th); err != nil || th.gone {
 			return err
 		}
+		if th.away.onItsOwn {
+			t.callOff(th) // nobody expects any more what it was to do
+		}
 	}
 	if th.away != nil && !th.away.onItsOwn {
 		if err := t.comeBack(th); err != nil {
