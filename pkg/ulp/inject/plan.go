@@ -130,7 +130,7 @@ func (v *View) planned(ctx context.Context, c Change, o Options) (*Plan, error) 
 			pl.stacks = append(pl.stacks, tracer.Range{Start: m.Start, End: m.End})
 		}
 	}
-	slices.SortFunc(pl.expect, func(x, y write) int { return cmp.Or(cmp.Compare(x.addr, y.addr), cmp.Compare(x.end(), y.end())) })
+	slices.SortFunc(pl.expect, func(x, y write) int { return cmp.Compare(x.addr, y.addr) })
 	pl.leaked = leakedFiles(pl.p.PID)
 	var err error
 	pl.gadgets, err = findGadgets(ctx, b.v)

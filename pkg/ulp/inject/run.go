@@ -195,8 +195,8 @@ func (r *run) meanwhile(ctx context.Context, f func() error) error {
 // arrived sees whether what was mapped is still there: the process could have mapped something else over it.
 func (r *run) arrived() error {
 	for _, b := range r.blobs {
-		if !r.has(write{b.base, b.first()}) {
-			return ErrStale // whatever it is now, it is not ours to unmap; what is left of ours, the next change unmaps
+		if err := r.verify([]write{{b.base, b.first()}}); err != nil {
+			return err // whatever it is now, it is not ours to unmap; what is left of ours, the next change unmaps
 		}
 	}
 	return nil
@@ -251,13 +251,6 @@ func (r *run) survey() error {
 	}
 	r.step("look")
 	return r.look()
-}
-
-// has says whether something is in memory.
-func (r *run) has(w write) bool {
-	b := r.buf[:min(len(w.data), len(r.buf))]
-	_, err := r.mem.ReadAt(b, int64(w.addr))
-	return err == nil && bytes.Equal(b, w.data)
 }
 
 // switchAll leads the functions to their stubs, which still lead on to them; then switches all of a library at once; and

@@ -43,13 +43,19 @@ func (r *run) roomy() bool {
 // suspended apply again to one that is not traced any more. Nor is it sent where it would have to wait for a CPU that others
 // have, which takes longer than a stop.
 func (r *run) canSend() bool {
+	if r.asked || r.o.SuspendSeccomp {
+		return false
+	}
 	running := 0
 	for _, th := range r.t.Threads() {
+		if th.GroupStop {
+			return false
+		}
 		if th.Running() {
 			running++
 		}
 	}
-	return running < max(2, runtime.NumCPU()) && !r.asked && !r.o.SuspendSeccomp && !slices.ContainsFunc(r.t.Threads(), func(th *tracer.Thread) bool { return th.GroupStop })
+	return running < max(2, runtime.NumCPU())
 }
 
 // How long the process runs on while a thread that was sent has not done its work, and how often that is looked at.

@@ -58,11 +58,11 @@ func (s *Sharers) With(p *Process) (int, Moment) {
 		}
 	}
 	for _, other := range s.young {
-		order, ok := 0, taken(other)
-		if ok {
-			order, ok = compareMemory(other, tid)
+		if !taken(other) {
+			at.late = append(at.late, other)
+			continue
 		}
-		switch {
+		switch order, ok := compareMemory(other, tid); {
 		case !ok:
 			at.late = append(at.late, other)
 		case order == 0 && !isThread(p.PID, other):

@@ -55,7 +55,7 @@ const target = "target"
 const defaultTimeout = 30 * time.Second
 
 // GCPercent is for [debug.SetGCPercent] in a program that does nothing besides Run. What Run needs at a time is a few MiB, so
-// that Go's default would collect some hundred processes' rubbish dozens of times; this keeps 16 MiB of it at least.
+// that Go's default would collect the rubbish behind every few dozen processes; this keeps 16 MiB of it at least.
 const GCPercent = 400
 
 // Run decides for each process what is to be done, does it unless it is a dry run, and calls report for each process that
