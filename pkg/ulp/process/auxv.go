@@ -48,16 +48,16 @@ func parseAuxv(b []byte) (*auxv, error) {
 
 // auxv reads the vector. One without an end is one that the kernel is just writing, in an exec: it has counted before what
 // it copies now, and has more at the next look.
-func (d *dir) auxv() (*auxv, error) {
+func (d dir) auxv() (*auxv, error) {
 	var b [maxAuxv]byte
 	for n := 1; ; n++ {
-		text, err := d.read("auxv", b[:])
+		text, err := d.Read("auxv", b[:])
 		if err != nil {
 			return nil, err
 		}
 		a, err := parseAuxv(text)
 		if err == nil || n == auxvReads {
-			return a, lookError(d.pid, "auxv", err)
+			return a, lookError(d.PID(), "auxv", err)
 		}
 	}
 }

@@ -21,7 +21,7 @@ func TestAuxvInExec(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer d.close()
+	defer d.Close()
 	seen := map[uint64]bool{}
 	for began := time.Now(); time.Since(began) < time.Second; {
 		a, err := d.auxv()

@@ -6,6 +6,8 @@ import (
 	"regexp"
 	"strconv"
 	"strings"
+
+	"github.com/lpbuild/lpbuild/pkg/ulp/internal/procfs"
 )
 
 // Container says in which container a process runs, by the name of its control group. That name is given by the
@@ -73,16 +75,16 @@ func unescapeUnit(s string) string {
 	return strings.ReplaceAll(s, `\x`+strconv.FormatInt('-', 16), "-")
 }
 
-func (d *dir) container() (Container, error) {
+func (d dir) container() (Container, error) {
 	var found Container
-	err := d.lines("cgroup", func(line []byte) error {
+	err := d.Lines("cgroup", func(line []byte) error {
 		c, err := parseCgroup(line)
 		if err == nil && c.Runtime != "" {
-			found, err = c, errStop
+			found, err = c, procfs.ErrStop
 		}
 		return err
 	})
-	if errors.Is(err, ErrGone) { // a kernel without control groups
+	if errors.Is(err, procfs.ErrAbsent) { // a kernel without control groups
 		return Container{}, nil
 	}
 	return found, err

@@ -6,6 +6,8 @@ import (
 	"errors"
 	"io"
 	"slices"
+
+	"github.com/lpbuild/lpbuild/pkg/ulp/internal/procfs"
 )
 
 // Environ returns those of the named variables that the process was started with, such as LIBPULP_DISABLE_ON_PATH; the
@@ -25,17 +27,17 @@ func (p *Process) Environ(ctx context.Context, names ...string) (found map[strin
 		if err != nil {
 			return nil, err
 		}
-		defer d.close()
+		defer d.Close()
 		live, err := d.live(p.State)
 		if err != nil {
 			return nil, err
 		}
-		defer live.close()
-		f, err := live.open("environ")
+		defer live.Close()
+		f, err := live.Open("environ", procfs.ReadOnly)
 		if err != nil {
 			return nil, err
 		}
-		defer f.close()
+		defer f.Close()
 		found, err := parseEnviron(f, names)
 		if err != nil {
 			return nil, err
@@ -51,8 +53,8 @@ func (p *Process) Environ(ctx context.Context, names ...string) (found map[strin
 // parseEnviron reads "NAME=VALUE" with a NUL behind each, and remembers those that are wanted.
 func parseEnviron(r io.Reader, names []string) (*environ, error) {
 	e := &environ{names: names, found: make(map[string]string)}
-	buf := lineBuffers.Get().(*[maxLine]byte)
-	defer lineBuffers.Put(buf)
+	buf := buffers.Get().(*[bufferSize]byte)
+	defer buffers.Put(buf)
 	for total := 0; ; {
 		n, err := r.Read(buf[:])
 		if total += n; total > maxEnviron {

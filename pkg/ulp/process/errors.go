@@ -3,29 +3,32 @@ package process
 import (
 	"errors"
 	"fmt"
-	"syscall"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/lpbuild/lpbuild/pkg/ulp/internal/procfs"
 )
 
 // Why something could not be seen. Ask for them with errors.Is.
 var (
 	// ErrGone: there is no such process any more, or its pid belongs to another one now.
-	ErrGone = errors.New("the process is gone")
+	ErrGone = procfs.ErrGone
 	// ErrChanged: the process runs another program than when it was looked at: it called exec. Look again.
 	ErrChanged = errors.New("the process started another program")
 	// ErrPermission: the kernel does not let this user see it. The owner of the process or root may.
-	ErrPermission = errors.New("not permitted: needs the owner of the process, or root")
+	ErrPermission = procfs.ErrPermission
 	// ErrNoMemory: the process has no memory of its own: a zombie or a kernel thread.
 	ErrNoMemory = errors.New("no memory: zombie or kernel thread")
 	// ErrUnreadable: memory that is not mapped, or whose file was cut off below it.
 	ErrUnreadable = errors.New("memory is not readable")
 	// ErrMalformed: what stands in the process breaks the rules of its format.
-	ErrMalformed = errors.New("malformed")
+	ErrMalformed = procfs.ErrMalformed
 	// ErrLimit: there is more of it than a process in its right mind has.
-	ErrLimit = errors.New("too large")
+	ErrLimit = procfs.ErrLimit
 	// ErrBusy: too many processes do not answer at the same time.
 	ErrBusy = errors.New("too many processes do not answer")
 	// ErrNoProc: no process is to be seen at all, not even the one that looks.
-	ErrNoProc = errors.New("no process is to be seen there: is it mounted?")
+	ErrNoProc = procfs.ErrNoProc
 	// ErrClosed: the Memory was closed.
 	ErrClosed = errors.New("closed")
 )
@@ -58,14 +61,27 @@ func lookError(pid int, what string, err error) error {
 	if _, ok := errors.AsType[*LookError](err); ok {
 		return err
 	}
+	if file, ok := err.(*procfs.Error); ok { //nolint:errorlint // one that is wrapped has more to say
+		what, err = file.File, file.Err
+	}
 	switch {
-	case errors.Is(err, syscall.ESRCH), errors.Is(err, syscall.ENOENT):
+	case errors.Is(err, procfs.ErrLeader):
+		err = leaderError{}
+	case errors.Is(err, unix.ESRCH):
 		err = ErrGone
-	case errors.Is(err, syscall.EACCES), errors.Is(err, syscall.EPERM):
+	case errors.Is(err, unix.EACCES), errors.Is(err, unix.EPERM):
 		err = ErrPermission
 	}
 	return &LookError{PID: pid, What: what, Err: err}
 }
+
+// leaderError is an ErrChanged of a process whose first thread has ended since it was looked at: others show its memory.
+type leaderError struct{}
+
+func (leaderError) Error() string { return procfs.ErrLeader.Error() }
+
+// Is reports whether target is ErrChanged.
+func (leaderError) Is(target error) bool { return target == ErrChanged }
 
 // malformed returns an ErrMalformed with the reason.
 func malformed(format string, args ...any) error {

@@ -4,6 +4,8 @@ import (
 	"context"
 	"slices"
 	"sync"
+
+	"github.com/lpbuild/lpbuild/pkg/ulp/internal/procfs"
 )
 
 // Mappings calls f with each mapping of the process in ascending order, until it returns false. There may be 65,530 of
@@ -13,16 +15,13 @@ func (m *Memory) Mappings(ctx context.Context, f func(Mapping) bool) error {
 	var mu sync.Mutex // of the caller and f
 	ended := false
 	_, err := with(ctx, m, "maps", func() (struct{}, error) {
-		err := m.dir.lines("maps", func(text []byte) error {
-			l, err := parseMapping(text)
-			if err != nil {
-				return err
-			}
-			l.Path = string(l.path)
+		err := m.dir.Mappings(func(l *procfs.Mapping) error {
+			next, path := mappingOf(l)
+			next.Path = string(path)
 			mu.Lock()
 			defer mu.Unlock()
-			if ended || !f(l.Mapping) {
-				return errStop
+			if ended || !f(next) {
+				return procfs.ErrStop
 			}
 			return nil
 		})
@@ -41,13 +40,7 @@ func (m *Memory) Mappings(ctx context.Context, f func(Mapping) bool) error {
 // that follows it without a gap. Code may have been moved into such memory.
 func (m *Memory) fileMappings() ([]Mapping, error) {
 	var k keeper
-	err := m.dir.lines("maps", func(text []byte) error {
-		l, err := parseMapping(text)
-		if err != nil {
-			return err
-		}
-		return k.add(l)
-	})
+	err := m.dir.Mappings(func(l *procfs.Mapping) error { return k.add(mappingOf(l)) })
 	if err != nil {
 		return nil, err
 	}
@@ -71,9 +64,9 @@ const maxTail = 4
 // The last mappings are spared by a sweep, since the code of their files may be in the lines to come.
 const spare = 256
 
-func (k *keeper) add(l line) error {
+func (k *keeper) add(l Mapping, path []byte) error {
 	if l.File == (FileID{}) {
-		if n := len(k.list); n == 0 || k.tail == maxTail || len(l.path) > 0 || k.list[n-1].End != l.Start {
+		if n := len(k.list); n == 0 || k.tail == maxTail || len(path) > 0 || k.list[n-1].End != l.Start {
 			k.tail = maxTail
 			return nil
 		}
@@ -83,10 +76,10 @@ func (k *keeper) add(l line) error {
 		}
 	} else {
 		k.tail, k.owner = 0, l.File
-		if n := len(k.list); n > 0 && k.list[n-1].File == l.File && k.list[n-1].Path == string(l.path) {
+		if n := len(k.list); n > 0 && k.list[n-1].File == l.File && k.list[n-1].Path == string(path) {
 			l.Path = k.list[n-1].Path
 		} else {
-			l.Path = string(l.path)
+			l.Path = string(path)
 			k.paths += len(l.Path)
 		}
 		if l.Perm&PermExec != 0 {
@@ -96,7 +89,7 @@ func (k *keeper) add(l line) error {
 	if len(k.list) == 1024 { // more than any ordinary process has: do not grow step by step
 		k.list = slices.Grow(k.list, maxMappings-len(k.list))
 	}
-	k.list = append(k.list, l.Mapping)
+	k.list = append(k.list, l)
 	if len(k.list) < maxMappings && k.paths < maxPaths {
 		return nil
 	}

@@ -10,6 +10,8 @@ import (
 	"sync"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/lpbuild/lpbuild/pkg/ulp/internal/procfs"
 )
 
 // Frozen says whether a control group's freezer keeps the process from running, as that of a paused container does: it can be
@@ -21,15 +23,15 @@ func (p *Process) Frozen(ctx context.Context) (bool, error) {
 		if err != nil {
 			return false, err
 		}
-		defer d.close()
+		defer d.Close()
 		frozen := false
-		err = d.lines("cgroup", func(line []byte) error {
+		err = d.Lines("cgroup", func(line []byte) error {
 			if frozen = freezers().freeze(line); frozen {
-				return errStop
+				return procfs.ErrStop
 			}
 			return nil
 		})
-		if errors.Is(err, ErrGone) { // a kernel without control groups
+		if errors.Is(err, procfs.ErrAbsent) { // a kernel without control groups
 			err = nil
 		}
 		return frozen, err
@@ -82,11 +84,11 @@ func (g freezing) freeze(line []byte) bool {
 // readState reads a file of a control group; nothing if there is none, as in the root.
 func readState(path string) []byte {
 	var b [256]byte
-	fd, err := open(unix.AT_FDCWD, path, unix.O_RDONLY)
+	fd, err := procfs.OpenAt(unix.AT_FDCWD, path, unix.O_RDONLY)
 	if err != nil {
 		return nil
 	}
-	defer file(fd).close()
-	n, _ := file(fd).Read(b[:])
+	defer procfs.File(fd).Close()
+	n, _ := procfs.File(fd).Read(b[:])
 	return b[:n]
 }

@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"github.com/lpbuild/lpbuild/pkg/ulp"
+	"github.com/lpbuild/lpbuild/pkg/ulp/internal/procfs"
 )
 
 // check is the invariant of every parser: a result or an error, and the error is one of ours.
@@ -25,14 +26,7 @@ func FuzzParseMaps(f *testing.F) {
 	f.Add([]byte("ffffffffff600000-ffffffffff601000 --xp 00000000 00:00 0                  [vsyscall]\n"))
 	f.Fuzz(func(t *testing.T, in []byte) {
 		var k keeper
-		err := eachLine(bytes.NewReader(in), make([]byte, 512), func(text []byte) error {
-			l, err := parseMapping(text)
-			check(t, l.End != 0, err)
-			if err != nil {
-				return err
-			}
-			return k.add(l)
-		})
+		err := procfs.EachMapping(bytes.NewReader(in), func(l *procfs.Mapping) error { return k.add(mappingOf(l)) })
 		if err != nil {
 			check(t, false, err)
 			return
@@ -42,22 +36,6 @@ func FuzzParseMaps(f *testing.F) {
 		if err != nil {
 			check(t, list != nil, err)
 		}
-	})
-}
-
-func FuzzParseStat(f *testing.F) {
-	f.Add([]byte(statText))
-	f.Fuzz(func(t *testing.T, in []byte) {
-		s, err := parseStat(in)
-		check(t, s != nil, err)
-	})
-}
-
-func FuzzParseStatus(f *testing.F) {
-	f.Add([]byte(statusText))
-	f.Fuzz(func(t *testing.T, in []byte) {
-		s, err := parseStatus(bytes.NewReader(in), make([]byte, 256))
-		check(t, s != nil, err)
 	})
 }
 

@@ -276,7 +276,7 @@ func TestHangingFile(t *testing.T) {
 func TestHidePID(t *testing.T) {
 	needRoot(t)
 	target := start(t)
-	for option, want := range map[string]error{"1": process.ErrPermission, "2": process.ErrGone} {
+	for option, want := range map[string]error{"1": process.ErrPermission, "2": process.ErrPermission} { // hidden is not gone
 		proc := mountProc(t, option)
 		asNobody(t, func() error { return nil }, func() {
 			p, err := process.Look(context.Background(), target.pid, process.Options{Root: proc})

@@ -3,9 +3,11 @@ package process
 import (
 	"errors"
 	"fmt"
+	"strings"
 	"testing"
 
 	"github.com/lpbuild/lpbuild/pkg/ulp"
+	"github.com/lpbuild/lpbuild/pkg/ulp/internal/procfs"
 )
 
 const fakeBase = 0x7f00_0000_0000
@@ -15,13 +17,18 @@ func fakeLibraries(t testing.TB, image []byte) (fakeMemory, []*Library, error) {
 	t.Helper()
 	m := fakeMemory{fakeBase: image}
 	text := fmt.Sprintf("%x-%x r-xp 00000000 fe:00 7    /lib/liar.so", uint64(fakeBase), fakeBase+pageUp(uint64(len(image))))
-	l, err := parseMapping([]byte(text))
-	if err != nil {
+	var k keeper
+	if err := k.addText(text); err != nil {
 		t.Fatal(err)
 	}
-	l.Path = string(l.path)
-	list, err := findLibraries(t.Context(), m, []Mapping{l.Mapping}, &auxv{})
+	list, err := findLibraries(t.Context(), m, k.list, &auxv{})
 	return m, list, err
+}
+
+// addText adds the mappings of lines as in /proc/PID/maps.
+func (k *keeper) addText(lines ...string) error {
+	text := strings.NewReader(strings.Join(lines, "\n") + "\n")
+	return procfs.EachMapping(text, func(l *procfs.Mapping) error { return k.add(mappingOf(l)) })
 }
 
 // probe uses everything that a library's symbol table has, and returns the first error.
@@ -84,14 +91,8 @@ func TestClaims(t *testing.T) {
 	m := fakeMemory{fakeBase: image, fakeBase + 0x10000: image, fakeBase + 0x20000: Forge(Change{56, 2, 0xffff})}
 	maps := func(lines ...string) []Mapping {
 		var k keeper
-		for _, text := range lines {
-			l, err := parseMapping([]byte(text))
-			if err != nil {
-				t.Fatal(err)
-			}
-			if err := k.add(l); err != nil {
-				t.Fatal(err)
-			}
+		if err := k.addText(lines...); err != nil {
+			t.Fatal(err)
 		}
 		k.sweep(0)
 		return k.list
@@ -190,11 +191,8 @@ func TestMergedSegments(t *testing.T) {
 func TestKeeper(t *testing.T) {
 	add := func(k *keeper, perm string, n int) error {
 		for i := range n {
-			l, err := parseMapping(fmt.Appendf(nil, "%x-%x %s 00000000 fe:00 %d /data/file-%d", 0x1000*(i+1), 0x1000*(i+2), perm, i+1, i))
-			if err != nil {
-				t.Fatal(err)
-			}
-			if err := k.add(l); err != nil {
+			l := fmt.Sprintf("%x-%x %s 00000000 fe:00 %d /data/file-%d", 0x1000*(i+1), 0x1000*(i+2), perm, i+1, i)
+			if err := k.addText(l); err != nil {
 				return err
 			}
 		}

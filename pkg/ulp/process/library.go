@@ -124,8 +124,8 @@ func (m *Memory) Libraries(ctx context.Context) ([]*Library, error) {
 
 // findLibraries looks for images at every mapping of the beginning of a file.
 func findLibraries(ctx context.Context, r reader, maps []Mapping, a *auxv) ([]*Library, error) {
-	buf := lineBuffers.Get().(*[maxLine]byte)
-	defer lineBuffers.Put(buf)
+	buf := buffers.Get().(*[bufferSize]byte)
+	defer buffers.Put(buf)
 	f := finder{r: r, maps: maps, next: nextOfFile(maps), taken: make([]bool, len(maps)), auxv: a, head: buf[:headBytes]}
 	var list []*Library
 	for i := range maps {

@@ -21,5 +21,5 @@ const (
 	maxThreads   = 1 << 16  // threads of a process
 	maxEnviron   = 8 << 20  // bytes of an environment that are searched; the kernel's limit is 6 MiB
 	maxVariable  = 128 << 10
-	maxLine      = 64 << 10 // bytes of a line below /proc that are looked at
+	bufferSize   = 64 << 10 // bytes that are read at once
 )

@@ -6,6 +6,7 @@ import (
 	"slices"
 
 	"github.com/lpbuild/lpbuild/pkg/ulp"
+	"github.com/lpbuild/lpbuild/pkg/ulp/internal/procfs"
 )
 
 // A program can be started by naming the dynamic loader: "ld.so ./program". For the kernel the loader is the program then:
@@ -65,16 +66,16 @@ func startedBy(r reader, loader *Library, list []*Library) (*Library, error) {
 }
 
 // startedProgram finds the program that the loader was started with, if the process's own is a loader; else it returns nil.
-func (p *Process) startedProgram(ctx context.Context, live *dir, a *auxv) (*Library, error) {
+func (p *Process) startedProgram(ctx context.Context, live dir, a *auxv) (*Library, error) {
 	if a.base != 0 || a.phdr == 0 || a.bits32 {
 		return nil, nil
 	}
 	m := &Memory{p: p, dir: live}
 	var err error
-	if m.file, err = live.open("mem"); err != nil {
+	if m.file, err = live.Open("mem", procfs.ReadOnly); err != nil {
 		return nil, err
 	}
-	defer m.file.close()
+	defer m.file.Close()
 	var im image
 	first := Mapping{Start: pageDown(a.phdr), End: pageDown(a.phdr) + pageSize}
 	switch err := im.read(m, &first, make([]byte, headBytes)); {

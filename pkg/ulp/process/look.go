@@ -6,6 +6,8 @@ import (
 	"path"
 	"strconv"
 	"strings"
+
+	"github.com/lpbuild/lpbuild/pkg/ulp/internal/procfs"
 )
 
 // Options are the choices of Look and Scan. The zero value works.
@@ -15,7 +17,7 @@ type Options struct {
 
 func (o Options) root() string {
 	if o.Root == "" {
-		return "/proc"
+		return procfs.Root
 	}
 	return o.Root
 }
@@ -68,10 +70,10 @@ func Look(ctx context.Context, pid int, o Options) (*Process, error) {
 		if err != nil {
 			return nil, err
 		}
-		defer d.close()
+		defer d.Close()
 		for range looks {
 			p, err := lookOnce(ctx, d, o)
-			if !errors.Is(err, ErrChanged) {
+			if !errors.Is(err, ErrChanged) && !errors.Is(err, procfs.ErrLeader) {
 				return p, err
 			}
 		}
@@ -82,18 +84,19 @@ func Look(ctx context.Context, pid int, o Options) (*Process, error) {
 
 // lookOnce fills a Process, and compares at the end with the beginning: the public facts and the memory's are those of
 // one program.
-func lookOnce(ctx context.Context, d *dir, o Options) (*Process, error) {
+func lookOnce(ctx context.Context, d dir, o Options) (*Process, error) {
 	before, err := d.stat()
 	if err != nil {
 		return nil, err
 	}
-	p := &Process{PID: d.pid, ParentPID: before.parent, StartTime: before.start, Name: before.name, State: before.state,
-		Threads: before.threads, Kernel: before.flags&kernelThread != 0, opts: o, program: before.program}
-	s, err := d.status()
+	p := &Process{PID: d.PID(), ParentPID: before.Parent, StartTime: before.Start, Name: before.Name, State: before.state(),
+		Threads: before.Threads, Kernel: before.Flags&procfs.FlagKernelThread != 0, opts: o, program: before.program()}
+	s, err := d.Status(0)
 	if err != nil {
 		return nil, err
 	}
-	p.UID, p.GID, p.TracerPID, p.Seccomp, p.NoNewPrivs, p.InnerPID = s.uid, s.gid, s.tracer, s.seccomp, s.noNewPrivs, s.innerPID
+	p.UID, p.GID, p.TracerPID, p.InnerPID = idsOf(s.UID), idsOf(s.GID), s.Tracer, s.InnerPID
+	p.Seccomp, p.NoNewPrivs = Seccomp(s.Seccomp), s.NoNewPrivs
 	if p.Container, err = d.container(); err != nil {
 		return nil, err
 	}
@@ -104,10 +107,12 @@ func lookOnce(ctx context.Context, d *dir, o Options) (*Process, error) {
 	switch {
 	case statErr != nil:
 		return nil, statErr
-	case after.program != before.program && !after.vanished():
-		return nil, lookError(d.pid, "program", ErrChanged)
+	case after.program() != before.program() && !after.vanished():
+		return nil, lookError(d.PID(), "program", ErrChanged)
 	case after.vanished() && !before.vanished():
-		return nil, lookError(d.pid, "program", ErrChanged) // it became a zombie: look again, at that
+		return nil, lookError(d.PID(), "program", ErrChanged) // it became a zombie: look again, at that
+	case after.leaderGone() && !before.leaderGone():
+		return nil, lookError(d.PID(), "its first thread", ErrChanged) // its files may have shown half of it
 	case errors.Is(err, ErrPermission):
 		p.Denied = true
 		p.clearInside()
@@ -118,18 +123,18 @@ func lookOnce(ctx context.Context, d *dir, o Options) (*Process, error) {
 }
 
 // lookInside fills the fields that need the right to trace the process.
-func (p *Process) lookInside(ctx context.Context, d *dir) error {
+func (p *Process) lookInside(ctx context.Context, d dir) error {
 	live, err := d.live(p.State)
 	if err != nil {
 		return err
 	}
-	defer live.close()
-	exe, err := live.link("exe")
+	defer live.Close()
+	exe, err := live.Link("exe")
 	if err != nil {
 		return err
 	}
 	p.Exe, p.ExeDeleted = cutDeleted(exe)
-	if p.Root, err = live.link("root"); err != nil {
+	if p.Root, err = live.Link("root"); err != nil {
 		return err
 	}
 	a, err := live.auxv()
@@ -160,7 +165,7 @@ func (p *Process) clearInside() {
 
 // Alive says whether the process has threads that run. One that is not alive may still be in the table, as a zombie.
 func (p *Process) Alive() bool {
-	s := stat{state: p.State, threads: p.Threads}
+	s := stat{State: byte(p.State), Threads: p.Threads}
 	return !s.vanished()
 }
 
@@ -181,7 +186,7 @@ func (p *Process) Verify(ctx context.Context) error {
 	_, err := await(ctx, func() (struct{}, error) {
 		d, err := p.open()
 		if err == nil {
-			d.close()
+			d.Close()
 		}
 		return struct{}{}, err
 	})
@@ -189,28 +194,28 @@ func (p *Process) Verify(ctx context.Context) error {
 }
 
 // open opens the folder of the process, if it is the same process.
-func (p *Process) open() (*dir, error) {
+func (p *Process) open() (dir, error) {
 	d, err := openDir(p.opts.root(), p.PID)
 	if err != nil {
-		return nil, err
+		return dir{}, err
 	}
 	if err := p.verify(d); err != nil {
-		d.close()
-		return nil, err
+		d.Close()
+		return dir{}, err
 	}
 	return d, nil
 }
 
-func (p *Process) verify(d *dir) error {
+func (p *Process) verify(d dir) error {
 	s, err := d.stat()
 	switch {
 	case err != nil:
 		return err
-	case s.start != p.StartTime, s.vanished() && p.Alive(), s.dying():
+	case s.Start != p.StartTime, s.vanished() && p.Alive(), s.dying():
 		return lookError(p.PID, "process", ErrGone)
 	case s.replaced(p.program):
 		return lookError(p.PID, "program", ErrChanged)
-	case s.program == program{} && p.program != program{} && !s.leaderGone():
+	case s.program() == program{} && p.program != program{} && !s.leaderGone():
 		if !s.exiting() { // exec, in the moment before the new program has its place
 			return lookError(p.PID, "program", ErrChanged)
 		}
@@ -223,10 +228,10 @@ func (p *Process) verify(d *dir) error {
 func cutDeleted(path string) (string, bool) { return strings.CutSuffix(path, " (deleted)") }
 
 // namespace reads the inode number out of a link such as "mnt:[4026531841]".
-func (d *dir) namespace(name string) (uint64, error) {
-	link, err := d.link(name)
+func (d dir) namespace(name string) (uint64, error) {
+	link, err := d.Link(name)
 	if err != nil {
-		if errors.Is(err, ErrGone) { // a kernel without this kind
+		if errors.Is(err, procfs.ErrAbsent) { // a kernel without this kind
 			return 0, nil
 		}
 		return 0, err
@@ -234,7 +239,7 @@ func (d *dir) namespace(name string) (uint64, error) {
 	_, number, _ := strings.Cut(link, ":[")
 	n, err := strconv.ParseUint(strings.TrimSuffix(number, "]"), 10, 64)
 	if err != nil {
-		return 0, lookError(d.pid, name, malformed("not a namespace"))
+		return 0, lookError(d.PID(), name, malformed("not a namespace"))
 	}
 	return n, nil
 }

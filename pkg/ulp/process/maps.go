@@ -2,9 +2,8 @@ package process
 
 import (
 	"bytes"
-	"strconv"
 
-	"golang.org/x/sys/unix"
+	"github.com/lpbuild/lpbuild/pkg/ulp/internal/procfs"
 )
 
 // Perm are the permissions of a mapping.
@@ -12,10 +11,10 @@ type Perm uint8
 
 // Bits of Perm. Without PermShared a mapping is private: what is written to it stays in the process.
 const (
-	PermRead Perm = 1 << iota
-	PermWrite
-	PermExec
-	PermShared
+	PermRead   Perm = procfs.PermRead
+	PermWrite  Perm = procfs.PermWrite
+	PermExec   Perm = procfs.PermExec
+	PermShared Perm = procfs.PermShared
 )
 
 // String returns the permissions as in /proc/PID/maps: "r-xp".
@@ -45,83 +44,10 @@ type Mapping struct {
 	Deleted bool // Path had " (deleted)" behind it: the file was deleted or replaced, or the name ends so
 }
 
-// line is a mapping whose path is still a part of the buffer.
-type line struct {
-	Mapping
-	path []byte
-}
-
-// parseMapping reads "START-END PERM OFFSET MAJOR:MINOR INODE   PATH".
-func parseMapping(text []byte) (line, error) {
-	var l line
-	s := scanner{rest: text}
-	l.Start, l.End = s.hex('-'), s.hex(' ')
-	l.Perm = s.perm()
-	l.Offset = s.hex(' ')
-	major, minor := s.hex(':'), s.hex(' ')
-	l.File.Inode = s.decimal()
-	if s.bad || l.Start >= l.End || major>>32 != 0 || minor>>32 != 0 {
-		return line{}, malformed("line of maps")
-	}
-	l.File.Dev = unix.Mkdev(uint32(major), uint32(minor))
-	l.path = bytes.TrimLeft(s.rest, " ")
-	l.path, l.Deleted = bytes.CutSuffix(l.path, []byte(" (deleted)"))
-	l.path = l.path[:min(len(l.path), maxPath)]
-	return l, nil
-}
-
-// scanner takes fields off a line; bad is set at the first that is not as it should be.
-type scanner struct {
-	rest []byte
-	bad  bool
-}
-
-func (s *scanner) field(end byte) []byte {
-	f, rest, ok := bytes.Cut(s.rest, []byte{end})
-	s.rest, s.bad = rest, s.bad || !ok
-	return f
-}
-
-func (s *scanner) hex(end byte) uint64 {
-	var n uint64
-	f := s.field(end)
-	s.bad = s.bad || len(f) == 0 || len(f) > 16
-	for _, c := range f {
-		digit := c - '0'
-		if digit > 9 {
-			if digit = c - 'a' + 10; c < 'a' || c > 'f' {
-				s.bad = true
-			}
-		}
-		n = n<<4 | uint64(digit)
-	}
-	return n
-}
-
-// decimal reads the inode, which is the last field of a line without a path.
-func (s *scanner) decimal() uint64 {
-	f, rest, _ := bytes.Cut(s.rest, []byte{' '})
-	s.rest = rest
-	n, err := strconv.ParseUint(string(f), 10, 64)
-	s.bad = s.bad || err != nil
-	return n
-}
-
-func (s *scanner) perm() Perm {
-	f := s.field(' ')
-	if len(f) != 4 || f[3] != 'p' && f[3] != 's' {
-		s.bad = true
-		return 0
-	}
-	var p Perm
-	for i, c := range []byte("rwxs") {
-		switch f[i] {
-		case c:
-			p |= 1 << i
-		case '-', 'p':
-		default:
-			s.bad = true
-		}
-	}
-	return p
+// mappingOf makes a Mapping of the kernel's line, but for its Path: that is still a part of a buffer, and is returned.
+func mappingOf(l *procfs.Mapping) (Mapping, []byte) {
+	m := Mapping{Start: l.Start, End: l.End, Offset: l.Offset, Perm: Perm(l.Perm), File: FileID{l.Dev, l.Inode}}
+	path, deleted := bytes.CutSuffix(l.Path, []byte(" (deleted)"))
+	m.Deleted = deleted
+	return m, path[:min(len(path), maxPath)]
 }

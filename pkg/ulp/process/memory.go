@@ -9,6 +9,8 @@ import (
 	"sync"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/lpbuild/lpbuild/pkg/ulp/internal/procfs"
 )
 
 // Memory is one address space of a process, opened for reading. It stays that of the program that ran when it was
@@ -22,8 +24,8 @@ import (
 // Its methods may be called by several goroutines at once. Close it after use: it keeps two files open.
 type Memory struct {
 	p    *Process
-	dir  *dir // the process, or a thread of it whose memory can be seen
-	file file // mem
+	dir  dir         // the process, or a thread of it whose memory can be seen
+	file procfs.File // mem
 
 	mu     sync.Mutex
 	users  int // calls under way, those that were left behind too
@@ -45,14 +47,14 @@ func (p *Process) memory() (*Memory, error) {
 	if err != nil {
 		return nil, err
 	}
-	defer d.close()
+	defer d.Close()
 	live, err := d.live(p.State)
 	if err != nil {
 		return nil, err
 	}
 	m := &Memory{p: p, dir: live}
-	if m.file, err = live.open("mem"); err != nil {
-		live.close()
+	if m.file, err = live.Open("mem", procfs.ReadOnly); err != nil {
+		live.Close()
 		return nil, err
 	}
 	if err := p.verify(d); err != nil { // of what is open now
@@ -74,8 +76,8 @@ func (m *Memory) Close() {
 
 func (m *Memory) free() {
 	if m.closed && m.users == 0 {
-		m.file.close()
-		m.dir.close()
+		m.file.Close()
+		m.dir.Close()
 	}
 }
 
@@ -156,7 +158,7 @@ func (m *Memory) lost() error {
 	if err != nil {
 		return err
 	}
-	defer d.close()
+	defer d.Close()
 	if s, err := d.stat(); err != nil || s.leaderGone() {
 		return cmp.Or(err, ErrGone) // exec begins by making an end of all other threads: its thread is the main one
 	}

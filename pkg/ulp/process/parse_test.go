@@ -14,48 +14,12 @@ import (
 )
 
 const (
-	statText = `4242 (a) b) S 17 4242 4242 0 -1 4194304 84 0 0 0 1 2 0 0 20 0 3 0 98765 2990080 448 18446744073709551615 ` +
-		`94321 94500 140736 0 0 0 0 0 0 0 0 0 17 1 0 0 0 0 0 9 10 11 12 13 14 15 0`
-	statusText = "Name:\tliar\nUmask:\t0022\nState:\tS (sleeping)\nTgid:\t7\nPid:\t7\nPPid:\t1\nTracerPid:\t33\n" +
-		"Uid:\t1000\t0\t1000\t0\nGid:\t100\t100\t100\t100\nNSpid:\t7\t3\t1\nNoNewPrivs:\t1\nSeccomp:\t2\nThreads:\t1\n"
 	auxv64 = "\x33\x00\x00\x00\x00\x00\x00\x00\x30\x0d\x00\x00\x00\x00\x00\x00" +
 		"\x03\x00\x00\x00\x00\x00\x00\x00\x40\x00\x40\x00\x00\x00\x00\x00" +
 		"\x07\x00\x00\x00\x00\x00\x00\x00\x00\x10\xff\xf7\xff\x7f\x00\x00" +
 		"\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00"
 	auxv32 = "\x20\x00\x00\x00\xe0\xb5\xf7\xf7\x03\x00\x00\x00\x34\x80\x04\x08\x00\x00\x00\x00\x00\x00\x00\x00"
 )
-
-func TestParseStat(t *testing.T) {
-	got, err := parseStat([]byte(statText))
-	want := &stat{name: "a) b", state: Sleeping, parent: 17, flags: 0x400000, threads: 3, start: 98765, program: program{94321, 140736}}
-	if d := cmp.Diff(want, got, cmp.AllowUnexported(stat{}, program{})); err != nil || d != "" {
-		t.Errorf("parseStat: %v (-want +got):\n%s", err, d)
-	}
-	for _, text := range []string{"", "1", "1 (a", ") (", "1 (a) S 1", strings.Replace(statText, " 3 0 98765", " x 0 98765", 1)} {
-		if s, err := parseStat([]byte(text)); !errors.Is(err, ErrMalformed) || s != nil {
-			t.Errorf("parseStat(%q): %+v, %v, want ErrMalformed", text, s, err)
-		}
-	}
-}
-
-func TestParseStatus(t *testing.T) {
-	var buf [maxLine]byte
-	want := &status{uid: IDs{1000, 0, 1000, 0}, gid: IDs{100, 100, 100, 100}, tracer: 33, seccomp: SeccompFilter, noNewPrivs: true, innerPID: 1}
-	groups := "Groups:\t" + strings.Repeat("1234567890 ", 65536) + "\n" // as many as the kernel allows
-	for name, text := range map[string]string{"plain": statusText, "groups": groups + statusText} {
-		got, err := parseStatus(iotest.HalfReader(strings.NewReader(text)), buf[:])
-		if d := cmp.Diff(want, got, cmp.AllowUnexported(status{})); err != nil || d != "" {
-			t.Errorf("%s: %v (-want +got):\n%s", name, err, d)
-		}
-	}
-	for _, change := range [][2]string{{"Uid:\t1000", "Uid:\t-1"}, {"Uid:\t1000\t", "Uid:\t"}, {"TracerPid", "Tracer"}, {"33", "x"},
-		{"Seccomp:\t2", "Seccomp:\t"}, {"\t3\t1\n", "\t99999999999\n"}} {
-		text := strings.Replace(statusText, change[0], change[1], 1)
-		if s, err := parseStatus(strings.NewReader(text), buf[:]); !errors.Is(err, ErrMalformed) || s != nil {
-			t.Errorf("%q: %+v, %v, want ErrMalformed", change, s, err)
-		}
-	}
-}
 
 func TestParseAuxv(t *testing.T) {
 	tests := map[string]struct {
@@ -72,48 +36,6 @@ func TestParseAuxv(t *testing.T) {
 	for name, tc := range tests {
 		got, err := parseAuxv([]byte(tc.in))
 		if d := cmp.Diff(tc.want, got, cmp.AllowUnexported(auxv{})); d != "" || (err != nil) != (tc.want == nil) {
-			t.Errorf("%s: %v (-want +got):\n%s", name, err, d)
-		}
-	}
-}
-
-func TestParseMapping(t *testing.T) {
-	const lib = "7f1122334000-7f1122336000 r-xp 0001f000 fe:01 247026                     /usr/lib/libc.so.6"
-	file := Mapping{Start: 0x7f1122334000, End: 0x7f1122336000, Offset: 0x1f000, Perm: PermRead | PermExec,
-		File: FileID{unix.Mkdev(0xfe, 1), 247026}, Path: "/usr/lib/libc.so.6"}
-	with := func(change func(*Mapping)) *Mapping { m := file; change(&m); return &m }
-	tests := map[string]struct {
-		in   string
-		want *Mapping // nil: malformed
-	}{
-		"file":          {lib, &file},
-		"deleted":       {lib + " (deleted)", with(func(m *Mapping) { m.Deleted = true })},
-		"no path":       {strings.TrimRight(strings.TrimSuffix(lib, file.Path), " "), with(func(m *Mapping) { m.Path = "" })},
-		"spaces":        {lib + " x  y ", with(func(m *Mapping) { m.Path += " x  y " })},
-		"long path":     {lib + strings.Repeat("x", 2*maxPath), with(func(m *Mapping) { m.Path += strings.Repeat("x", maxPath-len(m.Path)) })},
-		"shared":        {strings.Replace(lib, "r-xp", "-w-s", 1), with(func(m *Mapping) { m.Perm = PermWrite | PermShared })},
-		"vsyscall":      {"ffffffffff600000-ffffffffff601000 --xp 00000000 00:00 0                  [vsyscall]", &Mapping{Start: 0xffffffffff600000, End: 0xffffffffff601000, Perm: PermExec, Path: "[vsyscall]"}},
-		"empty":         {"", nil},
-		"no fields":     {"7f1122334000-7f1122336000", nil},
-		"end before":    {"2000-1000 r-xp 00000000 00:00 0", nil},
-		"no digits":     {"-1000 r-xp 00000000 00:00 0", nil},
-		"17 digits":     {"10000000000000000-20000000000000000 r-xp 00000000 00:00 0", nil},
-		"capital":       {"A000-B000 r-xp 00000000 00:00 0", nil},
-		"permissions":   {strings.Replace(lib, "r-xp", "rwxq", 1), nil},
-		"permissions 2": {strings.Replace(lib, "r-xp", "xr-p", 1), nil},
-		"device":        {strings.Replace(lib, "fe:01", "fe01", 1), nil},
-		"inode":         {strings.Replace(lib, "247026", "-1", 1), nil},
-	}
-	for name, tc := range tests {
-		l, err := parseMapping([]byte(tc.in))
-		if tc.want == nil {
-			if !errors.Is(err, ErrMalformed) {
-				t.Errorf("%s: %+v, %v, want ErrMalformed", name, l, err)
-			}
-			continue
-		}
-		l.Path = string(l.path)
-		if d := cmp.Diff(*tc.want, l.Mapping); err != nil || d != "" {
 			t.Errorf("%s: %v (-want +got):\n%s", name, err, d)
 		}
 	}
@@ -199,33 +121,6 @@ func TestParseEnviron(t *testing.T) {
 	broken := errors.New("broken")
 	if got, err := parseEnviron(iotest.ErrReader(broken), nil); !errors.Is(err, broken) || got != nil {
 		t.Errorf("%v, %v", got, err)
-	}
-}
-
-func TestEachLine(t *testing.T) {
-	tests := map[string]struct {
-		in   string
-		want []string
-	}{
-		"empty":      {"", nil},
-		"no newline": {"a\nb", []string{"a", "b"}},
-		"cut":        {"a\n12345678xxxxx\nb\n", []string{"a", "12345678", "b"}},
-		"cut at end": {"12345678xxxxxxxxxxxxxxxx", []string{"12345678"}},
-		"exact":      {"1234567\n12345678\nb\n", []string{"1234567", "12345678", "b"}},
-	}
-	for name, tc := range tests {
-		for _, r := range []io.Reader{strings.NewReader(tc.in), iotest.OneByteReader(strings.NewReader(tc.in)), iotest.DataErrReader(strings.NewReader(tc.in))} {
-			var got []string
-			err := eachLine(r, make([]byte, 8), func(line []byte) error { got = append(got, string(line)); return nil })
-			if d := cmp.Diff(tc.want, got, cmpopts.EquateEmpty()); err != nil || d != "" {
-				t.Errorf("%s: %v (-want +got):\n%s", name, err, d)
-			}
-		}
-	}
-	count := 0
-	err := eachLine(strings.NewReader("a\nb\nc"), make([]byte, 8), func([]byte) error { count++; return errStop })
-	if err != nil || count != 1 {
-		t.Errorf("stop: %v after %d lines", err, count)
 	}
 }
 

@@ -8,6 +8,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/lpbuild/lpbuild/pkg/ulp/internal/procfs"
 )
 
 // ScanOptions are the choices of Scan. The zero value works.
@@ -42,13 +44,16 @@ func Scan(ctx context.Context, o ScanOptions, visit func(ctx context.Context, p 
 		}
 		return nil
 	}
-	root, err := open(unix.AT_FDCWD, o.root(), unix.O_RDONLY|unix.O_DIRECTORY)
+	root, err := procfs.OpenAt(unix.AT_FDCWD, o.root(), unix.O_RDONLY|unix.O_DIRECTORY)
+	if errors.Is(err, unix.ENOENT) || errors.Is(err, unix.ENOTDIR) {
+		err = ErrNoProc
+	}
 	if err != nil {
 		return lookError(0, o.root(), err)
 	}
-	defer file(root).close()
+	defer procfs.File(root).Close()
 	found := false
-	err = eachNumber(root, func(pid int) error {
+	err = procfs.EachNumber(procfs.File(root), func(pid int) error {
 		found = true
 		return s.start(pid, false)
 	})

@@ -64,7 +64,7 @@ func TestScanNamed(t *testing.T) {
 func TestScanErrors(t *testing.T) {
 	visit := func(context.Context, *process.Process, error) {}
 	o := process.ScanOptions{Options: process.Options{Root: t.TempDir() + "/none"}}
-	if err := process.Scan(t.Context(), o, visit); !errors.Is(err, process.ErrGone) {
+	if err := process.Scan(t.Context(), o, visit); !errors.Is(err, process.ErrNoProc) {
 		t.Errorf("Scan without proc: %v", err)
 	}
 	ctx, cancel := context.WithCancelCause(t.Context())

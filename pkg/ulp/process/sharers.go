@@ -8,6 +8,8 @@ import (
 	"sync"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/lpbuild/lpbuild/pkg/ulp/internal/procfs"
 )
 
 // Sharers finds processes that have the memory of another one without being threads of it (CLONE_VM, as after vfork),
@@ -35,7 +37,7 @@ const (
 	// orders is how often to put the processes in order, which others disturb by executing programs meanwhile.
 	orders = 5
 
-	procRoot = "/proc"
+	procRoot = procfs.Root
 	kcmpVM   = 1 // KCMP_VM of kcmp(2)
 	kcmpLess = 1 // its answer: the first one's is in front
 )
@@ -122,12 +124,12 @@ func (s *Sharers) all(last int) {
 	for tid := max(1, last-unready+1); tid <= last; tid++ {
 		s.young = append(s.young, tid)
 	}
-	root, err := open(unix.AT_FDCWD, procRoot, unix.O_RDONLY|unix.O_DIRECTORY)
+	root, err := procfs.OpenAt(unix.AT_FDCWD, procRoot, unix.O_RDONLY|unix.O_DIRECTORY)
 	if err != nil {
 		return
 	}
-	defer file(root).close()
-	_ = eachNumber(root, func(pid int) error {
+	defer procfs.File(root).Close()
+	_ = procfs.EachNumber(procfs.File(root), func(pid int) error {
 		s.known = append(s.known, liveThreadOf(pid))
 		return nil
 	})
@@ -204,7 +206,7 @@ func (p *Process) liveThread() int {
 	if err != nil {
 		return p.PID
 	}
-	defer d.close()
+	defer d.Close()
 	return d.liveThread()
 }
 
@@ -214,22 +216,22 @@ func liveThreadOf(pid int) int {
 	if err != nil {
 		return pid
 	}
-	defer d.close()
-	if s, err := d.stat(); err != nil || s.state != Zombie {
+	defer d.Close()
+	if s, err := d.stat(); err != nil || s.state() != Zombie {
 		return pid
 	}
 	return d.liveThread()
 }
 
 // liveThread returns a thread that has not ended; if there is none, the first one.
-func (d *dir) liveThread() int {
+func (d dir) liveThread() int {
 	list, _ := d.threads()
 	for _, t := range list {
 		if t.State != Zombie && t.State != Dead {
 			return t.TID
 		}
 	}
-	return d.pid
+	return d.PID()
 }
 
 // lastTask returns the number that the kernel gave to the task that it made last, in this pid namespace; 0 if it does not
@@ -237,12 +239,12 @@ func (d *dir) liveThread() int {
 func lastTask() int {
 	var b [128]byte
 	for _, name := range []string{"/proc/sys/kernel/ns_last_pid", "/proc/loadavg"} {
-		fd, err := open(unix.AT_FDCWD, name, unix.O_RDONLY)
+		fd, err := procfs.OpenAt(unix.AT_FDCWD, name, unix.O_RDONLY)
 		if err != nil {
 			continue
 		}
-		n, err := file(fd).Read(b[:])
-		file(fd).close()
+		n, err := procfs.File(fd).Read(b[:])
+		procfs.File(fd).Close()
 		if words := bytes.Fields(b[:n]); err == nil && len(words) > 0 {
 			if last, err := strconv.Atoi(string(words[len(words)-1])); err == nil {
 				return last

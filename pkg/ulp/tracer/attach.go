@@ -8,10 +8,11 @@ import (
 	"os"
 	"runtime"
 	"slices"
-	"strconv"
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/lpbuild/lpbuild/pkg/ulp/internal/procfs"
 )
 
 // errArch is the answer where lpbuild cannot do it yet.
@@ -83,11 +84,8 @@ func (t *Tracee) attach(ctx context.Context) error {
 }
 
 func (t *Tracee) begin(ctx context.Context) (err error) {
-	if t.dir, err = openFolder(t.pid); errors.Is(err, os.ErrNotExist) || errors.Is(err, unix.ESRCH) {
-		err = ErrGone
-	}
-	if err != nil {
-		return t.fail("opening its folder", 0, err)
+	if t.dir, err = procfs.Open(procfs.Root, t.pid); err != nil {
+		return t.fail("opening its directory", 0, err)
 	}
 	return t.stand(ctx)
 }
@@ -120,9 +118,9 @@ func (t *Tracee) stand(ctx context.Context) error {
 func (t *Tracee) stopAll(ctx context.Context) error {
 	clear(t.over)
 	for deadline := time.Now().Add(t.o.StopTimeout); ; {
-		tids, complete, err := t.dir.tasks()
+		tids, complete, err := t.tasks()
 		if err != nil {
-			return t.fail("listing its threads", 0, t.reason(t.pid, err))
+			return t.fail("listing its threads", 0, err)
 		}
 		if len(tids) > runtime.NumCPU() {
 			t.w.hurry()
@@ -153,7 +151,7 @@ func (t *Tracee) stopAll(ctx context.Context) error {
 // all says that the threads that stand still are as many as the process has. Then no other one needs to be looked for. Where
 // some are left alone, numbers tell nothing: one of them may end when another thread begins.
 func (t *Tracee) all() bool {
-	n, err := t.dir.count()
+	n, err := t.dir.Tasks()
 	return err == nil && !t.aside && n == len(t.threads) && !slices.ContainsFunc(t.threads, func(th *Thread) bool { return !th.stopped })
 }
 
@@ -163,9 +161,14 @@ func (t *Tracee) all() bool {
 // before the list was made (a first thread stays in it) makes none.
 func (t *Tracee) seizeNew(tids []int) (grown bool, err error) {
 	for _, tid := range tids {
+		if t.known[tid] != nil {
+			continue
+		}
+		aside, err := t.kernelSide(tid)
 		switch {
-		case t.known[tid] != nil:
-		case t.kernelSide(tid):
+		case err != nil:
+			return false, t.fail("looking what kind of thread it is", tid, err)
+		case aside:
 			t.aside = true
 		default:
 			seized, err := t.seize(tid)
@@ -219,7 +222,10 @@ func (t *Tracee) seize(tid int) (bool, error) {
 	}
 	th := &Thread{TID: tid}
 	t.known[tid], t.left = th, t.left+1
-	if !t.dir.has(tid) {
+	switch has, err := t.dir.HasTask(tid); {
+	case err != nil:
+		return false, t.fail("seizing", tid, err)
+	case !has:
 		return false, t.fail("seizing, while its threads change", tid, ErrNotStopping)
 	}
 	t.threads = append(t.threads, th)
@@ -251,10 +257,14 @@ func (t *Tracee) settle(ctx context.Context, th *Thread, deadline time.Time) err
 		switch s.kind {
 		case ended:
 			t.bury(th)
-			if th.TID == t.pid && !t.dir.ended(t.pid) { // another thread took its number: that is how exec works
-				return t.fail("stopping its threads", th.TID, ErrExec)
+			if th.TID != t.pid {
+				return nil
 			}
-			return nil
+			over, err := t.ended(t.pid)
+			if err == nil && !over {
+				err = ErrExec // another thread took its number: that is how exec works
+			}
+			return t.fail("stopping its threads", th.TID, err)
 		case stopExec:
 			th.stopped = true
 			return t.fail("stopping its threads", th.TID, ErrExec)
@@ -319,25 +329,26 @@ func (t *Tracee) lost(th *Thread, err error) error {
 
 // reason finds out what the kernel's answer to an attempt to open or trace a thread means.
 func (t *Tracee) reason(tid int, err error) error {
-	if !errors.Is(err, unix.ESRCH) && !errors.Is(err, os.ErrNotExist) && !errors.Is(err, os.ErrPermission) {
+	denied := errors.Is(err, os.ErrPermission) || errors.Is(err, procfs.ErrPermission)
+	if !errors.Is(err, unix.ESRCH) && !denied {
 		return err
 	}
-	status := map[string]string{"TracerPid": "", "VmSize": "", "PPid": ""}
-	if t.dir.status(tid, status) != nil {
-		return ErrGone
-	}
-	tracer, _ := strconv.Atoi(status["TracerPid"])
+	status, statusErr := t.dir.Status(tid)
+	over, endedErr := t.ended(tid)
 	switch {
-	case t.dir.ended(tid):
+	case over, errors.Is(statusErr, ErrGone):
 		return ErrGone
-	case status["VmSize"] == "" && (tid == 2 || status["PPid"] == "2"):
+	case statusErr != nil || endedErr != nil:
+		return errors.Join(err, statusErr, endedErr)
+	case !status.Memory && (tid == 2 || status.Parent == 2):
 		return ErrUnsupported // a kernel thread
-	case tracer == int(t.w.tid.Load()):
+	case status.Tracer == int(t.w.tid.Load()):
 		return ErrExec // one that was seized has become this one
-	case tracer != 0:
-		return &Error{Op: "seizing", PID: t.pid, TID: tid, Tracer: tracer, Err: ErrTraced}
-	case errors.Is(err, os.ErrPermission) && status["VmSize"] != "":
+	case status.Tracer != 0:
+		return &Error{Op: "seizing", PID: t.pid, TID: tid, Tracer: status.Tracer, Err: ErrTraced}
+	case denied && status.Memory:
 		return ErrPermission
 	}
-	return ErrGone
+	// It was there before and is there now; in between the number was free, or it is about to end or to execute a program.
+	return fmt.Errorf("%w: %w, although it is there", ErrNotStopping, err)
 }

@@ -43,7 +43,7 @@ func (t *Tracee) release() error {
 	}
 	t.space.close()
 	if t.dir != nil {
-		t.dir.close()
+		t.dir.Close()
 	}
 	t.detached = true
 	if t.scratch != nil {

@@ -3,12 +3,14 @@ package tracer
 import (
 	"errors"
 	"fmt"
+
+	"github.com/lpbuild/lpbuild/pkg/ulp/internal/procfs"
 )
 
 // What can be wrong with a process, for errors.Is. Each is wrapped in an [*Error] that says which process and thread.
 var (
 	// ErrGone says that the process does not exist (any more), or is a zombie.
-	ErrGone = errors.New("the process is gone")
+	ErrGone = procfs.ErrGone
 	// ErrPermission says that the kernel does not let the caller trace the process.
 	ErrPermission = errors.New("not permitted to trace the process")
 	// ErrTraced says that another tracer has the process; [Error.Tracer] says which.

@@ -1,10 +1,10 @@
 package tracer
 
 import (
-	"bytes"
+	"errors"
 	"fmt"
-	"math"
-	"strconv"
+
+	"github.com/lpbuild/lpbuild/pkg/ulp/internal/procfs"
 )
 
 // callRoom is how much stack a called function gets. A signal handler gets no promise at all; loading a library, the
@@ -36,6 +36,8 @@ func (t *Tracee) ground(th *Thread, j *journey, room uint64) (uint64, error) {
 		return sp, t.fits(main, sp, room)
 	case err == nil && own.Start <= sp && sp < j.regs.tp() && j.regs.tp() < own.End && sp-own.Start > room+redZone:
 		return sp, nil
+	case err != nil && !errors.Is(err, ErrStack):
+		return 0, err
 	case main.Start == 0:
 		return 0, fmt.Errorf("a small or unknown one: %w", ErrStack)
 	}
@@ -71,10 +73,12 @@ func (t *Tracee) fits(s mainStack, sp, room uint64) error {
 		return ErrStack
 	case sp-room >= s.Start: // a limit that was lowered meanwhile takes nothing away
 		return nil
-	case s.End-(sp-room) > t.stackLimit():
-		return ErrStack
 	}
-	return nil
+	limit, err := t.stackLimit()
+	if err == nil && s.End-(sp-room) > limit {
+		err = ErrStack
+	}
+	return err
 }
 
 // mainStack finds the first thread's stack. Where it began is known from before the stop; that it is there still, the
@@ -83,31 +87,27 @@ func (t *Tracee) mainStack() (mainStack, error) {
 	if r, ok := t.initialStack(t.space.stack); ok {
 		return mainStack{r}, nil
 	}
-	start := startStack(t.dir.stat(t.threads[0].TID))
-	if start == 0 && t.dir.ended(t.threads[0].TID) {
+	s, err := t.dir.Stat(t.threads[0].TID)
+	switch {
+	case err != nil:
+		return mainStack{}, err
+	case s.StartStack == 0 && s.Over():
 		return mainStack{}, ErrGone
+	case s.StartStack == 0:
+		return mainStack{}, nil // the process has set it so: only a stack of the thread's own is used
 	}
-	r, err := t.mapping(start)
-	if start == 0 || err != nil || r.Start > start {
-		return mainStack{}, nil //nolint:nilerr // it was unmapped
+	switch r, err := t.mapping(s.StartStack); {
+	case errors.Is(err, ErrStack), err == nil && r.Start > s.StartStack:
+		return mainStack{}, nil // it was unmapped
+	default:
+		return mainStack{r}, err
 	}
-	return mainStack{r}, nil
 }
 
 // stackLimit is how far the first thread's stack may grow. It is read from /proc, since prlimit needs a right of its own.
-func (t *Tracee) stackLimit() uint64 {
-	b, err := t.dir.read(t.threads[0].TID, "limits")
-	if err != nil {
-		return 0
-	}
-	_, rest, _ := bytes.Cut(b, []byte("Max stack size"))
-	if f := bytes.Fields(rest); len(f) > 0 {
-		if n, err := strconv.ParseUint(string(f[0]), 10, 64); err == nil {
-			return n
-		}
-		return math.MaxUint64 // unlimited
-	}
-	return 0
+func (t *Tracee) stackLimit() (uint64, error) {
+	soft, _, err := t.dir.Limit(t.threads[0].TID, procfs.LimitStack)
+	return soft, err
 }
 
 // Pick returns the thread that suits a call best: one on a stack of its own with room, and not in a system call that

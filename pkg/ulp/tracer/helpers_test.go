@@ -17,6 +17,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/lpbuild/lpbuild/internal/targettest"
+	"github.com/lpbuild/lpbuild/pkg/ulp/internal/procfs"
 )
 
 var builds targettest.Builds
@@ -241,26 +242,28 @@ func detach(t testing.TB, tr *Tracee) {
 
 // tasks lists the threads of a process.
 func tasks(pid int) ([]int, error) {
-	d, err := openFolder(pid)
+	d, err := procfs.Open(procfs.Root, pid)
 	if err != nil {
 		return nil, err
 	}
-	defer d.close()
-	tids, _, err := d.tasks()
+	defer d.Close()
+	tids, _, err := (&Tracee{dir: d}).tasks()
 	return tids, err
 }
 
 func taskPath(pid, tid int, file string) string {
-	return fmt.Sprintf("/proc/%d/%s", pid, taskFile(tid, file))
+	return fmt.Sprintf("/proc/%d/%s", pid, procfs.TaskFile(tid, file))
 }
 
 func taskStatus(pid, tid int, fields map[string]string) error {
-	d, err := openFolder(pid)
-	if err != nil {
-		return err
+	text, err := os.ReadFile(taskPath(pid, tid, "status"))
+	for line := range strings.Lines(string(text)) {
+		name, value, _ := strings.Cut(line, ":")
+		if _, wanted := fields[name]; wanted {
+			fields[name] = strings.TrimSpace(value)
+		}
 	}
-	defer d.close()
-	return d.status(tid, fields)
+	return err
 }
 
 func must[T any](v T, err error) T {

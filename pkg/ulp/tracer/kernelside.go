@@ -1,9 +1,10 @@
 package tracer
 
 import (
-	"bytes"
+	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"sync"
 
 	"golang.org/x/sys/unix"
@@ -18,32 +19,36 @@ var kernelSide = []struct {
 }{{0x10, 5, 12}, {0x4000, 6, 4}}
 
 // kernelSideNames are how the kernel calls such threads, from when they first run.
-var kernelSideNames = [][]byte{[]byte("iou-wrk-"), []byte("iou-sqp-"), []byte("iou-mgr-"), []byte("vhost-")}
+var kernelSideNames = []string{"iou-wrk-", "iou-sqp-", "iou-mgr-", "vhost-"}
 
 // kernelSide says whether a thread is one of the kernel's own in this process, which works for io_uring or for a virtual
 // machine's devices. It never runs the program's code, so it need not stand still, and it must not be disturbed: the file that
 // it is just opening, say, would not be opened. The first thread of a process is never such a one.
-func (t *Tracee) kernelSide(tid int) bool {
+func (t *Tracee) kernelSide(tid int) (bool, error) {
 	if tid == t.pid {
-		return false
+		return false, nil
+	}
+	s, err := t.dir.Stat(tid)
+	if errors.Is(err, ErrGone) {
+		return false, nil // that is noticed when it is to be seized
+	}
+	if err != nil {
+		return false, err
 	}
 	major, minor := kernelRelease()
-	flags := statFlags(t.dir.stat(tid))
 	for _, k := range kernelSide {
 		switch {
-		case flags&k.flag == 0:
+		case s.Flags&k.flag == 0:
 		case major > k.major || major == k.major && minor >= k.minor:
-			return true
+			return true, nil
 		default:
-			var room [64]byte
-			name, err := t.dir.readInto(room[:], tid, "comm")
-			return err == nil && slices.ContainsFunc(kernelSideNames, func(n []byte) bool { return bytes.HasPrefix(name, n) })
+			return slices.ContainsFunc(kernelSideNames, func(n string) bool { return strings.HasPrefix(s.Name, n) }), nil
 		}
 	}
-	return false
+	return false, nil
 }
 
-// kernelRelease returns the first two numbers of the kernel's release; 0 if it has none.
+// kernelRelease returns the first two numbers of the kernel's release; 0 if it has none, and the names count.
 var kernelRelease = sync.OnceValues(func() (major, minor int) {
 	var u unix.Utsname
 	if unix.Uname(&u) == nil {

@@ -1,15 +1,14 @@
 package tracer
 
 import (
-	"bufio"
-	"bytes"
 	"errors"
 	"io"
 	"runtime"
-	"strconv"
 	"unsafe"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/lpbuild/lpbuild/pkg/ulp/internal/procfs"
 )
 
 // procmapQuery is the argument of PROCMAP_QUERY (Linux 6.11), up to what is of use here.
@@ -75,7 +74,8 @@ func (t *Tracee) Mapping(addr uint64) (Range, string, error) {
 	return r, path, err
 }
 
-// initialStack returns the mapping that an address is in if the kernel calls it the first thread's stack.
+// initialStack returns the mapping that an address is in if the kernel calls it the first thread's stack. Where that cannot be
+// known, it is not it: then the kernel is asked in another way.
 func (t *Tracee) initialStack(addr uint64) (Range, bool) {
 	const want = "[stack]\x00"
 	var name [len(want)]byte
@@ -105,26 +105,15 @@ func (t *Tracee) query(q *procmapQuery) unix.Errno {
 
 // findMapping is mapping for older kernels: it looks through the whole list. path is what that says after the numbers.
 func findMapping(f io.Reader, addr uint64) (r Range, path string, err error) {
-	s := bufio.NewScanner(f)
-	for s.Scan() {
-		from, rest, _ := bytes.Cut(s.Bytes(), []byte{'-'})
-		to, rest, _ := bytes.Cut(rest, []byte{' '})
-		start, err1 := strconv.ParseUint(string(from), 16, 64)
-		end, err2 := strconv.ParseUint(string(to), 16, 64)
-		if err1 != nil || err2 != nil {
-			return Range{}, "", errors.Join(err1, err2)
+	err = procfs.EachMapping(f, func(m *procfs.Mapping) error {
+		if addr >= m.End {
+			return nil
 		}
-		if addr < end {
-			return Range{start, end}, pathField(rest), nil
-		}
+		r, path = Range{m.Start, m.End}, string(m.Path)
+		return procfs.ErrStop
+	})
+	if err == nil && r == (Range{}) {
+		err = ErrStack
 	}
-	return Range{}, "", errors.Join(s.Err(), ErrStack)
-}
-
-// pathField returns the path, which may have blanks in it, behind permissions, offset, device and inode.
-func pathField(b []byte) string {
-	for range 4 {
-		_, b, _ = bytes.Cut(b, []byte{' '})
-	}
-	return string(bytes.TrimLeft(b, " "))
+	return r, path, err
 }

@@ -8,6 +8,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/lpbuild/lpbuild/pkg/ulp/internal/procfs"
 )
 
 func itoa(n int) string { return strconv.Itoa(n) }
@@ -68,7 +70,7 @@ func TestKilledTarget(t *testing.T) {
 		tr := attach(t, c.pid, Options{Gadgets: gadgets(t, c.pid)})
 		_ = c.Cmd.Process.Kill()
 		th := tr.Threads()[len(tr.Threads())-1]
-		for deadline := time.Now().Add(10 * time.Second); !tr.dir.ended(th.TID) && time.Now().Before(deadline); {
+		for deadline := time.Now().Add(10 * time.Second); !must(tr.ended(th.TID)) && time.Now().Before(deadline); {
 			time.Sleep(time.Millisecond)
 		}
 		if _, err := tr.Syscalls(t.Context(), th, Call{Nr: unix.SYS_GETTID}); !errors.Is(err, ErrGone) {
@@ -87,7 +89,7 @@ func TestStranger(t *testing.T) {
 	tr := newTracee(c.pid, Options{})
 	var err error
 	tr.w.do(func() {
-		if tr.dir, err = openFolder(c.pid); err != nil {
+		if tr.dir, err = procfs.Open(procfs.Root, c.pid); err != nil {
 			return
 		}
 		tr.reaper = startReaper(c.pid)

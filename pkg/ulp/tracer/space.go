@@ -4,6 +4,8 @@ import (
 	"os"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/lpbuild/lpbuild/pkg/ulp/internal/procfs"
 )
 
 // space is an address space of the process, opened.
@@ -23,30 +25,42 @@ type space struct {
 // openSpace opens the address space of a thread that is seized.
 func (t *Tracee) openSpace(th *Thread) (s space, err error) {
 	s.of = th
-	stat := t.dir.stat(th.TID)
-	if statFlags(stat)&signaled != 0 {
+	stat, err := t.dir.Stat(th.TID)
+	if err != nil {
+		return space{}, err
+	}
+	if stat.Flags&procfs.FlagSignaled != 0 {
 		return space{}, ErrGone // or it will be, when its core is dumped
 	}
-	if s.mem, err = t.dir.open(taskFile(th.TID, "mem"), os.O_RDWR); err == nil {
-		s.maps, err = t.dir.open(taskFile(th.TID, "maps"), os.O_RDONLY)
+	if s.mem, err = t.open(th, "mem", os.O_RDWR); err == nil {
+		s.maps, err = t.open(th, "maps", os.O_RDONLY)
 	}
 	if err == nil {
-		s.status, err = t.dir.open(taskFile(th.TID, "status"), os.O_RDONLY)
+		s.status, err = t.open(th, "status", os.O_RDONLY)
 	}
 	if err != nil {
 		s.close()
 		return space{}, err
 	}
-	s.stack = startStack(stat)
+	s.stack = stat.StartStack
 	s.warm(t.o.Gadgets)
 	return s, nil
+}
+
+// open opens a file of a thread.
+func (t *Tracee) open(th *Thread, file string, flags int) (*os.File, error) {
+	f, err := t.dir.Open(procfs.TaskFile(th.TID, file), flags)
+	if err != nil {
+		return nil, err
+	}
+	return os.NewFile(uintptr(f), file), nil
 }
 
 // warm reads what will be read again under the stop: what is read the second time takes a third of the time.
 func (s *space) warm(g Gadgets) {
 	if g.usable() {
 		_ = g.verify(s.mem)
-		var b [taskFileMost]byte
+		var b [4096]byte
 		_, _ = unix.Pread(int(s.status.Fd()), b[:], 0)
 	}
 }
@@ -59,6 +73,3 @@ func (s *space) close() {
 	}
 	*s = space{}
 }
-
-// startStack is where the kernel says in stat that the first thread's stack began; 0 if it does not say.
-func startStack(stat [][]byte) uint64 { return statNumber(stat, 28) }

@@ -10,6 +10,8 @@ import (
 	"testing"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/lpbuild/lpbuild/pkg/ulp/internal/procfs"
 )
 
 // TestMemoryOfVforkChild attaches to a child of vfork, which has its parent's memory, while it executes another program:
@@ -72,7 +74,7 @@ func TestIncompleteList(t *testing.T) {
 	tr := newTracee(c.pid, Options{StopTimeout: defaultStopTimeout})
 	var err error
 	tr.w.do(func() {
-		tr.dir = must(openFolder(c.pid))
+		tr.dir = must(procfs.Open(procfs.Root, c.pid))
 		tr.reaper = startReaper(c.pid)
 		defer tr.reaper.stop()
 		if _, err = tr.seizeNew(tids[:2]); err != nil {
@@ -128,13 +130,13 @@ func TestNoneMissed(t *testing.T) {
 	c := start(t, program(t, "life"), "threads")
 	for range 200 {
 		tr := attach(t, c.pid, Options{StopTimeout: defaultStopTimeout * 10})
-		tids, complete, err := tr.dir.tasks()
+		tids, complete, err := tr.tasks()
 		if err != nil || !complete {
 			t.Fatalf("list of threads that stand still: complete %v, %v", complete, err)
 		}
 		for _, tid := range tids {
-			if s := tr.dir.stat(tid); len(s) == 0 || s[0][0] != 't' && s[0][0] != 'Z' && s[0][0] != 'X' {
-				t.Errorf("thread %d runs: %s", tid, s)
+			if s, err := tr.dir.Stat(tid); err != nil || s.State != 't' && !s.Ended() {
+				t.Errorf("thread %d runs: %+v, %v", tid, s, err)
 			}
 		}
 		detach(t, tr)

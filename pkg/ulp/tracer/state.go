@@ -1,10 +1,11 @@
 package tracer
 
 import (
-	"bytes"
-	"strconv"
+	"errors"
+	"io"
+	"math"
 
-	"golang.org/x/sys/unix"
+	"github.com/lpbuild/lpbuild/pkg/ulp/internal/procfs"
 )
 
 // state is what a thread's status says that matters for sending it away. It is read once, and again when any thread has
@@ -15,31 +16,46 @@ type state struct {
 	caught  uint64 // signals with a handler
 }
 
-// stateOf reads a thread's state, unless that is known.
+// stateOf reads a thread's state, unless that is known. What cannot be read is an error: a filter that is not known may
+// kill.
 func (t *Tracee) stateOf(th *Thread) (state, error) {
 	if t.state.of == th {
 		return t.state, nil
 	}
-	var room [taskFileMost]byte
-	var b []byte
-	if th == t.space.of {
-		n, _ := unix.Pread(int(t.space.status.Fd()), room[:], 0)
-		b = room[:max(n, 0)]
-	} else {
-		b, _ = t.dir.read(th.TID, "status")
-	}
-	caught, err := strconv.ParseUint(statusField(b, "SigCgt"), 16, 64)
+	s, err := t.readStatus(th)
 	if err != nil {
-		return state{}, ErrGone // a thread has no handlers any more
+		return state{}, err
 	}
-	mode, _ := strconv.Atoi(statusField(b, "Seccomp")) // no such line: a kernel without seccomp
-	t.state = state{of: th, seccomp: Seccomp(mode), caught: caught}
+	t.state = state{of: th, seccomp: Seccomp(s.Seccomp), caught: s.Caught}
 	return t.state, nil
 }
 
-// statusField returns a field of a thread's status; empty if there is none.
-func statusField(b []byte, name string) string {
-	_, rest, _ := bytes.Cut(b, []byte("\n"+name+":\t"))
-	value, _, _ := bytes.Cut(rest, []byte("\n"))
-	return string(value)
+func (t *Tracee) readStatus(th *Thread) (*procfs.Status, error) {
+	if th == t.space.of {
+		return t.dir.StatusOf(fromStart(t.space.status), th.TID)
+	}
+	return t.dir.Status(th.TID)
+}
+
+// fromStart reads an open file from its beginning.
+func fromStart(f io.ReaderAt) io.Reader { return io.NewSectionReader(f, 0, math.MaxInt64) }
+
+// ended reports whether a thread has exited: it is a zombie, or there is none any more. One that a signal is ending counts
+// as such, since it never stops any more, even if it dumps core for a long time before.
+func (t *Tracee) ended(tid int) (bool, error) {
+	s, err := t.dir.Stat(tid)
+	if errors.Is(err, ErrGone) {
+		return true, nil
+	}
+	return err == nil && (s.Ended() || s.Flags&procfs.FlagSignaled != 0), err
+}
+
+// tasks lists the threads of the process. They come and go: the list is true for no longer than it takes to read.
+// complete says that as many threads as are in it were there afterwards; one that ends meanwhile can hide another one.
+func (t *Tracee) tasks() (tids []int, complete bool, err error) {
+	complete, err = t.dir.EachTask(func(tid int) error {
+		tids = append(tids, tid)
+		return nil
+	})
+	return tids, complete, err
 }

@@ -4,6 +4,8 @@ import (
 	"context"
 	"sync/atomic"
 	"time"
+
+	"github.com/lpbuild/lpbuild/pkg/ulp/internal/procfs"
 )
 
 // Options of [Run]. The zero value works.
@@ -32,7 +34,7 @@ type Tracee struct {
 	pid      int
 	o        Options
 	w        *worker
-	dir      *folder
+	dir      *procfs.Dir
 	space    space
 	mem      *Memory // of it, once all stand still
 	state    state

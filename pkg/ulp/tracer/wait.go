@@ -135,8 +135,10 @@ func (t *Tracee) wait(ctx context.Context, tid int, deadline time.Time) (stop, e
 	for p := (pace{}); ; p.rest() {
 		late := p.slow() && !deadline.IsZero() && time.Now().After(deadline)
 		s := peek(tid)
-		if s.kind == running && p.slow() && t.dir.ended(tid) {
-			s.kind = ended // the kernel does not tell the end of a process's first thread before that of the others
+		if s.kind == running && p.slow() {
+			if over, err := t.ended(tid); err == nil && over { // if that is not known, it is waited for
+				s.kind = ended // the kernel does not tell the end of a process's first thread before that of the others
+			}
 		}
 		if s.kind == ended && tid != t.pid {
 			reap(tid) // or an exec of the process, which waits for that, never ends

@@ -1,4 +1,4 @@
-package process
+package procfs
 
 import (
 	"bytes"
@@ -7,14 +7,22 @@ import (
 	"sync"
 )
 
-// lineBuffers are shared by all calls: at any time there are as many as there are calls.
+// maxLine is how much of a line is looked at, in bytes.
+const maxLine = 64 << 10
+
 var lineBuffers = sync.Pool{New: func() any { return new([maxLine]byte) }}
 
-// errStop ends eachLine early and without an error.
-var errStop = errors.New("stop")
+// ErrStop is returned by a callback to end the reading early and without an error.
+var ErrStop = errors.New("stop")
 
-// eachLine calls f with each line, without its newline; the slice is valid during the call only. Of a line that does not
-// fit into buf only the beginning is shown.
+// EachLine calls f with each line, without its newline; the slice is valid during the call only. Of a line of more than
+// 64 KiB only the beginning is shown.
+func EachLine(r io.Reader, f func(line []byte) error) error {
+	buf := lineBuffers.Get().(*[maxLine]byte)
+	defer lineBuffers.Put(buf)
+	return eachLine(r, buf[:], f)
+}
+
 func eachLine(r io.Reader, buf []byte, f func(line []byte) error) error {
 	n, cut := 0, false // bytes in buf; whether the line at its start began before it
 	for {
@@ -46,8 +54,8 @@ func eachLine(r io.Reader, buf []byte, f func(line []byte) error) error {
 		n = copy(buf, rest)
 		switch {
 		case errors.Is(err, io.EOF):
-			if n > 0 && !cut {
-				return stopped(f(buf[:n]))
+			if n > 0 || cut { // the kernel ends every line
+				return malformed("cut off in the middle of a line")
 			}
 			return nil
 		case err != nil:
@@ -59,7 +67,7 @@ func eachLine(r io.Reader, buf []byte, f func(line []byte) error) error {
 var newline = []byte{'\n'}
 
 func stopped(err error) error {
-	if errors.Is(err, errStop) {
+	if errors.Is(err, ErrStop) {
 		return nil
 	}
 	return err
