@@ -13,7 +13,7 @@ GLIBC_DEBIAN := $(DEMO_DEBIAN) rpm2cpio make bison gawk python3 dpkg-dev patch l
 DEMO_SUSE   := gcc glibc-devel binutils rpm-build createrepo_c gpg2 xz zstd bzip2 elfutils cpio tar findutils util-linux
 TEST_SUSE   := $(DEMO_SUSE) iproute2 bash-completion gdb rpmlint mandoc osc gcc-c++ ShellCheck systemd cross-ppc64le-gcc14 cross-aarch64-gcc14
 
-.PHONY: build deps deps-demo deps-glibc demo package test test-kill test-cycles test-glibc race bench fuzz lint clean
+.PHONY: build deps deps-demo deps-glibc demo package test test-kill test-cycles test-glibc race bench bench-once fuzz lint clean
 
 build: $(BIN)
 
@@ -67,6 +67,10 @@ race: deps
 
 bench: deps
 	CGO_ENABLED=0 $(GO) test -run '^$$' -bench . -benchtime 1x -timeout 60m ./...
+
+# Every benchmark once and small: whether it still works, not how fast.
+bench-once: deps
+	CGO_ENABLED=0 $(GO) test -run '^$$' -bench . -benchtime 1x -short -timeout 15m ./...
 
 # Every fuzz target, for a while each.
 FUZZTIME ?= 20s

@@ -42,7 +42,7 @@ func enter(t testing.TB, make func(t testing.TB, dir string)) string {
 	run := []string{"-test.run", "^" + t.Name() + "$", "-test.v"}
 	b, bench := t.(*testing.B)
 	if bench {
-		run = []string{"-test.run", "^$", "-test.bench", "^" + t.Name() + "$", "-test.benchtime", "1x"}
+		run = []string{"-test.run", "^$", "-test.bench", "^" + t.Name() + "$", "-test.benchtime", "1x", fmt.Sprintf("-test.short=%t", testing.Short())}
 	}
 	cmd := exec.CommandContext(t.Context(), "unshare", append([]string{"--mount", "--pid", "--net", "--fork", "--kill-child", "--mount-proc",
 		"--propagation", "private", self, "-test.timeout", "5m"}, run...)...)

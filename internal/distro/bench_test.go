@@ -3,6 +3,8 @@ package distro
 import (
 	"fmt"
 	"testing"
+
+	"github.com/lpbuild/lpbuild/internal/benchtest"
 )
 
 // BenchmarkMakeRPMs builds, for each run, five glibcs with debuginfo, without the cache.
@@ -16,7 +18,7 @@ func BenchmarkMakeRPMs(b *testing.B) {
 
 // BenchmarkStandardRepository makes signed repositories of cached builds.
 func BenchmarkStandardRepository(b *testing.B) {
-	for _, n := range []int{5, 40} {
+	for _, n := range []int{5, benchtest.Size(40, 6)} {
 		b.Run(fmt.Sprint(n), func(b *testing.B) {
 			for i := 0; b.Loop(); i++ {
 				if _, err := StandardRepository(b.Context(), fmt.Sprintf("%s/%d", b.TempDir(), i), StandardOptions{Builds: n}); err != nil {

@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/lpbuild/lpbuild/internal/benchtest"
 	"github.com/lpbuild/lpbuild/pkg/download"
 	"github.com/lpbuild/lpbuild/pkg/download/digest"
 	"github.com/lpbuild/lpbuild/pkg/ulp"
@@ -30,7 +31,7 @@ done
 // BenchmarkBuild40 makes containers for 40 builds of a library as large as libc.so.6 (9,000 functions) from nothing, and lets
 // the shell loop do the same in the same run. The aim is a ratio of at most 0.1.
 func BenchmarkBuild40(b *testing.B) {
-	const builds = 40
+	builds := benchtest.Size(40, 4)
 	dir := b.TempDir()
 	libs := manyFunctions(b, dir)
 	for b.Loop() {
@@ -65,7 +66,7 @@ func BenchmarkBuild40(b *testing.B) {
 func manyFunctions(b *testing.B, dir string) [][]byte {
 	b.Helper()
 	var source strings.Builder
-	for i := range 9000 {
+	for i := range benchtest.Size(9000, 500) {
 		static := "static __attribute__((used)) "
 		if i%3 == 0 {
 			static = ""

@@ -11,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/lpbuild/lpbuild/internal/benchtest"
 	"github.com/lpbuild/lpbuild/pkg/buildmatrix"
 	"github.com/lpbuild/lpbuild/pkg/download"
 	"github.com/lpbuild/lpbuild/pkg/download/digest"
@@ -19,7 +20,7 @@ import (
 // BenchmarkDist40 makes the source package of 40 builds of a library with as many symbols as libc.so.6 (9,000), whose places are
 // others in each build; and has tar and xz pack the same files in the same run, as one would without lpbuild.
 func BenchmarkDist40(b *testing.B) {
-	const builds, symbols = 40, 9000
+	builds, symbols := benchtest.Size(40, 4), 9000
 	c, l, r := benchFolder(b, builds, symbols)
 	for b.Loop() {
 		start := time.Now()

@@ -11,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/lpbuild/lpbuild/internal/benchtest"
 	"github.com/lpbuild/lpbuild/pkg/ulp"
 )
 
@@ -112,7 +113,7 @@ func BenchmarkProofs(b *testing.B) {
 // the median time of each way, and how many times as long the tool takes.
 func compare(b *testing.B, tool string, theirs func(), ours map[string]func()) {
 	b.Helper()
-	const rounds, runs = 10, 6
+	rounds, runs := benchtest.Size(10, 1), benchtest.Size(6, 1)
 	times := make(map[string][]float64)
 	measure := func(name string, f func()) {
 		for range runs {

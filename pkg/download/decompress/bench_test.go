@@ -10,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/lpbuild/lpbuild/internal/benchtest"
 	"github.com/lpbuild/lpbuild/pkg/download/decompress"
 )
 
@@ -29,6 +30,7 @@ func BenchmarkReader(b *testing.B) {
 		}
 		data = append(data, program...)
 	}
+	data = data[:benchtest.Size(len(data), 2_000_000)]
 	all := append(ways, way{name: "xz of many blocks", format: decompress.XZ, tool: "xz -c -T2 --block-size=8MiB"})
 	for _, w := range all {
 		b.Run(w.name, func(b *testing.B) { w.benchmark(b, data) })

@@ -10,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/lpbuild/lpbuild/internal/benchtest"
 	"github.com/lpbuild/lpbuild/pkg/download/rpmfile"
 )
 
@@ -41,8 +42,9 @@ func debuginfo() []byte {
 			words[i][j] = byte(random.IntN(256))
 		}
 	}
-	b := make([]byte, 0, 20<<20)
-	for len(b) < 20_000_000 {
+	size := benchtest.Size(20_000_000, 1_000_000)
+	b := make([]byte, 0, size+1<<10)
+	for len(b) < size {
 		b = append(b, words[min(random.IntN(len(words)), random.IntN(len(words)))]...)
 		b = append(b, byte(random.IntN(256)))
 	}

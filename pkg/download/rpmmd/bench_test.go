@@ -17,6 +17,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/lpbuild/lpbuild/internal/benchtest"
 	"github.com/lpbuild/lpbuild/pkg/download/digest"
 	"github.com/lpbuild/lpbuild/pkg/download/rpmmd"
 )
@@ -71,7 +72,7 @@ func readPrimaryFile(ctx context.Context, args []string) error {
 // process of its own, and runs zcat on the same file. "ratio" is our time over zcat's, at most 2; "MiB-RSS" is the most
 // memory that our process took, at most 64.
 func BenchmarkPrimary900MB(b *testing.B) {
-	size := int64(900)
+	size := int64(benchtest.Size(900, 20))
 	if s := os.Getenv("LPBUILD_PRIMARY_MB"); s != "" {
 		var err error
 		if size, err = strconv.ParseInt(s, 10, 64); err != nil {

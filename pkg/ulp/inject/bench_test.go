@@ -14,6 +14,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/lpbuild/lpbuild/internal/benchtest"
 	"github.com/lpbuild/lpbuild/pkg/ulp"
 )
 
@@ -43,7 +44,7 @@ func BenchmarkList(b *testing.B) {
 }
 
 // stopRuns is how often each kind of stop is measured.
-const stopRuns = 200
+func stopRuns() int { return benchtest.Size(200, 5) }
 
 // BenchmarkStop is how long a process stands still while a live patch of eight functions is applied and reverted, beside
 // the floor: seize, interrupt, wait, detach, and nothing else. All kinds take turns, so that they see the same noise.
@@ -59,7 +60,7 @@ func BenchmarkStop(b *testing.B) {
 		spinner := gcc(b, "spinner", "testdata/spinner.c", lib, "-Wl,-rpath,"+filepath.Dir(lib))
 		c := start(b, spinner, 1)
 		m := newStops(b)
-		for range stopRuns {
+		for range stopRuns() {
 			m.add("floor", c.standstill(func() { floor(b, c.pid) }))
 			m.add("apply", c.standstill(func() { c.apply(o, p) }))
 			m.add("revert", c.standstill(func() { c.change(Change{Revert: everyOne}, o) }))
@@ -70,7 +71,7 @@ func BenchmarkStop(b *testing.B) {
 	b.Run("64threads", func(b *testing.B) {
 		c := start(b, target(b, lib), 63, "SPIN=1") // and the first one, which waits
 		m := newStops(b)
-		for range stopRuns {
+		for range stopRuns() {
 			m.add("floor", floor(b, c.pid))
 			m.add("apply", c.apply(o, p).Stop)
 			m.add("revert", c.change(Change{Revert: everyOne}, o).Stop)

@@ -8,10 +8,12 @@ import (
 	"os/exec"
 	"path/filepath"
 	"runtime"
+	"strconv"
 	"sync"
 	"testing"
 	"time"
 
+	"github.com/lpbuild/lpbuild/internal/benchtest"
 	"github.com/lpbuild/lpbuild/pkg/ulp/process"
 )
 
@@ -179,12 +181,9 @@ func tinyProcesses(b *testing.B, n int) []int {
 
 // BenchmarkScan is what "status" does: looking at every process and reading the build-ids of its libraries.
 func BenchmarkScan(b *testing.B) {
-	for _, n := range []struct {
-		name  string
-		count int
-	}{{"200", 200}, {"1000", 1000}, {"4000", 4000}} {
-		b.Run(n.name, func(b *testing.B) {
-			pids := tinyProcesses(b, n.count)
+	for _, count := range []int{benchtest.Size(200, 10), benchtest.Size(1000, 50), benchtest.Size(4000, 200)} {
+		b.Run(strconv.Itoa(count), func(b *testing.B) {
+			pids := tinyProcesses(b, count)
 			runtime.GC()
 			b.ReportAllocs()
 			b.ResetTimer()
@@ -208,13 +207,13 @@ func BenchmarkScan(b *testing.B) {
 						}
 					}
 				})
-				if err != nil || with != n.count {
-					b.Fatalf("%v; %d of %d processes have the library", err, with, n.count)
+				if err != nil || with != count {
+					b.Fatalf("%v; %d of %d processes have the library", err, with, count)
 				}
 			}
 			b.StopTimer()
 			b.ReportMetric(residentMiB(b, os.Getpid()), "MiB-resident")
-			b.ReportMetric(float64(b.Elapsed().Microseconds())/float64(b.N*n.count), "µs/process")
+			b.ReportMetric(float64(b.Elapsed().Microseconds())/float64(b.N*count), "µs/process")
 		})
 	}
 }

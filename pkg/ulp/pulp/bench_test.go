@@ -6,6 +6,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/lpbuild/lpbuild/internal/benchtest"
 	"github.com/lpbuild/lpbuild/pkg/ulp/pulp"
 	"github.com/lpbuild/lpbuild/pkg/ulp/tracer"
 )
@@ -29,7 +30,7 @@ func BenchmarkEngine(b *testing.B) {
 func benchEngine(b *testing.B, f flavour, lib string, p *pulp.Patch, path string, threads int) {
 	c := start(b, lib, f, "pause", "-"+strconv.Itoa(threads))
 	var stop, inside, added, empty, check []time.Duration
-	for range 100 { // a function that has next to nothing to do: what calling costs
+	for range benchtest.Size(100, 5) { // a function that has next to nothing to do: what calling costs
 		r := c.find()
 		pulp.SpentInCalls(func(d time.Duration) { empty = append(empty, d) })
 		d, err := r.Stop(b.Context(), tracer.Options{StopTimeout: 10 * time.Second}, func(s *pulp.Session) error {
@@ -41,7 +42,7 @@ func benchEngine(b *testing.B, f flavour, lib string, p *pulp.Patch, path string
 		r.Close()
 	}
 	slices.Sort(empty)
-	for range max(b.N, 100) {
+	for range max(b.N, benchtest.Size(100, 5)) {
 		r := c.find()
 		plan, err := r.PlanApply(b.Context(), p, path)
 		must(b, "plan", err)

@@ -8,6 +8,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/lpbuild/lpbuild/internal/benchtest"
 )
 
 // BenchmarkStop compares how long a process stands still: the floor (seize, interrupt, wait, detach of all threads and
@@ -46,7 +48,7 @@ func BenchmarkStop(b *testing.B) {
 		} {
 			b.Run(fmt.Sprintf("%d%s/%s", target.threads, target.how, bm.name), func(b *testing.B) {
 				var took []time.Duration
-				for range max(b.N, 200) {
+				for range max(b.N, benchtest.Size(200, 5)) {
 					d, err := bm.f()
 					if err != nil {
 						b.Fatal(err)

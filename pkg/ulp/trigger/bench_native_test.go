@@ -7,16 +7,15 @@ import (
 	"testing"
 	"time"
 
+	"github.com/lpbuild/lpbuild/internal/benchtest"
 	"github.com/lpbuild/lpbuild/pkg/ulp/trigger"
 )
-
-// nativeRuns is how often all processes are patched and put back.
-const nativeRuns = 200
 
 // BenchmarkNative applies a live patch to 200 processes without libpulp.so, and takes it out again, 200 times. idle is how late
 // a sleeper of one millisecond wakes up in between.
 func BenchmarkNative(b *testing.B) {
 	cs := read(b, container(b, "a", 10))
+	many, rounds := many(), benchtest.Size(200, 3)
 	children := make([]*child, 0, many)
 	for range cap(children) {
 		children = append(children, start(b, "a", "", "benchnative"))
@@ -35,7 +34,7 @@ func BenchmarkNative(b *testing.B) {
 			b.Fatalf("%+v, %v", sum, err)
 		}
 	}
-	for range nativeRuns {
+	for range rounds {
 		change("apply", trigger.Options{})
 		for _, c := range children[:3] {
 			c.says(tens10)

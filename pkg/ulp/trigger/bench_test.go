@@ -10,11 +10,12 @@ import (
 	"testing"
 	"time"
 
+	"github.com/lpbuild/lpbuild/internal/benchtest"
 	"github.com/lpbuild/lpbuild/pkg/ulp/trigger"
 )
 
 // many is how many processes the benchmarks work on.
-const many = 200
+func many() int { return benchtest.Size(200, 20) }
 
 // crowd starts processes of one name, with libpulp's own libpulp.so if there is one. It lasts as long as the benchmark.
 func crowd(b *testing.B, name string) ([]*child, string) {
@@ -23,7 +24,7 @@ func crowd(b *testing.B, name string) ([]*child, string) {
 	if list := flavours(b); list["libpulp"] != "" {
 		libpulp, which = list["libpulp"], "libpulp"
 	}
-	children := make([]*child, many)
+	children := make([]*child, many())
 	var wg sync.WaitGroup
 	library(b, "a")
 	places := make(chan struct{}, 8)
@@ -60,7 +61,7 @@ func BenchmarkStatus(b *testing.B) {
 	o := trigger.SurveyOptions{Selector: trigger.Selector{Name: &name}, Backends: []trigger.Backend{&trigger.Libpulp{}}}
 	for b.Loop() {
 		list, _, err := trigger.Look(context.Background(), o)
-		if err != nil || len(list) != many {
+		if err != nil || len(list) != many() {
 			b.Fatal(len(list), err)
 		}
 	}
@@ -90,7 +91,7 @@ func BenchmarkTrigger(b *testing.B) {
 		}, nil)
 		b.StopTimer()
 		ours += time.Since(began)
-		if err != nil || sum.Changed != many {
+		if err != nil || sum.Changed != many() {
 			b.Fatalf("%+v, %v", sum, err)
 		}
 		stop = max(stop, sum.LongestStop)
@@ -130,7 +131,7 @@ func BenchmarkMemory(b *testing.B) {
 	cmd := exec.Command(os.Args[0])
 	cmd.Env = append(os.Environ(), "TRIGGER_TEST_JOB=memory", "TRIGGER_TEST_FILE="+container(b, "a", 10))
 	for b.Loop() {
-		sleepers := make([]*exec.Cmd, 0, 4000)
+		sleepers := make([]*exec.Cmd, 0, benchtest.Size(4000, 100))
 		for range cap(sleepers) {
 			s := exec.Command("sleep", "3600")
 			if err := s.Start(); err != nil {
