@@ -37,7 +37,7 @@ func (r *Request) do(ctx context.Context, o *Outcome) error {
 		o.note("%v", err)
 	}
 	if why := r.where(); why != "" {
-		o.Nothing, o.Quiet = string(why), true
+		o.Nothing, o.Quiet = string(why), why == buildRoot || why == noProc
 		return nil
 	}
 	s, settingErr := c.setting(r.Package)

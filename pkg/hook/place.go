@@ -1,18 +1,19 @@
 package hook
 
 import (
+	"errors"
 	"os"
-	"path/filepath"
 
-	"golang.org/x/sys/unix"
+	"github.com/lpbuild/lpbuild/pkg/ulp/process"
 )
 
 // place is why nothing is to be done where this runs, "" if something is.
 type place string
 
 const (
-	buildRoot place = "a build root: no process is touched"
-	noProc    place = "no /proc: no process can be seen"
+	buildRoot   place = "a build root: no process is touched"
+	noProc      place = "no /proc: no process can be seen"
+	foreignProc place = "/proc shows the processes of another PID namespace: no process is touched"
 )
 
 // where looks at where this runs.
@@ -20,18 +21,13 @@ func (r *Request) where() place {
 	if _, err := os.Lstat(r.path(".buildenv")); err == nil {
 		return buildRoot
 	}
-	if !isProc(r.Proc) {
+	switch err := (process.Options{Root: r.Proc}).CheckProc(); {
+	case errors.Is(err, process.ErrForeignProc):
+		return foreignProc
+	case errors.Is(err, process.ErrNoProc):
 		return noProc
+	case err != nil:
+		return place(err.Error())
 	}
 	return ""
-}
-
-// isProc says whether a folder is a proc file system in which this process is.
-func isProc(dir string) bool {
-	var fs unix.Statfs_t
-	if err := unix.Statfs(dir, &fs); err != nil || fs.Type != unix.PROC_SUPER_MAGIC {
-		return false
-	}
-	_, err := os.Stat(filepath.Join(dir, "self", "stat"))
-	return err == nil
 }

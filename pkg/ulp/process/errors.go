@@ -29,6 +29,8 @@ var (
 	ErrBusy = errors.New("too many processes do not answer")
 	// ErrNoProc: no process is to be seen at all, not even the one that looks.
 	ErrNoProc = procfs.ErrNoProc
+	// ErrForeignProc: proc shows another PID namespace than that of this process, so that its numbers mean others here.
+	ErrForeignProc = procfs.ErrForeign
 	// ErrClosed: the Memory was closed.
 	ErrClosed = errors.New("closed")
 )

@@ -22,6 +22,10 @@ func (o Options) root() string {
 	return o.Root
 }
 
+// CheckProc returns nil if the proc file system shows the processes that this process can name to the kernel. Otherwise the
+// error is a [*LookError]: [ErrForeignProc], or [ErrNoProc]. Look and Scan ask that first.
+func (o Options) CheckProc() error { return lookError(0, o.root(), procfs.CheckOwn(o.root())) }
+
 // Process is what was seen of a process at one moment. It holds nothing open; its methods look again, and return
 // [ErrGone] or [ErrChanged] if it is not the process and the program any more that this value describes.
 type Process struct {
@@ -61,11 +65,14 @@ type Process struct {
 // looks is how often a process that calls exec all the time is looked at before it is ErrChanged.
 const looks = 4
 
-// Look looks at one process. The error is a [*LookError]: [ErrGone], [ErrChanged] if it called exec several times
-// meanwhile, or [ErrPermission] if proc is mounted such that it hides even the public facts. A process into which this
+// Look looks at one process. The error is a [*LookError]: that of [Options.CheckProc], [ErrGone], [ErrChanged] if it called exec
+// several times meanwhile, or [ErrPermission] if proc is mounted such that it hides even the public facts. A process into which this
 // user may not look is no error: see Process.Denied.
 func Look(ctx context.Context, pid int, o Options) (*Process, error) {
 	p, err := await(ctx, func() (*Process, error) {
+		if err := o.CheckProc(); err != nil {
+			return nil, err
+		}
 		d, err := openDir(o.root(), pid)
 		if err != nil {
 			return nil, err

@@ -288,6 +288,11 @@ func TestOptionsRoot(t *testing.T) {
 	if err := os.Mkdir(filepath.Join(dir, strconv.Itoa(os.Getpid())), 0o755); err != nil {
 		t.Fatal(err)
 	}
+	status, err := os.ReadFile("/proc/self/status")
+	if err := errors.Join(err, os.Symlink(strconv.Itoa(os.Getpid()), filepath.Join(dir, "self")),
+		os.WriteFile(filepath.Join(dir, "self", "status"), status, 0o600)); err != nil {
+		t.Fatal(err)
+	}
 	// A FIFO in the place of a file must not block.
 	if err := syscall.Mkfifo(filepath.Join(dir, strconv.Itoa(os.Getpid()), "stat"), 0o644); err != nil {
 		t.Fatal(err)

@@ -32,8 +32,11 @@ const (
 // named. visit is called by several goroutines at once and in no order; its context ends when the process's time is
 // over. Scan returns when every visit has returned.
 //
-// The error is the context's, or that of reading the root of proc; [ErrNoProc] if there is nothing in it.
+// The error is the context's, that of [Options.CheckProc], or that of reading the root of proc.
 func Scan(ctx context.Context, o ScanOptions, visit func(ctx context.Context, p *Process, err error)) error {
+	if err := o.CheckProc(); err != nil {
+		return err
+	}
 	s := newScan(ctx, o, visit)
 	defer s.wg.Wait()
 	if o.PIDs != nil {
@@ -45,9 +48,6 @@ func Scan(ctx context.Context, o ScanOptions, visit func(ctx context.Context, p 
 		return nil
 	}
 	root, err := procfs.OpenAt(unix.AT_FDCWD, o.root(), unix.O_RDONLY|unix.O_DIRECTORY)
-	if errors.Is(err, unix.ENOENT) || errors.Is(err, unix.ENOTDIR) {
-		err = ErrNoProc
-	}
 	if err != nil {
 		return lookError(0, o.root(), err)
 	}

@@ -66,6 +66,9 @@ const GCPercent = 400
 // named is not there, or that of reading proc. That processes failed is no error; [Summary] says so.
 func Run(ctx context.Context, o Options, report func(*Report)) (Summary, error) {
 	r := newRunner(o, report)
+	if err := (process.Options{Root: o.Root}).CheckProc(); err != nil {
+		return Summary{}, err
+	}
 	if o.Selector.PID != 0 {
 		if err := checkProcess(o.Root, o.Selector.PID); err != nil {
 			return Summary{}, err

@@ -152,6 +152,8 @@ func TestFourThousand(t *testing.T) {
 	for pid := first; pid < first+many; pid++ {
 		forgeProcess(t, root, pid)
 	}
+	forgeProcess(t, root, os.Getpid())
+	must(t, os.Symlink(strconv.Itoa(os.Getpid()), filepath.Join(root, "self")))
 	name := trigger.NewWildcard("sleeper[0-4]*")
 	cs := read(t, container(t, "a", 10))
 	var before, after runtime.MemStats
@@ -181,8 +183,9 @@ func forgeProcess(t *testing.T, root string, pid int) {
 	auxv := make([]byte, 32)
 	auxv[0], auxv[8] = 6, 16 // AT_PAGESZ
 	for file, text := range map[string]string{
-		"stat": stat, "status": fmt.Sprintf("Name:\t%s\nTgid:\t%d\nTracerPid:\t0\nUid:\t0\t0\t0\t0\nGid:\t0\t0\t0\t0\n", name, pid),
-		"cgroup": "0::/\n", "auxv": string(auxv), "maps": "", "mem": "x",
+		"stat": stat, "status": fmt.Sprintf("Name:\t%s\nTgid:\t%d\nPPid:\t1\nTracerPid:\t0\nUid:\t0\t0\t0\t0\nGid:\t0\t0\t0\t0\n"+
+			"NSpid:\t%d\nVmSize:\t4 kB\nSigCgt:\t0\nNoNewPrivs:\t0\nSeccomp:\t0\n", name, pid, pid),
+		"cgroup": "0::/\n", "auxv": string(auxv), "maps": "1000-2000 rw-p 00000000 00:00 0 [stack]\n", "mem": "x",
 	} {
 		must(t, os.WriteFile(filepath.Join(dir, file), []byte(text), 0o644))
 	}

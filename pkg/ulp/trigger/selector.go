@@ -1,19 +1,16 @@
 package trigger
 
 import (
-	"bufio"
 	"bytes"
 	"errors"
 	"fmt"
-	"io"
 	"os"
 	"os/user"
 	"path"
-	"path/filepath"
 	"strconv"
 	"sync"
-	"syscall"
 
+	"github.com/lpbuild/lpbuild/pkg/ulp/internal/procfs"
 	"github.com/lpbuild/lpbuild/pkg/ulp/process"
 )
 
@@ -139,27 +136,27 @@ func (u *userNames) name(uid string) string {
 	return name
 }
 
-// checkProcess says why a number that was named is not that of a process. The folder of a thread looks like one.
+// checkProcess returns why a number that was named is not that of a process. The directory of a thread looks like one.
 func checkProcess(root string, pid int) error {
 	if root == "" {
-		root = "/proc"
+		root = procfs.Root
 	}
-	f, err := os.OpenFile(filepath.Join(root, strconv.Itoa(pid), "status"), os.O_RDONLY|syscall.O_NONBLOCK, 0)
+	d, err := procfs.Open(root, pid)
+	var s *procfs.Status
+	if err == nil {
+		defer d.Close()
+		s, err = d.Status(0)
+	}
 	switch {
-	case errors.Is(err, os.ErrPermission):
-		return fmt.Errorf("process %d: %w", pid, ErrPermission)
-	case err != nil:
-		return fmt.Errorf("process %d: %w", pid, ErrNoProcess)
+	case errors.Is(err, procfs.ErrPermission):
+		err = ErrPermission
+	case errors.Is(err, procfs.ErrGone):
+		err = ErrNoProcess
+	case err == nil && s.Group != pid:
+		return fmt.Errorf("%d: %w; its process is %d", pid, ErrNotProcess, s.Group)
 	}
-	defer f.Close()
-	lines := bufio.NewScanner(io.LimitReader(f, 16<<10))
-	for lines.Scan() {
-		if group, ok := bytes.CutPrefix(lines.Bytes(), []byte("Tgid:")); ok {
-			if n := string(bytes.TrimSpace(group)); n != strconv.Itoa(pid) {
-				return fmt.Errorf("%d: %w; its process is %s", pid, ErrNotProcess, n)
-			}
-			break
-		}
+	if err != nil {
+		err = fmt.Errorf("process %d: %w", pid, err)
 	}
-	return nil
+	return err
 }

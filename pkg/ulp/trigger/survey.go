@@ -69,6 +69,9 @@ func (s *Survey) Bare() bool { return s.Anywhere && len(s.Libraries)+len(s.Elsew
 // Look surveys processes and returns what it saw, in ascending order of PID, and how many processes this user may not look
 // into. The error is the context's, the selector's if the process that was named is not there, or that of reading proc.
 func Look(ctx context.Context, o SurveyOptions) (list []*Survey, denied int, err error) {
+	if err := (process.Options{Root: o.Root}).CheckProc(); err != nil {
+		return nil, 0, err
+	}
 	if o.Selector.PID != 0 {
 		if err := checkProcess(o.Root, o.Selector.PID); err != nil {
 			return nil, 0, err

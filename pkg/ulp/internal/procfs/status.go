@@ -16,6 +16,7 @@ type IDs [4]uint32
 
 // Status is what /proc/PID/status shows and stat does not.
 type Status struct {
+	Group      int // the process that it is a thread of
 	Parent     int
 	Tracer     int // 0: none
 	UID, GID   IDs
@@ -33,6 +34,7 @@ var statusFields = [...]struct {
 	optional bool
 	read     func(s *Status, value []byte) error
 }{
+	{"Tgid", false, func(s *Status, v []byte) error { return readInt(&s.Group, v) }},
 	{"PPid", false, func(s *Status, v []byte) error { return readInt(&s.Parent, v) }},
 	{"TracerPid", false, func(s *Status, v []byte) error { return readInt(&s.Tracer, v) }},
 	{"Uid", false, func(s *Status, v []byte) error { return s.UID.read(v) }},
