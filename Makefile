@@ -10,10 +10,12 @@ DEMO_DEBIAN := gcc libc6-dev binutils rpm createrepo-c gnupg gnupg1 xz-utils zst
 TEST_DEBIAN := $(DEMO_DEBIAN) rpm2cpio gdb rpmlint mandoc osc g++ shellcheck systemd zypper iproute2 bash-completion \
                gcc-powerpc64le-linux-gnu libc6-dev-ppc64el-cross gcc-aarch64-linux-gnu libc6-dev-arm64-cross
 GLIBC_DEBIAN := $(DEMO_DEBIAN) rpm2cpio make bison gawk python3 dpkg-dev patch linux-libc-dev
+# Real programs that the engine is tried on, and gcc for the live patch.
+REAL_DEBIAN  := gcc libc6-dev util-linux nginx-light redis-server postgresql nodejs python3 bubblewrap
 DEMO_SUSE   := gcc glibc-devel binutils rpm-build createrepo_c gpg2 xz zstd bzip2 elfutils cpio tar findutils util-linux
 TEST_SUSE   := $(DEMO_SUSE) iproute2 bash-completion gdb rpmlint mandoc osc gcc-c++ ShellCheck systemd cross-ppc64le-gcc14 cross-aarch64-gcc14
 
-.PHONY: build deps deps-demo deps-glibc demo package test test-kill test-cycles test-glibc race bench bench-once fuzz lint clean
+.PHONY: build deps deps-demo deps-glibc deps-real demo package test test-kill test-cycles test-glibc test-real race bench bench-once fuzz lint clean
 
 build: $(BIN)
 
@@ -26,10 +28,13 @@ deps-demo: PACKAGES_DEBIAN = $(DEMO_DEBIAN)
 deps-demo: PACKAGES_SUSE   = $(DEMO_SUSE)
 deps-glibc: PACKAGES_DEBIAN = $(GLIBC_DEBIAN)
 deps-glibc: PACKAGES_SUSE   = $(DEMO_SUSE)
-deps deps-demo deps-glibc:
+deps-real: PACKAGES_DEBIAN = $(REAL_DEBIAN)
+deps-real: PACKAGES_SUSE   = $(DEMO_SUSE)
+# RUNLEVEL=1: what is a service is not started.
+deps deps-demo deps-glibc deps-real:
 	@if command -v apt-get >/dev/null; then \
 	  dpkg -s $(PACKAGES_DEBIAN) >/dev/null 2>&1 || { echo "installing packages (once)"; apt-get update -qq && \
-	    DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $(PACKAGES_DEBIAN) </dev/null >/dev/null; }; \
+	    RUNLEVEL=1 DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $(PACKAGES_DEBIAN) </dev/null >/dev/null; }; \
 	elif command -v zypper >/dev/null; then \
 	  rpm -q $(PACKAGES_SUSE) >/dev/null || zypper --non-interactive install --no-recommends $(PACKAGES_SUSE); \
 	else echo "neither apt-get nor zypper here: install what the Makefile names for them" >&2; exit 1; fi
@@ -62,14 +67,18 @@ test-cycles: deps
 test-glibc: deps-glibc
 	LPBUILD_TEST_GLIBC=1 CGO_ENABLED=0 $(GO) test -count=1 -v -timeout 30m ./internal/glibctest
 
+# nginx, Redis, PostgreSQL, Node.js, and Python with and without bubblewrap, patched and reverted under load (Debian).
+test-real: deps-real
+	LPBUILD_TEST_REAL=1 CGO_ENABLED=0 $(GO) test -count=1 -v -timeout 20m ./internal/realtest
+
 race: deps
 	CGO_ENABLED=1 $(GO) test -race ./...
 
-bench: deps
+bench: deps deps-real
 	CGO_ENABLED=0 $(GO) test -run '^$$' -bench . -benchtime 1x -timeout 60m ./...
 
 # Every benchmark once and small: whether it still works, not how fast.
-bench-once: deps
+bench-once: deps deps-real
 	CGO_ENABLED=0 $(GO) test -run '^$$' -bench . -benchtime 1x -short -timeout 15m ./...
 
 # Every fuzz target, for a while each.

@@ -1,0 +1,221 @@
+package realtest
+
+import (
+	"bytes"
+	"context"
+	"encoding/binary"
+	"encoding/json"
+	"fmt"
+	"os"
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/lpbuild/lpbuild/pkg/ulp"
+	"github.com/lpbuild/lpbuild/pkg/ulp/inject"
+	"github.com/lpbuild/lpbuild/pkg/ulp/process"
+)
+
+// cycles is how often each program is patched and put back.
+const cycles = 30
+
+// TestReal patches and reverts real programs under load: every answer is right, what they store adds up, no process ends, the
+// patched functions are in use while they are patched, and afterwards the programs are as they were.
+func TestReal(t *testing.T) {
+	if os.Getenv(inside) == "" {
+		t.Skip("patches nginx, Redis, PostgreSQL and others: run \"make test-real\"")
+	}
+	for i, p := range programs {
+		t.Run(p.name, func(t *testing.T) {
+			s := p.start(t, 20_000+i)
+			pid := s.cmd.Process.Pid
+			own := family(t, pid)
+			list := s.connect(t)
+			l := begin(list, 0, 0)
+			l.more(t, 2000)
+			base := l.stop(t)
+			own = slices.DeleteFunc(own, func(p int) bool { return !slices.Contains(family(t, pid), p) }) // which helped it to start
+
+			l = begin(list, 0, len(base))
+			stops := cycle(t, l, pid, p.uses)
+			cycled := l.stop(t)
+			for _, c := range list {
+				c.close()
+			}
+			s.verify(t, int64(len(base)+len(cycled)))
+			if now := family(t, pid); slices.ContainsFunc(own, func(p int) bool { return !slices.Contains(now, p) }) {
+				t.Errorf("of the processes %d only %d are left", own, now)
+			}
+			t.Logf("undisturbed: %v", base)
+			t.Logf("%d cycles: %v; p99.9 is %.1f times as long", cycles, cycled, float64(cycled.at(999))/float64(base.at(999)))
+			t.Logf("stops: %v", stops)
+		})
+	}
+}
+
+// cycle applies and reverts the live patch again and again, and returns how long processes stood still for it.
+func cycle(t testing.TB, l *load, pid int, uses []string) latencies {
+	t.Helper()
+	before := entries(t, pid)
+	var stops latencies
+	forked := 0
+	for range cycles {
+		stops = append(stops, change(t, pid, "trigger")...)
+		inEffect(t, pid, uses)
+		l.more(t, 20)
+		stops = append(stops, change(t, pid, "revert")...)
+		if !bytes.Equal(before, entries(t, pid)) {
+			t.Fatal("after the live patch was reverted, the functions' entries are not as they were")
+		}
+		forked += repeated(t, pid)
+		l.more(t, 20)
+	}
+	if forked > 0 {
+		t.Logf("%d runs missed processes that were forked meanwhile", forked)
+	}
+	slices.Sort(stops)
+	return stops
+}
+
+// repeated reverts again what is in processes that were forked while a run was under way, and returns how many runs it took.
+func repeated(t testing.TB, pid int) (runs int) {
+	t.Helper()
+	patched := func(p int) bool {
+		_, active := counts(t, p)
+		return active
+	}
+	for ; slices.ContainsFunc(family(t, pid), patched); runs++ {
+		if runs == 10 {
+			t.Fatal("after it was reverted ten times, there are processes with the live patch")
+		}
+		if out, err := command(t.Context(), lpbuild(), "revert", container()).CombinedOutput(); err != nil {
+			t.Fatalf("lpbuild revert: %v\n%s", err, out)
+		}
+	}
+	return runs
+}
+
+// change has lpbuild apply or revert the live patch in all processes that there are. It fails the test unless that is done in
+// the process, and fails in none. It returns how long processes stood still.
+func change(t testing.TB, pid int, verb string) latencies {
+	t.Helper()
+	cmd := command(context.Background(), lpbuild(), verb, "--json", container())
+	cmd.Stderr = os.Stderr
+	out, err := cmd.Output()
+	var report struct {
+		Processes []struct {
+			PID    int    `json:"pid"`
+			Status string `json:"status"`
+			Stop   int64  `json:"stop_us"`
+		} `json:"processes"`
+	}
+	if err != nil || json.Unmarshal(out, &report) != nil {
+		t.Fatalf("lpbuild %s: %v\n%s", verb, err, out)
+	}
+	var stops latencies
+	done := false
+	for _, p := range report.Processes {
+		done = done || p.PID == pid && p.Status == "done"
+		if p.Status == "done" {
+			stops = append(stops, time.Duration(p.Stop)*time.Microsecond)
+		}
+	}
+	if !done {
+		t.Fatalf("lpbuild %s did not do it in process %d:\n%s", verb, pid, out)
+	}
+	return stops
+}
+
+// inEffect waits until each of the functions was called in its new version by a server's processes together.
+func inEffect(t testing.TB, pid int, uses []string) {
+	t.Helper()
+	await(t, fmt.Sprintf("calls of the replacements of %q", uses), func() bool {
+		sum := make([]uint64, len(functions))
+		for _, p := range family(t, pid) {
+			list, _ := counts(t, p)
+			for i, n := range list {
+				sum[i] += n
+			}
+		}
+		return !slices.ContainsFunc(uses, func(f string) bool { return sum[slices.Index(functions, f)] == 0 })
+	})
+}
+
+// counts reads from outside how often each replacement was called in a process. active tells whether there is a live patch in
+// effect. A process that has ended has none.
+func counts(t testing.TB, pid int) (list []uint64, active bool) {
+	t.Helper()
+	p, err := process.Look(t.Context(), pid, process.Options{})
+	if err != nil {
+		return nil, false
+	}
+	applied, err := inject.List(t.Context(), p)
+	if err != nil {
+		if slices.Contains(family(t, pid), pid) && !ended(pid) {
+			t.Fatal(err)
+		}
+		return nil, false
+	}
+	i := slices.IndexFunc(applied, func(a inject.Applied) bool { return a.Active })
+	if i < 0 {
+		return nil, false
+	}
+	memory := make([]byte, applied[i].Size)
+	f, err := os.Open(fmt.Sprintf("/proc/%d/mem", pid))
+	if err != nil {
+		return nil, true
+	}
+	defer f.Close()
+	_, _ = f.ReadAt(memory, int64(applied[i].Base))
+	_, after, found := bytes.Cut(memory, []byte("realtest-counts\x00"))
+	if !found {
+		if !ended(pid) {
+			t.Fatalf("process %d has a live patch without counts", pid)
+		}
+		return nil, true
+	}
+	for i := range functions {
+		list = append(list, binary.LittleEndian.Uint64(after[8*i:]))
+	}
+	return list, true
+}
+
+// ended tells whether a process has ended or is about to: its memory is gone.
+func ended(pid int) bool {
+	maps, err := os.ReadFile(fmt.Sprintf("/proc/%d/maps", pid))
+	return err != nil || len(maps) == 0
+}
+
+// entries returns the first bytes of the functions in a process, and those before them.
+func entries(t testing.TB, pid int) []byte {
+	t.Helper()
+	lib, err := ulp.OpenLibrary(libcPath, ulp.LibraryOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	p, err := process.Look(t.Context(), pid, process.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	libs, err := p.Libraries(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	i := slices.IndexFunc(libs, func(l *process.Library) bool { return bytes.Equal(l.BuildID, lib.BuildID) })
+	if i < 0 {
+		t.Fatalf("process %d does not have %s", pid, libcPath)
+	}
+	f, err := os.Open(fmt.Sprintf("/proc/%d/mem", pid))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	all := make([]byte, 48*len(functions))
+	for n, name := range functions {
+		s, _ := lib.Function(name)
+		if _, err := f.ReadAt(all[48*n:][:48], int64(libs[i].Bias+s.Value-16)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return all
+}
