@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/lpbuild/lpbuild/pkg/ulp/tracer"
 )
@@ -15,9 +16,12 @@ type zone struct {
 	name   string // of the function
 	move   uint64 // a thread that stands there is moved to this place, which is the same to it; 0: not possible
 	free   int    // 1 + index into Plan.frees: threads are allowed, but the memory is kept then
+	// starts are first bytes of functions. A word on a stack that leads there is a pointer that somebody stored: a return address
+	// is after a call, hence after its function's first byte.
+	starts []uint64
 }
 
-// inTheWay says that a thread in the zone makes the change impossible.
+// inTheWay reports whether a thread in the zone makes the change impossible.
 func (z zone) inTheWay() bool { return z.move == 0 && z.free == 0 }
 
 // zonesOf adds what the change of one slot forbids.
@@ -35,27 +39,9 @@ func (b *planner) zonesOf(ctx context.Context, tp *targetPlan, slot int, install
 	default:
 		b.zones = append(b.zones, zone{lo: s.place() + 1, hi: s.resume(), name: name})
 	}
-	if b.o.Consistency != ConsistencyFunctions {
-		return nil
+	if b.o.Consistency == ConsistencyFunctions {
+		return b.formerCode(ctx, tp, slot)
 	}
-	now := tp.next.origin(slot)
-	if tp.old != nil && slot < len(tp.old.slots) {
-		now = tp.old.slots[slot]
-	}
-	if now == tp.next.slots[slot] {
-		return nil
-	}
-	for _, r := range b.st.records {
-		if now-r.Base < r.Size {
-			b.zones = append(b.zones, zone{lo: r.Base, hi: r.Base + r.Size, name: name})
-			return nil
-		}
-	}
-	size, err := b.v.functionSize(ctx, tp.lib, name, s.entry)
-	if err != nil {
-		return fmt.Errorf("%q: %w", name, err)
-	}
-	b.zones = append(b.zones, zone{lo: s.entry, hi: s.entry + size, name: name})
 	return nil
 }
 
@@ -112,11 +98,12 @@ type scan struct {
 	tid    int
 }
 
-// word looks at what may be an address.
-func (s *scan) word(v uint64) error {
+// word looks at what may be an address. pc reports whether the thread goes on there.
+func (s *scan) word(v uint64, pc bool) error {
 	for _, z := range s.r.zones {
 		switch {
 		case v < z.lo || v >= z.hi:
+		case !pc && slices.Contains(z.starts, v):
 		case z.free > 0:
 			s.r.frees[z.free-1].needed()
 		default:

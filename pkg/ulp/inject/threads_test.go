@@ -136,10 +136,10 @@ func TestRedZone(t *testing.T) {
 }
 
 // doBusy is a do that is given little time, but enough to get as far as the stop.
-func doBusy(t *testing.T, pid int, ch Change, o Options) error {
+func doBusy(t testing.TB, pid int, ch Change, o Options) error {
 	t.Helper()
 	for most := 100 * time.Millisecond; ; most *= 4 {
-		ctx, cancel := context.WithTimeout(t.Context(), most)
+		ctx, cancel := context.WithTimeout(context.Background(), most)
 		_, err := do(ctx, look(t, pid), ch, o)
 		cancel()
 		if !errors.Is(err, context.DeadlineExceeded) || errors.Is(err, ErrAgain) || most > time.Minute {

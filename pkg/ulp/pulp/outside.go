@@ -124,7 +124,7 @@ func (s *Session) outside(plan *Plan) error {
 	words := tracer.NewWords(plan.stacks)
 	defer words.Done()
 	for _, th := range s.t.Threads() {
-		err := words.Between(s.t, th, lo, hi, func(v uint64) error {
+		err := words.Between(s.t, th, lo, hi, func(v uint64, pc bool) error {
 			for _, z := range plan.zones {
 				if v >= z.lo && v < z.hi {
 					return &Error{Code: ErrAgain, Detail: fmt.Sprintf("thread %d is in %q, or returns into it", th.TID, z.name), Err: ErrInUse}

@@ -45,20 +45,25 @@ func NewWords(stacks []Range) *Words {
 // Done says that nothing is looked for any more.
 func (w *Words) Done() { wordBuffers.Put(w.buf) }
 
-// Between calls hit with each word of a thread that is at least lo and less than hi, until that returns an error. The error
-// is hit's, or an ErrWords. Words in a red zone, below the stack pointer, are no return addresses: below gets them, if it is not
-// nil.
-func (w *Words) Between(t *Tracee, th *Thread, lo, hi uint64, hit func(v uint64) error, below func(v uint64)) error {
-	for _, v := range th.regs.words() {
-		if v >= lo && v < hi {
-			if err := hit(v); err != nil {
-				return err
-			}
+// Between calls hit with each word of a thread that is at least lo and less than hi, until that returns an error. pc reports
+// whether the thread goes on there: it is the program counter, or that of what a signal interrupted. All others may be return
+// addresses, pointers that were stored, or what calls that are over have left. The error is hit's, or an ErrWords. Words in a red
+// zone, below the stack pointer, are no return addresses: below gets them, if it is not nil.
+func (w *Words) Between(t *Tracee, th *Thread, lo, hi uint64, hit func(v uint64, pc bool) error, below func(v uint64)) error {
+	within := func(v uint64, pc bool) error {
+		if v < lo || v >= hi {
+			return nil
+		}
+		return hit(v, pc)
+	}
+	for i, v := range th.regs.words() {
+		if err := within(v, i == 0); err != nil {
+			return err
 		}
 	}
 	sp := th.SP()
 	for range maxSignalStacks {
-		other, err := w.stack(t, sp&^7, lo, hi, hit, below)
+		other, err := w.stack(t, sp&^7, lo, hi, within, below)
 		if err != nil || other == 0 {
 			return err
 		}
@@ -70,8 +75,8 @@ func (w *Words) Between(t *Tracee, th *Thread, lo, hi uint64, hit func(v uint64)
 // maxSignalStacks bounds how many stacks one thread is on.
 const maxSignalStacks = 8
 
-// segments is what the kernel writes into a signal's frame behind program counter and flags: the segment registers. It
-// marks the frame: three words before it is the stack pointer of what the signal interrupted.
+// segments is what the kernel writes into a signal's frame after program counter and flags: the segment registers. It
+// marks the frame: three words before it is the stack pointer of what the signal interrupted, two before it the program counter.
 const segments = 0x002b_0000_0000_0033
 
 // leafZone is what a function that calls nobody may use below its stack pointer.
@@ -79,7 +84,7 @@ const leafZone = 128
 
 // stack looks through a thread's stack, from its red zone to the end of the mapping. If a signal's handler runs on a stack of
 // its own, it returns where the one is that was interrupted.
-func (w *Words) stack(t *Tracee, sp, lo, hi uint64, hit func(v uint64) error, below func(v uint64)) (interrupted uint64, err error) {
+func (w *Words) stack(t *Tracee, sp, lo, hi uint64, hit func(v uint64, pc bool) error, below func(v uint64)) (interrupted uint64, err error) {
 	i, _ := slices.BinarySearchFunc(w.stacks, sp, func(m Range, a uint64) int {
 		if m.End <= a {
 			return -1
@@ -109,11 +114,16 @@ func (w *Words) stack(t *Tracee, sp, lo, hi uint64, hit func(v uint64) error, be
 				}
 				continue
 			}
-			if v == segments && (last[0] < begin || last[0] >= end) && last[0] != 0 {
-				interrupted = last[0]
+			if v == segments {
+				if (last[0] < begin || last[0] >= end) && last[0] != 0 {
+					interrupted = last[0]
+				}
+				if err := hit(last[1], true); err != nil {
+					return 0, err
+				}
 			}
 			if v >= lo && v < hi {
-				if err := hit(v); err != nil {
+				if err := hit(v, false); err != nil {
 					return 0, err
 				}
 			}

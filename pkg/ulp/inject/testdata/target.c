@@ -66,9 +66,21 @@ static int pipes[2];
 static int wait_for_byte(int fd) { char c; return read(fd, &c, 1) == 1 ? 5 : -1; }
 static long result;
 static int goes_deep(int fd) { return deep(20000, wait_for_byte, fd); }
+// points waits with pointers to functions on its stack and in a register, and calls none of them.
+static int points(void) {
+	int (*volatile here)(int (*)(int), int) = calls;
+	register int (*there)(int (*)(int), int) asm("r12") = calls;
+	asm volatile("" : "+r"(there));
+	int r = wait_for_byte(pipes[0]);
+	asm volatile("" : "+r"(there));
+	return r + (here == there);
+}
+
 static void *blocked(void *arg) {
 	const char *how = arg;
-	if (!strcmp(how, "far"))
+	if (!strcmp(how, "points"))
+		result = points();
+	else if (!strcmp(how, "far"))
 		result = calls(goes_deep, pipes[0]);
 	else if (!strcmp(how, "calls"))
 		result = calls(wait_for_byte, pipes[0]);
@@ -227,7 +239,8 @@ static void command(char *line) {
 	if (!strcmp(word, "all")) {
 		int a = first(), b = second(), c = reads_secret(), d = reads_mine();
 		printf("%d %d %d %d %s\n", a, b, c, d, text(to));
-	} else if (!strcmp(word, "block") || !strcmp(word, "calls") || !strcmp(word, "deep") || !strcmp(word, "far")) {
+	} else if (!strcmp(word, "block") || !strcmp(word, "calls") || !strcmp(word, "deep") || !strcmp(word, "far") ||
+		   !strcmp(word, "points")) {
 		start(blocked, strdup(word));
 		printf("ok\n");
 	} else if (!strcmp(word, "signal")) {
