@@ -109,9 +109,9 @@ no engine can patch whatever is done: programs of 32 bits, emulators (valgrind, 
 process for all of the time (vfork). They keep the library as it is, and the output names them.
 
 A call that began before a function was replaced ends in the old one. With --consistency=functions, by either engine, a process
-is changed only while no thread is in a function that is replaced, nor has a call of it on its stack. It is tried again, less and
-less often, until --timeout is over; then a thread and its function are named, and the process is as it was. A dry run, which
-stops nobody, does not see that.` + triggerExitHelp,
+is changed only while no thread is in a function that is replaced, or in former code of it, nor has a call of it on its stack. It
+is tried again, less and less often, until --timeout is over; then a thread and its function are named, and the process is as it
+was. A dry run, which stops nobody, does not see that.` + triggerExitHelp,
 		Example: `  lpbuild trigger build/x86_64/*.so
   lpbuild trigger --dry-run '/usr/lib64/glibc-livepatches/0.3/*.so'
   lpbuild trigger -p 'nginx*' --replace libc_2.31-150300.63.1_livepatch2.so

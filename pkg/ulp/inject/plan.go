@@ -28,8 +28,9 @@ type Consistency int
 const (
 	// ConsistencySwitch is anywhere: calls that began before the switch end in the old function, later ones go to the new.
 	ConsistencySwitch Consistency = iota
-	// ConsistencyFunctions is outside of functions that are replaced: no thread may be in one, nor have a call of it on its
-	// stack. What looks like a return address into it is taken for one. ErrAgain while that is so.
+	// ConsistencyFunctions is outside of functions that are switched: no thread may be in one, nor have a call of it on its stack.
+	// All code counts that the function ever had and that is still in memory, but for the code that it has after the switch. What
+	// looks like a return address into it is taken for one. ErrAgain while that is so.
 	ConsistencyFunctions
 )
 

@@ -34,31 +34,37 @@ var stuck atomic.Int64
 //
 // The same patch has the same comments in every process of the same user.
 func (r *Runtime) Comments(ctx context.Context, a *Applied) (string, error) {
-	if stuck.Load() >= maxStuck {
-		return "", fmt.Errorf("%w: too many files do not answer", ErrComments)
-	}
-	type result struct {
-		text string
-		err  error
-	}
-	done := make(chan result, 1)
 	pid, path, id := r.pid, a.Container, a.ID
 	if len(a.Functions) > 0 && !strings.HasPrefix(path, "/") { // early versions keep the base name only
 		if l := r.libraryAt(a.Functions[0].New); l != nil {
 			path = l.Path
 		}
 	}
+	return answered(ctx, func() (string, error) { return commentsOf(pid, path, id) })
+}
+
+// answered calls f, which reads a file, and ends with ctx if the file system does not answer.
+func answered[T any](ctx context.Context, f func() (T, error)) (T, error) {
+	type result struct {
+		v   T
+		err error
+	}
+	var none T
+	if stuck.Load() >= maxStuck {
+		return none, fmt.Errorf("%w: too many files do not answer", ErrComments)
+	}
+	done := make(chan result, 1)
 	go func() {
 		stuck.Add(1)
 		defer stuck.Add(-1)
-		s, err := commentsOf(pid, path, id)
-		done <- result{s, err}
+		v, err := f()
+		done <- result{v, err}
 	}()
 	select {
 	case res := <-done:
-		return res.text, res.err
+		return res.v, res.err
 	case <-ctx.Done():
-		return "", ctx.Err()
+		return none, ctx.Err()
 	}
 }
 
@@ -78,31 +84,44 @@ func commentsOf(pid int, path string, id [32]byte) (string, error) {
 	return string(bytes.TrimRight(text, "\x00")), nil
 }
 
-// readContainer reads a file as a process sees it. It is opened as a mere path first, which does nothing to a FIFO or a
-// device.
+// readContainer reads a file as a process sees it.
 func readContainer(pid int, path string) ([]byte, error) {
-	root, err := unix.Open("/proc/"+strconv.Itoa(pid)+"/root", unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
+	at, err := openIn(pid, path)
 	if err != nil {
 		return nil, err
 	}
-	defer func() { _ = unix.Close(root) }()
-	at, err := unix.Openat2(root, path, &unix.OpenHow{Flags: unix.O_PATH | unix.O_CLOEXEC,
-		Resolve: unix.RESOLVE_IN_ROOT | unix.RESOLVE_NO_MAGICLINKS})
-	if err != nil {
-		return nil, err
-	}
-	defer func() { _ = unix.Close(at) }()
-	var st unix.Stat_t
-	if err := unix.Fstat(at, &st); err != nil {
-		return nil, err
-	}
-	if st.Mode&unix.S_IFMT != unix.S_IFREG || st.Size > maxContainer {
-		return nil, errors.New("not a regular file of up to 16 MiB")
-	}
-	f, err := os.OpenFile("/proc/self/fd/"+strconv.Itoa(at), os.O_RDONLY|unix.O_NONBLOCK, 0)
+	f, size, err := openRegular(at)
 	if err != nil {
 		return nil, err
 	}
 	defer f.Close()
+	if size > maxContainer {
+		return nil, errors.New("larger than 16 MiB")
+	}
 	return io.ReadAll(io.LimitReader(f, maxContainer))
+}
+
+// openIn opens a file as a process sees it, as a mere path, which does nothing to a FIFO or a device.
+func openIn(pid int, path string) (at int, err error) {
+	root, err := unix.Open("/proc/"+strconv.Itoa(pid)+"/root", unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return -1, err
+	}
+	defer func() { _ = unix.Close(root) }()
+	return unix.Openat2(root, path, &unix.OpenHow{Flags: unix.O_PATH | unix.O_CLOEXEC,
+		Resolve: unix.RESOLVE_IN_ROOT | unix.RESOLVE_NO_MAGICLINKS})
+}
+
+// openRegular opens the file that at is the mere path of, if it is a regular one, and closes at.
+func openRegular(at int) (f *os.File, size int64, err error) {
+	defer func() { _ = unix.Close(at) }()
+	var st unix.Stat_t
+	if err := unix.Fstat(at, &st); err != nil {
+		return nil, 0, err
+	}
+	if st.Mode&unix.S_IFMT != unix.S_IFREG {
+		return nil, 0, errors.New("not a regular file")
+	}
+	f, err = os.OpenFile("/proc/self/fd/"+strconv.Itoa(at), os.O_RDONLY|unix.O_NONBLOCK, 0)
+	return f, st.Size, err
 }

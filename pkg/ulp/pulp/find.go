@@ -23,6 +23,8 @@ type Runtime struct {
 	pid int
 	mem *process.Memory
 	sym symbols
+
+	containers map[*process.Library]replaces // as far as they were looked at
 }
 
 // symbols are the addresses of the interface, 0 for what this version does not have.

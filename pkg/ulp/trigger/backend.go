@@ -29,7 +29,8 @@ const (
 	// ConsistencyNone is anywhere: calls that began before the switch end in the old function, later ones go to the new.
 	ConsistencyNone = Consistency(inject.ConsistencySwitch)
 	// ConsistencyFunctions is outside of functions that are replaced: no thread may be in one, nor have a call of it on its
-	// stack. It is an [AgainError] with ErrInUse while that is so. A dry run cannot see it.
+	// stack; former code of it that is still in memory counts, too. It is an [AgainError] with ErrInUse while that is so. A dry run
+	// cannot see it.
 	ConsistencyFunctions = Consistency(inject.ConsistencyFunctions)
 )
 

@@ -70,6 +70,83 @@ func TestConsistency(t *testing.T) {
 	}
 }
 
+// TestConsistencyOfFormerCode has a thread in code that a function had before: in a live patch that was reverted, and in the
+// original below a live patch. The next change waits for it all the same, by either engine.
+func TestConsistencyOfFormerCode(t *testing.T) {
+	preloads := flavours(t)
+	preloads["native"] = ""
+	lines := []string{"one:one_lp", "blocks:blocks_lp"}
+	other := read(t, pack(t, "a", "libtarget_blocks2.so", 20, lines...))
+	for name, preload := range preloads {
+		path := pack(t, "a", "libtarget_former_"+name+".so", 10, lines...)
+		first := read(t, path)
+		for _, how := range []string{"reverted", "original"} {
+			t.Run(name+" "+how, func(t *testing.T) {
+				fifo := filepath.Join(t.TempDir(), "fifo")
+				must(t, unix.Mkfifo(fifo, 0o600))
+				c := start(t, "a", preload, "former_"+name, "FIFO="+fifo)
+				careless := trigger.Options{Containers: first, Backends: auto()}
+				var leave func()
+				if how == "reverted" {
+					c.is(trigger.Changed, nil, c.one(careless))
+					leave = c.enter(fifo)
+					careless.Revert = true
+					c.is(trigger.Changed, nil, c.one(careless))
+				} else {
+					leave = c.enter(fifo)
+					c.is(trigger.Changed, nil, c.one(careless))
+				}
+				before := c.values()
+				o := trigger.Options{Containers: other, Backends: careful(), Timeout: 2 * time.Second}
+				r := c.one(o)
+				c.is(trigger.Failed, trigger.ErrInUse, r)
+				c.says(before)
+				o.Timeout, o.Backends = time.Minute, c.leavesAfter(leave)
+				c.is(trigger.Changed, nil, c.one(o))
+				c.says("20 2 3 107")
+			})
+		}
+	}
+}
+
+// TestConsistencyOfDeletedContainer: that the file of a reverted live patch is gone, as after an update of its package, does not
+// make its code in the process unknown.
+func TestConsistencyOfDeletedContainer(t *testing.T) {
+	fifo := filepath.Join(t.TempDir(), "fifo")
+	must(t, unix.Mkfifo(fifo, 0o600))
+	lines := []string{"one:one_lp", "blocks:blocks_lp"}
+	path := pack(t, "a", "libtarget_deleted.so", 10, lines...)
+	c := start(t, "a", standIn(t), "former_deleted", "FIFO="+fifo)
+	first := trigger.Options{Containers: read(t, path), Backends: auto()}
+	c.is(trigger.Changed, nil, c.one(first))
+	leave := c.enter(fifo)
+	first.Revert = true
+	c.is(trigger.Changed, nil, c.one(first))
+	must(t, os.Remove(path))
+	o := trigger.Options{Containers: read(t, pack(t, "a", "libtarget_blocks2.so", 20, lines...)), Backends: careful(), Timeout: 2 * time.Second}
+	c.is(trigger.Failed, trigger.ErrInUse, c.one(o))
+	two := trigger.Options{Containers: read(t, pack(t, "a", "libtarget_two.so", 20, "two:two_lp")), Backends: careful()}
+	c.is(trigger.Changed, nil, c.one(two)) // which has nothing to do with it
+	o.Timeout, o.Backends = time.Minute, c.leavesAfter(leave)
+	c.is(trigger.Changed, nil, c.one(o))
+}
+
+// TestConsistencyOfPointers: pointers to functions on a stack and in a register are no calls.
+func TestConsistencyOfPointers(t *testing.T) {
+	preloads := flavours(t)
+	preloads["native"] = ""
+	cs := read(t, pack(t, "a", "libtarget_blocks.so", 10, "one:one_lp", "blocks:blocks_lp"))
+	for name, preload := range preloads {
+		c := start(t, "a", preload, "pointers_"+name)
+		_, err := io.WriteString(c.In, "p\n")
+		must(t, err)
+		c.Line()
+		for _, revert := range []bool{false, true} {
+			c.is(trigger.Changed, nil, c.one(trigger.Options{Containers: cs, Backends: careful(), Revert: revert}))
+		}
+	}
+}
+
 // TestCarefulSeveral applies two live patches of the same functions under one stop, and takes both out.
 func TestCarefulSeveral(t *testing.T) {
 	preloads := flavours(t)

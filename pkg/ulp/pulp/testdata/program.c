@@ -1,7 +1,8 @@
 /* Calls the library's functions, says what they return for each line of its input, and ends with the input. Usage:
    program [THREADS]: so many threads more call one() all the time, and end the process if it returns what no patch makes;
    if the number is negative, they sleep. A line that begins with b makes a thread more, which calls blocks() with the FIFO that
-   the variable FIFO names, until that returns; with the variable ENTER there is one from the beginning. With the variable TITLE
+   the variable FIFO names, until that returns; with the variable ENTER there is one from the beginning. One that begins with p
+   makes one that has pointers to functions on its stack and in a register, and calls none of them. With the variable TITLE
    it shows that in place of its command line and environment, which it keeps elsewhere, as daemons do. */
 #define _GNU_SOURCE
 #include <dlfcn.h>
@@ -16,6 +17,18 @@ static void *block(void *fifo)
 {
 	blocks(fifo);
 	return 0;
+}
+
+static void *point(void *unused)
+{
+	int (*volatile here)(const char *) = blocks;
+	register int (*there)(void) asm("r12") = one;
+	asm volatile("" : "+r"(there));
+	for (;;) {
+		pause();
+		asm volatile("" : "+r"(there));
+		if (!here) return unused;
+	}
 }
 
 static void *nap(void *unused)
@@ -65,6 +78,7 @@ int main(int argc, char **argv)
 	}
 	do {
 		if (line[0] == 'b' || (!line[0] && getenv("ENTER"))) pthread_create(&t, 0, block, getenv("FIFO"));
+		if (line[0] == 'p') pthread_create(&t, 0, point, 0);
 		printf("%d %d %d %d\n", one(), two(), bare(), sum());
 		fflush(stdout);
 	} while (fgets(line, sizeof line, stdin));
