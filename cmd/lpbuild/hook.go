@@ -194,10 +194,14 @@ func (o *hookOptions) work(ctx context.Context, s *console, r hook.Request) erro
 		}
 	}
 	if s.json {
-		return s.printJSON(hookJSON{
-			Patched: out.Summary.Changed, Already: out.Summary.Already, Skipped: out.Summary.Skipped, Failed: out.Summary.Failed,
-			Nothing: out.Nothing, Lines: list(out.Lines()),
-		})
+		j := hookJSON{DryRun: r.DryRun, Already: out.Summary.Already, Skipped: out.Summary.Skipped, Failed: out.Summary.Failed,
+			Nothing: out.Nothing, Lines: list(out.Lines())}
+		if r.DryRun {
+			j.Would = out.Summary.Changed
+		} else {
+			j.Patched = out.Summary.Changed
+		}
+		return s.printJSON(j)
 	}
 	if r.Action == hook.Reconcile && out.Summary.Changed == 0 && len(out.Notes) == 0 {
 		return nil
@@ -210,7 +214,9 @@ func (o *hookOptions) work(ctx context.Context, s *console, r hook.Request) erro
 
 // hookJSON is the outcome for a program.
 type hookJSON struct {
+	DryRun  bool     `json:"dry_run"`
 	Patched int      `json:"patched"`
+	Would   int      `json:"would_patch"` // by a dry run
 	Already int      `json:"already"`
 	Skipped int      `json:"skipped"`
 	Failed  int      `json:"failed"`

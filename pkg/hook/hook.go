@@ -21,7 +21,7 @@ func Run(ctx context.Context, r Request) (*Outcome, error) {
 		o.Nothing = err.Error()
 		return o, err
 	}
-	r.begun = time.Now()
+	r.begun, o.dry = time.Now(), r.DryRun
 	if err := r.do(ctx, o); err != nil {
 		if o.Nothing == "" {
 			o.note("%v", err)

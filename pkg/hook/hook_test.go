@@ -23,7 +23,7 @@ func TestLife(t *testing.T) {
 	}
 	dry := c.request(root, Install, "1")
 	dry.DryRun = true
-	is(dry, "Processes patched: 1, Skipped: 0, Failed: 0.", without)
+	is(dry, "Dry run, processes that would be patched: 1, skipped: 0, failed: 0.", without)
 	is(c.request(root, Install, "1"), "Processes patched: 1, Skipped: 0, Failed: 0.", tens10)
 	is(c.request(root, Install, "1"), "Processes patched: 0, Skipped: 0, Failed: 0. In 1: already applied.", tens10)
 	is(c.request(root, Install, "2"), "Processes patched: 1, Skipped: 0, Failed: 0.", tens20)

@@ -32,6 +32,7 @@ type Outcome struct {
 
 	mu      sync.Mutex
 	revert  bool
+	dry     bool // nothing was changed: all of it is what would be
 	reasons map[reason]*group
 }
 
@@ -66,6 +67,9 @@ func (o *Outcome) add(rep *trigger.Report) {
 	var worst error
 	for _, result := range rep.Results {
 		line := fmt.Sprintf("%s: %s: %s", who, result.Step, result.Status)
+		if o.dry && result.Status == trigger.Changed {
+			line = fmt.Sprintf("%s: %s: would be done", who, result.Step)
+		}
 		if result.Err != nil {
 			line += ": " + result.Err.Error()
 			if result.Status == rep.Status && worst == nil {
@@ -126,6 +130,9 @@ func (o *Outcome) Lines() []string {
 	}
 	s := &o.Summary
 	line := fmt.Sprintf("Processes %s: %d, Skipped: %d, Failed: %d.", verb, s.Changed, s.Skipped, s.Failed)
+	if o.dry { // scripts count by the other line, and nothing was done
+		line = fmt.Sprintf("Dry run, processes that would be %s: %d, skipped: %d, failed: %d.", verb, s.Changed, s.Skipped, s.Failed)
+	}
 	if s.Already > 0 {
 		line += fmt.Sprintf(" In %d: %s.", s.Already, already)
 	}
