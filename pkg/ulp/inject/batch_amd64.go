@@ -5,6 +5,7 @@ import (
 	"context"
 	"fmt"
 	"iter"
+	"maps"
 	"slices"
 
 	"golang.org/x/sys/unix"
@@ -191,7 +192,7 @@ func pagesOf(data []byte) iter.Seq2[int, int] {
 // forgotten returns the descriptors of memory files that are still open, now that the process stands still.
 func (r *run) forgotten() []int {
 	var list []int
-	for fd := range r.leaked {
+	for _, fd := range slices.Sorted(maps.Keys(r.leaked)) {
 		if isLeaked(r.p.PID, fd) {
 			list = append(list, fd)
 		}

@@ -106,7 +106,7 @@ func (v *View) plan(ctx context.Context, c Change, o Options) (*Plan, error) {
 	}
 	pl, err := v.planned(ctx, c, o)
 	if err != nil {
-		return nil, v.v.moved(ctx, err)
+		return nil, v.v.moved(ctx, v.st, err)
 	}
 	return pl, nil
 }
@@ -125,7 +125,9 @@ func (v *View) planned(ctx context.Context, c Change, o Options) (*Plan, error) 
 	if err := b.loadable(ctx); err != nil {
 		return nil, err
 	}
-	b.leftovers()
+	if err := b.leftovers(ctx); err != nil {
+		return nil, err
+	}
 	for _, m := range b.v.maps {
 		if m.Perm&process.PermWrite != 0 {
 			pl.stacks = append(pl.stacks, tracer.Range{Start: m.Start, End: m.End})

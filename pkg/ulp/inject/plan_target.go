@@ -5,6 +5,7 @@ import (
 	"cmp"
 	"context"
 	"debug/elf"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -200,13 +201,15 @@ func (b *planner) images(ctx context.Context, tp *targetPlan) error {
 
 // expectBound remembers the libraries that symbols were found in: they may be unloaded until the process is stopped.
 func (b *planner) expectBound(ctx context.Context, s *scope) error {
-	seen := map[*process.Library]bool{s.target: true}
+	seen := map[*process.Library]bool{}
 	for _, f := range s.found {
-		if f.lib == nil || seen[f.lib] {
+		seen[f.lib] = true
+	}
+	for _, l := range b.v.libs {
+		if !seen[l] || l == s.target {
 			continue
 		}
-		seen[f.lib] = true
-		if err := b.expectID(ctx, f.lib); err != nil {
+		if err := b.expectID(ctx, l); err != nil {
 			return err
 		}
 	}
@@ -308,7 +311,7 @@ func (b *planner) expectFirst(w write) {
 }
 
 // leftovers finds what is mapped and will not be in use: what is reverted, and what earlier runs had to leave.
-func (b *planner) leftovers() {
+func (b *planner) leftovers(ctx context.Context) error {
 	used := map[uint64]bool{}
 	for _, tp := range b.targets {
 		for _, l := range tp.next.layers {
@@ -332,6 +335,9 @@ func (b *planner) leftovers() {
 	for _, m := range b.v.maps { // without contents: the engine was killed before it wrote them
 		if strings.HasPrefix(m.Path, memoryPrefix) && !b.st.owns(m) {
 			b.frees = append(b.frees, &freed{base: m.Start, size: m.End - m.Start, idle: true})
+			if err := b.expectUnused(ctx, m); err != nil {
+				return err
+			}
 		}
 	}
 	for i, f := range b.frees {
@@ -344,4 +350,18 @@ func (b *planner) leftovers() {
 			b.zones = append(b.zones, zone{lo: f.base, hi: f.base + f.size, free: i + 1})
 		}
 	}
+	return nil
+}
+
+// expectUnused remembers how memory begins that is nobody's: an engine that is just loading a live patch, between two stops, has
+// such, too. If it has been filled when the process is stopped, it is that engine's, and functions may lead there.
+func (b *planner) expectUnused(ctx context.Context, m process.Mapping) error {
+	head := make([]byte, min(m.End-m.Start, pageSize))
+	if _, err := b.v.m.ReadAt(ctx, head, m.Start); errors.Is(err, process.ErrUnreadable) {
+		return nil
+	} else if err != nil {
+		return err
+	}
+	b.expectFirst(write{m.Start, head})
+	return nil
 }

@@ -82,14 +82,18 @@ func (r *run) orphaned() error {
 	return nil
 }
 
-// moved makes an ErrStale of an error that a library which is loaded or unloaded meanwhile may be the reason of.
-func (v *view) moved(ctx context.Context, err error) error {
+// moved makes an ErrStale of an error that a library which is loaded or unloaded meanwhile, or another engine that is at work in
+// the process, may be the reason of.
+func (v *view) moved(ctx context.Context, st *state, err error) error {
 	switch {
 	case errors.Is(err, ErrAgain), errors.Is(err, ErrStale), errors.Is(err, ErrApplied), errors.Is(err, ErrNotApplied):
 		return err
 	case errors.Is(err, process.ErrUnreadable):
 	case errors.Is(err, ErrUnlisted), errors.Is(err, ErrUnresolved), errors.Is(err, ErrNoLibrary), errors.Is(err, ErrEntry),
 		errors.Is(err, ErrForeign), errors.Is(err, ErrDamaged), errors.Is(err, process.ErrMalformed), errors.Is(err, ulp.ErrNoSymbol):
+		if v.worked(ctx, st) {
+			return fmt.Errorf("%w: another engine is at work: %v", ErrStale, err) //nolint:errorlint // what it was is not so any more
+		}
 		if !v.moving(ctx) {
 			return err
 		}

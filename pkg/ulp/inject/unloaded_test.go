@@ -181,13 +181,14 @@ func TestBoundElsewhere(t *testing.T) {
 func TestUnloadedError(t *testing.T) {
 	lib := library(t, nopFlags)
 	c := reloads(t, lib)
-	v := c.seenBefore().v
+	seen := c.seenBefore()
+	v, st := seen.v, seen.st
 	for _, err := range []error{ErrUnlisted, ErrEntry, ErrUnresolved, context.Canceled, ErrAgain} {
-		if got := v.moved(t.Context(), err); !errors.Is(got, err) {
+		if got := v.moved(t.Context(), st, err); !errors.Is(got, err) {
 			t.Errorf("%v became %v", err, got)
 		}
 	}
-	if got := v.moved(t.Context(), process.ErrUnreadable); !errors.Is(got, ErrStale) {
+	if got := v.moved(t.Context(), st, process.ErrUnreadable); !errors.Is(got, ErrStale) {
 		t.Errorf("unreadable: %v", got)
 	}
 	if err := v.readSpaces(t.Context()); err != nil {
@@ -195,17 +196,17 @@ func TestUnloadedError(t *testing.T) {
 	}
 	spaces := v.spaces
 	v.spaces = []namespace{slices.DeleteFunc(slices.Clone(spaces[0]), func(m module) bool { return m.lib.SONAME == "libtarget.so" })}
-	if got := v.moved(t.Context(), ErrUnlisted); !errors.Is(got, ErrStale) { // it is listed by now
+	if got := v.moved(t.Context(), st, ErrUnlisted); !errors.Is(got, ErrStale) { // it is listed by now
 		t.Errorf("unlisted: %v", got)
 	}
 	v.spaces = spaces
 	c.says("close", "closed")
 	for _, err := range []error{ErrUnlisted, ErrEntry, ErrUnresolved} {
-		if got := v.moved(t.Context(), err); !errors.Is(got, ErrStale) {
+		if got := v.moved(t.Context(), st, err); !errors.Is(got, ErrStale) {
 			t.Errorf("%v became %v", err, got)
 		}
 	}
-	if got := v.moved(t.Context(), context.Canceled); !errors.Is(got, context.Canceled) {
+	if got := v.moved(t.Context(), st, context.Canceled); !errors.Is(got, context.Canceled) {
 		t.Errorf("%v", got)
 	}
 }

@@ -5,6 +5,7 @@ import (
 	"debug/elf"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 
 	"github.com/lpbuild/lpbuild/pkg/ulp/process"
@@ -28,15 +29,21 @@ func (v *view) variable(ctx context.Context, l *process.Library, addr uint64) (u
 	if err != nil {
 		return 0, err
 	}
-	i := slices.IndexFunc(list, func(e exported) bool { return e.addr == addr })
-	if i < 0 {
-		return addr, nil
+	at, found := addr, false
+	for _, e := range list { // one for each name that the variable has
+		if e.addr != addr {
+			continue
+		}
+		to, err := v.word(ctx, e.slot)
+		if err != nil {
+			return 0, err
+		}
+		if found && to != at || !slices.ContainsFunc(v.libs, func(l *process.Library) bool { return l.Contains(to, 1) }) {
+			return 0, ErrUnresolved // in two places, by two names: nobody says which one is meant
+		}
+		at, found = to, true
 	}
-	at, err := v.word(ctx, list[i].slot)
-	if err == nil && !slices.ContainsFunc(v.libs, func(l *process.Library) bool { return l.Contains(at, 1) }) {
-		err = ErrUnresolved
-	}
-	return at, err
+	return at, nil
 }
 
 // exports reads a library's slots for what it defines itself (GLOB_DAT relocations), once.
@@ -75,9 +82,9 @@ func (v *view) exports(ctx context.Context, l *process.Library) ([]exported, err
 	if _, err := v.m.ReadAt(ctx, symbols, at); err != nil {
 		return nil, err
 	}
-	for row, slot := range slots {
+	for _, row := range slices.Sorted(maps.Keys(slots)) {
 		if b := symbols[row*symbolSize:]; le.Uint16(b[6:]) != uint16(elf.SHN_UNDEF) {
-			list = append(list, exported{l.Bias + le.Uint64(b[8:]), slot})
+			list = append(list, exported{l.Bias + le.Uint64(b[8:]), slots[row]})
 		}
 	}
 	v.bound[l] = list

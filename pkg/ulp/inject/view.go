@@ -66,7 +66,7 @@ func newView(ctx context.Context, p *process.Process, m *process.Memory, libs []
 	if err := v.read(ctx); err != nil {
 		return nil, err
 	}
-	st, err := v.readState(ctx)
+	st, err := v.steadyState(ctx)
 	if err == nil {
 		err = st.settle(ctx, v)
 	}

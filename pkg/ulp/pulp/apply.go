@@ -3,6 +3,8 @@ package pulp
 import (
 	"context"
 	"errors"
+	"maps"
+	"slices"
 
 	"github.com/lpbuild/lpbuild/pkg/ulp/process"
 )
@@ -226,8 +228,8 @@ func (s *Session) reverting(a *Applied, applied []Applied, asked []write) ([]wri
 			return nil, fault(ErrQueue, ErrRefused, "% x at %#x", w.data, w.addr)
 		}
 	}
-	for _, w := range needed {
-		writes = append(writes, w)
+	for _, addr := range slices.Sorted(maps.Keys(needed)) {
+		writes = append(writes, needed[addr])
 	}
 	return writes, nil
 }

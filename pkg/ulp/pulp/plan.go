@@ -3,6 +3,7 @@ package pulp
 import (
 	"bytes"
 	"context"
+	"errors"
 	"slices"
 
 	"github.com/lpbuild/lpbuild/pkg/ulp"
@@ -62,51 +63,57 @@ func (r *Runtime) PlanReplace(ctx context.Context, p *Patch, path, library strin
 }
 
 func (r *Runtime) planApply(ctx context.Context, p *Patch, path string, old func(*Applied) bool) (*Plan, error) {
-	plan, applied, err := r.begin(ctx)
+	plan, seen, err := r.begin(ctx)
 	if err != nil {
 		return nil, err
 	}
+	return r.steady(ctx, plan, seen, r.fillApply(ctx, plan, seen.patches, p, path, old))
+}
+
+// fillApply makes a plan one that applies a patch.
+func (r *Runtime) fillApply(ctx context.Context, plan *Plan, applied []Applied, p *Patch, path string, old func(*Applied) bool) (err error) {
 	isApplied := indexOf(applied, p.ID()) >= 0
 	if old != nil {
 		if plan.Revert, err = r.reverted(ctx, plan, applied, old); err != nil {
-			return nil, err
+			return err
 		}
 	}
 	if plan.Finish {
 		plan.reached = isApplied && len(plan.Revert) == 0
-		return plan, nil
+		return nil
 	}
 	if plan.target, err = r.target(p); err != nil {
-		return nil, err
+		return err
 	}
 	if isApplied {
 		if len(plan.Revert) == 0 {
-			return nil, &Error{Code: ErrApplied}
+			return &Error{Code: ErrApplied}
 		}
-		return plan, nil
+		return nil
 	}
 	plan.Apply, plan.path = p, path
 	if _, err := p.metadata(path, false, r.sym.buffer); err != nil {
-		return nil, err
+		return err
 	}
 	for _, id := range p.Metadata.Dependencies {
 		if indexOf(applied, id) < 0 || indexOf(plan.Revert, id) >= 0 {
-			return nil, verdict(ErrDependency, "patch %x is not applied, or would be reverted", id)
+			return verdict(ErrDependency, "patch %x is not applied, or would be reverted", id)
 		}
 	}
 	if err := r.sameFile(p, path); err != nil {
-		return nil, err
+		return err
 	}
-	return plan, r.findPlaces(ctx, plan, applied)
+	return r.findPlaces(ctx, plan, applied)
 }
 
 // PlanRevert decides whether a patch can be reverted. The error is an [*Error]: [ErrNotApplied], [ErrDependency] if another
 // patch depends on it; or as for PlanApply.
 func (r *Runtime) PlanRevert(ctx context.Context, id [32]byte) (*Plan, error) {
-	plan, applied, err := r.begin(ctx)
+	plan, seen, err := r.begin(ctx)
 	if err != nil {
 		return nil, err
 	}
+	applied := seen.patches
 	i := indexOf(applied, id)
 	if plan.Finish {
 		plan.reached = i < 0
@@ -116,18 +123,18 @@ func (r *Runtime) PlanRevert(ctx context.Context, id [32]byte) (*Plan, error) {
 		return nil, &Error{Code: ErrNotApplied}
 	}
 	plan.Revert, err = r.reverted(ctx, plan, applied, func(a *Applied) bool { return a.ID == id })
-	return plan, err
+	return r.steady(ctx, plan, seen, err)
 }
 
 // PlanRevertAll decides whether all patches of a library can be reverted; library is a base name. The error is an
 // [*Error]: [ErrNoPatches] if there are none, [ErrNoTarget] if there is no such library either; or as for PlanRevert.
 func (r *Runtime) PlanRevertAll(ctx context.Context, library string) (*Plan, error) {
-	plan, applied, err := r.begin(ctx)
+	plan, seen, err := r.begin(ctx)
 	if err != nil {
 		return nil, err
 	}
-	if plan.Revert, err = r.reverted(ctx, plan, applied, func(a *Applied) bool { return a.Library == library }); err != nil {
-		return nil, err
+	if plan.Revert, err = r.reverted(ctx, plan, seen.patches, func(a *Applied) bool { return a.Library == library }); err != nil {
+		return r.steady(ctx, plan, seen, err)
 	}
 	switch {
 	case plan.Finish:
@@ -142,23 +149,41 @@ func (r *Runtime) PlanRevertAll(ctx context.Context, library string) (*Plan, err
 }
 
 // begin reads what every plan needs.
-func (r *Runtime) begin(ctx context.Context) (*Plan, []Applied, error) {
+func (r *Runtime) begin(ctx context.Context) (*Plan, list, error) {
 	rd := memory{ctx, r.mem}
 	plan := &Plan{}
 	var err error
 	if plan.state, err = r.state(rd); err != nil {
-		return nil, nil, err
+		return nil, list{}, err
 	}
 	if err := plan.state.usable(); err != nil {
-		return nil, nil, err
+		return nil, list{}, err
 	}
 	if plan.Finish = plan.state.Pending > 0; plan.Finish {
 		if plan.padded, err = r.paddedLeft(ctx); err != nil {
-			return nil, nil, err
+			return nil, list{}, err
 		}
 	}
-	applied, err := r.list(rd)
-	return plan, applied.patches, err
+	seen, err := r.list(rd)
+	return plan, seen, err
+}
+
+// steady makes an [ErrChanged] of a verdict that was made of a list which is not the list any more: another engine was at work
+// between the look at the list and that at the functions.
+func (r *Runtime) steady(ctx context.Context, plan *Plan, seen list, err error) (*Plan, error) {
+	if err == nil {
+		return plan, nil
+	}
+	if _, ok := errors.AsType[*Error](err); !ok {
+		return nil, err
+	}
+	rd := memory{ctx, r.mem}
+	state, stateErr := r.state(rd)
+	now, listErr := r.list(rd)
+	if stateErr != nil || listErr != nil || state != plan.state || !bytes.Equal(now.raw, seen.raw) {
+		return nil, fault(ErrAgain, ErrChanged, "another engine is at work")
+	}
+	return nil, err
 }
 
 func indexOf(list []Applied, id [32]byte) int {

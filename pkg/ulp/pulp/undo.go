@@ -5,6 +5,7 @@ import (
 
 	"context"
 	"errors"
+	"maps"
 	"slices"
 
 	"github.com/lpbuild/lpbuild/pkg/ulp/process"
@@ -101,7 +102,8 @@ func (s *Session) finish(plan *Plan) error {
 		}
 	}
 	var writes []write
-	for _, w := range last {
+	for _, addr := range slices.Sorted(maps.Keys(last)) {
+		w := last[addr]
 		if !s.plausible(w, known) && !ofContainer(w, l.patches, libraries) {
 			return fault(ErrQueue, ErrRefused, "left over: % x at %#x", w.data[:min(len(w.data), 32)], w.addr)
 		}

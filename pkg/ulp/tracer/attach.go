@@ -216,6 +216,12 @@ func (t *Tracee) seize(tid int) (bool, error) {
 		if err = t.reason(tid, err); errors.Is(err, ErrGone) {
 			return false, nil
 		}
+		if errors.Is(err, ErrTraced) {
+			break
+		}
+		if errors.Is(err, ErrPermission) {
+			time.Sleep(time.Millisecond)
+		}
 	}
 	if err != nil {
 		return false, t.fail("seizing", tid, err)
@@ -233,9 +239,9 @@ func (t *Tracee) seize(tid int) (bool, error) {
 	return true, nil
 }
 
-// seizeTries is more than one because a process that is executing a program has for a moment a first thread that has
-// ended, which the kernel refuses as it does what is not permitted.
-const seizeTries = 3
+// seizeTries is more than one because the kernel refuses what is not permitted as it does a process that is executing a program,
+// which has for a moment a first thread that has ended, and one whose tracer lets it go before it is asked who that is.
+const seizeTries = 5
 
 // bury notes that a thread has ended. Its number is free for another one.
 func (t *Tracee) bury(th *Thread) {
