@@ -3,6 +3,7 @@ package trigger
 import (
 	"context"
 	"errors"
+	"fmt"
 	"math/rand/v2"
 	"slices"
 	"time"
@@ -52,17 +53,57 @@ func (r *runner) attempts(ctx, run context.Context, p *process.Process, rep *Rep
 		if errors.Is(p.Verify(ctx), process.ErrChanged) {
 			clear(done) // in a program that is not there any more
 		}
-		next, err := process.Look(ctx, p.PID, process.Options{Root: r.o.Root})
-		if ctx.Err() != nil {
+		next, err := r.lookAgain(ctx, run, p.PID)
+		switch {
+		case ctx.Err() != nil:
 			return true
+		case err == nil && (!next.Alive() || next.StartTime != p.StartTime):
+			err = process.ErrGone
+		case err == nil && !r.wanted(ctx, next): // as the program that it is now
+			return false
 		}
-		if err != nil || !next.Alive() || next.StartTime != p.StartTime {
-			rep.fail(Skipped, process.ErrGone)
+		if err != nil {
+			rep.fail(statusOf(err), err)
 			return true
 		}
 		p = next
+		rep.of(p)
 		clear(failed) // all engines have another turn
 	}
+}
+
+// lookAgain looks at a process that was seen before, or that started other programs faster than it could be looked at. Of one
+// that does not stop doing so, the error is that of the last look.
+func (r *runner) lookAgain(ctx, run context.Context, pid int) (*process.Process, error) {
+	for n := 1; ; n++ {
+		p, err := process.Look(ctx, pid, process.Options{Root: r.o.Root})
+		switch {
+		case passing(err) == nil:
+			return p, err
+		case !sleep(ctx, run, pause(n)):
+			return nil, fmt.Errorf("%w: %w", ErrDeadline, err)
+		}
+	}
+}
+
+// passing returns the [AgainError] that an error is. What package process says of a process that changes at this moment is one,
+// wherever it comes from. It returns nil for an error that another attempt would not change.
+func passing(err error) *AgainError {
+	if e, ok := errors.AsType[*AgainError](err); ok {
+		return e
+	}
+	if errors.Is(err, process.ErrChanged) || errors.Is(err, process.ErrBusy) {
+		return &AgainError{Err: err}
+	}
+	return nil
+}
+
+// or returns the one of two errors that is worth more attempts.
+func (e *AgainError) or(other *AgainError) *AgainError {
+	if e == nil || other != nil && other.Unreached && !e.Unreached {
+		return other
+	}
+	return e
 }
 
 // leastUnreached is how often a process is tried that did not stop in time, even if only one attempt was asked for.
@@ -95,8 +136,7 @@ func (r *runner) attempt(ctx, run context.Context, p *process.Process, rep *Repo
 	rep.Results, rep.Err = nil, nil
 	j, err := r.open(ctx, p, done, failed)
 	if err != nil {
-		err = timeIsOver(err)
-		again, _ = errors.AsType[*AgainError](err)
+		err, again = timeIsOver(err), passing(err)
 		if errors.Is(err, process.ErrGone) || errors.Is(err, process.ErrNoMemory) {
 			return false, false, nil
 		}

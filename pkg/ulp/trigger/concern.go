@@ -31,22 +31,14 @@ func loaded(libraries []*process.Library, name string) bool {
 func openView(ctx context.Context, p *process.Process) (*View, error) {
 	m, err := p.Memory(ctx)
 	if err != nil {
-		return nil, maybeAgain(err)
+		return nil, err
 	}
 	libraries, err := m.Libraries(ctx)
 	if err != nil {
 		m.Close()
-		return nil, maybeAgain(err)
+		return nil, err
 	}
 	return &View{Process: p, Memory: m, Libraries: libraries}, nil
-}
-
-// maybeAgain marks what package process says of a process that changes at this moment.
-func maybeAgain(err error) error {
-	if errors.Is(err, process.ErrChanged) || errors.Is(err, process.ErrBusy) {
-		return &AgainError{Err: err}
-	}
-	return err
 }
 
 // findEngine asks the engines in order: the first one that is for the process gets it. If that one cannot be used, because it

@@ -12,5 +12,5 @@ func frozen(ctx context.Context, p *process.Process) error {
 	if is {
 		return &AgainError{Err: ErrFrozen}
 	}
-	return maybeAgain(err)
+	return err
 }

@@ -1,8 +1,8 @@
 package trigger
 
 import (
-	"cmp"
 	"context"
+	"maps"
 	"slices"
 )
 
@@ -27,19 +27,22 @@ func (f failures) note(engine string, rep *Report, again *AgainError) *AgainErro
 	if rep.Status == Failed {
 		f[engine] = failure{slices.DeleteFunc(slices.Clone(rep.Results), func(r Result) bool { return r.Status != Failed }), again}
 	}
-	for _, other := range f {
-		again = cmp.Or(again, other.again)
+	for _, name := range f.engines() {
+		again = again.or(f[name].again)
 	}
 	return again
 }
 
+// engines returns the names of those that failed, in an order that is always the same.
+func (f failures) engines() []string { return slices.Sorted(maps.Keys(f)) }
+
 // join adds to a report what other engines than its own could not do.
 func (f failures) join(rep *Report) {
-	for engine, failure := range f {
+	for _, engine := range f.engines() {
 		if engine == rep.Engine {
 			continue
 		}
-		for _, bad := range failure.results {
+		for _, bad := range f[engine].results {
 			rep.Results = slices.DeleteFunc(rep.Results, func(r Result) bool { return r.Step == bad.Step && r.Status < Changed })
 			rep.Results = append(rep.Results, bad)
 		}

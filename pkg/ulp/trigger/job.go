@@ -266,8 +266,7 @@ func (j *job) all(rep *Report, steps []Step, err error) *AgainError {
 	}
 	if len(steps) == 0 {
 		rep.fail(statusOf(err), timeIsOver(err))
-		again, _ := errors.AsType[*AgainError](err)
-		return again
+		return passing(err)
 	}
 	return j.results(rep, steps, errs)
 }
@@ -285,9 +284,7 @@ func (j *job) results(rep *Report, steps []Step, errs []error) (again *AgainErro
 		if result.Status == Changed {
 			j.done[j.key(s)] = result
 		}
-		if e, ok := errors.AsType[*AgainError](errs[i]); ok && again == nil {
-			again = e
-		}
+		again = again.or(passing(errs[i]))
 		rep.Results = append(rep.Results, result)
 	}
 	j.addEarlier(rep, steps)

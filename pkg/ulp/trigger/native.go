@@ -239,6 +239,14 @@ func (p *nativePlan) Do(ctx context.Context) (Done, error) {
 	return done, nil
 }
 
+// meanings are this package's words for errors of others. The first that fits counts, that a process is gone before all: what else
+// could not be done there follows from it.
+var meanings = []struct{ of, is error }{
+	{tracer.ErrGone, process.ErrGone}, {tracer.ErrPermission, ErrPermission}, {process.ErrPermission, ErrPermission},
+	{inject.ErrApplied, ErrApplied}, {inject.ErrNotApplied, ErrNotApplied}, {inject.ErrNoLibrary, ErrNotLoaded},
+	{inject.ErrForeign, ErrForeign},
+}
+
 // nativeError adds this package's errors to those of packages inject, tracer and process.
 func nativeError(err error) error {
 	if e, ok := errors.AsType[*inject.BusyError](err); ok {
@@ -257,11 +265,9 @@ func nativeError(err error) error {
 			return &AgainError{Err: err}
 		}
 	}
-	for from, to := range map[error]error{inject.ErrApplied: ErrApplied, inject.ErrNotApplied: ErrNotApplied,
-		inject.ErrNoLibrary: ErrNotLoaded, inject.ErrForeign: ErrForeign, tracer.ErrGone: process.ErrGone, tracer.ErrPermission: ErrPermission,
-		process.ErrPermission: ErrPermission} {
-		if errors.Is(err, from) {
-			return &engineError{err, to}
+	for _, m := range meanings {
+		if errors.Is(err, m.of) {
+			return &engineError{err, m.is}
 		}
 	}
 	if errors.Is(err, tracer.ErrNotStopping) || errors.Is(err, inject.ErrNotRunning) {

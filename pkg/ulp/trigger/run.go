@@ -112,6 +112,9 @@ func newRunner(o Options, report func(*Report)) *runner {
 func (r *runner) visit(run context.Context, p *process.Process, err error) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(run), r.o.Timeout)
 	defer cancel()
+	if look, ok := errors.AsType[*process.LookError](err); ok && passing(err) != nil {
+		p, err = r.lookAgain(ctx, run, look.PID)
+	}
 	if err != nil {
 		r.unseen(err)
 		return
@@ -122,7 +125,7 @@ func (r *runner) visit(run context.Context, p *process.Process, err error) {
 		r.give(rep)
 		return
 	}
-	if !r.o.Selector.wants(p) || r.o.Only != nil && !r.o.Only(ctx, p) {
+	if !r.wanted(ctx, p) {
 		return
 	}
 	if p.Denied {
@@ -135,8 +138,20 @@ func (r *runner) visit(run context.Context, p *process.Process, err error) {
 	}
 }
 
+// wanted reports whether a process is one of those that the run is about.
+func (r *runner) wanted(ctx context.Context, p *process.Process) bool {
+	return r.o.Selector.wants(p) && (r.o.Only == nil || r.o.Only(ctx, p))
+}
+
 func newReport(p *process.Process) *Report {
-	return &Report{PID: p.PID, Name: FullName(p), Exe: p.Exe, UID: p.UID.Real, Container: p.Container}
+	rep := &Report{}
+	rep.of(p)
+	return rep
+}
+
+// of makes it a report of a process, as it is now.
+func (rep *Report) of(p *process.Process) {
+	rep.PID, rep.Name, rep.Exe, rep.UID, rep.Container = p.PID, FullName(p), p.Exe, p.UID.Real, p.Container
 }
 
 // unseen reports a process that could not be looked at: those that are gone are none any more.

@@ -110,6 +110,13 @@ func (b *Libpulp) SetPatchable(ctx context.Context, o Options, on bool, report f
 // switchOne switches one process. It returns nil for one that is not concerned.
 func (b *Libpulp) switchOne(run context.Context, r *runner, p *process.Process, err error, on bool) *Switched {
 	named := r.o.Selector.PID != 0
+	if look, ok := errors.AsType[*process.LookError](err); ok && passing(err) != nil {
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(run), r.o.Timeout)
+		defer cancel()
+		if p, err = r.lookAgain(ctx, run, look.PID); err != nil && !errors.Is(err, process.ErrGone) {
+			return &Switched{PID: look.PID, Err: timeIsOver(err)}
+		}
+	}
 	switch {
 	case err != nil && named:
 		return &Switched{PID: r.o.Selector.PID, Err: timeIsOver(err)}
@@ -121,7 +128,7 @@ func (b *Libpulp) switchOne(run context.Context, r *runner, p *process.Process, 
 	s := &Switched{PID: p.PID, Name: ShortName(p)}
 	for n := 1; ; n++ {
 		s.Changed, s.Err = b.switchOnce(ctx, p.PID, on)
-		if _, again := errors.AsType[*AgainError](s.Err); !again || r.o.Attempts > 0 && n >= r.o.Attempts ||
+		if passing(s.Err) == nil || r.o.Attempts > 0 && n >= r.o.Attempts ||
 			run.Err() != nil || !sleep(ctx, run, pause(n)) {
 			break
 		}

@@ -1,0 +1,88 @@
+package trigger_test
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"sync"
+	"testing"
+
+	"github.com/lpbuild/lpbuild/pkg/ulp/trigger"
+)
+
+// TestOneProgramAfterAnother has a process that starts other programs faster than it can be looked at, for some time. It is looked
+// at again, as the program that it is then, whatever it was when it was seen first.
+func TestOneProgramAfterAnother(t *testing.T) {
+	execs := gcc(t, "execs", "../../trigger/testdata/execs.c", "-static")
+	program := gcc(t, "program/execs", "program.c", "-pthread", library(t, "a"))
+	ten := read(t, container(t, "a", 10))
+	for _, n := range []int{100, 1000, 3000} {
+		cmd := exec.Command(execs, fmt.Sprint(n), program)
+		cmd.Env = append(os.Environ(), "LD_LIBRARY_PATH="+filepath.Dir(library(t, "a")))
+		c := run(t, cmd)
+		reports, sum, err := runAll(t, trigger.Options{Containers: ten, Backends: native, Selector: c.selector()})
+		must(t, err)
+		if r := reports[c.pid]; r != nil && r.Status == trigger.Failed || sum.Failed > 0 {
+			t.Errorf("%d programs: %+v", n, r)
+		}
+		if line := c.Line(); line != unpatched && line != tens10 {
+			t.Errorf("it says %q", line)
+		}
+		c.is(trigger.Changed, nil, c.once(trigger.Options{Containers: ten, Backends: native, Replace: true}))
+	}
+}
+
+// once is one, for a process in which all may be as it should be already.
+func (c *child) once(o trigger.Options) *trigger.Report {
+	r := c.one(o)
+	if r.Status == trigger.Already {
+		o.Revert, o.Replace = true, false
+		c.is(trigger.Changed, nil, c.one(o))
+		o.Revert = false
+		r = c.one(o)
+	}
+	return r
+}
+
+// TestTwoEnginesAtOnce has two engines apply, replace and revert live patches in one process at the same time. Each finds what the
+// other one has just done, and none takes it for damage or for another tool's work.
+func TestTwoEnginesAtOnce(t *testing.T) {
+	preloads := flavours(t)
+	preloads["native"] = ""
+	for name, preload := range preloads {
+		t.Run(name, func(t *testing.T) {
+			c := start(t, "a", preload, "twoengines_"+name)
+			var wg sync.WaitGroup
+			for i, cs := range []*trigger.Containers{read(t, container(t, "a", 10)), read(t, container(t, "a", 20))} {
+				wg.Go(func() {
+					for round := range 40 {
+						o := trigger.Options{Containers: cs, Backends: auto(), Selector: c.selector(),
+							Revert: round%4 == 3, Replace: round%4 != 3 && (round+i)%2 == 0}
+						_, err := trigger.Run(t.Context(), o, func(r *trigger.Report) {
+							if r.Status == trigger.Failed || r.Status == trigger.Skipped {
+								t.Errorf("round %d: %v, %v", round, r.Status, errors.Join(append(errorsOf(r), r.Err)...))
+							}
+						})
+						if err != nil {
+							t.Error(err)
+						}
+					}
+				})
+			}
+			wg.Wait()
+			c.one(trigger.Options{RevertAll: "libtarget.so", Backends: auto()})
+			c.says(unpatched)
+		})
+	}
+}
+
+// errorsOf returns those of all results.
+func errorsOf(r *trigger.Report) []error {
+	var errs []error
+	for _, result := range r.Results {
+		errs = append(errs, result.Err)
+	}
+	return errs
+}
