@@ -5,7 +5,6 @@ import (
 	"encoding/binary"
 	"fmt"
 	"os"
-	"path/filepath"
 	"runtime"
 	"slices"
 	"strconv"
@@ -57,8 +56,7 @@ func BenchmarkStop(b *testing.B) {
 	p := pack(b, lib, everything, ulp.PackOptions{}, "testdata/patch.c")
 	o := Options{StopTimeout: 10 * time.Second}
 	b.Run("1thread", func(b *testing.B) {
-		spinner := gcc(b, "spinner", "testdata/spinner.c", lib, "-Wl,-rpath,"+filepath.Dir(lib))
-		c := start(b, spinner, 1)
+		c := start(b, spinner(b, lib), 1)
 		m := newStops(b)
 		for range stopRuns() {
 			m.add("floor", c.standstill(func() { floor(b, c.pid) }))

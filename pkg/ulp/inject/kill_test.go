@@ -196,7 +196,7 @@ func TestNeverFinished(t *testing.T) {
 	path := file(t, pack(t, lib, everything, ulp.PackOptions{}, "testdata/patch.c"))
 	c := start(t, target(t, lib), 0)
 	before := c.snapshot()
-	stack := regexp.MustCompile(`-([0-9a-f]+) .*\[stack\]`).FindStringSubmatch(before)
+	stack := regexp.MustCompile(`(?m)^([0-9a-f]+) .*\[stack\]`).FindStringSubmatch(before)
 	end, err := strconv.ParseUint(stack[1], 16, 64)
 	if err != nil {
 		t.Fatal(err)

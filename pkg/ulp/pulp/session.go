@@ -8,7 +8,6 @@ import (
 	"slices"
 	"time"
 
-	"github.com/lpbuild/lpbuild/pkg/ulp/process"
 	"github.com/lpbuild/lpbuild/pkg/ulp/tracer"
 )
 
@@ -22,7 +21,6 @@ type Session struct {
 	t      *tracer.Tracee
 	rd     memory // without a context: what has begun is ended
 	thread *tracer.Thread
-	stack  process.Mapping // of the initial thread; it only grows
 }
 
 // Stop stops all threads of the process, calls f, and lets them go, whatever happens in f. It returns how long the process
@@ -34,15 +32,8 @@ func (r *Runtime) Stop(ctx context.Context, o tracer.Options, f func(*Session) e
 		return 0, err
 	}
 	o.Gadgets = g
-	var stack process.Mapping
-	if err := r.mem.Mappings(ctx, func(m process.Mapping) bool {
-		stack = m
-		return m.Path != "[stack]"
-	}); err != nil {
-		return 0, err
-	}
 	return tracer.Run(ctx, r.pid, o, func(t *tracer.Tracee) error {
-		s := &Session{r: r, t: t, rd: memory{context.Background(), r.mem}, stack: stack}
+		s := &Session{r: r, t: t, rd: memory{context.Background(), r.mem}}
 		// The address space that Find opened is alive, and all threads of the process with this number are stopped: the
 		// process is the same, and has not executed another program.
 		if _, err := word(s.rd, r.sym.state); err != nil {
@@ -169,9 +160,7 @@ func (s *Session) call(ctx context.Context, entry uint64, data []byte) (Code, er
 		return 0, err
 	}
 	if s.thread == nil {
-		if s.thread, err = s.roomy(); err != nil {
-			return 0, err
-		}
+		s.thread = s.t.Pick()
 	}
 	if err := s.write(write{s.r.sym.metadata, data}); err != nil {
 		return 0, err
@@ -210,43 +199,3 @@ var (
 	onWrite func(name string)
 	spent   func(time.Duration)
 )
-
-// How much stack the dynamic loader needs, with a wide margin, and what is enough at a pinch.
-const (
-	stackWanted = 256 << 10
-	stackLeast  = 64 << 10
-)
-
-// roomy chooses the thread that shall do the work: the first one that has room on its stack, or the one that has the most.
-// The initial thread's stack grows by itself, and is where most processes are met; a thread in a signal handler may be on
-// a small one.
-func (s *Session) roomy() (*tracer.Thread, error) {
-	threads := s.t.Threads()
-	if sp := threads[0].SP(); s.stack.Path == "[stack]" && sp > s.stack.Start && sp < s.stack.End {
-		return threads[0], nil
-	}
-	room := make([]uint64, len(threads))
-	err := s.r.mem.Mappings(s.rd.ctx, func(m process.Mapping) bool {
-		for i, th := range threads {
-			if sp := th.SP(); sp >= m.Start && sp < m.End && m.Perm&process.PermWrite != 0 {
-				if room[i] = sp - m.Start; m.Path == "[stack]" {
-					room[i] = max(room[i], stackWanted)
-				}
-			}
-		}
-		return room[0] < stackWanted
-	})
-	if err != nil {
-		return nil, err
-	}
-	best := 0
-	for i := range room {
-		if room[i] > room[best] && room[best] < stackWanted {
-			best = i
-		}
-	}
-	if room[best] < stackLeast {
-		return nil, fault(ErrAgain, tracer.ErrStack, "no thread has %d KiB of stack", stackLeast>>10)
-	}
-	return threads[best], nil
-}

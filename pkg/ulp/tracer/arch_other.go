@@ -24,7 +24,6 @@ type Registers struct{}
 
 func (*Registers) pc() uint64                                             { return 0 }
 func (*Registers) sp() uint64                                             { return 0 }
-func (*Registers) tp() uint64                                             { return 0 }
 func (*Registers) setPC(uint64) error                                     { return ErrUnsupported }
 func (*Registers) restarts() bool                                         { return false }
 func (*Registers) restartEINTR(int) bool                                  { return false }

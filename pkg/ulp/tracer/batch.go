@@ -96,8 +96,7 @@ func (t *Tracee) batch(ctx context.Context, th *Thread, c chain) ([]Result, erro
 		}
 		results = append(results, r)
 	}
-	t.step("back:stack")
-	return results, t.lost(th, stackWrite(th.TID, j.frame.base, j.under))
+	return results, t.lost(th, t.leaveArea(th, j))
 }
 
 // recall stops a thread that was left to come back by itself, and brings it back at once if it has not begun.

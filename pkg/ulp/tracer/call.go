@@ -71,8 +71,7 @@ func (t *Tracee) call(ctx context.Context, th *Thread, fn uint64, args []uint64)
 		return 0, err
 	}
 	if th.away == nil { // came back by itself
-		t.step("back:stack")
-		return binary.LittleEndian.Uint64(b[:]), stackWrite(th.TID, j.frame.base, j.under)
+		return binary.LittleEndian.Uint64(b[:]), t.leaveArea(th, j)
 	}
 	return binary.LittleEndian.Uint64(b[:]), t.comeBack(th)
 }

@@ -38,6 +38,12 @@ func (f *frame) prependChain(calls []BatchCall, places [][]place, own Registers,
 		}
 		return base + uint64(context(p.call)+ucContext+argumentInContext[p.arg])
 	}
+	var slots []int
+	for i, p := range places {
+		for _, p := range p {
+			slots = append(slots, int(address(i, p)-base))
+		}
+	}
 	for i, call := range calls {
 		regs := own.toCall(call.Call, g, frame{uc: base + uint64(links[i]) + 8})
 		regs.Rbx = address(i, places[i][0])
@@ -58,7 +64,7 @@ func (f *frame) prependChain(calls []BatchCall, places [][]place, own Registers,
 	last := len(calls) - 1 // leads home: its context is a copy of the frame's
 	copy(b[links[last]+len(places[last])*linkKeep+linkEnd:], f.data[f.uc-f.base:f.uc-f.base+ucLen])
 	copy(b[head:], f.data)
-	f.data, f.base = b, base
+	f.data, f.base, f.slots = b, base, slots
 	return c
 }
 

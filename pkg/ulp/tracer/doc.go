@@ -2,12 +2,13 @@
 // everything back.
 //
 // The law it keeps: the target outlives the tracer. SIGKILL of the tracing process at any instant leaves every thread of
-// the target running and every register right, because before a thread is sent anywhere the way back already lies on its
-// stack: an rt_sigreturn frame below the red zone with the general registers, the whole XSAVE state, the signal mask and
-// the restart of an interrupted system call. Each step is ordered for that law:
+// the target running and every register right, because before a thread is sent anywhere the way back is already there:
+// an rt_sigreturn frame with the general registers, the whole XSAVE state, the signal mask and the restart of an
+// interrupted system call. Each step is ordered for that law:
 //
-//  1. the frame is written, into memory that is dead to the thread: its own stack, or where that is not known to be one
-//     with room, below the first thread's;
+//  1. the frame is written into memory that is known to be unused, below everything that the first thread's stack was ever
+//     used for (see framearea.go). Nothing below another stack pointer is ever written to: it may be somebody's data. If
+//     no such memory is known, no thread is sent anywhere (ErrStack);
 //  2. the registers are set, in one call; from here on the thread finds its way back by itself, whatever its signal mask;
 //  3. all signals are blocked, so that no handler runs while the thread is away (the frame holds the old mask);
 //  4. the work runs;

@@ -30,8 +30,9 @@ var (
 	ErrSeccomp = errors.New("the system call filter forbids it")
 	// ErrDispatched says that the thread's system calls may go to the program instead of the kernel.
 	ErrDispatched = errors.New("the program handles system calls itself (PR_SET_SYSCALL_USER_DISPATCH), as Wine does")
-	// ErrStack says that the thread's stack has no room for the frame.
-	ErrStack = errors.New("no room on the thread's stack")
+	// ErrStack says that there is no memory of which it is known that the program does not use it. A thread needs some to be
+	// sent away and find its way back.
+	ErrStack = errors.New("no memory is known to be unused")
 	// ErrFault says that the function called raised a signal; [Error.Signal] says which. The thread was put back.
 	ErrFault = errors.New("the called function raised a signal")
 	// ErrDetached says that the tracee was detached before.

@@ -2,7 +2,6 @@ package tracer
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"slices"
 	"time"
@@ -16,21 +15,21 @@ type journey struct {
 	mask     uint64    // its own
 	xstate   []byte    // its own, to be restored by us: nil if what ran cannot have changed it
 	frame    frame     // its own way, should we die
-	under    []byte    // what lay on the stack where the frame is
+	area     frameArea // where the frame is
 	entered  bool      // stands at the entry of a system call
-	foreign  bool      // the frame is not on its own stack
 	onItsOwn bool      // was left to come back by itself
 	first    Registers // before the first of its calls, if they are made in one go
 	block    uint64    // signals blocked on the way
 }
 
-// frame is the way back, as bytes for the thread's stack.
+// frame is the way back, as bytes for the target's memory.
 type frame struct {
 	base  uint64 // where data goes
 	data  []byte
 	uc    uint64 // stack pointer with which rt_sigreturn finds the registers
 	call  uint64 // stack pointer at which a function is entered
 	value uint64 // where a function's result will be
+	slots []int  // offsets in data of words that the thread writes
 	room  *scratch
 }
 
@@ -39,8 +38,8 @@ type frame struct {
 const synchronous = 1<<(unix.SIGILL-1) | 1<<(unix.SIGTRAP-1) | 1<<(unix.SIGBUS-1) | 1<<(unix.SIGFPE-1) |
 	1<<(unix.SIGSEGV-1) | 1<<(unix.SIGSYS-1)
 
-// depart prepares the way back and puts it on the thread's stack. It leaves the thread's registers alone: up to here,
-// nothing that the thread could notice has changed. Below the frame there will be at least room bytes of stack.
+// depart prepares the way back and puts it into memory that is known to be unused. It leaves the thread's registers alone: up
+// to here, nothing that the thread could notice has changed. Below the frame there will be at least room bytes of stack.
 func (t *Tracee) depart(th *Thread, room uint64, calls ...Call) error {
 	return t.departWith(th, room, func(*journey) {}, calls...)
 }
@@ -92,11 +91,10 @@ func (t *Tracee) departWith(th *Thread, room uint64, add func(*journey), calls .
 		return err
 	}
 	t.leaveRseq(th.TID, &j.regs)
-	top, err := t.ground(th, j, room+uint64(len(x))+frameMost)
-	if err != nil {
+	if j.area, err = t.frameArea(th, room+uint64(len(x))+frameMost+blockRoom); err != nil {
 		return err
 	}
-	j.frame = newFrame(j.regs.onFrame(th.TID), x, j.mask, top, t.o.Gadgets, t.scratch)
+	j.frame = newFrame(j.regs.onFrame(th.TID), x, j.mask, j.area.End, t.o.Gadgets, t.scratch)
 	add(j)
 	return t.layFrame(th, j)
 }
@@ -140,30 +138,13 @@ func (si siginfo) own() bool {
 	return si.code > 0 && si.signo > 0 && si.signo <= 64 && synchronous>>(si.signo-1)&1 != 0
 }
 
-// layFrame writes the frame and keeps what it overwrites: nothing lives there by the ABI, but programs have bugs that
-// work, and shall go on working.
+// layFrame writes the frame.
 func (t *Tracee) layFrame(th *Thread, j *journey) error {
-	j.under = t.scratch.take(len(j.frame.data))
-	if err := t.growStack(th, j); err != nil {
-		return err
-	}
+	at, block := j.pages(t.scratch)
 	th.away = j
 	t.step("journey:frame")
-	return stackWrite(th.TID, j.frame.base, j.frame.data)
-}
-
-// growStack reads what lies where the frame will be. The first thread's stack grows on demand, but not for
-// process_vm_readv. A look through /proc/PID/mem makes it grow, and does no harm to a guard page, which can be read that
-// way alone.
-func (t *Tracee) growStack(th *Thread, j *journey) error {
-	err := stackRead(th.TID, j.frame.base, j.under)
-	if !errors.Is(err, unix.EFAULT) {
-		return err
-	}
-	var probe [1]byte
-	_, _ = t.mem.ReadAt(probe[:], int64(j.frame.base))
-	if stackRead(th.TID, j.frame.base, j.under) != nil {
-		return ErrStack
+	if err := stackWrite(th.TID, at, block); err != nil {
+		return fmt.Errorf("the first thread's stack cannot be written to: %w: %w", err, ErrStack)
 	}
 	return nil
 }
@@ -211,8 +192,7 @@ func (t *Tracee) comeBack(th *Thread) error {
 		return t.fail("restoring", th.TID, t.lost(th, err))
 	}
 	th.regs, th.away = back, nil
-	t.step("back:stack")
-	_ = stackWrite(th.TID, j.frame.base, j.under)
+	_ = t.leaveArea(th, j)
 	return nil
 }
 

@@ -25,14 +25,17 @@ const (
 	procmapNext    = 0x10 // or the next one above
 )
 
-// mapping returns the mapping that an address is in, or the next one above. Its error is ErrStack if there is neither.
+// errUnmapped says that nothing is mapped at an address or above.
+var errUnmapped = errors.New("nothing is mapped there")
+
+// mapping returns the mapping that an address is in, or the next one above. Its error is errUnmapped if there is neither.
 func (t *Tracee) mapping(addr uint64) (Range, error) {
 	q := procmapQuery{flags: procmapNext, addr: addr}
-	switch e := t.query(&q); {
+	switch e := t.space.query(&q); {
 	case e == 0:
 		return Range{q.start, q.end}, nil
 	case errors.Is(e, unix.ENOENT):
-		return Range{}, ErrStack
+		return Range{}, errUnmapped
 	}
 	if _, err := t.space.maps.Seek(0, io.SeekStart); err != nil {
 		return Range{}, err
@@ -44,7 +47,7 @@ func (t *Tracee) mapping(addr uint64) (Range, error) {
 // Free says whether nothing is mapped in a range.
 func (t *Tracee) Free(r Range) (bool, error) {
 	next, err := t.mapping(r.Start)
-	if errors.Is(err, ErrStack) { // nothing at all is above
+	if errors.Is(err, errUnmapped) { // nothing at all is above
 		return true, nil
 	}
 	return err == nil && next.Start >= r.End, err
@@ -58,7 +61,7 @@ func (t *Tracee) Mapping(addr uint64) (Range, string, error) {
 	pin.Pin(&name)
 	defer pin.Unpin()
 	q := procmapQuery{addr: addr, nameSize: uint32(len(name)), nameAddr: uint64(uintptr(unsafe.Pointer(&name)))}
-	switch e := t.query(&q); {
+	switch e := t.space.query(&q); {
 	case e == 0:
 		return Range{q.start, q.end}, string(name[:max(int(q.nameSize), 1)-1]), nil
 	case errors.Is(e, unix.ENOENT), errors.Is(e, unix.ENAMETOOLONG):
@@ -74,32 +77,31 @@ func (t *Tracee) Mapping(addr uint64) (Range, string, error) {
 	return r, path, err
 }
 
-// initialStack returns the mapping that an address is in if the kernel calls it the first thread's stack. Where that cannot be
-// known, it is not it: then the kernel is asked in another way.
-func (t *Tracee) initialStack(addr uint64) (Range, bool) {
+// initialStack returns the mapping that an address is in if the kernel calls it the first thread's stack.
+func (s *space) initialStack(addr uint64) (Range, bool) {
 	const want = "[stack]\x00"
 	var name [len(want)]byte
 	var pin runtime.Pinner
 	pin.Pin(&name)
 	defer pin.Unpin()
 	q := procmapQuery{addr: addr, nameSize: uint32(len(name)), nameAddr: uint64(uintptr(unsafe.Pointer(&name)))}
-	switch e := t.query(&q); {
+	switch e := s.query(&q); {
 	case e == 0:
 		return Range{q.start, q.end}, string(name[:]) == want
 	case errors.Is(e, unix.ENOENT), errors.Is(e, unix.ENAMETOOLONG):
 		return Range{}, false
 	}
-	if _, err := t.space.maps.Seek(0, io.SeekStart); err != nil {
+	if _, err := s.maps.Seek(0, io.SeekStart); err != nil {
 		return Range{}, false
 	}
-	r, path, err := findMapping(t.space.maps, addr)
+	r, path, err := findMapping(s.maps, addr)
 	return r, err == nil && r.Start <= addr && path == "[stack]"
 }
 
 // query asks the kernel for a mapping. Any other error than ENOENT and ENAMETOOLONG is that of a kernel that cannot tell.
-func (t *Tracee) query(q *procmapQuery) unix.Errno {
+func (s *space) query(q *procmapQuery) unix.Errno {
 	q.size = uint64(unsafe.Sizeof(*q))
-	_, _, e := unix.Syscall(unix.SYS_IOCTL, t.space.maps.Fd(), procmapRequest, uintptr(unsafe.Pointer(q)))
+	_, _, e := unix.Syscall(unix.SYS_IOCTL, s.maps.Fd(), procmapRequest, uintptr(unsafe.Pointer(q)))
 	return e
 }
 
@@ -113,7 +115,7 @@ func findMapping(f io.Reader, addr uint64) (r Range, path string, err error) {
 		return procfs.ErrStop
 	})
 	if err == nil && r == (Range{}) {
-		err = ErrStack
+		err = errUnmapped
 	}
 	return r, path, err
 }

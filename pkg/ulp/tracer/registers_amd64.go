@@ -19,9 +19,6 @@ type Registers struct{ unix.PtraceRegs }
 func (r *Registers) pc() uint64 { return r.Rip }
 func (r *Registers) sp() uint64 { return r.Rsp }
 
-// tp is where the thread's own data are: glibc has them at the top of the stacks that it makes.
-func (r *Registers) tp() uint64 { return r.Fs_base }
-
 // setPC changes the program counter, unless the kernel is going to do so itself.
 func (r *Registers) setPC(pc uint64) error {
 	if r.restarts() {

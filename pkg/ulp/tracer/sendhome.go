@@ -10,14 +10,14 @@ import (
 // does both when it is let go next, by [Tracee.Meanwhile] or [Tracee.Detach], without another stop. To stop a thread and to
 // let it go again takes longer than most calls.
 //
-// That is safe because it is the very way that a thread takes whose tracer was killed: the frame on its stack brings back
-// all its registers and its signal mask. What it costs: nobody sees what the calls returned, so that the caller must look at
-// what they did, and the last one should not return an address; and what lay below the thread's red zone does not come
-// back, as behind a signal handler: it is dead to the thread.
+// That is safe because it is the very way that a thread takes whose tracer was killed: the frame brings back all its
+// registers and its signal mask. What it costs: nobody sees what the calls returned, so that the caller must look at
+// what they did, and the last one should not return an address.
 //
 // Until Meanwhile has stopped the thread again, or Detach has let it go, nothing may be asked of it. Meanwhile does not stop
-// it on its way: it returns when the thread is home. The error is ErrNoBatch where Batch has it, and for a thread that is
-// in a system call or a group stop, or whose signal mask would not tell whether it is home; then nothing has happened.
+// it on its way: it returns when the thread is home. The error is ErrNoBatch where Batch has it, for a thread that is
+// in a system call or a group stop, or whose signal mask would not tell whether it is home, and while another thread may use
+// the stack below which the frame lies: it would run at the same time. Then nothing has happened.
 func (t *Tracee) SendHome(th *Thread, data []byte, calls func(at uint64) []BatchCall) error {
 	return t.Do(func() error {
 		if _, _, busy := th.regs.inSyscall(); busy || th.GroupStop || !t.o.Gadgets.canBatch() {
@@ -28,11 +28,10 @@ func (t *Tracee) SendHome(th *Thread, data []byte, calls func(at uint64) []Batch
 			return err
 		}
 		// A signal that it had raised itself may have come first, and it stands elsewhere now.
-		if _, _, busy := th.regs.inSyscall(); busy || th.GroupStop || th.away.mask == th.away.onTheWay() {
+		if _, _, busy := th.regs.inSyscall(); busy || th.GroupStop || th.away.mask == th.away.onTheWay() || th.away.area.shared {
 			j := th.away
 			th.away = nil
-			t.step("back:stack")
-			if err := stackWrite(th.TID, j.frame.base, j.under); err != nil {
+			if err := t.leaveArea(th, j); err != nil {
 				return t.fail("restoring", th.TID, t.lost(th, err))
 			}
 			return t.fail("making system calls", th.TID, ErrNoBatch)
@@ -81,11 +80,12 @@ func (t *Tracee) Underway(th *Thread) (bool, error) {
 	if th.away != nil || !t.o.Gadgets.at(th.regs.pc()) {
 		return false, nil
 	}
-	mask, err := signalMask(th.TID)
-	if err != nil {
-		return false, t.fail("reading its signal mask", th.TID, t.lost(th, err))
-	}
-	return mask|synchronous|unblockable == ^uint64(0), nil
+	var mask uint64
+	err := t.Do(func() (err error) {
+		mask, err = signalMask(th.TID)
+		return t.fail("reading its signal mask", th.TID, t.lost(th, err))
+	})
+	return err == nil && mask|synchronous|unblockable == ^uint64(0), err
 }
 
 // homeward is for how long a thread that was stopped on its way runs until it is looked at again.

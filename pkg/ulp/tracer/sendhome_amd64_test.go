@@ -1,6 +1,7 @@
 package tracer
 
 import (
+	"bytes"
 	"encoding/binary"
 	"errors"
 	"testing"
@@ -109,7 +110,12 @@ func sent(t *testing.T, pid int, o Options, nap time.Duration) *Tracee {
 func (t *Tracee) noTrace(tt *testing.T, th *Thread) {
 	tt.Helper()
 	b := make([]byte, batchRoom)
-	if _, err := t.mem.ReadAt(b, int64(th.SP()&^7)-int64(len(b))); err != nil {
+	stack, _ := t.mainStack()
+	top, err := t.untouched(th, stack)
+	if err == nil {
+		_, err = t.mem.ReadAt(b, int64(top)-int64(len(b)))
+	}
+	if err != nil || !bytes.Contains(b, []byte(blockMagic)) {
 		tt.Fatal(err)
 	}
 	for ; len(b) > 0; b = b[8:] {

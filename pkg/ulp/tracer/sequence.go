@@ -9,9 +9,8 @@ import (
 // results of those before: next is asked for one after the other, with all results up to then, until it returns false.
 // A call that failed is only another result; what to do about it (to unmap what was mapped, say) is next's decision.
 //
-// data lies in the target's memory meanwhile, for calls that take pointers; at is its address, a multiple of 16. It is
-// below the thread's stack pointer, so there should not be much of it, and what lay there comes back at the end. If this
-// process dies, it stays there, in memory that is dead to the thread.
+// data lies in the target's memory meanwhile, for calls that take pointers; at is its address, a multiple of 16. There should
+// not be much of it. If this process dies, it stays there, in memory that nothing uses.
 //
 // next runs on the thread that owns the tracee: the rules of [Tracee.Do] apply, and other methods that send th somewhere
 // must not be called from it. Errors are those of Syscalls.

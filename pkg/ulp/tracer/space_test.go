@@ -62,7 +62,7 @@ func sameMemory(t *testing.T, tr *Tracee) {
 			t.Errorf("at %#x: % x, %v; want % x, %v", addr, got, err, want, wantErr)
 		}
 	}
-	if stack, ok := tr.initialStack(tr.space.stack); !ok || tr.Threads()[0].SP()-stack.Start > stack.End-stack.Start {
+	if stack, ok := tr.space.initialStack(tr.space.stack); !ok || tr.Threads()[0].SP()-stack.Start > stack.End-stack.Start {
 		t.Errorf("stack %x, found: %v; want that around %#x", stack, ok, tr.Threads()[0].SP())
 	}
 }

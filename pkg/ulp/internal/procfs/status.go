@@ -23,6 +23,7 @@ type Status struct {
 	InnerPID   int // in its own pid namespace; 0 if the kernel does not tell
 	Depth      int // how many pid namespaces show the task, from that of proc inwards; 0 if the kernel does not tell
 	Memory     bool
+	Stack      uint64 // size of all its mappings that grow downwards, in bytes; 0 if there is no memory
 	Caught     uint64 // signals with a handler
 	NoNewPrivs bool
 	Seccomp    int // 0 none, 1 strict, 2 filter
@@ -41,6 +42,7 @@ var statusFields = [...]struct {
 	{"Gid", false, func(s *Status, v []byte) error { return s.GID.read(v) }},
 	{"NSpid", false, (*Status).readPIDs},
 	{"VmSize", true, func(s *Status, _ []byte) error { s.Memory = true; return nil }}, // kernel threads and zombies have none
+	{"VmStk", true, (*Status).readStack},
 	{"SigCgt", false, (*Status).readCaught},
 	{"NoNewPrivs", false, (*Status).readNoNewPrivs},
 	{"Seccomp", false, func(s *Status, v []byte) error { return readInt(&s.Seccomp, v) }},
@@ -190,6 +192,17 @@ func (s *Status) readCaught(value []byte) (err error) {
 	if s.Caught, err = strconv.ParseUint(string(value), 16, 64); err != nil {
 		return malformed("not a set of signals")
 	}
+	return nil
+}
+
+// readStack reads "KIB kB".
+func (s *Status) readStack(value []byte) error {
+	kib, unit, _ := bytes.Cut(value, []byte{' '})
+	n, err := strconv.ParseUint(string(kib), 10, 54)
+	if err != nil || string(unit) != "kB" {
+		return malformed("not a size")
+	}
+	s.Stack = n << 10
 	return nil
 }
 
