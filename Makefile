@@ -15,7 +15,7 @@ REAL_DEBIAN  := gcc libc6-dev util-linux nginx-light redis-server postgresql nod
 DEMO_SUSE   := gcc glibc-devel binutils rpm-build createrepo_c gpg2 xz zstd bzip2 elfutils cpio tar findutils util-linux
 TEST_SUSE   := $(DEMO_SUSE) iproute2 bash-completion gdb rpmlint mandoc osc gcc-c++ ShellCheck systemd cross-ppc64le-gcc14 cross-aarch64-gcc14
 
-.PHONY: build deps deps-demo deps-glibc deps-real demo package test test-kill test-cycles test-glibc test-real race bench bench-once fuzz lint clean
+.PHONY: build deps deps-demo deps-glibc deps-real demo package test test-kill test-cycles test-glibc test-real test-decode reach race bench bench-once fuzz lint clean
 
 build: $(BIN)
 
@@ -70,6 +70,10 @@ test-glibc: deps-glibc
 # nginx, Redis, PostgreSQL, Node.js, and Python with and without bubblewrap, patched and reverted under load (Debian).
 test-real: deps-real
 	LPBUILD_TEST_REAL=1 CGO_ENABLED=0 $(GO) test -count=1 -v -timeout 20m ./internal/realtest
+
+# The decoder of instructions against objdump: generated encodings, and the code of all libraries of the machine.
+test-decode: deps
+	LPBUILD_TEST_DECODE=1 CGO_ENABLED=0 $(GO) test -count=1 -v -run TestDecode -timeout 30m ./pkg/ulp/internal/prove
 
 race: deps
 	CGO_ENABLED=1 $(GO) test -race ./...

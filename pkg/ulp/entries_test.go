@@ -56,8 +56,8 @@ function nops; nop; nop; mov $1, %eax; ret; end nops
 // verdicts are what the proofs of entriesSource say.
 var verdicts = map[string]string{
 	"plain": "", "landing": "", "framed": "", "enters": "", "nops": "",
-	"short": "RET within its first bytes",
-	"calls": "CALL within its first bytes",
+	"short": "a return within its first bytes",
+	"calls": "a call within its first bytes",
 	"loops": "a branch in it leads into its first bytes",
 	"table": "a jump in it may lead anywhere in it",
 	"jumps": "", "near": "what may be a branch elsewhere leads into its first bytes",
@@ -252,18 +252,18 @@ func TestCatalogueEntries(t *testing.T) {
 		has     bool
 		err     string
 	}{
-		"proofs":             {`{"proof":2,"verdicts":[{"at":[1,2]},{"why":"x","at":[3]}],"more":[1]}`, true, ""},
-		"other rules":        {`{"proof":1,"verdicts":[{"at":[1,2]}]}`, false, ""},
+		"proofs":             {`{"proof":3,"verdicts":[{"at":[1,2]},{"why":"x","at":[3]}],"more":[1]}`, true, ""},
+		"other rules":        {`{"proof":2,"verdicts":[{"at":[1,2]}]}`, false, ""},
 		"no rules":           {`{"verdicts":[{"at":[1,2]}]}`, false, ""},
-		"no order":           {`{"proof":2,"verdicts":[{"at":[2,1]}]}`, false, "ascending"},
-		"twice":              {`{"proof":2,"verdicts":[{"at":[1,1]}]}`, false, "ascending"},
-		"negative":           {`{"proof":2,"verdicts":[{"at":[-1]}]}`, false, "negative"},
-		"no words":           {`{"proof":2,"verdicts":[{"why":"","at":[1]}]}`, false, "200 bytes"},
-		"many words":         {`{"proof":2,"verdicts":[{"why":"` + strings.Repeat("x", 201) + `","at":[1]}]}`, false, "200 bytes"},
-		"too many verdicts":  {`{"proof":2,"verdicts":[` + strings.Repeat(`{"at":[]},`, 1024) + `{"at":[]}]}`, false, "too many"},
+		"no order":           {`{"proof":3,"verdicts":[{"at":[2,1]}]}`, false, "ascending"},
+		"twice":              {`{"proof":3,"verdicts":[{"at":[1,1]}]}`, false, "ascending"},
+		"negative":           {`{"proof":3,"verdicts":[{"at":[-1]}]}`, false, "negative"},
+		"no words":           {`{"proof":3,"verdicts":[{"why":"","at":[1]}]}`, false, "200 bytes"},
+		"many words":         {`{"proof":3,"verdicts":[{"why":"` + strings.Repeat("x", 201) + `","at":[1]}]}`, false, "200 bytes"},
+		"too many verdicts":  {`{"proof":3,"verdicts":[` + strings.Repeat(`{"at":[]},`, 1024) + `{"at":[]}]}`, false, "too many"},
 		"not an object":      {`[]`, false, "catalogue"},
 		"entries are twice":  {`{},"entries":{}`, false, "twice"},
-		"an address is text": {`{"proof":2,"verdicts":[{"at":["1"]}]}`, false, "catalogue"},
+		"an address is text": {`{"proof":3,"verdicts":[{"at":["1"]}]}`, false, "catalogue"},
 	} {
 		l, err := ulp.ParseCatalogue([]byte(before + tc.entries + after))
 		var format *ulp.FormatError
@@ -274,7 +274,7 @@ func TestCatalogueEntries(t *testing.T) {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
-	l, err := ulp.ParseCatalogue([]byte(before + `{"proof":2,"verdicts":[{"at":[1]},{"why":"no","at":[1]}]}` + after))
+	l, err := ulp.ParseCatalogue([]byte(before + `{"proof":3,"verdicts":[{"at":[1]},{"why":"no","at":[1]}]}` + after))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -148,14 +148,14 @@ func (t *Text) decoded(code []byte, addr uint64, note func(from, to uint64) bool
 		}
 	}
 	for off := 0; off < len(code); {
-		in, err := decode(code, off)
-		if err != nil {
+		in, why := decode(code, off)
+		if why != "" {
 			return false
 		}
-		if to, ok := in.branch(); ok {
-			note(addr+uint64(off), addr+uint64(int64(to)))
+		if in.leads() {
+			note(addr+uint64(off), addr+uint64(int64(in.target)))
 		}
-		off += in.Len
+		off += in.size
 	}
 	return true
 }

@@ -15,7 +15,7 @@ import (
 
 // Version changes when the same code could get another answer than before: an answer that was written down is good for its
 // version alone.
-const Version = 2
+const Version = 3
 
 // Sizes, in bytes, and bounds.
 const (
@@ -117,106 +117,97 @@ func Entry(code []byte, addr uint64) (Place, error) {
 	p := Place{Landing: bytes.HasPrefix(code, landing)}
 	first := p.Off()
 	for p.N < NearLen {
-		in, err := decode(code, first+p.N)
+		in, err := within(code, first+p.N)
 		if err != nil {
 			return Place{}, err
 		}
-		if in.Len == 0 {
+		if in.size == 0 {
 			return Place{}, no(fmt.Sprintf("the function has %d bytes, and a jump needs %d", p.N, NearLen), "")
 		}
-		if err := in.replaceable(); err != nil {
+		if err := in.replaceable(code); err != nil {
 			return Place{}, err
 		}
 		if bytes.HasPrefix(code[first+p.N:], landing) {
 			return Place{}, no("endbr64 within its first bytes", "")
 		}
-		p.N += in.Len
+		p.N += in.size
 	}
 	if at := addr + uint64(first); at/pageSize != (at+NearLen-1)/pageSize {
 		return Place{}, no("its first bytes are in two pages", "")
 	}
 	for off := 0; off < len(code); {
-		in, err := decode(code, off)
+		in, err := within(code, off)
 		if err != nil {
 			return Place{}, err
 		}
-		if err := in.leadsInto(first, first+p.N); err != nil {
+		if err := in.leadsInto(code, first, first+p.N); err != nil {
 			return Place{}, err
 		}
-		off += in.Len
+		off += in.size
 	}
 	return p, nil
 }
 
-// instruction is a decoded one.
-type instruction struct {
-	off int
-	x86asm.Inst
+// within returns the instruction at an offset of a function.
+func within(code []byte, off int) (instruction, error) {
+	in, why := decode(code, off)
+	if why != "" {
+		return in, no(why, "at +%#x", off)
+	}
+	return in, nil
 }
 
-// decode decodes the instruction at an offset; that at the end of the code has the length 0. The decoder takes endbr64 for
-// something shorter, and an unknown instruction for one without a name.
-func decode(code []byte, off int) (instruction, error) {
-	switch {
-	case off == len(code):
-		return instruction{off: off}, nil
-	case bytes.HasPrefix(code[off:], landing):
-		return instruction{off, x86asm.Inst{Op: x86asm.NOP, Len: LandingLen}}, nil
+// replaceable reports whether an instruction may be replaced, and carried out elsewhere. The other decoder has to agree.
+func (in *instruction) replaceable(code []byte) error {
+	switch in.flow {
+	case next:
+		return in.agreed(code)
+	case branch:
+		return no("a conditional jump within its first bytes", "")
+	case jump, jumpAnywhere:
+		return no("a jump within its first bytes", "")
+	case call, callAnywhere:
+		return no("a call within its first bytes", "")
+	case leave:
+		return no("a return within its first bytes", "")
+	case system:
+		return no("a system call within its first bytes", "")
 	}
-	in, err := x86asm.Decode(code[off:], 64)
-	if err != nil || in.Op == 0 || in.Len == 0 {
-		return instruction{}, no("not all of it can be decoded, so that it is not known where it branches to", "at +%#x", off)
-	}
-	return instruction{off, in}, nil
-}
-
-// replaceable says whether an instruction may be replaced, and carried out elsewhere.
-func (in *instruction) replaceable() error {
-	_, branches := in.branch()
-	switch in.Op {
-	case x86asm.CALL, x86asm.LCALL, x86asm.SYSCALL, x86asm.SYSENTER, x86asm.INT, x86asm.INTO, x86asm.RET, x86asm.LRET,
-		x86asm.IRET, x86asm.IRETD, x86asm.IRETQ, x86asm.JMP, x86asm.LJMP, x86asm.HLT, x86asm.UD1, x86asm.UD2, x86asm.XBEGIN:
-		branches = true
-	}
-	if branches {
-		return no(in.Op.String()+" within its first bytes", "")
-	}
-	for _, a := range in.Args {
-		if m, ok := a.(x86asm.Mem); ok && m.Base == x86asm.RIP && in.PCRel != 4 {
-			return ErrMove
-		}
-	}
-	return nil
+	return no("a trap within its first bytes", "")
 }
 
 // ErrMove is the reason that the first instructions can only be carried out where they are.
 var ErrMove error = &Error{Why: "its first instructions cannot be moved"}
 
-// branch returns the place in the function that an instruction branches to, relative to its beginning.
-func (in *instruction) branch() (int, bool) {
-	for _, a := range in.Args {
-		if rel, ok := a.(x86asm.Rel); ok {
-			return in.off + in.Len + int(rel), true
-		}
+// agreed reports whether another decoder finds the same length in an instruction that is to be carried out elsewhere, and the
+// same distance to memory.
+func (in *instruction) agreed(code []byte) error {
+	if bytes.HasPrefix(code[in.off:], landing) {
+		return nil // which that decoder takes for something shorter
 	}
-	return 0, false
+	other, err := x86asm.Decode(code[in.off:], 64)
+	if err != nil || other.Op == 0 || other.Len != in.size {
+		return ErrMove
+	}
+	if in.leads() {
+		return nil
+	}
+	if other.PCRel != 0 && other.PCRel != 4 || (other.PCRel == 4) != (in.rip != 0) || in.rip != 0 && other.PCRelOff != in.rip {
+		return ErrMove
+	}
+	return nil
 }
 
 // leadsInto returns an error if an instruction may continue in [from, to).
-func (in *instruction) leadsInto(from, to int) error {
-	if t, ok := in.branch(); ok && t >= from && t < to {
-		return no("a branch in it leads into its first bytes", "from +%#x to +%#x", in.off, t)
+func (in *instruction) leadsInto(code []byte, from, to int) error {
+	if in.leads() && in.target >= from && in.target < to {
+		return no("a branch in it leads into its first bytes", "from +%#x to +%#x", in.off, in.target)
 	}
-	if in.Op != x86asm.JMP {
+	if in.flow != jumpAnywhere {
 		return nil
 	}
-	switch a := in.Args[0].(type) {
-	case x86asm.Rel:
-		return nil
-	case x86asm.Mem:
-		if a.Base == x86asm.RIP && a.Index == 0 {
-			return nil // a pointer to a function: a call at the end
-		}
+	if modrm := code[in.off+in.modrm]; in.rip != 0 && modrm>>3&7 == 4 {
+		return nil // through a pointer to a function: a call at the end
 	}
 	return no("a jump in it may lead anywhere in it", "at +%#x", in.off)
 }
@@ -225,22 +216,25 @@ func (in *instruction) leadsInto(from, to int) error {
 // have addresses relative to themselves mended. ok is false if these do not reach from there.
 func Moved(code []byte, addr, to uint64) (out []byte, ok bool, err error) {
 	for off := 0; off < len(code); {
-		in, err := x86asm.Decode(code[off:], 64)
-		if err != nil || in.Op == 0 || in.PCRel != 0 && in.PCRel != 4 {
-			return nil, false, ErrMove
+		in, err := within(code, off)
+		if err != nil {
+			return nil, false, err
 		}
-		b := bytes.Clone(code[off : off+in.Len])
-		if in.PCRel == 4 {
-			field := b[in.PCRelOff:]
-			target := addr + uint64(off+in.Len) + uint64(int64(int32(binary.LittleEndian.Uint32(field))))
-			d := int64(target - to - uint64(len(out)+in.Len))
+		if err := in.replaceable(code); err != nil {
+			return nil, false, err
+		}
+		b := bytes.Clone(code[off : off+in.size])
+		if in.rip != 0 {
+			field := b[in.rip:]
+			target := addr + uint64(off+in.size) + uint64(int64(int32(binary.LittleEndian.Uint32(field))))
+			d := int64(target - to - uint64(len(out)+in.size))
 			if d != int64(int32(d)) {
 				return nil, false, nil
 			}
 			binary.LittleEndian.PutUint32(field, uint32(d))
 		}
 		out = append(out, b...)
-		off += in.Len
+		off += in.size
 	}
 	return out, true, nil
 }
