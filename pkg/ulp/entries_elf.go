@@ -13,9 +13,14 @@ import (
 // prover makes the proofs of a library from its file. What it looks at is what the native engine would find in a process:
 // segments as they are mapped, sizes from .dynsym, and of functions that are not in there from the unwind information.
 type prover struct {
-	texts  []text
-	frames *prove.Frames // nil if there is no such information
-	sizes  map[uint64][]uint64
+	texts    []text
+	frames   *prove.Frames // nil if there is no such information
+	data     []prove.Code  // segments without code
+	fixed    bool          // it is loaded where it says
+	sizes    map[uint64][]uint64
+	symbols  []uint64 // addresses of all
+	pointers []uint64 // that relocations make
+	unread   bool     // not all of the data could be read
 }
 
 // text is an executable segment.
@@ -59,7 +64,7 @@ const (
 )
 
 func newProver(f *elfx.File) (*prover, error) {
-	p := &prover{sizes: map[uint64][]uint64{}}
+	p := &prover{sizes: map[uint64][]uint64{}, fixed: f.Type == elf.ET_EXEC}
 	frames := f.Segment(elf.PT_GNU_EH_FRAME)
 	for _, s := range f.Segments {
 		if s.Type != elf.PT_LOAD {
@@ -76,6 +81,8 @@ func newProver(f *elfx.File) (*prover, error) {
 			}
 			t.left = overlap * uint64(len(t.pages))
 			p.texts = append(p.texts, t)
+		} else if err := p.addData(f, &s); err != nil {
+			return nil, err
 		}
 		if frames != nil && p.frames == nil && frames.Vaddr >= s.Vaddr && frames.Vaddr-s.Vaddr < s.Filesz {
 			m := &mapped{Segment: s}
@@ -100,6 +107,8 @@ func (l *Library) proveEntries(f *elfx.File) error {
 	if err != nil {
 		return err
 	}
+	p.addPointers(f, l)
+	p.addSymbols(l)
 	functions := map[uint64]bool{} // and whether NOPs are listed for them
 	for t, r := range l.symbols.each() {
 		if r.flags&flagUndefined != 0 || elf.ST_TYPE(r.info) != elf.STT_FUNC {
@@ -181,24 +190,12 @@ func (p *prover) prove(t *text, addr uint64) error {
 		t.all = all
 	}
 	for _, size := range sizes {
-		code := t.at(addr, size)
-		if size == 0 || size > prove.MaxFunction || code == nil {
-			return prove.ErrSize
-		}
 		if size > t.left {
 			return prove.ErrText
 		}
 		t.left -= size
-		place, err := prove.Entry(code, addr)
-		if err != nil {
+		if _, err := t.all.Entry(addr, size); err != nil {
 			return err
-		}
-		at := addr + uint64(place.Off())
-		switch from, found, err := t.all.EntersAt(at, at+uint64(place.N)); {
-		case err != nil:
-			return err
-		case found:
-			return prove.Entered(from)
 		}
 	}
 	return nil
@@ -206,10 +203,11 @@ func (p *prover) prove(t *text, addr uint64) error {
 
 // all returns a segment with whatever may branch into it.
 func (p *prover) all(t *text) (*prove.Text, error) {
-	all, size := &prove.Text{Code: t.pages, Addr: t.addr, Frames: p.frames}, 0
+	all, size := &prove.Text{Code: t.pages, Addr: t.addr, Frames: p.frames, Data: p.data, Symbols: p.symbols, Pointers: p.pointers,
+		Loaded: p.fixed, Fixed: p.fixed}, 0
 	for i := range p.texts {
 		o := &p.texts[i]
-		if size += len(o.pages); o.pages == nil || size > prove.MaxText {
+		if size += len(o.pages); o.pages == nil || size > prove.MaxText || p.unread {
 			return nil, prove.ErrText
 		}
 		if o != t {

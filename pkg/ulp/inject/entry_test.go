@@ -12,6 +12,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/lpbuild/lpbuild/pkg/ulp"
+	"github.com/lpbuild/lpbuild/pkg/ulp/internal/prove"
 )
 
 // TestOneNOP: entries whose two NOPs were merged into one instruction by `lpbuild ulp post`.
@@ -116,28 +117,41 @@ func TestSeveralSegments(t *testing.T) {
 // TestCodeSite has assembly, and what the proof says to it.
 func TestCodeSite(t *testing.T) {
 	tests := map[string]struct{ code, want string }{
-		"push and mov":          {"push %rbp; mov %rsp,%rbp; sub $16,%rsp; leave; ret", ""},
-		"behind endbr64":        {"endbr64; push %rbp; mov %rsp,%rbp; sub $16,%rsp; leave; ret", ""},
-		"relative to itself":    {"mov x(%rip),%eax; add $1,%eax; ret; x: .long 0xc3c3c3c3", ""},
-		"jump through a GOT":    {"mov $1,%eax; jmp *x(%rip); x: .quad 0xc3c3c3c3c3c3c3c3", ""},
-		"too short":             {"xor %eax,%eax; ret", "a return within its first bytes"},
-		"shorter":               {"nop", "the function has 1 bytes, and a jump needs 5"},
-		"call":                  {"push %rbx; call 1f; 1: pop %rbx; ret", "a call within its first bytes"},
-		"endbr64":               {"xor %eax,%eax; endbr64; ret; nop; nop", "endbr64 within its first bytes"},
-		"system call":           {"xor %eax,%eax; syscall; ret; nop; nop", "a system call within its first bytes"},
-		"conditional":           {"test %edi,%edi; je 1f; mov $1,%eax; 1: ret", "a conditional jump within its first bytes"},
-		"loop to the beginning": {"1: add $1,%rax; cmp %rdi,%rax; jne 1b; ret", "a branch in it leads into its first bytes (from +0x7 to +0x0)"},
-		"loop into it":          {"xor %eax,%eax; 1: add $1,%eax; cmp %edi,%eax; jne 1b; ret", "leads into its first bytes (from +0x7 to +0x2)"},
-		"loop after vzeroupper": {"xor %eax,%eax; 1: add $1,%eax; vzeroupper; jne 1b; ret", "leads into its first bytes (from +0x8 to +0x2)"},
-		"loop after vzeroall":   {"xor %eax,%eax; 1: add $1,%eax; vzeroall; jmp 1b", "leads into its first bytes (from +0x8 to +0x2)"},
-		"loop behind it":        {"mov $1,%eax; 1: add $1,%eax; cmp %edi,%eax; jne 1b; ret", ""},
-		"jump table":            {"mov $1,%eax; jmp *(%rdi,%rax,8)", "may lead anywhere in it"},
-		"jump to a register":    {"mov $1,%eax; jmp *%rax", "may lead anywhere in it"},
-		"unknown":               {"mov $1,%eax; .byte 0xd5,0,0,0; ret", "an instruction in it is not known"},
+		"push and mov":           {"push %rbp; mov %rsp,%rbp; sub $16,%rsp; leave; ret", ""},
+		"behind endbr64":         {"endbr64; push %rbp; mov %rsp,%rbp; sub $16,%rsp; leave; ret", ""},
+		"relative to itself":     {"mov x(%rip),%eax; add $1,%eax; ret; x: .long 0xc3c3c3c3", ""},
+		"jump through a GOT":     {"mov $1,%eax; jmp *x(%rip); x: .quad 0xc3c3c3c3c3c3c3c3", ""},
+		"short, and padding":     {"xor %eax,%eax; ret; int3; int3", ""},
+		"too short":              {"xor %eax,%eax; ret", "the function has 3 bytes, and a jump needs 5"},
+		"shorter":                {"nop", "the function has 1 bytes, and a jump needs 5"},
+		"call":                   {"push %rbx; call 1f; 1: pop %rbx; ret", ""},
+		"call of a register":     {"push %rbx; call *%rax; pop %rbx; ret; nop", "a call within its first bytes"},
+		"call of an argument":    {"push %rbx; nop; nop; call *8(%rax); pop %rbx; ret", ""},
+		"call through the stack": {"push %rbx; nop; nop; call *8(%rsp); pop %rbx; ret", "a call through the stack within its first bytes"},
+		"endbr64":                {"xor %eax,%eax; endbr64; ret; nop; nop", "endbr64 within its first bytes"},
+		"system call":            {"xor %eax,%eax; syscall; ret; nop; nop", "a system call within its first bytes"},
+		"trap":                   {"xor %eax,%eax; hlt; ret; nop; nop", "a trap within its first bytes"},
+		"conditional":            {"test %edi,%edi; je 1f; mov $1,%eax; 1: ret", ""},
+		"count":                  {"jrcxz 1f; mov $1,%eax; 1: ret", "a loop instruction within its first bytes"},
+		"jump":                   {"jmp 1f; nop; nop; nop; 1: mov $1,%eax; ret", ""},
+		"loop in them":           {"1: dec %edi; jne 1b; mov $1,%eax; ret", ""},
+		"loop to the beginning":  {"1: add $1,%rax; cmp %rdi,%rax; jne 1b; ret", "a branch in it leads into its first bytes (from +0x7 to +0x0)"},
+		"loop into it":           {"xor %eax,%eax; 1: add $1,%eax; cmp %edi,%eax; jne 1b; ret", "leads into its first bytes (from +0x7 to +0x2)"},
+		"loop after vzeroupper":  {"xor %eax,%eax; 1: add $1,%eax; vzeroupper; jne 1b; ret", "leads into its first bytes (from +0x8 to +0x2)"},
+		"loop after vzeroall":    {"xor %eax,%eax; 1: add $1,%eax; vzeroall; jmp 1b", "leads into its first bytes (from +0x8 to +0x2)"},
+		"loop behind it":         {"mov $1,%eax; 1: add $1,%eax; cmp %edi,%eax; jne 1b; ret", ""},
+		"past lock":              {"mov $1,%eax; test %edi,%edi; je 1f+1; 1: lock incl (%rdx); ret", ""},
+		"into an instruction":    {"mov $1,%eax; test %edi,%edi; je 1f+1; 1: mov $0xc3c3c3c3,%eax; ret", "leads between its instructions"},
+		"itself":                 {"push %rbx; mov %rdi,%rbx; nop; call .text; pop %rbx; ret", ""},
+		"tail call":              {"mov $1,%eax; jmp *%rax", ""},
+		"jump table":             {"mov $1,%eax; jmp *(%rdi,%rax,8)", "a jump in it through a table of pointers may lead to its beginning"},
+		"computed":               {"lea 1f(%rip),%rax; add %rdi,%rax; jmp *%rax; 1: ret", "a jump in it may lead anywhere in it"},
+		"computed by a call":     {"mov $1,%eax; call 1f; 1: pop %rax; add %rdi,%rax; jmp *%rax", "a jump in it may lead anywhere in it"},
+		"unknown":                {"mov $1,%eax; .byte 0xd5,0,0,0; ret", "an instruction in it is not known"},
 	}
 	for name, tc := range tests {
 		t.Run(name, func(t *testing.T) {
-			_, err := codeSite(assemble(t, tc.code), 0x401000)
+			_, err := siteOf(assemble(t, tc.code), 0x401000)
 			switch {
 			case tc.want == "" && err != nil:
 				t.Error(err)
@@ -146,9 +160,14 @@ func TestCodeSite(t *testing.T) {
 			}
 		})
 	}
-	if _, err := codeSite(assemble(t, tests["push and mov"].code), 0x401ffd); !errors.Is(err, ErrEntry) {
+	if _, err := siteOf(assemble(t, tests["push and mov"].code), 0x401ffd); !errors.Is(err, ErrEntry) {
 		t.Errorf("across a page: %v", err)
 	}
+}
+
+// siteOf is codeSite of a function of which nothing else is known.
+func siteOf(code []byte, addr uint64) (*site, error) {
+	return codeSite(&prove.Text{Code: code, Addr: addr}, addr, uint64(len(code)), 0)
 }
 
 // assemble returns the code of some instructions.
@@ -176,7 +195,7 @@ func assemble(t *testing.T, code string) []byte {
 
 // TestMoved compares moved instructions with what they were, by where they lead.
 func TestMoved(t *testing.T) {
-	s, err := codeSite(assemble(t, "mov 0x100(%rip),%eax; add $1,%eax; ret"), 0x401000)
+	s, err := siteOf(assemble(t, "mov 0x100(%rip),%eax; add $1,%eax; ret"), 0x401000)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -184,7 +203,7 @@ func TestMoved(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	want := assemble(t, "mov 0x100-0x100000(%rip),%eax; jmp *0(%rip); .quad 0x401006")
+	want := assemble(t, "mov 0x100-0x100000(%rip),%eax; jmp .text-0xffffa")
 	if d := cmp.Diff(want, b); d != "" {
 		t.Error(d)
 	}

@@ -316,7 +316,7 @@ func FuzzLinkMap(f *testing.F) {
 func FuzzCodeSite(f *testing.F) {
 	f.Add([]byte{0x55, 0x48, 0x89, 0xe5, 0x48, 0x83, 0xec, 0x10, 0xc9, 0xc3}, uint64(0x401000))
 	f.Fuzz(func(t *testing.T, code []byte, addr uint64) {
-		s, err := codeSite(code, addr)
+		s, err := siteOf(code, addr)
 		if err != nil {
 			if !errors.Is(err, ErrEntry) {
 				t.Fatal(err)

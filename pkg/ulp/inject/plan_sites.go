@@ -3,8 +3,10 @@ package inject
 import (
 	"cmp"
 	"context"
+	"debug/elf"
 	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/lpbuild/lpbuild/pkg/ulp"
 	"github.com/lpbuild/lpbuild/pkg/ulp/internal/prove"
@@ -70,27 +72,11 @@ func (b *planner) codeSite(ctx context.Context, l *process.Library, seg *process
 	if err != nil {
 		return nil, err
 	}
-	code := make([]byte, size)
-	if _, err := b.v.m.ReadAt(ctx, code, entry); err != nil {
-		return nil, err
-	}
-	s, err := codeSite(code, entry)
-	if err != nil {
-		return nil, err
-	}
 	t, err := b.text(ctx, l, seg)
 	if err != nil {
 		return nil, err
 	}
-	from, found, err := t.EntersAt(s.place(), s.resume())
-	if found && from == 0 { // the index does not know where
-		plain := prove.Text{Code: t.Code, Addr: t.Addr, Frames: t.Frames, Others: t.Others}
-		from, _, err = plain.EntersAt(s.place(), s.resume())
-	}
-	if err == nil && found {
-		err = fmt.Errorf("%w: %w", ErrEntry, prove.Entered(from-l.Bias))
-	}
-	return s, err
+	return codeSite(t, entry, size, l.Bias)
 }
 
 // text reads and searches a library's code, once for all functions of a plan: it may be large, and they may be many.
@@ -102,28 +88,54 @@ func (b *planner) text(ctx context.Context, l *process.Library, seg *process.Seg
 	if err != nil {
 		return nil, err
 	}
-	t, size := &prove.Text{Addr: seg.Start, Frames: frames}, uint64(0)
+	t, size := &prove.Text{Addr: seg.Start, Frames: frames, Loaded: true, Fixed: l.Bias == 0}, uint64(0)
+	if t.Symbols, err = b.v.starts(ctx, l); err != nil {
+		return nil, err
+	}
 	for i := range l.Segments {
 		o := &l.Segments[i]
-		if o.Perm&process.PermExec == 0 {
-			continue
+		if o.Perm&process.PermExec == 0 && !o.File {
+			continue // zeros, when the loader had mapped it
 		}
 		if size += o.End - o.Start; size > prove.MaxText {
 			return nil, fmt.Errorf("%w: %w", ErrEntry, prove.ErrText)
 		}
-		code := make([]byte, o.End-o.Start)
-		if _, err := b.v.m.ReadAt(ctx, code, o.Start); err != nil {
+		bytes := make([]byte, o.End-o.Start)
+		if _, err := b.v.m.ReadAt(ctx, bytes, o.Start); err != nil {
 			return nil, err
 		}
-		if o == seg {
-			t.Code = code
-		} else {
-			t.Others = append(t.Others, prove.Code{Bytes: code, Addr: o.Start})
+		code := prove.Code{Bytes: bytes, Addr: o.Start}
+		switch {
+		case o == seg:
+			t.Code = bytes
+		case o.Perm&process.PermExec != 0:
+			t.Others = append(t.Others, code)
+		default:
+			t.Data = append(t.Data, code)
 		}
 	}
 	t.Index()
 	b.texts[seg.Start] = t
 	return t, nil
+}
+
+// starts returns the addresses of a library's symbols, in order.
+func (v *view) starts(ctx context.Context, l *process.Library) ([]uint64, error) {
+	symbols, err := v.symbolsOf(ctx, l)
+	if err != nil || symbols == nil {
+		return nil, err
+	}
+	var list []uint64
+	for s, err := range symbols.All(ctx) {
+		if err != nil {
+			return nil, err
+		}
+		if s.Type != elf.STT_TLS {
+			list = append(list, s.Addr)
+		}
+	}
+	slices.Sort(list)
+	return slices.Compact(list), nil
 }
 
 // functionSize returns how long a function is.

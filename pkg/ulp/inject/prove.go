@@ -7,23 +7,23 @@ import (
 )
 
 // codeSite proves that a jump of five bytes may be written at the beginning of a function without NOPs, or says why not:
-// the error wraps ErrEntry. code is the whole function, from its symbol on and as long as that says, and addr its address.
+// the error wraps ErrEntry. The function is at an address of the text, and so long; addresses in errors are the library's own.
 //
 // It is the proof of which catalogues have the results ([ulp.Library.EntryProof]), so that the gate of a build and the engine
 // agree; see there, and package prove, for what is proven. What only a running process shows is looked at there: that no
 // thread stands inside.
-func codeSite(code []byte, addr uint64) (*site, error) {
-	p, err := prove.Entry(code, addr)
+func codeSite(t *prove.Text, entry, size, bias uint64) (*site, error) {
+	p, err := t.Entry(entry, size)
 	if err != nil {
-		return nil, fmt.Errorf("%w: %w", ErrEntry, err)
+		return nil, fmt.Errorf("%w: %w", ErrEntry, prove.Moving(err, bias))
 	}
-	s := &site{entry: addr, kind: kindCode, landing: p.Landing, n: p.N}
-	copy(s.at[:s.n], code[p.Off():])
+	s := &site{entry: entry, kind: kindCode, landing: p.Landing, n: p.N}
+	copy(s.at[:s.n], t.Code[s.place()-t.Addr:])
 	return s, nil
 }
 
-// moved returns the instructions that a detour replaces, to be carried out at to, and a jump to what follows them.
-// The place must be near enough if they have addresses relative to themselves.
+// moved returns the instructions that a detour replaces, to be carried out at to, and what leads on from there. The place must be
+// near enough.
 func (s *site) moved(to uint64) ([]byte, error) {
 	out, ok, err := prove.Moved(s.at[:s.n], s.place(), to)
 	switch {
@@ -32,5 +32,5 @@ func (s *site) moved(to uint64) ([]byte, error) {
 	case !ok:
 		return nil, ErrNoRoom
 	}
-	return le.AppendUint64(append(out, absolute...), s.resume()), nil
+	return out, nil
 }

@@ -85,6 +85,9 @@ type File struct {
 // Size returns the size of the image, in bytes.
 func (f *File) Size() int { return int(f.size) }
 
+// Entry returns the address at which a program begins, 0 if there is none.
+func (f *File) Entry() uint64 { return le.Uint64(f.header[24:]) }
+
 // Parse reads the header, the section table and the program header table. Errors are *[Error]; those about kinds of
 // files that are not read wrap [ErrUnsupported].
 func Parse(image []byte) (*File, error) {

@@ -4,10 +4,9 @@ import "encoding/binary"
 
 // A branch from elsewhere into the first bytes of a function is looked for in all code of its library.
 //
-// Those with distances of 32 bits may come from anywhere, and are looked for wherever an instruction may begin: data that
-// looks like one is taken for one. Short ones can only come from the neighbourhood, and would be found everywhere like this.
-// So the neighbours are decoded if something looks like one, from where the unwind information says that they begin; what is
-// no function, or cannot be decoded, is searched byte by byte.
+// Those with distances of 32 bits may come from anywhere, and are looked for wherever an instruction may begin. Short ones can only come from the neighbourhood, and would be found everywhere like this.
+// So if something looks like a branch the function that it is in is decoded, from where the unwind information says that it begins;
+// what is no function, or cannot be decoded, is searched byte by byte.
 
 // Code is an executable segment, as it is mapped.
 type Code struct {
@@ -15,15 +14,23 @@ type Code struct {
 	Addr  uint64
 }
 
-// Text is the executable segment that functions are in, with what may branch there.
+// Text is the executable segment that functions are in, with what else of the library may lead there.
 type Text struct {
 	Code   []byte
 	Addr   uint64
 	Frames *Frames // of the library; nil: nothing is known of where functions begin
 	Others []Code  // the library's other executable segments; mostly none
 
-	targets []uint64 // a bit for each byte: a branch with a distance of 32 bits leads there. Nil before Index
-	left    int      // bytes that may still be decoded, after Index
+	Data     []Code   // those that are not executable, as far as they come from the file
+	Symbols  []uint64 // addresses of all symbols, ascending
+	Pointers []uint64 // addresses that the loader writes somewhere
+	Loaded   bool     // Data has the addresses that the loader has written
+	Fixed    bool     // the library is where its file says, so that there can be addresses of four bytes in its code
+
+	targets  bits // a branch with a distance of 32 bits leads there. Nil before Index
+	pointers bits // something holds the address
+	unread   bool // there are too many tables
+	left     int  // bytes that may still be decoded, after Index
 }
 
 // overlap bounds what is decoded for all functions of a text together, as a multiple of its size. It is less than once if
@@ -33,35 +40,46 @@ const overlap = 16
 // shortReach is the most that a short branch is away from where it leads to, and its own length.
 const shortReach = 1<<7 + 2
 
-// Index makes EntersAt fast for whoever asks about many functions. It then does not say where such a branch is.
+// Index looks at all of the library once, for [Text.Entry] of many functions.
 func (t *Text) Index() {
-	t.targets, t.left = make([]uint64, len(t.Code)/64+1), overlap*len(t.Code)
+	t.targets, t.left = make(bits, len(t.Code)/64+1), overlap*len(t.Code)
 	t.near(func(_, to uint64) bool {
 		if i := to - t.Addr; i < uint64(len(t.Code)) {
-			t.targets[i/64] |= 1 << (i % 64)
+			t.targets.set(i)
 		}
 		return true
 	})
+	t.findPointers()
 }
+
+// inside is a range of addresses.
+type inside struct{ from, to uint64 }
+
+func (r inside) has(at uint64) bool { return at >= r.from && at < r.to }
 
 // EntersAt finds a branch that leads between from and to, which are in the text, neither of them included.
 func (t *Text) EntersAt(from, to uint64) (at uint64, found bool, err error) {
+	return t.entersAt(from, to, inside{})
+}
+
+// entersAt is EntersAt, but for branches of a function that has been looked at.
+func (t *Text) entersAt(from, to uint64, known inside) (at uint64, found bool, err error) {
 	note := func(a, target uint64) bool {
-		if target > from && target < to {
+		if target > from && target < to && !known.has(a) {
 			at, found = a, true
 		}
 		return !found
 	}
-	if t.targets == nil {
-		t.near(note)
+	near := t.targets == nil
+	for i := from + 1; i < to && !near; i++ {
+		near = t.targets.has(i - t.Addr)
 	}
-	for i := from + 1 - t.Addr; i < to-t.Addr && i/64 < uint64(len(t.targets)); i++ {
-		found = found || t.targets[i/64]>>(i%64)&1 != 0
+	if near {
+		if at, found, err = t.nearInto(from, to, known); found || err != nil {
+			return at, found, err
+		}
 	}
-	if found {
-		return at, true, nil
-	}
-	for _, o := range t.Others { // right in front or behind
+	for _, o := range t.Others { // right in front or after it
 		lo, hi := max(from-min(from, shortReach), o.Addr), min(to+shortReach, o.Addr+uint64(len(o.Bytes)))
 		if lo < hi {
 			anywhere(o.Bytes[lo-o.Addr:hi-o.Addr], lo, note)
@@ -80,6 +98,47 @@ func (t *Text) EntersAt(from, to uint64) (at uint64, found bool, err error) {
 	found = false
 	err = t.short(lo, hi, note)
 	return at, found, err
+}
+
+// nearInto finds a branch with a distance of 32 bits. What looks like one may be a part of an instruction: that is known where the
+// function that it is in can be decoded.
+func (t *Text) nearInto(from, to uint64, known inside) (at uint64, found bool, err error) {
+	if t.targets != nil {
+		if t.left -= len(t.Code) / 8; t.left < 0 {
+			return from, true, nil
+		}
+	}
+	t.near(func(a, target uint64) bool {
+		if target > from && target < to && !known.has(a) {
+			if found, err = t.branches(a, from, to); found {
+				at = a
+			}
+		}
+		return !found && err == nil
+	})
+	return at, found, err
+}
+
+// branches reports whether the function around an address has a branch that leads between from and to. If there is none that can
+// be decoded, it may.
+func (t *Text) branches(at, from, to uint64) (bool, error) {
+	if t.Frames == nil {
+		return true, nil
+	}
+	found := true
+	err := t.Frames.functions(at, at+1, func(entry, size uint64) {
+		if entry < t.Addr || size > MaxFunction || entry-t.Addr+size > uint64(len(t.Code)) {
+			return
+		}
+		leads := false
+		if t.decoded(t.Code[entry-t.Addr:][:size], entry, func(_, target uint64) bool {
+			leads = leads || target > from && target < to
+			return true
+		}) {
+			found = leads
+		}
+	})
+	return found, err
 }
 
 // near notes all branches with distances of 32 bits, wherever an instruction may begin, until note returns false.

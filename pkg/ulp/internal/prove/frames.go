@@ -100,3 +100,13 @@ func (f *Frames) functions(lo, hi uint64, yield func(entry, size uint64)) error 
 	}
 	return nil
 }
+
+// spans reports whether a function that begins before an address goes on there.
+func (f *Frames) spans(addr uint64) bool {
+	i := sort.Search(len(f.table)/8, func(i int) bool { return f.place(2*i) >= addr }) - 1
+	if i < 0 {
+		return false
+	}
+	size, err := f.Size(f.place(2 * i))
+	return err != nil || size > addr-f.place(2*i)
+}
