@@ -75,6 +75,10 @@ test-real: deps-real
 test-decode: deps
 	LPBUILD_TEST_DECODE=1 CGO_ENABLED=0 $(GO) test -count=1 -v -run TestDecode -timeout 30m ./pkg/ulp/internal/prove
 
+# How many functions that stock libraries export the native engine can replace, by library, and why not the others.
+reach: deps
+	CGO_ENABLED=0 $(GO) test -count=1 -v -run TestReach ./pkg/ulp
+
 race: deps
 	CGO_ENABLED=1 $(GO) test -race ./...
 
