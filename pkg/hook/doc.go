@@ -5,7 +5,8 @@
 //
 // The law: a scriptlet never fails a transaction and never holds it up longer than its deadline. Nothing here is an error to
 // RPM; what went wrong is said in words. Names and files that come from outside are checked before they are used: nothing
-// is executed, no link is followed, and a file counts only if nobody but root (or who runs this) can write it.
+// is executed, no link is followed, and a file counts only if nobody but root (or who runs this) can write it. A run that ends
+// before all processes were begun leaves a note of the others, with which the next one begins.
 //
 // A process belongs to this system if it sees the folder of live patches as the same folder. That one rule makes a
 // transaction in a chroot leave the host's processes alone, one in a transactional update reach them (the folder is the

@@ -268,9 +268,15 @@ func (r *Request) trigger(ctx context.Context, folders []installed, o trigger.Op
 	if r.DryRun && r.Transactional {
 		o.Only = nil // nothing was put aside that they could see
 	}
+	o.First = r.unreached()
 	out.Summary, err = trigger.Run(ctx, o, out.add)
 	if err != nil {
 		out.note("not all processes were looked at: %v", err)
+	}
+	if !r.DryRun && r.Selector.PID == 0 {
+		if err := r.noteUnreached(err); err != nil {
+			out.note("the next run does not know where to go on: %v", err)
+		}
 	}
 	if n := mine.others.Load(); n > 0 && len(dirs) > 0 {
 		out.Log = append(out.Log, fmt.Sprintf("%d processes do not see %s: they belong to other systems on this machine", n, dirs[0]))

@@ -3,8 +3,9 @@ package process
 import (
 	"context"
 	"errors"
+	"fmt"
 	"runtime"
-	"sync"
+	"slices"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -16,120 +17,297 @@ import (
 type ScanOptions struct {
 	Options
 	PIDs    []int         // the processes; default: all
+	First   []int         // those that are begun before others of the same user: an earlier scan did not reach them
 	Workers int           // visits at the same time; default: twice the number of CPUs
-	Timeout time.Duration // for each process, visit included; default 10 s
+	Timeout time.Duration // for each process, from its first visit on; default 10 s
 }
 
 // A visit that takes longer than slow gives its place to the next one, so that processes which do not answer delay
-// nobody. There are at most maxSlow of them.
+// nobody. At most maxSlow of them are under way, and as many of root's own.
 const (
 	slow    = 50 * time.Millisecond
 	maxSlow = 256
 )
 
+// maxShare bounds the visits under way, and maxWaiting those that wait for another turn, of the processes of one user
+// other than root. maxAllWaiting bounds the latter for all users together, and for root.
+const (
+	maxShare      = 32
+	maxWaiting    = 1 << 10
+	maxAllWaiting = 1 << 14
+)
+
+// Later is another visit to a process, after a pause in which it holds no place. Visit is called exactly once. If there is
+// to be no further turn, because the process's time is over, the scan has ended, or too many others wait, its context has
+// ended already.
+type Later struct {
+	Pause time.Duration
+	Visit func(ctx context.Context) *Later
+}
+
+// UnbegunError is why a scan did not begin all processes. It wraps the cause of its context's end.
+type UnbegunError struct {
+	PIDs []int // that were not begun, in ascending order
+	Err  error
+}
+
+// Error returns the number of processes and the reason.
+func (e *UnbegunError) Error() string {
+	return fmt.Sprintf("%d processes were not begun: %v", len(e.PIDs), e.Err)
+}
+
+// Unwrap returns the reason.
+func (e *UnbegunError) Unwrap() error { return e.Err }
+
 // Scan looks at all processes, or at those that are named, and calls visit for each: with a Process, or with the
 // [*LookError] that says why there is none. A process that is gone before it was looked at is an error only if it was
-// named. visit is called by several goroutines at once and in no order; its context ends when the process's time is
-// over. Scan returns when every visit has returned.
+// named. visit is called by several goroutines at once; its context ends when the process's time is over. Scan returns
+// when every visit has returned.
 //
-// The error is the context's, that of [Options.CheckProc], or that of reading the root of proc.
+// Processes of root are begun first, then those that run with other rights than those of the user who started them, then
+// all others, user by user in turn; those of one user in the order of their PIDs.
+//
+// The error is an [*UnbegunError], that of [Options.CheckProc], or that of reading the root of proc.
 func Scan(ctx context.Context, o ScanOptions, visit func(ctx context.Context, p *Process, err error)) error {
+	return ScanRetry(ctx, o, func(ctx context.Context, p *Process, err error) *Later {
+		visit(ctx, p, err)
+		return nil
+	})
+}
+
+// retryShare is how many turns there are for each one that goes to a second or later visit while some processes have not had
+// their first one: so that what was busy for a moment only is not left behind by a crowd of others.
+const retryShare = 4
+
+// ScanRetry is Scan for visits that may have to be repeated. First visits go before all others but for one turn in four:
+// processes that their users keep from being patched do not delay those of others.
+func ScanRetry(ctx context.Context, o ScanOptions, visit func(ctx context.Context, p *Process, err error) *Later) error {
 	if err := o.CheckProc(); err != nil {
 		return err
 	}
 	s := newScan(ctx, o, visit)
-	defer s.wg.Wait()
-	if o.PIDs != nil {
-		for _, pid := range o.PIDs {
-			if err := s.start(pid, true); err != nil {
-				return err
-			}
-		}
-		return nil
+	if err := s.list(); err != nil {
+		return err
 	}
-	root, err := procfs.OpenAt(unix.AT_FDCWD, o.root(), unix.O_RDONLY|unix.O_DIRECTORY)
-	if err != nil {
-		return lookError(0, o.root(), err)
-	}
-	defer procfs.File(root).Close()
-	found := false
-	err = procfs.EachNumber(procfs.File(root), func(pid int) error {
-		found = true
-		return s.start(pid, false)
-	})
-	if err == nil && !found {
-		err = lookError(0, o.root(), ErrNoProc)
-	}
-	return err
+	return s.run()
 }
 
+// scan belongs to the goroutine of run; a task that is under way belongs to its own.
 type scan struct {
-	ctx    context.Context
-	o      ScanOptions
-	visit  func(ctx context.Context, p *Process, err error)
-	wg     sync.WaitGroup
-	places chan struct{} // one element for each visit that has a place
-	slow   chan struct{} // one for each that gave its place away
+	ctx          context.Context
+	o            ScanOptions
+	visit        func(ctx context.Context, p *Process, err error) *Later
+	owners       *owners
+	first, later queue
+	running      []*task
+	busy         map[account]int // visits under way
+	turns        int             // visits that were begun
+	slow         [2]int          // visits that gave their place away; the second one of root's
+	ended        chan *task
 }
 
-func newScan(ctx context.Context, o ScanOptions, visit func(ctx context.Context, p *Process, err error)) *scan {
+// task is a process that is to be visited.
+type task struct {
+	pid      int
+	named    bool
+	owner    owner
+	unsorted bool      // owner is a guess
+	found    owner     // what it turned out to be
+	at       time.Time // of its next turn
+	order    int       // among those of one time
+	until    time.Time // when its time is over; zero before its first visit
+	begun    time.Time // of the visit that is under way
+	slow     bool      // that has no place any more
+	again    func(ctx context.Context) *Later
+	next     *Later // what the visit has returned
+}
+
+func newScan(ctx context.Context, o ScanOptions, visit func(ctx context.Context, p *Process, err error) *Later) *scan {
 	if o.Workers <= 0 {
 		o.Workers = 2 * runtime.GOMAXPROCS(0)
 	}
 	if o.Timeout <= 0 {
 		o.Timeout = 10 * time.Second
 	}
-	return &scan{ctx: ctx, o: o, visit: visit, places: make(chan struct{}, o.Workers), slow: make(chan struct{}, maxSlow)}
+	return &scan{ctx: ctx, o: o, visit: visit, owners: newOwners(o.root()), busy: map[account]int{}, ended: make(chan *task, o.Workers)}
 }
 
-// start waits for a place and visits the process in it.
-func (s *scan) start(pid int, named bool) error {
-	if err := context.Cause(s.ctx); err != nil {
-		return err
-	}
-	select {
-	case s.places <- struct{}{}:
-	case <-s.ctx.Done():
-		return context.Cause(s.ctx)
-	}
-	s.wg.Go(func() {
-		leave := s.enter()
-		defer leave()
-		ctx, cancel := context.WithTimeout(s.ctx, s.o.Timeout)
-		defer cancel()
-		p, err := Look(ctx, pid, s.o.Options)
-		if errors.Is(err, ErrGone) && !named {
-			return
+// list puts all processes into the first queue.
+func (s *scan) list() error {
+	pids := slices.Clone(s.o.PIDs)
+	if pids == nil {
+		root, err := procfs.OpenAt(unix.AT_FDCWD, s.o.root(), unix.O_RDONLY|unix.O_DIRECTORY)
+		if err != nil {
+			return lookError(0, s.o.root(), err)
 		}
-		s.visit(ctx, p, err)
-	})
+		defer procfs.File(root).Close()
+		err = procfs.EachNumber(procfs.File(root), func(pid int) error {
+			pids = append(pids, pid)
+			return context.Cause(s.ctx)
+		})
+		if err == nil && len(pids) == 0 {
+			err = lookError(0, s.o.root(), ErrNoProc)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	first := make(map[int]bool, len(s.o.First))
+	for _, pid := range s.o.First {
+		first[pid] = true
+	}
+	for _, carried := range []bool{true, false} {
+		for _, pid := range pids {
+			if first[pid] == carried {
+				t := &task{pid: pid, named: s.o.PIDs != nil}
+				t.owner, t.unsorted = s.owners.guess(pid)
+				s.first.put(t)
+			}
+		}
+	}
 	return nil
 }
 
-// enter arranges that the place is given away when the visit takes too long. The result is called at its end.
-func (s *scan) enter() (leave func()) {
-	var (
-		mu   sync.Mutex
-		held = s.places // from which one element is taken at the end; nil after that
-	)
-	timer := time.AfterFunc(slow, func() {
-		mu.Lock()
-		defer mu.Unlock()
-		if held == nil {
+// run visits all processes, and again those that want it, until nothing is left or the context ends.
+func (s *scan) run() error {
+	timer := time.NewTimer(0)
+	defer timer.Stop()
+	for s.ctx.Err() == nil {
+		now := time.Now()
+		s.releasePlaces(now)
+		for s.places() > 0 && s.beginNext(now) {
+		}
+		if len(s.running) == 0 && s.first.n == 0 && s.later.n == 0 {
+			return nil
+		}
+		timer.Reset(time.Until(s.nextEvent(now)))
+		select {
+		case t := <-s.ended:
+			s.end(t)
+		case <-timer.C:
+		case <-s.ctx.Done():
+		}
+	}
+	for s.later.n > 0 {
+		s.over(s.later.take(time.Time{}, nil))
+	}
+	for len(s.running) > 0 {
+		s.end(<-s.ended)
+	}
+	if s.first.n == 0 {
+		return nil
+	}
+	e := &UnbegunError{Err: context.Cause(s.ctx)}
+	for s.first.n > 0 {
+		e.PIDs = append(e.PIDs, s.first.take(time.Time{}, nil).pid)
+	}
+	slices.Sort(e.PIDs)
+	return e
+}
+
+// places returns how many visits can begin.
+func (s *scan) places() int { return s.o.Workers - len(s.running) + s.slow[0] + s.slow[1] }
+
+// releasePlaces takes the place of each visit that is slow, unless there are too many of them.
+func (s *scan) releasePlaces(now time.Time) {
+	for _, t := range s.running {
+		if n := &s.slow[t.owner.budget()]; !t.slow && now.Sub(t.begun) >= slow && *n < maxSlow {
+			t.slow = true
+			*n++
+		}
+	}
+}
+
+// beginNext begins a visit; false if there is none that can begin now.
+func (s *scan) beginNext(now time.Time) bool {
+	may := func(o owner) bool { return o.class == ofRoot || s.busy[o.account] < maxShare }
+	one, other := &s.first, &s.later
+	if s.turns%retryShare == retryShare-1 {
+		one, other = other, one
+	}
+	t := one.take(now, may)
+	if t == nil {
+		t = other.take(now, may)
+	}
+	if t == nil {
+		return false
+	}
+	s.turns++
+	if t.begun, t.slow = now, false; t.until.IsZero() {
+		t.until = now.Add(s.o.Timeout)
+	}
+	s.running = append(s.running, t)
+	s.busy[t.owner.account]++
+	go func() {
+		t.next = s.turn(t)
+		s.ended <- t
+	}()
+	return true
+}
+
+// turn is one visit.
+func (s *scan) turn(t *task) *Later {
+	if t.unsorted { // to be put back if it turns out to be another user's
+		t.found = s.owners.find(t.pid)
+		if t.unsorted = t.found != t.owner; t.unsorted {
+			return nil
+		}
+	}
+	ctx, cancel := context.WithDeadline(s.ctx, t.until)
+	defer cancel()
+	if t.again != nil {
+		return t.again(ctx)
+	}
+	p, err := Look(ctx, t.pid, s.o.Options)
+	if errors.Is(err, ErrGone) && !t.named {
+		return nil
+	}
+	return s.visit(ctx, p, err)
+}
+
+// end takes in a visit that has returned.
+func (s *scan) end(t *task) {
+	s.running = slices.DeleteFunc(s.running, func(r *task) bool { return r == t })
+	if s.busy[t.owner.account]--; s.busy[t.owner.account] == 0 {
+		delete(s.busy, t.owner.account)
+	}
+	if t.slow {
+		s.slow[t.owner.budget()]--
+	}
+	switch {
+	case t.unsorted:
+		t.owner, t.unsorted, t.until = t.found, false, time.Time{}
+		s.first.put(t)
+	case t.next != nil:
+		t.at, t.again = time.Now().Add(t.next.Pause), t.next.Visit
+		if t.at.After(t.until) {
+			t.at = t.until
+		}
+		if s.ctx.Err() != nil || s.later.full(t.owner) {
+			s.over(t)
 			return
 		}
-		select {
-		case s.slow <- struct{}{}:
-			held = s.slow
-			<-s.places
-		default: // too many: it keeps its place
-		}
-	})
-	return func() {
-		timer.Stop()
-		mu.Lock()
-		defer mu.Unlock()
-		<-held
-		held = nil
+		s.later.put(t)
 	}
+}
+
+// over is the last turn of a process that wanted another one.
+func (s *scan) over(t *task) {
+	ctx, cancel := context.WithCancel(s.ctx)
+	cancel()
+	t.again(ctx)
+}
+
+// nextEvent returns when something is to be done even if no visit ends.
+func (s *scan) nextEvent(now time.Time) time.Time {
+	next := now.Add(time.Hour)
+	for _, t := range s.running {
+		if at := t.begun.Add(slow); !t.slow && at.After(now) && at.Before(next) {
+			next = at
+		}
+	}
+	if at, ok := s.later.due(); ok && s.places() > 0 && at.After(now) && at.Before(next) {
+		next = at
+	}
+	return next
 }

@@ -27,63 +27,102 @@ func pause(attempt int) time.Duration {
 	return d/2 + rand.N(d/2+1) //nolint:gosec // no secret: it spreads attempts
 }
 
-// attempts works on a process until what can be done is done, and fills its report. It returns false if the process is
-// not concerned.
-func (r *runner) attempts(ctx, run context.Context, p *process.Process, rep *Report) (concerned bool) {
-	done := map[string]Result{} // what earlier attempts changed
-	failed := failures{}
-	for n := 1; ; n++ {
-		var again *AgainError
-		var more bool
-		before := *rep
-		concerned, more, again = r.attempt(ctx, run, p, rep, done, failed)
-		if n > 1 && ctx.Err() != nil && rep.brokenOff() { // why it failed as long as there was time says more
+// course is what became of a process so far, attempt by attempt. Between them it takes no place from others.
+type course struct {
+	r      *runner
+	run    context.Context // of the whole run: when it ends no further attempt is begun
+	p      *process.Process
+	rep    *Report
+	n      int               // attempts
+	done   map[string]Result // what earlier attempts changed
+	failed failures
+	until  time.Time // when the process's time is over
+}
+
+// attempt works on the process until what can be done now is done, and reports it unless another attempt may turn out
+// better: then it returns that.
+func (c *course) attempt() *process.Later {
+	ctx, cancel := context.WithDeadline(context.WithoutCancel(c.run), c.until)
+	defer cancel()
+	for {
+		c.n++
+		before := *c.rep
+		concerned, more, again := c.r.attempt(ctx, c)
+		if c.n > 1 && ctx.Err() != nil && c.rep.brokenOff() { // why it failed as long as there was time says more
+			rep := c.rep
 			rep.Results, rep.Status, rep.Err, rep.Left, rep.Foreign = before.Results, before.Status, before.Err, before.Left, before.Foreign
-			return true
+			return c.over()
 		}
-		if again == nil && !more {
-			return concerned
-		}
-		if again == nil {
-			continue // with the other engine
-		}
-		if r.o.Attempts > 0 && n >= max(r.o.Attempts, least(again)) || r.o.DryRun || run.Err() != nil || !sleep(ctx, run, pause(n)) {
-			return true
-		}
-		if errors.Is(p.Verify(ctx), process.ErrChanged) {
-			clear(done) // in a program that is not there any more
-		}
-		next, err := r.lookAgain(ctx, run, p.PID)
 		switch {
-		case ctx.Err() != nil:
-			return true
-		case err == nil && (!next.Alive() || next.StartTime != p.StartTime):
-			err = process.ErrGone
-		case err == nil && !r.wanted(ctx, next): // as the program that it is now
-			return false
+		case again == nil && more:
+			continue // with the other engine
+		case again == nil && !concerned:
+			return nil
+		case again == nil:
+			return c.over()
 		}
-		if err != nil {
-			rep.fail(statusOf(err), err)
-			return true
+		if c.r.o.Attempts > 0 && c.n >= max(c.r.o.Attempts, least(again)) || c.r.o.DryRun || c.run.Err() != nil {
+			return c.over()
 		}
-		p = next
-		rep.of(p)
-		clear(failed) // all engines have another turn
+		return &process.Later{Pause: pause(c.n), Visit: c.next}
 	}
 }
 
-// lookAgain looks at a process that was seen before, or that started other programs faster than it could be looked at. Of one
-// that does not stop doing so, the error is that of the last look.
-func (r *runner) lookAgain(ctx, run context.Context, pid int) (*process.Process, error) {
-	for n := 1; ; n++ {
-		p, err := process.Look(ctx, pid, process.Options{Root: r.o.Root})
-		switch {
-		case passing(err) == nil:
-			return p, err
-		case !sleep(ctx, run, pause(n)):
-			return nil, fmt.Errorf("%w: %w", ErrDeadline, err)
-		}
+// next looks at the process again, and makes another attempt.
+func (c *course) next(turn context.Context) *process.Later {
+	if turn.Err() != nil {
+		return c.over()
 	}
+	ctx, cancel := context.WithDeadline(context.WithoutCancel(c.run), c.until)
+	defer cancel()
+	if errors.Is(c.p.Verify(ctx), process.ErrChanged) {
+		clear(c.done) // in a program that is not there any more
+	}
+	next, err := process.Look(ctx, c.p.PID, process.Options{Root: c.r.o.Root})
+	switch {
+	case ctx.Err() != nil:
+		return c.over()
+	case passing(err) != nil:
+		c.n++
+		return &process.Later{Pause: pause(c.n), Visit: c.next}
+	case err == nil && (!next.Alive() || next.StartTime != c.p.StartTime):
+		err = process.ErrGone
+	case err == nil && !c.r.o.Selector.wants(next): // as the program that it is now
+		return nil
+	}
+	if err != nil {
+		c.rep.fail(statusOf(err), err)
+		return c.over()
+	}
+	c.p = next
+	c.rep.of(next)
+	clear(c.failed) // all engines have another turn
+	return c.attempt()
+}
+
+// glimpse is a process that starts other programs faster than it can be looked at.
+type glimpse struct {
+	r     *runner
+	run   context.Context
+	pid   int
+	until time.Time
+	n     int // looks
+}
+
+// next looks at the process again, until it can be seen.
+func (g *glimpse) next(err error) *process.Later {
+	g.n++
+	return &process.Later{Pause: pause(g.n), Visit: func(turn context.Context) *process.Later {
+		if turn.Err() != nil {
+			g.r.unseen(fmt.Errorf("%w: %w", ErrDeadline, err))
+			return nil
+		}
+		p, err := process.Look(turn, g.pid, process.Options{Root: g.r.o.Root})
+		if passing(err) != nil {
+			return g.next(err)
+		}
+		return g.r.begin(g.run, p, err, g.until)
+	}}
 }
 
 // passing returns the [AgainError] that an error is. What package process says of a process that changes at this moment is one,
@@ -106,6 +145,12 @@ func (e *AgainError) or(other *AgainError) *AgainError {
 	return e
 }
 
+// over reports the process.
+func (c *course) over() *process.Later {
+	c.r.give(c.rep)
+	return nil
+}
+
 // leastUnreached is how often a process is tried that did not stop in time, even if only one attempt was asked for.
 const leastUnreached = 4
 
@@ -116,25 +161,13 @@ func least(e *AgainError) int {
 	return 1
 }
 
-// sleep waits, and returns false if a context ended first.
-func sleep(ctx, run context.Context, d time.Duration) bool {
-	t := time.NewTimer(d)
-	defer t.Stop()
-	select {
-	case <-t.C:
-		return true
-	case <-ctx.Done():
-	case <-run.Done():
-	}
-	return false
-}
-
 // attempt looks at a process, decides, and does it once. What it finds out goes into the report. again says that it may
 // turn out better a moment later, and why it did not now; more that another engine has something left to revert, and that it is
 // its turn.
-func (r *runner) attempt(ctx, run context.Context, p *process.Process, rep *Report, done map[string]Result, failed failures) (concerned, more bool, again *AgainError) {
+func (r *runner) attempt(ctx context.Context, c *course) (concerned, more bool, again *AgainError) {
+	rep := c.rep
 	rep.Results, rep.Err = nil, nil
-	j, err := r.open(ctx, p, done, failed)
+	j, err := r.open(ctx, c)
 	if err != nil {
 		err, again = timeIsOver(err), passing(err)
 		if errors.Is(err, process.ErrGone) || errors.Is(err, process.ErrNoMemory) {
@@ -147,16 +180,16 @@ func (r *runner) attempt(ctx, run context.Context, p *process.Process, rep *Repo
 	if j.ignored {
 		return false, false, nil
 	}
-	again = j.carry(ctx, run, rep)
+	again = j.carry(ctx, c)
 	rep.conclude()
 	rep.Left = rep.Status == Skipped && len(j.fit) > 0 && !rep.gone()
 	rep.Foreign = rep.Status == Skipped && len(j.fit) == 0 && j.otherBuild
 	if j.reverts() && j.engine != nil {
-		again = failed.note(j.engine.Name(), rep, again)
+		again = c.failed.note(j.engine.Name(), rep, again)
 		if j.more && (rep.Status == Changed || rep.Status == Failed) {
 			return true, true, nil
 		}
-		failed.join(rep)
+		c.failed.join(rep)
 	}
 	return !j.ignored, false, again
 }

@@ -5,8 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"slices"
-
-	"github.com/lpbuild/lpbuild/pkg/ulp/process"
 )
 
 // job is one attempt at one process: what it has, what is to be done there, and by which engine.
@@ -27,12 +25,12 @@ type job struct {
 }
 
 // open looks at the process's memory and asks the engines. A job must be closed.
-func (r *runner) open(ctx context.Context, p *process.Process, done map[string]Result, failed failures) (*job, error) {
-	view, err := openView(ctx, p)
+func (r *runner) open(ctx context.Context, c *course) (*job, error) {
+	view, err := openView(ctx, c.p)
 	if err != nil {
 		return nil, err
 	}
-	j := &job{o: &r.o, view: *view, done: done, failed: failed}
+	j := &job{o: &r.o, view: *view, done: c.done, failed: c.failed}
 	j.fit, j.otherBuild = r.o.Containers.match(j.view.Libraries)
 	if j.unconcerned() {
 		j.ignored = true
@@ -62,7 +60,8 @@ func (j *job) close() {
 }
 
 // carry decides what is to be done and does it. again says that it may turn out better a moment later.
-func (j *job) carry(ctx, run context.Context, rep *Report) (again *AgainError) {
+func (j *job) carry(ctx context.Context, c *course) (again *AgainError) {
+	rep := c.rep
 	if j.engine != nil {
 		rep.Engine = j.engine.Name()
 	}
@@ -74,11 +73,8 @@ func (j *job) carry(ctx, run context.Context, rep *Report) (again *AgainError) {
 	}
 	steps, err := j.steps(ctx)
 	if err == nil && len(steps) > 0 {
-		if err = vforked(j.view.Process); err == nil {
-			err = frozen(ctx, j.view.Process)
-		}
-		if err == nil {
-			err = j.target.Enabled(ctx)
+		if err = j.target.Enabled(ctx); err == nil {
+			err = j.hindered(ctx, steps)
 		}
 	}
 	if err == nil && len(steps) == 0 {
@@ -98,8 +94,11 @@ func (j *job) carry(ctx, run context.Context, rep *Report) (again *AgainError) {
 	if !slices.Contains(verdicts, nil) {
 		return j.results(rep, steps, j.tidy(ctx, rep, verdicts))
 	}
-	if run.Err() != nil {
-		return j.all(rep, steps, interrupted(run))
+	if c.run.Err() != nil {
+		return j.all(rep, steps, interrupted(c.run))
+	}
+	if err := c.asleep(); err != nil {
+		return j.all(rep, steps, err)
 	}
 	rep.Attempts++
 	done, err := plan.Do(ctx)

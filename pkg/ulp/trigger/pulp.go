@@ -5,9 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os"
 	"slices"
-	"strconv"
 	"strings"
 	"time"
 
@@ -278,8 +276,7 @@ func tracedByUs(err error) bool {
 	if !ok || !errors.Is(e, tracer.ErrTraced) || e.Tracer <= 0 {
 		return false
 	}
-	_, err = os.Stat("/proc/self/task/" + strconv.Itoa(e.Tracer))
-	return err == nil
+	return ourThread(e.Tracer)
 }
 
 // engineError is an error in an engine's words, with its meaning for whoever decides.

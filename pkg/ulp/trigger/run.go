@@ -30,6 +30,8 @@ type Options struct {
 	// DryRun stops after the decision: reports say what would be done.
 	DryRun bool
 
+	// First are the processes that are begun before others of the same user, as those that an earlier run did not reach.
+	First []int
 	// Attempts bounds how often a process is stopped; 0 means as often as there is time.
 	Attempts int
 	// Timeout is the time that one process gets, all attempts together; default 30 s.
@@ -62,7 +64,7 @@ const GCPercent = 400
 // is concerned: one that an engine is for, or that has a library which a container is for. Calls of report do not
 // overlap; their order is that in which processes are finished. What report is given is not kept.
 //
-// The error is an [ErrDeadline] or the context's if not all processes were begun, the [Selector]'s if the process that was
+// The error is a [*process.UnbegunError] with an [ErrDeadline] or the context's if not all processes were begun, the [Selector]'s if the process that was
 // named is not there, or that of reading proc. That processes failed is no error; [Summary] says so.
 func Run(ctx context.Context, o Options, report func(*Report)) (Summary, error) {
 	r := newRunner(o, report)
@@ -80,9 +82,11 @@ func Run(ctx context.Context, o Options, report func(*Report)) (Summary, error) 
 		defer cancel()
 	}
 	scan := process.ScanOptions{
-		Options: process.Options{Root: o.Root}, PIDs: o.Selector.pids(), Workers: r.o.Workers, Timeout: r.o.Timeout,
+		Options: process.Options{Root: o.Root}, PIDs: o.Selector.pids(), First: o.First, Workers: r.o.Workers, Timeout: r.o.Timeout,
 	}
-	err := process.Scan(ctx, scan, func(_ context.Context, p *process.Process, err error) { r.visit(ctx, p, err) })
+	err := process.ScanRetry(ctx, scan, func(_ context.Context, p *process.Process, err error) *process.Later {
+		return r.visit(ctx, p, err)
+	})
 	return r.summary, err
 }
 
@@ -107,40 +111,50 @@ func newRunner(o Options, report func(*Report)) *runner {
 	return &runner{o: o, report: report}
 }
 
-// visit does all that is to be done for one process. run is the context of the whole run: when it ends, what is under way
-// is finished in the time that the process has.
-func (r *runner) visit(run context.Context, p *process.Process, err error) {
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(run), r.o.Timeout)
-	defer cancel()
+// visit makes the first attempt at one process. run is the context of the whole run: when it ends, what is under way is
+// finished in the time that the process has.
+func (r *runner) visit(run context.Context, p *process.Process, err error) *process.Later {
+	until := time.Now().Add(r.o.Timeout)
 	if look, ok := errors.AsType[*process.LookError](err); ok && passing(err) != nil {
-		p, err = r.lookAgain(ctx, run, look.PID)
+		return (&glimpse{r: r, run: run, pid: look.PID, until: until}).next(err)
 	}
+	return r.begin(run, p, err, until)
+}
+
+// begin is visit for a process that was seen, or will not be.
+func (r *runner) begin(run context.Context, p *process.Process, err error, until time.Time) *process.Later {
 	if err != nil {
 		r.unseen(err)
-		return
+		return nil
 	}
 	if why := never(p); why != nil && r.o.Selector.PID != 0 {
 		rep := newReport(p)
 		rep.fail(Skipped, why)
 		r.give(rep)
-		return
+		return nil
 	}
-	if !r.wanted(ctx, p) {
-		return
+	if !r.wants(run, p, until) {
+		return nil
 	}
 	if p.Denied {
 		r.denied(p)
-		return
+		return nil
 	}
-	rep := newReport(p)
-	if r.attempts(ctx, run, p, rep) {
-		r.give(rep)
-	}
+	c := &course{r: r, run: run, p: p, rep: newReport(p), done: map[string]Result{}, failed: failures{}, until: until}
+	return c.attempt()
 }
 
-// wanted reports whether a process is one of those that the run is about.
-func (r *runner) wanted(ctx context.Context, p *process.Process) bool {
-	return r.o.Selector.wants(p) && (r.o.Only == nil || r.o.Only(ctx, p))
+// wants reports whether a process is selected.
+func (r *runner) wants(run context.Context, p *process.Process, until time.Time) bool {
+	if !r.o.Selector.wants(p) {
+		return false
+	}
+	if r.o.Only == nil {
+		return true
+	}
+	ctx, cancel := context.WithDeadline(context.WithoutCancel(run), until)
+	defer cancel()
+	return r.o.Only(ctx, p)
 }
 
 func newReport(p *process.Process) *Report {

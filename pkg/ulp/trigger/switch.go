@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"sync"
+	"time"
 
 	"github.com/lpbuild/lpbuild/pkg/ulp/process"
 	"github.com/lpbuild/lpbuild/pkg/ulp/pulp"
@@ -98,45 +99,78 @@ func (b *Libpulp) SetPatchable(ctx context.Context, o Options, on bool, report f
 	scan := process.ScanOptions{
 		Options: process.Options{Root: o.Root}, PIDs: o.Selector.pids(), Workers: r.o.Workers, Timeout: r.o.Timeout,
 	}
-	return process.Scan(ctx, scan, func(_ context.Context, p *process.Process, err error) {
-		if s := b.switchOne(ctx, r, p, err, on); s != nil {
-			mu.Lock()
-			defer mu.Unlock()
-			report(s)
+	give := func(s *Switched) {
+		mu.Lock()
+		defer mu.Unlock()
+		report(s)
+	}
+	return process.ScanRetry(ctx, scan, func(_ context.Context, p *process.Process, err error) *process.Later {
+		named := r.o.Selector.PID != 0
+		if look, ok := errors.AsType[*process.LookError](err); ok && passing(err) != nil {
+			p, err = r.lookAgain(ctx, look.PID)
+			if err != nil && !errors.Is(err, process.ErrGone) {
+				give(&Switched{PID: look.PID, Err: timeIsOver(err)})
+				return nil
+			}
 		}
+		switch {
+		case err != nil && named:
+			give(&Switched{PID: r.o.Selector.PID, Err: timeIsOver(err)})
+			return nil
+		case err != nil, !r.o.Selector.wants(p), p.Denied && !named:
+			return nil
+		}
+		s := &switching{b: b, r: r, run: ctx, give: give, on: on, until: time.Now().Add(r.o.Timeout), s: &Switched{PID: p.PID, Name: ShortName(p)}}
+		return s.attempt(ctx)
 	})
 }
 
-// switchOne switches one process. It returns nil for one that is not concerned.
-func (b *Libpulp) switchOne(run context.Context, r *runner, p *process.Process, err error, on bool) *Switched {
-	named := r.o.Selector.PID != 0
-	if look, ok := errors.AsType[*process.LookError](err); ok && passing(err) != nil {
-		ctx, cancel := context.WithTimeout(context.WithoutCancel(run), r.o.Timeout)
-		defer cancel()
-		if p, err = r.lookAgain(ctx, run, look.PID); err != nil && !errors.Is(err, process.ErrGone) {
-			return &Switched{PID: look.PID, Err: timeIsOver(err)}
-		}
-	}
-	switch {
-	case err != nil && named:
-		return &Switched{PID: r.o.Selector.PID, Err: timeIsOver(err)}
-	case err != nil, !r.o.Selector.wants(p), p.Denied && !named:
-		return nil
-	}
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(run), r.o.Timeout)
+// lookAgain looks at a process that started other programs faster than it could be looked at. Of one that does not stop doing
+// so, the error is that of the last look.
+func (r *runner) lookAgain(run context.Context, pid int) (*process.Process, error) {
+	ctx, cancel := context.WithTimeout(run, r.o.Timeout)
 	defer cancel()
-	s := &Switched{PID: p.PID, Name: ShortName(p)}
 	for n := 1; ; n++ {
-		s.Changed, s.Err = b.switchOnce(ctx, p.PID, on)
-		if passing(s.Err) == nil || r.o.Attempts > 0 && n >= r.o.Attempts ||
-			run.Err() != nil || !sleep(ctx, run, pause(n)) {
-			break
+		p, err := process.Look(ctx, pid, process.Options{Root: r.o.Root})
+		if passing(err) == nil {
+			return p, err
+		}
+		select {
+		case <-time.After(pause(n)):
+		case <-ctx.Done():
+			return nil, fmt.Errorf("%w: %w", ErrDeadline, err)
 		}
 	}
-	if !named && (errors.Is(s.Err, ErrNoEngine) || errors.Is(s.Err, ErrNoProcess) || errors.Is(s.Err, process.ErrGone)) {
-		return nil
+}
+
+// switching is what became of a process so far.
+type switching struct {
+	b     *Libpulp
+	r     *runner
+	run   context.Context // of the whole run
+	give  func(*Switched)
+	until time.Time
+	on    bool
+	n     int // attempts
+	s     *Switched
+}
+
+// attempt switches the process, or returns the next attempt.
+func (s *switching) attempt(turn context.Context) *process.Later {
+	if s.n == 0 || turn.Err() == nil {
+		ctx, cancel := context.WithDeadline(context.WithoutCancel(s.run), s.until)
+		defer cancel()
+		s.n++
+		s.s.Changed, s.s.Err = s.b.switchOnce(ctx, s.s.PID, s.on)
+		if passing(s.s.Err) != nil && (s.r.o.Attempts <= 0 || s.n < s.r.o.Attempts) && s.run.Err() == nil {
+			return &process.Later{Pause: pause(s.n), Visit: s.attempt}
+		}
 	}
-	return s
+	err := s.s.Err
+	if s.r.o.Selector.PID != 0 || !errors.Is(err, ErrNoEngine) && !errors.Is(err, ErrNoProcess) && !errors.Is(err, process.ErrGone) {
+		s.give(s.s)
+	}
+	return nil
 }
 
 func (b *Libpulp) switchOnce(ctx context.Context, pid int, on bool) (changed bool, err error) {

@@ -25,6 +25,7 @@ type Status struct {
 	Memory     bool
 	Stack      uint64 // size of all its mappings that grow downwards, in bytes; 0 if there is no memory
 	Caught     uint64 // signals with a handler
+	Permitted  uint64 // capabilities
 	NoNewPrivs bool
 	Seccomp    int // 0 none, 1 strict, 2 filter
 }
@@ -44,6 +45,7 @@ var statusFields = [...]struct {
 	{"VmSize", true, func(s *Status, _ []byte) error { s.Memory = true; return nil }}, // kernel threads and zombies have none
 	{"VmStk", true, (*Status).readStack},
 	{"SigCgt", false, (*Status).readCaught},
+	{"CapPrm", true, (*Status).readPermitted}, // nothing but an order depends on it
 	{"NoNewPrivs", false, (*Status).readNoNewPrivs},
 	{"Seccomp", false, func(s *Status, v []byte) error { return readInt(&s.Seccomp, v) }},
 }
@@ -203,6 +205,13 @@ func (s *Status) readStack(value []byte) error {
 		return malformed("not a size")
 	}
 	s.Stack = n << 10
+	return nil
+}
+
+func (s *Status) readPermitted(value []byte) (err error) {
+	if s.Permitted, err = strconv.ParseUint(string(value), 16, 64); err != nil {
+		return malformed("not a set of capabilities")
+	}
 	return nil
 }
 

@@ -1,0 +1,87 @@
+package trigger_test
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/lpbuild/lpbuild/pkg/ulp/process"
+	"github.com/lpbuild/lpbuild/pkg/ulp/trigger"
+)
+
+// nobody is a user who has no processes but those of these tests.
+const nobody = 65534
+
+// obstacles starts a process with n children of a user that nobody can patch.
+func obstacles(t *testing.T, name string, uid, n int, more ...string) {
+	t.Helper()
+	if os.Getuid() != 0 {
+		t.Skip("needs root, to start processes of another user")
+	}
+	cmd := exec.Command(gcc(t, "program/"+name, "../../trigger/testdata/obstacles.c", library(t, "a")),
+		append([]string{strconv.Itoa(uid), strconv.Itoa(n)}, more...)...)
+	cmd.Env = append(os.Environ(), "LD_LIBRARY_PATH="+filepath.Dir(library(t, "a")))
+	run(t, cmd)
+}
+
+// TestFair has processes of one user that cannot be patched, and after them by number processes of root and of another user:
+// those are patched, and each of all is begun, long before the time of the first ones is over.
+func TestFair(t *testing.T) {
+	for _, n := range []int{300, 3000} {
+		name := "fair" + strconv.Itoa(n)
+		obstacles(t, name+"_o", nobody, n)
+		ofRoot := start(t, "a", "", name+"_r")
+		cmd := exec.Command("setpriv", "--reuid=65533", "--regid=65533", "--clear-groups",
+			gcc(t, "program/"+name+"_u", "program.c", "-pthread", library(t, "a")))
+		cmd.Env = ofRoot.Cmd.Env
+		ofUser := run(t, cmd)
+
+		ctx, cancel := context.WithCancel(t.Context())
+		var mu sync.Mutex
+		begun, changed := 0, 0
+		enough := func(more *int) {
+			mu.Lock()
+			defer mu.Unlock()
+			if *more++; begun == n+3 && changed == 3 {
+				cancel()
+			}
+		}
+		wild := trigger.NewWildcard(name + "_*")
+		o := trigger.Options{
+			Selector: trigger.Selector{Name: &wild}, Backends: auto(), Containers: read(t, container(t, "a", 10)),
+			Only:    func(context.Context, *process.Process) bool { enough(&begun); return true },
+			Timeout: time.Hour, Deadline: 2 * time.Minute, Workers: 4,
+		}
+		sum, err := trigger.Run(ctx, o, func(r *trigger.Report) {
+			if r.Status == trigger.Changed {
+				enough(&changed)
+			}
+			if (r.PID == ofRoot.pid || r.PID == ofUser.pid) && r.Status != trigger.Changed {
+				t.Errorf("%d: %s: %s", n, r.Name, why(r))
+			}
+		})
+		if err != nil || ctx.Err() == nil || sum.Changed != 3 || sum.Failed != n {
+			t.Errorf("%d: %v, begun %d: %+v", n, err, begun, sum)
+		}
+		ofRoot.says(tens10)
+		ofUser.says(tens10)
+	}
+}
+
+// why shows what became of a process.
+func why(r *trigger.Report) string {
+	if r == nil {
+		return "no report"
+	}
+	text := fmt.Sprintf("%v after %d attempts: %v", r.Status, r.Attempts, r.Err)
+	for _, result := range r.Results {
+		text += fmt.Sprintf("; %s: %v", result.Step, result.Err)
+	}
+	return text
+}
