@@ -104,7 +104,8 @@ container from outside (x86_64). Functions must have NOPs at their entries. Wher
 lpbuild.yaml), or with --entries=any, the native engine patches others as well, if it is proven to be safe. What libpulp.so
 answers is the verdict: no other engine is tried where it is disabled, too old or in an error state. A function that another
 engine has patched is refused; --engine names one of them. Skipped by both engines are processes whose owner does not want live
-patches (LIBPULP_DISABLE_ON_PATH, LIBPULP_DISABLE_ON_USERS, LIBPULP_DISABLE_ON_GROUPS, "ulp set_patchable disable"), and those that
+patches (LIBPULP_DISABLE_ON_PATH, LIBPULP_DISABLE_ON_USERS, LIBPULP_DISABLE_ON_GROUPS, "ulp set_patchable disable"; those variables
+do not count in a program that runs with other rights than those of the user who started it, such as a setuid one), and those that
 no engine can patch whatever is done: programs of 32 bits, emulators (valgrind, qemu), and who shares its memory with another
 process for all of the time (vfork). They keep the library as it is, and the output names them.
 

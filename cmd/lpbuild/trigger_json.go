@@ -10,10 +10,12 @@ type processJSON struct {
 	Name      string       `json:"name"`
 	Exe       string       `json:"exe"`
 	UID       uint32       `json:"uid"`
+	Elevated  bool         `json:"elevated"` // it runs with other rights than those of the user who started it
 	Container string       `json:"container"`
 	Engine    string       `json:"engine"`
 	Status    string       `json:"status"` // done, would-do, already, skipped, failed
 	Reason    string       `json:"reason"`
+	Note      string       `json:"note,omitempty"`
 	Results   []resultJSON `json:"results"`
 	StopTime  int64        `json:"stop_us"`
 	Attempts  int          `json:"attempts"`
@@ -30,7 +32,7 @@ type resultJSON struct {
 
 func newProcessJSON(r *trigger.Report, dryRun bool) processJSON {
 	j := processJSON{
-		PID: r.PID, Name: r.Name, Exe: r.Exe, UID: r.UID, Container: r.Container.String(), Engine: r.Engine,
+		PID: r.PID, Name: r.Name, Exe: r.Exe, UID: r.UID, Elevated: r.Elevated, Note: r.Note, Container: r.Container.String(), Engine: r.Engine,
 		Status: statusWord(r.Status, dryRun), Reason: text(r.Err), Results: []resultJSON{},
 		StopTime: r.Stop.Microseconds(), Attempts: r.Attempts,
 	}

@@ -21,7 +21,8 @@ type livePrinter struct {
 	bad    []*trigger.FileError
 
 	list    []processJSON
-	skipped bool // the one process was skipped
+	remain  []string // privileged processes that were not patched, the first few
+	skipped bool     // the one process was skipped
 	hints   []string
 }
 
@@ -43,6 +44,9 @@ func (p *livePrinter) report(r *trigger.Report) {
 	if h := p.hint(r); h != "" && !slices.Contains(p.hints, h) {
 		p.hints = append(p.hints, h)
 	}
+	if r.Remains() && len(p.remain) < maxRemain {
+		p.remain = append(p.remain, fmt.Sprintf("%s (%d)", printableLine(r.Name), r.PID))
+	}
 	if p.s.json {
 		p.list = append(p.list, newProcessJSON(r, p.o.dryRun))
 		return
@@ -54,6 +58,9 @@ func (p *livePrinter) report(r *trigger.Report) {
 	if r.Err != nil {
 		p.line(&trigger.Result{Step: trigger.Step{Kind: trigger.Apply}, Status: r.Status, Err: r.Err}, head, 0)
 		return
+	}
+	if r.Note != "" && !p.s.quiet {
+		p.s.print("%-13s %s: %s\n", "note", head, printableLine(r.Note))
 	}
 	for i, result := range r.Results {
 		stop := time.Duration(0)
@@ -195,6 +202,9 @@ func (p *livePrinter) summary(sum trigger.Summary) {
 	if sum.Foreign > 0 && !p.o.verbose {
 		p.s.print("%s another build of a library than the files are for (-v lists them)\n", pluralRuns(sum.Foreign))
 	}
+	if sum.Privileged > 0 && sum.Privileged < sum.Left+sum.Failed { // else they are all that was listed
+		p.s.print("privileged: %s unpatched: %s\n", pluralRemains(sum.Privileged), p.remaining())
+	}
 	if sum.Left > 0 && !p.one {
 		p.s.print("%s the library as it is, for the reason above\n", pluralKeeps(sum.Left))
 	}
@@ -215,6 +225,21 @@ func pluralRuns(n int) string {
 		return "1 process runs"
 	}
 	return plural(n, "process") + " run"
+}
+
+// maxRemain is how many privileged processes are named once more, after all others.
+const maxRemain = 10
+
+// remaining names privileged processes that were not patched.
+func (p *livePrinter) remaining() string {
+	return strings.Join(p.remain, ", ")
+}
+
+func pluralRemains(n int) string {
+	if n == 1 {
+		return "1 process remains"
+	}
+	return plural(n, "process") + " remain"
 }
 
 func pluralKeeps(n int) string {
@@ -246,13 +271,14 @@ type summaryJSON struct {
 	Foreign  int   `json:"other_build"` // among the skipped ones
 	Left     int   `json:"left"`        // among the skipped ones: a file is for them, and they keep the library as it is
 	Denied   int   `json:"not_permitted"`
+	Remain   int   `json:"privileged_left"` // among the skipped and failed ones: root's, or with other rights than their user's
 	Stop     int64 `json:"longest_stop_us"`
 }
 
 func newRunJSON(list []processJSON, sum trigger.Summary, bad []*trigger.FileError, dryRun, complete bool) runJSON {
 	j := runJSON{Processes: append([]processJSON{}, list...), Files: []fileJSON{}, Summary: summaryJSON{
 		DryRun: dryRun, Complete: complete, Done: sum.Changed, Already: sum.Already, Skipped: sum.Skipped, Failed: sum.Failed,
-		Foreign: sum.Foreign, Left: sum.Left, Denied: sum.Denied, Stop: sum.LongestStop.Microseconds(),
+		Foreign: sum.Foreign, Left: sum.Left, Denied: sum.Denied, Remain: sum.Privileged, Stop: sum.LongestStop.Microseconds(),
 	}}
 	for _, b := range bad {
 		j.Files = append(j.Files, fileJSON{b.File, b.Err.Error()})

@@ -8,7 +8,8 @@
 // is executed, no link is followed, and a file counts only if nobody but root (or who runs this) can write it. A run that ends
 // before all processes were begun leaves a note of the others, with which the next one begins.
 //
-// A process belongs to this system if it sees the folder of live patches as the same folder. That one rule makes a
-// transaction in a chroot leave the host's processes alone, one in a transactional update reach them (the folder is the
-// host's), and containers belong to those who run them.
+// A process belongs to this system if it sees the directory of live patches as the same directory. That one rule makes a
+// transaction in a chroot leave the host's processes alone, one in a transactional update reach them (the directory is the
+// host's), and containers belong to those who run them. A process of another system that has a library in memory which a live
+// patch is for is counted as skipped and named. Whether a process that does not answer belongs here is unknown: it has failed.
 package hook

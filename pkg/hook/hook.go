@@ -278,8 +278,5 @@ func (r *Request) trigger(ctx context.Context, folders []installed, o trigger.Op
 			out.note("the next run does not know where to go on: %v", err)
 		}
 	}
-	if n := mine.others.Load(); n > 0 && len(dirs) > 0 {
-		out.Log = append(out.Log, fmt.Sprintf("%d processes do not see %s: they belong to other systems on this machine", n, dirs[0]))
-	}
 	return nil
 }

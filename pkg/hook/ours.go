@@ -2,66 +2,118 @@ package hook
 
 import (
 	"context"
-	"os"
+	"errors"
+	"fmt"
 	"path/filepath"
 	"strconv"
-	"sync/atomic"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"github.com/lpbuild/lpbuild/pkg/ulp/process"
+	"github.com/lpbuild/lpbuild/pkg/ulp/trigger"
 )
 
 // lookTime is how long a process's file system may take to say what it has: it may be one that the process's owner made.
 const lookTime = 2 * time.Second
 
-// ours tells which processes belong to this system: those that see the folder of live patches as the same folder.
+// Why a process is left alone. The first is an [trigger.ErrElsewhere].
+var (
+	errOwnRoot = fmt.Errorf("%w: it does not see the package's live patches where they are here (a container, a chroot, a service with a root "+
+		"of its own): install the package there, or restart it", trigger.ErrElsewhere)
+	errNoAnswer = errors.New("whether it belongs to this system is unknown: its file systems do not answer")
+)
+
+// ours tells which processes belong to this system: those that see the directory of live patches as the same directory.
 type ours struct {
-	proc    string
-	folders []string // absolute, as the processes see them
-	infos   []os.FileInfo
-	others  atomic.Int64 // processes that do not
+	proc        string
+	directories []string // absolute, as the processes see them
+	ids         []fileID
 }
 
-// newOurs takes folders as this process sees them; seen says where the others do.
-func newOurs(proc string, folders []string, seen func(string) string) (*ours, error) {
+// fileID is what makes two names those of one file.
+type fileID struct{ dev, ino uint64 }
+
+// newOurs takes directories as this process sees them; seen says where the others do.
+func newOurs(proc string, directories []string, seen func(string) string) (*ours, error) {
 	o := &ours{proc: proc}
-	for _, f := range folders {
-		o.folders = append(o.folders, seen(f))
-		info, err := os.Stat(f)
-		if err != nil {
-			return nil, err
+	for _, d := range directories {
+		var st unix.Stat_t
+		if err := unix.Stat(d, &st); err != nil {
+			return nil, fmt.Errorf("%s: %w", d, err)
 		}
-		o.infos = append(o.infos, info)
+		o.directories = append(o.directories, seen(d))
+		o.ids = append(o.ids, newFileID(&st))
 	}
 	return o, nil
 }
 
-// has looks through a process's root folder. One that does not answer is not ours.
-func (o *ours) has(ctx context.Context, p *process.Process) bool {
+func newFileID(st *unix.Stat_t) fileID { return fileID{uint64(st.Dev), st.Ino} } //nolint:unconvert // of 32 bits elsewhere
+
+// has looks through a process's root directory, and returns why the process is not ours, or not known to be; nil if it is.
+func (o *ours) has(ctx context.Context, p *process.Process) error {
 	if p.Denied {
-		return true // what becomes of it is for the trigger to say
+		return nil // what becomes of it is for the trigger to say
 	}
-	root := filepath.Join(o.proc, strconv.Itoa(p.PID), "root")
-	answer := make(chan bool, 1)
-	go func() {
-		for i, folder := range o.folders {
-			if info, err := os.Stat(root + folder); err == nil && os.SameFile(info, o.infos[i]) {
-				answer <- true
-				return
-			}
-		}
-		answer <- false
-	}()
 	ctx, cancel := context.WithTimeout(ctx, lookTime)
 	defer cancel()
-	select {
-	case yes := <-answer:
-		if !yes {
-			o.others.Add(1)
-		}
-		return yes
-	case <-ctx.Done():
-		o.others.Add(1)
-		return false
+	yes, err := process.Whole(ctx, func(ctx context.Context) (bool, error) { return o.sees(ctx, p) })
+	switch {
+	case errors.Is(err, context.DeadlineExceeded), errors.Is(err, process.ErrBusy):
+		return errNoAnswer
+	case errors.Is(err, process.ErrGone), errors.Is(err, unix.ESRCH), errors.Is(err, unix.ENOENT):
+		return process.ErrGone
+	case err != nil:
+		return fmt.Errorf("whether it belongs to this system is unknown: %w", err)
+	case !yes:
+		return errOwnRoot
 	}
+	return nil
+}
+
+// sees reports whether a process sees one of the directories as the same one.
+func (o *ours) sees(ctx context.Context, p *process.Process) (bool, error) {
+	root, err := o.root(ctx, p)
+	if err != nil {
+		return false, err
+	}
+	defer func() { _ = unix.Close(root) }()
+	for i, directory := range o.directories {
+		switch same, err := o.same(root, directory, o.ids[i]); {
+		case errors.Is(err, unix.ENOENT), errors.Is(err, unix.ENOTDIR), errors.Is(err, unix.ELOOP), errors.Is(err, unix.EACCES):
+		case err != nil:
+			return false, err
+		case same:
+			return true, nil
+		}
+	}
+	return false, nil
+}
+
+func (o *ours) same(root int, path string, id fileID) (bool, error) {
+	fd, err := openRooted(root, path)
+	if err != nil {
+		return false, err
+	}
+	defer func() { _ = unix.Close(fd) }()
+	var st unix.Stat_t
+	err = unix.Fstat(fd, &st)
+	return err == nil && newFileID(&st) == id, err
+}
+
+// root opens the root directory of a process, by way of another thread if the first one has ended.
+func (o *ours) root(ctx context.Context, p *process.Process) (fd int, err error) {
+	dir := filepath.Join(o.proc, strconv.Itoa(p.PID))
+	const flags = unix.O_PATH | unix.O_DIRECTORY | unix.O_CLOEXEC
+	fd, err = unix.Open(filepath.Join(dir, "root"), flags, 0)
+	if err == nil || !errors.Is(err, unix.ENOENT) && !errors.Is(err, unix.ESRCH) {
+		return fd, err
+	}
+	threads, err := p.ThreadList(ctx)
+	for _, t := range threads {
+		if fd, err = unix.Open(filepath.Join(dir, "task", strconv.Itoa(t.TID), "root"), flags, 0); err == nil {
+			break
+		}
+	}
+	return fd, err
 }

@@ -1,32 +1,56 @@
 package hook
 
 import (
+	"errors"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
+	"strings"
 	"testing"
+
+	"golang.org/x/sys/unix"
 
 	"github.com/lpbuild/lpbuild/internal/targettest"
 	"github.com/lpbuild/lpbuild/pkg/ulp/process"
+	"github.com/lpbuild/lpbuild/pkg/ulp/trigger"
 )
 
-// TestOurs tells processes that see the folder of the live patches from those that see another one under its name.
-func TestOurs(t *testing.T) {
+// withoutOpenat2 runs a test as on a kernel that has openat2 and on one that does not.
+func withoutOpenat2(t *testing.T, test func(t *testing.T)) {
+	t.Helper()
+	t.Run("openat2", test)
+	real := openat2
+	defer func() { openat2 = real }()
+	openat2 = func(int, string, *unix.OpenHow) (int, error) { return -1, unix.ENOSYS }
+	t.Run("walk", test)
+}
+
+// needsMounts skips a test where no mount namespace can be made.
+func needsMounts(t *testing.T) {
+	t.Helper()
 	if os.Geteuid() != 0 {
 		t.Skip("needs root, for a mount namespace")
 	}
 	if out, err := exec.Command("unshare", "--mount", "true").CombinedOutput(); err != nil {
 		t.Skipf("needs mounts of its own; in a chroot its folder must be a mount point, such as one bound to itself: %v: %s", err, out)
 	}
+}
+
+// TestOurs tells processes that see the folder of the live patches from those that see another one under its name.
+func TestOurs(t *testing.T) { withoutOpenat2(t, testOurs) }
+
+func testOurs(t *testing.T) {
+	needsMounts(t)
 	root := tree(t, map[string]string{at("1"): ""})
 	folder := filepath.Join(root, filepath.Dir(at("1")))
 	m, err := newOurs("/proc", []string{filepath.Join(root, "usr"), folder}, func(path string) string { return path })
 	check(t, err)
-	for script, want := range map[string]bool{
-		"": true,
-		`mount -t tmpfs none "$0" && mkdir -p "$1"`: false, // another folder under the name
-		`mount -t tmpfs none "$0"`:                  false, // nothing there
-		`mount --bind "$1" "$1"`:                    true,  // the same folder, mounted again
+	for script, want := range map[string]error{
+		"": nil,
+		`mount -t tmpfs none "$0" && mkdir -p "$1"`: trigger.ErrElsewhere, // another folder under the name
+		`mount -t tmpfs none "$0"`:                  trigger.ErrElsewhere, // nothing there
+		`mount --bind "$1" "$1"`:                    nil,                  // the same folder, mounted again
 	} {
 		if script != "" {
 			script += " && "
@@ -34,8 +58,98 @@ func TestOurs(t *testing.T) {
 		cmd := exec.Command("unshare", "--mount", "sh", "-c", script+`echo ready && exec sleep 1000`, filepath.Join(root, "usr"), folder)
 		c := targettest.Start(t, cmd)
 		c.Line()
-		if got := m.has(t.Context(), look(t, c.PID)); got != want {
-			t.Errorf("%q: ours: %v, want %v", script, got, want)
+		if got := m.has(t.Context(), look(t, c.PID)); !errors.Is(got, want) {
+			t.Errorf("%q: %v, want %v", script, got, want)
+		}
+	}
+}
+
+// TestOursChroot has processes in chroots whose links would lead out of it to the live patches of this system, and some whose
+// links lead to them inside.
+func TestOursChroot(t *testing.T) { withoutOpenat2(t, testOursChroot) }
+
+func testOursChroot(t *testing.T) {
+	needsMounts(t)
+	root := tree(t, map[string]string{at("1"): "x"})
+	folder := filepath.Join(root, filepath.Dir(at("1")))
+	m, err := newOurs("/proc", []string{folder}, func(path string) string { return path })
+	check(t, err)
+	deep := strings.Count(folder, "/")
+	for name, tc := range map[string]struct {
+		link string // where the chroot has the folder
+		bind string // where in the chroot the folder is mounted
+		want error
+	}{
+		"nothing":                        {"", "", trigger.ErrElsewhere},
+		"an absolute link out":           {folder, "", trigger.ErrElsewhere},
+		"a relative link out":            {strings.Repeat("../", deep+9) + folder[1:], "", trigger.ErrElsewhere},
+		"a link of proc":                 {"/proc/1/root" + folder, "", trigger.ErrElsewhere},
+		"a link of proc to an open file": {"/proc/self/cwd", "", trigger.ErrElsewhere},
+		"a link to itself":               {filepath.Base(folder), "", trigger.ErrElsewhere},
+		"an absolute link inside":        {"/inside", "/inside", nil},
+		"a relative link inside":         {strings.Repeat("../", deep+3) + "inside", "/inside", nil},
+		"the folder itself":              {"", folder, nil},
+	} {
+		jail := t.TempDir()
+		check(t, os.MkdirAll(jail+filepath.Dir(folder), 0o755))
+		check(t, os.MkdirAll(jail+"/proc", 0o755))
+		if tc.link != "" {
+			check(t, os.Symlink(tc.link, jail+folder))
+		}
+		script := `mount -t proc proc "$0/proc"`
+		if tc.bind != "" {
+			check(t, os.MkdirAll(jail+tc.bind, 0o755))
+			script += ` && mount --bind "$1" "$0` + tc.bind + `"`
+		}
+		check(t, os.MkdirAll(jail+"/bin", 0o755))
+		sleeper := filepath.Join(builds.Dir, "sleeper")
+		if _, err := os.Stat(sleeper); err != nil {
+			check(t, os.WriteFile(sleeper+".c", []byte("#include <unistd.h>\nint main(void){write(1,\"ready\\n\",6);for(;;)pause();}\n"), 0o644))
+			check(t, targettest.Compile(t.Context(), sleeper, "-static", sleeper+".c"))
+		}
+		image, err := os.ReadFile(sleeper)
+		check(t, err)
+		check(t, os.WriteFile(jail+"/bin/sleeper", image, 0o755))
+		cmd := exec.Command("unshare", "--mount", "sh", "-c", script+` && exec chroot "$0" /bin/sleeper`, jail, folder)
+		cmd.Dir = folder // the shell's, and not the chroot's
+		c := targettest.Start(t, cmd)
+		c.Line()
+		if got := m.has(t.Context(), look(t, c.PID)); !errors.Is(got, tc.want) || (got == nil) != (tc.want == nil) {
+			t.Errorf("%s: %v, want %v", name, got, tc.want)
+		}
+	}
+}
+
+// TestOursElsewhere counts and names a process that has the library in memory and does not see the package: in another root, or
+// with an empty folder in its place. One with a mount namespace of its own that sees it is patched like any other.
+func TestOursElsewhere(t *testing.T) {
+	needsMounts(t)
+	check(t, build())
+	root := tree(t, map[string]string{at("1"): live(t, 10)})
+	for script, want := range map[string]string{
+		"true": "Processes patched: 1, Skipped: 0, Failed: 0.",
+		`mount -t tmpfs none "$1"`: "Processes patched: 0, Skipped: 1, Failed: 0.\nskipped: program (PID): left alone: it does not see the package's " +
+			"live patches where they are here (a container, a chroot, a service with a root of its own): install the package there, or restart it",
+	} {
+		cmd := exec.Command("unshare", "--mount", "sh", "-c", script+` && exec "$0"`, filepath.Join(builds.Dir, "program"), filepath.Join(root, "usr"))
+		cmd.Env = append(os.Environ(), "LD_LIBRARY_PATH="+builds.Dir)
+		c := &child{targettest.Start(t, cmd), t}
+		c.Line()
+		for _, dry := range []bool{true, false} {
+			r := c.request(root, Install, "1")
+			r.DryRun = dry
+			want := want
+			if dry {
+				want = strings.NewReplacer("Processes patched", "Dry run, processes that would be patched", "Skipped", "skipped", "Failed", "failed").Replace(want)
+			}
+			if got := strings.ReplaceAll(lines(t, r), strconv.Itoa(c.PID), "PID"); got != want {
+				t.Errorf("%s: it prints\n%s\nwant\n%s", script, got, want)
+			}
+		}
+		if script == "true" {
+			c.says(tens10)
+		} else {
+			c.says(without)
 		}
 	}
 }

@@ -33,14 +33,16 @@ type Outcome struct {
 	mu      sync.Mutex
 	revert  bool
 	dry     bool // nothing was changed: all of it is what would be
+	noted   int  // processes whose opt-out is ignored
 	reasons map[reason]*group
 }
 
 // reason is why processes are not patched.
 type reason struct {
-	status trigger.Status
-	left   bool // a live patch is for the process
-	text   string
+	status  trigger.Status
+	left    bool // a live patch is for the process
+	remains bool // and it is root's, or has other rights than those of the user who started it
+	text    string
 }
 
 // group are the processes that have one reason.
@@ -60,6 +62,10 @@ func (o *Outcome) add(rep *trigger.Report) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	who := printable(fmt.Sprintf("%s (%d)", cmp.Or(rep.Name, "?"), rep.PID))
+	if rep.Note != "" {
+		o.Log = append(o.Log, fmt.Sprintf("%s: %s", who, printable(rep.Note)))
+		o.noted++
+	}
 	if rep.Err != nil {
 		o.count(rep, rep.Err, who)
 		o.Log = append(o.Log, fmt.Sprintf("%s: %s: %s", who, rep.Status, printable(rep.Err.Error())))
@@ -91,7 +97,7 @@ func (o *Outcome) count(rep *trigger.Report, err error, who string) {
 	if o.reasons == nil {
 		o.reasons = map[reason]*group{}
 	}
-	key := reason{rep.Status, rep.Left, printable(why(err))}
+	key := reason{rep.Status, rep.Left, rep.Remains(), printable(why(err))}
 	g := o.reasons[key]
 	if g == nil {
 		g = &group{}
@@ -105,7 +111,7 @@ func (o *Outcome) count(rep *trigger.Report, err error, who string) {
 // why returns the reason without what is different for each process, so that processes can be counted by it.
 func why(err error) string {
 	for _, general := range []error{
-		trigger.ErrBuildID, trigger.ErrNotLoaded, trigger.ErrBlocked, trigger.ErrVfork, trigger.ErrShared, trigger.ErrPermission, trigger.ErrDeadline,
+		errOwnRoot, trigger.ErrBuildID, trigger.ErrNotLoaded, trigger.ErrBlocked, trigger.ErrVfork, trigger.ErrShared, trigger.ErrPermission, trigger.ErrDeadline,
 	} {
 		if errors.Is(err, general) {
 			return general.Error()
@@ -114,8 +120,9 @@ func why(err error) string {
 	return err.Error()
 }
 
-// Lines returns what a scriptlet prints: the summary, and at most ten lines of what is not patched and why. What failed comes
-// first, then what has the library and was skipped, and of each the most frequent.
+// Lines returns what a scriptlet prints: the summary, and at most ten lines of what is not patched and why. Privileged processes
+// that keep the library as it is come first: however many reasons others have, they are named. Of these and of the others what
+// failed comes first, then what has the library and was skipped, and of each the most frequent.
 func (o *Outcome) Lines() []string {
 	var lines []string
 	if o.Nothing != "" {
@@ -137,17 +144,24 @@ func (o *Outcome) Lines() []string {
 		line += fmt.Sprintf(" In %d: %s.", s.Already, already)
 	}
 	lines = append(lines, line)
-	details := append(slices.Clone(o.Notes), o.reasonLines()...)
+	details := slices.Clone(o.Notes)
+	if o.noted > 0 {
+		details = append(details, fmt.Sprintf("opt-outs ignored, of processes that run with other rights than those of the user who started them: %d", o.noted))
+	}
+	details = append(o.reasonLines(true), append(details, o.reasonLines(false)...)...)
 	if more := len(details) - maxLines; more > 0 {
 		details = append(details[:maxLines-1], fmt.Sprintf("and %d lines more, in the log", more+1))
 	}
 	return append(lines, details...)
 }
 
-func (o *Outcome) reasonLines() []string {
+// reasonLines returns a line for each reason of privileged processes that remain as they are, or of all others.
+func (o *Outcome) reasonLines(remains bool) []string {
 	keys := make([]reason, 0, len(o.reasons))
 	for key := range o.reasons {
-		keys = append(keys, key)
+		if key.remains == remains {
+			keys = append(keys, key)
+		}
 	}
 	slices.SortFunc(keys, func(a, b reason) int {
 		return cmp.Or(cmp.Compare(b.status, a.status), compareBool(b.left, a.left), cmp.Compare(o.reasons[b].count, o.reasons[a].count), cmp.Compare(a.text, b.text))

@@ -51,11 +51,31 @@ func TestLeftFirst(t *testing.T) {
 	}
 }
 
+// TestPrivilegedFirst names privileged processes that remain before all others and before all notes, however many reasons a user
+// makes up.
+func TestPrivilegedFirst(t *testing.T) {
+	o := &Outcome{}
+	o.note("a note")
+	for i := range 2 * maxLines {
+		o.add(&trigger.Report{PID: i, Name: "p", UID: 1000, Status: trigger.Failed, Err: fmt.Errorf("reason %d", i)})
+	}
+	o.add(&trigger.Report{PID: 98, Name: "sshd", Left: true, Err: trigger.ErrShared})
+	o.add(&trigger.Report{PID: 99, Name: "su", UID: 1000, Elevated: true, Status: trigger.Failed, Err: trigger.ErrFrozen})
+	o.add(&trigger.Report{PID: 97, Name: "passwd", UID: 1000, Elevated: true, Status: trigger.Changed, Note: "a remark"})
+	want := []string{
+		"failed: su (99): " + trigger.ErrFrozen.Error(), "skipped: sshd (98): " + trigger.ErrShared.Error(), "a note",
+		"opt-outs ignored, of processes that run with other rights than those of the user who started them: 1",
+	}
+	if d := cmp.Diff(want, o.Lines()[1:5]); d != "" {
+		t.Errorf("lines (-want +got):\n%s", d)
+	}
+}
+
 // TestFewLines prints no more than eleven lines, however many reasons and notes there are.
 func TestFewLines(t *testing.T) {
 	o := &Outcome{}
 	for i := range 100 {
-		o.add(&trigger.Report{PID: i, Name: "p", Status: trigger.Failed, Err: fmt.Errorf("reason %d", i)})
+		o.add(&trigger.Report{PID: i, Name: "p", UID: 1000, Status: trigger.Failed, Err: fmt.Errorf("reason %d", i)})
 	}
 	o.note("a note")
 	got := o.Lines()

@@ -4,9 +4,11 @@ import "encoding/binary"
 
 // Entries of the auxiliary vector, from getauxval(3).
 const (
-	atNull = 0
-	atPhdr = 3
-	atBase = 7
+	atNull   = 0
+	atPhdr   = 3
+	atBase   = 7
+	atUID    = 11
+	atSecure = 23
 )
 
 const maxAuxv = 1024 // the kernel has room for some 50 entries
@@ -16,6 +18,8 @@ type auxv struct {
 	bits32 bool
 	phdr   uint64 // the main program's program headers; 0 if unknown
 	base   uint64 // where the dynamic loader is; 0 if there is none
+	uid    uint64 // the real user who started the program, in the process's user namespace
+	secure bool   // it got other rights than those of that user, or a security module says so
 }
 
 // parseAuxv reads pairs of a tag and a value, each 8 bytes, or 4 in a 32-bit process. The first tag tells which: it is a
@@ -41,6 +45,10 @@ func parseAuxv(b []byte) (*auxv, error) {
 			a.phdr = value
 		case atBase:
 			a.base = value
+		case atUID:
+			a.uid = value
+		case atSecure:
+			a.secure = value != 0
 		}
 	}
 	return nil, malformed("auxiliary vector without an end")

@@ -54,6 +54,7 @@ type Process struct {
 	StartedBy string
 	Root      string // "/" unless chrooted; in the process's mount namespace
 	Bits32    bool   // a 32-bit program
+	Secure    bool   // AT_SECURE of a program that another user than root has started: it has rights which that user does not have
 	MountNS   uint64 // inode numbers of its namespaces; equal numbers, same namespace
 	PIDNS     uint64
 	UserNS    uint64
@@ -148,7 +149,7 @@ func (p *Process) lookInside(ctx context.Context, d dir) error {
 	if err != nil {
 		return err
 	}
-	p.Bits32 = a.bits32
+	p.Bits32, p.Secure = a.bits32, a.secure && a.uid != 0
 	program, err := p.startedProgram(ctx, live, a)
 	if err != nil {
 		return err
@@ -167,13 +168,20 @@ func (p *Process) lookInside(ctx context.Context, d dir) error {
 }
 
 func (p *Process) clearInside() {
-	p.Exe, p.ExeDeleted, p.StartedBy, p.Root, p.Bits32, p.MountNS, p.PIDNS, p.UserNS = "", false, "", "", false, 0, 0, 0
+	p.Exe, p.ExeDeleted, p.StartedBy, p.Root, p.Bits32, p.Secure, p.MountNS, p.PIDNS, p.UserNS = "", false, "", "", false, false, 0, 0, 0
 }
 
 // Alive says whether the process has threads that run. One that is not alive may still be in the table, as a zombie.
 func (p *Process) Alive() bool {
 	s := stat{State: byte(p.State), Threads: p.Threads}
 	return !s.vanished()
+}
+
+// Elevated reports whether the process runs with other rights than those of the user who started it: a setuid program, one
+// with capabilities of its file, or one whose user and group numbers differ. Its environment, its limits and its signals are
+// then another user's. Nothing is elevated that root has started.
+func (p *Process) Elevated() bool {
+	return p.Secure || p.UID.Real != 0 && (p.UID.mixed() || p.GID.mixed())
 }
 
 // Chrooted says whether the process has another root folder than its mount namespace.

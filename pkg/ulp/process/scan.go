@@ -85,6 +85,9 @@ func ScanRetry(ctx context.Context, o ScanOptions, visit func(ctx context.Contex
 	if err := o.CheckProc(); err != nil {
 		return err
 	}
+	if err := o.CheckProc(); err != nil {
+		return err
+	}
 	s := newScan(ctx, o, visit)
 	if err := s.list(); err != nil {
 		return err

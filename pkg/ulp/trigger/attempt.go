@@ -173,6 +173,12 @@ func (r *runner) attempt(ctx context.Context, c *course) (concerned, more bool, 
 		if errors.Is(err, process.ErrGone) || errors.Is(err, process.ErrNoMemory) {
 			return false, false, nil
 		}
+		if r.o.Only != nil {
+			if why := r.o.Only(ctx, c.p); errors.Is(why, ErrElsewhere) { // and it is not known whether it has a library
+				rep.fail(Skipped, fmt.Errorf("%w; %w", why, err))
+				return true, false, nil
+			}
+		}
 		rep.fail(statusOf(err), err)
 		return true, false, again
 	}

@@ -41,6 +41,7 @@ type View struct {
 	Libraries []*process.Library
 
 	known known
+	note  string // for the report
 }
 
 // Target is one program in one process, seen by an engine. Nothing but Plan.Do stops the process.

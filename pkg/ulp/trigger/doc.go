@@ -11,7 +11,8 @@
 // in its memory. All that is to be done in a process is done under one stop. What cannot change is tried once; what can
 // (a process inside malloc, under a debugger, calling exec) is tried again, less and less often, until its time is over.
 // A process that does not answer delays only itself. What an unprivileged user set up never decides about a privileged
-// process or another user's process: first attempts go before repeated ones, root's first, then users in turn. When the context ends no further process is begun, and those in
+// process or another user's process: first attempts go before repeated ones, root's first, then users in turn.
+// An opt-out in its environment does not count in a process that runs with other rights than those of the user who started it. When the context ends no further process is begun, and those in
 // hand are finished.
 //
 // A process has Failed if it should have been changed and may be another time. It is Skipped, with the reason, if nothing that

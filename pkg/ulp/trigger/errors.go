@@ -22,6 +22,8 @@ var (
 	ErrInUse = errors.New("a thread is in a function that is replaced")
 	// ErrBlocked: the process must not be patched: its owner wants it so, by an environment variable or since.
 	ErrBlocked = errors.New("blocked by the user's request")
+	// ErrElsewhere: the process belongs to another system on this machine, which has to care for it.
+	ErrElsewhere = errors.New("left alone")
 	// ErrFrozen: the freezer of a control group keeps the process from running.
 	ErrFrozen = errors.New("the process is frozen (cgroup.freeze, a paused container): try again when it runs")
 	// ErrNotReady: the engine's part in the process is not initialised yet.

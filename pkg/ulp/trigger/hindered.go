@@ -11,6 +11,24 @@ import (
 	"github.com/lpbuild/lpbuild/pkg/ulp/tracer"
 )
 
+// unmeant returns why the process is not one of those that the run is about; an ErrApplied or ErrNotApplied if nothing is to be
+// done there anyway.
+func (j *job) unmeant(ctx context.Context, steps []Step) error {
+	if j.left == nil {
+		return nil
+	}
+	done, err := j.allDone(ctx, steps)
+	switch {
+	case err != nil:
+		return err
+	case done && j.reverts():
+		return ErrNotApplied
+	case done:
+		return ErrApplied
+	}
+	return j.left
+}
+
 // hindered returns an AgainError for a process that cannot be changed at the moment, from what is known without a plan:
 // whoever keeps many processes so must not take the time of others.
 func (j *job) hindered(ctx context.Context, steps []Step) error {

@@ -1,6 +1,7 @@
 package trigger
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -20,6 +21,7 @@ type job struct {
 	fit        []*Container // those that are for libraries of the process
 	otherBuild bool         // it has a target of a build that no container is for
 	ignored    bool         // it is not concerned
+	left       error        // why it is not one of those that the run is about; nil if it is
 	bare       []string     // libraries of which nothing is applied that could be taken out
 	done       map[string]Result
 }
@@ -36,8 +38,16 @@ func (r *runner) open(ctx context.Context, c *course) (*job, error) {
 		j.ignored = true
 		return j, nil
 	}
+	if r.o.Only != nil {
+		if j.left = r.o.Only(ctx, c.p); j.left != nil && len(j.fit) == 0 {
+			j.ignored = true
+			return j, nil
+		}
+	}
 	j.engine, j.target, err = findEngine(ctx, r.o.Backends, &j.view)
 	switch {
+	case err != nil && j.left != nil:
+		j.none, err = j.left, nil
 	case errors.Is(err, ErrNoEngine):
 		j.none, err = err, nil
 	case err != nil && len(j.fit) == 0 && r.o.Selector.PID == 0:
@@ -68,12 +78,16 @@ func (j *job) carry(ctx context.Context, c *course) (again *AgainError) {
 	if j.target == nil {
 		foreign := j.otherBuild && anywhere(j.o.Backends) // of 32 bits
 		j.ignored = j.ignored || len(j.fit) == 0 && !foreign && j.o.Selector.PID == 0
-		rep.fail(Skipped, j.none)
+		rep.fail(statusOf(cmp.Or(j.left, ErrNoEngine)), j.none)
 		return nil
 	}
 	steps, err := j.steps(ctx)
 	if err == nil && len(steps) > 0 {
-		if err = j.target.Enabled(ctx); err == nil {
+		if err = j.unmeant(ctx, steps); err == nil {
+			err = j.target.Enabled(ctx)
+			rep.Note = j.view.note
+		}
+		if err == nil {
 			err = j.hindered(ctx, steps)
 		}
 	}

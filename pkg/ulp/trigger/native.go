@@ -61,12 +61,16 @@ func (*nativeTarget) Close()          {}
 func (*nativeTarget) Version() string { return "" }
 
 // Enabled asks the environment of the process, as libpulp.so does, and libpulp.so itself where there is one: who does not want
-// live patches does not want them from another engine.
+// live patches does not want them from another engine. Neither counts if it is not the owner's word.
 func (t *nativeTarget) Enabled(ctx context.Context) error {
-	if err := OptedOut(ctx, t.v); err != nil {
+	if err := t.v.optedOut(ctx); err != nil {
 		return err
 	}
-	return t.v.blocked(ctx)
+	err := t.v.blocked(ctx)
+	if errors.Is(err, ErrBlocked) && t.v.userDisabled(ctx) {
+		return nil
+	}
+	return err
 }
 
 func (t *nativeTarget) Applied(context.Context) ([]Applied, error) {

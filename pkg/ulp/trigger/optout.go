@@ -2,11 +2,14 @@ package trigger
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"maps"
 	"os/user"
 	"strconv"
 	"strings"
+
+	"github.com/lpbuild/lpbuild/pkg/ulp/process"
 )
 
 // Variables with which the owner of a process says that it is not to be patched: lists of patterns with colons between
@@ -17,6 +20,32 @@ const (
 	disableUsers  = "LIBPULP_DISABLE_ON_USERS"
 	disableGroups = "LIBPULP_DISABLE_ON_GROUPS"
 )
+
+// What an unprivileged user set up never decides about a privileged process: an opt-out does not count where the environment
+// may be another user's than the one with whose rights the process runs.
+
+// ignoredNote is what a report says of that.
+const ignoredNote = "its opt-out is ignored: it runs with other rights than those of the user who started it"
+
+// optedOut is OptedOut for a process whose environment is its own user's; for any other it notes that there is an opt-out.
+func (v *View) optedOut(ctx context.Context) error {
+	err := OptedOut(ctx, v)
+	switch {
+	case err == nil, !v.Process.Elevated():
+		return err
+	case errors.Is(err, ErrBlocked):
+		v.note = ignoredNote
+	case ctx.Err() != nil, errors.Is(err, process.ErrGone), errors.Is(err, process.ErrChanged):
+		return err
+	}
+	return nil // what cannot be read would not count either
+}
+
+// userDisabled reports whether libpulp.so, which obeys any environment, is disabled in the process by one that does not count.
+// "ulp set_patchable disable" does count; where an opt-out is in the environment, too, the two cannot be told apart.
+func (v *View) userDisabled(ctx context.Context) bool {
+	return v.Process.Elevated() && v.blocked(ctx) != nil && errors.Is(OptedOut(ctx, v), ErrBlocked)
+}
 
 // OptedOut returns an ErrBlocked if the environment that a process was started with forbids patching it, or the error of
 // reading that. It is for engines that have nothing in the process which would know.

@@ -2,6 +2,7 @@ package trigger_test
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"os"
 	"os/exec"
@@ -10,6 +11,8 @@ import (
 	"regexp"
 	"syscall"
 	"testing"
+
+	"golang.org/x/sys/unix"
 
 	"github.com/lpbuild/lpbuild/pkg/ulp/trigger"
 )
@@ -72,19 +75,81 @@ func TestOptOutTitle(t *testing.T) {
 	}
 }
 
-// TestOptOutRealUser: it is the real user that counts, as for libpulp.so.
+// TestOptOutRealUser: it is the real user that counts, as for libpulp.so. Root may opt out of anything that it starts.
 func TestOptOutRealUser(t *testing.T) {
 	if os.Getuid() != 0 {
 		t.Skip("needs root, to start a process with two users")
 	}
 	program := gcc(t, "program/optout_real", "program.c", "-pthread", library(t, "a"), "-Wl,-rpath,"+filepath.Dir(library(t, "a")))
-	for user, blocked := range map[string]bool{"77777": true, "0": false} {
+	for user, blocked := range map[string]bool{"77777": false, "0": true} {
 		for _, kind := range []string{"USERS", "GROUPS"} {
-			cmd := exec.Command("setpriv", "--ruid=77777", "--euid=0", "--rgid=77777", "--egid=0", "--clear-groups", program)
+			cmd := exec.Command("setpriv", "--ruid=0", "--euid=77777", "--rgid=0", "--egid=77777", "--clear-groups", program)
 			cmd.Env = append(os.Environ(), "LIBPULP_DISABLE_ON_"+kind+"="+user)
 			c := run(t, cmd)
 			c.says(unpatched)
 			c.optsOut(blocked, kind+" "+user)
+		}
+	}
+}
+
+// TestOptOutElevated: a user does not opt out for programs that run with other rights than the user's own, be libpulp.so in them
+// or not, and the report says so.
+func TestOptOutElevated(t *testing.T) {
+	if os.Getuid() != 0 {
+		t.Skip("needs root, for setuid programs")
+	}
+	cs := read(t, container(t, "a", 10))
+	rpath := []string{"-pthread", library(t, "a"), "-Wl,-rpath," + filepath.Dir(library(t, "a"))}
+	withLibpulp := append(rpath, "-Wl,--no-as-needed", standIn(t), "-Wl,-rpath,"+filepath.Dir(standIn(t)))
+	setuid := func(program string) error { return os.Chmod(program, os.ModeSetuid|0o755) }
+	setgid := func(program string) error {
+		return errors.Join(os.Chown(program, 0, 4), os.Chmod(program, os.ModeSetgid|0o755))
+	}
+	setcap := func(program string) error { // cap_net_raw+ep
+		return unix.Setxattr(program, "security.capability", []byte{1, 0, 0, 2, 0, 0x20, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0}, 0)
+	}
+	plain := func(string) error { return nil }
+	for name, tc := range map[string]struct {
+		rights  func(program string) error
+		flags   []string
+		user    string
+		ignored bool
+	}{
+		"setuid":       {setuid, rpath, "65533", true},
+		"setgid":       {setgid, rpath, "65533", true},
+		"setcap":       {setcap, rpath, "65533", true},
+		"setuidpulp":   {setuid, withLibpulp, "65533", true},
+		"plain":        {plain, rpath, "65533", false},
+		"plainpulp":    {plain, withLibpulp, "65533", false},
+		"setuidbyroot": {setuid, rpath, "0", false},
+	} {
+		program := gcc(t, "program/el_"+name, "program.c", tc.flags...)
+		must(t, tc.rights(program))
+		cmd := exec.Command("setpriv", "--reuid="+tc.user, "--regid="+tc.user, "--clear-groups", program)
+		cmd.Env = append(os.Environ(), "LIBPULP_DISABLE_ON_PATH=*")
+		c := run(t, cmd)
+		for _, dry := range []bool{true, false} {
+			r := c.one(trigger.Options{Containers: cs, Backends: auto(), DryRun: dry})
+			if tc.ignored {
+				c.is(trigger.Changed, nil, r)
+			} else {
+				c.is(trigger.Skipped, trigger.ErrBlocked, r)
+			}
+			if (r.Note != "") != tc.ignored || r.Elevated != tc.ignored {
+				t.Errorf("%s: elevated %v, %q", name, r.Elevated, r.Note)
+			}
+		}
+		if tc.ignored {
+			c.says(tens10)
+		} else {
+			c.says(unpatched)
+		}
+		if name == "setuidpulp" { // with this engine alone nothing can be done: then it says so
+			r := c.one(trigger.Options{Containers: read(t, container(t, "a", 20))})
+			c.is(trigger.Skipped, trigger.ErrNoEngine, r)
+		}
+		if t.Failed() {
+			t.Fatal(name)
 		}
 	}
 }

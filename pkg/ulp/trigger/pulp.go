@@ -41,6 +41,10 @@ func (b *Libpulp) Open(ctx context.Context, v *View) (Target, error) {
 	if err != nil {
 		return nil, pulpError(err)
 	}
+	if v.userDisabled(ctx) {
+		return nil, &engineError{errors.New("libpulp.so is disabled by the environment of a user who does not have the rights of the process: " +
+			"it can be patched with --engine=auto or native"), ErrNoEngine}
+	}
 	return &pulpTarget{b: b, v: v, r: r}, nil
 }
 

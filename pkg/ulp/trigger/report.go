@@ -37,6 +37,7 @@ type Report struct {
 	Name      string // as FullName has it
 	Exe       string // path of the program; "" if it may not be known
 	UID       uint32
+	Elevated  bool              // it runs with other rights than those of the user who started it
 	Container process.Container // in which it runs
 	Engine    string            // "" if there is none
 
@@ -48,12 +49,17 @@ type Report struct {
 	Foreign bool
 	// Err is why nothing could be done at all; nil if the results say it.
 	Err error
+	// Note is what else is to be said of the process; "" if nothing is.
+	Note string
 	// Results are those of the steps that concern the process, in order, and with Options.Every those of all others.
 	Results []Result
 	// Stop is how long the process stood still, all attempts together; Attempts how often it was stopped.
 	Stop     time.Duration
 	Attempts int
 }
+
+// Remains reports whether the process is privileged and keeps the library as it is.
+func (r *Report) Remains() bool { return (r.Elevated || r.UID == 0) && (r.Left || r.Status == Failed) }
 
 // Summary counts the processes of a run by their status.
 type Summary struct {
@@ -62,6 +68,9 @@ type Summary struct {
 	Foreign int
 	// Left are processes that have the library and keep it as it is, for reasons that their reports say; they are among Skipped.
 	Left int
+	// Privileged are processes of root, and such as run with other rights than those of the user who started them, that were
+	// skipped or failed although a container is for them.
+	Privileged int
 	// Denied are processes into which this user may not look. They are not counted otherwise.
 	Denied int
 	// LongestStop is the longest time that one process stood still.
@@ -88,6 +97,9 @@ func (s *Summary) add(r *Report) {
 	case Failed:
 		s.Failed++
 	}
+	if r.Remains() {
+		s.Privileged++
+	}
 	s.LongestStop = max(s.LongestStop, r.Stop)
 }
 
@@ -99,7 +111,7 @@ func statusOf(err error) Status {
 	case errors.Is(err, ErrApplied), errors.Is(err, ErrNotApplied), errors.Is(err, ErrNoPatches):
 		return Already
 	case errors.Is(err, ErrBuildID), errors.Is(err, ErrNotLoaded), errors.Is(err, ErrBlocked), errors.Is(err, ErrNoEngine),
-		errors.Is(err, ErrVfork), errors.Is(err, ErrShared), errors.Is(err, process.ErrGone), errors.Is(err, process.ErrNoMemory):
+		errors.Is(err, ErrVfork), errors.Is(err, ErrShared), errors.Is(err, ErrElsewhere), errors.Is(err, process.ErrGone), errors.Is(err, process.ErrNoMemory):
 		return Skipped
 	}
 	return Failed

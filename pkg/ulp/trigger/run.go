@@ -14,8 +14,10 @@ import (
 // Options say what is to be done in which processes.
 type Options struct {
 	Selector Selector
-	// Only says which of the selected processes are meant; nil for all. It is called by several goroutines at once.
-	Only func(ctx context.Context, p *process.Process) bool
+	// Only returns why one of the selected processes is to be left alone, which is reported if it has a library that a container
+	// is for; nil if it is not. It is called by several goroutines at once. An [ErrElsewhere] makes it Skipped, anything else
+	// Failed: it is not known whether the process is meant.
+	Only func(ctx context.Context, p *process.Process) error
 	// Backends are the engines, in the order in which they are asked: the first one that is for a process gets it.
 	Backends []Backend
 	// Containers are the live patches to apply, or with Revert to take out; nil for none.
@@ -133,7 +135,7 @@ func (r *runner) begin(run context.Context, p *process.Process, err error, until
 		r.give(rep)
 		return nil
 	}
-	if !r.wants(run, p, until) {
+	if !r.o.Selector.wants(p) {
 		return nil
 	}
 	if p.Denied {
@@ -144,19 +146,6 @@ func (r *runner) begin(run context.Context, p *process.Process, err error, until
 	return c.attempt()
 }
 
-// wants reports whether a process is selected.
-func (r *runner) wants(run context.Context, p *process.Process, until time.Time) bool {
-	if !r.o.Selector.wants(p) {
-		return false
-	}
-	if r.o.Only == nil {
-		return true
-	}
-	ctx, cancel := context.WithDeadline(context.WithoutCancel(run), until)
-	defer cancel()
-	return r.o.Only(ctx, p)
-}
-
 func newReport(p *process.Process) *Report {
 	rep := &Report{}
 	rep.of(p)
@@ -165,7 +154,7 @@ func newReport(p *process.Process) *Report {
 
 // of makes it a report of a process, as it is now.
 func (rep *Report) of(p *process.Process) {
-	rep.PID, rep.Name, rep.Exe, rep.UID, rep.Container = p.PID, FullName(p), p.Exe, p.UID.Real, p.Container
+	rep.PID, rep.Name, rep.Exe, rep.UID, rep.Elevated, rep.Container = p.PID, FullName(p), p.Exe, p.UID.Real, p.Elevated(), p.Container
 }
 
 // unseen reports a process that could not be looked at: those that are gone are none any more.

@@ -64,7 +64,12 @@ func TestManyGroups(t *testing.T) {
 func verdictOf(t *testing.T, c *child, o trigger.Options) trigger.Status {
 	t.Helper()
 	o.Backends = []trigger.Backend{&trigger.Libpulp{}, &trigger.Native{}}
-	o.Only = func(_ context.Context, p *process.Process) bool { return p.PID == c.pid }
+	o.Only = func(_ context.Context, p *process.Process) error {
+		if p.PID == c.pid {
+			return nil
+		}
+		return trigger.ErrElsewhere
+	}
 	reports, sum, err := runAll(t, o)
 	if err != nil {
 		t.Fatal(err)

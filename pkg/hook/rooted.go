@@ -1,0 +1,100 @@
+package hook
+
+import (
+	"errors"
+	"strings"
+
+	"golang.org/x/sys/unix"
+)
+
+// maxLinks is how many symbolic links one path may lead through, as for the kernel.
+const maxLinks = 40
+
+// openat2 is unix.Openat2, for tests.
+var openat2 = unix.Openat2
+
+// openRooted opens a path for nothing but to be looked at, as a process with the given root directory would find it: an absolute
+// link is one in that root, and nothing leads out of it. Links of proc that stand for open files are not followed.
+func openRooted(root int, path string) (fd int, err error) {
+	how := &unix.OpenHow{Flags: unix.O_PATH | unix.O_CLOEXEC, Resolve: unix.RESOLVE_IN_ROOT | unix.RESOLVE_NO_MAGICLINKS}
+	for range maxLinks {
+		fd, err = openat2(root, path, how)
+		if !errors.Is(err, unix.EAGAIN) && !errors.Is(err, unix.EINTR) { // something was moved meanwhile
+			break
+		}
+	}
+	if errors.Is(err, unix.ENOSYS) || errors.Is(err, unix.EPERM) { // Linux before 5.6, or a filter that knows only older ones
+		return walkRooted(root, path)
+	}
+	return fd, err
+}
+
+// walkRooted does it component by component.
+func walkRooted(root int, path string) (int, error) {
+	at := []int{} // the directories from below the root down to where we are
+	defer func() {
+		for _, fd := range at {
+			_ = unix.Close(fd)
+		}
+	}()
+	here := func() int {
+		if len(at) == 0 {
+			return root
+		}
+		return at[len(at)-1]
+	}
+	rest, links := strings.Split(path, "/"), 0
+	for len(rest) > 0 {
+		name := rest[0]
+		rest = rest[1:]
+		switch name {
+		case "", ".":
+			continue
+		case "..":
+			if len(at) > 0 {
+				_ = unix.Close(here())
+				at = at[:len(at)-1]
+			}
+			continue
+		}
+		fd, err := unix.Openat(here(), name, unix.O_PATH|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0)
+		if err != nil {
+			return -1, err
+		}
+		at = append(at, fd)
+		text, isLink, err := linkText(fd)
+		if err != nil {
+			return -1, err
+		}
+		if !isLink {
+			continue
+		}
+		if links++; links > maxLinks {
+			return -1, unix.ELOOP
+		}
+		_ = unix.Close(fd)
+		at = at[:len(at)-1]
+		if strings.HasPrefix(text, "/") {
+			for _, fd := range at {
+				_ = unix.Close(fd)
+			}
+			at = at[:0]
+		}
+		rest = append(strings.Split(text, "/"), rest...)
+	}
+	return unix.FcntlInt(uintptr(here()), unix.F_DUPFD_CLOEXEC, 0)
+}
+
+// linkText returns where an open symbolic link leads, and whether it is one.
+func linkText(fd int) (text string, isLink bool, err error) {
+	var st unix.Stat_t
+	if err := unix.Fstat(fd, &st); err != nil || st.Mode&unix.S_IFMT != unix.S_IFLNK {
+		return "", false, err
+	}
+	var b [unix.PathMax]byte
+	n, err := unix.Readlinkat(fd, "", b[:])
+	if err == nil && n == len(b) {
+		err = unix.ENAMETOOLONG
+	}
+	return string(b[:max(n, 0)]), true, err
+}
