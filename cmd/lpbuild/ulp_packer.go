@@ -40,6 +40,9 @@ for a detour, replacements that are not exported, references that do not fit. --
 With --entries=any, functions without NOPs are packed if it is proven that the native engine of "lpbuild trigger" can replace
 them; the live patch says so to it. libpulp cannot apply such a live patch.
 
+The name of a function that is not the same in all symbol versions is refused: bar@V1:lp and bar@@V2:lp (the default version)
+replace one version each, bar@*:lp all of them. That works on stripped libraries and by catalogues, too.
+
 Patterns (__memcpy_*:memcpy_lp) become the functions of the target that they match. Placeholders ({version}, GLIBCVER ...)
 are for "lpbuild build"; here they are errors unless -l and -t say what they stand for.
 

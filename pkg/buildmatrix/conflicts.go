@@ -97,7 +97,7 @@ func (m *matrix) refuseShadowed(jobs []*job) error {
 		}
 		for _, f := range j.description.Functions {
 			e := entry{arch: j.info.Arch, buildID: j.Library.BuildID}
-			if row, ok := lib.Lookup(f.Old.Text); ok {
+			if row, ok := lib.Function(f.Old.Text); ok {
 				e.address = row.Value
 				replaced[e] = append(replaced[e], j)
 			}

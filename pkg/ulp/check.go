@@ -35,7 +35,7 @@ func (k *checker) check() {
 	functions, addresses := map[string]Name{}, map[uint64]Name{}
 	for _, r := range k.d.Functions {
 		if k.lib != nil {
-			k.function(r.Old, functions, addresses)
+			k.function(r, functions, addresses)
 		}
 		if k.c != nil {
 			k.replacement(r.New)
@@ -133,7 +133,8 @@ func buildIDFindings(d *Description, c *Container, lib *Library) diag.List {
 }
 
 // function checks the name of a function to replace. names and addresses are of those before it.
-func (k *checker) function(n Name, names map[string]Name, addresses map[uint64]Name) {
+func (k *checker) function(r Replacement, names map[string]Name, addresses map[uint64]Name) {
+	n := r.Old
 	if first, ok := names[n.Text]; ok {
 		k.fail(n, ErrDuplicate, "one function has one replacement", "%q is replaced twice%s", n.Text, inLine(first))
 		return
@@ -153,7 +154,7 @@ func (k *checker) function(n Name, names map[string]Name, addresses map[uint64]N
 			"%q is not a function of %s but %s", n.Text, k.lib.Name, kind(rows[0]))
 		return
 	case isAmbiguous(rows):
-		k.fail(n, ErrAmbiguous, k.otherNames(rows), "%q is several functions of %s", n.Text, k.lib.Name)
+		k.fail(n, ErrAmbiguous, k.chooseFunction(r, rows), "%q is several functions of %s", n.Text, k.lib.Name)
 		return
 	}
 	if first, ok := addresses[rows[0].Value]; ok {
@@ -191,6 +192,10 @@ func inLine(n Name) string {
 func (k *checker) replacement(n Name) {
 	lib := &k.c.Library
 	rows := k.meant(lib, n.Text)
+	if _, version := SplitVersion(n.Text); version != "" {
+		k.fail(n, ErrNotExported, "name it without a version", "%q has a symbol version: engines look replacements up by their names", n.Text)
+		return
+	}
 	if len(rows) == 0 {
 		k.absent(n, lib, k.container, isExportedFunction)
 		return
@@ -204,6 +209,8 @@ func (k *checker) replacement(n Name) {
 		case s.Type() != elf.STT_FUNC:
 			k.fail(n, ErrNotFunction, k.near(n.Text, lib, isExportedFunction),
 				"%q is not a function of %s but %s", n.Text, k.container, kind(s))
+		case isAmbiguous(rows):
+			k.fail(n, ErrAmbiguous, "give each a name of its own", "%q is several functions of %s", n.Text, k.container)
 		}
 		return
 	}
@@ -214,6 +221,11 @@ func (k *checker) replacement(n Name) {
 // absent reports that the name n is not defined in lib, called file; want tells which names may have been meant.
 func (k *checker) absent(n Name, lib *Library, file string, want func(Symbol) bool) {
 	hint := k.near(n.Text, lib, want)
+	if base, version := SplitVersion(n.Text); version != "" {
+		if names := versionsOf(lib.LookupAll(base)); len(names) > 0 {
+			hint = "there are " + strings.Join(names, ", ")
+		}
+	}
 	if len(lib.LookupAll(n.Text)) > 0 {
 		k.fail(n, ErrNoSymbol, hint, "symbol %q is not in %s, which only uses it from elsewhere", n.Text, file)
 		return

@@ -92,7 +92,7 @@ func TestCheckRefuses(t *testing.T) {
 			`"twin" is at `},
 		"two symbol versions": {"versioned:value_lp", ulp.ErrAmbiguous,
 			`x.dsc:3:1: error: "versioned" is several functions of libt.so`,
-			" (V2, the default); other names for them are versioned_new, versioned_old"},
+			"choose a version: versioned@@V2:value_lp, versioned@V1:value_lp; or all of them: versioned@*:value_lp"},
 		"replacement absent": {"value:value_pl", ulp.ErrNoSymbol,
 			`x.dsc:3:7: error: symbol "value_pl" is not in libt_livepatch1.so`,
 			"did you mean value_lp?"},
@@ -250,8 +250,8 @@ func TestCheckRender(t *testing.T) {
 	}
 }
 
-// Of two symbol versions libpulp takes the one that the linker happened to put last into .dynsym. That is accepted only if
-// it is the default one.
+// Of two symbol versions libpulp takes the one that the linker happened to put last into .dynsym, and calls of the other one go to
+// old code. So the name alone is refused, in whatever order they are, and each version can be chosen.
 func TestCheckSymbolVersions(t *testing.T) {
 	const names = 12
 	var source strings.Builder
@@ -265,9 +265,14 @@ func TestCheckSymbolVersions(t *testing.T) {
 		name := fmt.Sprintf("f%d", i)
 		first := lib.LookupAll(name)[0]
 		count[first.Default]++
-		err := ulp.Check(description(t, head+name+":value_lp\n"), container(t), lib, ulp.EntriesNOPs)
-		if first.Default && err != nil || !first.Default && !errors.Is(err, ulp.ErrAmbiguous) {
+		check := func(lines string) error {
+			return ulp.Check(description(t, head+lines), container(t), lib, ulp.EntriesNOPs)
+		}
+		if err := check(name + ":value_lp\n"); !errors.Is(err, ulp.ErrAmbiguous) {
 			t.Errorf("%s, default version first: %t: %v", name, first.Default, err)
+		}
+		if err := check(name + "@V1:value_lp\n" + name + "@@V2:value_lp\n"); err != nil {
+			t.Errorf("%s, each version: %v", name, err)
 		}
 	}
 	if count[true] == 0 || count[false] == 0 {

@@ -36,14 +36,16 @@ func (n Name) String() string { return n.Text }
 
 // Replacement is a line "old:new": all calls of the target's function Old go to the container's function New.
 type Replacement struct {
-	Old Name // may be a pattern in a template: see [Description.Expand]
+	// Old may have a symbol version: bar@V1, or bar@@V2 for the default one. It may be a pattern in a template: see
+	// [Description.Expand].
+	Old Name
 	New Name
 }
 
 // Reference is a line "#variable:pointer": before the patch becomes active the container's pointer is set to the address
 // of the target's variable, which the container could not link to because it is not exported.
 type Reference struct {
-	Variable Name // in the target
+	Variable Name // in the target; it may have a symbol version
 	Pointer  Name // in the container: 8 bytes, or the 16 bytes of a {module, offset} pair if TLS
 	TLS      bool // "#%": the variable is thread-local
 	Explicit bool // ":hex:hex" was given, so that the symbols are not looked up

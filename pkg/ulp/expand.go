@@ -40,7 +40,8 @@ const (
 // Then the patterns in names of functions to replace, which have the syntax of [path.Match], become one line for each
 // function of lib that they match, sorted by name. A pattern never stands for a name with "_chk" in it, for an indirect
 // function, for the code that chooses its implementation, nor for what the description names itself, and of several names
-// of one function only for the shortest. If lib is nil, patterns are left as they are.
+// of one function only for the shortest. Where the versions of a name are different functions, each has a line, with its version.
+// A pattern with an "@" matches names with versions, bar@V1 or bar@@V2. If lib is nil, patterns are left as they are.
 //
 // Positions stay those of the template. The error is a [diag.List] with everything that is wrong: unknown placeholders and
 // those without a value ([ErrPlaceholder]), patterns that are malformed ([ErrPattern]) or match nothing ([ErrNoMatch]), and

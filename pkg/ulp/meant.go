@@ -9,12 +9,13 @@ import (
 	"github.com/lpbuild/lpbuild/pkg/diag"
 )
 
-// meant returns the definitions that the name stands for: the global ones, or if there are none, the local ones. There is
+// meant returns the definitions that the name stands for: the global ones, or if there are none, the local ones. A name may have
+// a symbol version. There is
 // more than one if the symbol is in .dynsym as well as in .symtab, or if it is ambiguous; the first is the one that
 // libpulp's packer takes.
 func meant(l *Library, name string) []Symbol {
 	var globals, locals []Symbol
-	for _, s := range l.LookupAll(name) {
+	for _, s := range l.versions(name) {
 		switch {
 		case s.Undefined || !l.Complete && s.Value == 0 && s.Type() != elf.STT_TLS:
 		case s.Bind() == elf.STB_LOCAL:
@@ -32,19 +33,16 @@ func meant(l *Library, name string) []Symbol {
 // Function returns the symbol of a function as [Check] and [Pack] take it. ok is false if they would refuse the name.
 func (l *Library) Function(name string) (s Symbol, ok bool) {
 	rows := meant(l, name)
-	if len(rows) == 0 || rows[0].Type() != elf.STT_FUNC {
+	if len(rows) == 0 || rows[0].Type() != elf.STT_FUNC || isAmbiguous(rows) {
 		return Symbol{}, false
 	}
 	return rows[0], true
 }
 
-// isAmbiguous tells whether the rows are of different things. If libpulp takes the default version of a symbol, that is not
-// so: it is the one that a name without a version means, to the linker too.
+// isAmbiguous reports whether the rows are of different things. Versions of a symbol are: whatever was linked with an old one
+// still uses it.
 func isAmbiguous(rows []Symbol) bool {
-	return slices.ContainsFunc(rows, func(s Symbol) bool {
-		obsolete := rows[0].Default && s.Version != "" && !s.Default
-		return s.Value != rows[0].Value && !obsolete
-	})
+	return slices.ContainsFunc(rows, func(s Symbol) bool { return s.Value != rows[0].Value })
 }
 
 func isFunction(s Symbol) bool { return s.Type() == elf.STT_FUNC && !s.Undefined }

@@ -64,6 +64,7 @@ func (e *expander) expandPatterns(c *candidates) []Replacement {
 type candidates struct {
 	lib       *Library
 	functions []Symbol          // sorted by name
+	addresses addresses         // of the versions of the functions
 	others    []string          // names of functions that no pattern stands for
 	taken     map[uint64]string // addresses that an earlier pattern stood for, with their replacement
 }
@@ -73,7 +74,7 @@ func newCandidates(lib *Library, named []Replacement) *candidates {
 	c := &candidates{lib: lib, taken: map[uint64]string{}}
 	never := map[uint64]bool{}
 	for _, r := range named {
-		if s, ok := lib.Lookup(r.Old.Text); ok {
+		for _, s := range meant(lib, r.Old.Text) {
 			never[s.Value] = true
 		}
 	}
@@ -93,12 +94,14 @@ func newCandidates(lib *Library, named []Replacement) *candidates {
 	}
 	slices.Sort(c.others)
 	c.others = slices.Compact(c.others)
+	c.addresses = addressesOf(c.functions)
 	slices.SortFunc(c.functions, func(a, b Symbol) int { return cmp.Compare(a.Name, b.Name) })
 	return c
 }
 
 // isClone tells whether a function is what the compiler or linker made of another: a part (f.cold, f.part.0) or a copy
-// with other parameters (f.constprop.0, f.isra.0), which the same replacement does not fit, or a name with a version.
+// with other parameters (f.constprop.0, f.isra.0), which the same replacement does not fit, or a name with a version: the row of
+// .dynsym stands for it.
 func isClone(name string) bool { return strings.ContainsAny(name, ".@") }
 
 // isPlain tells whether a symbol's name can stand in a description as it is. Symbol tables may hold any bytes, and what
@@ -113,15 +116,16 @@ func isPlain(name string) bool {
 func (c *candidates) match(pattern, replacement string) (names []string, leftOut int) {
 	best := map[uint64]string{}
 	for _, s := range c.functions {
-		if ok, _ := path.Match(pattern, s.Name); !ok {
+		name := c.matched(pattern, s)
+		if name == "" {
 			continue
 		}
 		if c.taken[s.Value] == replacement {
 			leftOut++
 			continue
 		}
-		if old, ok := best[s.Value]; !ok || len(s.Name) < len(old) {
-			best[s.Value] = s.Name
+		if old, ok := best[s.Value]; !ok || len(name) < len(old) {
+			best[s.Value] = name
 		}
 	}
 	for address, name := range best {
@@ -135,6 +139,29 @@ func (c *candidates) match(pattern, replacement string) (names []string, leftOut
 	}
 	slices.Sort(names)
 	return names, leftOut
+}
+
+// matched returns the name by which the pattern stands for a function, "" if it does not. It has a version if the pattern has
+// one, or if the name alone would be ambiguous.
+func (c *candidates) matched(pattern string, s Symbol) string {
+	if !strings.Contains(pattern, "@") {
+		if ok, _ := path.Match(pattern, s.Name); !ok {
+			return ""
+		}
+		switch versions := c.addresses[s.Name]; {
+		case len(versions) < 2:
+			return s.Name
+		case s.Version == "" && versions[s.Value]:
+			return "" // the row of .dynsym says which version it is
+		}
+		return s.Qualified()
+	}
+	for _, name := range versioned(s) {
+		if ok, _ := path.Match(pattern, name); ok {
+			return s.Qualified()
+		}
+	}
+	return ""
 }
 
 // isIFUNC tells whether the symbol is an indirect function: its address is that of code that returns the function.

@@ -17,6 +17,9 @@ import (
 func (b *planner) sites(ctx context.Context) error {
 	for _, tp := range b.targets {
 		for _, a := range tp.adding {
+			if err := b.versions(ctx, tp.lib, a.patch); err != nil {
+				return err
+			}
 			for _, f := range a.patch.Meta.Functions {
 				if err := b.unwinds(ctx, tp.lib, a.patch, f); err != nil {
 					return fmt.Errorf("%q of %s: %w", f.Old, tp.lib.Name, err)
@@ -35,6 +38,23 @@ func (b *planner) sites(ctx context.Context) error {
 				}
 				a.slots = append(a.slots, slot)
 			}
+		}
+	}
+	return nil
+}
+
+// versions compares the functions that a live patch replaces with what the library exports.
+func (b *planner) versions(ctx context.Context, l *process.Library, p *Patch) error {
+	symbols, err := b.v.symbolsOf(ctx, l)
+	switch {
+	case err != nil:
+		return err
+	case symbols != nil:
+		return symbols.CheckReplaced(ctx, p.Meta.Functions)
+	}
+	for _, f := range p.Meta.Functions {
+		if _, version := ulp.SplitVersion(f.Old); version != "" {
+			return fmt.Errorf("%q of %s: %w: its symbol table cannot be read", f.Old, l.Name, ulp.ErrNoSymbol)
 		}
 	}
 	return nil
@@ -146,7 +166,8 @@ func (v *view) functionSize(ctx context.Context, l *process.Library, name string
 	}
 	var size uint64
 	if symbols != nil {
-		if s, err := symbols.Lookup(ctx, name, ""); err == nil && s.Addr == entry {
+		base, version := ulp.SplitVersion(name)
+		if s, err := symbols.Lookup(ctx, base, version); err == nil && s.Addr == entry {
 			size = s.Size
 		}
 	}

@@ -312,7 +312,31 @@ func (r *Runtime) findPlaces(ctx context.Context, plan *Plan, applied []Applied)
 		}
 		plan.places = append(plan.places, place{f.Old, entry, was})
 	}
-	return nil
+	return r.checkVersions(ctx, plan)
+}
+
+// checkVersions compares the functions that the patch replaces with what the library exports. libpulp.so takes the address that the
+// patch has, whatever the name.
+func (r *Runtime) checkVersions(ctx context.Context, plan *Plan) error {
+	symbols, err := r.mem.Symbols(ctx, plan.target)
+	if errors.Is(err, process.ErrMalformed) {
+		return nil // it exports nothing
+	}
+	if err != nil {
+		return err
+	}
+	functions := slices.Clone(plan.Apply.Metadata.Functions)
+	for i, p := range plan.places {
+		functions[i].OldValue = p.entry - plan.target.Bias
+	}
+	err = symbols.CheckReplaced(ctx, functions)
+	switch {
+	case errors.Is(err, ulp.ErrAmbiguous):
+		return fault(ErrNotPatchable, err, "symbol versions")
+	case errors.Is(err, ulp.ErrNoSymbol):
+		return fault(ErrNoOldFunction, err, "symbol versions")
+	}
+	return err
 }
 
 // inCode says whether a function's entry, and what is before it, is in code of a library.

@@ -22,3 +22,9 @@ int blocks(const char *fifo)
 /* Written by hand, with room for a jump that is on no list. */
 asm(".text\n.skip 14, 0x90\n.globl byhand\n.type byhand, @function\nbyhand: .byte 0x66, 0x90\nmov $4, %eax\nret\n"
     ".size byhand, .-byhand\n");
+
+#ifdef VERSIONS
+/* What programs call that were linked long ago. */
+int old_one(void) { return 9; }
+__asm__(".symver old_one, one@V1");
+#endif
