@@ -10,6 +10,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/lpbuild/lpbuild/internal/lazyregexp"
 	"github.com/lpbuild/lpbuild/pkg/buildmatrix"
 	"github.com/lpbuild/lpbuild/pkg/folderlock"
 	"github.com/lpbuild/lpbuild/pkg/progress"
@@ -57,7 +58,6 @@ On a machine:
 		newChanges(s, &g), newSubmit(s, &g), newTrigger(s), newRevert(s), newStatus(s), newHook(s), newDemo(s), newUlp(s), newVersion(s), newGenerate(),
 	)
 	wrapUsage(root)
-	complete(root)
 	knowTopics(root)
 	return root
 }
@@ -82,19 +82,19 @@ func knowTopics(root *cobra.Command) {
 
 // goTexts are what Go's library says of a value, and what a person understands.
 var goTexts = []struct {
-	found *regexp.Regexp
+	found func() *regexp.Regexp
 	text  string
 }{
-	{regexp.MustCompile(`strconv\.ParseBool: .*$`), "not true or false"},
-	{regexp.MustCompile(`strconv\.Parse\w+: parsing "[^"]*": invalid syntax$`), "not a number"},
-	{regexp.MustCompile(`strconv\.Parse\w+: parsing "[^"]*": value out of range$`), "too large"},
-	{regexp.MustCompile(`time: .*duration.*$`), "not a time; write 30s or 2m"},
+	{lazyregexp.New(`strconv\.ParseBool: .*$`), "not true or false"},
+	{lazyregexp.New(`strconv\.Parse\w+: parsing "[^"]*": invalid syntax$`), "not a number"},
+	{lazyregexp.New(`strconv\.Parse\w+: parsing "[^"]*": value out of range$`), "too large"},
+	{lazyregexp.New(`time: .*duration.*$`), "not a time; write 30s or 2m"},
 }
 
 // flagError says what is wrong with the value of an option.
 func flagError(err error) error {
 	for _, t := range goTexts {
-		if text := t.found.ReplaceAllLiteralString(err.Error(), t.text); text != err.Error() {
+		if text := t.found().ReplaceAllLiteralString(err.Error(), t.text); text != err.Error() {
 			return errors.New(text)
 		}
 	}

@@ -67,7 +67,8 @@ func run(args []string, s *console) int {
 	s.out = out
 	root := newRoot(s)
 	args = ulpCommandFirst(root, args)
-	if len(args) > 0 && args[0] == cobra.ShellCompRequestCmd {
+	if len(args) > 0 && (args[0] == cobra.ShellCompRequestCmd || args[0] == cobra.ShellCompNoDescRequestCmd) {
+		complete(root)
 		plainUsage(root)
 	}
 	root.SetArgs(args)

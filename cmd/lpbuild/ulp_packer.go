@@ -8,12 +8,12 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
-	"regexp"
 	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
 
+	"github.com/lpbuild/lpbuild/internal/lazyregexp"
 	"github.com/lpbuild/lpbuild/pkg/diag"
 	"github.com/lpbuild/lpbuild/pkg/ulp"
 )
@@ -155,7 +155,7 @@ func (in *packerInput) open(o packerOptions) (*ulp.Container, *ulp.Library) {
 	}
 	if o.target != "" {
 		in.target = o.target
-		if placeholder.MatchString(in.d.Target.Text) {
+		if placeholder().MatchString(in.d.Target.Text) {
 			in.d.Target.Text = o.target // otherwise the two are compared
 		}
 	}
@@ -198,11 +198,11 @@ func (in *packerInput) openTarget(o packerOptions) *ulp.Library {
 }
 
 // placeholder matches what stands for something else in a template: see Description.Expand.
-var placeholder = regexp.MustCompile(`\{[^{}]*\}|GLIBCVER|LIBPTHREAD|LIBRT|LIBC`)
+var placeholder = lazyregexp.New(`\{[^{}]*\}|GLIBCVER|LIBPTHREAD|LIBRT|LIBC`)
 
 // absent reports a file that cannot be opened. If the description names it and it has placeholders, they are the reason.
 func (in *packerInput) absent(n ulp.Name, option, message, flag string, err error) {
-	at := placeholder.FindStringIndex(n.Text)
+	at := placeholder().FindStringIndex(n.Text)
 	if option != "" || at == nil || !errors.Is(err, fs.ErrNotExist) {
 		in.fail(n, err, "the path is relative to the current folder; "+flag+" gives another", "%s: %s", message, reason(err, ""))
 		return

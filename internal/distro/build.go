@@ -4,10 +4,11 @@ import (
 	"cmp"
 	"fmt"
 	"os/exec"
-	"regexp"
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/lpbuild/lpbuild/internal/lazyregexp"
 )
 
 // Build is one released build of one package: what a spec file says. Only Name, Version and Release must be set.
@@ -59,9 +60,9 @@ func (b Build) fileName(sub string) string {
 func (b Build) HasDebuginfo() bool { return b.Name == "glibc" && !b.NoDebuginfo }
 
 var (
-	namePattern    = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._+-]*$`)
-	versionPattern = regexp.MustCompile(`^[A-Za-z0-9._+~^]+$`)
-	libcPattern    = regexp.MustCompile(`^2\.([0-9]{1,3})(\.[0-9]+)*$`)
+	namePattern    = lazyregexp.New(`^[A-Za-z0-9][A-Za-z0-9._+-]*$`)
+	versionPattern = lazyregexp.New(`^[A-Za-z0-9._+~^]+$`)
+	libcPattern    = lazyregexp.New(`^2\.([0-9]{1,3})(\.[0-9]+)*$`)
 	compressions   = map[string]string{
 		"zstd": "w3.zstdio", "gzip": "w6.gzdio", "xz": "w2.xzdio", "bzip2": "w9.bzdio", "lzma": "w2.lzdio"}
 )
@@ -86,11 +87,11 @@ func (b Build) wrong() (field, value string) {
 	_, machine := targets[b.Arch]
 	glibc := b.Name == "glibc"
 	switch {
-	case !namePattern.MatchString(b.Name):
+	case !namePattern().MatchString(b.Name):
 		return "name", b.Name
-	case !versionPattern.MatchString(b.Version) || glibc && !libcPattern.MatchString(b.Version):
+	case !versionPattern().MatchString(b.Version) || glibc && !libcPattern().MatchString(b.Version):
 		return "version", b.Version
-	case !versionPattern.MatchString(b.Release):
+	case !versionPattern().MatchString(b.Release):
 		return "release", b.Release
 	case b.Epoch < 0:
 		return "epoch", strconv.Itoa(b.Epoch)
@@ -110,7 +111,7 @@ func (b Build) wrong() (field, value string) {
 
 // minor returns the N of version "2.N" of a valid glibc build.
 func (b Build) minor() int {
-	n, _ := strconv.Atoi(libcPattern.FindStringSubmatch(b.Version)[1])
+	n, _ := strconv.Atoi(libcPattern().FindStringSubmatch(b.Version)[1])
 	return n
 }
 

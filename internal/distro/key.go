@@ -7,10 +7,11 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
-	"regexp"
 	"strings"
 	"sync"
 	"time"
+
+	"github.com/lpbuild/lpbuild/internal/lazyregexp"
 )
 
 // KeyOptions say what kind of signing key to make. The zero value is a 3072-bit RSA key that is valid for ever.
@@ -52,10 +53,10 @@ const (
 )
 
 var (
-	algorithmPattern   = regexp.MustCompile(`^(rsa(1024|2048|3072|4096)|ed25519)$`)
-	digestPattern      = regexp.MustCompile(`^sha(1|256|384|512)$`)
-	userPattern        = regexp.MustCompile(`^[A-Za-z][A-Za-z0-9@. _-]*$`)
-	fingerprintPattern = regexp.MustCompile(`(?m)^fpr:+([0-9A-F]{40}):`)
+	algorithmPattern   = lazyregexp.New(`^(rsa(1024|2048|3072|4096)|ed25519)$`)
+	digestPattern      = lazyregexp.New(`^sha(1|256|384|512)$`)
+	userPattern        = lazyregexp.New(`^[A-Za-z][A-Za-z0-9@. _-]*$`)
+	fingerprintPattern = lazyregexp.New(`(?m)^fpr:+([0-9A-F]{40}):`)
 )
 
 func (o KeyOptions) normal() (KeyOptions, error) {
@@ -67,11 +68,11 @@ func (o KeyOptions) normal() (KeyOptions, error) {
 	o.Email = cmp.Or(o.Email, "vendor@example.com")
 	o.Digest = cmp.Or(o.Digest, "sha256")
 	switch {
-	case !algorithmPattern.MatchString(o.Algorithm):
+	case !algorithmPattern().MatchString(o.Algorithm):
 		return o, fmt.Errorf("key algorithm %q is not one that can be made: use rsa, rsa2048 or ed25519", o.Algorithm)
-	case !digestPattern.MatchString(o.Digest):
+	case !digestPattern().MatchString(o.Digest):
 		return o, fmt.Errorf("signature digest %q is not one that can be made: use sha256 or sha512", o.Digest)
-	case !userPattern.MatchString(o.Name) || !userPattern.MatchString(o.Email):
+	case !userPattern().MatchString(o.Name) || !userPattern().MatchString(o.Email):
 		return o, fmt.Errorf("key for %q <%s>: names are of letters, digits and @ . _ -", o.Name, o.Email)
 	case o.V3Signatures && !strings.HasPrefix(o.Algorithm, "rsa"):
 		return o, fmt.Errorf("a key of algorithm %s cannot make version 3 signatures: use rsa", o.Algorithm)
@@ -122,7 +123,7 @@ func (k *Key) generate(ctx context.Context, home string) error {
 	if err != nil {
 		return err
 	}
-	match := fingerprintPattern.FindSubmatch(listing)
+	match := fingerprintPattern().FindSubmatch(listing)
 	if match == nil {
 		return fmt.Errorf("gpg lists no key: %q", listing)
 	}
@@ -148,7 +149,7 @@ func (k *Key) addSubkey(ctx context.Context, home, expiry string) error {
 	if err != nil {
 		return err
 	}
-	all := fingerprintPattern.FindAllSubmatch(listing, -1)
+	all := fingerprintPattern().FindAllSubmatch(listing, -1)
 	k.Signer = string(all[len(all)-1][1])
 	return nil
 }

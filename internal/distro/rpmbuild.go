@@ -15,6 +15,7 @@ import (
 	"runtime"
 	"strconv"
 	"strings"
+	"sync"
 	"text/template"
 
 	"golang.org/x/sync/errgroup"
@@ -23,8 +24,10 @@ import (
 //go:embed standin
 var standin embed.FS
 
-var specs = template.Must(template.New("").Funcs(template.FuncMap{"dir": path.Dir, "base": path.Base}).
-	ParseFS(standin, "standin/*.spec.tmpl"))
+var specs = sync.OnceValue(func() *template.Template {
+	return template.Must(template.New("").Funcs(template.FuncMap{"dir": path.Dir, "base": path.Base}).
+		ParseFS(standin, "standin/*.spec.tmpl"))
+})
 
 // MakeRPMs runs rpmbuild for each build and leaves the RPMs in dir, which is made if needed. It returns the paths of
 // the binary RPMs and, separately, those of the debuginfo RPMs, both in the order of builds. Every file's modification
@@ -175,11 +178,11 @@ func writeSources(dir string, b Build) error {
 func specText(b Build) ([]byte, error) {
 	var text bytes.Buffer
 	if b.Name != "glibc" {
-		err := specs.ExecuteTemplate(&text, "other.spec.tmpl", b)
+		err := specs().ExecuteTemplate(&text, "other.spec.tmpl", b)
 		return text.Bytes(), err
 	}
 	compiler, flags := compilerFor(b.Arch)
-	err := specs.ExecuteTemplate(&text, "glibc.spec.tmpl", struct {
+	err := specs().ExecuteTemplate(&text, "glibc.spec.tmpl", struct {
 		Build
 		Compiler, CFlags, DebugSuffix string
 		Libraries                     []library

@@ -3,11 +3,11 @@ package buildmatrix
 import (
 	"cmp"
 	"fmt"
-	"regexp"
 	"strconv"
 
 	"gopkg.in/yaml.v3"
 
+	"github.com/lpbuild/lpbuild/internal/lazyregexp"
 	"github.com/lpbuild/lpbuild/pkg/download"
 )
 
@@ -41,10 +41,10 @@ func (c *Config) readOBS(d *document, n *yaml.Node) {
 	})
 }
 
-var projectName = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._+:-]*$`)
+var projectName = lazyregexp.New(`^[A-Za-z0-9][A-Za-z0-9._+:-]*$`)
 
 func isProject(s string) error {
-	if len(s) > 200 || !projectName.MatchString(s) {
+	if len(s) > 200 || !projectName().MatchString(s) {
 		return fmt.Errorf("%q is no name of a project: for example SUSE:SLE-15-SP5:Update", s)
 	}
 	return nil

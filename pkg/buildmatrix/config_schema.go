@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
-	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -14,6 +13,7 @@ import (
 
 	"gopkg.in/yaml.v3"
 
+	"github.com/lpbuild/lpbuild/internal/lazyregexp"
 	"github.com/lpbuild/lpbuild/pkg/rpmver"
 	"github.com/lpbuild/lpbuild/pkg/ulp"
 )
@@ -190,9 +190,9 @@ func (c *Config) readFile(d *document, n *yaml.Node, what string, to *[]string) 
 }
 
 var (
-	packageName    = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._+-]*$`)
-	packageVersion = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._+~^]*$`)
-	ageForm        = regexp.MustCompile(`^([0-9]{1,4}) +(day|week|month|year)s?$`)
+	packageName    = lazyregexp.New(`^[A-Za-z0-9][A-Za-z0-9._+-]*$`)
+	packageVersion = lazyregexp.New(`^[A-Za-z0-9][A-Za-z0-9._+~^]*$`)
+	ageForm        = lazyregexp.New(`^([0-9]{1,4}) +(day|week|month|year)s?$`)
 )
 
 // maxName bounds names and versions, in bytes: several of them make one file name, of which no more than 255 are allowed.
@@ -203,7 +203,7 @@ func CheckPackageName(s string) error {
 	if len(s) > maxName {
 		return tooLong(s)
 	}
-	if !packageName.MatchString(s) {
+	if !packageName().MatchString(s) {
 		return fmt.Errorf("%q is not a name that RPM takes: letters, digits and . _ + - only", s)
 	}
 	return nil
@@ -217,7 +217,7 @@ func isPackageVersion(s string) error {
 	if len(s) > maxName {
 		return tooLong(s)
 	}
-	if !packageVersion.MatchString(s) {
+	if !packageVersion().MatchString(s) {
 		return fmt.Errorf("%q is not a version that RPM takes: letters, digits and . _ + ~ ^ only", s)
 	}
 	return nil
@@ -227,7 +227,7 @@ func isPathElement(s string) error {
 	if len(s) > maxName {
 		return tooLong(s)
 	}
-	if !packageName.MatchString(s) {
+	if !packageName().MatchString(s) {
 		return fmt.Errorf("%q is no name of a folder: letters, digits and . _ + - only", s)
 	}
 	return nil
@@ -289,7 +289,7 @@ func isLibrary(s string) error {
 }
 
 func parseAge(s string) (Age, error) {
-	m := ageForm.FindStringSubmatch(strings.TrimSpace(s))
+	m := ageForm().FindStringSubmatch(strings.TrimSpace(s))
 	if m == nil {
 		return Age{}, fmt.Errorf("%q is not an age: for example \"13 months\", \"2 years\", \"90 days\"", s)
 	}

@@ -5,13 +5,13 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"regexp"
 	"slices"
 	"strconv"
 	"strings"
 
 	"gopkg.in/yaml.v3"
 
+	"github.com/lpbuild/lpbuild/internal/lazyregexp"
 	"github.com/lpbuild/lpbuild/pkg/diag"
 	"github.com/lpbuild/lpbuild/pkg/download/fetch"
 )
@@ -43,12 +43,12 @@ func (d *document) parseYAML() *yaml.Node {
 	return root.Content[0]
 }
 
-var yamlLine = regexp.MustCompile(`^yaml: (?:line (\d+): )?(.*)$`)
+var yamlLine = lazyregexp.New(`^yaml: (?:line (\d+): )?(.*)$`)
 
 // syntax turns the YAML library's message into a finding.
 func (d *document) syntax(err error) {
 	line, message := d.wrongLine(), err.Error()
-	if m := yamlLine.FindStringSubmatch(err.Error()); m != nil {
+	if m := yamlLine().FindStringSubmatch(err.Error()); m != nil {
 		if n, err := strconv.Atoi(m[1]); err == nil && line == 0 {
 			line = n
 		}
@@ -84,12 +84,12 @@ func (d *document) wrongLine() int {
 }
 
 // scheme is how a URL begins.
-var scheme = regexp.MustCompile(`[A-Za-z][A-Za-z0-9+.-]*://`)
+var scheme = lazyregexp.New(`[A-Za-z][A-Za-z0-9+.-]*://`)
 
 // withoutSecrets returns a text of one line as it may be shown, in the log of a build service, too: what may be a user, a
 // password or a token of a URL is hidden.
 func withoutSecrets(text string) string {
-	at := scheme.FindStringIndex(text)
+	at := scheme().FindStringIndex(text)
 	if at == nil {
 		return text
 	}

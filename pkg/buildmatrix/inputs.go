@@ -5,11 +5,11 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
-	"regexp"
 	"slices"
 	"strconv"
 	"strings"
 
+	"github.com/lpbuild/lpbuild/internal/lazyregexp"
 	"github.com/lpbuild/lpbuild/pkg/diag"
 )
 
@@ -68,7 +68,7 @@ func includer(preprocessed []byte, file string) diag.Pos {
 }
 
 // hasTest matches a question for a header that may be absent.
-var hasTest = regexp.MustCompile(`__has_include(?:_next)?\s*\(\s*["<]([^">\n]+)[">]\s*\)`)
+var hasTest = lazyregexp.New(`__has_include(?:_next)?\s*\(\s*["<]([^">\n]+)[">]\s*\)`)
 
 // absentFiles returns the files that are not there, but would be read instead of one of those that were, or would change
 // the answer to __has_include. read are names of files, search the folders of headers; both as the compiler, which works in
@@ -118,7 +118,7 @@ func testedHeaders(file string) []string {
 		return nil
 	}
 	var names []string
-	for _, m := range hasTest.FindAllSubmatch(text, -1) {
+	for _, m := range hasTest().FindAllSubmatch(text, -1) {
 		names = append(names, string(m[1]))
 	}
 	return names

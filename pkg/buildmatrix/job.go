@@ -5,8 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"path/filepath"
-	"regexp"
 
+	"github.com/lpbuild/lpbuild/internal/lazyregexp"
 	"github.com/lpbuild/lpbuild/pkg/atomicfile"
 	"github.com/lpbuild/lpbuild/pkg/diag"
 	"github.com/lpbuild/lpbuild/pkg/download/digest"
@@ -41,7 +41,7 @@ func (j *job) refuse(s Status, reasons ...Reason) {
 }
 
 // compilerPlace matches the place in the first error that a compiler prints.
-var compilerPlace = regexp.MustCompile(`(?m)^([^\s:]+:\d+(?::\d+)?): (?:fatal )?error: `)
+var compilerPlace = lazyregexp.New(`(?m)^([^\s:]+:\d+(?::\d+)?): (?:fatal )?error: `)
 
 // refuseUncompiled notes why there is no object, if that is the patch's fault.
 func (j *job) refuseUncompiled(err error) bool {
@@ -52,7 +52,7 @@ func (j *job) refuseUncompiled(err error) bool {
 		j.refuse(Refused, reasonAt("outside-file", input.Finding))
 	case errors.As(err, &failed):
 		reason := Reason{Code: "compiler", Message: err.Error(), Shown: err.Error() + "\n"}
-		if place := compilerPlace.FindStringSubmatch(failed.Output); place != nil {
+		if place := compilerPlace().FindStringSubmatch(failed.Output); place != nil {
 			reason.Where = place[1]
 		}
 		j.refuse(Failed, reason)

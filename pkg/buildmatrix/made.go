@@ -5,25 +5,25 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
-	"regexp"
 	"slices"
 	"strings"
 
+	"github.com/lpbuild/lpbuild/internal/lazyregexp"
 	"github.com/lpbuild/lpbuild/pkg/ulp"
 )
 
 // ownObject matches what the folder of compiled objects holds.
-var ownObject = regexp.MustCompile(`^[0-9a-f]{64}\.(so|json)$`)
+var ownObject = lazyregexp.New(`^[0-9a-f]{64}\.(so|json)$`)
 
 // architectures are those that there can be folders of.
 var architectures = []ulp.Arch{ulp.X86_64, ulp.PPC64LE, ulp.AArch64}
 
 // containerFile matches the names that the gate lets containers have.
-var containerFile = regexp.MustCompile(`^[^.].*_livepatch[0-9]+\.so$`)
+var containerFile = lazyregexp.New(`^[^.].*_livepatch[0-9]+\.so$`)
 
 // halfWritten matches files that were being written when a build was killed: package atomicfile's names of what lpbuild
 // writes below the build folder.
-var halfWritten = regexp.MustCompile(`^\.(.+_livepatch[0-9]+\.so|report\.json|features\.h|[0-9a-f]{64}\.json)\.[0-9]+$`)
+var halfWritten = lazyregexp.New(`^\.(.+_livepatch[0-9]+\.so|report\.json|features\.h|[0-9a-f]{64}\.json)\.[0-9]+$`)
 
 // halves returns what killed builds left half-written in some folders.
 func halves(folders ...string) []string {
@@ -34,7 +34,7 @@ func halves(folders ...string) []string {
 			continue
 		}
 		for _, e := range entries {
-			if e.Type().IsRegular() && halfWritten.MatchString(e.Name()) {
+			if e.Type().IsRegular() && halfWritten().MatchString(e.Name()) {
 				names = append(names, filepath.Join(dir, e.Name()))
 			}
 		}
@@ -53,7 +53,7 @@ func strayContainers(dir string, known map[string]bool) []string {
 		}
 		for _, e := range entries {
 			name := filepath.Join(dir, string(arch), e.Name())
-			if e.Type().IsRegular() && containerFile.MatchString(e.Name()) && !known[name] && isContainer(name) {
+			if e.Type().IsRegular() && containerFile().MatchString(e.Name()) && !known[name] && isContainer(name) {
 				names = append(names, name)
 			}
 		}
@@ -106,7 +106,7 @@ func Made(c *Config) ([]string, error) {
 	for _, e := range entries {
 		name := filepath.Join(objects, e.Name())
 		switch {
-		case ownObject.MatchString(e.Name()):
+		case ownObject().MatchString(e.Name()):
 			names = append(names, name)
 		case e.IsDir() && strings.HasPrefix(e.Name(), tempPrefix): // of a build that was killed
 			for _, made := range []string{"container.so", "linked", "assembled", "assembled.o"} {

@@ -7,11 +7,11 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
-	"regexp"
 	"slices"
 	"strings"
 	"syscall"
 
+	"github.com/lpbuild/lpbuild/internal/lazyregexp"
 	"github.com/lpbuild/lpbuild/pkg/rpmver"
 	"github.com/lpbuild/lpbuild/pkg/ulp/trigger"
 )
@@ -24,7 +24,7 @@ const (
 )
 
 // containerName is what the file of a live patch is called; what else is in a folder is somebody else's.
-var containerName = regexp.MustCompile(`^[^/]+_livepatch[0-9]+\.so$`)
+var containerName = lazyregexp.New(`^[^/]+_livepatch[0-9]+\.so$`)
 
 // errWritable says that somebody could have put into a place what root did not.
 var errWritable = errors.New("others than root can write it")
@@ -73,7 +73,7 @@ func containerFiles(base string, elements ...string) (files []string, bad []*tri
 		return nil, nil, err
 	}
 	for _, e := range entries {
-		if !containerName.MatchString(e.Name()) {
+		if !containerName().MatchString(e.Name()) {
 			continue
 		}
 		name := filepath.Join(dir, e.Name())
@@ -147,5 +147,5 @@ func names(dir string) []string {
 
 func hasContainers(dir string) bool {
 	entries, err := os.ReadDir(dir)
-	return err == nil && slices.ContainsFunc(entries, func(e fs.DirEntry) bool { return containerName.MatchString(e.Name()) })
+	return err == nil && slices.ContainsFunc(entries, func(e fs.DirEntry) bool { return containerName().MatchString(e.Name()) })
 }

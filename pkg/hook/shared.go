@@ -83,7 +83,7 @@ func removeContainers(dir string, keep map[string]bool) error {
 		return err
 	}
 	for _, e := range entries {
-		if name := e.Name(); containerName.MatchString(name) && !keep[name] {
+		if name := e.Name(); containerName().MatchString(name) && !keep[name] {
 			if err := os.Remove(filepath.Join(dir, name)); err != nil {
 				return err
 			}

@@ -6,10 +6,10 @@ import (
 	"fmt"
 	"io"
 	"os/exec"
-	"regexp"
 	"strings"
 	"time"
 
+	"github.com/lpbuild/lpbuild/internal/lazyregexp"
 	"github.com/lpbuild/lpbuild/pkg/diag"
 	"github.com/lpbuild/lpbuild/pkg/shellword"
 )
@@ -76,6 +76,6 @@ func (c *Checkout) failed(ctx context.Context, err error, args []string, said st
 }
 
 // secret is what osc may print of its configuration in an error: passwords, and those in URLs.
-var secret = regexp.MustCompile(`(?i)(://[^/\s:@]*:)[^@\s]+@|((?:pass|passx|password|token|authorization)\s*[=:]\s*)\S.*`)
+var secret = lazyregexp.New(`(?i)(://[^/\s:@]*:)[^@\s]+@|((?:pass|passx|password|token|authorization)\s*[=:]\s*)\S.*`)
 
-func withoutSecrets(text string) string { return secret.ReplaceAllString(text, "${1}${2}[hidden]") }
+func withoutSecrets(text string) string { return secret().ReplaceAllString(text, "${1}${2}[hidden]") }

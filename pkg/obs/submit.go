@@ -8,9 +8,9 @@ import (
 	"io"
 	"os"
 	"path/filepath"
-	"regexp"
 	"strings"
 
+	"github.com/lpbuild/lpbuild/internal/lazyregexp"
 	"github.com/lpbuild/lpbuild/pkg/diag"
 	"github.com/lpbuild/lpbuild/pkg/spec"
 )
@@ -94,7 +94,7 @@ func (c *Checkout) Check(ctx context.Context, d *spec.Dist, o Options) error {
 }
 
 // requestNumber is how osc ends: with the number of what it made.
-var requestNumber = regexp.MustCompile(`(?m)^([0-9]+)\s*\z`)
+var requestNumber = lazyregexp.New(`(?m)^([0-9]+)\s*\z`)
 
 // Submit makes the request and returns its number. What osc says goes to w as it comes, questions of osc are answered by
 // in; nil: not at all, and osc gives up.
@@ -116,7 +116,7 @@ func (c *Checkout) Submit(ctx context.Context, r Request, o Options, in *os.File
 	if err := cmd.Run(); err != nil {
 		return "", c.failed(ctx, err, args, all.text.String())
 	}
-	number := requestNumber.FindStringSubmatch(strings.TrimSpace(out.text.String()))
+	number := requestNumber().FindStringSubmatch(strings.TrimSpace(out.text.String()))
 	if number == nil {
 		return "", nil
 	}

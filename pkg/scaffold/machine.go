@@ -3,10 +3,10 @@ package scaffold
 import (
 	"os"
 	"path/filepath"
-	"regexp"
 	"slices"
 	"strings"
 
+	"github.com/lpbuild/lpbuild/internal/lazyregexp"
 	"github.com/lpbuild/lpbuild/pkg/download/repofile"
 )
 
@@ -45,14 +45,14 @@ func MachineRepositories(root string) []Repository {
 }
 
 // debugWord is how names of repositories say that there is debuginfo in them.
-var debugWord = regexp.MustCompile(`(?i)[-_.]?debug(info)?`)
+var debugWord = lazyregexp.New(`(?i)[-_.]?debug(info)?`)
 
-func isDebug(name string) bool { return debugWord.MatchString(filepath.Base(name)) }
+func isDebug(name string) bool { return debugWord().MatchString(filepath.Base(name)) }
 
 // debuggedBy returns names of the .repo file whose packages those of a debuginfo repository belong to: its own without the
 // word, as in SLE-Product-SLES15-SP5-Debuginfo-Updates; openSUSE's repo-debug belongs to repo-oss.
 func debuggedBy(name string) []string {
-	base := debugWord.ReplaceAllString(filepath.Base(name), "")
+	base := debugWord().ReplaceAllString(filepath.Base(name), "")
 	return []string{base, strings.TrimSuffix(base, ".repo") + "-oss.repo"}
 }
 

@@ -4,11 +4,11 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"regexp"
 	"strings"
 	"time"
 	"unicode/utf8"
 
+	"github.com/lpbuild/lpbuild/internal/lazyregexp"
 	"github.com/lpbuild/lpbuild/pkg/atomicfile"
 )
 
@@ -41,7 +41,7 @@ func (e Entry) String() string {
 	return separator + "\n" + e.Time.UTC().Format(changesTime) + " - " + e.Author + "\n\n" + strings.TrimRight(e.Text, "\n") + "\n\n"
 }
 
-var headline = regexp.MustCompile(`^(\w{3} \w{3} [ \d]\d \d\d:\d\d:\d\d) (\w+ )?(\d{4}) - (.*)$`)
+var headline = lazyregexp.New(`^(\w{3} \w{3} [ \d]\d \d\d:\d\d:\d\d) (\w+ )?(\d{4}) - (.*)$`)
 
 // ParseChanges reads a changes file: entries, newest first. An empty file has none.
 func ParseChanges(text string) ([]Entry, error) {
@@ -85,7 +85,7 @@ func ParseChanges(text string) ([]Entry, error) {
 }
 
 func parseHeadline(line string) (Entry, error) {
-	m := headline.FindStringSubmatch(line)
+	m := headline().FindStringSubmatch(line)
 	if m == nil {
 		return Entry{}, fmt.Errorf("%.100q is not like \"Mon Jan  2 15:04:05 UTC 2006 - Name <mail>\"", line)
 	}

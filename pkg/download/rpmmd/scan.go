@@ -6,7 +6,8 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"regexp"
+
+	"github.com/lpbuild/lpbuild/internal/lazyregexp"
 )
 
 // scanner finds the tags of an XML document. It knows as much of XML as is needed for that: quoted attributes, comments,
@@ -139,7 +140,7 @@ func (s *scanner) declaration() error {
 }
 
 // encodingUTF8 is how an XML declaration may name the encoding.
-var encodingUTF8 = regexp.MustCompile(`(?i)\sencoding\s*=\s*("utf-8"|'utf-8')`)
+var encodingUTF8 = lazyregexp.New(`(?i)\sencoding\s*=\s*("utf-8"|'utf-8')`)
 
 // instruction skips a processing instruction. An XML declaration must not name another encoding than UTF-8.
 func (s *scanner) instruction() error {
@@ -160,7 +161,7 @@ func (s *scanner) instruction() error {
 		return err
 	}
 	text := s.buf[s.pos : s.pos+end]
-	if bytes.Contains(text, []byte("encoding")) && !encodingUTF8.Match(text) {
+	if bytes.Contains(text, []byte("encoding")) && !encodingUTF8().Match(text) {
 		return fmt.Errorf("%w: its encoding is not UTF-8: %.100q", errUnusual, text)
 	}
 	s.pos += end + len("?>")

@@ -7,6 +7,7 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/lpbuild/lpbuild/internal/lazyregexp"
 	"github.com/lpbuild/lpbuild/pkg/ulp/internal/procfs"
 )
 
@@ -30,18 +31,18 @@ func (c Container) String() string {
 // Where the hint is not in the path, the slower form need not be tried.
 var containerForms = []struct {
 	runtime, hint string
-	form          *regexp.Regexp
+	form          func() *regexp.Regexp
 }{
-	{"docker", "/docker", regexp.MustCompile(`/docker[-/]([0-9a-f]{64})(?:\.scope)?(?:/|$)`)},
-	{"podman", "/libpod-", regexp.MustCompile(`/libpod-([0-9a-f]{64})(?:\.scope)?(?:/|$)`)},
-	{"cri-o", "/crio-", regexp.MustCompile(`/crio-([0-9a-f]{64})(?:\.scope)?(?:/|$)`)},
-	{"containerd", ".scope", regexp.MustCompile(`/(?:cri-containerd|nerdctl)-([0-9a-f]{64})\.scope(?:/|$)`)},
-	{"containerd", "cri-containerd", regexp.MustCompile(`:cri-containerd:([0-9a-f]{64})(?:/|$)`)},
-	{"kubernetes", "/kubepods", regexp.MustCompile(`/kubepods(?:/[a-z]+)?/pod[0-9a-fA-F_-]+/([0-9a-f]{64})(?:/|$)`)},
-	{"systemd-nspawn", "/systemd-nspawn@", regexp.MustCompile(`/systemd-nspawn@([\w.-]+)\.service(?:/|$)`)},
-	{"machine", "/machine-", regexp.MustCompile(`/machine\.slice/machine-([\w.-]+)\.scope(?:/|$)`)},
-	{"lxc", "/lxc.payload", regexp.MustCompile(`/lxc\.payload[./]([\w.-]+?)(?:/|$)`)},
-	{"lxc", "/lxc/", regexp.MustCompile(`/lxc/([\w.-]+?)(?:/|$)`)},
+	{"docker", "/docker", lazyregexp.New(`/docker[-/]([0-9a-f]{64})(?:\.scope)?(?:/|$)`)},
+	{"podman", "/libpod-", lazyregexp.New(`/libpod-([0-9a-f]{64})(?:\.scope)?(?:/|$)`)},
+	{"cri-o", "/crio-", lazyregexp.New(`/crio-([0-9a-f]{64})(?:\.scope)?(?:/|$)`)},
+	{"containerd", ".scope", lazyregexp.New(`/(?:cri-containerd|nerdctl)-([0-9a-f]{64})\.scope(?:/|$)`)},
+	{"containerd", "cri-containerd", lazyregexp.New(`:cri-containerd:([0-9a-f]{64})(?:/|$)`)},
+	{"kubernetes", "/kubepods", lazyregexp.New(`/kubepods(?:/[a-z]+)?/pod[0-9a-fA-F_-]+/([0-9a-f]{64})(?:/|$)`)},
+	{"systemd-nspawn", "/systemd-nspawn@", lazyregexp.New(`/systemd-nspawn@([\w.-]+)\.service(?:/|$)`)},
+	{"machine", "/machine-", lazyregexp.New(`/machine\.slice/machine-([\w.-]+)\.scope(?:/|$)`)},
+	{"lxc", "/lxc.payload", lazyregexp.New(`/lxc\.payload[./]([\w.-]+?)(?:/|$)`)},
+	{"lxc", "/lxc/", lazyregexp.New(`/lxc/([\w.-]+?)(?:/|$)`)},
 }
 
 // parseCgroup looks for the innermost container in lines of the form "HIERARCHY:CONTROLLERS:PATH".
@@ -54,7 +55,7 @@ func parseCgroup(line []byte) (Container, error) {
 	best, at := Container{}, -1
 	for _, f := range containerForms {
 		for from := 0; strings.Contains(path[from:], f.hint); {
-			m := f.form.FindStringSubmatchIndex(path[from:])
+			m := f.form().FindStringSubmatchIndex(path[from:])
 			if m == nil {
 				break
 			}

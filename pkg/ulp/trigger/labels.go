@@ -2,9 +2,10 @@ package trigger
 
 import (
 	"context"
-	"regexp"
 	"slices"
 	"sync"
+
+	"github.com/lpbuild/lpbuild/internal/lazyregexp"
 )
 
 // memory is what one survey remembers from process to process.
@@ -37,7 +38,7 @@ func (m *memory) label(ctx context.Context, t Target, uid uint32, list []Applied
 }
 
 // labelForm is what a bug or a vulnerability is called.
-var labelForm = regexp.MustCompile(`(?i)(?:bsc#[0-9]+|jsc#[a-z]+-[0-9]+|cve-[0-9]+-[0-9]+)`)
+var labelForm = lazyregexp.New(`(?i)(?:bsc#[0-9]+|jsc#[a-z]+-[0-9]+|cve-[0-9]+-[0-9]+)`)
 
 // maxLabels bounds how many labels of one live patch are shown.
 const maxLabels = 100
@@ -45,7 +46,7 @@ const maxLabels = 100
 // Labels returns the numbers of bugs and vulnerabilities in a comment (bsc#1, jsc#SLE-1, CVE-2024-1), each once, in order.
 func Labels(comment string) []string {
 	var list []string
-	for _, label := range labelForm.FindAllString(comment, -1) {
+	for _, label := range labelForm().FindAllString(comment, -1) {
 		if !slices.Contains(list, label) {
 			list = append(list, label)
 		}
