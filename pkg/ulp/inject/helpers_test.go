@@ -323,7 +323,7 @@ func opened(t *testing.T, pid int) *view {
 	if err != nil {
 		t.Fatal(err)
 	}
-	v, err := newView(t.Context(), p, m, libs)
+	v, err := newView(t.Context(), nil, p, m, libs)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -187,16 +187,31 @@ func (v *view) space(ctx context.Context, entries []linkEntry) (namespace, error
 		if e.name != "" {
 			mod.name = path.Base(e.name)
 		}
-		if s, err := v.symbolsOf(ctx, mod.lib); err != nil {
+		var err error
+		if mod.needed, err = v.needed(ctx, mod.lib); err != nil {
 			return nil, err
-		} else if s != nil {
-			if mod.needed, err = s.Needed(ctx); err != nil {
-				return nil, err
-			}
 		}
 		space = append(space, mod)
 	}
 	return space, nil
+}
+
+// needed returns the DT_NEEDED entries of a library.
+func (v *view) needed(ctx context.Context, l *process.Library) ([]string, error) {
+	k, err := v.known(ctx, l)
+	if err != nil {
+		return nil, err
+	}
+	if k != nil {
+		if list, ok := k.needs(ctx); ok {
+			return list, nil
+		}
+	}
+	s, err := v.symbolsOf(ctx, l)
+	if err != nil || s == nil {
+		return nil, err
+	}
+	return s.Needed(ctx)
 }
 
 // unknown looks at an entry that is of no library: the vDSO, a library without code, one that was copied into memory. But if

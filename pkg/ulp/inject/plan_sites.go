@@ -86,8 +86,23 @@ func (b *planner) site(ctx context.Context, l *process.Library, f ulp.Function, 
 	return s, err
 }
 
-// codeSite proves that a function without NOPs can have a detour.
+// codeSite is proveSite, once for all processes with the same file.
 func (b *planner) codeSite(ctx context.Context, l *process.Library, seg *process.Segment, f ulp.Function, entry uint64) (*site, error) {
+	k, err := b.v.known(ctx, l)
+	if err != nil {
+		return nil, err
+	}
+	if k != nil {
+		b.v.cache.recent(k)
+		if s, err, ok := k.site(ctx, f, l.Bias-k.file.Library().Bias); ok {
+			return s, err
+		}
+	}
+	return b.proveSite(ctx, l, seg, f, entry)
+}
+
+// proveSite proves that a function without NOPs can have a detour.
+func (b *planner) proveSite(ctx context.Context, l *process.Library, seg *process.Segment, f ulp.Function, entry uint64) (*site, error) {
 	size, err := b.v.functionSize(ctx, l, f.Old, entry)
 	if err != nil {
 		return nil, err
@@ -112,6 +127,13 @@ func (b *planner) text(ctx context.Context, l *process.Library, seg *process.Seg
 	if t.Symbols, err = b.v.starts(ctx, l); err != nil {
 		return nil, err
 	}
+	m := b.v.m
+	if f, ok := m.(*process.File); ok { // what the loader writes is not there
+		m, t.Loaded = f.Whole(), t.Fixed
+		if t.Pointers, err = loaderPointers(ctx, f.Whole(), l); err != nil {
+			return nil, err
+		}
+	}
 	for i := range l.Segments {
 		o := &l.Segments[i]
 		if o.Perm&process.PermExec == 0 && !o.File {
@@ -121,7 +143,7 @@ func (b *planner) text(ctx context.Context, l *process.Library, seg *process.Seg
 			return nil, fmt.Errorf("%w: %w", ErrEntry, prove.ErrText)
 		}
 		bytes := make([]byte, o.End-o.Start)
-		if _, err := b.v.m.ReadAt(ctx, bytes, o.Start); err != nil {
+		if _, err := m.ReadAt(ctx, bytes, o.Start); err != nil {
 			return nil, err
 		}
 		code := prove.Code{Bytes: bytes, Addr: o.Start}

@@ -81,6 +81,15 @@ func (s *scope) lookup(ctx context.Context, ref process.Reference) (binding, err
 
 // in looks a symbol up in one library.
 func (s *scope) in(ctx context.Context, l *process.Library, ref process.Reference) (process.Symbol, error) {
+	k, err := s.v.known(ctx, l)
+	if err != nil {
+		return process.Symbol{}, err
+	}
+	if k != nil {
+		if sym, err, ok := k.symbol(ctx, ref, l.Bias-k.file.Library().Bias); ok {
+			return sym, err
+		}
+	}
 	symbols, err := s.v.symbolsOf(ctx, l)
 	if err != nil {
 		return process.Symbol{}, err

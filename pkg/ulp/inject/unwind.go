@@ -152,8 +152,12 @@ func (v *view) frames(ctx context.Context, l *process.Library) (*prove.Frames, e
 	if err != nil {
 		return nil, err
 	}
+	m := memory(v.m)
+	if f, ok := v.m.(*process.File); ok { // handlers are listed where processes may write, and do not
+		m = f.Whole()
+	}
 	f, err := prove.ReadFrames(loaded{l, func(b []byte, addr uint64) error {
-		_, err := v.m.ReadAt(ctx, b, addr)
+		_, err := m.ReadAt(ctx, b, addr)
 		return err
 	}}, at, size)
 	if err == nil {
@@ -164,11 +168,7 @@ func (v *view) frames(ctx context.Context, l *process.Library) (*prove.Frames, e
 
 // checkHandlers returns ErrUnwinding if a function of a library handles what its replacement would not let through.
 func (v *view) checkHandlers(ctx context.Context, l *process.Library, entry uint64) error {
-	f, err := v.frames(ctx, l)
-	if err != nil {
-		return err
-	}
-	err = f.Handlers(entry)
+	err := v.handlers(ctx, l, entry)
 	if errors.Is(err, prove.ErrFrame) { // or is it that the library is just being mapped?
 		if _, _, err := v.module(ctx, l); err != nil {
 			return err
@@ -178,4 +178,22 @@ func (v *view) checkHandlers(ctx context.Context, l *process.Library, entry uint
 		return fmt.Errorf("%w: %w", err, ErrUnwinding)
 	}
 	return err
+}
+
+// handlers is [prove.Frames.Handlers] of a function.
+func (v *view) handlers(ctx context.Context, l *process.Library, entry uint64) error {
+	k, err := v.known(ctx, l)
+	if err != nil {
+		return err
+	}
+	if k != nil {
+		if err, ok := k.handles(ctx, entry-l.Bias); ok {
+			return err
+		}
+	}
+	f, err := v.frames(ctx, l)
+	if err != nil {
+		return err
+	}
+	return f.Handlers(entry)
 }

@@ -28,6 +28,9 @@ type view struct {
 	dyn     map[*process.Library]*dynamic
 	bound   map[*process.Library][]exported
 	unwind  map[*process.Library]*prove.Frames
+
+	cache *Cache                      // nil: nothing is kept
+	files map[*process.Library]*known // what is known of their files; nil: nothing
 }
 
 // processMemory is what a view needs of a [*process.Memory]; tests forge it.
@@ -51,18 +54,18 @@ type View struct {
 // NewView looks at a process through memory of it that is open, which has these libraries. The error is that of looking into
 // the process, or ErrDamaged.
 func NewView(ctx context.Context, p *process.Process, m *process.Memory, libs []*process.Library) (*View, error) {
-	v, err := process.Whole(ctx, func(ctx context.Context) (*View, error) { return newView(ctx, p, m, libs) })
-	return v, pidError(p.PID, "live patches", err)
+	return (*Cache)(nil).NewView(ctx, p, m, libs)
 }
 
 // blankView is a view of which nothing has been read yet.
 func blankView(p *process.Process, m processMemory, libs []*process.Library) *view {
 	return &view{p: p, m: m, libs: libs, symbols: map[*process.Library]*process.Symbols{}, dyn: map[*process.Library]*dynamic{},
-		bound: map[*process.Library][]exported{}, unwind: map[*process.Library]*prove.Frames{}}
+		bound: map[*process.Library][]exported{}, unwind: map[*process.Library]*prove.Frames{}, files: map[*process.Library]*known{}}
 }
 
-func newView(ctx context.Context, p *process.Process, m *process.Memory, libs []*process.Library) (*View, error) {
+func newView(ctx context.Context, c *Cache, p *process.Process, m *process.Memory, libs []*process.Library) (*View, error) {
 	v := blankView(p, m, libs)
+	v.cache = c
 	if err := v.read(ctx); err != nil {
 		return nil, err
 	}
@@ -86,7 +89,7 @@ func see[T any](ctx context.Context, p *process.Process, f func(context.Context,
 		if err != nil {
 			return zero, err
 		}
-		v, err := newView(ctx, p, m, libs)
+		v, err := newView(ctx, nil, p, m, libs)
 		if err != nil {
 			return zero, err
 		}

@@ -20,11 +20,7 @@ type Reference struct {
 // [Symbols.Lookup], which is dlsym's, where versions are involved: a reference without a version means the oldest of several.
 // What is found is what the table says, wherever that leads. The error is that of Lookup.
 func (s *Symbols) Bind(ctx context.Context, ref Reference) (Symbol, error) {
-	return with(ctx, s.m, "symbol", func() (Symbol, error) {
-		r := newPages(s.m)
-		defer r.done()
-		return s.bind(r, ref)
-	})
+	return look(ctx, s, "symbol", func(r reader) (Symbol, error) { return s.bind(r, ref) })
 }
 
 func (s *Symbols) bind(r reader, ref Reference) (Symbol, error) {
@@ -126,9 +122,7 @@ func (s *Symbols) versionName(r reader, index uint16) (string, error) {
 // VersionOf returns the version that a row of the table has: the one that the library needs, if it does not define the symbol.
 // "" if it has none. The error is that of Lookup.
 func (s *Symbols) VersionOf(ctx context.Context, row uint64) (string, error) {
-	return with(ctx, s.m, "symbol version", func() (string, error) {
-		r := newPages(s.m)
-		defer r.done()
+	return look(ctx, s, "symbol version", func(r reader) (string, error) {
 		if s.d.versym == 0 || row >= maxSymbols {
 			return "", nil
 		}

@@ -165,10 +165,19 @@ func (m *Memory) lost() error {
 	return ErrChanged // exec, in the moment before the new program has its place
 }
 
-// intact returns nil if the program still runs that the Memory was opened for.
-func (m *Memory) intact() error {
+// used returns nil if there is somebody who has the address space: it is intact for a question that is asked again when
+// the process is stopped, at a tenth of the price.
+func (m *Memory) used() error {
 	var b [1]byte // nothing is mapped at 0, but it can only be seen in an address space that is there
 	if _, err := m.readAt(b[:], 0); err != nil && !errors.Is(err, ErrUnreadable) {
+		return err
+	}
+	return nil
+}
+
+// intact returns nil if the program still runs that the Memory was opened for.
+func (m *Memory) intact() error {
+	if err := m.used(); err != nil {
 		return err
 	}
 	s, err := m.dir.stat()

@@ -28,7 +28,8 @@ type Symbol struct {
 // Symbols is the dynamic symbol table of a library, in the memory of its process. It is as alive as its Memory, and its
 // methods may be called by several goroutines at once.
 type Symbols struct {
-	m        *Memory
+	m        *Memory // nil: of a File
+	src      reader
 	l        *Library
 	d        *dynamic
 	table    hashTable
@@ -51,9 +52,23 @@ func (m *Memory) Symbols(ctx context.Context, l *Library) (*Symbols, error) {
 		if err != nil {
 			return nil, err
 		}
-		s.m = m
+		s.m, s.src = m, m
 		return s, nil
 	})
+}
+
+// look runs f with a reader that is good for one walk through the tables.
+func look[T any](ctx context.Context, s *Symbols, what string, f func(r reader) (T, error)) (T, error) {
+	walk := func() (T, error) {
+		r := newPages(s.src)
+		defer r.done()
+		return f(r)
+	}
+	if s.m == nil {
+		v, err := walk()
+		return v, lookError(0, what, err)
+	}
+	return with(ctx, s.m, what, walk)
 }
 
 func openSymbols(r reader, l *Library) (*Symbols, error) {
@@ -81,18 +96,14 @@ func openSymbols(r reader, l *Library) (*Symbols, error) {
 
 // Needed returns the library's DT_NEEDED entries, in order.
 func (s *Symbols) Needed(ctx context.Context) ([]string, error) {
-	return with(ctx, s.m, "dynamic section", func() ([]string, error) { return s.l.needed(s.m, s.d) })
+	return look(ctx, s, "dynamic section", func(r reader) ([]string, error) { return s.l.needed(r, s.d) })
 }
 
 // Lookup finds a symbol through the library's hash table, as the dynamic loader does. Without a version it is the
 // default one. The error is a [*LookError]: [ulp.ErrNoSymbol] if there is none, [ErrMalformed], also if the symbol is
 // outside of the library, or [ErrUnreadable].
 func (s *Symbols) Lookup(ctx context.Context, name, version string) (Symbol, error) {
-	return with(ctx, s.m, "symbol", func() (Symbol, error) {
-		r := newPages(s.m)
-		defer r.done()
-		return s.lookup(r, name, version)
-	})
+	return look(ctx, s, "symbol", func(r reader) (Symbol, error) { return s.lookup(r, name, version) })
 }
 
 func (s *Symbols) lookup(r reader, name, version string) (Symbol, error) {
@@ -187,12 +198,10 @@ const batch = 128
 // After an error, which is that of Lookup, it ends.
 func (s *Symbols) All(ctx context.Context) iter.Seq2[Symbol, error] {
 	return func(yield func(Symbol, error) bool) {
-		count, err := with(ctx, s.m, "symbol table", func() (uint64, error) { return s.table.count(s.m) })
+		count, err := look(ctx, s, "symbol table", s.table.count)
 		for i := uint64(1); i < count && err == nil; i += batch {
 			var list []Symbol
-			list, err = with(ctx, s.m, "symbol table", func() ([]Symbol, error) {
-				r := newPages(s.m)
-				defer r.done()
+			list, err = look(ctx, s, "symbol table", func(r reader) ([]Symbol, error) {
 				return s.rows(r, i, min(i+batch, count))
 			})
 			for _, sym := range list {

@@ -25,6 +25,8 @@ type Native struct {
 	SuspendSeccomp bool
 	// StopTimeout is the time that all threads of a process have to stop; 0 means one second.
 	StopTimeout time.Duration
+
+	cache inject.Cache // for all processes
 }
 
 // Name returns "native".
@@ -41,7 +43,7 @@ func (b *Native) Open(ctx context.Context, v *View) (Target, error) {
 	case v.Process.Bits32:
 		return nil, &engineError{errors.New("a 32-bit program: only those of 64 bits can be patched"), ErrNoEngine}
 	}
-	seen, err := inject.NewView(ctx, v.Process, v.Memory, v.Libraries)
+	seen, err := b.cache.NewView(ctx, v.Process, v.Memory, v.Libraries)
 	if err != nil {
 		return nil, nativeError(err)
 	}
