@@ -110,7 +110,7 @@ func (t *Text) nearInto(from, to uint64, known inside) (at uint64, found bool, e
 	}
 	t.near(func(a, target uint64) bool {
 		if target > from && target < to && !known.has(a) {
-			if found, err = t.branches(a, from, to); found {
+			if found, err = t.branches(a, func(_ flow, into uint64) bool { return into > from && into < to }); found {
 				at = a
 			}
 		}
@@ -119,9 +119,9 @@ func (t *Text) nearInto(from, to uint64, known inside) (at uint64, found bool, e
 	return at, found, err
 }
 
-// branches reports whether the function around an address has a branch that leads between from and to. If there is none that can
-// be decoded, it may.
-func (t *Text) branches(at, from, to uint64) (bool, error) {
+// branches reports whether the function around an address has a branch that is one of those. If there is none that can be decoded,
+// it may.
+func (t *Text) branches(at uint64, is func(in flow, target uint64) bool) (bool, error) {
 	if t.Frames == nil {
 		return true, nil
 	}
@@ -131,9 +131,8 @@ func (t *Text) branches(at, from, to uint64) (bool, error) {
 			return
 		}
 		leads := false
-		if t.decoded(t.Code[entry-t.Addr:][:size], entry, func(_, target uint64) bool {
-			leads = leads || target > from && target < to
-			return true
+		if t.decoded(t.Code[entry-t.Addr:][:size], func(in *instruction) {
+			leads = leads || is(in.flow, entry+uint64(int64(in.target)))
 		}) {
 			found = leads
 		}
@@ -183,7 +182,9 @@ func (t *Text) short(lo, hi uint64, note func(from, to uint64) bool) error {
 			if at < entry {
 				t.anywhere(at, entry, note)
 			}
-			if !t.decoded(t.Code[entry-t.Addr:][:size], entry, note) {
+			if !t.decoded(t.Code[entry-t.Addr:][:size], func(in *instruction) {
+				note(entry+uint64(in.off), entry+uint64(int64(in.target)))
+			}) {
 				t.anywhere(max(at, entry), entry+size, note)
 			}
 			at = entry + size
@@ -198,9 +199,9 @@ func (t *Text) short(lo, hi uint64, note func(from, to uint64) bool) error {
 	return nil
 }
 
-// decoded notes the branches of a function. ok is false if it cannot be decoded, or too much has been; then some may have been
-// noted.
-func (t *Text) decoded(code []byte, addr uint64, note func(from, to uint64) bool) (ok bool) {
+// decoded calls yield for the branches of a function. ok is false if it cannot be decoded, or too much has been; then it may have
+// been called for some.
+func (t *Text) decoded(code []byte, yield func(*instruction)) (ok bool) {
 	if t.targets != nil {
 		if t.left -= len(code); t.left < 0 {
 			return false
@@ -212,7 +213,7 @@ func (t *Text) decoded(code []byte, addr uint64, note func(from, to uint64) bool
 			return false
 		}
 		if in.leads() {
-			note(addr+uint64(off), addr+uint64(int64(in.target)))
+			yield(&in)
 		}
 		off += in.size
 	}

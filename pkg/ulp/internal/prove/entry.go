@@ -61,6 +61,7 @@ type function struct {
 	rest       []byte        // and what follows it
 	first, end int           // what is replaced
 	moved      []instruction // of it
+	outside    []uint64      // where it jumps to elsewhere
 }
 
 // at decodes the instruction at an offset.
@@ -206,6 +207,8 @@ func (f *function) scan() error {
 			if in.target > 0 && in.target < len(f.code) {
 				targets = append(targets, in.target)
 				inner = inner || in.flow == call
+			} else if in.flow != call && (in.target < 0 || in.target >= len(f.code)) {
+				f.outside = append(f.outside, f.addr+uint64(int64(in.target)))
 			}
 		case in.flow == jumpAnywhere && in.rip == 0: // else it is through a pointer to a function: a call at the end
 			jumps = append(jumps, indirect{in, recent})
@@ -245,11 +248,36 @@ func (f *function) entered() error {
 	if err := f.t.waysInto(f.addr, from, to); err != nil {
 		return err
 	}
+	if err := f.parts(); err != nil {
+		return err
+	}
 	switch at, found, err := f.t.entersAt(from, to, inside{f.addr, f.addr + uint64(len(f.code))}); {
 	case err != nil:
 		return err
 	case found:
 		return Entered(at)
+	}
+	return nil
+}
+
+// ErrPart is the reason that a jump to the function's beginning may be a loop: what jumps there is where the function jumps to, as
+// to a part of it that compilers put elsewhere (.cold).
+var ErrPart error = &Error{Why: "what may be a part of it elsewhere leads to its beginning"}
+
+// parts returns an error if something that the function jumps to jumps to its beginning.
+func (f *function) parts() error {
+	first := f.addr + uint64(f.first)
+	if t := f.t; t.targets != nil && !t.targets.has(f.addr-t.Addr) && !t.targets.has(first-t.Addr) {
+		return nil // as mostly
+	}
+	for _, at := range f.outside {
+		back, err := f.t.branches(at, func(in flow, target uint64) bool { return in != call && (target == f.addr || target == first) })
+		if err != nil {
+			return err
+		}
+		if back {
+			return ErrPart
+		}
 	}
 	return nil
 }
