@@ -35,6 +35,11 @@ func own(name string, folder bool) error {
 	if err != nil {
 		return err
 	}
+	return ownInfo(name, info, folder)
+}
+
+// ownInfo is own for a file that is open, or was just looked at.
+func ownInfo(name string, info fs.FileInfo, folder bool) error {
 	s, ok := info.Sys().(*syscall.Stat_t)
 	switch {
 	case info.Mode()&fs.ModeSymlink != 0:

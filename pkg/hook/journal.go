@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"net"
 	"os"
-	"path/filepath"
 	"slices"
 	"syscall"
 	"time"
@@ -78,14 +77,10 @@ func field(b *bytes.Buffer, name, value string) {
 
 // toFile appends to the log file. A folder or a file that is a link, or that others can write, is left alone.
 func (r *Request) toFile(title string, lines []string) error {
-	base := r.path("var/log")
 	if err := os.Mkdir(r.path(logDir), 0o750); err != nil && !os.IsExist(err) {
 		return err
 	}
-	if err := ownBelow(base, filepath.Base(logDir)); err != nil {
-		return err
-	}
-	root, err := os.OpenRoot(r.path(logDir))
+	root, err := openOwn(r.path(logDir))
 	if err != nil {
 		return err
 	}
@@ -114,6 +109,27 @@ func (r *Request) toFile(title string, lines []string) error {
 		return rotate(root)
 	}
 	return nil
+}
+
+// openOwn opens a directory that is no link and that only root can write. The directory around it may belong to others, as /var/log
+// does to a group on some systems: what was opened is what is checked.
+func openOwn(name string) (*os.Root, error) {
+	root, err := os.OpenRoot(name)
+	if err != nil {
+		return nil, err
+	}
+	opened, err := root.Stat(".")
+	if err == nil {
+		err = ownInfo(name, opened, true)
+	}
+	if named, lerr := os.Lstat(name); err == nil && (lerr != nil || !os.SameFile(opened, named)) {
+		err = fmt.Errorf("%s: a symbolic link is not followed", name)
+	}
+	if err != nil {
+		root.Close()
+		return nil, err
+	}
+	return root, nil
 }
 
 // rotate gives the log file the name of the youngest old one.

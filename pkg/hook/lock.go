@@ -24,13 +24,9 @@ var errLocked = errors.New("another run applies live patches at the moment")
 // no error. The result gives it back.
 func (r *Request) lock(ctx context.Context, wait time.Duration) (unlock func(), err error) {
 	none := func() {}
-	f, err := os.OpenFile(r.hostPath(lockFile), os.O_RDWR|os.O_CREATE|syscall.O_NOFOLLOW|syscall.O_NONBLOCK, 0o600)
+	f, err := openLock(r.hostPath(lockFile))
 	if err != nil {
-		return none, nil //nolint:nilerr // a system without /run works without
-	}
-	if err := own(r.hostPath(lockFile), false); err != nil {
-		f.Close()
-		return none, nil //nolint:nilerr // somebody else's file is no lock
+		return none, nil //nolint:nilerr // a system without /run works without, and somebody else's file is no lock
 	}
 	ctx, cancel := context.WithTimeout(ctx, wait)
 	defer cancel()
@@ -46,4 +42,33 @@ func (r *Request) lock(ctx context.Context, wait time.Duration) (unlock func(), 
 			return none, errLocked
 		}
 	}
+}
+
+// openLock opens a lock file that only root can open, since whoever can open it can hold it (flock(2)). One that others can open is
+// replaced: they keep the old one.
+func openLock(name string) (*os.File, error) {
+	const flags = os.O_RDWR | os.O_CREATE | syscall.O_NOFOLLOW | syscall.O_NONBLOCK
+	f, err := os.OpenFile(name, flags, 0o600)
+	if err != nil {
+		return nil, err
+	}
+	info, err := f.Stat()
+	if err == nil && info.Mode().IsRegular() && info.Mode().Perm()&0o077 != 0 {
+		f.Close()
+		if err := os.Remove(name); err != nil {
+			return nil, err
+		}
+		if f, err = os.OpenFile(name, flags|os.O_EXCL, 0o600); err != nil {
+			return nil, err
+		}
+		info, err = f.Stat()
+	}
+	if err == nil {
+		err = ownInfo(name, info, false)
+	}
+	if err != nil {
+		f.Close()
+		return nil, err
+	}
+	return f, nil
 }

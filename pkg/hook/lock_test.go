@@ -5,6 +5,8 @@ import (
 	"path/filepath"
 	"testing"
 	"time"
+
+	"golang.org/x/sys/unix"
 )
 
 // TestLock lets one run at a time work: the timer's gives way, a transaction goes on after a while.
@@ -45,10 +47,6 @@ func TestNoLock(t *testing.T) {
 			put(t, root, map[string]string{"run/": "", "theirs": "x"})
 			return os.Symlink(filepath.Join(root, "theirs"), filepath.Join(root, lockFile))
 		},
-		"for everybody": func(root string) error {
-			put(t, root, map[string]string{lockFile: ""})
-			return os.Chmod(filepath.Join(root, lockFile), 0o666)
-		},
 	} {
 		root := t.TempDir()
 		check(t, prepare(root))
@@ -59,5 +57,31 @@ func TestNoLock(t *testing.T) {
 				t.Errorf("%s: %v", name, err)
 			}
 		}
+	}
+}
+
+// TestLockOfUser: a lock that others can open, and so hold, holds up nobody.
+func TestLockOfUser(t *testing.T) {
+	for _, mode := range []os.FileMode{0o666, 0o644, 0o604} {
+		root := tree(t, map[string]string{lockFile: ""})
+		name := filepath.Join(root, lockFile)
+		check(t, os.Chmod(name, mode))
+		theirs, err := os.Open(name)
+		check(t, err)
+		defer theirs.Close()
+		check(t, unix.Flock(int(theirs.Fd()), unix.LOCK_EX))
+		r := Request{Root: root}
+		r.setHost()
+		unlock, err := r.lock(t.Context(), 0)
+		if err != nil {
+			t.Errorf("%v: %v", mode, err)
+		}
+		if _, err := r.lock(t.Context(), 0); err != errLocked {
+			t.Errorf("%v: two have the lock: %v", mode, err)
+		}
+		if info, err := os.Stat(name); err != nil || info.Mode().Perm() != 0o600 {
+			t.Errorf("%v, %v", info, err)
+		}
+		unlock()
 	}
 }

@@ -76,13 +76,17 @@ func (r *Request) isNext(n next) bool {
 
 // readOwn reads a small file that only root can write and that is no link.
 func readOwn(name string, limit int64) ([]byte, error) {
-	if err := own(name, false); err != nil {
-		return nil, err
-	}
 	f, err := os.OpenFile(name, os.O_RDONLY|syscall.O_NOFOLLOW|syscall.O_NONBLOCK, 0)
 	if err != nil {
 		return nil, err
 	}
 	defer f.Close()
+	info, err := f.Stat() // of what was opened: another file may have the name by now
+	if err != nil {
+		return nil, err
+	}
+	if err := ownInfo(name, info, false); err != nil {
+		return nil, err
+	}
 	return io.ReadAll(io.LimitReader(f, limit))
 }

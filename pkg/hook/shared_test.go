@@ -14,7 +14,11 @@ func TestTransactional(t *testing.T) {
 	r := c.request(root, Install, "1")
 	r.Transactional, r.DryRun = true, true
 	for range 2 {
-		if got := lines(t, r); got != "Processes patched: 1, Skipped: 0, Failed: 0." {
+		want := "Processes patched: 1, Skipped: 0, Failed: 0."
+		if r.DryRun {
+			want = "Dry run, processes that would be patched: 1, skipped: 0, failed: 0."
+		}
+		if got := lines(t, r); got != want {
 			t.Errorf("it prints %q", got)
 		}
 		if r.DryRun {

@@ -6,6 +6,8 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+
+	"github.com/lpbuild/lpbuild/pkg/ulp/process"
 )
 
 // job is one attempt at one process: what it has, what is to be done there, and by which engine.
@@ -96,6 +98,9 @@ func (j *job) carry(ctx context.Context, c *course) (again *AgainError) {
 	}
 	if err != nil {
 		return j.all(rep, steps, err)
+	}
+	if !j.o.DryRun {
+		defer lift(ctx, c.p, process.Options{Root: j.o.Root}).restore(ctx)
 	}
 	steps, plan, err := j.plan(ctx, steps)
 	if err != nil {
