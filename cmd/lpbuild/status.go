@@ -11,6 +11,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/lpbuild/lpbuild/pkg/ulp/tracer"
 	"github.com/lpbuild/lpbuild/pkg/ulp/trigger"
 )
 
@@ -27,8 +28,10 @@ func newStatus(s *console) *cobra.Command {
 		Short: "Show which processes can be live patched, and what is applied",
 		Long: `Shows the running processes that can be live patched: those with libpulp.so, and those with a library whose functions have NOPs
 at their entries; the builds of these libraries, the live patches that are applied, by whichever engine, and whether they take
-further ones. A live patch that was reverted while a thread was in it stays in memory, and is listed so, until the next change or
-"lpbuild revert". With --all other processes are listed, too. It reads; no process is ever stopped.` + exitHelp,
+further ones. Processes whose libraries have no NOPs, but functions that live patches with "entries: any" can replace, are counted,
+and listed with --all, as all others are. A live patch that was reverted while a thread was in it stays in memory, and is listed so,
+and so is memory that a killed engine left, until the next change or "lpbuild revert --leftovers". It reads; no process is ever
+stopped, so that it cannot tell what system call filters forbid.` + exitHelp,
 		Example: "  lpbuild status\n  lpbuild status -p 'nginx*'\n  lpbuild status --all --json | jq '.processes[].pid'",
 	}
 	flags := cmd.Flags()
@@ -49,42 +52,72 @@ func (o *statusOptions) run(ctx context.Context, command string, s *console) err
 	if err != nil {
 		return err
 	}
-	list, denied, err := trigger.Look(ctx, trigger.SurveyOptions{Selector: selector, Backends: engines, WithoutEngine: o.all})
+	list, denied, err := trigger.Look(ctx, trigger.SurveyOptions{Selector: selector, Backends: engines, WithoutEngine: o.all, Stock: true})
 	if err != nil {
 		return err
 	}
 	var shown []*trigger.Survey
 	for _, p := range list {
+		if onlyStock := p.Stock && len(p.Elsewhere)+len(p.Kept)+p.Left.Mappings == 0; onlyStock && !o.all && selector.PID == 0 {
+			continue
+		}
 		if p.Engine != "" || p.Err != nil || p.Disabled != nil || len(p.Libraries) > 0 || selector.PID != 0 {
 			shown = append(shown, p)
 		}
 	}
 	if s.json {
-		out := statusJSON{Processes: []surveyJSON{}, Denied: denied}
+		out := statusJSON{Processes: []surveyJSON{}, Denied: denied, processCounts: countAll(list)}
 		for _, p := range shown {
 			out.Processes = append(out.Processes, newSurveyJSON(p))
 		}
 		return s.printJSON(out)
 	}
-	printStatus(s, shown, denied)
+	printStatus(s, shown, countAll(list), denied)
 	return nil
 }
 
 type statusJSON struct {
 	Processes []surveyJSON `json:"processes"`
 	Denied    int          `json:"not_permitted"`
+	processCounts
+}
+
+// processCounts are the numbers of processes, those that are not listed included.
+type processCounts struct {
+	Takes   int `json:"can"`      // take live patches
+	Stock   int `json:"can_any"`  // of these, those that take only live patches with "entries: any"
+	Unsure  int `json:"unsure"`   // it is only seen when they are stopped
+	Patched int `json:"patched"`  // have some
+	Left    int `json:"leftover"` // have memory that a killed engine left
+}
+
+func countAll(list []*trigger.Survey) (c processCounts) {
+	for _, p := range list {
+		if p.Takes() {
+			c.Takes++
+			if p.Stock {
+				c.Stock++
+			}
+		}
+		if p.Disabled == nil && p.Unsure != nil && !p.Bare() {
+			c.Unsure++
+		}
+		if p.Patched() {
+			c.Patched++
+		}
+		if p.Left.Mappings > 0 {
+			c.Left++
+		}
+	}
+	return c
 }
 
 // printStatus prints a table: a line for each library of a process and each live patch on it.
-func printStatus(s *console, list []*trigger.Survey, denied int) {
+func printStatus(s *console, list []*trigger.Survey, c processCounts, denied int) {
 	var b strings.Builder
 	w := tabwriter.NewWriter(&b, 0, 8, 2, ' ', 0)
 	fmt.Fprintln(w, "PID\tPROCESS\tENGINE\tSTATE\tLIBRARY\tBUILD\tLIVE PATCH\tSINCE")
-	patched := 0
 	for _, p := range list {
-		if p.Patched() {
-			patched++
-		}
 		for i, row := range statusRows(p) {
 			if i > 0 {
 				row[0], row[1], row[2], row[3] = "", "", "", ""
@@ -98,21 +131,34 @@ func printStatus(s *console, list []*trigger.Survey, denied int) {
 			s.print("%s\n", strings.TrimRight(line, " \n"))
 		}
 	}
-	s.print("%s can be live patched, %d are\n", plural(takers(list), "process"), patched)
+	s.print("%s can be live patched, %d are\n", plural(c.Takes, "process"), c.Patched)
+	if c.Stock > 0 {
+		s.print("%s, by live patches with \"entries: any\" only\n", of(c.Stock, c.Takes))
+	}
+	if c.Unsure > 0 {
+		s.print("%s system call filters, which are only seen when it is stopped\n", pluralHas(c.Unsure))
+	}
+	if c.Left > 0 {
+		s.print("%s memory that a killed engine left: lpbuild revert --leftovers\n", pluralHas(c.Left))
+	}
 	if denied > 0 {
 		s.print("%s not permitted to be looked at: become root to see all\n", pluralIs(denied, "process"))
 	}
 }
 
-// takers counts the processes that take live patches.
-func takers(list []*trigger.Survey) int {
-	n := 0
-	for _, p := range list {
-		if p.Engine != "" && p.Disabled == nil && !p.Bare() {
-			n++
-		}
+// of says how many of some.
+func of(n, all int) string {
+	if n == all {
+		return "all of them"
 	}
-	return n
+	return fmt.Sprintf("%d of them", n)
+}
+
+func pluralHas(n int) string {
+	if n == 1 {
+		return "1 process has"
+	}
+	return plural(n, "process") + " have"
 }
 
 // statusRows are the lines of a process, whose first four columns are the same.
@@ -147,7 +193,14 @@ func statusRows(p *trigger.Survey) [][]string {
 	for _, a := range p.Kept {
 		rows = append(rows, head(printableLine(a.Library), "", printableLine(path.Base(a.Container))+" (reverted, in memory for a thread)", ""))
 	}
-	if len(rows) == 0 {
+	if l := p.Left; l.Mappings > 0 {
+		rows = append(rows, head("-", "", fmt.Sprintf("(left by a killed engine: %s, %d KiB)", plural(l.Mappings, "mapping"), l.Size>>10), ""))
+	}
+	switch {
+	case len(rows) > 0:
+	case p.Stock:
+		rows = append(rows, head("(entries: any)", "", "-", ""))
+	default:
 		rows = append(rows, head("-", "", "", ""))
 	}
 	return rows
@@ -171,8 +224,16 @@ func stateWord(p *trigger.Survey) string {
 		return "no engine: " + printableLine(err.Error())
 	case p.Engine == "":
 		return "no engine"
+	case err == nil && p.Bare():
+		return "nothing to replace"
+	case err == nil && p.Unsure != nil:
+		return "filtered: only a stop shows whether it can be"
 	case err == nil:
 		return "enabled"
+	case errors.Is(err, trigger.ErrFrozen):
+		return "frozen"
+	case errors.Is(err, tracer.ErrTraced):
+		return "traced"
 	case errors.Is(err, trigger.ErrBlocked):
 		return "disabled by user"
 	case errors.Is(err, trigger.ErrNotReady):

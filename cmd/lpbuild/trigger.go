@@ -28,6 +28,7 @@ type liveOptions struct {
 	engineOptions
 	dryRun, recursive bool
 	verbose, replace  bool
+	leftovers         bool
 	all               string
 	timeout, deadline time.Duration
 }
@@ -130,23 +131,27 @@ was. A dry run, which stops nobody, does not see that.` + triggerExitHelp,
 func newRevert(s *console) *cobra.Command {
 	var o liveOptions
 	cmd := &cobra.Command{
-		Use:   "revert FILE... | revert --all LIBRARY",
+		Use:   "revert FILE... | revert --all LIBRARY | revert --leftovers",
 		Short: "Take live patches out of running processes",
 		Long: `Takes live patches out of running processes: those of the FILEs (containers, or quoted wildcards), or with --all those of a
 library, whatever they are. The functions of the library are then as they were. Processes in which a live patch is not
-applied are left alone. What was reverted while a thread was in it stays in memory for that thread; run again, this gives the
-memory back. Everything else is as for "lpbuild trigger".` + triggerExitHelp,
+applied are left alone. What was reverted while a thread was in it stays in memory for that thread, and an engine that was killed
+leaves memory that nothing leads to: run again, this gives the memory back where it finds nothing else to do, and with --leftovers
+in all processes. Everything else is as for "lpbuild trigger".` + triggerExitHelp,
 		Example: `  lpbuild revert libc_2.31-150300.63.1_livepatch2.so
   lpbuild revert -p 4711 --all libc.so.6
   lpbuild revert --dry-run '/usr/lib64/glibc-livepatches/0.3/*.so'`,
 		Args: cobra.ArbitraryArgs,
 	}
 	o.addFlags(cmd)
+	cmd.Flags().BoolVar(&o.leftovers, "leftovers", false, "give back memory that nothing uses: of killed engines, and of reverted live patches")
 	cmd.Flags().StringVar(&o.all, "all", "", "take out all live patches of this `library`, such as libc.so.6")
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		switch {
-		case o.all == "" && len(args) == 0:
-			return &usageError{errors.New("a FILE or --all LIBRARY is required"), cmd.CommandPath()}
+		case o.leftovers && (o.all != "" || len(args) > 0):
+			return &usageError{errors.New("--leftovers cannot be used with --all or FILEs"), cmd.CommandPath()}
+		case o.all == "" && len(args) == 0 && !o.leftovers:
+			return &usageError{errors.New("a FILE, --all LIBRARY or --leftovers is required"), cmd.CommandPath()}
 		case o.all != "" && len(args) > 0:
 			return &usageError{errors.New("--all and FILEs cannot be used together"), cmd.CommandPath()}
 		}
@@ -182,7 +187,7 @@ func (o *liveOptions) run(cmd *cobra.Command, s *console, args []string, revert 
 	collectLess()
 	summary, err := trigger.Run(ctx, trigger.Options{
 		Selector: selector, Backends: engines, Containers: containers, Revert: revert, RevertAll: o.all, Replace: o.replace,
-		DryRun: o.dryRun, Timeout: o.timeout, Deadline: o.deadline,
+		Leftovers: o.leftovers, DryRun: o.dryRun, Timeout: o.timeout, Deadline: o.deadline,
 	}, p.report)
 	return errors.Join(err, p.finish(summary, err == nil))
 }

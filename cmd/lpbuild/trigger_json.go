@@ -13,7 +13,7 @@ type processJSON struct {
 	Elevated  bool         `json:"elevated"` // it runs with other rights than those of the user who started it
 	Container string       `json:"container"`
 	Engine    string       `json:"engine"`
-	Status    string       `json:"status"` // done, would-do, already, skipped, failed
+	Status    string       `json:"status"` // done, would-do, unsure, already, skipped, failed
 	Reason    string       `json:"reason"`
 	Note      string       `json:"note,omitempty"`
 	Results   []resultJSON `json:"results"`

@@ -87,6 +87,9 @@ func unwanted(r *trigger.Report) bool {
 
 // what names a result.
 func what(r *trigger.Result) string {
+	if r.Kind == trigger.CleanUp {
+		return "what nothing uses any more"
+	}
 	if r.Kind == trigger.RevertAll {
 		return "all live patches of " + printableLine(r.Library)
 	}
@@ -114,10 +117,15 @@ func (p *livePrinter) line(r *trigger.Result, head string, stop time.Duration) {
 
 func (p *livePrinter) word(status trigger.Status, reverts bool) (word, color string) {
 	done, would := "patched", "would patch"
+	if p.o.leftovers {
+		done, would, reverts = "cleaned up", "would clean up", false
+	}
 	if reverts {
 		done, would = "reverted", "would revert"
 	}
 	switch {
+	case status == trigger.Unsure:
+		return "cannot tell", yellow
 	case status == trigger.Changed && p.o.dryRun:
 		return would, green
 	case status == trigger.Changed:
@@ -194,6 +202,9 @@ func (p *livePrinter) summary(sum trigger.Summary) {
 		fmt.Sprintf("%d %s", sum.Changed, done), fmt.Sprintf("%d already", sum.Already),
 		fmt.Sprintf("%d skipped", sum.Skipped), fmt.Sprintf("%d failed", sum.Failed),
 	}
+	if sum.Unsure > 0 {
+		parts = slices.Insert(parts, 1, fmt.Sprintf("%d cannot be told", sum.Unsure))
+	}
 	line := "processes: " + strings.Join(parts, ", ")
 	if sum.LongestStop > 0 {
 		line += fmt.Sprintf("; longest stop %d µs", sum.LongestStop.Microseconds())
@@ -265,6 +276,7 @@ type summaryJSON struct {
 	DryRun   bool  `json:"dry_run"`
 	Complete bool  `json:"complete"` // all processes were begun
 	Done     int   `json:"done"`
+	Unsure   int   `json:"unsure"` // in a dry run
 	Already  int   `json:"already"`
 	Skipped  int   `json:"skipped"`
 	Failed   int   `json:"failed"`
@@ -277,7 +289,7 @@ type summaryJSON struct {
 
 func newRunJSON(list []processJSON, sum trigger.Summary, bad []*trigger.FileError, dryRun, complete bool) runJSON {
 	j := runJSON{Processes: append([]processJSON{}, list...), Files: []fileJSON{}, Summary: summaryJSON{
-		DryRun: dryRun, Complete: complete, Done: sum.Changed, Already: sum.Already, Skipped: sum.Skipped, Failed: sum.Failed,
+		DryRun: dryRun, Complete: complete, Done: sum.Changed, Unsure: sum.Unsure, Already: sum.Already, Skipped: sum.Skipped, Failed: sum.Failed,
 		Foreign: sum.Foreign, Left: sum.Left, Denied: sum.Denied, Remain: sum.Privileged, Stop: sum.LongestStop.Microseconds(),
 	}}
 	for _, b := range bad {

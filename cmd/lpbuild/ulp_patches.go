@@ -160,9 +160,13 @@ type surveyJSON struct {
 	Version   string        `json:"engine_version"`
 	Enabled   bool          `json:"enabled"`
 	Reason    string        `json:"disabled_because"`
+	Unsure    string        `json:"unsure_because"` // only a stop would show whether it can be changed
+	Stock     bool          `json:"entries_any"`    // it takes live patches with "entries: any" only
 	Libraries []libraryJSON `json:"libraries"`
 	Elsewhere []appliedJSON `json:"unloaded_libraries"` // live patches of libraries that are not there any more
 	Kept      []appliedJSON `json:"kept"`               // reverted, and still in memory because a thread was in them
+	Left      int           `json:"leftover_mappings"`
+	LeftSize  uint64        `json:"leftover_bytes"`
 	Error     string        `json:"error"`
 }
 
@@ -186,7 +190,8 @@ type appliedJSON struct {
 func newSurveyJSON(s *trigger.Survey) surveyJSON {
 	j := surveyJSON{
 		PID: s.PID, Name: s.Name, Exe: s.Exe, UID: s.UID, Container: s.Container.String(), Engine: s.Engine, Version: s.Version,
-		Enabled: s.Engine != "" && s.Disabled == nil, Reason: text(s.Disabled), Error: text(s.Err),
+		Enabled: s.Engine != "" && s.Disabled == nil && s.Unsure == nil && !s.Bare(), Reason: text(s.Disabled), Error: text(s.Err),
+		Unsure: text(s.Unsure), Stock: s.Stock, Left: s.Left.Mappings, LeftSize: s.Left.Size,
 		Libraries: []libraryJSON{}, Elsewhere: newAppliedJSON(s.Elsewhere),
 		Kept: newAppliedJSON(s.Kept),
 	}

@@ -91,7 +91,7 @@ func (o *Outcome) add(rep *trigger.Report) {
 
 // count counts a process that is not patched.
 func (o *Outcome) count(rep *trigger.Report, err error, who string) {
-	if rep.Status != trigger.Skipped && rep.Status != trigger.Failed {
+	if rep.Status != trigger.Skipped && rep.Status != trigger.Failed && rep.Status != trigger.Unsure {
 		return
 	}
 	if o.reasons == nil {

@@ -52,6 +52,29 @@ func (v *view) worked(ctx context.Context, st *state) bool {
 	return !slices.EqualFunc(st.tables, now.tables, func(a, b *table) bool { return bytes.Equal(a.encodePage(), b.encodePage()) })
 }
 
+// Leftover is memory of lpbuild that nothing leads to and that is no live patch: an engine that was killed left it, or a thread was
+// in it. The next change gives it back.
+type Leftover struct {
+	Mappings int
+	Size     uint64
+}
+
+// Leftover returns what is left in the process of engines that were killed. What an engine is loading at this moment looks the same.
+func (v *View) Leftover() Leftover { return v.v.leftover(v.st) }
+
+func (v *view) leftover(st *state) Leftover {
+	var l Leftover
+	for _, m := range v.memory() {
+		i := slices.IndexFunc(st.tables, func(t *table) bool { return m.Start >= t.base && m.End <= t.base+tableSize })
+		used := i >= 0 && len(st.tables[i].layers) > 0 && !st.tables[i].gone
+		if used || i < 0 && st.owns(m) {
+			continue
+		}
+		l.Mappings, l.Size = l.Mappings+1, l.Size+m.End-m.Start
+	}
+	return l
+}
+
 // memory returns the mappings of lpbuild's memory.
 func (v *view) memory() []process.Mapping {
 	return slices.DeleteFunc(slices.Clone(v.maps), func(m process.Mapping) bool { return !strings.HasPrefix(m.Path, memoryPrefix) })

@@ -211,7 +211,7 @@ func (b *planner) layers(ctx context.Context, c Change) error {
 	switch {
 	case len(c.Apply) > 0 && already == len(c.Apply) && reverted == 0:
 		return ErrApplied
-	case len(c.Apply) == 0 && reverted == 0 && c.Revert != nil && !b.st.dirty():
+	case len(c.Apply) == 0 && reverted == 0 && c.Revert != nil && !b.st.dirty() && b.v.leftover(b.st).Mappings == 0:
 		return ErrNotApplied
 	}
 	return b.sites(ctx)

@@ -57,6 +57,9 @@ func NewView(ctx context.Context, p *process.Process, m *process.Memory, libs []
 	return (*Cache)(nil).NewView(ctx, p, m, libs)
 }
 
+// Alone returns a [*SharedError] if another process has the memory of this one, as it was when that was asked first.
+func (v *View) Alone() error { return pidError(v.v.p.PID, "", v.v.alone()) }
+
 // blankView is a view of which nothing has been read yet.
 func blankView(p *process.Process, m processMemory, libs []*process.Library) *view {
 	return &view{p: p, m: m, libs: libs, symbols: map[*process.Library]*process.Symbols{}, dyn: map[*process.Library]*dynamic{},

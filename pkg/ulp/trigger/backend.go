@@ -89,6 +89,7 @@ const (
 	RevertAll Kind = iota // take all live patches of a library out
 	Revert                // take one out
 	Apply                 // put one in
+	CleanUp               // give memory back that engines left which were killed: see Options.Leftovers
 )
 
 // String returns the word for it.
@@ -98,6 +99,8 @@ func (k Kind) String() string {
 		return "revert all"
 	case Revert:
 		return "revert"
+	case CleanUp:
+		return "clean up"
 	}
 	return "apply"
 }

@@ -12,7 +12,7 @@ import (
 // of that name: no engine is asked, since most processes of a machine may be like that.
 func (j *job) unconcerned() bool {
 	o := j.o
-	if o.Selector.PID != 0 || o.Every || o.BadFiles || !anywhere(o.Backends) || len(j.fit) > 0 || j.otherBuild {
+	if o.Leftovers || o.Selector.PID != 0 || o.Every || o.BadFiles || !anywhere(o.Backends) || len(j.fit) > 0 || j.otherBuild {
 		return false
 	}
 	return o.Containers.Len() > 0 || !loaded(j.view.Libraries, o.RevertAll)

@@ -51,6 +51,7 @@ type known struct {
 	runtimeErr error // nil with runtime nil: not asked yet
 
 	injected []inject.Applied
+	left     inject.Leftover
 	asked    bool
 }
 
@@ -74,22 +75,25 @@ func (v *View) injected(ctx context.Context) ([]inject.Applied, error) {
 		return k.injected, nil
 	}
 	there, err := inject.Present(ctx, v.Memory)
-	if err == nil && there {
-		k.injected, err = inject.List(ctx, v.Process)
-	}
 	if err != nil {
 		return nil, err
 	}
-	slices.Reverse(k.injected)
+	if there {
+		seen, err := inject.NewView(ctx, v.Process, v.Memory, v.Libraries)
+		if err != nil {
+			return nil, err
+		}
+		return v.seen(seen), nil
+	}
 	k.asked = true
-	return k.injected, nil
+	return nil, nil
 }
 
 // seen notes what the native engine has found, and returns it as injected does.
 func (v *View) seen(by *inject.View) []inject.Applied {
 	list := by.List()
 	slices.Reverse(list)
-	v.known.injected, v.known.asked = list, true
+	v.known.injected, v.known.left, v.known.asked = list, by.Leftover(), true
 	return list
 }
 

@@ -35,14 +35,7 @@ func (j *job) hindered(ctx context.Context, steps []Step) error {
 	if done, err := j.allDone(ctx, steps); done || err != nil {
 		return err // nothing is to be changed
 	}
-	p := j.view.Process
-	if err := vforked(p); err != nil {
-		return err
-	}
-	if err := traced(p); err != nil {
-		return err
-	}
-	return frozen(ctx, p)
+	return hinders(ctx, &j.view, j.target)
 }
 
 // allDone reports whether the process is as the steps would make it.

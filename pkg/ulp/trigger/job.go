@@ -36,6 +36,13 @@ func (r *runner) open(ctx context.Context, c *course) (*job, error) {
 	}
 	j := &job{o: &r.o, view: *view, done: c.done, failed: c.failed}
 	j.fit, j.otherBuild = r.o.Containers.match(j.view.Libraries)
+	if r.o.Leftovers {
+		if err := j.openLeft(ctx); err != nil {
+			j.close()
+			return nil, err
+		}
+		return j, nil
+	}
 	if j.unconcerned() {
 		j.ignored = true
 		return j, nil
@@ -83,10 +90,13 @@ func (j *job) carry(ctx context.Context, c *course) (again *AgainError) {
 		rep.fail(statusOf(cmp.Or(j.left, ErrNoEngine)), j.none)
 		return nil
 	}
+	if j.o.Leftovers {
+		return j.cleanUp(ctx, c.run, rep)
+	}
 	steps, err := j.steps(ctx)
 	if err == nil && len(steps) > 0 {
 		if err = j.unmeant(ctx, steps); err == nil {
-			err = j.target.Enabled(ctx)
+			err = willing(ctx, &j.view, j.target)
 			rep.Note = j.view.note
 		}
 		if err == nil {
@@ -108,7 +118,7 @@ func (j *job) carry(ctx context.Context, c *course) (again *AgainError) {
 	}
 	verdicts := plan.Verdicts()
 	if j.o.DryRun {
-		return j.results(rep, steps, verdicts)
+		return j.results(rep, steps, j.uncertain(ctx, steps, verdicts))
 	}
 	if !slices.Contains(verdicts, nil) {
 		return j.results(rep, steps, j.tidy(ctx, rep, verdicts))
@@ -126,6 +136,18 @@ func (j *job) carry(ctx context.Context, c *course) (again *AgainError) {
 		return j.all(rep, steps, notStopping(j.view.Process, err))
 	}
 	return j.results(rep, steps, done.Errs)
+}
+
+// uncertain returns the verdicts of a dry run, which does not stop the process to see what only that shows.
+func (j *job) uncertain(ctx context.Context, steps []Step, verdicts []error) []error {
+	err := unsure(ctx, &j.view, j.engine)
+	verdicts = slices.Clone(verdicts)
+	for i, s := range steps {
+		if verdicts[i] == nil && s.Kind == Apply {
+			verdicts[i] = err
+		}
+	}
+	return verdicts
 }
 
 // interrupted says why a run ended.
@@ -183,6 +205,9 @@ func (j *job) findBare(ctx context.Context, all []Step) error {
 
 // key identifies a step in a process. All live patches of a library are those of one engine.
 func (j *job) key(s Step) string {
+	if s.Kind == CleanUp {
+		return "left"
+	}
 	if s.Container == nil {
 		return "all " + s.Library + " of " + j.engine.Name()
 	}
@@ -345,6 +370,9 @@ func (j *job) addOthers(rep *Report) {
 
 // String names the step for a person.
 func (s Step) String() string {
+	if s.Kind == CleanUp {
+		return s.Kind.String()
+	}
 	if s.Container == nil {
 		return fmt.Sprintf("%s of %s", s.Kind, s.Library)
 	}

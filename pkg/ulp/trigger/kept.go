@@ -30,6 +30,25 @@ func (v *View) kept(ctx context.Context, backends []Backend) ([]Applied, error) 
 	return kept, nil
 }
 
+// left returns memory of the native engine that nothing leads to and that is no live patch: an engine that was killed left it.
+func (v *View) left(ctx context.Context, backends []Backend) (inject.Leftover, error) {
+	if nativeOf(backends) == nil {
+		return inject.Leftover{}, nil
+	}
+	_, err := v.injected(ctx)
+	return v.known.left, err
+}
+
+// unused reports whether the native engine has memory in the process that it does not use.
+func (v *View) unused(ctx context.Context, backends []Backend) (bool, error) {
+	kept, err := v.kept(ctx, backends)
+	if err != nil {
+		return false, err
+	}
+	left, err := v.left(ctx, backends)
+	return len(kept) > 0 || left.Mappings > 0, err
+}
+
 // nativeOf returns the native engine if it is among some.
 func nativeOf(backends []Backend) *Native {
 	for _, b := range backends {
@@ -43,11 +62,11 @@ func nativeOf(backends []Backend) *Native {
 // tidy gives memory back that nothing needs any more, in a process in which there is nothing else to do, and says so in what is
 // reported of live patches that are not there to be reverted. Whatever keeps it from that is no failure.
 func (j *job) tidy(ctx context.Context, rep *Report, verdicts []error) []error {
-	kept, err := j.view.kept(ctx, j.o.Backends)
-	if err != nil || len(kept) == 0 {
+	unused, err := j.view.unused(ctx, j.o.Backends)
+	if err != nil || !unused {
 		return verdicts
 	}
-	said := ": the memory that a thread needed is given back"
+	said := ": the memory that a thread needed, or that a killed engine left, is given back"
 	if freed, err := j.tidyOnce(ctx, rep); err != nil || !freed {
 		said = ": a thread still needs its memory"
 	}
@@ -70,10 +89,60 @@ func (j *job) tidyOnce(ctx context.Context, rep *Report) (all bool, err error) {
 	native := t.(*nativeTarget)
 	plan, err := native.seen.Plan(ctx, inject.Change{Revert: func(inject.Applied) bool { return false }}, native.options())
 	if err != nil {
-		return false, err
+		return false, nativeError(err)
 	}
 	rep.Attempts++
 	res, err := plan.Run(ctx)
 	rep.Stop += res.Stop
-	return err == nil && res.Retired == 0, err
+	return err == nil && res.Retired == 0, nativeError(err)
+}
+
+// Why nothing is cleaned up.
+var (
+	// ErrNothingLeft: no engine left anything in the process.
+	ErrNothingLeft = errors.New("no engine left anything in the process")
+	// ErrKept: a thread still runs in what would be given back, or will return into it.
+	ErrKept = errors.New("a thread still needs its memory")
+)
+
+// openLeft decides whether a process is concerned by a run that cleans up.
+func (j *job) openLeft(ctx context.Context) error {
+	unused, err := j.view.unused(ctx, j.o.Backends)
+	if err != nil {
+		return nativeError(err)
+	}
+	if j.ignored = !unused && j.o.Selector.PID == 0 || nativeOf(j.o.Backends) == nil; j.ignored {
+		return nil
+	}
+	j.engine = nativeOf(j.o.Backends)
+	if j.target, err = j.engine.Open(ctx, &j.view); errors.Is(err, ErrNoEngine) {
+		j.none, err = err, nil
+	}
+	return err
+}
+
+// cleanUp gives memory back that nothing needs. Who opted out of live patches did not opt out of that.
+func (j *job) cleanUp(ctx, run context.Context, rep *Report) *AgainError {
+	steps := []Step{{Kind: CleanUp}}
+	unused, err := j.view.unused(ctx, j.o.Backends)
+	switch {
+	case err != nil:
+		return j.all(rep, steps, nativeError(err))
+	case !unused:
+		return j.all(rep, steps, ErrNothingLeft)
+	}
+	if err := hinders(ctx, &j.view, j.target); err != nil {
+		return j.all(rep, steps, err)
+	}
+	if j.o.DryRun {
+		return j.all(rep, steps, nil)
+	}
+	if run.Err() != nil {
+		return j.all(rep, steps, interrupted(run))
+	}
+	all, err := j.tidyOnce(ctx, rep)
+	if err == nil && !all {
+		err = ErrKept
+	}
+	return j.all(rep, steps, notStopping(j.view.Process, err))
 }

@@ -11,6 +11,7 @@ import (
 // memory is what one survey remembers from process to process.
 type memory struct {
 	nops   nopCache
+	stock  stockCache
 	labels sync.Map // of []string by labelKey
 }
 

@@ -15,12 +15,13 @@ const (
 	Skipped Status = iota // it does not concern the process, is not wanted there, or cannot be whatever is done
 	Already               // it was as it should be
 	Changed               // it was applied or reverted; in a dry run: it would be
+	Unsure                // a dry run cannot tell: see ErrUnsure
 	Failed                // it should have been
 )
 
-// String returns "skipped", "already", "done" or "failed".
+// String returns "skipped", "already", "done", "unsure" or "failed".
 func (s Status) String() string {
-	return [...]string{"skipped", "already", "done", "failed"}[s]
+	return [...]string{"skipped", "already", "done", "unsure", "failed"}[s]
 }
 
 // Result is one step in one process.
@@ -64,6 +65,8 @@ func (r *Report) Remains() bool { return (r.Elevated || r.UID == 0) && (r.Left |
 // Summary counts the processes of a run by their status.
 type Summary struct {
 	Changed, Already, Skipped, Failed int
+	// Unsure are processes of which a dry run cannot tell what would become of them.
+	Unsure int
 	// Foreign are processes with a target's library of a build for which there is no container; they are among Skipped.
 	Foreign int
 	// Left are processes that have the library and keep it as it is, for reasons that their reports say; they are among Skipped.
@@ -78,7 +81,7 @@ type Summary struct {
 }
 
 // Processes returns how many processes were concerned.
-func (s *Summary) Processes() int { return s.Changed + s.Already + s.Skipped + s.Failed }
+func (s *Summary) Processes() int { return s.Changed + s.Already + s.Skipped + s.Failed + s.Unsure }
 
 func (s *Summary) add(r *Report) {
 	switch r.Status {
@@ -94,6 +97,8 @@ func (s *Summary) add(r *Report) {
 		if r.Left {
 			s.Left++
 		}
+	case Unsure:
+		s.Unsure++
 	case Failed:
 		s.Failed++
 	}
@@ -108,10 +113,12 @@ func statusOf(err error) Status {
 	switch {
 	case err == nil:
 		return Changed
-	case errors.Is(err, ErrApplied), errors.Is(err, ErrNotApplied), errors.Is(err, ErrNoPatches):
+	case errors.Is(err, ErrUnsure):
+		return Unsure
+	case errors.Is(err, ErrNothingLeft), errors.Is(err, ErrApplied), errors.Is(err, ErrNotApplied), errors.Is(err, ErrNoPatches):
 		return Already
 	case errors.Is(err, ErrBuildID), errors.Is(err, ErrNotLoaded), errors.Is(err, ErrBlocked), errors.Is(err, ErrNoEngine),
-		errors.Is(err, ErrVfork), errors.Is(err, ErrShared), errors.Is(err, ErrElsewhere), errors.Is(err, process.ErrGone), errors.Is(err, process.ErrNoMemory):
+		errors.Is(err, ErrVfork), errors.Is(err, ErrShared), errors.Is(err, ErrElsewhere), errors.Is(err, ErrKept), errors.Is(err, process.ErrGone), errors.Is(err, process.ErrNoMemory):
 		return Skipped
 	}
 	return Failed

@@ -29,6 +29,9 @@ type Options struct {
 	// Replace takes out what else is applied to the containers' targets, as RevertAll: "target" does, unless exactly the
 	// containers are applied already.
 	Replace bool
+	// Leftovers has memory given back that the native engine has in processes and does not use: of engines that were killed, and of
+	// live patches that were reverted while a thread was in them. Nothing else is done then.
+	Leftovers bool
 	// DryRun stops after the decision: reports say what would be done.
 	DryRun bool
 

@@ -1,6 +1,7 @@
 package trigger
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"path"
@@ -8,6 +9,8 @@ import (
 	"sync"
 	"time"
 
+	"github.com/lpbuild/lpbuild/pkg/ulp"
+	"github.com/lpbuild/lpbuild/pkg/ulp/inject"
 	"github.com/lpbuild/lpbuild/pkg/ulp/process"
 )
 
@@ -17,6 +20,8 @@ type SurveyOptions struct {
 	Backends []Backend     // as Options.Backends; live patches of all of them are listed
 	Timeout  time.Duration // for each process; default 10 s
 	Root     string        // where proc is mounted; default "/proc"
+	// Stock looks for functions without NOPs that could be replaced, too, by live patches that say so (entries: any). It takes longer.
+	Stock bool
 	// WithoutEngine adds processes that no engine is for, and those with nothing that an engine which can work anywhere could
 	// replace.
 	WithoutEngine bool
@@ -37,12 +42,19 @@ type Survey struct {
 	// Disabled is why the process takes no live patches; nil if it does, or if that is so only because it has no engine and none
 	// that can work in nearly every process was allowed.
 	Disabled error
+	// Unsure is why it cannot be told without a stop whether the process can be changed; nil if it can be told. See ErrUnsure.
+	Unsure error
+	// Stock says that it has functions without NOPs which live patches with "entries: any" can replace. It is only looked for with
+	// SurveyOptions.Stock, where the engine may do that, and where no library has NOPs.
+	Stock bool
 	// Libraries are those that can be patched, or are.
 	Libraries []PatchableLibrary
 	// Elsewhere are live patches whose library is not loaded, which should not be.
 	Elsewhere []Applied
 	// Kept are live patches that were reverted and are still in memory, because a thread was in them. They are not applied.
 	Kept []Applied
+	// Left is memory that engines which were killed left in the process: see Options.Leftovers.
+	Left inject.Leftover
 	// Err is why not all of this could be seen.
 	Err error
 }
@@ -64,7 +76,14 @@ func (s *Survey) Patched() bool {
 
 // Bare says that nothing but the engine speaks for the process: it could work there, as anywhere, but there is nothing that
 // it could replace for sure.
-func (s *Survey) Bare() bool { return s.Anywhere && len(s.Libraries)+len(s.Elsewhere)+len(s.Kept) == 0 }
+func (s *Survey) Bare() bool {
+	return s.Anywhere && !s.Stock && len(s.Libraries)+len(s.Elsewhere)+len(s.Kept)+s.Left.Mappings == 0
+}
+
+// Takes reports whether the process takes live patches: a run would put one in that is for a library of it.
+func (s *Survey) Takes() bool {
+	return s.Engine != "" && s.Err == nil && s.Disabled == nil && s.Unsure == nil && (s.Stock || len(s.Libraries) > 0 || !s.Anywhere)
+}
 
 // Look surveys processes and returns what it saw, in ascending order of PID, and how many processes this user may not look
 // into. The error is the context's, the selector's if the process that was named is not there, or that of reading proc.
@@ -81,6 +100,9 @@ func Look(ctx context.Context, o SurveyOptions) (list []*Survey, denied int, err
 	scan := process.ScanOptions{Options: process.Options{Root: o.Root}, PIDs: o.Selector.pids(), Timeout: o.Timeout}
 	var known memory
 	err = process.Scan(ctx, scan, func(ctx context.Context, p *process.Process, err error) {
+		if look, ok := errors.AsType[*process.LookError](err); ok && passing(err) != nil {
+			p, err = newRunner(Options{Root: o.Root, Timeout: cmp.Or(o.Timeout, 10*time.Second)}, nil).lookAgain(ctx, look.PID)
+		}
 		s, hidden := o.look(ctx, p, err, &known)
 		mu.Lock()
 		defer mu.Unlock()
@@ -148,7 +170,10 @@ func (s *Survey) fill(ctx context.Context, o *SurveyOptions, p *process.Process,
 	var applied []Applied
 	if t != nil {
 		defer t.Close()
-		s.Version, s.Disabled, s.Anywhere = t.Version(), t.Enabled(ctx), engine.Anywhere()
+		s.Version, s.Disabled, s.Anywhere = t.Version(), admit(ctx, view, t), engine.Anywhere()
+		if s.Unsure = unsure(ctx, view, engine); s.Unsure != nil && !errors.Is(s.Unsure, ErrUnsure) {
+			return s.Unsure
+		}
 		if applied, err = t.Applied(ctx); err != nil {
 			s.Err = err
 		}
@@ -160,10 +185,21 @@ func (s *Survey) fill(ctx context.Context, o *SurveyOptions, p *process.Process,
 		if s.Kept, err = view.kept(ctx, o.Backends); err != nil {
 			s.Err = err
 		}
+		if s.Left, err = view.left(ctx, o.Backends); err != nil {
+			s.Err = err
+		}
 	} else if !o.WithoutEngine {
 		return nil
 	}
-	return s.libraries(ctx, view, applied, known)
+	if err := s.libraries(ctx, view, applied, known); err != nil || len(s.Libraries) > 0 || !o.Stock {
+		return err
+	}
+	if n, ok := t.(*nativeTarget); ok && n.b.Entries != ulp.EntriesNOPs {
+		var err error
+		s.Stock, err = known.stock.replaceable(ctx, n)
+		return err
+	}
+	return nil
 }
 
 // libraries fills in what can be patched and what is.
