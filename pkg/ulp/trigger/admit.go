@@ -9,8 +9,8 @@ import (
 	"github.com/lpbuild/lpbuild/pkg/ulp/process"
 )
 
-// ErrUnsure: whether the process can be changed is only seen when it is stopped: all its threads have system call filters, which
-// the kernel shows to a tracer alone.
+// ErrUnsure says that only a stop shows whether the process can be changed: all its threads have system call filters, which the
+// kernel shows to a tracer alone.
 var ErrUnsure = errors.New("its system call filters (seccomp) are only seen when it is stopped: they may forbid it")
 
 // admit is the decision about a process as a whole: nil, or why an engine changes nothing there, now or ever. A run and a dry run
