@@ -18,7 +18,8 @@ func (u *ulpTool) newExtract() *cobra.Command {
 		Use:   "extract [-d DEBUGINFO] [-o OUT.json] LIBRARY",
 		Short: "Write what live patches need of a library as a catalogue",
 		Long: `Writes the library's name, build-id and symbols as JSON: a catalogue, for which live patches can be packed without the
-library. Private symbols are in it if the library is not stripped or its separate debuginfo file is given. The name of the
+library, functions without NOPs included ("ulp packer --entries=any"). Private symbols are in it if the library is not stripped or
+its separate debuginfo file is given. The name of the
 library is the last part of the path, so give it the name that processes load.
 
 libpulp's packer reads the file, too; what only lpbuild knows is in keys that it skips.`,
@@ -31,7 +32,7 @@ libpulp's packer reads the file, too; what only lpbuild knows is in keys that it
 }
 
 func (u *ulpTool) runExtract(file, debug, output string) error {
-	lib, err := ulp.OpenLibrary(file, ulp.LibraryOptions{Debug: debug})
+	lib, err := ulp.OpenLibrary(file, ulp.LibraryOptions{Debug: debug, Prove: true})
 	if err == nil && len(lib.BuildID) == 0 {
 		err = errors.New("it does not have a build id")
 	}

@@ -22,18 +22,19 @@ import (
 const maxDescription = 2 << 20
 
 type packerOptions struct {
-	output, livepatch, target, entries, unwinding string
+	output, livepatch, target, debug, entries, unwinding string
 	ulp.PackOptions
 }
 
 func (u *ulpTool) newPacker() *cobra.Command {
 	var o packerOptions
 	cmd := u.command(&cobra.Command{
-		Use:   "packer [-o FILE] [-l LIVEPATCH] [-t LIBRARY] X.dsc",
+		Use:   "packer [-o FILE] [-l LIVEPATCH] [-t LIBRARY] [-d DEBUGINFO] X.dsc",
 		Short: "Make a live patch of a shared object and a description",
 		Long: `Reads the description X.dsc and embeds what it says, in binary form, into the container: the shared object that the
 description names, which is replaced. Containers and targets are found relative to the current folder. The target is the
-library as an ELF file, or the catalogue that "ulp extract" made of it.
+library as an ELF file, or the catalogue that "ulp extract" made of it. Private functions of a stripped library are found
+with its separate debuginfo file.
 
 Everything that cannot work is refused, all of it in one run: functions that are absent, indirect (IFUNC) or without room
 for a detour, replacements that are not exported, references that do not fit. --force packs what libpulp's packer would.
@@ -63,6 +64,7 @@ libpulp's packer knows -o, too, but does nothing with it.`,
 	flags.StringVarP(&o.output, "output", "o", "", "write the live patch to `FILE` and leave the container as it is")
 	flags.StringVarP(&o.livepatch, "livepatch", "l", "", "use this `CONTAINER` instead of the description's")
 	flags.StringVarP(&o.target, "target", "t", "", "use this `LIBRARY` or catalogue instead of the description's")
+	flags.StringVarP(&o.debug, "with-debuginfo", "d", "", "add the symbols of this debuginfo `FILE` to the library's")
 	flags.BoolVar(&o.Force, "force", false, "pack what cannot work, too, as libpulp does")
 	flags.StringVar(&o.entries, "entries", "nops", "functions that may be replaced: those with `nops` at their entry, or any where it is proven to be safe")
 	flags.StringVar(&o.unwinding, "unwinding", "any", "what may come by the replacements: `any` exceptions and cancellation, or none, so that the native engine need not care")
@@ -186,7 +188,7 @@ func (in *packerInput) openTarget(o packerOptions) *ulp.Library {
 		in.absent(in.d.Target, o.target, "unable to open target file", "-t", err)
 		return nil
 	}
-	lib, err := ulp.OpenLibrary(in.target, ulp.LibraryOptions{Prove: o.Entries == ulp.EntriesAny})
+	lib, err := ulp.OpenLibrary(in.target, ulp.LibraryOptions{Debug: o.debug, Prove: o.Entries == ulp.EntriesAny})
 	switch {
 	case err != nil:
 		in.fail(in.d.Target, err, "", "Unsupported target format: %s: %s", in.target, reason(err, in.target))

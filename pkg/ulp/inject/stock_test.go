@@ -2,6 +2,7 @@ package inject
 
 import (
 	"os"
+	"os/exec"
 	"path/filepath"
 	"testing"
 
@@ -31,7 +32,7 @@ func TestStockLibraries(t *testing.T) {
 	o := ulp.PackOptions{Force: true, Entries: ulp.EntriesAny}
 	z := pack(t, libz, "deflate:deflate_lp\ninflate:inflate_lp\ncrc32:crc32_lp\n", o, "-O2", "testdata/stock_lp.c")
 	c := start(t, gcc(t, "stock", "-O2", "testdata/stock.c", libz, "-pthread"), 3)
-	libc := pack(t, libcPath(t), "free:free_lp\nqsort:qsort_lp\nrealpath:realpath_lp\n", o, "-O2", "-DLIBC", "testdata/stock_lp.c")
+	libc := pack(t, libcPath(t), "free:free_lp\nqsort:qsort_lp\nrealpath@@GLIBC_2.3:realpath_lp\nrealpath@GLIBC_2.2.5:realpath_lp\n", o, "-O2", "-DLIBC", "testdata/stock_lp.c")
 	c.says("check", "0 0 0 0 0 right")
 	before := libcOnly(c.snapshot())
 	for range 10 {
@@ -47,4 +48,25 @@ func TestStockLibraries(t *testing.T) {
 	if d := cmp.Diff(before, libcOnly(c.snapshot())); d != "" {
 		t.Errorf("not as before: %s", d)
 	}
+}
+
+// TestPrivateFunction replaces a function that a stripped library without NOPs does not export: its debuginfo says where it is.
+func TestPrivateFunction(t *testing.T) {
+	lib := gcc(t, "libprivate.so", "-shared", "-fPIC", "-O2", "-DLIBRARY", "-Wl,--build-id", "-Wl,-soname,libprivate.so", "testdata/private.c")
+	program := gcc(t, "private", "-O2", "testdata/private.c", lib, "-Wl,-rpath,"+filepath.Dir(lib))
+	p := pack(t, lib, "hidden:shape_lp\n", ulp.PackOptions{Force: true, Entries: ulp.EntriesAny}, "testdata/shape_lp.c")
+	image, err := os.ReadFile(lib)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = os.WriteFile(lib, image, 0o755) }) // others expect it as it was built
+	if out, err := exec.Command("strip", lib).CombinedOutput(); err != nil {
+		t.Fatalf("%v: %s", err, out)
+	}
+	c := start(t, program, 0)
+	c.says("shown", "23")
+	c.apply(Options{}, p)
+	c.says("shown", "848484")
+	c.revert()
+	c.says("shown", "23")
 }

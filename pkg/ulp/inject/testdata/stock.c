@@ -16,7 +16,7 @@ int deflateInit_(z_stream *, int, const char *, int), deflate(z_stream *, int), 
 int inflateInit_(z_stream *, const char *, int), inflate(z_stream *, int), inflateEnd(z_stream *);
 unsigned long crc32(unsigned long, const unsigned char *, unsigned);
 
-char *old_realpath(const char *, char *); // two versions, of which one may be replaced alone
+char *old_realpath(const char *, char *); // two versions
 __asm__(".symver old_realpath, realpath@GLIBC_2.2.5");
 
 enum { SIZE = 20000, REPLACED = -77, FINISH = 4, END = 1 };
@@ -103,7 +103,7 @@ int main(int argc, char **argv) {
 		char path[4096];
 		const char *w = once(1, is);
 		qsort(&sorted, 0, 77, ascending);
-		int resolved = realpath("/lpbuild/replaced", path) == path || old_realpath("/lpbuild/replaced", path) == path;
+		int resolved = realpath("/lpbuild/replaced", path) == path && old_realpath("/lpbuild/replaced", path) == path;
 		printf("%d %d %d %d %d %s\n", is[0], is[1], crc32(77, 0, 77) == 77, sorted, resolved, w ? w : wrong ? wrong : "right");
 	}
 }
