@@ -85,6 +85,7 @@ func TestReplacedTwice(t *testing.T) {
 		"same name":              {"toy_add:toy_add_lp", "", 4},
 		"one of several":         {"toy_sub:toy_add_lp\ntoy_add:toy_add_lp", "", 4},
 		"by its other name":      {"toy_plus:toy_add_lp", "", 4},
+		"by its version":         {"toy_add@TOY_1:toy_add_lp", "", 4},
 		"only in the newer":      {"toy_add:toy_add_lp", ", builds: '>= 2'", 2},
 		"other function":         {"toy_sub:toy_add_lp", "", 0},
 		"none that is there yet": {"toy_add:toy_add_lp", ", builds: '> 3'", 1}, // that one has no build
