@@ -43,6 +43,10 @@ func (r *Request) do(ctx context.Context, o *Outcome) error {
 	s, settingErr := c.setting(r.Package)
 	r.Transactional = r.Transactional || r.Action != Reconcile && s == Always && r.otherRoot()
 	r.setHost()
+	if err := r.checkHost(); err != nil {
+		o.Nothing = err.Error()
+		return err
+	}
 	wait := r.Deadline / lockShare
 	if r.Action == Reconcile {
 		wait = 0 // it comes again

@@ -21,6 +21,22 @@ func (r *Request) setHost() {
 	}
 }
 
+// hostFolders are where the running system has what a transactional update reads and writes there.
+var hostFolders = []string{"etc", "run", "usr/lib64", "var"}
+
+// checkHost refuses a running system whose folders this process would not find by way of its root.
+func (r *Request) checkHost() error {
+	if r.host == r.Root {
+		return nil
+	}
+	for _, folder := range hostFolders {
+		if err := plain(r.host, folder); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 // hostPath returns where a file of the running system is, for this process.
 func (r *Request) hostPath(elements ...string) string {
 	return filepath.Join(append([]string{r.host}, elements...)...)

@@ -108,6 +108,9 @@ func (l *library) variants() bool {
 // installedLibrary reads a library that a system has.
 func installedLibrary(root, name string) (*library, error) {
 	for _, folder := range libraryFolders {
+		if err := plain(root, filepath.Join(folder, name)); err != nil {
+			return nil, err
+		}
 		file := filepath.Join(root, folder, name)
 		if l, err := ulp.OpenLibrary(file, ulp.LibraryOptions{}); err == nil && len(l.BuildID) > 0 {
 			return &library{l, file}, nil

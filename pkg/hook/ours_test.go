@@ -160,3 +160,34 @@ func look(t *testing.T, pid int) *process.Process {
 	check(t, err)
 	return p
 }
+
+// TestHostLinks: what is meant for the running system is not written to, or read from, this one because of an absolute link there.
+func TestHostLinks(t *testing.T) { withoutOpenat2(t, testHostLinks) }
+
+func testHostLinks(t *testing.T) {
+	for _, link := range []string{"var", "run", "etc"} {
+		c := start(t)
+		root := tree(t, map[string]string{at("1"): live(t, 10)})
+		host := tree(t, map[string]string{"usr/lib64/": ""})
+		elsewhere := t.TempDir()
+		check(t, os.MkdirAll(filepath.Dir(filepath.Join(host, link)), 0o755))
+		check(t, os.Symlink(elsewhere, filepath.Join(host, link)))
+		r := c.request(root, Install, "1")
+		r.Host, r.Transactional = host, true
+		if got := lines(t, r); !strings.Contains(got, "an absolute link leads out of the running system's root") {
+			t.Errorf("%s: it prints %q", link, got)
+		}
+		if got := content(t, elsewhere); got != "" {
+			t.Errorf("%s: there is %q outside", link, got)
+		}
+		c.says(without)
+	}
+	host := tree(t, map[string]string{"real/lib/": "", "real/run/": ""})
+	check(t, os.Symlink("real", filepath.Join(host, "relative")))
+	check(t, os.Symlink("/real", filepath.Join(host, "absolute")))
+	for path, good := range map[string]bool{"relative/lib": true, "real/lib": true, "none": true, "absolute/lib": false, "relative/none": true} {
+		if err := plain(host, path); (err == nil) != good {
+			t.Errorf("%s: %v", path, err)
+		}
+	}
+}

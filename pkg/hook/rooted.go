@@ -2,6 +2,8 @@ package hook
 
 import (
 	"errors"
+	"fmt"
+	"path/filepath"
 	"strings"
 
 	"golang.org/x/sys/unix"
@@ -97,4 +99,32 @@ func linkText(fd int) (text string, isLink bool, err error) {
 		err = unix.ENAMETOOLONG
 	}
 	return string(b[:max(n, 0)]), true, err
+}
+
+// plain returns an error if a path below a root directory is another file for who has that root than for this process, as it is if
+// an absolute link is on the way: what is meant for that system would be read from, or written to, this one.
+func plain(root, path string) error {
+	if root == "/" {
+		return nil
+	}
+	fd, err := unix.Open(root, unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return fmt.Errorf("%s: %w", root, err)
+	}
+	defer func() { _ = unix.Close(fd) }()
+	name := filepath.Join(root, path)
+	var theirs, ours unix.Stat_t
+	file, err := openRooted(fd, path)
+	if err == nil {
+		err = unix.Fstat(file, &theirs)
+		_ = unix.Close(file)
+	}
+	ourErr := unix.Stat(name, &ours)
+	switch {
+	case errors.Is(err, unix.ENOENT) && errors.Is(ourErr, unix.ENOENT):
+		return nil
+	case err != nil || ourErr != nil || newFileID(&theirs) != newFileID(&ours):
+		return fmt.Errorf("%s: an absolute link leads out of the running system's root: it is not followed", name)
+	}
+	return nil
 }
