@@ -68,10 +68,18 @@ func TestReach(t *testing.T) {
 			t.Errorf("%s: less than %.0f %%", r.name, r.goal)
 		}
 		for _, name := range r.wanted {
-			if f, ok := l.Function(name); !ok || f.Size == 0 {
+			found := false
+			for _, f := range l.LookupAll(name) { // every version of it
+				if f.Undefined || !f.Dynamic || f.Type() != elf.STT_FUNC {
+					continue
+				}
+				found = true
+				if why, _ := l.EntryProof(f.Value); why != "" {
+					t.Errorf("%s@%s of %s: %s", name, f.Version, r.name, why)
+				}
+			}
+			if !found {
 				t.Errorf("%s has no %s", r.name, name)
-			} else if why, _ := l.EntryProof(f.Value); why != "" {
-				t.Errorf("%s of %s: %s", name, r.name, why)
 			}
 		}
 		whys := slices.SortedFunc(maps.Keys(byWhy), func(a, b string) int { return cmp.Compare(len(byWhy[b]), len(byWhy[a])) })
