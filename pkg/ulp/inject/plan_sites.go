@@ -3,7 +3,6 @@ package inject
 import (
 	"cmp"
 	"context"
-	"debug/elf"
 	"errors"
 	"fmt"
 	"slices"
@@ -167,14 +166,9 @@ func (v *view) starts(ctx context.Context, l *process.Library) ([]uint64, error)
 	if err != nil || symbols == nil {
 		return nil, err
 	}
-	var list []uint64
-	for s, err := range symbols.All(ctx) {
-		if err != nil {
-			return nil, err
-		}
-		if s.Type != elf.STT_TLS {
-			list = append(list, s.Addr)
-		}
+	list, err := symbols.Addresses(ctx)
+	if err != nil {
+		return nil, err
 	}
 	slices.Sort(list)
 	return slices.Compact(list), nil

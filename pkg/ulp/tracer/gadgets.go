@@ -10,8 +10,8 @@ type Range struct{ Start, End uint64 }
 
 // Bounds of a search.
 const (
-	gadgetChunk   = 1 << 20
-	gadgetOverlap = 32 // longer than any gadget
+	gadgetChunk   = 1 << 16 // libc has all that is needed in one or two
+	gadgetOverlap = 32      // longer than any gadget
 	gadgetMost    = 256 << 20
 )
 

@@ -152,9 +152,15 @@ func (t *Text) near(note func(from, to uint64) bool) {
 	}
 }
 
+// nearBegins has the first bytes of branches with distances of 32 bits.
+var nearBegins = [256]bool{0x0f: true, 0xc7: true, 0xe8: true, 0xe9: true}
+
 // near says whether note wants more.
 func near(code []byte, addr uint64, note func(from, to uint64) bool) bool {
 	for i := 0; i+NearLen <= len(code); i++ {
+		if !nearBegins[code[i]] { // as mostly, so that this is what all of it costs
+			continue
+		}
 		at := i + 1
 		switch c := code[i]; {
 		case c&0xfe == 0xe8: // call, jmp
