@@ -31,6 +31,7 @@ type liveOptions struct {
 	leftovers         bool
 	all               string
 	timeout, deadline time.Duration
+	maxStop           time.Duration
 }
 
 func (o *liveOptions) addFlags(cmd *cobra.Command) {
@@ -43,6 +44,8 @@ func (o *liveOptions) addFlags(cmd *cobra.Command) {
 	flags.BoolVar(&o.recursive, "recursive", false, "look for what matches a wildcard in folders below, too")
 	flags.BoolVarP(&o.verbose, "verbose", "v", false, "also list the processes that no file is for")
 	flags.DurationVar(&o.timeout, "timeout", 30*time.Second, "give each process this `time`, all attempts together")
+	flags.DurationVar(&o.maxStop, "max-stop", trigger.DefaultMaxStop,
+		"let no process stand still for longer than this `time`: it is let go and tried again (0: no limit)")
 	flags.DurationVar(&o.deadline, "deadline", 0, "begin no further process after this `time` (default: none)")
 }
 
@@ -166,7 +169,7 @@ func (o *liveOptions) run(cmd *cobra.Command, s *console, args []string, revert 
 	if err != nil {
 		return &usageError{err, cmd.CommandPath()}
 	}
-	for _, name := range []string{"timeout", "deadline"} {
+	for _, name := range []string{"timeout", "deadline", "max-stop"} {
 		if d, err := cmd.Flags().GetDuration(name); err == nil && d < 0 {
 			return &usageError{fmt.Errorf("--%s=%v: a time must not be negative", name, d), cmd.CommandPath()}
 		}
@@ -174,6 +177,14 @@ func (o *liveOptions) run(cmd *cobra.Command, s *console, args []string, revert 
 	engines, err := o.backends(cmd.CommandPath())
 	if err != nil {
 		return err
+	}
+	for _, e := range engines {
+		switch e := e.(type) {
+		case *trigger.Native:
+			e.MaxStop = o.maxStop
+		case *trigger.Libpulp:
+			e.MaxStop = o.maxStop
+		}
 	}
 	containers, err := o.containers(ctx, args, revert)
 	if err != nil {
@@ -187,7 +198,7 @@ func (o *liveOptions) run(cmd *cobra.Command, s *console, args []string, revert 
 	collectLess()
 	summary, err := trigger.Run(ctx, trigger.Options{
 		Selector: selector, Backends: engines, Containers: containers, Revert: revert, RevertAll: o.all, Replace: o.replace,
-		Leftovers: o.leftovers, DryRun: o.dryRun, Timeout: o.timeout, Deadline: o.deadline,
+		Leftovers: o.leftovers, DryRun: o.dryRun, Timeout: o.timeout, MaxStop: o.maxStop, Deadline: o.deadline,
 	}, p.report)
 	return errors.Join(err, p.finish(summary, err == nil))
 }

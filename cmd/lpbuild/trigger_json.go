@@ -19,6 +19,7 @@ type processJSON struct {
 	Results   []resultJSON `json:"results"`
 	StopTime  int64        `json:"stop_us"`
 	Attempts  int          `json:"attempts"`
+	Late      bool         `json:"max_stop_exceeded"`
 }
 
 type resultJSON struct {
@@ -34,7 +35,7 @@ func newProcessJSON(r *trigger.Report, dryRun bool) processJSON {
 	j := processJSON{
 		PID: r.PID, Name: r.Name, Exe: r.Exe, UID: r.UID, Elevated: r.Elevated, Note: r.Note, Container: r.Container.String(), Engine: r.Engine,
 		Status: statusWord(r.Status, dryRun), Reason: text(r.Err), Results: []resultJSON{},
-		StopTime: r.Stop.Microseconds(), Attempts: r.Attempts,
+		StopTime: r.Stop.Microseconds(), Attempts: r.Attempts, Late: r.Late,
 	}
 	for _, result := range r.Results {
 		out := resultJSON{

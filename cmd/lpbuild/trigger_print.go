@@ -209,6 +209,9 @@ func (p *livePrinter) summary(sum trigger.Summary) {
 	if sum.LongestStop > 0 {
 		line += fmt.Sprintf("; longest stop %d µs", sum.LongestStop.Microseconds())
 	}
+	if sum.Late > 0 {
+		line += fmt.Sprintf("; %s longer than --max-stop", pluralStood(sum.Late))
+	}
 	p.s.print("%s\n", line)
 	if sum.Foreign > 0 && !p.o.verbose {
 		p.s.print("%s another build of a library than the files are for (-v lists them)\n", pluralRuns(sum.Foreign))
@@ -253,6 +256,8 @@ func pluralRemains(n int) string {
 	return plural(n, "process") + " remain"
 }
 
+func pluralStood(n int) string { return plural(n, "process") + " stood still for" }
+
 func pluralKeeps(n int) string {
 	if n == 1 {
 		return "1 process keeps"
@@ -285,12 +290,13 @@ type summaryJSON struct {
 	Denied   int   `json:"not_permitted"`
 	Remain   int   `json:"privileged_left"` // among the skipped and failed ones: root's, or with other rights than their user's
 	Stop     int64 `json:"longest_stop_us"`
+	Late     int   `json:"max_stop_exceeded"`
 }
 
 func newRunJSON(list []processJSON, sum trigger.Summary, bad []*trigger.FileError, dryRun, complete bool) runJSON {
 	j := runJSON{Processes: append([]processJSON{}, list...), Files: []fileJSON{}, Summary: summaryJSON{
 		DryRun: dryRun, Complete: complete, Done: sum.Changed, Unsure: sum.Unsure, Already: sum.Already, Skipped: sum.Skipped, Failed: sum.Failed,
-		Foreign: sum.Foreign, Left: sum.Left, Denied: sum.Denied, Remain: sum.Privileged, Stop: sum.LongestStop.Microseconds(),
+		Foreign: sum.Foreign, Left: sum.Left, Denied: sum.Denied, Remain: sum.Privileged, Stop: sum.LongestStop.Microseconds(), Late: sum.Late,
 	}}
 	for _, b := range bad {
 		j.Files = append(j.Files, fileJSON{b.File, b.Err.Error()})

@@ -79,7 +79,7 @@ func (r Request) normal() (Request, error) {
 		r.Proc = filepath.Join(r.Root, "proc")
 	}
 	if len(r.Backends) == 0 {
-		r.Backends = []trigger.Backend{&trigger.Libpulp{}, &trigger.Native{}}
+		r.Backends = []trigger.Backend{&trigger.Libpulp{MaxStop: trigger.DefaultMaxStop}, &trigger.Native{MaxStop: trigger.DefaultMaxStop}}
 	}
 	return r, nil
 }

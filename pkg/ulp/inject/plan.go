@@ -46,6 +46,9 @@ type Options struct {
 	// StopTimeout limits how long some of the threads wait for the last one to stop, or for one to make the system calls; default
 	// one second.
 	StopTimeout time.Duration
+	// MaxStop is for how long the process shall stand still at most: a change that is late is undone, and the error is ErrLate.
+	// 0 means no limit.
+	MaxStop time.Duration
 
 	step     func(name string) // test hook, between all changes of the process
 	oneByOne bool              // for tests: as with a thread that cannot make system calls in one go

@@ -50,6 +50,9 @@ func (pl *Plan) Run(ctx context.Context) (Result, error) {
 	if pl.nothing() {
 		return Result{}, nil
 	}
+	if err := pl.stillAlone(); err != nil {
+		return Result{}, pidError(pl.p.PID, "", err)
+	}
 	buf := buffers.Get().(*[]byte)
 	defer buffers.Put(buf)
 	r := &run{Plan: pl, buf: *buf, words: tracer.NewWords(pl.stacks)}
@@ -57,7 +60,7 @@ func (pl *Plan) Run(ctx context.Context) (Result, error) {
 	if len(pl.blobs) > 0 {
 		r.batch = newBatch(nil, nil, pl.blobs)
 	}
-	o := tracer.Options{StopTimeout: pl.o.StopTimeout, SuspendSeccomp: pl.o.SuspendSeccomp, Gadgets: pl.gadgets}
+	o := tracer.Options{StopTimeout: pl.o.StopTimeout, MaxStop: pl.o.MaxStop, SuspendSeccomp: pl.o.SuspendSeccomp, Gadgets: pl.gadgets}
 	if pl.o.step != nil {
 		o = tracer.WithStep(o, pl.o.step)
 	}
@@ -91,7 +94,7 @@ func (pl *Plan) nothing() bool {
 // change does everything that happens while the process is stopped.
 func (r *run) change(ctx context.Context) error {
 	r.step("stopped")
-	if err := r.underway(); err != nil {
+	if err := cmp.Or(r.underway(), r.late()); err != nil {
 		return err
 	}
 	for _, f := range r.frees {
@@ -103,6 +106,9 @@ func (r *run) change(ctx context.Context) error {
 		}
 	}
 	err := r.survey()
+	if err == nil {
+		err = r.late()
+	}
 	if err == nil {
 		err = r.switchAll()
 	}
@@ -118,13 +124,26 @@ func (r *run) change(ctx context.Context) error {
 // calling limits the time for which a thread makes system calls, none of which waits for anything: a thread of a frozen process
 // can be stopped, but not run.
 func (r *run) calling(ctx context.Context, f func(context.Context) error) error {
-	ctx, cancel := context.WithTimeoutCause(ctx, cmp.Or(r.o.StopTimeout, callsTime), ErrNotRunning)
+	most := cmp.Or(r.o.StopTimeout, callsTime)
+	if r.o.MaxStop > 0 {
+		most = min(most, r.o.MaxStop)
+	}
+	ctx, cancel := context.WithTimeoutCause(ctx, most, ErrNotRunning)
 	defer cancel()
 	return f(ctx)
 }
 
 // callsTime is how long that may take where no StopTimeout is given.
 const callsTime = time.Second
+
+// late returns ErrLate if the process has stood still for too long. It is asked where nothing has been done that takes time to
+// undo: before anything is loaded, and before anything is switched.
+func (r *run) late() error {
+	if r.t.Late() {
+		return ErrLate
+	}
+	return nil
+}
 
 // underway says whether a thread still maps or unmaps for an earlier change: the memory would not stay as it is now.
 func (r *run) underway() error {
@@ -149,7 +168,7 @@ func (r *run) bring(ctx context.Context) error {
 	} else {
 		err = r.verify(r.heads)
 	}
-	if err != nil {
+	if err = cmp.Or(err, r.late()); err != nil {
 		return err
 	}
 	if err := r.load(ctx); err != nil {

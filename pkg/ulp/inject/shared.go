@@ -30,6 +30,17 @@ func (v *view) alone() error {
 	return v.shared.err
 }
 
+// stillAlone asks again just before the process is stopped, if many processes were made since: so many less are to be asked about
+// while it stands still.
+func (pl *Plan) stillAlone() error {
+	other, when := sharers.Renew(pl.p, pl.since)
+	if other != 0 {
+		return &SharedError{other}
+	}
+	pl.since = when
+	return nil
+}
+
 // alone asks whether one has come since.
 func (r *run) alone() error {
 	threads := r.t.Threads()

@@ -33,8 +33,10 @@ type Sharers struct {
 const (
 	// maxYoung is how many tasks are asked about one by one, at every question. If there are more, all is found out anew.
 	maxYoung = 128
-	// maxSince is how many tasks a process that stands still is asked about.
-	maxSince = 1024
+	// maxSince is how many tasks a process that stands still is asked about, which takes a millisecond; and freshMost after how
+	// many it is better to ask before it stands still.
+	maxSince  = 8192
+	freshMost = 128
 	// unready is how many of the last tasks that have a number may still be in the making.
 	unready = 64
 	// orders is how often to put the processes in order, which others disturb by executing programs meanwhile.
@@ -89,13 +91,22 @@ func (s *Sharers) candidates(pid, tid int) []int {
 	return s.sharing[pid]
 }
 
+// Renew returns a moment just now, at which no other process has the memory of p, so that Sharer has fewer to ask about; or a
+// process that has. A moment after which only few tasks were made is as good as a new one.
+func (s *Sharers) Renew(p *Process, m Moment) (int, Moment) {
+	if n := made(m.last, lastTask()); n >= 0 && n <= freshMost {
+		return 0, m
+	}
+	return s.With(p)
+}
+
 // Sharer returns a process that was made since, has the memory of a process and is no thread of it; 0 if there is none. It is
 // for a process whose threads all stand, one of which is tid. If nobody was made anywhere, it takes one system call for each of
 // the last numbers that nobody had at that moment, and what it takes to read a small file. The error is ErrLimit if they are too
 // many to be asked about.
 func (m Moment) Sharer(pid, tid int) (int, error) {
-	last := lastTask()
-	if last < m.last || last-m.last > maxSince {
+	n := made(m.last, lastTask())
+	if n < 0 || n > maxSince {
 		return 0, fmt.Errorf("processes made meanwhile: %w", ErrLimit)
 	}
 	for _, other := range m.late {
@@ -103,7 +114,11 @@ func (m Moment) Sharer(pid, tid int) (int, error) {
 			return other, nil
 		}
 	}
-	for other := m.last + 1; other <= last; other++ {
+	for i := 1; i <= n; i++ {
+		other := m.last + i
+		if most := pidMax(); other >= most { // numbers have begun again
+			other -= most - 1
+		}
 		if taken(other) && sameMemory(other, tid) && !isThread(pid, other) {
 			return other, nil
 		}
@@ -128,7 +143,11 @@ func (s *Sharers) update() {
 // all lists all processes.
 func (s *Sharers) all(last int) {
 	s.known, s.sharing, s.young, s.last, s.tried = []int{}, nil, s.young[:0], last, false
-	for tid := max(1, last-unready+1); tid <= last; tid++ {
+	for i := unready - 1; i >= 0; i-- {
+		tid := last - i
+		if tid <= 0 { // numbers have begun again
+			tid += pidMax() - 1
+		}
 		s.young = append(s.young, tid)
 	}
 	root, err := procfs.OpenAt(unix.AT_FDCWD, procRoot, unix.O_RDONLY|unix.O_DIRECTORY)
@@ -250,6 +269,35 @@ func (d dir) liveThread() int {
 	}
 	return d.PID()
 }
+
+// made returns how many numbers the kernel has gone through between two tasks, the later of which may have a lower number, since
+// numbers begin again at the end; -1 if it is not known.
+func made(before, last int) int {
+	switch {
+	case last <= 0 || before <= 0:
+		return -1
+	case last >= before:
+		return last - before
+	}
+	return pidMax() - 1 - before + last
+}
+
+// pidMax returns the first number that the kernel does not give; it is read once, and if an administrator changes it meanwhile,
+// too many are asked about, or too few once.
+var pidMax = sync.OnceValue(func() int {
+	fd, err := procfs.OpenAt(unix.AT_FDCWD, "/proc/sys/kernel/pid_max", unix.O_RDONLY)
+	if err != nil {
+		return 1 << 22 // the most there can be
+	}
+	defer procfs.File(fd).Close()
+	var b [32]byte
+	n, _ := procfs.File(fd).Read(b[:])
+	most, err := strconv.Atoi(string(bytes.TrimSpace(b[:max(n, 0)])))
+	if err != nil {
+		return 1 << 22
+	}
+	return most
+})
 
 // lastTask returns the number that the kernel gave to the task that it made last, in this pid namespace; 0 if it does not
 // tell. (Who has the capability to choose the number of a new process is not seen.)

@@ -1,9 +1,12 @@
 package process_test
 
 import (
+	"errors"
 	"io"
+	"os"
 	"os/exec"
 	"strconv"
+	"strings"
 	"testing"
 
 	"golang.org/x/sys/unix"
@@ -134,16 +137,78 @@ func TestSharersAmongExec(t *testing.T) {
 	}
 }
 
-// TestSharerTooMany: so many processes were made that nobody asks about each.
+// setLastTask makes the kernel go on with a number behind the one given.
+func setLastTask(t *testing.T, n int) {
+	t.Helper()
+	if err := os.WriteFile("/proc/sys/kernel/ns_last_pid", []byte(strconv.Itoa(n)), 0); err != nil {
+		t.Skipf("needs root, and a kernel that lets it choose the number of the next process: %v", err)
+	}
+}
+
+// TestSharerTooMany: so many processes were made that nobody asks about each while a process stands still; asked anew before
+// that, it is known.
 func TestSharerTooMany(t *testing.T) {
 	var s process.Sharers
-	_, at := s.With(look(t, unix.Getpid()))
-	for range 1100 {
+	pid, make := startSharer(t, "child")
+	other, at := s.With(look(t, pid))
+	if other != 0 {
+		t.Fatal(other)
+	}
+	setLastTask(t, pid+10000)
+	if err := exec.Command("true").Run(); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := at.Sharer(pid, pid); !errors.Is(err, process.ErrLimit) {
+		t.Errorf("%v, want %v", err, process.ErrLimit)
+	}
+	other, at = s.Renew(look(t, pid), at)
+	if got, err := at.Sharer(pid, pid); other != 0 || got != 0 || err != nil {
+		t.Errorf("asked anew: %d, then %d, %v", other, got, err)
+	}
+	made := make()
+	if got, err := at.Sharer(pid, pid); got != made || err != nil {
+		t.Errorf("%d, %v, want %d", got, err, made)
+	}
+	setLastTask(t, made+1000)
+	if err := exec.Command("true").Run(); err != nil {
+		t.Fatal(err)
+	}
+	if got, _ := s.Renew(look(t, pid), at); got != made {
+		t.Errorf("asked anew: %d, want %d", got, made)
+	}
+}
+
+// TestSharerNumbersBegin: who was made after the kernel has begun again with low numbers is found.
+func TestSharerNumbersBegin(t *testing.T) {
+	b, err := os.ReadFile("/proc/sys/kernel/pid_max")
+	if err != nil {
+		t.Fatal(err)
+	}
+	most, err := strconv.Atoi(strings.TrimSpace(string(b)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	pid, make := startSharer(t, "child")
+	setLastTask(t, most-3)
+	t.Cleanup(func() { setLastTask(t, pid) })
+	var s process.Sharers
+	other, at := s.With(look(t, pid))
+	if other != 0 {
+		t.Fatal(other)
+	}
+	for range 5 {
 		if err := exec.Command("true").Run(); err != nil {
 			t.Fatal(err)
 		}
 	}
-	if _, err := at.Sharer(unix.Getpid(), unix.Getpid()); err == nil {
-		t.Error("no error")
+	made := make()
+	if made > most/2 {
+		t.Fatalf("numbers have not begun again: %d", made)
+	}
+	if got, err := at.Sharer(pid, pid); got != made || err != nil {
+		t.Errorf("%d, %v, want %d", got, err, made)
+	}
+	if got, _ := s.With(look(t, pid)); got != made {
+		t.Errorf("%d, want %d", got, made)
 	}
 }

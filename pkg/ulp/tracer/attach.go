@@ -24,6 +24,9 @@ func newTracee(pid int, o Options) *Tracee {
 	if o.StopTimeout == 0 {
 		o.StopTimeout = defaultStopTimeout
 	}
+	if o.MaxStop > 0 {
+		o.StopTimeout = min(o.StopTimeout, o.MaxStop)
+	}
 	quiet()
 	warmUp()
 	t := &Tracee{pid: pid, o: o, w: startWorker(), known: map[int]*Thread{}, over: map[int]bool{}}
@@ -122,9 +125,6 @@ func (t *Tracee) stopAll(ctx context.Context) error {
 		if err != nil {
 			return t.fail("listing its threads", 0, err)
 		}
-		if len(tids) > runtime.NumCPU() {
-			t.w.hurry()
-		}
 		grown, err := t.seizeNew(tids)
 		switch {
 		case err != nil || !grown && complete:
@@ -190,6 +190,7 @@ func (t *Tracee) seizeNew(tids []int) (grown bool, err error) {
 			continue
 		}
 		if grown = true; t.attached.IsZero() {
+			t.w.hurry()
 			t.attached = time.Now()
 		}
 		t.step("attach:interrupt")

@@ -65,6 +65,49 @@ func BenchmarkStop(b *testing.B) {
 	}
 }
 
+// storm is how many processes execute programs while BenchmarkStorm stops another one.
+const storm = 12
+
+// BenchmarkStorm is BenchmarkStop for a process of one thread that has to share the CPUs with many others, which execute
+// programs all the time; and for comparison without those. The floor is measured in turns with the rest.
+func BenchmarkStorm(b *testing.B) {
+	for _, others := range []int{0, storm} {
+		b.Run(fmt.Sprint(others), func(b *testing.B) {
+			c := startChecker(b, 1, "spin")
+			defer func() { _ = c.Cmd.Process.Kill() }()
+			o := Options{Gadgets: gadgets(b, c.pid), StopTimeout: 10 * time.Second}
+			if others > 0 {
+				s := start(b, program(b, "execs"), fmt.Sprint(others))
+				defer func() { _ = s.Cmd.Process.Kill() }()
+			}
+			var least, took []time.Duration
+			for range max(b.N, 1000) {
+				d, err := floor(c.pid)
+				if err != nil {
+					b.Fatal(err)
+				}
+				least = append(least, d)
+				d, err = Run(context.Background(), c.pid, o, func(tr *Tracee) error {
+					_, err := tr.Syscalls(context.Background(), tr.Threads()[0], Call{Nr: unix.SYS_GETPID})
+					return err
+				})
+				if err != nil {
+					b.Fatal(err)
+				}
+				took = append(took, d)
+			}
+			slices.Sort(least)
+			slices.Sort(took)
+			for _, at := range []int{50, 99} {
+				b.ReportMetric(float64(least[len(least)*at/100].Microseconds()), fmt.Sprintf("µs-floor-p%d", at))
+				b.ReportMetric(float64(took[len(took)*at/100].Microseconds()), fmt.Sprintf("µs-p%d", at))
+			}
+			b.ReportMetric(float64(took[len(took)*99/100])/float64(least[len(least)*99/100]), "floors-p99")
+			b.ReportMetric(0, "ns/op")
+		})
+	}
+}
+
 // floor is the least that stopping a process takes.
 func floor(pid int) (d time.Duration, err error) {
 	tids, err := tasks(pid)

@@ -38,6 +38,7 @@ func (t *Tracee) release() error {
 			errs = append(errs, err)
 		}
 	}
+	t.w.calm()
 	if t.after != nil {
 		t.after()
 	}

@@ -24,7 +24,8 @@
 //
 // A system call that was interrupted by the stop is restarted by the kernel on detach, with its remaining time. Those few
 // calls that the kernel ends with EINTR for a stop (epoll_wait, sigtimedwait, semop, ...) are restarted too, unless a
-// handler runs; a finite timeout then starts anew.
+// handler runs; a finite timeout then starts anew: the kernel does not tell how much of it was over. So a loop of stops that
+// are closer together than the timeout would keep it from ever ending: stop a process once, and not again at once.
 //
 // That way back is also the shortest: [Tracee.SendHome] leaves a thread to it, and only waits until its signal mask says that
 // it is home. Nothing else of its journey is put back then.

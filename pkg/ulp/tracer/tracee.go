@@ -2,6 +2,7 @@ package tracer
 
 import (
 	"context"
+	"runtime"
 	"sync/atomic"
 	"time"
 
@@ -13,6 +14,9 @@ type Options struct {
 	// StopTimeout limits the time from the first interrupt until all threads are stopped (0: one second), besides the
 	// context. While one thread does not stop, the others already stand still.
 	StopTimeout time.Duration
+	// MaxStop is for how long the process shall stand still at most (0: no limit). It bounds StopTimeout, and [Tracee.Late]
+	// reports when it is over; what cannot be abandoned then is carried on with.
+	MaxStop time.Duration
 	// SuspendSeccomp lets the target's threads make any system call as long as they are traced. It needs CAP_SYS_ADMIN,
 	// and it ends with this process: killed in the middle of a call that a filter forbids, the target meets its filter.
 	SuspendSeccomp bool
@@ -113,6 +117,10 @@ func Run(ctx context.Context, pid int, o Options, f func(*Tracee) error) (time.D
 	if !supported {
 		return 0, errArch(pid)
 	}
+	if err := takeSlot(ctx); err != nil {
+		return 0, &Error{Op: "waiting for a CPU", PID: pid, Err: err}
+	}
+	defer func() { <-slots }()
 	t := newTracee(pid, o)
 	done := make(chan error, 1) // written to when all is over: waking this thread would take time under the stop
 	t.w.jobs <- func() {
@@ -144,6 +152,26 @@ func (t *Tracee) runAndDetach(f func(*Tracee) error) (err error) {
 		}
 	}()
 	return f(t)
+}
+
+// Late reports whether the process has stood still for longer than Options.MaxStop. Whoever can still undo what was done should
+// do so, and try again later.
+func (t *Tracee) Late() bool {
+	return t.o.MaxStop > 0 && !t.attached.IsZero() && time.Since(t.attached) > t.o.MaxStop
+}
+
+// slots are held by those who stop a process, from before its first thread is seized until the last one was let go. There are as
+// many as CPUs: of more processes, some would stand still without anybody working on them.
+var slots = make(chan struct{}, max(1, min(runtime.NumCPU(), runtime.GOMAXPROCS(0))))
+
+// takeSlot waits for a slot.
+func takeSlot(ctx context.Context) error {
+	select {
+	case slots <- struct{}{}:
+		return nil
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
 }
 
 // SetPC moves a thread: it will go on at pc instead of where it stood. One step, nothing to restore. A thread inside a

@@ -2,6 +2,7 @@ package tracer
 
 import (
 	"context"
+	"runtime"
 	"time"
 	"unsafe"
 
@@ -85,6 +86,7 @@ func (s stop) toHandOn() uintptr {
 // and comes back, it sleeps, doubling up to a millisecond: to wake up takes longer than such a stop. A blocking wait would
 // be simpler, but it knows no deadline, and Go restarts it after every signal.
 type pace struct {
+	first bool      // this thread runs before others, and must sleep to give the CPU away
 	n     int       // looks
 	tired int       // looks since it sleeps
 	began time.Time // to give the CPU away
@@ -92,6 +94,7 @@ type pace struct {
 
 const (
 	paceSpins = 20
+	paceSpun  = 30 * time.Microsecond
 	paceAwake = 150 * time.Microsecond
 	paceFirst = 10 * time.Microsecond
 	paceMost  = time.Millisecond
@@ -107,7 +110,10 @@ func (p *pace) rest() {
 	case p.began.IsZero():
 		p.began = time.Now()
 	}
-	if p.tired == 0 && time.Since(p.began) < paceAwake {
+	if p.first && p.tired == 0 && runtime.NumCPU() > 1 && time.Since(p.began) < paceSpun {
+		return // what is waited for may be on another CPU, and then it comes at once
+	}
+	if p.tired == 0 && !p.first && time.Since(p.began) < paceAwake {
 		_, _, _ = unix.RawSyscall(unix.SYS_SCHED_YIELD, 0, 0, 0)
 		return
 	}
@@ -132,7 +138,7 @@ func (t *Tracee) reapOthers() {
 // wait waits until the thread is stopped or has ended. Its errors are the context's, or ErrNotStopping at the
 // deadline, if there is one.
 func (t *Tracee) wait(ctx context.Context, tid int, deadline time.Time) (stop, error) {
-	for p := (pace{}); ; p.rest() {
+	for p := (pace{first: t.w.first()}); ; p.rest() {
 		late := p.slow() && !deadline.IsZero() && time.Now().After(deadline)
 		s := peek(tid)
 		if s.kind == running && p.slow() {

@@ -22,9 +22,8 @@ type worker struct {
 	jobs chan func()
 	done chan struct{} // closed when the goroutine has returned
 
-	hurried bool            // hurry was tried
-	before  *unix.SchedAttr // what it changed; nil if it changed nothing
-	rests   int             // how often it has waited for work
+	urgency
+	rests int // how often it has waited for work
 }
 
 func startWorker() *worker {
@@ -77,38 +76,13 @@ func (w *worker) runElsewhere(f func()) {
 	runtime.UnlockOSThread()
 }
 
-// hurry makes the kernel give the worker's thread its CPU sooner, where it has to share that with those that are to be
-// stopped: a short slice (since Linux 6.12; before, it changes nothing) comes more often, and is no more in the end. A thread
-// that is scheduled as somebody wanted it stays so.
-func (w *worker) hurry() {
-	if w.hurried {
-		return
-	}
-	w.hurried = true
-	old, err := unix.SchedGetAttr(0, 0)
-	if err != nil || old.Policy != unix.SCHED_NORMAL {
-		return
-	}
-	old.Flags &= unix.SCHED_FLAG_RESET_ON_FORK // others are of this call
-	a := *old
-	if a.Runtime = shortSlice; unix.SchedSetAttr(0, &a, 0) == nil {
-		w.before = old
-	}
-}
-
-// shortSlice is the shortest that the kernel knows, in nanoseconds; its own is some milliseconds.
-const shortSlice = 100_000
-
 // leaveThread gives the thread back. false: something is still traced from it, and it stays.
 func (w *worker) leaveThread() bool {
 	if tracesAny() {
 		return false
 	}
-	if w.before != nil {
-		_ = unix.SchedSetAttr(0, w.before, 0)
-	}
+	w.calm()
 	_ = unix.Prctl(unix.PR_SET_TIMERSLACK, 0, 0, 0, 0) // the default, which programs that it starts inherit
-	w.hurried, w.before = false, nil
 	w.tid.Store(0)
 	runtime.UnlockOSThread()
 	return true

@@ -56,7 +56,7 @@ func TestThreadLeft(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		return fmt.Sprintf("slice of %d ns, slack of %s ns", attr.Runtime, bytes.TrimSpace(slack))
+		return fmt.Sprintf("policy %d, slice of %d ns, slack of %s ns", attr.Policy, attr.Runtime, bytes.TrimSpace(slack))
 	}
 	w := startWorker()
 	defer w.end(false)

@@ -18,6 +18,10 @@ const (
 	longestPause = 250 * time.Millisecond
 )
 
+// sharedWait is how long to wait for the end of a memory that two processes have. After vfork that takes milliseconds; what takes
+// longer may take for ever, and what is to be said of it is known.
+const sharedWait = 500 * time.Millisecond
+
 // pause returns how long to wait after an attempt, the first of which is number 1.
 func pause(attempt int) time.Duration {
 	d := longestPause
@@ -37,6 +41,18 @@ type course struct {
 	done   map[string]Result // what earlier attempts changed
 	failed failures
 	until  time.Time // when the process's time is over
+	shared time.Time // since when its memory is known to be another one's, too
+}
+
+// sharedTooLong reports whether two processes have had one memory for longer than is worth waiting for.
+func (c *course) sharedTooLong(again *AgainError) bool {
+	switch {
+	case !errors.Is(again, ErrShared) && !errors.Is(again, ErrVfork):
+		c.shared = time.Time{}
+	case c.shared.IsZero():
+		c.shared = time.Now()
+	}
+	return !c.shared.IsZero() && time.Since(c.shared) > sharedWait
 }
 
 // attempt works on the process until what can be done now is done, and reports it unless another attempt may turn out
@@ -61,7 +77,7 @@ func (c *course) attempt() *process.Later {
 		case again == nil:
 			return c.over()
 		}
-		if c.r.o.Attempts > 0 && c.n >= max(c.r.o.Attempts, least(again)) || c.r.o.DryRun || c.run.Err() != nil {
+		if c.r.o.Attempts > 0 && c.n >= max(c.r.o.Attempts, least(again)) || c.r.o.DryRun || c.run.Err() != nil || c.sharedTooLong(again) {
 			return c.over()
 		}
 		return &process.Later{Pause: pause(c.n), Visit: c.next}

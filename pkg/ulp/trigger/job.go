@@ -132,6 +132,7 @@ func (j *job) carry(ctx context.Context, c *course) (again *AgainError) {
 	rep.Attempts++
 	done, err := plan.Do(ctx)
 	rep.Stop += done.Stop
+	rep.Late = rep.Late || j.o.MaxStop > 0 && done.Stop > j.o.MaxStop
 	if err != nil {
 		return j.all(rep, steps, notStopping(j.view.Process, err))
 	}

@@ -25,6 +25,8 @@ type Native struct {
 	SuspendSeccomp bool
 	// StopTimeout is the time that all threads of a process have to stop; 0 means one second.
 	StopTimeout time.Duration
+	// MaxStop is for how long a process shall stand still at most; 0 means no limit.
+	MaxStop time.Duration
 
 	cache inject.Cache // for all processes
 }
@@ -106,7 +108,7 @@ func (t *nativeTarget) active(fits func(inject.Applied) bool) bool {
 
 func (t *nativeTarget) options() inject.Options {
 	return inject.Options{Consistency: inject.Consistency(t.b.Consistency), Entries: t.b.Entries, SuspendSeccomp: t.b.SuspendSeccomp,
-		StopTimeout: t.b.StopTimeout}
+		StopTimeout: t.b.StopTimeout, MaxStop: t.b.MaxStop}
 }
 
 // nativePlan are the steps of one stop, all of which are one change.
@@ -276,7 +278,7 @@ func nativeError(err error) error {
 			return &engineError{err, m.is}
 		}
 	}
-	if errors.Is(err, tracer.ErrNotStopping) || errors.Is(err, inject.ErrNotRunning) {
+	if errors.Is(err, tracer.ErrNotStopping) || errors.Is(err, inject.ErrNotRunning) || errors.Is(err, inject.ErrLate) {
 		return &AgainError{Err: err, Unreached: true}
 	}
 	return err

@@ -24,6 +24,9 @@ type Libpulp struct {
 	SuspendSeccomp bool
 	// CallTimeout is the time that one call into libpulp.so may take; 0 means the time of the process.
 	CallTimeout time.Duration
+	// MaxStop is how long threads may stand still until the last one has stopped; 0 means one second. A call into libpulp.so is not
+	// broken off.
+	MaxStop time.Duration
 }
 
 // Name returns "libpulp".
@@ -184,7 +187,7 @@ func (p *pulpPlan) Verdicts() []error { return p.verdicts }
 func (p *pulpPlan) Do(ctx context.Context) (Done, error) {
 	done := Done{Errs: slices.Clone(p.verdicts)}
 	begun := false
-	stop, err := p.t.r.Stop(ctx, tracer.Options{SuspendSeccomp: p.t.b.SuspendSeccomp}, func(s *pulp.Session) error {
+	stop, err := p.t.r.Stop(ctx, tracer.Options{SuspendSeccomp: p.t.b.SuspendSeccomp, MaxStop: p.t.b.MaxStop}, func(s *pulp.Session) error {
 		begun = true
 		p.session(ctx, s, done.Errs)
 		return nil

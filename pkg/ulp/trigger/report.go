@@ -57,6 +57,8 @@ type Report struct {
 	// Stop is how long the process stood still, all attempts together; Attempts how often it was stopped.
 	Stop     time.Duration
 	Attempts int
+	// Late says that one of these stops was longer than Options.MaxStop all the same.
+	Late bool
 }
 
 // Remains reports whether the process is privileged and keeps the library as it is.
@@ -78,6 +80,8 @@ type Summary struct {
 	Denied int
 	// LongestStop is the longest time that one process stood still.
 	LongestStop time.Duration
+	// Late are processes with a stop that was longer than Options.MaxStop.
+	Late int
 }
 
 // Processes returns how many processes were concerned.
@@ -106,6 +110,9 @@ func (s *Summary) add(r *Report) {
 		s.Privileged++
 	}
 	s.LongestStop = max(s.LongestStop, r.Stop)
+	if r.Late {
+		s.Late++
+	}
 }
 
 // statusOf says what an error means for a step.

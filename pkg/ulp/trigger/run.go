@@ -41,6 +41,9 @@ type Options struct {
 	Attempts int
 	// Timeout is the time that one process gets, all attempts together; default 30 s.
 	Timeout time.Duration
+	// MaxStop is for how long a process shall stand still at most; 0 means no limit. It is the backends' to see to it; here is
+	// noted where it was exceeded.
+	MaxStop time.Duration
 	// Deadline is the time after which no further process is begun; 0 means none.
 	Deadline time.Duration
 	// Workers is how many processes are worked on at the same time; default: twice the number of CPUs, since it waits for their
@@ -60,6 +63,10 @@ const target = "target"
 
 // defaultTimeout is the time of a process.
 const defaultTimeout = 30 * time.Second
+
+// DefaultMaxStop is for how long a process should stand still at most: what takes longer is noticed by health checks and by people,
+// and takes that long only on a machine that is very busy.
+const DefaultMaxStop = 500 * time.Millisecond
 
 // GCPercent is for [debug.SetGCPercent] in a program that does nothing besides Run. What Run needs at a time is a few MiB, so
 // that Go's default would collect the rubbish behind every few dozen processes; this keeps 16 MiB of it at least.
