@@ -100,8 +100,9 @@ func newTrigger(s *console) *cobra.Command {
 		Long: `Applies live patches to running processes. Each FILE is a container, or a quoted wildcard ('FOLDER/*.so') for several; of all
 of them each process gets those that are for the builds of libraries that it has in memory. What is decided without
 stopping a process is what --dry-run shows; then the process stands still once, for microseconds, and all its patches are
-applied, each wholly or not at all. A process that is busy at the moment is tried again until its time is over. With
---replace, former live patches of the same libraries go when the new ones come.
+applied, each wholly or not at all. A process that is busy at the moment is tried again until its time is over; so is one that
+would stand still for longer than --max-stop, as on a machine so busy that its threads wait for a CPU. (With two CPUs, twelve
+processes that execute programs all the time and a load of 35, one stop of a hundred took 146 to 336 ms.) With --replace, former live patches of the same libraries go when the new ones come.
 
 A process that was started with libpulp.so (LD_PRELOAD) is patched by way of it; any other by the native engine, which loads the
 container from outside (x86_64). Functions must have NOPs at their entries. Where the package says so ("entries: any" in
