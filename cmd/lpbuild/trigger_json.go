@@ -18,8 +18,8 @@ type processJSON struct {
 	Note      string       `json:"note,omitempty"`
 	Results   []resultJSON `json:"results"`
 	StopTime  int64        `json:"stop_us"`
-	Attempts  int          `json:"attempts"`
 	Late      bool         `json:"max_stop_exceeded"`
+	Attempts  int          `json:"attempts"`
 }
 
 type resultJSON struct {
