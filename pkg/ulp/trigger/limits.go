@@ -2,6 +2,7 @@ package trigger
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -23,9 +24,8 @@ const (
 
 // lifted are limits that were raised.
 type lifted struct {
-	p       *process.Process
-	options process.Options
-	raised  []raisedLimit
+	p      *process.Process
+	raised []raisedLimit
 }
 
 type raisedLimit struct {
@@ -36,7 +36,7 @@ type raisedLimit struct {
 // lift raises the limits of an elevated process where they are in the way. What cannot be raised stays as it is: the engine will say
 // what comes of it. The result must be restored.
 func lift(ctx context.Context, p *process.Process, o process.Options) *lifted {
-	l := &lifted{p: p, options: o}
+	l := &lifted{p: p}
 	size, data, err := memoryOf(p.PID, o.Root)
 	if !p.Elevated() || err != nil {
 		return l
@@ -82,8 +82,8 @@ func (l *lifted) restore(ctx context.Context) {
 
 // same reports whether it is the same process, also if it has started another program.
 func (l *lifted) same(ctx context.Context) bool {
-	now, err := process.Look(ctx, l.p.PID, l.options)
-	return err == nil && now.StartTime == l.p.StartTime
+	err := l.p.Verify(ctx)
+	return err == nil || errors.Is(err, process.ErrChanged)
 }
 
 // memoryOf returns how much memory a process has mapped, and how much of that is data, in bytes.
