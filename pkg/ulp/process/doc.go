@@ -5,7 +5,8 @@
 //
 // [Scan] and [Look] tell who a process is: state, user, container, tracer, seccomp. [Process.Memory] opens its memory,
 // whose [Library] values are named by the build-id that stands in that memory: what the process runs, even when the file
-// was deleted or replaced, or belongs to a container. No file that a process names is ever opened.
+// was deleted or replaced, or belongs to a container. No file that a process names is ever opened; [File] is what the kernel has
+// mapped, and only if that is a regular file.
 //
 // The law: nothing here stops, attaches to or writes to a process, and the process notices nothing. What one call
 // returns belongs to one process and to one program in it: a pid that was given to another process is [ErrGone], a

@@ -2,6 +2,7 @@ package process_test
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"fmt"
 	"os"
@@ -100,4 +101,21 @@ func TestFileBacks(t *testing.T) {
 	if err != nil || stamp == f.Stamp() {
 		t.Errorf("another file with the same contents: %v, it has the same stamp", err)
 	}
+}
+
+// TestFileOfAnother: which file is mapped the kernel does not tell everybody. That is no reason to take the process for gone, or for one
+// that may not be looked into.
+func TestFileOfAnother(t *testing.T) {
+	needRoot(t)
+	m := memory(t, start(t, "dlopen", library(t, idA), "value").pid)
+	l := find(t, m, "libtest.so.1")
+	asNobody(t, func() error { return nil }, func() { // a context that never ends keeps the calls on this thread
+		_, stampErr := m.Stamp(context.Background(), l)
+		_, openErr := m.OpenFile(context.Background(), l)
+		for _, err := range []error{stampErr, openErr} {
+			if !errors.Is(err, process.ErrUnreadable) || errors.Is(err, process.ErrGone) || errors.Is(err, process.ErrPermission) {
+				t.Error(err)
+			}
+		}
+	})
 }
