@@ -51,8 +51,8 @@ func container(t testing.TB, target string, tens int, lines ...string) (*pulp.Pa
 	t.Helper()
 	name := fmt.Sprintf("%s_%d_%x.so", strings.TrimSuffix(filepath.Base(target), ".so"), tens, strings.Join(lines, " "))
 	plain := gcc(t, "plain_"+name, "testdata/container.c", append([]string{fmt.Sprintf("-DTENS=%d", tens)}, shared...)...)
-	path, err := builds.Once(name, func() (string, error) {
-		path := filepath.Join(builds.Dir, name)
+	path := filepath.Join(filepath.Dir(target), name) // several libraries have one name
+	_, err := builds.Once(path, func() (string, error) {
 		image, err := targettest.Pack(plain, name, target, ulp.PackOptions{Force: true}, lines...)
 		if err != nil {
 			return "", err
