@@ -30,8 +30,11 @@ func Dumper(t testing.TB, path string) *exec.Cmd {
 // Dumping waits until a process dumps core.
 func Dumping(t testing.TB, pid int) {
 	t.Helper()
-	Await(t, "a process to dump core", func() bool {
-		b, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
-		return err == nil && bytes.Contains(b, []byte("CoreDumping:\t1"))
-	})
+	Await(t, "a process to dump core", func() bool { return IsDumping(pid) })
+}
+
+// IsDumping reports whether a process dumps core at the moment.
+func IsDumping(pid int) bool {
+	b, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
+	return err == nil && bytes.Contains(b, []byte("CoreDumping:\t1"))
 }

@@ -154,10 +154,11 @@ func TestConsistency(t *testing.T) {
 	lib := library(t, nopFlags)
 	two := pack(t, lib, everything, ulp.PackOptions{}, "testdata/patch.c")
 	three := answer(t, lib, 3, "calls:calls_lp\n")
-	c := start(t, target(t, lib), 0)
 	functions := Options{Consistency: ConsistencyFunctions}
+	var c *child
 	try := func(ch Change) error { return doBusy(t, c.pid, ch, functions) }
 	for how, where := range map[string]string{"calls": "calls", "block": "blocks", "deep": "deep"} {
+		c = start(t, target(t, lib), 0) // whose stacks hold no words that an earlier thread left
 		c.says(how, "ok")
 		before := c.snapshot()
 		err := try(Change{Apply: []*Patch{two}})
