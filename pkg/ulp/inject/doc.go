@@ -44,24 +44,36 @@
 // # What it does not do
 //
 //   - Containers that need the dynamic loader: [NewPatch] refuses them, which the gate of `lpbuild build` asks, too.
+//
 //   - Functions of a library without NOPs, unless live patch or Options say [ulp.EntriesAny] and it is proven safe.
+//
 //   - Memory is given back when no thread runs in it or will return to it, by program counters, registers and all words
 //     on stacks, red zones included. A pointer to a replacement's static data or function that the process keeps
 //     elsewhere (a string constant that was returned and stored, a registered callback) is not seen: revert live
 //     patches that hand out such pointers only if their users are gone. Stacks of coroutines that do not run are not
 //     seen either. What is kept for a thread, any later change gives back, and one that changes nothing else, too.
+//
 //   - Exceptions and cancellation do not pass through replacements: see below. Debuggers see frames without names, and
 //     backtraces end there.
+//
 //   - Symbols are found through the dynamic loader's list. Static programs have none, and before glibc 2.35 it does not have
 //     link namespaces of their own (dlmopen): a live patch that needs symbols is refused there. A library that is in
 //     several namespaces is patched in all of them, each with a table of its own.
+//
 //   - Libraries that neither the program nor the target needs, only the container: its symbols there are not found, even if the
 //     process has loaded them, since nothing would keep it from unloading them.
+//
 //   - Processes that share their memory without being threads (CLONE_VM), as after vfork: ErrShared, until that is over. It is
 //     asked when the change is planned and again, of those that were made since, when all threads stand. Where kcmp(2) does
 //     not tell, a process is taken to be alone.
+//
 //   - A thread whose system calls the program handles itself (PR_SET_SYSCALL_USER_DISPATCH, as Wine does) makes none for the
 //     engine: without another one nothing is loaded. Kernels before 6.4 do not tell which threads those are.
+//
+//   - Probes: where a breakpoint stands in bytes that would be changed (a uprobe, a debugger's) the answer is ErrProbe. One that is set
+//     on a detour afterwards ends the process, and nobody here can prevent that: the kernel executes the instruction that the
+//     function has in its file, which the detour has replaced, and goes on after it, in the middle of the detour. Set uprobes on the
+//     live patch's functions, or elsewhere in the function, or revert first.
 //
 // # Exceptions and cancellation
 //

@@ -82,7 +82,10 @@ func (b *planner) site(ctx context.Context, l *process.Library, f ulp.Function, 
 	if errors.Is(err, ErrEntry) && anyEntry {
 		s, err = b.codeSite(ctx, l, seg, f, entry)
 	}
-	return s, err
+	if err == nil && s.kind == kindCode && prove.Breakpoint(s.at[:s.n]) {
+		return nil, fmt.Errorf("%w: %w", ErrEntry, ErrProbe)
+	}
+	return s, notProbed(err, window)
 }
 
 // codeSite is proveSite, once for all processes with the same file.

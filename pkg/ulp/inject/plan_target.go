@@ -256,6 +256,9 @@ func (b *planner) entries(ctx context.Context, tp *targetPlan) error {
 		if !ok && !wanted && tp.idle(slot) {
 			continue // not ours any more: somebody else has patched it since
 		}
+		if _, led := s.window(stub, true); !ok && probed(have, plain, led) {
+			return fmt.Errorf("function at %#x of %s: %w", s.entry-tp.lib.Bias, tp.lib.Name, ErrProbe)
+		}
 		if !ok {
 			return fmt.Errorf("function at %#x of %s: %w", s.entry-tp.lib.Bias, tp.lib.Name, ErrForeign)
 		}
