@@ -1,7 +1,9 @@
 package inject
 
 import (
+	"debug/elf"
 	"errors"
+	"slices"
 	"strings"
 	"testing"
 
@@ -66,5 +68,31 @@ func TestSameNOPs(t *testing.T) {
 		if _, err := nopSite(0x401000, window); (err == nil) != prove.HasNOPs(window) {
 			t.Errorf("%x: the engine says %v", head, err)
 		}
+	}
+}
+
+// TestStarts: what keeps others from being overwritten is every symbol that the library defines.
+func TestStarts(t *testing.T) {
+	_, v, copies := provenLibc(t)
+	starts, err := v.starts(t.Context(), copies[0])
+	if err != nil {
+		t.Fatal(err)
+	}
+	symbols, err := v.symbolsOf(t.Context(), copies[0])
+	if err != nil {
+		t.Fatal(err)
+	}
+	n := 0
+	for s, err := range symbols.All(t.Context()) {
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, found := slices.BinarySearch(starts, s.Addr); !found && s.Type != elf.STT_TLS && !s.Absolute && copies[0].Contains(s.Addr, 1) {
+			t.Errorf("%s at %#x is left out", s.Name, s.Addr)
+		}
+		n++
+	}
+	if n < 1000 {
+		t.Errorf("only %d symbols", n)
 	}
 }
