@@ -18,12 +18,10 @@
 // indirect function (IFUNC) is what its resolver chose when the process started: that stands in the slots that the loader
 // filled. The module number of a thread-local variable is where glibc tells debuggers to look for it.
 //
-// [Plan.Run] stops all threads and has one of them map two memory files (their segments are never writable and executable),
-// which the engine fills. If threads were running they go on meanwhile, and are stopped again: to write memory that is new
-// takes longer than all the rest. A running thread that maps, or gives memory back, is not stopped behind that: it goes home
-// by itself, as if the engine had been killed, and what it did is seen in the list of mappings. Then Run sees that what the
-// plan was made for is still so, writes the detours, and lets the threads go. A second file belongs to the library: its
-// table, see below. Names in /proc/PID/maps are /memfd:lpbuild:NAME.
+// [Plan.Run] stops all threads, checks that nothing the plan was made for has changed, and has one thread map memory, which the
+// engine fills from outside: see loading below. It then writes the detours and lets the threads go, all in one stop. Only where
+// there is much to write do threads that were running go on meanwhile, to be stopped once more. Memory is given back by a
+// thread on its way home, without a stop of its own where a CPU is free.
 //
 // A process that cannot be stopped again (one of its threads made a child by vfork in between, which does not go on) is left
 // as by an engine that was killed there: with memory that nothing leads to, if none of its threads can give it back.
@@ -40,6 +38,46 @@
 // A library that dlclose unloads takes its detours with it. Loaded again, it is not live patched, and List says so: apply again.
 // What a plan was made for, the build-ids of the libraries that it changes or found symbols in included, is looked at again when
 // all threads stand.
+//
+// # Loading
+//
+// The table and the containers of one library are one region of anonymous memory, found again by what stands in it. It can be
+// read and executed, never written; variables have a mapping of their own, which cannot be executed. One mmap does it where a
+// container has no variables. Nothing of the process is opened for writing but /proc/PID/mem of the address space that is
+// stopped: no descriptor or path of the process can lead a write elsewhere.
+//
+// Where the kernel refuses anonymous memory (SELinux without execmem: EACCES), or a filter does, a memory file is tried next.
+// Each way that a process may refuse is tried under the stop before anything that is in use has changed; if none is permitted,
+// what was mapped is unmapped and the process is as it was.
+//
+// These are the system calls that the engines make in a process, and what stands in their way:
+//
+//	call                     made by                     can fail with            then
+//	mmap                     loading                     EAGAIN ENOMEM EPERM …    nothing has changed; refused
+//	memfd_create, ftruncate, loading, where anonymous    EMFILE ENFILE EPERM …    the same; never tried where
+//	  close                    memory is refused                                    RLIMIT_FSIZE is below the size
+//	munmap                   giving back                 ENOMEM (max_map_count)   it stays, and a later change does it
+//	rt_sigreturn             every way home              -                        -
+//	what dlopen calls        libpulp.so, by itself       any                      libpulp.so reports it; nothing was patched
+//
+//	what stands in the way                          mmap of anonymous memory      memory file
+//	RLIMIT_FSIZE                                    -                             not tried: ftruncate raises SIGXFSZ
+//	RLIMIT_AS, max_map_count                        ENOMEM: refused               ENOMEM: refused
+//	RLIMIT_DATA                                     -, variables: ENOMEM          -, variables: ENOMEM
+//	RLIMIT_NOFILE                                   -                             EMFILE: refused
+//	RLIMIT_MEMLOCK after mlockall(MCL_FUTURE)       EAGAIN: refused               EAGAIN: refused
+//	RLIMIT_STACK                                    - (tracer.ErrStack: another thread, or refused)
+//	vm.overcommit_memory=2                          - (variables count)           the whole file counts
+//	vm.memfd_noexec=1, 2                            -                             - (no flag asks for what they forbid)
+//	seccomp: kill, trap, errno, trace, notify       asked before the call is made; refused (ErrSeccomp)
+//	seccomp: log                                    allowed
+//	PR_SET_MDWE                                     -                             -
+//	SELinux without execmem                         EACCES: next way              EACCES where its type says so: refused
+//	a full memory cgroup                            writing a page is as the process's own touching it: reclaim, then the
+//	                                                  cgroup's OOM killer. It is some ten pages.
+//
+// "-" is no effect. No row raises a signal. A filter that answers to MAP_FIXED_NOREPLACE with a no (Chromium's) is asked about
+// the same call without it, which is safe while all threads stand.
 //
 // # What it does not do
 //
@@ -101,7 +139,7 @@
 // program are cancelled, is for libpulp's engine, which has its containers loaded by the dynamic loader.
 //
 // Everything in a process is taken for hostile: its tables and records are read with bounds and checksums, what they say
-// is compared with what is mapped, and only memory of our own files is ever unmapped. A process can only harm itself.
+// is compared with what is mapped, and only memory that is mapped as ours is ever unmapped. A process can only harm itself.
 //
 // Only x86_64 is supported; ppc64le and aarch64 are refused.
 package inject

@@ -16,7 +16,7 @@ import (
 type kind uint8
 
 const (
-	// kindNOPs: an absolute jump in the 14 NOPs before the symbol, then a short jump to it over the two bytes at the entry.
+	// kindNOPs: a jump in the 14 NOPs before the symbol, then a short jump to it over the two bytes at the entry.
 	kindNOPs kind = 1
 	// kindSplit: the same where a page ends between these two bytes, so that they cannot be written at once. The second one
 	// is written first, and until the first is there, it must be an instruction that does no harm behind the first NOP. The
@@ -27,7 +27,7 @@ const (
 )
 
 const (
-	beforeLen  = prove.BeforeLen // NOPs before the symbol, and the absolute jump
+	beforeLen  = prove.BeforeLen // NOPs before the symbol, and the jump there
 	atLen      = prove.AtLen     // NOPs at the entry, and the short jump
 	nearLen    = prove.NearLen   // near jump
 	landingLen = prove.LandingLen
@@ -40,6 +40,8 @@ var (
 	oneNOP   = []byte{0x66, 0x90}
 	twoNOPs  = nops[:2]
 	absolute = []byte{0xff, 0x25, 0, 0, 0, 0} // jmp *0(%rip), in front of its address
+	loadR11  = []byte{0x49, 0xbb}             // movabs to %r11, in front of what is loaded
+	jumpR11  = []byte{0x41, 0xff, 0xe3, 0x90} // jmp *%r11; nop
 )
 
 // site is a function's entry as it is without a detour, and how a detour is made there.
@@ -82,7 +84,7 @@ func nopSite(entry uint64, window []byte) (*site, error) {
 		s.landing, at = true, at[landingLen:]
 	}
 	copy(s.at[:atLen], at)
-	jump := bytes.HasPrefix(window, absolute)
+	jump := leftJump(window[:beforeLen])
 	back := byte(int(entry) - beforeLen - int(s.place()) - atLen)
 	switch {
 	case jump && at[0] == 0xeb && at[1] == back:
@@ -125,13 +127,29 @@ func (s *site) split() (at uint64, distance int8) {
 // needsNear says whether the stub has to be within reach of a near jump.
 func (s *site) needsNear() bool { return s.kind != kindNOPs }
 
+// nopJump is the jump in the NOPs of kindNOPs. It reads no memory: the code may be execute-only. %r11 is nobody's where a
+// function is entered: the dynamic loader's own stubs use it there.
+func (s *site) nopJump(stub uint64) []byte {
+	if near, ok := jumpTo(s.entry-beforeLen, stub); ok {
+		return append(near, nops[nearLen:]...)
+	}
+	return append(le.AppendUint64(slices.Clip(loadR11), stub), jumpR11...)
+}
+
+// oldNOPJump is that of earlier versions, and of libpulp. It reads its destination from the code.
+func oldNOPJump(stub uint64) []byte { return le.AppendUint64(slices.Clip(absolute), stub) }
+
+// leftJump says whether what is before an entry is a jump that somebody has put there.
+func leftJump(before []byte) bool {
+	return bytes.HasPrefix(before, absolute) || bytes.HasPrefix(before, loadR11) && bytes.HasSuffix(before, jumpR11) ||
+		before[0] == 0xe9 && bytes.Equal(before[nearLen:], nops[nearLen:])
+}
+
 // detour returns the writes, in order, that lead the function to a stub.
 func (s *site) detour(stub uint64) ([]write, error) {
 	switch s.kind {
 	case kindNOPs:
-		jump := le.AppendUint64(slices.Clip(absolute), stub)
-		distance := byte(s.entry - beforeLen - s.place() - atLen)
-		return []write{{s.entry - beforeLen, jump}, {s.place(), []byte{0xeb, distance}}}, nil
+		return s.overNOPs(s.nopJump(stub)), nil
 	case kindSplit:
 		at, distance := s.split()
 		jump, ok := jumpTo(at, stub)
@@ -145,6 +163,11 @@ func (s *site) detour(stub uint64) ([]write, error) {
 		return nil, ErrNoRoom
 	}
 	return []write{{s.place(), jump}}, nil
+}
+
+// overNOPs returns the writes that put a jump into the NOPs, and lead the entry there.
+func (s *site) overNOPs(jump []byte) []write {
+	return []write{{s.entry - beforeLen, jump}, {s.place(), []byte{0xeb, byte(s.entry - beforeLen - s.place() - atLen)}}}
 }
 
 // restore returns the writes, in order, that make the entry what it was.
@@ -164,6 +187,11 @@ func (s *site) restore() []write {
 func (s *site) led(have []byte, stub uint64) (led, ok bool) {
 	at, plain := s.window(stub, false)
 	_, detoured := s.window(stub, true)
+	if s.kind == kindNOPs && bytes.HasPrefix(have, absolute) { // an earlier version's
+		for _, w := range s.overNOPs(oldNOPJump(stub)) {
+			copy(detoured[w.addr-at:], w.data)
+		}
+	}
 	i := s.place() - at
 	if s.kind == kindSplit && have[i] == plain[i] && have[i+1] == detoured[i+1] {
 		return false, true

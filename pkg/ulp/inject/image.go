@@ -39,7 +39,7 @@ func readImage(f *elfx.File) (*image, error) {
 	if err := f.CheckSegments(); err != nil {
 		return nil, err
 	}
-	var end uint64
+	var end, lastWritable uint64
 	for _, s := range f.Segments {
 		if s.Type != elf.PT_LOAD {
 			continue
@@ -48,9 +48,15 @@ func readImage(f *elfx.File) (*image, error) {
 			return nil, fmt.Errorf("%w: segment at %#x of %#x bytes: %w", ErrContainer, s.Vaddr, s.Memsz, ErrLimit)
 		}
 		end = max(end, pageUp(s.Vaddr+s.Memsz))
+		if s.Flags&elf.PF_W != 0 {
+			lastWritable = max(lastWritable, pageUp(s.Vaddr+s.Memsz))
+		}
 	}
 	if end == 0 {
 		return nil, fmt.Errorf("%w: nothing to load", ErrContainer)
+	}
+	if lastWritable == end {
+		end += pageSize // so that what can be written does not become one with the process's own memory: see region
 	}
 	im := &image{mem: make([]byte, end), align: pageSize}
 	for _, s := range f.Sections { // those of segments are what the linker takes a page for, 2 MiB some years ago

@@ -17,24 +17,36 @@ import (
 	"github.com/lpbuild/lpbuild/pkg/ulp/tracer"
 )
 
-// TestRunsMeanwhile: a process whose threads run goes on while its memory is filled, and is looked at and switched in a second
-// stop; one that sleeps is stopped once.
+// TestRunsMeanwhile: a process whose threads run goes on while much is written into its memory, and is looked at and switched in
+// a second stop; one that sleeps is stopped once, and so is one that runs where little is to be written.
 func TestRunsMeanwhile(t *testing.T) {
 	lib := library(t, nopFlags)
-	p := pack(t, lib, everything, ulp.PackOptions{}, "testdata/patch.c")
-	for threads, runs := range map[int]bool{0: false, 1: true} {
+	small := pack(t, lib, everything, ulp.PackOptions{}, "testdata/patch.c")
+	large := pack(t, lib, "first:first_lp\n", ulp.PackOptions{}, source(t, fmt.Sprintf(
+		"const char much[%d] = {[0 ... %[1]d - 1] = 1};", largeFrom*pageSize), "2"))
+	for _, tc := range []struct {
+		p       *Patch
+		threads int
+		runs    bool
+	}{{small, 0, false}, {small, 1, false}, {large, 0, false}, {large, 1, true}} {
+		p, threads, runs := tc.p, tc.threads, tc.runs
 		c := start(t, target(t, lib), threads, "SPIN=1")
 		var steps []string
 		if threads == 0 {
 			sleeps(t, c.pid)
 		}
 		c.apply(Options{step: func(name string) { steps = append(steps, name) }}, p)
-		c.says("all", patched)
+		if got := c.Ask("all"); got[0] != '2' {
+			t.Error(got)
+		}
 		at := slices.Index(steps, "meanwhile")
 		if at >= 0 != runs {
 			t.Fatalf("%d threads: steps %q", threads, steps)
 		}
-		if fill, look := slices.Index(steps, "fill"), slices.Index(steps, "look"); runs && (fill < at || look < fill) {
+		back := slices.Clone(steps)
+		slices.Reverse(back)
+		fill, look := slices.Index(steps, "fill"), len(steps)-1-slices.Index(back, "look")
+		if runs && (fill < at || look < fill) {
 			t.Errorf("steps %q", steps)
 		}
 		steps = nil
@@ -42,7 +54,7 @@ func TestRunsMeanwhile(t *testing.T) {
 			sleeps(t, c.pid)
 		}
 		c.change(Change{Revert: everyOne}, Options{step: func(name string) { steps = append(steps, name) }})
-		if at = slices.Index(steps, "meanwhile"); at >= 0 != runs || slices.Index(steps, "unmap") < at {
+		if at = slices.Index(steps, "meanwhile"); at >= 0 != (threads > 0) || slices.Index(steps, "unmap") < at {
 			t.Errorf("%d threads: steps of the revert %q", threads, steps)
 		}
 	}
@@ -75,7 +87,7 @@ func TestVforkMeanwhile(t *testing.T) {
 			c.apply(Options{}, p)
 		}
 		child, meanwhile := 0, false
-		pl, err := newPlan(t.Context(), look(t, c.pid), change, Options{StopTimeout: 50 * time.Millisecond, step: func(name string) {
+		pl, err := newPlan(t.Context(), look(t, c.pid), change, Options{StopTimeout: 50 * time.Millisecond, twoStops: true, step: func(name string) {
 			if meanwhile = meanwhile || name == "meanwhile"; meanwhile && child == 0 && name == "attach:interrupt" {
 				child, _ = strconv.Atoi(c.Ask("vfork"))
 			}
@@ -104,7 +116,7 @@ func disturbed(t *testing.T, c *child, p *Patch, at string, what func(pl *Plan) 
 	t.Helper()
 	var pl *Plan
 	meanwhile, asked := false, false
-	o := Options{step: func(name string) {
+	o := Options{twoStops: true, step: func(name string) {
 		meanwhile = meanwhile || name == "meanwhile"
 		if meanwhile && !asked && name == at {
 			asked = true
@@ -129,7 +141,7 @@ func TestMappedOver(t *testing.T) {
 	c := start(t, target(t, lib), 1, "SPIN=1")
 	var base uint64
 	err := disturbed(t, c, p, "attach:interrupt", func(pl *Plan) string {
-		base = pl.blobs[0].base
+		base = pl.regions[0].base
 		return "over " + itoa(int(base))
 	})
 	if !errors.Is(err, ErrStale) {
@@ -149,7 +161,7 @@ func TestUnmappedMeanwhile(t *testing.T) {
 	c := start(t, target(t, lib), 1, "SPIN=1")
 	before := c.snapshot()
 	if err := disturbed(t, c, p, "fill", func(pl *Plan) string {
-		return "unmap " + itoa(int(pl.blobs[0].base+pageSize))
+		return "unmap " + itoa(int(pl.regions[0].base+pageSize))
 	}); !errors.Is(err, ErrRefused) {
 		t.Error(err)
 	}

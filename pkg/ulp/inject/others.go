@@ -7,7 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/lpbuild/lpbuild/pkg/ulp/process"
@@ -42,11 +41,11 @@ func (v *view) steadyState(ctx context.Context) (*state, error) {
 // worked reports whether what lpbuild has in the process is not what it was when it was looked at.
 func (v *view) worked(ctx context.Context, st *state) bool {
 	w := blankView(v.p, v.m, v.libs)
-	if err := w.read(ctx); err != nil || !slices.Equal(v.memory(), w.memory()) {
+	if err := w.read(ctx); err != nil {
 		return true
 	}
 	now, err := w.readState(ctx)
-	if err != nil || len(now.tables) != len(st.tables) {
+	if err != nil || !slices.Equal(v.memory(st), w.memory(now)) || len(now.tables) != len(st.tables) {
 		return true
 	}
 	return !slices.EqualFunc(st.tables, now.tables, func(a, b *table) bool { return bytes.Equal(a.encodePage(), b.encodePage()) })
@@ -64,18 +63,21 @@ func (v *View) Leftover() Leftover { return v.v.leftover(v.st) }
 
 func (v *view) leftover(st *state) Leftover {
 	var l Leftover
-	for _, m := range v.memory() {
-		i := slices.IndexFunc(st.tables, func(t *table) bool { return m.Start >= t.base && m.End <= t.base+tableSize })
-		used := i >= 0 && len(st.tables[i].layers) > 0 && !st.tables[i].gone
-		if used || i < 0 && st.owns(m) {
-			continue
+	add := func(size uint64) { l.Mappings, l.Size = l.Mappings+1, l.Size+size }
+	for _, t := range st.tables {
+		if len(t.layers) == 0 || t.gone {
+			add(tableSize)
 		}
-		l.Mappings, l.Size = l.Mappings+1, l.Size+m.End-m.Start
+	}
+	for _, u := range st.unfinished {
+		add(u.size)
 	}
 	return l
 }
 
-// memory returns the mappings of lpbuild's memory.
-func (v *view) memory() []process.Mapping {
-	return slices.DeleteFunc(slices.Clone(v.maps), func(m process.Mapping) bool { return !strings.HasPrefix(m.Path, memoryPrefix) })
+// memory returns the mappings in which something of lpbuild is.
+func (v *view) memory(st *state) []process.Mapping {
+	return slices.DeleteFunc(slices.Clone(v.maps), func(m process.Mapping) bool {
+		return !st.knows(m) && !slices.ContainsFunc(st.unfinished, func(u extent) bool { return m.Start < u.off+u.size && u.off < m.End })
+	})
 }

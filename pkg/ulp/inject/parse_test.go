@@ -19,7 +19,8 @@ func someRecord() *record {
 	return &record{PatchID: [32]byte{1, 2, 3}, Target: ulp.Target{BuildID: []byte("01234567890123456789"), Name: "libc.so.6"},
 		Container: "libc_livepatch1.so", Comments: "CVE-2026-1\n", Time: time.Unix(1_700_000_000, 0).UTC(), Base: 0x7f0000000000,
 		Size: 0x8000, Table: 0x7f0000100000,
-		Functions: []replaced{{Old: "malloc", New: "malloc_lp", Slot: 3, Entry: 0x7e0000000000, Replacement: 0x7f0000001000}}}
+		Functions: []replaced{{Old: "malloc", New: "malloc_lp", Slot: 3, Entry: 0x7e0000000000, Replacement: 0x7f0000001000}},
+		Code:      []extent{{0x1000, 0x2000}}}
 }
 
 // TestRecord: what is written is read again; what is cut off or changed is not.
@@ -30,7 +31,7 @@ func TestRecord(t *testing.T) {
 		t.Fatal(err)
 	}
 	got, err := parseRecord(b, r.Base)
-	if d := cmp.Diff(r, got); d != "" || err != nil {
+	if d := cmp.Diff(r, got, cmp.AllowUnexported(extent{})); d != "" || err != nil {
 		t.Errorf("%v %s", err, d)
 	}
 	for n := range b {
@@ -50,8 +51,10 @@ func TestRecord(t *testing.T) {
 		"a slot that no table has":    func(r *record) { r.Functions[0].Slot = maxSlots },
 		"a replacement elsewhere":     func(r *record) { r.Functions[0].Replacement = r.Base + r.Size },
 		"a replacement in front":      func(r *record) { r.Functions[0].Replacement = r.Base - 1 },
-		"larger than a container":     func(r *record) { r.Size = maxSpan + 2*maxRecord + pageSize },
+		"larger than a container":     func(r *record) { r.Size = maxSpan + maxAlign + 2*maxRecord + pageSize },
 		"not whole pages":             func(r *record) { r.Size-- },
+		"code elsewhere":              func(r *record) { r.Code[0].size = r.Size },
+		"more code than allowed":      func(r *record) { r.Code = make([]extent, maxCode+1) },
 		"more functions than allowed": func(r *record) { r.Functions = make([]replaced, maxSlots+1) },
 	} {
 		bad := someRecord()
@@ -86,7 +89,7 @@ func FuzzRecord(f *testing.F) {
 			t.Fatal(err)
 		}
 		second, err := parseRecord(again, r.Base)
-		if d := cmp.Diff(r, second, cmpopts.EquateEmpty()); d != "" || err != nil {
+		if d := cmp.Diff(r, second, cmpopts.EquateEmpty(), cmp.AllowUnexported(extent{})); d != "" || err != nil {
 			t.Fatal(err, d)
 		}
 	})
@@ -97,7 +100,7 @@ func sealed(body []byte) []byte {
 	if len(body) > maxRecord-recordHead {
 		body = body[:maxRecord-recordHead]
 	}
-	return seal(append(make([]byte, recordHead), body...))
+	return seal(append(make([]byte, recordHead), body...), recordMagic)
 }
 
 // TestTable: the same for a table's page and its sites.

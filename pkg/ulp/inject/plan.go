@@ -52,6 +52,8 @@ type Options struct {
 
 	step     func(name string) // test hook, between all changes of the process
 	oneByOne bool              // for tests: as with a thread that cannot make system calls in one go
+	twoStops bool              // for tests: as if there were much to write
+	load     string            // for tests: the only way
 }
 
 // Plan is everything that can be known and prepared for a change before the process is stopped. It holds no resources,
@@ -61,9 +63,8 @@ type Plan struct {
 	o       Options
 	since   process.Moment // nobody else had its memory
 	targets []*targetPlan
-	blobs   []*blob
+	regions []*region
 	expect  []write        // what is in memory, to be seen again when the process is stopped
-	heads   []write        // those by which the libraries are known
 	orphans []*table       // of libraries that are not there
 	zones   []zone         // where threads must not be
 	frees   []*freed       // what is to be unmapped
@@ -90,7 +91,7 @@ type addition struct {
 	patch *Patch
 	slots []int // by function
 	base  uint64
-	size  uint64
+	size  uint64 // record, what aligns the image, and the image
 }
 
 // Plan prepares a change of the process, which is not stopped. The error is an [*Error] with the reason why the change is not
@@ -116,7 +117,7 @@ func (v *View) plan(ctx context.Context, c Change, o Options) (*Plan, error) {
 
 func (v *View) planned(ctx context.Context, c Change, o Options) (*Plan, error) {
 	pl := &Plan{p: v.v.p, o: o, applied: v.st.applied(), since: v.v.shared.when}
-	b := &planner{Plan: pl, v: v.v, st: &state{tables: v.st.tables, records: slices.Clip(v.st.records)}, texts: map[uint64]*prove.Text{}}
+	b := &planner{Plan: pl, v: v.v, st: &state{tables: v.st.tables, records: slices.Clip(v.st.records), unfinished: v.st.unfinished}, texts: map[uint64]*prove.Text{}}
 	if err := b.layers(ctx, c); err != nil {
 		return nil, err
 	}
@@ -232,7 +233,7 @@ func (st *state) dirty() bool {
 			return true
 		}
 	}
-	return false
+	return len(st.unfinished) > 0
 }
 
 // has says whether a live patch remains applied.

@@ -8,53 +8,23 @@ import (
 	"errors"
 	"fmt"
 	"slices"
-	"strings"
 	"time"
-
-	"golang.org/x/sys/unix"
 
 	"github.com/lpbuild/lpbuild/pkg/ulp/process"
 )
-
-// blob is memory to be mapped into the process from one memory file.
-type blob struct {
-	name     string
-	base     uint64
-	size     uint64    // in whole pages
-	contents []content // in their order, the first one at the beginning; all else is zeros
-	parts    []part    // what is not just read-only
-}
-
-// content is what is somewhere in a blob, from a page's beginning on.
-type content struct {
-	off  uint64
-	data []byte
-}
-
-// first returns the blob's first page, as far as there is something in it.
-func (bl *blob) first() []byte {
-	data := bl.contents[0].data
-	return data[:min(len(data), pageSize)]
-}
-
-// part is a range of a blob, in whole pages, with its protection.
-type part struct {
-	off, size uint64
-	prot      uint64
-}
 
 // freed is memory to be given back when no thread needs it.
 type freed struct {
 	base, size uint64
 	inUse      bool
 	done       bool
-	idle       bool              // not active before the change either, so that it may go first
-	text       []process.Mapping // the part of it that is code
+	idle       bool     // not active before the change either, so that it may go first
+	text       []extent // what of it is code, from base on
 }
 
 // code says whether an address is in code.
 func (f *freed) code(addr uint64) bool {
-	return slices.ContainsFunc(f.text, func(m process.Mapping) bool { return addr >= m.Start && addr < m.End })
+	return slices.ContainsFunc(f.text, func(e extent) bool { return addr-f.base-e.off < e.size })
 }
 
 // target makes the plan for one library: addresses, images, slots, detours.
@@ -74,16 +44,19 @@ func (b *planner) target(ctx context.Context, tp *targetPlan) error {
 			tp.next.slots = append(tp.next.slots, tp.next.origin(slot))
 		}
 	}
+	rg := &region{}
 	if tp.old == nil && tp.added > 0 {
 		contents, err := tp.next.encode() // with no layer, and all slots leading on
 		if err != nil {
 			return err
 		}
-		b.blobs = append(b.blobs, &blob{name: "lpbuild:detours", base: tp.next.base, size: tableSize, contents: contents,
-			parts: []part{{stubsAt, tableSize - stubsAt, unix.PROT_READ | unix.PROT_EXEC}}})
+		rg.base, rg.size, rg.contents = tp.next.base, tableSize, contents
 	}
-	if err := b.images(ctx, tp); err != nil {
+	if err := b.images(ctx, tp, rg); err != nil {
 		return err
+	}
+	if rg.size > 0 {
+		b.regions = append(b.regions, rg)
 	}
 	if err := b.lead(tp); err != nil {
 		return err
@@ -120,7 +93,7 @@ func (b *planner) addresses(tp *targetPlan) error {
 	}
 	for _, a := range tp.adding {
 		a.base = at
-		a.base += -a.image() & (a.patch.im.align - 1)
+		a.size += -a.image() & (a.patch.im.align - 1) // between the record and the image
 		at = a.base + a.size
 	}
 	return nil
@@ -129,8 +102,8 @@ func (b *planner) addresses(tp *targetPlan) error {
 // taken returns the mappings with those that the plan has already chosen.
 func (b *planner) taken() []process.Mapping {
 	list := slices.Clone(b.v.maps)
-	for _, bl := range b.blobs {
-		list = append(list, process.Mapping{Start: bl.base, End: bl.base + bl.size})
+	for _, rg := range b.regions {
+		list = append(list, process.Mapping{Start: rg.base, End: rg.end()})
 	}
 	slices.SortFunc(list, func(x, y process.Mapping) int { return cmp.Compare(x.Start, y.Start) })
 	return list
@@ -150,14 +123,19 @@ func (a *addition) record(tp *targetPlan) *record {
 		r.Functions = append(r.Functions, replaced{Old: f.Old, New: f.New, Slot: uint32(a.slots[i]),
 			Entry: tp.lib.Bias + f.OldValue, Replacement: a.image() + a.patch.replacements[i]})
 	}
+	for _, p := range a.patch.im.ranges {
+		if p.flags&elf.PF_X != 0 {
+			r.Code = append(r.Code, extent{a.image() - a.base + p.start, p.end - p.start})
+		}
+	}
 	return r
 }
 
 // image is where the container's address 0 will be.
 func (a *addition) image() uint64 { return a.base + a.size - uint64(len(a.patch.im.mem)) }
 
-// images relocates the containers, and makes blobs and layers of them.
-func (b *planner) images(ctx context.Context, tp *targetPlan) error {
+// images relocates the containers, and makes layers of them, and what the region has in it.
+func (b *planner) images(ctx context.Context, tp *targetPlan, rg *region) error {
 	if len(tp.adding) == 0 {
 		return nil
 	}
@@ -176,23 +154,18 @@ func (b *planner) images(ctx context.Context, tp *targetPlan) error {
 		if err != nil {
 			return err
 		}
-		image := pageUp(uint64(len(head)))
-		bl := &blob{name: "lpbuild:" + a.patch.Name, base: a.base, size: image + pageUp(uint64(len(mem))),
-			contents: []content{{0, head}, {image, mem}}}
-		for _, p := range a.patch.im.ranges {
-			prot := uint64(unix.PROT_READ)
-			switch {
-			case p.flags&elf.PF_X != 0:
-				prot |= unix.PROT_EXEC
-			case p.flags&elf.PF_W != 0:
-				prot |= unix.PROT_WRITE
-			default:
-				continue
-			}
-			bl.parts = append(bl.parts, part{image + p.start, p.end - p.start, prot})
+		if rg.size == 0 {
+			rg.base = a.base
 		}
+		image := a.image() - rg.base
+		rg.contents = append(rg.contents, content{a.base - rg.base, head}, content{image, mem})
+		for _, p := range a.patch.im.ranges {
+			if p.flags&elf.PF_W != 0 {
+				rg.writable = append(rg.writable, extent{image + p.start, p.end - p.start})
+			}
+		}
+		rg.size = a.base + a.size - rg.base
 		serial++
-		b.blobs = append(b.blobs, bl)
 		b.st.records = append(b.st.records, r)
 		tp.next.layers = append(tp.next.layers, layer{a.base, a.size, serial})
 	}
@@ -288,7 +261,7 @@ func (b *planner) expectHead(ctx context.Context, l *process.Library) error {
 	if _, err := b.v.m.ReadAt(ctx, head, l.Segments[0].Start); err != nil {
 		return err
 	}
-	b.expectFirst(write{l.Segments[0].Start, head})
+	b.expect = append(b.expect, write{l.Segments[0].Start, head})
 	return b.expectID(ctx, l)
 }
 
@@ -304,13 +277,8 @@ func (b *planner) expectID(ctx context.Context, l *process.Library) error {
 	if !bytes.Equal(id, l.BuildID) {
 		return fmt.Errorf("%q is not where it was: %w", l.Name, ErrStale)
 	}
-	b.expectFirst(write{l.BuildIDAt, l.BuildID})
+	b.expect = append(b.expect, write{l.BuildIDAt, l.BuildID})
 	return nil
-}
-
-// expectFirst remembers what is to be seen again before anything is loaded, and once more before anything is changed.
-func (b *planner) expectFirst(w write) {
-	b.heads, b.expect = append(b.heads, w), append(b.expect, w)
 }
 
 // leftovers finds what is mapped and will not be in use: what is reverted, and what earlier runs had to leave.
@@ -323,7 +291,7 @@ func (b *planner) leftovers(ctx context.Context) error {
 	}
 	for _, r := range b.st.records {
 		if !used[r.Base] {
-			b.frees = append(b.frees, &freed{base: r.Base, size: r.Size, idle: !slices.ContainsFunc(b.applied,
+			b.frees = append(b.frees, &freed{base: r.Base, size: r.Size, text: b.v.text(r), idle: !slices.ContainsFunc(b.applied,
 				func(a Applied) bool { return a.Active && a.Base == r.Base })})
 		}
 	}
@@ -332,25 +300,18 @@ func (b *planner) leftovers(ctx context.Context) error {
 			b.orphans = append(b.orphans, t)
 		}
 		if !used[t.base] && b.v.ours(t.base, tableSize) {
-			b.frees = append(b.frees, &freed{base: t.base, size: tableSize})
-		}
-	}
-	for _, m := range b.v.maps { // without contents: the engine was killed before it wrote them
-		if strings.HasPrefix(m.Path, memoryPrefix) && !b.st.owns(m) {
-			b.frees = append(b.frees, &freed{base: m.Start, size: m.End - m.Start, idle: true})
-			if err := b.expectUnused(ctx, m); err != nil {
-				return err
-			}
+			b.frees = append(b.frees, &freed{base: t.base, size: tableSize, text: []extent{{stubsAt, tableSize - stubsAt}}})
 		}
 	}
 	for i, f := range b.frees {
-		for _, m := range b.v.maps {
-			if m.Perm&process.PermExec != 0 && m.Start >= f.base && m.End <= f.base+f.size {
-				f.text = append(f.text, m)
-			}
-		}
 		if len(f.text) > 0 { // without code it was never finished, and no thread can have to do with it
 			b.zones = append(b.zones, zone{lo: f.base, hi: f.base + f.size, free: i + 1})
+		}
+	}
+	for _, u := range b.st.unfinished {
+		b.frees = append(b.frees, &freed{base: u.off, size: u.size, idle: true})
+		if err := b.expectUnused(ctx, u); err != nil {
+			return err
 		}
 	}
 	return nil
@@ -358,13 +319,27 @@ func (b *planner) leftovers(ctx context.Context) error {
 
 // expectUnused remembers how memory begins that is nobody's: an engine that is just loading a live patch, between two stops, has
 // such, too. If it has been filled when the process is stopped, it is that engine's, and functions may lead there.
-func (b *planner) expectUnused(ctx context.Context, m process.Mapping) error {
-	head := make([]byte, min(m.End-m.Start, pageSize))
-	if _, err := b.v.m.ReadAt(ctx, head, m.Start); errors.Is(err, process.ErrUnreadable) {
+func (b *planner) expectUnused(ctx context.Context, u extent) error {
+	head := make([]byte, pageSize)
+	if _, err := b.v.m.ReadAt(ctx, head, u.off); errors.Is(err, process.ErrUnreadable) {
 		return nil
 	} else if err != nil {
 		return err
 	}
-	b.expectFirst(write{m.Start, head})
+	b.expect = append(b.expect, write{u.off, head})
 	return nil
+}
+
+// text returns where the code of a live patch is. Where the record does not say, that is what can be executed.
+func (v *view) text(r *record) []extent {
+	if len(r.Code) > 0 {
+		return r.Code
+	}
+	var list []extent
+	for _, m := range v.maps {
+		if from, to := max(m.Start, r.Base), min(m.End, r.Base+r.Size); m.Perm&process.PermExec != 0 && from < to {
+			list = append(list, extent{from - r.Base, to - from})
+		}
+	}
+	return list
 }

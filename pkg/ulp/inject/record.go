@@ -20,6 +20,7 @@ type record struct {
 	Size      uint64
 	Table     uint64 // address of the library's table
 	Functions []replaced
+	Code      []extent // from Base on; records of earlier versions do not say
 }
 
 // replaced is a function in a record.
@@ -34,6 +35,7 @@ type replaced struct {
 const (
 	recordHead = 16
 	maxRecord  = 256 << 10
+	maxCode    = maxHeaders // segments of code
 )
 
 func (r *record) encode() ([]byte, error) {
@@ -52,15 +54,19 @@ func (r *record) encode() ([]byte, error) {
 		b = le.AppendUint32(b, f.Slot)
 		b = le.AppendUint64(le.AppendUint64(b, f.Entry), f.Replacement)
 	}
+	b = le.AppendUint32(b, uint32(len(r.Code)))
+	for _, c := range r.Code {
+		b = le.AppendUint64(le.AppendUint64(b, c.off), c.size)
+	}
 	if len(b) > maxRecord {
 		return nil, fmt.Errorf("record of %d bytes: %w", len(b), ErrLimit)
 	}
-	return seal(b), nil
+	return seal(b, recordMagic), nil
 }
 
 // seal fills in a record's head.
-func seal(b []byte) []byte {
-	copy(b, recordMagic)
+func seal(b []byte, magic string) []byte {
+	copy(b, magic)
 	le.PutUint32(b[8:], uint32(len(b)))
 	putSum(b[12:], b[recordHead:])
 	return b
@@ -75,7 +81,7 @@ func appendText(b []byte, s string) []byte {
 
 // recordLength returns how long a record is, by its head.
 func recordLength(head []byte) (int, error) {
-	if len(head) < recordHead || string(head[:8]) != recordMagic {
+	if len(head) < recordHead || string(head[:8]) != recordMagic && string(head[:8]) != oldRecordMagic {
 		return 0, fmt.Errorf("record of a live patch: %w", ErrDamaged)
 	}
 	n := int(le.Uint32(head[8:]))
@@ -113,10 +119,29 @@ func parseRecord(b []byte, base uint64) (*record, error) {
 		}
 		r.Functions = append(r.Functions, f)
 	}
-	if d.bad || len(d.b) != 0 || r.Base != base || r.Size > maxSpan+2*maxRecord || r.Base%pageSize != 0 || r.Size%pageSize != 0 {
+	if string(b[:8]) == recordMagic && !r.takeCode(&d) {
+		return nil, damaged
+	}
+	if d.bad || len(d.b) != 0 || r.Base != base || r.Size > maxSpan+maxAlign+2*maxRecord || r.Base%pageSize != 0 || r.Size%pageSize != 0 {
 		return nil, damaged
 	}
 	return r, nil
+}
+
+// takeCode reads where the code is.
+func (r *record) takeCode(d *decoder) bool {
+	count := d.u32()
+	if count > maxCode {
+		return false
+	}
+	for range count {
+		c := extent{d.u64(), d.u64()}
+		if c.off > r.Size || c.size > r.Size-c.off {
+			return false
+		}
+		r.Code = append(r.Code, c)
+	}
+	return true
 }
 
 // decoder takes values off a buffer. After the first that is not there, all are zero.

@@ -42,19 +42,25 @@ func TestLimits(t *testing.T) {
 			t.Run(limit+" "+how, func(t *testing.T) {
 				c := start(t, target(t, lib), h.threads, "SPIN=1")
 				c.says(limit, "ok")
-				c.refused(Change{Apply: []*Patch{p}}, Options{oneByOne: h.oneByOne}, ErrRefused, why)
+				c.refused(Change{Apply: []*Patch{p}}, Options{oneByOne: h.oneByOne, load: "memfd"}, ErrRefused, why)
 				c.says("all", original)
+				if limit == "nofile" { // anonymous memory needs none
+					c.apply(Options{oneByOne: h.oneByOne}, p)
+					c.says("all", patched)
+				} else {
+					c.refused(Change{Apply: []*Patch{p}}, Options{oneByOne: h.oneByOne}, ErrRefused, why)
+				}
 			})
 		}
 	}
 }
 
-// loading are the ways in which blobs get into a process: its threads sleep, and are asked for each result or for all at
-// once; or one runs, and makes the calls on its way home.
+// loading are the ways in which regions get into a process: its threads sleep, and are asked for each result or for all at
+// once; or one runs.
 var loading = map[string]struct {
 	oneByOne bool
 	threads  int
-}{"at once": {}, "one by one": {oneByOne: true}, "sent": {threads: 1}}
+}{"at once": {}, "one by one": {oneByOne: true}, "running": {threads: 1}}
 
 // TestLimitsInBetween gives the process less address space than loading takes, in many sizes: what could be mapped is
 // unmapped again.
@@ -126,17 +132,27 @@ func TestSeccomp(t *testing.T) {
 	c.apply(Options{}, p)
 	c.says("all", patched)
 	c.revert()
-	for _, filter := range []string{
-		fmt.Sprint("kill ", unix.SYS_MEMFD_CREATE), fmt.Sprint("kill ", unix.SYS_MMAP), fmt.Sprint("deny ", unix.SYS_MUNMAP),
-		fmt.Sprint("kill ", unix.SYS_CLOSE), fmt.Sprint("deny ", unix.SYS_MEMFD_CREATE),
+	for filter, needed := range map[string]bool{
+		fmt.Sprint("kill ", unix.SYS_MMAP): true, fmt.Sprint("deny ", unix.SYS_MUNMAP): true, fmt.Sprint("deny ", unix.SYS_RT_SIGRETURN): true,
+		fmt.Sprint("kill ", unix.SYS_MEMFD_CREATE): false, fmt.Sprint("deny ", unix.SYS_MEMFD_CREATE): false,
+		fmt.Sprint("kill ", unix.SYS_CLOSE): false, fmt.Sprint("kill ", unix.SYS_FTRUNCATE): false,
 	} {
 		t.Run(filter, func(t *testing.T) {
 			c := start(t, target(t, lib), 2)
 			before := c.snapshot()
 			c.says("allow", "0") // a filter in front of the other one
 			c.says(filter, "0")
-			c.refused(apply, Options{}, ErrSeccomp)
-			c.right()
+			if needed {
+				c.refused(apply, Options{}, ErrSeccomp)
+				c.right()
+			} else {
+				c.refused(apply, Options{load: "memfd"}, ErrSeccomp)
+				c.apply(Options{}, p)
+				c.expect(2)
+				c.right()
+				c.expect(0)
+				c.cleared(before)
+			}
 			c.apply(Options{SuspendSeccomp: true}, p)
 			c.expect(2)
 			c.right()
@@ -221,14 +237,14 @@ func TestRoomTaken(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			for _, b := range pl.blobs {
+			for _, b := range pl.regions {
 				size := b.size
 				c.says(fmt.Sprintf("file %d %d", b.base, size), "1")
-				c.stale(pl, b.name)
+				c.stale(pl, "all of it")
 				c.unmaps(b.base, size)
 				for at := b.base; at < b.base+size; at += pageSize {
 					c.says("over "+itoa(int(at)), "1")
-					c.stale(pl, fmt.Sprintf("%s + %#x", b.name, at-b.base))
+					c.stale(pl, fmt.Sprintf("at + %#x", at-b.base))
 					c.unmaps(at, pageSize)
 				}
 			}

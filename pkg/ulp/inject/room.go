@@ -13,7 +13,7 @@ const (
 
 // room finds a free range of size bytes, within reach of all of [near.Start, near.End) if near is not nil. The kernel puts
 // new mappings at the upper end of the gap that the libraries leave below, so the range is some way down from there: what
-// the process maps between now and the stop shall not take it. The heap and the stack keep what they may grow into.
+// the process maps between now and the stop shall not take it. A signed address goes before any other: see region. The heap and the stack keep what they may grow into.
 func room(maps []process.Mapping, size uint64, near *process.Segment) (uint64, bool) {
 	low, high := uint64(lowestRoom), uint64(highestRoom)
 	if near != nil {
@@ -24,6 +24,7 @@ func room(maps []process.Mapping, size uint64, near *process.Segment) (uint64, b
 	}
 	need := pageUp(size) + 2*pageSize // with a page that stays free on both sides
 	var best, bestDistance uint64
+	var bestSigned bool
 	prev := process.Mapping{End: lowestRoom}
 	for i := range len(maps) + 1 {
 		next := process.Mapping{Start: highestRoom}
@@ -41,12 +42,13 @@ func room(maps []process.Mapping, size uint64, near *process.Segment) (uint64, b
 		if at = max(at, pageUp(from)) + pageSize; at+size > to {
 			continue
 		}
+		at, ok := signed(pageUp(from)+pageSize, at)
 		d := ^(to - from) // the largest gap
 		if near != nil {
 			d = max(at, near.Start) - min(at, near.Start)
 		}
-		if best == 0 || d < bestDistance {
-			best, bestDistance = at, d
+		if best == 0 || ok && !bestSigned || ok == bestSigned && d < bestDistance {
+			best, bestDistance, bestSigned = at, d, ok
 		}
 	}
 	return best, best != 0

@@ -31,10 +31,6 @@ type run struct {
 	done []write // what was there before each write so far
 	// mapped is what was loaded so far, to be unmapped if anything fails
 	mapped []*freed
-	empty  bool          // it is mapped, but has no contents yet
-	sent   bool          // a thread maps it on its way home
-	asked  bool          // that did not do, so that it is asked what the calls return
-	batch  *batch        // what maps it, if nothing else is to be done
 	buf    []byte        // for what is read again
 	words  *tracer.Words // for stacks
 	res    Result
@@ -57,9 +53,6 @@ func (pl *Plan) Run(ctx context.Context) (Result, error) {
 	defer buffers.Put(buf)
 	r := &run{Plan: pl, buf: *buf, words: tracer.NewWords(pl.stacks)}
 	defer r.words.Done()
-	if len(pl.blobs) > 0 {
-		r.batch = newBatch(nil, nil, pl.blobs)
-	}
 	o := tracer.Options{StopTimeout: pl.o.StopTimeout, MaxStop: pl.o.MaxStop, SuspendSeccomp: pl.o.SuspendSeccomp, Gadgets: pl.gadgets}
 	if pl.o.step != nil {
 		o = tracer.WithStep(o, pl.o.step)
@@ -88,7 +81,7 @@ func (pl *Plan) nothing() bool {
 			return false
 		}
 	}
-	return len(pl.blobs)+len(pl.frees)+len(pl.leaked) == 0
+	return len(pl.regions)+len(pl.frees)+len(pl.leaked) == 0
 }
 
 // change does everything that happens while the process is stopped.
@@ -100,12 +93,15 @@ func (r *run) change(ctx context.Context) error {
 	for _, f := range r.frees {
 		f.done = false
 	}
-	if len(r.blobs) > 0 {
-		if err := r.bring(ctx); err != nil {
-			return err
+	err := cmp.Or(r.survey(), r.late())
+	if err != nil {
+		return err // before anything is mapped
+	}
+	if len(r.regions) > 0 {
+		if err = r.bring(ctx); errors.Is(err, tracer.ErrExec) || errors.Is(err, tracer.ErrGone) {
+			return err // and with the program went what was mapped
 		}
 	}
-	err := r.survey()
 	if err == nil {
 		err = r.late()
 	}
@@ -158,49 +154,38 @@ func (r *run) underway() error {
 	return nil
 }
 
-// bring puts the blobs into the process. While they are given their contents it runs, since nothing leads to them yet: what
-// counts is the longest time for which it stands still. Where a thread may be in the way, or memory is to be given back
-// first, that is looked at before anything else.
+// largeFrom is from how many pages on, of which each takes about a microsecond to make and to write, a process does not stand
+// still for that.
+const largeFrom = 64
+
+// bring puts the regions into the process. Where much is to be written and threads were running, they go on meanwhile, since
+// nothing leads there yet, and are stopped again: what counts is the longest time for which the process stands still.
 func (r *run) bring(ctx context.Context) error {
-	var err error
-	if slices.ContainsFunc(r.frees, func(f *freed) bool { return f.idle }) || slices.ContainsFunc(r.zones, zone.inTheWay) {
-		err = r.survey()
-	} else {
-		err = r.verify(r.heads)
-	}
-	if err = cmp.Or(err, r.late()); err != nil {
-		return err
-	}
 	if err := r.load(ctx); err != nil {
-		r.undo(ctx)
 		return err
 	}
-	if !r.empty {
-		return nil
+	pages := 0
+	for _, rg := range r.regions {
+		pages += rg.pages()
 	}
+	if pages < largeFrom && !r.o.twoStops {
+		return r.fill()
+	}
+	var err error
 	stopErr := r.meanwhile(ctx, func() error {
-		err = r.fillSent()
+		err = r.fill()
 		return nil
 	})
-	if stopErr == nil && errors.Is(err, errNotThere) {
-		if err = r.sendAgain(ctx); err == nil && r.empty {
-			stopErr = r.meanwhile(ctx, func() error {
-				err = r.fill()
-				return nil
-			})
-		}
+	if err = cmp.Or(stopErr, err); err != nil {
+		return err
 	}
-	switch {
-	case errors.Is(stopErr, tracer.ErrExec) || errors.Is(stopErr, tracer.ErrGone):
-		return stopErr // and with the program went what was mapped
-	case stopErr == nil && err == nil:
-		return r.arrived()
+	if err := r.arrived(); err != nil {
+		return err
 	}
-	if r.sent {
-		r.takeSent()
-	}
-	r.undo(ctx) // by a thread that stands
-	return cmp.Or(stopErr, err)
+	r.expect = slices.DeleteFunc(slices.Clone(r.expect), func(w write) bool {
+		return slices.ContainsFunc(r.frees, func(f *freed) bool { return f.done && w.addr-f.base < f.size })
+	})
+	return r.survey()
 }
 
 // meanwhile lets the process run while f runs, if it was running: threads that were all asleep do not miss that time.
@@ -213,9 +198,10 @@ func (r *run) meanwhile(ctx context.Context, f func() error) error {
 
 // arrived sees whether what was mapped is still there: the process could have mapped something else over it.
 func (r *run) arrived() error {
-	for _, b := range r.blobs {
-		if err := r.verify([]write{{b.base, b.first()}}); err != nil {
-			return err // whatever it is now, it is not ours to unmap; what is left of ours, the next change unmaps
+	for _, rg := range r.regions {
+		if err := r.verify([]write{{rg.base, rg.first()}}); err != nil {
+			r.mapped = nil // whatever it is now, it is not ours to unmap; what is left of ours, the next change unmaps
+			return err
 		}
 	}
 	return nil

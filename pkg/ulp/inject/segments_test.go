@@ -10,8 +10,8 @@ import (
 	"github.com/lpbuild/lpbuild/pkg/ulp/process"
 )
 
-// TestSegments: each part of a container has the permission that the dynamic loader would give it, and no other: code,
-// constants, constants that are relocated, variables, and variables that the file does not have.
+// TestSegments: what can be written is what the dynamic loader would let be written, and it cannot be executed: variables, and
+// variables that the file does not have. Code, constants and constants that are relocated cannot be written: see region.
 func TestSegments(t *testing.T) {
 	lib := library(t, nopFlags)
 	p := pack(t, lib, "first:first_lp\n", ulp.PackOptions{}, "-Wl,-z,relro,-z,now,-z,separate-code", source(t, `
@@ -41,8 +41,8 @@ static int adds_up(void) {
 	maps := opened(t, c.pid).maps
 	applied := c.list()[0]
 	base := applied.Base + applied.Size - uint64(len(p.im.mem))
-	want := map[string]process.Perm{"first_lp": process.PermRead | process.PermExec, "constants": process.PermRead,
-		"relocated": process.PermRead, "variables": process.PermRead | process.PermWrite, "zeros": process.PermRead | process.PermWrite}
+	want := map[string]process.Perm{"first_lp": process.PermRead | process.PermExec, "constants": process.PermRead | process.PermExec,
+		"relocated": process.PermRead | process.PermExec, "variables": process.PermRead | process.PermWrite, "zeros": process.PermRead | process.PermWrite}
 	for _, s := range symbols {
 		at := base + s.Value + s.Size/2
 		for _, m := range maps {

@@ -48,8 +48,8 @@ func TestUnderway(t *testing.T) {
 	c.right()
 }
 
-// TestSentWhereFree: a thread is sent home with what it is to map where it has a CPU for that, and where it would have to wait
-// for one, or another thread could get where its way home lies, its results are waited for instead.
+// TestSentWhereFree: a thread is sent home with the memory that it is to give back where it has a CPU for that. Where it would have
+// to wait for one, or another thread could get where its way home lies, the process is stopped until it has done so.
 func TestSentWhereFree(t *testing.T) {
 	lib := library(t, nopFlags)
 	p := pack(t, lib, everything, ulp.PackOptions{}, "testdata/patch.c")
@@ -62,10 +62,10 @@ func TestSentWhereFree(t *testing.T) {
 		}
 		sent := 0
 		for range 10 { // the machine may be busy, and a thread that does not come in time is sent again
-			loaded := false
-			c.apply(Options{step: func(name string) { loaded = loaded || name == "loaded" }}, p)
-			c.revert()
-			if !loaded {
+			waited := false
+			c.apply(Options{}, p)
+			c.change(Change{Revert: everyOne}, Options{step: func(name string) { waited = waited || name == "call:bell" }})
+			if !waited {
 				sent++
 			}
 		}

@@ -52,7 +52,7 @@ func TestSharedSince(t *testing.T) {
 	for _, when := range []string{"planned", "fill"} {
 		t.Run(when, func(t *testing.T) {
 			share := sync.OnceFunc(func() { c.share() })
-			o := Options{step: func(name string) {
+			o := Options{twoStops: true, step: func(name string) {
 				if name == when {
 					share()
 				}

@@ -19,35 +19,31 @@ const memoryPrefix = "/memfd:lpbuild:"
 
 // state is what earlier runs left in a process.
 type state struct {
-	tables  []*table
-	records []*record
+	tables     []*table
+	records    []*record
+	unfinished []extent // by address: what a killed engine mapped, and never finished
 }
 
-// readState finds tables and records by the names of their mappings. They are the process's words: what does not have the
-// right form is left out, and what does is still checked before anything is done with it.
+// readState finds tables and records: by what is in anonymous memory, and by the names of memory files, which earlier versions
+// used. They are the process's words: what does not have the right form is left out, and what does is still checked before
+// anything is done with it.
 func (v *view) readState(ctx context.Context) (*state, error) {
 	st := &state{}
-	for _, m := range v.maps {
-		if !strings.HasPrefix(m.Path, memoryPrefix) || m.Perm&process.PermExec != 0 {
-			continue
-		}
-		var head [recordHead]byte
-		if _, err := v.m.ReadAt(ctx, head[:], m.Start); errors.Is(err, process.ErrUnreadable) {
-			continue
-		} else if err != nil {
-			return nil, err
-		}
+	var next uint64
+	for i, m := range v.maps {
 		var err error
 		switch {
-		case len(st.tables)+len(st.records) >= 4*maxLayers:
-			err = fmt.Errorf("mappings of lpbuild: %w", ErrLimit)
-		case string(head[:8]) == tableMagic:
-			err = v.readTable(ctx, st, m.Start)
-		case string(head[:8]) == recordMagic:
-			err = v.readRecord(ctx, st, head[:], m.Start)
+		case m.Start < next: // belongs to what was found before
+		case isCode(m), strings.HasPrefix(m.Path, memoryPrefix):
+			next, err = v.scan(ctx, st, i)
 		}
 		if err != nil {
 			return nil, err
+		}
+	}
+	for _, m := range v.maps { // without contents: the engine was killed before it wrote them
+		if strings.HasPrefix(m.Path, memoryPrefix) && !st.knows(m) {
+			st.unfinished = append(st.unfinished, extent{m.Start, m.End - m.Start})
 		}
 	}
 	return st, nil
@@ -107,13 +103,13 @@ func (v *view) readRecord(ctx context.Context, st *state, head []byte, base uint
 	return nil
 }
 
-// ours says whether a range is mapped and all of it from memory files of ours: nothing else is ever unmapped.
+// ours says whether a range is mapped, and all of it as memory of ours is: nothing else is ever unmapped.
 func (v *view) ours(base, size uint64) bool {
 	for _, m := range v.maps {
 		if m.End <= base || size == 0 {
 			continue
 		}
-		if m.Start > base || !strings.HasPrefix(m.Path, memoryPrefix) {
+		if m.Start > base || !isCode(m) && !isData(m) && !strings.HasPrefix(m.Path, memoryPrefix) {
 			return false
 		}
 		n := min(m.End-base, size)
@@ -122,27 +118,25 @@ func (v *view) ours(base, size uint64) bool {
 	return size == 0
 }
 
-// complete says whether all of a table is mapped as it has to be. An engine that was killed while it mapped one leaves
-// stubs that cannot be executed.
+// complete says whether all of a table is mapped as it has to be. An engine of an earlier version that was killed while it
+// mapped one leaves stubs that cannot be executed.
 func (v *view) complete(t *table) bool {
-	at := t.base
 	for _, m := range v.maps {
-		if m.Start != at || at == t.base+tableSize {
+		if m.End <= t.base || m.Start >= t.base+tableSize || m.Perm == process.PermRead|process.PermExec && m.Start <= t.base {
 			continue
 		}
-		stubs := at >= t.base+stubsAt
+		stubs := m.Start >= t.base+stubsAt
 		if m.Perm&process.PermExec != 0 != stubs || !stubs && m.End > t.base+stubsAt {
 			return false
 		}
-		at = min(m.End, t.base+tableSize)
 	}
-	return at == t.base+tableSize && v.ours(t.base, tableSize)
+	return v.ours(t.base, tableSize)
 }
 
-// owns says whether a mapping belongs to a record or a table.
-func (st *state) owns(m process.Mapping) bool {
-	return slices.ContainsFunc(st.records, func(r *record) bool { return m.Start >= r.Base && m.End <= r.Base+r.Size }) ||
-		slices.ContainsFunc(st.tables, func(t *table) bool { return m.Start >= t.base && m.End <= t.base+tableSize })
+// knows says whether a mapping has something of a record or a table.
+func (st *state) knows(m process.Mapping) bool {
+	return slices.ContainsFunc(st.records, func(r *record) bool { return m.Start < r.Base+r.Size && r.Base < m.End }) ||
+		slices.ContainsFunc(st.tables, func(t *table) bool { return m.Start < t.base+tableSize && t.base < m.End })
 }
 
 // recordAt returns the record of a mapping, nil if there is none.
@@ -179,15 +173,27 @@ type Applied struct {
 	Bias       uint64 // of the library; 0 if that is not known
 }
 
-// Present says whether anything of lpbuild is in a process, by the names of its mappings. It is a look at one file, where List
-// takes several.
+// Present says whether anything of lpbuild is in a process. It is a look at one file, and at the beginning of what may be ours,
+// where List takes several.
 func Present(ctx context.Context, m *process.Memory) (bool, error) {
 	found := false
+	var code []process.Mapping
 	err := m.Mappings(ctx, func(l process.Mapping) bool {
 		found = strings.HasPrefix(l.Path, memoryPrefix)
+		if isCode(l) && len(code) < maxMappings {
+			code = append(code, l)
+		}
 		return !found
 	})
-	return found, err
+	if err != nil || found || len(code) == 0 {
+		return found, err
+	}
+	v := &view{m: m, maps: code}
+	st, err := v.readState(ctx)
+	if errors.Is(err, ErrDamaged) || errors.Is(err, ErrLimit) {
+		return true, nil
+	}
+	return st != nil && len(st.tables)+len(st.records)+len(st.unfinished) > 0, err
 }
 
 // List returns the live patches of lpbuild that are in a process, in the order in which they were applied. The process is

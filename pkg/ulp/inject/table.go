@@ -13,7 +13,8 @@ import (
 // so that all functions of all live patches of the library switch at one instant, whatever becomes of the engine; and a
 // live patch that others were put on top of can be reverted by changing slots.
 //
-// In memory: the page; records of the sites; stubs. All of it is read-only to the process, the stubs are executable.
+// In memory: the page; records of the sites; stubs. All of it is read-only to the process, the stubs are executable. In memory
+// files of earlier versions nothing else was.
 type table struct {
 	base    uint64
 	buildID []byte // of the library
@@ -31,21 +32,23 @@ type layer struct {
 }
 
 const (
-	tableMagic   = "LPBTABL1"
-	recordMagic  = "LPBPTCH1"
-	maxLayers    = 32
-	maxSlots     = 384
-	layersAt     = 128
-	layerSize    = 24
-	slotsAt      = pageSize - 8*maxSlots
-	siteSize     = 64
-	stubSize     = 64
-	sitesAt      = pageSize
-	stubsAt      = sitesAt + maxSlots*siteSize
-	tableSize    = stubsAt + maxSlots*stubSize
-	movedAt      = 8 // in a stub
-	maxIDLen     = 32
-	sitesAligned = maxSlots*siteSize%pageSize + maxSlots*stubSize%pageSize // a constant 0, or the next line does not compile
+	tableMagic = "LPBTABL1"
+	// oldRecordMagic is that of records which do not say where the code is.
+	oldRecordMagic = "LPBPTCH1"
+	recordMagic    = "LPBPTCH2"
+	maxLayers      = 32
+	maxSlots       = 384
+	layersAt       = 128
+	layerSize      = 24
+	slotsAt        = pageSize - 8*maxSlots
+	siteSize       = 64
+	stubSize       = 64
+	sitesAt        = pageSize
+	stubsAt        = sitesAt + maxSlots*siteSize
+	tableSize      = stubsAt + maxSlots*stubSize
+	movedAt        = 8 // in a stub
+	maxIDLen       = 32
+	sitesAligned   = maxSlots*siteSize%pageSize + maxSlots*stubSize%pageSize // a constant 0, or the next line does not compile
 )
 
 var _ [0]struct{} = [sitesAligned]struct{}{}

@@ -21,9 +21,6 @@ type zone struct {
 	starts []uint64
 }
 
-// inTheWay reports whether a thread in the zone makes the change impossible.
-func (z zone) inTheWay() bool { return z.move == 0 && z.free == 0 }
-
 // zonesOf adds what the change of one slot forbids.
 func (b *planner) zonesOf(ctx context.Context, tp *targetPlan, slot int, installs bool) error {
 	s := tp.next.sites[slot]

@@ -167,8 +167,8 @@ func TestBoundElsewhere(t *testing.T) {
 	b := &planner{Plan: &Plan{}, v: v.v}
 	mine := v.v.libs[slices.IndexFunc(v.v.libs, func(l *process.Library) bool { return l.SONAME == "libtarget.so" })]
 	s := &scope{v: v.v, found: map[process.Reference]binding{{Name: "first"}: {lib: mine}}}
-	if err := b.expectBound(t.Context(), s); err != nil || len(b.heads) != 1 {
-		t.Fatalf("%v, %d", err, len(b.heads))
+	if err := b.expectBound(t.Context(), s); err != nil || len(b.expect) != 1 {
+		t.Fatalf("%v, %d", err, len(b.expect))
 	}
 	c.says("close", "closed")
 	c.says("open "+other, "open")

@@ -17,8 +17,7 @@ const (
 	EntryUnknown EntryState = iota
 	// EntryNOPs: the NOPs of -fpatchable-function-entry: calls run the function itself.
 	EntryNOPs
-	// EntryDetour: a jump back to an absolute jump in the place of the NOPs: calls run Target. The detours of libpulp and
-	// of lpbuild's own backend look the same; whose it is says the place of Target.
+	// EntryDetour: a jump back to a jump in the place of the NOPs: calls run Target. Whose it is says the place of Target.
 	EntryDetour
 )
 
@@ -52,7 +51,7 @@ type Prologue struct {
 type entryFormat struct {
 	before, after int // bytes to read
 	align         uint64
-	decode        func(p *Prologue)
+	decode        func(p *Prologue, addr uint64)
 }
 
 // entryFormats has one file each. aarch64 is to come: neither libpulp nor lpbuild patches it yet.
@@ -86,7 +85,7 @@ func readPrologue(r reader, addr uint64, arch ulp.Arch) (*Prologue, error) {
 	}
 	p := &Prologue{Before: b[:f.before:f.before], After: b[f.before:n]}
 	if n == len(b) {
-		f.decode(p)
+		f.decode(p, addr)
 	}
 	return p, nil
 }

@@ -14,7 +14,7 @@ const (
 
 var entryPower = entryFormat{before: powerBefore, after: powerTOC + 4, align: 4, decode: decodePower}
 
-func decodePower(p *Prologue) {
+func decodePower(p *Prologue, _ uint64) {
 	off := 0
 	if le.Uint32(p.After)>>16 == 0x3c4c && le.Uint32(p.After[4:])>>16 == 0x3842 {
 		p.Landing, off = true, powerTOC
