@@ -7,13 +7,13 @@ LINTVER := v2.15.0
 # What the demonstration needs beyond Go, and what the tests and benchmarks need beyond that. SUSE has no gpg1: what needs it
 # there does without and says so. rpm2cpio and rpmsign come with its rpm and rpm-build.
 DEMO_DEBIAN := gcc libc6-dev binutils rpm createrepo-c gnupg gnupg1 xz-utils zstd bzip2 elfutils cpio
-TEST_DEBIAN := $(DEMO_DEBIAN) zlib1g libssl3 rpm2cpio gdb rpmlint mandoc osc g++ shellcheck systemd zypper iproute2 bash-completion \
+TEST_DEBIAN := $(DEMO_DEBIAN) zlib1g libssl3 rpm2cpio gdb rpmlint mandoc osc g++ shellcheck strace systemd zypper iproute2 bash-completion \
                gcc-powerpc64le-linux-gnu libc6-dev-ppc64el-cross gcc-aarch64-linux-gnu libc6-dev-arm64-cross
 GLIBC_DEBIAN := $(DEMO_DEBIAN) rpm2cpio make bison gawk python3 dpkg-dev patch linux-libc-dev
 # Real programs that the engine is tried on, and gcc for the live patch.
 REAL_DEBIAN  := gcc libc6-dev util-linux nginx-light redis-server postgresql nodejs python3 bubblewrap
 DEMO_SUSE   := gcc glibc-devel binutils rpm-build createrepo_c gpg2 xz zstd bzip2 elfutils cpio tar findutils util-linux
-TEST_SUSE   := $(DEMO_SUSE) iproute2 bash-completion gdb rpmlint mandoc osc gcc-c++ ShellCheck systemd cross-ppc64le-gcc14 cross-aarch64-gcc14
+TEST_SUSE   := $(DEMO_SUSE) iproute2 bash-completion gdb strace rpmlint mandoc osc gcc-c++ ShellCheck systemd cross-ppc64le-gcc14 cross-aarch64-gcc14
 
 .PHONY: build deps deps-demo deps-glibc deps-real demo package test test-kill test-cycles test-glibc test-real test-decode reach race bench bench-once fuzz lint clean
 

@@ -139,7 +139,8 @@
 // program are cancelled, is for libpulp's engine, which has its containers loaded by the dynamic loader.
 //
 // Everything in a process is taken for hostile: its tables and records are read with bounds and checksums, what they say
-// is compared with what is mapped, and only memory that is mapped as ours is ever unmapped. A process can only harm itself.
+// is compared with what is mapped, and only memory that is mapped as ours is ever unmapped. A process that forges them is left
+// unpatched or harms itself and whoever shares its memory; others it costs the time until its own is over.
 //
 // Only x86_64 is supported; ppc64le and aarch64 are refused.
 package inject

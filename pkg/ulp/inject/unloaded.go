@@ -7,6 +7,8 @@ import (
 	"slices"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"github.com/lpbuild/lpbuild/pkg/ulp"
 	"github.com/lpbuild/lpbuild/pkg/ulp/process"
 )
@@ -69,12 +71,16 @@ func (t *table) leads(read func(b []byte, addr uint64) error) (led, foreign bool
 // their library: it was not there when the plan was made.
 func (r *run) orphaned() error {
 	for _, t := range r.orphans {
-		led, _, _ := t.leads(func(b []byte, addr uint64) error {
-			if _, err := r.mem.ReadAt(b, int64(addr)); err != nil {
+		led, _, err := t.leads(func(b []byte, addr uint64) error {
+			_, err := r.mem.ReadAt(b, int64(addr))
+			if errors.Is(err, unix.EIO) { // nothing is mapped there
 				return process.ErrUnreadable
 			}
-			return nil
+			return err
 		})
+		if err != nil {
+			return err
+		}
 		if led {
 			return fmt.Errorf("the library at %#x is there again: %w", t.bias, ErrStale)
 		}

@@ -12,8 +12,9 @@
 // returns belongs to one process and to one program in it: a pid that was given to another process is [ErrGone], a
 // program that was replaced by exec is [ErrChanged].
 //
-// A process is taken for hostile. Every length and every loop is bounded, and one call allocates at most 4 MiB,
-// whatever the process claims; what is beyond is [ErrLimit] or [ErrMalformed]. Names and paths are the process's own
+// A process is taken for hostile. Every length and every loop is bounded, and one call allocates at most 4 MiB
+// of its own, whatever the process claims ([Memory.Mappings] shows one mapping after the other, and what its caller keeps is
+// the caller's); what is beyond is [ErrLimit] or [ErrMalformed]. Names and paths are the process's own
 // words: make them printable before they reach a terminal. A process that does not answer, because its pages come from
 // a file system that hangs, is left behind when the context ends.
 //

@@ -9,15 +9,19 @@ import (
 )
 
 // Mappings calls f with each mapping of the process in ascending order, until it returns false. There may be 65,530 of
-// them and more. While the process changes its mappings, what it changes may be missing or be there twice. When the
+// them and more, so of each Path there are at most 64 bytes: they tell kinds of memory apart. While the process changes its mappings, what it changes may be missing or be there twice. When the
 // context has ended, f is not called any more.
 func (m *Memory) Mappings(ctx context.Context, f func(Mapping) bool) error {
 	var mu sync.Mutex // of the caller and f
 	ended := false
 	_, err := with(ctx, m, "maps", func() (struct{}, error) {
+		last := ""
 		err := m.dir.Mappings(func(l *procfs.Mapping) error {
 			next, path := mappingOf(l)
-			next.Path = string(path)
+			if path = path[:min(len(path), shortPath)]; string(path) != last { // most follow others of the same file
+				last = string(path)
+			}
+			next.Path = last
 			mu.Lock()
 			defer mu.Unlock()
 			if ended || !f(next) {
@@ -40,31 +44,34 @@ func (m *Memory) Mappings(ctx context.Context, f func(Mapping) bool) error {
 // that follows it without a gap. Code may have been moved into such memory.
 func (m *Memory) fileMappings() ([]Mapping, error) {
 	var k keeper
-	err := m.dir.Mappings(func(l *procfs.Mapping) error { return k.add(mappingOf(l)) })
-	if err != nil {
+	if err := m.dir.Mappings(func(l *procfs.Mapping) error { return k.add(mappingOf(l)) }); err != nil {
 		return nil, err
 	}
-	k.sweep(0)
-	return k.list, nil
+	return k.finish(), nil
 }
 
 // keeper collects mappings. A process may map hundreds of thousands of files that are no programs; they are swept out
-// when the list is full.
+// when the list is full. Paths become strings at the end only, so that one which is not kept costs no memory.
 type keeper struct {
-	list  []Mapping
-	paths int // bytes of the paths in list that are not shared
+	list  []Mapping // without Path
+	at    []piece   // the path of each
+	paths []byte    // the paths, in the order of the list; neighbours share one
 	code  map[FileID]bool
 	tail  int    // how many mappings without a file follow each other
 	owner FileID // of those in front of them
 }
 
-// Behind the last mapping of a file, at most this many mappings without one are its .bss: permissions may split it.
+// piece is a part of keeper.paths.
+type piece struct{ from, to int32 }
+
+// After the last mapping of a file, at most this many mappings without one are its .bss: permissions may split it.
 const maxTail = 4
 
 // The last mappings are spared by a sweep, since the code of their files may be in the lines to come.
 const spare = 256
 
 func (k *keeper) add(l Mapping, path []byte) error {
+	var at piece
 	if l.File == (FileID{}) {
 		if n := len(k.list); n == 0 || k.tail == maxTail || len(path) > 0 || k.list[n-1].End != l.Start {
 			k.tail = maxTail
@@ -76,30 +83,52 @@ func (k *keeper) add(l Mapping, path []byte) error {
 		}
 	} else {
 		k.tail, k.owner = 0, l.File
-		if n := len(k.list); n > 0 && k.list[n-1].File == l.File && k.list[n-1].Path == string(path) {
-			l.Path = k.list[n-1].Path
-		} else {
-			l.Path = string(path)
-			k.paths += len(l.Path)
-		}
+		at = k.keep(l.File, path)
 		if l.Perm&PermExec != 0 {
 			k.executes(l.File)
 		}
 	}
 	if len(k.list) == 1024 { // more than any ordinary process has: do not grow step by step
-		k.list = slices.Grow(k.list, maxMappings-len(k.list))
+		k.list, k.at = slices.Grow(k.list, maxMappings-len(k.list)), slices.Grow(k.at, maxMappings-len(k.at))
 	}
-	k.list = append(k.list, l)
-	if len(k.list) < maxMappings && k.paths < maxPaths {
+	k.list, k.at = append(k.list, l), append(k.at, at)
+	if len(k.list) < maxMappings && len(k.paths) < maxPaths {
 		return nil
 	}
-	if k.sweep(spare); len(k.list) > maxMappings/2 || k.paths > maxPaths/2 {
+	if k.sweep(k.spared()); len(k.list) > maxMappings/2 || len(k.paths) > maxPaths/2 {
 		return ErrLimit
 	}
 	return nil
 }
 
-// executes remembers that there is code in mappings of a file, or right behind one.
+// spared returns how many of the last mappings to spare: fewer where their paths are long.
+func (k *keeper) spared() int {
+	n := 0
+	for size := 0; n < min(spare, len(k.list)); n++ {
+		at := k.at[len(k.at)-1-n]
+		if size += int(at.to - at.from); size > maxPaths/4 {
+			break
+		}
+	}
+	return n
+}
+
+// keep keeps the path of the next mapping.
+func (k *keeper) keep(f FileID, path []byte) piece {
+	if n := len(k.list); n > 0 && k.list[n-1].File == f {
+		if at := k.at[n-1]; string(k.paths[at.from:at.to]) == string(path) {
+			return at
+		}
+	}
+	if len(k.paths) > maxPaths/16 {
+		k.paths = slices.Grow(k.paths, maxPaths+maxPath-len(k.paths))
+	}
+	from := int32(len(k.paths))
+	k.paths = append(k.paths, path...)
+	return piece{from, int32(len(k.paths))}
+}
+
+// executes remembers that there is code in mappings of a file, or right after one.
 func (k *keeper) executes(f FileID) {
 	if k.code == nil {
 		k.code = make(map[FileID]bool)
@@ -107,10 +136,11 @@ func (k *keeper) executes(f FileID) {
 	k.code[f] = true
 }
 
-// sweep removes the mappings of files without code, but for the last few.
+// sweep removes the mappings of files without code, but for the last few, and their paths.
 func (k *keeper) sweep(last int) {
-	kept, keep := k.list[:0], false
-	k.paths = 0
+	kept, keep, before := 0, false, piece{}
+	var moved piece // where before is now
+	paths := k.paths[:0]
 	for i, m := range k.list {
 		if m.File != (FileID{}) {
 			keep = k.code[m.File]
@@ -118,11 +148,25 @@ func (k *keeper) sweep(last int) {
 		if !keep && i < len(k.list)-last {
 			continue
 		}
-		if n := len(kept); n == 0 || kept[n-1].Path != m.Path {
-			k.paths += len(m.Path)
+		at := k.at[i]
+		if at != before || at == (piece{}) {
+			before = at
+			from := int32(len(paths))
+			paths = append(paths, k.paths[at.from:at.to]...) // what is there was moved, or is not kept
+			moved = piece{from, int32(len(paths))}
 		}
-		kept = append(kept, m)
+		k.list[kept], k.at[kept] = m, moved
+		kept++
 	}
-	clear(k.list[len(kept):])
-	k.list = kept
+	k.list, k.at, k.paths = k.list[:kept], k.at[:kept], paths
+}
+
+// finish returns the mappings of files with code.
+func (k *keeper) finish() []Mapping {
+	k.sweep(0)
+	paths := string(k.paths)
+	for i, at := range k.at {
+		k.list[i].Path = paths[at.from:at.to]
+	}
+	return k.list
 }

@@ -31,8 +31,7 @@ func FuzzParseMaps(f *testing.F) {
 			check(t, false, err)
 			return
 		}
-		k.sweep(0)
-		list, err := findLibraries(t.Context(), fakeMemory{fakeBase: Forge()}, k.list, &auxv{})
+		list, err := findLibraries(t.Context(), fakeMemory{fakeBase: Forge()}, k.finish(), &auxv{})
 		if err != nil {
 			check(t, list != nil, err)
 		}

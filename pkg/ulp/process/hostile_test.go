@@ -208,6 +208,33 @@ func TestManyMappings(t *testing.T) {
 	}
 }
 
+// TestLongNames looks at a process with as many mappings as the kernel allows, of files whose names have nearly 4 KiB: they
+// cost what they are needed for.
+func TestLongNames(t *testing.T) {
+	m := memory(t, start(t, "longnames", t.TempDir(), "65000").pid)
+	for what, f := range map[string]func() (int, error){
+		"Libraries": func() (int, error) { list, err := m.Libraries(t.Context()); return len(list), err },
+		"Mappings": func() (int, error) {
+			var all []process.Mapping
+			err := m.Mappings(t.Context(), func(l process.Mapping) bool { all = append(all, l); return true })
+			return len(all), err
+		},
+	} {
+		var before, after runtime.MemStats
+		runtime.ReadMemStats(&before)
+		n, err := f()
+		runtime.ReadMemStats(&after)
+		most := uint64(4 << 20)
+		if what == "Mappings" {
+			most += 65_000 * (64 + 5*80) // what the test keeps, and its growing
+		}
+		used := after.TotalAlloc - before.TotalAlloc
+		if t.Logf("%s: %d KiB", what, used>>10); err != nil || n == 0 || used > most {
+			t.Errorf("%s: %d, %v; %d KiB allocated", what, n, err, used>>10)
+		}
+	}
+}
+
 // maxMapCount is the kernel's limit of mappings.
 func maxMapCount(t *testing.T) int {
 	t.Helper()

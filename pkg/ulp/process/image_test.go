@@ -21,7 +21,7 @@ func fakeLibraries(t testing.TB, image []byte) (fakeMemory, []*Library, error) {
 	if err := k.addText(text); err != nil {
 		t.Fatal(err)
 	}
-	list, err := findLibraries(t.Context(), m, k.list, &auxv{})
+	list, err := findLibraries(t.Context(), m, k.finish(), &auxv{})
 	return m, list, err
 }
 
@@ -94,8 +94,7 @@ func TestClaims(t *testing.T) {
 		if err := k.addText(lines...); err != nil {
 			t.Fatal(err)
 		}
-		k.sweep(0)
-		return k.list
+		return k.finish()
 	}
 	tests := map[string]struct {
 		maps []Mapping

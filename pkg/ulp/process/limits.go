@@ -4,6 +4,7 @@ package process
 // keep one call below 4 MiB.
 const (
 	maxPath      = 4096     // bytes of a path that are kept; the rest is cut off
+	shortPath    = 64       // bytes of a path that are kept where all mappings are listed
 	maxMappings  = 16384    // mappings of files with code, with those that follow them
 	maxPaths     = 1 << 20  // bytes of all paths of those mappings
 	maxLibraries = 2048     // ELF images

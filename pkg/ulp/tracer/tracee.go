@@ -108,7 +108,7 @@ func (t *Tracee) Do(f func() error) (err error) {
 
 // Run stops all threads of a process, runs f as [Tracee.Do] does, and lets them go whatever happens in f. It returns how long
 // the process stood still, and f's error before that of letting go. If it cannot stop them the error is ErrGone,
-// ErrPermission, ErrTraced, ErrNotStopping, ErrUnsupported, ErrExec or the context's, in an [*Error], and everything runs as
+// ErrPermission, ErrTraced, ErrNotStopping, ErrUnsupported, ErrExec, ErrOurTracer or the context's, in an [*Error], and everything runs as
 // before.
 //
 // That the process still runs the program that its caller knows must be asked in f, since it may have executed another one
@@ -116,6 +116,9 @@ func (t *Tracee) Do(f func() error) (err error) {
 func Run(ctx context.Context, pid int, o Options, f func(*Tracee) error) (time.Duration, error) {
 	if !supported {
 		return 0, errArch(pid)
+	}
+	if err := Stoppable(pid); err != nil {
+		return 0, err
 	}
 	if err := takeSlot(ctx); err != nil {
 		return 0, &Error{Op: "waiting for a CPU", PID: pid, Err: err}

@@ -36,6 +36,9 @@ func willing(ctx context.Context, v *View, t Target) error {
 
 // hinders returns an [AgainError] for a process that cannot be changed at the moment.
 func hinders(ctx context.Context, v *View, t Target) error {
+	if err := stoppable(v.Process); err != nil {
+		return err
+	}
 	if err := vforked(v.Process); err != nil {
 		return err
 	}

@@ -77,7 +77,8 @@ func (c *course) attempt() *process.Later {
 		case again == nil:
 			return c.over()
 		}
-		if c.r.o.Attempts > 0 && c.n >= max(c.r.o.Attempts, least(again)) || c.r.o.DryRun || c.run.Err() != nil || c.sharedTooLong(again) {
+		starting := errors.Is(again, process.ErrStarting) // a look more, and no stop
+		if !starting && (c.r.o.DryRun || c.r.o.Attempts > 0 && c.n >= max(c.r.o.Attempts, least(again))) || c.run.Err() != nil || c.sharedTooLong(again) {
 			return c.over()
 		}
 		return &process.Later{Pause: pause(c.n), Visit: c.next}
@@ -147,7 +148,7 @@ func passing(err error) *AgainError {
 	if e, ok := errors.AsType[*AgainError](err); ok {
 		return e
 	}
-	if errors.Is(err, process.ErrChanged) || errors.Is(err, process.ErrBusy) {
+	if errors.Is(err, process.ErrChanged) || errors.Is(err, process.ErrBusy) || errors.Is(err, process.ErrStarting) {
 		return &AgainError{Err: err}
 	}
 	return nil

@@ -18,6 +18,18 @@ func (j *job) unconcerned() bool {
 	return o.Containers.Len() > 0 || !loaded(j.view.Libraries, o.RevertAll)
 }
 
+// started returns a process.ErrStarting if the process may be about to load what it does not have.
+func (j *job) started(ctx context.Context) error {
+	if len(j.fit) > 0 || j.otherBuild || j.o.Containers.Len() == 0 {
+		return nil
+	}
+	err := j.view.Memory.Started(ctx, j.view.Libraries)
+	if errors.Is(err, process.ErrStarting) && j.o.Only != nil && j.o.Only(ctx, j.view.Process) != nil {
+		return nil // whatever it loads
+	}
+	return err
+}
+
 // anywhere says whether one of the engines can work in nearly every process: then a run is not about those that an engine is
 // for, but about those that have a target's library.
 func anywhere(backends []Backend) bool { return slices.ContainsFunc(backends, Backend.Anywhere) }

@@ -9,6 +9,7 @@ import (
 
 	"github.com/lpbuild/lpbuild/pkg/ulp"
 	"github.com/lpbuild/lpbuild/pkg/ulp/inject"
+	"github.com/lpbuild/lpbuild/pkg/ulp/process"
 	"github.com/lpbuild/lpbuild/pkg/ulp/pulp"
 )
 
@@ -97,17 +98,21 @@ func (v *View) seen(by *inject.View) []inject.Applied {
 	return list
 }
 
-// blocked returns an ErrBlocked if libpulp.so is in the process and was told to take no live patches. A libpulp.so that does
-// not tell does not count.
+// blocked returns an ErrBlocked if libpulp.so is in the process and was told to take no live patches. A libpulp.so that has
+// nothing to tell, as that of an old version, does not count; one that cannot be read is an error.
 func (v *View) blocked(ctx context.Context) error {
 	r, err := v.libpulp(ctx)
-	if err != nil {
-		return ctx.Err()
+	var s pulp.State
+	if err == nil {
+		s, err = r.State(ctx)
 	}
-	if s, err := r.State(ctx); err == nil && s.Code == pulp.ErrBlocked {
+	if err == nil && s.Code == pulp.ErrBlocked {
 		return fmt.Errorf("%w: libpulp.so is disabled in the process", ErrBlocked)
 	}
-	return ctx.Err()
+	if _, answer := errors.AsType[*pulp.Error](err); answer || err == nil || errors.Is(err, process.ErrMalformed) {
+		return ctx.Err()
+	}
+	return err
 }
 
 // notNative returns why libpulp's engine must not put a live patch into the process because of the native one: it is an

@@ -2,6 +2,7 @@ package trigger
 
 import (
 	"context"
+	"errors"
 	"maps"
 	"slices"
 )
@@ -60,8 +61,11 @@ func (j *job) chooseHolder(ctx context.Context) error {
 		t := target
 		if b != engine {
 			var err error
-			if t, err = b.Open(ctx, &j.view); err != nil {
+			if t, err = b.Open(ctx, &j.view); errors.Is(err, ErrNoEngine) {
 				continue // it cannot have anything there
+			}
+			if err != nil {
+				return err
 			}
 		}
 		j.engine, j.target = b, t
@@ -113,8 +117,11 @@ func appliedByOthers(ctx context.Context, backends []Backend, engine Backend, v 
 	var all []Applied
 	for _, b := range backends[slices.Index(backends, engine)+1:] {
 		t, err := b.Open(ctx, v)
-		if err != nil {
+		if errors.Is(err, ErrNoEngine) {
 			continue // it cannot have anything there
+		}
+		if err != nil {
+			return all, err
 		}
 		list, err := t.Applied(ctx)
 		if seen != nil && err == nil {

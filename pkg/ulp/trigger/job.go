@@ -43,6 +43,10 @@ func (r *runner) open(ctx context.Context, c *course) (*job, error) {
 		}
 		return j, nil
 	}
+	if err := j.started(ctx); err != nil {
+		j.close()
+		return nil, err
+	}
 	if j.unconcerned() {
 		j.ignored = true
 		return j, nil

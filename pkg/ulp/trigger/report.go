@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/lpbuild/lpbuild/pkg/ulp/process"
+	"github.com/lpbuild/lpbuild/pkg/ulp/tracer"
 )
 
 // Status is what became of a process, or of one live patch in it.
@@ -125,7 +126,8 @@ func statusOf(err error) Status {
 	case errors.Is(err, ErrNothingLeft), errors.Is(err, ErrApplied), errors.Is(err, ErrNotApplied), errors.Is(err, ErrNoPatches):
 		return Already
 	case errors.Is(err, ErrBuildID), errors.Is(err, ErrNotLoaded), errors.Is(err, ErrBlocked), errors.Is(err, ErrNoEngine),
-		errors.Is(err, ErrVfork), errors.Is(err, ErrShared), errors.Is(err, ErrElsewhere), errors.Is(err, ErrKept), errors.Is(err, process.ErrGone), errors.Is(err, process.ErrNoMemory):
+		errors.Is(err, ErrVfork), errors.Is(err, ErrShared), errors.Is(err, ErrElsewhere), errors.Is(err, ErrKept), errors.Is(err, process.ErrGone), errors.Is(err, process.ErrNoMemory),
+		errors.Is(err, tracer.ErrOurTracer):
 		return Skipped
 	}
 	return Failed

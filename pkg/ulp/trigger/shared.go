@@ -18,19 +18,32 @@ var ErrVfork = errors.New("the process shares the memory of its parent (vfork)")
 // a child that has not executed a program yet (vfork), or one that was made so (CLONE_VM).
 var ErrShared = errors.New("another process has its memory (vfork, CLONE_VM)")
 
+// stoppable returns a tracer.ErrOurTracer for a process that must not be stopped, since it traces this one.
+func stoppable(p *process.Process) error {
+	err := tracer.Stoppable(p.PID)
+	if errors.Is(err, tracer.ErrOurTracer) {
+		return tracer.ErrOurTracer
+	}
+	return err
+}
+
 const kcmpVM = 1 // KCMP_VM of kcmp(2)
 
-// vforked returns an AgainError with ErrVfork for a process that has the memory of its parent. Where the kernel does not
-// tell, it returns nil.
+// vforked returns an AgainError with ErrVfork for a process that has the memory of its parent. A parent
+// that is gone (ESRCH) has none, and one that this user may not ask about (EPERM) has memory that this user may not touch, in
+// which no child of it is touched either. On a kernel without kcmp(2) it cannot be known, which is an error.
 func vforked(p *process.Process) error {
 	if p.ParentPID <= 0 {
 		return nil
 	}
 	equal, _, errno := unix.Syscall6(unix.SYS_KCMP, uintptr(p.PID), uintptr(p.ParentPID), kcmpVM, 0, 0, 0)
-	if errno == 0 && equal == 0 {
+	switch {
+	case errno == 0 && equal == 0:
 		return &AgainError{Err: ErrVfork}
+	case errno == 0, errors.Is(errno, unix.ESRCH), errors.Is(errno, unix.EPERM):
+		return nil
 	}
-	return nil
+	return fmt.Errorf("whether it has the memory of its parent is not known: kcmp: %w", errno)
 }
 
 var sharers process.Sharers

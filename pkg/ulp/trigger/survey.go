@@ -124,7 +124,13 @@ func (o *SurveyOptions) look(ctx context.Context, p *process.Process, err error,
 		return nil, true
 	case err != nil && named:
 		return &Survey{PID: o.Selector.PID, Err: timeIsOver(err)}, false
-	case err != nil, !o.Selector.wants(p):
+	case err != nil:
+		look, ok := errors.AsType[*process.LookError](err)
+		if errors.Is(err, process.ErrGone) || !ok || o.Selector.Name != nil || o.Selector.User != nil {
+			return nil, false // whether it is one of these is not known
+		}
+		return &Survey{PID: look.PID, Err: timeIsOver(err)}, false
+	case !o.Selector.wants(p):
 		return nil, false
 	case p.Denied && named:
 		s = newSurvey(p)

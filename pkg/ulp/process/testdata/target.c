@@ -122,6 +122,23 @@ static char *map(const char *path, int prot, int flags)
 	return p;
 }
 
+// longnames maps files of long names in turns, so that no mapping has the name of its neighbour.
+static void longnames(const char *folder, long n)
+{
+	static char name[256];
+	int fd[16];
+	if (chdir(folder)) die("chdir");
+	memset(name, 'n', 250);
+	for (int i = 0; i < 15; i++) if (mkdir(name, 0755) || chdir(name)) die("mkdir");
+	for (int i = 0; i < 16; i++) {
+		name[249] = 'a' + i;
+		fd[i] = open(name, O_CREAT | O_RDWR, 0644);
+		if (fd[i] < 0 || ftruncate(fd[i], 4096)) die(name);
+	}
+	for (long i = 0; i < n; i++) mmap(NULL, 4096, i & 1 ? PROT_READ : PROT_READ | PROT_WRITE, MAP_SHARED, fd[i % 16], 0);
+	ready(n);
+}
+
 // many maps one page of a file again and again. Protections that differ keep the mappings from becoming one.
 static void many(const char *path, long n)
 {
@@ -240,7 +257,8 @@ int main(int argc, char **argv)
 		char *p = map(argv[2], PROT_READ | PROT_EXEC, MAP_PRIVATE);
 		if (truncate(argv[2], 0)) die("truncate");
 		ready((long)p);
-	} else if (!strcmp(mode, "many")) many(argv[2], atol(argv[3]));
+	} else if (!strcmp(mode, "longnames")) longnames(argv[2], atol(argv[3]));
+	else if (!strcmp(mode, "many")) many(argv[2], atol(argv[3]));
 	else if (!strcmp(mode, "silent")) silent("userfaultfd register");
 	else if (!strcmp(mode, "hanging")) hanging();
 	else if (!strcmp(mode, "dlopen")) { // LIBRARY SYMBOL: its address is the word
