@@ -27,6 +27,9 @@ type space struct {
 	stackEnd uint64   // of the mapping that it is in; 0 if that is not known to be one that grows downwards
 }
 
+// errDying is an ErrGone of the whole process; a thread that has ended says nothing of the others.
+var errDying = fmt.Errorf("%w: a signal is ending it", ErrGone)
+
 // openSpace opens the address space of a thread that is seized.
 func (t *Tracee) openSpace(th *Thread) (s space, err error) {
 	s.of = th
@@ -35,7 +38,7 @@ func (t *Tracee) openSpace(th *Thread) (s space, err error) {
 		return space{}, err
 	}
 	if stat.Flags&procfs.FlagSignaled != 0 {
-		return space{}, ErrGone // or it will be, when its core is dumped
+		return space{}, errDying // or it will be, when its core is dumped
 	}
 	if s.mem, err = t.open(th, "mem", os.O_RDWR); err == nil {
 		s.maps, err = t.open(th, "maps", os.O_RDONLY)
