@@ -38,7 +38,7 @@ func makeBothAndNext(t testing.TB, dir string) {
 }
 
 // TestRPMTransactional installs in a snapshot in a chroot, as a transactional update does: the processes of the running system
-// are patched from its /var/livepatches, of which the chroot sees nothing. Without that variable they are left alone.
+// are patched from its /var/livepatches, of which the chroot sees nothing. Without that variable they are left alone, and named.
 func TestRPMTransactional(t *testing.T) {
 	dir := enter(t, makeBoth)
 	if dir == "" {
@@ -47,7 +47,7 @@ func TestRPMTransactional(t *testing.T) {
 	running, snapshot := newScratch(t, dir, "running"), newScratch(t, dir, "snapshot")
 	transactionalUpdate(t, dir, running, snapshot)
 	l := running.start("program")
-	prints(t, snapshot.rpm("-U", rpmOf("/rpms", "1")), "Processes patched: 0, Skipped: 0, Failed: 0.\n")
+	prints(t, snapshot.rpm("-U", rpmOf("/rpms", "1")), "Processes patched: 0, Skipped: 1, Failed: 0.\n", "skipped: program (", "left alone")
 	l.says(without)
 
 	snapshot.config("LIVEPATCH_TARGET=always\n") // as if it was a transactional update, in any chroot

@@ -99,7 +99,7 @@ func TestEntries(t *testing.T) {
 		"no way":         {without, "", []string{"toy_mul", "toy_bare"}, "", "", "not-patchable", []string{"it was built without -fpatchable-function-entry\n"}},
 		"no NOPs at all": {without, "any", []string{"toy_mul"}, "", "native", "no-nops", nil},
 		"not proven": {without, "any", []string{"toy_mul", "toy_bare"}, "", "", "not-patchable", []string{
-			"toy_livepatch1.in:5:1: ", `"toy_bare" has no NOPs for a detour`, "not proven to be safe: RET within its first bytes", "    toy_bare:", "patchable are only toy_mul"}},
+			"toy_livepatch1.in:5:1: ", `"toy_bare" has no NOPs for a detour`, "not proven to be safe: the function has 3 bytes, and a jump needs 5", "    toy_bare:", "patchable are only toy_mul"}},
 		"no engine": {without, "any", []string{"toy_mul"}, constructor, "", "no-nops constructors", []string{
 			"toy_livepatch1.in:4:1: ", "only the native engine replaces it", "the native engine cannot load the container: it has constructors"}},
 		"libpulp only": {with, "any", []string{"toy_add"}, constructor, "pulp", "constructors", nil},

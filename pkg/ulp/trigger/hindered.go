@@ -22,6 +22,7 @@ func (j *job) unmeant(ctx context.Context, steps []Step) error {
 	case err != nil:
 		return err
 	case done && j.reverts():
+		j.ignored = j.o.Selector.PID == 0 // it has nothing that could stay behind
 		return ErrNotApplied
 	case done:
 		return ErrApplied
