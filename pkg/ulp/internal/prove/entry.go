@@ -93,6 +93,9 @@ func (f *function) replaced() error {
 			return no("a call within its first bytes", "")
 		}
 	}
+	if Breakpoint(f.rest[f.first:f.end]) {
+		return no("a trap within its first bytes", "")
+	}
 	if _, n := layout(f.moved); n > MovedLen {
 		return ErrMove
 	}
@@ -267,8 +270,8 @@ var ErrPart error = &Error{Why: "what may be a part of it elsewhere leads to its
 // parts returns an error if something that the function jumps to jumps to its beginning.
 func (f *function) parts() error {
 	first := f.addr + uint64(f.first)
-	if t := f.t; t.targets != nil && !t.targets.has(f.addr-t.Addr) && !t.targets.has(first-t.Addr) {
-		return nil // as mostly
+	if t := f.t; !t.targets.has(f.addr-t.Addr) && !t.targets.has(first-t.Addr) {
+		return nil // as mostly, or nothing is known but the function
 	}
 	for _, at := range f.outside {
 		back, err := f.t.branches(at, func(in flow, target uint64) bool { return in != call && (target == f.addr || target == first) })
