@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"strconv"
 	"strings"
 	"sync"
@@ -109,11 +110,14 @@ func TestAutoBlocked(t *testing.T) {
 	}
 }
 
+// ours is code of the native engine's in a list of mappings: a program has no other in anonymous memory.
+var ours = regexp.MustCompile(`(?m)^.* r-xp 00000000 00:00 0 *$`)
+
 // unmapped fails the test if the native engine has left anything in the process.
 func (c *child) unmapped() {
 	c.t.Helper()
 	maps, err := os.ReadFile(filepath.Join("/proc", strconv.Itoa(c.pid), "maps"))
-	if err != nil || strings.Contains(string(maps), "lpbuild:") {
+	if err != nil || strings.Contains(string(maps), "lpbuild:") || ours.Match(maps) {
 		c.t.Errorf("%v:\n%s", err, maps)
 	}
 }

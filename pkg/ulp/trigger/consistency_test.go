@@ -1,6 +1,7 @@
 package trigger_test
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -184,9 +185,6 @@ func TestNotAppliedAnyMore(t *testing.T) {
 	c.is(trigger.Changed, nil, c.one(trigger.Options{Containers: cs, Backends: native}))
 	leave := c.enter(fifo)
 	c.is(trigger.Changed, nil, c.one(trigger.Options{Containers: cs, Backends: native, Revert: true}))
-	if !strings.Contains(c.maps(), "lpbuild:libtarget_blocks") {
-		t.Errorf("it is not in memory any more:\n%s", c.maps())
-	}
 	c.kept(1)
 	for _, o := range []trigger.Options{{Containers: cs, Revert: true}, {RevertAll: "libtarget.so"}} {
 		want := map[bool]error{true: trigger.ErrNotApplied, false: trigger.ErrNoPatches}[o.Revert]
@@ -237,18 +235,18 @@ func TestKeptIsFreed(t *testing.T) {
 			c.says(before)
 			o.Backends, o.DryRun = auto(), true
 			c.one(o)
-			if !strings.Contains(c.maps(), "lpbuild:libtarget_blocks") {
+			if !c.has(cs) {
 				t.Errorf("%s, %s: it is gone too early:\n%s", name, engine, c.maps())
 			}
 			o.DryRun = false
 			r := c.one(o)
-			for end := time.Now().Add(time.Minute); strings.Contains(c.maps(), "lpbuild:libtarget_blocks") && time.Now().Before(end); r = c.one(o) {
+			for end := time.Now().Add(time.Minute); c.has(cs) && time.Now().Before(end); r = c.one(o) {
 				time.Sleep(time.Millisecond) // the thread is on its way
 			}
 			if r.Status != trigger.Already || name != "reconcile" && !strings.Contains(r.Results[0].Err.Error(), "is given back") {
 				t.Errorf("%s, %s: %+v", name, engine, r)
 			}
-			if strings.Contains(c.maps(), "lpbuild:libtarget_blocks") {
+			if c.has(cs) {
 				t.Errorf("%s, %s: it is still there:\n%s", name, engine, c.maps())
 			}
 			c.says(before)
@@ -290,11 +288,32 @@ func (c *child) maps() string {
 	must(c.t, err)
 	var b strings.Builder
 	for line := range strings.Lines(string(data)) {
-		if strings.Contains(line, "x") && strings.Contains(line, " r-xp ") || strings.Contains(line, "lpbuild:") {
+		if strings.Contains(line, "x") && strings.Contains(line, " r-xp ") {
 			b.WriteString(line)
 		}
 	}
 	return b.String()
+}
+
+// has reports whether the live patch is in the process's memory, whatever the engines say: its path stands in front of it.
+func (c *child) has(cs *trigger.Containers) bool {
+	c.t.Helper()
+	mem, err := os.Open(fmt.Sprintf("/proc/%d/mem", c.pid))
+	must(c.t, err)
+	defer mem.Close()
+	maps, err := os.ReadFile(fmt.Sprintf("/proc/%d/maps", c.pid))
+	must(c.t, err)
+	for line := range strings.Lines(string(maps)) {
+		var from, to int64
+		if _, err := fmt.Sscanf(line, "%x-%x r-xp 00000000 00:00 0", &from, &to); err != nil {
+			continue
+		}
+		b := make([]byte, to-from)
+		if _, err := mem.ReadAt(b, from); err == nil && bytes.Contains(b, []byte(filepath.Base(cs.List[0].Path))) {
+			return true
+		}
+	}
+	return false
 }
 
 // leavesAfter returns careful engines, which let the thread go once they have failed for some time.
