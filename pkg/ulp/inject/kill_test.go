@@ -24,12 +24,13 @@ import (
 // oneRound makes the engine print its steps after one round, instead of killing itself at one.
 const oneRound = -1
 
-// engine is this test binary as a process that applies and reverts until it is killed: "PID STEP FILE ONEBYONE ONTOP".
+// engine is this test binary as a process that applies and reverts until it is killed: "PID STEP FILE ONEBYONE ONTOP TWOSTOPS LOAD".
 func engine(job string) int {
 	var pid, last int
 	var path string
-	var oneByOne, onTop bool
-	if _, err := fmt.Sscan(job, &pid, &last, &path, &oneByOne, &onTop); err != nil {
+	var oneByOne, onTop, twoStops bool
+	var load string
+	if _, err := fmt.Sscanf(job, "%d %d %s %v %v %v %q", &pid, &last, &path, &oneByOne, &onTop, &twoStops, &load); err != nil {
 		return 1
 	}
 	image, err := os.ReadFile(path)
@@ -42,7 +43,7 @@ func engine(job string) int {
 		return 1
 	}
 	steps := 0
-	o := Options{StopTimeout: 5 * time.Second, oneByOne: oneByOne, step: func(string) {
+	o := Options{StopTimeout: 5 * time.Second, oneByOne: oneByOne, twoStops: twoStops, load: load, step: func(string) {
 		if steps == last {
 			targettest.KillSelf()
 		}
@@ -76,10 +77,13 @@ type work struct {
 	path     string
 	oneByOne bool // as the option
 	onTop    bool // it leaves other live patches as they are
+	twoStops bool
+	load     string
 }
 
 func startEngineAs(t testing.TB, pid, step int, w work) *exec.Cmd {
-	return targettest.Engine(t, "INJECT_TEST_ENGINE", fmt.Sprintf("%d %d %s %v %v", pid, step, w.path, w.oneByOne, w.onTop))
+	return targettest.Engine(t, "INJECT_TEST_ENGINE", fmt.Sprintf("%d %d %s %v %v %v %q", pid, step, w.path, w.oneByOne, w.onTop,
+		w.twoStops, w.load))
 }
 
 // stepsOf has the engine do one round, and returns how many steps that takes.

@@ -173,22 +173,26 @@ type Applied struct {
 	Bias       uint64 // of the library; 0 if that is not known
 }
 
-// Present says whether anything of lpbuild is in a process. It is a look at one file, and at the beginning of what may be ours,
+// Present reports whether anything of lpbuild is in a process. It looks at one file, and at the beginning of what may be ours,
 // where List takes several.
 func Present(ctx context.Context, m *process.Memory) (bool, error) {
 	found := false
-	var code []process.Mapping
+	var maps []process.Mapping // that may be parts of a region
+	end := uint64(0)
 	err := m.Mappings(ctx, func(l process.Mapping) bool {
 		found = strings.HasPrefix(l.Path, memoryPrefix)
-		if isCode(l) && len(code) < maxMappings {
-			code = append(code, l)
+		if isCode(l) || isData(l) && l.Start == end {
+			maps, end = append(maps, l), l.End
 		}
-		return !found
+		return !found && len(maps) < maxMappings
 	})
-	if err != nil || found || len(code) == 0 {
+	if err != nil || found || len(maps) == 0 {
 		return found, err
 	}
-	v := &view{m: m, maps: code}
+	if len(maps) == maxMappings {
+		return true, nil // whoever takes a closer look meets the limit
+	}
+	v := &view{m: m, maps: maps}
 	st, err := v.readState(ctx)
 	if errors.Is(err, ErrDamaged) || errors.Is(err, ErrLimit) {
 		return true, nil
