@@ -88,7 +88,8 @@ func (m *Memory) leave() {
 	m.free()
 }
 
-// with runs f, which uses m, under the context.
+// with runs f, which uses m, under the context. What makes no sense of a program that is not there any more is no verdict on the
+// one that is: the kernel shows no mappings at all to who opened maps before an exec.
 func with[T any](ctx context.Context, m *Memory, what string, f func() (T, error)) (T, error) {
 	v, err := await(ctx, func() (T, error) {
 		m.mu.Lock()
@@ -100,7 +101,13 @@ func with[T any](ctx context.Context, m *Memory, what string, f func() (T, error
 		m.users++
 		m.mu.Unlock()
 		defer m.leave()
-		return f()
+		v, err := f()
+		if errors.Is(err, ErrMalformed) {
+			if lost := m.intact(); lost != nil {
+				err = lost
+			}
+		}
+		return v, err
 	})
 	return v, lookError(m.p.PID, what, err)
 }
