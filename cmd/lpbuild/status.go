@@ -30,7 +30,8 @@ func newStatus(s *console) *cobra.Command {
 at their entries; the builds of these libraries, the live patches that are applied, by whichever engine, and whether they take
 further ones. Processes whose libraries have no NOPs, but functions that live patches with "entries: any" can replace, are counted,
 and listed with --all, as all others are. A live patch that was reverted while a thread was in it stays in memory, and is listed so,
-and so is memory that a killed engine left, until the next change or "lpbuild revert --leftovers". It reads; no process is ever
+and so is memory that a killed engine left, until the next change or "lpbuild revert --leftovers". Probes are listed that are set where a function begins: uprobes, by name
+where tracefs is mounted, and breakpoints of debuggers. Such a function cannot be patched until its probe is removed. It reads; no process is ever
 stopped, so that it cannot tell what system call filters forbid.` + exitHelp,
 		Example: "  lpbuild status\n  lpbuild status -p 'nginx*'\n  lpbuild status --all --json | jq '.processes[].pid'",
 	}
@@ -58,7 +59,7 @@ func (o *statusOptions) run(ctx context.Context, command string, s *console) err
 	}
 	var shown []*trigger.Survey
 	for _, p := range list {
-		if onlyStock := p.Stock && len(p.Elsewhere)+len(p.Kept)+p.Left.Mappings == 0; onlyStock && !o.all && selector.PID == 0 {
+		if onlyStock := p.Stock && len(p.Elsewhere)+len(p.Kept)+len(p.Probes)+p.Left.Mappings == 0; onlyStock && !o.all && selector.PID == 0 {
 			continue
 		}
 		if p.Engine != "" || p.Err != nil || p.Disabled != nil || len(p.Libraries) > 0 || selector.PID != 0 {
@@ -196,6 +197,12 @@ func statusRows(p *trigger.Survey) [][]string {
 	if l := p.Left; l.Mappings > 0 {
 		rows = append(rows, head("-", "", fmt.Sprintf("(left by a killed engine: %s, %d KiB)", plural(l.Mappings, "mapping"), l.Size>>10), ""))
 	}
+	for _, probe := range p.Probes {
+		rows = append(rows, head(printableLine(probe.Library), "", probeWords(probe), ""))
+	}
+	if p.ProbesErr != nil {
+		rows = append(rows, head("-", "", "(probes: unknown: "+printableLine(p.ProbesErr.Error())+")", ""))
+	}
 	switch {
 	case len(rows) > 0:
 	case p.Stock:
@@ -204,6 +211,18 @@ func statusRows(p *trigger.Survey) [][]string {
 		rows = append(rows, head("-", "", "", ""))
 	}
 	return rows
+}
+
+// probeWords describes a probe.
+func probeWords(p trigger.Probe) string {
+	what, note := "a probe is set at", ": it cannot be changed"
+	switch {
+	case p.Event != "" && p.Set:
+		what = "uprobe " + printableLine(p.Event) + " is set at"
+	case p.Event != "":
+		what, note = "uprobe "+printableLine(p.Event)+" is defined at", ", and not enabled"
+	}
+	return fmt.Sprintf("(%s %s%s)", what, printableLine(p.Function), note)
 }
 
 // livePatch names a live patch, and its engine if that is not the one that the process would get.

@@ -2,6 +2,7 @@ package main
 
 import (
 	"errors"
+	"slices"
 	"strings"
 	"testing"
 
@@ -26,5 +27,26 @@ func TestStatusKept(t *testing.T) {
 	}
 	if j := newSurveyJSON(p); len(j.Kept) != 1 || j.Kept[0].Container != "/x/liba_livepatch1.so" || p.Patched() {
 		t.Errorf("%+v", j)
+	}
+}
+
+// TestStatusOfProbes: probes are rows of their own, and so is that it is not known which there are.
+func TestStatusOfProbes(t *testing.T) {
+	p := &trigger.Survey{PID: 7, Name: "program", Engine: "native", ProbesErr: errors.New("pagemap: no such file"), Probes: []trigger.Probe{
+		{Library: "libc.so.6", Function: "free", Set: true},
+		{Library: "libc.so.6", Function: "malloc", Event: "group/name", Set: true},
+		{Library: "libc.so.6", Function: "calloc", Event: "group/other"},
+	}}
+	var got []string
+	for _, row := range statusRows(p) {
+		got = append(got, row[4]+": "+row[6])
+	}
+	if want := []string{
+		"libc.so.6: (a probe is set at free: it cannot be changed)",
+		"libc.so.6: (uprobe group/name is set at malloc: it cannot be changed)",
+		"libc.so.6: (uprobe group/other is defined at calloc, and not enabled)",
+		"-: (probes: unknown: pagemap: no such file)",
+	}; !slices.Equal(got, want) {
+		t.Errorf("%q", got)
 	}
 }

@@ -167,7 +167,17 @@ type surveyJSON struct {
 	Kept      []appliedJSON `json:"kept"`               // reverted, and still in memory because a thread was in them
 	Left      int           `json:"leftover_mappings"`
 	LeftSize  uint64        `json:"leftover_bytes"`
+	Probes    []probeJSON   `json:"probes"`
+	ProbesErr string        `json:"probes_unknown"` // why it is not known which there are
 	Error     string        `json:"error"`
+}
+
+type probeJSON struct {
+	Library  string `json:"library"`
+	Function string `json:"function"`
+	Addr     string `json:"address"`
+	Event    string `json:"event"` // of tracefs
+	Set      bool   `json:"set"`   // in the process's memory, and not only defined
 }
 
 type libraryJSON struct {
@@ -193,7 +203,10 @@ func newSurveyJSON(s *trigger.Survey) surveyJSON {
 		Enabled: s.Engine != "" && s.Disabled == nil && s.Unsure == nil && !s.Bare(), Reason: text(s.Disabled), Error: text(s.Err),
 		Unsure: text(s.Unsure), Stock: s.Stock, Left: s.Left.Mappings, LeftSize: s.Left.Size,
 		Libraries: []libraryJSON{}, Elsewhere: newAppliedJSON(s.Elsewhere),
-		Kept: newAppliedJSON(s.Kept),
+		Kept: newAppliedJSON(s.Kept), Probes: []probeJSON{}, ProbesErr: text(s.ProbesErr),
+	}
+	for _, p := range s.Probes {
+		j.Probes = append(j.Probes, probeJSON{p.Library, p.Function, fmt.Sprintf("%#x", p.Addr), p.Event, p.Set})
 	}
 	for _, l := range s.Libraries {
 		j.Libraries = append(j.Libraries, libraryJSON{l.Name, l.Path, hex.EncodeToString(l.BuildID), newAppliedJSON(l.Applied)})

@@ -13,6 +13,9 @@ type memory struct {
 	nops   nopCache
 	stock  stockCache
 	labels sync.Map // of []string by labelKey
+
+	events    []event // uprobes
+	eventsErr error
 }
 
 // labelKey has the user, since what one user's processes show must not decide about another's.

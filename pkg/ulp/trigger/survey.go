@@ -20,6 +20,7 @@ type SurveyOptions struct {
 	Backends []Backend     // as Options.Backends; live patches of all of them are listed
 	Timeout  time.Duration // for each process; default 10 s
 	Root     string        // where proc is mounted; default "/proc"
+	Tracing  string        // where tracefs is mounted; default: where the kernel has directories for it
 	// Stock looks for functions without NOPs that could be replaced, too, by live patches that say so (entries: any). It takes longer.
 	Stock bool
 	// WithoutEngine adds processes that no engine is for, and those with nothing that an engine which can work anywhere could
@@ -55,6 +56,10 @@ type Survey struct {
 	Kept []Applied
 	// Left is memory that engines which were killed left in the process: see Options.Leftovers.
 	Left inject.Leftover
+	// Probes are breakpoints where functions begin.
+	Probes []Probe
+	// ProbesErr is why it is not known which probes there are.
+	ProbesErr error
 	// Err is why not all of this could be seen.
 	Err error
 }
@@ -99,6 +104,7 @@ func Look(ctx context.Context, o SurveyOptions) (list []*Survey, denied int, err
 	var mu sync.Mutex
 	scan := process.ScanOptions{Options: process.Options{Root: o.Root}, PIDs: o.Selector.pids(), Timeout: o.Timeout}
 	var known memory
+	known.events, known.eventsErr = readEvents(o.tracefs())
 	err = process.Scan(ctx, scan, func(ctx context.Context, p *process.Process, err error) {
 		if look, ok := errors.AsType[*process.LookError](err); ok && passing(err) != nil {
 			p, err = newRunner(Options{Root: o.Root, Timeout: cmp.Or(o.Timeout, 10*time.Second)}, nil).lookAgain(ctx, look.PID)
@@ -115,6 +121,14 @@ func Look(ctx context.Context, o SurveyOptions) (list []*Survey, denied int, err
 	})
 	slices.SortFunc(list, func(a, b *Survey) int { return a.PID - b.PID })
 	return list, denied, err
+}
+
+// tracefs is where to look for uprobes.
+func (o *SurveyOptions) tracefs() []string {
+	if o.Tracing != "" {
+		return []string{o.Tracing}
+	}
+	return tracefs
 }
 
 // look surveys one process. It returns nil for one that is not asked for; denied says that it may not be looked into.
@@ -212,6 +226,11 @@ func (s *Survey) fill(ctx context.Context, o *SurveyOptions, p *process.Process,
 func (s *Survey) libraries(ctx context.Context, view *View, applied []Applied, known *memory) error {
 	found := make([]bool, len(applied))
 	for _, l := range view.Libraries {
+		list, err := probes(ctx, view, l, known.events)
+		s.Probes = append(s.Probes, list...)
+		if err = cmp.Or(err, known.eventsErr); err != nil {
+			s.ProbesErr = err
+		}
 		row := PatchableLibrary{Name: l.Name, Path: l.Path, BuildID: l.BuildID, Main: l.Main}
 		if l.SONAME != "" && path.Base(l.SONAME) == l.SONAME && !l.Main {
 			row.Name, row.Path = l.SONAME, path.Join(path.Dir(l.Path), l.SONAME)
