@@ -18,7 +18,8 @@ const triggerExitHelp = `
 EXIT STATUS
   0    nothing that could have been changed stayed as it was: done, done before, or skipped for a reason; those that have the
        library and were skipped are listed, and counted as "left" in --json
-  1    something failed, a file is no live patch, or the one process that -p names was skipped
+  1    something failed, a file is no live patch, the one process that -p names was skipped, or processes were not begun:
+       --deadline was over, or they are forked faster than they can be changed
   2    the command line was wrong
   130  interrupted: the processes in hand were finished, the others not begun`
 

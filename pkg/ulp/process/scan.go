@@ -7,10 +7,6 @@ import (
 	"runtime"
 	"slices"
 	"time"
-
-	"golang.org/x/sys/unix"
-
-	"github.com/lpbuild/lpbuild/pkg/ulp/internal/procfs"
 )
 
 // ScanOptions are the choices of Scan. The zero value works.
@@ -20,6 +16,10 @@ type ScanOptions struct {
 	First   []int         // those that are begun before others of the same user: an earlier scan did not reach them
 	Workers int           // visits at the same time; default: twice the number of CPUs
 	Timeout time.Duration // for each process, from its first visit on; default 10 s
+
+	// Changed reports whether visits have changed a process since its last call. If it is set and PIDs is nil, processes that
+	// begin during the scan are visited as well, since a child has the memory that its parent had when it was forked.
+	Changed func() bool
 }
 
 // A visit that takes longer than slow gives its place to the next one, so that processes which do not answer delay
@@ -45,7 +45,7 @@ type Later struct {
 	Visit func(ctx context.Context) *Later
 }
 
-// UnbegunError is why a scan did not begin all processes. It wraps the cause of its context's end.
+// UnbegunError is why a scan did not begin all processes. It wraps the cause of its context's end, or [ErrForking].
 type UnbegunError struct {
 	PIDs []int // that were not begun, in ascending order
 	Err  error
@@ -67,7 +67,7 @@ func (e *UnbegunError) Unwrap() error { return e.Err }
 // Processes of root are begun first, then those that run with other rights than those of the user who started them, then
 // all others, user by user in turn; those of one user in the order of their PIDs.
 //
-// The error is an [*UnbegunError], that of [Options.CheckProc], or that of reading the root of proc.
+// The error is an [*UnbegunError] with the cause of ctx's end or with [ErrForking], that of [Options.CheckProc], or that of reading the root of proc.
 func Scan(ctx context.Context, o ScanOptions, visit func(ctx context.Context, p *Process, err error)) error {
 	return ScanRetry(ctx, o, func(ctx context.Context, p *Process, err error) *Later {
 		visit(ctx, p, err)
@@ -85,11 +85,8 @@ func ScanRetry(ctx context.Context, o ScanOptions, visit func(ctx context.Contex
 	if err := o.CheckProc(); err != nil {
 		return err
 	}
-	if err := o.CheckProc(); err != nil {
-		return err
-	}
 	s := newScan(ctx, o, visit)
-	if err := s.list(); err != nil {
+	if err := s.list(ctx); err != nil {
 		return err
 	}
 	return s.run()
@@ -107,12 +104,15 @@ type scan struct {
 	turns        int             // visits that were begun
 	slow         [2]int          // visits that gave their place away; the second one of root's
 	ended        chan *task
+	new          newcomers
 }
 
 // task is a process that is to be visited.
 type task struct {
 	pid      int
 	named    bool
+	start    uint64 // time, of the process that was visited; 0 if it cannot be known
+	gone     bool   // there was no process
 	owner    owner
 	unsorted bool      // owner is a guess
 	found    owner     // what it turned out to be
@@ -132,46 +132,11 @@ func newScan(ctx context.Context, o ScanOptions, visit func(ctx context.Context,
 	if o.Timeout <= 0 {
 		o.Timeout = 10 * time.Second
 	}
-	return &scan{ctx: ctx, o: o, visit: visit, owners: newOwners(o.root()), busy: map[account]int{}, ended: make(chan *task, o.Workers)}
+	return &scan{ctx: ctx, o: o, visit: visit, owners: newOwners(o.root()), busy: map[account]int{}, ended: make(chan *task, o.Workers),
+		new: newcomers{seen: map[int]uint64{}}}
 }
 
-// list puts all processes into the first queue.
-func (s *scan) list() error {
-	pids := slices.Clone(s.o.PIDs)
-	if pids == nil {
-		root, err := procfs.OpenAt(unix.AT_FDCWD, s.o.root(), unix.O_RDONLY|unix.O_DIRECTORY)
-		if err != nil {
-			return lookError(0, s.o.root(), err)
-		}
-		defer procfs.File(root).Close()
-		err = procfs.EachNumber(procfs.File(root), func(pid int) error {
-			pids = append(pids, pid)
-			return context.Cause(s.ctx)
-		})
-		if err == nil && len(pids) == 0 {
-			err = lookError(0, s.o.root(), ErrNoProc)
-		}
-		if err != nil {
-			return err
-		}
-	}
-	first := make(map[int]bool, len(s.o.First))
-	for _, pid := range s.o.First {
-		first[pid] = true
-	}
-	for _, carried := range []bool{true, false} {
-		for _, pid := range pids {
-			if first[pid] == carried {
-				t := &task{pid: pid, named: s.o.PIDs != nil}
-				t.owner, t.unsorted = s.owners.guess(pid)
-				s.first.put(t)
-			}
-		}
-	}
-	return nil
-}
-
-// run visits all processes, and again those that want it, until nothing is left or the context ends.
+// run visits all processes, again those that want it, and those that begin meanwhile, until nothing is left or the context ends.
 func (s *scan) run() error {
 	timer := time.NewTimer(0)
 	defer timer.Stop()
@@ -180,8 +145,18 @@ func (s *scan) run() error {
 		s.releasePlaces(now)
 		for s.places() > 0 && s.beginNext(now) {
 		}
-		if len(s.running) == 0 && s.first.n == 0 && s.later.n == 0 {
-			return nil
+		switch {
+		case len(s.running) == 0 && s.first.n == 0 && s.later.n == 0:
+			switch err := s.listAgain(now); {
+			case errors.Is(err, ErrForking):
+				return s.unbegun(err)
+			case s.ctx.Err() == nil && (err != nil || s.first.n == 0):
+				return err
+			}
+			continue
+		case s.wantsEarly():
+			s.listEarly()
+			continue
 		}
 		timer.Reset(time.Until(s.nextEvent(now)))
 		select {
@@ -197,10 +172,20 @@ func (s *scan) run() error {
 	for len(s.running) > 0 {
 		s.end(<-s.ended)
 	}
+	if s.follows() {
+		if err := s.list(context.WithoutCancel(s.ctx)); err != nil {
+			return err
+		}
+	}
+	return s.unbegun(context.Cause(s.ctx))
+}
+
+// unbegun returns an error about the processes that are left.
+func (s *scan) unbegun(why error) error {
 	if s.first.n == 0 {
 		return nil
 	}
-	e := &UnbegunError{Err: context.Cause(s.ctx)}
+	e := &UnbegunError{Err: why}
 	for s.first.n > 0 {
 		e.PIDs = append(e.PIDs, s.first.take(time.Time{}, nil).pid)
 	}
@@ -261,9 +246,17 @@ func (s *scan) turn(t *task) *Later {
 	if t.again != nil {
 		return t.again(ctx)
 	}
+	if s.follows() {
+		if st, err := s.stat(t.pid); err == nil { // if Look fails for another one, that is still new
+			t.start = st.Start
+		}
+	}
 	p, err := Look(ctx, t.pid, s.o.Options)
-	if errors.Is(err, ErrGone) && !t.named {
+	if t.gone = errors.Is(err, ErrGone); t.gone && !t.named {
 		return nil
+	}
+	if err == nil {
+		t.start = p.StartTime
 	}
 	return s.visit(ctx, p, err)
 }
@@ -276,6 +269,9 @@ func (s *scan) end(t *task) {
 	}
 	if t.slow {
 		s.slow[t.owner.budget()]--
+	}
+	if !t.unsorted {
+		s.note(t)
 	}
 	switch {
 	case t.unsorted:

@@ -2,6 +2,7 @@ package trigger_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"os/exec"
@@ -66,6 +67,9 @@ func TestFair(t *testing.T) {
 				t.Errorf("%d: %s: %s", n, r.Name, why(r))
 			}
 		})
+		if _, ok := errors.AsType[*process.UnbegunError](err); ok { // others that began meanwhile
+			err = nil
+		}
 		if err != nil || ctx.Err() == nil || sum.Changed != 3 || sum.Failed != n {
 			t.Errorf("%d: %v, begun %d: %+v", n, err, len(begun), sum)
 		}

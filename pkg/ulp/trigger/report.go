@@ -2,6 +2,7 @@ package trigger
 
 import (
 	"errors"
+	"slices"
 	"time"
 
 	"github.com/lpbuild/lpbuild/pkg/ulp/process"
@@ -64,6 +65,11 @@ type Report struct {
 
 // Remains reports whether the process is privileged and keeps the library as it is.
 func (r *Report) Remains() bool { return (r.Elevated || r.UID == 0) && (r.Left || r.Status == Failed) }
+
+// changed reports whether anything was changed in the process.
+func (r *Report) changed() bool {
+	return r.Status == Changed || slices.ContainsFunc(r.Results, func(result Result) bool { return result.Status == Changed })
+}
 
 // Summary counts the processes of a run by their status.
 type Summary struct {

@@ -76,7 +76,9 @@ const GCPercent = 400
 // is concerned: one that an engine is for, or that has a library which a container is for. Calls of report do not
 // overlap; their order is that in which processes are finished. What report is given is not kept.
 //
-// The error is a [*process.UnbegunError] with an [ErrDeadline] or the context's if not all processes were begun, the [Selector]'s if the process that was
+// A process that is forked during the run, by one that is not changed yet, is visited as well.
+//
+// The error is a [*process.UnbegunError] with an [ErrDeadline], the context's or a [process.ErrForking] if not all processes were begun, the [Selector]'s if the process that was
 // named is not there, or that of reading proc. That processes failed is no error; [Summary] says so.
 func Run(ctx context.Context, o Options, report func(*Report)) (Summary, error) {
 	r := newRunner(o, report)
@@ -95,6 +97,7 @@ func Run(ctx context.Context, o Options, report func(*Report)) (Summary, error) 
 	}
 	scan := process.ScanOptions{
 		Options: process.Options{Root: o.Root}, PIDs: o.Selector.pids(), First: o.First, Workers: r.o.Workers, Timeout: r.o.Timeout,
+		Changed: r.takeChanged,
 	}
 	err := process.ScanRetry(ctx, scan, func(_ context.Context, p *process.Process, err error) *process.Later {
 		return r.visit(ctx, p, err)
@@ -108,6 +111,7 @@ type runner struct {
 	mu      sync.Mutex
 	report  func(*Report)
 	summary Summary
+	changed bool // a process, since the scan asked
 }
 
 func newRunner(o Options, report func(*Report)) *runner {
@@ -199,9 +203,19 @@ func (r *runner) give(rep *Report) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.summary.add(rep)
+	r.changed = r.changed || !r.o.DryRun && rep.changed()
 	if r.report != nil {
 		r.report(rep)
 	}
+}
+
+// takeChanged is that of [process.ScanOptions].
+func (r *runner) takeChanged() bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	changed := r.changed
+	r.changed = false
+	return changed
 }
 
 // timeIsOver makes an ErrDeadline of a context's.

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"sync"
 	"time"
 
 	"github.com/lpbuild/lpbuild/pkg/ulp/process"
@@ -95,13 +94,14 @@ func (b *Libpulp) SetPatchable(ctx context.Context, o Options, on bool, report f
 		}
 	}
 	r := newRunner(o, nil)
-	var mu sync.Mutex
 	scan := process.ScanOptions{
 		Options: process.Options{Root: o.Root}, PIDs: o.Selector.pids(), Workers: r.o.Workers, Timeout: r.o.Timeout,
+		Changed: r.takeChanged,
 	}
 	give := func(s *Switched) {
-		mu.Lock()
-		defer mu.Unlock()
+		r.mu.Lock()
+		defer r.mu.Unlock()
+		r.changed = r.changed || s.Changed
 		report(s)
 	}
 	return process.ScanRetry(ctx, scan, func(_ context.Context, p *process.Process, err error) *process.Later {
