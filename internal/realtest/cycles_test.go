@@ -58,41 +58,30 @@ func cycle(t testing.TB, l *load, pid int, uses []string) latencies {
 	t.Helper()
 	before := entries(t, pid)
 	var stops latencies
-	forked := 0
 	for range cycles {
 		stops = append(stops, change(t, pid, "trigger")...)
+		all(t, pid, true)
 		inEffect(t, pid, uses)
 		l.more(t, 20)
 		stops = append(stops, change(t, pid, "revert")...)
 		if !bytes.Equal(before, entries(t, pid)) {
 			t.Fatal("after the live patch was reverted, the functions' entries are not as they were")
 		}
-		forked += repeated(t, pid)
+		all(t, pid, false)
 		l.more(t, 20)
-	}
-	if forked > 0 {
-		t.Logf("%d runs missed processes that were forked meanwhile", forked)
 	}
 	slices.Sort(stops)
 	return stops
 }
 
-// repeated reverts again what is in processes that were forked while a run was under way, and returns how many runs it took.
-func repeated(t testing.TB, pid int) (runs int) {
+// all fails the test unless the live patch is in effect in all of a server's processes, or in none.
+func all(t testing.TB, pid int, want bool) {
 	t.Helper()
-	patched := func(p int) bool {
-		_, active := counts(t, p)
-		return active
-	}
-	for ; slices.ContainsFunc(family(t, pid), patched); runs++ {
-		if runs == 10 {
-			t.Fatal("after it was reverted ten times, there are processes with the live patch")
-		}
-		if out, err := command(t.Context(), lpbuild(), "revert", container()).CombinedOutput(); err != nil {
-			t.Fatalf("lpbuild revert: %v\n%s", err, out)
+	for _, p := range family(t, pid) {
+		if _, active := counts(t, p); active != want && !ended(p) {
+			t.Fatalf("process %d has the live patch: %v, want %v", p, active, want)
 		}
 	}
-	return runs
 }
 
 // change has lpbuild apply or revert the live patch in all processes that there are. It fails the test unless that is done in
