@@ -245,11 +245,13 @@ func TestForeign(t *testing.T) {
 	c.apply(Options{}, p)
 	c.says("all", "2 2 5 7 original")
 	// And the other way round: our detour was changed by somebody else.
-	if _, err := mem.WriteAt([]byte{0xcc}, int64(entry)); err != nil {
-		t.Fatal(err)
-	}
-	if _, err := do(t.Context(), look(t, c.pid), Change{Revert: everyOne}, Options{}); !errors.Is(err, ErrForeign) {
-		t.Errorf("a detour of ours that was changed: %v", err)
+	for b, want := range map[byte]error{0xea: ErrForeign, 0xcc: ErrProbe} {
+		if _, err := mem.WriteAt([]byte{b}, int64(entry)); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := do(t.Context(), look(t, c.pid), Change{Revert: everyOne}, Options{}); !errors.Is(err, want) {
+			t.Errorf("a detour of ours that was changed: %v, want %v", err, want)
+		}
 	}
 	if _, err := mem.WriteAt([]byte{0xeb}, int64(entry)); err != nil {
 		t.Fatal(err)

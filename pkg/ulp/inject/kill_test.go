@@ -121,7 +121,7 @@ func (c *child) cleared(before string) {
 		if now := c.snapshot(); now == before {
 			return
 		} else if time.Now().After(deadline) {
-			c.t.Fatalf("not as before: %s", cmp.Diff(before, now))
+			c.t.Fatalf("not as before, %d kept: %s", c.change(Change{}, Options{}).Retired, cmp.Diff(before, now))
 		}
 		c.Ask("all") // what the engine left on the stack of who waits for this is overwritten by it
 	}
