@@ -102,24 +102,26 @@ func (p *Process) Libraries(ctx context.Context) ([]*Library, error) {
 // The error is a [*LookError]: [ErrGone], [ErrChanged], or [ErrLimit] for more than 2,048 images or 16,384 mappings of
 // files that have code.
 func (m *Memory) Libraries(ctx context.Context) ([]*Library, error) {
-	return with(ctx, m, "maps", func() ([]*Library, error) {
-		maps, err := m.fileMappings()
-		if err != nil {
-			return nil, err
-		}
-		a, err := m.dir.auxv()
-		if err != nil {
-			return nil, err
-		}
-		list, err := findLibraries(ctx, m, maps, a)
-		if err != nil {
-			return nil, err
-		}
-		if err := m.intact(); err != nil { // maps, auxv and memory are of one program
-			return nil, err
-		}
-		return list, nil
-	})
+	return with(ctx, m, "maps", func() ([]*Library, error) { return m.libraries(ctx) })
+}
+
+func (m *Memory) libraries(ctx context.Context) ([]*Library, error) {
+	maps, err := m.fileMappings()
+	if err != nil {
+		return nil, err
+	}
+	a, err := m.dir.auxv()
+	if err != nil {
+		return nil, err
+	}
+	list, err := findLibraries(ctx, m, maps, a)
+	if err != nil {
+		return nil, err
+	}
+	if err := m.intact(); err != nil { // maps, auxv and memory are of one program
+		return nil, err
+	}
+	return list, nil
 }
 
 // findLibraries looks for images at every mapping of the beginning of a file.

@@ -17,13 +17,13 @@ var ErrStarting = errors.New("the program is just starting: its libraries are no
 // Started returns an [ErrStarting] for a process whose dynamic loader has not loaded all that is needed. libraries are the
 // process's. It is to be asked before a library that is not among them counts as not loaded.
 //
-// A loader that says that it is done is believed, and so is what is mapped: a process that was forked while a thread of its
+// A loader that says that it is done is believed, unless it has loaded what is needed since libraries were listed, and so is what is mapped: a process that was forked while a thread of its
 // parent loaded a library has a list that stays unfinished.
 func (m *Memory) Started(ctx context.Context, libraries []*Library) error {
 	_, err := with(ctx, m, "dynamic loader", func() (struct{}, error) {
 		a, err := m.dir.auxv()
 		if err == nil {
-			err = started(m, libraries, a)
+			err = started(m, libraries, a, func() ([]*Library, error) { return m.libraries(ctx) })
 		}
 		if intact := m.intact(); intact != nil {
 			err = intact
@@ -33,7 +33,7 @@ func (m *Memory) Started(ctx context.Context, libraries []*Library) error {
 	return err
 }
 
-func started(r reader, libraries []*Library, a *auxv) error {
+func started(r reader, libraries []*Library, a *auxv, list func() ([]*Library, error)) error {
 	if a.bits32 {
 		return nil // nothing of it is ever patched
 	}
@@ -49,27 +49,44 @@ func started(r reader, libraries []*Library, a *auxv) error {
 	if err != nil || debug == nil {
 		return err
 	}
-	if done, err := debug.done(r); err != nil || done {
+	done, err := debug.done(r)
+	if err != nil {
 		return err
 	}
-	if a.base == 0 && !slices.ContainsFunc(libraries, func(l *Library) bool { return l.Loader }) {
+	if !done && a.base == 0 && !slices.ContainsFunc(libraries, func(l *Library) bool { return l.Loader }) {
 		return ErrStarting // a loader that was started as the program, and has none yet
 	}
+	missing, err := missing(r, libraries)
+	if err != nil || !missing {
+		return err
+	}
+	if !done {
+		return ErrStarting
+	}
+	now, err := list() // the loader may have come to an end since the list was made
+	if err == nil && len(now) != len(libraries) {
+		err = ErrStarting
+	}
+	return err
+}
+
+// missing reports whether one of the libraries needs one that is not among them.
+func missing(r reader, libraries []*Library) (bool, error) {
 	for _, l := range libraries {
 		if l.dynamic == nil || l.Problem != nil {
 			continue
 		}
 		names, err := l.needed(r, l.dynamic)
 		if err != nil && !local(err) {
-			return err
+			return false, err
 		}
 		for _, name := range names {
 			if !slices.ContainsFunc(libraries, func(l *Library) bool { return l.SONAME == name || l.Name == path.Base(name) }) {
-				return ErrStarting
+				return true, nil
 			}
 		}
 	}
-	return nil
+	return false, nil
 }
 
 // debugPointer is the address of the loader's struct r_debug; 0 if the loader has not told yet.

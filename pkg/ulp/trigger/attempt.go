@@ -8,6 +8,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/lpbuild/lpbuild/pkg/ulp/inject"
 	"github.com/lpbuild/lpbuild/pkg/ulp/process"
 )
 
@@ -77,12 +78,22 @@ func (c *course) attempt() *process.Later {
 		case again == nil:
 			return c.over()
 		}
-		starting := errors.Is(again, process.ErrStarting) // a look more, and no stop
-		if !starting && (c.r.o.DryRun || c.r.o.Attempts > 0 && c.n >= max(c.r.o.Attempts, least(again))) || c.run.Err() != nil || c.sharedTooLong(again) {
+		if !c.looksAgain(again) && (c.r.o.DryRun || c.r.o.Attempts > 0 && c.n >= max(c.r.o.Attempts, least(again))) || c.run.Err() != nil || c.sharedTooLong(again) {
 			return c.over()
 		}
 		return &process.Later{Pause: pause(c.n), Visit: c.next}
 	}
+}
+
+// looks bounds how often a dry run and a survey look at a process that is changing. Together they take some seconds at most.
+const looks = 16
+
+// looksAgain reports whether there is another attempt whatever the options say, since it needs a look only, and no stop.
+func (c *course) looksAgain(again *AgainError) bool {
+	if errors.Is(again, process.ErrStarting) {
+		return true
+	}
+	return c.r.o.DryRun && c.n < looks && (errors.Is(again, process.ErrChanged) || errors.Is(again, inject.ErrAgain))
 }
 
 // next looks at the process again, and makes another attempt.

@@ -110,6 +110,10 @@ func Look(ctx context.Context, o SurveyOptions) (list []*Survey, denied int, err
 			p, err = newRunner(Options{Root: o.Root, Timeout: cmp.Or(o.Timeout, 10*time.Second)}, nil).lookAgain(ctx, look.PID)
 		}
 		s, hidden := o.look(ctx, p, err, &known)
+		for n := 1; n < looks && s != nil && changes(s.Err) && wait(ctx, pause(n)); n++ {
+			p, err := process.Look(ctx, s.PID, process.Options{Root: o.Root})
+			s, hidden = o.look(ctx, p, err, &known)
+		}
 		mu.Lock()
 		defer mu.Unlock()
 		if hidden {
@@ -129,6 +133,22 @@ func (o *SurveyOptions) tracefs() []string {
 		return []string{o.Tracing}
 	}
 	return tracefs
+}
+
+// changes reports whether an error means that the process started another program while it was looked at, or has not loaded its
+// libraries yet: what was seen is a mixture of two programs, or half of one.
+func changes(err error) bool {
+	return errors.Is(err, process.ErrChanged) || errors.Is(err, process.ErrStarting)
+}
+
+// wait waits, and reports whether there is time left.
+func wait(ctx context.Context, d time.Duration) bool {
+	select {
+	case <-time.After(d):
+		return ctx.Err() == nil
+	case <-ctx.Done():
+		return false
+	}
 }
 
 // look surveys one process. It returns nil for one that is not asked for; denied says that it may not be looked into.
@@ -180,6 +200,9 @@ func (s *Survey) fill(ctx context.Context, o *SurveyOptions, p *process.Process,
 	if engine != nil {
 		s.Engine = engine.Name()
 	}
+	if changes(err) {
+		return err // and no reason to call it disabled
+	}
 	none := errors.Is(err, ErrNoEngine)
 	if !none || anywhere(o.Backends) { // and not even that one
 		s.Disabled = err
@@ -191,6 +214,10 @@ func (s *Survey) fill(ctx context.Context, o *SurveyOptions, p *process.Process,
 	if t != nil {
 		defer t.Close()
 		s.Version, s.Disabled, s.Anywhere = t.Version(), admit(ctx, view, t), engine.Anywhere()
+		if changes(s.Disabled) {
+			err, s.Disabled = s.Disabled, nil
+			return err
+		}
 		if s.Unsure = unsure(ctx, view, engine); s.Unsure != nil && !errors.Is(s.Unsure, ErrUnsure) {
 			return s.Unsure
 		}
@@ -211,8 +238,11 @@ func (s *Survey) fill(ctx context.Context, o *SurveyOptions, p *process.Process,
 	} else if !o.WithoutEngine {
 		return nil
 	}
-	if err := s.libraries(ctx, view, applied, known); err != nil || len(s.Libraries) > 0 || !o.Stock {
+	if err := s.libraries(ctx, view, applied, known); err != nil || len(s.Libraries) > 0 {
 		return err
+	}
+	if err := view.Memory.Started(ctx, view.Libraries); err != nil || !o.Stock {
+		return err // nothing that can be replaced yet
 	}
 	if n, ok := t.(*nativeTarget); ok && n.b.Entries != ulp.EntriesNOPs {
 		var err error

@@ -1,4 +1,5 @@
-/* Starts itself anew N times, and then a program: execs N PROGRAM [ARGUMENT...]. It says when it begins. */
+/* Starts itself anew N times, and then a program: execs N PROGRAM [ARGUMENT...]. It says when it begins. With PAUSE in its
+   environment it waits that many microseconds each time. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <unistd.h>
@@ -12,6 +13,7 @@ int main(int argc, char **argv)
 		setenv("BEGUN", "1", 1);
 		puts("begins"), fflush(stdout);
 	}
+	if (getenv("PAUSE")) usleep(atoi(getenv("PAUSE")));
 	if (left == 0) return execv(argv[2], argv + 2);
 	snprintf(next, sizeof next, "%d", left - 1);
 	argv[1] = next;
