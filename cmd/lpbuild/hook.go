@@ -127,6 +127,9 @@ func (o *hookOptions) run(cmd *cobra.Command, s *console, action hook.Action, ar
 	if !cmd.Flags().Changed("consistency") {
 		o.consistency = hook.ConfiguredConsistency("/")
 	}
+	if !cmd.Flags().Changed("seccomp") && trigger.MaySuspendSeccomp() {
+		o.seccomp = hook.ConfiguredSeccomp("/")
+	}
 	r, err := o.request(cmd, action, args)
 	if err != nil {
 		fmt.Fprintf(s.err, "lpbuild hook: %s: nothing is done\n", printableLine(err.Error()))
@@ -149,7 +152,7 @@ func (o *hookOptions) run(cmd *cobra.Command, s *console, action hook.Action, ar
 // flags returns the flags for the worker.
 func (o *hookOptions) flags(s *console) []string {
 	flags := []string{"--deadline=" + hook.WorkerDeadline(o.deadline).String(), "--engine=" + o.engine, "--entries=" + o.entries,
-		"--consistency=" + o.consistency, "--process=" + o.process}
+		"--consistency=" + o.consistency, "--seccomp=" + o.seccomp, "--process=" + o.process}
 	if o.dryRun {
 		flags = append(flags, "--dry-run")
 	}

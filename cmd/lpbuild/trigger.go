@@ -51,7 +51,7 @@ func (o *liveOptions) addFlags(cmd *cobra.Command) {
 }
 
 // engineOptions say which engine is to be used, and how.
-type engineOptions struct{ engine, entries, consistency string }
+type engineOptions struct{ engine, entries, consistency, seccomp string }
 
 func (o *engineOptions) addFlags(cmd *cobra.Command) {
 	flags := cmd.Flags()
@@ -63,6 +63,8 @@ func (o *engineOptions) addFlags(cmd *cobra.Command) {
 func (o *engineOptions) addConsistency(cmd *cobra.Command) {
 	cmd.Flags().StringVar(&o.consistency, "consistency", "none",
 		"where threads may be: anywhere (`none`), or outside of the functions that are replaced (functions)")
+	cmd.Flags().StringVar(&o.seccomp, "seccomp", "obey",
+		"processes with a filter of system calls: `obey` it, or suspend it while the process is stopped (needs root)")
 }
 
 // backends returns the engines that are allowed, in the order in which they are asked.
@@ -81,6 +83,16 @@ func (o *engineOptions) backends(command string) ([]trigger.Backend, error) {
 		pulp.Consistency, native.Consistency = trigger.ConsistencyFunctions, trigger.ConsistencyFunctions
 	default:
 		return nil, &usageError{fmt.Errorf("--consistency=%s: must be none or functions", o.consistency), command}
+	}
+	switch o.seccomp {
+	case "obey", "": // of a command without the flag
+	case "suspend":
+		if !trigger.MaySuspendSeccomp() {
+			return nil, errors.New("--seccomp=suspend needs CAP_SYS_ADMIN, a kernel with CONFIG_CHECKPOINT_RESTORE, and no filter of one's own")
+		}
+		pulp.SuspendSeccomp, native.SuspendSeccomp = true, true
+	default:
+		return nil, &usageError{fmt.Errorf("--seccomp=%s: must be obey or suspend", o.seccomp), command}
 	}
 	switch o.engine {
 	case "auto":
@@ -114,6 +126,12 @@ patches (LIBPULP_DISABLE_ON_PATH, LIBPULP_DISABLE_ON_USERS, LIBPULP_DISABLE_ON_G
 do not count in a program that runs with other rights than those of the user who started it, such as a setuid one), and those that
 no engine can patch whatever is done: programs of 32 bits, emulators (valgrind, qemu), and who shares its memory with another
 process for all of the time (vfork). They keep the library as it is, and the output names them.
+
+A process with a filter of system calls (seccomp: browsers, containers, systemd's services) is patched if the filter allows what
+that takes: mmap, munmap and rt_sigreturn for the native engine. If it does not, the process is skipped, named with the call that
+the filter forbids, and counted as left. With --seccomp=suspend root lifts the filters of the process for the system calls that
+patching makes, and no longer; should lpbuild be killed within these microseconds, the process makes such a call under its filter,
+which may end it. That is why it is not the default.
 
 A call that began before a function was replaced ends in the old one. With --consistency=functions, by either engine, a process
 is changed only while no thread is in a function that is replaced, or in former code of it, nor has a call of it on its stack. It

@@ -178,3 +178,13 @@ func ConfiguredConsistency(root string) string {
 	}
 	return "none"
 }
+
+// ConfiguredSeccomp returns what becomes of processes whose filter of system calls is in the way, LIVEPATCH_SECCOMP=suspend in the
+// file below root: "obey" (they are left) or "suspend". Anything else is "obey".
+func ConfiguredSeccomp(root string) string {
+	c, _ := readSysconfig(filepath.Join(root, sysconfigFile)) // Run says what is wrong with it
+	if c["LIVEPATCH_SECCOMP"] == "suspend" {
+		return "suspend"
+	}
+	return "obey"
+}

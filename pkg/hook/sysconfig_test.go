@@ -112,7 +112,7 @@ func FuzzParseSysconfig(f *testing.F) {
 func TestSysconfigTemplate(t *testing.T) {
 	text, err := rpmhelper.FS.ReadFile("sysconfig.livepatching-lpbuild")
 	check(t, err)
-	want := config{"LIVEPATCH_USERSPACE": "auto", "LIVEPATCH_DEADLINE": "30s", "LIVEPATCH_ENGINE": "auto",
+	want := config{"LIVEPATCH_USERSPACE": "auto", "LIVEPATCH_DEADLINE": "30s", "LIVEPATCH_SECCOMP": "obey", "LIVEPATCH_ENGINE": "auto",
 		"LIVEPATCH_CONSISTENCY": "none", "LIVEPATCH_REVERT_ON_REMOVE": "no"}
 	c := parseSysconfig(text)
 	if d := cmp.Diff(want, c); d != "" {
@@ -128,6 +128,16 @@ func TestSysconfigTemplate(t *testing.T) {
 	for line := range strings.Lines(string(text)) { // fillup takes for a comment what begins so, and nothing else
 		if line != "\n" && line[0] != '#' && !strings.HasPrefix(line, "LIVEPATCH_") {
 			t.Errorf("%q is neither a comment nor a setting", line)
+		}
+	}
+}
+
+func TestConfiguredSeccomp(t *testing.T) {
+	for text, want := range map[string]string{
+		"": "obey", "LIVEPATCH_SECCOMP=suspend\n": "suspend", "LIVEPATCH_SECCOMP=\"obey\"\n": "obey", "LIVEPATCH_SECCOMP=never\n": "obey",
+	} {
+		if got := ConfiguredSeccomp(tree(t, map[string]string{sysconfigFile: text})); got != want {
+			t.Errorf("%q: %s, want %s", text, got, want)
 		}
 	}
 }

@@ -7,6 +7,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/lpbuild/lpbuild/pkg/ulp/process"
+	"github.com/lpbuild/lpbuild/pkg/ulp/tracer"
 )
 
 // loadable says no to a process all of whose threads have filters of system calls that nobody here may read, before it is
@@ -20,7 +21,7 @@ func (b *planner) loadable(ctx context.Context) error {
 	if err != nil || free {
 		return err
 	}
-	return fmt.Errorf("only root can read the process's filter, if it has none itself: %w", ErrSeccomp)
+	return fmt.Errorf("%w: %w", tracer.ErrFilter, ErrSeccomp)
 }
 
 // readsFilters says whether the kernel may let this process read filters: it wants CAP_SYS_ADMIN, and no filter in the way.

@@ -52,6 +52,9 @@ func TestWaysUnderLimits(t *testing.T) {
 		{"noexec=0", nil, nil},
 		{"noexec=1", nil, nil},
 		{"noexec=2", nil, nil},
+		{"chromium", nil, nil},
+		{"chromium busy", nil, nil},
+		{"nomap", ErrSeccomp, ErrSeccomp},
 		{"xom", nil, nil},
 		{"xom busy", nil, nil},
 	}
@@ -69,7 +72,11 @@ func TestWaysUnderLimits(t *testing.T) {
 					before := c.snapshot()
 					o := Options{load: way, oneByOne: oneByOne}
 					if want != nil {
-						c.refused(Change{Apply: []*Patch{variables}}, o, ErrRefused, want)
+						why := []error{want}
+						if !errors.Is(want, ErrSeccomp) {
+							why = append(why, ErrRefused)
+						}
+						c.refused(Change{Apply: []*Patch{variables}}, o, why...)
 						c.says("", "1")
 						if d := cmp.Diff(before, c.snapshot()); d != "" {
 							t.Errorf("it is not as before: %s", d)

@@ -101,3 +101,35 @@ func BenchmarkResident(b *testing.B) {
 		})
 	}
 }
+
+var rollupLines = regexp.MustCompile(`(?m)^(Rss|Pss|Private_Dirty):\s+(\d+) kB`)
+
+// memoryOf returns what a process costs, in KiB: by what it has in memory, by its share of that, and by what is its own.
+func (c *child) memoryOf() map[string]int {
+	c.t.Helper()
+	b, err := os.ReadFile(fmt.Sprintf("/proc/%d/smaps_rollup", c.pid))
+	if err != nil {
+		c.t.Fatal(err)
+	}
+	m := map[string]int{}
+	for _, l := range rollupLines.FindAllStringSubmatch(string(b), -1) {
+		m[l[1]], _ = strconv.Atoi(l[2])
+	}
+	return m
+}
+
+// TestFirstPatchCost: the first live patch of eight functions costs a process less than 0.1 MiB of its own.
+func TestFirstPatchCost(t *testing.T) {
+	lib := library(t, nopFlags)
+	p := pack(t, lib, everything, ulp.PackOptions{}, "testdata/patch.c")
+	c := start(t, target(t, lib), 0)
+	c.says("all", original)
+	before := c.memoryOf()
+	c.apply(Options{}, p)
+	c.says("all", patched)
+	after := c.memoryOf()
+	t.Logf("KiB before %v, after %v", before, after)
+	if more := after["Private_Dirty"] - before["Private_Dirty"]; more > 100 {
+		t.Errorf("%d KiB more of its own", more)
+	}
+}

@@ -38,11 +38,11 @@ func (t *Tracee) Allowed(th *Thread, calls ...Call) error {
 		}
 		filters, err := filtersOf(th.TID)
 		if err != nil {
-			return t.fail("reading the filter", th.TID, errors.Join(ErrSeccomp, err))
+			return t.fail("reading the filter", th.TID, errors.Join(ErrSeccomp, ErrFilter, err))
 		}
 		for _, c := range calls {
 			if a := judge(filters, c, t.o.Gadgets); a != unix.SECCOMP_RET_ALLOW && a != unix.SECCOMP_RET_LOG {
-				return t.fail(fmt.Sprintf("system call %d", c.Nr), th.TID, ErrSeccomp)
+				return t.fail(callName(c.Nr), th.TID, ErrSeccomp)
 			}
 		}
 		return nil
@@ -67,7 +67,7 @@ func (t *Tracee) allowed(th *Thread, calls []Call) error {
 		if t.o.TrustSeccomp {
 			return nil
 		}
-		return fmt.Errorf("the filter cannot be read (%w): %w", err, ErrSeccomp)
+		return fmt.Errorf("%w: %w: %w", ErrFilter, err, ErrSeccomp)
 	}
 	if a := judge(filters, Call{Nr: sysSigreturn}, t.o.Gadgets); a != unix.SECCOMP_RET_ALLOW && a != unix.SECCOMP_RET_LOG {
 		return fmt.Errorf("rt_sigreturn: %w", ErrSeccomp)
@@ -75,10 +75,27 @@ func (t *Tracee) allowed(th *Thread, calls []Call) error {
 	for _, c := range calls {
 		switch judge(filters, c, t.o.Gadgets) {
 		case unix.SECCOMP_RET_KILL_PROCESS, unix.SECCOMP_RET_KILL_THREAD:
-			return fmt.Errorf("system call %d: %w", c.Nr, ErrSeccomp)
+			return fmt.Errorf("%s: %w", callName(c.Nr), ErrSeccomp)
 		}
 	}
 	return nil
+}
+
+// ErrFilter means that a thread's filter cannot be read, so that what it allows is unknown: reading needs CAP_SYS_ADMIN, and no
+// filter of one's own.
+var ErrFilter = errors.New("the filter cannot be read: that needs root without a filter of its own")
+
+// callName is how a system call is named in messages.
+func callName(nr uint64) string {
+	switch nr {
+	case unix.SYS_MMAP:
+		return "the system call mmap"
+	case unix.SYS_MUNMAP:
+		return "the system call munmap"
+	case unix.SYS_RT_SIGRETURN:
+		return "the system call rt_sigreturn"
+	}
+	return fmt.Sprintf("system call %d", nr)
 }
 
 const (

@@ -255,6 +255,12 @@ var meanings = []struct{ of, is error }{
 	{inject.ErrForeign, ErrForeign},
 }
 
+// forbids reports whether a process's filter of system calls is known to be in the way. It stays, however often that is tried. Where
+// the filter cannot be read nothing is known, and root may know more.
+func forbids(err error) bool {
+	return (errors.Is(err, inject.ErrSeccomp) || errors.Is(err, tracer.ErrSeccomp)) && !errors.Is(err, tracer.ErrFilter)
+}
+
 // nativeError adds this package's errors to those of packages inject, tracer and process.
 func nativeError(err error) error {
 	if e, ok := errors.AsType[*inject.BusyError](err); ok {
@@ -267,6 +273,9 @@ func nativeError(err error) error {
 		if errors.Is(err, e) {
 			return &engineError{e, ErrNoEngine}
 		}
+	}
+	if forbids(err) {
+		return &engineError{fmt.Errorf("%w; --seccomp=suspend does it as root", err), ErrNoEngine}
 	}
 	for _, e := range []error{inject.ErrAgain, inject.ErrStale, process.ErrChanged, process.ErrBusy, tracer.ErrTraced, tracer.ErrExec} {
 		if errors.Is(err, e) {

@@ -1,6 +1,10 @@
 // A process to be patched under limits that its arguments name. A second thread computes, so that a signal to the process finds
 // somebody who runs. It answers each line with what the function returns, and with each signal that came.
 #define _GNU_SOURCE
+#include <linux/filter.h>
+#include <linux/seccomp.h>
+#include <stddef.h>
+#include <sys/syscall.h>
 #include <pthread.h>
 #include <sched.h>
 #include <signal.h>
@@ -58,6 +62,23 @@ static void noexec(const char *value)
 		exit(6);
 }
 
+// sandbox kills for flags of mmap that Chromium does not know, MAP_FIXED_NOREPLACE among them; or for mmap at all.
+static void sandbox(int any)
+{
+	unsigned known = MAP_SHARED | MAP_PRIVATE | MAP_ANONYMOUS | MAP_STACK | MAP_NORESERVE | MAP_FIXED | MAP_DENYWRITE | MAP_LOCKED;
+	struct sock_filter code[] = {
+		BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr)),
+		BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_mmap, 0, 3),
+		BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, args[3])),
+		BPF_JUMP(BPF_JMP | BPF_JSET | BPF_K, any ? ~0u : ~known, 0, 1),
+		BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_KILL_PROCESS),
+		BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
+	};
+	struct sock_fprog prog = {sizeof code / sizeof *code, code};
+	if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) || syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, SECCOMP_FILTER_FLAG_TSYNC, &prog))
+		exit(12);
+}
+
 int main(int argc, char **argv)
 {
 	char line[64];
@@ -92,6 +113,10 @@ int main(int argc, char **argv)
 			signal(SIGXFSZ, on_signal);
 		else if (!strcmp(argv[i], "busy"))
 			pthread_create(&thread, NULL, compute, NULL);
+		else if (!strcmp(argv[i], "chromium"))
+			sandbox(0);
+		else if (!strcmp(argv[i], "nomap"))
+			sandbox(1);
 		else if (!strcmp(argv[i], "xom"))
 			xom();
 		else

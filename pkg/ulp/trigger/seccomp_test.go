@@ -1,0 +1,56 @@
+package trigger_test
+
+import (
+	"errors"
+	"strings"
+	"testing"
+
+	"github.com/lpbuild/lpbuild/pkg/ulp/tracer"
+	"github.com/lpbuild/lpbuild/pkg/ulp/trigger"
+)
+
+// TestSandboxed: a process whose filter forbids what patching takes is left, with the call's name and the way out, and does not
+// count as failed; where filters are suspended, it is patched, and reverted. It lives on.
+func TestSandboxed(t *testing.T) {
+	if !trigger.MaySuspendSeccomp() {
+		t.Skip("reading and suspending filters needs CAP_SYS_ADMIN, and a test process that has none itself")
+	}
+	sandbox := gcc(t, "sandbox.so", "../../trigger/testdata/sandbox.c", "-shared", "-fPIC")
+	c := start(t, "a", sandbox, "sandboxed")
+	ten := read(t, container(t, "a", 10))
+	r := c.one(trigger.Options{Containers: ten, Backends: native})
+	if r.Status != trigger.Skipped || !r.Left {
+		t.Errorf("%v, left: %v", r.Status, r.Left)
+	}
+	var text string
+	for _, err := range append([]error{r.Err}, stepErrors(r)...) {
+		if err != nil {
+			text += err.Error()
+		}
+		if err != nil && (!errors.Is(err, tracer.ErrSeccomp) || !errors.Is(err, trigger.ErrNoEngine)) {
+			t.Error(err)
+		}
+	}
+	for _, want := range []string{"the system call mmap", "--seccomp=suspend"} {
+		if !strings.Contains(text, want) {
+			t.Errorf("%q does not say %q", text, want)
+		}
+	}
+	c.says(unpatched)
+	suspends := []trigger.Backend{&trigger.Native{SuspendSeccomp: true}}
+	if r := c.one(trigger.Options{Containers: ten, Backends: suspends}); r.Status != trigger.Changed {
+		t.Errorf("%v, %v, %v", r.Status, r.Err, stepErrors(r))
+	}
+	c.says(tens10)
+	if r := c.one(trigger.Options{Containers: ten, Revert: true, Backends: suspends}); r.Status != trigger.Changed {
+		t.Errorf("%v, %v, %v", r.Status, r.Err, stepErrors(r))
+	}
+	c.says(unpatched)
+}
+
+func stepErrors(r *trigger.Report) (list []error) {
+	for _, res := range r.Results {
+		list = append(list, res.Err)
+	}
+	return list
+}
