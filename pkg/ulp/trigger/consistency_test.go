@@ -284,15 +284,21 @@ func (c *child) values() string {
 // maps returns the mappings of code, and what is mapped by the native engine.
 func (c *child) maps() string {
 	c.t.Helper()
-	data, err := os.ReadFile(fmt.Sprintf("/proc/%d/maps", c.pid))
-	must(c.t, err)
 	var b strings.Builder
-	for line := range strings.Lines(string(data)) {
-		if strings.Contains(line, "x") && strings.Contains(line, " r-xp ") {
+	for line := range strings.Lines(c.allMaps()) {
+		if strings.Contains(line, " r-xp ") {
 			b.WriteString(line)
 		}
 	}
 	return b.String()
+}
+
+// allMaps returns the mappings of the process.
+func (c *child) allMaps() string {
+	c.t.Helper()
+	data, err := os.ReadFile(fmt.Sprintf("/proc/%d/maps", c.pid))
+	must(c.t, err)
+	return string(data)
 }
 
 // has reports whether the live patch is in the process's memory, whatever the engines say: its path stands in front of it.
