@@ -10,6 +10,7 @@
 //
 // A process belongs to this system if it sees the directory of live patches as the same directory. That one rule makes a
 // transaction in a chroot leave the host's processes alone, one in a transactional update reach them (the directory is the
-// host's), and leave a container's processes to the container's own packages. A process of another system that has a library in memory which a live
-// patch is for is counted as skipped and named. Whether a process that does not answer belongs here is unknown: it has failed.
+// host's), and leave a container's processes to the container's own packages. A process of another system that has a library in
+// memory which a live patch is for is counted as skipped and named. Whether a process that does not answer belongs here is
+// unknown: it has failed.
 package hook

@@ -180,8 +180,10 @@ func forgeProcess(t *testing.T, root string, pid int) {
 	must(t, os.MkdirAll(filepath.Join(dir, "ns"), 0o755))
 	name := "sleeper" + strconv.Itoa(pid%10)
 	stat := fmt.Sprintf("%d (%s) S 1 1 1 0 -1 0 0 0 0 0 0 0 0 0 20 0 1 0 %d 0 0 0 4096 8192 12288 0 0 0 0 0 0 0 0 0 0 0 0 0 0 0\n", pid, name, pid)
-	auxv := make([]byte, 32)
-	auxv[0], auxv[8] = 6, 16 // AT_PAGESZ
+	auxv := make([]byte, 64)
+	auxv[0], auxv[8] = 6, 16   // AT_PAGESZ
+	auxv[16], auxv[24] = 3, 64 // AT_PHDR: exec is over
+	auxv[32], auxv[41] = 7, 16 // AT_BASE: it was not started by its dynamic loader
 	for file, text := range map[string]string{
 		"stat": stat, "status": fmt.Sprintf("Name:\t%s\nTgid:\t%d\nPPid:\t1\nTracerPid:\t0\nUid:\t0\t0\t0\t0\nGid:\t0\t0\t0\t0\n"+
 			"NSpid:\t%d\nVmSize:\t4 kB\nSigCgt:\t0\nNoNewPrivs:\t0\nSeccomp:\t0\n", name, pid, pid),
