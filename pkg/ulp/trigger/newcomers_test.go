@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"sync"
 	"testing"
 
 	"github.com/lpbuild/lpbuild/pkg/ulp/process"
@@ -41,7 +42,10 @@ func (f *forking) run(o trigger.Options, n int) (map[int]*trigger.Report, trigge
 	w := trigger.NewWildcard(f.name)
 	o.Selector.Name, o.Workers = &w, 1
 	begun := map[int]bool{}
+	var mu sync.Mutex // a slow visit gives its place to the next one
 	o.Only = func(_ context.Context, p *process.Process) error {
+		mu.Lock()
+		defer mu.Unlock()
 		if !begun[p.PID] && len(f.pids) < n {
 			pid, err := strconv.Atoi(f.Ask("f"))
 			if err != nil {
