@@ -77,7 +77,7 @@ scripts can read and at most ten more of what is not patched and why; the whole 
 lpbuild-hook) or, where there is none, into /var/log/lpbuild/hook.log.
 
 A process is patched if it sees the live patches where the package has them: so a transaction in a chroot leaves the host's
-processes alone. One that has the library in memory all the same, as a container may, is counted as skipped and named. In a
+processes alone. One outside that has the library in memory, as a container may, is counted as skipped and named. In a
 build root, without /proc and with that of another PID namespace nothing is done. In a transactional update
 (TRANSACTIONAL_UPDATE=true) the
 live patches are put into /var/livepatches of the running system, and applied from there until the next boot.

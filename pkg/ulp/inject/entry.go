@@ -139,7 +139,7 @@ func (s *site) nopJump(stub uint64) []byte {
 // oldNOPJump is that of earlier versions, and of libpulp. It reads its destination from the code.
 func oldNOPJump(stub uint64) []byte { return le.AppendUint64(slices.Clip(absolute), stub) }
 
-// leftJump says whether what is before an entry is a jump that somebody has put there.
+// leftJump reports whether what is before an entry is a jump that somebody has put there.
 func leftJump(before []byte) bool {
 	return bytes.HasPrefix(before, absolute) || bytes.HasPrefix(before, loadR11) && bytes.HasSuffix(before, jumpR11) ||
 		before[0] == 0xe9 && bytes.Equal(before[nearLen:], nops[nearLen:])
