@@ -93,7 +93,7 @@ func (r *run) unmapAtOnce(ctx context.Context, th *tracer.Thread, calls []tracer
 // A thread that is sent makes its calls and goes home by itself, without a second stop: that is half of what standing still
 // costs. What the calls returned nobody sees, so it is looked at what they did while the process runs.
 
-// canSend says whether a thread may be sent at all: in a group stop nobody is let go in between, and filters that are
+// canSend reports whether a thread may be sent at all: in a group stop nobody is let go in between, and filters that are
 // suspended apply again to one that is not traced any more. Nor is it sent where it would have to wait for a CPU that others
 // have, which takes longer than a stop.
 func (r *run) canSend() bool {
