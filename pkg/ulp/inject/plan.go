@@ -96,7 +96,8 @@ type addition struct {
 	patch *Patch
 	slots []int // by function
 	base  uint64
-	size  uint64 // record, what aligns the image, and the image
+	size  uint64 // record, what aligns the image, the image, and what makes the size of the region a signed one
+	after uint64 // the last of that
 }
 
 // Plan prepares a change of the process, which is not stopped. The error is an [*Error] with the reason why the change is not

@@ -81,6 +81,7 @@ func (b *planner) addresses(tp *targetPlan) error {
 	if total == 0 {
 		return nil
 	}
+	total += (signedSizes - 1) * pageSize
 	at, ok := room(b.taken(), total, span(tp.lib))
 	if !ok && (tp.old != nil || !slices.ContainsFunc(tp.next.sites, (*site).needsNear)) {
 		at, ok = room(b.taken(), total, nil)
@@ -88,6 +89,7 @@ func (b *planner) addresses(tp *targetPlan) error {
 	if !ok {
 		return fmt.Errorf("%d KiB near %s: %w", total>>10, tp.lib.Name, ErrNoRoom)
 	}
+	base := at
 	if tp.old == nil {
 		tp.next.base, at = at, at+tableSize
 	}
@@ -95,6 +97,11 @@ func (b *planner) addresses(tp *targetPlan) error {
 		a.base = at
 		a.size += -a.image() & (a.patch.im.align - 1) // between the record and the image
 		at = a.base + a.size
+	}
+	if n := len(tp.adding); n > 0 {
+		last := tp.adding[n-1]
+		last.after = signedSize(base, at-base) - (at - base)
+		last.size += last.after
 	}
 	return nil
 }
@@ -132,7 +139,7 @@ func (a *addition) record(tp *targetPlan) *record {
 }
 
 // image is where the container's address 0 will be.
-func (a *addition) image() uint64 { return a.base + a.size - uint64(len(a.patch.im.mem)) }
+func (a *addition) image() uint64 { return a.base + a.size - a.after - uint64(len(a.patch.im.mem)) }
 
 // images relocates the containers, and makes layers of them, and what the region has in it.
 func (b *planner) images(ctx context.Context, tp *targetPlan, rg *region) error {

@@ -21,8 +21,12 @@ import (
 //
 //   - the table, or the record of the first container, when all the rest is there;
 //   - before that a mark, with the size: an engine was killed while it wrote the contents;
-//   - before that, zeros, as all of the region, and an address that was chosen for it: see signed. It was killed between the
-//     system call and the first write.
+//   - before that, zeros, as all of the region, and an address and a size that were chosen for it: see signed and
+//     signedSize. It was killed between the system call and the first write.
+//
+// The kernel joins anonymous mappings that touch. So a region may begin or end in the middle of a mapping, if the program has
+// mapped memory of the same kind beside it: its beginning is looked for at signed addresses, too.
+// Zeros that are joined with memory of the program are not known to be ours. They stay, and cost the process addresses only.
 type region struct {
 	base, size uint64    // in whole pages
 	contents   []content // in their order, the first one at the beginning; all else is zeros
@@ -98,6 +102,32 @@ func signed(from, at uint64) (uint64, bool) {
 	return at, false
 }
 
+// signedSize returns the least size from size on that a region at an address may have: one in sixteen. Zeros that only begin
+// like a region are not taken for one, nor is one that the kernel has joined with memory of the program.
+func signedSize(base, size uint64) uint64 {
+	sign := base / pageSize * 0x9e3779b97f4a7c15 >> 60
+	return size + (sign-size/pageSize)%signedSizes*pageSize
+}
+
+const signedSizes = 16
+
+// maxStarts is how many addresses inside of mappings are looked at for beginnings of regions. Only a hostile process has more.
+const maxStarts = 1 << 12
+
+// starts returns where in a mapping a region may begin: at its beginning, and at signed addresses, of which most are looked at.
+func starts(m process.Mapping, most int) []uint64 {
+	list := []uint64{m.Start}
+	for window := m.Start; window < m.End && len(list) <= most; window += 1 << windowBits {
+		if at := signedIn(window); at > m.Start && at < m.End {
+			list = append(list, at)
+		}
+	}
+	if at := signedIn(m.End - 1); at > list[len(list)-1] && at < m.End && len(list) <= most {
+		list = append(list, at)
+	}
+	return list
+}
+
 // isCode says whether a mapping may be the one of a region: anonymous, private, and not writable.
 func isCode(m process.Mapping) bool {
 	return m.Perm == process.PermRead|process.PermExec && m.Path == "" && m.File == process.FileID{}
@@ -122,6 +152,9 @@ func unmarked(ctx context.Context, m memory, maps []process.Mapping) (uint64, er
 		if end = l.End; isCode(l) {
 			code = end
 		}
+	}
+	if signedSize(base, code-base) != code-base {
+		return 0, nil
 	}
 	buf := make([]byte, readStep)
 	for at := base; at < code; {
@@ -152,10 +185,10 @@ func zero(b []byte) bool {
 }
 
 // scan finds what is in anonymous memory: tables and records of regions that are finished, one behind the other, and regions
-// that are not. i is the number of the mapping to begin at; what comes next is at the address that it returns.
-func (v *view) scan(ctx context.Context, st *state, i int) (next uint64, err error) {
+// that are not. start is where to begin, in mapping i; what comes next is at the address that it returns.
+func (v *view) scan(ctx context.Context, st *state, i int, start uint64) (next uint64, err error) {
 	m := v.maps[i]
-	for at := m.Start; ; {
+	for at := start; ; {
 		var head [markSize]byte
 		if _, err := v.m.ReadAt(ctx, head[:], at); errors.Is(err, process.ErrUnreadable) {
 			return at, nil
@@ -166,10 +199,14 @@ func (v *view) scan(ctx context.Context, st *state, i int) (next uint64, err err
 		if err != nil {
 			return 0, err
 		}
-		if size == 0 && at == m.Start && isCode(m) {
+		if size == 0 && at == start && isCode(m) {
 			var ok bool
 			if size, ok = parseMark(head[:], at); !ok || !v.ours(at, size) {
-				if size, err = unmarked(ctx, v.m, v.maps[i:]); err != nil {
+				size = 0
+				if at == m.Start {
+					size, err = unmarked(ctx, v.m, v.maps[i:])
+				}
+				if err != nil {
 					return 0, err
 				}
 			}

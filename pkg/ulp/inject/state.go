@@ -30,15 +30,21 @@ type state struct {
 func (v *view) readState(ctx context.Context) (*state, error) {
 	st := &state{}
 	var next uint64
+	most := maxStarts
 	for i, m := range v.maps {
-		var err error
-		switch {
-		case m.Start < next: // belongs to what was found before
-		case isCode(m), strings.HasPrefix(m.Path, memoryPrefix):
-			next, err = v.scan(ctx, st, i)
+		if !isCode(m) && !strings.HasPrefix(m.Path, memoryPrefix) {
+			continue
 		}
-		if err != nil {
-			return nil, err
+		list := starts(m, most)
+		most -= len(list) - 1
+		for _, at := range list {
+			if at < next {
+				continue // belongs to what was found before
+			}
+			var err error
+			if next, err = v.scan(ctx, st, i, at); err != nil {
+				return nil, err
+			}
 		}
 	}
 	for _, m := range v.maps { // without contents: the engine was killed before it wrote them

@@ -298,6 +298,11 @@ static void command(char *line) {
 		struct rlimit r = {4096, 4096};
 		setrlimit(RLIMIT_AS, &r);
 		printf("ok\n");
+	} else if (!strcmp(word, "code")) { // a page that can be executed, at address n
+		void *at = mmap((void *)n, 4096, PROT_READ | PROT_EXEC, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED_NOREPLACE, -1, 0);
+		printf("%s\n", at == (void *)n ? "ok" : "taken");
+	} else if (!strcmp(word, "uncode")) {
+		printf("%d\n", munmap((void *)n, 4096));
 	} else if (!strcmp(word, "nofile")) {
 		struct rlimit r = {0, 0};
 		setrlimit(RLIMIT_NOFILE, &r);
