@@ -11,11 +11,12 @@ TEST_DEBIAN := $(DEMO_DEBIAN) zlib1g libssl3 rpm2cpio gdb rpmlint mandoc osc g++
                gcc-powerpc64le-linux-gnu libc6-dev-ppc64el-cross gcc-aarch64-linux-gnu libc6-dev-arm64-cross
 GLIBC_DEBIAN := $(DEMO_DEBIAN) rpm2cpio make bison gawk python3 dpkg-dev patch linux-libc-dev
 # Real programs that the engine is tried on, and gcc for the live patch.
-REAL_DEBIAN  := gcc libc6-dev util-linux nginx-light redis-server postgresql nodejs python3 bubblewrap
+REAL_DEBIAN  := gcc libc6-dev util-linux nginx-light redis-server postgresql mariadb-server default-jdk-headless nodejs python3 bubblewrap
+CHROMIUM_DEBIAN := gcc libc6-dev util-linux chromium
 DEMO_SUSE   := gcc glibc-devel binutils rpm-build createrepo_c gpg2 xz zstd bzip2 elfutils cpio tar findutils util-linux
 TEST_SUSE   := $(DEMO_SUSE) iproute2 bash-completion gdb strace rpmlint mandoc osc gcc-c++ ShellCheck systemd cross-ppc64le-gcc14 cross-aarch64-gcc14
 
-.PHONY: build deps deps-demo deps-glibc deps-real demo package test test-kill test-cycles test-glibc test-real test-decode reach race bench bench-once fuzz lint clean
+.PHONY: build deps deps-demo deps-glibc deps-real deps-chromium demo package test test-kill test-cycles test-glibc test-real test-chromium test-decode reach race bench bench-once fuzz lint clean
 
 build: $(BIN)
 
@@ -30,8 +31,10 @@ deps-glibc: PACKAGES_DEBIAN = $(GLIBC_DEBIAN)
 deps-glibc: PACKAGES_SUSE   = $(DEMO_SUSE)
 deps-real: PACKAGES_DEBIAN = $(REAL_DEBIAN)
 deps-real: PACKAGES_SUSE   = $(DEMO_SUSE)
+deps-chromium: PACKAGES_DEBIAN = $(CHROMIUM_DEBIAN)
+deps-chromium: PACKAGES_SUSE   = $(DEMO_SUSE)
 # RUNLEVEL=1: what is a service is not started.
-deps deps-demo deps-glibc deps-real:
+deps deps-demo deps-glibc deps-real deps-chromium:
 	@if command -v apt-get >/dev/null; then \
 	  dpkg -s $(PACKAGES_DEBIAN) >/dev/null 2>&1 || { echo "installing packages (once)"; apt-get update -qq && \
 	    RUNLEVEL=1 DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $(PACKAGES_DEBIAN) </dev/null >/dev/null; }; \
@@ -67,9 +70,13 @@ test-cycles: deps
 test-glibc: deps-glibc
 	LPBUILD_TEST_GLIBC=1 CGO_ENABLED=0 $(GO) test -count=1 -v -timeout 30m ./internal/glibctest
 
-# nginx, Redis, PostgreSQL, Node.js, and Python with and without bubblewrap, patched and reverted under load (Debian).
+# nginx, Redis, PostgreSQL, MariaDB, Java, Node.js, and Python with and without bubblewrap, patched and reverted under load (Debian).
 test-real: deps-real
 	LPBUILD_TEST_REAL=1 CGO_ENABLED=0 $(GO) test -count=1 -v -timeout 20m ./internal/realtest
+
+# Chromium with its sandboxed renderers, patched and reverted while it loads pages (Debian). It is 124 MB to download.
+test-chromium: deps-chromium
+	LPBUILD_TEST_REAL=1 LPBUILD_TEST_CHROMIUM=1 CGO_ENABLED=0 $(GO) test -count=1 -v -run TestChromium -timeout 20m ./internal/realtest
 
 # The decoder of instructions against objdump: generated encodings, and the code of all libraries of the machine.
 test-decode: deps

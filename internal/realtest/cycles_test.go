@@ -37,7 +37,8 @@ func TestReal(t *testing.T) {
 			own = slices.DeleteFunc(own, func(p int) bool { return !slices.Contains(family(t, pid), p) }) // which helped it to start
 
 			l = begin(list, 0, len(base))
-			stops := cycle(t, l, pid, p.uses)
+			more := func() { l.more(t, 20) }
+			stops := cycle(t, pid, cycles, p.uses, func() []int { return family(t, pid) }, more)
 			cycled := l.stop(t)
 			for _, c := range list {
 				c.close()
@@ -53,22 +54,24 @@ func TestReal(t *testing.T) {
 	}
 }
 
-// cycle applies and reverts the live patch again and again, and returns how long processes stood still for it.
-func cycle(t testing.TB, l *load, pid int, uses []string) latencies {
+// cycle applies and reverts the live patch n times in a server and all that descend from it, and returns how long processes stood
+// still. While it is applied, the processes that callers returns together call each of the functions that are named in uses; more
+// waits until the server has done some more work.
+func cycle(t testing.TB, pid, n int, uses []string, callers func() []int, more func(), options ...string) latencies {
 	t.Helper()
 	before := entries(t, pid)
 	var stops latencies
-	for range cycles {
-		stops = append(stops, change(t, pid, "trigger")...)
+	for range n {
+		stops = append(stops, change(t, pid, "trigger", options...)...)
 		all(t, pid, true)
-		inEffect(t, pid, uses)
-		l.more(t, 20)
-		stops = append(stops, change(t, pid, "revert")...)
+		inEffect(t, callers, uses)
+		more()
+		stops = append(stops, change(t, pid, "revert", options...)...)
 		if !bytes.Equal(before, entries(t, pid)) {
 			t.Fatal("after the live patch was reverted, the functions' entries are not as they were")
 		}
 		all(t, pid, false)
-		l.more(t, 20)
+		more()
 	}
 	slices.Sort(stops)
 	return stops
@@ -86,9 +89,9 @@ func all(t testing.TB, pid int, want bool) {
 
 // change has lpbuild apply or revert the live patch in all processes that there are. It fails the test unless that is done in
 // the process, and fails in none. It returns how long processes stood still.
-func change(t testing.TB, pid int, verb string) latencies {
+func change(t testing.TB, pid int, verb string, options ...string) latencies {
 	t.Helper()
-	cmd := command(context.Background(), lpbuild(), verb, "--json", container())
+	cmd := command(context.Background(), append([]string{lpbuild(), verb, "--json", container()}, options...)...)
 	cmd.Stderr = os.Stderr
 	out, err := cmd.Output()
 	var report struct {
@@ -115,12 +118,12 @@ func change(t testing.TB, pid int, verb string) latencies {
 	return stops
 }
 
-// inEffect waits until each of the functions was called in its new version by a server's processes together.
-func inEffect(t testing.TB, pid int, uses []string) {
+// inEffect waits until each of the functions was called in its new version by the processes together.
+func inEffect(t testing.TB, callers func() []int, uses []string) {
 	t.Helper()
 	await(t, fmt.Sprintf("calls of the replacements of %q", uses), func() bool {
 		sum := make([]uint64, len(functions))
-		for _, p := range family(t, pid) {
+		for _, p := range callers() {
 			list, _ := counts(t, p)
 			for i, n := range list {
 				sum[i] += n

@@ -32,6 +32,8 @@ var programs = []program{
 	{"nginx", []string{"recv", "writev", "epoll_wait"}, startNginx},
 	{"redis", []string{"read", "write", "epoll_wait"}, startRedis},
 	{"postgres", []string{"recv", "send", "malloc"}, startPostgres},
+	{"mariadb", []string{"recv", "malloc"}, startMariaDB},
+	{"java", []string{"read", "write", "malloc"}, startJava},
 	{"node", []string{"read", "malloc"}, startNode},
 	{"python", []string{"recv", "send", "malloc"}, startPython},
 	{"bubblewrap", []string{"recv", "send", "malloc"}, startBubblewrap},
@@ -54,9 +56,26 @@ func (s *server) connect(t testing.TB) []client {
 func launch(t testing.TB, port int, who *syscall.SysProcAttr, args ...string) *server {
 	t.Helper()
 	cmd := exec.Command(args[0], args[1:]...)
-	cmd.Dir, cmd.Stderr = "/", os.Stderr
-	cmd.Env = []string{"PATH=/usr/sbin:/usr/bin:/sbin:/bin", "LC_ALL=C.UTF-8", "HOME=/nonexistent"}
-	cmd.SysProcAttr = who
+	cmd.Stderr, cmd.SysProcAttr = os.Stderr, who
+	cmd.Env = append(environment, "HOME=/nonexistent")
+	start(t, cmd)
+	await(t, args[0]+" to listen", func() bool {
+		conn, err := net.Dial("tcp", fmt.Sprintf("127.0.0.1:%d", port))
+		if err == nil {
+			conn.Close()
+		}
+		return err == nil
+	})
+	return &server{cmd: cmd, verify: func(testing.TB, int64) {}}
+}
+
+// environment is that of all programs; each is told its home besides.
+var environment = []string{"PATH=/usr/sbin:/usr/bin:/sbin:/bin", "LC_ALL=C.UTF-8"}
+
+// start starts a program that ends, with all its descendants, when the test does.
+func start(t testing.TB, cmd *exec.Cmd) {
+	t.Helper()
+	cmd.Dir = "/"
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
@@ -67,14 +86,6 @@ func launch(t testing.TB, port int, who *syscall.SysProcAttr, args ...string) *s
 		}
 		_ = cmd.Wait()
 	})
-	await(t, args[0]+" to listen", func() bool {
-		conn, err := net.Dial("tcp", fmt.Sprintf("127.0.0.1:%d", port))
-		if err == nil {
-			conn.Close()
-		}
-		return err == nil
-	})
-	return &server{cmd: cmd, verify: func(testing.TB, int64) {}}
 }
 
 // must runs a program to its end, as nobody.
@@ -189,6 +200,42 @@ func startPostgres(t testing.TB, port int) *server {
 		}
 	}
 	return s
+}
+
+// startMariaDB starts MariaDB with the bank of the test.
+func startMariaDB(t testing.TB, port int) *server {
+	d := filepath.Join(home(t), "data")
+	must(t, "mariadb-install-db", "--no-defaults", "--datadir="+d, "--auth-root-authentication-method=normal", "--skip-test-db")
+	s := launch(t, port, nobody, "mariadbd", "--no-defaults", "--datadir="+d, "--port="+strconv.Itoa(port), "--bind-address=127.0.0.1",
+		"--socket="+filepath.Join(d, "socket"), "--pid-file="+filepath.Join(d, "pid"), "--skip-log-bin",
+		"--innodb-flush-log-at-trx-commit=0", "--log-error="+filepath.Join(d, "log"))
+	c, err := dialMariaDB(port, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.close()
+	for _, statement := range makeMariaBank {
+		if _, err := c.query(statement); err != nil {
+			t.Fatal(err)
+		}
+	}
+	s.dial = func(n int) (client, error) { return dialMariaDB(port, n) }
+	s.verify = func(t testing.TB, asked int64) {
+		c, err := dialMariaDB(port, 0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer c.close()
+		got, err := c.query("SELECT (SELECT sum(balance) FROM test.accounts), (SELECT count(*) FROM test.history)")
+		if want := fmt.Sprintf("%d|%d", money, asked); err != nil || got != want {
+			t.Errorf("the bank has %q, want %q; %v", got, want, err)
+		}
+	}
+	return s
+}
+
+func startJava(t testing.TB, port int) *server {
+	return startReverse(t, port, "Server.java", "java", "-XX:-UsePerfData", "-Xmx256m", "-Dsun.net.httpserver.nodelay=true")
 }
 
 func startNode(t testing.TB, port int) *server {
