@@ -4,6 +4,7 @@ import (
 	"context"
 	"debug/elf"
 	"fmt"
+	"math/bits"
 
 	"github.com/lpbuild/lpbuild/pkg/ulp/process"
 )
@@ -55,28 +56,29 @@ func loaderPointers(ctx context.Context, f *process.File, l *process.Library) ([
 // relative adds the pointers that DT_RELR describes: a row is a place, or the bits of the 63 places that follow the last one.
 func (v *view) relative(ctx context.Context, d *dynamic, list []uint64) ([]uint64, error) {
 	rows, err := v.table(ctx, d, dtRELR, dtRELRSZ, 8, maxRelocationTable)
-	var next uint64
-	add := func(at uint64) {
-		var target uint64
-		if err == nil {
-			if target, err = v.word(ctx, at); err == nil {
-				list = append(list, d.l.Bias+target)
-			}
-		}
+	if err != nil {
+		return nil, err
 	}
+	var next uint64
+	var words [63 * 8]byte
 	for ; len(rows) > 0; rows = rows[8:] {
 		row := le.Uint64(rows)
+		places := row >> 1
 		if row&1 == 0 {
-			add(d.l.Bias + row)
-			next = d.l.Bias + row + 8
-			continue
+			next, places = d.l.Bias+row, 1
 		}
-		for i := range uint64(63) {
-			if row>>(i+1)&1 != 0 {
-				add(next + 8*i)
+		b := words[:bits.Len64(places)*8]
+		if _, err := v.m.ReadAt(ctx, b, next); err != nil {
+			return nil, err
+		}
+		for i := range len(b) / 8 {
+			if places>>i&1 != 0 {
+				list = append(list, d.l.Bias+le.Uint64(b[8*i:]))
 			}
 		}
-		next += 63 * 8
+		if next += 63 * 8; row&1 == 0 {
+			next = d.l.Bias + row + 8
+		}
 	}
-	return list, err
+	return list, nil
 }

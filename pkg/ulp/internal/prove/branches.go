@@ -1,6 +1,10 @@
 package prove
 
-import "encoding/binary"
+import (
+	"bytes"
+	"encoding/binary"
+	"iter"
+)
 
 // A branch from elsewhere into the first bytes of a function is looked for in all code of its library.
 //
@@ -43,13 +47,29 @@ const shortReach = 1<<7 + 2
 // Index looks at all of the library once, for [Text.Entry] of many functions.
 func (t *Text) Index() {
 	t.targets, t.left = make(bits, len(t.Code)/64+1), overlap*len(t.Code)
-	t.near(func(_, to uint64) bool {
-		if i := to - t.Addr; i < uint64(len(t.Code)) {
-			t.targets.set(i)
+	for _, c := range append([]Code{{t.Code, t.Addr}}, t.Others...) {
+		for _, first := range []byte{0x0f, 0xc7, 0xe8, 0xe9} {
+			for i := range positions(c.Bytes, first) {
+				if to, ok := nearTarget(c.Bytes, i); ok && c.Addr+to-t.Addr < uint64(len(t.Code)) {
+					t.targets.set(c.Addr + to - t.Addr)
+				}
+			}
 		}
-		return true
-	})
+	}
 	t.findPointers()
+}
+
+// positions yields where in code a byte is. This is what most of the time goes into, and package bytes looks at many at once.
+func positions(code []byte, b byte) iter.Seq[int] {
+	return func(yield func(int) bool) {
+		for from := 0; ; from++ {
+			n := bytes.IndexByte(code[from:], b)
+			if n < 0 || !yield(from+n) {
+				return
+			}
+			from += n
+		}
+	}
 }
 
 // inside is a range of addresses.
@@ -152,25 +172,26 @@ func (t *Text) near(note func(from, to uint64) bool) {
 	}
 }
 
-// nearBegins has the first bytes of branches with distances of 32 bits.
-var nearBegins = [256]bool{0x0f: true, 0xc7: true, 0xe8: true, 0xe9: true}
+// nearTarget returns how far from the beginning of code a branch with a distance of 32 bits leads, if one may begin at i.
+func nearTarget(code []byte, i int) (to uint64, ok bool) {
+	if len(code)-i < NearLen {
+		return 0, false
+	}
+	at := i + 1
+	switch c := code[i]; {
+	case c&0xfe == 0xe8: // call, jmp
+	case (c == 0x0f && code[i+1]&0xf0 == 0x80 || c == 0xc7 && code[i+1] == 0xf8) && i+NearLen < len(code): // jcc, xbegin
+		at++
+	default:
+		return 0, false
+	}
+	return uint64(at+4) + uint64(int64(int32(binary.LittleEndian.Uint32(code[at:])))), true
+}
 
 // near says whether note wants more.
 func near(code []byte, addr uint64, note func(from, to uint64) bool) bool {
-	for i := 0; i+NearLen <= len(code); i++ {
-		if !nearBegins[code[i]] { // as mostly, so that this is what all of it costs
-			continue
-		}
-		at := i + 1
-		switch c := code[i]; {
-		case c&0xfe == 0xe8: // call, jmp
-		case (c == 0x0f && code[i+1]&0xf0 == 0x80 || c == 0xc7 && code[i+1] == 0xf8) && i+NearLen < len(code): // jcc, xbegin
-			at++
-		default:
-			continue
-		}
-		target := addr + uint64(at+4) + uint64(int64(int32(binary.LittleEndian.Uint32(code[at:]))))
-		if !note(addr+uint64(i), target) {
+	for i := range code {
+		if to, ok := nearTarget(code, i); ok && !note(addr+uint64(i), addr+to) {
 			return false
 		}
 	}

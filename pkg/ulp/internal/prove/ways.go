@@ -148,8 +148,8 @@ func (t *Text) findPointers() {
 // taken calls take for what may be an address that an instruction takes, wherever one may begin: relative to itself, or, in a
 // program that is not moved when it is loaded, as it is.
 func (t *Text) taken(code []byte, addr uint64, take func(at uint64)) {
-	for i := 0; i+6 <= len(code); i++ {
-		if code[i] == 0x8d && code[i+1]&0xc7 == 0x05 { // lea
+	for i := range positions(code, 0x8d) {
+		if i+6 <= len(code) && code[i+1]&0xc7 == 0x05 { // lea
 			take(addr + uint64(i+6) + distance(code[i+2:]))
 		}
 	}
