@@ -3,6 +3,7 @@ package process
 import (
 	"context"
 	"debug/elf"
+	"errors"
 	"fmt"
 	"iter"
 
@@ -104,6 +105,22 @@ func (s *Symbols) Needed(ctx context.Context) ([]string, error) {
 // outside of the library, or [ErrUnreadable].
 func (s *Symbols) Lookup(ctx context.Context, name, version string) (Symbol, error) {
 	return look(ctx, s, "symbol", func(r reader) (Symbol, error) { return s.lookup(r, name, version) })
+}
+
+// LookupAll is Lookup for several names at once, without a version; those that the library does not define are left out.
+func (s *Symbols) LookupAll(ctx context.Context, names ...string) (map[string]Symbol, error) {
+	return look(ctx, s, "symbol", func(r reader) (map[string]Symbol, error) {
+		found := make(map[string]Symbol, len(names))
+		for _, name := range names {
+			switch sym, err := s.lookup(r, name, ""); {
+			case err == nil:
+				found[name] = sym
+			case !errors.Is(err, ulp.ErrNoSymbol):
+				return nil, err
+			}
+		}
+		return found, nil
+	})
 }
 
 func (s *Symbols) lookup(r reader, name, version string) (Symbol, error) {

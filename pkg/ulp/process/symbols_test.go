@@ -3,6 +3,7 @@ package process_test
 import (
 	"debug/elf"
 	"errors"
+	"maps"
 	"slices"
 	"testing"
 
@@ -55,6 +56,10 @@ func TestSymbols(t *testing.T) {
 			}
 			if l, err := s.Lookup(t.Context(), "local", ""); err != nil || l.Type != elf.STT_TLS || l.Addr != 0 {
 				t.Errorf("Lookup(local): %+v, %v", l, err)
+			}
+			several, err := s.LookupAll(t.Context(), "value", "nothing", "counter")
+			if d := cmp.Diff([]string{"counter", "value"}, slices.Sorted(maps.Keys(several))); err != nil || d != "" || several["value"] != got {
+				t.Errorf("LookupAll: %v, %v (-want +got):\n%s", several, err, d)
 			}
 			var names []string
 			for sym, err := range s.All(t.Context()) {

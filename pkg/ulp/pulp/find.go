@@ -73,24 +73,21 @@ func foreign(err error) bool {
 		errors.Is(err, process.ErrUnreadable) || errors.Is(err, process.ErrLimit)
 }
 
-// maxSymbols bounds how many symbols of libpulp.so are looked at; it has some forty.
-const maxSymbols = 4096
+// interfaceNames are the symbols that make up the interface, of all versions.
+var interfaceNames = []string{
+	"__ulp_trigger", "__ulp_check_patched", "__ulp_revert_all", "__ulp_state", "__ulp_metadata_buffer", "__ulp_get_global_universe",
+	"__ulp_enable_or_disable_patching", "__ulp_error_state", "__ulp_msg_queue", "__ulp_insn_queue", "__ulp_version",
+}
 
 // take reads the interface of libpulp.so.
 func (r *Runtime) take(ctx context.Context, l *process.Library, syms *process.Symbols) error {
 	r.Library = l
-	found := make(map[string]process.Symbol)
-	n := 0
-	for s, err := range syms.All(ctx) {
-		if err != nil && !foreign(err) {
-			return err
-		}
-		if n++; err != nil || n > maxSymbols {
-			break
-		}
-		if strings.HasPrefix(s.Name, "__ulp_") {
-			found[s.Name] = s
-		}
+	found, err := syms.LookupAll(ctx, interfaceNames...)
+	if err != nil && foreign(err) {
+		return fault(ErrOldLibpulp, err, "%q", l.Name)
+	}
+	if err != nil {
+		return err
 	}
 	if err := r.place(found); err != nil {
 		return fault(ErrOldLibpulp, err, "%q", l.Name)

@@ -11,6 +11,9 @@ import (
 // real-time priority. On a machine with more threads that run than CPUs, a thread that waits for its turn among the others waits
 // for milliseconds each time it has slept or was preempted, and the process with it.
 //
+// Meanwhile Go's scheduler is not told of pauses. After a system call of which it knows, a thread spins while another thread of
+// this process looks at what it was doing, and that one, with ordinary priority, may be waiting for this very CPU.
+//
 // It lasts from before the first thread is interrupted until all have been let go. A worker gives its CPU away whenever it waits
 // for something; one that does not come to an end is an ordinary thread again after urgentMost, and if even that is not to be,
 // the kernel lets real-time threads have 95 % of each second at most (sched_rt_runtime_us).

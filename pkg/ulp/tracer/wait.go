@@ -103,6 +103,13 @@ const (
 // slow says that what is waited for has taken some time already.
 func (p *pace) slow() bool { return p.tired > 0 }
 
+// statePace is how many pauses are between two readings of a thread's state in /proc, each of which costs as much as several
+// looks: with the shortest pauses 0.1 ms, with the longest 8 ms.
+const statePace = 8
+
+// wantsState reports whether it is time to read the thread's state.
+func (p *pace) wantsState() bool { return p.tired%statePace == statePace-1 }
+
 func (p *pace) rest() {
 	switch p.n++; {
 	case p.n <= paceSpins:
@@ -120,6 +127,10 @@ func (p *pace) rest() {
 	p.tired++
 	d := min(paceFirst<<min(p.tired/4, 10), paceMost)
 	ts := unix.NsecToTimespec(d.Nanoseconds())
+	if p.first { // see urgency
+		_, _, _ = unix.RawSyscall(unix.SYS_NANOSLEEP, uintptr(unsafe.Pointer(&ts)), 0, 0)
+		return
+	}
 	_ = unix.Nanosleep(&ts, nil)
 }
 
@@ -141,7 +152,7 @@ func (t *Tracee) wait(ctx context.Context, tid int, deadline time.Time) (stop, e
 	for p := (pace{first: t.w.first()}); ; p.rest() {
 		late := p.slow() && !deadline.IsZero() && time.Now().After(deadline)
 		s := peek(tid)
-		if s.kind == running && p.slow() {
+		if s.kind == running && (late || p.wantsState()) {
 			if over, err := t.ended(tid); err == nil && over { // if that is not known, it is waited for
 				s.kind = ended // the kernel does not tell the end of a process's first thread before that of the others
 			}
