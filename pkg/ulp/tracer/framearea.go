@@ -78,7 +78,24 @@ func (t *Tracee) frameArea(th *Thread, room uint64) (frameArea, error) {
 	}
 	a.End = top &^ (pageSize - 1)
 	a.Start = a.End - min((room+pageSize-1)&^(pageSize-1), a.End)
-	return a, t.grow(th, stack, a)
+	if err := t.grow(th, stack, a); err != nil {
+		return a, err
+	}
+	return a, t.dissolve(th, a)
+}
+
+// dissolve marks the pages of blocks in an area as unused one by one. A smaller block at the end of a larger one would leave the
+// rest of that, which nobody would know again.
+func (t *Tracee) dissolve(th *Thread, a frameArea) error {
+	for _, b := range t.blocks {
+		if b.End > a.Start && b.End <= a.End { // else a thread may be on its way home by it
+			t.step("area:dissolve")
+			if err := markUnused(th.TID, b); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
 }
 
 // mainStack is the first thread's stack, as far as it has grown. It is zero if there is none.
@@ -102,21 +119,27 @@ func (t *Tracee) mainStack() (mainStack, error) {
 	return mainStack{}, err
 }
 
-// untouched returns the end of the lowest pages of the stack that the program has never touched.
+// untouched returns the end of the lowest pages of the stack that the program has never touched. It notes the blocks of more than
+// one page that tracers have left there.
 func (t *Tracee) untouched(th *Thread, stack mainStack) (uint64, error) {
 	n := min((stack.End-stack.Start)/pageSize, areaScan)
 	pages, err := t.pagemap(Range{stack.Start, stack.Start + n*pageSize})
 	if err != nil {
 		return 0, fmt.Errorf("what was touched of the first thread's stack: %w", err)
 	}
+	t.blocks = t.blocks[:0]
 	for i := uint64(0); i < n; {
 		if !pages[i].touched() {
 			i++
 			continue
 		}
-		ours := t.ourPages(th, stack.Start+i*pageSize, n-i)
+		at := stack.Start + i*pageSize
+		ours := t.ourPages(th, at, n-i)
 		if ours == 0 {
-			return stack.Start + i*pageSize, nil
+			return at, nil
+		}
+		if ours > 1 {
+			t.blocks = append(t.blocks, Range{at, at + ours*pageSize})
 		}
 		i += ours
 	}

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -34,7 +35,7 @@ func TestForeignStack(t *testing.T) {
 func TestPieces(t *testing.T) {
 	for deep := 4; deep <= 10; deep++ { // with AVX-512, frames are larger
 		for n, who := range []string{"first", "other"} {
-			c := start(t, program(t, "pieces", "-O1", "-fno-stack-protector", "-U_FORTIFY_SOURCE", "-DDEEP="+itoa(deep)), who)
+			c := start(t, program(t, "pieces", "-Wl,-z,now", "-O1", "-fno-stack-protector", "-U_FORTIFY_SOURCE", "-DDEEP="+itoa(deep)), who)
 			sum, err := strconv.ParseUint(c.Line(), 10, 64)
 			if err != nil {
 				t.Fatal(err)
@@ -116,6 +117,39 @@ func TestAreaUsedAgain(t *testing.T) {
 		nowSize, now := stackOf(t, c.pid)
 		if nowSize != size || now != resident {
 			t.Errorf("%s: the stack has grown from %d to %d KiB, %d KiB more in memory", mode, size, nowSize, now-resident)
+		}
+	}
+}
+
+// TestAreaUsedBySmaller: memory in which a tracer left a large block is known to be unused also where a later one has left a
+// smaller block in it.
+func TestAreaUsedBySmaller(t *testing.T) {
+	c := startChecker(t, 1, "spin")
+	o := Options{Gadgets: gadgets(t, c.pid)}
+	var lowest []uint64
+	for _, size := range []int{3 << 12, 3 << 12, 8, 3 << 12, 8, 2 << 12} {
+		tr := attach(t, c.pid, o)
+		for must(tr.Underway(tr.Threads()[0])) {
+			detach(t, tr)
+			tr = attach(t, c.pid, o)
+		}
+		if err := tr.SendHome(tr.Threads()[0], make([]byte, size), memoryFile); err != nil {
+			t.Fatal(err)
+		}
+		detach(t, tr)
+		c.goesOn()
+		tr = attach(t, c.pid, o)
+		_ = tr.Do(func() error {
+			stack := must(tr.mainStack())
+			pages := must(tr.pagemap(stack.Range))
+			lowest = append(lowest, stack.Start+uint64(slices.IndexFunc(pages, pageState.touched))*pageSize)
+			return nil
+		})
+		detach(t, tr)
+	}
+	for _, at := range lowest[1:] {
+		if at != lowest[0] {
+			t.Fatalf("the lowest pages in memory are at %#x: not all was used again", lowest)
 		}
 	}
 }

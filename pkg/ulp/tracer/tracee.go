@@ -44,6 +44,7 @@ type Tracee struct {
 	state    state
 	scratch  *scratch
 	queued   [32]siginfo // room for what pendingSignals reads
+	blocks   []Range     // of tracers that were killed, in the first thread's stack
 	reaper   *reaper     // while it is being attached
 	phase    atomic.Int32
 	threads  []*Thread
