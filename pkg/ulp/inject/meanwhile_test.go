@@ -87,7 +87,7 @@ func TestVforkMeanwhile(t *testing.T) {
 			c.apply(Options{}, p)
 		}
 		child, meanwhile := 0, false
-		pl, err := newPlan(t.Context(), look(t, c.pid), change, Options{StopTimeout: 50 * time.Millisecond, twoStops: true, step: func(name string) {
+		pl, err := newPlan(t.Context(), look(t, c.pid), change, Options{StopTimeout: time.Second, twoStops: true, step: func(name string) {
 			if meanwhile = meanwhile || name == "meanwhile"; meanwhile && child == 0 && name == "attach:interrupt" {
 				child, _ = strconv.Atoi(c.Ask("vfork"))
 			}
