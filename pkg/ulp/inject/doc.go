@@ -41,14 +41,22 @@
 //
 // # Loading
 //
-// The table and the containers of one library are one region of anonymous memory, found again by what stands in it. It can be
+// The table and the containers of one library are one region of private memory, found again by what stands in it. It can be
 // read and executed, never written; variables have a mapping of their own, which cannot be executed. One mmap does it where a
 // container has no variables. Nothing of the process is opened for writing but /proc/PID/mem of the address space that is
 // stopped: no descriptor or path of the process can lead a write elsewhere.
 //
-// Where the kernel refuses anonymous memory (SELinux without execmem: EACCES), or a filter does, a memory file is tried next.
-// Each way that a process may refuse is tried under the stop before anything that is in use has changed; if none is permitted,
-// what was mapped is unmapped and the process is as it was.
+// The memory is anonymous. Where the kernel refuses that (SELinux without execmem: EACCES), or a filter does, a memory file is tried
+// next, and then the container's own file, which a security policy may permit the process to execute as it does a library. Each way
+// is tried under the stop before anything that is in use has changed; if none is permitted, what was mapped is unmapped and the
+// process is as it was.
+//
+// The container's file is mapped if the process finds under its path the file that the engine has read, and nobody but root and
+// the engine's user may write to it. The process opens it and maps it; the engine compares what is mapped with what it has
+// read (/proc/PID/map_files: that needs CAP_CHECKPOINT_RESTORE), and writes all pages of the region, so that none of them is the
+// file's any more: it may be overwritten, renamed over and deleted. It must not be truncated as long as a process has it mapped.
+// The kernel then takes the pages away from all processes, written or not, and they get SIGBUS. That is so with every
+// library, and the reason why this way comes last. The tests have a filter that answers as SELinux would.
 //
 // These are the system calls that the engines make in a process, and what stands in their way:
 //
@@ -56,23 +64,28 @@
 //	mmap                     loading                     EAGAIN ENOMEM EPERM …    nothing has changed; refused
 //	memfd_create, ftruncate, loading, where anonymous    EMFILE ENFILE EPERM …    the same; never tried where
 //	  close                    memory is refused                                    RLIMIT_FSIZE is below the size
+//	openat, close            loading, where these are    EACCES EMFILE ENFILE …   the same; not tried where the process
+//	                           refused                                              sees another file, or none
 //	munmap                   giving back                 ENOMEM (max_map_count)   it stays, and a later change does it
 //	rt_sigreturn             every way home              -                        -
 //	what dlopen calls        libpulp.so, by itself       any                      libpulp.so reports it; nothing was patched
 //
-//	what stands in the way                          mmap of anonymous memory      memory file
-//	RLIMIT_FSIZE                                    -                             not tried: ftruncate raises SIGXFSZ
-//	RLIMIT_AS, max_map_count                        ENOMEM: refused               ENOMEM: refused
-//	RLIMIT_DATA                                     -, variables: ENOMEM          -, variables: ENOMEM
-//	RLIMIT_NOFILE                                   -                             EMFILE: refused
-//	RLIMIT_MEMLOCK after mlockall(MCL_FUTURE)       EAGAIN: refused               EAGAIN: refused
-//	RLIMIT_STACK                                    - (tracer.ErrStack: another thread, or refused)
-//	vm.overcommit_memory=2                          - (variables count)           the whole file counts
-//	vm.memfd_noexec=1, 2                            -                             - (no flag asks for what they forbid)
-//	seccomp: kill, trap, errno, trace, notify       asked before the call is made; refused (ErrSeccomp)
-//	seccomp: log                                    allowed
-//	PR_SET_MDWE                                     -                             -
-//	SELinux without execmem                         EACCES: next way              EACCES where its type says so: refused
+//	what stands in the way                      anonymous memory         memory file                      container's file
+//	RLIMIT_FSIZE                                -                        not tried: ftruncate raises      -
+//	                                                                       SIGXFSZ
+//	RLIMIT_AS, max_map_count                    ENOMEM: refused          ENOMEM: refused                  ENOMEM: refused
+//	RLIMIT_DATA                                 -, variables: ENOMEM     -, variables: ENOMEM             -, variables: ENOMEM
+//	RLIMIT_NOFILE                               -                        EMFILE: refused                  EMFILE: refused
+//	RLIMIT_MEMLOCK after mlockall(MCL_FUTURE)   EAGAIN: refused          EAGAIN: refused                  EAGAIN: refused
+//	RLIMIT_STACK                                - (tracer.ErrStack: another thread, or refused)
+//	vm.overcommit_memory=2                      - (variables count)      the whole file counts            - (variables count)
+//	vm.memfd_noexec=1, 2                        -                        - (no flag asks for what they    -
+//	                                                                       forbid)
+//	seccomp: kill, trap, errno, trace, notify   asked before the call is made; next way, or refused (ErrSeccomp)
+//	seccomp: log                                allowed
+//	PR_SET_MDWE                                 -                        -                                -
+//	SELinux without execmem                     EACCES: next way         EACCES where its type says so:   - with a library's label
+//	                                                                       next way
 //	a full memory cgroup                            writing a page is as the process's own touching it: reclaim, then the
 //	                                                  cgroup's OOM killer. It is some ten pages.
 //

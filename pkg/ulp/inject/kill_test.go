@@ -43,6 +43,11 @@ func engine(job string) int {
 		fmt.Println(err)
 		return 1
 	}
+	info, err := os.Stat(path)
+	if err != nil {
+		return 1
+	}
+	p.File = NewFile(path, info)
 	steps := 0
 	o := Options{StopTimeout: 5 * time.Second, oneByOne: oneByOne, twoStops: twoStops, load: load, step: func(string) {
 		if steps == last {
@@ -149,7 +154,7 @@ func (c *child) forget(before string) {
 	var ours [][2]uint64
 	for line := range strings.Lines(string(maps)) {
 		var r [2]uint64
-		if n, _ := fmt.Sscanf(line, "%x-%x r-xp 00000000 00:00 0", &r[0], &r[1]); n == 2 && strings.Contains(line, " r-xp 00000000 00:00 0") &&
+		if n, _ := fmt.Sscanf(line, "%x-%x r-xp", &r[0], &r[1]); n == 2 && strings.Contains(line, " r-xp ") &&
 			!strings.Contains(line, "[") && !strings.Contains(before, line[:strings.IndexByte(line, ' ')]) {
 			ours = append(ours, r)
 		}
@@ -181,17 +186,19 @@ func TestKilledAtEachStep(t *testing.T) {
 	path := file(t, p)
 	c := start(t, target(t, lib), 2)
 	before := c.snapshot()
-	for _, oneByOne := range []bool{false, true} {
-		killAtEachStep(t, c, p, path, before, oneByOne)
+	for _, load := range []string{"", "file"} {
+		for _, oneByOne := range []bool{false, true} {
+			killAtEachStep(t, c, p, before, work{path: path, oneByOne: oneByOne, load: load})
+		}
 	}
 }
 
-func killAtEachStep(t *testing.T, c *child, p *Patch, path, before string, oneByOne bool) {
+func killAtEachStep(t *testing.T, c *child, p *Patch, before string, w work) {
 	t.Helper()
-	steps := stepsOf(t, c.pid, work{path: path, oneByOne: oneByOne})
+	steps := stepsOf(t, c.pid, w)
 	c.cleared(before)
 	for n := range steps {
-		err := startEngineAs(t, c.pid, n, work{path: path, oneByOne: oneByOne}).Run()
+		err := startEngineAs(t, c.pid, n, w).Run()
 		if !targettest.Killed(err) {
 			t.Fatalf("step %d: %v", n, err)
 		}
@@ -206,7 +213,7 @@ func killAtEachStep(t *testing.T, c *child, p *Patch, path, before string, oneBy
 		c.cleared(before)
 		c.says("all", original)
 	}
-	t.Logf("%d steps", steps)
+	t.Logf("%+v: %d steps", w, steps)
 }
 
 // TestKilledOnTop kills the engine before each thing it does to put a live patch of more functions on top of another one, and to

@@ -110,11 +110,17 @@ func TestTwoLibraries(t *testing.T) {
 
 // TestFork: a child inherits what was applied, and is reverted alone.
 func TestFork(t *testing.T) {
+	for _, load := range []string{"anonymous", "memfd", "file"} {
+		t.Run(load, func(t *testing.T) { testFork(t, load) })
+	}
+}
+
+func testFork(t *testing.T, load string) {
 	lib := library(t, nopFlags)
 	c := start(t, target(t, lib), 0)
-	p := pack(t, lib, everything, ulp.PackOptions{}, "testdata/patch.c")
+	p := placed(t, pack(t, lib, everything, ulp.PackOptions{}, "testdata/patch.c"))
 	before := c.snapshot()
-	c.apply(Options{}, p)
+	c.apply(Options{load: load}, p)
 	parent := c.pid
 	if _, err := fmt.Sscan(c.Ask("forkserve"), &c.pid); err != nil {
 		t.Fatal(err)
@@ -134,7 +140,7 @@ func TestFork(t *testing.T) {
 		t.Errorf("in the parent: %s", got)
 	}
 	c.pid = child
-	c.apply(Options{}, p)
+	c.apply(Options{load: load}, p)
 	c.says("all", patched)
 }
 

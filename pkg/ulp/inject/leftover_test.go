@@ -21,7 +21,9 @@ func TestLeftoverOfKilledEngine(t *testing.T) {
 	path := file(t, pack(t, lib, everything, ulp.PackOptions{}, "testdata/patch.c"))
 	c := start(t, target(t, lib), 0)
 	before := c.snapshot()
-	for _, w := range []work{{path: path}, {path: path, oneByOne: true}, {path: path, twoStops: true}, {path: path, load: "memfd"}} {
+	libs := len(opened(t, c.pid).libs)
+	for _, w := range []work{{path: path}, {path: path, oneByOne: true}, {path: path, twoStops: true}, {path: path, load: "memfd"},
+		{path: path, load: "file"}, {path: path, load: "file", oneByOne: true}} {
 		was := c.bytesMapped()
 		seen := map[string]int{}
 		steps := stepsOf(t, c.pid, w)
@@ -35,6 +37,9 @@ func TestLeftoverOfKilledEngine(t *testing.T) {
 			var err error
 			if v.st, err = v.v.readState(t.Context()); err != nil {
 				t.Fatal(err)
+			}
+			if now := len(v.v.libs); now != libs {
+				t.Fatalf("%+v, killed before step %d: %d libraries, not %d", w, n, now, libs)
 			}
 			left, active := v.Leftover(), false
 			told := left.Size

@@ -1,7 +1,6 @@
 package inject
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -19,20 +18,27 @@ func elsewhere(err error) bool {
 
 // load maps the regions, in the first way that the process permits.
 func (r *run) load(ctx context.Context) error {
-	var first error
+	var refused []error
 	for _, w := range ways {
 		if r.o.load != "" && r.o.load != w.name {
 			continue
 		}
-		err := r.fits(w)
-		if err == nil {
-			err = r.loadBy(ctx, w)
+		if w.applies != nil {
+			if err := w.applies(r); err != nil {
+				refused = append(refused, err)
+				continue
+			}
 		}
+		err := r.loadBy(ctx, w)
 		if err == nil {
+			r.full = w.full
 			return nil
 		}
-		first = cmp.Or(first, err)
+		refused = append(refused, err)
 		if !errors.Is(err, unix.EACCES) && !errors.Is(err, unix.EPERM) && !errors.Is(err, ErrSeccomp) {
+			if !errors.Is(err, ErrRefused) {
+				return err // whatever the others said
+			}
 			break
 		}
 		if len(r.mapped) > 0 { // a part of it
@@ -40,20 +46,41 @@ func (r *run) load(ctx context.Context) error {
 			r.mapped = nil
 		}
 	}
-	return first
+	return refusals(refused)
 }
 
-// fits reports whether the process may make files as large as a way needs. The kernel sends SIGXFSZ to one that tries.
-func (r *run) fits(w *way) error {
-	if w.open == nil {
-		return nil
+// refusals is why no way was permitted: the first one's reason counts, and the others' are told.
+func refusals(errs []error) error {
+	err := errs[0]
+	for _, e := range errs[1:] {
+		err = fmt.Errorf("%w; %v", err, e) //nolint:errorlint // it is not the reason
 	}
+	return err
+}
+
+// mayGrow reports whether the process may make files as large as a memory file. The kernel sends SIGXFSZ to one that tries.
+func (r *run) mayGrow() error {
 	var limit unix.Rlimit
 	if err := unix.Prlimit(r.p.PID, unix.RLIMIT_FSIZE, nil, &limit); err != nil {
 		return fmt.Errorf("its limit of file sizes is unknown: %w: %w", ErrRefused, err)
 	}
 	if slices.ContainsFunc(r.regions, func(rg *region) bool { return rg.size > limit.Cur }) {
 		return fmt.Errorf("a memory file: its limit of file sizes is %d bytes (ulimit -f): %w", limit.Cur, ErrRefused)
+	}
+	return nil
+}
+
+// hasFiles reports whether each region has a file that it may be mapped from.
+func (r *run) hasFiles() error {
+	pieces := 0
+	for _, rg := range r.regions {
+		if rg.noFile != nil {
+			return rg.noFile
+		}
+		pieces += len(rg.pieces(rg.file))
+	}
+	if pieces > maxPieces {
+		return fmt.Errorf("the files are too small to be mapped for all libraries: %w", ErrRefused)
 	}
 	return nil
 }
@@ -66,7 +93,7 @@ func (r *run) loadBy(ctx context.Context, w *way) error {
 	s := &script{}
 	s.giveBack(r.forgotten(), r.idle())
 	for _, rg := range r.regions {
-		s.bring(w, rg)
+		w.bring(s, rg)
 	}
 	var first error
 	for _, th := range r.byEase() {
@@ -75,7 +102,11 @@ func (r *run) loadBy(ctx context.Context, w *way) error {
 			for _, f := range r.idle() {
 				f.done = true
 			}
-			return nil
+			if w.check == nil {
+				return nil
+			}
+			r.step("check")
+			return w.check(r)
 		}
 		if first == nil {
 			first = err

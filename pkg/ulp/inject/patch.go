@@ -10,10 +10,12 @@ import (
 	"github.com/lpbuild/lpbuild/pkg/ulp/internal/elfx"
 )
 
-// Patch is a container made ready to be loaded into processes. It is never changed, and may be used by several goroutines
-// at once.
+// Patch is a container made ready to be loaded into processes. It is never changed once a plan has been made with it, and may be
+// used by several goroutines at once.
 type Patch struct {
-	Name string // of the container's file, without folders
+	Name string // of the container's file, without directories
+	// File is the container's file. Processes that may not execute other memory map it; without it they are refused.
+	File *File
 	Meta *ulp.Metadata
 	// Comments are those of the description.
 	Comments string

@@ -56,6 +56,7 @@ func (b *planner) target(ctx context.Context, tp *targetPlan) error {
 		return err
 	}
 	if rg.size > 0 {
+		rg.file, rg.noFile = b.backing(rg, tp)
 		b.regions = append(b.regions, rg)
 	}
 	if err := b.lead(tp); err != nil {

@@ -17,12 +17,13 @@ import (
 // them into a segment of their own; and one mapping is one system call, one mapping of the process's limit, and one thing to
 // find again.
 //
-// Anonymous memory has no name. A region is found by what stands at its beginning:
+// Anonymous memory has no name, and a file may be mapped by anybody. A region is found by what stands at its beginning:
 //
 //   - the table, or the record of the first container, when all the rest is there;
 //   - before that a mark, with the size: an engine was killed while it wrote the contents;
 //   - before that, zeros, as all of the region, and an address and a size that were chosen for it: see signed and
-//     signedSize. It was killed between the system call and the first write.
+//     signedSize. It was killed between the system call and the first write. Where a file is mapped, it is the pattern of the
+//     mappings in place of zeros: see pieceAt.
 //
 // The kernel joins anonymous mappings that touch. So a region may begin or end in the middle of a mapping, if the program has
 // mapped memory of the same kind beside it: its beginning is looked for at signed addresses, too.
@@ -31,6 +32,8 @@ type region struct {
 	base, size uint64    // in whole pages
 	contents   []content // in their order, the first one at the beginning; all else is zeros
 	writable   []extent  // in whole pages, in ascending order; neither the first page nor the last
+	file       *File     // that it may be mapped from
+	noFile     error     // why it must not be
 }
 
 // content is what is somewhere in a region, from a page's beginning on.
@@ -141,8 +144,11 @@ func isData(m process.Mapping) bool {
 // unmarked returns how large a region is that begins at a mapping, and of which nothing has been written; 0: it is none.
 func unmarked(ctx context.Context, m memory, maps []process.Mapping) (uint64, error) {
 	base, end := maps[0].Start, maps[0].Start
-	if signedIn(base) != base {
+	switch {
+	case signedIn(base) != base:
 		return 0, nil
+	case isFile(maps[0]):
+		return unmarkedFile(ctx, m, maps)
 	}
 	code := end // behind the last one that is code, as the last page of each region is
 	for _, l := range maps {
@@ -184,13 +190,17 @@ func zero(b []byte) bool {
 	return true
 }
 
-// scan finds what is in anonymous memory: tables and records of regions that are finished, one behind the other, and regions
+// scan finds what is in memory that may be ours: tables and records of regions that are finished, one behind the other, and regions
 // that are not. start is where to begin, in mapping i; what comes next is at the address that it returns.
 func (v *view) scan(ctx context.Context, st *state, i int, start uint64) (next uint64, err error) {
 	m := v.maps[i]
 	for at := start; ; {
 		var head [markSize]byte
 		if _, err := v.m.ReadAt(ctx, head[:], at); errors.Is(err, process.ErrUnreadable) {
+			if at == m.Start && reserved(m, at) {
+				size, err := unmarked(ctx, v.m, v.maps[i:])
+				return st.unfinish(at, size), err
+			}
 			return at, nil
 		} else if err != nil {
 			return 0, err
@@ -199,7 +209,7 @@ func (v *view) scan(ctx context.Context, st *state, i int, start uint64) (next u
 		if err != nil {
 			return 0, err
 		}
-		if size == 0 && at == start && isCode(m) {
+		if size == 0 && at == start && (isCode(m) || isFile(m)) {
 			var ok bool
 			if size, ok = parseMark(head[:], at); !ok || !v.ours(at, size) {
 				size = 0
@@ -210,16 +220,21 @@ func (v *view) scan(ctx context.Context, st *state, i int, start uint64) (next u
 					return 0, err
 				}
 			}
-			if size > 0 {
-				st.unfinished = append(st.unfinished, extent{at, size})
-			}
-			return at + size, nil
+			return st.unfinish(at, size), nil
 		}
 		if size == 0 {
 			return at, nil
 		}
 		at += size
 	}
+}
+
+// unfinish notes a region that was never finished, if there is one, and returns where it ends.
+func (st *state) unfinish(at, size uint64) (end uint64) {
+	if size > 0 {
+		st.unfinished = append(st.unfinished, extent{at, size})
+	}
+	return at + size
 }
 
 // readOne reads a table or a record, and returns its size; 0: it is neither.

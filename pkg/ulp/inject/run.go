@@ -31,6 +31,7 @@ type run struct {
 	done []write // what was there before each write so far
 	// mapped is what was loaded so far, to be unmapped if anything fails
 	mapped []*freed
+	full   bool          // the regions were not zeros
 	buf    []byte        // for what is read again
 	words  *tracer.Words // for stacks
 	res    Result
@@ -167,7 +168,7 @@ func (r *run) bring(ctx context.Context) error {
 	}
 	pages := 0
 	for _, rg := range r.regions {
-		pages += rg.pages()
+		pages += rg.pages(r.full)
 	}
 	if pages < largeFrom && !r.o.twoStops {
 		return r.fill()

@@ -24,19 +24,24 @@ type state struct {
 	unfinished []extent // by address: what a killed engine mapped, and never finished
 }
 
-// readState finds tables and records: by what is in anonymous memory, and by the names of memory files, which earlier versions
-// used. They are the process's words: what does not have the right form is left out, and what does is still checked before
+// readState finds tables and records: by what is in anonymous memory and in code of files that is not a library's, and by the
+// names of memory files. They are the process's words: what does not have the right form is left out, and what does is still checked before
 // anything is done with it.
 func (v *view) readState(ctx context.Context) (*state, error) {
 	st := &state{}
 	var next uint64
 	most := maxStarts
+	var before process.Mapping
 	for i, m := range v.maps {
-		if !isCode(m) && !strings.HasPrefix(m.Path, memoryPrefix) {
+		maybe := mayBegin(before, m) || strings.HasPrefix(m.Path, memoryPrefix)
+		if before = m; !maybe {
 			continue
 		}
-		list := starts(m, most)
-		most -= len(list) - 1
+		list := []uint64{m.Start}
+		if !isFile(m) { // otherwise nothing of the program's is joined with it
+			list = starts(m, most)
+			most -= len(list) - 1
+		}
 		for _, at := range list {
 			if at < next {
 				continue // belongs to what was found before
@@ -109,13 +114,24 @@ func (v *view) readRecord(ctx context.Context, st *state, head []byte, base uint
 	return nil
 }
 
+// mayBegin reports whether a mapping may be the beginning of what is left of a region, by the mapping before it.
+func mayBegin(before, m process.Mapping) bool { return isCode(m) || isFile(m) && !continues(before, m) }
+
 // ours says whether a range is mapped, and all of it as memory of ours is: nothing else is ever unmapped.
 func (v *view) ours(base, size uint64) bool {
+	var file process.FileID // whose pieces it consists of
+	begun := false
 	for _, m := range v.maps {
 		if m.End <= base || size == 0 {
 			continue
 		}
-		if m.Start > base || !isCode(m) && !isData(m) && !strings.HasPrefix(m.Path, memoryPrefix) {
+		memory := isCode(m) || strings.HasPrefix(m.Path, memoryPrefix)
+		if !begun && !memory && isFile(m) {
+			file = m.File
+		}
+		begun = true
+		piece := isFile(m) && file != process.FileID{} && m.File == file
+		if m.Start > base || !piece && !isData(m) && (!memory || file != process.FileID{}) {
 			return false
 		}
 		n := min(m.End-base, size)
@@ -128,7 +144,8 @@ func (v *view) ours(base, size uint64) bool {
 // mapped one leaves stubs that cannot be executed.
 func (v *view) complete(t *table) bool {
 	for _, m := range v.maps {
-		if m.End <= t.base || m.Start >= t.base+tableSize || m.Perm == process.PermRead|process.PermExec && m.Start <= t.base {
+		if m.End <= t.base || m.Start >= t.base+tableSize || m.Perm == process.PermRead|process.PermExec && (m.Start <= t.base ||
+			m.Offset == pieceAt) {
 			continue
 		}
 		stubs := m.Start >= t.base+stubsAt
@@ -184,12 +201,14 @@ type Applied struct {
 func Present(ctx context.Context, m *process.Memory) (bool, error) {
 	found := false
 	var maps []process.Mapping // that may be parts of a region
+	var before process.Mapping
 	end := uint64(0)
 	err := m.Mappings(ctx, func(l process.Mapping) bool {
 		found = strings.HasPrefix(l.Path, memoryPrefix)
-		if isCode(l) || isData(l) && l.Start == end {
+		if mayBegin(before, l) || (isData(l) || isFile(l)) && l.Start == end {
 			maps, end = append(maps, l), l.End
 		}
+		before = l
 		return !found && len(maps) < maxMappings
 	})
 	if err != nil || found || len(maps) == 0 {

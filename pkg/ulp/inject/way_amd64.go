@@ -12,18 +12,23 @@ import (
 // way is how memory comes into a process. Each maps private memory, which is filled from outside, through /proc/PID/mem: no
 // call is made there but those that map, and nothing here opens what the process could put another file in the place of.
 type way struct {
-	name string
-	// open returns the calls that give a descriptor, with their names; nil: there is none.
-	open func(s *script, rg *region)
+	name    string
+	applies func(r *run) error          // why it must not be tried; nil: it always may be
+	bring   func(s *script, rg *region) // adds the calls that map a region
+	check   func(r *run) error          // whether what was mapped is what was asked for; nil: it is
+	full    bool                        // what is mapped is not zeros, so that all of it has to be written
 }
 
 // ways are tried in this order, as long as the kernel says no to one.
 //
-// Anonymous memory comes first: it wants no descriptor, no file, no room in a file's size, and nothing but mmap of filters.
-// A memory file is for security modules that do not let a process execute anonymous memory (SELinux's execmem).
+// Anonymous memory comes first: it wants no descriptor, no file, no room in a file's size, and nothing but mmap of filters. The
+// others are for security modules that do not let a process execute anonymous memory (SELinux's execmem). Most of these forbid
+// memory files, too, and permit files with the label of a library. That comes last: who truncates a file takes the code away
+// from all who have mapped it, which cannot happen to a memory file.
 var ways = []*way{
-	{name: "anonymous"},
-	{name: "memfd", open: memoryFile},
+	{name: "anonymous", bring: anonymous},
+	{name: "memfd", bring: memoryFile, applies: (*run).mayGrow},
+	{name: "file", bring: containerFile, applies: (*run).hasFiles, check: (*run).mappedFiles, full: true},
 }
 
 // script is a list of system calls, of which later ones may take what earlier ones returned. No call may do harm if one before
@@ -37,9 +42,16 @@ type script struct {
 type scripted struct {
 	tracer.BatchCall
 	what    string // for errors
-	pointer uint64 // 1 + where what its first argument leads to is in data; 0: none
+	pointer int    // the argument, from 1 on, that leads to something in data; 0: none
+	to      uint64 // where that is
 	maps    bool   // a whole region
 	opens   bool   // a file
+}
+
+// points makes an argument of a call lead to a string.
+func (s *script) points(c *scripted, arg int, text string) {
+	c.pointer, c.to = arg, uint64(len(s.data))
+	s.data = append(append(s.data, text...), 0)
 }
 
 func (s *script) add(what string, c tracer.Call) *scripted {
@@ -47,50 +59,75 @@ func (s *script) add(what string, c tracer.Call) *scripted {
 	return &s.calls[len(s.calls)-1]
 }
 
-// memoryFile adds the calls that make a memory file.
-func memoryFile(s *script, rg *region) {
-	file := len(s.calls)
-	c := s.add("a memory file", call(unix.SYS_MEMFD_CREATE, 0, unix.MFD_CLOEXEC))
-	c.opens, c.pointer = true, 1+uint64(len(s.data))
-	s.data = append(s.data, "lpbuild:\x00"...)
-	c = s.add("sizing the memory file", call(unix.SYS_FTRUNCATE, 0, rg.size))
+// mmap adds a call that maps a part of a region.
+func (s *script) mmap(rg *region, e extent, prot, flags int, fd, off uint64) *scripted {
+	return s.add(fmt.Sprintf("mapping %d KiB", e.size>>10), call(unix.SYS_MMAP, rg.base+e.off, e.size, uint64(prot),
+		unix.MAP_PRIVATE|uint64(flags), fd, off))
+}
+
+// mmapFile is mmap of the file that an earlier call has opened.
+func (s *script) mmapFile(rg *region, e extent, prot, flags, file int, off uint64) *scripted {
+	c := s.mmap(rg, e, prot, flags, 0, off)
+	c.Arg, c.From = 5, file
+	return c
+}
+
+// closes adds a call that closes the file that an earlier call has opened.
+func (s *script) closes(file int) {
+	c := s.add("closing the file", call(unix.SYS_CLOSE))
 	c.Arg, c.From = 1, file
 }
 
-// bring adds the calls that map a region.
-func (s *script) bring(w *way, rg *region) {
+const (
+	readExec  = unix.PROT_READ | unix.PROT_EXEC
+	readWrite = unix.PROT_READ | unix.PROT_WRITE
+)
+
+// anonymous adds the calls that map a region without a file. Variables come over what the first call has mapped, so that
+// nothing is between two mappings of ours.
+func anonymous(s *script, rg *region) {
+	s.mmap(rg, extent{0, rg.size}, readExec, unix.MAP_ANONYMOUS|unix.MAP_FIXED_NOREPLACE, ^uint64(0), 0).maps = true
+	for _, e := range rg.writable {
+		s.mmap(rg, e, readWrite, unix.MAP_ANONYMOUS|unix.MAP_FIXED, ^uint64(0), 0)
+	}
+}
+
+// memoryFile adds the calls that make a memory file and map a region from it.
+func memoryFile(s *script, rg *region) {
 	file := len(s.calls)
-	flags := uint64(unix.MAP_PRIVATE)
-	if w.open == nil {
-		flags |= unix.MAP_ANONYMOUS
-	} else {
-		w.open(s, rg)
+	c := s.add("a memory file", call(unix.SYS_MEMFD_CREATE, 0, unix.MFD_CLOEXEC))
+	c.opens = true
+	s.points(c, 1, "lpbuild:")
+	c = s.add("sizing the memory file", call(unix.SYS_FTRUNCATE, 0, rg.size))
+	c.Arg, c.From = 1, file
+	s.mmapFile(rg, extent{0, rg.size}, readExec, unix.MAP_FIXED_NOREPLACE, file, 0).maps = true
+	for _, e := range rg.writable {
+		s.mmapFile(rg, e, readWrite, unix.MAP_FIXED, file, e.off)
 	}
-	mmap := func(e extent, prot, how uint64) *scripted {
-		off, fd := e.off, uint64(0)
-		if w.open == nil {
-			off, fd = 0, ^uint64(0)
-		}
-		c := s.add(fmt.Sprintf("mapping %d KiB", e.size>>10), call(unix.SYS_MMAP, rg.base+e.off, e.size, prot, flags|how, fd, off))
-		if w.open != nil {
-			c.Arg, c.From = 5, file
-		}
-		return c
+	s.closes(file)
+}
+
+// containerFile adds the calls that open a container and map a region from it: see pieceAt.
+func containerFile(s *script, rg *region) {
+	file := len(s.calls)
+	at := int64(unix.AT_FDCWD)
+	c := s.add("opening "+rg.file.Path, call(unix.SYS_OPENAT, uint64(at), 0, fileFlags))
+	c.opens = true
+	s.points(c, 2, rg.file.Path)
+	s.mmapFile(rg, extent{0, rg.size}, readExec, unix.MAP_FIXED_NOREPLACE, file, reservedAt).maps = true
+	for _, e := range rg.pieces(rg.file) {
+		s.mmapFile(rg, e, readExec, unix.MAP_FIXED, file, pieceAt)
 	}
-	mmap(extent{0, rg.size}, unix.PROT_READ|unix.PROT_EXEC, unix.MAP_FIXED_NOREPLACE).maps = true
-	for _, e := range rg.writable { // over what the call before has mapped, so that nothing is between two mappings of ours
-		mmap(e, unix.PROT_READ|unix.PROT_WRITE, unix.MAP_FIXED)
+	for _, e := range rg.writable {
+		s.mmap(rg, e, readWrite, unix.MAP_ANONYMOUS|unix.MAP_FIXED, ^uint64(0), 0)
 	}
-	if w.open != nil {
-		c := s.add("closing the file", call(unix.SYS_CLOSE))
-		c.Arg, c.From = 1, file
-	}
+	s.closes(file)
 }
 
 // giveBack adds the calls that close files and give memory back.
 func (s *script) giveBack(files []int, frees []*freed) {
 	for _, fd := range files {
-		s.add("closing a forgotten memory file", call(unix.SYS_CLOSE, uint64(fd)))
+		s.add("closing a forgotten file", call(unix.SYS_CLOSE, uint64(fd)))
 	}
 	for _, f := range frees {
 		s.add("giving memory back", call(unix.SYS_MUNMAP, f.base, f.size))
@@ -103,7 +140,7 @@ func (s *script) at(data uint64) []tracer.BatchCall {
 	for i, c := range s.calls {
 		list[i] = c.BatchCall
 		if c.pointer > 0 {
-			list[i].Args[0] = data + c.pointer - 1
+			list[i].Args[c.pointer-1] = data + c.to
 		}
 	}
 	return list

@@ -190,7 +190,7 @@ func (e *BuildError) Error() string {
 func (e *BuildError) Is(target error) bool { return target == ErrBuildID }
 
 func readContainer(place Place, reverse bool) (*Container, error) {
-	data, err := readRegular(place.File)
+	data, info, err := readRegular(place.File)
 	if err != nil {
 		return nil, err
 	}
@@ -224,31 +224,38 @@ func readContainer(place Place, reverse bool) (*Container, error) {
 	image.Name = filepath.Base(path)
 	c := &Container{File: place.File, Path: path, Patch: p}
 	c.pulp, c.pulpErr = pulp.NewPatch(image)
-	c.native = sync.OnceValues(func() (*inject.Patch, error) { return inject.NewPatch(image, image.Name) })
+	c.native = sync.OnceValues(func() (*inject.Patch, error) {
+		p, err := inject.NewPatch(image, image.Name)
+		if err == nil {
+			p.File = inject.NewFile(path, info)
+		}
+		return p, err
+	})
 	return c, nil
 }
 
-// readRegular reads a regular file of bounded size. It does not wait for the other end of a FIFO.
-func readRegular(path string) ([]byte, error) {
+// readRegular reads a regular file of bounded size, and returns what fstat(2) tells of it. It does not wait for the other end of
+// a FIFO.
+func readRegular(path string) ([]byte, os.FileInfo, error) {
 	f, err := os.OpenFile(path, os.O_RDONLY|syscall.O_NONBLOCK, 0)
 	if err != nil {
-		return nil, pathReason(err)
+		return nil, nil, pathReason(err)
 	}
 	defer f.Close()
 	info, err := f.Stat()
 	switch {
 	case err != nil:
-		return nil, pathReason(err)
+		return nil, nil, pathReason(err)
 	case !info.Mode().IsRegular():
-		return nil, errors.New("not a regular file")
+		return nil, nil, errors.New("not a regular file")
 	case info.Size() > maxContainer:
-		return nil, fmt.Errorf("larger than %d MiB", maxContainer>>20)
+		return nil, nil, fmt.Errorf("larger than %d MiB", maxContainer>>20)
 	}
 	data := make([]byte, info.Size())
 	if _, err := io.ReadFull(f, data); err != nil {
-		return nil, pathReason(err)
+		return nil, nil, pathReason(err)
 	}
-	return data, nil
+	return data, info, nil
 }
 
 // pathReason takes the path off an error, for those who name the file anyway.

@@ -2,6 +2,8 @@ package trigger_test
 
 import (
 	"errors"
+	"fmt"
+	"os"
 	"strings"
 	"testing"
 
@@ -53,4 +55,26 @@ func stepErrors(r *trigger.Report) (list []error) {
 		list = append(list, res.Err)
 	}
 	return list
+}
+
+// TestContainersFile: a process that may not execute memory but that of files gets the file that the container was read from.
+func TestContainersFile(t *testing.T) {
+	if !trigger.MaySuspendSeccomp() {
+		t.Skip("reading filters needs CAP_SYS_ADMIN, and a test process that has none itself")
+	}
+	c := start(t, "a", gcc(t, "execmem.so", "../../trigger/testdata/execmem.c", "-shared", "-fPIC"), "execmem")
+	path := container(t, "a", 10)
+	ten := read(t, path)
+	if r := c.one(trigger.Options{Containers: ten, Backends: native}); r.Status != trigger.Changed {
+		t.Errorf("%v, %v, %v", r.Status, r.Err, stepErrors(r))
+	}
+	c.says(tens10)
+	maps, err := os.ReadFile(fmt.Sprintf("/proc/%d/maps", c.pid))
+	if err != nil || !strings.Contains(string(maps), path) {
+		t.Errorf("%s is not in\n%s%v", path, maps, err)
+	}
+	if r := c.one(trigger.Options{Containers: ten, Revert: true, Backends: native}); r.Status != trigger.Changed {
+		t.Errorf("%v, %v, %v", r.Status, r.Err, stepErrors(r))
+	}
+	c.says(unpatched)
 }

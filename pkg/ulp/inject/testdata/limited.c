@@ -62,6 +62,13 @@ static void noexec(const char *value)
 		exit(6);
 }
 
+// install installs a filter for all threads.
+static void install(struct sock_fprog prog)
+{
+	if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) || syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, SECCOMP_FILTER_FLAG_TSYNC, &prog))
+		exit(12);
+}
+
 // sandbox kills for flags of mmap that Chromium does not know, MAP_FIXED_NOREPLACE among them; or for mmap at all.
 static void sandbox(int any)
 {
@@ -74,9 +81,25 @@ static void sandbox(int any)
 		BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_KILL_PROCESS),
 		BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
 	};
-	struct sock_fprog prog = {sizeof code / sizeof *code, code};
-	if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) || syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, SECCOMP_FILTER_FLAG_TSYNC, &prog))
-		exit(12);
+	install((struct sock_fprog){sizeof code / sizeof *code, code});
+}
+
+// execmem answers EACCES where SELinux does to a process without execmem: to anonymous memory that can be executed; and to
+// memory files, which it may not execute either.
+static void execmem(void)
+{
+	struct sock_filter code[] = {
+		BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr)),
+		BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_memfd_create, 5, 0),
+		BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_mmap, 0, 5),
+		BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, args[2])),
+		BPF_JUMP(BPF_JMP | BPF_JSET | BPF_K, PROT_EXEC, 0, 3),
+		BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, args[3])),
+		BPF_JUMP(BPF_JMP | BPF_JSET | BPF_K, MAP_ANONYMOUS, 0, 1),
+		BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | 13),
+		BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
+	};
+	install((struct sock_fprog){sizeof code / sizeof *code, code});
 }
 
 int main(int argc, char **argv)
@@ -117,6 +140,8 @@ int main(int argc, char **argv)
 			sandbox(0);
 		else if (!strcmp(argv[i], "nomap"))
 			sandbox(1);
+		else if (!strcmp(argv[i], "execmem"))
+			execmem();
 		else if (!strcmp(argv[i], "xom"))
 			xom();
 		else
