@@ -32,10 +32,9 @@ const (
 	// All code counts that the function ever had and that is still in memory, but for the code that it has after the switch. What
 	// looks like a return address into it is taken for one. ErrAgain while that is so.
 	//
-	// Two kinds of code are not seen. A part that a compiler has split off a function and that is reached by a jump (f.cold) lies
-	// outside of the function's size, and only .symtab names it, which is not in memory: a thread in it, or in what it calls, does
-	// not count. And the native engine does not know what libpulp.so loaded for the function and has reverted, nor the other way
-	// round: a thread in that does not count.
+	// A part that a compiler has split off a function and that is reached by a jump (f.cold) is not seen: it lies outside of the
+	// function's size, and only .symtab names it, which is not in memory. A thread in it, or in what it calls, does not count.
+	// Nor is what libpulp.so loaded for the function, which package trigger looks for.
 	ConsistencyFunctions
 )
 

@@ -61,6 +61,16 @@ func (r *Runtime) formerOf(ctx context.Context, applied []Applied, old uint64) (
 	return list, nil
 }
 
+// Former reports whether a container that has, or had, code of a function is in memory, or may be.
+func (r *Runtime) Former(ctx context.Context, entry uint64) (bool, error) {
+	applied, err := r.Applied(ctx)
+	if err != nil {
+		return false, err
+	}
+	list, err := r.formerOf(ctx, applied, entry)
+	return len(list) > 0, err
+}
+
 // isOf reports whether metadata are those of a live patch of a function.
 func isOf(m *ulp.Metadata, target *process.Library, old uint64) bool {
 	return target != nil && bytes.Equal(m.Target.BuildID, target.BuildID) && slices.ContainsFunc(m.Functions, func(f ulp.Function) bool {

@@ -110,6 +110,44 @@ func TestConsistencyOfFormerCode(t *testing.T) {
 	}
 }
 
+// TestConsistencyAcrossEngines has a thread in a live patch that one engine has applied and reverted. The other one does not know
+// where the threads are in that, says so, and does nothing.
+func TestConsistencyAcrossEngines(t *testing.T) {
+	lines := []string{"one:one_lp", "blocks:blocks_lp"}
+	other := read(t, pack(t, "a", "libtarget_blocks2.so", 20, lines...))
+	for name, preload := range flavours(t) {
+		for _, first := range []string{"libpulp", "native"} {
+			t.Run(name+" after "+first, func(t *testing.T) {
+				engines := map[string]trigger.Backend{"libpulp": &trigger.Libpulp{Consistency: trigger.ConsistencyFunctions},
+					"native": &trigger.Native{Consistency: trigger.ConsistencyFunctions}}
+				careless := map[string]trigger.Backend{"libpulp": &trigger.Libpulp{}, "native": &trigger.Native{}}
+				second := map[string]string{"libpulp": "native", "native": "libpulp"}[first]
+				fifo := filepath.Join(t.TempDir(), "fifo")
+				must(t, unix.Mkfifo(fifo, 0o600))
+				c := start(t, "a", preload, "across_"+name+first, "FIFO="+fifo)
+				o := trigger.Options{Containers: read(t, pack(t, "a", "libtarget_across_"+name+first+".so", 10, lines...)),
+					Backends: []trigger.Backend{careless[first]}}
+				c.is(trigger.Changed, nil, c.one(o))
+				leave := c.enter(fifo)
+				o.Revert = true
+				c.is(trigger.Changed, nil, c.one(o))
+				before, maps := c.values(), c.maps()
+				r := c.one(trigger.Options{Containers: other, Backends: []trigger.Backend{engines[second]}, Timeout: time.Second})
+				c.is(trigger.Failed, trigger.ErrForeign, r)
+				if text := fmt.Sprint(r.Results[0].Err); !strings.Contains(text, "still in memory") {
+					t.Errorf("%s", text)
+				}
+				if now := c.maps(); now != maps {
+					t.Errorf("it was touched:\n%s\n%s", maps, now)
+				}
+				c.says(before)
+				leave()
+				c.is(trigger.Changed, nil, c.one(trigger.Options{Containers: other, Backends: []trigger.Backend{engines[first]}}))
+			})
+		}
+	}
+}
+
 // TestConsistencyOfDeletedContainer: that the file of a reverted live patch is gone, as after an update of its package, does not
 // make its code in the process unknown.
 func TestConsistencyOfDeletedContainer(t *testing.T) {

@@ -26,6 +26,7 @@ type ForeignError struct {
 	Function   string // that is led elsewhere already; "" if it is about all live patches of the library
 	Engine     string // "libpulp" or "native"
 	Unfinished bool   // the engine was killed before its last write, which may be to any function
+	Former     bool   // the function is not led elsewhere any more, but a thread may still be where it was led to
 }
 
 // Error says which engine, and what to do.
@@ -35,6 +36,12 @@ func (e *ForeignError) Error() string {
 		engine, option = "the native engine", "native"
 	}
 	switch {
+	case e.Former && e.Engine == nativeName:
+		return fmt.Sprintf("a former live patch of %q of %s by %s is still in memory, and a thread may be in it: give it back first "+
+			"(lpbuild revert --leftovers)", e.Function, e.Library, engine)
+	case e.Former:
+		return fmt.Sprintf("a former live patch of %q of %s by %s is still in memory, and a thread may be in it: leave it to that "+
+			"engine (--engine=%s), or do without --consistency=functions", e.Function, e.Library, engine, option)
 	case e.Unfinished:
 		return fmt.Sprintf("%s has not finished its work in the process: let it (lpbuild trigger --engine=%s)", engine, option)
 	case e.Function == "":
@@ -116,26 +123,27 @@ func (v *View) blocked(ctx context.Context) error {
 }
 
 // notNative returns why libpulp's engine must not put a live patch into the process because of the native one: it is an
-// ErrApplied if that applied it, or a ForeignError. alone says that the library shall have no other live patch afterwards.
-func (v *View) notNative(ctx context.Context, c *Container, alone bool) error {
+// ErrApplied if that applied it, or a ForeignError. alone says that the library shall have no other live patch afterwards, and
+// where that no thread may be in former code, of which each engine knows its own only.
+func (v *View) notNative(ctx context.Context, c *Container, alone bool, where Consistency) error {
 	list, err := v.injected(ctx)
 	if err != nil {
 		return nativeError(err)
 	}
 	t := c.Target()
 	for _, a := range list {
-		if !a.Active || !slices.Equal(a.Target.BuildID, t.BuildID) {
+		if !slices.Equal(a.Target.BuildID, t.BuildID) || !a.Active && where != ConsistencyFunctions {
 			continue
 		}
-		if a.ID == c.Patch.Metadata.PatchID {
+		if a.Active && a.ID == c.Patch.Metadata.PatchID {
 			return appliedBy("the native engine")
 		}
 		for _, f := range c.Patch.Metadata.Functions {
-			if slices.ContainsFunc(a.Functions, func(have ulp.Function) bool { return have.OldValue == f.OldValue }) {
-				return &ForeignError{Library: t.Name, Function: f.Old, Engine: nativeName}
+			if slices.ContainsFunc(a.Functions, func(have ulp.Function) bool { return have.OldValue == f.OldValue || have.OldValue == 0 }) {
+				return &ForeignError{Library: t.Name, Function: f.Old, Engine: nativeName, Former: !a.Active}
 			}
 		}
-		if alone {
+		if a.Active && alone {
 			return &ForeignError{Library: t.Name, Engine: nativeName}
 		}
 	}
@@ -143,7 +151,7 @@ func (v *View) notNative(ctx context.Context, c *Container, alone bool) error {
 }
 
 // notLibpulp is notNative for the native engine.
-func (v *View) notLibpulp(ctx context.Context, c *Container, alone bool) error {
+func (v *View) notLibpulp(ctx context.Context, c *Container, alone bool, where Consistency) error {
 	r, err := v.libpulp(ctx)
 	if err != nil {
 		return ctx.Err() // without libpulp.so, or with one that cannot be asked, entries are all that counts
@@ -172,7 +180,29 @@ func (v *View) notLibpulp(ctx context.Context, c *Container, alone bool) error {
 	if s, err := r.State(ctx); err == nil && s.Pending > 0 {
 		return &ForeignError{Library: t.Name, Engine: libpulpName, Unfinished: true}
 	}
+	if where == ConsistencyFunctions {
+		return cmp.Or(v.noFormer(ctx, r, c), ctx.Err())
+	}
 	return ctx.Err()
+}
+
+// noFormer returns a ForeignError if libpulp.so has loaded a live patch of one of the functions, which it never unloads.
+func (v *View) noFormer(ctx context.Context, r *pulp.Runtime, c *Container) error {
+	t := c.Target()
+	for _, l := range v.Libraries {
+		if !slices.Equal(l.BuildID, t.BuildID) {
+			continue
+		}
+		for _, f := range c.Patch.Metadata.Functions {
+			switch there, err := r.Former(ctx, l.Bias+f.OldValue); {
+			case err != nil:
+				return pulpError(err)
+			case there:
+				return &ForeignError{Library: t.Name, Function: f.Old, Engine: libpulpName, Former: true}
+			}
+		}
+	}
+	return nil
 }
 
 // appliedBy is an ErrApplied that names the engine.

@@ -160,7 +160,7 @@ func (p *nativePlan) verdict(ctx context.Context, i int) error {
 		}
 		return nil
 	}
-	if err := p.t.v.notLibpulp(ctx, s.Container, p.revertsBefore(i)); err != nil {
+	if err := p.t.v.notLibpulp(ctx, s.Container, p.revertsBefore(i), p.t.b.Consistency); err != nil {
 		return err
 	}
 	patch, err := s.Container.native()

@@ -143,7 +143,7 @@ func (p *pulpPlan) plain(ctx context.Context, i int) (*pulp.Plan, error) {
 	case s.Kind == Revert:
 		return p.t.r.PlanRevert(ctx, s.Container.pulp.ID())
 	}
-	if err := p.t.v.notNative(ctx, s.Container, p.revertsBefore(i)); err != nil {
+	if err := p.t.v.notNative(ctx, s.Container, p.revertsBefore(i), p.t.b.Consistency); err != nil {
 		return nil, err
 	}
 	if p.revertsBefore(i) && i == p.firstApply(s.Library) {
