@@ -142,7 +142,7 @@ func (g *glimpse) next(err error) *process.Later {
 	g.n++
 	return &process.Later{Pause: pause(g.n), Visit: func(turn context.Context) *process.Later {
 		if turn.Err() != nil {
-			g.r.unseen(fmt.Errorf("%w: %w", ErrDeadline, err))
+			g.r.unseen(turn, fmt.Errorf("%w: %w", ErrDeadline, err))
 			return nil
 		}
 		p, err := process.Look(turn, g.pid, process.Options{Root: g.r.o.Root})

@@ -140,7 +140,7 @@ func (r *runner) visit(run context.Context, p *process.Process, err error) *proc
 // begin is visit for a process that was seen, or will not be.
 func (r *runner) begin(run context.Context, p *process.Process, err error, until time.Time) *process.Later {
 	if err != nil {
-		r.unseen(err)
+		r.unseen(run, err)
 		return nil
 	}
 	if why := never(p); why != nil && r.o.Selector.PID != 0 {
@@ -171,18 +171,23 @@ func (rep *Report) of(p *process.Process) {
 	rep.PID, rep.Name, rep.Exe, rep.UID, rep.Elevated, rep.Container = p.PID, FullName(p), p.Exe, p.UID.Real, p.Elevated(), p.Container
 }
 
-// unseen reports a process that could not be looked at: those that are gone are none any more.
-func (r *runner) unseen(err error) {
+// unseen reports a process that could not be looked at, unless it is known not to be meant: those that are gone are none any more.
+func (r *runner) unseen(ctx context.Context, err error) {
 	look, ok := errors.AsType[*process.LookError](err)
-	switch {
-	case errors.Is(err, process.ErrGone) && r.o.Selector.PID == 0:
-	case errors.Is(err, process.ErrPermission) && r.o.Selector.PID == 0:
+	if !ok || errors.Is(err, process.ErrGone) && r.o.Selector.PID == 0 {
+		return
+	}
+	name, may := r.o.Selector.mayWant(ctx, r.o.Root, look.PID)
+	if !may && r.o.Selector.PID == 0 {
+		return
+	}
+	if errors.Is(err, process.ErrPermission) && r.o.Selector.PID == 0 {
 		r.mu.Lock()
 		r.summary.Denied++
 		r.mu.Unlock()
-	case ok && (r.o.Selector.Name == nil && r.o.Selector.User == nil):
-		r.give(&Report{PID: look.PID, Status: statusOf(err), Err: timeIsOver(err)})
+		return
 	}
+	r.give(&Report{PID: look.PID, Name: name, Status: statusOf(err), Err: timeIsOver(err)})
 }
 
 // denied counts a process into which this user may not look; only if it was named it is a failure.

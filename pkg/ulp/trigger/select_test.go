@@ -9,9 +9,12 @@ import (
 	"os/user"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
+
+	"github.com/google/go-cmp/cmp"
 
 	"github.com/lpbuild/lpbuild/pkg/ulp/process"
 	"github.com/lpbuild/lpbuild/pkg/ulp/trigger"
@@ -24,7 +27,7 @@ func TestParseSelector(t *testing.T) {
 			t.Errorf("%q: %+v, %v", in, s, err)
 		}
 	}
-	for _, in := range []string{"0", "99999999999999999999"} {
+	for _, in := range []string{"0", "-5", "-0", "99999999999999999999"} {
 		if _, err := trigger.ParseSelector(in, ""); !errors.Is(err, trigger.ErrNoProcess) {
 			t.Errorf("%q: %v", in, err)
 		}
@@ -170,6 +173,51 @@ func TestFourThousand(t *testing.T) {
 	}
 	if grown := int64(after.Sys) - int64(before.Sys); grown > 64<<20 {
 		t.Errorf("%d MiB", grown>>20)
+	}
+}
+
+// TestUnknownIsSelected has processes of which one file or the other makes no sense: each counts as failed, and is listed, unless
+// what can be read of it says that it is another one than those that are meant.
+func TestUnknownIsSelected(t *testing.T) {
+	const noName, match, other, long, loader, otherUser = 5_000_001, 5_000_002, 5_000_003, 5_000_004, 5_000_005, 5_000_006
+	root := t.TempDir()
+	for pid, name := range map[int]string{noName: "", match: "sleeper", other: "other", long: "fifteen-bytes-x", loader: "ld.so", otherUser: "sleeper"} {
+		forgeProcess(t, root, pid)
+		dir := filepath.Join(root, strconv.Itoa(pid))
+		stat := fmt.Sprintf("%d (%s) S 1 1 1 0 -1 0 0 0 0 0 0 0 0 0 20 0 1 0 %d 0 0 0 4096 8192 12288 0 0 0 0 0 0 0 0 0 0 0 0 0 0 0\n", pid, name, pid)
+		if pid == noName {
+			stat = "garbled\n"
+		}
+		must(t, os.WriteFile(filepath.Join(dir, "stat"), []byte(stat), 0o644))
+		if pid == otherUser {
+			must(t, os.WriteFile(filepath.Join(dir, "cgroup"), []byte("garbled"), 0o644))
+		} else if pid != noName {
+			must(t, os.WriteFile(filepath.Join(dir, "status"), []byte("garbled\n"), 0o644))
+		}
+	}
+	forgeProcess(t, root, os.Getpid())
+	must(t, os.Symlink(strconv.Itoa(os.Getpid()), filepath.Join(root, "self")))
+	for user, want := range map[string][]int{"": {noName, match, long, loader, otherUser}, "4711": {match, long, loader}} {
+		s, err := trigger.ParseSelector("sleeper", user)
+		must(t, err)
+		var failed []int
+		sum, err := trigger.Run(t.Context(), trigger.Options{Selector: s, Backends: []trigger.Backend{&engine{name: "fake"}}, Root: root}, func(r *trigger.Report) {
+			if failed = append(failed, r.PID); r.Status != trigger.Failed || !errors.Is(r.Err, process.ErrMalformed) || r.PID == match && r.Name != "sleeper" {
+				t.Errorf("user %q, process %d %q: %v, %v", user, r.PID, r.Name, r.Status, r.Err)
+			}
+		})
+		slices.Sort(failed)
+		if d := cmp.Diff(want, failed); err != nil || d != "" || sum.Failed != len(want) {
+			t.Errorf("user %q: %+v, %v (-want +got):\n%s", user, sum, err, d)
+		}
+		list, _, err := trigger.Look(t.Context(), trigger.SurveyOptions{Selector: s, Backends: []trigger.Backend{&engine{name: "fake"}}, Root: root})
+		var seen []int
+		for _, one := range list {
+			seen = append(seen, one.PID)
+		}
+		if d := cmp.Diff(want, seen); err != nil || d != "" {
+			t.Errorf("survey, user %q: %v (-want +got):\n%s", user, err, d)
+		}
 	}
 }
 

@@ -2,13 +2,16 @@ package trigger
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"fmt"
 	"os"
 	"os/user"
 	"path"
 	"strconv"
+	"strings"
 	"sync"
+	"time"
 
 	"github.com/lpbuild/lpbuild/pkg/ulp/internal/procfs"
 	"github.com/lpbuild/lpbuild/pkg/ulp/process"
@@ -28,6 +31,11 @@ type Selector struct {
 // user's number or a pattern for the name. Empty ones mean all.
 func ParseSelector(process, userName string) (Selector, error) {
 	s := Selector{users: &userNames{}}
+	if digits, ok := strings.CutPrefix(process, "-"); ok {
+		if _, ok := number(digits); ok {
+			return Selector{}, fmt.Errorf("%w: %s", ErrNoProcess, process)
+		}
+	}
 	if pid, ok := number(process); ok {
 		if pid <= 0 {
 			return Selector{}, fmt.Errorf("%w: %s", ErrNoProcess, process)
@@ -88,14 +96,50 @@ func (s *Selector) wants(p *process.Process) bool {
 	switch {
 	case never(p) != nil:
 		return false
-	case s.Name != nil && !s.Name.Match(ShortName(p)) && !s.Name.Match(FullName(p)):
+	case s.Name != nil && !s.Name.Match(ShortName(p)) && !s.Name.Match(FullName(p)) && !(p.Denied && partOfName(p.Name)):
 		return false
-	case s.User != nil:
-		uid := strconv.FormatUint(uint64(p.UID.Real), 10)
-		return s.User.String() == uid || s.User.Match(s.users.name(uid))
 	}
-	return true
+	return s.wantsUser(p.UID.Real)
 }
+
+func (s *Selector) wantsUser(real uint32) bool {
+	if s.User == nil {
+		return true
+	}
+	uid := strconv.FormatUint(uint64(real), 10)
+	return s.User.String() == uid || s.User.Match(s.users.name(uid))
+}
+
+// mayWant reports whether a process that could not be looked at may be meant. It may unless its name or its user can be read and
+// is known to be another one. name is what the kernel has for its name, "" if that cannot be read.
+func (s *Selector) mayWant(ctx context.Context, root string, pid int) (name string, may bool) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), glanceTime) // its own time may be over
+	defer cancel()
+	o := process.Options{Root: root}
+	name, err := process.NameOf(ctx, pid, o)
+	if errors.Is(err, process.ErrGone) {
+		return "", false
+	}
+	name = path.Base(name)
+	if err != nil {
+		name = ""
+	} else if s.Name != nil && !s.Name.Match(name) && !partOfName(name) {
+		return name, false
+	}
+	if s.User != nil {
+		if ids, err := process.UserOf(ctx, pid, o); err == nil && !s.wantsUser(ids.Real) {
+			return name, false
+		}
+	}
+	return name, true
+}
+
+// glanceTime is how long to wait for a name.
+const glanceTime = time.Second
+
+// partOfName reports whether the name that the kernel has for a process may be less than its name: it is cut off, or may be that
+// of the dynamic loader by which the program was started (ld.so, ld-linux-x86-64).
+func partOfName(name string) bool { return len(name) >= nameLength || strings.HasPrefix(name, "ld") }
 
 // ShortName returns the name that the kernel has for a process, without a path in front of it: its first 15 bytes.
 func ShortName(p *process.Process) string { return path.Base(p.Name) }

@@ -154,16 +154,21 @@ func wait(ctx context.Context, d time.Duration) bool {
 // look surveys one process. It returns nil for one that is not asked for; denied says that it may not be looked into.
 func (o *SurveyOptions) look(ctx context.Context, p *process.Process, err error, known *memory) (s *Survey, denied bool) {
 	switch named := o.Selector.PID != 0; {
-	case errors.Is(err, process.ErrPermission):
-		return nil, true
-	case err != nil && named:
+	case err != nil && named && !errors.Is(err, process.ErrPermission):
 		return &Survey{PID: o.Selector.PID, Err: timeIsOver(err)}, false
 	case err != nil:
 		look, ok := errors.AsType[*process.LookError](err)
-		if errors.Is(err, process.ErrGone) || !ok || o.Selector.Name != nil || o.Selector.User != nil {
-			return nil, false // whether it is one of these is not known
+		if errors.Is(err, process.ErrGone) || !ok {
+			return nil, false
 		}
-		return &Survey{PID: look.PID, Err: timeIsOver(err)}, false
+		name, may := o.Selector.mayWant(ctx, o.Root, look.PID)
+		switch {
+		case !may:
+			return nil, false
+		case errors.Is(err, process.ErrPermission):
+			return nil, true
+		}
+		return &Survey{PID: look.PID, Name: name, ShortName: name, Err: timeIsOver(err)}, false
 	case !o.Selector.wants(p):
 		return nil, false
 	case p.Denied && named:
