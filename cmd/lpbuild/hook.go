@@ -33,7 +33,7 @@ type hookOptions struct {
 func (o *hookOptions) addFlags(cmd *cobra.Command) {
 	flags := cmd.Flags()
 	o.engineOptions.addFlags(cmd)
-	o.addConsistency(cmd)
+	o.addStop(cmd)
 	flags.DurationVar(&o.deadline, "deadline", hook.DefaultDeadline, "`time` after which the scriptlet goes on, whatever processes do")
 	flags.StringVarP(&o.process, "process", "p", "", "only this `process`: a PID, a name, or a wildcard for names")
 	flags.BoolVarP(&o.dryRun, "dry-run", "n", false, "only say what would be done; no process is stopped")
@@ -88,6 +88,8 @@ live patches are put into /var/livepatches of the running system, and applied fr
   LIVEPATCH_DEADLINE=45s               instead of --deadline
   LIVEPATCH_ENGINE=auto|pulp|native    instead of --engine: auto is libpulp.so where a process has it, native elsewhere
   LIVEPATCH_CONSISTENCY=none|functions instead of --consistency: functions are replaced only while no thread is in one
+  LIVEPATCH_SECCOMP=obey|suspend       instead of --seccomp: system call filters are obeyed, or lifted while a process is stopped
+  LIVEPATCH_MAX_STOP=500ms             instead of --max-stop: how long a process may stand still
   LIVEPATCH_REVERT_ON_REMOVE=yes       take live patches out of the processes when their package is erased` + hookExitHelp,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
@@ -121,6 +123,9 @@ func (o *hookOptions) run(cmd *cobra.Command, s *console, action hook.Action, ar
 	if !cmd.Flags().Changed("deadline") {
 		o.deadline = hook.ConfiguredDeadline("/")
 	}
+	if !cmd.Flags().Changed("max-stop") {
+		o.maxStop = hook.ConfiguredMaxStop("/")
+	}
 	if !cmd.Flags().Changed("engine") {
 		o.engine = hook.ConfiguredEngine("/")
 	}
@@ -152,7 +157,7 @@ func (o *hookOptions) run(cmd *cobra.Command, s *console, action hook.Action, ar
 // flags returns the flags for the worker.
 func (o *hookOptions) flags(s *console) []string {
 	flags := []string{"--deadline=" + hook.WorkerDeadline(o.deadline).String(), "--engine=" + o.engine, "--entries=" + o.entries,
-		"--consistency=" + o.consistency, "--seccomp=" + o.seccomp, "--process=" + o.process}
+		"--consistency=" + o.consistency, "--seccomp=" + o.seccomp, "--max-stop=" + o.maxStop.String(), "--process=" + o.process}
 	if o.dryRun {
 		flags = append(flags, "--dry-run")
 	}
@@ -164,10 +169,13 @@ func (o *hookOptions) flags(s *console) []string {
 
 func (o *hookOptions) request(cmd *cobra.Command, action hook.Action, args []string) (hook.Request, error) {
 	r := hook.Request{
-		Action: action, Deadline: o.deadline, DryRun: o.dryRun, Transactional: os.Getenv("TRANSACTIONAL_UPDATE") == "true",
+		Action: action, Deadline: o.deadline, MaxStop: o.maxStop, DryRun: o.dryRun, Transactional: os.Getenv("TRANSACTIONAL_UPDATE") == "true",
 	}
 	if o.deadline <= 0 {
 		return r, fmt.Errorf("--deadline=%v: there must be some time", o.deadline)
+	}
+	if r.MaxStop == 0 {
+		r.MaxStop = -1 // no limit
 	}
 	var err error
 	if r.Backends, err = o.backends(cmd.CommandPath()); err != nil {
@@ -200,6 +208,7 @@ func (o *hookOptions) work(ctx context.Context, s *console, r hook.Request) erro
 	}
 	if s.json {
 		j := hookJSON{DryRun: r.DryRun, Already: out.Summary.Already, Skipped: out.Summary.Skipped, Failed: out.Summary.Failed,
+			Late:    out.Summary.Late,
 			Nothing: out.Nothing, Lines: list(out.Lines())}
 		if r.DryRun {
 			j.Would = out.Summary.Changed
@@ -208,7 +217,8 @@ func (o *hookOptions) work(ctx context.Context, s *console, r hook.Request) erro
 		}
 		return s.printJSON(j)
 	}
-	if r.Action == hook.Reconcile && out.Summary.Changed == 0 && len(out.Notes) == 0 {
+	nothing := out.Nothing == "" || out.Quiet // to be said
+	if r.Action == hook.Reconcile && nothing && out.Summary.Changed == 0 && len(out.Notes) == 0 {
 		return nil
 	}
 	for _, line := range out.Lines() {
@@ -225,6 +235,7 @@ type hookJSON struct {
 	Already int      `json:"already"`
 	Skipped int      `json:"skipped"`
 	Failed  int      `json:"failed"`
+	Late    int      `json:"max_stop_exceeded"`
 	Nothing string   `json:"nothing,omitempty"`
 	Lines   []string `json:"lines"`
 }

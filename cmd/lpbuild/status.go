@@ -29,8 +29,9 @@ func newStatus(s *console) *cobra.Command {
 		Long: `Shows the running processes that can be live patched: those with libpulp.so, and those with a library whose functions have NOPs
 at their entries; the builds of these libraries, the live patches that are applied, by whichever engine, and whether they take
 further ones. Processes whose libraries have no NOPs, but functions that live patches with "entries: any" can replace, are counted,
-and listed with --all, as all others are. A live patch that was reverted while a thread was in it stays in memory, and is listed so,
-and so is memory that a killed engine left, until the next change or "lpbuild revert --leftovers". Probes are listed that are set where a function begins: uprobes, by name
+and listed with --all, as all others are. A live patch that was reverted while a thread was in it, or that an engine was killed before it
+switched to, is listed as not in use, and so is other memory that a killed engine left, until the
+next change or "lpbuild revert --leftovers". Probes are listed that are set where a function begins: uprobes, by name
 where tracefs is mounted, and breakpoints of debuggers. Such a function cannot be patched until its probe is removed. It reads; no process is ever
 stopped, so that it cannot tell what system call filters forbid.` + exitHelp,
 		Example: "  lpbuild status\n  lpbuild status -p 'nginx*'\n  lpbuild status --all --json | jq '.processes[].pid'",
@@ -85,7 +86,7 @@ type statusJSON struct {
 
 // processCounts are the numbers of processes, those that are not listed included.
 type processCounts struct {
-	Takes   int `json:"can"`      // take live patches
+	Takes   int `json:"can"`      // take live patches, or have some
 	Stock   int `json:"can_any"`  // of these, those that take only live patches with "entries: any"
 	Unsure  int `json:"unsure"`   // it is only seen when they are stopped
 	Patched int `json:"patched"`  // have some
@@ -94,9 +95,9 @@ type processCounts struct {
 
 func countAll(list []*trigger.Survey) (c processCounts) {
 	for _, p := range list {
-		if p.Takes() {
+		if p.Takes() || p.Patched() {
 			c.Takes++
-			if p.Stock {
+			if p.Stock && p.Takes() {
 				c.Stock++
 			}
 		}
@@ -192,7 +193,7 @@ func statusRows(p *trigger.Survey) [][]string {
 		rows = append(rows, head(printableLine(a.Library), "(not loaded)", livePatch(p, a), since(a)))
 	}
 	for _, a := range p.Kept {
-		rows = append(rows, head(printableLine(a.Library), "", printableLine(path.Base(a.Container))+" (reverted, in memory for a thread)", ""))
+		rows = append(rows, head(printableLine(a.Library), shortBuild(a.BuildID), printableLine(path.Base(a.Container))+" (not in use, still in memory)", ""))
 	}
 	if l := p.Left; l.Mappings > 0 {
 		rows = append(rows, head("-", "", fmt.Sprintf("(left by a killed engine: %s, %d KiB)", plural(l.Mappings, "mapping"), l.Size>>10), ""))
@@ -201,7 +202,7 @@ func statusRows(p *trigger.Survey) [][]string {
 		rows = append(rows, head(printableLine(probe.Library), "", probeWords(probe), ""))
 	}
 	if p.ProbesErr != nil {
-		rows = append(rows, head("-", "", "(probes: unknown: "+printableLine(p.ProbesErr.Error())+")", ""))
+		rows = append(rows, head("-", "", "(probes: unknown: "+unnamed(p.PID, p.ProbesErr)+")", ""))
 	}
 	switch {
 	case len(rows) > 0:
@@ -238,9 +239,9 @@ func livePatch(p *trigger.Survey, a trigger.Applied) string {
 func stateWord(p *trigger.Survey) string {
 	switch err := p.Disabled; {
 	case p.Err != nil:
-		return "unknown: " + printableLine(p.Err.Error())
+		return "unknown: " + unnamed(p.PID, p.Err)
 	case p.Engine == "" && err != nil:
-		return "no engine: " + printableLine(err.Error())
+		return "no engine: " + unnamed(p.PID, err)
 	case p.Engine == "":
 		return "no engine"
 	case err == nil && p.Bare():
@@ -258,7 +259,7 @@ func stateWord(p *trigger.Survey) string {
 	case errors.Is(err, trigger.ErrNotReady):
 		return "starting"
 	default:
-		return "disabled: " + printableLine(err.Error())
+		return "disabled: " + unnamed(p.PID, err)
 	}
 }
 

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"errors"
 	"slices"
 	"strings"
@@ -18,11 +19,11 @@ func TestStatusNoEngine(t *testing.T) {
 	}
 }
 
-// TestStatusKept: what was reverted and is still in memory is listed as that, and not as applied.
+// TestStatusKept: what is in memory and not in use is listed as that, and not as applied.
 func TestStatusKept(t *testing.T) {
-	p := &trigger.Survey{PID: 7, Name: "program", Engine: "native", Kept: []trigger.Applied{{Library: "liba.so", Container: "/x/liba_livepatch1.so"}}}
+	p := &trigger.Survey{PID: 7, Name: "program", Engine: "native", Kept: []trigger.Applied{{Library: "liba.so", BuildID: []byte{0xab, 0xcd}, Container: "/x/liba_livepatch1.so"}}}
 	if rows := statusRows(p); len(rows) != 1 || strings.Join(rows[0], "|") !=
-		"7|program|native|enabled|liba.so||liba_livepatch1.so (reverted, in memory for a thread)|" {
+		"7|program|native|enabled|liba.so|abcd|liba_livepatch1.so (not in use, still in memory)|" {
 		t.Errorf("%q", rows)
 	}
 	if j := newSurveyJSON(p); len(j.Kept) != 1 || j.Kept[0].Container != "/x/liba_livepatch1.so" || p.Patched() {
@@ -48,5 +49,24 @@ func TestStatusOfProbes(t *testing.T) {
 		"-: (probes: unknown: pagemap: no such file)",
 	}; !slices.Equal(got, want) {
 		t.Errorf("%q", got)
+	}
+}
+
+// TestStatusCounts: a process that has a live patch can have one, also if only a stop shows whether it takes another.
+func TestStatusCounts(t *testing.T) {
+	patched := []trigger.PatchableLibrary{{Name: "liba.so", Applied: []trigger.Applied{{Library: "liba.so"}}}}
+	for name, tc := range map[string]struct {
+		p    trigger.Survey
+		want string
+	}{
+		"filtered": {trigger.Survey{Engine: "native", Anywhere: true, Unsure: trigger.ErrUnsure, Libraries: patched}, "1 process can be live patched, 1 are\n"},
+		"frozen":   {trigger.Survey{Engine: "native", Anywhere: true, Disabled: trigger.ErrFrozen, Libraries: patched}, "1 process can be live patched, 1 are\n"},
+		"unknown":  {trigger.Survey{Engine: "native", Anywhere: true, Err: trigger.ErrFrozen}, "0 processes can be live patched, 0 are\n"},
+	} {
+		s := rootForTest()
+		printStatus(s, nil, countAll([]*trigger.Survey{&tc.p}), 0)
+		if got := s.out.(*bytes.Buffer).String(); !strings.HasPrefix(got, tc.want) {
+			t.Errorf("%s: %q, want %q", name, got, tc.want)
+		}
 	}
 }

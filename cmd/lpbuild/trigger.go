@@ -32,7 +32,6 @@ type liveOptions struct {
 	leftovers         bool
 	all               string
 	timeout, deadline time.Duration
-	maxStop           time.Duration
 }
 
 func (o *liveOptions) addFlags(cmd *cobra.Command) {
@@ -40,18 +39,19 @@ func (o *liveOptions) addFlags(cmd *cobra.Command) {
 	flags.StringVarP(&o.process, "process", "p", "", "only this `process`: a PID, a name, or a wildcard for names")
 	flags.StringVarP(&o.user, "user", "u", "", "only processes of this `user`: a number, a name, or a wildcard for names")
 	o.engineOptions.addFlags(cmd)
-	o.addConsistency(cmd)
+	o.addStop(cmd)
 	flags.BoolVarP(&o.dryRun, "dry-run", "n", false, "only say what would be done; no process is stopped")
 	flags.BoolVar(&o.recursive, "recursive", false, "look for what matches a wildcard in folders below, too")
 	flags.BoolVarP(&o.verbose, "verbose", "v", false, "also list the processes that no file is for")
 	flags.DurationVar(&o.timeout, "timeout", 30*time.Second, "give each process this `time`, all attempts together")
-	flags.DurationVar(&o.maxStop, "max-stop", trigger.DefaultMaxStop,
-		"let no process stand still for longer than this `time`: it is let go and tried again (0: no limit)")
 	flags.DurationVar(&o.deadline, "deadline", 0, "begin no further process after this `time` (default: none)")
 }
 
 // engineOptions say which engine is to be used, and how.
-type engineOptions struct{ engine, entries, consistency, seccomp string }
+type engineOptions struct {
+	engine, entries, consistency, seccomp string
+	maxStop                               time.Duration
+}
 
 func (o *engineOptions) addFlags(cmd *cobra.Command) {
 	flags := cmd.Flags()
@@ -59,8 +59,10 @@ func (o *engineOptions) addFlags(cmd *cobra.Command) {
 	flags.StringVar(&o.entries, "entries", "", "functions that the native engine may change: those with `nops` at their entry, or any where it is proven safe\n(default: what each container says)")
 }
 
-// addConsistency is for commands that change processes.
-func (o *engineOptions) addConsistency(cmd *cobra.Command) {
+// addStop is for commands that change processes.
+func (o *engineOptions) addStop(cmd *cobra.Command) {
+	cmd.Flags().DurationVar(&o.maxStop, "max-stop", trigger.DefaultMaxStop,
+		"let no process stand still for longer than this `time`: it is let go and tried again (0: no limit)")
 	cmd.Flags().StringVar(&o.consistency, "consistency", "none",
 		"where threads may be: anywhere (`none`), or outside of the functions that are replaced (functions)")
 	cmd.Flags().StringVar(&o.seccomp, "seccomp", "obey",
@@ -69,14 +71,17 @@ func (o *engineOptions) addConsistency(cmd *cobra.Command) {
 
 // backends returns the engines that are allowed, in the order in which they are asked.
 func (o *engineOptions) backends(command string) ([]trigger.Backend, error) {
-	native := &trigger.Native{}
+	if o.maxStop < 0 {
+		return nil, &usageError{fmt.Errorf("--max-stop=%v: a time must not be negative", o.maxStop), command}
+	}
+	native := &trigger.Native{MaxStop: o.maxStop}
 	if o.entries != "" {
 		var err error
 		if native.Entries, err = ulp.ParseEntries(o.entries); err != nil {
 			return nil, &usageError{fmt.Errorf("--entries: %w", err), command}
 		}
 	}
-	pulp := &trigger.Libpulp{}
+	pulp := &trigger.Libpulp{MaxStop: o.maxStop}
 	switch o.consistency {
 	case "none", "": // of a command without the flag
 	case "functions":
@@ -189,7 +194,7 @@ func (o *liveOptions) run(cmd *cobra.Command, s *console, args []string, revert 
 	if err != nil {
 		return &usageError{err, cmd.CommandPath()}
 	}
-	for _, name := range []string{"timeout", "deadline", "max-stop"} {
+	for _, name := range []string{"timeout", "deadline"} {
 		if d, err := cmd.Flags().GetDuration(name); err == nil && d < 0 {
 			return &usageError{fmt.Errorf("--%s=%v: a time must not be negative", name, d), cmd.CommandPath()}
 		}
@@ -197,14 +202,6 @@ func (o *liveOptions) run(cmd *cobra.Command, s *console, args []string, revert 
 	engines, err := o.backends(cmd.CommandPath())
 	if err != nil {
 		return err
-	}
-	for _, e := range engines {
-		switch e := e.(type) {
-		case *trigger.Native:
-			e.MaxStop = o.maxStop
-		case *trigger.Libpulp:
-			e.MaxStop = o.maxStop
-		}
 	}
 	containers, err := o.containers(ctx, args, revert)
 	if err != nil {

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"slices"
@@ -54,9 +55,9 @@ func (p *livePrinter) report(r *trigger.Report) {
 	if r.Status == trigger.Skipped && !p.one && !p.o.verbose && !unwanted(r) {
 		return
 	}
-	head := fmt.Sprintf("%s (%d)", printableLine(r.Name), r.PID)
+	head := fmt.Sprintf("%s (%d)", cmp.Or(printableLine(r.Name), "?"), r.PID)
 	if r.Err != nil {
-		p.line(&trigger.Result{Step: trigger.Step{Kind: trigger.Apply}, Status: r.Status, Err: r.Err}, head, 0)
+		p.line(&trigger.Result{Step: trigger.Step{Kind: trigger.Apply}, Status: r.Status, Err: r.Err}, r.PID, head, 0)
 		return
 	}
 	if r.Note != "" && !p.s.quiet {
@@ -67,7 +68,7 @@ func (p *livePrinter) report(r *trigger.Report) {
 		if i == len(r.Results)-1 {
 			stop = r.Stop
 		}
-		p.line(&result, head, stop)
+		p.line(&result, r.PID, head, stop)
 	}
 }
 
@@ -97,7 +98,7 @@ func what(r *trigger.Result) string {
 }
 
 // line prints one result: status, process, file, and why or how long the process stood still.
-func (p *livePrinter) line(r *trigger.Result, head string, stop time.Duration) {
+func (p *livePrinter) line(r *trigger.Result, pid int, head string, stop time.Duration) {
 	if p.s.quiet && r.Status != trigger.Failed {
 		return
 	}
@@ -108,11 +109,16 @@ func (p *livePrinter) line(r *trigger.Result, head string, stop time.Duration) {
 	}
 	switch {
 	case r.Err != nil:
-		line += ": " + printableLine(r.Err.Error())
+		line += ": " + unnamed(pid, r.Err)
 	case stop > 0:
 		line += fmt.Sprintf(" (%d µs)", stop.Microseconds())
 	}
 	p.s.print("%s\n", line)
+}
+
+// unnamed is an error in a line that names the process already.
+func unnamed(pid int, err error) string {
+	return printableLine(strings.ReplaceAll(err.Error(), fmt.Sprintf("process %d: ", pid), ""))
 }
 
 func (p *livePrinter) word(status trigger.Status, reverts bool) (word, color string) {

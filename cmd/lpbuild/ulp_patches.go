@@ -164,7 +164,7 @@ type surveyJSON struct {
 	Stock     bool          `json:"entries_any"`    // it takes live patches with "entries: any" only
 	Libraries []libraryJSON `json:"libraries"`
 	Elsewhere []appliedJSON `json:"unloaded_libraries"` // live patches of libraries that are not there any more
-	Kept      []appliedJSON `json:"kept"`               // reverted, and still in memory because a thread was in them
+	Kept      []appliedJSON `json:"kept"`               // not in use, and still in memory: see trigger.Survey.Kept
 	Left      int           `json:"leftover_mappings"`
 	LeftSize  uint64        `json:"leftover_bytes"`
 	Probes    []probeJSON   `json:"probes"`
@@ -190,6 +190,7 @@ type libraryJSON struct {
 type appliedJSON struct {
 	PatchID   string   `json:"patch_id"`
 	Library   string   `json:"library"`
+	BuildID   string   `json:"build_id"` // of the library; "" if the engine does not know it
 	Container string   `json:"container"`
 	Time      string   `json:"time"` // RFC 3339; "" if it is not known
 	Functions int      `json:"functions"`
@@ -217,7 +218,7 @@ func newSurveyJSON(s *trigger.Survey) surveyJSON {
 func newAppliedJSON(list []trigger.Applied) []appliedJSON {
 	out := []appliedJSON{}
 	for _, a := range list {
-		j := appliedJSON{hex.EncodeToString(a.ID[:]), a.Library, a.Container, "", a.Functions, a.Engine, append([]string{}, a.Labels...)}
+		j := appliedJSON{hex.EncodeToString(a.ID[:]), a.Library, hex.EncodeToString(a.BuildID), a.Container, "", a.Functions, a.Engine, append([]string{}, a.Labels...)}
 		if !a.Time.IsZero() {
 			j.Time = a.Time.UTC().Format("2006-01-02T15:04:05Z")
 		}

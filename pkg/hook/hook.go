@@ -268,7 +268,7 @@ func (r *Request) trigger(ctx context.Context, folders []installed, o trigger.Op
 		return err
 	}
 	o.Deadline, o.Timeout = shares(r.Deadline-time.Since(r.begun), r.Deadline)
-	o.Selector, o.Backends, o.Root, o.Only, o.DryRun = r.Selector, r.Backends, r.Proc, mine.has, r.DryRun
+	o.Selector, o.Backends, o.Root, o.Only, o.DryRun, o.MaxStop = r.Selector, r.Backends, r.Proc, mine.has, r.DryRun, r.MaxStop
 	if r.DryRun && r.Transactional {
 		o.Only = nil // nothing was put aside that they could see
 	}

@@ -66,6 +66,9 @@ func (o *Outcome) add(rep *trigger.Report) {
 		o.Log = append(o.Log, fmt.Sprintf("%s: %s", who, printable(rep.Note)))
 		o.noted++
 	}
+	if rep.Late {
+		o.Log = append(o.Log, fmt.Sprintf("%s: stood still for %d ms, longer than LIVEPATCH_MAX_STOP", who, rep.Stop.Milliseconds()))
+	}
 	if rep.Err != nil {
 		o.count(rep, rep.Err, who)
 		o.Log = append(o.Log, fmt.Sprintf("%s: %s: %s", who, rep.Status, printable(rep.Err.Error())))
@@ -147,6 +150,9 @@ func (o *Outcome) Lines() []string {
 	details := slices.Clone(o.Notes)
 	if o.noted > 0 {
 		details = append(details, fmt.Sprintf("opt-outs ignored, of processes that run with other rights than those of the user who started them: %d", o.noted))
+	}
+	if s.Late > 0 {
+		details = append(details, fmt.Sprintf("processes that stood still for longer than LIVEPATCH_MAX_STOP: %d, the longest for %d ms", s.Late, s.LongestStop.Milliseconds()))
 	}
 	details = append(o.reasonLines(true), append(details, o.reasonLines(false)...)...)
 	if more := len(details) - maxLines; more > 0 {

@@ -36,6 +36,9 @@ type Request struct {
 	Transactional bool
 	// Backends are the engines, in the order in which they are asked; default: libpulp, native.
 	Backends []trigger.Backend
+	// MaxStop is how long a process may stand still; longer stops are reported. 0 means trigger.DefaultMaxStop, less means no limit. Backends have a limit
+	// of their own, which is to be the same.
+	MaxStop time.Duration
 	// DryRun says what would be done and does nothing.
 	DryRun bool
 
@@ -78,8 +81,11 @@ func (r Request) normal() (Request, error) {
 	if r.Proc == "" {
 		r.Proc = filepath.Join(r.Root, "proc")
 	}
+	if r.MaxStop == 0 {
+		r.MaxStop = trigger.DefaultMaxStop
+	}
 	if len(r.Backends) == 0 {
-		r.Backends = []trigger.Backend{&trigger.Libpulp{MaxStop: trigger.DefaultMaxStop}, &trigger.Native{MaxStop: trigger.DefaultMaxStop}}
+		r.Backends = []trigger.Backend{&trigger.Libpulp{MaxStop: max(r.MaxStop, 0)}, &trigger.Native{MaxStop: max(r.MaxStop, 0)}}
 	}
 	return r, nil
 }

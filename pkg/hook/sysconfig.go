@@ -11,6 +11,8 @@ import (
 	"strings"
 	"syscall"
 	"time"
+
+	"github.com/lpbuild/lpbuild/pkg/ulp/trigger"
 )
 
 // sysconfigFile is where the administrator says what he wants. Shells source it elsewhere; here it is only read.
@@ -154,6 +156,22 @@ func ConfiguredDeadline(root string) time.Duration {
 	d, err := time.ParseDuration(c["LIVEPATCH_DEADLINE"])
 	if err != nil || d < leastDeadline || d > mostDeadline {
 		return DefaultDeadline
+	}
+	return d
+}
+
+// The bounds of LIVEPATCH_MAX_STOP. Whoever wants no limit gives the longest.
+const (
+	leastMaxStop = time.Millisecond
+	mostMaxStop  = time.Minute
+)
+
+// ConfiguredMaxStop returns how long a process may stand still, LIVEPATCH_MAX_STOP=200ms in the file below root, or the default.
+func ConfiguredMaxStop(root string) time.Duration {
+	c, _ := readSysconfig(filepath.Join(root, sysconfigFile)) // Run says what is wrong with it
+	d, err := time.ParseDuration(c["LIVEPATCH_MAX_STOP"])
+	if err != nil || d < leastMaxStop || d > mostMaxStop {
+		return trigger.DefaultMaxStop
 	}
 	return d
 }

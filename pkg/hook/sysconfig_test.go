@@ -3,6 +3,7 @@ package hook
 import (
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -10,6 +11,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"golang.org/x/sys/unix"
 
+	"github.com/lpbuild/lpbuild/pkg/ulp/trigger"
 	rpmhelper "github.com/lpbuild/lpbuild/rpm-helper"
 )
 
@@ -112,7 +114,7 @@ func FuzzParseSysconfig(f *testing.F) {
 func TestSysconfigTemplate(t *testing.T) {
 	text, err := rpmhelper.FS.ReadFile("sysconfig.livepatching-lpbuild")
 	check(t, err)
-	want := config{"LIVEPATCH_USERSPACE": "auto", "LIVEPATCH_DEADLINE": "30s", "LIVEPATCH_SECCOMP": "obey", "LIVEPATCH_ENGINE": "auto",
+	want := config{"LIVEPATCH_USERSPACE": "auto", "LIVEPATCH_DEADLINE": "30s", "LIVEPATCH_SECCOMP": "obey", "LIVEPATCH_MAX_STOP": "500ms", "LIVEPATCH_ENGINE": "auto",
 		"LIVEPATCH_CONSISTENCY": "none", "LIVEPATCH_REVERT_ON_REMOVE": "no"}
 	c := parseSysconfig(text)
 	if d := cmp.Diff(want, c); d != "" {
@@ -124,6 +126,9 @@ func TestSysconfigTemplate(t *testing.T) {
 	root := tree(t, map[string]string{sysconfigFile: string(text)})
 	if d, e := ConfiguredDeadline(root), ConfiguredEngine(root); d != DefaultDeadline || e != ConfiguredEngine(t.TempDir()) {
 		t.Errorf("its deadline and its engine are not the usual ones: %v, %s", d, e)
+	}
+	if d := ConfiguredMaxStop(root); d != ConfiguredMaxStop(t.TempDir()) {
+		t.Errorf("its longest stop is not the usual one: %v", d)
 	}
 	for line := range strings.Lines(string(text)) { // fillup takes for a comment what begins so, and nothing else
 		if line != "\n" && line[0] != '#' && !strings.HasPrefix(line, "LIVEPATCH_") {
@@ -139,5 +144,30 @@ func TestConfiguredSeccomp(t *testing.T) {
 		if got := ConfiguredSeccomp(tree(t, map[string]string{sysconfigFile: text})); got != want {
 			t.Errorf("%q: %s, want %s", text, got, want)
 		}
+	}
+}
+
+func TestConfiguredMaxStop(t *testing.T) {
+	const usual = trigger.DefaultMaxStop
+	for text, want := range map[string]time.Duration{
+		"": usual, "LIVEPATCH_MAX_STOP=20ms\n": 20 * time.Millisecond, "LIVEPATCH_MAX_STOP=\"1m\"\n": time.Minute, "LIVEPATCH_MAX_STOP=20\n": usual,
+		"LIVEPATCH_MAX_STOP=0\n": usual, "LIVEPATCH_MAX_STOP=-1s\n": usual, "LIVEPATCH_MAX_STOP=1h\n": usual,
+	} {
+		if got := ConfiguredMaxStop(tree(t, map[string]string{sysconfigFile: text})); got != want {
+			t.Errorf("%q: %v, want %v", text, got, want)
+		}
+	}
+}
+
+// TestLateLine: a scriptlet says of how many processes the stop was longer than the administrator wants, and the log of which.
+func TestLateLine(t *testing.T) {
+	rep := &trigger.Report{PID: 4711, Name: "mysqld", Status: trigger.Changed, Late: true, Stop: 612 * time.Millisecond}
+	o := &Outcome{Summary: trigger.Summary{Changed: 1, Late: 1, LongestStop: rep.Stop}}
+	o.add(rep)
+	if lines := o.Lines(); !slices.Contains(lines, "processes that stood still for longer than LIVEPATCH_MAX_STOP: 1, the longest for 612 ms") {
+		t.Errorf("%q", lines)
+	}
+	if !slices.Contains(o.Log, "mysqld (4711): stood still for 612 ms, longer than LIVEPATCH_MAX_STOP") {
+		t.Errorf("%q", o.Log)
 	}
 }

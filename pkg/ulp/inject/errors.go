@@ -3,6 +3,7 @@ package inject
 import (
 	"errors"
 	"fmt"
+	"strings"
 )
 
 // Why a process was not changed. Ask for them with errors.Is; each is inside an [*Error]. Whatever the reason, the process
@@ -102,10 +103,12 @@ type Error struct {
 
 // Error returns "process PID: WHAT: REASON".
 func (e *Error) Error() string {
+	process := fmt.Sprintf("process %d: ", e.PID)
+	reason := strings.TrimPrefix(strings.TrimPrefix(e.Err.Error(), "tracer: "), process)
 	if e.What == "" {
-		return fmt.Sprintf("process %d: %v", e.PID, e.Err)
+		return process + reason
 	}
-	return fmt.Sprintf("process %d: %s: %v", e.PID, e.What, e.Err)
+	return process + e.What + ": " + reason
 }
 
 // Unwrap returns the reason.

@@ -116,6 +116,7 @@ type Step struct {
 type Applied struct {
 	ID        [32]byte // see ulp.Metadata.PatchID
 	Library   string   // base name of the target
+	BuildID   []byte   // of the target; nil if the engine does not keep it
 	Bias      uint64   // of the target; 0: not known. A library can be loaded several times (dlmopen)
 	Container string   // path of the container, in the process's mount namespace
 	Time      time.Time

@@ -92,6 +92,22 @@ func (p *fakePlan) Do(ctx context.Context) (trigger.Done, error) {
 
 var errBusy = errors.New("inside malloc")
 
+// TestStopTooLong notes that a stop was longer than it should be, however it came.
+func TestStopTooLong(t *testing.T) {
+	c := start(t, "a", "", "late")
+	cs := read(t, container(t, "a", 10))
+	for most, late := range map[time.Duration]int{0: 0, time.Microsecond: 0, time.Nanosecond: 1} {
+		r := c.one(trigger.Options{Containers: cs, Backends: []trigger.Backend{&engine{name: "fake"}}, MaxStop: most})
+		if r.Late != (late == 1) || r.Status != trigger.Changed {
+			t.Errorf("MaxStop %v: %+v", most, r)
+		}
+		_, sum, err := runAll(t, trigger.Options{Selector: c.selector(), Containers: cs, Backends: []trigger.Backend{&engine{name: "fake"}}, MaxStop: most})
+		if err != nil || sum.Late != late {
+			t.Errorf("MaxStop %v: %+v, %v", most, sum, err)
+		}
+	}
+}
+
 // TestAgain tries again what may change, as often as is allowed, and nothing else.
 func TestAgain(t *testing.T) {
 	c := start(t, "a", "", "again")

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"time"
 
 	"github.com/lpbuild/lpbuild/pkg/ulp/process"
 )
@@ -133,14 +134,19 @@ func (j *job) carry(ctx context.Context, c *course) (again *AgainError) {
 	if err := c.asleep(); err != nil {
 		return j.all(rep, steps, err)
 	}
-	rep.Attempts++
 	done, err := plan.Do(ctx)
-	rep.Stop += done.Stop
-	rep.Late = rep.Late || j.o.MaxStop > 0 && done.Stop > j.o.MaxStop
+	j.stood(rep, done.Stop)
 	if err != nil {
 		return j.all(rep, steps, notStopping(j.view.Process, err))
 	}
 	return j.results(rep, steps, done.Errs)
+}
+
+// stood notes that the process stood still.
+func (j *job) stood(rep *Report, stop time.Duration) {
+	rep.Attempts++
+	rep.Stop += stop
+	rep.Late = rep.Late || j.o.MaxStop > 0 && stop > j.o.MaxStop
 }
 
 // uncertain returns the verdicts of a dry run, which does not stop the process to see what only that shows.

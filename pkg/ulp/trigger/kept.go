@@ -11,7 +11,7 @@ import (
 // A live patch that was reverted while a thread was in it stays in memory for that thread. The next change of the process gives
 // the memory back; where there is nothing to change, so does whoever finds that.
 
-// kept returns the live patches of the native engine that are in the process and not applied any more, the newest first; none
+// kept returns the live patches of the native engine that are in the process and not applied, the newest first; none
 // if that engine is not among those that are allowed.
 func (v *View) kept(ctx context.Context, backends []Backend) ([]Applied, error) {
 	if nativeOf(backends) == nil {
@@ -91,9 +91,8 @@ func (j *job) tidyOnce(ctx context.Context, rep *Report) (all bool, err error) {
 	if err != nil {
 		return false, nativeError(err)
 	}
-	rep.Attempts++
 	res, err := plan.Run(ctx)
-	rep.Stop += res.Stop
+	j.stood(rep, res.Stop)
 	return err == nil && res.Retired == 0, nativeError(err)
 }
 

@@ -89,7 +89,7 @@ func (t *nativeTarget) Applied(context.Context) ([]Applied, error) {
 
 // newApplied says what the native engine has in a process in this package's words.
 func newApplied(a inject.Applied) Applied {
-	return Applied{ID: a.ID, Library: a.Target.Name, Bias: a.Bias, Container: a.Container, Time: a.Time,
+	return Applied{ID: a.ID, Library: a.Target.Name, BuildID: a.Target.BuildID, Bias: a.Bias, Container: a.Container, Time: a.Time,
 		Functions: len(a.Functions), Engine: nativeName}
 }
 

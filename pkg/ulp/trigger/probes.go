@@ -36,11 +36,12 @@ var tracefs = []string{"/sys/kernel/tracing", "/sys/kernel/debug/tracing"}
 
 // Bounds of looking for probes.
 const (
-	maxEvents  = 4096
-	maxProbes  = 64   // told of one process
-	maxPages   = 1024 // with changes in one library's code
-	pageBytes  = 4096
-	breakpoint = 0xcc // int3
+	maxEvents     = 4096
+	maxEventBytes = 4 << 20
+	maxProbes     = 64   // told of one library
+	maxPages      = 1024 // with changes in one library's code
+	pageBytes     = 4096
+	breakpoint    = 0xcc // int3
 )
 
 // endbr64 is the landing pad at whose end compilers put the NOPs.
@@ -72,8 +73,12 @@ func readEvents(dirs []string) ([]event, error) {
 // parseEvents reads lines as "p:GROUP/EVENT PATH:0xOFFSET ARGS". Each path is that of a file on this machine.
 func parseEvents(r io.Reader) ([]event, error) {
 	var list []event
-	s := bufio.NewScanner(io.LimitReader(r, 4<<20))
-	for s.Scan() && len(list) < maxEvents {
+	s := bufio.NewScanner(io.LimitReader(r, maxEventBytes+1))
+	read := 0
+	for s.Scan() {
+		if read += len(s.Bytes()) + 1; read > maxEventBytes {
+			return list, fmt.Errorf("the list of uprobes: %w", process.ErrLimit)
+		}
 		kind, rest, _ := strings.Cut(s.Text(), ":")
 		name, rest, ok := strings.Cut(rest, " ")
 		i := strings.LastIndex(rest, ":0x")
@@ -93,6 +98,9 @@ func parseEvents(r io.Reader) ([]event, error) {
 		var st unix.Stat_t
 		if unix.Stat(rest[:i], &st) != nil {
 			continue // a file of another mount namespace, or one that is gone
+		}
+		if len(list) == maxEvents {
+			return list, fmt.Errorf("more than %d uprobes are defined: %w", maxEvents, process.ErrLimit)
 		}
 		list = append(list, event{name, process.FileID{Dev: st.Dev, Inode: st.Ino}, offset})
 	}
@@ -163,7 +171,10 @@ func probes(ctx context.Context, v *View, l *process.Library, events []event) ([
 				at = after
 			}
 		}
-		if len(list) < maxProbes && !slices.ContainsFunc(list, func(p Probe) bool { return p.Addr == at }) {
+		if !slices.ContainsFunc(list, func(p Probe) bool { return p.Addr == at }) {
+			if len(list) == maxProbes {
+				return list, fmt.Errorf("%s has more than %d probes: %w", l.Name, maxProbes, process.ErrLimit)
+			}
 			list = append(list, Probe{Library: l.Name, Function: s.Name, Addr: at, Event: named[at], Set: set[at]})
 		}
 	}

@@ -52,7 +52,8 @@ type Survey struct {
 	Libraries []PatchableLibrary
 	// Elsewhere are live patches whose library is not loaded, which should not be.
 	Elsewhere []Applied
-	// Kept are live patches that were reverted and are still in memory, because a thread was in them. They are not applied.
+	// Kept are live patches that are in memory and not in use: they were reverted while a thread was in them, or the engine was killed
+	// before it switched to them. Which of the two, nothing in the process tells.
 	Kept []Applied
 	// Left is memory that engines which were killed left in the process: see Options.Leftovers.
 	Left inject.Leftover
