@@ -68,7 +68,8 @@
 //	                           refused                                              sees another file, or none
 //	munmap                   giving back                 ENOMEM (max_map_count)   it stays, and a later change does it
 //	rt_sigreturn             every way home              -                        -
-//	what dlopen calls        libpulp.so, by itself       any                      libpulp.so reports it; nothing was patched
+//	what dlopen and dlclose  libpulp.so, by itself       any                      libpulp.so reports it; nothing was patched
+//	  call                                                                        (filters are asked about them first)
 //
 //	what stands in the way                      anonymous memory         memory file                      container's file
 //	RLIMIT_FSIZE                                -                        not tried: ftruncate raises      -
@@ -78,7 +79,7 @@
 //	RLIMIT_NOFILE                               -                        EMFILE: refused                  EMFILE: refused
 //	RLIMIT_MEMLOCK after mlockall(MCL_FUTURE)   EAGAIN: refused          EAGAIN: refused                  EAGAIN: refused
 //	RLIMIT_STACK                                - (tracer.ErrStack: another thread, or refused)
-//	vm.overcommit_memory=2                      - (variables count)      the whole file counts            - (variables count)
+//	vm.overcommit_memory=2                      - (variables count)      pages that are written count     - (variables count)
 //	vm.memfd_noexec=1, 2                        -                        - (no flag asks for what they    -
 //	                                                                       forbid)
 //	seccomp: kill, trap, errno, trace, notify   asked before the call is made; next way, or refused (ErrSeccomp)

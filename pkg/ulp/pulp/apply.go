@@ -15,6 +15,9 @@ func (s *Session) apply(ctx context.Context, plan *Plan) error {
 	if err != nil {
 		return err
 	}
+	if err := s.allowed(loading); err != nil {
+		return err
+	}
 	if err := s.moveOn(plan.places); err != nil {
 		return err
 	}
@@ -170,6 +173,9 @@ func (p *place) behind(pc uint64) (to uint64, inside bool) {
 func (s *Session) revert(ctx context.Context, plan *Plan, a *Applied) error {
 	data, err := reverseOf(a, s.r.sym.buffer)
 	if err != nil {
+		return err
+	}
+	if err := s.allowed(unloading); err != nil {
 		return err
 	}
 	before, err := s.r.readList(s.rd)

@@ -192,11 +192,11 @@ func findIn(ctx context.Context, pid int) (*found, error) {
 }
 
 // do carries a plan out, and makes it anew as long as that is worth while.
-func (c *child) do(plan func(*pulp.Runtime) (*pulp.Plan, error)) error {
+func (c *child) do(plan func(*pulp.Runtime) (*pulp.Plan, error), o ...tracer.Options) error {
 	c.t.Helper()
 	for end := time.Now().Add(10 * time.Second); ; time.Sleep(time.Millisecond) {
 		r := c.find()
-		err := once(c.t.Context(), r.Runtime, plan)
+		err := once(c.t.Context(), r.Runtime, plan, o...)
 		r.Close()
 		if !errors.Is(err, pulp.ErrAgain) || time.Now().After(end) {
 			return err
@@ -204,12 +204,17 @@ func (c *child) do(plan func(*pulp.Runtime) (*pulp.Plan, error)) error {
 	}
 }
 
-func once(ctx context.Context, r *pulp.Runtime, plan func(*pulp.Runtime) (*pulp.Plan, error)) error {
+func once(ctx context.Context, r *pulp.Runtime, plan func(*pulp.Runtime) (*pulp.Plan, error), o ...tracer.Options) error {
 	pl, err := plan(r)
 	if err != nil {
 		return err
 	}
-	_, err = r.Stop(ctx, tracer.Options{StopTimeout: 10 * time.Second}, func(s *pulp.Session) error { return s.Do(ctx, pl) })
+	opts := tracer.Options{}
+	if len(o) > 0 {
+		opts = o[0]
+	}
+	opts.StopTimeout = 10 * time.Second
+	_, err = r.Stop(ctx, opts, func(s *pulp.Session) error { return s.Do(ctx, pl) })
 	return err
 }
 

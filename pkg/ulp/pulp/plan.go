@@ -300,6 +300,10 @@ func (r *Runtime) findPlaces(ctx context.Context, plan *Plan, applied []Applied)
 		if !inCode(plan.target, entry) {
 			return verdict(ErrNotPatchable, "%q at %#x is outside of the code of %q", f.Old, entry, plan.target.Name)
 		}
+		if plan.target.Segment(entry).Perm&process.PermRead == 0 {
+			return verdict(ErrNotPatchable, "%q is in code that cannot be read, and libpulp's detour reads its destination there: the "+
+				"native engine can replace it", f.Old)
+		}
 		was, err := r.mem.Prologue(ctx, entry, ulp.X86_64)
 		if err != nil {
 			return err

@@ -261,6 +261,11 @@ func forbids(err error) bool {
 	return (errors.Is(err, inject.ErrSeccomp) || errors.Is(err, tracer.ErrSeccomp)) && !errors.Is(err, tracer.ErrFilter)
 }
 
+// filtered is forbids' error, with the way out.
+func filtered(err error) error {
+	return &engineError{fmt.Errorf("%w; --seccomp=suspend does it as root", err), ErrNoEngine}
+}
+
 // nativeError adds this package's errors to those of packages inject, tracer and process.
 func nativeError(err error) error {
 	if e, ok := errors.AsType[*inject.BusyError](err); ok {
@@ -275,7 +280,7 @@ func nativeError(err error) error {
 		}
 	}
 	if forbids(err) {
-		return &engineError{fmt.Errorf("%w; --seccomp=suspend does it as root", err), ErrNoEngine}
+		return filtered(err)
 	}
 	for _, e := range []error{inject.ErrAgain, inject.ErrStale, process.ErrChanged, process.ErrBusy, tracer.ErrTraced, tracer.ErrExec} {
 		if errors.Is(err, e) {

@@ -268,6 +268,8 @@ func pulpError(err error) error {
 		return &engineError{err, process.ErrGone}
 	case errors.Is(err, tracer.ErrPermission):
 		return &engineError{err, ErrPermission}
+	case forbids(err):
+		return filtered(err)
 	}
 	if e, ok := errors.AsType[*pulp.Error](err); ok {
 		if meaning := pulpErrors[e.Code]; meaning != nil {

@@ -17,10 +17,20 @@ func TestSandboxed(t *testing.T) {
 	if !trigger.MaySuspendSeccomp() {
 		t.Skip("reading and suspending filters needs CAP_SYS_ADMIN, and a test process that has none itself")
 	}
+	t.Run("native", func(t *testing.T) {
+		testSandboxed(t, "", native, []trigger.Backend{&trigger.Native{SuspendSeccomp: true}})
+	})
+	t.Run("libpulp", func(t *testing.T) {
+		testSandboxed(t, standIn(t), []trigger.Backend{&trigger.Libpulp{}}, []trigger.Backend{&trigger.Libpulp{SuspendSeccomp: true}})
+	})
+}
+
+func testSandboxed(t *testing.T, preload string, obeys, suspends []trigger.Backend) {
+	t.Helper()
 	sandbox := gcc(t, "sandbox.so", "../../trigger/testdata/sandbox.c", "-shared", "-fPIC")
-	c := start(t, "a", sandbox, "sandboxed")
+	c := start(t, "a", strings.TrimSuffix(sandbox+":"+preload, ":"), "sandboxed")
 	ten := read(t, container(t, "a", 10))
-	r := c.one(trigger.Options{Containers: ten, Backends: native})
+	r := c.one(trigger.Options{Containers: ten, Backends: obeys})
 	if r.Status != trigger.Skipped || !r.Left {
 		t.Errorf("%v, left: %v", r.Status, r.Left)
 	}
@@ -39,7 +49,6 @@ func TestSandboxed(t *testing.T) {
 		}
 	}
 	c.says(unpatched)
-	suspends := []trigger.Backend{&trigger.Native{SuspendSeccomp: true}}
 	if r := c.one(trigger.Options{Containers: ten, Backends: suspends}); r.Status != trigger.Changed {
 		t.Errorf("%v, %v, %v", r.Status, r.Err, stepErrors(r))
 	}
