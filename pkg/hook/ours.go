@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
 	"path/filepath"
 	"strconv"
 	"time"
@@ -61,7 +62,7 @@ func (o *ours) has(ctx context.Context, p *process.Process) error {
 	switch {
 	case errors.Is(err, context.DeadlineExceeded), errors.Is(err, process.ErrBusy):
 		return errNoAnswer
-	case errors.Is(err, process.ErrGone), errors.Is(err, unix.ESRCH), errors.Is(err, unix.ENOENT):
+	case errors.Is(err, process.ErrGone):
 		return process.ErrGone
 	case err != nil:
 		return fmt.Errorf("whether it belongs to this system is unknown: %w", err)
@@ -78,16 +79,19 @@ func (o *ours) sees(ctx context.Context, p *process.Process) (bool, error) {
 		return false, err
 	}
 	defer func() { _ = unix.Close(root) }()
+	var unknown error
 	for i, directory := range o.directories {
 		switch same, err := o.same(root, directory, o.ids[i]); {
-		case errors.Is(err, unix.ENOENT), errors.Is(err, unix.ENOTDIR), errors.Is(err, unix.ELOOP), errors.Is(err, unix.EACCES):
+		case errors.Is(err, unix.ENOENT), errors.Is(err, unix.ENOTDIR), errors.Is(err, unix.ELOOP):
+		case errors.Is(err, unix.EACCES) && os.Geteuid() == 0:
+			// On the way is what does not let even root in, as a user's FUSE or a link of proc: it is not the way that led to id.
 		case err != nil:
-			return false, err
+			unknown = err
 		case same:
 			return true, nil
 		}
 	}
-	return false, nil
+	return false, unknown
 }
 
 func (o *ours) same(root int, path string, id fileID) (bool, error) {
@@ -101,19 +105,29 @@ func (o *ours) same(root int, path string, id fileID) (bool, error) {
 	return err == nil && newFileID(&st) == id, err
 }
 
-// root opens the root directory of a process, by way of another thread if the first one has ended.
+// root opens the root directory of a process, by way of another thread if the first one has ended. It follows a link, which package
+// procfs never does; afterwards it asks whether the number is still that of the process.
 func (o *ours) root(ctx context.Context, p *process.Process) (fd int, err error) {
 	dir := filepath.Join(o.proc, strconv.Itoa(p.PID))
 	const flags = unix.O_PATH | unix.O_DIRECTORY | unix.O_CLOEXEC
 	fd, err = unix.Open(filepath.Join(dir, "root"), flags, 0)
-	if err == nil || !errors.Is(err, unix.ENOENT) && !errors.Is(err, unix.ESRCH) {
-		return fd, err
-	}
-	threads, err := p.ThreadList(ctx)
-	for _, t := range threads {
-		if fd, err = unix.Open(filepath.Join(dir, "task", strconv.Itoa(t.TID), "root"), flags, 0); err == nil {
-			break
+	if errors.Is(err, unix.ENOENT) || errors.Is(err, unix.ESRCH) {
+		threads, listErr := p.ThreadList(ctx)
+		if listErr != nil {
+			return -1, listErr
 		}
+		for _, t := range threads {
+			if fd, err = unix.Open(filepath.Join(dir, "task", strconv.Itoa(t.TID), "root"), flags, 0); err == nil {
+				break
+			}
+		}
+	}
+	verifyErr := p.Verify(ctx)
+	if verifyErr != nil {
+		if err == nil {
+			_ = unix.Close(fd)
+		}
+		return -1, verifyErr
 	}
 	return fd, err
 }

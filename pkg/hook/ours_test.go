@@ -191,3 +191,19 @@ func testHostLinks(t *testing.T) {
 		}
 	}
 }
+
+// TestOursGone: a number that another process has by now does not stand for the one that was looked at.
+func TestOursGone(t *testing.T) {
+	root := tree(t, map[string]string{at("1"): ""})
+	m, err := newOurs("/proc", []string{root}, func(path string) string { return path })
+	check(t, err)
+	now := look(t, os.Getpid())
+	if err := m.has(t.Context(), now); err != nil {
+		t.Error(err)
+	}
+	before := *now
+	before.StartTime--
+	if err := m.has(t.Context(), &before); !errors.Is(err, process.ErrGone) {
+		t.Errorf("%v, want %v", err, process.ErrGone)
+	}
+}

@@ -18,12 +18,12 @@ type shared struct {
 	when process.Moment
 }
 
-// alone returns ErrShared if another process has the memory, as it was when that was asked first.
+// alone returns ErrShared if another process has the memory, as it was when that was asked first, or why that is not known.
 func (v *view) alone() error {
 	if v.shared == nil {
 		v.shared = &shared{}
 		var other int
-		if other, v.shared.when = sharers.With(v.p); other != 0 {
+		if other, v.shared.when, v.shared.err = sharers.With(v.p); other != 0 {
 			v.shared.err = &SharedError{other}
 		}
 	}
@@ -33,9 +33,12 @@ func (v *view) alone() error {
 // stillAlone asks again just before the process is stopped, if many processes were made since: so many less are to be asked about
 // while it stands still.
 func (pl *Plan) stillAlone() error {
-	other, when := sharers.Renew(pl.p, pl.since)
+	other, when, err := sharers.Renew(pl.p, pl.since)
 	if other != 0 {
 		return &SharedError{other}
+	}
+	if err != nil {
+		return err
 	}
 	pl.since = when
 	return nil

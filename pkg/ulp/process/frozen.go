@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"io"
 	"os"
 	"path"
 	"strings"
@@ -15,8 +16,9 @@ import (
 )
 
 // Frozen says whether a control group's freezer keeps the process from running, as that of a paused container does: it can be
-// stopped then, but makes no system calls until it is thawed. What cannot be seen, because the file system of the control groups is
-// not there or a part of the tree is hidden, is taken for running.
+// stopped then, but makes no system calls until it is thawed. A group that this process has no name for, because the file system of the
+// control groups is not mounted or shows another part of the tree, is taken for running: a process in it that does not run is noticed
+// under the stop, and left as it is.
 func (p *Process) Frozen(ctx context.Context) (bool, error) {
 	frozen, err := await(ctx, func() (bool, error) {
 		d, err := p.open()
@@ -24,12 +26,17 @@ func (p *Process) Frozen(ctx context.Context) (bool, error) {
 			return false, err
 		}
 		defer d.Close()
+		g, err := freezers()
+		if err != nil {
+			return false, err
+		}
 		frozen := false
 		err = d.Lines("cgroup", func(line []byte) error {
-			if frozen = freezers().freeze(line); frozen {
+			var err error
+			if frozen, err = g.freeze(line); frozen {
 				return procfs.ErrStop
 			}
-			return nil
+			return err
 		})
 		if errors.Is(err, procfs.ErrAbsent) { // a kernel without control groups
 			err = nil
@@ -42,10 +49,10 @@ func (p *Process) Frozen(ctx context.Context) (bool, error) {
 // freezing is where the control groups that freeze are mounted: those of version 2, and the freezer of version 1; "": nowhere.
 type freezing struct{ v2, v1 string }
 
-// freezers looks for them once.
-var freezers = sync.OnceValue(func() freezing {
-	b, _ := os.ReadFile("/proc/self/mountinfo")
-	return parseMounts(string(b))
+// freezers looks for them once. The mounts are those of this process, not those of another one.
+var freezers = sync.OnceValues(func() (freezing, error) {
+	b, err := os.ReadFile("/proc/self/mountinfo")
+	return parseMounts(string(b)), err
 })
 
 // parseMounts reads lines of the form "ID PARENT DEVICE ROOT PLACE OPTIONS [MORE ...] - KIND SOURCE OPTIONS". Those that show a
@@ -65,30 +72,42 @@ func parseMounts(text string) (g freezing) {
 	return g
 }
 
-// freeze says whether the group of a line of /proc/PID/cgroup, of the form "HIERARCHY:CONTROLLERS:PATH", is frozen.
-func (g freezing) freeze(line []byte) bool {
+// freeze reports whether the group of a line of /proc/PID/cgroup, of the form "HIERARCHY:CONTROLLERS:PATH", is frozen.
+func (g freezing) freeze(line []byte) (bool, error) {
 	parts := bytes.SplitN(line, []byte{':'}, 3)
-	if len(parts) != 3 || len(parts[2]) > maxPath || bytes.HasPrefix(parts[2], []byte("/..")) { // outside of what we see
-		return false
+	switch {
+	case len(parts) != 3:
+		return false, malformed("a control group needs three parts")
+	case len(parts[2]) > maxPath || bytes.HasPrefix(parts[2], []byte("/..")): // outside of what we see
+		return false, nil
 	}
 	group := string(parts[2])
 	switch controllers := "," + string(parts[1]) + ","; {
 	case controllers == ",," && g.v2 != "":
-		return bytes.Contains(readState(path.Join(g.v2, group, "cgroup.events")), []byte("frozen 1\n"))
+		text, err := readState(path.Join(g.v2, group, "cgroup.events"))
+		return bytes.Contains(text, []byte("frozen 1\n")), err
 	case strings.Contains(controllers, ",freezer,") && g.v1 != "":
-		return bytes.HasPrefix(readState(path.Join(g.v1, group, "freezer.state")), []byte("FR")) // FROZEN, FREEZING
+		text, err := readState(path.Join(g.v1, group, "freezer.state"))
+		return bytes.HasPrefix(text, []byte("FR")), err // FROZEN, FREEZING
 	}
-	return false
+	return false, nil
 }
 
-// readState reads a file of a control group; nothing if there is none, as in the root.
-func readState(path string) []byte {
+// readState reads a file of a control group; nothing if there is none, as in the root, in a group that was removed meanwhile, and in
+// one that is not to be seen.
+func readState(path string) ([]byte, error) {
 	var b [256]byte
 	fd, err := procfs.OpenAt(unix.AT_FDCWD, path, unix.O_RDONLY)
-	if err != nil {
-		return nil
+	switch {
+	case errors.Is(err, unix.ENOENT), errors.Is(err, unix.ENOTDIR), errors.Is(err, unix.EACCES):
+		return nil, nil
+	case err != nil:
+		return nil, err
 	}
 	defer procfs.File(fd).Close()
-	n, _ := procfs.File(fd).Read(b[:])
-	return b[:n]
+	n, err := procfs.File(fd).Read(b[:])
+	if errors.Is(err, io.EOF) || errors.Is(err, unix.ENODEV) { // removed meanwhile
+		err = nil
+	}
+	return b[:n], err
 }

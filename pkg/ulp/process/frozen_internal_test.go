@@ -1,9 +1,13 @@
 package process
 
 import (
+	"errors"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
+
+	"golang.org/x/sys/unix"
 )
 
 // TestParseMounts has the lines of machines with both versions, with one that shows a part of the tree, and broken ones.
@@ -42,12 +46,17 @@ func TestFreeze(t *testing.T) {
 		"6:freezer:/cold": true, "6:freezer:/cooling": true, "6:cpu,freezer:/cold": true, "6:freezer:/warm": false, "1:cpu:/cold": false,
 		"freezer": false, "": false,
 	} {
-		if got := g.freeze([]byte(line)); got != want {
+		if got, err := g.freeze([]byte(line)); got != want || errors.Is(err, ErrMalformed) != !strings.Contains(line, ":") {
 			t.Errorf("%q: %v, want %v", line, got, want)
 		}
 	}
-	if (freezing{}).freeze([]byte("0::/cold")) || (freezing{}).freeze([]byte("6:freezer:/cold")) {
-		t.Error("frozen where nothing is mounted")
+	for _, line := range []string{"0::/cold", "6:freezer:/cold"} {
+		if frozen, err := (freezing{}).freeze([]byte(line)); frozen || err != nil {
+			t.Errorf("%s: %v, %v", line, frozen, err)
+		}
+	}
+	if frozen, err := g.freeze([]byte("0::/" + strings.Repeat("x", 300))); frozen || !errors.Is(err, unix.ENAMETOOLONG) {
+		t.Errorf("a group whose file cannot be opened: %v, %v", frozen, err)
 	}
 }
 
@@ -59,7 +68,7 @@ func FuzzFreeze(f *testing.F) {
 		if g != (freezing{}) { // nothing outside of an empty folder is opened
 			g = freezing{t.TempDir(), t.TempDir()}
 		}
-		if g.freeze(line) {
+		if frozen, _ := g.freeze(line); frozen {
 			t.Error("frozen by nothing")
 		}
 	})

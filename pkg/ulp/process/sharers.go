@@ -2,6 +2,8 @@ package process
 
 import (
 	"bytes"
+	"cmp"
+	"errors"
 	"fmt"
 	"slices"
 	"strconv"
@@ -13,8 +15,8 @@ import (
 )
 
 // Sharers finds processes that have the memory of another one without being threads of it (CLONE_VM, as after vfork),
-// whoever their parents are. The zero value works, for several goroutines at once. What the kernel does not tell this user is
-// not found.
+// whoever their parents are. The zero value works, for several goroutines at once. Processes of others, about which the kernel does
+// not tell this user, are not found; that nothing is told of any process, or of the one that is asked about, is an error.
 //
 // The first question compares the process with every other one. At the second, who shares memory with whom is found out for the
 // whole machine: kcmp(2) puts all processes in the order of their memory, and then those with the same are neighbours.
@@ -28,6 +30,7 @@ type Sharers struct {
 	last    int           // the number of the last task
 	asked   bool          // before
 	tried   bool          // to put those that are known in order
+	root    string        // where proc is mounted, for tests; default procRoot
 }
 
 const (
@@ -53,19 +56,31 @@ type Moment struct {
 	late []int // numbers that nobody had yet
 }
 
-// With returns a process that has the memory of p and is no thread of it, 0 if there is none, and when that was so.
-func (s *Sharers) With(p *Process) (int, Moment) {
+// With returns a process that has the memory of p and is no thread of it, 0 if there is none, and when that was so. The error is a
+// [*LookError], and means that it is not known.
+func (s *Sharers) With(p *Process) (int, Moment, error) {
+	other, at, err := s.with(p)
+	return other, at, lookError(p.PID, "who else has its memory", err)
+}
+
+func (s *Sharers) with(p *Process) (int, Moment, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.update()
+	if err := s.update(); err != nil {
+		return 0, Moment{}, err
+	}
 	if s.asked && !s.tried {
 		s.arrange()
 	}
 	s.asked = true
-	tid, at := p.liveThread(), Moment{last: s.last}
+	tid, err := p.comparable()
+	if err != nil {
+		return 0, Moment{}, err
+	}
+	at := Moment{last: s.last}
 	for _, other := range s.candidates(p.PID, tid) {
 		if sameMemory(other, tid) && !isThread(p.PID, other) {
-			return other, at
+			return other, at, nil
 		}
 	}
 	for _, other := range s.young {
@@ -77,10 +92,34 @@ func (s *Sharers) With(p *Process) (int, Moment) {
 		case !ok:
 			at.late = append(at.late, other)
 		case order == 0 && !isThread(p.PID, other):
-			return other, at
+			return other, at, nil
 		}
 	}
-	return 0, at
+	if _, err := p.comparable(); err != nil { // it was not, at least for the last of these
+		return 0, Moment{}, err
+	}
+	return 0, at, nil
+}
+
+// comparable returns a thread that has the process's memory, and that the kernel compares with others. Of one that it does not
+// compare even with itself, nothing that was found out would mean anything.
+func (p *Process) comparable() (tid int, err error) {
+	if tid, err = p.liveThread(); err != nil {
+		return 0, err
+	}
+	_, _, errno := unix.Syscall6(unix.SYS_KCMP, uintptr(tid), uintptr(tid), kcmpVM, 0, 0, 0)
+	switch {
+	case errno == 0:
+		return tid, nil
+	case errno != unix.ESRCH:
+		return 0, fmt.Errorf("kcmp: %w", errno)
+	}
+	d, err := p.open()
+	if err != nil {
+		return 0, err
+	}
+	d.Close()
+	return 0, ErrChanged // it was a thread that has ended
 }
 
 // candidates returns those who may share the memory of a process, besides the young.
@@ -93,9 +132,9 @@ func (s *Sharers) candidates(pid, tid int) []int {
 
 // Renew returns a moment just now, at which no other process has the memory of p, so that Sharer has fewer to ask about; or a
 // process that has. A moment after which only few tasks were made is as good as a new one.
-func (s *Sharers) Renew(p *Process, m Moment) (int, Moment) {
+func (s *Sharers) Renew(p *Process, m Moment) (int, Moment, error) {
 	if n := made(m.last, lastTask()); n >= 0 && n <= freshMost {
-		return 0, m
+		return 0, m, nil
 	}
 	return s.With(p)
 }
@@ -127,21 +166,21 @@ func (m Moment) Sharer(pid, tid int) (int, error) {
 }
 
 // update adds the tasks that are new, or finds everything out anew.
-func (s *Sharers) update() {
+func (s *Sharers) update() error {
 	last := lastTask()
 	n := last - s.last
 	if s.known == nil || n < 0 || len(s.young)+n > maxYoung || last == 0 {
-		s.all(last)
-		return
+		return s.all(last)
 	}
 	for s.last < last {
 		s.last++
 		s.young = append(s.young, s.last)
 	}
+	return nil
 }
 
-// all lists all processes.
-func (s *Sharers) all(last int) {
+// all lists all processes. After an error, the next question lists them again.
+func (s *Sharers) all(last int) error {
 	s.known, s.sharing, s.young, s.last, s.tried = []int{}, nil, s.young[:0], last, false
 	for i := unready - 1; i >= 0; i-- {
 		tid := last - i
@@ -150,15 +189,34 @@ func (s *Sharers) all(last int) {
 		}
 		s.young = append(s.young, tid)
 	}
-	root, err := procfs.OpenAt(unix.AT_FDCWD, procRoot, unix.O_RDONLY|unix.O_DIRECTORY)
+	err := s.list()
 	if err != nil {
-		return
+		s.known = nil
+	}
+	return err
+}
+
+func (s *Sharers) list() error {
+	proc := cmp.Or(s.root, procRoot)
+	root, err := procfs.OpenAt(unix.AT_FDCWD, proc, unix.O_RDONLY|unix.O_DIRECTORY)
+	if err != nil {
+		return fmt.Errorf("%s: %w", proc, err)
 	}
 	defer procfs.File(root).Close()
-	_ = procfs.EachNumber(procfs.File(root), func(pid int) error {
-		s.known = append(s.known, liveThreadOf(root, pid))
-		return nil
+	err = procfs.EachNumber(procfs.File(root), func(pid int) error {
+		tid, err := liveThreadOf(proc, root, pid)
+		if err == nil {
+			s.known = append(s.known, tid)
+		}
+		return err
 	})
+	if err == nil && len(s.known) == 0 {
+		err = ErrNoProc
+	}
+	if err != nil {
+		return fmt.Errorf("%s: %w", proc, err)
+	}
+	return nil
 }
 
 // arrange finds out who of those that are known share memory.
@@ -229,13 +287,13 @@ func groups(list []int) map[int][]int {
 }
 
 // liveThread returns a thread that has the process's memory: the main thread unless it has ended.
-func (p *Process) liveThread() int {
+func (p *Process) liveThread() (int, error) {
 	if p.State != Zombie {
-		return p.PID
+		return p.PID, nil
 	}
 	d, err := p.open()
 	if err != nil {
-		return p.PID
+		return 0, err
 	}
 	defer d.Close()
 	return d.liveThread()
@@ -243,31 +301,34 @@ func (p *Process) liveThread() int {
 
 // liveThreadOf is liveThread of a process of which nothing is known yet. Of one with a single thread there is nothing to
 // choose: the number of threads is that of the folders in its folder "task", which costs a fifth of reading its state.
-func liveThreadOf(root, pid int) int {
+func liveThreadOf(proc string, root, pid int) (int, error) {
 	var st unix.Stat_t
 	if err := unix.Fstatat(root, strconv.Itoa(pid)+"/task", &st, unix.AT_SYMLINK_NOFOLLOW); err == nil && st.Nlink == 3 {
-		return pid
+		return pid, nil
 	}
-	d, err := openDir(procRoot, pid)
-	if err != nil {
-		return pid
+	d, err := openDir(proc, pid)
+	if err == nil {
+		defer d.Close()
+		var s *stat
+		if s, err = d.stat(); err == nil && s.state() == Zombie {
+			pid, err = d.liveThread()
+		}
 	}
-	defer d.Close()
-	if s, err := d.stat(); err != nil || s.state() != Zombie {
-		return pid
+	if errors.Is(err, ErrGone) || errors.Is(err, ErrPermission) {
+		err = nil // nobody, or one about whom this user is not told
 	}
-	return d.liveThread()
+	return pid, err
 }
 
 // liveThread returns a thread that has not ended; if there is none, the first one.
-func (d dir) liveThread() int {
-	list, _ := d.threads()
+func (d dir) liveThread() (int, error) {
+	list, err := d.threads()
 	for _, t := range list {
 		if t.State != Zombie && t.State != Dead {
-			return t.TID
+			return t.TID, nil
 		}
 	}
-	return d.PID()
+	return d.PID(), err
 }
 
 // made returns how many numbers the kernel has gone through between two tasks, the later of which may have a lower number, since

@@ -58,7 +58,7 @@ func TestSharers(t *testing.T) {
 		t.Run(kind, func(t *testing.T) {
 			pid, make := startSharer(t, kind)
 			var kept process.Sharers
-			other, before := kept.With(look(t, pid))
+			other, before, _ := kept.With(look(t, pid))
 			if other != 0 {
 				t.Fatalf("it is alone, and shares its memory with %d", other)
 			}
@@ -71,14 +71,14 @@ func TestSharers(t *testing.T) {
 				t.Errorf("made since: %d, %v, want %d", got, err, want)
 			}
 			for name, s := range map[string]*process.Sharers{"new": {}, "kept": &kept} {
-				if got, _ := s.With(look(t, pid)); got != want {
+				if got, _, _ := s.With(look(t, pid)); got != want {
 					t.Errorf("%s: %d, want %d", name, got, want)
 				}
-				if got, _ := s.With(look(t, made)); shares && got != pid {
+				if got, _, _ := s.With(look(t, made)); shares && got != pid {
 					t.Errorf("%s, from the other side: %d, want %d", name, got, pid)
 				}
 			}
-			_, after := kept.With(look(t, pid))
+			_, after, _ := kept.With(look(t, pid))
 			if got, err := after.Sharer(pid, pid); err != nil || got != 0 {
 				t.Errorf("since then: %d, %v", got, err)
 			}
@@ -86,7 +86,7 @@ func TestSharers(t *testing.T) {
 				return
 			}
 			end(made)
-			targettest.Await(t, "its end", func() bool { other, _ := kept.With(look(t, pid)); return other == 0 })
+			targettest.Await(t, "its end", func() bool { other, _, _ := kept.With(look(t, pid)); return other == 0 })
 		})
 	}
 }
@@ -109,7 +109,7 @@ func sharersOfMany(t *testing.T, kind string) {
 				t.Fatal(err)
 			}
 		}
-		if got, _ := s.With(look(t, pid)); got != made {
+		if got, _, _ := s.With(look(t, pid)); got != made {
 			t.Errorf("%d shares its memory with %d, and not %d", pid, made, got)
 		}
 	}
@@ -120,18 +120,18 @@ func sharersOfMany(t *testing.T, kind string) {
 func TestSharersAmongExec(t *testing.T) {
 	var s process.Sharers
 	pid, make := startSharer(t, "sibling")
-	_, _ = s.With(look(t, pid))
+	_, _, _ = s.With(look(t, pid))
 	for range 50 { // between their fork and their exec, or behind it
 		cmd := exec.Command("sleep", "60")
 		if err := cmd.Start(); err != nil {
 			t.Fatal(err)
 		}
 		t.Cleanup(func() { _ = cmd.Process.Kill(); _ = cmd.Wait() })
-		_, _ = s.With(look(t, cmd.Process.Pid))
+		_, _, _ = s.With(look(t, cmd.Process.Pid))
 	}
 	made := make()
 	for range 100 {
-		if got, _ := s.With(look(t, pid)); got != made {
+		if got, _, _ := s.With(look(t, pid)); got != made {
 			t.Fatalf("%d shares its memory with %d, and not %d", pid, made, got)
 		}
 	}
@@ -150,7 +150,7 @@ func setLastTask(t *testing.T, n int) {
 func TestSharerTooMany(t *testing.T) {
 	var s process.Sharers
 	pid, make := startSharer(t, "child")
-	other, at := s.With(look(t, pid))
+	other, at, _ := s.With(look(t, pid))
 	if other != 0 {
 		t.Fatal(other)
 	}
@@ -161,7 +161,7 @@ func TestSharerTooMany(t *testing.T) {
 	if _, err := at.Sharer(pid, pid); !errors.Is(err, process.ErrLimit) {
 		t.Errorf("%v, want %v", err, process.ErrLimit)
 	}
-	other, at = s.Renew(look(t, pid), at)
+	other, at, _ = s.Renew(look(t, pid), at)
 	if got, err := at.Sharer(pid, pid); other != 0 || got != 0 || err != nil {
 		t.Errorf("asked anew: %d, then %d, %v", other, got, err)
 	}
@@ -173,7 +173,7 @@ func TestSharerTooMany(t *testing.T) {
 	if err := exec.Command("true").Run(); err != nil {
 		t.Fatal(err)
 	}
-	if got, _ := s.Renew(look(t, pid), at); got != made {
+	if got, _, _ := s.Renew(look(t, pid), at); got != made {
 		t.Errorf("asked anew: %d, want %d", got, made)
 	}
 }
@@ -192,7 +192,7 @@ func TestSharerNumbersBegin(t *testing.T) {
 	setLastTask(t, most-3)
 	t.Cleanup(func() { setLastTask(t, pid) })
 	var s process.Sharers
-	other, at := s.With(look(t, pid))
+	other, at, _ := s.With(look(t, pid))
 	if other != 0 {
 		t.Fatal(other)
 	}
@@ -208,7 +208,7 @@ func TestSharerNumbersBegin(t *testing.T) {
 	if got, err := at.Sharer(pid, pid); got != made || err != nil {
 		t.Errorf("%d, %v, want %d", got, err, made)
 	}
-	if got, _ := s.With(look(t, pid)); got != made {
+	if got, _, _ := s.With(look(t, pid)); got != made {
 		t.Errorf("%d, want %d", got, made)
 	}
 }

@@ -101,7 +101,9 @@ func readContainer(pid int, path string) ([]byte, error) {
 	return io.ReadAll(io.LimitReader(f, maxContainer))
 }
 
-// openIn opens a file as a process sees it, as a mere path, which does nothing to a FIFO or a device.
+// openIn opens a file as a process sees it, as a mere path, which does nothing to a FIFO or a device. It follows the link "root", which
+// package procfs never does. If the number belongs to another process by now, it opens a file of that one, which is believed only if it
+// is the container.
 func openIn(pid int, path string) (at int, err error) {
 	root, err := unix.Open("/proc/"+strconv.Itoa(pid)+"/root", unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
 	if err != nil {

@@ -51,10 +51,11 @@ func hinders(ctx context.Context, v *View, t Target) error {
 	if n, ok := t.(*nativeTarget); ok {
 		return nativeError(n.seen.Alone())
 	}
-	if other, _ := sharers.With(v.Process); other != 0 {
+	other, _, err := sharers.With(v.Process)
+	if other != 0 {
 		return &AgainError{Err: fmt.Errorf("%w: process %d", ErrShared, other)}
 	}
-	return nil
+	return err
 }
 
 // unsure returns ErrUnsure if it cannot be told without a stop whether an engine can put something into a process.

@@ -153,8 +153,11 @@ func (v *View) notNative(ctx context.Context, c *Container, alone bool, where Co
 // notLibpulp is notNative for the native engine.
 func (v *View) notLibpulp(ctx context.Context, c *Container, alone bool, where Consistency) error {
 	r, err := v.libpulp(ctx)
-	if err != nil {
-		return ctx.Err() // without libpulp.so, or with one that cannot be asked, entries are all that counts
+	switch _, answer := errors.AsType[*pulp.Error](err); {
+	case answer, errors.Is(err, process.ErrMalformed):
+		return ctx.Err() // without libpulp.so, or with one that has nothing to tell, entries are all that counts
+	case err != nil:
+		return pulpError(err)
 	}
 	list, err := r.Applied(ctx)
 	if err != nil {

@@ -67,7 +67,8 @@ func traced(p *process.Process) error {
 	return &AgainError{Err: &tracer.Error{Op: "seizing", PID: p.PID, Tracer: p.TracerPID, Err: tracer.ErrTraced}}
 }
 
-// ourThread reports whether a number is that of a thread of this process.
+// ourThread reports whether a number is that of a thread of this process. It asks for its own directory, so that nothing of another
+// process is read; if that fails, the tracer counts as another one's, and the process is left alone.
 func ourThread(tid int) bool {
 	_, err := os.Stat("/proc/self/task/" + strconv.Itoa(tid))
 	return err == nil

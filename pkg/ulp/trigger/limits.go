@@ -1,15 +1,15 @@
 package trigger
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"os"
-	"path/filepath"
-	"strconv"
 
 	"golang.org/x/sys/unix"
 
+	"github.com/lpbuild/lpbuild/pkg/ulp/internal/procfs"
 	"github.com/lpbuild/lpbuild/pkg/ulp/process"
 )
 
@@ -88,10 +88,13 @@ func (l *lifted) same(ctx context.Context) bool {
 
 // memoryOf returns how much memory a process has mapped, and how much of that is data, in bytes.
 func memoryOf(pid int, root string) (size, data uint64, err error) {
-	if root == "" {
-		root = "/proc"
+	d, err := procfs.Open(cmp.Or(root, procfs.Root), pid)
+	if err != nil {
+		return 0, 0, err
 	}
-	b, err := os.ReadFile(filepath.Join(root, strconv.Itoa(pid), "statm"))
+	defer d.Close()
+	var buf [256]byte
+	b, err := d.Read("statm", buf[:])
 	if err != nil {
 		return 0, 0, err
 	}

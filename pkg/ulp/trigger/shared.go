@@ -54,7 +54,7 @@ func notStopping(p *process.Process, err error) error {
 	if !errors.Is(err, tracer.ErrNotStopping) {
 		return err
 	}
-	if other, _ := sharers.With(p); other != 0 {
+	if other, _, _ := sharers.With(p); other != 0 { // if that is not known, that it did not stop is
 		return &AgainError{Err: sharedBy(other, err), Unreached: true}
 	}
 	return err
