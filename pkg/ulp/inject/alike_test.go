@@ -33,8 +33,7 @@ func (c *child) alike(p *Patch) {
 	if i < 0 {
 		c.t.Fatalf("%s is not there", path)
 	}
-	theirs, a := v.libs[i].Bias, c.list()[0]
-	ours := a.Base + a.Size - uint64(len(p.im.mem))
+	theirs, ours := v.libs[i].Bias, imageOf(c.t, v, p)
 	for _, r := range p.relocations {
 		sym := p.symbols[r.symbol]
 		if r.kind == elf.R_X86_64_RELATIVE || sym.defined && !sym.absolute {
@@ -48,6 +47,22 @@ func (c *child) alike(p *Patch) {
 			c.t.Errorf("%v of %s@%s: bound to %s, the dynamic loader binds it to %s (%v)", r.kind, sym.name, sym.version, where(v, got), where(v, want), err)
 		}
 	}
+}
+
+// imageOf returns where a live patch's address 0 is in a process.
+func imageOf(t testing.TB, v *view, p *Patch) uint64 {
+	t.Helper()
+	st, err := v.readState(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, r := range st.records {
+		if r.PatchID == p.Meta.PatchID {
+			return r.Functions[0].Replacement - p.replacements[0]
+		}
+	}
+	t.Fatal("it is not applied")
+	return 0
 }
 
 // where describes an address.

@@ -39,8 +39,7 @@ static int adds_up(void) {
 		t.Fatal(err)
 	}
 	maps := opened(t, c.pid).maps
-	applied := c.list()[0]
-	base := applied.Base + applied.Size - uint64(len(p.im.mem))
+	base := imageOf(t, opened(t, c.pid), p)
 	want := map[string]process.Perm{"first_lp": process.PermRead | process.PermExec, "constants": process.PermRead | process.PermExec,
 		"relocated": process.PermRead | process.PermExec, "variables": process.PermRead | process.PermWrite, "zeros": process.PermRead | process.PermWrite}
 	for _, s := range symbols {
@@ -81,7 +80,7 @@ func TestAlignedRoom(t *testing.T) {
 	for name, tc := range map[string]struct {
 		gap uint64 // behind free
 		err error
-	}{"enough": {tableSize + align + 8*pageSize, nil}, "not enough": {tableSize + 8*pageSize, ErrNoRoom}} {
+	}{"enough": {tableSize + align + (7+signedSizes)*pageSize, nil}, "not enough": {tableSize + 8*pageSize, ErrNoRoom}} {
 		t.Run(name, func(t *testing.T) {
 			maps := []process.Mapping{{Start: lowestRoom, End: free}, {Start: free + tc.gap, End: highestRoom}}
 			a := &addition{patch: &Patch{im: &image{mem: make([]byte, pageSize), align: align}, Meta: &ulp.Metadata{}}}
