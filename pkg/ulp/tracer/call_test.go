@@ -10,7 +10,7 @@ import (
 )
 
 func TestCall(t *testing.T) {
-	for _, target := range []string{"spin", "pause", "handler", "catch"} {
+	for _, target := range []string{"spin", "pause", "handler", "catch", "tiles", "nokeys"} {
 		c := startChecker(t, 2, target)
 		g := gadgets(t, c.pid)
 		for range 12 {

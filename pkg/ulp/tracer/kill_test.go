@@ -139,7 +139,7 @@ var killTargets = []struct {
 }{
 	{"syscalls", "spin", 2}, {"batch", "spin", 2}, {"batch", "handler", 2}, {"syscalls", "pause", 2}, {"call", "wait", 2}, {"call", "handler", 2}, {"call", "coroutine", 2},
 	{"call", "catch", 2}, {"call", "pause", 64}, {"call", "spin", 1}, {"meanwhile", "spin", 2}, {"meanwhile", "pause", 2},
-	{"meanwhile", "handler", 2},
+	{"meanwhile", "handler", 2}, {"batch", "tiles", 2}, {"call", "tiles", 2}, {"syscalls", "nokeys", 2},
 }
 
 // manyKills is how often to kill: 0 unless LPBUILD_TRACER_KILLS asks for more than a usual run.

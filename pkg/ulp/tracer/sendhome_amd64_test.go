@@ -39,7 +39,13 @@ func unmapSpare(uint64) []BatchCall {
 // TestSendHome: a thread makes its calls and is back with all its registers, without a stop behind them; Meanwhile waits for
 // one that is still on its way; and Detach lets one go its way.
 func TestSendHome(t *testing.T) {
-	c := startChecker(t, 2, "spin")
+	for _, target := range []string{"spin", "tiles", "nokeys"} {
+		t.Run(target, func(t *testing.T) { testSendHome(t, target) })
+	}
+}
+
+func testSendHome(t *testing.T, target string) {
+	c := startChecker(t, 2, target)
 	o := Options{Gadgets: gadgets(t, c.pid), StopTimeout: 20 * time.Second}
 	sent := 0
 	for i := range 40 {

@@ -3,7 +3,8 @@
    file of 8 bytes per thread that is mapped and counted up. With pause, each round sleeps 1 ms (20 if there are many threads); with handler, the first
    thread does all this in a signal handler on an alternate stack; with catch, there are handlers for those signals that are
    ignored by default, and each of them ends the process; with wait, each round waits in several system calls for 1 ms
-   each; with setuid and chroot, that was done before; with coroutine, the first thread does it on a stack that ends in the middle of other data. */
+   each; with setuid and chroot, that was done before;
+   with tiles, matrices (AMX) and rights to protection keys are held, too, as far as the machine has them; with nokeys, all such rights are; with coroutine, the first thread does it on a stack that ends in the middle of other data. */
 #define _GNU_SOURCE
 #include <errno.h>
 #include <poll.h>
@@ -19,9 +20,10 @@
 #include <string.h>
 #include <time.h>
 #include <sys/mman.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
-enum { GENERAL = 101, VECTOR, MASK, X87, MXCSR, FLAGS, REDZONE, ALTSTACK, SIGNALS, SLEEP, WAIT, NEIGHBOUR };
+enum { GENERAL = 101, VECTOR, MASK, X87, MXCSR, FLAGS, REDZONE, ALTSTACK, SIGNALS, SLEEP, WAIT, NEIGHBOUR, TILES, KEYS };
 
 struct state { /* offsets are used in the assembly */
 	uint8_t vector[32 * 64];  /* 0 */
@@ -174,6 +176,53 @@ static void check_pen(void)
 	for (unsigned i = 0; i < sizeof pen.after; i++) if (pen.after[i] != 0xa5) _exit(NEIGHBOUR);
 }
 
+/* Matrices and rights to protection keys, which no function changes. */
+static int has_tiles, has_keys, all_keys;
+static struct { uint8_t palette, start, reserved[14]; uint16_t width[16]; uint8_t rows[16]; } tiles, tiles_now;
+enum { TILE = 16 * 64 };
+static __thread uint8_t tile[2][TILE], tile_now[2][TILE];
+static __thread uint32_t keys;
+
+static uint32_t read_keys(void)
+{
+	uint32_t v;
+	asm volatile("rdpkru" : "=a"(v) : "c"(0) : "rdx");
+	return v;
+}
+
+static void take_extras(void)
+{
+	uint32_t a = 7, b, c = 0, d;
+	asm volatile("cpuid" : "+a"(a), "=b"(b), "+c"(c), "=d"(d));
+	has_keys = c >> 4 & 1;
+	has_tiles = !syscall(SYS_arch_prctl, 0x1023 /* ARCH_REQ_XCOMP_PERM */, 18L);
+	tiles.palette = 1;
+	for (int i = 0; i < 8; i++) tiles.width[i] = 64, tiles.rows[i] = 16;
+}
+
+static void hold_extras(unsigned seed)
+{
+	if (has_keys) {
+		keys = all_keys ? 0 : (uint32_t)rand_r(&seed) << 2; /* key 0 is everybody's */
+		asm volatile("wrpkru" :: "a"(keys), "c"(0), "d"(0) : "memory");
+	}
+	if (!has_tiles) return;
+	for (int i = 0; i < 2 * TILE; i++) tile[i / TILE][i % TILE] = rand_r(&seed);
+	asm volatile("ldtilecfg %0\n tileloadd (%1,%3),%%tmm0\n tileloadd (%2,%3),%%tmm7"
+		:: "m"(tiles), "r"(tile[0]), "r"(tile[1]), "r"(64L) : "memory");
+}
+
+static void compare_extras(void)
+{
+	if (has_keys && read_keys() != keys) _exit(KEYS);
+	if (!has_tiles) return;
+	asm volatile("sttilecfg %0" : "=m"(tiles_now));
+	if (memcmp(&tiles, &tiles_now, sizeof tiles)) _exit(TILES); /* or the next instruction is not allowed */
+	asm volatile("tilestored %%tmm0,(%0,%2)\n tilestored %%tmm7,(%1,%2)"
+		:: "r"(tile_now[0]), "r"(tile_now[1]), "r"(64L) : "memory");
+	if (memcmp(tile, tile_now, sizeof tile)) _exit(TILES);
+}
+
 static void *work(void *arg)
 {
 	long n = (long)arg;
@@ -188,9 +237,11 @@ static void *work(void *arg)
 	for (unsigned round = 0;; round++) {
 		fill(&want, n * 7919 + round);
 		memset(&got, 0, sizeof got);
+		hold_extras(n * 7919 + round);
 		for (int i = 0; i < 4; i++) {
 			hold(&want, &got);
 			compare(&want, &got);
+			compare_extras();
 		}
 		sigaltstack(0, &alt_now);
 		if (alt.ss_sp != alt_now.ss_sp || alt.ss_size != alt_now.ss_size || alt.ss_flags != alt_now.ss_flags)
@@ -229,6 +280,8 @@ int main(int argc, char **argv)
 	if (argc > 3 && !strcmp(argv[3], "setuid") && (setgid(65534) || setuid(65534))) return 3;
 	if (argc > 3 && !strcmp(argv[3], "chroot") && (chroot("/proc/self/fdinfo") || chdir("/"))) return 3;
 	alarm(600);
+	all_keys = argc > 3 && !strcmp(argv[3], "nokeys");
+	if (all_keys || (argc > 3 && !strcmp(argv[3], "tiles"))) take_extras();
 	if (threads > 8) spins = 1000; /* they shall not keep each other from the CPU */
 	if (argc > 3 && !strcmp(argv[3], "catch"))
 		signal(SIGURG, unwanted), signal(SIGWINCH, unwanted), signal(SIGCHLD, unwanted);
