@@ -22,20 +22,33 @@ const (
 //
 // signed is read to its end, once, and only if a pinned key could have made one of the signatures. Its read errors are
 // returned as they are; all other errors wrap [ErrBadSignature].
-func (k *Keyring) Verify(sig []byte, signed io.Reader, p Policy) (good *Signature, err error) {
+func (k *Keyring) Verify(sig []byte, signed io.Reader, p Policy) (*Signature, error) {
+	return k.VerifyAny([][]byte{sig}, signed, p)
+}
+
+// VerifyAny is [Keyring.Verify] for signatures that come apart from each other: one that cannot even be read does not
+// spoil the others.
+func (k *Keyring) VerifyAny(sigs [][]byte, signed io.Reader, p Policy) (good *Signature, err error) {
 	defer guard(&err)
-	packets, err := signaturePackets(sig)
-	if err != nil {
-		return nil, err
-	}
 	var candidates []*candidate
 	var refused refusals
-	for _, raw := range packets {
-		found, err := k.candidates(raw, p)
+	met := 0
+	for _, sig := range sigs {
+		packets, err := signaturePackets(sig)
 		if err != nil {
 			refused = append(refused, err)
+			continue
 		}
-		candidates = append(candidates, found...)
+		if met += len(packets); met > maxSignatures {
+			return nil, errTooMany
+		}
+		for _, raw := range packets {
+			found, err := k.candidates(raw, p)
+			if err != nil {
+				refused = append(refused, err)
+			}
+			candidates = append(candidates, found...)
+		}
 	}
 	if len(candidates) > 0 {
 		if err := hashAll(candidates, signed); err != nil {
@@ -49,8 +62,14 @@ func (k *Keyring) Verify(sig []byte, signed io.Reader, p Policy) (good *Signatur
 		}
 		return c.signature(), nil
 	}
+	if len(refused) == 0 {
+		return nil, ErrNoSignature
+	}
 	return nil, refused.err()
 }
+
+// errTooMany says that there are more signatures than anyone makes.
+var errTooMany = fmt.Errorf("%w: more than %d signatures", ErrBadSignature, maxSignatures)
 
 // signaturePackets returns the packets of a detached signature, at least one.
 func signaturePackets(sig []byte) ([]rawPacket, error) {
@@ -71,7 +90,7 @@ func signaturePackets(sig []byte) ([]rawPacket, error) {
 	case len(packets) == 0:
 		return nil, ErrNoSignature
 	case len(packets) > maxSignatures:
-		return nil, fmt.Errorf("%w: more than %d signatures", ErrBadSignature, maxSignatures)
+		return nil, errTooMany
 	}
 	for _, p := range packets {
 		if p.tag != tagSignature {

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"crypto/sha1" //nolint:gosec // what old packages have against transfer errors
 	"crypto/sha256"
+	"crypto/sha3"
 	"encoding/binary"
 	"encoding/hex"
 	"errors"
@@ -41,6 +42,7 @@ const (
 	sigSHA1      = 269
 	sigSHA256    = 273
 	sigOpenPGP   = 278 // RPM 6: base64, one string per signature
+	sigSHA3256   = 279
 	sigPGP       = 1002
 	sigMD5       = 1004
 	sigGPG       = 1005
@@ -187,20 +189,22 @@ func valueOf(data []byte, kind int32, count int) ([]byte, error) {
 	return data[:end], nil
 }
 
-// checkHeaderDigest compares the general header to the best digest of it that the signature header has. That tells
-// damage, not who made it.
+// checkHeaderDigest compares the general header to the digests of it that the signature header has; SHA-1 counts only
+// where there is no other. That tells damage, not who made it.
 func checkHeaderDigest(sigTags map[int32][]byte, general []byte) error {
-	var got string
-	want, ok := sigTags[sigSHA256]
-	if ok {
-		sum := sha256.Sum256(general)
-		got = hex.EncodeToString(sum[:])
-	} else if want, ok = sigTags[sigSHA1]; ok {
+	sha256Sum, sha3Sum := sha256.Sum256(general), sha3.Sum256(general)
+	sums := map[int32][]byte{sigSHA256: sha256Sum[:], sigSHA3256: sha3Sum[:]}
+	_, has256 := sigTags[sigSHA256]
+	if _, has3 := sigTags[sigSHA3256]; !has256 && !has3 {
 		sum := sha1.Sum(general) //nolint:gosec // see above
-		got = hex.EncodeToString(sum[:])
+		sums = map[int32][]byte{sigSHA1: sum[:]}
 	}
-	if ok && string(bytes.TrimRight(want, "\x00")) != got {
-		return fmt.Errorf("%w: its digest is %s, the signature header says %.128q", digest.ErrMismatch, got, bytes.TrimRight(want, "\x00"))
+	for tag, sum := range sums {
+		want, ok := sigTags[tag]
+		if got := hex.EncodeToString(sum); ok && string(bytes.TrimRight(want, "\x00")) != got {
+			return fmt.Errorf("%w: its digest is %s, the signature header says %.128q",
+				digest.ErrMismatch, got, bytes.TrimRight(want, "\x00"))
+		}
 	}
 	return nil
 }

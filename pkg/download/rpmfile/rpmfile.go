@@ -8,7 +8,7 @@
 // Headers are parsed by sassoftware/go-rpmutils, after a walk over their tables that lets nothing through on which it
 // panics or takes memory without bound. The payload is read here: that library's cpio reader takes memory for
 // whatever length an entry's name has, and to pass over a file as much as the file is long. RPM's own package format
-// is described at https://rpm-software-management.github.io/rpm/manual/format_v4.html.
+// is described at https://rpm-software-management.github.io/rpm/manual/format_v4.html and format_v6.html.
 package rpmfile
 
 import (

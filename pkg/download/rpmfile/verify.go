@@ -4,11 +4,14 @@ import (
 	"bytes"
 	"context"
 	"crypto/md5" //nolint:gosec // what old packages have against transfer errors
+	"crypto/sha3"
 	"encoding/base64"
 	"errors"
 	"fmt"
 	"hash"
 	"io"
+	"slices"
+	"strings"
 
 	"github.com/sassoftware/go-rpmutils"
 
@@ -33,11 +36,8 @@ func (r *RPM) Verify(ctx context.Context, keys *pgp.Keyring, p pgp.Policy) (*pgp
 }
 
 func (r *RPM) verify(ctx context.Context, keys *pgp.Keyring, p pgp.Policy) (*pgp.Signature, error) {
-	overHeader, err := r.headerSignatures()
-	if err != nil {
-		return nil, err
-	}
-	overAll := append(bytes.Clone(r.sigTags[sigPGP]), r.sigTags[sigGPG]...)
+	overHeader := r.headerSignatures()
+	overAll := nonEmpty(r.sigTags[sigPGP], r.sigTags[sigGPG])
 	if len(overHeader) == 0 && len(overAll) == 0 {
 		return nil, fmt.Errorf("%w: the package is unsigned", pgp.ErrNoSignature)
 	}
@@ -61,22 +61,31 @@ func (r *RPM) verify(ctx context.Context, keys *pgp.Keyring, p pgp.Policy) (*pgp
 	return r.verifyAll(ctx, overAll, keys, p)
 }
 
-// headerSignatures returns the signatures over the general header.
-func (r *RPM) headerSignatures() ([]byte, error) {
-	sigs := append(bytes.Clone(r.sigTags[sigRSAHeader]), r.sigTags[sigDSAHeader]...)
+// headerSignatures returns the signatures over the general header. Each is judged by itself: beside one of a kind that
+// is not known there may be a good one.
+func (r *RPM) headerSignatures() [][]byte {
+	sigs := nonEmpty(r.sigTags[sigRSAHeader], r.sigTags[sigDSAHeader])
 	for text := range bytes.SplitSeq(r.sigTags[sigOpenPGP], []byte{0}) {
+		if len(text) == 0 {
+			continue
+		}
 		sig, err := base64.StdEncoding.AppendDecode(nil, text)
 		if err != nil {
-			return nil, fmt.Errorf("%w: %w", pgp.ErrBadSignature, err)
+			sig = text // refused as what it is: no signature
 		}
-		sigs = append(sigs, sig...)
+		sigs = append(sigs, sig)
 	}
-	return sigs, nil
+	return sigs
+}
+
+// nonEmpty returns those signatures that are there.
+func nonEmpty(sigs ...[]byte) [][]byte {
+	return slices.DeleteFunc(sigs, func(sig []byte) bool { return len(sig) == 0 })
 }
 
 // verifyHeader checks signatures over the general header, and the payload by the digest that it holds.
-func (r *RPM) verifyHeader(ctx context.Context, sigs []byte, keys *pgp.Keyring, p pgp.Policy) (*pgp.Signature, error) {
-	sig, err := keys.Verify(sigs, bytes.NewReader(r.general), p)
+func (r *RPM) verifyHeader(ctx context.Context, sigs [][]byte, keys *pgp.Keyring, p pgp.Policy) (*pgp.Signature, error) {
+	sig, err := keys.VerifyAny(sigs, bytes.NewReader(r.general), p)
 	if err != nil {
 		return nil, err
 	}
@@ -84,9 +93,9 @@ func (r *RPM) verifyHeader(ctx context.Context, sigs []byte, keys *pgp.Keyring, 
 }
 
 // verifyAll checks signatures over the general header and the payload.
-func (r *RPM) verifyAll(ctx context.Context, sigs []byte, keys *pgp.Keyring, p pgp.Policy) (sig *pgp.Signature, err error) {
+func (r *RPM) verifyAll(ctx context.Context, sigs [][]byte, keys *pgp.Keyring, p pgp.Policy) (sig *pgp.Signature, err error) {
 	readErr := r.withPayload(ctx, func(payload io.Reader) error {
-		sig, err = keys.Verify(sigs, io.MultiReader(bytes.NewReader(r.general), payload), p)
+		sig, err = keys.VerifyAny(sigs, io.MultiReader(bytes.NewReader(r.general), payload), p)
 		return nil
 	})
 	return sig, errors.Join(readErr, err)
@@ -114,30 +123,89 @@ var payloadAlgorithms = map[uint32]string{
 	rpmutils.HASH_SHA384: "sha384", rpmutils.HASH_SHA512: "sha512",
 }
 
-// checkPayload compares the payload to the digest of it that the general header has.
+// Tags of the payload's digests that RPM 6 has beside PAYLOADDIGEST, which it calls PAYLOADSHA256.
+const (
+	payloadSHA512  = 5121
+	payloadSHA3256 = 5123
+)
+
+// payloadCheck is one digest of the payload that the general header has.
+type payloadCheck struct {
+	hash hash.Hash
+	want string // lower-case hexadecimal
+}
+
+// checkPayload compares the payload to each digest of it that the general header has.
 func (r *RPM) checkPayload(ctx context.Context) error {
-	if !r.header.HasTag(rpmutils.PAYLOADDIGEST) {
-		return errNoPayloadDigest
-	}
-	values, err := r.header.GetStrings(rpmutils.PAYLOADDIGEST)
-	if err != nil || len(values) == 0 {
-		return errors.Join(errNoPayloadDigest, err)
-	}
-	algorithm, err := r.number(rpmutils.PAYLOADDIGESTALGO)
+	checks, err := r.payloadChecks()
 	if err != nil {
 		return err
 	}
-	want, err := digest.New(payloadAlgorithms[algorithm], values[0])
-	if err != nil {
-		return fmt.Errorf("payload digest (algorithm %d): %w", algorithm, err)
+	writers := make([]io.Writer, len(checks))
+	for i, c := range checks {
+		writers[i] = c.hash
 	}
 	return r.withPayload(ctx, func(payload io.Reader) error {
-		h := want.Hash()
-		if _, err := io.Copy(h, payload); err != nil {
+		if _, err := io.Copy(io.MultiWriter(writers...), payload); err != nil {
 			return err
 		}
-		return mismatch(h, want.Hex)
+		for _, c := range checks {
+			if err := mismatch(c.hash, c.want); err != nil {
+				return err
+			}
+		}
+		return nil
 	})
+}
+
+// payloadChecks returns at least one check of the payload, or errNoPayloadDigest.
+func (r *RPM) payloadChecks() ([]payloadCheck, error) {
+	var checks []payloadCheck
+	for _, tag := range []int{rpmutils.PAYLOADDIGEST, payloadSHA512, payloadSHA3256} {
+		if !r.header.HasTag(tag) {
+			continue
+		}
+		values, err := r.header.GetStrings(tag)
+		if err != nil || len(values) == 0 {
+			return nil, errors.Join(errNoPayloadDigest, err)
+		}
+		c, err := r.payloadCheck(tag, values[0])
+		if err != nil {
+			return nil, err
+		}
+		checks = append(checks, c)
+	}
+	if len(checks) == 0 {
+		return nil, errNoPayloadDigest
+	}
+	return checks, nil
+}
+
+// payloadCheck returns the check for the digest in that tag.
+func (r *RPM) payloadCheck(tag int, value string) (payloadCheck, error) {
+	switch tag {
+	case payloadSHA3256:
+		return payloadCheck{sha3.New256(), strings.ToLower(value)}, nil
+	case payloadSHA512:
+		want, err := digest.New("sha512", value)
+		if err != nil {
+			return payloadCheck{}, fmt.Errorf("payload digest (SHA-512): %w", err)
+		}
+		return payloadCheck{want.Hash(), want.Hex}, nil
+	}
+	// RPM itself takes PAYLOADDIGEST for SHA-256 whatever PAYLOADDIGESTALGO says; RPM 6 no longer writes that tag.
+	algorithm := uint32(rpmutils.HASH_SHA256)
+	if r.header.HasTag(rpmutils.PAYLOADDIGESTALGO) {
+		var err error
+		if algorithm, err = r.number(rpmutils.PAYLOADDIGESTALGO); err != nil {
+			return payloadCheck{}, err
+		}
+	}
+	want, err := digest.New(payloadAlgorithms[algorithm], value)
+	if err != nil {
+		return payloadCheck{}, fmt.Errorf("payload digest (algorithm %d): %w", algorithm, err)
+	}
+	return payloadCheck{want.Hash(), want.Hex}, nil
 }
 
 // checkMD5 compares header and payload to the digest that packages before RPM 4.14 have, in the signature header.
