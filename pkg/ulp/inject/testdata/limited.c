@@ -69,8 +69,8 @@ static void install(struct sock_fprog prog)
 		exit(12);
 }
 
-// sandbox kills for flags of mmap that Chromium does not know, MAP_FIXED_NOREPLACE among them; or for mmap at all.
-static void sandbox(int any)
+// sandbox does something for flags of mmap that Chromium does not know, MAP_FIXED_NOREPLACE among them; or for mmap at all.
+static void sandbox(int any, unsigned action)
 {
 	unsigned known = MAP_SHARED | MAP_PRIVATE | MAP_ANONYMOUS | MAP_STACK | MAP_NORESERVE | MAP_FIXED | MAP_DENYWRITE | MAP_LOCKED;
 	struct sock_filter code[] = {
@@ -78,10 +78,41 @@ static void sandbox(int any)
 		BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_mmap, 0, 3),
 		BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, args[3])),
 		BPF_JUMP(BPF_JMP | BPF_JSET | BPF_K, any ? ~0u : ~known, 0, 1),
-		BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_KILL_PROCESS),
+		BPF_STMT(BPF_RET | BPF_K, action),
 		BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
 	};
 	install((struct sock_fprog){sizeof code / sizeof *code, code});
+}
+
+static unsigned action(const char *name)
+{
+	static const struct { const char *name; unsigned action; } list[] = {
+		{"kill", SECCOMP_RET_KILL_PROCESS}, {"thread", SECCOMP_RET_KILL_THREAD}, {"trap", SECCOMP_RET_TRAP},
+		{"errno", SECCOMP_RET_ERRNO | 1}, {"notify", SECCOMP_RET_USER_NOTIF}, {"trace", SECCOMP_RET_TRACE},
+		{"log", SECCOMP_RET_LOG},
+	};
+	for (unsigned i = 0; i < sizeof list / sizeof *list; i++)
+		if (!strcmp(name, list[i].name))
+			return list[i].action;
+	exit(13);
+}
+
+// fill maps pages that the kernel does not join until it maps no more, and gives some of them back.
+static void *mapped[1 << 17];
+static int mappings;
+static void drain(int n)
+{
+	while (mappings > 0 && n--)
+		munmap(mapped[--mappings], 4096);
+}
+static void fill(int left)
+{
+	for (; mappings < 1 << 17; mappings++)
+		if ((mapped[mappings] = mmap(NULL, 4096, mappings % 2 ? PROT_READ : PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0)) == MAP_FAILED)
+			break;
+	if (mappings == 1 << 17)
+		exit(14);
+	drain(left);
 }
 
 // execmem answers EACCES where SELinux does to a process without execmem: to anonymous memory that can be executed; and to
@@ -106,7 +137,9 @@ int main(int argc, char **argv)
 {
 	char line[64];
 	pthread_t thread;
+	static char input[4096];
 	setvbuf(stdout, NULL, _IONBF, 0);
+	setvbuf(stdin, input, _IOFBF, sizeof input); // nothing is allocated from here on
 	first();
 	for (int i = 1; i < argc; i++) {
 		char *value = strchr(argv[i], '=');
@@ -137,9 +170,13 @@ int main(int argc, char **argv)
 		else if (!strcmp(argv[i], "busy"))
 			pthread_create(&thread, NULL, compute, NULL);
 		else if (!strcmp(argv[i], "chromium"))
-			sandbox(0);
-		else if (!strcmp(argv[i], "nomap"))
-			sandbox(1);
+			sandbox(0, SECCOMP_RET_KILL_PROCESS);
+		else if (!strncmp(argv[i], "mmap=", 5))
+			sandbox(1, action(value + 1));
+		else if (!strncmp(argv[i], "as=", 3))
+			limit(RLIMIT_AS, n);
+		else if (!strncmp(argv[i], "maps=", 5))
+			fill(n);
 		else if (!strcmp(argv[i], "execmem"))
 			execmem();
 		else if (!strcmp(argv[i], "xom"))
@@ -151,7 +188,12 @@ int main(int argc, char **argv)
 	if (readlink("/proc/self", self, sizeof self - 1) < 0)
 		exit(11);
 	printf("%s\n", self); // its number out there, if it has another one in here
-	while (fgets(line, sizeof line, stdin))
+	while (fgets(line, sizeof line, stdin)) {
+		if (!strncmp(line, "fill", 4))
+			fill(0);
+		if (!strncmp(line, "drain", 5))
+			drain(1 << 17);
 		printf("%d%s\n", first(), caught ? ", and a signal came" : "");
+	}
 	return 0;
 }
