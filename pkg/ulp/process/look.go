@@ -41,8 +41,10 @@ type Process struct {
 	TracerPID  int // 0: none
 	Seccomp    Seccomp
 	NoNewPrivs bool
-	InnerPID   int // the pid in its own pid namespace; 0 if the kernel does not tell
-	Container  Container
+	// ShadowStack reports whether the main thread has a shadow stack, as far as the kernel tells (since Linux 6.6).
+	ShadowStack bool
+	InnerPID    int // the pid in its own pid namespace; 0 if the kernel does not tell
+	Container   Container
 
 	// Denied says that this user may not look into the process: the fields below are zero, and all methods that need its
 	// memory return [ErrPermission]. Kernel threads and zombies have zero fields too, and are not Denied.
@@ -104,7 +106,7 @@ func lookOnce(ctx context.Context, d dir, o Options) (*Process, error) {
 		return nil, err
 	}
 	p.UID, p.GID, p.TracerPID, p.InnerPID = idsOf(s.UID), idsOf(s.GID), s.Tracer, s.InnerPID
-	p.Seccomp, p.NoNewPrivs = Seccomp(s.Seccomp), s.NoNewPrivs
+	p.Seccomp, p.NoNewPrivs, p.ShadowStack = Seccomp(s.Seccomp), s.NoNewPrivs, s.ShadowStack
 	if p.Container, err = d.container(); err != nil {
 		return nil, err
 	}

@@ -35,9 +35,23 @@ func (p *Process) ThreadList(ctx context.Context) ([]Thread, error) {
 	return list, lookError(p.PID, "task", err)
 }
 
-// Unfiltered says whether there is a thread without a filter of system calls. Threads that end meanwhile do not count.
+// Unfiltered reports whether there is a thread without a filter of system calls. Threads that end meanwhile do not count.
 func (p *Process) Unfiltered(ctx context.Context) (bool, error) {
-	free, err := await(ctx, func() (bool, error) {
+	return p.anyThread(ctx, func(s *procfs.Status) bool { return Seccomp(s.Seccomp) == SeccompNone })
+}
+
+// Unshadowed reports whether there is a thread without a shadow stack, as far as the kernel tells. Threads that end meanwhile do not
+// count.
+func (p *Process) Unshadowed(ctx context.Context) (bool, error) {
+	if !p.ShadowStack && p.State != Zombie {
+		return true, nil
+	}
+	return p.anyThread(ctx, func(s *procfs.Status) bool { return !s.ShadowStack })
+}
+
+// anyThread reports whether there is a thread with a certain status.
+func (p *Process) anyThread(ctx context.Context, is func(*procfs.Status) bool) (bool, error) {
+	found, err := await(ctx, func() (bool, error) {
 		d, err := p.open()
 		if err != nil {
 			return false, err
@@ -48,22 +62,16 @@ func (p *Process) Unfiltered(ctx context.Context) (bool, error) {
 			return false, err
 		}
 		for _, th := range list {
-			free, err := d.unfiltered(th.TID)
-			if free || err != nil {
-				return free, err
+			s, err := d.Status(th.TID)
+			switch {
+			case errors.Is(err, procfs.ErrGone), err == nil && (th.State == Zombie || th.State == Dead): // it makes no call
+			case err != nil, is(s):
+				return err == nil, err
 			}
 		}
 		return false, nil
 	})
-	return free, lookError(p.PID, "threads", err)
-}
-
-func (d dir) unfiltered(tid int) (bool, error) {
-	s, err := d.Status(tid)
-	if errors.Is(err, procfs.ErrGone) {
-		return false, nil // it filters nothing, and makes no call
-	}
-	return err == nil && Seccomp(s.Seccomp) == SeccompNone, err
+	return found, lookError(p.PID, "threads", err)
 }
 
 // threads lists the threads; those that end meanwhile are left out.

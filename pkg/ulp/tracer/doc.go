@@ -23,9 +23,14 @@
 // stop, just as it would have without a tracer. All others stay in the kernel's queues.
 //
 // A system call that was interrupted by the stop is restarted by the kernel on detach, with its remaining time. Those few
-// calls that the kernel ends with EINTR for a stop (epoll_wait, sigtimedwait, semop, ...) are restarted too, unless a
-// handler runs; a finite timeout then starts anew: the kernel does not tell how much of it was over. So a loop of stops that
+// calls that the kernel ends with EINTR for a stop (epoll_wait, sigtimedwait, semop, those of a socket with SO_RCVTIMEO or
+// SO_SNDTIMEO, ...) are restarted too, unless a handler runs; a finite timeout then starts anew: the kernel does not tell how much of it was over. So a loop of stops that
 // are closer together than the timeout would keep it from ever ending: stop a process once, and not again at once.
+//
+// There is no way around it. A thread in such a call cannot be left alone: it would run on, in code that is being replaced, as soon
+// as what it waits for happens; and PTRACE_INTERRUPT, as any signal, takes it out of the call, which begins again or returns EINTR. The
+// freezer of control groups does the same. To shorten the timeout in its registers or memory by what was over would take to know when
+// the call began, which the kernel does not tell, and to write to memory that is the program's.
 //
 // That way back is also the shortest: [Tracee.SendHome] leaves a thread to it, and only waits until its signal mask says that
 // it is home. Nothing else of its journey is put back then.

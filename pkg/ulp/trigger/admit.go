@@ -7,6 +7,7 @@ import (
 
 	"github.com/lpbuild/lpbuild/pkg/ulp/inject"
 	"github.com/lpbuild/lpbuild/pkg/ulp/process"
+	"github.com/lpbuild/lpbuild/pkg/ulp/tracer"
 )
 
 // ErrUnsure says that only a stop shows whether the process can be changed: all its threads have system call filters, which the
@@ -30,6 +31,12 @@ func willing(ctx context.Context, v *View, t Target) error {
 	}
 	if v.Process.Seccomp == process.SeccompStrict {
 		return fmt.Errorf("strict mode: %w", inject.ErrSeccomp)
+	}
+	switch free, err := v.Process.Unshadowed(ctx); {
+	case err != nil:
+		return err
+	case !free:
+		return fmt.Errorf("all its threads have shadow stacks, which the way back from a system call would not fit: %w", tracer.ErrUnsupported)
 	}
 	return nil
 }

@@ -28,6 +28,8 @@ type Status struct {
 	Permitted  uint64 // capabilities
 	NoNewPrivs bool
 	Seccomp    int // 0 none, 1 strict, 2 filter
+	// ShadowStack reports whether the thread has a shadow stack (x86, since Linux 6.6).
+	ShadowStack bool
 }
 
 // statusFields are the fields that are read. Each must be there, unless this process lacks it, too, or it is optional.
@@ -48,6 +50,7 @@ var statusFields = [...]struct {
 	{"CapPrm", true, (*Status).readPermitted}, // nothing but an order depends on it
 	{"NoNewPrivs", false, (*Status).readNoNewPrivs},
 	{"Seccomp", false, func(s *Status, v []byte) error { return readInt(&s.Seccomp, v) }},
+	{"x86_Thread_features", false, (*Status).readFeatures},
 }
 
 // fieldSet has one bit for each of statusFields.
@@ -211,6 +214,14 @@ func (s *Status) readStack(value []byte) error {
 func (s *Status) readPermitted(value []byte) (err error) {
 	if s.Permitted, err = strconv.ParseUint(string(value), 16, 64); err != nil {
 		return malformed("not a set of capabilities")
+	}
+	return nil
+}
+
+// readFeatures reads words such as "shstk wrss"; there may be none.
+func (s *Status) readFeatures(value []byte) error {
+	for word := range bytes.FieldsSeq(value) {
+		s.ShadowStack = s.ShadowStack || string(word) == "shstk"
 	}
 	return nil
 }
