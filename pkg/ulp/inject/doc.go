@@ -99,6 +99,9 @@
 //
 //   - Functions of a library without NOPs, unless live patch or Options say [ulp.EntriesAny] and it is proven safe.
 //
+//   - Libraries whose code is mapped with MAP_SHARED, as a loader of the program's own may do: what is written there goes into the
+//     file, and into every process that maps it. The answer is ErrEntry.
+//
 //   - Memory is given back when no thread runs in it or will return to it, by program counters, registers and all words
 //     on stacks, red zones included. A pointer to a replacement's static data or function that the process keeps
 //     elsewhere (a string constant that was returned and stored, a registered callback) is not seen: revert live

@@ -74,6 +74,9 @@ func (b *planner) site(ctx context.Context, l *process.Library, f ulp.Function, 
 	if seg == nil || seg.Perm&process.PermExec == 0 || entry-seg.Start < beforeLen || seg.End-entry < siteWindow {
 		return nil, fmt.Errorf("%w: %w", ErrEntry, prove.ErrOutside)
 	}
+	if seg.Perm&process.PermShared != 0 { // a detour would go into the file, and into all who map it
+		return nil, fmt.Errorf("%w: its code is mapped with MAP_SHARED", ErrEntry)
+	}
 	window := make([]byte, siteWindow)
 	if _, err := b.v.m.ReadAt(ctx, window, entry-beforeLen); err != nil {
 		return nil, err
