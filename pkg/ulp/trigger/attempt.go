@@ -93,7 +93,8 @@ func (c *course) looksAgain(again *AgainError) bool {
 	if errors.Is(again, process.ErrStarting) {
 		return true
 	}
-	return c.r.o.DryRun && c.n < looks && (errors.Is(again, process.ErrChanged) || errors.Is(again, inject.ErrAgain))
+	return c.r.o.DryRun && c.n < looks &&
+		(errors.Is(again, process.ErrChanged) || errors.Is(again, inject.ErrAgain) || errors.Is(again, inject.ErrStale))
 }
 
 // next looks at the process again, and makes another attempt.

@@ -112,3 +112,31 @@ func errorsOf(r *trigger.Report) []error {
 	}
 	return errs
 }
+
+// TestDryRunMeanwhile has dry runs look at a process in which a live patch comes and goes. What they find half done they look at again.
+func TestDryRunMeanwhile(t *testing.T) {
+	c := start(t, "a", "", "drymeanwhile")
+	o := trigger.Options{Containers: read(t, container(t, "a", 10)), Backends: native, Selector: c.selector()}
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		for n := range 200 {
+			o.Revert = n%2 == 1
+			if sum, err := trigger.Run(t.Context(), o, nil); err != nil || sum.Changed != 1 {
+				t.Errorf("run %d: %v, %+v", n, err, sum)
+			}
+		}
+	}()
+	dry := o
+	dry.DryRun = true
+	for n, over := 0, false; !over; n++ {
+		if reports, sum, err := runAll(t, dry); err != nil || sum.Failed > 0 {
+			t.Errorf("dry run %d: %v, %s", n, err, why(reports[c.pid]))
+		}
+		select {
+		case <-ended:
+			over = true
+		default:
+		}
+	}
+}
