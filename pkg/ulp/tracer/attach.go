@@ -171,6 +171,7 @@ func (t *Tracee) seizeNew(tids []int) (grown bool, err error) {
 		case aside:
 			t.aside = true
 		default:
+			t.w.hurry()
 			seized, err := t.seize(tid)
 			if err != nil {
 				return false, err
@@ -190,7 +191,6 @@ func (t *Tracee) seizeNew(tids []int) (grown bool, err error) {
 			continue
 		}
 		if grown = true; t.attached.IsZero() {
-			t.w.hurry()
 			t.attached = time.Now()
 		}
 		t.step("attach:interrupt")

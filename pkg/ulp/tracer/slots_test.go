@@ -37,11 +37,18 @@ func TestSlots(t *testing.T) {
 	}
 }
 
-// TestUrgency: whoever holds a process that stands still runs before others, but not for long.
+// TestUrgency: whoever holds a process that stands still, or that stands still as soon as it gets a signal, runs before others, but
+// not for long.
 func TestUrgency(t *testing.T) {
 	c := startChecker(t, 1, "pause")
+	seizing := uint32(unix.SCHED_NORMAL)
+	step := func(name string) {
+		if attr, err := unix.SchedGetAttr(0, 0); err == nil && name == "attach:seize" {
+			seizing = attr.Policy
+		}
+	}
 	policy := func(wait func()) (policy uint32) {
-		_, err := Run(t.Context(), c.pid, Options{StopTimeout: 20 * time.Second}, func(*Tracee) error {
+		_, err := Run(t.Context(), c.pid, Options{StopTimeout: 20 * time.Second, step: step}, func(*Tracee) error {
 			wait()
 			attr, err := unix.SchedGetAttr(0, 0)
 			if err == nil {
@@ -56,6 +63,9 @@ func TestUrgency(t *testing.T) {
 	}
 	if p := policy(func() {}); p != unix.SCHED_FIFO {
 		t.Skipf("policy %d: needs CAP_SYS_NICE", p)
+	}
+	if seizing != unix.SCHED_FIFO {
+		t.Errorf("policy %d when the first thread is seized", seizing)
 	}
 	if p := policy(func() { time.Sleep(10 * urgentMost) }); p != unix.SCHED_NORMAL {
 		t.Errorf("policy %d after a long time, want the usual one", p)

@@ -14,9 +14,10 @@ import (
 // Meanwhile Go's scheduler is not told of pauses. After a system call of which it knows, a thread spins while another thread of
 // this process looks at what it was doing, and that one, with ordinary priority, may be waiting for this very CPU.
 //
-// It lasts from before the first thread is interrupted until all have been let go. A worker gives its CPU away whenever it waits
-// for something; one that does not come to an end is an ordinary thread again after urgentMost, and if even that is not to be,
-// the kernel lets real-time threads have 95 % of each second at most (sched_rt_runtime_us).
+// It lasts from before the first thread is seized until all have been let go: a thread that gets a signal after the seize stands still
+// until the worker looks at it. A worker gives its CPU away whenever it waits for something; one that does not come to an end is an
+// ordinary thread again after urgentMost, and if even that is not to be, the kernel lets real-time threads have 95 % of each second
+// at most (sched_rt_runtime_us).
 type urgency struct {
 	mu     sync.Mutex
 	tried  bool
