@@ -62,6 +62,15 @@ func (j *job) refuseUncompiled(err error) bool {
 	return true
 }
 
+// warnings returns what the compiler said about the object, as a note.
+func (j *job) warnings() []Reason {
+	if j.object.warnings == "" {
+		return nil
+	}
+	return []Reason{{Code: "compiler-warning", Message: "the compiler warns:\n" + j.object.warnings,
+		Hint: "\"cflags\" can switch a warning off (-Wno-NAME)"}}
+}
+
 // prepare expands the description and checks the container's name.
 func (m *matrix) prepare(_ context.Context, j *job) error { return m.expand(j) }
 
@@ -145,7 +154,7 @@ func (m *matrix) finish(_ context.Context, j *job) error {
 		j.refuse(Refused, notes...)
 		return nil
 	}
-	j.info.Engines, j.info.Notes = able, notes
+	j.info.Engines, j.info.Notes = able, append(j.warnings(), notes...)
 	j.info.Digest = digest.OfBytes(image)
 	if d, err := digest.OfFile(target); err == nil && d == j.info.Digest {
 		return nil

@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/lpbuild/lpbuild/internal/lazyregexp"
 	"github.com/lpbuild/lpbuild/pkg/atomicfile"
 	"github.com/lpbuild/lpbuild/pkg/download"
 	"github.com/lpbuild/lpbuild/pkg/download/digest"
@@ -29,6 +30,7 @@ var (
 type object struct {
 	digest    string // of its bytes
 	container *ulp.Container
+	warnings  string // of the compiler that made it
 }
 
 // objects compiles one patch for one architecture: once, or once per group of builds that gives the same code.
@@ -73,12 +75,12 @@ func writeHeader(name, text string) error {
 
 // settingsKey names everything that is known before a compiler has read its files.
 func settingsKey(p *Patch, arch ulp.Arch) string {
-	return hashOf(objectsVersion, string(arch), strings.Join(commonFlags, "\x00"), fmt.Sprint(patchableEntries[arch]),
+	return hashOf(objectsVersion, string(arch), strings.Join(append(commonFlags, cErrors...), "\x00"), fmt.Sprint(patchableEntries[arch]),
 		strings.Join(p.CFlags, "\x00"), strings.Join(p.Sources, "\x00"), libcHeader)
 }
 
 // objectsVersion changes when the same sources are compiled in another way than before.
-const objectsVersion = "3"
+const objectsVersion = "4"
 
 // save writes the manifest if this run learned something.
 func (o *objects) save() error {
@@ -143,11 +145,26 @@ func (o *objects) make(ctx context.Context, b *download.Build, group string) (*o
 
 // flags are those of the patch for a build, without what is done and to which files.
 func (o *objects) flags(b *download.Build) []string {
-	flags := slices.Concat(o.compiler.baseFlags(), versionMacros(b), o.patch.CFlags)
+	flags := slices.Concat(o.compiler.baseFlags(), o.warningFlags(), versionMacros(b), o.patch.CFlags)
 	if isLibc(b) {
 		flags = append(flags, "-isystem", relInclude)
 	}
 	return flags
+}
+
+// cErrors are warnings of C compilers about code that does not do what it says: a function without a prototype returns an int,
+// so that half of a pointer is lost. GCC 14 takes them for errors, too. "cflags" can take that back (-Wno-error=int-conversion).
+var cErrors = []string{
+	"-Werror=implicit-function-declaration", "-Werror=implicit-int", "-Werror=int-conversion",
+	"-Werror=incompatible-pointer-types", "-Werror=return-type",
+}
+
+// warningFlags are cErrors where C is compiled: compilers of other languages warn about some of them.
+func (o *objects) warningFlags() []string {
+	if slices.ContainsFunc(o.patch.Sources, func(name string) bool { return filepath.Ext(name) == ".c" }) {
+		return cErrors
+	}
+	return nil
 }
 
 // probe finds out what the source reads and whether it asks for the build. If it cannot be preprocessed and has not asked
@@ -250,7 +267,7 @@ func (o *objects) open(name string) (*object, error) {
 	if err != nil {
 		return nil, err
 	}
-	o.loaded[name] = &object{name, c}
+	o.loaded[name] = &object{name, c, o.manifest.Warnings[name]}
 	return o.loaded[name], nil
 }
 
@@ -270,7 +287,8 @@ func (o *objects) compile(ctx context.Context, b *download.Build, text []byte) (
 	defer os.RemoveAll(tmp)
 	rel := filepath.Join(relObjects, filepath.Base(tmp))
 	args := []string{"-Wl,--dependency-file=" + filepath.Join(rel, "linked"), "-o", filepath.Join(rel, "container.so")}
-	if _, err := o.compiler.run(ctx, slices.Concat(o.flags(b), args, o.patch.Sources)...); err != nil {
+	_, said, err := o.compiler.start(ctx, slices.Concat(o.flags(b), args, o.patch.Sources)...)
+	if err != nil {
 		return nil, err
 	}
 	rule, err := os.ReadFile(filepath.Join(tmp, "linked"))
@@ -287,19 +305,30 @@ func (o *objects) compile(ctx context.Context, b *download.Build, text []byte) (
 		return nil, err
 	}
 	o.addAbsent(absentLibraries(o.root, linked, o.patch.CFlags))
-	return o.keep(filepath.Join(tmp, "container.so"))
+	return o.keep(filepath.Join(tmp, "container.so"), said)
 }
 
-// keep moves what was compiled to where it is named by its content.
-func (o *objects) keep(name string) (*object, error) {
+// keep moves what was compiled to where it is named by its content, and remembers what the compiler said about it.
+func (o *objects) keep(name string, said []byte) (*object, error) {
 	d, err := digest.OfFile(name)
 	if err != nil {
 		return nil, err
+	}
+	if text := warnings(said); text != "" {
+		o.manifest.Warnings[d.Hex] = text
 	}
 	if err := os.Rename(name, filepath.Join(o.dir, d.Hex+".so")); err != nil {
 		return nil, err
 	}
 	return o.open(d.Hex)
+}
+
+// temporary matches the name of an object file that is gone when the compiler has ended.
+var temporary = lazyregexp.New(`\S*/cc[A-Za-z0-9]{6}\.(?:o|s|ltrans\S*)`)
+
+// warnings returns what a compiler said, without what is different each time.
+func warnings(said []byte) string {
+	return temporary().ReplaceAllString(strings.TrimSpace(string(said)), "an object file")
 }
 
 // assembled returns the files that only the assembler knows of, .include and .incbin. It is asked, one source after the
