@@ -118,3 +118,30 @@ func TestLiftedRestore(t *testing.T) {
 		t.Errorf("limits %v and %v, want %v and %v", f, s, tight[unix.RLIMIT_FSIZE], its)
 	}
 }
+
+// TestLiftedHard: where a user has lowered the hard limit, too, it is raised if this process may do that (CAP_SYS_RESOURCE), and
+// is as it was afterwards; where it may not, the soft limit is raised as far as that goes.
+func TestLiftedHard(t *testing.T) {
+	header := unix.CapUserHeader{Version: unix.LINUX_CAPABILITY_VERSION_3}
+	var data [2]unix.CapUserData
+	must(t, unix.Capget(&header, &data[0]))
+	may := data[0].Effective&(1<<unix.CAP_SYS_RESOURCE) != 0
+	t.Logf("CAP_SYS_RESOURCE: %v", may)
+	c := inNamespace(t, true, "sh", "-c", "echo ready; read line")
+	for _, tight := range []unix.Rlimit{{Cur: 4096, Max: 8192}, {Cur: 4096, Max: 4096}} { // a smaller one needs no capability
+		must(t, unix.Prlimit(c.pid, unix.RLIMIT_FSIZE, &tight, nil))
+		p, err := process.Look(t.Context(), c.pid, process.Options{})
+		must(t, err)
+		restore := trigger.Lift(t.Context(), p, process.Options{})
+		var now unix.Rlimit
+		must(t, unix.Prlimit(c.pid, unix.RLIMIT_FSIZE, nil, &now))
+		if may && now.Cur <= tight.Max || !may && now != (unix.Rlimit{Cur: tight.Max, Max: tight.Max}) {
+			t.Errorf("%v became %v", tight, now)
+		}
+		restore(t.Context())
+		must(t, unix.Prlimit(c.pid, unix.RLIMIT_FSIZE, nil, &now))
+		if now != tight {
+			t.Errorf("the limit is %v afterwards, was %v", now, tight)
+		}
+	}
+}
