@@ -146,6 +146,8 @@ func TestCodeSite(t *testing.T) {
 		"tail call":              {"mov $1,%eax; jmp *%rax", ""},
 		"jump table":             {"mov $1,%eax; jmp *(%rdi,%rax,8)", "a jump in it through a table of pointers may lead to its beginning"},
 		"computed":               {"lea 1f(%rip),%rax; add %rdi,%rax; jmp *%rax; 1: ret", "a jump in it may lead anywhere in it"},
+		"from its beginning":     {"mov $1,%eax; lea .text(%rip),%rdx; movzbl (%rsi,%rdi),%ecx; mov %rcx,%rax; add %rdx,%rax; nop; jmp *%rax", "a jump in it may lead anywhere in it"},
+		"from another function":  {"mov $1,%eax; movswq (%rsi,%rdi,2),%rax; lea (%rdx,%rax),%rcx; jmp *%rcx", "a jump in it may lead anywhere in it"},
 		"computed by a call":     {"mov $1,%eax; call 1f; 1: pop %rax; add %rdi,%rax; jmp *%rax", "a jump in it may lead anywhere in it"},
 		"unknown":                {"mov $1,%eax; .byte 0xd5,0,0,0; ret", "an instruction in it is not known"},
 	}

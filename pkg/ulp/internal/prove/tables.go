@@ -1,6 +1,9 @@
 package prove
 
-import "encoding/binary"
+import (
+	"encoding/binary"
+	"slices"
+)
 
 // A jump through a register or memory leads where an address leads that somebody has made. Addresses of code come from three
 // places: pointers in data and in symbol tables, which are ways in as any other (see ways.go); instructions that take an
@@ -9,7 +12,8 @@ import "encoding/binary"
 //
 //	lea table(%rip),%rdx; movslq (%rdx,%rax,4),%rax; add %rdx,%rax; jmp *%rax
 //
-// with distances from the table itself, or from a label (goto *(&&label + table[i])).
+// with distances from the table itself, or from a label (goto *(&&label + table[i])). What is made otherwise (distances of one or
+// two bytes, as people write them) may be any address, also where the label is the function's own name.
 
 // indirect is a jump through a register or memory, and what is in front of it, the nearest first.
 type indirect struct {
@@ -22,7 +26,7 @@ type indirect struct {
 func (f *function) tables(jumps []indirect, leas []uint64, inner bool) error {
 	labels := f.labels(leas)
 	for _, j := range jumps {
-		if (len(labels) > 0 || inner) && !f.isSwitch(&j) {
+		if (len(labels) > 0 || inner || slices.Contains(leas, f.addr) || f.isSum(&j)) && !f.isSwitch(&j) {
 			return no("a jump in it may lead anywhere in it", "at +%#x", j.off)
 		}
 		modrm := f.code[j.off+j.modrm]
@@ -31,6 +35,9 @@ func (f *function) tables(jumps []indirect, leas []uint64, inner bool) error {
 		}
 	}
 	left := maxTable
+	if slices.Contains(leas, f.addr) {
+		labels = append(labels, f.addr)
+	}
 	for _, table := range leas {
 		for _, base := range append(labels, table) {
 			known := f.t.table(table, base, func(target uint64) bool {
@@ -57,6 +64,26 @@ func (f *function) labels(leas []uint64) []uint64 {
 		}
 	}
 	return list
+}
+
+// isSum reports whether a jump is to what has just been computed: an address with a distance of whatever kind.
+func (f *function) isSum(j *indirect) bool {
+	modrm, in := f.code[j.off+j.modrm], &j.before[0]
+	if modrm < 0xc0 || in.size == 0 || in.modrm == 0 || in.modrm != in.opcode+1 {
+		return false
+	}
+	op, m, rex := f.code[in.off+in.opcode], f.code[in.off+in.modrm], f.rex(in)
+	into := m>>3&7 | rex&4<<1
+	switch {
+	case op == 0x01, op == 0x29, op == 0x81, op == 0x83: // add, sub, and those with a constant
+		if m < 0xc0 || op&0x80 != 0 && m&0x38 != 0 && m&0x38 != 0x28 {
+			return false
+		}
+		into = m&7 | rex&1<<3
+	case op == 0x8d && in.rip != 0, op != 0x03 && op != 0x2b && op != 0x8d: // lea of one place, which is a pointer as any other
+		return false
+	}
+	return into == modrm&7|f.rex(&j.instruction)&1<<3
 }
 
 // isSwitch reports whether a jump is to the sum of an address and a distance out of a table.
@@ -86,7 +113,7 @@ func (f *function) isSwitch(j *indirect) bool {
 			if into != to {
 				return false
 			}
-		case op == 0x63 && m < 0xc0 && m&7 == 4 && f.code[in.off+in.modrm+1]>>6 == 2: // movslq (,,4)
+		case op == 0x63 && (in.rip != 0 || m < 0xc0 && m&7 == 4 && f.code[in.off+in.modrm+1]>>6 == 2): // movslq (,,4), or of one row
 			return true
 		}
 	}
