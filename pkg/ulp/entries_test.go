@@ -254,18 +254,18 @@ func TestCatalogueEntries(t *testing.T) {
 		has     bool
 		err     string
 	}{
-		"proofs":             {`{"proof":3,"verdicts":[{"at":[1,2]},{"why":"x","at":[3]}],"more":[1]}`, true, ""},
-		"other rules":        {`{"proof":2,"verdicts":[{"at":[1,2]}]}`, false, ""},
+		"proofs":             {`{"proof":4,"verdicts":[{"at":[1,2]},{"why":"x","at":[3]}],"more":[1]}`, true, ""},
+		"other rules":        {`{"proof":3,"verdicts":[{"at":[1,2]}]}`, false, ""},
 		"no rules":           {`{"verdicts":[{"at":[1,2]}]}`, false, ""},
-		"no order":           {`{"proof":3,"verdicts":[{"at":[2,1]}]}`, false, "ascending"},
-		"twice":              {`{"proof":3,"verdicts":[{"at":[1,1]}]}`, false, "ascending"},
-		"negative":           {`{"proof":3,"verdicts":[{"at":[-1]}]}`, false, "negative"},
-		"no words":           {`{"proof":3,"verdicts":[{"why":"","at":[1]}]}`, false, "200 bytes"},
-		"many words":         {`{"proof":3,"verdicts":[{"why":"` + strings.Repeat("x", 201) + `","at":[1]}]}`, false, "200 bytes"},
-		"too many verdicts":  {`{"proof":3,"verdicts":[` + strings.Repeat(`{"at":[]},`, 1024) + `{"at":[]}]}`, false, "too many"},
+		"no order":           {`{"proof":4,"verdicts":[{"at":[2,1]}]}`, false, "ascending"},
+		"twice":              {`{"proof":4,"verdicts":[{"at":[1,1]}]}`, false, "ascending"},
+		"negative":           {`{"proof":4,"verdicts":[{"at":[-1]}]}`, false, "negative"},
+		"no words":           {`{"proof":4,"verdicts":[{"why":"","at":[1]}]}`, false, "200 bytes"},
+		"many words":         {`{"proof":4,"verdicts":[{"why":"` + strings.Repeat("x", 201) + `","at":[1]}]}`, false, "200 bytes"},
+		"too many verdicts":  {`{"proof":4,"verdicts":[` + strings.Repeat(`{"at":[]},`, 1024) + `{"at":[]}]}`, false, "too many"},
 		"not an object":      {`[]`, false, "catalogue"},
 		"entries are twice":  {`{},"entries":{}`, false, "twice"},
-		"an address is text": {`{"proof":3,"verdicts":[{"at":["1"]}]}`, false, "catalogue"},
+		"an address is text": {`{"proof":4,"verdicts":[{"at":["1"]}]}`, false, "catalogue"},
 	} {
 		l, err := ulp.ParseCatalogue([]byte(before + tc.entries + after))
 		var format *ulp.FormatError
@@ -276,7 +276,7 @@ func TestCatalogueEntries(t *testing.T) {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
-	l, err := ulp.ParseCatalogue([]byte(before + `{"proof":3,"verdicts":[{"at":[1]},{"why":"no","at":[1]}]}` + after))
+	l, err := ulp.ParseCatalogue([]byte(before + `{"proof":4,"verdicts":[{"at":[1]},{"why":"no","at":[1]}]}` + after))
 	if err != nil {
 		t.Fatal(err)
 	}
