@@ -18,12 +18,15 @@ type downloadOptions struct {
 	offline bool
 	jobs    int
 	store   string
+
+	allowOlder bool
 }
 
 func (o *downloadOptions) addFlags(cmd *cobra.Command) {
 	f := cmd.Flags()
 	f.BoolVar(&o.offline, "offline", false, "use no network: complete the catalogue from store and lock alone")
 	f.IntVarP(&o.jobs, "jobs", "j", 0, "work on `n` RPMs at once (0: 4)")
+	f.BoolVar(&o.allowOlder, "allow-older", false, "accept repositories that are in an older state than the one in lpbuild.lock")
 	f.StringVar(&o.store, "store", "", "`folder` that keeps what was downloaded (default $LPBUILD_CACHE or the user's cache folder)")
 }
 
@@ -37,6 +40,10 @@ func newDownload(s *console, g *globalOptions) *cobra.Command {
 A repository is believed only if one of its pinned keys signed it, an RPM only if its digest is the repository's and a
 pinned key signed it, too. What is needed of each build (the symbols of its libraries and of their debuginfo) is written
 to the folder "catalogue", and lpbuild.lock pins every build. Both belong into version control.
+
+The lock knows in what state each repository was. An older state is refused, even if it is well signed: somebody may hold back
+newer builds. --allow-older accepts it. With "max-age: 30 days" in a repository's entry in lpbuild.yaml, metadata that were
+signed longer ago are refused, too.
 
 Nothing is fetched twice: a store in the user's cache folder keeps what was downloaded, for all package folders. An
 interrupted download goes on where it was. A repository that is published anew in the meantime is read once more. What works in
@@ -80,7 +87,7 @@ func runDownload(ctx context.Context, s *console, g *globalOptions, o downloadOp
 		return err
 	}
 	res, err := download.Run(ctx, req, download.Options{
-		Dir: config.Dir, Lock: config.File(buildmatrix.LockName), Store: st, Jobs: o.jobs, Progress: progress.Func(s.progress),
+		Dir: config.Dir, Lock: config.File(buildmatrix.LockName), Store: st, Jobs: o.jobs, AllowOlder: o.allowOlder, Progress: progress.Func(s.progress),
 	})
 	if err != nil {
 		return err

@@ -12,6 +12,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/lpbuild/lpbuild/pkg/diag"
+	"github.com/lpbuild/lpbuild/pkg/download"
 	"github.com/lpbuild/lpbuild/pkg/download/pgp"
 	"github.com/lpbuild/lpbuild/pkg/ulp"
 )
@@ -21,7 +22,7 @@ const (
 	exitOK          = 0
 	exitError       = 1   // something went wrong, or a live patch could not be made
 	exitUsage       = 2   // the command line
-	exitSignature   = 3   // a signature is wrong, missing or by an unknown key
+	exitSignature   = 3   // a signature is wrong, missing or by an unknown key, or a repository went back
 	exitUnsupported = 4   // a file or a machine of a kind that is not supported
 	exitInterrupted = 130 // by a signal
 )
@@ -33,7 +34,7 @@ EXIT STATUS
   0    everything is done
   1    something went wrong, or a live patch could not be made
   2    the command line was wrong
-  3    a signature is wrong, missing, expired or by a key that is not pinned
+  3    a signature is wrong, missing, expired or by a key that is not pinned, or a repository is older than before
   4    a file is of a kind that is not supported
   130  interrupted`
 
@@ -106,7 +107,7 @@ func exitCode(err error) int {
 		return exitInterrupted
 	case errors.Is(err, errUsage):
 		return exitUsage
-	case errors.Is(err, pgp.ErrBadSignature):
+	case errors.Is(err, pgp.ErrBadSignature), errors.Is(err, download.ErrOlder), errors.Is(err, download.ErrStale):
 		return exitSignature
 	case errors.Is(err, ulp.ErrUnsupported):
 		return exitUnsupported

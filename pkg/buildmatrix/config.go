@@ -54,6 +54,7 @@ type Repository struct {
 	Debuginfo string   // the same for its debuginfo; "" for none
 	Keys      []string // files with OpenPGP keys
 	Unsigned  bool     // signatures are not looked at; digests are
+	MaxAge    Age      // its metadata must not have been signed longer ago; any time if zero
 }
 
 // Package is an RPM package whose released builds get live patches.

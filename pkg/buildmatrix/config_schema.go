@@ -81,6 +81,7 @@ func (c *Config) readRepository(d *document, n *yaml.Node) {
 		"url":       d.string("url", &r.URL, isNotEmpty),
 		"debuginfo": d.string("debuginfo", &r.Debuginfo, isNotEmpty),
 		"unsigned":  d.boolean("unsigned", &r.Unsigned),
+		"max-age":   d.readAge("max-age", &r.MaxAge),
 		"keys": func(n *yaml.Node) {
 			d.sequence(n, "keys", false, func(n *yaml.Node) { c.readFile(d, n, "keys", &r.Keys) })
 		},
@@ -100,11 +101,7 @@ func (c *Config) readPackage(d *document, n *yaml.Node) {
 	d.mapping(n, "package", fields{
 		"name":   d.string("name", &p.Name, CheckPackageName),
 		"builds": d.readRange(&p.Builds),
-		"since": func(n *yaml.Node) {
-			var text string
-			d.string("since", &text, func(s string) error { _, err := parseAge(s); return err })(n)
-			p.Since, _ = parseAge(text)
-		},
+		"since":  d.readAge("since", &p.Since),
 	}, "name")
 	if slices.ContainsFunc(c.Packages, func(o Package) bool { return o.Name == p.Name && p.Name != "" }) {
 		d.add(n, fmt.Sprintf("package %q occurs twice", p.Name), "")
@@ -134,6 +131,14 @@ func (c *Config) readPatch(d *document, n *yaml.Node) {
 	}, "library", "description", "sources")
 	p.Unwinding = cmp.Or(p.Unwinding, ulp.UnwindingAny)
 	c.Patches = append(c.Patches, p)
+}
+
+func (d *document) readAge(what string, to *Age) func(*yaml.Node) {
+	return func(n *yaml.Node) {
+		var text string
+		d.string(what, &text, func(s string) error { _, err := parseAge(s); return err })(n)
+		*to, _ = parseAge(text) // checked above; the zero Age where it is wrong
+	}
 }
 
 func (d *document) readRange(to *rpmver.Range) func(*yaml.Node) {

@@ -154,6 +154,8 @@ func TestConfigErrors(t *testing.T) {
 		"keys and unsigned":           {"    unsigned: true\n", "    unsigned: true\n    keys: [keys/vendor.asc]\n", `keys and unsigned: true contradict each other`},
 		"bad range":                   {`">= 2.31-150300.9"`, `">= "`, `16:17: error: builds:`},
 		"bad age":                     {"13 months", "13 moons", `17:12: error: since: "13 moons" is not an age`},
+		"bad max-age":                 {"unsigned: true", "unsigned: true\n    max-age: 30", `14:14: error: max-age: a text belongs here, not the number 30`},
+		"no max-age":                  {"unsigned: true", "unsigned: true\n    max-age: 0 days", `14:14: error: max-age: "0 days" is not an age beyond zero`},
 		"no age":                      {"13 months", "0 months", `"0 months" is not an age beyond zero`},
 		"macro in name":               {"name: glibc-livepatches ", "name: 'a%(id)' ", `is not a name that RPM takes`},
 		"shell in version":            {`version: "0.4"`, `version: "0.4;id"`, `is not a version that RPM takes`},

@@ -36,7 +36,7 @@ func (c *Config) Request(now time.Time) (download.Request, error) {
 		}
 	}
 	for _, r := range c.Repositories {
-		s, err := c.source(r)
+		s, err := c.source(r, now)
 		if err != nil {
 			return download.Request{}, fmt.Errorf("%s: %w", c.Path, err)
 		}
@@ -45,12 +45,15 @@ func (c *Config) Request(now time.Time) (download.Request, error) {
 	return req, nil
 }
 
-func (c *Config) source(r Repository) (download.Source, error) {
+func (c *Config) source(r Repository, now time.Time) (download.Source, error) {
 	dir, err := filepath.Abs(c.Dir)
 	if err != nil {
 		return download.Source{}, err
 	}
 	s := download.Source{Unsigned: r.Unsigned}
+	if !r.MaxAge.IsZero() {
+		s.NotBefore = r.MaxAge.Before(now)
+	}
 	if s.Main, err = fetch.ParseLocation(r.URL, dir); err != nil {
 		return s, fmt.Errorf("url: %w", err)
 	}

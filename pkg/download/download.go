@@ -20,7 +20,8 @@ import (
 type run struct {
 	Request
 	Options
-	now time.Time
+	now    time.Time
+	former *Lock // nil: there is none
 }
 
 // Result is what a download did.
@@ -41,6 +42,7 @@ func Run(ctx context.Context, req Request, o Options) (*Result, error) {
 	if err != nil && !errors.Is(err, ErrNoLock) {
 		r.Progress.Warn("lock", "the former lock cannot be read and will be replaced: "+err.Error())
 	}
+	r.former = former
 	lock, err := r.readCurrent(ctx)
 	if err != nil {
 		return nil, err

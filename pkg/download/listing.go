@@ -102,35 +102,36 @@ func (r *run) readRepomd(ctx context.Context, l *listing) (*rpmmd.Repomd, error)
 	}
 	l.locked = LockedRepository{URL: l.location.Stable(), Repomd: digest.OfBytes(data), Unsigned: l.source.Unsigned}
 	if !l.source.Unsigned {
-		if l.locked.Key, err = r.verifyRepomd(ctx, l, data); err != nil {
+		signature, err := r.verifyRepomd(ctx, l, data)
+		if err != nil {
 			return nil, fmt.Errorf("%s: %w", location, err)
 		}
+		l.locked.Key, l.locked.Signed = signature.Key.Fingerprint, signature.Created.UTC()
 	}
 	md, err := rpmmd.ParseRepomd(data)
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", location, err)
 	}
-	l.locked.Revision = md.Revision
+	l.locked.Revision, l.locked.Timestamp = md.Revision, newest(md)
+	if err := r.checkFresh(l); err != nil {
+		return nil, err
+	}
 	return md, nil
 }
 
-func (r *run) verifyRepomd(ctx context.Context, l *listing, data []byte) (fingerprint string, err error) {
+func (r *run) verifyRepomd(ctx context.Context, l *listing, data []byte) (*pgp.Signature, error) {
 	location, err := l.location.Join("repodata/repomd.xml.asc")
 	if err != nil {
-		return "", err
+		return nil, err
 	}
 	sig, err := r.Client.Bytes(ctx, location, maxSignature)
 	if errors.Is(err, fetch.ErrNotFound) {
-		return "", fmt.Errorf("%w: there is no repomd.xml.asc: sign the repository, or accept it with \"unsigned: true\" in its entry", pgp.ErrNoSignature)
+		return nil, fmt.Errorf("%w: there is no repomd.xml.asc: sign the repository, or accept it with \"unsigned: true\" in its entry", pgp.ErrNoSignature)
 	}
 	if err != nil {
-		return "", err
+		return nil, err
 	}
-	signature, err := l.source.Keys.Verify(sig, bytes.NewReader(data), pgp.Policy{Now: r.now})
-	if err != nil {
-		return "", err
-	}
-	return signature.Key.Fingerprint, nil
+	return l.source.Keys.Verify(sig, bytes.NewReader(data), pgp.Policy{Now: r.now})
 }
 
 func (r *run) readPrimary(ctx context.Context, primary rpmmd.Data, want func(string) bool) ([]rpmmd.Package, error) {

@@ -41,8 +41,12 @@ type LockedRepository struct {
 	URL      string        `json:"url"`
 	Revision string        `json:"revision,omitempty"`
 	Repomd   digest.Digest `json:"repomd"`
-	Key      string        `json:"key,omitempty"`      // fingerprint of the key that signed repomd.xml
-	Unsigned bool          `json:"unsigned,omitempty"` // nothing vouches for it but the digest above
+	Key      string        `json:"key,omitempty"` // fingerprint of the key that signed repomd.xml
+
+	Timestamp time.Time `json:"timestamp,omitzero"` // the latest in repomd.xml
+	Signed    time.Time `json:"signed,omitzero"`    // when repomd.xml was signed
+
+	Unsigned bool `json:"unsigned,omitempty"` // nothing vouches for it but the digest above
 }
 
 // Build is one released build of a package: what a customer may have in memory.

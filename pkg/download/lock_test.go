@@ -190,3 +190,32 @@ func FuzzParseLock(f *testing.F) {
 		}
 	})
 }
+
+// TestOlder orders states of a repository by each property by itself.
+func TestOlder(t *testing.T) {
+	at := func(day int) time.Time { return time.Date(2026, 1, day, 0, 0, 0, 0, time.UTC) }
+	known := LockedRepository{Revision: "100", Timestamp: at(10), Signed: at(10), Repomd: digest.OfBytes([]byte("known"))}
+	tests := map[string]struct {
+		change func(*LockedRepository)
+		want   string
+	}{
+		"newer in all":            {func(l *LockedRepository) { l.Revision, l.Timestamp, l.Signed = "101", at(11), at(11) }, ""},
+		"equal in all":            {func(*LockedRepository) {}, ""},
+		"revision":                {func(l *LockedRepository) { l.Revision, l.Signed = "99", at(11) }, "revision 99, it was 100"},
+		"revision without order":  {func(l *LockedRepository) { l.Revision = "2.0" }, ""},
+		"timestamp, signed again": {func(l *LockedRepository) { l.Timestamp, l.Signed = at(9), at(11) }, "metadata of 2026-01-09"},
+		"signature":               {func(l *LockedRepository) { l.Signed = at(9) }, "signature of 2026-01-09"},
+		"nothing is known":        {func(l *LockedRepository) { *l = LockedRepository{} }, ""},
+		"the same file":           {func(l *LockedRepository) { l.Signed, l.Repomd = at(9), known.Repomd }, ""},
+	}
+	for name, tc := range tests {
+		t.Run(name, func(t *testing.T) {
+			l := known
+			l.Repomd = digest.OfBytes([]byte("other"))
+			tc.change(&l)
+			if got := strings.Join(l.older(&known), "; "); tc.want == "" && got != "" || !strings.HasPrefix(got, tc.want) {
+				t.Errorf("got %q, want %q", got, tc.want)
+			}
+		})
+	}
+}

@@ -43,6 +43,7 @@ type Source struct {
 	Debuginfo *fetch.Location // nil: none
 	Keys      *pgp.Keyring    // nil only if Unsigned
 	Unsigned  bool
+	NotBefore time.Time // its metadata must have been signed (unsigned ones: made) then or later; zero: at any time
 }
 
 // Package says which builds of a package are wanted.
@@ -54,10 +55,13 @@ type Package struct {
 
 // Options is how to download.
 type Options struct {
-	Dir      string       // the package folder, where catalogue and lock are written
-	Lock     string       // the lock's path
-	Store    *store.Store // required
-	Client   *fetch.Client
-	Jobs     int // RPMs worked on at once; 0: 4
+	Dir    string       // the package folder, where catalogue and lock are written
+	Lock   string       // the lock's path
+	Store  *store.Store // required
+	Client *fetch.Client
+	Jobs   int // RPMs worked on at once; 0: 4
+
+	AllowOlder bool // accept a repository that is in an older state than the one in the lock
+
 	Progress progress.Func
 }

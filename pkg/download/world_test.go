@@ -30,6 +30,8 @@ type world struct {
 	dir    string // the package folder
 	lock   string
 
+	options download.Options // what run adds to
+
 	mu       sync.Mutex
 	warnings []string
 	done     []string // what was said to be done: stage and task
@@ -100,20 +102,20 @@ func (w *world) run(t *testing.T, change func(*download.Request)) (*download.Res
 	if change != nil {
 		change(&req)
 	}
-	return download.Run(w.ctx, req, download.Options{
-		Dir: w.dir, Lock: w.lock, Store: w.store,
-		Client: fetch.New(fetch.Options{Retries: 2, StallTimeout: time.Minute, Backoff: func(int) time.Duration { return time.Millisecond }}),
-		Progress: func(e progress.Event) {
-			w.mu.Lock()
-			defer w.mu.Unlock()
-			if e.Warn {
-				w.warnings = append(w.warnings, e.Note)
-			}
-			if e.Final && !e.Failed {
-				w.done = append(w.done, e.Stage+" "+e.Task)
-			}
-		},
-	})
+	o := w.options
+	o.Dir, o.Lock, o.Store = w.dir, w.lock, w.store
+	o.Client = fetch.New(fetch.Options{Retries: 2, StallTimeout: time.Minute, Backoff: func(int) time.Duration { return time.Millisecond }})
+	o.Progress = func(e progress.Event) {
+		w.mu.Lock()
+		defer w.mu.Unlock()
+		if e.Warn {
+			w.warnings = append(w.warnings, e.Note)
+		}
+		if e.Final && !e.Failed {
+			w.done = append(w.done, e.Stage+" "+e.Task)
+		}
+	}
+	return download.Run(w.ctx, req, o)
 }
 
 func (w *world) mustRun(t *testing.T, change func(*download.Request)) *download.Result {
