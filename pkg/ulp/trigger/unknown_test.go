@@ -121,7 +121,8 @@ func TestStarting(t *testing.T) {
 			f.Close()
 		}
 	}()
-	if got := verdictOf(t, c, trigger.Options{Containers: ten, Attempts: 1}); got != trigger.Changed {
+	// Looking at it while it starts is no attempt. On a busy machine it may still map libraries when it is stopped first, which is.
+	if got := verdictOf(t, c, trigger.Options{Containers: ten, Attempts: 3}); got != trigger.Changed {
 		t.Errorf("%v", got)
 	}
 	c.Line()
