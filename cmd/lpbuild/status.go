@@ -26,20 +26,28 @@ func newStatus(s *console) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "status",
 		Short: "Show which processes can be live patched, and what is applied",
-		Long: `Shows the running processes that can be live patched: those with libpulp.so, and those with a library whose functions have NOPs
-at their entries; the builds of these libraries, the live patches that are applied, by whichever engine, and whether they take
-further ones. Processes whose libraries have no NOPs, but functions that live patches with "entries: any" can replace, are counted,
-and listed with --all, as all others are. A live patch that was reverted while a thread was in it, or that an engine was killed before it
-switched to, is listed as not in use, and so is other memory that a killed engine left, until the
-next change or "lpbuild revert --leftovers". Probes are listed that are set where a function begins: uprobes, by name
-where tracefs is mounted, and breakpoints of debuggers. Such a function cannot be patched until its probe is removed. It reads; no process is ever
-stopped, so that it cannot tell what system call filters forbid.` + exitHelp,
+		Long: `Shows the running processes that can be live patched: those with libpulp.so, and those with a library
+whose functions have NOPs at their entries. For each it shows the builds of these libraries, the live
+patches that are applied, by whichever engine, and whether it takes further ones. Processes whose
+libraries have no NOPs, but functions that live patches with "entries: any" can replace, are counted,
+and listed with --all, as all others are.
+
+A live patch that was reverted while a thread was in it, or that an engine was killed before it
+switched to, is listed as not in use. So is other memory that a killed engine left. It stays until
+the next change or "lpbuild revert --leftovers".
+
+Probes at the beginning of functions are listed: uprobes, by name where tracefs is mounted, and
+breakpoints of debuggers. Such a function cannot be patched until its probe is removed.
+
+The command only reads. It stops no process, so it cannot tell what system call filters forbid.` + exitHelp,
 		Example: "  lpbuild status\n  lpbuild status -p 'nginx*'\n  lpbuild status --all --json | jq '.processes[].pid'",
 	}
 	flags := cmd.Flags()
-	flags.StringVarP(&o.process, "process", "p", "", "only this `process`: a PID, a name, or a wildcard for names")
-	flags.StringVarP(&o.user, "user", "u", "", "only processes of this `user`: a number, a name, or a wildcard for names")
-	flags.BoolVarP(&o.all, "all", "a", false, "also other processes")
+	flags.StringVarP(&o.process, "process", "p", "",
+		"limit to one `process`: a PID, or a name or wildcard for names")
+	flags.StringVarP(&o.user, "user", "u", "",
+		"limit to the processes of a `user`: a number, or a name or wildcard for names")
+	flags.BoolVarP(&o.all, "all", "a", false, "also list all other processes")
 	o.addFlags(cmd)
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error { return o.run(cmd.Context(), cmd.CommandPath(), s) }
 	return cmd

@@ -36,13 +36,15 @@ type liveOptions struct {
 
 func (o *liveOptions) addFlags(cmd *cobra.Command) {
 	flags := cmd.Flags()
-	flags.StringVarP(&o.process, "process", "p", "", "only this `process`: a PID, a name, or a wildcard for names")
-	flags.StringVarP(&o.user, "user", "u", "", "only processes of this `user`: a number, a name, or a wildcard for names")
+	flags.StringVarP(&o.process, "process", "p", "",
+		"limit to one `process`: a PID, or a name or wildcard for names")
+	flags.StringVarP(&o.user, "user", "u", "",
+		"limit to the processes of a `user`: a number, or a name or wildcard for names")
 	o.engineOptions.addFlags(cmd)
 	o.addStop(cmd)
-	flags.BoolVarP(&o.dryRun, "dry-run", "n", false, "only say what would be done; no process is stopped")
-	flags.BoolVar(&o.recursive, "recursive", false, "look for what matches a wildcard in folders below, too")
-	flags.BoolVarP(&o.verbose, "verbose", "v", false, "also list the processes that no file is for")
+	flags.BoolVarP(&o.dryRun, "dry-run", "n", false, "show what would be done; stop no process")
+	flags.BoolVar(&o.recursive, "recursive", false, "also match wildcards in subdirectories")
+	flags.BoolVarP(&o.verbose, "verbose", "v", false, "also list processes that no file is for")
 	flags.DurationVar(&o.timeout, "timeout", 30*time.Second, "give each process this `time`, all attempts together")
 	flags.DurationVar(&o.deadline, "deadline", 0, "begin no further process after this `time` (default: none)")
 }
@@ -55,8 +57,11 @@ type engineOptions struct {
 
 func (o *engineOptions) addFlags(cmd *cobra.Command) {
 	flags := cmd.Flags()
-	flags.StringVar(&o.engine, "engine", "auto", "`engine`: auto (pulp where libpulp.so is in the process, native elsewhere), pulp, or native (any process)")
-	flags.StringVar(&o.entries, "entries", "", "functions that the native engine may change: those with `nops` at their entry, or any where it is proven safe\n(default: what each container says)")
+	flags.StringVar(&o.engine, "engine", "auto",
+		"`engine`: auto (pulp where libpulp.so is in the process, native elsewhere), pulp, or native")
+	flags.StringVar(&o.entries, "entries", "",
+		"functions that the native engine may change: those with `nops` at their entry, or any where\n"+
+			"that is provably safe (default: what each container says)")
 }
 
 // addStop is for commands that change processes.
@@ -115,33 +120,40 @@ func newTrigger(s *console) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "trigger FILE...",
 		Short: "Apply live patches to running processes",
-		Long: `Applies live patches to running processes. Each FILE is a container, or a quoted wildcard ('FOLDER/*.so') for several; of all
-of them each process gets those that are for the builds of libraries that it has in memory. What is decided without
-stopping a process is what --dry-run shows; then the process stands still once, for microseconds, and all its patches are
-applied, each wholly or not at all. A process that is busy at the moment is tried again until its time is over; so is one that
-would stand still for longer than --max-stop, as on a machine so busy that its threads wait for a CPU. (With two CPUs, twelve
-processes that execute programs all the time and a load of 35, one stop of a hundred took 146 to 336 ms.) With --replace, former live patches of the same libraries go when the new ones come.
+		Long: `Applies live patches to running processes. Each FILE is a container, or a quoted wildcard
+('DIRECTORY/*.so') for several. Each process gets the containers built for the libraries it has
+mapped. Everything that can be decided without stopping a process is what --dry-run shows. Then the
+process is stopped once, for microseconds, and all its patches are applied, each wholly or not at
+all. A process that is busy is tried again until its time is over. So is one that would stand still
+for longer than --max-stop, as on a machine so busy that its threads wait for a CPU. (With two CPUs,
+twelve processes that execute programs all the time and a load of 35, one stop of a hundred took 146
+to 336 ms.) With --replace, former live patches of the same libraries go when the new ones come.
 
-A process that was started with libpulp.so (LD_PRELOAD) is patched by way of it; any other by the native engine, which loads the
-container from outside (x86_64). Functions must have NOPs at their entries. Where the package says so ("entries: any" in
-lpbuild.yaml), or with --entries=any, the native engine patches others as well, if it is proven to be safe. What libpulp.so
-answers is the verdict: no other engine is tried where it is disabled, too old or in an error state. A function that another
-engine has patched is refused; --engine names one of them. Skipped by both engines are processes whose owner does not want live
-patches (LIBPULP_DISABLE_ON_PATH, LIBPULP_DISABLE_ON_USERS, LIBPULP_DISABLE_ON_GROUPS, "ulp set_patchable disable"; those variables
-do not count in a program that runs with other rights than those of the user who started it, such as a setuid one), and those that
-no engine can patch whatever is done: programs of 32 bits, emulators (valgrind, qemu), and who shares its memory with another
-process for all of the time (vfork). They keep the library as it is, and the output names them.
+A process that was started with libpulp.so (LD_PRELOAD) is patched through it. Any other is patched
+by the native engine, which loads the container from outside (x86_64). Functions must have NOPs at
+their entries. Where the package says so ("entries: any" in lpbuild.yaml), or with --entries=any, the
+native engine also patches functions without NOPs, if that is proven to be safe. The answer of
+libpulp.so is final: no other engine is tried where it is disabled, too old or in an error state. A
+function that another engine has patched is refused; --engine names one of them.
 
-A process with a filter of system calls (seccomp: browsers, containers, systemd's services) is patched if the filter allows what
-that takes: mmap, munmap and rt_sigreturn for the native engine. If it does not, the process is skipped, named with the call that
-the filter forbids, and counted as left. With --seccomp=suspend root lifts the filters of the process for the system calls that
-patching makes, and no longer; should lpbuild be killed within these microseconds, the process makes such a call under its filter,
-which may end it. That is why it is not the default.
+Some processes are skipped: those whose owner does not want live patches (LIBPULP_DISABLE_ON_PATH,
+LIBPULP_DISABLE_ON_USERS, LIBPULP_DISABLE_ON_GROUPS, "ulp set_patchable disable"; the variables do
+not count in a program that runs with other rights than those of the user who started it, such as a
+setuid program), 32-bit programs, emulators (valgrind, qemu), and processes that share their memory
+with another one for good (vfork). They keep the library as it is, and the output names them.
 
-A call that began before a function was replaced ends in the old one. With --consistency=functions, by either engine, a process
-is changed only while no thread is in a function that is replaced, or in former code of it, nor has a call of it on its stack. It
-is tried again, less and less often, until --timeout is over; then a thread and its function are named, and the process is as it
-was. A dry run, which stops nobody, does not see that.` + triggerExitHelp,
+A process with a system call filter (seccomp: browsers, containers, systemd services) is patched if
+the filter allows the calls that this takes: mmap, munmap and rt_sigreturn for the native engine. If
+it does not, the process is skipped, named with the call that the filter forbids, and counted as
+left. With --seccomp=suspend, root lifts the filters of the process for the calls that patching
+makes, and no longer. If lpbuild is killed within these microseconds, the process makes such a call
+under its filter, which may end it. That is why it is not the default.
+
+A call that began before a function was replaced ends in the old one. With --consistency=functions,
+either engine changes a process only while no thread is in a function that is replaced, or in former
+code of it, or has a call of it on its stack. The process is tried again, less and less often, until
+--timeout is over; then a thread and its function are named, and the process is as it was. A dry run
+stops no process, and cannot see that.` + triggerExitHelp,
 		Example: `  lpbuild trigger build/x86_64/*.so
   lpbuild trigger --dry-run '/usr/lib64/glibc-livepatches/0.3/*.so'
   lpbuild trigger -p 'nginx*' --replace libc_2.31-150300.63.1_livepatch2.so
@@ -161,11 +173,12 @@ func newRevert(s *console) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "revert FILE... | revert --all LIBRARY | revert --leftovers",
 		Short: "Take live patches out of running processes",
-		Long: `Takes live patches out of running processes: those of the FILEs (containers, or quoted wildcards), or with --all those of a
-library, whatever they are. The functions of the library are then as they were. Processes in which a live patch is not
-applied are left alone. What was reverted while a thread was in it stays in memory for that thread, and an engine that was killed
-leaves memory that nothing leads to: run again, this gives the memory back where it finds nothing else to do, and with --leftovers
-in all processes. Everything else is as for "lpbuild trigger".` + triggerExitHelp,
+		Long: `Takes live patches out of running processes: those of the FILEs (containers, or quoted wildcards),
+or with --all those of a library, whatever they are. The functions of the library are then as they
+were. Processes in which a live patch is not applied are left alone. A live patch that is reverted
+while a thread is in it stays in memory for that thread, and a killed engine leaves memory that
+nothing leads to. A second run gives this memory back where it finds nothing else to do; with
+--leftovers, it does so in all processes. Everything else is as for "lpbuild trigger".` + triggerExitHelp,
 		Example: `  lpbuild revert libc_2.31-150300.63.1_livepatch2.so
   lpbuild revert -p 4711 --all libc.so.6
   lpbuild revert --dry-run '/usr/lib64/glibc-livepatches/0.3/*.so'`,
