@@ -67,7 +67,8 @@ func (e *UnbegunError) Unwrap() error { return e.Err }
 // Processes of root are begun first, then those that run with other rights than those of the user who started them, then
 // all others, user by user in turn; those of one user in the order of their PIDs.
 //
-// The error is an [*UnbegunError] with the cause of ctx's end or with [ErrForking], that of [Options.CheckProc], or that of reading the root of proc.
+// The error is an [*UnbegunError] with the cause of ctx's end or with [ErrForking], that of [Options.CheckProc], or that of
+// reading the root of proc.
 func Scan(ctx context.Context, o ScanOptions, visit func(ctx context.Context, p *Process, err error)) error {
 	return ScanRetry(ctx, o, func(ctx context.Context, p *Process, err error) *Later {
 		visit(ctx, p, err)

@@ -78,8 +78,9 @@ const GCPercent = 400
 //
 // A process that is forked during the run, by one that is not changed yet, is visited as well.
 //
-// The error is a [*process.UnbegunError] with an [ErrDeadline], the context's or a [process.ErrForking] if not all processes were begun, the [Selector]'s if the process that was
-// named is not there, or that of reading proc. That processes failed is no error; [Summary] says so.
+// The error is a [*process.UnbegunError] if not all processes were begun, which wraps [ErrDeadline], the context's error
+// or [process.ErrForking]. It is the [Selector]'s if the process that was named is not there, or that of reading proc.
+// That processes failed is no error; [Summary] counts them.
 func Run(ctx context.Context, o Options, report func(*Report)) (Summary, error) {
 	r := newRunner(o, report)
 	if err := (process.Options{Root: o.Root}).CheckProc(); err != nil {
