@@ -4,6 +4,8 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
+	"strconv"
 	"strings"
 	"testing"
 )
@@ -93,5 +95,52 @@ func TestUnits(t *testing.T) {
 	}
 	if err != nil || len(mine) > 0 {
 		t.Errorf("%v: %s", err, out)
+	}
+}
+
+// TestServicePermits wants the service to have what the engine needs: real-time priority, limits of other users' processes, and no
+// system call filter of its own, with which it could not suspend those of others.
+func TestServicePermits(t *testing.T) {
+	if os.Geteuid() != 0 {
+		t.Skip("to drop capabilities one must have them")
+	}
+	unit, err := FS.ReadFile("lpbuild-reconcile.service")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, rest, _ := strings.Cut(string(unit), "\nCapabilityBoundingSet=")
+	list, _, _ := strings.Cut(rest, "\n")
+	bounds := "-all"
+	for _, name := range strings.Fields(list) {
+		bounds += "," + strings.Replace(strings.ToLower(name), "cap_", "+", 1)
+	}
+	other := exec.Command("setpriv", "--reuid=65534", "--clear-groups", "sleep", "1000")
+	if err := other.Start(); err != nil {
+		t.Fatal(err)
+	}
+	defer func() {
+		_ = other.Process.Kill()
+		_ = other.Wait()
+	}()
+	for capability, need := range map[string][]string{
+		"CAP_SYS_NICE":     {"chrt", "--fifo", "1", "true"},
+		"CAP_SYS_RESOURCE": {"prlimit", "--pid", strconv.Itoa(other.Process.Pid), "--nofile=1000:2000"},
+	} {
+		if !slices.Contains(strings.Fields(list), capability) {
+			t.Errorf("%s does not have %s", list, capability)
+		}
+		if exec.Command(need[0], need[1:]...).Run() != nil {
+			continue // root of this machine does not have it, either
+		}
+		if out, err := exec.Command("setpriv", append([]string{"--bounding-set=" + bounds}, need...)...).CombinedOutput(); err != nil {
+			t.Errorf("with %s, %q: %v\n%s", list, need, err, out)
+		}
+	}
+	for line := range strings.Lines(string(unit)) {
+		for _, filters := range []string{"SystemCall", "Restrict", "Protect", "PrivateDevices", "MemoryDenyWriteExecute", "LockPersonality"} {
+			if strings.HasPrefix(line, filters) {
+				t.Errorf("systemd makes a filter of %s", line)
+			}
+		}
 	}
 }
