@@ -118,12 +118,16 @@ func (c *Config) readPatch(d *document, n *yaml.Node) {
 			d.sequence(n, "sources", false, func(n *yaml.Node) { c.readFile(d, n, "sources", &p.Sources) })
 		},
 		"cflags": func(n *yaml.Node) {
+			var flags flagChecker
 			d.sequence(n, "cflags", true, func(n *yaml.Node) {
 				var flag string
-				if d.string("cflags", &flag, isFlag)(n); flag != "" {
+				if d.string("cflags", &flag, flags.check)(n); flag != "" {
 					p.CFlags = append(p.CFlags, flag)
 				}
 			})
+			if err := flags.end(); err != nil {
+				d.add(n, "cflags: "+err.Error(), "")
+			}
 		},
 		"builds":    d.readRange(&p.Builds),
 		"unwinding": d.string("unwinding", (*string)(&p.Unwinding), isUnwinding),
@@ -257,27 +261,6 @@ func isNotEmpty(s string) error {
 		return errors.New("one line of text belongs here")
 	}
 	return nil
-}
-
-// isFlag accepts what the compiler may be told. A response file would read a file that no cache key knows.
-func isFlag(s string) error {
-	if strings.HasPrefix(s, "@") || strings.HasPrefix(s, "-Wl,@") || strings.HasPrefix(s, "-Wa,@") {
-		return fmt.Errorf("%q: response files are not supported", s)
-	}
-	for _, not := range []string{"-o", "-c", "-S", "-E", "-P", "-M", "-save-temps", "-specs", "-fplugin", "-wrapper", "-B"} {
-		if s == not || len(not) > 2 && strings.HasPrefix(s, not) || (not == "-o" || not == "-M" || not == "-B") && strings.HasPrefix(s, not) {
-			return fmt.Errorf("%q: what the compiler reads and writes is for lpbuild to say", s)
-		}
-	}
-	for _, option := range []string{"-isystem", "-iquote", "-idirafter", "-include", "-imacros", "-I", "-L"} {
-		if dir, ok := strings.CutPrefix(s, option); ok {
-			if dir != "" && !filepath.IsLocal(dir) && !strings.HasPrefix(filepath.Clean(dir), "/usr/") {
-				return fmt.Errorf("%q: %s is outside the package folder: the source package would lack it", s, dir)
-			}
-			break
-		}
-	}
-	return isNotEmpty(s)
 }
 
 func isLibrary(s string) error {

@@ -174,12 +174,7 @@ func TestOutsideFiles(t *testing.T) {
 		"absolute":            {"#include \"" + other + "\"\n", "", "toy_livepatch1.c:1:10", "is named by an absolute path"},
 		"in the build folder": {"#include \"build/x.h\"\n", "", "toy_livepatch1.c:1:10", "build/x.h lies in build"},
 		"through a header":    {"#include \"sub/inner.h\"\n", "", "sub/inner.h:2:10", "above.h is outside of the package folder"},
-		"by a flag":           {"", "[-include, ../above.h]", "", "../above.h is outside of the package folder"},
-		"folder by a flag":    {"#include <above.h>\n", "[-I, ..]", "toy_livepatch1.c:1:10", "../above.h is outside of the package folder"},
-		"system by a flag":    {"#include <abs.h>\n", "[-I, " + filepath.Dir(other) + "]", "toy_livepatch1.c:1:10", "is named by an absolute path"},
-		"another root":        {"#include <abs.h>\n", "['--sysroot=" + root + "', -nostdlib]", "toy_livepatch1.c:1:10", "is named by an absolute path"},
 		"data":                {"__asm__(\".incbin \\\"../above.h\\\"\");\n", "", "", "../above.h is outside of the package folder"},
-		"for the linker":      {"", "['-Wl,--version-script=../above.map']", "", "../above.map is outside of the package folder"},
 		"system header":       {"#include <string.h>\n#include \"/usr/include/stdio.h\"\n", "", "", ""},
 		"own header":          {"#include \"sub/../sub/own.h\"\n", "", "", ""},
 	}
