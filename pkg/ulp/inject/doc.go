@@ -58,6 +58,9 @@
 // The kernel then takes the pages away from all processes, written or not, and they get SIGBUS. That is so with every
 // library, and the reason why this way comes last. The tests have a filter that answers as SELinux would.
 //
+// A process that shares its descriptors with another one (CLONE_FILES) may put something else in the place of the file while it is
+// open. Nothing opens that for the engine, and what is mapped then is seen before anything is written to it, and unmapped.
+//
 // These are the system calls that the engines make in a process, and what stands in their way:
 //
 //	call                     made by                     can fail with            then

@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"syscall"
 
 	"golang.org/x/sys/unix"
@@ -136,36 +137,85 @@ func (f *File) is(st *unix.Stat_t) bool {
 	return st.Mode&unix.S_IFMT == unix.S_IFREG && st.Dev == f.dev && st.Ino == f.inode && uint64(st.Size) == f.size
 }
 
+// isMapped is is for statx(2).
+func (f *File) isMapped(st *unix.Statx_t) bool {
+	return st.Mode&unix.S_IFMT == unix.S_IFREG && unix.Mkdev(st.Dev_major, st.Dev_minor) == f.dev && st.Ino == f.inode && st.Size == f.size
+}
+
 // mappedFiles returns an error unless each piece of each region is mapped from its file: who shares the process's descriptors
 // may have put another one in its place.
 func (r *run) mappedFiles() error {
-	dir, err := procfs.Open(procfs.Root, r.p.PID)
+	maps, err := r.mappings()
 	if err != nil {
-		return fmt.Errorf("%w: %w", ErrRefused, err)
-	}
-	defer dir.Close()
-	var maps []process.Mapping
-	err = dir.Mappings(func(l *procfs.Mapping) error {
-		if slices.ContainsFunc(r.regions, func(rg *region) bool { return l.Start < rg.end() && rg.base < l.End }) {
-			maps = append(maps, process.Mapping{Start: l.Start, End: l.End, Offset: l.Offset, Perm: process.Perm(l.Perm)})
-		}
-		return nil
-	})
-	if err != nil {
-		return fmt.Errorf("%w: %w", ErrRefused, err)
+		return err
 	}
 	for _, rg := range r.regions {
 		for _, e := range rg.pieces(rg.file) {
 			want := process.Mapping{Start: rg.base + e.off, End: rg.base + e.off + e.size, Offset: pieceAt,
 				Perm: process.PermRead | process.PermExec}
-			var st unix.Stat_t
+			there := slices.ContainsFunc(maps, func(m process.Mapping) bool {
+				m.File, m.Path = process.FileID{}, ""
+				return m == want
+			})
+			var st unix.Statx_t
 			name := fmt.Sprintf("%s/%d/map_files/%x-%x", procfs.Root, r.p.PID, want.Start, want.End)
-			if err := unix.Stat(name, &st); err != nil || !slices.Contains(maps, want) || !rg.file.is(&st) {
+			// Who serves a file system in user space is not asked: an answer may never come.
+			if err := unix.Statx(unix.AT_FDCWD, name, unix.AT_STATX_DONT_SYNC, unix.STATX_BASIC_STATS, &st); err != nil || !there ||
+				!rg.file.isMapped(&st) {
 				return fmt.Errorf("what was mapped is not known to be %s: %w", rg.file.Path, ErrRefused)
 			}
 		}
 	}
 	return nil
+}
+
+// mappedMemory returns an error unless all of each region is mapped from a memory file, for the same reason.
+func (r *run) mappedMemory() error {
+	maps, err := r.mappings()
+	if err != nil {
+		return err
+	}
+	for _, m := range maps {
+		if !strings.HasPrefix(m.Path, memoryPrefix) || m.File.Dev != memoryDevice() {
+			return fmt.Errorf("what was mapped is not known to be a memory file: %w", ErrRefused)
+		}
+	}
+	return nil
+}
+
+// memoryDevice is the device that all memory files are on.
+var memoryDevice = sync.OnceValue(func() uint64 {
+	var st unix.Stat_t
+	fd, err := unix.MemfdCreate("lpbuild:", unix.MFD_CLOEXEC)
+	if err != nil {
+		return 0
+	}
+	defer func() { _ = unix.Close(fd) }()
+	if unix.Fstat(fd, &st) != nil {
+		return 0
+	}
+	return st.Dev
+})
+
+// mappings returns what is mapped where the regions are.
+func (r *run) mappings() ([]process.Mapping, error) {
+	dir, err := procfs.Open(procfs.Root, r.p.PID)
+	if err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrRefused, err)
+	}
+	defer dir.Close()
+	var maps []process.Mapping
+	err = dir.Mappings(func(l *procfs.Mapping) error {
+		if slices.ContainsFunc(r.regions, func(rg *region) bool { return l.Start < rg.end() && rg.base < l.End }) {
+			maps = append(maps, process.Mapping{Start: l.Start, End: l.End, Offset: l.Offset, Perm: process.Perm(l.Perm),
+				File: process.FileID{Dev: l.Dev, Inode: l.Inode}, Path: string(l.Path[:min(len(l.Path), len(memoryPrefix))])})
+		}
+		return nil
+	})
+	if err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrRefused, err)
+	}
+	return maps, nil
 }
 
 // isFile reports whether a mapping may be a piece of a region.

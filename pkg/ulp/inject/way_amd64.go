@@ -27,7 +27,7 @@ type way struct {
 // from all who have mapped it, which cannot happen to a memory file.
 var ways = []*way{
 	{name: "anonymous", bring: anonymous},
-	{name: "memfd", bring: memoryFile, applies: (*run).mayGrow},
+	{name: "memfd", bring: memoryFile, applies: (*run).mayGrow, check: (*run).mappedMemory},
 	{name: "file", bring: containerFile, applies: (*run).hasFiles, check: (*run).mappedFiles, full: true},
 }
 
