@@ -96,7 +96,8 @@ func TestScanStorm(t *testing.T) {
 		t.Errorf("%d of %d were visited: %v", len(f.visits), len(f.pids), err)
 	}
 	f, err = scanForks(t.Context(), t, 1000, false, func() {})
-	if err != nil || len(f.visits) != 3 { // the shell, and those of two more listings
+	// The shell, and those of two more listings; one more if a visit was slow, and processes were listed meanwhile.
+	if n := len(f.visits); err != nil || n != 3 && n != 4 {
 		t.Errorf("%d of %d were visited: %v", len(f.visits), len(f.pids), err)
 	}
 }
