@@ -9,6 +9,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/lpbuild/lpbuild/pkg/buildmatrix"
+	"github.com/lpbuild/lpbuild/pkg/diag"
 	"github.com/lpbuild/lpbuild/pkg/download"
 	"github.com/lpbuild/lpbuild/pkg/download/store"
 	"github.com/lpbuild/lpbuild/pkg/progress"
@@ -19,6 +20,7 @@ type downloadOptions struct {
 	jobs    int
 	store   string
 
+	forget     bool
 	allowOlder bool
 }
 
@@ -26,6 +28,7 @@ func (o *downloadOptions) addFlags(cmd *cobra.Command) {
 	f := cmd.Flags()
 	f.BoolVar(&o.offline, "offline", false, "use no network: complete the catalogue from store and lock alone")
 	f.IntVarP(&o.jobs, "jobs", "j", 0, "work on `n` RPMs at once (0: 4)")
+	f.BoolVar(&o.forget, "forget", false, "drop the builds that no repository has any more from lpbuild.lock")
 	f.BoolVar(&o.allowOlder, "allow-older", false, "accept repositories that are in an older state than the one in lpbuild.lock")
 	f.StringVar(&o.store, "store", "", "`folder` that keeps what was downloaded (default $LPBUILD_CACHE or the user's cache folder)")
 }
@@ -40,6 +43,9 @@ func newDownload(s *console, g *globalOptions) *cobra.Command {
 A repository is believed only if one of its pinned keys signed it, an RPM only if its digest is the repository's and a
 pinned key signed it, too. What is needed of each build (the symbols of its libraries and of their debuginfo) is written
 to the folder "catalogue", and lpbuild.lock pins every build. Both belong into version control.
+
+A build that no repository has any more stays in the lock, with the date: customers may have it in memory. --forget drops such
+builds. A build that is odd by itself is reported, with exit code 1, and the others are pinned.
 
 The lock knows in what state each repository was. An older state is refused, even if it is well signed: somebody may hold back
 newer builds. --allow-older accepts it. With "max-age: 30 days" in a repository's entry in lpbuild.yaml, metadata that were
@@ -87,12 +93,24 @@ func runDownload(ctx context.Context, s *console, g *globalOptions, o downloadOp
 		return err
 	}
 	res, err := download.Run(ctx, req, download.Options{
-		Dir: config.Dir, Lock: config.File(buildmatrix.LockName), Store: st, Jobs: o.jobs, AllowOlder: o.allowOlder, Progress: progress.Func(s.progress),
+		Dir: config.Dir, Lock: config.File(buildmatrix.LockName), Store: st, Jobs: o.jobs, Forget: o.forget, AllowOlder: o.allowOlder, Progress: progress.Func(s.progress),
 	})
 	if err != nil {
 		return err
 	}
-	return printDownload(s, res)
+	if err := printDownload(s, res); err != nil {
+		return err
+	}
+	return oddBuilds(res.Odd)
+}
+
+// oddBuilds is the error that is left when all other builds are in the lock; nil if there is no odd one.
+func oddBuilds(odds []download.OddBuild) error {
+	var list diag.List
+	for _, o := range odds {
+		list = append(list, &diag.Diagnostic{Message: fmt.Sprintf("%s is left out: %v", o.Name, o.Err), Hint: o.Hint()})
+	}
+	return list.Err()
 }
 
 func openStore(dir string) (*store.Store, error) {
@@ -108,24 +126,36 @@ func openStore(dir string) (*store.Store, error) {
 func printDownload(s *console, res *download.Result) error {
 	patched := res.Lock.Patched()
 	others := len(res.Lock.Builds) - patched
+	var names []string
+	for _, o := range res.Odd {
+		names = append(names, o.Name)
+	}
 	if s.json {
 		return s.printJSON(struct {
 			Builds      int      `json:"builds"`
 			ExportsOnly int      `json:"exports_only"` // builds beside these that patches name no library of
 			Added       []string `json:"added"`
 			Removed     []string `json:"removed"`
+			Gone        []string `json:"gone"` // in no repository any more since the former lock
+			Odd         []string `json:"odd"`  // left out
 			Unsigned    bool     `json:"unsigned"`
-		}{patched, others, list(res.Added), list(res.Removed), res.Lock.IsUnsigned()})
+		}{patched, others, list(res.Added), list(res.Removed), list(res.Gone), list(names), res.Lock.IsUnsigned()})
 	}
 	for _, name := range res.Added {
 		s.print("new   %s\n", name)
 	}
 	for _, name := range res.Removed {
-		s.print("gone  %s\n", name)
+		s.print("drop  %s\n", name)
+	}
+	for _, name := range res.Gone {
+		s.print("gone  %s (in no repository any more; stays until lpbuild download --forget)\n", name)
 	}
 	note := ""
+	if n := res.Lock.Gone(); n > 0 {
+		note = fmt.Sprintf(", %d of them in no repository any more", n)
+	}
 	if others > 0 {
-		note = fmt.Sprintf(", %d more only for their exports", others)
+		note += fmt.Sprintf(", %d more only for their exports", others)
 	}
 	if res.Lock.IsUnsigned() {
 		note += " (UNSIGNED: not all of them are vouched for by a key)"

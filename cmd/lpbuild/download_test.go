@@ -5,7 +5,9 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/lpbuild/lpbuild/pkg/diag"
 	"github.com/lpbuild/lpbuild/pkg/download"
+	"github.com/lpbuild/lpbuild/pkg/ulp"
 )
 
 // TestPrintDownload counts builds to be patched, and says what else is in the lock.
@@ -18,13 +20,22 @@ func TestPrintDownload(t *testing.T) {
 	}{
 		"builds": {
 			download.Result{Lock: &download.Lock{Builds: []download.Build{patched, patched}}, Added: []string{"a-1-1.x86_64"}, Removed: []string{"b-1-1.x86_64"}},
-			"new   a-1-1.x86_64\ngone  b-1-1.x86_64\n2 builds in lpbuild.lock\n",
+			"new   a-1-1.x86_64\ndrop  b-1-1.x86_64\n2 builds in lpbuild.lock\n",
 			[]string{`"builds": 2`, `"exports_only": 0`, `"a-1-1.x86_64"`},
 		},
 		"exports": {
 			download.Result{Lock: &download.Lock{Builds: []download.Build{patched, {}, {}}}, Added: []string{}, Removed: []string{}},
 			"1 build in lpbuild.lock, 2 more only for their exports\n",
 			[]string{`"builds": 1`, `"exports_only": 2`, `"added": []`, `"removed": []`},
+		},
+		"gone and odd": {
+			download.Result{
+				Lock: &download.Lock{Builds: []download.Build{patched, {Gone: "2026-01-02", Libraries: patched.Libraries}}},
+				Gone: []string{"a-1-1.x86_64"}, Odd: []download.OddBuild{{Name: "b-1-2.x86_64", Version: "1-2", Err: ulp.ErrUnsupported}},
+			},
+			"gone  a-1-1.x86_64 (in no repository any more; stays until lpbuild download --forget)\n" +
+				"2 builds in lpbuild.lock, 1 of them in no repository any more\n",
+			[]string{`"gone": [`, `"a-1-1.x86_64"`, `"odd": [`, `"b-1-2.x86_64"`},
 		},
 		"unsigned": {
 			download.Result{Lock: &download.Lock{Repositories: []download.LockedRepository{{Unsigned: true}}, Builds: []download.Build{patched, {}}}},
@@ -48,5 +59,21 @@ func TestPrintDownload(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// TestOddBuilds ends with 1 whatever is wrong with a build, and says how to go on without it.
+func TestOddBuilds(t *testing.T) {
+	if err := oddBuilds(nil); err != nil {
+		t.Errorf("no odd build is the error %v", err)
+	}
+	err := oddBuilds([]download.OddBuild{{Name: "b-1-2.x86_64", Version: "1-2", Err: ulp.ErrUnsupported}})
+	if code := exitCode(err); code != exitError {
+		t.Errorf("exit code %d, want %d", code, exitError)
+	}
+	want := "error: b-1-2.x86_64 is left out: " + ulp.ErrUnsupported.Error() + "\n" +
+		"  hint: leave it out with builds: \"!= 1-2\" of its package in lpbuild.yaml\n"
+	if got := diag.Render(err, false); got != want {
+		t.Errorf("got %q, want %q", got, want)
 	}
 }

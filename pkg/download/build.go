@@ -28,11 +28,11 @@ func (r *run) readBuild(ctx context.Context, c *candidate) (*Build, error) {
 		Built: rpm.BuildTime.UTC(), RPM: *file,
 	}
 	if err := errors.Join(checkElement("source package", b.Source), checkElement("version", b.Version), checkElement("release", b.Release)); err != nil {
-		return nil, fmt.Errorf("%s: %w", file.URL, err)
+		return nil, odd(fmt.Errorf("%s: %w", file.URL, err))
 	}
 	wanted, err := r.wantedLibraries(rpm, b)
 	if err != nil {
-		return nil, fmt.Errorf("%s: %w", file.URL, err)
+		return nil, odd(fmt.Errorf("%s: %w", file.URL, err))
 	}
 	if err := r.catalogue(ctx, c, b, rpm, wanted); err != nil {
 		return nil, err
@@ -87,12 +87,12 @@ func (r *run) fetchRPM(ctx context.Context, p rpmmd.Package, from *listing) (*Fi
 			break
 		}
 		if !again || !r.isDamaged(ctx, p.Checksum) {
-			return nil, nil, fmt.Errorf("%s: %w", location, err)
+			return nil, nil, odd(fmt.Errorf("%s: %w", location, err))
 		}
 	}
 	if rpm.Name != p.Name || rpm.EVR.Compare(p.EVR) != 0 || rpm.Arch != p.Arch {
-		return nil, nil, fmt.Errorf("%s: the repository calls it %s, it calls itself %s: the repository is inconsistent",
-			location, buildKey(p.Name, p.EVR, p.Arch), rpm.NEVRA())
+		return nil, nil, odd(fmt.Errorf("%s: the repository calls it %s, it calls itself %s: the repository is inconsistent",
+			location, buildKey(p.Name, p.EVR, p.Arch), rpm.NEVRA()))
 	}
 	return file, rpm, nil
 }

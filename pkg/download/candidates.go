@@ -47,7 +47,7 @@ func (r *run) candidates(listings []*listing) ([]*candidate, error) {
 		c.debuginfo = debug[buildKey(c.Name, c.EVR, c.Arch)]
 	}
 	for _, p := range r.Packages {
-		if !slices.ContainsFunc(found, func(c *candidate) bool { return c.Name == p.Name }) {
+		if !slices.ContainsFunc(found, func(c *candidate) bool { return c.Name == p.Name }) && !r.keeps(p.Name) {
 			return nil, fmt.Errorf("package %s (%s; builds %q): %w: check the name, the architectures, \"builds\" and \"since\"",
 				p.Name, strings.Join(r.Arch, ", "), p.Builds, ErrNotOffered)
 		}

@@ -82,7 +82,7 @@ func (x *extraction) debuginfo(ctx context.Context, candidates []debugCandidate)
 		}
 	}
 	if best == nil || len(best.files) == 0 && len(wrong) > 0 {
-		return errors.Join(wrong...)
+		return odd(errors.Join(wrong...))
 	}
 	x.build.Debuginfo, x.chosen, x.debug = best.pkg, &best.digest, best.files
 	x.warnMissing(sortedKeys(paths), len(candidates))
@@ -121,11 +121,11 @@ func (x *extraction) tryDebuginfo(ctx context.Context, d debugCandidate, paths [
 	slices.Sort(want)
 	got := map[string]string{}
 	if err := x.extract(ctx, rpm, slices.Compact(want), sub, got); err != nil {
-		return nil, fmt.Errorf("%s: %w", file.URL, err)
+		return nil, odd(fmt.Errorf("%s: %w", file.URL, err))
 	}
 	for p, name := range names {
 		if _, err := ulp.OpenLibrary(x.files[p], ulp.LibraryOptions{Debug: got[name]}); err != nil {
-			return nil, fmt.Errorf("%s: %s for %s: %w", file.URL, name, p, err)
+			return nil, odd(fmt.Errorf("%s: %s for %s: %w", file.URL, name, p, err))
 		}
 		f.files[p] = got[name]
 	}

@@ -29,10 +29,12 @@ type Result struct {
 	Lock    *Lock
 	Added   []string // builds that the former lock did not have
 	Removed []string // builds that only the former lock had
+	Gone    []string // builds that no repository has any more since the former lock; they stay
+	Odd     []OddBuild
 }
 
 // Run downloads every build of every package and writes catalogue and lock. Whatever goes wrong, the former lock and its
-// catalogue stay as they were.
+// catalogue stay as they were. A build that is odd by itself does not keep the others from being pinned: see Result.Odd.
 func Run(ctx context.Context, req Request, o Options) (*Result, error) {
 	if o.Client == nil {
 		o.Client = fetch.New(fetch.Options{})
@@ -43,39 +45,41 @@ func Run(ctx context.Context, req Request, o Options) (*Result, error) {
 		r.Progress.Warn("lock", "the former lock cannot be read and will be replaced: "+err.Error())
 	}
 	r.former = former
-	lock, err := r.readCurrent(ctx)
+	lock, odds, err := r.readCurrent(ctx)
 	if err != nil {
 		return nil, err
 	}
 	if err := r.write(ctx, lock, former); err != nil {
 		return nil, err
 	}
-	return compare(former, lock), nil
+	res := compare(former, lock)
+	res.Odd = odds
+	return res, nil
 }
 
 // readCurrent reads what the repositories have at the moment. If an RPM is not there as the metadata say, their owner may have
 // published in between: everything is read once more, which costs only what is new, since the store has the rest.
-func (r *run) readCurrent(ctx context.Context) (*Lock, error) {
-	first, err := r.read(ctx)
+func (r *run) readCurrent(ctx context.Context) (*Lock, []OddBuild, error) {
+	first, odds, err := r.read(ctx)
 	if _, unlisted := errors.AsType[*unlistedError](err); !unlisted || ctx.Err() != nil {
-		return first, err
+		return first, odds, err
 	}
 	r.Progress.Warn("metadata", fmt.Sprintf("the repositories are read once more, they may have changed: %v", err))
-	second, err := r.read(ctx)
+	second, odds, err := r.read(ctx)
 	if _, unlisted := errors.AsType[*unlistedError](err); !unlisted {
-		return second, err
+		return second, odds, err
 	}
 	if slices.Equal(first.Repositories, second.Repositories) {
-		return nil, fmt.Errorf("%w: %w: ask its owner, or try again when it is published anew", err, ErrIncomplete)
+		return nil, nil, fmt.Errorf("%w: %w: ask its owner, or try again when it is published anew", err, ErrIncomplete)
 	}
-	return nil, fmt.Errorf("%w: %w", err, errChanging)
+	return nil, nil, fmt.Errorf("%w: %w", err, errChanging)
 }
 
 // read reads the repositories and every build that is wanted. After an [unlistedError] the lock has the repositories only.
-func (r *run) read(ctx context.Context) (*Lock, error) {
+func (r *run) read(ctx context.Context) (*Lock, []OddBuild, error) {
 	listings, err := r.readListings(ctx)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	lock := &Lock{Format: LockFormat, Product: r.Product}
 	for _, l := range listings {
@@ -83,12 +87,19 @@ func (r *run) read(ctx context.Context) (*Lock, error) {
 	}
 	candidates, err := r.candidates(listings)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
-	if lock.Builds, err = r.readBuilds(ctx, candidates); err != nil {
-		return lock, err
+	var odds []OddBuild
+	if lock.Builds, odds, err = r.readBuilds(ctx, candidates); err != nil {
+		return lock, nil, err
 	}
-	return lock, r.checkLibraries(lock)
+	if err := r.keepFormer(ctx, lock, odds); err != nil {
+		return lock, nil, err
+	}
+	if err := r.checkLibraries(lock); err != nil {
+		return lock, nil, errors.Join(err, join(odds))
+	}
+	return lock, odds, nil
 }
 
 // readListings reads all repositories, those for debuginfo after those they belong to.
@@ -130,17 +141,31 @@ func (r *run) readListings(ctx context.Context) ([]*listing, error) {
 	return listings, nil
 }
 
-// readBuilds works on every candidate, several at once, and keeps one build of each that is met more than once.
-func (r *run) readBuilds(ctx context.Context, candidates []*candidate) ([]Build, error) {
-	builds := make([]*Build, len(candidates))
+// readBuilds works on every candidate, several at once, and keeps one build of each that is met more than once. Odd ones
+// are left out.
+func (r *run) readBuilds(ctx context.Context, candidates []*candidate) ([]Build, []OddBuild, error) {
+	builds, faults := make([]*Build, len(candidates)), make([]error, len(candidates))
 	err := r.each(ctx, len(candidates), func(ctx context.Context, i int) (err error) {
 		builds[i], err = r.readBuild(ctx, candidates[i])
+		if _, is := errors.AsType[*oddError](err); is {
+			builds[i], faults[i], err = nil, err, nil
+		}
 		return err
 	})
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
-	return merge(builds)
+	var odds []OddBuild
+	for i, err := range faults {
+		if c := candidates[i]; err != nil {
+			odds = append(odds, OddBuild{Name: buildKey(c.Name, c.EVR, c.Arch), Version: c.EVR.String(), Err: err})
+		}
+	}
+	if len(odds) > 0 && len(odds) == len(candidates) {
+		return nil, nil, join(odds)
+	}
+	merged, err := merge(builds)
+	return merged, odds, err
 }
 
 // each calls f for 0 to n-1, several at once. After an error the others are cancelled; what they say to that is left out
@@ -207,7 +232,17 @@ func compare(former, l *Lock) *Result {
 	if former == nil {
 		former = &Lock{}
 	}
-	return &Result{Lock: l, Added: missing(former, l), Removed: missing(l, former)}
+	res := &Result{Lock: l, Added: missing(former, l), Removed: missing(l, former), Gone: []string{}}
+	were := map[string]bool{}
+	for i := range former.Builds {
+		were[former.Builds[i].NEVRA()] = former.Builds[i].Gone != ""
+	}
+	for i := range l.Builds {
+		if name := l.Builds[i].NEVRA(); l.Builds[i].Gone != "" && !were[name] {
+			res.Gone = append(res.Gone, name)
+		}
+	}
+	return res
 }
 
 // missing returns the builds of l that other does not have.

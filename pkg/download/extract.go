@@ -53,7 +53,7 @@ func (r *run) catalogue(ctx context.Context, c *candidate, b *Build, rpm *rpmfil
 	defer func() { err = errors.Join(err, tmp.Remove()) }()
 	x := &extraction{run: r, build: b, dir: tmp.Path, wanted: wanted, files: map[string]string{}, seen: map[string]*ulp.Library{}}
 	if err := x.libraries(ctx, rpm); err != nil {
-		return fmt.Errorf("%s: %w", b.RPM.URL, err)
+		return odd(fmt.Errorf("%s: %w", b.RPM.URL, err))
 	}
 	if err := x.debuginfo(ctx, debug); err != nil {
 		return err
@@ -136,7 +136,7 @@ func (x *extraction) store(ctx context.Context) error {
 	for _, w := range x.wanted {
 		lib, err := x.library(ctx, w)
 		if err != nil {
-			return fmt.Errorf("%s: %w", w.Path, err)
+			return odd(fmt.Errorf("%s: %w", w.Path, err))
 		}
 		if !slices.ContainsFunc(b.Libraries, func(l Library) bool { return l.Name == lib.Name && l.BuildID == lib.BuildID }) {
 			b.Libraries = append(b.Libraries, *lib)

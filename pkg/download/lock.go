@@ -60,6 +60,7 @@ type Build struct {
 	Built     time.Time `json:"built"`
 	RPM       File      `json:"rpm"`
 	Debuginfo *File     `json:"debuginfo,omitempty"`
+	Gone      string    `json:"gone,omitempty"` // since when no repository has it any more: "2026-01-02"
 	Also      []string  `json:"also,omitempty"` // other builds with the very same libraries or, without any, exports
 	Libraries []Library `json:"libraries"`      // empty: no patch names one, and what the build exports is all that counts
 	Exports   *Exports  `json:"exports,omitempty"`
@@ -115,6 +116,17 @@ func (b *Build) LibrariesNamed(name string) []*Library {
 	return named
 }
 
+// Gone returns how many builds no repository has any more.
+func (l *Lock) Gone() int {
+	n := 0
+	for i := range l.Builds {
+		if l.Builds[i].Gone != "" {
+			n++
+		}
+	}
+	return n
+}
+
 // Patched returns how many builds patches name a library of.
 func (l *Lock) Patched() int {
 	n := 0
@@ -128,7 +140,8 @@ func (l *Lock) Patched() int {
 
 // IsUnsigned reports whether anything in the lock is vouched for by no key.
 func (l *Lock) IsUnsigned() bool {
-	return slices.ContainsFunc(l.Repositories, func(r LockedRepository) bool { return r.Unsigned })
+	return slices.ContainsFunc(l.Repositories, func(r LockedRepository) bool { return r.Unsigned }) ||
+		slices.ContainsFunc(l.Builds, func(b Build) bool { return b.RPM.Unsigned })
 }
 
 // ReadLock reads and checks a lock file. A missing one is [ErrNoLock].
@@ -205,6 +218,9 @@ func (b *Build) check() error {
 	}
 	if b.Epoch < 0 {
 		return fmt.Errorf("epoch %d is negative", b.Epoch)
+	}
+	if _, err := time.Parse(time.DateOnly, b.Gone); b.Gone != "" && err != nil {
+		return fmt.Errorf("gone %.80q is not a date", b.Gone)
 	}
 	if b.RPM.Digest.IsZero() {
 		return errors.New("the RPM has no digest")

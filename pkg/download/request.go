@@ -61,6 +61,7 @@ type Options struct {
 	Client *fetch.Client
 	Jobs   int // RPMs worked on at once; 0: 4
 
+	Forget     bool // drop the builds that no repository has any more
 	AllowOlder bool // accept a repository that is in an older state than the one in the lock
 
 	Progress progress.Func

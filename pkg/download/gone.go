@@ -1,0 +1,163 @@
+package download
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"path"
+	"path/filepath"
+	"slices"
+	"time"
+
+	"github.com/lpbuild/lpbuild/pkg/download/digest"
+	"github.com/lpbuild/lpbuild/pkg/download/fetch"
+	"github.com/lpbuild/lpbuild/pkg/download/pgp"
+	"github.com/lpbuild/lpbuild/pkg/download/rpmmd"
+)
+
+// ErrGone says that a build is in no repository any more, and not in the store either.
+var ErrGone = errors.New("no repository has it any more")
+
+// keepFormer puts the builds of the former lock into l that the configuration still asks for and that no repository has any
+// more: customers may have them in memory for as long as their machines run. What is odd today stays as it was known.
+func (r *run) keepFormer(ctx context.Context, l *Lock, odds []OddBuild) error {
+	if r.former == nil {
+		return nil
+	}
+	for i := range r.former.Builds {
+		b := r.former.Builds[i]
+		name := b.NEVRA()
+		if !r.stillWants(&b) || l.has(&b) {
+			continue
+		}
+		if slices.ContainsFunc(odds, func(o OddBuild) bool { return o.Name == name }) {
+			l.Builds = append(l.Builds, b)
+			continue
+		}
+		if r.Forget {
+			continue
+		}
+		if b.Gone == "" {
+			b.Gone = r.now.UTC().Format(time.DateOnly)
+		}
+		kept, err := r.readGone(ctx, &b)
+		if err != nil {
+			return fmt.Errorf("%s: %w", name, err)
+		}
+		l.Builds = append(l.Builds, *kept)
+	}
+	return nil
+}
+
+// has reports whether the lock has the build: under its own name, or as another one with the very same libraries.
+func (l *Lock) has(b *Build) bool {
+	name, content := b.NEVRA(), contentKey(b)
+	for i := range l.Builds {
+		other := &l.Builds[i]
+		if other.NEVRA() == name && sameLibraries(other, b) {
+			return true
+		}
+		if contentKey(other) != content {
+			continue
+		}
+		if other.NEVRA() != name && !slices.Contains(other.Also, name) {
+			other.Also = append(other.Also, name)
+		}
+		return true
+	}
+	return false
+}
+
+// sameLibraries reports whether no library that two builds of one name have in the lock differs. Patches may name other
+// libraries now than when the former lock was made.
+func sameLibraries(a, b *Build) bool {
+	if a.RPM.Digest == b.RPM.Digest {
+		return true
+	}
+	for _, lib := range a.Libraries {
+		for _, other := range b.LibrariesNamed(lib.Name) {
+			if other.Variant == lib.Variant && other.BuildID != lib.BuildID {
+				return false
+			}
+		}
+	}
+	return true
+}
+
+// stillWants reports whether the configuration asks for a build of the former lock.
+func (r *run) stillWants(b *Build) bool {
+	p := rpmmd.Package{Name: b.Name, EVR: b.EVR(), BuildTime: b.Built}
+	return slices.Contains(r.Arch, b.Arch) && r.wants(&p)
+}
+
+// keeps reports whether builds of a package stay in the lock even if no repository has the package.
+func (r *run) keeps(name string) bool {
+	return r.former != nil && !r.Forget && slices.ContainsFunc(r.former.Builds, func(b Build) bool { return b.Name == name && r.stillWants(&b) })
+}
+
+// readGone makes the build anew from the RPMs in the store, since patches may name other libraries by now. Without them it
+// stays as it was.
+func (r *run) readGone(ctx context.Context, b *Build) (*Build, error) {
+	if !r.Store.Has(b.RPM.Digest) || b.Debuginfo != nil && !r.Store.Has(b.Debuginfo.Digest) {
+		return r.keepGone(ctx, b)
+	}
+	c := &candidate{}
+	var err error
+	if c.Package, c.from, err = r.storedPackage(b, &b.RPM, b.Name); err != nil {
+		return nil, err
+	}
+	if b.Debuginfo != nil {
+		p, from, err := r.storedPackage(b, b.Debuginfo, b.Name+debuginfoSuffix)
+		if err != nil {
+			return nil, err
+		}
+		from.source = c.from.source
+		c.debuginfo = []debugCandidate{{p, from}}
+	}
+	again, err := r.readBuild(ctx, c)
+	if err != nil {
+		return nil, fmt.Errorf("%w, and it cannot be read again: %w: drop it with lpbuild download --forget", ErrGone, err)
+	}
+	again.Gone, again.Also = b.Gone, b.Also
+	return again, nil
+}
+
+// storedPackage is what a repository said about an RPM of the former lock.
+func (r *run) storedPackage(b *Build, f *File, name string) (rpmmd.Package, *listing, error) {
+	dir, file := path.Split(f.URL)
+	at, err := fetch.ParseLocation(dir, r.Dir)
+	if err != nil {
+		return rpmmd.Package{}, nil, err
+	}
+	p := rpmmd.Package{Name: name, Arch: b.Arch, EVR: b.EVR(), Checksum: f.Digest, Location: file, Size: f.Size, BuildTime: b.Built}
+	return p, &listing{source: r.anySource(f.Unsigned), location: at}, nil
+}
+
+// anySource has the keys of all repositories: the one that a build came from may not be configured any more.
+func (r *run) anySource(unsigned bool) *Source {
+	keys := &pgp.Keyring{}
+	for i := range r.Repositories {
+		keys.Merge(r.Repositories[i].Keys)
+	}
+	return &Source{Keys: keys, Unsigned: unsigned}
+}
+
+// keepGone keeps what the former lock says about a build whose RPMs are not here any more.
+func (r *run) keepGone(ctx context.Context, b *Build) (*Build, error) {
+	for name, d := range b.files() {
+		have, err := digest.OfFile(filepath.Join(r.Dir, filepath.FromSlash(name)))
+		if (err != nil || have != d) && !r.isWhole(ctx, d) {
+			return nil, fmt.Errorf("%w, and %s is neither in the catalogue nor in the store: restore it from version control, "+
+				"or drop the build with lpbuild download --forget", ErrGone, name)
+		}
+	}
+	for _, lib := range r.Libraries {
+		if !slices.ContainsFunc(r.former.Builds, func(b Build) bool { return len(b.LibrariesNamed(lib)) > 0 }) {
+			return nil, fmt.Errorf("%w, and its RPM is not in the store: whether it has %s, which no patch named before, cannot be told: "+
+				"drop the build with lpbuild download --forget", ErrGone, lib)
+		}
+	}
+	kept := *b
+	kept.Libraries = slices.DeleteFunc(slices.Clone(b.Libraries), func(l Library) bool { return !slices.Contains(r.Libraries, l.Name) })
+	return &kept, nil
+}

@@ -1,0 +1,190 @@
+package download_test
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/lpbuild/lpbuild/internal/distro"
+	"github.com/lpbuild/lpbuild/pkg/download"
+)
+
+// remove takes RPMs out of the world's repositories, and publishes them anew.
+func (w *world) remove(t *testing.T, pattern string) {
+	t.Helper()
+	for _, dir := range []string{w.repo.Dir, w.repo.DebugDir} {
+		found, err := filepath.Glob(filepath.Join(dir, "*", pattern))
+		if err != nil || dir == "" {
+			continue
+		}
+		for _, name := range found {
+			if err := os.Remove(name); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if err := distro.MakeRepository(t.Context(), dir, nil, distro.RepositoryOptions{Key: w.repo.Key, Revision: time.Now().Add(time.Minute)}); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+// TestGone keeps a build that disappears from its repository, with the date, until it is to be forgotten.
+func TestGone(t *testing.T) {
+	w := newWorld(t, distro.StandardOptions{Builds: 3})
+	first := w.mustRun(t, nil).Lock
+	w.remove(t, "glibc-*150300.26.5*")
+	today := time.Now().UTC().Format(time.DateOnly)
+	const name = "glibc-2.31-150300.26.5.x86_64"
+	for n := range 3 {
+		res := w.mustRun(t, nil)
+		if d := cmp.Diff(names(first), names(res.Lock)); d != "" {
+			t.Fatalf("run %d: builds (-want +got):\n%s", n, d)
+		}
+		b := res.Lock.Builds[1]
+		want := first.Builds[1]
+		want.Gone = today
+		if d := cmp.Diff(want, b); d != "" || res.Lock.Gone() != 1 {
+			t.Errorf("run %d: the build (-want +got):\n%s", n, d)
+		}
+		if gone := len(res.Gone); len(res.Removed) != 0 || len(res.Added) != 0 || gone != max(0, 1-n) {
+			t.Errorf("run %d: added %v, removed %v, gone %v", n, res.Added, res.Removed, res.Gone)
+		}
+		if err := res.Lock.CheckFiles(w.dir); err != nil {
+			t.Errorf("run %d: %v", n, err)
+		}
+		if n == 1 { // the date stays, and without a store the catalogue does
+			w.edit(t, w.lock, today, "2026-01-02")
+			today = "2026-01-02"
+			if err := os.Remove(w.store.Path(first.Builds[1].RPM.Digest)); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	// What a patch names now, and the lock does not know: unknown is not "none".
+	_, err := w.run(t, want("glibc", "libc.so.6 libpthread.so.0"))
+	if !errors.Is(err, download.ErrGone) || !strings.Contains(err.Error(), "libpthread.so.0") || !strings.Contains(err.Error(), "--forget") {
+		t.Errorf("error is %v", err)
+	}
+	w.options.Forget = true
+	res := w.mustRun(t, nil)
+	if d := cmp.Diff([]string{name}, res.Removed); d != "" || len(res.Lock.Builds) != 2 {
+		t.Errorf("removed (-want +got):\n%s", d)
+	}
+}
+
+func (w *world) edit(t *testing.T, file, old, new string) {
+	t.Helper()
+	data, err := os.ReadFile(file)
+	if err != nil || !strings.Contains(string(data), old) {
+		t.Fatalf("%q is not in %s (%v)", old, file, err)
+	}
+	writeFile(t, file, strings.ReplaceAll(string(data), old, new))
+}
+
+// TestGoneOtherLibrary takes a library that is named only now out of the RPM that the store still has.
+func TestGoneOtherLibrary(t *testing.T) {
+	w := newWorld(t, distro.StandardOptions{Builds: 2})
+	w.mustRun(t, nil)
+	w.remove(t, "glibc-*150300.26.5*")
+	res := w.mustRun(t, want("glibc", "libc.so.6 libpthread.so.0"))
+	if n := len(res.Lock.Builds); n != 2 || res.Lock.Gone() != 1 {
+		t.Fatalf("%d builds, %d gone", n, res.Lock.Gone())
+	}
+	if lib := libraryOf(&res.Lock.Builds[1], "libpthread.so.0"); lib == nil || lib.Debuginfo == nil {
+		t.Errorf("library is %+v", lib)
+	}
+}
+
+// TestGoneWhole keeps the builds of a package that left the repository altogether, and comes back.
+func TestGoneWhole(t *testing.T) {
+	w := newWorld(t, distro.StandardOptions{Builds: 1})
+	w.mustRun(t, nil)
+	hidden := w.keepFiles(t)
+	w.remove(t, "glibc-2*x86_64*")
+	if res := w.mustRun(t, nil); res.Lock.Gone() != 1 {
+		t.Errorf("builds: %v", names(res.Lock))
+	}
+	hidden()
+	w.options.AllowOlder = true
+	if res := w.mustRun(t, nil); res.Lock.Gone() != 0 || len(res.Lock.Builds) != 1 {
+		t.Errorf("builds: %v, %d gone", names(res.Lock), res.Lock.Gone())
+	}
+}
+
+// keepFiles returns a function that brings the repository back as it is now.
+func (w *world) keepFiles(t *testing.T) (restore func()) {
+	t.Helper()
+	kept := filepath.Join(t.TempDir(), "kept")
+	if err := os.CopyFS(kept, os.DirFS(w.repo.Dir)); err != nil {
+		t.Fatal(err)
+	}
+	return func() {
+		if err := errors.Join(os.RemoveAll(w.repo.Dir), os.CopyFS(w.repo.Dir, os.DirFS(kept))); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+// oddPackages has a build in which a library's name means two files.
+func oddPackages() []testPackage {
+	lib := func(path string) testLibrary {
+		return testLibrary{Path: path, SONAME: "libfoo.so.1", Code: "int foo(void) { return 1; }"}
+	}
+	return []testPackage{
+		{Name: "libfoo", Version: "1.0", Release: "1", Libraries: []testLibrary{lib("/usr/lib64/libfoo.so.1")}},
+		{Name: "libfoo", Version: "1.0", Release: "2", Libraries: []testLibrary{lib("/opt/lib/a/libfoo.so.1"), lib("/opt/lib/b/libfoo.so.1")}},
+		{Name: "libfoo", Version: "1.0", Release: "3", Libraries: []testLibrary{{"/usr/lib64/libfoo.so.1", "libfoo.so.1", "int foo(void) { return 3; }"}}},
+	}
+}
+
+// TestOddBuild pins all builds but one of which no live patch can be made, and says how to leave it out.
+func TestOddBuild(t *testing.T) {
+	w := packageWorld(t, oddPackages()...)
+	res := w.mustRun(t, want("libfoo", "libfoo.so.1"))
+	if d := cmp.Diff([]string{"libfoo-1.0-1.x86_64", "libfoo-1.0-3.x86_64"}, names(res.Lock)); d != "" {
+		t.Errorf("builds (-want +got):\n%s", d)
+	}
+	if len(res.Odd) != 1 || res.Odd[0].Name != "libfoo-1.0-2.x86_64" || !strings.Contains(fmt.Sprint(res.Odd[0].Err), "name one by its path") ||
+		!strings.Contains(res.Odd[0].Hint(), `builds: "!= 1.0-2"`) {
+		t.Errorf("odd: %+v", res.Odd)
+	}
+	if _, err := download.ReadLock(w.lock); err != nil {
+		t.Error(err)
+	}
+	res = w.mustRun(t, func(r *download.Request) {
+		want("libfoo", "libfoo.so.1")(r)
+		r.Packages[0].Builds = mustRange(t, "!= 1.0-2")
+	})
+	if len(res.Odd) != 0 || len(res.Lock.Builds) != 2 {
+		t.Errorf("with the range: odd %+v", res.Odd)
+	}
+	_, err := w.run(t, func(r *download.Request) {
+		want("libfoo", "libfoo.so.1")(r)
+		r.Packages[0].Builds = mustRange(t, "= 1.0-2")
+	})
+	if err == nil || !strings.Contains(err.Error(), "!= 1.0-2") {
+		t.Errorf("with the odd one alone: %v", err)
+	}
+}
+
+// TestOddKnown keeps what the lock knows of a build that only another patch makes odd.
+func TestOddKnown(t *testing.T) {
+	packages := oddPackages()
+	packages[1].Libraries = append(packages[1].Libraries, testLibrary{"/usr/lib64/libbar.so.1", "libbar.so.1", "int bar(void) { return 2; }"})
+	packages[0].Libraries = append(packages[0].Libraries, testLibrary{"/usr/lib64/libbar.so.1", "libbar.so.1", "int bar(void) { return 1; }"})
+	w := packageWorld(t, packages...)
+	former := w.mustRun(t, want("libfoo", "libbar.so.1")).Lock
+	res := w.mustRun(t, want("libfoo", "libbar.so.1 libfoo.so.1"))
+	if len(res.Odd) != 1 || len(res.Lock.Builds) != 3 || res.Lock.Gone() != 0 {
+		t.Fatalf("builds %v, odd %+v", names(res.Lock), res.Odd)
+	}
+	if d := cmp.Diff(former.Builds[1], res.Lock.Builds[1]); d != "" {
+		t.Errorf("the odd build (-former +now):\n%s", d)
+	}
+}
