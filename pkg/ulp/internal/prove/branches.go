@@ -35,6 +35,8 @@ type Text struct {
 	pointers bits // something holds the address
 	unread   bool // there are too many tables
 	left     int  // bytes that may still be decoded, after Index
+	calls    []nearCall
+	callers  int // calls that have been looked at
 }
 
 // overlap bounds what is decoded for all functions of a text together, as a multiple of its size. It is less than once if
@@ -52,6 +54,9 @@ func (t *Text) Index() {
 			for i := range positions(c.Bytes, first) {
 				if to, ok := nearTarget(c.Bytes, i); ok && c.Addr+to-t.Addr < uint64(len(t.Code)) {
 					t.targets.set(c.Addr + to - t.Addr)
+					if first == 0xe8 && c.Addr == t.Addr {
+						t.called(i, to)
+					}
 				}
 			}
 		}

@@ -19,6 +19,7 @@ import (
 //   - there is no other endbr64 in what is replaced, which says that something does lead there;
 //   - it lies in one page, so that it is there at once;
 //   - nothing elsewhere in the library leads into it: see [Text.EntersAt] and [Text.waysInto];
+//   - no caller in the library relies on more than what the ABI says of it: see [ErrRelied];
 //   - the instructions can be carried out at another place, where they have to be as long as not all functions of a live patch
 //     have been switched: see [Moved]. A call among them is the last one, and returns to where it always did.
 //
@@ -44,6 +45,9 @@ func (t *Text) Entry(addr, size uint64) (Place, error) {
 	if err := f.entered(); err != nil {
 		return Place{}, err
 	}
+	if f.returns && t.relied(addr) {
+		return Place{}, ErrRelied
+	}
 	return p, nil
 }
 
@@ -62,6 +66,7 @@ type function struct {
 	first, end int           // what is replaced
 	moved      []instruction // of it
 	outside    []uint64      // where it jumps to elsewhere
+	returns    bool          // by itself, or by what it jumps to
 }
 
 // at decodes the instruction at an offset.
@@ -202,6 +207,7 @@ func (f *function) scan() error {
 			return err
 		}
 		starts[off/64] |= 1 << (off % 64)
+		f.returns = f.returns || in.flow == leave || in.flow == jumpAnywhere || in.leads() && in.flow != call && (in.target < 0 || in.target >= len(f.code))
 		switch {
 		case in.leads():
 			if err := f.leadsInto(&in); err != nil {
