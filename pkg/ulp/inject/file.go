@@ -18,7 +18,8 @@ import (
 	"github.com/lpbuild/lpbuild/pkg/ulp/process"
 )
 
-// File is the file that a container was read from. A process that may not execute other memory maps it: see doc.go.
+// File is the file that a container was read from. A process that may not execute other memory maps
+// it: see doc.go.
 type File struct {
 	Path string // absolute, as processes see it
 
@@ -26,7 +27,8 @@ type File struct {
 	size       uint64
 }
 
-// NewFile returns the file at a path, with what fstat(2) told of the descriptor that the container was read from.
+// NewFile returns the file at a path, with what fstat(2) told of the descriptor that the container
+// was read from.
 func NewFile(path string, info fs.FileInfo) *File {
 	f := &File{Path: path, size: uint64(info.Size())}
 	if st, ok := info.Sys().(*syscall.Stat_t); ok {
@@ -35,13 +37,15 @@ func NewFile(path string, info fs.FileInfo) *File {
 	return f
 }
 
-// A region that a file is mapped for consists of pieces, each of which begins at the file's second page. That tells it from what
-// a loader maps: a piece's neighbour is never the file's page before it, and a library's first page is at its beginning.
-// All pages are written, so that nothing of the file remains in them.
+// A region that a file is mapped for consists of pieces, each of which begins at the file's second
+// page. That tells it from what a loader maps: a piece's neighbour is never the file's page before
+// it, and a library's first page is at its beginning. All pages are written, so that nothing of the
+// file remains in them.
 //
-// The first call maps the whole region at once, so that nothing gets between the pieces: far beyond the file's end, where nobody
-// else maps a file. It can be told from anything else, as can what the pieces have not replaced yet. When they all are
-// there, the first one is a single page, and the second page the same one again, which no loader does.
+// The first call maps the whole region at once, so that nothing gets between the pieces: far beyond
+// the file's end, where nobody else maps a file. It can be told from anything else, as can what the
+// pieces have not replaced yet. When they all are there, the first one is a single page, and the
+// second page the same one again, which no loader does.
 const (
 	pieceAt    = pageSize
 	reservedAt = 0x34c504200000 // some 50 TiB
@@ -49,12 +53,14 @@ const (
 	maxPieces = 24
 	// maxFilePath bounds what stands on the stack of the thread that opens the file.
 	maxFilePath = 1024
-	// fileSuffix is that of all containers. No other descriptor is asked whether it is a forgotten one.
+	// fileSuffix is that of all containers. No other descriptor is asked whether it is a forgotten
+	// one.
 	fileSuffix = ".so"
 )
 
-// fileFlags are how a process opens the file. Nobody else has a reason to ask for synchronous appending to what is only read:
-// by that a descriptor is recognised that a killed engine left. None of the flags has an effect on mapping.
+// fileFlags are how a process opens the file. Nobody else has a reason to ask for synchronous
+// appending to what is only read: by that a descriptor is recognised that a killed engine left.
+// None of the flags has an effect on mapping.
 const fileFlags = unix.O_RDONLY | unix.O_CLOEXEC | unix.O_NOFOLLOW | unix.O_NONBLOCK | unix.O_APPEND | unix.O_SYNC
 
 // pieces returns the parts of a region that a piece is mapped for: all but what is writable.
@@ -87,7 +93,8 @@ func (rg *region) code() []extent {
 	return append(list, extent{at, rg.size - at})
 }
 
-// backing chooses the file for a region, the largest one of its containers, and says why there is none.
+// backing chooses the file for a region, the largest one of its containers, and says why there is
+// none.
 func (b *planner) backing(rg *region, tp *targetPlan) (*File, error) {
 	var f *File
 	for _, a := range tp.adding {
@@ -106,8 +113,8 @@ func (b *planner) backing(rg *region, tp *targetPlan) (*File, error) {
 	return f, f.seenBy(b.p.PID)
 }
 
-// seenBy returns an error unless a process finds the file under its path. Nothing is opened there: what the process may put in
-// its place may be a FIFO, or another's file.
+// seenBy returns an error unless a process finds the file under its path. Nothing is opened there:
+// what the process may put in its place may be a FIFO, or another's file.
 func (f *File) seenBy(pid int) error {
 	root, err := unix.Open(procfs.Root+"/"+strconv.Itoa(pid)+"/root", unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
 	if err != nil {
@@ -142,8 +149,8 @@ func (f *File) isMapped(st *unix.Statx_t) bool {
 	return st.Mode&unix.S_IFMT == unix.S_IFREG && unix.Mkdev(st.Dev_major, st.Dev_minor) == f.dev && st.Ino == f.inode && st.Size == f.size
 }
 
-// mappedFiles returns an error unless each piece of each region is mapped from its file: who shares the process's descriptors
-// may have put another one in its place.
+// mappedFiles returns an error unless each piece of each region is mapped from its file: who shares
+// the process's descriptors may have put another one in its place.
 func (r *run) mappedFiles() error {
 	maps, err := r.mappings()
 	if err != nil {
@@ -169,7 +176,8 @@ func (r *run) mappedFiles() error {
 	return nil
 }
 
-// mappedMemory returns an error unless all of each region is mapped from a memory file, for the same reason.
+// mappedMemory returns an error unless all of each region is mapped from a memory file, for the
+// same reason.
 func (r *run) mappedMemory() error {
 	maps, err := r.mappings()
 	if err != nil {
@@ -223,19 +231,20 @@ func isFile(m process.Mapping) bool {
 	return m.Perm == process.PermRead|process.PermExec && m.File != process.FileID{} && m.Offset >= pieceAt
 }
 
-// continues reports whether a mapping goes on with the file where the one before it ends, as a library's code does after its
-// first pages.
+// continues reports whether a mapping goes on with the file where the one before it ends, as a
+// library's code does after its first pages.
 func continues(before, m process.Mapping) bool {
 	return m.Start == before.End && m.File == before.File && m.Offset == before.Offset+(before.End-before.Start)
 }
 
-// reserved reports whether a mapping is what the first call has mapped for the region at base, or a part of that.
+// reserved reports whether a mapping is what the first call has mapped for the region at base, or a
+// part of that.
 func reserved(m process.Mapping, base uint64) bool {
 	return isFile(m) && m.Offset == reservedAt+(m.Start-base)
 }
 
-// unmarkedFile returns how large a region is that begins at a mapping of a file, and of which nothing has been written; 0: it is
-// none.
+// unmarkedFile returns how large a region is that begins at a mapping of a file, and of which
+// nothing has been written; 0: it is none.
 func unmarkedFile(ctx context.Context, m memory, maps []process.Mapping) (uint64, error) {
 	base, end := maps[0].Start, maps[0].Start
 	pieces, code := 0, end // behind the last piece, as the last page of each region is

@@ -39,8 +39,8 @@ func mapsOf(t testing.TB, pid int) string {
 	return string(b)
 }
 
-// TestMappedFile: a live patch whose own file is mapped works as one in anonymous memory, shows under its name, is no library to
-// anybody, and goes without a trace.
+// TestMappedFile: a live patch whose own file is mapped works as one in anonymous memory, shows
+// under its name, is no library to anybody, and goes without a trace.
 func TestMappedFile(t *testing.T) {
 	lib := library(t, nopFlags)
 	p := placed(t, pack(t, lib, everything, ulp.PackOptions{}, "testdata/patch.c"))
@@ -142,8 +142,8 @@ func TestMappedFileGoes(t *testing.T) {
 	}
 }
 
-// TestMappedFileUnseen: a process that does not find the file, or finds another one in its place, or one that others may write to,
-// is as it was.
+// TestMappedFileUnseen: a process that does not find the file, or finds another one in its place,
+// or one that others may write to, is as it was.
 func TestMappedFileUnseen(t *testing.T) {
 	if os.Getuid() != 0 {
 		t.Skip("mount namespaces are made by root")
@@ -188,8 +188,8 @@ func TestMappedFileUnseen(t *testing.T) {
 	}
 }
 
-// TestMappedFileSwapped: the file is another one, or shorter, at the moment that the process opens it, or that it is filled. The
-// process is as it was.
+// TestMappedFileSwapped: the file is another one, or shorter, at the moment that the process opens
+// it, or that it is filled. The process is as it was.
 func TestMappedFileSwapped(t *testing.T) {
 	lib := library(t, nopFlags)
 	for name, tc := range map[string]struct {
@@ -235,8 +235,8 @@ func TestMappedFileSwapped(t *testing.T) {
 	}
 }
 
-// TestExecmem: a process that gets EACCES for anonymous memory and memory files that can be executed, as from SELinux, has the
-// container's file mapped.
+// TestExecmem: a process that gets EACCES for anonymous memory and memory files that can be
+// executed, as from SELinux, has the container's file mapped.
 func TestExecmem(t *testing.T) {
 	lib := library(t, nopFlags)
 	p := pack(t, lib, both, ulp.PackOptions{}, "testdata/patch.c")

@@ -19,8 +19,9 @@ import (
 // swapTime is for how long descriptors are swapped in each test.
 const swapTime = 1500 * time.Millisecond
 
-// TestSwappedDescriptors: a helper that shares the process's descriptors swaps each one that appears for the place of a FIFO that
-// only root may open, or for a file of its own. The engine never opens what is swapped in, and what it maps is never that.
+// TestSwappedDescriptors: a helper that shares the process's descriptors swaps each one that
+// appears for the place of a FIFO that only root may open, or for a file of its own. The engine
+// never opens what is swapped in, and what it maps is never that.
 func TestSwappedDescriptors(t *testing.T) {
 	if os.Getuid() != 0 {
 		t.Skip("root's files are to be opened")

@@ -8,8 +8,9 @@ import (
 	"github.com/lpbuild/lpbuild/pkg/ulp/tracer"
 )
 
-// loading are the system calls that dlopen makes, in any version of glibc, and unloading those of dlclose. Filters may ask for
-// arguments, so they are as dlopen has them, but for addresses and the descriptor, which nobody can know.
+// loading are the system calls that dlopen makes, in any version of glibc, and unloading those of
+// dlclose. Filters may ask for arguments, so they are as dlopen has them, but for addresses and the
+// descriptor, which nobody can know.
 var (
 	loading = append([]tracer.Call{
 		{Nr: unix.SYS_OPENAT, Args: [6]uint64{cwd, 0, unix.O_RDONLY | unix.O_CLOEXEC}},
@@ -36,8 +37,8 @@ const (
 	cwd        = 1<<64 + unix.AT_FDCWD
 )
 
-// allowed returns an error unless the filters of the thread that will call libpulp.so let it make the calls. One that they kill the
-// process for would be its end.
+// allowed returns an error unless the filters of the thread that will call libpulp.so let it make
+// the calls. One that they kill the process for would be its end.
 func (s *Session) allowed(calls []tracer.Call) error {
 	if s.thread == nil {
 		s.thread = s.t.Pick()

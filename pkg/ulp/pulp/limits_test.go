@@ -11,8 +11,8 @@ import (
 	"github.com/lpbuild/lpbuild/pkg/ulp/tracer"
 )
 
-// TestUnderLimits: where a limit keeps libpulp.so from loading a live patch, it says so, and nothing was patched. Once the limit is
-// lifted it can.
+// TestUnderLimits: where a limit keeps libpulp.so from loading a live patch, it says so, and
+// nothing was patched. Once the limit is lifted it can.
 func TestUnderLimits(t *testing.T) {
 	lib := library(t, true)
 	p, path := container(t, lib, 20, "one:one_lp")
@@ -41,7 +41,8 @@ func TestUnderLimits(t *testing.T) {
 	}
 }
 
-// TestFiltered: what dlopen calls is asked of the filters first. A process that they would kill for it is left as it is.
+// TestFiltered: what dlopen calls is asked of the filters first. A process that they would kill for
+// it is left as it is.
 func TestFiltered(t *testing.T) {
 	if os.Getuid() != 0 {
 		t.Skip("filters are read by root")
@@ -63,7 +64,8 @@ func TestFiltered(t *testing.T) {
 	}
 }
 
-// TestExecuteOnly: libpulp's detour reads its destination from the code, which a function in execute-only memory would not survive.
+// TestExecuteOnly: libpulp's detour reads its destination from the code, which a function in
+// execute-only memory would not survive.
 func TestExecuteOnly(t *testing.T) {
 	lib := library(t, true)
 	p, path := container(t, lib, 20, "one:one_lp")
