@@ -19,7 +19,8 @@ func notProbed(err error, window []byte) error {
 		return err
 	}
 	from := beforeLen
-	if bytes.Equal(bytes.ReplaceAll(window[:beforeLen], []byte{int3}, nops[:1]), nops) { // and not the padding of another compiler
+	before := window[:beforeLen]
+	if bytes.Count(before, nops[:1]) > 0 && bytes.Equal(bytes.ReplaceAll(before, []byte{int3}, nops[:1]), nops) { // and not a linker's padding
 		from = 0
 	}
 	if i := bytes.IndexByte(window[from:beforeLen+landingLen+nearLen], int3); i >= 0 {

@@ -1,6 +1,7 @@
 package inject
 
 import (
+	"bytes"
 	"errors"
 	"os"
 	"runtime"
@@ -109,4 +110,22 @@ func peek(t *testing.T, pid int, at uint64) byte {
 		t.Fatal(err)
 	}
 	return b[0]
+}
+
+// TestNotProbed: linkers pad with breakpoints, which are no probes.
+func TestNotProbed(t *testing.T) {
+	for name, want := range map[string]bool{"padding": false, "NOPs": true, "code": true} {
+		window := bytes.Repeat([]byte{0x90}, siteWindow)
+		switch name {
+		case "padding":
+			copy(window, bytes.Repeat([]byte{int3}, beforeLen))
+		case "NOPs":
+			window[3] = int3
+		case "code":
+			window[beforeLen+1] = int3
+		}
+		if err := notProbed(ErrEntry, window); errors.Is(err, ErrProbe) != want {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
 }
