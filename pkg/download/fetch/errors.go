@@ -18,7 +18,7 @@ var (
 	// ErrNotFound says that there is nothing at that place: status 404 or 410, or no such file.
 	ErrNotFound = errors.New("not found")
 	// ErrRedirect says that a server sent the client on to where it must not go: from https to http, to something
-	// that is not HTTP, or round in circles.
+	// that is not HTTP, from a public address to one that is not, or round in circles.
 	ErrRedirect = errors.New("redirect refused")
 	// ErrTooLarge says that there is more than the caller allows or expects. It is the store's.
 	ErrTooLarge = store.ErrTooLarge
@@ -118,5 +118,5 @@ func lasting(err error) bool {
 			return true
 		}
 	}
-	return errors.Is(err, context.Canceled)
+	return errors.Is(err, context.Canceled) || errors.Is(err, ErrRedirect)
 }

@@ -11,9 +11,11 @@ package fetch
 
 import (
 	"cmp"
+	"context"
 	"math/rand/v2"
 	"net"
 	"net/http"
+	"net/netip"
 	"time"
 )
 
@@ -25,8 +27,12 @@ type Options struct {
 	MaxSize       int64                           // most bytes of a download whose size is not known; 0: 8 GiB
 	UserAgent     string                          // empty: "lpbuild"
 	Transport     http.RoundTripper               // nil: one of its own, as the package comment says
+	LookupIP      LookupIP                        // nil: the system's
 	Backoff       func(attempt int) time.Duration // pause before try attempt+1, from 1; nil: 0.3 s doubled up to 15 s, jittered
 }
+
+// LookupIP returns the addresses of a host.
+type LookupIP func(ctx context.Context, host string) ([]netip.Addr, error)
 
 // Client fetches. It may be used by many goroutines at once, and should be shared: it keeps connections.
 type Client struct {
@@ -42,6 +48,9 @@ func New(o Options) *Client {
 	o.UserAgent = cmp.Or(o.UserAgent, "lpbuild")
 	if o.Transport == nil {
 		o.Transport = newTransport()
+	}
+	if o.LookupIP == nil {
+		o.LookupIP = lookupIP
 	}
 	if o.Backoff == nil {
 		o.Backoff = backoff
@@ -60,7 +69,7 @@ func newTransport() http.RoundTripper {
 	dialer := &net.Dialer{Timeout: 30 * time.Second, KeepAlive: 30 * time.Second}
 	return &http.Transport{
 		Proxy:                  http.ProxyFromEnvironment,
-		DialContext:            dialer.DialContext,
+		DialContext:            dial(dialer),
 		TLSHandshakeTimeout:    30 * time.Second,
 		ForceAttemptHTTP2:      true,
 		DisableCompression:     true, // what arrives must be what the digest was made of

@@ -41,10 +41,18 @@ func (c *Client) get(ctx context.Context, l Location, offset int64) (*answer, er
 		}
 		_, _ = io.CopyN(io.Discard, res.Body, 16<<10) // the connection can be used again if that was all
 		res.Body.Close()
-		if from, err = from.redirect(target); err != nil {
+		next, err := from.redirect(target)
+		if err == nil {
+			err = c.MayLead(ctx, l, next)
+		}
+		if err != nil {
 			dog.stop()
 			return nil, err
 		}
+		if _, is := c.inside(ctx, l.at().url.Hostname()); !is {
+			ctx = outside(ctx, next)
+		}
+		from = next
 	}
 	dog.stop()
 	return nil, fmt.Errorf("%s: %w: more than %d in a row", l, ErrRedirect, maxRedirects)
