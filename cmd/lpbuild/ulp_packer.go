@@ -252,6 +252,8 @@ func (in *packerInput) withOtherFindings(err error, c *ulp.Container, lib *ulp.L
 		}
 	}
 	others, _ := errors.AsType[diag.List](ulp.Check(&plain, c, lib, o.Entries))
+	// The functions that could not be read or expanded are missing from plain.
+	others = slices.DeleteFunc(others, func(d *diag.Diagnostic) bool { return errors.Is(d, ulp.ErrNothing) })
 	all := slices.Concat(found, others)
 	slices.SortStableFunc(all, func(a, b *diag.Diagnostic) int {
 		return cmp.Or(cmp.Compare(a.Line, b.Line), cmp.Compare(a.Column, b.Column))

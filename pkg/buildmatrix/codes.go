@@ -12,6 +12,7 @@ var codes = []struct {
 	code string
 }{
 	{ulp.ErrSyntax, "syntax"},
+	{ulp.ErrNothing, "replaces-nothing"},
 	{ulp.ErrNoSymbol, "no-symbol"},
 	{ulp.ErrAmbiguous, "ambiguous"},
 	{ulp.ErrIFUNC, "ifunc"},

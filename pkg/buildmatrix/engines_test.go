@@ -94,12 +94,12 @@ func TestEntries(t *testing.T) {
 		"NOPs":           {with, "", []string{"toy_add"}, "", "pulp native", "", nil},
 		"NOPs, any":      {with, "any", []string{"toy_add"}, "", "pulp native", "", nil},
 		"proven":         {with, "any", []string{"toy_add", "toy_mul"}, "", "native", "no-nops", []string{`"toy_mul" has no NOPs`, "only the native engine"}},
-		"proven, nops":   {with, "nops", []string{"toy_add", "toy_mul"}, "", "", "not-patchable", []string{"toy_livepatch1.in:5:1: ", "patchable are only toy_add; \"entries: any\""}},
-		"no NOPs, nops":  {without, "", []string{"toy_mul"}, "", "", "not-patchable", []string{"toy_livepatch1.in:3:2: ", "\"entries: any\" in lpbuild.yaml"}},
+		"proven, nops":   {with, "nops", []string{"toy_add", "toy_mul"}, "", "", "not-patchable", []string{"toy_livepatch1.in:5:1: ", "one other function of libtoy.so.1 is patchable; \"entries: any\""}},
+		"no NOPs, nops":  {without, "", []string{"toy_mul"}, "", "", "not-patchable", []string{"toy_livepatch1.in:3:2: ", "\"entries: any\" (lpbuild.yaml"}},
 		"no way":         {without, "", []string{"toy_mul", "toy_bare"}, "", "", "not-patchable", []string{"it was built without -fpatchable-function-entry\n"}},
 		"no NOPs at all": {without, "any", []string{"toy_mul"}, "", "native", "no-nops", nil},
 		"not proven": {without, "any", []string{"toy_mul", "toy_bare"}, "", "", "not-patchable", []string{
-			"toy_livepatch1.in:5:1: ", `"toy_bare" has no NOPs for a detour`, "not proven to be safe: the function has 3 bytes, and a jump needs 5", "    toy_bare:", "patchable are only toy_mul"}},
+			"toy_livepatch1.in:5:1: ", `"toy_bare" has no NOPs for a detour`, "not proven to be safe: the function has 3 bytes, and a jump needs 5", "    toy_bare:", "one other function of libtoy.so.1 is patchable\n"}},
 		"no engine": {without, "any", []string{"toy_mul"}, constructor, "", "no-nops constructors", []string{
 			"toy_livepatch1.in:4:1: ", "only the native engine replaces it", "the native engine cannot load the container: it has constructors"}},
 		"libpulp only": {with, "any", []string{"toy_add"}, constructor, "pulp", "constructors", nil},

@@ -12,24 +12,10 @@ import (
 // gate returns every reason why a container cannot work in its build, whichever engine is to apply it. No reason: everything
 // that the catalogue can tell says that one will; see fit.
 func gate(d *ulp.Description, c *ulp.Container, s *scope, entries ulp.Entries) []Reason {
-	err := ulp.Check(d, c, s.target, entries)
-	if entries != ulp.EntriesAny && errors.Is(err, ulp.ErrNotPatchable) {
-		mentionAny(err, ulp.Check(d, c, s.target, ulp.EntriesAny))
-	}
-	reasons := reasonsOf(err)
+	reasons := reasonsOf(ulp.Check(d, c, s.target, entries))
 	reasons = append(reasons, unloadable(c)...)
 	reasons = append(reasons, s.strangers(c)...)
 	return append(reasons, s.missing(c)...)
-}
-
-// mentionAny adds to the findings about missing NOPs that there is another way, if the native engine could take everything.
-func mentionAny(err, withAny error) {
-	list, _ := errors.AsType[diag.List](err)
-	for _, d := range list {
-		if withAny == nil && errors.Is(d, ulp.ErrNotPatchable) {
-			d.Hint += "; \"entries: any\" in lpbuild.yaml makes a live patch for the native engine, which can replace it all the same"
-		}
-	}
 }
 
 // unloadable returns the reasons that lie in the container alone.

@@ -32,6 +32,10 @@ func (k *checker) check() {
 	if k.c != nil && k.lib != nil {
 		k.files()
 	}
+	if len(k.d.Functions) == 0 {
+		k.fail(k.d.Target, ErrNothing, "add a line OLD:NEW for each function to replace", "the description replaces no function of %s",
+			path.Base(k.d.Target.Text))
+	}
 	functions, addresses := map[string]Name{}, map[uint64]Name{}
 	for _, r := range k.d.Functions {
 		if k.lib != nil {
@@ -106,7 +110,7 @@ func (k *checker) files() {
 		k.fail(k.d.Target, ErrTarget, "", "the description is for %s, but the library given is %s", named, k.lib.Name)
 	}
 	if k.lib.Complete && !k.lib.Livepatchable && len(k.d.Functions) > 0 && !k.any {
-		k.fail(k.d.Target, ErrNotPatchable, "it was built without -fpatchable-function-entry",
+		k.fail(k.d.Target, ErrNotPatchable, "it was built without -fpatchable-function-entry"+k.anyHint(k.d.Functions...),
 			"%s is not livepatchable: none of its functions has the NOPs for a detour", k.lib.Name)
 	}
 }
@@ -165,7 +169,7 @@ func (k *checker) function(r Replacement, names map[string]Name, addresses map[u
 	switch why, ok := k.lib.EntryProof(rows[0].Value); {
 	case !k.lib.Complete || rows[0].Patchable || !k.lib.Livepatchable && !k.any:
 	case !k.any:
-		k.fail(n, ErrNotPatchable, k.patchable(n.Text), "%q has no NOPs for a detour in this build of %s", n.Text, k.lib.Name)
+		k.fail(n, ErrNotPatchable, k.patchable(n.Text)+k.anyHint(r), "%q has no NOPs for a detour in this build of %s", n.Text, k.lib.Name)
 	case !ok || why != "":
 		k.fail(n, ErrNotPatchable, k.patchable(n.Text), "%q has no NOPs for a detour in this build of %s, and a jump over its first "+
 			"instructions is not proven to be safe: %s", n.Text, k.lib.Name, cmp.Or(why, k.unknown()))

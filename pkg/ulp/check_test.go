@@ -16,6 +16,9 @@ import (
 
 const head = "libt_livepatch1.so\n@/lib64/libt.so\n"
 
+// line replaces a function.
+const line = "value:value_lp\n"
+
 // good is a description that uses all there is.
 const good = `! bsc#1
 ` + head + `value:value_lp
@@ -49,7 +52,7 @@ func TestCheckGood(t *testing.T) {
 		}
 		return s.Value
 	}
-	byHand := fmt.Sprintf("%s#counter:ulpr_counter:%x:%x\n#%%tl:ulpr_tl:%x:%x\n#gone:ulpr_shared:1234:0\n#gone2:gone_too:12:%x\n", head,
+	byHand := fmt.Sprintf("%s#counter:ulpr_counter:%x:%x\n#%%tl:ulpr_tl:%x:%x\n#gone:ulpr_shared:1234:0\n#gone2:gone_too:12:%x\nvalue:value_lp\n", head,
 		offset(lib, "counter"), offset(&c.Library, "ulpr_counter"), offset(lib, "tl"), offset(&c.Library, "ulpr_tl"), offset(&c.Library, "ulpr_static"))
 	if err := ulp.Check(description(t, byHand), c, lib, ulp.EntriesNOPs); err != nil {
 		t.Errorf("offsets by hand:\n%s", diag.Render(err, false))
@@ -78,9 +81,12 @@ func TestCheckRefuses(t *testing.T) {
 		"IFUNC": {"copy:value_lp", ulp.ErrIFUNC,
 			`x.dsc:3:1: error: "copy" is an indirect function (IFUNC) of libt.so: its code only chooses the implementation, once in the life of a process`,
 			"name the implementations, one by one or by the pattern __copy_*: __copy_fast, __copy_slow, __copy_slow_alias"},
+		"nothing": {"! nothing", ulp.ErrNothing,
+			`x.dsc:2:2: error: the description replaces no function of libt.so`,
+			"add a line OLD:NEW"},
 		"not patchable": {"bare:value_lp", ulp.ErrNotPatchable,
 			`x.dsc:3:1: error: "bare" has no NOPs for a detour in this build of libt.so`,
-			" functions are patchable"},
+			" other functions of libt.so are patchable"},
 		"twice": {"value:value_lp\nother:other_lp\nvalue:other_lp", ulp.ErrDuplicate,
 			`x.dsc:5:1: error: "value" is replaced twice (first in line 3)`,
 			""},
@@ -186,6 +192,9 @@ func TestCheckRefuses(t *testing.T) {
 	}
 	lib, c := target(t), container(t)
 	for what, tc := range tests {
+		if strings.HasPrefix(tc.lines, "#") {
+			tc.lines += "\nvalue:value_lp"
+		}
 		t.Run(what, func(t *testing.T) {
 			err := ulp.Check(description(t, head+tc.lines+"\n"), c, lib, ulp.EntriesNOPs)
 			list, ok := errors.AsType[diag.List](err)
@@ -286,7 +295,7 @@ func TestCheckIncomplete(t *testing.T) {
 	for lines, want := range map[string]error{
 		"bare:value_lp": nil, "copy:value_lp": ulp.ErrIFUNC, "valeu:value_lp": ulp.ErrNoSymbol, "shared:value_lp": ulp.ErrNotFunction,
 		"getpid:value_lp": ulp.ErrNoSymbol, "twin:value_lp": ulp.ErrAmbiguous, "value:value_lp\nvalue_alias:value_lp": ulp.ErrDuplicate,
-		"#tl:ulpr_counter": ulp.ErrTLS,
+		"#tl:ulpr_counter\nvalue:value_lp": ulp.ErrTLS, "#counter:ulpr_counter": ulp.ErrNothing,
 	} {
 		if err := ulp.Check(description(t, head+lines+"\n"), c, lib, ulp.EntriesNOPs); !errors.Is(err, want) {
 			t.Errorf("%s: %v, want %v", lines, err, want)
@@ -332,8 +341,8 @@ func TestCheckStripped(t *testing.T) {
 	stripped := strip(t, targetImage(t))
 	lib := parseTarget(t, stripped)
 	for lines, want := range map[string]string{
-		"#zzz_private:ulpr_counter": "the library is stripped of what it does not export: add its debuginfo",
-		"copy:value_lp":             "name the implementations, one by one or by the pattern __copy_*: __copy_fast, __copy_slow, __copy_slow_alias",
+		"#zzz_private:ulpr_counter\nvalue:value_lp": "the library is stripped of what it does not export: add its debuginfo",
+		"copy:value_lp": "name the implementations, one by one or by the pattern __copy_*: __copy_fast, __copy_slow, __copy_slow_alias",
 	} {
 		err := ulp.Check(description(t, head+lines+"\n"), container(t), lib, ulp.EntriesNOPs)
 		list, _ := errors.AsType[diag.List](err)
@@ -356,6 +365,8 @@ func TestCheckLongHints(t *testing.T) {
 	hidden := sharedObject(t, map[string]string{"many.c": "#pragma GCC visibility push(hidden)\n" + source.String() +
 		"__attribute__((visibility(\"default\"))) int caller(void) { return copy() + function_0(); }\n" +
 		"extern __typeof(copy) exported __attribute__((alias(\"copy\"), visibility(\"default\")));\n"})
+	const any = `; "entries: any" (lpbuild.yaml; ulp packer: --entries=any) makes a live patch for the native engine, ` +
+		"which can replace most functions without NOPs"
 	for what, tc := range map[string]struct {
 		image []byte
 		lines string
@@ -365,8 +376,7 @@ func TestCheckLongHints(t *testing.T) {
 			"name the implementations, one by one or by the pattern __copy_*: __copy_a, __copy_b, __copy_c, __copy_d, __copy_e, __copy_f, " +
 				"__copy_g, __copy_h, __copy_i, __copy_j, ..."},
 		"patchable functions": {image, "function_0:value_lp",
-			"25 functions are patchable, such as function_0_, function_10_, function_1_, function_2_, function_3_, function_4_, " +
-				"function_5_, function_6_, function_7_, function_8_"},
+			"25 other functions of libt.so are patchable" + any},
 		"stripped": {strip(t, hidden), "exported:value_lp",
 			"name the implementations; the library is stripped of their names: add its debuginfo"},
 	} {
@@ -374,6 +384,34 @@ func TestCheckLongHints(t *testing.T) {
 		list, _ := errors.AsType[diag.List](err)
 		if len(list) == 0 || list[0].Hint != tc.want {
 			t.Errorf("%s:\n%s", what, diag.Render(err, false))
+		}
+	}
+}
+
+// Implementations of another function are no replacement for one that cannot be patched, however similar their names.
+func TestCheckFamily(t *testing.T) {
+	const source = `
+#define BARE __attribute__((patchable_function_entry(0, 0)))
+BARE int __memcpy_avx512(void) { return 1; }
+BARE int __memmove_avx512(void) { return 1; }
+int __memset_avx512(void) { return 2; }
+int __memcpy_sse2(void) { return 3; }
+static int (*cpy(void))(void) { return __memcpy_sse2; }
+static int (*set(void))(void) { return __memset_avx512; }
+static int (*move(void))(void) { return __memmove_avx512; }
+int memcpy(void) __attribute__((ifunc("cpy")));
+int memset(void) __attribute__((ifunc("set")));
+int memmove(void) __attribute__((ifunc("move")));
+`
+	lib := parseTarget(t, sharedObject(t, map[string]string{"family.c": source}, "-fno-builtin"))
+	for name, want := range map[string]string{
+		"__memcpy_avx512":  "of __memcpy_* these are patchable: __memcpy_sse2",
+		"__memmove_avx512": "5 other functions of libt.so are patchable, but no other __memmove_*",
+	} {
+		err := ulp.Check(description(t, head+name+":value_lp\n"), container(t), lib, ulp.EntriesNOPs)
+		list, _ := errors.AsType[diag.List](err)
+		if len(list) != 1 || !strings.HasPrefix(list[0].Hint, want+`; "entries: any"`) {
+			t.Errorf("%s\n%s", want, diag.Render(err, false))
 		}
 	}
 }

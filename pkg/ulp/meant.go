@@ -94,7 +94,8 @@ func namesOf(lib *Library, want func(Symbol) bool) []string {
 // listed is how many names a hint lists at most.
 const listed = 10
 
-// patchable returns a hint with the nearest names of functions that can be replaced.
+// patchable returns a hint with the functions of the same family that can be replaced. Others are of no use to someone whose
+// fix is for this one.
 func (k *checker) patchable(name string) string {
 	if k.hints++; k.hints > maxHints {
 		return ""
@@ -102,14 +103,50 @@ func (k *checker) patchable(name string) string {
 	names := namesOf(k.lib, func(s Symbol) bool { return isFunction(s) && (s.Patchable || k.any && k.lib.isProven(s.Value)) })
 	slices.Sort(names)
 	names = slices.Compact(names)
-	if len(names) <= listed {
-		return "patchable are only " + strings.Join(names, ", ")
+	hint := fmt.Sprintf("%d other functions of %s are patchable", len(names), k.lib.Name)
+	if len(names) == 1 {
+		hint = fmt.Sprintf("one other function of %s is patchable", k.lib.Name)
 	}
-	hint := fmt.Sprintf("%d functions are patchable", len(names))
-	if near := diag.Nearest(name, names, listed); len(near) > 0 {
-		hint += ", such as " + strings.Join(near, ", ")
+	prefix := k.family(name)
+	if prefix == "" {
+		return hint
 	}
-	return hint
+	names = slices.DeleteFunc(names, func(n string) bool { return !strings.HasPrefix(n, prefix) || isClone(n) })
+	switch {
+	case len(names) == 0:
+		return fmt.Sprintf("%s, but no other %s*", hint, prefix)
+	case len(names) > listed:
+		names = append(names[:listed], "...")
+	}
+	return fmt.Sprintf("of %s* these are patchable: %s", prefix, strings.Join(names, ", "))
+}
+
+// family returns the beginning that the implementations of one indirect function have in common if name is one of them,
+// "" otherwise: "__memcpy_" for __memcpy_avx512_unaligned.
+func (k *checker) family(name string) string {
+	for i := len(name) - 1; i > 2 && strings.HasPrefix(name, "__"); i-- {
+		if name[i] == '_' && slices.ContainsFunc(k.lib.LookupAll(name[2:i]), isIFUNC) {
+			return name[:i+1]
+		}
+	}
+	return ""
+}
+
+// anyHint returns the end of a hint if functions without NOPs can be replaced where that is permitted, "" otherwise.
+func (k *checker) anyHint(functions ...Replacement) string {
+	const how = "\"entries: any\" (lpbuild.yaml; ulp packer: --entries=any) makes a live patch for the native engine, which "
+	switch {
+	case k.lib.Arch != X86_64:
+		return ""
+	case !k.lib.HasProofs():
+		return "; " + how + "can replace most functions without NOPs"
+	}
+	for _, r := range functions {
+		if s, ok := k.lib.Function(r.Old.Text); !ok || !s.Patchable && !k.lib.isProven(s.Value) {
+			return ""
+		}
+	}
+	return "; " + how + "can replace it without NOPs"
 }
 
 // implementations returns a hint with the functions that an indirect function may choose.

@@ -123,18 +123,18 @@ func TestPackComments(t *testing.T) {
 		"CRLF":                  {"!a\r\n" + head, "a\r\n\x00", "a\r\n\x00"},
 		"mark inside a comment": {"!!a\n" + head, "!a\n\x00", "!a\n\x00"},
 	} {
-		if got := section(t, pack(t, tc.text, c, lib, ulp.PackOptions{}), ulp.SectionComments); string(got) != tc.first {
+		if got := section(t, pack(t, tc.text, c, lib, ulp.PackOptions{Force: true}), ulp.SectionComments); string(got) != tc.first {
 			t.Errorf("%s: %q, want %q", what, got, tc.first)
 		}
-		if got := section(t, pack(t, tc.text, c, lib, ulp.PackOptions{AllComments: true}), ulp.SectionComments); string(got) != tc.all {
+		if got := section(t, pack(t, tc.text, c, lib, ulp.PackOptions{AllComments: true, Force: true}), ulp.SectionComments); string(got) != tc.all {
 			t.Errorf("%s, all: %q, want %q", what, got, tc.all)
 		}
 	}
-	none := pack(t, head, c, lib, ulp.PackOptions{})
+	none := pack(t, head+line, c, lib, ulp.PackOptions{})
 	if got, ok := none.Section(ulp.SectionComments); ok {
 		t.Errorf("no comments, but a section: %q", got)
 	}
-	stale := pack(t, head, pack(t, "!old\n"+head, c, lib, ulp.PackOptions{}), lib, ulp.PackOptions{})
+	stale := pack(t, head+line, pack(t, "!old\n"+head+line, c, lib, ulp.PackOptions{}), lib, ulp.PackOptions{})
 	if got := section(t, stale, ulp.SectionComments); len(got) != 0 {
 		t.Errorf("comments of the former description are left: %q", got)
 	}
@@ -143,7 +143,7 @@ func TestPackComments(t *testing.T) {
 // The patch id tells apart what differs in one byte of a comment.
 func TestPackPatchID(t *testing.T) {
 	lib, c := target(t), container(t)
-	d := description(t, head)
+	d := description(t, head+line)
 	id := func(text []byte) [32]byte {
 		m, err := ulp.NewMetadata(d, text, c, lib, ulp.PackOptions{})
 		if err != nil {
@@ -279,7 +279,7 @@ func TestPackTooLarge(t *testing.T) {
 	lib, c := target(t), container(t)
 	name := strings.Repeat("n", 30)
 	var b strings.Builder
-	b.WriteString(head)
+	b.WriteString(head + line)
 	for i := range 9_000 {
 		fmt.Fprintf(&b, "#%s:%s%d:1234:%x\n", name, name, i, valueOf(t, &c.Library, "ulpr_counter"))
 	}

@@ -5,6 +5,8 @@ import "errors"
 // Why a live patch cannot work: the reasons that [Check], [NewMetadata] and [Pack] give in Diagnostic.Err. Ask for them
 // with [errors.Is].
 var (
+	// ErrNothing: the description replaces no function, so that applying it would change nothing.
+	ErrNothing = errors.New("replaces no function")
 	// ErrNoSymbol: a function or variable is in no symbol table of the file that should define it.
 	ErrNoSymbol = errors.New("no such symbol")
 	// ErrAmbiguous: a name stands for several places of the file, for instance old and new symbol versions of one function

@@ -114,12 +114,12 @@ func TestAliasedVersions(t *testing.T) {
 // TestCheckVariableVersions: versions of a variable are chosen in the same way.
 func TestCheckVariableVersions(t *testing.T) {
 	lib := parseTarget(t, sharedObject(t, map[string]string{"exports.map": targetFiles["exports.map"],
-		"v.c": "int v1 = 1, v2 = 2;\n__asm__(\".symver v1,v@V1\");\n__asm__(\".symver v2,v@@V2\");\n"}))
-	err := ulp.Check(description(t, head+"#v:ulpr_counter\n"), container(t), lib, ulp.EntriesNOPs)
+		"v.c": "int value(void) { return 1; }\nint v1 = 1, v2 = 2;\n__asm__(\".symver v1,v@V1\");\n__asm__(\".symver v2,v@@V2\");\n"}))
+	err := ulp.Check(description(t, head+line+"#v:ulpr_counter\n"), container(t), lib, ulp.EntriesNOPs)
 	if got := diag.Render(err, false); !errors.Is(err, ulp.ErrAmbiguous) || !strings.Contains(got, "choose a version: #v@@V2:ulpr_counter, #v@V1:ulpr_counter") {
 		t.Errorf("%s", got)
 	}
-	if err := ulp.Check(description(t, head+"#v@V1:ulpr_counter\n"), container(t), lib, ulp.EntriesNOPs); err != nil {
+	if err := ulp.Check(description(t, head+line+"#v@V1:ulpr_counter\n"), container(t), lib, ulp.EntriesNOPs); err != nil {
 		t.Errorf("%s", diag.Render(err, false))
 	}
 }
