@@ -166,6 +166,7 @@ func (m *matrix) compile(ctx context.Context, group []*job, inputs map[string]bo
 	}
 	m.Progress.Emit(progress.Event{Stage: "compile", Task: first.Patch.Description, Total: int64(len(group))})
 	for i, j := range group {
+		j.objects = o
 		if j.object, err = o.forBuild(ctx, j.Build); err != nil && !j.refuseUncompiled(err) || ctx.Err() != nil {
 			return cmp.Or(context.Cause(ctx), err)
 		}

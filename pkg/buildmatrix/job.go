@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"path/filepath"
+	"slices"
 
 	"github.com/lpbuild/lpbuild/internal/lazyregexp"
 	"github.com/lpbuild/lpbuild/pkg/atomicfile"
@@ -22,6 +23,7 @@ type job struct {
 	description *ulp.Description
 	text        []byte // of the expanded description
 	entries     ulp.Entries
+	objects     *objects
 	object      *object
 }
 
@@ -119,7 +121,7 @@ var ErrNoProofs = errors.New("it does not tell which functions can be replaced w
 	"another version of lpbuild made it: run lpbuild download again")
 
 // gateVersion changes when the same cell could be judged or packed in another way than before.
-const gateVersion = "4"
+const gateVersion = "5"
 
 // at returns a finding about a name of the description.
 func (j *job) at(n ulp.Name, message, hint string) *diag.Diagnostic {
@@ -130,13 +132,18 @@ func (j *job) at(n ulp.Name, message, hint string) *diag.Diagnostic {
 
 // finish gates and packs a cell. That takes a millisecond and is never skipped, so that no verdict outlives what it was
 // made from; a container that is already there with these bytes is not written again.
-func (m *matrix) finish(_ context.Context, j *job) error {
+func (m *matrix) finish(ctx context.Context, j *job) error {
 	target := filepath.Join(m.dir, j.info.Arch, j.info.Container)
 	s, err := m.scope(j)
 	if err != nil {
 		return err
 	}
-	if reasons := gate(j.description, j.object.container, s, j.entries); len(reasons) > 0 {
+	reasons := gate(j.description, j.object.container, s, j.entries)
+	more, err := j.recursive(ctx, s)
+	if err != nil {
+		return err
+	}
+	if reasons = append(reasons, more...); len(reasons) > 0 {
 		j.refuse(Refused, reasons...)
 		return nil
 	}
@@ -154,7 +161,7 @@ func (m *matrix) finish(_ context.Context, j *job) error {
 		j.refuse(Refused, notes...)
 		return nil
 	}
-	j.info.Engines, j.info.Notes = able, append(j.warnings(), notes...)
+	j.info.Engines, j.info.Notes = able, slices.Concat(j.warnings(), j.info.Notes, notes)
 	j.info.Digest = digest.OfBytes(image)
 	if d, err := digest.OfFile(target); err == nil && d == j.info.Digest {
 		return nil

@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 
 	"github.com/lpbuild/lpbuild/internal/lazyregexp"
 	"github.com/lpbuild/lpbuild/pkg/atomicfile"
@@ -44,7 +45,8 @@ type objects struct {
 	loaded   map[string]*object
 	failed   map[string]error // by group of builds
 	changed  bool
-	probed   []byte // what the preprocessor said, if this run asked it
+	mu       sync.Mutex // for calls
+	probed   []byte     // what the preprocessor said, if this run asked it
 }
 
 // openObjects returns what earlier runs compiled. If the compiler is not nil, what another one made does not count.

@@ -1,0 +1,102 @@
+package buildmatrix
+
+import (
+	"context"
+	"debug/elf"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/lpbuild/lpbuild/pkg/ulp"
+)
+
+// recursive returns the reasons that replacements call what they replace: such a call comes back to the replacement, again and
+// again until the stack is full. Compilers make such calls, too, as that of memset out of a loop.
+func (j *job) recursive(ctx context.Context, s *scope) ([]Reason, error) {
+	back := map[string]ulp.Replacement{} // by names that are used elsewhere and lead to a replacement
+	for _, u := range j.object.container.Undefined() {
+		for _, r := range j.description.Functions {
+			if leadsTo(s.target, u.Name, r.Old.Text) {
+				back[u.Name] = r
+				break
+			}
+		}
+	}
+	if len(back) == 0 {
+		return nil, nil // as mostly
+	}
+	calls, err := j.objects.calls(ctx, j.Build, j.object)
+	if err != nil && ctx.Err() != nil {
+		return nil, err
+	}
+	if err != nil {
+		j.info.Notes = append(j.info.Notes, Reason{Code: "calls-unknown", Message: "whether a replacement calls what it replaces is not known: " + err.Error()})
+		return nil, nil
+	}
+	for name, r := range back { // what calls it comes to the replacement
+		calls = calls.with(name, r.New.Text)
+	}
+	var reasons []Reason
+	seen := map[string]bool{}
+	for _, r := range j.description.Functions {
+		if seen[r.New.Text] {
+			continue // a pattern
+		}
+		seen[r.New.Text] = true
+		chain := calls.chain(r.New.Text, func(name string) bool { b, ok := back[name]; return ok && b.New.Text == r.New.Text })
+		if chain == nil {
+			continue
+		}
+		reasons = append(reasons, reasonAt("recursion", j.at(r.New, fmt.Sprintf("%q calls the function that it replaces, which leads back to it: %s → %s",
+			r.New.Text, strings.Join(visible(chain), " → "), r.New.Text), recursionHint(chain[len(chain)-1], r.New.Text))))
+	}
+	return reasons, nil
+}
+
+func recursionHint(called, replacement string) string {
+	if strings.HasPrefix(called, "mem") {
+		return fmt.Sprintf("if no source calls %s, the compiler makes that of a loop: -fno-builtin and -fno-tree-loop-distribute-patterns in \"cflags\" "+
+			"keep it from that", called)
+	}
+	return fmt.Sprintf("do the work without %s; a replacement that is meant to call itself calls %s", called, replacement)
+}
+
+// visible leaves out of a chain what has no name of its own.
+func visible(chain []string) []string {
+	return slices.DeleteFunc(slices.Clone(chain), func(name string) bool { return strings.HasPrefix(name, "section ") })
+}
+
+// with returns the graph with one more use.
+func (g callGraph) with(from, to string) callGraph {
+	c := make(callGraph, len(g)+1)
+	for name, list := range g {
+		c[name] = list
+	}
+	c[from] = append(slices.Clone(g[from]), to)
+	return c
+}
+
+// leadsTo reports whether a call of a name leads to a function of the library: it is another name of that, or an indirect function
+// of which that is an implementation.
+func leadsTo(lib *ulp.Library, name, old string) bool {
+	base, _ := ulp.SplitVersion(old)
+	if name == base {
+		return true
+	}
+	replaced, ok := lib.Function(old)
+	if !ok {
+		return false
+	}
+	for _, s := range lib.LookupAll(name) {
+		switch {
+		case s.Undefined:
+		case s.Type() == elf.STT_GNU_IFUNC:
+			if strings.HasPrefix(base, "__"+strings.TrimLeft(name, "_")+"_") {
+				return true
+			}
+		case s.Value == replaced.Value:
+			return true
+		}
+	}
+	return false
+}

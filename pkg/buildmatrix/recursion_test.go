@@ -1,0 +1,43 @@
+package buildmatrix
+
+import (
+	"strings"
+	"testing"
+)
+
+// TestRecursion: a replacement that comes back to itself by the function that it replaces is refused, however it gets there, with
+// the chain of calls.
+func TestRecursion(t *testing.T) {
+	const declares = "int toy_add(int, int), toy_sub(int, int), toy_plus(int, int); int volatile sink;\n"
+	for name, tc := range map[string]struct{ lines, source, chain string }{
+		"directly":             {"toy_add:toy_add_lp", "int toy_add_lp(int a, int b) { return toy_add(a, b) + 1; }", "toy_add_lp → toy_add → toy_add_lp"},
+		"by a static function": {"toy_add:toy_add_lp", "static __attribute__((noinline)) int helps(int a) { return toy_add(a, sink); }\nint toy_add_lp(int a, int b) { return helps(a) + b; }", "toy_add_lp → helps → toy_add → toy_add_lp"},
+		"by a pointer":         {"toy_add:toy_add_lp", "static int (*const table[])(int, int) = {toy_sub, toy_add};\nint toy_add_lp(int a, int b) { return table[sink & 1](a, b); }", "toy_add_lp → toy_add → toy_add_lp"},
+		"by each other":        {"toy_add:toy_add_lp\ntoy_sub:toy_sub_lp", "int toy_add_lp(int a, int b) { return toy_sub(a, b); }\nint toy_sub_lp(int a, int b) { return toy_add(a, b); }", "toy_add_lp → toy_sub → toy_sub_lp → toy_add → toy_add_lp"},
+		"by another name":      {"toy_add:toy_add_lp", "int toy_add_lp(int a, int b) { return toy_plus(a, b) + 1; }", "toy_add_lp → toy_plus → toy_add_lp"},
+		"by the indirect one":  {"__toy_max_*:toy_max_lp", "int toy_max(int, int); int toy_max_lp(int a, int b) { return toy_max(a, b); }", "toy_max_lp → toy_max → toy_max_lp"},
+		"another function":     {"toy_add:toy_add_lp", "int toy_add_lp(int a, int b) { return toy_sub(a, b); }", ""},
+		"of another one":       {"toy_add:toy_add_lp\ntoy_sub:toy_sub_lp", "int toy_add_lp(int a, int b) { return a + b + 9; }\nint toy_sub_lp(int a, int b) { return toy_add(a, b); }", ""},
+		"by its own name":      {"toy_add:toy_add_lp", "int toy_add_lp(int a, int b) { return a ? toy_add_lp(a - 1, b) + sink : b; }", ""},
+		"that nobody calls":    {"toy_add:toy_add_lp", "int other(int a) { return toy_add(a, 1); }\nint toy_add_lp(int a, int b) { return a + b; }", ""},
+	} {
+		t.Run(name, func(t *testing.T) {
+			f := newFolder(t, "1.0-1", "2.0-1")
+			f.write("toy_livepatch1.in", "libtoy_{version}-{release}_livepatch1.so\n@{library}\n"+tc.lines+"\n")
+			f.write("toy_livepatch1.c", declares+tc.source+"\n")
+			for range 2 { // the second time nothing is compiled
+				r, err := f.build()
+				if tc.chain == "" {
+					if err != nil {
+						t.Fatalf("%v: %s", err, reasonText(r))
+					}
+					continue
+				}
+				if err == nil || len(r.Cells[0].Reasons) == 0 || r.Cells[0].Reasons[0].Code != "recursion" ||
+					!strings.Contains(r.Cells[0].Reasons[0].Message, ": "+tc.chain) || r.Cells[0].Reasons[0].Where == "" {
+					t.Fatalf("%v: %s; want %s", err, reasonText(r), tc.chain)
+				}
+			}
+		})
+	}
+}
