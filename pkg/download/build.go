@@ -73,14 +73,14 @@ func (r *run) wantedLibraries(rpm *rpmfile.RPM, b *Build) ([]wantedLibrary, erro
 // fetchRPM brings an RPM into the store and believes it only if its digest is the repository's, a pinned key signed it,
 // and it is what the repository says it is.
 func (r *run) fetchRPM(ctx context.Context, p rpmmd.Package, from *listing) (*File, *rpmfile.RPM, error) {
-	location, err := from.location.Join(p.Location)
+	location, err := r.locate(ctx, from, p.Base, p.Location)
 	if err != nil {
 		return nil, nil, fmt.Errorf("repository %s: %w", from.location, err)
 	}
 	var file *File
 	var rpm *rpmfile.RPM
 	for again := true; ; again = false {
-		if err := r.fetchListed(ctx, p, location); err != nil {
+		if err := r.fetchListed(ctx, p, from, location); err != nil {
 			return nil, nil, err
 		}
 		if file, rpm, err = r.openRPM(ctx, p, from, location); err == nil {
@@ -97,8 +97,28 @@ func (r *run) fetchRPM(ctx context.Context, p rpmmd.Package, from *listing) (*Fi
 	return file, rpm, nil
 }
 
-// fetchListed fetches an RPM that a repository's metadata name.
-func (r *run) fetchListed(ctx context.Context, p rpmmd.Package, location fetch.Location) error {
+// fetchListed fetches an RPM that a repository's metadata name: from where the metadata come from, or else from another
+// mirror.
+func (r *run) fetchListed(ctx context.Context, p rpmmd.Package, from *listing, location fetch.Location) error {
+	err := r.fetchFrom(ctx, p, location)
+	if err == nil || ctx.Err() != nil || p.Base != "" || from.place == nil {
+		return err
+	}
+	first := err
+	return r.eachMirror(ctx, from.place, from.source, func(at fetch.Location) error {
+		if at.Equal(from.location) {
+			return first
+		}
+		other, err := at.Join(p.Location)
+		if err != nil {
+			return err
+		}
+		return r.fetchFrom(ctx, p, other)
+	})
+}
+
+// fetchFrom fetches an RPM from one place.
+func (r *run) fetchFrom(ctx context.Context, p rpmmd.Package, location fetch.Location) error {
 	err := r.fetch(ctx, "fetch", location, fetch.Want{Digest: p.Checksum, Size: p.Size})
 	switch {
 	case errors.Is(err, fetch.ErrNotFound):
@@ -107,6 +127,29 @@ func (r *run) fetchListed(ctx context.Context, p rpmmd.Package, location fetch.L
 		return &unlistedError{fmt.Errorf("%w: this is not the file that the repository's metadata name", err)}
 	}
 	return err
+}
+
+// locate returns where something is that a repository's metadata name: inside the repository, or below the base that they
+// name for it, which may be on another host. That must not be where the repository must not lead to, and gets no password
+// and no token; what comes from there is believed as if it were in the repository: by its digest and its signature.
+func (r *run) locate(ctx context.Context, from *listing, base, name string) (fetch.Location, error) {
+	if base == "" {
+		return from.location.Join(name)
+	}
+	other, err := fetch.ParseLocation(base, "")
+	if err != nil {
+		return fetch.Location{}, err
+	}
+	if rest, inside := strings.CutPrefix(other.Stable()+"/", strings.TrimRight(from.location.Stable(), "/")+"/"); inside {
+		return from.location.Join(strings.TrimPrefix(strings.Trim(rest, "/")+"/"+name, "/"))
+	}
+	if from.source.Unsigned {
+		return fetch.Location{}, fmt.Errorf("%s is at %s, in another repository: nothing vouches for that one: name it in lpbuild.yaml", name, other)
+	}
+	if err := r.Client.MayLead(ctx, from.location, other, true); err != nil {
+		return fetch.Location{}, err
+	}
+	return other.Join(name)
 }
 
 // unlistedError marks what happens when a repository does not have an RPM as its metadata name it, and says nothing itself.

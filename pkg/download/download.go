@@ -106,7 +106,7 @@ func (r *run) read(ctx context.Context) (*Lock, []OddBuild, error) {
 func (r *run) readListings(ctx context.Context) ([]*listing, error) {
 	type job struct {
 		source *Source
-		at     fetch.Location
+		at     *place
 	}
 	var jobs []job
 	for i := range r.Repositories {
@@ -116,7 +116,7 @@ func (r *run) readListings(ctx context.Context) ([]*listing, error) {
 			named = append(named, *s.Debuginfo)
 		}
 		for _, l := range named {
-			found, err := r.locations(ctx, l)
+			found, err := r.places(ctx, l)
 			if err != nil {
 				return nil, err
 			}

@@ -22,18 +22,35 @@ const (
 // listing is what one repository offers of what is wanted.
 type listing struct {
 	source   *Source
-	location fetch.Location
+	place    *place
+	location fetch.Location // the mirror that it was read from
 	locked   LockedRepository
 	packages []rpmmd.Package
 }
 
-// readListing reads one repository. One that changes between its repomd.xml and its primary.xml is read once more: its
+// readListing reads one repository, from the first of its mirrors that answers well.
+func (r *run) readListing(ctx context.Context, s *Source, p *place, want func(string) bool) (l *listing, err error) {
+	failed := ""
+	err = r.eachMirror(ctx, p, s, func(at fetch.Location) error {
+		if failed != "" {
+			r.Progress.Warn("metadata", "the next mirror is tried: "+failed)
+		}
+		var err error
+		if l, err = r.readMirror(ctx, s, p, at, want); err != nil {
+			failed = err.Error()
+		}
+		return err
+	})
+	return l, err
+}
+
+// readMirror reads one repository from one mirror. One that changes between its repomd.xml and its primary.xml is read once more: its
 // owner may publish at any moment.
-func (r *run) readListing(ctx context.Context, s *Source, at fetch.Location, want func(string) bool) (*listing, error) {
+func (r *run) readMirror(ctx context.Context, s *Source, p *place, at fetch.Location, want func(string) bool) (*listing, error) {
 	var err error
 	for range 2 {
 		var l *listing
-		if l, err = r.tryListing(ctx, s, at, want); err == nil {
+		if l, err = r.tryListing(ctx, s, p, at, want); err == nil {
 			return l, nil
 		}
 		if _, stale := errors.AsType[*staleError](err); !stale {
@@ -55,8 +72,8 @@ type staleError struct{ err error }
 func (e *staleError) Error() string { return e.err.Error() }
 func (e *staleError) Unwrap() error { return e.err }
 
-func (r *run) tryListing(ctx context.Context, s *Source, at fetch.Location, want func(string) bool) (*listing, error) {
-	l := &listing{source: s, location: at}
+func (r *run) tryListing(ctx context.Context, s *Source, p *place, at fetch.Location, want func(string) bool) (*listing, error) {
+	l := &listing{source: s, place: p, location: at}
 	md, err := r.readRepomd(ctx, l)
 	if errors.Is(err, pgp.ErrBadSignature) { // perhaps the signature of the next state
 		return nil, &staleError{err}
@@ -68,7 +85,7 @@ func (r *run) tryListing(ctx context.Context, s *Source, at fetch.Location, want
 	if err != nil {
 		return nil, err
 	}
-	location, err := at.Join(primary.Location)
+	location, err := r.locate(ctx, l, primary.Base, primary.Location)
 	if err != nil {
 		return nil, err
 	}
@@ -100,7 +117,10 @@ func (r *run) readRepomd(ctx context.Context, l *listing) (*rpmmd.Repomd, error)
 		}
 		return nil, err
 	}
-	l.locked = LockedRepository{URL: l.location.Stable(), Repomd: digest.OfBytes(data), Unsigned: l.source.Unsigned}
+	l.locked = LockedRepository{URL: l.place.name, Repomd: digest.OfBytes(data), Unsigned: l.source.Unsigned}
+	if mirror := l.location.Stable(); mirror != l.place.name {
+		l.locked.Mirror = mirror
+	}
 	if !l.source.Unsigned {
 		signature, err := r.verifyRepomd(ctx, l, data)
 		if err != nil {

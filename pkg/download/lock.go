@@ -39,6 +39,7 @@ type Lock struct {
 // LockedRepository is the state in which a repository was read.
 type LockedRepository struct {
 	URL      string        `json:"url"`
+	Mirror   string        `json:"mirror,omitempty"` // that it was read from, if that is another URL
 	Revision string        `json:"revision,omitempty"`
 	Repomd   digest.Digest `json:"repomd"`
 	Key      string        `json:"key,omitempty"` // fingerprint of the key that signed repomd.xml

@@ -3,6 +3,7 @@ package download
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"path/filepath"
 	"strings"
@@ -13,11 +14,11 @@ import (
 
 const maxRepoFile = 1 << 20
 
-// locations returns the repositories that a location stands for: itself, or the enabled ones of a .repo file, once for
-// each architecture if their URLs differ by it. The keys that a .repo file names vouch for nothing here.
-func (r *run) locations(ctx context.Context, l fetch.Location) ([]fetch.Location, error) {
+// places returns the repositories that a location stands for: itself, or the enabled ones of a .repo file, once for each
+// architecture if their URLs differ by it. The keys that a .repo file names vouch for nothing here.
+func (r *run) places(ctx context.Context, l fetch.Location) ([]*place, error) {
 	if !strings.HasSuffix(l.Stable(), ".repo") {
-		return []fetch.Location{l}, nil
+		return []*place{{name: l.Stable(), mirrors: []fetch.Location{l}}}, nil
 	}
 	data, err := r.Client.Bytes(ctx, l, maxRepoFile)
 	if err != nil {
@@ -27,19 +28,19 @@ func (r *run) locations(ctx context.Context, l fetch.Location) ([]fetch.Location
 	if err != nil {
 		return nil, err
 	}
-	var all []fetch.Location
+	var all []*place
 	seen := map[string]bool{}
 	for _, repo := range repos {
 		if !repo.Enabled {
 			continue
 		}
 		for _, arch := range r.Arch {
-			at, err := r.repoLocation(repo, arch, l)
+			at, err := r.repoPlace(repo, arch, l)
 			if err != nil {
 				return nil, fmt.Errorf("%s: [%s]: %w", l, repo.Alias, err)
 			}
-			if !seen[at.Stable()] {
-				seen[at.Stable()] = true
+			if !seen[at.name] {
+				seen[at.name] = true
 				all = append(all, at)
 			}
 		}
@@ -50,31 +51,49 @@ func (r *run) locations(ctx context.Context, l fetch.Location) ([]fetch.Location
 	return all, nil
 }
 
-// repoLocation returns where a repository of a .repo file is.
-func (r *run) repoLocation(repo repofile.Repo, arch string, file fetch.Location) (fetch.Location, error) {
+// repoPlace returns where a repository of a .repo file is.
+func (r *run) repoPlace(repo repofile.Repo, arch string, file fetch.Location) (*place, error) {
 	repo, err := repo.Expand(map[string]string{
 		"basearch": arch, "arch": arch, "releasever": r.ReleaseVersion, "releasever_major": major(r.ReleaseVersion),
 	})
 	if err != nil {
-		return fetch.Location{}, err
-	}
-	at, err := fetch.ParseLocation(repo.BaseURL, filepath.Dir(file.LocalPath()))
-	if err != nil {
-		return fetch.Location{}, err
-	}
-	if !file.IsLocal() && (at.IsLocal() || repo.Credentials != "") {
-		return fetch.Location{}, fmt.Errorf("a .repo file from the network must name neither files of this machine nor its credentials")
+		return nil, err
 	}
 	user, password := repo.User, repo.Password
-	if repo.Credentials != "" {
+	if repo.Credentials != "" && file.IsLocal() {
 		if user, password, err = repofile.ReadCredentials(r.credentialsDir(), repo.Credentials); err != nil {
-			return fetch.Location{}, err
+			return nil, err
 		}
 	}
-	if user == "" {
-		return at, nil
+	locate := func(raw string) (fetch.Location, error) {
+		at, err := fetch.ParseLocation(raw, filepath.Dir(file.LocalPath()))
+		if err == nil && !file.IsLocal() && (at.IsLocal() || repo.Credentials != "") {
+			err = errors.New("a .repo file from the network must name neither files of this machine nor its credentials")
+		}
+		if user != "" {
+			at = at.WithCredentials(user, password)
+		}
+		return at, err
 	}
-	return at.WithCredentials(user, password), nil
+	p := &place{}
+	for _, raw := range repo.BaseURLs {
+		at, err := locate(raw)
+		if err != nil {
+			return nil, err
+		}
+		p.mirrors = append(p.mirrors, at)
+	}
+	if raw := cmp.Or(repo.Metalink, repo.MirrorList); raw != "" {
+		if p.list, err = locate(raw); err != nil {
+			return nil, err
+		}
+	}
+	if len(p.mirrors) > 0 {
+		p.name = p.mirrors[0].Stable()
+	} else { // lists of several repositories often differ by the query only, which is no part of the name
+		p.name = p.list.Stable() + "#" + repo.Alias + "-" + arch
+	}
+	return p, nil
 }
 
 func (r *run) credentialsDir() string { return cmp.Or(r.CredentialsDir, repofile.CredentialsDir) }

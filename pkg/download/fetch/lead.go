@@ -12,17 +12,17 @@ import (
 // MayLead decides whether whoever answers for from may send the client on to next: by a redirect, a list of mirrors, or
 // metadata. The error wraps [ErrRedirect].
 //
-// It must not lead from https to http, nor from the network to files of this machine. From a public address it must not
+// It must not lead from https to http, unless plain says that it does not matter here, nor from the network to files of this machine. From a public address it must not
 // lead to a loopback, link-local or private one either: these are of machines that trust whoever can reach them, such as
 // the metadata services of clouds.
-func (c *Client) MayLead(ctx context.Context, from, next Location) error {
+func (c *Client) MayLead(ctx context.Context, from, next Location, plain bool) error {
 	a, b := from.at(), next.at()
 	switch {
 	case a.url == nil:
 		return nil
 	case b.url == nil:
 		return fmt.Errorf("%s: %w: it leads to a file of this machine, %s", from, ErrRedirect, next)
-	case a.url.Scheme == "https" && b.url.Scheme == "http":
+	case a.url.Scheme == "https" && b.url.Scheme == "http" && !plain:
 		return from.guard(fmt.Errorf("%s: %w: it leads from https to http, to %s", from, ErrRedirect, next))
 	case strings.EqualFold(a.url.Hostname(), b.url.Hostname()):
 		return nil

@@ -43,7 +43,7 @@ func (c *Client) get(ctx context.Context, l Location, offset int64) (*answer, er
 		res.Body.Close()
 		next, err := from.redirect(target)
 		if err == nil {
-			err = c.MayLead(ctx, l, next)
+			err = c.MayLead(ctx, l, next, false)
 		}
 		if err != nil {
 			dog.stop()

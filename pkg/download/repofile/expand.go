@@ -18,13 +18,13 @@ func (r Repo) Expand(vars map[string]string) (Repo, error) {
 		}
 		return expanded
 	}
-	r.Name = replace(r.Name)
+	r.Name, r.MirrorList, r.Metalink = replace(r.Name), replace(r.MirrorList), replace(r.Metalink)
 	for _, list := range [][]string{r.BaseURLs, r.GPGKeys} {
 		for i := range list {
 			list[i] = replace(list[i])
 		}
 	}
-	for _, u := range r.BaseURLs {
+	for _, u := range r.urls() {
 		if err == nil && r.Enabled {
 			err = checkURL(r.Alias, u)
 		}

@@ -57,6 +57,8 @@ func (s *scanner) repo(sec *section) Repo {
 		r.Credentials = cmp.Or(r.Credentials, credentials)
 		r.BaseURLs = append(r.BaseURLs, u)
 	}
+	r.MirrorList, _ = takeParameters(sec.keys["mirrorlist"].text())
+	r.Metalink, _ = takeParameters(sec.keys["metalink"].text())
 	if sub := sec.keys["path"].text(); strings.Trim(sub, "/") != "" {
 		for i, u := range r.BaseURLs {
 			r.BaseURLs[i] = joinPath(u, sub)
@@ -75,19 +77,16 @@ func (s *scanner) repo(sec *section) Repo {
 func (s *scanner) check(sec *section, r Repo) {
 	pos := cmp.Or(sec.keys["baseurl"].pos, sec.pos)
 	if len(r.BaseURLs) == 0 {
-		for _, key := range []string{"mirrorlist", "metalink"} {
-			if v, found := sec.keys[key]; found {
-				s.unsupported(v.pos, r, "a "+key+" without a baseurl", "write one of its mirrors as baseurl=")
-				return
-			}
-		}
-		s.report(pos, fmt.Sprintf("repository %s has no baseurl", r.Alias), "", nil)
+		pos = cmp.Or(sec.keys["metalink"].pos, sec.keys["mirrorlist"].pos, pos)
+	}
+	if len(r.urls()) == 0 {
+		s.report(pos, fmt.Sprintf("repository %s has no baseurl, mirrorlist or metalink", r.Alias), "", nil)
 		return
 	}
 	if !slices.Contains([]string{"", "none", "rpm-md", "rpm", "yum", "repomd"}, r.Type) {
 		s.unsupported(sec.keys["type"].pos, r, fmt.Sprintf("type %q", r.Type), "only rpm-md repositories can be read")
 	}
-	for _, u := range r.BaseURLs {
+	for _, u := range r.urls() {
 		if err := checkURL(r.Alias, u); err != nil {
 			s.report(pos, err.Error(), "use https, http, file or a path; or switch the repository off with enabled=0", err)
 			return
@@ -98,6 +97,11 @@ func (s *scanner) check(sec *section, r Repo) {
 			s.report(pos, err.Error(), "", err)
 		}
 	}
+}
+
+// urls returns all URLs that the repository names.
+func (r *Repo) urls() []string {
+	return slices.DeleteFunc(slices.Concat(r.BaseURLs, []string{r.MirrorList, r.Metalink}), func(u string) bool { return u == "" })
 }
 
 func (s *scanner) unsupported(pos diag.Pos, r Repo, what, hint string) {

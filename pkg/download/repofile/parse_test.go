@@ -83,7 +83,11 @@ func TestParse(t *testing.T) {
 			{Alias: "a", Name: "a", Enabled: true, GPGCheck: true, BaseURLs: []string{"$mirror/x"}},
 		}},
 		"mirrors beside a URL": {"[a]\nmetalink=https://h/m\nbaseurl=/a\n", []repofile.Repo{
-			{Alias: "a", Name: "a", Enabled: true, GPGCheck: true, BaseURLs: []string{"/a"}},
+			{Alias: "a", Name: "a", Enabled: true, GPGCheck: true, Metalink: "https://h/m", BaseURLs: []string{"/a"}},
+		}},
+		"mirrors alone": {"[a]\nmirrorlist=https://h/m?repo=a&timeout=3\n[b]\nmetalink=https://h/n", []repofile.Repo{
+			{Alias: "a", Name: "a", Enabled: true, GPGCheck: true, MirrorList: "https://h/m?repo=a"},
+			{Alias: "b", Name: "b", Enabled: true, GPGCheck: true, Metalink: "https://h/n"},
 		}},
 	}
 	for name, tc := range tests {
@@ -153,8 +157,7 @@ func TestParseUnsupported(t *testing.T) {
 	tests := map[string]struct{ text, want string }{
 		"plugin":     {"[a]\nbaseurl=plugin:/susecloud?credentials=x&path=/p\n", `repository a: a "plugin" URL is not supported`},
 		"ftp":        {"[a]\nbaseurl=ftp://h/x\n", `repository a: a "ftp" URL is not supported`},
-		"mirrorlist": {"[a]\nmirrorlist=https://h/m\n", "repository a: a mirrorlist without a baseurl is not supported"},
-		"metalink":   {"[a]\nmetalink=https://h/m\n", "repository a: a metalink without a baseurl is not supported"},
+		"mirrorlist": {"[a]\nmirrorlist=ftp://h/m\n", `repository a: a "ftp" URL is not supported`},
 		"type":       {"[a]\nbaseurl=/a\ntype=YaST2\n", `repository a: type "yast2" is not supported`},
 	}
 	for name, tc := range tests {

@@ -19,8 +19,10 @@ import (
 type Repo struct {
 	Alias       string   // the section's name
 	Name        string   // for people; the alias if the file has none
-	BaseURL     string   // the first of BaseURLs; empty only if the repository is not enabled
+	BaseURL     string   // the first of BaseURLs; empty if there are only mirrors, or if it is not enabled
 	BaseURLs    []string // http, https or file URLs, or absolute paths; parameters for zypper are taken off
+	MirrorList  string   // URL of a list of more of them; empty: none
+	Metalink    string   // the same in the form of a metalink file
 	Enabled     bool     // true if the file does not say
 	GPGCheck    bool     // true if the file does not say
 	GPGKeys     []string // places of public keys

@@ -17,7 +17,8 @@ type Package struct {
 	Name, Arch string
 	EVR        rpmver.EVR
 	Checksum   digest.Digest // of the RPM file
-	Location   string        // path inside the repository: relative, clean, without ".."
+	Location   string        // path inside the repository or below Base: relative, clean, without ".."
+	Base       string        // http, https or file URL of another place; "": the repository
 	Size       int64         // of the RPM file, in bytes
 	BuildTime  time.Time     // zero if not given, as FileTime
 	FileTime   time.Time     // when the file came into the repository
@@ -117,7 +118,7 @@ func (x *xmlPackage) convert() (p Package, err error) {
 	if p.Checksum, err = trusted(x.Checksum); err != nil {
 		return Package{}, fmt.Errorf("checksum: %w", err)
 	}
-	if p.Location, err = oneLocation(x.Location); err != nil {
+	if p.Base, p.Location, err = oneLocation(x.Location); err != nil {
 		return Package{}, err
 	}
 	if p.Size, err = number(x.Size.Package); err != nil {

@@ -6,6 +6,9 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net/url"
+	"path"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -33,7 +36,8 @@ type Repomd struct {
 // Data describes one file of metadata.
 type Data struct {
 	Type         string        // "primary", "filelists", "updateinfo", …
-	Location     string        // path inside the repository: relative, clean, without ".."
+	Location     string        // path inside the repository or below Base: relative, clean, without ".."
+	Base         string        // http, https or file URL of another place; "": the repository
 	Checksum     digest.Digest // of the file. Zero if only weak ones are given, never so for "primary"
 	OpenChecksum digest.Digest // of the decompressed file. Zero if not given, or only weak ones
 	Size         int64         // of the file in bytes; 0: not given
@@ -120,7 +124,7 @@ func (x *xmlData) data() (d Data, err error) {
 	if d.OpenChecksum, err = trusted(x.OpenChecksum); err != nil && !errors.Is(err, digest.ErrWeak) && len(x.OpenChecksum) > 0 {
 		return Data{}, fmt.Errorf("open-checksum: %w", err)
 	}
-	if d.Location, err = oneLocation(x.Location); err != nil {
+	if d.Base, d.Location, err = oneLocation(x.Location); err != nil {
 		return Data{}, err
 	}
 	if d.Size, err = number(x.Size); err != nil {
@@ -152,15 +156,40 @@ func trusted(sums []xmlSum) (digest.Digest, error) {
 	return digest.Digest{}, weak
 }
 
-// oneLocation checks that there is one location, and that it is inside the repository.
-func oneLocation(locations []xmlHref) (string, error) {
+// oneLocation checks that there is one location, and that it is inside the repository or below the base that it names. A
+// relative base is a part of the path.
+func oneLocation(locations []xmlHref) (base, location string, err error) {
 	if len(locations) != 1 {
-		return "", fmt.Errorf("%w: %d locations instead of one", ErrMalformed, len(locations))
+		return "", "", fmt.Errorf("%w: %d locations instead of one", ErrMalformed, len(locations))
 	}
-	if base := locations[0].Base; base != "" {
-		return "", fmt.Errorf("location %.200q: %w: it has an xml:base", locations[0].Href, ErrLocation)
+	base, location = locations[0].Base, locations[0].Href
+	if err := checkLocation(location); err != nil {
+		return "", "", err
 	}
-	return locations[0].Href, checkLocation(locations[0].Href)
+	if base == "" {
+		return "", location, nil
+	}
+	if scheme, _, found := strings.Cut(base, ":/"); found && schemes[strings.ToLower(scheme)] {
+		return base, location, checkBase(base)
+	}
+	if base = path.Clean(base); base == "." {
+		return "", location, nil
+	}
+	location = base + "/" + location
+	return "", location, checkLocation(location)
+}
+
+// schemes are those of a base that can be read from.
+var schemes = map[string]bool{"http": true, "https": true, "file": true}
+
+// checkBase refuses a base that could mean something else than it seems to.
+func checkBase(base string) error {
+	u, err := url.Parse(base)
+	if err != nil || len(base) > maxLocation || u.User != nil || u.RawQuery != "" || u.Fragment != "" ||
+		strings.ContainsFunc(base, func(r rune) bool { return r <= ' ' || r == 0x7f || r == '\\' }) || slices.Contains(strings.Split(u.Path, "/"), "..") {
+		return fmt.Errorf("xml:base %.200q: %w: it is no plain URL", base, ErrLocation)
+	}
+	return nil
 }
 
 // number reads a size; "" is 0.

@@ -80,7 +80,13 @@ func TestParseRepomdErrors(t *testing.T) {
 		"short open digest": {repomd(data("x", "a", `<open-checksum type="sha256">aa</open-checksum>`)), rpmmd.ErrMalformed},
 		"no location":       {repomd(strings.Replace(valid, "<location", "<elsewhere", 1)), rpmmd.ErrMalformed},
 		"two locations":     {repomd(data("primary", "a", `<location href="b"/>`)), rpmmd.ErrMalformed},
-		"xml:base":          {repomd(strings.Replace(valid, "<location ", `<location xml:base="http://example.com/" `, 1)), rpmmd.ErrLocation},
+		"xml:base 0":        {repomd(strings.Replace(valid, "<location ", `<location xml:base="../x" `, 1)), rpmmd.ErrLocation},
+		"xml:base 1":        {repomd(strings.Replace(valid, "<location ", `<location xml:base="/x" `, 1)), rpmmd.ErrLocation},
+		"xml:base 2":        {repomd(strings.Replace(valid, "<location ", `<location xml:base="http://u:p@h/x" `, 1)), rpmmd.ErrLocation},
+		"xml:base 3":        {repomd(strings.Replace(valid, "<location ", `<location xml:base="http://h/x?y" `, 1)), rpmmd.ErrLocation},
+		"xml:base 4":        {repomd(strings.Replace(valid, "<location ", `<location xml:base="https://h/a/../b" `, 1)), rpmmd.ErrLocation},
+		"xml:base 5":        {repomd(strings.Replace(valid, "<location ", `<location xml:base="a\\b" `, 1)), rpmmd.ErrLocation},
+		"xml:base 6":        {repomd(strings.Replace(valid, "<location ", `<location xml:base="plugin:/x" `, 1)), rpmmd.ErrLocation},
 		"negative size":     {repomd(data("primary", "a", "<size>-1</size>")), rpmmd.ErrMalformed},
 		"huge size":         {repomd(data("primary", "a", "<size>9223372036854775808</size>")), rpmmd.ErrMalformed},
 		"open size":         {repomd(data("primary", "a", "<open-size>1e3</open-size>")), rpmmd.ErrMalformed},
@@ -153,4 +159,27 @@ func FuzzParseRepomd(f *testing.F) {
 			t.Errorf("Primary = %+v", d)
 		}
 	})
+}
+
+// TestBase has locations below a base: a part of the path, or another place.
+func TestBase(t *testing.T) {
+	for base, want := range map[string]struct{ base, location string }{
+		"":                      {"", "repodata/p.xml"},
+		".":                     {"", "repodata/p.xml"},
+		"sub/":                  {"", "sub/repodata/p.xml"},
+		"./sub/dir":             {"", "sub/dir/repodata/p.xml"},
+		"https://h.example/x/":  {"https://h.example/x/", "repodata/p.xml"},
+		"file:///srv/of/others": {"file:///srv/of/others", "repodata/p.xml"},
+	} {
+		text := repomd(`<data type="primary"><checksum type="sha256">` + strings.Repeat("0", 64) +
+			`</checksum><location xml:base="` + base + `" href="repodata/p.xml"/></data>`)
+		r, err := rpmmd.ParseRepomd([]byte(text))
+		if err != nil {
+			t.Errorf("%q: %v", base, err)
+			continue
+		}
+		if d := r.Data[0]; d.Base != want.base || d.Location != want.location {
+			t.Errorf("%q: %q, %q; want %+v", base, d.Base, d.Location, want)
+		}
+	}
 }
