@@ -52,6 +52,12 @@ Functions that handle exceptions or cancellation (as those of glibc that lock a 
 use C++ functions which may throw: the unwinder does not find what the native engine loads. With "unwinding: none" a patch says
 that neither comes by its replacements.
 
+The compiler makes copies of functions (scale.constprop.0, scale.isra.0, scale.part.0), which callers in the library use instead.
+Each copy of a replaced function has to be replaced, too, or the patch gives the reason why that is not needed, with
+"clones: {accept: REASON}". Blocks that a function has in another place (scale.cold) are replaced with it: its code shows that
+nothing else jumps there. One of several static functions of a name is chosen by its source file, malloc.c/arena_get:lp, or by its
+address, 0x8b2c0/arena_get:lp, which is for one build.
+
 A container is named STEM_VERSION-RELEASE_livepatchN.so. Where a package has the library once for each kind of processor,
 the kind is put behind the release: STEM_VERSION-RELEASE.power9_livepatchN.so.
 

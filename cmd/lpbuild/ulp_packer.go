@@ -44,6 +44,10 @@ them; the live patch says so to it. libpulp cannot apply such a live patch.
 The name of a function that is not the same in all symbol versions is refused: bar@V1:lp and bar@@V2:lp (the default version)
 replace one version each, bar@*:lp all of them. That works on stripped libraries and by catalogues, too.
 
+A copy or a part that the compiler made of a replaced function (scale.constprop.0, .isra, .part) has to be replaced as well, unless
+--accept-clones says that it need not. One of several static functions of a name is chosen by its source file or, in this build,
+by its address: malloc.c/arena_get:lp, 0x8b2c0/arena_get:lp.
+
 Patterns (__memcpy_*:memcpy_lp) become the functions of the target that they match. Placeholders ({version}, GLIBCVER ...)
 are for "lpbuild build"; here they are errors unless -l and -t say what they stand for.
 
@@ -67,6 +71,7 @@ libpulp's packer knows -o, too, but does nothing with it.`,
 	flags.StringVarP(&o.debug, "with-debuginfo", "d", "", "add the symbols of this debuginfo `FILE` to the library's")
 	flags.BoolVar(&o.Force, "force", false, "pack what cannot work, too, as libpulp does")
 	flags.StringVar(&o.entries, "entries", "nops", "functions that may be replaced: those with `nops` at their entry, or any where it is proven to be safe")
+	flags.BoolVar(&o.AcceptClones, "accept-clones", false, "leave copies that the compiler made of replaced functions as they are")
 	flags.StringVar(&o.unwinding, "unwinding", "any", "what may come by the replacements: `any` exceptions and cancellation, or none, so that the native engine need not care")
 	flags.BoolVar(&o.AllComments, "all-comments", false, "embed every comment, not only the first line, which is what libpulp does")
 	return cmd

@@ -17,6 +17,7 @@ var codes = []struct {
 	{ulp.ErrAmbiguous, "ambiguous"},
 	{ulp.ErrIFUNC, "ifunc"},
 	{ulp.ErrNotFunction, "not-a-function"},
+	{ulp.ErrClone, "clones"},
 	{ulp.ErrNotPatchable, "not-patchable"},
 	{ulp.ErrDuplicate, "duplicate"},
 	{ulp.ErrNotExported, "not-exported"},

@@ -72,6 +72,7 @@ type Patch struct {
 	CFlags      []string
 	Builds      rpmver.Range // only for these builds
 	Unwinding   ulp.Unwinding
+	Clones      string   // why copies of replaced functions need not be replaced; "" for no reason
 	Test        string   // C program that shows the patch at work; "" for none
 	Pos         diag.Pos // of the entry in the configuration
 }

@@ -130,11 +130,21 @@ func (c *Config) readPatch(d *document, n *yaml.Node) {
 			}
 		},
 		"builds":    d.readRange(&p.Builds),
+		"clones":    func(n *yaml.Node) { d.readClones(n, &p.Clones) },
 		"unwinding": d.string("unwinding", (*string)(&p.Unwinding), isUnwinding),
 		"test":      c.fileReader(d, "test", &p.Test),
 	}, "library", "description", "sources")
 	p.Unwinding = cmp.Or(p.Unwinding, ulp.UnwindingAny)
 	c.Patches = append(c.Patches, p)
+}
+
+// readClones reads {accept: REASON}.
+func (d *document) readClones(n *yaml.Node, to *string) {
+	if n.Kind != yaml.MappingNode {
+		d.add(n, "clones: only accept, with a reason, belongs here", `for example: clones: {accept: "scale.constprop.0 does not reach the loop"}`)
+		return
+	}
+	d.mapping(n, "clones", fields{"accept": d.string("accept", to, isTagLine)}, "accept")
 }
 
 func (d *document) readAge(what string, to *Age) func(*yaml.Node) {

@@ -144,6 +144,8 @@ func TestConfigErrors(t *testing.T) {
 		"double architecture":         {"ppc64le]", "x86_64]", `6:16: error: arch: "x86_64" occurs twice`},
 		"unknown engine":              {"license:", "engine: native\nlicense:", `7:9: error: engine: "native" must be system`},
 		"unknown entries":             {"license:", "entries: all\nlicense:", `7:10: error: entries: "all": must be nops or any`},
+		"clones without a reason":     {"    test: test.c", "    clones: accept", `error: clones: only accept, with a reason, belongs here`},
+		"clones, empty reason":        {"    test: test.c", "    clones: {accept: \"\"}", `error: accept: one line of text belongs here`},
 		"unknown unwinding":           {"    test: test.c", "    unwinding: some", `error: unwinding: "some": must be any or none`},
 		"entries twice":               {"license:", "entries: any\nentries: any\nlicense:", `8:1: error: lpbuild.yaml: key "entries" occurs twice`},
 		"missing file":                {"test: test.c", "test: tset.c", `24:11: error: test: there is no file`},

@@ -3,6 +3,7 @@ package buildmatrix
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/lpbuild/lpbuild/pkg/diag"
@@ -10,12 +11,22 @@ import (
 )
 
 // gate returns every reason why a container cannot work in its build, whichever engine is to apply it. No reason: everything
-// that the catalogue can tell says that one will; see fit.
-func gate(d *ulp.Description, c *ulp.Container, s *scope, entries ulp.Entries) []Reason {
-	reasons := reasonsOf(ulp.Check(d, c, s.target, entries))
+// that the catalogue can tell says that one will; see fit. accepted is what would be one if the patch did not accept it.
+func gate(j *job, s *scope) (reasons, accepted []Reason) {
+	c := j.object.container
+	reasons = reasonsOf(ulp.Check(j.description, c, s.target, j.entries))
+	if j.Patch.Clones != "" {
+		reasons = slices.DeleteFunc(reasons, func(r Reason) bool {
+			is := r.Code == codeOf(ulp.ErrClone)
+			if is {
+				accepted = append(accepted, Reason{Code: r.Code, Where: r.Where, Message: r.Message + "; accepted: " + j.Patch.Clones})
+			}
+			return is
+		})
+	}
 	reasons = append(reasons, unloadable(c)...)
 	reasons = append(reasons, s.strangers(c)...)
-	return append(reasons, s.missing(c)...)
+	return append(reasons, s.missing(c)...), accepted
 }
 
 // unloadable returns the reasons that lie in the container alone.

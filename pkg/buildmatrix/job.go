@@ -112,7 +112,7 @@ func (m *matrix) expand(j *job) error {
 	if j.Build.Exports != nil {
 		exported = j.Build.Exports.Digest.String()
 	}
-	j.info.Key = hashOf(gateVersion, j.info.Arch, j.object.digest, string(j.text), j.Library.Pinned.String(), exported, m.othersKey(j), string(j.entries), string(j.Patch.Unwinding))
+	j.info.Key = hashOf(gateVersion, j.info.Arch, j.object.digest, string(j.text), j.Library.Pinned.String(), exported, m.othersKey(j), string(j.entries), string(j.Patch.Unwinding), j.Patch.Clones)
 	return nil
 }
 
@@ -121,7 +121,7 @@ var ErrNoProofs = errors.New("it does not tell which functions can be replaced w
 	"another version of lpbuild made it: run lpbuild download again")
 
 // gateVersion changes when the same cell could be judged or packed in another way than before.
-const gateVersion = "5"
+const gateVersion = "6"
 
 // at returns a finding about a name of the description.
 func (j *job) at(n ulp.Name, message, hint string) *diag.Diagnostic {
@@ -138,7 +138,7 @@ func (m *matrix) finish(ctx context.Context, j *job) error {
 	if err != nil {
 		return err
 	}
-	reasons := gate(j.description, j.object.container, s, j.entries)
+	reasons, accepted := gate(j, s)
 	more, err := j.recursive(ctx, s)
 	if err != nil {
 		return err
@@ -148,7 +148,7 @@ func (m *matrix) finish(ctx context.Context, j *job) error {
 		return nil
 	}
 	image, err := ulp.Pack(j.description, j.text, j.object.container, s.target, ulp.PackOptions{AllComments: true, Entries: j.entries,
-		Unwinding: j.Patch.Unwinding})
+		Unwinding: j.Patch.Unwinding, AcceptClones: j.Patch.Clones != ""})
 	if err != nil {
 		j.refuse(Refused, reasonsOf(err)...)
 		return nil
@@ -161,7 +161,7 @@ func (m *matrix) finish(ctx context.Context, j *job) error {
 		j.refuse(Refused, notes...)
 		return nil
 	}
-	j.info.Engines, j.info.Notes = able, slices.Concat(j.warnings(), j.info.Notes, notes)
+	j.info.Engines, j.info.Notes = able, slices.Concat(j.warnings(), accepted, j.info.Notes, notes)
 	j.info.Digest = digest.OfBytes(image)
 	if d, err := digest.OfFile(target); err == nil && d == j.info.Digest {
 		return nil

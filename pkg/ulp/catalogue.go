@@ -61,6 +61,7 @@ const (
 	keyLivepatchable
 	keyEntries
 	keyUnwinding
+	keyParts
 	keyOffset
 	keySize
 	keyInfo
@@ -164,6 +165,8 @@ func libraryKey(key []byte) keys {
 		return keyEntries
 	case "unwinding":
 		return keyUnwinding
+	case "parts":
+		return keyParts
 	}
 	return keyUnknown
 }
@@ -194,6 +197,8 @@ func (p *catalogueParser) libraryValue(k keys) (err error) {
 		l.proofs, err = p.proofs(prove.Version)
 	case keyUnwinding:
 		l.handlers, err = p.proofs(prove.HandlersVersion)
+	case keyParts:
+		l.parts, err = p.proofs(prove.PartsVersion)
 	case keySymbols:
 		return p.symbols()
 	default:

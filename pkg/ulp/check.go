@@ -36,14 +36,20 @@ func (k *checker) check() {
 		k.fail(k.d.Target, ErrNothing, "add a line OLD:NEW for each function to replace", "the description replaces no function of %s",
 			path.Base(k.d.Target.Text))
 	}
+	var found []replaced
 	functions, addresses := map[string]Name{}, map[uint64]Name{}
 	for _, r := range k.d.Functions {
 		if k.lib != nil {
-			k.function(r, functions, addresses)
+			if row, ok := k.function(r, functions, addresses); ok {
+				found = append(found, replaced{r, row})
+			}
 		}
 		if k.c != nil {
 			k.replacement(r.New)
 		}
+	}
+	if k.lib != nil && !k.acceptClones {
+		k.checkClones(found)
 	}
 	pointers := map[string]Name{}
 	for _, r := range k.d.References {
@@ -59,9 +65,11 @@ type checker struct {
 	container string // base name
 	any       bool   // functions without NOPs are accepted if it is proven
 	errs      diag.List
-	found     map[lookup][]Symbol
-	hints     int         // searches for near names so far: they are what costs time
-	stripped  func() bool // the library's private symbols are not known
+	// acceptClones is set if copies of replaced functions need not be replaced.
+	acceptClones bool
+	found        map[lookup][]Symbol
+	hints        int         // searches for near names so far: they are what costs time
+	stripped     func() bool // the library's private symbols are not known
 	// resolvers are the addresses of the code that chooses the implementation of an indirect function: it has a name of its
 	// own in .symtab.
 	resolvers func() map[uint64]bool
@@ -136,34 +144,35 @@ func buildIDFindings(d *Description, c *Container, lib *Library) diag.List {
 	return errs
 }
 
-// function checks the name of a function to replace. names and addresses are of those before it.
-func (k *checker) function(r Replacement, names map[string]Name, addresses map[uint64]Name) {
+// function checks the name of a function to replace, and returns what it stands for unless that is refused. names and addresses
+// are of those before it.
+func (k *checker) function(r Replacement, names map[string]Name, addresses map[uint64]Name) (row Symbol, ok bool) {
 	n := r.Old
 	if first, ok := names[n.Text]; ok {
 		k.fail(n, ErrDuplicate, "one function has one replacement", "%q is replaced twice%s", n.Text, inLine(first))
-		return
+		return row, false
 	}
 	names[n.Text] = n
 	rows := k.meant(k.lib, n.Text)
 	switch {
 	case len(rows) == 0:
 		k.absent(n, k.lib, k.lib.Name, isFunction)
-		return
+		return row, false
 	case slices.ContainsFunc(rows, isIFUNC) || k.resolvers()[rows[0].Value]:
 		k.fail(n, ErrIFUNC, k.implementations(n.Text),
 			"%q is an indirect function (IFUNC) of %s: its code only chooses the implementation, once in the life of a process", n.Text, k.lib.Name)
-		return
+		return row, false
 	case rows[0].Type() != elf.STT_FUNC:
 		k.fail(n, ErrNotFunction, k.near(n.Text, k.lib, isFunction),
 			"%q is not a function of %s but %s", n.Text, k.lib.Name, kind(rows[0]))
-		return
+		return row, false
 	case isAmbiguous(rows):
 		k.fail(n, ErrAmbiguous, k.chooseFunction(r, rows), "%q is several functions of %s", n.Text, k.lib.Name)
-		return
+		return row, false
 	}
 	if first, ok := addresses[rows[0].Value]; ok {
 		k.fail(n, ErrDuplicate, "", "%q is another name of %q, which is replaced already%s", n.Text, first.Text, inLine(first))
-		return
+		return row, false
 	}
 	addresses[rows[0].Value] = n
 	switch why, ok := k.lib.EntryProof(rows[0].Value); {
@@ -174,6 +183,7 @@ func (k *checker) function(r Replacement, names map[string]Name, addresses map[u
 		k.fail(n, ErrNotPatchable, k.patchable(n.Text), "%q has no NOPs for a detour in this build of %s, and a jump over its first "+
 			"instructions is not proven to be safe: %s", n.Text, k.lib.Name, cmp.Or(why, k.unknown()))
 	}
+	return rows[0], true
 }
 
 // unknown says why there is no proof of a function.
@@ -224,7 +234,13 @@ func (k *checker) replacement(n Name) {
 
 // absent reports that the name n is not defined in lib, called file; want tells which names may have been meant.
 func (k *checker) absent(n Name, lib *Library, file string, want func(Symbol) bool) {
-	hint := k.near(n.Text, lib, want)
+	hint := ""
+	if lib == k.lib {
+		hint = k.elsewhere(n.Text)
+	}
+	if hint == "" {
+		hint = k.near(n.Text, lib, want)
+	}
 	if base, version := SplitVersion(n.Text); version != "" {
 		if names := versionsOf(lib.LookupAll(base)); len(names) > 0 {
 			hint = "there are " + strings.Join(names, ", ")

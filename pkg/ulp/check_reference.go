@@ -51,7 +51,7 @@ func (k *checker) variable(r Reference) {
 		return
 	}
 	if !given && isAmbiguous(rows) {
-		k.fail(n, ErrAmbiguous, chooseVariable(r, rows), "%q is several variables of %s", n.Text, k.lib.Name)
+		k.fail(n, ErrAmbiguous, k.chooseVariable(r, rows), "%q is several variables of %s", n.Text, k.lib.Name)
 	}
 	if given && !isWithin(r.TargetOffset, k.lib.versions(n.Text)) {
 		k.fail(n, ErrReference, places(rows), "offset %x is not in %q of %s", r.TargetOffset, n.Text, k.lib.Name)

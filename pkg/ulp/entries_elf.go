@@ -126,7 +126,8 @@ func (l *Library) proveEntries(f *elfx.File) error {
 		}
 	}
 	l.proofs, l.handlers = proofsOf(byWhy), p.findHandlers(functions)
-	return nil
+	l.parts, err = p.findParts(l)
+	return err
 }
 
 // proofsOf makes a verdict for each reason.

@@ -35,6 +35,7 @@ type Library struct {
 
 	symbols  *symbols // never nil
 	proofs   proofs   // of entries; nil: not made
+	parts    proofs   // why cold parts of functions are not the functions' own; nil: not known
 	handlers proofs   // why functions need the unwinder; nil: not known
 }
 

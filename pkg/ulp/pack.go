@@ -13,6 +13,8 @@ import (
 type PackOptions struct {
 	// Force packs what [Check] refuses, as long as there is something to write: symbols and build-ids.
 	Force bool
+	// AcceptClones packs a live patch that leaves copies of replaced functions as they are (ErrClone).
+	AcceptClones bool
 	// AllComments writes every comment of the description into the container. Otherwise it is only the first line, as
 	// libpulp's packer does, which means to write all. libpulp's tools show all that is there.
 	AllComments bool
@@ -74,6 +76,7 @@ func Pack(d *Description, text []byte, c *Container, lib *Library, o PackOptions
 // NewMetadata returns what [Pack] writes into the section .ulp. The error is a [diag.List].
 func NewMetadata(d *Description, text []byte, c *Container, lib *Library, o PackOptions) (*Metadata, error) {
 	k := newChecker(d, c, lib, o.Entries)
+	k.acceptClones = o.AcceptClones
 	if !o.Force {
 		if k.check(); len(k.errs) > 0 {
 			return nil, k.errs.Err()

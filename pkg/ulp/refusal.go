@@ -16,6 +16,9 @@ var (
 	ErrNotFunction = errors.New("not a function")
 	// ErrIFUNC: the symbol is an indirect function, whose code only chooses the implementation at program start.
 	ErrIFUNC = errors.New("indirect function")
+	// ErrClone: the compiler made copies or parts of a replaced function that are not replaced, so that callers of these still
+	// run the old code.
+	ErrClone = errors.New("copies of the function are not replaced")
 	// ErrNotPatchable: the function lacks the NOPs at its entry, or the whole library does.
 	ErrNotPatchable = errors.New("not patchable")
 	// ErrDuplicate: the same function is replaced twice, or the same pointer set twice.

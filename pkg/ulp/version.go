@@ -30,6 +30,9 @@ func (s Symbol) Qualified() string {
 // versions returns the rows that a name stands for, undefined ones too. One with a version means rows of .dynsym, which are there
 // in a stripped library as well, and those that the linker has named like that in .symtab.
 func (l *Library) versions(name string) []Symbol {
+	if place, base := splitPlace(name); place != "" {
+		return l.placed(place, base)
+	}
 	base, version := SplitVersion(name)
 	if version == "" {
 		return l.LookupAll(name)
@@ -82,17 +85,24 @@ func choices(rows []Symbol, line func(name string) string) string {
 func (k *checker) chooseFunction(r Replacement, rows []Symbol) string {
 	hint := choices(rows, func(name string) string { return name + ":" + r.New.Text })
 	if hint == "" {
+		if static := k.lib.choosePlace(r.Old.Text, func(name string) string { return name + ":" + r.New.Text }); static != "" {
+			return static
+		}
 		return k.otherNames(rows)
 	}
 	return fmt.Sprintf("%s; or all of them: %s@*:%s", hint, r.Old.Text, r.New.Text)
 }
 
 // chooseVariable is such a hint for a variable.
-func chooseVariable(r Reference, rows []Symbol) string {
-	hint := choices(rows, func(name string) string {
+func (k *checker) chooseVariable(r Reference, rows []Symbol) string {
+	line := func(name string) string {
 		r.Variable.Text = name
 		return r.String()
-	})
+	}
+	hint := choices(rows, line)
+	if hint == "" {
+		hint = k.lib.choosePlace(r.Variable.Text, line)
+	}
 	if hint == "" {
 		return places(rows) + "; choose by #VARIABLE:POINTER:OFFSET:OFFSET"
 	}

@@ -1,0 +1,86 @@
+package ulp
+
+import (
+	"debug/elf"
+	"slices"
+
+	"github.com/lpbuild/lpbuild/pkg/ulp/internal/prove"
+)
+
+// isEntered reports whether code of other functions is known to lead into the cold part at an
+// address. If nothing is known, it is what compilers make: the function's own.
+func (l *Library) isEntered(addr uint64) bool {
+	why, _ := l.parts.find(addr)
+	return why != ""
+}
+
+// findParts finds the cold parts of functions into which other code may lead.
+func (p *prover) findParts(l *Library) (proofs, error) {
+	ranges, cold := map[string][]prove.Range{}, map[string][]prove.Range{}
+	add := func(to map[string][]prove.Range, name string, r *row) {
+		at := prove.Range{From: r.value, To: r.value + r.size}
+		if !slices.Contains(to[name], at) {
+			to[name] = append(to[name], at)
+		}
+	}
+	for t, r := range l.symbols.each() {
+		if r.flags&flagUndefined != 0 || elf.ST_TYPE(r.info) != elf.STT_FUNC {
+			continue
+		}
+		if of, isCold, _ := cloneOf(t.name(r)); isCold {
+			add(cold, of, r)
+			add(ranges, of, r)
+		}
+	}
+	if len(cold) == 0 {
+		return proofs{}, nil
+	}
+	for t, r := range l.symbols.each() {
+		if name := t.name(r); cold[name] != nil && r.flags&flagUndefined == 0 && elf.ST_TYPE(r.info) == elf.STT_FUNC {
+			add(ranges, name, r)
+		}
+	}
+	var at []uint64
+	for i := range p.texts {
+		entered, err := p.enteredParts(&p.texts[i], cold, ranges)
+		if err != nil {
+			return nil, err
+		}
+		at = append(at, entered...)
+	}
+	slices.Sort(at)
+	return proofsOf(map[string][]uint64{whyNot(prove.ErrEntered): slices.Compact(at)}), nil
+}
+
+// enteredParts is findParts for the parts that are in a segment.
+func (p *prover) enteredParts(t *text, cold, ranges map[string][]prove.Range) ([]uint64, error) {
+	var parts []prove.Part
+	var at []uint64
+	for of, list := range cold {
+		for _, r := range list {
+			if r.From < t.addr || r.To <= r.From || r.To-t.addr > uint64(len(t.pages)) {
+				continue
+			}
+			parts = append(parts, prove.Part{Range: r, Own: ranges[of]})
+		}
+	}
+	if len(parts) == 0 {
+		return nil, nil
+	}
+	all := &prove.Text{Code: t.pages, Addr: t.addr, Frames: p.frames}
+	for i := range p.texts {
+		if o := &p.texts[i]; o != t {
+			all.Others = append(all.Others, prove.Code{Bytes: o.pages, Addr: o.addr})
+		}
+	}
+	entered, err := all.Entered(parts)
+	if err != nil {
+		return nil, err
+	}
+	for i, is := range entered {
+		if is {
+			at = append(at, parts[i].From)
+		}
+	}
+	return at, nil
+}
