@@ -192,6 +192,17 @@ func renameInMetadata(t *testing.T, w *world, old, new string) {
 // editMetadata replaces text in primary.xml, and makes a repomd.xml that fits.
 func editMetadata(t *testing.T, w *world, old, new string) {
 	t.Helper()
+	editXML(t, w, func(xml []byte) []byte {
+		if !bytes.Contains(xml, []byte(old)) {
+			t.Fatalf("no %s in\n%s", old, xml)
+		}
+		return bytes.ReplaceAll(xml, []byte(old), []byte(new))
+	})
+}
+
+// editXML changes primary.xml, and makes a repomd.xml that fits.
+func editXML(t *testing.T, w *world, change func([]byte) []byte) {
+	t.Helper()
 	repodata := filepath.Join(w.repo.Dir, "repodata")
 	found, err := filepath.Glob(filepath.Join(repodata, "*primary.xml.gz"))
 	if err != nil || len(found) != 1 {
@@ -210,10 +221,7 @@ func editMetadata(t *testing.T, w *world, old, new string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if !bytes.Contains(xml, []byte(old)) {
-		t.Fatalf("no %s in\n%s", old, xml)
-	}
-	xml = bytes.ReplaceAll(xml, []byte(old), []byte(new))
+	xml = change(xml)
 	var packed bytes.Buffer
 	zw := gzip.NewWriter(&packed)
 	if _, err := zw.Write(xml); err != nil || zw.Close() != nil {

@@ -19,6 +19,9 @@ const (
 	maxSignature = 1 << 20
 )
 
+// maxListedBuilds bounds what is kept of one repository: real ones have some hundred builds of one package at most.
+const maxListedBuilds = 5_000
+
 // listing is what one repository offers of what is wanted.
 type listing struct {
 	source   *Source
@@ -160,6 +163,11 @@ func (r *run) readPrimary(ctx context.Context, primary rpmmd.Data, want func(str
 		return nil, err
 	}
 	defer f.Close()
+	if info, err := f.Stat(); err != nil {
+		return nil, err
+	} else if primary.Size == 0 {
+		primary.Size = info.Size()
+	}
 	xml, err := rpmmd.OpenPrimary(ctx, primary, f)
 	if err != nil {
 		return nil, err
@@ -167,9 +175,14 @@ func (r *run) readPrimary(ctx context.Context, primary rpmmd.Data, want func(str
 	defer xml.Close()
 	var found []rpmmd.Package
 	err = rpmmd.ReadPrimary(ctx, xml, want, func(p rpmmd.Package) error {
-		if slices.Contains(r.Arch, p.Arch) {
-			found = append(found, p)
+		if !slices.Contains(r.Arch, p.Arch) {
+			return nil
 		}
+		if len(found) == maxListedBuilds {
+			return fmt.Errorf("more than %d builds of the wanted packages: %w", maxListedBuilds, rpmmd.ErrTooLarge)
+		}
+		p.Provides = nil // nobody asks for them, and they are most of an entry
+		found = append(found, p)
 		return nil
 	})
 	return found, err

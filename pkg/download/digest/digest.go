@@ -24,11 +24,11 @@ var ErrMismatch = errors.New("digest mismatch")
 
 // Digest is the name of some content. The zero Digest names nothing.
 type Digest struct {
-	Algorithm string // "sha256", "sha384" or "sha512"
+	Algorithm string // "sha224", "sha256", "sha384" or "sha512"
 	Hex       string // lower case
 }
 
-var sizes = map[string]int{"sha256": sha256.Size, "sha384": sha512.Size384, "sha512": sha512.Size}
+var sizes = map[string]int{"sha224": sha256.Size224, "sha256": sha256.Size, "sha384": sha512.Size384, "sha512": sha512.Size}
 
 // New returns the digest of that algorithm (in any case) and value.
 func New(algorithm, value string) (Digest, error) {
@@ -84,6 +84,8 @@ func (d *Digest) UnmarshalText(text []byte) error {
 // Hash returns a new hash of d's algorithm. It panics on the zero Digest, which is a mistake of the program.
 func (d Digest) Hash() hash.Hash {
 	switch d.Algorithm {
+	case "sha224":
+		return sha256.New224()
 	case "sha256":
 		return sha256.New()
 	case "sha384":

@@ -120,7 +120,7 @@ func (r *RPM) CheckDigests(ctx context.Context) error {
 // payloadAlgorithms are the values of PAYLOADDIGESTALGO.
 var payloadAlgorithms = map[uint32]string{
 	rpmutils.HASH_MD5: "md5", rpmutils.HASH_SHA1: "sha1", rpmutils.HASH_SHA256: "sha256",
-	rpmutils.HASH_SHA384: "sha384", rpmutils.HASH_SHA512: "sha512",
+	rpmutils.HASH_SHA224: "sha224", rpmutils.HASH_SHA384: "sha384", rpmutils.HASH_SHA512: "sha512",
 }
 
 // Tags of the payload's digests that RPM 6 has beside PAYLOADDIGEST, which it calls PAYLOADSHA256.

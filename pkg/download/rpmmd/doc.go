@@ -1,6 +1,6 @@
 // Package rpmmd reads the metadata of RPM repositories: repomd.xml and primary.xml.
 //
-// What is asked for is found, or there is an error: a list that ends early, that holds fewer packages than it says, that
+// What is asked for is found, or there is an error: a list that ends early, that holds more packages than it says, that
 // is not what repomd.xml names, or in which a package could hide behind odd XML is refused. primary.xml, which can have a
 // gigabyte, is streamed in constant memory. Locations are paths inside the repository, always. Nothing here fetches
 // anything or checks signatures: whoever calls [ParseRepomd] has done so.

@@ -15,6 +15,12 @@ import (
 // MaxOpenSize is the most that metadata may have when decompressed, in bytes, whatever they say: 16 GiB.
 const MaxOpenSize = 16 << 30
 
+// Bounds of metadata that do not say how large they are when decompressed: real ones shrink to a tenth, at best to a fortieth.
+const (
+	unknownBase  = 64 << 20 // bytes
+	unknownRatio = 100
+)
+
 // OpenPrimary returns what compressed holds, decompressed by the suffix of d's location and checked against d's digests
 // and sizes. Until Read has returned [io.EOF] nothing that came before is proven; instead of it comes an error that wraps
 // [digest.ErrMismatch], [ErrSize], [ErrTooLarge], one of package decompress's, or one of compressed.
@@ -32,9 +38,13 @@ func OpenPrimary(ctx context.Context, d Data, compressed io.Reader) (io.ReadClos
 	if err != nil {
 		return nil, err
 	}
+	limit := int64(MaxOpenSize)
+	if d.OpenSize == 0 && d.Size > 0 {
+		limit = min(limit, unknownBase+d.Size*unknownRatio)
+	}
 	packed := newChecked(compressed, d.Checksum, d.Size)
 	ctx, cancel := context.WithCancel(ctx)
-	open, err := decompress.NewReader(ctx, format, packed, decompress.Options{MaxSize: MaxOpenSize})
+	open, err := decompress.NewReader(ctx, format, packed, decompress.Options{MaxSize: limit})
 	if err != nil {
 		cancel()
 		return nil, fmt.Errorf("%.200s: %w", d.Location, err)

@@ -167,3 +167,18 @@ func openAll(ctx context.Context, d rpmmd.Data, packed io.Reader) ([]byte, error
 	defer r.Close()
 	return io.ReadAll(r)
 }
+
+// TestOpenPrimaryUnknownSize bounds what comes out where repomd.xml does not say how much it is.
+func TestOpenPrimaryUnknownSize(t *testing.T) {
+	open := bytes.Repeat([]byte(" "), 100<<20)
+	packed := pack(t, open, "gzip", "-c")
+	d := describe("primary.xml.gz", packed, open)
+	d.OpenSize = 0
+	if data, err := openAll(t.Context(), d, bytes.NewReader(packed)); !errors.Is(err, decompress.ErrTooLarge) || len(data) > 90<<20 {
+		t.Errorf("%d bytes, error %v", len(data), err)
+	}
+	d = describe("primary.xml.gz", packed, open)
+	if _, err := openAll(t.Context(), d, bytes.NewReader(packed)); err != nil {
+		t.Errorf("with the size: %v", err)
+	}
+}

@@ -12,8 +12,9 @@ import (
 // ReadPrimary reads a primary.xml, decompressed, from r to its end, and calls yield for each package whose name is
 // wanted, in the order of the file. want nil wants all. Only the wanted are decoded; memory does not grow with the file.
 //
-// What yield got counts only if ReadPrimary returns nil: the list was complete then, had as many packages as it says, and
-// r ended well (see [OpenPrimary]). Errors of r and of yield are wrapped, those about the content wrap [ErrMalformed] and
+// What yield got counts only if ReadPrimary returns nil: the list was complete then, and r ended well (see [OpenPrimary]). A
+// list may have fewer packages than it says, as some tools leave it after they took packages out; the first one more than
+// it says ends the reading. Errors of r and of yield are wrapped, those about the content wrap [ErrMalformed] and
 // say where; a wanted package with a weak digest gives [digest.ErrWeak], one with an odd location [ErrLocation], one of
 // more than 8 MiB [ErrTooLarge].
 func ReadPrimary(ctx context.Context, r io.Reader, want func(name string) bool, yield func(Package) error) error {
@@ -27,7 +28,7 @@ func ReadPrimary(ctx context.Context, r io.Reader, want func(name string) bool, 
 			return fmt.Errorf("primary.xml: at byte %d: %w", p.offset(), err)
 		}
 		if t.kind == theEnd {
-			return p.finish()
+			return nil
 		}
 		if err := p.token(t); err != nil {
 			return fmt.Errorf("primary.xml: at byte %d: %w", t.start, err)
@@ -54,10 +55,10 @@ type primary struct {
 	}
 }
 
-// finish checks what can only be known at the end.
-func (p *primary) finish() error {
-	if p.declared >= 0 && p.declared != p.seen {
-		return fmt.Errorf("primary.xml: %w: it says that it has %d packages, but has %d", ErrMalformed, p.declared, p.seen)
+// count counts a package, before anything of it is given out.
+func (p *primary) count() error {
+	if p.seen++; p.declared >= 0 && p.seen > p.declared {
+		return fmt.Errorf("%w: it says that it has %d packages, but has more", ErrMalformed, p.declared)
 	}
 	return nil
 }
@@ -147,8 +148,7 @@ func (p *primary) endPackage() error {
 	pkg := p.pkg
 	p.pkg.open, p.pkg.named, p.pkg.dropped = false, false, false
 	if pkg.dropped {
-		p.seen++
-		return nil
+		return p.count()
 	}
 	p.keep = -1
 	x, err := decodeElement(p.root, p.bytes(pkg.start, p.offset()))
@@ -158,7 +158,9 @@ func (p *primary) endPackage() error {
 	if !x.isPackage() {
 		return nil
 	}
-	p.seen++
+	if err := p.count(); err != nil {
+		return err
+	}
 	name, err := x.name()
 	if err != nil || !p.want(name) {
 		return err

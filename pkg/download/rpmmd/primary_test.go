@@ -26,6 +26,7 @@ func TestUnusual(t *testing.T) {
 		"plain":                {document(2, glibc, other), 1},
 		"none":                 {document(0), 0},
 		"empty root":           {`<metadata xmlns="http://linux.duke.edu/metadata/common" packages="0"/>`, 0},
+		"count too high":       {document(2, glibc), 1},
 		"no count":             {strings.Replace(document(0, glibc), `packages="0"`, "", 1), 1},
 		"byte order mark":      {"\ufeff" + document(1, glibc), 1},
 		"no declaration":       {strings.TrimPrefix(document(1, glibc), `<?xml version="1.0" encoding="UTF-8"?>`), 1},
@@ -56,7 +57,7 @@ func TestUnusual(t *testing.T) {
 		"CRLF":                 {strings.ReplaceAll(document(2, glibc, other), "\n", "\r\n"), 1},
 		"after the root":       {document(1, glibc) + " <!-- x --><?x?>\n", 1},
 		"huge unwanted":        {document(2, entryWith("<name>other</name><x>"+strings.Repeat("<y>z</y>", 2<<20)+"</x>"), glibc), 1},
-		"huge comment":         {document(1, "<!--"+strings.Repeat("x", 20<<20)+"-->", glibc), 1},
+		"huge comment":         {document(1, "<!--"+strings.Repeat("x", 1<<19)+"-->", glibc), 1},
 		"beyond 2^16 packages": {document(70_001, strings.Repeat(entry("o"), 70_000), glibc), 1},
 	}
 	for name, tc := range tests {
@@ -97,7 +98,6 @@ func TestReadPrimaryErrors(t *testing.T) {
 		"other root":         {`<filelists xmlns="http://linux.duke.edu/metadata/filelists" packages="0"/>`, rpmmd.ErrMalformed},
 		"no namespace":       {`<metadata packages="0"></metadata>`, rpmmd.ErrMalformed},
 		"bad root tag":       {`<metadata xmlns=x></metadata>`, rpmmd.ErrMalformed},
-		"too few":            {document(2, glibc), rpmmd.ErrMalformed},
 		"too many":           {document(1, glibc, other), rpmmd.ErrMalformed},
 		"no number":          {strings.Replace(document(1, glibc), `"1"`, `"-1"`, 1), rpmmd.ErrMalformed},
 		"behind the root":    {document(1, glibc) + "x", rpmmd.ErrMalformed},
@@ -245,4 +245,62 @@ func ExampleReadPrimary() {
 	// Output:
 	// glibc 2.31-150300.9 x86_64/a.rpm
 	// <nil>
+}
+
+// TestReadPrimaryStops ends at the first package more than the list says, however many follow.
+func TestReadPrimaryStops(t *testing.T) {
+	endless := &repeated{first: strings.Replace(document(1), "</metadata>", "", 1), again: entry("glibc") + entry("other")}
+	met := 0
+	err := rpmmd.ReadPrimary(t.Context(), endless, nil, func(rpmmd.Package) error { met++; return nil })
+	if !errors.Is(err, rpmmd.ErrMalformed) || met != 1 || endless.given > 2<<20 {
+		t.Errorf("error %v after %d packages and %d bytes", err, met, endless.given)
+	}
+}
+
+// TestReadPrimaryBlank gives up where nothing comes but blanks, text or comments, without end.
+func TestReadPrimaryBlank(t *testing.T) {
+	start := strings.Replace(document(1), "</metadata>", "", 1)
+	for name, r := range map[string]*repeated{
+		"blanks":           {first: start, again: "    \n"},
+		"before the root":  {first: "", again: "    \n"},
+		"behind the root":  {first: document(1, entry("other")), again: " "},
+		"text":             {first: start, again: "text"},
+		"comments":         {first: start, again: "<!-- nothing -->"},
+		"instructions":     {first: start, again: "<?nothing?>"},
+		"parts of a CDATA": {first: start, again: "<![CDATA[ ]]>"},
+		"one long comment": {first: start + "<!--", again: " nothing "},
+	} {
+		err := rpmmd.ReadPrimary(t.Context(), r, nil, func(rpmmd.Package) error { return nil })
+		if !errors.Is(err, rpmmd.ErrTooLarge) || r.given > 4<<20 {
+			t.Errorf("%s: error %v after %d bytes", name, err, r.given)
+		}
+	}
+	if _, err := readAll(t.Context(), strings.Replace(document(1, entry("glibc")), "<package", strings.Repeat(" ", 1<<19)+"<package", 1)); err != nil {
+		t.Errorf("half a megabyte: %v", err)
+	}
+}
+
+// repeated is one text, and another one again and again, up to 64 MiB.
+type repeated struct {
+	first, again string
+	given        int
+}
+
+func (r *repeated) Read(p []byte) (int, error) {
+	if r.given > 64<<20 {
+		return 0, io.EOF
+	}
+	text := r.again
+	if r.given == 0 && r.first != "" {
+		text = r.first
+	}
+	n := copy(p, text)
+	for text == r.again && n+len(text) <= len(p) {
+		n += copy(p[n:], text)
+	}
+	if text == r.first && n < len(text) {
+		panic("the buffer is too small")
+	}
+	r.given += n
+	return n, nil
 }

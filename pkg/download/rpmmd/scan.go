@@ -58,7 +58,10 @@ func (s *scanner) next() (token, error) {
 			return token{}, err
 		}
 	}
-	for {
+	for start := s.offset(); ; {
+		if err := s.saysNothing(start); err != nil { // for comments and the like
+			return token{}, err
+		}
 		if err := s.text(); errors.Is(err, io.EOF) {
 			return token{kind: theEnd}, nil
 		} else if err != nil {
@@ -96,9 +99,28 @@ func (s *scanner) byteOrderMark() error {
 	return nil
 }
 
+// maxBlank bounds what stands between two packages, in bytes: real lists have a line break there. Inside of a package
+// it is maxElement.
+const maxBlank = 1 << 20
+
+// saysNothing returns an error if too much stands between two tags, the first of which ended at start.
+func (s *scanner) saysNothing(start int64) error {
+	limit := int64(maxBlank)
+	if len(s.ends) >= 2 {
+		limit = maxElement
+	}
+	if s.offset()-start > limit {
+		return fmt.Errorf("%w: more than %d bytes between two tags", ErrTooLarge, limit)
+	}
+	return nil
+}
+
 // text goes on to the next "<". io.EOF: there is none, and the root element is closed.
 func (s *scanner) text() error {
-	for {
+	for start := s.offset(); ; {
+		if err := s.saysNothing(start); err != nil {
+			return err
+		}
 		text := s.buf[s.pos:]
 		n := bytes.IndexByte(text, '<')
 		if n >= 0 {
@@ -127,7 +149,7 @@ func (s *scanner) declaration() error {
 	}
 	if string(s.buf[s.pos:s.pos+len(comment)]) == comment {
 		s.pos += len(comment)
-		return s.skip("-->")
+		return s.skipBounded("-->")
 	}
 	if err := s.atLeast(len(cdata)); err != nil {
 		return err
@@ -136,7 +158,13 @@ func (s *scanner) declaration() error {
 		return fmt.Errorf("%w: a document type, or CDATA outside of the root element", errUnusual)
 	}
 	s.pos += len(cdata)
-	return s.skip("]]>")
+	return s.skipBounded("]]>")
+}
+
+// skipBounded goes on behind the next sep.
+func (s *scanner) skipBounded(sep string) error {
+	start := s.offset()
+	return s.skip(sep, func() error { return s.saysNothing(start) })
 }
 
 // encodingUTF8 is how an XML declaration may name the encoding.
@@ -151,7 +179,7 @@ func (s *scanner) instruction() error {
 	start := s.buf[s.pos : s.pos+len(declaration)+1]
 	if string(start[:len(declaration)]) != declaration || !isBlank(start[len(declaration)]) && start[len(declaration)] != '?' {
 		s.pos += len("<?")
-		return s.skip("?>")
+		return s.skipBounded("?>")
 	}
 	if s.offset() > 3 {
 		return fmt.Errorf("%w: an XML declaration that is not at the start", errUnusual)

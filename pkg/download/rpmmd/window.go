@@ -106,9 +106,12 @@ func (w *window) find(sep string) (int, error) {
 	}
 }
 
-// skip goes on behind the next sep, however far that is.
-func (w *window) skip(sep string) error {
+// skip goes on behind the next sep. It asks bound in between how far to go.
+func (w *window) skip(sep string, bound func() error) error {
 	for {
+		if err := bound(); err != nil {
+			return err
+		}
 		if n := bytes.Index(w.buf[w.pos:], []byte(sep)); n >= 0 {
 			w.pos += n + len(sep)
 			return nil
