@@ -120,7 +120,8 @@ func (t *Tracee) stand(ctx context.Context) error {
 // another one: when all that are known stand still and the list is complete and shows no new one, there is none.
 func (t *Tracee) stopAll(ctx context.Context) error {
 	clear(t.over)
-	for deadline := time.Now().Add(t.o.StopTimeout); ; {
+	op := "stopping its threads"
+	for deadline := time.Now().Add(t.o.StopTimeout); ; op = "stopping its threads, which keep appearing" {
 		tids, complete, err := t.tasks()
 		if err != nil {
 			return t.fail("listing its threads", 0, err)
@@ -132,7 +133,7 @@ func (t *Tracee) stopAll(ctx context.Context) error {
 		case ctx.Err() != nil:
 			return t.fail("stopping its threads", 0, context.Cause(ctx))
 		case time.Now().After(deadline):
-			return t.fail("stopping its threads, which keep appearing", 0, ErrNotStopping)
+			return t.fail(op, 0, t.notStopping())
 		}
 		for _, th := range t.threads {
 			if th.stopped || th.gone {
@@ -146,6 +147,12 @@ func (t *Tracee) stopAll(ctx context.Context) error {
 			return nil
 		}
 	}
+}
+
+// notStopping is ErrNotStopping with the time that the threads had. Without it nobody could tell a
+// process that cannot be stopped from a limit that is too short.
+func (t *Tracee) notStopping() error {
+	return fmt.Errorf("%w within %v", ErrNotStopping, t.o.StopTimeout)
 }
 
 // all says that the threads that stand still are as many as the process has. Then no other one needs to be looked for. Where
@@ -258,7 +265,10 @@ func (t *Tracee) settle(ctx context.Context, th *Thread, deadline time.Time) err
 	for {
 		t.step("attach:wait")
 		s, err := t.wait(ctx, th.TID, deadline)
-		if err != nil {
+		switch {
+		case errors.Is(err, ErrNotStopping):
+			return t.fail("stopping its threads", th.TID, t.notStopping())
+		case err != nil:
 			return err
 		}
 		switch s.kind {
@@ -284,7 +294,7 @@ func (t *Tracee) settle(ctx context.Context, th *Thread, deadline time.Time) err
 			case time.Now().After(deadline):
 				t.callOff(th)
 				th.stopped = th.away == nil
-				return t.fail("waiting until it is back", th.TID, ErrNotStopping)
+				return t.fail("waiting until it is back", th.TID, t.notStopping())
 			default:
 				if t.goOn(th) != nil {
 					t.bury(th)

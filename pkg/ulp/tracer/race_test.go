@@ -3,6 +3,7 @@ package tracer
 import (
 	"context"
 	"errors"
+	"fmt"
 	"strconv"
 	"testing"
 	"time"
@@ -103,6 +104,20 @@ func TestStranger(t *testing.T) {
 	}
 	c.goesOn()
 	other.goesOn()
+}
+
+// TestShortStop: who sets a limit that nothing can be stopped within is told the limit, and nothing of
+// threads that appear, where there are none.
+func TestShortStop(t *testing.T) {
+	c := startChecker(t, 3)
+	for _, o := range []Options{{MaxStop: time.Nanosecond}, {StopTimeout: time.Nanosecond}} {
+		_, err := tryAttach(t.Context(), c.pid, o)
+		want := fmt.Sprintf("tracer: process %d: stopping its threads: a thread does not stop within 1ns", c.pid)
+		if !errors.Is(err, ErrNotStopping) || err.Error() != want {
+			t.Errorf("%+v: %v", o, err)
+		}
+	}
+	c.goesOn()
 }
 
 // TestLeftBehind attaches to a process that cannot be seized, which may take for ever: it ends when its time is over, and
