@@ -43,7 +43,7 @@ var (
 	// (a cgroup's freezer), or the machine very busy.
 	ErrNotRunning = errors.New("its threads do not run: it is frozen (cgroup.freeze, a paused container), or the machine very busy")
 	// ErrLate: the process would have stood still for longer than Options.MaxStop. Nothing was changed.
-	ErrLate = errors.New("it would have stood still for too long: try again")
+	ErrLate = errors.New("it would have stood still for too long")
 	// ErrShared: another process, which is no thread of it, has the same memory, as after vfork or with CLONE_VM, when the change
 	// was planned or when the process stood.
 	ErrShared = errors.New("it has the same memory: try again when that process has ended, or executed a program")

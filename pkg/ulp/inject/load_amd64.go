@@ -49,11 +49,15 @@ func (r *run) load(ctx context.Context) error {
 	return refusals(refused)
 }
 
-// refusals is why no way was permitted: the first one's reason counts, and the others' are told.
+// refusals is why no way was permitted: the first one's reason counts, and the others' are told, each
+// once: a filter that forbids mmap forbids it in every way.
 func refusals(errs []error) error {
-	err := errs[0]
+	err, told := errs[0], []string{errs[0].Error()}
 	for _, e := range errs[1:] {
-		err = fmt.Errorf("%w; %v", err, e) //nolint:errorlint // it is not the reason
+		if text := e.Error(); !slices.Contains(told, text) {
+			told = append(told, text)
+			err = fmt.Errorf("%w; %v", err, e) //nolint:errorlint // it is not the reason
+		}
 	}
 	return err
 }

@@ -172,6 +172,16 @@ func TestSeccomp(t *testing.T) {
 	c.refused(apply, Options{SuspendSeccomp: true}, ErrSeccomp)
 }
 
+// TestRefusals: what stops every way to load is said once.
+func TestRefusals(t *testing.T) {
+	filter := func() error { return fmt.Errorf("mmap: %w", ErrSeccomp) }
+	err := refusals([]error{filter(), filter(), fmt.Errorf("no file: %w", ErrRefused), filter()})
+	want := "mmap: " + ErrSeccomp.Error() + "; no file: " + ErrRefused.Error()
+	if !errors.Is(err, ErrSeccomp) || errors.Is(err, ErrRefused) || err.Error() != want {
+		t.Errorf("%v, want %s", err, want)
+	}
+}
+
 // filtered fails the test unless a filter does what its name says to who makes that call.
 func (c *child) filtered(filter string) {
 	c.t.Helper()

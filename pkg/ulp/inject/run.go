@@ -138,7 +138,7 @@ const callsTime = time.Second
 // undo: before anything is loaded, and before anything is switched.
 func (r *run) late() error {
 	if r.t.Late() {
-		return ErrLate
+		return fmt.Errorf("%w: the limit is %v", ErrLate, r.o.MaxStop)
 	}
 	return nil
 }
