@@ -40,7 +40,7 @@ func (r *Request) do(ctx context.Context, o *Outcome) error {
 		o.Nothing, o.Quiet = string(why), why == buildRoot || why == noProc
 		return nil
 	}
-	s, settingErr := c.setting(r.Package)
+	s, variable, settingErr := c.settingBy(r.Package)
 	r.Transactional = r.Transactional || r.Action != Reconcile && s == Always && r.otherRoot()
 	r.setHost()
 	if err := r.checkHost(); err != nil {
@@ -66,8 +66,13 @@ func (r *Request) do(ctx context.Context, o *Outcome) error {
 	if settingErr != nil {
 		o.note("%v", settingErr)
 	}
+	if r.Action == Install || r.Action == Remove {
+		for _, m := range c.mistakes() {
+			o.note("%s", m)
+		}
+	}
 	if s == Never && r.Action != Remove && r.Action != RemoveLibs {
-		o.Nothing, o.Quiet = fmt.Sprintf("%s=never in /%s", variables(r.Package)[0], sysconfigFile), r.Action == MoveLibs // said once
+		o.Nothing, o.Quiet = fmt.Sprintf("%s=never in /%s", variable, sysconfigFile), r.Action == MoveLibs // said once
 		return nil
 	}
 	return r.act(ctx, c, o)

@@ -24,7 +24,7 @@ func TestLines(t *testing.T) {
 	o.add(&trigger.Report{PID: 8, Name: "fine", Status: trigger.Already, Err: trigger.ErrApplied})
 	want := []string{
 		"Processes patched: 2, Skipped: 5, Failed: 1. In 3: already applied.",
-		`failed: db \x1b[31m (7): its time was over`,
+		`failed: db \x1b[31m (7): timed out`,
 		"skipped: sshd (0), sshd (1), sshd (2) and 2 more: no engine can patch the process",
 	}
 	if d := cmp.Diff(want, o.Lines()); d != "" {

@@ -8,6 +8,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"time"
@@ -125,16 +126,54 @@ func variables(pkg string) []string {
 
 // setting returns the setting for a package, and what is wrong with it: then it is as if it was not there.
 func (c config) setting(pkg string) (Setting, error) {
+	s, _, err := c.settingBy(pkg)
+	return s, err
+}
+
+// settingBy is setting, with the variable that says it; "" if none does.
+func (c config) settingBy(pkg string) (s Setting, variable string, err error) {
 	for _, name := range variables(pkg) {
 		switch value, ok := c[name]; {
 		case !ok || value == "":
 		case Setting(value) == Auto, Setting(value) == Always, Setting(value) == Never:
-			return Setting(value), nil
+			return Setting(value), name, nil
 		default:
-			return Auto, fmt.Errorf("%s=%.40q in /%s: must be auto, always or never: auto is assumed", name, value, sysconfigFile)
+			return Auto, name, fmt.Errorf("%s=%.40q in /%s: must be auto, always or never: auto is assumed", name, value, sysconfigFile)
 		}
 	}
-	return Auto, nil
+	return Auto, "", nil
+}
+
+// mistakes returns what is wrong with the other settings, each of which is then as if it was not there.
+// An administrator who wrote "LIVEPATCH_SECCOMP=yes" would otherwise never know that nothing came of it.
+func (c config) mistakes() (list []string) {
+	for _, v := range []struct {
+		name, must string
+		ok         func(value string) bool
+	}{
+		{"LIVEPATCH_DEADLINE", "must be a time from 1s to 10m", between(leastDeadline, mostDeadline)},
+		{"LIVEPATCH_ENGINE", "must be auto, pulp or native", oneOf("auto", "pulp", "native")},
+		{"LIVEPATCH_CONSISTENCY", "must be none or functions", oneOf("none", "functions")},
+		{"LIVEPATCH_SECCOMP", "must be obey or suspend", oneOf("obey", "suspend")},
+		{"LIVEPATCH_MAX_STOP", "must be a time from 1ms to 1m", between(leastMaxStop, mostMaxStop)},
+		{"LIVEPATCH_REVERT_ON_REMOVE", "must be yes or no", oneOf("yes", "no")},
+	} {
+		if value := c[v.name]; value != "" && !v.ok(value) {
+			list = append(list, fmt.Sprintf("%s=%.40q in /%s: %s: it is not used", v.name, value, sysconfigFile, v.must))
+		}
+	}
+	return list
+}
+
+func oneOf(words ...string) func(string) bool {
+	return func(value string) bool { return slices.Contains(words, value) }
+}
+
+func between(least, most time.Duration) func(string) bool {
+	return func(value string) bool {
+		d, err := time.ParseDuration(value)
+		return err == nil && d >= least && d <= most
+	}
 }
 
 // revertOnRemove says whether live patches are taken out when their package is erased: LIVEPATCH_REVERT_ON_REMOVE.

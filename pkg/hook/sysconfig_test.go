@@ -1,6 +1,7 @@
 package hook
 
 import (
+	"fmt"
 	"os"
 	"path/filepath"
 	"slices"
@@ -39,6 +40,33 @@ func TestSetting(t *testing.T) {
 	got, err := config{"LIVEPATCH_USERSPACE": "NEVER\x1b"}.setting("a")
 	if got != Auto || err == nil || strings.Contains(err.Error(), "\x1b") {
 		t.Errorf("%s, %v", got, err)
+	}
+}
+
+// TestSettingBy: the administrator is told the variable that he wrote, and which values nothing came of.
+func TestSettingBy(t *testing.T) {
+	for _, name := range variables("target-livepatches") {
+		root := tree(t, map[string]string{at("1"): "", sysconfigFile: name + "=never"})
+		o, err := Run(t.Context(), Request{Action: Install, Package: "target-livepatches", Version: "1", Count: 1, Root: root, Proc: "/proc"})
+		if want := name + "=never in /" + sysconfigFile; err != nil || o.Nothing != want {
+			t.Errorf("%s, %v, want %s", o.Nothing, err, want)
+		}
+	}
+	right := "LIVEPATCH_DEADLINE=10m\nLIVEPATCH_ENGINE=pulp\nLIVEPATCH_CONSISTENCY=none\nLIVEPATCH_SECCOMP=suspend\n" +
+		"LIVEPATCH_MAX_STOP=1ms\nLIVEPATCH_REVERT_ON_REMOVE=no\n"
+	if got := parseSysconfig([]byte(right)).mistakes(); len(got) > 0 {
+		t.Errorf("%q", got)
+	}
+	wrong := "LIVEPATCH_DEADLINE=7\nLIVEPATCH_ENGINE=libpulp\nLIVEPATCH_CONSISTENCY=yes\nLIVEPATCH_SECCOMP=Suspend\n" +
+		"LIVEPATCH_MAX_STOP=0\nLIVEPATCH_REVERT_ON_REMOVE=true\n"
+	root := tree(t, map[string]string{at("1"): "", sysconfigFile: wrong})
+	o, _ := Run(t.Context(), Request{Action: Install, Package: "target-livepatches", Version: "1", Count: 1, Root: root, Proc: "/proc"})
+	for line := range strings.Lines(wrong) {
+		name, value, _ := strings.Cut(strings.TrimSpace(line), "=")
+		said := fmt.Sprintf("%s=%q in /%s: must be ", name, value, sysconfigFile)
+		if !slices.ContainsFunc(o.Notes, func(note string) bool { return strings.HasPrefix(note, said) }) {
+			t.Errorf("%s%s is not noted: %q", name, value, o.Notes)
+		}
 	}
 }
 
