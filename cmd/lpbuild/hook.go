@@ -18,8 +18,8 @@ import (
 const hookExitHelp = `
 
 EXIT STATUS
-  0    always, whatever became of the processes: a scriptlet must not fail a transaction
-  2    the command line was wrong`
+  0    always, whatever became of the processes, and if an argument is wrong: a scriptlet must not fail a transaction
+  2    a command or flag is unknown, or has no value`
 
 // hookOptions are the options of all hook commands.
 type hookOptions struct {
@@ -157,7 +157,10 @@ func (o *hookOptions) run(cmd *cobra.Command, s *console, action hook.Action, ar
 // flags returns the flags for the worker.
 func (o *hookOptions) flags(s *console) []string {
 	flags := []string{"--deadline=" + hook.WorkerDeadline(o.deadline).String(), "--engine=" + o.engine, "--entries=" + o.entries,
-		"--consistency=" + o.consistency, "--seccomp=" + o.seccomp, "--max-stop=" + o.maxStop.String(), "--process=" + o.process}
+		"--consistency=" + o.consistency, "--seccomp=" + o.seccomp, "--max-stop=" + o.maxStop.String()}
+	if o.process != "" {
+		flags = append(flags, "--process="+o.process)
+	}
 	if o.dryRun {
 		flags = append(flags, "--dry-run")
 	}

@@ -22,6 +22,8 @@ func TestMaxStop(t *testing.T) {
 		o := hookOptions{deadline: time.Second, engineOptions: engineOptions{engine: "auto", maxStop: in}}
 		if flags := o.flags(rootForTest()); !slices.Contains(flags, "--max-stop="+in.String()) {
 			t.Errorf("the worker's flags are %q", flags)
+		} else if slices.Contains(flags, "--process=") {
+			t.Errorf("the worker would refuse %q", flags)
 		}
 		backends, err := o.backends("lpbuild hook")
 		if err != nil || len(backends) != 2 {

@@ -108,13 +108,38 @@ func wrapUsage(cmd *cobra.Command) {
 		check = cobra.NoArgs
 	}
 	cmd.Args = func(cmd *cobra.Command, args []string) error {
-		if err := check(cmd, args); err != nil {
+		err := check(cmd, args)
+		if err == nil {
+			err = noneEmpty(cmd)
+		}
+		if err != nil {
 			return &usageError{err, cmd.CommandPath()}
 		}
 		return nil
 	}
 	for _, sub := range cmd.Commands() {
 		wrapUsage(sub)
+	}
+}
+
+// noneEmpty refuses -p "" and -u "", which a script writes when its variable is not set: they would
+// mean all processes.
+func noneEmpty(cmd *cobra.Command) error {
+	for _, name := range []string{"process", "user"} {
+		if f := cmd.Flags().Lookup(name); f != nil && f.Changed && f.Value.String() == "" {
+			return fmt.Errorf("--%s must not be empty: without it, all processes are meant", name)
+		}
+	}
+	return nil
+}
+
+// needs refuses a command line with fewer than n arguments, and names what is missing.
+func needs(n int, what string) cobra.PositionalArgs {
+	return func(_ *cobra.Command, args []string) error {
+		if len(args) < n {
+			return fmt.Errorf("%s is required", what)
+		}
+		return nil
 	}
 }
 

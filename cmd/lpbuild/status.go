@@ -5,6 +5,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"os"
 	"path"
 	"strings"
 	"text/tabwriter"
@@ -146,13 +147,13 @@ func printStatus(s *console, list []*trigger.Survey, c processCounts, denied int
 		s.print("%s, by live patches with \"entries: any\" only\n", of(c.Stock, c.Takes))
 	}
 	if c.Unsure > 0 {
-		s.print("%s system call filters, which are only seen when it is stopped\n", pluralHas(c.Unsure))
+		s.print("%s system call filters: only a stop shows whether they permit patching\n", pluralHas(c.Unsure))
 	}
 	if c.Left > 0 {
 		s.print("%s memory that a killed engine left: lpbuild revert --leftovers\n", pluralHas(c.Left))
 	}
 	if denied > 0 {
-		s.print("%s not permitted to be looked at: become root to see all\n", pluralIs(denied, "process"))
+		s.print("%s\n", deniedLine(denied, os.Geteuid() == 0))
 	}
 }
 
@@ -255,7 +256,7 @@ func stateWord(p *trigger.Survey) string {
 	case err == nil && p.Bare():
 		return "nothing to replace"
 	case err == nil && p.Unsure != nil:
-		return "filtered: only a stop shows whether it can be"
+		return "filtered: only a stop shows whether it can be patched"
 	case err == nil:
 		return "enabled"
 	case errors.Is(err, trigger.ErrFrozen):

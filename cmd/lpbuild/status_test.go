@@ -70,3 +70,15 @@ func TestStatusCounts(t *testing.T) {
 		}
 	}
 }
+
+// TestDeniedLine: root is not told to become root.
+func TestDeniedLine(t *testing.T) {
+	for root, want := range map[bool]string{
+		false: "2 processes are not permitted to be looked at: become root to see all",
+		true:  "2 processes are not permitted to be looked at, even by root here: a security module, or a capability that is missing (CAP_SYS_PTRACE)",
+	} {
+		if got := deniedLine(2, root); got != want {
+			t.Errorf("root %v: %s", root, got)
+		}
+	}
+}

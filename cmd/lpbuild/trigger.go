@@ -160,7 +160,7 @@ stops no process, and cannot see that.` + triggerExitHelp,
   lpbuild trigger --entries=any libc_2.36-9_livepatch1.so
   lpbuild trigger --consistency=functions --timeout 5m libc_2.31-150300.63.1_livepatch2.so
   lpbuild trigger -p 4711 --json libc_livepatch1.so | jq '.processes[0].stop_us'`,
-		Args: cobra.MinimumNArgs(1),
+		Args: needs(1, "a FILE"),
 	}
 	o.addFlags(cmd)
 	cmd.Flags().BoolVar(&o.replace, "replace", false, "take out other live patches of the same libraries, under the same stop")

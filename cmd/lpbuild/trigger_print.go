@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"errors"
 	"fmt"
+	"os"
 	"slices"
 	"strings"
 	"time"
@@ -170,7 +171,8 @@ func (p *livePrinter) hint(r *trigger.Report) string {
 	case errors.Is(err, trigger.ErrBlocked):
 		return "\"lpbuild ulp set_patchable enable\" lets a process take live patches again"
 	case errors.Is(err, tracer.ErrNotStopping), errors.Is(err, trigger.ErrDeadline):
-		return "a process that waits uninterruptibly cannot be stopped: run this again later, or with a longer --timeout"
+		return "a thread that waits uninterruptibly, or for a CPU of a busy machine, does not stop in time: " +
+			"run this again later, or with a longer --max-stop or --timeout"
 	}
 	return ""
 }
@@ -229,8 +231,17 @@ func (p *livePrinter) summary(sum trigger.Summary) {
 		p.s.print("%s the library as it is, for the reason above\n", pluralKeeps(sum.Left))
 	}
 	if sum.Denied > 0 {
-		p.s.print("%s not permitted to be looked at\n", pluralIs(sum.Denied, "process"))
+		p.s.print("%s\n", deniedLine(sum.Denied, os.Geteuid() == 0))
 	}
+}
+
+// deniedLine counts processes that could not be looked at. Root is not told to become root.
+func deniedLine(n int, root bool) string {
+	line := pluralIs(n, "process") + " not permitted to be looked at"
+	if root {
+		return line + ", even by root here: a security module, or a capability that is missing (CAP_SYS_PTRACE)"
+	}
+	return line + ": become root to see all"
 }
 
 func pluralIs(n int, what string) string {

@@ -31,7 +31,7 @@ var (
 	// ErrNoMetadata: a file is no live patch, or cannot be read as one.
 	ErrNoMetadata = errors.New("no metadata in .so")
 	// ErrDeadline: the time for the process, or for all of them, was over.
-	ErrDeadline = errors.New("its time was over")
+	ErrDeadline = errors.New("timed out")
 	// ErrInterrupted: the run ended before the process was begun.
 	ErrInterrupted = errors.New("interrupted before it was begun")
 	// ErrNotProcess: the number belongs to a thread and not to a process.

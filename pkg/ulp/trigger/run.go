@@ -93,7 +93,7 @@ func Run(ctx context.Context, o Options, report func(*Report)) (Summary, error) 
 	}
 	if o.Deadline > 0 {
 		var cancel context.CancelFunc
-		ctx, cancel = context.WithTimeoutCause(ctx, o.Deadline, fmt.Errorf("%w: all processes together", ErrDeadline))
+		ctx, cancel = context.WithTimeoutCause(ctx, o.Deadline, fmt.Errorf("%w: the time for all processes is over", ErrDeadline))
 		defer cancel()
 	}
 	scan := process.ScanOptions{
