@@ -3,6 +3,7 @@ package buildmatrix
 import (
 	"path"
 	"slices"
+	"strings"
 
 	"github.com/lpbuild/lpbuild/pkg/download"
 	"github.com/lpbuild/lpbuild/pkg/ulp"
@@ -49,9 +50,11 @@ func (c *Cell) Name() string {
 	return name
 }
 
-// variant names the kind of processor that the library is for, where a package has it once for each; "" for the one that
-// runs everywhere.
-func (c *Cell) variant() string { return c.Library.Variant }
+// variant tells the cell from others of its version and release: by the build, where two have these (the lock names it), and
+// by the kind of processor that the library is for, where a package has it once for each. "" as a rule.
+func (c *Cell) variant() string {
+	return strings.Join(slices.DeleteFunc([]string{"", c.Library.Variant}, func(s string) bool { return s == "" }), ".")
+}
 
 // expansion is what the description's placeholders stand for in this cell.
 func (c *Cell) expansion() ulp.Expansion {
@@ -67,7 +70,7 @@ func (c *Cell) target() string {
 	switch {
 	case home[0] == '/':
 		return home
-	case c.variant() != "":
+	case c.Library.Variant != "":
 		return path.Join(path.Dir(c.Library.Path), home)
 	}
 	return "/lib64/" + home

@@ -97,3 +97,24 @@ func TestTargetOfMergedLibrary(t *testing.T) {
 		}
 	}
 }
+
+// TestTwins makes a container for each of two builds that differ in nothing but the epoch.
+func TestTwins(t *testing.T) {
+	f := newFolder(t, "1.0-1", "1.0-2")
+	b := &f.lock.Builds[1]
+	b.Release, b.Epoch, b.Twin = "1", 2, "epoch2"
+	f.addVariant(1, "x86-64-v3", 7)
+	var got []string
+	r := f.mustBuild()
+	for _, c := range r.Cells {
+		got = append(got, c.Container)
+	}
+	want := []string{"libtoy_1.0-1_livepatch1.so", "libtoy_1.0-1.epoch2_livepatch1.so", "libtoy_1.0-1.epoch2.x86-64-v3_livepatch1.so"}
+	if d := cmp.Diff(want, got); d != "" {
+		t.Errorf("containers (-want +got):\n%s", d)
+	}
+	c := Cell{Patch: &Patch{Description: "d.in", Library: "libtoy.so.1"}, Build: b, Library: &b.Libraries[0]}
+	if c.Name() != "d.in for toy-2:1.0-1.x86_64 (epoch2)" || c.target() != "/lib64/libtoy.so.1" {
+		t.Errorf("the cell is %s, its target %s", c.Name(), c.target())
+	}
+}

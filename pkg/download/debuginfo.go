@@ -64,15 +64,22 @@ func (x *extraction) debuginfo(ctx context.Context, candidates []debugCandidate)
 		paths[w.Path] = true
 	}
 	var best *foundDebuginfo
-	var wrong []error
+	var wrong, stale []error
 	for i, d := range candidates {
 		f, err := x.tryDebuginfo(ctx, d, sortedKeys(paths), fmt.Sprintf("debug%d", i))
 		if _, other := errors.AsType[*ulp.BuildIDError](err); other {
 			wrong = append(wrong, err)
 			continue
 		}
+		if _, unlisted := errors.AsType[*unlistedError](err); unlisted && len(candidates) > 1 {
+			stale = append(stale, err) // an entry that nobody took out, perhaps
+			continue
+		}
 		if err != nil {
 			return err
+		}
+		if len(stale) > 0 && (best == nil || len(best.files) < len(paths)) {
+			return errors.Join(stale...)
 		}
 		if best == nil || len(f.files) > len(best.files) {
 			best = f

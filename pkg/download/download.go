@@ -99,6 +99,7 @@ func (r *run) read(ctx context.Context) (*Lock, []OddBuild, error) {
 	if err := r.checkLibraries(lock); err != nil {
 		return lock, nil, errors.Join(err, join(odds))
 	}
+	r.nameTwins(lock)
 	return lock, odds, nil
 }
 
@@ -147,7 +148,11 @@ func (r *run) readBuilds(ctx context.Context, candidates []*candidate) ([]Build,
 	builds, faults := make([]*Build, len(candidates)), make([]error, len(candidates))
 	err := r.each(ctx, len(candidates), func(ctx context.Context, i int) (err error) {
 		builds[i], err = r.readBuild(ctx, candidates[i])
-		if _, is := errors.AsType[*oddError](err); is {
+		_, is := errors.AsType[*oddError](err)
+		if _, unlisted := errors.AsType[*unlistedError](err); unlisted && len(twins(candidates, i)) > 0 {
+			is = true
+		}
+		if is {
 			builds[i], faults[i], err = nil, err, nil
 		}
 		return err
@@ -157,15 +162,35 @@ func (r *run) readBuilds(ctx context.Context, candidates []*candidate) ([]Build,
 	}
 	var odds []OddBuild
 	for i, err := range faults {
-		if c := candidates[i]; err != nil {
+		c := candidates[i]
+		if _, unlisted := errors.AsType[*unlistedError](err); unlisted {
+			if !slices.ContainsFunc(twins(candidates, i), func(j int) bool { return builds[j] != nil }) {
+				return nil, nil, err
+			}
+			r.Progress.Warn("metadata", fmt.Sprintf("a second entry for %s is stale and left out: %v", buildKey(c.Name, c.EVR, c.Arch), err))
+			continue
+		}
+		if err != nil {
 			odds = append(odds, OddBuild{Name: buildKey(c.Name, c.EVR, c.Arch), Version: c.EVR.String(), Err: err})
 		}
 	}
 	if len(odds) > 0 && len(odds) == len(candidates) {
 		return nil, nil, join(odds)
 	}
-	merged, err := merge(builds)
+	merged, err := r.merge(candidates, builds)
 	return merged, odds, err
+}
+
+// twins returns the other candidates that the repository of candidate i has under the same name.
+func twins(candidates []*candidate, i int) []int {
+	var all []int
+	c := candidates[i]
+	for j, other := range candidates {
+		if j != i && other.from == c.from && other.Name == c.Name && other.Arch == c.Arch && other.EVR == c.EVR {
+			all = append(all, j)
+		}
+	}
+	return all
 }
 
 // each calls f for 0 to n-1, several at once. After an error the others are cancelled; what they say to that is left out

@@ -61,6 +61,7 @@ type Build struct {
 	Built     time.Time `json:"built"`
 	RPM       File      `json:"rpm"`
 	Debuginfo *File     `json:"debuginfo,omitempty"`
+	Twin      string    `json:"twin,omitempty"` // tells it from another build of its version and release: "epoch2"
 	Gone      string    `json:"gone,omitempty"` // since when no repository has it any more: "2026-01-02"
 	Also      []string  `json:"also,omitempty"` // other builds with the very same libraries or, without any, exports
 	Libraries []Library `json:"libraries"`      // empty: no patch names one, and what the build exports is all that counts
@@ -220,6 +221,11 @@ func (b *Build) check() error {
 	if b.Epoch < 0 {
 		return fmt.Errorf("epoch %d is negative", b.Epoch)
 	}
+	if b.Twin != "" {
+		if err := checkElement("twin", b.Twin); err != nil {
+			return err
+		}
+	}
 	if _, err := time.Parse(time.DateOnly, b.Gone); b.Gone != "" && err != nil {
 		return fmt.Errorf("gone %.80q is not a date", b.Gone)
 	}
@@ -290,7 +296,7 @@ func (l *Lock) sort() {
 		if c := a.EVR().Compare(b.EVR()); c != 0 {
 			return c
 		}
-		return strings.Compare(a.Arch, b.Arch)
+		return cmp.Or(strings.Compare(a.Arch, b.Arch), a.Built.Compare(b.Built), strings.Compare(a.RPM.Digest.Hex, b.RPM.Digest.Hex))
 	})
 	for i := range l.Builds {
 		slices.SortFunc(l.Builds[i].Libraries, func(a, b Library) int {

@@ -19,6 +19,7 @@ import (
 // testPackage is a package of shared libraries that tests build with gcc and rpmbuild.
 type testPackage struct {
 	Name, Version, Release string
+	Epoch                  int
 	Source                 string // source package; "": Name
 	Payload                string // as rpmbuild says it; "": w3.zstdio
 	Libraries              []testLibrary
@@ -46,6 +47,7 @@ var packageSpec = template.Must(template.New("").Parse(`
 %global __os_install_post %{nil}
 Name: {{.Source}}
 Version: {{.Version}}
+{{if .Epoch}}Epoch: {{.Epoch}}{{end}}
 Release: {{.Release}}
 Summary: A package for tests
 License: MIT
