@@ -53,7 +53,7 @@ func (c *Cell) Name() string {
 // variant tells the cell from others of its version and release: by the build, where two have these (the lock names it), and
 // by the kind of processor that the library is for, where a package has it once for each. "" as a rule.
 func (c *Cell) variant() string {
-	return strings.Join(slices.DeleteFunc([]string{"", c.Library.Variant}, func(s string) bool { return s == "" }), ".")
+	return strings.Join(slices.DeleteFunc([]string{c.Build.Twin, c.Library.Variant}, func(s string) bool { return s == "" }), ".")
 }
 
 // expansion is what the description's placeholders stand for in this cell.
