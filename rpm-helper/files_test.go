@@ -111,7 +111,7 @@ func TestServicePermits(t *testing.T) {
 	_, rest, _ := strings.Cut(string(unit), "\nCapabilityBoundingSet=")
 	list, _, _ := strings.Cut(rest, "\n")
 	bounds := "-all"
-	for _, name := range strings.Fields(list) {
+	for name := range strings.FieldsSeq(list) {
 		bounds += "," + strings.Replace(strings.ToLower(name), "cap_", "+", 1)
 	}
 	other := exec.Command("setpriv", "--reuid=65534", "--clear-groups", "sleep", "1000")

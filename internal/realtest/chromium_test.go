@@ -139,7 +139,7 @@ func servePages(t testing.TB) *pages {
 		}
 		s.answers.Add(1)
 	})
-	server := &http.Server{Handler: mux} //nolint:gosec // no timeouts: its client is ours
+	server := &http.Server{Handler: mux}
 	go func() { _ = server.Serve(listener) }()
 	t.Cleanup(func() { _ = server.Close() })
 	return s

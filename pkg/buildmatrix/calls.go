@@ -2,16 +2,14 @@ package buildmatrix
 
 import (
 	"context"
-	"debug/elf"
-	"encoding/binary"
 	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
 	"slices"
-	"strings"
 
 	"github.com/lpbuild/lpbuild/pkg/download"
+	"github.com/lpbuild/lpbuild/pkg/ulp"
 )
 
 // callGraph says which names each function of a container uses, by its name: functions of the container and what is defined
@@ -83,66 +81,13 @@ func (o *objects) calls(ctx context.Context, b *download.Build, obj *object) (ca
 // addFile adds what a relocatable file has. Names of different files are one, also if they are static: a chain too many is better
 // than one that is missing.
 func (g callGraph) addFile(name string) error {
-	f, err := elf.Open(name)
+	image, err := readBounded(name, maxObject)
 	if err != nil {
 		return err
 	}
-	defer f.Close()
-	symbols, err := f.Symbols()
-	if err != nil && !errors.Is(err, elf.ErrNoSymbols) {
-		return err
+	uses, err := ulp.UsesOf(image)
+	for from, to := range uses {
+		g[from] = append(g[from], to...)
 	}
-	owners := make([][]string, len(f.Sections)) // functions, or the section's own name if it has none
-	for _, s := range symbols {
-		if i := int(s.Section); i > 0 && i < len(owners) && s.Name != "" && elf.ST_TYPE(s.Info) == elf.STT_FUNC {
-			owners[i] = append(owners[i], s.Name)
-		}
-	}
-	for i, s := range f.Sections {
-		if owners[i] == nil {
-			owners[i] = []string{"section " + s.Name}
-		}
-	}
-	for _, s := range f.Sections {
-		size, at := 0, 0
-		switch s.Type {
-		case elf.SHT_RELA:
-			size, at = 24, 8
-		case elf.SHT_REL:
-			size, at = 16, 8
-		}
-		if size == 0 || int(s.Info) >= len(owners) || s.Info == 0 || strings.HasPrefix(f.Sections[s.Info].Name, ".debug") || f.Sections[s.Info].Name == ".eh_frame" {
-			continue
-		}
-		rows, err := s.Data()
-		if err != nil {
-			return err
-		}
-		for ; len(rows) >= size; rows = rows[size:] {
-			i := int(binary.LittleEndian.Uint64(rows[at:]) >> 32)
-			if i == 0 || i > len(symbols) {
-				continue
-			}
-			g.add(owners[s.Info], usedBy(&symbols[i-1], owners))
-		}
-	}
-	return nil
-}
-
-// usedBy returns what a relocation against a symbol uses.
-func usedBy(s *elf.Symbol, owners [][]string) []string {
-	i := int(s.Section)
-	switch {
-	case i == 0 || i >= len(owners): // elsewhere
-		return []string{s.Name}
-	case elf.ST_TYPE(s.Info) == elf.STT_FUNC:
-		return []string{s.Name}
-	}
-	return owners[i] // a section, or a variable in one
-}
-
-func (g callGraph) add(from, to []string) {
-	for _, a := range from {
-		g[a] = append(g[a], to...)
-	}
+	return err
 }

@@ -2,8 +2,8 @@ package buildmatrix
 
 import (
 	"context"
-	"debug/elf"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 
@@ -63,15 +63,13 @@ func recursionHint(called, replacement string) string {
 
 // visible leaves out of a chain what has no name of its own.
 func visible(chain []string) []string {
-	return slices.DeleteFunc(slices.Clone(chain), func(name string) bool { return strings.HasPrefix(name, "section ") })
+	return slices.DeleteFunc(slices.Clone(chain), func(name string) bool { return strings.HasPrefix(name, ulp.SectionUser) })
 }
 
 // with returns the graph with one more use.
 func (g callGraph) with(from, to string) callGraph {
 	c := make(callGraph, len(g)+1)
-	for name, list := range g {
-		c[name] = list
-	}
+	maps.Copy(c, g)
 	c[from] = append(slices.Clone(g[from]), to)
 	return c
 }
@@ -90,7 +88,7 @@ func leadsTo(lib *ulp.Library, name, old string) bool {
 	for _, s := range lib.LookupAll(name) {
 		switch {
 		case s.Undefined:
-		case s.Type() == elf.STT_GNU_IFUNC:
+		case s.IsIndirect():
 			if strings.HasPrefix(base, "__"+strings.TrimLeft(name, "_")+"_") {
 				return true
 			}

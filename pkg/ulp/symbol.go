@@ -28,6 +28,9 @@ func (s Symbol) Type() elf.SymType { return elf.ST_TYPE(s.Info) }
 // Bind returns the symbol's binding: local, global, weak ...
 func (s Symbol) Bind() elf.SymBind { return elf.ST_BIND(s.Info) }
 
+// IsIndirect reports whether the symbol is an indirect function (IFUNC): its address is that of code that chooses the function.
+func (s Symbol) IsIndirect() bool { return s.Type() == elf.STT_GNU_IFUNC }
+
 // IsExported reports whether whatever is loaded beside the library can use the symbol.
 func (s Symbol) IsExported() bool { return s.Dynamic && !s.Undefined && s.Bind() != elf.STB_LOCAL }
 

@@ -2,8 +2,8 @@ package process
 
 import "context"
 
-// NameOf returns the name that the kernel has for a process, as [Process].Name is; UserOf its user numbers. They are for a process
-// that cannot be looked at, of which one or the other may still be known. The error is that of [Look].
+// NameOf returns the name that the kernel has for a process, as [Process].Name is. It is for a process that cannot be looked at,
+// whose name may still be known. The error is that of [Look].
 func NameOf(ctx context.Context, pid int, o Options) (string, error) {
 	return glance(ctx, pid, o, func(d dir) (string, error) {
 		s, err := d.stat()
@@ -14,7 +14,7 @@ func NameOf(ctx context.Context, pid int, o Options) (string, error) {
 	})
 }
 
-// UserOf: see [NameOf].
+// UserOf returns the user numbers of a process that cannot be looked at. The error is that of [Look].
 func UserOf(ctx context.Context, pid int, o Options) (IDs, error) {
 	return glance(ctx, pid, o, func(d dir) (IDs, error) {
 		s, err := d.Status(0)

@@ -96,7 +96,7 @@ func (s *Selector) wants(p *process.Process) bool {
 	switch {
 	case never(p) != nil:
 		return false
-	case s.Name != nil && !s.Name.Match(ShortName(p)) && !s.Name.Match(FullName(p)) && !(p.Denied && partOfName(p.Name)):
+	case s.Name != nil && !s.Name.Match(ShortName(p)) && !s.Name.Match(FullName(p)) && (!p.Denied || !partOfName(p.Name)):
 		return false
 	}
 	return s.wantsUser(p.UID.Real)
