@@ -52,6 +52,9 @@ Functions that handle exceptions or cancellation (as those of glibc that lock a 
 use C++ functions which may throw: the unwinder does not find what the native engine loads. With "unwinding: none" a patch says
 that neither comes by its replacements.
 
+A pattern, as __memcpy_*:memcpy_lp, stands for the functions that the indirect function (IFUNC) memcpy of the build can choose, by
+its code, and is printed with these. On ppc64le that code is not read, and the functions have to be named.
+
 The compiler makes copies of functions (scale.constprop.0, scale.isra.0, scale.part.0), which callers in the library use instead.
 Each copy of a replaced function has to be replaced, too, or the patch gives the reason why that is not needed, with
 "clones: {accept: REASON}". Blocks that a function has in another place (scale.cold) are replaced with it: its code shows that

@@ -48,7 +48,7 @@ A copy or a part that the compiler made of a replaced function (scale.constprop.
 --accept-clones says that it need not. One of several static functions of a name is chosen by its source file or, in this build,
 by its address: malloc.c/arena_get:lp, 0x8b2c0/arena_get:lp.
 
-Patterns (__memcpy_*:memcpy_lp) become the functions of the target that they match. Placeholders ({version}, GLIBCVER ...)
+Patterns (__memcpy_*:memcpy_lp) become those functions that the indirect function memcpy of the target can choose. Placeholders ({version}, GLIBCVER ...)
 are for "lpbuild build"; here they are errors unless -l and -t say what they stand for.
 
 libpulp's packer knows -o, too, but does nothing with it.`,

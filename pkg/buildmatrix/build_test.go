@@ -162,7 +162,7 @@ func TestRefused(t *testing.T) {
 		"not patchable":       {"toy_bare:toy_add_lp", good, "", "not-patchable", "toy_bare", Refused, 0},
 		"variable":            {"toy_table:toy_add_lp", good, "", "not-a-function", "toy_table", Refused, 0},
 		"twice":               {"toy_add:toy_add_lp\ntoy_add:toy_add_lp", good, "", "duplicate", "toy_add", Refused, 0},
-		"pattern unmatched":   {"__toy_min_*:toy_add_lp", good, "", "no-match", "__toy_min_*", Refused, 0},
+		"pattern unmatched":   {"__toy_min_*:toy_add_lp", good, "", "bad-pattern", "__toy_min_*", Refused, 0},
 		"undefined symbol":    {"toy_add:toy_add_lp", "int gone(int); int toy_add_lp(int a, int b) { return gone(a); }\n", "", "undefined-symbol", "gone", Refused, 0},
 		"text relocations":    {"toy_add:toy_add_lp", "int toy_add_lp(int, int);\n__asm__(\".globl toy_add_lp\\n.type toy_add_lp,@function\\ntoy_add_lp: movabs $toy_add_lp, %rax\\nret\\n.size toy_add_lp,.-toy_add_lp\\n\");\n", "-Wl,-z,notext", "text-relocations", "text relocations", Refused, 0},
 		"executable stack":    {"toy_add:toy_add_lp", good, "-Wl,-z,execstack", "executable-stack", "executable stack", Refused, 0},
@@ -224,6 +224,9 @@ func TestPattern(t *testing.T) {
 	got := slices.Sorted(slices.Values(r.Cells[0].Functions))
 	if d := cmp.Diff([]string{"__toy_max_fast", "__toy_max_plain"}, got); d != "" {
 		t.Errorf("functions (-want +got):\n%s", d)
+	}
+	if n := r.Cells[0].Notes; codesOf(n) != "pattern" || n[0].Message != "__toy_max_* stands for __toy_max_fast, __toy_max_plain" {
+		t.Errorf("notes: %+v", n)
 	}
 }
 

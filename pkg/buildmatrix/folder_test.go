@@ -31,7 +31,7 @@ static int __toy_max_plain(int a, int b) { return a > b ? a : b; }
 static int __toy_max_fast(int a, int b) { return a > b ? a : b + 0 * VARIANT; }
 static int __toy_max_chk_fast(int a, int b) { return a > b ? a : b; }
 typedef int (*max_fn)(int, int);
-static max_fn resolve(void) { return VARIANT > 100 ? __toy_max_plain : VARIANT > 200 ? __toy_max_chk_fast : __toy_max_fast; }
+static max_fn resolve(void) { return counter > 100 ? __toy_max_plain : counter > 200 ? __toy_max_chk_fast : __toy_max_fast; }
 int toy_max(int, int) __attribute__((ifunc("resolve")));
 max_fn toy_table[] = { __toy_max_plain, __toy_max_fast, __toy_max_chk_fast };
 unsigned long toy_len(const char *s) { return strlen(s) + per_thread; }

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"path/filepath"
 	"slices"
+	"strings"
 
 	"github.com/lpbuild/lpbuild/internal/lazyregexp"
 	"github.com/lpbuild/lpbuild/pkg/atomicfile"
@@ -112,8 +113,27 @@ func (m *matrix) expand(j *job) error {
 	if j.Build.Exports != nil {
 		exported = j.Build.Exports.Digest.String()
 	}
+	j.info.Notes = append(j.info.Notes, patternNotes(template, j.description)...)
 	j.info.Key = hashOf(gateVersion, j.info.Arch, j.object.digest, string(j.text), j.Library.Pinned.String(), exported, m.othersKey(j), string(j.entries), string(j.Patch.Unwinding), j.Patch.Clones)
 	return nil
+}
+
+// patternNotes tells what each pattern of a template stands for.
+func patternNotes(template, d *ulp.Description) []Reason {
+	var notes []Reason
+	for _, r := range template.Functions {
+		var names []string
+		for _, f := range d.Functions {
+			if f.Old.Pos == r.Old.Pos && f.Old.Text != r.Old.Text {
+				names = append(names, f.Old.Text)
+			}
+		}
+		if len(names) > 0 {
+			notes = append(notes, Reason{Code: "pattern", Where: r.Old.Pos.String(),
+				Message: fmt.Sprintf("%s stands for %s", r.Old.Text, strings.Join(names, ", "))})
+		}
+	}
+	return notes
 }
 
 // ErrNoProofs says that a catalogue does not tell which functions can be replaced without NOPs.

@@ -62,6 +62,7 @@ const (
 	keyEntries
 	keyUnwinding
 	keyParts
+	keyResolvers
 	keyOffset
 	keySize
 	keyInfo
@@ -165,6 +166,8 @@ func libraryKey(key []byte) keys {
 		return keyEntries
 	case "unwinding":
 		return keyUnwinding
+	case "resolvers":
+		return keyResolvers
 	case "parts":
 		return keyParts
 	}
@@ -197,6 +200,8 @@ func (p *catalogueParser) libraryValue(k keys) (err error) {
 		l.proofs, err = p.proofs(prove.Version)
 	case keyUnwinding:
 		l.handlers, err = p.proofs(prove.HandlersVersion)
+	case keyResolvers:
+		l.resolvers, err = p.resolvers(prove.ResolversVersion)
 	case keyParts:
 		l.parts, err = p.proofs(prove.PartsVersion)
 	case keySymbols:

@@ -10,7 +10,7 @@ import (
 
 // AppendCatalogue appends the library as JSON: an object with the keys and in the order that `ulp extract` has, one symbol
 // per line. What libpulp's catalogues do not tell is in keys of our own, which libpulp skips: "arch", "soname", "needed",
-// "needs", "livepatchable", "entries", "unwinding" and "parts" of the library, "version", "default", "dynamic", "undefined", "patchable" and
+// "needs", "livepatchable", "entries", "unwinding", "resolvers" and "parts" of the library, "version", "default", "dynamic", "undefined", "patchable" and
 // "writable" of a symbol, each only where it is not the zero value.
 //
 // Equal libraries give equal bytes, and [ParseCatalogue] gives the library back. Names are copied byte for byte, so that a
@@ -40,6 +40,9 @@ func (l *Library) AppendCatalogue(b []byte) []byte {
 	}
 	if l.handlers != nil {
 		b = l.handlers.append(b, "unwinding", prove.HandlersVersion)
+	}
+	if l.resolvers != nil {
+		b = l.appendResolvers(b, prove.ResolversVersion)
 	}
 	if l.parts != nil {
 		b = l.parts.append(b, "parts", prove.PartsVersion)

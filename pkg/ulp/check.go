@@ -78,7 +78,7 @@ type checker struct {
 func newChecker(d *Description, c *Container, lib *Library, entries Entries) *checker {
 	return &checker{d: d, c: c, lib: lib, any: entries == EntriesAny, container: path.Base(d.Container.Text), found: map[lookup][]Symbol{},
 		stripped:  sync.OnceValue(func() bool { return !hasLocals(lib) }),
-		resolvers: sync.OnceValue(func() map[uint64]bool { return lib.symbols.indirect() })}
+		resolvers: sync.OnceValue(func() map[uint64]bool { return lib.choosers() })}
 }
 
 // lookup is a name that was looked for in a library.

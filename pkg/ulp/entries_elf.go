@@ -107,6 +107,7 @@ func (l *Library) proveEntries(f *elfx.File) error {
 	if err != nil {
 		return err
 	}
+	l.resolvers = p.findResolvers(l, f)
 	p.addPointers(f, l)
 	p.addSymbols(l)
 	functions := map[uint64]bool{} // and whether NOPs are listed for them
@@ -128,6 +129,19 @@ func (l *Library) proveEntries(f *elfx.File) error {
 	l.proofs, l.handlers = proofsOf(byWhy), p.findHandlers(functions)
 	l.parts, err = p.findParts(l)
 	return err
+}
+
+// proveResolvers finds out what indirect functions can return, if there are any.
+func (l *Library) proveResolvers(f *elfx.File) error {
+	if l.Arch != X86_64 || len(l.symbols.indirect()) == 0 {
+		return nil
+	}
+	p, err := newProver(f)
+	if err != nil {
+		return err
+	}
+	l.resolvers = p.findResolvers(l, f)
+	return nil
 }
 
 // proofsOf makes a verdict for each reason.

@@ -83,14 +83,19 @@ func ExampleDescription_Expand() {
 	// __libc_malloc:malloc_lp
 }
 
-// A pattern stands for what the library of this build has.
+// A pattern stands for what the indirect function can choose in this build.
 func ExampleDescription_Expand_pattern() {
-	lib, err := ulp.OpenLibrary("testdata/pack/libsmall.so.1.json", ulp.LibraryOptions{})
+	lib, err := ulp.ParseCatalogue([]byte(`{"library": {"name": "libsmall.so.1", "buildid": "", "arch": "x86_64",
+		"resolvers": {"proof": 1, "list": [{"at": 4096, "returns": [4112, 4128]}]},
+		"symbols": [{"name": "copy", "offset": 4096, "size": 16, "st_info": 26, "st_other": 0},
+			{"name": "__copy_fast", "offset": 4112, "size": 16, "st_info": 2, "st_other": 0},
+			{"name": "__copy_slow", "offset": 4128, "size": 16, "st_info": 2, "st_other": 0},
+			{"name": "__copy_setup", "offset": 4144, "size": 16, "st_info": 2, "st_other": 0}]}}`))
 	if err != nil {
 		fmt.Println(err)
 		return
 	}
-	template, err := ulp.ParseDescription("x.in", []byte("x_{version}.so\n@{library}\n[nr]e*t:both_lp\n"))
+	template, err := ulp.ParseDescription("x.in", []byte("x_{version}.so\n@{library}\n__copy_*:copy_lp\n"))
 	if err != nil {
 		fmt.Print(diag.Render(err, false))
 		return
@@ -104,8 +109,8 @@ func ExampleDescription_Expand_pattern() {
 	// Output:
 	// x_1.0.so
 	// @libsmall.so.1
-	// next:both_lp
-	// reset:both_lp
+	// __copy_fast:copy_lp
+	// __copy_slow:copy_lp
 }
 
 // opened returns the container and the target that the examples are about.

@@ -38,13 +38,15 @@ const (
 // looked at again.
 //
 // Then the patterns in names of functions to replace, which have the syntax of [path.Match], become one line for each
-// function of lib that they match, sorted by name. A pattern never stands for a name with "_chk" in it, for an indirect
-// function, for the code that chooses its implementation, nor for what the description names itself, and of several names
-// of one function only for the shortest. Where the versions of a name are different functions, each has a line, with its version.
+// function of lib that they match, sorted by name. What stands before the first wildcard must name an indirect function, as
+// __memcpy_* does memcpy: the pattern stands for the functions that its code can return, as far as they match, and for no
+// others of such a name. It never stands for a name with "_chk" in it, nor for what the description names itself, and of several
+// names of one function only for the shortest. Where the versions of a name are different functions, each has a line, with its version.
 // A pattern with an "@" matches names with versions, bar@V1 or bar@@V2. If lib is nil, patterns are left as they are.
 //
 // Positions stay those of the template. The error is a [diag.List] with everything that is wrong: unknown placeholders and
-// those without a value ([ErrPlaceholder]), patterns that are malformed ([ErrPattern]) or match nothing ([ErrNoMatch]), and
+// those without a value ([ErrPlaceholder]), patterns that are malformed, or of which it is not known what they may stand for
+// ([ErrPattern]), or that match nothing ([ErrNoMatch]), and
 // a container whose name is not a plain file name that ends in .so ([ErrContainerName]).
 func (d *Description) Expand(x Expansion, lib *Library) (*Description, error) {
 	e := expander{d: d, values: x.values()}

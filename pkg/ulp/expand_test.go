@@ -146,15 +146,11 @@ func TestExpandPatterns(t *testing.T) {
 		want  string
 	}{
 		"without _chk, resolver and aliases": {"__copy_*:value_lp", "__copy_fast:value_lp\n__copy_slow:value_lp"},
-		"never an IFUNC":                     {"*copy*:x", "__copy_fast:x\n__copy_slow:x"},
 		"sets and single letters":            {"__copy_[fs]??[tw]:x", "__copy_fast:x\n__copy_slow:x"},
-		"star first":                         {"*_slow:x", "__copy_slow:x"},
 		"what is named is left out":          {"__copy_*:x\n__copy_slow_alias:y", "__copy_fast:x\n__copy_slow_alias:y"},
 		"between others":                     {"value:v\n__copy_f*:x\nother:o", "value:v\n__copy_fast:x\nother:o"},
 		"second pattern, same replacement":   {"__copy_slow_*:x\n__copy_*:x", "__copy_slow_alias:x\n__copy_fast:x"},
 		"second pattern, other replacement":  {"__copy_s*:x\n__copy_*:y", "__copy_slow:x\n__copy_fast:y\n__copy_slow:y"},
-		"local functions":                    {"inn*:x", "inner:x"},
-		"no variables":                       {"s*d:x", "second:x"},
 	}
 	for what, tc := range tests {
 		d := description(t, "a.so\n@l\n"+tc.lines+"\n")
@@ -174,14 +170,14 @@ func TestExpandPatterns(t *testing.T) {
 
 func TestExpandPatternWithoutMatch(t *testing.T) {
 	for lines, want := range map[string]string{
-		"zzz*:x": `x.dsc:3:1: error: no function of libt.so matches zzz*
-    zzz*:x
-    ^~~~
+		"__copy_z*:x": `x.dsc:3:1: error: no function of libt.so matches __copy_z*
+    __copy_z*:x
+    ^~~~~~~~~
 `,
-		"cop*:x": `x.dsc:3:1: error: no function of libt.so matches cop*
-    cop*:x
-    ^~~~
-  hint: 2 names match, but are _chk variants, indirect functions or the code that chooses their implementation, parts or copies that the compiler made, or are named elsewhere in the description
+		"__copy_c*:x": `x.dsc:3:1: error: no function of libt.so matches __copy_c*
+    __copy_c*:x
+    ^~~~~~~~~
+  hint: one name matches, but no indirect function can choose it, or it is a _chk variant, an indirect function itself, a part or copy that the compiler made, or named elsewhere in the description
 `,
 	} {
 		_, err := description(t, "a.so\n@l\n"+lines+"\n").Expand(ulp.Expansion{}, target(t))
@@ -193,20 +189,22 @@ func TestExpandPatternWithoutMatch(t *testing.T) {
 
 // A symbol table may hold any names. None gets lines of its own into the description.
 func TestExpandHostileNames(t *testing.T) {
-	lib, err := ulp.ParseCatalogue([]byte(`{"library": {"name": "l", "buildid": "0000000000000000000000000000000000000000", "symbols": [
-		{"name": "f1\n#counter:p", "offset": 1, "size": 1, "st_info": 18, "st_other": 0},
-		{"name": "f2:g", "offset": 2, "size": 1, "st_info": 18, "st_other": 0},
+	lib, err := ulp.ParseCatalogue([]byte(`{"library": {"name": "l", "buildid": "0000000000000000000000000000000000000000", "arch": "x86_64",
+		"resolvers": {"proof": 1, "list": [{"at": 9, "returns": [1, 2, 3, 4, 5, 6, 7, 8]}]}, "symbols": [
+		{"name": "f_1\n#counter:p", "offset": 1, "size": 1, "st_info": 18, "st_other": 0},
+		{"name": "f_2:g", "offset": 2, "size": 1, "st_info": 18, "st_other": 0},
 		{"name": "!f3", "offset": 3, "size": 1, "st_info": 18, "st_other": 0},
 		{"name": "#f4", "offset": 4, "size": 1, "st_info": 18, "st_other": 0},
 		{"name": "@f5", "offset": 5, "size": 1, "st_info": 18, "st_other": 0},
-		{"name": "f*6", "offset": 6, "size": 1, "st_info": 18, "st_other": 0},
-		{"name": "f 7", "offset": 7, "size": 1, "st_info": 18, "st_other": 0},
-		{"name": "f8", "offset": 8, "size": 1, "st_info": 18, "st_other": 0}]}}`))
+		{"name": "f_*6", "offset": 6, "size": 1, "st_info": 18, "st_other": 0},
+		{"name": "f_ 7", "offset": 7, "size": 1, "st_info": 18, "st_other": 0},
+		{"name": "f", "offset": 9, "size": 1, "st_info": 26, "st_other": 0},
+		{"name": "f_8", "offset": 8, "size": 1, "st_info": 18, "st_other": 0}]}}`))
 	if err != nil {
 		t.Fatal(err)
 	}
-	got, err := description(t, "a.so\n@l\n*f*:x\n").Expand(ulp.Expansion{}, lib)
-	if err != nil || got.String() != "a.so\n@l\nf8:x\n" {
+	got, err := description(t, "a.so\n@l\nf_*:x\n").Expand(ulp.Expansion{}, lib)
+	if err != nil || got.String() != "a.so\n@l\nf_8:x\n" {
 		t.Errorf("%v, %v", got, err)
 	}
 }
@@ -248,12 +246,15 @@ func TestExpandBounds(t *testing.T) {
 	var explode strings.Builder
 	explode.WriteString("a.so\n@l\n")
 	for i := range 500 {
-		fmt.Fprintf(&explode, "*:x%d\n", i)
+		fmt.Fprintf(&explode, "f_*:x%d\n", i)
 	}
-	functions := "" // enough to pass 10,000 with 500 patterns
+	functions, cases := "", "" // enough to pass 10,000 with 500 patterns
 	for i := range 25 {
-		functions += fmt.Sprintf("void f%d(void) {}\n", i)
+		functions += fmt.Sprintf("int f_%d(void) { return %[1]d; }\n", i)
+		cases += fmt.Sprintf("case %d: return f_%[1]d;", i)
 	}
+	functions += "static int n; static int (*choose(void))(void) { switch (n++) {" + cases + "}; return 0; }\n" +
+		"int f(void) __attribute__((ifunc(\"choose\")));\n"
 	lib := parseTarget(t, sharedObject(t, map[string]string{"f.c": functions}))
 	if _, err := description(t, explode.String()).Expand(ulp.Expansion{}, lib); !errors.Is(err, ulp.ErrPattern) {
 		t.Errorf("12,500 functions: %v", err)
@@ -297,10 +298,14 @@ func TestExpandLeavesTemplate(t *testing.T) {
 func TestExpandLeavesClonesOut(t *testing.T) {
 	const symbol = `{"name":%q,"offset":%d,"size":16,"st_info":2,"st_other":0}`
 	var rows []string
+	var returns []string
 	for i, name := range []string{"copy_a", "copy_a.cold", "copy_b.part.0", "copy_b.constprop.0", "copy_c.isra.1", "copy_d@@V_2", "copy_e"} {
 		rows = append(rows, fmt.Sprintf(symbol, name, 4096+64*i))
+		returns = append(returns, fmt.Sprint(4096+64*i))
 	}
-	lib, err := ulp.ParseCatalogue([]byte(`{"library":{"name":"l.so","buildid":"` + strings.Repeat("ab", 20) + `","symbols":[` + strings.Join(rows, ",") + `]}}`))
+	rows = append(rows, `{"name":"copy","offset":64,"size":16,"st_info":26,"st_other":0}`)
+	lib, err := ulp.ParseCatalogue([]byte(`{"library":{"name":"l.so","buildid":"` + strings.Repeat("ab", 20) + `","arch":"x86_64",` +
+		`"resolvers":{"proof":1,"list":[{"at":64,"returns":[` + strings.Join(returns, ",") + `]}]},"symbols":[` + strings.Join(rows, ",") + `]}}`))
 	if err != nil {
 		t.Fatal(err)
 	}

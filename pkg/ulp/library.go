@@ -33,10 +33,12 @@ type Library struct {
 	// other of the symbols are known; every other field has its zero value and says nothing.
 	Complete bool
 
-	symbols  *symbols // never nil
-	proofs   proofs   // of entries; nil: not made
-	parts    proofs   // why cold parts of functions are not the functions' own; nil: not known
-	handlers proofs   // why functions need the unwinder; nil: not known
+	symbols *symbols // never nil
+	proofs  proofs   // of entries; nil: not made
+	// resolvers are those of the indirect functions, by address; nil: not known.
+	resolvers []resolver
+	parts     proofs // why cold parts of functions are not the functions' own; nil: not known
+	handlers  proofs // why functions need the unwinder; nil: not known
 }
 
 // LibraryOptions are the choices of [OpenLibrary].

@@ -38,10 +38,12 @@ func newLibrary(library, debug openELF, name string, prove bool) (*Library, erro
 			return nil, formatError(err)
 		}
 	}
+	more := l.proveResolvers
 	if prove {
-		if err := l.proveEntries(f); err != nil {
-			return nil, formatError(err)
-		}
+		more = l.proveEntries
+	}
+	if err := more(f); err != nil {
+		return nil, formatError(err)
 	}
 	return l, nil
 }

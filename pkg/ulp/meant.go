@@ -107,29 +107,25 @@ func (k *checker) patchable(name string) string {
 	if len(names) == 1 {
 		hint = fmt.Sprintf("one other function of %s is patchable", k.lib.Name)
 	}
-	prefix := k.family(name)
-	if prefix == "" {
+	ifunc, at := k.lib.implementing(name)
+	if ifunc == "" {
 		return hint
 	}
-	names = slices.DeleteFunc(names, func(n string) bool { return !strings.HasPrefix(n, prefix) || isClone(n) })
-	switch {
-	case len(names) == 0:
-		return fmt.Sprintf("%s, but no other %s*", hint, prefix)
-	case len(names) > listed:
-		names = append(names[:listed], "...")
-	}
-	return fmt.Sprintf("of %s* these are patchable: %s", prefix, strings.Join(names, ", "))
-}
-
-// family returns the beginning that the implementations of one indirect function have in common if name is one of them,
-// "" otherwise: "__memcpy_" for __memcpy_avx512_unaligned.
-func (k *checker) family(name string) string {
-	for i := len(name) - 1; i > 2 && strings.HasPrefix(name, "__"); i-- {
-		if name[i] == '_' && slices.ContainsFunc(k.lib.LookupAll(name[2:i]), isIFUNC) {
-			return name[:i+1]
+	known := slices.ContainsFunc(at, func(addr uint64) bool { return k.lib.unknownResolver(addr) == "" })
+	names = slices.DeleteFunc(names, func(n string) bool {
+		if isClone(n) || strings.Contains(n, "_chk") != strings.Contains(name, "_chk") {
+			return true
 		}
+		s, _ := k.lib.Lookup(n)
+		return known && !slices.ContainsFunc(at, func(addr uint64) bool {
+			r := k.lib.resolver(addr)
+			return r != nil && slices.Contains(r.returns, s.Value)
+		}) || !known && !strings.HasPrefix(strings.TrimLeft(n, "_"), ifunc+"_")
+	})
+	if len(names) == 0 {
+		return fmt.Sprintf("%s, but no other implementation of %s", hint, ifunc)
 	}
-	return ""
+	return fmt.Sprintf("of the implementations of %s these are patchable: %s", ifunc, someOf(names))
 }
 
 // anyHint returns the end of a hint if functions without NOPs can be replaced where that is permitted, "" otherwise.
@@ -154,21 +150,39 @@ func (k *checker) implementations(name string) string {
 	if k.hints++; k.hints > maxHints {
 		return ""
 	}
-	prefix := "__" + strings.TrimLeft(name, "_") + "_"
+	rows := k.meant(k.lib, name)
+	base, _ := SplitVersion(name)
+	prefix := "__" + strings.TrimLeft(base, "_") + "_"
+	known := map[uint64]bool{}
+	why := ""
+	for _, s := range rows {
+		if why = k.lib.unknownResolver(s.Value); why != "" {
+			break
+		}
+		for _, at := range k.lib.resolver(s.Value).returns {
+			known[at] = true
+		}
+	}
 	names := namesOf(k.lib, func(s Symbol) bool {
-		return isFunction(s) && strings.HasPrefix(s.Name, prefix) && !strings.Contains(s.Name, "_chk")
+		return isFunction(s) && !strings.Contains(s.Name, "_chk") && !isClone(s.Name) && !k.resolvers()[s.Value] &&
+			(why == "" && known[s.Value] || why != "" && strings.HasPrefix(s.Name, prefix))
 	})
 	slices.Sort(names)
 	names = slices.Compact(names)
+	_, chosen := k.lib.implementing(prefix)
+	like := slices.ContainsFunc(names, func(n string) bool { return strings.HasPrefix(n, prefix) })
 	switch {
 	case len(names) == 0 && k.stripped():
 		return "name the implementations; the library is stripped of their names: add its debuginfo"
 	case len(names) == 0:
 		return "name the implementations"
-	case len(names) > listed:
-		names = append(names[:listed], "...")
+	case why != "":
+		return fmt.Sprintf("name the implementations; by their names these may be some of them, but it is not known which it can choose (%s): %s",
+			why, someOf(names))
+	case like && len(chosen) > 0:
+		return fmt.Sprintf("name the implementations, one by one or by the pattern %s*: %s", prefix, someOf(names))
 	}
-	return fmt.Sprintf("name the implementations, one by one or by the pattern %s*: %s", prefix, strings.Join(names, ", "))
+	return "name the implementations, one by one: " + someOf(names)
 }
 
 // otherNames returns a hint with names that belong to only one of the places.

@@ -40,12 +40,20 @@ func (e *expander) expandPatterns(c *candidates) []Replacement {
 			out = append(out, r)
 			continue
 		}
-		names, leftOut := c.match(r.Old.Text, r.New.Text)
+		chosen, ok := e.chosen(c, r)
+		if !ok {
+			continue
+		}
+		names, leftOut := c.match(r.Old.Text, r.New.Text, chosen)
 		if len(names) == 0 {
 			found := e.d.finding(r.Old, ErrNoMatch, "no function of %s matches %s", c.lib.Name, r.Old.Text)
-			if leftOut > 0 {
-				found.Hint = fmt.Sprintf("%d names match, but are _chk variants, indirect functions or the code that chooses their "+
-					"implementation, parts or copies that the compiler made, or are named elsewhere in the description", leftOut)
+			switch {
+			case leftOut == 1:
+				found.Hint = "one name matches, but no indirect function can choose it, or it is a _chk variant, an indirect function " +
+					"itself, a part or copy that the compiler made, or named elsewhere in the description"
+			case leftOut > 1:
+				found.Hint = fmt.Sprintf("%d names match, but no indirect function can choose them, or they are _chk variants, indirect "+
+					"functions themselves, parts or copies that the compiler made, or named elsewhere in the description", leftOut)
 			}
 			e.errs = append(e.errs, found)
 		}
@@ -58,6 +66,42 @@ func (e *expander) expandPatterns(c *candidates) []Replacement {
 		}
 	}
 	return out
+}
+
+// chosen returns the functions that a pattern may stand for: those that the indirect function can choose whose implementations
+// are named like that. nil means any, for a pattern of versions. ok is false if that is an error, since what a pattern matches by
+// name alone may be a function with other parameters: __strcpy_small for __strcpy_*.
+func (e *expander) chosen(c *candidates, r Replacement) (chosen map[uint64]bool, ok bool) {
+	base, _, _ := strings.Cut(r.Old.Text, "@")
+	wild := strings.IndexAny(base, "*?[")
+	if wild < 0 {
+		return nil, true
+	}
+	refuse := func(format string, args ...any) {
+		found := e.d.finding(r.Old, ErrPattern, format, args...)
+		found.Hint = "name the functions, each in a line"
+		if names, _ := c.match(r.Old.Text, "", nil); len(names) > 0 {
+			found.Hint += "; by their names these match: " + someOf(names)
+		}
+		e.errs = append(e.errs, found)
+	}
+	name, at := c.lib.implementing(base[:wild])
+	if len(at) == 0 {
+		refuse("%s does not begin with the name of an indirect function (IFUNC) of %s", r.Old.Text, c.lib.Name)
+		return nil, false
+	}
+	chosen = map[uint64]bool{}
+	for _, addr := range at {
+		if why := c.lib.unknownResolver(addr); why != "" {
+			refuse("it is not known which functions of %s the indirect function %s can choose, so that %s may match others: %s",
+				c.lib.Name, name, r.Old.Text, why)
+			return nil, false
+		}
+		for _, f := range c.lib.resolver(addr).returns {
+			chosen[f] = true
+		}
+	}
+	return chosen, true
 }
 
 // candidates are the functions that a pattern may stand for.
@@ -78,10 +122,8 @@ func newCandidates(lib *Library, named []Replacement) *candidates {
 			never[s.Value] = true
 		}
 	}
-	for s := range lib.Symbols() {
-		if isIFUNC(s) && !s.Undefined {
-			never[s.Value] = true // a resolver has a name of its own in .symtab: memcpy_ifunc
-		}
+	for addr := range lib.choosers() {
+		never[addr] = true // a resolver has a name of its own in .symtab: memcpy_ifunc
 	}
 	for s := range lib.Symbols() {
 		switch {
@@ -112,15 +154,15 @@ func isPlain(name string) bool {
 }
 
 // match returns the names that the pattern stands for, sorted, and how many others it would have matched. An address that
-// an earlier pattern gave the same replacement is left out.
-func (c *candidates) match(pattern, replacement string) (names []string, leftOut int) {
+// an earlier pattern gave the same replacement is left out, and so is one that is not among chosen, unless that is nil.
+func (c *candidates) match(pattern, replacement string, chosen map[uint64]bool) (names []string, leftOut int) {
 	best := map[uint64]string{}
 	for _, s := range c.functions {
 		name := c.matched(pattern, s)
 		if name == "" {
 			continue
 		}
-		if c.taken[s.Value] == replacement {
+		if replacement != "" && c.taken[s.Value] == replacement || chosen != nil && !chosen[s.Value] {
 			leftOut++
 			continue
 		}
@@ -129,7 +171,9 @@ func (c *candidates) match(pattern, replacement string) (names []string, leftOut
 		}
 	}
 	for address, name := range best {
-		c.taken[address] = replacement
+		if replacement != "" {
+			c.taken[address] = replacement
+		}
 		names = append(names, name)
 	}
 	for _, name := range c.others {

@@ -52,8 +52,6 @@ func TestPackVersions(t *testing.T) {
 			"versioned@V2:value_lp\n":  {{Old: "versioned@V2", New: "value_lp", OldValue: address["V2"]}},
 			"versioned@*:value_lp\n": {{Old: "versioned@@V2", New: "value_lp", OldValue: address["V2"]},
 				{Old: "versioned@V1", New: "value_lp", OldValue: address["V1"]}},
-			"version?d:value_lp\n": {{Old: "versioned@@V2", New: "value_lp", OldValue: address["V2"]},
-				{Old: "versioned@V1", New: "value_lp", OldValue: address["V1"]}},
 			"versioned@V1:other_lp\nversioned@*:value_lp\n": {{Old: "versioned@V1", New: "other_lp", OldValue: address["V1"]},
 				{Old: "versioned@@V2", New: "value_lp", OldValue: address["V2"]}},
 		} {

@@ -46,6 +46,13 @@ func (p *prover) addSymbols(l *Library) {
 
 // addPointers notes the addresses that relocations write. Those of other libraries are none of this one.
 func (p *prover) addPointers(f *elfx.File, l *Library) {
+	d := p.relocations(f, l, func(_, target uint64, _ elf.R_X86_64) { p.pointers = append(p.pointers, target) })
+	p.pointers = append(p.pointers, f.Entry(), d[elf.DT_INIT], d[elf.DT_FINI])
+}
+
+// relocations calls yield for the relocations of the library: where the loader writes, what address and why. It returns the
+// dynamic section.
+func (p *prover) relocations(f *elfx.File, l *Library, yield func(slot, target uint64, kind elf.R_X86_64)) map[elf.DynTag]uint64 {
 	d := map[elf.DynTag]uint64{}
 	if s := f.Segment(elf.PT_DYNAMIC); s != nil {
 		b := p.bytes(s.Vaddr, s.Filesz)
@@ -61,11 +68,11 @@ func (p *prover) addPointers(f *elfx.File, l *Library) {
 			if i := int(binary.LittleEndian.Uint32(b[12:])); i > 0 && dynsym != nil && i < dynsym.rows.Len() {
 				target += dynsym.rows.Row(i).Value
 			}
-			p.pointers = append(p.pointers, target)
+			yield(binary.LittleEndian.Uint64(b), target, elf.R_X86_64(binary.LittleEndian.Uint32(b[8:])))
 		}
 	}
-	p.addRelative(p.tagged(d, dtRELR, dtRELRSZ))
-	p.pointers = append(p.pointers, f.Entry(), d[elf.DT_INIT], d[elf.DT_FINI])
+	p.relative(p.tagged(d, dtRELR, dtRELRSZ), func(slot, target uint64) { yield(slot, target, elf.R_X86_64_RELATIVE) })
+	return d
 }
 
 // Tags that debug/elf does not name in all versions, and the length of a relocation.
@@ -86,12 +93,13 @@ func (p *prover) tagged(d map[elf.DynTag]uint64, at, size elf.DynTag) []byte {
 	return b
 }
 
-// addRelative notes the addresses that relative relocations in their short form (RELR) change: they are in the file.
-func (p *prover) addRelative(b []byte) {
+// relative calls yield for the places that relative relocations in their short form (RELR) change, with the addresses that the
+// file has there.
+func (p *prover) relative(b []byte, yield func(slot, target uint64)) {
 	var next uint64
 	word := func(at uint64) {
 		if b := p.bytes(at, 8); b != nil {
-			p.pointers = append(p.pointers, binary.LittleEndian.Uint64(b))
+			yield(at, binary.LittleEndian.Uint64(b))
 		}
 	}
 	for ; len(b) >= 8; b = b[8:] {

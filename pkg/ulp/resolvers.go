@@ -1,0 +1,164 @@
+package ulp
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+)
+
+// resolver is the code of an indirect function, which chooses the implementation.
+type resolver struct {
+	at      uint64
+	returns []uint64 // functions that it can return, ascending
+	why     string   // why that is not known; "" if it is
+}
+
+// Bounds of what a catalogue may say.
+const (
+	maxResolvers = 1 << 14
+	maxReturns   = 1 << 10
+)
+
+// unknownResolver returns why it is not known what the resolver at an address can return, "" if it
+// is.
+func (l *Library) unknownResolver(addr uint64) string {
+	switch r := l.resolver(addr); {
+	case r != nil:
+		return r.why
+	case l.Arch != X86_64 && l.Arch != "":
+		return fmt.Sprintf("its code is not read on %s", l.Arch)
+	}
+	return "the catalogue does not tell it: run lpbuild download again"
+}
+
+// resolver returns what is known of the resolver at an address, nil if nothing is.
+func (l *Library) resolver(addr uint64) *resolver {
+	i, ok := slices.BinarySearchFunc(l.resolvers, addr, func(r resolver, addr uint64) int {
+		switch {
+		case r.at < addr:
+			return -1
+		case r.at > addr:
+			return 1
+		}
+		return 0
+	})
+	if !ok {
+		return nil
+	}
+	return &l.resolvers[i]
+}
+
+// choosers returns the addresses of all code that chooses implementations.
+func (l *Library) choosers() map[uint64]bool {
+	at := l.symbols.indirect()
+	for _, r := range l.resolvers {
+		at[r.at] = true
+	}
+	return at
+}
+
+// indirectNamed returns the addresses of the indirect functions of a name, which may differ by
+// underscores in front: implementations of memcpy and of __memcpy are both called __memcpy_*.
+func (l *Library) indirectNamed(name string) []uint64 {
+	var at []uint64
+	for t, r := range l.symbols.each() {
+		if s := t.symbol(r); isIFUNC(s) && !s.Undefined && strings.TrimLeft(s.Name, "_") == name && !slices.Contains(at, s.Value) {
+			at = append(at, s.Value)
+		}
+	}
+	return at
+}
+
+// implementing returns the indirect functions whose implementations begin like a name or a pattern:
+// those of memcpy for __memcpy_avx_*. name is what they are called.
+func (l *Library) implementing(prefix string) (name string, at []uint64) {
+	for i := len(prefix) - 1; i > 0; i-- {
+		if prefix[i] != '_' {
+			continue
+		}
+		name = strings.TrimLeft(prefix[:i], "_")
+		if at = l.indirectNamed(name); name != "" && len(at) > 0 {
+			return name, at
+		}
+	}
+	return "", nil
+}
+
+// appendResolvers appends the resolvers as a value of the catalogue.
+func (l *Library) appendResolvers(b []byte, version int64) []byte {
+	b = fmt.Appendf(b, ",\n\"resolvers\":{\"proof\":%d,\"list\":[", version)
+	for i, r := range l.resolvers {
+		if i > 0 {
+			b = append(b, ',')
+		}
+		b = fmt.Appendf(b, "\n{\"at\":%d", r.at)
+		if r.why != "" {
+			b = appendString(b, ",\"why\":", r.why)
+		} else {
+			b = appendList(append(b, ",\"returns\":"...), r.returns, func(b []byte, addr uint64) []byte { return fmt.Appendf(b, "%d", addr) })
+		}
+		b = append(b, '}')
+	}
+	return append(b, "]}"...)
+}
+
+// resolvers reads the value of "resolvers". Those by other rules are read, and forgotten.
+func (p *catalogueParser) resolvers(want uint64) ([]resolver, error) {
+	list, version := []resolver{}, uint64(0)
+	err := p.object(func(key []byte) (err error) {
+		switch string(key) {
+		case "proof":
+			version, err = p.address()
+		case "list":
+			return p.array(func() error {
+				r, err := p.resolver()
+				switch n := len(list); {
+				case err != nil:
+				case n == maxResolvers:
+					err = p.fail("catalogue: resolvers", errors.New("has too many elements"))
+				case n > 0 && list[n-1].at >= r.at:
+					err = p.fail("catalogue: resolvers", errors.New("is not in ascending order"))
+				}
+				list = append(list, r)
+				return err
+			})
+		default:
+			err = p.skip(2)
+		}
+		return err
+	})
+	if version != want {
+		list = nil
+	}
+	return list, err
+}
+
+// resolver reads an element of "resolvers".
+func (p *catalogueParser) resolver() (r resolver, err error) {
+	err = p.object(func(key []byte) (err error) {
+		switch string(key) {
+		case "at":
+			r.at, err = p.address()
+		case "why":
+			if r.why, err = p.text(); err == nil && (r.why == "" || len(r.why) > maxWhy) {
+				err = p.fail("catalogue: why", errors.New("is not 1 to 200 bytes"))
+			}
+		case "returns":
+			return p.array(func() error {
+				addr, err := p.address()
+				if r.returns = append(r.returns, addr); err == nil && len(r.returns) > maxReturns {
+					err = p.fail("catalogue: returns", errors.New("has too many elements"))
+				}
+				return err
+			})
+		default:
+			err = p.skip(4)
+		}
+		return err
+	})
+	if err == nil && (r.why == "") == (len(r.returns) == 0) {
+		err = p.fail(`catalogue: either "why" or "returns" of a resolver`, errMissing)
+	}
+	return r, err
+}
