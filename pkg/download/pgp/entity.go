@@ -98,8 +98,9 @@ func checkPrimary(e *openpgp.Entity, at time.Time) (*packet.Signature, error) {
 	return self, checkPeriod(e.PrimaryKey, primaryExpiry(e, self), at)
 }
 
-// checkSigner decides whether pk, which is e's primary key or one of its subkeys, may sign and is valid at that time.
-func checkSigner(e *openpgp.Entity, pk *packet.PublicKey, at time.Time) error {
+// checkSigner decides whether pk, which is e's primary key or one of its subkeys, may sign and is valid at that time for a
+// signature that was made then.
+func checkSigner(e *openpgp.Entity, pk *packet.PublicKey, at, made time.Time) error {
 	self, err := checkPrimary(e, at)
 	if err != nil {
 		return err
@@ -112,19 +113,26 @@ func checkSigner(e *openpgp.Entity, pk *packet.PublicKey, at time.Time) error {
 	}
 	for i := range e.Subkeys {
 		if sub := &e.Subkeys[i]; sub.PublicKey == pk {
-			return checkSubkey(sub, at)
+			return checkSubkey(sub, at, made)
 		}
 	}
 	return fmt.Errorf("%w: key %s is nobody's", ErrBadSignature, fingerprint(pk))
 }
 
-func checkSubkey(sub *openpgp.Subkey, at time.Time) error {
+// checkSubkey is checkSigner for a subkey. One that its owner revoked because another one has taken its place, or because it
+// is not used any more, was good for what it signed before. A revocation for any other reason, or without one, counts for
+// all of its signatures: whoever has a compromised key can date them back.
+func checkSubkey(sub *openpgp.Subkey, at, made time.Time) error {
 	pk := sub.PublicKey
 	if err := checkStrength(pk); err != nil {
 		return err
 	}
 	for _, r := range sub.Revocations {
-		if sub.Primary.PrimaryKey.VerifySubkeyRevocationSignature(r.Packet, pk) == nil {
+		if sub.Primary.PrimaryKey.VerifySubkeyRevocationSignature(r.Packet, pk) != nil {
+			continue
+		}
+		if reason := r.Packet.RevocationReason; reason == nil || *reason != packet.KeySuperseded && *reason != packet.KeyRetired ||
+			!made.Before(r.Packet.CreationTime) {
 			return fmt.Errorf("%w (subkey %s)", ErrRevoked, fingerprint(pk))
 		}
 	}

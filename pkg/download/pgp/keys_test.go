@@ -172,3 +172,61 @@ func TestMergeDoesNotShare(t *testing.T) {
 		t.Errorf("%d and %d keys", len(all.Keys()), len(one.Keys()))
 	}
 }
+
+// TestRevokedSubkey has subkeys that their owners revoked for different reasons, in an hour. What one that is superseded or
+// retired signed before stays good, for packages and metadata alike.
+func TestRevokedSubkey(t *testing.T) {
+	key := pgptest.Get(t, pgptest.Subkeys)
+	at := func(hours int) string {
+		return time.Now().UTC().Add(time.Duration(hours) * time.Hour).Format("20060102T150405")
+	}
+	before := key.Sign(t, message)
+	after := key.Sign(t, message, "--faked-system-time", at(2))
+	for _, tc := range []struct {
+		reason, answer string
+		keeps          bool
+	}{
+		{"none", "0", false}, {"compromised", "1", false}, {"superseded", "2", true}, {"no longer used", "3", true},
+	} {
+		t.Run(tc.reason, func(t *testing.T) {
+			copied := *key
+			copied.Home = t.TempDir()
+			defer pgptest.StopAgent(copied.Home)
+			copied.GPG(t, key.GPG(t, nil, "--export-secret-keys"), "--import")
+			revoke := func(answer string, hours int) *pgp.Keyring {
+				script := "key 1\nrevkey\ny\n" + answer + "\n\ny\nsave\n"
+				copied.GPG(t, []byte(script), "--command-fd", "0", "--no-batch", "--faked-system-time", at(hours), "--edit-key", key.Fingerprint)
+				return read(t, copied.GPG(t, nil, "--export"))
+			}
+			k := revoke(tc.answer, 1)
+			for _, p := range []pgp.Policy{{}, {AtSigning: true}} {
+				refused(t, k, after, p, pgp.ErrRevoked, "subkey")
+				if tc.keeps {
+					accepted(t, k, before, p)
+				} else {
+					refused(t, k, before, p, pgp.ErrRevoked, "subkey")
+				}
+			}
+		})
+	}
+}
+
+// TestRevokedTwice has a subkey that was superseded and, as its owner found out later, compromised.
+func TestRevokedTwice(t *testing.T) {
+	key := pgptest.Get(t, pgptest.Subkeys)
+	sig := key.Sign(t, message)
+	all := &pgp.Keyring{}
+	for _, answer := range []string{"2", "1"} {
+		copied := *key
+		copied.Home = t.TempDir()
+		defer pgptest.StopAgent(copied.Home)
+		copied.GPG(t, key.GPG(t, nil, "--export-secret-keys"), "--import")
+		time.Sleep(1100 * time.Millisecond) // signatures have a time in seconds
+		copied.GPG(t, []byte("key 1\nrevkey\ny\n"+answer+"\n\ny\nsave\n"), "--command-fd", "0", "--no-batch", "--edit-key", key.Fingerprint)
+		all.Merge(read(t, copied.GPG(t, nil, "--export")))
+		if answer == "2" {
+			accepted(t, all, sig, pgp.Policy{AtSigning: true})
+		}
+	}
+	refused(t, all, sig, pgp.Policy{AtSigning: true}, pgp.ErrRevoked, "subkey")
+}

@@ -8,7 +8,7 @@
 // Signature packets of version 4 and 6 are read by ProtonMail/go-crypto. Version 3, which SUSE's repositories use and
 // that library does not know, is checked here. A pinned key is trusted because it is pinned: its own self-signatures
 // state when it expires and which subkeys may sign, and may be made with SHA-1, as many old keys' are. Its revocation
-// counts always, also for signatures made before it.
+// counts always, also for signatures made before it; that of a subkey, too, unless it was superseded or retired.
 //
 // Signatures are read strictly. Parts of a packet that no signature covers must hold what they are for and nothing else,
 // so that of a good signature no bit can be changed and the signature still be good.

@@ -185,7 +185,7 @@ func newCandidate(s *sigPacket, key *pinned, at time.Time) (*candidate, error) {
 	if c.pub == nil || s.v4 != nil && !s.v4.CheckKeyIdOrFingerprint(c.pub) {
 		return nil, fmt.Errorf("%w: the signature names another key than %s", ErrUnknownKey, key.Fingerprint)
 	}
-	if err := checkSigner(e, c.pub, at); err != nil {
+	if err := checkSigner(e, c.pub, at, s.created); err != nil {
 		return nil, err
 	}
 	if s.created.Before(c.pub.CreationTime) {
