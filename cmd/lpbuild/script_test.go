@@ -11,6 +11,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"sync"
 	"testing"
 
 	"github.com/rogpeppe/go-internal/testscript"
@@ -34,16 +35,21 @@ var updateScripts = flag.Bool("update", false, "rewrite what scripts compare wit
 //	buildservice PROJECT PACKAGE, requests N
 //		a build service for osc, and how many requests it must have got
 //
-// and the condition [v3]: version 3 signatures can be made here.
+// and the conditions [v3], that version 3 signatures can be made here, and [namespaces], that "unshare
+// $UNSHARE --mount" works. $OFFLINE is how to run a command without a network: it is env, which
+// changes nothing, where the machine does not permit that.
 func TestScripts(t *testing.T) {
 	testscript.Run(t, testscript.Params{
 		Dir: "testdata/script", UpdateScripts: *updateScripts, RequireExplicitExec: true, RequireUniqueNames: true,
 		Setup: setup,
 		Condition: func(name string) (bool, error) {
-			if name != "v3" {
-				return false, fmt.Errorf("unknown condition %q", name)
+			switch name {
+			case "v3":
+				return distro.CanSignV3() == nil, nil
+			case "namespaces":
+				return exec.Command("unshare", append(strings.Fields(unshareNet()), "--mount", "true")...).Run() == nil, nil
 			}
-			return distro.CanSignV3() == nil, nil
+			return false, fmt.Errorf("unknown condition %q", name)
 		},
 		Cmds: map[string]func(ts *testscript.TestScript, neg bool, args []string){
 			"distro": distroCommand, "exits": exitsCommand, "same": sameCommand,
@@ -53,6 +59,37 @@ func TestScripts(t *testing.T) {
 	})
 }
 
+// unshareNet returns options of unshare for a network namespace that this process may make.
+var unshareNet = sync.OnceValue(func() string {
+	if exec.Command("unshare", "--net", "true").Run() == nil {
+		return "--net"
+	}
+	return "--map-root-user --net"
+})
+
+// offline returns how to run a command without a network.
+var offline = sync.OnceValue(func() string {
+	if args := append(strings.Fields(unshareNet()), "true"); exec.Command("unshare", args...).Run() != nil {
+		return "env"
+	}
+	return "unshare " + unshareNet()
+})
+
+// otherUser returns how to run a command as another user who may still read what is there.
+var otherUser = sync.OnceValue(func() string {
+	const caps = "+dac_override,+dac_read_search"
+	for _, as := range []string{
+		"setpriv --reuid 1234 --clear-groups --inh-caps=" + caps + " --ambient-caps=" + caps,
+		"unshare --map-user=1234", // not in a chroot
+	} {
+		argv := append(strings.Fields(as), "true")
+		if exec.Command(argv[0], argv[1:]...).Run() == nil {
+			return as
+		}
+	}
+	return "env"
+})
+
 func setup(env *testscript.Env) error {
 	env.Setenv("LPBUILD_CACHE", filepath.Join(env.WorkDir, ".cache"))
 	env.Setenv("HOME", filepath.Join(env.WorkDir, ".home"))
@@ -60,13 +97,9 @@ func setup(env *testscript.Env) error {
 	env.Setenv("VC_REALNAME", "Jane Doe")
 	env.Setenv("VC_MAILADDR", "jane@example.com")
 	env.Setenv("LC_ALL", "C.UTF-8")
-	env.Setenv("UNSHARE", "--net") // how to run something without a network
-	const caps = "+dac_override,+dac_read_search"
-	env.Setenv("OTHERUSER", "setpriv --reuid 1234 --clear-groups --inh-caps="+caps+" --ambient-caps="+caps) // who may still read what is there
-	if os.Geteuid() != 0 {
-		env.Setenv("UNSHARE", "--map-root-user --net")
-		env.Setenv("OTHERUSER", "unshare --map-user=1234") // there is none in a chroot
-	}
+	env.Setenv("UNSHARE", unshareNet())
+	env.Setenv("OFFLINE", offline())
+	env.Setenv("OTHERUSER", otherUser())
 	if err := setupProcesses(env); err != nil {
 		return err
 	}

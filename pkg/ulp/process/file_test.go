@@ -9,13 +9,14 @@ import (
 	"path/filepath"
 	"testing"
 
+	"github.com/lpbuild/lpbuild/internal/targettest"
 	"github.com/lpbuild/lpbuild/pkg/ulp/process"
 )
 
 // openFile opens the file of a process's libtest.so.1.
 func openFile(t *testing.T, m *process.Memory) (*process.File, *process.Library) {
 	t.Helper()
-	needRoot(t)
+	targettest.NeedMappedFiles(t)
 	l := find(t, m, "libtest.so.1")
 	f, err := m.OpenFile(t.Context(), l)
 	if err != nil {

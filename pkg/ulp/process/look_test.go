@@ -50,7 +50,7 @@ func TestLookState(t *testing.T) {
 		want  func(p *process.Process) bool
 	}{
 		"seccomp":    {[]string{"seccomp"}, false, func(p *process.Process) bool { return p.Seccomp == process.SeccompFilter && p.NoNewPrivs }},
-		"undumpable": {[]string{"undumpable"}, false, func(p *process.Process) bool { return p.Denied == (os.Geteuid() != 0) }},
+		"undumpable": {[]string{"undumpable"}, false, func(p *process.Process) bool { return p.Denied == (targettest.Others() != nil) }},
 		"zombie":     {[]string{"child"}, true, func(p *process.Process) bool { return p.State == process.Zombie && !p.Alive() && !p.Denied }},
 		"traced": {[]string{"child", "traced"}, true, func(p *process.Process) bool {
 			return p.State == process.TracingStop && p.TracerPID == p.ParentPID && p.Exe != ""
@@ -113,6 +113,7 @@ func TestLookNamespaces(t *testing.T) {
 	if os.Geteuid() != 0 {
 		cmd.SysProcAttr.Cloneflags |= syscall.CLONE_NEWUSER
 	}
+	targettest.NeedNamespaces(t, cmd.SysProcAttr.Cloneflags)
 	target := run(t, cmd)
 	p, self := look(t, target.pid), look(t, os.Getpid())
 	if p.InnerPID != 1 || p.PIDNS == self.PIDNS || p.MountNS == self.MountNS {

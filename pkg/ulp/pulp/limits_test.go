@@ -1,12 +1,12 @@
 package pulp_test
 
 import (
-	"os"
 	"strings"
 	"testing"
 
 	"golang.org/x/sys/unix"
 
+	"github.com/lpbuild/lpbuild/internal/targettest"
 	"github.com/lpbuild/lpbuild/pkg/ulp/pulp"
 	"github.com/lpbuild/lpbuild/pkg/ulp/tracer"
 )
@@ -44,9 +44,7 @@ func TestUnderLimits(t *testing.T) {
 // TestFiltered: what dlopen calls is asked of the filters first. A process that they would kill for
 // it is left as it is.
 func TestFiltered(t *testing.T) {
-	if os.Getuid() != 0 {
-		t.Skip("filters are read by root")
-	}
+	targettest.NeedFilters(t)
 	lib := library(t, true)
 	p, path := container(t, lib, 20, "one:one_lp")
 	sandbox := gcc(t, "sandbox.so", "../trigger/testdata/sandbox.c", "-shared", "-fPIC")

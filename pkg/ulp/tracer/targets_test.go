@@ -10,6 +10,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/lpbuild/lpbuild/internal/targettest"
 )
 
 // TestTargets works on processes of all kinds that need no other test: calls and system calls give the right results, and
@@ -18,10 +20,12 @@ func TestTargets(t *testing.T) {
 	plain := func(*exec.Cmd) {}
 	namespaces := &syscall.SysProcAttr{Cloneflags: unix.CLONE_NEWPID | unix.CLONE_NEWNS | unix.CLONE_NEWUSER,
 		UidMappings: []syscall.SysProcIDMap{{ContainerID: 0, HostID: os.Getuid(), Size: 1}}}
+	hasUsers := true
 	if cmd := exec.Command("true"); os.Getuid() == 0 { // who need not be root of a user namespace, and cannot in a chroot
 		cmd.SysProcAttr = namespaces
 		if cmd.Run() != nil {
 			t.Log("in namespaces: there are no user namespaces here")
+			hasUsers = false
 			namespaces = &syscall.SysProcAttr{Cloneflags: unix.CLONE_NEWPID | unix.CLONE_NEWNS}
 		}
 	}
@@ -38,26 +42,36 @@ func TestTargets(t *testing.T) {
 			cmd.SysProcAttr = &attr
 		}},
 	} {
-		if os.Getuid() != 0 && strings.Contains("setuid chrooted", name) {
-			t.Logf("%s: needs root", name)
-			continue
-		}
-		c := startCheckerAs(t, 2, tc.as, tc.flags, tc.target)
-		g := gadgets(t, c.pid)
-		for range 5 {
-			tr := attach(t, c.pid, Options{Gadgets: g})
-			for _, th := range tr.Threads() {
-				r, err := tr.Syscalls(t.Context(), th, Call{Nr: unix.SYS_GETPPID}, Call{Nr: unix.SYS_GETTID})
-				if err != nil || len(r) != 2 || name != "in namespaces" && r[1].Value != uint64(th.TID) {
-					t.Fatalf("%s: %+v, %v", name, r, err)
+		t.Run(name, func(t *testing.T) {
+			switch name {
+			case "setuid":
+				targettest.NeedOthers(t)
+			case "chrooted":
+				if os.Getuid() != 0 {
+					t.Skip("needs root")
 				}
-				if v, err := tr.Call(t.Context(), th, c.sum, 1, 2, 3, 4, 5, 6); v != 91 || err != nil {
-					t.Fatalf("%s: %d, %v", name, v, err)
+			case "in namespaces":
+				if !hasUsers {
+					targettest.NeedNamespaces(t, namespaces.Cloneflags)
 				}
 			}
-			detach(t, tr)
-		}
-		c.goesOn()
+			c := startCheckerAs(t, 2, tc.as, tc.flags, tc.target)
+			g := gadgets(t, c.pid)
+			for range 5 {
+				tr := attach(t, c.pid, Options{Gadgets: g})
+				for _, th := range tr.Threads() {
+					r, err := tr.Syscalls(t.Context(), th, Call{Nr: unix.SYS_GETPPID}, Call{Nr: unix.SYS_GETTID})
+					if err != nil || len(r) != 2 || name != "in namespaces" && r[1].Value != uint64(th.TID) {
+						t.Fatalf("%s: %+v, %v", name, r, err)
+					}
+					if v, err := tr.Call(t.Context(), th, c.sum, 1, 2, 3, 4, 5, 6); v != 91 || err != nil {
+						t.Fatalf("%s: %d, %v", name, v, err)
+					}
+				}
+				detach(t, tr)
+			}
+			c.goesOn()
+		})
 	}
 }
 

@@ -15,6 +15,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/lpbuild/lpbuild/internal/targettest"
 	"github.com/lpbuild/lpbuild/pkg/ulp/trigger"
 )
 
@@ -151,6 +152,7 @@ func TestConsistencyAcrossEngines(t *testing.T) {
 // TestConsistencyOfDeletedContainer: that the file of a reverted live patch is gone, as after an update of its package, does not
 // make its code in the process unknown.
 func TestConsistencyOfDeletedContainer(t *testing.T) {
+	targettest.NeedMappedFiles(t)
 	fifo := filepath.Join(t.TempDir(), "fifo")
 	must(t, unix.Mkfifo(fifo, 0o600))
 	lines := []string{"one:one_lp", "blocks:blocks_lp"}

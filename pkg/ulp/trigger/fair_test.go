@@ -12,6 +12,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/lpbuild/lpbuild/internal/targettest"
 	"github.com/lpbuild/lpbuild/pkg/ulp/process"
 	"github.com/lpbuild/lpbuild/pkg/ulp/trigger"
 )
@@ -34,6 +35,7 @@ func obstacles(t *testing.T, name string, uid, n int, more ...string) {
 // TestFair has processes of one user that cannot be patched, and after them by number processes of root and of another user:
 // those are patched, and each of all is begun, long before the time of the first ones is over.
 func TestFair(t *testing.T) {
+	targettest.NeedOthers(t)
 	for _, n := range []int{300, 3000} {
 		name := fmt.Sprintf("fair%d-%d", n, os.Getpid()) // another run of the tests has others
 		obstacles(t, name+"_o", nobody, n)

@@ -9,6 +9,7 @@ import (
 	"syscall"
 	"testing"
 
+	"github.com/lpbuild/lpbuild/internal/targettest"
 	"github.com/lpbuild/lpbuild/pkg/ulp/trigger"
 )
 
@@ -61,6 +62,7 @@ func TestLibrary32Bit(t *testing.T) {
 		reports, sum, err := runAll(t, o)
 		must(t, err)
 		r := reports[c.pid]
+		sum.Denied = 0 // other processes of the machine, of which less is known
 		if r == nil || r.Status != trigger.Skipped || !errors.Is(r.Err, trigger.ErrNoEngine) || !strings.Contains(r.Err.Error(), "32-bit") || r.Left ||
 			!r.Foreign || sum != (trigger.Summary{Skipped: 1, Foreign: 1}) {
 			t.Errorf("%+v, %+v", r, sum)
@@ -95,9 +97,7 @@ func (c *child) alone(name string, want error) {
 // startIn starts the program in namespaces of its own, with a shell's commands before it.
 func startIn(t *testing.T, preload, name string, flags uintptr, commands string) *child {
 	t.Helper()
-	if os.Geteuid() != 0 {
-		t.Skip("only root can make namespaces")
-	}
+	targettest.NeedNamespaces(t, flags)
 	program := gcc(t, "program/"+name, "program.c", "-pthread", library(t, "a"))
 	cmd := exec.Command("/bin/sh", "-c", commands+" export LD_LIBRARY_PATH="+filepath.Dir(library(t, "a"))+" LD_PRELOAD="+preload+"; exec "+program)
 	cmd.SysProcAttr = &syscall.SysProcAttr{Cloneflags: flags}

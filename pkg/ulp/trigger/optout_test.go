@@ -14,6 +14,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/lpbuild/lpbuild/internal/targettest"
 	"github.com/lpbuild/lpbuild/pkg/ulp/trigger"
 )
 
@@ -80,6 +81,7 @@ func TestOptOutRealUser(t *testing.T) {
 	if os.Getuid() != 0 {
 		t.Skip("needs root, to start a process with two users")
 	}
+	targettest.NeedOthers(t)
 	program := gcc(t, "program/optout_real", "program.c", "-pthread", library(t, "a"), "-Wl,-rpath,"+filepath.Dir(library(t, "a")))
 	for user, blocked := range map[string]bool{"77777": false, "0": true} {
 		for _, kind := range []string{"USERS", "GROUPS"} {
@@ -98,6 +100,7 @@ func TestOptOutElevated(t *testing.T) {
 	if os.Getuid() != 0 {
 		t.Skip("needs root, for setuid programs")
 	}
+	targettest.NeedOthers(t)
 	cs := read(t, container(t, "a", 10))
 	rpath := []string{"-pthread", library(t, "a"), "-Wl,-rpath," + filepath.Dir(library(t, "a"))}
 	withLibpulp := append(rpath, "-Wl,--no-as-needed", standIn(t), "-Wl,-rpath,"+filepath.Dir(standIn(t)))

@@ -13,6 +13,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/lpbuild/lpbuild/internal/targettest"
 	"github.com/lpbuild/lpbuild/pkg/ulp/trigger"
 )
 
@@ -22,10 +23,8 @@ const stormInside = "TRIGGER_TEST_STORM_INSIDE"
 // TestStorm: while others make processes as fast as the CPUs can, so that process numbers begin again several times a second, all
 // targets are patched and reverted at the first attempt, and a process that waits for a vforked child is reported at once.
 func TestStorm(t *testing.T) {
-	if os.Geteuid() != 0 {
-		t.Skip("a pid namespace, and the limit of its numbers, need root")
-	}
 	if os.Getenv(stormInside) == "" {
+		targettest.NeedNamespaces(t, unix.CLONE_NEWPID|unix.CLONE_NEWNS)
 		again := exec.Command("unshare", "--mount", "--pid", "--fork", "--kill-child", "--mount-proc", os.Args[0],
 			"-test.run=^TestStorm$", "-test.v")
 		again.Env = append(os.Environ(), stormInside+"=1")
