@@ -4,7 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"time"
+	"unicode"
 
 	"github.com/spf13/cobra"
 
@@ -22,12 +24,15 @@ type downloadOptions struct {
 
 	forget     bool
 	allowOlder bool
+
+	releasever string
 }
 
 func (o *downloadOptions) addFlags(cmd *cobra.Command) {
 	f := cmd.Flags()
 	f.BoolVar(&o.offline, "offline", false, "use no network: complete the catalogue from store and lock alone")
 	f.IntVarP(&o.jobs, "jobs", "j", 0, "work on `n` RPMs at once (0: 4)")
+	f.StringVar(&o.releasever, "releasever", "", "`version` that $releasever in .repo files stands for (default: the product's, 15.5 for SLE-15-SP5)")
 	f.BoolVar(&o.forget, "forget", false, "drop the builds that no repository has any more from lpbuild.lock")
 	f.BoolVar(&o.allowOlder, "allow-older", false, "accept repositories that are in an older state than the one in lpbuild.lock")
 	f.StringVar(&o.store, "store", "", "`folder` that keeps what was downloaded (default $LPBUILD_CACHE or the user's cache folder)")
@@ -68,6 +73,11 @@ func runDownload(ctx context.Context, s *console, g *globalOptions, o downloadOp
 	if o.jobs < 0 {
 		return &usageError{errors.New("--jobs must not be negative"), "lpbuild download"}
 	}
+	if strings.ContainsFunc(o.releasever, func(r rune) bool {
+		return !strings.ContainsRune("._-", r) && !unicode.IsLetter(r) && !unicode.IsDigit(r)
+	}) {
+		return &usageError{fmt.Errorf("--releasever: %q is no version", o.releasever), "lpbuild download"}
+	}
 	release, err := g.hold(ctx, s)
 	if err != nil {
 		return err
@@ -91,6 +101,9 @@ func runDownload(ctx context.Context, s *console, g *globalOptions, o downloadOp
 	req, err := config.Request(time.Now())
 	if err != nil {
 		return err
+	}
+	if o.releasever != "" {
+		req.ReleaseVersion = o.releasever
 	}
 	res, err := download.Run(ctx, req, download.Options{
 		Dir: config.Dir, Lock: config.File(buildmatrix.LockName), Store: st, Jobs: o.jobs, Forget: o.forget, AllowOlder: o.allowOlder, Progress: progress.Func(s.progress),

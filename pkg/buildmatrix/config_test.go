@@ -277,3 +277,15 @@ func FuzzParseConfig(f *testing.F) {
 		}
 	})
 }
+
+// TestReleaseVersion reads it out of products' names.
+func TestReleaseVersion(t *testing.T) {
+	for product, want := range map[string]string{
+		"SLE-15-SP5": "15.5", "SLES15SP5": "15.5", "SLE_15_SP7-ppc64le": "15.7", "SLE-15": "15", "SLE-12-SP5-x86_64": "12.5", "openSUSE-Leap-15.6": "15.6",
+		"SLES-16.0": "16.0", "Fedora-40": "40", "product": "", "Tumbleweed": "", "SP5": "", "SLE-15-and-16": "", "SLE-15-SP5-SP6": "",
+	} {
+		if got := ReleaseVersion(product); got != want {
+			t.Errorf("%s: %q, want %q", product, got, want)
+		}
+	}
+}

@@ -1,14 +1,12 @@
 package buildmatrix
 
 import (
-	"bufio"
 	"fmt"
-	"os"
 	"path/filepath"
 	"slices"
-	"strings"
 	"time"
 
+	"github.com/lpbuild/lpbuild/internal/lazyregexp"
 	"github.com/lpbuild/lpbuild/pkg/download"
 	"github.com/lpbuild/lpbuild/pkg/download/fetch"
 	"github.com/lpbuild/lpbuild/pkg/download/pgp"
@@ -17,9 +15,9 @@ import (
 // maxKeys bounds a file with pinned keys, in bytes.
 const maxKeys = 4 << 20
 
-// Request says what the package needs downloaded. Ages count back from now.
+// Request says what the package needs downloaded. Ages count back from now. The release version is the product's.
 func (c *Config) Request(now time.Time) (download.Request, error) {
-	req := download.Request{Product: c.Product, ReleaseVersion: releaseVersion()}
+	req := download.Request{Product: c.Product, ReleaseVersion: ReleaseVersion(c.Product)}
 	for _, arch := range c.Arch {
 		req.Arch = append(req.Arch, string(arch))
 	}
@@ -82,17 +80,27 @@ func (c *Config) source(r Repository, now time.Time) (download.Source, error) {
 	return s, nil
 }
 
-// releaseVersion is what zypper calls $releasever: the version of the distribution that runs here.
-func releaseVersion() string {
-	f, err := os.Open("/etc/os-release")
-	if err != nil {
-		return ""
-	}
-	defer f.Close()
-	for lines := bufio.NewScanner(f); lines.Scan(); {
-		if value, ok := strings.CutPrefix(lines.Text(), "VERSION_ID="); ok {
-			return strings.Trim(value, `"'`)
+var (
+	productArch    = lazyregexp.New(`x86_64|ppc64le|aarch64|s390x`)
+	productVersion = lazyregexp.New(`(?i)(sp)?([0-9]+(?:\.[0-9]+)*)`)
+)
+
+// ReleaseVersion returns what $releasever in .repo files stands for, by the name of a product: "15.5" for SLE-15-SP5, "40" for
+// Fedora-40; "" if it has no number, or several. The machine that builds has often another version than the product.
+func ReleaseVersion(product string) string {
+	version, pack := "", ""
+	for _, m := range productVersion().FindAllStringSubmatch(productArch().ReplaceAllString(product, ""), -1) {
+		to := &version
+		if m[1] != "" {
+			to = &pack
 		}
+		if *to != "" {
+			return ""
+		}
+		*to = m[2]
 	}
-	return ""
+	if version == "" || pack == "" {
+		return version
+	}
+	return version + "." + pack
 }

@@ -15,6 +15,7 @@ import (
 
 	"github.com/lpbuild/lpbuild/internal/distro"
 	"github.com/lpbuild/lpbuild/pkg/download"
+	"github.com/lpbuild/lpbuild/pkg/download/repofile"
 	"github.com/lpbuild/lpbuild/pkg/download/store"
 )
 
@@ -48,6 +49,26 @@ func TestRepoFile(t *testing.T) {
 	}
 	if lock, err := os.ReadFile(w.lock); err != nil || strings.Contains(string(lock), secret) || strings.Contains(string(lock), "jane") {
 		t.Errorf("credentials are in the lock (%v)", err)
+	}
+}
+
+// TestReleaseVersion comes from the request, and from nowhere else.
+func TestReleaseVersion(t *testing.T) {
+	w := newWorld(t, distro.StandardOptions{Builds: 1, NoDebuginfo: true})
+	for version, variable := range map[string]string{"update": "$releasever", "update.5": "${releasever_major}"} {
+		ask := fromRepo(t, "baseurl="+w.server.URL+"/"+variable+"\n")
+		w.mustRun(t, func(r *download.Request) {
+			ask(r)
+			r.ReleaseVersion = version
+		})
+		_, err := w.run(t, ask)
+		if _, is := errors.AsType[*repofile.VariableError](err); !is || !strings.Contains(err.Error(), "--releasever") || !strings.Contains(err.Error(), "TEST") {
+			t.Errorf("%s: error is %v", variable, err)
+		}
+	}
+	ask := fromRepo(t, "baseurl="+w.server.URL+"/up${releasever:+none}date\n") // zypper's way to ask whether there is one
+	if got := w.mustRun(t, ask).Lock.Repositories[0].URL; got != w.server.URL+"/update" {
+		t.Errorf("got %s", got)
 	}
 }
 

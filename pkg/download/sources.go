@@ -53,9 +53,14 @@ func (r *run) places(ctx context.Context, l fetch.Location) ([]*place, error) {
 
 // repoPlace returns where a repository of a .repo file is.
 func (r *run) repoPlace(repo repofile.Repo, arch string, file fetch.Location) (*place, error) {
-	repo, err := repo.Expand(map[string]string{
-		"basearch": arch, "arch": arch, "releasever": r.ReleaseVersion, "releasever_major": major(r.ReleaseVersion),
-	})
+	vars := map[string]string{"basearch": arch, "arch": arch}
+	if r.ReleaseVersion != "" {
+		vars["releasever"], vars["releasever_major"] = r.ReleaseVersion, major(r.ReleaseVersion)
+	}
+	repo, err := repo.Expand(vars)
+	if v, is := errors.AsType[*repofile.VariableError](err); is && strings.HasPrefix(v.Name, "releasever") {
+		return nil, fmt.Errorf("%w: the product %q does not tell it: say --releasever VERSION", err, r.Product)
+	}
 	if err != nil {
 		return nil, err
 	}
