@@ -253,7 +253,7 @@ func stateWord(p *trigger.Survey) string {
 		return "no engine: " + unnamed(p.PID, err)
 	case p.Engine == "":
 		return "no engine"
-	case err == nil && p.Bare():
+	case err == nil && (p.Bare() || p.Unsure == nil && !p.Takes() && len(p.Kept) == 0):
 		return "nothing to replace"
 	case err == nil && p.Unsure != nil:
 		return "filtered: only a stop shows whether it can be patched"

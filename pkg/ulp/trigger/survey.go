@@ -88,7 +88,13 @@ func (s *Survey) Bare() bool {
 
 // Takes reports whether the process takes live patches: a run would put one in that is for a library of it.
 func (s *Survey) Takes() bool {
-	return s.Engine != "" && s.Err == nil && s.Disabled == nil && s.Unsure == nil && (s.Stock || len(s.Libraries) > 0 || !s.Anywhere)
+	return s.Engine != "" && s.Err == nil && s.Disabled == nil && s.Unsure == nil && (s.Stock || s.replaceable())
+}
+
+// replaceable reports whether a library has functions that can be replaced. That the engine itself is in
+// the process says nothing: libpulp.so cannot replace functions without NOPs.
+func (s *Survey) replaceable() bool {
+	return slices.ContainsFunc(s.Libraries, func(l PatchableLibrary) bool { return !l.Engine || len(l.Applied) > 0 })
 }
 
 // Look surveys processes and returns what it saw, in ascending order of PID, and how many processes this user may not look

@@ -19,7 +19,7 @@ import (
 
 // stock is a build of the library without NOPs, and a live patch for it that says "entries: any".
 func stock(t *testing.T) (lib, patch string) {
-	lib = gcc(t, "stock/libtarget.so", "library.c", "-shared", "-fPIC", "-O0", "-Wl,-soname,libtarget.so", "-fcf-protection=none",
+	lib = gcc(t, "stock/libtarget.so", "library.c", "-DSTOCK", "-shared", "-fPIC", "-O0", "-Wl,-soname,libtarget.so", "-fcf-protection=none",
 		"-Wl,--build-id=0x57040c57040c57040c57040c57040c57040c5704")
 	plain := gcc(t, "plain10.so", "container.c", "-shared", "-fPIC", "-Wl,--build-id", "-DTENS=10")
 	patch, err := builds.Once("pack stock", func() (string, error) {
@@ -58,7 +58,7 @@ func zoo(t *testing.T) map[string]*child {
 	must(t, os.WriteFile(gone, data, 0o755))
 	animals := map[string]*child{
 		"nops": start(t, "a", "", "zoo_nops"), "libpulp": start(t, "a", standIn(t), "zoo_libpulp"),
-		"stock": with(lib, "zoo_stock"), "other build": start(t, "bb", "", "zoo_other"),
+		"stock": with(lib, "zoo_stock"), "libpulp, no NOPs": with(lib, "zoo_nonops", "LD_PRELOAD="+standIn(t)), "other build": start(t, "bb", "", "zoo_other"),
 		"static":     run(t, exec.Command(gcc(t, "zoo_static", "program.c", "-static", "-pthread", sources+"library.c"))),
 		"opted out":  start(t, "a", "", "zoo_out", "LIBPULP_DISABLE_ON_PATH=*"),
 		"allowing":   start(t, "a", preload, "zoo_allow", "ZOO=allow"),
