@@ -1,6 +1,7 @@
 package buildmatrix
 
 import (
+	"maps"
 	"path"
 	"slices"
 	"strings"
@@ -59,8 +60,25 @@ func (c *Cell) variant() string {
 // expansion is what the description's placeholders stand for in this cell.
 func (c *Cell) expansion() ulp.Expansion {
 	return ulp.Expansion{
-		Version: c.Build.Version, Release: c.Build.Release, Arch: c.Arch, Target: c.target(),
+		Version: c.Build.Version, Release: c.Build.Release, Arch: c.Arch, Target: c.target(), Words: c.words(),
 	}
+}
+
+// glibcWords are the libraries that older templates name by words.
+var glibcWords = map[string]string{"LIBC": "libc.so.6", "LIBPTHREAD": "libpthread.so.0", "LIBRT": "librt.so.1"}
+
+// words returns what those words stand for in a build of glibc: before release 2.34 libpthread and librt are libraries of their
+// own, so that a description for one is not for another. nil elsewhere, where each is the library of the patch.
+func (c *Cell) words() map[string]string {
+	base := path.Base(c.target())
+	if c.Build.Source != "glibc" || base != "libc.so.6" && !slices.Contains(slices.Collect(maps.Values(glibcWords)), base) {
+		return nil
+	}
+	words := map[string]string{}
+	for word, library := range glibcWords {
+		words[word] = path.Join(path.Dir(c.target()), download.Home(c.Build.Source, c.Build.EVR(), library))
+	}
+	return words
 }
 
 // target is how the library is named to whoever loads the patch: the path inside the package for one that is named by

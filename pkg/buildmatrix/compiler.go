@@ -29,7 +29,8 @@ type compiler struct {
 	flags    []string // of every live patch
 	dir      string   // the package folder: compilers run there, so that no path of the machine gets into the code
 	runs     *atomic.Int64
-	entries  func() []string // flags that leave room for detours in the replacements themselves
+	moved    func() map[string]string // see findMoved
+	entries  func() []string          // flags that leave room for detours in the replacements themselves
 }
 
 // commonFlags are those of every live patch on every architecture.
@@ -70,6 +71,7 @@ func findCompiler(arch ulp.Arch, dir string, runs *atomic.Int64) (*compiler, err
 		}
 		c := &compiler{path: path, dir: dir, runs: runs, flags: commonFlags}
 		c.identity = hashOf(path, stamp(path), os.Getenv("PATH")) // what is behind a script is in the manifest's survey
+		c.moved = sync.OnceValue(c.findMoved)
 		c.entries = sync.OnceValue(func() []string { return c.firstAccepted(patchableEntries[arch]) })
 		return c, nil
 	}

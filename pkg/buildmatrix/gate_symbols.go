@@ -36,6 +36,9 @@ func (s *scope) missing(c *ulp.Container) []Reason {
 	for _, need := range c.Needs {
 		if problem, hint := s.versionProblem(need); problem != "" {
 			reported[need] = true
+			if older := s.olderVersion(c, need); older != "" {
+				hint = older
+			}
 			refuse("undefined-version", hint, "the container needs version %s of %s%s, and %s", need.Version, need.File, users(c, need), problem)
 		}
 	}
@@ -48,6 +51,60 @@ func (s *scope) missing(c *ulp.Container) []Reason {
 		}
 	}
 	return reasons
+}
+
+// olderVersion returns a hint if the build has, in an older version, all that the container uses in a version that the build
+// lacks; "" if not.
+func (s *scope) olderVersion(c *ulp.Container, need ulp.Need) string {
+	var lines []string
+	for _, u := range c.Undefined() {
+		if u.File != need.File || u.Version != need.Version || u.Weak {
+			continue
+		}
+		older := s.versionIn(u.Name, need.Version)
+		if older == "" {
+			return ""
+		}
+		lines = append(lines, fmt.Sprintf("__asm__(\".symver %s,%[1]s@%s\");", u.Name, older))
+	}
+	if len(lines) == 0 {
+		return ""
+	}
+	if len(lines) > 5 {
+		lines = append(lines[:5], "...")
+	}
+	return "the build has it in an older version: compile on a system as old as the oldest build, or choose that in the source: " +
+		strings.Join(lines, " ")
+}
+
+// versionIn returns the oldest version but one in which a library of the builds, or the target, exports a symbol; "" if none does.
+func (s *scope) versionIn(name, but string) string {
+	oldest := ""
+	note := func(version string) {
+		_, a := splitVersion(version)
+		_, b := splitVersion(oldest)
+		if version != "" && version != but && (oldest == "" || rpmver.Compare(a, b) < 0) {
+			oldest = version
+		}
+	}
+	for _, row := range s.target.LookupAll(name) {
+		if row.IsExported() {
+			note(row.Version)
+		}
+	}
+	for _, e := range append([]exports{s.own}, s.others...) {
+		for _, lib := range e {
+			if !lib.has(name) {
+				continue
+			}
+			for symbol := range lib.symbols {
+				if version, ok := strings.CutPrefix(symbol, name+"@"); ok {
+					note(version)
+				}
+			}
+		}
+	}
+	return oldest
 }
 
 // users names the symbols that bring a version into the container.

@@ -23,6 +23,7 @@ import (
 const (
 	macroLibcMajor = "LPBUILD_LIBC_MAJOR"
 	macroLibcMinor = "LPBUILD_LIBC_MINOR"
+	macroMoved     = "LPBUILD_MOVED" // see olderVersions
 )
 
 // libcHeader stands before the system's <features.h>, so that __GLIBC_PREREQ asks about the library that is patched.
@@ -32,6 +33,10 @@ const libcHeader = `/* The version of the C library that is patched, instead of 
 #undef __GLIBC_MINOR__
 #define __GLIBC__ ` + macroLibcMajor + `
 #define __GLIBC_MINOR__ ` + macroLibcMinor + `
+#if defined ` + macroMoved + ` && !defined __ASSEMBLER__ && !defined LPBUILD_IS_MOVED
+#define LPBUILD_IS_MOVED
+__asm__ (` + macroMoved + `);
+#endif
 `
 
 // versionMacros returns the macros that differ between builds, as compiler flags.

@@ -82,7 +82,7 @@ func settingsKey(p *Patch, arch ulp.Arch) string {
 }
 
 // objectsVersion changes when the same sources are compiled in another way than before.
-const objectsVersion = "4"
+const objectsVersion = "5"
 
 // save writes the manifest if this run learned something.
 func (o *objects) save() error {
@@ -292,6 +292,13 @@ func (o *objects) compile(ctx context.Context, b *download.Build, text []byte) (
 	_, said, err := o.compiler.start(ctx, slices.Concat(o.flags(b), args, o.patch.Sources)...)
 	if err != nil {
 		return nil, err
+	}
+	again, is, err := o.compileOlder(ctx, b, filepath.Join(tmp, "container.so"), args)
+	if err != nil {
+		return nil, err
+	}
+	if is {
+		said = again
 	}
 	rule, err := os.ReadFile(filepath.Join(tmp, "linked"))
 	if err != nil {

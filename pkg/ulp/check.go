@@ -115,7 +115,7 @@ func (k *checker) files() {
 	named := path.Base(k.d.Target.Text)
 	// A catalogue is found by its own name, which need not tell the library's.
 	if !strings.HasSuffix(named, ".json") && named != k.lib.Name && named != k.lib.SONAME {
-		k.fail(k.d.Target, ErrTarget, "", "the description is for %s, but the library given is %s", named, k.lib.Name)
+		k.fail(k.d.Target, ErrTarget, "\"library\" of the patch in lpbuild.yaml (ulp packer: -t) says which library it is", "the description is for %s, but the library given is %s", named, k.lib.Name)
 	}
 	if k.lib.Complete && !k.lib.Livepatchable && len(k.d.Functions) > 0 && !k.any {
 		k.fail(k.d.Target, ErrNotPatchable, "it was built without -fpatchable-function-entry"+k.anyHint(k.d.Functions...),

@@ -16,8 +16,7 @@ type Expansion struct {
 	Release string // of the target's package: {release}
 	Arch    Arch   // {arch}
 	// Target replaces {library} and the words LIBC, LIBPTHREAD and LIBRT: the path of the library or of its catalogue.
-	// From glibc 2.34 on, libpthread, librt and libdl live in libc.so.6; whoever expands for a glibc of another time says
-	// so here or in Words.
+	// From glibc 2.34 on, libpthread and librt live in libc.so.6; for an older one, Words say where they are.
 	Target string
 	// Words are further words and what they become; a word like "{name}" is a placeholder. They go before those above, and
 	// an empty value makes the use of the word an error. Optional.

@@ -1,0 +1,59 @@
+package buildmatrix
+
+import (
+	"slices"
+	"testing"
+
+	"github.com/lpbuild/lpbuild/pkg/download"
+	"github.com/lpbuild/lpbuild/pkg/ulp"
+)
+
+// TestMovedSymbols: in a patch for glibc, functions that glibc 2.34 moved are bound to the version
+// that older builds have, whatever this machine's glibc is; unless the source says it by itself.
+func TestMovedSymbols(t *testing.T) {
+	for what, tc := range map[string]struct{ source, want string }{
+		"moved": {"#include <pthread.h>\nint toy_add_lp(int a, int b) { pthread_key_t k; return pthread_key_create(&k, 0) + a + b; }\n", "GLIBC_2.2.5"},
+		"says it by itself": {"#include <pthread.h>\n__asm__(\".symver pthread_key_create,pthread_key_create@GLIBC_2.34\");\n" +
+			"int toy_add_lp(int a, int b) { pthread_key_t k; return pthread_key_create(&k, 0) + a + b; }\n", "GLIBC_2.34"},
+	} {
+		f := newFolder(t, "2.31-1", "2.38-1")
+		for i := range f.lock.Builds {
+			f.lock.Builds[i].Source = "glibc"
+			f.setExports(i, exportList(map[string][]string{"libc.so.6": {"pthread_key_create@GLIBC_2.2.5", "pthread_key_create@GLIBC_2.34",
+				"strlen@GLIBC_2.2.5", "__cxa_finalize@GLIBC_2.2.5", "__stack_chk_fail@GLIBC_2.4"}}).Libraries)
+		}
+		f.write("toy_livepatch1.c", tc.source)
+		r := f.mustBuild()
+		for _, c := range r.Cells {
+			undefined := f.container(c).Undefined()
+			if !slices.ContainsFunc(undefined, func(u ulp.Undefined) bool { return u.Name == "pthread_key_create" && u.Version == tc.want }) {
+				t.Errorf("%s: want version %s: %+v", what, tc.want, undefined)
+			}
+		}
+		if again := f.mustBuild(); again.CompilerRuns != 0 {
+			t.Errorf("%s: the second run compiled", what)
+		}
+	}
+}
+
+// TestWordsOfOlderTemplates: LIBPTHREAD is a library of its own before glibc 2.34.
+func TestWordsOfOlderTemplates(t *testing.T) {
+	for _, tc := range []struct{ source, version, library, pthread, libc string }{
+		{"glibc", "2.31", "libc.so.6", "/lib64/libpthread.so.0", "/lib64/libc.so.6"},
+		{"glibc", "2.31", "libpthread.so.0", "/lib64/libpthread.so.0", "/lib64/libc.so.6"},
+		{"glibc", "2.38", "libc.so.6", "/lib64/libc.so.6", "/lib64/libc.so.6"},
+		{"toy", "2.31", "libtoy.so.1", "/lib64/libtoy.so.1", "/lib64/libtoy.so.1"},
+	} {
+		c := Cell{Patch: &Patch{Library: tc.library}, Build: &download.Build{Name: "x", Source: tc.source, Version: tc.version, Release: "1"},
+			Library: &download.Library{}}
+		for word, want := range map[string]string{"LIBPTHREAD": tc.pthread, "LIBC": tc.libc} {
+			d, err := ulp.ParseDescription("x.in", []byte("a.so\n@"+word+"\nf:g\n"))
+			if err != nil {
+				t.Fatal(err)
+			}
+			if d, err = d.Expand(c.expansion(), nil); err != nil || d.Target.Text != want {
+				t.Errorf("%s of %s-%s: %v, %v; want %s", word, tc.source, tc.version, d, err, want)
+			}
+		}
+	}
+}
