@@ -25,6 +25,9 @@ const (
 	maxLibraries   = 256     // shared libraries in one package
 )
 
+// buildIDSize is how many bytes of a build-id the format of live patches has room for.
+const buildIDSize = 20
+
 // wantedLibrary is a file that a patch names.
 type wantedLibrary struct {
 	name string // as the patch names it
@@ -184,8 +187,14 @@ func (x *extraction) library(ctx context.Context, w wantedLibrary) (*Library, er
 	if string(parsed.Arch) != x.build.Arch {
 		return nil, fmt.Errorf("is for %s, its package for %s", parsed.Arch, x.build.Arch)
 	}
-	if len(parsed.BuildID) == 0 {
+	switch n := len(parsed.BuildID); n {
+	case buildIDSize:
+	case 0:
 		return nil, errors.New("has no build-id: it cannot be told apart in a process")
+	case 1:
+		return nil, fmt.Errorf("its build-id has 1 byte, and live patches name libraries by those of %d (SHA-1)", buildIDSize)
+	default:
+		return nil, fmt.Errorf("its build-id has %d bytes, and live patches name libraries by those of %d (SHA-1)", n, buildIDSize)
 	}
 	catalogue := parsed.AppendCatalogue(nil)
 	d := digest.OfBytes(catalogue)

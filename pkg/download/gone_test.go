@@ -139,7 +139,7 @@ func oddPackages() []testPackage {
 	return []testPackage{
 		{Name: "libfoo", Version: "1.0", Release: "1", Libraries: []testLibrary{lib("/usr/lib64/libfoo.so.1")}},
 		{Name: "libfoo", Version: "1.0", Release: "2", Libraries: []testLibrary{lib("/opt/lib/a/libfoo.so.1"), lib("/opt/lib/b/libfoo.so.1")}},
-		{Name: "libfoo", Version: "1.0", Release: "3", Libraries: []testLibrary{{"/usr/lib64/libfoo.so.1", "libfoo.so.1", "int foo(void) { return 3; }"}}},
+		{Name: "libfoo", Version: "1.0", Release: "3", Libraries: []testLibrary{{Path: "/usr/lib64/libfoo.so.1", SONAME: "libfoo.so.1", Code: "int foo(void) { return 3; }"}}},
 	}
 }
 
@@ -176,8 +176,8 @@ func TestOddBuild(t *testing.T) {
 // TestOddKnown keeps what the lock knows of a build that only another patch makes odd.
 func TestOddKnown(t *testing.T) {
 	packages := oddPackages()
-	packages[1].Libraries = append(packages[1].Libraries, testLibrary{"/usr/lib64/libbar.so.1", "libbar.so.1", "int bar(void) { return 2; }"})
-	packages[0].Libraries = append(packages[0].Libraries, testLibrary{"/usr/lib64/libbar.so.1", "libbar.so.1", "int bar(void) { return 1; }"})
+	packages[1].Libraries = append(packages[1].Libraries, testLibrary{Path: "/usr/lib64/libbar.so.1", SONAME: "libbar.so.1", Code: "int bar(void) { return 2; }"})
+	packages[0].Libraries = append(packages[0].Libraries, testLibrary{Path: "/usr/lib64/libbar.so.1", SONAME: "libbar.so.1", Code: "int bar(void) { return 1; }"})
 	w := packageWorld(t, packages...)
 	former := w.mustRun(t, want("libfoo", "libbar.so.1")).Lock
 	res := w.mustRun(t, want("libfoo", "libbar.so.1 libfoo.so.1"))
@@ -186,5 +186,33 @@ func TestOddKnown(t *testing.T) {
 	}
 	if d := cmp.Diff(former.Builds[1], res.Lock.Builds[1]); d != "" {
 		t.Errorf("the odd build (-former +now):\n%s", d)
+	}
+}
+
+// TestOddBuildIDs has libraries that live patches cannot name. They are released: nobody is told to link them again.
+func TestOddBuildIDs(t *testing.T) {
+	ids := map[string]string{ // by release
+		"1": "sha1", "2": "md5", "3": "none", "4": "0x01", "5": "0x" + strings.Repeat("ab", 32), "6": "0x" + strings.Repeat("cd", 100),
+	}
+	var packages []testPackage
+	for release, id := range ids {
+		p := libfoo(release, fooOne)
+		p.Libraries[0].BuildID = id
+		packages = append(packages, p)
+	}
+	w := packageWorld(t, packages...)
+	res := w.mustRun(t, want("libfoo1", "libfoo.so.1"))
+	if d := cmp.Diff([]string{"libfoo1-1-1.x86_64"}, names(res.Lock)); d != "" {
+		t.Errorf("builds (-want +got):\n%s", d)
+	}
+	sizes := []string{"has 16 bytes", "has no build-id", "has 1 byte", "has 32 bytes", "not 1 to 64 bytes"}
+	if len(res.Odd) != len(sizes) {
+		t.Fatalf("odd: %+v", res.Odd)
+	}
+	for i, want := range sizes {
+		text := res.Odd[i].Err.Error()
+		if !strings.Contains(text, want) || strings.Contains(text, "-Wl") || !strings.Contains(res.Odd[i].Hint(), fmt.Sprintf("!= 1-%d", i+2)) {
+			t.Errorf("%s: %s; %s", res.Odd[i].Name, text, res.Odd[i].Hint())
+		}
 	}
 }

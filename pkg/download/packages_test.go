@@ -2,6 +2,7 @@ package download_test
 
 import (
 	"bytes"
+	"cmp"
 	"fmt"
 	"os"
 	"os/exec"
@@ -30,6 +31,7 @@ type testPackage struct {
 // testLibrary is a shared library in a package.
 type testLibrary struct {
 	Path, SONAME, Code string
+	BuildID            string // as the linker says it; "": sha1
 }
 
 // debuginfoKind is how a debuginfo package names its files.
@@ -125,7 +127,7 @@ func (p testPackage) install(t *testing.T, top, root string, l testLibrary) {
 	code, lib := "library.c", "library.so"
 	writeFile(t, filepath.Join(top, code), l.Code)
 	args := []string{"-shared", "-nostdlib", "-fPIC", "-g", "-O1", "-fpatchable-function-entry=16,14", "-ffile-prefix-map=" + top + "=/src",
-		"-Wl,--build-id=sha1", "-o", lib, code}
+		"-Wl,--build-id=" + cmp.Or(l.BuildID, "sha1"), "-o", lib, code}
 	if l.SONAME != "" {
 		args = append(args, "-Wl,-soname,"+l.SONAME)
 	}

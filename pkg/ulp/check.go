@@ -130,7 +130,13 @@ func buildIDFindings(d *Description, c *Container, lib *Library) diag.List {
 		n    Name
 		what string
 		id   []byte
-	}{{d.Container, path.Base(d.Container.Text), c.BuildID}, {d.Target, lib.Name, lib.BuildID}} {
+		hint string
+	}{
+		{d.Container, path.Base(d.Container.Text), c.BuildID, "link with -Wl,--build-id=sha1"},
+		// A library that was released is in memory as it is: to link it again would make another one.
+		{d.Target, lib.Name, lib.BuildID, fmt.Sprintf("live patches name a library by a build-id of %d bytes (SHA-1): "+
+			"none can be made for this build of it; leave the build out", buildIDSize)},
+	} {
 		if len(f.id) == buildIDSize {
 			continue
 		}
@@ -138,7 +144,7 @@ func buildIDFindings(d *Description, c *Container, lib *Library) diag.List {
 		if len(f.id) > 0 {
 			found.Message = fmt.Sprintf("the build-id of %s has %d bytes; %d are wanted", f.what, len(f.id), buildIDSize)
 		}
-		found.Hint = "link with -Wl,--build-id=sha1"
+		found.Hint = f.hint
 		errs = append(errs, found)
 	}
 	return errs

@@ -329,6 +329,13 @@ func TestCheckFiles(t *testing.T) {
 			t.Errorf("%s: %v\nwant %s", what, err, tc.want)
 		}
 	}
+	// A released library is in memory as it is: only a container can be linked again.
+	for what, link := range map[string]bool{"container without build-id": true, "target without build-id": false, "target with a short build-id": false} {
+		tc := tests[what]
+		if text := diag.Render(ulp.Check(tc.d, tc.c, tc.lib, ulp.EntriesNOPs), false); strings.Contains(text, "link with") != link {
+			t.Errorf("%s: %s", what, text)
+		}
+	}
 	for _, path := range []string{"libt.so", "./libt.so", "catalogue/any name.json"} {
 		if err := ulp.Check(description(t, "libt_livepatch1.so\n@"+path+"\nvalue:value_lp\n"), c, lib, ulp.EntriesNOPs); err != nil {
 			t.Errorf("target %s: %v", path, err)
