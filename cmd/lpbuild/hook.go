@@ -71,16 +71,18 @@ func newHook(s *console) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "hook",
 		Short: "What the scriptlets of live patch packages call",
-		Long: `What the scriptlets of live patch packages call, by way of rpm-helper and the RPM macros %ulp_post_hook, %ulp_preun_hook,
-%ulp_post_move_libs and %ulp_post_remove_libs. COUNT is RPM's $1. They exit with 0 within the deadline, print one line that
-scripts can read and at most ten more of what is not patched and why; the whole report goes into the journal (identifier
+		Long: `The commands that the scriptlets of live patch packages call, through rpm-helper and the RPM macros
+%ulp_post_hook, %ulp_preun_hook, %ulp_post_move_libs and %ulp_post_remove_libs. COUNT is RPM's $1.
+They exit with 0 within the deadline. They print one line for scripts, and at most ten more that name
+the processes left unpatched, with the reason. The whole report goes into the journal (identifier
 lpbuild-hook) or, where there is none, into /var/log/lpbuild/hook.log.
 
-A process is patched if it sees the live patches where the package has them: so a transaction in a chroot leaves the host's
-processes alone. One outside that has the library in memory, as a container may, is counted as skipped and named. In a
-build root, without /proc and with that of another PID namespace nothing is done. In a transactional update
-(TRANSACTIONAL_UPDATE=true) the
-live patches are put into /var/livepatches of the running system, and applied from there until the next boot.
+A process is patched if it sees the live patches where the package has them: a transaction in a
+chroot leaves the host's processes alone. A process outside that has the library in memory, as a
+container may, is counted as skipped and named. Nothing is done in a build root, without /proc, or
+with the /proc of another PID namespace. In a transactional update (TRANSACTIONAL_UPDATE=true), the
+live patches are put into /var/livepatches of the running system, and applied from there until the
+next boot.
 
 /etc/sysconfig/livepatching is read, never run:
   LIVEPATCH_<NAME>=auto|always|never   for a package, glibc-livepatches being GLIBC_LIVEPATCHES or GLIBC, or USERSPACE for

@@ -40,7 +40,13 @@ the next change or "lpbuild revert --leftovers".
 Probes at the beginning of functions are listed: uprobes, by name where tracefs is mounted, and
 breakpoints of debuggers. Such a function cannot be patched until its probe is removed.
 
-The command only reads. It stops no process, so it cannot tell what system call filters forbid.` + exitHelp,
+The command only reads. It stops no process, so it cannot tell what system call filters forbid.
+
+EXIT STATUS
+  0    the processes are shown
+  1    they could not be looked at, or the process that -p names is not there
+  2    the command line was wrong
+  130  interrupted`,
 		Example: "  lpbuild status\n  lpbuild status -p 'nginx*'\n  lpbuild status --all --json | jq '.processes[].pid'",
 	}
 	flags := cmd.Flags()

@@ -16,8 +16,8 @@ import (
 const triggerExitHelp = `
 
 EXIT STATUS
-  0    nothing that could have been changed stayed as it was: done, done before, or skipped for a reason; those that have the
-       library and were skipped are listed, and counted as "left" in --json
+  0    everything that could be changed is changed: now, or by an earlier run. Processes that have the
+       library and were skipped for a reason are listed, and counted as "left" in --json
   1    something failed, a file is no live patch, the one process that -p names was skipped, or processes were not begun:
        --deadline was over, or they are forked faster than they can be changed
   2    the command line was wrong
@@ -60,8 +60,8 @@ func (o *engineOptions) addFlags(cmd *cobra.Command) {
 	flags.StringVar(&o.engine, "engine", "auto",
 		"`engine`: auto (pulp where libpulp.so is in the process, native elsewhere), pulp, or native")
 	flags.StringVar(&o.entries, "entries", "",
-		"functions that the native engine may change: those with `nops` at their entry, or any where\n"+
-			"that is provably safe (default: what each container says)")
+		"`kind` of functions that the native engine may change: nops (with NOPs at their entry), or any\n"+
+			"where that is provably safe (default: what each container says)")
 }
 
 // addStop is for commands that change processes.
@@ -69,9 +69,9 @@ func (o *engineOptions) addStop(cmd *cobra.Command) {
 	cmd.Flags().DurationVar(&o.maxStop, "max-stop", trigger.DefaultMaxStop,
 		"let no process stand still for longer than this `time`: it is let go and tried again (0: no limit)")
 	cmd.Flags().StringVar(&o.consistency, "consistency", "none",
-		"where threads may be: anywhere (`none`), or outside of the functions that are replaced (functions)")
+		"`mode`: none (threads may be anywhere), or functions (outside of those that are replaced)")
 	cmd.Flags().StringVar(&o.seccomp, "seccomp", "obey",
-		"processes with a filter of system calls: `obey` it, or suspend it while the process is stopped (needs root)")
+		"`mode`: obey a process's filter of system calls, or suspend it while the process is stopped (needs root)")
 }
 
 // backends returns the engines that are allowed, in the order in which they are asked.
@@ -122,12 +122,12 @@ func newTrigger(s *console) *cobra.Command {
 		Short: "Apply live patches to running processes",
 		Long: `Applies live patches to running processes. Each FILE is a container, or a quoted wildcard
 ('DIRECTORY/*.so') for several. Each process gets the containers built for the libraries it has
-mapped. Everything that can be decided without stopping a process is what --dry-run shows. Then the
-process is stopped once, for microseconds, and all its patches are applied, each wholly or not at
-all. A process that is busy is tried again until its time is over. So is one that would stand still
-for longer than --max-stop, as on a machine so busy that its threads wait for a CPU. (With two CPUs,
-twelve processes that execute programs all the time and a load of 35, one stop of a hundred took 146
-to 336 ms.) With --replace, former live patches of the same libraries go when the new ones come.
+mapped. --dry-run shows everything that can be decided without stopping a process. Then the process
+is stopped once, for microseconds, and all its patches are applied, each wholly or not at all. A busy
+process is tried again until --timeout is over. So is one that would stand still for longer than
+--max-stop, as on a machine so busy that its threads wait for a CPU. (With two CPUs, twelve processes
+that execute programs all the time and a load of 35, one stop of a hundred took 146 to 336 ms.) With
+--replace, other live patches of the same libraries are taken out under the same stop.
 
 A process that was started with libpulp.so (LD_PRELOAD) is patched through it. Any other is patched
 by the native engine, which loads the container from outside (x86_64). Functions must have NOPs at

@@ -167,7 +167,7 @@ func (p *livePrinter) hint(r *trigger.Report) string {
 	case errors.Is(err, trigger.ErrBuildID):
 		return "a process runs another build of the library: it needs the container for that build"
 	case errors.Is(err, trigger.ErrBlocked) && r.Engine == "native":
-		return "who started the process does not want live patches in it, and said so by that variable or by \"ulp set_patchable disable\""
+		return "whoever started the process opted it out of live patches, by that variable or by \"ulp set_patchable disable\""
 	case errors.Is(err, trigger.ErrBlocked):
 		return "\"lpbuild ulp set_patchable enable\" lets a process take live patches again"
 	case errors.Is(err, tracer.ErrNotStopping), errors.Is(err, trigger.ErrDeadline):
