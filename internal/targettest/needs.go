@@ -74,6 +74,13 @@ func withIdle(attr *syscall.SysProcAttr, f func(pid int) error) error {
 // NeedMappedFiles skips the test unless the kernel opens the files that processes have mapped.
 func NeedMappedFiles(t testing.TB) {
 	t.Helper()
+	if err := MappedFiles(); err != nil {
+		t.Skipf("opening a mapped file, which needs CAP_CHECKPOINT_RESTORE or CAP_SYS_ADMIN: %v", err)
+	}
+}
+
+// MappedFiles opens a file that this process has mapped, and returns what the kernel says to that.
+func MappedFiles() error {
 	entries, err := os.ReadDir("/proc/self/map_files")
 	if err == nil && len(entries) == 0 {
 		err = errors.New("this process has no file mapped")
@@ -84,9 +91,7 @@ func NeedMappedFiles(t testing.TB) {
 			f.Close()
 		}
 	}
-	if err != nil {
-		t.Skipf("opening a mapped file, which needs CAP_CHECKPOINT_RESTORE or CAP_SYS_ADMIN: %v", err)
-	}
+	return err
 }
 
 // NeedFilters skips the test unless this process may read the system call filters of others.

@@ -58,6 +58,7 @@ func testOurs(t *testing.T) {
 		cmd := exec.Command("unshare", "--mount", "sh", "-c", script+`echo ready && exec sleep 1000`, filepath.Join(root, "usr"), folder)
 		c := targettest.Start(t, cmd)
 		c.Line()
+		targettest.Await(t, "the shell to become sleep", func() bool { return look(t, c.PID).Name == "sleep" })
 		if got := m.has(t.Context(), look(t, c.PID)); !errors.Is(got, want) {
 			t.Errorf("%q: %v, want %v", script, got, want)
 		}

@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"testing"
 
+	"github.com/lpbuild/lpbuild/internal/targettest"
 	"github.com/lpbuild/lpbuild/pkg/ulp"
 	"github.com/lpbuild/lpbuild/pkg/ulp/internal/prove"
 	"github.com/lpbuild/lpbuild/pkg/ulp/process"
@@ -119,9 +120,7 @@ func TestCacheTrustsNobody(t *testing.T) {
 // TestCacheKnows changes what a Cache has found out about a file, and looks who is told so: every process that has the file's
 // pages, and no other.
 func TestCacheKnows(t *testing.T) {
-	if os.Geteuid() != 0 {
-		t.Skip("which file is mapped the kernel tells root alone")
-	}
+	targettest.NeedMappedFiles(t)
 	lib, p := plainLibrary(t)
 	cache, told := &Cache{}, errors.New("from the cache")
 	if err := start(t, target(t, lib), 0).planWith(cache, p); err != nil {
@@ -181,9 +180,7 @@ func TestCacheWaits(t *testing.T) {
 // TestFileAgreesWithMemory asks about every function that the libraries of a process export, by their files and in its
 // memory, where the loader has written its addresses: the answers are the same.
 func TestFileAgreesWithMemory(t *testing.T) {
-	if os.Geteuid() != 0 {
-		t.Skip("which file is mapped the kernel tells root alone")
-	}
+	targettest.NeedMappedFiles(t)
 	lib, _ := plainLibrary(t)
 	v := opened(t, start(t, target(t, lib), 0).pid)
 	v.cache = &Cache{}

@@ -186,7 +186,7 @@ func TestKilledAtEachStep(t *testing.T) {
 	path := file(t, p)
 	c := start(t, target(t, lib), 2)
 	before := c.snapshot()
-	for _, load := range []string{"", "file"} {
+	for _, load := range loads(t, "", "file") {
 		for _, oneByOne := range []bool{false, true} {
 			killAtEachStep(t, c, p, before, work{path: path, oneByOne: oneByOne, load: load})
 		}

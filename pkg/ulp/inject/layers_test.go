@@ -111,7 +111,10 @@ func TestTwoLibraries(t *testing.T) {
 // TestFork: a child inherits what was applied, and is reverted alone.
 func TestFork(t *testing.T) {
 	for _, load := range []string{"anonymous", "memfd", "file"} {
-		t.Run(load, func(t *testing.T) { testFork(t, load) })
+		t.Run(load, func(t *testing.T) {
+			needed(t, "", load)
+			testFork(t, load)
+		})
 	}
 }
 

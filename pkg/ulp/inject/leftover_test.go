@@ -22,8 +22,11 @@ func TestLeftoverOfKilledEngine(t *testing.T) {
 	c := start(t, target(t, lib), 0)
 	before := c.snapshot()
 	libs := len(opened(t, c.pid).libs)
-	for _, w := range []work{{path: path}, {path: path, oneByOne: true}, {path: path, twoStops: true}, {path: path, load: "memfd"},
-		{path: path, load: "file"}, {path: path, load: "file", oneByOne: true}} {
+	works := []work{{path: path}, {path: path, oneByOne: true}, {path: path, twoStops: true}, {path: path, load: "memfd"}}
+	for _, load := range loads(t, "file") {
+		works = append(works, work{path: path, load: load}, work{path: path, load: load, oneByOne: true})
+	}
+	for _, w := range works {
 		was := c.bytesMapped()
 		seen := map[string]int{}
 		steps := stepsOf(t, c.pid, w)

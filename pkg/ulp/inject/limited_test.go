@@ -6,6 +6,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -73,6 +74,7 @@ func TestWaysUnderLimits(t *testing.T) {
 		for way, want := range map[string]error{"anonymous": r.anonymous, "memfd": r.memory, "file": r.file} {
 			for _, oneByOne := range []bool{false, true} {
 				t.Run(fmt.Sprintf("%s/%s/%v", r.limits, way, oneByOne), func(t *testing.T) {
+					needed(t, r.limits, way)
 					c := limited(t, lib, strings.Fields(r.limits)...)
 					c.says("", "1")
 					before := c.snapshot()
@@ -100,6 +102,34 @@ func TestWaysUnderLimits(t *testing.T) {
 	c := limited(t, lib, "data=0") // counts variables, of which this one has none
 	c.apply(Options{}, constant)
 	c.says("", "2")
+}
+
+// needed skips a test of a way to load under a limit where the machine does not permit what they take.
+func needed(t *testing.T, limit, way string) {
+	t.Helper()
+	if way == "file" {
+		targettest.NeedMappedFiles(t)
+	}
+	limit, _, _ = strings.Cut(limit, "=")
+	switch limit {
+	case "memlock": // as another user
+		targettest.NeedOthers(t)
+	case "noexec":
+		targettest.NeedNamespaces(t, unix.CLONE_NEWPID)
+	case "chromium", "chromium busy", "mmap":
+		targettest.NeedFilters(t)
+	}
+}
+
+// loads returns ways to load a live patch. Where the machine does not permit the one by the
+// container's file, it is left out, and a subtest that is skipped has the reason.
+func loads(t *testing.T, ways ...string) []string {
+	t.Helper()
+	t.Run("by file", func(t *testing.T) { targettest.NeedMappedFiles(t) })
+	if targettest.MappedFiles() == nil {
+		return ways
+	}
+	return slices.DeleteFunc(ways, func(way string) bool { return way == "file" })
 }
 
 // TestDetoursReadNoCode: no instruction of a detour has an operand in memory, which for execute-only code would be SIGSEGV.
@@ -191,6 +221,7 @@ func TestFullGroup(t *testing.T) {
 	program := gcc(t, "limited", "testdata/limited.c", lib, "-pthread", "-Wl,-rpath,"+filepath.Dir(lib))
 	for _, way := range []string{"anonymous", "memfd", "file"} {
 		t.Run(way, func(t *testing.T) {
+			needed(t, "", way)
 			g := newMemoryGroup(t)
 			fill := fmt.Sprintf("echo $$ > %s/cgroup.procs && dd if=/dev/zero of=%s bs=1M count=32 conv=fsync 2>/dev/null && exec %s",
 				g.dir, filepath.Join(t.TempDir(), "cache"), program)

@@ -42,6 +42,7 @@ func mapsOf(t testing.TB, pid int) string {
 // TestMappedFile: a live patch whose own file is mapped works as one in anonymous memory, shows
 // under its name, is no library to anybody, and goes without a trace.
 func TestMappedFile(t *testing.T) {
+	targettest.NeedMappedFiles(t)
 	lib := library(t, nopFlags)
 	p := placed(t, pack(t, lib, everything, ulp.PackOptions{}, "testdata/patch.c"))
 	top := placed(t, answer(t, lib, 2, both))
@@ -104,6 +105,7 @@ func (c *child) ownPages(path string) {
 
 // TestMappedFileGoes: once it is loaded, the file may be overwritten, renamed over or deleted.
 func TestMappedFileGoes(t *testing.T) {
+	targettest.NeedMappedFiles(t)
 	lib := library(t, nopFlags)
 	for name, f := range map[string]func(path string) error{
 		"overwritten": func(path string) error {
@@ -145,9 +147,7 @@ func TestMappedFileGoes(t *testing.T) {
 // TestMappedFileUnseen: a process that does not find the file, or finds another one in its place,
 // or one that others may write to, is as it was.
 func TestMappedFileUnseen(t *testing.T) {
-	if os.Getuid() != 0 {
-		t.Skip("mount namespaces are made by root")
-	}
+	targettest.NeedNamespaces(t, unix.CLONE_NEWNS)
 	lib := library(t, nopFlags)
 	p := placed(t, pack(t, lib, everything, ulp.PackOptions{}, "testdata/patch.c"))
 	dir := filepath.Dir(p.File.Path)
@@ -191,6 +191,7 @@ func TestMappedFileUnseen(t *testing.T) {
 // TestMappedFileSwapped: the file is another one, or shorter, at the moment that the process opens
 // it, or that it is filled. The process is as it was.
 func TestMappedFileSwapped(t *testing.T) {
+	targettest.NeedMappedFiles(t)
 	lib := library(t, nopFlags)
 	for name, tc := range map[string]struct {
 		at string
@@ -238,6 +239,8 @@ func TestMappedFileSwapped(t *testing.T) {
 // TestExecmem: a process that gets EACCES for anonymous memory and memory files that can be
 // executed, as from SELinux, has the container's file mapped.
 func TestExecmem(t *testing.T) {
+	targettest.NeedFilters(t)
+	targettest.NeedMappedFiles(t)
 	lib := library(t, nopFlags)
 	p := pack(t, lib, both, ulp.PackOptions{}, "testdata/patch.c")
 	for _, more := range []string{"", "busy"} {

@@ -11,6 +11,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"golang.org/x/sys/unix"
 
+	"github.com/lpbuild/lpbuild/internal/targettest"
 	"github.com/lpbuild/lpbuild/pkg/ulp"
 	"github.com/lpbuild/lpbuild/pkg/ulp/process"
 )
@@ -121,9 +122,7 @@ func TestOneByOne(t *testing.T) {
 
 // TestSeccomp: what a filter forbids is not tried.
 func TestSeccomp(t *testing.T) {
-	if !readsFilters() {
-		t.Skip("reading and suspending filters needs CAP_SYS_ADMIN, and a test process that has none itself")
-	}
+	targettest.NeedFilters(t)
 	lib := library(t, nopFlags)
 	p := pack(t, lib, everything, ulp.PackOptions{}, "testdata/patch.c")
 	apply := Change{Apply: []*Patch{p}}

@@ -33,6 +33,7 @@ func TestSwappedDescriptors(t *testing.T) {
 		for _, way := range []string{"anonymous", "memfd", "file"} {
 			for _, oneByOne := range []bool{false, true} {
 				t.Run(fmt.Sprintf("%s/%s/%v", kind, way, oneByOne), func(t *testing.T) {
+					needed(t, "", way)
 					testSwapped(t, program, kind, p, Options{load: way, oneByOne: oneByOne})
 				})
 			}

@@ -7,6 +7,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/lpbuild/lpbuild/internal/targettest"
 	"github.com/lpbuild/lpbuild/pkg/ulp/tracer"
 	"github.com/lpbuild/lpbuild/pkg/ulp/trigger"
 )
@@ -14,9 +15,7 @@ import (
 // TestSandboxed: a process whose filter forbids what patching takes is left, with the call's name and the way out, and does not
 // count as failed; where filters are suspended, it is patched, and reverted. It lives on.
 func TestSandboxed(t *testing.T) {
-	if !trigger.MaySuspendSeccomp() {
-		t.Skip("reading and suspending filters needs CAP_SYS_ADMIN, and a test process that has none itself")
-	}
+	targettest.NeedFilters(t)
 	t.Run("native", func(t *testing.T) {
 		testSandboxed(t, "", native, []trigger.Backend{&trigger.Native{SuspendSeccomp: true}})
 	})
@@ -68,9 +67,8 @@ func stepErrors(r *trigger.Report) (list []error) {
 
 // TestContainersFile: a process that may not execute memory but that of files gets the file that the container was read from.
 func TestContainersFile(t *testing.T) {
-	if !trigger.MaySuspendSeccomp() {
-		t.Skip("reading filters needs CAP_SYS_ADMIN, and a test process that has none itself")
-	}
+	targettest.NeedFilters(t)
+	targettest.NeedMappedFiles(t)
 	c := start(t, "a", gcc(t, "execmem.so", "../../trigger/testdata/execmem.c", "-shared", "-fPIC"), "execmem")
 	path := container(t, "a", 10)
 	ten := read(t, path)
