@@ -19,9 +19,9 @@ const (
 	longestPause = 250 * time.Millisecond
 )
 
-// sharedWait is how long to wait for the end of a memory that two processes have. After vfork that takes milliseconds; what takes
-// longer may take for ever, and what is to be said of it is known.
-const sharedWait = 500 * time.Millisecond
+// lastingWait is how long to wait for what is known without a stop and may last for ever: memory that two processes have, which
+// after vfork takes milliseconds, and a frozen control group.
+const lastingWait = 500 * time.Millisecond
 
 // pause returns how long to wait after an attempt, the first of which is number 1.
 func pause(attempt int) time.Duration {
@@ -42,18 +42,18 @@ type course struct {
 	done   map[string]Result // what earlier attempts changed
 	failed failures
 	until  time.Time // when the process's time is over
-	shared time.Time // since when its memory is known to be another one's, too
+	lasts  time.Time // since when something is known to be in the way that may last
 }
 
-// sharedTooLong reports whether two processes have had one memory for longer than is worth waiting for.
-func (c *course) sharedTooLong(again *AgainError) bool {
+// lastsTooLong reports whether the same obstacle has been there for longer than is worth waiting for.
+func (c *course) lastsTooLong(again *AgainError) bool {
 	switch {
-	case !errors.Is(again, ErrShared) && !errors.Is(again, ErrVfork):
-		c.shared = time.Time{}
-	case c.shared.IsZero():
-		c.shared = time.Now()
+	case !errors.Is(again, ErrShared) && !errors.Is(again, ErrVfork) && !errors.Is(again, ErrFrozen):
+		c.lasts = time.Time{}
+	case c.lasts.IsZero():
+		c.lasts = time.Now()
 	}
-	return !c.shared.IsZero() && time.Since(c.shared) > sharedWait
+	return !c.lasts.IsZero() && time.Since(c.lasts) > lastingWait
 }
 
 // attempt works on the process until what can be done now is done, and reports it unless another attempt may turn out
@@ -78,7 +78,7 @@ func (c *course) attempt() *process.Later {
 		case again == nil:
 			return c.over()
 		}
-		if !c.looksAgain(again) && (c.r.o.DryRun || c.r.o.Attempts > 0 && c.n >= max(c.r.o.Attempts, least(again))) || c.run.Err() != nil || c.sharedTooLong(again) {
+		if !c.looksAgain(again) && (c.r.o.DryRun || c.r.o.Attempts > 0 && c.n >= max(c.r.o.Attempts, least(again))) || c.run.Err() != nil || c.lastsTooLong(again) {
 			return c.over()
 		}
 		return &process.Later{Pause: pause(c.n), Visit: c.next}

@@ -9,7 +9,7 @@ import (
 )
 
 // TestFrozen: a frozen process fails with the reason and without a stop, by either engine, and is patched when it is thawed before
-// its time is over.
+// it has been waited for, which takes half a second and not all of its time.
 func TestFrozen(t *testing.T) {
 	cs := read(t, container(t, "a", 10))
 	for _, f := range targettest.Freezers(t) {
@@ -24,6 +24,11 @@ func TestFrozen(t *testing.T) {
 					if c.is(trigger.Failed, trigger.ErrFrozen, r); r.Stop != 0 {
 						t.Errorf("stopped for %v", r.Stop)
 					}
+				}
+				began := time.Now()
+				r := c.one(trigger.Options{Containers: cs, Backends: auto(), Timeout: time.Minute})
+				if c.is(trigger.Failed, trigger.ErrFrozen, r); time.Since(began) > 30*time.Second {
+					t.Errorf("%v for a process that stays frozen", time.Since(began))
 				}
 				time.AfterFunc(50*time.Millisecond, f.Thaw)
 				c.is(trigger.Changed, nil, c.one(trigger.Options{Containers: cs, Backends: auto(), Timeout: time.Minute}))
