@@ -21,8 +21,9 @@ first, for every architecture of lpbuild.yaml (which is quick if nothing has cha
 distributed, and what only one architecture includes is not forgotten. The same inputs give the same bytes, wherever and
 whenever; times are those of the newest changes entry. After an error a former source package is as it was.
 
-With --obs a checkout of the Open Build Service (as "osc checkout" makes it) gets the package, too, and osc is told what is
-new and what is gone; committing is left to you. Files that lpbuild did not write stay; an entry that only the checkout's
+With --obs a checkout of the Open Build Service (made by "osc checkout", or by "git clone" for a
+package managed in git) gets the package, too, and osc or git is told what is new and what is gone;
+committing is left to you. Files that lpbuild did not write stay; an entry that only the checkout's
 changes file has is an error. Of many builds the service makes several packages, on as many workers as it has: _multibuild
 has a flavor for each group of "flavor-builds" (default 64) builds, _constraints asks for workers that are big enough:
 
@@ -40,7 +41,7 @@ func runDist(ctx context.Context, s *console, g *globalOptions, dir string) erro
 	var checkout *obs.Checkout
 	if dir != "" {
 		var err error
-		if checkout, err = obs.Open(dir); err != nil {
+		if checkout, err = obs.Open(ctx, dir); err != nil {
 			return err
 		}
 	}

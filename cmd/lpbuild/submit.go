@@ -44,7 +44,7 @@ func newSubmit(s *console, g *globalOptions) *cobra.Command {
 be committed, and what the service has: a request is about that.
 
 The command is shown first, and run only after a yes: at the terminal, or by --yes. Passwords are osc's business: none is read,
-passed on or printed. Defaults come from lpbuild.yaml:
+passed on or printed. For a package managed in git the git and git-obs commands are shown, and not run. Defaults come from lpbuild.yaml:
 
   obs:
     release-project: SUSE:SLE-15-SP5:Update
@@ -69,6 +69,9 @@ func runSubmit(ctx context.Context, s *console, g *globalOptions, o submitOption
 	}
 	o.request.ReleaseProject = cmp.Or(o.request.ReleaseProject, config.OBS.ReleaseProject)
 	o.request.IncidentProject = cmp.Or(o.request.IncidentProject, config.OBS.IncidentProject)
+	if err := obs.CheckDist(spec.Paths(config), o.checkout); err != nil {
+		return err
+	}
 	if o.request.Message == "" {
 		entries, err := spec.ReadChanges(spec.Paths(config).Changes)
 		if err != nil {
@@ -76,9 +79,12 @@ func runSubmit(ctx context.Context, s *console, g *globalOptions, o submitOption
 		}
 		o.request.Message = entries[0].Text
 	}
-	checkout, err := obs.Open(o.checkout)
+	checkout, err := obs.Open(ctx, o.checkout)
 	if err != nil {
 		return err
+	}
+	if checkout.Git {
+		return o.showGit(ctx, s, checkout, spec.Paths(config))
 	}
 	args, err := checkout.Args(o.request)
 	if err != nil {
@@ -88,6 +94,26 @@ func runSubmit(ctx context.Context, s *console, g *globalOptions, o submitOption
 		return err
 	}
 	return o.submit(ctx, s, checkout, shellword.Join(append([]string{"osc"}, args...)...))
+}
+
+// showGit shows the commands for a git checkout, and runs none: which remote and branch are meant is
+// the repository's convention.
+func (o submitOptions) showGit(ctx context.Context, s *console, c *obs.Checkout, d *spec.Dist) error {
+	commands, err := c.GitCommands(ctx, d, o.request)
+	if err != nil {
+		return err
+	}
+	if o.yes {
+		return fmt.Errorf("not submitted: for a git checkout lpbuild runs nothing: in %s, run: %s", c.Dir, strings.Join(commands, " && "))
+	}
+	if s.json {
+		return s.printJSON(map[string][]string{"commands": commands})
+	}
+	s.print("in %s, run:\n", diag.Printable(c.Dir))
+	for _, command := range commands {
+		s.print("%s\n", diag.Printable(command))
+	}
+	return nil
 }
 
 // submit shows the command and runs it if that is wanted.

@@ -1,6 +1,7 @@
 package obs
 
 import (
+	"context"
 	"encoding/xml"
 	"errors"
 	"fmt"
@@ -17,20 +18,29 @@ var ErrNoCheckout = errors.New("not a checkout of a package")
 // maxState bounds a file of osc's bookkeeping, in bytes.
 const maxState = 4 << 20
 
-// Checkout is a package's folder as osc checks it out.
+// Checkout is a package's directory as osc or git checks it out.
 type Checkout struct {
 	Dir              string
-	Project, Package string
+	Git              bool            // the package is managed in git
+	Project, Package string          // Project is "" in git
 	tracked          map[string]bool // file names that the service has, or will have with the next commit
 }
 
-// Open reads what osc knows of a checkout.
-func Open(dir string) (*Checkout, error) {
+// Open reads what osc or git knows of a checkout.
+func Open(ctx context.Context, dir string) (*Checkout, error) {
+	if _, err := os.Stat(filepath.Join(dir, ".osc")); errors.Is(err, os.ErrNotExist) {
+		if is, err := isGit(dir); is || err != nil {
+			if err != nil {
+				return nil, err
+			}
+			return openGit(ctx, dir)
+		}
+	}
 	c := &Checkout{Dir: dir, tracked: map[string]bool{}}
 	for name, to := range map[string]*string{"_project": &c.Project, "_package": &c.Package} {
 		text, err := readState(dir, name)
 		if errors.Is(err, os.ErrNotExist) {
-			return nil, fmt.Errorf("%s: %w: it has no .osc/%s: make one with: osc checkout PROJECT PACKAGE", dir, ErrNoCheckout, name)
+			return nil, fmt.Errorf("%s: %w: it has no .osc/%s and no .git: make one with: osc checkout PROJECT PACKAGE, or git clone", dir, ErrNoCheckout, name)
 		}
 		if err != nil {
 			return nil, err

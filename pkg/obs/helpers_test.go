@@ -69,7 +69,7 @@ func (w *world) osc(dir string, args ...string) string {
 func (w *world) checkout() *Checkout {
 	w.Helper()
 	w.osc(w.home, "checkout", "home:jane", "lp")
-	c, err := Open(filepath.Join(w.home, "home:jane", "lp"))
+	c, err := Open(w.Context(), filepath.Join(w.home, "home:jane", "lp"))
 	if err != nil {
 		w.Fatal(err)
 	}

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
@@ -61,17 +62,9 @@ func (c *Checkout) Args(r Request) ([]string, error) {
 // Check refuses a checkout that is not what dist wrote last, that is not committed, or that is not what the service has any
 // more: a request is about what the service has. It asks osc, and by it the service.
 func (c *Checkout) Check(ctx context.Context, d *spec.Dist, o Options) error {
-	var names []string
-	for _, path := range []string{d.Archive, d.Changes, d.Rpmlintrc, d.Spec} {
-		names = append(names, filepath.Base(path))
-		want, err := os.ReadFile(path)
-		if err != nil {
-			return fmt.Errorf("%w: run lpbuild dist --obs %s: %w", ErrNotReady, c.Dir, err)
-		}
-		got, err := c.read(filepath.Base(path))
-		if err != nil || !bytes.Equal(want, got) {
-			return fmt.Errorf("%w: %s is not what lpbuild dist wrote: run lpbuild dist --obs %s", ErrNotReady, filepath.Join(c.Dir, filepath.Base(path)), c.Dir)
-		}
+	names, err := c.checkFiles(d)
+	if err != nil {
+		return err
 	}
 	osc, err := o.needed()
 	if err != nil {
@@ -91,6 +84,36 @@ func (c *Checkout) Check(ctx context.Context, d *spec.Dist, o Options) error {
 		return fmt.Errorf("%w: it has changes that are not committed:\n%s\nrun: osc commit", ErrNotReady, diag.Printable(strings.Join(changes, "\n")))
 	}
 	return c.checkCurrent(ctx, osc, names)
+}
+
+// CheckDist refuses a package of which there is no source package yet.
+func CheckDist(d *spec.Dist, checkout string) error {
+	for _, path := range []string{d.Archive, d.Changes, d.Rpmlintrc, d.Spec} {
+		if _, err := os.Stat(path); errors.Is(err, fs.ErrNotExist) {
+			return fmt.Errorf("%w: there is no %s: run lpbuild dist --obs %s", ErrNotReady, path, checkout)
+		}
+	}
+	return nil
+}
+
+// checkFiles refuses a checkout that is not what dist wrote last, and returns the names of the files.
+func (c *Checkout) checkFiles(d *spec.Dist) ([]string, error) {
+	if err := CheckDist(d, c.Dir); err != nil {
+		return nil, err
+	}
+	var names []string
+	for _, path := range []string{d.Archive, d.Changes, d.Rpmlintrc, d.Spec} {
+		names = append(names, filepath.Base(path))
+		want, err := os.ReadFile(path)
+		if err != nil {
+			return nil, err
+		}
+		got, err := c.read(filepath.Base(path))
+		if err != nil || !bytes.Equal(want, got) {
+			return nil, fmt.Errorf("%w: %s is not what lpbuild dist wrote: run lpbuild dist --obs %s", ErrNotReady, filepath.Join(c.Dir, filepath.Base(path)), c.Dir)
+		}
+	}
+	return names, nil
 }
 
 // requestNumber is how osc ends: with the number of what it made.

@@ -44,7 +44,7 @@ type Update struct {
 	Todo    []string // commands that are left to do, because osc is not here
 }
 
-// Update brings the checkout up to date and tells osc what is new and what is gone. Nothing is committed. Everything that
+// Update brings the checkout up to date and tells osc or git what is new and what is gone. Nothing is committed. Everything that
 // can be refused is refused before the first file changes.
 func (c *Checkout) Update(ctx context.Context, s Source, o Options) (*Update, error) {
 	files, err := s.files()
@@ -104,6 +104,9 @@ func (c *Checkout) register(ctx context.Context, u *Update, files []file, obsole
 			return err
 		}
 	}
+	if c.Git {
+		return c.registerGit(ctx, u, tracked)
+	}
 	osc, err := o.find()
 	if err != nil {
 		return err
@@ -136,11 +139,19 @@ func (c *Checkout) checkPackage(s Source) error {
 	}
 	for _, name := range slices.Sorted(maps.Keys(c.tracked)) {
 		if c.tracked[name] && filepath.Ext(name) == ".spec" {
-			return fmt.Errorf("%s: %w: it has %s, and no %s: name the right checkout, or take that file out with: osc rm %s",
-				c.Dir, ErrOtherPackage, name, own, name)
+			return fmt.Errorf("%s: %w: it has %s, and no %s: name the right checkout, or take that file out with: %s rm %s",
+				c.Dir, ErrOtherPackage, name, own, c.tool(), name)
 		}
 	}
 	return nil
+}
+
+// tool returns the name of the program that manages the checkout.
+func (c *Checkout) tool() string {
+	if c.Git {
+		return "git"
+	}
+	return "osc"
 }
 
 // checkChanges refuses to lose an entry that somebody wrote in the checkout, or that came from the service.

@@ -46,7 +46,7 @@ func TestUpdate(t *testing.T) {
 	if got := w.osc(c.Dir, "status"); got != "?    notes\n" {
 		t.Errorf("osc status: %q", got)
 	}
-	again, err := Open(c.Dir)
+	again, err := Open(t.Context(), c.Dir)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -65,7 +65,7 @@ func TestUpdateTwice(t *testing.T) {
 		}
 		w.write(w.dist.Spec, "newer")
 		var err error
-		if c, err = Open(c.Dir); err != nil {
+		if c, err = Open(t.Context(), c.Dir); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -142,7 +142,7 @@ func TestUpdateOtherPackage(t *testing.T) {
 	if out, err := c.ask(t.Context(), "osc", "rm", "other.spec"); err != nil {
 		t.Fatal(out, err)
 	}
-	if c, err = Open(c.Dir); err != nil {
+	if c, err = Open(t.Context(), c.Dir); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := c.Update(t.Context(), w.source(2, 2), Options{}); err != nil {
@@ -210,7 +210,7 @@ func TestOpen(t *testing.T) {
 				return filepath.Join(dir, ".osc", file)
 			}(), text)
 		}
-		c, err := Open(dir)
+		c, err := Open(t.Context(), dir)
 		if tc.want != "" {
 			if err == nil || !strings.Contains(err.Error(), tc.want) {
 				t.Errorf("%s: error is %v, want %q", name, err, tc.want)
