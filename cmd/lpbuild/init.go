@@ -24,7 +24,7 @@ func (o *initOptions) addFlags(cmd *cobra.Command) {
 	f.StringArrayVar(&o.keys, "key", nil, "`file` with the OpenPGP key that signs the repositories; may be repeated")
 	f.BoolVar(&o.unsigned, "unsigned", false, "accept repositories without a signature")
 	f.StringVar(&o.name, "name", "", "`name` of the RPM package (default: the folder's)")
-	f.StringVar(&o.product, "product", "", "`name` of the product that the builds belong to, such as SLE-15-SP5")
+	f.StringVar(&o.product, "product", "", "`name` of the product that the builds belong to, such as SLE-15-SP5 (default without --repository: the machine's)")
 	f.StringVar(&o.pkg, "package", "glibc", "`package` whose builds are patched")
 	f.StringVar(&o.builds, "builds", "", "version `range` of the builds, such as \">= 2.31-150300.9\"")
 	f.StringSliceVar(&o.arch, "arch", []string{"x86_64"}, "`architectures`")
@@ -61,6 +61,9 @@ func runInit(s *console, o initOptions, dir string) error {
 	now, err := currentTime()
 	if err != nil {
 		return err
+	}
+	if len(o.repositories) == 0 && o.product == "" { // what $releasever in the machine's own repositories stands for
+		o.product = scaffold.MachineProduct("/")
 	}
 	names, err := scaffold.Write(dir, scaffold.Options{
 		Name: o.name, Product: o.product, Arch: o.arch, Package: o.pkg, Builds: o.builds, Repositories: repositories,

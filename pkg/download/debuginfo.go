@@ -78,15 +78,15 @@ func (x *extraction) debuginfo(ctx context.Context, candidates []debugCandidate)
 		if err != nil {
 			return err
 		}
-		if len(stale) > 0 && (best == nil || len(best.files) < len(paths)) {
-			return errors.Join(stale...)
-		}
 		if best == nil || len(f.files) > len(best.files) {
 			best = f
 		}
 		if len(f.files) == len(paths) {
 			break
 		}
+	}
+	if len(stale) > 0 && (best == nil || len(best.files) < len(paths)) {
+		return errors.Join(stale...)
 	}
 	if best == nil || len(best.files) == 0 && len(wrong) > 0 {
 		return odd(errors.Join(wrong...))

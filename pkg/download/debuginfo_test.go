@@ -1,12 +1,15 @@
 package download_test
 
 import (
+	"bytes"
 	"errors"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
+	"github.com/lpbuild/lpbuild/internal/distro"
 	"github.com/lpbuild/lpbuild/pkg/download"
 	"github.com/lpbuild/lpbuild/pkg/ulp"
 )
@@ -140,5 +143,26 @@ func TestDebuginfoOfMost(t *testing.T) {
 				t.Errorf("debuginfo is of %s; warnings: %s", res.Lock.Builds[0].Debuginfo.URL, warned)
 			}
 		})
+	}
+}
+
+// TestStaleDebuginfo has a second entry for the debuginfo, of a file that is no longer there.
+func TestStaleDebuginfo(t *testing.T) {
+	p := libfoo("1", fooOne)
+	p.Debuginfo = byBuildID
+	w := packageWorld(t, p)
+	debug := &world{repo: &distro.Repository{Dir: w.repo.DebugDir, Key: w.repo.Key}}
+	editXML(t, debug, func(xml []byte) []byte {
+		start, end := bytes.Index(xml, []byte("<package ")), bytes.Index(xml, []byte("</metadata>"))
+		at := bytes.Index(xml, []byte(`pkgid="YES">`)) + len(`pkgid="YES">`)
+		stale := slices.Concat(xml[start:at], []byte(strings.Repeat("0", 8)), xml[at+8:end])
+		return slices.Concat(bytes.Replace(xml[:start], []byte(`packages="1"`), []byte(`packages="2"`), 1), stale, xml[start:end], xml[end:])
+	})
+	if err := w.repo.Key.Sign(t.Context(), filepath.Join(w.repo.DebugDir, "repodata", "repomd.xml")); err != nil {
+		t.Fatal(err)
+	}
+	l := w.mustRun(t, want("libfoo1", "libfoo.so.1")).Lock
+	if lib := libraryOf(&l.Builds[0], "libfoo.so.1"); lib == nil || lib.Debuginfo == nil {
+		t.Errorf("library is %+v", lib)
 	}
 }

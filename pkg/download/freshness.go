@@ -12,8 +12,8 @@ import (
 	"github.com/lpbuild/lpbuild/pkg/download/rpmmd"
 )
 
-// Whoever can answer for a repository, but has no key of it, can still show an old state of it, whose signature is good:
-// released builds vanish (rollback), or new ones never come (freeze).
+// A server without a key of the repository can still show an old state of it, whose signature is good: released builds
+// vanish (rollback), or new ones never come (freeze).
 var (
 	// ErrOlder says that a repository is in an older state than the one in the lock.
 	ErrOlder = errors.New("older than the state in " + LockFileName)

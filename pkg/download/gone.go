@@ -98,6 +98,9 @@ func (r *run) keeps(name string) bool {
 // readGone makes the build anew from the RPMs in the store, since patches may name other libraries by now. Without them it
 // stays as it was.
 func (r *run) readGone(ctx context.Context, b *Build) (*Build, error) {
+	if b.RPM.Unsigned && !slices.ContainsFunc(r.Repositories, func(s Source) bool { return s.Unsigned }) {
+		return nil, fmt.Errorf("%w, and it was accepted unsigned, as no repository is now: drop it with lpbuild download --forget", ErrGone)
+	}
 	if !r.Store.Has(b.RPM.Digest) || b.Debuginfo != nil && !r.Store.Has(b.Debuginfo.Digest) {
 		return r.keepGone(ctx, b)
 	}

@@ -216,3 +216,22 @@ func TestOddBuildIDs(t *testing.T) {
 		}
 	}
 }
+
+// TestGoneUnsigned does not keep a build that nothing vouches for in a lock of signed repositories without a word.
+func TestGoneUnsigned(t *testing.T) {
+	w := newWorld(t, distro.StandardOptions{Builds: 2, NoDebuginfo: true})
+	unsigned := func(r *download.Request) { r.Repositories[0].Unsigned, r.Repositories[0].Keys = true, nil }
+	w.mustRun(t, unsigned)
+	w.repo.DebugDir = ""
+	w.remove(t, "glibc-*150300.26.5*")
+	if l := w.mustRun(t, unsigned).Lock; l.Gone() != 1 || !l.IsUnsigned() {
+		t.Errorf("%d gone, unsigned %t", l.Gone(), l.IsUnsigned())
+	}
+	if _, err := w.run(t, nil); !errors.Is(err, download.ErrGone) || !strings.Contains(err.Error(), "accepted unsigned") {
+		t.Errorf("error is %v", err)
+	}
+	w.options.Forget = true
+	if l := w.mustRun(t, nil).Lock; l.IsUnsigned() {
+		t.Errorf("the lock is unsigned: %v", names(l))
+	}
+}

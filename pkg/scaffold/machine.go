@@ -44,6 +44,24 @@ func MachineRepositories(root string) []Repository {
 	return list
 }
 
+// MachineProduct returns a name for the product of the machine whose files are below root, such as "sles-15.5"; "" if it does
+// not say what it is.
+func MachineProduct(root string) string {
+	data, err := os.ReadFile(filepath.Join(root, "etc/os-release"))
+	if err != nil {
+		return ""
+	}
+	values := map[string]string{}
+	for line := range strings.Lines(string(data)) {
+		key, value, _ := strings.Cut(strings.TrimSpace(line), "=")
+		values[key] = strings.Trim(value, `"'`)
+	}
+	if values["ID"] == "" || values["VERSION_ID"] == "" {
+		return ""
+	}
+	return values["ID"] + "-" + values["VERSION_ID"]
+}
+
 // debugWord is how names of repositories say that there is debuginfo in them.
 var debugWord = lazyregexp.New(`(?i)[-_.]?debug(info)?`)
 

@@ -215,3 +215,20 @@ func TestMachineRepositories(t *testing.T) {
 		t.Errorf("repositories (-want +got):\n%s", d)
 	}
 }
+
+// TestMachineProduct names the product of a machine, so that lpbuild.yaml says what its repositories are for.
+func TestMachineProduct(t *testing.T) {
+	for text, want := range map[string]string{
+		"NAME=\"SLES\"\nID=\"sles\"\nVERSION_ID=\"15.5\"\n": "sles-15.5", "ID=opensuse-tumbleweed\nVERSION_ID='20260101'\n": "opensuse-tumbleweed-20260101",
+		"ID=debian\n": "", "": "",
+	} {
+		root := t.TempDir()
+		write(t, filepath.Join(root, "etc/os-release"), text)
+		if got := MachineProduct(root); got != want {
+			t.Errorf("%q: %q, want %q", text, got, want)
+		}
+	}
+	if got := MachineProduct(t.TempDir()); got != "" {
+		t.Errorf("without a file: %q", got)
+	}
+}

@@ -9,12 +9,12 @@ import (
 	"syscall"
 )
 
-// MayLead decides whether whoever answers for from may send the client on to next: by a redirect, a list of mirrors, or
-// metadata. The error wraps [ErrRedirect].
+// MayLead decides whether the server of from may send the client on to next: by a redirect, a list of mirrors, or metadata.
+// The error wraps [ErrRedirect].
 //
 // It must not lead from https to http, unless plain says that it does not matter here, nor from the network to files of this machine. From a public address it must not
-// lead to a loopback, link-local or private one either: these are of machines that trust whoever can reach them, such as
-// the metadata services of clouds.
+// lead to a loopback, link-local or private one either: these are of machines that trust their neighbours, such as the
+// metadata services of clouds.
 func (c *Client) MayLead(ctx context.Context, from, next Location, plain bool) error {
 	a, b := from.at(), next.at()
 	switch {

@@ -121,7 +121,7 @@ func checkSigner(e *openpgp.Entity, pk *packet.PublicKey, at, made time.Time) er
 
 // checkSubkey is checkSigner for a subkey. One that its owner revoked because another one has taken its place, or because it
 // is not used any more, was good for what it signed before. A revocation for any other reason, or without one, counts for
-// all of its signatures: whoever has a compromised key can date them back.
+// all of its signatures: with a compromised key they can be dated back.
 func checkSubkey(sub *openpgp.Subkey, at, made time.Time) error {
 	pk := sub.PublicKey
 	if err := checkStrength(pk); err != nil {
