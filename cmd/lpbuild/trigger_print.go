@@ -232,6 +232,9 @@ func (p *livePrinter) summary(sum trigger.Summary) {
 	}
 	if sum.Denied > 0 {
 		p.s.print("%s\n", deniedLine(sum.Denied, os.Geteuid() == 0))
+		if os.Geteuid() == 0 || p.o.verbose {
+			p.s.print("  %s\n", strings.Join(sum.DeniedNames, ", "))
+		}
 	}
 }
 
@@ -295,25 +298,26 @@ type fileJSON struct {
 }
 
 type summaryJSON struct {
-	DryRun   bool  `json:"dry_run"`
-	Complete bool  `json:"complete"` // all processes were begun
-	Done     int   `json:"done"`
-	Unsure   int   `json:"unsure"` // in a dry run
-	Already  int   `json:"already"`
-	Skipped  int   `json:"skipped"`
-	Failed   int   `json:"failed"`
-	Foreign  int   `json:"other_build"` // among the skipped ones
-	Left     int   `json:"left"`        // among the skipped ones: a file is for them, and they keep the library as it is
-	Denied   int   `json:"not_permitted"`
-	Remain   int   `json:"privileged_left"` // among the skipped and failed ones: root's, or with other rights than their user's
-	Stop     int64 `json:"longest_stop_us"`
-	Late     int   `json:"max_stop_exceeded"`
+	DryRun   bool     `json:"dry_run"`
+	Complete bool     `json:"complete"` // all processes were begun
+	Done     int      `json:"done"`
+	Unsure   int      `json:"unsure"` // in a dry run
+	Already  int      `json:"already"`
+	Skipped  int      `json:"skipped"`
+	Failed   int      `json:"failed"`
+	Foreign  int      `json:"other_build"` // among the skipped ones
+	Left     int      `json:"left"`        // among the skipped ones: a file is for them, and they keep the library as it is
+	Denied   int      `json:"not_permitted"`
+	Unread   []string `json:"not_permitted_processes,omitempty"`
+	Remain   int      `json:"privileged_left"` // among the skipped and failed ones: root's, or with other rights than their user's
+	Stop     int64    `json:"longest_stop_us"`
+	Late     int      `json:"max_stop_exceeded"`
 }
 
 func newRunJSON(list []processJSON, sum trigger.Summary, bad []*trigger.FileError, dryRun, complete bool) runJSON {
 	j := runJSON{Processes: append([]processJSON{}, list...), Files: []fileJSON{}, Summary: summaryJSON{
 		DryRun: dryRun, Complete: complete, Done: sum.Changed, Unsure: sum.Unsure, Already: sum.Already, Skipped: sum.Skipped, Failed: sum.Failed,
-		Foreign: sum.Foreign, Left: sum.Left, Denied: sum.Denied, Remain: sum.Privileged, Stop: sum.LongestStop.Microseconds(), Late: sum.Late,
+		Foreign: sum.Foreign, Left: sum.Left, Denied: sum.Denied, Unread: sum.DeniedNames, Remain: sum.Privileged, Stop: sum.LongestStop.Microseconds(), Late: sum.Late,
 	}}
 	for _, b := range bad {
 		j.Files = append(j.Files, fileJSON{b.File, b.Err.Error()})

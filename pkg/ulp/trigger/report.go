@@ -1,7 +1,9 @@
 package trigger
 
 import (
+	"cmp"
 	"errors"
+	"fmt"
 	"slices"
 	"time"
 
@@ -85,10 +87,21 @@ type Summary struct {
 	Privileged int
 	// Denied are processes into which this user may not look. They are not counted otherwise.
 	Denied int
+	// DeniedNames names the first of them, "NAME (PID)".
+	DeniedNames []string
 	// LongestStop is the longest time that one process stood still.
 	LongestStop time.Duration
 	// Late are processes with a stop that was longer than Options.MaxStop.
 	Late int
+}
+
+// maxDeniedNames is how many processes that may not be looked at are named. For an ordinary user that is nearly all of a machine.
+const maxDeniedNames = 16
+
+func (s *Summary) deny(name string, pid int) {
+	if s.Denied++; len(s.DeniedNames) < maxDeniedNames {
+		s.DeniedNames = append(s.DeniedNames, fmt.Sprintf("%s (%d)", cmp.Or(name, "process"), pid))
+	}
 }
 
 // Processes returns how many processes were concerned.

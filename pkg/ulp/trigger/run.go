@@ -184,7 +184,7 @@ func (r *runner) unseen(ctx context.Context, err error) {
 	}
 	if errors.Is(err, process.ErrPermission) && r.o.Selector.PID == 0 {
 		r.mu.Lock()
-		r.summary.Denied++
+		r.summary.deny(name, look.PID)
 		r.mu.Unlock()
 		return
 	}
@@ -200,7 +200,7 @@ func (r *runner) denied(p *process.Process) {
 		return
 	}
 	r.mu.Lock()
-	r.summary.Denied++
+	r.summary.deny(FullName(p), p.PID)
 	r.mu.Unlock()
 }
 
