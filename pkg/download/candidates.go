@@ -1,6 +1,7 @@
 package download
 
 import (
+	"context"
 	"fmt"
 	"slices"
 	"strings"
@@ -26,7 +27,7 @@ type debugCandidate struct {
 const debuginfoSuffix = "-debuginfo"
 
 // candidates picks what is wanted out of the listings.
-func (r *run) candidates(listings []*listing) ([]*candidate, error) {
+func (r *run) candidates(ctx context.Context, listings []*listing) ([]*candidate, error) {
 	debug := map[string][]debugCandidate{}
 	seen := map[digest.Digest]bool{}
 	var found []*candidate
@@ -46,6 +47,9 @@ func (r *run) candidates(listings []*listing) ([]*candidate, error) {
 	for _, c := range found {
 		c.debuginfo = debug[buildKey(c.Name, c.EVR, c.Arch)]
 	}
+	if err := r.sourceDebuginfo(ctx, listings, found); err != nil {
+		return nil, err
+	}
 	for _, p := range r.Packages {
 		if !slices.ContainsFunc(found, func(c *candidate) bool { return c.Name == p.Name }) && !r.keeps(p.Name) {
 			return nil, fmt.Errorf("package %s (%s; builds %q): %w: check the name, the architectures, \"builds\" and \"since\"",
@@ -59,6 +63,38 @@ func (r *run) candidates(listings []*listing) ([]*candidate, error) {
 		return a.EVR.Compare(b.EVR)
 	})
 	return found, nil
+}
+
+// sourceDebuginfo looks for the debuginfo of candidates that have none of their own name: it may be named after the source
+// package, foo-debuginfo for libfoo1. Such a package counts if it was built from the same source RPM. The listings are read once
+// more for that, since the names are only known now.
+func (r *run) sourceDebuginfo(ctx context.Context, listings []*listing, found []*candidate) error {
+	names := map[string]bool{}
+	for _, c := range found {
+		if source := sourceName(c.SourceRPM); len(c.debuginfo) == 0 && source != "" && source != c.Name && !r.isPackage(source+debuginfoSuffix) {
+			names[source+debuginfoSuffix] = true
+		}
+	}
+	if len(names) == 0 {
+		return nil
+	}
+	debug := map[string][]debugCandidate{}
+	for _, l := range listings {
+		again, err := r.readListing(ctx, l.source, l.place, func(name string) bool { return names[name] })
+		if err != nil {
+			return err
+		}
+		for _, p := range again.packages {
+			key := p.SourceRPM + " " + p.Arch
+			debug[key] = append(debug[key], debugCandidate{p, l})
+		}
+	}
+	for _, c := range found {
+		if len(c.debuginfo) == 0 {
+			c.debuginfo = debug[c.SourceRPM+" "+c.Arch]
+		}
+	}
+	return nil
 }
 
 func buildKey(name string, evr rpmver.EVR, arch string) string {

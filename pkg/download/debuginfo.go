@@ -16,10 +16,7 @@ import (
 
 // debugCandidates returns the debuginfo packages of c's name and version, each content once: first those of the
 // repository's own debuginfo, then those of others.
-func (r *run) debugCandidates(c *candidate, b *Build) []debugCandidate {
-	if len(c.debuginfo) == 0 {
-		r.Progress.Warn("fetch", b.NEVRA()+": no debuginfo package: only exported functions can be patched")
-	}
+func debugCandidates(c *candidate) []debugCandidate {
 	var own, others []debugCandidate
 	seen := map[digest.Digest]bool{}
 	for _, d := range c.debuginfo {
@@ -88,21 +85,31 @@ func (x *extraction) debuginfo(ctx context.Context, candidates []debugCandidate)
 	if len(stale) > 0 && (best == nil || len(best.files) < len(paths)) {
 		return errors.Join(stale...)
 	}
-	if best == nil || len(best.files) == 0 && len(wrong) > 0 {
+	if len(wrong) > 0 && (best == nil || len(best.files) == 0) {
 		return odd(errors.Join(wrong...))
+	}
+	if best == nil {
+		x.debug = map[string]string{}
+		x.warnMissing(sortedKeys(paths), 0)
+		return nil
 	}
 	x.build.Debuginfo, x.chosen, x.debug = best.pkg, &best.digest, best.files
 	x.warnMissing(sortedKeys(paths), len(candidates))
 	return nil
 }
 
+// warnMissing warns of libraries without debuginfo whose private functions are therefore not known. A library that was not
+// stripped names them itself.
 func (x *extraction) warnMissing(paths []string, candidates int) {
 	which := "its debuginfo package has none"
-	if candidates > 1 {
+	switch {
+	case candidates == 0:
+		which = "no debuginfo package"
+	case candidates > 1:
 		which = fmt.Sprintf("none of its %d debuginfo packages has it together with that of the other libraries", candidates)
 	}
 	for _, p := range paths {
-		if x.debug[p] == "" {
+		if lib := x.seen[p]; x.debug[p] == "" && (lib == nil || !lib.NamesPrivate()) {
 			x.run.Progress.Warn("extract", fmt.Sprintf("%s: no debuginfo for %s (build-id %s): %s: only exported functions can be patched",
 				x.build.NEVRA(), p, x.buildID(p), which))
 		}

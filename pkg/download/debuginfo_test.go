@@ -166,3 +166,31 @@ func TestStaleDebuginfo(t *testing.T) {
 		t.Errorf("library is %+v", lib)
 	}
 }
+
+// TestDebuginfoOfSource finds debuginfo that is named after the source package, by the source RPM; not that of another one.
+func TestDebuginfoOfSource(t *testing.T) {
+	p := withStatic(byBuildID, "")
+	p.Source, p.DebugName = "foo", "foo"
+	w := packageWorld(t, p)
+	if res := w.mustRun(t, want("libfoo1", "libfoo.so.1")); !w.knowsStatic(t, res.Lock) || len(w.warnings) != 0 {
+		t.Errorf("the debuginfo was not used: %q", w.warnings)
+	}
+	p.Source, p.DebugName = "foo", "bar"
+	w = packageWorld(t, p)
+	if res := w.mustRun(t, want("libfoo1", "libfoo.so.1")); w.knowsStatic(t, res.Lock) || !strings.Contains(strings.Join(w.warnings, "\n"), "no debuginfo package: only") {
+		t.Errorf("warnings: %q", w.warnings)
+	}
+}
+
+// TestNoDebuginfoWarning: a library that is not stripped needs no debuginfo, and so nothing is said about it.
+func TestNoDebuginfoWarning(t *testing.T) {
+	for _, unstripped := range []bool{false, true} {
+		p := withStatic(noDebuginfo, "")
+		p.Unstripped = unstripped
+		w := packageWorld(t, p)
+		res := w.mustRun(t, want("libfoo1", "libfoo.so.1"))
+		if (len(w.warnings) == 0) != unstripped || w.knowsStatic(t, res.Lock) != unstripped {
+			t.Errorf("not stripped: %t: %q", unstripped, w.warnings)
+		}
+	}
+}

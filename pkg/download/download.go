@@ -85,7 +85,7 @@ func (r *run) read(ctx context.Context) (*Lock, []OddBuild, error) {
 	for _, l := range listings {
 		lock.Repositories = append(lock.Repositories, l.locked)
 	}
-	candidates, err := r.candidates(listings)
+	candidates, err := r.candidates(ctx, listings)
 	if err != nil {
 		return nil, nil, err
 	}

@@ -38,7 +38,7 @@ type wantedLibrary struct {
 func (r *run) catalogue(ctx context.Context, c *candidate, b *Build, rpm *rpmfile.RPM, wanted []wantedLibrary) (err error) {
 	var debug []debugCandidate
 	if len(wanted) > 0 {
-		debug = r.debugCandidates(c, b)
+		debug = debugCandidates(c)
 	}
 	key := r.extractedKey(b, wanted, debug)
 	if known, ok := r.recall(ctx, key); ok {

@@ -26,6 +26,8 @@ type testPackage struct {
 	Libraries              []testLibrary
 	Links                  map[string]string // symbolic links: path to target
 	Debuginfo              debuginfoKind
+	Unstripped             bool   // the libraries name their private functions themselves
+	DebugName              string // what the debuginfo package is named after; "": Name
 }
 
 // testLibrary is a shared library in a package.
@@ -64,10 +66,10 @@ AutoReqProv: no
 Some of its libraries.
 {{- end}}
 {{- if .Debuginfo}}
-%package -n {{.Name}}-debuginfo
+%package -n {{.DebugName}}-debuginfo
 Summary: Debug information
 AutoReqProv: no
-%description -n {{.Name}}-debuginfo
+%description -n {{.DebugName}}-debuginfo
 Of its libraries.
 {{- end}}
 %install
@@ -80,7 +82,7 @@ cp -a %{_sourcedir}/root/. %{buildroot}
 {{$path}}
 {{- end}}
 {{- if .Debuginfo}}
-%files -n {{.Name}}-debuginfo
+%files -n {{.DebugName}}-debuginfo
 /usr/lib/debug
 {{- end}}
 `))
@@ -90,6 +92,9 @@ func (p testPackage) build(t *testing.T) (rpm, debug string) {
 	t.Helper()
 	if p.Source == "" {
 		p.Source = p.Name
+	}
+	if p.DebugName == "" {
+		p.DebugName = p.Name
 	}
 	if p.Payload == "" {
 		p.Payload = "w3.zstdio"
@@ -114,7 +119,7 @@ func (p testPackage) build(t *testing.T) (rpm, debug string) {
 		"--define", "_rpmdir "+top, "--define", "_rpmfilename %%{NAME}-%%{VERSION}-%%{RELEASE}.%%{ARCH}.rpm",
 		"--define", "_binary_payload "+p.Payload, "--define", "_build_id_links none", "package.spec")
 	stem := fmt.Sprintf("-%s-%s.x86_64.rpm", p.Version, p.Release)
-	rpm, debug = filepath.Join(top, p.Name+stem), filepath.Join(top, p.Name+"-debuginfo"+stem)
+	rpm, debug = filepath.Join(top, p.Name+stem), filepath.Join(top, p.DebugName+"-debuginfo"+stem)
 	if p.Debuginfo == noDebuginfo {
 		debug = ""
 	}
@@ -135,6 +140,10 @@ func (p testPackage) install(t *testing.T, top, root string, l testLibrary) {
 	target := filepath.Join(root, l.Path)
 	makeDir(t, filepath.Dir(target))
 	debug := filepath.Join(root, "usr/lib/debug", l.Path+"-"+p.Version+"-"+p.Release+".x86_64.debug")
+	if p.Unstripped {
+		runTool(t, top, "cp", lib, target)
+		return
+	}
 	if p.Debuginfo == noDebuginfo {
 		runTool(t, top, "eu-strip", "-o", target, lib)
 		return

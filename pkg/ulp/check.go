@@ -77,7 +77,7 @@ type checker struct {
 
 func newChecker(d *Description, c *Container, lib *Library, entries Entries) *checker {
 	return &checker{d: d, c: c, lib: lib, any: entries == EntriesAny, container: path.Base(d.Container.Text), found: map[lookup][]Symbol{},
-		stripped:  sync.OnceValue(func() bool { return !hasLocals(lib) }),
+		stripped:  sync.OnceValue(func() bool { return !lib.NamesPrivate() }),
 		resolvers: sync.OnceValue(func() map[uint64]bool { return lib.choosers() })}
 }
 
@@ -238,6 +238,9 @@ func (k *checker) replacement(n Name) {
 		"%q is in %s but not exported", n.Text, k.container)
 }
 
+// stripped is a hint about a library of which only the exported symbols are known.
+const stripped = "the library is stripped of what it does not export: add its debuginfo"
+
 // absent reports that the name n is not defined in lib, called file; want tells which names may have been meant.
 func (k *checker) absent(n Name, lib *Library, file string, want func(Symbol) bool) {
 	hint := ""
@@ -246,6 +249,9 @@ func (k *checker) absent(n Name, lib *Library, file string, want func(Symbol) bo
 	}
 	if hint == "" {
 		hint = k.near(n.Text, lib, want)
+	}
+	if lib == k.lib && k.stripped() {
+		hint = strings.TrimPrefix(hint+"; ", "; ") + stripped
 	}
 	if base, version := SplitVersion(n.Text); version != "" {
 		if names := versionsOf(lib.LookupAll(base)); len(names) > 0 {

@@ -67,15 +67,13 @@ func (k *checker) absentVariable(r Reference) {
 	k.absent(r.Variable, k.lib, k.lib.Name, want)
 	if found := k.errs[before]; found.Hint == "" {
 		found.Hint = "it was optimised away, or the compiler gave it a name with a suffix"
-		if k.stripped() {
-			found.Hint = "the library is stripped of what it does not export: add its debuginfo"
-		}
 	}
 }
 
-// hasLocals tells whether the library's private symbols are known.
-func hasLocals(lib *Library) bool {
-	for s := range lib.Symbols() {
+// NamesPrivate reports whether the library's symbols have those that it does not export: it was not stripped, or read with its
+// debuginfo.
+func (l *Library) NamesPrivate() bool {
+	for s := range l.Symbols() {
 		if s.Bind() == elf.STB_LOCAL && (isVariable(s) || s.Type() == elf.STT_FUNC) {
 			return true
 		}
