@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"path/filepath"
 	"slices"
+	"sync/atomic"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -199,14 +200,19 @@ func (r *run) each(parent context.Context, n int, f func(ctx context.Context, i 
 	ctx, cancel := context.WithCancel(parent)
 	defer cancel()
 	errs := make([]error, n)
+	var cancelled atomic.Bool // an error from before that is a reason, even one that wraps context.Canceled
 	var g errgroup.Group
 	g.SetLimit(r.jobs())
 	for i := range n {
 		g.Go(func() error {
 			if ctx.Err() == nil {
-				if errs[i] = f(ctx, i); errs[i] != nil {
-					cancel()
+				err := f(ctx, i)
+				if err == nil || errors.Is(err, context.Canceled) && cancelled.Load() {
+					return nil
 				}
+				errs[i] = err
+				cancelled.Store(true)
+				cancel()
 			}
 			return nil
 		})
@@ -215,7 +221,7 @@ func (r *run) each(parent context.Context, n int, f func(ctx context.Context, i 
 	if err := context.Cause(parent); err != nil {
 		return err
 	}
-	return errors.Join(slices.DeleteFunc(errs, func(err error) bool { return errors.Is(err, context.Canceled) })...)
+	return errors.Join(errs...)
 }
 
 // write puts catalogue and lock in place, the lock last: it names only files that are there. Files of other content have
