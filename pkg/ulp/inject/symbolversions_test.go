@@ -74,7 +74,6 @@ func TestSymbolVersions(t *testing.T) {
 				"bar@V2:new_lp\n":  "1 20 3",
 				"bar@V1:old_lp\nbar@@V2:new_lp\nsame:same_lp\n": "10 20 30",
 				"bar@*:new_lp\nsame@V1:same_lp\n":               "20 20 30",
-				"b?r:old_lp\n":                                  "10 10 3",
 			} {
 				p := pack(t, lib, expanded(t, lib, lines), ulp.PackOptions{}, "testdata/symbolversions_patch.c")
 				c.apply(Options{}, p)
