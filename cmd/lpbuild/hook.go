@@ -122,6 +122,9 @@ lpbuild-reconcile.timer calls it every quarter of an hour where live patches are
 
 // run is a scriptlet: whatever happens is said and is no error.
 func (o *hookOptions) run(cmd *cobra.Command, s *console, action hook.Action, args []string) error {
+	if action != hook.Reconcile && len(args) != 4 {
+		return &usageError{fmt.Errorf("expected PACKAGE VERSION LIBRARY COUNT, got %d arguments", len(args)), cmd.CommandPath()}
+	}
 	if !cmd.Flags().Changed("deadline") {
 		o.deadline = hook.ConfiguredDeadline("/")
 	}
@@ -191,9 +194,6 @@ func (o *hookOptions) request(cmd *cobra.Command, action hook.Action, args []str
 	}
 	if action == hook.Reconcile {
 		return r, nil
-	}
-	if len(args) != 4 {
-		return r, errors.New("expected PACKAGE VERSION LIBRARY COUNT")
 	}
 	r.Package, r.Version, r.Library = args[0], args[1], args[2]
 	if r.Count, err = strconv.Atoi(args[3]); err != nil {

@@ -73,6 +73,11 @@ func (o *statusOptions) run(ctx context.Context, command string, s *console) err
 	if err != nil {
 		return err
 	}
+	if len(list) == 0 && denied == 0 {
+		if err := mustMatch(ctx, selector, o.process, o.user); err != nil {
+			return err
+		}
+	}
 	var shown []*trigger.Survey
 	for _, p := range list {
 		if onlyStock := p.Stock && len(p.Elsewhere)+len(p.Kept)+len(p.Probes)+p.Left.Mappings == 0; onlyStock && !o.all && selector.PID == 0 {

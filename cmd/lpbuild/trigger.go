@@ -4,10 +4,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
 
+	"github.com/lpbuild/lpbuild/pkg/shellword"
 	"github.com/lpbuild/lpbuild/pkg/ulp"
 	"github.com/lpbuild/lpbuild/pkg/ulp/trigger"
 )
@@ -230,7 +232,29 @@ func (o *liveOptions) run(cmd *cobra.Command, s *console, args []string, revert 
 		Selector: selector, Backends: engines, Containers: containers, Revert: revert, RevertAll: o.all, Replace: o.replace,
 		Leftovers: o.leftovers, DryRun: o.dryRun, Timeout: o.timeout, MaxStop: o.maxStop, Deadline: o.deadline,
 	}, p.report)
-	return errors.Join(err, p.finish(summary, err == nil))
+	if err := errors.Join(err, p.finish(summary, err == nil)); err != nil || summary.Processes() > 0 {
+		return err
+	}
+	return mustMatch(ctx, selector, o.process, o.user)
+}
+
+// mustMatch refuses a name or a user that no process has: the process that is meant did not start, or
+// is spelled differently.
+func mustMatch(ctx context.Context, selector trigger.Selector, process, user string) error {
+	if selector.Name == nil && selector.User == nil {
+		return nil
+	}
+	if found, err := selector.Matches(ctx); found || err != nil {
+		return err
+	}
+	var options []string
+	if process != "" {
+		options = append(options, "-p "+shellword.Join(process))
+	}
+	if user != "" {
+		options = append(options, "-u "+shellword.Join(user))
+	}
+	return fmt.Errorf("no process matches %s", strings.Join(options, " "))
 }
 
 // containers reads the files that were named.

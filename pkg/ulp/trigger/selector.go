@@ -91,6 +91,29 @@ func never(p *process.Process) error {
 	return nil
 }
 
+// Matches reports whether a process of this machine is selected by what everybody may see of it. A
+// process that cannot be looked at counts unless its name or its user is known to be another.
+func (s *Selector) Matches(ctx context.Context) (bool, error) {
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	found := errors.New("found")
+	err := process.Scan(ctx, process.ScanOptions{PIDs: s.pids()}, func(visit context.Context, p *process.Process, err error) {
+		look, unseen := errors.AsType[*process.LookError](err)
+		switch {
+		case err == nil && s.wants(p):
+			cancel(found)
+		case unseen && !errors.Is(err, process.ErrGone):
+			if _, may := s.mayWant(visit, "", look.PID); may {
+				cancel(found)
+			}
+		}
+	})
+	if errors.Is(context.Cause(ctx), found) {
+		return true, nil
+	}
+	return false, err
+}
+
 // wants says whether a process is meant, by what everybody may see of it.
 func (s *Selector) wants(p *process.Process) bool {
 	switch {
