@@ -303,6 +303,26 @@ func TestRevertByHolder(t *testing.T) {
 	}
 }
 
+// TestReplaceKeepsOne: a live patch that is applied already and is to replace all others stays, and the others go, by either engine.
+func TestReplaceKeepsOne(t *testing.T) {
+	for name, preload := range map[string]string{"native": "", "libpulp": standIn(t)} {
+		t.Run(name, func(t *testing.T) {
+			c := start(t, "a", preload, "keepsone"+name)
+			one := read(t, pack(t, "a", "libtarget_keepsone"+name+"1.so", 10, "one:one_lp"))
+			two := read(t, pack(t, "a", "libtarget_keepsone"+name+"2.so", 20, "two:two_lp"))
+			for _, cs := range []*trigger.Containers{one, two} {
+				c.is(trigger.Changed, nil, c.one(trigger.Options{Containers: cs, Backends: auto()}))
+			}
+			c.says("10 40 3 107")
+			if r := c.one(trigger.Options{Containers: one, Backends: auto(), Replace: true}); r.Status != trigger.Changed {
+				t.Errorf("%v: %v", r.Status, r.Err)
+			}
+			c.says("10 2 3 107")
+			c.is(trigger.Already, trigger.ErrApplied, c.one(trigger.Options{Containers: one, Backends: auto(), Replace: true}))
+		})
+	}
+}
+
 // TestReplaceNothing: where nothing is applied that could be taken out first, nothing is said of it.
 func TestReplaceNothing(t *testing.T) {
 	ten, twenty := read(t, container(t, "a", 10)), read(t, container(t, "a", 20))

@@ -288,8 +288,16 @@ func (j *job) plan(ctx context.Context, steps []Step) ([]Step, Plan, error) {
 		}
 		return false
 	}
+	stays := func(library string) bool { // it is there already, and the others can go
+		for i, s := range steps {
+			if s.Kind == RevertAll && s.Library == library && j.o.Replace && verdicts[i] == nil {
+				return true
+			}
+		}
+		return false
+	}
 	rest := slices.DeleteFunc(slices.Clone(steps), func(s Step) bool {
-		return s.Kind == RevertAll && !comes(s.Library) && !foreign(s.Library)
+		return s.Kind == RevertAll && !comes(s.Library) && !foreign(s.Library) && !stays(s.Library)
 	})
 	if len(rest) == len(steps) || len(rest) == 0 {
 		return rest, plan, nil

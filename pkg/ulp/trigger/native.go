@@ -125,7 +125,7 @@ func (t *nativeTarget) Plan(ctx context.Context, steps []Step) (Plan, error) {
 		p.verdicts[i] = p.verdict(ctx, i)
 	}
 	for i, s := range steps { // the old ones stay if none of the new ones can come
-		if first := p.firstApply(s.Library); s.Kind == RevertAll && first > i && !p.comes(s.Library) {
+		if first := p.firstApply(s.Library); s.Kind == RevertAll && first > i && !p.comes(s.Library) && !p.staysAlone(i, first) {
 			p.verdicts[i] = p.verdicts[first]
 		}
 	}
@@ -200,6 +200,14 @@ func (p *nativePlan) comes(library string) bool {
 		}
 	}
 	return false
+}
+
+// staysAlone reports whether the live patch of one step, which is there already, is to stay while others of the library, which are
+// there as well, are taken out by another step.
+func (p *nativePlan) staysAlone(revert, apply int) bool {
+	return p.verdicts[revert] == nil && errors.Is(p.verdicts[apply], ErrApplied) && p.t.active(func(a inject.Applied) bool {
+		return a.Target.Name == p.steps[apply].Library && !slices.ContainsFunc(p.steps, func(s Step) bool { return s.Kind == Apply && s.is(a) })
+	})
 }
 
 // change joins all steps that can be done. A live patch that is to come and is there already stays when all others go.
