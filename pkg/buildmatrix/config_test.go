@@ -289,3 +289,25 @@ func TestReleaseVersion(t *testing.T) {
 		}
 	}
 }
+
+// TestMaxAge hands on since when a repository must have been signed, to both of an entry.
+func TestMaxAge(t *testing.T) {
+	dir := packageFolder(t)
+	text := strings.Replace(validConfig, "    unsigned: true\n", "    unsigned: true\n    max-age: 30 days\n", 1)
+	c, err := ParseConfig(filepath.Join(dir, ConfigName), []byte(text))
+	if err != nil {
+		t.Fatal(err)
+	}
+	c.Repositories = c.Repositories[1:] // the key of the first one is an empty file
+	now := time.Date(2026, 3, 31, 12, 0, 0, 0, time.UTC)
+	req, err := c.Request(now)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got, want := req.Repositories[0].NotBefore, now.AddDate(0, 0, -30); !got.Equal(want) {
+		t.Errorf("got %s, want %s", got, want)
+	}
+	if req.ReleaseVersion != "15.5" {
+		t.Errorf("the release version is %q", req.ReleaseVersion)
+	}
+}

@@ -86,6 +86,8 @@ func TestHostileLocks(t *testing.T) {
 		"slash in the name":     func(l *Lock) { l.Builds[0].Name = "a/b" },
 		"option for a name":     func(l *Lock) { l.Builds[0].Name = "-rf" },
 		"newline in the arch":   func(l *Lock) { l.Builds[0].Arch = "x\ny" },
+		"gone is no date":       func(l *Lock) { l.Builds[0].Gone = "yesterday" },
+		"twin is a path":        func(l *Lock) { l.Builds[0].Twin = "../x" },
 		"negative epoch":        func(l *Lock) { l.Builds[0].Epoch = -1 },
 		"build-id not hex":      func(l *Lock) { l.Builds[0].Libraries[0].BuildID = "xyz" },
 		"no build-id":           func(l *Lock) { l.Builds[0].Libraries[0].BuildID = "" },
