@@ -65,7 +65,8 @@ A container is named STEM_VERSION-RELEASE_livepatchN.so. Where a package has the
 the kind is put behind the release: STEM_VERSION-RELEASE.power9_livepatchN.so.
 
 A patch is compiled once for all builds unless its source asks for the build: LPBUILD_VERSION, LPBUILD_RELEASE (strings),
-LPBUILD_VERSION_MAJOR, LPBUILD_VERSION_MINOR, LPBUILD_VERSION_PATCH (numbers); in patches for glibc also __GLIBC__,
+LPBUILD_VERSION_MAJOR, LPBUILD_VERSION_MINOR, LPBUILD_VERSION_PATCH (numbers); LPBUILD_PACKAGE_NAME and LPBUILD_PACKAGE_VERSION
+are those of the live patch package, strings; in patches for glibc also __GLIBC__,
 __GLIBC_MINOR__ and __GLIBC_PREREQ, which are those of the build. A second run with nothing changed does no work.
 
 Whatever the compiler, assembler and linker read must be in the package folder or part of the system: the source package has
@@ -221,7 +222,7 @@ func cellsJSON(r *buildmatrix.Report) []cellJSON {
 // printRefused prints why cells have no container; the same reasons for several builds are said once, with the placeholders of
 // descriptions for the build.
 func printRefused(s *console, r *buildmatrix.Report) {
-	builds, first := map[string][]string{}, map[string]string{}
+	builds, first, patches := map[string][]string{}, map[string]string{}, map[string][]string{}
 	var order []string
 	for _, c := range r.Cells {
 		if c.Status == buildmatrix.Built {
@@ -231,7 +232,13 @@ func printRefused(s *console, r *buildmatrix.Report) {
 		for _, reason := range c.Reasons {
 			text.WriteString(shown(reason))
 		}
-		key := fmt.Sprintf("%s %s\x00%s", c.Status, c.Patch, strings.ReplaceAll(text.String(), "_"+c.Version+"-"+c.Release, "_{version}-{release}"))
+		patch := c.Patch
+		if len(c.Reasons) == 1 && c.Reasons[0].Code == buildmatrix.SameName { // which is the same for all patches that it is about
+			patch = ""
+			text.Reset()
+			text.WriteString(shown(buildmatrix.Reason{Message: c.Reasons[0].Message, Hint: c.Reasons[0].Hint}))
+		}
+		key := fmt.Sprintf("%s\x00%s\x00%s", c.Status, patch, strings.ReplaceAll(text.String(), "_"+c.Version+"-"+c.Release, "_{version}-{release}"))
 		if first[key] == "" {
 			first[key] = text.String()
 		}
@@ -242,15 +249,21 @@ func printRefused(s *console, r *buildmatrix.Report) {
 		if c.Variant != "" {
 			build += " (" + c.Variant + ")"
 		}
-		builds[key] = append(builds[key], build)
+		if !slices.Contains(builds[key], build) {
+			builds[key] = append(builds[key], build)
+		}
+		if !slices.Contains(patches[key], c.Patch) {
+			patches[key] = append(patches[key], c.Patch)
+		}
 	}
 	s.finish()
 	for _, key := range order {
-		head, text, _ := strings.Cut(key, "\x00")
+		status, text, _ := strings.Cut(key, "\x00")
+		_, text, _ = strings.Cut(text, "\x00")
 		if len(builds[key]) == 1 {
 			text = first[key]
 		}
-		fmt.Fprintf(s.err, "%s for %s:\n%s", head, strings.Join(builds[key], ", "), text)
+		fmt.Fprintf(s.err, "%s %s for %s:\n%s", status, strings.Join(patches[key], ", "), strings.Join(builds[key], ", "), text)
 	}
 }
 

@@ -51,15 +51,37 @@ func refuseDoubles(jobs []*job) {
 		if len(group) == 1 {
 			continue
 		}
-		name := group[0].info.Container
+		message, hint := doubles(group)
 		for _, j := range group {
-			reason := reasonAt("same-name", j.at(j.description.Container,
-				fmt.Sprintf("%s would be the container of %s, too", name, othersOf(j, group)),
-				"give each live patch a number (livepatch1, livepatch2) or a stem of its own"))
+			reason := reasonAt(SameName, j.at(j.description.Container, message, hint))
 			j.refuse(Refused, reason)
 			j.info.Key = "" // the verdict depends on more than the cell
 		}
 	}
+}
+
+// SameName is the code of a reason that several cells have in common, in the same words: their containers have one name.
+const SameName = "same-name"
+
+// doubles says what is wrong with cells whose containers have one name, and proposes numbers.
+func doubles(group []*job) (message, hint string) {
+	var names []string
+	for _, j := range group {
+		if !slices.Contains(names, j.Patch.Description) {
+			names = append(names, j.Patch.Description)
+		}
+	}
+	name := group[0].info.Container
+	if len(names) == 1 {
+		return fmt.Sprintf("%s would be the container of %s", name, othersOf(nil, group)), "give each live patch a number or a stem of its own"
+	}
+	var numbers []string
+	for i, n := range names {
+		numbers = append(numbers, fmt.Sprintf("livepatch%d in %s", i+1, n))
+	}
+	build := "_" + group[0].Build.Version + "-" + group[0].Build.Release
+	return fmt.Sprintf("%s would be the container of each of %s", strings.Replace(name, build, "_{version}-{release}", 1), strings.Join(names, ", ")),
+		"give each a number of its own: " + strings.Join(numbers, ", ")
 }
 
 // othersOf names the cells of a group without one.

@@ -66,7 +66,8 @@ func TestSameContainerName(t *testing.T) {
 			continue
 		}
 		other := map[string]string{"second.in": "toy_livepatch1.in", "toy_livepatch1.in": "second.in"}[c.Patch]
-		if c.Reasons[0].Code != "same-name" || !strings.Contains(c.Reasons[0].Message, other+" for toy-1.0-2.x86_64") {
+		if c.Reasons[0].Code != "same-name" || !strings.Contains(c.Reasons[0].Message, other) ||
+			c.Reasons[0].Hint != "give each a number of its own: livepatch1 in second.in, livepatch2 in toy_livepatch1.in" {
 			t.Errorf("%s: %+v", c.Patch, c.Reasons)
 		}
 	}

@@ -45,12 +45,27 @@ func (m *matrix) noBuild(p *Patch, arch ulp.Arch) (message, hint string) {
 	switch {
 	case !keep(func(b *download.Build) bool { return b.Arch == string(arch) }):
 		return fmt.Sprintf("%s has no build for %s (\"arch\")", LockName, arch), again
+	case !keep(func(b *download.Build) bool {
+		return slices.ContainsFunc(m.config.Packages, func(p Package) bool { return p.Name == b.Name })
+	}):
+		var names, have []string
+		for _, p := range m.config.Packages {
+			names = append(names, p.Name)
+		}
+		for _, b := range left {
+			have = append(have, b.Name)
+		}
+		hint = "run lpbuild download"
+		if near := diag.Nearest(names[0], have, 1); len(names) == 1 && len(near) > 0 && near[0] != names[0] {
+			hint = fmt.Sprintf("run lpbuild download; or did you mean %s?", near[0])
+		}
+		return fmt.Sprintf("%s has no build of package %s", LockName, strings.Join(names, ", ")), hint
 	case !keep(func(b *download.Build) bool { return len(b.LibrariesNamed(p.Library)) > 0 }):
 		return fmt.Sprintf("no build in %s has the library %s (%s)", LockName, p.Library, librariesOf(left)), again
 	case !keep(func(b *download.Build) bool {
 		return slices.ContainsFunc(m.config.Packages, func(p Package) bool { return p.Name == b.Name && p.Builds.Contains(b.EVR()) })
 	}):
-		return fmt.Sprintf("no build in %s that has %s is what \"packages\" asks for", LockName, p.Library), again
+		return fmt.Sprintf("\"builds\" of \"packages\" holds none of %s in %s", span(left), LockName), again
 	}
 	return fmt.Sprintf("\"builds\" of the patch, %s, holds none of %s", p.Builds, span(left)), "for example: \">= 2.31-150300.9, < 2.38\""
 }

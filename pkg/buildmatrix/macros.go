@@ -17,6 +17,8 @@ import (
 //	LPBUILD_VERSION_MAJOR  2                 the version's first number
 //	LPBUILD_VERSION_MINOR  31                its second; 0 if there is none
 //	LPBUILD_VERSION_PATCH  0                 its third; 0 if there is none
+//	LPBUILD_PACKAGE_NAME     "glibc-livepatches"  the live patch package, a string
+//	LPBUILD_PACKAGE_VERSION  "0.3"                its version, a string
 //
 // For builds of the source package glibc (its gconv modules are in packages of other names), __GLIBC__, __GLIBC_MINOR__ and
 // __GLIBC_PREREQ are those of the build, too, not those of the machine that compiles.
@@ -55,6 +57,11 @@ func versionMacros(b *download.Build) []string {
 	return flags
 }
 
+// packageMacros returns the macros that name the live patch package, as compiler flags.
+func packageMacros(c *Config) []string {
+	return []string{"-DLPBUILD_PACKAGE_NAME=" + strconv.Quote(c.Name), "-DLPBUILD_PACKAGE_VERSION=" + strconv.Quote(c.Version)}
+}
+
 // isLibc reports whether a build comes from the C library's source package.
 func isLibc(b *download.Build) bool { return b.Source == "glibc" }
 
@@ -78,7 +85,7 @@ func asksForBuild(preprocessed []byte) bool {
 			}
 		}
 		if bytes.HasPrefix(rest, []byte("LPBUILD_VERSION")) || bytes.HasPrefix(rest, []byte("LPBUILD_RELEASE")) ||
-			bytes.HasPrefix(rest, []byte("LPBUILD_LIBC_")) {
+			bytes.HasPrefix(rest, []byte("LPBUILD_LIBC_")) || bytes.HasPrefix(rest, []byte("LPBUILD_PACKAGE_")) {
 			return true
 		}
 	}

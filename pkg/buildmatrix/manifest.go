@@ -7,7 +7,6 @@ import (
 	"slices"
 
 	"github.com/lpbuild/lpbuild/pkg/atomicfile"
-	"github.com/lpbuild/lpbuild/pkg/download"
 	"github.com/lpbuild/lpbuild/pkg/download/digest"
 )
 
@@ -72,11 +71,11 @@ func (m *manifest) write(name string) error {
 func (m *manifest) isEmpty() bool { return len(m.Files) == 0 }
 
 // group returns what tells apart the builds that may need an object of their own: "" if the source does not ask.
-func (m *manifest) group(b *download.Build) string {
+func (m *manifest) group(macros []string) string {
 	if !m.PerBuild {
 		return ""
 	}
-	return hashOf(versionMacros(b)...)
+	return hashOf(macros...)
 }
 
 // inputs returns the files of the package folder that were read.

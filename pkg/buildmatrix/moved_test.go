@@ -57,3 +57,21 @@ func TestWordsOfOlderTemplates(t *testing.T) {
 		}
 	}
 }
+
+// TestPackageMacros: a source can ask for the package that is made, and is compiled anew for another version of it.
+func TestPackageMacros(t *testing.T) {
+	f := newFolder(t, "1.0-1", "2.0-1")
+	f.write("toy_livepatch1.c", "const char toy_name[] = LPBUILD_PACKAGE_NAME \" \" LPBUILD_PACKAGE_VERSION;\n"+
+		"int toy_add_lp(int a, int b) { return a + b + toy_name[a & 7]; }\n")
+	size := func() uint64 {
+		s, _ := f.container(f.mustBuild().Cells[0]).Lookup("toy_name")
+		return s.Size
+	}
+	if got, want := size(), uint64(len("toy-livepatches 1")+1); got != want {
+		t.Errorf("the name has %d bytes, want %d", got, want)
+	}
+	f.edit(`version: "1"`, `version: "1.25"`)
+	if got, want := size(), uint64(len("toy-livepatches 1.25")+1); got != want {
+		t.Errorf("after the change the name has %d bytes, want %d", got, want)
+	}
+}

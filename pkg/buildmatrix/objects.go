@@ -39,6 +39,7 @@ type objects struct {
 	dir      string // build/.objects, as seen from here
 	root     string // the package folder, as seen from here
 	patch    *Patch
+	pkg      []string  // macros of the package that is made: see packageMacros
 	compiler *compiler // nil: nothing is compiled, only what is there is used
 	manifest manifest
 	name     string // of the manifest file
@@ -52,7 +53,7 @@ type objects struct {
 // openObjects returns what earlier runs compiled. If the compiler is not nil, what another one made does not count.
 func openObjects(buildDir string, c *Config, p *Patch, arch ulp.Arch, cc *compiler) (*objects, error) {
 	o := &objects{
-		dir: filepath.Join(buildDir, objectsDir), root: c.Dir, patch: p, compiler: cc,
+		dir: filepath.Join(buildDir, objectsDir), root: c.Dir, patch: p, pkg: packageMacros(c), compiler: cc,
 		loaded: map[string]*object{}, failed: map[string]error{},
 	}
 	o.name = filepath.Join(o.dir, settingsKey(p, arch)+".json")
@@ -94,7 +95,7 @@ func (o *objects) save() error {
 
 // known returns the object for a build if no compiler is needed for that.
 func (o *objects) known(b *download.Build) (*object, error) {
-	return o.open(o.manifest.Objects[o.manifest.group(b)])
+	return o.open(o.manifest.Objects[o.manifest.group(o.macros(b))])
 }
 
 // forBuild returns the compiled patch for a build. Calls come one after the other. What fails once is not tried again for
@@ -108,7 +109,7 @@ func (o *objects) forBuild(ctx context.Context, b *download.Build) (*object, err
 			return nil, err
 		}
 	}
-	group := o.manifest.group(b)
+	group := o.manifest.group(o.macros(b))
 	if err, tried := o.failed[group]; tried {
 		return nil, err
 	}
@@ -147,12 +148,15 @@ func (o *objects) make(ctx context.Context, b *download.Build, group string) (*o
 
 // flags are those of the patch for a build, without what is done and to which files.
 func (o *objects) flags(b *download.Build) []string {
-	flags := slices.Concat(o.compiler.baseFlags(), o.warningFlags(), versionMacros(b), o.patch.CFlags)
+	flags := slices.Concat(o.compiler.baseFlags(), o.warningFlags(), o.macros(b), o.patch.CFlags)
 	if isLibc(b) {
 		flags = append(flags, "-isystem", relInclude)
 	}
 	return flags
 }
+
+// macros returns the macros through which a source can ask for the build and for the package that is made, as compiler flags.
+func (o *objects) macros(b *download.Build) []string { return append(versionMacros(b), o.pkg...) }
 
 // cErrors are warnings of C compilers about code that does not do what it says: a function without a prototype returns an int,
 // so that half of a pointer is lost. GCC 14 takes them for errors, too. "cflags" can take that back (-Wno-error=int-conversion).

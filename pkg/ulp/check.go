@@ -65,6 +65,7 @@ type checker struct {
 	container string // base name
 	any       bool   // functions without NOPs are accepted if it is proven
 	errs      diag.List
+	said      map[finding]bool
 	// acceptClones is set if copies of replaced functions need not be replaced.
 	acceptClones bool
 	found        map[lookup][]Symbol
@@ -76,9 +77,15 @@ type checker struct {
 }
 
 func newChecker(d *Description, c *Container, lib *Library, entries Entries) *checker {
-	return &checker{d: d, c: c, lib: lib, any: entries == EntriesAny, container: path.Base(d.Container.Text), found: map[lookup][]Symbol{},
+	return &checker{d: d, c: c, lib: lib, any: entries == EntriesAny, container: path.Base(d.Container.Text), found: map[lookup][]Symbol{}, said: map[finding]bool{},
 		stripped:  sync.OnceValue(func() bool { return !lib.NamesPrivate() }),
 		resolvers: sync.OnceValue(func() map[uint64]bool { return lib.choosers() })}
+}
+
+// finding is what was said about a place.
+type finding struct {
+	pos     diag.Pos
+	message string
 }
 
 // lookup is a name that was looked for in a library.
@@ -103,6 +110,12 @@ const maxHints = 50
 func (k *checker) fail(n Name, err error, hint, format string, args ...any) {
 	found := k.d.finding(n, err, format, args...)
 	found.Hint = hint
+	if said := (finding{found.Pos, found.Message}); found.Pos.Line > 0 {
+		if k.said[said] {
+			return // of another function that the same pattern stands for
+		}
+		k.said[said] = true
+	}
 	k.errs = append(k.errs, found)
 }
 
