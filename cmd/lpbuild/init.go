@@ -13,7 +13,7 @@ import (
 
 type initOptions struct {
 	repositories, debuginfo, keys, arch []string
-	name, product, pkg, builds          string
+	name, product, pkg, builds, tree    string
 	unsigned                            bool
 }
 
@@ -27,6 +27,7 @@ func (o *initOptions) addFlags(cmd *cobra.Command) {
 	f.StringVar(&o.product, "product", "", "`name` of the product that the builds belong to, such as SLE-15-SP5 (default without --repository: the machine's)")
 	f.StringVar(&o.pkg, "package", "glibc", "`package` whose builds are patched")
 	f.StringVar(&o.builds, "builds", "", "version `range` of the builds, such as \">= 2.31-150300.9\"")
+	f.StringVar(&o.tree, "import", "", "make the package of the descriptions (.in, .dsc) and sources below `DIR`, instead of an example")
 	f.StringSliceVar(&o.arch, "arch", []string{"x86_64"}, "`architectures`")
 }
 
@@ -37,6 +38,9 @@ func newInit(s *console) *cobra.Command {
 		Short: "Write a package folder with an example that builds as it is",
 		Long: `Writes a new package folder: configuration, an example (a live patch of malloc) with its description and its test
 program, and a README for the package's maintainer.
+
+With --import DIR the package is made of what is there: each description (.in, or .dsc) with the source of its name, or the only
+one beside it. Files keep their places. Containers whose names collide get numbers, and what cannot be taken is listed.
 
 Without --repository the repositories are those of zypper on this machine, with the keys that its RPM trusts.` + exitHelp,
 		Example: `  lpbuild init glibc-livepatches --product SLE-15-SP5 \
@@ -65,7 +69,9 @@ func runInit(s *console, o initOptions, dir string) error {
 	if len(o.repositories) == 0 && o.product == "" { // what $releasever in the machine's own repositories stands for
 		o.product = scaffold.MachineProduct("/")
 	}
+	var left []string
 	names, err := scaffold.Write(dir, scaffold.Options{
+		Import: o.tree, Left: &left,
 		Name: o.name, Product: o.product, Arch: o.arch, Package: o.pkg, Builds: o.builds, Repositories: repositories,
 		Author: defaultAuthor(), Time: now,
 	})
@@ -77,6 +83,9 @@ func runInit(s *console, o initOptions, dir string) error {
 	}
 	for _, name := range names {
 		s.print("%s\n", filepath.Join(dir, name))
+	}
+	for _, what := range left {
+		s.print("left out: %s\n", what)
 	}
 	s.print("next: %s && lpbuild download && lpbuild build\n", shellword.Join("cd", dir))
 	return nil

@@ -43,6 +43,11 @@ type Options struct {
 	Author       string       // of the first changes entry
 	Time         time.Time    // of the first changes entry
 	License      string       // set by Write, for the package
+	// Import is a tree of descriptions and sources that becomes the package, in place of an example. Left, if it is not nil, gets
+	// what is not taken, and why.
+	Import  string
+	Left    *[]string
+	Patches []Patch // set by Write: those of the tree
 }
 
 // Repository is an entry of the configuration. Relative paths are meant from the current folder, and become absolute: what
@@ -194,7 +199,21 @@ func (o *Options) files() ([]file, error) {
 	if err != nil {
 		return nil, err
 	}
+	if o.Import != "" {
+		tree, err := importTree(o.Import)
+		if err != nil {
+			return nil, err
+		}
+		o.Patches = tree.patches
+		files = append(files, tree.files...)
+		if o.Left != nil {
+			*o.Left = tree.left
+		}
+	}
 	for _, e := range entries {
+		if o.Import != "" && e.Name() != "lpbuild.yaml.tmpl" {
+			continue // the example
+		}
 		data, err := fs.ReadFile(root, e.Name())
 		if err != nil {
 			return nil, err
