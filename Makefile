@@ -16,7 +16,7 @@ CHROMIUM_DEBIAN := gcc libc6-dev util-linux chromium
 DEMO_SUSE   := gcc glibc-devel binutils rpm-build createrepo_c gpg2 xz zstd bzip2 elfutils cpio tar findutils util-linux
 TEST_SUSE   := $(DEMO_SUSE) iproute2 bash-completion gdb strace rpmlint mandoc osc gcc-c++ ShellCheck systemd cross-ppc64le-gcc14 cross-aarch64-gcc14
 
-.PHONY: build deps deps-demo deps-glibc deps-real deps-chromium demo package test test-kill test-cycles test-glibc test-real test-chromium test-decode reach race bench bench-once fuzz lint clean
+.PHONY: build deps deps-demo deps-glibc deps-real deps-chromium demo package test test-capless test-pidns test-kill test-cycles test-glibc test-real test-chromium test-decode reach race bench bench-once fuzz lint clean
 
 build: $(BIN)
 
@@ -50,9 +50,32 @@ demo: deps-demo build
 package: deps
 	GO=$(GO) packaging/build package-out
 
+# STRICT=1: a skipped test is a failure unless internal/testrun/permitted.go has the reason.
+STRICT ?=
 test: deps
 	CGO_ENABLED=0 $(GO) vet ./...
-	CGO_ENABLED=0 $(GO) test ./...
+	CGO_ENABLED=0 $(GO) run ./internal/testrun $(if $(STRICT),-strict) -- ./...
+
+# The tests that ask for privileges, or that look at the processes of the machine: packages that
+# start, examine and patch processes, and those that call rpmbuild and unshare. Others do neither.
+# Left out is what takes minutes and is about what a killed engine leaves, not about privileges.
+ISOLATED := ./pkg/ulp/process ./pkg/ulp/tracer ./pkg/ulp/pulp ./pkg/ulp/inject ./pkg/ulp/trigger ./pkg/ulp/internal/procfs \
+            ./pkg/hook ./pkg/spec ./cmd/lpbuild ./internal/targettest ./internal/buildservice
+LONG     := ^(TestKilled|TestLeftover|TestSwapped|TestZypper|TestRPM|TestReadme|TestReach|TestGateAgrees)
+# What root of a container has by default.
+CONTAINER_CAPS := chown dac_override fowner fsetid kill setgid setuid setpcap net_bind_service net_raw sys_chroot mknod audit_write setfcap
+empty :=
+comma := ,
+CAPLESS := setpriv --inh-caps=-all --bounding-set=-all,$(subst $(empty) $(empty),$(comma),$(addprefix +,$(CONTAINER_CAPS)))
+PIDNS   := unshare --mount --pid --fork --kill-child --mount-proc
+
+# As root of a container: without CAP_SYS_ADMIN, CAP_SYS_PTRACE and others. What needs them is skipped.
+test-capless: deps
+	CGO_ENABLED=0 $(CAPLESS) $(GO) run ./internal/testrun -- -skip '$(LONG)' $(ISOLATED)
+
+# In a PID namespace, where process 1 is an ordinary program and no kernel thread is to be seen.
+test-pidns: deps
+	CGO_ENABLED=0 $(PIDNS) $(GO) run ./internal/testrun -- -count=1 -skip '$(LONG)' $(ISOLATED)
 
 # The trigger engines, each killed a thousand times: no target may notice.
 KILLS ?= 1000

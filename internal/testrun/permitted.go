@@ -8,6 +8,7 @@ var reasons = []*regexp.Regexp{
 	regexp.MustCompile(`run "make test-(glibc|real|decode|chromium)"`), // .ci/run does
 	regexp.MustCompile("`make test-decode` runs it"),
 	regexp.MustCompile(`LPBUILD_LIBPULP does not name a libpulp\.so`), // with a distribution's own libpulp, which is optional
+	regexp.MustCompile(`no (zsh|fish) here: its users have it`),       // completions for shells that no target installs
 	regexp.MustCompile(`has a small window always|lzma has no such thing`),
 }
 
