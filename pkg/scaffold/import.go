@@ -19,7 +19,8 @@ import (
 // Patch is a live patch of an imported tree.
 type Patch struct {
 	Library, Description, Source string
-	Test                         string // "" for none
+	Test                         string   // "" for none
+	Includes                     []string // directories of headers that the source names without their place
 }
 
 // What is taken of a tree that is imported.
@@ -40,6 +41,7 @@ type imported struct {
 
 var (
 	containerNumber = lazyregexp.New(`_livepatch[0-9]*`)
+	quotedInclude   = lazyregexp.New(`(?m)^[ \t]*#[ \t]*include[ \t]*"([^"\n]+)"`)
 	glibcLibrary    = lazyregexp.New(`^(libc|libpthread|librt|libdl)(-[0-9.]+)?\.so(\.[0-9]+)?$`)
 )
 
@@ -105,6 +107,12 @@ func convert(dir string, texts map[string][]byte) (*imported, error) {
 			out.files = append(out.files, file{name, texts[name]})
 		}
 	}
+	for _, name := range names {
+		if strings.Contains(path.Base(name), "_livepatch") && path.Ext(name) == ".c" &&
+			!slices.ContainsFunc(out.patches, func(p Patch) bool { return p.Source == name }) {
+			out.left = append(out.left, name+": no description names it")
+		}
+	}
 	if len(out.patches) == 0 {
 		return nil, fmt.Errorf("%s: %w: %s", dir, ErrImport, strings.Join(append(out.left, "it has no .in or .dsc file with its .c file")[:1], "; "))
 	}
@@ -128,6 +136,7 @@ func (m *imported) description(name string, texts map[string][]byte, numbers map
 		leave("no source beside it")
 		return
 	}
+	p.Includes = includesOf(p.Source, texts)
 	if test := path.Join(path.Dir(name), "test.c"); texts[test] != nil {
 		p.Test = test
 	}
@@ -166,6 +175,38 @@ func libraryOf(target string) string {
 		return path.Clean(target)
 	}
 	return base
+}
+
+// includesOf returns the directories of the headers that a source includes, and these headers, which are not beside what includes
+// them. A name that several directories have is left to the person.
+func includesOf(source string, texts map[string][]byte) []string {
+	var dirs []string
+	todo := []string{source}
+	for i := 0; i < len(todo) && i < maxImported; i++ {
+		for _, m := range quotedInclude().FindAllSubmatch(texts[todo[i]], -1) {
+			want := string(m[1])
+			at := path.Join(path.Dir(todo[i]), want)
+			if texts[at] == nil {
+				var found []string
+				for name := range texts {
+					if name == want || strings.HasSuffix(name, "/"+want) {
+						found = append(found, name)
+					}
+				}
+				if len(found) != 1 {
+					continue
+				}
+				at = found[0]
+				if dir := path.Clean("./" + strings.TrimSuffix(at, want)); !slices.Contains(dirs, dir) {
+					dirs = append(dirs, dir)
+				}
+			}
+			if !slices.Contains(todo, at) {
+				todo = append(todo, at)
+			}
+		}
+	}
+	return dirs
 }
 
 // sourceOf returns the source of a description: the file of its name, or the only other one beside it that is no test.
