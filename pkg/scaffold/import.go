@@ -20,7 +20,7 @@ import (
 type Patch struct {
 	Library, Description, Source string
 	Test                         string   // "" for none
-	Includes                     []string // directories of headers that the source names without their place
+	CFlags                       []string // what the source needs of the tree's makefiles
 }
 
 // What is taken of a tree that is imported.
@@ -136,7 +136,7 @@ func (m *imported) description(name string, texts map[string][]byte, numbers map
 		leave("no source beside it")
 		return
 	}
-	p.Includes = includesOf(p.Source, texts)
+	p.CFlags = flagsOf(p.Source, texts)
 	if test := path.Join(path.Dir(name), "test.c"); texts[test] != nil {
 		p.Test = test
 	}
@@ -177,10 +177,16 @@ func libraryOf(target string) string {
 	return base
 }
 
-// includesOf returns the directories of the headers that a source includes, and these headers, which are not beside what includes
-// them. A name that several directories have is left to the person.
-func includesOf(source string, texts map[string][]byte) []string {
-	var dirs []string
+// flagsOf returns -I for the directories of the headers that a source includes, and these headers, which are not beside what
+// includes them; a name that several directories have is left to the person. Where _PACKAGE_NAME or _VERSION is asked for, which
+// makefiles of such trees define, it is that of the package.
+func flagsOf(source string, texts map[string][]byte) []string {
+	var flags []string
+	add := func(flag string) {
+		if !slices.Contains(flags, flag) {
+			flags = append(flags, flag)
+		}
+	}
 	todo := []string{source}
 	for i := 0; i < len(todo) && i < maxImported; i++ {
 		for _, m := range quotedInclude().FindAllSubmatch(texts[todo[i]], -1) {
@@ -197,16 +203,20 @@ func includesOf(source string, texts map[string][]byte) []string {
 					continue
 				}
 				at = found[0]
-				if dir := path.Clean("./" + strings.TrimSuffix(at, want)); !slices.Contains(dirs, dir) {
-					dirs = append(dirs, dir)
-				}
+				add("-I" + path.Clean("./"+strings.TrimSuffix(at, want)))
 			}
 			if !slices.Contains(todo, at) {
 				todo = append(todo, at)
 			}
 		}
+		for name, macro := range map[string]string{"_PACKAGE_NAME": "LPBUILD_PACKAGE_NAME", "_VERSION": "LPBUILD_PACKAGE_VERSION"} {
+			if bytes.Contains(texts[todo[i]], []byte("defined("+name+")")) {
+				add("-D" + name + "=" + macro)
+			}
+		}
 	}
-	return dirs
+	slices.Sort(flags)
+	return flags
 }
 
 // sourceOf returns the source of a description: the file of its name, or the only other one beside it that is no test.
