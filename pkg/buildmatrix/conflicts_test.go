@@ -99,6 +99,15 @@ func TestReplacedTwice(t *testing.T) {
 			if (err != nil) != (tc.refused > 0) || r.Count(Refused) != tc.refused {
 				t.Fatalf("%v: %d refused, want %d: %s", err, r.Count(Refused), tc.refused, reasonText(r))
 			}
+			said := map[string]bool{}
+			for _, c := range r.Cells {
+				if c.Status == Refused && c.Reasons[0].Code == "replaced-twice" {
+					said[c.Reasons[0].Shown] = true
+				}
+			}
+			if len(said) > 2 {
+				t.Errorf("one reason has other words for each build: %v", said)
+			}
 			for _, c := range r.Cells {
 				other := map[string]string{"second.in": "toy_livepatch1.in", "toy_livepatch1.in": "second.in"}[c.Patch]
 				if c.Status == Refused && c.Reasons[0].Code != "no-build" &&

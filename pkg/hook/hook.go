@@ -5,9 +5,12 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
 	"slices"
+	"strings"
 	"time"
 
+	"github.com/lpbuild/lpbuild/pkg/shellword"
 	"github.com/lpbuild/lpbuild/pkg/ulp/trigger"
 )
 
@@ -212,8 +215,11 @@ func (r *Request) remove(ctx context.Context, c config, o *Outcome) error {
 		o.Nothing, o.Quiet = "another version of the package stays", true
 		return nil
 	case !c.revertOnRemove():
-		o.Nothing, o.Quiet = "live patches stay in the processes: LIVEPATCH_REVERT_ON_REMOVE is not yes", true
-		return r.unshare(ctx)
+		err := r.keepers(ctx, o)
+		if r.DryRun {
+			return err
+		}
+		return errors.Join(err, r.unshare(ctx))
 	}
 	folder := installed{r.Package, r.Version, r.path(packagesDir), []string{r.Package, r.Version}}
 	cs, err := r.readFolders(ctx, []installed{folder, r.sharedFolder()}, o)
@@ -227,6 +233,40 @@ func (r *Request) remove(ctx context.Context, c config, o *Outcome) error {
 		return errors.Join(err, r.shareNothing())
 	}
 	return errors.Join(err, r.unshare(ctx))
+}
+
+// keepers notes how many processes keep live patches of a package that is erased, and how to take them
+// out. No process is stopped for that.
+func (r *Request) keepers(ctx context.Context, o *Outcome) error {
+	o.Nothing, o.Quiet = "live patches stay in the processes: LIVEPATCH_REVERT_ON_REMOVE is not yes", true
+	folder := installed{r.Package, r.Version, r.path(packagesDir), []string{r.Package, r.Version}}
+	cs, err := r.readFolders(ctx, []installed{folder, r.sharedFolder()}, &Outcome{})
+	if err != nil || len(cs.List) == 0 {
+		return err
+	}
+	look := *r
+	look.DryRun = true
+	folder.base = r.hostPath(packagesDir)
+	would := &Outcome{dry: true}
+	if err := look.trigger(ctx, []installed{folder, r.sharedFolder()}, trigger.Options{Containers: cs, Revert: true}, would); err != nil {
+		return err
+	}
+	libraries := map[string]bool{}
+	for _, c := range cs.List {
+		libraries[c.Target().Name] = true
+	}
+	advice := ""
+	for _, name := range slices.Sorted(maps.Keys(libraries)) {
+		advice += "; lpbuild revert --all " + shellword.Join(name)
+	}
+	advice = strings.TrimPrefix(advice, "; ")
+	if n := would.Summary.Changed + would.Summary.Unsure; n > 0 {
+		o.note("%d %s %s; to take them out: %s", n, map[bool]string{true: "process keeps live patches of", false: "processes keep live patches of"}[n == 1], r.Package, advice)
+	}
+	if n := would.Summary.Failed; n > 0 {
+		o.note("of %d more it is not known whether they have live patches of %s", n, r.Package)
+	}
+	return nil
 }
 
 // reconcile applies what is installed to the processes that do not have it: they were busy when it came, or began later.
