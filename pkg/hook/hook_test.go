@@ -33,7 +33,10 @@ func TestLife(t *testing.T) {
 	is(erase, "", tens10) // an upgrade
 	erase.Count = 0
 	put(t, root, map[string]string{sysconfigFile: "LIVEPATCH_REVERT_ON_REMOVE=no\n"})
+	is(erase, "1 process keeps live patches of target-livepatches; to take them out: lpbuild revert --all libtarget.so", tens10)
+	erase.Version = "2" // which is applied nowhere
 	is(erase, "", tens10)
+	erase.Version = "1"
 	put(t, root, map[string]string{sysconfigFile: "LIVEPATCH_REVERT_ON_REMOVE=yes\n"})
 	erase.Version = "2"
 	is(erase, "Processes reverted: 0, Skipped: 0, Failed: 0. In 1: not applied anyway.", tens10)

@@ -44,7 +44,7 @@ func TestTransactional(t *testing.T) {
 		t.Errorf("/var/livepatches has %q", got)
 	}
 	r.Action, r.Count = Remove, 0
-	if got := lines(t, r); got != "" {
+	if got := lines(t, r); got != "1 process keeps live patches of target-livepatches; to take them out: lpbuild revert --all libtarget.so" {
 		t.Errorf("it prints %q", got)
 	}
 	c.says(tens20)
