@@ -84,6 +84,20 @@ func doubles(group []*job) (message, hint string) {
 		"give each a number of its own: " + strings.Join(numbers, ", ")
 }
 
+// descriptionsOf names the descriptions of cells, not their builds, so that the words are the same for each build.
+func descriptionsOf(group []*job) string {
+	var names []string
+	for _, j := range group {
+		if !slices.Contains(names, j.Patch.Description) {
+			names = append(names, j.Patch.Description)
+		}
+	}
+	if len(names) > 5 {
+		names = append(names[:5], "…")
+	}
+	return strings.Join(names, ", ")
+}
+
 // othersOf names the cells of a group without one.
 func othersOf(j *job, group []*job) string {
 	var names []string
@@ -134,7 +148,7 @@ func (m *matrix) refuseShadowed(jobs []*job) error {
 			}
 			old := j.description.Functions[i].Old
 			j.refuse(Refused, reasonAt("replaced-twice", j.at(old,
-				fmt.Sprintf("%q is replaced by %s, too: only the one that is applied last would work", old.Text, othersOf(j, rivals)),
+				fmt.Sprintf("%q is replaced by %s, too: only the one that is applied last would work", old.Text, descriptionsOf(rivals)),
 				"put both changes into one replacement, or give the patches \"builds\" that do not overlap")))
 			j.info.Key = ""
 		}
