@@ -3,8 +3,10 @@ package buildmatrix
 import (
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
+	"syscall"
 	"time"
 
 	"github.com/lpbuild/lpbuild/pkg/diag"
@@ -139,15 +141,21 @@ func folderFault(err error) string {
 const maxConfig = 1 << 20
 
 func readBounded(path string, limit int64) ([]byte, error) {
-	info, err := os.Stat(path)
+	f, err := os.OpenFile(path, os.O_RDONLY|syscall.O_NONBLOCK, 0) // a FIFO without a writer does not hold it up
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	info, err := f.Stat()
 	if err != nil {
 		return nil, err
 	}
 	if !info.Mode().IsRegular() {
 		return nil, fmt.Errorf("%s is not a file", path)
 	}
-	if info.Size() > limit {
-		return nil, fmt.Errorf("%s has %d bytes, more than the %d that are plausible", path, info.Size(), limit)
+	data, err := io.ReadAll(io.LimitReader(f, limit+1)) // the file may grow
+	if err == nil && int64(len(data)) > limit {
+		return nil, fmt.Errorf("%s has %d bytes, more than the %d that are plausible", path, max(info.Size(), int64(len(data))), limit)
 	}
-	return os.ReadFile(path)
+	return data, err
 }
