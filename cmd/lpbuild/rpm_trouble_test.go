@@ -110,7 +110,7 @@ func TestRPMPlaces(t *testing.T) {
 	install("")
 	check(t, unix.Mount("proc", s.path("/proc"), "proc", 0, ""))
 	s.config("LIVEPATCH_TARGET=\"never\"\n")
-	install("Live patches are not applied here: LIVEPATCH_TARGET_LIVEPATCHES=never in /etc/sysconfig/livepatching\n")
+	install("Live patches are not applied here: LIVEPATCH_TARGET=never in /etc/sysconfig/livepatching\n")
 	s.config("$(touch /owned)\nLIVEPATCH_TARGET=`touch /owned`\nLIVEPATCH_TARGET_LIVEPATCHES=\"$(touch /owned)\"; touch /owned\n")
 	prints(t, s.rpm("-U", "--replacepkgs", rpmOf(dir, "1")), "Processes patched: 1,")
 	if _, err := os.Stat(s.path("/owned")); err == nil {
