@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"encoding/hex"
 	"errors"
@@ -73,10 +74,9 @@ func (o *statusOptions) run(ctx context.Context, command string, s *console) err
 	if err != nil {
 		return err
 	}
+	var missing error
 	if len(list) == 0 && denied == 0 {
-		if err := mustMatch(ctx, selector, o.process, o.user); err != nil {
-			return err
-		}
+		missing = mustMatch(ctx, selector, o.process, o.user)
 	}
 	var shown []*trigger.Survey
 	for _, p := range list {
@@ -92,10 +92,12 @@ func (o *statusOptions) run(ctx context.Context, command string, s *console) err
 		for _, p := range shown {
 			out.Processes = append(out.Processes, newSurveyJSON(p))
 		}
-		return s.printJSON(out)
+		return cmp.Or(s.printJSON(out), missing)
 	}
-	printStatus(s, shown, countAll(list), denied)
-	return nil
+	if missing == nil {
+		printStatus(s, shown, countAll(list), denied)
+	}
+	return missing
 }
 
 type statusJSON struct {
