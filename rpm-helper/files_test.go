@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"syscall"
 	"testing"
 )
 
@@ -114,7 +115,8 @@ func TestServicePermits(t *testing.T) {
 	for name := range strings.FieldsSeq(list) {
 		bounds += "," + strings.Replace(strings.ToLower(name), "cap_", "+", 1)
 	}
-	other := exec.Command("setpriv", "--reuid=65534", "--clear-groups", "sleep", "1000")
+	other := exec.Command("sleep", "1000")
+	other.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: 65534, Gid: 65534}}
 	if err := other.Start(); err != nil {
 		t.Fatal(err)
 	}
