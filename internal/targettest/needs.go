@@ -2,6 +2,7 @@ package targettest
 
 import (
 	"bufio"
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -21,7 +22,7 @@ import (
 // of clone(2).
 func NeedNamespaces(t testing.TB, flags uintptr) {
 	t.Helper()
-	cmd := exec.Command("true")
+	cmd := exec.CommandContext(t.Context(), "true")
 	cmd.SysProcAttr = &syscall.SysProcAttr{Cloneflags: flags}
 	if err := cmd.Run(); err != nil {
 		t.Skipf("a process in new namespaces (flags %#x), which needs CAP_SYS_ADMIN: %v", flags, err)
@@ -48,7 +49,7 @@ func Others() error {
 
 // withIdle calls a function with the PID of a process that does nothing.
 func withIdle(attr *syscall.SysProcAttr, f func(pid int) error) error {
-	cmd := exec.Command("cat")
+	cmd := exec.CommandContext(context.Background(), "cat")
 	cmd.SysProcAttr = attr
 	in, err := cmd.StdinPipe()
 	if err != nil {

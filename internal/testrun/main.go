@@ -119,13 +119,13 @@ var frame = regexp.MustCompile(`^\s*(=== |--- SKIP)`)
 
 // reason returns what a test printed, without the lines that are go test's own.
 func reason(output []string) string {
-	text := ""
+	var lines []string
 	for _, line := range output {
 		if !frame.MatchString(line) {
-			text += strings.TrimSpace(line) + " "
+			lines = append(lines, strings.TrimSpace(line))
 		}
 	}
-	return strings.TrimSpace(text)
+	return strings.TrimSpace(strings.Join(lines, " "))
 }
 
 // skips prints the tests that were skipped, and returns how many were for a reason that is not permitted.

@@ -110,7 +110,7 @@ const maxHints = 50
 func (k *checker) fail(n Name, err error, hint, format string, args ...any) {
 	found := k.d.finding(n, err, format, args...)
 	found.Hint = hint
-	if said := (finding{found.Pos, found.Message}); found.Pos.Line > 0 {
+	if said := (finding{found.Pos, found.Message}); found.Line > 0 {
 		if k.said[said] {
 			return // of another function that the same pattern stands for
 		}

@@ -119,7 +119,7 @@ func (s *Selector) wants(p *process.Process) bool {
 	switch {
 	case never(p) != nil:
 		return false
-	case s.Name != nil && !s.Name.Match(ShortName(p)) && !s.Name.Match(FullName(p)) && (!p.Denied || !partOfName(p.Name)):
+	case s.Name != nil && !s.Name.Match(ShortName(p)) && !s.Name.Match(FullName(p)) && (!p.Denied || !s.mayBe(p.Name)):
 		return false
 	}
 	return s.wantsUser(p.UID.Real)
@@ -146,7 +146,7 @@ func (s *Selector) mayWant(ctx context.Context, root string, pid int) (name stri
 	name = path.Base(name)
 	if err != nil {
 		name = ""
-	} else if s.Name != nil && !s.Name.Match(name) && !partOfName(name) {
+	} else if s.Name != nil && !s.Name.Match(name) && !s.mayBe(name) {
 		return name, false
 	}
 	if s.User != nil {
@@ -160,9 +160,11 @@ func (s *Selector) mayWant(ctx context.Context, root string, pid int) (name stri
 // glanceTime is how long to wait for a name.
 const glanceTime = time.Second
 
-// partOfName reports whether the name that the kernel has for a process may be less than its name: it is cut off, or may be that
-// of the dynamic loader by which the program was started (ld.so, ld-linux-x86-64).
-func partOfName(name string) bool { return len(name) >= nameLength || strings.HasPrefix(name, "ld") }
+// mayBe reports whether a process may have a name that is wanted though the kernel's name for it is not: that is cut off, or may
+// be that of the dynamic loader by which the program was started (ld.so, ld-linux-x86-64).
+func (s *Selector) mayBe(name string) bool {
+	return len(name) >= nameLength && s.Name.MatchBeginning(name) || strings.HasPrefix(name, "ld")
+}
 
 // ShortName returns the name that the kernel has for a process, without a path in front of it: its first 15 bytes.
 func ShortName(p *process.Process) string { return path.Base(p.Name) }

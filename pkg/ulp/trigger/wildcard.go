@@ -50,6 +50,23 @@ func (w Wildcard) Match(s string) bool {
 	return true
 }
 
+// MatchBeginning reports whether the pattern describes anything that begins with s.
+func (w Wildcard) MatchBeginning(s string) bool {
+	p := w.pattern
+	for p != "" && s != "" {
+		if p[0] == '*' {
+			return true
+		}
+		c, size := utf8.DecodeRuneInString(s)
+		ok, length := w.one(p, c)
+		if !ok {
+			return false
+		}
+		p, s = p[length:], s[size:]
+	}
+	return s == ""
+}
+
 // one matches the first element of a pattern, which is not empty, and returns its length.
 func (w Wildcard) one(p string, c rune) (ok bool, length int) {
 	want, size := utf8.DecodeRuneInString(p)

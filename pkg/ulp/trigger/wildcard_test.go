@@ -68,3 +68,18 @@ func tryAll(w Wildcard, p, s string) bool {
 	ok, length := w.one(p, c)
 	return ok && tryAll(w, p[length:], s[size:])
 }
+
+func TestMatchBeginning(t *testing.T) {
+	for _, tc := range []struct {
+		pattern, beginning string
+		want               bool
+	}{
+		{"systemd-journald", "systemd-journal", true}, {"systemd-journal", "systemd-journal", true}, {"no-process-has-this-name", "systemd-journal", false},
+		{"system", "systemd-journal", false}, {"sys*", "systemd-journal", true}, {"*", "x", true}, {"?ystemd-[jk]ournald", "systemd-journal", true},
+		{"?ystemd-[kl]ournald", "systemd-journal", false}, {"", "x", false}, {"x", "", true},
+	} {
+		if got := NewWildcard(tc.pattern).MatchBeginning(tc.beginning); got != tc.want {
+			t.Errorf("%q, %q: %v", tc.pattern, tc.beginning, got)
+		}
+	}
+}

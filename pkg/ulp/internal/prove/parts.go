@@ -37,7 +37,7 @@ func (t *Text) Entered(parts []Part) ([]bool, error) {
 	}
 	slices.SortFunc(order, func(a, b int) int { return cmp.Compare(parts[a].From, parts[b].From) })
 	entered := make([]bool, len(parts))
-	note := func(from, to uint64) bool {
+	note := func(from, to uint64) bool { //nolint:unparam // as near and anywhere want it
 		i := sort.Search(len(order), func(i int) bool { return parts[order[i]].To > to })
 		if i == len(order) || !parts[order[i]].has(to) {
 			return true
