@@ -208,8 +208,16 @@ func TestUnknownIsSelected(t *testing.T) {
 	}
 	forgeProcess(t, root, os.Getpid())
 	must(t, os.Symlink(strconv.Itoa(os.Getpid()), filepath.Join(root, "self")))
-	for user, want := range map[string][]int{"": {noName, match, long, loader, otherUser}, "4711": {match, long, loader}} {
-		s, err := trigger.ParseSelector("sleeper", user)
+	for _, tc := range []struct {
+		name, user string
+		want       []int
+	}{
+		{"sleeper", "", []int{noName, match, loader, otherUser}},
+		{"sleeper", "4711", []int{match, loader}},
+		{"fifteen-bytes-xyz", "", []int{noName, long, loader}}, // of which the kernel keeps 15 bytes
+	} {
+		user, want := tc.user, tc.want
+		s, err := trigger.ParseSelector(tc.name, user)
 		must(t, err)
 		var failed []int
 		sum, err := trigger.Run(t.Context(), trigger.Options{Selector: s, Backends: []trigger.Backend{&engine{name: "fake"}}, Root: root}, func(r *trigger.Report) {
