@@ -3,6 +3,7 @@ package inject
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 )
 
@@ -123,4 +124,17 @@ func pidError(pid int, what string, err error) error {
 		return err
 	}
 	return &Error{PID: pid, What: what, Err: err}
+}
+
+// refusals is why no way was permitted: the first one's reason counts, and the others' are told, each
+// once: a filter that forbids mmap forbids it in every way.
+func refusals(errs []error) error {
+	err, told := errs[0], []string{errs[0].Error()}
+	for _, e := range errs[1:] {
+		if text := e.Error(); !slices.Contains(told, text) {
+			told = append(told, text)
+			err = fmt.Errorf("%w; %v", err, e) //nolint:errorlint // it is not the reason
+		}
+	}
+	return err
 }

@@ -49,19 +49,6 @@ func (r *run) load(ctx context.Context) error {
 	return refusals(refused)
 }
 
-// refusals is why no way was permitted: the first one's reason counts, and the others' are told, each
-// once: a filter that forbids mmap forbids it in every way.
-func refusals(errs []error) error {
-	err, told := errs[0], []string{errs[0].Error()}
-	for _, e := range errs[1:] {
-		if text := e.Error(); !slices.Contains(told, text) {
-			told = append(told, text)
-			err = fmt.Errorf("%w; %v", err, e) //nolint:errorlint // it is not the reason
-		}
-	}
-	return err
-}
-
 // mayGrow reports whether the process may make files as large as a memory file. The kernel sends SIGXFSZ to one that tries.
 func (r *run) mayGrow() error {
 	var limit unix.Rlimit
