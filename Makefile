@@ -67,7 +67,8 @@ CONTAINER_CAPS := chown dac_override fowner fsetid kill setgid setuid setpcap ne
 empty :=
 comma := ,
 CAPLESS := setpriv --inh-caps=-all --bounding-set=-all,$(subst $(empty) $(empty),$(comma),$(addprefix +,$(CONTAINER_CAPS)))
-PIDNS   := unshare --mount --pid --fork --kill-child --mount-proc
+# The shell is process 1 there: who takes orphans in has to wait for them.
+PIDNS   := unshare --mount --pid --fork --kill-child --mount-proc sh -c '"$$@" & wait $$!' sh
 
 # As root of a container: without CAP_SYS_ADMIN, CAP_SYS_PTRACE and others. What needs them is skipped.
 test-capless: deps
