@@ -31,7 +31,7 @@ func dialMariaDB(port, n int) (*mariadb, error) {
 	return c, c.dial()
 }
 
-// dial logs in as root, who has no password.
+// dial logs in as root, without a password.
 func (c *mariadb) dial() error {
 	var err error
 	if c.conn, err = net.Dial("tcp", fmt.Sprintf("127.0.0.1:%d", c.port)); err != nil {

@@ -136,7 +136,7 @@ func (r *run) storedPackage(b *Build, f *File, name string) (rpmmd.Package, *lis
 	return p, &listing{source: r.anySource(f.Unsigned), location: at}, nil
 }
 
-// anySource has the keys of all repositories: the one that a build came from may not be configured any more.
+// anySource has the keys of all repositories, since the one that a build came from may have been removed.
 func (r *run) anySource(unsigned bool) *Source {
 	keys := &pgp.Keyring{}
 	for i := range r.Repositories {
@@ -145,7 +145,7 @@ func (r *run) anySource(unsigned bool) *Source {
 	return &Source{Keys: keys, Unsigned: unsigned}
 }
 
-// keepGone keeps what the former lock says about a build whose RPMs are not here any more.
+// keepGone keeps the former lock's entry of a build whose RPMs have disappeared.
 func (r *run) keepGone(ctx context.Context, b *Build) (*Build, error) {
 	for name, d := range b.files() {
 		have, err := digest.OfFile(filepath.Join(r.Dir, filepath.FromSlash(name)))

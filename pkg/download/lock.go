@@ -118,7 +118,7 @@ func (b *Build) LibrariesNamed(name string) []*Library {
 	return named
 }
 
-// Gone returns how many builds no repository has any more.
+// Gone returns the number of builds that have disappeared from all repositories.
 func (l *Lock) Gone() int {
 	n := 0
 	for i := range l.Builds {

@@ -172,7 +172,7 @@ func (rep *Report) of(p *process.Process) {
 	rep.PID, rep.Name, rep.Exe, rep.UID, rep.Elevated, rep.Container = p.PID, FullName(p), p.Exe, p.UID.Real, p.Elevated(), p.Container
 }
 
-// unseen reports a process that could not be looked at, unless it is known not to be meant: those that are gone are none any more.
+// unseen reports a process that could not be examined, unless it has ended or is known not to match the selector.
 func (r *runner) unseen(ctx context.Context, err error) {
 	look, ok := errors.AsType[*process.LookError](err)
 	if !ok || errors.Is(err, process.ErrGone) && r.o.Selector.PID == 0 {
