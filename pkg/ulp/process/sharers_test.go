@@ -148,6 +148,7 @@ func setLastTask(t *testing.T, n int) {
 // TestSharerTooMany: so many processes were made that nobody asks about each while a process stands still; asked anew before
 // that, it is known.
 func TestSharerTooMany(t *testing.T) {
+	setLastTask(t, 300) // so that the numbers do not begin again within the test
 	var s process.Sharers
 	pid, make := startSharer(t, "child")
 	other, at, _ := s.With(look(t, pid))
