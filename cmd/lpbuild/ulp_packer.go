@@ -193,7 +193,7 @@ func (in *packerInput) openTarget(o packerOptions) *ulp.Library {
 		in.absent(in.d.Target, o.target, "unable to open target file", "-t", err)
 		return nil
 	}
-	lib, err := ulp.OpenLibrary(in.target, ulp.LibraryOptions{Debug: o.debug, Prove: o.Entries == ulp.EntriesAny})
+	lib, err := ulp.OpenLibrary(in.target, ulp.LibraryOptions{Debug: o.debug, Prove: o.Entries == ulp.EntriesAny, Callers: !o.Force})
 	switch {
 	case err != nil:
 		in.fail(in.d.Target, err, "", "Unsupported target format: %s: %s", in.target, reason(err, in.target))

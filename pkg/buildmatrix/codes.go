@@ -19,6 +19,7 @@ var codes = []struct {
 	{ulp.ErrNotFunction, "not-a-function"},
 	{ulp.ErrClone, "clones"},
 	{ulp.ErrNotPatchable, "not-patchable"},
+	{ulp.ErrRegisters, "registers"},
 	{ulp.ErrDuplicate, "duplicate"},
 	{ulp.ErrNotExported, "not-exported"},
 	{ulp.ErrReference, "reference"},

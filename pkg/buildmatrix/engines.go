@@ -36,7 +36,7 @@ func (j *job) fit(image []byte, s *scope) (able []string, notes []Reason, err er
 	if err != nil {
 		return nil, nil, err
 	}
-	notes = append(notes, lost...)
+	notes = append(append(notes, lost...), j.unknownCallers(s)...)
 	if c.StaticTLS {
 		notes = append(notes, Reason{Code: "static-tls", Message: "the container reaches thread-local variables by static offsets " +
 			"(DF_STATIC_TLS): libpulp can load it only as long as the process has static space for them",
@@ -108,6 +108,15 @@ func (j *job) handlers(s *scope) []Reason {
 		}
 	}
 	return reasons
+}
+
+// unknownCallers returns a note if nobody has looked for callers that rely on registers which a function leaves alone.
+func (j *job) unknownCallers(s *scope) []Reason {
+	if s.target.Arch != ulp.X86_64 || s.target.HasCallers() {
+		return nil
+	}
+	return []Reason{{Code: "registers-unknown", Message: fmt.Sprintf("the catalogue of %s does not tell which callers in the library rely "+
+		"on registers that a function leaves alone (-fipa-ra): another version of lpbuild made it", s.target.Name), Hint: "run lpbuild download again"}}
 }
 
 // lostHandlers returns a reason for each function that handles exceptions or cancellation while its replacement does not: by

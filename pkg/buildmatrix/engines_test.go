@@ -176,7 +176,7 @@ func TestOldCatalogue(t *testing.T) {
 	f := newFolder(t, "1.0-1")
 	f.setLibrary(0, compileBare(t), false)
 	c := f.mustBuild().Cells[0]
-	if strings.Join(c.Engines, " ") != "pulp" || codesOf(c.Notes) != "handlers-unknown" || c.Notes[0].Hint != "run lpbuild download again" {
+	if strings.Join(c.Engines, " ") != "pulp" || codesOf(c.Notes) != "handlers-unknown registers-unknown" || c.Notes[0].Hint != "run lpbuild download again" {
 		t.Errorf("engines %q, notes %+v", c.Engines, c.Notes)
 	}
 	f.edit("license: MIT", "license: MIT\nentries: any")

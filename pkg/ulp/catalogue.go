@@ -62,6 +62,7 @@ const (
 	keyEntries
 	keyUnwinding
 	keyParts
+	keyCallers
 	keyResolvers
 	keyOffset
 	keySize
@@ -170,6 +171,8 @@ func libraryKey(key []byte) keys {
 		return keyResolvers
 	case "parts":
 		return keyParts
+	case "callers":
+		return keyCallers
 	}
 	return keyUnknown
 }
@@ -204,6 +207,8 @@ func (p *catalogueParser) libraryValue(k keys) (err error) {
 		l.resolvers, err = p.resolvers(prove.ResolversVersion)
 	case keyParts:
 		l.parts, err = p.proofs(prove.PartsVersion)
+	case keyCallers:
+		l.callers, err = p.proofs(prove.RegistersVersion)
 	case keySymbols:
 		return p.symbols()
 	default:

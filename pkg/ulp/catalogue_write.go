@@ -10,7 +10,7 @@ import (
 
 // AppendCatalogue appends the library as JSON: an object with the keys and in the order that `ulp extract` has, one symbol
 // per line. What libpulp's catalogues do not tell is in keys of our own, which libpulp skips: "arch", "soname", "needed",
-// "needs", "livepatchable", "entries", "unwinding", "resolvers" and "parts" of the library, "version", "default", "dynamic", "undefined", "patchable" and
+// "needs", "livepatchable", "entries", "unwinding", "resolvers", "parts" and "callers" of the library, "version", "default", "dynamic", "undefined", "patchable" and
 // "writable" of a symbol, each only where it is not the zero value.
 //
 // Equal libraries give equal bytes, and [ParseCatalogue] gives the library back. Names are copied byte for byte, so that a
@@ -46,6 +46,9 @@ func (l *Library) AppendCatalogue(b []byte) []byte {
 	}
 	if l.parts != nil {
 		b = l.parts.append(b, "parts", prove.PartsVersion)
+	}
+	if l.callers != nil {
+		b = l.callers.append(b, "callers", prove.RegistersVersion)
 	}
 	b = append(b, ",\n\"symbols\":["...)
 	separator := "\n"

@@ -39,6 +39,7 @@ type Library struct {
 	resolvers []resolver
 	parts     proofs // why cold parts of functions are not the functions' own; nil: not known
 	handlers  proofs // why functions need the unwinder; nil: not known
+	callers   proofs // who relies on registers that functions with NOPs leave alone; nil: not known
 }
 
 // LibraryOptions are the choices of [OpenLibrary].
@@ -48,6 +49,8 @@ type LibraryOptions struct {
 	// Prove makes the proofs of [Library.EntryProof]: all functions without NOPs are decoded, which takes some 30 ms for a
 	// libc; and finds the functions of [Library.Handlers]. A catalogue has them or has not.
 	Prove bool
+	// Callers finds the functions of [Library.ReliedOn], which Prove does, too.
+	Callers bool
 }
 
 // OpenLibrary reads an ELF file or a catalogue, told apart by content. Errors are those of [ParseLibrary] and
@@ -81,7 +84,7 @@ func OpenLibrary(path string, o LibraryOptions) (*Library, error) {
 		defer d.Close()
 		debug = func() (*elfx.File, error) { return elfx.Open(d, size) }
 	}
-	l, err := newLibrary(func() (*elfx.File, error) { return elfx.Open(f, size) }, debug, cmp.Or(o.Name, filepath.Base(path)), o.Prove)
+	l, err := newLibrary(func() (*elfx.File, error) { return elfx.Open(f, size) }, debug, cmp.Or(o.Name, filepath.Base(path)), o)
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", path, err)
 	}

@@ -17,14 +17,14 @@ func ParseLibrary(elfImage, debug []byte, name string) (*Library, error) {
 	if debug != nil {
 		debugFile = func() (*elfx.File, error) { return elfx.Parse(debug) }
 	}
-	return newLibrary(func() (*elfx.File, error) { return elfx.Parse(elfImage) }, debugFile, name, false)
+	return newLibrary(func() (*elfx.File, error) { return elfx.Parse(elfImage) }, debugFile, name, LibraryOptions{})
 }
 
 // openELF opens an ELF file from wherever it is.
 type openELF func() (*elfx.File, error)
 
 // newLibrary reads a library and, unless debug is nil, its separate debuginfo.
-func newLibrary(library, debug openELF, name string, prove bool) (*Library, error) {
+func newLibrary(library, debug openELF, name string, o LibraryOptions) (*Library, error) {
 	f, err := library()
 	if err != nil {
 		return nil, formatError(err)
@@ -39,11 +39,16 @@ func newLibrary(library, debug openELF, name string, prove bool) (*Library, erro
 		}
 	}
 	more := l.proveResolvers
-	if prove {
+	if o.Prove {
 		more = l.proveEntries
 	}
 	if err := more(f); err != nil {
 		return nil, formatError(err)
+	}
+	if o.Prove || o.Callers {
+		if err := l.proveCallers(f); err != nil {
+			return nil, formatError(err)
+		}
 	}
 	return l, nil
 }

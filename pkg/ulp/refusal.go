@@ -21,6 +21,8 @@ var (
 	ErrClone = errors.New("copies of the function are not replaced")
 	// ErrNotPatchable: the function lacks the NOPs at its entry, or the whole library does.
 	ErrNotPatchable = errors.New("not patchable")
+	// ErrRegisters: a caller in the library relies on registers that the function happens to leave alone (GCC's -fipa-ra).
+	ErrRegisters = errors.New("a caller relies on registers")
 	// ErrDuplicate: the same function is replaced twice, or the same pointer set twice.
 	ErrDuplicate = errors.New("named twice")
 	// ErrNotExported: the replacement is in the container, but the dynamic linker cannot find it there.

@@ -45,8 +45,10 @@ func (t *Text) Entry(addr, size uint64) (Place, error) {
 	if err := f.entered(); err != nil {
 		return Place{}, err
 	}
-	if f.returns && t.relied(addr) {
-		return Place{}, ErrRelied
+	if f.returns {
+		if _, found := t.relied(addr); found {
+			return Place{}, ErrRelied
+		}
 	}
 	return p, nil
 }
@@ -207,7 +209,7 @@ func (f *function) scan() error {
 			return err
 		}
 		starts[off/64] |= 1 << (off % 64)
-		f.returns = f.returns || in.flow == leave || in.flow == jumpAnywhere || in.leads() && in.flow != call && (in.target < 0 || in.target >= len(f.code))
+		f.returns = f.returns || in.leavesTo(len(f.code))
 		switch {
 		case in.leads():
 			if err := f.leadsInto(&in); err != nil {

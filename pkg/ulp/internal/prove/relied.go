@@ -1,6 +1,7 @@
 package prove
 
 import (
+	"strconv"
 	"strings"
 
 	"golang.org/x/arch/x86/x86asm"
@@ -12,29 +13,80 @@ import (
 //
 // Such a caller shows by what follows the call: it reads a register that neither has a result nor has been written since.
 
+// Compiling with -fpatchable-function-entry switches -fipa-ra off. The attribute of that name on a single function does not, and
+// assembly knows no such options: so functions with NOPs are looked at, too.
+
 // ErrRelied is the reason that only the function itself is known to leave registers alone that its callers need.
 var ErrRelied error = &Error{Why: "a caller in the library relies on registers that it leaves alone"}
+
+// RegistersVersion changes when [Text.Relied] could give another answer to the same code than before.
+const RegistersVersion = 1
+
+// Reliance is a call whose caller relies on a register that the called function leaves alone.
+type Reliance struct {
+	Call     uint64 // the address of the call
+	Register string // "%r11"; "" if there are too many calls to look at each
+}
 
 // reliedMost is how many instructions after a call are looked at.
 const reliedMost = 16
 
-// relied reports whether a caller of the function at an address relies on registers that functions may change.
-func (t *Text) relied(addr uint64) bool {
+// Relied finds a caller of the function at an address that relies on registers which functions may change. It is for functions
+// with NOPs, which need no other proof; size is 0 if it is not known.
+func (t *Text) Relied(addr, size uint64) (r Reliance, found bool) {
+	if r, found = t.relied(addr); !found || size == 0 || size > MaxFunction || addr-t.Addr > uint64(len(t.Code)) ||
+		size > uint64(len(t.Code))-(addr-t.Addr) {
+		return r, found
+	}
+	return r, mayReturn(t.Code[addr-t.Addr:][:size])
+}
+
+// mayReturn reports whether a function may return, by itself or by what it jumps to. What follows a call of one that does not is
+// another's code.
+func mayReturn(code []byte) bool {
+	for off := 0; off < len(code); {
+		in, why := decode(code, off)
+		if why != "" || in.leavesTo(len(code)) {
+			return true
+		}
+		off += in.size
+	}
+	return false
+}
+
+// leavesTo reports whether an instruction returns, or jumps out of a function that is so long.
+func (in *instruction) leavesTo(size int) bool {
+	return in.flow == leave || in.flow == jumpAnywhere || in.leads() && in.flow != call && (in.target < 0 || in.target >= size)
+}
+
+// relied finds a caller of the function at an address that relies on registers which functions may change.
+func (t *Text) relied(addr uint64) (Reliance, bool) {
 	if !t.targets.has(addr - t.Addr) {
-		return false // as mostly, or nothing is known but the function
+		return Reliance{}, false // as mostly, or nothing is known but the function
 	}
 	if len(t.calls) > len(t.Code)/NearLen {
-		return true
+		return Reliance{}, true
 	}
 	for _, c := range t.calls {
 		if uint64(c.to) != addr-t.Addr {
 			continue
 		}
-		if t.callers++; t.callers > maxCallers || relies(t.Code[c.at+NearLen:]) {
-			return true
+		if t.callers++; t.callers > maxCallers {
+			return Reliance{}, true
+		}
+		if r := relies(t.Code[c.at+NearLen:]); r != 0 {
+			return Reliance{t.Addr + uint64(c.at), "%" + strings.ToLower(registerName(r))}, true
 		}
 	}
-	return false
+	return Reliance{}, false
+}
+
+// registerName returns how assemblers name a register.
+func registerName(r x86asm.Reg) string {
+	if r >= x86asm.X0 && r <= x86asm.X15 {
+		return "xmm" + strconv.Itoa(int(r-x86asm.X0))
+	}
+	return r.String()
 }
 
 // maxCallers bounds how many calls are looked at for all functions of a text.
@@ -50,25 +102,30 @@ func (t *Text) called(at int, to uint64) {
 	}
 }
 
-// relies reports whether code after a call reads what the call may have changed.
-func relies(code []byte) bool {
+// relies returns a register that code after a call reads although the call may have changed it, 0 if there is none.
+func relies(code []byte) x86asm.Reg {
 	var known [256]bool // registers that have been written
 	for range reliedMost {
 		in, why := decode(code, 0)
 		inst, err := x86asm.Decode(code, 64)
 		if why != "" || in.size == 0 || in.flow != next || err != nil || inst.Len != in.size {
-			return false
+			return 0
 		}
 		only := writes(&inst)
 		for i, arg := range inst.Args {
 			switch a := arg.(type) {
 			case x86asm.Mem:
-				if changed(a.Base, &known) || changed(a.Index, &known) {
-					return inst.Op != x86asm.NOP
+				for _, r := range []x86asm.Reg{a.Base, a.Index} {
+					if changed(r, &known) {
+						if inst.Op == x86asm.NOP {
+							return 0
+						}
+						return whole(r)
+					}
 				}
 			case x86asm.Reg:
 				if changed(a, &known) && (!only || i > 0 && (a != inst.Args[0] || inst.Op == x86asm.MOV)) {
-					return true
+					return whole(a)
 				}
 			}
 		}
@@ -77,7 +134,7 @@ func relies(code []byte) bool {
 		}
 		code = code[in.size:]
 	}
-	return false
+	return 0
 }
 
 // writes reports whether an instruction only writes its first operand.
