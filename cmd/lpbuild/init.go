@@ -35,9 +35,12 @@ func newInit(s *console) *cobra.Command {
 	var o initOptions
 	cmd := &cobra.Command{
 		Use:   "init DIR",
-		Short: "Write a package folder with an example that builds as it is",
-		Long: `Writes a new package folder: configuration, an example (a live patch of malloc) with its description and its test
-program, and a README for the package's maintainer.
+		Short: "Write a package directory: an example that builds as it is, or what to fill in",
+		Long: `Writes a new package directory: configuration, an example (a live patch of malloc) with its description and its
+test program, and a README for the package's maintainer.
+
+The example is for glibc. With another --package, FILL_IN stands for the library and for the function to replace:
+"lpbuild download" then names the libraries of the package, "lpbuild build" functions that can be replaced.
 
 With --import DIR the package is made of what is there: each description (.in, or .dsc) with the source of its name, or the only
 one beside it. Files keep their places. Containers whose names collide get numbers, and what cannot be taken is listed.
@@ -70,11 +73,12 @@ func runInit(s *console, o initOptions, dir string) error {
 		o.product = scaffold.MachineProduct("/")
 	}
 	var left []string
-	names, err := scaffold.Write(dir, scaffold.Options{
+	options := scaffold.Options{
 		Import: o.tree, Left: &left,
 		Name: o.name, Product: o.product, Arch: o.arch, Package: o.pkg, Builds: o.builds, Repositories: repositories,
 		Author: defaultAuthor(), Time: now,
-	})
+	}
+	names, err := scaffold.Write(dir, options)
 	if err != nil {
 		return err
 	}
@@ -86,6 +90,12 @@ func runInit(s *console, o initOptions, dir string) error {
 	}
 	for _, what := range left {
 		s.print("left out: %s\n", what)
+	}
+	if o.tree == "" && !options.Example() {
+		s.print("next: %s && lpbuild download\n", shellword.Join("cd", dir))
+		s.print("That names the libraries of %s: write one of them in place of %s into lpbuild.yaml. \"lpbuild build\" then names\n"+
+			"functions that can be replaced, for livepatch1.in; the replacement belongs into livepatch1.c.\n", o.pkg, scaffold.FillIn)
+		return nil
 	}
 	s.print("next: %s && lpbuild download && lpbuild build\n", shellword.Join("cd", dir))
 	return nil

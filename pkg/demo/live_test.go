@@ -16,7 +16,7 @@ func TestProgramEnds(t *testing.T) {
 	}
 	var said bytes.Buffer
 	d := &demonstration{Options: Options{Binary: "/bin/false", Out: &said}, dir: t.TempDir()}
-	if err := os.CopyFS(filepath.Join(d.dir, packageName), os.DirFS("../../templates/scaffold")); err != nil {
+	if err := os.CopyFS(filepath.Join(d.dir, packageName), os.DirFS("../../templates/scaffold/glibc")); err != nil {
 		t.Fatal(err)
 	}
 	if err := d.live(t.Context()); err == nil || !strings.Contains(said.String(), "program: "+saysUnpatched) {

@@ -97,7 +97,7 @@ func (r *run) read(ctx context.Context) (*Lock, []OddBuild, error) {
 	if err := r.keepFormer(ctx, lock, odds); err != nil {
 		return lock, nil, err
 	}
-	if err := r.checkLibraries(lock); err != nil {
+	if err := r.checkLibraries(ctx, lock); err != nil {
 		return lock, nil, errors.Join(err, join(odds))
 	}
 	r.nameTwins(lock)

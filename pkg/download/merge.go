@@ -1,6 +1,7 @@
 package download
 
 import (
+	"context"
 	"fmt"
 	"slices"
 	"strings"
@@ -116,12 +117,59 @@ func contentKey(b *Build) string {
 	return b.Arch + " " + b.Name + " " + strings.Join(keys, " ")
 }
 
-// checkLibraries refuses a lock in which a library that a patch names occurs in no build.
-func (r *run) checkLibraries(l *Lock) error {
+// checkLibraries refuses a lock in which a library that a patch names occurs in no build. The error
+// names the libraries that there are: nobody can know them before the first download.
+func (r *run) checkLibraries(ctx context.Context, l *Lock) error {
 	for _, name := range r.Libraries {
-		if !slices.ContainsFunc(l.Builds, func(b Build) bool { return len(b.LibrariesNamed(name)) > 0 }) {
-			return fmt.Errorf("library %s: %w: no build of the configured packages contains it", name, ErrNotOffered)
+		if slices.ContainsFunc(l.Builds, func(b Build) bool { return len(b.LibrariesNamed(name)) > 0 }) {
+			continue
 		}
+		have, err := r.sonames(ctx, l)
+		if err != nil {
+			return err
+		}
+		return fmt.Errorf("library %s: %w: no build of the configured packages contains it: %s", name, ErrNotOffered, have)
 	}
 	return nil
+}
+
+// maxNamed is how many libraries of a package a message names.
+const maxNamed = 20
+
+// sonames returns a sentence with the libraries of the packages in l, by their SONAMEs.
+func (r *run) sonames(ctx context.Context, l *Lock) (string, error) {
+	of := map[string]map[string]bool{}
+	for i := range l.Builds {
+		b := &l.Builds[i]
+		if of[b.Name] == nil {
+			of[b.Name] = map[string]bool{}
+		}
+		if b.Exports == nil {
+			continue
+		}
+		data, err := readStored(ctx, r.Store, b.Exports.Digest)
+		if err != nil {
+			return "", err
+		}
+		exports, err := ParseExports(data)
+		if err != nil {
+			return "", fmt.Errorf("exports of %s: %w", b.NEVRA(), err)
+		}
+		for soname := range exports.Libraries {
+			of[b.Name][soname] = true
+		}
+	}
+	var all []string
+	for _, p := range r.Packages {
+		names := sortedKeys(of[p.Name])
+		switch more := len(names) - maxNamed; {
+		case len(names) == 0:
+			all = append(all, p.Name+" has no library that programs are linked with")
+		case more > 0:
+			all = append(all, fmt.Sprintf("%s has %s and %d more", p.Name, strings.Join(names[:maxNamed], ", "), more))
+		default:
+			all = append(all, fmt.Sprintf("%s has %s", p.Name, strings.Join(names, ", ")))
+		}
+	}
+	return strings.Join(all, "; "), nil
 }

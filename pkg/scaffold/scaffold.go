@@ -11,6 +11,7 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+	"path"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -191,14 +192,6 @@ func (o *Options) files() ([]file, error) {
 	if err != nil {
 		return nil, err
 	}
-	root, err := fs.Sub(templates.FS, "scaffold")
-	if err != nil {
-		return nil, err
-	}
-	entries, err := fs.ReadDir(root, ".")
-	if err != nil {
-		return nil, err
-	}
 	if o.Import != "" {
 		tree, err := importTree(o.Import)
 		if err != nil {
@@ -210,15 +203,12 @@ func (o *Options) files() ([]file, error) {
 			*o.Left = tree.left
 		}
 	}
-	for _, e := range entries {
-		if o.Import != "" && e.Name() != "lpbuild.yaml.tmpl" {
-			continue // the example
-		}
-		data, err := fs.ReadFile(root, e.Name())
+	for _, from := range o.templates() {
+		data, err := fs.ReadFile(templates.FS, path.Join("scaffold", from))
 		if err != nil {
 			return nil, err
 		}
-		name, isTemplate := strings.CutSuffix(e.Name(), ".tmpl")
+		name, isTemplate := strings.CutSuffix(path.Base(from), ".tmpl")
 		if isTemplate {
 			if data, err = o.fill(name, data); err != nil {
 				return nil, err
@@ -232,6 +222,26 @@ func (o *Options) files() ([]file, error) {
 	}
 	return append(files, file{o.Name + ".changes", []byte(first.String())}, file{".gitignore", []byte("/build/\n/dist/\n")}), nil
 }
+
+// templates returns the files of templates/scaffold that the directory is made of.
+func (o *Options) templates() []string {
+	switch {
+	case o.Import != "":
+		return []string{"lpbuild.yaml.tmpl"}
+	case o.Example():
+		return []string{"README.md.tmpl", "lpbuild.yaml.tmpl", "glibc/libc_livepatch1.c", "glibc/libc_livepatch1.in", "glibc/test.c"}
+	}
+	return []string{"README.md.tmpl", "lpbuild.yaml.tmpl", "other/livepatch1.c.tmpl", "other/livepatch1.in.tmpl"}
+}
+
+// Example reports whether the directory gets an example that builds, which there is for glibc alone.
+// Of another package nothing is known before a download. [FillIn] then stands for its library, for
+// the function to replace and for the replacement.
+func (o *Options) Example() bool { return cmp.Or(o.Package, "glibc") == "glibc" }
+
+// FillIn stands in a new package directory where only a person knows what belongs there. It is no
+// name of a library and of no function, so that nothing is built before it is replaced.
+const FillIn = "FILL_IN"
 
 func (o *Options) fill(name string, text []byte) ([]byte, error) {
 	t, err := template.New(name).Funcs(template.FuncMap{"yaml": quoteYAML}).Parse(string(text))

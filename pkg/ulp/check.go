@@ -175,7 +175,7 @@ func (k *checker) function(r Replacement, names map[string]Name, addresses map[u
 	rows := k.meant(k.lib, n.Text)
 	switch {
 	case len(rows) == 0:
-		k.absent(n, k.lib, k.lib.Name, isFunction)
+		k.absent(n, k.lib, k.lib.Name, isFunction, k.some)
 		return row, false
 	case slices.ContainsFunc(rows, isIFUNC) || k.resolvers()[rows[0].Value]:
 		k.fail(n, ErrIFUNC, k.implementations(n.Text),
@@ -234,7 +234,7 @@ func (k *checker) replacement(n Name) {
 		return
 	}
 	if len(rows) == 0 {
-		k.absent(n, lib, k.container, isExportedFunction)
+		k.absent(n, lib, k.container, isExportedFunction, nil)
 		return
 	}
 	for _, s := range rows {
@@ -258,14 +258,18 @@ func (k *checker) replacement(n Name) {
 // stripped is a hint about a library of which only the exported symbols are known.
 const stripped = "the library is stripped of what it does not export: add its debuginfo"
 
-// absent reports that the name n is not defined in lib, called file; want tells which names may have been meant.
-func (k *checker) absent(n Name, lib *Library, file string, want func(Symbol) bool) {
+// absent reports that the name n is not defined in lib, called file; want tells which names may have been meant. If none is
+// like n, otherwise makes the hint; it may be nil.
+func (k *checker) absent(n Name, lib *Library, file string, want func(Symbol) bool, otherwise func() string) {
 	hint := ""
 	if lib == k.lib {
 		hint = k.elsewhere(n.Text)
 	}
 	if hint == "" {
 		hint = k.near(n.Text, lib, want)
+	}
+	if hint == "" && otherwise != nil && k.hints <= maxHints {
+		hint = otherwise()
 	}
 	if lib == k.lib && k.stripped() {
 		hint = strings.TrimPrefix(hint+"; ", "; ") + stripped

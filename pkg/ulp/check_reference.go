@@ -64,7 +64,7 @@ func (k *checker) absentVariable(r Reference) {
 		want = isTLSVariable
 	}
 	before := len(k.errs)
-	k.absent(r.Variable, k.lib, k.lib.Name, want)
+	k.absent(r.Variable, k.lib, k.lib.Name, want, nil)
 	if found := k.errs[before]; found.Hint == "" {
 		found.Hint = "it was optimised away, or the compiler gave it a name with a suffix"
 	}
@@ -106,7 +106,7 @@ func (k *checker) pointer(r Reference, size uint64, used map[string]Name) {
 			k.unknownPointer(r, size)
 			return
 		}
-		k.absent(n, &k.c.Library, k.container, isVariable)
+		k.absent(n, &k.c.Library, k.container, isVariable, nil)
 		if found := k.errs[len(k.errs)-1]; found.Hint == "" {
 			found.Hint = "a static pointer that is never written is optimised away: declare it without static"
 		}

@@ -349,8 +349,9 @@ func TestCheckStripped(t *testing.T) {
 	lib := parseTarget(t, stripped)
 	for lines, want := range map[string]string{
 		"#zzz_private:ulpr_counter\nvalue:value_lp": "the library is stripped of what it does not export: add its debuginfo",
-		"zzz_inner:value_lp":                        "the library is stripped of what it does not export: add its debuginfo",
-		"copy:value_lp":                             "name the implementations, one by one or by the pattern __copy_*: __copy_fast, __copy_slow, __copy_slow_alias",
+		"zzz_inner:value_lp": "these functions can be replaced: asks, other, outer, second, value, value_alias, versioned, versioned_new, " +
+			"versioned_old; the library is stripped of what it does not export: add its debuginfo",
+		"copy:value_lp": "name the implementations, one by one or by the pattern __copy_*: __copy_fast, __copy_slow, __copy_slow_alias",
 	} {
 		err := ulp.Check(description(t, head+lines+"\n"), container(t), lib, ulp.EntriesNOPs)
 		list, _ := errors.AsType[diag.List](err)

@@ -145,6 +145,32 @@ func (k *checker) anyHint(functions ...Replacement) string {
 	return "; " + how + "can replace it without NOPs"
 }
 
+// some returns a hint with functions of the library that can be replaced, for someone whose name is
+// like none of them; "" if there is no such function. Exported ones go first, since others know them.
+func (k *checker) some() string {
+	var exported, private []string
+	for s := range k.lib.Symbols() {
+		switch {
+		case !isFunction(s) || !s.Patchable && !k.lib.isProven(s.Value) || s.Name[0] == '_' || isClone(s.Name) || k.resolvers()[s.Value]:
+		case s.Dynamic:
+			exported = append(exported, s.Name)
+		default:
+			private = append(private, s.Name)
+		}
+	}
+	slices.Sort(exported)
+	slices.Sort(private)
+	private = slices.DeleteFunc(private, func(name string) bool { _, is := slices.BinarySearch(exported, name); return is })
+	names := slices.Compact(append(exported, private...))
+	switch {
+	case len(names) == 0:
+		return ""
+	case len(names) <= listed:
+		return "these functions can be replaced: " + strings.Join(names, ", ")
+	}
+	return "these functions can be replaced, for example: " + someOf(names)
+}
+
 // implementations returns a hint with the functions that an indirect function may choose.
 func (k *checker) implementations(name string) string {
 	if k.hints++; k.hints > maxHints {

@@ -103,7 +103,7 @@ func NewMetadata(d *Description, text []byte, c *Container, lib *Library, o Pack
 func (k *checker) symbol(n Name, lib *Library, file string) Symbol {
 	rows := k.meant(lib, n.Text)
 	if len(rows) == 0 {
-		k.absent(n, lib, file, func(s Symbol) bool { return !s.Undefined })
+		k.absent(n, lib, file, func(s Symbol) bool { return !s.Undefined }, nil)
 		return Symbol{}
 	}
 	return rows[0]
