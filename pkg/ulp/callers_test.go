@@ -16,7 +16,7 @@ import (
 func reliedOn(t *testing.T, l *ulp.Library) map[string]string {
 	t.Helper()
 	got := map[string]string{}
-	for _, name := range []string{"callee", "other", "ends"} {
+	for _, name := range []string{"callee", "other", "ends", "inner", "middle", "sets"} {
 		s, ok := l.Function(name)
 		if !ok || !s.Patchable {
 			t.Fatalf("no NOPs at %s", name)
@@ -31,7 +31,8 @@ func reliedOn(t *testing.T, l *ulp.Library) map[string]string {
 func TestReliedOn(t *testing.T) {
 	image := x86.build(t, "testdata/registers.c")
 	l := proven(t, image, ulp.LibraryOptions{})
-	want := map[string]string{"callee": "keeps keeps a value in %rcx", "other": "", "ends": ""}
+	want := map[string]string{"callee": "keeps keeps a value in %rcx", "other": "", "ends": "",
+		"inner": "far keeps a value in %rcx", "middle": "far keeps a value in %rcx", "sets": "result keeps a value in %rdx"}
 	if d := cmp.Diff(want, reliedOn(t, l)); d != "" || !l.HasCallers() {
 		t.Errorf("(-want +got):\n%s", d)
 	}
@@ -47,7 +48,9 @@ func TestReliedOn(t *testing.T) {
 	if d := cmp.Diff(want, reliedOn(t, again)); d != "" || !again.HasCallers() || !bytes.Equal(again.AppendCatalogue(nil), text) {
 		t.Errorf("catalogue (-want +got):\n%s", d)
 	}
-	want["callee"] = ""
+	for name := range want {
+		want[name] = ""
+	}
 	if d := cmp.Diff(want, reliedOn(t, proven(t, x86.build(t, "testdata/registers.c", "-fpatchable-function-entry=16,14"), ulp.LibraryOptions{}))); d != "" {
 		t.Errorf("-fpatchable-function-entry (-want +got):\n%s", d)
 	}

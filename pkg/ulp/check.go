@@ -202,7 +202,7 @@ func (k *checker) function(r Replacement, names map[string]Name, addresses map[u
 		k.fail(n, ErrNotPatchable, k.patchable(n.Text), "%q has no NOPs for a detour in this build of %s, and a jump over its first "+
 			"instructions is not proven to be safe: %s", n.Text, k.lib.Name, cmp.Or(why, k.unknown()))
 	}
-	if why := k.lib.ReliedOn(rows[0].Value); why != "" && rows[0].Patchable {
+	if why := k.lib.ReliedOn(rows[0].Value); why != "" {
 		k.fail(n, ErrRegisters, "replace the caller instead, by code that does not call "+n.Text,
 			"%q cannot be replaced in this build of %s: %s", n.Text, k.lib.Name, why)
 	}

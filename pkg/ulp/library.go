@@ -39,7 +39,7 @@ type Library struct {
 	resolvers []resolver
 	parts     proofs // why cold parts of functions are not the functions' own; nil: not known
 	handlers  proofs // why functions need the unwinder; nil: not known
-	callers   proofs // who relies on registers that functions with NOPs leave alone; nil: not known
+	callers   proofs // who relies on registers that functions leave alone; nil: not known
 }
 
 // LibraryOptions are the choices of [OpenLibrary].
@@ -49,7 +49,7 @@ type LibraryOptions struct {
 	// Prove makes the proofs of [Library.EntryProof]: all functions without NOPs are decoded, which takes some 30 ms for a
 	// libc; and finds the functions of [Library.Handlers]. A catalogue has them or has not.
 	Prove bool
-	// Callers finds the functions of [Library.ReliedOn], which Prove does, too.
+	// Callers finds the functions of [Library.ReliedOn] if the library is livepatchable. Prove does so for any library.
 	Callers bool
 }
 

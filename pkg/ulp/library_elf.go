@@ -45,7 +45,7 @@ func newLibrary(library, debug openELF, name string, o LibraryOptions) (*Library
 	if err := more(f); err != nil {
 		return nil, formatError(err)
 	}
-	if o.Prove || o.Callers {
+	if o.Prove || o.Callers && l.Livepatchable {
 		if err := l.proveCallers(f); err != nil {
 			return nil, formatError(err)
 		}

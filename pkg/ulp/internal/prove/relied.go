@@ -11,7 +11,8 @@ import (
 // source file keep something there (GCC's -fipa-ra, on by default from -O2 on): glibc's initstate_r keeps a pointer in %r11 while
 // srandom_r runs. A replacement knows nothing of that, and so the caller would go on with garbage.
 //
-// Such a caller shows by what follows the call: it reads a register that neither has a result nor has been written since.
+// Such a caller shows by what follows the call: it reads a register that neither has a result nor has been written since. See also
+// [Text.Reliances].
 
 // Compiling with -fpatchable-function-entry switches -fipa-ra off. The attribute of that name on a single function does not, and
 // assembly knows no such options: so functions with NOPs are looked at, too.
@@ -25,6 +26,7 @@ const RegistersVersion = 1
 // Reliance is a call whose caller relies on a register that the called function leaves alone.
 type Reliance struct {
 	Call     uint64 // the address of the call
+	Through  uint64 // the function that is called there, if it is another one, which calls this one; else 0
 	Register string // "%r11"; "" if there are too many calls to look at each
 }
 
@@ -75,7 +77,7 @@ func (t *Text) relied(addr uint64) (Reliance, bool) {
 			return Reliance{}, true
 		}
 		if r := relies(t.Code[c.at+NearLen:]); r != 0 {
-			return Reliance{t.Addr + uint64(c.at), "%" + strings.ToLower(registerName(r))}, true
+			return Reliance{Call: t.Addr + uint64(c.at), Register: "%" + registerName(r)}, true
 		}
 	}
 	return Reliance{}, false
@@ -86,7 +88,7 @@ func registerName(r x86asm.Reg) string {
 	if r >= x86asm.X0 && r <= x86asm.X15 {
 		return "xmm" + strconv.Itoa(int(r-x86asm.X0))
 	}
-	return r.String()
+	return strings.ToLower(r.String())
 }
 
 // maxCallers bounds how many calls are looked at for all functions of a text.
