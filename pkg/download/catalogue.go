@@ -24,7 +24,7 @@ import (
 const CatalogueDir = "catalogue"
 
 // catalogueVersion changes when the same RPM gives other catalogue files than before.
-const catalogueVersion = "6"
+const catalogueVersion = "7"
 
 // digestDigits is how many digits of a file's SHA-256 are in its name.
 const digestDigits = 16

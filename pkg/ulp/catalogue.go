@@ -59,6 +59,7 @@ const (
 	keyNeeded
 	keyNeeds
 	keyLivepatchable
+	keyLandings
 	keyEntries
 	keyUnwinding
 	keyParts
@@ -74,6 +75,7 @@ const (
 	keyUndefined
 	keyPatchable
 	keyWritable
+	keyLanding
 
 	keyUnknown  keys = 0
 	wantLibrary      = keyName | keyBuildID | keySymbols
@@ -163,6 +165,8 @@ func libraryKey(key []byte) keys {
 		return keyNeeds
 	case "livepatchable":
 		return keyLivepatchable
+	case "landings":
+		return keyLandings
 	case "entries":
 		return keyEntries
 	case "unwinding":
@@ -190,6 +194,8 @@ func (p *catalogueParser) libraryValue(k keys) (err error) {
 		l.SONAME, err = p.text()
 	case keyLivepatchable:
 		l.Livepatchable, err = p.boolean()
+	case keyLandings:
+		l.Landings, err = p.boolean()
 	case keyNeeded:
 		return p.array(p.needed)
 	case keyNeeds:

@@ -47,6 +47,8 @@ func symbolKey(key []byte) keys {
 		return keyPatchable
 	case "writable":
 		return keyWritable
+	case "landing":
+		return keyLanding
 	}
 	return keyUnknown
 }
@@ -78,6 +80,8 @@ func (p *catalogueParser) symbolValue(k keys, r *row) (err error) {
 		return p.flag(r, flagPatchable)
 	case keyWritable:
 		return p.flag(r, flagWritable)
+	case keyLanding:
+		return p.flag(r, flagLanding)
 	default:
 		return p.skip(3)
 	}

@@ -10,8 +10,8 @@ import (
 
 // AppendCatalogue appends the library as JSON: an object with the keys and in the order that `ulp extract` has, one symbol
 // per line. What libpulp's catalogues do not tell is in keys of our own, which libpulp skips: "arch", "soname", "needed",
-// "needs", "livepatchable", "entries", "unwinding", "resolvers", "parts" and "callers" of the library, "version", "default", "dynamic", "undefined", "patchable" and
-// "writable" of a symbol, each only where it is not the zero value.
+// "needs", "livepatchable", "landings", "entries", "unwinding", "resolvers", "parts" and "callers" of the library, "version",
+// "default", "dynamic", "undefined", "patchable", "writable" and "landing" of a symbol, each only where it is not the zero value.
 //
 // Equal libraries give equal bytes, and [ParseCatalogue] gives the library back. Names are copied byte for byte, so that a
 // name which is not UTF-8 makes a file which is not; libpulp does the same.
@@ -34,6 +34,9 @@ func (l *Library) AppendCatalogue(b []byte) []byte {
 	}
 	if l.Livepatchable {
 		b = append(b, ",\n\"livepatchable\":true"...)
+	}
+	if l.Landings {
+		b = append(b, ",\n\"landings\":true"...)
 	}
 	if l.proofs != nil {
 		b = l.proofs.append(b, "entries", prove.Version)
@@ -86,6 +89,7 @@ var symbolFlags = [...]struct {
 	{flagUndefined, ",\"undefined\":true"},
 	{flagPatchable, ",\"patchable\":true"},
 	{flagWritable, ",\"writable\":true"},
+	{flagLanding, ",\"landing\":true"},
 }
 
 func appendSymbol(b []byte, t *table, r *row) []byte {

@@ -52,8 +52,11 @@ func (k *checker) check() {
 		k.checkClones(found)
 	}
 	pointers := map[string]Name{}
-	for _, r := range k.d.References {
+	for _, r := range k.references() {
 		k.reference(r, pointers)
+	}
+	if k.c != nil {
+		k.unfilled()
 	}
 }
 

@@ -13,7 +13,11 @@ func (k *checker) reference(r Reference, pointers map[string]Name) {
 		size = 16
 	}
 	before := len(k.errs)
-	if k.lib != nil {
+	switch {
+	case k.lib == nil:
+	case IsOriginal(r.Pointer.Text):
+		k.original(r)
+	default:
 		k.variable(r)
 	}
 	if len(k.errs) > before && errors.Is(k.errs[before].Err, ErrTLS) {

@@ -43,7 +43,9 @@ type Replacement struct {
 }
 
 // Reference is a line "#variable:pointer": before the patch becomes active the container's pointer is set to the address
-// of the target's variable, which the container could not link to because it is not exported.
+// of the target's variable, which the container could not link to because it is not exported. If the pointer's name begins with
+// [OriginalPrefix], the variable is a function that the live patch replaces, and the pointer is set to the former code of that. Such a
+// line is needed only where the pointer's name does not tell the function.
 type Reference struct {
 	Variable Name // in the target; it may have a symbol version
 	Pointer  Name // in the container: 8 bytes, or the 16 bytes of a {module, offset} pair if TLS

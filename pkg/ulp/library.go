@@ -33,6 +33,9 @@ type Library struct {
 	// other of the symbols are known; every other field has its zero value and says nothing.
 	Complete bool
 
+	// Landings says that Symbol.Landing is known: catalogues of earlier versions do not tell it. x86_64 only.
+	Landings bool
+
 	symbols *symbols // never nil
 	proofs  proofs   // of entries; nil: not made
 	// resolvers are those of the indirect functions, by address; nil: not known.

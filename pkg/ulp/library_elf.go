@@ -81,7 +81,7 @@ func readLibrary(f *elfx.File, name string) (*Library, *tableBuilder, error) {
 	if err != nil {
 		return nil, nil, err
 	}
-	l.Livepatchable, b.facts = ok, newFacts(memory.Layout, detours)
+	l.Livepatchable, l.Landings, b.facts = ok, arch == X86_64, newFacts(memory.Layout, detours)
 	if err := l.addTables(b); err != nil {
 		return nil, nil, err
 	}

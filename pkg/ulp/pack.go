@@ -89,7 +89,7 @@ func NewMetadata(d *Description, text []byte, c *Container, lib *Library, o Pack
 		k.symbol(r.New, &c.Library, k.container)
 		m.Functions = append(m.Functions, Function{r.Old.Text, r.New.Text, s.Value})
 	}
-	for _, r := range slices.Backward(d.References) {
+	for _, r := range slices.Backward(k.references()) {
 		m.References = append(m.References, k.dataRef(r))
 	}
 	if err := k.errs.Err(); err != nil {
@@ -115,7 +115,10 @@ func (k *checker) dataRef(r Reference) DataRef {
 	if !r.Explicit {
 		ref.PatchOffset = k.symbol(r.Pointer, &k.c.Library, k.container).Value
 	}
-	if !r.Explicit || r.TargetOffset == 0 {
+	switch {
+	case IsOriginal(r.Pointer.Text):
+		ref.Target, ref.TargetOffset = k.original(r)
+	case !r.Explicit || r.TargetOffset == 0:
 		ref.TargetOffset = k.symbol(r.Variable, k.lib, k.lib.Name).Value
 	}
 	return ref

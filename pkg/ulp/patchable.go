@@ -27,7 +27,10 @@ import (
 // bytes alone do not, since NOPs are padding too. So both must be right.
 
 // detour is a range of addresses. A function symbol there, a multiple of step from first, has the NOPs that a detour needs.
-type detour struct{ first, last uint64 }
+type detour struct {
+	first, last uint64
+	landing     bool // endbr64 comes before the NOPs at the symbol; x86_64 only
+}
 
 // detours are the places where functions can be patched, in ascending order.
 //
@@ -58,10 +61,10 @@ func (d *detours) makeIndex() {
 	d.parts[part] = uint32(n)
 }
 
-// at says whether a function at addr can be patched.
-func (d *detours) at(addr uint64) bool {
+// at returns the flags of a function at addr: whether it can be patched, and whether it begins with endbr64 then.
+func (d *detours) at(addr uint64) flag {
 	if len(d.list) == 0 || addr < d.list[0].first {
-		return false
+		return 0
 	}
 	lo, hi := 0, len(d.list)
 	if len(d.parts) > 0 {
@@ -76,7 +79,13 @@ func (d *detours) at(addr uint64) bool {
 			hi = middle
 		}
 	}
-	return lo > 0 && addr <= d.list[lo-1].last && (addr-d.list[lo-1].first)%d.step == 0
+	switch {
+	case lo == 0 || addr > d.list[lo-1].last || (addr-d.list[lo-1].first)%d.step != 0:
+		return 0
+	case d.list[lo-1].landing:
+		return flagPatchable | flagLanding
+	}
+	return flagPatchable
 }
 
 // findDetours checks the bytes at all places that the library lists. ok says that it has such a list.
@@ -114,14 +123,11 @@ func detourX86(code []byte, entry uint64) (detour, bool) {
 	if len(code) < x86Before || !isNopsX86(code[:x86Before]) {
 		return detour{}, false
 	}
-	at := code[x86Before:]
-	if rest, ok := bytes.CutPrefix(at, endbr64); ok {
-		at = rest
-	}
+	at, landing := bytes.CutPrefix(code[x86Before:], endbr64)
 	if len(at) < x86At || at[1] != 0x90 || at[0] != 0x90 && at[0] != 0x66 {
 		return detour{}, false
 	}
-	return detour{entry + x86Before, entry + x86Before}, true
+	return detour{entry + x86Before, entry + x86Before, landing}, true
 }
 
 // isNopsX86 says whether the 14 bytes are a sequence of whole NOPs, of one byte or of several.
@@ -220,7 +226,7 @@ func detourAfter(entry uint64, before, n int, split bool) (detour, bool) {
 	if split {
 		last = n
 	}
-	return detour{entry + uint64(before*insnSize), entry + uint64(last*insnSize)}, last >= before
+	return detour{first: entry + uint64(before*insnSize), last: entry + uint64(last*insnSize)}, last >= before
 }
 
 // countNops returns how many NOPs the code begins with.

@@ -30,6 +30,8 @@ var (
 	// ErrReference: the pointer of a reference cannot take an address: its size, type or place is wrong, or it is not where
 	// the description says.
 	ErrReference = errors.New("unusable reference")
+	// ErrOriginal: a pointer to the former code of a function (lpbuild_original_NAME) cannot be filled.
+	ErrOriginal = errors.New("former code cannot be called")
 	// ErrTLS: a reference to a thread-local variable lacks the "%", or one to another variable has it.
 	ErrTLS = errors.New("thread-local mismatch")
 	// ErrNoBuildID: the container or the target has no build-id of 20 bytes.

@@ -17,6 +17,8 @@ type Symbol struct {
 	// Patchable says that the symbol is a function whose entry is listed in __patchable_function_entries and has the NOPs
 	// that a detour needs.
 	Patchable bool
+	// Landing says that a patchable function begins with endbr64, which comes before its NOPs: see [Library.Landings].
+	Landing bool
 	// Writable says that the symbol is data that can still be written after relocation: it lies in a writable segment that
 	// is not RELRO, or is thread-local. It is false for functions.
 	Writable bool

@@ -103,6 +103,7 @@ const (
 	flagUndefined
 	flagPatchable
 	flagWritable
+	flagLanding
 )
 
 func (t *table) name(r *row) string { return t.strs[r.name : r.name+r.length] }
@@ -134,6 +135,7 @@ func (t *table) symbol(r *row) Symbol {
 		Undefined: r.flags&flagUndefined != 0,
 		Patchable: r.flags&flagPatchable != 0,
 		Writable:  r.flags&flagWritable != 0,
+		Landing:   r.flags&flagLanding != 0,
 	}
 	if v := t.versionOf(r); v != nil {
 		s.Version = t.cut(v.NameOff)

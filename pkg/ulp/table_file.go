@@ -60,10 +60,7 @@ func (f *facts) flags(s elfx.Symbol, detours *detours) flag {
 	case elf.STT_TLS: // the value is no address; each thread's copy is writable
 		return flagWritable
 	case elf.STT_FUNC:
-		if detours.at(s.Value) {
-			return flagPatchable
-		}
-		return 0
+		return detours.at(s.Value)
 	}
 	if f.layout.Writable(s.Value) {
 		return flagWritable
