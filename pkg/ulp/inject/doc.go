@@ -96,6 +96,14 @@
 // "-" is no effect. No row raises a signal. A filter that answers to MAP_FIXED_NOREPLACE with a no (Chromium's) is asked about
 // the same call without it, which is safe while all threads stand.
 //
+// # Former code
+//
+// A pointer lpbuild_original_NAME of a container leads to what a function's slot leads to while no live patch replaces it: behind the
+// detour in the function, or, without NOPs, to the instructions in the stub that the detour has replaced. It is the same for all live
+// patches of the function, whatever is applied and reverted meanwhile. As long as a live patch that replaces such a function is kept
+// for a thread, so is the table with its stubs. There is no endbr64 at either place: Linux does not enforce indirect branch tracking
+// in user space; a kernel that did would have to be told. A shadow stack sees calls and returns as everywhere.
+//
 // # What it does not do
 //
 //   - Containers that need the dynamic loader: [NewPatch] refuses them, which the gate of `lpbuild build` asks, too.

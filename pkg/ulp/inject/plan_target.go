@@ -20,6 +20,7 @@ type freed struct {
 	done       bool
 	idle       bool     // not active before the change either, so that it may go first
 	text       []extent // what of it is code, from base on
+	calls      *freed   // what its code may call, and is kept as long as it is; nil: nothing of the sort
 }
 
 // code says whether an address is in code.
@@ -153,7 +154,11 @@ func (b *planner) images(ctx context.Context, tp *targetPlan, rg *region) error 
 		serial = max(serial, l.serial)
 	}
 	for _, a := range tp.adding {
-		mem, err := a.patch.relocated(ctx, s, tp.lib, a.image())
+		former := make([]uint64, len(a.slots))
+		for i, slot := range a.slots {
+			former[i] = tp.next.origin(slot)
+		}
+		mem, err := a.patch.relocated(ctx, s, tp.lib, a.image(), former)
 		if err != nil {
 			return fmt.Errorf("%s: %w", a.patch.Name, err)
 		}
@@ -311,6 +316,7 @@ func (b *planner) leftovers(ctx context.Context) error {
 			b.frees = append(b.frees, &freed{base: t.base, size: tableSize, text: []extent{{stubsAt, tableSize - stubsAt}}})
 		}
 	}
+	b.keepMoved()
 	for i, f := range b.frees {
 		if len(f.text) > 0 { // without code it was never finished, and no thread can have to do with it
 			b.zones = append(b.zones, zone{lo: f.base, hi: f.base + f.size, free: i + 1})
@@ -323,6 +329,33 @@ func (b *planner) leftovers(ctx context.Context) error {
 		}
 	}
 	return nil
+}
+
+// keepMoved ties tables to live patches that may call functions by the instructions which detours have moved into the tables' stubs
+// (lpbuild_original_NAME): a thread that a live patch is kept for may be about to do so.
+func (b *planner) keepMoved() {
+	for _, r := range b.st.records {
+		table := slices.IndexFunc(b.st.tables, func(t *table) bool { return t.base == r.Table })
+		if table < 0 || !slices.ContainsFunc(r.Functions, func(f replaced) bool {
+			sites := b.st.tables[table].sites
+			return int(f.Slot) < len(sites) && sites[f.Slot].kind == kindCode
+		}) {
+			continue
+		}
+		live, stubs := b.freedAt(r.Base), b.freedAt(r.Table)
+		if live != nil {
+			live.calls = stubs
+		}
+	}
+}
+
+// freedAt returns what is to be given back at an address, nil if nothing is.
+func (b *planner) freedAt(base uint64) *freed {
+	i := slices.IndexFunc(b.frees, func(f *freed) bool { return f.base == base })
+	if i < 0 {
+		return nil
+	}
+	return b.frees[i]
 }
 
 // expectUnused remembers how memory begins that is nobody's: an engine that is just loading a live patch, between two stops, has

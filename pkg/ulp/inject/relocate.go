@@ -11,8 +11,9 @@ import (
 	"github.com/lpbuild/lpbuild/pkg/ulp/process"
 )
 
-// relocated returns the container's memory as it has to be at base in the process.
-func (p *Patch) relocated(ctx context.Context, s *scope, target *process.Library, base uint64) ([]byte, error) {
+// relocated returns the container's memory as it has to be at base in the process. former are the addresses of the former code of
+// the functions that it replaces.
+func (p *Patch) relocated(ctx context.Context, s *scope, target *process.Library, base uint64, former []uint64) ([]byte, error) {
 	mem := slices.Clone(p.im.mem)
 	for _, r := range p.relocations {
 		v, err := p.value(ctx, s, r, base)
@@ -23,6 +24,10 @@ func (p *Patch) relocated(ctx context.Context, s *scope, target *process.Library
 	}
 	for i, r := range p.Meta.References {
 		at := mem[p.pointers[i]:]
+		if f := p.original(r); f >= 0 {
+			le.PutUint64(at, former[f])
+			continue
+		}
 		if !r.TLS {
 			addr, err := s.v.variable(ctx, target, target.Bias+r.TargetOffset)
 			if err != nil {
@@ -39,6 +44,14 @@ func (p *Patch) relocated(ctx context.Context, s *scope, target *process.Library
 		le.PutUint64(at[8:], r.TargetOffset)
 	}
 	return mem, nil
+}
+
+// original returns the number of the function whose former code a reference leads to, -1 if it is another reference.
+func (p *Patch) original(r ulp.DataRef) int {
+	if r.TLS || !ulp.IsOriginal(r.Reference) {
+		return -1
+	}
+	return slices.IndexFunc(p.Meta.Functions, func(f ulp.Function) bool { return f.Old == r.Target })
 }
 
 // address says whether the relocation asks for an address, not for something to be called or thread-local.

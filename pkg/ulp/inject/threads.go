@@ -74,6 +74,11 @@ func (r *run) look() error {
 			return err
 		}
 	}
+	for _, f := range r.frees {
+		if f.inUse && f.calls != nil {
+			f.calls.needed()
+		}
+	}
 	return nil
 }
 

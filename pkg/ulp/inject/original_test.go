@@ -1,0 +1,100 @@
+package inject
+
+import (
+	"testing"
+	"time"
+
+	"github.com/lpbuild/lpbuild/pkg/ulp"
+)
+
+// originalLines replace functions by such that call them.
+const originalLines = both + "calls:calls_lp\ndeep:deep_lp\n"
+
+// TestOriginal has replacements call what they replace: the library's code, whatever was applied before, with NOPs at the
+// entries, and without, where the first instructions have been moved.
+func TestOriginal(t *testing.T) {
+	for name, flags := range map[string][]string{
+		"NOPs":           {nopFlags},
+		"NOPs, endbr64":  {nopFlags, "-fcf-protection=full"},
+		"moved":          {"-fcf-protection=none"},
+		"moved, endbr64": {"-fcf-protection=full"},
+		"other NOPs":     {"-fpatchable-function-entry=4,2"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			lib := library(t, flags...)
+			o := ulp.PackOptions{Entries: ulp.EntriesAny}
+			one := pack(t, lib, originalLines, o, "testdata/original.c")
+			two := pack(t, lib, originalLines, o, "testdata/original.c", "-DANSWER=20")
+			c := start(t, target(t, lib), 2)
+			for range 3 {
+				c.apply(Options{}, one)
+				c.says("all", "2 2 5 7 original")
+				c.says("calls", "ok")
+				c.says("release", "18") // 6 + 1, + 1, + 10
+				c.apply(Options{}, two)
+				c.says("all", "2 2 5 7 original")
+				c.says("calls", "ok")
+				c.change(Change{Revert: everyOne}, Options{})
+				c.says("release", "28") // as before: the thread was in it
+				c.says("all", original)
+				c.right()
+				c.change(Change{Revert: everyOne, Apply: []*Patch{two}}, Options{})
+				c.change(Change{Revert: everyOne, Apply: []*Patch{one}}, Options{})
+				c.says("all", "2 2 5 7 original")
+				c.right()
+				c.revert()
+				c.says("all", original)
+			}
+			c.bare()
+		})
+	}
+}
+
+// TestOriginalLate has a thread in a replacement that is reverted, and that calls the originals only after that: what was moved
+// away from them stays as long as the replacement does, and goes with it.
+func TestOriginalLate(t *testing.T) {
+	for name, flags := range map[string][]string{"NOPs": {nopFlags}, "moved": {"-fcf-protection=none"}} {
+		t.Run(name, func(t *testing.T) {
+			lib := library(t, flags...)
+			o := ulp.PackOptions{Entries: ulp.EntriesAny}
+			p := pack(t, lib, originalLines, o, "testdata/original.c")
+			q := pack(t, lib, "first:first_lp\n", o, "testdata/patch.c")
+			c := start(t, target(t, lib), 1)
+			for _, again := range []bool{false, true} {
+				c.apply(Options{}, p)
+				c.says("deep", "ok") // in the replacement
+				c.revert()
+				if again { // and once more, by a change that finds it left
+					c.apply(Options{}, q)
+					c.revert()
+				}
+				c.says("all", original)
+				c.says("release", "17") // 5 + 1, + 1, + 10
+				c.right()
+				c.bare()
+			}
+		})
+	}
+}
+
+// bare fails the test if anything of ours stays in the process, once no thread needs it any more.
+func (c *child) bare() {
+	c.t.Helper()
+	for end := time.Now().Add(30 * time.Second); ; time.Sleep(time.Millisecond) {
+		m, err := look(c.t, c.pid).Memory(c.t.Context())
+		if err != nil {
+			c.t.Fatal(err)
+		}
+		is, err := Present(c.t.Context(), m)
+		m.Close()
+		switch {
+		case err != nil:
+			c.t.Fatal(err)
+		case !is:
+			return
+		case time.Now().After(end):
+			c.t.Fatal("something is left in the process")
+		}
+		c.revert() // a thread was in it the last time
+	}
+}

@@ -1,0 +1,71 @@
+package trigger_test
+
+import (
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"testing"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/lpbuild/lpbuild/pkg/ulp"
+	"github.com/lpbuild/lpbuild/pkg/ulp/trigger"
+)
+
+// originals makes live patches for a library, whose replacements call what they replace: by 10 and by 20.
+func originals(t *testing.T, name, lib string, o ulp.PackOptions) (ten, twenty *trigger.Containers) {
+	t.Helper()
+	var list []*trigger.Containers
+	for _, tens := range []int{10, 20} {
+		plain := gcc(t, fmt.Sprintf("original%d.so", tens), "original.c", "-shared", "-fPIC", "-Wl,--build-id", fmt.Sprintf("-DTENS=%d", tens))
+		path := filepath.Join(t.TempDir(), fmt.Sprintf("libtarget_%s_livepatch%d.so", name, tens))
+		must(t, packOnce(plain, path, lib, o, []string{"one:one_lp", "two:two_lp", "sum:sum_lp", "blocks:blocks_lp"}))
+		list = append(list, read(t, path))
+	}
+	return list[0], list[1]
+}
+
+// TestOriginal has replacements call what they replace, by each engine, where functions begin with endbr64 and where they do not:
+// applied, upgraded to a live patch that does so as well, and reverted, while threads call the functions all the time. The
+// original is the library's, and never the live patch before.
+func TestOriginal(t *testing.T) {
+	preloads := flavours(t)
+	preloads["native"] = ""
+	for engine, preload := range preloads {
+		for _, protection := range []string{"none", "full"} {
+			name := engine + "_" + protection
+			t.Run(name, func(t *testing.T) {
+				lib := gcc(t, "original_"+protection+"/libtarget.so", "library.c", "-shared", "-fPIC", "-Wl,-soname,libtarget.so",
+					"-fpatchable-function-entry=16,14", "-Wl,--build-id", "-fcf-protection="+protection)
+				ten, twenty := originals(t, name, lib, ulp.PackOptions{})
+				fifo := filepath.Join(t.TempDir(), "fifo")
+				must(t, unix.Mkfifo(fifo, 0o600))
+				path := gcc(t, "program/o_"+name, "program.c", "-pthread", lib)
+				cmd := exec.Command(path, "2")
+				cmd.Env = append(os.Environ(), "LD_LIBRARY_PATH="+filepath.Dir(lib), "FIFO="+fifo)
+				if preload != "" {
+					cmd.Env = append(cmd.Env, "LD_PRELOAD="+preload)
+				}
+				c := run(t, cmd)
+				c.says(unpatched)
+				change := func(o trigger.Options, want string) {
+					t.Helper()
+					o.Backends = auto()
+					c.is(trigger.Changed, nil, c.one(o))
+					c.says(want)
+				}
+				for range 2 {
+					change(trigger.Options{Containers: ten}, "10 20 3 1070")
+					leave := c.enter(fifo) // in the original, and in the live patch when it returns
+					change(trigger.Options{Containers: twenty, Replace: true}, "20 40 3 2140")
+					change(trigger.Options{Containers: ten}, "10 20 3 1070") // on top of the other one
+					change(trigger.Options{Containers: ten, Revert: true}, "20 40 3 2140")
+					change(trigger.Options{RevertAll: "libtarget.so"}, unpatched)
+					leave()
+					c.says(unpatched)
+				}
+			})
+		}
+	}
+}
