@@ -48,6 +48,9 @@ A copy or a part that the compiler made of a replaced function (scale.constprop.
 --accept-clones says that it need not. One of several static functions of a name is chosen by its source file or, in this build,
 by its address: malloc.c/arena_get:lp, 0x8b2c0/arena_get:lp.
 
+A pointer of the container that is named lpbuild_original_NAME leads to the former code of the replaced function NAME: see
+"lpbuild build --help". It needs no line in the description. libpulp's packer does not know it.
+
 Patterns (__memcpy_*:memcpy_lp) become those functions that the indirect function memcpy of the target can choose. Placeholders ({version}, GLIBCVER ...)
 are for "lpbuild build"; here they are errors unless -l and -t say what they stand for.
 

@@ -23,6 +23,7 @@ var codes = []struct {
 	{ulp.ErrDuplicate, "duplicate"},
 	{ulp.ErrNotExported, "not-exported"},
 	{ulp.ErrReference, "reference"},
+	{ulp.ErrOriginal, "original"},
 	{ulp.ErrTLS, "thread-local"},
 	{ulp.ErrNoBuildID, "no-build-id"},
 	{ulp.ErrArch, "architecture"},

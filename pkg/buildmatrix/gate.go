@@ -24,6 +24,7 @@ func gate(j *job, s *scope) (reasons, accepted []Reason) {
 			return is
 		})
 	}
+	reasons = append(reasons, j.optimisedAway()...)
 	reasons = append(reasons, unloadable(c)...)
 	reasons = append(reasons, s.strangers(c)...)
 	return append(reasons, s.missing(c)...), accepted

@@ -43,7 +43,7 @@ func (s *scope) missing(c *ulp.Container) []Reason {
 		}
 	}
 	for _, u := range c.Undefined() {
-		if u.Weak || reported[ulp.Need{File: u.File, Version: u.Version}] {
+		if u.Weak || ulp.IsOriginal(u.Name) || reported[ulp.Need{File: u.File, Version: u.Version}] {
 			continue
 		}
 		if problem, hint := s.symbolProblem(u); problem != "" {

@@ -141,7 +141,7 @@ var ErrNoProofs = errors.New("it does not tell which functions can be replaced w
 	"another version of lpbuild made it: run lpbuild download again")
 
 // gateVersion changes when the same cell could be judged or packed in another way than before.
-const gateVersion = "7"
+const gateVersion = "8"
 
 // at returns a finding about a name of the description.
 func (j *job) at(n ulp.Name, message, hint string) *diag.Diagnostic {

@@ -23,18 +23,19 @@ type manifest struct {
 	Texts    map[string]string        `json:"texts"`     // hash of preprocessed source → object
 	Warnings map[string]string        `json:"warnings"`  // object → what the compiler said
 	Calls    map[string]callGraph     `json:"calls"`     // object → what its functions use, where that was asked
+	Statics  map[string][]string      `json:"statics"`   // object → pointers to former code that its source defines as static
 }
 
 func newManifest() manifest {
 	return manifest{Files: map[string]digest.Digest{}, Objects: map[string]string{}, Texts: map[string]string{},
-		Warnings: map[string]string{}, Calls: map[string]callGraph{}}
+		Warnings: map[string]string{}, Calls: map[string]callGraph{}, Statics: map[string][]string{}}
 }
 
 // readManifest reads the manifest of an earlier run. The result is empty if there is none that still holds.
 func readManifest(name, dir string) manifest {
 	var m manifest
 	data, err := readBounded(name, maxReport)
-	if err != nil || json.Unmarshal(data, &m) != nil || m.Objects == nil || m.Texts == nil || m.Warnings == nil || m.Calls == nil || !m.holds(dir) {
+	if err != nil || json.Unmarshal(data, &m) != nil || m.Objects == nil || m.Texts == nil || m.Warnings == nil || m.Calls == nil || m.Statics == nil || !m.holds(dir) {
 		return newManifest()
 	}
 	return m

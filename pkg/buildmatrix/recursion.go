@@ -48,17 +48,38 @@ func (j *job) recursive(ctx context.Context, s *scope) ([]Reason, error) {
 			continue
 		}
 		reasons = append(reasons, reasonAt("recursion", j.at(r.New, fmt.Sprintf("%q calls the function that it replaces, which leads back to it: %s → %s",
-			r.New.Text, strings.Join(visible(chain), " → "), r.New.Text), recursionHint(chain[len(chain)-1], r.New.Text))))
+			r.New.Text, strings.Join(visible(chain), " → "), r.New.Text), j.recursionHint(r, chain[len(chain)-1]))))
 	}
 	return reasons, nil
 }
 
-func recursionHint(called, replacement string) string {
+// recursionHint says what a replacement can do that comes back to itself by the function called.
+func (j *job) recursionHint(r ulp.Replacement, called string) string {
 	if strings.HasPrefix(called, "mem") {
 		return fmt.Sprintf("if no source calls %s, the compiler makes that of a loop: -fno-builtin and -fno-tree-loop-distribute-patterns in \"cflags\" "+
 			"keep it from that", called)
 	}
-	return fmt.Sprintf("do the work without %s; a replacement that is meant to call itself calls %s", called, replacement)
+	hint := fmt.Sprintf("do the work without %s", called)
+	if pointer := j.pointerTo(r); pointer != "" {
+		hint = fmt.Sprintf("to call the former code, define a pointer %s (see lpbuild build --help) and call that", pointer)
+	}
+	return hint + "; a replacement that is meant to call itself calls " + r.New.Text
+}
+
+// pointerTo returns the name of the pointer to the former code of a function, "" if a replacement is that of several functions or
+// no engine would fill the pointer in.
+func (j *job) pointerTo(r ulp.Replacement) string {
+	of := 0
+	for _, f := range j.description.Functions {
+		if f.New.Text == r.New.Text {
+			of++
+		}
+	}
+	base, _ := ulp.SplitVersion(r.Old.Text)
+	if of > 1 || j.Arch != ulp.X86_64 || strings.ContainsAny(base, "./") {
+		return ""
+	}
+	return ulp.OriginalPrefix + base
 }
 
 // visible leaves out of a chain what has no name of its own.

@@ -10,16 +10,18 @@ import (
 func TestRecursion(t *testing.T) {
 	const declares = "int toy_add(int, int), toy_sub(int, int), toy_plus(int, int); int volatile sink;\n"
 	for name, tc := range map[string]struct{ lines, source, chain string }{
-		"directly":             {"toy_add:toy_add_lp", "int toy_add_lp(int a, int b) { return toy_add(a, b) + 1; }", "toy_add_lp → toy_add → toy_add_lp"},
-		"by a static function": {"toy_add:toy_add_lp", "static __attribute__((noinline)) int helps(int a) { return toy_add(a, sink); }\nint toy_add_lp(int a, int b) { return helps(a) + b; }", "toy_add_lp → helps → toy_add → toy_add_lp"},
-		"by a pointer":         {"toy_add:toy_add_lp", "static int (*const table[])(int, int) = {toy_sub, toy_add};\nint toy_add_lp(int a, int b) { return table[sink & 1](a, b); }", "toy_add_lp → toy_add → toy_add_lp"},
-		"by each other":        {"toy_add:toy_add_lp\ntoy_sub:toy_sub_lp", "int toy_add_lp(int a, int b) { return toy_sub(a, b); }\nint toy_sub_lp(int a, int b) { return toy_add(a, b); }", "toy_add_lp → toy_sub → toy_sub_lp → toy_add → toy_add_lp"},
-		"by another name":      {"toy_add:toy_add_lp", "int toy_add_lp(int a, int b) { return toy_plus(a, b) + 1; }", "toy_add_lp → toy_plus → toy_add_lp"},
-		"by the indirect one":  {"__toy_max_*:toy_max_lp", "int toy_max(int, int); int toy_max_lp(int a, int b) { return toy_max(a, b); }", "toy_max_lp → toy_max → toy_max_lp"},
-		"another function":     {"toy_add:toy_add_lp", "int toy_add_lp(int a, int b) { return toy_sub(a, b); }", ""},
-		"of another one":       {"toy_add:toy_add_lp\ntoy_sub:toy_sub_lp", "int toy_add_lp(int a, int b) { return a + b + 9; }\nint toy_sub_lp(int a, int b) { return toy_add(a, b); }", ""},
-		"by its own name":      {"toy_add:toy_add_lp", "int toy_add_lp(int a, int b) { return a ? toy_add_lp(a - 1, b) + sink : b; }", ""},
-		"that nobody calls":    {"toy_add:toy_add_lp", "int other(int a) { return toy_add(a, 1); }\nint toy_add_lp(int a, int b) { return a + b; }", ""},
+		"directly":               {"toy_add:toy_add_lp", "int toy_add_lp(int a, int b) { return toy_add(a, b) + 1; }", "toy_add_lp → toy_add → toy_add_lp"},
+		"by a static function":   {"toy_add:toy_add_lp", "static __attribute__((noinline)) int helps(int a) { return toy_add(a, sink); }\nint toy_add_lp(int a, int b) { return helps(a) + b; }", "toy_add_lp → helps → toy_add → toy_add_lp"},
+		"by a pointer":           {"toy_add:toy_add_lp", "static int (*const table[])(int, int) = {toy_sub, toy_add};\nint toy_add_lp(int a, int b) { return table[sink & 1](a, b); }", "toy_add_lp → toy_add → toy_add_lp"},
+		"by each other":          {"toy_add:toy_add_lp\ntoy_sub:toy_sub_lp", "int toy_add_lp(int a, int b) { return toy_sub(a, b); }\nint toy_sub_lp(int a, int b) { return toy_add(a, b); }", "toy_add_lp → toy_sub → toy_sub_lp → toy_add → toy_add_lp"},
+		"by another name":        {"toy_add:toy_add_lp", "int toy_add_lp(int a, int b) { return toy_plus(a, b) + 1; }", "toy_add_lp → toy_plus → toy_add_lp"},
+		"by the indirect one":    {"__toy_max_*:toy_max_lp", "int toy_max(int, int); int toy_max_lp(int a, int b) { return toy_max(a, b); }", "toy_max_lp → toy_max → toy_max_lp"},
+		"another function":       {"toy_add:toy_add_lp", "int toy_add_lp(int a, int b) { return toy_sub(a, b); }", ""},
+		"of another one":         {"toy_add:toy_add_lp\ntoy_sub:toy_sub_lp", "int toy_add_lp(int a, int b) { return a + b + 9; }\nint toy_sub_lp(int a, int b) { return toy_add(a, b); }", ""},
+		"by its own name":        {"toy_add:toy_add_lp", "int toy_add_lp(int a, int b) { return a ? toy_add_lp(a - 1, b) + sink : b; }", ""},
+		"its former code":        {"toy_add:toy_add_lp", "int (*lpbuild_original_toy_add)(int, int);\nint toy_add_lp(int a, int b) { return lpbuild_original_toy_add(a, b) + 1; }", ""},
+		"beside its former code": {"toy_add:toy_add_lp", "int (*lpbuild_original_toy_add)(int, int);\nstatic __attribute__((noinline)) int helps(int a) { return toy_add(a, sink); }\nint toy_add_lp(int a, int b) { return lpbuild_original_toy_add(a, b) + helps(a); }", "toy_add_lp → helps → toy_add → toy_add_lp"},
+		"that nobody calls":      {"toy_add:toy_add_lp", "int other(int a) { return toy_add(a, 1); }\nint toy_add_lp(int a, int b) { return a + b; }", ""},
 	} {
 		t.Run(name, func(t *testing.T) {
 			f := newFolder(t, "1.0-1", "2.0-1")
