@@ -41,7 +41,8 @@ type known struct {
 	needed    []string
 	hasNeeded bool
 	sites     map[ulp.Function]verdict[site]
-	handlers  map[uint64]error // by the address as linked
+	handlers  map[uint64]error         // by the address as linked
+	parts     map[uint64][]prove.Range // relative to the bias, of the function there
 	symbols   map[process.Reference]verdict[process.Symbol]
 }
 
@@ -101,7 +102,7 @@ func (c *Cache) entry(stamp process.FileStamp) *known {
 	defer c.mu.Unlock()
 	k := c.files[stamp]
 	if k == nil && len(c.files) < maxKnown {
-		k = &known{lock: make(chan struct{}, 1), sites: map[ulp.Function]verdict[site]{}, handlers: map[uint64]error{},
+		k = &known{lock: make(chan struct{}, 1), sites: map[ulp.Function]verdict[site]{}, handlers: map[uint64]error{}, parts: map[uint64][]prove.Range{},
 			symbols: map[process.Reference]verdict[process.Symbol]{}}
 		if c.files == nil {
 			c.files = map[process.FileStamp]*known{}
@@ -184,6 +185,37 @@ func (k *known) site(ctx context.Context, f ulp.Function, move uint64) (s *site,
 	moved := found.v
 	moved.entry += move
 	return &moved, nil, true
+}
+
+// partsOf returns the parts of a function that are elsewhere, in a library with a bias; ok is false if they are not known. The
+// function is as far from the bias.
+func (k *known) partsOf(ctx context.Context, at, size, bias uint64) (parts []prove.Range, ok bool) {
+	if k.take(ctx) != nil {
+		return nil, false
+	}
+	defer k.leave()
+	found, ok := k.parts[at]
+	if lib := k.file.Library(); !ok {
+		seg := lib.Segment(lib.Bias + at)
+		if seg == nil || size > seg.End-lib.Bias-at {
+			return nil, false
+		}
+		t, err := k.p.text(ctx, lib, seg)
+		if err != nil {
+			return nil, false
+		}
+		if found, err = t.Parts(lib.Bias+at, t.Code[lib.Bias+at-t.Addr:][:size]); err != nil {
+			return nil, false // there is more to say of it in a process
+		}
+		for i := range found {
+			found[i].From, found[i].To = found[i].From-lib.Bias, found[i].To-lib.Bias
+		}
+		k.parts[at] = found
+	}
+	for _, p := range found {
+		parts = append(parts, prove.Range{From: bias + p.From, To: bias + p.To})
+	}
+	return parts, true
 }
 
 // symbol returns what a reference is bound to in the library; ok is false if that is not known.

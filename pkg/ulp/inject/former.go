@@ -5,6 +5,9 @@ import (
 	"context"
 	"fmt"
 	"slices"
+
+	"github.com/lpbuild/lpbuild/pkg/ulp/internal/prove"
+	"github.com/lpbuild/lpbuild/pkg/ulp/process"
 )
 
 // formerCode adds what [ConsistencyFunctions] forbids for one slot: no thread may be in code that the function ever had and that
@@ -29,6 +32,9 @@ func (b *planner) formerCode(ctx context.Context, tp *targetPlan, slot int) erro
 		// At place stands the detour: a thread that has come so far, and no further, goes to the new code.
 		b.zones = append(b.zones, zone{lo: s.place() + 1, hi: s.entry + size, name: name})
 		b.movedCode(s.entry, name)
+		if err := b.coldParts(ctx, tp, s, size, name); err != nil {
+			return fmt.Errorf("%q: %w: its parts elsewhere (.cold) are not known: %w", name, ErrEntry, err)
+		}
 	}
 	for _, r := range b.st.records {
 		comes := slices.ContainsFunc(tp.adding, func(a *addition) bool { return a.base == r.Base })
@@ -42,6 +48,38 @@ func (b *planner) formerCode(ctx context.Context, tp *targetPlan, slot int) erro
 		b.zones = append(b.zones, z)
 	}
 	return nil
+}
+
+// coldParts adds the code of a function that the compiler has put elsewhere: f.cold.
+func (b *planner) coldParts(ctx context.Context, tp *targetPlan, s *site, size uint64, name string) error {
+	parts, err := b.parts(ctx, tp.lib, s, size)
+	for _, p := range parts {
+		b.zones = append(b.zones, zone{lo: p.From, hi: p.To, name: name, starts: []uint64{p.From}})
+	}
+	return err
+}
+
+// parts finds the parts of a function that are elsewhere, by the library's file if that is known, once for all processes.
+func (b *planner) parts(ctx context.Context, l *process.Library, s *site, size uint64) ([]prove.Range, error) {
+	k, err := b.v.known(ctx, l)
+	if err != nil {
+		return nil, err
+	}
+	if k != nil {
+		b.v.cache.recent(k)
+		if parts, ok := k.partsOf(ctx, s.entry-l.Bias, size, l.Bias); ok {
+			return parts, nil
+		}
+	}
+	t, err := b.text(ctx, l, l.Segment(s.entry))
+	if err != nil {
+		return nil, err
+	}
+	code := bytes.Clone(t.Code[s.entry-t.Addr:][:size])
+	if off := s.place() - s.entry; off < size { // as it was before the detour
+		copy(code[off:], s.at[:s.n])
+	}
+	return t.Parts(s.entry, code)
 }
 
 // movedCode adds the instructions of a function that detours have moved into the stubs of tables. Earlier tables may be in

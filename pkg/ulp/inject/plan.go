@@ -33,9 +33,9 @@ const (
 	// All code counts that the function ever had and that is still in memory, but for the code that it has after the switch. What
 	// looks like a return address into it is taken for one. ErrAgain while that is so.
 	//
-	// A part that a compiler has split off a function and that is reached by a jump (f.cold) is not seen: it lies outside of the
-	// function's size, and only .symtab names it, which is not in memory. A thread in it, or in what it calls, does not count.
-	// Nor is what libpulp.so loaded for the function, which package trigger looks for.
+	// A part of a function that a compiler has put elsewhere (f.cold) is found by the jumps that lead there: see prove.Text.Parts.
+	// A function whose parts are not known is refused, with ErrEntry. Code that libpulp.so loaded for the function is not seen
+	// here; package trigger looks for it.
 	ConsistencyFunctions
 )
 

@@ -32,11 +32,52 @@ F int deep(int depth, int (*f)(int), int arg) {
 	return deep(depth - 1, f, arg) + room[0] - 1;
 }
 
+#if !defined COLD
 F int calls(int (*f)(int), int arg) {
 	int r = f(arg);
 	asm volatile("");
 	return r + 1;
 }
+#else // the call is in a part that the compiler puts elsewhere
+__attribute__((cold, noinline)) static void rarely(void) { asm volatile("" ::: "memory"); }
+#if COLD == 1 // which jumps back
+F int calls(int (*f)(int), int arg) {
+	int r = 0;
+	if (arg > 0) {
+		rarely();
+		r = f(arg);
+	}
+	secret += 0 * r;
+	asm volatile("" : "+m"(secret));
+	return r + 1;
+}
+#elif COLD == 2 // which returns by itself
+F int calls(int (*f)(int), int arg) {
+	if (arg > 0) {
+		rarely();
+		return f(arg) + 1;
+	}
+	return secret;
+}
+#elif COLD == 4 // no part, but another function
+static F int forwards(int (*f)(int), int arg) { int r = f(arg); asm volatile(""); return r + 1; }
+int forwarded(int (*f)(int), int arg) { return forwards(f, arg) + 1; }
+F int calls(int (*f)(int), int arg) { return forwards(f, arg + secret - 5); }
+#else // where a jump table leads
+F int calls(int (*f)(int), int arg) {
+	switch (arg & 0xf0000000 ? 8 : arg > 2 && arg < 1 << 20 ? 4 : arg & 7) {
+	case 0: return secret + 7;
+	case 1: return secret * 3;
+	case 2: secret++; return 2;
+	case 3: return mine;
+	case 4: rarely(); return f(arg) + 1;
+	case 5: secret--; return 4;
+	case 6: rarely(); abort();
+	}
+	return 0;
+}
+#endif
+#endif
 
 void set_mine(int v) { mine = v; }
 
