@@ -4,6 +4,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
+
 	"github.com/lpbuild/lpbuild/pkg/ulp"
 )
 
@@ -96,5 +98,32 @@ func (c *child) bare() {
 			c.t.Fatal("something is left in the process")
 		}
 		c.revert() // a thread was in it the last time
+	}
+}
+
+// TestOriginalStock replaces functions of this machine's own libz and libc, which have no NOPs, by such that call them, and reverts
+// that, while threads use them: malloc and free among them, and two versions of one function.
+func TestOriginalStock(t *testing.T) {
+	libz := stockLibrary(t, "libz.so.1")
+	o := ulp.PackOptions{Entries: ulp.EntriesAny, AcceptClones: true}
+	z := pack(t, libz, "deflate:deflate_lp\ninflate:inflate_lp\ncrc32:crc32_lp\n", o, "-O2", "testdata/stock_original.c")
+	libc := pack(t, libcPath(t), "malloc:malloc_lp\nfree:free_lp\nqsort:qsort_lp\nrealpath@@GLIBC_2.3:realpath_lp\nrealpath@GLIBC_2.2.5:old_realpath_lp\n"+
+		"#realpath@@GLIBC_2.3:lpbuild_original_realpath_new\n#realpath@GLIBC_2.2.5:lpbuild_original_realpath_old\n", o, "-O2", "-DLIBC",
+		"testdata/stock_original.c")
+	c := start(t, gcc(t, "stock", "-O2", "testdata/stock.c", libz, "-pthread"), 3)
+	c.says("check", "0 0 0 0 0 right")
+	before := libcOnly(c.snapshot())
+	for range 10 {
+		c.apply(Options{}, z)
+		c.says("check", "0 0 1 0 0 right")
+		c.apply(Options{}, libc)
+		c.says("check", "0 0 1 1 1 right")
+		c.right()
+		c.bare()
+		c.says("check", "0 0 0 0 0 right")
+	}
+	c.right()
+	if d := cmp.Diff(before, libcOnly(c.snapshot())); d != "" {
+		t.Errorf("not as before: %s", d)
 	}
 }

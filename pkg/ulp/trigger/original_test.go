@@ -5,6 +5,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"testing"
 
 	"golang.org/x/sys/unix"
@@ -64,6 +65,15 @@ func TestOriginal(t *testing.T) {
 					change(trigger.Options{RevertAll: "libtarget.so"}, unpatched)
 					leave()
 					c.says(unpatched)
+				}
+				if tool := os.Getenv("LPBUILD_LIBPULP_TOOL"); tool != "" && engine == "libpulp" {
+					for _, step := range []struct{ file, want string }{{ten.List[0].File, "10 20 3 1070"}, {twenty.List[0].File, "20 40 3 2140"}} {
+						out, err := exec.Command(tool, "trigger", "-p", strconv.Itoa(c.pid), "--revert-all=target", "-r", "100", step.file).CombinedOutput()
+						if err != nil {
+							t.Errorf("libpulp's tool: %v\n%s", err, out)
+						}
+						c.says(step.want)
+					}
 				}
 			})
 		}
