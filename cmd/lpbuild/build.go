@@ -61,15 +61,17 @@ Each copy of a replaced function has to be replaced, too, or the patch gives the
 nothing else jumps there. One of several static functions of a name is chosen by its source file, malloc.c/arena_get:lp, or by its
 address, 0x8b2c0/arena_get:lp, which is for one build.
 
-A replacement calls the function that it replaces through a pointer, which its source defines outside of functions and without static:
+A replacement calls the function that it replaces through a pointer. The source defines it outside of
+functions and without static:
 
   __typeof__(malloc) *lpbuild_original_malloc;
   void *malloc_lp(size_t size) { return lpbuild_original_malloc(size + 16); }
 
-NAME in lpbuild_original_NAME is that of a function which the patch replaces, or another name of it. It runs the library's own code,
-never that of an earlier live patch. Where NAME stands for several functions, a line of the description says which one is meant:
-#bar@V1:lpbuild_original_bar_v1. Calls by the function's own name would come back to the replacement, and are refused. On ppc64le
-there is no such pointer.
+NAME in lpbuild_original_NAME is the name of a function that the patch replaces, or another name of that
+function. The pointer leads to the library's own code, never to that of an earlier live patch. Where NAME
+stands for several functions, a line of the description chooses one: #bar@V1:lpbuild_original_bar_v1.
+Calls by the function's own name would come back to the replacement, and are refused. On ppc64le such
+pointers are refused.
 
 A container is named STEM_VERSION-RELEASE_livepatchN.so. Where a package has the library once for each kind of processor,
 the kind is put behind the release: STEM_VERSION-RELEASE.power9_livepatchN.so.

@@ -102,7 +102,9 @@ func TestEntries(t *testing.T) {
 			"toy_livepatch1.in:5:1: ", `"toy_bare" has no NOPs for a detour`, "not proven to be safe: the function has 3 bytes, and a jump needs 5", "    toy_bare:", "one other function of libtoy.so.1 is patchable\n"}},
 		"no engine": {without, "any", []string{"toy_mul"}, constructor, "", "no-nops constructors", []string{
 			"toy_livepatch1.in:4:1: ", "only the native engine replaces it", "the native engine cannot load the container: it has constructors"}},
-		"libpulp only": {with, "any", []string{"toy_add"}, constructor, "pulp", "constructors", nil},
+		"NOPs, former code":    {with, "", []string{"toy_add"}, "int (*lpbuild_original_toy_add)(int, int);\n", "pulp native", "", nil},
+		"no NOPs, former code": {without, "any", []string{"toy_mul"}, "int (*lpbuild_original_toy_mul)(int, int);\n", "native", "no-nops", nil},
+		"libpulp only":         {with, "any", []string{"toy_add"}, constructor, "pulp", "constructors", nil},
 	}
 	for name, tc := range tests {
 		t.Run(name, func(t *testing.T) {

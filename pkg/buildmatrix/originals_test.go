@@ -50,6 +50,30 @@ func TestOriginals(t *testing.T) {
 	}
 }
 
+// TestStaticOriginals: in which sources a pointer is one that the compiler may take for zero.
+func TestStaticOriginals(t *testing.T) {
+	for source, want := range map[string]string{
+		"static int (*lpbuild_original_f)(void);":                                          "f",
+		"int x;\nstatic __typeof__(f)\n *lpbuild_original_f, *lpbuild_original_g;":         "f",
+		"static\n# 12 \"x.h\"\nint (*lpbuild_original_f)(void);":                           "f",
+		"namespace { int y; int (*lpbuild_original_f)(); }":                                "f",
+		"int (*lpbuild_original_f)(void);":                                                 "",
+		"extern int (*lpbuild_original_f)(void); static int g(void) { return 1; }":         "",
+		"static int g(void) { return lpbuild_original_f(); }":                              "",
+		"static int (**g)(void) = &lpbuild_original_f;":                                    "",
+		"static int g; int (*lpbuild_original_f)(void);":                                   "",
+		"static const char *g = \"lpbuild_original_f\";":                                   "",
+		"namespace { int g() { return lpbuild_original_f(); } }":                           "",
+		"namespace a { int (*lpbuild_original_f)(); }":                                     "",
+		"static char g[] = {'\"', 1}; static int h; int (*lpbuild_original_f)(void); \"\"": "",
+	} {
+		got := strings.ReplaceAll(strings.Join(staticOriginals([]byte(source)), " "), ulp.OriginalPrefix, "")
+		if got != want {
+			t.Errorf("%s: %q, want %q", source, got, want)
+		}
+	}
+}
+
 // TestOriginalOnOther: on ppc64le former code cannot be called.
 func TestOriginalOnOther(t *testing.T) {
 	f := newFolder(t)

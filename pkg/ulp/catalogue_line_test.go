@@ -55,6 +55,8 @@ var symbolForms = []string{
 	`{"name":"f","offset":16,"size":4,"st_info":18,"st_other":0,"version":"V_1","default":true,"dynamic":true,"patchable":true}`,
 	`{"name":"f","offset":0,"size":0,"st_info":18,"st_other":0,"undefined":true,"writable":true}`,
 	`{"name":"f","offset":16,"size":4,"st_info":18,"st_other":0,"writable":true,"patchable":true}`, // order
+	`{"name":"f","offset":16,"size":4,"st_info":18,"st_other":0,"dynamic":true,"patchable":true,"landing":true}`,
+	`{"name":"f","offset":16,"size":4,"st_info":18,"st_other":0,"landing":true,"landing":false}`, // twice
 	`{"name":"f","offset":16,"size":4,"st_info":18,"st_other":0,"patchable":false}`,
 	`{"name":"f","offset":16,"size":4,"st_info":18,"st_other":0,"patchable":true,"patchable":true}`, // twice
 	`{"name":"f","offset":16,"size":4,"st_info":18,"st_other":0,"other":[1]}`,

@@ -64,8 +64,15 @@ func (k *checker) originals() []string {
 		}
 	}
 	slices.Sort(names)
-	return slices.Compact(names)
+	if names = slices.Compact(names); len(names) > maxOriginals {
+		k.fail(k.d.Container, ErrOriginal, "", "%s has %d pointers to former code; it may have %d", k.container, len(names), maxOriginals)
+		return nil
+	}
+	return names
 }
+
+// maxOriginals bounds the pointers to former code, for each of which all functions are looked at.
+const maxOriginals = 1000
 
 // unfilled refuses pointers to former code that no engine would fill in: such as are declared and not defined, and those in
 // namespaces of C++.

@@ -64,6 +64,30 @@ func TestOriginal(t *testing.T) {
 	}
 }
 
+// TestOriginalElsewhere refuses what looks like a pointer to former code, and is in a namespace; and more pointers than there can be.
+func TestOriginalElsewhere(t *testing.T) {
+	var many strings.Builder
+	for i := range 1001 {
+		fmt.Fprintf(&many, "void *lpbuild_original_f%d;\n", i)
+	}
+	for source, want := range map[string]string{
+		"namespace a { int (*lpbuild_original_value)(); }\nextern \"C\" int value_lp() { return a::lpbuild_original_value(); }\n":     "is no pointer to former code",
+		"namespace { int (*volatile lpbuild_original_value)(); }\nextern \"C\" int value_lp() { return lpbuild_original_value(); }\n": "is no pointer to former code",
+		"extern \"C\" int value_lp() { static int (*volatile lpbuild_original_value)(); return lpbuild_original_value(); }\n":         "is no pointer to former code",
+		"int (*lpbuild_original_value)();\nextern \"C\" int value_lp() { return lpbuild_original_value(); }\n":                        "",
+		"extern \"C\" int value_lp() { return 1; }\n" + many.String():                                                                 "has 1001 pointers to former code; it may have 1000",
+	} {
+		c, err := ulp.ParseContainer(sharedObject(t, map[string]string{"p.cc": source}, "CC=g++"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		err = ulp.Check(description(t, head+line), c, target(t), ulp.EntriesNOPs)
+		if want == "" && err != nil || want != "" && (err == nil || !strings.Contains(err.Error(), want)) {
+			t.Errorf("%.200s\n%v, want %q", source, err, want)
+		}
+	}
+}
+
 // TestOriginalMoved: where a function has no NOPs the metadata do not say where its former code is.
 func TestOriginalMoved(t *testing.T) {
 	lib, err := ulp.OpenLibrary(writeFile(t, "libt.so", targetImage(t, "-fpatchable-function-entry=0")), ulp.LibraryOptions{Prove: true})
@@ -129,6 +153,9 @@ func TestOriginalRefuses(t *testing.T) {
 			err := ulp.Check(description(t, head+tc.lines+"\n"), originalContainer(t, tc.pointer), tc.lib, ulp.EntriesNOPs)
 			list, _ := errors.AsType[diag.List](err)
 			list = slices.DeleteFunc(list, func(d *diag.Diagnostic) bool { return errors.Is(d.Err, ulp.ErrArch) })
+			if len(list) == 0 {
+				t.Fatal("not refused")
+			}
 			if len(list) != 1 || list[0].Error() != tc.want || !errors.Is(list[0].Err, tc.err) || !strings.Contains(list[0].Hint, tc.hint) {
 				t.Errorf("got\n%swant %q\n%s", diag.Render(err, false), tc.hint, tc.want)
 			}
