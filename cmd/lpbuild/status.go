@@ -221,7 +221,7 @@ func statusRows(p *trigger.Survey) [][]string {
 		rows = append(rows, head("-", "", fmt.Sprintf("(left by a killed engine: %s, %d KiB)", plural(l.Mappings, "mapping"), l.Size>>10), ""))
 	}
 	for _, probe := range p.Probes {
-		rows = append(rows, head(printableLine(probe.Library), "", probeWords(probe), ""))
+		rows = append(rows, head(printableLine(probe.Library), shortBuild(probe.BuildID), probeWords(probe), ""))
 	}
 	if p.ProbesErr != nil {
 		rows = append(rows, head("-", "", "(probes: unknown: "+unnamed(p.PID, p.ProbesErr)+")", ""))

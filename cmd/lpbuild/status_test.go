@@ -34,16 +34,16 @@ func TestStatusKept(t *testing.T) {
 // TestStatusOfProbes: probes are rows of their own, and so is that it is not known which there are.
 func TestStatusOfProbes(t *testing.T) {
 	p := &trigger.Survey{PID: 7, Name: "program", Engine: "native", ProbesErr: errors.New("pagemap: no such file"), Probes: []trigger.Probe{
-		{Library: "libc.so.6", Function: "free", Set: true},
+		{Library: "libc.so.6", Function: "free", Set: true, BuildID: []byte{0xab}},
 		{Library: "libc.so.6", Function: "malloc", Event: "group/name", Set: true},
 		{Library: "libc.so.6", Function: "calloc", Event: "group/other"},
 	}}
 	var got []string
 	for _, row := range statusRows(p) {
-		got = append(got, row[4]+": "+row[6])
+		got = append(got, strings.TrimRight(strings.TrimSuffix(row[4]+" "+row[5], " -"), " ")+": "+row[6])
 	}
 	if want := []string{
-		"libc.so.6: (a probe is set at free: it cannot be changed)",
+		"libc.so.6 ab: (a probe is set at free: it cannot be changed)",
 		"libc.so.6: (uprobe group/name is set at malloc: it cannot be changed)",
 		"libc.so.6: (uprobe group/other is defined at calloc, and not enabled)",
 		"-: (probes: unknown: pagemap: no such file)",

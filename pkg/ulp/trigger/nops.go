@@ -5,8 +5,11 @@ import (
 	"context"
 	"debug/elf"
 	"errors"
+	"path"
+	"slices"
 	"sync"
 
+	"github.com/lpbuild/lpbuild/internal/lazyregexp"
 	"github.com/lpbuild/lpbuild/pkg/ulp"
 	"github.com/lpbuild/lpbuild/pkg/ulp/process"
 )
@@ -82,7 +85,7 @@ func hasNOPs(ctx context.Context, m *process.Memory, l *process.Library) (bool, 
 			break
 		}
 		p, err := m.Prologue(ctx, s.Addr, arch)
-		if err == nil && (p.State != process.EntryUnknown || p.Stale != 0) {
+		if err == nil && (p.State != process.EntryUnknown || p.Stale != 0 || isProbed(p, run)) {
 			return true, nil
 		}
 		if ctx.Err() != nil {
@@ -90,6 +93,13 @@ func hasNOPs(ctx context.Context, m *process.Memory, l *process.Library) (bool, 
 		}
 	}
 	return false, nil
+}
+
+// isProbed reports whether an entry has the NOPs of a function that can be replaced, and a breakpoint over the first of those at
+// its symbol: it could be replaced if there were no probe.
+func isProbed(p *process.Prologue, run []byte) bool {
+	at := bytes.TrimPrefix(p.After, []byte(endbr64))
+	return bytes.HasSuffix(p.Before, run) && len(at) > 0 && at[0] == breakpoint && run[0] == 0x90
 }
 
 // nopRuns are the NOPs in front of a function that can be replaced.
@@ -125,6 +135,20 @@ func holds(ctx context.Context, m *process.Memory, l *process.Library, run []byt
 		}
 	}
 	return false, nil
+}
+
+// containerName matches the file names of live patches.
+var containerName = lazyregexp.New(`_livepatch[0-9]+\.so$`)
+
+// isContainer reports whether a library is a live patch that libpulp.so loaded: applied, or reverted, since libpulp.so keeps
+// those in memory. Their own functions have NOPs, too.
+func isContainer(l *process.Library, applied []Applied) bool {
+	if l.SONAME != "" || l.Main {
+		return false
+	}
+	return containerName().MatchString(l.Name) || slices.ContainsFunc(applied, func(a Applied) bool {
+		return a.Engine == libpulpName && path.Base(a.Container) == l.Name
+	})
 }
 
 // exportsEngine says whether a library is libpulp.so, by its name: it is for people only.

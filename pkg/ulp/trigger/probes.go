@@ -22,6 +22,7 @@ import (
 // function cannot be changed until the probe is removed, and a live patch that is put there first does not survive one.
 type Probe struct {
 	Library  string
+	BuildID  []byte // of the library
 	Function string
 	Addr     uint64 // in the process
 	// Event is the name of the uprobe in tracefs. It is "" for a breakpoint that is not listed there, as those of debuggers and of
@@ -175,7 +176,7 @@ func probes(ctx context.Context, v *View, l *process.Library, events []event) ([
 			if len(list) == maxProbes {
 				return list, fmt.Errorf("%s has more than %d probes: %w", l.Name, maxProbes, process.ErrLimit)
 			}
-			list = append(list, Probe{Library: l.Name, Function: s.Name, Addr: at, Event: named[at], Set: set[at]})
+			list = append(list, Probe{Library: l.Name, BuildID: l.BuildID, Function: s.Name, Addr: at, Event: named[at], Set: set[at]})
 		}
 	}
 	return list, nil

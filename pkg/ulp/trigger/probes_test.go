@@ -99,6 +99,26 @@ func TestProbes(t *testing.T) {
 	c.says("10 2 3 107")
 }
 
+// TestProbeOnTheOnlyFunction: a library stays one that can be patched if a probe is set on the only function that has NOPs.
+func TestProbeOnTheOnlyFunction(t *testing.T) {
+	lib := gcc(t, "onlyprobed/libtarget.so", "library.c", "-shared", "-fPIC", "-Wl,--build-id", "-Wl,-soname,libtarget.so", "-DONLY", "-DSTOCK")
+	c := start(t, "a", "", "onlyprobed", "LD_LIBRARY_PATH="+filepath.Dir(lib))
+	file, offset := offsetOf(t, c, "two")
+	for _, when := range []string{"without a probe", "with one"} {
+		list, _, err := trigger.Look(t.Context(), trigger.SurveyOptions{Selector: c.selector(), Backends: auto()})
+		must(t, err)
+		if len(list) != 1 {
+			t.Fatalf("%s: %d processes", when, len(list))
+		}
+		s := list[0]
+		if len(s.Libraries) != 1 || s.Libraries[0].Name != "libtarget.so" || len(s.Libraries[0].BuildID) == 0 {
+			t.Errorf("%s: %+v", when, s.Libraries)
+		}
+		remove := perfProbe(t, c.pid, file, offset)
+		defer remove()
+	}
+}
+
 // perfProbe sets a uprobe in one process.
 func perfProbe(t *testing.T, pid int, file string, offset uint64) (remove func()) {
 	t.Helper()

@@ -282,6 +282,9 @@ func (s *Survey) libraries(ctx context.Context, view *View, applied []Applied, k
 				row.Applied, found[i] = append(row.Applied, a), true
 			}
 		}
+		if len(row.Applied) == 0 && isContainer(l, applied) {
+			continue
+		}
 		row.Engine = s.Engine != "" && exportsEngine(l)
 		if len(row.Applied) == 0 && !row.Engine {
 			patchable, err := known.nops.patchable(ctx, view, l)

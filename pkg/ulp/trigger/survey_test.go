@@ -14,6 +14,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/lpbuild/lpbuild/pkg/ulp"
 	"github.com/lpbuild/lpbuild/pkg/ulp/trigger"
 )
 
@@ -133,4 +134,29 @@ func copyFile(t *testing.T, from, to string) {
 	data, err := os.ReadFile(from)
 	must(t, err)
 	must(t, os.WriteFile(to, data, 0o755))
+}
+
+// TestSurveyContainers: what libpulp.so loaded is no library that can be patched, not even after it was reverted. Its functions
+// have NOPs, as lpbuild compiles them.
+func TestSurveyContainers(t *testing.T) {
+	for name, libpulp := range flavours(t) {
+		t.Run(name, func(t *testing.T) {
+			plain := gcc(t, "withnops.so", "container.c", "-shared", "-fPIC", "-Wl,--build-id", "-DTENS=10", "-fpatchable-function-entry=16,14")
+			file := filepath.Join(t.TempDir(), "libtarget_a_livepatch10.so")
+			must(t, packOnce(plain, file, library(t, "a"), ulp.PackOptions{Force: true}, []string{"one:one_lp", "two:two_lp"}))
+			c := start(t, "a", libpulp, "containers_"+name)
+			none := func(when string) {
+				t.Helper()
+				for _, l := range c.survey().Libraries {
+					if !l.Engine && l.Name != "libtarget.so" {
+						t.Errorf("%s: %s in %s", when, l.Name, l.Path)
+					}
+				}
+			}
+			c.is(trigger.Changed, nil, c.one(trigger.Options{Containers: read(t, file)}))
+			none("applied")
+			c.is(trigger.Changed, nil, c.one(trigger.Options{Containers: read(t, file), Revert: true}))
+			none("reverted")
+		})
+	}
 }

@@ -5,6 +5,9 @@ static volatile int secret = 100;
 static volatile __thread int local = 7;
 int one(void) { return 1; }
 int uno(void) __attribute__((alias("one")));
+#ifdef ONLY /* the only function with NOPs */
+__attribute__((patchable_function_entry(16, 14)))
+#endif
 int two(void) { return 2; }
 __attribute__((patchable_function_entry(0, 0))) int bare(void) { return 3; }
 int sum(void) { return secret + local; }
