@@ -98,11 +98,16 @@
 //
 // # Former code
 //
-// A pointer lpbuild_original_NAME of a container leads to what a function's slot leads to while no live patch replaces it: behind the
-// detour in the function, or, without NOPs, to the instructions in the stub that the detour has replaced. It is the same for all live
-// patches of the function, whatever is applied and reverted meanwhile. As long as a live patch that replaces such a function is kept
-// for a thread, so is the table with its stubs. There is no endbr64 at either place: Linux does not enforce indirect branch tracking
-// in user space; a kernel that did would have to be told. A shadow stack sees calls and returns as everywhere.
+// A pointer lpbuild_original_NAME of a container leads where a function's slot leads while no live
+// patch replaces the function: to the function after the detour or, without NOPs, to the
+// instructions in the stub that the detour has replaced. It is the same place for all live patches
+// of the function, whatever is applied and reverted meanwhile. The table with its stubs is kept as
+// long as a live patch is kept for a thread and replaces such a function.
+//
+// A function that looks at its return address (dlsym with RTLD_NEXT, dlopen) finds the replacement
+// there, which the dynamic loader does not know. Neither place begins with endbr64: Linux does not
+// enforce indirect branch tracking in user space. A shadow stack sees calls and returns as with any
+// other code.
 //
 // # What it does not do
 //

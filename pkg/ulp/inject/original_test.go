@@ -1,11 +1,13 @@
 package inject
 
 import (
+	"errors"
 	"testing"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/lpbuild/lpbuild/internal/targettest"
 	"github.com/lpbuild/lpbuild/pkg/ulp"
 )
 
@@ -126,4 +128,30 @@ func TestOriginalStock(t *testing.T) {
 	if d := cmp.Diff(before, libcOnly(c.snapshot())); d != "" {
 		t.Errorf("not as before: %s", d)
 	}
+}
+
+// TestOriginalKilled kills an engine before each thing that it does to revert a replacement which a thread is in, and then apply and
+// revert it again. Whatever another engine tidies up, the thread finds the originals.
+func TestOriginalKilled(t *testing.T) {
+	lib := library(t, "-fcf-protection=none")
+	p := pack(t, lib, originalLines, ulp.PackOptions{Entries: ulp.EntriesAny}, "testdata/original.c")
+	w := work{path: file(t, p)}
+	c := start(t, target(t, lib), 2)
+	for n := range stepsOf(t, c.pid, w) {
+		c.bare()
+		c.apply(Options{}, p)
+		c.says("deep", "ok")
+		if out, err := startEngineAs(t, c.pid, n, w).CombinedOutput(); !targettest.Killed(err) {
+			t.Fatalf("%d: %v: %s", n, err, out)
+		}
+		c.right()
+		if n%2 == 0 { // what is left is taken back while the thread is in it, or not before it has gone
+			if _, err := do(t.Context(), look(t, c.pid), Change{Revert: everyOne}, Options{}); err != nil && !errors.Is(err, ErrNotApplied) {
+				t.Fatal(err)
+			}
+		}
+		c.says("release", "17")
+	}
+	c.bare()
+	c.right()
 }
