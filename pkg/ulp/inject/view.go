@@ -62,15 +62,21 @@ func (v *View) Alone() error { return pidError(v.v.p.PID, "", v.v.alone()) }
 
 // blankView is a view of which nothing has been read yet.
 func blankView(p *process.Process, m processMemory, libs []*process.Library) *view {
-	return &view{p: p, m: m, libs: libs, symbols: map[*process.Library]*process.Symbols{}, dyn: map[*process.Library]*dynamic{},
+	v := &view{p: p, m: m, libs: libs, symbols: map[*process.Library]*process.Symbols{}, dyn: map[*process.Library]*dynamic{},
 		bound: map[*process.Library][]exported{}, unwind: map[*process.Library]*prove.Frames{}, files: map[*process.Library]*known{}}
+	if i := slices.IndexFunc(libs, func(l *process.Library) bool { return l.Main }); i >= 0 {
+		v.main = libs[i]
+	}
+	return v
 }
 
 func newView(ctx context.Context, c *Cache, p *process.Process, m *process.Memory, libs []*process.Library) (*View, error) {
 	v := blankView(p, m, libs)
 	v.cache = c
-	if err := v.read(ctx); err != nil {
-		return nil, err
+	if v.maps = m.Mapped(); v.maps == nil {
+		if err := v.read(ctx); err != nil {
+			return nil, err
+		}
 	}
 	st, err := v.steadyState(ctx)
 	if err == nil {
@@ -110,9 +116,6 @@ func (v *view) read(ctx context.Context) error {
 	}
 	if len(v.maps) == maxMappings {
 		return fmt.Errorf("%d mappings: %w", len(v.maps), ErrLimit)
-	}
-	if i := slices.IndexFunc(v.libs, func(l *process.Library) bool { return l.Main }); i >= 0 {
-		v.main = v.libs[i]
 	}
 	return nil
 }

@@ -7,8 +7,6 @@ import (
 	"io"
 
 	"golang.org/x/sys/unix"
-
-	"github.com/lpbuild/lpbuild/pkg/ulp/internal/procfs"
 )
 
 // maxAltered is how many bytes of code the pages are looked at of.
@@ -21,11 +19,10 @@ func (m *Memory) Altered(ctx context.Context, s Segment) ([]uint64, error) {
 		return nil, fmt.Errorf("%d bytes of code: %w", s.End-s.Start, ErrLimit)
 	}
 	return with(ctx, m, "pagemap", func() ([]uint64, error) {
-		pm, err := m.dir.Open("pagemap", procfs.ReadOnly)
+		pm, err := m.pagemap()
 		if err != nil {
 			return nil, err
 		}
-		defer pm.Close()
 		var list []uint64
 		var b [4096]byte
 		for at := s.Start; at < s.End; {

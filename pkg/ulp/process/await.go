@@ -44,14 +44,14 @@ func await[T any](ctx context.Context, f func() (T, error)) (T, error) {
 	}
 	done := make(chan result)
 	left := make(chan struct{})
-	go func() {
+	spawn(ctx, func() {
 		v, err := f()
 		select {
 		case done <- result{v, err}:
 		case <-left:
 			stuck.Add(-1)
 		}
-	}()
+	})
 	select {
 	case r := <-done:
 		return r.v, r.err

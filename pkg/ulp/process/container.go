@@ -45,13 +45,9 @@ var containerForms = []struct {
 	{"lxc", "/lxc/", lazyregexp.New(`/lxc/([\w.-]+?)(?:/|$)`)},
 }
 
-// parseCgroup looks for the innermost container in lines of the form "HIERARCHY:CONTROLLERS:PATH".
-func parseCgroup(line []byte) (Container, error) {
-	parts := bytes.SplitN(line, []byte{':'}, 3)
-	if len(parts) != 3 {
-		return Container{}, malformed("a control group needs three parts")
-	}
-	path := unescapeUnit(string(parts[2][:min(len(parts[2]), maxPath)]))
+// containerOf looks for the innermost container in the path of a control group.
+func containerOf(group []byte) Container {
+	path := unescapeUnit(string(group[:min(len(group), maxPath)]))
 	best, at := Container{}, -1
 	for _, f := range containerForms {
 		for from := 0; strings.Contains(path[from:], f.hint); {
@@ -65,7 +61,7 @@ func parseCgroup(line []byte) (Container, error) {
 			from += m[3]
 		}
 	}
-	return best, nil
+	return best
 }
 
 // unescapeUnit undoes what systemd does to names of units: "\x2d" for "-". Only that character may come out.
@@ -76,17 +72,39 @@ func unescapeUnit(s string) string {
 	return strings.ReplaceAll(s, `\x`+strconv.FormatInt('-', 16), "-")
 }
 
-func (d dir) container() (Container, error) {
-	var found Container
-	err := d.Lines("cgroup", func(line []byte) error {
-		c, err := parseCgroup(line)
-		if err == nil && c.Runtime != "" {
-			found, err = c, procfs.ErrStop
+// splitGroup reads a line of the form "HIERARCHY:CONTROLLERS:PATH".
+func splitGroup(line []byte) (controllers, group []byte, err error) {
+	_, rest, _ := bytes.Cut(line, []byte{':'})
+	controllers, group, whole := bytes.Cut(rest, []byte{':'})
+	if !whole {
+		return nil, nil, malformed("a control group needs three parts")
+	}
+	return controllers, group, nil
+}
+
+// groups reads /proc/PID/cgroup: the container that the control groups of a process tell of, and the
+// files that say whether they are frozen.
+func (d dir) groups() (found Container, states []string, err error) {
+	g, err := freezers()
+	if err != nil {
+		return found, nil, err
+	}
+	states = []string{}
+	err = d.Lines("cgroup", func(line []byte) error {
+		controllers, group, err := splitGroup(line)
+		if err != nil {
+			return err
 		}
-		return err
+		if found.Runtime == "" {
+			found = containerOf(group)
+		}
+		if state := g.state(controllers, group); state != "" {
+			states = append(states, state)
+		}
+		return nil
 	})
 	if errors.Is(err, procfs.ErrAbsent) { // a kernel without control groups
-		return Container{}, nil
+		err = nil
 	}
-	return found, err
+	return found, states, err
 }

@@ -289,11 +289,10 @@ func (f *File) Backs(ctx context.Context, m *Memory, l *Library) (bool, error) {
 	}
 	move := l.Bias - f.lib.Bias
 	return with(ctx, m, "pagemap", func() (bool, error) {
-		pm, err := m.dir.Open("pagemap", procfs.ReadOnly)
+		pm, err := m.pagemap()
 		if err != nil {
 			return false, err
 		}
-		defer pm.Close()
 		for _, own := range f.maps {
 			if own.File == (FileID{}) || own.Perm&PermWrite != 0 {
 				continue

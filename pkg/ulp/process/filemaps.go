@@ -15,13 +15,9 @@ func (m *Memory) Mappings(ctx context.Context, f func(Mapping) bool) error {
 	var mu sync.Mutex // of the caller and f
 	ended := false
 	_, err := with(ctx, m, "maps", func() (struct{}, error) {
-		last := ""
+		var s shortener
 		err := m.dir.Mappings(func(l *procfs.Mapping) error {
-			next, path := mappingOf(l)
-			if path = path[:min(len(path), shortPath)]; string(path) != last { // most follow others of the same file
-				last = string(path)
-			}
-			next.Path = last
+			next := s.shorten(mappingOf(l))
 			mu.Lock()
 			defer mu.Unlock()
 			if ended || !f(next) {
@@ -40,14 +36,46 @@ func (m *Memory) Mappings(ctx context.Context, f func(Mapping) bool) error {
 	return err
 }
 
-// fileMappings returns the mappings of files of which some part can be executed, each with the memory without a file
-// that follows it without a gap. Code may have been moved into such memory.
-func (m *Memory) fileMappings() ([]Mapping, error) {
-	var k keeper
-	if err := m.dir.Mappings(func(l *procfs.Mapping) error { return k.add(mappingOf(l)) }); err != nil {
-		return nil, err
+// Mapped returns the mappings that [Memory.Mappings] would have told of when Libraries was called last. It is nil if they
+// were too many to be kept, or were never read.
+func (m *Memory) Mapped() []Mapping {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.mapped
+}
+
+// shortener gives mappings their paths, cut off after shortPath bytes.
+type shortener struct{ last string }
+
+func (s *shortener) shorten(m Mapping, path []byte) Mapping {
+	if path = path[:min(len(path), shortPath)]; string(path) != s.last { // most follow others of the same file
+		s.last = string(path)
 	}
-	return k.finish(), nil
+	m.Path = s.last
+	return m
+}
+
+// readMappings returns the mappings of files of which some part can be executed, each with the memory without a file that
+// follows it without a gap, into which code may have been moved; and all mappings, nil if there are more than maxMapped.
+func (m *Memory) readMappings() (files, all []Mapping, err error) {
+	var k keeper
+	var s shortener
+	all = make([]Mapping, 0, 64)
+	err = m.dir.Mappings(func(l *procfs.Mapping) error {
+		next, path := mappingOf(l)
+		switch {
+		case all == nil:
+		case len(all) == maxMapped:
+			all = nil
+		default:
+			all = append(all, s.shorten(next, path))
+		}
+		return k.add(next, path)
+	})
+	if err != nil {
+		return nil, nil, err
+	}
+	return k.finish(), all, nil
 }
 
 // keeper collects mappings. A process may map hundreds of thousands of files that are no programs; they are swept out

@@ -7,6 +7,7 @@ import (
 	"io"
 	"os"
 	"path"
+	"slices"
 	"strings"
 	"sync"
 
@@ -21,29 +22,42 @@ import (
 // under the stop, and left as it is.
 func (p *Process) Frozen(ctx context.Context) (bool, error) {
 	frozen, err := await(ctx, func() (bool, error) {
-		d, err := p.open()
-		if err != nil {
+		frozen, err := anyFrozen(p.freezers)
+		if p.freezers != nil && !frozen {
 			return false, err
 		}
-		defer d.Close()
-		g, err := freezers()
-		if err != nil {
-			return false, err
-		}
-		frozen := false
-		err = d.Lines("cgroup", func(line []byte) error {
-			var err error
-			if frozen, err = g.freeze(line); frozen {
-				return procfs.ErrStop
-			}
-			return err
-		})
-		if errors.Is(err, procfs.ErrAbsent) { // a kernel without control groups
-			err = nil
-		}
-		return frozen, err
+		return p.frozen() // it may have left the groups that it was in
 	})
 	return frozen, lookError(p.PID, "cgroup", err)
+}
+
+// frozen reads in which groups the process is, and their states.
+func (p *Process) frozen() (bool, error) {
+	d, err := p.open()
+	if err != nil {
+		return false, err
+	}
+	defer d.Close()
+	_, states, err := d.groups()
+	if err != nil {
+		return false, err
+	}
+	return anyFrozen(states)
+}
+
+// anyFrozen reports whether one of the files says that a control group is frozen.
+func anyFrozen(states []string) (bool, error) {
+	for _, path := range states {
+		if text, err := readState(path); err != nil || saysFrozen(text) {
+			return err == nil, err
+		}
+	}
+	return false, nil
+}
+
+// saysFrozen understands cgroup.events of version 2, and freezer.state of version 1: FROZEN or FREEZING.
+func saysFrozen(text []byte) bool {
+	return bytes.Contains(text, []byte("frozen 1\n")) || bytes.HasPrefix(text, []byte("FR"))
 }
 
 // freezing is where the control groups that freeze are mounted: those of version 2, and the freezer of version 1; "": nowhere.
@@ -72,25 +86,19 @@ func parseMounts(text string) (g freezing) {
 	return g
 }
 
-// freeze reports whether the group of a line of /proc/PID/cgroup, of the form "HIERARCHY:CONTROLLERS:PATH", is frozen.
-func (g freezing) freeze(line []byte) (bool, error) {
-	parts := bytes.SplitN(line, []byte{':'}, 3)
+// state returns the file that says whether a control group is frozen; "" if none does, as in the root, which cannot be
+// frozen, or if the group is outside of what we see.
+func (g freezing) state(controllers, group []byte) string {
+	if len(group) < 2 || len(group) > maxPath || bytes.HasPrefix(group, []byte("/..")) {
+		return ""
+	}
 	switch {
-	case len(parts) != 3:
-		return false, malformed("a control group needs three parts")
-	case len(parts[2]) > maxPath || bytes.HasPrefix(parts[2], []byte("/..")): // outside of what we see
-		return false, nil
+	case len(controllers) == 0 && g.v2 != "":
+		return path.Join(g.v2, string(group), "cgroup.events")
+	case g.v1 != "" && slices.Contains(strings.Split(string(controllers), ","), "freezer"):
+		return path.Join(g.v1, string(group), "freezer.state")
 	}
-	group := string(parts[2])
-	switch controllers := "," + string(parts[1]) + ","; {
-	case controllers == ",," && g.v2 != "":
-		text, err := readState(path.Join(g.v2, group, "cgroup.events"))
-		return bytes.Contains(text, []byte("frozen 1\n")), err
-	case strings.Contains(controllers, ",freezer,") && g.v1 != "":
-		text, err := readState(path.Join(g.v1, group, "freezer.state"))
-		return bytes.HasPrefix(text, []byte("FR")), err // FROZEN, FREEZING
-	}
-	return false, nil
+	return ""
 }
 
 // readState reads a file of a control group; nothing if there is none, as in the root, in a group that was removed meanwhile, and in

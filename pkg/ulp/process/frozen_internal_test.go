@@ -46,18 +46,31 @@ func TestFreeze(t *testing.T) {
 		"6:freezer:/cold": true, "6:freezer:/cooling": true, "6:cpu,freezer:/cold": true, "6:freezer:/warm": false, "1:cpu:/cold": false,
 		"freezer": false, "": false,
 	} {
-		if got, err := g.freeze([]byte(line)); got != want || errors.Is(err, ErrMalformed) != !strings.Contains(line, ":") {
+		if got, err := g.freezes(line); got != want || errors.Is(err, ErrMalformed) != !strings.Contains(line, ":") {
 			t.Errorf("%q: %v, want %v", line, got, want)
 		}
 	}
 	for _, line := range []string{"0::/cold", "6:freezer:/cold"} {
-		if frozen, err := (freezing{}).freeze([]byte(line)); frozen || err != nil {
+		if frozen, err := (freezing{}).freezes(line); frozen || err != nil {
 			t.Errorf("%s: %v, %v", line, frozen, err)
 		}
 	}
-	if frozen, err := g.freeze([]byte("0::/" + strings.Repeat("x", 300))); frozen || !errors.Is(err, unix.ENAMETOOLONG) {
+	if frozen, err := g.freezes("0::/" + strings.Repeat("x", 300)); frozen || !errors.Is(err, unix.ENAMETOOLONG) {
 		t.Errorf("a group whose file cannot be opened: %v, %v", frozen, err)
 	}
+}
+
+// freezes reports whether the group of a line of /proc/PID/cgroup is frozen.
+func (g freezing) freezes(line string) (bool, error) {
+	controllers, group, err := splitGroup([]byte(line))
+	if err != nil {
+		return false, err
+	}
+	state := g.state(controllers, group)
+	if state == "" {
+		return false, nil
+	}
+	return anyFrozen([]string{state})
 }
 
 func FuzzFreeze(f *testing.F) {
@@ -68,7 +81,7 @@ func FuzzFreeze(f *testing.F) {
 		if g != (freezing{}) { // nothing outside of an empty folder is opened
 			g = freezing{t.TempDir(), t.TempDir()}
 		}
-		if frozen, _ := g.freeze(line); frozen {
+		if frozen, _ := g.freezes(string(line)); frozen {
 			t.Error("frozen by nothing")
 		}
 	})

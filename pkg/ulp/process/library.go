@@ -106,13 +106,15 @@ func (m *Memory) Libraries(ctx context.Context) ([]*Library, error) {
 }
 
 func (m *Memory) libraries(ctx context.Context) ([]*Library, error) {
-	maps, err := m.fileMappings()
+	maps, all, err := m.readMappings()
 	if err != nil {
 		return nil, err
 	}
-	a, err := m.dir.auxv()
-	if err != nil {
-		return nil, err
+	a := m.p.auxv
+	if a == nil {
+		if a, err = m.dir.auxv(); err != nil {
+			return nil, err
+		}
 	}
 	list, err := findLibraries(ctx, m, maps, a)
 	if err != nil {
@@ -121,6 +123,9 @@ func (m *Memory) libraries(ctx context.Context) ([]*Library, error) {
 	if err := m.intact(); err != nil { // maps, auxv and memory are of one program
 		return nil, err
 	}
+	m.mu.Lock()
+	m.mapped = all
+	m.mu.Unlock()
 	return list, nil
 }
 

@@ -6,6 +6,7 @@ const (
 	maxPath      = 4096     // bytes of a path that are kept; the rest is cut off
 	shortPath    = 64       // bytes of a path that are kept where all mappings are listed
 	maxMappings  = 16384    // mappings of files with code, with those that follow them
+	maxMapped    = 4096     // mappings of any kind that are kept, with short paths
 	maxPaths     = 1 << 20  // bytes of all paths of those mappings
 	maxLibraries = 2048     // ELF images
 	maxPhdrs     = 256      // program headers of an image; the kernel's own limit for programs is 1,170

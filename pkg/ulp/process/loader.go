@@ -84,7 +84,7 @@ func (p *Process) startedProgram(ctx context.Context, live dir, a *auxv) (*Libra
 	case err != nil:
 		return nil, err
 	}
-	maps, err := m.fileMappings()
+	maps, _, err := m.readMappings()
 	var list []*Library
 	if err == nil {
 		list, err = findLibraries(ctx, m, maps, a)

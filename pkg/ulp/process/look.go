@@ -26,8 +26,9 @@ func (o Options) root() string {
 // error is a [*LookError]: [ErrForeignProc], or [ErrNoProc]. Look and Scan ask that first.
 func (o Options) CheckProc() error { return lookError(0, o.root(), procfs.CheckOwn(o.root())) }
 
-// Process is what was seen of a process at one moment. It holds nothing open; its methods look again, and return
-// [ErrGone] or [ErrChanged] if it is not the process and the program any more that this value describes.
+// Process is what was seen of a process at one moment. Its methods look again, and return [ErrGone] or [ErrChanged] if it
+// is not the process and the program any more that this value describes. It holds nothing open, except that one which a
+// scan visits keeps a directory of proc open until the visit returns.
 type Process struct {
 	PID       int
 	ParentPID int
@@ -61,8 +62,11 @@ type Process struct {
 	PIDNS     uint64
 	UserNS    uint64
 
-	opts    Options
-	program program
+	opts     Options
+	program  program
+	auxv     *auxv    // nil: not known
+	freezers []string // the files that say whether its control groups are frozen
+	visit    *visit
 }
 
 // looks is how often a process that calls exec all the time is looked at before it is ErrChanged.
@@ -81,33 +85,50 @@ func Look(ctx context.Context, pid int, o Options) (*Process, error) {
 			return nil, err
 		}
 		defer d.Close()
-		for range looks {
-			p, err := lookOnce(ctx, d, o)
-			if !errors.Is(err, ErrChanged) && !errors.Is(err, procfs.ErrLeader) {
-				return p, err
-			}
-		}
-		return nil, lookError(pid, "program", ErrChanged)
+		return lookIn(ctx, d, o, firstLook{})
 	})
 	return p, lookError(pid, "process", err)
 }
 
+// lookIn looks at the process of a directory. What was seen of it before is used once.
+func lookIn(ctx context.Context, d dir, o Options, before firstLook) (*Process, error) {
+	for range looks {
+		p, err := lookOnce(ctx, d, o, before)
+		if !errors.Is(err, ErrChanged) && !errors.Is(err, procfs.ErrLeader) {
+			return p, err
+		}
+		before = firstLook{}
+	}
+	return nil, lookError(d.PID(), "program", ErrChanged)
+}
+
+// firstLook is what a look begins with, in this order; nil: not read.
+type firstLook struct {
+	stat   *stat
+	status *procfs.Status
+}
+
+func (d dir) firstLook() (f firstLook, err error) {
+	if f.stat, err = d.stat(); err == nil {
+		f.status, err = d.Status(0)
+	}
+	return f, err
+}
+
 // lookOnce fills a Process, and compares at the end with the beginning: the public facts and the memory's are those of
 // one program.
-func lookOnce(ctx context.Context, d dir, o Options) (*Process, error) {
-	before, err := d.stat()
-	if err != nil {
-		return nil, err
+func lookOnce(ctx context.Context, d dir, o Options, first firstLook) (_ *Process, err error) {
+	if first.status == nil {
+		if first, err = d.firstLook(); err != nil {
+			return nil, err
+		}
 	}
+	before, s := first.stat, first.status
 	p := &Process{PID: d.PID(), ParentPID: before.Parent, StartTime: before.Start, Name: before.Name, State: before.state(),
 		Threads: before.Threads, Kernel: before.Flags&procfs.FlagKernelThread != 0, opts: o, program: before.program()}
-	s, err := d.Status(0)
-	if err != nil {
-		return nil, err
-	}
 	p.UID, p.GID, p.TracerPID, p.InnerPID = idsOf(s.UID), idsOf(s.GID), s.Tracer, s.InnerPID
 	p.Seccomp, p.NoNewPrivs, p.ShadowStack = Seccomp(s.Seccomp), s.NoNewPrivs, s.ShadowStack
-	if p.Container, err = d.container(); err != nil {
+	if p.Container, p.freezers, err = d.groups(); err != nil {
 		return nil, err
 	}
 	if !p.Kernel && !before.vanished() {
@@ -151,7 +172,7 @@ func (p *Process) lookInside(ctx context.Context, d dir) error {
 	if err != nil {
 		return err
 	}
-	p.Bits32, p.Secure = a.bits32, a.secure && a.uid != 0
+	p.Bits32, p.Secure, p.auxv = a.bits32, a.secure && a.uid != 0, a
 	program, err := p.startedProgram(ctx, live, a)
 	if err != nil {
 		return err
@@ -171,6 +192,7 @@ func (p *Process) lookInside(ctx context.Context, d dir) error {
 
 func (p *Process) clearInside() {
 	p.Exe, p.ExeDeleted, p.StartedBy, p.Root, p.Bits32, p.Secure, p.MountNS, p.PIDNS, p.UserNS = "", false, "", "", false, false, 0, 0, 0
+	p.auxv = nil
 }
 
 // Alive says whether the process has threads that run. One that is not alive may still be in the table, as a zombie.
@@ -210,9 +232,9 @@ func (p *Process) Verify(ctx context.Context) error {
 	return lookError(p.PID, "process", err)
 }
 
-// open opens the folder of the process, if it is the same process.
+// open opens the directory of the process, if it is the same process and runs the same program.
 func (p *Process) open() (dir, error) {
-	d, err := openDir(p.opts.root(), p.PID)
+	d, err := p.openUnverified()
 	if err != nil {
 		return dir{}, err
 	}
@@ -221,6 +243,14 @@ func (p *Process) open() (dir, error) {
 		return dir{}, err
 	}
 	return d, nil
+}
+
+// openUnverified opens the directory of whoever has the number now. The caller verifies what was opened or read there.
+func (p *Process) openUnverified() (dir, error) {
+	if d, ok := p.visit.share(); ok {
+		return d, nil
+	}
+	return openDir(p.opts.root(), p.PID)
 }
 
 func (p *Process) verify(d dir) error {

@@ -40,8 +40,8 @@ const inHand = ^uint64(0)
 // follows reports whether the scan visits newcomers.
 func (s *scan) follows() bool { return s.o.Changed != nil && s.o.PIDs == nil }
 
-// wantsEarly reports whether the time has come to list processes although some that are known wait or hang: once, after all
-// others were visited, so that newcomers do not have to wait as well.
+// wantsEarly reports whether the time has come to list processes although some that are known wait or hang: once after all
+// others were visited, and again after each that was slow, so that newcomers do not have to wait as well.
 func (s *scan) wantsEarly() bool {
 	first := func(t *task) bool { return t.again == nil && !t.slow }
 	return s.follows() && !s.new.early && s.first.n == 0 && !slices.ContainsFunc(s.running, first)

@@ -9,6 +9,7 @@ import (
 	"strconv"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/lpbuild/lpbuild/internal/targettest"
 	"github.com/lpbuild/lpbuild/pkg/ulp/process"
@@ -114,8 +115,9 @@ func TestScanNewcomersUnbegun(t *testing.T) {
 
 // TestScanNewcomersEarly visits a process that was forked meanwhile although another one hangs, or waits for another visit.
 func TestScanNewcomersEarly(t *testing.T) {
-	for _, hangs := range []bool{true, false} {
-		t.Run(fmt.Sprintf("hangs=%v", hangs), func(t *testing.T) {
+	for _, tc := range []struct{ hangs, slow bool }{{true, false}, {false, false}, {true, true}} {
+		hangs := tc.hangs
+		t.Run(fmt.Sprintf("hangs=%v/slow=%v", hangs, tc.slow), func(t *testing.T) {
 			f, busy, done := newForker(t), start(t), make(chan struct{})
 			o := process.ScanOptions{Changed: func() bool { return false }}
 			var wait func(ctx context.Context) *process.Later
@@ -140,6 +142,9 @@ func TestScanNewcomersEarly(t *testing.T) {
 					}
 				case p.PID == busy.pid:
 					return wait(ctx)
+				case p.PID == f.Cmd.Process.Pid && tc.slow:
+					time.Sleep(200 * time.Millisecond) // longer than what counts as slow: processes are listed before it forks
+					f.visit(t, p.PID, 1)
 				case f.visit(t, p.PID, 1) && p.PID != f.Cmd.Process.Pid:
 					close(done)
 				}

@@ -68,15 +68,9 @@ func (o *owners) guess(pid int) (who owner, unsorted bool) {
 	return owner{ofUsers, who.account}, false
 }
 
-// find returns the owner.
-func (o *owners) find(pid int) owner {
-	d, err := procfs.Open(o.root, pid)
-	if err != nil {
-		return owner{class: ofUsers}
-	}
-	defer d.Close()
-	s, err := d.Status(0)
-	if err != nil {
+// of returns the owner of the process that a status is of; nil: it could not be read.
+func (o *owners) of(pid int, s *procfs.Status) owner {
+	if s == nil {
 		return owner{class: ofUsers}
 	}
 	uid := idsOf(s.UID)

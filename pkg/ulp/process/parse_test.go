@@ -49,6 +49,15 @@ func TestPermString(t *testing.T) {
 	}
 }
 
+// parseCgroup looks for a container in a line of /proc/PID/cgroup.
+func parseCgroup(line []byte) (Container, error) {
+	_, group, err := splitGroup(line)
+	if err != nil {
+		return Container{}, err
+	}
+	return containerOf(group), nil
+}
+
 func TestParseCgroup(t *testing.T) {
 	id := strings.Repeat("0123456789abcdef", 4)
 	inner := strings.Repeat("fedcba9876543210", 4)

@@ -15,11 +15,38 @@ func openDir(root string, pid int) (dir, error) {
 	return dir{d}, err
 }
 
+// visit keeps the directory of a process open while it is visited. A call that was left behind may outlast the visit, and
+// then has a handle of its own. A nil visit keeps nothing.
+type visit struct {
+	mu  sync.Mutex
+	dir *dir // nil: the visit is over
+}
+
+func (v *visit) share() (d dir, ok bool) {
+	if v == nil {
+		return dir{}, false
+	}
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	if v.dir == nil {
+		return dir{}, false
+	}
+	return dir{v.dir.Share()}, true
+}
+
+func (v *visit) end() {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	if v.dir != nil {
+		v.dir.Close()
+		v.dir = nil
+	}
+}
+
 // live returns a directory that shows the process's memory: its own, or that of a thread if the main thread has ended.
 func (d dir) live(main State) (dir, error) {
 	if main != Zombie {
-		own, err := d.Clone()
-		return dir{own}, err
+		return dir{d.Share()}, nil
 	}
 	list, err := d.threads()
 	if err != nil {

@@ -227,32 +227,63 @@ func (s *scan) beginNext(now time.Time) bool {
 	}
 	s.running = append(s.running, t)
 	s.busy[t.owner.account]++
-	go func() {
+	spawn(s.ctx, func() {
 		t.next = s.turn(t)
 		s.ended <- t
-	}()
+	})
 	return true
 }
 
 // turn is one visit.
 func (s *scan) turn(t *task) *Later {
-	if t.unsorted { // to be put back if it turns out to be another user's
-		t.found = s.owners.find(t.pid)
-		if t.unsorted = t.found != t.owner; t.unsorted {
-			return nil
-		}
-	}
 	ctx, cancel := context.WithDeadline(s.ctx, t.until)
 	defer cancel()
 	if t.again != nil {
 		return t.again(ctx)
 	}
-	if s.follows() {
-		if st, err := s.stat(t.pid); err == nil { // if Look fails for another one, that is still new
-			t.start = st.Start
+	kept := &visit{}
+	defer kept.end()
+	first := s.begin(t.pid, kept)
+	if first.stat != nil {
+		t.start = first.stat.Start // if the look fails for another one, that is still new
+	}
+	if t.unsorted { // to be put back if it turns out to be another user's
+		t.found = s.owners.of(t.pid, first.status)
+		if t.unsorted = t.found != t.owner; t.unsorted {
+			return nil
 		}
 	}
-	p, err := Look(ctx, t.pid, s.o.Options)
+	if first.status == nil {
+		p, err := Look(ctx, t.pid, s.o.Options) // which finds out why
+		return s.seen(ctx, t, p, err)
+	}
+	p, err := await(ctx, func() (*Process, error) {
+		d, ok := kept.share()
+		if !ok {
+			return nil, ErrClosed // nobody waits for it any more
+		}
+		defer d.Close()
+		return lookIn(ctx, d, s.o.Options, first)
+	})
+	if err == nil {
+		p.visit = kept
+	}
+	return s.seen(ctx, t, p, lookError(t.pid, "process", err))
+}
+
+// begin opens the directory of a process for a visit and begins to look at it. What cannot be read is missing.
+func (s *scan) begin(pid int, v *visit) firstLook {
+	d, err := openDir(s.o.root(), pid)
+	if err != nil {
+		return firstLook{}
+	}
+	v.dir = &d
+	first, _ := d.firstLook()
+	return first
+}
+
+// seen calls visit for a process that was looked at.
+func (s *scan) seen(ctx context.Context, t *task, p *Process, err error) *Later {
 	if t.gone = errors.Is(err, ErrGone); t.gone && !t.named {
 		return nil
 	}
@@ -270,6 +301,7 @@ func (s *scan) end(t *task) {
 	}
 	if t.slow {
 		s.slow[t.owner.budget()]--
+		s.new.early = s.new.early && t.again != nil // its children may have come after the early listing
 	}
 	if !t.unsorted {
 		s.note(t)

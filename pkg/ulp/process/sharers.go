@@ -363,22 +363,35 @@ var pidMax = sync.OnceValue(func() int {
 // lastTask returns the number that the kernel gave to the task that it made last, in this pid namespace; 0 if it does not
 // tell. (Who has the capability to choose the number of a new process is not seen.)
 func lastTask() int {
+	fd := lastTaskFile()
+	if fd < 0 {
+		return 0
+	}
 	var b [128]byte
+	n, err := unix.Pread(fd, b[:], 0)
+	if err != nil {
+		return 0
+	}
+	words := bytes.Fields(b[:n])
+	if len(words) == 0 {
+		return 0
+	}
+	last, err := strconv.Atoi(string(words[len(words)-1]))
+	if err != nil {
+		return 0
+	}
+	return last
+}
+
+// lastTaskFile opens a file whose last word is that number, once; -1 if there is none.
+var lastTaskFile = sync.OnceValue(func() int {
 	for _, name := range []string{"/proc/sys/kernel/ns_last_pid", "/proc/loadavg"} {
-		fd, err := procfs.OpenAt(unix.AT_FDCWD, name, unix.O_RDONLY)
-		if err != nil {
-			continue
-		}
-		n, err := procfs.File(fd).Read(b[:])
-		procfs.File(fd).Close()
-		if words := bytes.Fields(b[:n]); err == nil && len(words) > 0 {
-			if last, err := strconv.Atoi(string(words[len(words)-1])); err == nil {
-				return last
-			}
+		if fd, err := procfs.OpenAt(unix.AT_FDCWD, name, unix.O_RDONLY); err == nil {
+			return fd
 		}
 	}
-	return 0
-}
+	return -1
+})
 
 // isThread says whether a task is a thread of a process.
 func isThread(pid, tid int) bool {

@@ -37,8 +37,11 @@ type raisedLimit struct {
 // what comes of it. The result must be restored.
 func lift(ctx context.Context, p *process.Process, o process.Options) *lifted {
 	l := &lifted{p: p}
+	if !p.Elevated() {
+		return l
+	}
 	size, data, err := memoryOf(p.PID, o.Root)
-	if !p.Elevated() || err != nil {
+	if err != nil {
 		return l
 	}
 	for _, r := range []struct {

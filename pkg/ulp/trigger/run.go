@@ -96,6 +96,8 @@ func Run(ctx context.Context, o Options, report func(*Report)) (Summary, error) 
 		ctx, cancel = context.WithTimeoutCause(ctx, o.Deadline, fmt.Errorf("%w: the time for all processes is over", ErrDeadline))
 		defer cancel()
 	}
+	ctx, end := process.WithWorkers(ctx)
+	defer end()
 	scan := process.ScanOptions{
 		Options: process.Options{Root: o.Root}, PIDs: o.Selector.pids(), First: o.First, Workers: r.o.Workers, Timeout: r.o.Timeout,
 		Changed: r.takeChanged,

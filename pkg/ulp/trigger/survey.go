@@ -108,6 +108,8 @@ func Look(ctx context.Context, o SurveyOptions) (list []*Survey, denied int, err
 			return nil, 0, err
 		}
 	}
+	ctx, end := process.WithWorkers(ctx)
+	defer end()
 	var mu sync.Mutex
 	scan := process.ScanOptions{Options: process.Options{Root: o.Root}, PIDs: o.Selector.pids(), Timeout: o.Timeout}
 	var known memory

@@ -6,6 +6,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"sync/atomic"
 
 	"golang.org/x/sys/unix"
 )
@@ -20,6 +21,7 @@ const maxPath = 4096
 // task is gone, nothing can be read through it, even if the number was given to another one.
 type Dir struct {
 	fd     int
+	others atomic.Int32 // handles of it, besides the first one
 	root   string
 	pid    int
 	thread bool // of one thread
@@ -50,16 +52,17 @@ func Open(root string, pid int) (*Dir, error) {
 // PID returns the number that the process was opened by.
 func (d *Dir) PID() int { return d.pid }
 
-// Close closes the directory.
-func (d *Dir) Close() { _ = unix.Close(d.fd) }
+// Share returns another handle of the open directory. Each handle is closed once; the last one closes the directory.
+func (d *Dir) Share() *Dir {
+	d.others.Add(1)
+	return d
+}
 
-// Clone returns another handle of the same task.
-func (d *Dir) Clone() (*Dir, error) {
-	fd, err := unix.FcntlInt(uintptr(d.fd), unix.F_DUPFD_CLOEXEC, 0)
-	if err != nil {
-		return nil, &Error{File: "its directory in proc", Err: err}
+// Close closes the directory, if no other handle of it is left.
+func (d *Dir) Close() {
+	if d.others.Add(-1) < 0 {
+		_ = unix.Close(d.fd)
 	}
-	return &Dir{fd: fd, root: d.root, pid: d.pid, thread: d.thread}, nil
 }
 
 // Thread opens the directory of one of the process's threads.
