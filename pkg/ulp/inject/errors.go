@@ -105,7 +105,7 @@ type Error struct {
 // Error returns "process PID: WHAT: REASON".
 func (e *Error) Error() string {
 	process := fmt.Sprintf("process %d: ", e.PID)
-	reason := strings.TrimPrefix(strings.TrimPrefix(e.Err.Error(), "tracer: "), process)
+	reason := strings.TrimPrefix(e.Err.Error(), process)
 	if e.What == "" {
 		return process + reason
 	}

@@ -71,7 +71,7 @@ func (t *Tracee) leaveBehind(done <-chan error, why error) error {
 	if !t.phase.CompareAndSwap(phaseAttaching, phaseLeft) {
 		return <-done // it is attached
 	}
-	return t.fail("seizing", 0, why)
+	return t.fail("attaching", 0, why)
 }
 
 // attach stops all threads, on the tracer thread.
@@ -190,7 +190,7 @@ func (t *Tracee) seizeNew(tids []int) (grown bool, err error) {
 	}
 	if t.space.of == nil && len(t.threads) > 0 { // what fails is tried again, and judged, when all stand still
 		if t.space, err = t.openSpace(t.threads[0]); errors.Is(err, errDying) {
-			return false, t.fail("seizing", t.threads[0].TID, err)
+			return false, t.fail("attaching", t.threads[0].TID, err)
 		}
 	}
 	for _, th := range t.threads {
@@ -232,15 +232,15 @@ func (t *Tracee) seize(tid int) (bool, error) {
 		}
 	}
 	if err != nil {
-		return false, t.fail("seizing", tid, err)
+		return false, t.fail("attaching", tid, err)
 	}
 	th := &Thread{TID: tid}
 	t.known[tid], t.left = th, t.left+1
 	switch has, err := t.dir.HasTask(tid); {
 	case err != nil:
-		return false, t.fail("seizing", tid, err)
+		return false, t.fail("attaching", tid, err)
 	case !has:
-		return false, t.fail("seizing, while its threads change", tid, ErrNotStopping)
+		return false, t.fail("attaching while its threads change", tid, ErrNotStopping)
 	}
 	t.threads = append(t.threads, th)
 	t.reaper.add(tid)
@@ -362,7 +362,7 @@ func (t *Tracee) reason(tid int, err error) error {
 	case status.Tracer == int(t.w.tid.Load()):
 		return ErrExec // one that was seized has become this one
 	case status.Tracer != 0:
-		return &Error{Op: "seizing", PID: t.pid, TID: tid, Tracer: status.Tracer, Err: ErrTraced}
+		return &Error{PID: t.pid, TID: tid, Tracer: status.Tracer, Err: ErrTraced}
 	case denied && status.Memory:
 		return ErrPermission
 	}

@@ -14,7 +14,7 @@ var (
 	// ErrPermission says that the kernel does not let the caller trace the process.
 	ErrPermission = errors.New("not permitted to trace the process")
 	// ErrTraced says that another tracer has the process; [Error.Tracer] says which.
-	ErrTraced = errors.New("the process is traced by another one")
+	ErrTraced = errors.New("another process traces it")
 	// ErrNotStopping says that a thread did not stop before the deadline: it sleeps uninterruptibly or waits for its
 	// vfork child.
 	ErrNotStopping = errors.New("a thread does not stop")
@@ -41,7 +41,7 @@ var (
 
 // Error is what every function of this package returns: Err, often one of the sentinels above, and where.
 type Error struct {
-	Op     string // what was being done
+	Op     string // what was being done; "" if Err says it all
 	PID    int    // process
 	TID    int    // thread, 0 if none in particular
 	Tracer int    // with ErrTraced: the tracer's process id, 0 if unknown
@@ -50,11 +50,14 @@ type Error struct {
 }
 
 func (e *Error) Error() string {
-	s := fmt.Sprintf("tracer: process %d", e.PID)
+	s := fmt.Sprintf("process %d", e.PID)
 	if e.TID != 0 && e.TID != e.PID {
 		s += fmt.Sprintf(", thread %d", e.TID)
 	}
-	s += fmt.Sprintf(": %s: %v", e.Op, e.Err)
+	if e.Op != "" {
+		s += ": " + e.Op
+	}
+	s += fmt.Sprintf(": %v", e.Err)
 	if e.Tracer != 0 {
 		s += fmt.Sprintf(" (process %d)", e.Tracer)
 	}

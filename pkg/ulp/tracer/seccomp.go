@@ -87,15 +87,27 @@ var ErrFilter = errors.New("the filter cannot be read: that needs root without a
 
 // callName is how a system call is named in messages.
 func callName(nr uint64) string {
-	switch nr {
-	case unix.SYS_MMAP:
-		return "the system call mmap"
-	case unix.SYS_MUNMAP:
-		return "the system call munmap"
-	case unix.SYS_RT_SIGRETURN:
-		return "the system call rt_sigreturn"
+	if name, ok := callNames[nr]; ok {
+		return "the system call " + name
 	}
 	return fmt.Sprintf("system call %d", nr)
+}
+
+// callNames are the system calls that the engines make in a process, or have libpulp.so make. Package unix has their numbers only.
+var callNames = map[uint64]string{
+	unix.SYS_BRK:          "brk",
+	unix.SYS_CLOSE:        "close",
+	unix.SYS_FSTAT:        "fstat",
+	unix.SYS_FTRUNCATE:    "ftruncate",
+	unix.SYS_MEMFD_CREATE: "memfd_create",
+	unix.SYS_MMAP:         "mmap",
+	unix.SYS_MPROTECT:     "mprotect",
+	unix.SYS_MUNMAP:       "munmap",
+	unix.SYS_NEWFSTATAT:   "newfstatat",
+	unix.SYS_OPENAT:       "openat",
+	unix.SYS_PREAD64:      "pread64",
+	unix.SYS_READ:         "read",
+	unix.SYS_RT_SIGRETURN: "rt_sigreturn",
 }
 
 const (

@@ -2,7 +2,6 @@ package tracer
 
 import (
 	"context"
-	"fmt"
 )
 
 // Sequence makes the target's thread th carry out system calls as [Tracee.Syscalls] does, but each may depend on the
@@ -29,7 +28,7 @@ func (t *Tracee) Sequence(ctx context.Context, th *Thread, data []byte, next fun
 			}
 			var r Result
 			if r, err = t.syscall(ctx, th, c); err != nil {
-				err = t.fail(fmt.Sprintf("system call %d", c.Nr), th.TID, err)
+				err = t.fail(callName(c.Nr), th.TID, err)
 				break
 			}
 			results = append(results, r)

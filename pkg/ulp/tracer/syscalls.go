@@ -2,7 +2,6 @@ package tracer
 
 import (
 	"context"
-	"fmt"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -52,7 +51,7 @@ func (t *Tracee) Syscalls(ctx context.Context, th *Thread, calls ...Call) ([]Res
 		for _, c := range calls {
 			var r Result
 			if r, err = t.syscall(ctx, th, c); err != nil {
-				err = t.fail(fmt.Sprintf("system call %d", c.Nr), th.TID, err)
+				err = t.fail(callName(c.Nr), th.TID, err)
 				break
 			}
 			if results = append(results, r); r.Errno != 0 {

@@ -64,7 +64,7 @@ func traced(p *process.Process) error {
 	if p.TracerPID == 0 || ourThread(p.TracerPID) {
 		return nil
 	}
-	return &AgainError{Err: &tracer.Error{Op: "seizing", PID: p.PID, Tracer: p.TracerPID, Err: tracer.ErrTraced}}
+	return &AgainError{Err: &tracer.Error{PID: p.PID, Tracer: p.TracerPID, Err: tracer.ErrTraced}}
 }
 
 // ourThread reports whether a number is that of a thread of this process. It asks for its own directory, so that nothing of another
