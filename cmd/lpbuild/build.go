@@ -45,6 +45,10 @@ the library or the container; text relocations, an executable stack, a SONAME, a
 two patches replace. A refused container does not stop the others. Notes say which engine cannot apply a container, and why;
 what no engine can apply is refused.
 
+A process runs the replacement that was applied last. Where any will do, as all have the same code, each of the patches says so
+with "overlaps: {accept: REASON}". A replacement that calls the function that it replaces comes back to itself, and is refused; one
+that takes its address needs "recursion: {accept: REASON}".
+
 Functions need NOPs at their entries. With "entries: any" in lpbuild.yaml others are accepted, too, if it is proven that a jump
 can be put there: only the native engine does that, on x86_64. The containers tell it.
 
@@ -78,8 +82,8 @@ the kind is put behind the release: STEM_VERSION-RELEASE.power9_livepatchN.so.
 
 A patch is compiled once for all builds unless its source asks for the build: LPBUILD_VERSION, LPBUILD_RELEASE (strings),
 LPBUILD_VERSION_MAJOR, LPBUILD_VERSION_MINOR, LPBUILD_VERSION_PATCH (numbers); LPBUILD_PACKAGE_NAME and LPBUILD_PACKAGE_VERSION
-are those of the live patch package, strings; in patches for glibc also __GLIBC__,
-__GLIBC_MINOR__ and __GLIBC_PREREQ, which are those of the build. A second run with nothing changed does no work.
+are those of the live patch package, strings (with _UNQUOTED, for sources that put them into quotes themselves); in patches
+for glibc also __GLIBC__, __GLIBC_MINOR__ and __GLIBC_PREREQ, which are those of the build. A second run with nothing changed does no work.
 
 Whatever the compiler, assembler and linker read must be in the package folder or part of the system: the source package has
 nothing else. With --arch the report keeps what still holds of the other architectures.
@@ -231,71 +235,111 @@ func cellsJSON(r *buildmatrix.Report) []cellJSON {
 	return cells
 }
 
-// printRefused prints why cells have no container; the same reasons for several builds are said once, with the placeholders of
-// descriptions for the build.
+// printRefused prints why cells have no container. The same reasons for several builds are said once, with the placeholders of
+// descriptions for the build, and so is a reason that several descriptions have in common.
 func printRefused(s *console, r *buildmatrix.Report) {
-	builds, first, patches := map[string][]string{}, map[string]string{}, map[string][]string{}
-	var order []string
+	var groups refusals
 	for _, c := range r.Cells {
 		if c.Status == buildmatrix.Built {
 			continue
 		}
 		var text strings.Builder
 		for _, reason := range c.Reasons {
+			if reason.Code == buildmatrix.SameName || reason.Code == buildmatrix.ReplacedTwice {
+				groups.add(c, "", shown(buildmatrix.Reason{Message: reason.Message, Hint: reason.Hint}))
+				continue
+			}
 			text.WriteString(shown(reason))
 		}
-		patch := c.Patch
-		if len(c.Reasons) == 1 && c.Reasons[0].Code == buildmatrix.SameName { // which is the same for all patches that it is about
-			patch = ""
-			text.Reset()
-			text.WriteString(shown(buildmatrix.Reason{Message: c.Reasons[0].Message, Hint: c.Reasons[0].Hint}))
-		}
-		key := fmt.Sprintf("%s\x00%s\x00%s", c.Status, patch, strings.ReplaceAll(text.String(), "_"+c.Version+"-"+c.Release, "_{version}-{release}"))
-		if first[key] == "" {
-			first[key] = text.String()
-		}
-		if builds[key] == nil {
-			order = append(order, key)
-		}
-		build := fmt.Sprintf("%s-%s-%s.%s", c.Package, c.Version, c.Release, c.Arch)
-		if c.Variant != "" {
-			build += " (" + c.Variant + ")"
-		}
-		if !slices.Contains(builds[key], build) {
-			builds[key] = append(builds[key], build)
-		}
-		if !slices.Contains(patches[key], c.Patch) {
-			patches[key] = append(patches[key], c.Patch)
+		if text.Len() > 0 || len(c.Reasons) == 0 {
+			groups.add(c, c.Patch, text.String())
 		}
 	}
 	s.finish()
-	for _, key := range order {
-		status, text, _ := strings.Cut(key, "\x00")
-		_, text, _ = strings.Cut(text, "\x00")
-		if len(builds[key]) == 1 {
-			text = first[key]
+	for _, g := range groups.list {
+		text := g.text
+		if len(g.builds) == 1 {
+			text = g.first
 		}
-		fmt.Fprintf(s.err, "%s %s for %s:\n%s", status, strings.Join(patches[key], ", "), strings.Join(builds[key], ", "), text)
+		fmt.Fprintf(s.err, "%s %s for %s:\n%s", g.status, strings.Join(g.patches, ", "), strings.Join(g.builds, ", "), text)
 	}
 }
 
-// printNotes prints what is worth knowing of containers that were made, each note once.
+// refusals are reasons against cells, each with what it is about.
+type refusals struct {
+	list []*refusal
+	by   map[string]*refusal
+}
+
+type refusal struct {
+	status          buildmatrix.Status
+	text            string // with placeholders for the build
+	first           string // as it was said of the first build
+	patches, builds []string
+}
+
+// add adds what is said of a cell. patch is what else it must have in common with those that it is said of once, too.
+func (r *refusals) add(c buildmatrix.CellInfo, patch, text string) {
+	general := strings.ReplaceAll(text, "_"+c.Version+"-"+c.Release, "_{version}-{release}")
+	key := fmt.Sprintf("%s\x00%s\x00%s", c.Status, patch, general)
+	g := r.by[key]
+	if g == nil {
+		if r.by == nil {
+			r.by = map[string]*refusal{}
+		}
+		g = &refusal{status: c.Status, text: general, first: text}
+		r.by[key], r.list = g, append(r.list, g)
+	}
+	build := fmt.Sprintf("%s-%s-%s.%s", c.Package, c.Version, c.Release, c.Arch)
+	if c.Variant != "" {
+		build += " (" + c.Variant + ")"
+	}
+	if !slices.Contains(g.builds, build) {
+		g.builds = append(g.builds, build)
+	}
+	if !slices.Contains(g.patches, c.Patch) {
+		g.patches = append(g.patches, c.Patch)
+	}
+}
+
+// printNotes prints what is worth knowing of containers that were made, each note once: a finding that several patches accept
+// for one reason is one note.
 func printNotes(s *console, r *buildmatrix.Report) {
-	containers := map[string]int{}
-	var order []string
+	type note struct {
+		first               string
+		containers, patches []string
+		messages            map[string]bool
+	}
+	notes := map[string]*note{}
+	var order []*note
 	for _, c := range r.Containers() {
 		for _, n := range c.Notes {
-			text := fmt.Sprintf("%s: %s\n", c.Patch, n.Message)
-			if n.Hint != "" {
-				text += fmt.Sprintf("  hint: %s\n", n.Hint)
+			key := c.Patch + "\x00" + n.Message + "\x00" + n.Hint
+			if _, why, accepted := strings.Cut(n.Message, buildmatrix.Accepted); accepted {
+				key = n.Code + "\x00" + why
 			}
-			if containers[text]++; containers[text] == 1 {
-				order = append(order, text)
+			about := notes[key]
+			if about == nil {
+				about = &note{first: n.Message + "\n", messages: map[string]bool{}}
+				if n.Hint != "" {
+					about.first += fmt.Sprintf("  hint: %s\n", n.Hint)
+				}
+				notes[key], order = about, append(order, about)
+			}
+			about.messages[n.Message] = true
+			for list, name := range map[*[]string]string{&about.containers: c.Arch + "/" + c.Container, &about.patches: c.Patch} {
+				if !slices.Contains(*list, name) {
+					*list = append(*list, name)
+				}
 			}
 		}
 	}
-	for _, text := range order {
-		fmt.Fprintf(s.err, "note, of %s: %s", plural(containers[text], "container"), text)
+	for _, about := range order {
+		fmt.Fprintf(s.err, "note, of %s: %s: ", plural(len(about.containers), "container"), strings.Join(about.patches, ", "))
+		if n := len(about.messages); n > 1 {
+			fmt.Fprintf(s.err, "%d like this: ", n)
+		}
+		fmt.Fprint(s.err, about.first)
 	}
 }
 

@@ -44,6 +44,7 @@ The example is for glibc. With another --package, FILL_IN stands for the library
 
 With --import DIR the package is made of what is there: each description (.in, or .dsc) with the source of its name, or the only
 one beside it. Files keep their places. Containers whose names collide get numbers, and what cannot be taken is listed.
+So is what lpbuild.yaml accepts ("overlaps", "recursion") because of what the sources say, for you to check.
 
 Without --repository the repositories are those of zypper on this machine, with the keys that its RPM trusts.` + exitHelp,
 		Example: `  lpbuild init glibc-livepatches --product SLE-15-SP5 \
@@ -72,9 +73,9 @@ func runInit(s *console, o initOptions, dir string) error {
 	if len(o.repositories) == 0 && o.product == "" { // what $releasever in the machine's own repositories stands for
 		o.product = scaffold.MachineProduct("/")
 	}
-	var left []string
+	var left, assumed []string
 	options := scaffold.Options{
-		Import: o.tree, Left: &left,
+		Import: o.tree, Left: &left, Assumed: &assumed,
 		Name: o.name, Product: o.product, Arch: o.arch, Package: o.pkg, Builds: o.builds, Repositories: repositories,
 		Author: defaultAuthor(), Time: now,
 	}
@@ -87,6 +88,9 @@ func runInit(s *console, o initOptions, dir string) error {
 	}
 	for _, name := range names {
 		s.print("%s\n", filepath.Join(dir, name))
+	}
+	for _, what := range assumed {
+		s.print("check in lpbuild.yaml: %s\n", what)
 	}
 	for _, what := range left {
 		s.print("left out: %s\n", what)

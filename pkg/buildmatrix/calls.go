@@ -7,22 +7,26 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 
 	"github.com/lpbuild/lpbuild/pkg/download"
 	"github.com/lpbuild/lpbuild/pkg/ulp"
 )
 
 // callGraph says which names each function of a container uses, by its name: functions of the container and what is defined
-// elsewhere. A function counts as used if its address is taken, also by a variable that is used. It is made of relocatable
+// elsewhere. A function counts as used if its address is taken, also by a variable that is used; then [ulp.AddressOf] is in front
+// of its name. It is made of relocatable
 // files in which each function has a section of its own, so that all it uses needs relocations; no code is decoded.
 type callGraph map[string][]string
 
-// chain returns the names by which a function leads to one that is, both included; nil if there are none.
-func (g callGraph) chain(from string, is func(name string) bool) []string {
+// chain returns the names by which a function leads to one that is, both included; nil if there are none. A use that follow does
+// not accept leads nowhere.
+func (g callGraph) chain(from string, is func(name string) bool, follow func(name string, address bool) bool) []string {
 	before := map[string]string{}
 	for todo := []string{from}; len(todo) > 0; todo = todo[1:] {
-		for _, name := range g[todo[0]] {
-			if _, seen := before[name]; seen {
+		for _, use := range g[todo[0]] {
+			name, address := strings.CutPrefix(use, ulp.AddressOf)
+			if _, seen := before[name]; seen || !follow(name, address) {
 				continue
 			}
 			before[name] = todo[0]

@@ -75,6 +75,8 @@ type Patch struct {
 	Builds      rpmver.Range // only for these builds
 	Unwinding   ulp.Unwinding
 	Clones      string   // why copies of replaced functions need not be replaced; "" for no reason
+	Recursion   string   // why replacements may take the addresses of what they replace; "" for no reason
+	Overlaps    string   // why other patches may replace the same functions, if they say so, too; "" for no reason
 	Test        string   // C program that shows the patch at work; "" for none
 	Pos         diag.Pos // of the entry in the configuration
 }

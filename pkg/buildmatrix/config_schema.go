@@ -130,7 +130,9 @@ func (c *Config) readPatch(d *document, n *yaml.Node) {
 			}
 		},
 		"builds":    d.readRange(&p.Builds),
-		"clones":    func(n *yaml.Node) { d.readClones(n, &p.Clones) },
+		"clones":    d.readAccepted("clones", "scale.constprop.0 does not reach the loop", &p.Clones),
+		"recursion": d.readAccepted("recursion", "it skips the detour", &p.Recursion),
+		"overlaps":  d.readAccepted("overlaps", "both replace version() by the same code", &p.Overlaps),
 		"unwinding": d.string("unwinding", (*string)(&p.Unwinding), isUnwinding),
 		"test":      c.fileReader(d, "test", &p.Test),
 	}, "library", "description", "sources")
@@ -138,13 +140,15 @@ func (c *Config) readPatch(d *document, n *yaml.Node) {
 	c.Patches = append(c.Patches, p)
 }
 
-// readClones reads {accept: REASON}.
-func (d *document) readClones(n *yaml.Node, to *string) {
-	if n.Kind != yaml.MappingNode {
-		d.add(n, "clones: only accept, with a reason, belongs here", `for example: clones: {accept: "scale.constprop.0 does not reach the loop"}`)
-		return
+// readAccepted reads {accept: REASON}, the value of a key.
+func (d *document) readAccepted(key, example string, to *string) func(*yaml.Node) {
+	return func(n *yaml.Node) {
+		if n.Kind != yaml.MappingNode {
+			d.add(n, key+": only accept, with a reason, belongs here", fmt.Sprintf("for example: %s: {accept: %q}", key, example))
+			return
+		}
+		d.mapping(n, key, fields{"accept": d.string("accept", to, isTagLine)}, "accept")
 	}
-	d.mapping(n, "clones", fields{"accept": d.string("accept", to, isTagLine)}, "accept")
 }
 
 func (d *document) readAge(what string, to *Age) func(*yaml.Node) {

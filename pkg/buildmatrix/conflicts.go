@@ -92,8 +92,8 @@ func descriptionsOf(group []*job) string {
 			names = append(names, j.Patch.Description)
 		}
 	}
-	if len(names) > 5 {
-		names = append(names[:5], "…")
+	if len(names) > 50 {
+		names = append(names[:50], "…")
 	}
 	return strings.Join(names, ", ")
 }
@@ -118,8 +118,13 @@ type entry struct {
 	address       uint64
 }
 
-// refuseShadowed refuses the cells of several patches that replace one function of one library: a process would run only
-// what is applied last, and what the others mend would be broken again without a word.
+// ReplacedTwice is the code of a reason that cells of several patches have in common, in the same
+// words: they replace one function.
+const ReplacedTwice = "replaced-twice"
+
+// refuseShadowed notes reasons against the cells of several patches that replace one function of one library: a process would
+// run only what is applied last, and what the others mend would be broken again without a word. If all of them accept that, it
+// is no reason.
 func (m *matrix) refuseShadowed(jobs []*job) error {
 	replaced := map[entry][]*job{}
 	addresses := map[*job][]entry{}
@@ -147,11 +152,31 @@ func (m *matrix) refuseShadowed(jobs []*job) error {
 				continue
 			}
 			old := j.description.Functions[i].Old
-			j.refuse(Refused, reasonAt("replaced-twice", j.at(old,
-				fmt.Sprintf("%q is replaced by %s, too: only the one that is applied last would work", old.Text, descriptionsOf(rivals)),
-				"put both changes into one replacement, or give the patches \"builds\" that do not overlap")))
-			j.info.Key = ""
+			if !slices.ContainsFunc(replaced[e], func(o *job) bool { return o.Patch.Overlaps == "" }) {
+				j.overlaps = append(j.overlaps, Reason{Code: ReplacedTwice, Where: old.Pos.String(),
+					Message: fmt.Sprintf("%q is replaced by each of %s%s%s", old.Text, descriptionsOf(replaced[e]), Accepted, j.Patch.Overlaps)})
+				continue
+			}
+			j.shadowed = append(j.shadowed, reasonAt(ReplacedTwice, j.at(old,
+				fmt.Sprintf("%q is replaced by each of %s: only the one that is applied last would work", old.Text,
+					descriptionsOf(replaced[e])),
+				"put the changes into one replacement, or give the patches \"builds\" that do not overlap; if any of them will do, "+
+					"as all have the same code, each says so: overlaps: {accept: \"...\"}")))
+			j.info.Key = "" // the verdict depends on more than the cell
 		}
 	}
 	return nil
+}
+
+// overlapsKey is what the verdict on a patch that accepts overlaps depends on beside the cell; "" for
+// any other patch.
+func (m *matrix) overlapsKey(p *Patch) string {
+	if p.Overlaps == "" {
+		return ""
+	}
+	var all []string
+	for i := range m.config.Patches {
+		all = append(all, m.config.Patches[i].Description, m.config.Patches[i].Overlaps)
+	}
+	return hashOf(append([]string{p.Overlaps}, all...)...)
 }

@@ -131,3 +131,38 @@ func TestVerdictOnTwoIsForgotten(t *testing.T) {
 		t.Errorf("%d containers, want 2", n)
 	}
 }
+
+// TestOverlaps: patches that replace one function are made if all of them accept that, and judged for everything else.
+func TestOverlaps(t *testing.T) {
+	const accept = ", overlaps: {accept: the same code}"
+	for name, tc := range map[string]struct {
+		first, second, functions string
+		codes                    string // of the reasons against the second patch
+	}{
+		"both":            {accept, accept, "toy_add:toy_add_lp", ""},
+		"one":             {"", accept, "toy_add:toy_add_lp", "replaced-twice"},
+		"the other":       {accept, "", "toy_add:toy_add_lp", "replaced-twice"},
+		"with a mistake":  {accept, accept, "toy_add:toy_add_lp\nno_such:toy_add_lp", "no-symbol"},
+		"none, and worse": {"", "", "toy_add:toy_add_lp\nno_such:toy_add_lp", "replaced-twice no-symbol"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			f := newFolder(t, "1.0-1", "2.0-1")
+			f.secondPatch("libtoy_{version}-{release}_livepatch2.so\n@{library}\n"+tc.functions+"\n", tc.second)
+			if tc.first != "" {
+				f.edit("    sources:", "    "+strings.TrimPrefix(tc.first, ", ")+"\n    sources:")
+			}
+			r, err := f.build()
+			if (err != nil) != (tc.codes != "") {
+				t.Fatalf("%v: %s", err, reasonText(r))
+			}
+			for _, c := range r.Cells {
+				if c.Patch == "second.in" && codesOf(c.Reasons) != tc.codes {
+					t.Errorf("%s: %s, want %s", c.Patch, codesOf(c.Reasons), tc.codes)
+				}
+				if tc.codes == "" && !strings.HasSuffix(c.Notes[0].Message, `is replaced by each of second.in, toy_livepatch1.in; accepted: the same code`) {
+					t.Errorf("%s: notes %+v", c.Patch, c.Notes)
+				}
+			}
+		})
+	}
+}

@@ -16,18 +16,26 @@ func gate(j *job, s *scope) (reasons, accepted []Reason) {
 	c := j.object.container
 	reasons = reasonsOf(ulp.Check(j.description, c, s.target, j.entries))
 	if j.Patch.Clones != "" {
-		reasons = slices.DeleteFunc(reasons, func(r Reason) bool {
-			is := r.Code == codeOf(ulp.ErrClone)
-			if is {
-				accepted = append(accepted, Reason{Code: r.Code, Where: r.Where, Message: r.Message + "; accepted: " + j.Patch.Clones})
-			}
-			return is
-		})
+		isClone := func(r Reason) bool { return r.Code == codeOf(ulp.ErrClone) }
+		accepted = acceptedAs(j.Patch.Clones, slices.DeleteFunc(slices.Clone(reasons), func(r Reason) bool { return !isClone(r) }))
+		reasons = slices.DeleteFunc(reasons, isClone)
 	}
 	reasons = append(reasons, j.optimisedAway()...)
 	reasons = append(reasons, unloadable(c)...)
 	reasons = append(reasons, s.strangers(c)...)
 	return append(reasons, s.missing(c)...), accepted
+}
+
+// Accepted stands in a note between a finding and the reason for which the patch accepts it.
+const Accepted = "; accepted: "
+
+// acceptedAs returns notes of what would be reasons if the patch did not say why it accepts them.
+func acceptedAs(why string, reasons []Reason) []Reason {
+	notes := make([]Reason, len(reasons))
+	for i, r := range reasons {
+		notes[i] = Reason{Code: r.Code, Where: r.Where, Message: r.Message + Accepted + why}
+	}
+	return notes
 }
 
 // unloadable returns the reasons that lie in the container alone.

@@ -26,6 +26,8 @@ type job struct {
 	entries     ulp.Entries
 	objects     *objects
 	object      *object
+	shadowed    []Reason // that other patches replace the same functions
+	overlaps    []Reason // the same, where all of them accept it
 }
 
 func newJobs(cells []Cell) []*job {
@@ -114,7 +116,8 @@ func (m *matrix) expand(j *job) error {
 		exported = j.Build.Exports.Digest.String()
 	}
 	j.info.Notes = append(j.info.Notes, patternNotes(template, j.description)...)
-	j.info.Key = hashOf(gateVersion, j.info.Arch, j.object.digest, string(j.text), j.Library.Pinned.String(), exported, m.othersKey(j), string(j.entries), string(j.Patch.Unwinding), j.Patch.Clones)
+	j.info.Key = hashOf(gateVersion, j.info.Arch, j.object.digest, string(j.text), j.Library.Pinned.String(), exported, m.othersKey(j), string(j.entries), string(j.Patch.Unwinding), j.Patch.Clones, j.Patch.Recursion,
+		m.overlapsKey(j.Patch))
 	return nil
 }
 
@@ -141,7 +144,7 @@ var ErrNoProofs = errors.New("it does not tell which functions can be replaced w
 	"another version of lpbuild made it: run lpbuild download again")
 
 // gateVersion changes when the same cell could be judged or packed in another way than before.
-const gateVersion = "8"
+const gateVersion = "9"
 
 // at returns a finding about a name of the description.
 func (j *job) at(n ulp.Name, message, hint string) *diag.Diagnostic {
@@ -159,11 +162,12 @@ func (m *matrix) finish(ctx context.Context, j *job) error {
 		return err
 	}
 	reasons, accepted := gate(j, s)
-	more, err := j.recursive(ctx, s)
+	more, taken, err := j.recursive(ctx, s)
 	if err != nil {
 		return err
 	}
-	if reasons = append(reasons, more...); len(reasons) > 0 {
+	accepted = append(accepted, taken...)
+	if reasons = slices.Concat(j.shadowed, reasons, more); len(reasons) > 0 {
 		j.refuse(Refused, reasons...)
 		return nil
 	}
@@ -181,7 +185,7 @@ func (m *matrix) finish(ctx context.Context, j *job) error {
 		j.refuse(Refused, notes...)
 		return nil
 	}
-	j.info.Engines, j.info.Notes = able, slices.Concat(j.warnings(), accepted, j.info.Notes, notes)
+	j.info.Engines, j.info.Notes = able, slices.Concat(j.warnings(), accepted, j.overlaps, j.info.Notes, notes)
 	j.info.Digest = digest.OfBytes(image)
 	if d, err := digest.OfFile(target); err == nil && d == j.info.Digest {
 		return nil

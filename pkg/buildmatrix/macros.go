@@ -19,6 +19,8 @@ import (
 //	LPBUILD_VERSION_PATCH  0                 its third; 0 if there is none
 //	LPBUILD_PACKAGE_NAME     "glibc-livepatches"  the live patch package, a string
 //	LPBUILD_PACKAGE_VERSION  "0.3"                its version, a string
+//	LPBUILD_PACKAGE_NAME_UNQUOTED     glibc-livepatches   the same for sources that put it into quotes (#) themselves
+//	LPBUILD_PACKAGE_VERSION_UNQUOTED  0.3
 //
 // For builds of the source package glibc (its gconv modules are in packages of other names), __GLIBC__, __GLIBC_MINOR__ and
 // __GLIBC_PREREQ are those of the build, too, not those of the machine that compiles.
@@ -59,7 +61,8 @@ func versionMacros(b *download.Build) []string {
 
 // packageMacros returns the macros that name the live patch package, as compiler flags.
 func packageMacros(c *Config) []string {
-	return []string{"-DLPBUILD_PACKAGE_NAME=" + strconv.Quote(c.Name), "-DLPBUILD_PACKAGE_VERSION=" + strconv.Quote(c.Version)}
+	return []string{"-DLPBUILD_PACKAGE_NAME=" + strconv.Quote(c.Name), "-DLPBUILD_PACKAGE_VERSION=" + strconv.Quote(c.Version),
+		"-DLPBUILD_PACKAGE_NAME_UNQUOTED=" + c.Name, "-DLPBUILD_PACKAGE_VERSION_UNQUOTED=" + c.Version}
 }
 
 // isLibc reports whether a build comes from the C library's source package.

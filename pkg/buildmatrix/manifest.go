@@ -22,7 +22,7 @@ type manifest struct {
 	Objects  map[string]string        `json:"objects"`   // macros that differ between builds → object
 	Texts    map[string]string        `json:"texts"`     // hash of preprocessed source → object
 	Warnings map[string]string        `json:"warnings"`  // object → what the compiler said
-	Calls    map[string]callGraph     `json:"calls"`     // object → what its functions use, where that was asked
+	Calls    map[string]callGraph     `json:"uses"`      // object → what its functions use, where that was asked
 	Statics  map[string][]string      `json:"statics"`   // object → pointers to former code that its source defines as static
 }
 

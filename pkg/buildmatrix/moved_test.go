@@ -61,7 +61,9 @@ func TestWordsOfOlderTemplates(t *testing.T) {
 // TestPackageMacros: a source can ask for the package that is made, and is compiled anew for another version of it.
 func TestPackageMacros(t *testing.T) {
 	f := newFolder(t, "1.0-1", "2.0-1")
-	f.write("toy_livepatch1.c", "const char toy_name[] = LPBUILD_PACKAGE_NAME \" \" LPBUILD_PACKAGE_VERSION;\n"+
+	f.write("toy_livepatch1.c", "#define TEXT(x) #x\n#define TEXT_OF(x) TEXT(x)\n"+
+		"const char toy_name[] = LPBUILD_PACKAGE_NAME \" \" LPBUILD_PACKAGE_VERSION;\n"+
+		"_Static_assert(sizeof toy_name == sizeof TEXT_OF(LPBUILD_PACKAGE_NAME_UNQUOTED) + sizeof TEXT_OF(LPBUILD_PACKAGE_VERSION_UNQUOTED), \"the same\");\n"+
 		"int toy_add_lp(int a, int b) { return a + b + toy_name[a & 7]; }\n")
 	size := func() uint64 {
 		s, _ := f.container(f.mustBuild().Cells[0]).Lookup("toy_name")

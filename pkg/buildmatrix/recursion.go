@@ -12,7 +12,10 @@ import (
 
 // recursive returns the reasons that replacements call what they replace: such a call comes back to the replacement, again and
 // again until the stack is full. Compilers make such calls, too, as that of memset out of a loop.
-func (j *job) recursive(ctx context.Context, s *scope) ([]Reason, error) {
+//
+// A replacement that takes the address of what it replaces may call that, too, or skip the detour, as some do. Nobody can tell,
+// so that is a reason as well, which the patch can accept.
+func (j *job) recursive(ctx context.Context, s *scope) (reasons, accepted []Reason, err error) {
 	back := map[string]ulp.Replacement{} // by names that are used elsewhere and lead to a replacement
 	for _, u := range j.object.container.Undefined() {
 		for _, r := range j.description.Functions {
@@ -23,34 +26,46 @@ func (j *job) recursive(ctx context.Context, s *scope) ([]Reason, error) {
 		}
 	}
 	if len(back) == 0 {
-		return nil, nil // as mostly
+		return nil, nil, nil // as mostly
 	}
 	calls, err := j.objects.calls(ctx, j.Build, j.object)
 	if err != nil && ctx.Err() != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	if err != nil {
 		j.info.Notes = append(j.info.Notes, Reason{Code: "calls-unknown", Message: "whether a replacement calls what it replaces is not known: " + err.Error()})
-		return nil, nil
+		return nil, nil, nil
 	}
 	for name, r := range back { // what calls it comes to the replacement
 		calls = calls.with(name, r.New.Text)
 	}
-	var reasons []Reason
+	var taken []Reason // reasons that the patch can accept
 	seen := map[string]bool{}
 	for _, r := range j.description.Functions {
 		if seen[r.New.Text] {
 			continue // a pattern
 		}
 		seen[r.New.Text] = true
-		chain := calls.chain(r.New.Text, func(name string) bool { b, ok := back[name]; return ok && b.New.Text == r.New.Text })
-		if chain == nil {
+		comesBack := func(name string) bool { b, ok := back[name]; return ok && b.New.Text == r.New.Text }
+		called := func(name string, address bool) bool { _, ok := back[name]; return !ok || !address }
+		if chain := calls.chain(r.New.Text, comesBack, called); chain != nil {
+			reasons = append(reasons, reasonAt("recursion", j.at(r.New, fmt.Sprintf("%q calls the function that it replaces, which leads back to it: %s → %s",
+				r.New.Text, strings.Join(visible(chain), " → "), r.New.Text), j.recursionHint(r, chain[len(chain)-1]))))
 			continue
 		}
-		reasons = append(reasons, reasonAt("recursion", j.at(r.New, fmt.Sprintf("%q calls the function that it replaces, which leads back to it: %s → %s",
-			r.New.Text, strings.Join(visible(chain), " → "), r.New.Text), j.recursionHint(r, chain[len(chain)-1]))))
+		if chain := calls.chain(r.New.Text, comesBack, func(string, bool) bool { return true }); chain != nil {
+			hint := "if it skips the detour, or calls nothing by the address, say so: recursion: {accept: \"...\"} of the patch in lpbuild.yaml"
+			if pointer := j.pointerTo(r); pointer != "" {
+				hint = fmt.Sprintf("to call the former code, define a pointer %s (see lpbuild build --help) and call that; %s", pointer, hint)
+			}
+			taken = append(taken, reasonAt("recursion", j.at(r.New, fmt.Sprintf("%q takes the address of the function that it replaces, "+
+				"and a call by that would lead back to it: %s → %s", r.New.Text, strings.Join(visible(chain), " → "), r.New.Text), hint)))
+		}
 	}
-	return reasons, nil
+	if j.Patch.Recursion != "" {
+		return reasons, acceptedAs(j.Patch.Recursion, taken), nil
+	}
+	return append(reasons, taken...), nil, nil
 }
 
 // recursionHint says what a replacement can do that comes back to itself by the function called.

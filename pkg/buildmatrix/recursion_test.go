@@ -43,3 +43,37 @@ func TestRecursion(t *testing.T) {
 		})
 	}
 }
+
+// TestAddressTaken: a replacement that takes the address of what it replaces may skip the detour, so the patch can accept that, but
+// no call.
+func TestAddressTaken(t *testing.T) {
+	const skips = "int toy_add_lp(int a, int b) { int (*former)(int, int) = (int (*)(int, int))((char *)toy_add + 2); return former(a, b); }"
+	for name, tc := range map[string]struct {
+		source, accept, message string
+	}{
+		"address":          {skips, "", "takes the address of the function that it replaces, and a call by that would lead back to it: toy_add_lp → toy_add → toy_add_lp"},
+		"accepted":         {skips, "it skips the detour", ""},
+		"call, accepted":   {"int toy_add_lp(int a, int b) { return toy_add(a, b) + 1; }", "it skips the detour", "calls the function that it replaces"},
+		"both, accepted":   {"int more(int a) { return a ? toy_add(a, a) : 0; }\n" + strings.Replace(skips, "return former(a, b)", "return more(former(a, b))", 1), "it skips the detour", "calls the function that it replaces"},
+		"in a variable":    {"int (*const volatile kept)(int, int) = toy_add;\nint toy_add_lp(int a, int b) { return kept == 0 ? a : b; }", "it is not called", ""},
+		"jump":             {"int toy_add_lp(int a, int b) { return toy_add(b, a); }", "it skips the detour", "calls the function that it replaces"},
+		"call without PLT": {"__attribute__((noplt)) int toy_add(int, int);\nint toy_add_lp(int a, int b) { return toy_add(b, a) + 1; }", "it skips the detour", "calls the function that it replaces"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			f := newFolder(t, "1.0-1")
+			if tc.accept != "" {
+				f.edit("    sources:", "    recursion: {accept: "+tc.accept+"}\n    sources:")
+			}
+			f.write("toy_livepatch1.c", "int toy_add(int, int);\n"+tc.source+"\n")
+			r, err := f.build()
+			switch n := r.Cells[0].Notes; {
+			case tc.message == "" && err != nil:
+				t.Errorf("%v: %s", err, reasonText(r))
+			case tc.message == "" && (len(n) == 0 || !strings.HasSuffix(n[0].Message, "; accepted: "+tc.accept)):
+				t.Errorf("notes %+v", n)
+			case tc.message != "" && (err == nil || !strings.Contains(r.Cells[0].Reasons[0].Message, tc.message)):
+				t.Errorf("%v: %s", err, reasonText(r))
+			}
+		})
+	}
+}

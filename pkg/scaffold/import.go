@@ -9,6 +9,7 @@ import (
 	"os"
 	"path"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 
@@ -21,6 +22,10 @@ type Patch struct {
 	Library, Description, Source string
 	Test                         string   // "" for none
 	CFlags                       []string // what the source needs of the tree's makefiles
+	Overlaps                     string   // why other patches may replace the same functions; "" if they may not
+	Recursion                    string   // why replacements may take the addresses of what they replace; "" if they may not
+
+	replaces map[string]string // functions of the library, and what replaces them
 }
 
 // What is taken of a tree that is imported.
@@ -42,6 +47,7 @@ type imported struct {
 var (
 	containerNumber = lazyregexp.New(`_livepatch[0-9]*`)
 	quotedInclude   = lazyregexp.New(`(?m)^[ \t]*#[ \t]*include[ \t]*"([^"\n]+)"`)
+	stringifies     = lazyregexp.New(`(?m)^[ \t]*#[ \t]*define[ \t]+\w+\([^)\n]*\)[ \t]+#[ \t]*\w`)
 	glibcLibrary    = lazyregexp.New(`^(libc|libpthread|librt|libdl)(-[0-9.]+)?\.so(\.[0-9]+)?$`)
 )
 
@@ -107,10 +113,12 @@ func convert(dir string, texts map[string][]byte) (*imported, error) {
 			out.files = append(out.files, file{name, texts[name]})
 		}
 	}
+	out.overlaps(texts)
 	for _, name := range names {
 		if strings.Contains(path.Base(name), "_livepatch") && path.Ext(name) == ".c" &&
 			!slices.ContainsFunc(out.patches, func(p Patch) bool { return p.Source == name }) {
-			out.left = append(out.left, name+": no description names it")
+			out.left = append(out.left, name+": no description is beside it: write "+strings.TrimSuffix(name, ".c")+
+				".in, unless the tree's makefile makes that")
 		}
 	}
 	if len(out.patches) == 0 {
@@ -131,12 +139,16 @@ func (m *imported) description(name string, texts map[string][]byte, numbers map
 		leave(strings.SplitN(err.Error(), "\n", 2)[0])
 		return
 	}
-	p := Patch{Description: name, Library: libraryOf(d.Target.Text)}
+	p := Patch{Description: name, Library: libraryOf(d.Target.Text), replaces: map[string]string{}}
+	for _, r := range d.Functions {
+		p.replaces[r.Old.Text] = r.New.Text
+	}
 	if p.Source = sourceOf(stem, texts); p.Source == "" {
 		leave("no source beside it")
 		return
 	}
 	p.CFlags = flagsOf(p.Source, texts)
+	p.Recursion = skipsDetour(p.Source, texts)
 	if test := path.Join(path.Dir(name), "test.c"); texts[test] != nil {
 		p.Test = test
 	}
@@ -187,6 +199,25 @@ func flagsOf(source string, texts map[string][]byte) []string {
 			flags = append(flags, flag)
 		}
 	}
+	files := readBy(source, texts, add)
+	suffix := "" // makefiles define the macros without quotes if the sources put them there
+	if slices.ContainsFunc(files, func(file string) bool { return stringifies().Match(texts[file]) }) {
+		suffix = "_UNQUOTED"
+	}
+	for _, file := range files {
+		for name, macro := range map[string]string{"_PACKAGE_NAME": "LPBUILD_PACKAGE_NAME", "_VERSION": "LPBUILD_PACKAGE_VERSION"} {
+			if bytes.Contains(texts[file], []byte("defined("+name+")")) {
+				add("-D" + name + "=" + macro + suffix)
+			}
+		}
+	}
+	slices.Sort(flags)
+	return flags
+}
+
+// readBy returns a source and the files of the tree that it includes, in whatever depth. add gets the flags that it takes to find
+// them.
+func readBy(source string, texts map[string][]byte, add func(flag string)) []string {
 	todo := []string{source}
 	for i := 0; i < len(todo) && i < maxImported; i++ {
 		for _, m := range quotedInclude().FindAllSubmatch(texts[todo[i]], -1) {
@@ -209,14 +240,97 @@ func flagsOf(source string, texts map[string][]byte) []string {
 				todo = append(todo, at)
 			}
 		}
-		for name, macro := range map[string]string{"_PACKAGE_NAME": "LPBUILD_PACKAGE_NAME", "_VERSION": "LPBUILD_PACKAGE_VERSION"} {
-			if bytes.Contains(texts[todo[i]], []byte("defined("+name+")")) {
-				add("-D" + name + "=" + macro)
+	}
+	return todo
+}
+
+// overlaps marks patches that share replacements: where several replace a function of one library by the same code, out of one
+// file that all of them read, any of them will do. Trees have such a function in each live patch, to tell which is applied.
+func (m *imported) overlaps(texts map[string][]byte) {
+	type function struct{ library, name string }
+	by := map[function][]int{}
+	for i, p := range m.patches {
+		for old := range p.replaces {
+			f := function{p.Library, old}
+			by[f] = append(by[f], i)
+		}
+	}
+	why, differ := map[int][]string{}, map[int]bool{}
+	for f, patches := range by {
+		if len(patches) < 2 {
+			continue
+		}
+		first := m.patches[patches[0]]
+		replacement := first.replaces[f.name]
+		from := definedIn(replacement, first.Source, texts)
+		for _, i := range patches {
+			p := m.patches[i]
+			if p.replaces[f.name] != replacement || from == "" || definedIn(replacement, p.Source, texts) != from {
+				for _, i := range patches {
+					differ[i] = true
+				}
+				break
+			}
+			why[i] = append(why[i], fmt.Sprintf("%s of %s is the same code in each", replacement, from))
+		}
+	}
+	for i := range m.patches {
+		if !differ[i] {
+			slices.Sort(why[i])
+			m.patches[i].Overlaps = strings.Join(why[i], ", ")
+		}
+	}
+}
+
+// shortJump matches the first byte of a detour on x86_64, as sources write it.
+var shortJump = lazyregexp.New(`(?i)\b0xeb\b`)
+
+// skipsDetour returns why a source may take the addresses of functions that it replaces: code that it reads looks for the jump to
+// the replacement, in order to call what is behind it. That is how live patches for libpulp reach the former code. It returns ""
+// for other sources. The build refuses calls that lead back in any case.
+func skipsDetour(source string, texts map[string][]byte) string {
+	for _, file := range readBy(source, texts, func(string) {}) {
+		if shortJump().Match(texts[file]) {
+			return file + " looks for the detour (0xEB), to call what is behind it"
+		}
+	}
+	return ""
+}
+
+// assumed says what of lpbuild.yaml was concluded from the sources, for a person to check.
+func (m *imported) assumed() []string {
+	var order []string
+	patches := map[string]int{}
+	for _, p := range m.patches {
+		for key, why := range map[string]string{"overlaps": p.Overlaps, "recursion": p.Recursion} {
+			if text := key + ": " + why; why != "" {
+				if patches[text]++; patches[text] == 1 {
+					order = append(order, text)
+				}
 			}
 		}
 	}
-	slices.Sort(flags)
-	return flags
+	slices.Sort(order)
+	for i, text := range order {
+		order[i] = fmt.Sprintf("%s (%d of %d patches)", text, patches[text], len(m.patches))
+	}
+	return order
+}
+
+// definedIn returns the file in which a source has the definition of a function; "" if that is not certain.
+func definedIn(name, source string, texts map[string][]byte) string {
+	definition := regexp.MustCompile(`(?m)^[^#\n;={}()]*\b` + regexp.QuoteMeta(name) + `[ \t]*\([^;{}]*\)[ \t\r\n]*\{`)
+	found := ""
+	for _, file := range readBy(source, texts, func(string) {}) {
+		switch n := len(definition.FindAllIndex(texts[file], 2)); {
+		case n == 0:
+		case n > 1 || found != "":
+			return ""
+		default:
+			found = file
+		}
+	}
+	return found
 }
 
 // sourceOf returns the source of a description: the file of its name, or the only other one beside it that is no test.

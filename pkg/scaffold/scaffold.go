@@ -48,7 +48,8 @@ type Options struct {
 	// what is not taken, and why.
 	Import  string
 	Left    *[]string
-	Patches []Patch // set by Write: those of the tree
+	Assumed *[]string // what lpbuild.yaml accepts because of what the sources of the tree say; optional
+	Patches []Patch   // set by Write: those of the tree
 }
 
 // Repository is an entry of the configuration. Relative paths are meant from the current folder, and become absolute: what
@@ -201,6 +202,9 @@ func (o *Options) files() ([]file, error) {
 		files = append(files, tree.files...)
 		if o.Left != nil {
 			*o.Left = tree.left
+		}
+		if o.Assumed != nil {
+			*o.Assumed = tree.assumed()
 		}
 	}
 	for _, from := range o.templates() {

@@ -34,6 +34,8 @@ const usesSource = `extern int away(int), other(int); static int (*volatile tabl
 static __attribute__((noinline)) int helps(int a) { return other(a) + 1; }
 int calls(int a) { return helps(a) * 3; }
 int points(int a) { return table[0](a); }
+int (*takes(void))(int) { return away; }
+int jumps(int a) { return away(a); }
 int alone(int a) { return a + 1; }`
 
 func TestUsesOf(t *testing.T) {
@@ -41,7 +43,8 @@ func TestUsesOf(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for name, want := range map[string]string{"calls": "helps", "helps": "other", "points": ulp.SectionUser + ".data.rel.table", ulp.SectionUser + ".data.rel.table": "away"} {
+	for name, want := range map[string]string{"calls": "helps", "helps": "other", "points": ulp.SectionUser + ".data.rel.table", ulp.SectionUser + ".data.rel.table": ulp.AddressOf + "away",
+		"takes": ulp.AddressOf + "away", "jumps": "away"} {
 		if !slices.Contains(uses[name], want) {
 			t.Errorf("%s uses %q, and not %s", name, uses[name], want)
 		}
