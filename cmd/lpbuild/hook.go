@@ -55,13 +55,15 @@ var hookActions = []struct {
 		"Takes out the live patches of this package, if COUNT is 0 and /etc/sysconfig/livepatching says LIVEPATCH_REVERT_ON_REMOVE=yes.",
 		"  lpbuild hook remove glibc-livepatches 0.4 libc.so.6 0",
 	}, {
-		hook.MoveLibs, "Give new processes of a transactional system the library of the snapshot (%post)",
-		`Puts the library of the snapshot into /var/livepatches of the running system and tells its ld.so, if the package has a live
-patch for the library that runs and none for the one to come. It is tried first; after the next boot it is taken away.`,
+		hook.MoveLibs, "Let new processes use the library of a new snapshot before the reboot (%post)",
+		`In a transactional update, copies the library of the new snapshot to /var/livepatches of the running
+system and makes ld.so use the copy, if the package has a live patch for the running build of the
+library and none for the new one. A program is started with the copy first, to make sure that it
+works. The copy is removed after the next boot.`,
 		"  TRANSACTIONAL_UPDATE=true lpbuild hook movelibs glibc-livepatches 0.4 libc.so.6 1",
 	}, {
-		hook.RemoveLibs, "Take the library of the snapshot away again (%postun)",
-		"Takes the library that this version, or with COUNT 0 any version, has put there out of /var/livepatches and tells ld.so.",
+		hook.RemoveLibs, "Undo movelibs (%postun)",
+		"Removes the copy that movelibs made for this version, or with COUNT 0 for any version, and makes ld.so forget it.",
 		"  lpbuild hook removelibs glibc-livepatches 0.4 libc.so.6 0",
 	},
 }
@@ -70,7 +72,7 @@ func newHook(s *console) *cobra.Command {
 	var o hookOptions
 	cmd := &cobra.Command{
 		Use:   "hook",
-		Short: "What the scriptlets of live patch packages call",
+		Short: "Commands for the scriptlets of live patch packages",
 		Long: `The commands that the scriptlets of live patch packages call, through rpm-helper and the RPM macros
 %ulp_post_hook, %ulp_preun_hook, %ulp_post_move_libs and %ulp_post_remove_libs. COUNT is RPM's $1.
 They exit with 0 within the deadline. They print one line for scripts, and at most ten more that name
@@ -106,11 +108,13 @@ next boot.
 		cmd.AddCommand(sub)
 	}
 	reconcile := &cobra.Command{
-		Use: string(hook.Reconcile), Short: "Apply what is installed to processes that do not have it (for a timer)",
-		Long: `Applies the newest installed live patches of all packages to the processes that do not have them: those that were busy when
-their package was installed, and those that began later. What transactional updates had put into /var/livepatches before the
-last boot is cleared away: what has been booted counts, be it that or, after a rollback, something older. It prints nothing if there is nothing to say. The timer
-lpbuild-reconcile.timer calls it every quarter of an hour where live patches are installed; masked, it does not.` + hookExitHelp,
+		Use: string(hook.Reconcile), Short: "Apply installed live patches to processes that lack them (for a timer)",
+		Long: `Applies the newest installed live patches of all packages to the processes that lack them: processes
+that were busy when the package was installed, and processes that were started since. It also
+removes what transactional updates left in /var/livepatches before the last boot; the booted
+snapshot counts, even if it is an older one after a rollback. It prints nothing if there is nothing
+to report. lpbuild-reconcile.timer runs it every 15 minutes while live patches are installed. To
+stop that, mask the timer.` + hookExitHelp,
 		Example: "  lpbuild hook reconcile\n  systemctl mask --now lpbuild-reconcile.timer",
 		Args:    cobra.NoArgs,
 		RunE:    func(cmd *cobra.Command, args []string) error { return o.run(cmd, s, hook.Reconcile, args) },

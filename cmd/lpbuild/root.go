@@ -37,7 +37,7 @@ In a package folder (made by "lpbuild init"):
 On a machine:
   trigger   applies live patches to running processes, revert takes them out
   status    shows which processes can be patched, and what is applied
-  hook      is what the scriptlets of live patch packages call` + exitHelp,
+  hook      has the commands for the scriptlets of live patch packages` + exitHelp,
 		SilenceUsage:  true,
 		SilenceErrors: true,
 		Args:          cobra.NoArgs,

@@ -41,7 +41,8 @@ the next change or "lpbuild revert --leftovers".
 Probes at the beginning of functions are listed: uprobes, by name where tracefs is mounted, and
 breakpoints of debuggers. Such a function cannot be patched until its probe is removed.
 
-The command only reads. It stops no process, so it cannot tell what system call filters forbid.
+The command only reads. It stops no process, and seccomp filters can only be read while a process is
+stopped: a process with such filters is shown as unknown, as by "lpbuild trigger --dry-run".
 
 EXIT STATUS
   0    the processes are shown
@@ -110,20 +111,20 @@ type statusJSON struct {
 type processCounts struct {
 	Takes   int `json:"can"`      // take live patches, or have some
 	Stock   int `json:"can_any"`  // of these, those that take only live patches with "entries: any"
-	Unsure  int `json:"unsure"`   // it is only seen when they are stopped
+	Unsure  int `json:"unsure"`   // none of these: seccomp filters are only read while they are stopped
 	Patched int `json:"patched"`  // have some
 	Left    int `json:"leftover"` // have memory that a killed engine left
 }
 
 func countAll(list []*trigger.Survey) (c processCounts) {
 	for _, p := range list {
-		if p.Takes() || p.Patched() {
+		switch {
+		case p.Takes() || p.Patched():
 			c.Takes++
 			if p.Stock && p.Takes() {
 				c.Stock++
 			}
-		}
-		if p.Disabled == nil && p.Unsure != nil && !p.Bare() {
+		case p.Disabled == nil && p.Unsure != nil && !p.Bare():
 			c.Unsure++
 		}
 		if p.Patched() {
@@ -160,7 +161,7 @@ func printStatus(s *console, list []*trigger.Survey, c processCounts, denied int
 		s.print("%s, by live patches with \"entries: any\" only\n", of(c.Stock, c.Takes))
 	}
 	if c.Unsure > 0 {
-		s.print("%s system call filters: only a stop shows whether they permit patching\n", pluralHas(c.Unsure))
+		s.print("%s\n", unsureLine(c.Unsure))
 	}
 	if c.Left > 0 {
 		s.print("%s memory that a killed engine left: lpbuild revert --leftovers\n", pluralHas(c.Left))
@@ -168,6 +169,14 @@ func printStatus(s *console, list []*trigger.Survey, c processCounts, denied int
 	if denied > 0 {
 		s.print("%s\n", deniedLine(denied, os.Geteuid() == 0))
 	}
+}
+
+// unsureLine counts the processes of which a dry run says that they are unknown, too.
+func unsureLine(n int) string {
+	if n == 1 {
+		return "1 process is unknown: its seccomp filters can only be read while it is stopped, and may forbid patching"
+	}
+	return plural(n, "process") + " are unknown: their seccomp filters can only be read while they are stopped, and may forbid patching"
 }
 
 // of says how many of some.
@@ -269,7 +278,7 @@ func stateWord(p *trigger.Survey) string {
 	case err == nil && (p.Bare() || p.Unsure == nil && !p.Takes() && len(p.Kept) == 0):
 		return "nothing to replace"
 	case err == nil && p.Unsure != nil:
-		return "filtered: only a stop shows whether it can be patched"
+		return "unknown: seccomp filters"
 	case err == nil:
 		return "enabled"
 	case errors.Is(err, trigger.ErrFrozen):

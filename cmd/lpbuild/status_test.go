@@ -71,6 +71,26 @@ func TestStatusCounts(t *testing.T) {
 	}
 }
 
+// TestStatusUnknown: each process is in one of the counts. One of which a dry run would say that it is unknown is so here.
+func TestStatusUnknown(t *testing.T) {
+	library := []trigger.PatchableLibrary{{Name: "liba.so"}}
+	patched := []trigger.PatchableLibrary{{Name: "liba.so", Applied: []trigger.Applied{{Library: "liba.so"}}}}
+	list := []*trigger.Survey{
+		{Engine: "native", Anywhere: true, Unsure: trigger.ErrUnsure, Libraries: library},
+		{Engine: "native", Anywhere: true, Unsure: trigger.ErrUnsure, Libraries: patched},
+		{Engine: "native", Anywhere: true, Libraries: library},
+	}
+	if got := stateWord(list[0]); got != "unknown: seccomp filters" {
+		t.Errorf("state %q", got)
+	}
+	s := rootForTest()
+	printStatus(s, nil, countAll(list), 0)
+	if got, want := s.out.(*bytes.Buffer).String(), "2 processes can be live patched, 1 are\n1 process is unknown: its seccomp filters can only "+
+		"be read while it is stopped, and may forbid patching\n"; got != want {
+		t.Errorf("%q, want %q", got, want)
+	}
+}
+
 // TestDeniedLine: root is not told to become root.
 func TestDeniedLine(t *testing.T) {
 	for root, want := range map[bool]string{

@@ -127,8 +127,8 @@ func newTrigger(s *console) *cobra.Command {
 mapped. --dry-run shows everything that can be decided without stopping a process. Then the process
 is stopped once, for microseconds, and all its patches are applied, each wholly or not at all. A busy
 process is tried again until --timeout is over. So is one that would stand still for longer than
---max-stop, as on a machine so busy that its threads wait for a CPU. (With two CPUs, twelve processes
-that execute programs all the time and a load of 35, one stop of a hundred took 146 to 336 ms.) With
+--max-stop, as on a machine so busy that its threads wait for a CPU. (On two CPUs, with twelve
+processes calling exec in a loop and a load of 35, one stop in a hundred took 146 to 336 ms.) With
 --replace, other live patches of the same libraries are taken out under the same stop.
 
 A process that was started with libpulp.so (LD_PRELOAD) is patched through it. Any other is patched

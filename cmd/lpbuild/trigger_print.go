@@ -132,7 +132,7 @@ func (p *livePrinter) word(status trigger.Status, reverts bool) (word, color str
 	}
 	switch {
 	case status == trigger.Unsure:
-		return "cannot tell", yellow
+		return "unknown", yellow
 	case status == trigger.Changed && p.o.dryRun:
 		return would, green
 	case status == trigger.Changed:
@@ -211,7 +211,7 @@ func (p *livePrinter) summary(sum trigger.Summary) {
 		fmt.Sprintf("%d skipped", sum.Skipped), fmt.Sprintf("%d failed", sum.Failed),
 	}
 	if sum.Unsure > 0 {
-		parts = slices.Insert(parts, 1, fmt.Sprintf("%d cannot be told", sum.Unsure))
+		parts = slices.Insert(parts, 1, fmt.Sprintf("%d unknown", sum.Unsure))
 	}
 	line := "processes: " + strings.Join(parts, ", ")
 	if sum.LongestStop > 0 {

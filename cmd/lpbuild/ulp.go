@@ -19,8 +19,8 @@ const exitUlpUsage = 64
 const ulpExitHelp = `
 
 EXIT STATUS
-  0   everything is done
-  1   something went wrong; for livepatchable: it is not
+  0   success
+  1   an error; for livepatchable: the library is not
   64  the command line was wrong`
 
 // ulpTool is what the commands under "ulp" share.
@@ -34,11 +34,11 @@ func newUlp(s *console) *cobra.Command {
 	u := &ulpTool{s: s}
 	cmd := &cobra.Command{
 		Use:   "ulp COMMAND",
-		Short: "The commands of libpulp's tool: live patch files and running processes",
-		Long: `Works on single live patch files and on processes with libpulp.so, with the words, options, messages and exit codes of
-libpulp's tool ulp: it can take that tool's place in scripts and makefiles. A link to this program named ulp behaves as
-"lpbuild ulp"; options may stand before and after the command. -q silences all but results and findings in descriptions.
-Messages have no time stamp before them.` + ulpExitHelp,
+		Short: "Replace libpulp's tool: live patch files and running processes",
+		Long: `A drop-in replacement for libpulp's tool ulp: the same commands, options, messages and exit codes,
+for live patch files and for processes that have libpulp.so loaded. If this program is run as ulp,
+it behaves like "lpbuild ulp". Options may be given before or after the command. -q suppresses
+everything but results and errors in descriptions. Messages have no time stamps.` + ulpExitHelp,
 		Args: func(_ *cobra.Command, args []string) error {
 			switch {
 			case u.usage:
@@ -51,7 +51,7 @@ Messages have no time stamp before them.` + ulpExitHelp,
 		RunE: func(cmd *cobra.Command, _ []string) error { return u.printUsage(cmd) },
 	}
 	flags := cmd.PersistentFlags()
-	flags.BoolVarP(&u.verbose, "verbose", "v", false, "say what is done")
+	flags.BoolVarP(&u.verbose, "verbose", "v", false, "print what is being done")
 	flags.BoolP("help", "?", false, "print this help")
 	flags.BoolVar(&u.usage, "usage", false, "print a short usage line")
 	flags.BoolP("version", "V", false, "print the version")

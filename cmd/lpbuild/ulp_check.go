@@ -15,15 +15,15 @@ func (u *ulpTool) newCheck() *cobra.Command {
 	var o processOptions
 	cmd := &cobra.Command{
 		Use:   "check -p PID CONTAINER",
-		Short: "Tell whether a live patch is applied to a process",
-		Long: `Tells, on standard error and by the exit code, whether a live patch is applied to a process with libpulp.so. The process is
-not stopped.
+		Short: "Report whether a live patch is applied to a process",
+		Long: `Reports whether a live patch is applied to a process with libpulp.so, on standard error and by the
+exit code. The process is not stopped.
 
 EXIT STATUS
   0    it is not applied
   1    it is applied; or the file is no live patch
   64   the command line was wrong
-  255  it cannot be told: no such process, no libpulp.so in it, or the live patch is not for the process`,
+  255  unknown: no such process, no libpulp.so in it, or the live patch is not for the process`,
 		Example: "  lpbuild ulp check -p 4711 libc_livepatch1.so",
 	}
 	cmd.Flags().StringVarP(&o.process, "process", "p", "", "the process's `PID`")
@@ -77,9 +77,10 @@ func (u *ulpTool) newMessages() *cobra.Command {
 	var o processOptions
 	cmd := &cobra.Command{
 		Use:   "messages -p PID",
-		Short: "Print what libpulp.so in a process has said",
-		Long: `Prints the messages that libpulp.so in a process has written: the reason why a live patch could not be loaded, for instance.
-The process is not stopped. On a terminal, what could steer it is shown as an escape; elsewhere the bytes are as they are.` + ulpExitHelp,
+		Short: "Print the messages of libpulp.so in a process",
+		Long: `Prints the messages that libpulp.so has written in a process, such as the reason why a live patch
+could not be loaded. The process is not stopped. On a terminal, control characters are escaped;
+otherwise the bytes are printed as they are.` + ulpExitHelp,
 		Example: "  lpbuild ulp messages -p 4711",
 	}
 	cmd.Flags().StringVarP(&o.process, "process", "p", "", "the process's `PID`")
@@ -119,9 +120,9 @@ func (u *ulpTool) newSetPatchable() *cobra.Command {
 	var o processOptions
 	cmd := &cobra.Command{
 		Use:   "set_patchable [-p PROCESS] enable|disable",
-		Short: "Let processes take live patches, or not",
-		Long: `Switches live patching on or off in running processes with libpulp.so. Patches that are applied stay. What changed is said on
-standard error.
+		Short: "Enable or disable live patching in processes",
+		Long: `Enables or disables live patching in running processes with libpulp.so. Live patches that are
+applied stay applied. Changes are reported on standard error.
 
 EXIT STATUS
   0    the processes are as they should be, or could not be changed (libpulp's tool does not tell either)

@@ -17,15 +17,16 @@ func (u *ulpTool) newDump() *cobra.Command {
 	var buildID, revert bool
 	cmd := u.command(&cobra.Command{
 		Use:   "dump [-b] [--revert] FILE",
-		Short: "Print everything that a live patch says about itself",
-		Long: `Prints the metadata of a live patch: patch id, target, functions with their addresses in the target, references with the
-offsets on both sides, comments, and warnings if the parts do not belong together.
+		Short: "Print the metadata of a live patch",
+		Long: `Prints the metadata of a live patch: patch id, target, functions with their addresses in the target,
+references with the offsets on both sides, comments, and warnings if the parts do not belong
+together.
 
-Beyond what libpulp's tool prints there are the whole patch id, the names of the variables that are referred to, the
-container's own build-id, the reverse patch and dependencies.`,
+In addition to what libpulp's tool prints, it shows the whole patch id, the names of referenced
+variables, the build-id of the container, the reverse patch and dependencies.`,
 		Example: "  lpbuild ulp dump libc_livepatch1.so\n  lpbuild ulp dump --json libc_livepatch1.so | jq -r '.functions[].old'",
 	}, func(file string) error { return u.runDump(file, buildID, revert) })
-	cmd.Flags().BoolVarP(&buildID, "buildid", "b", false, "print the build-id of the target, and nothing else")
+	cmd.Flags().BoolVarP(&buildID, "buildid", "b", false, "print only the build-id of the target")
 	cmd.Flags().BoolVar(&revert, "revert", false, "print the reverse patch instead")
 	return cmd
 }

@@ -16,17 +16,18 @@ func (u *ulpTool) newExtract() *cobra.Command {
 	var output, debug string
 	cmd := u.command(&cobra.Command{
 		Use:   "extract [-d DEBUGINFO] [-o OUT.json] LIBRARY",
-		Short: "Write what live patches need of a library as a catalogue",
-		Long: `Writes the library's name, build-id and symbols as JSON: a catalogue, for which live patches can be packed without the
-library, functions without NOPs included ("ulp packer --entries=any"). Private symbols are in it if the library is not stripped or
-its separate debuginfo file is given. The name of the
-library is the last part of the path, so give it the name that processes load.
+		Short: "Write the catalogue of a library",
+		Long: `Writes a catalogue: the name, build-id and symbols of a library, as JSON. Live patches can be packed
+with the catalogue instead of the library, also for functions without NOPs ("ulp packer
+--entries=any"). It has private symbols if the library is not stripped, or if its separate debuginfo
+file is given. The library's name is the last element of its path; it must be the name that
+processes load.
 
-libpulp's packer reads the file, too; what only lpbuild knows is in keys that it skips.`,
+libpulp's packer can read the catalogue, too; it skips the keys that only lpbuild knows.`,
 		Example: `  lpbuild ulp extract /lib64/libc.so.6 -o libc.so.6.json
   lpbuild ulp extract -d libc.so.6.debug -o - lib64/libc.so.6 | jq .library.buildid`,
 	}, func(file string) error { return u.runExtract(file, debug, output) })
-	cmd.Flags().StringVarP(&output, "output", "o", "out.json", "write to `FILE`; - is the standard output")
+	cmd.Flags().StringVarP(&output, "output", "o", "out.json", "write to `FILE`; - means standard output")
 	cmd.Flags().StringVarP(&debug, "with-debuginfo", "d", "", "add the symbols of this debuginfo `FILE`")
 	return cmd
 }
@@ -84,10 +85,10 @@ func count(lib *ulp.Library) (functions, patchable int) {
 func (u *ulpTool) newLivepatchable() *cobra.Command {
 	return u.command(&cobra.Command{
 		Use:   "livepatchable LIBRARY",
-		Short: "Tell whether functions of a library can be replaced",
-		Long: `Tells, on standard error and by the exit code, whether a library was built for live patching: it has a section
-__patchable_function_entries. Catalogues that "lpbuild ulp extract" made tell it, too. -v adds how many of its functions
-really have room for a detour.`,
+		Short: "Report whether a library can be live patched",
+		Long: `Reports whether a library was built for live patching, on standard error and by the exit code:
+whether it has a section __patchable_function_entries. It also takes catalogues that "lpbuild ulp
+extract" wrote. With -v, it adds how many functions actually have room for a detour.`,
 		Example: "  lpbuild ulp livepatchable -q /lib64/libc.so.6 || echo no",
 	}, u.runLivepatchable)
 }
@@ -124,11 +125,11 @@ func (u *ulpTool) runLivepatchable(file string) error {
 func (u *ulpTool) newPost() *cobra.Command {
 	return u.command(&cobra.Command{
 		Use:   "post LIBRARY",
-		Short: "Make a library ready for live patches to be applied safely",
-		Long: `Makes one instruction of the two NOPs at the entry of each patchable function, so that no thread stands between them when
-a jump is written there. It is to be run once, after linking (and before stripping, or private functions stay as they are);
-running it again changes nothing. The file is replaced at once, not written to. On other architectures than x86_64 there is
-nothing to do.`,
+		Short: "Prepare a library for live patching",
+		Long: `Merges the two NOPs at the entry of each patchable function into one instruction, so that no thread
+can be between them when a jump is written there. Run it once, after linking and before stripping
+(in a stripped library, private functions are not found). Running it again changes nothing. The file
+is replaced atomically. On architectures other than x86_64 there is nothing to do.`,
 		Example: "  lpbuild ulp post libfoo.so.1",
 	}, u.runPost)
 }

@@ -31,30 +31,36 @@ func (u *ulpTool) newPacker() *cobra.Command {
 	cmd := u.command(&cobra.Command{
 		Use:   "packer [-o FILE] [-l LIVEPATCH] [-t LIBRARY] [-d DEBUGINFO] X.dsc",
 		Short: "Make a live patch of a shared object and a description",
-		Long: `Reads the description X.dsc and embeds what it says, in binary form, into the container: the shared object that the
-description names, which is replaced. Containers and targets are found relative to the current folder. The target is the
-library as an ELF file, or the catalogue that "ulp extract" made of it. Private functions of a stripped library are found
-with its separate debuginfo file.
+		Long: `Reads the description X.dsc and embeds the metadata into the container, the shared object that the
+description names. The container is replaced. Relative paths in the description are relative to the
+current directory. The target is an ELF library or a catalogue that "ulp extract" wrote. Private
+functions of a stripped library are found in its separate debuginfo file.
 
-Everything that cannot work is refused, all of it in one run: functions that are absent, indirect (IFUNC) or without room
-for a detour, replacements that are not exported, references that do not fit. --force packs what libpulp's packer would.
-With --entries=any, functions without NOPs are packed if it is proven that the native engine of "lpbuild trigger" can replace
-them; the live patch says so to it. libpulp cannot apply such a live patch.
+A live patch that cannot work is rejected, with all reasons at once: functions that do not exist,
+are indirect (IFUNC), have no room for a detour, or have callers that rely on registers which only
+the present code leaves alone; replacements that are not exported; references that do not fit.
+--force packs what libpulp's packer would pack. With --entries=any, functions without NOPs are
+accepted if the native engine of "lpbuild trigger" provably can replace them. libpulp cannot apply
+such a live patch.
 
-The name of a function that is not the same in all symbol versions is refused: bar@V1:lp and bar@@V2:lp (the default version)
-replace one version each, bar@*:lp all of them. That works on stripped libraries and by catalogues, too.
+A name that stands for different functions in different symbol versions is rejected: bar@V1:lp and
+bar@@V2:lp (the default version) replace one version each, and bar@*:lp replaces all. This works
+with stripped libraries and catalogues, too.
 
-A copy or a part that the compiler made of a replaced function (scale.constprop.0, .isra, .part) has to be replaced as well, unless
---accept-clones says that it need not. One of several static functions of a name is chosen by its source file or, in this build,
-by its address: malloc.c/arena_get:lp, 0x8b2c0/arena_get:lp.
+Copies and parts that the compiler made of a replaced function (scale.constprop.0, .isra, .part)
+must be replaced as well, unless --accept-clones is given. One of several static functions of the
+same name is chosen by its source file or, for one build, by its address: malloc.c/arena_get:lp,
+0x8b2c0/arena_get:lp.
 
-A pointer of the container that is named lpbuild_original_NAME leads to the former code of the replaced function NAME: see
-"lpbuild build --help". It needs no line in the description. libpulp's packer does not know it.
+A pointer in the container that is named lpbuild_original_NAME leads to the former code of the
+replaced function NAME: see "lpbuild build --help". The description needs no line for it. libpulp's
+packer does not know this.
 
-Patterns (__memcpy_*:memcpy_lp) become those functions that the indirect function memcpy of the target can choose. Placeholders ({version}, GLIBCVER ...)
-are for "lpbuild build"; here they are errors unless -l and -t say what they stand for.
+A pattern (__memcpy_*:memcpy_lp) stands for the functions that the indirect function memcpy of the
+target can choose. Placeholders ({version}, GLIBCVER ...) are for "lpbuild build"; here they are
+errors unless -l and -t give the names.
 
-libpulp's packer knows -o, too, but does nothing with it.`,
+libpulp's packer accepts -o, but ignores it.`,
 		Example: `  lpbuild ulp packer libc_livepatch1.dsc
   lpbuild ulp packer --entries=any libc_livepatch1.dsc
   lpbuild ulp packer -t libc.so.6.json -l build/libc_livepatch1.so -o out.so libc_livepatch1.dsc`,
@@ -72,11 +78,11 @@ libpulp's packer knows -o, too, but does nothing with it.`,
 	flags.StringVarP(&o.livepatch, "livepatch", "l", "", "use this `CONTAINER` instead of the description's")
 	flags.StringVarP(&o.target, "target", "t", "", "use this `LIBRARY` or catalogue instead of the description's")
 	flags.StringVarP(&o.debug, "with-debuginfo", "d", "", "add the symbols of this debuginfo `FILE` to the library's")
-	flags.BoolVar(&o.Force, "force", false, "pack what cannot work, too, as libpulp does")
-	flags.StringVar(&o.entries, "entries", "nops", "functions that may be replaced: those with `nops` at their entry, or any where it is proven to be safe")
-	flags.BoolVar(&o.AcceptClones, "accept-clones", false, "leave copies that the compiler made of replaced functions as they are")
-	flags.StringVar(&o.unwinding, "unwinding", "any", "what may come by the replacements: `any` exceptions and cancellation, or none, so that the native engine need not care")
-	flags.BoolVar(&o.AllComments, "all-comments", false, "embed every comment, not only the first line, which is what libpulp does")
+	flags.BoolVar(&o.Force, "force", false, "also pack live patches that cannot work, as libpulp does")
+	flags.StringVar(&o.entries, "entries", "nops", "functions that may be replaced: those with `nops` at their entry, or any where that is provably safe")
+	flags.BoolVar(&o.AcceptClones, "accept-clones", false, "do not require that copies which the compiler made of replaced functions are replaced")
+	flags.StringVar(&o.unwinding, "unwinding", "any", "what may pass through the replacements: `any` (exceptions and cancellation), or none, so that the native engine can replace functions that handle them")
+	flags.BoolVar(&o.AllComments, "all-comments", false, "embed all comments; libpulp embeds only the first line")
 	return cmd
 }
 

@@ -30,18 +30,14 @@ func (u *ulpTool) newTrigger() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "trigger [-p PROCESS] [CONTAINER | 'FOLDER/*.so']",
 		Short: "Apply live patches to running processes, or revert them",
-		Long: `Applies a live patch, or those that match a quoted wildcard, to running processes that have libpulp.so loaded: to all, or to
-those that -p and -u name. For each process the containers are taken whose target's build it runs; all of them are applied
-under one stop. With --revert they are taken out; with --revert-all everything that is applied to a library is, before
-the new live patch comes, and only if that can be applied.
+		Long: `Applies a live patch, or all that match a quoted wildcard, to running processes that have libpulp.so
+loaded: to all of them, or to those selected by -p and -u. Each process gets the containers for the
+builds of the libraries that it has loaded, all of them under one stop. With --revert, they are
+taken out. With --revert-all, everything that is applied to a library is taken out before the new
+live patch is applied, and only if that can be applied.
 
-A line for each process says what was done, the last one counts. -r N tries again where a process is busy at the moment.
-
-EXIT STATUS
-  0    nothing that should have been patched stayed unpatched: done, or skipped for a reason
-  1    something failed
-  64   the command line was wrong
-  130  interrupted: the processes in hand were finished, the others not begun`,
+It prints one line for each process, and a line with the counts. With -r N, it tries again while a
+process is busy.`,
 		Example: `  lpbuild ulp trigger -p 4711 libc_livepatch1.so
   lpbuild ulp trigger --recursive -r 100 --timeout 200 --revert-all=target '/usr/lib64/glibc-livepatches/0.3/*.so'
   lpbuild ulp trigger --revert libc_livepatch1.so`,
@@ -52,11 +48,11 @@ EXIT STATUS
 	o.addColor(cmd)
 	flags.BoolVar(&o.revert, "revert", false, "revert the live patch")
 	flags.StringVar(&o.revertAll, "revert-all", "", "revert all live patches of `LIB` first; \"target\" is the live patch's own")
-	flags.BoolVar(&o.recursive, "recursive", false, "look for what matches the wildcard in folders below, too")
-	flags.StringVar(&o.timeout, "timeout", "200", "give libpulp.so in a process `t` seconds")
+	flags.BoolVar(&o.recursive, "recursive", false, "also match the wildcard in subdirectories")
+	flags.StringVar(&o.timeout, "timeout", "200", "wait up to `t` seconds for libpulp.so in a process")
 	flags.BoolVar(&o.noSummary, "disable-summarization", false, "print a line for each live patch and process")
-	flags.BoolVar(&o.noSeccomp, "disable-seccomp", false, "lift seccomp filters meanwhile (needs CAP_SYS_ADMIN)")
-	flags.StringVarP(&o.prefix, "root", "R", "", "put `PREFIX` in front of the path that the process is told")
+	flags.BoolVar(&o.noSeccomp, "disable-seccomp", false, "suspend seccomp filters during the change (needs CAP_SYS_ADMIN)")
+	flags.StringVarP(&o.prefix, "root", "R", "", "prepend `PREFIX` to the container path that the process is given")
 	return u.processCommand(cmd, o.checkArgs, func(cmd *cobra.Command, args []string) error {
 		return u.runTrigger(cmd.Context(), &o, args)
 	})

@@ -12,7 +12,7 @@ import (
 
 // ErrUnsure says that only a stop shows whether the process can be changed: all its threads have system call filters, which the
 // kernel shows to a tracer alone.
-var ErrUnsure = errors.New("its system call filters (seccomp) are only seen when it is stopped: they may forbid it")
+var ErrUnsure = errors.New("its seccomp filters can only be read while it is stopped, and may forbid patching")
 
 // admit is the decision about a process as a whole: nil, or why an engine changes nothing there, now or ever. A run and a dry run
 // ask its two halves, around the question whether there is anything to do; Look asks it, and nothing else: so they cannot say
