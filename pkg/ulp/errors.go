@@ -18,8 +18,8 @@ type FormatError struct {
 	Err  error  // what is wrong with it
 }
 
-// Error returns "ulp: WHAT at OFFSET: REASON".
-func (e *FormatError) Error() string { return fmt.Sprintf("ulp: %s at %#x: %v", e.What, e.Off, e.Err) }
+// Error returns "WHAT at OFFSET: REASON".
+func (e *FormatError) Error() string { return fmt.Sprintf("%s at %#x: %v", e.What, e.Off, e.Err) }
 
 // Unwrap returns the reason.
 func (e *FormatError) Unwrap() error { return e.Err }
@@ -42,10 +42,10 @@ type BuildIDError struct {
 // Error names both build-ids.
 func (e *BuildIDError) Error() string {
 	if len(e.Library) == 0 || len(e.Debuginfo) == 0 {
-		return fmt.Sprintf("ulp: library (build-id %s) and debuginfo (build-id %s) cannot be matched: both need a build-id",
+		return fmt.Sprintf("library (build-id %s) and debuginfo (build-id %s) cannot be matched: both need a build-id",
 			orNone(e.Library), orNone(e.Debuginfo))
 	}
-	return fmt.Sprintf("ulp: debuginfo is for build-id %x, but the library is %x: take the one of the same package version",
+	return fmt.Sprintf("debuginfo is for build-id %x, but the library is %x: take the one of the same package version",
 		e.Debuginfo, e.Library)
 }
 

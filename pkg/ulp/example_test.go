@@ -220,7 +220,7 @@ func ExampleParseMetadata() {
 	fmt.Println(err)
 	// Output:
 	// 123 libc.so.6 malloc_lp
-	// ulp: length of target build-id at 0x21: 20 bytes wanted, 3 left: unexpected EOF
+	// length of target build-id at 0x21: 20 bytes wanted, 3 left: unexpected EOF
 }
 
 // What the trigger hands to libpulp.so is the section with the container's path put in.

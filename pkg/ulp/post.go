@@ -46,7 +46,7 @@ func MergeNOPs(image []byte) (*MergeResult, error) {
 	case err != nil:
 		return nil, formatError(err)
 	case !ok:
-		return nil, fmt.Errorf("ulp: %w: no section %s", ErrNotPatchable, elfx.EntriesSection)
+		return nil, fmt.Errorf("%w: no section %s", ErrNotPatchable, elfx.EntriesSection)
 	}
 	m := &MergeResult{Image: f.Image}
 	if arch != X86_64 {
