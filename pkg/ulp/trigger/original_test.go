@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"testing"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -77,5 +78,30 @@ func TestOriginal(t *testing.T) {
 				}
 			})
 		}
+	}
+}
+
+// TestOriginalConsistency has a thread in an original that a replacement has called: it returns into the replacement, which must
+// therefore not go while that matters, and the function counts as one that a thread is in.
+func TestOriginalConsistency(t *testing.T) {
+	preloads := flavours(t)
+	preloads["native"] = ""
+	lib := library(t, "a")
+	ten, twenty := originals(t, "consistent", lib, ulp.PackOptions{})
+	for engine, preload := range preloads {
+		t.Run(engine, func(t *testing.T) {
+			fifo := filepath.Join(t.TempDir(), "fifo")
+			must(t, unix.Mkfifo(fifo, 0o600))
+			c := start(t, "a", preload, "consistent_"+engine, "FIFO="+fifo)
+			c.is(trigger.Changed, nil, c.one(trigger.Options{Containers: ten, Backends: careful()}))
+			leave := c.enter(fifo)
+			for _, o := range []trigger.Options{{Containers: twenty, Replace: true}, {RevertAll: "libtarget.so"}} {
+				o.Backends, o.Timeout = careful(), time.Second
+				c.is(trigger.Failed, trigger.ErrInUse, c.one(o))
+				c.says("10 20 3 1070")
+			}
+			c.is(trigger.Changed, nil, c.one(trigger.Options{RevertAll: "libtarget.so", Timeout: time.Minute, Backends: c.leavesAfter(leave)}))
+			c.says(unpatched)
+		})
 	}
 }
