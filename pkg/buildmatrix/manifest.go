@@ -14,28 +14,28 @@ import (
 // file that compiler, assembler and linker read is unchanged, none has appeared that they would have read instead, and the
 // programs are the same.
 type manifest struct {
-	Compiler string                   `json:"compiler"` // [compiler.identity] of the one that was asked
-	Survey   survey                   `json:"survey"`
-	Files    map[string]digest.Digest `json:"files"`     // that were read
-	Absent   []string                 `json:"absent"`    // that would have been read instead, had they been there; sorted
-	PerBuild bool                     `json:"per_build"` // the source asks for the build
-	Objects  map[string]string        `json:"objects"`   // macros that differ between builds → object
-	Texts    map[string]string        `json:"texts"`     // hash of preprocessed source → object
-	Warnings map[string]string        `json:"warnings"`  // object → what the compiler said
-	Calls    map[string]callGraph     `json:"uses"`      // object → what its functions use, where that was asked
-	Statics  map[string][]string      `json:"statics"`   // object → pointers to former code that its source defines as static
+	Compiler  string                   `json:"compiler"` // [compiler.identity] of the one that was asked
+	Survey    survey                   `json:"survey"`
+	Files     map[string]digest.Digest `json:"files"`     // that were read
+	Absent    []string                 `json:"absent"`    // that would have been read instead, had they been there; sorted
+	PerBuild  bool                     `json:"per_build"` // the source asks for the build
+	Objects   map[string]string        `json:"objects"`   // macros that differ between builds → object
+	Texts     map[string]string        `json:"texts"`     // hash of preprocessed source → object
+	Warnings  map[string]string        `json:"warnings"`  // object → what the compiler said
+	Calls     map[string]callGraph     `json:"uses"`      // object → what its functions use, where that was asked
+	Originals map[string][]string      `json:"originals"` // object → pointers to former code that have to be in it
 }
 
 func newManifest() manifest {
 	return manifest{Files: map[string]digest.Digest{}, Objects: map[string]string{}, Texts: map[string]string{},
-		Warnings: map[string]string{}, Calls: map[string]callGraph{}, Statics: map[string][]string{}}
+		Warnings: map[string]string{}, Calls: map[string]callGraph{}, Originals: map[string][]string{}}
 }
 
 // readManifest reads the manifest of an earlier run. The result is empty if there is none that still holds.
 func readManifest(name, dir string) manifest {
 	var m manifest
 	data, err := readBounded(name, maxReport)
-	if err != nil || json.Unmarshal(data, &m) != nil || m.Objects == nil || m.Texts == nil || m.Warnings == nil || m.Calls == nil || m.Statics == nil || !m.holds(dir) {
+	if err != nil || json.Unmarshal(data, &m) != nil || m.Objects == nil || m.Texts == nil || m.Warnings == nil || m.Calls == nil || m.Originals == nil || !m.holds(dir) {
 		return newManifest()
 	}
 	return m

@@ -32,7 +32,7 @@ type object struct {
 	digest    string // of its bytes
 	container *ulp.Container
 	warnings  string   // of the compiler that made it
-	statics   []string // see staticOriginals
+	originals []string // see originalsToSee
 }
 
 // objects compiles one patch for one architecture: once, or once per group of builds that gives the same code.
@@ -84,7 +84,7 @@ func settingsKey(p *Patch, arch ulp.Arch) string {
 }
 
 // objectsVersion changes when the same sources are compiled in another way than before.
-const objectsVersion = "6"
+const objectsVersion = "7"
 
 // save writes the manifest if this run learned something.
 func (o *objects) save() error {
@@ -274,7 +274,7 @@ func (o *objects) open(name string) (*object, error) {
 	if err != nil {
 		return nil, err
 	}
-	o.loaded[name] = &object{name, c, o.manifest.Warnings[name], o.manifest.Statics[name]}
+	o.loaded[name] = &object{name, c, o.manifest.Warnings[name], o.manifest.Originals[name]}
 	return o.loaded[name], nil
 }
 
@@ -319,12 +319,12 @@ func (o *objects) compile(ctx context.Context, b *download.Build, text []byte) (
 		return nil, err
 	}
 	o.addAbsent(absentLibraries(o.root, linked, o.patch.CFlags))
-	return o.keep(filepath.Join(tmp, "container.so"), said, staticOriginals(text))
+	return o.keep(filepath.Join(tmp, "container.so"), said, originalsToSee(text, o.patch.CFlags))
 }
 
-// keep moves what was compiled to where it is named by its content, and remembers what the compiler said about it, and its static
-// pointers to former code.
-func (o *objects) keep(name string, said []byte, statics []string) (*object, error) {
+// keep moves what was compiled to where it is named by its content, and remembers what the compiler said about it, and the pointers
+// to former code that have to be in it.
+func (o *objects) keep(name string, said []byte, originals []string) (*object, error) {
 	d, err := digest.OfFile(name)
 	if err != nil {
 		return nil, err
@@ -332,8 +332,8 @@ func (o *objects) keep(name string, said []byte, statics []string) (*object, err
 	if text := warnings(said); text != "" {
 		o.manifest.Warnings[d.Hex] = text
 	}
-	if len(statics) > 0 {
-		o.manifest.Statics[d.Hex] = statics
+	if len(originals) > 0 {
+		o.manifest.Originals[d.Hex] = originals
 	}
 	if err := os.Rename(name, filepath.Join(o.dir, d.Hex+".so")); err != nil {
 		return nil, err

@@ -4,26 +4,38 @@ import (
 	"bytes"
 	"fmt"
 	"slices"
+	"strings"
 
 	"github.com/lpbuild/lpbuild/internal/lazyregexp"
 	"github.com/lpbuild/lpbuild/pkg/ulp"
 )
 
-// quoted matches strings and characters, staticOriginal a definition of a pointer to former code in what is left, static or in a
-// namespace without a name: no statement ends in between (but for other variables of the namespace), and nothing is assigned.
+// Nothing in a source writes to its pointers to former code: the engines do. A compiler that sees all uses of a variable takes
+// such a pointer for zero, and leaves it out.
+
+// Patterns of preprocessed source. quoted and directive match what is no code. originalName matches the name of a pointer to
+// former code, localOriginal the definition of one that is static or in a namespace without a name: no statement ends before the
+// name (but those of other variables of the namespace), and nothing is assigned.
 var (
-	quoted         = lazyregexp.New(`"(?:[^"\\\n]|\\.)*"|'(?:[^'\\\n]|\\.)*'`)
-	staticOriginal = lazyregexp.New(`(?:\bstatic\b[^;{}=]*?|\bnamespace\s*\{[^{}=]*?)\b(` + ulp.OriginalPrefix + `\w+)`)
+	quoted        = lazyregexp.New(`"(?:[^"\\\n]|\\.)*"|'(?:[^'\\\n]|\\.)*'`)
+	directive     = lazyregexp.New(`(?m)^[ \t]*#.*$`)
+	originalName  = lazyregexp.New(`\b(` + ulp.OriginalPrefix + `\w+)`)
+	localOriginal = lazyregexp.New(`(?:\bstatic\b[^;{}=]*?|\bnamespace\s*\{[^{}=]*?)\b(` + ulp.OriginalPrefix + `\w+)`)
 )
 
-// staticOriginals returns the names of pointers to former code that a preprocessed source defines as static, or in a namespace without a
-// name. A compiler sees that nobody writes to such a pointer, and takes it for zero.
-func staticOriginals(text []byte) []string {
+// originalsToSee returns the pointers to former code of a preprocessed source that the compiler may leave out. With link-time
+// optimisation, which sees all sources at once, that is any pointer.
+func originalsToSee(text []byte, cflags []string) []string {
 	if !bytes.Contains(text, []byte(ulp.OriginalPrefix)) {
 		return nil
 	}
+	text = quoted().ReplaceAll(directive().ReplaceAll(text, nil), nil)
+	pattern := localOriginal()
+	if slices.ContainsFunc(cflags, func(f string) bool { return strings.HasPrefix(f, "-flto") || f == "-fwhole-program" }) {
+		pattern = originalName()
+	}
 	var names []string
-	for _, m := range staticOriginal().FindAllSubmatch(quoted().ReplaceAll(text, nil), -1) {
+	for _, m := range pattern.FindAllSubmatch(text, -1) {
 		names = append(names, string(m[1]))
 	}
 	slices.Sort(names)
@@ -33,10 +45,11 @@ func staticOriginals(text []byte) []string {
 // optimisedAway returns a reason for each pointer to former code that the compiler has left out.
 func (j *job) optimisedAway() []Reason {
 	var reasons []Reason
-	for _, name := range j.object.statics {
-		if _, ok := j.object.container.Lookup(name); !ok {
-			reasons = append(reasons, Reason{Code: codeOf(ulp.ErrOriginal), Message: fmt.Sprintf("the pointer %s is static, or in a namespace without a name: nothing in the source "+
-				"writes to it, so the compiler has taken it for zero", name), Hint: "define it without static, outside of namespaces"})
+	for _, name := range j.object.originals {
+		if len(j.object.container.LookupAll(name)) == 0 {
+			reasons = append(reasons, Reason{Code: codeOf(ulp.ErrOriginal),
+				Message: fmt.Sprintf("the compiler has left out the pointer %s, since nothing in the source writes to it: calls of it would end the process", name),
+				Hint:    "define it with default visibility, without static, and outside of namespaces"})
 		}
 	}
 	return reasons

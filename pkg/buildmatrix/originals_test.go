@@ -17,7 +17,7 @@ func TestOriginals(t *testing.T) {
 		"chosen": {"__toy_max_*:toy_max_lp\n#__toy_max_fast:lpbuild_original_max",
 			"int (*lpbuild_original_max)(int, int); int toy_max_lp(int a, int b) { return lpbuild_original_max(a, b) + 1; }", "", "", ""},
 		"static": {"toy_add:toy_add_lp", "static int (*lpbuild_original_toy_add)(int, int);\nint toy_add_lp(int a, int b) { return lpbuild_original_toy_add(a, b) + 1; }",
-			"original", "the pointer lpbuild_original_toy_add is static", "without static"},
+			"original", "the compiler has left out the pointer lpbuild_original_toy_add", "without static"},
 		"static, and volatile": {"toy_add:toy_add_lp", "static int (*volatile lpbuild_original_toy_add)(int, int);\nint toy_add_lp(int a, int b) { return lpbuild_original_toy_add(a, b) + 1; }", "", "", ""},
 		"said only": {"toy_add:toy_add_lp", "int (*lpbuild_original_toy_add)(int, int); static const char *const text = \"static lpbuild_original_x\";\n" +
 			"static int helps(int a) { return lpbuild_original_toy_add(a, *text); } int toy_add_lp(int a, int b) { return helps(a + b); }", "", "", ""},
@@ -50,8 +50,8 @@ func TestOriginals(t *testing.T) {
 	}
 }
 
-// TestStaticOriginals: in which sources a pointer is one that the compiler may take for zero.
-func TestStaticOriginals(t *testing.T) {
+// TestOriginalsToSee: in which sources a pointer is one that the compiler may take for zero.
+func TestOriginalsToSee(t *testing.T) {
 	for source, want := range map[string]string{
 		"static int (*lpbuild_original_f)(void);":                                          "f",
 		"int x;\nstatic __typeof__(f)\n *lpbuild_original_f, *lpbuild_original_g;":         "f",
@@ -64,12 +64,27 @@ func TestStaticOriginals(t *testing.T) {
 		"static int g; int (*lpbuild_original_f)(void);":                                   "",
 		"static const char *g = \"lpbuild_original_f\";":                                   "",
 		"namespace { int g() { return lpbuild_original_f(); } }":                           "",
+		"#define g() static lpbuild_original_f()\n":                                        "",
 		"namespace a { int (*lpbuild_original_f)(); }":                                     "",
 		"static char g[] = {'\"', 1}; static int h; int (*lpbuild_original_f)(void); \"\"": "",
 	} {
-		got := strings.ReplaceAll(strings.Join(staticOriginals([]byte(source)), " "), ulp.OriginalPrefix, "")
+		got := strings.ReplaceAll(strings.Join(originalsToSee([]byte(source), nil), " "), ulp.OriginalPrefix, "")
 		if got != want {
 			t.Errorf("%s: %q, want %q", source, got, want)
+		}
+	}
+}
+
+// TestOriginalHidden: link-time optimisation takes hidden pointers for zero, and leaves those alone that others may see.
+func TestOriginalHidden(t *testing.T) {
+	for flags, built := range map[string]bool{"-flto=1, -fvisibility=hidden": false, "-flto=1": true, "-fvisibility=hidden": true} {
+		f := newFolder(t, "1.0-1")
+		f.write("toy_livepatch1.c", "int (*lpbuild_original_toy_add)(int, int);\n"+
+			"__attribute__((visibility(\"default\"))) int toy_add_lp(int a, int b) { return lpbuild_original_toy_add(a, b) + 1; }\n")
+		f.edit("library: libtoy.so.1", "library: libtoy.so.1\n    cflags: ["+flags+"]")
+		r, err := f.build()
+		if (err == nil) != built || !built && (len(r.Cells[0].Reasons) != 1 || r.Cells[0].Reasons[0].Code != "original") {
+			t.Errorf("%s: %v: %s", flags, err, reasonText(r))
 		}
 	}
 }
