@@ -16,7 +16,7 @@ CHROMIUM_DEBIAN := gcc libc6-dev util-linux chromium
 DEMO_SUSE   := gcc glibc-devel binutils rpm-build createrepo_c gpg2 xz zstd bzip2 elfutils cpio tar findutils util-linux
 TEST_SUSE   := $(DEMO_SUSE) iproute2 bash-completion gdb strace rpmlint mandoc osc gcc-c++ ShellCheck systemd cross-ppc64le-gcc14 cross-aarch64-gcc14
 
-.PHONY: build deps deps-demo deps-glibc deps-real deps-chromium demo package test test-capless test-pidns test-kill test-cycles test-glibc test-real test-chromium test-decode reach race bench bench-once fuzz lint clean
+.PHONY: build deps deps-demo deps-glibc deps-real deps-chromium demo package test test-capless test-pidns test-kill test-cycles test-glibc test-real test-chromium test-overcommit test-decode reach race bench bench-once fuzz lint clean
 
 build: $(BIN)
 
@@ -101,6 +101,10 @@ test-real: deps-real
 # Chromium with its sandboxed renderers, patched and reverted while it loads pages (Debian). It is 124 MB to download.
 test-chromium: deps-chromium
 	LPBUILD_TEST_REAL=1 LPBUILD_TEST_CHROMIUM=1 CGO_ENABLED=0 $(GO) test -count=1 -v -run TestChromium -timeout 20m ./internal/realtest
+
+# Patching where the kernel promises no memory that it does not have. That is a setting of the whole machine, so nothing else runs.
+test-overcommit: deps
+	LPBUILD_TEST_OVERCOMMIT=1 CGO_ENABLED=0 $(GO) test -count=1 -v -run TestOvercommit ./pkg/ulp/inject
 
 # The decoder of instructions against objdump: generated encodings, and the code of all libraries of the machine.
 test-decode: deps

@@ -5,7 +5,7 @@ import "regexp"
 // reasons are those for which a test may be skipped on the machine that decides whether a change
 // lands: another target of the Makefile runs it, or there is nothing to run.
 var reasons = []*regexp.Regexp{
-	regexp.MustCompile(`run "make test-(glibc|real|decode|chromium)"`), // .ci/run does
+	regexp.MustCompile(`run "make test-(glibc|real|decode|chromium|overcommit)"`), // .ci/run does
 	regexp.MustCompile("`make test-decode` runs it"),
 	regexp.MustCompile(`LPBUILD_LIBPULP does not name a libpulp\.so`), // with a distribution's own libpulp, which is optional
 	regexp.MustCompile(`no (zsh|fish) here: its users have it`),       // completions for shells that no target installs

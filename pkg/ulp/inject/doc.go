@@ -82,7 +82,7 @@
 //	RLIMIT_NOFILE                               -                        EMFILE: refused                  EMFILE: refused
 //	RLIMIT_MEMLOCK after mlockall(MCL_FUTURE)   EAGAIN: refused          EAGAIN: refused                  EAGAIN: refused
 //	RLIMIT_STACK                                - (tracer.ErrStack: another thread, or refused)
-//	vm.overcommit_memory=2                      - (variables count)      pages that are written count     - (variables count)
+//	vm.overcommit_memory=2, all promised        -, variables: ENOMEM     -, variables: ENOMEM             -, variables: ENOMEM
 //	vm.memfd_noexec=1, 2                        -                        - (no flag asks for what they    -
 //	                                                                       forbid)
 //	seccomp: kill, trap, errno, trace, notify   asked before the call is made; next way, or refused (ErrSeccomp)
@@ -91,7 +91,10 @@
 //	SELinux without execmem                     EACCES: next way         EACCES where its type says so:   - with a library's label
 //	                                                                       next way
 //	a full memory cgroup                            writing a page is as the process's own touching it: reclaim, then the
-//	                                                  cgroup's OOM killer. It is some ten pages.
+//	                                                  cgroup's OOM killer. It is some ten pages. (Tested in the version
+//	                                                  of control groups that has the machine's memory.)
+//	the engine has no CAP_SYS_RESOURCE          - (in trigger: limits that a user set for a privileged process are raised up to
+//	                                              their hard limit only)
 //
 // "-" is no effect. No row raises a signal. A filter that answers to MAP_FIXED_NOREPLACE with a no (Chromium's) is asked about
 // the same call without it, which is safe while all threads stand.

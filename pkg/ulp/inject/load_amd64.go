@@ -8,6 +8,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/lpbuild/lpbuild/pkg/ulp/internal/procfs"
 	"github.com/lpbuild/lpbuild/pkg/ulp/tracer"
 )
 
@@ -49,16 +50,27 @@ func (r *run) load(ctx context.Context) error {
 	return refusals(refused)
 }
 
-// mayGrow reports whether the process may make files as large as a memory file. The kernel sends SIGXFSZ to one that tries.
+// mayGrow reports whether the process may make files as large as a memory file. The kernel sends SIGXFSZ to one that tries. To ask
+// it with prlimit(2) would need CAP_SYS_RESOURCE where the process is another user's.
 func (r *run) mayGrow() error {
-	var limit unix.Rlimit
-	if err := unix.Prlimit(r.p.PID, unix.RLIMIT_FSIZE, nil, &limit); err != nil {
+	limit, err := fileSizeLimit(r.p.PID)
+	if err != nil {
 		return fmt.Errorf("its limit of file sizes is unknown: %w: %w", ErrRefused, err)
 	}
-	if slices.ContainsFunc(r.regions, func(rg *region) bool { return rg.size > limit.Cur }) {
-		return fmt.Errorf("a memory file: its limit of file sizes is %d bytes (ulimit -f): %w", limit.Cur, ErrRefused)
+	if slices.ContainsFunc(r.regions, func(rg *region) bool { return rg.size > limit }) {
+		return fmt.Errorf("a memory file: its limit of file sizes is %d bytes (ulimit -f): %w", limit, ErrRefused)
 	}
 	return nil
+}
+
+func fileSizeLimit(pid int) (soft uint64, err error) {
+	dir, err := procfs.Open(procfs.Root, pid)
+	if err != nil {
+		return 0, err
+	}
+	defer dir.Close()
+	soft, _, err = dir.Limit(pid, procfs.LimitFileSize)
+	return soft, err
 }
 
 // hasFiles reports whether each region has a file that it may be mapped from.

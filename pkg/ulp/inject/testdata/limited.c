@@ -162,6 +162,10 @@ int main(int argc, char **argv)
 			if (setresgid(65534, 65534, 65534) || setresuid(65534, 65534, 65534))
 				exit(8);
 			prctl(PR_SET_DUMPABLE, 1);
+		} else if (!strcmp(argv[i], "user")) {
+			if (setresgid(65534, 65534, 65534) || setresuid(65534, 65534, 65534))
+				exit(8);
+			prctl(PR_SET_DUMPABLE, 1);
 		} else if (!strcmp(argv[i], "mdwe")) {
 			if (prctl(65, 1, 0, 0, 0))
 				exit(9);

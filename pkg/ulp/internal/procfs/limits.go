@@ -8,7 +8,8 @@ import (
 
 // Limits of a process, by their names in /proc/PID/limits.
 const (
-	LimitStack = "Max stack size"
+	LimitFileSize = "Max file size"
+	LimitStack    = "Max stack size"
 )
 
 // Unlimited is a limit that is none.
