@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"path"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -46,31 +47,46 @@ func (g callGraph) chain(from string, is func(name string) bool, follow func(nam
 	return nil
 }
 
-// calls returns the graph of an object, from the manifest or the compiler. Calls may come from several goroutines.
-func (o *objects) calls(ctx context.Context, b *download.Build, obj *object) (callGraph, error) {
+// calls returns the graph of an object and its functions that choose implementations, from the manifest or the compiler. Calls may
+// come from several goroutines.
+func (o *objects) calls(ctx context.Context, b *download.Build, obj *object) (g callGraph, choosers []chooser, err error) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	if g, ok := o.manifest.Calls[obj.digest]; ok {
-		return g, nil
+		return g, o.manifest.Choosers[obj.digest], nil
 	}
 	tmp, err := os.MkdirTemp(o.dir, tempPrefix)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	defer os.RemoveAll(tmp)
-	g := callGraph{}
+	g = callGraph{}
 	rel := filepath.Join(relObjects, filepath.Base(tmp), "calls.o")
 	for _, source := range o.patch.Sources {
 		args := []string{"-fno-lto", "-ffunction-sections", "-fdata-sections", "-c", "-o", rel, source}
-		if _, err := o.compiler.run(ctx, append(o.flags(b), args...)...); err != nil {
-			return nil, err
+		if path.Ext(source) == ".c" {
+			args = append(args, "-aux-info", filepath.Join(relObjects, filepath.Base(tmp), "prototypes"))
 		}
-		err := g.addFile(filepath.Join(tmp, "calls.o"))
+		if _, err := o.compiler.run(ctx, append(o.flags(b), args...)...); err != nil {
+			return nil, nil, err
+		}
+		uses, err := usesOf(filepath.Join(tmp, "calls.o"))
 		if errors.Is(err, os.ErrNotExist) { // the compiler had nothing to compile
-			err = g.addFile(at(o.root, source))
+			uses, err = usesOf(at(o.root, source))
 		}
 		if err != nil {
-			return nil, fmt.Errorf("what %s calls: %w", source, err)
+			return nil, nil, fmt.Errorf("what %s calls: %w", source, err)
+		}
+		for from, to := range uses { // names of different files are one, also if they are static: a chain too many is better than one too few
+			g[from] = append(g[from], to...)
+		}
+		if path.Ext(source) == ".c" {
+			prototypes, err := readBounded(filepath.Join(tmp, "prototypes"), maxObject)
+			if err != nil {
+				return nil, nil, err
+			}
+			choosers = append(choosers, choosersIn(prototypes, uses)...)
+			_ = os.Remove(filepath.Join(tmp, "prototypes"))
 		}
 		_ = os.Remove(filepath.Join(tmp, "calls.o"))
 	}
@@ -78,20 +94,15 @@ func (o *objects) calls(ctx context.Context, b *download.Build, obj *object) (ca
 		slices.Sort(g[name])
 		g[name] = slices.Compact(g[name])
 	}
-	o.manifest.Calls[obj.digest], o.changed = g, true
-	return g, o.save()
+	o.manifest.Calls[obj.digest], o.manifest.Choosers[obj.digest], o.changed = g, choosers, true
+	return g, choosers, o.save()
 }
 
-// addFile adds what a relocatable file has. Names of different files are one, also if they are static: a chain too many is better
-// than one that is missing.
-func (g callGraph) addFile(name string) error {
+// usesOf returns what the functions of a relocatable file use.
+func usesOf(name string) (map[string][]string, error) {
 	image, err := readBounded(name, maxObject)
 	if err != nil {
-		return err
+		return nil, err
 	}
-	uses, err := ulp.UsesOf(image)
-	for from, to := range uses {
-		g[from] = append(g[from], to...)
-	}
-	return err
+	return ulp.UsesOf(image)
 }

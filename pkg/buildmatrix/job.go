@@ -144,7 +144,7 @@ var ErrNoProofs = errors.New("it does not tell which functions can be replaced w
 	"another version of lpbuild made it: run lpbuild download again")
 
 // gateVersion changes when the same cell could be judged or packed in another way than before.
-const gateVersion = "9"
+const gateVersion = "10"
 
 // at returns a finding about a name of the description.
 func (j *job) at(n ulp.Name, message, hint string) *diag.Diagnostic {
@@ -167,7 +167,11 @@ func (m *matrix) finish(ctx context.Context, j *job) error {
 		return err
 	}
 	accepted = append(accepted, taken...)
-	if reasons = slices.Concat(j.shadowed, reasons, more); len(reasons) > 0 {
+	choosing, err := j.choosing(ctx, s)
+	if err != nil {
+		return err
+	}
+	if reasons = slices.Concat(j.shadowed, reasons, more, choosing); len(reasons) > 0 {
 		j.refuse(Refused, reasons...)
 		return nil
 	}

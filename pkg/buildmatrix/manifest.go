@@ -23,19 +23,20 @@ type manifest struct {
 	Texts     map[string]string        `json:"texts"`     // hash of preprocessed source → object
 	Warnings  map[string]string        `json:"warnings"`  // object → what the compiler said
 	Calls     map[string]callGraph     `json:"uses"`      // object → what its functions use, where that was asked
+	Choosers  map[string][]chooser     `json:"choosers"`  // object → its functions that choose implementations, where that was asked
 	Originals map[string][]string      `json:"originals"` // object → pointers to former code that have to be in it
 }
 
 func newManifest() manifest {
 	return manifest{Files: map[string]digest.Digest{}, Objects: map[string]string{}, Texts: map[string]string{},
-		Warnings: map[string]string{}, Calls: map[string]callGraph{}, Originals: map[string][]string{}}
+		Warnings: map[string]string{}, Calls: map[string]callGraph{}, Choosers: map[string][]chooser{}, Originals: map[string][]string{}}
 }
 
 // readManifest reads the manifest of an earlier run. The result is empty if there is none that still holds.
 func readManifest(name, dir string) manifest {
 	var m manifest
 	data, err := readBounded(name, maxReport)
-	if err != nil || json.Unmarshal(data, &m) != nil || m.Objects == nil || m.Texts == nil || m.Warnings == nil || m.Calls == nil || m.Originals == nil || !m.holds(dir) {
+	if err != nil || json.Unmarshal(data, &m) != nil || m.Objects == nil || m.Texts == nil || m.Warnings == nil || m.Calls == nil || m.Choosers == nil || m.Originals == nil || !m.holds(dir) {
 		return newManifest()
 	}
 	return m

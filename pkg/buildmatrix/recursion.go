@@ -28,7 +28,7 @@ func (j *job) recursive(ctx context.Context, s *scope) (reasons, accepted []Reas
 	if len(back) == 0 {
 		return nil, nil, nil // as mostly
 	}
-	calls, err := j.objects.calls(ctx, j.Build, j.object)
+	calls, _, err := j.objects.calls(ctx, j.Build, j.object)
 	if err != nil && ctx.Err() != nil {
 		return nil, nil, err
 	}

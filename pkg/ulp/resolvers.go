@@ -1,6 +1,7 @@
 package ulp
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"slices"
@@ -83,6 +84,34 @@ func (l *Library) implementing(prefix string) (name string, at []uint64) {
 		}
 	}
 	return "", nil
+}
+
+// Implements returns the name of an indirect function that can choose a function, "" if there is none. Where it is not known what
+// an indirect function can choose, names tell.
+func (l *Library) Implements(s Symbol) string {
+	found := ""
+	for i := range l.resolvers {
+		if r := &l.resolvers[i]; slices.Contains(r.returns, s.Value) {
+			for t, row := range l.symbols.each() {
+				of := t.symbol(row)
+				if !isIFUNC(of) || of.Undefined || of.Value != r.at {
+					continue
+				}
+				if strings.HasPrefix(strings.TrimLeft(s.Name, "_"), strings.TrimLeft(of.Name, "_")+"_") {
+					return of.Name // of several names, such as strchr and index, the one that it is called after
+				}
+				found = cmp.Or(found, of.Name)
+			}
+		}
+	}
+	if found != "" {
+		return found
+	}
+	name, at := l.implementing(s.Name)
+	if slices.ContainsFunc(at, func(addr uint64) bool { return l.unknownResolver(addr) != "" }) {
+		return name
+	}
+	return ""
 }
 
 // appendResolvers appends the resolvers as a value of the catalogue.

@@ -134,8 +134,15 @@ func isCall(machine elf.Machine, kind uint32, code []byte, at uint64) bool {
 func usedBy(s *elf.Symbol, owners [][]string, call bool) []string {
 	i := int(s.Section)
 	switch {
-	case i > 0 && i < len(owners) && elf.ST_TYPE(s.Info) != elf.STT_FUNC:
-		return owners[i] // a section, or a variable in one
+	case i > 0 && i < len(owners) && elf.ST_TYPE(s.Info) != elf.STT_FUNC: // a section, or a variable in one
+		if call || strings.HasPrefix(owners[i][0], SectionUser) {
+			return owners[i]
+		}
+		var addresses []string
+		for _, name := range owners[i] {
+			addresses = append(addresses, AddressOf+name)
+		}
+		return addresses
 	case call:
 		return []string{s.Name}
 	}

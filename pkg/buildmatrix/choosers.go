@@ -1,0 +1,112 @@
+package buildmatrix
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/lpbuild/lpbuild/internal/lazyregexp"
+	"github.com/lpbuild/lpbuild/pkg/ulp"
+)
+
+// chooser is a function that does what the code of an indirect function (IFUNC) does: it returns the address of a function.
+type chooser struct {
+	Name    string   `json:"name"`
+	Returns []string `json:"returns,omitempty"` // functions of its source whose addresses it takes, sorted
+}
+
+var (
+	// definedFunction matches the definition of a function in what gcc writes for -aux-info: its type and its name.
+	definedFunction = lazyregexp.New(`^/\* .*:[0-9]+:[NO]F \*/ (?:extern|static) ([^;]*?)([A-Za-z_$][\w$]*) \([^*]`)
+	// noParameters matches what is behind the name of a function without parameters.
+	noParameters = lazyregexp.New(`^void\)(\) \(|;)`)
+	typeName     = lazyregexp.New(`^(const |volatile )*[A-Za-z_]\w* $`)
+)
+
+// choosersIn returns the functions of a source that choose an implementation, by their types: they have no parameter, and return a
+// pointer to a function. Sources also declare them with void *, as glibc's do, or with a name for a type; then the function must use
+// nothing but addresses, one of them of a function of the source. prototypes is what gcc writes for -aux-info.
+func choosersIn(prototypes []byte, uses map[string][]string) []chooser {
+	functions, candidates := map[string]bool{}, map[string]bool{} // of the latter, whether it is certain
+	for line := range bytes.Lines(prototypes) {
+		m := definedFunction().FindSubmatchIndex(line)
+		if m == nil {
+			continue
+		}
+		result, name := string(line[m[2]:m[3]]), string(line[m[4]:m[5]])
+		functions[name] = true
+		end := noParameters().FindSubmatch(line[m[1]-1:])
+		switch {
+		case end == nil:
+		case len(end[1]) > 1 && strings.HasSuffix(result, "(*"):
+			candidates[name] = true
+		case strings.HasSuffix(result, "*"), typeName().MatchString(result) && !slices.Contains(basicTypes, strings.Fields(result)[len(strings.Fields(result))-1]):
+			candidates[name] = false
+		}
+	}
+	var found []chooser
+	for name, certain := range candidates {
+		c := chooser{Name: name}
+		for _, use := range uses[name] {
+			address, is := strings.CutPrefix(use, ulp.AddressOf)
+			if !is { // a call, or a variable: it may return anything
+				c.Returns = nil
+				break
+			}
+			if functions[address] && !slices.Contains(c.Returns, address) {
+				c.Returns = append(c.Returns, address)
+			}
+		}
+		if slices.Sort(c.Returns); certain || len(c.Returns) > 0 {
+			found = append(found, c)
+		}
+	}
+	slices.SortFunc(found, func(a, b chooser) int { return strings.Compare(a.Name, b.Name) })
+	return found
+}
+
+// basicTypes are types of one word that no pointer has.
+var basicTypes = []string{"void", "char", "short", "int", "long", "float", "double", "signed", "unsigned", "_Bool"}
+
+// choosing returns the reasons that replacements choose an implementation where they are to be one. Live patches that replaced the
+// code of an indirect function have such replacements: callers of an implementation would take an address for its result.
+func (j *job) choosing(ctx context.Context, s *scope) ([]Reason, error) {
+	implementations := map[string]string{} // by replaced functions: which indirect function chooses them
+	for _, r := range j.description.Functions {
+		if row, ok := s.target.Function(r.Old.Text); ok {
+			if name := s.target.Implements(row); name != "" {
+				implementations[r.Old.Text] = name
+			}
+		}
+	}
+	if len(implementations) == 0 {
+		return nil, nil
+	}
+	_, choosers, err := j.objects.calls(ctx, j.Build, j.object)
+	if err != nil && ctx.Err() != nil {
+		return nil, err
+	}
+	if err != nil {
+		j.info.Notes = append(j.info.Notes, Reason{Code: "resolvers-unknown", Message: "whether a replacement only chooses an implementation is not known: " + err.Error()})
+		return nil, nil
+	}
+	var reasons []Reason
+	seen := map[string]bool{}
+	for _, r := range j.description.Functions {
+		i := slices.IndexFunc(choosers, func(c chooser) bool { return c.Name == r.New.Text })
+		if i < 0 || implementations[r.Old.Text] == "" || seen[r.New.Text] {
+			continue
+		}
+		seen[r.New.Text] = true
+		hint := "replace the implementation by a function that does its work"
+		if returns := choosers[i].Returns; len(returns) > 0 {
+			hint = fmt.Sprintf("name %s instead, which must not be static", strings.Join(returns, " or "))
+		}
+		reasons = append(reasons, reasonAt("resolver", j.at(r.New, fmt.Sprintf("%q has no parameters and returns the address of a function, as the code of "+
+			"the indirect function %s does, but %s is one of the implementations: who calls it would take the address for its result",
+			r.New.Text, implementations[r.Old.Text], r.Old.Text), hint)))
+	}
+	return reasons, nil
+}
