@@ -38,7 +38,7 @@ func (t *Text) Reliances() (map[uint64]Reliance, error) {
 		if w := a.after[entry]; w != nil && mayReturn(a.code(entry)) {
 			a.judge(entry, w)
 		}
-		if a.steps > maxSteps {
+		if a.steps > overlap*len(t.Code)+1<<20 {
 			return nil, ErrCalls
 		}
 	}
@@ -53,11 +53,8 @@ type reliances struct {
 	found map[uint64]Reliance
 	// bodies are those that were looked at.
 	bodies map[uint64]body
-	steps  int // calls that were followed
+	steps  int // bytes that were decoded, and calls that were followed: hostile code makes any number of it
 }
-
-// maxSteps bounds how many calls are followed: hostile code has any number.
-const maxSteps = 1 << 22
 
 // ErrCalls is the reason that nobody can say what callers rely on.
 var ErrCalls error = &Error{Why: "the library has too many calls to follow each"}
@@ -106,11 +103,7 @@ const maxReached = 256
 func (a *reliances) judge(entry uint64, w *wanted) {
 	reached, left := []uint64{entry}, w.registers
 	for i := 0; i < len(reached) && left != 0; i++ {
-		b, ok := a.bodies[reached[i]]
-		if !ok {
-			b = a.body(reached[i])
-			a.bodies[reached[i]] = b
-		}
+		b := a.body(reached[i], left)
 		if left &^= b.writes; !b.known || len(reached) > maxReached {
 			return
 		}
@@ -142,22 +135,27 @@ type body struct {
 	known   bool // all of that is
 }
 
-func (a *reliances) body(entry uint64) (b body) {
-	if a.sizes[entry] == 0 {
-		return body{}
+// body returns what is known of a function, or only as much as shows that it writes all of some registers.
+func (a *reliances) body(entry uint64, enough registers) (b body) {
+	if b, ok := a.bodies[entry]; ok {
+		return b
 	}
-	code := a.code(entry)
-	for off := 0; off < len(code); {
+	for code, off := a.code(entry), 0; ; {
+		if off == len(code) {
+			b.known = true
+			break
+		}
 		in, why := decode(code, off)
 		if why != "" || in.flow == callAnywhere || in.flow == jumpAnywhere {
-			return body{}
+			break
 		}
 		if in.leads() && (in.flow == call || in.target < 0 || in.target >= len(code)) {
-			if to := entry + uint64(int64(in.target)); !slices.Contains(b.callees, to) {
-				b.callees = append(b.callees, to)
+			to := entry + uint64(int64(in.target))
+			if a.sizes[to] == 0 || len(b.callees) > maxReached {
+				break
 			}
-			if len(b.callees) > maxReached {
-				return body{}
+			if !slices.Contains(b.callees, to) {
+				b.callees = append(b.callees, to)
 			}
 		}
 		if inst, err := x86asm.Decode(code[off:], 64); err != nil || inst.Len != in.size {
@@ -166,9 +164,13 @@ func (a *reliances) body(entry uint64) (b body) {
 			_, w := effects(&inst)
 			b.writes |= w
 		}
+		a.steps += in.size
+		if enough&^b.writes == 0 {
+			return b // which another call may not be content with
+		}
 		off += in.size
 	}
-	b.known = true
+	a.bodies[entry] = b
 	return b
 }
 
