@@ -11,6 +11,7 @@ import (
 	"syscall"
 
 	"github.com/lpbuild/lpbuild/pkg/atomicfile"
+	"github.com/lpbuild/lpbuild/pkg/boundedfile"
 )
 
 // maxObject bounds the shared objects that are read, in bytes.
@@ -28,18 +29,15 @@ func reason(err error, file string) string {
 
 // readRegular reads a regular file of at most limit bytes. It does not wait for the other end of a FIFO.
 func readRegular(path string, limit int64) ([]byte, error) {
-	f, err := os.OpenFile(path, os.O_RDONLY|syscall.O_NONBLOCK, 0)
+	f, info, err := boundedfile.Open(path)
+	if errors.Is(err, boundedfile.ErrIrregular) {
+		return nil, &fs.PathError{Op: "open", Path: path, Err: errors.New("not a regular file")}
+	}
 	if err != nil {
 		return nil, err
 	}
 	defer f.Close()
-	info, err := f.Stat()
-	switch {
-	case err != nil:
-		return nil, err
-	case !info.Mode().IsRegular():
-		return nil, &fs.PathError{Op: "open", Path: path, Err: errors.New("not a regular file")}
-	case info.Size() > limit:
+	if info.Size() > limit {
 		return nil, &fs.PathError{Op: "read", Path: path, Err: fmt.Errorf("larger than %s", size(limit))}
 	}
 	data := make([]byte, info.Size())

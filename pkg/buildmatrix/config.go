@@ -2,13 +2,11 @@ package buildmatrix
 
 import (
 	"errors"
-	"fmt"
-	"io"
 	"os"
 	"path/filepath"
-	"syscall"
 	"time"
 
+	"github.com/lpbuild/lpbuild/pkg/boundedfile"
 	"github.com/lpbuild/lpbuild/pkg/diag"
 	"github.com/lpbuild/lpbuild/pkg/rpmver"
 	"github.com/lpbuild/lpbuild/pkg/ulp"
@@ -108,7 +106,7 @@ func LoadConfig(dir string) (*Config, error) {
 			Hint: "go to a package folder, name one with --dir, or make one with: lpbuild init DIR",
 		}
 	}
-	text, err := readBounded(path, maxConfig)
+	text, err := boundedfile.Read(path, maxConfig)
 	if errors.Is(err, os.ErrNotExist) {
 		return nil, &diag.Diagnostic{
 			Pos: diag.Pos{File: path}, Message: "no configuration in this folder", Err: ErrNoConfig,
@@ -141,23 +139,3 @@ func folderFault(err error) string {
 
 // maxConfig is far beyond any configuration that a person writes, in bytes.
 const maxConfig = 1 << 20
-
-func readBounded(path string, limit int64) ([]byte, error) {
-	f, err := os.OpenFile(path, os.O_RDONLY|syscall.O_NONBLOCK, 0) // a FIFO without a writer does not hold it up
-	if err != nil {
-		return nil, err
-	}
-	defer f.Close()
-	info, err := f.Stat()
-	if err != nil {
-		return nil, err
-	}
-	if !info.Mode().IsRegular() {
-		return nil, fmt.Errorf("%s is not a file", path)
-	}
-	data, err := io.ReadAll(io.LimitReader(f, limit+1)) // the file may grow
-	if err == nil && int64(len(data)) > limit {
-		return nil, fmt.Errorf("%s has %d bytes, more than the %d that are plausible", path, max(info.Size(), int64(len(data))), limit)
-	}
-	return data, err
-}

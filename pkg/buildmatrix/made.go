@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	"github.com/lpbuild/lpbuild/internal/lazyregexp"
+	"github.com/lpbuild/lpbuild/pkg/boundedfile"
 	"github.com/lpbuild/lpbuild/pkg/ulp"
 )
 
@@ -63,7 +64,7 @@ func strayContainers(dir string, known map[string]bool) []string {
 
 // isContainer reports whether a file is a packed live patch.
 func isContainer(name string) bool {
-	image, err := readBounded(name, maxObject)
+	image, err := boundedfile.Read(name, maxObject)
 	if err != nil {
 		return false
 	}

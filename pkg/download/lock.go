@@ -15,6 +15,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/lpbuild/lpbuild/pkg/boundedfile"
 	"github.com/lpbuild/lpbuild/pkg/download/digest"
 	"github.com/lpbuild/lpbuild/pkg/rpmver"
 )
@@ -148,15 +149,10 @@ func (l *Lock) IsUnsigned() bool {
 
 // ReadLock reads and checks a lock file. A missing one is [ErrNoLock].
 func ReadLock(name string) (*Lock, error) {
-	f, err := os.Open(name)
+	data, err := boundedfile.Read(name, maxLock)
 	if errors.Is(err, os.ErrNotExist) {
 		return nil, fmt.Errorf("%s: %w: run lpbuild download first", name, ErrNoLock)
 	}
-	if err != nil {
-		return nil, err
-	}
-	defer f.Close()
-	data, err := io.ReadAll(io.LimitReader(f, maxLock+1))
 	if err != nil {
 		return nil, err
 	}

@@ -5,6 +5,8 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+
+	"github.com/lpbuild/lpbuild/pkg/boundedfile"
 )
 
 // A transactional update works on a snapshot in a chroot; what is installed there the running system does not see before it
@@ -28,7 +30,7 @@ func (r *Request) share() (installed, error) {
 	keep := map[string]bool{}
 	for _, file := range files {
 		name := filepath.Base(file)
-		image, err := os.ReadFile(file)
+		image, err := boundedfile.Read(file, maxLibrary)
 		if err != nil {
 			return to, err
 		}

@@ -5,14 +5,13 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
-	"io"
 	"os"
 	"path/filepath"
 	"slices"
 	"strings"
-	"syscall"
 	"time"
 
+	"github.com/lpbuild/lpbuild/pkg/boundedfile"
 	"github.com/lpbuild/lpbuild/pkg/ulp/trigger"
 )
 
@@ -85,19 +84,13 @@ func word(s string) (string, bool) {
 
 // readSysconfig reads the file; without one everything is as usual. The error is why it does not count.
 func readSysconfig(name string) (config, error) {
-	f, err := os.OpenFile(name, os.O_RDONLY|syscall.O_NONBLOCK, 0)
-	if errors.Is(err, os.ErrNotExist) {
+	data, err := boundedfile.Read(name, maxSysconfig)
+	switch {
+	case errors.Is(err, os.ErrNotExist):
 		return config{}, nil
-	}
-	if err != nil {
-		return config{}, err
-	}
-	defer f.Close()
-	if info, err := f.Stat(); err != nil || !info.Mode().IsRegular() || info.Size() > maxSysconfig {
+	case errors.Is(err, boundedfile.ErrIrregular), errors.Is(err, boundedfile.ErrTooLarge):
 		return config{}, fmt.Errorf("%s is no file of a plausible size: it is not used", name)
-	}
-	data, err := io.ReadAll(io.LimitReader(f, maxSysconfig))
-	if err != nil {
+	case err != nil:
 		return config{}, err
 	}
 	return parseSysconfig(data), nil

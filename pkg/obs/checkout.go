@@ -5,11 +5,12 @@ import (
 	"encoding/xml"
 	"errors"
 	"fmt"
-	"io"
 	"os"
 	"path/filepath"
 	"strings"
 	"unicode"
+
+	"github.com/lpbuild/lpbuild/pkg/boundedfile"
 )
 
 // ErrNoCheckout says that a folder is not a package that osc checked out.
@@ -80,20 +81,7 @@ func isWord(s string) bool {
 }
 
 func readState(dir, name string) ([]byte, error) {
-	path := filepath.Join(dir, ".osc", name)
-	info, err := os.Stat(path)
-	if err != nil {
-		return nil, err
-	}
-	if !info.Mode().IsRegular() || info.Size() > maxState {
-		return nil, fmt.Errorf("%s is not what osc writes", path)
-	}
-	f, err := os.Open(path)
-	if err != nil {
-		return nil, err
-	}
-	defer f.Close()
-	return io.ReadAll(io.LimitReader(f, maxState))
+	return boundedfile.Read(filepath.Join(dir, ".osc", name), maxState)
 }
 
 // parseFiles reads the service's list of a package's files.

@@ -9,6 +9,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/lpbuild/lpbuild/pkg/boundedfile"
 	"github.com/lpbuild/lpbuild/pkg/buildmatrix"
 	"github.com/lpbuild/lpbuild/pkg/diag"
 	"github.com/lpbuild/lpbuild/pkg/download/pgp"
@@ -19,15 +20,11 @@ const maxKey = 4 << 20
 
 // readKey reads a file with keys that can check signatures, and nothing secret: the file will be published.
 func readKey(name string) ([]byte, error) {
-	info, err := os.Stat(name)
-	if err != nil {
-		return nil, fmt.Errorf("key file: %w", err)
-	}
-	if !info.Mode().IsRegular() || info.Size() > maxKey {
+	data, err := boundedfile.Read(name, maxKey)
+	switch {
+	case errors.Is(err, boundedfile.ErrIrregular), errors.Is(err, boundedfile.ErrTooLarge):
 		return nil, fmt.Errorf("key file %s: it is not a file, or too large for one with keys", name)
-	}
-	data, err := os.ReadFile(name)
-	if err != nil {
+	case err != nil:
 		return nil, fmt.Errorf("key file: %w", err)
 	}
 	if _, err := pgp.ReadKeys(data); err != nil {

@@ -4,16 +4,15 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"os"
 	"path"
-	"path/filepath"
 	"regexp"
 	"slices"
 	"strings"
 
 	"github.com/lpbuild/lpbuild/internal/lazyregexp"
+	"github.com/lpbuild/lpbuild/pkg/boundedfile"
 	"github.com/lpbuild/lpbuild/pkg/ulp"
 )
 
@@ -79,14 +78,9 @@ func importTree(dir string) (*imported, error) {
 		if !slices.Contains([]string{".in", ".dsc", ".c", ".h", ".S", ".inc"}, path.Ext(name)) {
 			return nil
 		}
-		f, err := root.Open(name)
+		text, err := boundedfile.ReadIn(root, name, maxImportedFile)
 		if err != nil {
-			return err
-		}
-		defer f.Close()
-		text, err := io.ReadAll(io.LimitReader(f, maxImportedFile+1))
-		if err == nil && len(text) > maxImportedFile {
-			err = fmt.Errorf("%s has more than %d bytes", filepath.Join(dir, name), maxImportedFile)
+			return fmt.Errorf("%s: %w", dir, err)
 		}
 		texts[name] = text
 		return err

@@ -1,12 +1,12 @@
 package scaffold
 
 import (
-	"os"
 	"path/filepath"
 	"slices"
 	"strings"
 
 	"github.com/lpbuild/lpbuild/internal/lazyregexp"
+	"github.com/lpbuild/lpbuild/pkg/boundedfile"
 	"github.com/lpbuild/lpbuild/pkg/download/repofile"
 )
 
@@ -44,10 +44,13 @@ func MachineRepositories(root string) []Repository {
 	return list
 }
 
+// maxRepoFile is far beyond any .repo file or os-release, in bytes.
+const maxRepoFile = 1 << 20
+
 // MachineProduct returns a name for the product of the machine whose files are below root, such as "sles-15.5"; "" if it does
 // not say what it is.
 func MachineProduct(root string) string {
-	data, err := os.ReadFile(filepath.Join(root, "etc/os-release"))
+	data, err := boundedfile.Read(filepath.Join(root, "etc/os-release"), maxRepoFile)
 	if err != nil {
 		return ""
 	}
@@ -75,7 +78,7 @@ func debuggedBy(name string) []string {
 }
 
 func isEnabled(name string) bool {
-	data, err := os.ReadFile(name)
+	data, err := boundedfile.Read(name, maxRepoFile)
 	if err != nil {
 		return false
 	}

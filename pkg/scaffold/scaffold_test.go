@@ -106,7 +106,7 @@ func TestWriteRefuses(t *testing.T) {
 		want string
 	}{
 		"no repository":           {Options{}, "at least one repository"},
-		"missing key":             {withKey("/no/such/key"), "key file: stat /no/such/key"},
+		"missing key":             {withKey("/no/such/key"), "key file: open /no/such/key"},
 		"a folder for a key":      {withKey(t.TempDir()), "it is not a file"},
 		"a file without a key":    {withKey(write(t, filepath.Join(t.TempDir(), "k"), "no key")), "gpg --armor --export"},
 		"two keys of one name":    {Options{Repositories: []Repository{{URL: "/x", KeyFiles: []string{one, two}}}}, "the same name"},

@@ -5,13 +5,14 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
-	"os"
 	"path"
 	"path/filepath"
 	"slices"
 	"time"
 
 	"github.com/ulikunitz/xz"
+
+	"github.com/lpbuild/lpbuild/pkg/boundedfile"
 )
 
 // Archive is a source archive to be written: files below one top folder.
@@ -73,7 +74,7 @@ func (a *Archive) add(t *tar.Writer, name string) error {
 	if err != nil {
 		return err
 	}
-	f, err := os.Open(a.Files[filepath.ToSlash(rel)])
+	f, _, err := boundedfile.Open(a.Files[filepath.ToSlash(rel)])
 	if err != nil {
 		return err
 	}

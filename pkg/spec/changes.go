@@ -10,6 +10,7 @@ import (
 
 	"github.com/lpbuild/lpbuild/internal/lazyregexp"
 	"github.com/lpbuild/lpbuild/pkg/atomicfile"
+	"github.com/lpbuild/lpbuild/pkg/boundedfile"
 )
 
 // separator begins each entry of a changes file: 67 dashes.
@@ -101,7 +102,7 @@ func parseHeadline(line string) (Entry, error) {
 
 // ReadChanges reads a changes file and insists on at least one entry: its time becomes that of everything in the archive.
 func ReadChanges(name string) ([]Entry, error) {
-	text, err := os.ReadFile(name)
+	text, err := boundedfile.Read(name, maxChanges)
 	if errors.Is(err, os.ErrNotExist) {
 		return nil, fmt.Errorf("%s: there is no changes file: say what the package is for with: lpbuild changes add \"text\"", name)
 	}
@@ -120,7 +121,7 @@ func ReadChanges(name string) ([]Entry, error) {
 
 // AddChange puts an entry before those that the file has; a missing file is made. Text without a leading dash gets one.
 func AddChange(name string, e Entry) error {
-	former, err := os.ReadFile(name)
+	former, err := boundedfile.Read(name, maxChanges)
 	if err != nil && !errors.Is(err, os.ErrNotExist) {
 		return err
 	}

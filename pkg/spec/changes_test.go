@@ -5,10 +5,13 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+
+	"github.com/lpbuild/lpbuild/pkg/boundedfile"
 )
 
 const someChanges = `-------------------------------------------------------------------
@@ -163,4 +166,18 @@ func FuzzParseChanges(f *testing.F) {
 			t.Fatalf("changed by printing:\n%s", d)
 		}
 	})
+}
+
+// TestChangesFIFO: a FIFO in place of the file is no reason to wait for ever.
+func TestChangesFIFO(t *testing.T) {
+	name := filepath.Join(t.TempDir(), "lp.changes")
+	if err := syscall.Mkfifo(name, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := ReadChanges(name); !errors.Is(err, boundedfile.ErrIrregular) {
+		t.Errorf("ReadChanges: %v", err)
+	}
+	if err := AddChange(name, Entry{Text: "- x"}); !errors.Is(err, boundedfile.ErrIrregular) {
+		t.Errorf("AddChange: %v", err)
+	}
 }

@@ -14,6 +14,7 @@ import (
 	"strings"
 	"unicode/utf8"
 
+	"github.com/lpbuild/lpbuild/pkg/boundedfile"
 	"github.com/lpbuild/lpbuild/pkg/buildmatrix"
 	"github.com/lpbuild/lpbuild/pkg/download"
 	"github.com/lpbuild/lpbuild/pkg/download/fetch"
@@ -59,7 +60,7 @@ func Make(ctx context.Context, c *buildmatrix.Config, l *download.Lock, r *build
 	if err := ctx.Err(); err != nil {
 		return nil, err
 	}
-	changesText, err := os.ReadFile(changes)
+	changesText, err := boundedfile.Read(changes, maxChanges)
 	if err != nil {
 		return nil, err
 	}
@@ -225,9 +226,12 @@ func fill(bullet, text string) string {
 	return strings.Join(append(lines, line), "\n")
 }
 
+// maxDescription is far beyond any description, in bytes.
+const maxDescription = 1 << 20
+
 // comments returns the comment lines of a description: CVE and bug numbers.
 func comments(name string) ([]string, error) {
-	text, err := os.ReadFile(name)
+	text, err := boundedfile.Read(name, maxDescription)
 	if err != nil {
 		return nil, err
 	}

@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"github.com/lpbuild/lpbuild/pkg/atomicfile"
+	"github.com/lpbuild/lpbuild/pkg/boundedfile"
 	"github.com/lpbuild/lpbuild/pkg/ulp"
 	rpmhelper "github.com/lpbuild/lpbuild/rpm-helper"
 )
@@ -24,12 +25,15 @@ type Engine struct {
 // lpbuildPath is where lpbuild's own package has it.
 const lpbuildPath = "/usr/bin/lpbuild"
 
+// maxPublished is more than any file of a package has, in bytes.
+const maxPublished = 1 << 30
+
 // Install puts engine and units to their places below root, and returns their paths.
 func (e Engine) Install(root string) ([]string, error) {
 	if err := e.check(); err != nil {
 		return nil, err
 	}
-	image, err := os.ReadFile(e.Program)
+	image, err := boundedfile.Read(e.Program, maxPublished)
 	if err != nil {
 		return nil, err
 	}

@@ -6,7 +6,8 @@ import (
 	"io"
 	"os"
 	"sync"
-	"syscall"
+
+	"github.com/lpbuild/lpbuild/pkg/boundedfile"
 )
 
 // maxFile bounds the files that are read, in bytes.
@@ -14,21 +15,15 @@ const maxFile = 1 << 31
 
 // openFile opens a regular file of bounded size. It does not wait for the other end of a FIFO.
 func openFile(path string) (f *os.File, size int64, err error) {
-	f, err = os.OpenFile(path, os.O_RDONLY|syscall.O_NONBLOCK, 0)
-	if err != nil {
-		return nil, 0, err
-	}
-	fi, err := f.Stat()
+	f, fi, err := boundedfile.Open(path)
 	switch {
+	case errors.Is(err, boundedfile.ErrIrregular):
+		return nil, 0, &os.PathError{Op: "open", Path: path, Err: errors.New("not a regular file")}
 	case err != nil:
-	case !fi.Mode().IsRegular():
-		err = &os.PathError{Op: "open", Path: path, Err: errors.New("not a regular file")}
-	case fi.Size() > maxFile:
-		err = &os.PathError{Op: "read", Path: path, Err: fmt.Errorf("%w: larger than 2 GiB", ErrUnsupported)}
-	}
-	if err != nil {
-		f.Close()
 		return nil, 0, err
+	case fi.Size() > maxFile:
+		f.Close()
+		return nil, 0, &os.PathError{Op: "read", Path: path, Err: fmt.Errorf("%w: larger than 2 GiB", ErrUnsupported)}
 	}
 	return f, fi.Size(), nil
 }

@@ -12,8 +12,9 @@ import (
 	"fmt"
 	"hash"
 	"io"
-	"os"
 	"strings"
+
+	"github.com/lpbuild/lpbuild/pkg/boundedfile"
 )
 
 // ErrWeak says that a digest's algorithm is no longer (or not yet) trusted.
@@ -121,7 +122,7 @@ func OfReader(r io.Reader) (Digest, error) {
 
 // OfFile returns the SHA-256 digest of a file's content.
 func OfFile(name string) (Digest, error) {
-	f, err := os.Open(name)
+	f, _, err := boundedfile.Open(name)
 	if err != nil {
 		return Digest{}, err
 	}

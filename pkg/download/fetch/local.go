@@ -9,28 +9,23 @@ import (
 	"os"
 	"syscall"
 
+	"github.com/lpbuild/lpbuild/pkg/boundedfile"
 	"github.com/lpbuild/lpbuild/pkg/download/digest"
 	"github.com/lpbuild/lpbuild/pkg/download/store"
 )
 
 // openLocal opens a regular file and returns its size. It does not wait for the other end of a FIFO.
 func openLocal(l Location) (*os.File, int64, error) {
-	f, err := os.OpenFile(l.LocalPath(), os.O_RDONLY|syscall.O_NONBLOCK, 0)
-	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, syscall.ENOTDIR) {
+	f, info, err := boundedfile.Open(l.LocalPath())
+	switch {
+	case errors.Is(err, fs.ErrNotExist), errors.Is(err, syscall.ENOTDIR):
 		return nil, 0, fmt.Errorf("%s: %w", l, ErrNotFound)
-	}
-	if err != nil {
+	case errors.Is(err, boundedfile.ErrIrregular):
+		return nil, 0, fmt.Errorf("%s: not a regular file", l)
+	case err != nil:
 		return nil, 0, err
 	}
-	fi, err := f.Stat()
-	if err == nil && !fi.Mode().IsRegular() {
-		err = fmt.Errorf("%s: not a regular file", l)
-	}
-	if err != nil {
-		f.Close()
-		return nil, 0, err
-	}
-	return f, fi.Size(), nil
+	return f, info.Size(), nil
 }
 
 // localBytes is Bytes of a local file.

@@ -3,11 +3,10 @@ package repofile
 import (
 	"errors"
 	"fmt"
-	"io"
-	"os"
 	"path/filepath"
 	"strings"
-	"syscall"
+
+	"github.com/lpbuild/lpbuild/pkg/boundedfile"
 )
 
 // CredentialsDir is where zypper and SUSEConnect keep credentials.
@@ -24,15 +23,10 @@ func ReadCredentials(dir, name string) (user, password string, err error) {
 		return "", "", err
 	}
 	full := filepath.Join(dir, name)
-	f, err := os.OpenFile(full, os.O_RDONLY|syscall.O_NONBLOCK, 0)
-	if err != nil {
-		return "", "", fmt.Errorf("credentials: %w", err)
-	}
-	defer f.Close()
-	if fi, err := f.Stat(); err != nil || !fi.Mode().IsRegular() {
+	data, err := boundedfile.Read(full, maxCredentials)
+	if errors.Is(err, boundedfile.ErrIrregular) {
 		return "", "", fmt.Errorf("credentials: %s: not a regular file", full)
 	}
-	data, err := io.ReadAll(io.LimitReader(f, maxCredentials+1))
 	if err != nil {
 		return "", "", fmt.Errorf("credentials: %w", err)
 	}

@@ -50,7 +50,7 @@ func TestReadCredentialsErrors(t *testing.T) {
 	for name, want := range map[string]string{
 		"empty":                  dir + "/empty: no username= and password= lines",
 		"half":                   dir + "/half: no username= and password= lines",
-		"large":                  "more than 65536 bytes",
+		"large":                  "has 80000 bytes, more than the limit of 65536",
 		"fifo":                   "not a regular file",
 		"folder":                 "not a regular file",
 		"":                       "is not the name of a file",

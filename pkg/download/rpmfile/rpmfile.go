@@ -22,6 +22,7 @@ import (
 
 	"github.com/sassoftware/go-rpmutils"
 
+	"github.com/lpbuild/lpbuild/pkg/boundedfile"
 	"github.com/lpbuild/lpbuild/pkg/rpmver"
 )
 
@@ -93,19 +94,11 @@ func Open(path string) (*RPM, error) {
 
 // openFile opens a regular file; it does not wait for the other end of a FIFO.
 func openFile(path string) (*os.File, os.FileInfo, error) {
-	f, err := os.OpenFile(path, os.O_RDONLY|syscall.O_NONBLOCK, 0)
-	if err != nil {
-		return nil, nil, err
-	}
-	info, err := f.Stat()
-	if err == nil && !info.Mode().IsRegular() {
+	f, info, err := boundedfile.Open(path)
+	if errors.Is(err, boundedfile.ErrIrregular) {
 		err = &FormatError{path, "package", errors.New("not a regular file")}
 	}
-	if err != nil {
-		f.Close()
-		return nil, nil, err
-	}
-	return f, info, nil
+	return f, info, err
 }
 
 // New reads the headers of the package that r holds, which has that many bytes. name is what messages call it. Errors

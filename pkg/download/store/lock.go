@@ -9,6 +9,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/lpbuild/lpbuild/pkg/boundedfile"
 )
 
 // readerFunc returns r with a look at ctx before every read, so that copying a large file can be given up.
@@ -28,19 +30,8 @@ func (r ctxReader) Read(b []byte) (int, error) {
 
 // openRegular opens a file for reading if it is a regular one: reading from a FIFO would wait for ever.
 func openRegular(name string) (*os.File, error) {
-	f, err := os.OpenFile(name, os.O_RDONLY|unix.O_NONBLOCK, 0)
-	if err != nil {
-		return nil, err
-	}
-	fi, err := f.Stat()
-	if err == nil && !fi.Mode().IsRegular() {
-		err = fmt.Errorf("%s: not a regular file", name)
-	}
-	if err != nil {
-		f.Close()
-		return nil, err
-	}
-	return f, nil
+	f, _, err := boundedfile.Open(name)
+	return f, err
 }
 
 const tempPrefix = "in-"

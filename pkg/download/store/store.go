@@ -131,7 +131,7 @@ func (s *Store) Open(d digest.Digest) (*os.File, error) {
 	if err := valid(d); err != nil {
 		return nil, err
 	}
-	f, err := os.Open(s.Path(d))
+	f, err := openRegular(s.Path(d))
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, fmt.Errorf("%s: %w %s", d, ErrMissing, s.dir)
 	}

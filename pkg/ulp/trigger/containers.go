@@ -10,10 +10,10 @@ import (
 	"os"
 	"path/filepath"
 	"sync"
-	"syscall"
 
 	"golang.org/x/sync/errgroup"
 
+	"github.com/lpbuild/lpbuild/pkg/boundedfile"
 	"github.com/lpbuild/lpbuild/pkg/ulp"
 	"github.com/lpbuild/lpbuild/pkg/ulp/inject"
 	"github.com/lpbuild/lpbuild/pkg/ulp/process"
@@ -237,18 +237,15 @@ func readContainer(place Place, reverse bool) (*Container, error) {
 // readRegular reads a regular file of bounded size, and returns what fstat(2) tells of it. It does not wait for the other end of
 // a FIFO.
 func readRegular(path string) ([]byte, os.FileInfo, error) {
-	f, err := os.OpenFile(path, os.O_RDONLY|syscall.O_NONBLOCK, 0)
+	f, info, err := boundedfile.Open(path)
+	if errors.Is(err, boundedfile.ErrIrregular) {
+		return nil, nil, errors.New("not a regular file")
+	}
 	if err != nil {
 		return nil, nil, pathReason(err)
 	}
 	defer f.Close()
-	info, err := f.Stat()
-	switch {
-	case err != nil:
-		return nil, nil, pathReason(err)
-	case !info.Mode().IsRegular():
-		return nil, nil, errors.New("not a regular file")
-	case info.Size() > maxContainer:
+	if info.Size() > maxContainer {
 		return nil, nil, fmt.Errorf("larger than %d MiB", maxContainer>>20)
 	}
 	data := make([]byte, info.Size())
