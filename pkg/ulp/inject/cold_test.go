@@ -103,3 +103,14 @@ func (c *child) zones(cache *Cache, p *Patch) ([]zone, error) {
 	}
 	return pl.zones, nil
 }
+
+// TestConsistencyColdEnd: a part that only a jump table leads to, and that never comes back, is one, too.
+func TestConsistencyColdEnd(t *testing.T) {
+	lib := coldLibrary(t, 5, nopFlags)
+	p := pack(t, lib, "calls:calls_lp\n", ulp.PackOptions{Force: true}, "testdata/patch.c")
+	c := start(t, target(t, lib), 0)
+	c.says("calls", "ok")
+	c.busyIn("calls", Change{Apply: []*Patch{p}}, Options{})
+	c.says("release", "0")
+	c.apply(Options{Consistency: ConsistencyFunctions}, p)
+}

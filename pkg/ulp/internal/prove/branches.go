@@ -32,7 +32,8 @@ type Text struct {
 	Fixed    bool     // the library is where its file says, so that there can be addresses of four bytes in its code
 
 	targets  bits // a branch with a distance of 32 bits leads there. Nil before Index
-	pointers bits // something holds the address
+	pointers bits // something holds the address, or a table of distances may lead there
+	held     bits // something holds the address
 	unread   bool // there are too many tables
 	left     int  // bytes that may still be decoded, after Index
 	calls    []nearCall

@@ -23,14 +23,13 @@ func (t *Text) Parts(entry uint64, code []byte) ([]Range, error) {
 	var parts []Range
 	var unsure []Part
 	for _, p := range outside {
-		back, start := false, p.From
-		known := leadsOf(t.Code[start-t.Addr:p.To-t.Addr], start, func(_, to uint64) bool { //nolint:unparam // as leadsOf wants it
-			back = back || to > own.From && to < own.To
-			return true
-		})
-		if _, named := slices.BinarySearch(t.Symbols, start); back && known {
+		back, others, err := t.leadsBack(p, own)
+		if err != nil {
+			return nil, err
+		}
+		if _, named := slices.BinarySearch(t.Symbols, p.From); back {
 			parts = append(parts, p)
-		} else if !named && !t.pointers.has(start-t.Addr) {
+		} else if !others && !named && !t.held.has(p.From-t.Addr) {
 			unsure = append(unsure, Part{p, []Range{own, p}})
 		}
 	}
@@ -44,6 +43,32 @@ func (t *Text) Parts(entry uint64, code []byte) ([]Range, error) {
 		}
 	}
 	return parts, err
+}
+
+// leadsBack reports whether code jumps into the middle of a function, and whether it jumps into the middle of others, as parts of
+// these do. What cannot be decoded does neither.
+func (t *Text) leadsBack(p, own Range) (back, others bool, err error) {
+	code := t.Code[p.From-t.Addr : p.To-t.Addr]
+	for off := 0; off < len(code); {
+		in, why := decode(code, off)
+		if why != "" {
+			return false, false, nil
+		}
+		off += in.size
+		to := p.From + uint64(int64(in.target))
+		if !in.leads() || in.flow == call || p.has(to) {
+			continue
+		}
+		if to > own.From && to < own.To {
+			return true, false, nil
+		}
+		f, ok, e := t.extent(to)
+		if e != nil {
+			return false, false, e
+		}
+		others = others || ok && to != f.From && !t.isStart(to)
+	}
+	return false, others, nil
 }
 
 // leadsOutside returns the extents of what a function jumps to outside of itself.

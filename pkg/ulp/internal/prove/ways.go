@@ -110,12 +110,13 @@ func (t *Text) waysInto(entry, from, to uint64) error {
 func (t *Text) point(at uint64) {
 	if i := at - t.Addr; i < uint64(len(t.Code)) {
 		t.pointers.set(i)
+		t.held.set(i)
 	}
 }
 
 // findPointers notes all addresses of the text that something in the library holds, or may make.
 func (t *Text) findPointers() {
-	t.pointers = make(bits, len(t.Code)/64+1)
+	t.pointers, t.held = make(bits, len(t.Code)/64+1), make(bits, len(t.Code)/64+1)
 	for _, p := range t.Pointers {
 		t.point(p)
 	}
@@ -133,7 +134,9 @@ func (t *Text) findPointers() {
 			return
 		}
 		t.table(at, at, func(target uint64) bool {
-			t.point(target)
+			if i := target - t.Addr; i < uint64(len(t.Code)) {
+				t.pointers.set(i)
+			}
 			steps--
 			return steps >= 0
 		})
