@@ -44,6 +44,7 @@ type known struct {
 	handlers  map[uint64]error         // by the address as linked
 	parts     map[uint64][]prove.Range // relative to the bias, of the function there
 	symbols   map[process.Reference]verdict[process.Symbol]
+	exported  map[*Patch]bool // live patches whose functions are what the library exports
 }
 
 // verdict is what was found, or why not.
@@ -103,7 +104,7 @@ func (c *Cache) entry(stamp process.FileStamp) *known {
 	k := c.files[stamp]
 	if k == nil && len(c.files) < maxKnown {
 		k = &known{lock: make(chan struct{}, 1), sites: map[ulp.Function]verdict[site]{}, handlers: map[uint64]error{}, parts: map[uint64][]prove.Range{},
-			symbols: map[process.Reference]verdict[process.Symbol]{}}
+			symbols: map[process.Reference]verdict[process.Symbol]{}, exported: map[*Patch]bool{}}
 		if c.files == nil {
 			c.files = map[process.FileStamp]*known{}
 		}
@@ -243,6 +244,19 @@ func (k *known) symbol(ctx context.Context, ref process.Reference, move uint64) 
 		sym.Addr += move
 	}
 	return sym, found.err, true
+}
+
+// exports reports whether the functions that a live patch replaces are known to be what the library exports.
+func (k *known) exports(ctx context.Context, p *Patch) bool {
+	if k.take(ctx) != nil {
+		return false
+	}
+	defer k.leave()
+	if !k.exported[p] {
+		symbols, err := k.p.v.symbolsOf(ctx, k.file.Library())
+		k.exported[p] = err == nil && symbols != nil && symbols.CheckReplaced(ctx, p.Meta.Functions) == nil
+	}
+	return k.exported[p]
 }
 
 // needs returns the library's DT_NEEDED entries; ok is false if they are not known.

@@ -44,6 +44,10 @@ func (b *planner) sites(ctx context.Context) error {
 
 // versions compares the functions that a live patch replaces with what the library exports.
 func (b *planner) versions(ctx context.Context, l *process.Library, p *Patch) error {
+	k, err := b.v.known(ctx, l)
+	if err != nil || k != nil && k.exports(ctx, p) {
+		return err
+	}
 	symbols, err := b.v.symbolsOf(ctx, l)
 	switch {
 	case err != nil:
