@@ -1,6 +1,7 @@
 package tracer
 
 import (
+	"cmp"
 	"fmt"
 	"io"
 )
@@ -20,20 +21,9 @@ const (
 // only Call needs) it is content too. Ranges that cannot be read are left out; no more than 256 MiB are read.
 func FindGadgets(mem io.ReaderAt, ranges []Range) (Gadgets, error) {
 	var g Gadgets
-	var unread error
-	budget := uint64(gadgetMost)
-	for _, r := range ranges {
-		if r.End <= r.Start || r.Start > 1<<63-1 {
-			continue
-		}
-		r.End = min(r.End, r.Start+budget)
-		budget -= r.End - r.Start
-		if err := g.search(mem, r); err != nil && unread == nil {
-			unread = err
-		}
-		if g.complete() {
-			return g, nil
-		}
+	unread := search(mem, ranges, g.scan, g.complete)
+	if !g.canCall() {
+		unread = cmp.Or(search(mem, ranges, g.scanStores, g.canCall), unread)
 	}
 	if !g.usable() {
 		if unread != nil {
@@ -44,18 +34,27 @@ func FindGadgets(mem io.ReaderAt, ranges []Range) (Gadgets, error) {
 	return g, nil
 }
 
-// search looks through one range, in chunks that overlap.
-func (g *Gadgets) search(mem io.ReaderAt, r Range) error {
-	buf := make([]byte, min(gadgetChunk, r.End-r.Start))
-	for at := r.Start; at < r.End && !g.complete(); at += gadgetChunk - gadgetOverlap {
-		b := buf[:min(uint64(len(buf)), r.End-at)]
-		if _, err := mem.ReadAt(b, int64(at)); err != nil {
-			return fmt.Errorf("reading %#x: %w", at, err)
+// search looks through ranges, in chunks that overlap, until it is done. The error is that of the first range that cannot be read.
+func search(mem io.ReaderAt, ranges []Range, scan func(b []byte, at uint64), done func() bool) (unread error) {
+	buf := make([]byte, gadgetChunk)
+	budget := uint64(gadgetMost)
+	for _, r := range ranges {
+		if r.End <= r.Start || r.Start > 1<<63-1 {
+			continue
 		}
-		g.scan(b, at)
-		if r.End-at <= gadgetChunk {
-			break
+		r.End = min(r.End, r.Start+budget)
+		budget -= r.End - r.Start
+		for at := r.Start; at < r.End && !done(); at += gadgetChunk - gadgetOverlap {
+			b := buf[:min(gadgetChunk, r.End-at)]
+			if _, err := mem.ReadAt(b, int64(at)); err != nil {
+				unread = cmp.Or(unread, fmt.Errorf("reading %#x: %w", at, err))
+				break
+			}
+			scan(b, at)
+			if r.End-at <= gadgetChunk {
+				break
+			}
 		}
 	}
-	return nil
+	return unread
 }

@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"fmt"
 	"io"
+	"iter"
 	"slices"
 )
 
@@ -67,28 +68,52 @@ func (g *Gadgets) at(pc uint64) bool {
 	return in(g.Syscall, syscallRet) || in(g.Restorer, restorers[0]) || in(g.Keep, keepRax)
 }
 
-// scan takes what it finds in b, which lies at the address at.
+// scan takes what it finds in b, which lies at the address at. Keep is a Store, too.
 func (g *Gadgets) scan(b []byte, at uint64) {
-	if i := bytes.Index(b, syscallRet); i >= 0 && g.Syscall == 0 {
-		g.Syscall = at + uint64(i)
-	}
-	if i := bytes.Index(b, keepRax); i >= 0 && g.Keep == 0 {
-		g.Keep = at + uint64(i)
-	}
+	find(&g.Syscall, b, at, syscallRet, 1)
 	for _, r := range restorers {
-		if i := bytes.Index(b, r); i >= 0 && g.Restorer == 0 {
-			g.Restorer = at + uint64(i)
-		}
+		find(&g.Restorer, b, at, r, len(r)-1)
 	}
+	if find(&g.Keep, b, at, keepRax, 3); g.Keep != 0 {
+		g.Store, g.reg, g.gap = g.Keep, rbx, 8
+	}
+}
+
+// scanStores takes a Store, where there is no Keep.
+func (g *Gadgets) scanStores(b []byte, at uint64) {
 	for _, s := range stores {
-		for i := 0; g.Store == 0; i++ {
-			j := bytes.Index(b[i:], s.code)
-			if j < 0 {
-				break
-			}
-			i += j
+		for i := range occurrences(b, s.code, 1) {
 			if reg, gap, ok := decodeStore(b[i:]); ok {
 				g.Store, g.reg, g.gap = at+uint64(i), reg, gap
+				return
+			}
+		}
+	}
+}
+
+// find notes where code is in b first, unless that is known. rare is the index of the byte of it that code has least.
+func find(found *uint64, b []byte, at uint64, code []byte, rare int) {
+	if *found != 0 {
+		return
+	}
+	for i := range occurrences(b, code, rare) {
+		*found = at + uint64(i)
+		return
+	}
+}
+
+// occurrences yields where code is in b. It looks for its rare byte: bytes.Index, which looks for the first one, takes ten times
+// as long where that is in every other instruction.
+func occurrences(b, code []byte, rare int) iter.Seq[int] {
+	return func(yield func(int) bool) {
+		for i := rare; i < len(b); i++ {
+			j := bytes.IndexByte(b[i:], code[rare])
+			if j < 0 {
+				return
+			}
+			i += j
+			if bytes.HasPrefix(b[i-rare:], code) && !yield(i-rare) {
+				return
 			}
 		}
 	}
