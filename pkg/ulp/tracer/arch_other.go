@@ -67,6 +67,7 @@ func (*Gadgets) usable() bool               { return false }
 func (*Gadgets) canCall() bool              { return false }
 func (*Gadgets) canBatch() bool             { return false }
 func (*Gadgets) scan([]byte, uint64)        {}
+func (*Gadgets) scanStores([]byte, uint64)  {}
 func (*Gadgets) verify(io.ReaderAt) error   { return ErrUnsupported }
 func (*Gadgets) afterSyscall(uint64) uint64 { return 0 }
 func (*Gadgets) at(uint64) bool             { return false }
