@@ -60,13 +60,19 @@ func (d dir) live(main State) (dir, error) {
 			return dir{th}, err
 		}
 	}
+	return dir{}, d.noThreads()
+}
+
+// noThreads says why none of the threads that were listed is there any more: they have ended, and others have begun, or none have.
+func (d dir) noThreads() error {
 	s, err := d.stat()
-	if err == nil && !s.vanished() { // those that were listed have ended, others have begun
-		err = lookError(d.PID(), "threads", ErrChanged)
-	} else if err == nil {
-		err = lookError(d.PID(), "threads", ErrGone)
+	switch {
+	case err != nil:
+		return err
+	case s.vanished():
+		return lookError(d.PID(), "threads", ErrGone)
 	}
-	return dir{}, err
+	return lookError(d.PID(), "threads", ErrChanged)
 }
 
 // buffers are shared by all calls: at any time there are as many as there are calls.

@@ -27,8 +27,8 @@ func (p *Process) ThreadList(ctx context.Context) ([]Thread, error) {
 		if err != nil {
 			return nil, err
 		}
-		if len(list) == 0 {
-			return nil, ErrGone
+		if len(list) == 0 { // all that were listed have ended
+			return nil, d.noThreads()
 		}
 		return list, nil
 	})

@@ -42,6 +42,23 @@ func TestThreadExecs(t *testing.T) {
 	await(t, c.pid, "S")
 }
 
+// TestThreadExecsListed lists the threads of such a process. It always has some, whatever the kernel shows while one of them takes
+// the number of the first.
+func TestThreadExecsListed(t *testing.T) {
+	c := start(t, program(t, "life"), "threadexecs")
+	dir, err := procfs.Open(procfs.Root, c.pid)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer dir.Close()
+	for deadline := time.Now().Add(time.Second); time.Now().Before(deadline); {
+		n := 0
+		if _, err := dir.EachTask(func(int) error { n++; return nil }); err != nil || n == 0 {
+			t.Fatalf("%d threads, %v", n, err)
+		}
+	}
+}
+
 // TestLeaderEnds visits processes whose first thread ends meanwhile. The kernel does not tell its tracer, but it is no
 // reason not to stop the others.
 func TestLeaderEnds(t *testing.T) {

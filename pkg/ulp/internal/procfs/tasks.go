@@ -3,14 +3,36 @@ package procfs
 import (
 	"errors"
 	"strconv"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
 
 // EachTask calls f with the number of each thread, in ascending order. They come and go: what it shows is true for no
 // longer than it takes to read. complete reports whether as many threads as it showed were there afterwards; a thread
-// that ends meanwhile may hide another one. Every process has a thread: a list without any is ErrGone if that is so.
+// that ends meanwhile may hide another one.
+//
+// Every process has a thread. A list without any is [ErrGone] if the process is; if it is not, a thread that executes another
+// program is just taking the first one's number, and the list is read again.
 func (d *Dir) EachTask(f func(tid int) error) (complete bool, err error) {
+	for range emptyReads {
+		if complete, err = d.eachTask(f); !errors.Is(err, errNoThreads) {
+			break
+		}
+		time.Sleep(emptyPause)
+	}
+	return complete, err
+}
+
+// emptyReads bounds how often a list without threads is read.
+const (
+	emptyReads = 20
+	emptyPause = 100 * time.Microsecond
+)
+
+var errNoThreads = malformed("no threads")
+
+func (d *Dir) eachTask(f func(tid int) error) (complete bool, err error) {
 	dir, err := d.Open("task", ReadOnly|unix.O_DIRECTORY)
 	if err != nil {
 		return false, err
@@ -21,7 +43,7 @@ func (d *Dir) EachTask(f func(tid int) error) (complete bool, err error) {
 		return false, d.fail("task", err)
 	}
 	if n == 0 {
-		return false, d.fail("task", malformed("no threads"))
+		return false, d.fail("task", errNoThreads)
 	}
 	var st unix.Stat_t
 	if err := unix.Fstat(int(dir), &st); err != nil {
