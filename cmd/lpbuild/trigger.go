@@ -9,6 +9,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/lpbuild/lpbuild/pkg/hook"
 	"github.com/lpbuild/lpbuild/pkg/shellword"
 	"github.com/lpbuild/lpbuild/pkg/ulp"
 	"github.com/lpbuild/lpbuild/pkg/ulp/trigger"
@@ -155,7 +156,9 @@ A call that began before a function was replaced ends in the old one. With --con
 either engine changes a process only while no thread is in a function that is replaced, or in former
 code of it, or has a call of it on its stack. The process is tried again, less and less often, until
 --timeout is over; then a thread and its function are named, and the process is as it was. A dry run
-stops no process, and cannot see that.` + triggerExitHelp,
+stops no process, and cannot see that.
+
+What root changes by hand is logged where "lpbuild hook" logs: in the journal (lpbuild-hook), or in /var/log/lpbuild.` + triggerExitHelp,
 		Example: `  lpbuild trigger build/x86_64/*.so
   lpbuild trigger --dry-run '/usr/lib64/glibc-livepatches/0.3/*.so'
   lpbuild trigger -p 'nginx*' --replace libc_2.31-150300.63.1_livepatch2.so
@@ -228,10 +231,17 @@ func (o *liveOptions) run(cmd *cobra.Command, s *console, args []string, revert 
 		return errReported{errors.New("none of the files is a live patch")}
 	}
 	collectLess()
+	log := hook.NewManual(shellword.Join(append([]string{cmd.CommandPath()}, args...)...), revert)
 	summary, err := trigger.Run(ctx, trigger.Options{
 		Selector: selector, Backends: engines, Containers: containers, Revert: revert, RevertAll: o.all, Replace: o.replace,
 		Leftovers: o.leftovers, DryRun: o.dryRun, Timeout: o.timeout, MaxStop: o.maxStop, Deadline: o.deadline,
-	}, p.report)
+	}, func(r *trigger.Report) {
+		log.Add(r)
+		p.report(r)
+	})
+	if !o.dryRun {
+		_ = log.Write("/", summary) // as for scriptlets, what was done counts, and not that it could not be written down
+	}
 	if err := errors.Join(err, p.finish(summary, err == nil)); err != nil || summary.Processes() > 0 {
 		return err
 	}

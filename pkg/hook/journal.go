@@ -28,7 +28,11 @@ func (o *Outcome) WriteLog(r Request) error {
 	if err != nil {
 		return err
 	}
-	title := fmt.Sprintf("%s %s %s %s", r.Action, r.Package, r.Version, r.Library)
+	return r.keepLog(fmt.Sprintf("%s %s %s %s", r.Action, r.Package, r.Version, r.Library), o)
+}
+
+// keepLog writes what an outcome has for the log.
+func (r *Request) keepLog(title string, o *Outcome) error {
 	lines := o.Log
 	if len(lines) > maxLogLines {
 		lines = append(lines[:maxLogLines:maxLogLines], fmt.Sprintf("and %d lines more", len(lines)-maxLogLines))
