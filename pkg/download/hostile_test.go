@@ -91,7 +91,7 @@ func TestBadRepositories(t *testing.T) {
 		},
 		"metadata damaged": {
 			broken: func(_ *testing.T, w *world) { w.server.Misbehave(distro.Fault{Path: "*primary.xml*", Change: damage}) },
-			want:   download.ErrChanged, names: "primary.xml",
+			want:   download.ErrIncomplete, names: "primary.xml",
 		},
 		"metadata truncated": {
 			broken: func(_ *testing.T, w *world) { w.server.Misbehave(distro.Fault{Path: "*primary.xml*", Change: half}) },
@@ -268,8 +268,21 @@ func TestRepositoryChanges(t *testing.T) {
 	w.newFolder(t)
 	w.server.Misbehave(distro.Fault{Path: "*primary.xml*", Status: 404})
 	again := newWorldWithStore(t, w)
-	if _, err := again.run(t, nil); !errors.Is(err, download.ErrChanged) {
-		t.Errorf("error is %v, want ErrChanged", err)
+	if _, err := again.run(t, nil); !errors.Is(err, download.ErrIncomplete) || errors.Is(err, download.ErrChanged) {
+		t.Errorf("error is %v, want ErrIncomplete: it is the same state", err)
+	}
+}
+
+// TestWebPage: a login page in place of a repository's file is called what it is.
+func TestWebPage(t *testing.T) {
+	page := func([]byte) []byte { return []byte("\n<!DOCTYPE HTML>\n<html><body>Please log in</body></html>\n") }
+	for _, name := range []string{"repomd.xml", "repomd.xml.asc"} {
+		w := newWorld(t, distro.StandardOptions{Builds: 1})
+		w.server.Misbehave(distro.Fault{Path: name, Change: page})
+		_, err := w.run(t, nil)
+		if !errors.Is(err, pgp.ErrBadSignature) || !strings.Contains(err.Error(), "in place of "+name+" the server sent a web page") {
+			t.Errorf("%s: %v", name, err)
+		}
 	}
 }
 

@@ -51,17 +51,23 @@ func (r *run) readListing(ctx context.Context, s *Source, p *place, want func(st
 // owner may publish at any moment.
 func (r *run) readMirror(ctx context.Context, s *Source, p *place, at fetch.Location, want func(string) bool) (*listing, error) {
 	var err error
-	for range 2 {
+	var seen [2]digest.Digest // of repomd.xml
+	for i := range seen {
 		var l *listing
 		if l, err = r.tryListing(ctx, s, p, at, want); err == nil {
 			return l, nil
 		}
-		if _, stale := errors.AsType[*staleError](err); !stale {
+		stale, is := errors.AsType[*staleError](err)
+		if !is {
 			return nil, fmt.Errorf("repository %s: %w", at, err)
 		}
+		seen[i] = stale.repomd
 	}
 	if errors.Is(err, pgp.ErrBadSignature) {
 		return nil, fmt.Errorf("repository %s: %w", at, err)
+	}
+	if seen[0] == seen[1] && !seen[0].IsZero() {
+		return nil, fmt.Errorf("repository %s: %w: %w: ask its owner, or try again when it is published anew", at, ErrIncomplete, err)
 	}
 	return nil, fmt.Errorf("repository %s: %w: %w", at, errChanging, err)
 }
@@ -70,7 +76,10 @@ func (r *run) readMirror(ctx context.Context, s *Source, p *place, at fetch.Loca
 var errChanging = fmt.Errorf("%w: wait a minute and try again", ErrChanged)
 
 // staleError marks what happens when repomd.xml no longer describes the files beside it, and says nothing itself.
-type staleError struct{ err error }
+type staleError struct {
+	err    error
+	repomd digest.Digest // of the file that was read; zero if none was believed
+}
 
 func (e *staleError) Error() string { return e.err.Error() }
 func (e *staleError) Unwrap() error { return e.err }
@@ -79,7 +88,7 @@ func (r *run) tryListing(ctx context.Context, s *Source, p *place, at fetch.Loca
 	l := &listing{source: s, place: p, location: at}
 	md, err := r.readRepomd(ctx, l)
 	if errors.Is(err, pgp.ErrBadSignature) { // perhaps the signature of the next state
-		return nil, &staleError{err}
+		return nil, &staleError{err: err}
 	}
 	if err != nil {
 		return nil, err
@@ -94,13 +103,13 @@ func (r *run) tryListing(ctx context.Context, s *Source, p *place, at fetch.Loca
 	}
 	if err := r.fetch(ctx, "metadata", location, fetch.Want{Digest: primary.Checksum, Size: primary.Size}); err != nil {
 		if errors.Is(err, fetch.ErrNotFound) || errors.Is(err, digest.ErrMismatch) || errors.Is(err, fetch.ErrTooLarge) {
-			return nil, &staleError{err}
+			return nil, &staleError{err, l.locked.Repomd}
 		}
 		return nil, err
 	}
 	if l.packages, err = r.readPrimary(ctx, primary, want); err != nil {
 		if r.isDamaged(ctx, primary.Checksum) {
-			err = &staleError{err}
+			err = &staleError{err, l.locked.Repomd}
 		}
 		return nil, fmt.Errorf("%s: %w", location, err)
 	}
@@ -154,7 +163,22 @@ func (r *run) verifyRepomd(ctx context.Context, l *listing, data []byte) (*pgp.S
 	if err != nil {
 		return nil, err
 	}
+	for _, got := range []struct {
+		name string
+		data []byte
+	}{{"repomd.xml.asc", sig}, {"repomd.xml", data}} {
+		if isWebPage(got.data) {
+			return nil, fmt.Errorf("%w: in place of %s the server sent a web page: a proxy, a login or an error page answers for the repository",
+				pgp.ErrBadSignature, got.name)
+		}
+	}
 	return l.source.Keys.Verify(sig, bytes.NewReader(data), pgp.Policy{Now: r.now})
+}
+
+// isWebPage reports whether data are HTML.
+func isWebPage(data []byte) bool {
+	head := bytes.ToLower(bytes.TrimSpace(bytes.TrimPrefix(data[:min(len(data), 512)], []byte("\xef\xbb\xbf"))))
+	return bytes.HasPrefix(head, []byte("<!doctype html")) || bytes.HasPrefix(head, []byte("<html"))
 }
 
 func (r *run) readPrimary(ctx context.Context, primary rpmmd.Data, want func(string) bool) ([]rpmmd.Package, error) {

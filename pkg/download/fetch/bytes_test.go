@@ -315,7 +315,7 @@ func TestTLS(t *testing.T) {
 	tries := 0
 	unknown := fetch.New(fetch.Options{Backoff: func(int) time.Duration { tries++; return 0 }})
 	got, err := unknown.Bytes(t.Context(), location(t, s.URL), 9)
-	if err == nil || got != nil || tries > 0 || !strings.Contains(err.Error(), "certificate") {
+	if err == nil || got != nil || tries > 0 || !strings.Contains(err.Error(), "certificate") || !strings.Contains(err.Error(), "SSL_CERT_FILE") {
 		t.Errorf("without: %q, %v after %d retries", got, err, tries)
 	}
 }

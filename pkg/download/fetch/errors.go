@@ -87,6 +87,16 @@ type connError struct{ err error }
 func (e *connError) Error() string { return e.err.Error() }
 func (e *connError) Unwrap() error { return e.err }
 
+// trusting adds to an error about a certificate how to have another authority believed.
+func trusting(err error) error {
+	var authority x509.UnknownAuthorityError
+	if !errors.As(err, &authority) {
+		return err
+	}
+	return fmt.Errorf("%w: the system's certificates do not have its authority; those of a file (SSL_CERT_FILE) or of a directory "+
+		"(SSL_CERT_DIR) are used in their place if the variable is set", err)
+}
+
 // temporary reports whether trying again may help: the server said so, or the connection broke for a reason that is not
 // bound to come back.
 func temporary(err error) bool {

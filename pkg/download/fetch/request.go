@@ -30,7 +30,7 @@ func (c *Client) get(ctx context.Context, l Location, offset int64) (*answer, er
 		dog.within(c.o.HeaderTimeout)
 		res, err := c.roundTrip(ctx, from, offset)
 		if err != nil {
-			err = &connError{dog.reason(err)}
+			err = &connError{trusting(dog.reason(err))}
 			dog.stop()
 			return nil, from.guard(via(l, from, fmt.Errorf("%s: %w", from, err)))
 		}
