@@ -239,17 +239,30 @@ func cellsJSON(r *buildmatrix.Report) []cellJSON {
 // descriptions for the build, and so is a reason that several descriptions have in common.
 func printRefused(s *console, r *buildmatrix.Report) {
 	var groups refusals
+	patches := map[string]map[string]bool{} // by what is said of them
+	for _, c := range r.Cells {
+		for _, reason := range c.Reasons {
+			said := gist(c, reason)
+			if patches[said] == nil {
+				patches[said] = map[string]bool{}
+			}
+			patches[said][c.Patch] = true
+		}
+	}
 	for _, c := range r.Cells {
 		if c.Status == buildmatrix.Built {
 			continue
 		}
 		var text strings.Builder
 		for _, reason := range c.Reasons {
-			if reason.Code == buildmatrix.SameName || reason.Code == buildmatrix.ReplacedTwice {
-				groups.add(c, "", shown(buildmatrix.Reason{Message: reason.Message, Hint: reason.Hint}))
-				continue
+			switch said := gist(c, reason); {
+			case len(patches[said]) == 1:
+				text.WriteString(shown(reason))
+			case reason.Code == "compiler":
+				groups.add(c, said, shown(reason))
+			default:
+				groups.add(c, said, shown(buildmatrix.Reason{Message: reason.Message, Hint: reason.Hint}))
 			}
-			text.WriteString(shown(reason))
 		}
 		if text.Len() > 0 || len(c.Reasons) == 0 {
 			groups.add(c, c.Patch, text.String())
@@ -265,6 +278,31 @@ func printRefused(s *console, r *buildmatrix.Report) {
 	}
 }
 
+// gist is what a reason against a cell says, without the build, the description, and how a compiler came to the place of its error.
+func gist(c buildmatrix.CellInfo, reason buildmatrix.Reason) string {
+	text := reason.Message
+	if reason.Code == "compiler" {
+		var errs []string
+		for line := range strings.Lines(text) {
+			if strings.Contains(line, "error: ") {
+				errs = append(errs, line)
+			}
+		}
+		if len(errs) > 0 {
+			text = strings.Join(errs, "")
+		}
+	}
+	return general(c, reason.Code+"\x00"+text+"\x00"+reason.Hint)
+}
+
+// general returns a text with placeholders for the build of a cell.
+func general(c buildmatrix.CellInfo, text string) string {
+	if c.Version == "" {
+		return text
+	}
+	return strings.ReplaceAll(text, "_"+c.Version+"-"+c.Release, "_{version}-{release}")
+}
+
 // refusals are reasons against cells, each with what it is about.
 type refusals struct {
 	list []*refusal
@@ -278,19 +316,22 @@ type refusal struct {
 	patches, builds []string
 }
 
-// add adds what is said of a cell. patch is what else it must have in common with those that it is said of once, too.
-func (r *refusals) add(c buildmatrix.CellInfo, patch, text string) {
-	general := strings.ReplaceAll(text, "_"+c.Version+"-"+c.Release, "_{version}-{release}")
-	key := fmt.Sprintf("%s\x00%s\x00%s", c.Status, patch, general)
+// add adds what is said of a cell. about is what cells must have in common of which it is said once: a patch, with the whole text, or
+// the gist of the text.
+func (r *refusals) add(c buildmatrix.CellInfo, about, text string) {
+	key := fmt.Sprintf("%s\x00%s", c.Status, about)
+	if about == c.Patch {
+		key += "\x00" + general(c, text)
+	}
 	g := r.by[key]
 	if g == nil {
 		if r.by == nil {
 			r.by = map[string]*refusal{}
 		}
-		g = &refusal{status: c.Status, text: general, first: text}
+		g = &refusal{status: c.Status, text: general(c, text), first: text}
 		r.by[key], r.list = g, append(r.list, g)
 	}
-	build := fmt.Sprintf("%s-%s-%s.%s", c.Package, c.Version, c.Release, c.Arch)
+	build := c.Build()
 	if c.Variant != "" {
 		build += " (" + c.Variant + ")"
 	}
@@ -306,27 +347,28 @@ func (r *refusals) add(c buildmatrix.CellInfo, patch, text string) {
 // for one reason is one note.
 func printNotes(s *console, r *buildmatrix.Report) {
 	type note struct {
-		first               string
+		first, hint         string
 		containers, patches []string
+		functions           []string // that it is about, by their quoted names
 		messages            map[string]bool
 	}
 	notes := map[string]*note{}
 	var order []*note
 	for _, c := range r.Containers() {
 		for _, n := range c.Notes {
-			key := c.Patch + "\x00" + n.Message + "\x00" + n.Hint
+			name, rest := aboutFunction(n.Message)
+			key := c.Patch + "\x00" + rest + "\x00" + n.Hint
 			if _, why, accepted := strings.Cut(n.Message, buildmatrix.Accepted); accepted {
 				key = n.Code + "\x00" + why
 			}
 			about := notes[key]
 			if about == nil {
-				about = &note{first: n.Message + "\n", messages: map[string]bool{}}
-				if n.Hint != "" {
-					about.first += fmt.Sprintf("  hint: %s\n", n.Hint)
-				}
+				about = &note{first: n.Message, hint: n.Hint, messages: map[string]bool{}}
 				notes[key], order = about, append(order, about)
 			}
-			about.messages[n.Message] = true
+			if about.messages[n.Message] = true; name != "" && !slices.Contains(about.functions, name) {
+				about.functions = append(about.functions, name)
+			}
 			for list, name := range map[*[]string]string{&about.containers: c.Arch + "/" + c.Container, &about.patches: c.Patch} {
 				if !slices.Contains(*list, name) {
 					*list = append(*list, name)
@@ -336,11 +378,28 @@ func printNotes(s *console, r *buildmatrix.Report) {
 	}
 	for _, about := range order {
 		fmt.Fprintf(s.err, "note, of %s: %s: ", plural(len(about.containers), "container"), strings.Join(about.patches, ", "))
-		if n := len(about.messages); n > 1 {
+		name, rest := aboutFunction(about.first)
+		switch n := len(about.messages); {
+		case n > 1 && n == len(about.functions) && len(about.patches) == 1:
+			about.first = fmt.Sprintf("%s (as %s)%s", name, strings.Join(about.functions[1:], ", "), rest)
+		case n > 1:
 			fmt.Fprintf(s.err, "%d like this: ", n)
 		}
-		fmt.Fprint(s.err, about.first)
+		fmt.Fprintln(s.err, about.first)
+		if about.hint != "" {
+			fmt.Fprintf(s.err, "  hint: %s\n", about.hint)
+		}
 	}
+}
+
+// aboutFunction splits a message that begins with the quoted name of a function; name is "" for any other.
+func aboutFunction(message string) (name, rest string) {
+	if strings.HasPrefix(message, "\"") {
+		if end := strings.Index(message[1:], "\" "); end > 0 {
+			return message[:end+2], message[end+2:]
+		}
+	}
+	return "", message
 }
 
 func shown(reason buildmatrix.Reason) string {

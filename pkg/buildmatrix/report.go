@@ -144,3 +144,12 @@ func (r *Report) write(buildDir string) error {
 	}
 	return atomicfile.Write(name, b.Bytes(), 0o644)
 }
+
+// Build names the build that a cell is for, NAME-VERSION-RELEASE.ARCH; a cell of a patch that is for no build has its architecture
+// alone.
+func (c *CellInfo) Build() string {
+	if c.Package == "" {
+		return c.Arch
+	}
+	return fmt.Sprintf("%s-%s-%s.%s", c.Package, c.Version, c.Release, c.Arch)
+}

@@ -39,7 +39,7 @@ func Verify(ctx context.Context, c *Config, l *download.Lock, only []ulp.Arch) (
 			return r, err
 		}
 		if cell.Status != Built {
-			errs = append(errs, fmt.Errorf("%s for %s-%s-%s.%s is %s", cell.Patch, cell.Package, cell.Version, cell.Release, cell.Arch, cell.Status))
+			errs = append(errs, fmt.Errorf("%s for %s is %s", cell.Patch, cell.Build(), cell.Status))
 			continue
 		}
 		built[[6]string{cell.Patch, cell.Arch, cell.Package, cell.Version, cell.Release, cell.Target}] = true

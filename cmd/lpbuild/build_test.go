@@ -1,0 +1,60 @@
+package main
+
+import (
+	"bytes"
+	"strings"
+	"testing"
+
+	"github.com/lpbuild/lpbuild/pkg/buildmatrix"
+)
+
+// TestRefusedOnce: what is wrong with several descriptions is said once, whatever it is.
+func TestRefusedOnce(t *testing.T) {
+	cell := func(patch, release string, reasons ...buildmatrix.Reason) buildmatrix.CellInfo {
+		return buildmatrix.CellInfo{Status: buildmatrix.Refused, Patch: patch, Package: "glibc", Version: "2.31", Release: release, Arch: "x86_64", Reasons: reasons}
+	}
+	compiler := func(patch string) buildmatrix.Reason {
+		text := "gcc: exit status 1:\nIn file included from " + patch + ":1:\nshared.h:3:2: error: #error \"no version\"\n"
+		return buildmatrix.Reason{Code: "compiler", Message: text, Shown: text}
+	}
+	missing := func(patch string) buildmatrix.Reason {
+		return buildmatrix.Reason{Code: "no-symbol", Message: `symbol "x" is not in libc.so.6`, Hint: "did you mean y?", Shown: patch + ":3:1: error: ...\n    x:x_lp\n    ^\n"}
+	}
+	own := buildmatrix.Reason{Code: "ifunc", Message: "is an IFUNC", Shown: "c.in:4:1: error: is an IFUNC\n    ^~~\n"}
+	var out bytes.Buffer
+	printRefused(&console{err: &out}, &buildmatrix.Report{Cells: []buildmatrix.CellInfo{
+		cell("a.in", "1", compiler("a")), cell("a.in", "2", compiler("a")), cell("b.in", "1", missing("b.in")), cell("c.in", "1", own, missing("c.in")),
+		cell("d.in", "1", compiler("d")), {Status: buildmatrix.Refused, Patch: "e.in", Arch: "x86_64", Reasons: []buildmatrix.Reason{{Code: "no-build", Message: "nothing"}}},
+	}})
+	for _, want := range []string{
+		"refused a.in, d.in for glibc-2.31-1.x86_64, glibc-2.31-2.x86_64:\ngcc: exit status 1:\nIn file included from a:1:\n",
+		"refused b.in, c.in for glibc-2.31-1.x86_64:\nerror: symbol \"x\" is not in libc.so.6\n  hint: did you mean y?\n",
+		"refused c.in for glibc-2.31-1.x86_64:\nc.in:4:1: error: is an IFUNC\n    ^~~\n",
+		"refused e.in for x86_64:\nerror: nothing\n",
+	} {
+		if strings.Count(out.String(), want) != 1 {
+			t.Errorf("want once\n%s", want)
+		}
+	}
+	if n := strings.Count(out.String(), "#error"); n != 1 || strings.Count(out.String(), "^") != 1 {
+		t.Errorf("the #error is there %d times:\n%s", n, out.String())
+	}
+}
+
+// TestNotesOnce: a note about several functions of a patch is one.
+func TestNotesOnce(t *testing.T) {
+	note := func(function string) buildmatrix.Reason {
+		return buildmatrix.Reason{Code: "handlers", Message: `"` + function + `" cannot be replaced by the native engine`, Hint: "say so"}
+	}
+	cell := func(container string) buildmatrix.CellInfo {
+		return buildmatrix.CellInfo{Status: buildmatrix.Built, Patch: "a.in", Arch: "x86_64", Container: container,
+			Notes: []buildmatrix.Reason{note("one"), note("two"), note("three"), {Code: "other", Message: "something else"}}}
+	}
+	var out bytes.Buffer
+	printNotes(&console{err: &out}, &buildmatrix.Report{Cells: []buildmatrix.CellInfo{cell("1.so"), cell("2.so")}})
+	want := "note, of 2 containers: a.in: \"one\" (as \"two\", \"three\") cannot be replaced by the native engine\n  hint: say so\n" +
+		"note, of 2 containers: a.in: something else\n"
+	if out.String() != want {
+		t.Errorf("got\n%swant\n%s", out.String(), want)
+	}
+}
