@@ -120,19 +120,19 @@ func TestFolderOfOthers(t *testing.T) {
 		"for everybody to write": "others than root can write it", "a link": "a symbolic link is not followed",
 		"another user's": "others than root can write it", "a file": "not a folder",
 	}
-	for name, change := range map[string]func(root string){
-		"for everybody to write": func(root string) { check(t, os.Chmod(filepath.Join(root, filepath.Dir(at("1"))), 0o777)) },
-		"a link": func(root string) {
+	for name, change := range map[string]func(t *testing.T, root string){
+		"for everybody to write": func(t *testing.T, root string) { check(t, os.Chmod(filepath.Join(root, filepath.Dir(at("1"))), 0o777)) },
+		"a link": func(t *testing.T, root string) {
 			check(t, os.Rename(filepath.Join(root, "usr/lib64/target-livepatches"), filepath.Join(root, "moved")))
 			check(t, os.Symlink(filepath.Join(root, "moved"), filepath.Join(root, "usr/lib64/target-livepatches")))
 		},
-		"another user's": func(root string) {
+		"another user's": func(t *testing.T, root string) {
 			if os.Geteuid() != 0 {
 				t.Skip("needs root to give a folder away")
 			}
 			check(t, os.Chown(filepath.Join(root, filepath.Dir(at("1"))), 1234, 1234))
 		},
-		"a file": func(root string) {
+		"a file": func(t *testing.T, root string) {
 			check(t, os.RemoveAll(filepath.Join(root, filepath.Dir(at("1")))))
 			put(t, root, map[string]string{filepath.Dir(at("1")): ""})
 		},
@@ -140,7 +140,7 @@ func TestFolderOfOthers(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			c := start(t)
 			root := tree(t, map[string]string{at("1"): live(t, 10)})
-			change(root)
+			change(t, root)
 			if got := lines(t, c.request(root, Install, "1")); !strings.HasPrefix(got, "Live patches are not applied here: ") || !strings.Contains(got, says[name]) {
 				t.Errorf("it prints %q, without %q", got, says[name])
 			}

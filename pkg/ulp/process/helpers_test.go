@@ -34,7 +34,7 @@ func compile(t testing.TB, source string, flags ...string) string {
 
 func tryCompile(source string, flags ...string) (string, error) {
 	args := append([]string{"-O1", filepath.Join("testdata", source)}, flags...)
-	return builds.TryGCC(strings.TrimSuffix(source, ".c"), args...)
+	return builds.TryGCC(strings.TrimSuffix(filepath.Base(source), ".c"), args...)
 }
 
 // library compiles the patchable library, with its build-id as given.
