@@ -2,12 +2,15 @@ package inject
 
 import (
 	"debug/elf"
+	"errors"
 	"strconv"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/lpbuild/lpbuild/pkg/ulp"
+	"github.com/lpbuild/lpbuild/pkg/ulp/internal/prove"
+	"github.com/lpbuild/lpbuild/pkg/ulp/process"
 )
 
 // coldLibrary compiles the library with a part of calls elsewhere, stripped of the part's name.
@@ -76,6 +79,25 @@ func TestColdPartsCached(t *testing.T) {
 		}
 		if got, err := c.zones(nil, p); err != nil || !cmp.Equal(want, got, cmp.AllowUnexported(zone{})) {
 			t.Errorf("without a cache: %+v, want %+v: %v", got, want, err)
+		}
+	}
+}
+
+// TestColdPartsTooLong: a function that goes on behind the segment which it begins in, as a process can say of one, is refused.
+func TestColdPartsTooLong(t *testing.T) {
+	lib := coldLibrary(t, 1, nopFlags)
+	c := start(t, target(t, lib), 0)
+	v := seenOnce(t, c.pid).v
+	v.cache = nil
+	for _, l := range v.libs {
+		for _, seg := range l.Segments {
+			if seg.Perm&process.PermExec == 0 {
+				continue
+			}
+			b := &planner{Plan: &Plan{}, v: v, texts: map[uint64]*prove.Text{}}
+			if parts, err := b.parts(t.Context(), l, &site{entry: seg.End - 16, kind: kindCode}, 17); !errors.Is(err, prove.ErrSize) {
+				t.Errorf("%s: %v, %v", l.Name, parts, err)
+			}
 		}
 	}
 }

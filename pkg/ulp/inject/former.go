@@ -71,7 +71,11 @@ func (b *planner) parts(ctx context.Context, l *process.Library, s *site, size u
 			return parts, nil
 		}
 	}
-	t, err := b.text(ctx, l, l.Segment(s.entry))
+	seg := l.Segment(s.entry)
+	if seg == nil || size > seg.End-s.entry {
+		return nil, prove.ErrSize
+	}
+	t, err := b.text(ctx, l, seg)
 	if err != nil {
 		return nil, err
 	}
