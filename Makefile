@@ -1,4 +1,5 @@
-# Every target works on a fresh machine with git, make and Go; as root it installs the rest (Debian, SUSE).
+# Every target works on a fresh machine with git, make and Go; as root it installs the rest (Debian, SUSE), and as anybody where
+# that is installed.
 GO      ?= go
 BIN     := bin/lpbuild
 LINT    := bin/golangci-lint
@@ -33,14 +34,20 @@ deps-real: PACKAGES_DEBIAN = $(REAL_DEBIAN)
 deps-real: PACKAGES_SUSE   = $(DEMO_SUSE)
 deps-chromium: PACKAGES_DEBIAN = $(CHROMIUM_DEBIAN)
 deps-chromium: PACKAGES_SUSE   = $(DEMO_SUSE)
-# RUNLEVEL=1: what is a service is not started.
+# RUNLEVEL=1: what is a service is not started. Who is not root can go on where everything is installed, and is told what is not.
 deps deps-demo deps-glibc deps-real deps-chromium:
-	@if command -v apt-get >/dev/null; then \
-	  dpkg -s $(PACKAGES_DEBIAN) >/dev/null 2>&1 || { echo "installing packages (once)"; apt-get update -qq && \
-	    RUNLEVEL=1 DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $(PACKAGES_DEBIAN) </dev/null >/dev/null; }; \
+	@missing=; \
+	if command -v apt-get >/dev/null; then \
+	  for p in $(PACKAGES_DEBIAN); do dpkg -s $$p >/dev/null 2>&1 || missing="$$missing $$p"; done; \
 	elif command -v zypper >/dev/null; then \
-	  rpm -q $(PACKAGES_SUSE) >/dev/null || zypper --non-interactive install --no-recommends $(PACKAGES_SUSE); \
-	else echo "neither apt-get nor zypper here: install what the Makefile names for them" >&2; exit 1; fi
+	  for p in $(PACKAGES_SUSE); do rpm -q $$p >/dev/null || missing="$$missing $$p"; done; \
+	else echo "neither apt-get nor zypper here: install what the Makefile names for them" >&2; exit 1; fi; \
+	if [ -z "$$missing" ]; then exit 0; fi; \
+	if [ "$$(id -u)" != 0 ]; then echo "missing packages:$$missing: run \"make $@\" as root" >&2; exit 1; fi; \
+	echo "installing packages (once):$$missing"; \
+	if command -v apt-get >/dev/null; then apt-get update -qq && \
+	  RUNLEVEL=1 DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $$missing </dev/null >/dev/null; \
+	else zypper --non-interactive install --no-recommends $$missing; fi
 
 # The main job, on a small distributor of its own: repository, download, build, dist, rpmbuild.
 demo: deps-demo build

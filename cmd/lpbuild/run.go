@@ -103,8 +103,6 @@ func exitCode(err error) int {
 	switch {
 	case err == nil:
 		return exitOK
-	case errors.Is(err, context.Canceled):
-		return exitInterrupted
 	case errors.Is(err, errUsage):
 		return exitUsage
 	case errors.Is(err, pgp.ErrBadSignature), errors.Is(err, download.ErrOlder), errors.Is(err, download.ErrStale):
