@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"fmt"
 	"strings"
@@ -71,5 +72,9 @@ func TestExitCodes(t *testing.T) {
 		if got := exitCode(err); got != want {
 			t.Errorf("exit code of %v is %d, want %d", err, got, want)
 		}
+	}
+	// A stalled transfer is cancelled, too: only a signal makes a run one that was interrupted.
+	if got := exitCode(fmt.Errorf("the transfer: %w", context.Canceled)); got != exitError {
+		t.Errorf("exit code of a cancelled transfer is %d, want %d", got, exitError)
 	}
 }
