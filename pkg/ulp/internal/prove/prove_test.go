@@ -283,6 +283,39 @@ func FuzzEntersAt(f *testing.F) {
 	})
 }
 
+// FuzzWhole: any bytes as a text with any unwind information, in what looks at all of it. Parts lie in the text; who calls, too.
+func FuzzWhole(f *testing.F) {
+	f.Add(bytes.Repeat([]byte{0xe8, 0x0b, 0, 0, 0, 0x44, 0x01, 0xd8, 0xe9, 0xf0, 0x0f, 0, 0, 0xc3}, 400), frames().data, uint64(0), uint64(16))
+	f.Add(bytes.Repeat([]byte{0x48, 0x8d, 0x05, 0, 0, 0, 0, 0xff, 0xe0, 0x90}, 400), frames().data, uint64(3), uint64(90))
+	f.Fuzz(func(t *testing.T, code, data []byte, off, size uint64) {
+		m := flat{0x1000, data}
+		table, err := ReadFrames(m, m.addr, uint64(len(data)))
+		if err != nil {
+			t.Fatal(err)
+		}
+		const base = 0x2000
+		text := Text{Code: code, Addr: base, Frames: table, Data: []Code{{data, m.addr}}}
+		text.Index()
+		in := func(at uint64) bool { return at-base < uint64(len(code)) }
+		relied, _ := text.Reliances()
+		for at, r := range relied {
+			if !in(at) || !in(r.Call) || r.Register == "" {
+				t.Fatalf("%#x: %+v", at, r)
+			}
+		}
+		text.Relied(base+off, size)
+		if off >= uint64(len(code)) || size > uint64(len(code))-off {
+			return
+		}
+		parts, err := text.Parts(base+off, code[off:][:size])
+		for _, p := range parts {
+			if err != nil || !in(p.From) || p.To-base > uint64(len(code)) || p.From >= p.To {
+				t.Fatal(p, err)
+			}
+		}
+	})
+}
+
 // FuzzFrames: any bytes as unwind information; nothing outside of it is read.
 func FuzzFrames(f *testing.F) {
 	f.Add(frames().data, uint64(28), uint64(0x2000))
