@@ -37,7 +37,13 @@ taken out. With --revert-all, everything that is applied to a library is taken o
 live patch is applied, and only if that can be applied.
 
 It prints one line for each process, and a line with the counts. With -r N, it tries again while a
-process is busy.`,
+process is busy.
+
+EXIT STATUS
+  0    every process that should be patched is, or was skipped for a reason
+  1    something failed
+  64   the command line was wrong
+  130  interrupted: the processes in hand were finished, the others not begun`,
 		Example: `  lpbuild ulp trigger -p 4711 libc_livepatch1.so
   lpbuild ulp trigger --recursive -r 100 --timeout 200 --revert-all=target '/usr/lib64/glibc-livepatches/0.3/*.so'
   lpbuild ulp trigger --revert libc_livepatch1.so`,
