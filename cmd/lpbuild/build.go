@@ -377,7 +377,11 @@ func printNotes(s *console, r *buildmatrix.Report) {
 		}
 	}
 	for _, about := range order {
-		fmt.Fprintf(s.err, "note, of %s: %s: ", plural(len(about.containers), "container"), strings.Join(about.patches, ", "))
+		of := strings.Join(about.patches[:min(len(about.patches), maxNoted)], ", ")
+		if more := len(about.patches) - maxNoted; more > 0 {
+			of += fmt.Sprintf(" and %d more", more)
+		}
+		fmt.Fprintf(s.err, "note, of %s: %s: ", plural(len(about.containers), "container"), of)
 		name, rest := aboutFunction(about.first)
 		switch n := len(about.messages); {
 		case n > 1 && n == len(about.functions) && len(about.patches) == 1:
@@ -391,6 +395,9 @@ func printNotes(s *console, r *buildmatrix.Report) {
 		}
 	}
 }
+
+// maxNoted is how many descriptions a note names.
+const maxNoted = 3
 
 // aboutFunction splits a message that begins with the quoted name of a function; name is "" for any other.
 func aboutFunction(message string) (name, rest string) {
