@@ -231,7 +231,11 @@ func (o *liveOptions) run(cmd *cobra.Command, s *console, args []string, revert 
 		return errReported{errors.New("none of the files is a live patch")}
 	}
 	collectLess()
-	log := hook.NewManual(shellword.Join(append([]string{cmd.CommandPath()}, args...)...), revert)
+	what := args
+	if o.all != "" {
+		what = []string{"--all", o.all}
+	}
+	log := hook.NewManual(cmd.CommandPath()+" "+shellword.Join(what...), revert)
 	summary, err := trigger.Run(ctx, trigger.Options{
 		Selector: selector, Backends: engines, Containers: containers, Revert: revert, RevertAll: o.all, Replace: o.replace,
 		Leftovers: o.leftovers, DryRun: o.dryRun, Timeout: o.timeout, MaxStop: o.maxStop, Deadline: o.deadline,
