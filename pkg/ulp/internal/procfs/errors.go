@@ -51,11 +51,27 @@ func (d *Dir) fail(name string, err error) error {
 	}
 	switch {
 	case errors.Is(err, unix.EACCES), errors.Is(err, unix.EPERM):
-		err = ErrPermission
+		err = d.refused(name)
 	case errors.Is(err, unix.ESRCH), errors.Is(err, unix.ENOENT), errors.Is(err, ErrMalformed):
 		err = d.reason(name, err) // the kernel writes nothing, or half of it, of a task that is ending
 	}
 	return &Error{File: name, Err: err}
+}
+
+// refused returns what it means that a file may not be opened. The files of a task that has no memory any more belong to root
+// (task_dump_owner in the kernel's fs/proc/base.c), so that its owner, too, is refused while it ends.
+func (d *Dir) refused(name string) error {
+	task, _ := splitTask(name)
+	var b [statSize]byte
+	text, err := d.slurp(task+"stat", b[:])
+	if err != nil {
+		return ErrPermission
+	}
+	s, err := ParseStat(text)
+	if err != nil || !s.Over() || task == "" && !d.thread && s.Threads > 1 {
+		return ErrPermission
+	}
+	return ErrGone
 }
 
 // reason returns what it means that a file is not there or makes no sense.
