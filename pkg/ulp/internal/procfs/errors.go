@@ -68,8 +68,11 @@ func (d *Dir) refused(name string) error {
 		return ErrPermission
 	}
 	s, err := ParseStat(text)
-	if err != nil || !s.Over() || task == "" && !d.thread && s.Threads > 1 {
+	switch {
+	case err != nil || !s.Over():
 		return ErrPermission
+	case task == "" && !d.thread && s.Threads > 1:
+		return ErrLeader // the files of the others tell whether they may be opened
 	}
 	return ErrGone
 }
