@@ -88,7 +88,7 @@ func nopSite(entry uint64, window []byte) (*site, error) {
 	back := byte(int(entry) - beforeLen - int(s.place()) - atLen)
 	switch {
 	case jump && at[0] == 0xeb && at[1] == back:
-		return nil, ErrForeign
+		return nil, &foreignError{entry - beforeLen, bytes.Clone(window[:beforeLen])}
 	case !bytes.Equal(at[:atLen], oneNOP) && !bytes.Equal(at[:atLen], twoNOPs),
 		!jump && !bytes.Equal(window[:beforeLen], nops):
 		return nil, fmt.Errorf("%w: it has no NOPs there", ErrEntry)

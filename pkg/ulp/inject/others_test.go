@@ -26,6 +26,27 @@ func seenOnce(t *testing.T, pid int) *View {
 	return &View{v, st}
 }
 
+// TestOtherEnginePassed has another engine apply a live patch while a process is looked at, and revert it before anybody looks again:
+// what led to it for that time is not another tool's, although all is as it was before.
+func TestOtherEnginePassed(t *testing.T) {
+	lib := library(t, nopFlags)
+	p := pack(t, lib, "first:first_lp\n", ulp.PackOptions{Force: true}, "testdata/patch.c")
+	c := start(t, target(t, lib), 0)
+	v := seenOnce(t, c.pid)
+	if err := v.v.alone(); err != nil {
+		t.Fatal(err)
+	}
+	c.apply(Options{}, p)
+	_, err := v.planned(t.Context(), Change{Apply: []*Patch{p}}, Options{})
+	c.change(Change{Revert: everyOne}, Options{})
+	if v.v.worked(t.Context(), v.st) {
+		t.Fatal("something is left")
+	}
+	if stale := v.v.moved(t.Context(), v.st, err); !errors.Is(err, ErrForeign) || !errors.Is(stale, ErrStale) {
+		t.Errorf("%v: %v", err, stale)
+	}
+}
+
 // TestOtherEngine has another engine change functions between the look at what is applied and the look at the functions: that is
 // to be planned again, and is not another tool's work.
 func TestOtherEngine(t *testing.T) {

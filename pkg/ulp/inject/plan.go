@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"cmp"
 	"context"
-	"errors"
 	"fmt"
 	"slices"
 	"time"
@@ -115,9 +114,6 @@ func (v *View) plan(ctx context.Context, c Change, o Options) (*Plan, error) {
 		return nil, err
 	}
 	pl, err := v.planned(ctx, c, o)
-	if errors.Is(err, ErrForeign) { // or the detour of an engine that has applied and reverted since the look
-		pl, err = v.planned(ctx, c, o)
-	}
 	if err != nil {
 		return nil, v.v.moved(ctx, v.st, err)
 	}

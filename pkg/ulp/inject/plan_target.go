@@ -246,7 +246,7 @@ func (b *planner) entries(ctx context.Context, tp *targetPlan) error {
 			return fmt.Errorf("function at %#x of %s: %w", s.entry-tp.lib.Bias, tp.lib.Name, ErrProbe)
 		}
 		if !ok {
-			return fmt.Errorf("function at %#x of %s: %w", s.entry-tp.lib.Bias, tp.lib.Name, ErrForeign)
+			return fmt.Errorf("function at %#x of %s: %w", s.entry-tp.lib.Bias, tp.lib.Name, &foreignError{at, have})
 		}
 		b.expect = append(b.expect, write{at, have})
 		switch {

@@ -97,7 +97,7 @@ func (v *view) moved(ctx context.Context, st *state, err error) error {
 	case errors.Is(err, process.ErrUnreadable):
 	case errors.Is(err, ErrUnlisted), errors.Is(err, ErrUnresolved), errors.Is(err, ErrNoLibrary), errors.Is(err, ErrEntry),
 		errors.Is(err, ErrForeign), errors.Is(err, ErrDamaged), errors.Is(err, process.ErrMalformed), errors.Is(err, ulp.ErrNoSymbol):
-		if v.worked(ctx, st) {
+		if v.worked(ctx, st) || v.passed(ctx, st, err) {
 			return fmt.Errorf("%w: another engine is at work: %v", ErrStale, err) //nolint:errorlint // what it was is not so any more
 		}
 		if !v.moving(ctx) {
