@@ -105,7 +105,7 @@ func (o *objects) compileOlder(ctx context.Context, b *download.Build, name stri
 	case ctx.Err() != nil:
 		return nil, false, err
 	case err != nil:
-		return nil, false, os.WriteFile(name, image, 0o755) //nolint:gosec // the compiler has just written it
+		return nil, false, os.WriteFile(name, image, 0o755)
 	}
 	return said, true, nil
 }
