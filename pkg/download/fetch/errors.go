@@ -89,8 +89,7 @@ func (e *connError) Unwrap() error { return e.err }
 
 // trusting adds to an error about a certificate how to have another authority believed.
 func trusting(err error) error {
-	var authority x509.UnknownAuthorityError
-	if !errors.As(err, &authority) {
+	if _, ok := errors.AsType[x509.UnknownAuthorityError](err); !ok {
 		return err
 	}
 	return fmt.Errorf("%w: the system's certificates do not have its authority; those of a file (SSL_CERT_FILE) or of a directory "+
