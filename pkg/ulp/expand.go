@@ -41,7 +41,8 @@ const (
 // __memcpy_* does memcpy: the pattern stands for the functions that its code can return, as far as they match, and for no
 // others of such a name. It never stands for a name with "_chk" in it, nor for what the description names itself, and of several
 // names of one function only for the shortest. Where the versions of a name are different functions, each has a line, with its version.
-// A pattern with an "@" matches names with versions, bar@V1 or bar@@V2. If lib is nil, patterns are left as they are.
+// A pattern with an "@" matches names with versions, bar@V1 or bar@@V2, and is refused if one of these is an indirect function but
+// not all of them are. If lib is nil, patterns are left as they are.
 //
 // Positions stay those of the template. The error is a [diag.List] with everything that is wrong: unknown placeholders and
 // those without a value ([ErrPlaceholder]), patterns that are malformed, or of which it is not known what they may stand for

@@ -182,6 +182,9 @@ func (k *checker) implementations(name string) string {
 	known := map[uint64]bool{}
 	why := ""
 	for _, s := range rows {
+		if !isIFUNC(s) && !k.resolvers()[s.Value] {
+			continue // another version of the name, which is a plain function
+		}
 		if why = k.lib.unknownResolver(s.Value); why != "" {
 			break
 		}

@@ -75,7 +75,7 @@ func (e *expander) chosen(c *candidates, r Replacement) (chosen map[uint64]bool,
 	base, _, _ := strings.Cut(r.Old.Text, "@")
 	wild := strings.IndexAny(base, "*?[")
 	if wild < 0 {
-		return nil, true
+		return nil, e.takesVersions(c, r, base)
 	}
 	refuse := func(format string, args ...any) {
 		found := e.d.finding(r.Old, ErrPattern, format, args...)
@@ -102,6 +102,29 @@ func (e *expander) chosen(c *candidates, r Replacement) (chosen map[uint64]bool,
 		}
 	}
 	return chosen, true
+}
+
+// takesVersions refuses a pattern of versions if one that it matches is an indirect function, unless no other is: the patch would
+// leave that version, which may be the one that most programs use, as it is.
+func (e *expander) takesVersions(c *candidates, r Replacement, base string) bool {
+	names, _ := c.match(r.Old.Text, "", nil)
+	if len(names) == 0 {
+		return true // an error, which says so
+	}
+	for _, s := range c.lib.LookupAll(base) {
+		if s.Undefined || !isIFUNC(s) || !slices.ContainsFunc(versioned(s), func(name string) bool {
+			matches, _ := path.Match(r.Old.Text, name)
+			return matches
+		}) {
+			continue
+		}
+		found := e.d.finding(r.Old, ErrPattern, "%s, which %s would leave out, is an indirect function (IFUNC) of %s",
+			s.Qualified(), r.Old.Text, c.lib.Name)
+		found.Hint = fmt.Sprintf("name the implementations that it chooses, and the other versions, each in a line: %s", someOf(names))
+		e.errs = append(e.errs, found)
+		return false
+	}
+	return true
 }
 
 // candidates are the functions that a pattern may stand for.

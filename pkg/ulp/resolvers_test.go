@@ -103,3 +103,28 @@ func TestPatternUnknown(t *testing.T) {
 		t.Errorf("ppc64le:\n%s", got)
 	}
 }
+
+// TestIFUNCVersion: one version of a name may be an indirect function while another is not, as memcpy of glibc.
+func TestIFUNCVersion(t *testing.T) {
+	lib := parseTarget(t, sharedObject(t, map[string]string{"exports.map": targetFiles["exports.map"], "v.c": `
+typedef int (*fn)(void);
+volatile int cpu;
+#define F(name, n) __attribute__((noinline, visibility("hidden"))) int name(void) { return n; }
+F(__f_sse2, 1) F(__f_avx, 2) F(__f_small, 3)
+static fn choose(void) { return cpu ? __f_avx : __f_sse2; }
+int new_f(void) __attribute__((ifunc("choose")));
+int old_f(void) { return 4; }
+__asm__(".symver old_f,f@V1\n.symver new_f,f@@V2");
+`}))
+	err := ulp.Check(description(t, head+"f:value_lp\n"), container(t), lib, ulp.EntriesNOPs)
+	if got := render(err); !strings.Contains(got, "one by one or by the pattern __f_*: __f_avx, __f_sse2\n") {
+		t.Errorf("f:\n%s", got)
+	}
+	_, err = description(t, head+"f@*:value_lp\n").Expand(ulp.Expansion{}, lib)
+	if got := render(err); !errors.Is(err, ulp.ErrPattern) || !strings.Contains(got, "f@@V2, which f@* would leave out, is an indirect function (IFUNC) of libt.so\n") {
+		t.Errorf("f@*: %v\n%s", err, got)
+	}
+	if d, err := description(t, head+"f@V1:value_lp\n__f_*:value_lp\n").Expand(ulp.Expansion{}, lib); err != nil || len(d.Functions) != 3 {
+		t.Errorf("%v, %s", d, render(err))
+	}
+}
