@@ -137,8 +137,15 @@ func (m *imported) description(name string, texts map[string][]byte, numbers map
 	for _, r := range d.Functions {
 		p.replaces[r.Old.Text] = r.New.Text
 	}
-	if p.Source = sourceOf(stem, texts); p.Source == "" {
+	sources := sourcesOf(stem, texts)
+	switch len(sources) {
+	case 0:
 		leave("no source beside it")
+		return
+	case 1:
+		p.Source = sources[0]
+	default:
+		leave("several sources beside it, none of them " + path.Base(stem) + ".c")
 		return
 	}
 	p.CFlags = flagsOf(p.Source, texts)
@@ -327,10 +334,10 @@ func definedIn(name, source string, texts map[string][]byte) string {
 	return found
 }
 
-// sourceOf returns the source of a description: the file of its name, or the only other one beside it that is no test.
-func sourceOf(stem string, texts map[string][]byte) string {
+// sourcesOf returns what may be the source of a description: the file of its name, or all others beside it that are no tests.
+func sourcesOf(stem string, texts map[string][]byte) []string {
 	if texts[stem+".c"] != nil {
-		return stem + ".c"
+		return []string{stem + ".c"}
 	}
 	var others []string
 	for name := range texts {
@@ -338,8 +345,5 @@ func sourceOf(stem string, texts map[string][]byte) string {
 			others = append(others, name)
 		}
 	}
-	if len(others) == 1 {
-		return others[0]
-	}
-	return ""
+	return others
 }
