@@ -110,8 +110,11 @@ func isPlain(s string) error {
 	writes := slices.ContainsFunc(writingFlags, func(beginning string) bool {
 		return strings.HasPrefix(strings.Replace(s, "-fno-", "-f", 1), beginning)
 	})
-	if writes || !plainFlags().MatchString(s) {
+	switch {
+	case writes || !plainFlags().MatchString(s):
 		return notAllowed(s)
+	case strings.HasPrefix(s, "-m") && strings.HasSuffix(s, "=native"):
+		return fmt.Errorf("%q: the live patch would need the CPU of the machine that builds it: name one that all customers have", s)
 	}
 	return nil
 }

@@ -30,7 +30,7 @@ var allowed = [][]string{
 	{"-Wl,--defsym=a=b"}, {"-Wl,--gc-sections"}, {"-Wl,-soname,a.so"}, {"-Wl,-u,name"}, {"-Wa,--noexecstack"}, {"-Wp,-DX=1"},
 }
 
-// refused are flags by which a package could run something, or read or write elsewhere.
+// refused are flags by which a package could run something, read or write elsewhere, or be another one on another machine.
 var refused = [][]string{
 	{"--prefix=/tmp/evil"}, {"-B/tmp/evil"}, {"-B", "evil"}, {"-Bevil"}, {"-Wl,-plugin,evil.so"}, {"-Wl,--plugin=evil.so"}, {"-Wl,-plugin-opt=a"},
 	{"-Xlinker", "-plugin=evil.so"}, {"-Xassembler", "-a=out"}, {"-Xpreprocessor", "-MD"}, {"--plugin=evil.so"}, {"--specs=evil"}, {"-specs=evil"},
@@ -47,6 +47,7 @@ var refused = [][]string{
 	{"-fsave-optimization-record"}, {"-fdiagnostics-add-output=sarif:file=out"}, {"-fdiagnostics-format=sarif-file"}, {"-fmodules-ts"},
 	{"-fmodule-mapper=|evil"}, {"-foffload=evil"}, {"-Wl,-rpath-link,/tmp"}, {"-Wl,--just-symbols=/etc/x"}, {"-Wl,-R,/tmp"}, {"-Wl,--retain-symbols-file=/etc/x"},
 	{"-l:../../evil.a"}, {"-l/tmp/evil"}, {"/tmp/evil.o"}, {"evil.c"}, {"-Wl,evil.o"}, {"-Wl,evil"}, {"-Wl,-soname"}, {"-Wl,-script"}, {"-Wl,-z"}, {"-Wl,/tmp/evil.o"}, {"-Wl,-z,now,/tmp/evil.o"}, {"-Wl,-z,-plugin,evil.so"},
+	{"-march=native"}, {"-mtune=native"}, {"-mcpu=native"},
 	{"-x"}, {"-I"}, {"-D"}, {""}, {"-"}, {"--"}, {"-Wl,"}, {"-Wl,-z,@flags"}, {"-D", "@flags"}, {"-no-canonical-prefixes"}, {"-print-prog-name=as"},
 	{"-Wl,-soname,@flags"}, {"-Wl,--dynamic-list=/etc/x"}, {"-ffile-prefix-map"}, {"-fno-plugin=evil"}, {"-fdirectives-only"}, {"-frandom-seed"},
 }

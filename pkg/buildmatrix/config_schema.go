@@ -207,6 +207,8 @@ func (c *Config) readFile(d *document, n *yaml.Node, what string, to *[]string) 
 		d.add(n, fmt.Sprintf("%s: %v", what, err), "")
 	case !info.Mode().IsRegular():
 		d.add(n, fmt.Sprintf("%s: %s is not a file", what, c.File(name)), "")
+	case !staysIn(c.Dir, name):
+		d.add(n, fmt.Sprintf("%s: %q leads out of the package folder by a symbolic link", what, name), "copy the file in")
 	default:
 		*to = append(*to, filepath.ToSlash(filepath.Clean(name)))
 	}

@@ -176,6 +176,8 @@ func TestOutsideFiles(t *testing.T) {
 		"through a header":    {"#include \"sub/inner.h\"\n", "", "sub/inner.h:2:10", "above.h is outside of the package folder"},
 		"data":                {"__asm__(\".incbin \\\"../above.h\\\"\");\n", "", "", "../above.h is outside of the package folder"},
 		"system header":       {"#include <string.h>\n#include \"/usr/include/stdio.h\"\n", "", "", ""},
+		"by a link":           {"#include \"link/above.h\"\n", "", "toy_livepatch1.c:1:10", "link/above.h is outside of the package folder, by a symbolic link"},
+		"by a link inside":    {"#include \"inner/own.h\"\n", "", "", ""},
 		"own header":          {"#include \"sub/../sub/own.h\"\n", "", "", ""},
 	}
 	for name, tc := range tests {
@@ -198,6 +200,11 @@ func TestOutsideFiles(t *testing.T) {
 			f.write("../above.map", "{ global: toy_add_lp; local: *; };\n")
 			f.write("build/x.h", "")
 			f.write("sub/own.h", "")
+			for link, to := range map[string]string{"link": "..", "inner": "sub"} {
+				if err := os.Symlink(to, filepath.Join(f.dir, link)); err != nil {
+					t.Fatal(err)
+				}
+			}
 			f.write("sub/inner.h", "\n#include \"../../above.h\"\n")
 			f.write("toy_livepatch1.c", tc.source+replacement)
 			r, err := f.build()

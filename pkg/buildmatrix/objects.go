@@ -226,6 +226,9 @@ func (o *objects) addFiles(names []string, text []byte) error {
 		if why := outsideReason(name, o.manifest.Survey.Own); why != "" {
 			return outside(o.root, name, why, text)
 		}
+		if filepath.IsLocal(name) && !staysIn(o.root, name) {
+			return outside(o.root, name, "is outside of the package folder, by a symbolic link", text)
+		}
 		d, err := digest.OfFile(at(o.root, name))
 		if err != nil {
 			return fmt.Errorf("a file that the compiler read: %w", err)

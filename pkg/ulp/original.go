@@ -74,10 +74,14 @@ func (k *checker) originals() []string {
 // maxOriginals bounds the pointers to former code, for each of which all functions are looked at.
 const maxOriginals = 1000
 
-// unfilled refuses pointers to former code that no engine would fill in: such as are declared and not defined, and those in
-// namespaces of C++.
+// unfilled refuses pointers to former code that no engine would fill in: such as are declared and not defined, those in
+// namespaces of C++, and those whose name is nearly right.
 func (k *checker) unfilled() {
 	for s := range k.c.Symbols() {
+		if strings.HasPrefix(s.Name, reservedPrefix) && !IsOriginal(s.Name) && isVariable(s) {
+			k.fail(Name{s.Name, k.d.Container.Pos}, ErrOriginal, "a pointer to former code begins with "+OriginalPrefix+"; what is none needs another name",
+				"%q of %s begins like a pointer to former code, and no engine fills it in", s.Name, k.container)
+		}
 		if strings.HasPrefix(s.Name, "_Z") && strings.Contains(s.Name, OriginalPrefix) && isVariable(s) {
 			k.fail(Name{s.Name, k.d.Container.Pos}, ErrOriginal, "define it as a variable outside of namespaces and classes",
 				"%q of %s is no pointer to former code", s.Name, k.container)
@@ -90,6 +94,9 @@ func (k *checker) unfilled() {
 		}
 	}
 }
+
+// reservedPrefix begins the names of what engines fill in.
+const reservedPrefix = "lpbuild_"
 
 // definition returns a line of C that defines the pointer to the former code of a function.
 func definition(name string) string {

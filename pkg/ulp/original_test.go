@@ -134,6 +134,9 @@ func TestOriginalRefuses(t *testing.T) {
 		"not defined": {lib, "extern int (*lpbuild_original_value)(void); int asks_lp(void) { return lpbuild_original_value(); }", "value:value_lp", ulp.ErrOriginal,
 			`x.dsc:1:1: error: "lpbuild_original_value" is declared in the source of libt_livepatch1.so but not defined`,
 			"__typeof__(value) *lpbuild_original_value;"},
+		"nearly the name": {lib, "int (*lpbuild_orignal_value)(void)", "value:value_lp", ulp.ErrOriginal,
+			`x.dsc:1:1: error: "lpbuild_orignal_value" of libt_livepatch1.so begins like a pointer to former code, and no engine fills it in`,
+			"begins with lpbuild_original_"},
 		"prototype": {lib, "int lpbuild_original_value(void); int asks_lp(void) { return lpbuild_original_value(); }", "value:value_lp", ulp.ErrOriginal,
 			`x.dsc:1:1: error: "lpbuild_original_value" is declared in the source of libt_livepatch1.so but not defined`,
 			"__typeof__(value) *lpbuild_original_value;"},
@@ -161,7 +164,7 @@ func TestOriginalRefuses(t *testing.T) {
 			}
 			// What cannot be filled in is not packed by force either.
 			if _, err := ulp.NewMetadata(description(t, head+tc.lines+"\n"), nil, originalContainer(t, tc.pointer), tc.lib, ulp.PackOptions{Force: true}); err == nil &&
-				!slices.Contains([]string{"not defined", "prototype", "a function", "const"}, name) {
+				!slices.Contains([]string{"not defined", "nearly the name", "prototype", "a function", "const"}, name) {
 				t.Error("packed by force")
 			}
 		})
