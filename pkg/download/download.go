@@ -43,7 +43,8 @@ func Run(ctx context.Context, req Request, o Options) (*Result, error) {
 	r := &run{Request: req, Options: o, now: time.Now()}
 	former, err := ReadLock(o.Lock)
 	if err != nil && !errors.Is(err, ErrNoLock) {
-		r.Progress.Warn("lock", "the former lock cannot be read and will be replaced: "+err.Error())
+		r.Progress.Warn("lock", "the former lock cannot be read and is made anew: builds that no repository has any more are left out, and "+
+			"older states of repositories are not noticed; restore it from version control if you can: "+err.Error())
 	}
 	r.former = former
 	lock, odds, err := r.readCurrent(ctx)
