@@ -376,7 +376,7 @@ func TestHeaderThatPanics(t *testing.T) {
 		t.Fatal(err)
 	}
 	copy(data[96+8:], []byte{0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff})
-	if err := os.WriteFile(w.store.Path(d), data, 0o644); err != nil {
+	if err := errors.Join(os.Chmod(w.store.Path(d), 0o644), os.WriteFile(w.store.Path(d), data, 0o644)); err != nil {
 		t.Fatal(err)
 	}
 	w.mustRun(t, nil)
