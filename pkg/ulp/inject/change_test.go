@@ -26,11 +26,14 @@ func again(err error) bool {
 const (
 	firstPause = time.Millisecond
 	mostPause  = 200 * time.Millisecond
+	doTime     = 2 * time.Minute // so that what never comes to an end has a reason in the log
 )
 
 // do plans and carries out a change, and tries again as long as threads are in the way, the process changes, or starts
-// another program; with growing pauses, until the context ends. Then the error is the last attempt's.
+// another program; with growing pauses, until the context ends, or after doTime. Then the error is the last attempt's.
 func do(ctx context.Context, p *process.Process, c Change, o Options) (Result, error) {
+	ctx, cancel := context.WithTimeout(ctx, doTime)
+	defer cancel()
 	var last error
 	for pause := firstPause; ; pause = min(2*pause, mostPause) {
 		var res Result
