@@ -12,6 +12,7 @@ import (
 	"flag"
 	"fmt"
 	"io"
+	"maps"
 	"os"
 	"os/exec"
 	"regexp"
@@ -108,10 +109,26 @@ func (r *report) line(line []byte) {
 		}
 		delete(r.output, n)
 	case "fail", "pass":
+		if e.Action == "fail" && e.Test == "" {
+			r.unfinished(e.Package)
+		}
 		if e.Action == "fail" || e.Test == "" {
 			fmt.Fprint(r.w, strings.Join(r.output[n], ""))
 		}
 		delete(r.output, n)
+	}
+}
+
+// unfinished prints what those tests of a package have printed that never came to a result, because the package failed as a
+// whole: a time-out or a panic, whose stacks count as the output of the test that was running.
+func (r *report) unfinished(pkg string) {
+	tests := slices.Collect(maps.Keys(r.output))
+	slices.SortFunc(tests, func(a, b name) int { return strings.Compare(a.test, b.test) })
+	for _, n := range tests {
+		if n.pkg == pkg && n.test != "" {
+			fmt.Fprint(r.w, strings.Join(r.output[n], ""))
+			delete(r.output, n)
+		}
 	}
 }
 

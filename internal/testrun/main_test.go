@@ -18,6 +18,8 @@ func TestReport(t *testing.T) {
 {"Action":"pass","Package":"a/b","Test":"TestGood"}
 {"Action":"output","Package":"a/b","Test":"TestBad","Output":"    bad_test.go:1: loud\n"}
 {"Action":"fail","Package":"a/b","Test":"TestBad"}
+{"Action":"output","Package":"a/b","Test":"TestHangs","Output":"panic: test timed out after 10m0s\n"}
+{"Action":"output","Package":"a/c","Test":"TestOther","Output":"    other_test.go:1: another package goes on\n"}
 {"Action":"output","Package":"a/b","Output":"FAIL\ta/b\t0.1s\n"}
 {"Action":"fail","Package":"a/b"}
 no JSON at all
@@ -31,6 +33,7 @@ no JSON at all
 		t.Errorf("%d skipped tests are refused, want 1", n)
 	}
 	want := `    bad_test.go:1: loud
+panic: test timed out after 10m0s
 FAIL	a/b	0.1s
 no JSON at all
 SKIPPED a/b TestOne: one_test.go:1: needs CAP_SYS_ADMIN: operation not permitted

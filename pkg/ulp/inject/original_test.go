@@ -81,7 +81,7 @@ func TestOriginalLate(t *testing.T) {
 	}
 }
 
-// bare fails the test if anything of ours stays in the process, once no thread needs it any more.
+// bare fails the test if memory of lpbuild is left in the process after every thread has returned from it.
 func (c *child) bare() {
 	c.t.Helper()
 	for end := time.Now().Add(30 * time.Second); ; time.Sleep(time.Millisecond) {

@@ -86,8 +86,8 @@ func parseMounts(text string) (g freezing) {
 	return g
 }
 
-// state returns the file that says whether a control group is frozen; "" if none does, as in the root, which cannot be
-// frozen, or if the group is outside of what we see.
+// state returns the path of the file that tells whether a control group is frozen. It is "" for the root group, which cannot
+// be frozen, and for a group that is not visible from here; see [Process.Frozen] for what that means.
 func (g freezing) state(controllers, group []byte) string {
 	if len(group) < 2 || len(group) > maxPath || bytes.HasPrefix(group, []byte("/..")) {
 		return ""
