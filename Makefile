@@ -66,7 +66,7 @@ test: deps
 # The tests that ask for privileges, or that look at the processes of the machine: packages that
 # start, examine and patch processes, and those that call rpmbuild and unshare. Others do neither.
 # Left out is what takes minutes and is about what a killed engine leaves, not about privileges.
-ISOLATED := ./pkg/ulp/process ./pkg/ulp/tracer ./pkg/ulp/pulp ./pkg/ulp/inject ./pkg/ulp/trigger ./pkg/ulp/internal/procfs \
+ISOLATED := ./pkg/engine/process ./pkg/engine/tracer ./pkg/engine/libpulp ./pkg/engine/native ./pkg/engine ./pkg/engine/internal/procfs \
             ./pkg/hook ./pkg/spec ./cmd/lpbuild ./internal/targettest ./internal/buildservice
 LONG     := ^(TestKilled|TestLeftover|TestSwapped|TestZypper|TestRPM|TestReadme|TestReach|TestGateAgrees)
 # What root of a container has by default.
@@ -88,14 +88,14 @@ test-pidns: deps
 # The trigger engines, each killed a thousand times: no target may notice.
 KILLS ?= 1000
 test-kill: deps
-	LPBUILD_TRACER_KILLS=$(KILLS) CGO_ENABLED=0 $(GO) test -count=1 -run TestKilled -timeout 30m ./pkg/ulp/tracer
-	LPBUILD_PULP_KILLS=$(KILLS) CGO_ENABLED=0 $(GO) test -count=1 -run TestKilled -timeout 30m ./pkg/ulp/pulp
-	LPBUILD_INJECT_KILLS=$(KILLS) CGO_ENABLED=0 $(GO) test -count=1 -run TestKilled -timeout 30m ./pkg/ulp/inject
+	LPBUILD_TRACER_KILLS=$(KILLS) CGO_ENABLED=0 $(GO) test -count=1 -run TestKilled -timeout 30m ./pkg/engine/tracer
+	LPBUILD_LIBPULP_KILLS=$(KILLS) CGO_ENABLED=0 $(GO) test -count=1 -run TestKilled -timeout 30m ./pkg/engine/libpulp
+	LPBUILD_NATIVE_KILLS=$(KILLS) CGO_ENABLED=0 $(GO) test -count=1 -run TestKilled -timeout 30m ./pkg/engine/native
 
 # A process under full load, patched and reverted ten thousand times: every result is right.
 CYCLES ?= 10000
 test-cycles: deps
-	LPBUILD_INJECT_CYCLES=$(CYCLES) CGO_ENABLED=0 $(GO) test -count=1 -run TestCycles -timeout 120m ./pkg/ulp/inject
+	LPBUILD_NATIVE_CYCLES=$(CYCLES) CGO_ENABLED=0 $(GO) test -count=1 -run TestCycles -timeout 120m ./pkg/engine/native
 
 # The whole way on a real glibc, compiled for live patching: minutes the first time, seconds from then on.
 test-glibc: deps-glibc
@@ -111,11 +111,11 @@ test-chromium: deps-chromium
 
 # Patching where the kernel promises no memory that it does not have. That is a setting of the whole machine, so nothing else runs.
 test-overcommit: deps
-	LPBUILD_TEST_OVERCOMMIT=1 CGO_ENABLED=0 $(GO) test -count=1 -v -run TestOvercommit ./pkg/ulp/inject
+	LPBUILD_TEST_OVERCOMMIT=1 CGO_ENABLED=0 $(GO) test -count=1 -v -run TestOvercommit ./pkg/engine/native
 
 # The decoder of instructions against objdump: generated encodings, and the code of all libraries of the machine.
 test-decode: deps
-	LPBUILD_TEST_DECODE=1 CGO_ENABLED=0 $(GO) test -count=1 -v -run TestDecode -timeout 30m ./pkg/ulp/internal/prove
+	LPBUILD_TEST_DECODE=1 CGO_ENABLED=0 $(GO) test -count=1 -v -run TestDecode -timeout 30m ./internal/hotpatch
 
 # How many functions that stock libraries export the native engine can replace, by library, and why not the others.
 reach: deps

@@ -6,7 +6,7 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/lpbuild/lpbuild/pkg/demo"
+	"github.com/lpbuild/lpbuild/internal/demo"
 )
 
 func newDemo(s *console) *cobra.Command {

@@ -4,12 +4,12 @@ import (
 	"os"
 	"runtime/debug"
 
-	"github.com/lpbuild/lpbuild/pkg/ulp/trigger"
+	"github.com/lpbuild/lpbuild/pkg/engine"
 )
 
 // collectLess is for commands that look at many processes one after the other. Who sets GOGC has decided already.
 func collectLess() {
 	if os.Getenv("GOGC") == "" {
-		debug.SetGCPercent(trigger.GCPercent)
+		debug.SetGCPercent(engine.GCPercent)
 	}
 }

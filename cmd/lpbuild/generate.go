@@ -11,8 +11,8 @@ import (
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
+	"github.com/lpbuild/lpbuild/internal/atomicfile"
 	"github.com/lpbuild/lpbuild/internal/manual"
-	"github.com/lpbuild/lpbuild/pkg/atomicfile"
 )
 
 // manualDate is that of every man page: the same commands give the same pages.

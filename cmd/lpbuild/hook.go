@@ -10,8 +10,8 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/lpbuild/lpbuild/pkg/engine"
 	"github.com/lpbuild/lpbuild/pkg/hook"
-	"github.com/lpbuild/lpbuild/pkg/ulp/trigger"
 )
 
 // hookExitHelp is for commands that scriptlets call.
@@ -141,7 +141,7 @@ func (o *hookOptions) run(cmd *cobra.Command, s *console, action hook.Action, ar
 	if !cmd.Flags().Changed("consistency") {
 		o.consistency = hook.ConfiguredConsistency("/")
 	}
-	if !cmd.Flags().Changed("seccomp") && trigger.MaySuspendSeccomp() {
+	if !cmd.Flags().Changed("seccomp") && engine.MaySuspendSeccomp() {
 		o.seccomp = hook.ConfiguredSeccomp("/")
 	}
 	r, err := o.request(cmd, action, args)
@@ -193,7 +193,7 @@ func (o *hookOptions) request(cmd *cobra.Command, action hook.Action, args []str
 	if r.Backends, err = o.backends(cmd.CommandPath()); err != nil {
 		return r, err
 	}
-	if r.Selector, err = trigger.ParseSelector(o.process, ""); err != nil {
+	if r.Selector, err = engine.ParseSelector(o.process, ""); err != nil {
 		return r, err
 	}
 	if action == hook.Reconcile {

@@ -7,8 +7,8 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/lpbuild/lpbuild/internal/shellword"
 	"github.com/lpbuild/lpbuild/pkg/scaffold"
-	"github.com/lpbuild/lpbuild/pkg/shellword"
 )
 
 type initOptions struct {

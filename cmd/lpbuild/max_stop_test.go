@@ -11,9 +11,9 @@ import (
 	"testing"
 	"time"
 
+	"github.com/lpbuild/lpbuild/pkg/engine"
+	"github.com/lpbuild/lpbuild/pkg/engine/process"
 	"github.com/lpbuild/lpbuild/pkg/hook"
-	"github.com/lpbuild/lpbuild/pkg/ulp/process"
-	"github.com/lpbuild/lpbuild/pkg/ulp/trigger"
 )
 
 // TestMaxStop: the limit goes to the engines and from a scriptlet to its worker, and a stop that was longer anyway is reported.
@@ -29,16 +29,16 @@ func TestMaxStop(t *testing.T) {
 		if err != nil || len(backends) != 2 {
 			t.Fatal(backends, err)
 		}
-		if p, n := backends[0].(*trigger.Libpulp).MaxStop, backends[1].(*trigger.Native).MaxStop; p != want || n != want {
+		if p, n := backends[0].(*engine.Libpulp).MaxStop, backends[1].(*engine.Native).MaxStop; p != want || n != want {
 			t.Errorf("--max-stop=%v: %v and %v", in, p, n)
 		}
 	}
 	if _, err := (&engineOptions{engine: "auto", maxStop: -1}).backends("lpbuild hook"); !errors.Is(err, errUsage) {
 		t.Errorf("a negative time: %v", err)
 	}
-	report := &trigger.Report{PID: 4711, Name: "mysqld", Status: trigger.Changed, Late: true, Stop: 612 * time.Millisecond,
-		Results: []trigger.Result{{File: "a.so", Status: trigger.Changed}}}
-	sum := trigger.Summary{Changed: 1, Late: 1, LongestStop: report.Stop}
+	report := &engine.Report{PID: 4711, Name: "mysqld", Status: engine.Changed, Late: true, Stop: 612 * time.Millisecond,
+		Results: []engine.Result{{File: "a.so", Status: engine.Changed}}}
+	sum := engine.Summary{Changed: 1, Late: 1, LongestStop: report.Stop}
 	for json, want := range map[bool]string{false: "longest stop 612000 µs; 1 process stood still for longer than --max-stop\n", true: `"max_stop_exceeded": true`} {
 		s := rootForTest()
 		s.json = json
@@ -58,12 +58,12 @@ func TestNamedOnce(t *testing.T) {
 	s := rootForTest()
 	p := &livePrinter{s: s, o: &liveOptions{}}
 	look := &process.LookError{PID: 44, What: "status", Err: process.ErrMalformed}
-	p.report(&trigger.Report{PID: 44, Status: trigger.Failed, Err: fmt.Errorf("process 44: %w", look)})
+	p.report(&engine.Report{PID: 44, Status: engine.Failed, Err: fmt.Errorf("process 44: %w", look)})
 	want := "failed        ? (44): status: malformed\n"
 	if got := s.out.(*bytes.Buffer).String(); got != want {
 		t.Errorf("%q, want %q", got, want)
 	}
-	if got := stateWord(&trigger.Survey{PID: 44, Err: look}); got != "unknown: status: malformed" {
+	if got := stateWord(&engine.Survey{PID: 44, Err: look}); got != "unknown: status: malformed" {
 		t.Errorf("%q", got)
 	}
 }

@@ -10,9 +10,9 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/lpbuild/lpbuild/internal/dirlock"
 	"github.com/lpbuild/lpbuild/internal/lazyregexp"
 	"github.com/lpbuild/lpbuild/pkg/buildmatrix"
-	"github.com/lpbuild/lpbuild/pkg/folderlock"
 	"github.com/lpbuild/lpbuild/pkg/progress"
 )
 
@@ -146,7 +146,7 @@ func needs(n int, what string) cobra.PositionalArgs {
 // hold keeps other runs of lpbuild out of the package folder until release is called, and waits for them first. A folder that
 // cannot be opened is for those who read it to complain about.
 func (g *globalOptions) hold(ctx context.Context, s *console) (release func(), err error) {
-	release, err = folderlock.Acquire(ctx, filepath.Clean(g.dir), func() {
+	release, err = dirlock.Acquire(ctx, filepath.Clean(g.dir), func() {
 		progress.Func(s.progress).Warn("lock", "waiting for another lpbuild that works in this folder")
 	})
 	if err != nil && ctx.Err() == nil {

@@ -19,7 +19,7 @@ import (
 // makeLive compiles a library, a program, a stand-in for libpulp.so, and packs live patches v1.so and v2.so.
 func makeLive(t testing.TB, dir string) {
 	t.Helper()
-	sources, err := filepath.Abs("../../pkg/ulp/pulp/testdata")
+	sources, err := filepath.Abs("../../pkg/engine/libpulp/testdata")
 	check(t, err)
 	gcc := func(args ...string) { sh(t, "gcc", append([]string{"-O2"}, args...)...) }
 	so := []string{"-shared", "-fPIC", "-Wl,--build-id"}
@@ -28,7 +28,7 @@ func makeLive(t testing.TB, dir string) {
 	gcc(append(so, "-o", target, "-Wl,-soname,libtarget.so", "-fpatchable-function-entry=16,14", "-Wl,--hash-style=both",
 		"-fcf-protection=none", sources+"/library.c")...)
 	gcc("-o", filepath.Join(dir, "program"), sources+"/program.c", "-pthread", target)
-	gcc("-o", filepath.Join(dir, "vfork"), sources+"/../../trigger/testdata/vfork.c", target)
+	gcc("-o", filepath.Join(dir, "vfork"), sources+"/../../testdata/vfork.c", target)
 	for name, tens := range map[string]int{"v1.so": 10, "v2.so": 20} {
 		plain := filepath.Join(dir, "plain-"+name)
 		gcc(append(so, "-o", plain, fmt.Sprintf("-DTENS=%d", tens), sources+"/container.c")...)

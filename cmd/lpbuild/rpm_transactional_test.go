@@ -31,7 +31,7 @@ func transactionalUpdate(t *testing.T, dir string, running, snapshot *scratch) {
 // makeBothAndNext makes the packages of two versions, and a newer build of the library.
 func makeBothAndNext(t testing.TB, dir string) {
 	makeBoth(t, dir)
-	sources, err := filepath.Abs("../../pkg/ulp/pulp/testdata")
+	sources, err := filepath.Abs("../../pkg/engine/libpulp/testdata")
 	check(t, err)
 	check(t, os.Mkdir(filepath.Join(dir, "next"), 0o755))
 	sh(t, "gcc", "-O2", "-shared", "-fPIC", "-Wl,--build-id", "-o", filepath.Join(dir, "next/libtarget.so"), "-Wl,-soname,libtarget.so", sources+"/library.c")

@@ -22,7 +22,7 @@ var scripts atomic.Int64
 // each a name for its processes that no others have ($ME).
 func setupProcesses(env *testscript.Env) error {
 	env.Setenv("ME", fmt.Sprintf("t%d-%d", os.Getpid(), scripts.Add(1)))
-	dir, err := filepath.Abs("../../pkg/ulp/pulp/testdata")
+	dir, err := filepath.Abs("../../pkg/engine/libpulp/testdata")
 	env.Setenv("LIVE", dir)
 	env.Values["processes"] = map[string]*scriptProcess{}
 	return err

@@ -13,8 +13,8 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/lpbuild/lpbuild/pkg/ulp/tracer"
-	"github.com/lpbuild/lpbuild/pkg/ulp/trigger"
+	"github.com/lpbuild/lpbuild/pkg/engine"
+	"github.com/lpbuild/lpbuild/pkg/engine/tracer"
 )
 
 type statusOptions struct {
@@ -63,7 +63,7 @@ EXIT STATUS
 }
 
 func (o *statusOptions) run(ctx context.Context, command string, s *console) error {
-	selector, err := trigger.ParseSelector(o.process, o.user)
+	selector, err := engine.ParseSelector(o.process, o.user)
 	if err != nil {
 		return &usageError{err, command}
 	}
@@ -71,7 +71,7 @@ func (o *statusOptions) run(ctx context.Context, command string, s *console) err
 	if err != nil {
 		return err
 	}
-	list, denied, err := trigger.Look(ctx, trigger.SurveyOptions{Selector: selector, Backends: engines, WithoutEngine: o.all, Stock: true})
+	list, denied, err := engine.Look(ctx, engine.SurveyOptions{Selector: selector, Backends: engines, WithoutEngine: o.all, Stock: true})
 	if err != nil {
 		return err
 	}
@@ -79,7 +79,7 @@ func (o *statusOptions) run(ctx context.Context, command string, s *console) err
 	if len(list) == 0 && denied == 0 {
 		missing = mustMatch(ctx, selector, o.process, o.user)
 	}
-	var shown []*trigger.Survey
+	var shown []*engine.Survey
 	for _, p := range list {
 		if onlyStock := p.Stock && len(p.Elsewhere)+len(p.Kept)+len(p.Probes)+p.Left.Mappings == 0; onlyStock && !o.all && selector.PID == 0 {
 			continue
@@ -116,7 +116,7 @@ type processCounts struct {
 	Left    int `json:"leftover"` // have memory that a killed engine left
 }
 
-func countAll(list []*trigger.Survey) (c processCounts) {
+func countAll(list []*engine.Survey) (c processCounts) {
 	for _, p := range list {
 		switch {
 		case p.Takes() || p.Patched():
@@ -138,7 +138,7 @@ func countAll(list []*trigger.Survey) (c processCounts) {
 }
 
 // printStatus prints a table: a line for each library of a process and each live patch on it.
-func printStatus(s *console, list []*trigger.Survey, c processCounts, denied int) {
+func printStatus(s *console, list []*engine.Survey, c processCounts, denied int) {
 	var b strings.Builder
 	w := tabwriter.NewWriter(&b, 0, 8, 2, ' ', 0)
 	fmt.Fprintln(w, "PID\tPROCESS\tENGINE\tSTATE\tLIBRARY\tBUILD\tLIVE PATCH\tSINCE")
@@ -195,7 +195,7 @@ func pluralHas(n int) string {
 }
 
 // statusRows are the lines of a process, whose first four columns are the same.
-func statusRows(p *trigger.Survey) [][]string {
+func statusRows(p *engine.Survey) [][]string {
 	engine := p.Engine
 	if p.Version != "" {
 		engine += " " + printableLine(p.Version)
@@ -246,7 +246,7 @@ func statusRows(p *trigger.Survey) [][]string {
 }
 
 // probeWords describes a probe.
-func probeWords(p trigger.Probe) string {
+func probeWords(p engine.Probe) string {
 	what, note := "a probe is set at", ": it cannot be changed"
 	switch {
 	case p.Event != "" && p.Set:
@@ -258,7 +258,7 @@ func probeWords(p trigger.Probe) string {
 }
 
 // livePatch names a live patch, and its engine if that is not the one that the process would get.
-func livePatch(p *trigger.Survey, a trigger.Applied) string {
+func livePatch(p *engine.Survey, a engine.Applied) string {
 	name := printableLine(path.Base(a.Container))
 	if a.Engine != p.Engine {
 		name += " (" + a.Engine + ")"
@@ -267,7 +267,7 @@ func livePatch(p *trigger.Survey, a trigger.Applied) string {
 }
 
 // stateWord says whether a process takes live patches.
-func stateWord(p *trigger.Survey) string {
+func stateWord(p *engine.Survey) string {
 	switch err := p.Disabled; {
 	case p.Err != nil:
 		return "unknown: " + unnamed(p.PID, p.Err)
@@ -281,13 +281,13 @@ func stateWord(p *trigger.Survey) string {
 		return "unknown: seccomp filters"
 	case err == nil:
 		return "enabled"
-	case errors.Is(err, trigger.ErrFrozen):
+	case errors.Is(err, engine.ErrFrozen):
 		return "frozen"
 	case errors.Is(err, tracer.ErrTraced):
 		return "traced"
-	case errors.Is(err, trigger.ErrBlocked):
+	case errors.Is(err, engine.ErrBlocked):
 		return "disabled by user"
-	case errors.Is(err, trigger.ErrNotReady):
+	case errors.Is(err, engine.ErrNotReady):
 		return "starting"
 	default:
 		return "disabled: " + unnamed(p.PID, err)
@@ -302,7 +302,7 @@ func shortBuild(id []byte) string {
 	return hex.EncodeToString(id[:min(len(id), 6)])
 }
 
-func since(a trigger.Applied) string {
+func since(a engine.Applied) string {
 	if a.Time.IsZero() {
 		return ""
 	}

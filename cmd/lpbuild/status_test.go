@@ -7,13 +7,13 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/lpbuild/lpbuild/pkg/ulp/trigger"
+	"github.com/lpbuild/lpbuild/pkg/engine"
 )
 
 // TestStatusNoEngine: why not even an engine that can work anywhere is for a process is said.
 func TestStatusNoEngine(t *testing.T) {
 	for want, err := range map[string]error{"no engine": nil, "no engine: a 32-bit program": errors.New("a 32-bit program")} {
-		if rows := statusRows(&trigger.Survey{PID: 7, Name: "program", Disabled: err}); len(rows) != 1 || rows[0][3] != want {
+		if rows := statusRows(&engine.Survey{PID: 7, Name: "program", Disabled: err}); len(rows) != 1 || rows[0][3] != want {
 			t.Errorf("%q, want %q", rows, want)
 		}
 	}
@@ -21,7 +21,7 @@ func TestStatusNoEngine(t *testing.T) {
 
 // TestStatusKept: what is in memory and not in use is listed as that, and not as applied.
 func TestStatusKept(t *testing.T) {
-	p := &trigger.Survey{PID: 7, Name: "program", Engine: "native", Kept: []trigger.Applied{{Library: "liba.so", BuildID: []byte{0xab, 0xcd}, Container: "/x/liba_livepatch1.so"}}}
+	p := &engine.Survey{PID: 7, Name: "program", Engine: "native", Kept: []engine.Applied{{Library: "liba.so", BuildID: []byte{0xab, 0xcd}, Container: "/x/liba_livepatch1.so"}}}
 	if rows := statusRows(p); len(rows) != 1 || strings.Join(rows[0], "|") !=
 		"7|program|native|enabled|liba.so|abcd|liba_livepatch1.so (not in use, still in memory)|" {
 		t.Errorf("%q", rows)
@@ -33,7 +33,7 @@ func TestStatusKept(t *testing.T) {
 
 // TestStatusOfProbes: probes are rows of their own, and so is that it is not known which there are.
 func TestStatusOfProbes(t *testing.T) {
-	p := &trigger.Survey{PID: 7, Name: "program", Engine: "native", ProbesErr: errors.New("pagemap: no such file"), Probes: []trigger.Probe{
+	p := &engine.Survey{PID: 7, Name: "program", Engine: "native", ProbesErr: errors.New("pagemap: no such file"), Probes: []engine.Probe{
 		{Library: "libc.so.6", Function: "free", Set: true, BuildID: []byte{0xab}},
 		{Library: "libc.so.6", Function: "malloc", Event: "group/name", Set: true},
 		{Library: "libc.so.6", Function: "calloc", Event: "group/other"},
@@ -54,17 +54,17 @@ func TestStatusOfProbes(t *testing.T) {
 
 // TestStatusCounts: a process that has a live patch can have one, also if only a stop shows whether it takes another.
 func TestStatusCounts(t *testing.T) {
-	patched := []trigger.PatchableLibrary{{Name: "liba.so", Applied: []trigger.Applied{{Library: "liba.so"}}}}
+	patched := []engine.PatchableLibrary{{Name: "liba.so", Applied: []engine.Applied{{Library: "liba.so"}}}}
 	for name, tc := range map[string]struct {
-		p    trigger.Survey
+		p    engine.Survey
 		want string
 	}{
-		"filtered": {trigger.Survey{Engine: "native", Anywhere: true, Unsure: trigger.ErrUnsure, Libraries: patched}, "1 process can be live patched, 1 are\n"},
-		"frozen":   {trigger.Survey{Engine: "native", Anywhere: true, Disabled: trigger.ErrFrozen, Libraries: patched}, "1 process can be live patched, 1 are\n"},
-		"unknown":  {trigger.Survey{Engine: "native", Anywhere: true, Err: trigger.ErrFrozen}, "0 processes can be live patched, 0 are\n"},
+		"filtered": {engine.Survey{Engine: "native", Anywhere: true, Unsure: engine.ErrUnsure, Libraries: patched}, "1 process can be live patched, 1 are\n"},
+		"frozen":   {engine.Survey{Engine: "native", Anywhere: true, Disabled: engine.ErrFrozen, Libraries: patched}, "1 process can be live patched, 1 are\n"},
+		"unknown":  {engine.Survey{Engine: "native", Anywhere: true, Err: engine.ErrFrozen}, "0 processes can be live patched, 0 are\n"},
 	} {
 		s := rootForTest()
-		printStatus(s, nil, countAll([]*trigger.Survey{&tc.p}), 0)
+		printStatus(s, nil, countAll([]*engine.Survey{&tc.p}), 0)
 		if got := s.out.(*bytes.Buffer).String(); !strings.HasPrefix(got, tc.want) {
 			t.Errorf("%s: %q, want %q", name, got, tc.want)
 		}
@@ -73,11 +73,11 @@ func TestStatusCounts(t *testing.T) {
 
 // TestStatusUnknown: each process is in one of the counts. One of which a dry run would say that it is unknown is so here.
 func TestStatusUnknown(t *testing.T) {
-	library := []trigger.PatchableLibrary{{Name: "liba.so"}}
-	patched := []trigger.PatchableLibrary{{Name: "liba.so", Applied: []trigger.Applied{{Library: "liba.so"}}}}
-	list := []*trigger.Survey{
-		{Engine: "native", Anywhere: true, Unsure: trigger.ErrUnsure, Libraries: library},
-		{Engine: "native", Anywhere: true, Unsure: trigger.ErrUnsure, Libraries: patched},
+	library := []engine.PatchableLibrary{{Name: "liba.so"}}
+	patched := []engine.PatchableLibrary{{Name: "liba.so", Applied: []engine.Applied{{Library: "liba.so"}}}}
+	list := []*engine.Survey{
+		{Engine: "native", Anywhere: true, Unsure: engine.ErrUnsure, Libraries: library},
+		{Engine: "native", Anywhere: true, Unsure: engine.ErrUnsure, Libraries: patched},
 		{Engine: "native", Anywhere: true, Libraries: library},
 	}
 	if got := stateWord(list[0]); got != "unknown: seccomp filters" {

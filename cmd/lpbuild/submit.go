@@ -11,9 +11,9 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/lpbuild/lpbuild/internal/shellword"
 	"github.com/lpbuild/lpbuild/pkg/diag"
 	"github.com/lpbuild/lpbuild/pkg/obs"
-	"github.com/lpbuild/lpbuild/pkg/shellword"
 	"github.com/lpbuild/lpbuild/pkg/spec"
 )
 

@@ -9,10 +9,10 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/lpbuild/lpbuild/internal/shellword"
+	"github.com/lpbuild/lpbuild/pkg/engine"
 	"github.com/lpbuild/lpbuild/pkg/hook"
-	"github.com/lpbuild/lpbuild/pkg/shellword"
 	"github.com/lpbuild/lpbuild/pkg/ulp"
-	"github.com/lpbuild/lpbuild/pkg/ulp/trigger"
 )
 
 // triggerExitHelp is for the commands that change processes.
@@ -69,7 +69,7 @@ func (o *engineOptions) addFlags(cmd *cobra.Command) {
 
 // addStop is for commands that change processes.
 func (o *engineOptions) addStop(cmd *cobra.Command) {
-	cmd.Flags().DurationVar(&o.maxStop, "max-stop", trigger.DefaultMaxStop,
+	cmd.Flags().DurationVar(&o.maxStop, "max-stop", engine.DefaultMaxStop,
 		"let no process stand still for longer than this `time`: it is let go and tried again (0: no limit)")
 	cmd.Flags().StringVar(&o.consistency, "consistency", "none",
 		"`mode`: none (threads may be anywhere), or functions (outside of those that are replaced)")
@@ -78,29 +78,29 @@ func (o *engineOptions) addStop(cmd *cobra.Command) {
 }
 
 // backends returns the engines that are allowed, in the order in which they are asked.
-func (o *engineOptions) backends(command string) ([]trigger.Backend, error) {
+func (o *engineOptions) backends(command string) ([]engine.Backend, error) {
 	if o.maxStop < 0 {
 		return nil, &usageError{fmt.Errorf("--max-stop=%v: a time must not be negative", o.maxStop), command}
 	}
-	native := &trigger.Native{MaxStop: o.maxStop}
+	native := &engine.Native{MaxStop: o.maxStop}
 	if o.entries != "" {
 		var err error
 		if native.Entries, err = ulp.ParseEntries(o.entries); err != nil {
 			return nil, &usageError{fmt.Errorf("--entries: %w", err), command}
 		}
 	}
-	pulp := &trigger.Libpulp{MaxStop: o.maxStop}
+	pulp := &engine.Libpulp{MaxStop: o.maxStop}
 	switch o.consistency {
 	case "none", "": // of a command without the flag
 	case "functions":
-		pulp.Consistency, native.Consistency = trigger.ConsistencyFunctions, trigger.ConsistencyFunctions
+		pulp.Consistency, native.Consistency = engine.ConsistencyFunctions, engine.ConsistencyFunctions
 	default:
 		return nil, &usageError{fmt.Errorf("--consistency=%s: must be none or functions", o.consistency), command}
 	}
 	switch o.seccomp {
 	case "obey", "": // of a command without the flag
 	case "suspend":
-		if !trigger.MaySuspendSeccomp() {
+		if !engine.MaySuspendSeccomp() {
 			return nil, errors.New("--seccomp=suspend needs CAP_SYS_ADMIN, a kernel with CONFIG_CHECKPOINT_RESTORE, and no filter of one's own")
 		}
 		pulp.SuspendSeccomp, native.SuspendSeccomp = true, true
@@ -109,11 +109,11 @@ func (o *engineOptions) backends(command string) ([]trigger.Backend, error) {
 	}
 	switch o.engine {
 	case "auto":
-		return []trigger.Backend{pulp, native}, nil
+		return []engine.Backend{pulp, native}, nil
 	case "pulp", "libpulp":
-		return []trigger.Backend{pulp}, nil
+		return []engine.Backend{pulp}, nil
 	case "native":
-		return []trigger.Backend{native}, nil
+		return []engine.Backend{native}, nil
 	}
 	return nil, &usageError{fmt.Errorf("--engine=%s: must be auto, pulp or native", o.engine), command}
 }
@@ -208,7 +208,7 @@ nothing leads to. A second run gives this memory back where it finds nothing els
 
 func (o *liveOptions) run(cmd *cobra.Command, s *console, args []string, revert bool) error {
 	ctx := cmd.Context()
-	selector, err := trigger.ParseSelector(o.process, o.user)
+	selector, err := engine.ParseSelector(o.process, o.user)
 	if err != nil {
 		return &usageError{err, cmd.CommandPath()}
 	}
@@ -236,10 +236,10 @@ func (o *liveOptions) run(cmd *cobra.Command, s *console, args []string, revert 
 		what = []string{"--all", o.all}
 	}
 	log := hook.NewManual(cmd.CommandPath()+" "+shellword.Join(what...), revert)
-	summary, err := trigger.Run(ctx, trigger.Options{
+	summary, err := engine.Run(ctx, engine.Options{
 		Selector: selector, Backends: engines, Containers: containers, Revert: revert, RevertAll: o.all, Replace: o.replace,
 		Leftovers: o.leftovers, DryRun: o.dryRun, Timeout: o.timeout, MaxStop: o.maxStop, Deadline: o.deadline,
-	}, func(r *trigger.Report) {
+	}, func(r *engine.Report) {
 		log.Add(r)
 		p.report(r)
 	})
@@ -254,7 +254,7 @@ func (o *liveOptions) run(cmd *cobra.Command, s *console, args []string, revert 
 
 // mustMatch refuses a name or a user that no process has: the process that is meant did not start, or
 // is spelled differently.
-func mustMatch(ctx context.Context, selector trigger.Selector, process, user string) error {
+func mustMatch(ctx context.Context, selector engine.Selector, process, user string) error {
 	if selector.Name == nil && selector.User == nil {
 		return nil
 	}
@@ -272,14 +272,14 @@ func mustMatch(ctx context.Context, selector trigger.Selector, process, user str
 }
 
 // containers reads the files that were named.
-func (o *liveOptions) containers(ctx context.Context, args []string, revert bool) (*trigger.Containers, error) {
+func (o *liveOptions) containers(ctx context.Context, args []string, revert bool) (*engine.Containers, error) {
 	var files []string
 	for _, arg := range args {
-		if !trigger.IsPattern(arg) {
+		if !engine.IsPattern(arg) {
 			files = append(files, arg)
 			continue
 		}
-		found, err := trigger.Expand(arg, o.recursive)
+		found, err := engine.Expand(arg, o.recursive)
 		if err != nil {
 			return nil, err
 		}
@@ -288,5 +288,5 @@ func (o *liveOptions) containers(ctx context.Context, args []string, revert bool
 		}
 		files = append(files, found...)
 	}
-	return trigger.ReadContainers(ctx, files, revert)
+	return engine.ReadContainers(ctx, files, revert)
 }

@@ -1,7 +1,7 @@
 package main
 
 import (
-	"github.com/lpbuild/lpbuild/pkg/ulp/trigger"
+	"github.com/lpbuild/lpbuild/pkg/engine"
 )
 
 // processJSON is what was done in a process, for a program. Microseconds are whole.
@@ -31,7 +31,7 @@ type resultJSON struct {
 	Reason  string `json:"reason"`
 }
 
-func newProcessJSON(r *trigger.Report, dryRun bool) processJSON {
+func newProcessJSON(r *engine.Report, dryRun bool) processJSON {
 	j := processJSON{
 		PID: r.PID, Name: r.Name, Exe: r.Exe, UID: r.UID, Elevated: r.Elevated, Note: r.Note, Container: r.Container.String(), Engine: r.Engine,
 		Status: statusWord(r.Status, dryRun), Reason: text(r.Err), Results: []resultJSON{},
@@ -51,8 +51,8 @@ func newProcessJSON(r *trigger.Report, dryRun bool) processJSON {
 }
 
 // statusWord is a status for a program.
-func statusWord(s trigger.Status, dryRun bool) string {
-	if s == trigger.Changed && dryRun {
+func statusWord(s engine.Status, dryRun bool) string {
+	if s == engine.Changed && dryRun {
 		return "would-do"
 	}
 	return s.String()

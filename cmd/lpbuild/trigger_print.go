@@ -9,9 +9,9 @@ import (
 	"strings"
 	"time"
 
-	"github.com/lpbuild/lpbuild/pkg/ulp/process"
-	"github.com/lpbuild/lpbuild/pkg/ulp/tracer"
-	"github.com/lpbuild/lpbuild/pkg/ulp/trigger"
+	"github.com/lpbuild/lpbuild/pkg/engine"
+	"github.com/lpbuild/lpbuild/pkg/engine/process"
+	"github.com/lpbuild/lpbuild/pkg/engine/tracer"
 )
 
 // livePrinter prints reports for a person, or collects them for a program.
@@ -20,7 +20,7 @@ type livePrinter struct {
 	o      *liveOptions
 	revert bool
 	one    bool // one process was named by its number
-	bad    []*trigger.FileError
+	bad    []*engine.FileError
 
 	list    []processJSON
 	remain  []string // privileged processes that were not patched, the first few
@@ -39,8 +39,8 @@ func (p *livePrinter) files() {
 func noMetadata(err error) string { return "no live patch: " + printableLine(err.Error()) }
 
 // report takes in one process.
-func (p *livePrinter) report(r *trigger.Report) {
-	if p.one && r.Status == trigger.Skipped {
+func (p *livePrinter) report(r *engine.Report) {
+	if p.one && r.Status == engine.Skipped {
 		p.skipped = true
 	}
 	if h := p.hint(r); h != "" && !slices.Contains(p.hints, h) {
@@ -53,12 +53,12 @@ func (p *livePrinter) report(r *trigger.Report) {
 		p.list = append(p.list, newProcessJSON(r, p.o.dryRun))
 		return
 	}
-	if r.Status == trigger.Skipped && !p.one && !p.o.verbose && !unwanted(r) {
+	if r.Status == engine.Skipped && !p.one && !p.o.verbose && !unwanted(r) {
 		return
 	}
 	head := fmt.Sprintf("%s (%d)", cmp.Or(printableLine(r.Name), "?"), r.PID)
 	if r.Err != nil {
-		p.line(&trigger.Result{Step: trigger.Step{Kind: trigger.Apply}, Status: r.Status, Err: r.Err}, r.PID, head, 0)
+		p.line(&engine.Result{Step: engine.Step{Kind: engine.Apply}, Status: r.Status, Err: r.Err}, r.PID, head, 0)
 		return
 	}
 	if r.Note != "" && !p.s.quiet {
@@ -74,7 +74,7 @@ func (p *livePrinter) report(r *trigger.Report) {
 }
 
 // unwanted says whether a process was skipped although a file is for it, or may be, which a person wants to know.
-func unwanted(r *trigger.Report) bool {
+func unwanted(r *engine.Report) bool {
 	if r.Left || r.Foreign {
 		return r.Left
 	}
@@ -83,27 +83,27 @@ func unwanted(r *trigger.Report) bool {
 		errs = append(errs, result.Err)
 	}
 	return slices.ContainsFunc(errs, func(err error) bool {
-		return errors.Is(err, trigger.ErrNoEngine) || errors.Is(err, trigger.ErrBlocked)
+		return errors.Is(err, engine.ErrNoEngine) || errors.Is(err, engine.ErrBlocked)
 	})
 }
 
 // what names a result.
-func what(r *trigger.Result) string {
-	if r.Kind == trigger.CleanUp {
+func what(r *engine.Result) string {
+	if r.Kind == engine.CleanUp {
 		return "what nothing uses any more"
 	}
-	if r.Kind == trigger.RevertAll {
+	if r.Kind == engine.RevertAll {
 		return "all live patches of " + printableLine(r.Library)
 	}
 	return printableLine(r.File)
 }
 
 // line prints one result: status, process, file, and why or how long the process stood still.
-func (p *livePrinter) line(r *trigger.Result, pid int, head string, stop time.Duration) {
-	if p.s.quiet && r.Status != trigger.Failed {
+func (p *livePrinter) line(r *engine.Result, pid int, head string, stop time.Duration) {
+	if p.s.quiet && r.Status != engine.Failed {
 		return
 	}
-	word, color := p.word(r.Status, p.revert || r.Kind == trigger.RevertAll)
+	word, color := p.word(r.Status, p.revert || r.Kind == engine.RevertAll)
 	line := paint(isTerminal(p.s.out) && p.s.color, color, fmt.Sprintf("%-13s", word)) + " " + head
 	if file := what(r); file != "" {
 		line += " " + file
@@ -122,7 +122,7 @@ func unnamed(pid int, err error) string {
 	return printableLine(strings.ReplaceAll(err.Error(), fmt.Sprintf("process %d: ", pid), ""))
 }
 
-func (p *livePrinter) word(status trigger.Status, reverts bool) (word, color string) {
+func (p *livePrinter) word(status engine.Status, reverts bool) (word, color string) {
 	done, would := "patched", "would patch"
 	if p.o.leftovers {
 		done, would, reverts = "cleaned up", "would clean up", false
@@ -131,22 +131,22 @@ func (p *livePrinter) word(status trigger.Status, reverts bool) (word, color str
 		done, would = "reverted", "would revert"
 	}
 	switch {
-	case status == trigger.Unsure:
+	case status == engine.Unsure:
 		return "unknown", yellow
-	case status == trigger.Changed && p.o.dryRun:
+	case status == engine.Changed && p.o.dryRun:
 		return would, green
-	case status == trigger.Changed:
+	case status == engine.Changed:
 		return done, green
-	case status == trigger.Already:
+	case status == engine.Already:
 		return "already", ""
-	case status == trigger.Skipped:
+	case status == engine.Skipped:
 		return "skipped", yellow
 	}
 	return "failed", red
 }
 
 // hint says what to do about a process that was not patched.
-func (p *livePrinter) hint(r *trigger.Report) string {
+func (p *livePrinter) hint(r *engine.Report) string {
 	errs := []error{r.Err}
 	for _, result := range r.Results {
 		errs = append(errs, result.Err)
@@ -154,23 +154,23 @@ func (p *livePrinter) hint(r *trigger.Report) string {
 	err := errors.Join(errs...)
 	switch {
 	case err == nil:
-	case errors.Is(err, trigger.ErrNoEngine) && (p.o.engine == "pulp" || p.o.engine == "libpulp"):
+	case errors.Is(err, engine.ErrNoEngine) && (p.o.engine == "pulp" || p.o.engine == "libpulp"):
 		return "use --engine=auto, or start the process with LD_PRELOAD=libpulp.so.0"
-	case errors.Is(err, trigger.ErrPermission), errors.Is(err, process.ErrPermission):
+	case errors.Is(err, engine.ErrPermission), errors.Is(err, process.ErrPermission):
 		return "become root, or the owner of the process; a security module or kernel.yama.ptrace_scope may forbid it, too"
 	case errors.Is(err, tracer.ErrTraced):
 		return "end the debugger or tracer that has the process, and run this again"
-	case errors.Is(err, trigger.ErrInUse):
+	case errors.Is(err, engine.ErrInUse):
 		return "a thread may be in a function for as long as it waits there: give it a longer --timeout, or patch with --consistency=none"
-	case errors.Is(err, trigger.ErrForeign):
+	case errors.Is(err, engine.ErrForeign):
 		return "\"lpbuild status\" shows what is applied, and by which engine"
-	case errors.Is(err, trigger.ErrBuildID):
+	case errors.Is(err, engine.ErrBuildID):
 		return "a process runs another build of the library: it needs the container for that build"
-	case errors.Is(err, trigger.ErrBlocked) && r.Engine == "native":
+	case errors.Is(err, engine.ErrBlocked) && r.Engine == "native":
 		return "whoever started the process opted it out of live patches, by that variable or by \"ulp set_patchable disable\""
-	case errors.Is(err, trigger.ErrBlocked):
+	case errors.Is(err, engine.ErrBlocked):
 		return "\"lpbuild ulp set_patchable enable\" lets a process take live patches again"
-	case errors.Is(err, tracer.ErrNotStopping), errors.Is(err, trigger.ErrDeadline):
+	case errors.Is(err, tracer.ErrNotStopping), errors.Is(err, engine.ErrDeadline):
 		return "a thread that waits uninterruptibly, or for a CPU of a busy machine, does not stop in time: " +
 			"run this again later, or with a longer --max-stop or --timeout"
 	}
@@ -178,7 +178,7 @@ func (p *livePrinter) hint(r *trigger.Report) string {
 }
 
 // finish prints the summary, and returns an error if something was not done.
-func (p *livePrinter) finish(sum trigger.Summary, complete bool) error {
+func (p *livePrinter) finish(sum engine.Summary, complete bool) error {
 	if p.s.json {
 		slices.SortFunc(p.list, func(a, b processJSON) int { return a.PID - b.PID })
 		if err := p.s.printJSON(newRunJSON(p.list, sum, p.bad, p.o.dryRun, complete)); err != nil {
@@ -204,8 +204,8 @@ func (p *livePrinter) finish(sum trigger.Summary, complete bool) error {
 }
 
 // summary prints one line.
-func (p *livePrinter) summary(sum trigger.Summary) {
-	done, _ := p.word(trigger.Changed, p.revert)
+func (p *livePrinter) summary(sum engine.Summary) {
+	done, _ := p.word(engine.Changed, p.revert)
 	parts := []string{
 		fmt.Sprintf("%d %s", sum.Changed, done), fmt.Sprintf("%d already", sum.Already),
 		fmt.Sprintf("%d skipped", sum.Skipped), fmt.Sprintf("%d failed", sum.Failed),
@@ -314,7 +314,7 @@ type summaryJSON struct {
 	Late     int      `json:"max_stop_exceeded"`
 }
 
-func newRunJSON(list []processJSON, sum trigger.Summary, bad []*trigger.FileError, dryRun, complete bool) runJSON {
+func newRunJSON(list []processJSON, sum engine.Summary, bad []*engine.FileError, dryRun, complete bool) runJSON {
 	j := runJSON{Processes: append([]processJSON{}, list...), Files: []fileJSON{}, Summary: summaryJSON{
 		DryRun: dryRun, Complete: complete, Done: sum.Changed, Unsure: sum.Unsure, Already: sum.Already, Skipped: sum.Skipped, Failed: sum.Failed,
 		Foreign: sum.Foreign, Left: sum.Left, Denied: sum.Denied, Unread: sum.DeniedNames, Remain: sum.Privileged, Stop: sum.LongestStop.Microseconds(), Late: sum.Late,

@@ -8,7 +8,7 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/lpbuild/lpbuild/pkg/ulp/trigger"
+	"github.com/lpbuild/lpbuild/pkg/engine"
 )
 
 func (u *ulpTool) newCheck() *cobra.Command {
@@ -33,7 +33,7 @@ EXIT STATUS
 }
 
 func (u *ulpTool) runCheck(ctx context.Context, o *processOptions, file string) error {
-	containers, err := trigger.ReadContainers(ctx, []string{file}, false)
+	containers, err := engine.ReadContainers(ctx, []string{file}, false)
 	if err != nil {
 		return err
 	}
@@ -44,13 +44,13 @@ func (u *ulpTool) runCheck(ctx context.Context, o *processOptions, file string) 
 	pid := o.onePID()
 	if pid == 0 {
 		u.say("check does not support process wildcard")
-		return codeError{errReported{trigger.ErrNoProcess}, exitUlpFatal}
+		return codeError{errReported{engine.ErrNoProcess}, exitUlpFatal}
 	}
-	applied, err := (&trigger.Libpulp{}).Check(ctx, pid, containers.List[0])
+	applied, err := (&engine.Libpulp{}).Check(ctx, pid, containers.List[0])
 	switch {
 	case err != nil && ctx.Err() != nil:
 		return err
-	case errors.Is(err, trigger.ErrBuildID), errors.Is(err, trigger.ErrNotLoaded):
+	case errors.Is(err, engine.ErrBuildID), errors.Is(err, engine.ErrNotLoaded):
 		text, detail := libpulpText(err)
 		u.say("error checking live patch sanity. %s.", text)
 		u.debug("%s", detail)
@@ -70,7 +70,7 @@ func (u *ulpTool) runCheck(ctx context.Context, o *processOptions, file string) 
 		return nil
 	}
 	u.say("patch already applied")
-	return errReported{trigger.ErrApplied}
+	return errReported{engine.ErrApplied}
 }
 
 func (u *ulpTool) newMessages() *cobra.Command {
@@ -100,7 +100,7 @@ func (u *ulpTool) runMessages(ctx context.Context, o *processOptions) error {
 	if pid == 0 {
 		return quietError{said("messages only accepts PID when passing -p.")}
 	}
-	data, err := (&trigger.Libpulp{}).Messages(ctx, pid)
+	data, err := (&engine.Libpulp{}).Messages(ctx, pid)
 	if err != nil {
 		u.gathering(err)
 		return errReported{err}
@@ -155,10 +155,10 @@ func (u *ulpTool) runSetPatchable(ctx context.Context, o *processOptions, word s
 		return err
 	}
 	state := map[bool]string{true: "enabled", false: "disabled"}[on]
-	options := trigger.Options{Selector: selector, Attempts: o.retries, Workers: o.workers(), Timeout: 10 * time.Second}
-	err = (&trigger.Libpulp{}).SetPatchable(ctx, options, on, func(s *trigger.Switched) {
+	options := engine.Options{Selector: selector, Attempts: o.retries, Workers: o.workers(), Timeout: 10 * time.Second}
+	err = (&engine.Libpulp{}).SetPatchable(ctx, options, on, func(s *engine.Switched) {
 		switch {
-		case s.Err != nil && (errors.Is(s.Err, trigger.ErrNoEngine) || errors.Is(s.Err, trigger.ErrPermission)):
+		case s.Err != nil && (errors.Is(s.Err, engine.ErrNoEngine) || errors.Is(s.Err, engine.ErrPermission)):
 			u.gathering(s.Err)
 		case s.Err != nil:
 			text, detail := libpulpText(s.Err)
@@ -168,7 +168,7 @@ func (u *ulpTool) runSetPatchable(ctx context.Context, o *processOptions, word s
 			u.say("Process %s (pid: %d): livepatching is now %s.", printableLine(s.Name), s.PID, state)
 		}
 	})
-	if errors.Is(err, trigger.ErrNoProcess) || errors.Is(err, trigger.ErrNotProcess) {
+	if errors.Is(err, engine.ErrNoProcess) || errors.Is(err, engine.ErrNotProcess) {
 		u.gathering(err)
 		return nil
 	}

@@ -10,8 +10,8 @@ import (
 	"strings"
 	"syscall"
 
-	"github.com/lpbuild/lpbuild/pkg/atomicfile"
-	"github.com/lpbuild/lpbuild/pkg/boundedfile"
+	"github.com/lpbuild/lpbuild/internal/atomicfile"
+	"github.com/lpbuild/lpbuild/internal/regularfile"
 )
 
 // maxObject bounds the shared objects that are read, in bytes.
@@ -29,8 +29,8 @@ func reason(err error, file string) string {
 
 // readRegular reads a regular file of at most limit bytes. It does not wait for the other end of a FIFO.
 func readRegular(path string, limit int64) ([]byte, error) {
-	f, info, err := boundedfile.Open(path)
-	if errors.Is(err, boundedfile.ErrIrregular) {
+	f, info, err := regularfile.Open(path)
+	if errors.Is(err, regularfile.ErrIrregular) {
 		return nil, &fs.PathError{Op: "open", Path: path, Err: errors.New("not a regular file")}
 	}
 	if err != nil {

@@ -10,7 +10,7 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/lpbuild/lpbuild/pkg/ulp/trigger"
+	"github.com/lpbuild/lpbuild/pkg/engine"
 )
 
 type ulpPatchesOptions struct {
@@ -45,8 +45,8 @@ func (u *ulpTool) runPatches(ctx context.Context, o *ulpPatchesOptions) error {
 	if err != nil {
 		return err
 	}
-	list, _, err := trigger.Look(ctx, trigger.SurveyOptions{Selector: selector, Backends: []trigger.Backend{&trigger.Libpulp{}}})
-	if errors.Is(err, trigger.ErrNoProcess) || errors.Is(err, trigger.ErrNotProcess) {
+	list, _, err := engine.Look(ctx, engine.SurveyOptions{Selector: selector, Backends: []engine.Backend{&engine.Libpulp{}}})
+	if errors.Is(err, engine.ErrNoProcess) || errors.Is(err, engine.ErrNotProcess) {
 		u.gathering(err)
 		return errReported{err}
 	}
@@ -78,20 +78,20 @@ func (u *ulpTool) runPatches(ctx context.Context, o *ulpPatchesOptions) error {
 }
 
 // unseen returns why libpulp's tool would not list a process.
-func unseen(s *trigger.Survey) error {
+func unseen(s *engine.Survey) error {
 	switch {
 	case s.Err != nil:
 		return s.Err
 	case s.Engine == "":
-		return trigger.ErrNoEngine
-	case errors.Is(s.Disabled, trigger.ErrNotReady):
+		return engine.ErrNoEngine
+	case errors.Is(s.Disabled, engine.ErrNotReady):
 		return s.Disabled
 	}
 	return nil
 }
 
 // printPatches prints a process as libpulp's tool does.
-func (u *ulpTool) printPatches(s *trigger.Survey, o *ulpPatchesOptions) {
+func (u *ulpTool) printPatches(s *engine.Survey, o *ulpPatchesOptions) {
 	var b strings.Builder
 	fmt.Fprintf(&b, "PID: %d, name: %s\n", s.PID, printableLine(s.Name))
 	fmt.Fprintf(&b, "  Livepatching status: %s", livepatchingStatus(s, o.colored()))
@@ -113,17 +113,17 @@ func (u *ulpTool) printPatches(s *trigger.Survey, o *ulpPatchesOptions) {
 	}
 	for _, a := range s.Elsewhere {
 		fmt.Fprintf(&b, "    in %s:\n", printableLine(a.Library))
-		writeApplied(&b, []trigger.Applied{a})
+		writeApplied(&b, []engine.Applied{a})
 	}
 	u.s.print("%s\n", b.String())
 }
 
 // livepatchingStatus is the end of a line. As in libpulp's output its end comes before the color's.
-func livepatchingStatus(s *trigger.Survey, color bool) string {
+func livepatchingStatus(s *engine.Survey, color bool) string {
 	switch {
 	case s.Disabled == nil:
 		return paint(color, green, "enabled\n")
-	case errors.Is(s.Disabled, trigger.ErrBlocked):
+	case errors.Is(s.Disabled, engine.ErrBlocked):
 		return paint(color, yellow, "disabled by user\n")
 	}
 	text, _ := libpulpText(s.Disabled)
@@ -133,7 +133,7 @@ func livepatchingStatus(s *trigger.Survey, color bool) string {
 // asctime is the layout of asctime(3).
 const asctime = "Mon Jan _2 15:04:05 2006"
 
-func writeApplied(b *strings.Builder, list []trigger.Applied) {
+func writeApplied(b *strings.Builder, list []engine.Applied) {
 	for _, a := range list {
 		fmt.Fprintf(b, "      livepatch: %s", printableLine(path.Base(a.Container)))
 		if !a.Time.IsZero() {
@@ -165,7 +165,7 @@ type surveyJSON struct {
 	Stock     bool          `json:"entries_any"`    // it takes live patches with "entries: any" only
 	Libraries []libraryJSON `json:"libraries"`
 	Elsewhere []appliedJSON `json:"unloaded_libraries"` // live patches of libraries that are not there any more
-	Kept      []appliedJSON `json:"kept"`               // not in use, and still in memory: see trigger.Survey.Kept
+	Kept      []appliedJSON `json:"kept"`               // not in use, and still in memory: see engine.Survey.Kept
 	Left      int           `json:"leftover_mappings"`
 	LeftSize  uint64        `json:"leftover_bytes"`
 	Probes    []probeJSON   `json:"probes"`
@@ -199,7 +199,7 @@ type appliedJSON struct {
 	Labels    []string `json:"labels"`
 }
 
-func newSurveyJSON(s *trigger.Survey) surveyJSON {
+func newSurveyJSON(s *engine.Survey) surveyJSON {
 	j := surveyJSON{
 		PID: s.PID, Name: s.Name, Exe: s.Exe, UID: s.UID, Container: s.Container.String(), Engine: s.Engine, Version: s.Version,
 		Enabled: s.Engine != "" && s.Disabled == nil && s.Unsure == nil && !s.Bare(), Reason: text(s.Disabled), Error: text(s.Err),
@@ -216,7 +216,7 @@ func newSurveyJSON(s *trigger.Survey) surveyJSON {
 	return j
 }
 
-func newAppliedJSON(list []trigger.Applied) []appliedJSON {
+func newAppliedJSON(list []engine.Applied) []appliedJSON {
 	out := []appliedJSON{}
 	for _, a := range list {
 		j := appliedJSON{hex.EncodeToString(a.ID[:]), a.Library, hex.EncodeToString(a.BuildID), a.Container, "", a.Functions, a.Engine, append([]string{}, a.Labels...)}

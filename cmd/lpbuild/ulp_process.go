@@ -11,9 +11,9 @@ import (
 	"github.com/spf13/cobra"
 	"golang.org/x/term"
 
-	"github.com/lpbuild/lpbuild/pkg/ulp/process"
-	"github.com/lpbuild/lpbuild/pkg/ulp/pulp"
-	"github.com/lpbuild/lpbuild/pkg/ulp/trigger"
+	"github.com/lpbuild/lpbuild/pkg/engine"
+	"github.com/lpbuild/lpbuild/pkg/engine/libpulp"
+	"github.com/lpbuild/lpbuild/pkg/engine/process"
 )
 
 // exitUlpFatal is what libpulp's check exits with if it cannot tell (-1).
@@ -58,8 +58,8 @@ func (o *processOptions) checkRetries() error {
 	return nil
 }
 
-func (o *processOptions) selector() (trigger.Selector, error) {
-	return trigger.ParseSelector(o.process, o.user)
+func (o *processOptions) selector() (engine.Selector, error) {
+	return engine.ParseSelector(o.process, o.user)
 }
 
 func (o *processOptions) workers() int {
@@ -134,13 +134,13 @@ var libpulpTexts = []struct {
 	err  error
 	text string
 }{
-	{trigger.ErrNoEngine, pulp.ErrNotLoaded.Error()}, {trigger.ErrBuildID, pulp.ErrBuildID.Error()},
-	{trigger.ErrNotLoaded, pulp.ErrNoTarget.Error()}, {trigger.ErrApplied, pulp.ErrApplied.Error()},
-	{trigger.ErrNotApplied, pulp.ErrNotApplied.Error()}, {trigger.ErrNoPatches, pulp.ErrNoPatches.Error()},
-	{trigger.ErrBlocked, pulp.ErrBlocked.Error()}, {trigger.ErrNoMetadata, pulp.ErrNoMetadata.Error()},
-	{trigger.ErrNotReady, pulp.ErrAgain.Error()}, {trigger.ErrNoProcess, "No such process"},
-	{process.ErrGone, "No such process"}, {trigger.ErrPermission, "Error attaching to process"},
-	{process.ErrPermission, "Error attaching to process"}, {trigger.ErrDeadline, "Timer expired"},
+	{engine.ErrNoEngine, libpulp.ErrNotLoaded.Error()}, {engine.ErrBuildID, libpulp.ErrBuildID.Error()},
+	{engine.ErrNotLoaded, libpulp.ErrNoTarget.Error()}, {engine.ErrApplied, libpulp.ErrApplied.Error()},
+	{engine.ErrNotApplied, libpulp.ErrNotApplied.Error()}, {engine.ErrNoPatches, libpulp.ErrNoPatches.Error()},
+	{engine.ErrBlocked, libpulp.ErrBlocked.Error()}, {engine.ErrNoMetadata, libpulp.ErrNoMetadata.Error()},
+	{engine.ErrNotReady, libpulp.ErrAgain.Error()}, {engine.ErrNoProcess, "No such process"},
+	{process.ErrGone, "No such process"}, {engine.ErrPermission, "Error attaching to process"},
+	{process.ErrPermission, "Error attaching to process"}, {engine.ErrDeadline, "Timer expired"},
 }
 
 // libpulpText returns libpulp's text for an error, and what there is to say besides.
@@ -148,7 +148,7 @@ func libpulpText(err error) (text, detail string) {
 	if err == nil {
 		return "", ""
 	}
-	if e, ok := errors.AsType[*pulp.Error](err); ok {
+	if e, ok := errors.AsType[*libpulp.Error](err); ok {
 		text = e.Code.Error()
 		return strings.ToUpper(text[:1]) + text[1:], strings.TrimPrefix(strings.TrimPrefix(e.Error(), text), ": ")
 	}

@@ -12,8 +12,8 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/lpbuild/lpbuild/pkg/diag"
-	"github.com/lpbuild/lpbuild/pkg/ulp/process"
-	"github.com/lpbuild/lpbuild/pkg/ulp/trigger"
+	"github.com/lpbuild/lpbuild/pkg/engine"
+	"github.com/lpbuild/lpbuild/pkg/engine/process"
 )
 
 // maxUlpPath is how long names may be for libpulp, in bytes.
@@ -97,9 +97,9 @@ func (u *ulpTool) runTrigger(ctx context.Context, o *ulpTriggerOptions, args []s
 	}
 	p := newUlpPrinter(u, o)
 	collectLess()
-	_, err = trigger.Run(ctx, options, p.report)
+	_, err = engine.Run(ctx, options, p.report)
 	switch {
-	case errors.Is(err, trigger.ErrNoProcess), errors.Is(err, trigger.ErrNotProcess):
+	case errors.Is(err, engine.ErrNoProcess), errors.Is(err, engine.ErrNotProcess):
 		u.gathering(err)
 		return errReported{err}
 	case err != nil:
@@ -109,27 +109,27 @@ func (u *ulpTool) runTrigger(ctx context.Context, o *ulpTriggerOptions, args []s
 }
 
 // triggerOptions reads the containers and says what is to be done.
-func (u *ulpTool) triggerOptions(ctx context.Context, o *ulpTriggerOptions, args []string) (trigger.Options, error) {
+func (u *ulpTool) triggerOptions(ctx context.Context, o *ulpTriggerOptions, args []string) (engine.Options, error) {
 	selector, err := o.selector()
 	if err != nil {
-		return trigger.Options{}, err
+		return engine.Options{}, err
 	}
 	timeout, err := seconds(o.timeout)
 	if err != nil {
-		return trigger.Options{}, err
+		return engine.Options{}, err
 	}
 	files := args
-	if len(args) > 0 && trigger.IsPattern(args[0]) {
-		if files, err = trigger.Expand(args[0], o.recursive); err != nil {
-			return trigger.Options{}, err
+	if len(args) > 0 && engine.IsPattern(args[0]) {
+		if files, err = engine.Expand(args[0], o.recursive); err != nil {
+			return engine.Options{}, err
 		}
 		if len(files) == 0 {
 			u.say("no file matches %s", args[0])
 		}
 	}
-	containers, err := trigger.ReadContainers(ctx, files, o.revert)
+	containers, err := engine.ReadContainers(ctx, files, o.revert)
 	if err != nil {
-		return trigger.Options{}, err
+		return engine.Options{}, err
 	}
 	for _, bad := range containers.Bad {
 		u.debug("%s", bad)
@@ -137,9 +137,9 @@ func (u *ulpTool) triggerOptions(ctx context.Context, o *ulpTriggerOptions, args
 	if o.revertAll != "" {
 		o.revertAll = path.Base(o.revertAll)
 	}
-	return trigger.Options{
+	return engine.Options{
 		Selector: selector, Containers: containers, Revert: o.revert, RevertAll: o.revertAll,
-		Backends: []trigger.Backend{&trigger.Libpulp{Prefix: o.prefix, SuspendSeccomp: o.noSeccomp, CallTimeout: timeout}},
+		Backends: []engine.Backend{&engine.Libpulp{Prefix: o.prefix, SuspendSeccomp: o.noSeccomp, CallTimeout: timeout}},
 		Attempts: o.retries, Timeout: max(timeout, time.Second) + time.Second, Workers: o.workers(),
 		Every: u.verbose || o.noSummary, BadFiles: true,
 	}, nil
@@ -167,8 +167,8 @@ func newUlpPrinter(u *ulpTool, o *ulpTriggerOptions) *ulpPrinter {
 }
 
 // report takes in one process. Those without libpulp do not exist for libpulp's tool, unless they were named.
-func (p *ulpPrinter) report(r *trigger.Report) {
-	if errors.Is(r.Err, trigger.ErrNoEngine) {
+func (p *ulpPrinter) report(r *engine.Report) {
+	if errors.Is(r.Err, engine.ErrNoEngine) {
 		if p.o.onePID() != 0 {
 			p.u.gathering(r.Err)
 			p.skipped++
@@ -193,7 +193,7 @@ func (p *ulpPrinter) report(r *trigger.Report) {
 
 // onePID returns the process that -p names by its number, 0 if it does not.
 func (o *processOptions) onePID() int {
-	s, err := trigger.ParseSelector(o.process, "")
+	s, err := engine.ParseSelector(o.process, "")
 	if err != nil {
 		return 0
 	}
@@ -202,7 +202,7 @@ func (o *processOptions) onePID() int {
 
 // skippable says whether libpulp's tool counts an error as a reason to skip a process.
 func skippable(err error) bool {
-	for _, e := range []error{trigger.ErrBuildID, trigger.ErrNotLoaded, trigger.ErrBlocked, trigger.ErrApplied, trigger.ErrNoPatches, process.ErrGone} {
+	for _, e := range []error{engine.ErrBuildID, engine.ErrNotLoaded, engine.ErrBlocked, engine.ErrApplied, engine.ErrNoPatches, process.ErrGone} {
 		if errors.Is(err, e) {
 			return true
 		}
@@ -212,7 +212,7 @@ func skippable(err error) bool {
 
 // irrelevant says whether an error only means that a container is not for a process.
 func irrelevant(err error) bool {
-	return errors.Is(err, trigger.ErrBuildID) || errors.Is(err, trigger.ErrNotLoaded)
+	return errors.Is(err, engine.ErrBuildID) || errors.Is(err, engine.ErrNotLoaded)
 }
 
 // verdict is what libpulp's tool says of a result.
@@ -225,9 +225,9 @@ const (
 )
 
 // judge judges as libpulp's tool does. To have again what is there already is a success if it was to be replaced.
-func (p *ulpPrinter) judge(r *trigger.Result) verdict {
+func (p *ulpPrinter) judge(r *engine.Result) verdict {
 	switch {
-	case r.Err == nil, p.o.revertAll != "" && errors.Is(r.Err, trigger.ErrApplied):
+	case r.Err == nil, p.o.revertAll != "" && errors.Is(r.Err, engine.ErrApplied):
 		return success
 	case skippable(r.Err):
 		return skip
@@ -236,7 +236,7 @@ func (p *ulpPrinter) judge(r *trigger.Result) verdict {
 }
 
 // count counts a process: as patched if anything succeeded, else as skipped; as failed if anything failed, also besides.
-func (p *ulpPrinter) count(r *trigger.Report) {
+func (p *ulpPrinter) count(r *engine.Report) {
 	seen := map[verdict]bool{}
 	if r.Err != nil {
 		seen[skip] = true
@@ -256,10 +256,10 @@ func (p *ulpPrinter) count(r *trigger.Report) {
 }
 
 // results are those that libpulp's tool has: reverting everything is one of its own only without a container.
-func (p *ulpPrinter) results(r *trigger.Report) []trigger.Result {
-	var list []trigger.Result
+func (p *ulpPrinter) results(r *engine.Report) []engine.Result {
+	var list []engine.Result
 	for _, result := range r.Results {
-		if result.Kind != trigger.RevertAll {
+		if result.Kind != engine.RevertAll {
 			list = append(list, result)
 		}
 	}
@@ -270,9 +270,9 @@ func (p *ulpPrinter) results(r *trigger.Report) []trigger.Result {
 }
 
 // print prints a process as libpulp's tool does: on one line if one result matters, else on one for each.
-func (p *ulpPrinter) print(r *trigger.Report) {
+func (p *ulpPrinter) print(r *engine.Report) {
 	all := p.results(r)
-	var matter []trigger.Result
+	var matter []engine.Result
 	for _, result := range all {
 		if !irrelevant(result.Err) {
 			matter = append(matter, result)
@@ -295,10 +295,10 @@ func (p *ulpPrinter) print(r *trigger.Report) {
 }
 
 // line is a result: on the line of its process, or with an indent on one of its own.
-func (p *ulpPrinter) line(r *trigger.Result, indent string) string {
+func (p *ulpPrinter) line(r *engine.Result, indent string) string {
 	text, detail := libpulpText(r.Err)
 	file := printableLine(r.File)
-	if r.Kind == trigger.RevertAll {
+	if r.Kind == engine.RevertAll {
 		file = "reverted all patches from '" + printableLine(r.Library) + "'"
 	}
 	switch p.judge(r) {
@@ -317,14 +317,14 @@ func (p *ulpPrinter) line(r *trigger.Result, indent string) string {
 }
 
 // whyNot says with -v which build a process has of the libraries that the containers are for.
-func (p *ulpPrinter) whyNot(r *trigger.Report) {
+func (p *ulpPrinter) whyNot(r *engine.Report) {
 	for _, result := range r.Results {
-		build, ok := errors.AsType[*trigger.BuildError](result.Err)
+		build, ok := errors.AsType[*engine.BuildError](result.Err)
 		switch {
 		case ok:
 			p.u.debug("pid = %d, name = %s: livepatch buildid mismatch for %s (%x)", r.PID, printableLine(r.Name), build.Library, build.Has)
 			p.u.debug("    expected buildid: %x", build.Want)
-		case errors.Is(result.Err, trigger.ErrNotLoaded):
+		case errors.Is(result.Err, engine.ErrNotLoaded):
 			p.u.debug("pid = %d, name = %s: target library (%s) not loaded.", r.PID, printableLine(r.Name), printableLine(result.Library))
 		}
 	}

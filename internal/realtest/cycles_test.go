@@ -11,9 +11,9 @@ import (
 	"testing"
 	"time"
 
+	"github.com/lpbuild/lpbuild/pkg/engine/native"
+	"github.com/lpbuild/lpbuild/pkg/engine/process"
 	"github.com/lpbuild/lpbuild/pkg/ulp"
-	"github.com/lpbuild/lpbuild/pkg/ulp/inject"
-	"github.com/lpbuild/lpbuild/pkg/ulp/process"
 )
 
 // cycles is how often each program is patched and put back.
@@ -141,14 +141,14 @@ func counts(t testing.TB, pid int) (list []uint64, active bool) {
 	if err != nil {
 		return nil, false
 	}
-	applied, err := inject.List(t.Context(), p)
+	applied, err := native.List(t.Context(), p)
 	if err != nil {
 		if slices.Contains(family(t, pid), pid) && !ended(pid) {
 			t.Fatal(err)
 		}
 		return nil, false
 	}
-	i := slices.IndexFunc(applied, func(a inject.Applied) bool { return a.Active })
+	i := slices.IndexFunc(applied, func(a native.Applied) bool { return a.Active })
 	if i < 0 {
 		return nil, false
 	}

@@ -10,7 +10,7 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/lpbuild/lpbuild/pkg/boundedfile"
+	"github.com/lpbuild/lpbuild/internal/regularfile"
 	"github.com/lpbuild/lpbuild/pkg/download"
 	"github.com/lpbuild/lpbuild/pkg/ulp"
 )
@@ -82,7 +82,7 @@ func (o *objects) calls(ctx context.Context, b *download.Build, obj *object) (g 
 			g[from] = append(g[from], to...)
 		}
 		if path.Ext(source) == ".c" {
-			prototypes, err := boundedfile.Read(filepath.Join(tmp, "prototypes"), maxObject)
+			prototypes, err := regularfile.Read(filepath.Join(tmp, "prototypes"), maxObject)
 			if err != nil {
 				return nil, nil, err
 			}
@@ -101,7 +101,7 @@ func (o *objects) calls(ctx context.Context, b *download.Build, obj *object) (g 
 
 // usesOf returns what the functions of a relocatable file use.
 func usesOf(name string) (map[string][]string, error) {
-	image, err := boundedfile.Read(name, maxObject)
+	image, err := regularfile.Read(name, maxObject)
 	if err != nil {
 		return nil, err
 	}

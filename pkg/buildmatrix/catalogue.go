@@ -4,7 +4,7 @@ import (
 	"fmt"
 	"sync"
 
-	"github.com/lpbuild/lpbuild/pkg/boundedfile"
+	"github.com/lpbuild/lpbuild/internal/regularfile"
 	"github.com/lpbuild/lpbuild/pkg/download"
 	"github.com/lpbuild/lpbuild/pkg/download/digest"
 	"github.com/lpbuild/lpbuild/pkg/ulp"
@@ -16,7 +16,7 @@ const maxCatalogue = 256 << 20
 // readPinned reads a file of the catalogue and checks that it is the one that the lock pins.
 func (m *matrix) readPinned(name string, pinned digest.Digest) ([]byte, error) {
 	path := m.config.File(name)
-	data, err := boundedfile.Read(path, maxCatalogue)
+	data, err := regularfile.Read(path, maxCatalogue)
 	if err != nil {
 		return nil, fmt.Errorf("the catalogue is not complete: %w: run lpbuild download", err)
 	}

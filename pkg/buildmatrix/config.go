@@ -6,7 +6,7 @@ import (
 	"path/filepath"
 	"time"
 
-	"github.com/lpbuild/lpbuild/pkg/boundedfile"
+	"github.com/lpbuild/lpbuild/internal/regularfile"
 	"github.com/lpbuild/lpbuild/pkg/diag"
 	"github.com/lpbuild/lpbuild/pkg/rpmver"
 	"github.com/lpbuild/lpbuild/pkg/ulp"
@@ -106,7 +106,7 @@ func LoadConfig(dir string) (*Config, error) {
 			Hint: "go to a package folder, name one with --dir, or make one with: lpbuild init DIR",
 		}
 	}
-	text, err := boundedfile.Read(path, maxConfig)
+	text, err := regularfile.Read(path, maxConfig)
 	if errors.Is(err, os.ErrNotExist) {
 		return nil, &diag.Diagnostic{
 			Pos: diag.Pos{File: path}, Message: "no configuration in this folder", Err: ErrNoConfig,

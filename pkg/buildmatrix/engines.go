@@ -6,8 +6,8 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/lpbuild/lpbuild/pkg/engine/native"
 	"github.com/lpbuild/lpbuild/pkg/ulp"
-	"github.com/lpbuild/lpbuild/pkg/ulp/inject"
 )
 
 // The engines that apply containers, by the names that lpbuild trigger --engine has for them.
@@ -63,9 +63,9 @@ func (j *job) notForNative(c *ulp.Container, s *scope) []Reason {
 		return []Reason{{Code: "architecture", Message: "the native engine is for x86_64 only: in other processes libpulp is needed"}}
 	}
 	var reasons []Reason
-	_, err := inject.NewPatch(c, j.info.Container)
+	_, err := native.NewPatch(c, j.info.Container)
 	for _, err := range flat(err) {
-		if e, ok := errors.AsType[*inject.ContainerError](err); ok {
+		if e, ok := errors.AsType[*native.ContainerError](err); ok {
 			reasons = append(reasons, Reason{Code: e.Code, Message: "the native engine cannot load the container: " + e.What, Hint: e.Hint})
 		} else {
 			reasons = append(reasons, Reason{Code: "native-engine", Message: err.Error()})

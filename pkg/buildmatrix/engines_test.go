@@ -14,8 +14,8 @@ import (
 
 	"github.com/lpbuild/lpbuild/pkg/download"
 	"github.com/lpbuild/lpbuild/pkg/download/digest"
+	"github.com/lpbuild/lpbuild/pkg/engine/native"
 	"github.com/lpbuild/lpbuild/pkg/ulp"
-	"github.com/lpbuild/lpbuild/pkg/ulp/inject"
 )
 
 // bareSource is a library with functions that lack NOPs: toy_mul, where a jump is safe, and toy_bare, which is too short.
@@ -151,7 +151,7 @@ func (f *folder) checkChoice(c CellInfo, entries string) {
 	if any := entries == "any"; any != (p.Entries == ulp.EntriesAny) {
 		f.t.Errorf("the container says %q", p.Entries)
 	}
-	if _, err := inject.NewPatch(container, c.Container); (err == nil) != slices.Contains(c.Engines, EngineNative) {
+	if _, err := native.NewPatch(container, c.Container); (err == nil) != slices.Contains(c.Engines, EngineNative) {
 		f.t.Errorf("the native engine says %v, the report %q", err, c.Engines)
 	}
 }

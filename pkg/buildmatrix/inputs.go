@@ -10,7 +10,7 @@ import (
 	"strings"
 
 	"github.com/lpbuild/lpbuild/internal/lazyregexp"
-	"github.com/lpbuild/lpbuild/pkg/boundedfile"
+	"github.com/lpbuild/lpbuild/internal/regularfile"
 	"github.com/lpbuild/lpbuild/pkg/diag"
 )
 
@@ -114,7 +114,7 @@ func absentFiles(dir string, read, search []string) []string {
 
 // testedHeaders returns the headers that a file of the package asks for by __has_include.
 func testedHeaders(file string) []string {
-	text, err := boundedfile.Read(file, maxConfig)
+	text, err := regularfile.Read(file, maxConfig)
 	if err != nil {
 		return nil
 	}
@@ -254,7 +254,7 @@ func outside(dir, name, why string, preprocessed []byte) *InputError {
 	}
 	if pos := includer(preprocessed, name); pos.Line > 0 && filepath.IsLocal(pos.File) {
 		d.Pos = pos
-		if text, err := boundedfile.Read(at(dir, pos.File), maxConfig); err == nil {
+		if text, err := regularfile.Read(at(dir, pos.File), maxConfig); err == nil {
 			d.Source = diag.Line(text, pos.Line)
 			d.Column = max(1, 1+strings.IndexAny(d.Source, `"<`))
 			d.Length = max(1, len(strings.TrimRight(d.Source, " \t"))-d.Column+1)

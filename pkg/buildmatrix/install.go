@@ -6,7 +6,7 @@ import (
 	"path/filepath"
 	"slices"
 
-	"github.com/lpbuild/lpbuild/pkg/atomicfile"
+	"github.com/lpbuild/lpbuild/internal/atomicfile"
 	"github.com/lpbuild/lpbuild/pkg/ulp"
 )
 

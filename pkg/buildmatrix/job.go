@@ -8,9 +8,9 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/lpbuild/lpbuild/internal/atomicfile"
 	"github.com/lpbuild/lpbuild/internal/lazyregexp"
-	"github.com/lpbuild/lpbuild/pkg/atomicfile"
-	"github.com/lpbuild/lpbuild/pkg/boundedfile"
+	"github.com/lpbuild/lpbuild/internal/regularfile"
 	"github.com/lpbuild/lpbuild/pkg/diag"
 	"github.com/lpbuild/lpbuild/pkg/download/digest"
 	"github.com/lpbuild/lpbuild/pkg/progress"
@@ -83,7 +83,7 @@ func (m *matrix) prepare(_ context.Context, j *job) error { return m.expand(j) }
 func (m *matrix) expand(j *job) error {
 	name := m.config.File(j.Patch.Description)
 	var err error
-	if j.template, err = boundedfile.Read(name, maxConfig); err != nil {
+	if j.template, err = regularfile.Read(name, maxConfig); err != nil {
 		return err
 	}
 	template, err := ulp.ParseDescription(name, j.template)

@@ -9,7 +9,7 @@ import (
 	"strings"
 
 	"github.com/lpbuild/lpbuild/internal/lazyregexp"
-	"github.com/lpbuild/lpbuild/pkg/boundedfile"
+	"github.com/lpbuild/lpbuild/internal/regularfile"
 	"github.com/lpbuild/lpbuild/pkg/ulp"
 )
 
@@ -64,7 +64,7 @@ func strayContainers(dir string, known map[string]bool) []string {
 
 // isContainer reports whether a file is a packed live patch.
 func isContainer(name string) bool {
-	image, err := boundedfile.Read(name, maxObject)
+	image, err := regularfile.Read(name, maxObject)
 	if err != nil {
 		return false
 	}

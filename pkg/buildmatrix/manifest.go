@@ -6,8 +6,8 @@ import (
 	"path/filepath"
 	"slices"
 
-	"github.com/lpbuild/lpbuild/pkg/atomicfile"
-	"github.com/lpbuild/lpbuild/pkg/boundedfile"
+	"github.com/lpbuild/lpbuild/internal/atomicfile"
+	"github.com/lpbuild/lpbuild/internal/regularfile"
 	"github.com/lpbuild/lpbuild/pkg/download/digest"
 )
 
@@ -36,7 +36,7 @@ func newManifest() manifest {
 // readManifest reads the manifest of an earlier run. The result is empty if there is none that still holds.
 func readManifest(name, dir string) manifest {
 	var m manifest
-	data, err := boundedfile.Read(name, maxReport)
+	data, err := regularfile.Read(name, maxReport)
 	if err != nil || json.Unmarshal(data, &m) != nil || m.Objects == nil || m.Texts == nil || m.Warnings == nil || m.Calls == nil || m.Choosers == nil || m.Originals == nil || !m.holds(dir) {
 		return newManifest()
 	}

@@ -9,7 +9,7 @@ import (
 	"strconv"
 	"strings"
 
-	"github.com/lpbuild/lpbuild/pkg/boundedfile"
+	"github.com/lpbuild/lpbuild/internal/regularfile"
 	"github.com/lpbuild/lpbuild/pkg/download"
 	"github.com/lpbuild/lpbuild/pkg/rpmver"
 	"github.com/lpbuild/lpbuild/pkg/ulp"
@@ -88,7 +88,7 @@ func (o *objects) olderVersions(b *download.Build, c *ulp.Container) []string {
 // the container at name is that; a source that says by itself which version it wants may not
 // assemble like this, and stays as it is.
 func (o *objects) compileOlder(ctx context.Context, b *download.Build, name string, args []string) ([]byte, bool, error) {
-	image, err := boundedfile.Read(name, maxObject)
+	image, err := regularfile.Read(name, maxObject)
 	if err != nil {
 		return nil, false, err
 	}

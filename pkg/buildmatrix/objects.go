@@ -11,9 +11,9 @@ import (
 	"strings"
 	"sync"
 
+	"github.com/lpbuild/lpbuild/internal/atomicfile"
 	"github.com/lpbuild/lpbuild/internal/lazyregexp"
-	"github.com/lpbuild/lpbuild/pkg/atomicfile"
-	"github.com/lpbuild/lpbuild/pkg/boundedfile"
+	"github.com/lpbuild/lpbuild/internal/regularfile"
 	"github.com/lpbuild/lpbuild/pkg/download"
 	"github.com/lpbuild/lpbuild/pkg/download/digest"
 	"github.com/lpbuild/lpbuild/pkg/ulp"
@@ -72,7 +72,7 @@ func openObjects(buildDir string, c *Config, p *Patch, arch ulp.Arch, cc *compil
 }
 
 func writeHeader(name, text string) error {
-	if former, err := boundedfile.Read(name, int64(len(text))); err == nil && string(former) == text {
+	if former, err := regularfile.Read(name, int64(len(text))); err == nil && string(former) == text {
 		return nil
 	}
 	return atomicfile.Write(name, []byte(text), 0o644)
@@ -210,7 +210,7 @@ func (o *objects) mentionsBuild(preprocessed []byte) bool {
 		if !filepath.IsLocal(name) {
 			return false
 		}
-		text, err := boundedfile.Read(at(o.root, name), maxObject)
+		text, err := regularfile.Read(at(o.root, name), maxObject)
 		return err == nil && (bytes.Contains(text, []byte("LPBUILD_")) || bytes.Contains(text, []byte("__GLIBC")))
 	})
 }
@@ -267,7 +267,7 @@ func (o *objects) open(name string) (*object, error) {
 	if name == "" {
 		return nil, os.ErrNotExist
 	}
-	image, err := boundedfile.Read(filepath.Join(o.dir, name+".so"), maxObject)
+	image, err := regularfile.Read(filepath.Join(o.dir, name+".so"), maxObject)
 	if err != nil {
 		return nil, err
 	}
@@ -309,7 +309,7 @@ func (o *objects) compile(ctx context.Context, b *download.Build, text []byte) (
 	if is {
 		said = again
 	}
-	rule, err := boundedfile.Read(filepath.Join(tmp, "linked"), maxReport)
+	rule, err := regularfile.Read(filepath.Join(tmp, "linked"), maxReport)
 	if err != nil {
 		return nil, &CompileError{filepath.Base(o.compiler.path), "", fmt.Errorf(
 			"its linker does not tell what it reads (-Wl,--dependency-file): GNU binutils from 2.35 on, lld and mold do: %w", err)}
@@ -358,7 +358,7 @@ func warnings(said []byte) string {
 func (o *objects) assembled(ctx context.Context, b *download.Build, text []byte, rel string) ([]string, error) {
 	var names []string
 	for _, source := range o.patch.Sources {
-		own, err := boundedfile.Read(at(o.root, source), maxObject)
+		own, err := regularfile.Read(at(o.root, source), maxObject)
 		if err != nil {
 			return nil, err
 		}
@@ -370,7 +370,7 @@ func (o *objects) assembled(ctx context.Context, b *download.Build, text []byte,
 		if _, err := o.compiler.run(ctx, append(o.flags(b), args...)...); err != nil {
 			return nil, err
 		}
-		data, err := boundedfile.Read(at(o.root, rule), maxReport)
+		data, err := regularfile.Read(at(o.root, rule), maxReport)
 		if errors.Is(err, os.ErrNotExist) {
 			continue // an object file: nothing is assembled
 		}

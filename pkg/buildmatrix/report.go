@@ -6,8 +6,8 @@ import (
 	"fmt"
 	"path/filepath"
 
-	"github.com/lpbuild/lpbuild/pkg/atomicfile"
-	"github.com/lpbuild/lpbuild/pkg/boundedfile"
+	"github.com/lpbuild/lpbuild/internal/atomicfile"
+	"github.com/lpbuild/lpbuild/internal/regularfile"
 	"github.com/lpbuild/lpbuild/pkg/download/digest"
 )
 
@@ -100,7 +100,7 @@ const maxReport = 64 << 20
 // ReadReport reads the report of a build folder. A folder without one gives an error that is [os.ErrNotExist].
 func ReadReport(buildDir string) (*Report, error) {
 	name := filepath.Join(buildDir, ReportName)
-	data, err := boundedfile.Read(name, maxReport)
+	data, err := regularfile.Read(name, maxReport)
 	if err != nil {
 		return nil, err
 	}
@@ -139,7 +139,7 @@ func (r *Report) write(buildDir string) error {
 		return err
 	}
 	name := filepath.Join(buildDir, ReportName)
-	if former, err := boundedfile.Read(name, maxReport); err == nil && bytes.Equal(former, b.Bytes()) {
+	if former, err := regularfile.Read(name, maxReport); err == nil && bytes.Equal(former, b.Bytes()) {
 		return nil
 	}
 	return atomicfile.Write(name, b.Bytes(), 0o644)

@@ -7,7 +7,7 @@ import (
 	"time"
 
 	"github.com/lpbuild/lpbuild/internal/lazyregexp"
-	"github.com/lpbuild/lpbuild/pkg/boundedfile"
+	"github.com/lpbuild/lpbuild/internal/regularfile"
 	"github.com/lpbuild/lpbuild/pkg/download"
 	"github.com/lpbuild/lpbuild/pkg/download/fetch"
 	"github.com/lpbuild/lpbuild/pkg/download/pgp"
@@ -64,7 +64,7 @@ func (c *Config) source(r Repository, now time.Time) (download.Source, error) {
 		s.Debuginfo = &debug
 	}
 	for _, name := range r.Keys {
-		data, err := boundedfile.Read(c.File(name), maxKeys)
+		data, err := regularfile.Read(c.File(name), maxKeys)
 		if err != nil {
 			return s, err
 		}

@@ -9,7 +9,7 @@ import (
 	"path/filepath"
 	"slices"
 
-	"github.com/lpbuild/lpbuild/pkg/boundedfile"
+	"github.com/lpbuild/lpbuild/internal/regularfile"
 	"github.com/lpbuild/lpbuild/pkg/download"
 	"github.com/lpbuild/lpbuild/pkg/download/digest"
 	"github.com/lpbuild/lpbuild/pkg/ulp"
@@ -65,7 +65,7 @@ func Verify(ctx context.Context, c *Config, l *download.Lock, only []ulp.Arch) (
 
 // readMade reads a container, and wants it to be the one that the report has.
 func readMade(name string, cell CellInfo) ([]byte, error) {
-	image, err := boundedfile.Read(name, maxObject)
+	image, err := regularfile.Read(name, maxObject)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
 		return nil, fmt.Errorf("%s: %w: it is gone: run lpbuild build", name, ErrStale)

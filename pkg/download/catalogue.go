@@ -15,7 +15,7 @@ import (
 	"strings"
 	"time"
 
-	"github.com/lpbuild/lpbuild/pkg/atomicfile"
+	"github.com/lpbuild/lpbuild/internal/atomicfile"
 	"github.com/lpbuild/lpbuild/pkg/download/digest"
 	"github.com/lpbuild/lpbuild/pkg/download/store"
 )

@@ -12,7 +12,7 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
-	"github.com/lpbuild/lpbuild/pkg/atomicfile"
+	"github.com/lpbuild/lpbuild/internal/atomicfile"
 	"github.com/lpbuild/lpbuild/pkg/download/fetch"
 	"github.com/lpbuild/lpbuild/pkg/progress"
 )

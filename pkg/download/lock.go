@@ -15,7 +15,7 @@ import (
 	"strings"
 	"time"
 
-	"github.com/lpbuild/lpbuild/pkg/boundedfile"
+	"github.com/lpbuild/lpbuild/internal/regularfile"
 	"github.com/lpbuild/lpbuild/pkg/download/digest"
 	"github.com/lpbuild/lpbuild/pkg/rpmver"
 )
@@ -149,7 +149,7 @@ func (l *Lock) IsUnsigned() bool {
 
 // ReadLock reads and checks a lock file. A missing one is [ErrNoLock].
 func ReadLock(name string) (*Lock, error) {
-	data, err := boundedfile.Read(name, maxLock)
+	data, err := regularfile.Read(name, maxLock)
 	if errors.Is(err, os.ErrNotExist) {
 		return nil, fmt.Errorf("%s: %w: run lpbuild download first", name, ErrNoLock)
 	}

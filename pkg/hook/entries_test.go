@@ -4,7 +4,7 @@ import (
 	"runtime"
 	"testing"
 
-	"github.com/lpbuild/lpbuild/pkg/ulp/trigger"
+	"github.com/lpbuild/lpbuild/pkg/engine"
 )
 
 // TestEntries: a live patch for a function without NOPs is applied by %post, and by the timer, without being told so: its
@@ -19,7 +19,7 @@ func TestEntries(t *testing.T) {
 		c := startWith(t)
 		c.says(without)
 		r := c.request(root, action, "1")
-		r.Backends = []trigger.Backend{&trigger.Native{}}
+		r.Backends = []engine.Backend{&engine.Native{}}
 		if got := lines(t, r); action == Install && got != "Processes patched: 1, Skipped: 0, Failed: 0." {
 			t.Errorf("%v: %q", action, got)
 		}

@@ -12,8 +12,8 @@ import (
 	"syscall"
 
 	"github.com/lpbuild/lpbuild/internal/lazyregexp"
+	"github.com/lpbuild/lpbuild/pkg/engine"
 	"github.com/lpbuild/lpbuild/pkg/rpmver"
-	"github.com/lpbuild/lpbuild/pkg/ulp/trigger"
 )
 
 // Where packages have their live patches, and where a transactional update puts them: below PACKAGE/VERSION.
@@ -68,7 +68,7 @@ func ownBelow(root string, elements ...string) error {
 
 // containerFiles returns the live patches in a folder below root, and why others are left out. The folders that lead to the
 // package's are the system's, and may be links there.
-func containerFiles(base string, elements ...string) (files []string, bad []*trigger.FileError, err error) {
+func containerFiles(base string, elements ...string) (files []string, bad []*engine.FileError, err error) {
 	if err := ownBelow(base, elements...); err != nil {
 		return nil, nil, err
 	}
@@ -83,7 +83,7 @@ func containerFiles(base string, elements ...string) (files []string, bad []*tri
 		}
 		name := filepath.Join(dir, e.Name())
 		if err := own(name, false); err != nil {
-			bad = append(bad, &trigger.FileError{File: name, Err: errors.New(strings.TrimPrefix(err.Error(), name+": "))})
+			bad = append(bad, &engine.FileError{File: name, Err: errors.New(strings.TrimPrefix(err.Error(), name+": "))})
 			continue
 		}
 		files = append(files, name)

@@ -12,8 +12,8 @@ import (
 	"testing"
 
 	"github.com/lpbuild/lpbuild/internal/targettest"
+	"github.com/lpbuild/lpbuild/pkg/engine"
 	"github.com/lpbuild/lpbuild/pkg/ulp"
-	"github.com/lpbuild/lpbuild/pkg/ulp/trigger"
 )
 
 var builds targettest.Builds
@@ -32,7 +32,7 @@ func check(t testing.TB, err error) {
 	}
 }
 
-const sources = "../ulp/pulp/testdata/"
+const sources = "../engine/libpulp/testdata/"
 
 // build compiles a library, a program, a stand-in for libpulp.so, and packs live patches of 10 and of 20, once.
 var build = sync.OnceValue(func() error {
@@ -164,7 +164,7 @@ func (c *child) says(want string) {
 func (c *child) request(root string, action Action, version string) Request {
 	return Request{
 		Action: action, Package: "target-livepatches", Version: version, Library: "libtarget.so", Count: 1, Root: root, Proc: "/proc",
-		Selector: trigger.Selector{PID: c.PID},
+		Selector: engine.Selector{PID: c.PID},
 	}
 }
 

@@ -10,8 +10,8 @@ import (
 	"strings"
 	"time"
 
-	"github.com/lpbuild/lpbuild/pkg/shellword"
-	"github.com/lpbuild/lpbuild/pkg/ulp/trigger"
+	"github.com/lpbuild/lpbuild/internal/shellword"
+	"github.com/lpbuild/lpbuild/pkg/engine"
 )
 
 // Run does what a scriptlet asks for. It returns in time whatever processes do, provided that the kernel answers; see Guard for
@@ -126,7 +126,7 @@ func (r *Request) install(ctx context.Context, c config, o *Outcome) error {
 			return err
 		}
 	}
-	return r.trigger(ctx, folders[:1], trigger.Options{Containers: cs, Replace: true}, o)
+	return r.trigger(ctx, folders[:1], engine.Options{Containers: cs, Replace: true}, o)
 }
 
 // none says that a folder has no live patches, and why if something is wrong with it.
@@ -153,8 +153,8 @@ func (r *Request) folder(ctx context.Context) (installed, error) {
 }
 
 // readFolders reads the live patches of folders, and notes which files are none.
-func (r *Request) readFolders(ctx context.Context, folders []installed, o *Outcome) (*trigger.Containers, error) {
-	var files []trigger.Place
+func (r *Request) readFolders(ctx context.Context, folders []installed, o *Outcome) (*engine.Containers, error) {
+	var files []engine.Place
 	for _, f := range folders {
 		found, bad, err := containerFiles(f.base, f.elements...)
 		if err != nil {
@@ -164,13 +164,13 @@ func (r *Request) readFolders(ctx context.Context, folders []installed, o *Outco
 			return nil, err
 		}
 		for _, file := range found {
-			files = append(files, trigger.Place{File: file, Path: r.seenElsewhere(file)})
+			files = append(files, engine.Place{File: file, Path: r.seenElsewhere(file)})
 		}
 		for _, b := range bad {
 			o.note("no live patch: %v", b)
 		}
 	}
-	cs, err := trigger.ReadPlaces(ctx, files, false)
+	cs, err := engine.ReadPlaces(ctx, files, false)
 	if err != nil {
 		return nil, err
 	}
@@ -181,25 +181,25 @@ func (r *Request) readFolders(ctx context.Context, folders []installed, o *Outco
 }
 
 // withOthers adds what other packages have for builds that the first one is for, before what that has.
-func (r *Request) withOthers(ctx context.Context, folders []installed, first *trigger.Containers, o *Outcome) (*trigger.Containers, error) {
+func (r *Request) withOthers(ctx context.Context, folders []installed, first *engine.Containers, o *Outcome) (*engine.Containers, error) {
 	others, err := r.readFolders(ctx, folders[1:], &Outcome{}) // what is wrong with them their own hook says
 	if err != nil {
 		return nil, err
 	}
-	var files []trigger.Place
+	var files []engine.Place
 	for _, c := range others.List {
-		same := func(f *trigger.Container) bool { return string(f.Target().BuildID) == string(c.Target().BuildID) }
+		same := func(f *engine.Container) bool { return string(f.Target().BuildID) == string(c.Target().BuildID) }
 		if slices.ContainsFunc(first.List, same) {
-			files = append(files, trigger.Place{File: c.File, Path: c.Path})
+			files = append(files, engine.Place{File: c.File, Path: c.Path})
 		}
 	}
 	if len(files) == 0 {
 		return first, nil
 	}
 	for _, c := range first.List {
-		files = append(files, trigger.Place{File: c.File, Path: c.Path})
+		files = append(files, engine.Place{File: c.File, Path: c.Path})
 	}
-	all, err := trigger.ReadPlaces(ctx, files, false)
+	all, err := engine.ReadPlaces(ctx, files, false)
 	if err == nil && len(all.Bad) > 0 {
 		o.note("no live patch any more: %v", all.Bad[0])
 	}
@@ -228,7 +228,7 @@ func (r *Request) remove(ctx context.Context, c config, o *Outcome) error {
 		return err
 	}
 	folder.base = r.hostPath(packagesDir) // a snapshot's folder no process sees
-	err = r.trigger(ctx, []installed{folder, r.sharedFolder()}, trigger.Options{Containers: cs, Revert: true}, o)
+	err = r.trigger(ctx, []installed{folder, r.sharedFolder()}, engine.Options{Containers: cs, Revert: true}, o)
 	if r.Transactional && r.host != r.Root && !r.DryRun {
 		return errors.Join(err, r.shareNothing())
 	}
@@ -248,7 +248,7 @@ func (r *Request) keepers(ctx context.Context, o *Outcome) error {
 	look.DryRun = true
 	folder.base = r.hostPath(packagesDir)
 	would := &Outcome{dry: true}
-	if err := look.trigger(ctx, []installed{folder, r.sharedFolder()}, trigger.Options{Containers: cs, Revert: true}, would); err != nil {
+	if err := look.trigger(ctx, []installed{folder, r.sharedFolder()}, engine.Options{Containers: cs, Revert: true}, would); err != nil {
 		return err
 	}
 	libraries := map[string]bool{}
@@ -297,11 +297,11 @@ func (r *Request) reconcile(ctx context.Context, c config, o *Outcome) error {
 		o.Nothing, o.Quiet = "no live patches are installed", true
 		return nil
 	}
-	return r.trigger(ctx, folders, trigger.Options{Containers: cs, Replace: true}, o)
+	return r.trigger(ctx, folders, engine.Options{Containers: cs, Replace: true}, o)
 }
 
 // trigger does it in all processes that see the live patches where this process does.
-func (r *Request) trigger(ctx context.Context, folders []installed, o trigger.Options, out *Outcome) error {
+func (r *Request) trigger(ctx context.Context, folders []installed, o engine.Options, out *Outcome) error {
 	var dirs []string
 	for _, f := range folders {
 		if hasContainers(f.dir()) {
@@ -318,7 +318,7 @@ func (r *Request) trigger(ctx context.Context, folders []installed, o trigger.Op
 		o.Only = nil // nothing was put aside that they could see
 	}
 	o.First = r.unreached()
-	out.Summary, err = trigger.Run(ctx, o, out.add)
+	out.Summary, err = engine.Run(ctx, o, out.add)
 	if err != nil {
 		out.note("not all processes were looked at: %v", err)
 	}

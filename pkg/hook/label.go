@@ -6,7 +6,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"github.com/lpbuild/lpbuild/pkg/atomicfile"
+	"github.com/lpbuild/lpbuild/internal/atomicfile"
 )
 
 // selinuxLabel is where SELinux has a file's label, and maxLabel bounds it.

@@ -11,7 +11,7 @@ import (
 	"syscall"
 	"time"
 
-	"github.com/lpbuild/lpbuild/pkg/boundedfile"
+	"github.com/lpbuild/lpbuild/internal/regularfile"
 	"github.com/lpbuild/lpbuild/pkg/ulp"
 )
 
@@ -145,7 +145,7 @@ func (r *Request) putLibrary(file, label string) error {
 	if info, err := os.Stat(file); err != nil || !info.Mode().IsRegular() || info.Size() > maxLibrary {
 		return errors.Join(err, fmt.Errorf("%s is no file of a plausible size: it is not used", file))
 	}
-	image, err := boundedfile.Read(file, maxLibrary)
+	image, err := regularfile.Read(file, maxLibrary)
 	if err != nil {
 		return err
 	}

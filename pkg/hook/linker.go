@@ -12,8 +12,8 @@ import (
 	"strings"
 	"time"
 
-	"github.com/lpbuild/lpbuild/pkg/atomicfile"
-	"github.com/lpbuild/lpbuild/pkg/boundedfile"
+	"github.com/lpbuild/lpbuild/internal/atomicfile"
+	"github.com/lpbuild/lpbuild/internal/regularfile"
 )
 
 // linkerConf lists the folders with libraries of a snapshot; the system's file includes it by includeLine.
@@ -91,7 +91,7 @@ func (r *Request) include(wanted bool) error {
 	if err == nil && info.Size() > maxConf {
 		return fmt.Errorf("%s is too large to be what it should be: it is left alone", name)
 	}
-	text, err := boundedfile.Read(name, maxConf)
+	text, err := regularfile.Read(name, maxConf)
 	if err != nil && !errors.Is(err, os.ErrNotExist) {
 		return err
 	}

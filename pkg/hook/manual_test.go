@@ -5,21 +5,21 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/lpbuild/lpbuild/pkg/ulp/trigger"
+	"github.com/lpbuild/lpbuild/pkg/engine"
 )
 
 // TestManual: what was done by hand is in the log of scriptlets, and what nothing came of is not.
 func TestManual(t *testing.T) {
 	root := tree(t, map[string]string{"var/log/": ""})
 	idle := NewManual("lpbuild trigger x.so", false)
-	check(t, idle.Write(root, trigger.Summary{Already: 1, Skipped: 2}))
+	check(t, idle.Write(root, engine.Summary{Already: 1, Skipped: 2}))
 	if got := content(t, root+"/var/log"); got != "" {
 		t.Errorf("a run that changed nothing left %q", got)
 	}
 	m := NewManual("lpbuild revert\nx.so", true)
-	m.Add(&trigger.Report{PID: 4711, Name: "mysqld", Status: trigger.Failed, Err: errors.New("it is\x1b busy")})
-	m.Add(&trigger.Report{PID: 4712, Name: "bystander", Status: trigger.Skipped, Err: errors.New("another build")})
-	check(t, m.Write(root, trigger.Summary{Changed: 1, Failed: 1}))
+	m.Add(&engine.Report{PID: 4711, Name: "mysqld", Status: engine.Failed, Err: errors.New("it is\x1b busy")})
+	m.Add(&engine.Report{PID: 4712, Name: "bystander", Status: engine.Skipped, Err: errors.New("another build")})
+	check(t, m.Write(root, engine.Summary{Changed: 1, Failed: 1}))
 	text := readLog(t, root, logFile)
 	if strings.Contains(text, "bystander") {
 		t.Errorf("the log has a process that no live patch is for: %q", text)

@@ -11,17 +11,17 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"github.com/lpbuild/lpbuild/pkg/ulp/process"
-	"github.com/lpbuild/lpbuild/pkg/ulp/trigger"
+	"github.com/lpbuild/lpbuild/pkg/engine"
+	"github.com/lpbuild/lpbuild/pkg/engine/process"
 )
 
 // lookTime is how long a process's file system may take to say what it has: it may be one that the process's owner made.
 const lookTime = 2 * time.Second
 
-// Why a process is left alone. The first is an [trigger.ErrElsewhere].
+// Why a process is left alone. The first is an [engine.ErrElsewhere].
 var (
 	errOwnRoot = fmt.Errorf("%w: it does not see the package's live patches where they are here (a container, a chroot, a service with a root "+
-		"of its own): install the package there, or restart it", trigger.ErrElsewhere)
+		"of its own): install the package there, or restart it", engine.ErrElsewhere)
 	errNoAnswer = errors.New("whether it belongs to this system is unknown: its file systems do not answer")
 )
 

@@ -12,8 +12,8 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/lpbuild/lpbuild/internal/targettest"
-	"github.com/lpbuild/lpbuild/pkg/ulp/process"
-	"github.com/lpbuild/lpbuild/pkg/ulp/trigger"
+	"github.com/lpbuild/lpbuild/pkg/engine"
+	"github.com/lpbuild/lpbuild/pkg/engine/process"
 )
 
 // withoutOpenat2 runs a test as on a kernel that has openat2 and on one that does not.
@@ -48,9 +48,9 @@ func testOurs(t *testing.T) {
 	check(t, err)
 	for script, want := range map[string]error{
 		"": nil,
-		`mount -t tmpfs none "$0" && mkdir -p "$1"`: trigger.ErrElsewhere, // another folder under the name
-		`mount -t tmpfs none "$0"`:                  trigger.ErrElsewhere, // nothing there
-		`mount --bind "$1" "$1"`:                    nil,                  // the same folder, mounted again
+		`mount -t tmpfs none "$0" && mkdir -p "$1"`: engine.ErrElsewhere, // another folder under the name
+		`mount -t tmpfs none "$0"`:                  engine.ErrElsewhere, // nothing there
+		`mount --bind "$1" "$1"`:                    nil,                 // the same folder, mounted again
 	} {
 		if script != "" {
 			script += " && "
@@ -81,12 +81,12 @@ func testOursChroot(t *testing.T) {
 		bind string // where in the chroot the folder is mounted
 		want error
 	}{
-		"nothing":                        {"", "", trigger.ErrElsewhere},
-		"an absolute link out":           {folder, "", trigger.ErrElsewhere},
-		"a relative link out":            {strings.Repeat("../", deep+9) + folder[1:], "", trigger.ErrElsewhere},
-		"a link of proc":                 {"/proc/1/root" + folder, "", trigger.ErrElsewhere},
-		"a link of proc to an open file": {"/proc/self/cwd", "", trigger.ErrElsewhere},
-		"a link to itself":               {filepath.Base(folder), "", trigger.ErrElsewhere},
+		"nothing":                        {"", "", engine.ErrElsewhere},
+		"an absolute link out":           {folder, "", engine.ErrElsewhere},
+		"a relative link out":            {strings.Repeat("../", deep+9) + folder[1:], "", engine.ErrElsewhere},
+		"a link of proc":                 {"/proc/1/root" + folder, "", engine.ErrElsewhere},
+		"a link of proc to an open file": {"/proc/self/cwd", "", engine.ErrElsewhere},
+		"a link to itself":               {filepath.Base(folder), "", engine.ErrElsewhere},
 		"an absolute link inside":        {"/inside", "/inside", nil},
 		"a relative link inside":         {strings.Repeat("../", deep+3) + "inside", "/inside", nil},
 		"the folder itself":              {"", folder, nil},

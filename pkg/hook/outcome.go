@@ -9,7 +9,7 @@ import (
 	"sync"
 
 	"github.com/lpbuild/lpbuild/pkg/diag"
-	"github.com/lpbuild/lpbuild/pkg/ulp/trigger"
+	"github.com/lpbuild/lpbuild/pkg/engine"
 )
 
 // maxLines is how many lines a scriptlet prints of what is not patched, and maxNamed how many processes one of them names.
@@ -20,7 +20,7 @@ const (
 
 // Outcome is what became of a request. Its texts are fit for a terminal.
 type Outcome struct {
-	Summary trigger.Summary
+	Summary engine.Summary
 	// Nothing says that there was nothing to look at, and why; "" if processes were looked at.
 	Nothing string
 	// Quiet says that Nothing is not worth a word.
@@ -39,7 +39,7 @@ type Outcome struct {
 
 // reason is why processes are not patched.
 type reason struct {
-	status  trigger.Status
+	status  engine.Status
 	left    bool // a live patch is for the process
 	remains bool // and it is root's, or has other rights than those of the user who started it
 	text    string
@@ -58,7 +58,7 @@ func (o *Outcome) note(format string, args ...any) {
 }
 
 // add takes in a process.
-func (o *Outcome) add(rep *trigger.Report) {
+func (o *Outcome) add(rep *engine.Report) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	who := printable(fmt.Sprintf("%s (%d)", cmp.Or(rep.Name, "?"), rep.PID))
@@ -76,7 +76,7 @@ func (o *Outcome) add(rep *trigger.Report) {
 	var worst error
 	for _, result := range rep.Results {
 		line := fmt.Sprintf("%s: %s: %s", who, result.Step, result.Status)
-		if o.dry && result.Status == trigger.Changed {
+		if o.dry && result.Status == engine.Changed {
 			line = fmt.Sprintf("%s: %s: would be done", who, result.Step)
 		}
 		if result.Err != nil {
@@ -93,8 +93,8 @@ func (o *Outcome) add(rep *trigger.Report) {
 }
 
 // count counts a process that is not patched.
-func (o *Outcome) count(rep *trigger.Report, err error, who string) {
-	if rep.Status != trigger.Skipped && rep.Status != trigger.Failed && rep.Status != trigger.Unsure {
+func (o *Outcome) count(rep *engine.Report, err error, who string) {
+	if rep.Status != engine.Skipped && rep.Status != engine.Failed && rep.Status != engine.Unsure {
 		return
 	}
 	if o.reasons == nil {
@@ -114,7 +114,7 @@ func (o *Outcome) count(rep *trigger.Report, err error, who string) {
 // why returns the reason without what is different for each process, so that processes can be counted by it.
 func why(err error) string {
 	for _, general := range []error{
-		errOwnRoot, trigger.ErrBuildID, trigger.ErrNotLoaded, trigger.ErrBlocked, trigger.ErrVfork, trigger.ErrShared, trigger.ErrPermission, trigger.ErrDeadline,
+		errOwnRoot, engine.ErrBuildID, engine.ErrNotLoaded, engine.ErrBlocked, engine.ErrVfork, engine.ErrShared, engine.ErrPermission, engine.ErrDeadline,
 	} {
 		if errors.Is(err, general) {
 			return general.Error()

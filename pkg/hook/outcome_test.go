@@ -8,20 +8,20 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
-	"github.com/lpbuild/lpbuild/pkg/ulp/trigger"
+	"github.com/lpbuild/lpbuild/pkg/engine"
 )
 
 // TestLines counts processes by the reason why they are not patched, the worst first.
 func TestLines(t *testing.T) {
-	o := &Outcome{Summary: trigger.Summary{Changed: 2, Already: 3, Skipped: 5, Failed: 1}}
+	o := &Outcome{Summary: engine.Summary{Changed: 2, Already: 3, Skipped: 5, Failed: 1}}
 	for pid := range 5 {
-		o.add(&trigger.Report{PID: pid, Name: "sshd", Status: trigger.Skipped, Err: trigger.ErrNoEngine})
+		o.add(&engine.Report{PID: pid, Name: "sshd", Status: engine.Skipped, Err: engine.ErrNoEngine})
 	}
-	o.add(&trigger.Report{PID: 7, Name: "db\n\x1b[31m", Status: trigger.Failed, Results: []trigger.Result{
-		{Step: trigger.Step{Kind: trigger.RevertAll, Library: "l"}, Status: trigger.Changed},
-		{Step: trigger.Step{Kind: trigger.RevertAll, Library: "l"}, Status: trigger.Failed, Err: trigger.ErrDeadline},
+	o.add(&engine.Report{PID: 7, Name: "db\n\x1b[31m", Status: engine.Failed, Results: []engine.Result{
+		{Step: engine.Step{Kind: engine.RevertAll, Library: "l"}, Status: engine.Changed},
+		{Step: engine.Step{Kind: engine.RevertAll, Library: "l"}, Status: engine.Failed, Err: engine.ErrDeadline},
 	}})
-	o.add(&trigger.Report{PID: 8, Name: "fine", Status: trigger.Already, Err: trigger.ErrApplied})
+	o.add(&engine.Report{PID: 8, Name: "fine", Status: engine.Already, Err: engine.ErrApplied})
 	want := []string{
 		"Processes patched: 2, Skipped: 5, Failed: 1. In 3: already applied.",
 		`failed: db \x1b[31m (7): timed out`,
@@ -40,12 +40,12 @@ func TestLines(t *testing.T) {
 
 // TestLeftFirst: of what was skipped, those that have the library come first, however many there are of the others.
 func TestLeftFirst(t *testing.T) {
-	o := &Outcome{Summary: trigger.Summary{Skipped: 21, Left: 1}}
+	o := &Outcome{Summary: engine.Summary{Skipped: 21, Left: 1}}
 	for i := range 2 * maxLines {
-		o.add(&trigger.Report{PID: i, Name: "other", Err: fmt.Errorf("reason %d", i)})
-		o.add(&trigger.Report{PID: i, Name: "other", Err: fmt.Errorf("reason %d", i)})
+		o.add(&engine.Report{PID: i, Name: "other", Err: fmt.Errorf("reason %d", i)})
+		o.add(&engine.Report{PID: i, Name: "other", Err: fmt.Errorf("reason %d", i)})
 	}
-	o.add(&trigger.Report{PID: 99, Name: "valgrind", Left: true, Results: []trigger.Result{{Err: trigger.ErrNoEngine}}})
+	o.add(&engine.Report{PID: 99, Name: "valgrind", Left: true, Results: []engine.Result{{Err: engine.ErrNoEngine}}})
 	if got := o.Lines(); got[1] != "skipped: valgrind (99): no engine can patch the process" {
 		t.Errorf("%q", got)
 	}
@@ -57,13 +57,13 @@ func TestPrivilegedFirst(t *testing.T) {
 	o := &Outcome{}
 	o.note("a note")
 	for i := range 2 * maxLines {
-		o.add(&trigger.Report{PID: i, Name: "p", UID: 1000, Status: trigger.Failed, Err: fmt.Errorf("reason %d", i)})
+		o.add(&engine.Report{PID: i, Name: "p", UID: 1000, Status: engine.Failed, Err: fmt.Errorf("reason %d", i)})
 	}
-	o.add(&trigger.Report{PID: 98, Name: "sshd", Left: true, Err: trigger.ErrShared})
-	o.add(&trigger.Report{PID: 99, Name: "su", UID: 1000, Elevated: true, Status: trigger.Failed, Err: trigger.ErrFrozen})
-	o.add(&trigger.Report{PID: 97, Name: "passwd", UID: 1000, Elevated: true, Status: trigger.Changed, Note: "a remark"})
+	o.add(&engine.Report{PID: 98, Name: "sshd", Left: true, Err: engine.ErrShared})
+	o.add(&engine.Report{PID: 99, Name: "su", UID: 1000, Elevated: true, Status: engine.Failed, Err: engine.ErrFrozen})
+	o.add(&engine.Report{PID: 97, Name: "passwd", UID: 1000, Elevated: true, Status: engine.Changed, Note: "a remark"})
 	want := []string{
-		"failed: su (99): " + trigger.ErrFrozen.Error(), "skipped: sshd (98): " + trigger.ErrShared.Error(), "a note",
+		"failed: su (99): " + engine.ErrFrozen.Error(), "skipped: sshd (98): " + engine.ErrShared.Error(), "a note",
 		"opt-outs ignored, of processes that run with other rights than those of the user who started them: 1",
 	}
 	if d := cmp.Diff(want, o.Lines()[1:5]); d != "" {
@@ -75,7 +75,7 @@ func TestPrivilegedFirst(t *testing.T) {
 func TestFewLines(t *testing.T) {
 	o := &Outcome{}
 	for i := range 100 {
-		o.add(&trigger.Report{PID: i, Name: "p", UID: 1000, Status: trigger.Failed, Err: fmt.Errorf("reason %d", i)})
+		o.add(&engine.Report{PID: i, Name: "p", UID: 1000, Status: engine.Failed, Err: fmt.Errorf("reason %d", i)})
 	}
 	o.note("a note")
 	got := o.Lines()

@@ -7,7 +7,7 @@ import (
 	"strings"
 	"syscall"
 
-	"github.com/lpbuild/lpbuild/pkg/atomicfile"
+	"github.com/lpbuild/lpbuild/internal/atomicfile"
 )
 
 // nextFile is where /var/livepatches/PACKAGE says what the next boot has of the package, and of which boot "next" is meant:

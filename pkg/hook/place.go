@@ -4,7 +4,7 @@ import (
 	"errors"
 	"os"
 
-	"github.com/lpbuild/lpbuild/pkg/ulp/process"
+	"github.com/lpbuild/lpbuild/pkg/engine/process"
 )
 
 // place is why nothing is to be done where this runs, "" if something is.

@@ -5,7 +5,7 @@ import (
 	"path/filepath"
 	"time"
 
-	"github.com/lpbuild/lpbuild/pkg/ulp/trigger"
+	"github.com/lpbuild/lpbuild/pkg/engine"
 )
 
 // Action is what a scriptlet asks for.
@@ -35,8 +35,8 @@ type Request struct {
 	// Transactional says that this runs in a transactional update: TRANSACTIONAL_UPDATE.
 	Transactional bool
 	// Backends are the engines, in the order in which they are asked; default: libpulp, native.
-	Backends []trigger.Backend
-	// MaxStop is how long a process may stand still; longer stops are reported. 0 means trigger.DefaultMaxStop, less means no limit. Backends have a limit
+	Backends []engine.Backend
+	// MaxStop is how long a process may stand still; longer stops are reported. 0 means engine.DefaultMaxStop, less means no limit. Backends have a limit
 	// of their own, which is to be the same.
 	MaxStop time.Duration
 	// DryRun says what would be done and does nothing.
@@ -46,7 +46,7 @@ type Request struct {
 	// folder of the running system; default Root, and in a transactional update that of the machine's first process.
 	Root, Proc, Host string
 	// Selector says which processes are meant; default: all.
-	Selector trigger.Selector
+	Selector engine.Selector
 
 	begun  time.Time
 	host   string // Host, or its default
@@ -82,10 +82,10 @@ func (r Request) normal() (Request, error) {
 		r.Proc = filepath.Join(r.Root, "proc")
 	}
 	if r.MaxStop == 0 {
-		r.MaxStop = trigger.DefaultMaxStop
+		r.MaxStop = engine.DefaultMaxStop
 	}
 	if len(r.Backends) == 0 {
-		r.Backends = []trigger.Backend{&trigger.Libpulp{MaxStop: max(r.MaxStop, 0)}, &trigger.Native{MaxStop: max(r.MaxStop, 0)}}
+		r.Backends = []engine.Backend{&engine.Libpulp{MaxStop: max(r.MaxStop, 0)}, &engine.Native{MaxStop: max(r.MaxStop, 0)}}
 	}
 	return r, nil
 }

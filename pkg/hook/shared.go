@@ -6,7 +6,7 @@ import (
 	"os"
 	"path/filepath"
 
-	"github.com/lpbuild/lpbuild/pkg/boundedfile"
+	"github.com/lpbuild/lpbuild/internal/regularfile"
 )
 
 // A transactional update works on a snapshot in a chroot; what is installed there the running system does not see before it
@@ -30,7 +30,7 @@ func (r *Request) share() (installed, error) {
 	keep := map[string]bool{}
 	for _, file := range files {
 		name := filepath.Base(file)
-		image, err := boundedfile.Read(file, maxLibrary)
+		image, err := regularfile.Read(file, maxLibrary)
 		if err != nil {
 			return to, err
 		}

@@ -11,8 +11,8 @@ import (
 	"strings"
 	"time"
 
-	"github.com/lpbuild/lpbuild/pkg/boundedfile"
-	"github.com/lpbuild/lpbuild/pkg/ulp/trigger"
+	"github.com/lpbuild/lpbuild/internal/regularfile"
+	"github.com/lpbuild/lpbuild/pkg/engine"
 )
 
 // sysconfigFile is where the administrator says what he wants. Shells source it elsewhere; here it is only read.
@@ -84,11 +84,11 @@ func word(s string) (string, bool) {
 
 // readSysconfig reads the file; without one everything is as usual. The error is why it does not count.
 func readSysconfig(name string) (config, error) {
-	data, err := boundedfile.Read(name, maxSysconfig)
+	data, err := regularfile.Read(name, maxSysconfig)
 	switch {
 	case errors.Is(err, os.ErrNotExist):
 		return config{}, nil
-	case errors.Is(err, boundedfile.ErrIrregular), errors.Is(err, boundedfile.ErrTooLarge):
+	case errors.Is(err, regularfile.ErrIrregular), errors.Is(err, regularfile.ErrTooLarge):
 		return config{}, fmt.Errorf("%s is no file of a plausible size: it is not used", name)
 	case err != nil:
 		return config{}, err
@@ -203,7 +203,7 @@ func ConfiguredMaxStop(root string) time.Duration {
 	c, _ := readSysconfig(filepath.Join(root, sysconfigFile)) // Run says what is wrong with it
 	d, err := time.ParseDuration(c["LIVEPATCH_MAX_STOP"])
 	if err != nil || d < leastMaxStop || d > mostMaxStop {
-		return trigger.DefaultMaxStop
+		return engine.DefaultMaxStop
 	}
 	return d
 }

@@ -12,7 +12,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"golang.org/x/sys/unix"
 
-	"github.com/lpbuild/lpbuild/pkg/ulp/trigger"
+	"github.com/lpbuild/lpbuild/pkg/engine"
 	rpmhelper "github.com/lpbuild/lpbuild/rpm-helper"
 )
 
@@ -176,7 +176,7 @@ func TestConfiguredSeccomp(t *testing.T) {
 }
 
 func TestConfiguredMaxStop(t *testing.T) {
-	const usual = trigger.DefaultMaxStop
+	const usual = engine.DefaultMaxStop
 	for text, want := range map[string]time.Duration{
 		"": usual, "LIVEPATCH_MAX_STOP=20ms\n": 20 * time.Millisecond, "LIVEPATCH_MAX_STOP=\"1m\"\n": time.Minute, "LIVEPATCH_MAX_STOP=20\n": usual,
 		"LIVEPATCH_MAX_STOP=0\n": usual, "LIVEPATCH_MAX_STOP=-1s\n": usual, "LIVEPATCH_MAX_STOP=1h\n": usual,
@@ -189,8 +189,8 @@ func TestConfiguredMaxStop(t *testing.T) {
 
 // TestLateLine: a scriptlet says of how many processes the stop was longer than the administrator wants, and the log of which.
 func TestLateLine(t *testing.T) {
-	rep := &trigger.Report{PID: 4711, Name: "mysqld", Status: trigger.Changed, Late: true, Stop: 612 * time.Millisecond}
-	o := &Outcome{Summary: trigger.Summary{Changed: 1, Late: 1, LongestStop: rep.Stop}}
+	rep := &engine.Report{PID: 4711, Name: "mysqld", Status: engine.Changed, Late: true, Stop: 612 * time.Millisecond}
+	o := &Outcome{Summary: engine.Summary{Changed: 1, Late: 1, LongestStop: rep.Stop}}
 	o.add(rep)
 	if lines := o.Lines(); !slices.Contains(lines, "processes that stood still for longer than LIVEPATCH_MAX_STOP: 1, the longest for 612 ms") {
 		t.Errorf("%q", lines)

@@ -7,8 +7,8 @@ import (
 	"slices"
 	"strconv"
 
-	"github.com/lpbuild/lpbuild/pkg/atomicfile"
-	"github.com/lpbuild/lpbuild/pkg/ulp/process"
+	"github.com/lpbuild/lpbuild/internal/atomicfile"
+	"github.com/lpbuild/lpbuild/pkg/engine/process"
 )
 
 // unreachedFile lists the processes, a PID a line, that the last run did not begin before its time was over. The next one, be it

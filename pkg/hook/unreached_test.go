@@ -14,7 +14,7 @@ import (
 	"time"
 
 	"github.com/lpbuild/lpbuild/internal/targettest"
-	"github.com/lpbuild/lpbuild/pkg/ulp/trigger"
+	"github.com/lpbuild/lpbuild/pkg/engine"
 )
 
 // slowEngine takes its time to say that it is for no process.
@@ -27,12 +27,12 @@ type slowEngine struct {
 func (*slowEngine) Name() string   { return "slow" }
 func (*slowEngine) Anywhere() bool { return true }
 
-func (e *slowEngine) Open(_ context.Context, v *trigger.View) (trigger.Target, error) {
+func (e *slowEngine) Open(_ context.Context, v *engine.View) (engine.Target, error) {
 	e.mu.Lock()
 	e.begun = append(e.begun, v.Process.PID)
 	e.mu.Unlock()
 	time.Sleep(e.time)
-	return nil, trigger.ErrNoEngine
+	return nil, engine.ErrNoEngine
 }
 
 // TestUnreached goes on where the last run ended before its time was over.
@@ -50,9 +50,9 @@ func TestUnreached(t *testing.T) {
 		pids = append(pids, c.PID)
 	}
 	root := tree(t, map[string]string{at("1"): live(t, 10), "run/": ""})
-	name := trigger.NewWildcard("unreached")
+	name := engine.NewWildcard("unreached")
 	e := &slowEngine{time: 300 * time.Millisecond}
-	r := Request{Action: Reconcile, Root: root, Proc: "/proc", Deadline: 100 * time.Millisecond, Backends: []trigger.Backend{e}, Selector: trigger.Selector{Name: &name}}
+	r := Request{Action: Reconcile, Root: root, Proc: "/proc", Deadline: 100 * time.Millisecond, Backends: []engine.Backend{e}, Selector: engine.Selector{Name: &name}}
 	got := lines(t, r)
 	left := (&Request{Root: root, host: root}).unreached()
 	if len(left) == 0 || len(left)+len(e.begun) < len(pids) || !strings.Contains(got, "processes were not begun") {

@@ -10,7 +10,7 @@ import (
 	"strings"
 	"unicode"
 
-	"github.com/lpbuild/lpbuild/pkg/boundedfile"
+	"github.com/lpbuild/lpbuild/internal/regularfile"
 )
 
 // ErrNoCheckout says that a folder is not a package that osc checked out.
@@ -81,7 +81,7 @@ func isWord(s string) bool {
 }
 
 func readState(dir, name string) ([]byte, error) {
-	return boundedfile.Read(filepath.Join(dir, ".osc", name), maxState)
+	return regularfile.Read(filepath.Join(dir, ".osc", name), maxState)
 }
 
 // parseFiles reads the service's list of a package's files.

@@ -10,8 +10,8 @@ import (
 	"path/filepath"
 	"strings"
 
+	"github.com/lpbuild/lpbuild/internal/shellword"
 	"github.com/lpbuild/lpbuild/pkg/diag"
-	"github.com/lpbuild/lpbuild/pkg/shellword"
 	"github.com/lpbuild/lpbuild/pkg/spec"
 )
 

@@ -10,8 +10,8 @@ import (
 	"time"
 
 	"github.com/lpbuild/lpbuild/internal/lazyregexp"
+	"github.com/lpbuild/lpbuild/internal/shellword"
 	"github.com/lpbuild/lpbuild/pkg/diag"
-	"github.com/lpbuild/lpbuild/pkg/shellword"
 )
 
 // ErrOsc says that osc did not do what it was asked to.

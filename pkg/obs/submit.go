@@ -12,7 +12,7 @@ import (
 	"strings"
 
 	"github.com/lpbuild/lpbuild/internal/lazyregexp"
-	"github.com/lpbuild/lpbuild/pkg/boundedfile"
+	"github.com/lpbuild/lpbuild/internal/regularfile"
 	"github.com/lpbuild/lpbuild/pkg/diag"
 	"github.com/lpbuild/lpbuild/pkg/spec"
 )
@@ -105,7 +105,7 @@ func (c *Checkout) checkFiles(d *spec.Dist) ([]string, error) {
 	var names []string
 	for _, path := range []string{d.Archive, d.Changes, d.Rpmlintrc, d.Spec} {
 		names = append(names, filepath.Base(path))
-		want, err := boundedfile.Read(path, maxFile)
+		want, err := regularfile.Read(path, maxFile)
 		if err != nil {
 			return nil, err
 		}

@@ -11,7 +11,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/lpbuild/lpbuild/internal/buildservice"
-	"github.com/lpbuild/lpbuild/pkg/shellword"
+	"github.com/lpbuild/lpbuild/internal/shellword"
 )
 
 func TestArgs(t *testing.T) {

@@ -11,9 +11,9 @@ import (
 	"path/filepath"
 	"slices"
 
-	"github.com/lpbuild/lpbuild/pkg/atomicfile"
-	"github.com/lpbuild/lpbuild/pkg/boundedfile"
-	"github.com/lpbuild/lpbuild/pkg/shellword"
+	"github.com/lpbuild/lpbuild/internal/atomicfile"
+	"github.com/lpbuild/lpbuild/internal/regularfile"
+	"github.com/lpbuild/lpbuild/internal/shellword"
 	"github.com/lpbuild/lpbuild/pkg/spec"
 )
 
@@ -232,7 +232,7 @@ func (c *Checkout) read(name string) ([]byte, error) {
 	if !info.Mode().IsRegular() || info.Size() > maxFile {
 		return nil, fmt.Errorf("%s is in the way: it is not a file of a source package: nothing was written", path)
 	}
-	return boundedfile.Read(path, maxFile)
+	return regularfile.Read(path, maxFile)
 }
 
 // file is one that belongs into the checkout.
@@ -246,7 +246,7 @@ type file struct {
 func (s Source) files() ([]file, error) {
 	var all []file
 	for _, path := range []string{s.Dist.Archive, s.Dist.Changes, s.Dist.Rpmlintrc, s.Dist.Spec} {
-		data, err := boundedfile.Read(path, maxFile)
+		data, err := regularfile.Read(path, maxFile)
 		if err != nil {
 			return nil, err
 		}

@@ -9,7 +9,7 @@ import (
 	"strings"
 	"time"
 
-	"github.com/lpbuild/lpbuild/pkg/boundedfile"
+	"github.com/lpbuild/lpbuild/internal/regularfile"
 	"github.com/lpbuild/lpbuild/pkg/buildmatrix"
 	"github.com/lpbuild/lpbuild/pkg/diag"
 	"github.com/lpbuild/lpbuild/pkg/download/pgp"
@@ -20,9 +20,9 @@ const maxKey = 4 << 20
 
 // readKey reads a file with keys that can check signatures, and nothing secret: the file will be published.
 func readKey(name string) ([]byte, error) {
-	data, err := boundedfile.Read(name, maxKey)
+	data, err := regularfile.Read(name, maxKey)
 	switch {
-	case errors.Is(err, boundedfile.ErrIrregular), errors.Is(err, boundedfile.ErrTooLarge):
+	case errors.Is(err, regularfile.ErrIrregular), errors.Is(err, regularfile.ErrTooLarge):
 		return nil, fmt.Errorf("key file %s: it is not a file, or too large for one with keys", name)
 	case err != nil:
 		return nil, fmt.Errorf("key file: %w", err)

@@ -12,7 +12,7 @@ import (
 	"strings"
 
 	"github.com/lpbuild/lpbuild/internal/lazyregexp"
-	"github.com/lpbuild/lpbuild/pkg/boundedfile"
+	"github.com/lpbuild/lpbuild/internal/regularfile"
 	"github.com/lpbuild/lpbuild/pkg/ulp"
 )
 
@@ -78,7 +78,7 @@ func importTree(dir string) (*imported, error) {
 		if !slices.Contains([]string{".in", ".dsc", ".c", ".h", ".S", ".inc"}, path.Ext(name)) {
 			return nil
 		}
-		text, err := boundedfile.ReadIn(root, name, maxImportedFile)
+		text, err := regularfile.ReadIn(root, name, maxImportedFile)
 		if err != nil {
 			return fmt.Errorf("%s: %w", dir, err)
 		}

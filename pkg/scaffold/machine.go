@@ -6,7 +6,7 @@ import (
 	"strings"
 
 	"github.com/lpbuild/lpbuild/internal/lazyregexp"
-	"github.com/lpbuild/lpbuild/pkg/boundedfile"
+	"github.com/lpbuild/lpbuild/internal/regularfile"
 	"github.com/lpbuild/lpbuild/pkg/download/repofile"
 )
 
@@ -50,7 +50,7 @@ const maxRepoFile = 1 << 20
 // MachineProduct returns a name for the product of the machine whose files are below root, such as "sles-15.5"; "" if it does
 // not say what it is.
 func MachineProduct(root string) string {
-	data, err := boundedfile.Read(filepath.Join(root, "etc/os-release"), maxRepoFile)
+	data, err := regularfile.Read(filepath.Join(root, "etc/os-release"), maxRepoFile)
 	if err != nil {
 		return ""
 	}
@@ -78,7 +78,7 @@ func debuggedBy(name string) []string {
 }
 
 func isEnabled(name string) bool {
-	data, err := boundedfile.Read(name, maxRepoFile)
+	data, err := regularfile.Read(name, maxRepoFile)
 	if err != nil {
 		return false
 	}

@@ -20,7 +20,7 @@ import (
 
 	"gopkg.in/yaml.v3"
 
-	"github.com/lpbuild/lpbuild/pkg/atomicfile"
+	"github.com/lpbuild/lpbuild/internal/atomicfile"
 	"github.com/lpbuild/lpbuild/pkg/buildmatrix"
 	"github.com/lpbuild/lpbuild/pkg/download/fetch"
 	"github.com/lpbuild/lpbuild/pkg/spec"

@@ -11,8 +11,8 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/lpbuild/lpbuild/internal/pgptest"
 	"github.com/lpbuild/lpbuild/pkg/buildmatrix"
-	"github.com/lpbuild/lpbuild/pkg/download/pgp/pgptest"
 	"github.com/lpbuild/lpbuild/pkg/spec"
 )
 

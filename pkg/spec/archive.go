@@ -12,7 +12,7 @@ import (
 
 	"github.com/ulikunitz/xz"
 
-	"github.com/lpbuild/lpbuild/pkg/boundedfile"
+	"github.com/lpbuild/lpbuild/internal/regularfile"
 )
 
 // Archive is a source archive to be written: files below one top folder.
@@ -74,7 +74,7 @@ func (a *Archive) add(t *tar.Writer, name string) error {
 	if err != nil {
 		return err
 	}
-	f, _, err := boundedfile.Open(a.Files[filepath.ToSlash(rel)])
+	f, _, err := regularfile.Open(a.Files[filepath.ToSlash(rel)])
 	if err != nil {
 		return err
 	}

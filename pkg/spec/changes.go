@@ -8,9 +8,9 @@ import (
 	"time"
 	"unicode/utf8"
 
+	"github.com/lpbuild/lpbuild/internal/atomicfile"
 	"github.com/lpbuild/lpbuild/internal/lazyregexp"
-	"github.com/lpbuild/lpbuild/pkg/atomicfile"
-	"github.com/lpbuild/lpbuild/pkg/boundedfile"
+	"github.com/lpbuild/lpbuild/internal/regularfile"
 )
 
 // separator begins each entry of a changes file: 67 dashes.
@@ -102,7 +102,7 @@ func parseHeadline(line string) (Entry, error) {
 
 // ReadChanges reads a changes file and insists on at least one entry: its time becomes that of everything in the archive.
 func ReadChanges(name string) ([]Entry, error) {
-	text, err := boundedfile.Read(name, maxChanges)
+	text, err := regularfile.Read(name, maxChanges)
 	if errors.Is(err, os.ErrNotExist) {
 		return nil, fmt.Errorf("%s: there is no changes file: say what the package is for with: lpbuild changes add \"text\"", name)
 	}
@@ -121,7 +121,7 @@ func ReadChanges(name string) ([]Entry, error) {
 
 // AddChange puts an entry before those that the file has; a missing file is made. Text without a leading dash gets one.
 func AddChange(name string, e Entry) error {
-	former, err := boundedfile.Read(name, maxChanges)
+	former, err := regularfile.Read(name, maxChanges)
 	if err != nil && !errors.Is(err, os.ErrNotExist) {
 		return err
 	}

@@ -11,7 +11,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
-	"github.com/lpbuild/lpbuild/pkg/boundedfile"
+	"github.com/lpbuild/lpbuild/internal/regularfile"
 )
 
 const someChanges = `-------------------------------------------------------------------
@@ -174,10 +174,10 @@ func TestChangesFIFO(t *testing.T) {
 	if err := syscall.Mkfifo(name, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := ReadChanges(name); !errors.Is(err, boundedfile.ErrIrregular) {
+	if _, err := ReadChanges(name); !errors.Is(err, regularfile.ErrIrregular) {
 		t.Errorf("ReadChanges: %v", err)
 	}
-	if err := AddChange(name, Entry{Text: "- x"}); !errors.Is(err, boundedfile.ErrIrregular) {
+	if err := AddChange(name, Entry{Text: "- x"}); !errors.Is(err, regularfile.ErrIrregular) {
 		t.Errorf("AddChange: %v", err)
 	}
 }

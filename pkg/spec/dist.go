@@ -14,7 +14,7 @@ import (
 	"strings"
 	"unicode/utf8"
 
-	"github.com/lpbuild/lpbuild/pkg/boundedfile"
+	"github.com/lpbuild/lpbuild/internal/regularfile"
 	"github.com/lpbuild/lpbuild/pkg/buildmatrix"
 	"github.com/lpbuild/lpbuild/pkg/download"
 	"github.com/lpbuild/lpbuild/pkg/download/fetch"
@@ -60,7 +60,7 @@ func Make(ctx context.Context, c *buildmatrix.Config, l *download.Lock, r *build
 	if err := ctx.Err(); err != nil {
 		return nil, err
 	}
-	changesText, err := boundedfile.Read(changes, maxChanges)
+	changesText, err := regularfile.Read(changes, maxChanges)
 	if err != nil {
 		return nil, err
 	}
@@ -231,7 +231,7 @@ const maxDescription = 1 << 20
 
 // comments returns the comment lines of a description: CVE and bug numbers.
 func comments(name string) ([]string, error) {
-	text, err := boundedfile.Read(name, maxDescription)
+	text, err := regularfile.Read(name, maxDescription)
 	if err != nil {
 		return nil, err
 	}

@@ -7,8 +7,8 @@ import (
 	"path/filepath"
 	"strings"
 
-	"github.com/lpbuild/lpbuild/pkg/atomicfile"
-	"github.com/lpbuild/lpbuild/pkg/boundedfile"
+	"github.com/lpbuild/lpbuild/internal/atomicfile"
+	"github.com/lpbuild/lpbuild/internal/regularfile"
 	"github.com/lpbuild/lpbuild/pkg/ulp"
 	rpmhelper "github.com/lpbuild/lpbuild/rpm-helper"
 )
@@ -33,7 +33,7 @@ func (e Engine) Install(root string) ([]string, error) {
 	if err := e.check(); err != nil {
 		return nil, err
 	}
-	image, err := boundedfile.Read(e.Program, maxPublished)
+	image, err := regularfile.Read(e.Program, maxPublished)
 	if err != nil {
 		return nil, err
 	}

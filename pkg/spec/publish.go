@@ -8,8 +8,8 @@ import (
 	"path/filepath"
 	"slices"
 
-	"github.com/lpbuild/lpbuild/pkg/atomicfile"
-	"github.com/lpbuild/lpbuild/pkg/boundedfile"
+	"github.com/lpbuild/lpbuild/internal/atomicfile"
+	"github.com/lpbuild/lpbuild/internal/regularfile"
 )
 
 // stagePrefix begins the name of the folder in which a source package is prepared.
@@ -89,7 +89,7 @@ func (p *publication) replace(stage string) error {
 		case err == nil:
 			back = func() error { return os.Rename(former, name) }
 		case !errors.Is(err, fs.ErrNotExist): // a disk without links
-			data, readErr := boundedfile.Read(name, maxPublished)
+			data, readErr := regularfile.Read(name, maxPublished)
 			if readErr != nil {
 				return errors.Join(append([]error{err, readErr}, takeBack(undo)...)...)
 			}

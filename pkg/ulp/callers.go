@@ -6,8 +6,8 @@ import (
 	"maps"
 	"slices"
 
-	"github.com/lpbuild/lpbuild/pkg/ulp/internal/elfx"
-	"github.com/lpbuild/lpbuild/pkg/ulp/internal/prove"
+	"github.com/lpbuild/lpbuild/internal/elfx"
+	"github.com/lpbuild/lpbuild/internal/hotpatch"
 )
 
 // HasCallers reports whether it is known which functions have callers that rely on registers: the library was read with
@@ -47,7 +47,7 @@ func (p *prover) findCallers(l *Library) (proofs, error) {
 	byWhy := map[string][]uint64{}
 	for i := range p.texts {
 		t := &p.texts[i]
-		all := &prove.Text{Code: t.pages, Addr: t.addr, Frames: p.frames}
+		all := &hotpatch.Text{Code: t.pages, Addr: t.addr, Frames: p.frames}
 		relied, err := all.Reliances()
 		if err != nil {
 			return nil, err
@@ -85,9 +85,9 @@ const (
 )
 
 // reliance says who relies on what. known is how many answers there are already.
-func (l *Library) reliance(r prove.Reliance, known int) string {
+func (l *Library) reliance(r hotpatch.Reliance, known int) string {
 	if r.Register == "" || known > maxReliance {
-		return prove.ErrRelied.Error()
+		return hotpatch.ErrRelied.Error()
 	}
 	through := ""
 	if r.Through != 0 {

@@ -6,8 +6,8 @@ import (
 	"errors"
 	"fmt"
 
-	"github.com/lpbuild/lpbuild/pkg/ulp/internal/elfx"
-	"github.com/lpbuild/lpbuild/pkg/ulp/internal/prove"
+	"github.com/lpbuild/lpbuild/internal/elfx"
+	"github.com/lpbuild/lpbuild/internal/hotpatch"
 )
 
 // ParseCatalogue reads the JSON that [Library.AppendCatalogue] and `ulp extract` write. Keys may be in any order; unknown
@@ -206,15 +206,15 @@ func (p *catalogueParser) libraryValue(k keys) (err error) {
 		l.Needs = make([]Need, 0, n)
 		return p.array(p.need)
 	case keyEntries:
-		l.proofs, err = p.proofs(prove.Version)
+		l.proofs, err = p.proofs(hotpatch.Version)
 	case keyUnwinding:
-		l.handlers, err = p.proofs(prove.HandlersVersion)
+		l.handlers, err = p.proofs(hotpatch.HandlersVersion)
 	case keyResolvers:
-		l.resolvers, err = p.resolvers(prove.ResolversVersion)
+		l.resolvers, err = p.resolvers(hotpatch.ResolversVersion)
 	case keyParts:
-		l.parts, err = p.proofs(prove.PartsVersion)
+		l.parts, err = p.proofs(hotpatch.PartsVersion)
 	case keyCallers:
-		l.callers, err = p.proofs(prove.RegistersVersion)
+		l.callers, err = p.proofs(hotpatch.RegistersVersion)
 	case keySymbols:
 		return p.symbols()
 	default:

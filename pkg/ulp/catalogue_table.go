@@ -5,7 +5,7 @@ import (
 	"errors"
 	"strings"
 
-	"github.com/lpbuild/lpbuild/pkg/ulp/internal/elfx"
+	"github.com/lpbuild/lpbuild/internal/elfx"
 )
 
 // catalogueTable is a table of symbols that a catalogueParser fills.

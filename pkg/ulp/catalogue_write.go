@@ -5,7 +5,7 @@ import (
 	"slices"
 	"strconv"
 
-	"github.com/lpbuild/lpbuild/pkg/ulp/internal/prove"
+	"github.com/lpbuild/lpbuild/internal/hotpatch"
 )
 
 // AppendCatalogue appends the library as JSON: an object with the keys and in the order that `ulp extract` has, one symbol
@@ -39,19 +39,19 @@ func (l *Library) AppendCatalogue(b []byte) []byte {
 		b = append(b, ",\n\"landings\":true"...)
 	}
 	if l.proofs != nil {
-		b = l.proofs.append(b, "entries", prove.Version)
+		b = l.proofs.append(b, "entries", hotpatch.Version)
 	}
 	if l.handlers != nil {
-		b = l.handlers.append(b, "unwinding", prove.HandlersVersion)
+		b = l.handlers.append(b, "unwinding", hotpatch.HandlersVersion)
 	}
 	if l.resolvers != nil {
-		b = l.appendResolvers(b, prove.ResolversVersion)
+		b = l.appendResolvers(b, hotpatch.ResolversVersion)
 	}
 	if l.parts != nil {
-		b = l.parts.append(b, "parts", prove.PartsVersion)
+		b = l.parts.append(b, "parts", hotpatch.PartsVersion)
 	}
 	if l.callers != nil {
-		b = l.callers.append(b, "callers", prove.RegistersVersion)
+		b = l.callers.append(b, "callers", hotpatch.RegistersVersion)
 	}
 	b = append(b, ",\n\"symbols\":["...)
 	separator := "\n"

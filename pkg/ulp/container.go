@@ -4,7 +4,7 @@ import (
 	"debug/elf"
 	"slices"
 
-	"github.com/lpbuild/lpbuild/pkg/ulp/internal/elfx"
+	"github.com/lpbuild/lpbuild/internal/elfx"
 )
 
 // Container is a live patch's shared object as read from its bytes. Library.Name is empty: it is for whoever knows the

@@ -10,7 +10,7 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/lpbuild/lpbuild/pkg/ulp/internal/elfx"
+	"github.com/lpbuild/lpbuild/internal/elfx"
 )
 
 // Section is a section to embed.

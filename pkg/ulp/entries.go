@@ -27,7 +27,7 @@ func ParseEntries(s string) (Entries, error) {
 	return "", fmt.Errorf("%.40q: must be %s or %s", s, EntriesNOPs, EntriesAny)
 }
 
-// proofs are what package prove says of functions of a library: of those that do not have NOPs as the native engine wants them
+// proofs are what package hotpatch says of functions of a library: of those that do not have NOPs as the native engine wants them
 // whether a jump can be put there, or of those that have handlers that it is so.
 type proofs []verdict
 
@@ -59,7 +59,7 @@ func (p proofs) find(addr uint64) (why string, ok bool) {
 func (l *Library) HasProofs() bool { return l.proofs != nil }
 
 // EntryProof says whether the native engine can put a detour at the function at an address that lacks the NOPs which that engine
-// looks for: by the proof that the engine itself asks for (package prove), and by a search for branches in all of the library
+// looks for: by the proof that the engine itself asks for (package hotpatch), and by a search for branches in all of the library
 // that may lead into what the jump replaces. why is the reason if it cannot, "" if it can. ok is false if nothing is known of
 // such a function: it has the NOPs, or there are no proofs at all.
 func (l *Library) EntryProof(addr uint64) (why string, ok bool) { return l.proofs.find(addr) }

@@ -6,17 +6,17 @@ import (
 	"maps"
 	"slices"
 
-	"github.com/lpbuild/lpbuild/pkg/ulp/internal/elfx"
-	"github.com/lpbuild/lpbuild/pkg/ulp/internal/prove"
+	"github.com/lpbuild/lpbuild/internal/elfx"
+	"github.com/lpbuild/lpbuild/internal/hotpatch"
 )
 
 // prover makes the proofs of a library from its file. What it looks at is what the native engine would find in a process:
 // segments as they are mapped, sizes from .dynsym, and of functions that are not in there from the unwind information.
 type prover struct {
 	texts    []text
-	frames   *prove.Frames // nil if there is no such information
-	data     []prove.Code  // segments without code
-	fixed    bool          // it is loaded where it says
+	frames   *hotpatch.Frames // nil if there is no such information
+	data     []hotpatch.Code  // segments without code
+	fixed    bool             // it is loaded where it says
 	sizes    map[uint64][]uint64
 	symbols  []uint64 // addresses of all
 	pointers []uint64 // that relocations make
@@ -26,8 +26,8 @@ type prover struct {
 // text is an executable segment.
 type text struct {
 	mapped
-	all  *prove.Text // once somebody asks about it
-	left uint64      // bytes of functions that may still be decoded: functions may overlap
+	all  *hotpatch.Text // once somebody asks about it
+	left uint64         // bytes of functions that may still be decoded: functions may overlap
 }
 
 // mapped is a segment with its bytes; none if there are too many.
@@ -46,10 +46,10 @@ func (m *mapped) at(addr, size uint64) []byte {
 	return m.pages[off : off+size]
 }
 
-// Contains is of prove.Memory.
+// Contains is of hotpatch.Memory.
 func (m *mapped) Contains(addr, size uint64) bool { return m.at(addr, size) != nil }
 
-// Read is of prove.Memory.
+// Read is of hotpatch.Memory.
 func (m *mapped) Read(b []byte, addr uint64) error {
 	copy(b, m.at(addr, uint64(len(b))))
 	return nil
@@ -76,7 +76,7 @@ func newProver(f *elfx.File) (*prover, error) {
 			}
 			t := text{mapped: mapped{Segment: s}}
 			var err error
-			if t.addr, t.pages, err = f.Pages(&s, prove.MaxText); err != nil {
+			if t.addr, t.pages, err = f.Pages(&s, hotpatch.MaxText); err != nil {
 				return nil, err
 			}
 			t.left = overlap * uint64(len(t.pages))
@@ -90,7 +90,7 @@ func newProver(f *elfx.File) (*prover, error) {
 			if m.addr, m.pages, err = f.Pages(&s, maxFrames); err != nil {
 				return nil, err
 			}
-			if p.frames, err = prove.ReadFrames(m, frames.Vaddr, frames.Memsz); err != nil {
+			if p.frames, err = hotpatch.ReadFrames(m, frames.Vaddr, frames.Memsz); err != nil {
 				return nil, err
 			}
 		}
@@ -168,17 +168,17 @@ func (p *prover) addSize(addr, size uint64) {
 func (p *prover) entry(addr uint64) (hasNOPs bool, why string) {
 	i := slices.IndexFunc(p.texts, func(t text) bool { return addr >= t.Vaddr && addr-t.Vaddr < t.Filesz })
 	if i < 0 {
-		return false, whyNot(prove.ErrOutside)
+		return false, whyNot(hotpatch.ErrOutside)
 	}
 	t := &p.texts[i]
 	if t.pages == nil {
-		return false, whyNot(prove.ErrText)
+		return false, whyNot(hotpatch.ErrText)
 	}
-	window := t.at(addr-prove.BeforeLen, prove.Window)
+	window := t.at(addr-hotpatch.BeforeLen, hotpatch.Window)
 	if window == nil {
-		return false, whyNot(prove.ErrOutside)
+		return false, whyNot(hotpatch.ErrOutside)
 	}
-	if prove.HasNOPs(window) {
+	if hotpatch.HasNOPs(window) {
 		return true, ""
 	}
 	return false, whyNot(p.prove(t, addr))
@@ -195,7 +195,7 @@ func (p *prover) prove(t *text, addr uint64) error {
 		sizes = []uint64{size}
 	}
 	if len(sizes) == 0 {
-		return prove.ErrSize
+		return hotpatch.ErrSize
 	}
 	if t.all == nil {
 		all, err := p.all(t)
@@ -206,7 +206,7 @@ func (p *prover) prove(t *text, addr uint64) error {
 	}
 	for _, size := range sizes {
 		if size > t.left {
-			return prove.ErrText
+			return hotpatch.ErrText
 		}
 		t.left -= size
 		if _, err := t.all.Entry(addr, size); err != nil {
@@ -217,16 +217,16 @@ func (p *prover) prove(t *text, addr uint64) error {
 }
 
 // all returns a segment with whatever may branch into it.
-func (p *prover) all(t *text) (*prove.Text, error) {
-	all, size := &prove.Text{Code: t.pages, Addr: t.addr, Frames: p.frames, Data: p.data, Symbols: p.symbols, Pointers: p.pointers,
+func (p *prover) all(t *text) (*hotpatch.Text, error) {
+	all, size := &hotpatch.Text{Code: t.pages, Addr: t.addr, Frames: p.frames, Data: p.data, Symbols: p.symbols, Pointers: p.pointers,
 		Loaded: p.fixed, Fixed: p.fixed}, 0
 	for i := range p.texts {
 		o := &p.texts[i]
-		if size += len(o.pages); o.pages == nil || size > prove.MaxText || p.unread {
-			return nil, prove.ErrText
+		if size += len(o.pages); o.pages == nil || size > hotpatch.MaxText || p.unread {
+			return nil, hotpatch.ErrText
 		}
 		if o != t {
-			all.Others = append(all.Others, prove.Code{Bytes: o.pages, Addr: o.addr})
+			all.Others = append(all.Others, hotpatch.Code{Bytes: o.pages, Addr: o.addr})
 		}
 	}
 	all.Index()
@@ -235,7 +235,7 @@ func (p *prover) all(t *text) (*prove.Text, error) {
 
 // whyNot returns the words of a reason that are the same for all functions like it; "" for no error.
 func whyNot(err error) string {
-	e, ok := errors.AsType[*prove.Error](err)
+	e, ok := errors.AsType[*hotpatch.Error](err)
 	switch {
 	case err == nil:
 		return ""

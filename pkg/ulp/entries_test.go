@@ -13,9 +13,9 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/lpbuild/lpbuild/internal/hotpatch"
 	"github.com/lpbuild/lpbuild/pkg/diag"
 	"github.com/lpbuild/lpbuild/pkg/ulp"
-	"github.com/lpbuild/lpbuild/pkg/ulp/internal/prove"
 )
 
 // entriesSource is a library with a function of each kind.
@@ -164,7 +164,7 @@ func TestProofsAgreeWithTheEngine(t *testing.T) {
 			continue
 		}
 		why, ok := l.EntryProof(s.Value)
-		_, err := prove.Entry(image[s.Value:s.Value+s.Size], s.Value)
+		_, err := hotpatch.Entry(image[s.Value:s.Value+s.Size], s.Value)
 		switch s.Name {
 		case "entered", "near", "relied": // only a look at all of the library shows it
 			err = errors.New(why)

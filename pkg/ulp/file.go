@@ -7,7 +7,7 @@ import (
 	"os"
 	"sync"
 
-	"github.com/lpbuild/lpbuild/pkg/boundedfile"
+	"github.com/lpbuild/lpbuild/internal/regularfile"
 )
 
 // maxFile bounds the files that are read, in bytes.
@@ -15,9 +15,9 @@ const maxFile = 1 << 31
 
 // openFile opens a regular file of bounded size. It does not wait for the other end of a FIFO.
 func openFile(path string) (f *os.File, size int64, err error) {
-	f, fi, err := boundedfile.Open(path)
+	f, fi, err := regularfile.Open(path)
 	switch {
-	case errors.Is(err, boundedfile.ErrIrregular):
+	case errors.Is(err, regularfile.ErrIrregular):
 		return nil, 0, &os.PathError{Op: "open", Path: path, Err: errors.New("not a regular file")}
 	case err != nil:
 		return nil, 0, err

@@ -5,7 +5,7 @@ import (
 	"maps"
 	"slices"
 
-	"github.com/lpbuild/lpbuild/pkg/ulp/internal/prove"
+	"github.com/lpbuild/lpbuild/internal/hotpatch"
 )
 
 // HasHandlers reports whether it is known which functions of the library handle exceptions or cancellation: it was read with
@@ -15,7 +15,7 @@ func (l *Library) HasHandlers() bool { return l.handlers != nil }
 
 // Handlers says why the function at an address must not be replaced by code that the unwinder does not find: it handles
 // exceptions, or has something to clean up when its thread is cancelled, so that both are expected to come by; "" if nothing
-// is known against it. libpulp's containers are found, those of the native engine are not: see package inject.
+// is known against it. libpulp's containers are found, those of the native engine are not: see package native.
 func (l *Library) Handlers(addr uint64) (why string) {
 	why, _ = l.handlers.find(addr)
 	return why
@@ -44,10 +44,10 @@ func (c *Container) Handles(addr uint64) (bool, error) {
 	case p.frames == nil:
 		return false, nil
 	}
-	if err = p.frames.Handlers(addr); errors.Is(err, prove.ErrHandlers) {
+	if err = p.frames.Handlers(addr); errors.Is(err, hotpatch.ErrHandlers) {
 		return true, nil
 	}
-	if errors.Is(err, prove.ErrFrame) { // nobody else would find them either
+	if errors.Is(err, hotpatch.ErrFrame) { // nobody else would find them either
 		return false, nil
 	}
 	return false, err

@@ -9,7 +9,7 @@ import (
 	"iter"
 	"path/filepath"
 
-	"github.com/lpbuild/lpbuild/pkg/ulp/internal/elfx"
+	"github.com/lpbuild/lpbuild/internal/elfx"
 )
 
 // Need is a symbol version that a library requires of another.

@@ -5,7 +5,7 @@ import (
 	"debug/elf"
 	"errors"
 
-	"github.com/lpbuild/lpbuild/pkg/ulp/internal/elfx"
+	"github.com/lpbuild/lpbuild/internal/elfx"
 )
 
 // ParseLibrary reads a library from the bytes of its ELF file and, unless debug is nil, adds the symbols of its separate

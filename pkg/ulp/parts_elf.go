@@ -4,7 +4,7 @@ import (
 	"debug/elf"
 	"slices"
 
-	"github.com/lpbuild/lpbuild/pkg/ulp/internal/prove"
+	"github.com/lpbuild/lpbuild/internal/hotpatch"
 )
 
 // isEntered reports whether code of other functions is known to lead into the cold part at an
@@ -16,9 +16,9 @@ func (l *Library) isEntered(addr uint64) bool {
 
 // findParts finds the cold parts of functions into which other code may lead.
 func (p *prover) findParts(l *Library) (proofs, error) {
-	ranges, cold := map[string][]prove.Range{}, map[string][]prove.Range{}
-	add := func(to map[string][]prove.Range, name string, r *row) {
-		at := prove.Range{From: r.value, To: r.value + r.size}
+	ranges, cold := map[string][]hotpatch.Range{}, map[string][]hotpatch.Range{}
+	add := func(to map[string][]hotpatch.Range, name string, r *row) {
+		at := hotpatch.Range{From: r.value, To: r.value + r.size}
 		if !slices.Contains(to[name], at) {
 			to[name] = append(to[name], at)
 		}
@@ -49,28 +49,28 @@ func (p *prover) findParts(l *Library) (proofs, error) {
 		at = append(at, entered...)
 	}
 	slices.Sort(at)
-	return proofsOf(map[string][]uint64{whyNot(prove.ErrEntered): slices.Compact(at)}), nil
+	return proofsOf(map[string][]uint64{whyNot(hotpatch.ErrEntered): slices.Compact(at)}), nil
 }
 
 // enteredParts is findParts for the parts that are in a segment.
-func (p *prover) enteredParts(t *text, cold, ranges map[string][]prove.Range) ([]uint64, error) {
-	var parts []prove.Part
+func (p *prover) enteredParts(t *text, cold, ranges map[string][]hotpatch.Range) ([]uint64, error) {
+	var parts []hotpatch.Part
 	var at []uint64
 	for of, list := range cold {
 		for _, r := range list {
 			if r.From < t.addr || r.To <= r.From || r.To-t.addr > uint64(len(t.pages)) {
 				continue
 			}
-			parts = append(parts, prove.Part{Range: r, Own: ranges[of]})
+			parts = append(parts, hotpatch.Part{Range: r, Own: ranges[of]})
 		}
 	}
 	if len(parts) == 0 {
 		return nil, nil
 	}
-	all := &prove.Text{Code: t.pages, Addr: t.addr, Frames: p.frames}
+	all := &hotpatch.Text{Code: t.pages, Addr: t.addr, Frames: p.frames}
 	for i := range p.texts {
 		if o := &p.texts[i]; o != t {
-			all.Others = append(all.Others, prove.Code{Bytes: o.pages, Addr: o.addr})
+			all.Others = append(all.Others, hotpatch.Code{Bytes: o.pages, Addr: o.addr})
 		}
 	}
 	entered, err := all.Entered(parts)

@@ -5,7 +5,7 @@ import (
 	"encoding/binary"
 	"math/bits"
 
-	"github.com/lpbuild/lpbuild/pkg/ulp/internal/elfx"
+	"github.com/lpbuild/lpbuild/internal/elfx"
 )
 
 // What gcc's -fpatchable-function-entry=N,M leaves in a linked file: an address in __patchable_function_entries for each

@@ -5,7 +5,7 @@ import (
 	"debug/elf"
 	"fmt"
 
-	"github.com/lpbuild/lpbuild/pkg/ulp/internal/elfx"
+	"github.com/lpbuild/lpbuild/internal/elfx"
 )
 
 // MergeResult says what [MergeNOPs] found at the functions that a library lists as patchable.

@@ -5,8 +5,8 @@ import (
 	"maps"
 	"slices"
 
-	"github.com/lpbuild/lpbuild/pkg/ulp/internal/elfx"
-	"github.com/lpbuild/lpbuild/pkg/ulp/internal/prove"
+	"github.com/lpbuild/lpbuild/internal/elfx"
+	"github.com/lpbuild/lpbuild/internal/hotpatch"
 )
 
 // Bounds of what is read for one resolver, which mostly is one function.
@@ -65,10 +65,10 @@ func (p *prover) resolve(addr uint64, functions, slots map[uint64]uint64, resolv
 			if i > 0 {
 				continue // an entry of the PLT: functions of other libraries do not know ours
 			}
-			r.why = whyNot(prove.ErrSize)
+			r.why = whyNot(hotpatch.ErrSize)
 			return r
 		}
-		leads, err := prove.LeadsOf(code, todo[i])
+		leads, err := hotpatch.LeadsOf(code, todo[i])
 		if err != nil {
 			r.why = whyNot(err)
 			return r
@@ -91,9 +91,9 @@ func (p *prover) resolve(addr uint64, functions, slots map[uint64]uint64, resolv
 	}
 	switch {
 	case len(returns) == 0:
-		r.why = whyNot(prove.ErrReturns)
+		r.why = whyNot(hotpatch.ErrReturns)
 	case len(todo) == maxFollowed, len(returns) > maxReturns:
-		r.why = whyNot(prove.ErrText)
+		r.why = whyNot(hotpatch.ErrText)
 	default:
 		r.returns = slices.Sorted(maps.Keys(returns))
 	}
@@ -105,7 +105,7 @@ func (p *prover) function(addr, size uint64) ([]byte, bool) {
 	if size == 0 && p.frames != nil {
 		size, _ = p.frames.Size(addr)
 	}
-	if size == 0 || size > prove.MaxFunction {
+	if size == 0 || size > hotpatch.MaxFunction {
 		return nil, false
 	}
 	for i := range p.texts {

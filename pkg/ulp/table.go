@@ -9,7 +9,7 @@ import (
 	"sync"
 	"sync/atomic"
 
-	"github.com/lpbuild/lpbuild/pkg/ulp/internal/elfx"
+	"github.com/lpbuild/lpbuild/internal/elfx"
 )
 
 // table is a symbol table in the form in which a library keeps it: names are not cut out of the strings before somebody

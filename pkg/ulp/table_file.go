@@ -5,7 +5,7 @@ import (
 	"strings"
 	"sync"
 
-	"github.com/lpbuild/lpbuild/pkg/ulp/internal/elfx"
+	"github.com/lpbuild/lpbuild/internal/elfx"
 )
 
 // fileTable is a symbol table as it is in an ELF file. Reading a library leaves it at that, since who packs a live patch

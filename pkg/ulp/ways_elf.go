@@ -5,8 +5,8 @@ import (
 	"encoding/binary"
 	"slices"
 
-	"github.com/lpbuild/lpbuild/pkg/ulp/internal/elfx"
-	"github.com/lpbuild/lpbuild/pkg/ulp/internal/prove"
+	"github.com/lpbuild/lpbuild/internal/elfx"
+	"github.com/lpbuild/lpbuild/internal/hotpatch"
 )
 
 // What may lead into a function besides branches, as a library's file tells: symbols, and addresses that the loader writes into
@@ -14,12 +14,12 @@ import (
 
 // addData notes a segment without code.
 func (p *prover) addData(f *elfx.File, s *elfx.Segment) error {
-	addr, pages, err := f.Pages(s, prove.MaxText)
+	addr, pages, err := f.Pages(s, hotpatch.MaxText)
 	if err != nil || pages == nil {
 		p.unread = p.unread || s.Filesz > 0
 		return err
 	}
-	p.data = append(p.data, prove.Code{Bytes: pages, Addr: addr})
+	p.data = append(p.data, hotpatch.Code{Bytes: pages, Addr: addr})
 	return nil
 }
 

@@ -14,7 +14,7 @@ import (
 	"io"
 	"strings"
 
-	"github.com/lpbuild/lpbuild/pkg/boundedfile"
+	"github.com/lpbuild/lpbuild/internal/regularfile"
 )
 
 // ErrWeak says that a digest's algorithm is no longer (or not yet) trusted.
@@ -122,7 +122,7 @@ func OfReader(r io.Reader) (Digest, error) {
 
 // OfFile returns the SHA-256 digest of a file's content.
 func OfFile(name string) (Digest, error) {
-	f, _, err := boundedfile.Open(name)
+	f, _, err := regularfile.Open(name)
 	if err != nil {
 		return Digest{}, err
 	}

@@ -9,18 +9,18 @@ import (
 	"os"
 	"syscall"
 
-	"github.com/lpbuild/lpbuild/pkg/boundedfile"
+	"github.com/lpbuild/lpbuild/internal/regularfile"
 	"github.com/lpbuild/lpbuild/pkg/download/digest"
 	"github.com/lpbuild/lpbuild/pkg/download/store"
 )
 
 // openLocal opens a regular file and returns its size. It does not wait for the other end of a FIFO.
 func openLocal(l Location) (*os.File, int64, error) {
-	f, info, err := boundedfile.Open(l.LocalPath())
+	f, info, err := regularfile.Open(l.LocalPath())
 	switch {
 	case errors.Is(err, fs.ErrNotExist), errors.Is(err, syscall.ENOTDIR):
 		return nil, 0, fmt.Errorf("%s: %w", l, ErrNotFound)
-	case errors.Is(err, boundedfile.ErrIrregular):
+	case errors.Is(err, regularfile.ErrIrregular):
 		return nil, 0, fmt.Errorf("%s: not a regular file", l)
 	case err != nil:
 		return nil, 0, err

@@ -5,8 +5,8 @@ import (
 	"errors"
 	"testing"
 
+	"github.com/lpbuild/lpbuild/internal/pgptest"
 	"github.com/lpbuild/lpbuild/pkg/download/pgp"
-	"github.com/lpbuild/lpbuild/pkg/download/pgp/pgptest"
 )
 
 func FuzzReadKeys(f *testing.F) {

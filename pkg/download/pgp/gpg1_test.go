@@ -9,8 +9,8 @@ import (
 	"time"
 
 	"github.com/lpbuild/lpbuild/internal/distro"
+	"github.com/lpbuild/lpbuild/internal/pgptest"
 	"github.com/lpbuild/lpbuild/pkg/download/pgp"
-	"github.com/lpbuild/lpbuild/pkg/download/pgp/pgptest"
 )
 
 // TestVerifyStoredV3 accepts what gpg1 --force-v3-sigs once wrote, on machines without gpg1, too.

@@ -9,7 +9,7 @@ import (
 	"github.com/ProtonMail/go-crypto/openpgp/packet"
 	openpgp "github.com/ProtonMail/go-crypto/openpgp/v2"
 
-	"github.com/lpbuild/lpbuild/pkg/download/pgp/pgptest"
+	"github.com/lpbuild/lpbuild/internal/pgptest"
 )
 
 // signV3 makes a version 3 signature with any type and date.

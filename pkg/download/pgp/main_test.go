@@ -8,8 +8,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/lpbuild/lpbuild/internal/pgptest"
 	"github.com/lpbuild/lpbuild/pkg/download/pgp"
-	"github.com/lpbuild/lpbuild/pkg/download/pgp/pgptest"
 )
 
 func TestMain(m *testing.M) { os.Exit(pgptest.Main(m)) }

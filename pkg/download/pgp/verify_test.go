@@ -10,8 +10,8 @@ import (
 	"testing/iotest"
 	"time"
 
+	"github.com/lpbuild/lpbuild/internal/pgptest"
 	"github.com/lpbuild/lpbuild/pkg/download/pgp"
-	"github.com/lpbuild/lpbuild/pkg/download/pgp/pgptest"
 )
 
 func TestVerifyGood(t *testing.T) {

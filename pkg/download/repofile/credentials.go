@@ -6,7 +6,7 @@ import (
 	"path/filepath"
 	"strings"
 
-	"github.com/lpbuild/lpbuild/pkg/boundedfile"
+	"github.com/lpbuild/lpbuild/internal/regularfile"
 )
 
 // CredentialsDir is where zypper and SUSEConnect keep credentials.
@@ -23,8 +23,8 @@ func ReadCredentials(dir, name string) (user, password string, err error) {
 		return "", "", err
 	}
 	full := filepath.Join(dir, name)
-	data, err := boundedfile.Read(full, maxCredentials)
-	if errors.Is(err, boundedfile.ErrIrregular) {
+	data, err := regularfile.Read(full, maxCredentials)
+	if errors.Is(err, regularfile.ErrIrregular) {
 		return "", "", fmt.Errorf("credentials: %s: not a regular file", full)
 	}
 	if err != nil {

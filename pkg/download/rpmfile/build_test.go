@@ -11,7 +11,7 @@ import (
 	"sync"
 	"testing"
 
-	"github.com/lpbuild/lpbuild/pkg/download/pgp/pgptest"
+	"github.com/lpbuild/lpbuild/internal/pgptest"
 	"github.com/lpbuild/lpbuild/pkg/download/rpmfile"
 )
 

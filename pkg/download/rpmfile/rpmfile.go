@@ -22,7 +22,7 @@ import (
 
 	"github.com/sassoftware/go-rpmutils"
 
-	"github.com/lpbuild/lpbuild/pkg/boundedfile"
+	"github.com/lpbuild/lpbuild/internal/regularfile"
 	"github.com/lpbuild/lpbuild/pkg/rpmver"
 )
 
@@ -94,8 +94,8 @@ func Open(path string) (*RPM, error) {
 
 // openFile opens a regular file; it does not wait for the other end of a FIFO.
 func openFile(path string) (*os.File, os.FileInfo, error) {
-	f, info, err := boundedfile.Open(path)
-	if errors.Is(err, boundedfile.ErrIrregular) {
+	f, info, err := regularfile.Open(path)
+	if errors.Is(err, regularfile.ErrIrregular) {
 		err = &FormatError{path, "package", errors.New("not a regular file")}
 	}
 	return f, info, err

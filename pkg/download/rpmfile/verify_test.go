@@ -15,9 +15,9 @@ import (
 
 	"github.com/sassoftware/go-rpmutils"
 
+	"github.com/lpbuild/lpbuild/internal/pgptest"
 	"github.com/lpbuild/lpbuild/pkg/download/digest"
 	"github.com/lpbuild/lpbuild/pkg/download/pgp"
-	"github.com/lpbuild/lpbuild/pkg/download/pgp/pgptest"
 	"github.com/lpbuild/lpbuild/pkg/download/rpmfile"
 )
 

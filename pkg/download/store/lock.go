@@ -10,7 +10,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"github.com/lpbuild/lpbuild/pkg/boundedfile"
+	"github.com/lpbuild/lpbuild/internal/regularfile"
 )
 
 // readerFunc returns r with a look at ctx before every read, so that copying a large file can be given up.
@@ -30,7 +30,7 @@ func (r ctxReader) Read(b []byte) (int, error) {
 
 // openRegular opens a file for reading if it is a regular one: reading from a FIFO would wait for ever.
 func openRegular(name string) (*os.File, error) {
-	f, _, err := boundedfile.Open(name)
+	f, _, err := regularfile.Open(name)
 	return f, err
 }
 

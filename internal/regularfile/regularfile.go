@@ -1,0 +1,83 @@
+// Package regularfile reads files that may not be what they should be: a FIFO in place of a file does not hold the reader up, and
+// a file that is larger than plausible is not read into memory.
+//
+// The file that is opened is the one that is checked, so that another one under its name makes no difference. Files of /proc and
+// processes are read by other means.
+package regularfile
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"syscall"
+)
+
+// ErrIrregular says that something other than a file has its name: a directory, a FIFO or a device.
+var ErrIrregular = errors.New("is not a file")
+
+// ErrTooLarge says that a file has more bytes than its reader takes.
+var ErrTooLarge = errors.New("more than the limit")
+
+// Open opens a regular file for reading, with more flags of open(2) if they are given. It does not wait for the other end of a FIFO.
+func Open(path string, flags ...int) (*os.File, fs.FileInfo, error) {
+	how := os.O_RDONLY | syscall.O_NONBLOCK
+	for _, flag := range flags {
+		how |= flag
+	}
+	f, err := os.OpenFile(path, how, 0)
+	if err != nil {
+		return nil, nil, err
+	}
+	return checked(f, path)
+}
+
+// OpenIn is Open of a file below root.
+func OpenIn(root *os.Root, name string) (*os.File, fs.FileInfo, error) {
+	f, err := root.OpenFile(name, os.O_RDONLY|syscall.O_NONBLOCK, 0)
+	if err != nil {
+		return nil, nil, err
+	}
+	return checked(f, name)
+}
+
+func checked(f *os.File, path string) (*os.File, fs.FileInfo, error) {
+	info, err := f.Stat()
+	if err == nil && !info.Mode().IsRegular() {
+		err = fmt.Errorf("%s %w", path, ErrIrregular)
+	}
+	if err != nil {
+		f.Close()
+		return nil, nil, err
+	}
+	return f, info, nil
+}
+
+// Read returns the content of a regular file of at most limit bytes.
+func Read(path string, limit int64) ([]byte, error) {
+	f, info, err := Open(path)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	return readAll(f, info, path, limit)
+}
+
+// ReadIn is Read of a file below root.
+func ReadIn(root *os.Root, name string, limit int64) ([]byte, error) {
+	f, info, err := OpenIn(root, name)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	return readAll(f, info, name, limit)
+}
+
+func readAll(f *os.File, info fs.FileInfo, path string, limit int64) ([]byte, error) {
+	data, err := io.ReadAll(io.LimitReader(f, limit+1)) // the file may grow
+	if err == nil && int64(len(data)) > limit {
+		return nil, fmt.Errorf("%s has %d bytes, %w of %d", path, max(info.Size(), int64(len(data))), ErrTooLarge, limit)
+	}
+	return data, err
+}

@@ -1,0 +1,31 @@
+package shellword_test
+
+import (
+	"fmt"
+	"os/exec"
+	"strings"
+	"testing"
+
+	"github.com/lpbuild/lpbuild/internal/shellword"
+)
+
+func ExampleJoin() {
+	fmt.Println(shellword.Join("osc", "commit", "-m", "it's done; $5"))
+	// Output: osc commit -m 'it'\''s done; $5'
+}
+
+// FuzzJoin: a shell takes apart what was joined.
+func FuzzJoin(f *testing.F) {
+	for _, s := range []string{"", "plain", "-n", "a b", "$(id)", "`id`", "'", "''", "a\nb\n", "~", "*", "\\", "#", "\xff", "a=b;c&d|e<f>g"} {
+		f.Add(s)
+	}
+	f.Fuzz(func(t *testing.T, word string) {
+		if strings.ContainsRune(word, 0) {
+			t.Skip("no argument can have it")
+		}
+		out, err := exec.CommandContext(t.Context(), "sh", "-c", shellword.Join("printf", "%s.", word, word)).Output()
+		if err != nil || string(out) != word+"."+word+"." {
+			t.Errorf("%q became %q (%v)", word, out, err)
+		}
+	})
+}

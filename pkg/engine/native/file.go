@@ -1,0 +1,285 @@
+package native
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"syscall"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/lpbuild/lpbuild/pkg/engine/internal/procfs"
+	"github.com/lpbuild/lpbuild/pkg/engine/process"
+)
+
+// File is the file that a container was read from. A process that may not execute other memory maps
+// it: see doc.go.
+type File struct {
+	Path string // absolute, as processes see it
+
+	dev, inode uint64
+	size       uint64
+}
+
+// NewFile returns the file at a path, with what fstat(2) told of the descriptor that the container
+// was read from.
+func NewFile(path string, info fs.FileInfo) *File {
+	f := &File{Path: path, size: uint64(info.Size())}
+	if st, ok := info.Sys().(*syscall.Stat_t); ok {
+		f.dev, f.inode = st.Dev, st.Ino
+	}
+	return f
+}
+
+// A region that a file is mapped for consists of pieces, each of which begins at the file's second
+// page. That tells it from what a loader maps: a piece's neighbour is never the file's page before
+// it, and a library's first page is at its beginning. All pages are written, so that nothing of the
+// file remains in them.
+//
+// The first call maps the whole region at once, so that nothing gets between the pieces: far beyond
+// the file's end, where nobody else maps a file. It can be told from anything else, as can what the
+// pieces have not replaced yet. When they all are there, the first one is a single page, and the
+// second page the same one again, which no loader does.
+const (
+	pieceAt    = pageSize
+	reservedAt = 0x34c504200000 // some 50 TiB
+	// maxPieces bounds the calls for all regions of a change.
+	maxPieces = 24
+	// maxFilePath bounds what stands on the stack of the thread that opens the file.
+	maxFilePath = 1024
+	// fileSuffix is that of all containers. No other descriptor is asked whether it is a forgotten
+	// one.
+	fileSuffix = ".so"
+)
+
+// fileFlags are how a process opens the file. Nobody else has a reason to ask for synchronous
+// appending to what is only read: by that a descriptor is recognised that a killed engine left.
+// None of the flags has an effect on mapping.
+const fileFlags = unix.O_RDONLY | unix.O_CLOEXEC | unix.O_NOFOLLOW | unix.O_NONBLOCK | unix.O_APPEND | unix.O_SYNC
+
+// pieces returns the parts of a region that a piece is mapped for: all but what is writable.
+func (rg *region) pieces(f *File) []extent {
+	most := pageUp(f.size) - pieceAt
+	var list []extent
+	for _, e := range rg.code() {
+		for off := e.off; off < e.off+e.size; {
+			size := min(most, e.off+e.size-off)
+			if off == 0 {
+				size = pageSize
+			}
+			list = append(list, extent{off, size})
+			off += size
+		}
+	}
+	return list
+}
+
+// code returns what of a region is not writable.
+func (rg *region) code() []extent {
+	var list []extent
+	at := uint64(0)
+	for _, e := range rg.writable {
+		if at < e.off {
+			list = append(list, extent{at, e.off - at})
+		}
+		at = e.off + e.size
+	}
+	return append(list, extent{at, rg.size - at})
+}
+
+// backing chooses the file for a region, the largest one of its containers, and says why there is
+// none.
+func (b *planner) backing(rg *region, tp *targetPlan) (*File, error) {
+	var f *File
+	for _, a := range tp.adding {
+		if own := a.patch.File; own != nil && (f == nil || own.size > f.size) {
+			f = own
+		}
+	}
+	switch {
+	case f == nil:
+		return nil, fmt.Errorf("no file of the live patch is known: %w", ErrRefused)
+	case !strings.HasSuffix(f.Path, fileSuffix) || len(f.Path) > maxFilePath:
+		return nil, fmt.Errorf("%s: its name does not end in %s, or is too long: %w", f.Path, fileSuffix, ErrRefused)
+	case f.size <= pieceAt || len(rg.pieces(f)) > maxPieces || len(rg.writable) > 0 && rg.writable[0].off < 2*pageSize:
+		return nil, fmt.Errorf("%s: too small a file: %w", f.Path, ErrRefused)
+	}
+	return f, f.seenBy(b.p.PID)
+}
+
+// seenBy returns an error unless a process finds the file under its path. Nothing is opened there:
+// what the process may put in its place may be a FIFO, or another's file.
+func (f *File) seenBy(pid int) error {
+	root, err := unix.Open(procfs.Root+"/"+strconv.Itoa(pid)+"/root", unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return fmt.Errorf("%s: its root directory: %w: %w", f.Path, ErrRefused, err)
+	}
+	defer func() { _ = unix.Close(root) }()
+	at, err := unix.Openat2(root, f.Path, &unix.OpenHow{Flags: unix.O_PATH | unix.O_NOFOLLOW | unix.O_CLOEXEC,
+		Resolve: unix.RESOLVE_IN_ROOT | unix.RESOLVE_NO_MAGICLINKS})
+	if err != nil {
+		return fmt.Errorf("the process does not see %s: %w: %w", f.Path, ErrRefused, err)
+	}
+	defer func() { _ = unix.Close(at) }()
+	var st unix.Stat_t
+	switch err := unix.Fstat(at, &st); {
+	case err != nil:
+		return fmt.Errorf("%s: %w: %w", f.Path, ErrRefused, err)
+	case !f.is(&st):
+		return fmt.Errorf("the process sees another file as %s: %w", f.Path, ErrRefused)
+	case st.Mode&0o022 != 0 || st.Uid != 0 && int(st.Uid) != os.Geteuid():
+		return fmt.Errorf("%s: others may write to it: %w", f.Path, ErrRefused)
+	}
+	return nil
+}
+
+// is reports whether stat(2) told of this file.
+func (f *File) is(st *unix.Stat_t) bool {
+	return st.Mode&unix.S_IFMT == unix.S_IFREG && st.Dev == f.dev && st.Ino == f.inode && uint64(st.Size) == f.size
+}
+
+// isMapped is is for statx(2).
+func (f *File) isMapped(st *unix.Statx_t) bool {
+	return st.Mode&unix.S_IFMT == unix.S_IFREG && unix.Mkdev(st.Dev_major, st.Dev_minor) == f.dev && st.Ino == f.inode && st.Size == f.size
+}
+
+// mappedFiles returns an error unless each piece of each region is mapped from its file: who shares
+// the process's descriptors may have put another one in its place.
+func (r *run) mappedFiles() error {
+	maps, err := r.mappings()
+	if err != nil {
+		return err
+	}
+	for _, rg := range r.regions {
+		for _, e := range rg.pieces(rg.file) {
+			want := process.Mapping{Start: rg.base + e.off, End: rg.base + e.off + e.size, Offset: pieceAt,
+				Perm: process.PermRead | process.PermExec}
+			there := slices.ContainsFunc(maps, func(m process.Mapping) bool {
+				m.File, m.Path = process.FileID{}, ""
+				return m == want
+			})
+			var st unix.Statx_t
+			name := fmt.Sprintf("%s/%d/map_files/%x-%x", procfs.Root, r.p.PID, want.Start, want.End)
+			// Who serves a file system in user space is not asked: an answer may never come.
+			if err := unix.Statx(unix.AT_FDCWD, name, unix.AT_STATX_DONT_SYNC, unix.STATX_BASIC_STATS, &st); err != nil || !there ||
+				!rg.file.isMapped(&st) {
+				return fmt.Errorf("what was mapped is not known to be %s: %w", rg.file.Path, ErrRefused)
+			}
+		}
+	}
+	return nil
+}
+
+// mappedMemory returns an error unless all of each region is mapped from a memory file, for the
+// same reason.
+func (r *run) mappedMemory() error {
+	maps, err := r.mappings()
+	if err != nil {
+		return err
+	}
+	for _, m := range maps {
+		if !strings.HasPrefix(m.Path, memoryPrefix) || m.File.Dev != memoryDevice() {
+			return fmt.Errorf("what was mapped is not known to be a memory file: %w", ErrRefused)
+		}
+	}
+	return nil
+}
+
+// memoryDevice is the device that all memory files are on.
+var memoryDevice = sync.OnceValue(func() uint64 {
+	var st unix.Stat_t
+	fd, err := unix.MemfdCreate("lpbuild:", unix.MFD_CLOEXEC)
+	if err != nil {
+		return 0
+	}
+	defer func() { _ = unix.Close(fd) }()
+	if unix.Fstat(fd, &st) != nil {
+		return 0
+	}
+	return st.Dev
+})
+
+// mappings returns what is mapped where the regions are.
+func (r *run) mappings() ([]process.Mapping, error) {
+	dir, err := procfs.Open(procfs.Root, r.p.PID)
+	if err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrRefused, err)
+	}
+	defer dir.Close()
+	var maps []process.Mapping
+	err = dir.Mappings(func(l *procfs.Mapping) error {
+		if slices.ContainsFunc(r.regions, func(rg *region) bool { return l.Start < rg.end() && rg.base < l.End }) {
+			maps = append(maps, process.Mapping{Start: l.Start, End: l.End, Offset: l.Offset, Perm: process.Perm(l.Perm),
+				File: process.FileID{Dev: l.Dev, Inode: l.Inode}, Path: string(l.Path[:min(len(l.Path), len(memoryPrefix))])})
+		}
+		return nil
+	})
+	if err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrRefused, err)
+	}
+	return maps, nil
+}
+
+// isFile reports whether a mapping may be a piece of a region.
+func isFile(m process.Mapping) bool {
+	return m.Perm == process.PermRead|process.PermExec && m.File != process.FileID{} && m.Offset >= pieceAt
+}
+
+// continues reports whether a mapping goes on with the file where the one before it ends, as a
+// library's code does after its first pages.
+func continues(before, m process.Mapping) bool {
+	return m.Start == before.End && m.File == before.File && m.Offset == before.Offset+(before.End-before.Start)
+}
+
+// reserved reports whether a mapping is what the first call has mapped for the region at base, or a
+// part of that.
+func reserved(m process.Mapping, base uint64) bool {
+	return isFile(m) && m.Offset == reservedAt+(m.Start-base)
+}
+
+// unmarkedFile returns how large a region is that begins at a mapping of a file, and of which
+// nothing has been written; 0: it is none.
+func unmarkedFile(ctx context.Context, m memory, maps []process.Mapping) (uint64, error) {
+	base, end := maps[0].Start, maps[0].Start
+	pieces, code := 0, end // behind the last piece, as the last page of each region is
+	for _, l := range maps {
+		piece := isFile(l) && l.File == maps[0].File && (l.Offset == pieceAt || reserved(l, base))
+		if l.Start != end || !piece && !isData(l) || l.End-base > maxUnmarked {
+			break
+		}
+		if end = l.End; piece {
+			pieces, code = pieces+1, end
+		}
+	}
+	if signedSize(base, code-base) != code-base {
+		return 0, nil
+	}
+	if reserved(maps[0], base) {
+		return code - base, nil
+	}
+	if pieces < 2 || maps[0].End != base+pageSize || !isFile(maps[1]) {
+		return 0, nil
+	}
+	if reserved(maps[1], base) {
+		return code - base, nil
+	}
+	var pages [2][pageSize]byte
+	for i := range pages {
+		_, err := m.ReadAt(ctx, pages[i][:], base+uint64(i)*pageSize)
+		if errors.Is(err, process.ErrUnreadable) { // the file was truncated: whose it is, is not known
+			return 0, nil
+		} else if err != nil {
+			return 0, err
+		}
+	}
+	if pages[0] != pages[1] {
+		return 0, nil
+	}
+	return code - base, nil
+}

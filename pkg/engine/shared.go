@@ -1,0 +1,66 @@
+package engine
+
+import (
+	"errors"
+	"fmt"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/lpbuild/lpbuild/pkg/engine/process"
+	"github.com/lpbuild/lpbuild/pkg/engine/tracer"
+)
+
+// ErrVfork says that a process still has the memory of its parent, which stands still until it executes a program or ends.
+// What it is patched with would be its parent's.
+var ErrVfork = errors.New("the process shares the memory of its parent (vfork)")
+
+// ErrShared says that another process has the memory of this one, and so runs what is changed, or keeps it from standing still:
+// a child that has not executed a program yet (vfork), or one that was made so (CLONE_VM).
+var ErrShared = errors.New("another process has its memory (vfork, CLONE_VM)")
+
+// stoppable returns a tracer.ErrOurTracer for a process that must not be stopped, since it traces this one.
+func stoppable(p *process.Process) error {
+	err := tracer.Stoppable(p.PID)
+	if errors.Is(err, tracer.ErrOurTracer) {
+		return tracer.ErrOurTracer
+	}
+	return err
+}
+
+const kcmpVM = 1 // KCMP_VM of kcmp(2)
+
+// vforked returns an AgainError with ErrVfork for a process that has the memory of its parent. A parent
+// that is gone (ESRCH) has none, and one that this user may not ask about (EPERM) has memory that this user may not touch, in
+// which no child of it is touched either. On a kernel without kcmp(2) it cannot be known, which is an error.
+func vforked(p *process.Process) error {
+	if p.ParentPID <= 0 {
+		return nil
+	}
+	equal, _, errno := unix.Syscall6(unix.SYS_KCMP, uintptr(p.PID), uintptr(p.ParentPID), kcmpVM, 0, 0, 0)
+	switch {
+	case errno == 0 && equal == 0:
+		return &AgainError{Err: ErrVfork}
+	case errno == 0, errors.Is(errno, unix.ESRCH), errors.Is(errno, unix.EPERM):
+		return nil
+	}
+	return fmt.Errorf("whether it has the memory of its parent is not known: kcmp: %w", errno)
+}
+
+var sharers process.Sharers
+
+// notStopping makes an ErrShared of the error of a process that did not stop, if its memory is another one's too: who waits
+// for a child after vfork cannot be stopped.
+func notStopping(p *process.Process, err error) error {
+	if !errors.Is(err, tracer.ErrNotStopping) {
+		return err
+	}
+	if other, _, _ := sharers.With(p); other != 0 { // if that is not known, that it did not stop is
+		return &AgainError{Err: sharedBy(other, err), Unreached: true}
+	}
+	return err
+}
+
+// sharedBy is the ErrShared that names a process, with what came of it.
+func sharedBy(other int, err error) error {
+	return fmt.Errorf("%w, process %d: %w", ErrShared, other, err)
+}
