@@ -72,7 +72,7 @@ func TestOddBuilds(t *testing.T) {
 		t.Errorf("exit code %d, want %d", code, exitError)
 	}
 	want := "error: b-1-2.x86_64 is left out: " + ulp.ErrUnsupported.Error() + "\n" +
-		"  hint: leave it out with builds: \"!= 1-2\" of its package in lpbuild.yaml\n"
+		"  hint: exclude it with builds: \"!= 1-2\" for its package in lpbuild.yaml\n"
 	if got := diag.Render(err, false); got != want {
 		t.Errorf("got %q, want %q", got, want)
 	}

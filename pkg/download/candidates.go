@@ -11,7 +11,8 @@ import (
 	"github.com/lpbuild/lpbuild/pkg/rpmver"
 )
 
-// candidate is an RPM that may become a build: one per content, however many repositories have it.
+// candidate is an RPM that may become a build. There is one for each content, however many
+// repositories have it.
 type candidate struct {
 	rpmmd.Package
 	from      *listing
@@ -23,10 +24,10 @@ type debugCandidate struct {
 	from *listing
 }
 
-// debuginfoSuffix is what the name of a package becomes for its separate debuginfo.
+// debuginfoSuffix follows a package's name in the name of its separate debuginfo package.
 const debuginfoSuffix = "-debuginfo"
 
-// candidates picks what is wanted out of the listings.
+// candidates selects the wanted packages from the listings.
 func (r *run) candidates(ctx context.Context, listings []*listing) ([]*candidate, error) {
 	debug := map[string][]debugCandidate{}
 	seen := map[digest.Digest]bool{}
@@ -51,8 +52,10 @@ func (r *run) candidates(ctx context.Context, listings []*listing) ([]*candidate
 		return nil, err
 	}
 	for _, p := range r.Packages {
-		if !slices.ContainsFunc(found, func(c *candidate) bool { return c.Name == p.Name }) && !r.keeps(p.Name) {
-			return nil, fmt.Errorf("package %s (%s; builds %q): %w: check the name, the architectures, \"builds\" and \"since\"",
+		if !slices.ContainsFunc(found, func(c *candidate) bool { return c.Name == p.Name }) &&
+			!r.keeps(p.Name) {
+			return nil, fmt.Errorf("package %s (%s; builds %q): %w: check the name, the "+
+				"architectures, \"builds\" and \"since\"",
 				p.Name, strings.Join(r.Arch, ", "), p.Builds, ErrNotOffered)
 		}
 	}
@@ -65,13 +68,15 @@ func (r *run) candidates(ctx context.Context, listings []*listing) ([]*candidate
 	return found, nil
 }
 
-// sourceDebuginfo looks for the debuginfo of candidates that have none of their own name: it may be named after the source
-// package, foo-debuginfo for libfoo1. Such a package counts if it was built from the same source RPM. The listings are read once
-// more for that, since the names are only known now.
+// sourceDebuginfo finds debuginfo for candidates that have none under their own name: it may be
+// named after the source package, foo-debuginfo for libfoo1. Such a package counts if it was built
+// from the same source RPM. The listings have to be read again, because only the candidates tell
+// which names to look for.
 func (r *run) sourceDebuginfo(ctx context.Context, listings []*listing, found []*candidate) error {
 	names := map[string]bool{}
 	for _, c := range found {
-		if source := sourceName(c.SourceRPM); len(c.debuginfo) == 0 && source != "" && source != c.Name && !r.isPackage(source+debuginfoSuffix) {
+		if source := sourceName(c.SourceRPM); len(c.debuginfo) == 0 && source != "" &&
+			source != c.Name && !r.isPackage(source+debuginfoSuffix) {
 			names[source+debuginfoSuffix] = true
 		}
 	}
@@ -80,7 +85,8 @@ func (r *run) sourceDebuginfo(ctx context.Context, listings []*listing, found []
 	}
 	debug := map[string][]debugCandidate{}
 	for _, l := range listings {
-		again, err := r.readListing(ctx, l.source, l.place, func(name string) bool { return names[name] })
+		again, err := r.readListing(ctx, l.source, l.place,
+			func(name string) bool { return names[name] })
 		if err != nil {
 			return err
 		}
@@ -105,13 +111,14 @@ func (r *run) isPackage(name string) bool {
 	return slices.ContainsFunc(r.Packages, func(p Package) bool { return p.Name == name })
 }
 
-// isInteresting is what primary.xml is searched for.
+// isInteresting reports whether primary.xml is searched for packages of this name.
 func (r *run) isInteresting(name string) bool {
 	return r.isPackage(name) || r.isPackage(strings.TrimSuffix(name, debuginfoSuffix))
 }
 
 func (r *run) wants(p *rpmmd.Package) bool {
 	return slices.ContainsFunc(r.Packages, func(w Package) bool {
-		return w.Name == p.Name && w.Builds.Contains(p.EVR) && (w.NotBefore.IsZero() || !p.BuildTime.Before(w.NotBefore))
+		return w.Name == p.Name && w.Builds.Contains(p.EVR) && (w.NotBefore.IsZero() ||
+			!p.BuildTime.Before(w.NotBefore))
 	})
 }

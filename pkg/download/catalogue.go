@@ -20,16 +20,17 @@ import (
 	"github.com/lpbuild/lpbuild/pkg/download/store"
 )
 
-// CatalogueDir is the folder of the catalogue below a package folder.
+// CatalogueDir is the directory of the catalogue below a package directory.
 const CatalogueDir = "catalogue"
 
-// catalogueVersion changes when the same RPM gives other catalogue files than before.
+// catalogueVersion changes whenever the same RPM yields different catalogue files.
 const catalogueVersion = "7"
 
-// digestDigits is how many digits of a file's SHA-256 are in its name.
+// digestDigits is the number of digits of a file's SHA-256 in its name.
 const digestDigits = 16
 
-// files yields what of the package folder a build names: path below the folder and digest.
+// files yields the files of the package directory that a build names: the path below the directory,
+// and the digest.
 func (b *Build) files() iter.Seq2[string, digest.Digest] {
 	return func(yield func(string, digest.Digest) bool) {
 		for _, lib := range b.Libraries {
@@ -43,7 +44,8 @@ func (b *Build) files() iter.Seq2[string, digest.Digest] {
 	}
 }
 
-// files returns what of the package folder a lock names: path below the folder and digest.
+// files returns the files of the package directory that a lock names: the path below the directory,
+// and the digest.
 func (l *Lock) files() map[string]digest.Digest {
 	all := map[string]digest.Digest{}
 	for i := range l.Builds {
@@ -52,12 +54,13 @@ func (l *Lock) files() map[string]digest.Digest {
 	return all
 }
 
-// Files returns the catalogue files that the lock names, below the package folder, sorted.
+// Files returns the catalogue files that the lock names, below the package directory, sorted.
 func (l *Lock) Files() []string { return sortedKeys(l.files()) }
 
-// materialise brings the catalogue files that a lock names from the store into the package folder. It returns the names
-// of those that were not there before, also beside an error.
-func materialise(ctx context.Context, l *Lock, st *store.Store, dir string) (written []string, err error) {
+// materialise copies the catalogue files that a lock names from the store to the package directory.
+// It returns the names of those that were not there before, even if it fails.
+func materialise(ctx context.Context, l *Lock, st *store.Store,
+	dir string) (written []string, err error) {
 	files := l.files()
 	for _, name := range sortedKeys(files) {
 		target := filepath.Join(dir, filepath.FromSlash(name))
@@ -80,16 +83,18 @@ func materialise(ctx context.Context, l *Lock, st *store.Store, dir string) (wri
 	return written, nil
 }
 
-// CheckFiles reports whether the catalogue in the package folder dir is what the lock pins.
+// CheckFiles returns an error unless the catalogue in the package directory dir is the one that the
+// lock pins.
 func (l *Lock) CheckFiles(dir string) error {
 	files := l.files()
 	for _, name := range sortedKeys(files) {
 		d, err := digest.OfFile(filepath.Join(dir, filepath.FromSlash(name)))
 		if err != nil {
-			return fmt.Errorf("the catalogue is not complete: %w: run lpbuild download", err)
+			return fmt.Errorf("the catalogue is incomplete: %w: run lpbuild download", err)
 		}
 		if d != files[name] {
-			return fmt.Errorf("%s: %w: it is not what the lock pins: run lpbuild download", name, digest.ErrMismatch)
+			return fmt.Errorf("%s: %w: its content is not what the lock pins: run lpbuild download",
+				name, digest.ErrMismatch)
 		}
 	}
 	return nil
@@ -98,7 +103,7 @@ func (l *Lock) CheckFiles(dir string) error {
 func readStored(ctx context.Context, st *store.Store, d digest.Digest) ([]byte, error) {
 	f, err := st.OpenVerified(ctx, d)
 	if errors.Is(err, store.ErrMissing) {
-		return nil, fmt.Errorf("%w: %w: run lpbuild download with the network", ErrNotStored, err)
+		return nil, fmt.Errorf("%w: %w: run lpbuild download while online", ErrNotStored, err)
 	}
 	if err != nil {
 		return nil, err
@@ -107,7 +112,7 @@ func readStored(ctx context.Context, st *store.Store, d digest.Digest) ([]byte, 
 	return io.ReadAll(f)
 }
 
-// Offline makes the catalogue complete from the lock and the store alone.
+// Offline completes the catalogue from the lock and the store alone.
 func Offline(ctx context.Context, lockFile, dir string, st *store.Store) (*Lock, error) {
 	l, err := ReadLock(lockFile)
 	if err != nil {
@@ -117,8 +122,8 @@ func Offline(ctx context.Context, lockFile, dir string, st *store.Store) (*Lock,
 	return l, err
 }
 
-// removeStale removes the catalogue files that lock l does not name: those of the former lock, which may be nil, and those
-// that a download left behind that was killed before it wrote its lock.
+// removeStale removes the catalogue files that lock l does not name: those of the former lock,
+// which may be nil, and those left by a download that was killed before it wrote its lock.
 func removeStale(dir string, former, l *Lock) {
 	stale := leftovers(dir)
 	if former != nil {
@@ -131,32 +136,35 @@ func removeStale(dir string, former, l *Lock) {
 	}))
 }
 
-// leftoverAge is how long a file of the catalogue may belong to a download under way.
+// leftoverAge is the age up to which a catalogue file may belong to a download still running.
 const leftoverAge = 24 * time.Hour
 
-// leftovers returns the old files of the catalogue whose names have the digest of their content, so that they are ours.
+// leftovers returns the old files of the catalogue that lpbuild wrote: their names contain the
+// digest of their content.
 func leftovers(dir string) []string {
 	var names []string
-	_ = filepath.WalkDir(filepath.Join(dir, CatalogueDir), func(file string, e fs.DirEntry, err error) error {
-		if err != nil || !e.Type().IsRegular() {
-			return nil
-		}
-		stem, isJSON := strings.CutSuffix(e.Name(), ".json")
-		_, digits, _ := cutLast(stem, "-")
-		if info, err := e.Info(); err != nil || !isJSON || len(digits) != digestDigits || time.Since(info.ModTime()) < leftoverAge {
-			return nil
-		}
-		if d, err := digest.OfFile(file); err == nil && strings.HasPrefix(d.Hex, digits) {
-			if name, err := filepath.Rel(dir, file); err == nil {
-				names = append(names, filepath.ToSlash(name))
+	_ = filepath.WalkDir(filepath.Join(dir, CatalogueDir),
+		func(file string, e fs.DirEntry, err error) error {
+			if err != nil || !e.Type().IsRegular() {
+				return nil
 			}
-		}
-		return nil
-	})
+			stem, isJSON := strings.CutSuffix(e.Name(), ".json")
+			_, digits, _ := cutLast(stem, "-")
+			if info, err := e.Info(); err != nil || !isJSON || len(digits) != digestDigits ||
+				time.Since(info.ModTime()) < leftoverAge {
+				return nil
+			}
+			if d, err := digest.OfFile(file); err == nil && strings.HasPrefix(d.Hex, digits) {
+				if name, err := filepath.Rel(dir, file); err == nil {
+					names = append(names, filepath.ToSlash(name))
+				}
+			}
+			return nil
+		})
 	return names
 }
 
-// removeFiles removes files of the catalogue, and folders that become empty by that.
+// removeFiles removes files of the catalogue, and directories that become empty.
 func removeFiles(dir string, names []string) {
 	for _, name := range names {
 		for p := name; p != "." && p != "/"; p = path.Dir(p) {

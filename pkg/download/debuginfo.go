@@ -14,8 +14,8 @@ import (
 	"github.com/lpbuild/lpbuild/pkg/ulp"
 )
 
-// debugCandidates returns the debuginfo packages of c's name and version, each content once: first those of the
-// repository's own debuginfo, then those of others.
+// debugCandidates returns the debuginfo packages with c's name and version, each content once:
+// those from the repository's own debuginfo first, then the others.
 func debugCandidates(c *candidate) []debugCandidate {
 	var own, others []debugCandidate
 	seen := map[digest.Digest]bool{}
@@ -34,8 +34,9 @@ func debugCandidates(c *candidate) []debugCandidate {
 	return append(own, others...)
 }
 
-// pinDebuginfo brings the debuginfo package that was chosen before.
-func (r *run) pinDebuginfo(ctx context.Context, b *Build, debug []debugCandidate, chosen *digest.Digest) error {
+// pinDebuginfo fetches the debuginfo package chosen earlier and records it in the build.
+func (r *run) pinDebuginfo(ctx context.Context, b *Build, debug []debugCandidate,
+	chosen *digest.Digest) error {
 	for _, d := range debug {
 		if chosen != nil && d.Checksum == *chosen {
 			file, _, err := r.fetchRPM(ctx, d.Package, d.from)
@@ -46,15 +47,15 @@ func (r *run) pinDebuginfo(ctx context.Context, b *Build, debug []debugCandidate
 	return nil
 }
 
-// foundDebuginfo is what one debuginfo package has for a build.
+// foundDebuginfo holds what one debuginfo package contains for a build.
 type foundDebuginfo struct {
 	pkg    *File
 	digest digest.Digest
 	files  map[string]string // path of a library → file with its debuginfo
 }
 
-// debuginfo takes the debuginfo of the wanted libraries out of the package that was built together with them: the first
-// that has it for all of their build-ids, else the one that has it for most.
+// debuginfo extracts the debuginfo of the wanted libraries from the package that was built together
+// with them: the first that covers all of their build-ids, else the one that covers most.
 func (x *extraction) debuginfo(ctx context.Context, candidates []debugCandidate) error {
 	paths := map[string]bool{}
 	for _, w := range x.wanted {
@@ -69,7 +70,7 @@ func (x *extraction) debuginfo(ctx context.Context, candidates []debugCandidate)
 			continue
 		}
 		if _, unlisted := errors.AsType[*unlistedError](err); unlisted && len(candidates) > 1 {
-			stale = append(stale, err) // an entry that nobody took out, perhaps
+			stale = append(stale, err) // the package may contain an entry that was not extracted
 			continue
 		}
 		if err != nil {
@@ -98,27 +99,29 @@ func (x *extraction) debuginfo(ctx context.Context, candidates []debugCandidate)
 	return nil
 }
 
-// warnMissing warns of libraries without debuginfo whose private functions are therefore not known. A library that was not
-// stripped names them itself.
+// warnMissing warns of libraries without debuginfo, whose private functions are therefore unknown.
+// A library that was not stripped lists them itself.
 func (x *extraction) warnMissing(paths []string, candidates int) {
-	which := "its debuginfo package has none"
+	which := "its debuginfo package does not cover it"
 	switch {
 	case candidates == 0:
-		which = "no debuginfo package"
+		which = "there is no debuginfo package"
 	case candidates > 1:
-		which = fmt.Sprintf("none of its %d debuginfo packages has it together with that of the other libraries", candidates)
+		which = fmt.Sprintf("none of its %d debuginfo packages covers all libraries", candidates)
 	}
 	for _, p := range paths {
 		if lib := x.seen[p]; x.debug[p] == "" && (lib == nil || !lib.NamesPrivate()) {
-			x.run.Progress.Warn("extract", fmt.Sprintf("%s: no debuginfo for %s (build-id %s): %s: only exported functions can be patched",
+			x.run.Progress.Warn("extract", fmt.Sprintf("%s: no debuginfo for %s (build-id %s): "+
+				"%s: only exported functions can be patched",
 				x.build.NEVRA(), p, x.buildID(p), which))
 		}
 	}
 }
 
-// tryDebuginfo takes what one debuginfo package has for the libraries out of it. A package whose files have the right
-// paths, but are of other libraries, gives a [*ulp.BuildIDError].
-func (x *extraction) tryDebuginfo(ctx context.Context, d debugCandidate, paths []string, sub string) (*foundDebuginfo, error) {
+// tryDebuginfo extracts debuginfo for the libraries from one package. If the files have the right
+// paths but belong to other builds, it returns a [*ulp.BuildIDError].
+func (x *extraction) tryDebuginfo(ctx context.Context, d debugCandidate, paths []string,
+	sub string) (*foundDebuginfo, error) {
 	file, rpm, err := x.run.fetchRPM(ctx, d.Package, d.from)
 	if err != nil {
 		return nil, err
@@ -146,7 +149,7 @@ func (x *extraction) tryDebuginfo(ctx context.Context, d debugCandidate, paths [
 	return f, nil
 }
 
-// buildID returns the build-id of a library in hexadecimal; "" if it has none.
+// buildID returns the build-id of a library in hexadecimal, or "" if it has none.
 func (x *extraction) buildID(libraryPath string) string {
 	if lib := x.seen[libraryPath]; lib != nil {
 		return hex.EncodeToString(lib.BuildID)
@@ -154,7 +157,8 @@ func (x *extraction) buildID(libraryPath string) string {
 	return ""
 }
 
-// debugFile returns the debuginfo package's file for a library: by build-id, else by the library's path.
+// debugFile returns the file for a library in a debuginfo package, found by build-id, or else by
+// the library's path.
 func debugFile(debug *rpmfile.RPM, libraryPath, id string) (string, bool) {
 	if len(id) > 2 {
 		if p, ok := debug.Find("/usr/lib/debug/.build-id/" + id[:2] + "/" + id[2:] + ".debug"); ok {
@@ -165,7 +169,8 @@ func debugFile(debug *rpmfile.RPM, libraryPath, id string) (string, bool) {
 	for _, f := range debug.Files() {
 		// "libc-2.31.so-2.31-150300.63.1.x86_64.debug" or "libc-2.31.so.debug"
 		rest, ok := strings.CutPrefix(f.Name, prefix)
-		if ok && f.Mode.IsRegular() && (rest == ".debug" || strings.HasPrefix(rest, "-") && strings.HasSuffix(rest, ".debug")) {
+		if ok && f.Mode.IsRegular() && (rest == ".debug" || strings.HasPrefix(rest, "-") &&
+			strings.HasSuffix(rest, ".debug")) {
 			return f.Name, true
 		}
 	}

@@ -17,25 +17,26 @@ import (
 	"github.com/lpbuild/lpbuild/pkg/progress"
 )
 
-// run is one download under way.
+// run is one download in progress.
 type run struct {
 	Request
 	Options
 	now    time.Time
-	former *Lock // nil: there is none
+	former *Lock // nil if there is none
 }
 
-// Result is what a download did.
+// Result describes what a download did.
 type Result struct {
 	Lock    *Lock
 	Added   []string // builds that the former lock did not have
 	Removed []string // builds that only the former lock had
-	Gone    []string // builds that no repository has any more since the former lock; they stay
+	Gone    []string // builds that have left all repositories since the former lock; they are kept
 	Odd     []OddBuild
 }
 
-// Run downloads every build of every package and writes catalogue and lock. Whatever goes wrong, the former lock and its
-// catalogue stay as they were. A build that is odd by itself does not keep the others from being pinned: see Result.Odd.
+// Run downloads every build of every package and writes the catalogue and the lock. If it fails,
+// the former lock and its catalogue stay as they were. A build that is defective by itself does not
+// keep the others from being pinned: see Result.Odd.
 func Run(ctx context.Context, req Request, o Options) (*Result, error) {
 	if o.Client == nil {
 		o.Client = fetch.New(fetch.Options{})
@@ -43,8 +44,10 @@ func Run(ctx context.Context, req Request, o Options) (*Result, error) {
 	r := &run{Request: req, Options: o, now: time.Now()}
 	former, err := ReadLock(o.Lock)
 	if err != nil && !errors.Is(err, ErrNoLock) {
-		r.Progress.Warn("lock", "the former lock cannot be read and is made anew: builds that no repository has any more are left out, and "+
-			"older states of repositories are not noticed; restore it from version control if you can: "+err.Error())
+		r.Progress.Warn("lock", "the former lock cannot be read and is replaced: builds that no "+
+			"repository offers any more are dropped, and "+
+			"repositories that went back to an older state go unnoticed; restore it from version "+
+			"control if you can: "+err.Error())
 	}
 	r.former = former
 	lock, odds, err := r.readCurrent(ctx)
@@ -59,25 +62,29 @@ func Run(ctx context.Context, req Request, o Options) (*Result, error) {
 	return res, nil
 }
 
-// readCurrent reads what the repositories have at the moment. If an RPM is not there as the metadata say, their owner may have
-// published in between: everything is read once more, which costs only what is new, since the store has the rest.
+// readCurrent reads the current state of the repositories. If an RPM is not where the metadata say,
+// the owner may have published in between. Everything is then read once more, which costs only what
+// is new, since the store has the rest.
 func (r *run) readCurrent(ctx context.Context) (*Lock, []OddBuild, error) {
 	first, odds, err := r.read(ctx)
 	if _, unlisted := errors.AsType[*unlistedError](err); !unlisted || ctx.Err() != nil {
 		return first, odds, err
 	}
-	r.Progress.Warn("metadata", fmt.Sprintf("the repositories are read once more, they may have changed: %v", err))
+	r.Progress.Warn("metadata", fmt.Sprintf("the repositories may have changed and are read once "+
+		"more: %v", err))
 	second, odds, err := r.read(ctx)
 	if _, unlisted := errors.AsType[*unlistedError](err); !unlisted {
 		return second, odds, err
 	}
 	if slices.Equal(first.Repositories, second.Repositories) {
-		return nil, nil, fmt.Errorf("%w: %w: ask its owner, or try again when it is published anew", err, ErrIncomplete)
+		return nil, nil, fmt.Errorf("%w: %w: ask its owner, or try again after its next "+
+			"publication", err, ErrIncomplete)
 	}
 	return nil, nil, fmt.Errorf("%w: %w", err, errChanging)
 }
 
-// read reads the repositories and every build that is wanted. After an [unlistedError] the lock has the repositories only.
+// read reads the repositories and every wanted build. With an [unlistedError] it returns a lock
+// that has only the repositories.
 func (r *run) read(ctx context.Context) (*Lock, []OddBuild, error) {
 	listings, err := r.readListings(ctx)
 	if err != nil {
@@ -105,7 +112,7 @@ func (r *run) read(ctx context.Context) (*Lock, []OddBuild, error) {
 	return lock, odds, nil
 }
 
-// readListings reads all repositories, those for debuginfo after those they belong to.
+// readListings reads all repositories; those for debuginfo follow the ones they belong to.
 func (r *run) readListings(ctx context.Context) ([]*listing, error) {
 	type job struct {
 		source *Source
@@ -138,20 +145,23 @@ func (r *run) readListings(ctx context.Context) ([]*listing, error) {
 	}
 	for _, l := range listings {
 		if l.source.Unsigned {
-			r.Progress.Warn("metadata", fmt.Sprintf("UNSIGNED: nothing vouches for repository %s", l.location))
+			r.Progress.Warn("metadata", fmt.Sprintf("UNSIGNED: nothing vouches for repository %s",
+				l.location))
 		}
 	}
 	return listings, nil
 }
 
-// readBuilds works on every candidate, several at once, and keeps one build of each that is met more than once. Odd ones
-// are left out.
-func (r *run) readBuilds(ctx context.Context, candidates []*candidate) ([]Build, []OddBuild, error) {
+// readBuilds reads all candidates, several at a time, and keeps one build where several are the
+// same. Odd ones are left out.
+func (r *run) readBuilds(ctx context.Context,
+	candidates []*candidate) ([]Build, []OddBuild, error) {
 	builds, faults := make([]*Build, len(candidates)), make([]error, len(candidates))
 	err := r.each(ctx, len(candidates), func(ctx context.Context, i int) (err error) {
 		builds[i], err = r.readBuild(ctx, candidates[i])
 		_, is := errors.AsType[*oddError](err)
-		if _, unlisted := errors.AsType[*unlistedError](err); unlisted && len(twins(candidates, i)) > 0 {
+		if _, unlisted := errors.AsType[*unlistedError](err); unlisted &&
+			len(twins(candidates, i)) > 0 {
 			is = true
 		}
 		if is {
@@ -166,14 +176,17 @@ func (r *run) readBuilds(ctx context.Context, candidates []*candidate) ([]Build,
 	for i, err := range faults {
 		c := candidates[i]
 		if _, unlisted := errors.AsType[*unlistedError](err); unlisted {
-			if !slices.ContainsFunc(twins(candidates, i), func(j int) bool { return builds[j] != nil }) {
+			if !slices.ContainsFunc(twins(candidates, i),
+				func(j int) bool { return builds[j] != nil }) {
 				return nil, nil, err
 			}
-			r.Progress.Warn("metadata", fmt.Sprintf("a second entry for %s is stale and left out: %v", buildKey(c.Name, c.EVR, c.Arch), err))
+			r.Progress.Warn("metadata", fmt.Sprintf("a second entry for %s is stale and is "+
+				"ignored: %v", buildKey(c.Name, c.EVR, c.Arch), err))
 			continue
 		}
 		if err != nil {
-			odds = append(odds, OddBuild{Name: buildKey(c.Name, c.EVR, c.Arch), Version: c.EVR.String(), Err: err})
+			odds = append(odds, OddBuild{Name: buildKey(c.Name, c.EVR, c.Arch),
+				Version: c.EVR.String(), Err: err})
 		}
 	}
 	if len(odds) > 0 && len(odds) == len(candidates) {
@@ -183,25 +196,28 @@ func (r *run) readBuilds(ctx context.Context, candidates []*candidate) ([]Build,
 	return merged, odds, err
 }
 
-// twins returns the other candidates that the repository of candidate i has under the same name.
+// twins returns the indexes of the other candidates with the same name, version and architecture in
+// the repository of candidate i.
 func twins(candidates []*candidate, i int) []int {
 	var all []int
 	c := candidates[i]
 	for j, other := range candidates {
-		if j != i && other.from == c.from && other.Name == c.Name && other.Arch == c.Arch && other.EVR == c.EVR {
+		if j != i && other.from == c.from && other.Name == c.Name && other.Arch == c.Arch &&
+			other.EVR == c.EVR {
 			all = append(all, j)
 		}
 	}
 	return all
 }
 
-// each calls f for 0 to n-1, several at once. After an error the others are cancelled; what they say to that is left out
-// of the error.
+// each calls f for 0 to n-1, several at a time. After an error it cancels the other calls, and
+// their cancellation errors are not part of the result.
 func (r *run) each(parent context.Context, n int, f func(ctx context.Context, i int) error) error {
 	ctx, cancel := context.WithCancel(parent)
 	defer cancel()
 	errs := make([]error, n)
-	var cancelled atomic.Bool // an error from before that is a reason, even one that wraps context.Canceled
+	// an error from before it is a reason, even one that wraps context.Canceled
+	var cancelled atomic.Bool
 	var g errgroup.Group
 	g.SetLimit(r.jobs())
 	for i := range n {
@@ -225,8 +241,9 @@ func (r *run) each(parent context.Context, n int, f func(ctx context.Context, i 
 	return errors.Join(errs...)
 }
 
-// write puts catalogue and lock in place, the lock last: it names only files that are there. Files of other content have
-// other names, so that the former lock's catalogue stays whole until the new lock is in place.
+// write writes the catalogue, then the lock, which thus never names a missing file. Files with
+// different content have different names, so the former lock's catalogue stays intact until the new
+// lock is in place.
 func (r *run) write(ctx context.Context, l, former *Lock) error {
 	data, err := l.Bytes()
 	if err != nil {
@@ -246,25 +263,28 @@ func (r *run) write(ctx context.Context, l, former *Lock) error {
 
 func (r *run) jobs() int { return cmp.Or(max(0, r.Jobs), 4) }
 
-// fetch brings a file into the store and tells how far it is.
+// fetch brings a file into the store and reports progress.
 func (r *run) fetch(ctx context.Context, stage string, l fetch.Location, w fetch.Want) error {
 	if r.Store.Has(w.Digest) {
 		return nil
 	}
 	task := filepath.Base(l.Stable())
 	err := r.Client.ToStore(ctx, l, r.Store, w, func(done, total int64) {
-		r.Progress.Emit(progress.Event{Stage: stage, Task: task, Done: done, Total: total, Bytes: true})
+		r.Progress.Emit(progress.Event{Stage: stage, Task: task, Done: done, Total: total,
+			Bytes: true})
 	})
-	r.Progress.Emit(progress.Event{Stage: stage, Task: task, Done: w.Size, Total: w.Size, Bytes: true, Final: true, Failed: err != nil})
+	r.Progress.Emit(progress.Event{Stage: stage, Task: task, Done: w.Size, Total: w.Size,
+		Bytes: true, Final: true, Failed: err != nil})
 	return err
 }
 
-// compare says what is new and what is gone; both in the order of the locks.
+// compare returns the builds that are new and those that are gone, in the order of the locks.
 func compare(former, l *Lock) *Result {
 	if former == nil {
 		former = &Lock{}
 	}
-	res := &Result{Lock: l, Added: missing(former, l), Removed: missing(l, former), Gone: []string{}}
+	res := &Result{Lock: l, Added: missing(former, l), Removed: missing(l, former),
+		Gone: []string{}}
 	were := map[string]bool{}
 	for i := range former.Builds {
 		were[former.Builds[i].NEVRA()] = former.Builds[i].Gone != ""

@@ -18,12 +18,14 @@ import (
 	"github.com/lpbuild/lpbuild/pkg/ulp"
 )
 
-// TestDownload brings all builds of a signed repository and checks what it pins against the files themselves.
+// TestDownload downloads all builds from a signed repository and compares what it pins with the
+// files themselves.
 func TestDownload(t *testing.T) {
 	w := newWorld(t, distro.StandardOptions{})
 	res := w.mustRun(t, nil)
 	want := []string{
-		"glibc-2.31-150300.9.12.1.x86_64", "glibc-2.31-150300.26.5.x86_64", "glibc-2.31-150300.63.1.x86_64",
+		"glibc-2.31-150300.9.12.1.x86_64", "glibc-2.31-150300.26.5.x86_64",
+		"glibc-2.31-150300.63.1.x86_64",
 		"glibc-2.38-150600.12.1.x86_64", "glibc-2.38-150600.14.32.1.x86_64",
 	}
 	if d := cmp.Diff(want, names(res.Lock)); d != "" {
@@ -31,7 +33,7 @@ func TestDownload(t *testing.T) {
 	}
 	for _, r := range res.Lock.Repositories {
 		if r.Key != w.repo.Key.Fingerprint || r.Unsigned || r.Repomd.IsZero() {
-			t.Errorf("repository in the lock: %+v", r)
+			t.Errorf("the lock has the repository %+v", r)
 		}
 	}
 	for i := range res.Lock.Builds {
@@ -42,22 +44,25 @@ func TestDownload(t *testing.T) {
 		t.Fatal(err)
 	}
 	if d := cmp.Diff(res.Lock, read); d != "" {
-		t.Errorf("the lock file is not the lock (-want +got):\n%s", d)
+		t.Errorf("the lock file differs from the returned lock (-want +got):\n%s", d)
 	}
 }
 
-// checkBuild compares a build of the lock with the RPM that it was made of.
+// checkBuild compares a build in the lock with the RPM it was made from.
 func (w *world) checkBuild(t *testing.T, b *download.Build) {
 	t.Helper()
 	name := strings.TrimSuffix(filepath.Base(b.RPM.URL), ".rpm")
-	if d, err := digest.OfFile(filepath.Join(w.repo.Dir, b.Arch, name+".rpm")); err != nil || d != b.RPM.Digest || b.RPM.Key != w.repo.Key.Fingerprint {
-		t.Errorf("%s: digest %s, key %s, want %s by %s (%v)", name, b.RPM.Digest, b.RPM.Key, d, w.repo.Key.Fingerprint, err)
+	if d, err := digest.OfFile(filepath.Join(w.repo.Dir, b.Arch, name+".rpm")); err != nil ||
+		d != b.RPM.Digest || b.RPM.Key != w.repo.Key.Fingerprint {
+		t.Errorf("%s: digest %s, key %s, want %s by %s (%v)", name, b.RPM.Digest, b.RPM.Key, d,
+			w.repo.Key.Fingerprint, err)
 	}
 	lib := libraryOf(b, "libc.so.6")
 	if lib == nil || b.Debuginfo == nil || lib.Debuginfo == nil {
 		t.Fatalf("%s: no library or no debuginfo: %+v", name, b)
 	}
-	real, err := ulp.OpenLibrary(w.store.Path(lib.Digest), ulp.LibraryOptions{Name: "libc.so.6", Debug: w.store.Path(*lib.Debuginfo)})
+	real, err := ulp.OpenLibrary(w.store.Path(lib.Digest),
+		ulp.LibraryOptions{Name: "libc.so.6", Debug: w.store.Path(*lib.Debuginfo)})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -70,21 +75,24 @@ func (w *world) checkBuild(t *testing.T, b *download.Build) {
 		t.Fatal(err)
 	}
 	if !catalogue.HasProofs() {
-		t.Errorf("%s: the catalogue does not tell which functions can be replaced without NOPs", name)
+		t.Errorf("%s: the catalogue does not list the functions that can be replaced without NOPs",
+			name)
 	}
-	for _, symbol := range []string{"__libc_malloc", "main_arena"} { // one exported, one static: from debuginfo
+	// one exported, one static: from debuginfo
+	for _, symbol := range []string{"__libc_malloc", "main_arena"} {
 		want, known := real.Lookup(symbol)
 		got, ok := catalogue.Lookup(symbol)
 		if d := cmp.Diff(want, got); !known || !ok || d != "" {
 			t.Errorf("%s: %s in the catalogue (-want +got):\n%s", name, symbol, d)
 		}
 	}
-	if want := "catalogue/x86_64/TEST/glibc/" + b.Version + "-" + b.Release + "/libc.so.6-" + lib.Pinned.Hex[:16] + ".json"; lib.Catalogue != want {
-		t.Errorf("catalogue is %s, want %s", lib.Catalogue, want)
+	if want := "catalogue/x86_64/TEST/glibc/" + b.Version + "-" + b.Release + "/libc.so.6-" +
+		lib.Pinned.Hex[:16] + ".json"; lib.Catalogue != want {
+		t.Errorf("the catalogue is %s, want %s", lib.Catalogue, want)
 	}
 }
 
-// TestRanges brings only what version range and age ask for.
+// TestRanges downloads only what version range and age allow.
 func TestRanges(t *testing.T) {
 	w := newWorld(t, distro.StandardOptions{})
 	tests := map[string]struct {
@@ -92,9 +100,11 @@ func TestRanges(t *testing.T) {
 		since  time.Duration
 		want   []string
 	}{
-		"range": {">= 2.31-150300.26, < 2.38", 0, []string{"glibc-2.31-150300.26.5.x86_64", "glibc-2.31-150300.63.1.x86_64"}},
-		"age":   {"", 400 * 24 * time.Hour, []string{"glibc-2.31-150300.63.1.x86_64", "glibc-2.38-150600.14.32.1.x86_64"}},
-		"both":  {"< 2.38", 400 * 24 * time.Hour, []string{"glibc-2.31-150300.63.1.x86_64"}},
+		"range": {">= 2.31-150300.26, < 2.38", 0, []string{"glibc-2.31-150300.26.5.x86_64",
+			"glibc-2.31-150300.63.1.x86_64"}},
+		"age": {"", 400 * 24 * time.Hour, []string{"glibc-2.31-150300.63.1.x86_64",
+			"glibc-2.38-150600.14.32.1.x86_64"}},
+		"both": {"< 2.38", 400 * 24 * time.Hour, []string{"glibc-2.31-150300.63.1.x86_64"}},
 	}
 	for name, tc := range tests {
 		t.Run(name, func(t *testing.T) {
@@ -125,13 +135,17 @@ func TestNothingFits(t *testing.T) {
 	}
 }
 
-// TestMetadataCompressions reads primary.xml in each compression, and both kinds of keys with both versions of packets.
+// TestMetadataCompressions reads primary.xml in each compression, with both kinds of keys and both
+// packet versions.
 func TestMetadataCompressions(t *testing.T) {
 	for name, o := range map[string]distro.StandardOptions{
-		"gz, RSA":         {Builds: 2, Compression: "gz"},
-		"zst, version 3":  {Builds: 2, Compression: "zst", KeyOptions: distro.KeyOptions{V3Signatures: true}},
-		"xz, Ed25519":     {Builds: 2, Compression: "xz", KeyOptions: distro.KeyOptions{Algorithm: "ed25519"}},
-		"bz2, RSA subkey": {Builds: 2, Compression: "bz2", KeyOptions: distro.KeyOptions{Subkey: true}},
+		"gz, RSA": {Builds: 2, Compression: "gz"},
+		"zst, version 3": {Builds: 2, Compression: "zst",
+			KeyOptions: distro.KeyOptions{V3Signatures: true}},
+		"xz, Ed25519": {Builds: 2, Compression: "xz",
+			KeyOptions: distro.KeyOptions{Algorithm: "ed25519"}},
+		"bz2, RSA subkey": {Builds: 2, Compression: "bz2",
+			KeyOptions: distro.KeyOptions{Subkey: true}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			if err := distro.CanSignV3(); err != nil && o.KeyOptions.V3Signatures {
@@ -145,7 +159,8 @@ func TestMetadataCompressions(t *testing.T) {
 	}
 }
 
-// TestNothingTwice fetches each file once, whatever is repeated: a second run asks for repomd.xml and its signature only.
+// TestNothingTwice fetches each file once, however often it is asked for: a second run requests
+// only repomd.xml and its signature.
 func TestNothingTwice(t *testing.T) {
 	w := newWorld(t, distro.StandardOptions{Builds: 2})
 	first := w.mustRun(t, nil)
@@ -170,16 +185,16 @@ func TestNothingTwice(t *testing.T) {
 	if len(first.Added) != 2 || len(second.Added) != 0 || len(second.Removed) != 0 {
 		t.Errorf("added %v, then %v; removed %v", first.Added, second.Added, second.Removed)
 	}
-	// Another package folder with the same store.
+	// Another package directory with the same store.
 	w.server.Forget()
 	w.newFolder(t)
 	w.mustRun(t, nil)
 	if n := len(w.server.Requests("*.rpm")); n != 0 {
-		t.Errorf("another folder fetched %d RPMs again", n)
+		t.Errorf("another directory fetched %d RPMs again", n)
 	}
 }
 
-// TestTwoAtOnce downloads into two folders with one store at the same time, from files.
+// TestTwoAtOnce downloads into two directories with one store at the same time, from files.
 func TestTwoAtOnce(t *testing.T) {
 	w := newWorld(t, distro.StandardOptions{})
 	local := func(r *download.Request) {
@@ -200,62 +215,73 @@ func TestTwoAtOnce(t *testing.T) {
 	checkStore(t, w.store)
 }
 
-// TestUnsigned is possible, but never unsaid.
+// TestUnsigned accepts an unsigned repository if asked to, and always warns.
 func TestUnsigned(t *testing.T) {
 	w := newWorld(t, distro.StandardOptions{Builds: 1, Unsigned: true})
 	res := w.mustRun(t, nil)
-	if !res.Lock.IsUnsigned() || !res.Lock.Builds[0].RPM.Unsigned || res.Lock.Builds[0].RPM.Key != "" {
-		t.Errorf("the lock does not say that nothing is signed: %+v", res.Lock)
+	if !res.Lock.IsUnsigned() || !res.Lock.Builds[0].RPM.Unsigned ||
+		res.Lock.Builds[0].RPM.Key != "" {
+		t.Errorf("the lock does not record that nothing is signed: %+v", res.Lock)
 	}
 	if !strings.Contains(strings.Join(w.warnings, "\n"), "UNSIGNED") {
 		t.Errorf("no warning: %q", w.warnings)
 	}
 }
 
-// TestWithoutDebuginfo works with what the library itself says.
+// TestWithoutDebuginfo uses the library's own symbols.
 func TestWithoutDebuginfo(t *testing.T) {
 	w := newWorld(t, distro.StandardOptions{Builds: 1, NoDebuginfo: true})
 	res := w.mustRun(t, nil)
-	if res.Lock.Builds[0].Debuginfo != nil || !strings.Contains(strings.Join(w.warnings, "\n"), "no debuginfo") {
+	if res.Lock.Builds[0].Debuginfo != nil ||
+		!strings.Contains(strings.Join(w.warnings, "\n"), "no debuginfo") {
 		t.Errorf("debuginfo %v, warnings %q", res.Lock.Builds[0].Debuginfo, w.warnings)
 	}
 }
 
-// TestMergedLibrary takes libpthread's functions from where the build has them.
+// TestMergedLibrary finds libpthread's functions in the library that has them in each build.
 func TestMergedLibrary(t *testing.T) {
 	w := newWorld(t, distro.StandardOptions{Builds: 4})
-	res := w.mustRun(t, func(r *download.Request) { r.Libraries = []string{"libpthread.so.0", "libc.so.6"} })
+	res := w.mustRun(t, func(r *download.Request) {
+		r.Libraries = []string{"libpthread.so.0", "libc.so.6"}
+	})
 	for i, want := range []string{"/lib64/libpthread-2.31.so", "", "", "/lib64/libc.so.6"} {
 		lib := libraryOf(&res.Lock.Builds[i], "libpthread.so.0")
 		if lib == nil || want != "" && lib.Path != want {
-			t.Errorf("%s has libpthread.so.0 in %+v, want %s", res.Lock.Builds[i].NEVRA(), lib, want)
+			t.Errorf("%s has libpthread.so.0 in %+v, want %s", res.Lock.Builds[i].NEVRA(), lib,
+				want)
 		}
 	}
 }
 
-// TestSameBuildTwice finds a build in two repositories: it is one build.
+// TestSameBuildTwice finds one build in two repositories, and records it once.
 func TestSameBuildTwice(t *testing.T) {
 	w := newWorld(t, distro.StandardOptions{Builds: 2})
-	res := w.mustRun(t, func(r *download.Request) { r.Repositories = append(r.Repositories, r.Repositories[0]) })
-	if d := cmp.Diff([]string{"glibc-2.31-150300.9.12.1.x86_64", "glibc-2.31-150300.26.5.x86_64"}, names(res.Lock)); d != "" {
+	res := w.mustRun(t, func(r *download.Request) {
+		r.Repositories = append(r.Repositories, r.Repositories[0])
+	})
+	if d := cmp.Diff([]string{"glibc-2.31-150300.9.12.1.x86_64", "glibc-2.31-150300.26.5.x86_64"},
+		names(res.Lock)); d != "" {
 		t.Errorf("builds (-want +got):\n%s", d)
 	}
 }
 
-// TestConflict finds two builds of one name with different libraries.
+// TestConflict rejects two builds of one name with different libraries.
 func TestConflict(t *testing.T) {
 	extra := func(variant int) []distro.Build {
-		return []distro.Build{{Name: "glibc", Version: "2.31", Release: "150300.1.1", Variant: variant}}
+		return []distro.Build{{Name: "glibc", Version: "2.31", Release: "150300.1.1",
+			Variant: variant}}
 	}
 	w := newWorld(t, distro.StandardOptions{Builds: 1, Extra: extra(1)})
 	other := newWorld(t, distro.StandardOptions{Builds: 1, Extra: extra(2)})
-	_, err := w.run(t, func(r *download.Request) { r.Repositories = append(r.Repositories, other.source(t)) })
+	_, err := w.run(t, func(r *download.Request) {
+		r.Repositories = append(r.Repositories, other.source(t))
+	})
 	if !errors.Is(err, download.ErrConflict) {
 		t.Errorf("error is %v, want ErrConflict", err)
 	}
 }
 
-// TestOffline restores the catalogue from lock and store, and touches no network.
+// TestOffline restores the catalogue from lock and store without the network.
 func TestOffline(t *testing.T) {
 	w := newWorld(t, distro.StandardOptions{Builds: 2})
 	lock := w.mustRun(t, nil).Lock
@@ -277,26 +303,30 @@ func TestOffline(t *testing.T) {
 	if err := os.RemoveAll(filepath.Join(w.dir, download.CatalogueDir)); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := download.Offline(t.Context(), w.lock, w.dir, w.store); !errors.Is(err, download.ErrNotStored) {
+	if _, err := download.Offline(t.Context(), w.lock, w.dir, w.store); !errors.Is(err,
+		download.ErrNotStored) {
 		t.Errorf("error is %v, want ErrNotStored", err)
 	}
 }
 
-// TestRepositoryShrinks drops builds that are gone, from lock and catalogue, and says so.
+// TestRepositoryShrinks drops builds that are gone from lock and catalogue, and reports them.
 func TestRepositoryShrinks(t *testing.T) {
 	w := newWorld(t, distro.StandardOptions{Builds: 2})
 	first := w.mustRun(t, nil)
 	gone := first.Lock.Builds[0]
-	res := w.mustRun(t, func(r *download.Request) { r.Packages[0].Builds = mustRange(t, ">= 2.31-150300.26") })
+	res := w.mustRun(t, func(r *download.Request) {
+		r.Packages[0].Builds = mustRange(t, ">= 2.31-150300.26")
+	})
 	if d := cmp.Diff([]string{gone.NEVRA()}, res.Removed); d != "" {
 		t.Errorf("removed (-want +got):\n%s", d)
 	}
-	if _, err := os.Stat(filepath.Dir(filepath.Join(w.dir, gone.Libraries[0].Catalogue))); !errors.Is(err, os.ErrNotExist) {
+	if _, err := os.Stat(filepath.Dir(filepath.Join(w.dir,
+		gone.Libraries[0].Catalogue))); !errors.Is(err, os.ErrNotExist) {
 		t.Errorf("the catalogue of %s is still there: %v", gone.NEVRA(), err)
 	}
 }
 
-// TestCancelled leaves no lock and can be taken up again.
+// TestCancelled leaves no lock, and the next run completes the download.
 func TestCancelled(t *testing.T) {
 	w := newWorld(t, distro.StandardOptions{Builds: 1})
 	ctx, cancel := context.WithCancel(t.Context())
@@ -319,7 +349,7 @@ func TestCancelled(t *testing.T) {
 	w.mustRun(t, nil)
 }
 
-// libraryOf returns the only library of that name; nil if there is none.
+// libraryOf returns the only library of that name, or nil.
 func libraryOf(b *download.Build, name string) *download.Library {
 	if named := b.LibrariesNamed(name); len(named) == 1 {
 		return named[0]

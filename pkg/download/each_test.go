@@ -7,11 +7,13 @@ import (
 	"testing"
 )
 
-// TestEachKeepsErrors: an error that wraps context.Canceled is a reason like any other, unless it is
-// the answer to the end of the others.
+// TestEachKeepsErrors reports an error that wraps context.Canceled like any other, unless the
+// cancellation of the other calls caused it.
 func TestEachKeepsErrors(t *testing.T) {
 	r := &run{Options: Options{Jobs: 2}}
-	err := r.each(t.Context(), 1, func(context.Context, int) error { return fmt.Errorf("a server's: %w", context.Canceled) })
+	err := r.each(t.Context(), 1, func(context.Context, int) error {
+		return fmt.Errorf("a server's: %w", context.Canceled)
+	})
 	if !errors.Is(err, context.Canceled) {
 		t.Errorf("the only error is lost: %v", err)
 	}
@@ -24,6 +26,6 @@ func TestEachKeepsErrors(t *testing.T) {
 		return ctx.Err()
 	})
 	if !errors.Is(err, real) || errors.Is(err, context.Canceled) {
-		t.Errorf("%v, want the first error alone", err)
+		t.Errorf("error is %v, want the first error alone", err)
 	}
 }

@@ -10,9 +10,11 @@ import (
 )
 
 func TestExportsRoundTrip(t *testing.T) {
-	want := &download.ExportList{Format: download.ExportsFormat, Libraries: map[string]download.ExportedLibrary{
-		"libc.so.6": {Path: "/lib64/libc.so.6", Needed: []string{"ld-linux-x86-64.so.2"}, Symbols: []string{"malloc@GLIBC_2.2.5"}},
-	}}
+	want := &download.ExportList{Format: download.ExportsFormat,
+		Libraries: map[string]download.ExportedLibrary{
+			"libc.so.6": {Path: "/lib64/libc.so.6", Needed: []string{"ld-linux-x86-64.so.2"},
+				Symbols: []string{"malloc@GLIBC_2.2.5"}},
+		}}
 	data, err := want.Bytes()
 	if err != nil {
 		t.Fatal(err)
@@ -22,7 +24,8 @@ func TestExportsRoundTrip(t *testing.T) {
 		t.Errorf("%v (-want +got):\n%s", err, d)
 	}
 	for name, data := range map[string]string{
-		"former format": `{"libc.so.6":["malloc"]}`, "newer": `{"format":9,"libraries":{}}`, "tail": `{"format":1,"libraries":{}}x`, "empty": "",
+		"former format": `{"libc.so.6":["malloc"]}`, "newer": `{"format":9,"libraries":{}}`,
+		"tail": `{"format":1,"libraries":{}}x`, "empty": "",
 	} {
 		if l, err := download.ParseExports([]byte(data)); err == nil || l != nil {
 			t.Errorf("%s: %v, %v", name, l, err)
@@ -36,7 +39,7 @@ func FuzzParseExports(f *testing.F) {
 		l, err := download.ParseExports(in)
 		if err != nil {
 			if l != nil {
-				t.Fatal("a list beside an error")
+				t.Fatal("got both a list and an error")
 			}
 			return
 		}

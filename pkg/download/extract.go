@@ -19,13 +19,14 @@ import (
 	"github.com/lpbuild/lpbuild/pkg/ulp"
 )
 
-// Bounds for what is taken out of one RPM.
+// Bounds for what is extracted from one RPM.
 const (
-	maxLibraryFile = 2 << 30 // bytes of one file; debuginfo of the largest libraries has some hundred MiB
-	maxLibraries   = 256     // shared libraries in one package
+	// bytes of one file; debuginfo of the largest libraries takes some hundred MiB
+	maxLibraryFile = 2 << 30
+	maxLibraries   = 256 // shared libraries in one package
 )
 
-// buildIDSize is how many bytes of a build-id the format of live patches has room for.
+// buildIDSize is the size in bytes of a build-id in the live patch format.
 const buildIDSize = 20
 
 // wantedLibrary is a file that a patch names.
@@ -34,8 +35,10 @@ type wantedLibrary struct {
 	rpmfile.Located
 }
 
-// catalogue takes the libraries of b and their debuginfo out of the RPMs and catalogues their symbols.
-func (r *run) catalogue(ctx context.Context, c *candidate, b *Build, rpm *rpmfile.RPM, wanted []wantedLibrary) (err error) {
+// catalogue extracts the libraries of b and their debuginfo from the RPMs and catalogues their
+// symbols.
+func (r *run) catalogue(ctx context.Context, c *candidate, b *Build, rpm *rpmfile.RPM,
+	wanted []wantedLibrary) (err error) {
 	var debug []debugCandidate
 	if len(wanted) > 0 {
 		debug = debugCandidates(c)
@@ -47,14 +50,16 @@ func (r *run) catalogue(ctx context.Context, c *candidate, b *Build, rpm *rpmfil
 	}
 	r.Progress.Emit(progress.Event{Stage: "extract", Task: b.NEVRA()})
 	defer func() {
-		r.Progress.Emit(progress.Event{Stage: "extract", Task: b.NEVRA(), Final: true, Failed: err != nil})
+		r.Progress.Emit(progress.Event{Stage: "extract", Task: b.NEVRA(), Final: true,
+			Failed: err != nil})
 	}()
 	tmp, err := r.Store.TempDir(ctx)
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, tmp.Remove()) }()
-	x := &extraction{run: r, build: b, dir: tmp.Path, wanted: wanted, files: map[string]string{}, seen: map[string]*ulp.Library{}}
+	x := &extraction{run: r, build: b, dir: tmp.Path, wanted: wanted, files: map[string]string{},
+		seen: map[string]*ulp.Library{}}
 	if err := x.libraries(ctx, rpm); err != nil {
 		return odd(fmt.Errorf("%s: %w", b.RPM.URL, err))
 	}
@@ -71,26 +76,28 @@ func (r *run) catalogue(ctx context.Context, c *candidate, b *Build, rpm *rpmfil
 	return r.Store.SetRecord("extracted", key, data)
 }
 
-// extraction is the files of one build, outside of their RPMs.
+// extraction holds the files of one build, unpacked.
 type extraction struct {
 	run    *run
 	build  *Build
-	dir    string // removed when the extraction is over
+	dir    string // removed when the extraction is done
 	wanted []wantedLibrary
-	files  map[string]string       // path in the package → file
-	seen   map[string]*ulp.Library // path in the package → what the file is, for those that are libraries
-	debug  map[string]string       // path of a library in the package → file with its debuginfo
-	chosen *digest.Digest          // of the package with the debuginfo
+	files  map[string]string // path in the package → file
+	// path in the package → parsed file, for those that are libraries
+	seen   map[string]*ulp.Library
+	debug  map[string]string // path of a library in the package → file with its debuginfo
+	chosen *digest.Digest    // of the package with the debuginfo
 }
 
-// libraries takes the wanted libraries out of the package, and all others that a live patch could need symbols from.
+// libraries extracts the wanted libraries, and all others whose symbols a live patch may need.
 func (x *extraction) libraries(ctx context.Context, rpm *rpmfile.RPM) error {
 	want := map[string]bool{}
 	for _, w := range x.wanted {
 		want[w.Path] = true
 	}
 	for _, f := range rpm.Files() {
-		if f.Mode.IsRegular() && isLibraryFolder(path.Dir(f.Name)) && strings.Contains(path.Base(f.Name), ".so") && len(want) < maxLibraries {
+		if f.Mode.IsRegular() && isLibraryDir(path.Dir(f.Name)) &&
+			strings.Contains(path.Base(f.Name), ".so") && len(want) < maxLibraries {
 			want[f.Name] = true
 		}
 	}
@@ -98,14 +105,15 @@ func (x *extraction) libraries(ctx context.Context, rpm *rpmfile.RPM) error {
 		return err
 	}
 	for p, file := range x.files {
-		if lib, err := ulp.OpenLibrary(file, ulp.LibraryOptions{Name: path.Base(p)}); err == nil && lib.Complete {
+		if lib, err := ulp.OpenLibrary(file, ulp.LibraryOptions{Name: path.Base(p)}); err == nil &&
+			lib.Complete {
 			x.seen[p] = lib
 		}
 	}
 	return nil
 }
 
-func isLibraryFolder(dir string) bool {
+func isLibraryDir(dir string) bool {
 	switch dir {
 	case "/lib64", "/usr/lib64", "/lib", "/usr/lib", "/lib64/tls", "/usr/lib64/tls":
 		return true
@@ -113,7 +121,8 @@ func isLibraryFolder(dir string) bool {
 	return false
 }
 
-func (x *extraction) extract(ctx context.Context, rpm *rpmfile.RPM, want []string, sub string, to map[string]string) error {
+func (x *extraction) extract(ctx context.Context, rpm *rpmfile.RPM, want []string, sub string,
+	to map[string]string) error {
 	dir := filepath.Join(x.dir, sub)
 	if err := os.Mkdir(dir, 0o700); err != nil {
 		return err
@@ -123,7 +132,8 @@ func (x *extraction) extract(ctx context.Context, rpm *rpmfile.RPM, want []strin
 		return err
 	}
 	defer root.Close()
-	got, err := rpm.Extract(ctx, root, want, rpmfile.ExtractOptions{MaxFile: maxLibraryFile, MaxTotal: 4 * maxLibraryFile})
+	got, err := rpm.Extract(ctx, root, want, rpmfile.ExtractOptions{MaxFile: maxLibraryFile,
+		MaxTotal: 4 * maxLibraryFile})
 	if err != nil {
 		return err
 	}
@@ -141,7 +151,9 @@ func (x *extraction) store(ctx context.Context) error {
 		if err != nil {
 			return odd(fmt.Errorf("%s: %w", w.Path, err))
 		}
-		if !slices.ContainsFunc(b.Libraries, func(l Library) bool { return l.Name == lib.Name && l.BuildID == lib.BuildID }) {
+		if !slices.ContainsFunc(b.Libraries, func(l Library) bool {
+			return l.Name == lib.Name && l.BuildID == lib.BuildID
+		}) {
 			b.Libraries = append(b.Libraries, *lib)
 		}
 	}
@@ -152,12 +164,12 @@ func (x *extraction) store(ctx context.Context) error {
 	}
 	exports := x.exports()
 	if len(b.Libraries) == 0 && len(exports.Libraries) == 0 {
-		return nil // nothing to patch, and nothing that a patch could call
+		return nil // there is nothing to patch, and nothing that a patch could call
 	}
 	return x.storeExports(ctx, exports)
 }
 
-// storeFiles copies a library and its debuginfo into the store. Two names may stand for one file.
+// storeFiles copies a library and its debuginfo into the store. Two names may refer to one file.
 func (x *extraction) storeFiles(ctx context.Context, lib *Library) error {
 	for _, other := range x.build.Libraries {
 		if other.Path == lib.Path && !other.Digest.IsZero() {
@@ -180,26 +192,30 @@ func (x *extraction) storeFiles(ctx context.Context, lib *Library) error {
 // library catalogues a wanted library.
 func (x *extraction) library(ctx context.Context, w wantedLibrary) (*Library, error) {
 	base := path.Base(Home(x.build.Source, x.build.EVR(), w.name))
-	parsed, err := ulp.OpenLibrary(x.files[w.Path], ulp.LibraryOptions{Name: base, Debug: x.debug[w.Path], Prove: true})
+	parsed, err := ulp.OpenLibrary(x.files[w.Path],
+		ulp.LibraryOptions{Name: base, Debug: x.debug[w.Path], Prove: true})
 	if err != nil {
 		return nil, err
 	}
 	if string(parsed.Arch) != x.build.Arch {
-		return nil, fmt.Errorf("is for %s, its package for %s", parsed.Arch, x.build.Arch)
+		return nil, fmt.Errorf("is for %s, but its package is for %s", parsed.Arch, x.build.Arch)
 	}
 	switch n := len(parsed.BuildID); n {
 	case buildIDSize:
 	case 0:
-		return nil, errors.New("has no build-id: it cannot be told apart in a process")
+		return nil, errors.New("has no build-id, so it cannot be identified in a process")
 	case 1:
-		return nil, fmt.Errorf("its build-id has 1 byte, and live patches name libraries by those of %d (SHA-1)", buildIDSize)
+		return nil, fmt.Errorf("its build-id has 1 byte; live patches identify libraries by "+
+			"build-ids of %d bytes (SHA-1)", buildIDSize)
 	default:
-		return nil, fmt.Errorf("its build-id has %d bytes, and live patches name libraries by those of %d (SHA-1)", n, buildIDSize)
+		return nil, fmt.Errorf("its build-id has %d bytes; live patches identify libraries by "+
+			"build-ids of %d bytes (SHA-1)", n, buildIDSize)
 	}
 	catalogue := parsed.AppendCatalogue(nil)
 	d := digest.OfBytes(catalogue)
 	lib := &Library{
-		Name: w.name, Variant: w.Variant, Path: w.Path, BuildID: hex.EncodeToString(parsed.BuildID), Catalogue: x.fileName(base, d), Pinned: d,
+		Name: w.name, Variant: w.Variant, Path: w.Path, BuildID: hex.EncodeToString(parsed.BuildID),
+		Catalogue: x.fileName(base, d), Pinned: d,
 	}
 	if err := lib.check(); err != nil {
 		return nil, err
@@ -208,19 +224,21 @@ func (x *extraction) library(ctx context.Context, w wantedLibrary) (*Library, er
 	return lib, err
 }
 
-// fileName is the name of a file in the catalogue: ARCH/PLATFORM/PACKAGE/VERSION-RELEASE/BASE-DIGEST.json. Other content
-// has another name: a build may have two libraries of one base name, and what a lock names never changes.
+// fileName returns the name of a file in the catalogue:
+// ARCH/PLATFORM/PACKAGE/VERSION-RELEASE/BASE-DIGEST.json. The digest distinguishes two libraries
+// with one base name in a build, and a file that a lock names never changes.
 func (x *extraction) fileName(base string, d digest.Digest) string {
 	b := x.build
 	evr := b.Version + "-" + b.Release
 	if b.Epoch != 0 {
 		evr = fmt.Sprintf("%d_%s", b.Epoch, evr)
 	}
-	return path.Join(CatalogueDir, b.Arch, x.run.Product, b.Name, evr, base+"-"+d.Hex[:digestDigits]+".json")
+	return path.Join(CatalogueDir, b.Arch, x.run.Product, b.Name, evr, base+"-"+
+		d.Hex[:digestDigits]+".json")
 }
 
-// exports lists what every shared library of the build exports. Of several with one SONAME that for all processors counts,
-// and of these the one with the first path.
+// exports lists what every shared library of the build exports. Of several with one SONAME it takes
+// the one for all processors, and of these the one with the first path.
 func (x *extraction) exports() *ExportList {
 	all := map[string]ExportedLibrary{}
 	paths := sortedKeys(x.seen)
@@ -228,7 +246,7 @@ func (x *extraction) exports() *ExportList {
 	for _, p := range paths {
 		lib := x.seen[p]
 		if lib.SONAME == "" || len(lib.SONAME) > 255 {
-			continue // nothing is linked against it
+			continue // nothing links against it
 		}
 		if _, met := all[lib.SONAME]; !met {
 			all[lib.SONAME] = ExportedLibrary{Path: p, Needed: lib.Needed, Symbols: exportsOf(lib)}
@@ -237,9 +255,9 @@ func (x *extraction) exports() *ExportList {
 	return &ExportList{Format: ExportsFormat, Libraries: all}
 }
 
-// rank puts libraries where every loader looks for them before all others.
+// rank sorts libraries in directories that every loader searches before all others.
 func rank(libraryPath string) int {
-	if isLibraryFolder(path.Dir(libraryPath)) {
+	if isLibraryDir(path.Dir(libraryPath)) {
 		return 0
 	}
 	return 1
@@ -272,14 +290,14 @@ func (x *extraction) storeExports(ctx context.Context, exports *ExportList) erro
 	return err
 }
 
-// extracted is what the store remembers of a build's RPMs, so that they are unpacked once.
+// extracted is what the store remembers of a build's RPMs, so that they are unpacked only once.
 type extracted struct {
 	Libraries []Library
-	Exports   *Exports       // nil: there is no library in it
-	Debuginfo *digest.Digest // of the package that it was taken from; nil: there is none
+	Exports   *Exports       // nil if there is no library in it
+	Debuginfo *digest.Digest // of the package it was taken from; nil if there is none
 }
 
-// extractedKey changes with everything that extracted depends on.
+// extractedKey returns a key that changes with everything that extracted depends on.
 func (r *run) extractedKey(b *Build, wanted []wantedLibrary, debug []debugCandidate) string {
 	parts := []string{catalogueVersion, r.Product, b.RPM.Digest.String()}
 	for _, w := range wanted {
@@ -291,8 +309,8 @@ func (r *run) extractedKey(b *Build, wanted []wantedLibrary, debug []debugCandid
 	return digest.OfBytes([]byte(strings.Join(parts, "\n"))).Hex
 }
 
-// recall returns what an earlier run stored, if all of it is still there. Catalogues are read: a damaged one is gone
-// afterwards, and made again.
+// recall returns what an earlier run stored, if all of it is still there. It reads the catalogues:
+// a damaged one is removed, and made again.
 func (r *run) recall(ctx context.Context, key string) (*extracted, bool) {
 	data, err := r.Store.Record("extracted", key)
 	if err != nil {
@@ -303,17 +321,20 @@ func (r *run) recall(ctx context.Context, key string) (*extracted, bool) {
 		return nil, false
 	}
 	for _, lib := range e.Libraries {
-		if lib.check() != nil || !r.isWhole(ctx, lib.Pinned) || !r.Store.Has(lib.Digest) || lib.Debuginfo != nil && !r.Store.Has(*lib.Debuginfo) {
+		if lib.check() != nil || !r.isWhole(ctx, lib.Pinned) || !r.Store.Has(lib.Digest) ||
+			lib.Debuginfo != nil && !r.Store.Has(*lib.Debuginfo) {
 			return nil, false
 		}
 	}
-	if e.Exports == nil && len(e.Libraries) > 0 || e.Exports != nil && !r.isWhole(ctx, e.Exports.Digest) {
+	if e.Exports == nil && len(e.Libraries) > 0 ||
+		e.Exports != nil && !r.isWhole(ctx, e.Exports.Digest) {
 		return nil, false
 	}
 	return &e, true
 }
 
-// isWhole reports whether the store has the content that d names, unchanged. Changed content is removed.
+// isWhole reports whether the store has the content with digest d, unchanged. Damaged content is
+// removed.
 func (r *run) isWhole(ctx context.Context, d digest.Digest) bool {
 	f, err := r.Store.OpenVerified(ctx, d)
 	if err != nil {

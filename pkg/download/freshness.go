@@ -12,24 +12,27 @@ import (
 	"github.com/lpbuild/lpbuild/pkg/download/rpmmd"
 )
 
-// A server without a key of the repository can still show an old state of it, whose signature is good: released builds
-// vanish (rollback), or new ones never come (freeze).
+// Even a server that does not have the repository's key can serve an old state of it, whose
+// signature is valid: released builds vanish (rollback), or new ones never appear (freeze).
 var (
-	// ErrOlder says that a repository is in an older state than the one in the lock.
+	// ErrOlder means that a repository is in an older state than the one in the lock.
 	ErrOlder = errors.New("older than the state in " + LockFileName)
-	// ErrStale says that a repository's state is older than the configuration allows.
+	// ErrStale means that a repository's state is older than the configuration allows.
 	ErrStale = errors.New("older than \"max-age\" allows")
 )
 
-// LockFileName is what the lock is called in messages.
+// LockFileName is the name of the lock in messages.
 const LockFileName = "lpbuild.lock"
 
-// checkFresh refuses a state of a repository that is older than the one in the former lock, or too old.
+// checkFresh rejects a repository state that is older than the one in the former lock, or too old.
 func (r *run) checkFresh(l *listing) error {
 	if !r.AllowOlder && r.former != nil {
-		known := slices.DeleteFunc(slices.Clone(r.former.Repositories), func(k LockedRepository) bool { return k.URL != l.locked.URL })
-		if len(known) > 0 && !slices.ContainsFunc(known, func(k LockedRepository) bool { return len(l.locked.older(&k)) == 0 }) {
-			return fmt.Errorf("%w: %s: somebody may keep newer builds from you: ask the owner, or accept it with --allow-older",
+		known := slices.DeleteFunc(slices.Clone(r.former.Repositories),
+			func(k LockedRepository) bool { return k.URL != l.locked.URL })
+		if len(known) > 0 && !slices.ContainsFunc(known,
+			func(k LockedRepository) bool { return len(l.locked.older(&k)) == 0 }) {
+			return fmt.Errorf("%w: %s: somebody may be hiding newer builds: ask the owner, or "+
+				"accept it with --allow-older",
 				ErrOlder, strings.Join(l.locked.older(&known[0]), ", "))
 		}
 	}
@@ -39,19 +42,20 @@ func (r *run) checkFresh(l *listing) error {
 	made := cmp.Or(l.locked.Signed, l.locked.Timestamp)
 	switch {
 	case made.IsZero():
-		return fmt.Errorf("%w: it does not say when it was made", ErrStale)
+		return fmt.Errorf("%w: its metadata carry no date", ErrStale)
 	case made.Before(l.source.NotBefore):
-		return fmt.Errorf("%w: it was made on %s: somebody may keep newer builds from you: ask the owner, or raise \"max-age\" of its entry",
+		return fmt.Errorf("%w: it dates from %s: somebody may be hiding newer builds: ask the "+
+			"owner, or raise \"max-age\" in its entry",
 			ErrStale, made.Format(time.DateOnly))
 	}
 	return nil
 }
 
-// older says in what the state is older than the known one. Each property counts by itself: a newer signature over an
-// older list is an older state.
+// older describes in which respects l is older than the known state. Each property counts on its
+// own: a newer signature over an older list is an older state.
 func (l *LockedRepository) older(known *LockedRepository) []string {
 	if l.Repomd == known.Repomd {
-		return nil // an expired signature may have been renewed with another clock
+		return nil // an expired signature may have been renewed by a machine with another clock
 	}
 	var all []string
 	was, err1 := strconv.ParseUint(known.Revision, 10, 64)
@@ -64,13 +68,14 @@ func (l *LockedRepository) older(known *LockedRepository) []string {
 		is, was time.Time
 	}{{"metadata", l.Timestamp, known.Timestamp}, {"signature", l.Signed, known.Signed}} {
 		if !t.is.IsZero() && t.is.Before(t.was) {
-			all = append(all, fmt.Sprintf("%s of %s, it was of %s", t.what, t.is.Format(time.RFC3339), t.was.Format(time.RFC3339)))
+			all = append(all, fmt.Sprintf("%s of %s, it was of %s", t.what,
+				t.is.Format(time.RFC3339), t.was.Format(time.RFC3339)))
 		}
 	}
 	return all
 }
 
-// newest returns the latest timestamp in repomd.xml; zero if there is none.
+// newest returns the latest timestamp in repomd.xml, or the zero time if there is none.
 func newest(md *rpmmd.Repomd) time.Time {
 	var last time.Time
 	for _, d := range md.Data {

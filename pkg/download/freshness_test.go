@@ -12,16 +12,17 @@ import (
 	"github.com/lpbuild/lpbuild/pkg/download"
 )
 
-// publishAt makes the metadata of the world's repository anew, as of that time.
+// publishAt makes the metadata of the world's repository again, dated then.
 func (w *world) publishAt(t *testing.T, at time.Time) {
 	t.Helper()
-	if err := distro.MakeRepository(t.Context(), w.repo.Dir, nil, distro.RepositoryOptions{Key: w.repo.Key, Revision: at}); err != nil {
+	if err := distro.MakeRepository(t.Context(), w.repo.Dir, nil,
+		distro.RepositoryOptions{Key: w.repo.Key, Revision: at}); err != nil {
 		t.Fatal(err)
 	}
 }
 
-// keepState returns a function that brings the metadata back as they are now, as somebody does who answers for the
-// repository and has no key.
+// keepState returns a function that restores the metadata as they are now, as an attacker can who
+// serves the repository without its key.
 func (w *world) keepState(t *testing.T) (restore func()) {
 	t.Helper()
 	now, kept := filepath.Join(w.repo.Dir, "repodata"), filepath.Join(t.TempDir(), "kept")
@@ -35,10 +36,12 @@ func (w *world) keepState(t *testing.T) (restore func()) {
 	}
 }
 
-// TestRollback shows an old state with its good signature: nothing changes, unless that is asked for.
+// TestRollback serves an old state with its valid signature: nothing changes unless the user allows
+// it.
 func TestRollback(t *testing.T) {
 	for name, o := range map[string]distro.StandardOptions{
-		"signed": {Builds: 1, NoDebuginfo: true}, "unsigned": {Builds: 1, NoDebuginfo: true, Unsigned: true},
+		"signed": {Builds: 1, NoDebuginfo: true}, "unsigned": {Builds: 1, NoDebuginfo: true,
+			Unsigned: true},
 	} {
 		t.Run(name, func(t *testing.T) {
 			w := newWorld(t, o)
@@ -55,14 +58,17 @@ func TestRollback(t *testing.T) {
 			}
 			rollBack()
 			_, err = w.run(t, nil)
-			if !errors.Is(err, download.ErrOlder) || !strings.Contains(err.Error(), "--allow-older") || !strings.Contains(err.Error(), "/update") {
-				t.Errorf("error is %v, want ErrOlder, the repository and what to do", err)
+			if !errors.Is(err, download.ErrOlder) ||
+				!strings.Contains(err.Error(), "--allow-older") ||
+				!strings.Contains(err.Error(), "/update") {
+				t.Errorf("error is %v, want ErrOlder with the repository and a hint", err)
 			}
 			if after, err := os.ReadFile(w.lock); err != nil || string(after) != string(before) {
 				t.Errorf("the lock has changed (%v)", err)
 			}
 			w.options.AllowOlder = true
-			if got := w.mustRun(t, nil).Lock.Repositories[0]; !got.Timestamp.Before(locked.Timestamp) {
+			if got := w.mustRun(t,
+				nil).Lock.Repositories[0]; !got.Timestamp.Before(locked.Timestamp) {
 				t.Errorf("the lock has %+v, want the older state", got)
 			}
 			w.options.AllowOlder = false
@@ -71,10 +77,10 @@ func TestRollback(t *testing.T) {
 	}
 }
 
-// TestMaxAge refuses a state that was signed too long ago, or made if it is not signed.
+// TestMaxAge rejects a state that was signed too long ago or, if unsigned, made too long ago.
 func TestMaxAge(t *testing.T) {
 	signed := newWorld(t, distro.StandardOptions{Builds: 1, NoDebuginfo: true})
-	signed.publishAt(t, time.Now().Add(-1000*time.Hour)) // the signature is of now
+	signed.publishAt(t, time.Now().Add(-1000*time.Hour)) // the signature is made now
 	unsigned := newWorld(t, distro.StandardOptions{Builds: 1, NoDebuginfo: true, Unsigned: true})
 	unsigned.publishAt(t, time.Now().Add(-1000*time.Hour))
 	for name, tc := range map[string]struct {
@@ -83,22 +89,29 @@ func TestMaxAge(t *testing.T) {
 		fresh bool
 	}{
 		"signed now": {signed, time.Hour, true}, "signed too long ago": {signed, -time.Hour, false},
-		"made lately": {unsigned, 1001 * time.Hour, true}, "made too long ago": {unsigned, 999 * time.Hour, false},
+		"made recently": {unsigned, 1001 * time.Hour, true}, "made too long ago": {unsigned,
+			999 * time.Hour, false},
 	} {
 		t.Run(name, func(t *testing.T) {
-			_, err := tc.w.run(t, func(r *download.Request) { r.Repositories[0].NotBefore = time.Now().Add(-tc.since) })
+			_, err := tc.w.run(t, func(r *download.Request) {
+				r.Repositories[0].NotBefore = time.Now().Add(-tc.since)
+			})
 			if tc.fresh && err != nil {
 				t.Error(err)
 			}
-			if !tc.fresh && (!errors.Is(err, download.ErrStale) || !strings.Contains(err.Error(), "max-age")) {
+			if !tc.fresh && (!errors.Is(err, download.ErrStale) ||
+				!strings.Contains(err.Error(), "max-age")) {
 				t.Errorf("error is %v, want ErrStale", err)
 			}
 		})
 	}
 	unsigned.server.Misbehave(distro.Fault{Path: "repomd.xml", Change: func(b []byte) []byte {
-		return []byte(strings.NewReplacer("<timestamp>", "<!--", "</timestamp>", "-->").Replace(string(b)))
+		return []byte(strings.NewReplacer("<timestamp>", "<!--", "</timestamp>",
+			"-->").Replace(string(b)))
 	}})
-	_, err := unsigned.run(t, func(r *download.Request) { r.Repositories[0].NotBefore = time.Now().AddDate(-50, 0, 0) })
+	_, err := unsigned.run(t, func(r *download.Request) {
+		r.Repositories[0].NotBefore = time.Now().AddDate(-50, 0, 0)
+	})
 	if !errors.Is(err, download.ErrStale) {
 		t.Errorf("without a time: error is %v, want ErrStale", err)
 	}

@@ -15,11 +15,12 @@ import (
 	"github.com/lpbuild/lpbuild/pkg/download/rpmmd"
 )
 
-// ErrGone says that a build is in no repository any more, and not in the store either.
+// ErrGone means that no repository has a build any more, and neither does the store.
 var ErrGone = errors.New("no repository has it any more")
 
-// keepFormer puts the builds of the former lock into l that the configuration still asks for and that no repository has any
-// more: customers may have them in memory for as long as their machines run. What is odd today stays as it was known.
+// keepFormer adds to l the builds of the former lock that the configuration still asks for and that
+// no repository has any more: customers may run them for as long as their machines are up. A build
+// that is odd today keeps its former entry.
 func (r *run) keepFormer(ctx context.Context, l *Lock, odds []OddBuild) error {
 	if r.former == nil {
 		return nil
@@ -49,7 +50,8 @@ func (r *run) keepFormer(ctx context.Context, l *Lock, odds []OddBuild) error {
 	return nil
 }
 
-// has reports whether the lock has the build: under its own name, or as another one with the very same libraries.
+// has reports whether the lock has the build, under its own name or as another one with the very
+// same libraries.
 func (l *Lock) has(b *Build) bool {
 	name, content := b.NEVRA(), contentKey(b)
 	for i := range l.Builds {
@@ -68,8 +70,9 @@ func (l *Lock) has(b *Build) bool {
 	return false
 }
 
-// sameLibraries reports whether no library that two builds of one name have in the lock differs. Patches may name other
-// libraries now than when the former lock was made.
+// sameLibraries reports whether two builds of one name agree on all libraries that both list. The
+// lists may differ, since patches may name other libraries than they did when the former lock was
+// made.
 func sameLibraries(a, b *Build) bool {
 	if a.RPM.Digest == b.RPM.Digest {
 		return true
@@ -84,22 +87,25 @@ func sameLibraries(a, b *Build) bool {
 	return true
 }
 
-// stillWants reports whether the configuration asks for a build of the former lock.
+// stillWants reports whether the configuration still asks for a build of the former lock.
 func (r *run) stillWants(b *Build) bool {
 	p := rpmmd.Package{Name: b.Name, EVR: b.EVR(), BuildTime: b.Built}
 	return slices.Contains(r.Arch, b.Arch) && r.wants(&p)
 }
 
-// keeps reports whether builds of a package stay in the lock even if no repository has the package.
+// keeps reports whether the lock keeps builds of a package that no repository has any more.
 func (r *run) keeps(name string) bool {
-	return r.former != nil && !r.Forget && slices.ContainsFunc(r.former.Builds, func(b Build) bool { return b.Name == name && r.stillWants(&b) })
+	return r.former != nil && !r.Forget && slices.ContainsFunc(r.former.Builds,
+		func(b Build) bool { return b.Name == name && r.stillWants(&b) })
 }
 
-// readGone makes the build anew from the RPMs in the store, since patches may name other libraries by now. Without them it
-// stays as it was.
+// readGone reads the build again from the RPMs in the store, since patches may name other libraries
+// by now. Without the RPMs the entry stays as it was.
 func (r *run) readGone(ctx context.Context, b *Build) (*Build, error) {
-	if b.RPM.Unsigned && !slices.ContainsFunc(r.Repositories, func(s Source) bool { return s.Unsigned }) {
-		return nil, fmt.Errorf("%w, and it was accepted unsigned, as no repository is now: drop it with lpbuild download --forget", ErrGone)
+	if b.RPM.Unsigned && !slices.ContainsFunc(r.Repositories,
+		func(s Source) bool { return s.Unsigned }) {
+		return nil, fmt.Errorf("%w, and it was accepted unsigned, which no repository is now: "+
+			"drop it with lpbuild download --forget", ErrGone)
 	}
 	if !r.Store.Has(b.RPM.Digest) || b.Debuginfo != nil && !r.Store.Has(b.Debuginfo.Digest) {
 		return r.keepGone(ctx, b)
@@ -119,24 +125,27 @@ func (r *run) readGone(ctx context.Context, b *Build) (*Build, error) {
 	}
 	again, err := r.readBuild(ctx, c)
 	if err != nil {
-		return nil, fmt.Errorf("%w, and it cannot be read again: %w: drop it with lpbuild download --forget", ErrGone, err)
+		return nil, fmt.Errorf("%w, and it cannot be read again: %w: drop it with lpbuild "+
+			"download --forget", ErrGone, err)
 	}
 	again.Gone, again.Also = b.Gone, b.Also
 	return again, nil
 }
 
-// storedPackage is what a repository said about an RPM of the former lock.
+// storedPackage returns an RPM of the former lock as its repository described it.
 func (r *run) storedPackage(b *Build, f *File, name string) (rpmmd.Package, *listing, error) {
 	dir, file := path.Split(f.URL)
 	at, err := fetch.ParseLocation(dir, r.Dir)
 	if err != nil {
 		return rpmmd.Package{}, nil, err
 	}
-	p := rpmmd.Package{Name: name, Arch: b.Arch, EVR: b.EVR(), Checksum: f.Digest, Location: file, Size: f.Size, BuildTime: b.Built}
+	p := rpmmd.Package{Name: name, Arch: b.Arch, EVR: b.EVR(), Checksum: f.Digest, Location: file,
+		Size: f.Size, BuildTime: b.Built}
 	return p, &listing{source: r.anySource(f.Unsigned), location: at}, nil
 }
 
-// anySource has the keys of all repositories, since the one that a build came from may have been removed.
+// anySource combines the keys of all repositories, since the one that a build came from may have
+// been removed.
 func (r *run) anySource(unsigned bool) *Source {
 	keys := &pgp.Keyring{}
 	for i := range r.Repositories {
@@ -145,22 +154,27 @@ func (r *run) anySource(unsigned bool) *Source {
 	return &Source{Keys: keys, Unsigned: unsigned}
 }
 
-// keepGone keeps the former lock's entry of a build whose RPMs have disappeared.
+// keepGone keeps the former lock's entry of a build whose RPMs are gone.
 func (r *run) keepGone(ctx context.Context, b *Build) (*Build, error) {
 	for name, d := range b.files() {
 		have, err := digest.OfFile(filepath.Join(r.Dir, filepath.FromSlash(name)))
 		if (err != nil || have != d) && !r.isWhole(ctx, d) {
-			return nil, fmt.Errorf("%w, and %s is neither in the catalogue nor in the store: restore it from version control, "+
+			return nil, fmt.Errorf("%w, and %s is neither in the catalogue nor in the store: "+
+				"restore it from version control, "+
 				"or drop the build with lpbuild download --forget", ErrGone, name)
 		}
 	}
 	for _, lib := range r.Libraries {
-		if !slices.ContainsFunc(r.former.Builds, func(b Build) bool { return len(b.LibrariesNamed(lib)) > 0 }) {
-			return nil, fmt.Errorf("%w, and its RPM is not in the store: whether it has %s, which no patch named before, cannot be told: "+
+		if !slices.ContainsFunc(r.former.Builds, func(b Build) bool {
+			return len(b.LibrariesNamed(lib)) > 0
+		}) {
+			return nil, fmt.Errorf("%w, and its RPM is not in the store, so it is unknown "+
+				"whether it has %s, which no patch named before: "+
 				"drop the build with lpbuild download --forget", ErrGone, lib)
 		}
 	}
 	kept := *b
-	kept.Libraries = slices.DeleteFunc(slices.Clone(b.Libraries), func(l Library) bool { return !slices.Contains(r.Libraries, l.Name) })
+	kept.Libraries = slices.DeleteFunc(slices.Clone(b.Libraries),
+		func(l Library) bool { return !slices.Contains(r.Libraries, l.Name) })
 	return &kept, nil
 }

@@ -19,7 +19,7 @@ import (
 	"github.com/lpbuild/lpbuild/pkg/download/rpmfile"
 )
 
-// damage returns a body with one bit in the middle turned.
+// damage returns a copy of body with one bit in the middle flipped.
 func damage(body []byte) []byte {
 	body = bytes.Clone(body)
 	body[len(body)/2] ^= 0x10
@@ -28,11 +28,11 @@ func damage(body []byte) []byte {
 
 func half(body []byte) []byte { return body[:len(body)/2] }
 
-// secret is in every URL of TestBadRepositories: it must never be seen again.
+// secret is in every URL of TestBadRepositories and must never be printed.
 const secret = "s3cr3t-t0ken"
 
-// TestBadRepositories lets one thing be wrong after the other. Each time the error is typed, names the file and its URL
-// without the token, and leaves lock, catalogue and store as they were.
+// TestBadRepositories introduces one fault at a time. Each time the error is typed, names the file
+// and its URL without the token, and leaves lock, catalogue and store as they were.
 func TestBadRepositories(t *testing.T) {
 	tests := map[string]struct {
 		options distro.StandardOptions
@@ -42,8 +42,10 @@ func TestBadRepositories(t *testing.T) {
 		names   string // what the error must name
 	}{
 		"signature missing": {
-			broken: func(_ *testing.T, w *world) { w.server.Misbehave(distro.Fault{Path: "*.asc", Status: 404}) },
-			want:   pgp.ErrNoSignature, names: "/repodata/repomd.xml",
+			broken: func(_ *testing.T, w *world) {
+				w.server.Misbehave(distro.Fault{Path: "*.asc", Status: 404})
+			},
+			want: pgp.ErrNoSignature, names: "/repodata/repomd.xml",
 		},
 		"signature of something else": {
 			broken: func(_ *testing.T, w *world) {
@@ -52,12 +54,15 @@ func TestBadRepositories(t *testing.T) {
 			want: pgp.ErrBadSignature, names: "/repodata/repomd.xml",
 		},
 		"signature damaged": {
-			broken: func(_ *testing.T, w *world) { w.server.Misbehave(distro.Fault{Path: "*.asc", Change: damage}) },
-			want:   pgp.ErrBadSignature, names: "/repodata/repomd.xml",
+			broken: func(_ *testing.T, w *world) {
+				w.server.Misbehave(distro.Fault{Path: "*.asc", Change: damage})
+			},
+			want: pgp.ErrBadSignature, names: "/repodata/repomd.xml",
 		},
 		"signature by another key": {
 			request: func(t *testing.T, _ *world, r *download.Request) {
-				other, err := distro.CachedKey(t.Context(), filepath.Join(t.TempDir(), "key"), distro.KeyOptions{}, 7)
+				other, err := distro.CachedKey(t.Context(), filepath.Join(t.TempDir(), "key"),
+					distro.KeyOptions{}, 7)
 				if err != nil {
 					t.Fatal(err)
 				}
@@ -66,53 +71,70 @@ func TestBadRepositories(t *testing.T) {
 			want: pgp.ErrUnknownKey, names: "/repodata/repomd.xml",
 		},
 		"key expired": {
-			options: distro.StandardOptions{Builds: 1, KeyOptions: distro.KeyOptions{Expired: true}},
-			want:    pgp.ErrExpired, names: "/repodata/repomd.xml",
+			options: distro.StandardOptions{Builds: 1,
+				KeyOptions: distro.KeyOptions{Expired: true}},
+			want: pgp.ErrExpired, names: "/repodata/repomd.xml",
 		},
 		"weak signature": {
-			options: distro.StandardOptions{Builds: 1, KeyOptions: distro.KeyOptions{Digest: "sha1"}},
-			want:    pgp.ErrWeak, names: "/repodata/repomd.xml",
+			options: distro.StandardOptions{Builds: 1,
+				KeyOptions: distro.KeyOptions{Digest: "sha1"}},
+			want: pgp.ErrWeak, names: "/repodata/repomd.xml",
 		},
 		"RPM unsigned": {
 			options: distro.StandardOptions{Builds: 1, UnsignedRPMs: true},
 			want:    pgp.ErrNoSignature, names: "glibc-2.31-150300.9.12.1.x86_64.rpm",
 		},
 		"RPM damaged": {
-			broken: func(_ *testing.T, w *world) { w.server.Misbehave(distro.Fault{Path: "glibc-2*.rpm", Change: damage}) },
-			want:   digest.ErrMismatch, names: "glibc-2.31-150300.9.12.1.x86_64.rpm",
+			broken: func(_ *testing.T, w *world) {
+				w.server.Misbehave(distro.Fault{Path: "glibc-2*.rpm", Change: damage})
+			},
+			want: digest.ErrMismatch, names: "glibc-2.31-150300.9.12.1.x86_64.rpm",
 		},
 		"RPM truncated": {
-			broken: func(_ *testing.T, w *world) { w.server.Misbehave(distro.Fault{Path: "glibc-2*.rpm", Change: half}) },
-			names:  "glibc-2.31-150300.9.12.1.x86_64.rpm",
+			broken: func(_ *testing.T, w *world) {
+				w.server.Misbehave(distro.Fault{Path: "glibc-2*.rpm", Change: half})
+			},
+			names: "glibc-2.31-150300.9.12.1.x86_64.rpm",
 		},
 		"RPM gone": {
-			broken: func(_ *testing.T, w *world) { w.server.Misbehave(distro.Fault{Path: "glibc-2*.rpm", Status: 404}) },
-			want:   download.ErrIncomplete, names: "glibc-2.31-150300.9.12.1.x86_64.rpm",
+			broken: func(_ *testing.T, w *world) {
+				w.server.Misbehave(distro.Fault{Path: "glibc-2*.rpm", Status: 404})
+			},
+			want: download.ErrIncomplete, names: "glibc-2.31-150300.9.12.1.x86_64.rpm",
 		},
 		"metadata damaged": {
-			broken: func(_ *testing.T, w *world) { w.server.Misbehave(distro.Fault{Path: "*primary.xml*", Change: damage}) },
-			want:   download.ErrIncomplete, names: "primary.xml",
+			broken: func(_ *testing.T, w *world) {
+				w.server.Misbehave(distro.Fault{Path: "*primary.xml*", Change: damage})
+			},
+			want: download.ErrIncomplete, names: "primary.xml",
 		},
 		"metadata truncated": {
-			broken: func(_ *testing.T, w *world) { w.server.Misbehave(distro.Fault{Path: "*primary.xml*", Change: half}) },
-			names:  "primary.xml",
-		},
-		"metadata longer than they say": {
 			broken: func(_ *testing.T, w *world) {
-				w.server.Misbehave(distro.Fault{Path: "*primary.xml*", Change: func(b []byte) []byte { return append(b, make([]byte, 1<<20)...) }})
+				w.server.Misbehave(distro.Fault{Path: "*primary.xml*", Change: half})
+			},
+			names: "primary.xml",
+		},
+		"metadata longer than announced": {
+			broken: func(_ *testing.T, w *world) {
+				w.server.Misbehave(distro.Fault{Path: "*primary.xml*",
+					Change: func(b []byte) []byte { return append(b, make([]byte, 1<<20)...) }})
 			},
 			want: fetch.ErrTooLarge, names: "primary.xml",
 		},
-		"metadata enormous": {
+		"huge metadata": {
 			broken: func(_ *testing.T, w *world) {
-				w.server.Misbehave(distro.Fault{Path: "repomd.xml", Change: func([]byte) []byte { return make([]byte, 17<<20) }})
+				w.server.Misbehave(distro.Fault{Path: "repomd.xml", Change: func([]byte) []byte {
+					return make([]byte, 17<<20)
+				}})
 			},
 			want: fetch.ErrTooLarge, names: "repomd.xml",
 		},
 		"metadata not XML": {
 			options: distro.StandardOptions{Builds: 1, Unsigned: true},
 			broken: func(_ *testing.T, w *world) {
-				w.server.Misbehave(distro.Fault{Path: "repomd.xml", Change: func([]byte) []byte { return []byte("<html>Please log in") }})
+				w.server.Misbehave(distro.Fault{Path: "repomd.xml", Change: func([]byte) []byte {
+					return []byte("<html>Please log in")
+				}})
 			},
 			names: "/repodata/repomd.xml",
 		},
@@ -123,13 +145,17 @@ func TestBadRepositories(t *testing.T) {
 			want: fetch.ErrNotFound, names: "nothing/repodata/repomd.xml",
 		},
 		"server broken": {
-			broken: func(_ *testing.T, w *world) { w.server.Misbehave(distro.Fault{Path: "*primary.xml*", Status: 503}) },
-			names:  "primary.xml",
+			broken: func(_ *testing.T, w *world) {
+				w.server.Misbehave(distro.Fault{Path: "*primary.xml*", Status: 503})
+			},
+			names: "primary.xml",
 		},
 		"RPM is another one": {
 			options: distro.StandardOptions{Builds: 1, Unsigned: true, NoDebuginfo: true},
-			broken:  func(t *testing.T, w *world) { renameInMetadata(t, w, "150300.9.12.1", "150300.9.12.2") },
-			names:   "the repository is inconsistent",
+			broken: func(t *testing.T, w *world) {
+				renameInMetadata(t, w, "150300.9.12.1", "150300.9.12.2")
+			},
+			names: "the repository is inconsistent",
 		},
 	}
 	for name, tc := range tests {
@@ -141,7 +167,8 @@ func TestBadRepositories(t *testing.T) {
 			if tc.broken != nil {
 				tc.broken(t, w)
 			}
-			kept := "{\n \"format\": 1,\n \"product\": \"FORMER\",\n \"repositories\": null,\n \"builds\": null\n}\n"
+			kept := "{\n \"format\": 1,\n \"product\": \"FORMER\",\n \"repositories\": null,\n " +
+				"\"builds\": null\n}\n"
 			if err := os.WriteFile(w.lock, []byte(kept), 0o644); err != nil {
 				t.Fatal(err)
 			}
@@ -157,10 +184,12 @@ func TestBadRepositories(t *testing.T) {
 			if tc.want != nil && !errors.Is(err, tc.want) {
 				t.Errorf("error is %v, want %v", err, tc.want)
 			}
-			if !strings.Contains(err.Error(), tc.names) || !strings.Contains(err.Error(), w.server.URL) {
-				t.Errorf("error %q does not name %q and the URL", err, tc.names)
+			if !strings.Contains(err.Error(), tc.names) ||
+				!strings.Contains(err.Error(), w.server.URL) {
+				t.Errorf("error %q, want %q and the URL in it", err, tc.names)
 			}
-			if file := w.server.URL + "/update"; strings.Count(err.Error(), ".rpm") > 1 && strings.Count(err.Error(), file) > 1 {
+			if file := w.server.URL + "/update"; strings.Count(err.Error(), ".rpm") > 1 &&
+				strings.Count(err.Error(), file) > 1 {
 				t.Errorf("error %q names the file twice", err)
 			}
 			if strings.Contains(err.Error(), secret) {
@@ -180,16 +209,17 @@ func TestBadRepositories(t *testing.T) {
 	}
 }
 
-// damageSpace changes white space, so that the text stays the same XML.
+// damageSpace changes white space, so that the XML means the same.
 func damageSpace(body []byte) []byte { return append(bytes.Clone(body), '\n') }
 
-// renameInMetadata makes primary.xml of the unsigned repository call a build by another release than the RPM itself does.
+// renameInMetadata makes primary.xml of the unsigned repository list a build under another release
+// than the RPM's own.
 func renameInMetadata(t *testing.T, w *world, old, new string) {
 	t.Helper()
 	editMetadata(t, w, `rel="`+old+`"/>`, `rel="`+new+`"/>`)
 }
 
-// editMetadata replaces text in primary.xml, and makes a repomd.xml that fits.
+// editMetadata replaces text in primary.xml and makes a matching repomd.xml.
 func editMetadata(t *testing.T, w *world, old, new string) {
 	t.Helper()
 	editXML(t, w, func(xml []byte) []byte {
@@ -200,7 +230,7 @@ func editMetadata(t *testing.T, w *world, old, new string) {
 	})
 }
 
-// editXML changes primary.xml, and makes a repomd.xml that fits.
+// editXML changes primary.xml and makes a matching repomd.xml.
 func editXML(t *testing.T, w *world, change func([]byte) []byte) {
 	t.Helper()
 	repodata := filepath.Join(w.repo.Dir, "repodata")
@@ -231,20 +261,24 @@ func editXML(t *testing.T, w *world, change func([]byte) []byte) {
 <checksum type="sha256">%s</checksum><open-checksum type="sha256">%s</open-checksum><location href="repodata/primary.xml.gz"/>
 <timestamp>1</timestamp><size>%d</size><open-size>%d</open-size></data></repomd>`,
 		digest.OfBytes(packed.Bytes()).Hex, digest.OfBytes(xml).Hex, packed.Len(), len(xml))
-	for name, data := range map[string][]byte{"primary.xml.gz": packed.Bytes(), "repomd.xml": []byte(repomd)} {
+	for name, data := range map[string][]byte{"primary.xml.gz": packed.Bytes(),
+		"repomd.xml": []byte(repomd)} {
 		if err := os.WriteFile(filepath.Join(repodata, name), data, 0o644); err != nil {
 			t.Fatal(err)
 		}
 	}
 }
 
-// TestTokenIsUsedAndNotStored keeps the query of the Customer Center's URLs on every request, and out of the lock.
+// TestTokenIsUsedAndNotStored sends the query of the Customer Center's URLs with every request, and
+// keeps it out of the lock.
 func TestTokenIsUsedAndNotStored(t *testing.T) {
 	w := newWorld(t, distro.StandardOptions{Builds: 1, NoDebuginfo: true})
-	w.mustRun(t, func(r *download.Request) { r.Repositories[0].Main = location(t, w.server.URL+"/update?"+secret) })
+	w.mustRun(t, func(r *download.Request) {
+		r.Repositories[0].Main = location(t, w.server.URL+"/update?"+secret)
+	})
 	for _, r := range w.server.Requests("") {
 		if r.Query != secret {
-			t.Errorf("%s was asked for with the query %q", r.Path, r.Query)
+			t.Errorf("%s was requested with the query %q", r.Path, r.Query)
 		}
 	}
 	lock, err := os.ReadFile(w.lock)
@@ -253,7 +287,8 @@ func TestTokenIsUsedAndNotStored(t *testing.T) {
 	}
 }
 
-// TestRepositoryChanges publishes new metadata between repomd.xml and primary.xml: the repository is read once more.
+// TestRepositoryChanges publishes new metadata between repomd.xml and primary.xml: the repository
+// is read once more.
 func TestRepositoryChanges(t *testing.T) {
 	w := newWorld(t, distro.StandardOptions{Builds: 1})
 	w.server.Misbehave(distro.Fault{Path: "*primary.xml*", Status: 404, Times: 1})
@@ -261,32 +296,37 @@ func TestRepositoryChanges(t *testing.T) {
 		t.Errorf("%d builds, want 1", n)
 	}
 	w.newFolder(t)
-	w.server.Misbehave(distro.Fault{Path: "*.asc", Change: damage, Times: 1}) // the signature of the next state
+	// the signature of the next state
+	w.server.Misbehave(distro.Fault{Path: "*.asc", Change: damage, Times: 1})
 	if n := len(w.mustRun(t, nil).Lock.Builds); n != 1 {
 		t.Errorf("%d builds, want 1", n)
 	}
 	w.newFolder(t)
 	w.server.Misbehave(distro.Fault{Path: "*primary.xml*", Status: 404})
 	again := newWorldWithStore(t, w)
-	if _, err := again.run(t, nil); !errors.Is(err, download.ErrIncomplete) || errors.Is(err, download.ErrChanged) {
-		t.Errorf("error is %v, want ErrIncomplete: it is the same state", err)
+	if _, err := again.run(t, nil); !errors.Is(err, download.ErrIncomplete) ||
+		errors.Is(err, download.ErrChanged) {
+		t.Errorf("error is %v, want ErrIncomplete, since the state is the same", err)
 	}
 }
 
-// TestWebPage: a login page in place of a repository's file is called what it is.
+// TestWebPage reports a login page that a server sends in place of a repository's file.
 func TestWebPage(t *testing.T) {
-	page := func([]byte) []byte { return []byte("\n<!DOCTYPE HTML>\n<html><body>Please log in</body></html>\n") }
+	page := func([]byte) []byte {
+		return []byte("\n<!DOCTYPE HTML>\n<html><body>Please log in</body></html>\n")
+	}
 	for _, name := range []string{"repomd.xml", "repomd.xml.asc"} {
 		w := newWorld(t, distro.StandardOptions{Builds: 1})
 		w.server.Misbehave(distro.Fault{Path: name, Change: page})
 		_, err := w.run(t, nil)
-		if !errors.Is(err, pgp.ErrBadSignature) || !strings.Contains(err.Error(), "in place of "+name+" the server sent a web page") {
+		if !errors.Is(err, pgp.ErrBadSignature) ||
+			!strings.Contains(err.Error(), "the server sent a web page instead of "+name+",") {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
 }
 
-// newWorldWithStore is w with an empty store.
+// newWorldWithStore returns w with an empty store.
 func newWorldWithStore(t *testing.T, w *world) *world {
 	t.Helper()
 	fresh := newWorld(t, distro.StandardOptions{Builds: 1, NoDebuginfo: true})
@@ -294,7 +334,7 @@ func newWorldWithStore(t *testing.T, w *world) *world {
 	return w
 }
 
-// signedBy is a repository whose metadata are signed by one key and whose RPMs by another.
+// signedBy makes a repository whose metadata are signed by one key and whose RPMs by another.
 func signedBy(t *testing.T, o distro.KeyOptions) (w *world, other *distro.Key) {
 	t.Helper()
 	w = packageWorld(t, libfoo("1", fooOne))
@@ -306,34 +346,38 @@ func signedBy(t *testing.T, o distro.KeyOptions) (w *world, other *distro.Key) {
 	if err := other.SignRPM(t.Context(), rpm); err != nil {
 		t.Fatal(err)
 	}
-	if err := distro.MakeRepository(t.Context(), w.repo.Dir, nil, distro.RepositoryOptions{Key: w.repo.Key}); err != nil {
+	if err := distro.MakeRepository(t.Context(), w.repo.Dir, nil,
+		distro.RepositoryOptions{Key: w.repo.Key}); err != nil {
 		t.Fatal(err)
 	}
 	return w, other
 }
 
-// TestRPMOfAnotherKey: that trusted metadata name it does not make an RPM trusted.
+// TestRPMOfAnotherKey rejects an RPM signed by an unknown key even if trusted metadata list it.
 func TestRPMOfAnotherKey(t *testing.T) {
 	w, _ := signedBy(t, distro.KeyOptions{})
 	_, err := w.run(t, want("libfoo1", "libfoo.so.1"))
-	if !errors.Is(err, pgp.ErrUnknownKey) || !strings.Contains(err.Error(), w.server.URL+"/update/x86_64/libfoo1-1-1.x86_64.rpm") {
+	if !errors.Is(err, pgp.ErrUnknownKey) ||
+		!strings.Contains(err.Error(), w.server.URL+"/update/x86_64/libfoo1-1-1.x86_64.rpm") {
 		t.Errorf("error is %v, want ErrUnknownKey for the RPM", err)
 	}
 }
 
-// TestRPMOfExpiredKey: builds stay in repositories for longer than keys last. The key was valid when it signed.
+// TestRPMOfExpiredKey accepts a key that was valid when it signed: builds stay in repositories
+// longer than keys last.
 func TestRPMOfExpiredKey(t *testing.T) {
 	w, old := signedBy(t, distro.KeyOptions{Expired: true})
 	res := w.mustRun(t, func(r *download.Request) {
 		want("libfoo1", "libfoo.so.1")(r)
 		r.Repositories[0].Keys.Merge(keyring(t, old.Public()))
 	})
-	if key := res.Lock.Builds[0].RPM.Key; key != old.Fingerprint || res.Lock.Repositories[0].Key != w.repo.Key.Fingerprint {
+	if key := res.Lock.Builds[0].RPM.Key; key != old.Fingerprint ||
+		res.Lock.Repositories[0].Key != w.repo.Key.Fingerprint {
 		t.Errorf("the RPM was signed by %s, want %s", key, old.Fingerprint)
 	}
 }
 
-// TestRedirectToHTTP does not follow a repository from https to http.
+// TestRedirectToHTTP rejects a redirect from https to http.
 func TestRedirectToHTTP(t *testing.T) {
 	w := newWorld(t, distro.StandardOptions{Builds: 1, NoDebuginfo: true})
 	secure, err := distro.ServeTLS(w.root)
@@ -355,7 +399,7 @@ func TestRedirectToHTTP(t *testing.T) {
 	}
 }
 
-// TestHeaderThatPanics: an RPM whose header makes a parser panic is an error like any other.
+// TestHeaderThatPanics returns an ordinary error for an RPM whose header makes a parser panic.
 func TestHeaderThatPanics(t *testing.T) {
 	w := newWorld(t, distro.StandardOptions{Builds: 1, Unsigned: true, NoDebuginfo: true})
 	rpm := filepath.Join(w.repo.Dir, "x86_64", "glibc-2.31-150300.9.12.1.x86_64.rpm")
@@ -366,31 +410,37 @@ func TestHeaderThatPanics(t *testing.T) {
 	for at := 96 + 16; at < 96+16+16*8; at++ { // the index of the signature header
 		broken := bytes.Clone(data)
 		broken[at] ^= 0xff
-		if r, err := rpmfile.New(bytes.NewReader(broken), int64(len(broken)), "broken.rpm"); err == nil {
-			_ = r.CheckDigests(t.Context()) // must not panic; a changed tag may be one that nobody looks at
+		if r, err := rpmfile.New(bytes.NewReader(broken), int64(len(broken)),
+			"broken.rpm"); err == nil {
+			// must not panic; a changed tag may be one that is never read
+			_ = r.CheckDigests(t.Context())
 		}
 	}
-	// A store that was tampered with is noticed, and the damaged copy fetched again.
+	// A store that was tampered with is noticed, and the damaged copy is fetched again.
 	d := digest.OfBytes(data)
 	if _, err := w.store.Put(t.Context(), d, bytes.NewReader(data), 1<<20); err != nil {
 		t.Fatal(err)
 	}
 	copy(data[96+8:], []byte{0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff})
-	if err := errors.Join(os.Chmod(w.store.Path(d), 0o644), os.WriteFile(w.store.Path(d), data, 0o644)); err != nil {
+	if err := errors.Join(os.Chmod(w.store.Path(d), 0o644),
+		os.WriteFile(w.store.Path(d), data, 0o644)); err != nil {
 		t.Fatal(err)
 	}
 	w.mustRun(t, nil)
-	// A server that really has such a file: the metadata name its digest, nothing is signed.
+	// The server really has such a file: the metadata have its digest, and nothing is signed.
 	hostile := newWorld(t, distro.StandardOptions{Builds: 1, Unsigned: true, NoDebuginfo: true})
-	hostile.server.Misbehave(distro.Fault{Path: "*.rpm", Change: func([]byte) []byte { return data }})
+	hostile.server.Misbehave(distro.Fault{Path: "*.rpm", Change: func([]byte) []byte {
+		return data
+	}})
 	replaceDigest(t, hostile, d, digest.OfBytes(data))
 	var fe *rpmfile.FormatError
-	if _, err := hostile.run(t, nil); !errors.As(err, &fe) || !strings.Contains(err.Error(), hostile.server.URL) {
-		t.Errorf("error is %v, want a FormatError that names the URL", err)
+	if _, err := hostile.run(t, nil); !errors.As(err, &fe) ||
+		!strings.Contains(err.Error(), hostile.server.URL) {
+		t.Errorf("error is %v, want a FormatError with the URL", err)
 	}
 }
 
-// replaceDigest makes the unsigned repository's metadata name another content for an RPM.
+// replaceDigest makes the unsigned repository's metadata list other content for an RPM.
 func replaceDigest(t *testing.T, w *world, old, new digest.Digest) {
 	t.Helper()
 	editMetadata(t, w, old.Hex, new.Hex)

@@ -19,7 +19,7 @@ import (
 	"github.com/lpbuild/lpbuild/pkg/progress"
 )
 
-// withoutDebuginfo makes other catalogues of the same builds.
+// withoutDebuginfo makes a request for other catalogues of the same builds.
 func withoutDebuginfo(r *download.Request) { r.Repositories[0].Debuginfo = nil }
 
 // files returns all files below dir.
@@ -38,7 +38,7 @@ func files(t *testing.T, dir string) []string {
 	return all
 }
 
-// TestLockCannotBeWritten fails at the very end: lock and catalogue stay as they were.
+// TestLockCannotBeWritten fails in the last step: lock and catalogue stay as they were.
 func TestLockCannotBeWritten(t *testing.T) {
 	w := newWorld(t, distro.StandardOptions{Builds: 2})
 	disk := smallDisk(t, "size=1m")
@@ -48,27 +48,28 @@ func TestLockCannotBeWritten(t *testing.T) {
 	if err := unix.Mount("", disk, "", unix.MS_REMOUNT|unix.MS_RDONLY, ""); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := w.run(t, withoutDebuginfo); !errors.Is(err, unix.EROFS) || !strings.Contains(err.Error(), disk) {
-		t.Fatalf("error is %v, want a read-only file system and the lock's name", err)
+	if _, err := w.run(t, withoutDebuginfo); !errors.Is(err, unix.EROFS) ||
+		!strings.Contains(err.Error(), disk) {
+		t.Fatalf("error is %v, want EROFS with the lock's name", err)
 	}
 	w.mustBeWhole(t, former, before)
 }
 
-// TestLockIsAFolder fails at the lock when there is no former one that can be read.
-func TestLockIsAFolder(t *testing.T) {
+// TestLockIsADirectory fails at the lock when there is no readable former one.
+func TestLockIsADirectory(t *testing.T) {
 	w := newWorld(t, distro.StandardOptions{Builds: 2})
 	former := w.mustRun(t, nil).Lock
 	before := files(t, w.dir)
 	kept := w.lock
 	w.lock = t.TempDir()
 	if _, err := w.run(t, withoutDebuginfo); err == nil || !strings.Contains(err.Error(), w.lock) {
-		t.Fatalf("error is %v, want one that names %s", err, w.lock)
+		t.Fatalf("error is %v, want %s in it", err, w.lock)
 	}
 	w.lock = kept
 	w.mustBeWhole(t, former, before)
 }
 
-// mustBeWhole wants lock and catalogue to be what they were.
+// mustBeWhole checks that lock and catalogue are unchanged.
 func (w *world) mustBeWhole(t *testing.T, former *download.Lock, before []string) {
 	t.Helper()
 	lock, err := download.ReadLock(w.lock)
@@ -76,22 +77,24 @@ func (w *world) mustBeWhole(t *testing.T, former *download.Lock, before []string
 		t.Fatal(err)
 	}
 	if err := lock.CheckFiles(w.dir); err != nil || !slices.Equal(lock.Files(), former.Files()) {
-		t.Errorf("the former lock names %q, not %q: %v", lock.Files(), former.Files(), err)
+		t.Errorf("the former lock has the files %q, want %q: %v", lock.Files(), former.Files(), err)
 	}
 	if after := files(t, w.dir); !slices.Equal(after, before) {
-		t.Errorf("the folder has %q, had %q", after, before)
+		t.Errorf("the directory has %q, had %q", after, before)
 	}
 }
 
-// TestCatalogueOfTheDead: files that a killed download left beside the catalogue are removed by the next one, and nothing
-// that is somebody else's.
-func TestCatalogueOfTheDead(t *testing.T) {
+// TestKilledCatalogue removes files that a killed download left in the catalogue, and nobody
+// else's.
+func TestKilledCatalogue(t *testing.T) {
 	w := newWorld(t, distro.StandardOptions{Builds: 1})
 	lock := w.mustRun(t, nil).Lock
 	folder := filepath.Dir(filepath.Join(w.dir, lock.Builds[0].Exports.File))
 	left := filepath.Join(folder, "libc.so.6-"+digest.OfBytes([]byte("{}")).Hex[:16]+".json")
-	foreign := []string{filepath.Join(folder, "mine.json"), filepath.Join(folder, "mine-0123456789abcdef.json")}
-	fresh := filepath.Join(folder, "exports-"+digest.OfBytes([]byte("[]")).Hex[:16]+".json") // perhaps of a download under way
+	foreign := []string{filepath.Join(folder, "mine.json"),
+		filepath.Join(folder, "mine-0123456789abcdef.json")}
+	// perhaps of a download in progress
+	fresh := filepath.Join(folder, "exports-"+digest.OfBytes([]byte("[]")).Hex[:16]+".json")
 	writeFile(t, fresh, "[]")
 	for _, name := range append(foreign, left) {
 		writeFile(t, name, "{}")
@@ -101,15 +104,16 @@ func TestCatalogueOfTheDead(t *testing.T) {
 	}
 	w.mustRun(t, nil)
 	now := files(t, w.dir)
-	if slices.Contains(now, left) || !slices.Contains(now, foreign[0]) || !slices.Contains(now, foreign[1]) || !slices.Contains(now, fresh) {
-		t.Errorf("files are now %q", now)
+	if slices.Contains(now, left) || !slices.Contains(now, foreign[0]) ||
+		!slices.Contains(now, foreign[1]) || !slices.Contains(now, fresh) {
+		t.Errorf("the files are now %q", now)
 	}
 	if err := lock.CheckFiles(w.dir); err != nil {
 		t.Error(err)
 	}
 }
 
-// TestDamagedCatalogue makes catalogues again that are damaged in the store, and in the folder.
+// TestDamagedCatalogue makes catalogues again that are damaged in the store and in the directory.
 func TestDamagedCatalogue(t *testing.T) {
 	w := newWorld(t, distro.StandardOptions{Builds: 1})
 	b := w.mustRun(t, nil).Lock.Builds[0]
@@ -137,7 +141,8 @@ func TestDamagedCatalogue(t *testing.T) {
 	}
 }
 
-// TestDamagedCatalogueOffline has nothing to make it from, and says what to do; the next run with the network works.
+// TestDamagedCatalogueOffline has no source to make it from, and says what to do; the next run with
+// the network works.
 func TestDamagedCatalogueOffline(t *testing.T) {
 	w := newWorld(t, distro.StandardOptions{Builds: 1})
 	lock := w.mustRun(t, nil).Lock
@@ -150,7 +155,8 @@ func TestDamagedCatalogueOffline(t *testing.T) {
 	}
 	writeFile(t, name, "{}")
 	_, err := download.Offline(t.Context(), w.lock, w.dir, w.store)
-	if !errors.Is(err, download.ErrNotStored) || !errors.Is(err, digest.ErrMismatch) || !strings.Contains(err.Error(), "run lpbuild download") {
+	if !errors.Is(err, download.ErrNotStored) || !errors.Is(err, digest.ErrMismatch) ||
+		!strings.Contains(err.Error(), "run lpbuild download") {
 		t.Errorf("error is %v, want ErrNotStored for a damaged file", err)
 	}
 	if err := w.mustRun(t, nil).Lock.CheckFiles(w.dir); err != nil {
@@ -158,7 +164,7 @@ func TestDamagedCatalogueOffline(t *testing.T) {
 	}
 }
 
-// TestLostLibrary brings a library back into the store whose catalogue is still there.
+// TestLostLibrary restores a library in the store whose catalogue is still there.
 func TestLostLibrary(t *testing.T) {
 	w := newWorld(t, distro.StandardOptions{Builds: 1})
 	lib := w.mustRun(t, nil).Lock.Builds[0].Libraries[0]
@@ -173,7 +179,8 @@ func TestLostLibrary(t *testing.T) {
 	}
 }
 
-// TestTemporaryFiles are on the store's disk, where the next run finds those of a killed one, and nowhere else.
+// TestTemporaryFiles are on the store's disk, where the next run finds those of a killed one, and
+// nowhere else.
 func TestTemporaryFiles(t *testing.T) {
 	w := newWorld(t, distro.StandardOptions{Builds: 5})
 	t.Setenv("TMPDIR", filepath.Join(t.TempDir(), "missing"))
@@ -183,56 +190,64 @@ func TestTemporaryFiles(t *testing.T) {
 	}
 }
 
-// TestWhatFailedIsNotDone says of nothing that it was fetched or unpacked when it was not.
-func TestWhatFailedIsNotDone(t *testing.T) {
+// TestFailureIsNotReportedAsDone reports no file as fetched or unpacked when that failed.
+func TestFailureIsNotReportedAsDone(t *testing.T) {
 	w := newWorld(t, distro.StandardOptions{Builds: 1})
 	w.server.Misbehave(distro.Fault{Path: "glibc-2*.rpm", Status: 404})
 	if _, err := w.run(t, nil); err == nil {
 		t.Fatal("no error")
 	}
-	if n := len(w.server.Requests("glibc-2*.rpm")); n != 2 { // once for each look at the repository
-		t.Errorf("%d requests for a file that is not there", n)
+	// once for each attempt to read the repository
+	if n := len(w.server.Requests("glibc-2*.rpm")); n != 2 {
+		t.Errorf("%d requests for a missing file", n)
 	}
 	if slices.ContainsFunc(w.done, func(s string) bool { return strings.Contains(s, "glibc-2") }) {
-		t.Errorf("said to be done: %q", w.done)
+		t.Errorf("reported as done: %q", w.done)
 	}
 	w.server.Behave()
 	w.server.Misbehave(distro.Fault{Path: "glibc-debuginfo*.rpm", Status: 404})
 	if _, err := w.run(t, nil); err == nil {
 		t.Fatal("no error")
 	}
-	if slices.ContainsFunc(w.done, func(s string) bool { return strings.HasPrefix(s, "extract") || strings.Contains(s, "debuginfo") }) {
-		t.Errorf("said to be done: %q", w.done)
+	if slices.ContainsFunc(w.done, func(s string) bool {
+		return strings.HasPrefix(s, "extract") || strings.Contains(s, "debuginfo")
+	}) {
+		t.Errorf("reported as done: %q", w.done)
 	}
 	w.server.Behave()
 	w.mustRun(t, nil)
-	for _, want := range []string{"fetch glibc-2.31-150300.9.12.1.x86_64.rpm", "extract glibc-2.31-150300.9.12.1.x86_64"} {
+	for _, want := range []string{"fetch glibc-2.31-150300.9.12.1.x86_64.rpm",
+		"extract glibc-2.31-150300.9.12.1.x86_64"} {
 		if !slices.Contains(w.done, want) {
 			t.Errorf("%q is not in %q", want, w.done)
 		}
 	}
 }
 
-// TestSecretsAreNowhere looks for a token in all that a download says and writes.
+// TestSecretsAreNowhere looks for a token in everything that a download prints and writes.
 func TestSecretsAreNowhere(t *testing.T) {
 	w := newWorld(t, distro.StandardOptions{Builds: 1})
 	var said []string
 	req := download.Request{
-		Product: "TEST", Arch: []string{"x86_64"}, Packages: []download.Package{{Name: "glibc"}}, Libraries: []string{"libc.so.6"},
+		Product: "TEST", Arch: []string{"x86_64"}, Packages: []download.Package{{Name: "glibc"}},
+		Libraries:    []string{"libc.so.6"},
 		Repositories: []download.Source{w.source(t)},
 	}
 	debug := location(t, w.server.URL+"/update_debug?"+secret)
-	req.Repositories[0].Main, req.Repositories[0].Debuginfo = location(t, w.server.URL+"/update?"+secret), &debug
+	req.Repositories[0].Main, req.Repositories[0].Debuginfo = location(t, w.server.URL+"/update?"+
+		secret), &debug
 	for _, keys := range []*pgp.Keyring{req.Repositories[0].Keys, nil} {
 		req.Repositories[0].Keys, req.Repositories[0].Unsigned = keys, keys == nil
-		_, err := download.Run(w.ctx, req, download.Options{Dir: w.dir, Lock: w.lock, Store: w.store, Jobs: 1, Progress: func(e progress.Event) {
-			said = append(said, e.Stage+" "+e.Task+" "+e.Note)
-		}})
+		_, err := download.Run(w.ctx, req, download.Options{Dir: w.dir, Lock: w.lock,
+			Store: w.store, Jobs: 1, Progress: func(e progress.Event) {
+				said = append(said, e.Stage+" "+e.Task+" "+e.Note)
+			}})
 		if err != nil {
 			t.Fatal(err)
 		}
 	}
-	if all := strings.Join(said, "\n"); strings.Contains(all, secret) || !strings.Contains(all, "UNSIGNED") {
+	if all := strings.Join(said, "\n"); strings.Contains(all, secret) ||
+		!strings.Contains(all, "UNSIGNED") {
 		t.Errorf("said: %s", all)
 	}
 	for _, name := range append(files(t, w.dir), files(t, w.store.Dir())...) {

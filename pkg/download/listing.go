@@ -13,30 +13,32 @@ import (
 	"github.com/lpbuild/lpbuild/pkg/download/rpmmd"
 )
 
-// Bounds of the small metadata files, in bytes: SUSE's largest repomd.xml has about 10 KiB.
+// Bounds of the small metadata files, in bytes. SUSE's largest repomd.xml has about 10 KiB.
 const (
 	maxRepomd    = 16 << 20
 	maxSignature = 1 << 20
 )
 
-// maxListedBuilds bounds what is kept of one repository: real ones have some hundred builds of one package at most.
+// maxListedBuilds bounds what is kept of one repository. Real ones have at most some hundred builds
+// of one package.
 const maxListedBuilds = 5_000
 
-// listing is what one repository offers of what is wanted.
+// listing holds the wanted packages that one repository offers.
 type listing struct {
 	source   *Source
 	place    *place
-	location fetch.Location // the mirror that it was read from
+	location fetch.Location // the mirror it was read from
 	locked   LockedRepository
 	packages []rpmmd.Package
 }
 
-// readListing reads one repository, from the first of its mirrors that answers well.
-func (r *run) readListing(ctx context.Context, s *Source, p *place, want func(string) bool) (l *listing, err error) {
+// readListing reads one repository, from the first mirror that has a valid state.
+func (r *run) readListing(ctx context.Context, s *Source, p *place,
+	want func(string) bool) (l *listing, err error) {
 	failed := ""
 	err = r.eachMirror(ctx, p, s, func(at fetch.Location) error {
 		if failed != "" {
-			r.Progress.Warn("metadata", "the next mirror is tried: "+failed)
+			r.Progress.Warn("metadata", "trying the next mirror: "+failed)
 		}
 		var err error
 		if l, err = r.readMirror(ctx, s, p, at, want); err != nil {
@@ -47,9 +49,10 @@ func (r *run) readListing(ctx context.Context, s *Source, p *place, want func(st
 	return l, err
 }
 
-// readMirror reads one repository from one mirror. One that changes between its repomd.xml and its primary.xml is read once more: its
-// owner may publish at any moment.
-func (r *run) readMirror(ctx context.Context, s *Source, p *place, at fetch.Location, want func(string) bool) (*listing, error) {
+// readMirror reads one repository from one mirror. If the repository changes between repomd.xml and
+// primary.xml, it is read once more, since its owner may publish at any moment.
+func (r *run) readMirror(ctx context.Context, s *Source, p *place, at fetch.Location,
+	want func(string) bool) (*listing, error) {
 	var err error
 	var seen [2]digest.Digest // of repomd.xml
 	for i := range seen {
@@ -67,24 +70,27 @@ func (r *run) readMirror(ctx context.Context, s *Source, p *place, at fetch.Loca
 		return nil, fmt.Errorf("repository %s: %w", at, err)
 	}
 	if seen[0] == seen[1] && !seen[0].IsZero() {
-		return nil, fmt.Errorf("repository %s: %w: %w: ask its owner, or try again when it is published anew", at, ErrIncomplete, err)
+		return nil, fmt.Errorf("repository %s: %w: %w: ask its owner, or try again after its "+
+			"next publication", at, ErrIncomplete, err)
 	}
 	return nil, fmt.Errorf("repository %s: %w: %w", at, errChanging, err)
 }
 
-// errChanging says what to do about [ErrChanged].
+// errChanging is [ErrChanged] with advice.
 var errChanging = fmt.Errorf("%w: wait a minute and try again", ErrChanged)
 
-// staleError marks what happens when repomd.xml no longer describes the files beside it, and says nothing itself.
+// staleError marks a repomd.xml that no longer describes the files beside it. It adds no text of
+// its own.
 type staleError struct {
 	err    error
-	repomd digest.Digest // of the file that was read; zero if none was believed
+	repomd digest.Digest // of the file that was read; zero if none was trusted
 }
 
 func (e *staleError) Error() string { return e.err.Error() }
 func (e *staleError) Unwrap() error { return e.err }
 
-func (r *run) tryListing(ctx context.Context, s *Source, p *place, at fetch.Location, want func(string) bool) (*listing, error) {
+func (r *run) tryListing(ctx context.Context, s *Source, p *place, at fetch.Location,
+	want func(string) bool) (*listing, error) {
 	l := &listing{source: s, place: p, location: at}
 	md, err := r.readRepomd(ctx, l)
 	if errors.Is(err, pgp.ErrBadSignature) { // perhaps the signature of the next state
@@ -101,8 +107,10 @@ func (r *run) tryListing(ctx context.Context, s *Source, p *place, at fetch.Loca
 	if err != nil {
 		return nil, err
 	}
-	if err := r.fetch(ctx, "metadata", location, fetch.Want{Digest: primary.Checksum, Size: primary.Size}); err != nil {
-		if errors.Is(err, fetch.ErrNotFound) || errors.Is(err, digest.ErrMismatch) || errors.Is(err, fetch.ErrTooLarge) {
+	if err := r.fetch(ctx, "metadata", location,
+		fetch.Want{Digest: primary.Checksum, Size: primary.Size}); err != nil {
+		if errors.Is(err, fetch.ErrNotFound) || errors.Is(err, digest.ErrMismatch) ||
+			errors.Is(err, fetch.ErrTooLarge) {
 			return nil, &staleError{err, l.locked.Repomd}
 		}
 		return nil, err
@@ -116,7 +124,7 @@ func (r *run) tryListing(ctx context.Context, s *Source, p *place, at fetch.Loca
 	return l, nil
 }
 
-// readRepomd reads repomd.xml and believes it only if a pinned key signed it.
+// readRepomd reads repomd.xml, and trusts it only if a pinned key signed it.
 func (r *run) readRepomd(ctx context.Context, l *listing) (*rpmmd.Repomd, error) {
 	location, err := l.location.Join("repodata/repomd.xml")
 	if err != nil {
@@ -125,11 +133,12 @@ func (r *run) readRepomd(ctx context.Context, l *listing) (*rpmmd.Repomd, error)
 	data, err := r.Client.Bytes(ctx, location, maxRepomd)
 	if err != nil {
 		if errors.Is(err, fetch.ErrNotFound) {
-			return nil, fmt.Errorf("%w: is this the folder that holds \"repodata\"?", err)
+			return nil, fmt.Errorf("%w: is this the directory that holds \"repodata\"?", err)
 		}
 		return nil, err
 	}
-	l.locked = LockedRepository{URL: l.place.name, Repomd: digest.OfBytes(data), Unsigned: l.source.Unsigned}
+	l.locked = LockedRepository{URL: l.place.name, Repomd: digest.OfBytes(data),
+		Unsigned: l.source.Unsigned}
 	if mirror := l.location.Stable(); mirror != l.place.name {
 		l.locked.Mirror = mirror
 	}
@@ -158,7 +167,8 @@ func (r *run) verifyRepomd(ctx context.Context, l *listing, data []byte) (*pgp.S
 	}
 	sig, err := r.Client.Bytes(ctx, location, maxSignature)
 	if errors.Is(err, fetch.ErrNotFound) {
-		return nil, fmt.Errorf("%w: there is no repomd.xml.asc: sign the repository, or accept it with \"unsigned: true\" in its entry", pgp.ErrNoSignature)
+		return nil, fmt.Errorf("%w: the repository has no repomd.xml.asc: sign it, or accept it "+
+			"with \"unsigned: true\" in its entry", pgp.ErrNoSignature)
 	}
 	if err != nil {
 		return nil, err
@@ -168,7 +178,8 @@ func (r *run) verifyRepomd(ctx context.Context, l *listing, data []byte) (*pgp.S
 		data []byte
 	}{{"repomd.xml.asc", sig}, {"repomd.xml", data}} {
 		if isWebPage(got.data) {
-			return nil, fmt.Errorf("%w: in place of %s the server sent a web page: a proxy, a login or an error page answers for the repository",
+			return nil, fmt.Errorf("%w: the server sent a web page instead of %s, perhaps a "+
+				"proxy's, a login or an error page: check the URL and the proxy settings",
 				pgp.ErrBadSignature, got.name)
 		}
 	}
@@ -177,11 +188,13 @@ func (r *run) verifyRepomd(ctx context.Context, l *listing, data []byte) (*pgp.S
 
 // isWebPage reports whether data are HTML.
 func isWebPage(data []byte) bool {
-	head := bytes.ToLower(bytes.TrimSpace(bytes.TrimPrefix(data[:min(len(data), 512)], []byte("\xef\xbb\xbf"))))
+	head := bytes.ToLower(bytes.TrimSpace(bytes.TrimPrefix(data[:min(len(data), 512)],
+		[]byte("\xef\xbb\xbf"))))
 	return bytes.HasPrefix(head, []byte("<!doctype html")) || bytes.HasPrefix(head, []byte("<html"))
 }
 
-func (r *run) readPrimary(ctx context.Context, primary rpmmd.Data, want func(string) bool) ([]rpmmd.Package, error) {
+func (r *run) readPrimary(ctx context.Context, primary rpmmd.Data,
+	want func(string) bool) ([]rpmmd.Package, error) {
 	f, err := r.Store.Open(primary.Checksum)
 	if err != nil {
 		return nil, err
@@ -203,9 +216,10 @@ func (r *run) readPrimary(ctx context.Context, primary rpmmd.Data, want func(str
 			return nil
 		}
 		if len(found) == maxListedBuilds {
-			return fmt.Errorf("more than %d builds of the wanted packages: %w", maxListedBuilds, rpmmd.ErrTooLarge)
+			return fmt.Errorf("more than %d builds of the wanted packages: %w", maxListedBuilds,
+				rpmmd.ErrTooLarge)
 		}
-		p.Provides = nil // nobody asks for them, and they are most of an entry
+		p.Provides = nil // unused, and the bulk of an entry
 		found = append(found, p)
 		return nil
 	})

@@ -15,18 +15,20 @@ import (
 // TestSHA224 reads a repository whose digests are SHA-224.
 func TestSHA224(t *testing.T) {
 	w := newWorld(t, distro.StandardOptions{Builds: 1, NoDebuginfo: true})
-	if err := distro.MakeRepository(t.Context(), w.repo.Dir, nil, distro.RepositoryOptions{Key: w.repo.Key, Checksum: "sha224"}); err != nil {
+	if err := distro.MakeRepository(t.Context(), w.repo.Dir, nil,
+		distro.RepositoryOptions{Key: w.repo.Key, Checksum: "sha224"}); err != nil {
 		t.Fatal(err)
 	}
 	if got := w.mustRun(t, nil).Lock.Builds[0].RPM.Digest; got.Algorithm != "sha224" {
-		t.Errorf("digest is %s", got)
+		t.Errorf("the digest is %s", got)
 	}
 }
 
-// TestPackageCount reads a list that says it has more packages than it has, as some tools leave it, and refuses one that says
-// less: there is no telling where it ends.
+// TestPackageCount reads a list that announces more packages than it has, as some tools write it,
+// and rejects one that announces fewer, since its end is then unknown.
 func TestPackageCount(t *testing.T) {
-	w := newWorld(t, distro.StandardOptions{Builds: 2, Unsigned: true, NoDebuginfo: true, NoBystanders: true})
+	w := newWorld(t, distro.StandardOptions{Builds: 2, Unsigned: true, NoDebuginfo: true,
+		NoBystanders: true})
 	restore := w.keepState(t)
 	editMetadata(t, w, `packages="2"`, `packages="7"`)
 	if n := len(w.mustRun(t, nil).Lock.Builds); n != 2 {
@@ -35,14 +37,16 @@ func TestPackageCount(t *testing.T) {
 	restore()
 	editMetadata(t, w, `packages="2"`, `packages="1"`)
 	w.newFolder(t)
-	if _, err := w.run(t, nil); !errors.Is(err, rpmmd.ErrMalformed) || !strings.Contains(err.Error(), "has more") {
+	if _, err := w.run(t, nil); !errors.Is(err, rpmmd.ErrMalformed) ||
+		!strings.Contains(err.Error(), "has more") {
 		t.Errorf("error is %v", err)
 	}
 }
 
-// TestEndlessMatches bounds how many builds of the wanted packages a list can make anybody keep.
+// TestEndlessMatches bounds the number of builds that a list can make lpbuild keep.
 func TestEndlessMatches(t *testing.T) {
-	w := newWorld(t, distro.StandardOptions{Builds: 1, Unsigned: true, NoDebuginfo: true, NoBystanders: true})
+	w := newWorld(t, distro.StandardOptions{Builds: 1, Unsigned: true, NoDebuginfo: true,
+		NoBystanders: true})
 	editXML(t, w, func(xml []byte) []byte {
 		start, end := bytes.Index(xml, []byte("<package ")), bytes.Index(xml, []byte("</metadata>"))
 		entry := string(xml[start:end])
@@ -54,7 +58,8 @@ func TestEndlessMatches(t *testing.T) {
 		b.WriteString("</metadata>")
 		return b.Bytes()
 	})
-	if _, err := w.run(t, func(*download.Request) {}); !errors.Is(err, rpmmd.ErrTooLarge) || !strings.Contains(err.Error(), "5000 builds") {
+	if _, err := w.run(t, func(*download.Request) {}); !errors.Is(err, rpmmd.ErrTooLarge) ||
+		!strings.Contains(err.Error(), "5000 builds") {
 		t.Errorf("error is %v, want ErrTooLarge", err)
 	}
 }

@@ -26,10 +26,11 @@ const LockFormat = 1
 // maxLock bounds a lock file, in bytes: 40 builds need about 60 KiB.
 const maxLock = 32 << 20
 
-// ErrNoLock says that nothing has been downloaded yet.
+// ErrNoLock means that nothing has been downloaded yet.
 var ErrNoLock = errors.New("no lock file")
 
-// Lock pins every build that live patches are made for. It holds no secret: URLs are without user, password and query.
+// Lock pins every build that live patches are made for. It holds no secrets: its URLs have no user,
+// password or query.
 type Lock struct {
 	Format       int                `json:"format"`
 	Product      string             `json:"product"`
@@ -37,10 +38,11 @@ type Lock struct {
 	Builds       []Build            `json:"builds"`
 }
 
-// LockedRepository is the state in which a repository was read.
+// LockedRepository is the state of a repository when it was read.
 type LockedRepository struct {
-	URL      string        `json:"url"`
-	Mirror   string        `json:"mirror,omitempty"` // that it was read from, if that is another URL
+	URL string `json:"url"`
+	// the URL it was read from, if that is another one
+	Mirror   string        `json:"mirror,omitempty"`
 	Revision string        `json:"revision,omitempty"`
 	Repomd   digest.Digest `json:"repomd"`
 	Key      string        `json:"key,omitempty"` // fingerprint of the key that signed repomd.xml
@@ -51,10 +53,11 @@ type LockedRepository struct {
 	Unsigned bool `json:"unsigned,omitempty"` // nothing vouches for it but the digest above
 }
 
-// Build is one released build of a package: what a customer may have in memory.
+// Build is one released build of a package, which a customer may be running.
 type Build struct {
-	Name      string    `json:"name"`
-	Source    string    `json:"source"` // name of the source package: "glibc" for glibc-locale-base, too
+	Name string `json:"name"`
+	// name of the source package: "glibc" for glibc-locale-base, too
+	Source    string    `json:"source"`
 	Epoch     int       `json:"epoch,omitempty"`
 	Version   string    `json:"version"`
 	Release   string    `json:"release"`
@@ -62,10 +65,14 @@ type Build struct {
 	Built     time.Time `json:"built"`
 	RPM       File      `json:"rpm"`
 	Debuginfo *File     `json:"debuginfo,omitempty"`
-	Twin      string    `json:"twin,omitempty"` // tells it from another build of its version and release: "epoch2"
-	Gone      string    `json:"gone,omitempty"` // since when no repository has it any more: "2026-01-02"
-	Also      []string  `json:"also,omitempty"` // other builds with the very same libraries or, without any, exports
-	Libraries []Library `json:"libraries"`      // empty: no patch names one, and what the build exports is all that counts
+	// distinguishes builds of one version and release: "epoch2"
+	Twin string `json:"twin,omitempty"`
+	// the date since which no repository has it: "2026-01-02"
+	Gone string `json:"gone,omitempty"`
+	// other builds with the very same libraries or, without any, exports
+	Also []string `json:"also,omitempty"`
+	// empty if no patch names one and only the build's exports count
+	Libraries []Library `json:"libraries"`
 	Exports   *Exports  `json:"exports,omitempty"`
 }
 
@@ -80,20 +87,24 @@ type File struct {
 
 // Library is a shared object of a build that patches name.
 type Library struct {
-	Name      string         `json:"name"`                // as patches name it: "libc.so.6"
-	Variant   string         `json:"variant,omitempty"`   // for which processors it is: "power9", "x86-64-v3"; "": for all
-	Path      string         `json:"path"`                // inside the package, symbolic links followed
+	Name string `json:"name"` // as patches name it: "libc.so.6"
+	// the processors it is for, "power9" or "x86-64-v3"; "" means all
+	Variant string `json:"variant,omitempty"`
+	// inside the package, with symbolic links resolved
+	Path      string         `json:"path"`
 	BuildID   string         `json:"build_id"`            // hexadecimal
 	Digest    digest.Digest  `json:"digest"`              // of the file
 	Debuginfo *digest.Digest `json:"debuginfo,omitempty"` // of the separate debuginfo
-	Catalogue string         `json:"catalogue"`           // file below the package folder, with slashes
-	Pinned    digest.Digest  `json:"catalogue_digest"`
+	// file below the package directory, with slashes
+	Catalogue string        `json:"catalogue"`
+	Pinned    digest.Digest `json:"catalogue_digest"`
 }
 
-// IsPatched reports whether patches name a library of the build. If not, it is there for what it exports.
+// IsPatched reports whether patches name a library of the build. A build that is not patched is in
+// the lock for its exports.
 func (b *Build) IsPatched() bool { return len(b.Libraries) > 0 }
 
-// Exports is the file that lists what all shared libraries of a build export.
+// Exports names the file that lists what all shared libraries of a build export.
 type Exports struct {
 	File   string        `json:"file"`
 	Digest digest.Digest `json:"digest"`
@@ -107,8 +118,8 @@ func (b *Build) EVR() rpmver.EVR {
 // NEVRA returns the build's name, version and architecture as RPM writes them.
 func (b *Build) NEVRA() string { return b.Name + "-" + b.EVR().String() + "." + b.Arch }
 
-// LibrariesNamed returns the libraries that patches name so: one as a rule, several where a package has the library once
-// for each kind of processor.
+// LibrariesNamed returns the libraries that patches refer to by name: usually one, but several if a
+// package has the library once for each kind of processor.
 func (b *Build) LibrariesNamed(name string) []*Library {
 	var named []*Library
 	for i := range b.Libraries {
@@ -119,7 +130,7 @@ func (b *Build) LibrariesNamed(name string) []*Library {
 	return named
 }
 
-// Gone returns the number of builds that have disappeared from all repositories.
+// Gone returns the number of builds that no repository has any more.
 func (l *Lock) Gone() int {
 	n := 0
 	for i := range l.Builds {
@@ -130,7 +141,7 @@ func (l *Lock) Gone() int {
 	return n
 }
 
-// Patched returns how many builds patches name a library of.
+// Patched returns the number of builds with a library that patches name.
 func (l *Lock) Patched() int {
 	n := 0
 	for i := range l.Builds {
@@ -141,13 +152,15 @@ func (l *Lock) Patched() int {
 	return n
 }
 
-// IsUnsigned reports whether anything in the lock is vouched for by no key.
+// IsUnsigned reports whether the lock has anything that no key vouches for.
 func (l *Lock) IsUnsigned() bool {
-	return slices.ContainsFunc(l.Repositories, func(r LockedRepository) bool { return r.Unsigned }) ||
+	return slices.ContainsFunc(l.Repositories, func(r LockedRepository) bool {
+		return r.Unsigned
+	}) ||
 		slices.ContainsFunc(l.Builds, func(b Build) bool { return b.RPM.Unsigned })
 }
 
-// ReadLock reads and checks a lock file. A missing one is [ErrNoLock].
+// ReadLock reads and checks a lock file. If it does not exist, the error is [ErrNoLock].
 func ReadLock(name string) (*Lock, error) {
 	data, err := regularfile.Read(name, maxLock)
 	if errors.Is(err, os.ErrNotExist) {
@@ -158,12 +171,14 @@ func ReadLock(name string) (*Lock, error) {
 	}
 	l, err := ParseLock(data)
 	if err != nil {
-		return nil, fmt.Errorf("%s: %w: restore it from version control, or run lpbuild download again", name, err)
+		return nil, fmt.Errorf("%s: %w: restore it from version control, or run lpbuild download "+
+			"again", name, err)
 	}
 	return l, nil
 }
 
-// ParseLock reads a lock. Every name in it that becomes part of a path is checked here, so that nothing later has to.
+// ParseLock reads a lock. It checks every name that becomes part of a path, so that no later code
+// has to.
 func ParseLock(data []byte) (*Lock, error) {
 	if len(data) > maxLock {
 		return nil, fmt.Errorf("not a lock: more than %d bytes", maxLock)
@@ -175,10 +190,11 @@ func ParseLock(data []byte) (*Lock, error) {
 		return nil, fmt.Errorf("not a lock: %w", err)
 	}
 	if _, err := dec.Token(); !errors.Is(err, io.EOF) {
-		return nil, errors.New("not a lock: something follows its end")
+		return nil, errors.New("not a lock: data follow its end")
 	}
 	if l.Format != LockFormat {
-		return nil, fmt.Errorf("lock format %d is not %d: made by another version of lpbuild", l.Format, LockFormat)
+		return nil, fmt.Errorf("the lock has format %d, not %d: another version of lpbuild made it",
+			l.Format, LockFormat)
 	}
 	if err := checkElement("product", l.Product); err != nil {
 		return nil, err
@@ -194,7 +210,7 @@ func ParseLock(data []byte) (*Lock, error) {
 	return &l, nil
 }
 
-// checkFiles refuses a lock in which one file of the catalogue has two contents.
+// checkFiles rejects a lock that pins one catalogue file with two digests.
 func (l *Lock) checkFiles() error {
 	known := map[string]digest.Digest{}
 	for i := range l.Builds {
@@ -209,7 +225,8 @@ func (l *Lock) checkFiles() error {
 }
 
 func (b *Build) check() error {
-	for what, value := range map[string]string{"name": b.Name, "source": b.Source, "version": b.Version, "release": b.Release, "arch": b.Arch} {
+	for what, value := range map[string]string{"name": b.Name, "source": b.Source,
+		"version": b.Version, "release": b.Release, "arch": b.Arch} {
 		if err := checkElement(what, value); err != nil {
 			return err
 		}
@@ -265,25 +282,27 @@ func (lib *Library) check() error {
 	return nil
 }
 
-// checkElement refuses what cannot be one element of a path, or would be dangerous in one.
+// checkElement rejects strings that cannot be, or must not be, one element of a path.
 func checkElement(what, s string) error {
-	if s == "" || len(s) > 200 || s[0] == '.' || s[0] == '-' || strings.ContainsFunc(s, func(r rune) bool {
-		return r <= ' ' || r >= 0x7f || strings.ContainsRune(`/\:*?"<>|'$&;()[]{}!`+"`", r)
-	}) {
+	if s == "" || len(s) > 200 || s[0] == '.' || s[0] == '-' ||
+		strings.ContainsFunc(s, func(r rune) bool {
+			return r <= ' ' || r >= 0x7f || strings.ContainsRune(`/\:*?"<>|'$&;()[]{}!`+"`", r)
+		}) {
 		return fmt.Errorf("%s %.80q is not a plain name", what, s)
 	}
 	return nil
 }
 
 func checkLocal(what, s string) error {
-	if s == "" || len(s) > 1024 || strings.ContainsAny(s, "\\\x00") || !filepath.IsLocal(s) || path.Clean(s) != s ||
+	if s == "" || len(s) > 1024 || strings.ContainsAny(s, "\\\x00") || !filepath.IsLocal(s) ||
+		path.Clean(s) != s ||
 		!strings.HasPrefix(s, CatalogueDir+"/") || !strings.HasSuffix(s, ".json") {
-		return fmt.Errorf("%s %.80q is not a file of the catalogue", what, s)
+		return fmt.Errorf("%s %.80q is not a path in the catalogue", what, s)
 	}
 	return nil
 }
 
-// sort puts everything into the one order in which a lock is written.
+// sort puts everything into the order in which a lock is written.
 func (l *Lock) sort() {
 	slices.SortFunc(l.Builds, func(a, b Build) int {
 		if c := strings.Compare(a.Name, b.Name); c != 0 {
@@ -292,7 +311,8 @@ func (l *Lock) sort() {
 		if c := a.EVR().Compare(b.EVR()); c != 0 {
 			return c
 		}
-		return cmp.Or(strings.Compare(a.Arch, b.Arch), a.Built.Compare(b.Built), strings.Compare(a.RPM.Digest.Hex, b.RPM.Digest.Hex))
+		return cmp.Or(strings.Compare(a.Arch, b.Arch), a.Built.Compare(b.Built),
+			strings.Compare(a.RPM.Digest.Hex, b.RPM.Digest.Hex))
 	})
 	for i := range l.Builds {
 		slices.SortFunc(l.Builds[i].Libraries, func(a, b Library) int {
@@ -302,7 +322,7 @@ func (l *Lock) sort() {
 	}
 }
 
-// Bytes returns the lock as it is written: indented, sorted, the same for the same content.
+// Bytes returns the encoded lock: indented, sorted, and the same for the same content.
 func (l *Lock) Bytes() ([]byte, error) {
 	l.sort()
 	var b bytes.Buffer

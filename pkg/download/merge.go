@@ -7,9 +7,10 @@ import (
 	"strings"
 )
 
-// merge makes one build of each that has the very same libraries. Of two that share nothing but a name, both stay if one
-// repository has both: somebody may have either; two repositories must not contradict each other. Builds without any shared
-// library are left out. builds has one for each candidate, nil for none.
+// merge combines candidates with the very same libraries into one build. Two builds that share
+// nothing but a name both stay if one repository has both, since somebody may have either; two
+// repositories must not contradict each other. Builds without any shared library are left out.
+// builds has one element for each candidate, or nil.
 func (r *run) merge(candidates []*candidate, builds []*Build) ([]Build, error) {
 	type met struct {
 		build *Build
@@ -30,10 +31,12 @@ next:
 		}
 		for _, first := range byName[name] {
 			if first.place != at {
-				return nil, fmt.Errorf("%w: %s from %s and from %s have different libraries: leave one repository out",
+				return nil, fmt.Errorf("%w: %s from %s and from %s have different libraries: "+
+					"leave one repository out",
 					ErrConflict, name, first.build.RPM.URL, b.RPM.URL)
 			}
-			r.Progress.Warn("metadata", fmt.Sprintf("%s is there twice, with different libraries (%s, %s): live patches are made for both",
+			r.Progress.Warn("metadata", fmt.Sprintf("%s exists twice, with different libraries "+
+				"(%s, %s): live patches are made for both",
 				name, first.build.RPM.URL, b.RPM.URL))
 		}
 		byName[name] = append(byName[name], met{b, at})
@@ -51,8 +54,9 @@ next:
 	return all, nil
 }
 
-// nameTwins tells builds apart that have one version and release, so that files can be named after them. What the former
-// lock called a build, the build keeps; of the others, the oldest needs no more than version and release.
+// nameTwins distinguishes builds of one version and release, so that files can be named after them.
+// A build keeps the twin name that it has in the former lock; of the others, the oldest needs
+// nothing but version and release.
 func (r *run) nameTwins(l *Lock) {
 	l.sort()
 	groups := map[string][]*Build{}
@@ -75,7 +79,9 @@ func (r *run) nameTwins(l *Lock) {
 				continue
 			}
 			epoch := fmt.Sprintf("epoch%d", b.Epoch)
-			if slices.ContainsFunc(group, func(o *Build) bool { return o != b && o.Epoch == b.Epoch }) {
+			if slices.ContainsFunc(group, func(o *Build) bool {
+				return o != b && o.Epoch == b.Epoch
+			}) {
 				epoch = ""
 			}
 			for _, name := range []string{"", epoch, "rpm" + b.RPM.Digest.Hex[:8]} {
@@ -88,10 +94,10 @@ func (r *run) nameTwins(l *Lock) {
 	}
 }
 
-// noTwin is the name of a build that has none yet.
+// noTwin marks a build that has no twin name yet.
 const noTwin = "?"
 
-// formerTwin returns what the former lock calls the build.
+// formerTwin returns the twin name of the build in the former lock.
 func (r *run) formerTwin(b *Build) string {
 	if r.former != nil {
 		for i := range r.former.Builds {
@@ -103,8 +109,8 @@ func (r *run) formerTwin(b *Build) string {
 	return noTwin
 }
 
-// contentKey is the same for two builds exactly if all their libraries have the same build-ids or, without libraries that
-// patches name, the same exports.
+// contentKey returns a key that two builds share if and only if all their libraries have the same
+// build-ids or, without patched libraries, the same exports.
 func contentKey(b *Build) string {
 	keys := make([]string, len(b.Libraries))
 	for i, lib := range b.Libraries {
@@ -117,26 +123,29 @@ func contentKey(b *Build) string {
 	return b.Arch + " " + b.Name + " " + strings.Join(keys, " ")
 }
 
-// checkLibraries refuses a lock in which a library that a patch names occurs in no build. The error
-// names the libraries that there are: nobody can know them before the first download.
+// checkLibraries rejects a lock in which no build has a library that a patch names. The error lists
+// the libraries that exist, since nobody can know them before the first download.
 func (r *run) checkLibraries(ctx context.Context, l *Lock) error {
 	for _, name := range r.Libraries {
-		if slices.ContainsFunc(l.Builds, func(b Build) bool { return len(b.LibrariesNamed(name)) > 0 }) {
+		if slices.ContainsFunc(l.Builds, func(b Build) bool {
+			return len(b.LibrariesNamed(name)) > 0
+		}) {
 			continue
 		}
 		have, err := r.sonames(ctx, l)
 		if err != nil {
 			return err
 		}
-		return fmt.Errorf("library %s: %w: no build of the configured packages contains it: %s", name, ErrNotOffered, have)
+		return fmt.Errorf("library %s: %w: no build of the configured packages contains it: %s",
+			name, ErrNotOffered, have)
 	}
 	return nil
 }
 
-// maxNamed is how many libraries of a package a message names.
+// maxNamed is the number of libraries of a package that a message lists.
 const maxNamed = 20
 
-// sonames returns a sentence with the libraries of the packages in l, by their SONAMEs.
+// sonames returns a sentence that lists the libraries of the packages in l by SONAME.
 func (r *run) sonames(ctx context.Context, l *Lock) (string, error) {
 	of := map[string]map[string]bool{}
 	for i := range l.Builds {
@@ -164,9 +173,10 @@ func (r *run) sonames(ctx context.Context, l *Lock) (string, error) {
 		names := sortedKeys(of[p.Name])
 		switch more := len(names) - maxNamed; {
 		case len(names) == 0:
-			all = append(all, p.Name+" has no library that programs are linked with")
+			all = append(all, p.Name+" has no library that programs can link with")
 		case more > 0:
-			all = append(all, fmt.Sprintf("%s has %s and %d more", p.Name, strings.Join(names[:maxNamed], ", "), more))
+			all = append(all, fmt.Sprintf("%s has %s and %d more", p.Name,
+				strings.Join(names[:maxNamed], ", "), more))
 		default:
 			all = append(all, fmt.Sprintf("%s has %s", p.Name, strings.Join(names, ", ")))
 		}

@@ -16,18 +16,21 @@ import (
 // Bounds of a list of mirrors.
 const (
 	maxMirrorList = 1 << 20 // bytes
-	maxMirrors    = 32      // that are tried
+	maxMirrors    = 32      // mirrors that are tried
 )
 
-// place is one repository and where it may be found.
+// place is one repository and the locations where it may be found.
 type place struct {
-	name    string           // in the lock: what the configuration calls it, without secrets
-	mirrors []fetch.Location // as the configuration names them, the first one first
-	list    fetch.Location   // of more mirrors, in case none of those answers well; zero: none
+	name    string           // the name in the lock: the location as configured, without secrets
+	mirrors []fetch.Location // in the order in which the configuration names them
+	// a list of further mirrors, for when none of these works; zero if there is none
+	list fetch.Location
 }
 
-// eachMirror calls try for one mirror after the other until one is good. The error has all reasons.
-func (r *run) eachMirror(ctx context.Context, p *place, s *Source, try func(fetch.Location) error) error {
+// eachMirror calls try for one mirror after another until one succeeds. Otherwise the error joins
+// all failures.
+func (r *run) eachMirror(ctx context.Context, p *place, s *Source,
+	try func(fetch.Location) error) error {
 	var errs []error
 	all := func(mirrors []fetch.Location) bool {
 		for _, at := range mirrors {
@@ -48,7 +51,7 @@ func (r *run) eachMirror(ctx context.Context, p *place, s *Source, try func(fetc
 	if !p.list.IsZero() {
 		mirrors, err := r.readMirrors(ctx, p.list, s)
 		if err != nil {
-			return errors.Join(append(errs, fmt.Errorf("list of mirrors: %w", err))...)
+			return errors.Join(append(errs, fmt.Errorf("mirror list: %w", err))...)
 		}
 		if all(mirrors) {
 			return stopped(ctx, errs)
@@ -57,7 +60,7 @@ func (r *run) eachMirror(ctx context.Context, p *place, s *Source, try func(fetc
 	return errors.Join(errs...)
 }
 
-// stopped returns nil after a success, else why the run was ended.
+// stopped returns nil after a success, or the errors so far if the run was cancelled.
 func stopped(ctx context.Context, errs []error) error {
 	if ctx.Err() != nil {
 		return errors.Join(errs...)
@@ -65,8 +68,9 @@ func stopped(ctx context.Context, errs []error) error {
 	return nil
 }
 
-// readMirrors returns the mirrors that a list names, without those that it must not lead to.
-func (r *run) readMirrors(ctx context.Context, list fetch.Location, s *Source) ([]fetch.Location, error) {
+// readMirrors returns the mirrors in a list, without those that the list must not lead to.
+func (r *run) readMirrors(ctx context.Context, list fetch.Location,
+	s *Source) ([]fetch.Location, error) {
 	data, err := r.Client.Bytes(ctx, list, maxMirrorList)
 	if err != nil {
 		return nil, err
@@ -80,7 +84,7 @@ func (r *run) readMirrors(ctx context.Context, list fetch.Location, s *Source) (
 	for _, name := range names {
 		at, err := fetch.ParseLocation(name, "")
 		if err == nil {
-			// Plain HTTP will do where a signature vouches for what comes from there.
+			// Plain HTTP is enough where a signature vouches for the content.
 			err = r.Client.MayLead(ctx, list, at, !s.Unsigned)
 		}
 		if err != nil {
@@ -92,12 +96,14 @@ func (r *run) readMirrors(ctx context.Context, list fetch.Location, s *Source) (
 		}
 	}
 	if len(mirrors) == 0 {
-		return nil, errors.Join(fmt.Errorf("%s: it names no mirror that can be used", list), errors.Join(refused...))
+		return nil, errors.Join(fmt.Errorf("%s: it names no usable mirror", list),
+			errors.Join(refused...))
 	}
 	return mirrors, nil
 }
 
-// xmlMetalink is a list of mirrors in one of two versions, https://www.rfc-editor.org/rfc/rfc5854 and the one before it.
+// xmlMetalink is a list of mirrors in one of two versions, that of
+// https://www.rfc-editor.org/rfc/rfc5854 and the one before it.
 type xmlMetalink struct {
 	XMLName xml.Name
 	New     []xmlMirrored `xml:"file"`
@@ -111,8 +117,8 @@ type xmlMirrored struct {
 }
 
 type xmlMirror struct {
-	Preference int    `xml:"preference,attr"` // the highest first
-	Priority   int    `xml:"priority,attr"`   // the lowest first
+	Preference int    `xml:"preference,attr"` // highest first
+	Priority   int    `xml:"priority,attr"`   // lowest first
 	URL        string `xml:",chardata"`
 }
 
@@ -148,7 +154,7 @@ func parseMirrors(data []byte) ([]string, error) {
 	return onlyHTTP(urls), nil
 }
 
-// onlyHTTP leaves out what only other programs can use, such as rsync.
+// onlyHTTP drops URLs that only other programs can use, such as those of rsync.
 func onlyHTTP(urls []string) []string {
 	return slices.DeleteFunc(urls, func(u string) bool {
 		scheme, _, _ := strings.Cut(u, ":")

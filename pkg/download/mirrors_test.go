@@ -16,7 +16,7 @@ import (
 	"github.com/lpbuild/lpbuild/pkg/download/pgp"
 )
 
-// mirror copies the repository to another path of the server, after which change may change the copy.
+// mirror copies the repository to another path of the server; change may then change the copy.
 func (w *world) mirror(t *testing.T, name string, change func(dir string)) (url string) {
 	t.Helper()
 	dir := filepath.Join(w.root, name)
@@ -29,7 +29,7 @@ func (w *world) mirror(t *testing.T, name string, change func(dir string)) (url 
 	return w.server.URL + "/" + name
 }
 
-// damageFile turns a bit in the middle of a file.
+// damageFile flips a bit in the middle of a file.
 func damageFile(t *testing.T, name string) {
 	t.Helper()
 	data, err := os.ReadFile(name)
@@ -39,7 +39,7 @@ func damageFile(t *testing.T, name string) {
 	writeFile(t, name, string(damage(data)))
 }
 
-// fromRepo asks for the repositories of a .repo file.
+// fromRepo requests the repositories of a .repo file.
 func fromRepo(t *testing.T, text string) func(*download.Request) {
 	t.Helper()
 	file := filepath.Join(t.TempDir(), "x.repo")
@@ -47,15 +47,18 @@ func fromRepo(t *testing.T, text string) func(*download.Request) {
 	return func(r *download.Request) { r.Repositories[0].Main = location(t, file) }
 }
 
-// TestMirrors takes the first mirror that is well: none that is away, whose signature is bad, or that lags behind.
+// TestMirrors uses the first mirror that works: none that is gone, has a bad signature or lags
+// behind.
 func TestMirrors(t *testing.T) {
 	w := newWorld(t, distro.StandardOptions{Builds: 1, NoDebuginfo: true})
 	w.publishAt(t, time.Now().Add(-48*time.Hour))
 	late := w.mirror(t, "late", nil)
 	w.publishAt(t, time.Now().Add(-24*time.Hour))
 	away := w.server.URL + "/away"
-	forged := w.mirror(t, "forged", func(dir string) { damageFile(t, filepath.Join(dir, "repodata", "repomd.xml")) })
-	partial := w.mirror(t, "partial", func(dir string) { // knows the RPM, and does not have it
+	forged := w.mirror(t, "forged", func(dir string) {
+		damageFile(t, filepath.Join(dir, "repodata", "repomd.xml"))
+	})
+	partial := w.mirror(t, "partial", func(dir string) { // lists the RPM, and does not have it
 		if err := os.RemoveAll(filepath.Join(dir, "x86_64")); err != nil {
 			t.Fatal(err)
 		}
@@ -68,28 +71,36 @@ func TestMirrors(t *testing.T) {
 <url protocol="http" preference="99">` + forged + `/repodata/repomd.xml</url>
 <url protocol="http" preference="98">` + good + `/repodata/repomd.xml</url></resources></file></files></metalink>`
 	metalink4 := `<metalink xmlns="urn:ietf:params:xml:ns:metalink"><file name="repomd.xml"><url priority="2">` + away +
-		`/repodata/repomd.xml</url><url priority="1">` + good + `/repodata/repomd.xml</url></file></metalink>`
+		`/repodata/repomd.xml</url><url priority="1">` + good +
+		`/repodata/repomd.xml</url></file></metalink>`
 	writeFile(t, filepath.Join(w.root, "list"), "# mirrors\n"+away+"\n\nftp://h/x\n"+good+"\n")
 	writeFile(t, filepath.Join(w.root, "metalink"), metalink)
 	writeFile(t, filepath.Join(w.root, "metalink4"), metalink4)
 	list := "mirrorlist=" + w.server.URL + "/list?repo=a\n"
 	tests := map[string]struct{ repo, name, mirror string }{
-		"several URLs":           {"baseurl=" + away + "\n  " + forged + "\n  " + good + "\n", away, good},
-		"a mirror list":          {list, w.server.URL + "/list#x-x86_64", good},
-		"metalink":               {"metalink=" + w.server.URL + "/metalink\n", w.server.URL + "/metalink#x-x86_64", good},
-		"metalink, version 4":    {"metalink=" + w.server.URL + "/metalink4\n", w.server.URL + "/metalink4#x-x86_64", good},
-		"a list that is one":     {"mirrorlist=" + w.server.URL + "/metalink\n", w.server.URL + "/metalink#x-x86_64", good},
-		"a URL, and a list":      {"baseurl=" + away + "\n" + list, away, good},
-		"a list without need":    {"baseurl=" + good + "\nmirrorlist=" + away + "\n", good, ""},
-		"a mirror without RPMs":  {"baseurl=" + partial + "\n  " + good + "\n", partial, ""},
-		"one without, by a list": {"baseurl=" + partial + "\n" + list, partial, ""},
+		"several URLs": {"baseurl=" + away + "\n  " + forged + "\n  " + good + "\n", away,
+			good},
+		"a mirror list": {list, w.server.URL + "/list#x-x86_64", good},
+		"metalink": {"metalink=" + w.server.URL + "/metalink\n", w.server.URL +
+			"/metalink#x-x86_64", good},
+		"metalink, version 4": {"metalink=" + w.server.URL + "/metalink4\n", w.server.URL +
+			"/metalink4#x-x86_64", good},
+		"a URL that is a list": {"mirrorlist=" + w.server.URL + "/metalink\n", w.server.URL +
+			"/metalink#x-x86_64", good},
+		"a URL, and a list": {"baseurl=" + away + "\n" + list, away, good},
+		"an unused list": {"baseurl=" + good + "\nmirrorlist=" + away + "\n", good,
+			""},
+		"a mirror without RPMs": {"baseurl=" + partial + "\n  " + good + "\n", partial,
+			""},
+		"a mirror without RPMs in a list": {"baseurl=" + partial + "\n" + list, partial, ""},
 	}
 	for name, tc := range tests {
 		t.Run(name, func(t *testing.T) {
 			w.newFolder(t)
 			fresh := newWorldWithStore(t, w)
 			res := fresh.mustRun(t, fromRepo(t, tc.repo))
-			if got := res.Lock.Repositories[0]; got.URL != tc.name || got.Mirror != tc.mirror || len(res.Lock.Builds) != 1 {
+			if got := res.Lock.Repositories[0]; got.URL != tc.name || got.Mirror != tc.mirror ||
+				len(res.Lock.Builds) != 1 {
 				t.Errorf("the lock has %+v", got)
 			}
 		})
@@ -104,26 +115,30 @@ func TestMirrors(t *testing.T) {
 			t.Errorf("the lock has %+v", got)
 		}
 	})
-	t.Run("none is well", func(t *testing.T) {
+	t.Run("none works", func(t *testing.T) {
 		w.newFolder(t)
 		_, err := w.run(t, fromRepo(t, "baseurl="+away+"\n  "+forged+"\n"))
 		if !errors.Is(err, fetch.ErrNotFound) || !errors.Is(err, pgp.ErrBadSignature) {
 			t.Errorf("error is %v, want both reasons", err)
 		}
 	})
-	if !slices.ContainsFunc(w.warnings, func(s string) bool { return strings.Contains(s, "next mirror") && strings.Contains(s, "/forged") }) {
+	if !slices.ContainsFunc(w.warnings, func(s string) bool {
+		return strings.Contains(s, "next mirror") && strings.Contains(s, "/forged")
+	}) {
 		t.Errorf("warnings are %q", w.warnings)
 	}
 }
 
-// TestMirrorListLeadsNowhere has lists that name what they must not, or nothing.
+// TestMirrorListLeadsNowhere has lists with forbidden entries or none.
 func TestMirrorListLeadsNowhere(t *testing.T) {
 	w := newWorld(t, distro.StandardOptions{Builds: 1, NoDebuginfo: true})
 	for name, tc := range map[string]struct{ text, want string }{
-		"files of this machine": {"file://" + w.repo.Dir + "\n" + w.repo.Dir + "\n", "names no mirror"},
-		"nothing":               {"# none\n", "names no mirror"},
-		"a web page":            {"<html><body>Please log in</body></html>", "neither a list of URLs nor a metalink"},
-		"half of a metalink":    {"<metalink><files>", "neither a list of URLs nor a metalink"},
+		"files of this machine": {"file://" + w.repo.Dir + "\n" + w.repo.Dir + "\n",
+			"names no usable mirror"},
+		"nothing": {"# none\n", "names no usable mirror"},
+		"a web page": {"<html><body>Please log in</body></html>",
+			"neither a list of URLs nor a metalink"},
+		"half of a metalink": {"<metalink><files>", "neither a list of URLs nor a metalink"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			writeFile(t, filepath.Join(w.root, "list"), tc.text)
@@ -135,69 +150,89 @@ func TestMirrorListLeadsNowhere(t *testing.T) {
 	}
 }
 
-// setBase gives all packages of the repository an xml:base, and signs again.
+// setBase gives all packages of the repository an xml:base, and signs the metadata again.
 func (w *world) setBase(t *testing.T, base string) {
 	t.Helper()
 	editMetadata(t, w, `<location href="`, `<location xml:base="`+base+`" href="`)
 	if w.repo.Key == nil {
 		return
 	}
-	if err := w.repo.Key.Sign(t.Context(), filepath.Join(w.repo.Dir, "repodata", "repomd.xml")); err != nil {
+	if err := w.repo.Key.Sign(t.Context(),
+		filepath.Join(w.repo.Dir, "repodata", "repomd.xml")); err != nil {
 		t.Fatal(err)
 	}
 }
 
-// TestBase finds RPMs below another base than the repository: inside of it, or on another host, which gets no token. What
-// comes from there must have the digest and the signature in any case.
+// TestBase finds RPMs below another base than the repository's, inside it or on another host, which
+// gets no token. They need the right digest and signature in any case.
 func TestBase(t *testing.T) {
 	other := newWorld(t, distro.StandardOptions{Builds: 1, NoDebuginfo: true})
-	foreign := newWorld(t, distro.StandardOptions{Builds: 1, NoDebuginfo: true, KeyOptions: distro.KeyOptions{Algorithm: "ed25519"}})
+	foreign := newWorld(t, distro.StandardOptions{Builds: 1, NoDebuginfo: true,
+		KeyOptions: distro.KeyOptions{Algorithm: "ed25519"}})
 	tests := map[string]struct {
 		base     func(w *world) string
 		unsigned bool
 		want     error
-		names    string // what the error names, or the URL in the lock
+		names    string // expected in the error, or the URL in the lock
 	}{
-		"relative":          {base: func(*world) string { return "pool/one/" }, names: "/update/pool/one/x86_64/glibc-2.31"},
-		"the repository":    {base: func(w *world) string { return w.server.URL + "/update" }, names: "/update/x86_64/glibc-2.31"},
-		"inside, as a URL":  {base: func(w *world) string { return w.server.URL + "/update/pool/one" }, names: "/update/pool/one/x86_64/glibc"},
-		"another host":      {base: func(*world) string { return other.server.URL + "/update/" }, names: other.server.URL + "/update/x86_64/glibc"},
-		"another, unsigned": {base: func(*world) string { return other.server.URL + "/update" }, unsigned: true, names: "nothing vouches for that one"},
-		"another content":   {base: func(*world) string { return foreign.server.URL + "/update" }, want: digest.ErrMismatch, names: foreign.server.URL},
-		"a file of mine":    {base: func(w *world) string { return "file://" + w.repo.Dir }, want: fetch.ErrRedirect, names: "a file of this machine"},
-		"out of it":         {base: func(*world) string { return "../update_debug" }, names: "not a path inside the repository"},
-		"with a user":       {base: func(*world) string { return "http://me:pw@h.example/x" }, names: "xml:base"},
+		"relative": {base: func(*world) string { return "pool/one/" },
+			names: "/update/pool/one/x86_64/glibc-2.31"},
+		"the repository": {base: func(w *world) string { return w.server.URL + "/update" },
+			names: "/update/x86_64/glibc-2.31"},
+		"inside, as a URL": {base: func(w *world) string {
+			return w.server.URL + "/update/pool/one"
+		}, names: "/update/pool/one/x86_64/glibc"},
+		"another host": {base: func(*world) string { return other.server.URL + "/update/" },
+			names: other.server.URL + "/update/x86_64/glibc"},
+		"another, unsigned": {base: func(*world) string { return other.server.URL + "/update" },
+			unsigned: true, names: "so nothing vouches for it"},
+		"another content": {base: func(*world) string { return foreign.server.URL + "/update" },
+			want: digest.ErrMismatch, names: foreign.server.URL},
+		"a local file": {base: func(w *world) string { return "file://" + w.repo.Dir },
+			want: fetch.ErrRedirect, names: "a file of this machine"},
+		"out of it": {base: func(*world) string { return "../update_debug" },
+			names: "not a path inside the repository"},
+		"with a user": {base: func(*world) string { return "http://me:pw@h.example/x" },
+			names: "xml:base"},
 	}
 	for name, tc := range tests {
 		t.Run(name, func(t *testing.T) {
-			w := newWorld(t, distro.StandardOptions{Builds: 1, NoDebuginfo: true, Unsigned: tc.unsigned, Key: map[bool]*distro.Key{false: other.repo.Key}[tc.unsigned]})
-			if err := os.CopyFS(filepath.Join(w.repo.Dir, "pool/one/x86_64"), os.DirFS(filepath.Join(w.repo.Dir, "x86_64"))); err != nil {
+			w := newWorld(t, distro.StandardOptions{Builds: 1, NoDebuginfo: true,
+				Unsigned: tc.unsigned,
+				Key:      map[bool]*distro.Key{false: other.repo.Key}[tc.unsigned]})
+			if err := os.CopyFS(filepath.Join(w.repo.Dir, "pool/one/x86_64"),
+				os.DirFS(filepath.Join(w.repo.Dir, "x86_64"))); err != nil {
 				t.Fatal(err)
 			}
 			if name == "another host" { // signatures differ: the very file
 				if err := os.RemoveAll(filepath.Join(other.repo.Dir, "x86_64")); err != nil {
 					t.Fatal(err)
 				}
-				if err := os.Rename(filepath.Join(w.repo.Dir, "x86_64"), filepath.Join(other.repo.Dir, "x86_64")); err != nil {
+				if err := os.Rename(filepath.Join(w.repo.Dir, "x86_64"),
+					filepath.Join(other.repo.Dir, "x86_64")); err != nil {
 					t.Fatal(err)
 				}
 			}
 			w.setBase(t, tc.base(w))
 			other.server.Forget()
-			res, err := w.run(t, func(r *download.Request) { r.Repositories[0].Main = location(t, w.server.URL+"/update?"+secret) })
+			res, err := w.run(t, func(r *download.Request) {
+				r.Repositories[0].Main = location(t, w.server.URL+"/update?"+secret)
+			})
 			if err == nil {
 				if url := res.Lock.Builds[0].RPM.URL; !strings.Contains(url, tc.names) {
 					t.Errorf("the RPM is from %s, want %s", url, tc.names)
 				}
-			} else if !strings.Contains(err.Error(), tc.names) || tc.want != nil && !errors.Is(err, tc.want) {
-				t.Errorf("error is %v, want %v and %q", err, tc.want, tc.names)
+			} else if !strings.Contains(err.Error(), tc.names) ||
+				tc.want != nil && !errors.Is(err, tc.want) {
+				t.Errorf("error is %v, want %v with %q", err, tc.want, tc.names)
 			}
-			if good := strings.HasPrefix(tc.names, "/") || name == "another host"; good != (err == nil) {
+			if good := strings.HasPrefix(tc.names, "/") ||
+				name == "another host"; good != (err == nil) {
 				t.Errorf("error is %v", err)
 			}
 			for _, r := range other.server.Requests("") {
 				if r.Query != "" || r.Header.Get("Authorization") != "" {
-					t.Errorf("the other host was asked with %q", r.Query)
+					t.Errorf("the other host got the query %q", r.Query)
 				}
 			}
 		})

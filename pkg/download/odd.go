@@ -12,26 +12,28 @@ import (
 	"github.com/lpbuild/lpbuild/pkg/download/pgp"
 )
 
-// OddBuild is a build that the repositories vouch for, and of which no live patch can be made.
+// OddBuild is a build that the repositories vouch for, but for which no live patch can be made.
 type OddBuild struct {
 	Name    string // as [Build.NEVRA] writes it
 	Version string // epoch, version and release, as "builds" in lpbuild.yaml takes them
 	Err     error
 }
 
-// Hint says how to go on without the build.
+// Hint tells how to exclude the build.
 func (o *OddBuild) Hint() string {
-	return fmt.Sprintf("leave it out with builds: \"!= %s\" of its package in lpbuild.yaml", o.Version)
+	return fmt.Sprintf("exclude it with builds: \"!= %s\" for its package in lpbuild.yaml",
+		o.Version)
 }
 
-// oddError marks what is wrong with one build and says nothing of the others. It says nothing itself.
+// oddError marks an error of one build that says nothing about the others. It adds no text of its
+// own.
 type oddError struct{ err error }
 
 func (e *oddError) Error() string { return e.err.Error() }
 func (e *oddError) Unwrap() error { return e.err }
 
-// odd marks err as a property of the build, unless it is one of the run (no space is left, the user has had enough) or of
-// the trust in what was fetched: these are no build's own.
+// odd marks err as a property of the build, unless it belongs to the run (the disk is full, the
+// user cancelled) or to the trust in what was fetched.
 func odd(err error) error {
 	if err == nil || errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded) ||
 		errors.Is(err, pgp.ErrBadSignature) || errors.Is(err, digest.ErrMismatch) {
@@ -49,7 +51,7 @@ func odd(err error) error {
 	return &oddError{err}
 }
 
-// join makes one error of what is wrong with builds.
+// join combines the errors of odd builds into one.
 func join(odds []OddBuild) error {
 	var errs []error
 	for _, o := range odds {
@@ -62,7 +64,7 @@ func join(odds []OddBuild) error {
 	return errors.Join(errs...)
 }
 
-// hintedError is an error in other words.
+// hintedError replaces the text of an error.
 type hintedError struct {
 	text string
 	err  error

@@ -21,27 +21,28 @@ import (
 type testPackage struct {
 	Name, Version, Release string
 	Epoch                  int
-	Source                 string // source package; "": Name
-	Payload                string // as rpmbuild says it; "": w3.zstdio
+	Source                 string // source package; "" means Name
+	Payload                string // payload format as rpmbuild names it; "" means w3.zstdio
 	Libraries              []testLibrary
 	Links                  map[string]string // symbolic links: path to target
 	Debuginfo              debuginfoKind
-	Unstripped             bool   // the libraries name their private functions themselves
-	DebugName              string // what the debuginfo package is named after; "": Name
+	Unstripped             bool // the libraries keep the names of their private functions
+	// package that the debuginfo package is named after; "" means Name
+	DebugName string
 }
 
 // testLibrary is a shared library in a package.
 type testLibrary struct {
 	Path, SONAME, Code string
-	BuildID            string // as the linker says it; "": sha1
+	BuildID            string // as the linker spells it; "" means sha1
 }
 
-// debuginfoKind is how a debuginfo package names its files.
+// debuginfoKind is the way in which a debuginfo package names its files.
 type debuginfoKind int
 
 const (
 	noDebuginfo  debuginfoKind = iota
-	byBuildID                  // by path, and links by build-id as rpmbuild makes them
+	byBuildID                  // by path, with links by build-id as rpmbuild makes them
 	byPathOnly                 // by path
 	ofOtherBuild               // by path, but the files are of another build of the libraries
 )
@@ -87,7 +88,7 @@ cp -a %{_sourcedir}/root/. %{buildroot}
 {{- end}}
 `))
 
-// build makes the RPM and, if there is one, the debuginfo RPM.
+// build makes the RPM and, if the package has one, the debuginfo RPM.
 func (p testPackage) build(t *testing.T) (rpm, debug string) {
 	t.Helper()
 	if p.Source == "" {
@@ -115,9 +116,12 @@ func (p testPackage) build(t *testing.T) (rpm, debug string) {
 		t.Fatal(err)
 	}
 	writeFile(t, filepath.Join(top, "package.spec"), spec.String())
-	runTool(t, top, "rpmbuild", "-bb", "--quiet", "--target", "x86_64", "--define", "_topdir "+top, "--define", "_dbpath "+top+"/db",
-		"--define", "_rpmdir "+top, "--define", "_rpmfilename %%{NAME}-%%{VERSION}-%%{RELEASE}.%%{ARCH}.rpm",
-		"--define", "_binary_payload "+p.Payload, "--define", "_build_id_links none", "package.spec")
+	runTool(t, top, "rpmbuild", "-bb", "--quiet", "--target", "x86_64", "--define", "_topdir "+top,
+		"--define", "_dbpath "+top+"/db",
+		"--define", "_rpmdir "+top, "--define",
+		"_rpmfilename %%{NAME}-%%{VERSION}-%%{RELEASE}.%%{ARCH}.rpm",
+		"--define", "_binary_payload "+p.Payload, "--define", "_build_id_links none",
+		"package.spec")
 	stem := fmt.Sprintf("-%s-%s.x86_64.rpm", p.Version, p.Release)
 	rpm, debug = filepath.Join(top, p.Name+stem), filepath.Join(top, p.DebugName+"-debuginfo"+stem)
 	if p.Debuginfo == noDebuginfo {
@@ -126,12 +130,13 @@ func (p testPackage) build(t *testing.T) (rpm, debug string) {
 	return rpm, debug
 }
 
-// install compiles one library into the root of the package, and what is debuginfo of it.
+// install compiles one library into the root of the package, with its debuginfo.
 func (p testPackage) install(t *testing.T, top, root string, l testLibrary) {
 	t.Helper()
 	code, lib := "library.c", "library.so"
 	writeFile(t, filepath.Join(top, code), l.Code)
-	args := []string{"-shared", "-nostdlib", "-fPIC", "-g", "-O1", "-fpatchable-function-entry=16,14", "-ffile-prefix-map=" + top + "=/src",
+	args := []string{"-shared", "-nostdlib", "-fPIC", "-g", "-O1",
+		"-fpatchable-function-entry=16,14", "-ffile-prefix-map=" + top + "=/src",
 		"-Wl,--build-id=" + cmp.Or(l.BuildID, "sha1"), "-o", lib, code}
 	if l.SONAME != "" {
 		args = append(args, "-Wl,-soname,"+l.SONAME)
@@ -139,7 +144,8 @@ func (p testPackage) install(t *testing.T, top, root string, l testLibrary) {
 	runTool(t, top, "gcc", args...)
 	target := filepath.Join(root, l.Path)
 	makeDir(t, filepath.Dir(target))
-	debug := filepath.Join(root, "usr/lib/debug", l.Path+"-"+p.Version+"-"+p.Release+".x86_64.debug")
+	debug := filepath.Join(root, "usr/lib/debug", l.Path+"-"+p.Version+"-"+p.Release+
+		".x86_64.debug")
 	if p.Unstripped {
 		runTool(t, top, "cp", lib, target)
 		return
@@ -152,10 +158,12 @@ func (p testPackage) install(t *testing.T, top, root string, l testLibrary) {
 	runTool(t, top, "eu-strip", "-o", target, "-f", debug, lib)
 	switch p.Debuginfo {
 	case byBuildID:
-		id := strings.TrimSpace(runTool(t, top, "sh", "-c", "eu-readelf -n "+lib+" | sed -n 's/.*Build ID: //p'"))
+		id := strings.TrimSpace(runTool(t, top, "sh", "-c", "eu-readelf -n "+lib+
+			" | sed -n 's/.*Build ID: //p'"))
 		link := filepath.Join(root, "usr/lib/debug/.build-id", id[:2], id[2:]+".debug")
 		makeDir(t, filepath.Dir(link))
-		if err := os.Symlink("../.."+l.Path+path.Base(debug)[len(path.Base(l.Path)):], link); err != nil && !os.IsExist(err) {
+		if err := os.Symlink("../.."+l.Path+path.Base(debug)[len(path.Base(l.Path)):],
+			link); err != nil && !os.IsExist(err) {
 			t.Fatal(err) // two files of one build share the link
 		}
 	case ofOtherBuild:
@@ -192,7 +200,7 @@ func runTool(t *testing.T, dir, tool string, args ...string) string {
 	return string(out)
 }
 
-// packageWorld is a distributor with these packages, signed.
+// packageWorld returns a distributor with these packages, signed.
 func packageWorld(t *testing.T, packages ...testPackage) *world {
 	t.Helper()
 	root := t.TempDir()
@@ -208,7 +216,8 @@ func packageWorld(t *testing.T, packages ...testPackage) *world {
 	if err != nil {
 		t.Fatal(err)
 	}
-	w := &world{ctx: t.Context(), root: root, repo: &distro.Repository{Dir: filepath.Join(root, "update"), Key: key}}
+	w := &world{ctx: t.Context(), root: root,
+		repo: &distro.Repository{Dir: filepath.Join(root, "update"), Key: key}}
 	w.publish(t, w.repo.Dir, rpms)
 	if len(debugs) > 0 {
 		w.repo.DebugDir = filepath.Join(root, "update_debug")
@@ -228,12 +237,13 @@ func packageWorld(t *testing.T, packages ...testPackage) *world {
 // publish adds RPMs to a repository.
 func (w *world) publish(t *testing.T, dir string, rpms []string) {
 	t.Helper()
-	if err := distro.MakeRepository(t.Context(), dir, rpms, distro.RepositoryOptions{Key: w.repo.Key, SignRPMs: true}); err != nil {
+	if err := distro.MakeRepository(t.Context(), dir, rpms,
+		distro.RepositoryOptions{Key: w.repo.Key, SignRPMs: true}); err != nil {
 		t.Fatal(err)
 	}
 }
 
-// want is a request for packages and for libraries of them.
+// want returns a change that requests packages and libraries of them.
 func want(packages, libraries string) func(*download.Request) {
 	return func(r *download.Request) {
 		r.Packages, r.Libraries = nil, strings.Fields(libraries)
@@ -243,7 +253,7 @@ func want(packages, libraries string) func(*download.Request) {
 	}
 }
 
-// exportsOf reads the list of exports that the lock pins for a build.
+// exportsOf reads the export list that the lock pins for a build.
 func (w *world) exportsOf(t *testing.T, b *download.Build) *download.ExportList {
 	t.Helper()
 	data, err := os.ReadFile(filepath.Join(w.dir, b.Exports.File))

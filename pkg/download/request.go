@@ -11,58 +11,62 @@ import (
 	"github.com/lpbuild/lpbuild/pkg/rpmver"
 )
 
-// Reasons that callers tell apart. Those about signatures wrap [pgp.ErrBadSignature].
+// Errors that callers distinguish. Those about signatures wrap [pgp.ErrBadSignature].
 var (
-	// ErrChanged says that a repository was changed by its owner while it was being read, twice in a row.
+	// ErrChanged means that a repository changed while it was being read, twice in a row.
 	ErrChanged = errors.New("the repository changed while it was read")
-	// ErrIncomplete says that a repository does not have what its metadata name, twice in a row and with the same metadata.
-	ErrIncomplete = errors.New("the repository does not have what its metadata name")
-	// ErrNotOffered says that no repository has what the configuration asks for.
+	// ErrIncomplete means that a repository lacks a file its metadata list, twice in a row and with
+	// the same metadata.
+	ErrIncomplete = errors.New("the repository lacks a file that its metadata list")
+	// ErrNotOffered means that no repository has what the configuration asks for.
 	ErrNotOffered = errors.New("not in any repository")
-	// ErrConflict says that two different builds have the same name, version, release and architecture.
+	// ErrConflict means that two different builds have the same name, version, release and
+	// architecture.
 	ErrConflict = errors.New("two different builds have one name")
-	// ErrNotStored says that working offline needs something that the store does not hold.
+	// ErrNotStored means that an offline run needs something that the store does not have.
 	ErrNotStored = errors.New("not in the store")
 )
 
-// Request is what to download.
+// Request specifies what to download.
 type Request struct {
-	Product      string // folder in the catalogue: "SLE-15-SP5"
+	Product      string // directory in the catalogue: "SLE-15-SP5"
 	Arch         []string
 	Repositories []Source
 	Packages     []Package
 	Libraries    []string // base names, or paths inside a package, that the patches name
 
-	ReleaseVersion string // what $releasever in .repo files stands for: "15.5"
-	CredentialsDir string // with users and passwords that .repo files name; "": zypper's
+	ReleaseVersion string // the value of $releasever in .repo files: "15.5"
+	// has the users and passwords that .repo files refer to; "" means zypper's
+	CredentialsDir string
 }
 
-// Source is a repository and what vouches for it.
+// Source is a repository and the keys that vouch for it.
 type Source struct {
 	Main      fetch.Location
-	Debuginfo *fetch.Location // nil: none
+	Debuginfo *fetch.Location // nil if there is none
 	Keys      *pgp.Keyring    // nil only if Unsigned
 	Unsigned  bool
-	NotBefore time.Time // its metadata must have been signed (unsigned ones: made) then or later; zero: at any time
+	// earliest time its metadata may have been signed (if unsigned: made); zero means any
+	NotBefore time.Time
 }
 
-// Package says which builds of a package are wanted.
+// Package selects builds of a package.
 type Package struct {
 	Name      string
 	Builds    rpmver.Range
-	NotBefore time.Time // built then or later; zero: of every age
+	NotBefore time.Time // earliest build time; zero means any
 }
 
-// Options is how to download.
+// Options control how to download.
 type Options struct {
-	Dir    string       // the package folder, where catalogue and lock are written
+	Dir    string       // the package directory, to which catalogue and lock are written
 	Lock   string       // the lock's path
 	Store  *store.Store // required
 	Client *fetch.Client
-	Jobs   int // RPMs worked on at once; 0: 4
+	Jobs   int // RPMs processed at a time; 0 means 4
 
 	Forget     bool // drop the builds that no repository has any more
-	AllowOlder bool // accept a repository that is in an older state than the one in the lock
+	AllowOlder bool // accept a repository in an older state than the one in the lock
 
 	Progress progress.Func
 }

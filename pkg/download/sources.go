@@ -14,8 +14,9 @@ import (
 
 const maxRepoFile = 1 << 20
 
-// places returns the repositories that a location stands for: itself, or the enabled ones of a .repo file, once for each
-// architecture if their URLs differ by it. The keys that a .repo file names vouch for nothing here.
+// places returns the repositories that a location refers to: the location itself, or the enabled
+// ones of a .repo file, once for each architecture if their URLs contain it. The keys that a .repo
+// file names are not trusted.
 func (r *run) places(ctx context.Context, l fetch.Location) ([]*place, error) {
 	if !strings.HasSuffix(l.Stable(), ".repo") {
 		return []*place{{name: l.Stable(), mirrors: []fetch.Location{l}}}, nil
@@ -46,34 +47,38 @@ func (r *run) places(ctx context.Context, l fetch.Location) ([]*place, error) {
 		}
 	}
 	if len(all) == 0 {
-		return nil, fmt.Errorf("%s: no repository in it is enabled", l)
+		return nil, fmt.Errorf("%s: none of its repositories is enabled", l)
 	}
 	return all, nil
 }
 
-// repoPlace returns where a repository of a .repo file is.
+// repoPlace returns the place of a repository in a .repo file.
 func (r *run) repoPlace(repo repofile.Repo, arch string, file fetch.Location) (*place, error) {
 	vars := map[string]string{"basearch": arch, "arch": arch}
 	if r.ReleaseVersion != "" {
 		vars["releasever"], vars["releasever_major"] = r.ReleaseVersion, major(r.ReleaseVersion)
 	}
 	repo, err := repo.Expand(vars)
-	if v, is := errors.AsType[*repofile.VariableError](err); is && strings.HasPrefix(v.Name, "releasever") {
-		return nil, fmt.Errorf("%w: the product %q does not tell it: say --releasever VERSION", err, r.Product)
+	if v, is := errors.AsType[*repofile.VariableError](err); is &&
+		strings.HasPrefix(v.Name, "releasever") {
+		return nil, fmt.Errorf("%w: it does not follow from the product %q: set it with "+
+			"--releasever VERSION", err, r.Product)
 	}
 	if err != nil {
 		return nil, err
 	}
 	user, password := repo.User, repo.Password
 	if repo.Credentials != "" && file.IsLocal() {
-		if user, password, err = repofile.ReadCredentials(r.credentialsDir(), repo.Credentials); err != nil {
+		if user, password, err = repofile.ReadCredentials(r.credentialsDir(),
+			repo.Credentials); err != nil {
 			return nil, err
 		}
 	}
 	locate := func(raw string) (fetch.Location, error) {
 		at, err := fetch.ParseLocation(raw, filepath.Dir(file.LocalPath()))
 		if err == nil && !file.IsLocal() && (at.IsLocal() || repo.Credentials != "") {
-			err = errors.New("a .repo file from the network must name neither files of this machine nor its credentials")
+			err = errors.New("a .repo file from the network must not refer to local files or " +
+				"credentials")
 		}
 		if user != "" {
 			at = at.WithCredentials(user, password)
@@ -95,7 +100,9 @@ func (r *run) repoPlace(repo repofile.Repo, arch string, file fetch.Location) (*
 	}
 	if len(p.mirrors) > 0 {
 		p.name = p.mirrors[0].Stable()
-	} else { // lists of several repositories often differ by the query only, which is no part of the name
+	} else {
+		// lists for several repositories often differ only in the query, which is not part of the
+		// name
 		p.name = p.list.Stable() + "#" + repo.Alias + "-" + arch
 	}
 	return p, nil

@@ -20,21 +20,21 @@ import (
 	"github.com/lpbuild/lpbuild/pkg/rpmver"
 )
 
-// world is a distributor, its server, and somebody who downloads from it.
+// world is a distributor, its server, and the machine of a user who downloads from it.
 type world struct {
 	ctx    context.Context
 	repo   *distro.Repository
 	root   string // of the server
 	server *distro.Server
 	store  *store.Store
-	dir    string // the package folder
+	dir    string // the package directory
 	lock   string
 
-	options download.Options // what run adds to
+	options download.Options // warnings of the runs
 
 	mu       sync.Mutex
 	warnings []string
-	done     []string // what was said to be done: stage and task
+	done     []string // tasks reported as done: stage and task
 }
 
 func newWorld(t *testing.T, o distro.StandardOptions) *world {
@@ -60,7 +60,7 @@ func (w *world) newFolder(t *testing.T) {
 	w.lock = filepath.Join(w.dir, "lpbuild.lock")
 }
 
-// source is the world's repository as a configuration names it.
+// source returns the world's repository as configured.
 func (w *world) source(t *testing.T) download.Source {
 	t.Helper()
 	s := download.Source{Main: location(t, w.server.URL+"/update"), Unsigned: w.repo.Key == nil}
@@ -92,7 +92,7 @@ func location(t *testing.T, raw string) fetch.Location {
 	return l
 }
 
-// run downloads glibc's libc.so.6 after change has changed the request.
+// run downloads glibc's libc.so.6 with a request that change has adjusted.
 func (w *world) run(t *testing.T, change func(*download.Request)) (*download.Result, error) {
 	t.Helper()
 	req := download.Request{
@@ -104,7 +104,8 @@ func (w *world) run(t *testing.T, change func(*download.Request)) (*download.Res
 	}
 	o := w.options
 	o.Dir, o.Lock, o.Store = w.dir, w.lock, w.store
-	o.Client = fetch.New(fetch.Options{Retries: 2, StallTimeout: time.Minute, Backoff: func(int) time.Duration { return time.Millisecond }})
+	o.Client = fetch.New(fetch.Options{Retries: 2, StallTimeout: time.Minute,
+		Backoff: func(int) time.Duration { return time.Millisecond }})
 	o.Progress = func(e progress.Event) {
 		w.mu.Lock()
 		defer w.mu.Unlock()
@@ -144,7 +145,7 @@ func mustRange(t *testing.T, s string) rpmver.Range {
 	return r
 }
 
-// runTLS downloads from a server with a certificate of its own.
+// runTLS downloads from a server with its own certificate.
 func (w *world) runTLS(t *testing.T, s *distro.Server) (*download.Result, error) {
 	t.Helper()
 	pool := x509.NewCertPool()
@@ -156,7 +157,8 @@ func (w *world) runTLS(t *testing.T, s *distro.Server) (*download.Result, error)
 	return download.Run(w.ctx, download.Request{
 		Product: "TEST", Arch: []string{"x86_64"}, Repositories: []download.Source{src},
 		Packages: []download.Package{{Name: "glibc"}}, Libraries: []string{"libc.so.6"},
-	}, download.Options{Dir: w.dir, Lock: w.lock, Store: w.store, Client: fetch.New(fetch.Options{Transport: transport})})
+	}, download.Options{Dir: w.dir, Lock: w.lock, Store: w.store,
+		Client: fetch.New(fetch.Options{Transport: transport})})
 }
 
 func digestOf(t *testing.T, name string) digest.Digest {
