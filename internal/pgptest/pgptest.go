@@ -1,8 +1,10 @@
-// Package pgptest makes OpenPGP keys and signatures for tests, with the real gpg and, for signatures of version 3, the
-// real gpg1. Where a distribution has no gpg1 it makes those itself, byte for byte as gpg1 would.
+// Package pgptest makes OpenPGP keys and signatures for tests, with the real gpg and, for
+// signatures of version 3, the real gpg1. If a distribution has no gpg1, it makes those itself,
+// byte for byte as gpg1 would.
 //
-// Keys are made once per test binary, in homes of their own below the temporary folder. A test binary that uses them
-// calls [Main] from its TestMain, which stops the agents that gpg started and removes the homes.
+// Keys are made once per test binary, in their own homes below the temporary directory. A test
+// binary that uses them calls [Main] from its TestMain, which stops the agents that gpg started and
+// removes the homes.
 package pgptest
 
 import (
@@ -37,12 +39,12 @@ const (
 // Key is a key in a home of its own.
 type Key struct {
 	Kind        Kind
-	Home        string // of gpg, with the secret key, which has no passphrase
+	Home        string // gpg's home, with the secret key, which has no passphrase
 	User        string
 	Fingerprint string // upper-case hexadecimal
 	Public      []byte // armored
 
-	home1 string // of gpg1, once it is needed
+	home1 string // of gpg1, once needed
 }
 
 var (
@@ -51,7 +53,7 @@ var (
 	base string
 )
 
-// Main runs the tests and cleans up. It returns what to exit with.
+// Main runs the tests and cleans up. It returns the exit code.
 func Main(m *testing.M) int {
 	defer cleanUp()
 	return m.Run()
@@ -68,12 +70,13 @@ func cleanUp() {
 	}
 }
 
-// StopAgent stops what gpg started in a home.
+// StopAgent stops the agent that gpg started in a home.
 func StopAgent(home string) {
-	_ = exec.CommandContext(context.Background(), "gpgconf", "--homedir", home, "--kill", "all").Run()
+	_ = exec.CommandContext(context.Background(), "gpgconf", "--homedir", home, "--kill",
+		"all").Run()
 }
 
-// Get returns the key of that kind.
+// Get returns the key of the given kind.
 func Get(tb testing.TB, kind Kind) *Key {
 	tb.Helper()
 	mu.Lock()
@@ -88,16 +91,19 @@ func Get(tb testing.TB, kind Kind) *Key {
 	return k
 }
 
-// generate makes a key. It is remembered before anything can fail, so that its agent is stopped.
+// generate makes a key. The key is registered before anything can fail, so that its agent is
+// stopped.
 func generate(kind Kind) (*Key, error) {
 	if base == "" {
 		var err error
-		if base, err = os.MkdirTemp("", "pgp"); err != nil { // short: the agent's socket is in it
+		// short, since the path of the agent's socket is limited
+		if base, err = os.MkdirTemp("", "pgp"); err != nil {
 			return nil, err
 		}
 	}
 	n := len(keys)
-	k := &Key{Kind: kind, Home: filepath.Join(base, fmt.Sprint(n)), User: fmt.Sprintf("Test %d <%d@example.com>", n, n)}
+	k := &Key{Kind: kind, Home: filepath.Join(base, fmt.Sprint(n)),
+		User: fmt.Sprintf("Test %d <%d@example.com>", n, n)}
 	keys[kind] = k
 	if err := os.Mkdir(k.Home, 0o700); err != nil {
 		return nil, err
@@ -112,8 +118,10 @@ func generate(kind Kind) (*Key, error) {
 
 // recipes are the options that make each kind of key: its algorithm, use and life.
 var recipes = map[Kind][]string{
-	RSA: {"rsa2048", "sign", "never"}, OtherRSA: {"rsa2048", "sign", "never"}, SHA1: {"rsa2048", "sign", "never"},
-	Weak: {"rsa1024", "sign", "never"}, DSA: {"dsa1024", "sign", "never"}, Expired: {"rsa2048", "sign", "1y"},
+	RSA: {"rsa2048", "sign", "never"}, OtherRSA: {"rsa2048", "sign", "never"},
+	SHA1: {"rsa2048", "sign", "never"},
+	Weak: {"rsa1024", "sign", "never"}, DSA: {"dsa1024", "sign", "never"},
+	Expired: {"rsa2048", "sign", "1y"},
 	Ed25519: {"ed25519", "sign", "never"}, ECDSA: {"nistp256", "sign", "never"},
 	Subkeys: {"ed25519", "cert", "never"}, Encrypts: {"rsa2048", "cert", "never"},
 }
@@ -157,8 +165,8 @@ func (k *Key) fingerprint() (string, error) {
 	return "", fmt.Errorf("no fingerprint in %q", out)
 }
 
-// Revocation returns the armored certificate that gpg prepares with each key, without the colon that keeps people from
-// importing it by mistake.
+// Revocation returns the armored certificate that gpg prepares with each key, without the colon
+// that prevents its import by mistake.
 func (k *Key) Revocation(tb testing.TB) []byte {
 	tb.Helper()
 	text, err := os.ReadFile(filepath.Join(k.Home, "openpgp-revocs.d", k.Fingerprint+".rev"))
@@ -174,7 +182,7 @@ func (k *Key) Sign(tb testing.TB, data []byte, args ...string) []byte {
 	return k.GPG(tb, data, append(args, "--detach-sign")...)
 }
 
-// GPG runs gpg in the key's home and returns what it writes.
+// GPG runs gpg in the key's home and returns its output.
 func (k *Key) GPG(tb testing.TB, stdin []byte, args ...string) []byte {
 	tb.Helper()
 	out, err := k.gpg(stdin, args...)
@@ -185,7 +193,8 @@ func (k *Key) GPG(tb testing.TB, stdin []byte, args ...string) []byte {
 }
 
 func (k *Key) gpg(stdin []byte, args ...string) ([]byte, error) {
-	all := []string{"--homedir", k.Home, "--batch", "--no-tty", "--quiet", "--pinentry-mode", "loopback", "--passphrase", ""}
+	all := []string{"--homedir", k.Home, "--batch", "--no-tty", "--quiet", "--pinentry-mode",
+		"loopback", "--passphrase", ""}
 	return run(stdin, "gpg", append(all, args...)...)
 }
 

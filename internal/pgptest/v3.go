@@ -20,14 +20,15 @@ import (
 	"github.com/lpbuild/lpbuild/internal/distro"
 )
 
-// SignV3 returns a detached signature of version 3 by an RSA key, with SHA-256 and binary unless args, which are options
-// of gpg1, say otherwise.
+// SignV3 returns a detached signature of version 3 by an RSA key, binary and with SHA-256 unless
+// args, which are options of gpg1, say otherwise.
 func (k *Key) SignV3(tb testing.TB, data []byte, args ...string) []byte {
 	tb.Helper()
 	if distro.CanSignV3() != nil {
 		return k.signWithout1(tb, data, args)
 	}
-	all := []string{"--homedir", k.Home1(tb), "--batch", "--no-tty", "--quiet", "--force-v3-sigs", "--digest-algo", "SHA256"}
+	all := []string{"--homedir", k.Home1(tb), "--batch", "--no-tty", "--quiet", "--force-v3-sigs",
+		"--digest-algo", "SHA256"}
 	sig, err := run(data, "gpg1", append(append(all, args...), "--detach-sign")...)
 	if err != nil {
 		tb.Fatal(err)
@@ -35,8 +36,8 @@ func (k *Key) SignV3(tb testing.TB, data []byte, args ...string) []byte {
 	return sig
 }
 
-// Home1 returns a home of gpg1 with the secret key. Where the distribution has no gpg1, the test is skipped: only rpmsign,
-// which is told which gpg to run, asks for it.
+// Home1 returns a home of gpg1 with the secret key. It skips the test if the distribution has no
+// gpg1: only rpmsign, which runs a given gpg, needs it.
 func (k *Key) Home1(tb testing.TB) string {
 	tb.Helper()
 	if err := distro.CanSignV3(); err != nil {
@@ -55,14 +56,15 @@ func (k *Key) Home1(tb testing.TB) string {
 	if err := os.MkdirAll(home, 0o700); err != nil {
 		tb.Fatal(err)
 	}
-	if _, err := run(secret, "gpg1", "--homedir", home, "--batch", "--no-tty", "--quiet", "--import"); err != nil {
+	if _, err := run(secret, "gpg1", "--homedir", home, "--batch", "--no-tty", "--quiet",
+		"--import"); err != nil {
 		tb.Fatal(err)
 	}
 	k.home1 = home
 	return home
 }
 
-// signWithout1 understands those options of gpg1 that tests use.
+// signWithout1 implements the options of gpg1 that tests use.
 func (k *Key) signWithout1(tb testing.TB, data []byte, args []string) []byte {
 	tb.Helper()
 	name := "SHA256"
@@ -89,28 +91,31 @@ func (k *Key) Secret(tb testing.TB) *packet.PrivateKey {
 	return entities[0].PrivateKey
 }
 
-// PacketV3 is what a version 3 signature says beside its value.
+// PacketV3 holds the fields of a version 3 signature other than its value.
 type PacketV3 struct {
-	Type byte   // 0: of a binary document
-	Hash string // "SHA256", "SHA512", "SHA1" or "MD5" as gpg1 calls them; "": SHA256
+	Type byte   // 0 means of a binary document
+	Hash string // "SHA256", "SHA512", "SHA1" or "MD5" as gpg1 names them; "" means SHA256
 	Date time.Time
 }
 
-// hashes are the numbers of hashes in OpenPGP. RIPEMD160 has no implementation here: its signature has no right value.
+// hashes holds the numbers of hashes in OpenPGP. RIPEMD160 has no implementation here: its
+// signature has no right value.
 var hashes = map[string]struct {
 	number byte
 	hash   crypto.Hash
 }{
-	"": {8, crypto.SHA256}, "SHA256": {8, crypto.SHA256}, "SHA512": {10, crypto.SHA512}, "SHA1": {2, crypto.SHA1},
-	"MD5": {1, crypto.MD5}, "RIPEMD160": {3, crypto.SHA1},
+	"": {8, crypto.SHA256}, "SHA256": {8, crypto.SHA256}, "SHA512": {10, crypto.SHA512},
+	"SHA1": {2, crypto.SHA1},
+	"MD5":  {1, crypto.MD5}, "RIPEMD160": {3, crypto.SHA1},
 }
 
-// SignPacketV3 returns a version 3 signature over data with any type and date, made without gpg1: RFC 4880, section 5.2.2.
+// SignPacketV3 returns a version 3 signature over data with any type and date, made without gpg1:
+// RFC 4880, section 5.2.2.
 func SignPacketV3(tb testing.TB, key *packet.PrivateKey, p PacketV3, data []byte) []byte {
 	tb.Helper()
 	algorithm, known := hashes[p.Hash]
 	if !known {
-		tb.Fatalf("hash %q is not one that can be signed here", p.Hash)
+		tb.Fatalf("hash %q cannot be used for signatures here", p.Hash)
 	}
 	closing := binary.BigEndian.AppendUint32([]byte{p.Type}, uint32(p.Date.Unix()))
 	h := algorithm.hash.New()
@@ -130,7 +135,7 @@ func SignPacketV3(tb testing.TB, key *packet.PrivateKey, p PacketV3, data []byte
 	return append(binary.BigEndian.AppendUint16([]byte{0x89}, uint16(len(body))), body...)
 }
 
-// armor writes a signature as text, with its checksum: RFC 4880, section 6.
+// armor encodes a signature as text, with its checksum: RFC 4880, section 6.
 func armor(sig []byte) []byte {
 	crc := uint32(0xb704ce)
 	for _, b := range sig {

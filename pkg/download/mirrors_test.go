@@ -189,7 +189,7 @@ func TestBase(t *testing.T) {
 		"another content": {base: func(*world) string { return foreign.server.URL + "/update" },
 			want: digest.ErrMismatch, names: foreign.server.URL},
 		"a local file": {base: func(w *world) string { return "file://" + w.repo.Dir },
-			want: fetch.ErrRedirect, names: "a file of this machine"},
+			want: fetch.ErrRedirect, names: "a local file"},
 		"out of it": {base: func(*world) string { return "../update_debug" },
 			names: "not a path inside the repository"},
 		"with a user": {base: func(*world) string { return "http://me:pw@h.example/x" },

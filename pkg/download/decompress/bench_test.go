@@ -14,16 +14,17 @@ import (
 	"github.com/lpbuild/lpbuild/pkg/download/decompress"
 )
 
-// BenchmarkReader reads some 50 MB of programs, one of them with its DWARF, which is what packages and their debuginfo are made
-// of, and the same with the tool, in turn. "ratio" is our time over the tool's; it should not be above 1, but for the ways
-// inside this process.
+// BenchmarkReader alternates between this package and the command-line tool, on some 50 MB of
+// programs, one of them with its DWARF, as in packages and their debuginfo. "ratio" is our time
+// over the tool's. It should not exceed 1, except when decoding in this process.
 func BenchmarkReader(b *testing.B) {
 	cc1, err := exec.CommandContext(b.Context(), "gcc", "-print-prog-name=cc1").Output()
 	if err != nil {
 		b.Fatal(err)
 	}
 	var data []byte
-	for _, name := range []string{"/proc/self/exe", strings.TrimSpace(string(cc1)), must(exec.LookPath("gdb"))} {
+	for _, name := range []string{"/proc/self/exe", strings.TrimSpace(string(cc1)),
+		must(exec.LookPath("gdb"))} {
 		program, err := os.ReadFile(name)
 		if err != nil {
 			b.Fatal(err)
@@ -31,7 +32,8 @@ func BenchmarkReader(b *testing.B) {
 		data = append(data, program...)
 	}
 	data = data[:benchtest.Size(len(data), 2_000_000)]
-	all := append(ways, way{name: "xz of many blocks", format: decompress.XZ, tool: "xz -c -T2 --block-size=8MiB"})
+	all := append(ways, way{name: "xz of many blocks", format: decompress.XZ,
+		tool: "xz -c -T2 --block-size=8MiB"})
 	for _, w := range all {
 		b.Run(w.name, func(b *testing.B) { w.benchmark(b, data) })
 	}
@@ -51,7 +53,8 @@ func (w way) benchmark(b *testing.B, data []byte) {
 		if err != nil {
 			b.Fatal(err)
 		}
-		r, err := decompress.NewReader(b.Context(), w.format, f, decompress.Options{NoSystemXZ: w.inside})
+		r, err := decompress.NewReader(b.Context(), w.format, f,
+			decompress.Options{NoSystemXZ: w.inside})
 		if err != nil {
 			b.Fatal(err)
 		}
@@ -67,7 +70,8 @@ func (w way) benchmark(b *testing.B, data []byte) {
 		if tool != "xz" {
 			command = fmt.Sprintf("%s -dc <'%s' | cat >/dev/null", tool, name)
 		}
-		if out, err := exec.CommandContext(b.Context(), "sh", "-c", command).CombinedOutput(); err != nil {
+		if out, err := exec.CommandContext(b.Context(), "sh", "-c",
+			command).CombinedOutput(); err != nil {
 			b.Fatal(err, string(out))
 		}
 		theirs += time.Since(start)

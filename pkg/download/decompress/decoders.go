@@ -11,15 +11,15 @@ import (
 	"github.com/klauspost/compress/zstd"
 )
 
-// inputBuffer is what decoders that take single bytes read at a time.
+// inputBuffer is the buffer size in bytes for decoders that read single bytes.
 const inputBuffer = 128 << 10
 
-// gzipReader reads one member after the other. The library's own way of doing that takes a header that breaks off inside
-// the file name for the end.
+// gzipReader reads one member after another. The library's multi-member mode accepts a header that
+// breaks off inside the file name as the end of the input.
 type gzipReader struct {
 	in     *bufio.Reader
 	z      gzip.Reader
-	inside bool // of a member
+	inside bool // of the current member
 }
 
 func newGzip(src io.Reader) io.ReadCloser {
@@ -54,14 +54,15 @@ func newBzip2(src io.Reader) io.ReadCloser {
 	return io.NopCloser(bzip2.NewReader(bufio.NewReaderSize(src, inputBuffer)))
 }
 
-// zstdReader gives this package's errors for the library's.
+// zstdReader translates the library's errors into this package's.
 type zstdReader struct{ *zstd.Decoder }
 
-// newZstd decodes in the goroutine that reads: with more of them it was slower by a seventh, and one would go on reading
-// src after an error.
+// newZstd decodes in the goroutine that reads. With more goroutines it was slower by a seventh, and
+// one would go on reading src after an error.
 func newZstd(src io.Reader, maxMemory uint64) io.ReadCloser {
 	maxMemory = min(max(maxMemory, zstd.MinWindowSize), zstd.MaxWindowSize)
-	d, err := zstd.NewReader(src, zstd.WithDecoderMaxWindow(maxMemory), zstd.WithDecoderMaxMemory(maxMemory),
+	d, err := zstd.NewReader(src, zstd.WithDecoderMaxWindow(maxMemory),
+		zstd.WithDecoderMaxMemory(maxMemory),
 		zstd.WithDecoderConcurrency(1), zstd.WithDecodeBuffersBelow(0))
 	if err != nil {
 		return failed{err}
@@ -88,7 +89,7 @@ type failed struct{ err error }
 func (f failed) Read([]byte) (int, error) { return 0, f.err }
 func (f failed) Close() error             { return nil }
 
-// noEOF is for reads that must not be the last.
+// noEOF turns io.EOF into io.ErrUnexpectedEOF, for reads in the middle of the input.
 func noEOF(err error) error {
 	if errors.Is(err, io.EOF) {
 		return io.ErrUnexpectedEOF

@@ -1,10 +1,11 @@
-// Package decompress reads what repositories and RPM payloads are compressed with.
+// Package decompress reads the compression formats of repositories and RPM payloads.
 //
-// A reader gives all of what was compressed, or an error: input that ends early, that fails its check sum, that goes on
-// with something else or that grows beyond the limits of [Options] is never taken for complete. Dictionaries and windows
-// are bounded before memory is taken for them. gzip, zstd and bzip2 are read in this process; xz and lzma by the
-// system's xz where there is one, which is much faster, and in this process otherwise. Nothing here compresses, reads
-// zchunk, or looks into the data.
+// A reader delivers all of the data, or an error. Input that ends early, fails its checksum, is
+// followed by something else or exceeds the limits of [Options] never counts as complete.
+// Dictionaries and windows are bounded before memory is allocated for them. gzip, zstd and bzip2
+// are read in this process; xz and lzma by the system's xz if there is one, which is much faster,
+// and otherwise in this process. This package neither compresses, nor reads zchunk, nor interprets
+// the data.
 package decompress
 
 import (
@@ -16,17 +17,19 @@ import (
 	"path"
 )
 
-// ErrTooLarge says that the decompressed data, or the memory needed to decompress them, are beyond the limit.
-var ErrTooLarge = errors.New("beyond the size limit")
+// ErrTooLarge means that the decompressed data, or the memory needed to decompress them, exceed the
+// limit.
+var ErrTooLarge = errors.New("exceeds the size limit")
 
-// ErrUnsupported says that a compression, or a rare part of it such as another filter than LZMA2, is not read here.
+// ErrUnsupported means that a compression, or a rare part of it such as a filter other than LZMA2,
+// is not supported.
 var ErrUnsupported = errors.New("compression is not supported")
 
-// ErrCorrupt says that the input is not complete and sound data of its format. Where it just ends too early, the error
-// wraps [io.ErrUnexpectedEOF] as well.
+// ErrCorrupt means that the input is not complete and valid in its format. If it merely ends too
+// early, the error also wraps [io.ErrUnexpectedEOF].
 var ErrCorrupt = errors.New("damaged data")
 
-// Format is a compression.
+// Format is a compression format.
 type Format string
 
 // The formats that NewReader reads.
@@ -36,21 +39,22 @@ const (
 	Zstd  Format = "zstd"
 	XZ    Format = "xz"
 	Bzip2 Format = "bzip2"
-	LZMA  Format = "lzma" // what was before xz; it has no check sum
+	LZMA  Format = "lzma" // the predecessor of xz; it has no checksum
 )
 
-// defaultMaxMemory holds what `zstd --ultra -22` and `xz -9e` write two and four times over.
+// defaultMaxMemory is twice what `zstd --ultra -22` needs and four times what `xz -9e` needs.
 const defaultMaxMemory = 256 << 20
 
-// Options bounds and directs a reader. The zero value is fine.
+// Options limit and direct a reader. The zero value is useful.
 type Options struct {
-	MaxMemory  uint64 // bytes of a dictionary or window; 0: 256 MiB
-	MaxSize    int64  // bytes of decompressed data, none of which beyond it is given out; 0: no limit
-	NoSystemXZ bool   // read xz and lzma in this process even where the system has an xz
+	MaxMemory uint64 // bytes of a dictionary or window; 0 means 256 MiB
+	// bytes of decompressed data, beyond which none are delivered; 0 means no limit
+	MaxSize    int64
+	NoSystemXZ bool // read xz and lzma in this process even if the system has an xz
 }
 
-// FromName returns the format that a file's suffix names: .gz, .zst, .xz, .bz2 or .lzma; any other name is [None].
-// A name that ends in .zck (zchunk) gives [ErrUnsupported].
+// FromName returns the format for a file's suffix: .gz, .zst, .xz, .bz2 or .lzma. Any other name is
+// [None], except that .zck (zchunk) gives [ErrUnsupported].
 func FromName(name string) (Format, error) {
 	switch path.Ext(name) {
 	case ".gz":
@@ -69,7 +73,7 @@ func FromName(name string) (Format, error) {
 	return None, nil
 }
 
-// FromRPM returns the format that an RPM's tag PAYLOADCOMPRESSOR names; "" is [None].
+// FromRPM returns the format for the value of an RPM's PAYLOADCOMPRESSOR tag; "" is [None].
 func FromRPM(compressor string) (Format, error) {
 	switch f := Format(compressor); f {
 	case "":
@@ -80,16 +84,18 @@ func FromRPM(compressor string) (Format, error) {
 	return "", fmt.Errorf("payload compressor %.40q: %w", compressor, ErrUnsupported)
 }
 
-// NewReader returns a reader of what r holds, decompressed; r's errors come out of it as they are.
+// NewReader returns a reader of the decompressed content of r. It returns r's errors unchanged.
 //
-// Input of several streams one after the other (gzip members, zstd frames, xz and bzip2 streams) gives the data of all
-// of them. Anything else behind the last stream is an error, zero padding too except where xz allows it; the tools are
-// laxer only with gzip (a warning and status 2; zeros are ignored) and bzip2 (a warning). Empty input is an error, other
-// than for [None].
+// If the input has several streams one after another (gzip members, zstd frames, xz and bzip2
+// streams), the data are those of all of them. Anything else after the last stream is an error,
+// including zero padding except where xz allows it. The command-line tools are more lenient, but
+// only with gzip (a warning and status 2; zeros are ignored) and bzip2 (a warning). Empty input is
+// an error, except for [None].
 //
-// The reader is for one goroutine. When ctx is done its Read fails with ctx's cause, as soon as a Read of r that has
-// begun returns. It must be closed; Close does not close r, but r may be read until Close returns (for half a second at
-// most where r hangs and the system's xz is at work).
+// The reader is for one goroutine. When ctx is done, Read fails with ctx's cause as soon as a
+// pending Read of r returns. The reader must be closed; Close does not close r. Until Close
+// returns, r may still be read; Close waits at most half a second for an r that hangs while the
+// system's xz is running.
 func NewReader(ctx context.Context, f Format, r io.Reader, o Options) (io.ReadCloser, error) {
 	o.MaxMemory = cmp.Or(o.MaxMemory, defaultMaxMemory)
 	src := &source{ctx: ctx, r: r}

@@ -8,10 +8,13 @@ import (
 	"github.com/lpbuild/lpbuild/pkg/download/decompress"
 )
 
-// FuzzReader gives anything to the decoders of this process: no panic, no more data than allowed, and the same again.
+// FuzzReader feeds arbitrary input to the decoders of this process: no panic, no more data than
+// allowed, and the same result twice.
 func FuzzReader(f *testing.F) {
-	formats := []decompress.Format{decompress.None, decompress.Gzip, decompress.Zstd, decompress.Bzip2, decompress.XZ, decompress.LZMA}
-	for i, w := range []string{"cat", "gzip -nc", "zstd -qc", "bzip2 -c", "xz -c --block-size=100 --check=crc32", "xz -c --format=lzma"} {
+	formats := []decompress.Format{decompress.None, decompress.Gzip, decompress.Zstd,
+		decompress.Bzip2, decompress.XZ, decompress.LZMA}
+	for i, w := range []string{"cat", "gzip -nc", "zstd -qc", "bzip2 -c",
+		"xz -c --block-size=100 --check=crc32", "xz -c --format=lzma"} {
 		for _, data := range [][]byte{nil, text(300)} {
 			in := pack(f, w, data)
 			f.Add(byte(i), in)

@@ -18,11 +18,11 @@ type way struct {
 	name    string
 	format  decompress.Format
 	inside  bool   // Options.NoSystemXZ
-	tool    string // that compresses
-	checked bool   // has a check sum
+	tool    string // command that compresses
+	checked bool   // has a checksum
 }
 
-// ways are all that NewReader knows, other than None.
+// ways lists everything that NewReader supports, other than None.
 var ways = []way{
 	{"gzip", decompress.Gzip, false, "gzip -nc", true},
 	{"zstd", decompress.Zstd, false, "zstd -qc", true},
@@ -41,7 +41,7 @@ func each(t *testing.T, f func(t *testing.T, w way)) {
 	}
 }
 
-// read reads all of packed. o.NoSystemXZ is w's business.
+// read reads all of packed. w determines o.NoSystemXZ.
 func (w way) read(ctx context.Context, packed io.Reader, o decompress.Options) ([]byte, error) {
 	o.NoSystemXZ = w.inside
 	r, err := decompress.NewReader(ctx, w.format, packed, o)
@@ -54,7 +54,7 @@ func (w way) read(ctx context.Context, packed io.Reader, o decompress.Options) (
 
 var packed sync.Map // command and data → result
 
-// pack returns data compressed by a command, which runs once only.
+// pack returns data compressed by a command, which runs only once.
 func pack(t testing.TB, command string, data []byte) []byte {
 	t.Helper()
 	key := command + "\x00" + string(data)
@@ -75,7 +75,8 @@ func pack(t testing.TB, command string, data []byte) []byte {
 // text returns n bytes that compress about as well as a list of packages.
 func text(n int) []byte {
 	r := rand.New(rand.NewPCG(1, 2))
-	words := strings.Fields("glibc debuginfo x86_64 150300 150600 <package> </package> libc.so.6 GLIBC_2.34 provides")
+	words := strings.Fields("glibc debuginfo x86_64 150300 150600 <package> </package> libc.so.6 " +
+		"GLIBC_2.34 provides")
 	var b bytes.Buffer
 	for b.Len() < n {
 		b.WriteString(words[r.IntN(len(words))])

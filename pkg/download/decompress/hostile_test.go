@@ -15,7 +15,7 @@ import (
 	"github.com/lpbuild/lpbuild/pkg/download/decompress"
 )
 
-// TestTruncated cuts a small file, of several blocks where the format has them, at every place.
+// TestTruncated cuts a small file, with several blocks where the format has them, at every byte.
 func TestTruncated(t *testing.T) {
 	data := text(300)
 	each(t, func(t *testing.T, w way) {
@@ -25,14 +25,16 @@ func TestTruncated(t *testing.T) {
 		}
 		in := pack(t, tool, data)
 		step := 1
-		if w.format != decompress.Gzip && !w.inside { // each costs a process
+		if w.format != decompress.Gzip && !w.inside { // each iteration costs a process
 			step = 3
 		}
 		for n := 0; n < len(in); n += step {
 			_, err := w.read(t.Context(), bytes.NewReader(in[:n]), decompress.Options{})
-			// Of less than a header the system's xz only says that it is none.
-			if !errors.Is(err, decompress.ErrCorrupt) || n >= 13 && !errors.Is(err, io.ErrUnexpectedEOF) {
-				t.Errorf("%d of %d bytes: error %v, want ErrCorrupt and io.ErrUnexpectedEOF", n, len(in), err)
+			// For less than a header the system's xz only says that the format is not recognized.
+			if !errors.Is(err, decompress.ErrCorrupt) ||
+				n >= 13 && !errors.Is(err, io.ErrUnexpectedEOF) {
+				t.Errorf("%d of %d bytes: error %v, want ErrCorrupt and io.ErrUnexpectedEOF", n,
+					len(in), err)
 			}
 			if err != nil && !strings.HasPrefix(err.Error(), string(w.format)) {
 				t.Errorf("error %q does not name the format", err)
@@ -41,16 +43,17 @@ func TestTruncated(t *testing.T) {
 	})
 }
 
-// TestTruncatedName cuts a second gzip member inside the file name of its header.
+// TestTruncatedName cuts a second gzip member inside the file name in its header.
 func TestTruncatedName(t *testing.T) {
 	first := pack(t, "gzip -nc", text(300))
 	in := append(bytes.Clone(first), "\x1f\x8b\x08\x08\x00\x00\x00\x00\x00\x03primary.x"...)
-	if _, err := ways[0].read(t.Context(), bytes.NewReader(in), decompress.Options{}); !errors.Is(err, io.ErrUnexpectedEOF) {
+	if _, err := ways[0].read(t.Context(), bytes.NewReader(in),
+		decompress.Options{}); !errors.Is(err, io.ErrUnexpectedEOF) {
 		t.Errorf("error %v, want io.ErrUnexpectedEOF", err)
 	}
 }
 
-// TestDamaged turns each bit: no damage may pass, unless it is where nothing depends on it.
+// TestDamaged flips each bit: no damage may pass, except where nothing depends on it.
 func TestDamaged(t *testing.T) {
 	data := text(300)
 	each(t, func(t *testing.T, w way) {
@@ -62,7 +65,8 @@ func TestDamaged(t *testing.T) {
 		for bit := 0; bit < 8*len(in); bit += step {
 			bad := bytes.Clone(in)
 			bad[bit/8] ^= 1 << (bit % 8)
-			got, err := w.read(t.Context(), bytes.NewReader(bad), decompress.Options{MaxSize: 1 << 20})
+			got, err := w.read(t.Context(), bytes.NewReader(bad),
+				decompress.Options{MaxSize: 1 << 20})
 			if err == nil && w.checked && !bytes.Equal(got, data) {
 				t.Errorf("bit %d: wrong data without an error", bit)
 			}
@@ -77,15 +81,17 @@ func TestTrailing(t *testing.T) {
 	for _, tail := range []string{"\x00", "garbage that is long enough for a header"} {
 		each(t, func(t *testing.T, w way) {
 			in := append(bytes.Clone(pack(t, w.tool, text(300))), tail...)
-			if _, err := w.read(t.Context(), bytes.NewReader(in), decompress.Options{}); !errors.Is(err, decompress.ErrCorrupt) {
-				t.Errorf("%q behind the data: error %v, want ErrCorrupt", tail, err)
+			if _, err := w.read(t.Context(), bytes.NewReader(in),
+				decompress.Options{}); !errors.Is(err, decompress.ErrCorrupt) {
+				t.Errorf("%q after the data: error %v, want ErrCorrupt", tail, err)
 			}
 		})
 	}
 }
 
 func TestNotOfTheFormat(t *testing.T) {
-	for _, in := range []string{"", "<metadata/>", strings.Repeat("\x00", 100), strings.Repeat("\xff", 100)} {
+	for _, in := range []string{"", "<metadata/>", strings.Repeat("\x00", 100),
+		strings.Repeat("\xff", 100)} {
 		each(t, func(t *testing.T, w way) {
 			_, err := w.read(t.Context(), strings.NewReader(in), decompress.Options{})
 			if err == nil || errors.Is(err, io.EOF) {
@@ -99,17 +105,19 @@ func TestMaxSize(t *testing.T) {
 	data := text(100_000)
 	each(t, func(t *testing.T, w way) {
 		in := pack(t, w.tool, data)
-		if got, err := w.read(t.Context(), bytes.NewReader(in), decompress.Options{MaxSize: int64(len(data))}); err != nil || !bytes.Equal(got, data) {
-			t.Errorf("data of just that size: %d bytes, %v", len(got), err)
+		if got, err := w.read(t.Context(), bytes.NewReader(in),
+			decompress.Options{MaxSize: int64(len(data))}); err != nil || !bytes.Equal(got, data) {
+			t.Errorf("data of exactly that size: %d bytes, %v", len(got), err)
 		}
-		got, err := w.read(t.Context(), bytes.NewReader(in), decompress.Options{MaxSize: int64(len(data)) - 1})
+		got, err := w.read(t.Context(), bytes.NewReader(in),
+			decompress.Options{MaxSize: int64(len(data)) - 1})
 		if !errors.Is(err, decompress.ErrTooLarge) || !bytes.Equal(got, data[:len(data)-1]) {
 			t.Errorf("one byte more: %d bytes, %v; want ErrTooLarge", len(got), err)
 		}
 	})
 }
 
-// TestBomb reads 20 MB of zeros and must stop early.
+// TestBomb decompresses 20 MB of zeros and must stop early.
 func TestBomb(t *testing.T) {
 	each(t, func(t *testing.T, w way) {
 		in := pack(t, w.tool, make([]byte, 20_000_000))
@@ -129,7 +137,7 @@ func TestMaxMemory(t *testing.T) {
 	}
 	each(t, func(t *testing.T, w way) {
 		if large[w.format] == "" {
-			t.Skip("has a small window always")
+			t.Skip("always has a small window")
 		}
 		in := pack(t, large[w.format], text(1000))
 		if _, err := w.read(t.Context(), bytes.NewReader(in), decompress.Options{}); err != nil {
@@ -147,9 +155,11 @@ func TestSecondDictionary(t *testing.T) {
 	in := bytes.Clone(pack(t, "xz -c --block-size=100", text(200)))
 	at := bytes.LastIndex(in, []byte{0x21, 0x01}) // the filter of the second block
 	in[at+2] = 40
-	start := bytes.LastIndexAny(in[:at], "\x02\x03\x04") // size byte of the header: the nearest that can be
+	// size byte of the header: the nearest possible
+	start := bytes.LastIndexAny(in[:at], "\x02\x03\x04")
 	header := in[start : start+(int(in[start])+1)*4]
-	binary.LittleEndian.PutUint32(header[len(header)-4:], crc32.ChecksumIEEE(header[:len(header)-4]))
+	binary.LittleEndian.PutUint32(header[len(header)-4:],
+		crc32.ChecksumIEEE(header[:len(header)-4]))
 	for _, w := range []way{{format: decompress.XZ}, {format: decompress.XZ, inside: true}} {
 		_, err := w.read(t.Context(), bytes.NewReader(in), decompress.Options{})
 		if !errors.Is(err, decompress.ErrTooLarge) {
@@ -160,23 +170,26 @@ func TestSecondDictionary(t *testing.T) {
 
 func TestOtherFilters(t *testing.T) {
 	in := pack(t, "xz -c --x86 --lzma2", text(1000))
-	if _, err := (way{format: decompress.XZ}).read(t.Context(), bytes.NewReader(in), decompress.Options{}); err != nil {
+	if _, err := (way{format: decompress.XZ}).read(t.Context(), bytes.NewReader(in),
+		decompress.Options{}); err != nil {
 		t.Errorf("system's xz: %v", err)
 	}
-	_, err := way{format: decompress.XZ, inside: true}.read(t.Context(), bytes.NewReader(in), decompress.Options{})
+	_, err := way{format: decompress.XZ, inside: true}.read(t.Context(), bytes.NewReader(in),
+		decompress.Options{})
 	if !errors.Is(err, decompress.ErrUnsupported) {
 		t.Errorf("in this process: error %v, want ErrUnsupported", err)
 	}
 }
 
-// TestSourceError has input that fails, at once, in the middle and behind the last byte.
+// TestSourceError has input that fails at once, in the middle and after the last byte.
 func TestSourceError(t *testing.T) {
 	broken := errors.New("connection reset")
 	each(t, func(t *testing.T, w way) {
 		in := pack(t, w.tool, text(100_000))
 		for _, n := range []int{0, 1, len(in) / 2, len(in)} {
 			r := io.MultiReader(bytes.NewReader(in[:n]), iotest.ErrReader(broken))
-			if _, err := w.read(t.Context(), r, decompress.Options{}); !errors.Is(err, broken) || errors.Is(err, decompress.ErrCorrupt) {
+			if _, err := w.read(t.Context(), r, decompress.Options{}); !errors.Is(err, broken) ||
+				errors.Is(err, decompress.ErrCorrupt) {
 				t.Errorf("after %d of %d bytes: error %v, want %v", n, len(in), err, broken)
 			}
 		}
@@ -201,11 +214,12 @@ func TestCancelled(t *testing.T) {
 	})
 }
 
-// TestClosed closes in the middle, twice, and reads on.
+// TestClosed closes the reader in the middle, twice, and reads on.
 func TestClosed(t *testing.T) {
 	each(t, func(t *testing.T, w way) {
 		in := pack(t, w.tool, text(1_000_000))
-		r, err := decompress.NewReader(t.Context(), w.format, bytes.NewReader(in), decompress.Options{NoSystemXZ: w.inside})
+		r, err := decompress.NewReader(t.Context(), w.format, bytes.NewReader(in),
+			decompress.Options{NoSystemXZ: w.inside})
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -10,7 +10,8 @@ import (
 	"github.com/ulikunitz/xz/lzma"
 )
 
-// lzmaReader reads the header with the first Read, so that its errors come from there as those of all formats do.
+// lzmaReader reads the header with the first Read, which thus returns its errors as with all other
+// formats.
 type lzmaReader struct {
 	in        *bufio.Reader
 	maxMemory uint64

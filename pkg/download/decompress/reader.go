@@ -9,18 +9,18 @@ import (
 	"sync/atomic"
 )
 
-// reader is what NewReader returns: a decoder, and around it what is the same for all formats.
+// reader is the type that NewReader returns: a decoder, wrapped with what all formats share.
 type reader struct {
 	ctx    context.Context
 	format Format
 	src    *source
 	dec    io.ReadCloser
 	limit  int64 // Options.MaxSize
-	left   int64 // what of it is left
-	err    error // what every further Read returns
+	left   int64 // what is left of it
+	err    error // the result of every further Read
 }
 
-// Read gives decompressed data. Only io.EOF says that they were complete.
+// Read returns decompressed data. Only io.EOF means that they are complete.
 func (d *reader) Read(p []byte) (int, error) {
 	if d.err != nil || len(p) == 0 {
 		return 0, d.err
@@ -29,12 +29,13 @@ func (d *reader) Read(p []byte) (int, error) {
 		return 0, d.err
 	}
 	if d.limit > 0 && int64(len(p)) > d.left {
-		p = p[:d.left+1] // one byte too many shows that there is one
+		p = p[:d.left+1] // one byte too many shows that the limit is exceeded
 	}
 	n, err := d.dec.Read(p)
 	if d.limit > 0 && int64(n) > d.left {
 		n = int(d.left)
-		d.err = fmt.Errorf("%s: decompressed data of more than %d bytes: %w", d.format, d.limit, ErrTooLarge)
+		d.err = fmt.Errorf("%s: decompressed data of more than %d bytes: %w", d.format, d.limit,
+			ErrTooLarge)
 		return n, d.err
 	}
 	d.left -= int64(n)
@@ -44,7 +45,7 @@ func (d *reader) Read(p []byte) (int, error) {
 	return n, d.err
 }
 
-// reason turns what ended a decoder into what the caller gets.
+// reason turns the error that ended a decoder into the caller's error.
 func (d *reader) reason(err error) error {
 	if errors.Is(err, io.EOF) {
 		err = d.src.finish(d.format)
@@ -75,12 +76,12 @@ func (d *reader) Close() error {
 	return err
 }
 
-// source is the compressed input. It remembers how its reader failed, since decoders take that for damage, or for an
-// end; it fails once ctx is done. A decoder may read it in a goroutine of its own.
+// source is the compressed input. It remembers its reader's error, which decoders may take for
+// damage or for the end, and it fails once ctx is done. A decoder may read it in another goroutine.
 type source struct {
 	ctx  context.Context
 	r    io.Reader
-	some atomic.Bool // there was a byte
+	some atomic.Bool // whether there was a byte
 	err  atomic.Pointer[error]
 }
 
@@ -101,7 +102,7 @@ func (s *source) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// failure returns how the underlying reader failed, if it did.
+// failure returns the underlying reader's error, if there was one.
 func (s *source) failure() error {
 	if err := s.err.Load(); err != nil {
 		return *err
@@ -109,7 +110,7 @@ func (s *source) failure() error {
 	return nil
 }
 
-// finish returns io.EOF if the source, whose decoder has come to an end, has come to one as well.
+// finish returns io.EOF if the source ends where its decoder has ended.
 func (s *source) finish(f Format) error {
 	switch err := s.failure(); {
 	case err != nil:
@@ -126,5 +127,5 @@ func (s *source) finish(f Format) error {
 	}
 }
 
-// errTrailing says that something follows the last stream.
+// errTrailing means that the last stream is followed by something else.
 var errTrailing = errors.New("data after the end")

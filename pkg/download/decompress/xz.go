@@ -14,13 +14,13 @@ import (
 	"time"
 )
 
-// errProcess says that the system's xz did not do its work, for another reason than the data.
+// errProcess means that the system's xz failed for a reason other than the data.
 var errProcess = errors.New("the system's xz")
 
-// waitDelay is how long a stopped xz may take to go, and its input to give up.
+// waitDelay is the time that a stopped xz has to exit, and its input to return.
 const waitDelay = 500 * time.Millisecond
 
-// newXZ returns a decoder of xz or lzma: the system's if it can be had, else one of this process.
+// newXZ returns a decoder of xz or lzma: the system's if there is one, else one in this process.
 func newXZ(ctx context.Context, f Format, src *source, o Options) io.ReadCloser {
 	if !o.NoSystemXZ {
 		if p, err := startXZ(ctx, f, src, o.MaxMemory); err == nil {
@@ -43,7 +43,7 @@ type process struct {
 	waited bool
 }
 
-// startXZ starts the system's xz on src. An error means that nothing was read yet.
+// startXZ starts the system's xz on src. If it returns an error, nothing was read yet.
 func startXZ(ctx context.Context, f Format, src io.Reader, maxMemory uint64) (*process, error) {
 	name, err := exec.LookPath("xz")
 	if err != nil {
@@ -51,10 +51,12 @@ func startXZ(ctx context.Context, f Format, src io.Reader, maxMemory uint64) (*p
 	}
 	ctx, cancel := context.WithCancel(ctx)
 	p := &process{cancel: cancel}
-	// xz counts all memory that it takes: a bit more than the dictionary. More threads are used if that leaves room.
-	p.cmd = exec.CommandContext(ctx, name, "--decompress", "--stdout", "--threads=0", "--format="+string(f),
+	// xz counts all the memory it uses: slightly more than the dictionary. It uses more threads if
+	// that leaves room.
+	p.cmd = exec.CommandContext(ctx, name, "--decompress", "--stdout", "--threads=0", "--format="+
+		string(f),
 		"--memlimit-decompress="+strconv.FormatUint(maxMemory+maxMemory/8+(1<<20), 10))
-	p.cmd.Args[0] = "xz"             // as its messages begin
+	p.cmd.Args[0] = "xz"             // the prefix of its messages
 	p.cmd.Env = []string{"LC_ALL=C"} // and no XZ_OPT
 	p.cmd.Stdin, p.cmd.Stderr = src, &p.stderr
 	p.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
@@ -68,7 +70,7 @@ func startXZ(ctx context.Context, f Format, src io.Reader, maxMemory uint64) (*p
 		cancel()
 		return nil, err
 	}
-	p.out = bufio.NewReaderSize(out, inputBuffer) // whoever reads an archive reads it in small pieces
+	p.out = bufio.NewReaderSize(out, inputBuffer) // readers of archives read in small pieces
 	return p, nil
 }
 
@@ -84,7 +86,7 @@ func (p *process) Read(b []byte) (int, error) {
 	return n, err
 }
 
-// wait lets xz end and keeps how it ended: io.EOF if well.
+// wait waits for xz to exit and keeps the outcome: io.EOF if it succeeded.
 func (p *process) wait() {
 	if p.waited {
 		return
@@ -108,7 +110,7 @@ func (p *process) wait() {
 	}
 }
 
-// Close ends xz if it has not ended, whatever it still had to say.
+// Close ends xz if it is still running, and discards its error.
 func (p *process) Close() error {
 	p.cancel()
 	p.wait()

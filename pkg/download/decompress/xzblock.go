@@ -17,18 +17,18 @@ import (
 
 // xzBlock reads one block of an xz stream.
 type xzBlock struct {
-	packed, size int64 // as the header says; -1: it does not
+	packed, size int64 // from the header; -1 if it does not say
 	data         io.Reader
 	check        hash.Hash
-	start        int64 // where the header began
+	start        int64 // offset of the header
 	dataStart    int64
 	read         int64
 }
 
-// checkType is the kind of a block's check sum.
+// checkType is the kind of a block's checksum.
 type checkType byte
 
-// newHash returns nil for a kind that is not known.
+// newHash returns the hash, or nil for an unknown kind.
 func (c checkType) newHash() hash.Hash {
 	switch c {
 	case 0:
@@ -43,7 +43,7 @@ func (c checkType) newHash() hash.Hash {
 	return nil
 }
 
-// reversed gives a sum in little-endian order.
+// reversed is a hash whose sum is in little-endian order.
 type reversed struct{ hash.Hash }
 
 func (r reversed) Sum(b []byte) []byte {
@@ -58,7 +58,8 @@ type noCheck struct{ hash.Hash }
 func (noCheck) Write(p []byte) (int, error) { return len(p), nil }
 func (noCheck) Sum(b []byte) []byte         { return b }
 
-// openBlock reads the header of a block, whose first byte was read at start, and begins with its data.
+// openBlock reads the header of a block, whose first byte was read at start, and prepares to read
+// its data.
 func (x *xzReader) openBlock(start int64, first byte) (*xzBlock, error) {
 	header := make([]byte, (int(first)+1)*4)
 	header[0] = first
@@ -76,7 +77,7 @@ func (x *xzReader) openBlock(start int64, first byte) (*xzBlock, error) {
 	if uint64(dictionary) > x.maxMemory {
 		return nil, fmt.Errorf("dictionary of %d bytes: %w", dictionary, ErrTooLarge)
 	}
-	if b.size >= 0 { // a dictionary beyond the data would not be used
+	if b.size >= 0 { // a dictionary larger than the data is never filled
 		dictionary = min(dictionary, b.size)
 	}
 	b.check, b.start, b.dataStart = x.check.newHash(), start, x.in.n
@@ -89,7 +90,7 @@ const (
 	blockHasPacked = 0x40
 	blockHasSize   = 0x80
 	blockReserved  = 0x3c
-	blockFilters   = 0x03 // one less than there are
+	blockFilters   = 0x03 // the encoded value is one less
 	filterLZMA2    = 0x21
 )
 
@@ -129,7 +130,7 @@ func parseBlockHeader(fields []byte) (b *xzBlock, dictionary int64, err error) {
 	return b, dictionary, nil
 }
 
-// Read gives the block's data.
+// Read returns the block's data.
 func (b *xzBlock) Read(p []byte) (int, error) {
 	n, err := b.data.Read(p)
 	b.check.Write(p[:n])
@@ -140,7 +141,7 @@ func (b *xzBlock) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// end reads what follows the data and returns what the index has to say about the block.
+// end reads what follows the data and returns the index record of the block.
 func (b *xzBlock) end(in *counter) (unpadded, size int64, err error) {
 	packed := in.n - b.dataStart
 	unpadded = in.n - b.start

@@ -13,28 +13,29 @@ import (
 	"math"
 )
 
-// The .xz container is read here, and the library used for the LZMA2 data in it only: the library's own reader of the
-// container takes memory for any dictionary that a block header asks for, and a file that ends before a block header for
-// a complete one. The format: https://tukaani.org/xz/xz-file-format.txt
+// This file reads the .xz container, and uses the library only for the LZMA2 data in it. The
+// library's own reader of the container allocates any dictionary that a block header asks for, and
+// accepts a file that ends before a block header as complete. The format is specified in
+// https://tukaani.org/xz/xz-file-format.txt
 
 var (
-	errHeader  = errors.New("xz header is damaged")
-	errBlock   = errors.New("xz block is not what its header says")
-	errCheck   = errors.New("xz check sum does not match")
+	errHeader  = errors.New("damaged xz header")
+	errBlock   = errors.New("xz block does not match its header")
+	errCheck   = errors.New("xz checksum does not match")
 	errIndex   = errors.New("xz index does not match the blocks")
-	errPadding = errors.New("xz padding is not made of zeros")
+	errPadding = errors.New("xz padding is not zero")
 )
 
-// xzReader reads streams one after the other.
+// xzReader reads one stream after another.
 type xzReader struct {
 	in        *counter
 	maxMemory uint64
 	check     checkType
-	flags     [2]byte // of the stream header, again in the footer
+	flags     [2]byte // of the stream header, repeated in the footer
 	seen      *recordSum
-	block     *xzBlock // that is being read
-	inside    bool     // of a stream
-	streams   int      // that have ended
+	block     *xzBlock // the block being read
+	inside    bool     // of the current stream
+	streams   int      // finished streams
 }
 
 func newXZStream(src io.Reader, maxMemory uint64) io.ReadCloser {
@@ -63,7 +64,8 @@ func (x *xzReader) Read(p []byte) (int, error) {
 	}
 }
 
-// next goes on to the next block, through the end of a stream and the start of one. io.EOF: there is none.
+// next proceeds to the next block, past the end of a stream and the start of another if need be. It
+// returns io.EOF if there is none.
 func (x *xzReader) next() (err error) {
 	if !x.inside {
 		if err := x.streamHeader(); err != nil {
@@ -89,8 +91,8 @@ const (
 	xzEndMagic = "YZ"
 )
 
-// streamHeader reads the 12 bytes that a stream begins with. It returns io.EOF if there are none, behind any number of
-// groups of four zeros.
+// streamHeader reads the 12 bytes at the start of a stream. It returns io.EOF if there are none,
+// after any number of groups of four zeros.
 func (x *xzReader) streamHeader() error {
 	var h [12]byte
 	for {
@@ -136,7 +138,8 @@ func (x *xzReader) indexAndFooter(start int64) error {
 	}
 	want := x.in.sum.Sum32()
 	x.in.sum = nil
-	var end [4 + 12]byte // the check sum of the index; that of the footer, size of the index, flags, magic
+	// the checksum of the index; that of the footer, size of the index, flags, magic
+	var end [4 + 12]byte
 	indexSize := x.in.n + 4 - start
 	if _, err := io.ReadFull(x.in, end[:]); err != nil {
 		return err
@@ -152,7 +155,7 @@ func (x *xzReader) indexAndFooter(start int64) error {
 	return nil
 }
 
-// index reads the list of blocks and the padding behind it.
+// index reads the list of blocks and the padding after it.
 func (x *xzReader) index(start int64) (*recordSum, error) {
 	records, err := x.in.uvarint()
 	if err != nil {
@@ -176,7 +179,7 @@ func (x *xzReader) index(start int64) (*recordSum, error) {
 	return listed, x.in.padding(start)
 }
 
-// recordSum stands for the list of a stream's blocks, which may be long, in little memory.
+// recordSum represents the list of a stream's blocks, which may be long, in constant memory.
 type recordSum struct {
 	count int64
 	sum   hash.Hash
@@ -186,14 +189,15 @@ func newRecordSum() *recordSum { return &recordSum{sum: sha256.New()} }
 
 func (r *recordSum) add(unpadded, size int64) {
 	r.count++
-	r.sum.Write(binary.LittleEndian.AppendUint64(binary.LittleEndian.AppendUint64(nil, uint64(unpadded)), uint64(size)))
+	r.sum.Write(binary.LittleEndian.AppendUint64(binary.LittleEndian.AppendUint64(nil,
+		uint64(unpadded)), uint64(size)))
 }
 
 func (r *recordSum) equal(o *recordSum) bool {
 	return r.count == o.count && bytes.Equal(r.sum.Sum(nil), o.sum.Sum(nil))
 }
 
-// counter counts the bytes that it reads, and sums them up while it has a sum.
+// counter counts the bytes that it reads, and adds them to sum if that is set.
 type counter struct {
 	r   *bufio.Reader
 	n   int64
@@ -217,7 +221,7 @@ func (c *counter) ReadByte() (byte, error) {
 	return b, err
 }
 
-// uvarint reads a number as xz writes them: below 2^63.
+// uvarint reads a number in xz's encoding, below 2^63.
 func (c *counter) uvarint() (int64, error) {
 	n, err := binary.ReadUvarint(c)
 	if err == nil && n > math.MaxInt64 {
@@ -226,7 +230,7 @@ func (c *counter) uvarint() (int64, error) {
 	return int64(n), noEOF(err)
 }
 
-// padding reads the zeros that make what began at start a multiple of four bytes long.
+// padding reads the zeros that pad what began at start to a multiple of four bytes.
 func (c *counter) padding(start int64) error {
 	for (c.n-start)%4 != 0 {
 		switch b, err := c.ReadByte(); {

@@ -1,7 +1,8 @@
-// Package digest names content: an algorithm and its value, as repositories write them.
+// Package digest identifies content by an algorithm and its value, in the form that repositories
+// use.
 //
-// Only algorithms that still hold are known here. A repository that offers nothing but MD5 or SHA-1 is refused where its
-// metadata are read, by [New] returning [ErrWeak].
+// It knows only algorithms that are still considered secure. [New] returns [ErrWeak] for others, so
+// a repository that offers nothing but MD5 or SHA-1 is rejected when its metadata are read.
 package digest
 
 import (
@@ -17,21 +18,22 @@ import (
 	"github.com/lpbuild/lpbuild/internal/regularfile"
 )
 
-// ErrWeak says that a digest's algorithm is no longer (or not yet) trusted.
+// ErrWeak means that a digest's algorithm is not, or not yet, trusted.
 var ErrWeak = errors.New("digest algorithm is not trusted")
 
-// ErrMismatch says that content is not what its digest names.
+// ErrMismatch means that content does not have the expected digest.
 var ErrMismatch = errors.New("digest mismatch")
 
-// Digest is the name of some content. The zero Digest names nothing.
+// Digest identifies content. The zero Digest identifies nothing.
 type Digest struct {
 	Algorithm string // "sha224", "sha256", "sha384" or "sha512"
 	Hex       string // lower case
 }
 
-var sizes = map[string]int{"sha224": sha256.Size224, "sha256": sha256.Size, "sha384": sha512.Size384, "sha512": sha512.Size}
+var sizes = map[string]int{"sha224": sha256.Size224, "sha256": sha256.Size,
+	"sha384": sha512.Size384, "sha512": sha512.Size}
 
-// New returns the digest of that algorithm (in any case) and value.
+// New returns the digest with the given algorithm, in any case, and value.
 func New(algorithm, value string) (Digest, error) {
 	algorithm = strings.ToLower(strings.TrimSpace(algorithm))
 	size, known := sizes[algorithm]
@@ -40,12 +42,13 @@ func New(algorithm, value string) (Digest, error) {
 	}
 	value = strings.ToLower(strings.TrimSpace(value))
 	if raw, err := hex.DecodeString(value); err != nil || len(raw) != size {
-		return Digest{}, fmt.Errorf("%s digest %.80q is not %d hexadecimal bytes", algorithm, value, size)
+		return Digest{}, fmt.Errorf("%s digest %.80q is not %d hexadecimal bytes", algorithm, value,
+			size)
 	}
 	return Digest{algorithm, value}, nil
 }
 
-// Parse reads the form that [Digest.String] writes.
+// Parse parses the form that [Digest.String] returns.
 func Parse(s string) (Digest, error) {
 	algorithm, value, found := strings.Cut(s, ":")
 	if !found {
@@ -57,10 +60,10 @@ func Parse(s string) (Digest, error) {
 // String returns "sha256:0123…".
 func (d Digest) String() string { return d.Algorithm + ":" + d.Hex }
 
-// IsZero reports whether d names nothing.
+// IsZero reports whether d identifies nothing.
 func (d Digest) IsZero() bool { return d == Digest{} }
 
-// MarshalText makes a Digest a string in JSON.
+// MarshalText encodes a Digest as a string, as in JSON.
 func (d Digest) MarshalText() ([]byte, error) {
 	if d.IsZero() {
 		return nil, nil
@@ -68,7 +71,7 @@ func (d Digest) MarshalText() ([]byte, error) {
 	return []byte(d.String()), nil
 }
 
-// UnmarshalText reads what MarshalText wrote.
+// UnmarshalText decodes the form that MarshalText returns.
 func (d *Digest) UnmarshalText(text []byte) error {
 	if len(text) == 0 {
 		*d = Digest{}
@@ -82,7 +85,8 @@ func (d *Digest) UnmarshalText(text []byte) error {
 	return nil
 }
 
-// Hash returns a new hash of d's algorithm. It panics on the zero Digest, which is a mistake of the program.
+// Hash returns a new hash with d's algorithm. It panics on the zero Digest, which is a programming
+// error.
 func (d Digest) Hash() hash.Hash {
 	switch d.Algorithm {
 	case "sha224":
@@ -94,7 +98,7 @@ func (d Digest) Hash() hash.Hash {
 	case "sha512":
 		return sha512.New()
 	}
-	panic("digest: Hash of an unknown algorithm " + d.Algorithm)
+	panic("digest: Hash called for an unknown algorithm " + d.Algorithm)
 }
 
 // Check returns an error that wraps [ErrMismatch] unless sum is d's value.
@@ -111,7 +115,7 @@ func OfBytes(data []byte) Digest {
 	return Digest{"sha256", hex.EncodeToString(sum[:])}
 }
 
-// OfReader returns the SHA-256 digest of what is left in r.
+// OfReader returns the SHA-256 digest of the rest of r.
 func OfReader(r io.Reader) (Digest, error) {
 	h := sha256.New()
 	if _, err := io.Copy(h, r); err != nil {

@@ -17,17 +17,20 @@ func TestNew(t *testing.T) {
 		want             string // "": an error
 		err              error
 	}{
-		"SHA-256":         {"sha256", emptySHA256, "sha256:" + emptySHA256, nil},
-		"upper case":      {"SHA256", strings.ToUpper(emptySHA256), "sha256:" + emptySHA256, nil},
-		"blanks around":   {" sha256\n", "\t" + emptySHA256 + " ", "sha256:" + emptySHA256, nil},
-		"SHA-512":         {"sha512", strings.Repeat("ab", 64), "sha512:" + strings.Repeat("ab", 64), nil},
-		"SHA-384":         {"sha384", strings.Repeat("0", 96), "sha384:" + strings.Repeat("0", 96), nil},
+		"SHA-256":       {"sha256", emptySHA256, "sha256:" + emptySHA256, nil},
+		"upper case":    {"SHA256", strings.ToUpper(emptySHA256), "sha256:" + emptySHA256, nil},
+		"blanks around": {" sha256\n", "\t" + emptySHA256 + " ", "sha256:" + emptySHA256, nil},
+		"SHA-512": {"sha512", strings.Repeat("ab", 64), "sha512:" +
+			strings.Repeat("ab", 64), nil},
+		"SHA-384": {"sha384", strings.Repeat("0", 96), "sha384:" + strings.Repeat("0", 96),
+			nil},
 		"SHA-1":           {"sha", strings.Repeat("ab", 20), "", ErrWeak},
 		"SHA-1, its name": {"sha1", strings.Repeat("ab", 20), "", ErrWeak},
 		"MD5":             {"md5", strings.Repeat("ab", 16), "", ErrWeak},
 		"too short":       {"sha256", "ab", "", nil},
 		"not hex":         {"sha256", strings.Repeat("xy", 32), "", nil},
-		"path":            {"sha256", "../../../../../../../../../../../../../../../../../../etc/passwd1", "", nil},
+		"path": {"sha256",
+			"../../../../../../../../../../../../../../../../../../etc/passwd1", "", nil},
 	}
 	for name, tc := range tests {
 		d, err := New(tc.algorithm, tc.value)
@@ -41,11 +44,11 @@ func TestNew(t *testing.T) {
 			t.Errorf("%s: %v, %v; want %s", name, d, err, tc.want)
 		}
 		if again, err := Parse(d.String()); err != nil || again != d {
-			t.Errorf("%s: read again: %v, %v", name, again, err)
+			t.Errorf("%s: parsed again: %v, %v", name, again, err)
 		}
 	}
 	if _, err := Parse(emptySHA256); err == nil {
-		t.Error("a digest without its algorithm was read")
+		t.Error("a digest without an algorithm was accepted")
 	}
 }
 
@@ -85,6 +88,6 @@ func TestJSON(t *testing.T) {
 		t.Errorf("%s became %v, %v", data, got, err)
 	}
 	if err := json.Unmarshal([]byte(`{"Digest":"md5:00"}`), &got); err == nil {
-		t.Error("a weak digest was read")
+		t.Error("a weak digest was accepted")
 	}
 }

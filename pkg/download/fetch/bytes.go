@@ -10,7 +10,8 @@ import (
 	"time"
 )
 
-// Bytes returns what is at l, at most limit bytes. The error wraps [ErrNotFound] or [ErrTooLarge] if it is that.
+// Bytes returns the content at l, at most limit bytes. The error wraps [ErrNotFound] or
+// [ErrTooLarge] where that applies.
 func (c *Client) Bytes(ctx context.Context, l Location, limit int64) ([]byte, error) {
 	if l.IsZero() {
 		return nil, errNowhere
@@ -30,9 +31,9 @@ func (c *Client) Bytes(ctx context.Context, l Location, limit int64) ([]byte, er
 	return data, nil
 }
 
-var errNowhere = errors.New("fetch: no location given")
+var errNowhere = errors.New("no location given")
 
-// bytes is one try.
+// bytes makes one attempt.
 func (c *Client) bytes(ctx context.Context, l Location, limit int64) ([]byte, error) {
 	a, err := c.get(ctx, l, 0)
 	if err != nil {
@@ -57,7 +58,7 @@ func (c *Client) bytes(ctx context.Context, l Location, limit int64) ([]byte, er
 	return data.Bytes(), nil
 }
 
-// bodyReader makes an io.Reader of an answer's body.
+// bodyReader adapts the body of an answer to io.Reader.
 type bodyReader struct {
 	a      *answer
 	within time.Duration
@@ -65,11 +66,11 @@ type bodyReader struct {
 
 func (r bodyReader) Read(b []byte) (int, error) { return r.a.read(b, r.within) }
 
-// minProgress is how much a broken try must have brought to count as progress: a server that sends a few bytes per
-// connection must not keep the client for ever.
+// minProgress is the number of bytes that a failed attempt must have transferred to count as
+// progress. A server that sends a few bytes per connection must not keep the client busy forever.
 const minProgress = 64 << 10
 
-// retry calls try until it succeeds, fails for good, or failed too often without bringing anything.
+// retry calls try until it succeeds, fails permanently, or has failed too often without progress.
 func (c *Client) retry(ctx context.Context, try func() (brought int64, err error)) error {
 	for failed := 0; ; {
 		brought, err := try()

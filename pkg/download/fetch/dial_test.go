@@ -6,7 +6,8 @@ import (
 	"testing"
 )
 
-// TestDialOutside has a name that was public when it was looked up and leads to this machine by the time of the connection.
+// TestDialOutside has a name whose address is public when looked up, and local when the connection
+// is made.
 func TestDialOutside(t *testing.T) {
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -18,14 +19,16 @@ func TestDialOutside(t *testing.T) {
 		t.Fatal(err)
 	}
 	connect := dial(new(net.Dialer))
-	if _, err := connect(outside(t.Context(), l), "tcp", listener.Addr().String()); !errors.Is(err, ErrRedirect) || temporary(&connError{err}) {
-		t.Errorf("error is %v, want ErrRedirect, and no second try", err)
+	if _, err := connect(outside(t.Context(), l), "tcp", listener.Addr().String()); !errors.Is(err,
+		ErrRedirect) || temporary(&connError{err}) {
+		t.Errorf("error is %v, want ErrRedirect without a second attempt", err)
 	}
 	other, err := ParseLocation("http://public.example/x", "/")
 	if err != nil {
 		t.Fatal(err)
 	}
-	conn, err := connect(outside(t.Context(), other), "tcp", listener.Addr().String()) // as to a proxy
+	// as for a proxy
+	conn, err := connect(outside(t.Context(), other), "tcp", listener.Addr().String())
 	if err != nil {
 		t.Fatal(err)
 	}

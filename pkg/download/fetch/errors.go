@@ -15,23 +15,24 @@ import (
 )
 
 var (
-	// ErrNotFound says that there is nothing at that place: status 404 or 410, or no such file.
+	// ErrNotFound means that nothing exists at a location: status 404 or 410, or no such file.
 	ErrNotFound = errors.New("not found")
-	// ErrRedirect says that a server sent the client on to where it must not go: from https to http, to something
-	// that is not HTTP, from a public address to one that is not, or round in circles.
+	// ErrRedirect means that a server redirected the client to a forbidden place: from https to
+	// http, to something other than HTTP, from a public address to a private one, or in a loop.
 	ErrRedirect = errors.New("redirect refused")
-	// ErrTooLarge says that there is more than the caller allows or expects. It is the store's.
+	// ErrTooLarge means that the content is larger than the caller allows or expects. It is the
+	// store's error.
 	ErrTooLarge = store.ErrTooLarge
-	// ErrStalled says that nothing arrived for too long.
+	// ErrStalled means that no data arrived for too long.
 	ErrStalled = errors.New("transfer stalled")
 )
 
-// StatusError is an answer that is not what was asked for.
+// StatusError is an answer with an unexpected status.
 type StatusError struct {
 	Code int    // HTTP status, for example 403
-	URL  string // that answered, secrets hidden
+	URL  string // the server that answered, with secrets hidden
 
-	retryAfter time.Duration // what the server asks for, 0 if nothing
+	retryAfter time.Duration // delay that the server asks for; 0 if none
 }
 
 // Error returns the URL, the code and its meaning.
@@ -39,14 +40,14 @@ func (e *StatusError) Error() string {
 	text := fmt.Sprintf("%s: %d %s", e.URL, e.Code, http.StatusText(e.Code))
 	switch e.Code {
 	case http.StatusUnauthorized, http.StatusForbidden:
-		text += ": check the user, password or token for it"
+		text += ": check the user, password or token for that URL"
 	case http.StatusProxyAuthRequired:
 		text += ": check the user and password in HTTP_PROXY or HTTPS_PROXY"
 	}
 	return text
 }
 
-// Is makes 404 and 410 an [ErrNotFound].
+// Is makes 404 and 410 match [ErrNotFound].
 func (e *StatusError) Is(target error) bool {
 	return target == ErrNotFound && (e.Code == http.StatusNotFound || e.Code == http.StatusGone)
 }
@@ -65,12 +66,13 @@ func (e *StatusError) Temporary() bool {
 // maxRetryAfter bounds how long a server can make the client wait.
 const maxRetryAfter = 2 * time.Minute
 
-// newStatusError makes an error of an answer.
+// newStatusError turns an answer into an error.
 func newStatusError(res *http.Response, from Location) *StatusError {
-	return &StatusError{Code: res.StatusCode, URL: from.String(), retryAfter: retryAfter(res.Header.Get("Retry-After"))}
+	return &StatusError{Code: res.StatusCode, URL: from.String(),
+		retryAfter: retryAfter(res.Header.Get("Retry-After"))}
 }
 
-// retryAfter reads seconds or a date, at most maxRetryAfter from now.
+// retryAfter parses seconds or a date, capped at maxRetryAfter from now.
 func retryAfter(value string) time.Duration {
 	if seconds, err := strconv.ParseUint(value, 10, 64); err == nil {
 		return time.Duration(min(seconds, uint64(maxRetryAfter/time.Second))) * time.Second
@@ -81,23 +83,24 @@ func retryAfter(value string) time.Duration {
 	return 0
 }
 
-// connError is what went wrong with the connection rather than with the request.
+// connError is a failure of the connection rather than of the request.
 type connError struct{ err error }
 
 func (e *connError) Error() string { return e.err.Error() }
 func (e *connError) Unwrap() error { return e.err }
 
-// trusting adds to an error about a certificate how to have another authority believed.
+// trusting adds to a certificate error how to trust another authority.
 func trusting(err error) error {
 	if _, ok := errors.AsType[x509.UnknownAuthorityError](err); !ok {
 		return err
 	}
-	return fmt.Errorf("%w: the system's certificates do not have its authority; those of a file (SSL_CERT_FILE) or of a directory "+
-		"(SSL_CERT_DIR) are used in their place if the variable is set", err)
+	return fmt.Errorf("%w: its authority is not among the system's certificates; set "+
+		"SSL_CERT_FILE to a file or SSL_CERT_DIR to a "+
+		"directory of certificates to use in their place", err)
 }
 
-// temporary reports whether trying again may help: the server said so, or the connection broke for a reason that is not
-// bound to come back.
+// temporary reports whether another attempt may succeed: the server said so, or the connection
+// failed for a reason that may pass.
 func temporary(err error) bool {
 	if status, ok := errors.AsType[*StatusError](err); ok {
 		return status.Temporary()
@@ -109,7 +112,7 @@ func temporary(err error) bool {
 	return ok && !lasting(conn.err)
 }
 
-// lasting reports whether an error of the connection will be the same the next time.
+// lasting reports whether a connection error is bound to recur.
 func lasting(err error) bool {
 	if dns, ok := errors.AsType[*net.DNSError](err); ok {
 		return dns.IsNotFound

@@ -1,12 +1,14 @@
-// Package fetch gets content from where it is, over HTTP or HTTPS or from a local folder, into memory or into the store.
+// Package fetch copies content from HTTP or HTTPS URLs or local files into memory or into the
+// store.
 //
-// The laws it keeps: a download ends up in the store as what its digest names, or not at all; one that was interrupted,
-// even by the death of the process, goes on where it stopped; a server that sends too much, too slowly or nothing is
-// given up in bounded time; and no password and no token appears in an error, a log or a lock, see [Location].
+// It guarantees that a download enters the store with the expected digest or not at all; that an
+// interrupted download resumes, even after the process was killed; that it gives up in bounded time
+// on a server that sends too much, too slowly or nothing; and that no password or token appears in
+// an error, a log or a lock (see [Location]).
 //
-// Connections are verified with the certificates of the system, and there is no switch to turn that off. The proxies of
-// HTTP_PROXY, HTTPS_PROXY and NO_PROXY are used. Package fetch knows nothing about what it fetches: signatures and
-// metadata are for its callers.
+// Connections are verified with the system's certificates, and verification cannot be turned off.
+// The proxies of HTTP_PROXY, HTTPS_PROXY and NO_PROXY are used. Package fetch knows nothing about
+// the content: signatures and metadata are up to its callers.
 package fetch
 
 import (
@@ -19,22 +21,29 @@ import (
 	"time"
 )
 
-// Options change how a [Client] works. The zero value is right for most.
+// Options configure a [Client]. The zero value suits most callers.
 type Options struct {
-	Retries       int                             // more tries in a row without progress; 0: 4, negative: none
-	StallTimeout  time.Duration                   // a transfer in which nothing arrives for so long is broken off; 0: 30 s
-	HeaderTimeout time.Duration                   // time to connect and to get the answer's header; 0: 60 s
-	MaxSize       int64                           // most bytes of a download whose size is not known; 0: 8 GiB
-	UserAgent     string                          // empty: "lpbuild"
-	Transport     http.RoundTripper               // nil: one of its own, as the package comment says
-	LookupIP      LookupIP                        // nil: the system's
-	Backoff       func(attempt int) time.Duration // pause before try attempt+1, from 1; nil: 0.3 s doubled up to 15 s, jittered
+	// retries in a row without progress; 0 means 4, negative means none
+	Retries int
+	// limit on the time without data before a transfer is given up; 0 means 30 s
+	StallTimeout time.Duration
+	// limit on the time to connect and to get the response header; 0 means 60 s
+	HeaderTimeout time.Duration
+	// limit on a download of unknown size, in bytes; 0 means 8 GiB
+	MaxSize   int64
+	UserAgent string // "" means "lpbuild"
+	// nil means the client's own, as the package comment says
+	Transport http.RoundTripper
+	LookupIP  LookupIP // nil means the system's resolver
+	// pause before attempt+1, from 1; nil means 0.3 s doubled up to 15 s, with jitter
+	Backoff func(attempt int) time.Duration
 }
 
 // LookupIP returns the addresses of a host.
 type LookupIP func(ctx context.Context, host string) ([]netip.Addr, error)
 
-// Client fetches. It may be used by many goroutines at once, and should be shared: it keeps connections.
+// Client fetches files. It may be used by several goroutines at once, and should be shared, since
+// it keeps connections.
 type Client struct {
 	o Options
 }
@@ -58,8 +67,8 @@ func New(o Options) *Client {
 	return &Client{o}
 }
 
-// backoff doubles from 0.3 s to 15 s and takes a random half of that away, so that clients that failed together do not
-// come back together.
+// backoff doubles from 0.3 s to 15 s and subtracts a random part of up to one half, so that clients
+// that failed together do not retry together.
 func backoff(attempt int) time.Duration {
 	full := min(300*time.Millisecond<<min(attempt-1, 10), 15*time.Second)
 	return full/2 + rand.N(full/2) //nolint:gosec // spreads load, protects nothing
@@ -72,7 +81,7 @@ func newTransport() http.RoundTripper {
 		DialContext:            dial(dialer),
 		TLSHandshakeTimeout:    30 * time.Second,
 		ForceAttemptHTTP2:      true,
-		DisableCompression:     true, // what arrives must be what the digest was made of
+		DisableCompression:     true, // the digest is that of the data as sent
 		MaxIdleConnsPerHost:    8,
 		IdleConnTimeout:        90 * time.Second,
 		MaxResponseHeaderBytes: 1 << 20,

@@ -21,7 +21,7 @@ import (
 	"github.com/lpbuild/lpbuild/pkg/download/store"
 )
 
-// TestMain is also the program that tests run as another process.
+// TestMain also serves as the program that tests run as another process.
 func TestMain(m *testing.M) {
 	switch {
 	case len(os.Args) == 5 && os.Args[1] == "download":
@@ -33,7 +33,7 @@ func TestMain(m *testing.M) {
 	}
 }
 
-// childDownload is a process that downloads into a store.
+// childDownload makes the process download into a store.
 func childDownload(url, dir, d string) {
 	l, err := fetch.ParseLocation(url, "")
 	check(err)
@@ -41,10 +41,11 @@ func childDownload(url, dir, d string) {
 	check(err)
 	st, err := store.Open(dir)
 	check(err)
-	check(fetch.New(fetch.Options{}).ToStore(context.Background(), l, st, fetch.Want{Digest: parsed}, nil))
+	check(fetch.New(fetch.Options{}).ToStore(context.Background(), l, st,
+		fetch.Want{Digest: parsed}, nil))
 }
 
-// childPrint is a process that prints what is at a URL.
+// childPrint makes the process print the content of a URL.
 func childPrint(url string) {
 	l, err := fetch.ParseLocation(url, "")
 	check(err)
@@ -60,7 +61,7 @@ func check(err error) {
 	}
 }
 
-// soon makes a client that does not wait between its tries.
+// soon makes a client that does not pause between attempts.
 func soon(o fetch.Options) *fetch.Client {
 	o.Backoff = func(int) time.Duration { return 0 }
 	return fetch.New(o)
@@ -97,7 +98,7 @@ func wantOf(content []byte) fetch.Want {
 	return fetch.Want{Digest: digest.OfBytes(content), Size: int64(len(content))}
 }
 
-// stored fails the test unless the store has exactly that content, and no part of anything.
+// stored fails the test unless the store has exactly that content, and no parts.
 func stored(t *testing.T, st *store.Store, content []byte) {
 	t.Helper()
 	f, err := st.OpenVerified(t.Context(), digest.OfBytes(content))
@@ -110,7 +111,7 @@ func stored(t *testing.T, st *store.Store, content []byte) {
 	}
 }
 
-// nothingStored fails the test if there is anything but parts in the store.
+// nothingStored fails the test if the store has anything but parts.
 func nothingStored(t *testing.T, st *store.Store, content []byte) {
 	t.Helper()
 	if st.Has(digest.OfBytes(content)) {
@@ -130,7 +131,7 @@ func parts(t *testing.T, st *store.Store) []string {
 	return found
 }
 
-// keepPart leaves the beginning of a download behind, as one that was interrupted.
+// keepPart leaves the beginning of a download in the store, as an interrupted one does.
 func keepPart(t *testing.T, st *store.Store, d digest.Digest, begin []byte) {
 	t.Helper()
 	p, err := st.Partial(t.Context(), d)
@@ -145,7 +146,7 @@ func keepPart(t *testing.T, st *store.Store, d digest.Digest, begin []byte) {
 	}
 }
 
-// server is an HTTP server on loopback that remembers what it was asked for.
+// server is an HTTP server on loopback that records its requests.
 type server struct {
 	*httptest.Server
 	mu       sync.Mutex
@@ -230,7 +231,7 @@ func content(data []byte) http.HandlerFunc {
 	}
 }
 
-// contentWithoutRanges serves data from its beginning, whatever is asked.
+// contentWithoutRanges serves data from the beginning, whatever is requested.
 func contentWithoutRanges(data []byte) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) { w.Write(data) }
 }
@@ -257,7 +258,7 @@ func (w *abortingWriter) Write(b []byte) (int, error) {
 	return w.ResponseWriter.Write(b)
 }
 
-// inTurn answers each request with the next handler, and stays with the last.
+// inTurn answers each request with the next handler, and the remaining ones with the last.
 func inTurn(handlers ...http.HandlerFunc) http.HandlerFunc {
 	var mu sync.Mutex
 	return func(w http.ResponseWriter, r *http.Request) {
@@ -279,12 +280,13 @@ type roundTripper func(*http.Request) (*http.Response, error)
 
 func (f roundTripper) RoundTrip(r *http.Request) (*http.Response, error) { return f(r) }
 
-// respond makes an answer with that body.
+// respond returns a response with the body.
 func respond(code int, body io.Reader) *http.Response {
-	return &http.Response{StatusCode: code, Header: http.Header{}, Body: io.NopCloser(body), ContentLength: -1}
+	return &http.Response{StatusCode: code, Header: http.Header{}, Body: io.NopCloser(body),
+		ContentLength: -1}
 }
 
-// blocked is a body from which nothing comes after text until ctx is done.
+// blocked is a body that delivers nothing after text until ctx is done.
 func blocked(ctx context.Context, text string) io.Reader {
 	return io.MultiReader(strings.NewReader(text), readFunc(func([]byte) (int, error) {
 		<-ctx.Done()

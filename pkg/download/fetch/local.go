@@ -14,7 +14,7 @@ import (
 	"github.com/lpbuild/lpbuild/pkg/download/store"
 )
 
-// openLocal opens a regular file and returns its size. It does not wait for the other end of a FIFO.
+// openLocal opens a regular file and returns its size. It does not block on a FIFO.
 func openLocal(l Location) (*os.File, int64, error) {
 	f, info, err := regularfile.Open(l.LocalPath())
 	switch {
@@ -28,7 +28,7 @@ func openLocal(l Location) (*os.File, int64, error) {
 	return f, info.Size(), nil
 }
 
-// localBytes is Bytes of a local file.
+// localBytes implements Bytes for a local file.
 func localBytes(ctx context.Context, l Location, limit int64) ([]byte, error) {
 	f, size, err := openLocal(l)
 	if err != nil {
@@ -48,8 +48,9 @@ func localBytes(ctx context.Context, l Location, limit int64) ([]byte, error) {
 	return data, nil
 }
 
-// localToStore is ToStore of a local file.
-func localToStore(ctx context.Context, l Location, st *store.Store, want Want, progress func(done, total int64)) error {
+// localToStore implements ToStore for a local file.
+func localToStore(ctx context.Context, l Location, st *store.Store, want Want,
+	progress func(done, total int64)) error {
 	f, size, err := openLocal(l)
 	if err != nil {
 		return err
@@ -58,13 +59,14 @@ func localToStore(ctx context.Context, l Location, st *store.Store, want Want, p
 	if err := want.checkSize(size); err != nil {
 		return fmt.Errorf("%s: %w", l, err)
 	}
-	if _, err := st.Put(ctx, want.Digest, &countingReader{r: f, total: size, progress: progress}, size); err != nil {
+	if _, err := st.Put(ctx, want.Digest, &countingReader{r: f, total: size, progress: progress},
+		size); err != nil {
 		return fmt.Errorf("%s: %w", l, err)
 	}
 	return nil
 }
 
-// countingReader reports how far a file has been read.
+// countingReader reports progress through a file.
 type countingReader struct {
 	r           io.Reader
 	done, total int64
@@ -80,13 +82,13 @@ func (c *countingReader) Read(b []byte) (int, error) {
 	return n, err
 }
 
-// checkSize compares a size that is known beforehand with what is wanted.
+// checkSize compares a size that is known in advance with the wanted one.
 func (w Want) checkSize(size int64) error {
 	switch {
 	case w.Size <= 0 || size == w.Size:
 		return nil
 	case size > w.Size:
-		return fmt.Errorf("%w: it has %d bytes, %d are expected", ErrTooLarge, size, w.Size)
+		return fmt.Errorf("%w: it has %d bytes, want %d", ErrTooLarge, size, w.Size)
 	}
-	return fmt.Errorf("%w: it has %d bytes, %d are expected", digest.ErrMismatch, size, w.Size)
+	return fmt.Errorf("%w: it has %d bytes, want %d", digest.ErrMismatch, size, w.Size)
 }

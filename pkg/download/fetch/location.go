@@ -10,21 +10,21 @@ import (
 	"strings"
 )
 
-// ErrUnsupported says that a location is of a kind that cannot be fetched from.
+// ErrUnsupported means that a location has a scheme that cannot be fetched.
 var ErrUnsupported = errors.New("not supported")
 
-// ErrUnsafePath says that a path that was to be joined to a location would leave it.
-var ErrUnsafePath = errors.New("path leads out of its folder")
+// ErrUnsafePath means that a path, once joined to a location, would leave it.
+var ErrUnsafePath = errors.New("path leads out of its directory")
 
-// Location says where something is and holds the secrets that are needed to get it. However it is printed or encoded,
+// Location is a URL or path, with the secrets needed to fetch it. However it is printed or encoded,
 // its secrets stay hidden: the user info and the query of its URL. The zero Location is nowhere.
 type Location struct {
-	p **place // package fmt prints only the address of this where it cannot call String
+	p **place // a pointer, since fmt prints only its address where it cannot call String
 }
 
 func locate(p *place) Location { return Location{&p} }
 
-// at returns what l points to; the zero Location points to an empty place.
+// at returns the place that l points to; for the zero Location, an empty one.
 func (l Location) at() *place {
 	if l.p == nil {
 		return &place{}
@@ -32,19 +32,19 @@ func (l Location) at() *place {
 	return *l.p
 }
 
-// place is what a Location points to. It never changes after it was made.
+// place is the target of a Location. It is immutable.
 type place struct {
 	url            *url.URL // without user info and fragment; nil for local files
 	user, password string
-	path           string // absolute, of a local file
-	written        string // the local path as it was given
+	path           string // absolute path of a local file
+	written        string // the local path as given
 }
 
 // maxLocation bounds the text of a location.
 const maxLocation = 16 << 10
 
-// ParseLocation reads an http:, https: or file: URL, or a path. A relative path is meant from baseDir,
-// or from the current folder if that is empty. Errors hide what may be secret.
+// ParseLocation parses an http:, https: or file: URL, or a path. A relative path is relative to
+// baseDir, or to the current directory if that is empty. Errors hide possible secrets.
 func ParseLocation(raw, baseDir string) (Location, error) {
 	if trimmed := strings.TrimSpace(raw); schemeOf(trimmed) != "" {
 		raw = trimmed
@@ -55,13 +55,15 @@ func ParseLocation(raw, baseDir string) (Location, error) {
 	case len(raw) > maxLocation:
 		return Location{}, fmt.Errorf("URL or path of %d bytes is too long", len(raw))
 	case strings.ContainsFunc(raw, isControl):
-		return Location{}, fmt.Errorf("%q: control character in the URL or path", Redact(raw))
+		return Location{}, fmt.Errorf("%q: there is a control character in the URL or path",
+			Redact(raw))
 	case scheme == "http" || scheme == "https":
 		return parseURL(raw)
 	case scheme == "file":
 		return parseFileURL(raw)
 	case scheme != "":
-		return Location{}, fmt.Errorf("%s: %q is %w: use https, http, file or a path", Redact(raw), scheme+":", ErrUnsupported)
+		return Location{}, fmt.Errorf("%s: %q is %w: use https, http, file or a path", Redact(raw),
+			scheme+":", ErrUnsupported)
 	}
 	name := filepath.Clean(raw)
 	abs := name
@@ -76,8 +78,8 @@ func ParseLocation(raw, baseDir string) (Location, error) {
 
 func isControl(r rune) bool { return r < 0x20 || r == 0x7f }
 
-// schemeOf returns the scheme of a URL in lower case. What has no slash behind the colon is a path: OBS projects have
-// colons in their names.
+// schemeOf returns the scheme of a URL in lower case. Text without a slash after the colon is a
+// path, since OBS projects have colons in their names.
 func schemeOf(raw string) string {
 	scheme, rest, found := strings.Cut(raw, ":")
 	if !found || !strings.HasPrefix(rest, "/") || scheme == "" {
@@ -91,11 +93,13 @@ func schemeOf(raw string) string {
 	return strings.ToLower(scheme)
 }
 
-// parseURL reads an http or https URL. The errors of package url show what they stumbled over, so none is passed on.
+// parseURL parses an http or https URL. Errors of package url quote the offending text, so none is
+// passed on.
 func parseURL(raw string) (Location, error) {
 	u, err := url.Parse(raw)
 	if err != nil {
-		return Location{}, fmt.Errorf("%s: not a valid URL: look at its host, port, %%-escapes and user info", Redact(raw))
+		return Location{}, fmt.Errorf("%s: not a valid URL: check its host, port, %%-escapes and "+
+			"user info", Redact(raw))
 	}
 	if u.Hostname() == "" {
 		return Location{}, fmt.Errorf("%s: URL without a host", Redact(raw))
@@ -110,10 +114,11 @@ func parseURL(raw string) (Location, error) {
 	return locate(p), nil
 }
 
-// parseFileURL reads file:///path, file:/path and file://localhost/path.
+// parseFileURL parses file:///path, file:/path and file://localhost/path.
 func parseFileURL(raw string) (Location, error) {
 	u, err := url.Parse(raw)
-	if err != nil || u.RawQuery != "" || u.Fragment != "" || strings.ContainsFunc(u.Path, isControl) {
+	if err != nil || u.RawQuery != "" || u.Fragment != "" ||
+		strings.ContainsFunc(u.Path, isControl) {
 		return Location{}, fmt.Errorf("%s: not a valid file URL", Redact(raw))
 	}
 	if u.Host != "" && u.Host != "localhost" {
@@ -123,11 +128,12 @@ func parseFileURL(raw string) (Location, error) {
 	return locate(&place{path: abs, written: (&url.URL{Scheme: "file", Path: abs}).String()}), nil
 }
 
-// Join returns the location of rel below l. rel is a path as repositories write it, not a URL: relative, without "..";
-// everything in it is meant literally. The query of l, which may be a token, is kept. The error wraps [ErrUnsafePath].
+// Join returns the location of rel below l. rel is a path as repositories write it, not a URL:
+// relative, without "..", and taken literally. The query of l, which may be a token, is kept. The
+// error wraps [ErrUnsafePath].
 func (l Location) Join(rel string) (Location, error) {
 	if l.IsZero() {
-		return Location{}, errors.New("join to no location")
+		return Location{}, errors.New("no location to join a path to")
 	}
 	rel, err := cleanRelative(rel)
 	if err != nil {
@@ -143,7 +149,7 @@ func (l Location) Join(rel string) (Location, error) {
 		return locate(&p), nil
 	}
 	u := *p.url
-	// '+' is the same with and without escape, except on object stores, which take a bare one for a space.
+	// '+' means the same escaped or not, except on object stores, which read a bare one as a space.
 	escaped := strings.ReplaceAll((&url.URL{Path: "/" + rel}).EscapedPath(), "+", "%2B")
 	u.RawPath = strings.TrimRight(p.url.EscapedPath(), "/") + escaped
 	if u.Path, err = url.PathUnescape(u.RawPath); err != nil {
@@ -153,7 +159,8 @@ func (l Location) Join(rel string) (Location, error) {
 	return locate(&p), nil
 }
 
-// cleanRelative returns rel without empty elements and ".", and refuses what could lead elsewhere.
+// cleanRelative returns rel without empty and "." elements, and rejects paths that could lead
+// elsewhere.
 func cleanRelative(rel string) (string, error) {
 	clean := path.Clean(rel)
 	switch {
@@ -167,8 +174,8 @@ func cleanRelative(rel string) (string, error) {
 	return clean, nil
 }
 
-// WithCredentials returns l with a user and a password for HTTP's basic authentication. A local l has no use for them
-// and stays as it is.
+// WithCredentials returns l with a user and a password for HTTP basic authentication. A local l is
+// returned unchanged.
 func (l Location) WithCredentials(user, password string) Location {
 	if l.at().url == nil {
 		return l
@@ -191,8 +198,8 @@ func (l Location) Equal(o Location) bool {
 // IsZero reports whether l is nowhere.
 func (l Location) IsZero() bool { return l.p == nil }
 
-// IsLocal reports whether l is a file or folder of this machine.
+// IsLocal reports whether l is a local file or directory.
 func (l Location) IsLocal() bool { return l.p != nil && l.at().url == nil }
 
-// LocalPath returns the absolute path of a local location, else "".
+// LocalPath returns the absolute path of a local location, or "".
 func (l Location) LocalPath() string { return l.at().path }

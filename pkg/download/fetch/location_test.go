@@ -19,19 +19,31 @@ func TestParseLocation(t *testing.T) {
 		shown        string // String
 		stable, path string // Stable, LocalPath
 	}{
-		"https":           {raw: "https://host/a/b", shown: "https://host/a/b", stable: "https://host/a/b"},
-		"token":           {raw: "https://host/a/?tok-en", shown: "https://host/a/?***", stable: "https://host/a/"},
-		"user":            {raw: "HTTP://u:p%40@host:81/a", shown: "http://***@host:81/a", stable: "http://host:81/a"},
-		"both":            {raw: "https://u@host?t=1&u=2", shown: "https://***@host?***", stable: "https://host"},
-		"escapes stay":    {raw: "https://host/a%2Fb", shown: "https://host/a%2Fb", stable: "https://host/a%2Fb"},
-		"space around":    {raw: " https://u:p@host/a\t", shown: "https://***@host/a", stable: "https://host/a"},
-		"IPv6":            {raw: "http://[::1]:8080/", shown: "http://[::1]:8080/", stable: "http://[::1]:8080/"},
-		"absolute":        {raw: "/srv//repo/", shown: "/srv/repo", stable: "/srv/repo", path: "/srv/repo"},
-		"relative":        {raw: "../repo", shown: "/base/repo", stable: "../repo", path: "/base/repo"},
-		"file":            {raw: "file:///srv/a%20b", shown: "/srv/a b", stable: "file:///srv/a%20b", path: "/srv/a b"},
-		"file, short":     {raw: "file:/srv", shown: "/srv", stable: "file:///srv", path: "/srv"},
-		"file, localhost": {raw: "file://localhost/srv", shown: "/srv", stable: "file:///srv", path: "/srv"},
-		"OBS project":     {raw: "home:me", shown: "/base/dir/home:me", stable: "home:me", path: "/base/dir/home:me"},
+		"https": {raw: "https://host/a/b", shown: "https://host/a/b",
+			stable: "https://host/a/b"},
+		"token": {raw: "https://host/a/?tok-en", shown: "https://host/a/?***",
+			stable: "https://host/a/"},
+		"user": {raw: "HTTP://u:p%40@host:81/a", shown: "http://***@host:81/a",
+			stable: "http://host:81/a"},
+		"both": {raw: "https://u@host?t=1&u=2", shown: "https://***@host?***",
+			stable: "https://host"},
+		"escapes stay": {raw: "https://host/a%2Fb", shown: "https://host/a%2Fb",
+			stable: "https://host/a%2Fb"},
+		"space around": {raw: " https://u:p@host/a\t", shown: "https://***@host/a",
+			stable: "https://host/a"},
+		"IPv6": {raw: "http://[::1]:8080/", shown: "http://[::1]:8080/",
+			stable: "http://[::1]:8080/"},
+		"absolute": {raw: "/srv//repo/", shown: "/srv/repo", stable: "/srv/repo",
+			path: "/srv/repo"},
+		"relative": {raw: "../repo", shown: "/base/repo", stable: "../repo",
+			path: "/base/repo"},
+		"file": {raw: "file:///srv/a%20b", shown: "/srv/a b",
+			stable: "file:///srv/a%20b", path: "/srv/a b"},
+		"file, short": {raw: "file:/srv", shown: "/srv", stable: "file:///srv", path: "/srv"},
+		"file, localhost": {raw: "file://localhost/srv", shown: "/srv", stable: "file:///srv",
+			path: "/srv"},
+		"OBS project": {raw: "home:me", shown: "/base/dir/home:me", stable: "home:me",
+			path: "/base/dir/home:me"},
 	}
 	for name, tc := range tests {
 		t.Run(name, func(t *testing.T) {
@@ -39,12 +51,14 @@ func TestParseLocation(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			if l.String() != tc.shown || l.Stable() != tc.stable || l.LocalPath() != tc.path || l.IsLocal() != (tc.path != "") {
-				t.Errorf("String %q, Stable %q, LocalPath %q, IsLocal %v", l.String(), l.Stable(), l.LocalPath(), l.IsLocal())
+			if l.String() != tc.shown || l.Stable() != tc.stable || l.LocalPath() != tc.path ||
+				l.IsLocal() != (tc.path != "") {
+				t.Errorf("String %q, Stable %q, LocalPath %q, IsLocal %v", l.String(), l.Stable(),
+					l.LocalPath(), l.IsLocal())
 			}
 			again, err := fetch.ParseLocation(l.Stable(), "/base/dir")
 			if err != nil || again.Stable() != l.Stable() || again.LocalPath() != l.LocalPath() {
-				t.Errorf("Stable read back: %v, %v", again, err)
+				t.Errorf("Stable parsed again: %v, %v", again, err)
 			}
 		})
 	}
@@ -52,15 +66,19 @@ func TestParseLocation(t *testing.T) {
 
 func TestParseLocationErrors(t *testing.T) {
 	tests := map[string]struct{ raw, want string }{
-		"nothing":             {"", "no URL or path"},
-		"too long":            {"https://host/" + strings.Repeat("x", 20_000), "too long"},
-		"other scheme":        {"ftp://u:s3cret@host/a?s3cret", `ftp://***@host/a?***: "ftp:" is not supported`},
-		"plugin":              {"plugin:/susecloud?credentials=s3cret", `plugin:/susecloud?***: "plugin:" is not supported`},
-		"no host":             {"https:///a?s3cret", "https:///a?***: URL without a host"},
-		"bad port":            {"https://u:s3/cret@host/", "https://***@host/: not a valid URL"},
-		"bad escape":          {"https://u:s3cret%zz@host/?s3cret", "https://***@host/?***: not a valid URL"},
-		"password with ?":     {"https://u:s3?cret@host/", "https://***: not a valid URL"},
-		"password with #":     {"https://user:12#s3cret@host/", "https://***: '#' must be written %23"},
+		"nothing":  {"", "no URL or path"},
+		"too long": {"https://host/" + strings.Repeat("x", 20_000), "too long"},
+		"other scheme": {"ftp://u:s3cret@host/a?s3cret",
+			`ftp://***@host/a?***: "ftp:" is not supported`},
+		"plugin": {"plugin:/susecloud?credentials=s3cret",
+			`plugin:/susecloud?***: "plugin:" is not supported`},
+		"no host":  {"https:///a?s3cret", "https:///a?***: URL without a host"},
+		"bad port": {"https://u:s3/cret@host/", "https://***@host/: not a valid URL"},
+		"bad escape": {"https://u:s3cret%zz@host/?s3cret",
+			"https://***@host/?***: not a valid URL"},
+		"password with ?": {"https://u:s3?cret@host/", "https://***: not a valid URL"},
+		"password with #": {"https://user:12#s3cret@host/",
+			"https://***: '#' must be written %23"},
 		"space in password":   {"https://u:s3 cret@host/", "https://***@host/: not a valid URL"},
 		"control character":   {"https://u:s3cret@host/\x1b[31m?s3cret", "control character"},
 		"newline in a path":   {"/srv/\nrepo", "control character"},
@@ -89,12 +107,18 @@ func TestParseLocationErrors(t *testing.T) {
 
 func TestJoin(t *testing.T) {
 	tests := map[string]struct{ base, rel, shown, stable string }{
-		"keeps the token":   {"https://host/repo?token", "repodata/repomd.xml", "https://host/repo/repodata/repomd.xml?***", "https://host/repo/repodata/repomd.xml"},
-		"slashes":           {"https://host/repo///", "./x//y.rpm", "https://host/repo/x/y.rpm", "https://host/repo/x/y.rpm"},
-		"no path":           {"https://host", "x", "https://host/x", "https://host/x"},
-		"escapes of base":   {"https://host/a%2Fb/", "x", "https://host/a%2Fb/x", "https://host/a%2Fb/x"},
-		"literal":           {"https://host/r", "g++-1~b^c 100%25?.rpm", "https://host/r/g%2B%2B-1~b%5Ec%20100%2525%3F.rpm", "https://host/r/g%2B%2B-1~b%5Ec%20100%2525%3F.rpm"},
-		"local":             {"/srv/repo/", "x86_64/a%20b.rpm", "/srv/repo/x86_64/a%20b.rpm", "/srv/repo/x86_64/a%20b.rpm"},
+		"keeps the token": {"https://host/repo?token", "repodata/repomd.xml",
+			"https://host/repo/repodata/repomd.xml?***", "https://host/repo/repodata/repomd.xml"},
+		"slashes": {"https://host/repo///", "./x//y.rpm", "https://host/repo/x/y.rpm",
+			"https://host/repo/x/y.rpm"},
+		"no path": {"https://host", "x", "https://host/x", "https://host/x"},
+		"escapes of base": {"https://host/a%2Fb/", "x", "https://host/a%2Fb/x",
+			"https://host/a%2Fb/x"},
+		"literal": {"https://host/r", "g++-1~b^c 100%25?.rpm",
+			"https://host/r/g%2B%2B-1~b%5Ec%20100%2525%3F.rpm",
+			"https://host/r/g%2B%2B-1~b%5Ec%20100%2525%3F.rpm"},
+		"local": {"/srv/repo/", "x86_64/a%20b.rpm", "/srv/repo/x86_64/a%20b.rpm",
+			"/srv/repo/x86_64/a%20b.rpm"},
 		"local relative":    {"repo", "x", "/base/repo/x", "repo/x"},
 		"local, from file:": {"file:///srv", "a b", "/srv/a b", "file:///srv/a%20b"},
 		"root":              {"/", "x", "/x", "/x"},
@@ -110,7 +134,7 @@ func TestJoin(t *testing.T) {
 				t.Errorf("Join = %v, stable %s, %v", got, got.Stable(), err)
 			}
 			if base.String() == got.String() {
-				t.Error("Join changed what it was called on")
+				t.Error("Join changed its receiver")
 			}
 		})
 	}
@@ -118,7 +142,8 @@ func TestJoin(t *testing.T) {
 
 func TestJoinRefusesWhatLeadsElsewhere(t *testing.T) {
 	for _, base := range []string{"https://host/repo?token", "/srv/repo"} {
-		for _, rel := range []string{"", ".", "..", "../x", "a/../../x", "a/../x", "/etc/passwd", "https://other/x",
+		for _, rel := range []string{"", ".", "..", "../x", "a/../../x", "a/../x", "/etc/passwd",
+			"https://other/x",
 			"file:/etc/passwd", "a\x00b", "a\nb", strings.Repeat("x", 20_000)} {
 			got, err := location(t, base).Join(rel)
 			if !errors.Is(err, fetch.ErrUnsafePath) || !got.IsZero() {
@@ -131,7 +156,7 @@ func TestJoinRefusesWhatLeadsElsewhere(t *testing.T) {
 	}
 }
 
-// However a location is printed or encoded, on its own or inside something else, its secrets do not show.
+// However a location is printed or encoded, alone or inside another value, its secrets do not show.
 func TestLocationHidesItsSecrets(t *testing.T) {
 	l := location(t, "https://user:passw0rd@host/path?t0ken=va1ue").WithCredentials("name", "w0rd")
 	inside := struct {
@@ -147,10 +172,12 @@ func TestLocationHidesItsSecrets(t *testing.T) {
 	}
 	texts := []string{log.String(), string(data)}
 	for _, verb := range []string{"%v", "%+v", "%#v", "%s", "%q", "%d", "%x"} {
-		texts = append(texts, fmt.Sprintf(verb, l), fmt.Sprintf(verb, &l), fmt.Sprintf(verb, inside), fmt.Sprintf(verb, &inside))
+		texts = append(texts, fmt.Sprintf(verb, l), fmt.Sprintf(verb, &l),
+			fmt.Sprintf(verb, inside), fmt.Sprintf(verb, &inside))
 	}
 	for _, text := range texts {
-		for _, secret := range []string{"user", "passw0rd", "name", "w0rd", "t0ken", "va1ue", "773072"} {
+		for _, secret := range []string{"user", "passw0rd", "name", "w0rd", "t0ken", "va1ue",
+			"773072"} {
 			if strings.Contains(text, secret) {
 				t.Errorf("%s shows %q", text, secret)
 			}
@@ -164,13 +191,14 @@ func TestLocationHidesItsSecrets(t *testing.T) {
 func TestWithCredentialsOfLocal(t *testing.T) {
 	l := location(t, "/srv/repo")
 	if got := l.WithCredentials("u", "p"); !got.Equal(l) {
-		t.Errorf("local location changed to %v", got)
+		t.Errorf("the local location changed to %v", got)
 	}
 }
 
 func TestLocationEqual(t *testing.T) {
 	same := []fetch.Location{
-		{}, location(t, "/a"), location(t, "/b"), location(t, "https://h/"), location(t, "https://h/?t"),
+		{}, location(t, "/a"), location(t, "/b"), location(t, "https://h/"),
+		location(t, "https://h/?t"),
 		location(t, "https://u@h/"), location(t, "https://u:p@h/"),
 	}
 	for i, a := range same {
@@ -184,7 +212,7 @@ func TestLocationEqual(t *testing.T) {
 		t.Errorf("parsed twice:\n%s", d)
 	}
 	if !location(t, "/a").Equal(location(t, "/a")) {
-		t.Error("a path is not equal to itself")
+		t.Error("a path does not equal itself")
 	}
 }
 
@@ -210,7 +238,8 @@ func TestRedact(t *testing.T) {
 }
 
 func FuzzParseLocation(f *testing.F) {
-	for _, raw := range []string{"https://u:p@host/a?t", "file:///a%20b", "dir/x", "ftp://h/", "https://[::1]:80/%2F?a=b&c",
+	for _, raw := range []string{"https://u:p@host/a?t", "file:///a%20b", "dir/x", "ftp://h/",
+		"https://[::1]:80/%2F?a=b&c",
 		"https://u:12#x@h/", "http://h/\x7f", "HTTPS:/x", "https://%zz@h"} {
 		f.Add(raw, "repodata/x.xml")
 	}
@@ -219,19 +248,20 @@ func FuzzParseLocation(f *testing.F) {
 		l, err := fetch.ParseLocation(raw, "/base")
 		if err != nil {
 			if !l.IsZero() {
-				t.Fatalf("%v beside an error", l)
+				t.Fatalf("got both %v and an error", l)
 			}
 			return
 		}
 		if !l.IsLocal() && strings.ContainsAny(strings.ReplaceAll(l.Stable(), "[", ""), "?#") {
 			t.Errorf("Stable %q has a query", l.Stable())
 		}
-		if joined, err := l.Join(rel); err == nil && !strings.HasPrefix(joined.Stable(), strings.TrimRight(l.Stable(), "/")+"/") {
+		if joined, err := l.Join(rel); err == nil &&
+			!strings.HasPrefix(joined.Stable(), strings.TrimRight(l.Stable(), "/")+"/") {
 			t.Errorf("%v joined with %q is %v", l, rel, joined)
 		}
 		again, err := fetch.ParseLocation(l.Stable(), "/base")
 		if err != nil || again.Stable() != l.Stable() {
-			t.Errorf("%q read back: %q, %v", l.Stable(), again.Stable(), err)
+			t.Errorf("%q parsed again: %q, %v", l.Stable(), again.Stable(), err)
 		}
 	})
 }

@@ -8,10 +8,10 @@ import (
 	"strings"
 )
 
-// hidden stands where something secret was.
+// hidden replaces a secret.
 const hidden = "***"
 
-// String returns l for people: messages, logs, reports. User info and query are hidden, as in
+// String returns l for messages, logs and reports. User info and query are hidden, as in
 // "https://***@host/path?***"; a local location is an absolute path.
 func (l Location) String() string {
 	p := l.at()
@@ -29,8 +29,8 @@ func (l Location) String() string {
 	return s
 }
 
-// Stable returns l for files that are kept and compared: without user info and query, and a relative path as it was
-// given. [ParseLocation] reads it back.
+// Stable returns l for files that are kept and compared: without user info and query, and with a
+// relative path as given. [ParseLocation] parses it.
 func (l Location) Stable() string {
 	u := l.at().url
 	if u == nil {
@@ -45,8 +45,8 @@ func (l Location) GoString() string { return "fetch.Location(" + l.String() + ")
 // MarshalText returns the form of [Location.Stable].
 func (l Location) MarshalText() ([]byte, error) { return []byte(l.Stable()), nil }
 
-// Redact returns what may be shown of a text that looks like a URL, valid or not: user info, query and fragment are
-// hidden. A text without a scheme is returned as it is.
+// Redact returns the parts of a possibly invalid URL that may be shown: user info, query and
+// fragment are hidden. Text without a scheme is returned as it is.
 func Redact(raw string) string {
 	scheme := schemeOf(raw)
 	if scheme == "" {
@@ -58,7 +58,7 @@ func Redact(raw string) string {
 	prefix := scheme + ":" + slashes
 	at, end := strings.LastIndexByte(rest, '@'), strings.IndexAny(rest, "?#")
 	if at >= 0 && end >= 0 && end < at {
-		return prefix + hidden // a password with '?' in it, or a query with '@': who knows
+		return prefix + hidden // may be a password with '?' in it, or a query with '@'
 	}
 	if at >= 0 {
 		prefix += hidden + "@"
@@ -71,14 +71,14 @@ func Redact(raw string) string {
 	return prefix + rest
 }
 
-// Shorter texts than these are hidden where a URL is printed, but not searched for in other texts: they would be found
-// in every word.
+// Secrets shorter than these are hidden where a URL is printed, but are not searched for in other
+// texts, where they would match every word.
 const (
 	minSecret = 3 // of user info
 	minToken  = 6 // of one query parameter
 )
 
-// secrets returns every text that must not be seen of l, longest first.
+// secrets returns every text of l that must not be shown, longest first.
 func (l Location) secrets() []string {
 	p := l.at()
 	if p.url == nil {
@@ -96,7 +96,7 @@ func (l Location) secrets() []string {
 	}
 	add(p.url.RawQuery)
 	for part := range strings.SplitSeq(p.url.RawQuery, "&") {
-		value := part // a bare token; the name of a parameter is no secret
+		value := part // a bare token; the name of a parameter is not secret
 		if _, after, hasName := strings.Cut(part, "="); hasName {
 			value = after
 		}
@@ -118,9 +118,11 @@ func (l Location) hide(text string) string {
 	return text
 }
 
-// guard returns err if nothing of l's secrets is in its text, else an error that says the same without them.
+// guard returns err if its text contains none of l's secrets, or else an error with the same text
+// without them.
 func (l Location) guard(err error) error {
-	if ue, ok := errors.AsType[*url.Error](err); ok && error(ue) == err { //nolint:errorlint // only err itself, not one inside
+	// nolint:errorlint // only err itself, not one inside
+	if ue, ok := errors.AsType[*url.Error](err); ok && error(ue) == err {
 		err = ue.Err // shows the URL
 	}
 	if err == nil {
@@ -134,7 +136,8 @@ func (l Location) guard(err error) error {
 	return err
 }
 
-// hiddenError is an error whose own text would show a secret. It can be asked what it is, but not taken apart.
+// hiddenError is an error whose own text would show a secret. It supports errors.Is and errors.As,
+// but not Unwrap.
 type hiddenError struct {
 	text  string
 	inner error
@@ -143,7 +146,7 @@ type hiddenError struct {
 
 func (e *hiddenError) Error() string { return e.text }
 
-// GoString hides what %#v would show of the error inside.
+// GoString hides what %#v would show of the inner error.
 func (e *hiddenError) GoString() string { return e.text }
 
 func (e *hiddenError) Is(target error) bool { return errors.Is(e.inner, target) }

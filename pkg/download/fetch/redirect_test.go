@@ -9,7 +9,7 @@ import (
 	"github.com/lpbuild/lpbuild/pkg/download/fetch"
 )
 
-// to redirects to what target returns.
+// to redirects to the result of target.
 func to(target func(r *http.Request) string) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("Location", target(r))
@@ -18,7 +18,9 @@ func to(target func(r *http.Request) string) http.HandlerFunc {
 }
 
 func TestRedirectOnTheSameHost(t *testing.T) {
-	s := serve(t, inTurn(to(func(*http.Request) string { return "/new/place?own" }), content([]byte("ok"))))
+	s := serve(t, inTurn(to(func(*http.Request) string {
+		return "/new/place?own"
+	}), content([]byte("ok"))))
 	l := location(t, s.URL+"/old?token").WithCredentials("me", "pass")
 	got, err := soon(fetch.Options{}).Bytes(t.Context(), l, 9)
 	if string(got) != "ok" || err != nil {
@@ -26,11 +28,12 @@ func TestRedirectOnTheSameHost(t *testing.T) {
 	}
 	r := s.asked()[1]
 	if user, _, _ := r.BasicAuth(); r.RequestURI != "/new/place?own" || user != "me" {
-		t.Errorf("asked for %s as %q", r.RequestURI, user)
+		t.Errorf("got a request for %s as %q", r.RequestURI, user)
 	}
 }
 
-// Another host gets neither the password nor the token, not even when the first host repeats the token or in a Referer.
+// Another host gets neither the password nor the token, not even if the first host repeats the
+// token, or in a Referer.
 func TestRedirectToAnotherHostDropsSecrets(t *testing.T) {
 	other := serve(t, content([]byte("ok")))
 	for name, target := range map[string]string{
@@ -45,13 +48,15 @@ func TestRedirectToAnotherHostDropsSecrets(t *testing.T) {
 			}
 			first := serve(t, to(func(*http.Request) string { return base + target }))
 			l := location(t, first.URL+"/old?t0ken").WithCredentials("me", "pass")
-			if got, err := soon(fetch.Options{}).Bytes(t.Context(), l, 9); string(got) != "ok" || err != nil {
+			if got, err := soon(fetch.Options{}).Bytes(t.Context(), l, 9); string(got) != "ok" ||
+				err != nil {
 				t.Fatalf("Bytes = %q, %v", got, err)
 			}
 			asked := other.asked()
 			r := asked[len(asked)-1]
-			if r.RequestURI != "/new?signature=1" || r.Header.Get("Authorization") != "" || r.Referer() != "" {
-				t.Errorf("other host was asked for %s with %v", r.RequestURI, r.Header)
+			if r.RequestURI != "/new?signature=1" || r.Header.Get("Authorization") != "" ||
+				r.Referer() != "" {
+				t.Errorf("the other host got a request for %s with %v", r.RequestURI, r.Header)
 			}
 		})
 	}
@@ -60,20 +65,24 @@ func TestRedirectToAnotherHostDropsSecrets(t *testing.T) {
 func TestRedirectRefused(t *testing.T) {
 	plain := serve(t, content([]byte("never seen")))
 	tests := map[string]struct{ target, want string }{
-		"https to http":      {plain.URL + "/x?s3cret", "it leads from https to http, to " + plain.URL + "/x?***"},
+		"https to http": {plain.URL + "/x?s3cret", "it leads from https to http, to " +
+			plain.URL + "/x?***"},
 		"to a file":          {"file:///etc/passwd", "redirect refused"},
 		"to another scheme":  {"ftp://host/s3cret", `it leads to "ftp"`},
-		"to nonsense":        {"https://%zz/s3cret", "its target is not a valid URL"},
-		"round in circles":   {"", "more than 10 in a row"},
+		"to an invalid URL":  {"https://%zz/s3cret", "its target is not a valid URL"},
+		"in a loop":          {"", "more than 10 in a row"},
 		"to no host":         {"https:///s3cret", "its target is not a valid URL"},
 		"echo of the secret": {"ftp://host/?t0ken-of-the-repository", "redirect refused"},
 	}
 	for name, tc := range tests {
 		t.Run(name, func(t *testing.T) {
-			s := serveTLS(t, to(func(*http.Request) string { return tc.target + map[bool]string{true: "/again"}[tc.target == ""] }))
+			s := serveTLS(t, to(func(*http.Request) string {
+				return tc.target + map[bool]string{true: "/again"}[tc.target == ""]
+			}))
 			c := soon(fetch.Options{Transport: s.Client().Transport})
 			got, err := c.Bytes(t.Context(), location(t, s.URL+"/a?t0ken-of-the-repository"), 99)
-			if !errors.Is(err, fetch.ErrRedirect) || got != nil || !strings.Contains(err.Error(), tc.want) {
+			if !errors.Is(err, fetch.ErrRedirect) || got != nil ||
+				!strings.Contains(err.Error(), tc.want) {
 				t.Errorf("Bytes = %q, %v", got, err)
 			}
 			if strings.Contains(err.Error(), "s3cret") || strings.Contains(err.Error(), "t0ken") {
@@ -85,7 +94,7 @@ func TestRedirectRefused(t *testing.T) {
 		})
 	}
 	if len(plain.asked()) > 0 {
-		t.Error("the http server was asked")
+		t.Error("the http server got a request")
 	}
 }
 
@@ -93,13 +102,15 @@ func TestErrorAfterRedirectNamesBothPlaces(t *testing.T) {
 	other := serve(t, status(403))
 	s := serve(t, to(func(*http.Request) string { return other.URL + "/b?signature" }))
 	_, err := soon(fetch.Options{}).Bytes(t.Context(), location(t, s.URL+"/a?t0ken"), 9)
-	want := s.URL + "/a?*** redirects: " + other.URL + "/b?***: 403 Forbidden: check the user, password or token for it"
+	want := s.URL + "/a?*** redirects: " + other.URL + "/b?***: 403 Forbidden: check the user, " +
+		"password or token for that URL"
 	if err == nil || err.Error() != want {
 		t.Errorf("error %v, want %s", err, want)
 	}
 }
 
-// Credentials go along from http to https of the same host on the usual ports, and to no other port or name.
+// Credentials follow from http to https on the same host and the default ports, and to no other
+// port or name.
 func TestRedirectCredentials(t *testing.T) {
 	for _, tc := range []struct {
 		from, to string
@@ -122,7 +133,8 @@ func TestRedirectCredentials(t *testing.T) {
 			res.Header.Set("Location", tc.to)
 			return res, nil
 		})})
-		if _, err := c.Bytes(t.Context(), location(t, tc.from).WithCredentials("me", "pass"), 9); err != nil {
+		if _, err := c.Bytes(t.Context(), location(t, tc.from).WithCredentials("me", "pass"),
+			9); err != nil {
 			t.Fatal(err)
 		}
 		if _, _, sent := last.BasicAuth(); sent != tc.kept {

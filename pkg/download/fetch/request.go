@@ -11,18 +11,18 @@ import (
 	"time"
 )
 
-// maxRedirects is how often one request may be sent on.
+// maxRedirects is the number of times that one request may be redirected.
 const maxRedirects = 10
 
-// answer is the header of an answer and its body, watched for progress.
+// answer is the header and the body of a response, watched for progress.
 type answer struct {
 	*http.Response
-	from   Location // that answered, after redirects
+	from   Location // the location that answered, after redirects
 	expect *watchdog
 }
 
-// get asks for l, from the byte offset on, and follows redirects. The caller closes the answer. An answer of any status
-// is no error.
+// get requests l, from the byte at offset on, and follows redirects. The caller closes the answer.
+// An answer with any status is not an error.
 func (c *Client) get(ctx context.Context, l Location, offset int64) (*answer, error) {
 	ctx, dog := watch(ctx)
 	from := l
@@ -39,7 +39,8 @@ func (c *Client) get(ctx context.Context, l Location, offset int64) (*answer, er
 		if !slices.Contains(redirects, res.StatusCode) || target == "" {
 			return &answer{res, from, dog}, nil
 		}
-		_, _ = io.CopyN(io.Discard, res.Body, 16<<10) // the connection can be used again if that was all
+		// the connection can be reused if that was all
+		_, _ = io.CopyN(io.Discard, res.Body, 16<<10)
 		res.Body.Close()
 		next, err := from.redirect(target)
 		if err == nil {
@@ -61,8 +62,8 @@ func (c *Client) get(ctx context.Context, l Location, offset int64) (*answer, er
 var redirects = []int{http.StatusMovedPermanently, http.StatusFound, http.StatusSeeOther,
 	http.StatusTemporaryRedirect, http.StatusPermanentRedirect}
 
-// roundTrip sends one request. It does not go through http.Client, which would pass the token on in a Referer header
-// and show it in its errors.
+// roundTrip sends one request. It avoids http.Client, which would pass the token on in a Referer
+// header and show it in its errors.
 func (c *Client) roundTrip(ctx context.Context, l Location, offset int64) (*http.Response, error) {
 	p := l.at()
 	req := (&http.Request{Method: http.MethodGet, URL: p.url, Host: p.url.Host, Header: http.Header{
@@ -78,32 +79,37 @@ func (c *Client) roundTrip(ctx context.Context, l Location, offset int64) (*http
 	return c.o.Transport.RoundTrip(req)
 }
 
-// redirect returns where a server sends the client on to. Credentials and the query's token stay with the host they
-// were given for; what else the server puts into the new query is its own.
+// redirect returns the target of a server's redirect. Credentials and the token in the query stay
+// with the host they were given for; the server decides what else the new query has.
 func (l Location) redirect(target string) (Location, error) {
 	p := l.at()
 	u, err := p.url.Parse(target)
 	if err != nil || u.Hostname() == "" {
-		return Location{}, l.guard(fmt.Errorf("%s: %w: its target is not a valid URL", l, ErrRedirect))
+		return Location{}, l.guard(fmt.Errorf("%s: %w: its target is not a valid URL", l,
+			ErrRedirect))
 	}
 	u.User, u.Fragment, u.RawFragment = nil, "", ""
 	next := &place{url: u}
 	switch {
 	case p.url.Scheme == "https" && u.Scheme == "http":
-		return Location{}, l.guard(fmt.Errorf("%s: %w: it leads from https to http, to %s", l, ErrRedirect, locate(next)))
+		return Location{}, l.guard(fmt.Errorf("%s: %w: it leads from https to http, to %s", l,
+			ErrRedirect, locate(next)))
 	case u.Scheme != "https" && u.Scheme != "http":
-		return Location{}, l.guard(fmt.Errorf("%s: %w: it leads to %q, which is neither https nor http", l, ErrRedirect, u.Scheme))
+		return Location{}, l.guard(fmt.Errorf("%s: %w: it leads to %q, which is neither https "+
+			"nor http", l, ErrRedirect, u.Scheme))
 	case sameHost(p.url, u):
 		next.user, next.password = p.user, p.password
 	case p.url.RawQuery != "":
 		own := strings.Split(p.url.RawQuery, "&")
-		parts := slices.DeleteFunc(strings.Split(u.RawQuery, "&"), func(s string) bool { return slices.Contains(own, s) })
+		parts := slices.DeleteFunc(strings.Split(u.RawQuery, "&"),
+			func(s string) bool { return slices.Contains(own, s) })
 		u.RawQuery = strings.Join(parts, "&")
 	}
 	return locate(next), nil
 }
 
-// sameHost reports whether two URLs lead to the same server; going from http to https on the usual ports is no change.
+// sameHost reports whether two URLs lead to the same server. Going from http to https on the
+// default ports is not a change.
 func sameHost(u, v *url.URL) bool {
 	if !strings.EqualFold(u.Hostname(), v.Hostname()) {
 		return false
@@ -123,7 +129,7 @@ func port(scheme, port string) string {
 	return "80"
 }
 
-// via says in err that l was redirected.
+// via adds to err that l was redirected.
 func via(l, from Location, err error) error {
 	if from.at() == l.at() {
 		return err
@@ -131,7 +137,8 @@ func via(l, from Location, err error) error {
 	return l.guard(fmt.Errorf("%s redirects: %w", l, err))
 }
 
-// Read reads the body. Only the time spent in here counts for the watchdog: a slow disk is no stalled transfer.
+// read reads the body. Only the time spent here counts for the watchdog: a slow disk is not a
+// stalled transfer.
 func (a *answer) read(b []byte, within time.Duration) (int, error) {
 	a.expect.within(within)
 	n, err := a.Body.Read(b)

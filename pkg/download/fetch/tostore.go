@@ -13,20 +13,23 @@ import (
 	"github.com/lpbuild/lpbuild/pkg/download/store"
 )
 
-// Want is what a download must turn out to be.
+// Want is the expected content of a download.
 type Want struct {
 	Digest digest.Digest // required
-	Size   int64         // in bytes; 0: not known
+	Size   int64         // in bytes; 0 if unknown
 }
 
-// ToStore gets what is at l into the store, unless it is there already. A download that was interrupted before goes on
-// where it stopped, if the server can do that; one that another process is at is waited for. What does not match
-// want.Digest is fetched once more from its beginning if it came in several pieces, else the error wraps
-// [digest.ErrMismatch]; nothing wrong enters the store. What is larger than want.Size is broken off: [ErrTooLarge].
+// ToStore fetches the content at l into the store, unless it is already there. An interrupted
+// download resumes if the server supports that, and one that another process is working on is
+// waited for. If the content does not match want.Digest, ToStore fetches it from the beginning once
+// more if it came in several pieces, and otherwise returns an error that wraps
+// [digest.ErrMismatch]; wrong content never enters the store. Content larger than want.Size is cut
+// off with [ErrTooLarge].
 //
-// progress, which may be nil, is called from this goroutine with the bytes that are there and the size, 0 while that is
-// not known. It may go back when the download starts again.
-func (c *Client) ToStore(ctx context.Context, l Location, st *store.Store, want Want, progress func(done, total int64)) error {
+// progress, which may be nil, is called from this goroutine with the number of bytes present and
+// the size, which is 0 while unknown. The number may go down when the download restarts.
+func (c *Client) ToStore(ctx context.Context, l Location, st *store.Store, want Want,
+	progress func(done, total int64)) error {
 	if progress == nil {
 		progress = func(int64, int64) {}
 	}
@@ -34,7 +37,7 @@ func (c *Client) ToStore(ctx context.Context, l Location, st *store.Store, want 
 	case l.IsZero():
 		return errNowhere
 	case want.Digest.IsZero():
-		return fmt.Errorf("%s: no digest to check it with", l)
+		return fmt.Errorf("%s: no digest to verify it with", l)
 	case st.Has(want.Digest):
 		progress(want.Size, want.Size)
 		return nil
@@ -44,7 +47,8 @@ func (c *Client) ToStore(ctx context.Context, l Location, st *store.Store, want 
 	return l.guard(c.download(ctx, l, st, want, progress))
 }
 
-func (c *Client) download(ctx context.Context, l Location, st *store.Store, want Want, progress func(done, total int64)) error {
+func (c *Client) download(ctx context.Context, l Location, st *store.Store, want Want,
+	progress func(done, total int64)) error {
 	part, err := st.Partial(ctx, want.Digest)
 	if errors.Is(err, store.ErrExists) {
 		progress(want.Size, want.Size)
@@ -80,10 +84,10 @@ type transfer struct {
 	part     *store.Partial
 	want     Want
 	progress func(done, total int64)
-	pieced   bool // what is there came with more than one request
+	pieced   bool // the present bytes came with more than one request
 }
 
-// try goes on with the download, to its end if it can. It returns how many bytes it brought.
+// try continues the download, to its end if possible. It returns the number of bytes it fetched.
 func (t *transfer) try(ctx context.Context) (brought int64, err error) {
 	if t.want.Size > 0 && t.part.Size() > t.want.Size {
 		if err := t.part.Reset(); err != nil {
@@ -112,11 +116,11 @@ func (t *transfer) try(ctx context.Context) (brought int64, err error) {
 	return t.part.Size() - start, err
 }
 
-// complete is the total of a part with nothing left to ask for.
+// complete is the total of a part that has nothing left to request.
 const complete = -1
 
-// begin looks at the header of the answer to a request from offset on and makes the part ready for its body. It returns
-// the size of the whole, 0 if it is not known.
+// begin evaluates the header of the response to a request from offset on and prepares the part for
+// its body. It returns the total size, or 0 if unknown.
 func (t *transfer) begin(a *answer, offset int64) (total int64, err error) {
 	var start int64
 	switch {
@@ -126,8 +130,10 @@ func (t *transfer) begin(a *answer, offset int64) (total int64, err error) {
 	case a.StatusCode != http.StatusPartialContent || offset == 0:
 		return 0, via(t.l, a.from, newStatusError(a.Response, a.from))
 	default:
-		if start, total, err = contentRange(a.Header.Get("Content-Range")); err != nil || start != offset {
-			err = fmt.Errorf("%s: the server sent another range than from byte %d on", t.l, offset)
+		if start, total, err = contentRange(a.Header.Get("Content-Range")); err != nil ||
+			start != offset {
+			err = fmt.Errorf("%s: the server sent another range than the one from byte %d on", t.l,
+				offset)
 			return 0, errors.Join(&connError{err}, t.part.Reset())
 		}
 	}
@@ -146,10 +152,10 @@ func (t *transfer) begin(a *answer, offset int64) (total int64, err error) {
 	return max(total, t.want.Size), nil
 }
 
-// checkSize compares what the server says, 0 if nothing, with what is expected.
+// checkSize compares the size that the server announces, 0 if none, with the expected one.
 func (t *transfer) checkSize(total int64) error {
 	if total > t.limit() {
-		return fmt.Errorf("%w: it has %d bytes, %d are expected", ErrTooLarge, total, t.limit())
+		return fmt.Errorf("%w: it has %d bytes, want %d", ErrTooLarge, total, t.limit())
 	}
 	if total <= 0 {
 		return nil
@@ -157,7 +163,7 @@ func (t *transfer) checkSize(total int64) error {
 	return t.want.checkSize(total)
 }
 
-// limit returns how many bytes there may be.
+// limit returns the maximum number of bytes.
 func (t *transfer) limit() int64 {
 	if t.want.Size > 0 {
 		return t.want.Size
@@ -165,13 +171,13 @@ func (t *transfer) limit() int64 {
 	return t.c.o.MaxSize
 }
 
-// contentRange reads "bytes start-end/total"; a total of "*" is 0.
+// contentRange parses "bytes start-end/total"; a total of "*" is 0.
 func contentRange(value string) (start, total int64, err error) {
 	span, found := strings.CutPrefix(value, "bytes ")
 	span, whole, hasTotal := strings.Cut(span, "/")
 	first, _, hasEnd := strings.Cut(span, "-")
 	if !found || !hasTotal || !hasEnd {
-		return 0, 0, fmt.Errorf("content range %.80q cannot be read", value)
+		return 0, 0, fmt.Errorf("invalid content range %.80q", value)
 	}
 	begin, err := strconv.ParseUint(first, 10, 63)
 	if err == nil && whole != "*" {
@@ -180,7 +186,7 @@ func contentRange(value string) (start, total int64, err error) {
 		total = int64(size)
 	}
 	if err != nil {
-		return 0, 0, fmt.Errorf("content range %.80q cannot be read", value)
+		return 0, 0, fmt.Errorf("invalid content range %.80q", value)
 	}
 	return int64(begin), total, nil
 }

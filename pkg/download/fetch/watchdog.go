@@ -6,26 +6,29 @@ import (
 	"time"
 )
 
-// watchdog cancels a context when what is awaited does not come.
+// watchdog cancels a context when an awaited event does not occur in time.
 type watchdog struct {
 	ctx    context.Context
 	cancel context.CancelCauseFunc
 	timer  *time.Timer
 }
 
-// watch returns a context for one transfer and its watchdog, which sleeps.
+// watch returns a context for one transfer and its watchdog, which is inactive.
 func watch(parent context.Context) (context.Context, *watchdog) {
 	ctx, cancel := context.WithCancelCause(parent)
 	return ctx, &watchdog{ctx: ctx, cancel: cancel}
 }
 
-// within wakes the dog: the context is cancelled in d unless within, rest or stop is called before.
+// within starts the timer: the context is cancelled in d unless within, rest or stop is called
+// first.
 func (w *watchdog) within(d time.Duration) {
 	w.rest()
-	w.timer = time.AfterFunc(d, func() { w.cancel(fmt.Errorf("%w: nothing arrived for %v", ErrStalled, d)) })
+	w.timer = time.AfterFunc(d, func() {
+		w.cancel(fmt.Errorf("%w: nothing arrived for %v", ErrStalled, d))
+	})
 }
 
-// rest lets the dog sleep.
+// rest stops the timer.
 func (w *watchdog) rest() {
 	if w.timer != nil {
 		w.timer.Stop()
@@ -38,7 +41,7 @@ func (w *watchdog) stop() {
 	w.cancel(context.Canceled)
 }
 
-// reason returns why the transfer ended with err: if the context did it, the context's cause.
+// reason returns why the transfer ended with err: the context's cause if the context ended it.
 func (w *watchdog) reason(err error) error {
 	if w.ctx.Err() != nil {
 		return context.Cause(w.ctx)

@@ -13,23 +13,24 @@ import (
 	openpgp "github.com/ProtonMail/go-crypto/openpgp/v2"
 )
 
-// Sizes of RSA keys in bits. The upper bound keeps a hostile key from costing seconds of time.
+// Sizes of RSA keys in bits. The upper bound keeps a hostile key from consuming seconds.
 const (
 	minRSABits = 2048
 	maxRSABits = 16384
 )
 
-// config is how go-crypto treats signatures that keys make about themselves. SHA-1 is not among what it rejects: the
-// person who pinned a key trusts it, and old keys have nothing better.
+// config controls how go-crypto treats the self-signatures of keys. It does not reject SHA-1:
+// whoever pinned a key trusts it, and old keys have nothing better.
 func config() *packet.Config {
-	return &packet.Config{RejectHashAlgorithms: map[crypto.Hash]bool{crypto.MD5: true, crypto.RIPEMD160: true}}
+	return &packet.Config{RejectHashAlgorithms: map[crypto.Hash]bool{crypto.MD5: true,
+		crypto.RIPEMD160: true}}
 }
 
 // readEntity parses one key.
 func readEntity(blob []byte) (*openpgp.Entity, error) {
 	e, err := openpgp.ReadEntity(packet.NewReader(bytes.NewReader(blob)))
-	if errors.Is(err, io.EOF) { // the library passes over what it does not know, here to the end
-		return nil, errors.New("key of version 3, or of a kind that is not known")
+	if errors.Is(err, io.EOF) { // the library skips what it does not know, here to the end
+		return nil, errors.New("key of version 3, or of an unknown kind")
 	}
 	if err != nil {
 		return nil, err
@@ -53,7 +54,7 @@ func (p *pinned) entity() (*openpgp.Entity, error) {
 	return all, nil
 }
 
-// mergeEntity adds to e what another copy of the same key knows.
+// mergeEntity adds to e what another copy of the same key contains.
 func mergeEntity(e, other *openpgp.Entity) {
 	e.Revocations = append(e.Revocations, other.Revocations...)
 	e.DirectSignatures = append(e.DirectSignatures, other.DirectSignatures...)
@@ -68,7 +69,8 @@ func mergeEntity(e, other *openpgp.Entity) {
 next:
 	for _, sub := range other.Subkeys {
 		for i := range e.Subkeys {
-			if own := &e.Subkeys[i]; bytes.Equal(own.PublicKey.Fingerprint, sub.PublicKey.Fingerprint) {
+			if own := &e.Subkeys[i]; bytes.Equal(own.PublicKey.Fingerprint,
+				sub.PublicKey.Fingerprint) {
 				own.Bindings = append(own.Bindings, sub.Bindings...)
 				own.Revocations = append(own.Revocations, sub.Revocations...)
 				continue next
@@ -78,10 +80,11 @@ next:
 	}
 }
 
-// checkPrimary decides whether e's primary key was, or is, valid at that time. It returns the self-signature that says so.
+// checkPrimary decides whether e's primary key was, or is, valid at the given time. It returns the
+// self-signature that says so.
 //
-// Self-signatures count however late they were made: exported keys often carry only the newest one, which is younger
-// than many signatures of the key.
+// Self-signatures count however late they were made: exported keys often carry only the newest one,
+// which is younger than many of the key's signatures.
 func checkPrimary(e *openpgp.Entity, at time.Time) (*packet.Signature, error) {
 	if err := checkStrength(e.PrimaryKey); err != nil {
 		return nil, err
@@ -98,8 +101,8 @@ func checkPrimary(e *openpgp.Entity, at time.Time) (*packet.Signature, error) {
 	return self, checkPeriod(e.PrimaryKey, primaryExpiry(e, self), at)
 }
 
-// checkSigner decides whether pk, which is e's primary key or one of its subkeys, may sign and is valid at that time for a
-// signature that was made then.
+// checkSigner decides whether pk, which is e's primary key or one of its subkeys, may sign and is
+// valid at the given time for a signature made at made.
 func checkSigner(e *openpgp.Entity, pk *packet.PublicKey, at, made time.Time) error {
 	self, err := checkPrimary(e, at)
 	if err != nil {
@@ -107,7 +110,7 @@ func checkSigner(e *openpgp.Entity, pk *packet.PublicKey, at, made time.Time) er
 	}
 	if pk == e.PrimaryKey {
 		if self.FlagsValid && !self.FlagSign {
-			return fmt.Errorf("%w: key %s is not meant for signing", ErrBadSignature, fingerprint(pk))
+			return fmt.Errorf("%w: key %s may not sign", ErrBadSignature, fingerprint(pk))
 		}
 		return nil
 	}
@@ -116,12 +119,13 @@ func checkSigner(e *openpgp.Entity, pk *packet.PublicKey, at, made time.Time) er
 			return checkSubkey(sub, at, made)
 		}
 	}
-	return fmt.Errorf("%w: key %s is nobody's", ErrBadSignature, fingerprint(pk))
+	return fmt.Errorf("%w: key %s belongs to no pinned key", ErrBadSignature, fingerprint(pk))
 }
 
-// checkSubkey is checkSigner for a subkey. One that its owner revoked because another one has taken its place, or because it
-// is not used any more, was good for what it signed before. A revocation for any other reason, or without one, counts for
-// all of its signatures: with a compromised key they can be dated back.
+// checkSubkey is checkSigner for a subkey. If its owner revoked it because another one has replaced
+// it, or because it is no longer used, its earlier signatures remain valid. A revocation for any
+// other reason, or without one, invalidates all of its signatures, since a compromised key can
+// backdate them.
 func checkSubkey(sub *openpgp.Subkey, at, made time.Time) error {
 	pk := sub.PublicKey
 	if err := checkStrength(pk); err != nil {
@@ -131,35 +135,39 @@ func checkSubkey(sub *openpgp.Subkey, at, made time.Time) error {
 		if sub.Primary.PrimaryKey.VerifySubkeyRevocationSignature(r.Packet, pk) != nil {
 			continue
 		}
-		if reason := r.Packet.RevocationReason; reason == nil || *reason != packet.KeySuperseded && *reason != packet.KeyRetired ||
+		if reason := r.Packet.RevocationReason; reason == nil || *reason != packet.KeySuperseded &&
+			*reason != packet.KeyRetired ||
 			!made.Before(r.Packet.CreationTime) {
 			return fmt.Errorf("%w (subkey %s)", ErrRevoked, fingerprint(pk))
 		}
 	}
-	// The library checks the subkey's signature over the primary key as well where the binding lets the subkey sign.
+	// The library also verifies the subkey's signature over the primary key if the binding lets the
+	// subkey sign.
 	binding, err := sub.LatestValidBindingSignature(time.Time{}, config())
 	if err != nil {
 		return fmt.Errorf("%w: subkey %s: %w", ErrBadSignature, fingerprint(pk), err)
 	}
 	if !binding.FlagsValid || !binding.FlagSign {
-		return fmt.Errorf("%w: subkey %s is not meant for signing", ErrBadSignature, fingerprint(pk))
+		return fmt.Errorf("%w: subkey %s may not sign", ErrBadSignature, fingerprint(pk))
 	}
 	return checkPeriod(pk, expiry(pk, binding), at)
 }
 
-// checkPeriod decides whether at lies in the life of pk.
+// checkPeriod decides whether at lies in the lifetime of pk.
 func checkPeriod(pk *packet.PublicKey, expires, at time.Time) error {
 	if pk.CreationTime.After(at.Add(clockSkew)) {
-		return fmt.Errorf("%w: key %s is from the future (%s)", ErrBadSignature, fingerprint(pk), day(pk.CreationTime))
+		return fmt.Errorf("%w: key %s is from the future (%s)", ErrBadSignature, fingerprint(pk),
+			day(pk.CreationTime))
 	}
 	if !expires.IsZero() && at.After(expires) {
-		return fmt.Errorf("%w: key %s, on %s; ask its owner for the prolonged key", ErrExpired, fingerprint(pk), day(expires))
+		return fmt.Errorf("%w: key %s, on %s; ask its owner for the renewed key", ErrExpired,
+			fingerprint(pk), day(expires))
 	}
 	return nil
 }
 
-// primaryExpiry returns when the primary key expires: the earlier date of what the user's self-signature and a signature
-// directly over the key say. Zero is never.
+// primaryExpiry returns when the primary key expires: the earlier date of the user's self-signature
+// and of a signature directly over the key. Zero means never.
 func primaryExpiry(e *openpgp.Entity, self *packet.Signature) time.Time {
 	first := expiry(e.PrimaryKey, self)
 	if direct, err := e.LatestValidDirectSignature(time.Time{}, config()); err == nil {
@@ -170,7 +178,7 @@ func primaryExpiry(e *openpgp.Entity, self *packet.Signature) time.Time {
 	return first
 }
 
-// expiry returns when pk expires if sig says so. Zero is never.
+// expiry returns when pk expires according to sig. Zero means never.
 func expiry(pk *packet.PublicKey, sig *packet.Signature) time.Time {
 	if sig.KeyLifetimeSecs == nil || *sig.KeyLifetimeSecs == 0 {
 		return time.Time{}
@@ -178,7 +186,7 @@ func expiry(pk *packet.PublicKey, sig *packet.Signature) time.Time {
 	return pk.CreationTime.Add(time.Duration(*sig.KeyLifetimeSecs) * time.Second).UTC()
 }
 
-// checkStrength refuses keys that are broken or soon will be.
+// checkStrength rejects keys that are broken or soon will be.
 func checkStrength(pk *packet.PublicKey) error {
 	switch pk.PubKeyAlgo {
 	case packet.PubKeyAlgoEdDSA, packet.PubKeyAlgoEd25519, packet.PubKeyAlgoEd448:
@@ -191,13 +199,14 @@ func checkStrength(pk *packet.PublicKey) error {
 	case packet.PubKeyAlgoRSA, packet.PubKeyAlgoRSASignOnly:
 		bits := rsaBits(pk)
 		if bits > maxRSABits {
-			return fmt.Errorf("%w: key %s has more than %d bits", ErrBadSignature, fingerprint(pk), maxRSABits)
+			return fmt.Errorf("%w: key %s has more than %d bits", ErrBadSignature, fingerprint(pk),
+				maxRSABits)
 		}
 		if bits >= minRSABits {
 			return nil
 		}
 	}
-	return fmt.Errorf("%w: key %s is %s; RSA with %d bits and more, ECDSA, Ed25519 and Ed448 are accepted",
+	return fmt.Errorf("%w: key %s is %s; use RSA with %d bits or more, ECDSA, Ed25519 or Ed448",
 		ErrWeak, fingerprint(pk), algorithmName(pk), minRSABits)
 }
 
@@ -208,7 +217,7 @@ func rsaBits(pk *packet.PublicKey) int {
 	return 0
 }
 
-// algorithmName returns what people call the kind of key.
+// algorithmName returns the common name of a key's algorithm.
 func algorithmName(pk *packet.PublicKey) string {
 	switch pk.PubKeyAlgo {
 	case packet.PubKeyAlgoRSA, packet.PubKeyAlgoRSASignOnly, packet.PubKeyAlgoRSAEncryptOnly:

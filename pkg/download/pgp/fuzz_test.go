@@ -10,7 +10,8 @@ import (
 )
 
 func FuzzReadKeys(f *testing.F) {
-	for _, kind := range []pgptest.Kind{pgptest.RSA, pgptest.Ed25519, pgptest.ECDSA, pgptest.Subkeys, pgptest.DSA, pgptest.SHA1} {
+	for _, kind := range []pgptest.Kind{pgptest.RSA, pgptest.Ed25519, pgptest.ECDSA,
+		pgptest.Subkeys, pgptest.DSA, pgptest.SHA1} {
 		key := pgptest.Get(f, kind)
 		f.Add(key.Public)
 		f.Add(key.GPG(f, nil, "--export"))
@@ -25,7 +26,7 @@ func FuzzReadKeys(f *testing.F) {
 			return
 		}
 		if len(k.Keys()) == 0 {
-			t.Fatal("no key and no error")
+			t.Fatal("got neither a key nor an error")
 		}
 		other := &pgp.Keyring{}
 		other.Merge(k)
@@ -36,7 +37,7 @@ func FuzzReadKeys(f *testing.F) {
 	})
 }
 
-// FuzzVerify never finds a signature over what nobody signed.
+// FuzzVerify never accepts a signature over data that nobody signed.
 func FuzzVerify(f *testing.F) {
 	rsa, ed := pgptest.Get(f, pgptest.RSA), pgptest.Get(f, pgptest.Ed25519)
 	keys := ring(f, pgptest.RSA, pgptest.Ed25519, pgptest.ECDSA, pgptest.Subkeys, pgptest.DSA)
@@ -49,7 +50,7 @@ func FuzzVerify(f *testing.F) {
 	f.Add(pgptest.Get(f, pgptest.DSA).Sign(f, message))
 	f.Fuzz(func(t *testing.T, sig []byte) {
 		for _, p := range []pgp.Policy{{}, {AtSigning: true}} {
-			s, err := keys.Verify(sig, bytes.NewReader([]byte("nobody signed this")), p)
+			s, err := keys.Verify(sig, bytes.NewReader([]byte("data without a signature")), p)
 			if s != nil || !errors.Is(err, pgp.ErrBadSignature) {
 				t.Fatal(s, err)
 			}

@@ -18,7 +18,7 @@ func signV3(t *testing.T, key *packet.PrivateKey, kind byte, date time.Time, dat
 	return pgptest.SignPacketV3(t, key, pgptest.PacketV3{Type: kind, Date: date}, data)
 }
 
-// v6 is a key of version 6, which gpg does not know.
+// v6 is a key of version 6, which gpg does not support.
 type v6 struct{ entity *openpgp.Entity }
 
 var makeV6 = sync.OnceValues(func() (*openpgp.Entity, error) {
@@ -53,7 +53,8 @@ func (v v6) sign(t *testing.T, data []byte) []byte {
 	var b bytes.Buffer
 	config := v6Config()
 	config.Time = nil
-	if err := openpgp.DetachSign(&b, []*openpgp.Entity{v.entity}, bytes.NewReader(data), config); err != nil {
+	if err := openpgp.DetachSign(&b, []*openpgp.Entity{v.entity}, bytes.NewReader(data),
+		config); err != nil {
 		t.Fatal(err)
 	}
 	return b.Bytes()

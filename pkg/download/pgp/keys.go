@@ -13,7 +13,7 @@ import (
 	openpgp "github.com/ProtonMail/go-crypto/openpgp/v2"
 )
 
-// Bounds of one ReadKeys. The keyring of a whole distribution has less.
+// Bounds of one ReadKeys. The keyring of a whole distribution is smaller.
 const (
 	maxKeyData = 4 << 20
 	maxKeys    = 256
@@ -22,39 +22,42 @@ const (
 // Key describes a pinned key.
 type Key struct {
 	Fingerprint string // upper-case hexadecimal: 40 digits, or 64 for a version 6 key
-	UserID      string // as the key's owner wrote it; not to be trusted any more than the key
+	UserID      string // as the key's owner wrote it; no more trustworthy than the key
 	Created     time.Time
-	Expires     time.Time // zero: never
+	Expires     time.Time // zero means never
 	Algorithm   string    // "RSA 4096", "Ed25519"
 }
 
 // String returns the fingerprint and the user.
 func (k Key) String() string { return fmt.Sprintf("%s %q", k.Fingerprint, k.UserID) }
 
-// Keyring holds pinned keys. The zero Keyring and a nil one hold none. It may be used by several goroutines as long as
-// none of them merges keys into it.
+// Keyring holds pinned keys. The zero Keyring and a nil one hold none. Several goroutines may use
+// it as long as none of them merges keys into it.
 type Keyring struct {
 	keys []*pinned
 }
 
-// pinned is one primary key with all that belongs to it.
+// pinned is one primary key with its subkeys and signatures.
 //
-// It is kept as bytes and parsed whenever it is needed: go-crypto keeps in a parsed key what it found out about its
-// signatures, which depends on the date that was asked for, and is not safe for several goroutines.
+// It is kept as bytes and parsed whenever it is needed: go-crypto caches in a parsed key which of
+// its signatures are valid, which depends on the date asked about and is not safe for concurrent
+// use.
 type pinned struct {
 	Key
-	copies [][]byte // the same key as found in several places, which may differ in subkeys, expiry, revocation
-	ids    []uint64 // of the primary key and its subkeys
+	// copies of the key from several places, which may differ in subkeys, expiry, revocation
+	copies [][]byte
+	ids    []uint64 // ids of the primary key and its subkeys
 }
 
-// ReadKeys reads public keys, binary or armored, one or several, also several armored blocks in one text.
+// ReadKeys reads public keys, binary or armored, one or several, including several armored blocks
+// in one text.
 //
-// Keys that cannot be used (version 3, encryption only, no valid self-signature) are left out; if none is left, or if
-// data hold a secret key, more than 4 MiB or more than 256 keys, there is an error.
+// It drops keys that cannot be used (version 3, encryption only, no valid self-signature). It fails
+// if none is left, or if data contain a secret key, more than 4 MiB or more than 256 keys.
 func ReadKeys(data []byte) (k *Keyring, err error) {
 	defer func() {
 		if p := recover(); p != nil {
-			k, err = nil, fmt.Errorf("%w: the OpenPGP library gave up: %v", ErrNoKey, p)
+			k, err = nil, fmt.Errorf("%w: the OpenPGP library panicked: %v", ErrNoKey, p)
 		}
 	}()
 	if len(data) > maxKeyData {
@@ -91,14 +94,15 @@ func ReadKeys(data []byte) (k *Keyring, err error) {
 	return k, nil
 }
 
-// cutKey returns the bytes of the primary key that packets begin with and of all that follows up to the next one.
+// cutKey returns the bytes of the primary key at the start of packets and of everything up to the
+// next one.
 func cutKey(packets []rawPacket) (blob []byte, rest []rawPacket, err error) {
 	switch packets[0].tag {
 	case tagPublicKey:
 	case tagSecretKey:
 		return nil, nil, errSecretKey
 	case tagSignature:
-		return nil, nil, errors.New("this is a signature")
+		return nil, nil, errors.New("this is a signature, not a key")
 	default:
 		return nil, nil, fmt.Errorf("begins with an OpenPGP packet of type %d", packets[0].tag)
 	}
@@ -126,7 +130,8 @@ func newPinned(blob []byte) (*pinned, error) {
 		Algorithm:   algorithmName(e.PrimaryKey),
 	}}
 	p.collectIDs(e)
-	if checkStrength(e.PrimaryKey) != nil { // kept, so that its signatures are refused for the right reason
+	// kept, so that its signatures are rejected for the right reason
+	if checkStrength(e.PrimaryKey) != nil {
 		for name := range e.Identities {
 			p.UserID = max(p.UserID, name)
 		}
@@ -135,7 +140,7 @@ func newPinned(blob []byte) (*pinned, error) {
 	return p, p.describe(e)
 }
 
-// describe takes over what the key's self-signatures say.
+// describe copies what the key's self-signatures state.
 func (p *pinned) describe(e *openpgp.Entity) error {
 	self, err := e.PrimarySelfSignature(time.Time{}, config())
 	if err != nil {
@@ -157,7 +162,7 @@ func (p *pinned) collectIDs(e *openpgp.Entity) {
 	p.ids = slices.Compact(p.ids)
 }
 
-// add puts p into k, or what p knows into the same key in k.
+// add adds p to k, or merges it into the same key in k.
 func (k *Keyring) add(p *pinned) {
 	for _, own := range k.keys {
 		if own.Fingerprint == p.Fingerprint {
@@ -177,7 +182,7 @@ func (p *pinned) absorb(other *pinned) {
 	}
 	e, err := p.entity()
 	if err != nil {
-		return // cannot be: each copy was read before
+		return // impossible: each copy was read before
 	}
 	p.collectIDs(e)
 	if checkStrength(e.PrimaryKey) == nil {
@@ -185,7 +190,7 @@ func (p *pinned) absorb(other *pinned) {
 	}
 }
 
-// Keys returns what is pinned, in the order of reading.
+// Keys returns the pinned keys, in the order in which they were read.
 func (k *Keyring) Keys() []Key {
 	if k == nil {
 		return nil
@@ -197,7 +202,8 @@ func (k *Keyring) Keys() []Key {
 	return keys
 }
 
-// Merge pins all keys of other as well. Of a key that both hold, subkeys, expiry dates and revocations are put together.
+// Merge pins all keys of other as well. If both hold a key, its subkeys, expiry dates and
+// revocations are combined.
 func (k *Keyring) Merge(other *Keyring) {
 	if other == nil {
 		return

@@ -14,10 +14,10 @@ import (
 
 func TestMain(m *testing.M) { os.Exit(pgptest.Main(m)) }
 
-// message is what most tests sign.
+// message is the text that most tests sign.
 var message = []byte("repomd.xml, or what stands for it\n")
 
-// ring pins the public keys of those kinds.
+// ring pins the public keys of the given kinds.
 func ring(tb testing.TB, kinds ...pgptest.Kind) *pgp.Keyring {
 	tb.Helper()
 	k := &pgp.Keyring{}
@@ -36,8 +36,10 @@ func read(tb testing.TB, data []byte) *pgp.Keyring {
 	return k
 }
 
-// refused checks that sig over message is refused for that reason, and says so in those words.
-func refused(tb testing.TB, k *pgp.Keyring, sig []byte, p pgp.Policy, reason error, words ...string) {
+// refused checks that sig over message is rejected for the reason, and that the error says so in
+// the given words.
+func refused(tb testing.TB, k *pgp.Keyring, sig []byte, p pgp.Policy, reason error,
+	words ...string) {
 	tb.Helper()
 	got, err := k.Verify(sig, bytes.NewReader(message), p)
 	if got != nil || !errors.Is(err, reason) || !errors.Is(err, pgp.ErrBadSignature) {

@@ -24,17 +24,18 @@ const (
 	labelSecretKey = "PGP PRIVATE KEY BLOCK" //nolint:gosec // a label
 )
 
-// errSecretKey is for people who pin what they must not give away.
-var errSecretKey = errors.New("this is a secret key: pin the public one (gpg --armor --export KEY), and take care of this one")
+// errSecretKey is for users who pin a key that they must not give away.
+var errSecretKey = errors.New("this is a secret key: pin the public one (gpg --armor --export " +
+	"KEY), and keep this one private")
 
-// rawPacket is a packet as it stands in the data.
+// rawPacket is a packet as it is encoded in the data.
 type rawPacket struct {
 	tag  byte
 	body []byte
-	raw  []byte // with the header
+	raw  []byte // including the header
 }
 
-// splitPackets cuts data into packets. Only packets that say how long they are occur in keys and signatures.
+// splitPackets cuts data into packets. Keys and signatures only have packets of known length.
 func splitPackets(data []byte) ([]rawPacket, error) {
 	var packets []rawPacket
 	for off := 0; off < len(data); {
@@ -52,7 +53,7 @@ func splitPackets(data []byte) ([]rawPacket, error) {
 	return packets, nil
 }
 
-// packetTag returns the type of packet that a header's first byte announces, in the old or the new form.
+// packetTag returns the type of packet in a header's first byte, in the old or the new format.
 func packetTag(first byte) byte {
 	if first&0x40 == 0 {
 		return first >> 2 & 0xf
@@ -60,23 +61,23 @@ func packetTag(first byte) byte {
 	return first & 0x3f
 }
 
-// packetHeader returns how many bytes the packet's header takes and how many its body has, RFC 9580 section 4.2.
+// packetHeader returns the lengths of the packet's header and body in bytes, RFC 9580 section 4.2.
 func packetHeader(b []byte) (header int, length int64, err error) {
 	c := cursor{rest: b}
 	first := c.uint(1)
 	if first&0x80 == 0 {
-		return 0, 0, fmt.Errorf("%#02x does not begin a packet", first)
+		return 0, 0, fmt.Errorf("no packet begins with %#02x", first)
 	}
 	switch {
 	case first&0x43 == 0x03:
-		return 0, 0, errors.New("of unknown length")
+		return 0, 0, errors.New("its length is unknown")
 	case first&0x40 == 0:
 		length = c.uint(1 << (first & 3))
 	default:
 		length = c.newLength()
 	}
 	if length < 0 {
-		return 0, 0, errors.New("in several parts")
+		return 0, 0, errors.New("it is split into parts")
 	}
 	if c.short {
 		return 0, 0, io.ErrUnexpectedEOF
@@ -84,7 +85,7 @@ func packetHeader(b []byte) (header int, length int64, err error) {
 	return len(b) - len(c.rest), length, nil
 }
 
-// cursor reads big-endian numbers and pieces. Once the data are too short everything it gives is zero.
+// cursor reads big-endian numbers and byte strings. Past the end of the data it returns zeros.
 type cursor struct {
 	rest  []byte
 	short bool
@@ -110,7 +111,7 @@ func (c *cursor) uint(n int64) int64 {
 	return v
 }
 
-// newLength returns a length of one, two or five bytes; -1 is the length of one part of several.
+// newLength returns a length of one, two or five bytes, or -1 for a partial length.
 func (c *cursor) newLength() int64 {
 	switch first := c.uint(1); {
 	case first < 192:
@@ -123,7 +124,8 @@ func (c *cursor) newLength() int64 {
 	return -1
 }
 
-// dearmor returns binary data as they are, and of a text what its armored blocks of that label hold, one after the other.
+// dearmor returns binary data as they are, and for text the content of its armored blocks with the
+// label, one after another.
 func dearmor(data []byte, label string) ([]byte, error) {
 	if len(data) > 0 && data[0]&0x80 != 0 {
 		return data, nil
@@ -148,11 +150,12 @@ func dearmor(data []byte, label string) ([]byte, error) {
 	return out, nil
 }
 
-// decodeBlock returns what the armored block that data begin with holds, and its length.
+// decodeBlock returns the content of the armored block at the start of data, and the block's
+// length.
 func decodeBlock(data []byte, label string) (body []byte, length int, err error) {
 	end := bytes.Index(data, []byte("-----END PGP "))
 	if end < 0 {
-		return nil, 0, fmt.Errorf("armored text without its end line: %w", io.ErrUnexpectedEOF)
+		return nil, 0, fmt.Errorf("armored text without an end line: %w", io.ErrUnexpectedEOF)
 	}
 	length = len(data)
 	if eol := bytes.IndexByte(data[end:], '\n'); eol >= 0 {

@@ -1,17 +1,19 @@
-// Package pgp checks detached OpenPGP signatures against pinned keys.
+// Package pgp verifies detached OpenPGP signatures against pinned keys.
 //
-// The law it keeps: a signature is good only if a key that a person pinned made it over exactly these bytes, with
-// algorithms that hold today, and both key and signature are valid at the time that the [Policy] names. Nothing else is
-// ever taken for good: no web of trust, no key servers, no keys that come along with what they signed. Every refusal
-// wraps [ErrBadSignature].
+// A signature is good only if a pinned key made it over exactly these bytes, with algorithms that
+// are secure today, and both key and signature are valid at the time that the [Policy] gives.
+// Nothing else counts: no web of trust, no key servers, no keys shipped with the data they signed.
+// Every rejection wraps [ErrBadSignature].
 //
-// Signature packets of version 4 and 6 are read by ProtonMail/go-crypto. Version 3, which SUSE's repositories use and
-// that library does not know, is checked here. A pinned key is trusted because it is pinned: its own self-signatures
-// state when it expires and which subkeys may sign, and may be made with SHA-1, as many old keys' are. Its revocation
-// counts always, also for signatures made before it; that of a subkey, too, unless it was superseded or retired.
+// ProtonMail/go-crypto reads signature packets of version 4 and 6. This package itself verifies
+// those of version 3, which SUSE's repositories use and that library does not support. A pinned key
+// is trusted because it is pinned: its own self-signatures state when it expires and which subkeys
+// may sign, and may use SHA-1, as those of many old keys do. A revocation of the key invalidates
+// all its signatures, including earlier ones; so does that of a subkey, unless it was superseded or
+// retired.
 //
-// Signatures are read strictly. Parts of a packet that no signature covers must hold what they are for and nothing else,
-// so that of a good signature no bit can be changed and the signature still be good.
+// Signatures are parsed strictly. Parts of a packet that no signature covers may contain only what
+// they are for, so that no bit of a good signature can change without making it bad.
 package pgp
 
 import (
@@ -21,11 +23,11 @@ import (
 	"time"
 )
 
-// ErrBadSignature is what every refusal wraps.
+// ErrBadSignature is wrapped by every rejection.
 var ErrBadSignature = errors.New("bad signature")
 
-// The reasons that callers may tell apart. Each is also an [ErrBadSignature]; a signature that simply does not match
-// the data is nothing but that.
+// The reasons that callers may distinguish. Each is also an [ErrBadSignature]; a signature that
+// simply does not match the data has no other error.
 var (
 	ErrNoSignature = fmt.Errorf("%w: there is none", ErrBadSignature)
 	ErrUnknownKey  = fmt.Errorf("%w: not made by a pinned key", ErrBadSignature)
@@ -34,22 +36,22 @@ var (
 	ErrRevoked     = fmt.Errorf("%w: the key is revoked", ErrBadSignature)
 )
 
-// ErrNoKey says that a text holds no public key that signatures could be checked with.
+// ErrNoKey means that a text contains no public key that can verify signatures.
 var ErrNoKey = errors.New("no usable OpenPGP public key")
 
-// clockSkew is how far in the future a signature may have been made: clocks differ.
+// clockSkew is how far in the future a signature may have been made, since clocks differ.
 const clockSkew = 24 * time.Hour
 
-// Policy says when a key has to be valid. The zero Policy asks for keys that are valid now.
+// Policy determines when a key has to be valid. The zero Policy requires keys that are valid now.
 type Policy struct {
-	Now time.Time // zero: time.Now()
+	Now time.Time // zero means time.Now()
 
-	// AtSigning accepts keys that have expired since they made the signature, as it must be for packages that were
-	// signed years ago. The signature's own expiry is looked at in either case.
+	// AtSigning accepts keys that have expired since they made the signature, as is necessary for
+	// packages signed years ago. The expiry of the signature itself counts in either case.
 	AtSigning bool
 }
 
-// now returns the time that p takes for the present.
+// now returns the time that p regards as the present.
 func (p Policy) now() time.Time {
 	if p.Now.IsZero() {
 		return time.Now()
@@ -61,12 +63,12 @@ func (p Policy) now() time.Time {
 type Signature struct {
 	Version int       // of the signature packet: 3, 4 or 6
 	Key     Key       // the pinned key
-	Subkey  string    // fingerprint of the subkey of Key that signed; empty: Key itself did
-	Created time.Time // as the signature says
-	Hash    string    // "SHA-256", for instance
+	Subkey  string    // fingerprint of the subkey of Key that signed; "" if Key itself did
+	Created time.Time // as the signature states
+	Hash    string    // such as "SHA-256"
 }
 
-// refusals is why each of several signatures was refused.
+// refusals holds the reasons why several signatures were rejected.
 type refusals []error
 
 // Error returns all reasons on one line.
@@ -95,6 +97,6 @@ func (r refusals) err() error {
 // guard turns a panic of the library into *err.
 func guard(err *error) {
 	if p := recover(); p != nil {
-		*err = fmt.Errorf("%w: the OpenPGP library gave up: %v", ErrBadSignature, p)
+		*err = fmt.Errorf("%w: the OpenPGP library panicked: %v", ErrBadSignature, p)
 	}
 }

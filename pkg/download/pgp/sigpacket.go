@@ -11,7 +11,7 @@ import (
 
 	"github.com/ProtonMail/go-crypto/openpgp/packet"
 
-	_ "crypto/sha256" // for what hashes names
+	_ "crypto/sha256" // for the names of hashes
 	_ "crypto/sha3"
 	_ "crypto/sha512"
 )
@@ -32,18 +32,18 @@ const (
 	algoEd448   = 28
 )
 
-// hashes are those that hold. Version 3 signatures know the first three.
+// hashes are the secure ones. Version 3 signatures support the first three.
 var hashes = map[byte]crypto.Hash{
 	8: crypto.SHA256, 9: crypto.SHA384, 10: crypto.SHA512, 12: crypto.SHA3_256, 14: crypto.SHA3_512,
 }
 
-// weakHashes are those that do not hold, or not for long.
+// weakHashes are those that are not secure, or not for long.
 var weakHashes = map[byte]string{1: "MD5", 2: "SHA-1", 3: "RIPEMD-160", 11: "SHA-224"}
 
-// errPacket says that a packet is not well-formed.
+// errPacket means that a packet is not well-formed.
 var errPacket = errors.New("damaged signature packet")
 
-// sigPacket is a signature packet that is well-formed, over a file, and made with algorithms that hold.
+// sigPacket is a well-formed signature packet over a file, made with secure algorithms.
 type sigPacket struct {
 	version int
 	algo    byte
@@ -69,7 +69,8 @@ func parseSignature(p rawPacket) (*sigPacket, error) {
 	case 4, 6:
 		return parseV4(p)
 	default:
-		return nil, fmt.Errorf("%w: signature packet of version %d, and only 3, 4 and 6 are known", ErrBadSignature, version)
+		return nil, fmt.Errorf("%w: signature packet of version %d; only 3, 4 and 6 are supported",
+			ErrBadSignature, version)
 	}
 }
 
@@ -92,7 +93,7 @@ func parseV3(body []byte) (*sigPacket, error) {
 		return nil, err
 	}
 	if s.algo != algoRSA && s.algo != algoRSASign || hashID > 10 {
-		return nil, fmt.Errorf("%w: version 3 signature that is not RSA with SHA-2", ErrBadSignature)
+		return nil, fmt.Errorf("%w: the version 3 signature is not RSA with SHA-2", ErrBadSignature)
 	}
 	s.mpi = c.mpi()
 	if c.short || len(c.rest) != 0 {
@@ -104,23 +105,24 @@ func parseV3(body []byte) (*sigPacket, error) {
 // setKind checks the type of signature and the hash.
 func (s *sigPacket) setKind(kind, hashID byte) error {
 	if kind != typeBinary {
-		return fmt.Errorf("%w: of type %#02x, not over a file", ErrBadSignature, kind)
+		return fmt.Errorf("%w: it has type %#02x, which is not for files", ErrBadSignature, kind)
 	}
 	if name, weak := weakHashes[hashID]; weak {
-		return fmt.Errorf("%w: made with %s; sign again with SHA-256 (gpg --digest-algo SHA256)", ErrWeak, name)
+		return fmt.Errorf("%w: made with %s; sign again with SHA-256 (gpg --digest-algo SHA256)",
+			ErrWeak, name)
 	}
 	if s.algo == algoDSA {
 		return fmt.Errorf("%w: made by a DSA key", ErrWeak)
 	}
 	var known bool
 	if s.hash, known = hashes[hashID]; !known {
-		return fmt.Errorf("%w: hash algorithm %d is not known", ErrBadSignature, hashID)
+		return fmt.Errorf("%w: unknown hash algorithm %d", ErrBadSignature, hashID)
 	}
 	return nil
 }
 
-// parseV4 reads a packet of version 4 or 6, RFC 9580 section 5.2.3: go-crypto for what it means, this package for its
-// form, about which go-crypto is lax.
+// parseV4 parses a packet of version 4 or 6, RFC 9580 section 5.2.3. go-crypto interprets it, and
+// this package checks its form, about which go-crypto is lax.
 func parseV4(p rawPacket) (*sigPacket, error) {
 	s := &sigPacket{version: int(p.body[0])}
 	width := int64(2)
@@ -164,17 +166,18 @@ func (s *sigPacket) interpret(raw []byte) error {
 	}
 	for _, n := range sig.Notations {
 		if n.IsCritical {
-			return fmt.Errorf("%w: it depends on the notation %.80q, which is not known", ErrBadSignature, n.Name)
+			return fmt.Errorf("%w: it depends on the unknown notation %.80q", ErrBadSignature,
+				n.Name)
 		}
 	}
 	if sig.IssuerKeyId == nil {
-		return fmt.Errorf("%w: it does not say by which key", ErrUnknownKey)
+		return fmt.Errorf("%w: it does not name the key that made it", ErrUnknownKey)
 	}
 	s.v4, s.issuer, s.created = sig, *sig.IssuerKeyId, sig.CreationTime.UTC()
 	return nil
 }
 
-// checkUnhashed allows in the part that the signature does not cover only what finds the key.
+// checkUnhashed allows nothing in the uncovered part of a signature but what identifies the key.
 func checkUnhashed(area []byte) error {
 	c := cursor{rest: area}
 	for len(c.rest) > 0 {
@@ -187,13 +190,14 @@ func checkUnhashed(area []byte) error {
 			return fmt.Errorf("%w: %w", ErrBadSignature, errPacket)
 		}
 		if body[0] != subpacketIssuer && body[0] != subpacketIssuerFingerprint {
-			return fmt.Errorf("%w: a subpacket of type %d is not covered by it", ErrBadSignature, body[0])
+			return fmt.Errorf("%w: it does not cover a subpacket of type %d", ErrBadSignature,
+				body[0])
 		}
 	}
 	return nil
 }
 
-// signatureValue passes over the value that algo computes; it must be the packet's end.
+// signatureValue skips the value that algo computes, which must end the packet.
 func (c *cursor) signatureValue(algo byte) error {
 	switch algo {
 	case algoRSA, algoRSASign:
@@ -206,7 +210,7 @@ func (c *cursor) signatureValue(algo byte) error {
 	case algoEd448:
 		c.take(114)
 	default:
-		return fmt.Errorf("%w: public-key algorithm %d is not known", ErrBadSignature, algo)
+		return fmt.Errorf("%w: unknown public-key algorithm %d", ErrBadSignature, algo)
 	}
 	if c.short || len(c.rest) != 0 {
 		return fmt.Errorf("%w: %w", ErrBadSignature, errPacket)
@@ -214,8 +218,8 @@ func (c *cursor) signatureValue(algo byte) error {
 	return nil
 }
 
-// mpi returns a number, RFC 9580 section 3.2. Its length in bits must be that of the number, or whole bytes, as some
-// write values of EdDSA.
+// mpi returns a number, RFC 9580 section 3.2. Its bit length must be that of the number, or whole
+// bytes, as some programs write EdDSA values.
 func (c *cursor) mpi() []byte {
 	length := c.uint(2)
 	value := c.take((length + 7) / 8)

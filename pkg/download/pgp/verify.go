@@ -11,24 +11,25 @@ import (
 	"github.com/ProtonMail/go-crypto/openpgp/packet"
 )
 
-// Bounds of what Verify reads. A repository or RPM has one signature, at most a few.
+// Bounds of what Verify reads. A repository or RPM has one signature, or a few at most.
 const (
 	maxSignatureData = 256 << 10
 	maxSignatures    = 32
 )
 
-// Verify checks detached signatures over what signed holds. sig is binary or armored and may have several signatures, of
-// which one good one by a pinned key suffices; that one is returned.
+// Verify verifies detached signatures over the content of signed. sig is binary or armored and may
+// have several signatures, of which one good one by a pinned key suffices; Verify returns that one.
 //
-// signed is read to its end, once, and only if a pinned key could have made one of the signatures. Its read errors are
-// returned as they are; all other errors wrap [ErrBadSignature].
+// signed is read to its end, once, and only if a pinned key could have made one of the signatures.
+// Its read errors are returned as they are; all other errors wrap [ErrBadSignature].
 func (k *Keyring) Verify(sig []byte, signed io.Reader, p Policy) (*Signature, error) {
 	return k.VerifyAny([][]byte{sig}, signed, p)
 }
 
-// VerifyAny is [Keyring.Verify] for signatures that come apart from each other: one that cannot even be read does not
-// spoil the others.
-func (k *Keyring) VerifyAny(sigs [][]byte, signed io.Reader, p Policy) (good *Signature, err error) {
+// VerifyAny is [Keyring.Verify] for separate signatures: one that is unreadable does not affect the
+// others.
+func (k *Keyring) VerifyAny(sigs [][]byte, signed io.Reader,
+	p Policy) (good *Signature, err error) {
 	defer guard(&err)
 	var candidates []*candidate
 	var refused refusals
@@ -68,7 +69,7 @@ func (k *Keyring) VerifyAny(sigs [][]byte, signed io.Reader, p Policy) (good *Si
 	return nil, refused.err()
 }
 
-// errTooMany says that there are more signatures than anyone makes.
+// errTooMany means that there are more signatures than any signer makes.
 var errTooMany = fmt.Errorf("%w: more than %d signatures", ErrBadSignature, maxSignatures)
 
 // signaturePackets returns the packets of a detached signature, at least one.
@@ -94,13 +95,15 @@ func signaturePackets(sig []byte) ([]rawPacket, error) {
 	}
 	for _, p := range packets {
 		if p.tag != tagSignature {
-			return nil, fmt.Errorf("%w: not a detached signature: OpenPGP packet of type %d", ErrBadSignature, p.tag)
+			return nil, fmt.Errorf("%w: not a detached signature: OpenPGP packet of type %d",
+				ErrBadSignature, p.tag)
 		}
 	}
 	return packets, nil
 }
 
-// candidate is a signature and a pinned key that may have made it. All that can be known without the data is checked.
+// candidate is a signature and a pinned key that may have made it. Everything that does not depend
+// on the data has been checked.
 type candidate struct {
 	*sigPacket
 	key    *pinned
@@ -109,8 +112,8 @@ type candidate struct {
 	h      hash.Hash
 }
 
-// candidates returns the pinned keys that may have made the signature: none (with the reason), one, or several in the
-// odd case that key ids are equal.
+// candidates returns the pinned keys that may have made the signature: none (with the reason), one,
+// or several in the rare case of equal key ids.
 func (k *Keyring) candidates(raw rawPacket, p Policy) ([]*candidate, error) {
 	s, err := parseSignature(raw)
 	if err != nil {
@@ -134,12 +137,13 @@ func (k *Keyring) candidates(raw rawPacket, p Policy) ([]*candidate, error) {
 		found = append(found, c)
 	}
 	if len(found) == 0 && len(refused) == 0 {
-		return nil, fmt.Errorf("%w: made by %016X; %s; if you trust that key, pin it as well", ErrUnknownKey, s.issuer, k)
+		return nil, fmt.Errorf("%w: made by %016X; %s; if you trust that key, pin it as well",
+			ErrUnknownKey, s.issuer, k)
 	}
 	return found, refused.err()
 }
 
-// byID returns the pinned keys that have that id, or a subkey that has it.
+// byID returns the pinned keys that have the id, or a subkey with it.
 func (k *Keyring) byID(id uint64) []*pinned {
 	var found []*pinned
 	if k != nil {
@@ -154,10 +158,11 @@ func (k *Keyring) byID(id uint64) []*pinned {
 	return found
 }
 
-// checkTime checks when the signature was made and until when it holds.
+// checkTime checks when the signature was made and until when it is valid.
 func (s *sigPacket) checkTime(now time.Time) error {
 	if s.created.After(now.Add(clockSkew)) {
-		return fmt.Errorf("%w: made in the future (%s); is this machine's clock right?", ErrBadSignature, day(s.created))
+		return fmt.Errorf("%w: made in the future (%s); check this machine's clock",
+			ErrBadSignature, day(s.created))
 	}
 	if s.v4 != nil && s.v4.SigLifetimeSecs != nil && *s.v4.SigLifetimeSecs != 0 {
 		if end := s.created.Add(time.Duration(*s.v4.SigLifetimeSecs) * time.Second); now.After(end) {
@@ -167,7 +172,8 @@ func (s *sigPacket) checkTime(now time.Time) error {
 	return nil
 }
 
-// newCandidate finds the part of key that may have made s and checks that it could at that time.
+// newCandidate finds the part of key that may have made s and checks that it was allowed to at the
+// given time.
 func newCandidate(s *sigPacket, key *pinned, at time.Time) (*candidate, error) {
 	e, err := key.entity()
 	if err != nil {
@@ -183,7 +189,8 @@ func newCandidate(s *sigPacket, key *pinned, at time.Time) (*candidate, error) {
 		}
 	}
 	if c.pub == nil || s.v4 != nil && !s.v4.CheckKeyIdOrFingerprint(c.pub) {
-		return nil, fmt.Errorf("%w: the signature names another key than %s", ErrUnknownKey, key.Fingerprint)
+		return nil, fmt.Errorf("%w: the signature names another key than %s", ErrUnknownKey,
+			key.Fingerprint)
 	}
 	if err := checkSigner(e, c.pub, at, s.created); err != nil {
 		return nil, err
@@ -192,7 +199,8 @@ func newCandidate(s *sigPacket, key *pinned, at time.Time) (*candidate, error) {
 		return nil, fmt.Errorf("%w: older than its key %s", ErrBadSignature, fingerprint(c.pub))
 	}
 	if byte(c.pub.PubKeyAlgo) != s.algo {
-		return nil, fmt.Errorf("%w: not of the kind that key %s makes", ErrBadSignature, fingerprint(c.pub))
+		return nil, fmt.Errorf("%w: key %s makes no signatures of this kind", ErrBadSignature,
+			fingerprint(c.pub))
 	}
 	c.h = s.hash.New()
 	if s.v4 != nil {
@@ -211,7 +219,7 @@ func hashAll(candidates []*candidate, signed io.Reader) error {
 	return err
 }
 
-// check decides, now that the data are hashed.
+// check decides, once the data are hashed.
 func (c *candidate) check() error {
 	var err error
 	if c.v4 != nil {
@@ -219,17 +227,20 @@ func (c *candidate) check() error {
 	} else {
 		err = c.checkV3()
 	}
-	// The library does not compare these two bytes in version 4. They are no security, but must not be arbitrary.
+	// The library does not compare these two bytes in version 4. They add no security, but must not
+	// be arbitrary.
 	if err == nil && !bytes.Equal(c.h.Sum(nil)[:2], c.left) {
 		err = errPacket
 	}
 	if err != nil {
-		return fmt.Errorf("%w: not %s's signature over these data: one of them was changed", ErrBadSignature, c.key.Key)
+		return fmt.Errorf("%w: %s did not sign these data: the signature or the data were changed",
+			ErrBadSignature, c.key.Key)
 	}
 	return nil
 }
 
-// checkV3 checks an RSA signature of version 3, whose hash ends with the type and the time of the signature.
+// checkV3 verifies an RSA signature of version 3, whose hash ends with the type and the time of the
+// signature.
 func (c *candidate) checkV3() error {
 	pub, ok := c.pub.PublicKey.(*rsa.PublicKey)
 	if !ok {
@@ -237,7 +248,7 @@ func (c *candidate) checkV3() error {
 	}
 	c.h.Write(c.closing)
 	value := c.mpi
-	if size := pub.Size(); len(value) < size { // a number does not keep its leading zeros
+	if size := pub.Size(); len(value) < size { // a number has no leading zeros
 		value = append(make([]byte, size-len(value)), value...)
 	}
 	return rsa.VerifyPKCS1v15(pub, c.hash, c.h.Sum(nil), value)

@@ -23,39 +23,49 @@ func TestVerifyGood(t *testing.T) {
 		version int
 		hash    string
 	}{
-		"RSA, version 4":               {rsa, rsa.Sign(t, message), 4, "SHA-512"},
-		"RSA, version 3":               {rsa, rsa.SignV3(t, message), 3, "SHA-256"},
-		"RSA, version 3, SHA-512":      {rsa, rsa.SignV3(t, message, "--digest-algo", "SHA512"), 3, "SHA-512"},
-		"RSA, version 3, armored":      {rsa, rsa.SignV3(t, message, "--armor"), 3, "SHA-256"},
-		"RSA, version 4, armored":      {rsa, rsa.Sign(t, message, "--armor", "--digest-algo", "SHA256"), 4, "SHA-256"},
-		"RSA, version 4, gpg1":         {rsa, rsa.SignV3(t, message, "--no-force-v3-sigs"), 4, "SHA-256"},
-		"Ed25519":                      {ed, ed.Sign(t, message), 4, "SHA-256"},
-		"ECDSA":                        {ecdsa, ecdsa.Sign(t, message), 4, "SHA-256"},
-		"key self-signed with SHA-1":   {sha1, sha1.Sign(t, message), 4, "SHA-512"},
-		"with a comment in the armor":  {rsa, rsa.Sign(t, message, "--armor", "--comment", "SUSE"), 4, "SHA-512"},
-		"that expires in a year":       {rsa, rsa.Sign(t, message, "--default-sig-expire", "1y"), 4, "SHA-512"},
-		"with a notation not critical": {rsa, rsa.Sign(t, message, "--sig-notation", "a@example.com=b"), 4, "SHA-512"},
+		"RSA, version 4": {rsa, rsa.Sign(t, message), 4, "SHA-512"},
+		"RSA, version 3": {rsa, rsa.SignV3(t, message), 3, "SHA-256"},
+		"RSA, version 3, SHA-512": {rsa, rsa.SignV3(t, message, "--digest-algo", "SHA512"), 3,
+			"SHA-512"},
+		"RSA, version 3, armored": {rsa, rsa.SignV3(t, message, "--armor"), 3, "SHA-256"},
+		"RSA, version 4, armored": {rsa, rsa.Sign(t, message, "--armor", "--digest-algo",
+			"SHA256"), 4, "SHA-256"},
+		"RSA, version 4, gpg1": {rsa, rsa.SignV3(t, message, "--no-force-v3-sigs"), 4,
+			"SHA-256"},
+		"Ed25519":                    {ed, ed.Sign(t, message), 4, "SHA-256"},
+		"ECDSA":                      {ecdsa, ecdsa.Sign(t, message), 4, "SHA-256"},
+		"key self-signed with SHA-1": {sha1, sha1.Sign(t, message), 4, "SHA-512"},
+		"with a comment in the armor": {rsa, rsa.Sign(t, message, "--armor", "--comment", "SUSE"),
+			4, "SHA-512"},
+		"that expires in a year": {rsa, rsa.Sign(t, message, "--default-sig-expire", "1y"), 4,
+			"SHA-512"},
+		"with an uncritical notation": {rsa,
+			rsa.Sign(t, message, "--sig-notation", "a@example.com=b"), 4, "SHA-512"},
 	}
 	for name, tc := range tests {
 		t.Run(name, func(t *testing.T) {
 			s := accepted(t, ring(t, pgptest.OtherRSA, tc.key.Kind), tc.sig, pgp.Policy{})
-			if s.Version != tc.version || s.Hash != tc.hash || s.Key.Fingerprint != tc.key.Fingerprint || s.Subkey != "" {
+			if s.Version != tc.version || s.Hash != tc.hash ||
+				s.Key.Fingerprint != tc.key.Fingerprint || s.Subkey != "" {
 				t.Errorf("got %+v", s)
 			}
 			if age := time.Since(s.Created); age < -time.Minute || age > time.Hour {
 				t.Errorf("made at %s", s.Created)
 			}
 			other := append(bytes.Clone(message), '.')
-			if _, err := ring(t, tc.key.Kind).Verify(tc.sig, bytes.NewReader(other), pgp.Policy{}); !errors.Is(err, pgp.ErrBadSignature) {
+			if _, err := ring(t, tc.key.Kind).Verify(tc.sig, bytes.NewReader(other),
+				pgp.Policy{}); !errors.Is(err, pgp.ErrBadSignature) {
 				t.Errorf("other data: %v", err)
 			}
-			refused(t, ring(t, pgptest.OtherRSA), tc.sig, pgp.Policy{}, pgp.ErrUnknownKey, tc.key.Fingerprint[24:],
+			refused(t, ring(t, pgptest.OtherRSA), tc.sig, pgp.Policy{}, pgp.ErrUnknownKey,
+				tc.key.Fingerprint[24:],
 				pgptest.Get(t, pgptest.OtherRSA).Fingerprint, "pin it")
 		})
 	}
 }
 
-// TestVerifyEd25519Often would meet values that begin with zeros, whose length is written in different ways.
+// TestVerifyEd25519Often would meet values with leading zeros, whose length is encoded in different
+// ways.
 func TestVerifyEd25519Often(t *testing.T) {
 	ed := pgptest.Get(t, pgptest.Ed25519)
 	for range 20 {
@@ -87,30 +97,35 @@ func TestVerifyNotASignature(t *testing.T) {
 	key := pgptest.Get(t, pgptest.RSA)
 	good := key.Sign(t, message)
 	tests := map[string][]byte{
-		"text":                          []byte("<html>404</html>"),
-		"a key":                         key.GPG(t, nil, "--export"),
-		"an armored key":                key.Public,
-		"a message with its signature":  key.GPG(t, message, "--sign"),
-		"a clear-signed message":        key.GPG(t, message, "--clearsign"),
-		"over a text":                   key.GPG(t, message, "--textmode", "--detach-sign"),
-		"a good one and garbage":        append(bytes.Clone(good), "garbage"...),
-		"a good one and half a packet":  append(bytes.Clone(good), good[:10]...),
-		"too many":                      bytes.Repeat(good, 33),
-		"too long":                      bytes.Repeat(good, 1000),
-		"armored, cut off":              key.Sign(t, message, "--armor")[:200],
-		"armored, with something wrong": bytes.Replace(key.Sign(t, message, "--armor"), []byte("\n\ni"), []byte("\n\n!"), 1),
+		"text":                         []byte("<html>404</html>"),
+		"a key":                        key.GPG(t, nil, "--export"),
+		"an armored key":               key.Public,
+		"a message with its signature": key.GPG(t, message, "--sign"),
+		"a clear-signed message":       key.GPG(t, message, "--clearsign"),
+		"over a text":                  key.GPG(t, message, "--textmode", "--detach-sign"),
+		"a good one and garbage":       append(bytes.Clone(good), "garbage"...),
+		"a good one and half a packet": append(bytes.Clone(good), good[:10]...),
+		"too many":                     bytes.Repeat(good, 33),
+		"too long":                     bytes.Repeat(good, 1000),
+		"armored, cut off":             key.Sign(t, message, "--armor")[:200],
+		"armored, with an error": bytes.Replace(key.Sign(t, message, "--armor"), []byte("\n\ni"),
+			[]byte("\n\n!"), 1),
 	}
 	for name, sig := range tests {
-		t.Run(name, func(t *testing.T) { refused(t, ring(t, pgptest.RSA), sig, pgp.Policy{}, pgp.ErrBadSignature) })
+		t.Run(name, func(t *testing.T) {
+			refused(t, ring(t, pgptest.RSA), sig, pgp.Policy{}, pgp.ErrBadSignature)
+		})
 	}
 }
 
-// TestVerifyOneOfSeveral is a repository that changes its key: two signatures, of which one key is pinned.
+// TestVerifyOneOfSeveral has two signatures, as of a repository that is changing its key, and pins
+// one of the keys.
 func TestVerifyOneOfSeveral(t *testing.T) {
 	one, two := pgptest.Get(t, pgptest.RSA), pgptest.Get(t, pgptest.OtherRSA)
 	both := append(one.SignV3(t, message), two.Sign(t, message)...)
 	for _, kind := range []pgptest.Kind{pgptest.RSA, pgptest.OtherRSA} {
-		if s := accepted(t, ring(t, kind), both, pgp.Policy{}); s.Key.Fingerprint != pgptest.Get(t, kind).Fingerprint {
+		if s := accepted(t, ring(t, kind), both, pgp.Policy{}); s.Key.Fingerprint != pgptest.Get(t,
+			kind).Fingerprint {
 			t.Errorf("%s: got %+v", kind, s)
 		}
 	}
@@ -119,19 +134,27 @@ func TestVerifyOneOfSeveral(t *testing.T) {
 
 	spoilt := append(one.Sign(t, []byte("other")), two.Sign(t, message)...)
 	accepted(t, ring(t, pgptest.RSA, pgptest.OtherRSA), spoilt, pgp.Policy{})
-	refused(t, ring(t, pgptest.RSA), spoilt, pgp.Policy{}, pgp.ErrUnknownKey, "none of 2 signatures")
+	refused(t, ring(t, pgptest.RSA), spoilt, pgp.Policy{}, pgp.ErrUnknownKey,
+		"none of 2 signatures")
 }
 
 func TestVerifyWeak(t *testing.T) {
-	rsa, small, dsa := pgptest.Get(t, pgptest.RSA), pgptest.Get(t, pgptest.Weak), pgptest.Get(t, pgptest.DSA)
+	rsa, small, dsa := pgptest.Get(t, pgptest.RSA), pgptest.Get(t, pgptest.Weak),
+		pgptest.Get(t, pgptest.DSA)
 	keys := ring(t, pgptest.RSA, pgptest.Weak, pgptest.DSA)
-	refused(t, keys, rsa.Sign(t, message, "--digest-algo", "SHA1"), pgp.Policy{}, pgp.ErrWeak, "SHA-1")
-	refused(t, keys, rsa.SignV3(t, message, "--digest-algo", "SHA1"), pgp.Policy{}, pgp.ErrWeak, "SHA-1")
-	refused(t, keys, rsa.SignV3(t, message, "--digest-algo", "MD5"), pgp.Policy{}, pgp.ErrWeak, "MD5")
-	refused(t, keys, rsa.SignV3(t, message, "--digest-algo", "RIPEMD160"), pgp.Policy{}, pgp.ErrWeak, "RIPEMD")
-	refused(t, keys, small.Sign(t, message, "--digest-algo", "SHA256"), pgp.Policy{}, pgp.ErrWeak, "RSA 1024", "2048")
+	refused(t, keys, rsa.Sign(t, message, "--digest-algo", "SHA1"), pgp.Policy{}, pgp.ErrWeak,
+		"SHA-1")
+	refused(t, keys, rsa.SignV3(t, message, "--digest-algo", "SHA1"), pgp.Policy{}, pgp.ErrWeak,
+		"SHA-1")
+	refused(t, keys, rsa.SignV3(t, message, "--digest-algo", "MD5"), pgp.Policy{}, pgp.ErrWeak,
+		"MD5")
+	refused(t, keys, rsa.SignV3(t, message, "--digest-algo", "RIPEMD160"), pgp.Policy{},
+		pgp.ErrWeak, "RIPEMD")
+	refused(t, keys, small.Sign(t, message, "--digest-algo", "SHA256"), pgp.Policy{}, pgp.ErrWeak,
+		"RSA 1024", "2048")
 	refused(t, keys, small.SignV3(t, message), pgp.Policy{}, pgp.ErrWeak, "RSA 1024")
-	refused(t, keys, dsa.Sign(t, message, "--digest-algo", "SHA256"), pgp.Policy{}, pgp.ErrWeak, "DSA")
+	refused(t, keys, dsa.Sign(t, message, "--digest-algo", "SHA256"), pgp.Policy{}, pgp.ErrWeak,
+		"DSA")
 }
 
 func TestVerifyExpiredKey(t *testing.T) {
@@ -150,8 +173,8 @@ func TestVerifyExpiredKey(t *testing.T) {
 	}
 }
 
-// withDate returns a version 3 signature by key as if made on that day. gpg1 has no faked time for signing with an
-// expired key, so that the signature is made here, from the secret key.
+// withDate returns a version 3 signature by key dated to that day. gpg1 cannot fake the time for
+// signing with an expired key, so it is made here from the secret key.
 func withDate(t *testing.T, key *pgptest.Key, day time.Time) []byte {
 	t.Helper()
 	return signV3(t, key.Secret(t), 0x00, day, message)
@@ -161,7 +184,8 @@ func TestVerifySignedAfterExpiry(t *testing.T) {
 	key := pgptest.Get(t, pgptest.Expired)
 	sig := withDate(t, key, at("2021-06-01"))
 	refused(t, ring(t, pgptest.Expired), sig, pgp.Policy{AtSigning: true}, pgp.ErrExpired)
-	refused(t, ring(t, pgptest.Expired), sig, pgp.Policy{Now: at("2020-05-31").AddDate(1, 0, 0), AtSigning: true}, pgp.ErrExpired)
+	refused(t, ring(t, pgptest.Expired), sig, pgp.Policy{Now: at("2020-05-31").AddDate(1, 0, 0),
+		AtSigning: true}, pgp.ErrExpired)
 }
 
 func TestVerifyTimes(t *testing.T) {
@@ -170,13 +194,15 @@ func TestVerifyTimes(t *testing.T) {
 	now := time.Now()
 	sig := key.Sign(t, message)
 	accepted(t, keys, sig, pgp.Policy{Now: now.Add(-23 * time.Hour)})
-	refused(t, keys, sig, pgp.Policy{Now: now.Add(-25 * time.Hour)}, pgp.ErrBadSignature, "future", "clock")
+	refused(t, keys, sig, pgp.Policy{Now: now.Add(-25 * time.Hour)}, pgp.ErrBadSignature, "future",
+		"clock")
 	old := withDate(t, key, at("2020-06-01"))
 	refused(t, keys, old, pgp.Policy{}, pgp.ErrBadSignature, "older than its key")
 	expiring := key.Sign(t, message, "--default-sig-expire", "1d")
 	accepted(t, keys, expiring, pgp.Policy{Now: now.Add(23 * time.Hour)})
 	for _, atSigning := range []bool{false, true} {
-		refused(t, keys, expiring, pgp.Policy{Now: now.Add(25 * time.Hour), AtSigning: atSigning}, pgp.ErrExpired, "the signature")
+		refused(t, keys, expiring, pgp.Policy{Now: now.Add(25 * time.Hour), AtSigning: atSigning},
+			pgp.ErrExpired, "the signature")
 	}
 }
 
@@ -209,24 +235,27 @@ func revokedCopy(t *testing.T, key *pgptest.Key) *pgp.Keyring {
 func TestVerifyNotForSigning(t *testing.T) {
 	key := pgptest.Get(t, pgptest.Encrypts)
 	sig := signV3(t, key.Secret(t), 0x00, time.Now(), message)
-	refused(t, ring(t, pgptest.Encrypts), sig, pgp.Policy{}, pgp.ErrBadSignature, "not meant for signing")
+	refused(t, ring(t, pgptest.Encrypts), sig, pgp.Policy{}, pgp.ErrBadSignature, "may not sign")
 }
 
 func TestVerifyCriticalNotation(t *testing.T) {
-	sig := pgptest.Get(t, pgptest.RSA).Sign(t, message, "--sig-notation", "!only-on-mondays@example.com=yes")
+	sig := pgptest.Get(t, pgptest.RSA).Sign(t, message, "--sig-notation",
+		"!only-on-mondays@example.com=yes")
 	refused(t, ring(t, pgptest.RSA), sig, pgp.Policy{}, pgp.ErrBadSignature, "only-on-mondays")
 }
 
-// TestVerifyReadError keeps a broken disk apart from a bad signature, and does not read what nobody pinned could have
-// signed.
+// TestVerifyReadError distinguishes a broken disk from a bad signature, and does not read data that
+// no pinned key could have signed.
 func TestVerifyReadError(t *testing.T) {
 	sig := pgptest.Get(t, pgptest.RSA).Sign(t, message)
 	broken := errors.New("input/output error")
 	signed := io.MultiReader(strings.NewReader("repomd"), iotest.ErrReader(broken))
-	if _, err := ring(t, pgptest.RSA).Verify(sig, signed, pgp.Policy{}); !errors.Is(err, broken) || errors.Is(err, pgp.ErrBadSignature) {
+	if _, err := ring(t, pgptest.RSA).Verify(sig, signed, pgp.Policy{}); !errors.Is(err, broken) ||
+		errors.Is(err, pgp.ErrBadSignature) {
 		t.Errorf("got %v", err)
 	}
-	if _, err := ring(t, pgptest.OtherRSA).Verify(sig, iotest.ErrReader(broken), pgp.Policy{}); !errors.Is(err, pgp.ErrUnknownKey) {
+	if _, err := ring(t, pgptest.OtherRSA).Verify(sig, iotest.ErrReader(broken),
+		pgp.Policy{}); !errors.Is(err, pgp.ErrUnknownKey) {
 		t.Errorf("got %v", err)
 	}
 }
@@ -281,13 +310,15 @@ func TestVerifyV6(t *testing.T) {
 func TestVerifyAtOnce(t *testing.T) {
 	keys := ring(t, pgptest.RSA, pgptest.Subkeys)
 	sigs := [][]byte{
-		pgptest.Get(t, pgptest.RSA).SignV3(t, message), pgptest.Get(t, pgptest.RSA).Sign(t, message),
+		pgptest.Get(t, pgptest.RSA).SignV3(t, message), pgptest.Get(t, pgptest.RSA).Sign(t,
+			message),
 		pgptest.Get(t, pgptest.Subkeys).Sign(t, message),
 	}
 	var wg sync.WaitGroup
 	for i := range 12 {
 		wg.Go(func() {
-			if _, err := keys.Verify(sigs[i%len(sigs)], bytes.NewReader(message), pgp.Policy{AtSigning: i%2 == 0}); err != nil {
+			if _, err := keys.Verify(sigs[i%len(sigs)], bytes.NewReader(message),
+				pgp.Policy{AtSigning: i%2 == 0}); err != nil {
 				t.Error(err)
 			}
 		})
