@@ -84,7 +84,7 @@ func TestDebuginfoIsChosen(t *testing.T) {
 		"both match: the repository's own": {byPath, right, byPath},
 	} {
 		t.Run(name, func(t *testing.T) {
-			w.newFolder(t)
+			w.newDir(t)
 			both := func(r *download.Request) {
 				want("libfoo1", "libfoo.so.1")(r)
 				r.Packages[0].Builds = mustRange(t, "< 1-2")
@@ -138,7 +138,7 @@ func TestDebuginfoOfMost(t *testing.T) {
 	w, some, none := packageWorld(t, both), packageWorld(t, foo), packageWorld(t, nothing)
 	for name, others := range map[string][]*world{"first": {some, none}, "last": {none, some}} {
 		t.Run(name, func(t *testing.T) {
-			w.newFolder(t)
+			w.newDir(t)
 			w.warnings = nil
 			res := w.mustRun(t, func(r *download.Request) {
 				want("libfoo1", "libfoo.so.1 libbar.so.1")(r)

@@ -187,7 +187,7 @@ func TestNothingTwice(t *testing.T) {
 	}
 	// Another package directory with the same store.
 	w.server.Forget()
-	w.newFolder(t)
+	w.newDir(t)
 	w.mustRun(t, nil)
 	if n := len(w.server.Requests("*.rpm")); n != 0 {
 		t.Errorf("another directory fetched %d RPMs again", n)
@@ -204,7 +204,7 @@ func TestTwoAtOnce(t *testing.T) {
 	var wg sync.WaitGroup
 	for range 4 {
 		other := &world{ctx: w.ctx, repo: w.repo, root: w.root, server: w.server, store: w.store}
-		other.newFolder(t)
+		other.newDir(t)
 		wg.Go(func() {
 			if res, err := other.run(t, local); err != nil || len(res.Lock.Builds) != 5 {
 				t.Errorf("%v, %v", res, err)

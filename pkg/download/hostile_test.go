@@ -295,13 +295,13 @@ func TestRepositoryChanges(t *testing.T) {
 	if n := len(w.mustRun(t, nil).Lock.Builds); n != 1 {
 		t.Errorf("%d builds, want 1", n)
 	}
-	w.newFolder(t)
+	w.newDir(t)
 	// the signature of the next state
 	w.server.Misbehave(distro.Fault{Path: "*.asc", Change: damage, Times: 1})
 	if n := len(w.mustRun(t, nil).Lock.Builds); n != 1 {
 		t.Errorf("%d builds, want 1", n)
 	}
-	w.newFolder(t)
+	w.newDir(t)
 	w.server.Misbehave(distro.Fault{Path: "*primary.xml*", Status: 404})
 	again := newWorldWithStore(t, w)
 	if _, err := again.run(t, nil); !errors.Is(err, download.ErrIncomplete) ||

@@ -89,12 +89,12 @@ func (w *world) mustBeWhole(t *testing.T, former *download.Lock, before []string
 func TestKilledCatalogue(t *testing.T) {
 	w := newWorld(t, distro.StandardOptions{Builds: 1})
 	lock := w.mustRun(t, nil).Lock
-	folder := filepath.Dir(filepath.Join(w.dir, lock.Builds[0].Exports.File))
-	left := filepath.Join(folder, "libc.so.6-"+digest.OfBytes([]byte("{}")).Hex[:16]+".json")
-	foreign := []string{filepath.Join(folder, "mine.json"),
-		filepath.Join(folder, "mine-0123456789abcdef.json")}
+	catalogue := filepath.Dir(filepath.Join(w.dir, lock.Builds[0].Exports.File))
+	left := filepath.Join(catalogue, "libc.so.6-"+digest.OfBytes([]byte("{}")).Hex[:16]+".json")
+	foreign := []string{filepath.Join(catalogue, "mine.json"),
+		filepath.Join(catalogue, "mine-0123456789abcdef.json")}
 	// perhaps of a download in progress
-	fresh := filepath.Join(folder, "exports-"+digest.OfBytes([]byte("[]")).Hex[:16]+".json")
+	fresh := filepath.Join(catalogue, "exports-"+digest.OfBytes([]byte("[]")).Hex[:16]+".json")
 	writeFile(t, fresh, "[]")
 	for _, name := range append(foreign, left) {
 		writeFile(t, name, "{}")

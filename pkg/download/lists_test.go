@@ -36,7 +36,7 @@ func TestPackageCount(t *testing.T) {
 	}
 	restore()
 	editMetadata(t, w, `packages="2"`, `packages="1"`)
-	w.newFolder(t)
+	w.newDir(t)
 	if _, err := w.run(t, nil); !errors.Is(err, rpmmd.ErrMalformed) ||
 		!strings.Contains(err.Error(), "has more") {
 		t.Errorf("error is %v", err)

@@ -96,7 +96,7 @@ func TestMirrors(t *testing.T) {
 	}
 	for name, tc := range tests {
 		t.Run(name, func(t *testing.T) {
-			w.newFolder(t)
+			w.newDir(t)
 			fresh := newWorldWithStore(t, w)
 			res := fresh.mustRun(t, fromRepo(t, tc.repo))
 			if got := res.Lock.Repositories[0]; got.URL != tc.name || got.Mirror != tc.mirror ||
@@ -106,7 +106,7 @@ func TestMirrors(t *testing.T) {
 		})
 	}
 	t.Run("one lags behind", func(t *testing.T) {
-		w.newFolder(t)
+		w.newDir(t)
 		fresh := newWorldWithStore(t, w)
 		repo := "baseurl=" + late + "\n  " + good + "\n"
 		w.server.Misbehave(distro.Fault{Path: "/late/repodata/repomd.xml", Status: 404, Times: 1})
@@ -116,7 +116,7 @@ func TestMirrors(t *testing.T) {
 		}
 	})
 	t.Run("none works", func(t *testing.T) {
-		w.newFolder(t)
+		w.newDir(t)
 		_, err := w.run(t, fromRepo(t, "baseurl="+away+"\n  "+forged+"\n"))
 		if !errors.Is(err, fetch.ErrNotFound) || !errors.Is(err, pgp.ErrBadSignature) {
 			t.Errorf("error is %v, want both reasons", err)

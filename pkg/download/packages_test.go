@@ -230,7 +230,7 @@ func packageWorld(t *testing.T, packages ...testPackage) *world {
 	if w.store, err = store.Open(filepath.Join(t.TempDir(), "store")); err != nil {
 		t.Fatal(err)
 	}
-	w.newFolder(t)
+	w.newDir(t)
 	return w
 }
 

@@ -36,7 +36,7 @@ func TestEpochs(t *testing.T) {
 	if d := cmp.Diff(wanted, twinsOf(w.mustRun(t, both).Lock)); d != "" {
 		t.Errorf("builds (-want +got):\n%s", d)
 	}
-	w.newFolder(t)
+	w.newDir(t)
 	w.mustRun(t, func(r *download.Request) { // the newer one was there before
 		both(r)
 		r.Packages[0].Builds = mustRange(t, "= 2:1-1")
@@ -56,7 +56,7 @@ func TestOneNameTwiceInOneRepository(t *testing.T) {
 	for name, libraries := range map[string]string{"patched": "libfoo.so.1",
 		"for its exports": ""} {
 		t.Run(name, func(t *testing.T) {
-			w.newFolder(t)
+			w.newDir(t)
 			var before []string
 			for range 2 {
 				l := w.mustRun(t, want("libfoo1", libraries)).Lock

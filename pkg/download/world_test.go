@@ -51,11 +51,11 @@ func newWorld(t *testing.T, o distro.StandardOptions) *world {
 	if w.store, err = store.Open(filepath.Join(t.TempDir(), "store")); err != nil {
 		t.Fatal(err)
 	}
-	w.newFolder(t)
+	w.newDir(t)
 	return w
 }
 
-func (w *world) newFolder(t *testing.T) {
+func (w *world) newDir(t *testing.T) {
 	w.dir = t.TempDir()
 	w.lock = filepath.Join(w.dir, "lpbuild.lock")
 }

@@ -15,15 +15,17 @@ import (
 
 func TestReadCredentials(t *testing.T) {
 	tests := map[string]struct{ text, user, password string }{
-		"SUSEConnect":     {"username=SCC_0123\npassword=s3cret\n", "SCC_0123", "s3cret"},
-		"spaces, comment": {"# machine\n\n username = me \r\n password\t= a=b #c \r\n", "me", "a=b #c"},
-		"other keys":      {"[x]\nsystem_token=t\npassword=p\nusername=u", "u", "p"},
+		"SUSEConnect": {"username=SCC_0123\npassword=s3cret\n", "SCC_0123", "s3cret"},
+		"spaces, comment": {"# machine\n\n username = me \r\n password\t= a=b #c \r\n", "me",
+			"a=b #c"},
+		"other keys": {"[x]\nsystem_token=t\npassword=p\nusername=u", "u", "p"},
 	}
 	for name, tc := range tests {
 		t.Run(name, func(t *testing.T) {
 			dir := t.TempDir()
 			writeFile(t, filepath.Join(dir, "SCC credentials"), tc.text)
-			if err := os.Symlink("SCC credentials", filepath.Join(dir, "NCCcredentials")); err != nil {
+			if err := os.Symlink("SCC credentials",
+				filepath.Join(dir, "NCCcredentials")); err != nil {
 				t.Fatal(err)
 			}
 			for _, file := range []string{"SCC credentials", "NCCcredentials"} {
@@ -44,21 +46,21 @@ func TestReadCredentialsErrors(t *testing.T) {
 	if err := unix.Mkfifo(filepath.Join(dir, "fifo"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if err := os.Mkdir(filepath.Join(dir, "folder"), 0o700); err != nil {
+	if err := os.Mkdir(filepath.Join(dir, "directory"), 0o700); err != nil {
 		t.Fatal(err)
 	}
 	for name, want := range map[string]string{
-		"empty":                  dir + "/empty: no username= and password= lines",
-		"half":                   dir + "/half: no username= and password= lines",
+		"empty":                  dir + "/empty: it needs the lines username=",
+		"half":                   dir + "/half: it needs the lines username=",
 		"large":                  "has 80000 bytes, more than the limit of 65536",
 		"fifo":                   "not a regular file",
-		"folder":                 "not a regular file",
-		"":                       "is not the name of a file",
-		"..":                     "is not the name of a file",
-		"../passwd":              "is not the name of a file",
-		"/etc/passwd":            "is not the name of a file",
-		"a\x00b":                 "is not the name of a file",
-		strings.Repeat("x", 300): "is not the name of a file",
+		"directory":              "not a regular file",
+		"":                       "give its name without a directory",
+		"..":                     "give its name without a directory",
+		"../passwd":              "give its name without a directory",
+		"/etc/passwd":            "give its name without a directory",
+		"a\x00b":                 "give its name without a directory",
+		strings.Repeat("x", 300): "give its name without a directory",
 	} {
 		user, password, err := repofile.ReadCredentials(dir, name)
 		if err == nil || user != "" || password != "" || !strings.Contains(err.Error(), want) {

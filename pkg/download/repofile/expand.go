@@ -5,9 +5,10 @@ import (
 	"strings"
 )
 
-// Expand returns r with the variables in its name, URLs and keys replaced: $releasever, ${basearch}, and zypper's
-// ${arch:-x86_64} (if it has no value) and ${arch:+x} (if it has one). The error is a [*VariableError] for a variable
-// that is not in vars, or an [*UnsupportedError] for a URL that turns out to be of another kind.
+// Expand returns r with the variables in its name, URLs and keys replaced: $releasever,
+// ${basearch}, and zypper's ${arch:-x86_64} (if it has no value) and ${arch:+x} (if it has one).
+// The error is a [*VariableError] for a variable that is not in vars, or an [*UnsupportedError] for
+// a URL that turns out to be of an unsupported kind.
 func (r Repo) Expand(vars map[string]string) (Repo, error) {
 	r.BaseURLs, r.GPGKeys = slices.Clone(r.BaseURLs), slices.Clone(r.GPGKeys)
 	var err error
@@ -38,8 +39,8 @@ func (r Repo) Expand(vars map[string]string) (Repo, error) {
 	return r, nil
 }
 
-// expand replaces the variables of text and returns the first that has no value. A value is not expanded again. A $
-// that no name follows is left alone.
+// expand replaces the variables in text and returns the first that has no value. Values are not
+// expanded again. A $ without a name after it is left alone.
 func expand(text string, vars map[string]string) (expanded, unknown string) {
 	var b strings.Builder
 	for {
@@ -65,7 +66,8 @@ func expand(text string, vars map[string]string) (expanded, unknown string) {
 	}
 }
 
-// variable reads what follows a $: name, {name}, {name:-word} or {name:+word}. Without a name, rest is all of text.
+// variable parses the text after a $: name, {name}, {name:-word} or {name:+word}. Without a name,
+// rest is all of text.
 func variable(text string) (name, operator, word, rest string) {
 	inner, braced := strings.CutPrefix(text, "{")
 	end := strings.IndexFunc(inner, func(r rune) bool {

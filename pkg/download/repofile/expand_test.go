@@ -10,7 +10,8 @@ import (
 )
 
 func TestExpand(t *testing.T) {
-	vars := map[string]string{"releasever": "15.5", "arch": "x86_64", "empty": "", "a_b": "$arch", "mirror": "https://h"}
+	vars := map[string]string{"releasever": "15.5", "arch": "x86_64", "empty": "", "a_b": "$arch",
+		"mirror": "https://h"}
 	tests := map[string]string{
 		"https://h/$releasever/$arch/": "https://h/15.5/x86_64/",
 		"https://h/${releasever}00":    "https://h/15.500",
@@ -42,8 +43,10 @@ func TestExpand(t *testing.T) {
 
 func TestExpandErrors(t *testing.T) {
 	vars := map[string]string{"mirror": "ftp://h"}
-	_, err := repofile.Repo{Alias: "a", BaseURLs: []string{"https://h/$releasever/$basearch"}}.Expand(vars)
-	if ve, ok := errors.AsType[*repofile.VariableError](err); !ok || *ve != (repofile.VariableError{Alias: "a", Name: "releasever"}) {
+	_, err := repofile.Repo{Alias: "a",
+		BaseURLs: []string{"https://h/$releasever/$basearch"}}.Expand(vars)
+	if ve, ok := errors.AsType[*repofile.VariableError](err); !ok ||
+		*ve != (repofile.VariableError{Alias: "a", Name: "releasever"}) {
 		t.Errorf("unknown variable: %v", err)
 	} else if err.Error() != "repository a: no value for the variable $releasever" {
 		t.Errorf("error %q", err)

@@ -10,26 +10,26 @@ import (
 	"github.com/lpbuild/lpbuild/pkg/download/fetch"
 )
 
-// MaxSize is the most bytes that a .repo file may have. It bounds everything else about it.
+// MaxSize is the maximum size of a .repo file in bytes. It bounds everything else in the file.
 const MaxSize = 1 << 20
 
-// maxFindings is how many mistakes of one file are told at once.
+// maxFindings is the maximum number of mistakes reported for one file.
 const maxFindings = 20
 
 // section is one [name] with its keys.
 type section struct {
 	name string
 	pos  diag.Pos
-	keys map[string]value // the last one of each name, as zypper and dnf have it
+	keys map[string]value // the last one of each name, as in zypper and dnf
 }
 
-// value is what a key was given, with the lines that continue it.
+// value is the value of a key, with its continuation lines.
 type value struct {
 	lines []string
 	pos   diag.Pos // of the key
 }
 
-// text returns the value in one line.
+// text returns the value on one line.
 func (v value) text() string { return strings.TrimSpace(strings.Join(v.lines, " ")) }
 
 // scanner reads the lines of an INI file.
@@ -37,8 +37,8 @@ type scanner struct {
 	file     string
 	data     []byte
 	sections []*section
-	lines    map[string]int // of the sections, by their names
-	last     string         // key that a line indented further than it continues
+	lines    map[string]int // the sections seen so far, by name
+	last     string         // the key that a line with deeper indentation continues
 	findings diag.List
 }
 
@@ -53,12 +53,13 @@ func (s *scanner) scan() {
 }
 
 func (s *scanner) line(line string, n int) {
-	pos := diag.Pos{File: s.file, Line: n, Column: 1 + len(line) - len(strings.TrimLeft(line, " \t"))}
+	pos := diag.Pos{File: s.file, Line: n, Column: 1 +
+		len(line) - len(strings.TrimLeft(line, " \t"))}
 	text := strings.TrimLeft(line, " \t")
 	switch {
 	case text == "" || text[0] == '#' || text[0] == ';':
 	case !utf8.ValidString(text) || strings.ContainsRune(text, 0):
-		s.report(pos, "this line is not UTF-8 text", "", nil)
+		s.report(pos, "this line is not valid UTF-8", "", nil)
 	case text[0] == '[':
 		s.section(text, pos)
 	case s.continues(pos.Column):
@@ -70,7 +71,7 @@ func (s *scanner) line(line string, n int) {
 	}
 }
 
-// continues reports whether a line that begins in that column belongs to the key before it.
+// continues reports whether a line that begins in that column continues the key before it.
 func (s *scanner) continues(column int) bool {
 	return s.last != "" && column > s.sections[len(s.sections)-1].keys[s.last].pos.Column
 }
@@ -81,10 +82,11 @@ func (s *scanner) section(text string, pos diag.Pos) {
 	name = strings.TrimSpace(name)
 	after = strings.TrimSpace(after)
 	if !found || name == "" || after != "" && after[0] != '#' && after[0] != ';' {
-		s.report(pos, "a section is written [alias], alone on its line", "", nil)
+		s.report(pos, "a section header is [alias], alone on its line", "", nil)
 	}
 	if first, found := s.lines[name]; found {
-		s.report(pos, fmt.Sprintf("repository %q is there twice, first in line %d", name, first), "", nil)
+		s.report(pos, fmt.Sprintf("repository %q occurs twice, first in line %d", name, first), "",
+			nil)
 	}
 	s.lines[name] = pos.Line
 	s.sections = append(s.sections, &section{name: name, pos: pos, keys: map[string]value{}})
@@ -96,9 +98,11 @@ func (s *scanner) key(text string, pos diag.Pos) {
 	s.last = ""
 	switch {
 	case !found || name == "":
-		s.report(pos, "neither a [section], nor key=value, nor a comment", "comments begin with # or ;", nil)
+		s.report(pos, "neither a [section], nor key=value, nor a comment",
+			"comments begin with # or ;", nil)
 	case len(s.sections) == 0:
-		s.report(pos, "this key is before the first [section]", "begin with the repository's alias in brackets", nil)
+		s.report(pos, "this key is before the first [section]", "begin with the repository's "+
+			"alias in brackets", nil)
 	default:
 		s.sections[len(s.sections)-1].keys[name] = value{[]string{strings.TrimSpace(val)}, pos}
 		s.last = name
@@ -112,8 +116,8 @@ func (s *scanner) report(pos diag.Pos, message, hint string, err error) {
 	s.findings = append(s.findings, d)
 }
 
-// redactLine hides what may be secret in a line that is shown to people. What comes before the first secret stays where
-// it is, so that columns still fit.
+// redactLine hides possible secrets in a line that is shown to the user. Everything before the
+// first secret keeps its place, so that columns still match.
 func redactLine(line string) string {
 	key, _, found := strings.Cut(line, "=")
 	if !found || strings.Trim(key, keyRunes) != "" {
@@ -127,11 +131,13 @@ func redactLine(line string) string {
 }
 
 const (
-	schemeRunes = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789+-." // of a URL's scheme
-	keyRunes    = schemeRunes + "_ \t"                                                // of a key, with white space around it
+	// of a URL's scheme
+	schemeRunes = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789+-."
+	// of a key, with white space around it
+	keyRunes = schemeRunes + "_ \t"
 )
 
-// redactWords hides user info and queries of every URL in text, also of what only looks a little like one.
+// redactWords hides user info and queries of everything in text that resembles a URL.
 func redactWords(text string) string {
 	words := strings.SplitAfter(text, " ")
 	for i, word := range words {

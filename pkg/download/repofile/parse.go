@@ -11,20 +11,21 @@ import (
 	"github.com/lpbuild/lpbuild/pkg/diag"
 )
 
-// Parse reads the repositories of a .repo file, in its order. name is what errors call the file. The error is a
-// [diag.List] with every mistake at its place; one that is a repository of a kind that is not supported wraps an
-// [*UnsupportedError].
+// Parse reads the repositories of a .repo file, in order. name is the file's name in errors. The
+// error is a [diag.List] with every mistake and its position; the entry for a repository of an
+// unsupported kind wraps an [*UnsupportedError].
 func Parse(name string, data []byte) ([]Repo, error) {
 	s := &scanner{file: name, data: data, lines: map[string]int{}}
 	if len(data) > MaxSize {
 		s.findings = append(s.findings, &diag.Diagnostic{Pos: diag.Pos{File: name},
-			Message: fmt.Sprintf("%d bytes are too much for a .repo file, %d is the most", len(data), MaxSize)})
+			Message: fmt.Sprintf("a .repo file may have at most %[2]d bytes, this one has %[1]d",
+				len(data), MaxSize)})
 		return nil, s.findings.Err()
 	}
 	s.scan()
 	var repos []Repo
 	for _, sec := range s.sections {
-		if sec.name == "main" { // of a yum.conf: settings, not a repository
+		if sec.name == "main" { // settings of a yum.conf, not a repository
 			continue
 		}
 		if len(s.findings) >= maxFindings {
@@ -38,7 +39,7 @@ func Parse(name string, data []byte) ([]Repo, error) {
 	return repos, nil
 }
 
-// repo makes a repository of a section.
+// repo converts a section to a repository.
 func (s *scanner) repo(sec *section) Repo {
 	r := Repo{
 		Alias:       sec.name,
@@ -73,22 +74,25 @@ func (s *scanner) repo(sec *section) Repo {
 	return r
 }
 
-// check reports why a repository that is switched on cannot be used.
+// check reports why an enabled repository cannot be used.
 func (s *scanner) check(sec *section, r Repo) {
 	pos := cmp.Or(sec.keys["baseurl"].pos, sec.pos)
 	if len(r.BaseURLs) == 0 {
 		pos = cmp.Or(sec.keys["metalink"].pos, sec.keys["mirrorlist"].pos, pos)
 	}
 	if len(r.urls()) == 0 {
-		s.report(pos, fmt.Sprintf("repository %s has no baseurl, mirrorlist or metalink", r.Alias), "", nil)
+		s.report(pos, fmt.Sprintf("repository %s has no baseurl, mirrorlist or metalink", r.Alias),
+			"", nil)
 		return
 	}
 	if !slices.Contains([]string{"", "none", "rpm-md", "rpm", "yum", "repomd"}, r.Type) {
-		s.unsupported(sec.keys["type"].pos, r, fmt.Sprintf("type %q", r.Type), "only rpm-md repositories can be read")
+		s.unsupported(sec.keys["type"].pos, r, fmt.Sprintf("type %q", r.Type),
+			"only rpm-md repositories can be read")
 	}
 	for _, u := range r.urls() {
 		if err := checkURL(r.Alias, u); err != nil {
-			s.report(pos, err.Error(), "use https, http, file or a path; or switch the repository off with enabled=0", err)
+			s.report(pos, err.Error(), "use https, http, file or a path; or disable the "+
+				"repository with enabled=0", err)
 			return
 		}
 	}
@@ -101,7 +105,8 @@ func (s *scanner) check(sec *section, r Repo) {
 
 // urls returns all URLs that the repository names.
 func (r *Repo) urls() []string {
-	return slices.DeleteFunc(slices.Concat(r.BaseURLs, []string{r.MirrorList, r.Metalink}), func(u string) bool { return u == "" })
+	return slices.DeleteFunc(slices.Concat(r.BaseURLs, []string{r.MirrorList, r.Metalink}),
+		func(u string) bool { return u == "" })
 }
 
 func (s *scanner) unsupported(pos diag.Pos, r Repo, what, hint string) {
@@ -109,22 +114,23 @@ func (s *scanner) unsupported(pos diag.Pos, r Repo, what, hint string) {
 	s.report(pos, err.Error(), hint, err)
 }
 
-// checkURL returns an error unless u can be fetched from. A URL that begins with a variable is looked at again when the
-// variable has its value.
+// checkURL returns an error unless u can be fetched from. A URL that begins with a variable is
+// checked again when the variable has its value.
 func checkURL(alias, u string) error {
 	scheme, _, found := strings.Cut(u, ":/")
 	switch {
 	case strings.HasPrefix(u, "$") || strings.HasPrefix(u, "/"):
 		return nil
 	case !found || strings.Trim(scheme, schemeRunes) != "":
-		return fmt.Errorf("repository %s: %s is neither a URL nor an absolute path", alias, redactWords(u))
+		return fmt.Errorf("repository %s: %s is neither a URL nor an absolute path", alias,
+			redactWords(u))
 	case scheme != "http" && scheme != "https" && scheme != "file":
 		return &UnsupportedError{alias, fmt.Sprintf("a %q URL", scheme)}
 	}
 	return nil
 }
 
-// boolean reads a key as zypper and dnf do.
+// boolean parses a key as zypper and dnf do.
 func (s *scanner) boolean(sec *section, key string, byDefault bool) bool {
 	v, found := sec.keys[key]
 	if !found {
@@ -140,7 +146,8 @@ func (s *scanner) boolean(sec *section, key string, byDefault bool) bool {
 	return byDefault
 }
 
-// splitList splits at white space, and at commas before white space or before a URL: a comma may also be part of one.
+// splitList splits at white space, and at commas before white space or before a URL; other commas
+// may be part of a URL.
 func splitList(text string) []string {
 	var list []string
 	for word := range strings.FieldsSeq(text) {
@@ -156,19 +163,23 @@ func splitList(text string) []string {
 	return slices.DeleteFunc(list, func(s string) bool { return s == "" })
 }
 
-// startsURL reports whether s begins with a scheme or is an absolute path. Schemes are short: no need to look far.
+// startsURL reports whether s begins with a scheme or is an absolute path. Schemes are short, so it
+// need not look far.
 func startsURL(s string) bool {
 	scheme, _, found := strings.Cut(s[:min(len(s), 32)], ":/")
 	return s[0] == '/' || found && scheme != "" && strings.Trim(scheme, schemeRunes) == ""
 }
 
-// zypperOnly are the parameters of a URL that zypper uses itself and does not send. Those about TLS and proxies have no
-// effect here: certificates are always verified, proxies come from the environment.
-var zypperOnly = []string{"auth", "cookies", "credentials", "head_requests", "mediahandler", "proxy", "proxypass",
-	"proxyport", "proxyuser", "ssl_capath", "ssl_clientcert", "ssl_clientkey", "ssl_verify", "timeout", "workdir"}
+// zypperOnly are the URL parameters that zypper uses itself and does not send. Those about TLS and
+// proxies have no effect here: certificates are always verified, and proxies come from the
+// environment.
+var zypperOnly = []string{"auth", "cookies", "credentials", "head_requests", "mediahandler",
+	"proxy", "proxypass",
+	"proxyport", "proxyuser", "ssl_capath", "ssl_clientcert", "ssl_clientkey", "ssl_verify",
+	"timeout", "workdir"}
 
-// takeParameters takes zypper's own parameters off a URL and returns the credentials that it names. Everything else of
-// the query, such as a token, stays as it is written. dir: is an older word for file:.
+// takeParameters removes zypper's own parameters from a URL and returns the credentials that it
+// names. The rest of the query, such as a token, stays unchanged. dir: is an older name for file:.
 func takeParameters(raw string) (u, credentials string) {
 	if scheme, rest, _ := strings.Cut(raw, ":"); strings.EqualFold(scheme, "dir") {
 		raw = "file:" + rest

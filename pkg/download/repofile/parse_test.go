@@ -34,8 +34,11 @@ service=SUSE_Linux_Enterprise_Server_x86_64
 `
 
 // As Fedora's package writes it.
-const fedora = "\xef\xbb\xbf# comment\r\n; comment\r\n[main]\r\ncachedir=/var\r\n\r\n[updates]\r\nname = Updates\r\n" +
-	"  for $basearch\r\nbaseurl = http://one.example.com/$releasever/,\r\n\thttp://two.example.com/a,b/ ,http://three.example.com/\r\n" +
+const fedora = "\xef\xbb\xbf# comment\r\n; " +
+	"comment\r\n[main]\r\ncachedir=/var\r\n\r\n[updates]\r\nname = Updates\r\n" +
+	"  for $basearch\r\nbaseurl = " +
+	"http://one.example.com/$releasever/,\r\n\thttp://two.example.com/a,b/ " +
+	",http://three.example.com/\r\n" +
 	"GPGKEY=file:///etc/pki/one file:///etc/pki/two\r\ngpgcheck=no\r\nusername=me\r\npassword=a = b # c\r\n"
 
 func TestParse(t *testing.T) {
@@ -45,50 +48,65 @@ func TestParse(t *testing.T) {
 	}{
 		"empty": {"", nil},
 		"zypper": {zypper, []repofile.Repo{{
-			Alias: "repo-update", Name: "Update repository of $releasever", Enabled: true, GPGCheck: true, Type: "rpm-md",
+			Alias: "repo-update", Name: "Update repository of $releasever", Enabled: true,
+			GPGCheck: true, Type: "rpm-md",
 			BaseURLs: []string{"https://download.example.org/update/leap/$releasever/sle"},
 		}}},
 		"SUSE Customer Center": {scc, []repofile.Repo{{
-			Alias: "SUSE_Linux_Enterprise_Server_x86_64:SLES15-SP5-Updates", Name: "SLES15-SP5-Updates", Enabled: true,
+			Alias: "SUSE_Linux_Enterprise_Server_x86_64:SLES15-SP5-Updates",
+			Name:  "SLES15-SP5-Updates", Enabled: true,
 			GPGCheck: true, Credentials: "SUSEConnect",
 			BaseURLs: []string{"https://updates.example.com/SUSE/Updates/SLES/15-SP5/x86_64/update/?exp=17~acl=/SUSE/*~hmac=0a1b"},
 		}}},
 		"dnf": {fedora, []repofile.Repo{{
-			Alias: "updates", Name: "Updates for $basearch", Enabled: true, User: "me", Password: "a = b # c",
-			BaseURLs: []string{"http://one.example.com/$releasever/", "http://two.example.com/a,b/", "http://three.example.com/"},
-			GPGKeys:  []string{"file:///etc/pki/one", "file:///etc/pki/two"},
+			Alias: "updates", Name: "Updates for $basearch", Enabled: true, User: "me",
+			Password: "a = b # c",
+			BaseURLs: []string{"http://one.example.com/$releasever/", "http://two.example.com/a,b/",
+				"http://three.example.com/"},
+			GPGKeys: []string{"file:///etc/pki/one", "file:///etc/pki/two"},
 		}}},
 		"path and token": {"[a]\nbaseurl=https://h/r/?t\npath=/sub//dir/\n", []repofile.Repo{{
-			Alias: "a", Name: "a", Enabled: true, GPGCheck: true, BaseURLs: []string{"https://h/r/sub/dir?t"},
+			Alias: "a", Name: "a", Enabled: true, GPGCheck: true,
+			BaseURLs: []string{"https://h/r/sub/dir?t"},
 		}}},
 		"credentials only": {"[a]\nbaseurl=https://h/r?credentials=My%20Repo\n", []repofile.Repo{{
-			Alias: "a", Name: "a", Enabled: true, GPGCheck: true, Credentials: "My Repo", BaseURLs: []string{"https://h/r"},
+			Alias: "a", Name: "a", Enabled: true, GPGCheck: true, Credentials: "My Repo",
+			BaseURLs: []string{"https://h/r"},
 		}}},
-		"local": {"[a]\nbaseurl=dir:///srv/repo\n[b]\nbaseurl=FILE:/srv\n[c]\nbaseurl=/srv/c\n", []repofile.Repo{
-			{Alias: "a", Name: "a", Enabled: true, GPGCheck: true, BaseURLs: []string{"file:///srv/repo"}},
-			{Alias: "b", Name: "b", Enabled: true, GPGCheck: true, BaseURLs: []string{"file:/srv"}},
-			{Alias: "c", Name: "c", Enabled: true, GPGCheck: true, BaseURLs: []string{"/srv/c"}},
-		}},
-		"switched off, whatever it is": {"[a]\nenabled=0\n[b]\nenabled=off\nbaseurl=plugin:/x?y\ntype=yast2\n", []repofile.Repo{
+		"local": {"[a]\nbaseurl=dir:///srv/repo\n[b]\nbaseurl=FILE:/srv\n[c]\nbaseurl=/srv/c\n",
+			[]repofile.Repo{
+				{Alias: "a", Name: "a", Enabled: true, GPGCheck: true,
+					BaseURLs: []string{"file:///srv/repo"}},
+				{Alias: "b", Name: "b", Enabled: true, GPGCheck: true,
+					BaseURLs: []string{"file:/srv"}},
+				{Alias: "c", Name: "c", Enabled: true, GPGCheck: true,
+					BaseURLs: []string{"/srv/c"}},
+			}},
+		"disabled, of an unknown type": {"[a]\nenabled=0\n[b]\nenabled=off\nbaseurl=plugin:/x?y\ntype=yast2\n", []repofile.Repo{
 			{Alias: "a", Name: "a", GPGCheck: true},
-			{Alias: "b", Name: "b", GPGCheck: true, Type: "yast2", BaseURLs: []string{"plugin:/x?y"}},
+			{Alias: "b", Name: "b", GPGCheck: true, Type: "yast2",
+				BaseURLs: []string{"plugin:/x?y"}},
 		}},
 		"indented as a whole": {"  [a]\n  name=x\n  baseurl=/a\n  type=rpm-md\n", []repofile.Repo{
-			{Alias: "a", Name: "x", Enabled: true, GPGCheck: true, Type: "rpm-md", BaseURLs: []string{"/a"}},
+			{Alias: "a", Name: "x", Enabled: true, GPGCheck: true, Type: "rpm-md",
+				BaseURLs: []string{"/a"}},
 		}},
-		"the last of a key counts": {"[a]\nbaseurl=/a\nbaseurl=/b\n", []repofile.Repo{
+		"the last value of a key counts": {"[a]\nbaseurl=/a\nbaseurl=/b\n", []repofile.Repo{
 			{Alias: "a", Name: "a", Enabled: true, GPGCheck: true, BaseURLs: []string{"/b"}},
 		}},
 		"URL in a variable": {"[a]\nbaseurl=$mirror/x\n", []repofile.Repo{
 			{Alias: "a", Name: "a", Enabled: true, GPGCheck: true, BaseURLs: []string{"$mirror/x"}},
 		}},
 		"mirrors beside a URL": {"[a]\nmetalink=https://h/m\nbaseurl=/a\n", []repofile.Repo{
-			{Alias: "a", Name: "a", Enabled: true, GPGCheck: true, Metalink: "https://h/m", BaseURLs: []string{"/a"}},
+			{Alias: "a", Name: "a", Enabled: true, GPGCheck: true, Metalink: "https://h/m",
+				BaseURLs: []string{"/a"}},
 		}},
-		"mirrors alone": {"[a]\nmirrorlist=https://h/m?repo=a&timeout=3\n[b]\nmetalink=https://h/n", []repofile.Repo{
-			{Alias: "a", Name: "a", Enabled: true, GPGCheck: true, MirrorList: "https://h/m?repo=a"},
-			{Alias: "b", Name: "b", Enabled: true, GPGCheck: true, Metalink: "https://h/n"},
-		}},
+		"mirrors alone": {"[a]\nmirrorlist=https://h/m?repo=a&timeout=3\n[b]\nmetalink=https://h/n",
+			[]repofile.Repo{
+				{Alias: "a", Name: "a", Enabled: true, GPGCheck: true,
+					MirrorList: "https://h/m?repo=a"},
+				{Alias: "b", Name: "b", Enabled: true, GPGCheck: true, Metalink: "https://h/n"},
+			}},
 	}
 	for name, tc := range tests {
 		t.Run(name, func(t *testing.T) {
@@ -108,7 +126,7 @@ func TestParse(t *testing.T) {
 	}
 }
 
-// compare shows the fields of repositories, which their String method would hide.
+// compare compares the fields of repositories, which their String method would hide.
 func compare(want, got []repofile.Repo) string {
 	type plain repofile.Repo
 	show := cmp.Transformer("fields", func(r repofile.Repo) plain { return plain(r) })
@@ -116,29 +134,45 @@ func compare(want, got []repofile.Repo) string {
 }
 
 func TestParsePosition(t *testing.T) {
-	repos, err := repofile.Parse("x.repo", []byte("\n# first\n[a]\nbaseurl=/a\n  [b]\nbaseurl=/b\n"))
-	if err != nil || repos[0].Pos != (diag.Pos{File: "x.repo", Line: 3, Column: 1}) || repos[1].Pos.Column != 3 {
+	repos, err := repofile.Parse("x.repo",
+		[]byte("\n# first\n[a]\nbaseurl=/a\n  [b]\nbaseurl=/b\n"))
+	if err != nil || repos[0].Pos != (diag.Pos{File: "x.repo", Line: 3, Column: 1}) ||
+		repos[1].Pos.Column != 3 {
 		t.Errorf("%+v, %v", repos, err)
 	}
 }
 
 func TestParseErrors(t *testing.T) {
 	tests := map[string]struct{ text, want string }{
-		"key before section":    {"name=x\n", "x.repo:1:1: error: this key is before the first [section]"},
-		"no key":                {"[a]\nbaseurl=/a\nnonsense\n", "x.repo:3:1: error: neither a [section], nor key=value, nor a comment"},
-		"section not closed":    {"[a\n", "x.repo:1:1: error: a section is written [alias]"},
-		"section with more":     {"[a] b\nbaseurl=/a\n", "x.repo:1:1: error: a section is written [alias]"},
-		"section without alias": {"[ ]\nbaseurl=/a\n", "x.repo:1:1: error: a section is written [alias]"},
-		"twice":                 {"[a]\nbaseurl=/a\n[a]\nbaseurl=/a\n", `x.repo:3:1: error: repository "a" is there twice, first in line 1`},
-		"boolean":               {"[a]\nbaseurl=/a\nenabled=perhaps\n", `x.repo:3:1: error: enabled is "perhaps": write 1 or 0`},
-		"no URL":                {"[a]\nname=a\n", "x.repo:1:1: error: repository a has no baseurl"},
-		"relative":              {"[a]\nbaseurl=srv/repo\n", "x.repo:2:1: error: repository a: srv/repo is neither a URL nor an absolute path"},
-		"no scheme":             {"[a]\nbaseurl=user:s3cret@host/r\n", "x.repo:2:1: error: repository a: *** is neither a URL nor an absolute path"},
-		"credentials elsewhere": {"[a]\nbaseurl=/a\ncredentials=/etc/shadow\n", `x.repo:2:1: error: credentials: "/etc/shadow" is not the name`},
-		"NUL":                   {"[a]\nname=\x00\n", "x.repo:2:1: error: this line is not UTF-8 text"},
-		"not UTF-8":             {"[a]\nname=\xff\n", "x.repo:2:1: error: this line is not UTF-8 text"},
-		"too large":             {strings.Repeat("#", repofile.MaxSize+1), "x.repo: error: 1048577 bytes are too much"},
-		"second of two":         {"[a]\nbaseurl=ftp://h/\n[b]\nbaseurl=x\n", "x.repo:4:1: error: repository b"},
+		"key before section": {"name=x\n", "x.repo:1:1: error: this key is before the first " +
+			"[section]"},
+		"no key": {"[a]\nbaseurl=/a\nnonsense\n", "x.repo:3:1: error: neither a " +
+			"[section], nor key=value, nor a comment"},
+		"section not closed": {"[a\n", "x.repo:1:1: error: a section header is [alias]"},
+		"section with more": {"[a] b\nbaseurl=/a\n", "x.repo:1:1: error: a section header is " +
+			"[alias]"},
+		"section without alias": {"[ ]\nbaseurl=/a\n", "x.repo:1:1: error: a section header is " +
+			"[alias]"},
+		"twice": {"[a]\nbaseurl=/a\n[a]\nbaseurl=/a\n",
+			`x.repo:3:1: error: repository "a" occurs twice, first in line 1`},
+		"boolean": {"[a]\nbaseurl=/a\nenabled=perhaps\n",
+			`x.repo:3:1: error: enabled is "perhaps": write 1 or 0`},
+		"no URL": {"[a]\nname=a\n", "x.repo:1:1: error: repository a has no " +
+			"baseurl"},
+		"relative": {"[a]\nbaseurl=srv/repo\n", "x.repo:2:1: error: repository a: " +
+			"srv/repo is neither a URL nor an absolute path"},
+		"no scheme": {"[a]\nbaseurl=user:s3cret@host/r\n",
+			"x.repo:2:1: error: repository a: *** is neither a URL nor an absolute path"},
+		"credentials elsewhere": {"[a]\nbaseurl=/a\ncredentials=/etc/shadow\n",
+			`x.repo:2:1: error: credentials file "/etc/shadow": give its name without a directory`},
+		"NUL": {"[a]\nname=\x00\n", "x.repo:2:1: error: this line is not valid " +
+			"UTF-8"},
+		"not UTF-8": {"[a]\nname=\xff\n", "x.repo:2:1: error: this line is not valid " +
+			"UTF-8"},
+		"too large": {strings.Repeat("#", repofile.MaxSize+1),
+			"x.repo: error: a .repo file may have at most 1048576 bytes, this one has 1048577"},
+		"second of two": {"[a]\nbaseurl=ftp://h/\n[b]\nbaseurl=x\n",
+			"x.repo:4:1: error: repository b"},
 	}
 	for name, tc := range tests {
 		t.Run(name, func(t *testing.T) {
@@ -155,10 +189,12 @@ func TestParseErrors(t *testing.T) {
 
 func TestParseUnsupported(t *testing.T) {
 	tests := map[string]struct{ text, want string }{
-		"plugin":     {"[a]\nbaseurl=plugin:/susecloud?credentials=x&path=/p\n", `repository a: a "plugin" URL is not supported`},
+		"plugin": {"[a]\nbaseurl=plugin:/susecloud?credentials=x&path=/p\n",
+			`repository a: a "plugin" URL is not supported`},
 		"ftp":        {"[a]\nbaseurl=ftp://h/x\n", `repository a: a "ftp" URL is not supported`},
 		"mirrorlist": {"[a]\nmirrorlist=ftp://h/m\n", `repository a: a "ftp" URL is not supported`},
-		"type":       {"[a]\nbaseurl=/a\ntype=YaST2\n", `repository a: type "yast2" is not supported`},
+		"type": {"[a]\nbaseurl=/a\ntype=YaST2\n",
+			`repository a: type "yast2" is not supported`},
 	}
 	for name, tc := range tests {
 		t.Run(name, func(t *testing.T) {
@@ -171,13 +207,14 @@ func TestParseUnsupported(t *testing.T) {
 	}
 }
 
-// A file of nothing but mistakes ends soon, and so does one that is made to take long.
+// A file that has only mistakes is rejected early, and so is one made to take long.
 func TestParseBounds(t *testing.T) {
 	for name, text := range map[string]string{
 		"mistakes":      strings.Repeat("x\n", repofile.MaxSize/2),
 		"repositories":  manySections(),
 		"one long list": "[a]\nenabled=0\nbaseurl=" + strings.Repeat(",", repofile.MaxSize-100),
-		"one long key":  "[a]\nenabled=0\nbaseurl=\n" + strings.Repeat(" x\n", repofile.MaxSize/3-100),
+		"one long key": "[a]\nenabled=0\nbaseurl=\n" + strings.Repeat(" x\n",
+			repofile.MaxSize/3-100),
 		"one long line": "[a]\n" + strings.Repeat("@", repofile.MaxSize-100),
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -200,7 +237,7 @@ func manySections() string {
 	return b.String()
 }
 
-// What is shown of a line hides its secrets, and the caret stays where it was.
+// A line in a message hides its secrets, and the caret stays at the mistake.
 func TestErrorsHideSecrets(t *testing.T) {
 	for _, text := range []string{
 		"[a]\nbaseurl=ftp://user:s3cret@host/p?s3cret\n",
@@ -224,19 +261,21 @@ func TestErrorsHideSecrets(t *testing.T) {
 	_, err := repofile.Parse("x.repo", []byte("[a]\nbaseurl=ftp://user:s3cret@host/p?s3cret\n"))
 	want := "x.repo:2:1: error: repository a: a \"ftp\" URL is not supported\n" +
 		"    baseurl=ftp://***@host/p?***\n    ^\n" +
-		"  hint: use https, http, file or a path; or switch the repository off with enabled=0\n"
+		"  hint: use https, http, file or a path; or disable the repository with enabled=0\n"
 	if d := cmp.Diff(want, diag.Render(err, false)); d != "" {
 		t.Errorf("rendered (-want +got):\n%s", d)
 	}
 }
 
 func TestRepoHidesSecrets(t *testing.T) {
-	repos, err := repofile.Parse("x.repo", []byte("[a]\nbaseurl=https://u:s3cret@h/r?s3cret\nusername=u\npassword=s3cret\n"))
+	repos, err := repofile.Parse("x.repo",
+		[]byte("[a]\nbaseurl=https://u:s3cret@h/r?s3cret\nusername=u\npassword=s3cret\n"))
 	if err != nil {
 		t.Fatal(err)
 	}
 	for _, verb := range []string{"%v", "%+v", "%#v", "%s", "%q"} {
-		if text := fmt.Sprintf(verb, repos) + fmt.Sprintf(verb, &repos[0]); strings.Contains(text, "s3cret") {
+		if text := fmt.Sprintf(verb, repos) + fmt.Sprintf(verb, &repos[0]); strings.Contains(text,
+			"s3cret") {
 			t.Errorf("%s shows %s", verb, text)
 		}
 	}
@@ -246,7 +285,8 @@ func TestRepoHidesSecrets(t *testing.T) {
 }
 
 func FuzzParse(f *testing.F) {
-	for _, text := range []string{zypper, scc, fedora, "[a]\nbaseurl=plugin:/x\n", "[a\n=\n", "[a]\nbaseurl=${x:-https://h}/y\n",
+	for _, text := range []string{zypper, scc, fedora, "[a]\nbaseurl=plugin:/x\n", "[a\n=\n",
+		"[a]\nbaseurl=${x:-https://h}/y\n",
 		"[a]\nbaseurl=a@b?c ,,/x,http:/\n\x00"} {
 		f.Add([]byte(text))
 	}

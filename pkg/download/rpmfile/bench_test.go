@@ -51,8 +51,9 @@ func debuginfo() []byte {
 	return b
 }
 
-// BenchmarkExtract takes one library out of a large package, and lets the shell tools do the same right after each time.
-// "x-tools" is the tools' time divided by ours: more than 1 is faster than they are.
+// BenchmarkExtract extracts one library from a large package, and runs the shell tools on it right
+// after each time. "x-tools" is the tools' time divided by ours: more than 1 means that ours is
+// faster.
 func BenchmarkExtract(b *testing.B) {
 	data := debuginfo()
 	for _, compressor := range []string{"xz", "zstd"} {
@@ -67,9 +68,10 @@ func BenchmarkExtract(b *testing.B) {
 				extractOnce(b, file, data)
 				ours += time.Since(start)
 				start = time.Now()
-				out, err := exec.Command("sh", "-c", "rpm2cpio '"+file+"' | cpio --quiet -i --to-stdout ./usr/lib64/libwanted.so").Output()
+				out, err := exec.Command("sh", "-c", "rpm2cpio '"+file+
+					"' | cpio --quiet -i --to-stdout ./usr/lib64/libwanted.so").Output()
 				if err != nil || sha256.Sum256(out) != sha256.Sum256(data) {
-					b.Fatalf("the tools got %d bytes: %v", len(out), err)
+					b.Fatalf("the tools extracted %d bytes: %v", len(out), err)
 				}
 				tools += time.Since(start)
 			}
@@ -86,7 +88,8 @@ func extractOnce(b *testing.B, file string, data []byte) {
 		b.Fatal(err)
 	}
 	defer root.Close()
-	got, err := open(b, file).Extract(context.Background(), root, []string{"/usr/lib64/libwanted.so"}, rpmfile.ExtractOptions{})
+	got, err := open(b, file).Extract(context.Background(), root,
+		[]string{"/usr/lib64/libwanted.so"}, rpmfile.ExtractOptions{})
 	if err != nil || got[0].SHA256 != fmt.Sprintf("%x", sha256.Sum256(data)) {
 		b.Fatal(got, err)
 	}

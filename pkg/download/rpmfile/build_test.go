@@ -15,7 +15,7 @@ import (
 	"github.com/lpbuild/lpbuild/pkg/download/rpmfile"
 )
 
-var work string // a folder for all tests of the binary
+var work string // a directory for all tests of the binary
 
 func TestMain(m *testing.M) {
 	var err error
@@ -27,12 +27,13 @@ func TestMain(m *testing.M) {
 	os.Exit(code)
 }
 
-// modes are how rpmbuild compresses payloads.
+// modes are the compressions of payloads in rpmbuild's spelling.
 var modes = map[string]string{
-	"gzip": "w9.gzdio", "xz": "w3.xzdio", "zstd": "w3.zstdio", "bzip2": "w9.bzdio", "lzma": "w6.lzdio", "": "w.ufdio",
+	"gzip": "w9.gzdio", "xz": "w3.xzdio", "zstd": "w3.zstdio", "bzip2": "w9.bzdio",
+	"lzma": "w6.lzdio", "": "w.ufdio",
 }
 
-// library is what the package's library holds: half of it compresses, half does not.
+// library returns the content of the package's library, half of which compresses.
 var library = sync.OnceValue(func() []byte {
 	random := rand.NewChaCha8([32]byte{1})
 	b := make([]byte, 300_001)
@@ -84,10 +85,12 @@ touch $root/var/lib/demo/ghost.so
 
 var built sync.Map // compressor → func() (string, error)
 
-// pkg returns the path of the package, unsigned, with that compressor.
+// pkg returns the path of the unsigned package with the given compressor.
 func pkg(tb testing.TB, compressor string) string {
 	tb.Helper()
-	once, _ := built.LoadOrStore(compressor, sync.OnceValues(func() (string, error) { return rpmbuild(compressor, spec, library()) }))
+	once, _ := built.LoadOrStore(compressor, sync.OnceValues(func() (string, error) {
+		return rpmbuild(compressor, spec, library())
+	}))
 	p, err := once.(func() (string, error))()
 	if err != nil {
 		tb.Fatal(err)
@@ -95,7 +98,7 @@ func pkg(tb testing.TB, compressor string) string {
 	return p
 }
 
-// rpmbuild makes a package whose sources are one file called library.
+// rpmbuild makes a package whose only source is a file called library.
 func rpmbuild(compressor, spec string, library []byte) (string, error) {
 	top, err := os.MkdirTemp(work, "top")
 	if err != nil {
@@ -111,9 +114,11 @@ func rpmbuild(compressor, spec string, library []byte) (string, error) {
 	if err := os.WriteFile(file, []byte(spec), 0o644); err != nil {
 		return "", err
 	}
-	out, err := exec.Command("rpmbuild", "-bb", "--quiet", "--target", "x86_64", "--define", "_topdir "+top,
+	out, err := exec.Command("rpmbuild", "-bb", "--quiet", "--target", "x86_64", "--define",
+		"_topdir "+top,
 		"--define", "_binary_payload "+modes[compressor], "--define", "__os_install_post %{nil}",
-		"--define", "_build_id_links none", "--define", "debug_package %{nil}", file).CombinedOutput()
+		"--define", "_build_id_links none", "--define", "debug_package %{nil}",
+		file).CombinedOutput()
 	if err != nil {
 		return "", fmt.Errorf("rpmbuild: %w\n%s", err, out)
 	}
@@ -124,7 +129,8 @@ func rpmbuild(compressor, spec string, library []byte) (string, error) {
 	return paths[0], nil
 }
 
-// sign returns a copy of the gzip package that rpmsign signed with key, with the real gpg, or gpg1 for version 3.
+// sign returns a copy of the gzip package signed by rpmsign with key, using the real gpg, or gpg1
+// for version 3.
 func sign(t *testing.T, key *pgptest.Key, v3 bool, args ...string) string {
 	t.Helper()
 	signed := filepath.Join(t.TempDir(), "signed.rpm")
@@ -140,8 +146,10 @@ func sign(t *testing.T, key *pgptest.Key, v3 bool, args ...string) string {
 	if key.Kind == pgptest.Expired {
 		extra += " --faked-system-time 20200601T000000"
 	}
-	all := append([]string{"--addsign", "--define", "__gpg " + gpg, "--define", "_gpg_name " + key.Fingerprint,
-		"--define", "_gpg_digest_algo sha256", "--define", "_gpg_sign_cmd_extra_args " + extra}, args...)
+	all := append([]string{"--addsign", "--define", "__gpg " + gpg, "--define", "_gpg_name " +
+		key.Fingerprint,
+		"--define", "_gpg_digest_algo sha256", "--define", "_gpg_sign_cmd_extra_args " +
+			extra}, args...)
 	cmd := exec.Command("rpmsign", append(all, signed)...)
 	cmd.Env = append(os.Environ(), "GNUPGHOME="+home)
 	if out, err := cmd.CombinedOutput(); err != nil {
@@ -150,7 +158,7 @@ func sign(t *testing.T, key *pgptest.Key, v3 bool, args ...string) string {
 	return signed
 }
 
-// query returns what rpm itself says about a package.
+// query returns rpm's own output about a package.
 func query(t *testing.T, path, format string) string {
 	t.Helper()
 	out, err := exec.Command("rpm", "-qp", "--nosignature", "--qf", format, path).Output()
@@ -169,7 +177,7 @@ func open(tb testing.TB, path string) *rpmfile.RPM {
 	return r
 }
 
-// parse opens a package that is in memory.
+// parse opens a package in memory.
 func parse(tb testing.TB, data []byte) *rpmfile.RPM {
 	tb.Helper()
 	r, err := rpmfile.New(bytes.NewReader(data), int64(len(data)), "crafted.rpm")

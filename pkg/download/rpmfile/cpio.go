@@ -10,8 +10,9 @@ import (
 	"strings"
 )
 
-// The payload is a cpio archive in the "new ASCII" form, https://man.freebsd.org/cgi/man.cgi?query=cpio&sektion=5, or, if
-// a file in it has more than 4 GiB, in RPM's own form, whose entries have only a file's number in the header's list.
+// The payload is a cpio archive in the "new ASCII" format,
+// https://man.freebsd.org/cgi/man.cgi?query=cpio&sektion=5, or, if it has a file of more than 4
+// GiB, in RPM's own format, whose entries have only a file's index in the header's list.
 const (
 	magicLen   = 6
 	magicNewc  = "070701"
@@ -19,16 +20,17 @@ const (
 	magicShort = "07070X"
 	trailer    = "TRAILER!!!"
 
-	fieldMode     = 1 // of the 13 numbers that follow the magic
+	fieldMode     = 1 // of the 13 numbers after the magic
 	fieldFilesize = 6
 	fieldNamesize = 11
 	newcFields    = 13
 )
 
-// payloadBuffer is how much is read from the decompressor at once.
+// payloadBuffer is the number of bytes read from the decompressor at a time.
 const payloadBuffer = 256 << 10
 
-// cpioReader gives the payload's entries one after the other. Each must be a file of the header's list, and comes once.
+// cpioReader returns the payload's entries one after another. Each must be a file in the header's
+// list, and occurs once.
 type cpioReader struct {
 	r      *bufio.Reader
 	rpm    *RPM
@@ -40,11 +42,12 @@ type cpioReader struct {
 }
 
 func newCPIO(r io.Reader, rpm *RPM, links *hardLinks) *cpioReader {
-	return &cpioReader{r: bufio.NewReaderSize(r, payloadBuffer), rpm: rpm, links: links, seen: make([]bool, len(rpm.files))}
+	return &cpioReader{r: bufio.NewReaderSize(r, payloadBuffer), rpm: rpm, links: links,
+		seen: make([]bool, len(rpm.files))}
 }
 
-// next goes to the next entry and returns its file's place in the list and how much content there is: nothing in hard
-// links but the last. After the last entry it returns io.EOF.
+// next advances to the next entry and returns its file's index in the list and the size of its
+// content, which hard links other than the last lack. After the last entry it returns io.EOF.
 func (c *cpioReader) next() (index int, size int64, err error) {
 	if err := c.skip(c.left); err != nil {
 		return 0, 0, err
@@ -63,19 +66,19 @@ func (c *cpioReader) next() (index int, size int64, err error) {
 	case magicShort:
 		index, size, err = c.short()
 	default:
-		err = fmt.Errorf("%q does not begin an entry", magic)
+		err = fmt.Errorf("an entry cannot begin with %q", magic)
 	}
 	if err != nil {
 		return 0, 0, err
 	}
 	if c.seen[index] {
-		return 0, 0, fmt.Errorf("%q comes twice", c.rpm.files[index].Name)
+		return 0, 0, fmt.Errorf("%q occurs twice", c.rpm.files[index].Name)
 	}
 	c.seen[index], c.left = true, size
 	return index, size, c.align()
 }
 
-// full reads what follows the magic of an entry that describes itself.
+// full reads the rest of an entry with a complete header.
 func (c *cpioReader) full() (index int, size int64, err error) {
 	head, err := c.take(8 * newcFields)
 	if err != nil {
@@ -100,10 +103,10 @@ func (c *cpioReader) full() (index int, size int64, err error) {
 	}
 	f := &c.rpm.files[index]
 	if fileMode(uint32(mode)).Type() != f.Mode.Type() {
-		return 0, 0, fmt.Errorf("%q is another kind of file than in the header", f.Name)
+		return 0, 0, fmt.Errorf("%q has another file type than in the header", f.Name)
 	}
 	if f.Mode.IsRegular() && size != f.Size && (size != 0 || !c.links.several(index)) {
-		return 0, 0, fmt.Errorf("%q has %d bytes, and %d in the header", f.Name, size, f.Size)
+		return 0, 0, fmt.Errorf("%q has %d bytes, but %d in the header", f.Name, size, f.Size)
 	}
 	return index, size, nil
 }
@@ -111,7 +114,7 @@ func (c *cpioReader) full() (index int, size int64, err error) {
 // name reads the name of an entry.
 func (c *cpioReader) name(length int64) (string, error) {
 	if length < 1 || length > maxPath+2 {
-		return "", fmt.Errorf("a name of %d bytes", length)
+		return "", fmt.Errorf("a name has %d bytes", length)
 	}
 	raw := make([]byte, length)
 	if _, err := io.ReadFull(c.r, raw); err != nil {
@@ -120,12 +123,13 @@ func (c *cpioReader) name(length int64) (string, error) {
 	c.offset += length
 	name, zero := strings.CutSuffix(string(raw), "\x00")
 	if !zero {
-		return "", fmt.Errorf("name %.80q does not end", name)
+		return "", fmt.Errorf("name %.80q has no final NUL", name)
 	}
 	return name, nil
 }
 
-// lookUp finds the file that an entry is named after: with "./" before it, as RPM does now, or without, as it once did.
+// lookUp finds the file that an entry names: with "./" before it, as RPM writes names now, or
+// without, as it once did.
 func (c *cpioReader) lookUp(name string) (int, error) {
 	clean := name
 	if rest, ok := strings.CutPrefix(name, "."); ok && (rest == "" || rest[0] == '/') {
@@ -133,7 +137,7 @@ func (c *cpioReader) lookUp(name string) (int, error) {
 	}
 	clean = "/" + strings.TrimPrefix(clean, "/")
 	if path.Clean(clean) != clean {
-		return 0, fmt.Errorf("%.200q leads elsewhere", name)
+		return 0, fmt.Errorf("%.200q leads out of the package", name)
 	}
 	i, ok := c.rpm.byName[clean]
 	if !ok || c.rpm.files[i].ghost {
@@ -142,7 +146,7 @@ func (c *cpioReader) lookUp(name string) (int, error) {
 	return i, nil
 }
 
-// short reads what follows the magic of an entry that is described in the header only.
+// short reads the rest of an entry that only the header's list describes.
 func (c *cpioReader) short() (index int, size int64, err error) {
 	head, err := c.take(8)
 	if err != nil {
@@ -183,10 +187,10 @@ func (c *cpioReader) take(n int) ([]byte, error) {
 	return c.head[:n], nil
 }
 
-// align goes on to a multiple of four bytes, where headers and contents begin.
+// align skips to a multiple of four bytes, where headers and contents begin.
 func (c *cpioReader) align() error { return c.skip(-c.offset & 3) }
 
-// skip passes over n bytes.
+// skip discards n bytes.
 func (c *cpioReader) skip(n int64) error {
 	c.offset += n
 	for n > 0 {
@@ -210,10 +214,11 @@ func (c *cpioReader) Read(p []byte) (int, error) {
 	return n, noEOF(err)
 }
 
-// hardLinks knows which files of the list are one file. Only the last of them has its content in the payload.
+// hardLinks knows which files in the list are hard links to one file. Only the last of them has its
+// content in the payload.
 type hardLinks struct {
-	leader []int       // of each file, the first that is the same one
-	latest map[int]int // by leader, the last, where there are several
+	leader []int       // for each file, the first that is the same one
+	latest map[int]int // the last link by leader, for files with several
 }
 
 func newHardLinks(files []entry) *hardLinks {

@@ -26,23 +26,23 @@ const (
 	regionMain   = 63
 )
 
-// rawTag is a tag as it stands in a header.
+// rawTag is a tag as encoded in a header.
 type rawTag struct {
 	tag, kind, count int32
 	data             []byte
 }
 
-// rawHeader is a header that tests take apart and put together.
+// rawHeader is a header that tests decode, change and encode.
 type rawHeader []rawTag
 
-// parts are a package in pieces.
+// parts are the parts of a package.
 type parts struct {
 	lead     []byte
 	sig, gen rawHeader
 	payload  []byte // compressed
 }
 
-// takeApart reads a sound package.
+// takeApart decodes a valid package.
 func takeApart(tb testing.TB, data []byte) *parts {
 	tb.Helper()
 	p := &parts{lead: data[:96]}
@@ -81,11 +81,12 @@ func decodeHeader(b []byte) (rawHeader, int) {
 }
 
 var widths = map[int32]int{
-	rpmutils.RPM_CHAR_TYPE: 1, rpmutils.RPM_INT8_TYPE: 1, rpmutils.RPM_INT16_TYPE: 2, rpmutils.RPM_INT32_TYPE: 4,
+	rpmutils.RPM_CHAR_TYPE: 1, rpmutils.RPM_INT8_TYPE: 1, rpmutils.RPM_INT16_TYPE: 2,
+	rpmutils.RPM_INT32_TYPE: 4,
 	rpmutils.RPM_INT64_TYPE: 8, rpmutils.RPM_BIN_TYPE: 1,
 }
 
-// encode is the reverse of decodeHeader.
+// encode is the inverse of decodeHeader.
 func (h rawHeader) encode() []byte {
 	var index, data []byte
 	for _, t := range h {
@@ -100,7 +101,7 @@ func (h rawHeader) encode() []byte {
 	return slices.Concat(intro(len(h), len(data)), index, data)
 }
 
-// intro is what a header with so many tags and bytes of data begins with.
+// intro returns the beginning of a header with that many tags and bytes of data.
 func intro(tags, data int) []byte {
 	b := []byte{0x8e, 0xad, 0xe8, 0x01, 0, 0, 0, 0}
 	b = binary.BigEndian.AppendUint32(b, uint32(tags))
@@ -152,7 +153,7 @@ func binTag(tag int32, data []byte) rawTag {
 	return rawTag{tag: tag, kind: rpmutils.RPM_BIN_TYPE, count: int32(len(data)), data: data}
 }
 
-// seal recomputes the digests, as somebody who means harm would.
+// seal recomputes the digests, as an attacker would.
 func (p *parts) seal() {
 	if p.gen.find(rpmutils.PAYLOADDIGEST) != nil {
 		p.gen.set(stringsTag(rpmutils.PAYLOADDIGEST, fmt.Sprintf("%x", sha256.Sum256(p.payload))))
@@ -161,14 +162,14 @@ func (p *parts) seal() {
 	p.sig.set(stringTag(sigSHA256, fmt.Sprintf("%x", sha256.Sum256(p.gen.encode()))))
 }
 
-// bytes puts the package together.
+// bytes assembles the package.
 func (p *parts) bytes() []byte {
 	sig := p.sig.encode()
 	pad := make([]byte, -len(sig)&7)
 	return slices.Concat(p.lead, sig, pad, p.gen.encode(), p.payload)
 }
 
-// crafted returns the gzip package after a change, with sound digests.
+// crafted returns the gzip package after a change, with valid digests.
 func crafted(tb testing.TB, change func(*parts)) []byte {
 	tb.Helper()
 	p := takeApart(tb, bytesOf(tb, pkg(tb, "gzip")))
@@ -177,7 +178,7 @@ func crafted(tb testing.TB, change func(*parts)) []byte {
 	return p.bytes()
 }
 
-// cpioEntry is an entry of a payload; an entry with no name is in RPM's short form.
+// cpioEntry is an entry of a payload. One without a name is in RPM's short form.
 type cpioEntry struct {
 	name   string
 	number int // in the short form
@@ -187,7 +188,7 @@ type cpioEntry struct {
 	head   string // instead of magic and numbers
 }
 
-// archive makes a payload, with gzip, of those entries and an end.
+// archive makes a gzip payload of the entries and a trailer.
 func archive(entries ...cpioEntry) []byte {
 	return zipped(slices.Concat(rawArchive(entries...), rawArchive(cpioEntry{name: "TRAILER!!!"})))
 }

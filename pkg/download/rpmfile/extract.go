@@ -21,33 +21,36 @@ import (
 const (
 	defaultMaxFile  = 2 << 30
 	defaultMaxTotal = 8 << 30
-	maxPayload      = 256 << 30 // uncompressed; what the header admits to is a narrower bound
-	entryOverhead   = 256       // bytes of an entry beside name and content, and some
+	maxPayload      = 256 << 30 // uncompressed; the header's list usually implies a narrower bound
+	entryOverhead   = 256       // bytes of an entry beside name and content, rounded up
 )
 
-// ExtractOptions bounds what Extract writes. The zero value is fine.
+// ExtractOptions bounds what Extract writes. The zero value is useful.
 type ExtractOptions struct {
-	MaxFile  int64 // bytes of one file; 0: 2 GiB
-	MaxTotal int64 // bytes of all files; 0: 8 GiB
+	MaxFile  int64 // bytes of one file; 0 means 2 GiB
+	MaxTotal int64 // bytes of all files; 0 means 8 GiB
 }
 
 // Extracted is a file that Extract wrote.
 type Extracted struct {
 	Name   string // in the package
-	Path   string // in the folder
+	Path   string // in the directory
 	Size   int64
 	SHA256 string // lower-case hexadecimal
 }
 
-// Extract writes the regular files of the package that want names by their paths into dest, in the order of want, under
-// names made from that order. It reads the payload up to the last of them.
+// Extract writes the regular files of the package with the paths in want into dest, in that order
+// and under names derived from it. It reads the payload up to the last of them.
 //
-// Nothing else is written; dest may have other files but not ones of these names. If there is an error, nothing is
-// left in dest. Contents are checked against the header's digests where these are SHA-256, so that after
-// [RPM.Verify] a file is what was signed. A file beyond the limits gives [decompress.ErrTooLarge], one that the package
-// does not have [fs.ErrNotExist]; what else is wrong with the package is a [*FormatError].
-func (r *RPM) Extract(ctx context.Context, dest *os.Root, want []string, o ExtractOptions) ([]Extracted, error) {
-	x := &extraction{rpm: r, dest: dest, links: newHardLinks(r.files), wanted: map[int][]int{}, got: make([]Extracted, len(want))}
+// It writes nothing else; dest may have other files, but none with these names. After an error
+// nothing is left in dest. Contents are checked against the header's digests if these are SHA-256,
+// so that after [RPM.Verify] a file is as it was signed. A file beyond the limits gives
+// [decompress.ErrTooLarge], one that the package does not have [fs.ErrNotExist]; any other fault of
+// the package is a [*FormatError].
+func (r *RPM) Extract(ctx context.Context, dest *os.Root, want []string,
+	o ExtractOptions) ([]Extracted, error) {
+	x := &extraction{rpm: r, dest: dest, links: newHardLinks(r.files), wanted: map[int][]int{},
+		got: make([]Extracted, len(want))}
 	if err := x.plan(want, o); err != nil {
 		return nil, fmt.Errorf("%s: %w", r.file, err)
 	}
@@ -66,8 +69,8 @@ type extraction struct {
 	rpm     *RPM
 	dest    *os.Root
 	links   *hardLinks
-	wanted  map[int][]int // by leader of the file's hard links, where in got the file is wanted
-	missing int           // leaders that were not met yet
+	wanted  map[int][]int // by leader of the file's hard links: where in got the file is wanted
+	missing int           // leaders not seen yet
 	got     []Extracted
 	created []string
 }
@@ -85,9 +88,11 @@ func (x *extraction) plan(want []string, o ExtractOptions) error {
 		case !f.Mode.IsRegular():
 			return fmt.Errorf("%q is not a regular file (%s)", name, f.Mode)
 		case f.Size > maxFile:
-			return fmt.Errorf("%q has %d bytes: %w (%d)", name, f.Size, decompress.ErrTooLarge, maxFile)
+			return fmt.Errorf("%q has %d bytes: %w (%d)", name, f.Size, decompress.ErrTooLarge,
+				maxFile)
 		case f.Size > left:
-			return fmt.Errorf("%q and what was wanted before it: %w (%d in all)", name, decompress.ErrTooLarge, cmp.Or(o.MaxTotal, defaultMaxTotal))
+			return fmt.Errorf("%q and the files before it: %w (%d bytes in all)", name,
+				decompress.ErrTooLarge, cmp.Or(o.MaxTotal, defaultMaxTotal))
 		}
 		left -= f.Size
 		leader := x.links.leader[i]
@@ -98,7 +103,7 @@ func (x *extraction) plan(want []string, o ExtractOptions) error {
 	return nil
 }
 
-// run reads the payload until all that is wanted is written.
+// run reads the payload until everything wanted is written.
 func (x *extraction) run(ctx context.Context, compressed io.Reader) (err error) {
 	format, compressed, err := x.rpm.format(compressed)
 	if err != nil {
@@ -108,11 +113,13 @@ func (x *extraction) run(ctx context.Context, compressed io.Reader) (err error) 
 	if err != nil {
 		return fmt.Errorf("%s: %w", x.rpm.file, err)
 	}
-	payload, err := decompress.NewReader(ctx, format, compressed, decompress.Options{MaxSize: limit})
+	payload, err := decompress.NewReader(ctx, format, compressed,
+		decompress.Options{MaxSize: limit})
 	if err != nil {
 		return fmt.Errorf("%s: payload: %w", x.rpm.file, err)
 	}
-	defer payload.Close() // whatever it says: what was wanted is there and has the right digest, or there is an error
+	// whatever it says: the wanted files are there with the right digests, or there is an error
+	defer payload.Close()
 	archive := newCPIO(payload, x.rpm, x.links)
 	for x.missing > 0 {
 		index, size, err := archive.next()
@@ -129,7 +136,7 @@ func (x *extraction) run(ctx context.Context, compressed io.Reader) (err error) 
 	return nil
 }
 
-// explain tells whose fault err is.
+// explain attributes err to the package or to the system.
 func (x *extraction) explain(ctx context.Context, err error) error {
 	var disk *fs.PathError
 	if ctx.Err() != nil || errors.As(err, &disk) {
@@ -138,11 +145,12 @@ func (x *extraction) explain(ctx context.Context, err error) error {
 	return formatError(x.rpm.file, "payload", err)
 }
 
-// notThere says which wanted file the payload lacks.
+// notThere returns the error for a wanted file that the payload lacks.
 func (x *extraction) notThere() error {
 	for _, e := range x.got {
 		if e.SHA256 == "" {
-			return &FormatError{x.rpm.file, "payload", fmt.Errorf("%q is in the header's list only", e.Name)}
+			return &FormatError{x.rpm.file, "payload",
+				fmt.Errorf("%q is in the header's list, but not in the payload", e.Name)}
 		}
 	}
 	return &FormatError{x.rpm.file, "payload", io.ErrUnexpectedEOF}
@@ -172,7 +180,7 @@ func (x *extraction) take(archive io.Reader, index int, size int64) error {
 	return nil
 }
 
-// write copies one content to all files where it is wanted, and to the hash.
+// write copies one content to all files that want it, and to the hash.
 func (x *extraction) write(content io.Reader, h io.Writer, where []int) (err error) {
 	writers := []io.Writer{h}
 	for _, n := range where {
@@ -188,7 +196,7 @@ func (x *extraction) write(content io.Reader, h io.Writer, where []int) (err err
 	return err
 }
 
-// undo removes what was written.
+// undo removes the files written so far.
 func (x *extraction) undo() error {
 	var errs []error
 	for _, name := range x.created {
@@ -197,7 +205,7 @@ func (x *extraction) undo() error {
 	return errors.Join(errs...)
 }
 
-// format returns how the payload is compressed. Packages that do not say so are gzip or not compressed at all.
+// format returns the compression of the payload. Packages that do not name one use gzip or none.
 func (r *RPM) format(payload io.Reader) (decompress.Format, io.Reader, error) {
 	if r.Compressor != "" {
 		f, err := decompress.FromRPM(r.Compressor)
@@ -210,7 +218,7 @@ func (r *RPM) format(payload io.Reader) (decompress.Format, io.Reader, error) {
 	return decompress.None, b, nil
 }
 
-// uncompressedLimit returns how long the payload can be, by the header's list.
+// uncompressedLimit returns the maximum length of the payload, from the header's list.
 func (r *RPM) uncompressedLimit() (int64, error) {
 	limit := int64(entryOverhead)
 	for _, f := range r.files {
@@ -222,7 +230,8 @@ func (r *RPM) uncompressedLimit() (int64, error) {
 			limit += min(f.Size, maxPayload)
 		}
 		if limit > maxPayload {
-			return 0, fmt.Errorf("the files in the package's list: %w (%d bytes)", decompress.ErrTooLarge, int64(maxPayload))
+			return 0, fmt.Errorf("the files in the header's list: %w (%d bytes)",
+				decompress.ErrTooLarge, int64(maxPayload))
 		}
 	}
 	return limit, nil

@@ -28,8 +28,9 @@ const (
 	emptyName   = "/usr/lib64/libempty.so"
 )
 
-// extract extracts into a new folder and returns its files' contents by name.
-func extract(t *testing.T, r *rpmfile.RPM, want []string, o rpmfile.ExtractOptions) (got []rpmfile.Extracted, contents map[string]string, err error) {
+// extract extracts into a new directory and returns its files' contents by name.
+func extract(t *testing.T, r *rpmfile.RPM, want []string,
+	o rpmfile.ExtractOptions) (got []rpmfile.Extracted, contents map[string]string, err error) {
 	t.Helper()
 	dir := t.TempDir()
 	root, err := os.OpenRoot(dir)
@@ -38,11 +39,11 @@ func extract(t *testing.T, r *rpmfile.RPM, want []string, o rpmfile.ExtractOptio
 	}
 	defer root.Close()
 	got, err = r.Extract(t.Context(), root, want, o)
-	return got, folder(t, dir), err
+	return got, dirFiles(t, dir), err
 }
 
-// folder returns the regular files of dir, and fails if there is anything else.
-func folder(t *testing.T, dir string) map[string]string {
+// dirFiles returns the regular files of dir, and fails if it has anything else.
+func dirFiles(t *testing.T, dir string) map[string]string {
 	t.Helper()
 	contents := map[string]string{}
 	entries, err := os.ReadDir(dir)
@@ -61,7 +62,8 @@ func folder(t *testing.T, dir string) map[string]string {
 
 func extracted(name string, n int, content string) rpmfile.Extracted {
 	return rpmfile.Extracted{
-		Name: name, Path: fmt.Sprintf("file%d", n), Size: int64(len(content)), SHA256: fmt.Sprintf("%x", sha256.Sum256([]byte(content))),
+		Name: name, Path: fmt.Sprintf("file%d", n), Size: int64(len(content)),
+		SHA256: fmt.Sprintf("%x", sha256.Sum256([]byte(content))),
 	}
 }
 
@@ -81,7 +83,8 @@ func TestExtract(t *testing.T) {
 	}
 	for compressor := range modes {
 		t.Run(compressor, func(t *testing.T) {
-			got, onDisk, err := extract(t, open(t, pkg(t, compressor)), names, rpmfile.ExtractOptions{})
+			got, onDisk, err := extract(t, open(t, pkg(t, compressor)), names,
+				rpmfile.ExtractOptions{})
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -89,7 +92,7 @@ func TestExtract(t *testing.T) {
 				t.Errorf("Extract (-want +got):\n%s", d)
 			}
 			if d := cmp.Diff(contents, onDisk); d != "" {
-				t.Errorf("the folder (-want +got):\n%.500s", d)
+				t.Errorf("the directory (-want +got):\n%.500s", d)
 			}
 		})
 	}
@@ -102,7 +105,8 @@ func TestExtractMode(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer root.Close()
-	if _, err := open(t, pkg(t, "gzip")).Extract(t.Context(), root, []string{libraryName}, rpmfile.ExtractOptions{}); err != nil {
+	if _, err := open(t, pkg(t, "gzip")).Extract(t.Context(), root, []string{libraryName},
+		rpmfile.ExtractOptions{}); err != nil {
 		t.Fatal(err)
 	}
 	info, err := os.Stat(filepath.Join(dir, "file0"))
@@ -111,18 +115,20 @@ func TestExtractMode(t *testing.T) {
 	}
 }
 
-// TestExtractEachHardLink wants a file by one of its names only.
+// TestExtractEachHardLink wants a file by only one of its names.
 func TestExtractEachHardLink(t *testing.T) {
 	for n := range 3 {
 		name := fmt.Sprintf("/usr/lib64/libhard-%d.so", n+1)
-		got, onDisk, err := extract(t, open(t, pkg(t, "gzip")), []string{name}, rpmfile.ExtractOptions{})
-		if err != nil || !cmp.Equal(got, []rpmfile.Extracted{extracted(name, 0, "hard\n")}) || len(onDisk) != 1 {
+		got, onDisk, err := extract(t, open(t, pkg(t, "gzip")), []string{name},
+			rpmfile.ExtractOptions{})
+		if err != nil || !cmp.Equal(got, []rpmfile.Extracted{extracted(name, 0, "hard\n")}) ||
+			len(onDisk) != 1 {
 			t.Errorf("%s: %v, %v, %v", name, got, onDisk, err)
 		}
 	}
 }
 
-// short rewrites the payload in the form that RPM uses if a file has more than 4 GiB. That form was looked at in a
+// short rewrites the payload in the form that RPM uses if a file has more than 4 GiB. It follows a
 // package that rpmbuild made of such a file.
 func short(tb testing.TB) []byte {
 	return crafted(tb, func(p *parts) {
@@ -150,7 +156,8 @@ func TestExtractShortForm(t *testing.T) {
 	names := []string{"/usr/lib64/libhard-2.so", libraryName, emptyName}
 	got, _, err := extract(t, parse(t, short(t)), names, rpmfile.ExtractOptions{})
 	want := []rpmfile.Extracted{
-		extracted(names[0], 0, "hard\n"), extracted(names[1], 1, string(library())), extracted(names[2], 2, ""),
+		extracted(names[0], 0, "hard\n"), extracted(names[1], 1, string(library())),
+		extracted(names[2], 2, ""),
 	}
 	if d := cmp.Diff(want, got); d != "" || err != nil {
 		t.Errorf("%v\n%s", err, d)
@@ -164,7 +171,7 @@ func TestExtractNothing(t *testing.T) {
 	}
 }
 
-// TestExtractRefuses asks for what cannot be had.
+// TestExtractRefuses asks for files that cannot be extracted.
 func TestExtractRefuses(t *testing.T) {
 	tests := map[string]struct {
 		want   []string
@@ -172,18 +179,26 @@ func TestExtractRefuses(t *testing.T) {
 		reason error
 		words  string
 	}{
-		"a file that is not there":  {[]string{"/lib64/libmissing.so"}, rpmfile.ExtractOptions{}, fs.ErrNotExist, "libmissing"},
-		"a ghost":                   {[]string{"/var/lib/demo/ghost.so"}, rpmfile.ExtractOptions{}, fs.ErrNotExist, "ghost"},
-		"a symbolic link":           {[]string{"/lib64/libdemo.so.6"}, rpmfile.ExtractOptions{}, nil, "not a regular file"},
-		"a folder":                  {[]string{"/usr/share/demo"}, rpmfile.ExtractOptions{}, nil, "not a regular file"},
-		"a file too large":          {[]string{libraryName}, rpmfile.ExtractOptions{MaxFile: 300_000}, decompress.ErrTooLarge, "300001"},
-		"two that are too large":    {[]string{libraryName, "/usr/lib64/libhard-1.so"}, rpmfile.ExtractOptions{MaxTotal: 300_005}, decompress.ErrTooLarge, "300005 in all"},
-		"the same one often enough": {[]string{libraryName, libraryName}, rpmfile.ExtractOptions{MaxTotal: 300_001}, decompress.ErrTooLarge, "in all"},
+		"a missing file": {[]string{"/lib64/libmissing.so"}, rpmfile.ExtractOptions{},
+			fs.ErrNotExist, "libmissing"},
+		"a ghost": {[]string{"/var/lib/demo/ghost.so"}, rpmfile.ExtractOptions{},
+			fs.ErrNotExist, "ghost"},
+		"a symbolic link": {[]string{"/lib64/libdemo.so.6"}, rpmfile.ExtractOptions{},
+			nil, "not a regular file"},
+		"a directory": {[]string{"/usr/share/demo"}, rpmfile.ExtractOptions{}, nil,
+			"not a regular file"},
+		"a file too large": {[]string{libraryName},
+			rpmfile.ExtractOptions{MaxFile: 300_000}, decompress.ErrTooLarge, "300001"},
+		"two files that are too large": {[]string{libraryName, "/usr/lib64/libhard-1.so"},
+			rpmfile.ExtractOptions{MaxTotal: 300_005}, decompress.ErrTooLarge, "300005 bytes in all"},
+		"the same file too often": {[]string{libraryName, libraryName},
+			rpmfile.ExtractOptions{MaxTotal: 300_001}, decompress.ErrTooLarge, "in all"},
 	}
 	for name, tc := range tests {
 		t.Run(name, func(t *testing.T) {
 			got, onDisk, err := extract(t, open(t, pkg(t, "gzip")), tc.want, tc.o)
-			if got != nil || err == nil || len(onDisk) != 0 || !strings.Contains(err.Error(), tc.words) {
+			if got != nil || err == nil || len(onDisk) != 0 ||
+				!strings.Contains(err.Error(), tc.words) {
 				t.Fatalf("got %v, %v, %v", got, onDisk, err)
 			}
 			if tc.reason != nil && !errors.Is(err, tc.reason) {
@@ -192,31 +207,34 @@ func TestExtractRefuses(t *testing.T) {
 		})
 	}
 	exactly := rpmfile.ExtractOptions{MaxFile: 300_001, MaxTotal: 600_002}
-	if _, _, err := extract(t, open(t, pkg(t, "gzip")), []string{libraryName, libraryName}, exactly); err != nil {
+	if _, _, err := extract(t, open(t, pkg(t, "gzip")), []string{libraryName, libraryName},
+		exactly); err != nil {
 		t.Error(err)
 	}
 }
 
-// TestExtractRemoves meets the mistake only after it has written a file.
+// TestExtractRemoves meets the error only after it has written a file.
 func TestExtractRemoves(t *testing.T) {
 	p := takeApart(t, bytesOf(t, pkg(t, "gzip")))
 	raw := unzipped(t, p.payload)
 	r := parse(t, crafted(t, func(p *parts) {
 		p.payload = zipped(bytes.Replace(raw, []byte("not a library"), []byte("not A library"), 1))
 	}))
-	got, onDisk, err := extract(t, r, []string{libraryName, "/usr/share/demo/libdemo.so.6"}, rpmfile.ExtractOptions{})
+	got, onDisk, err := extract(t, r, []string{libraryName, "/usr/share/demo/libdemo.so.6"},
+		rpmfile.ExtractOptions{})
 	if got != nil || !errors.Is(err, digest.ErrMismatch) || len(onDisk) != 0 {
 		t.Errorf("got %v, %v, %v", got, onDisk, err)
 	}
 }
 
-// TestExtractOldDigests has file digests that are not looked at; the payload's was, by Verify.
+// TestExtractOldDigests has file digests that are not checked; Verify checked that of the payload.
 func TestExtractOldDigests(t *testing.T) {
 	data := crafted(t, func(p *parts) {
 		p.gen.drop(rpmutils.FILEDIGESTALGO)
 		p.gen.drop(rpmutils.FILEINODES, rpmutils.FILEDEVICES)
 	})
-	if _, _, err := extract(t, parse(t, data), []string{libraryName}, rpmfile.ExtractOptions{}); err != nil {
+	if _, _, err := extract(t, parse(t, data), []string{libraryName},
+		rpmfile.ExtractOptions{}); err != nil {
 		t.Error(err)
 	}
 }
@@ -227,7 +245,8 @@ func TestExtractLongSizes(t *testing.T) {
 		return func(p *parts) {
 			long := rawTag{tag: rpmutils.LONGFILESIZES, kind: rpmutils.RPM_INT64_TYPE}
 			for old := p.gen.find(rpmutils.FILESIZES).data; len(old) > 0; old = old[4:] {
-				long.data = binary.BigEndian.AppendUint64(long.data, uint64(binary.BigEndian.Uint32(old)))
+				long.data = binary.BigEndian.AppendUint64(long.data,
+					uint64(binary.BigEndian.Uint32(old)))
 				long.count++
 			}
 			if first != 0 {
@@ -237,24 +256,29 @@ func TestExtractLongSizes(t *testing.T) {
 			p.gen.set(long)
 		}
 	}
-	if _, _, err := extract(t, parse(t, crafted(t, sizes(0))), []string{emptyName}, rpmfile.ExtractOptions{}); err != nil {
+	if _, _, err := extract(t, parse(t, crafted(t, sizes(0))), []string{emptyName},
+		rpmfile.ExtractOptions{}); err != nil {
 		t.Error(err)
 	}
 	badPackage(t, crafted(t, sizes(1<<63)), "bytes")
-	_, onDisk, err := extract(t, parse(t, crafted(t, sizes(1<<62))), []string{emptyName}, rpmfile.ExtractOptions{})
+	_, onDisk, err := extract(t, parse(t, crafted(t, sizes(1<<62))), []string{emptyName},
+		rpmfile.ExtractOptions{})
 	if !errors.Is(err, decompress.ErrTooLarge) || len(onDisk) != 0 {
 		t.Errorf("got %v, %v", onDisk, err)
 	}
 }
 
 func TestExtractUnknownCompressor(t *testing.T) {
-	r := parse(t, crafted(t, func(p *parts) { p.gen.set(stringTag(rpmutils.PAYLOADCOMPRESSOR, "rar")) }))
-	if _, _, err := extract(t, r, []string{libraryName}, rpmfile.ExtractOptions{}); !errors.Is(err, decompress.ErrUnsupported) {
+	r := parse(t, crafted(t, func(p *parts) {
+		p.gen.set(stringTag(rpmutils.PAYLOADCOMPRESSOR, "rar"))
+	}))
+	if _, _, err := extract(t, r, []string{libraryName}, rpmfile.ExtractOptions{}); !errors.Is(err,
+		decompress.ErrUnsupported) {
 		t.Errorf("got %v", err)
 	}
 }
 
-// TestExtractUnsaidCompressor has gzip without saying so, as packages once had.
+// TestExtractUnsaidCompressor has gzip without naming it, as old packages do.
 func TestExtractUnsaidCompressor(t *testing.T) {
 	r := parse(t, crafted(t, func(p *parts) { p.gen.drop(rpmutils.PAYLOADCOMPRESSOR) }))
 	if _, _, err := extract(t, r, []string{libraryName}, rpmfile.ExtractOptions{}); err != nil {
@@ -262,7 +286,8 @@ func TestExtractUnsaidCompressor(t *testing.T) {
 	}
 }
 
-// TestExtractInTheWay finds something under the name that it would write to, and does not follow or remove it.
+// TestExtractInTheWay finds something under the name that it would write to, and neither follows
+// nor removes it.
 func TestExtractInTheWay(t *testing.T) {
 	dir, outside := t.TempDir(), filepath.Join(t.TempDir(), "outside")
 	write(t, outside, []byte("precious"))
@@ -274,12 +299,13 @@ func TestExtractInTheWay(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer root.Close()
-	got, err := open(t, pkg(t, "gzip")).Extract(t.Context(), root, []string{libraryName, emptyName}, rpmfile.ExtractOptions{})
+	got, err := open(t, pkg(t, "gzip")).Extract(t.Context(), root, []string{libraryName, emptyName},
+		rpmfile.ExtractOptions{})
 	if got != nil || !errors.Is(err, fs.ErrExist) {
 		t.Errorf("got %v, %v", got, err)
 	}
 	if string(bytesOf(t, outside)) != "precious" {
-		t.Error("it was followed")
+		t.Error("the link was followed")
 	}
 	entries, err := os.ReadDir(dir)
 	if err != nil || len(entries) != 1 || entries[0].Name() != "file1" {
@@ -296,7 +322,8 @@ func TestExtractDiskFull(t *testing.T) {
 		t.Fatal(err)
 	}
 	r := open(t, pkg(t, "gzip"))
-	if err := syscall.Setrlimit(syscall.RLIMIT_FSIZE, &syscall.Rlimit{Cur: 100_000, Max: old.Max}); err != nil {
+	if err := syscall.Setrlimit(syscall.RLIMIT_FSIZE,
+		&syscall.Rlimit{Cur: 100_000, Max: old.Max}); err != nil {
 		t.Fatal(err)
 	}
 	got, onDisk, err := extract(t, r, []string{libraryName}, rpmfile.ExtractOptions{})
@@ -319,21 +346,25 @@ func TestExtractCancelled(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
 	for compressor := range modes {
-		_, err := open(t, pkg(t, compressor)).Extract(ctx, root, []string{libraryName}, rpmfile.ExtractOptions{})
-		if !errors.Is(err, context.Canceled) || len(folder(t, dir)) != 0 {
+		_, err := open(t, pkg(t, compressor)).Extract(ctx, root, []string{libraryName},
+			rpmfile.ExtractOptions{})
+		if !errors.Is(err, context.Canceled) || len(dirFiles(t, dir)) != 0 {
 			t.Errorf("%s: %v", compressor, err)
 		}
 	}
 }
 
-// TestExtractTruncated cuts the payload off at many places. Each extraction has the library, and all of it, or nothing.
+// TestExtractTruncated cuts the payload at many places. Each extraction yields the whole library or
+// nothing.
 func TestExtractTruncated(t *testing.T) {
 	for compressor := range modes {
 		data := bytesOf(t, pkg(t, compressor))
 		payload := len(data) - int(parse(t, data).PayloadSize)
 		for n := payload; n < len(data); n += (len(data)-payload)/8 + 1 {
-			got, onDisk, err := extract(t, parse(t, data[:n]), []string{libraryName}, rpmfile.ExtractOptions{})
-			if err != nil && (got != nil || len(onDisk) != 0) || err == nil && onDisk["file0"] != string(library()) {
+			got, onDisk, err := extract(t, parse(t, data[:n]), []string{libraryName},
+				rpmfile.ExtractOptions{})
+			if err != nil && (got != nil || len(onDisk) != 0) ||
+				err == nil && onDisk["file0"] != string(library()) {
 				t.Errorf("%s, %d of %d bytes: %v, %v", compressor, n, len(data), got, err)
 			}
 		}

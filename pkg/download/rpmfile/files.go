@@ -15,7 +15,7 @@ import (
 const (
 	maxFiles     = 1 << 20
 	maxPath      = 4096     // bytes of one name, as in Linux
-	maxPathBytes = 64 << 20 // of all names: a package can give a long folder to many files
+	maxPathBytes = 64 << 20 // of all names: a package can give many files one long directory
 )
 
 // Bits of a Unix mode.
@@ -35,19 +35,20 @@ type File struct {
 	Name    string // absolute and clean: "/lib64/libc.so.6"
 	Size    int64
 	Mode    fs.FileMode
-	Link    string // a symbolic link's target, as it stands in the package
+	Link    string // a symbolic link's target, as in the package
 	ModTime time.Time
 }
 
-// entry is a file with what only this package needs.
+// entry is a file with details that only this package needs.
 type entry struct {
 	File
 	ghost  bool   // in the list, but not in the payload
-	digest string // SHA-256 of the content in hexadecimal, if the header has one
-	inode  uint64 // equal for hard links of one file
+	digest string // SHA-256 of the content in hexadecimal, if the header has it
+	inode  uint64 // equal for hard links to one file
 }
 
-// Files returns what the package installs, in its own order, without the files that it only claims (%ghost).
+// Files returns the files that the package installs, in its own order, without those that it merely
+// claims (%ghost).
 func (r *RPM) Files() []File {
 	files := make([]File, 0, len(r.files))
 	for _, f := range r.files {
@@ -58,7 +59,7 @@ func (r *RPM) Files() []File {
 	return files
 }
 
-// readFiles puts together the file list, which the header holds as one array for each property.
+// readFiles assembles the file list, which the header has as one array for each property.
 func readFiles(h *rpmutils.RpmHeader) ([]entry, error) {
 	names, err := readNames(h)
 	if err != nil || len(names) == 0 {
@@ -69,9 +70,11 @@ func readFiles(h *rpmutils.RpmHeader) ([]entry, error) {
 		sizeTag = rpmutils.LONGFILESIZES
 	}
 	c := columns{h: h, n: len(names)}
-	sizes, modes, times := c.uint64s(sizeTag), c.uint32s(rpmutils.FILEMODES), c.uint32s(rpmutils.FILEMTIMES)
+	sizes, modes, times := c.uint64s(sizeTag), c.uint32s(rpmutils.FILEMODES),
+		c.uint32s(rpmutils.FILEMTIMES)
 	links, flags := c.strings(rpmutils.FILELINKTOS), c.uint32s(rpmutils.FILEFLAGS)
-	digests, inodes, devices := c.strings(rpmutils.FILEDIGESTS), c.uint32s(rpmutils.FILEINODES), c.uint32s(rpmutils.FILEDEVICES)
+	digests, inodes, devices := c.strings(rpmutils.FILEDIGESTS), c.uint32s(rpmutils.FILEINODES),
+		c.uint32s(rpmutils.FILEDEVICES)
 	if c.err != nil {
 		return nil, c.err
 	}
@@ -99,7 +102,7 @@ func readFiles(h *rpmutils.RpmHeader) ([]entry, error) {
 	return files, nil
 }
 
-// digestAlgorithm returns what the files' digests are made with.
+// digestAlgorithm returns the algorithm of the files' digests.
 func digestAlgorithm(h *rpmutils.RpmHeader) (uint32, error) {
 	if !h.HasTag(rpmutils.FILEDIGESTALGO) {
 		return rpmutils.HASH_MD5, nil
@@ -111,11 +114,12 @@ func digestAlgorithm(h *rpmutils.RpmHeader) (uint32, error) {
 	return values[0], nil
 }
 
-// readNames returns the files' names, absolute and clean. go-rpmutils would put them together without a bound.
+// readNames returns the files' names, absolute and clean. go-rpmutils would join them without a
+// bound.
 func readNames(h *rpmutils.RpmHeader) ([]string, error) {
 	if !h.HasTag(rpmutils.BASENAMES) {
 		if h.HasTag(rpmutils.OLDFILENAMES) {
-			return nil, fmt.Errorf("in the form of RPM 3: %w", errors.ErrUnsupported)
+			return nil, fmt.Errorf("the list has the format of RPM 3: %w", errors.ErrUnsupported)
 		}
 		return nil, nil // a package without files
 	}
@@ -124,7 +128,7 @@ func readNames(h *rpmutils.RpmHeader) ([]string, error) {
 		return nil, err
 	}
 	if len(bases) > maxFiles {
-		return nil, fmt.Errorf("%d files, and %d are the limit", len(bases), maxFiles)
+		return nil, fmt.Errorf("%d files exceed the limit of %d", len(bases), maxFiles)
 	}
 	dirs, err := h.GetStrings(rpmutils.DIRNAMES)
 	if err != nil {
@@ -138,7 +142,7 @@ func readNames(h *rpmutils.RpmHeader) ([]string, error) {
 	names, total := make([]string, len(bases)), 0
 	for i, base := range bases {
 		if int64(indexes[i]) >= int64(len(dirs)) {
-			return nil, fmt.Errorf("%.80q is in folder %d of %d", base, indexes[i], len(dirs))
+			return nil, fmt.Errorf("%.80q is in directory %d of %d", base, indexes[i], len(dirs))
 		}
 		dir := dirs[indexes[i]]
 		if total += len(dir) + len(base); len(dir)+len(base) > maxPath || total > maxPathBytes {
@@ -151,10 +155,10 @@ func readNames(h *rpmutils.RpmHeader) ([]string, error) {
 	return names, nil
 }
 
-// cleanName joins a folder and a base name. No package that RPM builds has ".." in either.
+// cleanName joins a directory and a base name. No package that RPM builds has ".." in either.
 func cleanName(dir, base string) (string, error) {
 	if strings.Contains(base, "/") || hasDotDot(dir) || base == ".." {
-		return "", fmt.Errorf("%.80q in folder %.80q leads elsewhere", base, dir)
+		return "", fmt.Errorf("%.80q in directory %.80q leads out of the package", base, dir)
 	}
 	return path.Join("/", dir, base), nil
 }
@@ -169,7 +173,7 @@ func hasDotDot(name string) bool {
 	return false
 }
 
-// columns reads arrays that have one value for each file. The first error stays.
+// columns reads arrays that have one value for each file. It keeps the first error.
 type columns struct {
 	h   *rpmutils.RpmHeader
 	n   int
@@ -181,7 +185,7 @@ func column[T any](c *columns, tag int, get func(int) ([]T, error)) []T {
 		return nil
 	}
 	if !c.h.HasTag(tag) && (tag == rpmutils.FILEINODES || tag == rpmutils.FILEDEVICES) {
-		return make([]T, c.n) // debuginfo of some tools, and what RPM itself can do without
+		return make([]T, c.n) // some tools' debuginfo, and arrays that RPM itself can do without
 	}
 	values, err := get(tag)
 	switch {
@@ -197,10 +201,11 @@ func (c *columns) uint32s(tag int) []uint32 { return column(c, tag, c.h.GetUint3
 func (c *columns) uint64s(tag int) []uint64 { return column(c, tag, c.h.GetUint64s) }
 func (c *columns) strings(tag int) []string { return column(c, tag, c.h.GetStrings) }
 
-// fileMode turns a Unix mode into Go's.
+// fileMode converts a Unix mode to Go's.
 func fileMode(mode uint32) fs.FileMode {
 	m := fs.FileMode(mode & 0o777)
-	for bit, goBit := range map[uint32]fs.FileMode{0o4000: fs.ModeSetuid, 0o2000: fs.ModeSetgid, 0o1000: fs.ModeSticky} {
+	for bit, goBit := range map[uint32]fs.FileMode{0o4000: fs.ModeSetuid, 0o2000: fs.ModeSetgid,
+		0o1000: fs.ModeSticky} {
 		if mode&bit != 0 {
 			m |= goBit
 		}

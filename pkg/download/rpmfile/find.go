@@ -7,33 +7,37 @@ import (
 	"strings"
 )
 
-// maxLinks bounds how many symbolic links are followed, as in Linux.
+// maxLinks bounds the symbolic links that are followed, as in Linux.
 const maxLinks = 40
 
-// maxListed is how many files an error lists.
+// maxListed is the number of files that an error lists.
 const maxListed = 8
 
-// AmbiguousError says that several files of a package have a name.
+// AmbiguousError means that a name matches several files of a package.
 type AmbiguousError struct {
 	Name  string
 	Paths []string // at least two, sorted
 }
 
-// Error lists the files, the first ones if there are many.
+// Error lists the files, or the first ones if there are many.
 func (e *AmbiguousError) Error() string {
 	if n := len(e.Paths) - maxListed; n > 0 {
-		return fmt.Sprintf("%q could be %s or %d others: name one by its path", e.Name, strings.Join(e.Paths[:maxListed], ", "), n)
+		return fmt.Sprintf("%q could be %s or %d others: name one by its path", e.Name,
+			strings.Join(e.Paths[:maxListed], ", "), n)
 	}
-	return fmt.Sprintf("%q could be %s: name one by its path", e.Name, strings.Join(e.Paths, " or "))
+	return fmt.Sprintf("%q could be %s: name one by its path", e.Name,
+		strings.Join(e.Paths, " or "))
 }
 
-// Located is a file of a package that a name means.
+// Located is a file of a package that matches a name.
 type Located struct {
-	Path    string // of the regular file
-	Variant string // for which processors it is: "power9", "x86-64-v3"; "" for all that have no file of their own
+	Path string // of the regular file
+	// the processors it is for, "power9" or "x86-64-v3"; "" means all without a file of their own
+	Variant string
 }
 
-// Find returns the first file of [RPM.Locate], for those who only want to know whether there is one.
+// Find returns the first file of [RPM.Locate], for callers that only want to know whether there is
+// one.
 func (r *RPM) Find(name string) (path string, ok bool) {
 	found, err := r.Locate(name)
 	if err != nil {
@@ -42,15 +46,16 @@ func (r *RPM) Find(name string) (path string, ok bool) {
 	return found[0].Path, true
 }
 
-// Locate returns the regular files in the package that name means, at least one, after following symbolic links within
-// the package (up to glibc 2.33 libc.so.6 is one, to libc-2.31.so).
+// Locate returns the regular files in the package that name refers to, at least one, after
+// following symbolic links within the package (up to glibc 2.33 libc.so.6 is one, to libc-2.31.so).
 //
-// A name with a slash is a path, of one file; /lib and /usr/lib, and /lib64 and /usr/lib64, are the same folder where the
-// package has the file in the other one. A name without one is a shared library's base name in any folder below a lib
-// folder, other than separate debuginfo; of several folders, that which the dynamic loader searches is meant. The file
-// there comes first, and after it those in its subfolders that the loader prefers on some processors. Files in folders
-// that have nothing to do with each other are an [*AmbiguousError]. Where there is no such file, the error wraps
-// [fs.ErrNotExist].
+// A name with a slash is the path of one file; /lib and /usr/lib, and /lib64 and /usr/lib64, count
+// as the same directory if the package has the file only in the other one. A name without a slash
+// is the base name of a shared library in any directory below a lib directory, excluding separate
+// debuginfo. If several directories have it, the one that the dynamic loader searches wins. Its
+// file comes first, followed by those in its subdirectories that the loader prefers on some
+// processors. Files in unrelated directories are an [*AmbiguousError]. If there is no such file,
+// the error wraps [fs.ErrNotExist].
 func (r *RPM) Locate(name string) ([]Located, error) {
 	if strings.Contains(name, "/") {
 		if i, ok := r.resolve(path.Join("/", name)); ok {
@@ -62,11 +67,12 @@ func (r *RPM) Locate(name string) ([]Located, error) {
 	for i := range r.files {
 		f := &r.files[i]
 		dir := path.Dir(f.Name)
-		if f.ghost || path.Base(f.Name) != name || !libraryFolder(dir) {
+		if f.ghost || path.Base(f.Name) != name || !isLibraryDir(dir) {
 			continue
 		}
 		if end, ok := r.resolve(f.Name); ok {
-			places = append(places, place{target: r.files[end].Name, dir: dir, variant: variantOf(dir)})
+			places = append(places, place{target: r.files[end].Name, dir: dir,
+				variant: variantOf(dir)})
 		}
 	}
 	if len(places) == 0 {
@@ -75,8 +81,8 @@ func (r *RPM) Locate(name string) ([]Located, error) {
 	return choose(name, places)
 }
 
-// libraryFolder reports whether dir is, or lies below, a folder for shared libraries.
-func libraryFolder(dir string) bool {
+// isLibraryDir reports whether dir is, or lies below, a directory for shared libraries.
+func isLibraryDir(dir string) bool {
 	if dir == "/usr/lib/debug" || strings.HasPrefix(dir, "/usr/lib/debug/") {
 		return false
 	}
@@ -111,7 +117,7 @@ func (r *RPM) resolve(name string) (index int, ok bool) {
 	return 0, false
 }
 
-// index returns the file of that name, there or on the other side of the merge of / and /usr.
+// index returns the file with that name, on either side of the merge of / and /usr.
 func (r *RPM) index(name string) (int, bool) {
 	if i, ok := r.byName[name]; ok {
 		return i, true

@@ -14,7 +14,8 @@ import (
 
 func TestFind(t *testing.T) {
 	tests := map[string]string{
-		"libdemo.so.6":                        "/lib64/libdemo-2.31.so", // and not /usr/share/demo/libdemo.so.6
+		// and not /usr/share/demo/libdemo.so.6
+		"libdemo.so.6":                        "/lib64/libdemo-2.31.so",
 		"/lib64/libdemo.so.6":                 "/lib64/libdemo-2.31.so",
 		"lib64/libdemo.so.6":                  "/lib64/libdemo-2.31.so",
 		"/usr/lib64/libdemo.so.6":             "/lib64/libdemo-2.31.so",
@@ -30,7 +31,7 @@ func TestFind(t *testing.T) {
 		"libhard-2.so":                        "/usr/lib64/libhard-2.so",
 		"/usr/share/demo/libdemo.so.6":        "/usr/share/demo/libdemo.so.6",
 		"/opt/lib/a/libsame.so":               "/opt/lib/a/libsame.so",
-		"libsame.so":                          "", // in two folders that no loader looks into
+		"libsame.so":                          "", // in two directories that no loader searches
 		"libdangling.so":                      "",
 		"/usr/share/demo":                     "",
 		"ghost.so":                            "",
@@ -49,9 +50,11 @@ func TestFind(t *testing.T) {
 	}
 }
 
-// TestFindLoop follows a link that leads to itself, which rpmbuild refuses to pack.
+// TestFindLoop follows a link to itself, which rpmbuild refuses to pack.
 func TestFindLoop(t *testing.T) {
-	r := parse(t, crafted(t, func(p *parts) { replace(p, rpmutils.FILELINKTOS, "nowhere", "libdangling.so") }))
+	r := parse(t, crafted(t, func(p *parts) {
+		replace(p, rpmutils.FILELINKTOS, "nowhere", "libdangling.so")
+	}))
 	if got, ok := r.Find("libdangling.so"); ok {
 		t.Errorf("found %q", got)
 	}
@@ -69,7 +72,8 @@ func TestLocateSays(t *testing.T) {
 	if !errors.As(err, &ambiguous) {
 		t.Fatalf("got %v", err)
 	}
-	if d := cmp.Diff([]string{"/opt/lib/a/libsame.so", "/opt/lib/b/libsame.so"}, ambiguous.Paths); d != "" {
+	if d := cmp.Diff([]string{"/opt/lib/a/libsame.so", "/opt/lib/b/libsame.so"},
+		ambiguous.Paths); d != "" {
 		t.Error(d)
 	}
 	const want = `"libsame.so" could be /opt/lib/a/libsame.so or /opt/lib/b/libsame.so: name one by its path`
@@ -79,13 +83,15 @@ func TestLocateSays(t *testing.T) {
 }
 
 func TestAmbiguousOfMany(t *testing.T) {
-	err := &rpmfile.AmbiguousError{Name: "x.so", Paths: strings.Fields("/1 /2 /3 /4 /5 /6 /7 /8 /9 /10")}
+	err := &rpmfile.AmbiguousError{Name: "x.so", Paths: strings.Fields("/1 /2 /3 /4 /5 /6 /7 /8 " +
+		"/9 /10")}
 	if want := `"x.so" could be /1, /2, /3, /4, /5, /6, /7, /8 or 2 others: name one by its path`; err.Error() != want {
 		t.Errorf("got %q, want %q", err, want)
 	}
 }
 
-// variantSpec is a package with libraries for some processors, as glibc has them on POWER and others on x86_64.
+// variantSpec is a package with libraries for some processors, as glibc has them on POWER and
+// others on x86_64.
 const variantSpec = `
 Name: variants
 Version: 1
@@ -133,7 +139,8 @@ func TestLocateVariants(t *testing.T) {
 	for name, want := range map[string][]rpmfile.Located{
 		"libc.so.6": {
 			{Path: "/lib64/libc-2.31.so"},
-			{Path: "/lib64/glibc-hwcaps/power9/libc-2.31.so", Variant: "power9"}, // power10 leads there, too
+			// power10 leads there, too
+			{Path: "/lib64/glibc-hwcaps/power9/libc-2.31.so", Variant: "power9"},
 			{Path: "/lib64/power9/libc-2.31.so", Variant: "legacy.power9"},
 			{Path: "/lib64/tls/power8/libc.so.6", Variant: "tls.power8"},
 		},
@@ -145,9 +152,11 @@ func TestLocateVariants(t *testing.T) {
 			{Path: "/usr/lib64/glibc-hwcaps/x86-64-v3/libz.so.1", Variant: "x86-64-v3"},
 			{Path: "/usr/lib64/haswell/libz.so.1", Variant: "haswell"},
 		},
-		"libonly.so.1": {{Path: "/usr/lib64/glibc-hwcaps/x86-64-v3/libonly.so.1", Variant: "x86-64-v3"}},
-		"plug.so":      {{Path: "/usr/lib64/app/plug.so"}, {Path: "/usr/lib64/app/glibc-hwcaps/x86-64-v4/plug.so", Variant: "x86-64-v4"}},
-		"both.so":      {{Path: "/lib64/both.so"}},
+		"libonly.so.1": {{Path: "/usr/lib64/glibc-hwcaps/x86-64-v3/libonly.so.1",
+			Variant: "x86-64-v3"}},
+		"plug.so": {{Path: "/usr/lib64/app/plug.so"},
+			{Path: "/usr/lib64/app/glibc-hwcaps/x86-64-v4/plug.so", Variant: "x86-64-v4"}},
+		"both.so": {{Path: "/lib64/both.so"}},
 	} {
 		got, err := r.Locate(name)
 		if d := cmp.Diff(want, got); err != nil || d != "" {

@@ -17,7 +17,8 @@ import (
 	"github.com/lpbuild/lpbuild/pkg/download/digest"
 )
 
-// Bounds of the headers. The largest that are built (kernel sources, some 100000 files) have about 20 MiB.
+// Bounds of the headers. The largest that exist (kernel sources, some 100000 files) have about 20
+// MiB.
 const (
 	maxHeaders = 64 << 20 // bytes of lead, signature header and general header
 	maxTags    = 1 << 16  // in one header, as in RPM
@@ -35,7 +36,7 @@ var (
 	headerMagic = []byte{0x8e, 0xad, 0xe8, 0x01}
 )
 
-// Tags of the signature header, as they stand in the file.
+// Tags of the signature header, as encoded in the file.
 const (
 	sigDSAHeader = 267
 	sigRSAHeader = 268
@@ -48,7 +49,7 @@ const (
 	sigGPG       = 1005
 )
 
-// headers is what precedes the payload.
+// headers holds everything before the payload.
 type headers struct {
 	parsed  *rpmutils.RpmHeader
 	general []byte           // the general header's bytes
@@ -104,16 +105,17 @@ func readTable(r io.ReaderAt, off, size, align int64) ([]byte, error) {
 		return nil, noEOF(err)
 	}
 	if !bytes.HasPrefix(intro, headerMagic) {
-		return nil, errors.New("does not begin as a header does")
+		return nil, errors.New("it has no header magic")
 	}
-	tags, data := int64(binary.BigEndian.Uint32(intro[8:])), int64(binary.BigEndian.Uint32(intro[12:]))
+	tags, data := int64(binary.BigEndian.Uint32(intro[8:])),
+		int64(binary.BigEndian.Uint32(intro[12:]))
 	data = (data + align - 1) / align * align
 	length := introSize + indexSize*tags + data
 	switch {
 	case tags > maxTags:
-		return nil, fmt.Errorf("%d tags, and %d are the limit", tags, maxTags)
+		return nil, fmt.Errorf("%d tags exceed the limit of %d", tags, maxTags)
 	case off+length > maxHeaders:
-		return nil, fmt.Errorf("headers of more than %d bytes", maxHeaders)
+		return nil, fmt.Errorf("the headers have more than %d bytes", maxHeaders)
 	case off+length > size:
 		return nil, io.ErrUnexpectedEOF
 	}
@@ -124,7 +126,7 @@ func readTable(r io.ReaderAt, off, size, align int64) ([]byte, error) {
 	return table, nil
 }
 
-// noEOF is for reads that must not meet the end.
+// noEOF turns io.EOF into io.ErrUnexpectedEOF, for reads that must not meet the end.
 func noEOF(err error) error {
 	if errors.Is(err, io.EOF) {
 		return io.ErrUnexpectedEOF
@@ -132,8 +134,8 @@ func noEOF(err error) error {
 	return err
 }
 
-// walk checks that each tag's value lies within the header and that values do not overlap by much, which bounds
-// whatever else is done with them. It returns the values' bytes.
+// walk checks that each tag's value lies within the header and that values barely overlap, which
+// bounds all further work on them. It returns the values' bytes.
 func walk(table []byte) (map[int32][]byte, error) {
 	tags := int(binary.BigEndian.Uint32(table[8:]))
 	index, data := table[introSize:introSize+indexSize*tags], table[introSize+indexSize*tags:]
@@ -144,53 +146,54 @@ func walk(table []byte) (map[int32][]byte, error) {
 		field := func(n int) int32 { return int32(binary.BigEndian.Uint32(e[4*n:])) }
 		tag, kind, off, count := field(0), field(1), field(2), field(3)
 		if off < 0 || int(off) > len(data) || count < 0 {
-			return nil, fmt.Errorf("tag %d lies outside", tag)
+			return nil, fmt.Errorf("tag %d lies outside the header", tag)
 		}
 		value, err := valueOf(data[off:], kind, int(count))
 		if err != nil {
 			return nil, fmt.Errorf("tag %d: %w", tag, err)
 		}
 		if budget -= len(value); budget < 0 {
-			return nil, errors.New("values overlap")
+			return nil, errors.New("the values overlap")
 		}
 		values[tag] = value
 	}
 	return values, nil
 }
 
-// sizes are the bytes of one value of each fixed-size type.
+// sizes holds the size in bytes of one value of each fixed-size type.
 var sizes = map[int32]int{
-	rpmutils.RPM_NULL_TYPE: 0, rpmutils.RPM_CHAR_TYPE: 1, rpmutils.RPM_INT8_TYPE: 1, rpmutils.RPM_INT16_TYPE: 2,
+	rpmutils.RPM_NULL_TYPE: 0, rpmutils.RPM_CHAR_TYPE: 1, rpmutils.RPM_INT8_TYPE: 1,
+	rpmutils.RPM_INT16_TYPE: 2,
 	rpmutils.RPM_INT32_TYPE: 4, rpmutils.RPM_INT64_TYPE: 8, rpmutils.RPM_BIN_TYPE: 1,
 }
 
-// valueOf returns the count values of that type that data begin with.
+// valueOf returns the count values of a type at the start of data.
 func valueOf(data []byte, kind int32, count int) ([]byte, error) {
 	if size, fixed := sizes[kind]; fixed {
 		if count > len(data) || size*count > len(data) {
-			return nil, errors.New("longer than the header")
+			return nil, errors.New("it is longer than the header")
 		}
 		return data[:size*count], nil
 	}
 	if kind < 0 || kind > rpmutils.RPM_I18NSTRING_TYPE {
-		return nil, fmt.Errorf("of type %d, which is not known", kind)
+		return nil, fmt.Errorf("it has the unknown type %d", kind)
 	}
 	if count > maxStrings {
-		return nil, fmt.Errorf("%d strings, and %d are the limit", count, maxStrings)
+		return nil, fmt.Errorf("%d strings exceed the limit of %d", count, maxStrings)
 	}
 	end := 0
 	for range count {
 		n := bytes.IndexByte(data[end:], 0)
 		if n < 0 {
-			return nil, errors.New("longer than the header")
+			return nil, errors.New("it is longer than the header")
 		}
 		end += n + 1
 	}
 	return data[:end], nil
 }
 
-// checkHeaderDigest compares the general header to the digests of it that the signature header has; SHA-1 counts only
-// where there is no other. That tells damage, not who made it.
+// checkHeaderDigest compares the general header with its digests in the signature header; SHA-1
+// counts only if there is no other. This detects damage, but does not authenticate the header.
 func checkHeaderDigest(sigTags map[int32][]byte, general []byte) error {
 	sha256Sum, sha3Sum := sha256.Sum256(general), sha3.Sum256(general)
 	sums := map[int32][]byte{sigSHA256: sha256Sum[:], sigSHA3256: sha3Sum[:]}
@@ -202,7 +205,7 @@ func checkHeaderDigest(sigTags map[int32][]byte, general []byte) error {
 	for tag, sum := range sums {
 		want, ok := sigTags[tag]
 		if got := hex.EncodeToString(sum); ok && string(bytes.TrimRight(want, "\x00")) != got {
-			return fmt.Errorf("%w: its digest is %s, the signature header says %.128q",
+			return fmt.Errorf("%w: its digest is %s, but %.128q in the signature header",
 				digest.ErrMismatch, got, bytes.TrimRight(want, "\x00"))
 		}
 	}

@@ -39,7 +39,7 @@ const (
 	payloadSHA3256ALT = 5124
 )
 
-// toRPM6 makes of the gzip package what RPM 6 would have made: entries of the payload are numbers of files, there are
+// toRPM6 converts the gzip package to RPM 6: entries of the payload are indexes of files, there are
 // several digests and no PAYLOADDIGESTALGO, and file sizes have 64 bits.
 func toRPM6(tb testing.TB, p *parts) {
 	tb.Helper()
@@ -50,7 +50,8 @@ func toRPM6(tb testing.TB, p *parts) {
 	sizes := p.gen.find(rpmutils.FILESIZES)
 	long := rawTag{tag: rpmutils.LONGFILESIZES, kind: rpmutils.RPM_INT64_TYPE, count: sizes.count}
 	for i := range sizes.count {
-		long.data = binary.BigEndian.AppendUint64(long.data, uint64(binary.BigEndian.Uint32(sizes.data[4*i:])))
+		long.data = binary.BigEndian.AppendUint64(long.data,
+			uint64(binary.BigEndian.Uint32(sizes.data[4*i:])))
 	}
 	p.gen.drop(rpmutils.FILESIZES)
 	p.gen.set(long)
@@ -63,7 +64,7 @@ func toRPM6(tb testing.TB, p *parts) {
 	sealRPM6(p)
 }
 
-// sealRPM6 computes the digests of RPM 6 anew, and drops those that it no longer has.
+// sealRPM6 computes the digests of RPM 6 again, and drops those that it no longer has.
 func sealRPM6(p *parts) {
 	p.gen.set(stringsTag(rpmutils.PAYLOADDIGEST, hexOf256(p.payload)))
 	p.gen.set(stringsTag(payloadSHA512, hexOf512(p.payload)))
@@ -82,10 +83,11 @@ func hexOf512(b []byte) string { s := sha512.Sum512(b); return hex.EncodeToStrin
 func hexOf3(b []byte) string   { s := sha3.Sum256(b); return hex.EncodeToString(s[:]) }
 
 func int64Tag(tag int32, value uint64) rawTag {
-	return rawTag{tag: tag, kind: rpmutils.RPM_INT64_TYPE, count: 1, data: binary.BigEndian.AppendUint64(nil, value)}
+	return rawTag{tag: tag, kind: rpmutils.RPM_INT64_TYPE, count: 1,
+		data: binary.BigEndian.AppendUint64(nil, value)}
 }
 
-// fileNames returns the names in the header's list, as they stand in the payload.
+// fileNames returns the names in the header's list, as in the payload.
 func fileNames(p *parts) []string {
 	texts := func(tag int32) []string {
 		return strings.Split(strings.TrimSuffix(string(p.gen.find(tag).data), "\x00"), "\x00")
@@ -98,7 +100,7 @@ func fileNames(p *parts) []string {
 	return names
 }
 
-// shorten turns an archive into RPM's own form.
+// shorten converts an archive to RPM's own form.
 func shorten(tb testing.TB, raw []byte, names []string) []byte {
 	tb.Helper()
 	var entries []byte
@@ -126,7 +128,7 @@ func shorten(tb testing.TB, raw []byte, names []string) []byte {
 	}
 }
 
-// encodeRegion is encode with the region tag that RPM itself asks for.
+// encodeRegion is encode with the region tag that RPM itself requires.
 func (h rawHeader) encodeRegion(region int32) []byte {
 	plain := h.encode()
 	tags, size := int32(len(h)), int32(binary.BigEndian.Uint32(plain[12:]))
@@ -137,12 +139,14 @@ func (h rawHeader) encodeRegion(region int32) []byte {
 		}
 		return b
 	}
-	return slices.Concat(intro(int(tags)+1, int(size)+16), entry(size), plain[16:], entry(-16*(tags+1)))
+	return slices.Concat(intro(int(tags)+1, int(size)+16), entry(size), plain[16:],
+		entry(-16*(tags+1)))
 }
 
 func (p *parts) bytesRPM6() []byte {
 	sig := p.sig.encodeRegion(regionSig)
-	return slices.Concat(p.lead, sig, make([]byte, -len(sig)&7), p.gen.encodeRegion(regionMain), p.payload)
+	return slices.Concat(p.lead, sig, make([]byte, -len(sig)&7), p.gen.encodeRegion(regionMain),
+		p.payload)
 }
 
 func rpm6(tb testing.TB) *parts {
@@ -152,18 +156,21 @@ func rpm6(tb testing.TB) *parts {
 	return p
 }
 
-// TestRPM6 reads a package of RPM 6, which RPM itself accepts, signed in the only tag that RPM 6 writes.
+// TestRPM6 reads a package of RPM 6, which RPM itself accepts, signed in the only tag that RPM 6
+// writes.
 func TestRPM6(t *testing.T) {
 	p := rpm6(t)
 	signature := pgptest.Get(t, pgptest.RSA).Sign(t, p.gen.encodeRegion(regionMain))
 	p.sig = append(p.sig, stringsTag(sigOpenPGP, base64.StdEncoding.EncodeToString(signature)))
 	file := filepath.Join(t.TempDir(), "six.rpm")
 	write(t, file, p.bytesRPM6())
-	if out, err := exec.Command("rpmkeys", "-K", "--nosignature", file).CombinedOutput(); err != nil {
+	if out, err := exec.Command("rpmkeys", "-K", "--nosignature",
+		file).CombinedOutput(); err != nil {
 		t.Fatalf("rpmkeys: %v\n%s", err, out)
 	}
 	r, plain := open(t, file), open(t, pkg(t, "gzip"))
-	if got, want := r.NEVRA(), query(t, file, "%{name}-%{epoch}:%{version}-%{release}.%{arch}"); got != want {
+	if got, want := r.NEVRA(), query(t, file,
+		"%{name}-%{epoch}:%{version}-%{release}.%{arch}"); got != want {
 		t.Errorf("got %s, rpm says %s", got, want)
 	}
 	accepted(t, r, pgptest.RSA, 4)
@@ -204,7 +211,7 @@ func contents(t *testing.T, r *rpmfile.RPM) []string {
 	return all
 }
 
-// TestRPM6Digests changes one digest after the other: each that is there must hold.
+// TestRPM6Digests changes one digest after another: each that is present must match.
 func TestRPM6Digests(t *testing.T) {
 	for _, tag := range []int32{rpmutils.PAYLOADDIGEST, payloadSHA512, payloadSHA3256} {
 		t.Run(fmt.Sprint(tag), func(t *testing.T) {
@@ -212,7 +219,8 @@ func TestRPM6Digests(t *testing.T) {
 			data := p.gen.find(tag).data
 			data[0] = "10"[data[0]&1]
 			p.sealHeaderRPM6()
-			if err := parse(t, p.bytesRPM6()).CheckDigests(t.Context()); !errors.Is(err, digest.ErrMismatch) {
+			if err := parse(t, p.bytesRPM6()).CheckDigests(t.Context()); !errors.Is(err,
+				digest.ErrMismatch) {
 				t.Errorf("got %v", err)
 			}
 			p = rpm6(t)
@@ -230,13 +238,14 @@ func TestRPM6Digests(t *testing.T) {
 	p := rpm6(t)
 	p.sig.find(sigSHA3256).data[0] ^= 1
 	p.sig.drop(sigSHA256)
-	if _, err := rpmfile.New(bytes.NewReader(p.bytesRPM6()), int64(len(p.bytesRPM6())), "six.rpm"); !errors.Is(err, digest.ErrMismatch) {
+	if _, err := rpmfile.New(bytes.NewReader(p.bytesRPM6()), int64(len(p.bytesRPM6())),
+		"six.rpm"); !errors.Is(err, digest.ErrMismatch) {
 		t.Errorf("SHA3-256 of the header: got %v", err)
 	}
 }
 
-// TestVerifyNoPayloadAlgorithm has a payload digest that does not say how it was made, as RPM 4.14 betas and RPM 6 write
-// it: RPM takes it for SHA-256.
+// TestVerifyNoPayloadAlgorithm has a payload digest without its algorithm, as RPM 4.14 betas and
+// RPM 6 write it: RPM regards it as SHA-256.
 func TestVerifyNoPayloadAlgorithm(t *testing.T) {
 	change := func(p *parts) { p.gen.drop(rpmutils.PAYLOADDIGESTALGO) }
 	p := signedParts(t, pgptest.RSA, "", change)
@@ -245,21 +254,28 @@ func TestVerifyNoPayloadAlgorithm(t *testing.T) {
 	refused(t, parse(t, p.bytes()), ring(t, pgptest.RSA), digest.ErrMismatch)
 }
 
-// TestVerifyOneUnknown has a good signature beside others that nobody can read: each is judged by itself.
+// TestVerifyOneUnknown has a good signature beside unreadable ones: each is judged separately.
 func TestVerifyOneUnknown(t *testing.T) {
-	unknown := func(good []byte, field int, value byte) string { // version, type, public-key algorithm or hash
+	// version, type, public-key algorithm or hash
+	unknown := func(good []byte, field int, value byte) string {
 		odd := bytes.Clone(good)
 		odd[len(odd)-bodyLength(t, odd)+field] = value
 		return base64.StdEncoding.EncodeToString(odd)
 	}
 	tests := map[string]func(good []byte) string{
-		"an algorithm of the future":  func(good []byte) string { return unknown(good, 2, 30) },
-		"a hash of the future":        func(good []byte) string { return unknown(good, 3, 99) },
-		"a version of the future":     func(good []byte) string { return unknown(good, 0, 7) },
-		"a packet of the future":      func([]byte) string { return base64.StdEncoding.EncodeToString([]byte{0xc0 | 60, 3, 'a', 'b', 'c'}) },
-		"something else than OpenPGP": func([]byte) string { return base64.StdEncoding.EncodeToString([]byte("-----BEGIN X-----")) },
-		"no base64":                   func([]byte) string { return "!" },
-		"half a packet":               func(good []byte) string { return base64.StdEncoding.EncodeToString(good[:20]) },
+		"an algorithm of the future": func(good []byte) string { return unknown(good, 2, 30) },
+		"a hash of the future":       func(good []byte) string { return unknown(good, 3, 99) },
+		"a version of the future":    func(good []byte) string { return unknown(good, 0, 7) },
+		"a packet of the future": func([]byte) string {
+			return base64.StdEncoding.EncodeToString([]byte{0xc0 | 60, 3, 'a', 'b', 'c'})
+		},
+		"something other than OpenPGP": func([]byte) string {
+			return base64.StdEncoding.EncodeToString([]byte("-----BEGIN X-----"))
+		},
+		"not base64": func([]byte) string { return "!" },
+		"half a packet": func(good []byte) string {
+			return base64.StdEncoding.EncodeToString(good[:20])
+		},
 	}
 	for name, odd := range tests {
 		t.Run(name, func(t *testing.T) {
@@ -289,7 +305,7 @@ func TestVerifyOneUnknown(t *testing.T) {
 	refused(t, parse(t, p.bytesRPM6()), ring(t, pgptest.Ed25519), pgp.ErrBadSignature)
 }
 
-// bodyLength returns how long the body of the one packet in sig is.
+// bodyLength returns the length of the body of the only packet in sig.
 func bodyLength(t *testing.T, sig []byte) int {
 	t.Helper()
 	if sig[0] != 0x88 { // old form, one byte of length

@@ -1,14 +1,15 @@
-// Package rpmfile reads RPM packages that nobody vouches for yet.
+// Package rpmfile reads RPM packages that nothing vouches for yet.
 //
-// [Open] reads what a package says about itself, [RPM.Verify] decides whether to believe it, [RPM.Find] and [RPM.Extract]
-// take single files out of it. The law: whatever the package holds, nothing panics, no size is believed before it is
-// bounded, nothing is written but the wanted regular files under names that the package does not choose, and these
-// are either complete or not there.
+// [Open] reads a package's headers, [RPM.Verify] decides whether to trust them, and [RPM.Find] and
+// [RPM.Extract] take single files out of the package. Whatever the package contains, nothing
+// panics, and sizes are bounded before use. Only the wanted regular files are written, under names
+// that the package does not choose, and each of them is complete or absent.
 //
-// Headers are parsed by sassoftware/go-rpmutils, after a walk over their tables that lets nothing through on which it
-// panics or takes memory without bound. The payload is read here: that library's cpio reader takes memory for
-// whatever length an entry's name has, and to pass over a file as much as the file is long. RPM's own package format
-// is described at https://rpm-software-management.github.io/rpm/manual/format_v4.html and format_v6.html.
+// Headers are parsed by sassoftware/go-rpmutils, after a check of their tables that lets nothing
+// through on which it panics or allocates without bound. This package reads the payload itself:
+// that library's cpio reader allocates whatever length an entry's name claims and, to skip a file,
+// the size of the file. RPM's package format is specified at
+// https://rpm-software-management.github.io/rpm/manual/format_v4.html and format_v6.html.
 package rpmfile
 
 import (
@@ -26,9 +27,9 @@ import (
 	"github.com/lpbuild/lpbuild/pkg/rpmver"
 )
 
-// FormatError says that a package is damaged, or made by somebody who means harm.
+// FormatError means that a package is damaged or malicious.
 type FormatError struct {
-	Name string // of the package, as the caller named it
+	Name string // of the package, as given by the caller
 	What string // the part that is wrong
 	Err  error
 }
@@ -39,24 +40,24 @@ func (e *FormatError) Error() string { return fmt.Sprintf("%s: %s: %v", e.Name, 
 // Unwrap returns why.
 func (e *FormatError) Unwrap() error { return e.Err }
 
-// errChanged says that a package is not what it was when it was opened.
+// errChanged means that a package differs from when it was opened.
 var errChanged = errors.New("the file has changed since it was opened")
 
-// RPM is a package whose headers were read. What it says is not to be trusted before [RPM.Verify]. It may be used by
-// several goroutines.
+// RPM is a package whose headers were read. Do not trust them before [RPM.Verify]. It may be used
+// by several goroutines.
 type RPM struct {
 	Name        string
 	EVR         rpmver.EVR
 	Arch        string
 	SourceRPM   string // file name of the source package; empty in source packages
 	BuildTime   time.Time
-	Compressor  string // of the payload, as RPM calls it: "zstd", "xz", …; empty: not said
+	Compressor  string // of the payload, in RPM's spelling: "zstd", "xz", …; "" if unspecified
 	PayloadSize int64  // bytes of the compressed payload
 
-	file    string // what to call the package in messages
+	file    string // the package's name in messages
 	source  source
 	header  *rpmutils.RpmHeader
-	general []byte // the general header as it stands in the file
+	general []byte // the general header as encoded in the file
 	sigTags map[int32][]byte
 	start   int64 // of the payload
 	files   []entry
@@ -66,8 +67,8 @@ type RPM struct {
 // source gives access to the package's bytes.
 type source func() (io.ReaderAt, io.Closer, error)
 
-// Open reads the headers of the package at path. The file is not kept open, but must stay as it is for as long as the
-// RPM is used.
+// Open reads the headers of the package at path. It does not keep the file open, but the file must
+// not change while the RPM is in use.
 func Open(path string) (*RPM, error) {
 	f, info, err := openFile(path)
 	if err != nil {
@@ -83,7 +84,8 @@ func Open(path string) (*RPM, error) {
 		if err != nil {
 			return nil, nil, err
 		}
-		if !os.SameFile(info, now) || info.Size() != now.Size() || !info.ModTime().Equal(now.ModTime()) {
+		if !os.SameFile(info, now) || info.Size() != now.Size() ||
+			!info.ModTime().Equal(now.ModTime()) {
 			again.Close()
 			return nil, nil, fmt.Errorf("%s: %w", path, errChanged)
 		}
@@ -92,7 +94,7 @@ func Open(path string) (*RPM, error) {
 	return r, nil
 }
 
-// openFile opens a regular file; it does not wait for the other end of a FIFO.
+// openFile opens a regular file. It does not block on a FIFO.
 func openFile(path string) (*os.File, os.FileInfo, error) {
 	f, info, err := regularfile.Open(path)
 	if errors.Is(err, regularfile.ErrIrregular) {
@@ -101,12 +103,13 @@ func openFile(path string) (*os.File, os.FileInfo, error) {
 	return f, info, err
 }
 
-// New reads the headers of the package that r holds, which has that many bytes. name is what messages call it. Errors
-// about the package are a [*FormatError].
+// New reads the headers of the package in r, which has size bytes. name is the package's name in
+// messages. Errors about the package are a [*FormatError].
 func New(r io.ReaderAt, size int64, name string) (rpm *RPM, err error) {
 	defer func() {
 		if p := recover(); p != nil {
-			rpm, err = nil, &FormatError{name, "header", fmt.Errorf("the RPM library gave up: %v", p)}
+			rpm, err = nil, &FormatError{name, "header", fmt.Errorf("the RPM library panicked: %v",
+				p)}
 		}
 	}()
 	h, err := readHeaders(r, size)
@@ -114,8 +117,9 @@ func New(r io.ReaderAt, size int64, name string) (rpm *RPM, err error) {
 		return nil, formatError(name, "header", err)
 	}
 	rpm = &RPM{
-		file: name, header: h.parsed, general: h.general, sigTags: h.sigTags, start: h.end, PayloadSize: size - h.end,
-		source: func() (io.ReaderAt, io.Closer, error) { return r, io.NopCloser(nil), nil },
+		file: name, header: h.parsed, general: h.general, sigTags: h.sigTags, start: h.end,
+		PayloadSize: size - h.end,
+		source:      func() (io.ReaderAt, io.Closer, error) { return r, io.NopCloser(nil), nil },
 	}
 	if err := rpm.readIdentity(); err != nil {
 		return nil, formatError(name, "header", err)
@@ -130,7 +134,7 @@ func New(r io.ReaderAt, size int64, name string) (rpm *RPM, err error) {
 	return rpm, nil
 }
 
-// formatError makes err a FormatError; read errors of the system stay what they are.
+// formatError makes err a FormatError, unless it is a read error of the system.
 func formatError(name, what string, err error) error {
 	if _, ok := errors.AsType[syscall.Errno](err); ok {
 		return fmt.Errorf("%s: %w", name, err)
@@ -138,7 +142,7 @@ func formatError(name, what string, err error) error {
 	return &FormatError{name, what, err}
 }
 
-// readIdentity takes over what the package is called and when and how it was built.
+// readIdentity copies the package's name, and when and how it was built.
 func (r *RPM) readIdentity() error {
 	version, err := r.text(rpmutils.VERSION)
 	if err != nil {
@@ -182,15 +186,16 @@ func (r *RPM) readIdentity() error {
 // NEVRA returns name-[epoch:]version-release.arch, without an epoch of 0.
 func (r *RPM) NEVRA() string { return r.Name + "-" + r.EVR.String() + "." + r.Arch }
 
-// word returns a tag's text, which must be what RPM allows in names and architectures.
+// word returns a tag's text, which must be valid in RPM's names and architectures.
 func (r *RPM) word(tag int) (string, error) {
 	s, err := r.text(tag)
 	if err != nil {
 		return "", err
 	}
 	const longest = 255
-	if s == "" || len(s) > longest || strings.ContainsFunc(s, foreign) || strings.HasPrefix(s, ".") {
-		return "", fmt.Errorf("tag %d is %.80q, which is no name", tag, s)
+	if s == "" || len(s) > longest || strings.ContainsFunc(s, foreign) ||
+		strings.HasPrefix(s, ".") {
+		return "", fmt.Errorf("tag %d is %.80q, which is not a valid name", tag, s)
 	}
 	return s, nil
 }
@@ -204,7 +209,7 @@ func foreign(c rune) bool {
 	return !strings.ContainsRune("._+-~^", c)
 }
 
-// text returns a tag that has one text.
+// text returns the value of a tag that has one text.
 func (r *RPM) text(tag int) (string, error) {
 	if !r.header.HasTag(tag) {
 		return "", fmt.Errorf("tag %d is missing", tag)
@@ -212,7 +217,7 @@ func (r *RPM) text(tag int) (string, error) {
 	return r.header.GetString(tag)
 }
 
-// optional returns a tag that has one text, or nothing.
+// optional returns the value of a tag that has one text, or "".
 func (r *RPM) optional(tag int) (string, error) {
 	if !r.header.HasTag(tag) {
 		return "", nil
@@ -220,7 +225,7 @@ func (r *RPM) optional(tag int) (string, error) {
 	return r.text(tag)
 }
 
-// number returns a tag that has one number, 0 if there is no such tag.
+// number returns the value of a tag that has one number, or 0.
 func (r *RPM) number(tag int) (uint32, error) {
 	if !r.header.HasTag(tag) {
 		return 0, nil

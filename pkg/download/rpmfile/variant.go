@@ -7,24 +7,24 @@ import (
 	"strings"
 )
 
-// place is a folder in which a library's name leads to a file.
+// place is a directory in which a library's name leads to a file.
 type place struct {
 	target  string // the file
 	dir     string
 	variant variant
 }
 
-// variant says for which processors the loader takes libraries from a folder.
+// variant tells for which processors the loader takes libraries from a directory.
 type variant struct {
-	root   string // the folder for all processors
+	root   string // the directory for all processors
 	name   string // of the processors; "" in the root itself
-	legacy bool   // a subfolder as loaders before glibc 2.37 know them, not one of glibc-hwcaps
+	legacy bool   // a subdirectory as loaders before glibc 2.37 know it, not one of glibc-hwcaps
 }
 
-// hwcaps is the folder in which glibc from 2.33 on looks for variants.
+// hwcaps is the directory in which glibc since 2.33 looks for variants.
 const hwcaps = "glibc-hwcaps"
 
-// legacyVariants are the subfolders that glibc up to 2.36 looked into, several below each other if need be.
+// legacyVariants are the subdirectories that glibc up to 2.36 searches, possibly nested.
 var legacyVariants = func() map[string]bool {
 	known := map[string]bool{}
 	for name := range strings.FieldsSeq(`tls nosegneg atomics neon vfp
@@ -36,7 +36,7 @@ var legacyVariants = func() map[string]bool {
 	return known
 }()
 
-// variantOf tells what kind of folder dir is.
+// variantOf tells which variant dir holds.
 func variantOf(dir string) variant {
 	if parent := path.Dir(dir); path.Base(parent) == hwcaps {
 		return variant{root: path.Dir(parent), name: path.Base(dir)}
@@ -49,16 +49,18 @@ func variantOf(dir string) variant {
 	return variant{root, strings.Join(names, "."), len(names) > 0}
 }
 
-// roots are the folders that the dynamic loader looks into, without /usr, the first ones first.
+// roots are the directories that the dynamic loader searches, without /usr, in order.
 var roots = []string{"/lib64", "/lib"}
 
-// choose returns the files that are meant: the one for all processors, those of glibc-hwcaps, those of old subfolders.
+// choose returns the files that name refers to: the one for all processors, then those of
+// glibc-hwcaps, then those of old subdirectories.
 func choose(name string, places []place) ([]Located, error) {
 	for i := range places {
 		places[i].variant.root = withoutUsr(places[i].variant.root)
 	}
 	slices.SortFunc(places, func(a, b place) int {
-		return cmp.Or(compareBool(a.variant.legacy, b.variant.legacy), strings.Compare(a.variant.name, b.variant.name),
+		return cmp.Or(compareBool(a.variant.legacy, b.variant.legacy),
+			strings.Compare(a.variant.name, b.variant.name),
 			len(a.dir)-len(b.dir), strings.Compare(a.dir, b.dir)) // /lib64 before /usr/lib64
 	})
 	for _, root := range roots {
@@ -77,8 +79,8 @@ func choose(name string, places []place) ([]Located, error) {
 	return nil, &AmbiguousError{name, slices.Compact(paths)}
 }
 
-// variants returns each file once, and one for each variant. Where a variant has one file for new loaders and another one
-// for old ones, which loader there is decides: both are named.
+// variants returns each file once, and one for each variant. If a variant has one file for new
+// loaders and another for old ones, both are returned, since the loader decides.
 func variants(places []place) []Located {
 	var found []Located
 	files, names, legacy := map[string]bool{}, map[string]bool{}, map[string]bool{}
@@ -102,14 +104,16 @@ func variants(places []place) []Located {
 }
 
 func in(places []place, root string) []place {
-	return slices.DeleteFunc(slices.Clone(places), func(p place) bool { return p.variant.root != root })
+	return slices.DeleteFunc(slices.Clone(places), func(p place) bool {
+		return p.variant.root != root
+	})
 }
 
 func oneTarget(places []place) bool {
 	return !slices.ContainsFunc(places, func(p place) bool { return p.target != places[0].target })
 }
 
-// withoutUsr makes one of the two names of a folder for libraries.
+// withoutUsr reduces the two names of a library directory to one.
 func withoutUsr(dir string) string {
 	if strings.HasPrefix(dir, "/usr/lib") {
 		return strings.TrimPrefix(dir, "/usr")

@@ -19,14 +19,15 @@ import (
 	"github.com/lpbuild/lpbuild/pkg/download/pgp"
 )
 
-// errNoPayloadDigest says that the general header does not vouch for the payload.
+// errNoPayloadDigest means that the general header does not vouch for the payload.
 var errNoPayloadDigest = errors.New("the package has no digest of its payload")
 
-// Verify checks that a pinned key signed the package, all of it: the general header with the payload's digest in it, or
-// (packages built before RPM 4.14) header and payload together. One good signature suffices. The payload is read.
+// Verify checks that a pinned key signed the whole package: the general header, which has the
+// payload's digest, or (in packages built before RPM 4.14) header and payload together. One good
+// signature suffices. Verify reads the payload.
 //
-// An error about signatures wraps [pgp.ErrBadSignature], [pgp.ErrNoSignature] if there are none, and one about a
-// payload that is not the signed one wraps [digest.ErrMismatch].
+// An error about signatures wraps [pgp.ErrBadSignature], or [pgp.ErrNoSignature] if there are none,
+// and one about a payload that differs from the signed one wraps [digest.ErrMismatch].
 func (r *RPM) Verify(ctx context.Context, keys *pgp.Keyring, p pgp.Policy) (*pgp.Signature, error) {
 	sig, err := r.verify(ctx, keys, p)
 	if err != nil {
@@ -41,13 +42,14 @@ func (r *RPM) verify(ctx context.Context, keys *pgp.Keyring, p pgp.Policy) (*pgp
 	if len(overHeader) == 0 && len(overAll) == 0 {
 		return nil, fmt.Errorf("%w: the package is unsigned", pgp.ErrNoSignature)
 	}
-	reason := fmt.Errorf("%w: none that covers the payload", pgp.ErrNoSignature)
+	reason := fmt.Errorf("%w: none covers the payload", pgp.ErrNoSignature)
 	if len(overHeader) > 0 {
 		sig, err := r.verifyHeader(ctx, overHeader, keys, p)
 		if err == nil {
 			return sig, nil
 		}
-		// What is signed in both ways, the old one with a pinned key, is as good as signed in the old way alone.
+		// A package signed in both ways, the old one with a pinned key, is as good as one signed in
+		// the old way alone.
 		if !errors.Is(err, pgp.ErrBadSignature) && !errors.Is(err, errNoPayloadDigest) {
 			return nil, err
 		}
@@ -61,8 +63,8 @@ func (r *RPM) verify(ctx context.Context, keys *pgp.Keyring, p pgp.Policy) (*pgp
 	return r.verifyAll(ctx, overAll, keys, p)
 }
 
-// headerSignatures returns the signatures over the general header. Each is judged by itself: beside one of a kind that
-// is not known there may be a good one.
+// headerSignatures returns the signatures over the general header. Each is judged separately: one
+// of an unknown kind does not rule out a good one.
 func (r *RPM) headerSignatures() [][]byte {
 	sigs := nonEmpty(r.sigTags[sigRSAHeader], r.sigTags[sigDSAHeader])
 	for text := range bytes.SplitSeq(r.sigTags[sigOpenPGP], []byte{0}) {
@@ -71,20 +73,21 @@ func (r *RPM) headerSignatures() [][]byte {
 		}
 		sig, err := base64.StdEncoding.AppendDecode(nil, text)
 		if err != nil {
-			sig = text // refused as what it is: no signature
+			sig = text // rejected later as not being a signature
 		}
 		sigs = append(sigs, sig)
 	}
 	return sigs
 }
 
-// nonEmpty returns those signatures that are there.
+// nonEmpty returns the signatures that are not empty.
 func nonEmpty(sigs ...[]byte) [][]byte {
 	return slices.DeleteFunc(sigs, func(sig []byte) bool { return len(sig) == 0 })
 }
 
-// verifyHeader checks signatures over the general header, and the payload by the digest that it holds.
-func (r *RPM) verifyHeader(ctx context.Context, sigs [][]byte, keys *pgp.Keyring, p pgp.Policy) (*pgp.Signature, error) {
+// verifyHeader checks signatures over the general header, and the payload by the digest in it.
+func (r *RPM) verifyHeader(ctx context.Context, sigs [][]byte, keys *pgp.Keyring,
+	p pgp.Policy) (*pgp.Signature, error) {
 	sig, err := keys.VerifyAny(sigs, bytes.NewReader(r.general), p)
 	if err != nil {
 		return nil, err
@@ -93,7 +96,8 @@ func (r *RPM) verifyHeader(ctx context.Context, sigs [][]byte, keys *pgp.Keyring
 }
 
 // verifyAll checks signatures over the general header and the payload.
-func (r *RPM) verifyAll(ctx context.Context, sigs [][]byte, keys *pgp.Keyring, p pgp.Policy) (sig *pgp.Signature, err error) {
+func (r *RPM) verifyAll(ctx context.Context, sigs [][]byte, keys *pgp.Keyring,
+	p pgp.Policy) (sig *pgp.Signature, err error) {
 	readErr := r.withPayload(ctx, func(payload io.Reader) error {
 		sig, err = keys.VerifyAny(sigs, io.MultiReader(bytes.NewReader(r.general), payload), p)
 		return nil
@@ -101,8 +105,8 @@ func (r *RPM) verifyAll(ctx context.Context, sigs [][]byte, keys *pgp.Keyring, p
 	return sig, errors.Join(readErr, err)
 }
 
-// CheckDigests checks the package against its own digests. That finds damage, and vouches for nothing: it is for
-// repositories whose packages are accepted unsigned.
+// CheckDigests checks the package against its own digests. This finds damage, but vouches for
+// nothing: it is for repositories whose packages are accepted unsigned.
 func (r *RPM) CheckDigests(ctx context.Context) error {
 	err := checkHeaderDigest(r.sigTags, r.general)
 	if err == nil {
@@ -123,19 +127,20 @@ var payloadAlgorithms = map[uint32]string{
 	rpmutils.HASH_SHA224: "sha224", rpmutils.HASH_SHA384: "sha384", rpmutils.HASH_SHA512: "sha512",
 }
 
-// Tags of the payload's digests that RPM 6 has beside PAYLOADDIGEST, which it calls PAYLOADSHA256.
+// Tags of the payload digests that RPM 6 has in addition to PAYLOADDIGEST, which it calls
+// PAYLOADSHA256.
 const (
 	payloadSHA512  = 5121
 	payloadSHA3256 = 5123
 )
 
-// payloadCheck is one digest of the payload that the general header has.
+// payloadCheck is one digest of the payload in the general header.
 type payloadCheck struct {
 	hash hash.Hash
 	want string // lower-case hexadecimal
 }
 
-// checkPayload compares the payload to each digest of it that the general header has.
+// checkPayload compares the payload with each of its digests in the general header.
 func (r *RPM) checkPayload(ctx context.Context) error {
 	checks, err := r.payloadChecks()
 	if err != nil {
@@ -193,7 +198,8 @@ func (r *RPM) payloadCheck(tag int, value string) (payloadCheck, error) {
 		}
 		return payloadCheck{want.Hash(), want.Hex}, nil
 	}
-	// RPM itself takes PAYLOADDIGEST for SHA-256 whatever PAYLOADDIGESTALGO says; RPM 6 no longer writes that tag.
+	// RPM itself regards PAYLOADDIGEST as SHA-256 whatever PAYLOADDIGESTALGO says; RPM 6 no longer
+	// writes that tag.
 	algorithm := uint32(rpmutils.HASH_SHA256)
 	if r.header.HasTag(rpmutils.PAYLOADDIGESTALGO) {
 		var err error
@@ -208,7 +214,8 @@ func (r *RPM) payloadCheck(tag int, value string) (payloadCheck, error) {
 	return payloadCheck{want.Hash(), want.Hex}, nil
 }
 
-// checkMD5 compares header and payload to the digest that packages before RPM 4.14 have, in the signature header.
+// checkMD5 compares header and payload with the digest that packages before RPM 4.14 have in the
+// signature header.
 func (r *RPM) checkMD5(ctx context.Context) error {
 	want, ok := r.sigTags[sigMD5]
 	if !ok {
@@ -226,7 +233,8 @@ func (r *RPM) checkMD5(ctx context.Context) error {
 
 func mismatch(h hash.Hash, want string) error {
 	if got := fmt.Sprintf("%x", h.Sum(nil)); got != want {
-		return fmt.Errorf("payload: %w: got %s, want %s: the file is damaged or cut off", digest.ErrMismatch, got, want)
+		return fmt.Errorf("payload: %w: got %s, want %s: the file is damaged or truncated",
+			digest.ErrMismatch, got, want)
 	}
 	return nil
 }

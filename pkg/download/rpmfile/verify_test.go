@@ -21,7 +21,7 @@ import (
 	"github.com/lpbuild/lpbuild/pkg/download/rpmfile"
 )
 
-// ring pins the public keys of those kinds.
+// ring pins the public keys of the given kinds.
 func ring(tb testing.TB, kinds ...pgptest.Kind) *pgp.Keyring {
 	tb.Helper()
 	all := &pgp.Keyring{}
@@ -35,7 +35,7 @@ func ring(tb testing.TB, kinds ...pgptest.Kind) *pgp.Keyring {
 	return all
 }
 
-// accepted checks that r is signed by that kind of key.
+// accepted checks that r is signed by a key of that kind.
 func accepted(t *testing.T, r *rpmfile.RPM, kind pgptest.Kind, version int) {
 	t.Helper()
 	sig, err := r.Verify(t.Context(), ring(t, kind), pgp.Policy{})
@@ -47,10 +47,11 @@ func accepted(t *testing.T, r *rpmfile.RPM, kind pgptest.Kind, version int) {
 	}
 }
 
-// refused checks that Verify does not accept r for that reason.
+// refused checks that Verify rejects r for that reason.
 func refused(t *testing.T, r *rpmfile.RPM, keys *pgp.Keyring, reason error) {
 	t.Helper()
-	if sig, err := r.Verify(t.Context(), keys, pgp.Policy{}); sig != nil || !errors.Is(err, reason) {
+	if sig, err := r.Verify(t.Context(), keys, pgp.Policy{}); sig != nil ||
+		!errors.Is(err, reason) {
 		t.Errorf("Verify = %+v, %v; want %v", sig, err, reason)
 	} else if !strings.Contains(err.Error(), ".rpm: ") {
 		t.Errorf("%q does not name the package", err)
@@ -91,13 +92,14 @@ func TestVerifyUnsigned(t *testing.T) {
 func TestVerifyExpired(t *testing.T) {
 	r := open(t, sign(t, pgptest.Get(t, pgptest.Expired), false))
 	refused(t, r, ring(t, pgptest.Expired), pgp.ErrExpired)
-	if _, err := r.Verify(t.Context(), ring(t, pgptest.Expired), pgp.Policy{AtSigning: true}); err != nil {
+	if _, err := r.Verify(t.Context(), ring(t, pgptest.Expired),
+		pgp.Policy{AtSigning: true}); err != nil {
 		t.Error(err)
 	}
 }
 
-// signedParts returns the gzip package after a change, with signatures over what is then its header, and header and
-// payload, by those kinds of keys; "" is none.
+// signedParts returns the gzip package after a change, with signatures over the resulting header,
+// and header and payload, by those kinds of keys; "" means none.
 func signedParts(t *testing.T, header, all pgptest.Kind, change func(*parts)) *parts {
 	t.Helper()
 	p := takeApart(t, bytesOf(t, pkg(t, "gzip")))
@@ -107,13 +109,17 @@ func signedParts(t *testing.T, header, all pgptest.Kind, change func(*parts)) *p
 		p.sig.set(binTag(sigRSAHeader, pgptest.Get(t, header).SignV3(t, p.gen.encode())))
 	}
 	if all != "" {
-		p.sig.set(binTag(sigPGP, pgptest.Get(t, all).SignV3(t, append(p.gen.encode(), p.payload...))))
+		p.sig.set(binTag(sigPGP, pgptest.Get(t, all).SignV3(t,
+			append(p.gen.encode(), p.payload...))))
 	}
 	return p
 }
 
-// withoutDigest makes a package as RPM did before 4.14.
-func withoutDigest(p *parts) { p.gen.drop(rpmutils.PAYLOADDIGEST, rpmutils.PAYLOADDIGESTALGO, 5097) }
+// withoutDigest makes a package as RPM before 4.14 did.
+func withoutDigest(p *parts) {
+	p.gen.drop(rpmutils.PAYLOADDIGEST, rpmutils.PAYLOADDIGESTALGO,
+		5097)
+}
 
 func TestVerifyWithoutPayloadDigest(t *testing.T) {
 	both := signedParts(t, pgptest.RSA, pgptest.RSA, withoutDigest)
@@ -172,15 +178,18 @@ func TestVerifyPayloadChanged(t *testing.T) {
 }
 
 func TestVerifyWeakPayloadDigest(t *testing.T) {
-	p := signedParts(t, pgptest.RSA, "", func(p *parts) { p.gen.set(int32Tag(rpmutils.PAYLOADDIGESTALGO, rpmutils.HASH_SHA1)) })
+	p := signedParts(t, pgptest.RSA, "", func(p *parts) {
+		p.gen.set(int32Tag(rpmutils.PAYLOADDIGESTALGO, rpmutils.HASH_SHA1))
+	})
 	refused(t, parse(t, p.bytes()), ring(t, pgptest.RSA), digest.ErrWeak)
 	if err := parse(t, p.bytes()).CheckDigests(t.Context()); !errors.Is(err, digest.ErrWeak) {
 		t.Errorf("got %v", err)
 	}
 }
 
-// TestVerifyFlips changes single bits before the payload. Only what says nothing may be changed unnoticed: the lead and
-// the parts of the signature header that are neither a signature nor the header's digest.
+// TestVerifyFlips changes single bits before the payload. Only insignificant bytes may change
+// unnoticed: the lead and the parts of the signature header that are neither a signature nor the
+// header's digest.
 func TestVerifyFlips(t *testing.T) {
 	data := bytesOf(t, sign(t, pgptest.Get(t, pgptest.RSA), true))
 	good, keys := parse(t, data), ring(t, pgptest.RSA)
@@ -202,13 +211,13 @@ func TestVerifyFlips(t *testing.T) {
 			t.Fatalf("byte %d of the general header was changed and nobody noticed", i-general)
 		}
 		if r.NEVRA() != good.NEVRA() || !slices.Equal(r.Files(), good.Files()) {
-			t.Fatalf("byte %d changed what the package says", i)
+			t.Fatalf("a change of byte %d changed the package's properties", i)
 		}
 	}
-	t.Logf("%d of %d bytes before the general header mean nothing", unnoticed, general)
+	t.Logf("%d of %d bytes before the general header are insignificant", unnoticed, general)
 }
 
-// takeApartRaw returns the general header as it stands in a package.
+// takeApartRaw returns the general header as encoded in a package.
 func takeApartRaw(data []byte) []byte {
 	_, n := decodeHeader(data[96:])
 	rest := data[96+(n+7)/8*8:]
@@ -219,13 +228,15 @@ func takeApartRaw(data []byte) []byte {
 func TestNewHeaderDigest(t *testing.T) {
 	data := bytesOf(t, pkg(t, "gzip"))
 	bad := bytes.Replace(data, []byte("libempty.so"), []byte("libEmpty.so"), 1)
-	if _, err := rpmfile.New(bytes.NewReader(bad), int64(len(bad)), "a.rpm"); !errors.Is(err, digest.ErrMismatch) {
+	if _, err := rpmfile.New(bytes.NewReader(bad), int64(len(bad)), "a.rpm"); !errors.Is(err,
+		digest.ErrMismatch) {
 		t.Errorf("SHA-256: got %v", err)
 	}
 	p := takeApart(t, data)
 	p.sig.drop(sigSHA256)
 	p.gen = append(p.gen, stringTag(9999, "changed"))
-	if _, err := rpmfile.New(bytes.NewReader(p.bytes()), int64(len(p.bytes())), "a.rpm"); !errors.Is(err, digest.ErrMismatch) {
+	if _, err := rpmfile.New(bytes.NewReader(p.bytes()), int64(len(p.bytes())),
+		"a.rpm"); !errors.Is(err, digest.ErrMismatch) {
 		t.Errorf("SHA-1: got %v", err)
 	}
 	p.sig.drop(sigSHA1)
@@ -234,7 +245,8 @@ func TestNewHeaderDigest(t *testing.T) {
 
 func TestCheckDigestsMD5(t *testing.T) {
 	p := takeApart(t, crafted(t, withoutDigest))
-	if err := parse(t, p.bytes()).CheckDigests(t.Context()); err == nil || !strings.Contains(err.Error(), "no digest") {
+	if err := parse(t, p.bytes()).CheckDigests(t.Context()); err == nil ||
+		!strings.Contains(err.Error(), "no digest") {
 		t.Errorf("no digest at all: %v", err)
 	}
 	sum := md5.Sum(append(p.gen.encode(), p.payload...))
@@ -250,11 +262,11 @@ func TestCheckDigestsMD5(t *testing.T) {
 
 func TestCheckDigestsOddTags(t *testing.T) {
 	tests := map[string]rawTag{
-		"no value":            stringsTag(rpmutils.PAYLOADDIGEST),
-		"not hexadecimal":     stringsTag(rpmutils.PAYLOADDIGEST, "x"),
-		"a number":            int32Tag(rpmutils.PAYLOADDIGEST, 1),
-		"two algorithms":      int32Tag(rpmutils.PAYLOADDIGESTALGO, 8, 8),
-		"algorithm not known": int32Tag(rpmutils.PAYLOADDIGESTALGO, 99),
+		"no value":          stringsTag(rpmutils.PAYLOADDIGEST),
+		"not hexadecimal":   stringsTag(rpmutils.PAYLOADDIGEST, "x"),
+		"a number":          int32Tag(rpmutils.PAYLOADDIGEST, 1),
+		"two algorithms":    int32Tag(rpmutils.PAYLOADDIGESTALGO, 8, 8),
+		"unknown algorithm": int32Tag(rpmutils.PAYLOADDIGESTALGO, 99),
 	}
 	for name, tag := range tests {
 		t.Run(name, func(t *testing.T) {
@@ -280,16 +292,18 @@ func TestVerifyCancelled(t *testing.T) {
 		if all == "" {
 			continue
 		}
-		if _, err := r.Verify(ctx, ring(t, all), pgp.Policy{}); !errors.Is(err, enough) || errors.Is(err, pgp.ErrBadSignature) {
+		if _, err := r.Verify(ctx, ring(t, all), pgp.Policy{}); !errors.Is(err, enough) ||
+			errors.Is(err, pgp.ErrBadSignature) {
 			t.Errorf("Verify: %v", err)
 		}
 	}
 }
 
-// TestVerifyPolicy hands the time on.
+// TestVerifyPolicy passes the time on.
 func TestVerifyPolicy(t *testing.T) {
 	r := open(t, sign(t, pgptest.Get(t, pgptest.RSA), false))
-	_, err := r.Verify(t.Context(), ring(t, pgptest.RSA), pgp.Policy{Now: time.Now().AddDate(-1, 0, 0)})
+	_, err := r.Verify(t.Context(), ring(t, pgptest.RSA),
+		pgp.Policy{Now: time.Now().AddDate(-1, 0, 0)})
 	if !errors.Is(err, pgp.ErrBadSignature) || !strings.Contains(err.Error(), "future") {
 		t.Errorf("got %v", err)
 	}

@@ -22,7 +22,8 @@ import (
 	"github.com/lpbuild/lpbuild/pkg/download/rpmmd"
 )
 
-// childEnv holds "file packed-digest open-digest size open-size" for a child process that only reads that file.
+// childEnv holds "file packed-digest open-digest size open-size" for a child process that only
+// reads that file.
 const childEnv = "LPBUILD_TEST_READ_PRIMARY"
 
 func TestMain(m *testing.M) {
@@ -38,8 +39,9 @@ func TestMain(m *testing.M) {
 	os.Exit(code)
 }
 
-// readPrimaryFile prints how many builds of glibc the file has, and the most memory that this process had, in KiB. (What
-// the parent gets as maxrss contains the parent's own memory, from before the exec.)
+// readPrimaryFile prints how many builds of glibc the file has, and the peak memory of this process
+// in KiB. (The parent's maxrss for the child includes the parent's own memory from before the
+// exec.)
 func readPrimaryFile(ctx context.Context, args []string) error {
 	f, err := os.Open(args[0])
 	if err != nil {
@@ -57,7 +59,9 @@ func readPrimaryFile(ctx context.Context, args []string) error {
 	}
 	defer r.Close()
 	n := 0
-	err = rpmmd.ReadPrimary(ctx, r, func(name string) bool { return name == "glibc" || name == "glibc-debuginfo" },
+	err = rpmmd.ReadPrimary(ctx, r, func(name string) bool {
+		return name == "glibc" || name == "glibc-debuginfo"
+	},
 		func(rpmmd.Package) error { n++; return nil })
 	if err != nil {
 		return err
@@ -68,9 +72,9 @@ func readPrimaryFile(ctx context.Context, args []string) error {
 	return err
 }
 
-// BenchmarkPrimary900MB reads a generated primary.xml.gz of 900 MB uncompressed (LPBUILD_PRIMARY_MB says otherwise) in a
-// process of its own, and runs zcat on the same file. "ratio" is our time over zcat's, at most 2; "MiB-RSS" is the most
-// memory that our process took, at most 64.
+// BenchmarkPrimary900MB reads a generated primary.xml.gz of 900 MB uncompressed (LPBUILD_PRIMARY_MB
+// overrides the size) in a process of its own, and runs zcat on the same file. "ratio" is our time
+// over zcat's, at most 2; "MiB-RSS" is the peak memory of our process, at most 64.
 func BenchmarkPrimary900MB(b *testing.B) {
 	size := int64(benchtest.Size(900, 20))
 	if s := os.Getenv("LPBUILD_PRIMARY_MB"); s != "" {
@@ -93,7 +97,8 @@ func BenchmarkPrimary900MB(b *testing.B) {
 		rss = max(rss, kib)
 		b.StopTimer()
 		start = time.Now()
-		if err := exec.CommandContext(b.Context(), "sh", "-c", "zcat '"+args[0]+"' > /dev/null").Run(); err != nil {
+		if err := exec.CommandContext(b.Context(), "sh", "-c", "zcat '"+args[0]+
+			"' > /dev/null").Run(); err != nil {
 			b.Fatal(err)
 		}
 		theirs += time.Since(start)
@@ -103,7 +108,7 @@ func BenchmarkPrimary900MB(b *testing.B) {
 	b.ReportMetric(float64(rss)/1024, "MiB-RSS")
 }
 
-// readInChild returns what readPrimaryFile prints in another process.
+// readInChild returns the output of readPrimaryFile in another process.
 func readInChild(tb testing.TB, args []string) (packages int, kib int64) {
 	tb.Helper()
 	cmd := exec.CommandContext(tb.Context(), "/proc/self/exe")
@@ -119,8 +124,8 @@ func readInChild(tb testing.TB, args []string) (packages int, kib int64) {
 	return packages, kib
 }
 
-// generatePrimary writes a primary.xml.gz of about size bytes uncompressed, and returns the child's arguments and how many
-// packages it must find.
+// generatePrimary writes a primary.xml.gz of about size bytes uncompressed, and returns the child's
+// arguments and the number of packages to find.
 func generatePrimary(tb testing.TB, size int64) (args []string, wanted int) {
 	name := filepath.Join(tb.TempDir(), "primary.xml.gz")
 	f, err := os.Create(name)
@@ -133,7 +138,8 @@ func generatePrimary(tb testing.TB, size int64) (args []string, wanted int) {
 	fmt.Fprint(w, header)
 	r := rand.New(rand.NewPCG(1, 2))
 	for i := 0; open.n < size; i++ {
-		name := []string{"kernel-default", "python3-base", "texlive-collection", "glibc", "libfoo-devel"}[r.IntN(5)]
+		name := []string{"kernel-default", "python3-base", "texlive-collection", "glibc",
+			"libfoo-devel"}[r.IntN(5)]
 		if name == "glibc" && i%50 != 0 {
 			name = "glibc-extra"
 		}
@@ -152,17 +158,19 @@ func generatePrimary(tb testing.TB, size int64) (args []string, wanted int) {
 	if err := f.Close(); err != nil {
 		tb.Fatal(err)
 	}
-	return []string{name, packed.String(), open.String(), fmt.Sprint(packed.n), fmt.Sprint(open.n)}, wanted
+	return []string{name, packed.String(), open.String(), fmt.Sprint(packed.n), fmt.Sprint(open.n)},
+		wanted
 }
 
 const header = `<?xml version="1.0" encoding="UTF-8"?>
 <metadata xmlns="http://linux.duke.edu/metadata/common" xmlns:rpm="http://linux.duke.edu/metadata/rpm">
 `
 
-// generatePackage writes an entry as large and as compressible as those of an update repository: some kilobytes, most of
-// them provides and requires, with digests and build-ids between.
+// generatePackage writes an entry as large and as compressible as those of an update repository:
+// some kilobytes, mostly provides and requires, with digests and build-ids in between.
 func generatePackage(w io.Writer, r *rand.Rand, name string) {
-	version := fmt.Sprintf(`ver="2.%d" rel="150%d00.%d.%d"`, r.IntN(40), r.IntN(7), r.IntN(90), r.IntN(9))
+	version := fmt.Sprintf(`ver="2.%d" rel="150%d00.%d.%d"`, r.IntN(40), r.IntN(7), r.IntN(90),
+		r.IntN(9))
 	hex := func() string {
 		return fmt.Sprintf("%016x%016x%016x%016x", r.Uint64(), r.Uint64(), r.Uint64(), r.Uint64())
 	}
@@ -188,15 +196,19 @@ without these libraries &amp; more.</description>
     <rpm:header-range start="6200" end="%d"/>
     <rpm:provides>
 `, name, version, hex(), 1.6e9+r.IntN(1e8), 1.6e9+r.IntN(1e8), r.IntN(1e7), r.IntN(1e7), r.IntN(1e7), name, name, r.IntN(1e6))
-	fmt.Fprintf(w, "      <rpm:entry name=\"debuginfo(build-id)\" flags=\"EQ\" epoch=\"0\" ver=\"%s\"/>\n", hex()[:40])
+	fmt.Fprintf(w, "      <rpm:entry name=\"debuginfo(build-id)\" flags=\"EQ\" epoch=\"0\" "+
+		"ver=\"%s\"/>\n", hex()[:40])
 	for range r.IntN(120) {
-		fmt.Fprintf(w, "      <rpm:entry name=\"ksym(default:sym%d)\" flags=\"EQ\" epoch=\"0\" ver=\"%x\"/>\n", r.IntN(9000), r.Uint32())
+		fmt.Fprintf(w, "      <rpm:entry name=\"ksym(default:sym%d)\" flags=\"EQ\" epoch=\"0\" "+
+			"ver=\"%x\"/>\n", r.IntN(9000), r.Uint32())
 	}
 	fmt.Fprint(w, "    </rpm:provides>\n    <rpm:requires>\n")
 	for range r.IntN(40) {
-		fmt.Fprintf(w, "      <rpm:entry name=\"lib%d.so.%d(GLIBC_2.%d)(64bit)\"/>\n", r.IntN(900), r.IntN(9), r.IntN(40))
+		fmt.Fprintf(w, "      <rpm:entry name=\"lib%d.so.%d(GLIBC_2.%d)(64bit)\"/>\n", r.IntN(900),
+			r.IntN(9), r.IntN(40))
 	}
-	fmt.Fprint(w, "    </rpm:requires>\n    <file>/usr/lib64/libc.so.6</file>\n  </format>\n</package>\n")
+	fmt.Fprint(w, "    </rpm:requires>\n    <file>/usr/lib64/libc.so.6</file>\n  "+
+		"</format>\n</package>\n")
 }
 
 // sum hashes and counts.

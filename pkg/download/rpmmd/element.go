@@ -12,18 +12,20 @@ import (
 	"github.com/lpbuild/lpbuild/pkg/rpmver"
 )
 
-// Package is what primary.xml says about one package.
+// Package is an entry of primary.xml.
 type Package struct {
 	Name, Arch string
 	EVR        rpmver.EVR
 	Checksum   digest.Digest // of the RPM file
-	Location   string        // path inside the repository or below Base: relative, clean, without ".."
-	Base       string        // http, https or file URL of another place; "": the repository
-	Size       int64         // of the RPM file, in bytes
-	BuildTime  time.Time     // zero if not given, as FileTime
-	FileTime   time.Time     // when the file came into the repository
-	SourceRPM  string        // file name of the source package; empty for source packages
-	Provides   []string      // "name", or "name op [epoch:]version[-release]" with one of < <= = >= >
+	// path inside the repository or below Base: relative, clean, without ".."
+	Location  string
+	Base      string    // http, https or file URL of another place; "" means the repository
+	Size      int64     // of the RPM file, in bytes
+	BuildTime time.Time // zero if not given, as FileTime
+	FileTime  time.Time // when the file was added to the repository
+	SourceRPM string    // file name of the source package; empty for source packages
+	// "name", or "name op [epoch:]version[-release]" with one of < <= = >= >
+	Provides []string
 }
 
 type xmlPackage struct {
@@ -60,7 +62,7 @@ type xmlEntry struct {
 	Flags string `xml:"flags,attr"`
 }
 
-// String returns the form that RPM prints, whatever is in it.
+// String returns the form that RPM prints, whatever the content.
 func (v xmlVersion) String() string {
 	s := v.Version
 	if v.Epoch != "" && v.Epoch != "0" {
@@ -72,7 +74,8 @@ func (v xmlVersion) String() string {
 	return s
 }
 
-// decodeElement decodes one element of the document whose root element begins with root, for the namespaces in it.
+// decodeElement decodes one element of a document whose root element begins with root, which may
+// declare namespaces.
 func decodeElement(root, element []byte) (*xmlPackage, error) {
 	d := xml.NewDecoder(io.MultiReader(bytes.NewReader(root), bytes.NewReader(element)))
 	if _, err := d.Token(); err != nil {
@@ -85,20 +88,20 @@ func decodeElement(root, element []byte) (*xmlPackage, error) {
 	return &x, nil
 }
 
-// isPackage reports whether the element, named "package" in some namespace, is one.
+// isPackage reports whether the element, named "package" in some namespace, is one of rpm-md's.
 func (x *xmlPackage) isPackage() bool {
 	return x.XMLName.Space == commonNS && x.XMLName.Local == "package"
 }
 
-// name returns the package's name if it has one and no more.
+// name returns the package's name if it has exactly one.
 func (x *xmlPackage) name() (string, error) {
 	if len(x.Name) != 1 || x.Name[0] == "" {
-		return "", fmt.Errorf("%w: package with %d names", ErrMalformed, len(x.Name))
+		return "", fmt.Errorf("%w: a package has %d names", ErrMalformed, len(x.Name))
 	}
 	return x.Name[0], nil
 }
 
-// convert checks a package.
+// convert checks a package and returns it.
 func (x *xmlPackage) convert() (p Package, err error) {
 	if p.Name, err = x.name(); err != nil {
 		return Package{}, err
@@ -106,11 +109,12 @@ func (x *xmlPackage) convert() (p Package, err error) {
 	p.Arch, p.SourceRPM = x.Arch, strings.TrimSpace(x.Format.SourceRPM)
 	for _, s := range []string{p.Name, p.Arch} {
 		if !plain(s) {
-			return Package{}, fmt.Errorf("%w: %.80q is no name or architecture of a package", ErrMalformed, s)
+			return Package{}, fmt.Errorf("%w: %.80q cannot be the name or architecture of a "+
+				"package", ErrMalformed, s)
 		}
 	}
 	if len(x.Version) != 1 {
-		return Package{}, fmt.Errorf("%w: package with %d versions", ErrMalformed, len(x.Version))
+		return Package{}, fmt.Errorf("%w: a package has %d versions", ErrMalformed, len(x.Version))
 	}
 	if p.EVR, err = rpmver.Parse(x.Version[0].String()); err != nil {
 		return Package{}, fmt.Errorf("%w: %w", ErrMalformed, err)
@@ -145,7 +149,8 @@ func (e xmlEntry) String() string {
 	return e.Name
 }
 
-// plain reports whether s can be the name or the architecture of a package, and so a part of a file's name.
+// plain reports whether s can be the name or the architecture of a package, and thus part of a file
+// name.
 func plain(s string) bool {
 	odd := func(r rune) bool {
 		return r <= ' ' || r >= 0x7f || strings.ContainsRune("/\\:\"'`$&|;<>()*?[]", r)

@@ -40,7 +40,7 @@ mkdir -p %{buildroot}/usr/share/mini; echo hi >%{buildroot}/usr/share/mini/a
 %files -n mini-debuginfo
 `
 
-// rpms returns a folder with real packages, which are built once and removed by TestMain.
+// rpms returns a directory with real packages, which are built once and removed by TestMain.
 var rpms = sync.OnceValues(func() (string, error) {
 	dir, err := os.MkdirTemp("", "rpmmd")
 	if err != nil {
@@ -49,10 +49,12 @@ var rpms = sync.OnceValues(func() (string, error) {
 	rpmsDir = dir
 	for i, epoch := range []string{"", "Epoch: 3"} {
 		name := filepath.Join(dir, "mini.spec")
-		if err := os.WriteFile(name, []byte(strings.Replace(spec, "EPOCH", epoch, 1)), 0o600); err != nil {
+		if err := os.WriteFile(name, []byte(strings.Replace(spec, "EPOCH", epoch, 1)),
+			0o600); err != nil {
 			return "", err
 		}
-		out, err := exec.Command("rpmbuild", "-bb", "--define", "_topdir "+dir, "--define", fmt.Sprintf("_rpmdir %s/RPMS/%d", dir, i), name).CombinedOutput()
+		out, err := exec.Command("rpmbuild", "-bb", "--define", "_topdir "+dir, "--define",
+			fmt.Sprintf("_rpmdir %s/RPMS/%d", dir, i), name).CombinedOutput()
 		if err != nil {
 			return "", fmt.Errorf("rpmbuild: %w: %s", err, out)
 		}
@@ -60,7 +62,7 @@ var rpms = sync.OnceValues(func() (string, error) {
 	return dir, nil
 })
 
-// rpmsDir is the folder, once there is one.
+// rpmsDir is that directory, once it exists.
 var rpmsDir string
 
 func removeRPMs() {
@@ -69,7 +71,8 @@ func removeRPMs() {
 	}
 }
 
-// repository returns a folder with packages and what createrepo_c makes of them in some compression.
+// repository returns a directory with packages and the output of createrepo_c for them in some
+// compression.
 func repository(t *testing.T, compression string) string {
 	t.Helper()
 	built, err := rpms()
@@ -84,7 +87,7 @@ func repository(t *testing.T, compression string) string {
 	return dir
 }
 
-// command runs a command and returns what it prints.
+// command runs a command and returns its output.
 func command(t testing.TB, name string, args ...string) string {
 	t.Helper()
 	out, err := exec.CommandContext(t.Context(), name, args...).Output()
@@ -109,25 +112,27 @@ func pack(t testing.TB, data []byte, name string, args ...string) []byte {
 	return out
 }
 
-// describe returns what repomd.xml would say about primary.xml in some packed form.
+// describe returns the entry of repomd.xml for a packed primary.xml.
 func describe(location string, packed, open []byte) rpmmd.Data {
 	return rpmmd.Data{
-		Type: "primary", Location: location, Checksum: digest.OfBytes(packed), OpenChecksum: digest.OfBytes(open),
-		Size: int64(len(packed)), OpenSize: int64(len(open)),
+		Type: "primary", Location: location, Checksum: digest.OfBytes(packed),
+		OpenChecksum: digest.OfBytes(open),
+		Size:         int64(len(packed)), OpenSize: int64(len(open)),
 	}
 }
 
 // readAll returns the wanted packages of a primary.xml.
 func readAll(ctx context.Context, document string, names ...string) ([]rpmmd.Package, error) {
 	var found []rpmmd.Package
-	err := rpmmd.ReadPrimary(ctx, strings.NewReader(document), wanted(names), func(p rpmmd.Package) error {
-		found = append(found, p)
-		return nil
-	})
+	err := rpmmd.ReadPrimary(ctx, strings.NewReader(document), wanted(names),
+		func(p rpmmd.Package) error {
+			found = append(found, p)
+			return nil
+		})
 	return found, err
 }
 
-// wanted returns a filter for names; none: all are wanted.
+// wanted returns a filter for names; without names it accepts all.
 func wanted(names []string) func(string) bool {
 	if len(names) == 0 {
 		return nil
@@ -137,7 +142,7 @@ func wanted(names []string) func(string) bool {
 	}
 }
 
-// document returns a primary.xml of some elements, declaring n packages.
+// document returns a primary.xml with the elements, which announces n packages.
 func document(n int, elements ...string) string {
 	return fmt.Sprintf(`<?xml version="1.0" encoding="UTF-8"?>
 <metadata xmlns="http://linux.duke.edu/metadata/common" xmlns:rpm="http://linux.duke.edu/metadata/rpm" packages="%d">
@@ -148,9 +153,12 @@ func document(n int, elements ...string) string {
 // entry returns a package's element.
 func entry(name string) string { return entryWith("<name>" + name + "</name>") }
 
-// entryWith returns an element whose name is written in an unusual way. It keeps to the parts that are needed.
+// entryWith returns an element whose name is written in an unusual way. It has only the required
+// parts.
 func entryWith(name string) string {
-	return `<package type="rpm">` + name + `<arch>x86_64</arch><version epoch="0" ver="2.31" rel="150300.9"/>` +
-		`<checksum type="sha256" pkgid="YES">` + strings.Repeat("ab", 32) + `</checksum><size package="7"/>` +
+	return `<package type="rpm">` + name +
+		`<arch>x86_64</arch><version epoch="0" ver="2.31" rel="150300.9"/>` +
+		`<checksum type="sha256" pkgid="YES">` + strings.Repeat("ab", 32) +
+		`</checksum><size package="7"/>` +
 		`<location href="x86_64/a.rpm"/></package>`
 }

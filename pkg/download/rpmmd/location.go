@@ -10,8 +10,8 @@ import (
 
 const maxLocation = 1024
 
-// checkLocation returns an error that wraps [ErrLocation] unless href is a clean relative path, the same when a server
-// has decoded it, that leads to something inside the repository.
+// checkLocation returns an error that wraps [ErrLocation] unless href is a clean relative path to
+// something inside the repository, and remains the same when a server decodes it.
 func checkLocation(href string) error {
 	if err := checkPath(href); err != nil {
 		return err
@@ -21,7 +21,7 @@ func checkLocation(href string) error {
 	}
 	decoded, err := url.PathUnescape(href)
 	if err == nil && strings.Contains(decoded, "%") {
-		err = fmt.Errorf("%w: escaped twice", ErrLocation)
+		err = fmt.Errorf("%w: it is escaped twice", ErrLocation)
 	}
 	if err == nil {
 		err = checkPath(decoded)

@@ -12,27 +12,31 @@ import (
 	"github.com/lpbuild/lpbuild/pkg/download/digest"
 )
 
-// MaxOpenSize is the most that metadata may have when decompressed, in bytes, whatever they say: 16 GiB.
+// MaxOpenSize is the maximum size of decompressed metadata in bytes: 16 GiB.
 const MaxOpenSize = 16 << 30
 
-// Bounds of metadata that do not say how large they are when decompressed: real ones shrink to a tenth, at best to a fortieth.
+// Bounds of metadata that do not give their decompressed size: real ones shrink to a tenth, at best
+// to a fortieth.
 const (
 	unknownBase  = 64 << 20 // bytes
 	unknownRatio = 100
 )
 
-// OpenPrimary returns what compressed holds, decompressed by the suffix of d's location and checked against d's digests
-// and sizes. Until Read has returned [io.EOF] nothing that came before is proven; instead of it comes an error that wraps
-// [digest.ErrMismatch], [ErrSize], [ErrTooLarge], one of package decompress's, or one of compressed.
+// OpenPrimary returns the content of compressed, decompressed by the suffix of d's location and
+// checked against d's digests and sizes. Until Read has returned [io.EOF], earlier data are
+// unproven; instead of io.EOF it returns an error that wraps [digest.ErrMismatch], [ErrSize],
+// [ErrTooLarge], one of package decompress's, or one of compressed.
 //
-// Decompression runs ahead in a goroutine, in about a megabyte. The stream must be closed; Close waits for that
-// goroutine, and so for a Read of compressed under way, and does not close compressed.
+// Decompression runs ahead in a goroutine, by about a megabyte. The stream must be closed; Close
+// waits for that goroutine, and thus for a pending Read of compressed, and does not close
+// compressed.
 func OpenPrimary(ctx context.Context, d Data, compressed io.Reader) (io.ReadCloser, error) {
 	if d.Checksum.IsZero() {
 		return nil, fmt.Errorf("%.200s: %w", d.Location, digest.ErrWeak)
 	}
 	if d.OpenSize > MaxOpenSize || d.Size > MaxOpenSize {
-		return nil, fmt.Errorf("%.200s: says that it has %d bytes, limit %d: %w", d.Location, max(d.OpenSize, d.Size), int64(MaxOpenSize), ErrTooLarge)
+		return nil, fmt.Errorf("%.200s: it announces %d bytes, the limit is %d: %w", d.Location,
+			max(d.OpenSize, d.Size), int64(MaxOpenSize), ErrTooLarge)
 	}
 	format, err := decompress.FromName(d.Location)
 	if err != nil {
@@ -56,7 +60,7 @@ func OpenPrimary(ctx context.Context, d Data, compressed io.Reader) (io.ReadClos
 	}, nil
 }
 
-// stream is what OpenPrimary returns.
+// stream is the reader that OpenPrimary returns.
 type stream struct {
 	name    string
 	cancel  context.CancelFunc
@@ -77,14 +81,14 @@ func (s *stream) Close() error {
 	return s.ahead.Close()
 }
 
-// checkedReader passes on what it reads, and an error instead of the end if it was not what it should be. More than the
-// size is not passed on.
+// checkedReader passes on what it reads, and replaces io.EOF by an error if the content is wrong.
+// It passes on nothing beyond the size.
 type checkedReader struct {
-	mu   sync.Mutex // a decompressor that was stopped may have a Read under way
+	mu   sync.Mutex // a stopped decompressor may have a pending Read
 	r    io.Reader
 	want digest.Digest
-	hash hash.Hash // nil: any digest will do
-	size int64     // 0: any size will do
+	hash hash.Hash // nil means any digest
+	size int64     // 0 means any size
 	n    int64
 	err  error
 }
@@ -119,7 +123,7 @@ func (c *checkedReader) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// verdict returns io.EOF, or what is wrong with that end.
+// verdict returns io.EOF, or what is wrong with the content.
 func (c *checkedReader) verdict() error {
 	if c.size > 0 && c.n != c.size {
 		return fmt.Errorf("%w: %d bytes instead of %d", ErrSize, c.n, c.size)
@@ -132,8 +136,8 @@ func (c *checkedReader) verdict() error {
 	return io.EOF
 }
 
-// blaming reads decompressed data. If they are damaged, it looks first whether the compressed data were the right ones,
-// since that is what the user can do something about.
+// blaming reads decompressed data. If they are damaged, it first checks the compressed data, since
+// only those are within the user's reach.
 type blaming struct {
 	open   io.ReadCloser
 	packed *checkedReader

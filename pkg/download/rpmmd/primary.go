@@ -9,15 +9,18 @@ import (
 	"strconv"
 )
 
-// ReadPrimary reads a primary.xml, decompressed, from r to its end, and calls yield for each package whose name is
-// wanted, in the order of the file. want nil wants all. Only the wanted are decoded; memory does not grow with the file.
+// ReadPrimary reads a decompressed primary.xml from r to its end, and calls yield for each package
+// whose name is wanted, in the order of the file. A nil want accepts all names. Only wanted
+// packages are decoded, and memory use does not grow with the file.
 //
-// What yield got counts only if ReadPrimary returns nil: the list was complete then, and r ended well (see [OpenPrimary]). A
-// list may have fewer packages than it says, as some tools leave it after they took packages out; the first one more than
-// it says ends the reading. Errors of r and of yield are wrapped, those about the content wrap [ErrMalformed] and
-// say where; a wanted package with a weak digest gives [digest.ErrWeak], one with an odd location [ErrLocation], one of
-// more than 8 MiB [ErrTooLarge].
-func ReadPrimary(ctx context.Context, r io.Reader, want func(name string) bool, yield func(Package) error) error {
+// The packages count only if ReadPrimary returns nil: then the list was complete, and r ended with
+// io.EOF (see [OpenPrimary]). A list may have fewer packages than it announces, since some tools
+// remove packages without updating the number; one more than announced is an error. Errors of r and
+// of yield are wrapped; those about the content wrap [ErrMalformed] and give the offset. A wanted
+// package with a weak digest gives [digest.ErrWeak], one with an unsafe location [ErrLocation], one
+// of more than 8 MiB [ErrTooLarge].
+func ReadPrimary(ctx context.Context, r io.Reader, want func(name string) bool,
+	yield func(Package) error) error {
 	if want == nil {
 		want = func(string) bool { return true }
 	}
@@ -43,27 +46,28 @@ type primary struct {
 	yield func(Package) error
 
 	root     []byte // start tag of the root element
-	declared int64  // packages, by the root element; -1: it does not say
+	declared int64  // packages announced by the root element, or -1 if none
 	seen     int64  // packages
 	pkg      struct {
 		open     bool
 		start    int64
-		nameFrom int64 // where the text of the open <name> begins; 0: none is open
+		nameFrom int64 // start of the text of the open <name>; 0 if none is open
 		named    bool  // the name is known
-		doubt    bool  // only a real parser can tell what it is called
+		doubt    bool  // only a real parser can tell its name
 		dropped  bool  // not wanted
 	}
 }
 
-// count counts a package, before anything of it is given out.
+// count counts a package before it is yielded.
 func (p *primary) count() error {
 	if p.seen++; p.declared >= 0 && p.seen > p.declared {
-		return fmt.Errorf("%w: it says that it has %d packages, but has more", ErrMalformed, p.declared)
+		return fmt.Errorf("%w: it has more packages than the %d it announces", ErrMalformed,
+			p.declared)
 	}
 	return nil
 }
 
-// token looks at one tag.
+// token handles one tag.
 func (p *primary) token(t token) error {
 	if t.kind != endTag {
 		if err := p.start(t); err != nil || t.kind == startTag {
@@ -79,8 +83,8 @@ func (p *primary) token(t token) error {
 	return nil
 }
 
-// start looks at the start of an element. If its tag has a prefix or namespaces of its own, only a real parser can tell
-// whether it is what its name says.
+// start handles the start of an element. If its tag has a prefix or declares namespaces, only a
+// real parser can tell which element it is.
 func (p *primary) start(t token) error {
 	if t.depth == 0 {
 		return p.startRoot(t)
@@ -96,7 +100,7 @@ func (p *primary) start(t token) error {
 		p.keep = t.start
 	case t.depth == 2 && p.pkg.open && string(local) == "name":
 		if p.pkg.dropped {
-			return fmt.Errorf("%w: package with two names", ErrMalformed)
+			return fmt.Errorf("%w: a package has two names", ErrMalformed)
 		}
 		p.pkg.doubt = p.pkg.doubt || p.pkg.named || !plain
 		p.pkg.nameFrom = p.offset()
@@ -104,7 +108,7 @@ func (p *primary) start(t token) error {
 	return nil
 }
 
-// startRoot checks that this is a list of packages.
+// startRoot checks that the document is a list of packages.
 func (p *primary) startRoot(t token) error {
 	first, err := xml.NewDecoder(bytes.NewReader(t.raw)).Token()
 	if err != nil {
@@ -128,7 +132,7 @@ func (p *primary) startRoot(t token) error {
 	return nil
 }
 
-// endName decides whether the package is wanted, if its name is written plainly.
+// endName decides whether the package is wanted, if its name is plain text.
 func (p *primary) endName(t token) error {
 	text := p.bytes(p.pkg.nameFrom, max(p.pkg.nameFrom, t.start)) // <name/> starts before its text
 	odd := func(c rune) bool { return c <= ' ' || c >= 0x7f || c == '&' || c == '<' || c == ']' }
@@ -143,7 +147,7 @@ func (p *primary) endName(t token) error {
 	return nil
 }
 
-// endPackage gives the package out if it is wanted.
+// endPackage yields the package if it is wanted.
 func (p *primary) endPackage() error {
 	pkg := p.pkg
 	p.pkg.open, p.pkg.named, p.pkg.dropped = false, false, false

@@ -11,26 +11,27 @@ const (
 	aheadSize    = 256 << 10
 )
 
-// aheadReader reads what a goroutine has read already, so that decompressing and parsing use two processors.
+// aheadReader reads in another goroutine, so that decompressing and parsing use two processors.
 type aheadReader struct {
 	cancel context.CancelFunc
-	full   chan piece  // closed behind the last
-	free   chan []byte // buffers
-	now    piece       // that is being read
-	rest   []byte      // of it
+	full   chan piece  // closed after the last piece
+	free   chan []byte // free buffers
+	now    piece       // the piece being read
+	rest   []byte      // the rest of it
 	closed bool
 }
 
-// piece is the result of reading a buffer full.
+// piece is the result of filling one buffer.
 type piece struct {
 	data []byte
 	err  error
 }
 
-// readAhead starts reading r, which its goroutine closes at the end.
+// readAhead starts reading r, and closes it at the end.
 func readAhead(ctx context.Context, r io.ReadCloser) *aheadReader {
 	ctx, cancel := context.WithCancel(ctx)
-	a := &aheadReader{cancel: cancel, full: make(chan piece, aheadBuffers+1), free: make(chan []byte, aheadBuffers)}
+	a := &aheadReader{cancel: cancel, full: make(chan piece, aheadBuffers+1),
+		free: make(chan []byte, aheadBuffers)}
 	for range aheadBuffers {
 		a.free <- make([]byte, aheadSize)
 	}
@@ -38,7 +39,8 @@ func readAhead(ctx context.Context, r io.ReadCloser) *aheadReader {
 	return a
 }
 
-// run reads until an error. full has room for all buffers and an error, so that nothing ever waits there.
+// run reads until an error. full has room for all buffers and an error, so that sending never
+// blocks.
 func (a *aheadReader) run(ctx context.Context, r io.ReadCloser) {
 	defer close(a.full)
 	defer r.Close()
@@ -57,7 +59,7 @@ func (a *aheadReader) run(ctx context.Context, r io.ReadCloser) {
 	}
 }
 
-// readFull reads until p is full or there is an error, which it returns as it is.
+// readFull reads until p is full or a read fails, and returns that error unchanged.
 func readFull(r io.Reader, p []byte) (n int, err error) {
 	for n < len(p) && err == nil {
 		var m int

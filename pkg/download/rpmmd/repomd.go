@@ -17,7 +17,7 @@ import (
 	"github.com/lpbuild/lpbuild/pkg/download/digest"
 )
 
-// MaxRepomd is the largest repomd.xml that is read, in bytes. Real ones have some kilobytes.
+// MaxRepomd is the maximum size of a repomd.xml in bytes. Real ones have some kilobytes.
 const MaxRepomd = 4 << 20
 
 // Namespaces of the formats.
@@ -27,21 +27,23 @@ const (
 	rpmNS    = "http://linux.duke.edu/metadata/rpm"
 )
 
-// Repomd is the content of repomd.xml: what other metadata a repository has.
+// Repomd is the content of repomd.xml, which lists the repository's other metadata.
 type Repomd struct {
-	Revision string // as the repository's maker chose it, often seconds since 1970
+	Revision string // chosen by the repository's tool, often seconds since 1970
 	Data     []Data // in the order of the file
 }
 
-// Data describes one file of metadata.
+// Data describes one metadata file.
 type Data struct {
-	Type         string        // "primary", "filelists", "updateinfo", …
-	Location     string        // path inside the repository or below Base: relative, clean, without ".."
-	Base         string        // http, https or file URL of another place; "": the repository
-	Checksum     digest.Digest // of the file. Zero if only weak ones are given, never so for "primary"
-	OpenChecksum digest.Digest // of the decompressed file. Zero if not given, or only weak ones
-	Size         int64         // of the file in bytes; 0: not given
-	OpenSize     int64         // of the decompressed file in bytes; 0: not given
+	Type string // "primary", "filelists", "updateinfo", …
+	// path inside the repository or below Base: relative, clean, without ".."
+	Location string
+	Base     string // http, https or file URL of another place; "" means the repository
+	// of the file; zero if only weak ones are given, which never holds for "primary"
+	Checksum     digest.Digest
+	OpenChecksum digest.Digest // of the decompressed file; zero if none or only weak ones are given
+	Size         int64         // of the file in bytes; 0 if not given
+	OpenSize     int64         // of the decompressed file in bytes; 0 if not given
 	Timestamp    time.Time     // zero if not given
 }
 
@@ -71,11 +73,12 @@ type xmlHref struct {
 	Base string `xml:"http://www.w3.org/XML/1998/namespace base,attr"`
 }
 
-// ParseRepomd reads repomd.xml. An error wraps [ErrMalformed], [ErrTooLarge], [ErrLocation] or, if the list of packages
-// has no digest but MD5 or SHA-1 ones, [digest.ErrWeak].
+// ParseRepomd parses repomd.xml. An error wraps [ErrMalformed], [ErrTooLarge], [ErrLocation] or, if
+// the list of packages has only MD5 or SHA-1 digests, [digest.ErrWeak].
 func ParseRepomd(data []byte) (*Repomd, error) {
 	if len(data) > MaxRepomd {
-		return nil, fmt.Errorf("repomd.xml: %d bytes, limit %d: %w", len(data), MaxRepomd, ErrTooLarge)
+		return nil, fmt.Errorf("repomd.xml: %d bytes, limit %d: %w", len(data), MaxRepomd,
+			ErrTooLarge)
 	}
 	var x xmlRepomd
 	if err := decodeDocument(data, &x); err != nil {
@@ -92,7 +95,7 @@ func ParseRepomd(data []byte) (*Repomd, error) {
 	return r, nil
 }
 
-// decodeDocument decodes one XML document, behind whose root element nothing but blanks and comments may follow.
+// decodeDocument decodes one XML document. Only blanks and comments may follow its root element.
 func decodeDocument(data []byte, v any) error {
 	d := xml.NewDecoder(bytes.NewReader(data))
 	if err := d.Decode(v); err != nil {
@@ -107,21 +110,23 @@ func decodeDocument(data []byte, v any) error {
 			return err
 		case xml.CharData:
 			if len(bytes.TrimSpace(t)) > 0 {
-				return errors.New("text behind the root element")
+				return errors.New("text after the root element")
 			}
 		case xml.StartElement, xml.Directive:
-			return errors.New("more behind the root element")
+			return errors.New("markup after the root element")
 		}
 	}
 }
 
-// data checks an entry.
+// data checks an entry and returns it.
 func (x *xmlData) data() (d Data, err error) {
 	d.Type = x.Type
-	if d.Checksum, err = trusted(x.Checksum); err != nil && (d.Type == "primary" || !errors.Is(err, digest.ErrWeak)) {
+	if d.Checksum, err = trusted(x.Checksum); err != nil && (d.Type == "primary" ||
+		!errors.Is(err, digest.ErrWeak)) {
 		return Data{}, fmt.Errorf("checksum: %w", err)
 	}
-	if d.OpenChecksum, err = trusted(x.OpenChecksum); err != nil && !errors.Is(err, digest.ErrWeak) && len(x.OpenChecksum) > 0 {
+	if d.OpenChecksum, err = trusted(x.OpenChecksum); err != nil &&
+		!errors.Is(err, digest.ErrWeak) && len(x.OpenChecksum) > 0 {
 		return Data{}, fmt.Errorf("open-checksum: %w", err)
 	}
 	if d.Base, d.Location, err = oneLocation(x.Location); err != nil {
@@ -133,14 +138,14 @@ func (x *xmlData) data() (d Data, err error) {
 	if d.OpenSize, err = number(x.OpenSize); err != nil {
 		return Data{}, fmt.Errorf("open-size: %w", err)
 	}
-	seconds, _, _ := strings.Cut(x.Timestamp, ".") // old makers wrote fractions
+	seconds, _, _ := strings.Cut(x.Timestamp, ".") // old tools wrote fractions
 	if d.Timestamp, err = timestamp(seconds); err != nil {
 		return Data{}, fmt.Errorf("timestamp: %w", err)
 	}
 	return d, nil
 }
 
-// trusted returns the first digest whose algorithm is trusted.
+// trusted returns the first digest with a trusted algorithm.
 func trusted(sums []xmlSum) (digest.Digest, error) {
 	weak := fmt.Errorf("%w: missing", ErrMalformed)
 	for _, s := range sums {
@@ -156,11 +161,11 @@ func trusted(sums []xmlSum) (digest.Digest, error) {
 	return digest.Digest{}, weak
 }
 
-// oneLocation checks that there is one location, and that it is inside the repository or below the base that it names. A
-// relative base is a part of the path.
+// oneLocation checks that there is exactly one location, inside the repository or below the base
+// that it names. A relative base becomes part of the path.
 func oneLocation(locations []xmlHref) (base, location string, err error) {
 	if len(locations) != 1 {
-		return "", "", fmt.Errorf("%w: %d locations instead of one", ErrMalformed, len(locations))
+		return "", "", fmt.Errorf("%w: got %d locations, want one", ErrMalformed, len(locations))
 	}
 	base, location = locations[0].Base, locations[0].Href
 	if err := checkLocation(location); err != nil {
@@ -179,20 +184,23 @@ func oneLocation(locations []xmlHref) (base, location string, err error) {
 	return "", location, checkLocation(location)
 }
 
-// schemes are those of a base that can be read from.
+// schemes are the readable ones of a base.
 var schemes = map[string]bool{"http": true, "https": true, "file": true}
 
-// checkBase refuses a base that could mean something else than it seems to.
+// checkBase rejects a base whose meaning is not obvious.
 func checkBase(base string) error {
 	u, err := url.Parse(base)
-	if err != nil || len(base) > maxLocation || u.User != nil || u.RawQuery != "" || u.Fragment != "" ||
-		strings.ContainsFunc(base, func(r rune) bool { return r <= ' ' || r == 0x7f || r == '\\' }) || slices.Contains(strings.Split(u.Path, "/"), "..") {
-		return fmt.Errorf("xml:base %.200q: %w: it is no plain URL", base, ErrLocation)
+	if err != nil || len(base) > maxLocation || u.User != nil || u.RawQuery != "" ||
+		u.Fragment != "" ||
+		strings.ContainsFunc(base, func(r rune) bool {
+			return r <= ' ' || r == 0x7f || r == '\\'
+		}) || slices.Contains(strings.Split(u.Path, "/"), "..") {
+		return fmt.Errorf("xml:base %.200q: %w: it is not a plain URL", base, ErrLocation)
 	}
 	return nil
 }
 
-// number reads a size; "" is 0.
+// number parses a size; "" is 0.
 func number(s string) (int64, error) {
 	s = strings.TrimSpace(s)
 	if s == "" {
@@ -205,10 +213,10 @@ func number(s string) (int64, error) {
 	return int64(n), nil
 }
 
-// maxSeconds is the end of the year 9999, beyond which times have no common form.
+// maxSeconds is the end of the year 9999; later times have no common form.
 const maxSeconds = 253402300799
 
-// timestamp reads seconds since 1970; "" and "0" are the zero time.
+// timestamp parses seconds since 1970; "" and "0" are the zero time.
 func timestamp(s string) (time.Time, error) {
 	n, err := number(s)
 	if err != nil || n > maxSeconds {
@@ -220,8 +228,8 @@ func timestamp(s string) (time.Time, error) {
 	return time.Unix(n, 0).UTC(), nil
 }
 
-// Primary returns the list of packages, in the first compression that is read here; zchunk is not. Otherwise the error,
-// which wraps [ErrNoPrimary], names what there is.
+// Primary returns the list of packages in the first supported compression; zchunk is not supported.
+// Otherwise the error wraps [ErrNoPrimary] and lists what there is.
 func (r *Repomd) Primary() (Data, error) {
 	names := make([]string, 0, len(r.Data))
 	for _, d := range r.Data {
@@ -233,12 +241,13 @@ func (r *Repomd) Primary() (Data, error) {
 		names = append(names, fmt.Sprintf("%.40q (%.200s)", d.Type, d.Location))
 	}
 	if len(names) == 0 {
-		return Data{}, fmt.Errorf("repomd.xml: %w, nor anything else", ErrNoPrimary)
+		return Data{}, fmt.Errorf("repomd.xml: %w, nor any other metadata", ErrNoPrimary)
 	}
-	return Data{}, fmt.Errorf("repomd.xml: %w, only %.1000s", ErrNoPrimary, strings.Join(names, ", "))
+	return Data{}, fmt.Errorf("repomd.xml: %w, only %.1000s", ErrNoPrimary,
+		strings.Join(names, ", "))
 }
 
-// noEOF is for places where the end of the input is too early.
+// noEOF turns io.EOF into an error where the input must not end.
 func noEOF(err error) error {
 	if errors.Is(err, io.EOF) {
 		return io.ErrUnexpectedEOF

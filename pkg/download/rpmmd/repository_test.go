@@ -17,7 +17,8 @@ import (
 	"github.com/lpbuild/lpbuild/pkg/rpmver"
 )
 
-// TestRepository reads what createrepo_c wrote and compares it with what rpm says about the packages.
+// TestRepository reads the output of createrepo_c and compares it with rpm's output about the
+// packages.
 func TestRepository(t *testing.T) {
 	for _, compression := range []string{"gz", "bz2", "xz"} {
 		t.Run(compression, func(t *testing.T) {
@@ -60,7 +61,8 @@ func TestZstd(t *testing.T) {
 	}
 	open := []byte(command(t, "zcat", names[0]))
 	packed := pack(t, open, "zstd", "-qc")
-	if d := cmp.Diff(asRPMSays(t, dir), readPacked(t, describe("repodata/primary.xml.zst", packed, open), packed)); d != "" {
+	if d := cmp.Diff(asRPMSays(t, dir), readPacked(t, describe("repodata/primary.xml.zst", packed,
+		open), packed)); d != "" {
 		t.Errorf("packages (-rpm +got):\n%s", d)
 	}
 }
@@ -81,7 +83,9 @@ func readPacked(t *testing.T, d rpmmd.Data, packed []byte) []rpmmd.Package {
 	}); err != nil {
 		t.Fatal(err)
 	}
-	slices.SortFunc(got, func(a, b rpmmd.Package) int { return strings.Compare(a.Location, b.Location) })
+	slices.SortFunc(got, func(a, b rpmmd.Package) int {
+		return strings.Compare(a.Location, b.Location)
+	})
 	return got
 }
 
@@ -98,8 +102,10 @@ func asRPMSays(t *testing.T, dir string) []rpmmd.Package {
 		if err != nil {
 			t.Fatal(err)
 		}
-		f := strings.Fields(command(t, "rpm", "-qp", "--qf", "%{NAME} %{ARCH} %{EVR} %{BUILDTIME} %{SOURCERPM}", name))
-		p := rpmmd.Package{Name: f[0], Arch: f[1], SourceRPM: f[4], Size: info.Size(), FileTime: info.ModTime().Truncate(time.Second).UTC()}
+		f := strings.Fields(command(t, "rpm", "-qp", "--qf", "%{NAME} %{ARCH} %{EVR} "+
+			"%{BUILDTIME} %{SOURCERPM}", name))
+		p := rpmmd.Package{Name: f[0], Arch: f[1], SourceRPM: f[4], Size: info.Size(),
+			FileTime: info.ModTime().Truncate(time.Second).UTC()}
 		if p.EVR, err = rpmver.Parse(f[2]); err != nil {
 			t.Fatal(err)
 		}

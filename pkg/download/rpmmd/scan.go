@@ -10,13 +10,14 @@ import (
 	"github.com/lpbuild/lpbuild/internal/lazyregexp"
 )
 
-// scanner finds the tags of an XML document. It knows as much of XML as is needed for that: quoted attributes, comments,
-// CDATA, processing instructions, and that what is opened must be closed. A document type, which nothing has that makes
-// this metadata, is refused. Other than a full parser it does not look into attributes and text.
+// scanner finds the tags of an XML document. It knows just enough XML for that: quoted attributes,
+// comments, CDATA, processing instructions, and matching end tags. It rejects document types, which
+// no generator of this metadata writes. Unlike a full parser it does not look into attributes and
+// text.
 type scanner struct {
 	window
 	names  []byte // of the open elements, joined
-	ends   []int  // of each in names
+	ends   []int  // end of each in names
 	closed bool   // the root element
 }
 
@@ -25,11 +26,11 @@ func newScanner(ctx context.Context, r io.Reader) *scanner {
 }
 
 const (
-	maxDepth = 64  // elements in each other; real ones have five
+	maxDepth = 64  // nesting depth; real documents have five levels
 	maxName  = 256 // bytes
 )
 
-// tokenKind is the kind of a markup that matters here.
+// tokenKind is the kind of a tag.
 type tokenKind byte
 
 const (
@@ -39,17 +40,17 @@ const (
 	theEnd // of the document
 )
 
-// token is one tag. Its parts are good until the next token is read.
+// token is one tag. Its parts are valid until the next token is read.
 type token struct {
 	kind  tokenKind
 	start int64  // offset in the document
 	raw   []byte // the whole tag
 	name  []byte // with its prefix
-	depth int    // elements around it
+	depth int    // number of enclosing elements
 }
 
-// errUnusual says that a document is refused although a parser might read it.
-var errUnusual = fmt.Errorf("%w: XML that such metadata do not have", ErrMalformed)
+// errUnusual means that a document is rejected although a parser might accept it.
+var errUnusual = fmt.Errorf("%w: repository metadata do not use such XML", ErrMalformed)
 
 // next returns the next tag.
 func (s *scanner) next() (token, error) {
@@ -87,7 +88,7 @@ func (s *scanner) next() (token, error) {
 	}
 }
 
-// byteOrderMark skips the mark that some put before UTF-8.
+// byteOrderMark skips the optional mark before UTF-8.
 func (s *scanner) byteOrderMark() error {
 	const mark = "\xef\xbb\xbf"
 	if err := s.atLeast(len(mark)); err != nil {
@@ -99,11 +100,12 @@ func (s *scanner) byteOrderMark() error {
 	return nil
 }
 
-// maxBlank bounds what stands between two packages, in bytes: real lists have a line break there. Inside of a package
-// it is maxElement.
+// maxBlank bounds the text between two packages, in bytes: real lists have a line break there.
+// Within a package the bound is maxElement.
 const maxBlank = 1 << 20
 
-// saysNothing returns an error if too much stands between two tags, the first of which ended at start.
+// saysNothing returns an error if there is too much between two tags, the first of which ended at
+// start.
 func (s *scanner) saysNothing(start int64) error {
 	limit := int64(maxBlank)
 	if len(s.ends) >= 2 {
@@ -115,7 +117,7 @@ func (s *scanner) saysNothing(start int64) error {
 	return nil
 }
 
-// text goes on to the next "<". io.EOF: there is none, and the root element is closed.
+// text advances to the next "<". It returns io.EOF if there is none and the root element is closed.
 func (s *scanner) text() error {
 	for start := s.offset(); ; {
 		if err := s.saysNothing(start); err != nil {
@@ -127,7 +129,7 @@ func (s *scanner) text() error {
 			text = text[:n]
 		}
 		if len(s.ends) == 0 && len(bytes.TrimLeft(text, blanks)) > 0 {
-			return fmt.Errorf("%w: text outside of the root element", errUnusual)
+			return fmt.Errorf("%w: text outside the root element", errUnusual)
 		}
 		s.pos += len(text)
 		if n >= 0 {
@@ -155,29 +157,31 @@ func (s *scanner) declaration() error {
 		return err
 	}
 	if len(s.ends) == 0 || string(s.buf[s.pos:s.pos+len(cdata)]) != cdata {
-		return fmt.Errorf("%w: a document type, or CDATA outside of the root element", errUnusual)
+		return fmt.Errorf("%w: a document type, or CDATA outside the root element", errUnusual)
 	}
 	s.pos += len(cdata)
 	return s.skipBounded("]]>")
 }
 
-// skipBounded goes on behind the next sep.
+// skipBounded advances past the next sep.
 func (s *scanner) skipBounded(sep string) error {
 	start := s.offset()
 	return s.skip(sep, func() error { return s.saysNothing(start) })
 }
 
-// encodingUTF8 is how an XML declaration may name the encoding.
+// encodingUTF8 matches the names of the encoding that an XML declaration may have.
 var encodingUTF8 = lazyregexp.New(`(?i)\sencoding\s*=\s*("utf-8"|'utf-8')`)
 
-// instruction skips a processing instruction. An XML declaration must not name another encoding than UTF-8.
+// instruction skips a processing instruction. An XML declaration must not name an encoding other
+// than UTF-8.
 func (s *scanner) instruction() error {
 	const declaration = "<?xml"
 	if err := s.atLeast(len(declaration) + 1); err != nil {
 		return err
 	}
 	start := s.buf[s.pos : s.pos+len(declaration)+1]
-	if string(start[:len(declaration)]) != declaration || !isBlank(start[len(declaration)]) && start[len(declaration)] != '?' {
+	if string(start[:len(declaration)]) != declaration || !isBlank(start[len(declaration)]) &&
+		start[len(declaration)] != '?' {
 		s.pos += len("<?")
 		return s.skipBounded("?>")
 	}
@@ -196,17 +200,18 @@ func (s *scanner) instruction() error {
 	return nil
 }
 
-// startTag reads the start of an element, or a whole empty one.
+// startTag reads a start tag or an empty-element tag.
 func (s *scanner) startTag() (token, error) {
 	length, err := s.tagLength()
 	if err != nil {
 		return token{}, err
 	}
 	raw := s.buf[s.pos : s.pos+length]
-	t := token{kind: startTag, start: s.offset(), raw: raw, name: leadingName(raw[1:]), depth: len(s.ends)}
+	t := token{kind: startTag, start: s.offset(), raw: raw, name: leadingName(raw[1:]),
+		depth: len(s.ends)}
 	switch {
 	case len(t.name) == 0:
-		return token{}, fmt.Errorf("%w: %.40q does not begin with a name", ErrMalformed, raw)
+		return token{}, fmt.Errorf("%w: the tag %.40q has no valid name", ErrMalformed, raw)
 	case t.depth == 0 && s.closed:
 		return token{}, fmt.Errorf("%w: a second root element", errUnusual)
 	case t.depth == maxDepth:
@@ -223,7 +228,7 @@ func (s *scanner) startTag() (token, error) {
 	return t, nil
 }
 
-// tagLength returns the length of the tag that is next, to the first ">" that is not in quotes.
+// tagLength returns the length of the next tag, up to the first ">" that is not in quotes.
 func (s *scanner) tagLength() (int, error) {
 	quote := byte(0)
 	for i := 1; ; {
@@ -254,16 +259,17 @@ func (s *scanner) endTag() (token, error) {
 		return token{}, err
 	}
 	raw := s.buf[s.pos : s.pos+n+1]
-	t := token{kind: endTag, start: s.offset(), raw: raw, name: bytes.TrimRight(raw[2:n], blanks), depth: len(s.ends) - 1}
+	t := token{kind: endTag, start: s.offset(), raw: raw, name: bytes.TrimRight(raw[2:n], blanks),
+		depth: len(s.ends) - 1}
 	if t.depth < 0 {
-		return token{}, fmt.Errorf("%w: %.80q closes nothing", ErrMalformed, raw)
+		return token{}, fmt.Errorf("%w: %.80q closes no element", ErrMalformed, raw)
 	}
 	from := 0
 	if t.depth > 0 {
 		from = s.ends[t.depth-1]
 	}
 	if open := s.names[from:]; !bytes.Equal(open, t.name) {
-		return token{}, fmt.Errorf("%w: %.80q where %.80q is open", ErrMalformed, raw, open)
+		return token{}, fmt.Errorf("%w: %.80q closes the element %.80q", ErrMalformed, raw, open)
 	}
 	s.names, s.ends = s.names[:from], s.ends[:t.depth]
 	s.pos += n + 1
@@ -275,7 +281,8 @@ const blanks = " \t\r\n"
 
 func isBlank(c byte) bool { return c == ' ' || c == '\t' || c == '\r' || c == '\n' }
 
-// leadingName returns the XML name that b begins with, if it is not too long and a blank, "/" or ">" follows.
+// leadingName returns the XML name at the start of b, if it is short enough and followed by a
+// blank, "/" or ">".
 func leadingName(b []byte) []byte {
 	for i, c := range b[:min(len(b), maxName+1)] {
 		switch {

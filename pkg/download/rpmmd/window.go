@@ -14,14 +14,15 @@ const (
 	maxElement  = 8 << 20 // of one package that is kept, or of one tag
 )
 
-// window is the part of a document that is in memory: from what is still needed to what was read last.
+// window is the part of a document in memory: from what is still needed to the end of what was
+// read.
 type window struct {
 	ctx  context.Context
 	r    io.Reader
 	buf  []byte
 	pos  int   // in buf, of the next byte to look at
 	base int64 // offset of buf[0] in the document
-	keep int64 // offset from which on the document must stay in buf; -1: from pos on
+	keep int64 // offset from which on the document must stay in buf; -1 means from pos on
 	eof  bool
 }
 
@@ -29,16 +30,16 @@ func newWindow(ctx context.Context, r io.Reader) window {
 	return window{ctx: ctx, r: r, buf: make([]byte, 0, startBuffer), keep: -1}
 }
 
-// errEnds says that a document ends too early.
+// errEnds means that a document ends too early.
 var errEnds = fmt.Errorf("%w: %w", ErrMalformed, io.ErrUnexpectedEOF)
 
-// offset returns the place in the document of the next byte.
+// offset returns the offset of the next byte in the document.
 func (w *window) offset() int64 { return w.base + int64(w.pos) }
 
-// bytes returns what was kept of the document from one offset to another.
+// bytes returns the kept part of the document from one offset to another.
 func (w *window) bytes(from, to int64) []byte { return w.buf[from-w.base : to-w.base] }
 
-// fill reads more behind what is there. It returns io.EOF if there is no more.
+// fill reads more of the document into buf. It returns io.EOF if there is no more.
 func (w *window) fill() error {
 	if w.eof {
 		return io.EOF
@@ -75,7 +76,7 @@ func (w *window) fill() error {
 	return io.ErrNoProgress
 }
 
-// ends is for places where the end of the input is too early.
+// ends turns io.EOF into an error where the document must not end.
 func ends(err error) error {
 	if errors.Is(err, io.EOF) {
 		return errEnds
@@ -83,7 +84,7 @@ func ends(err error) error {
 	return err
 }
 
-// atLeast makes sure that n bytes are in the buffer from pos on.
+// atLeast ensures that buf has n bytes from pos on.
 func (w *window) atLeast(n int) error {
 	for len(w.buf)-w.pos < n {
 		if err := w.fill(); err != nil {
@@ -93,7 +94,7 @@ func (w *window) atLeast(n int) error {
 	return nil
 }
 
-// find returns where sep is, counted from pos.
+// find returns the position of sep, relative to pos.
 func (w *window) find(sep string) (int, error) {
 	for from := 0; ; {
 		if n := bytes.Index(w.buf[w.pos+from:], []byte(sep)); n >= 0 {
@@ -106,7 +107,7 @@ func (w *window) find(sep string) (int, error) {
 	}
 }
 
-// skip goes on behind the next sep. It asks bound in between how far to go.
+// skip advances past the next sep. It calls bound to limit the distance.
 func (w *window) skip(sep string, bound func() error) error {
 	for {
 		if err := bound(); err != nil {

@@ -20,7 +20,7 @@ func TestFullDisk(t *testing.T) {
 	disk := t.TempDir()
 	err := unix.Mount("tmpfs", disk, "tmpfs", 0, "size=256k,mode=0700")
 	if errors.Is(err, unix.EPERM) {
-		t.Skip("no right to mount a small disk; TestFileSizeLimit tests the same without one")
+		t.Skip("mounting a file system needs root; TestFileSizeLimit tests the same without one")
 	}
 	if err != nil {
 		t.Fatal(err)
@@ -33,21 +33,22 @@ func TestFullDisk(t *testing.T) {
 	fillUp(t, filepath.Join(disk, "store"))
 }
 
-// A limit for the size of files, in another process since it cannot be taken back.
+// The limit on file sizes is set in another process, since it cannot be lifted again.
 func TestFileSizeLimit(t *testing.T) {
 	if dir := os.Getenv("STORE_TEST_DIR"); dir != "" {
 		fillUp(t, dir)
 		return
 	}
 	cmd := exec.Command(os.Args[0], "-test.run=^TestFileSizeLimit$", "-test.v")
-	cmd.Env = append(os.Environ(), "STORE_TEST_FILE_LIMIT=131072", "STORE_TEST_DIR="+filepath.Join(t.TempDir(), "store"))
+	cmd.Env = append(os.Environ(), "STORE_TEST_FILE_LIMIT=131072", "STORE_TEST_DIR="+
+		filepath.Join(t.TempDir(), "store"))
 	out, err := cmd.CombinedOutput()
 	if err != nil || !strings.Contains(string(out), "--- PASS: TestFileSizeLimit") {
 		t.Errorf("%v\n%s", err, out)
 	}
 }
 
-// fillUp puts too much into a store that has little room.
+// fillUp puts too much into a store with little room.
 func fillUp(t *testing.T, dir string) {
 	s, err := store.Open(dir)
 	if err != nil {
@@ -80,11 +81,11 @@ func fillUp(t *testing.T, dir string) {
 		f.Close()
 	}
 	if s.Has(d) {
-		t.Error("half content under its final name")
+		t.Error("incomplete content has its final name")
 	}
 }
 
-// checkFull wants an error that names the file and says what to do.
+// checkFull checks that an error names the file and gives advice.
 func checkFull(t *testing.T, what string, err error, dir string) {
 	t.Helper()
 	if !errors.Is(err, store.ErrFull) {
@@ -92,7 +93,7 @@ func checkFull(t *testing.T, what string, err error, dir string) {
 	}
 	for _, want := range []string{dir, "make room there, or set LPBUILD_CACHE"} {
 		if !strings.Contains(err.Error(), want) {
-			t.Errorf("%s: error %q does not say %q", what, err, want)
+			t.Errorf("%s: error %q, want %q in it", what, err, want)
 		}
 	}
 }

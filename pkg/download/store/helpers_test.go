@@ -20,7 +20,7 @@ import (
 	"github.com/lpbuild/lpbuild/pkg/download/store"
 )
 
-// TestMain is also the program that tests run as another process: see child.
+// TestMain also serves as the program that tests run as another process: see child.
 func TestMain(m *testing.M) {
 	if len(os.Args) == 4 && os.Args[1] == "hold-part" {
 		holdPart(os.Args[2], os.Args[3])
@@ -30,14 +30,16 @@ func TestMain(m *testing.M) {
 		var most uint64
 		fmt.Sscan(limit, &most)
 		signal.Ignore(syscall.SIGXFSZ)
-		if err := unix.Setrlimit(unix.RLIMIT_FSIZE, &unix.Rlimit{Cur: most, Max: most}); err != nil {
+		if err := unix.Setrlimit(unix.RLIMIT_FSIZE,
+			&unix.Rlimit{Cur: most, Max: most}); err != nil {
 			panic(err)
 		}
 	}
 	os.Exit(m.Run())
 }
 
-// holdPart writes the beginning of some content as a part, says so, and sleeps with the lock held.
+// holdPart writes the beginning of some content as a part, reports that, and sleeps while it holds
+// the lock.
 func holdPart(dir, d string) {
 	parsed, err := digest.Parse(d)
 	check(err)
@@ -58,7 +60,7 @@ func check(err error) {
 	}
 }
 
-// startHolder starts another process that holds the part of d, and returns when it does.
+// startHolder starts another process that holds the part of d, and returns once it does.
 func startHolder(t *testing.T, dir string, d digest.Digest) *exec.Cmd {
 	t.Helper()
 	cmd := exec.Command(os.Args[0], "hold-part", dir, d.String())
@@ -139,7 +141,7 @@ func random(n int) []byte {
 	return b
 }
 
-// blobName returns where content lies below the store's folder.
+// blobName returns the path of content below the store's directory.
 func blobName(d digest.Digest) string {
 	return filepath.Join("blobs", d.Algorithm, d.Hex[:2], d.Hex)
 }

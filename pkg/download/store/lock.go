@@ -13,7 +13,8 @@ import (
 	"github.com/lpbuild/lpbuild/internal/regularfile"
 )
 
-// readerFunc returns r with a look at ctx before every read, so that copying a large file can be given up.
+// readerFunc returns r with a check of ctx before every read, so that copying a large file can be
+// cancelled.
 func readerFunc(ctx context.Context, r io.Reader) io.Reader { return ctxReader{ctx, r} }
 
 type ctxReader struct {
@@ -28,7 +29,7 @@ func (r ctxReader) Read(b []byte) (int, error) {
 	return r.r.Read(b)
 }
 
-// openRegular opens a file for reading if it is a regular one: reading from a FIFO would wait for ever.
+// openRegular opens a file for reading if it is regular: reading from a FIFO could block forever.
 func openRegular(name string) (*os.File, error) {
 	f, _, err := regularfile.Open(name)
 	return f, err
@@ -36,8 +37,8 @@ func openRegular(name string) (*os.File, error) {
 
 const tempPrefix = "in-"
 
-// createTemp returns a new locked file in the store's folder for content on its way in. The lock tells [Store.Prune] of
-// any process that somebody is still writing.
+// createTemp returns a new locked file in the store's directory for incoming content. The lock
+// tells [Store.Prune] in any process that the file is in use.
 func (s *Store) createTemp(ctx context.Context) (*os.File, error) {
 	for {
 		if ctx.Err() != nil {
@@ -59,8 +60,9 @@ func (s *Store) createTemp(ctx context.Context) (*os.File, error) {
 	}
 }
 
-// openLocked opens the file name, creating it if needed, and waits until no other process has it locked. It gives up
-// when ctx is done, and returns a nil file when done says that there is nothing to wait for any more.
+// openLocked opens the file name, creating it if needed, and waits until no other process has it
+// locked. It gives up when ctx is done, and returns a nil file once done reports that waiting is
+// pointless.
 func openLocked(ctx context.Context, name string, done func() bool) (*os.File, error) {
 	for pause := 5 * time.Millisecond; ; pause = min(2*pause, 250*time.Millisecond) {
 		if done() {
@@ -80,21 +82,22 @@ func openLocked(ctx context.Context, name string, done func() bool) (*os.File, e
 		}
 		select {
 		case <-ctx.Done():
-			return nil, fmt.Errorf("wait for the process that writes %s: %w", name, context.Cause(ctx))
+			return nil, fmt.Errorf("waiting for the process that writes %s: %w", name,
+				context.Cause(ctx))
 		case <-time.After(pause):
 		}
 	}
 }
 
-// tryLock locks f for this open file. It returns false if somebody else holds the lock, or if the file lost its name
-// before it was locked: whoever held the lock has renamed or removed it.
+// tryLock locks f for this open file. It returns false if somebody else holds the lock, or if the
+// file lost its name before it was locked, because a former holder renamed or removed it.
 func tryLock(f *os.File) (bool, error) {
 	err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB)
 	switch {
 	case errors.Is(err, unix.EWOULDBLOCK), errors.Is(err, unix.EINTR):
 		return false, nil
 	case err != nil:
-		return false, fmt.Errorf("lock %s: %w: the store belongs on a local disk", f.Name(), err)
+		return false, fmt.Errorf("lock %s: %w: the store must be on a local disk", f.Name(), err)
 	}
 	named, err := os.Lstat(f.Name())
 	return err == nil && sameFile(f, named), nil

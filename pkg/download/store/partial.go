@@ -11,9 +11,9 @@ import (
 	"github.com/lpbuild/lpbuild/pkg/download/digest"
 )
 
-// Partial is content that is still arriving and that survives the process: what was written is there again when
-// [Store.Partial] is called the next time. It is locked against all other processes until Commit or Close, and is for
-// one goroutine.
+// Partial is content that is still arriving and that survives the process: the next call of
+// [Store.Partial] finds the bytes written so far. It is locked against all other processes until
+// Commit or Close, and is for one goroutine.
 type Partial struct {
 	s    *Store
 	d    digest.Digest
@@ -22,9 +22,9 @@ type Partial struct {
 	size int64
 }
 
-// Partial opens the part of the content that d names, empty or as far as it came before. While another process has it
-// open Partial waits, as long as ctx allows. If the content is complete, before or after the wait, the error wraps
-// [ErrExists].
+// Partial opens the part of the content with digest d, empty or with the bytes written so far. It
+// waits while another process has it open, as long as ctx allows. If the content is complete,
+// before or after the wait, the error wraps [ErrExists].
 func (s *Store) Partial(ctx context.Context, d digest.Digest) (*Partial, error) {
 	if err := valid(d); err != nil {
 		return nil, err
@@ -35,7 +35,7 @@ func (s *Store) Partial(ctx context.Context, d digest.Digest) (*Partial, error) 
 	if err != nil {
 		return nil, err
 	}
-	if f != nil && done() { // finished between the look and the lock
+	if f != nil && done() { // completed between the check and the lock
 		os.Remove(name)
 		f.Close()
 		f = nil
@@ -53,7 +53,7 @@ func (s *Store) Partial(ctx context.Context, d digest.Digest) (*Partial, error) 
 
 const partSuffix = ".part"
 
-// Size returns how many bytes are there.
+// Size returns the number of bytes written so far.
 func (p *Partial) Size() int64 { return p.size }
 
 // Write appends b.
@@ -66,7 +66,7 @@ func (p *Partial) Write(b []byte) (int, error) {
 	return n, err
 }
 
-// Reset throws away what is there, so that the next byte written is the first.
+// Reset discards the bytes written so far.
 func (p *Partial) Reset() error {
 	if p.f == nil {
 		return p.closed()
@@ -82,8 +82,8 @@ func (p *Partial) Reset() error {
 	return nil
 }
 
-// Commit verifies what is there, makes it content of the store and closes the part. If it is not what the digest names
-// the error wraps [digest.ErrMismatch]; the part is then empty and still open.
+// Commit verifies the bytes, makes them content of the store and closes the part. If they do not
+// match the digest, the error wraps [digest.ErrMismatch]; the part is then empty and still open.
 func (p *Partial) Commit() error {
 	if p.f == nil {
 		return p.closed()
@@ -97,7 +97,7 @@ func (p *Partial) Commit() error {
 	return p.Close()
 }
 
-// Close unlocks the part and keeps what is there for later. It does nothing after Commit or Close.
+// Close unlocks the part and keeps its bytes for later. It does nothing after Commit or Close.
 func (p *Partial) Close() error {
 	if p.f == nil {
 		return nil

@@ -85,7 +85,8 @@ func TestPartialAfterItsEnd(t *testing.T) {
 	p := partial(t, s, digest.OfBytes([]byte("x")))
 	p.Close()
 	_, writeErr := p.Write([]byte("x"))
-	for what, err := range map[string]error{"Write": writeErr, "Reset": p.Reset(), "Commit": p.Commit()} {
+	for what, err := range map[string]error{"Write": writeErr, "Reset": p.Reset(),
+		"Commit": p.Commit()} {
 		if !errors.Is(err, os.ErrClosed) {
 			t.Errorf("%s after Close: %v", what, err)
 		}
@@ -103,7 +104,8 @@ func TestPartialOfWhatIsThere(t *testing.T) {
 	}
 }
 
-// The second of two that fetch the same content waits for the first and then finds it done.
+// The second of two processes that fetch the same content waits for the first and then finds it
+// complete.
 func TestPartialWaitsUntilDone(t *testing.T) {
 	s := open(t)
 	d := digest.OfBytes([]byte("x"))
@@ -115,7 +117,7 @@ func TestPartialWaitsUntilDone(t *testing.T) {
 	}()
 	select {
 	case err := <-second:
-		t.Fatalf("did not wait: %v", err)
+		t.Fatalf("Partial did not wait: %v", err)
 	case <-time.After(50 * time.Millisecond):
 	}
 	write(t, first, "x")
@@ -137,7 +139,8 @@ func TestPartialWaitCanBeGivenUp(t *testing.T) {
 	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
 	defer cancel()
 	p, err := s.Partial(ctx, d)
-	if !errors.Is(err, context.DeadlineExceeded) || !strings.Contains(err.Error(), "wait for the process") || p != nil {
+	if !errors.Is(err, context.DeadlineExceeded) ||
+		!strings.Contains(err.Error(), "waiting for the process") || p != nil {
 		t.Errorf("Partial = %v, %v", p, err)
 	}
 }

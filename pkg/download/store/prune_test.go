@@ -15,7 +15,7 @@ import (
 	"github.com/lpbuild/lpbuild/pkg/download/store"
 )
 
-// interrupted leaves a part behind that was written some time ago.
+// interrupted leaves a part that was written some time ago.
 func interrupted(t *testing.T, s *store.Store, content string, age time.Duration) digest.Digest {
 	t.Helper()
 	d := digest.OfBytes([]byte(content))
@@ -59,7 +59,9 @@ func TestPrune(t *testing.T) {
 	}
 
 	wanted := []digest.Digest{kept, fresh, stale}
-	freed, err := s.Prune(t.Context(), func(d digest.Digest) bool { return slices.Contains(wanted, d) })
+	freed, err := s.Prune(t.Context(), func(d digest.Digest) bool {
+		return slices.Contains(wanted, d)
+	})
 	if err != nil || freed != int64(len("unwanted")+1+1+5) {
 		t.Errorf("Prune = %d, %v", freed, err)
 	}
@@ -69,7 +71,8 @@ func TestPrune(t *testing.T) {
 	slices.Sort(want)
 	slices.Sort(got)
 	if diff := cmp.Diff(want, got); diff != "" {
-		t.Errorf("files (-want +got):\n%s\nstale %s, unwanted %s, %s", diff, stale, unwanted, unwantedPart)
+		t.Errorf("files (-want +got):\n%s\nstale %s, unwanted %s, %s", diff, stale, unwanted,
+			unwantedPart)
 	}
 }
 
@@ -78,12 +81,14 @@ func TestPruneCancelled(t *testing.T) {
 	d := put(t, s, []byte("x"))
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	if _, err := s.Prune(ctx, func(digest.Digest) bool { return false }); !errors.Is(err, context.Canceled) || !s.Has(d) {
+	if _, err := s.Prune(ctx, func(digest.Digest) bool { return false }); !errors.Is(err,
+		context.Canceled) || !s.Has(d) {
 		t.Errorf("Prune = %v, has %v", err, s.Has(d))
 	}
 }
 
-// Somebody who opened a part while it was being pruned must not go on with a file that has no name any more.
+// A process that opened a part while it was being pruned must not continue with a file that has no
+// name any more.
 func TestPruneBesidePartial(t *testing.T) {
 	s := open(t)
 	content := "content"
@@ -92,7 +97,9 @@ func TestPruneBesidePartial(t *testing.T) {
 	go func() {
 		defer close(done)
 		for range 200 {
-			if _, err := s.Prune(t.Context(), func(digest.Digest) bool { return false }); err != nil {
+			if _, err := s.Prune(t.Context(), func(digest.Digest) bool {
+				return false
+			}); err != nil {
 				t.Error(err)
 			}
 		}

@@ -13,11 +13,12 @@ import (
 	"github.com/lpbuild/lpbuild/pkg/download/digest"
 )
 
-// Put reads all of r, at most limit bytes, into the store and returns its digest. If d is not zero the content must be
-// what d names: else the error wraps [digest.ErrMismatch]. With the zero Digest it is named by its SHA-256. More than limit
-// bytes are an error that wraps [ErrTooLarge]. After any error nothing of it is kept. Content that is there already
-// is not read.
-func (s *Store) Put(ctx context.Context, d digest.Digest, r io.Reader, limit int64) (digest.Digest, error) {
+// Put reads all of r, at most limit bytes, into the store and returns its digest. If d is not zero,
+// the content must have that digest, or the error wraps [digest.ErrMismatch]. If d is zero, the
+// content is stored under its SHA-256. More than limit bytes are an error that wraps [ErrTooLarge].
+// After any error nothing is kept. Content that is already in the store is not read.
+func (s *Store) Put(ctx context.Context, d digest.Digest, r io.Reader,
+	limit int64) (digest.Digest, error) {
 	if !d.IsZero() {
 		if err := valid(d); err != nil {
 			return digest.Digest{}, err
@@ -42,7 +43,8 @@ func (s *Store) Put(ctx context.Context, d digest.Digest, r io.Reader, limit int
 	return got, nil
 }
 
-// PutFile copies a regular file into the store and returns the SHA-256 it is kept under. The file stays where it is.
+// PutFile copies a regular file into the store and returns its SHA-256, under which it is kept. The
+// file stays where it is.
 func (s *Store) PutFile(ctx context.Context, name string) (digest.Digest, error) {
 	f, err := openRegular(name)
 	if err != nil {
@@ -55,13 +57,14 @@ func (s *Store) PutFile(ctx context.Context, name string) (digest.Digest, error)
 	}
 	got, err := s.Put(ctx, digest.Digest{}, f, fi.Size())
 	if err != nil {
-		return digest.Digest{}, fmt.Errorf("put %s into the store: %w", name, err)
+		return digest.Digest{}, fmt.Errorf("store %s: %w", name, err)
 	}
 	return got, nil
 }
 
 // fill copies r into f and returns the digest of what was copied.
-func (s *Store) fill(ctx context.Context, f *os.File, d digest.Digest, r io.Reader, limit int64) (digest.Digest, error) {
+func (s *Store) fill(ctx context.Context, f *os.File, d digest.Digest, r io.Reader,
+	limit int64) (digest.Digest, error) {
 	algorithm := d
 	if d.IsZero() {
 		algorithm.Algorithm = "sha256"
@@ -80,8 +83,9 @@ func (s *Store) fill(ctx context.Context, f *os.File, d digest.Digest, r io.Read
 	return d, d.Check(sum.Sum(nil))
 }
 
-// place makes the finished temporary file f the content of d. Power that fails at this moment can lose the new name,
-// never show it on something incomplete: the content is synced before, the folder is not synced afterwards.
+// place makes the finished temporary file f the content of d. A power failure at this moment can
+// lose the new name, but never leaves it on incomplete content: the content is synced before, and
+// the directory is not synced after.
 func (s *Store) place(f *os.File, d digest.Digest) error {
 	name := s.Path(d)
 	if err := os.MkdirAll(filepath.Dir(name), 0o700); err != nil {
@@ -90,7 +94,7 @@ func (s *Store) place(f *os.File, d digest.Digest) error {
 	if err := f.Sync(); err != nil {
 		return explain("sync", f.Name(), err)
 	}
-	// Never over content that is there: it is the same, and somebody may be reading it.
+	// Existing content is never replaced: it is the same, and somebody may be reading it.
 	err := os.Link(f.Name(), name)
 	if errors.Is(err, fs.ErrExist) && s.Has(d) {
 		os.Remove(f.Name())
@@ -98,15 +102,16 @@ func (s *Store) place(f *os.File, d digest.Digest) error {
 	}
 	if err == nil {
 		os.Remove(f.Name())
-	} else if err := os.Rename(f.Name(), name); err != nil { // a file system without links, or something else in its place
+	} else if err := os.Rename(f.Name(), name); err != nil {
+		// a file system without links, or something else has the name
 		return explain("create", name, err)
 	}
-	_ = f.Chmod(0o444) // against accidents only; a part that has no final name yet must stay writable
+	_ = f.Chmod(0o444) // only against accidents; a part without a final name must stay writable
 	return nil
 }
 
-// hashedFile writes to a file and hashes what arrived there. Its errors name the file, so that they cannot be taken
-// for errors of the reader that is copied from.
+// hashedFile writes to a file and hashes what was written. Its errors name the file, which
+// distinguishes them from errors of the reader that is copied from.
 type hashedFile struct {
 	f   *os.File
 	sum hash.Hash

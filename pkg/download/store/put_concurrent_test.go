@@ -11,7 +11,7 @@ import (
 	"github.com/lpbuild/lpbuild/pkg/download/store"
 )
 
-// TestPutLeavesWhatIsThere puts one content many times at once. Whoever has opened it goes on reading the same file, and
+// TestPutLeavesWhatIsThere puts one content many times at once. Open files stay the same, and
 // nothing else is left.
 func TestPutLeavesWhatIsThere(t *testing.T) {
 	st, err := store.Open(filepath.Join(t.TempDir(), "store"))
@@ -30,7 +30,8 @@ func TestPutLeavesWhatIsThere(t *testing.T) {
 	var wg sync.WaitGroup
 	for range 20 {
 		wg.Go(func() {
-			if _, err := st.Put(t.Context(), digest.Digest{}, bytes.NewReader(content), 1<<20); err != nil {
+			if _, err := st.Put(t.Context(), digest.Digest{}, bytes.NewReader(content),
+				1<<20); err != nil {
 				t.Error(err)
 			}
 		})

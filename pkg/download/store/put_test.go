@@ -37,7 +37,8 @@ func TestPut(t *testing.T) {
 	for name, tc := range tests {
 		t.Run(name, func(t *testing.T) {
 			s := open(t)
-			got, err := s.Put(t.Context(), tc.named, strings.NewReader(content), int64(len(content)))
+			got, err := s.Put(t.Context(), tc.named, strings.NewReader(content),
+				int64(len(content)))
 			if err != nil || got != tc.want {
 				t.Fatalf("Put = %v, %v", got, err)
 			}
@@ -62,11 +63,14 @@ func TestPutKeepsNothingAfterAnError(t *testing.T) {
 		limit int64
 		want  error
 	}{
-		"other content":  {t.Context(), digest.OfBytes([]byte("x")), strings.NewReader("y"), 9, digest.ErrMismatch},
-		"too much":       {t.Context(), digest.Digest{}, strings.NewReader("1234567890"), 9, store.ErrTooLarge},
-		"negative limit": {t.Context(), digest.Digest{}, strings.NewReader("1"), -5, store.ErrTooLarge},
-		"reader breaks":  {t.Context(), digest.Digest{}, iotest.ErrReader(broken), 9, broken},
-		"cancelled":      {cancelled, digest.Digest{}, strings.NewReader("x"), 9, context.Canceled},
+		"other content": {t.Context(), digest.OfBytes([]byte("x")), strings.NewReader("y"), 9,
+			digest.ErrMismatch},
+		"too much": {t.Context(), digest.Digest{}, strings.NewReader("1234567890"), 9,
+			store.ErrTooLarge},
+		"negative limit": {t.Context(), digest.Digest{}, strings.NewReader("1"), -5,
+			store.ErrTooLarge},
+		"reader breaks": {t.Context(), digest.Digest{}, iotest.ErrReader(broken), 9, broken},
+		"cancelled":     {cancelled, digest.Digest{}, strings.NewReader("x"), 9, context.Canceled},
 	}
 	for name, tc := range tests {
 		t.Run(name, func(t *testing.T) {
@@ -95,7 +99,8 @@ func TestPutLimitBounds(t *testing.T) {
 func TestPutDoesNotReadWhatIsThere(t *testing.T) {
 	s := open(t)
 	d := put(t, s, []byte("content"))
-	if got, err := s.Put(t.Context(), d, iotest.ErrReader(errors.New("was read")), 99); got != d || err != nil {
+	if got, err := s.Put(t.Context(), d, iotest.ErrReader(errors.New("was read")), 99); got != d ||
+		err != nil {
 		t.Errorf("Put = %v, %v", got, err)
 	}
 }
@@ -146,7 +151,8 @@ func TestPutFileThatIsNone(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, name := range []string{fifo, t.TempDir(), "/does/not/exist"} {
-		if d, err := s.PutFile(t.Context(), name); err == nil || !strings.Contains(err.Error(), name) {
+		if d, err := s.PutFile(t.Context(), name); err == nil ||
+			!strings.Contains(err.Error(), name) {
 			t.Errorf("PutFile(%s) = %v, %v", name, d, err)
 		}
 	}

@@ -14,18 +14,20 @@ import (
 	"strings"
 )
 
-// MaxRecord is the most bytes that a record's value may have.
+// MaxRecord is the maximum size of a record's value in bytes.
 const MaxRecord = 16 << 20
 
-// SetRecord remembers a small value, at most [MaxRecord] bytes, under a kind (lower-case letters, digits and dashes) and
-// any key: for example what was found inside some content of the store. The value replaces an older one in one step.
+// SetRecord stores a small value, at most [MaxRecord] bytes, under a kind (lower-case letters,
+// digits and dashes) and any key: for example a property of some content of the store. It replaces
+// an older value atomically.
 func (s *Store) SetRecord(kind, key string, value []byte) error {
 	name, err := s.recordPath(kind, key)
 	if err != nil {
 		return err
 	}
 	if len(value) > MaxRecord {
-		return fmt.Errorf("record %s: %w: %d bytes, at most %d", kind, ErrTooLarge, len(value), MaxRecord)
+		return fmt.Errorf("record %s: %w: %d bytes, at most %d", kind, ErrTooLarge, len(value),
+			MaxRecord)
 	}
 	if err := os.MkdirAll(filepath.Dir(name), 0o700); err != nil {
 		return explain("create", filepath.Dir(name), err)
@@ -46,8 +48,8 @@ func (s *Store) SetRecord(kind, key string, value []byte) error {
 	return nil
 }
 
-// Record returns the value that [Store.SetRecord] remembered. The error wraps [ErrMissing] if there is none, or if it
-// is damaged: a record is not synced to the disk, its checksum tells.
+// Record returns the value stored by [Store.SetRecord]. The error wraps [ErrMissing] if there is
+// none, or if it is damaged: records are not synced to the disk, and have a checksum instead.
 func (s *Store) Record(kind, key string) ([]byte, error) {
 	name, err := s.recordPath(kind, key)
 	if err != nil {
@@ -74,19 +76,22 @@ func (s *Store) Record(kind, key string) ([]byte, error) {
 	return nil, fmt.Errorf("record %s %.200q: damaged: %w %s", kind, key, ErrMissing, s.dir)
 }
 
-// recordPath returns where a record lies. Its key is hashed: it may hold anything, be long, and be no file name.
+// recordPath returns the path of a record. The key is hashed, since it may be long and contain
+// anything.
 func (s *Store) recordPath(kind, key string) (string, error) {
 	allowed := func(r rune) bool { return r >= 'a' && r <= 'z' || r >= '0' && r <= '9' || r == '-' }
-	if kind == "" || len(kind) > 64 || strings.ContainsFunc(kind, func(r rune) bool { return !allowed(r) }) {
-		return "", fmt.Errorf("record kind %.80q: lower-case letters, digits and dashes only", kind)
+	if kind == "" || len(kind) > 64 ||
+		strings.ContainsFunc(kind, func(r rune) bool { return !allowed(r) }) {
+		return "", fmt.Errorf("record kind %.80q: use lower-case letters, digits and dashes only",
+			kind)
 	}
 	sum := sha256.Sum256([]byte(key))
 	name := hex.EncodeToString(sum[:])
 	return s.path(recordsDir, kind, name[:2], name), nil
 }
 
-// recordSum returns the checksum over a record's key and value. The key's own hash has a fixed length, so that no other
-// key and value run together to the same bytes.
+// recordSum returns the checksum over a record's key and value. The key's own hash has a fixed
+// length, so that no other key and value give the same bytes.
 func recordSum(key string, value []byte) [sha256.Size]byte {
 	keySum := sha256.Sum256([]byte(key))
 	h := sha256.New()

@@ -58,7 +58,8 @@ func TestRecordDamaged(t *testing.T) {
 			if err := os.WriteFile(file, damage(data), 0o600); err != nil {
 				t.Fatal(err)
 			}
-			if got, err := s.Record("kind", "key"); !errors.Is(err, store.ErrMissing) || got != nil {
+			if got, err := s.Record("kind", "key"); !errors.Is(err, store.ErrMissing) ||
+				got != nil {
 				t.Errorf("Record = %q, %v", got, err)
 			}
 		})
@@ -75,7 +76,8 @@ func TestRecordRefuses(t *testing.T) {
 			t.Errorf("Record(%q): %v", kind, err)
 		}
 	}
-	if err := s.SetRecord("kind", "key", make([]byte, store.MaxRecord+1)); !errors.Is(err, store.ErrTooLarge) {
+	if err := s.SetRecord("kind", "key", make([]byte, store.MaxRecord+1)); !errors.Is(err,
+		store.ErrTooLarge) {
 		t.Errorf("SetRecord of too much: %v", err)
 	}
 	if left := files(t, s.Dir()); len(left) > 0 {

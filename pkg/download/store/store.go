@@ -1,20 +1,21 @@
-// Package store keeps content under its digest in the user's cache folder, shared by all packages and all processes of
-// that user, so that nothing is fetched twice.
+// Package store keeps content under its digest in the user's cache directory, shared by all
+// packages and all processes of that user, so that nothing is fetched twice.
 //
-// The law it keeps: what stands under a final name is complete and was hashed when it came in. Content is written to
-// a temporary file, synced, verified and only then renamed; a process that dies at any instant leaves at worst a
-// temporary file, which the next [Open] removes, or a part, which [Store.Partial] goes on with.
+// A file with a final name is complete and was hashed when it was stored. Content is written to a
+// temporary file, synced, verified and only then renamed. A process that dies at any moment leaves
+// at worst a temporary file, which the next [Open] removes, or a part, which [Store.Partial]
+// continues.
 //
-// The layout below the store's folder is
+// The layout below the store's directory is
 //
 //	blobs/<algorithm>/<first two digits>/<digest>   finished content, read-only
-//	parts/<algorithm>-<digest>.part                 downloads that are under way or were interrupted
+//	parts/<algorithm>-<digest>.part                 running or interrupted downloads
 //	records/<kind>/<first two digits>/<hash of key> small values, see [Store.SetRecord]
-//	tmp/                                            content on its way in, and folders of [Store.TempDir]
+//	tmp/                                            incoming content, and directories of [Store.TempDir]
 //
-// The store fetches nothing and knows nothing of what it keeps. Its locks are flock(2) locks: it belongs on a local
-// disk. Whoever can write to the folder can also change what is in it: [Open] refuses a folder that everybody may write
-// to, and [Store.OpenVerified] hashes again.
+// The store fetches nothing and does not interpret its content. Its locks are flock(2) locks, so it
+// must be on a local disk. Anybody who can write to the directory can change the content: [Open]
+// rejects a world-writable directory, and [Store.OpenVerified] hashes the content again.
 package store
 
 import (
@@ -29,16 +30,18 @@ import (
 	"github.com/lpbuild/lpbuild/pkg/download/digest"
 )
 
-// EnvDir is the environment variable that names another folder for the store than the user's cache folder.
+// EnvDir is the environment variable that replaces the user's cache directory as the location of
+// the store.
 const EnvDir = "LPBUILD_CACHE"
 
-// Store is a folder of content. Its methods may be called by many goroutines and many processes at once.
+// Store is a directory of content. Its methods may be called by several goroutines and processes at
+// once.
 type Store struct {
 	dir string
 }
 
-// DefaultDir returns the folder of the user's store: $LPBUILD_CACHE, which must be an absolute path, else "lpbuild" in
-// the user's cache folder.
+// DefaultDir returns the directory of the user's store: $LPBUILD_CACHE, which must be an absolute
+// path, or else "lpbuild" in the user's cache directory.
 func DefaultDir() (string, error) {
 	if dir := os.Getenv(EnvDir); dir != "" {
 		if !filepath.IsAbs(dir) {
@@ -48,13 +51,13 @@ func DefaultDir() (string, error) {
 	}
 	cache, err := os.UserCacheDir()
 	if err != nil {
-		return "", fmt.Errorf("no folder for the store: %w: set %s", err, EnvDir)
+		return "", fmt.Errorf("no directory for the store: %w: set %s", err, EnvDir)
 	}
 	return filepath.Join(cache, "lpbuild"), nil
 }
 
-// Open returns the store in dir and creates what is missing of it, readable by the user only. Temporary files of processes
-// that died are removed.
+// Open returns the store in dir and creates what is missing, readable by the user only. It removes
+// temporary files of dead processes.
 func Open(dir string) (*Store, error) {
 	dir, err := filepath.Abs(dir)
 	if err != nil {
@@ -68,8 +71,8 @@ func Open(dir string) (*Store, error) {
 		return nil, fmt.Errorf("open store: %w", err)
 	}
 	if fi.Mode().Perm()&0o002 != 0 {
-		return nil, fmt.Errorf("open store: %s: everybody may write to this folder: "+
-			"take that right away with chmod o-w, or set %s", dir, EnvDir)
+		return nil, fmt.Errorf("open store: %s: this directory is world-writable: "+
+			"fix that with chmod o-w, or set %s", dir, EnvDir)
 	}
 	for _, sub := range []string{blobsDir, partsDir, recordsDir, tmpDir} {
 		if err := os.MkdirAll(filepath.Join(dir, sub), 0o700); err != nil {
@@ -77,7 +80,7 @@ func Open(dir string) (*Store, error) {
 		}
 	}
 	s := &Store{dir}
-	_, _ = s.pruneTemp(context.Background()) // whoever needs the space learns why it is not there
+	_, _ = s.pruneTemp(context.Background()) // whoever needs the space gets the error
 	return s, nil
 }
 
@@ -88,11 +91,11 @@ const (
 	tmpDir     = "tmp"
 )
 
-// Dir returns the absolute path of the store's folder.
+// Dir returns the absolute path of the store's directory.
 func (s *Store) Dir() string { return s.dir }
 
-// Path returns the final name of d's content, whether it is there or not. It returns "" if d names nothing, or is
-// not a digest that [digest.New] would return.
+// Path returns the final name of d's content, whether it exists or not. It returns "" for digests
+// that [digest.New] would not return, including the zero Digest.
 func (s *Store) Path(d digest.Digest) string {
 	if valid(d) != nil {
 		return ""
@@ -100,10 +103,10 @@ func (s *Store) Path(d digest.Digest) string {
 	return filepath.Join(s.dir, blobsDir, d.Algorithm, d.Hex[:2], d.Hex)
 }
 
-// valid returns an error unless d is safe to make a file name of.
+// valid returns an error unless d can safely become a file name.
 func valid(d digest.Digest) error {
 	if d.IsZero() {
-		return errors.New("store: no digest given")
+		return errors.New("no digest given")
 	}
 	same, err := digest.New(d.Algorithm, d.Hex)
 	if err == nil && same != d {
@@ -115,7 +118,7 @@ func valid(d digest.Digest) error {
 	return nil
 }
 
-// Has reports whether the content that d names is in the store. It does not read it.
+// Has reports whether the content with digest d is in the store. It does not read it.
 func (s *Store) Has(d digest.Digest) bool {
 	name := s.Path(d)
 	if name == "" {
@@ -125,8 +128,8 @@ func (s *Store) Has(d digest.Digest) bool {
 	return err == nil && fi.Mode().IsRegular()
 }
 
-// Open opens the content that d names for reading, trusting that it is what it was when it came in. The error wraps
-// [ErrMissing] if it is not there.
+// Open opens the content with digest d for reading, and trusts that it is unchanged since it was
+// stored. The error wraps [ErrMissing] if it is not in the store.
 func (s *Store) Open(d digest.Digest) (*os.File, error) {
 	if err := valid(d); err != nil {
 		return nil, err
@@ -141,8 +144,8 @@ func (s *Store) Open(d digest.Digest) (*os.File, error) {
 	return f, nil
 }
 
-// OpenVerified opens the content that d names and hashes it first. Content that is no longer what its name says is
-// removed and reported missing: the error then wraps [ErrMissing] and [digest.ErrMismatch].
+// OpenVerified opens the content with digest d after hashing it. Content that has changed is
+// removed, and the error then wraps [ErrMissing] and [digest.ErrMismatch].
 func (s *Store) OpenVerified(ctx context.Context, d digest.Digest) (*os.File, error) {
 	f, err := s.Open(d)
 	if err != nil {
@@ -155,18 +158,20 @@ func (s *Store) OpenVerified(ctx context.Context, d digest.Digest) (*os.File, er
 	return f, nil
 }
 
-// verify hashes f, removes it if it is not d's content, and goes back to its start.
+// verify hashes f, removes it if it is not d's content, and seeks back to its start.
 func (s *Store) verify(ctx context.Context, f *os.File, d digest.Digest) error {
 	sum := d.Hash()
 	if _, err := io.Copy(sum, readerFunc(ctx, f)); err != nil {
 		return fmt.Errorf("store: %w", err)
 	}
 	if err := d.Check(sum.Sum(nil)); err != nil {
-		// Another process may have put good content in its place by now: only this very file goes.
+		// Another process may have replaced it by good content meanwhile: only this very file is
+		// removed.
 		if now, statErr := os.Lstat(f.Name()); statErr == nil && sameFile(f, now) {
 			os.Remove(f.Name())
 		}
-		return fmt.Errorf("%s: changed on disk and removed: %w: %w %s", f.Name(), err, ErrMissing, s.dir)
+		return fmt.Errorf("%s: changed on disk and removed: %w: %w %s", f.Name(), err, ErrMissing,
+			s.dir)
 	}
 	_, err := f.Seek(0, io.SeekStart)
 	return err
@@ -178,7 +183,7 @@ func sameFile(f *os.File, fi fs.FileInfo) bool {
 	return err == nil && os.SameFile(open, fi)
 }
 
-// path returns the path of something below the store's folder.
+// path returns the path of something below the store's directory.
 func (s *Store) path(elem ...string) string {
 	return filepath.Join(append([]string{s.dir}, elem...)...)
 }

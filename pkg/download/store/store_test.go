@@ -21,7 +21,7 @@ func TestDefaultDir(t *testing.T) {
 	}{
 		"own variable":     {own: "/var/lp//x", cache: "/c", want: "/var/lp/x"},
 		"relative":         {own: "lp", wantErr: "must be an absolute path"},
-		"cache folder":     {cache: "/c", home: "/h", want: "/c/lpbuild"},
+		"cache directory":  {cache: "/c", home: "/h", want: "/c/lpbuild"},
 		"home":             {home: "/h", want: "/h/.cache/lpbuild"},
 		"nothing to go by": {wantErr: "set LPBUILD_CACHE"},
 	}
@@ -35,7 +35,7 @@ func TestDefaultDir(t *testing.T) {
 				t.Fatalf("DefaultDir() = %q, %v", got, err)
 			}
 			if err != nil && !strings.Contains(err.Error(), tc.wantErr) {
-				t.Errorf("error %q does not say %q", err, tc.wantErr)
+				t.Errorf("error %q, want %q in it", err, tc.wantErr)
 			}
 		})
 	}
@@ -45,19 +45,20 @@ func TestOpenCreatesForTheUserOnly(t *testing.T) {
 	s := open(t)
 	fi, err := os.Stat(s.Dir())
 	if err != nil || fi.Mode().Perm() != 0o700 {
-		t.Errorf("store's folder: %v, %v", fi.Mode(), err)
+		t.Errorf("store's directory: %v, %v", fi.Mode(), err)
 	}
 	if _, err := store.Open(s.Dir()); err != nil {
 		t.Errorf("opened again: %v", err)
 	}
 }
 
-func TestOpenRefusesFolderOfEverybody(t *testing.T) {
+func TestOpenRefusesWorldWritable(t *testing.T) {
 	dir := t.TempDir()
 	if err := os.Chmod(dir, 0o777); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := store.Open(dir); err == nil || !strings.Contains(err.Error(), dir+": everybody may write") {
+	if _, err := store.Open(dir); err == nil ||
+		!strings.Contains(err.Error(), dir+": this directory is world-writable") {
 		t.Errorf("error %v", err)
 	}
 }
@@ -95,7 +96,7 @@ func TestMissing(t *testing.T) {
 	s := open(t)
 	d := digest.OfBytes([]byte("never put"))
 	if s.Has(d) {
-		t.Error("Has of what was never put")
+		t.Error("Has is true for content that was never put")
 	}
 	if f, err := s.Open(d); !errors.Is(err, store.ErrMissing) || f != nil {
 		t.Errorf("Open = %v, %v", f, err)
@@ -105,7 +106,7 @@ func TestMissing(t *testing.T) {
 	}
 }
 
-// A digest is made of what a repository says: it must not become a path that leaves the store.
+// A digest comes from a repository: it must not become a path that leaves the store.
 func TestDigestThatIsNone(t *testing.T) {
 	s := open(t)
 	good := digest.OfBytes(nil)
@@ -140,7 +141,7 @@ func TestOpenVerified(t *testing.T) {
 	}
 	defer f.Close()
 	if got, err := io.ReadAll(f); string(got) != "content" || err != nil {
-		t.Errorf("read %q, %v: not from the start", got, err)
+		t.Errorf("read %q, %v, want the content from the start", got, err)
 	}
 }
 

@@ -13,15 +13,15 @@ import (
 
 const tempDirPrefix = "dir-"
 
-// TempDir is a folder for files that become content, on the disk of the store. It belongs to the process that made it;
-// what a process leaves behind that dies is removed when somebody opens or prunes the store.
+// TempDir is a directory for files that become content, on the disk of the store. It belongs to the
+// process that made it; after that process dies, opening or pruning the store removes it.
 type TempDir struct {
 	Path string // absolute
 
 	f *os.File // holds the lock
 }
 
-// TempDir returns a new, empty folder.
+// TempDir returns a new, empty directory.
 func (s *Store) TempDir(ctx context.Context) (*TempDir, error) {
 	for {
 		if ctx.Err() != nil {
@@ -35,19 +35,21 @@ func (s *Store) TempDir(ctx context.Context) (*TempDir, error) {
 		if locked {
 			return &TempDir{dir, f}, nil
 		}
-		if err != nil && !errors.Is(err, fs.ErrNotExist) { // else somebody pruned it before it was locked
+		// otherwise it was pruned before it was locked
+		if err != nil && !errors.Is(err, fs.ErrNotExist) {
 			os.Remove(dir)
 			return nil, err
 		}
 	}
 }
 
-// Remove removes the folder with all that is in it.
+// Remove removes the directory and everything in it.
 func (t *TempDir) Remove() error {
 	return errors.Join(os.RemoveAll(t.Path), t.f.Close())
 }
 
-// lockDir locks a folder against all who do the same. If somebody else holds it, f is nil and locked false.
+// lockDir locks a directory against other callers. If somebody else holds the lock, f is nil and
+// locked false.
 func lockDir(name string) (f *os.File, locked bool, err error) {
 	if f, err = os.OpenFile(name, os.O_RDONLY|unix.O_DIRECTORY|unix.O_NOFOLLOW, 0); err != nil {
 		return nil, false, err
@@ -59,7 +61,8 @@ func lockDir(name string) (f *os.File, locked bool, err error) {
 	return f, true, nil
 }
 
-// pruneTempDirs removes the folders of processes that died, and returns how many bytes of files were in them.
+// pruneTempDirs removes the directories of dead processes, and returns the number of bytes in their
+// files.
 func (s *Store) pruneTempDirs(ctx context.Context) (freed int64, err error) {
 	entries, err := os.ReadDir(s.path(tmpDir))
 	if err != nil {
@@ -82,7 +85,7 @@ func (s *Store) pruneTempDirs(ctx context.Context) (freed int64, err error) {
 	return freed, errors.Join(errs...)
 }
 
-// removeTempDir removes a folder unless its owner is alive.
+// removeTempDir removes a directory unless its owner is alive.
 func removeTempDir(dir string) (freed int64, err error) {
 	f, locked, err := lockDir(dir)
 	if !locked {
@@ -91,7 +94,7 @@ func removeTempDir(dir string) (freed int64, err error) {
 	defer f.Close()
 	_ = filepath.WalkDir(dir, func(_ string, e fs.DirEntry, err error) error {
 		if err != nil {
-			return nil // only the sum is at stake
+			return nil // only the sum is affected
 		}
 		if fi, err := e.Info(); err == nil && fi.Mode().IsRegular() {
 			freed += fi.Size()

@@ -12,7 +12,7 @@ import (
 	"github.com/lpbuild/lpbuild/pkg/download/store"
 )
 
-// TestTempDir is used while the store is opened and pruned by others: they leave it alone.
+// TestTempDir uses a directory while others open and prune the store: they leave it alone.
 func TestTempDir(t *testing.T) {
 	s := open(t)
 	dir, err := s.TempDir(t.Context())
@@ -29,11 +29,12 @@ func TestTempDir(t *testing.T) {
 	if _, err := store.Open(s.Dir()); err != nil {
 		t.Fatal(err)
 	}
-	if n, err := s.Prune(t.Context(), func(digest.Digest) bool { return false }); n != 0 || err != nil {
+	if n, err := s.Prune(t.Context(), func(digest.Digest) bool { return false }); n != 0 ||
+		err != nil {
 		t.Errorf("Prune = %d, %v", n, err)
 	}
 	if _, err := os.Stat(file); err != nil {
-		t.Errorf("somebody removed a file of a live process: %v", err)
+		t.Errorf("a file of a live process was removed: %v", err)
 	}
 	if err := dir.Remove(); err != nil {
 		t.Fatal(err)
@@ -43,7 +44,8 @@ func TestTempDir(t *testing.T) {
 	}
 }
 
-// TestTempOfTheDead: what a killed process left behind is gone when the store is opened the next time, or pruned.
+// TestTempOfTheDead checks that leftovers of a killed process are removed when the store is next
+// opened or pruned.
 func TestTempOfTheDead(t *testing.T) {
 	s := open(t)
 	dead := filepath.Join(s.Dir(), "tmp", "dir-1")
@@ -51,14 +53,16 @@ func TestTempOfTheDead(t *testing.T) {
 		if err := os.MkdirAll(filepath.Join(dead, "lib"), 0o700); err != nil {
 			t.Fatal(err)
 		}
-		for _, name := range []string{filepath.Join(dead, "lib", "file0"), filepath.Join(s.Dir(), "tmp", "in-1")} {
+		for _, name := range []string{filepath.Join(dead, "lib", "file0"),
+			filepath.Join(s.Dir(), "tmp", "in-1")} {
 			if err := os.WriteFile(name, []byte("1234"), 0o600); err != nil {
 				t.Fatal(err)
 			}
 		}
 	}
 	leave()
-	if n, err := s.Prune(t.Context(), func(digest.Digest) bool { return true }); n != 8 || err != nil {
+	if n, err := s.Prune(t.Context(), func(digest.Digest) bool { return true }); n != 8 ||
+		err != nil {
 		t.Errorf("Prune = %d, %v; want 8", n, err)
 	}
 	leave()
@@ -70,7 +74,7 @@ func TestTempOfTheDead(t *testing.T) {
 	}
 }
 
-// TestTempDirBesideOpen makes folders while others clean up: nobody gets one that is taken away.
+// TestTempDirBesideOpen makes directories while others clean up: no directory in use is removed.
 func TestTempDirBesideOpen(t *testing.T) {
 	s := open(t)
 	var wg sync.WaitGroup
