@@ -25,11 +25,13 @@ type buildOptions struct {
 
 func (o *buildOptions) addFlags(cmd *cobra.Command) {
 	f := cmd.Flags()
-	f.BoolVar(&o.offline, "offline", false, "use nothing but the package folder; a build never uses the network")
-	f.BoolVar(&o.check, "check", false, "make nothing: say whether what is built is what the report, lpbuild.yaml and lpbuild.lock say")
-	f.IntVarP(&o.jobs, "jobs", "j", 0, "pack `n` containers at once (0: one per CPU)")
-	f.StringSliceVar(&o.arch, "arch", nil, "only these `architectures` (default: all of lpbuild.yaml)")
-	f.StringVar(&o.group, "group", "", "only the `k/n`-th part of the builds, as flavours of the build service do; the report has only that, too")
+	f.BoolVar(&o.offline, "offline", false, "accepted for scripts: a build never uses the network")
+	f.BoolVar(&o.check, "check", false, "verify build/ against the report, lpbuild.yaml and lpbuild.lock; build nothing")
+	f.IntVarP(&o.jobs, "jobs", "j", 0, "`N` pack this many containers at once (0: one per CPU)")
+	f.StringSliceVar(&o.arch, "arch", nil, "`ARCH,...` build only for these architectures (default: all of lpbuild.yaml)")
+	f.StringVar(&o.group, "group", "",
+		"`K/N` build only part K of N of the builds, as a flavor in the build service does;\n"+
+			"the report covers only that part")
 }
 
 func newBuild(s *console, g *globalOptions) *cobra.Command {
@@ -88,12 +90,12 @@ for glibc also __GLIBC__, __GLIBC_MINOR__ and __GLIBC_PREREQ, which are those of
 Whatever the compiler, assembler and linker read must be in the package folder or part of the system: the source package has
 nothing else. With --arch the report keeps what still holds of the other architectures.
 
-Compilers: gcc; for other architectures Debian's and SUSE's cross compilers, or what LPBUILD_CC_<ARCH> names.` + exitHelp,
+Compilers: gcc; for other architectures Debian's and SUSE's cross compilers, or what LPBUILD_CC_<ARCH> names.` + exits(map[int]string{exitError: "an error, or a live patch was refused"}, exitError, exitUnsupported, exitInterrupted),
 		Example: `  lpbuild build
   lpbuild build --arch ppc64le
   lpbuild build --check
   lpbuild build --json | jq '.cells[] | select(.status != "built")'`,
-		Args: cobra.NoArgs,
+		Args: noArguments,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			release, err := g.hold(cmd.Context(), s)
 			if err != nil {

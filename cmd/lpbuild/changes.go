@@ -14,8 +14,8 @@ import (
 )
 
 func newChanges(s *console, g *globalOptions) *cobra.Command {
-	cmd := &cobra.Command{Use: "changes", Short: "Work on the package's changes file", Args: cobra.NoArgs,
-		Long: "<name>.changes tells what changed for the customer, newest first. It can be edited by hand, too." + exitHelp,
+	cmd := &cobra.Command{Use: "changes", Short: "Work on the package's changes file", Args: noArguments,
+		Long: "<name>.changes tells what changed for the customer, newest first. It can be edited by hand, too." + exits(nil),
 		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() }}
 	var author string
 	add := &cobra.Command{
@@ -24,9 +24,9 @@ func newChanges(s *console, g *globalOptions) *cobra.Command {
 		Long: `Adds an entry with the current time (or that of SOURCE_DATE_EPOCH) to <name>.changes.
 
 The author is taken from --author, or from the environment as osc and vc take it (VC_REALNAME, VC_MAILADDR, EMAIL), or from
-the system's user.` + exitHelp,
+the system's user.` + exits(nil, exitError, exitInterrupted),
 		Example: "  lpbuild changes add \"Fix buffer overflow in iconv (CVE-2024-2961, bsc#1222992)\"",
-		Args:    cobra.ExactArgs(1),
+		Args:    oneArgument("TEXT"),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			release, err := g.hold(cmd.Context(), s)
 			if err != nil {
@@ -53,7 +53,7 @@ the system's user.` + exitHelp,
 			return nil
 		},
 	}
-	add.Flags().StringVar(&author, "author", "", "`name` and mail address: \"Jane Doe <jane@example.com>\"")
+	add.Flags().StringVar(&author, "author", "", "`NAME` author of the entry with mail address, such as \"Jane Doe <jane@example.com>\"")
 	cmd.AddCommand(add)
 	return cmd
 }

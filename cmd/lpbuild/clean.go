@@ -18,9 +18,9 @@ func newClean(s *console, g *globalOptions) *cobra.Command {
 		Short: "Remove what build and dist made, and nothing else",
 		Long: `Removes what the last "lpbuild build" and "lpbuild dist" wrote. Files that they did not write stay, and so do lock and
 catalogue, which belong into version control, and the store, which all package folders share. With --store that is emptied,
-too: whatever is needed again will be downloaded again.` + exitHelp,
+too: whatever is needed again will be downloaded again.` + exits(nil, exitError, exitInterrupted),
 		Example: "  lpbuild clean\n  lpbuild -C glibc-livepatches clean --store",
-		Args:    cobra.NoArgs,
+		Args:    noArguments,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			release, err := g.hold(cmd.Context(), s)
 			if err != nil {

@@ -1,16 +1,24 @@
 package main
 
 import (
+	"strings"
+
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 )
 
-// choices are the values of options that take no others.
-var choices = map[string][]string{
-	"arch":      {"x86_64", "ppc64le", "aarch64"},
-	"engine":    {"auto", "pulp", "native"},
-	"entries":   {"nops", "any"},
-	"unwinding": {"any", "none"},
+// architectures are the values of --arch where nothing else is known.
+var architectures = []string{"x86_64", "ppc64le", "aarch64"}
+
+// choices returns the values of a flag that takes no others: its help names them, as in nops|any.
+func choices(f *pflag.Flag) []string {
+	switch value, _ := flagUsage(f); {
+	case value == "ARCH,...":
+		return architectures
+	case strings.Contains(value, "|") && value == strings.ToLower(value):
+		return strings.Split(value, "|")
+	}
+	return nil
 }
 
 // complete tells shells what may come next: values of options, and no files where no argument is taken.
@@ -19,8 +27,7 @@ func complete(cmd *cobra.Command) {
 		cmd.ValidArgsFunction = cobra.NoFileCompletions
 	}
 	cmd.LocalNonPersistentFlags().VisitAll(func(f *pflag.Flag) {
-		values, limited := choices[f.Name]
-		if kind, _ := pflag.UnquoteUsage(f); limited && kind != "path" {
+		if values := choices(f); values != nil {
 			_ = cmd.RegisterFlagCompletionFunc(f.Name, cobra.FixedCompletions(values, cobra.ShellCompDirectiveNoFileComp))
 		}
 	})
@@ -33,7 +40,7 @@ func complete(cmd *cobra.Command) {
 // come next shows them as they are.
 func plainUsage(cmd *cobra.Command) {
 	for _, flags := range []*pflag.FlagSet{cmd.Flags(), cmd.PersistentFlags()} {
-		flags.VisitAll(func(f *pflag.Flag) { _, f.Usage = pflag.UnquoteUsage(f) })
+		flags.VisitAll(func(f *pflag.Flag) { _, f.Usage = flagUsage(f) })
 	}
 	for _, sub := range cmd.Commands() {
 		plainUsage(sub)

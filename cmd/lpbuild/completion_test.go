@@ -59,13 +59,13 @@ func TestCompletionDescriptions(t *testing.T) {
 		if strings.Contains(string(out), "`") {
 			t.Errorf("%q: %s", words, out)
 		}
-		described += strings.Count(string(out), "--dir\tpackage folder\n")
+		described += strings.Count(string(out), "--dir\tpackage directory\n")
 	}
 	if described == 0 {
 		t.Error("nothing is said of --dir")
 	}
 	help, err := exec.CommandContext(t.Context(), "lpbuild", "build", "--help").Output()
-	if err != nil || !strings.Contains(string(help), "--dir folder ") {
+	if err != nil || !strings.Contains(string(help), "--dir DIR ") {
 		t.Errorf("%v: %s", err, help)
 	}
 }

@@ -20,9 +20,9 @@ download, build, dist, rpmbuild. Then malloc is patched in a program that runs o
 (on x86_64). Every command is shown with what it prints. Nothing outside the folder is touched.
 
 Needs rpmbuild, createrepo_c, gpg and gcc, and gpg1 for signatures as SUSE makes them; "make demo" installs what the
-distribution has of them.` + exitHelp,
+distribution has of them.` + exits(nil, exitError, exitInterrupted),
 		Example: "  lpbuild demo --dir /tmp/lpbuild-demo",
-		Args:    cobra.NoArgs,
+		Args:    noArguments,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if builds < 1 || builds > 100 {
 				return &usageError{errors.New("--builds must be from 1 to 100"), cmd.CommandPath()}
@@ -34,7 +34,7 @@ distribution has of them.` + exitHelp,
 			return demo.Run(cmd.Context(), demo.Options{Dir: dir, Binary: self, Builds: builds, Out: s.out})
 		},
 	}
-	cmd.Flags().StringVar(&dir, "dir", "lpbuild-demo", "`folder` that everything is made in")
-	cmd.Flags().IntVar(&builds, "builds", 5, "`number` of released builds")
+	cmd.Flags().StringVar(&dir, "dir", "lpbuild-demo", "`DIR` create everything in this directory")
+	cmd.Flags().IntVar(&builds, "builds", 5, "`N` release this many builds (1 to 100)")
 	return cmd
 }

@@ -28,12 +28,12 @@ changes file has is an error. Of many builds the service makes several packages,
 has a flavor for each group of "flavor-builds" (default 64) builds, _constraints asks for workers that are big enough:
 
   obs:
-    flavor-builds: 20` + exitHelp,
+    flavor-builds: 20` + exits(map[int]string{exitError: "an error, or a live patch was refused"}, exitError, exitUnsupported, exitInterrupted),
 		Example: "  lpbuild dist\n  lpbuild dist --obs ~/obs/home:jane/glibc-livepatches\n  rpmbuild -ba --nodeps --define \"_sourcedir $PWD/dist\" dist/glibc-livepatches.spec",
-		Args:    cobra.NoArgs,
+		Args:    noArguments,
 		RunE:    func(cmd *cobra.Command, _ []string) error { return runDist(cmd.Context(), s, g, checkout) },
 	}
-	cmd.Flags().StringVar(&checkout, "obs", "", "bring this `checkout` of the Open Build Service up to date")
+	cmd.Flags().StringVar(&checkout, "obs", "", "`CHECKOUT` update this checkout of the Open Build Service")
 	return cmd
 }
 

@@ -30,12 +30,14 @@ type downloadOptions struct {
 
 func (o *downloadOptions) addFlags(cmd *cobra.Command) {
 	f := cmd.Flags()
-	f.BoolVar(&o.offline, "offline", false, "use no network: complete the catalogue from store and lock alone")
-	f.IntVarP(&o.jobs, "jobs", "j", 0, "work on `n` RPMs at once (0: 4)")
-	f.StringVar(&o.releasever, "releasever", "", "`version` that $releasever in .repo files stands for (default: the product's, 15.5 for SLE-15-SP5)")
-	f.BoolVar(&o.forget, "forget", false, "drop the builds that no repository has any more from lpbuild.lock")
-	f.BoolVar(&o.allowOlder, "allow-older", false, "accept repositories that are in an older state than the one in lpbuild.lock")
-	f.StringVar(&o.store, "store", "", "`folder` that keeps what was downloaded (default $LPBUILD_CACHE or the user's cache folder)")
+	f.BoolVar(&o.offline, "offline", false, "use no network: restore the catalogue from the store and the lock")
+	f.IntVarP(&o.jobs, "jobs", "j", 0, "`N` fetch and read this many RPMs at once (0: 4)")
+	f.StringVar(&o.releasever, "releasever", "",
+		"`VERSION` value of $releasever in .repo files (default: the product's, 15.5 for SLE-15-SP5)")
+	f.BoolVar(&o.forget, "forget", false, "drop builds from lpbuild.lock that are in no repository any more")
+	f.BoolVar(&o.allowOlder, "allow-older", false, "accept repositories that are older than lpbuild.lock says")
+	f.StringVar(&o.store, "store", "",
+		"`DIR` keep downloaded files here (default: $LPBUILD_CACHE, or lpbuild in the user's cache directory)")
 }
 
 func newDownload(s *console, g *globalOptions) *cobra.Command {
@@ -58,11 +60,12 @@ signed longer ago are refused, too.
 
 Nothing is fetched twice: a store in the user's cache folder keeps what was downloaded, for all package folders. An
 interrupted download goes on where it was. A repository that is published anew in the meantime is read once more. What works in
-a package folder waits for whatever else works there.` + exitHelp,
+a package folder waits for whatever else works there.` + exits(map[int]string{exitError: "an error, or a build was left out"},
+			exitError, exitSignature, exitUnsupported, exitInterrupted),
 		Example: `  lpbuild download
   lpbuild download --offline         # restore the catalogue without a network
   lpbuild download --json            # what is new, for a program`,
-		Args: cobra.NoArgs,
+		Args: noArguments,
 		RunE: func(cmd *cobra.Command, _ []string) error { return runDownload(cmd.Context(), s, g, o) },
 	}
 	o.addFlags(cmd)

@@ -4,7 +4,6 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
-	"slices"
 	"strings"
 	"time"
 
@@ -24,10 +23,10 @@ func newGenerate() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:     "generate",
 		Short:   "Write man pages and shell completions",
-		Long:    "Writes what a package of lpbuild has beside the program, from the commands themselves." + exitHelp,
+		Long:    "Writes what a package of lpbuild has beside the program, from the commands themselves." + exits(nil, exitError),
 		Hidden:  true,
 		Example: "  lpbuild generate --man man --completion completion",
-		Args:    cobra.NoArgs,
+		Args:    noArguments,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if man == "" && completion == "" {
 				return &usageError{errors.New("--man or --completion is required"), "lpbuild generate"}
@@ -43,8 +42,8 @@ func newGenerate() *cobra.Command {
 			return completions(cmd.Root(), completion)
 		},
 	}
-	cmd.Flags().StringVar(&man, "man", "", "`folder` for man pages")
-	cmd.Flags().StringVar(&completion, "completion", "", "`folder` for completions of bash, zsh and fish")
+	cmd.Flags().StringVar(&man, "man", "", "`DIR` write man pages to this directory")
+	cmd.Flags().StringVar(&completion, "completion", "", "`DIR` write completions for bash, zsh and fish to this directory")
 	return cmd
 }
 
@@ -78,10 +77,10 @@ func manualName(c *cobra.Command) string { return strings.ReplaceAll(c.CommandPa
 // manualPage is a command's man page: what its --help says.
 func manualPage(c *cobra.Command) *manual.Page {
 	p := &manual.Page{
-		Name: manualName(c), Summary: c.Short, Synopsis: []string{c.UseLine()}, Text: c.Long, Examples: c.Example, Date: manualDate,
+		Name: manualName(c), Summary: c.Short, Synopsis: []string{useLine(c)}, Text: c.Long, Examples: c.Example, Date: manualDate,
 	}
 	c.InitDefaultHelpFlag()
-	for _, flags := range []*pflag.FlagSet{c.NonInheritedFlags(), c.InheritedFlags()} {
+	for _, flags := range []*pflag.FlagSet{c.NonInheritedFlags(), inherited(c)} {
 		flags.VisitAll(func(f *pflag.Flag) {
 			if !f.Hidden {
 				p.Options = append(p.Options, manualOption(f))
@@ -100,15 +99,8 @@ func manualPage(c *cobra.Command) *manual.Page {
 }
 
 func manualOption(f *pflag.Flag) manual.Option {
-	value, text := pflag.UnquoteUsage(f)
-	o := manual.Option{Names: "--" + f.Name, Value: value, Text: text}
-	if f.Shorthand != "" {
-		o.Names = "-" + f.Shorthand + ", " + o.Names
-	}
-	if !slices.Contains([]string{"", "false", "0", "0s", "[]"}, f.DefValue) {
-		o.Text += " (default " + f.DefValue + ")"
-	}
-	return o
+	value, text := flagUsage(f)
+	return manual.Option{Names: flagNames(f), Value: value, Text: text + defaultOf(f)}
 }
 
 func completions(root *cobra.Command, dir string) error {

@@ -34,9 +34,10 @@ func (o *hookOptions) addFlags(cmd *cobra.Command) {
 	flags := cmd.Flags()
 	o.engineOptions.addFlags(cmd)
 	o.addStop(cmd)
-	flags.DurationVar(&o.deadline, "deadline", hook.DefaultDeadline, "`time` after which the scriptlet goes on, whatever processes do")
-	flags.StringVarP(&o.process, "process", "p", "", "only this `process`: a PID, a name, or a wildcard for names")
-	flags.BoolVarP(&o.dryRun, "dry-run", "n", false, "only say what would be done; no process is stopped")
+	flags.DurationVar(&o.deadline, "deadline", hook.DefaultDeadline,
+		"`DURATION` let the scriptlet go on after this time, whatever processes do")
+	flags.StringVarP(&o.process, "process", "p", "", processUsage)
+	flags.BoolVarP(&o.dryRun, "dry-run", "n", false, "show what would be done; stop no process")
 	flags.BoolVar(&o.worker, "worker", false, "do it in this process, without a guard that keeps the deadline")
 	_ = flags.MarkHidden("worker") // the flag is there
 }
@@ -95,7 +96,7 @@ next boot.
   LIVEPATCH_SECCOMP=obey|suspend       instead of --seccomp: system call filters are obeyed, or lifted while a process is stopped
   LIVEPATCH_MAX_STOP=500ms             instead of --max-stop: how long a process may stand still
   LIVEPATCH_REVERT_ON_REMOVE=yes       take live patches out of the processes when their package is erased` + hookExitHelp,
-		Args: cobra.NoArgs,
+		Args: noArguments,
 		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
 	for _, a := range hookActions {
@@ -116,7 +117,7 @@ snapshot counts, even if it is an older one after a rollback. It prints nothing 
 to report. lpbuild-reconcile.timer runs it every 15 minutes while live patches are installed. To
 stop that, mask the timer.` + hookExitHelp,
 		Example: "  lpbuild hook reconcile\n  systemctl mask --now lpbuild-reconcile.timer",
-		Args:    cobra.NoArgs,
+		Args:    noArguments,
 		RunE:    func(cmd *cobra.Command, args []string) error { return o.run(cmd, s, hook.Reconcile, args) },
 	}
 	o.addFlags(reconcile)

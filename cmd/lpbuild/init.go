@@ -19,16 +19,23 @@ type initOptions struct {
 
 func (o *initOptions) addFlags(cmd *cobra.Command) {
 	f := cmd.Flags()
-	f.StringArrayVar(&o.repositories, "repository", nil, "`URL`, path or .repo file of a repository; may be repeated (default: the machine's zypper repositories)")
-	f.StringArrayVar(&o.debuginfo, "debuginfo", nil, "`URL` of the debuginfo repository that belongs to the repository of the same rank")
-	f.StringArrayVar(&o.keys, "key", nil, "`file` with the OpenPGP key that signs the repositories; may be repeated")
+	f.StringArrayVar(&o.repositories, "repository", nil,
+		"`URL|FILE` repository: a URL, a path or a .repo file; may be repeated\n"+
+			"(default: the zypper repositories of this machine)")
+	f.StringArrayVar(&o.debuginfo, "debuginfo", nil,
+		"`URL` debuginfo repository; the first --debuginfo belongs to the first --repository, and so on")
+	f.StringArrayVar(&o.keys, "key", nil, "`FILE` OpenPGP key that signs the repositories; may be repeated")
 	f.BoolVar(&o.unsigned, "unsigned", false, "accept repositories without a signature")
-	f.StringVar(&o.name, "name", "", "`name` of the RPM package (default: the folder's)")
-	f.StringVar(&o.product, "product", "", "`name` of the product that the builds belong to, such as SLE-15-SP5 (default without --repository: the machine's)")
-	f.StringVar(&o.pkg, "package", "glibc", "`package` whose builds are patched")
-	f.StringVar(&o.builds, "builds", "", "version `range` of the builds, such as \">= 2.31-150300.9\"")
-	f.StringVar(&o.tree, "import", "", "make the package of the descriptions (.in, .dsc) and sources below `DIR`, instead of an example")
-	f.StringSliceVar(&o.arch, "arch", []string{"x86_64"}, "`architectures`")
+	f.StringVar(&o.name, "name", "", "`NAME` name of the RPM package (default: the directory's)")
+	f.StringVar(&o.product, "product", "",
+		"`NAME` product that the builds belong to, such as SLE-15-SP5\n"+
+			"(default: without --repository, that of this machine)")
+	f.StringVar(&o.pkg, "package", "glibc", "`PACKAGE` patch the builds of this package")
+	f.StringVar(&o.builds, "builds", "", "`RANGE` patch only builds in this range of versions, such as \">= 2.31-150300.9\"")
+	f.StringVar(&o.tree, "import", "",
+		"`DIR` import the descriptions (.in, .dsc) and sources below this directory\n"+
+			"instead of writing an example")
+	f.StringSliceVar(&o.arch, "arch", []string{"x86_64"}, "`ARCH,...` build for these architectures")
 }
 
 func newInit(s *console) *cobra.Command {
@@ -46,12 +53,12 @@ With --import DIR the package is made of what is there: each description (.in, o
 one beside it. Files keep their places. Containers whose names collide get numbers, and what cannot be taken is listed.
 So is what lpbuild.yaml accepts ("overlaps", "recursion") because of what the sources say, for you to check.
 
-Without --repository the repositories are those of zypper on this machine, with the keys that its RPM trusts.` + exitHelp,
+Without --repository the repositories are those of zypper on this machine, with the keys that its RPM trusts.` + exits(nil, exitError),
 		Example: `  lpbuild init glibc-livepatches --product SLE-15-SP5 \
       --repository https://example.com/15-SP5/update --debuginfo https://example.com/15-SP5/update_debug \
       --key vendor.asc
   cd glibc-livepatches && lpbuild download && lpbuild build`,
-		Args: cobra.ExactArgs(1),
+		Args: oneArgument("DIR"),
 		RunE: func(_ *cobra.Command, args []string) error { return runInit(s, o, args[0]) },
 	}
 	o.addFlags(cmd)

@@ -20,10 +20,10 @@ shared object provides only if it is executable.
 
 With --engine nothing but what "engine: bundled" needs is put there: this program, and in the folder of --units the units
 <name>-reconcile.service and .timer, which take up processes that were busy. They stand still where lpbuild itself is installed,
-whose timer does the same for all packages.` + exitHelp,
+whose timer does the same for all packages.` + exits(nil, exitError, exitInterrupted),
 		Example: "  lpbuild install --root %{buildroot}\n  lpbuild install --arch ppc64le --root /tmp/root\n" +
 			"  lpbuild install --root %{buildroot} --engine %{_libexecdir}/%{name}/lpbuild --units %{_unitdir}",
-		Args: cobra.NoArgs,
+		Args: noArguments,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if root == "" {
 				return &usageError{errors.New("--root is required"), "lpbuild install"}
@@ -55,10 +55,10 @@ whose timer does the same for all packages.` + exitHelp,
 			return nil
 		},
 	}
-	cmd.Flags().StringVar(&root, "root", "", "`folder` that stands for /")
-	cmd.Flags().StringSliceVar(&arch, "arch", nil, "only these `architectures` (default: all of lpbuild.yaml)")
-	cmd.Flags().StringVar(&engine, "engine", "", "put this program to `path` below the root, and no containers")
-	cmd.Flags().StringVar(&units, "units", "", "with --engine: `folder` below the root for systemd's units")
+	cmd.Flags().StringVar(&root, "root", "", "`DIR` install below this directory (%{buildroot})")
+	cmd.Flags().StringSliceVar(&arch, "arch", nil, "`ARCH,...` install only these architectures (default: all of lpbuild.yaml)")
+	cmd.Flags().StringVar(&engine, "engine", "", "`PATH` install this program at PATH below the root, and no containers")
+	cmd.Flags().StringVar(&units, "units", "", "`DIR` with --engine: install systemd units in this directory below the root")
 	return cmd
 }
 

@@ -68,13 +68,15 @@ func TestManualsAgree(t *testing.T) {
 		}
 		got := words(shownPage(t, page))
 		text, exit, _ := strings.Cut(c.Long, "EXIT STATUS")
-		for _, want := range []string{c.Short, text, exit, c.Example, c.UseLine()} {
+		for _, want := range []string{c.Short, text, exit, c.Example, useLine(c)} {
 			if !strings.Contains(got, words(want)) {
 				t.Errorf("%s lacks %q:\n%s", page, words(want), got)
 			}
 		}
-		c.Flags().VisitAll(func(f *pflag.Flag) {
-			value, usage := pflag.UnquoteUsage(f)
+		flags := inherited(c)
+		flags.AddFlagSet(c.LocalFlags())
+		flags.VisitAll(func(f *pflag.Flag) {
+			value, usage := flagUsage(f)
 			if want := words("--" + f.Name + " " + value + " " + usage); !f.Hidden && !strings.Contains(got, want) {
 				t.Errorf("%s lacks %q", page, want)
 			}

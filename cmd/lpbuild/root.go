@@ -5,13 +5,11 @@ import (
 	"errors"
 	"fmt"
 	"path/filepath"
-	"regexp"
 	"strings"
 
 	"github.com/spf13/cobra"
 
 	"github.com/lpbuild/lpbuild/internal/dirlock"
-	"github.com/lpbuild/lpbuild/internal/lazyregexp"
 	"github.com/lpbuild/lpbuild/pkg/buildmatrix"
 	"github.com/lpbuild/lpbuild/pkg/progress"
 )
@@ -22,25 +20,18 @@ type globalOptions struct {
 }
 
 func newRoot(s *console) *cobra.Command {
+	cobra.EnableCommandSorting = false // the order is that of the work
 	var g globalOptions
 	root := &cobra.Command{
 		Use:   "lpbuild",
 		Short: "Build userspace live patches and apply them to running processes",
-		Long: `lpbuild takes a userspace live patch from its source to the customer's running processes.
-
-In a package folder (made by "lpbuild init"):
-  download  brings every released build of the library, verified, and pins it
-  build     makes one live patch container for each build, and proves that it fits
-  dist      writes the source package for rpmbuild and the Open Build Service
-  submit    asks for a maintenance update there
-
-On a machine:
-  trigger   applies live patches to running processes, revert takes them out
-  status    shows which processes can be patched, and what is applied
-  hook      has the commands for the scriptlets of live patch packages` + exitHelp,
+		Long:  "lpbuild takes a userspace live patch from its source to the customer's running processes." + exits(nil, exitError, exitSignature, exitUnsupported, exitInterrupted),
+		Example: "  lpbuild init glibc-livepatches --product SLE-15-SP5 --key vendor.asc --repository URL\n" +
+			"  cd glibc-livepatches && lpbuild download && lpbuild build && lpbuild dist\n" +
+			"  lpbuild trigger 'build/x86_64/*.so'\n  lpbuild status",
 		SilenceUsage:  true,
 		SilenceErrors: true,
-		Args:          cobra.NoArgs,
+		Args:          noArguments,
 		RunE:          func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 		Version:       versionLine(),
 	}
@@ -49,17 +40,34 @@ On a machine:
 	root.SetOut(s.out)
 	root.SetErr(s.err)
 	flags := root.PersistentFlags()
-	flags.StringVarP(&g.dir, "dir", "C", ".", "package `folder`")
+	flags.StringVarP(&g.dir, "dir", "C", ".", "`DIR` package directory")
 	flags.BoolVar(&s.json, "json", false, "print the result as JSON")
-	flags.BoolVarP(&s.quiet, "quiet", "q", false, "no progress, only warnings and the result")
-	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error { return &usageError{flagError(err), cmd.CommandPath()} })
-	root.AddCommand(
-		newInit(s), newDownload(s, &g), newBuild(s, &g), newDist(s, &g), newInstall(s, &g), newClean(s, &g),
-		newChanges(s, &g), newSubmit(s, &g), newTrigger(s), newRevert(s), newStatus(s), newHook(s), newDemo(s), newUlp(s), newVersion(s), newGenerate(),
-	)
+	flags.BoolVarP(&s.quiet, "quiet", "q", false, "print no progress, only warnings and the result")
+	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error { return &usageError{flagError(cmd, err), cmd.CommandPath()} })
+	root.SetHelpFunc(func(cmd *cobra.Command, _ []string) { printHelp(cmd, s.out) })
+	root.SetUsageFunc(func(cmd *cobra.Command) error {
+		printUsage(cmd, s.err)
+		return nil
+	})
+	addGroup(root, "package", "In a package directory (made by init):",
+		newInit(s), newDownload(s, &g), newBuild(s, &g), newDist(s, &g), newSubmit(s, &g), newChanges(s, &g), newClean(s, &g))
+	addGroup(root, "processes", "Running processes:", newTrigger(s), newRevert(s), newStatus(s))
+	addGroup(root, "rpm", "Called by RPM packages:", newInstall(s, &g), newHook(s))
+	addGroup(root, "other", "Other:", newUlp(s), newDemo(s), newVersion(s), newGenerate())
+	root.SetHelpCommandGroupID("other")
+	root.SetCompletionCommandGroupID("other")
 	wrapUsage(root)
 	knowTopics(root)
 	return root
+}
+
+// addGroup adds commands to parent, below a title of their own. --help lists them in this order.
+func addGroup(parent *cobra.Command, id, title string, commands ...*cobra.Command) {
+	parent.AddGroup(&cobra.Group{ID: id, Title: title})
+	for _, c := range commands {
+		c.GroupID = id
+	}
+	parent.AddCommand(commands...)
 }
 
 // knowTopics makes help about what is not there an error: cobra shows the usage and ends well.
@@ -73,39 +81,22 @@ func knowTopics(root *cobra.Command) {
 	help.RunE = func(_ *cobra.Command, args []string) error {
 		topic, rest, err := root.Find(args)
 		if err != nil || len(rest) > 0 {
-			return &usageError{fmt.Errorf("there is no command %q", strings.Join(append([]string{root.Name()}, args...), " ")), root.Name()}
+			text := fmt.Sprintf("there is no command %q", strings.Join(append([]string{root.Name()}, args...), " "))
+			if topic == nil {
+				topic, rest = root, args
+			}
+			return &usageError{unknownCommand(topic, rest[0], text), root.Name()}
 		}
 		topic.InitDefaultHelpFlag()
 		return topic.Help()
 	}
 }
 
-// goTexts are what Go's library says of a value, and what a person understands.
-var goTexts = []struct {
-	found func() *regexp.Regexp
-	text  string
-}{
-	{lazyregexp.New(`strconv\.ParseBool: .*$`), "not true or false"},
-	{lazyregexp.New(`strconv\.Parse\w+: parsing "[^"]*": invalid syntax$`), "not a number"},
-	{lazyregexp.New(`strconv\.Parse\w+: parsing "[^"]*": value out of range$`), "too large"},
-	{lazyregexp.New(`time: .*duration.*$`), "not a time; write 30s or 2m"},
-}
-
-// flagError says what is wrong with the value of an option.
-func flagError(err error) error {
-	for _, t := range goTexts {
-		if text := t.found().ReplaceAllLiteralString(err.Error(), t.text); text != err.Error() {
-			return errors.New(text)
-		}
-	}
-	return err
-}
-
 // wrapUsage marks wrong arguments as errors of the command line.
 func wrapUsage(cmd *cobra.Command) {
 	check := cmd.Args
 	if check == nil {
-		check = cobra.NoArgs
+		check = noArguments
 	}
 	cmd.Args = func(cmd *cobra.Command, args []string) error {
 		err := check(cmd, args)

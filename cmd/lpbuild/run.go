@@ -27,17 +27,6 @@ const (
 	exitInterrupted = 130 // by a signal
 )
 
-// exitHelp is the part of the long help that is the same everywhere.
-const exitHelp = `
-
-EXIT STATUS
-  0    everything is done
-  1    something went wrong, or a live patch could not be made
-  2    the command line was wrong
-  3    a signature is wrong, missing, expired or by a key that is not pinned, or a repository is older than before
-  4    a file is of a kind that is not supported
-  130  interrupted`
-
 // errUsage marks errors of the command line.
 var errUsage = errors.New("usage")
 
@@ -129,6 +118,9 @@ func (s *console) reportError(err error, interrupted bool) {
 	}
 	fmt.Fprint(s.err, diag.Render(err, s.color))
 	if usage, ok := errors.AsType[*usageError](err); ok {
+		if meant := suggestion(err); meant != "" {
+			fmt.Fprintf(s.err, "  hint: %s\n", diag.Printable(meant))
+		}
 		fmt.Fprintf(s.err, "  hint: see %s --help\n", usage.command)
 	}
 }

@@ -26,8 +26,10 @@ type statusOptions struct {
 func newStatus(s *console) *cobra.Command {
 	var o statusOptions
 	cmd := &cobra.Command{
-		Use:   "status",
-		Short: "Show which processes can be live patched, and what is applied",
+		Use:        "status",
+		Args:       noArguments,
+		SuggestFor: []string{"list", "ps", "show"},
+		Short:      "Show which processes can be live patched, and what is applied",
 		Long: `Shows the running processes that can be live patched: those with libpulp.so, and those with a library
 whose functions have NOPs at their entries. For each it shows the builds of these libraries, the live
 patches that are applied, by whichever engine, and whether it takes further ones. Processes whose
@@ -52,10 +54,8 @@ EXIT STATUS
 		Example: "  lpbuild status\n  lpbuild status -p 'nginx*'\n  lpbuild status --all --json | jq '.processes[].pid'",
 	}
 	flags := cmd.Flags()
-	flags.StringVarP(&o.process, "process", "p", "",
-		"limit to one `process`: a PID, or a name or wildcard for names")
-	flags.StringVarP(&o.user, "user", "u", "",
-		"limit to the processes of a `user`: a number, or a name or wildcard for names")
+	flags.StringVarP(&o.process, "process", "p", "", processUsage)
+	flags.StringVarP(&o.user, "user", "u", "", userUsage)
 	flags.BoolVarP(&o.all, "all", "a", false, "also list all other processes")
 	o.addFlags(cmd)
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error { return o.run(cmd.Context(), cmd.CommandPath(), s) }

@@ -25,14 +25,17 @@ type submitOptions struct {
 
 func (o *submitOptions) addFlags(cmd *cobra.Command) {
 	f := cmd.Flags()
-	f.StringVar(&o.checkout, "obs", "", "the `checkout` that lpbuild dist --obs brought up to date")
-	f.StringVarP(&o.request.Message, "message", "m", "", "`text` for those who review it (default: the newest changes entry)")
-	f.StringVar(&o.request.ReleaseProject, "release-project", "", "`project` that the update is released to (default: lpbuild.yaml's, or what the package was branched from)")
-	f.StringVar(&o.request.IncidentProject, "incident-project", "", "`project` for incidents (default: lpbuild.yaml's, or the service's)")
-	f.StringVar(&o.request.Incident, "incident", "", "`number` of an incident to be merged into (default: a new one)")
-	f.StringVar(&o.request.Supersede, "supersede", "", "`number` of a request that this one is instead of")
+	f.StringVar(&o.checkout, "obs", "", "`CHECKOUT` checkout that \"lpbuild dist --obs\" has updated")
+	f.StringVarP(&o.request.Message, "message", "m", "", "`TEXT` message to the reviewers (default: the newest changes entry)")
+	f.StringVar(&o.request.ReleaseProject, "release-project", "",
+		"`PROJECT` release the update to this project\n"+
+			"(default: that of lpbuild.yaml, or the one that the package was branched from)")
+	f.StringVar(&o.request.IncidentProject, "incident-project", "",
+		"`PROJECT` project for incidents (default: that of lpbuild.yaml, or of the service)")
+	f.StringVar(&o.request.Incident, "incident", "", "`NUMBER` merge into this incident (default: a new one)")
+	f.StringVar(&o.request.Supersede, "supersede", "", "`NUMBER` supersede this request")
 	f.BoolVar(&o.request.NoCleanup, "no-cleanup", false, "keep the source project when the request is accepted")
-	f.BoolVarP(&o.yes, "yes", "y", false, "do not ask")
+	f.BoolVarP(&o.yes, "yes", "y", false, "submit without asking")
 }
 
 func newSubmit(s *console, g *globalOptions) *cobra.Command {
@@ -48,11 +51,11 @@ passed on or printed. For a package managed in git the git and git-obs commands 
 
   obs:
     release-project: SUSE:SLE-15-SP5:Update
-    incident-project: SUSE:Maintenance` + exitHelp,
+    incident-project: SUSE:Maintenance` + exits(nil, exitError, exitInterrupted),
 		Example: `  lpbuild dist --obs ~/obs/home:jane:branches/glibc-livepatches
   (cd ~/obs/home:jane:branches/glibc-livepatches && osc commit)
   lpbuild submit --obs ~/obs/home:jane:branches/glibc-livepatches --release-project SUSE:SLE-15-SP5:Update`,
-		Args: cobra.NoArgs,
+		Args: noArguments,
 		RunE: func(cmd *cobra.Command, _ []string) error { return runSubmit(cmd.Context(), s, g, o) },
 	}
 	o.addFlags(cmd)

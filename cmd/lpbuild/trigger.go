@@ -26,6 +26,12 @@ EXIT STATUS
   2    the command line was wrong
   130  interrupted: the processes in hand were finished, the others not begun`
 
+// Usages of flags that several commands have.
+const (
+	processUsage = "`PID|NAME` limit to one process, or to names matching a pattern"
+	userUsage    = "`UID|NAME` limit to the processes of one user, or of user names matching a pattern"
+)
+
 // liveOptions are the options of trigger and revert.
 type liveOptions struct {
 	process, user string
@@ -39,17 +45,15 @@ type liveOptions struct {
 
 func (o *liveOptions) addFlags(cmd *cobra.Command) {
 	flags := cmd.Flags()
-	flags.StringVarP(&o.process, "process", "p", "",
-		"limit to one `process`: a PID, or a name or wildcard for names")
-	flags.StringVarP(&o.user, "user", "u", "",
-		"limit to the processes of a `user`: a number, or a name or wildcard for names")
+	flags.StringVarP(&o.process, "process", "p", "", processUsage)
+	flags.StringVarP(&o.user, "user", "u", "", userUsage)
 	o.engineOptions.addFlags(cmd)
 	o.addStop(cmd)
 	flags.BoolVarP(&o.dryRun, "dry-run", "n", false, "show what would be done; stop no process")
 	flags.BoolVar(&o.recursive, "recursive", false, "also match wildcards in subdirectories")
 	flags.BoolVarP(&o.verbose, "verbose", "v", false, "also list processes that no file is for")
-	flags.DurationVar(&o.timeout, "timeout", 30*time.Second, "give each process this `time`, all attempts together")
-	flags.DurationVar(&o.deadline, "deadline", 0, "begin no further process after this `time` (default: none)")
+	flags.DurationVar(&o.timeout, "timeout", 30*time.Second, "`DURATION` give up on a process after this time, all attempts included")
+	flags.DurationVar(&o.deadline, "deadline", 0, "`DURATION` begin no further process after this time (default: no limit)")
 }
 
 // engineOptions say which engine is to be used, and how.
@@ -61,20 +65,20 @@ type engineOptions struct {
 func (o *engineOptions) addFlags(cmd *cobra.Command) {
 	flags := cmd.Flags()
 	flags.StringVar(&o.engine, "engine", "auto",
-		"`engine`: auto (pulp where libpulp.so is in the process, native elsewhere), pulp, or native")
+		"`auto|pulp|native` engine to use; auto: pulp if the process has loaded libpulp.so, else native")
 	flags.StringVar(&o.entries, "entries", "",
-		"`kind` of functions that the native engine may change: nops (with NOPs at their entry), or any\n"+
-			"where that is provably safe (default: what each container says)")
+		"`nops|any` functions that the native engine may change: those with NOPs at their entry,\n"+
+			"or any where that is provably safe (default: what each container says)")
 }
 
 // addStop is for commands that change processes.
 func (o *engineOptions) addStop(cmd *cobra.Command) {
 	cmd.Flags().DurationVar(&o.maxStop, "max-stop", engine.DefaultMaxStop,
-		"let no process stand still for longer than this `time`: it is let go and tried again (0: no limit)")
+		"`DURATION` stop no process for longer than this; release it and try again (0: no limit)")
 	cmd.Flags().StringVar(&o.consistency, "consistency", "none",
-		"`mode`: none (threads may be anywhere), or functions (outside of those that are replaced)")
+		"`none|functions` where threads may be: anywhere, or only outside the replaced functions")
 	cmd.Flags().StringVar(&o.seccomp, "seccomp", "obey",
-		"`mode`: obey a process's filter of system calls, or suspend it while the process is stopped (needs root)")
+		"`obey|suspend` obey the seccomp filters of a process, or suspend them while it is stopped (needs root)")
 }
 
 // backends returns the engines that are allowed, in the order in which they are asked.
@@ -121,8 +125,9 @@ func (o *engineOptions) backends(command string) ([]engine.Backend, error) {
 func newTrigger(s *console) *cobra.Command {
 	var o liveOptions
 	cmd := &cobra.Command{
-		Use:   "trigger FILE...",
-		Short: "Apply live patches to running processes",
+		Use:        "trigger FILE...",
+		Short:      "Apply live patches to running processes",
+		SuggestFor: []string{"apply", "patch", "load"},
 		Long: `Applies live patches to running processes. Each FILE is a container, or a quoted wildcard
 ('DIRECTORY/*.so') for several. Each process gets the containers built for the libraries it has
 mapped. --dry-run shows everything that can be decided without stopping a process. Then the process
@@ -165,10 +170,10 @@ What root changes by hand is logged where "lpbuild hook" logs: in the journal (l
   lpbuild trigger --entries=any libc_2.36-9_livepatch1.so
   lpbuild trigger --consistency=functions --timeout 5m libc_2.31-150300.63.1_livepatch2.so
   lpbuild trigger -p 4711 --json libc_livepatch1.so | jq '.processes[0].stop_us'`,
-		Args: needs(1, "a FILE"),
+		Args: needs(1, "FILE"),
 	}
 	o.addFlags(cmd)
-	cmd.Flags().BoolVar(&o.replace, "replace", false, "take out other live patches of the same libraries, under the same stop")
+	cmd.Flags().BoolVar(&o.replace, "replace", false, "revert other live patches of the same libraries under the same stop")
 	cmd.RunE = func(cmd *cobra.Command, args []string) error { return o.run(cmd, s, args, false) }
 	return cmd
 }
@@ -176,8 +181,9 @@ What root changes by hand is logged where "lpbuild hook" logs: in the journal (l
 func newRevert(s *console) *cobra.Command {
 	var o liveOptions
 	cmd := &cobra.Command{
-		Use:   "revert FILE... | revert --all LIBRARY | revert --leftovers",
-		Short: "Take live patches out of running processes",
+		Use:        "revert FILE... | revert --all LIBRARY | revert --leftovers",
+		Short:      "Take live patches out of running processes",
+		SuggestFor: []string{"undo", "remove", "unpatch", "unload", "rollback"},
 		Long: `Takes live patches out of running processes: those of the FILEs (containers, or quoted wildcards),
 or with --all those of a library, whatever they are. The functions of the library are then as they
 were. Processes in which a live patch is not applied are left alone. A live patch that is reverted
@@ -190,8 +196,8 @@ nothing leads to. A second run gives this memory back where it finds nothing els
 		Args: cobra.ArbitraryArgs,
 	}
 	o.addFlags(cmd)
-	cmd.Flags().BoolVar(&o.leftovers, "leftovers", false, "give back memory that nothing uses: of killed engines, and of reverted live patches")
-	cmd.Flags().StringVar(&o.all, "all", "", "take out all live patches of this `library`, such as libc.so.6")
+	cmd.Flags().BoolVar(&o.leftovers, "leftovers", false, "free memory that nothing uses: of killed engines, and of reverted live patches")
+	cmd.Flags().StringVar(&o.all, "all", "", "`LIBRARY` revert all live patches of this library, such as libc.so.6")
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		switch {
 		case o.leftovers && (o.all != "" || len(args) > 0):

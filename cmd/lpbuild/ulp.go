@@ -39,14 +39,14 @@ func newUlp(s *console) *cobra.Command {
 for live patch files and for processes that have libpulp.so loaded. If this program is run as ulp,
 it behaves like "lpbuild ulp". Options may be given before or after the command. -q suppresses
 everything but results and errors in descriptions. Messages have no time stamps.` + ulpExitHelp,
-		Args: func(_ *cobra.Command, args []string) error {
+		Args: func(cmd *cobra.Command, args []string) error {
 			switch {
 			case u.usage:
 				return nil
 			case len(args) == 0:
 				return said("Too few arguments.")
 			}
-			return said("Invalid command: %s.", args[0])
+			return unknownCommand(cmd, args[0], fmt.Sprintf("Invalid command: %s.", args[0]))
 		},
 		RunE: func(cmd *cobra.Command, _ []string) error { return u.printUsage(cmd) },
 	}
@@ -55,7 +55,8 @@ everything but results and errors in descriptions. Messages have no time stamps.
 	flags.BoolP("help", "?", false, "print this help")
 	flags.BoolVar(&u.usage, "usage", false, "print a short usage line")
 	flags.BoolP("version", "V", false, "print the version")
-	cmd.AddCommand(u.newPacker(), u.newDump(), u.newExtract(), u.newLivepatchable(), u.newPost(),
+	addGroup(cmd, "files", "Files:", u.newPacker(), u.newDump(), u.newExtract(), u.newLivepatchable(), u.newPost())
+	addGroup(cmd, "processes", "Running processes:",
 		u.newTrigger(), u.newPatches(), u.newCheck(), u.newMessages(), u.newSetPatchable())
 	for _, c := range append(cmd.Commands(), cmd) {
 		c.Version = toolVersion()
@@ -140,7 +141,11 @@ func (s *console) reportUlp(err error) int {
 	case s.json:
 		s.reportError(err, false)
 	case isUsage:
-		fmt.Fprintf(s.err, "ulp: %s\nTry '%s --help' for more information.\n", diag.Printable(err.Error()), usage.command)
+		fmt.Fprintf(s.err, "ulp: %s\n", diag.Printable(err.Error()))
+		if meant := suggestion(err); meant != "" {
+			fmt.Fprintf(s.err, "ulp: %s\n", meant)
+		}
+		fmt.Fprintf(s.err, "Try '%s --help' for more information.\n", usage.command)
 	default:
 		fmt.Fprintf(s.err, "ulp: %s\n", diag.Printable(err.Error()))
 	}

@@ -27,8 +27,8 @@ libpulp's packer can read the catalogue, too; it skips the keys that only lpbuil
 		Example: `  lpbuild ulp extract /lib64/libc.so.6 -o libc.so.6.json
   lpbuild ulp extract -d libc.so.6.debug -o - lib64/libc.so.6 | jq .library.buildid`,
 	}, func(file string) error { return u.runExtract(file, debug, output) })
-	cmd.Flags().StringVarP(&output, "output", "o", "out.json", "write to `FILE`; - means standard output")
-	cmd.Flags().StringVarP(&debug, "with-debuginfo", "d", "", "add the symbols of this debuginfo `FILE`")
+	cmd.Flags().StringVarP(&output, "output", "o", "out.json", "`FILE` write to this file; - means standard output")
+	cmd.Flags().StringVarP(&debug, "with-debuginfo", "d", "", "`FILE` add the symbols of this debuginfo file")
 	return cmd
 }
 

@@ -74,14 +74,18 @@ libpulp's packer accepts -o, but ignores it.`,
 		return u.runPacker(o, file)
 	})
 	flags := cmd.Flags()
-	flags.StringVarP(&o.output, "output", "o", "", "write the live patch to `FILE` and leave the container as it is")
-	flags.StringVarP(&o.livepatch, "livepatch", "l", "", "use this `CONTAINER` instead of the description's")
-	flags.StringVarP(&o.target, "target", "t", "", "use this `LIBRARY` or catalogue instead of the description's")
-	flags.StringVarP(&o.debug, "with-debuginfo", "d", "", "add the symbols of this debuginfo `FILE` to the library's")
+	flags.StringVarP(&o.output, "output", "o", "", "`FILE` write the live patch here and leave the container as it is")
+	flags.StringVarP(&o.livepatch, "livepatch", "l", "", "`CONTAINER` use this container instead of the one that the description names")
+	flags.StringVarP(&o.target, "target", "t", "", "`LIBRARY` use this library or catalogue instead of the one that the description names")
+	flags.StringVarP(&o.debug, "with-debuginfo", "d", "", "`FILE` add the symbols of this debuginfo file to those of the library")
 	flags.BoolVar(&o.Force, "force", false, "also pack live patches that cannot work, as libpulp does")
-	flags.StringVar(&o.entries, "entries", "nops", "functions that may be replaced: those with `nops` at their entry, or any where that is provably safe")
-	flags.BoolVar(&o.AcceptClones, "accept-clones", false, "do not require that copies which the compiler made of replaced functions are replaced")
-	flags.StringVar(&o.unwinding, "unwinding", "any", "what may pass through the replacements: `any` (exceptions and cancellation), or none, so that the native engine can replace functions that handle them")
+	flags.StringVar(&o.entries, "entries", "nops",
+		"`nops|any` functions that may be replaced: those with NOPs at their entry, or any where that is provably safe")
+	flags.BoolVar(&o.AcceptClones, "accept-clones", false,
+		"do not require that the compiler's copies of replaced functions are replaced, too")
+	flags.StringVar(&o.unwinding, "unwinding", "any",
+		"`any|none` what may pass through the replacements: exceptions and cancellation, or none,\n"+
+			"so that the native engine can replace functions that handle them")
 	flags.BoolVar(&o.AllComments, "all-comments", false, "embed all comments; libpulp embeds only the first line")
 	return cmd
 }

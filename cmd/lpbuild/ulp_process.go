@@ -37,17 +37,17 @@ type processOptions struct {
 }
 
 func (o *processOptions) addSelector(cmd *cobra.Command) {
-	cmd.Flags().StringVarP(&o.process, "process", "p", "", "`process`: a PID, a name, or a wildcard for names")
-	cmd.Flags().StringVarP(&o.user, "user", "u", "", "`user`: a number, a name, or a wildcard for names")
+	cmd.Flags().StringVarP(&o.process, "process", "p", "", processUsage)
+	cmd.Flags().StringVarP(&o.user, "user", "u", "", userUsage)
 	cmd.Flags().BoolVar(&o.noThreads, "disable-threading", false, "work on one process at a time")
 }
 
 func (o *processOptions) addRetries(cmd *cobra.Command) {
-	cmd.Flags().IntVarP(&o.retries, "retries", "r", 1, "try up to `N` times while a process is busy")
+	cmd.Flags().IntVarP(&o.retries, "retries", "r", 1, "`N` try up to N times while a process is busy")
 }
 
 func (o *processOptions) addColor(cmd *cobra.Command) {
-	cmd.Flags().StringVar(&o.color, "color", "auto", "`yes/no/auto`: color the output")
+	cmd.Flags().StringVar(&o.color, "color", "auto", "`yes|no|auto` color the output")
 }
 
 // checkRetries refuses what libpulp refuses.

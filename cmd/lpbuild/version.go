@@ -51,8 +51,8 @@ func versionLine() string {
 
 func newVersion(s *console) *cobra.Command {
 	return &cobra.Command{
-		Use: "version", Short: "Print version and commit", Args: cobra.NoArgs,
-		Long:    "Prints the version, and the commit that the program was built from where that is known." + exitHelp,
+		Use: "version", Short: "Print version and commit", Args: noArguments,
+		Long:    "Prints the version, and the commit that the program was built from where that is known." + exits(nil, exitError),
 		Example: "  lpbuild version\n  lpbuild version --json",
 		RunE: func(*cobra.Command, []string) error {
 			if s.json {

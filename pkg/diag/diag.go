@@ -170,30 +170,34 @@ func Nearest(name string, names []string, most int) []string {
 	return best
 }
 
-// distance returns the edit distance (insert, delete, replace) of a and b, or limit+1 as soon as it is beyond limit.
+// distance returns how many edits make b of a (insert, delete or replace a byte, or swap two
+// neighbours), or limit+1 as soon as it is beyond limit.
 func distance(a, b string, limit int) int {
 	if len(a)-len(b) > limit || len(b)-len(a) > limit {
 		return limit + 1
 	}
-	row := make([]int, len(b)+1)
+	former, row, next := make([]int, len(b)+1), make([]int, len(b)+1), make([]int, len(b)+1)
 	for j := range row {
 		row[j] = j
 	}
 	for i := range len(a) {
-		diagonal, best := row[0], i+1
-		row[0] = i + 1
+		next[0] = i + 1
+		best := i + 1
 		for j := range len(b) {
-			change := diagonal
+			change := row[j]
 			if a[i] != b[j] {
 				change++
 			}
-			diagonal = row[j+1]
-			row[j+1] = min(change, row[j]+1, row[j+1]+1)
-			best = min(best, row[j+1])
+			next[j+1] = min(change, next[j]+1, row[j+1]+1)
+			if i > 0 && j > 0 && a[i] == b[j-1] && a[i-1] == b[j] {
+				next[j+1] = min(next[j+1], former[j-1]+1)
+			}
+			best = min(best, next[j+1])
 		}
 		if best > limit {
 			return limit + 1
 		}
+		former, row, next = row, next, former
 	}
 	return row[len(b)]
 }

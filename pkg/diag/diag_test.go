@@ -87,6 +87,9 @@ func TestNearest(t *testing.T) {
 	if d := cmp.Diff([]string{"malloc_lp", "calloc_lp", "malloc_lpp"}, Nearest("malloc_l", names, 3)); d != "" {
 		t.Errorf("Nearest (-want +got):\n%s", d)
 	}
+	if d := cmp.Diff([]string{"build"}, Nearest("buidl", []string{"build", "bundle"}, 3)); d != "" {
+		t.Errorf("Nearest, two letters swapped (-want +got):\n%s", d)
+	}
 	if got := Nearest("zzzzzz", names, 3); len(got) != 0 {
 		t.Errorf("nearest to nothing like it: %q", got)
 	}
