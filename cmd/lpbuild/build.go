@@ -105,7 +105,9 @@ Compilers: gcc; for other architectures Debian's and SUSE's cross compilers, or 
 			if o.check {
 				return runCheck(cmd.Context(), s, g, o)
 			}
-			_, err = runBuild(cmd.Context(), s, g, o, true)
+			if _, err = runBuild(cmd.Context(), s, g, o, true); err == nil && o.group == "" {
+				s.next(g.command("dist"))
+			}
 			return err
 		},
 	}

@@ -139,6 +139,16 @@ func (s *console) print(format string, args ...any) {
 	fmt.Fprintf(s.out, format, args...)
 }
 
+// next tells a person which commands come next. It is no result: a program, and someone who wants no
+// more than the result, does not get it.
+func (s *console) next(commands string) {
+	if commands == "" || s.json || s.quiet {
+		return
+	}
+	s.finish()
+	fmt.Fprintf(s.err, "next: %s\n", commands)
+}
+
 // list is names for printJSON, which would write null for none.
 func list[T any](all []T) []T {
 	if all == nil {

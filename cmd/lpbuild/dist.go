@@ -2,9 +2,12 @@ package main
 
 import (
 	"context"
+	"fmt"
+	"path/filepath"
 
 	"github.com/spf13/cobra"
 
+	"github.com/lpbuild/lpbuild/internal/shellword"
 	"github.com/lpbuild/lpbuild/pkg/obs"
 	"github.com/lpbuild/lpbuild/pkg/spec"
 )
@@ -66,7 +69,31 @@ func runDist(ctx context.Context, s *console, g *globalOptions, dir string) erro
 			return err
 		}
 	}
-	return printDist(s, in, d, update)
+	if err := printDist(s, in, d, update); err != nil {
+		return err
+	}
+	s.next(afterDist(g, d, checkout, update))
+	return nil
+}
+
+// afterDist is what to do with a source package: build it, or commit and submit it. "" if the
+// checkout has it already, or other commands come first.
+func afterDist(g *globalOptions, d *spec.Dist, c *obs.Checkout, u *obs.Update) string {
+	switch {
+	case u == nil:
+		sources := filepath.Dir(d.Spec)
+		if abs, err := filepath.Abs(sources); err == nil {
+			sources = abs
+		}
+		return shellword.Join("rpmbuild", "-ba", "--define", "_sourcedir "+sources, d.Spec)
+	case len(u.Todo) > 0, len(u.Added)+len(u.Changed)+len(u.Removed) == 0:
+		return ""
+	}
+	tool := "osc"
+	if c.Git {
+		tool = "git"
+	}
+	return fmt.Sprintf("(%s && %s commit) && %s", shellword.Join("cd", c.Dir), tool, g.command("submit", "--obs", c.Dir))
 }
 
 func printDist(s *console, in *inputs, d *spec.Dist, u *obs.Update) error {

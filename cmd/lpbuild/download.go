@@ -99,7 +99,7 @@ func runDownload(ctx context.Context, s *console, g *globalOptions, o downloadOp
 		if err != nil {
 			return err
 		}
-		return printDownload(s, &download.Result{Lock: lock})
+		return printDownload(s, g, &download.Result{Lock: lock})
 	}
 	req, err := config.Request(time.Now())
 	if err != nil {
@@ -114,7 +114,7 @@ func runDownload(ctx context.Context, s *console, g *globalOptions, o downloadOp
 	if err != nil {
 		return err
 	}
-	if err := printDownload(s, res); err != nil {
+	if err := printDownload(s, g, res); err != nil {
 		return err
 	}
 	return oddBuilds(res.Odd)
@@ -139,7 +139,7 @@ func openStore(dir string) (*store.Store, error) {
 	return store.Open(dir)
 }
 
-func printDownload(s *console, res *download.Result) error {
+func printDownload(s *console, g *globalOptions, res *download.Result) error {
 	patched := res.Lock.Patched()
 	others := len(res.Lock.Builds) - patched
 	var names []string
@@ -177,5 +177,8 @@ func printDownload(s *console, res *download.Result) error {
 		note += " (UNSIGNED: not all of them are vouched for by a key)"
 	}
 	s.print("%s in %s%s\n", plural(patched, "build"), buildmatrix.LockName, note)
+	if len(res.Odd) == 0 {
+		s.next(g.command("build"))
+	}
 	return nil
 }

@@ -20,12 +20,12 @@ func TestPrintDownload(t *testing.T) {
 	}{
 		"builds": {
 			download.Result{Lock: &download.Lock{Builds: []download.Build{patched, patched}}, Added: []string{"a-1-1.x86_64"}, Removed: []string{"b-1-1.x86_64"}},
-			"new   a-1-1.x86_64\ndrop  b-1-1.x86_64\n2 builds in lpbuild.lock\n",
+			"new   a-1-1.x86_64\ndrop  b-1-1.x86_64\n2 builds in lpbuild.lock\nnext: lpbuild build\n",
 			[]string{`"builds": 2`, `"exports_only": 0`, `"a-1-1.x86_64"`},
 		},
 		"exports": {
 			download.Result{Lock: &download.Lock{Builds: []download.Build{patched, {}, {}}}, Added: []string{}, Removed: []string{}},
-			"1 build in lpbuild.lock, 2 more only for their exports\n",
+			"1 build in lpbuild.lock, 2 more only for their exports\nnext: lpbuild build\n",
 			[]string{`"builds": 1`, `"exports_only": 2`, `"added": []`, `"removed": []`},
 		},
 		"gone and odd": {
@@ -39,18 +39,18 @@ func TestPrintDownload(t *testing.T) {
 		},
 		"unsigned": {
 			download.Result{Lock: &download.Lock{Repositories: []download.LockedRepository{{Unsigned: true}}, Builds: []download.Build{patched, {}}}},
-			"1 build in lpbuild.lock, 1 more only for their exports (UNSIGNED: not all of them are vouched for by a key)\n",
+			"1 build in lpbuild.lock, 1 more only for their exports (UNSIGNED: not all of them are vouched for by a key)\nnext: lpbuild build\n",
 			[]string{`"unsigned": true`},
 		},
 	}
 	for name, tc := range tests {
 		t.Run(name, func(t *testing.T) {
 			var out bytes.Buffer
-			if err := printDownload(&console{out: &out, err: &out}, &tc.res); err != nil || out.String() != tc.want {
+			if err := printDownload(&console{out: &out, err: &out}, &globalOptions{}, &tc.res); err != nil || out.String() != tc.want {
 				t.Errorf("%v: printed %q, want %q", err, out.String(), tc.want)
 			}
 			out.Reset()
-			if err := printDownload(&console{out: &out, err: &out, json: true}, &tc.res); err != nil {
+			if err := printDownload(&console{out: &out, err: &out, json: true}, &globalOptions{}, &tc.res); err != nil {
 				t.Fatal(err)
 			}
 			for _, want := range tc.json {

@@ -103,12 +103,13 @@ func runInit(s *console, o initOptions, dir string) error {
 		s.print("left out: %s\n", what)
 	}
 	if o.tree == "" && !options.Example() {
-		s.print("next: %s && lpbuild download\n", shellword.Join("cd", dir))
-		s.print("That names the libraries of %s: write one of them in place of %s into lpbuild.yaml. \"lpbuild build\" then names\n"+
-			"functions that can be replaced, for livepatch1.in; the replacement belongs into livepatch1.c.\n", o.pkg, scaffold.FillIn)
+		s.next(shellword.Join("cd", dir) + " && lpbuild download")
+		s.print("download lists the libraries of %s: put one of them in place of %s in lpbuild.yaml.\n"+
+			"build then lists functions that can be replaced: put one in livepatch1.in, and its replacement in livepatch1.c.\n",
+			o.pkg, scaffold.FillIn)
 		return nil
 	}
-	s.print("next: %s && lpbuild download && lpbuild build\n", shellword.Join("cd", dir))
+	s.next(shellword.Join("cd", dir) + " && lpbuild download && lpbuild build")
 	return nil
 }
 

@@ -61,7 +61,7 @@ var changing = []struct {
 }{
 	{regexp.MustCompile(`\(\d+\)`), "(PID)"},
 	{regexp.MustCompile(`^\d+  +`), "PID "},
-	{regexp.MustCompile(`\d+ µs`), "N µs"},
+	{regexp.MustCompile(`\d+(\.\d)? [µm]?s\b`), "N µs"},
 	{regexp.MustCompile(`\b[0-9a-f]{12}\b`), "BUILD"},
 	{regexp.MustCompile(`\d{4}-\d\d-\d\d \d\d:\d\d:\d\d`), "TIME"},
 	{regexp.MustCompile(`Skipped: \d+`), "Skipped: N"},
@@ -124,6 +124,7 @@ func TestCompare(t *testing.T) {
 		{"a\n...\nd", "a\nb\nc\nd\n", true}, {"...", "a\n", true}, {"...\nb", "a\nb\n", true}, {"a\nb", "a\nb\n", true},
 		{"a", "a\nb\n", false}, {"b", "a\nb\n", false}, {"a\n...\nd", "a\nb\n", false}, {"a\nb", "a\n", false},
 		{"x (12) took 3 µs", "x (4711) took 812 µs\n", true}, {"x (12) took 3 µs", "y (12) took 3 µs\n", false},
+		{"x (12) took 3 µs", "x (12) took 1.4 ms\n", true}, {"x (12) took 3 µs", "x (12) took 2 steps\n", false},
 		{"1 of 2", "1 of 3\n", false}, {"patched  a\npatched  b", "patched  b\npatched  a\n", true},
 	} {
 		if err := compare(strings.Split(tc.shown, "\n"), tc.printed); (err == nil) != tc.same {

@@ -10,6 +10,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/lpbuild/lpbuild/internal/dirlock"
+	"github.com/lpbuild/lpbuild/internal/shellword"
 	"github.com/lpbuild/lpbuild/pkg/buildmatrix"
 	"github.com/lpbuild/lpbuild/pkg/progress"
 )
@@ -144,6 +145,15 @@ func (g *globalOptions) hold(ctx context.Context, s *console) (release func(), e
 		return func() {}, nil
 	}
 	return release, err
+}
+
+// command is what to type for a command about the same package directory.
+func (g *globalOptions) command(words ...string) string {
+	command := []string{"lpbuild"}
+	if filepath.Clean(g.dir) != "." {
+		command = append(command, "-C", g.dir)
+	}
+	return shellword.Join(append(command, words...)...)
 }
 
 // config reads the package folder's configuration.

@@ -9,6 +9,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/lpbuild/lpbuild/pkg/diag"
 	"github.com/lpbuild/lpbuild/pkg/engine"
 	"github.com/lpbuild/lpbuild/pkg/engine/process"
 	"github.com/lpbuild/lpbuild/pkg/engine/tracer"
@@ -112,7 +113,7 @@ func (p *livePrinter) line(r *engine.Result, pid int, head string, stop time.Dur
 	case r.Err != nil:
 		line += ": " + unnamed(pid, r.Err)
 	case stop > 0:
-		line += fmt.Sprintf(" (%d µs)", stop.Microseconds())
+		line += " (" + diag.Duration(stop) + ")"
 	}
 	p.s.print("%s\n", line)
 }
@@ -215,7 +216,7 @@ func (p *livePrinter) summary(sum engine.Summary) {
 	}
 	line := "processes: " + strings.Join(parts, ", ")
 	if sum.LongestStop > 0 {
-		line += fmt.Sprintf("; longest stop %d µs", sum.LongestStop.Microseconds())
+		line += "; longest stop " + diag.Duration(sum.LongestStop)
 	}
 	if sum.Late > 0 {
 		line += fmt.Sprintf("; %s longer than --max-stop", pluralStood(sum.Late))

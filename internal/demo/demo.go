@@ -19,6 +19,7 @@ import (
 
 	"github.com/lpbuild/lpbuild/internal/distro"
 	"github.com/lpbuild/lpbuild/internal/shellword"
+	"github.com/lpbuild/lpbuild/pkg/diag"
 )
 
 // Options says where and how.
@@ -157,7 +158,7 @@ func (d *demonstration) end(context.Context) error {
 	update := filepath.Join(d.dir, "repository", "update")
 	d.say("\n# The repository's server ends with this. To go on by hand, in another folder:")
 	d.say("  %s", shellword.Join("lpbuild", "init", "mine", "--key", filepath.Join(d.dir, "repository", "key.asc"), "--repository", update, "--debuginfo", update+"_debug"))
-	d.say("\n# Done in %.1f s.", time.Since(d.started).Seconds())
+	d.say("\n# Done in %s.", diag.Duration(time.Since(d.started)))
 	return nil
 }
 

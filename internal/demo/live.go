@@ -14,6 +14,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/lpbuild/lpbuild/pkg/diag"
 	"github.com/lpbuild/lpbuild/pkg/engine/process"
 )
 
@@ -175,7 +176,7 @@ func (d *demonstration) hear(p *program, want string) error {
 				return fmt.Errorf("the test program says %q again, not %q", strings.TrimSpace(line), want)
 			}
 		case <-timeout:
-			return fmt.Errorf("the test program did not say %q within %v", want, patience)
+			return fmt.Errorf("the test program did not say %q within %s", want, diag.Duration(patience))
 		}
 	}
 	return nil

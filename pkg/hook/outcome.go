@@ -67,7 +67,7 @@ func (o *Outcome) add(rep *engine.Report) {
 		o.noted++
 	}
 	if rep.Late {
-		o.Log = append(o.Log, fmt.Sprintf("%s: stood still for %d ms, longer than LIVEPATCH_MAX_STOP", who, rep.Stop.Milliseconds()))
+		o.Log = append(o.Log, fmt.Sprintf("%s: stood still for %s, longer than LIVEPATCH_MAX_STOP", who, diag.Duration(rep.Stop)))
 	}
 	if rep.Err != nil {
 		o.count(rep, rep.Err, who)
@@ -152,7 +152,8 @@ func (o *Outcome) Lines() []string {
 		details = append(details, fmt.Sprintf("opt-outs ignored, of processes that run with other rights than those of the user who started them: %d", o.noted))
 	}
 	if s.Late > 0 {
-		details = append(details, fmt.Sprintf("processes that stood still for longer than LIVEPATCH_MAX_STOP: %d, the longest for %d ms", s.Late, s.LongestStop.Milliseconds()))
+		details = append(details, fmt.Sprintf("processes that stood still for longer than LIVEPATCH_MAX_STOP: %d, the longest for %s",
+			s.Late, diag.Duration(s.LongestStop)))
 	}
 	details = append(o.reasonLines(true), append(details, o.reasonLines(false)...)...)
 	if more := len(details) - maxLines; more > 0 {

@@ -4,6 +4,8 @@ import (
 	"context"
 	"fmt"
 	"time"
+
+	"github.com/lpbuild/lpbuild/pkg/diag"
 )
 
 // watchdog cancels a context when an awaited event does not occur in time.
@@ -24,7 +26,7 @@ func watch(parent context.Context) (context.Context, *watchdog) {
 func (w *watchdog) within(d time.Duration) {
 	w.rest()
 	w.timer = time.AfterFunc(d, func() {
-		w.cancel(fmt.Errorf("%w: nothing arrived for %v", ErrStalled, d))
+		w.cancel(fmt.Errorf("%w: nothing arrived for %s", ErrStalled, diag.Duration(d)))
 	})
 }
 

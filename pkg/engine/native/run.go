@@ -12,6 +12,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/lpbuild/lpbuild/pkg/diag"
 	"github.com/lpbuild/lpbuild/pkg/engine/tracer"
 )
 
@@ -138,7 +139,7 @@ const callsTime = time.Second
 // undo: before anything is loaded, and before anything is switched.
 func (r *run) late() error {
 	if r.t.Late() {
-		return fmt.Errorf("%w: the limit is %v", ErrLate, r.o.MaxStop)
+		return fmt.Errorf("%w: the limit is %s", ErrLate, diag.Duration(r.o.MaxStop))
 	}
 	return nil
 }

@@ -12,6 +12,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/lpbuild/lpbuild/pkg/diag"
 	"github.com/lpbuild/lpbuild/pkg/engine/internal/procfs"
 )
 
@@ -152,7 +153,7 @@ func (t *Tracee) stopAll(ctx context.Context) error {
 // notStopping is ErrNotStopping with the time that the threads had. Without it nobody could tell a
 // process that cannot be stopped from a limit that is too short.
 func (t *Tracee) notStopping() error {
-	return fmt.Errorf("%w within %v", ErrNotStopping, t.o.StopTimeout)
+	return fmt.Errorf("%w within %s", ErrNotStopping, diag.Duration(t.o.StopTimeout))
 }
 
 // all says that the threads that stand still are as many as the process has. Then no other one needs to be looked for. Where

@@ -129,7 +129,7 @@ func TestShortStop(t *testing.T) {
 	c := startChecker(t, 3)
 	for _, o := range []Options{{MaxStop: time.Nanosecond}, {StopTimeout: time.Nanosecond}} {
 		_, err := tryAttach(t.Context(), c.pid, o)
-		want := fmt.Sprintf("process %d: stopping its threads: a thread does not stop within 1ns", c.pid)
+		want := fmt.Sprintf("process %d: stopping its threads: a thread does not stop within 1 ns", c.pid)
 		if !errors.Is(err, ErrNotStopping) || err.Error() != want {
 			t.Errorf("%+v: %v", o, err)
 		}
