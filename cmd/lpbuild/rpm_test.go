@@ -128,7 +128,7 @@ func testVersions(t testing.TB, dir string, s *scratch, kind string) {
 	say(inside, saysSecond)
 	counts(t, s.strict("-U", "--oldpackage", rpmOfKind(dir, kind, first)), "patched: 2", "Failed: 0.")
 	say(inside, saysFirst)
-	prints(t, s.strict("-e", packageName), "2 processes keep live patches of "+packageName+"; to take them out: lpbuild revert --all ")
+	prints(t, s.strict("-e", packageName), "2 processes keep live patches of "+packageName+"; to revert them: lpbuild revert --all ")
 	say(inside, saysFirst)
 	s.config("LIVEPATCH_REVERT_ON_REMOVE=yes\n")
 	prints(t, s.strict("-U", rpmOfKind(dir, kind, first)), "In 2: already applied.\n")

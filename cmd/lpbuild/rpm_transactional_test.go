@@ -124,7 +124,7 @@ func TestRPMTransactionalLibrary(t *testing.T) {
 	t.Setenv("TRANSACTIONAL_UPDATE", "true")
 	for _, version := range []string{"1", "2"} {
 		moved := "/var/livepatches/target-livepatches/" + version + "/lib/libtarget.so"
-		prints(t, snapshot.rpm("-U", rpmOf("/rpms", version)), moved+" is what new processes get\n")
+		prints(t, snapshot.rpm("-U", rpmOf("/rpms", version)), "new processes get "+moved+"\n")
 		has(moved)
 	}
 	prints(t, sh(t, "head", "-n1", "/etc/ld.so.conf"), "include /var/livepatches/ld.so.conf\n")

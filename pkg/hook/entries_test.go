@@ -7,8 +7,8 @@ import (
 	"github.com/lpbuild/lpbuild/pkg/engine"
 )
 
-// TestEntries: a live patch for a function without NOPs is applied by %post, and by the timer, without being told so: its
-// container says it.
+// TestEntries applies a live patch for a function without NOPs in %post and by the timer, without
+// an option: its container asks for it.
 func TestEntries(t *testing.T) {
 	if runtime.GOARCH != "amd64" {
 		t.Skip("the native engine is for x86_64")
@@ -20,7 +20,8 @@ func TestEntries(t *testing.T) {
 		c.says(without)
 		r := c.request(root, action, "1")
 		r.Backends = []engine.Backend{&engine.Native{}}
-		if got := lines(t, r); action == Install && got != "Processes patched: 1, Skipped: 0, Failed: 0." {
+		if got := lines(t, r); action == Install &&
+			got != "Processes patched: 1, Skipped: 0, Failed: 0." {
 			t.Errorf("%v: %q", action, got)
 		}
 		c.says(patched)

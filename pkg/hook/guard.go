@@ -14,28 +14,31 @@ import (
 // self is this program, even if the transaction has replaced its file.
 const self = "/proc/self/exe"
 
-// maxSaid bounds what is passed on, in bytes.
+// maxSaid bounds the output that is passed on, in bytes.
 const maxSaid = 1 << 20
 
-// ErrLate says that a worker did not end in time; it goes on alone.
-var ErrLate = errors.New("its time was over; what was begun goes on in the background")
+// errLate means that a worker did not end in time. It continues on its own.
+var errLate = errors.New("timed out; work already begun continues in the background")
 
-// ErrNoWorker says that none could be started: without /proc a program does not know itself.
-var ErrNoWorker = errors.New("no worker")
+// ErrNoWorker means that no worker could be started: without /proc a program cannot find its own
+// file.
+var ErrNoWorker = errors.New("no worker process")
 
-// Guard runs this program again, as a worker with the given arguments, and passes on what it prints. It returns when the worker
-// has ended or the deadline is over, whichever comes first; a worker that keeps [WorkerDeadline] ends before: even a worker that the kernel does not let go, because it waits for a
-// file system that does not answer, holds nobody up, and if it breaks down its caller does not.
+// Guard runs this program again as a worker with the given arguments, and passes on its output. It
+// returns when the worker ends or the deadline passes, whichever comes first; a worker that keeps
+// [WorkerDeadline] ends earlier. So neither a worker that is stuck in the kernel, waiting for a
+// file system that does not answer, nor one that crashes affects the caller.
 //
-// The worker has none of the caller's files: who waits for the end of the caller's output, as zypper does, is not held up either.
-// When ctx ends the worker is left to end by itself; signals of the terminal reach it anyway.
+// The worker inherits none of the caller's files, so programs that wait for the end of the caller's
+// output, as zypper does, are not delayed either. When ctx ends, the worker is left to end by
+// itself; signals from the terminal reach it anyway.
 func Guard(ctx context.Context, deadline time.Duration, out io.Writer, args ...string) error {
 	r, w, err := os.Pipe()
 	if err != nil {
 		return err
 	}
 	defer r.Close()
-	cmd := exec.Command(self, args...) //nolint:noctx // it outlives its guard if it must
+	cmd := exec.Command(self, args...) //nolint:noctx // it may have to outlive its guard
 	cmd.Args[0] = os.Args[0]
 	cmd.Stdout, cmd.Stderr = w, w
 	err = cmd.Start()
@@ -57,14 +60,14 @@ func Guard(ctx context.Context, deadline time.Duration, out io.Writer, args ...s
 		_, werr := out.Write(said.Bytes())
 		return errors.Join(err, werr)
 	case <-timer.C:
-		return ErrLate
+		return errLate
 	case <-ctx.Done():
 	}
-	select { // it was told, too: it finishes what it has in hand
+	select { // it got the signal, too, and finishes the processes in progress
 	case err := <-ended:
 		_, werr := out.Write(said.Bytes())
 		return errors.Join(err, werr)
 	case <-timer.C:
-		return ErrLate
+		return errLate
 	}
 }

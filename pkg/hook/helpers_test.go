@@ -34,36 +34,43 @@ func check(t testing.TB, err error) {
 
 const sources = "../engine/libpulp/testdata/"
 
-// build compiles a library, a program, a stand-in for libpulp.so, and packs live patches of 10 and of 20, once.
+// build compiles a library, a program and a stand-in for libpulp.so, and packs live patches
+// returning 10 and 20, once.
 var build = sync.OnceValue(func() error {
 	so := []string{"-shared", "-fPIC", "-Wl,--build-id"}
-	target := []string{"-Wl,-soname,libtarget.so", "-fpatchable-function-entry=16,14", "-Wl,--hash-style=both", "-fcf-protection=none"}
+	target := []string{"-Wl,-soname,libtarget.so", "-fpatchable-function-entry=16,14",
+		"-Wl,--hash-style=both", "-fcf-protection=none"}
 	for out, args := range map[string][]string{
 		"libpulp.so":   append(so, "-fvisibility=hidden", sources+"runtime.c"),
 		"libtarget.so": append(append(so, target...), sources+"library.c"),
 		"plain10.so":   append(so, "-DTENS=10", sources+"container.c"),
 		"plain20.so":   append(so, "-DTENS=20", sources+"container.c"),
 	} {
-		if err := targettest.Compile(context.Background(), filepath.Join(builds.Dir, out), args...); err != nil {
+		if err := targettest.Compile(context.Background(), filepath.Join(builds.Dir, out),
+			args...); err != nil {
 			return err
 		}
 	}
-	program := []string{sources + "program.c", "-pthread", filepath.Join(builds.Dir, "libtarget.so")}
-	if err := targettest.Compile(context.Background(), filepath.Join(builds.Dir, "program"), program...); err != nil {
+	program := []string{sources + "program.c", "-pthread",
+		filepath.Join(builds.Dir, "libtarget.so")}
+	if err := targettest.Compile(context.Background(), filepath.Join(builds.Dir, "program"),
+		program...); err != nil {
 		return err
 	}
 	for _, tens := range []int{10, 20} {
-		if err := pack(tens, fmt.Sprintf("live%d.so", tens), "two:two_lp", ulp.EntriesNOPs); err != nil {
+		if err := pack(tens, fmt.Sprintf("live%d.so", tens), "two:two_lp",
+			ulp.EntriesNOPs); err != nil {
 			return err
 		}
 	}
 	return pack(10, "any.so", "bare:bare_lp", ulp.EntriesAny)
 })
 
-// pack makes a live patch of one() and something else.
+// pack makes a live patch of one() with a second symbol.
 func pack(tens int, name, line string, entries ulp.Entries) error {
 	path := filepath.Join(builds.Dir, name)
-	image, err := packImage(path, filepath.Join(builds.Dir, "libtarget.so"), tens, line, ulp.PackOptions{Entries: entries})
+	image, err := packImage(path, filepath.Join(builds.Dir, "libtarget.so"), tens, line,
+		ulp.PackOptions{Entries: entries})
 	if err != nil {
 		return err
 	}
@@ -79,7 +86,8 @@ func packFor(t testing.TB, target string) string {
 }
 
 func packImage(path, target string, tens int, line string, o ulp.PackOptions) ([]byte, error) {
-	return targettest.Pack(filepath.Join(builds.Dir, fmt.Sprintf("plain%d.so", tens)), path, target, o, "one:one_lp", line)
+	return targettest.Pack(filepath.Join(builds.Dir, fmt.Sprintf("plain%d.so", tens)), path, target,
+		o, "one:one_lp", line)
 }
 
 // live returns the bytes of a live patch.
@@ -96,7 +104,8 @@ func packed(t testing.TB, name string) string {
 	return string(data)
 }
 
-// tree makes files below a new folder that stands for /, and returns it. A name that ends in "/" is a folder.
+// tree makes files below a new directory that replaces /, and returns it. A name that ends in "/"
+// is a directory.
 func tree(t testing.TB, files map[string]string) string {
 	t.Helper()
 	root := t.TempDir()
@@ -117,7 +126,7 @@ func put(t testing.TB, root string, files map[string]string) {
 	}
 }
 
-// content returns the names of all files below a folder, links with where they lead.
+// content returns the names of all files below a directory, with the targets of links.
 func content(t testing.TB, root string) string {
 	t.Helper()
 	var names []string
@@ -139,10 +148,12 @@ type child struct {
 
 func start(t testing.TB) *child {
 	t.Helper()
-	return startWith(t, "LD_PRELOAD="+cmp.Or(os.Getenv("LPBUILD_LIBPULP"), filepath.Join(builds.Dir, "libpulp.so"))) // itself, or the stand-in
+	// itself, or the stand-in
+	return startWith(t, "LD_PRELOAD="+cmp.Or(os.Getenv("LPBUILD_LIBPULP"),
+		filepath.Join(builds.Dir, "libpulp.so")))
 }
 
-// startWith starts the program with something more in its environment.
+// startWith starts the program with additional environment variables.
 func startWith(t testing.TB, env ...string) *child {
 	t.Helper()
 	check(t, build())
@@ -160,15 +171,16 @@ func (c *child) says(want string) {
 	c.Answers("", want)
 }
 
-// request is one for the process alone.
+// request returns a request for the process alone.
 func (c *child) request(root string, action Action, version string) Request {
 	return Request{
-		Action: action, Package: "target-livepatches", Version: version, Library: "libtarget.so", Count: 1, Root: root, Proc: "/proc",
+		Action: action, Package: "target-livepatches", Version: version, Library: "libtarget.so",
+		Count: 1, Root: root, Proc: "/proc",
 		Selector: engine.Selector{PID: c.PID},
 	}
 }
 
-// where a package has the live patch of a version.
+// where returns the path of the package's live patch in a version.
 func at(version string) string {
 	return "usr/lib64/target-livepatches/" + version + "/libtarget_1.0-1_livepatch1.so"
 }

@@ -14,9 +14,10 @@ import (
 	"github.com/lpbuild/lpbuild/pkg/engine"
 )
 
-// Run does what a scriptlet asks for. It returns in time whatever processes do, provided that the kernel answers; see Guard for
-// what does not depend on that. The error is for a program that wants to know: of a request that makes no sense, or of
-// the machine. What it means for a person is in the Outcome, which is never nil.
+// Run performs the action that a scriptlet requests. It returns in time whatever processes do,
+// provided that the kernel answers; see Guard for what does not depend on that. The error is meant
+// for programs: the request is invalid, or the system failed. The Outcome, which is never nil, says
+// what that means for the user.
 func Run(ctx context.Context, r Request) (*Outcome, error) {
 	o := &Outcome{}
 	r, err := r.normal()
@@ -64,7 +65,7 @@ func (r *Request) do(ctx context.Context, o *Outcome) error {
 		return r.reconcile(ctx, c, o)
 	}
 	if err != nil {
-		o.Log = append(o.Log, err.Error()) // a transaction does not wait any longer
+		o.Log = append(o.Log, err.Error()) // a transaction waits no longer
 	}
 	if settingErr != nil {
 		o.note("%v", settingErr)
@@ -75,13 +76,15 @@ func (r *Request) do(ctx context.Context, o *Outcome) error {
 		}
 	}
 	if s == Never && r.Action != Remove && r.Action != RemoveLibs {
-		o.Nothing, o.Quiet = fmt.Sprintf("%s=never in /%s", variable, sysconfigFile), r.Action == MoveLibs // said once
+		// said once
+		o.Nothing, o.Quiet = fmt.Sprintf("%s=never in /%s", variable, sysconfigFile),
+			r.Action == MoveLibs
 		return nil
 	}
 	return r.act(ctx, c, o)
 }
 
-// act does what is left to do where it makes sense.
+// act performs the action, if it applies here.
 func (r *Request) act(ctx context.Context, c config, o *Outcome) error {
 	switch {
 	case r.Action == Install:
@@ -89,7 +92,7 @@ func (r *Request) act(ctx context.Context, c config, o *Outcome) error {
 	case r.Action == Remove:
 		return r.remove(ctx, c, o)
 	case r.DryRun:
-		o.Nothing, o.Quiet = "a dry run moves no libraries", true
+		o.Nothing, o.Quiet = "dry run: no libraries are moved", true
 		return nil
 	case r.Action == MoveLibs:
 		return r.moveLibs(ctx, o)
@@ -97,18 +100,18 @@ func (r *Request) act(ctx context.Context, c config, o *Outcome) error {
 	return r.removeLibs(ctx, o)
 }
 
-// install applies the live patches of a package, and with them those that other packages have for the same libraries: whatever
-// else is applied there goes under the same stop, be it of an older or of a younger version.
+// install applies the live patches of a package, together with those that other packages have for
+// the same libraries: they are applied in the same stop, whether their versions are older or newer.
 func (r *Request) install(ctx context.Context, c config, o *Outcome) error {
-	folder, err := r.folder(ctx)
+	dir, err := r.patchDir(ctx)
 	if err != nil {
 		o.Nothing = err.Error()
 		return err
 	}
-	folders := []installed{folder}
-	cs, err := r.readFolders(ctx, folders, o)
+	dirs := []installed{dir}
+	cs, err := r.readDirs(ctx, dirs, o)
 	if err != nil || len(cs.List) == 0 {
-		o.Nothing = none(folder, err)
+		o.Nothing = none(dir, err)
 		return err
 	}
 	for _, other := range r.newest() {
@@ -116,30 +119,32 @@ func (r *Request) install(ctx context.Context, c config, o *Outcome) error {
 			continue
 		}
 		if err := ownBelow(other.base, other.elements...); err != nil {
-			o.note("the live patches of %s are left out: %v", other.pkg, err)
+			o.note("the live patches of %s are ignored: %v", other.pkg, err)
 			continue
 		}
-		folders = append(folders, other)
+		dirs = append(dirs, other)
 	}
-	if len(folders) > 1 {
-		if cs, err = r.withOthers(ctx, folders, cs, o); err != nil {
+	if len(dirs) > 1 {
+		if cs, err = r.withOthers(ctx, dirs, cs, o); err != nil {
 			return err
 		}
 	}
-	return r.trigger(ctx, folders[:1], engine.Options{Containers: cs, Replace: true}, o)
+	return r.trigger(ctx, dirs[:1], engine.Options{Containers: cs, Replace: true}, o)
 }
 
-// none says that a folder has no live patches, and why if something is wrong with it.
-func none(folder installed, err error) string {
+// none returns the message that a directory has no live patches, with the reason if something is
+// wrong with it.
+func none(dir installed, err error) string {
 	if err != nil {
 		return err.Error()
 	}
-	return fmt.Sprintf("no live patches in %s", folder.dir())
+	return fmt.Sprintf("no live patches in %s", dir.dir())
 }
 
-// folder returns where the live patches of the package are, after they were put aside if this is a transactional update. If it is
-// none, nothing that an earlier one has put aside counts any more.
-func (r *Request) folder(ctx context.Context) (installed, error) {
+// patchDir returns the directory with the live patches of the package, after putting them aside if
+// this is a transactional update. If the package has none, live patches that were put aside earlier
+// no longer count.
+func (r *Request) patchDir(ctx context.Context) (installed, error) {
 	switch {
 	case r.DryRun:
 	case r.Transactional:
@@ -152,10 +157,11 @@ func (r *Request) folder(ctx context.Context) (installed, error) {
 	return installed{r.Package, r.Version, r.path(packagesDir), []string{r.Package, r.Version}}, nil
 }
 
-// readFolders reads the live patches of folders, and notes which files are none.
-func (r *Request) readFolders(ctx context.Context, folders []installed, o *Outcome) (*engine.Containers, error) {
+// readDirs reads the live patches of directories, and notes which files are invalid.
+func (r *Request) readDirs(ctx context.Context, dirs []installed,
+	o *Outcome) (*engine.Containers, error) {
 	var files []engine.Place
-	for _, f := range folders {
+	for _, f := range dirs {
 		found, bad, err := containerFiles(f.base, f.elements...)
 		if err != nil {
 			if errors.Is(err, fs.ErrNotExist) {
@@ -167,7 +173,7 @@ func (r *Request) readFolders(ctx context.Context, folders []installed, o *Outco
 			files = append(files, engine.Place{File: file, Path: r.seenElsewhere(file)})
 		}
 		for _, b := range bad {
-			o.note("no live patch: %v", b)
+			o.note("not a live patch: %v", b)
 		}
 	}
 	cs, err := engine.ReadPlaces(ctx, files, false)
@@ -175,20 +181,23 @@ func (r *Request) readFolders(ctx context.Context, folders []installed, o *Outco
 		return nil, err
 	}
 	for _, bad := range cs.Bad {
-		o.note("no live patch: %v", bad)
+		o.note("not a live patch: %v", bad)
 	}
 	return cs, nil
 }
 
-// withOthers adds what other packages have for builds that the first one is for, before what that has.
-func (r *Request) withOthers(ctx context.Context, folders []installed, first *engine.Containers, o *Outcome) (*engine.Containers, error) {
-	others, err := r.readFolders(ctx, folders[1:], &Outcome{}) // what is wrong with them their own hook says
+// withOthers adds what other packages have for the first one's builds, before the first one's own.
+func (r *Request) withOthers(ctx context.Context, dirs []installed, first *engine.Containers,
+	o *Outcome) (*engine.Containers, error) {
+	others, err := r.readDirs(ctx, dirs[1:], &Outcome{}) // their own hook reports their faults
 	if err != nil {
 		return nil, err
 	}
 	var files []engine.Place
 	for _, c := range others.List {
-		same := func(f *engine.Container) bool { return string(f.Target().BuildID) == string(c.Target().BuildID) }
+		same := func(f *engine.Container) bool {
+			return string(f.Target().BuildID) == string(c.Target().BuildID)
+		}
 		if slices.ContainsFunc(first.List, same) {
 			files = append(files, engine.Place{File: c.File, Path: c.Path})
 		}
@@ -201,18 +210,18 @@ func (r *Request) withOthers(ctx context.Context, folders []installed, first *en
 	}
 	all, err := engine.ReadPlaces(ctx, files, false)
 	if err == nil && len(all.Bad) > 0 {
-		o.note("no live patch any more: %v", all.Bad[0])
+		o.note("no longer a live patch: %v", all.Bad[0])
 	}
 	return all, err
 }
 
-// remove takes the live patches of a package out when its last version goes, and only if the administrator wants that: a
-// process is safer with a fix whose package is gone than without it.
+// remove reverts the live patches of a package when its last version is erased, and only if the
+// administrator wants that: a process is safer with a fix whose package is gone than without it.
 func (r *Request) remove(ctx context.Context, c config, o *Outcome) error {
 	o.revert = true
 	switch {
 	case r.Count > 0:
-		o.Nothing, o.Quiet = "another version of the package stays", true
+		o.Nothing, o.Quiet = "another version of the package remains", true
 		return nil
 	case !c.revertOnRemove():
 		err := r.keepers(ctx, o)
@@ -221,34 +230,36 @@ func (r *Request) remove(ctx context.Context, c config, o *Outcome) error {
 		}
 		return errors.Join(err, r.unshare(ctx))
 	}
-	folder := installed{r.Package, r.Version, r.path(packagesDir), []string{r.Package, r.Version}}
-	cs, err := r.readFolders(ctx, []installed{folder, r.sharedFolder()}, o)
+	dir := installed{r.Package, r.Version, r.path(packagesDir), []string{r.Package, r.Version}}
+	cs, err := r.readDirs(ctx, []installed{dir, r.asideDir()}, o)
 	if err != nil || len(cs.List) == 0 {
-		o.Nothing = none(folder, err)
+		o.Nothing = none(dir, err)
 		return err
 	}
-	folder.base = r.hostPath(packagesDir) // a snapshot's folder no process sees
-	err = r.trigger(ctx, []installed{folder, r.sharedFolder()}, engine.Options{Containers: cs, Revert: true}, o)
+	dir.base = r.hostPath(packagesDir) // processes do not see a snapshot's directory
+	err = r.trigger(ctx, []installed{dir, r.asideDir()},
+		engine.Options{Containers: cs, Revert: true}, o)
 	if r.Transactional && r.host != r.Root && !r.DryRun {
 		return errors.Join(err, r.shareNothing())
 	}
 	return errors.Join(err, r.unshare(ctx))
 }
 
-// keepers notes how many processes keep live patches of a package that is erased, and how to take them
-// out. No process is stopped for that.
+// keepers notes how many processes keep live patches of an erased package, and how to revert them.
+// No process is stopped for that.
 func (r *Request) keepers(ctx context.Context, o *Outcome) error {
-	o.Nothing, o.Quiet = "live patches stay in the processes: LIVEPATCH_REVERT_ON_REMOVE is not yes", true
-	folder := installed{r.Package, r.Version, r.path(packagesDir), []string{r.Package, r.Version}}
-	cs, err := r.readFolders(ctx, []installed{folder, r.sharedFolder()}, &Outcome{})
+	o.Nothing, o.Quiet = "live patches stay applied: LIVEPATCH_REVERT_ON_REMOVE is not yes", true
+	dir := installed{r.Package, r.Version, r.path(packagesDir), []string{r.Package, r.Version}}
+	cs, err := r.readDirs(ctx, []installed{dir, r.asideDir()}, &Outcome{})
 	if err != nil || len(cs.List) == 0 {
 		return err
 	}
 	look := *r
 	look.DryRun = true
-	folder.base = r.hostPath(packagesDir)
+	dir.base = r.hostPath(packagesDir)
 	would := &Outcome{dry: true}
-	if err := look.trigger(ctx, []installed{folder, r.sharedFolder()}, engine.Options{Containers: cs, Revert: true}, would); err != nil {
+	if err := look.trigger(ctx, []installed{dir, r.asideDir()},
+		engine.Options{Containers: cs, Revert: true}, would); err != nil {
 		return err
 	}
 	libraries := map[string]bool{}
@@ -261,22 +272,24 @@ func (r *Request) keepers(ctx context.Context, o *Outcome) error {
 	}
 	advice = strings.TrimPrefix(advice, "; ")
 	if n := would.Summary.Changed + would.Summary.Unsure; n > 0 {
-		o.note("%d %s %s; to take them out: %s", n, map[bool]string{true: "process keeps live patches of", false: "processes keep live patches of"}[n == 1], r.Package, advice)
+		o.note("%d %s %s; to revert them: %s", n, map[bool]string{true: "process keeps live " +
+			"patches of", false: "processes keep live patches of"}[n == 1], r.Package, advice)
 	}
 	if n := would.Summary.Failed; n > 0 {
-		o.note("of %d more it is not known whether they have live patches of %s", n, r.Package)
+		o.note("for %d more it is unknown whether they have live patches of %s", n, r.Package)
 	}
 	return nil
 }
 
-// reconcile applies what is installed to the processes that do not have it: they were busy when it came, or began later.
+// reconcile applies the installed live patches to the processes that lack them, because they were
+// busy at the time or started later.
 func (r *Request) reconcile(ctx context.Context, c config, o *Outcome) error {
 	if !r.DryRun {
 		if err := r.tidy(ctx); err != nil {
 			o.note("%v", err)
 		}
 	}
-	var folders []installed
+	var dirs []installed
 	for _, i := range r.newest() {
 		if s, err := c.setting(i.pkg); err != nil {
 			o.note("%v", err)
@@ -287,9 +300,9 @@ func (r *Request) reconcile(ctx context.Context, c config, o *Outcome) error {
 			o.note("%v", err)
 			continue
 		}
-		folders = append(folders, i)
+		dirs = append(dirs, i)
 	}
-	cs, err := r.readFolders(ctx, folders, o)
+	cs, err := r.readDirs(ctx, dirs, o)
 	if err != nil {
 		return err
 	}
@@ -297,13 +310,15 @@ func (r *Request) reconcile(ctx context.Context, c config, o *Outcome) error {
 		o.Nothing, o.Quiet = "no live patches are installed", true
 		return nil
 	}
-	return r.trigger(ctx, folders, engine.Options{Containers: cs, Replace: true}, o)
+	return r.trigger(ctx, dirs, engine.Options{Containers: cs, Replace: true}, o)
 }
 
-// trigger does it in all processes that see the live patches where this process does.
-func (r *Request) trigger(ctx context.Context, folders []installed, o engine.Options, out *Outcome) error {
+// trigger runs the engine on all processes that see the live patches in the same place as this
+// process.
+func (r *Request) trigger(ctx context.Context, from []installed, o engine.Options,
+	out *Outcome) error {
 	var dirs []string
-	for _, f := range folders {
+	for _, f := range from {
 		if hasContainers(f.dir()) {
 			dirs = append(dirs, f.dir())
 		}
@@ -313,18 +328,19 @@ func (r *Request) trigger(ctx context.Context, folders []installed, o engine.Opt
 		return err
 	}
 	o.Deadline, o.Timeout = shares(r.Deadline-time.Since(r.begun), r.Deadline)
-	o.Selector, o.Backends, o.Root, o.Only, o.DryRun, o.MaxStop = r.Selector, r.Backends, r.Proc, mine.has, r.DryRun, r.MaxStop
+	o.Selector, o.Backends, o.Root, o.Only, o.DryRun, o.MaxStop = r.Selector, r.Backends, r.Proc,
+		mine.has, r.DryRun, r.MaxStop
 	if r.DryRun && r.Transactional {
 		o.Only = nil // nothing was put aside that they could see
 	}
 	o.First = r.unreached()
 	out.Summary, err = engine.Run(ctx, o, out.add)
 	if err != nil {
-		out.note("not all processes were looked at: %v", err)
+		out.note("some processes were not examined: %v", err)
 	}
 	if !r.DryRun && r.Selector.PID == 0 {
 		if err := r.noteUnreached(err); err != nil {
-			out.note("the next run does not know where to go on: %v", err)
+			out.note("the next run will not know where to continue: %v", err)
 		}
 	}
 	return nil

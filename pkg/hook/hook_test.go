@@ -10,14 +10,15 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// TestLife goes through the life of a package: install, again, upgrade, downgrade, erase without and with reverting.
+// TestLife follows a package through its life: install, again, upgrade, downgrade, erase without
+// and with reverting.
 func TestLife(t *testing.T) {
 	c := start(t)
 	root := tree(t, map[string]string{at("1"): live(t, 10), at("2"): live(t, 20)})
 	is := func(r Request, want, says string) {
 		t.Helper()
 		if got := lines(t, r); got != want {
-			t.Errorf("%s %s: it prints %q, want %q", r.Action, r.Version, got, want)
+			t.Errorf("%s %s prints %q, want %q", r.Action, r.Version, got, want)
 		}
 		c.says(says)
 	}
@@ -25,7 +26,8 @@ func TestLife(t *testing.T) {
 	dry.DryRun = true
 	is(dry, "Dry run, processes that would be patched: 1, skipped: 0, failed: 0.", without)
 	is(c.request(root, Install, "1"), "Processes patched: 1, Skipped: 0, Failed: 0.", tens10)
-	is(c.request(root, Install, "1"), "Processes patched: 0, Skipped: 0, Failed: 0. In 1: already applied.", tens10)
+	is(c.request(root, Install, "1"), "Processes patched: 0, Skipped: 0, Failed: 0. In 1: "+
+		"already applied.", tens10)
 	is(c.request(root, Install, "2"), "Processes patched: 1, Skipped: 0, Failed: 0.", tens20)
 	is(c.request(root, Install, "1"), "Processes patched: 1, Skipped: 0, Failed: 0.", tens10)
 	erase := c.request(root, Remove, "1")
@@ -33,7 +35,8 @@ func TestLife(t *testing.T) {
 	is(erase, "", tens10) // an upgrade
 	erase.Count = 0
 	put(t, root, map[string]string{sysconfigFile: "LIVEPATCH_REVERT_ON_REMOVE=no\n"})
-	is(erase, "1 process keeps live patches of target-livepatches; to take them out: lpbuild revert --all libtarget.so", tens10)
+	is(erase, "1 process keeps live patches of target-livepatches; to revert them: lpbuild "+
+		"revert --all libtarget.so", tens10)
 	erase.Version = "2" // which is applied nowhere
 	is(erase, "", tens10)
 	erase.Version = "1"
@@ -44,19 +47,21 @@ func TestLife(t *testing.T) {
 	is(erase, "Processes reverted: 1, Skipped: 0, Failed: 0.", without)
 }
 
-// TestReconcile applies the newest version of what is installed, and nothing that the administrator does not want.
+// TestReconcile applies the newest installed version, and nothing that the administrator does not
+// want.
 func TestReconcile(t *testing.T) {
 	c := start(t)
-	root := tree(t, map[string]string{at("9"): live(t, 10), at("10"): live(t, 20), sysconfigFile: "LIVEPATCH_TARGET=never"})
+	root := tree(t, map[string]string{at("9"): live(t, 10), at("10"): live(t, 20),
+		sysconfigFile: "LIVEPATCH_TARGET=never"})
 	r := c.request(root, Reconcile, "")
 	r.Package = ""
 	if got := lines(t, r); got != "" {
-		t.Errorf("it prints %q", got)
+		t.Errorf("the output is %q", got)
 	}
 	c.says(without)
 	check(t, os.Remove(filepath.Join(root, sysconfigFile)))
 	if got := lines(t, r); got != "Processes patched: 1, Skipped: 0, Failed: 0." {
-		t.Errorf("it prints %q", got)
+		t.Errorf("the output is %q", got)
 	}
 	c.says(tens20)
 }
@@ -69,66 +74,78 @@ func TestTwoPackages(t *testing.T) {
 	r := c.request(root, Install, "1")
 	o, err := Run(t.Context(), r)
 	check(t, err)
-	if len(o.Log) != 2 || !strings.Contains(o.Log[0], "other-livepatches") || !strings.Contains(o.Log[1], "target-livepatches") {
+	if len(o.Log) != 2 || !strings.Contains(o.Log[0], "other-livepatches") ||
+		!strings.Contains(o.Log[1], "target-livepatches") {
 		t.Errorf("the log has %q", o.Log)
 	}
 	c.says(tens10)
 
-	// What is wrong with another package's folder is no reason to leave this one's out.
+	// An error in another package's directory is no reason to leave out this one's live patches.
 	check(t, os.Chmod(filepath.Join(root, filepath.Dir(other)), 0o777))
 	put(t, root, map[string]string{at("2"): live(t, 20)})
 	got := lines(t, c.request(root, Install, "2"))
-	if !strings.HasPrefix(got, "Processes patched: 1, ") || !strings.Contains(got, "the live patches of other-livepatches are left out: ") {
-		t.Errorf("it prints %q", got)
+	if !strings.HasPrefix(got, "Processes patched: 1, ") ||
+		!strings.Contains(got, "the live patches of other-livepatches are ignored: ") {
+		t.Errorf("the output is %q", got)
 	}
 	c.says(tens20)
 }
 
-// TestForeignFiles has all sorts of files in the folder of the live patches: none is followed, waited for or taken for a live
-// patch, and the good one is applied.
+// TestForeignFiles has all kinds of files in the directory of the live patches: none is followed,
+// waited for or used as a live patch, and the good one is applied.
 func TestForeignFiles(t *testing.T) {
 	c := start(t)
 	good := live(t, 10)
 	dir := "usr/lib64/target-livepatches/1/"
 	root := tree(t, map[string]string{
-		at("1"): good, dir + "README": "text", dir + "libother.so": live(t, 20), dir + "folder_livepatch1.so/": "", dir + "empty_livepatch1.so": "",
-		dir + "half_livepatch1.so": good[:len(good)/2], dir + "text_livepatch1.so": "#!/bin/sh\ntouch /owned\n",
+		at("1"): good, dir + "README": "text", dir + "libother.so": live(t, 20), dir +
+			"directory_livepatch1.so/": "", dir + "empty_livepatch1.so": "",
+		dir + "half_livepatch1.so": good[:len(good)/2], dir +
+			"text_livepatch1.so": "#!/bin/sh\ntouch /owned\n",
 		dir + "writable_livepatch1.so": live(t, 20), "elsewhere/link_livepatch1.so": live(t, 20),
 	})
 	check(t, os.Chmod(filepath.Join(root, dir, "writable_livepatch1.so"), 0o777))
-	check(t, os.Symlink(filepath.Join(root, "elsewhere/link_livepatch1.so"), filepath.Join(root, dir, "link_livepatch1.so")))
+	check(t, os.Symlink(filepath.Join(root, "elsewhere/link_livepatch1.so"),
+		filepath.Join(root, dir, "link_livepatch1.so")))
 	check(t, unix.Mkfifo(filepath.Join(root, dir, "fifo_livepatch1.so"), 0o644))
 	got := lines(t, c.request(root, Install, "1"))
 	for _, want := range []string{
-		"Processes patched: 1, Skipped: 0, Failed: 0.\n", "folder_livepatch1.so: not a regular file", "fifo_livepatch1.so: not a regular file",
-		"link_livepatch1.so: a symbolic link is not followed", "writable_livepatch1.so: others than root can write it",
+		"Processes patched: 1, Skipped: 0, Failed: 0.\n",
+		"directory_livepatch1.so: not a regular file", "fifo_livepatch1.so: not a regular file",
+		"link_livepatch1.so: a symbolic link is not followed",
+		"writable_livepatch1.so: users other than root can write to it",
 		"empty_livepatch1.so: ", "half_livepatch1.so: ", "text_livepatch1.so: ",
 	} {
 		if !strings.Contains(got+"\n", want) {
-			t.Errorf("it prints %q, without %q", got, want)
+			t.Errorf("the output is %q, without %q", got, want)
 		}
 	}
-	if n := strings.Count(got, "no live patch: "); n != 7 {
-		t.Errorf("%d files are no live patches:\n%s", n, got)
+	if n := strings.Count(got, "not a live patch: "); n != 7 {
+		t.Errorf("%d files are not live patches:\n%s", n, got)
 	}
 	c.says(tens10)
 }
 
-// TestFolderOfOthers refuses a folder that somebody else could have filled.
-func TestFolderOfOthers(t *testing.T) {
+// TestDirOfOthers rejects a directory that somebody else could have filled.
+func TestDirOfOthers(t *testing.T) {
 	says := map[string]string{
-		"for everybody to write": "others than root can write it", "a link": "a symbolic link is not followed",
-		"another user's": "others than root can write it", "a file": "not a folder",
+		"world-writable": "users other than root can write to it",
+		"a link":         "a symbolic link is not followed",
+		"another user's": "users other than root can write to it", "a file": "not a directory",
 	}
 	for name, change := range map[string]func(t *testing.T, root string){
-		"for everybody to write": func(t *testing.T, root string) { check(t, os.Chmod(filepath.Join(root, filepath.Dir(at("1"))), 0o777)) },
+		"world-writable": func(t *testing.T, root string) {
+			check(t, os.Chmod(filepath.Join(root, filepath.Dir(at("1"))), 0o777))
+		},
 		"a link": func(t *testing.T, root string) {
-			check(t, os.Rename(filepath.Join(root, "usr/lib64/target-livepatches"), filepath.Join(root, "moved")))
-			check(t, os.Symlink(filepath.Join(root, "moved"), filepath.Join(root, "usr/lib64/target-livepatches")))
+			check(t, os.Rename(filepath.Join(root, "usr/lib64/target-livepatches"),
+				filepath.Join(root, "moved")))
+			check(t, os.Symlink(filepath.Join(root, "moved"),
+				filepath.Join(root, "usr/lib64/target-livepatches")))
 		},
 		"another user's": func(t *testing.T, root string) {
 			if os.Geteuid() != 0 {
-				t.Skip("needs root to give a folder away")
+				t.Skip("needs root to change the owner of a directory")
 			}
 			check(t, os.Chown(filepath.Join(root, filepath.Dir(at("1"))), 1234, 1234))
 		},
@@ -141,10 +158,12 @@ func TestFolderOfOthers(t *testing.T) {
 			c := start(t)
 			root := tree(t, map[string]string{at("1"): live(t, 10)})
 			change(t, root)
-			if got := lines(t, c.request(root, Install, "1")); !strings.HasPrefix(got, "Live patches are not applied here: ") || !strings.Contains(got, says[name]) {
-				t.Errorf("it prints %q, without %q", got, says[name])
+			if got := lines(t, c.request(root, Install, "1")); !strings.HasPrefix(got,
+				"Live patches are not applied here: ") || !strings.Contains(got, says[name]) {
+				t.Errorf("the output is %q, without %q", got, says[name])
 			}
-			if got := lines(t, c.request(root, Reconcile, "")); strings.Contains(got, "patched: 1") {
+			if got := lines(t, c.request(root, Reconcile, "")); strings.Contains(got,
+				"patched: 1") {
 				t.Errorf("the timer's command prints %q", got)
 			}
 			c.says(without)
@@ -152,14 +171,16 @@ func TestFolderOfOthers(t *testing.T) {
 	}
 }
 
-// TestNames refuses names that are none: nothing of them becomes a path or a command.
+// TestNames rejects invalid names: no part of them becomes a path or a command.
 func TestNames(t *testing.T) {
 	root := tree(t, map[string]string{"usr/lib64/": "", "var/livepatches/": ""})
 	before := content(t, root)
-	for _, name := range []string{"", ".", "..", "../a", "a/b", "a b", "a;touch owned", "$(touch owned)", "`touch owned`", "a\nb", "a|b", "a&", "a*", "-rf",
+	for _, name := range []string{"", ".", "..", "../a", "a/b", "a b", "a;touch owned",
+		"$(touch owned)", "`touch owned`", "a\nb", "a|b", "a&", "a*", "-rf",
 		".hidden", "a\x00b", "a\x1b[31m", "ä", strings.Repeat("a", 201)} {
 		for i, r := range []Request{
-			{Package: name, Version: "1", Library: "l.so"}, {Package: "p", Version: name, Library: "l.so"}, {Package: "p", Version: "1", Library: name},
+			{Package: name, Version: "1", Library: "l.so"}, {Package: "p", Version: name,
+				Library: "l.so"}, {Package: "p", Version: "1", Library: name},
 		} {
 			for _, r.Action = range []Action{Install, Remove, MoveLibs, RemoveLibs} {
 				if name == "" && i == 2 && (r.Action == Install || r.Action == Remove) {
@@ -167,38 +188,40 @@ func TestNames(t *testing.T) {
 				}
 				r.Root, r.Transactional = root, true
 				o, err := Run(t.Context(), r)
-				if !errors.Is(err, ErrName) || strings.ContainsAny(strings.Join(o.Lines(), "\n"), "\x1b\x00") {
+				if !errors.Is(err, errName) ||
+					strings.ContainsAny(strings.Join(o.Lines(), "\n"), "\x1b\x00") {
 					t.Errorf("%s %q: %v, %q", r.Action, name, err, o.Lines())
 				}
 			}
 		}
 	}
 	if after := content(t, root); after != before {
-		t.Errorf("it made %q", after)
+		t.Errorf("it created %q", after)
 	}
-	if _, err := Run(t.Context(), Request{Action: "purge", Package: "p", Version: "1"}); err == nil {
+	if _, err := Run(t.Context(), Request{Action: "purge", Package: "p",
+		Version: "1"}); err == nil {
 		t.Error("an unknown action was accepted")
 	}
 }
 
-// TestPlaces does nothing in a build root and without /proc, and says nothing.
+// TestPlaces does nothing in a build root and without /proc, and prints nothing.
 func TestPlaces(t *testing.T) {
 	c := start(t)
 	for name, change := range map[string]func(r *Request){
-		"build root":   func(r *Request) { put(t, r.Root, map[string]string{".buildenv": ""}) },
-		"no proc":      func(r *Request) { r.Proc = filepath.Join(r.Root, "proc") },
-		"an empty one": func(r *Request) { r.Proc = t.TempDir() },
+		"build root": func(r *Request) { put(t, r.Root, map[string]string{".buildenv": ""}) },
+		"no proc":    func(r *Request) { r.Proc = filepath.Join(r.Root, "proc") },
+		"empty proc": func(r *Request) { r.Proc = t.TempDir() },
 	} {
 		r := c.request(tree(t, map[string]string{at("1"): live(t, 10)}), Install, "1")
 		change(&r)
 		if got := lines(t, r); got != "" {
-			t.Errorf("%s: it prints %q", name, got)
+			t.Errorf("%s: the output is %q", name, got)
 		}
 		c.says(without)
 	}
 }
 
-// TestTemporary needs no folder for temporary files, and touches nothing that somebody has prepared in one.
+// TestTemporary needs no directory for temporary files, and does not touch a prepared one.
 func TestTemporary(t *testing.T) {
 	c := start(t)
 	tmp := tree(t, map[string]string{"theirs": "x"})
@@ -208,20 +231,22 @@ func TestTemporary(t *testing.T) {
 	before := content(t, tmp)
 	for _, dir := range []string{tmp, "/nonexistent"} {
 		t.Setenv("TMPDIR", dir)
-		r := c.request(tree(t, map[string]string{at("1"): live(t, 10), "var/log/": ""}), Install, "1")
+		r := c.request(tree(t, map[string]string{at("1"): live(t, 10), "var/log/": ""}), Install,
+			"1")
 		r.Transactional = true
 		o, err := Run(t.Context(), r)
 		check(t, err)
 		check(t, o.WriteLog(r))
 		c.says(tens10)
 	}
-	if data, err := os.ReadFile(filepath.Join(tmp, "theirs")); content(t, tmp) != before || err != nil || string(data) != "x" {
-		t.Errorf("the folder has %q; %q, %v", content(t, tmp), data, err)
+	if data, err := os.ReadFile(filepath.Join(tmp, "theirs")); content(t, tmp) != before ||
+		err != nil || string(data) != "x" {
+		t.Errorf("the directory has %q; %q, %v", content(t, tmp), data, err)
 	}
 }
 
-// TestTruncated has a live patch that ends anywhere, as a full disk or a power cut leaves it: it is named, and nothing is done with
-// it.
+// TestTruncated has a live patch truncated anywhere, as by a full disk or a power failure: it is
+// named, and not used.
 func TestTruncated(t *testing.T) {
 	c := start(t)
 	good := live(t, 10)
@@ -229,8 +254,9 @@ func TestTruncated(t *testing.T) {
 	for n := 0; n < len(good); n += step {
 		root := tree(t, map[string]string{at("1"): good[:n]})
 		got := lines(t, c.request(root, Install, "1"))
-		if !strings.HasPrefix(got, "Live patches are not applied here: no live patches in ") || !strings.Contains(got, "no live patch: ") {
-			t.Errorf("of %d bytes, %d are there: it prints %q", len(good), n, got)
+		if !strings.HasPrefix(got, "Live patches are not applied here: no live patches in ") ||
+			!strings.Contains(got, "not a live patch: ") {
+			t.Errorf("with %[2]d of %[1]d bytes, the output is %[3]q", len(good), n, got)
 		}
 	}
 	c.says(without)

@@ -6,9 +6,10 @@ import (
 	"strings"
 )
 
-// A transactional update runs in a chroot, on a snapshot that is booted later; the processes are those of the running system,
-// whose root folder is that of the first process of the machine. The chroot shares its proc, and of /var and /run next to
-// nothing: what is for the running system has to be put there, by way of that process.
+// A transactional update runs in a chroot, on a snapshot that is booted later; the processes belong
+// to the running system, whose root directory is that of the machine's first process. The chroot
+// shares its proc, and next to nothing of /var and /run. Files for the running system therefore
+// have to be reached through that process.
 
 // setHost finds the running system.
 func (r *Request) setHost() {
@@ -21,28 +22,30 @@ func (r *Request) setHost() {
 	}
 }
 
-// hostFolders are where the running system has what a transactional update reads and writes there.
-var hostFolders = []string{"etc", "run", "usr/lib64", "var"}
+// hostDirs are the places in the running system that a transactional update reads and writes.
+var hostDirs = []string{"etc", "run", "usr/lib64", "var"}
 
-// checkHost refuses a running system whose folders this process would not find by way of its root.
+// checkHost rejects a running system whose directories are not where this process would look below
+// its root.
 func (r *Request) checkHost() error {
 	if r.host == r.Root {
 		return nil
 	}
-	for _, folder := range hostFolders {
-		if err := plain(r.host, folder); err != nil {
+	for _, dir := range hostDirs {
+		if err := plain(r.host, dir); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-// hostPath returns where a file of the running system is, for this process.
+// hostPath returns this process's path of a file in the running system.
 func (r *Request) hostPath(elements ...string) string {
 	return filepath.Join(append([]string{r.host}, elements...)...)
 }
 
-// seen returns where the running system's processes see a file, for which this process has another path.
+// seen returns the path by which the running system's processes see a file that has another path
+// here.
 func (r *Request) seen(path string) string {
 	if rest, ok := strings.CutPrefix(path, r.hidden+"/"); ok && r.hidden != "" {
 		return "/" + rest
@@ -50,7 +53,7 @@ func (r *Request) seen(path string) string {
 	return path
 }
 
-// seenElsewhere is seen, and "" if the path is the same.
+// seenElsewhere is seen, or "" if the path is the same.
 func (r *Request) seenElsewhere(path string) string {
 	if other := r.seen(path); other != path {
 		return other
@@ -58,13 +61,14 @@ func (r *Request) seenElsewhere(path string) string {
 	return ""
 }
 
-// otherRoot says whether this runs in another root folder than the first process of the machine: in a chroot that has the host's
-// proc. If that may not be known it is false.
+// otherRoot reports whether this process has another root directory than the machine's first
+// process, as in a chroot with the host's proc. It returns false if it may not find out.
 func (r *Request) otherRoot() bool {
 	return !sameFile(filepath.Join(r.Proc, "1", "root"), filepath.Join(r.Proc, "self", "root"))
 }
 
-// sameFile says whether two names stand for one file, as far as can be seen: if not, it is true.
+// sameFile reports whether two names refer to one file. If that cannot be determined, it returns
+// true.
 func sameFile(a, b string) bool {
 	x, err := os.Stat(a)
 	if err != nil {

@@ -6,8 +6,9 @@ import (
 	"testing"
 )
 
-// TestHost finds the running system by the root folder of process 1, if this is a transactional update in another root folder, and
-// knows where its processes see what is reached that way.
+// TestHost finds the running system by the root directory of process 1, if this is a transactional
+// update in another root directory, and knows where its processes see files that are reached that
+// way.
 func TestHost(t *testing.T) {
 	proc := tree(t, map[string]string{"1/": "", "self/": "", "host/": "", "chroot/": ""})
 	link := func(name, target string) {
@@ -21,11 +22,13 @@ func TestHost(t *testing.T) {
 		r    Request
 		want string
 	}{
-		"an update":                         {Request{Root: "/", Transactional: true}, outside},
-		"a transaction in a chroot":         {Request{Root: "/"}, "/"},
-		"an update of another root":         {Request{Root: "/mnt", Transactional: true}, "/mnt"},
-		"where the test says it is":         {Request{Root: "/", Transactional: true, Host: "/srv"}, "/srv"},
-		"an update, and proc does not tell": {Request{Root: "/", Transactional: true, Proc: "/nowhere"}, "/"},
+		"an update":                 {Request{Root: "/", Transactional: true}, outside},
+		"a transaction in a chroot": {Request{Root: "/"}, "/"},
+		"an update of another root": {Request{Root: "/mnt", Transactional: true}, "/mnt"},
+		"at the place that the test gives": {Request{Root: "/", Transactional: true,
+			Host: "/srv"}, "/srv"},
+		"an update without process 1 in proc": {Request{Root: "/", Transactional: true,
+			Proc: "/nowhere"}, "/"},
 	} {
 		if tc.r.Proc == "" {
 			tc.r.Proc = proc
@@ -41,11 +44,12 @@ func TestHost(t *testing.T) {
 		if got := tc.r.seen(inside); got != want {
 			t.Errorf("%s: processes see %s, want %s", name, got, want)
 		}
-		if got := tc.r.seen("/usr/lib64/p"); got != "/usr/lib64/p" || tc.r.seenElsewhere("/usr/lib64/p") != "" {
+		if got := tc.r.seen("/usr/lib64/p"); got != "/usr/lib64/p" ||
+			tc.r.seenElsewhere("/usr/lib64/p") != "" {
 			t.Errorf("%s: processes see %s", name, got)
 		}
 	}
-	link("1/root", "chroot") // an update that is in no chroot
+	link("1/root", "chroot") // an update outside a chroot
 	r := Request{Root: "/", Transactional: true, Proc: proc}
 	if r.setHost(); r.host != "/" {
 		t.Errorf("the running system is %s", r.host)

@@ -11,18 +11,19 @@ import (
 	"time"
 )
 
-// Where the whole report goes: into the journal if there is one, else into a file.
+// The whole report goes into the journal if there is one, or else into a file.
 const (
 	journalSocket = "run/systemd/journal/socket"
 	logDir        = "var/log/lpbuild"
 	logFile       = "hook.log"
 	maxLog        = 1 << 20 // bytes after which the file is rotated
-	keptLogs      = 4       // older files
-	maxLogLines   = 10000   // of one run
+	keptLogs      = 4       // number of older files
+	maxLogLines   = 10000   // bytes of one run
 )
 
-// WriteLog keeps the whole report of a run: each process in the journal or, where there is none, in
-// /var/log/lpbuild/hook.log, which is rotated. The error says why it could not be kept; a scriptlet need not care.
+// WriteLog keeps the whole report of a run, with each process, in the journal or, where there is
+// none, in /var/log/lpbuild/hook.log, which is rotated. The error says why the report could not be
+// kept; scriptlets may ignore it.
 func (o *Outcome) WriteLog(r Request) error {
 	r, err := r.normal()
 	if err != nil {
@@ -31,11 +32,12 @@ func (o *Outcome) WriteLog(r Request) error {
 	return r.keepLog(fmt.Sprintf("%s %s %s %s", r.Action, r.Package, r.Version, r.Library), o)
 }
 
-// keepLog writes what an outcome has for the log.
+// keepLog writes the log of an outcome.
 func (r *Request) keepLog(title string, o *Outcome) error {
 	lines := o.Log
 	if len(lines) > maxLogLines {
-		lines = append(lines[:maxLogLines:maxLogLines], fmt.Sprintf("and %d lines more", len(lines)-maxLogLines))
+		lines = append(lines[:maxLogLines:maxLogLines],
+			fmt.Sprintf("and %d more lines", len(lines)-maxLogLines))
 	}
 	lines = append(slices.Clip(lines), o.Lines()[:min(1, len(o.Lines()))]...)
 	if len(lines) == 0 || o.Nothing != "" && o.Quiet && len(o.Notes) == 0 {
@@ -47,7 +49,7 @@ func (r *Request) keepLog(title string, o *Outcome) error {
 	return r.toFile(title, lines)
 }
 
-// toJournal sends a datagram for each line, in the journal's native form.
+// toJournal sends a datagram for each line, in the journal's native format.
 func (r *Request) toJournal(title string, lines []string) error {
 	name := r.path(journalSocket)
 	if info, err := os.Lstat(name); err != nil || info.Mode()&os.ModeSocket == 0 {
@@ -57,8 +59,10 @@ func (r *Request) toJournal(title string, lines []string) error {
 	if err != nil {
 		return err
 	}
-	defer func() { _ = conn.Close() }()                        // what was sent is sent
-	_ = conn.SetWriteDeadline(time.Now().Add(2 * time.Second)) // a journal that does not read delays nobody
+	// lines that were sent are not sent again
+	defer func() { _ = conn.Close() }()
+	// a journal that does not read delays nobody
+	_ = conn.SetWriteDeadline(time.Now().Add(2 * time.Second))
 	for _, line := range lines {
 		var b bytes.Buffer
 		field(&b, "SYSLOG_IDENTIFIER", "lpbuild-hook")
@@ -72,14 +76,15 @@ func (r *Request) toJournal(title string, lines []string) error {
 	return nil
 }
 
-// field adds a field with its length, so that nothing in the value can become another field.
+// field adds a field with its length, so that no part of the value can become another field.
 func field(b *bytes.Buffer, name, value string) {
 	b.WriteString(name + "\n")
-	_ = binary.Write(b, binary.LittleEndian, uint64(len(value))) // a buffer takes everything
+	_ = binary.Write(b, binary.LittleEndian, uint64(len(value))) // a buffer never fails
 	b.WriteString(value + "\n")
 }
 
-// toFile appends to the log file. A folder or a file that is a link, or that others can write, is left alone.
+// toFile appends to the log file. It does not touch a directory or a file that is a link, or that
+// others can write to.
 func (r *Request) toFile(title string, lines []string) error {
 	if err := os.Mkdir(r.path(logDir), 0o750); err != nil && !os.IsExist(err) {
 		return err
@@ -89,7 +94,8 @@ func (r *Request) toFile(title string, lines []string) error {
 		return err
 	}
 	defer root.Close()
-	f, err := root.OpenFile(logFile, os.O_WRONLY|os.O_APPEND|os.O_CREATE|syscall.O_NOFOLLOW|syscall.O_NONBLOCK, 0o640)
+	f, err := root.OpenFile(logFile,
+		os.O_WRONLY|os.O_APPEND|os.O_CREATE|syscall.O_NOFOLLOW|syscall.O_NONBLOCK, 0o640)
 	if err != nil {
 		return err
 	}
@@ -115,8 +121,9 @@ func (r *Request) toFile(title string, lines []string) error {
 	return nil
 }
 
-// openOwn opens a directory that is no link and that only root can write. The directory around it may belong to others, as /var/log
-// does to a group on some systems: what was opened is what is checked.
+// openOwn opens a directory that is not a link and that only root can write to. Its parent may
+// belong to others, as /var/log does to a group on some systems, so the opened directory is what is
+// checked.
 func openOwn(name string) (*os.Root, error) {
 	root, err := os.OpenRoot(name)
 	if err != nil {
@@ -136,7 +143,7 @@ func openOwn(name string) (*os.Root, error) {
 	return root, nil
 }
 
-// rotate gives the log file the name of the youngest old one.
+// rotate gives the log file the name of the most recent old one.
 func rotate(root *os.Root) error {
 	old := func(n int) string { return fmt.Sprintf("%s.%d", logFile, n) }
 	for n := keptLogs - 1; n >= 1; n-- {

@@ -12,7 +12,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// outcome is one with a report of which all should be kept.
+// outcome returns one with a report that should be kept entirely.
 func outcome(log ...string) *Outcome { return &Outcome{Log: log} }
 
 func logRequest(root string) Request {
@@ -26,53 +26,65 @@ func readLog(t *testing.T, root, name string) string {
 	return string(data)
 }
 
-// TestLogFile appends to the file, for nobody but root, and rotates it.
+// TestLogFile appends to the file, which only root can read, and rotates it.
 func TestLogFile(t *testing.T) {
 	root := tree(t, map[string]string{"var/log/": ""})
 	r := logRequest(root)
 	check(t, outcome("one (1): done").WriteLog(r))
 	check(t, outcome("two (2): done").WriteLog(r))
 	text := readLog(t, root, logFile)
-	for _, want := range []string{" install p 1 l.so: one (1): done\n", ": two (2): done\n", ": Processes patched: 0, Skipped: 0, Failed: 0.\n"} {
+	for _, want := range []string{" install p 1 l.so: one (1): done\n", ": two (2): done\n",
+		": Processes patched: 0, Skipped: 0, Failed: 0.\n"} {
 		if !strings.Contains(text, want) {
 			t.Errorf("the log has %q, without %q", text, want)
 		}
 	}
-	if info, err := os.Stat(filepath.Join(root, logDir, logFile)); err != nil || info.Mode().Perm()&0o007 != 0 {
+	if info, err := os.Stat(filepath.Join(root, logDir, logFile)); err != nil ||
+		info.Mode().Perm()&0o007 != 0 {
 		t.Errorf("%v, %v", info.Mode(), err)
 	}
 	for range keptLogs + 3 {
 		check(t, outcome(strings.Repeat("x", maxLog)).WriteLog(r))
 	}
-	if got, want := content(t, filepath.Join(root, logDir)), "hook.log.1 hook.log.2 hook.log.3 hook.log.4"; got != want {
-		t.Errorf("there are %q, want %q", got, want)
+	if got, want := content(t, filepath.Join(root, logDir)),
+		"hook.log.1 hook.log.2 hook.log.3 hook.log.4"; got != want {
+		t.Errorf("the files are %q, want %q", got, want)
 	}
 	quiet := &Outcome{Nothing: "no /proc", Quiet: true}
 	check(t, quiet.WriteLog(r))
 	if got := content(t, filepath.Join(root, logDir)); strings.Contains(got, "hook.log ") {
-		t.Error("something was written about nothing")
+		t.Error("an empty report was written")
 	}
 }
 
-// TestLogElsewhere writes nothing where a link leads, or where others could have put something.
+// TestLogElsewhere does not write to the target of a link, or where others could have put
+// something.
 func TestLogElsewhere(t *testing.T) {
 	for name, make := range map[string]func(root string) error{
-		"the folder is a link":       func(root string) error { return os.Symlink(filepath.Join(root, "target"), filepath.Join(root, logDir)) },
-		"the folder is for all":      func(root string) error { return put2(root, 0o777) },
+		"the directory is a link": func(root string) error {
+			return os.Symlink(filepath.Join(root, "target"), filepath.Join(root, logDir))
+		},
+		"the directory is world-writable": func(root string) error {
+			return put2(root, 0o777)
+		},
 		"the file is a link":         func(root string) error { return linked(root, os.Symlink) },
-		"the file is another's, too": func(root string) error { return linked(root, os.Link) },
+		"the file has a second name": func(root string) error { return linked(root, os.Link) },
 		"the file is a FIFO": func(root string) error {
 			return linked(root, func(_, name string) error { return unix.Mkfifo(name, 0o644) })
 		},
-		"the folder's place is a file": func(root string) error { return os.WriteFile(filepath.Join(root, logDir), nil, 0o644) },
+		"the directory is a file": func(root string) error {
+			return os.WriteFile(filepath.Join(root, logDir), nil, 0o644)
+		},
 	} {
-		root := tree(t, map[string]string{"var/log/": "", "target/hook.log": "theirs", "target/file": "theirs"})
+		root := tree(t, map[string]string{"var/log/": "", "target/hook.log": "theirs",
+			"target/file": "theirs"})
 		check(t, make(root))
 		if err := outcome("x").WriteLog(logRequest(root)); err == nil {
 			t.Errorf("%s: no error", name)
 		}
 		for _, file := range []string{"hook.log", "file"} {
-			if data, err := os.ReadFile(filepath.Join(root, "target", file)); err != nil || string(data) != "theirs" {
+			if data, err := os.ReadFile(filepath.Join(root, "target", file)); err != nil ||
+				string(data) != "theirs" {
 				t.Errorf("%s: %q, %v", name, data, err)
 			}
 		}
@@ -94,13 +106,14 @@ func linked(root string, link func(target, name string) error) error {
 	return link(filepath.Join(root, "target/file"), filepath.Join(root, logDir, logFile))
 }
 
-// TestJournal sends each line as a message of its own: nothing in it can become another field.
+// TestJournal sends each line as a separate message: no part of it can become another field.
 func TestJournal(t *testing.T) {
-	root, err := os.MkdirTemp("", "j") // a socket's name is short
+	root, err := os.MkdirTemp("", "j") // a socket's name must be short
 	check(t, err)
 	defer os.RemoveAll(root)
 	put(t, root, map[string]string{"run/systemd/journal/": "", "var/log/": ""})
-	l, err := net.ListenUnixgram("unixgram", &net.UnixAddr{Name: filepath.Join(root, journalSocket), Net: "unixgram"})
+	l, err := net.ListenUnixgram("unixgram", &net.UnixAddr{Name: filepath.Join(root, journalSocket),
+		Net: "unixgram"})
 	check(t, err)
 	defer l.Close()
 	check(t, outcome("evil\nPRIORITY=0\n (1): done").WriteLog(logRequest(root)))
@@ -110,27 +123,29 @@ func TestJournal(t *testing.T) {
 		n, err := l.Read(data)
 		check(t, err)
 		fields := fieldsOf(t, data[:n])
-		if fields["SYSLOG_IDENTIFIER"] != "lpbuild-hook" || fields["PRIORITY"] != "6" || fields["LPBUILD_ACTION"] != "install p 1 l.so" || len(fields) != 4 {
+		if fields["SYSLOG_IDENTIFIER"] != "lpbuild-hook" || fields["PRIORITY"] != "6" ||
+			fields["LPBUILD_ACTION"] != "install p 1 l.so" || len(fields) != 4 {
 			t.Errorf("the journal got %q", fields)
 		}
 		messages = append(messages, fields["MESSAGE"])
 	}
-	if messages[0] != "evil\nPRIORITY=0\n (1): done" || messages[1] != "Processes patched: 0, Skipped: 0, Failed: 0." {
+	if messages[0] != "evil\nPRIORITY=0\n (1): done" ||
+		messages[1] != "Processes patched: 0, Skipped: 0, Failed: 0." {
 		t.Errorf("messages %q", messages)
 	}
 	if got := content(t, filepath.Join(root, "var")); got != "" {
-		t.Errorf("there is %q as well", got)
+		t.Errorf("there is also %q", got)
 	}
 }
 
-// fieldsOf reads the journal's native form.
+// fieldsOf parses the journal's native format.
 func fieldsOf(t *testing.T, data []byte) map[string]string {
 	t.Helper()
 	fields := map[string]string{}
 	for len(data) > 0 {
 		name, rest, ok := bytes.Cut(data, []byte("\n"))
 		if !ok || len(rest) < 8 {
-			t.Fatalf("%q is no field", data)
+			t.Fatalf("%q is not a field", data)
 		}
 		n := binary.LittleEndian.Uint64(rest)
 		fields[string(name)], data = string(rest[8:8+n]), rest[8+n+1:]

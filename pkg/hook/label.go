@@ -9,13 +9,13 @@ import (
 	"github.com/lpbuild/lpbuild/internal/atomicfile"
 )
 
-// selinuxLabel is where SELinux has a file's label, and maxLabel bounds it.
+// selinuxLabel is the attribute with a file's SELinux label, and maxLabel bounds it.
 const (
 	selinuxLabel = "security.selinux"
 	maxLabel     = 4 << 10
 )
 
-// copyTo writes a copy, with the label of a file.
+// copyTo writes a copy with the label of another file.
 func copyTo(name string, image []byte, label string) error {
 	if err := atomicfile.Write(name, image, 0o755); err != nil {
 		return err
@@ -23,8 +23,9 @@ func copyTo(name string, image []byte, label string) error {
 	return sameLabel(label, name)
 }
 
-// sameLabel gives a copy the label of what it was made of. Under /var a file would have one from which confined services may map no
-// code: a libpulp.so there could not load a live patch, and with a library no such service would start any more.
+// sameLabel gives a copy the label of its original. Files under /var get one from which confined
+// services may not map code: a libpulp.so there could not load a live patch, and with a library no
+// such service would start any more.
 func sameLabel(from, to string) error {
 	label := make([]byte, maxLabel)
 	n, err := unix.Getxattr(from, selinuxLabel, label) // a library may be a link
@@ -32,10 +33,10 @@ func sameLabel(from, to string) error {
 		return nil // no SELinux
 	}
 	if err != nil {
-		return fmt.Errorf("%s: its SELinux label cannot be read: %w", from, err)
+		return fmt.Errorf("%s: cannot read its SELinux label: %w", from, err)
 	}
 	if err := unix.Lsetxattr(to, selinuxLabel, label[:n], 0); err != nil {
-		return fmt.Errorf("%s: it does not get the SELinux label %.100q: %w", to, label[:n], err)
+		return fmt.Errorf("%s: cannot set the SELinux label %.100q: %w", to, label[:n], err)
 	}
 	return nil
 }

@@ -16,7 +16,7 @@ func labelled(t *testing.T, files ...string) {
 	t.Helper()
 	for _, file := range files {
 		if err := unix.Lsetxattr(file, selinuxLabel, []byte(someLabel), 0); err != nil {
-			t.Skipf("no file can be labelled here: %v", err)
+			t.Skipf("files cannot be labelled here: %v", err)
 		}
 	}
 }
@@ -30,7 +30,7 @@ func labelIs(t *testing.T, file, want string) {
 	}
 }
 
-// TestLabels puts live patches and libraries aside with the labels that they have where they come from.
+// TestLabels puts live patches and libraries aside with the labels of their originals.
 func TestLabels(t *testing.T) {
 	needsRoot(t)
 	host, r := update(t, compileLibrary(t, "c"))
@@ -39,14 +39,14 @@ func TestLabels(t *testing.T) {
 	lines(t, r)
 	labelIs(t, filepath.Join(host, aside("1")), someLabel)
 	r.Action = MoveLibs
-	if got := lines(t, r); !strings.Contains(got, "is what new processes get") {
-		t.Errorf("it prints %q", got)
+	if got := lines(t, r); !strings.Contains(got, "new processes get ") {
+		t.Errorf("the output is %q", got)
 	}
-	// The snapshot may not be labelled yet; what counts is what the running system's services may do.
+	// The snapshot may not be labelled yet; the running system's services decide what matters.
 	labelIs(t, filepath.Join(host, sharedDir, "target-livepatches/1/lib", libName), someLabel)
 }
 
-// TestSameLabel does nothing where there are no labels, and says what it could not do.
+// TestSameLabel does nothing where there are no labels, and reports failures.
 func TestSameLabel(t *testing.T) {
 	dir := tree(t, map[string]string{"a": "", "b": ""})
 	a, b := filepath.Join(dir, "a"), filepath.Join(dir, "b")
@@ -54,7 +54,7 @@ func TestSameLabel(t *testing.T) {
 		t.Error(err)
 	}
 	if err := sameLabel(a+"x", b); err == nil {
-		t.Error("a file that is not there has a label")
+		t.Error("a missing file has a label")
 	}
 	labelled(t, a)
 	if err := sameLabel(a, b); err != nil {
@@ -63,6 +63,6 @@ func TestSameLabel(t *testing.T) {
 	labelIs(t, b, someLabel)
 	check(t, os.Remove(b))
 	if err := sameLabel(a, b); err == nil || !strings.Contains(err.Error(), "lib_t") {
-		t.Errorf("a file that is not there was labelled: %v", err)
+		t.Errorf("a missing file was labelled: %v", err)
 	}
 }

@@ -16,7 +16,8 @@ import (
 	"github.com/lpbuild/lpbuild/internal/regularfile"
 )
 
-// linkerConf lists the folders with libraries of a snapshot; the system's file includes it by includeLine.
+// linkerConf lists the directories with a snapshot's libraries; the system's file includes it by
+// includeLine.
 const (
 	linkerConf  = "var/livepatches/ld.so.conf"
 	systemConf  = "etc/ld.so.conf"
@@ -24,9 +25,10 @@ const (
 	maxConf     = 1 << 20 // bytes of either
 )
 
-// tellLinker writes which folders have libraries, and makes the running system's dynamic linker look there.
+// tellLinker lists the directories with libraries, and makes the running system's dynamic linker
+// search them.
 func (r *Request) tellLinker(ctx context.Context) error {
-	folders, err := r.foreignFolders()
+	dirs, err := r.foreignDirs()
 	if err != nil {
 		return err
 	}
@@ -37,28 +39,31 @@ func (r *Request) tellLinker(ctx context.Context) error {
 		}
 		for _, version := range names(filepath.Join(base, pkg)) {
 			dir := filepath.Join(base, pkg, version, libsLeaf)
-			if entries, err := os.ReadDir(dir); err == nil && len(entries) > 0 && ownBelow(base, pkg, version, libsLeaf) == nil {
-				folders = append(folders, "/"+filepath.Join(sharedDir, pkg, version, libsLeaf)+"\n")
+			if entries, err := os.ReadDir(dir); err == nil && len(entries) > 0 &&
+				ownBelow(base, pkg, version, libsLeaf) == nil {
+				dirs = append(dirs, "/"+filepath.Join(sharedDir, pkg, version, libsLeaf)+"\n")
 			}
 		}
 	}
-	slices.Sort(folders)
-	folders = slices.Compact(folders)
-	if err := r.include(len(folders) > 0); err != nil {
+	slices.Sort(dirs)
+	dirs = slices.Compact(dirs)
+	if err := r.include(len(dirs) > 0); err != nil {
 		return err
 	}
-	if len(folders) == 0 {
+	if len(dirs) == 0 {
 		if err := os.Remove(r.hostPath(linkerConf)); err != nil && !errors.Is(err, os.ErrNotExist) {
 			return err
 		}
-	} else if err := atomicfile.Write(r.hostPath(linkerConf), []byte(strings.Join(folders, "")), 0o644); err != nil {
+	} else if err := atomicfile.Write(r.hostPath(linkerConf), []byte(strings.Join(dirs, "")),
+		0o644); err != nil {
 		return err
 	}
 	return r.ldconfig(ctx)
 }
 
-// foreignFolders returns the lines of our list that somebody else has written: folders that are there and that are not ours.
-func (r *Request) foreignFolders() ([]string, error) {
+// foreignDirs returns the lines of our list that somebody else has written: existing directories
+// that are not ours.
+func (r *Request) foreignDirs() ([]string, error) {
 	name := r.hostPath(linkerConf)
 	text, err := readOwn(name, maxConf)
 	if errors.Is(err, os.ErrNotExist) {
@@ -69,19 +74,19 @@ func (r *Request) foreignFolders() ([]string, error) {
 	}
 	var lines []string
 	for line := range strings.Lines(string(text)) {
-		folder := strings.TrimSpace(line)
-		pkg, rest, _ := strings.Cut(strings.TrimPrefix(folder, "/"+sharedDir+"/"), "/")
-		if _, err := os.Lstat(r.hostPath(folder)); err != nil || !filepath.IsAbs(folder) {
+		dir := strings.TrimSpace(line)
+		pkg, rest, _ := strings.Cut(strings.TrimPrefix(dir, "/"+sharedDir+"/"), "/")
+		if _, err := os.Lstat(r.hostPath(dir)); err != nil || !filepath.IsAbs(dir) {
 			continue
 		}
 		if _, ours := r.next(pkg); !ours || filepath.Base(rest) != libsLeaf {
-			lines = append(lines, folder+"\n")
+			lines = append(lines, dir+"\n")
 		}
 	}
 	return lines, nil
 }
 
-// include puts the line that includes our list at the beginning of the system's file, or takes it away.
+// include puts the line that includes our list at the start of the system's file, or removes it.
 func (r *Request) include(wanted bool) error {
 	name := r.hostPath(systemConf)
 	if err := own(name, false); err != nil && !errors.Is(err, os.ErrNotExist) {
@@ -89,7 +94,7 @@ func (r *Request) include(wanted bool) error {
 	}
 	info, err := os.Stat(name)
 	if err == nil && info.Size() > maxConf {
-		return fmt.Errorf("%s is too large to be what it should be: it is left alone", name)
+		return fmt.Errorf("%s is implausibly large: it is left alone", name)
 	}
 	text, err := regularfile.Read(name, maxConf)
 	if err != nil && !errors.Is(err, os.ErrNotExist) {
@@ -110,7 +115,7 @@ func (r *Request) include(wanted bool) error {
 	return atomicfile.Write(name, lines, 0o644)
 }
 
-// ldconfig makes the cache of the running system's dynamic linker anew.
+// ldconfig rebuilds the cache of the running system's dynamic linker.
 func (r *Request) ldconfig(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, r.Deadline)
 	defer cancel()

@@ -10,23 +10,25 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// lockFile is held by whoever applies live patches. The timer's run could otherwise have read the old version of a package,
-// and put it back into processes that have just got the new one.
+// lockFile is held by the process that applies live patches. Otherwise the timer's run could read
+// the old version of a package, and put it back into processes that have just received the new one.
 const lockFile = "run/lpbuild-hook.lock"
 
-// lockPause is how long to wait before the next attempt.
+// lockPause is the time between two attempts.
 const lockPause = 20 * time.Millisecond
 
-// errLocked says that somebody else held the lock all the time.
-var errLocked = errors.New("another run applies live patches at the moment")
+// errLocked means that another process held the lock all the time.
+var errLocked = errors.New("another run is applying live patches")
 
-// lock waits for the lock, no longer than a time. Where no file can be made that only root can open there is no lock, and
-// no error. The result gives it back.
+// lock waits for the lock, up to a time limit. If no file can be made that only root can open,
+// there is no lock, and no error. The result releases the lock.
 func (r *Request) lock(ctx context.Context, wait time.Duration) (unlock func(), err error) {
 	none := func() {}
 	f, err := openLock(r.hostPath(lockFile))
 	if err != nil {
-		return none, nil //nolint:nilerr // a system without /run works without, and somebody else's file is no lock
+		// nolint:nilerr // a system without /run works without, and another user's file is not a
+		// lock
+		return none, nil
 	}
 	ctx, cancel := context.WithTimeout(ctx, wait)
 	defer cancel()
@@ -44,8 +46,8 @@ func (r *Request) lock(ctx context.Context, wait time.Duration) (unlock func(), 
 	}
 }
 
-// openLock opens a lock file that only root can open, since whoever can open it can hold it (flock(2)). One that others can open is
-// replaced: they keep the old one.
+// openLock opens a lock file that only root can open, since anybody who can open it can hold it
+// (flock(2)). One that others can open is replaced: they keep the old one.
 func openLock(name string) (*os.File, error) {
 	const flags = os.O_RDWR | os.O_CREATE | syscall.O_NOFOLLOW | syscall.O_NONBLOCK
 	f, err := os.OpenFile(name, flags, 0o600)

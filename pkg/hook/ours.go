@@ -15,27 +15,32 @@ import (
 	"github.com/lpbuild/lpbuild/pkg/engine/process"
 )
 
-// lookTime is how long a process's file system may take to say what it has: it may be one that the process's owner made.
+// lookTime is how long a process's file system may take to answer: the process's owner may have
+// made it.
 const lookTime = 2 * time.Second
 
-// Why a process is left alone. The first is an [engine.ErrElsewhere].
+// Reasons why a process is left alone. The first is an [engine.ErrElsewhere].
 var (
-	errOwnRoot = fmt.Errorf("%w: it does not see the package's live patches where they are here (a container, a chroot, a service with a root "+
+	errOwnRoot = fmt.Errorf("%w: it does not see the package's live patches at their path (a "+
+		"container, a chroot, a service with a root "+
 		"of its own): install the package there, or restart it", engine.ErrElsewhere)
-	errNoAnswer = errors.New("whether it belongs to this system is unknown: its file systems do not answer")
+	errNoAnswer = errors.New("it is unknown whether it belongs to this system: its file systems " +
+		"do not answer")
 )
 
-// ours tells which processes belong to this system: those that see the directory of live patches as the same directory.
+// ours recognises the processes of this system: those that see the directory of live patches as the
+// same directory.
 type ours struct {
 	proc        string
 	directories []string // absolute, as the processes see them
 	ids         []fileID
 }
 
-// fileID is what makes two names those of one file.
+// fileID identifies a file: two names with one fileID are names of the same file.
 type fileID struct{ dev, ino uint64 }
 
-// newOurs takes directories as this process sees them; seen says where the others do.
+// newOurs takes directories as this process sees them; seen returns their paths for the other
+// processes.
 func newOurs(proc string, directories []string, seen func(string) string) (*ours, error) {
 	o := &ours{proc: proc}
 	for _, d := range directories {
@@ -49,23 +54,27 @@ func newOurs(proc string, directories []string, seen func(string) string) (*ours
 	return o, nil
 }
 
-func newFileID(st *unix.Stat_t) fileID { return fileID{uint64(st.Dev), st.Ino} } //nolint:unconvert // of 32 bits elsewhere
+// nolint:unconvert // of 32 bits elsewhere
+func newFileID(st *unix.Stat_t) fileID { return fileID{uint64(st.Dev), st.Ino} }
 
-// has looks through a process's root directory, and returns why the process is not ours, or not known to be; nil if it is.
+// has looks through a process's root directory, and returns why the process is not ours, or not
+// known to be; nil if it is.
 func (o *ours) has(ctx context.Context, p *process.Process) error {
 	if p.Denied {
-		return nil // what becomes of it is for the trigger to say
+		return nil // the engine reports what becomes of it
 	}
 	ctx, cancel := context.WithTimeout(ctx, lookTime)
 	defer cancel()
-	yes, err := process.Whole(ctx, func(ctx context.Context) (bool, error) { return o.sees(ctx, p) })
+	yes, err := process.Whole(ctx, func(ctx context.Context) (bool, error) {
+		return o.sees(ctx, p)
+	})
 	switch {
 	case errors.Is(err, context.DeadlineExceeded), errors.Is(err, process.ErrBusy):
 		return errNoAnswer
 	case errors.Is(err, process.ErrGone):
 		return process.ErrGone
 	case err != nil:
-		return fmt.Errorf("whether it belongs to this system is unknown: %w", err)
+		return fmt.Errorf("it is unknown whether it belongs to this system: %w", err)
 	case !yes:
 		return errOwnRoot
 	}
@@ -84,7 +93,8 @@ func (o *ours) sees(ctx context.Context, p *process.Process) (bool, error) {
 		switch same, err := o.same(root, directory, o.ids[i]); {
 		case errors.Is(err, unix.ENOENT), errors.Is(err, unix.ENOTDIR), errors.Is(err, unix.ELOOP):
 		case errors.Is(err, unix.EACCES) && os.Geteuid() == 0:
-			// On the way is what does not let even root in, as a user's FUSE or a link of proc: it is not the way that led to id.
+			// The path goes through something that does not even admit root, such as a user's FUSE
+			// or a link in proc, so it is not the path to id.
 		case err != nil:
 			unknown = err
 		case same:
@@ -105,8 +115,9 @@ func (o *ours) same(root int, path string, id fileID) (bool, error) {
 	return err == nil && newFileID(&st) == id, err
 }
 
-// root opens the root directory of a process, by way of another thread if the first one has ended. It follows a link, which package
-// procfs never does; afterwards it asks whether the number is still that of the process.
+// root opens the root directory of a process, through another thread if the first one has ended. It
+// follows a link, which package procfs never does; afterwards it checks that the PID still belongs
+// to the same process.
 func (o *ours) root(ctx context.Context, p *process.Process) (fd int, err error) {
 	dir := filepath.Join(o.proc, strconv.Itoa(p.PID))
 	const flags = unix.O_PATH | unix.O_DIRECTORY | unix.O_CLOEXEC
@@ -117,7 +128,8 @@ func (o *ours) root(ctx context.Context, p *process.Process) (fd int, err error)
 			return -1, listErr
 		}
 		for _, t := range threads {
-			if fd, err = unix.Open(filepath.Join(dir, "task", strconv.Itoa(t.TID), "root"), flags, 0); err == nil {
+			if fd, err = unix.Open(filepath.Join(dir, "task", strconv.Itoa(t.TID), "root"), flags,
+				0); err == nil {
 				break
 			}
 		}

@@ -12,27 +12,29 @@ import (
 	"github.com/lpbuild/lpbuild/pkg/engine"
 )
 
-// maxLines is how many lines a scriptlet prints of what is not patched, and maxNamed how many processes one of them names.
+// maxLines is how many lines a scriptlet prints about processes that are not patched, and maxNamed
+// how many processes one line names.
 const (
 	maxLines = 10
 	maxNamed = 3
 )
 
-// Outcome is what became of a request. Its texts are fit for a terminal.
+// Outcome is the result of a request. Its texts are safe to print on a terminal.
 type Outcome struct {
 	Summary engine.Summary
-	// Nothing says that there was nothing to look at, and why; "" if processes were looked at.
+	// Nothing is the reason why no processes were examined, or "".
 	Nothing string
-	// Quiet says that Nothing is not worth a word.
+	// Quiet means that Nothing is not worth reporting.
 	Quiet bool
-	// Notes are what is worth a line: files that were left out, settings that were not understood, libraries that were moved.
+	// Notes are worth a line: files that were ignored, settings that were not understood, libraries
+	// that were moved.
 	Notes []string
-	// Log has a line for each process that is concerned, and each note.
+	// Log has a line for each process that matters, and each note.
 	Log []string
 
 	mu      sync.Mutex
 	revert  bool
-	dry     bool // nothing was changed: all of it is what would be
+	dry     bool // nothing was changed: the results are hypothetical
 	noted   int  // processes whose opt-out is ignored
 	reasons map[reason]*group
 }
@@ -41,11 +43,11 @@ type Outcome struct {
 type reason struct {
 	status  engine.Status
 	left    bool // a live patch is for the process
-	remains bool // and it is root's, or has other rights than those of the user who started it
+	remains bool // and it is root's, or has rights that the user who started it lacks
 	text    string
 }
 
-// group are the processes that have one reason.
+// group holds the processes with one reason.
 type group struct {
 	count int
 	names []string // the first few, with their PIDs
@@ -57,7 +59,7 @@ func (o *Outcome) note(format string, args ...any) {
 	o.Notes, o.Log = append(o.Notes, text), append(o.Log, text)
 }
 
-// add takes in a process.
+// add adds a process.
 func (o *Outcome) add(rep *engine.Report) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
@@ -67,11 +69,13 @@ func (o *Outcome) add(rep *engine.Report) {
 		o.noted++
 	}
 	if rep.Late {
-		o.Log = append(o.Log, fmt.Sprintf("%s: stood still for %s, longer than LIVEPATCH_MAX_STOP", who, diag.Duration(rep.Stop)))
+		o.Log = append(o.Log, fmt.Sprintf("%s: stopped for %s, longer than LIVEPATCH_MAX_STOP",
+			who, diag.Duration(rep.Stop)))
 	}
 	if rep.Err != nil {
 		o.count(rep, rep.Err, who)
-		o.Log = append(o.Log, fmt.Sprintf("%s: %s: %s", who, rep.Status, printable(rep.Err.Error())))
+		o.Log = append(o.Log, fmt.Sprintf("%s: %s: %s", who, rep.Status,
+			printable(rep.Err.Error())))
 	}
 	var worst error
 	for _, result := range rep.Results {
@@ -111,10 +115,12 @@ func (o *Outcome) count(rep *engine.Report, err error, who string) {
 	}
 }
 
-// why returns the reason without what is different for each process, so that processes can be counted by it.
+// why returns the reason without the details that differ between processes, so that processes can
+// be counted by it.
 func why(err error) string {
 	for _, general := range []error{
-		errOwnRoot, engine.ErrBuildID, engine.ErrNotLoaded, engine.ErrBlocked, engine.ErrVfork, engine.ErrShared, engine.ErrPermission, engine.ErrDeadline,
+		errOwnRoot, engine.ErrBuildID, engine.ErrNotLoaded, engine.ErrBlocked, engine.ErrVfork,
+		engine.ErrShared, engine.ErrPermission, engine.ErrDeadline,
 	} {
 		if errors.Is(err, general) {
 			return general.Error()
@@ -123,9 +129,10 @@ func why(err error) string {
 	return err.Error()
 }
 
-// Lines returns what a scriptlet prints: the summary, and at most ten lines of what is not patched and why. Privileged processes
-// that keep the library as it is come first: however many reasons others have, they are named. Of these and of the others what
-// failed comes first, then what has the library and was skipped, and of each the most frequent.
+// Lines returns what a scriptlet prints: the summary, and at most ten lines on processes that are
+// not patched and why. Privileged processes that keep the unpatched library come first: however
+// many reasons others have, these are named. Within both groups failures come first, then processes
+// that have the library and were skipped, and of each kind the most frequent.
 func (o *Outcome) Lines() []string {
 	var lines []string
 	if o.Nothing != "" {
@@ -139,9 +146,11 @@ func (o *Outcome) Lines() []string {
 		verb, already = "reverted", "not applied anyway"
 	}
 	s := &o.Summary
-	line := fmt.Sprintf("Processes %s: %d, Skipped: %d, Failed: %d.", verb, s.Changed, s.Skipped, s.Failed)
-	if o.dry { // scripts count by the other line, and nothing was done
-		line = fmt.Sprintf("Dry run, processes that would be %s: %d, skipped: %d, failed: %d.", verb, s.Changed, s.Skipped, s.Failed)
+	line := fmt.Sprintf("Processes %s: %d, Skipped: %d, Failed: %d.", verb, s.Changed, s.Skipped,
+		s.Failed)
+	if o.dry { // scripts count by the other summary line, and nothing was done
+		line = fmt.Sprintf("Dry run, processes that would be %s: %d, skipped: %d, failed: %d.",
+			verb, s.Changed, s.Skipped, s.Failed)
 	}
 	if s.Already > 0 {
 		line += fmt.Sprintf(" In %d: %s.", s.Already, already)
@@ -149,20 +158,22 @@ func (o *Outcome) Lines() []string {
 	lines = append(lines, line)
 	details := slices.Clone(o.Notes)
 	if o.noted > 0 {
-		details = append(details, fmt.Sprintf("opt-outs ignored, of processes that run with other rights than those of the user who started them: %d", o.noted))
+		details = append(details, fmt.Sprintf("opt-outs ignored, of processes that run with "+
+			"rights that the user who started them lacks: %d", o.noted))
 	}
 	if s.Late > 0 {
-		details = append(details, fmt.Sprintf("processes that stood still for longer than LIVEPATCH_MAX_STOP: %d, the longest for %s",
-			s.Late, diag.Duration(s.LongestStop)))
+		details = append(details, fmt.Sprintf("processes stopped for longer than "+
+			"LIVEPATCH_MAX_STOP: %d, the longest for %s", s.Late, diag.Duration(s.LongestStop)))
 	}
 	details = append(o.reasonLines(true), append(details, o.reasonLines(false)...)...)
 	if more := len(details) - maxLines; more > 0 {
-		details = append(details[:maxLines-1], fmt.Sprintf("and %d lines more, in the log", more+1))
+		details = append(details[:maxLines-1], fmt.Sprintf("and %d more lines, in the log", more+1))
 	}
 	return append(lines, details...)
 }
 
-// reasonLines returns a line for each reason of privileged processes that remain as they are, or of all others.
+// reasonLines returns a line for each reason, either of privileged processes that remain unpatched
+// or of all others.
 func (o *Outcome) reasonLines(remains bool) []string {
 	keys := make([]reason, 0, len(o.reasons))
 	for key := range o.reasons {
@@ -171,7 +182,8 @@ func (o *Outcome) reasonLines(remains bool) []string {
 		}
 	}
 	slices.SortFunc(keys, func(a, b reason) int {
-		return cmp.Or(cmp.Compare(b.status, a.status), compareBool(b.left, a.left), cmp.Compare(o.reasons[b].count, o.reasons[a].count), cmp.Compare(a.text, b.text))
+		return cmp.Or(cmp.Compare(b.status, a.status), compareBool(b.left, a.left),
+			cmp.Compare(o.reasons[b].count, o.reasons[a].count), cmp.Compare(a.text, b.text))
 	})
 	lines := make([]string, 0, len(keys))
 	for _, key := range keys {
@@ -185,7 +197,7 @@ func (o *Outcome) reasonLines(remains bool) []string {
 	return lines
 }
 
-// compareBool puts false in front of true.
+// compareBool sorts false before true.
 func compareBool(a, b bool) int {
 	switch {
 	case a == b:
@@ -196,5 +208,5 @@ func compareBool(a, b bool) int {
 	return -1
 }
 
-// printable makes one line of it that a terminal takes for text.
+// printable turns s into one line that a terminal prints as text.
 func printable(s string) string { return strings.Join(strings.Fields(diag.Printable(s)), " ") }

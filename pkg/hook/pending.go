@@ -10,29 +10,31 @@ import (
 	"github.com/lpbuild/lpbuild/internal/atomicfile"
 )
 
-// nextFile is where /var/livepatches/PACKAGE says what the next boot has of the package, and of which boot "next" is meant:
+// nextFile is the file in /var/livepatches/PACKAGE that names the version of the package in the
+// next boot, and the boot to which "next" refers:
 //
 //	BOOT-ID
 //	VERSION, or "-" for none
 //
-// Until then that version counts, whatever the running snapshot has. Afterwards what has been booted counts, be it that one or,
-// after a rollback, an older one; and what was put aside is of no use any more. A package without the file is
-// somebody else's, as libpulp's tools use the same folders: it is left alone.
+// Until then that version counts, whatever the running snapshot has. Afterwards the booted system
+// counts, whether it has that version or, after a rollback, an older one, and the files that were
+// put aside are obsolete. A package without the file is not ours, since libpulp's tools use the
+// same directories: it is left alone.
 const nextFile = "next"
 
-// noVersion says in nextFile that the package is erased.
+// noVersion in nextFile means that the package is erased.
 const noVersion = "-"
 
 // maxNext bounds the file, in bytes.
 const maxNext = 1 << 10
 
-// next is what a transactional update has put aside.
+// next describes what a transactional update has put aside.
 type next struct {
-	boot    string // in which it did
-	version string // noVersion: the package was erased
+	boot    string // in which the update ran
+	version string // or noVersion if the package was erased
 }
 
-// bootID returns what the kernel calls the time since it was booted, "" if it does not tell.
+// bootID returns the kernel's id of the current boot, or "" if unknown.
 func (r *Request) bootID() string {
 	data, err := readOwn(filepath.Join(r.Proc, "sys", "kernel", "random", "boot_id"), maxNext)
 	if err != nil {
@@ -41,12 +43,13 @@ func (r *Request) bootID() string {
 	return strings.TrimSpace(string(data))
 }
 
-// putNext notes what the next boot has of a package, whose folder is there.
+// putNext records the version that the next boot has of a package, whose directory exists.
 func (r *Request) putNext(version string) error {
-	return atomicfile.Write(r.hostPath(sharedDir, r.Package, nextFile), []byte(r.bootID()+"\n"+version+"\n"), 0o644)
+	return atomicfile.Write(r.hostPath(sharedDir, r.Package, nextFile),
+		[]byte(r.bootID()+"\n"+version+"\n"), 0o644)
 }
 
-// next returns what the next boot has of a package; false if nobody has said so.
+// next returns the version that the next boot has of a package, and false if none is recorded.
 func (r *Request) next(pkg string) (next, bool) {
 	if ownBelow(r.hostPath(sharedDir), pkg) != nil {
 		return next{}, false
@@ -58,7 +61,7 @@ func (r *Request) next(pkg string) (next, bool) {
 	return parseNext(data)
 }
 
-// parseNext reads what putNext writes.
+// parseNext parses what putNext writes.
 func parseNext(data []byte) (next, bool) {
 	boot, rest, _ := strings.Cut(string(data), "\n")
 	version, _, ok := strings.Cut(rest, "\n")
@@ -68,20 +71,21 @@ func parseNext(data []byte) (next, bool) {
 	return next{boot, version}, true
 }
 
-// isNext says whether what was put aside counts still: there was no boot since. If the kernel does not tell it counts.
+// isNext reports whether the files that were put aside still count, that is, whether there was no
+// boot since. If the boot id is unknown they count.
 func (r *Request) isNext(n next) bool {
 	boot := r.bootID()
 	return boot == "" || n.boot == boot
 }
 
-// readOwn reads a small file that only root can write and that is no link.
+// readOwn reads a small file that only root can write to and that is not a link.
 func readOwn(name string, limit int64) ([]byte, error) {
 	f, err := os.OpenFile(name, os.O_RDONLY|syscall.O_NOFOLLOW|syscall.O_NONBLOCK, 0)
 	if err != nil {
 		return nil, err
 	}
 	defer f.Close()
-	info, err := f.Stat() // of what was opened: another file may have the name by now
+	info, err := f.Stat() // checks the opened file: another file may have the name by now
 	if err != nil {
 		return nil, err
 	}

@@ -7,7 +7,7 @@ import (
 	"github.com/lpbuild/lpbuild/pkg/engine/process"
 )
 
-// place is why nothing is to be done where this runs, "" if something is.
+// place is the reason why nothing is to be done in this environment, or "".
 type place string
 
 const (
@@ -16,7 +16,7 @@ const (
 	foreignProc place = "/proc shows the processes of another PID namespace: no process is touched"
 )
 
-// where looks at where this runs.
+// where examines the environment of this process.
 func (r *Request) where() place {
 	if _, err := os.Lstat(r.path(".buildenv")); err == nil {
 		return buildRoot

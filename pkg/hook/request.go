@@ -8,52 +8,58 @@ import (
 	"github.com/lpbuild/lpbuild/pkg/engine"
 )
 
-// Action is what a scriptlet asks for.
+// Action is what a scriptlet requests.
 type Action string
 
 // The actions, each a word of the command line.
 const (
-	Install    Action = "install"    // %post: apply the live patches of the package
-	Remove     Action = "remove"     // %preun: take them out, if the administrator wants that
-	MoveLibs   Action = "movelibs"   // %post: a snapshot's libraries for new processes of the running system
-	RemoveLibs Action = "removelibs" // %postun: and back
-	Reconcile  Action = "reconcile"  // of no scriptlet: apply what is installed to processes that do not have it
+	Install Action = "install" // %post: apply the live patches of the package
+	Remove  Action = "remove"  // %preun: revert them, if the administrator wants that
+	// %post: use a snapshot's libraries for new processes of the running system
+	MoveLibs   Action = "movelibs"
+	RemoveLibs Action = "removelibs" // %postun: undo that
+	// used by the timer: apply what is installed to processes that lack it
+	Reconcile Action = "reconcile"
 )
 
-// DefaultDeadline is the time that a scriptlet takes at most.
+// DefaultDeadline is the time limit of a scriptlet.
 const DefaultDeadline = 30 * time.Second
 
-// Request is what is to be done, and where. Only Action, and but for Reconcile Package and Version, have to be given.
+// Request describes what to do, and where. Only Action and, except for Reconcile, Package and
+// Version are required.
 type Request struct {
 	Action           Action
 	Package, Version string
-	Library          string // base name of what is patched
-	// Count is how many versions of the package are there when the transaction is over: RPM's first argument of a scriptlet.
+	Library          string // base name of the patched library
+	// Count is the number of versions of the package after the transaction: RPM's first argument of
+	// a scriptlet.
 	Count int
-	// Deadline is the time for all of it; default DefaultDeadline.
+	// Deadline limits the time for everything; default DefaultDeadline.
 	Deadline time.Duration
-	// Transactional says that this runs in a transactional update: TRANSACTIONAL_UPDATE.
+	// Transactional means that this is a transactional update: TRANSACTIONAL_UPDATE.
 	Transactional bool
 	// Backends are the engines, in the order in which they are asked; default: libpulp, native.
 	Backends []engine.Backend
-	// MaxStop is how long a process may stand still; longer stops are reported. 0 means engine.DefaultMaxStop, less means no limit. Backends have a limit
-	// of their own, which is to be the same.
+	// MaxStop is how long a process may be stopped; longer stops are reported. 0 means
+	// engine.DefaultMaxStop, and a negative value means no limit. Backends have a limit of their
+	// own, which should be the same.
 	MaxStop time.Duration
-	// DryRun says what would be done and does nothing.
+	// DryRun reports what would be done, and does nothing.
 	DryRun bool
 
-	// Root stands for /, for tests; default "/". Proc is where proc is mounted; default Root/proc. Host stands for the root
-	// folder of the running system; default Root, and in a transactional update that of the machine's first process.
+	// Root replaces /, for tests; default "/". Proc is the mount point of proc; default Root/proc.
+	// Host replaces the root directory of the running system; default Root, and in a transactional
+	// update that of the machine's first process.
 	Root, Proc, Host string
-	// Selector says which processes are meant; default: all.
+	// Selector selects processes; default: all.
 	Selector engine.Selector
 
 	begun  time.Time
 	host   string // Host, or its default
-	hidden string // what processes do not see of it
+	hidden string // the part of it that processes do not see
 }
 
-// normal returns a request with its defaults, or what is wrong with it.
+// normal returns a request with its defaults, or an error if it is invalid.
 func (r Request) normal() (Request, error) {
 	switch r.Action {
 	case Install, Remove, MoveLibs, RemoveLibs:
@@ -70,7 +76,8 @@ func (r Request) normal() (Request, error) {
 		}
 	case Reconcile:
 	default:
-		return r, fmt.Errorf("action %.60q: must be install, remove, movelibs, removelibs or reconcile", r.Action)
+		return r, fmt.Errorf("action %.60q: want install, remove, movelibs, removelibs or "+
+			"reconcile", r.Action)
 	}
 	if r.Deadline <= 0 {
 		r.Deadline = DefaultDeadline
@@ -85,12 +92,13 @@ func (r Request) normal() (Request, error) {
 		r.MaxStop = engine.DefaultMaxStop
 	}
 	if len(r.Backends) == 0 {
-		r.Backends = []engine.Backend{&engine.Libpulp{MaxStop: max(r.MaxStop, 0)}, &engine.Native{MaxStop: max(r.MaxStop, 0)}}
+		r.Backends = []engine.Backend{&engine.Libpulp{MaxStop: max(r.MaxStop, 0)},
+			&engine.Native{MaxStop: max(r.MaxStop, 0)}}
 	}
 	return r, nil
 }
 
-// path returns where a file of the system is.
+// path returns the path of a system file.
 func (r *Request) path(elements ...string) string {
 	return filepath.Join(append([]string{r.Root}, elements...)...)
 }

@@ -9,31 +9,35 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// maxLinks is how many symbolic links one path may lead through, as for the kernel.
+// maxLinks is the number of symbolic links that one path may have, as in the kernel.
 const maxLinks = 40
 
 // openat2 is unix.Openat2, for tests.
 var openat2 = unix.Openat2
 
-// openRooted opens a path for nothing but to be looked at, as a process with the given root directory would find it: an absolute
-// link is one in that root, and nothing leads out of it. Links of proc that stand for open files are not followed.
+// openRooted opens a path with O_PATH as a process with the given root directory would resolve it:
+// absolute links start at that root, and nothing leads out of it. Links in proc that stand for open
+// files are not followed.
 func openRooted(root int, path string) (fd int, err error) {
-	how := &unix.OpenHow{Flags: unix.O_PATH | unix.O_CLOEXEC, Resolve: unix.RESOLVE_IN_ROOT | unix.RESOLVE_NO_MAGICLINKS}
+	how := &unix.OpenHow{Flags: unix.O_PATH | unix.O_CLOEXEC,
+		Resolve: unix.RESOLVE_IN_ROOT | unix.RESOLVE_NO_MAGICLINKS}
 	for range maxLinks {
 		fd, err = openat2(root, path, how)
-		if !errors.Is(err, unix.EAGAIN) && !errors.Is(err, unix.EINTR) { // something was moved meanwhile
+		// something was moved meanwhile
+		if !errors.Is(err, unix.EAGAIN) && !errors.Is(err, unix.EINTR) {
 			break
 		}
 	}
-	if errors.Is(err, unix.ENOSYS) || errors.Is(err, unix.EPERM) { // Linux before 5.6, or a filter that knows only older ones
+	// Linux before 5.6, or a filter that only knows older kernels
+	if errors.Is(err, unix.ENOSYS) || errors.Is(err, unix.EPERM) {
 		return walkRooted(root, path)
 	}
 	return fd, err
 }
 
-// walkRooted does it component by component.
+// walkRooted resolves the path component by component.
 func walkRooted(root int, path string) (int, error) {
-	at := []int{} // the directories from below the root down to where we are
+	at := []int{} // the directories from below the root down to the current one
 	defer func() {
 		for _, fd := range at {
 			_ = unix.Close(fd)
@@ -87,7 +91,7 @@ func walkRooted(root int, path string) (int, error) {
 	return unix.FcntlInt(uintptr(here()), unix.F_DUPFD_CLOEXEC, 0)
 }
 
-// linkText returns where an open symbolic link leads, and whether it is one.
+// linkText returns the target of an open symbolic link, and whether it is one.
 func linkText(fd int) (text string, isLink bool, err error) {
 	var st unix.Stat_t
 	if err := unix.Fstat(fd, &st); err != nil || st.Mode&unix.S_IFMT != unix.S_IFLNK {
@@ -101,8 +105,9 @@ func linkText(fd int) (text string, isLink bool, err error) {
 	return string(b[:max(n, 0)]), true, err
 }
 
-// plain returns an error if a path below a root directory is another file for who has that root than for this process, as it is if
-// an absolute link is on the way: what is meant for that system would be read from, or written to, this one.
+// plain returns an error if a path below a root directory refers to another file for a process with
+// that root than for this one, as it does with an absolute link in it: data meant for that system
+// would be read from, or written to, this one.
 func plain(root, path string) error {
 	if root == "/" {
 		return nil
@@ -124,7 +129,8 @@ func plain(root, path string) error {
 	case errors.Is(err, unix.ENOENT) && errors.Is(ourErr, unix.ENOENT):
 		return nil
 	case err != nil || ourErr != nil || newFileID(&theirs) != newFileID(&ours):
-		return fmt.Errorf("%s: an absolute link leads out of the running system's root: it is not followed", name)
+		return fmt.Errorf("%s: an absolute link leads out of the running system's root: it is "+
+			"not followed", name)
 	}
 	return nil
 }

@@ -9,17 +9,20 @@ import (
 	"github.com/lpbuild/lpbuild/internal/regularfile"
 )
 
-// A transactional update works on a snapshot in a chroot; what is installed there the running system does not see before it
-// is booted. So the live patches go into the running system's /var/livepatches, and are applied from there.
+// A transactional update works on a snapshot in a chroot, whose packages the running system does
+// not see before it boots the snapshot. So the live patches go into the running system's
+// /var/livepatches, and are applied from there.
 
-// sharedFolder returns where the package's live patches are put aside.
-func (r *Request) sharedFolder() installed {
-	return installed{r.Package, r.Version, r.hostPath(sharedDir), []string{r.Package, r.Version, sharedLeaf}}
+// asideDir returns the directory in which the package's live patches are put aside.
+func (r *Request) asideDir() installed {
+	return installed{r.Package, r.Version, r.hostPath(sharedDir),
+		[]string{r.Package, r.Version, sharedLeaf}}
 }
 
-// share puts the live patches of the package aside, and takes away what is there of them already under other names.
+// share puts the live patches of the package aside, and removes those that are there under other
+// names.
 func (r *Request) share() (installed, error) {
-	to := r.sharedFolder()
+	to := r.asideDir()
 	files, _, err := containerFiles(r.path(packagesDir), r.Package, r.Version)
 	if err != nil {
 		return to, err
@@ -48,8 +51,8 @@ func (r *Request) share() (installed, error) {
 	return to, r.dropVersions(r.Package, r.Version)
 }
 
-// shareNothing notes that the next boot has nothing of the package: so the timer does not bring back what was reverted from
-// what the running snapshot still has of it.
+// shareNothing records that the next boot has nothing of the package. Otherwise the timer would
+// bring back reverted live patches that the running snapshot still has.
 func (r *Request) shareNothing() error {
 	if err := makeOwn(r.hostPath(sharedDir), r.Package); err != nil {
 		return err
@@ -57,7 +60,8 @@ func (r *Request) shareNothing() error {
 	return errors.Join(r.putNext(noVersion), r.dropVersions(r.Package, ""))
 }
 
-// makeOwn makes folders below a base that only root can write, and the base itself. Those that are there must be such.
+// makeOwn makes directories below a base that only root can write to, and the base itself. Existing
+// ones must have that property.
 func makeOwn(base string, elements ...string) error {
 	at := base
 	for _, element := range append([]string{""}, elements...) {
@@ -75,7 +79,7 @@ func makeOwn(base string, elements ...string) error {
 	return nil
 }
 
-// removeContainers removes live patches from a folder; other files stay.
+// removeContainers removes live patches from a directory, but no other files.
 func removeContainers(dir string, keep map[string]bool) error {
 	entries, err := os.ReadDir(dir)
 	if os.IsNotExist(err) {
@@ -94,8 +98,8 @@ func removeContainers(dir string, keep map[string]bool) error {
 	return nil
 }
 
-// unshare removes what was put aside of all versions of the package: nothing applies it any more. What somebody else put there
-// stays.
+// unshare removes the files that were put aside for all versions of the package, which nothing
+// applies any more. Files of others stay.
 func (r *Request) unshare(ctx context.Context) error {
 	if _, ok := r.next(r.Package); !ok || r.DryRun {
 		return nil
@@ -107,7 +111,7 @@ func (r *Request) unshare(ctx context.Context) error {
 	return errors.Join(err, r.dropShared(r.Package))
 }
 
-// dropShared removes what was put aside of a package, and the note of it.
+// dropShared removes the files that were put aside for a package, and the record of them.
 func (r *Request) dropShared(pkg string) error {
 	base := r.hostPath(sharedDir)
 	if err := ownBelow(base, pkg); err != nil {
@@ -119,11 +123,11 @@ func (r *Request) dropShared(pkg string) error {
 	if err := os.Remove(filepath.Join(base, pkg, nextFile)); err != nil && !os.IsNotExist(err) {
 		return err
 	}
-	_ = os.Remove(filepath.Join(base, pkg)) // if nobody has put anything else there
+	_ = os.Remove(filepath.Join(base, pkg)) // unless there are other files
 	return nil
 }
 
-// dropVersions removes the live patches that were put aside of all versions of a package but one.
+// dropVersions removes the live patches that were put aside for all versions of a package but one.
 func (r *Request) dropVersions(pkg, keep string) error {
 	base := r.hostPath(sharedDir)
 	for _, version := range names(filepath.Join(base, pkg)) {
@@ -134,14 +138,14 @@ func (r *Request) dropVersions(pkg, keep string) error {
 		if err := removeContainers(dir, nil); err != nil {
 			return err
 		}
-		_ = os.Remove(dir) // if nobody has put anything else there
+		_ = os.Remove(dir) // unless there are other files
 		_ = os.Remove(filepath.Dir(dir))
 	}
 	return nil
 }
 
-// tidy clears away what transactional updates had put aside before the machine was booted: live patches, and libraries for the
-// processes that began until then.
+// tidy removes what transactional updates had put aside before the last boot: live patches, and
+// libraries for the processes that started until then.
 func (r *Request) tidy(ctx context.Context) error {
 	var errs []error
 	libraries := false

@@ -15,27 +15,30 @@ import (
 	"github.com/lpbuild/lpbuild/pkg/engine"
 )
 
-// sysconfigFile is where the administrator says what he wants. Shells source it elsewhere; here it is only read.
+// sysconfigFile has the administrator's settings. Shells source such files elsewhere; here it is
+// only read.
 const sysconfigFile = "etc/sysconfig/livepatching"
 
 // maxSysconfig bounds the file, in bytes.
 const maxSysconfig = 256 << 10
 
-// Setting says whether live patches of a package are applied.
+// Setting tells whether live patches of a package are applied.
 type Setting string
 
 // The settings.
 const (
-	Auto   Setting = "auto"   // to the processes of this system; in a transactional update to those of the running one
-	Always Setting = "always" // as Auto, and in any chroot as in a transactional update
+	// to the processes of this system; in a transactional update, to those of the running one
+	Auto   Setting = "auto"
+	Always Setting = "always" // like Auto, and in any chroot as in a transactional update
 	Never  Setting = "never"  // not at all
 )
 
-// config is what the file says.
+// config holds the variables of the file.
 type config map[string]string
 
-// parseSysconfig reads lines of the form NAME=VALUE. A value may be in quotes; nothing in it is expanded. Everything else is a
-// comment or is left out: it is no reason to leave a hole in a process open.
+// parseSysconfig reads lines of the form NAME=VALUE. A value may be in quotes; nothing in it is
+// expanded. All other lines are comments or ignored, since a typing error is no reason to leave
+// processes vulnerable.
 func parseSysconfig(data []byte) config {
 	c := config{}
 	lines := bufio.NewScanner(bytes.NewReader(data))
@@ -53,7 +56,7 @@ func parseSysconfig(data []byte) config {
 	return c
 }
 
-// isVariable says whether a shell takes a word for a variable's name.
+// isVariable reports whether a shell accepts a word as the name of a variable.
 func isVariable(s string) bool {
 	other := func(r rune) bool {
 		return r != '_' && (r < 'A' || r > 'Z') && (r < 'a' || r > 'z') && (r < '0' || r > '9')
@@ -61,7 +64,7 @@ func isVariable(s string) bool {
 	return s != "" && (s[0] < '0' || s[0] > '9') && !strings.ContainsFunc(s, other)
 }
 
-// word reads a value: one word, in quotes or not, and perhaps a comment behind it.
+// word reads a value: one word, in quotes or not, and perhaps a comment after it.
 func word(s string) (string, bool) {
 	rest := ""
 	switch {
@@ -82,22 +85,24 @@ func word(s string) (string, bool) {
 	return s, true
 }
 
-// readSysconfig reads the file; without one everything is as usual. The error is why it does not count.
+// readSysconfig reads the file; if there is none, the defaults apply. The error says why the file
+// is ignored.
 func readSysconfig(name string) (config, error) {
 	data, err := regularfile.Read(name, maxSysconfig)
 	switch {
 	case errors.Is(err, os.ErrNotExist):
 		return config{}, nil
 	case errors.Is(err, regularfile.ErrIrregular), errors.Is(err, regularfile.ErrTooLarge):
-		return config{}, fmt.Errorf("%s is no file of a plausible size: it is not used", name)
+		return config{}, fmt.Errorf("%s is not a file of a plausible size: it is not used", name)
 	case err != nil:
 		return config{}, err
 	}
 	return parseSysconfig(data), nil
 }
 
-// variables returns the names under which a package has a setting, the first one that is there counts: glibc-livepatches has
-// LIVEPATCH_GLIBC_LIVEPATCHES and LIVEPATCH_GLIBC, and every package LIVEPATCH_USERSPACE.
+// variables returns the variables for a package's setting, of which the first one that is set
+// counts: glibc-livepatches has LIVEPATCH_GLIBC_LIVEPATCHES and LIVEPATCH_GLIBC, and every package
+// LIVEPATCH_USERSPACE.
 func variables(pkg string) []string {
 	upper := strings.Map(func(r rune) rune {
 		switch {
@@ -117,13 +122,14 @@ func variables(pkg string) []string {
 	return append(names, "LIVEPATCH_USERSPACE")
 }
 
-// setting returns the setting for a package, and what is wrong with it: then it is as if it was not there.
+// setting returns the setting for a package, and a message if it is invalid, in which case it is
+// ignored.
 func (c config) setting(pkg string) (Setting, error) {
 	s, _, err := c.settingBy(pkg)
 	return s, err
 }
 
-// settingBy is setting, with the variable that says it; "" if none does.
+// settingBy is setting, with the variable that determines it, or "".
 func (c config) settingBy(pkg string) (s Setting, variable string, err error) {
 	for _, name := range variables(pkg) {
 		switch value, ok := c[name]; {
@@ -131,20 +137,22 @@ func (c config) settingBy(pkg string) (s Setting, variable string, err error) {
 		case Setting(value) == Auto, Setting(value) == Always, Setting(value) == Never:
 			return Setting(value), name, nil
 		default:
-			return Auto, name, fmt.Errorf("%s=%.40q in /%s: must be auto, always or never: auto is assumed", name, value, sysconfigFile)
+			return Auto, name, fmt.Errorf("%s=%.40q in /%s: must be auto, always or never; using "+
+				"auto", name, value, sysconfigFile)
 		}
 	}
 	return Auto, "", nil
 }
 
-// mistakes returns what is wrong with the other settings, each of which is then as if it was not there.
-// An administrator who wrote "LIVEPATCH_SECCOMP=yes" would otherwise never know that nothing came of it.
+// mistakes returns messages about the other invalid settings, which are ignored. An administrator
+// who wrote "LIVEPATCH_SECCOMP=yes" would otherwise never know that it has no effect.
 func (c config) mistakes() (list []string) {
 	for _, v := range []struct {
 		name, must string
 		ok         func(value string) bool
 	}{
-		{"LIVEPATCH_DEADLINE", "must be a time from 1s to 10m", between(leastDeadline, mostDeadline)},
+		{"LIVEPATCH_DEADLINE", "must be a time from 1s to 10m",
+			between(leastDeadline, mostDeadline)},
 		{"LIVEPATCH_ENGINE", "must be auto, pulp or native", oneOf("auto", "pulp", "native")},
 		{"LIVEPATCH_CONSISTENCY", "must be none or functions", oneOf("none", "functions")},
 		{"LIVEPATCH_SECCOMP", "must be obey or suspend", oneOf("obey", "suspend")},
@@ -152,7 +160,8 @@ func (c config) mistakes() (list []string) {
 		{"LIVEPATCH_REVERT_ON_REMOVE", "must be yes or no", oneOf("yes", "no")},
 	} {
 		if value := c[v.name]; value != "" && !v.ok(value) {
-			list = append(list, fmt.Sprintf("%s=%.40q in /%s: %s: it is not used", v.name, value, sysconfigFile, v.must))
+			list = append(list, fmt.Sprintf("%s=%.40q in /%s: %s: it is not used", v.name, value,
+				sysconfigFile, v.must))
 		}
 	}
 	return list
@@ -169,7 +178,8 @@ func between(least, most time.Duration) func(string) bool {
 	}
 }
 
-// revertOnRemove says whether live patches are taken out when their package is erased: LIVEPATCH_REVERT_ON_REMOVE.
+// revertOnRemove reports whether live patches are reverted when their package is erased:
+// LIVEPATCH_REVERT_ON_REMOVE.
 func (c config) revertOnRemove() bool { return c["LIVEPATCH_REVERT_ON_REMOVE"] == "yes" }
 
 // The bounds of LIVEPATCH_DEADLINE.
@@ -178,8 +188,8 @@ const (
 	mostDeadline  = 10 * time.Minute
 )
 
-// ConfiguredDeadline returns the time that the administrator gives to scriptlets, LIVEPATCH_DEADLINE=45s in the file below root, or
-// the default.
+// ConfiguredDeadline returns the administrator's time limit for scriptlets, LIVEPATCH_DEADLINE=45s
+// in the file below root, or the default.
 func ConfiguredDeadline(root string) time.Duration {
 	c, err := readSysconfig(filepath.Join(root, sysconfigFile))
 	if err != nil {
@@ -192,15 +202,16 @@ func ConfiguredDeadline(root string) time.Duration {
 	return d
 }
 
-// The bounds of LIVEPATCH_MAX_STOP. Whoever wants no limit gives the longest.
+// The bounds of LIVEPATCH_MAX_STOP. The largest value serves as no limit.
 const (
 	leastMaxStop = time.Millisecond
 	mostMaxStop  = time.Minute
 )
 
-// ConfiguredMaxStop returns how long a process may stand still, LIVEPATCH_MAX_STOP=200ms in the file below root, or the default.
+// ConfiguredMaxStop returns how long a process may be stopped, LIVEPATCH_MAX_STOP=200ms in the file
+// below root, or the default.
 func ConfiguredMaxStop(root string) time.Duration {
-	c, _ := readSysconfig(filepath.Join(root, sysconfigFile)) // Run says what is wrong with it
+	c, _ := readSysconfig(filepath.Join(root, sysconfigFile)) // Run reports errors in it
 	d, err := time.ParseDuration(c["LIVEPATCH_MAX_STOP"])
 	if err != nil || d < leastMaxStop || d > mostMaxStop {
 		return engine.DefaultMaxStop
@@ -208,10 +219,10 @@ func ConfiguredMaxStop(root string) time.Duration {
 	return d
 }
 
-// ConfiguredEngine returns the engine that the administrator wants, LIVEPATCH_ENGINE=native in the file below root: "auto",
-// "pulp" or "native". Anything else is "auto".
+// ConfiguredEngine returns the administrator's choice of engine, LIVEPATCH_ENGINE=native in the
+// file below root: "auto", "pulp" or "native". Any other value is "auto".
 func ConfiguredEngine(root string) string {
-	c, _ := readSysconfig(filepath.Join(root, sysconfigFile)) // Run says what is wrong with it
+	c, _ := readSysconfig(filepath.Join(root, sysconfigFile)) // Run reports errors in it
 	switch engine := c["LIVEPATCH_ENGINE"]; engine {
 	case "pulp", "native":
 		return engine
@@ -219,20 +230,22 @@ func ConfiguredEngine(root string) string {
 	return "auto"
 }
 
-// ConfiguredConsistency returns where threads may be while functions are switched, LIVEPATCH_CONSISTENCY=functions in the file
-// below root: "none" (anywhere) or "functions" (outside of those). Anything else is "none".
+// ConfiguredConsistency returns where threads may be while functions are switched,
+// LIVEPATCH_CONSISTENCY=functions in the file below root: "none" (anywhere) or "functions" (outside
+// of those). Any other value is "none".
 func ConfiguredConsistency(root string) string {
-	c, _ := readSysconfig(filepath.Join(root, sysconfigFile)) // Run says what is wrong with it
+	c, _ := readSysconfig(filepath.Join(root, sysconfigFile)) // Run reports errors in it
 	if c["LIVEPATCH_CONSISTENCY"] == "functions" {
 		return "functions"
 	}
 	return "none"
 }
 
-// ConfiguredSeccomp returns what becomes of processes whose filter of system calls is in the way, LIVEPATCH_SECCOMP=suspend in the
-// file below root: "obey" (they are left) or "suspend". Anything else is "obey".
+// ConfiguredSeccomp returns how to treat processes whose system call filter is in the way,
+// LIVEPATCH_SECCOMP=suspend in the file below root: "obey" (leave them alone) or "suspend". Any
+// other value is "obey".
 func ConfiguredSeccomp(root string) string {
-	c, _ := readSysconfig(filepath.Join(root, sysconfigFile)) // Run says what is wrong with it
+	c, _ := readSysconfig(filepath.Join(root, sysconfigFile)) // Run reports errors in it
 	if c["LIVEPATCH_SECCOMP"] == "suspend" {
 		return "suspend"
 	}

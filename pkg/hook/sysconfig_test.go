@@ -17,10 +17,13 @@ import (
 )
 
 func TestParseSysconfig(t *testing.T) {
-	got := parseSysconfig([]byte("# comment\n A=auto\nB=\"never\"  # why\nC='al ways'\nexport D=never\nE=\n" +
-		"F=$(id)\nG=\"open\nH=a b\nI=\"a\"b\n1=x\nJ K=x\nL = x\n=x\nA=never\nM=`id`\nN=\"$X\"\nO=never#x\n\x00P=x\n"))
+	got := parseSysconfig([]byte("# comment\n A=auto\nB=\"never\"  # why\nC='al ways'\nexport " +
+		"D=never\nE=\n" +
+		"F=$(id)\nG=\"open\nH=a b\nI=\"a\"b\n1=x\nJ K=x\nL = " +
+		"x\n=x\nA=never\nM=`id`\nN=\"$X\"\nO=never#x\n\x00P=x\n"))
 	want := config{
-		"A": "never", "B": "never", "C": "al ways", "D": "never", "E": "", "F": "$(id)", "M": "`id`", "N": "$X", "O": "never#x",
+		"A": "never", "B": "never", "C": "al ways", "D": "never", "E": "", "F": "$(id)",
+		"M": "`id`", "N": "$X", "O": "never#x",
 	}
 	if d := cmp.Diff(want, got); d != "" {
 		t.Errorf("parseSysconfig (-want +got):\n%s", d)
@@ -29,11 +32,16 @@ func TestParseSysconfig(t *testing.T) {
 
 func TestSetting(t *testing.T) {
 	for text, want := range map[string]Setting{
-		"": Auto, "LIVEPATCH_GLIBC=never": Never, "LIVEPATCH_GLIBC_LIVEPATCHES=always\nLIVEPATCH_GLIBC=never": Always,
-		"LIVEPATCH_USERSPACE=never": Never, "LIVEPATCH_USERSPACE=never\nLIVEPATCH_GLIBC=auto": Auto, "LIVEPATCH_OPENSSL=never": Auto,
-		"LIVEPATCH_GLIBC=": Auto, "LIVEPATCH_KERNEL=never": Auto,
+		"": Auto, "LIVEPATCH_GLIBC=never": Never,
+		"LIVEPATCH_GLIBC_LIVEPATCHES=always\nLIVEPATCH_GLIBC=never": Always,
+		"LIVEPATCH_USERSPACE=never":                                 Never,
+		"LIVEPATCH_USERSPACE=never\nLIVEPATCH_GLIBC=auto":           Auto,
+		"LIVEPATCH_OPENSSL=never":                                   Auto,
+		"LIVEPATCH_GLIBC=":                                          Auto,
+		"LIVEPATCH_KERNEL=never":                                    Auto,
 	} {
-		if got, err := parseSysconfig([]byte(text)).setting("glibc-livepatches"); got != want || err != nil {
+		if got, err := parseSysconfig([]byte(text)).setting("glibc-livepatches"); got != want ||
+			err != nil {
 			t.Errorf("%q: %s, %v, want %s", text, got, err, want)
 		}
 	}
@@ -43,11 +51,13 @@ func TestSetting(t *testing.T) {
 	}
 }
 
-// TestSettingBy: the administrator is told the variable that he wrote, and which values nothing came of.
+// TestSettingBy reports to the administrator the variable in effect, and the values that have no
+// effect.
 func TestSettingBy(t *testing.T) {
 	for _, name := range variables("target-livepatches") {
 		root := tree(t, map[string]string{at("1"): "", sysconfigFile: name + "=never"})
-		o, err := Run(t.Context(), Request{Action: Install, Package: "target-livepatches", Version: "1", Count: 1, Root: root, Proc: "/proc"})
+		o, err := Run(t.Context(), Request{Action: Install, Package: "target-livepatches",
+			Version: "1", Count: 1, Root: root, Proc: "/proc"})
 		if want := name + "=never in /" + sysconfigFile; err != nil || o.Nothing != want {
 			t.Errorf("%s, %v, want %s", o.Nothing, err, want)
 		}
@@ -60,17 +70,20 @@ func TestSettingBy(t *testing.T) {
 	wrong := "LIVEPATCH_DEADLINE=7\nLIVEPATCH_ENGINE=libpulp\nLIVEPATCH_CONSISTENCY=yes\nLIVEPATCH_SECCOMP=Suspend\n" +
 		"LIVEPATCH_MAX_STOP=0\nLIVEPATCH_REVERT_ON_REMOVE=true\n"
 	root := tree(t, map[string]string{at("1"): "", sysconfigFile: wrong})
-	o, _ := Run(t.Context(), Request{Action: Install, Package: "target-livepatches", Version: "1", Count: 1, Root: root, Proc: "/proc"})
+	o, _ := Run(t.Context(), Request{Action: Install, Package: "target-livepatches", Version: "1",
+		Count: 1, Root: root, Proc: "/proc"})
 	for line := range strings.Lines(wrong) {
 		name, value, _ := strings.Cut(strings.TrimSpace(line), "=")
 		said := fmt.Sprintf("%s=%q in /%s: must be ", name, value, sysconfigFile)
-		if !slices.ContainsFunc(o.Notes, func(note string) bool { return strings.HasPrefix(note, said) }) {
-			t.Errorf("%s%s is not noted: %q", name, value, o.Notes)
+		if !slices.ContainsFunc(o.Notes, func(note string) bool {
+			return strings.HasPrefix(note, said)
+		}) {
+			t.Errorf("%s%s is not reported: %q", name, value, o.Notes)
 		}
 	}
 }
 
-// TestSysconfigFile takes neither a FIFO, nor a folder, nor a file without end for the file, and waits for nothing.
+// TestSysconfigFile does not use a FIFO, a directory, or an endless file, and waits for nothing.
 func TestSysconfigFile(t *testing.T) {
 	dir := t.TempDir()
 	name := filepath.Join(dir, "livepatching")
@@ -78,10 +91,12 @@ func TestSysconfigFile(t *testing.T) {
 		t.Errorf("without a file: %v, %v", c, err)
 	}
 	for what, make := range map[string]func() error{
-		"FIFO":   func() error { return unix.Mkfifo(name, 0o644) },
-		"folder": func() error { return os.Mkdir(name, 0o755) },
-		"device": func() error { return os.Symlink("/dev/zero", name) },
-		"large":  func() error { return os.WriteFile(name, make([]byte, maxSysconfig+1), 0o644) },
+		"FIFO":      func() error { return unix.Mkfifo(name, 0o644) },
+		"directory": func() error { return os.Mkdir(name, 0o755) },
+		"device":    func() error { return os.Symlink("/dev/zero", name) },
+		"large": func() error {
+			return os.WriteFile(name, make([]byte, maxSysconfig+1), 0o644)
+		},
 	} {
 		check(t, os.RemoveAll(name))
 		check(t, make())
@@ -93,8 +108,9 @@ func TestSysconfigFile(t *testing.T) {
 
 func TestConfiguredDeadline(t *testing.T) {
 	for text, want := range map[string]time.Duration{
-		"": DefaultDeadline, "LIVEPATCH_DEADLINE=45s": 45 * time.Second, "LIVEPATCH_DEADLINE=1000h": DefaultDeadline,
-		"LIVEPATCH_DEADLINE=-1s": DefaultDeadline, "LIVEPATCH_DEADLINE=soon": DefaultDeadline,
+		"": DefaultDeadline, "LIVEPATCH_DEADLINE=45s": 45 * time.Second,
+		"LIVEPATCH_DEADLINE=1000h": DefaultDeadline,
+		"LIVEPATCH_DEADLINE=-1s":   DefaultDeadline, "LIVEPATCH_DEADLINE=soon": DefaultDeadline,
 	} {
 		if got := ConfiguredDeadline(tree(t, map[string]string{sysconfigFile: text})); got != want {
 			t.Errorf("%q: %v, want %v", text, got, want)
@@ -104,7 +120,8 @@ func TestConfiguredDeadline(t *testing.T) {
 
 func TestConfiguredEngine(t *testing.T) {
 	for text, want := range map[string]string{
-		"": "auto", "LIVEPATCH_ENGINE=native": "native", "LIVEPATCH_ENGINE='pulp'": "pulp", "LIVEPATCH_ENGINE=magic": "auto", "LIVEPATCH_ENGINE=$(id)": "auto",
+		"": "auto", "LIVEPATCH_ENGINE=native": "native", "LIVEPATCH_ENGINE='pulp'": "pulp",
+		"LIVEPATCH_ENGINE=magic": "auto", "LIVEPATCH_ENGINE=$(id)": "auto",
 	} {
 		if got := ConfiguredEngine(tree(t, map[string]string{sysconfigFile: text})); got != want {
 			t.Errorf("%q: %s, want %s", text, got, want)
@@ -114,9 +131,11 @@ func TestConfiguredEngine(t *testing.T) {
 
 func TestConfiguredConsistency(t *testing.T) {
 	for text, want := range map[string]string{
-		"": "none", "LIVEPATCH_CONSISTENCY=functions # all": "functions", "LIVEPATCH_CONSISTENCY=none": "none", "LIVEPATCH_CONSISTENCY=threads": "none",
+		"": "none", "LIVEPATCH_CONSISTENCY=functions # all": "functions",
+		"LIVEPATCH_CONSISTENCY=none": "none", "LIVEPATCH_CONSISTENCY=threads": "none",
 	} {
-		if got := ConfiguredConsistency(tree(t, map[string]string{sysconfigFile: text})); got != want {
+		if got := ConfiguredConsistency(tree(t,
+			map[string]string{sysconfigFile: text})); got != want {
 			t.Errorf("%q: %s, want %s", text, got, want)
 		}
 	}
@@ -138,27 +157,30 @@ func FuzzParseSysconfig(f *testing.F) {
 	})
 }
 
-// TestSysconfigTemplate wants the settings that lpbuild's package brings to be those that there are, as they are without them.
+// TestSysconfigTemplate checks that the template has exactly the existing settings, with their
+// defaults.
 func TestSysconfigTemplate(t *testing.T) {
 	text, err := rpmhelper.FS.ReadFile("sysconfig.livepatching-lpbuild")
 	check(t, err)
-	want := config{"LIVEPATCH_USERSPACE": "auto", "LIVEPATCH_DEADLINE": "30s", "LIVEPATCH_SECCOMP": "obey", "LIVEPATCH_MAX_STOP": "500ms", "LIVEPATCH_ENGINE": "auto",
+	want := config{"LIVEPATCH_USERSPACE": "auto", "LIVEPATCH_DEADLINE": "30s",
+		"LIVEPATCH_SECCOMP": "obey", "LIVEPATCH_MAX_STOP": "500ms", "LIVEPATCH_ENGINE": "auto",
 		"LIVEPATCH_CONSISTENCY": "none", "LIVEPATCH_REVERT_ON_REMOVE": "no"}
 	c := parseSysconfig(text)
 	if d := cmp.Diff(want, c); d != "" {
 		t.Errorf("the template (-want +got):\n%s", d)
 	}
 	if s, err := c.setting("glibc-livepatches"); s != Auto || err != nil || c.revertOnRemove() {
-		t.Errorf("its settings are not the usual ones: %s, %v", s, err)
+		t.Errorf("its settings are not the defaults: %s, %v", s, err)
 	}
 	root := tree(t, map[string]string{sysconfigFile: string(text)})
-	if d, e := ConfiguredDeadline(root), ConfiguredEngine(root); d != DefaultDeadline || e != ConfiguredEngine(t.TempDir()) {
-		t.Errorf("its deadline and its engine are not the usual ones: %v, %s", d, e)
+	if d, e := ConfiguredDeadline(root), ConfiguredEngine(root); d != DefaultDeadline ||
+		e != ConfiguredEngine(t.TempDir()) {
+		t.Errorf("its deadline and its engine are not the defaults: %v, %s", d, e)
 	}
 	if d := ConfiguredMaxStop(root); d != ConfiguredMaxStop(t.TempDir()) {
-		t.Errorf("its longest stop is not the usual one: %v", d)
+		t.Errorf("its longest stop is not the default: %v", d)
 	}
-	for line := range strings.Lines(string(text)) { // fillup takes for a comment what begins so, and nothing else
+	for line := range strings.Lines(string(text)) { // fillup regards exactly such lines as comments
 		if line != "\n" && line[0] != '#' && !strings.HasPrefix(line, "LIVEPATCH_") {
 			t.Errorf("%q is neither a comment nor a setting", line)
 		}
@@ -167,7 +189,8 @@ func TestSysconfigTemplate(t *testing.T) {
 
 func TestConfiguredSeccomp(t *testing.T) {
 	for text, want := range map[string]string{
-		"": "obey", "LIVEPATCH_SECCOMP=suspend\n": "suspend", "LIVEPATCH_SECCOMP=\"obey\"\n": "obey", "LIVEPATCH_SECCOMP=never\n": "obey",
+		"": "obey", "LIVEPATCH_SECCOMP=suspend\n": "suspend",
+		"LIVEPATCH_SECCOMP=\"obey\"\n": "obey", "LIVEPATCH_SECCOMP=never\n": "obey",
 	} {
 		if got := ConfiguredSeccomp(tree(t, map[string]string{sysconfigFile: text})); got != want {
 			t.Errorf("%q: %s, want %s", text, got, want)
@@ -178,8 +201,10 @@ func TestConfiguredSeccomp(t *testing.T) {
 func TestConfiguredMaxStop(t *testing.T) {
 	const usual = engine.DefaultMaxStop
 	for text, want := range map[string]time.Duration{
-		"": usual, "LIVEPATCH_MAX_STOP=20ms\n": 20 * time.Millisecond, "LIVEPATCH_MAX_STOP=\"1m\"\n": time.Minute, "LIVEPATCH_MAX_STOP=20\n": usual,
-		"LIVEPATCH_MAX_STOP=0\n": usual, "LIVEPATCH_MAX_STOP=-1s\n": usual, "LIVEPATCH_MAX_STOP=1h\n": usual,
+		"": usual, "LIVEPATCH_MAX_STOP=20ms\n": 20 * time.Millisecond,
+		"LIVEPATCH_MAX_STOP=\"1m\"\n": time.Minute, "LIVEPATCH_MAX_STOP=20\n": usual,
+		"LIVEPATCH_MAX_STOP=0\n": usual, "LIVEPATCH_MAX_STOP=-1s\n": usual,
+		"LIVEPATCH_MAX_STOP=1h\n": usual,
 	} {
 		if got := ConfiguredMaxStop(tree(t, map[string]string{sysconfigFile: text})); got != want {
 			t.Errorf("%q: %v, want %v", text, got, want)
@@ -187,15 +212,19 @@ func TestConfiguredMaxStop(t *testing.T) {
 	}
 }
 
-// TestLateLine: a scriptlet says of how many processes the stop was longer than the administrator wants, and the log of which.
+// TestLateLine checks that a scriptlet prints how many stops took longer than the administrator
+// wants, and that the log names the processes.
 func TestLateLine(t *testing.T) {
-	rep := &engine.Report{PID: 4711, Name: "mysqld", Status: engine.Changed, Late: true, Stop: 612 * time.Millisecond}
+	rep := &engine.Report{PID: 4711, Name: "mysqld", Status: engine.Changed, Late: true,
+		Stop: 612 * time.Millisecond}
 	o := &Outcome{Summary: engine.Summary{Changed: 1, Late: 1, LongestStop: rep.Stop}}
 	o.add(rep)
-	if lines := o.Lines(); !slices.Contains(lines, "processes that stood still for longer than LIVEPATCH_MAX_STOP: 1, the longest for 612 ms") {
+	if lines := o.Lines(); !slices.Contains(lines, "processes stopped for longer than "+
+		"LIVEPATCH_MAX_STOP: 1, the longest for 612 ms") {
 		t.Errorf("%q", lines)
 	}
-	if !slices.Contains(o.Log, "mysqld (4711): stood still for 612 ms, longer than LIVEPATCH_MAX_STOP") {
+	if !slices.Contains(o.Log, "mysqld (4711): stopped for 612 ms, longer than "+
+		"LIVEPATCH_MAX_STOP") {
 		t.Errorf("%q", o.Log)
 	}
 }

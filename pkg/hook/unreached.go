@@ -11,11 +11,12 @@ import (
 	"github.com/lpbuild/lpbuild/pkg/engine/process"
 )
 
-// unreachedFile lists the processes, a PID a line, that the last run did not begin before its time was over. The next one, be it
-// the timer's, begins with them, so that successive runs reach all. Only the order depends on it.
+// unreachedFile lists the processes, one PID per line, that the last run did not begin in its time.
+// The next run, including the timer's, begins with them, so that successive runs reach all. The
+// file affects nothing but the order.
 const unreachedFile = "run/lpbuild-hook.unreached"
 
-// maxUnreached bounds how many are noted.
+// maxUnreached bounds how many are recorded.
 const maxUnreached = 1 << 16
 
 // unreached returns the processes that the last run did not begin.
@@ -26,14 +27,15 @@ func (r *Request) unreached() []int {
 	}
 	var pids []int
 	for line := range bytes.Lines(text) {
-		if pid, err := strconv.Atoi(string(bytes.TrimSpace(line))); err == nil && pid > 0 && len(pids) < maxUnreached {
+		if pid, err := strconv.Atoi(string(bytes.TrimSpace(line))); err == nil && pid > 0 &&
+			len(pids) < maxUnreached {
 			pids = append(pids, pid)
 		}
 	}
 	return pids
 }
 
-// noteUnreached keeps what a run did not begin, by the error that it returned.
+// noteUnreached records the processes that a run did not begin, according to its error.
 func (r *Request) noteUnreached(err error) error {
 	name := r.hostPath(unreachedFile)
 	e, ok := errors.AsType[*process.UnbegunError](err)

@@ -17,7 +17,7 @@ import (
 	"github.com/lpbuild/lpbuild/pkg/engine"
 )
 
-// slowEngine takes its time to say that it is for no process.
+// slowEngine takes its time to report that it is for no process.
 type slowEngine struct {
 	time  time.Duration
 	mu    sync.Mutex
@@ -35,7 +35,7 @@ func (e *slowEngine) Open(_ context.Context, v *engine.View) (engine.Target, err
 	return nil, engine.ErrNoEngine
 }
 
-// TestUnreached goes on where the last run ended before its time was over.
+// TestUnreached continues where the last run ended when its time was over.
 func TestUnreached(t *testing.T) {
 	check(t, build())
 	image, err := os.ReadFile(filepath.Join(builds.Dir, "program"))
@@ -52,16 +52,21 @@ func TestUnreached(t *testing.T) {
 	root := tree(t, map[string]string{at("1"): live(t, 10), "run/": ""})
 	name := engine.NewWildcard("unreached")
 	e := &slowEngine{time: 300 * time.Millisecond}
-	r := Request{Action: Reconcile, Root: root, Proc: "/proc", Deadline: 100 * time.Millisecond, Backends: []engine.Backend{e}, Selector: engine.Selector{Name: &name}}
+	r := Request{Action: Reconcile, Root: root, Proc: "/proc", Deadline: 100 * time.Millisecond,
+		Backends: []engine.Backend{e}, Selector: engine.Selector{Name: &name}}
 	got := lines(t, r)
 	left := (&Request{Root: root, host: root}).unreached()
-	if len(left) == 0 || len(left)+len(e.begun) < len(pids) || !strings.Contains(got, "processes were not begun") {
+	if len(left) == 0 || len(left)+len(e.begun) < len(pids) ||
+		!strings.Contains(got, "processes were not begun") {
 		t.Fatalf("begun %v, left %v of %v: %s", e.begun, left, pids, got)
 	}
-	if info, err := os.Stat(filepath.Join(root, unreachedFile)); err != nil || info.Mode().Perm() != 0o600 {
+	if info, err := os.Stat(filepath.Join(root, unreachedFile)); err != nil ||
+		info.Mode().Perm() != 0o600 {
 		t.Errorf("%v, %v", info, err)
 	}
-	last := slices.DeleteFunc(slices.Clone(left), func(pid int) bool { return !slices.Contains(pids, pid) })
+	last := slices.DeleteFunc(slices.Clone(left), func(pid int) bool {
+		return !slices.Contains(pids, pid)
+	})
 	e.time, e.begun, r.Deadline = 0, nil, time.Minute
 	lines(t, r)
 	first := slices.Clone(e.begun[:min(len(last), len(e.begun))])
@@ -70,17 +75,21 @@ func TestUnreached(t *testing.T) {
 		t.Errorf("begun %v, want %v first", e.begun, last)
 	}
 	if _, err := os.Stat(filepath.Join(root, unreachedFile)); !errors.Is(err, os.ErrNotExist) {
-		t.Errorf("%v after a run that reached all", err)
+		t.Errorf("%v remain after a run that reached all", err)
 	}
 }
 
-// same reports whether two lists differ in no more than n elements, which workers overtook.
+// same reports whether two lists differ in at most n elements, since workers may overtake each
+// other.
 func same(a, b []int, n int) bool {
-	missing := slices.DeleteFunc(slices.Clone(b), func(pid int) bool { return slices.Contains(a, pid) })
+	missing := slices.DeleteFunc(slices.Clone(b), func(pid int) bool {
+		return slices.Contains(a, pid)
+	})
 	return len(a) == len(b) && len(missing) <= n
 }
 
-// TestUnreachedForged takes no order from a file that others can write, and only numbers from any.
+// TestUnreachedForged takes no order from a file that others can write to, and only numbers from
+// any.
 func TestUnreachedForged(t *testing.T) {
 	root := tree(t, map[string]string{unreachedFile: "17\n-3\nx\n0\n99999999999999999999\n18"})
 	r := &Request{Root: root, host: root}
@@ -89,6 +98,6 @@ func TestUnreachedForged(t *testing.T) {
 	}
 	check(t, os.Chmod(filepath.Join(root, unreachedFile), 0o666))
 	if got := r.unreached(); got != nil {
-		t.Errorf("%v of a file that others can write", got)
+		t.Errorf("got %v from a file that others can write to", got)
 	}
 }

@@ -16,37 +16,40 @@ import (
 	"github.com/lpbuild/lpbuild/pkg/rpmver"
 )
 
-// Where packages have their live patches, and where a transactional update puts them: below PACKAGE/VERSION.
+// Directories of packages' live patches, and where a transactional update puts them: below
+// PACKAGE/VERSION.
 const (
 	packagesDir = "usr/lib64"
 	sharedDir   = "var/livepatches"
 	sharedLeaf  = "lp"
 )
 
-// containerName is what the file of a live patch is called; what else is in a folder is somebody else's.
+// containerName matches the file name of a live patch; other files in a directory do not belong to
+// lpbuild.
 var containerName = lazyregexp.New(`^[^/]+_livepatch[0-9]+\.so$`)
 
-// errWritable says that somebody could have put into a place what root did not.
-var errWritable = errors.New("others than root can write it")
+// errWritable means that users other than root could have put something in a place.
+var errWritable = errors.New("users other than root can write to it")
 
-// own refuses a file or folder that is a link, or that anybody but root and the user who runs this can write.
-func own(name string, folder bool) error {
+// own rejects a file or directory that is a link, or that anybody but root and the current user can
+// write to.
+func own(name string, dir bool) error {
 	info, err := os.Lstat(name)
 	if err != nil {
 		return err
 	}
-	return ownInfo(name, info, folder)
+	return ownInfo(name, info, dir)
 }
 
-// ownInfo is own for a file that is open, or was just looked at.
-func ownInfo(name string, info fs.FileInfo, folder bool) error {
+// ownInfo is own for a file that is open, or that was just examined.
+func ownInfo(name string, info fs.FileInfo, dir bool) error {
 	s, ok := info.Sys().(*syscall.Stat_t)
 	switch {
 	case info.Mode()&fs.ModeSymlink != 0:
 		return fmt.Errorf("%s: a symbolic link is not followed", name)
-	case folder && !info.IsDir():
-		return fmt.Errorf("%s: not a folder", name)
-	case !folder && !info.Mode().IsRegular():
+	case dir && !info.IsDir():
+		return fmt.Errorf("%s: not a directory", name)
+	case !dir && !info.Mode().IsRegular():
 		return fmt.Errorf("%s: not a regular file", name)
 	case !ok || s.Uid != 0 && s.Uid != uint32(os.Geteuid()), info.Mode().Perm()&0o022 != 0:
 		return fmt.Errorf("%s: %w", name, errWritable)
@@ -54,7 +57,7 @@ func ownInfo(name string, info fs.FileInfo, folder bool) error {
 	return nil
 }
 
-// ownBelow checks each folder from below a root down to a path.
+// ownBelow checks each directory from below a root down to a path.
 func ownBelow(root string, elements ...string) error {
 	at := root
 	for element := range strings.SplitSeq(filepath.Join(elements...), "/") {
@@ -66,9 +69,10 @@ func ownBelow(root string, elements ...string) error {
 	return nil
 }
 
-// containerFiles returns the live patches in a folder below root, and why others are left out. The folders that lead to the
-// package's are the system's, and may be links there.
-func containerFiles(base string, elements ...string) (files []string, bad []*engine.FileError, err error) {
+// containerFiles returns the live patches in a directory below root, and why others are left out.
+// The directories above the package's belong to the system, and may be links there.
+func containerFiles(base string, elements ...string) (files []string, bad []*engine.FileError,
+	err error) {
 	if err := ownBelow(base, elements...); err != nil {
 		return nil, nil, err
 	}
@@ -83,7 +87,8 @@ func containerFiles(base string, elements ...string) (files []string, bad []*eng
 		}
 		name := filepath.Join(dir, e.Name())
 		if err := own(name, false); err != nil {
-			bad = append(bad, &engine.FileError{File: name, Err: errors.New(strings.TrimPrefix(err.Error(), name+": "))})
+			bad = append(bad, &engine.FileError{File: name,
+				Err: errors.New(strings.TrimPrefix(err.Error(), name+": "))})
 			continue
 		}
 		files = append(files, name)
@@ -91,17 +96,18 @@ func containerFiles(base string, elements ...string) (files []string, bad []*eng
 	return files, bad, nil
 }
 
-// installed is the folder of an installed package.
+// installed is the directory of an installed package.
 type installed struct {
 	pkg, version string
-	base         string   // the system's folder
-	elements     []string // below it
+	base         string   // the system's directory
+	elements     []string // below base
 }
 
 func (i installed) dir() string { return filepath.Join(append([]string{i.base}, i.elements...)...) }
 
-// newest returns for each package that has live patches in the running system the folder of its newest version, in the order of
-// their names. What a transactional update has put aside since the last boot comes before what is in the package.
+// newest returns the directory of each package's newest version, for all packages that have live
+// patches in the running system, sorted by name. Live patches put aside by a transactional update
+// since the last boot take precedence over those in the package.
 func (r *Request) newest() []installed {
 	found := map[string]installed{}
 	base := r.hostPath(packagesDir)
@@ -123,7 +129,9 @@ func (r *Request) newest() []installed {
 			continue
 		}
 		delete(found, pkg)
-		if i := (installed{pkg, n.version, base, []string{pkg, n.version, sharedLeaf}}); n.version != noVersion && hasContainers(i.dir()) {
+		if i := (installed{pkg, n.version, base,
+			[]string{pkg, n.version, sharedLeaf}}); n.version != noVersion &&
+			hasContainers(i.dir()) {
 			found[pkg] = i
 		}
 	}
@@ -135,7 +143,7 @@ func (r *Request) newest() []installed {
 	return list
 }
 
-// names returns the folders in a folder that have plain names.
+// names returns the subdirectories of a directory that have plain names.
 func names(dir string) []string {
 	entries, err := os.ReadDir(dir)
 	if err != nil {
@@ -143,7 +151,7 @@ func names(dir string) []string {
 	}
 	var list []string
 	for _, e := range entries {
-		if e.IsDir() && checkName("folder", e.Name()) == nil {
+		if e.IsDir() && checkName("directory", e.Name()) == nil {
 			list = append(list, e.Name())
 		}
 	}
@@ -152,5 +160,7 @@ func names(dir string) []string {
 
 func hasContainers(dir string) bool {
 	entries, err := os.ReadDir(dir)
-	return err == nil && slices.ContainsFunc(entries, func(e fs.DirEntry) bool { return containerName().MatchString(e.Name()) })
+	return err == nil && slices.ContainsFunc(entries, func(e fs.DirEntry) bool {
+		return containerName().MatchString(e.Name())
+	})
 }
