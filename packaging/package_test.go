@@ -195,10 +195,11 @@ func testManuals(t *testing.T, root string) {
 	for page, want := range map[string]string{
 		"lpbuild": "lpbuild-download(1)", "lpbuild-build": "EXIT STATUS", "lpbuild-changes-add": "EXAMPLES", "ulp": "lpbuild-ulp-packer(1)",
 		"lpbuild-hook-reconcile": "DESCRIPTION", // the units name it
+		"lpbuild.yaml": "repositories[].url",
 	} {
-		out := command(t, nil, "sh", "-c", `cd "$1" && mandoc -T ascii "man1/$2.1.gz" | sed 's/.\x08//g'`, "sh", root+"/usr/share/man", page)
+		out := command(t, nil, "sh", "-c", `cd "$1" && mandoc -T ascii man?/"$2".?.gz | sed 's/.\x08//g'`, "sh", root+"/usr/share/man", page)
 		if !strings.Contains(out, want) {
-			t.Errorf("%s(1) lacks %q:\n%s", page, want, out)
+			t.Errorf("the page %s lacks %q:\n%s", page, want, out)
 		}
 	}
 }

@@ -11,7 +11,9 @@ import (
 	"github.com/spf13/pflag"
 
 	"github.com/lpbuild/lpbuild/internal/atomicfile"
+	"github.com/lpbuild/lpbuild/internal/configref"
 	"github.com/lpbuild/lpbuild/internal/manual"
+	"github.com/lpbuild/lpbuild/pkg/buildmatrix"
 )
 
 // manualDate is that of every man page: the same commands give the same pages.
@@ -19,17 +21,22 @@ var manualDate = time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
 
 // newGenerate is for packagers: man pages and shell completions come from the commands themselves.
 func newGenerate() *cobra.Command {
-	var man, completion string
+	var man, completion, docs string
 	cmd := &cobra.Command{
 		Use:     "generate",
-		Short:   "Write man pages and shell completions",
-		Long:    "Writes what a package of lpbuild has beside the program, from the commands themselves." + exits(nil, exitError),
+		Short:   "Write man pages, shell completions and the reference of lpbuild.yaml",
+		Long:    "Writes the texts that are derived from the program: from its commands, and from the structs that hold lpbuild.yaml." + exits(nil, exitError),
 		Hidden:  true,
 		Example: "  lpbuild generate --man man --completion completion",
 		Args:    noArguments,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			if man == "" && completion == "" {
-				return &usageError{errors.New("--man or --completion is required"), "lpbuild generate"}
+			if man == "" && completion == "" && docs == "" {
+				return &usageError{errors.New("--man, --completion or --docs is required"), "lpbuild generate"}
+			}
+			if docs != "" {
+				if err := reference(docs); err != nil {
+					return err
+				}
 			}
 			if man != "" {
 				if err := manuals(cmd.Root(), man); err != nil {
@@ -44,10 +51,24 @@ func newGenerate() *cobra.Command {
 	}
 	cmd.Flags().StringVar(&man, "man", "", "`DIR` write man pages to this directory")
 	cmd.Flags().StringVar(&completion, "completion", "", "`DIR` write completions for bash, zsh and fish to this directory")
+	cmd.Flags().StringVar(&docs, "docs", "", "`DIR` write the reference of lpbuild.yaml to this directory")
 	return cmd
 }
 
-// manuals writes the man page of every command that --help shows, and ulp.1 for the link of that name.
+// reference writes the page about lpbuild.yaml.
+func reference(dir string) error {
+	keys, err := buildmatrix.Keys()
+	if err != nil {
+		return err
+	}
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		return err
+	}
+	return atomicfile.Write(filepath.Join(dir, buildmatrix.ConfigName+".md"), configref.Markdown(keys), 0o644)
+}
+
+// manuals writes the man page of every command that --help shows, that of lpbuild.yaml, and ulp.1 for
+// the link of that name.
 func manuals(root *cobra.Command, dir string) error {
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return err
@@ -57,6 +78,14 @@ func manuals(root *cobra.Command, dir string) error {
 		if err := atomicfile.Write(filepath.Join(dir, page.Name+".1"), page.Roff(), 0o644); err != nil {
 			return err
 		}
+	}
+	keys, err := buildmatrix.Keys()
+	if err != nil {
+		return err
+	}
+	page := configref.Page(keys, manualDate)
+	if err := atomicfile.Write(filepath.Join(dir, page.Name+".5"), page.Roff(), 0o644); err != nil {
+		return err
 	}
 	return atomicfile.Write(filepath.Join(dir, "ulp.1"), []byte(".so man1/lpbuild-ulp.1\n"), 0o644)
 }

@@ -11,6 +11,8 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/spf13/pflag"
+
+	"github.com/lpbuild/lpbuild/pkg/buildmatrix"
 )
 
 func rootForTest() *console { return &console{out: &bytes.Buffer{}, err: &bytes.Buffer{}} }
@@ -81,6 +83,32 @@ func TestManualsAgree(t *testing.T) {
 				t.Errorf("%s lacks %q", page, want)
 			}
 		})
+	}
+}
+
+// TestConfigManual wants the man page of lpbuild.yaml to say of each key what the reference says.
+func TestConfigManual(t *testing.T) {
+	dir := generate(t)
+	page := filepath.Join(dir, "man", "lpbuild.yaml.5")
+	if out, err := exec.CommandContext(t.Context(), "mandoc", "-T", "lint", "-W", "warning", page).CombinedOutput(); err != nil {
+		t.Errorf("%s", out)
+	}
+	shown := shownPage(t, page)
+	keys, err := buildmatrix.Keys()
+	check(t, err)
+	for len(keys) > 0 {
+		k := keys[0]
+		if keys = keys[1:]; k.Form != buildmatrix.Acceptance {
+			keys = append(keys, k.Keys...)
+		}
+		if !strings.Contains(words(shown), k.Path+" ") || !strings.Contains(words(shown), words(k.Doc)) {
+			t.Errorf("%s and %q are not in\n%s", k.Path, k.Doc, shown)
+		}
+	}
+	for line := range strings.Lines(example(t)) {
+		if !strings.Contains(shown, strings.TrimRight(line, "\n")) {
+			t.Errorf("the example lacks %q", line)
+		}
 	}
 }
 

@@ -54,7 +54,7 @@ func newRoot(s *console) *cobra.Command {
 		newInit(s), newDownload(s, &g), newBuild(s, &g), newDist(s, &g), newSubmit(s, &g), newChanges(s, &g), newClean(s, &g))
 	addGroup(root, "processes", "Running processes:", newTrigger(s), newRevert(s), newStatus(s))
 	addGroup(root, "rpm", "Called by RPM packages:", newInstall(s, &g), newHook(s))
-	addGroup(root, "other", "Other:", newUlp(s), newDemo(s), newVersion(s), newGenerate())
+	addGroup(root, "other", "Other:", newUlp(s), newDemo(s), newSchema(s), newVersion(s), newGenerate())
 	root.SetHelpCommandGroupID("other")
 	root.SetCompletionCommandGroupID("other")
 	wrapUsage(root)

@@ -11,17 +11,18 @@ import (
 	"time"
 )
 
-// Page is a man page of section 1.
+// Page is a man page.
 type Page struct {
 	Name     string // of the page: "lpbuild-build"
+	Section  int    // 1 (commands) if 0; 5 is for files
 	Summary  string // one line
 	Synopsis []string
 	// Text is paragraphs with blank lines between them. A line of capital letters alone begins a section of its own;
 	// indented lines stand as they are.
 	Text     string
 	Options  []Option
-	Examples string // indented lines
-	SeeAlso  []string
+	Examples string    // indented lines
+	SeeAlso  []string  // names of pages, of section 1 or with their section: "lpbuild.yaml(5)"
 	Date     time.Time // of the page; its day is shown
 }
 
@@ -36,7 +37,11 @@ type Option struct {
 func (p *Page) Roff() []byte {
 	var b bytes.Buffer
 	fmt.Fprintf(&b, ".\\\" Written by lpbuild generate from the commands themselves.\n")
-	fmt.Fprintf(&b, ".TH %s 1 %s lpbuild \"User Commands\"\n", strings.ToUpper(escape(p.Name)), p.Date.UTC().Format("2006-01-02"))
+	section, volume := 1, "User Commands"
+	if p.Section == 5 {
+		section, volume = 5, "File Formats"
+	}
+	fmt.Fprintf(&b, ".TH %s %d %s lpbuild \"%s\"\n", strings.ToUpper(escape(p.Name)), section, p.Date.UTC().Format("2006-01-02"), volume)
 	fmt.Fprintf(&b, ".SH NAME\n%s \\- %s\n.SH SYNOPSIS\n.nf\n", escape(p.Name), escape(p.Summary))
 	for _, line := range p.Synopsis {
 		fmt.Fprintf(&b, "\\fB%s\\fR\n", escape(line))
@@ -72,7 +77,11 @@ func (p *Page) Roff() []byte {
 			if i == len(p.SeeAlso)-1 {
 				comma = ""
 			}
-			fmt.Fprintf(&b, ".BR %s (1)%s\n", escape(name), comma)
+			name, section, ok := strings.Cut(name, "(")
+			if !ok {
+				section = "1)"
+			}
+			fmt.Fprintf(&b, ".BR %s (%s%s\n", escape(name), section, comma)
 		}
 	}
 	return b.Bytes()

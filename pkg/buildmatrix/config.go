@@ -21,25 +21,62 @@ const LockName = "lpbuild.lock"
 // ErrNoConfig says that a folder holds no configuration.
 var ErrNoConfig = errors.New("no " + ConfigName + " here")
 
-// Config is a live patch package as its maintainer describes it in lpbuild.yaml. Every relative path in it is relative
-// to Dir.
+// Config is a live patch package as its maintainer describes it in lpbuild.yaml. Every relative path
+// in it is relative to Dir.
+//
+// This file and config_obs.go are also the reference of lpbuild.yaml: [Keys] reads the names of the
+// keys, and what is allowed there, from the tags, and the description of each from the comment above
+// the field. So these comments are written for a reader of lpbuild.yaml.
 type Config struct {
-	Dir  string // the package folder
+	Dir  string // the package directory
 	Path string // the file it was read from
 
-	Name         string // of the RPM package that is made
-	Version      string
-	Product      string // folder name in the catalogue: "SLE-15-SP5"
-	Summary      string
-	URL          string
-	License      string
-	Arch         []ulp.Arch // in the order of the file, each once
-	Engine       string     // EngineSystem or EngineBundled
-	Entries      ulp.Entries
-	Repositories []Repository
-	Packages     []Package
-	Patches      []Patch
-	OBS          OBS
+	// The name of the RPM package that is made. Containers are installed below
+	// /usr/lib64/NAME/VERSION.
+	Name string `key:"name" required:"true" example:"glibc-livepatches"`
+
+	// The version of the RPM package. Write it in quotes: 0.10 without quotes is a number, and the
+	// same as 0.1. Letters, digits and . _ + ~ ^ are allowed.
+	Version string `key:"version" required:"true" example:"\"0.4\""`
+
+	// The name of the product that the builds belong to. It is the name of a directory in the
+	// catalogue. Its numbers are the value of $releasever in .repo files: 15.5 for SLE-15-SP5.
+	Product string `key:"product" required:"true" example:"SLE-15-SP5"`
+
+	// One line that says what the package is. The default names the packages that are patched.
+	Summary string `key:"summary" example:"Live patches for the C library"`
+
+	// The home page of the package, for the spec file. The default is that of lpbuild.
+	URL string `key:"url" example:"https://example.com/livepatches"`
+
+	// The license of the package that is made, as RPM writes it. A live patch has code of the
+	// library in it, so the library's license applies as well.
+	License string `key:"license" required:"true" example:"LGPL-2.1-or-later"`
+
+	// The architectures to build for. A cross compiler is used where the machine has another one.
+	Arch []ulp.Arch `key:"arch" required:"true" values:"x86_64 ppc64le aarch64" example:"[x86_64, ppc64le]"`
+
+	// Where the engine comes from that applies the live patches on the customer's machine. With
+	// "system", the live patch package requires the lpbuild package. With "bundled", it carries the
+	// engine.
+	Engine string `key:"engine" values:"system bundled" default:"system" example:"bundled"`
+
+	// The functions that may be replaced. With "nops", these are functions that have NOPs at their
+	// entries. With "any", functions without NOPs are allowed as well, if a jump provably can be put
+	// at their entry. Only the native engine can do that, on x86_64.
+	Entries ulp.Entries `key:"entries" values:"nops any" default:"nops" example:"any"`
+
+	// The rpm-md repositories that have the builds.
+	Repositories []Repository `key:"repositories" required:"true"`
+
+	// The RPM packages whose released builds get live patches.
+	Packages []Package `key:"packages" required:"true"`
+
+	// The live patches. For each one, and each build that it is for, one container is built.
+	Patches []Patch `key:"patches" required:"true"`
+
+	// Settings for the Open Build Service.
+	OBS OBS `key:"obs"`
 }
 
 // Where the engine comes from that applies the live patches on the customer's machine.
@@ -50,33 +87,81 @@ const (
 
 // Repository is an rpm-md repository and the keys it must be signed with.
 type Repository struct {
-	URL       string   // http(s), file://, a path, or a .repo file
-	Debuginfo string   // the same for its debuginfo; "" for none
-	Keys      []string // files with OpenPGP keys
-	Unsigned  bool     // signatures are not looked at; digests are
-	MaxAge    Age      // its metadata must not have been signed longer ago; any time if zero
+	// The address of the repository: an http, https or file URL, the path of a directory, or the
+	// path of a .repo file. A URL with a password or a token does not belong here, because the file
+	// becomes part of the source package: put such a URL into a .repo file outside of the package
+	// directory.
+	URL string `key:"url" required:"true" example:"https://example.com/15-SP5/x86_64/update"`
+
+	// The address of the repository that has the debuginfo packages, in the same forms.
+	Debuginfo string `key:"debuginfo" example:"https://example.com/15-SP5/x86_64/update_debug"`
+
+	// Files with OpenPGP keys, in the package directory. A repository is believed only if one of
+	// these keys signed it. Either this or "unsigned: true" is required.
+	Keys []string `key:"keys" file:"true" example:"[keys/vendor.asc]"`
+
+	// Accept a repository without a signature. Digests are still checked, but nothing vouches for
+	// the metadata that they come from.
+	Unsigned bool `key:"unsigned" default:"false" example:"true"`
+
+	// The greatest age of the signature of the repository's metadata. Older metadata is refused,
+	// because somebody may be holding back newer builds. By default, any age is accepted.
+	MaxAge Age `key:"max-age" example:"30 days"`
 }
 
 // Package is an RPM package whose released builds get live patches.
 type Package struct {
-	Name   string
-	Builds rpmver.Range // only these; everything if empty
-	Since  Age          // only builds younger than this; every age if zero
+	// The name of the RPM package.
+	Name string `key:"name" required:"true" example:"glibc"`
+
+	// The builds that get live patches, as a range of versions. The default is all builds.
+	Builds rpmver.Range `key:"builds" example:"\">= 2.31-150300.9, < 2.38\""`
+
+	// The greatest age of a build. Older builds are not downloaded. By default, any age is accepted.
+	Since Age `key:"since" example:"13 months"`
 }
 
 // Patch is one live patch: what it replaces in which library, and the source of the replacements.
 type Patch struct {
-	Library     string // base name ("libc.so.6") or path inside the package
-	Description string // .in template or .dsc file
-	Sources     []string
-	CFlags      []string
-	Builds      rpmver.Range // only for these builds
-	Unwinding   ulp.Unwinding
-	Clones      string   // why copies of replaced functions need not be replaced; "" for no reason
-	Recursion   string   // why replacements may take the addresses of what they replace; "" for no reason
-	Overlaps    string   // why other patches may replace the same functions, if they say so, too; "" for no reason
-	Test        string   // C program that shows the patch at work; "" for none
-	Pos         diag.Pos // of the entry in the configuration
+	// The library that is patched: its base name, or its whole path inside the package. A base name
+	// stands for all variants of the library (glibc-hwcaps/x86-64-v3, power9).
+	Library string `key:"library" required:"true" example:"libc.so.6"`
+
+	// The description: a template (.in) with placeholders, or a description (.dsc).
+	Description string `key:"description" required:"true" file:"true" example:"libc_livepatch1.in"`
+
+	// The source files of the replacement functions. They are compiled and linked together.
+	Sources []string `key:"sources" required:"true" file:"true" example:"[libc_livepatch1.c]"`
+
+	// Flags for the compiler. Only flags that are known neither to run programs nor to write files
+	// are accepted, and no path outside of the package directory but those below /usr.
+	CFlags []string `key:"cflags" example:"[-g3, -DNDEBUG]"`
+
+	// The builds that this patch is for, in addition to the range of the package.
+	Builds rpmver.Range `key:"builds" example:"\"< 2.38\""`
+
+	// The kind of unwinding that may pass through the replacement functions. With "any", functions
+	// that handle exceptions or cancellation are left to libpulp, because the unwinder does not find
+	// code that the native engine has loaded. With "none", you say that neither an exception nor the
+	// cancellation of a thread passes through the replacements.
+	Unwinding ulp.Unwinding `key:"unwinding" values:"any none" default:"any" example:"none"`
+
+	// The reason why copies that the compiler made of a replaced function (.isra, .constprop, .part)
+	// need not be replaced. Without a reason, each copy must be replaced as well.
+	Clones string `key:"clones>accept" example:"{accept: \"the copies do not reach the loop\"}"`
+
+	// The reason why a replacement may take the address of the function that it replaces, as live
+	// patches for libpulp do in order to skip the detour. Without a reason, this is refused.
+	Recursion string `key:"recursion>accept" example:"{accept: \"it skips the detour\"}"`
+
+	// The reason why other patches may replace the same functions. Each of the patches must give
+	// one, since a process runs the replacement that was applied last.
+	Overlaps string `key:"overlaps>accept" example:"{accept: \"both replace version() by the same code\"}"`
+
+	// A C program that shows the live patch at work. It becomes part of the source package.
+	Test string `key:"test" file:"true" example:"test.c"`
+
+	Pos diag.Pos // of the entry in the configuration
 }
 
 // Age is a span of calendar time, as a person says it: "13 months".

@@ -11,11 +11,18 @@ import (
 	"github.com/lpbuild/lpbuild/pkg/download"
 )
 
-// OBS says how the Open Build Service builds the package, and where updates go.
+// OBS describes how the Open Build Service builds the package, and where updates go.
 type OBS struct {
-	FlavorBuilds    int    // the most builds that one worker makes live patches for; 0: 64
-	ReleaseProject  string // where the update is to be released; "": where the package was branched from
-	IncidentProject string // where maintenance incidents are asked for; "": the service's default
+	// The most builds that one worker makes live patches for. If there are more builds, the service
+	// builds the package in several flavors, each on a worker of its own.
+	FlavorBuilds int `key:"flavor-builds" default:"64" example:"32"`
+
+	// The project in which the update is to be released. The default is the project from which the
+	// package was branched.
+	ReleaseProject string `key:"release-project" example:"SUSE:SLE-15-SP5:Update"`
+
+	// The project that is asked for a maintenance incident. The default is that of the service.
+	IncidentProject string `key:"incident-project" example:"SUSE:Maintenance"`
 }
 
 // defaultFlavorBuilds is a matter of minutes for one worker.

@@ -55,7 +55,7 @@ func (c *Config) read(d *document, top *yaml.Node) {
 		"patches": func(n *yaml.Node) {
 			d.sequence(n, "patches", false, func(n *yaml.Node) { c.readPatch(d, n) })
 		},
-	}, "name", "version", "product", "arch", "license", "repositories", "packages", "patches")
+	}, requiredKeys[Config]()...)
 	c.Engine, c.Entries = cmp.Or(c.Engine, EngineSystem), cmp.Or(c.Entries, ulp.EntriesNOPs)
 }
 
@@ -85,7 +85,7 @@ func (c *Config) readRepository(d *document, n *yaml.Node) {
 		"keys": func(n *yaml.Node) {
 			d.sequence(n, "keys", false, func(n *yaml.Node) { c.readFile(d, n, "keys", &r.Keys) })
 		},
-	}, "url")
+	}, requiredKeys[Repository]()...)
 	if len(d.findings) == before && len(r.Keys) == 0 && !r.Unsigned {
 		d.add(n, "repository: neither keys nor unsigned: true",
 			"pin the keys that sign it (keys: [keys/vendor.asc]); \"unsigned: true\" trusts whoever can answer for that URL")
@@ -102,7 +102,7 @@ func (c *Config) readPackage(d *document, n *yaml.Node) {
 		"name":   d.string("name", &p.Name, CheckPackageName),
 		"builds": d.readRange(&p.Builds),
 		"since":  d.readAge("since", &p.Since),
-	}, "name")
+	}, requiredKeys[Package]()...)
 	if slices.ContainsFunc(c.Packages, func(o Package) bool { return o.Name == p.Name && p.Name != "" }) {
 		d.add(n, fmt.Sprintf("package %q occurs twice", p.Name), "")
 	}
@@ -135,7 +135,7 @@ func (c *Config) readPatch(d *document, n *yaml.Node) {
 		"overlaps":  d.readAccepted("overlaps", "both replace version() by the same code", &p.Overlaps),
 		"unwinding": d.string("unwinding", (*string)(&p.Unwinding), isUnwinding),
 		"test":      c.fileReader(d, "test", &p.Test),
-	}, "library", "description", "sources")
+	}, requiredKeys[Patch]()...)
 	p.Unwinding = cmp.Or(p.Unwinding, ulp.UnwindingAny)
 	c.Patches = append(c.Patches, p)
 }
