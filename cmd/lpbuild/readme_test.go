@@ -19,35 +19,77 @@ import (
 	"github.com/lpbuild/lpbuild/internal/distro"
 )
 
-// step is a command of README.md, and what it says that it prints.
+// step is a command of a page, and what the page says that it prints.
 type step struct {
-	line    int // in README.md
+	line    int // in the page
 	command string
 	want    []string
 }
 
-// readSteps returns the commands of all blocks that are marked "console": a line that begins with "$ " or "# ", and those after
-// it as long as they end with "\". The others are what it prints, "..." standing for any lines.
-func readSteps(t testing.TB, text string) []step {
+// block is a part of a page between lines of "```".
+type block struct {
+	line  int    // of the "```" that it begins with
+	kind  string // what is written after that: "console"
+	file  string // "NAME" if the text before it is a line "NAME:"
+	lines []string
+}
+
+// fileName is a line before a block that is the text of a file.
+var fileName = regexp.MustCompile(`^(\S+\.\S+):$`)
+
+// readBlocks returns the blocks of a page.
+func readBlocks(text string) []block {
+	var blocks []block
+	inside, before := false, ""
+	for i, line := range strings.Split(text, "\n") {
+		kind, isFence := strings.CutPrefix(line, "```")
+		switch {
+		case isFence && inside:
+			inside, before = false, ""
+		case isFence:
+			b := block{line: i + 1, kind: kind}
+			if m := fileName.FindStringSubmatch(before); m != nil {
+				b.file = m[1]
+			}
+			blocks, inside = append(blocks, b), true
+		case inside:
+			blocks[len(blocks)-1].lines = append(blocks[len(blocks)-1].lines, line)
+		case line != "":
+			before = line
+		}
+	}
+	return blocks
+}
+
+// readSteps returns the commands of the blocks of the kind "console" in a page: a line that begins with
+// "$ " or "# ", and those after it as long as they end with "\". The others are what it prints, "..."
+// standing for any lines. A block that is the text of a file becomes a command that writes the file.
+func readSteps(t testing.TB, page, text string) []step {
 	t.Helper()
 	var steps []step
-	inside, open := false, false
-	for i, line := range strings.Split(text, "\n") {
-		last := len(steps) - 1
+	for _, b := range readBlocks(text) {
 		switch {
-		case strings.HasPrefix(line, "```"):
-			inside = line == "```console"
-		case !inside:
-		case open:
-			steps[last].command += "\n" + line
-			open = strings.HasSuffix(line, `\`)
-		case strings.HasPrefix(line, "$ "), strings.HasPrefix(line, "# "):
-			steps = append(steps, step{line: i + 1, command: line[2:]})
-			open = strings.HasSuffix(line, `\`)
-		case last < 0:
-			t.Fatalf("README.md:%d: output without a command", i+1)
-		default:
-			steps[last].want = append(steps[last].want, line)
+		case b.file != "":
+			steps = append(steps, step{b.line, "cat > " + b.file + " <<'END OF FILE'\n" + strings.Join(b.lines, "\n") + "\nEND OF FILE", nil})
+			continue
+		case b.kind != "console":
+			continue
+		}
+		open := false
+		for i, line := range b.lines {
+			last := len(steps) - 1
+			switch {
+			case open:
+				steps[last].command += "\n" + line
+				open = strings.HasSuffix(line, `\`)
+			case strings.HasPrefix(line, "$ "), strings.HasPrefix(line, "# "):
+				steps = append(steps, step{line: b.line + i + 1, command: line[2:]})
+				open = strings.HasSuffix(line, `\`)
+			case i == 0:
+				t.Fatalf("%s:%d: output without a command", page, b.line+1)
+			default:
+				steps[last].want = append(steps[last].want, line)
+			}
 		}
 	}
 	return steps
@@ -142,7 +184,7 @@ func TestCompare(t *testing.T) {
 func TestReadme(t *testing.T) {
 	text, err := os.ReadFile("../../README.md")
 	check(t, err)
-	steps := readSteps(t, string(text))
+	steps := readSteps(t, "README.md", string(text))
 	dir := enter(t, usePackages)
 	if dir == "" {
 		return
@@ -181,18 +223,22 @@ func newReader(t testing.TB, dir string) *scratch {
 	check(t, os.MkdirAll(s.path("/home/jane"), 0o755))
 	s.copy(filepath.Join(dir, "packages/repository/key.asc"), "/home/jane/vendor.asc")
 	serveExample(t, s, filepath.Join(dir, "packages/repository"))
-	// lpbuild, and names of what is installed otherwise, in the database that rpm uses there.
+	installTools(t, s, dir, "rpm --import vendor.asc")
+	return s
+}
+
+// installTools installs lpbuild, and names of what is installed otherwise, in the database that rpm
+// uses on the machine. It is empty when the other commands run.
+func installTools(t testing.TB, s *scratch, dir string, others ...string) {
+	t.Helper()
 	check(t, os.MkdirAll(s.path("/srv"), 0o755))
 	check(t, os.CopyFS(s.path("/srv/rpms"), os.DirFS(filepath.Join(dir, "packages/v1"))))
 	sh := newShell(t, s)
-	for _, command := range []string{
-		`rm -rf "$(rpm --eval %_dbpath)"`, "rpm --import vendor.asc", "rpm -U /srv/rpms/*/{bash,gcc,lpbuild}-[0-9]*.rpm",
-	} {
+	for _, command := range append(append([]string{`rm -rf "$(rpm --eval %_dbpath)"`}, others...), "rpm -U /srv/rpms/*/{bash,gcc,lpbuild}-[0-9]*.rpm") {
 		if _, err := sh.run(command); err != nil {
 			t.Fatalf("%s: %v\n%s", command, err, sh.complaints())
 		}
 	}
-	return s
 }
 
 // program starts the service under another name.
