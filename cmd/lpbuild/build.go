@@ -38,59 +38,72 @@ func newBuild(s *console, g *globalOptions) *cobra.Command {
 	var o buildOptions
 	cmd := &cobra.Command{
 		Use:   "build",
-		Short: "Make one live patch container for each build, and prove that it fits",
-		Long: `Compiles each patch, packs it for every build of the lock that it is for, and gates the result.
+		Short: "Build and check one live patch container for each released build",
+		Long: `
+Compiles each patch, packs it for every build in lpbuild.lock that it is for, and checks the
+result.
 
-A container is refused, with the reason, if anything known about the build says that it cannot work there: a function that
-is absent, an IFUNC or without room for a detour; a symbol that is exported, in that version, by nothing that is loaded with
-the library or the container; text relocations, an executable stack, a SONAME, an RPATH, a strange library; a function that
-two patches replace. A refused container does not stop the others. Notes say which engine cannot apply a container, and why;
-what no engine can apply is refused.
+A container is refused, with the reason, if anything known about the build shows that it cannot
+work: a function that does not exist, is indirect (IFUNC) or has no room for a detour; a symbol
+that nothing loaded with the library or the container exports in that version; text relocations,
+an executable stack, a SONAME, an RPATH, an unexpected library; a function that two patches
+replace. A refused container does not stop the others. Notes name the engine that cannot apply a
+container, and the reason. A container that no engine can apply is refused.
 
-A process runs the replacement that was applied last. Where any will do, as all have the same code, each of the patches says so
-with "overlaps: {accept: REASON}". A replacement that calls the function that it replaces comes back to itself, and is refused; one
-that takes its address needs "recursion: {accept: REASON}".
+A process runs the replacement that was applied last. If several patches replace a function by the
+same code, each of them must say so with "overlaps: {accept: REASON}". A replacement that calls
+the function it replaces would call itself, and is refused. One that takes the function's address
+needs "recursion: {accept: REASON}".
 
-Functions need NOPs at their entries. With "entries: any" in lpbuild.yaml others are accepted, too, if it is proven that a jump
-can be put there: only the native engine does that, on x86_64. The containers tell it.
+Functions need NOPs at their entries. With "entries: any" in lpbuild.yaml, a function without NOPs
+is accepted if a jump at its entry is provably safe. Only the native engine can patch it, on
+x86_64. The container records this.
 
-Functions that handle exceptions or cancellation (as those of glibc that lock a stream) are for libpulp alone, as are containers that
-use C++ functions which may throw: the unwinder does not find what the native engine loads. With "unwinding: none" a patch says
-that neither comes by its replacements.
+Functions that handle exceptions or cancellation, such as those of glibc that lock a stream, need
+libpulp, and so do containers that use C++ functions which may throw: the unwinder does not find
+code that the native engine loads. "unwinding: none" in a patch declares that neither passes
+through its replacements.
 
-A pattern, as __memcpy_*:memcpy_lp, stands for the functions that the indirect function (IFUNC) memcpy of the build can choose, by
-its code, and is printed with these. On ppc64le that code is not read, and the functions have to be named.
+A pattern such as __memcpy_*:memcpy_lp stands for the functions that the code of the indirect
+function (IFUNC) memcpy can choose in that build. The build lists them. On ppc64le this code is
+not read, and the functions must be named.
 
-The compiler makes copies of functions (scale.constprop.0, scale.isra.0, scale.part.0), which callers in the library use instead.
-Each copy of a replaced function has to be replaced, too, or the patch gives the reason why that is not needed, with
-"clones: {accept: REASON}". Blocks that a function has in another place (scale.cold) are replaced with it: its code shows that
-nothing else jumps there. One of several static functions of a name is chosen by its source file, malloc.c/arena_get:lp, or by its
-address, 0x8b2c0/arena_get:lp, which is for one build.
+The compiler makes copies of functions (scale.constprop.0, scale.isra.0, scale.part.0) for callers
+within the library. Each copy of a replaced function must be replaced as well, unless the patch
+says why not with "clones: {accept: REASON}". Blocks that a function keeps elsewhere (scale.cold)
+are replaced with it if its code shows that nothing else jumps there. One of several static
+functions of the same name is chosen by its source file, malloc.c/arena_get:lp, or, for a single
+build, by its address, 0x8b2c0/arena_get:lp.
 
-A replacement calls the function that it replaces through a pointer. The source defines it outside of
-functions and without static:
+A replacement calls the function that it replaces through a pointer. The source defines it outside
+of functions and without static:
 
   __typeof__(malloc) *lpbuild_original_malloc;
   void *malloc_lp(size_t size) { return lpbuild_original_malloc(size + 16); }
 
-NAME in lpbuild_original_NAME is the name of a function that the patch replaces, or another name of that
-function. The pointer leads to the library's own code, never to that of an earlier live patch. Where NAME
-stands for several functions, a line of the description chooses one: #bar@V1:lpbuild_original_bar_v1.
-Calls by the function's own name would come back to the replacement, and are refused. On ppc64le such
-pointers are refused.
+NAME in lpbuild_original_NAME is the name of a function that the patch replaces, or another name
+of that function. The pointer leads to the library's own code, never to that of an earlier live
+patch. Where NAME stands for several functions, a line of the description chooses one:
+#bar@V1:lpbuild_original_bar_v1. Calls by the function's own name would come back to the
+replacement, and are refused. On ppc64le such pointers are refused.
 
-A container is named STEM_VERSION-RELEASE_livepatchN.so. Where a package has the library once for each kind of processor,
-the kind is put behind the release: STEM_VERSION-RELEASE.power9_livepatchN.so.
+A container is named STEM_VERSION-RELEASE_livepatchN.so. If a package has the library once for
+each kind of processor, the kind follows the release: STEM_VERSION-RELEASE.power9_livepatchN.so.
 
-A patch is compiled once for all builds unless its source asks for the build: LPBUILD_VERSION, LPBUILD_RELEASE (strings),
-LPBUILD_VERSION_MAJOR, LPBUILD_VERSION_MINOR, LPBUILD_VERSION_PATCH (numbers); LPBUILD_PACKAGE_NAME and LPBUILD_PACKAGE_VERSION
-are those of the live patch package, strings (with _UNQUOTED, for sources that put them into quotes themselves); in patches
-for glibc also __GLIBC__, __GLIBC_MINOR__ and __GLIBC_PREREQ, which are those of the build. A second run with nothing changed does no work.
+A patch is compiled once for all builds unless its source uses macros that depend on the build:
+LPBUILD_VERSION and LPBUILD_RELEASE (strings), LPBUILD_VERSION_MAJOR, LPBUILD_VERSION_MINOR and
+LPBUILD_VERSION_PATCH (numbers) and, in patches for glibc, __GLIBC__, __GLIBC_MINOR__ and
+__GLIBC_PREREQ, which describe the build and not this machine. LPBUILD_PACKAGE_NAME and
+LPBUILD_PACKAGE_VERSION describe the live patch package; they are strings, and have variants that
+end in _UNQUOTED for sources that quote them themselves. A second run with nothing changed does no
+work.
 
-Whatever the compiler, assembler and linker read must be in the package folder or part of the system: the source package has
-nothing else. With --arch the report keeps what still holds of the other architectures.
+Everything that the compiler, assembler and linker read must be in the package directory or belong
+to the system, because the source package contains nothing else. With --arch, the report keeps
+what still holds for the other architectures.
 
-Compilers: gcc; for other architectures Debian's and SUSE's cross compilers, or what LPBUILD_CC_<ARCH> names.` + exits(map[int]string{exitError: "an error, or a live patch was refused"}, exitError, exitUnsupported, exitInterrupted),
+Compilers: gcc; for other architectures the cross compilers of Debian and SUSE, or the program
+that LPBUILD_CC_<ARCH> names.` + exits(map[int]string{exitError: "an error, or a live patch was refused"}, exitError, exitUnsupported, exitInterrupted),
 		Example: `  lpbuild build
   lpbuild build --arch ppc64le
   lpbuild build --check

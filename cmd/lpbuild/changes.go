@@ -14,17 +14,19 @@ import (
 )
 
 func newChanges(s *console, g *globalOptions) *cobra.Command {
-	cmd := &cobra.Command{Use: "changes", Short: "Work on the package's changes file", Args: noArguments,
-		Long: "<name>.changes tells what changed for the customer, newest first. It can be edited by hand, too." + exits(nil),
-		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() }}
+	cmd := &cobra.Command{Use: "changes", Short: "Edit the package's changes file", Args: noArguments,
+		Long:    "NAME.changes tells customers what changed, newest first. It can also be edited by hand." + exits(nil),
+		Example: "  lpbuild changes add \"Fix buffer overflow in iconv (CVE-2024-2961, bsc#1222992)\"",
+		RunE:    func(cmd *cobra.Command, _ []string) error { return cmd.Help() }}
 	var author string
 	add := &cobra.Command{
 		Use:   "add TEXT",
-		Short: "Put an entry before the others",
-		Long: `Adds an entry with the current time (or that of SOURCE_DATE_EPOCH) to <name>.changes.
+		Short: "Add an entry at the top of the changes file",
+		Long: `
+Adds an entry with the current time, or that of SOURCE_DATE_EPOCH, to NAME.changes.
 
-The author is taken from --author, or from the environment as osc and vc take it (VC_REALNAME, VC_MAILADDR, EMAIL), or from
-the system's user.` + exits(nil, exitError, exitInterrupted),
+The author is that of --author, or comes from the environment, as for osc and vc (VC_REALNAME,
+VC_MAILADDR, EMAIL), or is the system's user.` + exits(nil, exitError, exitInterrupted),
 		Example: "  lpbuild changes add \"Fix buffer overflow in iconv (CVE-2024-2961, bsc#1222992)\"",
 		Args:    oneArgument("TEXT"),
 		RunE: func(cmd *cobra.Command, args []string) error {

@@ -15,10 +15,11 @@ func newClean(s *console, g *globalOptions) *cobra.Command {
 	var storeToo bool
 	cmd := &cobra.Command{
 		Use:   "clean",
-		Short: "Remove what build and dist made, and nothing else",
-		Long: `Removes what the last "lpbuild build" and "lpbuild dist" wrote. Files that they did not write stay, and so do lock and
-catalogue, which belong into version control, and the store, which all package folders share. With --store that is emptied,
-too: whatever is needed again will be downloaded again.` + exits(nil, exitError, exitInterrupted),
+		Short: "Remove what build and dist wrote",
+		Long: `
+Removes what the last "lpbuild build" and "lpbuild dist" wrote, and nothing else. The lock and the
+catalogue stay; they belong in version control. The store, which all package directories share, is
+emptied only with --store. What is needed again is then downloaded again.` + exits(nil, exitError, exitInterrupted),
 		Example: "  lpbuild clean\n  lpbuild -C glibc-livepatches clean --store",
 		Args:    noArguments,
 		RunE: func(cmd *cobra.Command, _ []string) error {
@@ -49,7 +50,7 @@ too: whatever is needed again will be downloaded again.` + exits(nil, exitError,
 			return nil
 		},
 	}
-	cmd.Flags().BoolVar(&storeToo, "store", false, "empty the store of downloaded files as well")
+	cmd.Flags().BoolVar(&storeToo, "store", false, "also empty the store of downloaded files")
 	return cmd
 }
 

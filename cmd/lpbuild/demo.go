@@ -14,13 +14,15 @@ func newDemo(s *console) *cobra.Command {
 	var builds int
 	cmd := &cobra.Command{
 		Use:   "demo",
-		Short: "Show the main job on a small distributor of its own",
-		Long: `Makes a signed repository with several builds of a small stand-in for glibc, and goes the whole way from there: init,
-download, build, dist, rpmbuild. Then malloc is patched in a program that runs on the machine's own C library, and put back
-(on x86_64). Every command is shown with what it prints. Nothing outside the folder is touched.
+		Short: "Run the whole workflow on a small distributor of its own",
+		Long: `
+Creates a signed repository with several builds of a small stand-in for glibc, and runs init,
+download, build, dist and rpmbuild on it. Then it patches malloc in a program that runs on this
+machine's C library, and reverts the patch (on x86_64). Every command is shown with its output.
+Nothing outside the directory is changed.
 
-Needs rpmbuild, createrepo_c, gpg and gcc, and gpg1 for signatures as SUSE makes them; "make demo" installs what the
-distribution has of them.` + exits(nil, exitError, exitInterrupted),
+The demo needs rpmbuild, createrepo_c, gpg and gcc, and gpg1 for signatures like SUSE's. "make
+demo" installs those that the distribution has.` + exits(nil, exitError, exitInterrupted),
 		Example: "  lpbuild demo --dir /tmp/lpbuild-demo",
 		Args:    noArguments,
 		RunE: func(cmd *cobra.Command, _ []string) error {

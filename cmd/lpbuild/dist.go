@@ -16,25 +16,29 @@ func newDist(s *console, g *globalOptions) *cobra.Command {
 	var checkout string
 	cmd := &cobra.Command{
 		Use:   "dist",
-		Short: "Write the source package: spec file, source archive, changes",
-		Long: `Writes dist/<name>.spec, dist/<name>-<version>.tar.xz, dist/<name>.changes and dist/<name>-rpmlintrc.
+		Short: "Write the source package: spec file, source archive and changes file",
+		Long: `
+Writes dist/NAME.spec, dist/NAME-VERSION.tar.xz, dist/NAME.changes and dist/NAME-rpmlintrc.
 
-The archive holds all that "lpbuild build --offline" needs: configuration, lock, catalogue and sources. Everything is built
-first, for every architecture of lpbuild.yaml (which is quick if nothing has changed): what would not build is not
-distributed, and what only one architecture includes is not forgotten. The same inputs give the same bytes, wherever and
-whenever; times are those of the newest changes entry. After an error a former source package is as it was.
+The archive contains everything that "lpbuild build" needs: configuration, lock, catalogue and
+sources. Everything is built first, for every architecture in lpbuild.yaml, so that nothing is
+distributed that does not build. This is quick if nothing has changed. The same inputs give the
+same bytes, wherever and whenever it runs; timestamps are those of the newest changes entry. If it
+fails, the previous source package stays as it was.
 
-With --obs a checkout of the Open Build Service (made by "osc checkout", or by "git clone" for a
-package managed in git) gets the package, too, and osc or git is told what is new and what is gone;
-committing is left to you. Files that lpbuild did not write stay; an entry that only the checkout's
-changes file has is an error. Of many builds the service makes several packages, on as many workers as it has: _multibuild
-has a flavor for each group of "flavor-builds" (default 64) builds, _constraints asks for workers that are big enough:
+With --obs, a checkout of the Open Build Service (made by "osc checkout", or by "git clone" for a
+package managed in git) is updated, too, and osc or git is told about added and removed files.
+Committing is left to you. Files that lpbuild did not write are kept. An entry that only the
+checkout's changes file has is an error. If there are many builds, the service makes several
+packages, on as many workers as it has: _multibuild has a flavor for each group of "flavor-builds"
+(default 64) builds, and _constraints asks for workers that are large enough:
 
   obs:
     flavor-builds: 20` + exits(map[int]string{exitError: "an error, or a live patch was refused"}, exitError, exitUnsupported, exitInterrupted),
-		Example: "  lpbuild dist\n  lpbuild dist --obs ~/obs/home:jane/glibc-livepatches\n  rpmbuild -ba --nodeps --define \"_sourcedir $PWD/dist\" dist/glibc-livepatches.spec",
-		Args:    noArguments,
-		RunE:    func(cmd *cobra.Command, _ []string) error { return runDist(cmd.Context(), s, g, checkout) },
+		Example: "  lpbuild dist\n  lpbuild dist --obs ~/obs/home:jane/glibc-livepatches\n" +
+			"  rpmbuild -ba --nodeps --define \"_sourcedir $PWD/dist\" dist/glibc-livepatches.spec",
+		Args: noArguments,
+		RunE: func(cmd *cobra.Command, _ []string) error { return runDist(cmd.Context(), s, g, checkout) },
 	}
 	cmd.Flags().StringVar(&checkout, "obs", "", "`CHECKOUT` update this checkout of the Open Build Service")
 	return cmd

@@ -44,27 +44,32 @@ func newDownload(s *console, g *globalOptions) *cobra.Command {
 	var o downloadOptions
 	cmd := &cobra.Command{
 		Use:   "download",
-		Short: "Bring every released build of the libraries, verified, and pin it",
-		Long: `Reads the repositories that lpbuild.yaml names and brings every build of its packages that fits the version ranges.
+		Short: "Download and verify every released build, and pin it in lpbuild.lock",
+		Long: `
+Reads the repositories in lpbuild.yaml and downloads every build of its packages that is within
+the version ranges.
 
-A repository is believed only if one of its pinned keys signed it, an RPM only if its digest is the repository's and a
-pinned key signed it, too. What is needed of each build (the symbols of its libraries and of their debuginfo) is written
-to the folder "catalogue", and lpbuild.lock pins every build. Both belong into version control.
+A repository is trusted only if one of its pinned keys has signed it, and an RPM only if the
+repository has its digest and a pinned key has signed it as well. The symbols of the libraries and
+of their debuginfo are written to the directory "catalogue", and every build is pinned in
+lpbuild.lock. Both belong in version control.
 
-A build that no repository has any more stays in the lock, with the date: customers may have it in memory. --forget drops such
-builds. A build that is odd by itself is reported, with exit code 1, and the others are pinned.
+A build that is in no repository any more stays in the lock, with the date, because customers may
+have it in memory. --forget drops such builds. A build that is faulty in itself is reported, with
+exit code 1, and the others are pinned.
 
-The lock knows in what state each repository was. An older state is refused, even if it is well signed: somebody may hold back
-newer builds. --allow-older accepts it. With "max-age: 30 days" in a repository's entry in lpbuild.yaml, metadata that were
-signed longer ago are refused, too.
+The lock records the state of each repository. An older state is refused even if its signature is
+valid, because somebody may be holding back newer builds. --allow-older accepts it. With "max-age:
+30 days" in a repository's entry in lpbuild.yaml, metadata with an older signature are refused,
+too.
 
-Nothing is fetched twice: a store in the user's cache folder keeps what was downloaded, for all package folders. An
-interrupted download goes on where it was. A repository that is published anew in the meantime is read once more. What works in
-a package folder waits for whatever else works there.` + exits(map[int]string{exitError: "an error, or a build was left out"},
+Nothing is downloaded twice: a store in the user's cache directory keeps all files for all package
+directories. An interrupted download is resumed. If a repository changes during the download, its
+metadata are read once more. Concurrent runs in one package directory wait for each other.` + exits(map[int]string{exitError: "an error, or a build was left out"},
 			exitError, exitSignature, exitUnsupported, exitInterrupted),
 		Example: `  lpbuild download
   lpbuild download --offline         # restore the catalogue without a network
-  lpbuild download --json            # what is new, for a program`,
+  lpbuild download --json | jq -r '.added[]'`,
 		Args: noArguments,
 		RunE: func(cmd *cobra.Command, _ []string) error { return runDownload(cmd.Context(), s, g, o) },
 	}

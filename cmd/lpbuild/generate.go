@@ -23,9 +23,10 @@ var manualDate = time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
 func newGenerate() *cobra.Command {
 	var man, completion, docs string
 	cmd := &cobra.Command{
-		Use:     "generate",
-		Short:   "Write man pages, shell completions and the reference of lpbuild.yaml",
-		Long:    "Writes the texts that are derived from the program: from its commands, and from the structs that hold lpbuild.yaml." + exits(nil, exitError),
+		Use:   "generate",
+		Short: "Write man pages, shell completions and the reference of lpbuild.yaml",
+		Long: "Writes the texts that are derived from the program: from its commands, and from the structs that\n" +
+			"hold lpbuild.yaml." + exits(nil, exitError),
 		Hidden:  true,
 		Example: "  lpbuild generate --man man --completion completion",
 		Args:    noArguments,

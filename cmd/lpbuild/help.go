@@ -21,7 +21,7 @@ var globals = map[string][]string{
 	"clean": {"dir", "json", "quiet"}, "install": {"dir", "json"}, "changes": {}, "trigger": {"json", "quiet"},
 	"revert": {"json", "quiet"}, "status": {"json"}, "hook": {}, "hook install": {"json"},
 	"hook remove": {"json"}, "hook movelibs": {"json"}, "hook removelibs": {"json"},
-	"hook reconcile": {"json"}, "demo": {}, "version": {"json"}, "generate": {},
+	"hook reconcile": {"json"}, "demo": {}, "version": {"json"}, "generate": {}, "schema": {},
 	"ulp": {"json", "quiet"}, "ulp packer": {"json", "quiet"}, "ulp dump": {"json", "quiet"},
 	"ulp extract": {"json", "quiet"}, "ulp livepatchable": {"json", "quiet"}, "ulp post": {"json", "quiet"},
 	"ulp trigger": {"json", "quiet"}, "ulp patches": {"json", "quiet"}, "ulp check": {"json", "quiet"},

@@ -18,8 +18,9 @@ import (
 const hookExitHelp = `
 
 EXIT STATUS
-  0    always, whatever became of the processes, and if an argument is wrong: a scriptlet must not fail a transaction
-  2    a command or flag is unknown, or has no value`
+  0    otherwise, even if no process could be patched: a scriptlet must not fail a transaction
+  2    the command line cannot be parsed: an unknown command or flag, a missing or malformed value,
+       or a wrong number of arguments`
 
 // hookOptions are the options of all hook commands.
 type hookOptions struct {
@@ -49,11 +50,13 @@ var hookActions = []struct {
 }{
 	{
 		hook.Install, "Apply the live patches of a package that was installed (%post)",
-		"Applies the live patches of a package to running processes; those of an earlier or a later version go under the same stop.",
+		"Applies the live patches of a package to running processes. Those of an earlier or later version are\n" +
+			"reverted under the same stop.",
 		"  lpbuild hook install glibc-livepatches 0.4 libc.so.6 1",
 	}, {
-		hook.Remove, "Take the live patches of a package out when it is erased (%preun)",
-		"Takes out the live patches of this package, if COUNT is 0 and /etc/sysconfig/livepatching says LIVEPATCH_REVERT_ON_REMOVE=yes.",
+		hook.Remove, "Revert the live patches of a package that is erased (%preun)",
+		"Reverts the live patches of the package if COUNT is 0 and /etc/sysconfig/livepatching has\n" +
+			"LIVEPATCH_REVERT_ON_REMOVE=yes.",
 		"  lpbuild hook remove glibc-livepatches 0.4 libc.so.6 0",
 	}, {
 		hook.MoveLibs, "Let new processes use the library of a new snapshot before the reboot (%post)",
@@ -64,7 +67,8 @@ works. The copy is removed after the next boot.`,
 		"  TRANSACTIONAL_UPDATE=true lpbuild hook movelibs glibc-livepatches 0.4 libc.so.6 1",
 	}, {
 		hook.RemoveLibs, "Undo movelibs (%postun)",
-		"Removes the copy that movelibs made for this version, or with COUNT 0 for any version, and makes ld.so forget it.",
+		"Removes the copy that movelibs made for this version, or for any version if COUNT is 0, and makes\n" +
+			"ld.so forget it.",
 		"  lpbuild hook removelibs glibc-livepatches 0.4 libc.so.6 0",
 	},
 }
@@ -74,30 +78,34 @@ func newHook(s *console) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "hook",
 		Short: "Commands for the scriptlets of live patch packages",
-		Long: `The commands that the scriptlets of live patch packages call, through rpm-helper and the RPM macros
-%ulp_post_hook, %ulp_preun_hook, %ulp_post_move_libs and %ulp_post_remove_libs. COUNT is RPM's $1.
-They exit with 0 within the deadline. They print one line for scripts, and at most ten more that name
-the processes left unpatched, with the reason. The whole report goes into the journal (identifier
-lpbuild-hook) or, where there is none, into /var/log/lpbuild/hook.log.
+		Long: `
+The commands that the scriptlets of live patch packages call, through rpm-helper and the RPM
+macros %ulp_post_hook, %ulp_preun_hook, %ulp_post_move_libs and %ulp_post_remove_libs. COUNT is
+RPM's $1. They exit with 0 within the deadline. They print one line for scripts, and at most ten
+more that name the processes left unpatched, with the reason. The whole report goes into the
+journal (identifier lpbuild-hook) or, where there is none, into /var/log/lpbuild/hook.log.
 
 A process is patched if it sees the live patches where the package has them: a transaction in a
 chroot leaves the host's processes alone. A process outside that has the library in memory, as a
 container may, is counted as skipped and named. Nothing is done in a build root, without /proc, or
-with the /proc of another PID namespace. In a transactional update (TRANSACTIONAL_UPDATE=true), the
-live patches are put into /var/livepatches of the running system, and applied from there until the
-next boot.
+with the /proc of another PID namespace. In a transactional update (TRANSACTIONAL_UPDATE=true),
+the live patches are put into /var/livepatches of the running system, and applied from there until
+the next boot.
 
 /etc/sysconfig/livepatching is read, never run:
-  LIVEPATCH_<NAME>=auto|always|never   for a package, glibc-livepatches being GLIBC_LIVEPATCHES or GLIBC, or USERSPACE for
-                                       all; always: in any chroot as in a transactional update
-  LIVEPATCH_DEADLINE=45s               instead of --deadline
-  LIVEPATCH_ENGINE=auto|pulp|native    instead of --engine: auto is libpulp.so where a process has it, native elsewhere
-  LIVEPATCH_CONSISTENCY=none|functions instead of --consistency: functions are replaced only while no thread is in one
-  LIVEPATCH_SECCOMP=obey|suspend       instead of --seccomp: system call filters are obeyed, or lifted while a process is stopped
-  LIVEPATCH_MAX_STOP=500ms             instead of --max-stop: how long a process may stand still
-  LIVEPATCH_REVERT_ON_REMOVE=yes       take live patches out of the processes when their package is erased` + hookExitHelp,
-		Args: noArguments,
-		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
+  LIVEPATCH_<NAME>=auto|always|never   whether the live patches of a package are applied.
+                                       NAME is GLIBC_LIVEPATCHES or GLIBC for glibc-livepatches,
+                                       and USERSPACE for all packages. always: in any chroot, as
+                                       in a transactional update
+  LIVEPATCH_DEADLINE=45s               default of --deadline
+  LIVEPATCH_ENGINE=auto|pulp|native    default of --engine
+  LIVEPATCH_CONSISTENCY=none|functions default of --consistency
+  LIVEPATCH_SECCOMP=obey|suspend       default of --seccomp
+  LIVEPATCH_MAX_STOP=500ms             default of --max-stop
+  LIVEPATCH_REVERT_ON_REMOVE=yes       revert live patches when their package is erased` + hookExitHelp,
+		Example: "  lpbuild hook install --dry-run glibc-livepatches 0.4 libc.so.6 1\n  lpbuild hook reconcile",
+		Args:    noArguments,
+		RunE:    func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
 	for _, a := range hookActions {
 		sub := &cobra.Command{
@@ -110,12 +118,13 @@ next boot.
 	}
 	reconcile := &cobra.Command{
 		Use: string(hook.Reconcile), Short: "Apply installed live patches to processes that lack them (for a timer)",
-		Long: `Applies the newest installed live patches of all packages to the processes that lack them: processes
-that were busy when the package was installed, and processes that were started since. It also
-removes what transactional updates left in /var/livepatches before the last boot; the booted
-snapshot counts, even if it is an older one after a rollback. It prints nothing if there is nothing
-to report. lpbuild-reconcile.timer runs it every 15 minutes while live patches are installed. To
-stop that, mask the timer.` + hookExitHelp,
+		Long: `
+Applies the newest installed live patches of all packages to the processes that lack them:
+processes that were busy when the package was installed, and processes that were started since. It
+also removes what transactional updates left in /var/livepatches before the last boot; the booted
+snapshot counts, even if it is an older one after a rollback. It prints nothing if there is
+nothing to report. lpbuild-reconcile.timer runs it every 15 minutes while live patches are
+installed. To stop that, mask the timer.` + hookExitHelp,
 		Example: "  lpbuild hook reconcile\n  systemctl mask --now lpbuild-reconcile.timer",
 		Args:    noArguments,
 		RunE:    func(cmd *cobra.Command, args []string) error { return o.run(cmd, s, hook.Reconcile, args) },

@@ -42,20 +42,26 @@ func newInit(s *console) *cobra.Command {
 	var o initOptions
 	cmd := &cobra.Command{
 		Use:   "init DIR",
-		Short: "Write a package directory: an example that builds as it is, or what to fill in",
-		Long: `Writes a new package directory: configuration, an example (a live patch of malloc) with its description and its
-test program, and a README for the package's maintainer.
+		Short: "Create a package directory, with an example or from existing sources",
+		Long: `
+Creates a package directory: the configuration, an example (a live patch for malloc) with its
+description and test program, and a README for the package's maintainer.
 
-The example is for glibc. With another --package, FILL_IN stands for the library and for the function to replace:
-"lpbuild download" then names the libraries of the package, "lpbuild build" functions that can be replaced.
+The example is for glibc. With another --package, FILL_IN stands for the library and for the
+function to replace: "lpbuild download" then lists the libraries of the package, and "lpbuild
+build" the functions that can be replaced.
 
-With --import DIR the package is made of what is there: each description (.in, or .dsc) with the source of its name, or the only
-one beside it. Files keep their places. Containers whose names collide get numbers, and what cannot be taken is listed.
-So is what lpbuild.yaml accepts ("overlaps", "recursion") because of what the sources say, for you to check.
+With --import DIR, the package is made from the descriptions (.in or .dsc) in DIR, each with the
+source of the same name or the only source next to it. Files keep their places. Containers whose
+names collide are renumbered. The output lists what was renumbered, what could not be imported,
+and what lpbuild.yaml now accepts ("overlaps", "recursion") because of what the sources say. Check
+it.
 
-Without --repository the repositories are those of zypper on this machine, with the keys that its RPM trusts.` + exits(nil, exitError),
+Without --repository, the zypper repositories of this machine are used, with the keys that its RPM
+trusts.` + exits(nil, exitError),
 		Example: `  lpbuild init glibc-livepatches --product SLE-15-SP5 \
-      --repository https://example.com/15-SP5/update --debuginfo https://example.com/15-SP5/update_debug \
+      --repository https://example.com/15-SP5/update \
+      --debuginfo https://example.com/15-SP5/update_debug \
       --key vendor.asc
   cd glibc-livepatches && lpbuild download && lpbuild build`,
 		Args: oneArgument("DIR"),
@@ -80,9 +86,9 @@ func runInit(s *console, o initOptions, dir string) error {
 	if len(o.repositories) == 0 && o.product == "" { // what $releasever in the machine's own repositories stands for
 		o.product = scaffold.MachineProduct("/")
 	}
-	var left, assumed []string
+	var left, renumbered, assumed []string
 	options := scaffold.Options{
-		Import: o.tree, Left: &left, Assumed: &assumed,
+		Import: o.tree, Left: &left, Renumbered: &renumbered, Assumed: &assumed,
 		Name: o.name, Product: o.product, Arch: o.arch, Package: o.pkg, Builds: o.builds, Repositories: repositories,
 		Author: defaultAuthor(), Time: now,
 	}
@@ -95,6 +101,9 @@ func runInit(s *console, o initOptions, dir string) error {
 	}
 	for _, name := range names {
 		s.print("%s\n", filepath.Join(dir, name))
+	}
+	for _, what := range renumbered {
+		s.print("renumbered: %s\n", what)
 	}
 	for _, what := range assumed {
 		s.print("check in lpbuild.yaml: %s\n", what)

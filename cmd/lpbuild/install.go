@@ -13,14 +13,19 @@ func newInstall(s *console, g *globalOptions) *cobra.Command {
 	var root, engine, units string
 	var arch []string
 	cmd := &cobra.Command{
-		Use:   "install --root FOLDER",
-		Short: "Put the built containers where the package has them (for %install)",
-		Long: `Copies the containers of the last build to FOLDER/usr/lib64/<name>/<version>, with mode 0755: RPM before 4.17 notes what a
-shared object provides only if it is executable.
+		Use:   "install --root DIR",
+		Short: "Install the built containers below a directory: %install of the RPM build",
+		Long: `
+The spec file that "lpbuild dist" writes calls this command in %install. There is no need to call
+it by hand: the RPM package installs the containers on a machine.
 
-With --engine nothing but what "engine: bundled" needs is put there: this program, and in the folder of --units the units
-<name>-reconcile.service and .timer, which take up processes that were busy. They stand still where lpbuild itself is installed,
-whose timer does the same for all packages.` + exits(nil, exitError, exitInterrupted),
+Copies the containers of the last build to DIR/usr/lib64/NAME/VERSION, with mode 0755, because RPM
+before 4.17 generates Provides for a shared object only if it is executable.
+
+With --engine, only the files for "engine: bundled" are installed: this program and, in the
+directory that --units names, NAME-reconcile.service and NAME-reconcile.timer. They apply live
+patches to processes that were busy. They do nothing on a machine with lpbuild itself, whose timer
+does this for all packages.` + exits(nil, exitError, exitInterrupted),
 		Example: "  lpbuild install --root %{buildroot}\n  lpbuild install --arch ppc64le --root /tmp/root\n" +
 			"  lpbuild install --root %{buildroot} --engine %{_libexecdir}/%{name}/lpbuild --units %{_unitdir}",
 		Args: noArguments,

@@ -57,6 +57,7 @@ func newRoot(s *console) *cobra.Command {
 	addGroup(root, "other", "Other:", newUlp(s), newDemo(s), newSchema(s), newVersion(s), newGenerate())
 	root.SetHelpCommandGroupID("other")
 	root.SetCompletionCommandGroupID("other")
+	describeCompletion(root)
 	wrapUsage(root)
 	knowTopics(root)
 	return root
@@ -71,6 +72,24 @@ func addGroup(parent *cobra.Command, id, title string, commands ...*cobra.Comman
 	parent.AddCommand(commands...)
 }
 
+// describeCompletion gives cobra's command the manners of the others.
+func describeCompletion(root *cobra.Command) {
+	root.InitDefaultCompletionCmd()
+	c, _, err := root.Find([]string{"completion"})
+	if err != nil {
+		return
+	}
+	c.Short = "Print the completion script for a shell"
+	c.Long = "Prints the script that makes a shell complete the commands, flags and values of lpbuild.\n" +
+		"lpbuild's RPM installs these scripts."
+	c.Example = "  lpbuild completion bash --help\n  . <(lpbuild completion bash)"
+	c.Args, c.RunE = noArguments, func(cmd *cobra.Command, _ []string) error { return cmd.Help() }
+	for _, sub := range c.Commands() {
+		sub.Short = "Print the completion script for " + sub.Name()
+		sub.Example = "  lpbuild completion " + sub.Name()
+	}
+}
+
 // knowTopics makes help about what is not there an error: cobra shows the usage and ends well.
 func knowTopics(root *cobra.Command) {
 	root.InitDefaultHelpCmd()
@@ -78,6 +97,9 @@ func knowTopics(root *cobra.Command) {
 	if err != nil {
 		return
 	}
+	help.Short = "Show the help of a command"
+	help.Long = "Shows the help of a command, as its flag --help does."
+	help.Use, help.Example = "help [COMMAND]", "  lpbuild help build\n  lpbuild help ulp trigger"
 	help.Run = nil
 	help.RunE = func(_ *cobra.Command, args []string) error {
 		topic, rest, err := root.Find(args)
@@ -95,6 +117,7 @@ func knowTopics(root *cobra.Command) {
 
 // wrapUsage marks wrong arguments as errors of the command line.
 func wrapUsage(cmd *cobra.Command) {
+	cmd.Long = strings.TrimSpace(cmd.Long) // in the source, the text begins on a line of its own
 	check := cmd.Args
 	if check == nil {
 		check = noArguments

@@ -9,14 +9,15 @@ import (
 func newSchema(s *console) *cobra.Command {
 	return &cobra.Command{
 		Use: "schema", Short: "Print a JSON Schema of lpbuild.yaml", Args: noArguments,
-		Long: `Prints a JSON Schema of lpbuild.yaml. Editors that know such schemas complete keys, show the
+		Long: `
+Prints a JSON Schema of lpbuild.yaml. Editors that know such schemas complete keys, show the
 description of each, and mark mistakes. For editors that use the YAML language server, write the
 schema to a file and name that file in the first line of lpbuild.yaml:
 
   # yaml-language-server: $schema=/home/jane/lpbuild.schema.json
 
-The schema accepts every file that the other commands accept. They check more: whether files exist, for
-example, and which compiler flags are allowed.` + exits(nil, exitError),
+The schema accepts every file that the other commands accept. They check more: whether files
+exist, for example, and which compiler flags are allowed.` + exits(nil, exitError),
 		Example: "  lpbuild schema > ~/lpbuild.schema.json",
 		RunE: func(*cobra.Command, []string) error {
 			text, err := buildmatrix.Schema()

@@ -30,11 +30,12 @@ func newStatus(s *console) *cobra.Command {
 		Args:       noArguments,
 		SuggestFor: []string{"list", "ps", "show"},
 		Short:      "Show which processes can be live patched, and what is applied",
-		Long: `Shows the running processes that can be live patched: those with libpulp.so, and those with a library
-whose functions have NOPs at their entries. For each it shows the builds of these libraries, the live
-patches that are applied, by whichever engine, and whether it takes further ones. Processes whose
-libraries have no NOPs, but functions that live patches with "entries: any" can replace, are counted,
-and listed with --all, as all others are.
+		Long: `
+Lists the running processes that can be live patched: those with libpulp.so, and those with a
+library whose functions have NOPs at their entries. For each it shows the builds of these
+libraries, the live patches that are applied, by whichever engine, and whether it takes further
+ones. Processes whose libraries have no NOPs, but functions that live patches with "entries: any"
+can replace, are counted; --all lists them and all others.
 
 A live patch that was reverted while a thread was in it, or that an engine was killed before it
 switched to, is listed as not in use. So is other memory that a killed engine left. It stays until
@@ -43,13 +44,13 @@ the next change or "lpbuild revert --leftovers".
 Probes at the beginning of functions are listed: uprobes, by name where tracefs is mounted, and
 breakpoints of debuggers. Such a function cannot be patched until its probe is removed.
 
-The command only reads. It stops no process, and seccomp filters can only be read while a process is
-stopped: a process with such filters is shown as unknown, as by "lpbuild trigger --dry-run".
+The command only reads. It stops no process, and seccomp filters can only be read while a process
+is stopped: a process with such filters is shown as unknown, as by "lpbuild trigger --dry-run".
 
 EXIT STATUS
-  0    the processes are shown
-  1    they could not be looked at, or the process that -p names is not there
-  2    the command line was wrong
+  0    success
+  1    the processes could not be examined, or no process matches -p or -u
+  2    wrong usage
   130  interrupted`,
 		Example: "  lpbuild status\n  lpbuild status -p 'nginx*'\n  lpbuild status --all --json | jq '.processes[].pid'",
 	}

@@ -42,19 +42,22 @@ func newSubmit(s *console, g *globalOptions) *cobra.Command {
 	var o submitOptions
 	cmd := &cobra.Command{
 		Use:   "submit --obs CHECKOUT",
-		Short: "Ask for a maintenance update: show the osc command, and run it after a yes",
-		Long: `Makes a maintenance request of a checkout of the Open Build Service that has the last source package. The checkout must
-be committed, and what the service has: a request is about that.
+		Short: "Request a maintenance update: show the osc command and run it on confirmation",
+		Long: `
+Creates a maintenance request from a checkout of the Open Build Service that contains the last
+source package. The checkout must be committed: the request is about what the service has.
 
-The command is shown first, and run only after a yes: at the terminal, or by --yes. Passwords are osc's business: none is read,
-passed on or printed. For a package managed in git the git and git-obs commands are shown, and not run. Defaults come from lpbuild.yaml:
+The command is shown first, and run only if you confirm it at the terminal, or with --yes.
+Passwords are left to osc: none is read, passed on or printed. For a package managed in git, the
+git and git-obs commands are shown and not run. Defaults come from lpbuild.yaml:
 
   obs:
     release-project: SUSE:SLE-15-SP5:Update
     incident-project: SUSE:Maintenance` + exits(nil, exitError, exitInterrupted),
 		Example: `  lpbuild dist --obs ~/obs/home:jane:branches/glibc-livepatches
   (cd ~/obs/home:jane:branches/glibc-livepatches && osc commit)
-  lpbuild submit --obs ~/obs/home:jane:branches/glibc-livepatches --release-project SUSE:SLE-15-SP5:Update`,
+  lpbuild submit --obs ~/obs/home:jane:branches/glibc-livepatches \
+      --release-project SUSE:SLE-15-SP5:Update`,
 		Args: noArguments,
 		RunE: func(cmd *cobra.Command, _ []string) error { return runSubmit(cmd.Context(), s, g, o) },
 	}

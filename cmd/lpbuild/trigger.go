@@ -19,12 +19,12 @@ import (
 const triggerExitHelp = `
 
 EXIT STATUS
-  0    everything that could be changed is changed: now, or by an earlier run. Processes that have the
-       library and were skipped for a reason are listed, and counted as "left" in --json
-  1    something failed, a file is no live patch, the one process that -p names was skipped, or processes were not begun:
-       --deadline was over, or they are forked faster than they can be changed
-  2    the command line was wrong
-  130  interrupted: the processes in hand were finished, the others not begun`
+  0    everything that could be changed is changed, by this run or an earlier one. Processes that
+       have the library and were skipped for a reason are listed, and counted as "left" in --json
+  1    something failed, a file is not a live patch, the one process that -p names was skipped, or
+       processes were not begun: --deadline expired, or they fork faster than they can be changed
+  2    wrong usage
+  130  interrupted: processes in hand were finished, others not begun`
 
 // Usages of flags that several commands have.
 const (
@@ -128,42 +128,45 @@ func newTrigger(s *console) *cobra.Command {
 		Use:        "trigger FILE...",
 		Short:      "Apply live patches to running processes",
 		SuggestFor: []string{"apply", "patch", "load"},
-		Long: `Applies live patches to running processes. Each FILE is a container, or a quoted wildcard
+		Long: `
+Applies live patches to running processes. Each FILE is a container, or a quoted wildcard
 ('DIRECTORY/*.so') for several. Each process gets the containers built for the libraries it has
-mapped. --dry-run shows everything that can be decided without stopping a process. Then the process
-is stopped once, for microseconds, and all its patches are applied, each wholly or not at all. A busy
-process is tried again until --timeout is over. So is one that would stand still for longer than
---max-stop, as on a machine so busy that its threads wait for a CPU. (On two CPUs, with twelve
-processes calling exec in a loop and a load of 35, one stop in a hundred took 146 to 336 ms.) With
---replace, other live patches of the same libraries are taken out under the same stop.
+mapped. --dry-run shows everything that can be decided without stopping a process. Then the
+process is stopped once, for microseconds, and all its patches are applied, each wholly or not at
+all. A busy process is tried again until --timeout expires. So is one that would be stopped for
+longer than --max-stop, which happens if its threads have to wait for a CPU. (On two CPUs, with
+twelve processes calling exec in a loop and a load of 35, one stop in a hundred took 146 to 336
+ms.) With --replace, other live patches of the same libraries are reverted under the same stop.
 
-A process that was started with libpulp.so (LD_PRELOAD) is patched through it. Any other is patched
-by the native engine, which loads the container from outside (x86_64). Functions must have NOPs at
-their entries. Where the package says so ("entries: any" in lpbuild.yaml), or with --entries=any, the
-native engine also patches functions without NOPs, if that is proven to be safe. The answer of
-libpulp.so is final: no other engine is tried where it is disabled, too old or in an error state. A
-function that another engine has patched is refused; --engine names one of them.
+A process that was started with libpulp.so (LD_PRELOAD) is patched through it. Any other is
+patched by the native engine, which loads the container from outside (x86_64). Functions must have
+NOPs at their entries. Where the package says so ("entries: any" in lpbuild.yaml), or with
+--entries=any, the native engine also patches functions without NOPs if that is provably safe. The
+answer of libpulp.so is final: no other engine is tried where it is disabled, too old or in an
+error state. A function that another engine has patched is refused; --engine selects that engine.
 
 Some processes are skipped: those whose owner does not want live patches (LIBPULP_DISABLE_ON_PATH,
 LIBPULP_DISABLE_ON_USERS, LIBPULP_DISABLE_ON_GROUPS, "ulp set_patchable disable"; the variables do
-not count in a program that runs with other rights than those of the user who started it, such as a
-setuid program), 32-bit programs, emulators (valgrind, qemu), and processes that share their memory
-with another one for good (vfork). They keep the library as it is, and the output names them.
+not count in a program that runs with other rights than those of the user who started it, such as
+a setuid program), 32-bit programs, emulators (valgrind, qemu), and processes that share their
+memory with another one permanently (vfork). They keep the library as it is, and the output names
+them.
 
-A process with a system call filter (seccomp: browsers, containers, systemd services) is patched if
-the filter allows the calls that this takes: mmap, munmap and rt_sigreturn for the native engine. If
-it does not, the process is skipped, named with the call that the filter forbids, and counted as
+A process with a system call filter (seccomp: browsers, containers, systemd services) is patched
+if the filter allows the necessary calls: mmap, munmap and rt_sigreturn for the native engine. If
+it does not, the process is skipped, listed with the call that the filter forbids, and counted as
 left. With --seccomp=suspend, root lifts the filters of the process for the calls that patching
-makes, and no longer. If lpbuild is killed within these microseconds, the process makes such a call
-under its filter, which may end it. That is why it is not the default.
+makes, and no longer. If lpbuild is killed within these microseconds, the process makes such a
+call under its filter, which may kill it. Therefore this is not the default.
 
-A call that began before a function was replaced ends in the old one. With --consistency=functions,
-either engine changes a process only while no thread is in a function that is replaced, or in former
-code of it, or has a call of it on its stack. The process is tried again, less and less often, until
---timeout is over; then a thread and its function are named, and the process is as it was. A dry run
-stops no process, and cannot see that.
+A call that began before a function was replaced ends in the old one. With
+--consistency=functions, either engine changes a process only while no thread is in a function
+that is replaced, or in its former code, or has a call of it on its stack. The process is tried
+again, less and less often, until --timeout expires. Then a thread and its function are named, and
+the process is left as it was. A dry run stops no process, and cannot see this.
 
-What root changes by hand is logged where "lpbuild hook" logs: in the journal (lpbuild-hook), or in /var/log/lpbuild.` + triggerExitHelp,
+Changes that root makes are logged where "lpbuild hook" logs: in the journal (lpbuild-hook), or in
+/var/log/lpbuild.` + triggerExitHelp,
 		Example: `  lpbuild trigger build/x86_64/*.so
   lpbuild trigger --dry-run '/usr/lib64/glibc-livepatches/0.3/*.so'
   lpbuild trigger -p 'nginx*' --replace libc_2.31-150300.63.1_livepatch2.so
@@ -182,13 +185,14 @@ func newRevert(s *console) *cobra.Command {
 	var o liveOptions
 	cmd := &cobra.Command{
 		Use:        "revert FILE... | revert --all LIBRARY | revert --leftovers",
-		Short:      "Take live patches out of running processes",
+		Short:      "Revert live patches in running processes",
 		SuggestFor: []string{"undo", "remove", "unpatch", "unload", "rollback"},
-		Long: `Takes live patches out of running processes: those of the FILEs (containers, or quoted wildcards),
-or with --all those of a library, whatever they are. The functions of the library are then as they
-were. Processes in which a live patch is not applied are left alone. A live patch that is reverted
-while a thread is in it stays in memory for that thread, and a killed engine leaves memory that
-nothing leads to. A second run gives this memory back where it finds nothing else to do; with
+		Long: `
+Reverts live patches in running processes: those in the FILEs (containers, or quoted wildcards),
+or with --all those of a library, whichever they are. Afterwards the functions of the library are
+as they were. Processes in which a live patch is not applied are left alone. A live patch that is
+reverted while a thread is in it stays in memory for that thread, and a killed engine leaves
+memory that is not in use. A second run frees this memory where it finds nothing else to do; with
 --leftovers, it does so in all processes. Everything else is as for "lpbuild trigger".` + triggerExitHelp,
 		Example: `  lpbuild revert libc_2.31-150300.63.1_livepatch2.so
   lpbuild revert -p 4711 --all libc.so.6

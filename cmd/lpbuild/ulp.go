@@ -19,9 +19,9 @@ const exitUlpUsage = 64
 const ulpExitHelp = `
 
 EXIT STATUS
-  0   success
-  1   an error; for livepatchable: the library is not
-  64  the command line was wrong`
+  0    success
+  1    an error
+  64   wrong usage`
 
 // ulpTool is what the commands under "ulp" share.
 type ulpTool struct {
@@ -34,11 +34,14 @@ func newUlp(s *console) *cobra.Command {
 	u := &ulpTool{s: s}
 	cmd := &cobra.Command{
 		Use:   "ulp COMMAND",
-		Short: "Replace libpulp's tool: live patch files and running processes",
-		Long: `A drop-in replacement for libpulp's tool ulp: the same commands, options, messages and exit codes,
+		Short: "Drop-in replacement for libpulp's tool ulp",
+		Long: `
+A drop-in replacement for libpulp's tool ulp: the same commands, options, messages and exit codes,
 for live patch files and for processes that have libpulp.so loaded. If this program is run as ulp,
 it behaves like "lpbuild ulp". Options may be given before or after the command. -q suppresses
 everything but results and errors in descriptions. Messages have no time stamps.` + ulpExitHelp,
+		Example: "  lpbuild ulp patches\n  lpbuild ulp packer libc_livepatch1.dsc\n" +
+			"  lpbuild ulp trigger -p 4711 libc_livepatch1.so",
 		Args: func(cmd *cobra.Command, args []string) error {
 			switch {
 			case u.usage:
@@ -67,7 +70,9 @@ everything but results and errors in descriptions. Messages have no time stamps.
 
 // command returns a command with one argument, the file that it is about.
 func (u *ulpTool) command(cmd *cobra.Command, run func(file string) error) *cobra.Command {
-	cmd.Long += ulpExitHelp
+	if !strings.Contains(cmd.Long, "\nEXIT STATUS\n") {
+		cmd.Long += ulpExitHelp
+	}
 	cmd.Args = func(cmd *cobra.Command, args []string) error {
 		switch {
 		case u.usage:

@@ -16,13 +16,14 @@ func (u *ulpTool) newCheck() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "check -p PID CONTAINER",
 		Short: "Report whether a live patch is applied to a process",
-		Long: `Reports whether a live patch is applied to a process with libpulp.so, on standard error and by the
+		Long: `
+Reports whether a live patch is applied to a process with libpulp.so, on standard error and by the
 exit code. The process is not stopped.
 
 EXIT STATUS
   0    it is not applied
-  1    it is applied; or the file is no live patch
-  64   the command line was wrong
+  1    it is applied, or the file is not a live patch
+  64   wrong usage
   255  unknown: no such process, no libpulp.so in it, or the live patch is not for the process`,
 		Example: "  lpbuild ulp check -p 4711 libc_livepatch1.so",
 	}
@@ -78,7 +79,8 @@ func (u *ulpTool) newMessages() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "messages -p PID",
 		Short: "Print the messages of libpulp.so in a process",
-		Long: `Prints the messages that libpulp.so has written in a process, such as the reason why a live patch
+		Long: `
+Prints the messages that libpulp.so has written in a process, such as the reason why a live patch
 could not be loaded. The process is not stopped. On a terminal, control characters are escaped;
 otherwise the bytes are printed as they are.` + ulpExitHelp,
 		Example: "  lpbuild ulp messages -p 4711",
@@ -121,13 +123,14 @@ func (u *ulpTool) newSetPatchable() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "set_patchable [-p PROCESS] enable|disable",
 		Short: "Enable or disable live patching in processes",
-		Long: `Enables or disables live patching in running processes with libpulp.so. Live patches that are
+		Long: `
+Enables or disables live patching in running processes with libpulp.so. Live patches that are
 applied stay applied. Changes are reported on standard error.
 
 EXIT STATUS
-  0    the processes are as they should be, or could not be changed (libpulp's tool does not tell either)
-  1    the command's word was neither enable nor disable
-  64   the command line was wrong`,
+  0    success, or processes could not be changed: libpulp's tool does not tell these apart
+  1    the argument is neither enable nor disable
+  64   wrong usage`,
 		Example: "  lpbuild ulp set_patchable -p 4711 disable\n  lpbuild ulp set_patchable -u postgres enable",
 	}
 	o.addSelector(cmd)

@@ -18,9 +18,10 @@ func (u *ulpTool) newDump() *cobra.Command {
 	cmd := u.command(&cobra.Command{
 		Use:   "dump [-b] [--revert] FILE",
 		Short: "Print the metadata of a live patch",
-		Long: `Prints the metadata of a live patch: patch id, target, functions with their addresses in the target,
-references with the offsets on both sides, comments, and warnings if the parts do not belong
-together.
+		Long: `
+Prints the metadata of a live patch: patch id, target, functions with their addresses in the
+target, references with the offsets on both sides, comments, and warnings if the parts do not
+belong together.
 
 In addition to what libpulp's tool prints, it shows the whole patch id, the names of referenced
 variables, the build-id of the container, the reverse patch and dependencies.`,

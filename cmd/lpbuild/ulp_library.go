@@ -17,11 +17,12 @@ func (u *ulpTool) newExtract() *cobra.Command {
 	cmd := u.command(&cobra.Command{
 		Use:   "extract [-d DEBUGINFO] [-o OUT.json] LIBRARY",
 		Short: "Write the catalogue of a library",
-		Long: `Writes a catalogue: the name, build-id and symbols of a library, as JSON. Live patches can be packed
-with the catalogue instead of the library, also for functions without NOPs ("ulp packer
---entries=any"). It has private symbols if the library is not stripped, or if its separate debuginfo
-file is given. The library's name is the last element of its path; it must be the name that
-processes load.
+		Long: `
+Writes a catalogue: the name, build-id and symbols of a library, as JSON. Live patches can be
+packed with the catalogue instead of the library, also for functions without NOPs ("ulp packer
+--entries=any"). It has private symbols if the library is not stripped, or if its separate
+debuginfo file is given. The library's name is the last element of its path; it must be the name
+that processes load.
 
 libpulp's packer can read the catalogue, too; it skips the keys that only lpbuild knows.`,
 		Example: `  lpbuild ulp extract /lib64/libc.so.6 -o libc.so.6.json
@@ -86,9 +87,15 @@ func (u *ulpTool) newLivepatchable() *cobra.Command {
 	return u.command(&cobra.Command{
 		Use:   "livepatchable LIBRARY",
 		Short: "Report whether a library can be live patched",
-		Long: `Reports whether a library was built for live patching, on standard error and by the exit code:
+		Long: `
+Reports whether a library was built for live patching, on standard error and by the exit code:
 whether it has a section __patchable_function_entries. It also takes catalogues that "lpbuild ulp
-extract" wrote. With -v, it adds how many functions actually have room for a detour.`,
+extract" wrote. With -v, it adds how many functions actually have room for a detour.
+
+EXIT STATUS
+  0    the library can be live patched
+  1    it cannot, or an error
+  64   wrong usage`,
 		Example: "  lpbuild ulp livepatchable -q /lib64/libc.so.6 || echo no",
 	}, u.runLivepatchable)
 }
@@ -126,10 +133,12 @@ func (u *ulpTool) newPost() *cobra.Command {
 	return u.command(&cobra.Command{
 		Use:   "post LIBRARY",
 		Short: "Prepare a library for live patching",
-		Long: `Merges the two NOPs at the entry of each patchable function into one instruction, so that no thread
-can be between them when a jump is written there. Run it once, after linking and before stripping
-(in a stripped library, private functions are not found). Running it again changes nothing. The file
-is replaced atomically. On architectures other than x86_64 there is nothing to do.`,
+		Long: `
+Merges the two NOPs at the entry of each patchable function into one instruction, so that no
+thread can be between them when a jump is written there. Run it once, after linking and before
+stripping (in a stripped library, private functions are not found). Running it again changes
+nothing. The file is replaced atomically. On architectures other than x86_64 there is nothing to
+do.`,
 		Example: "  lpbuild ulp post libfoo.so.1",
 	}, u.runPost)
 }

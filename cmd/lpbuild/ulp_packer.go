@@ -31,10 +31,11 @@ func (u *ulpTool) newPacker() *cobra.Command {
 	cmd := u.command(&cobra.Command{
 		Use:   "packer [-o FILE] [-l LIVEPATCH] [-t LIBRARY] [-d DEBUGINFO] X.dsc",
 		Short: "Make a live patch of a shared object and a description",
-		Long: `Reads the description X.dsc and embeds the metadata into the container, the shared object that the
-description names. The container is replaced. Relative paths in the description are relative to the
-current directory. The target is an ELF library or a catalogue that "ulp extract" wrote. Private
-functions of a stripped library are found in its separate debuginfo file.
+		Long: `
+Reads the description X.dsc and embeds the metadata into the container, the shared object that the
+description names. The container is replaced. Relative paths in the description are relative to
+the current directory. The target is an ELF library or a catalogue that "ulp extract" wrote.
+Private functions of a stripped library are found in its separate debuginfo file.
 
 A live patch that cannot work is rejected, with all reasons at once: functions that do not exist,
 are indirect (IFUNC), have no room for a detour, or have callers that rely on registers which only
@@ -53,8 +54,8 @@ same name is chosen by its source file or, for one build, by its address: malloc
 0x8b2c0/arena_get:lp.
 
 A pointer in the container that is named lpbuild_original_NAME leads to the former code of the
-replaced function NAME: see "lpbuild build --help". The description needs no line for it. libpulp's
-packer does not know this.
+replaced function NAME: see "lpbuild build --help". The description needs no line for it.
+libpulp's packer does not know this.
 
 A pattern (__memcpy_*:memcpy_lp) stands for the functions that the indirect function memcpy of the
 target can choose. Placeholders ({version}, GLIBCVER ...) are for "lpbuild build"; here they are

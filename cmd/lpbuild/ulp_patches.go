@@ -23,9 +23,10 @@ func (u *ulpTool) newPatches() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "patches [-p PROCESS] [-b]",
 		Short: "List processes with libpulp, their libraries and live patches",
-		Long: `Lists the running processes that have libpulp.so loaded: whether live patching is enabled, which of
-their libraries can be patched, and which live patches are applied, with the time and the numbers of
-bugs and CVEs. No process is stopped.` + ulpExitHelp,
+		Long: `
+Lists the running processes that have libpulp.so loaded: whether live patching is enabled, which
+of their libraries can be patched, and which live patches are applied, with the time and the
+numbers of bugs and CVEs. No process is stopped.` + ulpExitHelp,
 		Example: "  lpbuild ulp patches\n  lpbuild ulp patches -b -p 'nginx*'\n  lpbuild ulp patches -p 4711 --json",
 	}
 	o.addSelector(cmd)

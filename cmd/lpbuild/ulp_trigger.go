@@ -28,13 +28,14 @@ type ulpTriggerOptions struct {
 func (u *ulpTool) newTrigger() *cobra.Command {
 	var o ulpTriggerOptions
 	cmd := &cobra.Command{
-		Use:   "trigger [-p PROCESS] [CONTAINER | 'FOLDER/*.so']",
+		Use:   "trigger [-p PROCESS] [CONTAINER | 'DIRECTORY/*.so']",
 		Short: "Apply live patches to running processes, or revert them",
-		Long: `Applies a live patch, or all that match a quoted wildcard, to running processes that have libpulp.so
-loaded: to all of them, or to those selected by -p and -u. Each process gets the containers for the
-builds of the libraries that it has loaded, all of them under one stop. With --revert, they are
-taken out. With --revert-all, everything that is applied to a library is taken out before the new
-live patch is applied, and only if that can be applied.
+		Long: `
+Applies a live patch, or all that match a quoted wildcard, to running processes that have
+libpulp.so loaded: to all of them, or to those selected by -p and -u. Each process gets the
+containers for the builds of the libraries that it has loaded, all of them under one stop. With
+--revert, they are taken out. With --revert-all, everything that is applied to a library is taken
+out before the new live patch is applied, and only if that can be applied.
 
 It prints one line for each process, and a line with the counts. With -r N, it tries again while a
 process is busy.
@@ -42,10 +43,11 @@ process is busy.
 EXIT STATUS
   0    every process that should be patched is, or was skipped for a reason
   1    something failed
-  64   the command line was wrong
-  130  interrupted: the processes in hand were finished, the others not begun`,
+  64   wrong usage
+  130  interrupted: processes in hand were finished, others not begun`,
 		Example: `  lpbuild ulp trigger -p 4711 libc_livepatch1.so
-  lpbuild ulp trigger --recursive -r 100 --timeout 200 --revert-all=target '/usr/lib64/glibc-livepatches/0.3/*.so'
+  lpbuild ulp trigger --recursive -r 100 --timeout 200 --revert-all=target \
+      '/usr/lib64/glibc-livepatches/0.3/*.so'
   lpbuild ulp trigger --revert libc_livepatch1.so`,
 	}
 	flags := cmd.Flags()

@@ -52,7 +52,7 @@ func versionLine() string {
 func newVersion(s *console) *cobra.Command {
 	return &cobra.Command{
 		Use: "version", Short: "Print version and commit", Args: noArguments,
-		Long:    "Prints the version, and the commit that the program was built from where that is known." + exits(nil, exitError),
+		Long:    "Prints the version and, if known, the commit that the program was built from." + exits(nil, exitError),
 		Example: "  lpbuild version\n  lpbuild version --json",
 		RunE: func(*cobra.Command, []string) error {
 			if s.json {

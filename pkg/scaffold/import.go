@@ -2,6 +2,7 @@ package scaffold
 
 import (
 	"bytes"
+	"cmp"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -41,6 +42,7 @@ type imported struct {
 	patches []Patch
 	files   []file
 	left    []string // what was not taken, and why
+	renamed []string // containers that got another number, with both names
 }
 
 var (
@@ -159,7 +161,10 @@ func (m *imported) description(name string, texts map[string][]byte, numbers map
 	number := fmt.Sprintf("_livepatch%d", numbers[of])
 	container := path.Base(d.Container.Text)
 	if !strings.Contains(container, "{version}-{release}") && !strings.Contains(container, "GLIBCVER") {
-		container = of + "_{version}-{release}_livepatch.so"
+		container = of + "_{version}-{release}" + cmp.Or(containerNumber().FindString(container), number) + ".so"
+	}
+	if former := containerNumber().FindString(container); former != number {
+		m.renamed = append(m.renamed, fmt.Sprintf("%s: %s is now %s", name, container, containerNumber().ReplaceAllString(container, number)))
 	}
 	container = containerNumber().ReplaceAllString(container, number)
 	lines := bytes.SplitAfter(texts[name], []byte("\n"))

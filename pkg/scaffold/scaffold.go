@@ -46,10 +46,11 @@ type Options struct {
 	License      string       // set by Write, for the package
 	// Import is a tree of descriptions and sources that becomes the package, in place of an example. Left, if it is not nil, gets
 	// what is not taken, and why.
-	Import  string
-	Left    *[]string
-	Assumed *[]string // what lpbuild.yaml accepts because of what the sources of the tree say; optional
-	Patches []Patch   // set by Write: those of the tree
+	Import     string
+	Left       *[]string
+	Renumbered *[]string // containers that got another number than their descriptions said; optional
+	Assumed    *[]string // what lpbuild.yaml accepts because of what the sources of the tree say; optional
+	Patches    []Patch   // set by Write: those of the tree
 }
 
 // Repository is an entry of the configuration. Relative paths are meant from the current folder, and become absolute: what
@@ -202,6 +203,9 @@ func (o *Options) files() ([]file, error) {
 		files = append(files, tree.files...)
 		if o.Left != nil {
 			*o.Left = tree.left
+		}
+		if o.Renumbered != nil {
+			*o.Renumbered = tree.renamed
 		}
 		if o.Assumed != nil {
 			*o.Assumed = tree.assumed()
