@@ -4,6 +4,7 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -107,7 +108,8 @@ func manualName(c *cobra.Command) string { return strings.ReplaceAll(c.CommandPa
 // manualPage is a command's man page: what its --help says.
 func manualPage(c *cobra.Command) *manual.Page {
 	p := &manual.Page{
-		Name: manualName(c), Summary: c.Short, Synopsis: []string{useLine(c)}, Text: c.Long, Examples: c.Example, Date: manualDate,
+		Name: manualName(c), Summary: c.Short, Synopsis: []string{useLine(c)}, Examples: c.Example, Date: manualDate,
+		Text: c.Long + "\n" + surroundings(c, [2]string{"ENVIRONMENT", "FILES"}),
 	}
 	c.InitDefaultHelpFlag()
 	for _, flags := range []*pflag.FlagSet{c.NonInheritedFlags(), inherited(c)} {
@@ -124,6 +126,9 @@ func manualPage(c *cobra.Command) *manual.Page {
 		if sub.Parent() == c {
 			p.SeeAlso = append(p.SeeAlso, manualName(sub))
 		}
+	}
+	if slices.ContainsFunc(mentionedFor(files, c), func(m mention) bool { return m.name == buildmatrix.ConfigName }) || !c.HasParent() {
+		p.SeeAlso = append(p.SeeAlso, buildmatrix.ConfigName+"(5)")
 	}
 	return p
 }

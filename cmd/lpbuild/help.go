@@ -62,6 +62,7 @@ func printHelp(cmd *cobra.Command, w io.Writer) {
 	text, exit, _ := strings.Cut(cmd.Long, "\n\nEXIT STATUS\n")
 	fmt.Fprintf(w, "%s\n\n", text)
 	printUsage(cmd, w)
+	fmt.Fprint(w, surroundings(cmd, [2]string{"Environment:", "Files:"}))
 	if exit != "" {
 		fmt.Fprintf(w, "\nExit status:\n%s\n", exit)
 	}

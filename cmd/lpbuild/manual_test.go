@@ -3,9 +3,12 @@ package main
 import (
 	"bytes"
 	"io"
+	"io/fs"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
+	"slices"
 	"strings"
 	"testing"
 
@@ -83,6 +86,70 @@ func TestManualsAgree(t *testing.T) {
 				t.Errorf("%s lacks %q", page, want)
 			}
 		})
+	}
+}
+
+// TestVariablesAreDocumented wants each variable that the program asks for to be in a man page, with the
+// commands that ask for it, and each that is there to be asked for.
+func TestVariablesAreDocumented(t *testing.T) {
+	internal := []string{"PATH", "GOGC"} // of every program; of the Go runtime
+	asked := regexp.MustCompile(`(?:Getenv|LookupEnv)\("([A-Z_]+)"\)|disable\w+ += "([A-Z_]+)"|EnvDir = "([A-Z_]+)"`)
+	found := []string{"HTTPS_PROXY", "HTTP_PROXY", "NO_PROXY", "SSL_CERT_FILE", "SSL_CERT_DIR"} // Go's libraries ask for these
+	for arch := range strings.FieldsSeq("X86_64 PPC64LE AARCH64") {
+		found = append(found, "LPBUILD_CC_"+arch)
+	}
+	for _, dir := range []string{".", "../../pkg"} {
+		check(t, filepath.WalkDir(dir, func(path string, _ fs.DirEntry, err error) error {
+			if err != nil || !strings.HasSuffix(path, ".go") || strings.HasSuffix(path, "_test.go") {
+				return err
+			}
+			text, err := os.ReadFile(path)
+			for _, m := range asked.FindAllStringSubmatch(string(text), -1) {
+				found = append(found, m[1]+m[2]+m[3])
+			}
+			return err
+		}))
+	}
+	var listed []string
+	for _, m := range environment {
+		for name := range strings.SplitSeq(m.name, ", ") {
+			if listed = append(listed, name); !slices.Contains(found, name) {
+				t.Errorf("%s is documented, and nothing asks for it", name)
+			}
+		}
+	}
+	for _, name := range found {
+		if !slices.Contains(listed, name) && !slices.Contains(internal, name) {
+			t.Errorf("%s is asked for, and is not documented", name)
+		}
+	}
+}
+
+// TestSurroundings wants files and variables in --help and on the man page of each command that they
+// are listed for, and that there is each of these commands.
+func TestSurroundings(t *testing.T) {
+	dir := generate(t)
+	known := map[string]bool{}
+	for _, c := range documented(newRoot(rootForTest())) {
+		known[wordsOf(c)] = true
+		var help bytes.Buffer
+		printHelp(c, &help)
+		page := words(shownPage(t, filepath.Join(dir, "man", manualName(c)+".1")))
+		for _, m := range append(mentionedFor(files, c), mentionedFor(environment, c)...) {
+			if want := words(m.name + " " + m.text); !strings.Contains(words(help.String()), want) || !strings.Contains(page, want) {
+				t.Errorf("%s: help or man page lack %q:\n%s\n%s", c.CommandPath(), want, &help, page)
+			}
+		}
+		if (len(mentionedFor(files, c)) > 0) != strings.Contains(page, " FILES ") || (len(mentionedFor(environment, c)) > 0) != strings.Contains(page, " ENVIRONMENT ") {
+			t.Errorf("%s: the man page has not the sections that it should have:\n%s", c.CommandPath(), page)
+		}
+	}
+	for _, m := range append(slices.Clone(files), environment...) {
+		for _, c := range m.commands {
+			if !known[c] {
+				t.Errorf("%s is listed for %q, which is no command", m.name, c)
+			}
+		}
 	}
 }
 
