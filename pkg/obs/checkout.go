@@ -13,7 +13,7 @@ import (
 	"github.com/lpbuild/lpbuild/internal/regularfile"
 )
 
-// ErrNoCheckout says that a folder is not a package that osc checked out.
+// ErrNoCheckout means that a directory is not a package checked out by osc or git.
 var ErrNoCheckout = errors.New("not a checkout of a package")
 
 // maxState bounds a file of osc's bookkeeping, in bytes.
@@ -22,12 +22,13 @@ const maxState = 4 << 20
 // Checkout is a package's directory as osc or git checks it out.
 type Checkout struct {
 	Dir              string
-	Git              bool            // the package is managed in git
-	Project, Package string          // Project is "" in git
-	tracked          map[string]bool // file names that the service has, or will have with the next commit
+	Git              bool   // the package is managed in git
+	Project, Package string // Project is "" in git
+	// file names that the service has, or will have after the next commit
+	tracked map[string]bool
 }
 
-// Open reads what osc or git knows of a checkout.
+// Open reads osc's or git's state of a checkout.
 func Open(ctx context.Context, dir string) (*Checkout, error) {
 	if _, err := os.Stat(filepath.Join(dir, ".osc")); errors.Is(err, os.ErrNotExist) {
 		if is, err := isGit(dir); is || err != nil {
@@ -41,13 +42,14 @@ func Open(ctx context.Context, dir string) (*Checkout, error) {
 	for name, to := range map[string]*string{"_project": &c.Project, "_package": &c.Package} {
 		text, err := readState(dir, name)
 		if errors.Is(err, os.ErrNotExist) {
-			return nil, fmt.Errorf("%s: %w: it has no .osc/%s and no .git: make one with: osc checkout PROJECT PACKAGE, or git clone", dir, ErrNoCheckout, name)
+			return nil, fmt.Errorf("%s: %w: it has neither .osc/%s nor .git: make one with: osc "+
+				"checkout PROJECT PACKAGE, or git clone", dir, ErrNoCheckout, name)
 		}
 		if err != nil {
 			return nil, err
 		}
 		if *to = strings.TrimSpace(string(text)); !isWord(*to) {
-			return nil, fmt.Errorf("%s: %w: .osc/%s has %.80q in it", dir, ErrNoCheckout, name, *to)
+			return nil, fmt.Errorf("%s: %w: .osc/%s contains %.80q", dir, ErrNoCheckout, name, *to)
 		}
 	}
 	text, err := readState(dir, "_files")
@@ -73,18 +75,20 @@ func Open(ctx context.Context, dir string) (*Checkout, error) {
 	return c, nil
 }
 
-// isWord tells whether a name of a project, package or file is one that osc takes for what it is: no option, no path.
+// isWord reports whether osc takes the name of a project, package or file as such, and not as an
+// option or a path.
 func isWord(s string) bool {
-	return s != "" && len(s) <= 255 && s != "." && s != ".." && s[0] != '-' && !strings.ContainsFunc(s, func(r rune) bool {
-		return r == '/' || unicode.IsSpace(r) || !unicode.IsPrint(r)
-	})
+	return s != "" && len(s) <= 255 && s != "." && s != ".." && s[0] != '-' &&
+		!strings.ContainsFunc(s, func(r rune) bool {
+			return r == '/' || unicode.IsSpace(r) || !unicode.IsPrint(r)
+		})
 }
 
 func readState(dir, name string) ([]byte, error) {
 	return regularfile.Read(filepath.Join(dir, ".osc", name), maxState)
 }
 
-// parseFiles reads the service's list of a package's files.
+// parseFiles parses the service's list of a package's files.
 func parseFiles(text []byte) ([]string, error) {
 	var list struct {
 		XMLName xml.Name `xml:"directory"`
@@ -98,7 +102,7 @@ func parseFiles(text []byte) ([]string, error) {
 	var names []string
 	for _, e := range list.Entries {
 		if !isWord(e.Name) {
-			return nil, fmt.Errorf("%.80q is no name of a file", e.Name)
+			return nil, fmt.Errorf("%.80q is not a file name", e.Name)
 		}
 		names = append(names, e.Name)
 	}

@@ -10,10 +10,11 @@ import (
 	"path/filepath"
 )
 
-// checkCurrent refuses a checkout if the service has other files than it: somebody else has committed since, and it is theirs
-// that would be submitted.
+// checkCurrent rejects a checkout if the service has other files: somebody else has committed
+// since, and their files would be submitted.
 func (c *Checkout) checkCurrent(ctx context.Context, osc string, names []string) error {
-	text, err := c.ask(ctx, osc, "api", "/source/"+url.PathEscape(c.Project)+"/"+url.PathEscape(c.Package)+"?expand=1")
+	text, err := c.ask(ctx, osc, "api", "/source/"+url.PathEscape(c.Project)+"/"+
+		url.PathEscape(c.Package)+"?expand=1")
 	if err != nil {
 		return err
 	}
@@ -36,8 +37,10 @@ func (c *Checkout) checkCurrent(ctx context.Context, osc string, names []string)
 		if err != nil {
 			return err
 		}
-		if digest := md5.Sum(data); served[name] != hex.EncodeToString(digest[:]) { //nolint:gosec // as above
-			return fmt.Errorf("%w: the service has another %s than it: somebody has committed since: run osc update and lpbuild dist --obs there",
+		// nolint:gosec // as above
+		if digest := md5.Sum(data); served[name] != hex.EncodeToString(digest[:]) {
+			return fmt.Errorf("%w: the service has another %s: somebody has committed since: run "+
+				"osc update and lpbuild dist --obs there",
 				ErrNotReady, filepath.Join(c.Dir, name))
 		}
 	}

@@ -15,22 +15,23 @@ import (
 	"github.com/lpbuild/lpbuild/pkg/spec"
 )
 
-// ErrGit means that git did not do what it was asked to.
+// ErrGit means that a git command failed.
 var ErrGit = errors.New("git failed")
 
 // isGit reports whether a directory is the top of a git work tree.
 func isGit(dir string) (bool, error) {
-	_, err := os.Lstat(filepath.Join(dir, ".git")) // a file in a submodule and a worktree
+	_, err := os.Lstat(filepath.Join(dir, ".git")) // it is a file in a submodule and a worktree
 	if errors.Is(err, fs.ErrNotExist) {
 		return false, nil
 	}
 	return err == nil, err
 }
 
-// openGit reads the names of the files that git has in its index.
+// openGit lists the files in git's index.
 func openGit(ctx context.Context, dir string) (*Checkout, error) {
 	if _, err := os.Lstat(filepath.Join(dir, "lpbuild.yaml")); err == nil {
-		return nil, fmt.Errorf("%s: %w: it has lpbuild.yaml: the source package needs a repository of its own", dir, ErrNoCheckout)
+		return nil, fmt.Errorf("%s: %w: it has lpbuild.yaml: the source package needs a "+
+			"repository of its own", dir, ErrNoCheckout)
 	}
 	abs, err := filepath.Abs(dir)
 	if err != nil {
@@ -49,11 +50,12 @@ func openGit(ctx context.Context, dir string) (*Checkout, error) {
 	return c, nil
 }
 
-// git runs git in the checkout and returns what it prints.
+// git runs git in the checkout and returns its output.
 func (c *Checkout) git(ctx context.Context, args ...string) (string, error) {
 	cmd := c.command(ctx, "git", args...)
-	for _, v := range os.Environ() { // of a hook that called this program: another repository
-		if !strings.HasPrefix(v, "GIT_DIR=") && !strings.HasPrefix(v, "GIT_WORK_TREE=") && !strings.HasPrefix(v, "GIT_INDEX_FILE=") {
+	for _, v := range os.Environ() { // set by a hook that runs this program: another repository
+		if !strings.HasPrefix(v, "GIT_DIR=") && !strings.HasPrefix(v, "GIT_WORK_TREE=") &&
+			!strings.HasPrefix(v, "GIT_INDEX_FILE=") {
 			cmd.Env = append(cmd.Env, v)
 		}
 	}
@@ -68,14 +70,16 @@ func (c *Checkout) git(ctx context.Context, args ...string) (string, error) {
 	case errors.Is(err, exec.ErrNotFound):
 		return "", fmt.Errorf("%s is a git repository: %w: %w", c.Dir, ErrGit, err)
 	}
-	return "", fmt.Errorf("%w: %s: %w\n%s\nrun it by hand in %s", ErrGit, shellword.Join(append([]string{"git"}, args...)...), err,
+	return "", fmt.Errorf("%w: %s: %w\n%s\nrun it manually in %s", ErrGit,
+		shellword.Join(append([]string{"git"}, args...)...), err,
 		diag.Printable(withoutSecrets(strings.TrimSpace(errs.text.String()))), c.Dir)
 }
 
-// registerGit stages what is new, changed and gone.
+// registerGit stages new, changed and removed files.
 func (c *Checkout) registerGit(ctx context.Context, u *Update, obsolete []string) error {
 	if len(obsolete) > 0 {
-		if _, err := c.git(ctx, append([]string{"rm", "--quiet", "--force", "--"}, obsolete...)...); err != nil {
+		if _, err := c.git(ctx, append([]string{"rm", "--quiet", "--force", "--"},
+			obsolete...)...); err != nil {
 			return err
 		}
 	}
@@ -87,14 +91,16 @@ func (c *Checkout) registerGit(ctx context.Context, u *Update, obsolete []string
 	return err
 }
 
-// GitCommands returns the commands that ask for an update from a git checkout: git pushes the branch,
-// and osc's git-obs opens the pull request. It refuses what [Checkout.Check] refuses, but does not ask the service.
+// GitCommands returns the commands that request an update from a git checkout: git pushes the
+// branch, and osc's git-obs opens the pull request. It rejects what [Checkout.Check] rejects, but
+// does not ask the service.
 func (c *Checkout) GitCommands(ctx context.Context, d *spec.Dist, r Request) ([]string, error) {
 	if r.Incident != "" || r.Supersede != "" {
-		return nil, fmt.Errorf("%s is a git repository: incidents and requests to supersede belong to the service's own checkouts", c.Dir)
+		return nil, fmt.Errorf("%s is a git repository: incidents and requests to supersede "+
+			"belong to the service's own checkouts", c.Dir)
 	}
 	if strings.TrimSpace(r.Message) == "" || strings.ContainsRune(r.Message, 0) {
-		return nil, errors.New("there is no message: say what is fixed")
+		return nil, errors.New("the message is empty: say what is fixed")
 	}
 	if _, err := c.checkFiles(d); err != nil {
 		return nil, err
@@ -104,7 +110,8 @@ func (c *Checkout) GitCommands(ctx context.Context, d *spec.Dist, r Request) ([]
 		return nil, err
 	}
 	if status = strings.TrimRight(status, "\n"); status != "" {
-		return nil, fmt.Errorf("%w: it has changes that are not committed:\n%s\nrun: git commit", ErrNotReady, diag.Printable(status))
+		return nil, fmt.Errorf("%w: it has uncommitted changes:\n%s\nrun: git commit", ErrNotReady,
+			diag.Printable(status))
 	}
 	branch, err := c.git(ctx, "symbolic-ref", "--quiet", "--short", "HEAD")
 	if err != nil {
@@ -112,6 +119,7 @@ func (c *Checkout) GitCommands(ctx context.Context, d *spec.Dist, r Request) ([]
 	}
 	return []string{
 		shellword.Join("git", "push", "origin", strings.TrimSpace(branch)),
-		shellword.Join("git-obs", "pr", "create", "--title=Update "+strings.TrimSuffix(filepath.Base(d.Spec), ".spec"), "--description="+r.Message),
+		shellword.Join("git-obs", "pr", "create", "--title=Update "+
+			strings.TrimSuffix(filepath.Base(d.Spec), ".spec"), "--description="+r.Message),
 	}, nil
 }

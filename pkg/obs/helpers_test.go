@@ -11,11 +11,14 @@ import (
 )
 
 const (
-	newEntry    = "-------------------------------------------------------------------\nFri Jan  2 03:04:05 UTC 2026 - J <j@x>\n\n- Two\n\n"
-	formerEntry = "-------------------------------------------------------------------\nThu Jan  1 03:04:05 UTC 2026 - J <j@x>\n\n- One\n\n"
+	newEntry = "-------------------------------------------------------------------\nFri Jan  " +
+		"2 03:04:05 UTC 2026 - J <j@x>\n\n- Two\n\n"
+	formerEntry = "-------------------------------------------------------------------\nThu Jan  " +
+		"1 03:04:05 UTC 2026 - J <j@x>\n\n- One\n\n"
 )
 
-// world is a service with package lp in project home:jane, and a source package of lp that was written anew.
+// world is a service with package lp in project home:jane, and a source package of lp with new
+// content.
 type world struct {
 	*testing.T
 	service *buildservice.Service
@@ -39,8 +42,11 @@ func newWorld(t *testing.T, served map[string]string) *world {
 	t.Setenv("OSC_CONFIG", config)
 	t.Setenv("HOME", w.home)
 	base := filepath.Join(t.TempDir(), "lp")
-	w.dist = &spec.Dist{Spec: base + ".spec", Archive: base + "-2.tar.xz", Changes: base + ".changes", Rpmlintrc: base + "-rpmlintrc"}
-	for name, text := range map[string]string{w.dist.Spec: "new spec", w.dist.Archive: "new archive", w.dist.Changes: newEntry + formerEntry, w.dist.Rpmlintrc: "lint"} {
+	w.dist = &spec.Dist{Spec: base + ".spec", Archive: base + "-2.tar.xz", Changes: base +
+		".changes", Rpmlintrc: base + "-rpmlintrc"}
+	for name, text := range map[string]string{w.dist.Spec: "new spec",
+		w.dist.Archive: "new archive", w.dist.Changes: newEntry + formerEntry,
+		w.dist.Rpmlintrc: "lint"} {
 		w.write(name, text)
 	}
 	return w
@@ -53,7 +59,7 @@ func (w *world) write(name, text string) {
 	}
 }
 
-// osc runs osc in a folder and returns what it prints.
+// osc runs osc in a directory and returns its output.
 func (w *world) osc(dir string, args ...string) string {
 	w.Helper()
 	cmd := exec.CommandContext(w.Context(), "osc", args...)
@@ -65,7 +71,7 @@ func (w *world) osc(dir string, args ...string) string {
 	return string(out)
 }
 
-// checkout lets osc check the package out.
+// checkout makes osc check the package out.
 func (w *world) checkout() *Checkout {
 	w.Helper()
 	w.osc(w.home, "checkout", "home:jane", "lp")

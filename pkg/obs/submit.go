@@ -17,16 +17,16 @@ import (
 	"github.com/lpbuild/lpbuild/pkg/spec"
 )
 
-// ErrNotReady says that a checkout is not what would have to be submitted.
+// ErrNotReady means that a checkout does not have what would have to be submitted.
 var ErrNotReady = errors.New("the checkout is not ready to be submitted")
 
-// Request is a maintenance request: the question to take a package into an incident.
+// Request is a maintenance request, which asks to take a package into an incident.
 type Request struct {
-	Message         string // what is fixed, for those who review it
-	ReleaseProject  string // where the update is to be released; "": where the package was branched from
-	Incident        string // number of an incident to be merged into; "": a new one
-	IncidentProject string // project to ask; "": the service's default
-	Supersede       string // number of a request that this one is instead of
+	Message         string // what is fixed, for the reviewers
+	ReleaseProject  string // project for the release; "" means where the package was branched from
+	Incident        string // number of an incident to merge into; "" means a new one
+	IncidentProject string // project to ask; "" means the service's default
+	Supersede       string // number of a request that this one replaces
 	NoCleanup       bool   // keep the source project when the request is accepted
 }
 
@@ -34,13 +34,15 @@ type Request struct {
 func (c *Checkout) Args(r Request) ([]string, error) {
 	args := []string{"maintenancerequest"}
 	for _, o := range []struct{ option, value string }{
-		{"--incident-project", r.IncidentProject}, {"--incident", r.Incident}, {"--supersede", r.Supersede},
+		{"--incident-project", r.IncidentProject}, {"--incident", r.Incident},
+		{"--supersede", r.Supersede},
 	} {
 		if o.value == "" {
 			continue
 		}
 		if !isWord(o.value) {
-			return nil, fmt.Errorf("%s: %q is no name that the service takes", o.option, o.value)
+			return nil, fmt.Errorf("%s: %q is not a name that the service accepts", o.option,
+				o.value)
 		}
 		args = append(args, o.option+"="+o.value)
 	}
@@ -48,20 +50,22 @@ func (c *Checkout) Args(r Request) ([]string, error) {
 		args = append(args, "--no-cleanup")
 	}
 	if strings.TrimSpace(r.Message) == "" || strings.ContainsRune(r.Message, 0) {
-		return nil, errors.New("there is no message: say what is fixed")
+		return nil, errors.New("the message is empty: say what is fixed")
 	}
 	args = append(args, "--message="+r.Message)
 	if r.ReleaseProject == "" {
 		return append(args, "."), nil
 	}
 	if !isWord(r.ReleaseProject) {
-		return nil, fmt.Errorf("release project: %q is no name that the service takes", r.ReleaseProject)
+		return nil, fmt.Errorf("release project: %q is not a name that the service accepts",
+			r.ReleaseProject)
 	}
 	return append(args, c.Project, c.Package, r.ReleaseProject), nil
 }
 
-// Check refuses a checkout that is not what dist wrote last, that is not committed, or that is not what the service has any
-// more: a request is about what the service has. It asks osc, and by it the service.
+// Check rejects a checkout that is not what dist last wrote, is not committed, or is not what the
+// service has any more: a request is about the service's files. It asks osc, and through osc the
+// service.
 func (c *Checkout) Check(ctx context.Context, d *spec.Dist, o Options) error {
 	names, err := c.checkFiles(d)
 	if err != nil {
@@ -82,22 +86,25 @@ func (c *Checkout) Check(ctx context.Context, d *spec.Dist, o Options) error {
 		}
 	}
 	if len(changes) > 0 {
-		return fmt.Errorf("%w: it has changes that are not committed:\n%s\nrun: osc commit", ErrNotReady, diag.Printable(strings.Join(changes, "\n")))
+		return fmt.Errorf("%w: it has uncommitted changes:\n%s\nrun: osc commit", ErrNotReady,
+			diag.Printable(strings.Join(changes, "\n")))
 	}
 	return c.checkCurrent(ctx, osc, names)
 }
 
-// CheckDist refuses a package of which there is no source package yet.
+// CheckDist rejects a package that has no source package yet.
 func CheckDist(d *spec.Dist, checkout string) error {
 	for _, path := range []string{d.Archive, d.Changes, d.Rpmlintrc, d.Spec} {
 		if _, err := os.Stat(path); errors.Is(err, fs.ErrNotExist) {
-			return fmt.Errorf("%w: there is no %s: run lpbuild dist --obs %s", ErrNotReady, path, checkout)
+			return fmt.Errorf("%w: there is no %s: run lpbuild dist --obs %s", ErrNotReady, path,
+				checkout)
 		}
 	}
 	return nil
 }
 
-// checkFiles refuses a checkout that is not what dist wrote last, and returns the names of the files.
+// checkFiles rejects a checkout that is not what dist last wrote, and returns the names of the
+// files.
 func (c *Checkout) checkFiles(d *spec.Dist) ([]string, error) {
 	if err := CheckDist(d, c.Dir); err != nil {
 		return nil, err
@@ -111,18 +118,20 @@ func (c *Checkout) checkFiles(d *spec.Dist) ([]string, error) {
 		}
 		got, err := c.read(filepath.Base(path))
 		if err != nil || !bytes.Equal(want, got) {
-			return nil, fmt.Errorf("%w: %s is not what lpbuild dist wrote: run lpbuild dist --obs %s", ErrNotReady, filepath.Join(c.Dir, filepath.Base(path)), c.Dir)
+			return nil, fmt.Errorf("%w: %s is not what lpbuild dist wrote: run lpbuild dist "+
+				"--obs %s", ErrNotReady, filepath.Join(c.Dir, filepath.Base(path)), c.Dir)
 		}
 	}
 	return names, nil
 }
 
-// requestNumber is how osc ends: with the number of what it made.
+// requestNumber matches the end of osc's output, the number of the new request.
 var requestNumber = lazyregexp.New(`(?m)^([0-9]+)\s*\z`)
 
-// Submit makes the request and returns its number. What osc says goes to w as it comes, questions of osc are answered by
-// in; nil: not at all, and osc gives up.
-func (c *Checkout) Submit(ctx context.Context, r Request, o Options, in *os.File, w io.Writer) (string, error) {
+// Submit makes the request and returns its number. osc's output goes to w as it comes, and in
+// answers osc's questions; if in is nil, osc gives up at the first question.
+func (c *Checkout) Submit(ctx context.Context, r Request, o Options, in *os.File,
+	w io.Writer) (string, error) {
 	args, err := c.Args(r)
 	if err != nil {
 		return "", err
@@ -147,11 +156,12 @@ func (c *Checkout) Submit(ctx context.Context, r Request, o Options, in *os.File
 	return number[1], nil
 }
 
-// needed is find where nothing works without osc.
+// needed is find for callers that need osc.
 func (o Options) needed() (string, error) {
 	osc, err := o.find()
 	if err == nil && osc == "" {
-		err = errors.New("osc is not installed, or not in $PATH: it is what speaks to the build service")
+		err = errors.New("osc is not installed, or not in $PATH: it is needed to talk to the " +
+			"build service")
 	}
 	return osc, err
 }

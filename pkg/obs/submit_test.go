@@ -20,19 +20,23 @@ func TestArgs(t *testing.T) {
 		request Request
 		want    string
 	}{
-		"where it was branched from": {Request{Message: "- Fix it"}, `osc maintenancerequest '--message=- Fix it' .`},
+		"where it was branched from": {Request{Message: "- Fix it"},
+			`osc maintenancerequest '--message=- Fix it' .`},
 		"everything": {
-			Request{Message: "it's\nnew", ReleaseProject: "V:Update", Incident: "7", IncidentProject: "V:Maintenance", Supersede: "3", NoCleanup: true},
+			Request{Message: "it's\nnew", ReleaseProject: "V:Update", Incident: "7",
+				IncidentProject: "V:Maintenance", Supersede: "3", NoCleanup: true},
 			`osc maintenancerequest --incident-project=V:Maintenance --incident=7 --supersede=3 --no-cleanup '--message=it'\''s` + "\n" + `new' home:jane lp V:Update`,
 		},
 	} {
 		args, err := c.Args(tc.request)
-		if got := shellword.Join(append([]string{"osc"}, args...)...); err != nil || got != tc.want {
+		if got := shellword.Join(append([]string{"osc"}, args...)...); err != nil ||
+			got != tc.want {
 			t.Errorf("%s: %v\n%s, want\n%s", name, err, got, tc.want)
 		}
 	}
 	for name, r := range map[string]Request{
-		"no message": {Message: " \n"}, "an option for a project": {Message: "x", ReleaseProject: "--yes"}, "a path": {Message: "x", Incident: "../1"},
+		"no message": {Message: " \n"}, "an option for a project": {Message: "x",
+			ReleaseProject: "--yes"}, "a path": {Message: "x", Incident: "../1"},
 		"a NUL": {Message: "a\x00b"}, "two words": {Message: "x", IncidentProject: "a b"},
 	} {
 		if args, err := c.Args(r); err == nil {
@@ -41,14 +45,15 @@ func TestArgs(t *testing.T) {
 	}
 }
 
-// TestSubmit makes a request with the real osc and looks at what arrives.
+// TestSubmit makes a request with the real osc and examines what arrives.
 func TestSubmit(t *testing.T) {
 	w := newWorld(t, map[string]string{"lp.spec": "old"})
 	c := w.checkout()
 	if _, err := c.Update(t.Context(), w.source(0, 0), Options{}); err != nil {
 		t.Fatal(err)
 	}
-	if err := c.Check(t.Context(), w.dist, Options{}); !errors.Is(err, ErrNotReady) || !strings.Contains(err.Error(), "osc commit") {
+	if err := c.Check(t.Context(), w.dist, Options{}); !errors.Is(err, ErrNotReady) ||
+		!strings.Contains(err.Error(), "osc commit") {
 		t.Errorf("not committed: %v", err)
 	}
 	w.osc(c.Dir, "commit", "-m", "update")
@@ -56,7 +61,8 @@ func TestSubmit(t *testing.T) {
 		t.Fatal(err)
 	}
 	var out bytes.Buffer
-	number, err := c.Submit(t.Context(), Request{Message: "- Fix <it>", ReleaseProject: "Vendor:Update"}, Options{}, nil, &out)
+	number, err := c.Submit(t.Context(),
+		Request{Message: "- Fix <it>", ReleaseProject: "Vendor:Update"}, Options{}, nil, &out)
 	if err != nil || number != "4711" {
 		t.Fatalf("request %q, %v\n%s", number, err, &out)
 	}
@@ -65,22 +71,25 @@ func TestSubmit(t *testing.T) {
 		t.Fatalf("%d requests", len(requests))
 	}
 	for _, want := range []string{
-		`type="maintenance_incident"`, `project="home:jane"`, `package="lp"`, `project="Vendor:Maintenance"`, `releaseproject="Vendor:Update"`, "Fix",
+		`type="maintenance_incident"`, `project="home:jane"`, `package="lp"`,
+		`project="Vendor:Maintenance"`, `releaseproject="Vendor:Update"`, "Fix",
 	} {
 		if !strings.Contains(requests[0], want) {
-			t.Errorf("%s is not in\n%s", want, requests[0])
+			t.Errorf("the request lacks %s:\n%s", want, requests[0])
 		}
 	}
 	if strings.Contains(out.String(), buildservice.Password) {
-		t.Errorf("the password is in\n%s", &out)
+		t.Errorf("the request contains the password:\n%s", &out)
 	}
 	w.write(w.dist.Spec, "newer")
-	if err := c.Check(t.Context(), w.dist, Options{}); !errors.Is(err, ErrNotReady) || !strings.Contains(err.Error(), "lpbuild dist --obs") {
+	if err := c.Check(t.Context(), w.dist, Options{}); !errors.Is(err, ErrNotReady) ||
+		!strings.Contains(err.Error(), "lpbuild dist --obs") {
 		t.Errorf("dist is newer: %v", err)
 	}
 }
 
-// TestSubmitOutdated refuses a checkout after somebody else has committed: theirs would be submitted.
+// TestSubmitOutdated rejects a checkout after somebody else has committed: their files would be
+// submitted.
 func TestSubmitOutdated(t *testing.T) {
 	for name, change := range map[string]func(files map[string]string){
 		"changed": func(files map[string]string) { files["lp.spec"] = "theirs" },
@@ -100,23 +109,26 @@ func TestSubmitOutdated(t *testing.T) {
 		}
 		change(files)
 		w.service.Put("home:jane", "lp", files)
-		if err := c.Check(t.Context(), w.dist, Options{}); !errors.Is(err, ErrNotReady) || !strings.Contains(err.Error(), "osc update") {
-			t.Errorf("%s: error is %v, want ErrNotReady and what to do", name, err)
+		if err := c.Check(t.Context(), w.dist, Options{}); !errors.Is(err, ErrNotReady) ||
+			!strings.Contains(err.Error(), "osc update") {
+			t.Errorf("%s: error is %v, want ErrNotReady with a hint", name, err)
 		}
 	}
 }
 
-// TestSubmitFails: a service that is gone, and no osc.
+// TestSubmitFails has a service that is gone, and no osc.
 func TestSubmitFails(t *testing.T) {
 	w := newWorld(t, map[string]string{"lp.spec": "old"})
 	c := w.checkout()
 	w.service.Close()
-	_, err := c.Submit(t.Context(), Request{Message: "x", ReleaseProject: "V"}, Options{}, nil, &bytes.Buffer{})
+	_, err := c.Submit(t.Context(), Request{Message: "x", ReleaseProject: "V"}, Options{}, nil,
+		&bytes.Buffer{})
 	if !errors.Is(err, ErrOsc) || strings.Contains(err.Error(), buildservice.Password) {
 		t.Errorf("error is %v", err)
 	}
 	t.Setenv("PATH", t.TempDir())
-	if _, err := c.Submit(t.Context(), Request{Message: "x"}, Options{}, nil, &bytes.Buffer{}); err == nil || !strings.Contains(err.Error(), "not installed") {
+	if _, err := c.Submit(t.Context(), Request{Message: "x"}, Options{}, nil,
+		&bytes.Buffer{}); err == nil || !strings.Contains(err.Error(), "not installed") {
 		t.Errorf("error is %v", err)
 	}
 	w.write(filepath.Join(c.Dir, "lp.spec"), "x")

@@ -17,36 +17,37 @@ import (
 	"github.com/lpbuild/lpbuild/pkg/spec"
 )
 
-// ErrForeignChanges says that a checkout's changes file has entries that the package folder's has not.
+// ErrForeignChanges means that a checkout's changes file has entries that the package directory's
+// lacks.
 var ErrForeignChanges = errors.New("the changes file of the checkout has entries of its own")
 
-// ErrOtherPackage says that a checkout is of a package with another spec file.
+// ErrOtherPackage means that a checkout is of a package with another spec file.
 var ErrOtherPackage = errors.New("a checkout of another package")
 
-// Source is a source package on its way to the service.
+// Source is a source package to put into a checkout.
 type Source struct {
 	Name   string     // of the package
 	Dist   *spec.Dist // its files
-	Groups int        // flavours that the service builds it in; below 2: none
-	Builds int        // the most builds that one flavour has live patches for
+	Groups int        // number of flavors that the service builds it in; below 2 means none
+	Builds int        // the maximum number of builds that one flavor has live patches for
 }
 
-// Options is how to work.
+// Options controls how to work.
 type Options struct {
-	Osc string // the program; "": osc from $PATH, or none if it is not there
+	Osc string // the program; "" means osc from $PATH, or none if it is missing
 }
 
-// Update is what has become of a checkout.
+// Update describes what happened to a checkout.
 type Update struct {
 	Added   []string // files that the service does not have yet
-	Changed []string // files with other content than before
+	Changed []string // files whose content changed
 	Removed []string // files of former versions
-	Kept    []string // files that lpbuild would write, but a person did
-	Todo    []string // commands that are left to do, because osc is not here
+	Kept    []string // files of a person that lpbuild would otherwise write
+	Todo    []string // commands that remain to be run, because osc is missing
 }
 
-// Update brings the checkout up to date and tells osc or git what is new and what is gone. Nothing is committed. Everything that
-// can be refused is refused before the first file changes.
+// Update updates the checkout and tells osc or git which files are new and which are gone. It
+// commits nothing. Everything that can be rejected is rejected before the first file changes.
 func (c *Checkout) Update(ctx context.Context, s Source, o Options) (*Update, error) {
 	files, err := s.files()
 	if err != nil {
@@ -89,8 +90,9 @@ func (c *Checkout) Update(ctx context.Context, s Source, o Options) (*Update, er
 	return u, c.register(ctx, u, files, obsolete, o)
 }
 
-// register tells osc of files that are new, and takes out those that are gone.
-func (c *Checkout) register(ctx context.Context, u *Update, files []file, obsolete []string, o Options) error {
+// register tells osc which files are new, and removes those that are gone.
+func (c *Checkout) register(ctx context.Context, u *Update, files []file, obsolete []string,
+	o Options) error {
 	for _, f := range files {
 		if !c.tracked[f.name] && !slices.Contains(u.Kept, f.name) {
 			u.Added = append(u.Added, f.name)
@@ -131,8 +133,9 @@ func (c *Checkout) register(ctx context.Context, u *Update, files []file, obsole
 	return nil
 }
 
-// checkPackage refuses the checkout of another package: it has a spec file, and not this package's. What the package is called in
-// the service says nothing, since branches and incidents have names of their own.
+// checkPackage rejects the checkout of another package, which has a spec file with another name.
+// The package's name in the service proves nothing, since branches and incidents have names of
+// their own.
 func (c *Checkout) checkPackage(s Source) error {
 	own := s.Name + ".spec"
 	if c.tracked[own] {
@@ -140,7 +143,8 @@ func (c *Checkout) checkPackage(s Source) error {
 	}
 	for _, name := range slices.Sorted(maps.Keys(c.tracked)) {
 		if c.tracked[name] && filepath.Ext(name) == ".spec" {
-			return fmt.Errorf("%s: %w: it has %s, and no %s: name the right checkout, or take that file out with: %s rm %s",
+			return fmt.Errorf("%s: %w: it has %s, and no %s: give the right checkout, or remove "+
+				"that file with: %s rm %s",
 				c.Dir, ErrOtherPackage, name, own, c.tool(), name)
 		}
 	}
@@ -155,7 +159,8 @@ func (c *Checkout) tool() string {
 	return "osc"
 }
 
-// checkChanges refuses to lose an entry that somebody wrote in the checkout, or that came from the service.
+// checkChanges refuses to lose an entry that somebody wrote in the checkout, or that came from the
+// service.
 func (c *Checkout) checkChanges(s Source) error {
 	name := s.Name + ".changes"
 	text, err := c.read(name)
@@ -175,7 +180,8 @@ func (c *Checkout) checkChanges(s Source) error {
 	}
 	for _, e := range former {
 		if !slices.Contains(entries, e) {
-			return fmt.Errorf("%s: %w: that of %s by %s: put it into the package folder's %s first", filepath.Join(c.Dir, name),
+			return fmt.Errorf("%s: %w: that of %s by %s: add it to the package directory's %s "+
+				"first", filepath.Join(c.Dir, name),
 				ErrForeignChanges, e.Time.Format("2006-01-02 15:04:05"), e.Author, name)
 		}
 	}
@@ -195,7 +201,8 @@ func (c *Checkout) obsolete(s Source, files []file) ([]string, error) {
 		}
 	}
 	for name, tracked := range c.tracked {
-		if tracked && spec.IsArchiveOf(name, s.Name) { // one that is not on the disk any more, too
+		// including one that is no longer on the disk
+		if tracked && spec.IsArchiveOf(name, s.Name) {
 			found[name] = true
 		}
 	}
@@ -222,7 +229,7 @@ func (c *Checkout) obsolete(s Source, files []file) ([]string, error) {
 // maxFile bounds a file of a source package, in bytes.
 const maxFile = 1 << 30
 
-// read returns a file of the checkout; what is no file is in the way.
+// read returns a file of the checkout; anything but a regular file is in the way.
 func (c *Checkout) read(name string) ([]byte, error) {
 	path := filepath.Join(c.Dir, name)
 	info, err := os.Lstat(path)
@@ -230,19 +237,20 @@ func (c *Checkout) read(name string) ([]byte, error) {
 		return nil, err
 	}
 	if !info.Mode().IsRegular() || info.Size() > maxFile {
-		return nil, fmt.Errorf("%s is in the way: it is not a file of a source package: nothing was written", path)
+		return nil, fmt.Errorf("%s is in the way: it is not a file of a source package: nothing "+
+			"was written", path)
 	}
 	return regularfile.Read(path, maxFile)
 }
 
-// file is one that belongs into the checkout.
+// file is one that belongs in the checkout.
 type file struct {
 	name      string
 	data      []byte
-	generated bool // made for the service only; a person may have one of that name
+	generated bool // made for the service only; a person may have one with that name
 }
 
-// files returns all files of the package; the spec file comes after what it names.
+// files returns all files of the package; the spec file follows the files that it names.
 func (s Source) files() ([]file, error) {
 	var all []file
 	for _, path := range []string{s.Dist.Archive, s.Dist.Changes, s.Dist.Rpmlintrc, s.Dist.Spec} {

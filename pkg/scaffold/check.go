@@ -18,22 +18,25 @@ import (
 // maxKey bounds a key file, in bytes.
 const maxKey = 4 << 20
 
-// readKey reads a file with keys that can check signatures, and nothing secret: the file will be published.
+// readKey reads a file with keys that can verify signatures, and without secret ones, since the
+// file will be published.
 func readKey(name string) ([]byte, error) {
 	data, err := regularfile.Read(name, maxKey)
 	switch {
 	case errors.Is(err, regularfile.ErrIrregular), errors.Is(err, regularfile.ErrTooLarge):
-		return nil, fmt.Errorf("key file %s: it is not a file, or too large for one with keys", name)
+		return nil, fmt.Errorf("key file %s: not a regular file, or too large for a key file", name)
 	case err != nil:
 		return nil, fmt.Errorf("key file: %w", err)
 	}
 	if _, err := pgp.ReadKeys(data); err != nil {
-		return nil, fmt.Errorf("key file %s: %w: export the vendor's public key with: gpg --armor --export KEYID", name, err)
+		return nil, fmt.Errorf("key file %s: %w: export the vendor's public key with: gpg "+
+			"--armor --export KEYID", name, err)
 	}
 	return data, nil
 }
 
-// rehearse reads the new files as the other commands will, from a folder of its own, and refuses what they would refuse.
+// rehearse reads the new files as the other commands will, in a temporary directory, and rejects
+// what they would reject.
 func rehearse(dir string, files []file) error {
 	stage, err := os.MkdirTemp("", "lpbuild-init-*")
 	if err != nil {
@@ -54,7 +57,7 @@ func rehearse(dir string, files []file) error {
 	if !errors.As(err, &findings) {
 		return fmt.Errorf("nothing was written: %w", hidden{err, stage, dir})
 	}
-	for _, f := range findings { // the folder in which they were found is gone
+	for _, f := range findings { // the directory in which they were found is gone
 		f.File = filepath.Join(dir, filepath.Base(f.File))
 		f.Message = strings.ReplaceAll(f.Message, stage, dir)
 		f.Hint = cmp.Or(f.Hint, "nothing was written: correct what "+f.File+" would say")
@@ -62,7 +65,7 @@ func rehearse(dir string, files []file) error {
 	return findings
 }
 
-// hidden is an error about a file of one folder that is shown as one of another folder.
+// hidden replaces the directory in the text of an error.
 type hidden struct {
 	err      error
 	from, to string

@@ -21,27 +21,30 @@ import (
 type Patch struct {
 	Library, Description, Source string
 	Test                         string   // "" for none
-	CFlags                       []string // what the source needs of the tree's makefiles
-	Overlaps                     string   // why other patches may replace the same functions; "" if they may not
-	Recursion                    string   // why replacements may take the addresses of what they replace; "" if they may not
+	CFlags                       []string // flags that the source gets from the tree's makefiles
+	// why other patches may replace the same functions; "" if they may not
+	Overlaps string
+	// why replacements may take the addresses of the functions that they replace; "" if they may
+	// not
+	Recursion string
 
-	replaces map[string]string // functions of the library, and what replaces them
+	replaces map[string]string // functions of the library, and their replacements
 }
 
-// What is taken of a tree that is imported.
+// Bounds of an imported tree.
 const (
-	maxImported     = 10_000  // files looked at
+	maxImported     = 10_000  // number of files
 	maxImportedFile = 1 << 20 // bytes
 )
 
-// ErrImport says that a tree has no description for which there is a source.
+// ErrImport means that a tree has no description with a source.
 var ErrImport = errors.New("no live patch to import")
 
 // imported is what was found in a tree.
 type imported struct {
 	patches []Patch
 	files   []file
-	left    []string // what was not taken, and why
+	left    []string // files that were not imported, and why
 	renamed []string // containers that got another number, with both names
 }
 
@@ -52,12 +55,15 @@ var (
 	glibcLibrary    = lazyregexp.New(`^(libc|libpthread|librt|libdl)(-[0-9.]+)?\.so(\.[0-9]+)?$`)
 )
 
-// glibcNames are the libraries of glibc by their names without numbers, and by the words of templates.
-var glibcNames = map[string]string{"libc": "libc.so.6", "libpthread": "libpthread.so.0", "librt": "librt.so.1", "libdl": "libdl.so.2",
-	"LIBC": "libc.so.6", "LIBPTHREAD": "libpthread.so.0", "LIBRT": "librt.so.1", "{library}": "libc.so.6"}
+// glibcNames maps the names of glibc's libraries without numbers, and the words of templates, to
+// the libraries.
+var glibcNames = map[string]string{"libc": "libc.so.6", "libpthread": "libpthread.so.0",
+	"librt": "librt.so.1", "libdl": "libdl.so.2",
+	"LIBC": "libc.so.6", "LIBPTHREAD": "libpthread.so.0", "LIBRT": "librt.so.1",
+	"{library}": "libc.so.6"}
 
-// importTree reads a tree of descriptions and their sources, as packages have it that are made by make and sed. Files keep
-// their places in it, so that what they include is found.
+// importTree reads a tree of descriptions and their sources, of the kind that make and sed process.
+// Files keep their places in it, so that includes are found.
 func importTree(dir string) (*imported, error) {
 	root, err := os.OpenRoot(dir)
 	if err != nil {
@@ -113,17 +119,19 @@ func convert(dir string, texts map[string][]byte) (*imported, error) {
 	for _, name := range names {
 		if strings.Contains(path.Base(name), "_livepatch") && path.Ext(name) == ".c" &&
 			!slices.ContainsFunc(out.patches, func(p Patch) bool { return p.Source == name }) {
-			out.left = append(out.left, name+": no description is beside it: write "+strings.TrimSuffix(name, ".c")+
+			out.left = append(out.left, name+": no description is beside it: write "+
+				strings.TrimSuffix(name, ".c")+
 				".in, unless the tree's makefile makes that")
 		}
 	}
 	if len(out.patches) == 0 {
-		return nil, fmt.Errorf("%s: %w: %s", dir, ErrImport, strings.Join(append(out.left, "it has no .in or .dsc file with its .c file")[:1], "; "))
+		return nil, fmt.Errorf("%s: %w: %s", dir, ErrImport,
+			strings.Join(append(out.left, "it has no .in or .dsc file with a .c file")[:1], "; "))
 	}
 	return out, nil
 }
 
-// description takes one description over, with a container name of its own.
+// describe converts one description, and gives it a container name of its own.
 func (m *imported) description(name string, texts map[string][]byte, numbers map[string]int) {
 	leave := func(why string) { m.left = append(m.left, name+": "+why) }
 	stem := strings.TrimSuffix(name, path.Ext(name))
@@ -160,11 +168,14 @@ func (m *imported) description(name string, texts map[string][]byte, numbers map
 	numbers[of]++
 	number := fmt.Sprintf("_livepatch%d", numbers[of])
 	container := path.Base(d.Container.Text)
-	if !strings.Contains(container, "{version}-{release}") && !strings.Contains(container, "GLIBCVER") {
-		container = of + "_{version}-{release}" + cmp.Or(containerNumber().FindString(container), number) + ".so"
+	if !strings.Contains(container, "{version}-{release}") &&
+		!strings.Contains(container, "GLIBCVER") {
+		container = of + "_{version}-{release}" +
+			cmp.Or(containerNumber().FindString(container), number) + ".so"
 	}
 	if former := containerNumber().FindString(container); former != number {
-		m.renamed = append(m.renamed, fmt.Sprintf("%s: %s is now %s", name, container, containerNumber().ReplaceAllString(container, number)))
+		m.renamed = append(m.renamed, fmt.Sprintf("%s: %s is now %s", name, container,
+			containerNumber().ReplaceAllString(container, number)))
 	}
 	container = containerNumber().ReplaceAllString(container, number)
 	lines := bytes.SplitAfter(texts[name], []byte("\n"))
@@ -180,7 +191,7 @@ func (m *imported) description(name string, texts map[string][]byte, numbers map
 	m.files = append(m.files, file{name, bytes.Join(lines, nil)})
 }
 
-// libraryOf returns the library that a target names, as lpbuild.yaml has it.
+// libraryOf returns the library of a target, as lpbuild.yaml names it.
 func libraryOf(target string) string {
 	if known := glibcNames[target]; known != "" {
 		return known
@@ -195,9 +206,10 @@ func libraryOf(target string) string {
 	return base
 }
 
-// flagsOf returns -I for the directories of the headers that a source includes, and these headers, which are not beside what
-// includes them; a name that several directories have is left to the person. Where _PACKAGE_NAME or _VERSION is asked for, which
-// makefiles of such trees define, it is that of the package.
+// flagsOf returns -I flags for the directories of the headers that a source includes, and these
+// headers, unless they are beside the file that includes them; if several directories have a name,
+// the user has to decide. If the source uses _PACKAGE_NAME or _VERSION, which the makefiles of such
+// trees define, it gets those of the package.
 func flagsOf(source string, texts map[string][]byte) []string {
 	var flags []string
 	add := func(flag string) {
@@ -206,12 +218,15 @@ func flagsOf(source string, texts map[string][]byte) []string {
 		}
 	}
 	files := readBy(source, texts, add)
-	suffix := "" // makefiles define the macros without quotes if the sources put them there
-	if slices.ContainsFunc(files, func(file string) bool { return stringifies().Match(texts[file]) }) {
+	suffix := "" // makefiles define the macros without quotes if the sources add them
+	if slices.ContainsFunc(files, func(file string) bool {
+		return stringifies().Match(texts[file])
+	}) {
 		suffix = "_UNQUOTED"
 	}
 	for _, file := range files {
-		for name, macro := range map[string]string{"_PACKAGE_NAME": "LPBUILD_PACKAGE_NAME", "_VERSION": "LPBUILD_PACKAGE_VERSION"} {
+		for name, macro := range map[string]string{"_PACKAGE_NAME": "LPBUILD_PACKAGE_NAME",
+			"_VERSION": "LPBUILD_PACKAGE_VERSION"} {
 			if bytes.Contains(texts[file], []byte("defined("+name+")")) {
 				add("-D" + name + "=" + macro + suffix)
 			}
@@ -221,8 +236,8 @@ func flagsOf(source string, texts map[string][]byte) []string {
 	return flags
 }
 
-// readBy returns a source and the files of the tree that it includes, in whatever depth. add gets the flags that it takes to find
-// them.
+// readBy returns a source and the files of the tree that it includes, directly or indirectly. add
+// gets the flags needed to find them.
 func readBy(source string, texts map[string][]byte, add func(flag string)) []string {
 	todo := []string{source}
 	for i := 0; i < len(todo) && i < maxImported; i++ {
@@ -250,8 +265,9 @@ func readBy(source string, texts map[string][]byte, add func(flag string)) []str
 	return todo
 }
 
-// overlaps marks patches that share replacements: where several replace a function of one library by the same code, out of one
-// file that all of them read, any of them will do. Trees have such a function in each live patch, to tell which is applied.
+// overlaps marks patches that share replacements: if several replace a function of one library by
+// the same code, from one file that all of them read, any of them will do. Trees have such a
+// function in each live patch, to tell which one is applied.
 func (m *imported) overlaps(texts map[string][]byte) {
 	type function struct{ library, name string }
 	by := map[function][]int{}
@@ -271,13 +287,15 @@ func (m *imported) overlaps(texts map[string][]byte) {
 		from := definedIn(replacement, first.Source, texts)
 		for _, i := range patches {
 			p := m.patches[i]
-			if p.replaces[f.name] != replacement || from == "" || definedIn(replacement, p.Source, texts) != from {
+			if p.replaces[f.name] != replacement || from == "" ||
+				definedIn(replacement, p.Source, texts) != from {
 				for _, i := range patches {
 					differ[i] = true
 				}
 				break
 			}
-			why[i] = append(why[i], fmt.Sprintf("%s of %s is the same code in each", replacement, from))
+			why[i] = append(why[i], fmt.Sprintf("%s of %s is the same code in each", replacement,
+				from))
 		}
 	}
 	for i := range m.patches {
@@ -288,22 +306,24 @@ func (m *imported) overlaps(texts map[string][]byte) {
 	}
 }
 
-// shortJump matches the first byte of a detour on x86_64, as sources write it.
+// shortJump matches the first byte of a detour on x86_64, as sources spell it.
 var shortJump = lazyregexp.New(`(?i)\b0xeb\b`)
 
-// skipsDetour returns why a source may take the addresses of functions that it replaces: code that it reads looks for the jump to
-// the replacement, in order to call what is behind it. That is how live patches for libpulp reach the former code. It returns ""
-// for other sources. The build refuses calls that lead back in any case.
+// skipsDetour returns why a source may take the addresses of functions that it replaces: code that
+// it reads looks for the jump to the replacement, in order to call the code after it, as live
+// patches for libpulp do to reach the former code. It returns "" for other sources. The build
+// rejects calls that lead back in any case.
 func skipsDetour(source string, texts map[string][]byte) string {
 	for _, file := range readBy(source, texts, func(string) {}) {
 		if shortJump().Match(texts[file]) {
-			return file + " looks for the detour (0xEB), to call what is behind it"
+			return file + " looks for the detour (0xEB), to call the code after it"
 		}
 	}
 	return ""
 }
 
-// assumed says what of lpbuild.yaml was concluded from the sources, for a person to check.
+// assumed returns the parts of lpbuild.yaml that were inferred from the sources, for the user to
+// check.
 func (m *imported) assumed() []string {
 	var order []string
 	patches := map[string]int{}
@@ -323,9 +343,11 @@ func (m *imported) assumed() []string {
 	return order
 }
 
-// definedIn returns the file in which a source has the definition of a function; "" if that is not certain.
+// definedIn returns the file in which a source has the definition of a function, or "" if that is
+// uncertain.
 func definedIn(name, source string, texts map[string][]byte) string {
-	definition := regexp.MustCompile(`(?m)^[^#\n;={}()]*\b` + regexp.QuoteMeta(name) + `[ \t]*\([^;{}]*\)[ \t\r\n]*\{`)
+	definition := regexp.MustCompile(`(?m)^[^#\n;={}()]*\b` + regexp.QuoteMeta(name) +
+		`[ \t]*\([^;{}]*\)[ \t\r\n]*\{`)
 	found := ""
 	for _, file := range readBy(source, texts, func(string) {}) {
 		switch n := len(definition.FindAllIndex(texts[file], 2)); {
@@ -339,14 +361,16 @@ func definedIn(name, source string, texts map[string][]byte) string {
 	return found
 }
 
-// sourcesOf returns what may be the source of a description: the file of its name, or all others beside it that are no tests.
+// sourcesOf returns the possible sources of a description: the file with its name, or all others
+// beside it that are not tests.
 func sourcesOf(stem string, texts map[string][]byte) []string {
 	if texts[stem+".c"] != nil {
 		return []string{stem + ".c"}
 	}
 	var others []string
 	for name := range texts {
-		if path.Dir(name) == path.Dir(stem) && path.Ext(name) == ".c" && !strings.HasPrefix(path.Base(name), "test") {
+		if path.Dir(name) == path.Dir(stem) && path.Ext(name) == ".c" &&
+			!strings.HasPrefix(path.Base(name), "test") {
 			others = append(others, name)
 		}
 	}

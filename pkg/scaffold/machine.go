@@ -10,14 +10,17 @@ import (
 	"github.com/lpbuild/lpbuild/pkg/download/repofile"
 )
 
-// MachineRepositories returns the repositories that zypper uses on the machine whose files are below root ("/"), and the
-// keys that RPM came with there. There are none on a machine without zypper, or without such keys.
+// MachineRepositories returns the repositories that zypper uses on the machine with the root
+// directory root, and RPM's initial keys there. It returns none for a machine without zypper or
+// without such keys.
 func MachineRepositories(root string) []Repository {
 	var keys []string
-	for _, pattern := range []string{"usr/lib/rpm/gnupg/keys/*.asc", "usr/lib/rpm/gnupg/keys/*.key"} {
-		found, _ := filepath.Glob(filepath.Join(root, pattern)) // the pattern is a good one
+	for _, pattern := range []string{"usr/lib/rpm/gnupg/keys/*.asc",
+		"usr/lib/rpm/gnupg/keys/*.key"} {
+		found, _ := filepath.Glob(filepath.Join(root, pattern)) // the pattern is valid
 		for _, name := range found {
-			if _, err := readKey(name); err == nil { // one that cannot be used, such as a very old one, is no reason to stop
+			// an unusable key, such as a very old one, is no reason to stop
+			if _, err := readKey(name); err == nil {
 				keys = append(keys, name)
 			}
 		}
@@ -36,7 +39,8 @@ func MachineRepositories(root string) []Repository {
 	}
 	for i := range list {
 		for _, f := range files {
-			if base := filepath.Base(list[i].URL); isDebug(f) && slices.Contains(debuggedBy(f), base) {
+			if base := filepath.Base(list[i].URL); isDebug(f) &&
+				slices.Contains(debuggedBy(f), base) {
 				list[i].Debuginfo = f
 			}
 		}
@@ -44,11 +48,11 @@ func MachineRepositories(root string) []Repository {
 	return list
 }
 
-// maxRepoFile is far beyond any .repo file or os-release, in bytes.
+// maxRepoFile exceeds the size of any .repo file or os-release, in bytes.
 const maxRepoFile = 1 << 20
 
-// MachineProduct returns a name for the product of the machine whose files are below root, such as "sles-15.5"; "" if it does
-// not say what it is.
+// MachineProduct returns a name for the product of the machine with the root directory root, such
+// as "sles-15.5", or "" if unknown.
 func MachineProduct(root string) string {
 	data, err := regularfile.Read(filepath.Join(root, "etc/os-release"), maxRepoFile)
 	if err != nil {
@@ -65,13 +69,14 @@ func MachineProduct(root string) string {
 	return values["ID"] + "-" + values["VERSION_ID"]
 }
 
-// debugWord is how names of repositories say that there is debuginfo in them.
+// debugWord matches the part of a repository's name that marks debuginfo.
 var debugWord = lazyregexp.New(`(?i)[-_.]?debug(info)?`)
 
 func isDebug(name string) bool { return debugWord().MatchString(filepath.Base(name)) }
 
-// debuggedBy returns names of the .repo file whose packages those of a debuginfo repository belong to: its own without the
-// word, as in SLE-Product-SLES15-SP5-Debuginfo-Updates; openSUSE's repo-debug belongs to repo-oss.
+// debuggedBy returns possible names of the .repo file that a debuginfo repository belongs to: its
+// own name without the word, as in SLE-Product-SLES15-SP5-Debuginfo-Updates; openSUSE's repo-debug
+// belongs to repo-oss.
 func debuggedBy(name string) []string {
 	base := debugWord().ReplaceAllString(filepath.Base(name), "")
 	return []string{base, strings.TrimSuffix(base, ".repo") + "-oss.repo"}

@@ -1,7 +1,9 @@
-// Package scaffold writes a new package folder that builds as it is: a configuration, an example of a live patch with its
-// description and its test program, and a README for whoever will maintain it.
+// Package scaffold writes a new package directory that builds without changes: a configuration, an
+// example of a live patch with its description and its test program, and a README for the
+// maintainers.
 //
-// It writes only what is not there yet, and everything or nothing; and nothing that the other commands would refuse.
+// It overwrites nothing, writes all files or none, and writes nothing that the other commands would
+// reject.
 package scaffold
 
 import (
@@ -27,15 +29,15 @@ import (
 	"github.com/lpbuild/lpbuild/templates"
 )
 
-// ErrExists says that the folder already has one of the files.
-var ErrExists = errors.New("is already there")
+// ErrExists means that the directory already has one of the files.
+var ErrExists = errors.New("already exists")
 
-// ErrSecret says that a repository's URL must not be written into a file that is published.
-var ErrSecret = errors.New("the URL has a user, a password or a token in it")
+// ErrSecret means that a repository's URL must not be written to a file that is published.
+var ErrSecret = errors.New("the URL contains a user, a password or a token")
 
-// Options says what to write. The zero values of all but Repositories have defaults.
+// Options says what to write. All fields but Repositories have defaults.
 type Options struct {
-	Name         string       // of the RPM package; default: the folder's name
+	Name         string       // of the RPM package; default: the directory's name
 	Product      string       // default: "product"
 	Arch         []string     // default: x86_64
 	Package      string       // whose builds are patched; default: glibc
@@ -44,24 +46,26 @@ type Options struct {
 	Author       string       // of the first changes entry
 	Time         time.Time    // of the first changes entry
 	License      string       // set by Write, for the package
-	// Import is a tree of descriptions and sources that becomes the package, in place of an example. Left, if it is not nil, gets
-	// what is not taken, and why.
-	Import     string
-	Left       *[]string
-	Renumbered *[]string // containers that got another number than their descriptions said; optional
-	Assumed    *[]string // what lpbuild.yaml accepts because of what the sources of the tree say; optional
-	Patches    []Patch   // set by Write: those of the tree
+	// Import is a tree of descriptions and sources that becomes the package, instead of an example.
+	// Left, if not nil, receives the files that are not imported, with the reasons.
+	Import string
+	Left   *[]string
+	// containers whose numbers differ from those in their descriptions; optional
+	Renumbered *[]string
+	Assumed    *[]string // what lpbuild.yaml accepts because of the tree's sources; optional
+	Patches    []Patch   // set by Write: the live patches of the tree
 }
 
-// Repository is an entry of the configuration. Relative paths are meant from the current folder, and become absolute: what
-// is written must mean the same from the new folder.
+// Repository is an entry of the configuration. Relative paths start at the current directory, and
+// become absolute, so that they mean the same in the new directory.
 type Repository struct {
 	URL, Debuginfo string
-	KeyFiles       []string // copied into keys/; none: the repository is unsigned
-	Keys           []string // set by Write: their names in the package folder
+	KeyFiles       []string // copied to keys/; if there are none, the repository is unsigned
+	Keys           []string // set by Write: their names in the package directory
 }
 
-// Write fills the folder dir, which it makes if it is missing, and returns the names of what it wrote.
+// Write fills the directory dir, which it creates if necessary, and returns the names of the files
+// it wrote.
 func Write(dir string, o Options) ([]string, error) {
 	if err := o.complete(dir); err != nil {
 		return nil, err
@@ -72,7 +76,8 @@ func Write(dir string, o Options) ([]string, error) {
 	}
 	for _, f := range files {
 		if _, err := os.Lstat(filepath.Join(dir, f.name)); err == nil {
-			return nil, fmt.Errorf("%s %w: nothing was written", filepath.Join(dir, f.name), ErrExists)
+			return nil, fmt.Errorf("%s %w: nothing was written", filepath.Join(dir, f.name),
+				ErrExists)
 		} else if !errors.Is(err, fs.ErrNotExist) {
 			return nil, err
 		}
@@ -87,19 +92,20 @@ func Write(dir string, o Options) ([]string, error) {
 	return names, writeAll(dir, files)
 }
 
-// writeAll writes files below dir. If one cannot be written, neither the others are left nor a folder that was made.
+// writeAll writes files below dir. If one cannot be written, it removes the others and the
+// directories it made.
 func writeAll(dir string, files []file) (err error) {
 	var undo []string
 	defer func() {
 		if err != nil {
 			for _, name := range slices.Backward(undo) {
-				_ = os.Remove(name) // the first error is the one that matters; a folder with something else in it stays
+				_ = os.Remove(name) // the first error matters; a directory with other files stays
 			}
 		}
 	}()
 	for _, f := range files {
 		name := filepath.Join(dir, f.name)
-		undo = append(undo, missingFolders(filepath.Dir(name))...)
+		undo = append(undo, missingDirs(filepath.Dir(name))...)
 		if err := atomicfile.Write(name, f.data, 0o644); err != nil {
 			return err
 		}
@@ -108,8 +114,8 @@ func writeAll(dir string, files []file) (err error) {
 	return nil
 }
 
-// missingFolders returns dir and those above it that are not there, the outermost first.
-func missingFolders(dir string) []string {
+// missingDirs returns dir and the missing directories above it, the outermost first.
+func missingDirs(dir string) []string {
 	var missing []string
 	for {
 		if _, err := os.Lstat(dir); !errors.Is(err, fs.ErrNotExist) {
@@ -136,7 +142,8 @@ func (o *Options) complete(dir string) error {
 	if o.Time.IsZero() {
 		o.Time = time.Now()
 	}
-	if err := buildmatrix.CheckPackageName(o.Name); err != nil { // before a file is named so; all else is checked by rehearse
+	// before a file gets that name; rehearse checks everything else
+	if err := buildmatrix.CheckPackageName(o.Name); err != nil {
 		return fmt.Errorf("name: %w: give one with --name", err)
 	}
 	if len(o.Repositories) == 0 {
@@ -158,11 +165,12 @@ func (o *Options) complete(dir string) error {
 	return nil
 }
 
-// glibcLicense is what glibc's code is under; a live patch has parts of it.
-const glibcLicense = "LGPL-2.1-or-later AND LGPL-2.1-or-later WITH GCC-exception-2.0 AND GPL-2.0-or-later"
+// glibcLicense is the license of glibc's code, parts of which a live patch contains.
+const glibcLicense = "LGPL-2.1-or-later AND LGPL-2.1-or-later WITH GCC-exception-2.0 AND " +
+	"GPL-2.0-or-later"
 
-// absolute returns a location that means the same from every folder: a relative path becomes absolute, all else is so already.
-// One with a secret is refused.
+// absolute returns a location that means the same in every directory: relative paths become
+// absolute. Locations with a secret are rejected.
 func absolute(location string) (string, error) {
 	if location == "" {
 		return "", nil
@@ -176,8 +184,9 @@ func absolute(location string) (string, error) {
 	case err != nil:
 		return "", err
 	case fetch.Redact(location) != location:
-		return "", fmt.Errorf("%s: %w, and lpbuild.yaml, which would have it, is part of the source package: put the URL into "+
-			"a .repo file outside of the package folder and name that", here, ErrSecret)
+		return "", fmt.Errorf("%s: %w, and lpbuild.yaml is published with the source package: "+
+			"put the URL into "+
+			"a .repo file outside the package directory and give that", here, ErrSecret)
 	case here.LocalPath() == elsewhere.LocalPath():
 		return location, nil
 	}
@@ -228,27 +237,30 @@ func (o *Options) files() ([]file, error) {
 	if err := first.Check(); err != nil {
 		return nil, err
 	}
-	return append(files, file{o.Name + ".changes", []byte(first.String())}, file{".gitignore", []byte("/build/\n/dist/\n")}), nil
+	return append(files, file{o.Name + ".changes", []byte(first.String())},
+		file{".gitignore", []byte("/build/\n/dist/\n")}), nil
 }
 
-// templates returns the files of templates/scaffold that the directory is made of.
+// templates returns the files of templates/scaffold for the new directory.
 func (o *Options) templates() []string {
 	switch {
 	case o.Import != "":
 		return []string{"lpbuild.yaml.tmpl"}
 	case o.Example():
-		return []string{"README.md.tmpl", "lpbuild.yaml.tmpl", "glibc/libc_livepatch1.c", "glibc/libc_livepatch1.in", "glibc/test.c"}
+		return []string{"README.md.tmpl", "lpbuild.yaml.tmpl", "glibc/libc_livepatch1.c",
+			"glibc/libc_livepatch1.in", "glibc/test.c"}
 	}
-	return []string{"README.md.tmpl", "lpbuild.yaml.tmpl", "other/livepatch1.c.tmpl", "other/livepatch1.in.tmpl"}
+	return []string{"README.md.tmpl", "lpbuild.yaml.tmpl", "other/livepatch1.c.tmpl",
+		"other/livepatch1.in.tmpl"}
 }
 
-// Example reports whether the directory gets an example that builds, which there is for glibc alone.
-// Of another package nothing is known before a download. [FillIn] then stands for its library, for
-// the function to replace and for the replacement.
+// Example reports whether the directory gets an example that builds, which exists for glibc alone.
+// Nothing is known about another package before a download, so [FillIn] then stands for its
+// library, the function to replace and the replacement.
 func (o *Options) Example() bool { return cmp.Or(o.Package, "glibc") == "glibc" }
 
-// FillIn stands in a new package directory where only a person knows what belongs there. It is no
-// name of a library and of no function, so that nothing is built before it is replaced.
+// FillIn in a new package directory marks what only the user can know. It is not the name of a
+// library or a function, so nothing is built before it is replaced.
 const FillIn = "FILL_IN"
 
 func (o *Options) fill(name string, text []byte) ([]byte, error) {
@@ -261,7 +273,7 @@ func (o *Options) fill(name string, text []byte) ([]byte, error) {
 	return b.Bytes(), err
 }
 
-// quoteYAML returns s as a YAML scalar that is read as a text.
+// quoteYAML returns s as a YAML scalar of type string.
 func quoteYAML(s string) (string, error) {
 	data, err := yaml.Marshal(s)
 	if err != nil {
@@ -270,13 +282,13 @@ func quoteYAML(s string) (string, error) {
 	if text := strings.TrimSpace(string(data)); !strings.Contains(text, "\n") {
 		return text, nil
 	}
-	return "", fmt.Errorf("%q is more than one line", s)
+	return "", fmt.Errorf("%q has more than one line", s)
 }
 
-// keys reads the key files and names their places in the package folder.
+// keys reads the key files and determines their places in the package directory.
 func (o *Options) keys() ([]file, error) {
 	var files []file
-	named := map[string]string{} // source → name in the folder
+	named := map[string]string{} // source → name in the directory
 	for i := range o.Repositories {
 		r := &o.Repositories[i]
 		r.Keys = nil

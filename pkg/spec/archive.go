@@ -15,9 +15,9 @@ import (
 	"github.com/lpbuild/lpbuild/internal/regularfile"
 )
 
-// Archive is a source archive to be written: files below one top folder.
+// Archive is a source archive to write: files below one top directory.
 type Archive struct {
-	Top   string            // name of the folder that it unpacks to
+	Top   string            // name of the directory that it unpacks to
 	Files map[string]string // name below Top, with slashes → file on disk
 	Time  time.Time         // of every entry, to the second
 }
@@ -25,8 +25,9 @@ type Archive struct {
 // maxSource bounds one file of the archive, in bytes.
 const maxSource = 1 << 30
 
-// Write writes the archive, compressed. The same files give the same bytes: entries are sorted and belong to root, all have
-// the same time and mode (nothing in it needs to be executable), and the compressor has no options.
+// Write writes the archive, compressed. The same files give the same bytes: entries are sorted and
+// belong to root, all have the same time and mode (nothing needs to be executable), and the
+// compressor has no options.
 func (a *Archive) Write(w io.Writer) error {
 	z, err := xz.WriterConfig{DictCap: 8 << 20}.NewWriter(w)
 	if err != nil {
@@ -44,7 +45,8 @@ func (a *Archive) Write(w io.Writer) error {
 	return z.Close()
 }
 
-// entries returns the names of all files and of the folders that they are in, sorted; folders end in a slash.
+// entries returns the names of all files and of their directories, sorted; directories end in a
+// slash.
 func (a *Archive) entries() []string {
 	set := map[string]bool{a.Top + "/": true}
 	for name := range a.Files {
@@ -64,7 +66,8 @@ func (a *Archive) entries() []string {
 
 func (a *Archive) add(t *tar.Writer, name string) error {
 	h := &tar.Header{
-		Name: name, Mode: 0o644, Uname: "root", Gname: "root", ModTime: a.Time.UTC().Truncate(time.Second), Format: tar.FormatGNU,
+		Name: name, Mode: 0o644, Uname: "root", Gname: "root",
+		ModTime: a.Time.UTC().Truncate(time.Second), Format: tar.FormatGNU,
 	}
 	if name[len(name)-1] == '/' {
 		h.Typeflag, h.Mode = tar.TypeDir, 0o755

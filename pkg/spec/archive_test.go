@@ -11,7 +11,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 )
 
-// tree writes files into a folder of its own and returns them as an archive takes them.
+// tree writes files into a new directory and returns them in the form that an archive takes.
 func tree(t *testing.T, files map[string]string) map[string]string {
 	t.Helper()
 	dir := t.TempDir()
@@ -31,7 +31,8 @@ func tree(t *testing.T, files map[string]string) map[string]string {
 
 var archiveTime = time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
 
-// TestArchive wants the same bytes from two folders, modes and times, and GNU tar to read them.
+// TestArchive expects the same bytes from two directories, modes and times, and that GNU tar can
+// read them.
 func TestArchive(t *testing.T) {
 	content := map[string]string{"b.c": "int b;\n", "a/deep/c.json": "{}", "a.yaml": "x: 1\n"}
 	var first, second bytes.Buffer
@@ -67,8 +68,10 @@ drwxr-xr-x 0/0               0 2026-01-02 03:04:05 x-1/a/deep/
 
 func TestArchiveRefuses(t *testing.T) {
 	dir := t.TempDir()
-	for name, file := range map[string]string{"missing": filepath.Join(dir, "gone"), "a folder": dir} {
-		if err := (&Archive{Top: "x", Files: map[string]string{"f": file}, Time: archiveTime}).Write(&bytes.Buffer{}); err == nil {
+	for name, file := range map[string]string{"missing": filepath.Join(dir, "gone"),
+		"a directory": dir} {
+		if err := (&Archive{Top: "x", Files: map[string]string{"f": file},
+			Time: archiveTime}).Write(&bytes.Buffer{}); err == nil {
 			t.Errorf("%s was archived", name)
 		}
 	}
@@ -76,7 +79,9 @@ func TestArchiveRefuses(t *testing.T) {
 
 func TestIsArchiveOf(t *testing.T) {
 	for file, want := range map[string]bool{
-		"lp-1.0.tar.xz": true, "lp-notes.tar.xz": false, "lp-1.0.txt": false, "lp-0.4~rc1.tar.xz": true, "lp-extra-1.0.tar.xz": false, "lp.tar.xz": false, "other-1.tar.xz": false,
+		"lp-1.0.tar.xz": true, "lp-notes.tar.xz": false, "lp-1.0.txt": false,
+		"lp-0.4~rc1.tar.xz": true, "lp-extra-1.0.tar.xz": false, "lp.tar.xz": false,
+		"other-1.tar.xz": false,
 	} {
 		if got := IsArchiveOf(file, "lp"); got != want {
 			t.Errorf("IsArchiveOf(%q) = %t", file, got)

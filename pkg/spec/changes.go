@@ -16,7 +16,7 @@ import (
 // separator begins each entry of a changes file: 67 dashes.
 const separator = "-------------------------------------------------------------------"
 
-// changesTime is how `LC_ALL=POSIX date -u` writes a moment; the day is padded with a blank.
+// changesTime is the layout of `LC_ALL=POSIX date -u`; the day is padded with a blank.
 const changesTime = "Mon Jan _2 15:04:05 UTC 2006"
 
 // maxChanges bounds a changes file, in bytes.
@@ -26,10 +26,10 @@ const maxChanges = 16 << 20
 type Entry struct {
 	Time   time.Time // UTC, to the second
 	Author string    // "Name <mail>"
-	Text   string    // one or several lines, the first of each item beginning with "- "
+	Text   string    // one or more lines, the first of each item beginning with "- "
 }
 
-// ChangesError says where a changes file is not one.
+// ChangesError is a syntax error in a changes file.
 type ChangesError struct {
 	Line int
 	Msg  string
@@ -37,14 +37,15 @@ type ChangesError struct {
 
 func (e *ChangesError) Error() string { return fmt.Sprintf("line %d: %s", e.Line, e.Msg) }
 
-// String returns the entry as it stands in the file.
+// String returns the entry in the format of the file.
 func (e Entry) String() string {
-	return separator + "\n" + e.Time.UTC().Format(changesTime) + " - " + e.Author + "\n\n" + strings.TrimRight(e.Text, "\n") + "\n\n"
+	return separator + "\n" + e.Time.UTC().Format(changesTime) + " - " + e.Author + "\n\n" +
+		strings.TrimRight(e.Text, "\n") + "\n\n"
 }
 
 var headline = lazyregexp.New(`^(\w{3} \w{3} [ \d]\d \d\d:\d\d:\d\d) (\w+ )?(\d{4}) - (.*)$`)
 
-// ParseChanges reads a changes file: entries, newest first. An empty file has none.
+// ParseChanges parses a changes file: entries, newest first. An empty file has none.
 func ParseChanges(text string) ([]Entry, error) {
 	if len(text) > maxChanges {
 		return nil, &ChangesError{1, fmt.Sprintf("more than %d bytes", maxChanges)}
@@ -62,7 +63,7 @@ func ParseChanges(text string) ([]Entry, error) {
 		line := strings.TrimRight(lines[i], "\r")
 		if line != separator {
 			if len(entries) == 0 && strings.TrimSpace(line) != "" {
-				return nil, &ChangesError{i + 1, "an entry begins with a line of 67 dashes"}
+				return nil, &ChangesError{i + 1, "an entry must begin with a line of 67 dashes"}
 			}
 			body = append(body, line)
 			continue
@@ -70,14 +71,15 @@ func ParseChanges(text string) ([]Entry, error) {
 		finish()
 		i++
 		if i == len(lines) {
-			return nil, &ChangesError{i, "the file ends where date and author belong"}
+			return nil, &ChangesError{i, "the file ends where a date and an author are expected"}
 		}
 		e, err := parseHeadline(strings.TrimRight(lines[i], "\r"))
 		if err != nil {
 			return nil, &ChangesError{i + 1, err.Error()}
 		}
 		if n := len(entries); n > 0 && e.Time.After(entries[n-1].Time) {
-			return nil, &ChangesError{i + 1, "this entry is newer than the one above it: the newest comes first"}
+			return nil, &ChangesError{i + 1, "this entry is newer than the one above it: the " +
+				"newest must come first"}
 		}
 		entries = append(entries, e)
 	}
@@ -88,10 +90,11 @@ func ParseChanges(text string) ([]Entry, error) {
 func parseHeadline(line string) (Entry, error) {
 	m := headline().FindStringSubmatch(line)
 	if m == nil {
-		return Entry{}, fmt.Errorf("%.100q is not like \"Mon Jan  2 15:04:05 UTC 2006 - Name <mail>\"", line)
+		return Entry{}, fmt.Errorf("%.100q does not have the form \"Mon Jan  2 15:04:05 UTC 2006 "+
+			"- Name <mail>\"", line)
 	}
 	if zone := strings.TrimSpace(m[2]); zone != "UTC" && zone != "GMT" {
-		return Entry{}, fmt.Errorf("the time is in zone %q: write it in UTC", zone)
+		return Entry{}, fmt.Errorf("the time has the zone %q: write it in UTC", zone)
 	}
 	t, err := time.Parse("Mon Jan _2 15:04:05 2006", m[1]+" "+m[3])
 	if err != nil {
@@ -100,11 +103,13 @@ func parseHeadline(line string) (Entry, error) {
 	return Entry{Time: t.UTC(), Author: m[4]}, nil
 }
 
-// ReadChanges reads a changes file and insists on at least one entry: its time becomes that of everything in the archive.
+// ReadChanges reads a changes file with at least one entry, whose time becomes that of everything
+// in the archive.
 func ReadChanges(name string) ([]Entry, error) {
 	text, err := regularfile.Read(name, maxChanges)
 	if errors.Is(err, os.ErrNotExist) {
-		return nil, fmt.Errorf("%s: there is no changes file: say what the package is for with: lpbuild changes add \"text\"", name)
+		return nil, fmt.Errorf("%s: there is no changes file: describe the package with: lpbuild "+
+			"changes add \"text\"", name)
 	}
 	if err != nil {
 		return nil, err
@@ -114,12 +119,14 @@ func ReadChanges(name string) ([]Entry, error) {
 		return nil, fmt.Errorf("%s: %w", name, err)
 	}
 	if len(entries) == 0 {
-		return nil, fmt.Errorf("%s: no entry: say what changed with: lpbuild changes add \"text\"", name)
+		return nil, fmt.Errorf("%s: there is no entry: describe the change with: lpbuild changes "+
+			"add \"text\"", name)
 	}
 	return entries, nil
 }
 
-// AddChange puts an entry before those that the file has; a missing file is made. Text without a leading dash gets one.
+// AddChange adds an entry at the top of the file, which it creates if necessary. Text without a
+// leading dash gets one.
 func AddChange(name string, e Entry) error {
 	former, err := regularfile.Read(name, maxChanges)
 	if err != nil && !errors.Is(err, os.ErrNotExist) {
@@ -130,7 +137,8 @@ func AddChange(name string, e Entry) error {
 		return fmt.Errorf("%s: %w", name, err)
 	}
 	if len(entries) > 0 && entries[0].Time.After(e.Time) {
-		return fmt.Errorf("%s: the newest entry is of %s, in the future of %s", name, entries[0].Time.Format(changesTime), e.Time.UTC().Format(changesTime))
+		return fmt.Errorf("%s: the newest entry, of %s, is later than the new one, of %s", name,
+			entries[0].Time.Format(changesTime), e.Time.UTC().Format(changesTime))
 	}
 	if err := e.Check(); err != nil {
 		return err
@@ -139,24 +147,30 @@ func AddChange(name string, e Entry) error {
 		e.Text = "- " + strings.ReplaceAll(e.Text, "\n", "\n  ")
 	}
 	text := e.String() + string(former)
-	if _, err := ParseChanges(text); err != nil { // a year that four digits cannot hold, or too much
-		return fmt.Errorf("%s would not be a changes file any more: %w", name, err)
+	// a year of more than four digits, or too much text
+	if _, err := ParseChanges(text); err != nil {
+		return fmt.Errorf("%s would no longer be a valid changes file: %w", name, err)
 	}
 	return atomicfile.Write(name, []byte(text), 0o644)
 }
 
-// Check refuses what would not be one entry, or would steer the terminal of whoever reads it.
+// Check rejects entries that would not be parsed as one entry, or that would control the reader's
+// terminal.
 func (e Entry) Check() error {
-	isControl := func(r rune) bool { return r < ' ' && r != '\n' && r != '\t' || r >= 0x7f && r <= 0x9f }
+	isControl := func(r rune) bool {
+		return r < ' ' && r != '\n' && r != '\t' || r >= 0x7f && r <= 0x9f
+	}
 	switch {
-	case strings.TrimSpace(e.Author) == "" || strings.ContainsAny(e.Author, "\n\t") || strings.ContainsFunc(e.Author, isControl):
+	case strings.TrimSpace(e.Author) == "" || strings.ContainsAny(e.Author, "\n\t") ||
+		strings.ContainsFunc(e.Author, isControl):
 		return fmt.Errorf("the author %q is not one line of text", e.Author)
 	case strings.TrimSpace(strings.TrimLeft(e.Text, "- \n\t")) == "":
-		return errors.New("there is no text: say what changed for the customer")
-	case strings.ContainsFunc(e.Text, isControl) || !utf8.ValidString(e.Text) || !utf8.ValidString(e.Author):
-		return errors.New("the text has control characters in it")
+		return errors.New("the text is empty: say what changed for the customer")
+	case strings.ContainsFunc(e.Text, isControl) || !utf8.ValidString(e.Text) ||
+		!utf8.ValidString(e.Author):
+		return errors.New("the text contains control characters")
 	case strings.Contains(e.Text, separator):
-		return errors.New("the text must not contain a line of dashes: it would begin another entry")
+		return errors.New("the text contains a line of dashes, which would begin another entry")
 	}
 	return nil
 }

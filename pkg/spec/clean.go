@@ -11,8 +11,9 @@ import (
 	"github.com/lpbuild/lpbuild/pkg/buildmatrix"
 )
 
-// Clean removes what build and dist made in a package folder, by name: files that they did not make stay, and with them
-// the folders that they are in. So does what a link leads to, and the link: they make none. It returns what it removed.
+// Clean removes the files that build and dist made in a package directory, by name. Other files
+// stay, and so do the directories that contain them, links, and the targets of links. It returns
+// the names of what it removed.
 func Clean(c *buildmatrix.Config) ([]string, error) {
 	made, err := buildmatrix.Made(c)
 	if err != nil {
@@ -39,7 +40,8 @@ func Clean(c *buildmatrix.Config) ([]string, error) {
 	return removed, nil
 }
 
-// madeByDist returns what [Make] writes, the leavings of one that was killed included, in the order in which it can be removed.
+// madeByDist returns what [Make] writes, including the leftovers of a killed run, in the order in
+// which it can be removed.
 func madeByDist(c *buildmatrix.Config) ([]string, error) {
 	dist := filepath.Join(c.Dir, DistDir)
 	names, err := archivesOf(dist, c.Name)
@@ -62,7 +64,7 @@ func madeByDist(c *buildmatrix.Config) ([]string, error) {
 	return append(names, dist), nil
 }
 
-// appendStage appends a folder in which files were prepared, after those files.
+// appendStage appends a directory in which files were prepared, after its files.
 func appendStage(names []string, stage, name string, own []string) ([]string, error) {
 	entries, err := os.ReadDir(stage)
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
@@ -70,7 +72,8 @@ func appendStage(names []string, stage, name string, own []string) ([]string, er
 	}
 	for _, e := range entries {
 		base := strings.TrimSuffix(e.Name(), ".former")
-		if hidden, ok := strings.CutPrefix(base, "."); ok { // a file that was being written has a number behind its name
+		// a file that was being written has a number at the end of its name
+		if hidden, ok := strings.CutPrefix(base, "."); ok {
 			base = strings.TrimSuffix(hidden, filepath.Ext(hidden))
 		}
 		if IsArchiveOf(base, name) || slices.Contains(own, base) {
@@ -85,7 +88,8 @@ func escapeGlob(name string) string {
 	return strings.NewReplacer(`\`, `\\`, "*", `\*`, "?", `\?`, "[", `\[`).Replace(name)
 }
 
-// isOurs reports whether name is a file or a folder, and reached from dir through folders only.
+// isOurs reports whether name is a file or a directory, and reached from dir through directories
+// only.
 func isOurs(dir, name string) (bool, error) {
 	rel, err := filepath.Rel(dir, name)
 	if err != nil || !filepath.IsLocal(rel) {
@@ -108,7 +112,7 @@ func isOurs(dir, name string) (bool, error) {
 	return true, nil
 }
 
-// isNotEmpty reports whether name is a folder in which something is left: somebody else's.
+// isNotEmpty reports whether name is a directory that still has files, which are not ours.
 func isNotEmpty(name string) bool {
 	entries, err := os.ReadDir(name)
 	return err == nil && len(entries) > 0

@@ -9,17 +9,18 @@ import (
 	"github.com/google/go-cmp/cmp"
 )
 
-// TestClean removes what dist wrote, the leavings of a killed one included, and no file beside.
+// TestClean removes what dist wrote, including the leftovers of a killed run, and no other file.
 func TestClean(t *testing.T) {
-	c, l, r := folder(t)
+	c, l, r := newPackage(t)
 	l.Builds = nil
 	before := content(t, c.Dir)
 	if _, err := Make(t.Context(), c, l, r); err != nil {
 		t.Fatal(err)
 	}
 	put(t, c.Dir, map[string]string{
-		"dist/lp-0.9.tar.xz": "former", "dist/.lpbuild-dist-123/lp.spec": "x", "dist/.lpbuild-dist-123/lp-1.0.tar.xz.former": "x",
-		"dist/.lpbuild-dist-123/.lp-rpmlintrc.456": "x",
+		"dist/lp-0.9.tar.xz": "former", "dist/.lpbuild-dist-123/lp.spec": "x",
+		"dist/.lpbuild-dist-123/lp-1.0.tar.xz.former": "x",
+		"dist/.lpbuild-dist-123/.lp-rpmlintrc.456":    "x",
 	})
 	removed, err := Clean(c)
 	if err != nil {
@@ -36,12 +37,15 @@ func TestClean(t *testing.T) {
 	}
 }
 
-// TestCleanKeepsOthers keeps files that have other names, folders that have the names of our files, and links.
+// TestCleanKeepsOthers keeps files with other names, directories with the names of our files, and
+// links.
 func TestCleanKeepsOthers(t *testing.T) {
-	c, _, _ := folder(t)
+	c, _, _ := newPackage(t)
 	put(t, c.Dir, map[string]string{
-		"dist/mine.patch": "x", "dist/lp.spec.orig": "x", "dist/lp-notes.tar.xz": "x", "dist/other.spec": "x", "dist/.osc/_apiurl": "x",
-		"dist/.lpbuild-dist-9/mine": "x", "dist/lp-rpmlintrc/x": "x", "build/notes.txt": "x", "build/x86_64/core": "x", "precious": "x",
+		"dist/mine.patch": "x", "dist/lp.spec.orig": "x", "dist/lp-notes.tar.xz": "x",
+		"dist/other.spec": "x", "dist/.osc/_apiurl": "x",
+		"dist/.lpbuild-dist-9/mine": "x", "dist/lp-rpmlintrc/x": "x", "build/notes.txt": "x",
+		"build/x86_64/core": "x", "precious": "x",
 	})
 	if err := os.Symlink("../precious", filepath.Join(c.Dir, "dist/lp.changes")); err != nil {
 		t.Fatal(err)
@@ -56,9 +60,9 @@ func TestCleanKeepsOthers(t *testing.T) {
 	}
 }
 
-// TestCleanFollowsNoLink keeps what build and dist lead to if somebody made links of them.
+// TestCleanFollowsNoLink keeps the targets of links that somebody made in place of build and dist.
 func TestCleanFollowsNoLink(t *testing.T) {
-	c, _, _ := folder(t)
+	c, _, _ := newPackage(t)
 	elsewhere := t.TempDir()
 	put(t, elsewhere, map[string]string{
 		"lp.spec": "x", "lp-1.0.tar.xz": "x", ".lpbuild-dist-1/lp.spec": "x",
@@ -75,16 +79,16 @@ func TestCleanFollowsNoLink(t *testing.T) {
 		t.Errorf("removed %q, %v", removed, err)
 	}
 	if d := cmp.Diff(before, content(t, elsewhere)); d != "" {
-		t.Errorf("behind the link (-want +got):\n%s", d)
+		t.Errorf("at the target of the link (-want +got):\n%s", d)
 	}
 	if d := cmp.Diff(here, content(t, c.Dir)); d != "" {
-		t.Errorf("in the folder (-want +got):\n%s", d)
+		t.Errorf("in the directory (-want +got):\n%s", d)
 	}
 }
 
-// TestCleanBuild removes the containers that the report names, through folders only.
+// TestCleanBuild removes the containers that the report names, through directories only.
 func TestCleanBuild(t *testing.T) {
-	c, _, _ := folder(t)
+	c, _, _ := newPackage(t)
 	put(t, c.Dir, map[string]string{
 		"build/report.json": `{"format": 1, "cells": [{"status": "built", "arch": "x86_64", "container": "a.so"}, {"status": "built", "arch": "ppc64le", "container": "a.so"}]}`,
 		"build/x86_64/a.so": "x", "build/x86_64/b.so": "mine", "elsewhere/a.so": "somebody's",
@@ -101,7 +105,8 @@ func TestCleanBuild(t *testing.T) {
 			delete(got, name)
 		}
 	}
-	want := map[string]string{"build/": "", "build/x86_64/": "", "build/x86_64/b.so": "mine", "build/ppc64le": "-> ../elsewhere", "elsewhere/": "", "elsewhere/a.so": "somebody's"}
+	want := map[string]string{"build/": "", "build/x86_64/": "", "build/x86_64/b.so": "mine",
+		"build/ppc64le": "-> ../elsewhere", "elsewhere/": "", "elsewhere/a.so": "somebody's"}
 	if d := cmp.Diff(want, got); d != "" {
 		t.Errorf("after clean (-want +got):\n%s", d)
 	}

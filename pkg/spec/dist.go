@@ -21,20 +21,21 @@ import (
 	"github.com/lpbuild/lpbuild/pkg/ulp"
 )
 
-// DistDir is the folder for the source package below a package folder.
+// DistDir is the directory of the source package below a package directory.
 const DistDir = "dist"
 
-// Dist is what [Make] wrote.
+// Dist holds the paths of what [Make] wrote.
 type Dist struct {
 	Spec, Archive, Changes, Rpmlintrc string // paths
 }
 
-// Make writes the source package of a package folder into its dist folder: spec file, source archive and changes file.
-// r is the report of a build of the same inputs, for every architecture of the configuration: only that knows the headers
-// that the archive must have.
+// Make writes the source package of a package directory into its dist directory: spec file, source
+// archive and changes file. r is the report of a build of the same inputs, for every architecture
+// of the configuration: only the report knows which headers the archive needs.
 //
-// What can fail is done before the first file of a former source package is replaced.
-func Make(ctx context.Context, c *buildmatrix.Config, l *download.Lock, r *buildmatrix.Report) (*Dist, error) {
+// Everything that can fail is done before the first file of a former source package is replaced.
+func Make(ctx context.Context, c *buildmatrix.Config, l *download.Lock,
+	r *buildmatrix.Report) (*Dist, error) {
 	changes := filepath.Join(c.Dir, c.Name+".changes")
 	entries, err := ReadChanges(changes)
 	if err != nil {
@@ -70,7 +71,8 @@ func Make(ctx context.Context, c *buildmatrix.Config, l *download.Lock, r *build
 	}
 	d := Paths(c)
 	dir := filepath.Join(c.Dir, DistDir)
-	// The spec file comes after what it names, and the archives that the former one names go last.
+	// The spec file follows the files that it names, and the archives that the former one names are
+	// removed last.
 	set := publication{dir: dir, files: []published{
 		{filepath.Base(d.Archive), packed.Bytes()}, {filepath.Base(d.Changes), changesText},
 		{filepath.Base(d.Rpmlintrc), lint}, {filepath.Base(d.Spec), text},
@@ -81,31 +83,34 @@ func Make(ctx context.Context, c *buildmatrix.Config, l *download.Lock, r *build
 	return d, removeFormer(dir, c.Name, filepath.Base(d.Archive))
 }
 
-// Paths returns where [Make] writes.
+// Paths returns the paths that [Make] writes.
 func Paths(c *buildmatrix.Config) *Dist {
 	base := filepath.Join(c.Dir, DistDir, c.Name)
-	return &Dist{Spec: base + ".spec", Archive: base + "-" + c.Version + ".tar.xz", Changes: base + ".changes", Rpmlintrc: base + "-rpmlintrc"}
+	return &Dist{Spec: base + ".spec", Archive: base + "-" + c.Version + ".tar.xz", Changes: base +
+		".changes", Rpmlintrc: base + "-rpmlintrc"}
 }
 
-// checkPublishable refuses what must not leave the engineer's machine: secrets in URLs, and a catalogue that an offline
-// build would not accept.
+// checkPublishable rejects what must not leave the engineer's machine: secrets in URLs, and a
+// catalogue that an offline build would not accept.
 func checkPublishable(c *buildmatrix.Config, l *download.Lock) error {
 	for _, r := range c.Repositories {
 		for _, url := range []string{r.URL, r.Debuginfo} {
 			if url != "" && fetch.Redact(url) != url {
-				return fmt.Errorf("%s: the URL %s has a user, a password or a token in it, and the file is part of the source package: "+
-					"put the URL into a .repo file outside of the folder and name that", c.Path, fetch.Redact(url))
+				return fmt.Errorf("%s: the URL %s contains a user, a password or a token, and "+
+					"the file is published with the source package: "+
+					"put the URL into a .repo file outside the directory and give "+
+					"that", c.Path, fetch.Redact(url))
 			}
 		}
 	}
 	return l.CheckFiles(c.Dir)
 }
 
-// ErrIncomplete says that a build did not try everything that the source package is for.
+// ErrIncomplete means that a build did not try everything that the source package is for.
 var ErrIncomplete = errors.New("not everything is built")
 
-// checkComplete refuses a report that lacks a cell of the matrix. One architecture alone is not enough: sources and headers
-// that only another one includes would be missing in the archive.
+// checkComplete rejects a report that lacks a cell of the matrix. One architecture alone is not
+// enough: the archive would lack sources and headers that only another one includes.
 func checkComplete(c *buildmatrix.Config, l *download.Lock, r *buildmatrix.Report) error {
 	type cell struct{ patch, arch, name, version, release, target string }
 	built := map[cell]bool{}
@@ -116,24 +121,28 @@ func checkComplete(c *buildmatrix.Config, l *download.Lock, r *buildmatrix.Repor
 	var arches []string
 	for _, want := range buildmatrix.Cells(c, l) {
 		b := want.Build
-		key := cell{want.Patch.Description, string(want.Arch), b.Name, b.Version, b.Release, want.Library.BuildID}
+		key := cell{want.Patch.Description, string(want.Arch), b.Name, b.Version, b.Release,
+			want.Library.BuildID}
 		if built[key] {
 			continue
 		}
 		if missing[key.arch]++; missing[key.arch] == 1 {
-			arches, first[key.arch] = append(arches, key.arch), fmt.Sprintf("%s for %s", key.patch, b.NEVRA())
+			arches, first[key.arch] = append(arches, key.arch), fmt.Sprintf("%s for %s", key.patch,
+				b.NEVRA())
 		}
 	}
 	var errs []error
 	for _, arch := range arches {
-		errs = append(errs, fmt.Errorf("%w: %s: %d containers are missing, the first is of %s: run lpbuild build --arch %s, "+
-			"where a compiler for it is installed: the source package is for all of \"arch\"", ErrIncomplete, arch, missing[arch], first[arch], arch))
+		errs = append(errs, fmt.Errorf("%w: %s: %d containers are missing, the first is of %s: "+
+			"run lpbuild build --arch %s, "+
+			"where a compiler for it is installed: the source package is for all of "+
+			"\"arch\"", ErrIncomplete, arch, missing[arch], first[arch], arch))
 	}
 	return errors.Join(errs...)
 }
 
-// files returns what goes into the source archive: configuration, lock, catalogue, and every file that the configuration
-// names or the compiler read. Nothing else of the folder does.
+// files returns the files of the source archive: configuration, lock, catalogue, and every file
+// that the configuration names or the compiler read, but no others of the directory.
 func files(c *buildmatrix.Config, l *download.Lock, r *buildmatrix.Report) map[string]string {
 	names := []string{buildmatrix.ConfigName, buildmatrix.LockName}
 	for _, repo := range c.Repositories {
@@ -155,11 +164,12 @@ func files(c *buildmatrix.Config, l *download.Lock, r *buildmatrix.Report) map[s
 	return all
 }
 
-// describe collects what the spec file says.
+// describe collects the properties for the spec file.
 func describe(c *buildmatrix.Config, l *download.Lock) (*Package, error) {
 	p := &Package{
-		Name: c.Name, Version: c.Version, Summary: c.Summary, License: c.License, URL: c.URL, Unsigned: l.IsUnsigned(),
-		Bundled: c.Engine == buildmatrix.EngineBundled,
+		Name: c.Name, Version: c.Version, Summary: c.Summary, License: c.License, URL: c.URL,
+		Unsigned: l.IsUnsigned(),
+		Bundled:  c.Engine == buildmatrix.EngineBundled,
 	}
 	for _, pkg := range c.Packages {
 		p.Packages = append(p.Packages, pkg.Name)
@@ -195,7 +205,8 @@ func describe(c *buildmatrix.Config, l *download.Lock) (*Package, error) {
 
 func descriptionText(p *Package, what string) string {
 	var b strings.Builder
-	b.WriteString(fill("", fmt.Sprintf("Security fixes for %s that are applied to running processes, without restarting them. "+
+	b.WriteString(fill("", fmt.Sprintf("Security fixes for %s that are applied to running "+
+		"processes, without restarting them. "+
 		"One shared object per released build of %s.", what, what)))
 	if len(p.Comments) > 0 {
 		b.WriteString("\n\nFixes:")
@@ -206,7 +217,7 @@ func descriptionText(p *Package, what string) string {
 	return b.String()
 }
 
-// lineWidth is as long as rpmlint wants the lines of a description, in characters.
+// lineWidth is rpmlint's limit for the lines of a description, in characters.
 const lineWidth = 76
 
 // fill breaks text into lines; the first begins with bullet, the others with as many blanks.
@@ -214,7 +225,8 @@ func fill(bullet, text string) string {
 	var lines []string
 	line := bullet
 	for word := range strings.FieldsSeq(text) {
-		if len(strings.TrimSpace(line)) > len(strings.TrimSpace(bullet)) && utf8.RuneCountInString(line)+1+utf8.RuneCountInString(word) > lineWidth {
+		if len(strings.TrimSpace(line)) > len(strings.TrimSpace(bullet)) &&
+			utf8.RuneCountInString(line)+1+utf8.RuneCountInString(word) > lineWidth {
 			lines = append(lines, line)
 			line = strings.Repeat(" ", len(bullet))
 		}
@@ -226,7 +238,7 @@ func fill(bullet, text string) string {
 	return strings.Join(append(lines, line), "\n")
 }
 
-// maxDescription is far beyond any description, in bytes.
+// maxDescription exceeds the size of any description, in bytes.
 const maxDescription = 1 << 20
 
 // comments returns the comment lines of a description: CVE and bug numbers.
@@ -248,7 +260,8 @@ func comments(name string) ([]string, error) {
 	return lines, nil
 }
 
-// removeFormer removes archives of other versions that an earlier dist left: a submission must not contain two.
+// removeFormer removes archives of other versions that an earlier dist wrote: a submission must
+// have only one.
 func removeFormer(dir, name, current string) error {
 	found, err := archivesOf(dir, name)
 	if err != nil {
@@ -264,7 +277,7 @@ func removeFormer(dir, name, current string) error {
 	return nil
 }
 
-// archivesOf returns the archives of the package in a folder, which need not exist.
+// archivesOf returns the archives of the package in a directory, which need not exist.
 func archivesOf(dir, name string) ([]string, error) {
 	entries, err := os.ReadDir(dir)
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
@@ -279,10 +292,11 @@ func archivesOf(dir, name string) ([]string, error) {
 	return found, nil
 }
 
-// IsArchiveOf reports whether a file name is that of an archive of the package, in any version: a version begins with a digit
-// and has no dash.
+// IsArchiveOf reports whether a file name is that of an archive of the package in any version. A
+// version begins with a digit and has no dash.
 func IsArchiveOf(file, name string) bool {
 	base, packed := strings.CutSuffix(file, ".tar.xz")
 	version, ok := strings.CutPrefix(base, name+"-")
-	return packed && ok && version != "" && version[0] >= '0' && version[0] <= '9' && !strings.Contains(version, "-")
+	return packed && ok && version != "" && version[0] >= '0' && version[0] <= '9' &&
+		!strings.Contains(version, "-")
 }

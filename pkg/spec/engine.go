@@ -13,22 +13,23 @@ import (
 	rpmhelper "github.com/lpbuild/lpbuild/rpm-helper"
 )
 
-// Engine is the engine that a package with "engine: bundled" carries, and the units by which it takes up processes that were busy.
+// Engine is the engine that a package with "engine: bundled" contains, and the units that retry
+// processes that were busy.
 type Engine struct {
-	Program string   // the file of lpbuild
-	Arch    ulp.Arch // that the package is for
+	Program string   // the executable of lpbuild
+	Arch    ulp.Arch // architecture of the package
 	Package string
 	Path    string // of the engine on the customer's machine
-	Units   string // systemd's folder for units there; "": none are written
+	Units   string // systemd's directory for units there; "" means that none are written
 }
 
-// lpbuildPath is where lpbuild's own package has it.
+// lpbuildPath is the path of lpbuild in its own package.
 const lpbuildPath = "/usr/bin/lpbuild"
 
-// maxPublished is more than any file of a package has, in bytes.
+// maxPublished exceeds the size of any file of a package, in bytes.
 const maxPublished = 1 << 30
 
-// Install puts engine and units to their places below root, and returns their paths.
+// Install writes engine and units to their places below root, and returns their paths.
 func (e Engine) Install(root string) ([]string, error) {
 	if err := e.check(); err != nil {
 		return nil, err
@@ -56,7 +57,8 @@ func (e Engine) Install(root string) ([]string, error) {
 		}
 		paths = append(paths, name)
 	}
-	// The timer belongs to the machine's from the beginning: as much as the package's %post applies live patches.
+	// The package enables its timer itself, just as its %post applies live patches without being
+	// asked.
 	timer := e.Package + "-reconcile.timer"
 	link := filepath.Join(units, "timers.target.wants", timer)
 	if err := os.MkdirAll(filepath.Dir(link), 0o755); err != nil {
@@ -68,21 +70,23 @@ func (e Engine) Install(root string) ([]string, error) {
 	return append(paths, link), os.Symlink("../"+timer, link)
 }
 
-// check refuses an engine that would not run on the customer's machine.
+// check rejects an engine that would not run on the customer's machine.
 func (e Engine) check() error {
 	l, err := ulp.OpenLibrary(e.Program, ulp.LibraryOptions{})
 	if err != nil {
 		return err
 	}
 	if l.Arch != e.Arch {
-		return fmt.Errorf("%s is a program for %s, the package is for %s: build it on a machine of that kind, or with \"engine: system\"",
+		return fmt.Errorf("%s is a program for %s, the package is for %s: build it on a machine "+
+			"of that kind, or with \"engine: system\"",
 			e.Program, l.Arch, e.Arch)
 	}
 	return nil
 }
 
-// unit returns a unit of the package: lpbuild's, with the package's engine and without lpbuild's manual. Where lpbuild is installed
-// its own timer does it for all packages, by the same lock, with the same result.
+// unit returns a unit of the package: lpbuild's, with the package's engine and without lpbuild's
+// manual. Where lpbuild is installed, its own timer does the work for all packages, under the same
+// lock and with the same result.
 func (e Engine) unit(kind string) ([]byte, error) {
 	text, err := rpmhelper.FS.ReadFile("lpbuild-reconcile." + kind)
 	if err != nil {
@@ -100,7 +104,8 @@ func (e Engine) unit(kind string) ([]byte, error) {
 		}
 		b.WriteString(strings.ReplaceAll(line, "lpbuild-reconcile", e.Package+"-reconcile"))
 		if line == "[Unit]\n" && kind == "service" {
-			b.WriteString("# Where lpbuild is installed its timer does this for all packages.\nConditionPathExists=!" + lpbuildPath + "\n")
+			b.WriteString("# Where lpbuild is installed its timer does this for all " +
+				"packages.\nConditionPathExists=!" + lpbuildPath + "\n")
 		}
 	}
 	return b.Bytes(), nil

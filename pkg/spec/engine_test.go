@@ -12,7 +12,7 @@ import (
 	"github.com/lpbuild/lpbuild/pkg/ulp"
 )
 
-// machine is what the program that runs the tests is for.
+// machine is the architecture of the test binary.
 func machine(t *testing.T) ulp.Arch {
 	t.Helper()
 	l, err := ulp.OpenLibrary("/proc/self/exe", ulp.LibraryOptions{})
@@ -22,28 +22,30 @@ func machine(t *testing.T) ulp.Arch {
 	return l.Arch
 }
 
-// TestEngineInstall puts engine and units of two packages and lpbuild's into one system: no file is another's, systemd
-// understands the units, and the timers begin with the machine.
+// TestEngineInstall installs engine and units of two packages and of lpbuild into one system: they
+// share no files, systemd understands the units, and the timers start with the machine.
 func TestEngineInstall(t *testing.T) {
 	root := t.TempDir()
 	var units []string
 	seen := map[string]bool{}
 	for _, name := range []string{"glibc-livepatches", "openssl-livepatches"} {
-		e := Engine{Program: "/proc/self/exe", Arch: machine(t), Package: name, Path: "/usr/libexec/" + name + "/lpbuild", Units: "/usr/lib/systemd/system"}
+		e := Engine{Program: "/proc/self/exe", Arch: machine(t), Package: name,
+			Path: "/usr/libexec/" + name + "/lpbuild", Units: "/usr/lib/systemd/system"}
 		paths, err := e.Install(root)
 		if err != nil || len(paths) != 4 {
 			t.Fatal(paths, err)
 		}
 		for _, path := range paths {
 			if seen[path] || strings.Contains(path, "lpbuild-reconcile") {
-				t.Errorf("%s is another package's, too", path)
+				t.Errorf("%s belongs to two packages", path)
 			}
 			seen[path] = true
 		}
 		if info, err := os.Stat(paths[0]); err != nil || info.Mode().Perm() != 0o755 {
 			t.Errorf("the engine: %v, %v", info.Mode(), err)
 		}
-		if target, err := os.Readlink(paths[3]); err != nil || target != "../"+name+"-reconcile.timer" {
+		if target, err := os.Readlink(paths[3]); err != nil ||
+			target != "../"+name+"-reconcile.timer" {
 			t.Errorf("timers.target wants %q, %v", target, err)
 		}
 		units = append(units, paths[1], paths[2])
@@ -51,13 +53,14 @@ func TestEngineInstall(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		for _, want := range []string{"ConditionPathExists=!/usr/bin/lpbuild\n", "ExecStart=/usr/libexec/" + name + "/lpbuild hook reconcile\n", "(" + name + ")\n"} {
+		for _, want := range []string{"ConditionPathExists=!/usr/bin/lpbuild\n",
+			"ExecStart=/usr/libexec/" + name + "/lpbuild hook reconcile\n", "(" + name + ")\n"} {
 			if !strings.Contains(string(text), want) {
 				t.Errorf("the service has no %q:\n%s", want, text)
 			}
 		}
 		if strings.Contains(string(text), "Documentation=") {
-			t.Error("the service names a manual that the package does not bring")
+			t.Error("the service refers to a manual that the package does not have")
 		}
 		if again, err := e.Install(root); err != nil || cmp.Diff(paths, again) != "" {
 			t.Errorf("installed again: %v, %v", again, err)
@@ -66,7 +69,7 @@ func TestEngineInstall(t *testing.T) {
 	verifyUnits(t, root, units)
 }
 
-// verifyUnits lets systemd read units, with a program in the engines' places that is there.
+// verifyUnits has systemd check units, with an existing program in place of the engines.
 func verifyUnits(t *testing.T, root string, units []string) {
 	t.Helper()
 	if _, err := exec.LookPath("systemd-analyze"); err != nil {
@@ -77,10 +80,14 @@ func verifyUnits(t *testing.T, root string, units []string) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		put(t, filepath.Dir(unit), map[string]string{filepath.Base(unit): strings.ReplaceAll(string(text), "=/usr/libexec", "="+root+"/usr/libexec")})
+		put(t, filepath.Dir(unit),
+			map[string]string{filepath.Base(unit): strings.ReplaceAll(string(text), "=/usr/libexec",
+				"="+root+"/usr/libexec")})
 	}
-	out, err := exec.CommandContext(t.Context(), "systemd-analyze", append([]string{"verify", "--man=no", "--recursive-errors=no"}, units...)...).CombinedOutput()
-	for line := range strings.Lines(string(out)) { // of the machine's own units there may be something to say
+	out, err := exec.CommandContext(t.Context(), "systemd-analyze",
+		append([]string{"verify", "--man=no", "--recursive-errors=no"},
+			units...)...).CombinedOutput()
+	for line := range strings.Lines(string(out)) { // the machine's own units may cause messages
 		if strings.Contains(line, "-livepatches-reconcile") {
 			t.Error(line)
 		}
@@ -90,7 +97,7 @@ func verifyUnits(t *testing.T, root string, units []string) {
 	}
 }
 
-// TestEngineRefuses wants no engine in a package that could not run where the package goes.
+// TestEngineRefuses rejects an engine that could not run on the package's machines.
 func TestEngineRefuses(t *testing.T) {
 	root := t.TempDir()
 	other := ulp.PPC64LE
@@ -98,7 +105,8 @@ func TestEngineRefuses(t *testing.T) {
 		other = ulp.X86_64
 	}
 	script := filepath.Join(t.TempDir(), "lpbuild")
-	put(t, filepath.Dir(script), map[string]string{"lpbuild": "#!/bin/sh\n" + strings.Repeat("#", 100)})
+	put(t, filepath.Dir(script), map[string]string{"lpbuild": "#!/bin/sh\n" +
+		strings.Repeat("#", 100)})
 	for want, e := range map[string]Engine{
 		"the package is for " + string(other): {Program: "/proc/self/exe", Arch: other},
 		"neither ELF":                         {Program: script, Arch: machine(t)},
@@ -110,6 +118,6 @@ func TestEngineRefuses(t *testing.T) {
 		}
 	}
 	if found, err := os.ReadDir(root); err != nil || len(found) > 0 {
-		t.Errorf("it made %v, %v", found, err)
+		t.Errorf("it created %v, %v", found, err)
 	}
 }

@@ -2,16 +2,18 @@ package spec
 
 import "fmt"
 
-// Flavor is a part of the package that the build service builds by itself: the group K of N of its builds.
+// Flavor is a part of the package that the build service builds separately: group K of N of its
+// builds.
 type Flavor struct{ K, N int }
 
-// Name is what the service calls it.
+// Name is the service's name for it.
 func (f Flavor) Name() string { return fmt.Sprintf("group%dof%d", f.K, f.N) }
 
-// Group is what "lpbuild build --group" calls it.
+// Group is the argument of "lpbuild build --group" for it.
 func (f Flavor) Group() string { return fmt.Sprintf("%d/%d", f.K, f.N) }
 
-// Flavors returns those of a package in that many groups; a package that is built as a whole has none.
+// Flavors returns the flavors of a package with that many groups; a package that is built as a
+// whole has none.
 func Flavors(groups int) []Flavor {
 	var all []Flavor
 	for k := 1; groups > 1 && k <= groups; k++ {
@@ -20,5 +22,5 @@ func Flavors(groups int) []Flavor {
 	return all
 }
 
-// Flavors returns the package's.
+// Flavors returns the package's flavors.
 func (p Package) Flavors() []Flavor { return Flavors(p.Groups) }

@@ -8,7 +8,8 @@ import (
 	"testing"
 )
 
-// flavored is query for a spec file as the build service hands it to a worker; with "@BUILD_FLAVOR@" as it lies there.
+// flavored is query for a spec file as the build service passes it to a worker; with
+// "@BUILD_FLAVOR@", for the unchanged file.
 func flavored(t *testing.T, p Package, flavor, format string) string {
 	t.Helper()
 	text, err := p.Render()
@@ -16,18 +17,20 @@ func flavored(t *testing.T, p Package, flavor, format string) string {
 		t.Fatal(err)
 	}
 	name := filepath.Join(t.TempDir(), "x.spec")
-	if err := os.WriteFile(name, []byte(strings.ReplaceAll(string(text), "@BUILD_FLAVOR@", flavor)), 0o644); err != nil {
+	if err := os.WriteFile(name, []byte(strings.ReplaceAll(string(text), "@BUILD_FLAVOR@", flavor)),
+		0o644); err != nil {
 		t.Fatal(err)
 	}
-	out, err := exec.CommandContext(t.Context(), "rpmspec", "-q", "--target=x86_64", "--qf", format, name).CombinedOutput()
+	out, err := exec.CommandContext(t.Context(), "rpmspec", "-q", "--target=x86_64", "--qf", format,
+		name).CombinedOutput()
 	if err != nil {
 		t.Fatalf("rpmspec: %v: %s", err, out)
 	}
 	return string(out)
 }
 
-// TestFlavors wants the package itself to have the scripts and to require every group, a group to have neither, and
-// rpmbuild elsewhere to make one package of everything.
+// TestFlavors expects the package itself to have the scripts and to require every group, a group to
+// have neither, and plain rpmbuild to make one package of everything.
 func TestFlavors(t *testing.T) {
 	p := somePackage()
 	p.Groups = 3
@@ -41,15 +44,17 @@ func TestFlavors(t *testing.T) {
 		if got[0] != want.name || !strings.Contains(got[1], want.requires) {
 			t.Errorf("flavor %q: %q", flavor, got)
 		}
-		if isGroup := want.group != ""; isGroup != (got[3] == "(none)") || isGroup != (got[2] == "") || isGroup == strings.Contains(got[1], "lpbuild") {
-			t.Errorf("flavor %q has scripts or relations of the wrong kind: %q", flavor, got)
+		if isGroup := want.group != ""; isGroup != (got[3] == "(none)") ||
+			isGroup != (got[2] == "") || isGroup == strings.Contains(got[1], "lpbuild") {
+			t.Errorf("flavor %q has wrong scripts or relations: %q", flavor, got)
 		}
 		if flavor == "@BUILD_FLAVOR@" && strings.Contains(got[1], "group") {
 			t.Errorf("as a whole it requires %s", got[1])
 		}
 	}
-	if names := Flavors(3); len(names) != 3 || names[2].Name() != "group3of3" || names[2].Group() != "3/3" {
-		t.Errorf("flavors are %v", names)
+	if names := Flavors(3); len(names) != 3 || names[2].Name() != "group3of3" ||
+		names[2].Group() != "3/3" {
+		t.Errorf("the flavors are %v", names)
 	}
 	if Flavors(1) != nil || Flavors(0) != nil {
 		t.Error("a package in one part has flavors")

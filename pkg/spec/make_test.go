@@ -28,14 +28,15 @@ patches:
   - {library: libc.so.6, description: lp.in, sources: [lp.c]}
 `
 
-// folder returns the configuration of a package folder with a changes file and, for two architectures, a lock of one build and the
-// report of a build of it.
-func folder(t *testing.T) (*buildmatrix.Config, *download.Lock, *buildmatrix.Report) {
+// newPackage returns the configuration of a package directory with a changes file and, for two
+// architectures, a lock of one build and the report of its build.
+func newPackage(t *testing.T) (*buildmatrix.Config, *download.Lock, *buildmatrix.Report) {
 	t.Helper()
 	dir := filepath.Join(t.TempDir(), "lp")
 	put(t, dir, map[string]string{
-		"lpbuild.yaml": someConfig, "lpbuild.lock": "{}\n", "lp.in": "! CVE-2026-1\nlibc_{version}-{release}_livepatch1.so\n@{library}\nf:g\n",
-		"lp.c": "int g;\n", "only_ppc.h": "\n", "lp.changes": someChanges,
+		"lpbuild.yaml": someConfig, "lpbuild.lock": "{}\n",
+		"lp.in": "! CVE-2026-1\nlibc_{version}-{release}_livepatch1.so\n@{library}\nf:g\n",
+		"lp.c":  "int g;\n", "only_ppc.h": "\n", "lp.changes": someChanges,
 	})
 	c, err := buildmatrix.LoadConfig(dir)
 	if err != nil {
@@ -44,36 +45,45 @@ func folder(t *testing.T) (*buildmatrix.Config, *download.Lock, *buildmatrix.Rep
 	l := &download.Lock{}
 	r := &buildmatrix.Report{Name: "lp", Version: "1.0", Inputs: []string{"lp.c", "only_ppc.h"}}
 	for _, arch := range []string{"x86_64", "ppc64le"} {
-		l.Builds = append(l.Builds, download.Build{Name: "glibc", Version: "2.31", Release: "1", Arch: arch,
+		l.Builds = append(l.Builds, download.Build{Name: "glibc", Version: "2.31", Release: "1",
+			Arch:      arch,
 			Libraries: []download.Library{{Name: "libc.so.6", BuildID: "aa" + arch}}})
-		r.Cells = append(r.Cells, buildmatrix.CellInfo{Status: buildmatrix.Built, Patch: "lp.in", Package: "glibc", Version: "2.31",
+		r.Cells = append(r.Cells, buildmatrix.CellInfo{Status: buildmatrix.Built, Patch: "lp.in",
+			Package: "glibc", Version: "2.31",
 			Release: "1", Arch: arch, Target: "aa" + arch, Container: "libc_2.31-1_livepatch1.so"})
 	}
 	return c, l, r
 }
 
-// TestCheckComplete refuses a report in which an architecture, a build or a rebuild is missing, and names it.
+// TestCheckComplete rejects a report that lacks an architecture, a build or a rebuild, and names
+// it.
 func TestCheckComplete(t *testing.T) {
 	for name, tc := range map[string]struct {
 		change func(*download.Lock, *buildmatrix.Report)
 		want   string
 	}{
-		"everything is there":   {func(*download.Lock, *buildmatrix.Report) {}, ""},
-		"one architecture only": {func(_ *download.Lock, r *buildmatrix.Report) { r.Cells = r.Cells[:1] }, "ppc64le: 1 containers are missing, the first is of lp.in for glibc-2.31-1.ppc64le"},
-		"the other one failed":  {func(_ *download.Lock, r *buildmatrix.Report) { r.Cells[1].Status = buildmatrix.Failed }, "lpbuild build --arch ppc64le"},
-		"a build came afterwards": {func(l *download.Lock, _ *buildmatrix.Report) {
+		"everything is there": {func(*download.Lock, *buildmatrix.Report) {}, ""},
+		"only one architecture": {func(_ *download.Lock, r *buildmatrix.Report) {
+			r.Cells = r.Cells[:1]
+		}, "ppc64le: 1 containers are missing, the first is of lp.in for glibc-2.31-1.ppc64le"},
+		"the other one failed": {func(_ *download.Lock, r *buildmatrix.Report) {
+			r.Cells[1].Status = buildmatrix.Failed
+		}, "lpbuild build --arch ppc64le"},
+		"a build was added later": {func(l *download.Lock, _ *buildmatrix.Report) {
 			b := l.Builds[0]
 			b.Release = "2"
 			l.Builds = append(l.Builds, b)
 		}, "glibc-2.31-2.x86_64"},
-		"the build was made again": {func(l *download.Lock, _ *buildmatrix.Report) { l.Builds[1].Libraries[0].BuildID = "bb" }, "glibc-2.31-1.ppc64le"},
+		"the build was made again": {func(l *download.Lock, _ *buildmatrix.Report) {
+			l.Builds[1].Libraries[0].BuildID = "bb"
+		}, "glibc-2.31-1.ppc64le"},
 		"another patch": {func(_ *download.Lock, r *buildmatrix.Report) {
 			for i := range r.Cells {
 				r.Cells[i].Patch = "other.in"
 			}
 		}, "x86_64: 1 containers"},
 	} {
-		c, l, r := folder(t)
+		c, l, r := newPackage(t)
 		tc.change(l, r)
 		err := checkComplete(c, l, r)
 		if tc.want == "" {
@@ -86,13 +96,14 @@ func TestCheckComplete(t *testing.T) {
 	}
 }
 
-// TestMakeSameBytes makes a source package in two folders, under another umask, with other modes and times of the files,
-// in another locale and time zone: the same bytes. It has the header that only one architecture includes.
+// TestMakeSameBytes makes a source package in two directories, under another umask, with other
+// modes and times of the files, in another locale and time zone: the bytes are the same. It has the
+// header that only one architecture includes.
 func TestMakeSameBytes(t *testing.T) {
 	var made []map[string]string
 	for i := range 2 {
-		c, l, r := folder(t)
-		l.Builds = nil // nothing of the catalogue is looked at here
+		c, l, r := newPackage(t)
+		l.Builds = nil // the catalogue's content does not matter here
 		if i == 1 {
 			t.Setenv("TZ", "Asia/Kathmandu")
 			t.Setenv("LC_ALL", "de_DE.UTF-8")
@@ -116,26 +127,30 @@ func TestMakeSameBytes(t *testing.T) {
 	}
 	list := exec.Command("tar", "-tJf", "-")
 	list.Stdin = bytes.NewReader([]byte(made[0]["lp-1.0.tar.xz"]))
-	if out, err := list.Output(); err != nil || !strings.Contains(string(out), "lp-1.0/only_ppc.h\n") || strings.Contains(string(out), ".changes") {
+	if out, err := list.Output(); err != nil ||
+		!strings.Contains(string(out), "lp-1.0/only_ppc.h\n") ||
+		strings.Contains(string(out), ".changes") {
 		t.Errorf("the archive has %s, %v", out, err)
 	}
 }
 
 // TestMakeNewVersion removes the archive of the former version, and no other file.
 func TestMakeNewVersion(t *testing.T) {
-	c, l, r := folder(t)
+	c, l, r := newPackage(t)
 	l.Builds = nil
-	put(t, c.Dir, map[string]string{"dist/lp-0.9.tar.xz": "former", "dist/lp-extra-0.9.tar.xz": "another's", "dist/fix.patch": "mine"})
+	put(t, c.Dir, map[string]string{"dist/lp-0.9.tar.xz": "former",
+		"dist/lp-extra-0.9.tar.xz": "another's", "dist/fix.patch": "mine"})
 	if _, err := Make(t.Context(), c, l, r); err != nil {
 		t.Fatal(err)
 	}
 	got := content(t, filepath.Join(c.Dir, DistDir))
-	if got["lp-0.9.tar.xz"] != "" || got["lp-1.0.tar.xz"] == "" || got["lp-extra-0.9.tar.xz"] != "another's" || got["fix.patch"] != "mine" {
+	if got["lp-0.9.tar.xz"] != "" || got["lp-1.0.tar.xz"] == "" ||
+		got["lp-extra-0.9.tar.xz"] != "another's" || got["fix.patch"] != "mine" {
 		t.Errorf("dist has %d files: %q", len(got), got["lp-0.9.tar.xz"])
 	}
 }
 
-// TestMakeFails leaves a former source package untouched, whatever is wrong.
+// TestMakeFails leaves a former source package untouched, whatever fails.
 func TestMakeFails(t *testing.T) {
 	for name, tc := range map[string]struct {
 		change func(*buildmatrix.Config, *download.Lock, *buildmatrix.Report) error
@@ -152,26 +167,27 @@ func TestMakeFails(t *testing.T) {
 			return nil
 		}, "token"},
 		"one architecture": {func(_ *buildmatrix.Config, l *download.Lock, r *buildmatrix.Report) error {
-			_, full, _ := folder(t)
+			_, full, _ := newPackage(t)
 			l.Builds, r.Cells = full.Builds, r.Cells[:1]
 			return nil
 		}, "lpbuild build --arch ppc64le"},
-		"a library that is no word": {func(c *buildmatrix.Config, _ *download.Lock, _ *buildmatrix.Report) error {
+		"a library that is not a word": {func(c *buildmatrix.Config, _ *download.Lock, _ *buildmatrix.Report) error {
 			c.Patches[0].Library = "libc.so.6; id"
 			return nil
 		}, "not a plain name"},
-		"a folder in the way": {func(c *buildmatrix.Config, _ *download.Lock, _ *buildmatrix.Report) error {
+		"a directory in the way": {func(c *buildmatrix.Config, _ *download.Lock, _ *buildmatrix.Report) error {
 			return os.Mkdir(c.File("dist/lp-rpmlintrc"), 0o755)
 		}, "in the way"},
 	} {
-		c, l, r := folder(t)
+		c, l, r := newPackage(t)
 		l.Builds = nil
 		put(t, c.Dir, map[string]string{"dist/lp.spec": "former", "dist/lp-0.9.tar.xz": "former"})
 		if err := tc.change(c, l, r); err != nil {
 			t.Fatal(err)
 		}
 		before := content(t, filepath.Join(c.Dir, DistDir))
-		if _, err := Make(t.Context(), c, l, r); err == nil || !strings.Contains(err.Error(), tc.want) || strings.Contains(err.Error(), "s3cret") {
+		if _, err := Make(t.Context(), c, l, r); err == nil ||
+			!strings.Contains(err.Error(), tc.want) || strings.Contains(err.Error(), "s3cret") {
 			t.Errorf("%s: error is %v, want %q", name, err, tc.want)
 		}
 		if d := cmp.Diff(before, content(t, filepath.Join(c.Dir, DistDir))); d != "" {

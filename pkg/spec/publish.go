@@ -12,25 +12,26 @@ import (
 	"github.com/lpbuild/lpbuild/internal/regularfile"
 )
 
-// stagePrefix begins the name of the folder in which a source package is prepared.
+// stagePrefix begins the name of the directory in which a source package is prepared.
 const stagePrefix = ".lpbuild-dist-"
 
-// published is a file of a publication.
+// published is one file of a publication.
 type published struct {
 	name string // base name
 	data []byte
 }
 
-// publication is a set of files that replace former ones together: all are written, and the disk has them, before the first
-// takes its place. They take their places in order, so that a machine that stops in between leaves former and new files,
-// each whole, of which none names one that is not there.
+// publication is a set of files that replace former ones together: all are written and synced
+// before the first takes its place. They take their places in order, so that a machine that stops
+// in between leaves former and new files, each complete, and none names a missing one.
 type publication struct {
 	dir    string
 	files  []published
-	rename func(from, to string) error // nil: os.Rename
+	rename func(from, to string) error // nil means os.Rename
 }
 
-// publish puts the files into their folder, which is made if it is missing. After an error the folder is as it was.
+// publish moves the files into their directory, which it creates if necessary. After an error the
+// directory is as it was.
 func (p *publication) publish() (err error) {
 	if err := p.checkPlaces(); err != nil {
 		return err
@@ -41,10 +42,11 @@ func (p *publication) publish() (err error) {
 	}
 	defer func() {
 		if err != nil && made {
-			_ = os.Remove(p.dir) // the first error is the one that matters
+			_ = os.Remove(p.dir) // the first error matters
 		}
 	}()
-	// Inside the folder, so that it is the same disk even if the folder is a link to elsewhere.
+	// The stage is inside the directory, so that it is on the same disk even if the directory is a
+	// link.
 	stage, err := os.MkdirTemp(p.dir, stagePrefix)
 	if err != nil {
 		return err
@@ -58,7 +60,7 @@ func (p *publication) publish() (err error) {
 	return p.replace(stage)
 }
 
-// checkPlaces refuses a place that something else than a file has.
+// checkPlaces rejects a place that is taken by something other than a file.
 func (p *publication) checkPlaces() error {
 	for _, f := range p.files {
 		name := filepath.Join(p.dir, f.name)
@@ -74,7 +76,8 @@ func (p *publication) checkPlaces() error {
 	return nil
 }
 
-// replace renames the prepared files to their places. If one cannot be, those before it are taken back.
+// replace renames the prepared files to their places. If one rename fails, it undoes the earlier
+// ones.
 func (p *publication) replace(stage string) error {
 	rename := p.rename
 	if rename == nil {
@@ -88,7 +91,7 @@ func (p *publication) replace(stage string) error {
 		switch {
 		case err == nil:
 			back = func() error { return os.Rename(former, name) }
-		case !errors.Is(err, fs.ErrNotExist): // a disk without links
+		case !errors.Is(err, fs.ErrNotExist): // a disk without hard links
 			data, readErr := regularfile.Read(name, maxPublished)
 			if readErr != nil {
 				return errors.Join(append([]error{err, readErr}, takeBack(undo)...)...)
@@ -113,13 +116,13 @@ func takeBack(undo []func() error) []error {
 	return errs
 }
 
-// makeDir makes a folder and reports whether it was missing.
+// makeDir makes a directory and reports whether it was missing.
 func makeDir(dir string) (made bool, err error) {
 	err = os.Mkdir(dir, 0o755)
 	if errors.Is(err, fs.ErrExist) {
 		info, err := os.Stat(dir)
 		if err == nil && !info.IsDir() {
-			err = fmt.Errorf("%s is in the way: it is not a folder", dir)
+			err = fmt.Errorf("%s is in the way: it is not a directory", dir)
 		}
 		return false, err
 	}

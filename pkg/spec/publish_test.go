@@ -14,7 +14,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// content returns what is in a folder: name → text, folders with a slash.
+// content returns the content of a directory: name → text, directories with a slash.
 func content(t *testing.T, dir string) map[string]string {
 	t.Helper()
 	all := map[string]string{}
@@ -57,27 +57,30 @@ func put(t testing.TB, dir string, files map[string]string) {
 	}
 }
 
-var newSet = []published{{"lp-2.tar.xz", []byte("new archive")}, {"lp.changes", []byte("new changes")}, {"lp.spec", []byte("new spec: lp-2.tar.xz")}}
+var newSet = []published{{"lp-2.tar.xz", []byte("new archive")},
+	{"lp.changes", []byte("new changes")}, {"lp.spec", []byte("new spec: lp-2.tar.xz")}}
 
 func formerSet() map[string]string {
-	return map[string]string{"lp-1.tar.xz": "old archive", "lp.changes": "old changes", "lp.spec": "old spec: lp-1.tar.xz", "mine.patch": "mine", ".osc/_apiurl": "x"}
+	return map[string]string{"lp-1.tar.xz": "old archive", "lp.changes": "old changes",
+		"lp.spec": "old spec: lp-1.tar.xz", "mine.patch": "mine", ".osc/_apiurl": "x"}
 }
 
 func TestPublish(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "dist")
-	for range 2 { // into a new folder, and over itself
+	for range 2 { // into a new directory, and over itself
 		if err := (&publication{dir: dir, files: newSet}).publish(); err != nil {
 			t.Fatal(err)
 		}
-		want := map[string]string{"lp-2.tar.xz": "new archive", "lp.changes": "new changes", "lp.spec": "new spec: lp-2.tar.xz"}
+		want := map[string]string{"lp-2.tar.xz": "new archive", "lp.changes": "new changes",
+			"lp.spec": "new spec: lp-2.tar.xz"}
 		if d := cmp.Diff(want, content(t, dir)); d != "" {
 			t.Errorf("dist (-want +got):\n%s", d)
 		}
 	}
 }
 
-// TestPublishKilled looks at the folder as each rename would leave it if the machine stopped there: the spec file never
-// names an archive that is not there, and no file is half.
+// TestPublishKilled looks at the directory as each rename would leave it if the machine stopped
+// there: the spec file never names a missing archive, and no file is incomplete.
 func TestPublishKilled(t *testing.T) {
 	dir := t.TempDir()
 	put(t, dir, formerSet())
@@ -86,17 +89,20 @@ func TestPublishKilled(t *testing.T) {
 		seen := content(t, dir)
 		_, archive, _ := strings.Cut(seen["lp.spec"], ": ")
 		if seen[archive] == "" {
-			t.Errorf("before %s: spec file of %s, which is not there", filepath.Base(to), archive)
+			t.Errorf("before %s: the spec file is for %s, which is missing", filepath.Base(to),
+				archive)
 		}
 		steps++
 		return os.Rename(from, to)
 	}
-	if err := (&publication{dir: dir, files: newSet, rename: look}).publish(); err != nil || steps != len(newSet) {
+	if err := (&publication{dir: dir, files: newSet, rename: look}).publish(); err != nil ||
+		steps != len(newSet) {
 		t.Fatal(steps, err)
 	}
 }
 
-// TestPublishFails at every step: the folder is as it was, whether it had a former set or was not there.
+// TestPublishFails fails at every step: the directory is as it was, whether it had a former set or
+// did not exist.
 func TestPublishFails(t *testing.T) {
 	for _, former := range []map[string]string{nil, formerSet(), {"lp.spec": "alone"}} {
 		for at := range newSet {
@@ -117,19 +123,20 @@ func TestPublishFails(t *testing.T) {
 				t.Errorf("step %d (-want +got):\n%s", at, d)
 			}
 			if _, err := os.Stat(dir); (err == nil) != (missing == nil) {
-				t.Errorf("step %d: a folder was left: %v", at, err)
+				t.Errorf("step %d: a directory was left behind: %v", at, err)
 			}
 		}
 	}
 }
 
-// TestPublishInTheWay writes nothing if a place is taken by what is not a file.
+// TestPublishInTheWay writes nothing if a place is taken by something other than a file.
 func TestPublishInTheWay(t *testing.T) {
 	for _, f := range newSet {
 		dir := t.TempDir()
 		put(t, dir, map[string]string{f.name + "/x": "somebody's", "other": "y"})
 		before := content(t, dir)
-		if err := (&publication{dir: dir, files: newSet}).publish(); err == nil || !strings.Contains(err.Error(), f.name+" is in the way") {
+		if err := (&publication{dir: dir, files: newSet}).publish(); err == nil ||
+			!strings.Contains(err.Error(), f.name+" is in the way") {
 			t.Errorf("%s: %v", f.name, err)
 		}
 		if d := cmp.Diff(before, content(t, dir)); d != "" {
@@ -143,12 +150,12 @@ func TestPublishInTheWay(t *testing.T) {
 	}
 }
 
-// TestPublishFullDisk is a disk with room for the former set only: it stays.
+// TestPublishFullDisk has a disk with room for the former set only, which stays.
 func TestPublishFullDisk(t *testing.T) {
 	disk := t.TempDir()
 	err := unix.Mount("tmpfs", disk, "tmpfs", 0, "size=128k,mode=0700")
 	if errors.Is(err, unix.EPERM) {
-		t.Skip("no right to mount a small disk; TestPublishFails fails at each step without one")
+		t.Skip("mounting a file system needs root; TestPublishFails fails at each step without one")
 	}
 	if err != nil {
 		t.Fatal(err)
@@ -163,14 +170,14 @@ func TestPublishFullDisk(t *testing.T) {
 	before := content(t, dir)
 	big := append(slices.Clone(newSet), published{"lp-rpmlintrc", make([]byte, 1<<20)})
 	if err := (&publication{dir: dir, files: big}).publish(); !errors.Is(err, unix.ENOSPC) {
-		t.Errorf("error is %v, want a full disk", err)
+		t.Errorf("error is %v, want ENOSPC", err)
 	}
 	if d := cmp.Diff(before, content(t, dir)); d != "" {
 		t.Errorf("dist (-want +got):\n%s", d)
 	}
 }
 
-// TestPublishThroughLink follows a link that the maintainer made to a folder on another disk.
+// TestPublishThroughLink follows a link to a directory on another disk, made by the maintainer.
 func TestPublishThroughLink(t *testing.T) {
 	elsewhere, dir := t.TempDir(), filepath.Join(t.TempDir(), "dist")
 	if err := os.Symlink(elsewhere, dir); err != nil {
@@ -180,6 +187,6 @@ func TestPublishThroughLink(t *testing.T) {
 		t.Fatal(err)
 	}
 	if got := content(t, elsewhere); len(got) != len(newSet) {
-		t.Errorf("there is %v", fmt.Sprint(got))
+		t.Errorf("the directory has %v", fmt.Sprint(got))
 	}
 }

@@ -13,7 +13,7 @@ import (
 	"github.com/lpbuild/lpbuild/templates"
 )
 
-// Package is what a spec file says.
+// Package holds the properties in a spec file.
 type Package struct {
 	Name, Version string
 	Summary       string
@@ -21,17 +21,19 @@ type Package struct {
 	URL           string
 	Description   string
 	Arch          []string // RPM's names
-	Packages      []string // packages whose builds are patched; the live patch is recommended where they are installed
-	Libraries     []string // base names of what is patched, for the %post hook
-	Comments      []string // CVE and bug numbers
-	Unsigned      bool
-	Bundled       bool  // the package carries the engine; else it requires lpbuild
-	Time          int64 // of all files in the package, in seconds since 1970; 0: when they are built
-	Groups        int   // in how many parts the build service builds it; below 2: as a whole
+	// packages whose builds are patched; the live patch is recommended where they are installed
+	Packages  []string
+	Libraries []string // base names of the patched libraries, for the %post hook
+	Comments  []string // CVE and bug numbers
+	Unsigned  bool
+	Bundled   bool // whether the package contains the engine; otherwise it requires lpbuild
+	// of all files in the package, in seconds since 1970; 0 means the time of the build
+	Time   int64
+	Groups int // number of parts that the build service builds; below 2 means the whole
 }
 
-// ArchBefore15SP7 returns the architectures for SUSE Linux Enterprise and Leap 15 up to service pack 6, which have live
-// patches for x86_64 only; nil if that makes no difference.
+// ArchBefore15SP7 returns the architectures for SUSE Linux Enterprise and Leap 15 up to service
+// pack 6, which have live patches for x86_64 only; nil if that makes no difference.
 func (p Package) ArchBefore15SP7() []string {
 	early := slices.DeleteFunc(slices.Clone(p.Arch), func(a string) bool { return a == "ppc64le" })
 	if len(early) == len(p.Arch) || len(early) == 0 {
@@ -40,7 +42,8 @@ func (p Package) ArchBefore15SP7() []string {
 	return early
 }
 
-// Render returns the spec file. Every value is escaped: none can become a macro, another tag or a line of a script.
+// Render returns the spec file. Every value is escaped: none can become a macro, another tag or a
+// line of a script.
 func (p Package) Render() ([]byte, error) {
 	if err := p.escape(); err != nil {
 		return nil, err
@@ -48,9 +51,10 @@ func (p Package) Render() ([]byte, error) {
 	return render("package.spec.tmpl", p)
 }
 
-// render fills a template in.
+// render executes a template.
 func render(name string, p Package) ([]byte, error) {
-	t, err := template.New(name).Funcs(template.FuncMap{"join": strings.Join}).ParseFS(templates.FS, name)
+	t, err := template.New(name).Funcs(template.FuncMap{"join": strings.Join}).ParseFS(templates.FS,
+		name)
 	if err != nil {
 		return nil, err
 	}
@@ -67,7 +71,8 @@ func (p *Package) escape() error {
 		what  string
 		value *string
 	}{
-		{"name", &p.Name}, {"version", &p.Version}, {"summary", &p.Summary}, {"license", &p.License}, {"url", &p.URL},
+		{"name", &p.Name}, {"version", &p.Version}, {"summary", &p.Summary},
+		{"license", &p.License}, {"url", &p.URL},
 	} {
 		escaped, err := EscapeTag(*f.value)
 		if err != nil {
@@ -76,9 +81,9 @@ func (p *Package) escape() error {
 		*f.value = escaped
 	}
 	if strings.ContainsFunc(p.URL, unicode.IsSpace) {
-		errs = append(errs, fmt.Errorf("url: %q has a blank in it: write %%20", p.URL))
+		errs = append(errs, fmt.Errorf("url: %q contains a blank: write %%20", p.URL))
 	}
-	for _, s := range []string{p.Name, p.Version} { // they are words of scripts
+	for _, s := range []string{p.Name, p.Version} { // they become words of scripts
 		if strings.ContainsFunc(s, func(r rune) bool { return !isPlain(r) }) {
 			errs = append(errs, fmt.Errorf("%q is not a plain name", s))
 		}
@@ -102,19 +107,22 @@ func (p *Package) escape() error {
 }
 
 func isPlain(r rune) bool {
-	return r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9' || strings.ContainsRune("._+-~^", r)
+	return r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9' ||
+		strings.ContainsRune("._+-~^", r)
 }
 
-// EscapeTag returns s as the value of a tag: one line, and no macro in it.
+// EscapeTag returns s as the value of a tag: one line without macros.
 func EscapeTag(s string) (string, error) {
-	if strings.TrimSpace(s) == "" || !utf8.ValidString(s) || strings.ContainsFunc(s, unicode.IsControl) {
+	if strings.TrimSpace(s) == "" || !utf8.ValidString(s) ||
+		strings.ContainsFunc(s, unicode.IsControl) {
 		return "", fmt.Errorf("%q is not one line of text", s)
 	}
 	return strings.ReplaceAll(s, "%", "%%"), nil
 }
 
-// EscapeText returns s as text of %description: no macro in it, no line that RPM would take for the beginning of a section
-// or a condition, which it looks for after it has expanded macros, and none that it would leave out as a comment.
+// EscapeText returns s as text of %description: without macros, without lines that RPM would take
+// for the start of a section or a condition after it has expanded macros, and without lines that it
+// would skip as comments.
 func EscapeText(s string) string {
 	s = strings.Map(func(r rune) rune {
 		if r < ' ' && r != '\n' && r != '\t' || r >= 0x7f && r <= 0x9f {
@@ -124,7 +132,8 @@ func EscapeText(s string) string {
 	}, s)
 	lines := strings.Split(s, "\n")
 	for i, line := range lines {
-		if text := strings.TrimLeft(line, " \t"); strings.HasPrefix(text, "%") || strings.HasPrefix(text, "#") {
+		if text := strings.TrimLeft(line, " \t"); strings.HasPrefix(text, "%") ||
+			strings.HasPrefix(text, "#") {
 			lines[i] = "* " + line
 		}
 	}
