@@ -1,5 +1,6 @@
-// Package buildservice is a small Open Build Service on loopback, as far as osc needs one to check packages out, to commit
-// files and to make requests. It builds nothing. Tests use it, with the real osc.
+// Package buildservice is a small Open Build Service on loopback. It implements what osc needs to
+// check packages out, commit files and make requests, and builds nothing. Tests use it with the
+// real osc.
 package buildservice
 
 import (
@@ -21,13 +22,13 @@ import (
 	"time"
 )
 
-// User and Password are who may use a service.
+// User and Password are the only credentials that a service accepts.
 const (
 	User     = "jane"
 	Password = "correct-horse-battery"
 )
 
-// maxBody bounds what is taken from a client, in bytes.
+// maxBody bounds a client's request body, in bytes.
 const maxBody = 64 << 20
 
 // Service is a running service.
@@ -44,7 +45,8 @@ type Service struct {
 
 // Start starts a service on a free port of loopback.
 func Start() (*Service, error) {
-	s := &Service{packages: map[string]map[string][]byte{}, uploads: map[string][]byte{}, revision: 1}
+	s := &Service{packages: map[string]map[string][]byte{}, uploads: map[string][]byte{},
+		revision: 1}
 	var listen net.ListenConfig
 	l, err := listen.Listen(context.Background(), "tcp", "127.0.0.1:0")
 	if err != nil {
@@ -63,7 +65,7 @@ func Start() (*Service, error) {
 // Close ends the service.
 func (s *Service) Close() error { return s.server.Close() }
 
-// Configure writes a configuration for osc into a folder and returns its name, for $OSC_CONFIG.
+// Configure writes a configuration for osc into a directory and returns its name, for $OSC_CONFIG.
 func (s *Service) Configure(dir string) (string, error) {
 	name := filepath.Join(dir, "oscrc")
 	return name, os.WriteFile(name, fmt.Appendf(nil, `[general]
@@ -76,7 +78,7 @@ allow_http = 1
 `, s.URL, User, Password), 0o600)
 }
 
-// Put makes a package with these files, or replaces what it has.
+// Put makes a package with these files, or replaces the package's files.
 func (s *Service) Put(project, name string, files map[string]string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -88,7 +90,7 @@ func (s *Service) Put(project, name string, files map[string]string) {
 	s.revision++
 }
 
-// Files returns what a package has.
+// Files returns a package's files.
 func (s *Service) Files(project, name string) map[string]string {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -99,7 +101,7 @@ func (s *Service) Files(project, name string) map[string]string {
 	return all
 }
 
-// Requests returns the requests that were made, as XML.
+// Requests returns the requests made so far, as XML.
 func (s *Service) Requests() []string {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -111,24 +113,32 @@ func (s *Service) handler() http.Handler {
 	mux.HandleFunc("GET /source/{project}/_meta", func(w http.ResponseWriter, r *http.Request) {
 		reply(w, `<project name="%s"><title/><description/></project>`, r.PathValue("project"))
 	})
-	mux.HandleFunc("GET /source/{project}/{package}/_meta", func(w http.ResponseWriter, r *http.Request) {
-		reply(w, `<package name="%s" project="%s"><title/><description/></package>`, r.PathValue("package"), r.PathValue("project"))
+	mux.HandleFunc("GET /source/{project}/{package}/_meta",
+		func(w http.ResponseWriter, r *http.Request) {
+			reply(w, `<package name="%s" project="%s"><title/><description/></package>`,
+				r.PathValue("package"), r.PathValue("project"))
+		})
+	mux.HandleFunc("GET /source/{project}", func(w http.ResponseWriter, _ *http.Request) {
+		reply(w, "<directory/>")
 	})
-	mux.HandleFunc("GET /source/{project}", func(w http.ResponseWriter, _ *http.Request) { reply(w, "<directory/>") })
 	mux.HandleFunc("GET /source/{project}/{package}", s.list)
 	mux.HandleFunc("GET /source/{project}/{package}/{file}", s.get)
 	mux.HandleFunc("PUT /source/{project}/{package}/{file}", s.put)
 	mux.HandleFunc("POST /source/{project}/{package}", s.commit)
 	mux.HandleFunc("POST /request", s.request)
-	mux.HandleFunc("POST /request/{id}", func(w http.ResponseWriter, _ *http.Request) { reply(w, `<status code="ok"/>`) })
+	mux.HandleFunc("POST /request/{id}", func(w http.ResponseWriter, _ *http.Request) {
+		reply(w, `<status code="ok"/>`)
+	})
 	mux.HandleFunc("/search/project/id", func(w http.ResponseWriter, _ *http.Request) {
 		reply(w, `<collection matches="1"><project name="Vendor:Maintenance"/></collection>`)
 	})
-	mux.HandleFunc("/search/request", func(w http.ResponseWriter, _ *http.Request) { reply(w, `<collection matches="0"/>`) })
+	mux.HandleFunc("/search/request", func(w http.ResponseWriter, _ *http.Request) {
+		reply(w, `<collection matches="0"/>`)
+	})
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if user, password, _ := r.BasicAuth(); user != User || password != Password {
 			w.Header().Set("WWW-Authenticate", `Basic realm="test"`)
-			http.Error(w, "who are you?", http.StatusUnauthorized)
+			http.Error(w, "authentication required", http.StatusUnauthorized)
 			return
 		}
 		r.Body = http.MaxBytesReader(w, r.Body, maxBody)
@@ -148,7 +158,7 @@ func sum(data []byte) string {
 	return hex.EncodeToString(digest[:])
 }
 
-// of returns the files of the package that a request is about; nil and an answer if there is none.
+// of returns the files of the package in a request's path, or answers the request and returns nil.
 func (s *Service) of(w http.ResponseWriter, r *http.Request) map[string][]byte {
 	files := s.packages[r.PathValue("project")+"/"+r.PathValue("package")]
 	if files == nil {
@@ -164,16 +174,19 @@ func (s *Service) list(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	w.Header().Set("Content-Type", "text/xml")
-	fmt.Fprintf(w, "<directory name=%q rev=\"%d\" vrev=\"%d\" srcmd5=%q>", r.PathValue("package"), s.revision, s.revision, sum(fmt.Append(nil, s.revision))) //nolint:gosec // as above
+	// nolint:gosec // as above
+	fmt.Fprintf(w, "<directory name=%q rev=\"%d\" vrev=\"%d\" srcmd5=%q>", r.PathValue("package"),
+		s.revision, s.revision, sum(fmt.Append(nil, s.revision)))
 	for _, name := range slices.Sorted(maps.Keys(files)) {
-		fmt.Fprintf(w, "<entry name=%q md5=%q size=\"%d\" mtime=\"1767323045\"/>", name, sum(files[name]), len(files[name]))
+		fmt.Fprintf(w, "<entry name=%q md5=%q size=\"%d\" mtime=\"1767323045\"/>", name,
+			sum(files[name]), len(files[name]))
 	}
 	fmt.Fprint(w, "</directory>")
 }
 
 func (s *Service) get(w http.ResponseWriter, r *http.Request) {
 	if files := s.of(w, r); files != nil {
-		_, _ = w.Write(files[r.PathValue("file")]) // a client that has gone needs nothing
+		_, _ = w.Write(files[r.PathValue("file")]) // a client that has gone needs no answer
 	}
 }
 
@@ -187,7 +200,8 @@ func (s *Service) put(w http.ResponseWriter, r *http.Request) {
 	reply(w, `<revision rev="upload"/>`)
 }
 
-// commit takes a list of files with their digests: what is not here is asked for, and when all is here it is the package.
+// commit handles a list of files with their digests: it asks for missing ones, and once it has them
+// all they become the package.
 func (s *Service) commit(w http.ResponseWriter, r *http.Request) {
 	former := s.of(w, r)
 	if former == nil {
@@ -199,8 +213,9 @@ func (s *Service) commit(w http.ResponseWriter, r *http.Request) {
 			MD5  string `xml:"md5,attr"`
 		} `xml:"entry"`
 	}
-	if err := xml.NewDecoder(r.Body).Decode(&list); err != nil || r.URL.Query().Get("cmd") != "commitfilelist" {
-		http.Error(w, "a file list is expected", http.StatusBadRequest)
+	if err := xml.NewDecoder(r.Body).Decode(&list); err != nil ||
+		r.URL.Query().Get("cmd") != "commitfilelist" {
+		http.Error(w, "want a file list", http.StatusBadRequest)
 		return
 	}
 	for _, data := range former {
@@ -215,7 +230,8 @@ func (s *Service) commit(w http.ResponseWriter, r *http.Request) {
 		files[e.Name] = data
 	}
 	if missing != "" {
-		reply(w, `<directory error="missing" name="%s">%s</directory>`, r.PathValue("package"), missing)
+		reply(w, `<directory error="missing" name="%s">%s</directory>`, r.PathValue("package"),
+			missing)
 		return
 	}
 	s.packages[r.PathValue("project")+"/"+r.PathValue("package")] = files
@@ -226,11 +242,13 @@ func (s *Service) commit(w http.ResponseWriter, r *http.Request) {
 func (s *Service) request(w http.ResponseWriter, r *http.Request) {
 	body, err := io.ReadAll(r.Body)
 	if err != nil || r.URL.Query().Get("cmd") != "create" {
-		http.Error(w, "a request is expected", http.StatusBadRequest)
+		http.Error(w, "want a request", http.StatusBadRequest)
 		return
 	}
 	s.requests = append(s.requests, string(body))
-	text := strings.Replace(string(body), "<request>", fmt.Sprintf(`<request id="%d">`, 4710+len(s.requests)), 1)
-	text = strings.Replace(text, "</request>", `<state name="new" who="jane" when="2026-01-02T03:04:05"/></request>`, 1)
+	text := strings.Replace(string(body), "<request>",
+		fmt.Sprintf(`<request id="%d">`, 4710+len(s.requests)), 1)
+	text = strings.Replace(text, "</request>",
+		`<state name="new" who="jane" when="2026-01-02T03:04:05"/></request>`, 1)
 	reply(w, "%s", text)
 }

@@ -29,12 +29,13 @@ func TestOsc(t *testing.T) {
 	if err != nil {
 		t.Fatalf("%v\n%s", err, out)
 	}
-	if d := cmp.Diff(map[string]string{"lp.spec": "Name: lp\nmore\n", "new": "new\n"}, s.Files("home:jane", "lp")); d != "" {
+	if d := cmp.Diff(map[string]string{"lp.spec": "Name: lp\nmore\n", "new": "new\n"},
+		s.Files("home:jane", "lp")); d != "" {
 		t.Errorf("committed (-want +got):\n%s\n%s", d, out)
 	}
 	cmd = exec.CommandContext(t.Context(), "osc", "checkout", "home:jane", "gone")
 	cmd.Dir, cmd.Env = dir, append(os.Environ(), "OSC_CONFIG="+config, "HOME="+dir)
 	if out, err := cmd.CombinedOutput(); err == nil || strings.Contains(string(out), Password) {
-		t.Errorf("a package that is not there: %v\n%s", err, out)
+		t.Errorf("a missing package: %v\n%s", err, out)
 	}
 }

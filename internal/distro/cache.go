@@ -17,26 +17,27 @@ import (
 )
 
 const (
-	// cacheFormat changes when the same inputs are to give something else.
+	// cacheFormat changes when the same inputs are to give other results.
 	cacheFormat = "1"
-	// cacheAge is how long an entry that nobody uses stays.
+	// cacheAge is how long an unused entry stays.
 	cacheAge = 30 * 24 * time.Hour
 )
 
-// CacheDir returns the folder in which [CachedRPMs], [CachedKey] and [Remember] remember: lpbuild-distro in the user's cache
-// folder. It may be removed at any time when nothing uses it.
+// CacheDir returns the directory that [CachedRPMs], [CachedKey] and [Remember] use: lpbuild-distro
+// in the user's cache directory. It may be removed whenever nothing uses it.
 func CacheDir() (string, error) {
 	dir, err := os.UserCacheDir()
 	if err != nil {
-		return "", fmt.Errorf("no place for built packages: %w", err)
+		return "", fmt.Errorf("no cache directory for built packages: %w", err)
 	}
 	return filepath.Join(dir, "lpbuild-distro"), nil
 }
 
-// CachedRPMs returns what [MakeRPMs] would, from the cache. A build is made again only if it, the stand-in, the compiler
-// or rpm changed. Processes that want one build at once wait for the first of them.
+// CachedRPMs returns the result of [MakeRPMs] from the cache. A build is made again only if it, the
+// stand-in, the compiler or rpm changed. Processes that want one build at once wait for the first
+// of them.
 //
-// The files are shared: copy what you want to change. [MakeRepository] does.
+// The files are shared: copy a file before you change it, as [MakeRepository] does.
 func CachedRPMs(ctx context.Context, builds []Build) (rpms, debuginfo []string, err error) {
 	if builds, err = normalBuilds(builds); err != nil {
 		return nil, nil, err
@@ -78,11 +79,12 @@ func cachedBuild(ctx context.Context, b Build, tools string) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	return Remember(ctx, "rpms", []any{b, tools, sources, string(spec), compressions[b.Compression]},
+	return Remember(ctx, "rpms", []any{b, tools, sources, string(spec),
+		compressions[b.Compression]},
 		func(dir string) error { return makeRPM(ctx, dir, b) })
 }
 
-// sourcesDigest names the content of the embedded folder.
+// sourcesDigest returns a digest of the embedded directory.
 func sourcesDigest() (string, error) {
 	h := sha256.New()
 	err := fs.WalkDir(standin, ".", func(name string, d fs.DirEntry, err error) error {
@@ -96,18 +98,19 @@ func sourcesDigest() (string, error) {
 	return hex.EncodeToString(h.Sum(nil)), err
 }
 
-// CachedKey returns a key like [NewKey]'s in dir. Keys of equal options are one key, whoever asks for it; a number tells
-// those apart that must differ.
+// CachedKey returns a key like [NewKey]'s in dir. Equal options always give the same key; number
+// distinguishes keys that must differ.
 func CachedKey(ctx context.Context, dir string, o KeyOptions, number int) (*Key, error) {
 	o, err := o.normal()
 	if err != nil {
 		return nil, err
 	}
-	// A key is made anew every year: see keyLifetime.
-	cached, err := Remember(ctx, "keys", []any{o, number, time.Now().Year()}, func(dir string) error {
-		_, err := NewKey(ctx, dir, o)
-		return err
-	})
+	// A key is made again every year: see keyLifetime.
+	cached, err := Remember(ctx, "keys", []any{o, number, time.Now().Year()},
+		func(dir string) error {
+			_, err := NewKey(ctx, dir, o)
+			return err
+		})
 	if err != nil {
 		return nil, err
 	}
@@ -126,7 +129,8 @@ func CachedKey(ctx context.Context, dir string, o KeyOptions, number int) (*Key,
 	return openKey(dir)
 }
 
-// copyKey copies a key's folder; GnuPG insists on the modes, which os.CopyFS does not keep for folders.
+// copyKey copies a key's directory; GnuPG insists on modes that os.CopyFS does not keep for
+// directories.
 func copyKey(dir, from string) error {
 	if err := os.CopyFS(dir, os.DirFS(from)); err != nil {
 		return err
@@ -139,9 +143,11 @@ func copyKey(dir, from string) error {
 	})
 }
 
-// Remember returns a folder below [CacheDir] with what fill wrote into an empty folder, now or before, for equal inputs of
-// one kind, a file name. It is under its name only when it is whole, and goes when nobody has asked for it for a month.
-func Remember(ctx context.Context, kind string, inputs []any, fill func(dir string) error) (string, error) {
+// Remember returns a directory below [CacheDir] that fill has filled, now or earlier, for the same
+// inputs and kind, a file name. The directory gets its name only when it is complete, and is
+// removed after a month without use.
+func Remember(ctx context.Context, kind string, inputs []any,
+	fill func(dir string) error) (string, error) {
 	text, err := json.Marshal(append(inputs, cacheFormat))
 	if err != nil {
 		return "", err
@@ -181,13 +187,14 @@ func Remember(ctx context.Context, kind string, inputs []any, fill func(dir stri
 	return dir, nil
 }
 
-// touch marks an entry as used and reports whether it is there.
+// touch marks an entry as used and reports whether it exists.
 func touch(dir string) bool {
 	now := time.Now()
 	return os.Chtimes(dir, now, now) == nil
 }
 
-// trim removes what nobody used for long, and what a killed process left half done. It is no error if it cannot.
+// trim removes entries that have long been unused, and leftovers of killed processes. Failures are
+// ignored.
 func trim(dir string) {
 	entries, err := os.ReadDir(dir)
 	if err != nil {
@@ -200,7 +207,8 @@ func trim(dir string) {
 	}
 }
 
-// lock takes an exclusive lock of a file, which is made if needed and stays. The kernel gives it back if this process dies.
+// lock takes an exclusive lock on a file, which is created if necessary and stays. The kernel
+// releases the lock if this process dies.
 func lock(ctx context.Context, name string) (unlock func(), err error) {
 	f, err := os.OpenFile(name, os.O_RDWR|os.O_CREATE, 0o600)
 	if err != nil {
@@ -218,7 +226,7 @@ func lock(ctx context.Context, name string) (unlock func(), err error) {
 		select {
 		case <-ctx.Done():
 			f.Close()
-			return nil, fmt.Errorf("wait for lock %s: %w", name, context.Cause(ctx))
+			return nil, fmt.Errorf("waiting for lock %s: %w", name, context.Cause(ctx))
 		case <-time.After(20 * time.Millisecond):
 		}
 	}

@@ -11,7 +11,7 @@ import (
 	"time"
 )
 
-// ownCache makes the test use a cache of its own.
+// ownCache makes the test use its own cache.
 func ownCache(t *testing.T) (dir string) {
 	t.Helper()
 	t.Setenv("XDG_CACHE_HOME", t.TempDir())
@@ -34,7 +34,8 @@ func TestRememberMakesOnce(t *testing.T) {
 	for range 8 {
 		wg.Go(func() {
 			dir, err := Remember(t.Context(), "kind", []any{1}, fill)
-			if text, readErr := os.ReadFile(dir + "/x"); err != nil || readErr != nil || string(text) != "x" {
+			if text, readErr := os.ReadFile(dir + "/x"); err != nil || readErr != nil ||
+				string(text) != "x" {
 				t.Errorf("Remember: %v, %v, %q", err, readErr, text)
 			}
 		})
@@ -74,14 +75,15 @@ func TestRememberWaitsNoLongerThanItsContext(t *testing.T) {
 	entered, leave := make(chan bool), make(chan bool)
 	done := make(chan error)
 	go func() {
-		_, err := Remember(context.Background(), "kind", nil, func(string) error { close(entered); <-leave; return nil })
+		_, err := Remember(context.Background(), "kind", nil,
+			func(string) error { close(entered); <-leave; return nil })
 		done <- err
 	}()
 	<-entered
 	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Millisecond)
 	defer cancel()
 	if _, err := Remember(ctx, "kind", nil, nil); !errors.Is(err, context.DeadlineExceeded) {
-		t.Errorf("remember behind another: %v", err)
+		t.Errorf("Remember while another waits: %v", err)
 	}
 	close(leave)
 	if err := <-done; err != nil {
@@ -113,7 +115,7 @@ func TestCacheTrims(t *testing.T) {
 	}
 	for i, want := range []bool{false, true, true} {
 		if _, err := os.Stat(dirs[i]); (err == nil) != want {
-			t.Errorf("entry %d in %s: %v, want it there: %v", i, root, err, want)
+			t.Errorf("entry %d in %s: %v, want it to exist: %v", i, root, err, want)
 		}
 	}
 }

@@ -13,7 +13,8 @@ import (
 	"time"
 )
 
-// selfSigned returns a new certificate for 127.0.0.1 and example.com, and the same in PEM for who is to trust it.
+// selfSigned returns a new certificate for 127.0.0.1 and example.com, and the same in PEM for
+// clients that are to trust it.
 func selfSigned() (tls.Certificate, []byte, error) {
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {

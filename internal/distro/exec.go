@@ -14,24 +14,26 @@ import (
 	"time"
 )
 
-// parallel is how many tools run at once.
+// parallel is the number of tools that run at once.
 const parallel = 2
 
-// command is one run of a tool, in an environment with nothing of the user's in it but PATH.
+// command is one run of a tool, in an environment that has nothing of the user's but PATH.
 type command struct {
 	path  string
 	args  []string
-	dir   string   // working directory; empty: the current one
+	dir   string   // working directory; "" means the current one
 	home  string   // $HOME, so that no configuration of the user is read
-	env   []string // beside PATH, HOME, LC_ALL and TZ
+	env   []string // besides PATH, HOME, LC_ALL and TZ
 	stdin io.Reader
 }
 
-// run returns what the tool wrote on standard output. The error has the tool's name and the end of what it said.
+// run returns the tool's standard output. The error has the tool's name and the end of its
+// messages.
 func (c command) run(ctx context.Context) ([]byte, error) {
 	cmd := exec.CommandContext(ctx, c.path, c.args...)
 	cmd.Dir = c.dir
-	cmd.Env = append([]string{"PATH=" + os.Getenv("PATH"), "HOME=" + c.home, "LC_ALL=C", "TZ=UTC"}, c.env...)
+	cmd.Env = append([]string{"PATH=" + os.Getenv("PATH"), "HOME=" + c.home, "LC_ALL=C", "TZ=UTC"},
+		c.env...)
 	cmd.Stdin = c.stdin
 	var stdout, stderr bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &stdout, &stderr
@@ -47,27 +49,30 @@ func (c command) run(ctx context.Context) ([]byte, error) {
 	case errors.Is(err, exec.ErrNotFound):
 		return nil, missing(c.path, err)
 	}
-	return nil, fmt.Errorf("%s: %w: %s", filepath.Base(c.path), err, tail(stderr.String()+stdout.String(), 2000))
+	return nil, fmt.Errorf("%s: %w: %s", filepath.Base(c.path), err,
+		tail(stderr.String()+stdout.String(), 2000))
 }
 
-// missing says what to install.
+// missing adds the package to install to an error.
 func missing(tool string, err error) error {
 	debian, suse := packagesOf(tool)
 	if suse == "" {
-		return fmt.Errorf("%w (Debian has it in the package %s, SUSE does not have it)", err, debian)
+		return fmt.Errorf("%w (Debian has it in the package %s, SUSE does not have it)", err,
+			debian)
 	}
 	return fmt.Errorf("%w (Debian has it in the package %s, SUSE in %s)", err, debian, suse)
 }
 
-// plainPath refuses paths that RPM's macros or the shell would take apart.
+// plainPath rejects paths that RPM's macros or the shell would split or expand.
 func plainPath(path string) error {
 	if i := strings.IndexAny(path, " \t\n%'\"\\$`*?;&|<>(){}[]!#"); i >= 0 {
-		return fmt.Errorf("folder %q: rpmbuild and rpmsign cannot work below a name with %q", path, path[i])
+		return fmt.Errorf("directory %q: rpmbuild and rpmsign cannot handle a path with %q", path,
+			path[i])
 	}
 	return nil
 }
 
-// packagesOf returns the packages that a tool is in.
+// packagesOf returns the packages that contain a tool.
 func packagesOf(tool string) (debian, suse string) {
 	switch tool {
 	case "rpmbuild", "rpmsign", "rpm":
@@ -87,7 +92,7 @@ func packagesOf(tool string) (debian, suse string) {
 	return tool, tool
 }
 
-// tail returns the last n bytes of s or fewer, from the start of a line where there is one.
+// tail returns at most the last n bytes of s, from the start of a line if possible.
 func tail(s string, n int) string {
 	s = strings.TrimSpace(s)
 	if len(s) <= n {

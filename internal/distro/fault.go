@@ -9,28 +9,31 @@ import (
 	"time"
 )
 
-// Fault says how a server misbehaves. Of what is set, the first in the order of the fields counts, but Delay, which goes
-// with all.
+// Fault describes how a server misbehaves. Of the fields that are set, the first in order counts,
+// except for Delay, which combines with all others.
 type Fault struct {
-	// Path says for which requests: a whole path, or a pattern of [path.Match] for the base name ("*.rpm",
-	// "repomd.xml") or, if it begins with a slash, for the whole path; "" is all.
+	// Path selects requests: a whole path, or a pattern of [path.Match] for the base name ("*.rpm",
+	// "repomd.xml") or, if it begins with a slash, for the whole path; "" means all.
 	Path  string
-	Times int           // for how many requests; 0: for all
-	Skip  int           // of these requests, how many are answered well first
-	Delay time.Duration // before anything is answered
+	Times int           // number of requests; 0 means all
+	Skip  int           // number of these requests that are answered correctly first
+	Delay time.Duration // before the answer begins
 
-	Handler    http.HandlerFunc // answers instead
-	Redirect   string           // 302 to this URL; a slash at its end is followed by the path of the request
-	Status     int              // this status, with a short text
-	RetryAfter time.Duration    // beside Status: the header, in whole seconds
+	Handler http.HandlerFunc // answers instead
+	// 302 to this URL; if it ends in a slash, the path of the request follows
+	Redirect   string
+	Status     int           // this status, with a short text
+	RetryAfter time.Duration // beside Status: the header, in whole seconds
 
 	Abort bool // the connection breaks after After bytes of the body
-	Stall bool // after After bytes nothing more comes, until the client goes away or the server is closed
+	// nothing more comes after After bytes, until the client leaves or the server is closed
+	Stall bool
 	After int64
 
-	BytesPerSecond int64               // about so fast; at least 100
-	NoRange        bool                // ranges are not known here: 200 and all of it
-	Change         func([]byte) []byte // another body, for what damages it; without ranges
+	BytesPerSecond int64 // approximate rate; at least 100
+	NoRange        bool  // no support for ranges: 200 and the whole body
+	// replaces the body, for instance to damage it; without ranges
+	Change func([]byte) []byte
 }
 
 // fault is a Fault in use.
@@ -39,8 +42,8 @@ type fault struct {
 	seen int
 }
 
-// Misbehave makes the server answer as the fault says, until its Times are used up. Of several that match, the one that
-// was said first counts.
+// Misbehave makes the server answer according to the fault, until its Times are used up. If several
+// faults match, the first one set counts.
 func (s *Server) Misbehave(f Fault) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -124,7 +127,7 @@ func (f *fault) limit(ctx context.Context) *limit {
 	return l
 }
 
-// serveChanged answers with what Change makes of the body.
+// serveChanged answers with the body after Change.
 func (f *fault) serveChanged(w *recorder, r *http.Request, well http.HandlerFunc) {
 	r.Header.Del("Range")
 	body := &buffer{header: http.Header{}, status: http.StatusOK}
@@ -132,10 +135,10 @@ func (f *fault) serveChanged(w *recorder, r *http.Request, well http.HandlerFunc
 	body.data = f.Change(body.data)
 	w.Header().Set("Content-Length", fmt.Sprint(len(body.data)))
 	w.WriteHeader(body.status)
-	_, _ = w.Write(body.data) // the client may have gone away
+	_, _ = w.Write(body.data) // the client may have left
 }
 
-// buffer keeps an answer.
+// buffer keeps a response.
 type buffer struct {
 	header http.Header
 	status int
@@ -149,7 +152,7 @@ func (b *buffer) Write(data []byte) (int, error) {
 	return len(data), nil
 }
 
-// write passes data on in pieces, up to where the answer breaks.
+// write passes data on in pieces, up to the point where the answer breaks.
 func (l *limit) write(w *recorder, data []byte) (written int, err error) {
 	for len(data) > 0 {
 		piece := data[:min(len(data), l.piece)]
@@ -169,7 +172,7 @@ func (l *limit) write(w *recorder, data []byte) (written int, err error) {
 			l.end(w)
 		}
 		if l.pause > 0 {
-			_ = http.NewResponseController(w).Flush() // a client that left is noticed by the next Write
+			_ = http.NewResponseController(w).Flush() // the next Write notices that a client left
 			if !sleep(l.ctx, l.pause) {
 				return written, context.Cause(l.ctx)
 			}
@@ -179,16 +182,17 @@ func (l *limit) write(w *recorder, data []byte) (written int, err error) {
 	return written, nil
 }
 
-// end breaks the connection, at once or when the client gives up, after what was written has left.
+// end breaks the connection, at once or when the client gives up, after everything written was
+// sent.
 func (l *limit) end(w *recorder) {
-	_ = http.NewResponseController(w).Flush() // a client that left is no matter here
+	_ = http.NewResponseController(w).Flush() // it does not matter whether the client left
 	if l.stall >= 0 {
 		<-l.ctx.Done()
 	}
 	panic(http.ErrAbortHandler)
 }
 
-// sleep reports whether it was not interrupted.
+// sleep reports whether it slept for all of d.
 func sleep(ctx context.Context, d time.Duration) bool {
 	if d <= 0 {
 		return ctx.Err() == nil

@@ -12,16 +12,17 @@ import (
 	"time"
 )
 
-// maxHome is the longest path of a GnuPG home whose sockets have names that the kernel takes (108 bytes).
+// maxHome is the maximum length of a GnuPG home whose socket names the kernel accepts (108 bytes).
 const maxHome = 80
 
-// withAgent calls f with the path of the key's GnuPG home, and ends the gpg-agent that gpg started for it: an agent that
-// lived on would belong to nobody.
-func (k *Key) withAgent(ctx context.Context, f func(ctx context.Context, home string) error) (err error) {
+// withAgent calls f with the path of the key's GnuPG home, and ends the gpg-agent that gpg started
+// for it, so that no agent is left behind.
+func (k *Key) withAgent(ctx context.Context,
+	f func(ctx context.Context, home string) error) (err error) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	home := k.gpgHome()
-	if len(home) > maxHome { // tests have long names, and so have their folders
+	if len(home) > maxHome { // tests have long names, and so have their directories
 		short, err := os.MkdirTemp("", "gpg-*")
 		if err != nil {
 			return err
@@ -36,23 +37,27 @@ func (k *Key) withAgent(ctx context.Context, f func(ctx context.Context, home st
 	return f(ctx, home)
 }
 
-// stopAgent ends the agent of a GnuPG home and waits until its socket is gone, so that the next gpg cannot meet an agent
-// that is about to leave.
+// stopAgent ends the agent of a GnuPG home and waits until its socket is gone, so that the next gpg
+// does not meet an agent that is exiting.
 func stopAgent(ctx context.Context, home string) error {
 	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
 	defer cancel()
-	socket, err := command{path: "gpgconf", args: []string{"--homedir", home, "--list-dirs", "agent-socket"}, home: home}.run(ctx)
+	socket, err := command{path: "gpgconf", args: []string{"--homedir", home, "--list-dirs",
+		"agent-socket"}, home: home}.run(ctx)
 	if err != nil {
 		return err
 	}
-	if _, err := (command{path: "gpgconf", args: []string{"--homedir", home, "--kill", "gpg-agent"}, home: home}).run(ctx); err != nil {
+	if _, err := (command{path: "gpgconf", args: []string{"--homedir", home, "--kill", "gpg-agent"},
+		home: home}).run(ctx); err != nil {
 		return err
 	}
 	name := strings.TrimSpace(string(socket))
 	for {
 		if _, err := os.Lstat(name); errors.Is(err, os.ErrNotExist) {
 			if dir := filepath.Dir(name); dir != home {
-				_ = os.Remove(dir) // below /run/user, if there is one; made by gpg for this home, and kept only if not empty
+				// below /run/user, if that exists; made by gpg for this home, and kept only if not
+				// empty
+				_ = os.Remove(dir)
 			}
 			return nil
 		}
@@ -69,9 +74,10 @@ func (k *Key) gpg(ctx context.Context, home string, args ...string) ([]byte, err
 	return command{path: "gpg", args: append(k.gpgFlags(home), args...), home: home}.run(ctx)
 }
 
-// gpgFlags returns the flags that every call of gpg has.
+// gpgFlags returns the flags for every call of gpg.
 func (k *Key) gpgFlags(home string) []string {
-	flags := []string{"--homedir", home, "--batch", "--no-tty", "--quiet", "--yes", "--trust-model", "always"}
+	flags := []string{"--homedir", home, "--batch", "--no-tty", "--quiet", "--yes", "--trust-model",
+		"always"}
 	if k.Options.Expired {
 		then := time.Now().UTC().Add(-2 * keyLifetime).Format("20060102T150405")
 		flags = append(flags, "--faked-system-time", then+"!")
@@ -79,7 +85,7 @@ func (k *Key) gpgFlags(home string) []string {
 	return flags
 }
 
-// giveToGPG1 copies the secret key. gpg1 would take seconds to make one itself.
+// giveToGPG1 copies the secret key, since gpg1 would take seconds to make one.
 func (k *Key) giveToGPG1(ctx context.Context, home string) error {
 	secret, err := k.gpg(ctx, home, "--export-secret-keys", k.Fingerprint)
 	if err != nil {
@@ -90,9 +96,11 @@ func (k *Key) giveToGPG1(ctx context.Context, home string) error {
 }
 
 func (k *Key) gpg1(ctx context.Context, stdin io.Reader, args ...string) ([]byte, error) {
-	return command{path: "gpg1", args: append(k.gpg1Flags(), args...), home: k.gpg1Home(), stdin: stdin}.run(ctx)
+	return command{path: "gpg1", args: append(k.gpg1Flags(), args...), home: k.gpg1Home(),
+		stdin: stdin}.run(ctx)
 }
 
 func (k *Key) gpg1Flags() []string {
-	return []string{"--homedir", k.gpg1Home(), "--batch", "--no-tty", "--quiet", "--yes", "--no-use-agent"}
+	return []string{"--homedir", k.gpg1Home(), "--batch", "--no-tty", "--quiet", "--yes",
+		"--no-use-agent"}
 }

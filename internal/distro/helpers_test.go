@@ -9,7 +9,7 @@ import (
 	"testing"
 )
 
-// output runs a tool with a home of the test's own and returns what it printed on both outputs; the test ends if the
+// output runs a tool with the test's own home and returns its combined output; the test ends if the
 // tool fails.
 func output(t *testing.T, dir, name string, args ...string) string {
 	t.Helper()
@@ -28,7 +28,7 @@ func try(ctx context.Context, home, dir, name string, args ...string) (string, e
 	return string(out), err
 }
 
-// unpack returns a folder with the content of RPMs, as rpm2cpio and cpio see it.
+// unpack returns a directory with the content of RPMs, as rpm2cpio and cpio unpack it.
 func unpack(t *testing.T, rpms ...string) string {
 	t.Helper()
 	dir := t.TempDir()
@@ -65,7 +65,7 @@ func wantLines(t *testing.T, text string, want ...string) {
 	have := lines(text)
 	for _, w := range want {
 		if !have[w] {
-			t.Errorf("no line %q in\n%s", w, text)
+			t.Errorf("the line %q is missing in\n%s", w, text)
 		}
 	}
 }

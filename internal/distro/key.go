@@ -14,29 +14,34 @@ import (
 	"github.com/lpbuild/lpbuild/internal/lazyregexp"
 )
 
-// KeyOptions say what kind of signing key to make. The zero value is a 3072-bit RSA key that is valid for ever.
+// KeyOptions describe a signing key. The zero value is a 3072-bit RSA key without expiry.
 type KeyOptions struct {
-	Algorithm string // "rsa" (the default: "rsa3072"), "rsa1024", "rsa2048", "rsa3072", "rsa4096" or "ed25519"
+	// "rsa" (the default: "rsa3072"), "rsa1024", "rsa2048", "rsa3072", "rsa4096" or "ed25519"
+	Algorithm string
 	Name      string // default "lpbuild test vendor"
 	Email     string // default "vendor@example.com"
-	Digest    string // of signatures: "sha256" (the default), "sha384", "sha512", or "sha1", which nobody should trust
-	Subkey    bool   // signatures are made by a subkey of the primary key
+	// of signatures: "sha256" (the default), "sha384", "sha512", or "sha1", which nobody should
+	// trust
+	Digest string
+	Subkey bool // signatures are made by a subkey of the primary key
 
-	// V3Signatures makes signatures with OpenPGP version 3 packets, as SUSE does: with gpg1, and only with RSA. RPMs get
-	// both of the signatures that SUSE's have: over the header, and over header and payload.
+	// V3Signatures makes signatures with OpenPGP version 3 packets, as SUSE does, with gpg1 and
+	// only with RSA. RPMs get both signatures that SUSE's have: over the header, and over header
+	// and payload.
 	V3Signatures bool
 
-	// Expired makes a key whose validity ended more than three months ago. Its signatures are from before that.
+	// Expired makes a key that expired more than three months ago. Its signatures are from before
+	// that.
 	Expired bool
 }
 
-// Key is a signing key with a GnuPG home of its own. Its methods may be called from several goroutines.
+// Key is a signing key with its own GnuPG home. Its methods may be called from several goroutines.
 //
-// No process waits for the next call: gpg-agent runs only while a method does.
+// gpg-agent runs only during a method call.
 type Key struct {
 	Options     KeyOptions // with the defaults filled in
 	Fingerprint string     // of the primary key, 40 capital hexadecimal digits
-	Signer      string     // fingerprint of what signs: the primary key, or its subkey
+	Signer      string     // fingerprint of the signing key: the primary key, or its subkey
 
 	dir    string
 	public []byte
@@ -44,11 +49,11 @@ type Key struct {
 }
 
 const (
-	// keyLifetime is the validity of an expired key, which begins twice as long ago. It is longer than the year that a
-	// key may be in the cache, so that signatures are never from after its end.
+	// keyLifetime is the validity of an expired key, which begins twice as long ago. It is longer
+	// than the year for which a key may be cached, so that signatures never postdate its expiry.
 	keyLifetime = 500 * 24 * time.Hour
 
-	keyFile    = "key.json" // what openKey reads
+	keyFile    = "key.json" // the file that openKey reads
 	publicFile = "public.asc"
 )
 
@@ -69,20 +74,25 @@ func (o KeyOptions) normal() (KeyOptions, error) {
 	o.Digest = cmp.Or(o.Digest, "sha256")
 	switch {
 	case !algorithmPattern().MatchString(o.Algorithm):
-		return o, fmt.Errorf("key algorithm %q is not one that can be made: use rsa, rsa2048 or ed25519", o.Algorithm)
+		return o, fmt.Errorf("key algorithm %q is not supported: use rsa, rsa2048 or ed25519",
+			o.Algorithm)
 	case !digestPattern().MatchString(o.Digest):
-		return o, fmt.Errorf("signature digest %q is not one that can be made: use sha256 or sha512", o.Digest)
+		return o, fmt.Errorf("signature digest %q is not supported: use sha256 or sha512", o.Digest)
 	case !userPattern().MatchString(o.Name) || !userPattern().MatchString(o.Email):
-		return o, fmt.Errorf("key for %q <%s>: names are of letters, digits and @ . _ -", o.Name, o.Email)
+		return o, fmt.Errorf("key for %q <%s>: use letters, digits and @ . _ - only", o.Name,
+			o.Email)
 	case o.V3Signatures && !strings.HasPrefix(o.Algorithm, "rsa"):
-		return o, fmt.Errorf("a key of algorithm %s cannot make version 3 signatures: use rsa", o.Algorithm)
+		return o, fmt.Errorf("a key of algorithm %s cannot make version 3 signatures: use rsa",
+			o.Algorithm)
 	case o.V3Signatures && (o.Expired || o.Subkey):
-		return o, fmt.Errorf("gpg1, which makes version 3 signatures, can neither turn back its clock nor use our subkeys")
+		return o, fmt.Errorf("gpg1, which makes version 3 signatures, can neither turn back its " +
+			"clock nor use our subkeys: leave out Expired and Subkey")
 	}
 	return o, nil
 }
 
-// NewKey makes a key in dir, which is made if needed and must be empty. [CachedKey] is faster.
+// NewKey makes a key in dir, which is created if necessary and must be empty. [CachedKey] is
+// faster.
 func NewKey(ctx context.Context, dir string, o KeyOptions) (*Key, error) {
 	o, err := o.normal()
 	if err != nil {
@@ -116,7 +126,8 @@ func (k *Key) generate(ctx context.Context, home string) error {
 		expiry = fmt.Sprintf("seconds=%d", int64(keyLifetime.Seconds()))
 	}
 	user := fmt.Sprintf("%s <%s>", k.Options.Name, k.Options.Email)
-	if _, err := k.gpg(ctx, home, "--passphrase", "", "--quick-gen-key", user, k.Options.Algorithm, "sign", expiry); err != nil {
+	if _, err := k.gpg(ctx, home, "--passphrase", "", "--quick-gen-key", user, k.Options.Algorithm,
+		"sign", expiry); err != nil {
 		return err
 	}
 	listing, err := k.gpg(ctx, home, "--with-colons", "--list-keys")
@@ -134,14 +145,16 @@ func (k *Key) generate(ctx context.Context, home string) error {
 			return err
 		}
 	}
-	if k.public, err = k.gpg(ctx, home, "--armor", "--export", k.Fingerprint); err != nil || !k.Options.V3Signatures {
+	if k.public, err = k.gpg(ctx, home, "--armor", "--export", k.Fingerprint); err != nil ||
+		!k.Options.V3Signatures {
 		return err
 	}
 	return k.giveToGPG1(ctx, home)
 }
 
 func (k *Key) addSubkey(ctx context.Context, home, expiry string) error {
-	_, err := k.gpg(ctx, home, "--passphrase", "", "--quick-add-key", k.Fingerprint, k.Options.Algorithm, "sign", expiry)
+	_, err := k.gpg(ctx, home, "--passphrase", "", "--quick-add-key", k.Fingerprint,
+		k.Options.Algorithm, "sign", expiry)
 	if err != nil {
 		return err
 	}
@@ -157,7 +170,7 @@ func (k *Key) addSubkey(ctx context.Context, home, expiry string) error {
 // Public returns the public key, ASCII armored.
 func (k *Key) Public() []byte { return k.public }
 
-// Close removes the key's folder, and the secret with it. Nothing else is held.
+// Close removes the key's directory, and the secret with it. The key holds no other resources.
 func (k *Key) Close() error {
 	k.mu.Lock()
 	defer k.mu.Unlock()
@@ -167,7 +180,7 @@ func (k *Key) Close() error {
 func (k *Key) gpgHome() string  { return filepath.Join(k.dir, "gpg") }
 func (k *Key) gpg1Home() string { return filepath.Join(k.dir, "gpg1") }
 
-// save writes what openKey reads.
+// save writes the file that openKey reads.
 func (k *Key) save() error {
 	text, err := json.Marshal(k)
 	if err != nil {

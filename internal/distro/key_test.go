@@ -11,7 +11,7 @@ import (
 	"time"
 )
 
-// cachedKey returns a key in a folder of the test.
+// cachedKey returns a key in a directory of the test.
 func cachedKey(t *testing.T, o KeyOptions) *Key {
 	t.Helper()
 	k, err := CachedKey(t.Context(), filepath.Join(t.TempDir(), "key"), o, 0)
@@ -21,7 +21,7 @@ func cachedKey(t *testing.T, o KeyOptions) *Key {
 	return k
 }
 
-// verifier returns the home of a GnuPG, and an RPM database, that know nothing but the key.
+// verifier returns a GnuPG home and an RPM database that know only the key.
 func verifier(t *testing.T, k *Key) (home, db string) {
 	t.Helper()
 	home, err := os.MkdirTemp("", "gpg-*") // for the length of the sockets' names
@@ -29,13 +29,15 @@ func verifier(t *testing.T, k *Key) (home, db string) {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {
-		_, _ = try(context.Background(), home, home, "gpgconf", "--remove-socketdir") // below /run/user, if it is there
+		// below /run/user, if that exists
+		_, _ = try(context.Background(), home, home, "gpgconf", "--remove-socketdir")
 		os.RemoveAll(home)
 	})
 	if err := os.WriteFile(home+"/key", k.Public(), 0o644); err != nil {
 		t.Fatal(err)
 	}
-	for _, args := range [][]string{{"gpg", "--batch", "--import", "key"}, {"rpm", "--dbpath", home + "/db", "--import", "key"}} {
+	for _, args := range [][]string{{"gpg", "--batch", "--import", "key"},
+		{"rpm", "--dbpath", home + "/db", "--import", "key"}} {
 		if out, err := try(t.Context(), home, home, args[0], args[1:]...); err != nil {
 			t.Fatalf("%s: %v\n%s", args, err, out)
 		}
@@ -47,18 +49,25 @@ func TestKeys(t *testing.T) {
 	tests := map[string]struct {
 		options KeyOptions
 		packet  []string // of a detached signature, as gpg lists it
-		gpg     string   // says on verification
+		gpg     string   // printed on verification
 		rpm     []string
 	}{
-		"RSA": {KeyOptions{}, []string{"algo 1,", "version 4,", "digest algo 8,"}, "Good signature from \"lpbuild test vendor",
-			[]string{"Header V4 RSA/SHA256 Signature", "Header SHA256 digest: OK", "Payload SHA256 digest: OK"}},
+		"RSA": {KeyOptions{}, []string{"algo 1,", "version 4,", "digest algo 8,"},
+			"Good signature from \"lpbuild test vendor",
+			[]string{"Header V4 RSA/SHA256 Signature", "Header SHA256 digest: OK",
+				"Payload SHA256 digest: OK"}},
 		"Ed25519": {KeyOptions{Algorithm: "ed25519", Name: "Other", Digest: "sha512"},
-			[]string{"algo 22,", "version 4,", "digest algo 10,"}, "Good signature from \"Other", []string{"Header V4 EdDSA/SHA512 Signature"}},
-		"version 3": {KeyOptions{V3Signatures: true}, []string{"algo 1,", "version 3,", "digest algo 8,"}, "Good signature",
+			[]string{"algo 22,", "version 4,", "digest algo 10,"}, "Good signature from \"Other",
+			[]string{"Header V4 EdDSA/SHA512 Signature"}},
+		"version 3": {KeyOptions{V3Signatures: true},
+			[]string{"algo 1,", "version 3,", "digest algo 8,"}, "Good signature",
 			[]string{"Header V3 RSA/SHA256 Signature", "    V3 RSA/SHA256 Signature"}},
-		"expired": {KeyOptions{Expired: true}, []string{"version 4,"}, "This key has expired!", []string{"Header V4 RSA/SHA256 Signature"}},
-		"subkey":  {KeyOptions{Algorithm: "ed25519", Subkey: true}, []string{"version 4,"}, "Primary key fingerprint", []string{"V4 EdDSA"}},
-		"SHA-1":   {KeyOptions{Digest: "sha1"}, []string{"digest algo 2,"}, "Good signature", []string{"Header V4 RSA/SHA1 Signature"}},
+		"expired": {KeyOptions{Expired: true}, []string{"version 4,"}, "This key has expired!",
+			[]string{"Header V4 RSA/SHA256 Signature"}},
+		"subkey": {KeyOptions{Algorithm: "ed25519", Subkey: true}, []string{"version 4,"},
+			"Primary key fingerprint", []string{"V4 EdDSA"}},
+		"SHA-1": {KeyOptions{Digest: "sha1"}, []string{"digest algo 2,"}, "Good signature",
+			[]string{"Header V4 RSA/SHA1 Signature"}},
 	}
 	rpm, _ := rpmOf(t, Bystanders()[0])
 	for name, tc := range tests {
@@ -72,7 +81,8 @@ func TestKeys(t *testing.T) {
 			file, signed := home+"/file", home+"/signed-1-1.noarch.rpm"
 			copyFile(t, rpm, file)
 			copyFile(t, rpm, signed)
-			if err := errors.Join(k.Sign(t.Context(), file), k.SignRPM(t.Context(), signed)); err != nil {
+			if err := errors.Join(k.Sign(t.Context(), file),
+				k.SignRPM(t.Context(), signed)); err != nil {
 				t.Fatal(err)
 			}
 			packet, err := try(t.Context(), home, home, "gpg", "--list-packets", "file.asc")
@@ -82,12 +92,14 @@ func TestKeys(t *testing.T) {
 				}
 			}
 			said, err := try(t.Context(), home, home, "gpg", "--verify", "file.asc", "file")
-			if err != nil || !strings.Contains(said, tc.gpg) || !strings.Contains(said, k.Signer) && !tc.options.V3Signatures {
+			if err != nil || !strings.Contains(said, tc.gpg) || !strings.Contains(said, k.Signer) &&
+				!tc.options.V3Signatures {
 				t.Errorf("gpg --verify: %v, want %q by %s\n%s", err, tc.gpg, k.Signer, said)
 			}
 			checked, err := try(t.Context(), home, home, "rpm", "--dbpath", db, "-Kv", signed)
 			for _, want := range tc.rpm {
-				if err != nil || !strings.Contains(checked, want) || strings.Contains(checked, "NOKEY") {
+				if err != nil || !strings.Contains(checked, want) ||
+					strings.Contains(checked, "NOKEY") {
 					t.Errorf("rpm -Kv: %v, want %q\n%s", err, want, checked)
 				}
 			}
@@ -115,14 +127,16 @@ func TestSignRPMKeepsTimesAndReplacesSignatures(t *testing.T) {
 	if err := os.Chtimes(signed, defaultBuildTime, defaultBuildTime); err != nil {
 		t.Fatal(err)
 	}
-	first, second := cachedKey(t, KeyOptions{Algorithm: "ed25519"}), cachedKey(t, KeyOptions{Algorithm: "ed25519", Name: "Second"})
+	first, second := cachedKey(t, KeyOptions{Algorithm: "ed25519"}),
+		cachedKey(t, KeyOptions{Algorithm: "ed25519", Name: "Second"})
 	for _, k := range []*Key{first, second} {
 		if err := k.SignRPM(t.Context(), signed); err != nil {
 			t.Fatal(err)
 		}
 	}
 	_, db := verifier(t, second)
-	wantLines(t, output(t, ".", "rpm", "--dbpath", db, "-K", signed), signed+": digests signatures OK")
+	wantLines(t, output(t, ".", "rpm", "--dbpath", db, "-K", signed), signed+
+		": digests signatures OK")
 	if info, err := os.Stat(signed); err != nil || !info.ModTime().Equal(defaultBuildTime) {
 		t.Errorf("signed RPM: %v, %v", info.ModTime(), err)
 	}
@@ -140,7 +154,8 @@ func TestKeyErrors(t *testing.T) {
 		"use rsa":           {Algorithm: "ed25519", V3Signatures: true},
 		"turn back":         {Expired: true, V3Signatures: true},
 	} {
-		if k, err := NewKey(t.Context(), dir, o); err == nil || !strings.Contains(err.Error(), want) || k != nil {
+		if k, err := NewKey(t.Context(), dir, o); err == nil ||
+			!strings.Contains(err.Error(), want) || k != nil {
 			t.Errorf("NewKey(%+v) = %v, %v; want an error with %s", o, k, err, want)
 		}
 	}
@@ -148,20 +163,24 @@ func TestKeyErrors(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := NewKey(t.Context(), dir+"/k", KeyOptions{}); err == nil || !strings.Contains(err.Error(), "not empty") {
+	if _, err := NewKey(t.Context(), dir+"/k", KeyOptions{}); err == nil ||
+		!strings.Contains(err.Error(), "not empty") {
 		t.Errorf("NewKey over a key: %v", err)
 	}
-	if _, err := CachedKey(t.Context(), dir+"/k", KeyOptions{Algorithm: "ed25519"}, 0); err == nil || !strings.Contains(err.Error(), "not empty") {
+	if _, err := CachedKey(t.Context(), dir+"/k", KeyOptions{Algorithm: "ed25519"},
+		0); err == nil || !strings.Contains(err.Error(), "not empty") {
 		t.Errorf("CachedKey over a key: %v", err)
 	}
-	if err := k.Sign(t.Context(), dir+"/missing"); err == nil || !strings.Contains(err.Error(), "sign "+dir+"/missing: gpg:") {
+	if err := k.Sign(t.Context(), dir+"/missing"); err == nil ||
+		!strings.Contains(err.Error(), "sign "+dir+"/missing: gpg:") {
 		t.Errorf("Sign: %v", err)
 	}
 	if err := k.SignRPM(t.Context(), dir+"/missing.rpm"); !errors.Is(err, os.ErrNotExist) {
 		t.Errorf("SignRPM: %v", err)
 	}
-	if _, err := NewKey(t.Context(), dir+"/100%", KeyOptions{}); err == nil || !strings.Contains(err.Error(), "a name with '%'") {
-		t.Errorf("a folder with a percent sign: %v", err)
+	if _, err := NewKey(t.Context(), dir+"/100%", KeyOptions{}); err == nil ||
+		!strings.Contains(err.Error(), "a path with '%'") {
+		t.Errorf("a directory with a percent sign: %v", err)
 	}
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
@@ -191,7 +210,7 @@ func TestNoAgentIsLeft(t *testing.T) {
 			t.Error(err)
 		}
 	}
-	deadline := time.Now().Add(5 * time.Second) // an agent removes its socket an instant before it ends
+	deadline := time.Now().Add(5 * time.Second) // an agent removes its socket just before it exits
 	for left := agents(k.dir); left != nil; left = agents(k.dir) {
 		if time.Now().After(deadline) {
 			t.Fatalf("left running: %q", left)
@@ -205,7 +224,8 @@ func agents(dir string) (found []string) {
 	names, _ := filepath.Glob("/proc/[0-9]*/cmdline")
 	for _, name := range names {
 		line, err := os.ReadFile(name)
-		if text := string(line); err == nil && strings.Contains(text, "gpg-agent") && strings.Contains(text, dir) {
+		if text := string(line); err == nil && strings.Contains(text, "gpg-agent") &&
+			strings.Contains(text, dir) {
 			found = append(found, text)
 		}
 	}

@@ -44,10 +44,11 @@ type repomdChecksum struct {
 }
 
 var checksums = map[string]func() hash.Hash{
-	"sha": sha1.New, "sha1": sha1.New, "sha256": sha256.New, "sha384": sha512.New384, "sha512": sha512.New,
+	"sha": sha1.New, "sha1": sha1.New, "sha256": sha256.New, "sha384": sha512.New384,
+	"sha512": sha512.New,
 }
 
-// recompress makes every .gz in a repodata folder a .zst, and repomd.xml say so.
+// recompress replaces every .gz in a repodata directory by a .zst, and updates repomd.xml.
 func recompress(repodata, checksum string) error {
 	name := filepath.Join(repodata, "repomd.xml")
 	text, err := os.ReadFile(name)

@@ -12,19 +12,22 @@ import (
 	"time"
 )
 
-// RepositoryOptions say how a repository is made. The zero value is an unsigned one with metadata in gzip.
+// RepositoryOptions configure a repository. The zero value is an unsigned one with gzip metadata.
 type RepositoryOptions struct {
-	Key      *Key // signs repomd.xml and is repomd.xml.key; nil: unsigned
-	SignRPMs bool // the RPMs, too; needs Key
+	Key      *Key // signs repomd.xml and becomes repomd.xml.key; nil means unsigned
+	SignRPMs bool // sign the RPMs, too; needs Key
 
-	Compression string    // of the metadata: "gz" (the default), "xz", "bz2" or "zst"
-	Checksum    string    // in the metadata: "sha256" (the default), "sha512", "sha384", or "sha1", which nobody should trust
-	Revision    time.Time // of the metadata; zero: now
+	Compression string // of the metadata: "gz" (the default), "xz", "bz2" or "zst"
+	// in the metadata: "sha256" (the default), "sha512", "sha384", or "sha1", which nobody should
+	// trust
+	Checksum string
+	Revision time.Time // of the metadata; zero means now
 }
 
-// MakeRepository makes an rpm-md repository of copies of the RPMs: DIR/ARCH/NAME.rpm, DIR/repodata/repomd.xml and what it
-// names, repomd.xml.asc and repomd.xml.key. On a folder that is one already it adds the RPMs, over those of equal names,
-// and replaces the metadata, as a distributor does under its customers' downloads.
+// MakeRepository makes an rpm-md repository of copies of the RPMs: DIR/ARCH/NAME.rpm,
+// DIR/repodata/repomd.xml with the files it names, repomd.xml.asc and repomd.xml.key. In an
+// existing repository it adds the RPMs, replacing those with the same names, and replaces the
+// metadata, as a distributor does while customers download.
 func MakeRepository(ctx context.Context, dir string, rpms []string, o RepositoryOptions) error {
 	o.Compression = cmp.Or(o.Compression, "gz")
 	o.Checksum = cmp.Or(o.Checksum, "sha256")
@@ -55,7 +58,7 @@ func MakeRepository(ctx context.Context, dir string, rpms []string, o Repository
 	return signMetadata(ctx, dir, o.Key)
 }
 
-// makeMetadata runs createrepo_c, which knows all compressions but zstd.
+// makeMetadata runs createrepo_c, which supports all compressions but zstd.
 func makeMetadata(ctx context.Context, dir string, o RepositoryOptions) error {
 	compression := o.Compression
 	if compression == "zst" {
@@ -63,7 +66,8 @@ func makeMetadata(ctx context.Context, dir string, o RepositoryOptions) error {
 	}
 	if _, err := (command{path: "createrepo_c", home: dir, args: []string{
 		"--quiet", "--no-database", "--workers", strconv.Itoa(parallel), "--checksum", o.Checksum,
-		"--general-compress-type", compression, "--set-timestamp-to-revision", "--revision", strconv.FormatInt(o.Revision.Unix(), 10),
+		"--general-compress-type", compression, "--set-timestamp-to-revision", "--revision",
+		strconv.FormatInt(o.Revision.Unix(), 10),
 		dir}}).run(ctx); err != nil || o.Compression != "zst" {
 		return err
 	}
@@ -87,8 +91,8 @@ func signMetadata(ctx context.Context, dir string, k *Key) error {
 	return k.Sign(ctx, repomd)
 }
 
-// copyRPM copies an RPM to DIR/ARCH with its modification time. A link would let a test that damages it damage the
-// original.
+// copyRPM copies an RPM to DIR/ARCH with its modification time. With a link, a test that damages it
+// would damage the original.
 func copyRPM(dir, rpm string) (name string, err error) {
 	arch, err := rpmArch(rpm)
 	if err != nil {
@@ -113,7 +117,8 @@ func copyRPM(dir, rpm string) (name string, err error) {
 	return name, os.Chtimes(name, info.ModTime(), info.ModTime())
 }
 
-// writeFile writes what r gives under a new name and renames it, so that nobody sees a part.
+// writeFile writes the content of r under a new name and renames it, so that nobody sees an
+// incomplete file.
 func writeFile(name string, r io.Reader) error {
 	out, err := os.CreateTemp(filepath.Dir(name), ".new-*")
 	if err != nil {
@@ -133,7 +138,8 @@ func writeFile(name string, r io.Reader) error {
 	return err
 }
 
-// rpmArch returns the ARCH of a file named NAME-VERSION-RELEASE.ARCH.rpm that begins as an RPM does.
+// rpmArch returns the ARCH of a file that is named NAME-VERSION-RELEASE.ARCH.rpm and begins like an
+// RPM.
 func rpmArch(rpm string) (string, error) {
 	f, err := os.Open(rpm)
 	if err != nil {

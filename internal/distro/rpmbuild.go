@@ -25,16 +25,19 @@ import (
 var standin embed.FS
 
 var specs = sync.OnceValue(func() *template.Template {
-	return template.Must(template.New("").Funcs(template.FuncMap{"dir": path.Dir, "base": path.Base}).
+	return template.Must(template.New("").Funcs(template.FuncMap{"dir": path.Dir,
+		"base": path.Base}).
 		ParseFS(standin, "standin/*.spec.tmpl"))
 })
 
-// MakeRPMs runs rpmbuild for each build and leaves the RPMs in dir, which is made if needed. It returns the paths of
-// the binary RPMs and, separately, those of the debuginfo RPMs, both in the order of builds. Every file's modification
-// time is its build time. Nothing is left in dir if an error is returned, up to the RPMs of builds that were finished.
+// MakeRPMs runs rpmbuild for each build and leaves the RPMs in dir, which is created if necessary.
+// It returns the paths of the binary RPMs and, separately, those of the debuginfo RPMs, both in the
+// order of builds. Every file's modification time is its build time. After an error, dir has at
+// most the RPMs of finished builds.
 //
-// [CachedRPMs] does the same once and remembers.
-func MakeRPMs(ctx context.Context, dir string, builds []Build) (rpms, debuginfo []string, err error) {
+// [CachedRPMs] does the same once and caches the result.
+func MakeRPMs(ctx context.Context, dir string,
+	builds []Build) (rpms, debuginfo []string, err error) {
 	if builds, err = normalBuilds(builds); err != nil {
 		return nil, nil, err
 	}
@@ -53,7 +56,7 @@ func MakeRPMs(ctx context.Context, dir string, builds []Build) (rpms, debuginfo 
 	return rpms, debuginfo, nil
 }
 
-// normalBuilds fills in the defaults and refuses two builds that would write one file.
+// normalBuilds fills in the defaults and rejects two builds that would write the same file.
 func normalBuilds(builds []Build) ([]Build, error) {
 	seen := map[string]bool{}
 	normal := make([]Build, len(builds))
@@ -71,7 +74,7 @@ func normalBuilds(builds []Build) ([]Build, error) {
 	return normal, nil
 }
 
-// rpmPaths returns where the builds' RPMs are, if dir tells the folder of each.
+// rpmPaths returns the paths of the builds' RPMs, given the directory of each.
 func rpmPaths(builds []Build, dir func(Build) string) (rpms, debuginfo []string) {
 	for _, b := range builds {
 		rpms = append(rpms, filepath.Join(dir(b), b.FileName()))
@@ -82,7 +85,7 @@ func rpmPaths(builds []Build, dir func(Build) string) (rpms, debuginfo []string)
 	return rpms, debuginfo
 }
 
-// makeRPM builds one normal build in a folder of its own below dir and renames its RPMs into dir.
+// makeRPM builds one normal build in its own directory below dir and renames its RPMs into dir.
 func makeRPM(ctx context.Context, dir string, b Build) error {
 	top, err := os.MkdirTemp(dir, ".rpmbuild-*")
 	if err != nil {
@@ -118,9 +121,12 @@ func makeRPM(ctx context.Context, dir string, b Build) error {
 
 func runRPMBuild(ctx context.Context, top string, b Build) error {
 	macros := map[string]string{
-		"_topdir": top, "_dbpath": top + "/db", "_tmppath": top + "/tmp", "_builddir": top + "/BUILD",
-		"_sourcedir": top + "/SOURCES", "_rpmdir": top + "/RPMS", "_rpmfilename": "%%{NAME}-%%{VERSION}-%%{RELEASE}.%%{ARCH}.rpm",
-		"_buildhost": "lpbuild", "_binary_payload": compressions[b.Compression], "_build_id_links": "none",
+		"_topdir": top, "_dbpath": top + "/db", "_tmppath": top + "/tmp", "_builddir": top +
+			"/BUILD",
+		"_sourcedir": top + "/SOURCES", "_rpmdir": top + "/RPMS",
+		"_rpmfilename": "%%{NAME}-%%{VERSION}-%%{RELEASE}.%%{ARCH}.rpm",
+		"_buildhost":   "lpbuild", "_binary_payload": compressions[b.Compression],
+		"_build_id_links":                    "none",
 		"use_source_date_epoch_as_buildtime": "1", "clamp_mtime_to_source_date_epoch": "1",
 	}
 	args := []string{"-bb", "--quiet", "--nodeps", "--target", b.Arch + "-linux"}
@@ -138,12 +144,13 @@ func runRPMBuild(ctx context.Context, top string, b Build) error {
 			return missing(compiler, err)
 		}
 	}
-	_, err := command{path: "rpmbuild", args: append(args, top+"/SOURCES/package.spec"), dir: top, home: top,
-		env: []string{"SOURCE_DATE_EPOCH=" + strconv.FormatInt(b.BuildTime.Unix(), 10)}}.run(ctx)
+	_, err := command{path: "rpmbuild", args: append(args, top+"/SOURCES/package.spec"), dir: top,
+		home: top,
+		env:  []string{"SOURCE_DATE_EPOCH=" + strconv.FormatInt(b.BuildTime.Unix(), 10)}}.run(ctx)
 	return err
 }
 
-// writeSources writes the spec file, and what it names, into a new folder.
+// writeSources writes the spec file, and the files it names, into a new directory.
 func writeSources(dir string, b Build) error {
 	if err := os.Mkdir(dir, 0o755); err != nil {
 		return err
@@ -152,7 +159,8 @@ func writeSources(dir string, b Build) error {
 	if err != nil {
 		return err
 	}
-	if err := os.WriteFile(filepath.Join(dir, "package.spec"), text, 0o644); err != nil || b.Name != "glibc" {
+	if err := os.WriteFile(filepath.Join(dir, "package.spec"), text, 0o644); err != nil ||
+		b.Name != "glibc" {
 		return err
 	}
 	for _, l := range libraries(b) {
@@ -160,7 +168,8 @@ func writeSources(dir string, b Build) error {
 		if err != nil {
 			return err
 		}
-		if err := os.WriteFile(filepath.Join(dir, l.Script+".map"), []byte(script), 0o644); err != nil {
+		if err := os.WriteFile(filepath.Join(dir, l.Script+".map"), []byte(script),
+			0o644); err != nil {
 			return err
 		}
 	}
@@ -186,13 +195,15 @@ func specText(b Build) ([]byte, error) {
 		Build
 		Compiler, CFlags, DebugSuffix string
 		Libraries                     []library
-	}{b, compiler, strings.Join(append(flags, cflags(b)...), " "), fmt.Sprintf("%s-%s.%s", b.Version, b.Release, b.Arch), libraries(b)})
+	}{b, compiler, strings.Join(append(flags, cflags(b)...), " "),
+		fmt.Sprintf("%s-%s.%s", b.Version, b.Release, b.Arch), libraries(b)})
 	return text.Bytes(), err
 }
 
-// compilerFor returns the compiler for an architecture and the flags that choose the architecture.
+// compilerFor returns the compiler for an architecture and the flags that select the architecture.
 func compilerFor(arch string) (compiler string, flags []string) {
-	native := map[string]string{"amd64": "x86_64", "arm64": "aarch64", "ppc64le": "ppc64le"}[runtime.GOARCH]
+	native := map[string]string{"amd64": "x86_64", "arm64": "aarch64",
+		"ppc64le": "ppc64le"}[runtime.GOARCH]
 	t := targets[arch]
 	switch {
 	case arch == native:
@@ -205,12 +216,15 @@ func compilerFor(arch string) (compiler string, flags []string) {
 
 func cflags(b Build) []string {
 	flags := []string{
-		"-O2", "-g", "-std=gnu11", "-fPIC", "-Wall", "-ffreestanding", "-fno-builtin", "-fno-stack-protector",
-		"-fno-tree-loop-distribute-patterns", // which would make a loop in memset a call of memset
-		"-fno-ipa-icf",                       // which would make one of functions with equal bodies
-		"-ffile-prefix-map=%{_sourcedir}=/usr/src/debug/glibc", "-ffile-prefix-map=%{_builddir}=/usr/src/debug/glibc",
+		"-O2", "-g", "-std=gnu11", "-fPIC", "-Wall", "-ffreestanding", "-fno-builtin",
+		"-fno-stack-protector",
+		"-fno-tree-loop-distribute-patterns", // would turn a loop in memset into a call of memset
+		"-fno-ipa-icf",                       // would merge functions with equal bodies
+		"-ffile-prefix-map=%{_sourcedir}=/usr/src/debug/glibc",
+		"-ffile-prefix-map=%{_builddir}=/usr/src/debug/glibc",
 		fmt.Sprintf("-DLIBC_MINOR=%d", b.minor()), fmt.Sprintf("-DVARIANT=%d", b.Variant),
-		fmt.Sprintf(`'-DBASE="GLIBC_%s"'`, targets[b.Arch].base), fmt.Sprintf(`'-DBANNER="%s"'`, b.EVR()),
+		fmt.Sprintf(`'-DBASE="GLIBC_%s"'`, targets[b.Arch].base), fmt.Sprintf(`'-DBANNER="%s"'`,
+			b.EVR()),
 	}
 	if !b.Unpatchable {
 		flags = append(flags, "-fpatchable-function-entry="+targets[b.Arch].nops)
@@ -221,7 +235,8 @@ func cflags(b Build) []string {
 	return flags
 }
 
-// writePadding writes n bytes, always the same ones, that compress to about a third, as debug information does.
+// writePadding writes n bytes, always the same, that compress to about a third, as debug
+// information does.
 func writePadding(name string, n int64) error {
 	f, err := os.Create(name)
 	if err != nil {
@@ -245,7 +260,8 @@ func (p *padding) Read(out []byte) (int, error) {
 	return len(out), nil
 }
 
-// toolVersions returns what, beside the sources, decides about the bytes of an RPM of that architecture.
+// toolVersions returns everything besides the sources that determines the bytes of an RPM for that
+// architecture.
 func toolVersions(ctx context.Context, arch string) (string, error) {
 	rpm, err := command{path: "rpm", args: []string{"--version"}, home: "/nonexistent"}.run(ctx)
 	if err != nil || arch == "noarch" {

@@ -15,18 +15,18 @@ import (
 	"time"
 )
 
-// Request is one request that a server got.
+// Request is one request to a server.
 type Request struct {
 	Method string
 	Path   string // unescaped, without the query
 	Query  string // as sent
 	Header http.Header
 	Status int   // of the answer
-	Bytes  int64 // of the answer's body that were written
+	Bytes  int64 // bytes of the answer's body that were written
 }
 
-// Server serves a folder on a loopback port, with ranges and conditional requests, and counts. It can be told to
-// misbehave: see [Server.Misbehave].
+// Server serves a directory on a loopback port, with ranges and conditional requests, and records
+// them. It can be told to misbehave: see [Server.Misbehave].
 type Server struct {
 	URL string // "http://127.0.0.1:PORT", or https; no slash at the end
 
@@ -38,10 +38,12 @@ type Server struct {
 	faults      []*fault
 }
 
-// Serve serves dir over HTTP until Close. Nothing outside of dir can be reached, and folders are not listed.
+// Serve serves dir over HTTP until Close. Nothing outside dir can be reached, and directories are
+// not listed.
 func Serve(dir string) (*Server, error) { return serve(dir, nil, nil) }
 
-// ServeTLS serves dir over HTTPS with a certificate that nobody trusts but who is given [Server.Certificate].
+// ServeTLS serves dir over HTTPS with a certificate that is trusted only by clients that got
+// [Server.Certificate].
 func ServeTLS(dir string) (*Server, error) {
 	certificate, pem, err := selfSigned()
 	if err != nil {
@@ -66,12 +68,13 @@ func serve(dir string, config *tls.Config, pem []byte) (*Server, error) {
 		listener = tls.NewListener(listener, config)
 	}
 	s.server = &http.Server{Handler: s, ReadHeaderTimeout: 10 * time.Second,
-		ErrorLog: log.New(io.Discard, "", 0)} // clients that refuse our certificate are what tests are about
+		// clients that refuse our certificate are part of the tests
+		ErrorLog: log.New(io.Discard, "", 0)}
 	go func() { _ = s.server.Serve(listener) }() // ends with Close
 	return s, nil
 }
 
-// Close ends the server and the requests under way, stalled ones too.
+// Close ends the server and pending requests, including stalled ones.
 func (s *Server) Close() error {
 	err := s.server.Close()
 	if rootErr := s.root.Close(); err == nil {
@@ -80,18 +83,20 @@ func (s *Server) Close() error {
 	return err
 }
 
-// Certificate returns the certificate of a ServeTLS server in PEM; nil if it is not one.
+// Certificate returns the certificate of a ServeTLS server in PEM, or nil for other servers.
 func (s *Server) Certificate() []byte { return s.certificate }
 
-// Requests returns what was asked so far, in the order in which answers ended: of paths that match the pattern as in
-// [Fault]; "" is all.
+// Requests returns the requests so far, in the order in which their answers ended, whose paths
+// match the pattern as in [Fault]; "" matches all.
 func (s *Server) Requests(pattern string) []Request {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return slices.DeleteFunc(slices.Clone(s.log), func(r Request) bool { return !matches(pattern, r.Path) })
+	return slices.DeleteFunc(slices.Clone(s.log), func(r Request) bool {
+		return !matches(pattern, r.Path)
+	})
 }
 
-// Bytes returns how many bytes of bodies were sent for those requests.
+// Bytes returns the number of body bytes that were sent for those requests.
 func (s *Server) Bytes(pattern string) int64 {
 	var n int64
 	for _, r := range s.Requests(pattern) {
@@ -107,13 +112,14 @@ func (s *Server) Forget() {
 	s.log = nil
 }
 
-// ServeHTTP answers one request: for http.Server.
+// ServeHTTP answers one request, for http.Server.
 func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	rec := &recorder{ResponseWriter: w, status: http.StatusOK}
-	defer func() { // deferred, as an aborted answer ends in a panic, which net/http takes
+	defer func() { // deferred, as an aborted answer ends in a panic, which net/http handles
 		s.mu.Lock()
 		defer s.mu.Unlock()
-		s.log = append(s.log, Request{Method: r.Method, Path: r.URL.Path, Query: r.URL.RawQuery, Header: r.Header.Clone(),
+		s.log = append(s.log, Request{Method: r.Method, Path: r.URL.Path, Query: r.URL.RawQuery,
+			Header: r.Header.Clone(),
 			Status: rec.status, Bytes: rec.bytes})
 	}()
 	if f := s.take(r.URL.Path); f != nil {
@@ -136,24 +142,25 @@ func (s *Server) serveFile(w http.ResponseWriter, r *http.Request) {
 		http.NotFound(w, r)
 		return
 	}
-	w.Header().Set("Content-Type", "application/octet-stream") // and no guesses, which tempt clients to unpack
+	// no guesses, which tempt clients to unpack
+	w.Header().Set("Content-Type", "application/octet-stream")
 	w.Header().Set("ETag", fmt.Sprintf(`"%x-%x"`, info.ModTime().UnixNano(), info.Size()))
 	http.ServeContent(w, r, info.Name(), info.ModTime(), f)
 }
 
-// recorder counts what is answered. It has no ReadFrom, so that every byte passes Write.
+// recorder counts what is answered. It has no ReadFrom, so that every byte goes through Write.
 type recorder struct {
 	http.ResponseWriter
 	status int
 	bytes  int64
-	limit  *limit // nil: none
+	limit  *limit // nil if there is none
 }
 
-// limit is what a fault does to a body.
+// limit is the effect of a fault on a body.
 type limit struct {
 	ctx   context.Context
-	abort int64         // end the connection after so many bytes; below 0: do not
-	stall int64         // say nothing more after so many bytes; below 0: do not
+	abort int64         // end the connection after so many bytes; negative means never
+	stall int64         // stop sending after so many bytes; negative means never
 	pause time.Duration // before every piece
 	piece int           // bytes
 }

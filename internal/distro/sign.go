@@ -13,7 +13,8 @@ import (
 	"golang.org/x/sync/errgroup"
 )
 
-// Sign writes the detached, ASCII armored signature of file to file+".asc", over one that is there.
+// Sign writes the detached, ASCII armored signature of file to file+".asc", replacing an existing
+// one.
 func (k *Key) Sign(ctx context.Context, file string) error {
 	args := append(k.signFlags(), "--armor", "--output", file+".asc", "--detach-sign", file)
 	var err error
@@ -39,8 +40,8 @@ func (k *Key) signFlags() []string {
 	return flags
 }
 
-// SignRPM signs RPM files in place with rpmsign, over signatures that they have, and keeps their modification times,
-// which repository metadata tell.
+// SignRPM signs RPM files in place with rpmsign, replacing existing signatures. It keeps their
+// modification times, which are part of repository metadata.
 func (k *Key) SignRPM(ctx context.Context, files ...string) error {
 	if len(files) == 0 {
 		return nil
@@ -72,8 +73,9 @@ func (k *Key) SignRPM(ctx context.Context, files ...string) error {
 	return nil
 }
 
-// rpmsign signs the files, in as many shares as tools may run at once.
-func (k *Key) rpmsign(ctx context.Context, gpg string, flags []string, home string, files []string) error {
+// rpmsign signs the files, divided among as many processes as tools may run at once.
+func (k *Key) rpmsign(ctx context.Context, gpg string, flags []string, home string,
+	files []string) error {
 	program, err := exec.LookPath(gpg)
 	if err != nil {
 		return missing(gpg, err)
@@ -84,7 +86,7 @@ func (k *Key) rpmsign(ctx context.Context, gpg string, flags []string, home stri
 		"--define", "__gpg_sign_cmd " + program + " " + gpg + " " + strings.Join(flags, " ") +
 			" --no-armor --output %{__signature_filename} --detach-sign %{__plaintext_filename}"}
 	if k.Options.V3Signatures {
-		args = append(args, "--rpmv3") // header and payload, beside the header alone
+		args = append(args, "--rpmv3") // header and payload, in addition to the header alone
 	}
 	g, gctx := errgroup.WithContext(ctx)
 	for share := range slices.Chunk(files, (len(files)+parallel-1)/parallel) {

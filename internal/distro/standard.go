@@ -11,8 +11,9 @@ import (
 	"time"
 )
 
-// firstBuilds are real versions and releases of SUSE Linux Enterprise 15 SP5 and SP6, with how many days ago they came
-// out here. The short release of the first one was missed by the patterns of many scripts.
+// firstBuilds are real versions and releases of SUSE Linux Enterprise 15 SP5 and SP6, with the
+// number of days since they were released here. The patterns of many scripts missed the short
+// release of the first one.
 var firstBuilds = []struct {
 	version, release string
 	days             int
@@ -24,10 +25,11 @@ var firstBuilds = []struct {
 	{"2.38", "150600.14.32.1", 330},
 }
 
-// StandardBuilds returns n builds of glibc for x86_64, 0 <= n: first the three of 2.31 and two of 2.38 that everyone
-// tests with, then generated ones, each younger than the one before, some with the release of an SLFO product
-// ("2.40-slfo.1.1_3.1"). They differ in Variant and in the compression of the payload. Their build times are of the last
-// two years, counted from the beginning of this month, so that they stay the same for a while, and with them the cache.
+// StandardBuilds returns n builds of glibc for x86_64, 0 <= n: first the three of 2.31 and two of
+// 2.38 that are common in tests, then generated ones, each younger than the one before, some with
+// the release of an SLFO product ("2.40-slfo.1.1_3.1"). They differ in Variant and in the
+// compression of the payload. Their build times lie in the last two years, counted from the
+// beginning of this month, so that the builds and the cache stay the same for a while.
 func StandardBuilds(n int) []Build {
 	return standardBuilds(n, time.Now())
 }
@@ -37,12 +39,14 @@ func standardBuilds(n int, now time.Time) []Build {
 	payloads := []string{"xz", "zstd", "gzip", "bzip2", "lzma"}
 	builds := make([]Build, 0, max(0, n))
 	for i := range n {
-		b := Build{Name: "glibc", Arch: "x86_64", Variant: i % 1000, Compression: payloads[i%len(payloads)]}
+		b := Build{Name: "glibc", Arch: "x86_64", Variant: i % 1000,
+			Compression: payloads[i%len(payloads)]}
 		days := 320 * 5 / max(i, 5)
 		k := (i - len(firstBuilds)) / 3
 		switch {
 		case i < len(firstBuilds):
-			b.Version, b.Release, days = firstBuilds[i].version, firstBuilds[i].release, firstBuilds[i].days
+			b.Version, b.Release, days = firstBuilds[i].version, firstBuilds[i].release,
+				firstBuilds[i].days
 		case i%3 == 2:
 			b.Version, b.Release = "2.31", fmt.Sprintf("150300.%d.1", 66+3*k)
 		case i%3 == 0:
@@ -57,8 +61,8 @@ func standardBuilds(n int, now time.Time) []Build {
 	return builds
 }
 
-// Bystanders returns packages that a repository has beside what is wanted: another package, glibc for i686, and a
-// package of no architecture whose name begins with glibc.
+// Bystanders returns packages that a repository has besides the wanted ones: another package, glibc
+// for i686, and a noarch package whose name begins with glibc.
 func Bystanders() []Build {
 	return []Build{
 		{Name: "hello", Version: "2.12", Release: "150300.1.5", Compression: "gzip"},
@@ -67,17 +71,18 @@ func Bystanders() []Build {
 	}
 }
 
-// StandardOptions say what is in the repositories of [StandardRepository]. The zero value is all that most tests want.
+// StandardOptions configure the repositories of [StandardRepository]. The zero value suits most
+// tests.
 type StandardOptions struct {
-	Builds int      // how many of StandardBuilds; 0: 5
+	Builds int      // number of StandardBuilds; 0 means 5
 	Extra  []Build  // more builds, of any package
-	RPMs   []string // files that are beside them in DIR/update
-	Arches []string // that the standard builds are made for; empty: x86_64
+	RPMs   []string // files to put beside them in DIR/update
+	Arches []string // architecture of the standard builds; "" means x86_64
 
-	Key          *Key       // signs metadata and RPMs; nil: a cached key with KeyOptions
+	Key          *Key       // signs metadata and RPMs; nil means a cached key with KeyOptions
 	KeyOptions   KeyOptions // of the cached key
-	Unsigned     bool       // neither the metadata nor the RPMs are signed
-	UnsignedRPMs bool       // only the metadata are
+	Unsigned     bool       // sign neither the metadata nor the RPMs
+	UnsignedRPMs bool       // sign only the metadata
 
 	Compression  string // of the metadata, as in RepositoryOptions
 	NoDebuginfo  bool   // no update_debug
@@ -86,15 +91,16 @@ type StandardOptions struct {
 
 // Repository is a distributor's pair of repositories.
 type Repository struct {
-	Dir      string  // has the packages: DIR/update
-	DebugDir string  // has their debuginfo: DIR/update_debug; "" if there is none
-	Key      *Key    // nil: unsigned
-	Builds   []Build // what was wanted, with defaults filled in: the standard builds, then the extra ones
+	Dir      string // has the packages: DIR/update
+	DebugDir string // has their debuginfo: DIR/update_debug; "" if there is none
+	Key      *Key   // nil if unsigned
+	// the requested builds, with defaults filled in: the standard builds, then the extra ones
+	Builds []Build
 }
 
-// StandardRepository makes dir/update and dir/update_debug of cached builds, signed with version 4 signatures unless the options
-// say otherwise, and dir/key.asc, the public key. Without a key given, the secret one is in dir/key, and stays what it is if dir
-// is made again.
+// StandardRepository makes dir/update and dir/update_debug of cached builds, signed with version 4
+// signatures unless the options say otherwise, and dir/key.asc, the public key. Unless a key is
+// given, the secret key is in dir/key, and is kept if dir is made again.
 func StandardRepository(ctx context.Context, dir string, o StandardOptions) (*Repository, error) {
 	builds, err := normalBuilds(o.builds())
 	if err != nil {
@@ -115,7 +121,8 @@ func StandardRepository(ctx context.Context, dir string, o StandardOptions) (*Re
 	if r.Key, err = o.key(ctx, dir); err != nil {
 		return nil, err
 	}
-	ro := RepositoryOptions{Key: r.Key, SignRPMs: r.Key != nil && !o.UnsignedRPMs, Compression: o.Compression}
+	ro := RepositoryOptions{Key: r.Key, SignRPMs: r.Key != nil && !o.UnsignedRPMs,
+		Compression: o.Compression}
 	if err := MakeRepository(ctx, r.Dir, append(rpms, o.RPMs...), ro); err != nil {
 		return nil, err
 	}
@@ -145,7 +152,7 @@ func (o StandardOptions) builds() []Build {
 	return append(builds, o.Extra...)
 }
 
-// key returns the key to sign with, or nil, and publishes it as dir/key.asc.
+// key returns the signing key, or nil, and publishes it as dir/key.asc.
 func (o StandardOptions) key(ctx context.Context, dir string) (*Key, error) {
 	if o.Unsigned {
 		return nil, nil

@@ -31,7 +31,8 @@ func at(t *testing.T, f *elf.File, address uint64, n int) []byte {
 	return nil
 }
 
-// function returns the address of an exported function, without the bit and the offset that some architectures add.
+// function returns the address of an exported function, without the bit and the offset that some
+// architectures add.
 func function(t *testing.T, f *elf.File, name string) uint64 {
 	t.Helper()
 	symbols, err := f.DynamicSymbols()
@@ -68,10 +69,13 @@ func TestPatchableFunctions(t *testing.T) {
 			defer f.Close()
 			malloc := function(t, f, "malloc")
 			before, after := len(tc.before)/2, len(tc.after)/2
-			if got := hexOf(at(t, f, malloc-uint64(before), before+after)); got != tc.before+tc.after {
-				t.Errorf("malloc has %s around its symbol, want %s and %s", got, tc.before, tc.after)
+			if got := hexOf(at(t, f, malloc-uint64(before), before+after)); got != tc.before+
+				tc.after {
+				t.Errorf("malloc has %s around its symbol, want %s and %s", got, tc.before,
+					tc.after)
 			}
-			if got := hexOf(at(t, f, function(t, f, "getcontext"), len(tc.none)/2)); got == tc.none {
+			if got := hexOf(at(t, f, function(t, f, "getcontext"),
+				len(tc.none)/2)); got == tc.none {
 				t.Errorf("getcontext has NOPs: %s", got)
 			}
 			if s := f.Section("__patchable_function_entries"); s == nil || s.Size < 100*8/2 {
@@ -98,9 +102,11 @@ func TestUnpatchableAndWithoutDebuginfo(t *testing.T) {
 	}
 }
 
-// TestEveryPromiseOfTheVersionScripts finds names in libc.versions that no source defines: ld says nothing about them.
+// TestEveryPromiseOfTheVersionScripts finds names in libc.versions that no source defines: ld does
+// not report them.
 func TestEveryPromiseOfTheVersionScripts(t *testing.T) {
-	for _, b := range []Build{old, young, {Name: "glibc", Version: "2.38", Release: "1", Arch: "ppc64le"}} {
+	for _, b := range []Build{old, young, {Name: "glibc", Version: "2.38", Release: "1",
+		Arch: "ppc64le"}} {
 		b, _ := b.normal()
 		rpm, _ := rpmOf(t, b)
 		dir := unpack(t, rpm)
@@ -112,9 +118,11 @@ func TestEveryPromiseOfTheVersionScripts(t *testing.T) {
 			}
 			for _, n := range nodes {
 				for _, name := range n.names {
-					if !slices.ContainsFunc([]string{"T ", "i ", "B ", "D ", "R ", "V "}, func(typ string) bool {
-						return have[typ+name+"@@GLIBC_"+n.version] || have[typ+name+"@GLIBC_"+n.version]
-					}) {
+					if !slices.ContainsFunc([]string{"T ", "i ", "B ", "D ", "R ", "V "},
+						func(typ string) bool {
+							return have[typ+name+"@@GLIBC_"+n.version] ||
+								have[typ+name+"@GLIBC_"+n.version]
+						}) {
 						t.Errorf("%s: %s has no %s@@GLIBC_%s", b, l.Path, name, n.version)
 					}
 				}
@@ -134,7 +142,8 @@ func TestVariantMovesAndReleaseDoesNot(t *testing.T) {
 			t.Fatal(err)
 		}
 		defer f.Close()
-		return buildID(t, f), []uint64{function(t, f, "printf"), function(t, f, "stdout"), function(t, f, "errno")}
+		return buildID(t, f), []uint64{function(t, f, "printf"), function(t, f, "stdout"),
+			function(t, f, "errno")}
 	}
 	id, addresses := place(old)
 	variantID, variantAddresses := place(variant)
@@ -152,8 +161,8 @@ func TestVariantMovesAndReleaseDoesNot(t *testing.T) {
 	}
 }
 
-// TestContainersFindTheirSymbols links a shared object as live patches are, against the C library of this machine, and
-// looks for what it needs in the stand-ins.
+// TestContainersFindTheirSymbols links a shared object as live patches are linked, against this
+// machine's C library, and looks for the symbols that it needs in the stand-ins.
 func TestContainersFindTheirSymbols(t *testing.T) {
 	dir := t.TempDir()
 	source := `#include <errno.h>
@@ -177,7 +186,8 @@ void *malloc_lp (size_t n) {
 	if err := os.WriteFile(dir+"/lp.c", []byte(source), 0o644); err != nil {
 		t.Fatal(err)
 	}
-	output(t, dir, "gcc", "-O1", "-fPIC", "-shared", "-fno-builtin", "-fstack-protector-all", "-o", "lp.so", "lp.c")
+	output(t, dir, "gcc", "-O1", "-fPIC", "-shared", "-fno-builtin", "-fstack-protector-all", "-o",
+		"lp.so", "lp.c")
 	f, err := elf.Open(dir + "/lp.so")
 	if err != nil {
 		t.Fatal(err)
@@ -219,6 +229,6 @@ func TestPadding(t *testing.T) {
 		t.Fatalf("padding of %d bytes, want %d (%v, %v)", len(got), want.Len(), err, statErr)
 	}
 	if info.Size() < b.Padding/4 || info.Size() > b.Padding*2/3 {
-		t.Errorf("%d bytes are packed into %d", b.Padding, info.Size())
+		t.Errorf("%d bytes compress to %d", b.Padding, info.Size())
 	}
 }

@@ -6,14 +6,15 @@ import (
 	"os/exec"
 )
 
-// ErrNoGPG1 says that nothing here makes OpenPGP version 3 signatures.
-var ErrNoGPG1 = errors.New("this distribution has no gpg1, which makes OpenPGP version 3 signatures")
+// ErrNoGPG1 means that no program on this machine makes OpenPGP version 3 signatures.
+var ErrNoGPG1 = errors.New("this distribution has no gpg1, which makes OpenPGP version 3 " +
+	"signatures")
 
-// debianVersion is a file that Debian and its children have.
+// debianVersion is a file that Debian and its derivatives have.
 const debianVersion = "/etc/debian_version"
 
-// CanSignV3 returns [ErrNoGPG1] on a distribution without gpg1, such as SUSE's. Where it can be installed a missing one is
-// no excuse: then there is no error here, but from [NewKey], which says how to install it.
+// CanSignV3 returns [ErrNoGPG1] on a distribution without gpg1, such as SUSE's. Where gpg1 can be
+// installed, it returns nil, and [NewKey] says how to install a missing one.
 func CanSignV3() error {
 	if _, err := exec.LookPath("gpg1"); err == nil {
 		return nil

@@ -26,7 +26,8 @@ func versionScript(library string, minor int, arch string) (string, error) {
 	var script strings.Builder
 	previous := ""
 	for i, n := range nodes {
-		fmt.Fprintf(&script, "GLIBC_%s {\n  global:\n    %s;\n", n.version, strings.Join(n.names, ";\n    "))
+		fmt.Fprintf(&script, "GLIBC_%s {\n  global:\n    %s;\n", n.version,
+			strings.Join(n.names, ";\n    "))
 		if i == 0 {
 			script.WriteString("  local: *;\n")
 		}
@@ -36,7 +37,8 @@ func versionScript(library string, minor int, arch string) (string, error) {
 	return script.String(), nil
 }
 
-// versionNodes reads the library's part of standin/libc.versions, which has the versions in rising order.
+// versionNodes reads the library's section of standin/libc.versions, which lists versions in rising
+// order.
 func versionNodes(library string, minor int, arch string) ([]versionNode, error) {
 	var nodes []versionNode
 	in := false
@@ -80,14 +82,15 @@ func exported(version string, conditions []string, minor int, arch string) bool 
 		return false
 	}
 	for pair := range slices.Chunk(conditions, 2) {
-		if pair[0] == "since" && compareVersions(own, pair[1]) < 0 || pair[0] == "on" && arch != pair[1] {
+		if pair[0] == "since" && compareVersions(own, pair[1]) < 0 ||
+			pair[0] == "on" && arch != pair[1] {
 			return false
 		}
 	}
 	return true
 }
 
-// compareVersions compares dotted numbers; "PRIVATE" is after all of them.
+// compareVersions compares dotted numbers; "PRIVATE" comes after all of them.
 func compareVersions(a, b string) int {
 	for a != "" || b != "" {
 		var x, y string

@@ -9,8 +9,9 @@ import (
 	"strings"
 )
 
-// aptSources returns the machine's package sources below etc (/etc/apt) as sources of source packages: file names and their
-// contents, in both of apt's formats. What a machine takes its binary packages from also has the sources, as a rule.
+// aptSources converts the machine's package sources below etc (/etc/apt) to sources of source
+// packages: file names and their contents, in both of apt's formats. Servers of binary packages
+// usually also have the sources.
 func aptSources(etc string) (map[string]string, error) {
 	names, err := filepath.Glob(filepath.Join(etc, "sources.list.d", "*"))
 	if err != nil {
@@ -37,27 +38,28 @@ func aptSources(etc string) (map[string]string, error) {
 		}
 	}
 	if len(found) == 0 {
-		return nil, fmt.Errorf("no package sources in %s: glibc is built from Debian's source package", etc)
+		return nil, fmt.Errorf("no package sources in %s: glibc is built from Debian's source "+
+			"package", etc)
 	}
 	return found, nil
 }
 
-// debLine is a line of the one-line format for binary packages: type, options and the rest.
+// debLine matches a line of the one-line format for binary packages: type, options and the rest.
 var debLine = regexp.MustCompile(`^\s*deb\s+(.*)$`)
 
-// fromLines converts a file in the one-line format; "" if it names no binary packages.
+// fromLines converts a file in the one-line format; it returns "" if it names no binary packages.
 func fromLines(text string) string {
 	var out strings.Builder
 	for line := range strings.Lines(text) {
 		if m := debLine.FindStringSubmatch(strings.TrimRight(line, "\r\n")); m != nil {
-			// Options such as [arch=amd64] do no harm: source packages have no architecture.
+			// Options such as [arch=amd64] are harmless: source packages have no architecture.
 			fmt.Fprintf(&out, "deb-src %s\n", m[1])
 		}
 	}
 	return out.String()
 }
 
-// typesField is the field of a stanza that tells binary packages from source packages.
+// typesField matches the field of a stanza that distinguishes binary from source packages.
 var typesField = regexp.MustCompile(`(?i)^types:(.*)$`)
 
 // fromStanzas converts a file in the deb822 format, in which a stanza may be for both kinds.

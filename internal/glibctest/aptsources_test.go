@@ -15,21 +15,27 @@ func TestAptSources(t *testing.T) {
 	}{
 		"one line": {
 			files: map[string]string{"sources.list": "# deb http://old/debian bookworm main\r\n" +
-				"deb [arch=amd64 signed-by=/k.gpg] http://deb.debian.org/debian bookworm main contrib\n" +
-				"deb-src http://deb.debian.org/debian bookworm main\n\n deb http://x/security bookworm-security main\n"},
-			want: map[string]string{"sources.list": "deb-src [arch=amd64 signed-by=/k.gpg] http://deb.debian.org/debian bookworm main contrib\n" +
+				"deb [arch=amd64 signed-by=/k.gpg] http://deb.debian.org/debian bookworm main " +
+				"contrib\n" +
+				"deb-src http://deb.debian.org/debian bookworm main\n\n deb http://x/security " +
+				"bookworm-security main\n"},
+			want: map[string]string{"sources.list": "deb-src [arch=amd64 signed-by=/k.gpg] " +
+				"http://deb.debian.org/debian bookworm main contrib\n" +
 				"deb-src http://x/security bookworm-security main\n"},
 		},
 		"deb822": {
 			files: map[string]string{
-				"sources.list":                   "# nothing here\n",
-				"sources.list.d/debian.sources":  "Types: deb\nURIs: http://deb.debian.org/debian\nSuites: bookworm\n\ntypes: deb deb-src\nURIs: http://x\n",
+				"sources.list": "# nothing here\n",
+				"sources.list.d/debian.sources": "Types: deb\nURIs: " +
+					"http://deb.debian.org/debian\nSuites: bookworm\n\ntypes: deb deb-src\nURIs: " +
+					"http://x\n",
 				"sources.list.d/other.list":      "deb http://other stable main\n",
 				"sources.list.d/x.list.disabled": "deb http://disabled stable main\n",
 			},
 			want: map[string]string{
-				"debian.sources": "Types: deb-src\nURIs: http://deb.debian.org/debian\nSuites: bookworm\n\nTypes: deb-src\nURIs: http://x\n",
-				"other.list":     "deb-src http://other stable main\n",
+				"debian.sources": "Types: deb-src\nURIs: http://deb.debian.org/debian\nSuites: " +
+					"bookworm\n\nTypes: deb-src\nURIs: http://x\n",
+				"other.list": "deb-src http://other stable main\n",
 			},
 		},
 	}
@@ -54,7 +60,8 @@ func TestAptSources(t *testing.T) {
 }
 
 func TestAptSourcesNone(t *testing.T) {
-	if got, err := aptSources(t.TempDir()); err == nil || !strings.Contains(err.Error(), "Debian's source package") {
-		t.Errorf("aptSources of an empty folder = %v, %v", got, err)
+	if got, err := aptSources(t.TempDir()); err == nil ||
+		!strings.Contains(err.Error(), "Debian's source package") {
+		t.Errorf("aptSources of an empty directory = %v, %v", got, err)
 	}
 }

@@ -16,20 +16,21 @@ import (
 // Build is one released build of glibc.
 type Build struct {
 	Version, Release string
-	Dir              string // has Loader and libc.so.6 as they are installed, stripped: for --library-path
+	Dir              string // has Loader and libc.so.6 as installed, stripped: for --library-path
 	Loader           string // path of the dynamic loader, which starts a program on this build
 	Libc             string // path of libc.so.6
 	RPM, Debuginfo   string
 }
 
-// releases of the builds. Their order as RPM has it is not that of strings.
+// releases are the releases of the builds. RPM orders them differently from strings.
 var releases = []string{"150600.9.1", "150600.14.2.1", "150600.14.11.1"}
 
-// Builds makes the builds, or finds them in the cache. say is told what takes long. The error wraps [ErrUnsupported] if this
-// is not a Debian on x86_64.
+// Builds makes the builds, or finds them in the cache. It calls say with the progress of slow
+// steps. The error wraps [ErrUnsupported] unless this is a Debian on x86_64.
 func Builds(ctx context.Context, say func(format string, args ...any)) ([]Build, error) {
 	if runtime.GOARCH != "amd64" {
-		return nil, fmt.Errorf("%w: its assembly code gets its NOPs by a macro for x86_64, and this is %s", ErrUnsupported, runtime.GOARCH)
+		return nil, fmt.Errorf("%w: assembly code gets its NOPs from a macro for x86_64, and "+
+			"this machine is %s", ErrUnsupported, runtime.GOARCH)
 	}
 	source, err := FetchSource(ctx, say)
 	if err != nil {
@@ -41,14 +42,16 @@ func Builds(ctx context.Context, say func(format string, args ...any)) ([]Build,
 	}
 	builds := make([]Build, len(releases))
 	for i := range releases {
-		if builds[i], err = pack(ctx, source, i, filepath.Join(linked, strconv.Itoa(i)), say); err != nil {
+		if builds[i], err = pack(ctx, source, i, filepath.Join(linked, strconv.Itoa(i)),
+			say); err != nil {
 			return nil, fmt.Errorf("glibc %s-%s: %w", source.Version, releases[i], err)
 		}
 	}
 	return builds, nil
 }
 
-// linkedBuilds returns a folder with a folder for each build, "0", "1" and so on, that holds its unstripped files.
+// linkedBuilds returns a directory with a subdirectory for each build, "0", "1" and so on, that has
+// its unstripped files.
 func linkedBuilds(ctx context.Context, s *Source, say func(string, ...any)) (string, error) {
 	description, err := os.ReadFile(s.Description)
 	if err != nil {
@@ -63,14 +66,16 @@ func linkedBuilds(ctx context.Context, s *Source, say func(string, ...any)) (str
 		}
 		versions = append(versions, version)
 	}
-	inputs := []any{hex.EncodeToString(digest[:]), versions, compilerFlags, optimization, configureFlags, entryHeader, linkFlags}
+	inputs := []any{hex.EncodeToString(digest[:]), versions, compilerFlags, optimization,
+		configureFlags, entryHeader, linkFlags}
 	for i := range releases {
 		inputs = append(inputs, fillerText(i))
 	}
-	return distro.Remember(ctx, "glibc-linked", inputs, func(dir string) error { return linkAll(ctx, dir, s, say) })
+	return distro.Remember(ctx, "glibc-linked", inputs,
+		func(dir string) error { return linkAll(ctx, dir, s, say) })
 }
 
-// linkAll compiles once and links as often as there are builds. Only the results stay.
+// linkAll compiles once and links once for each build. Only the results stay.
 func linkAll(ctx context.Context, dir string, s *Source, say func(string, ...any)) error {
 	work := filepath.Join(dir, "work")
 	if err := os.Mkdir(work, 0o755); err != nil {

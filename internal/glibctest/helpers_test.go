@@ -17,17 +17,20 @@ import (
 	"github.com/lpbuild/lpbuild/pkg/buildmatrix"
 )
 
-// enabled is the variable that lets the tests on a real glibc run: they take minutes, and need a network the first time.
+// enabled is the environment variable that enables the tests on a real glibc: they take minutes,
+// and need a network the first time.
 const enabled = "LPBUILD_TEST_GLIBC"
 
-// patches are the live patches of testdata/package, one of each kind; each tells what it patches in its description.
+// patches are the live patches of testdata/package, one of each kind; the description of each says
+// what it patches.
 var patches = []string{"malloc", "memcpy", "static", "variable", "threadlocal", "mutex"}
 
-// world is all that the tests stand on: the builds, a package folder in which download and build were run, and the program.
+// world is what all tests share: the builds, a package directory in which download and build were
+// run, and the program.
 type world struct {
 	builds  []Build
 	lpbuild string   // the binary
-	folder  string   // the package folder
+	dir     string   // the package directory
 	targets []string // testdata/target.c, compiled for each build
 	env     []string
 	report  *buildmatrix.Report
@@ -50,7 +53,7 @@ func TestMain(m *testing.M) {
 	os.Exit(code)
 }
 
-// theWorld returns what all tests share; the first that asks makes it.
+// theWorld returns the world; the first call makes it.
 func theWorld(t *testing.T) *world {
 	t.Helper()
 	if os.Getenv(enabled) == "" {
@@ -68,34 +71,38 @@ func theWorld(t *testing.T) *world {
 	case noBuilds != nil:
 		t.Fatal(noBuilds)
 	case shared == nil:
-		t.Fatal("what this stands on could not be made: see the first test")
+		t.Fatal("the shared world could not be made: see the first test")
 	}
 	return shared
 }
 
 func makeWorld(t *testing.T, builds []Build) *world {
 	t.Helper()
-	w := &world{builds: builds, lpbuild: filepath.Join(temp, "lpbuild"), folder: filepath.Join(temp, "package")}
-	w.env = append(os.Environ(), "LPBUILD_CACHE="+filepath.Join(temp, "store"), "LC_ALL=C.UTF-8", "CGO_ENABLED=0")
+	w := &world{builds: builds, lpbuild: filepath.Join(temp, "lpbuild"),
+		dir: filepath.Join(temp, "package")}
+	w.env = append(os.Environ(), "LPBUILD_CACHE="+filepath.Join(temp, "store"), "LC_ALL=C.UTF-8",
+		"CGO_ENABLED=0")
 	w.must(t, "go", "build", "-o", w.lpbuild, "github.com/lpbuild/lpbuild/cmd/lpbuild")
 	for i, b := range builds {
 		w.targets = append(w.targets, filepath.Join(temp, fmt.Sprintf("target%d", i)))
-		w.must(t, "gcc", "-O2", "-Wall", "-Wextra", "-Werror", "-pthread", "-Wl,--dynamic-linker="+b.Loader, "-Wl,-rpath,"+b.Dir,
+		w.must(t, "gcc", "-O2", "-Wall", "-Wextra", "-Werror", "-pthread", "-Wl,--dynamic-linker="+
+			b.Loader, "-Wl,-rpath,"+b.Dir,
 			"-o", w.targets[i], "testdata/target.c")
 	}
 	url := repository(t, builds)
-	w.makeFolder(t, w.folder, url, patches)
-	t.Log(w.must(t, w.lpbuild, "-C", w.folder, "download"))
-	t.Log(w.must(t, w.lpbuild, "-C", w.folder, "build"))
-	w.report = w.readReport(t, w.folder)
+	w.makePackage(t, w.dir, url, patches)
+	t.Log(w.must(t, w.lpbuild, "-C", w.dir, "download"))
+	t.Log(w.must(t, w.lpbuild, "-C", w.dir, "build"))
+	w.report = w.readReport(t, w.dir)
 	return w
 }
 
-// repository serves the builds, signed, until the tests end, and leaves the key in temp/key.asc.
+// repository serves the builds, signed, until the tests end, and writes the key to temp/key.asc.
 func repository(t *testing.T, builds []Build) string {
 	t.Helper()
 	ctx, dir := context.Background(), filepath.Join(temp, "repository")
-	key, err := distro.CachedKey(ctx, filepath.Join(temp, "key"), distro.KeyOptions{V3Signatures: distro.CanSignV3() == nil}, 0)
+	key, err := distro.CachedKey(ctx, filepath.Join(temp, "key"),
+		distro.KeyOptions{V3Signatures: distro.CanSignV3() == nil}, 0)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -119,8 +126,8 @@ func repository(t *testing.T, builds []Build) string {
 	return server.URL
 }
 
-// makeFolder makes a package folder of descriptions and sources in testdata/package.
-func (w *world) makeFolder(t *testing.T, dir, url string, names []string) {
+// makePackage makes a package directory of the descriptions and sources in testdata/package.
+func (w *world) makePackage(t *testing.T, dir, url string, names []string) {
 	t.Helper()
 	if err := os.CopyFS(dir, os.DirFS("testdata/package")); err != nil {
 		t.Fatal(err)
@@ -157,7 +164,7 @@ func (w *world) readReport(t *testing.T, dir string) *buildmatrix.Report {
 	return r
 }
 
-// run runs a program and returns all that it printed.
+// run runs a program and returns its combined output.
 func (w *world) run(t *testing.T, name string, args ...string) (string, error) {
 	t.Helper()
 	cmd := exec.CommandContext(t.Context(), name, args...)
@@ -166,7 +173,7 @@ func (w *world) run(t *testing.T, name string, args ...string) (string, error) {
 	return string(out), err
 }
 
-// must is run for what has to succeed.
+// must is run for programs that have to succeed.
 func (w *world) must(t *testing.T, name string, args ...string) string {
 	t.Helper()
 	out, err := w.run(t, name, args...)

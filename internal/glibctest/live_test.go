@@ -8,19 +8,22 @@ import (
 	"testing"
 )
 
-// TestLibpulp patches by way of libpulp.so, where LPBUILD_LIBPULP names one: no distribution but SUSE's has it.
+// TestLibpulp patches through libpulp.so if LPBUILD_LIBPULP names one: only SUSE's distributions
+// have it.
 func TestLibpulp(t *testing.T) {
 	w := theWorld(t)
 	libpulp := os.Getenv("LPBUILD_LIBPULP")
 	if libpulp == "" {
 		t.Skip("LPBUILD_LIBPULP does not name a libpulp.so")
 	}
-	w.live(t, "pulp", func(t *testing.T, build int) *program { return w.start(t, build, "LD_PRELOAD="+libpulp) })
+	w.live(t, "pulp", func(t *testing.T, build int) *program {
+		return w.start(t, build, "LD_PRELOAD="+libpulp)
+	})
 }
 
-// live starts the program on each build, with 64 threads that lock one mutex all the time, and applies the live patches one
-// after the other, and takes them out again in another order. The program tells after each step what is patched and what is
-// not.
+// live starts the program on each build, with 64 threads that constantly lock one mutex, applies
+// the live patches one after another, and reverts them in another order. After each step the
+// program tells what is patched and what is not.
 func (w *world) live(t *testing.T, engine string, start func(t *testing.T, build int) *program) {
 	for i, b := range w.builds {
 		t.Run(b.Release, func(t *testing.T) {
@@ -46,10 +49,10 @@ func (w *world) live(t *testing.T, engine string, start func(t *testing.T, build
 	}
 }
 
-// all applies everything that there is for any build at once, as a package's %post does, and takes it out again.
+// all applies everything for any build at once, as a package's %post does, and reverts it.
 func (w *world) all(t *testing.T, p *program, b Build, engine string) {
 	t.Helper()
-	everything := filepath.Join(w.folder, "build", "x86_64", "*.so")
+	everything := filepath.Join(w.dir, "build", "x86_64", "*.so")
 	out := w.must(t, w.lpbuild, "trigger", "--engine", engine, "-p", p.pid, everything)
 	t.Logf("all at once for %s:\n%s", b.Release, out)
 	p.wants(t, patches...)
@@ -57,7 +60,8 @@ func (w *world) all(t *testing.T, p *program, b Build, engine string) {
 	p.wants(t)
 }
 
-// again applies one live patch and takes it out ten times, to a function that all threads are in or about to call.
+// again applies and reverts one live patch ten times, for a function that all threads are in or
+// about to call.
 func (w *world) again(t *testing.T, p *program, b Build, engine string) {
 	t.Helper()
 	mutex := w.container(t, "mutex", b)
@@ -68,12 +72,12 @@ func (w *world) again(t *testing.T, p *program, b Build, engine string) {
 		}
 		w.change(t, p, "revert", "reverted", engine, mutex)
 		if got := p.ask(t, "mutex"); got != original["mutex"] {
-			t.Errorf("taken out: %q", got)
+			t.Errorf("reverted: %q", got)
 		}
 	}
 }
 
-// change applies a live patch, or takes it out, and wants lpbuild to say that it did.
+// change applies or reverts a live patch, and checks that lpbuild reports that.
 func (w *world) change(t *testing.T, p *program, command, done, engine, container string) {
 	t.Helper()
 	out := w.must(t, w.lpbuild, command, "--engine", engine, "-p", p.pid, container)
@@ -82,12 +86,13 @@ func (w *world) change(t *testing.T, p *program, command, done, engine, containe
 	}
 }
 
-// container returns the path of the container of a patch for a build.
+// container returns the path of a patch's container for a build.
 func (w *world) container(t *testing.T, patch string, b Build) string {
 	t.Helper()
 	for _, c := range w.report.Cells {
-		if c.Patch == patch+".in" && c.Version == b.Version && c.Release == b.Release && c.Container != "" {
-			return filepath.Join(w.folder, "build", c.Arch, c.Container)
+		if c.Patch == patch+".in" && c.Version == b.Version && c.Release == b.Release &&
+			c.Container != "" {
+			return filepath.Join(w.dir, "build", c.Arch, c.Container)
 		}
 	}
 	t.Fatalf("no container of %s for %s-%s", patch, b.Version, b.Release)

@@ -8,25 +8,27 @@ import (
 	"testing"
 )
 
-// TestNative patches without a preload, by the engine that loads containers itself.
+// TestNative patches without a preload, with the engine that loads containers itself.
 func TestNative(t *testing.T) {
 	w := theWorld(t)
 	w.live(t, "native", func(t *testing.T, build int) *program { return w.start(t, build) })
 }
 
-// TestNativeByLoader does so in programs that each build's own loader was told to start.
+// TestNativeByLoader does so in programs started by each build's own loader.
 func TestNativeByLoader(t *testing.T) {
 	w := theWorld(t)
 	w.live(t, "native", w.startByLoader)
 }
 
-// TestVariants starts the program as on other processors, so that it uses other implementations of memcpy: each is patched, by the
-// one live patch that replaces them all.
+// TestVariants starts the program as on other processors, so that it uses other implementations of
+// memcpy: each is patched, by the one live patch that replaces them all.
 func TestVariants(t *testing.T) {
 	w := theWorld(t)
 	used := map[string]string{}
-	for _, without := range []string{"", "-AVX512VL,-AVX512F,-AVX512_Usable", "-AVX512VL,-AVX512F,-ERMS", "-AVX512VL,-AVX512F,-RTM,-AVX_Fast_Unaligned_Load,-AVX2",
-		"-AVX512VL,-AVX512F,-AVX_Fast_Unaligned_Load,-AVX2,-ERMS", "-AVX512VL,-AVX512F,-AVX_Fast_Unaligned_Load,-AVX2,-SSSE3,-Fast_Unaligned_Copy",
+	for _, without := range []string{"", "-AVX512VL,-AVX512F,-AVX512_Usable",
+		"-AVX512VL,-AVX512F,-ERMS", "-AVX512VL,-AVX512F,-RTM,-AVX_Fast_Unaligned_Load,-AVX2",
+		"-AVX512VL,-AVX512F,-AVX_Fast_Unaligned_Load,-AVX2,-ERMS",
+		"-AVX512VL,-AVX512F,-AVX_Fast_Unaligned_Load,-AVX2,-SSSE3,-Fast_Unaligned_Copy",
 		"-AVX512VL,-AVX512F,-AVX_Fast_Unaligned_Load,-AVX2,-Fast_Unaligned_Copy"} {
 		p := w.start(t, 0, "GLIBC_TUNABLES=glibc.cpu.hwcaps="+without)
 		used[w.variant(t, p)] = without

@@ -17,14 +17,16 @@ var specText string
 
 var spec = template.Must(template.New("glibc.spec").Parse(specText))
 
-// pack makes the RPMs of a build whose unstripped files are in linked, and unpacks the one that is installed.
-func pack(ctx context.Context, s *Source, number int, linked string, say func(string, ...any)) (Build, error) {
+// pack makes the RPMs of a build whose unstripped files are in linked, and unpacks the main one.
+func pack(ctx context.Context, s *Source, number int, linked string,
+	say func(string, ...any)) (Build, error) {
 	b := Build{Version: s.Version, Release: releases[number]}
 	rpm, err := tool{args: []string{"rpmbuild", "--version"}}.run(ctx)
 	if err != nil {
 		return b, err
 	}
-	dir, err := distro.Remember(ctx, "glibc-rpms", []any{specText, linked, b.Version, b.Release, rpm, packFormat}, func(dir string) error {
+	dir, err := distro.Remember(ctx, "glibc-rpms", []any{specText, linked, b.Version, b.Release,
+		rpm, packFormat}, func(dir string) error {
 		say("packing glibc-%s-%s", b.Version, b.Release)
 		return rpmbuild(ctx, dir, b, linked)
 	})
@@ -34,14 +36,15 @@ func pack(ctx context.Context, s *Source, number int, linked string, say func(st
 	b.Dir = filepath.Join(dir, "root", "lib64")
 	b.Loader, b.Libc = filepath.Join(b.Dir, loaderName), filepath.Join(b.Dir, libcName)
 	b.RPM = filepath.Join(dir, fmt.Sprintf("glibc-%s-%s.x86_64.rpm", b.Version, b.Release))
-	b.Debuginfo = filepath.Join(dir, fmt.Sprintf("glibc-debuginfo-%s-%s.x86_64.rpm", b.Version, b.Release))
+	b.Debuginfo = filepath.Join(dir, fmt.Sprintf("glibc-debuginfo-%s-%s.x86_64.rpm", b.Version,
+		b.Release))
 	return b, nil
 }
 
-// packFormat changes when pack makes something else of the same inputs.
+// packFormat changes when pack gives other results for the same inputs.
 const packFormat = 1
 
-// rpmbuild leaves the two RPMs in dir, and in dir/root what installing the first would.
+// rpmbuild leaves the two RPMs in dir, and in dir/root the files that the first would install.
 func rpmbuild(ctx context.Context, dir string, b Build, linked string) error {
 	top := filepath.Join(dir, "top")
 	for _, sub := range []string{"BUILD", "RPMS", "tmp"} {
@@ -62,8 +65,10 @@ func rpmbuild(ctx context.Context, dir string, b Build, linked string) error {
 		return err
 	}
 	args := []string{"rpmbuild", "-bb", "--quiet", "--nodeps", "--target", "x86_64-linux"}
-	for _, macro := range []string{"_topdir " + top, "_dbpath " + top + "/db", "_tmppath " + top + "/tmp", "_builddir " + top + "/BUILD",
-		"_rpmdir " + dir, "_rpmfilename %%{NAME}-%%{VERSION}-%%{RELEASE}.%%{ARCH}.rpm", "_buildhost lpbuild",
+	for _, macro := range []string{"_topdir " + top, "_dbpath " + top + "/db", "_tmppath " + top +
+		"/tmp", "_builddir " + top + "/BUILD",
+		"_rpmdir " + dir, "_rpmfilename %%{NAME}-%%{VERSION}-%%{RELEASE}.%%{ARCH}.rpm",
+		"_buildhost lpbuild",
 		"_binary_payload w3.zstdio", "_build_id_links none"} {
 		args = append(args, "--define", macro)
 	}
@@ -78,6 +83,7 @@ func rpmbuild(ctx context.Context, dir string, b Build, linked string) error {
 		return err
 	}
 	file := fmt.Sprintf("../glibc-%s-%s.x86_64.rpm", b.Version, b.Release)
-	_, err = tool{dir: root, args: []string{"sh", "-c", `rpm2cpio "$0" | cpio -idm --quiet`, file}}.run(ctx)
+	_, err = tool{dir: root, args: []string{"sh", "-c", `rpm2cpio "$0" | cpio -idm --quiet`,
+		file}}.run(ctx)
 	return err
 }

@@ -13,8 +13,8 @@ import (
 	"github.com/lpbuild/lpbuild/internal/targettest"
 )
 
-// original are the questions that testdata/target.c answers, with the answers of a glibc that nobody has patched; patched
-// has those of the live patches. The last bit of a random number tells the one from the other.
+// original maps the questions that testdata/target.c answers to the answers of an unpatched glibc;
+// patched has those of the live patches. They differ in the last bit of a random number.
 var (
 	original = map[string]string{
 		"malloc": "glibc", "memcpy": "is memcpy patched?", "static": "Thu Jan  1 00:00:00 1970",
@@ -26,17 +26,17 @@ var (
 	}
 )
 
-// hammerThreads is how many threads lock one mutex while the program is patched.
+// hammerThreads is the number of threads that lock one mutex while the program is patched.
 const hammerThreads = 64
 
-// program is testdata/target.c at work.
+// program is a running testdata/target.c.
 type program struct {
 	pid string
 	in  io.Writer
 	out *bufio.Reader
 }
 
-// start starts the program on a build's loader and libc, which its file names.
+// start starts the program on the loader and libc of a build, which its file names.
 func (w *world) start(t *testing.T, build int, env ...string) *program {
 	t.Helper()
 	cmd := exec.Command(w.targets[build])
@@ -44,11 +44,13 @@ func (w *world) start(t *testing.T, build int, env ...string) *program {
 	return run(t, cmd)
 }
 
-// startByLoader does so as people try a library out: by the loader, which is told where libc is.
+// startByLoader starts the program as people try out a library: with the loader, which is told
+// where libc is.
 func (w *world) startByLoader(t *testing.T, build int) *program {
 	t.Helper()
 	b := w.builds[build]
-	return run(t, exec.Command(b.Loader, "--library-path", b.Dir, w.targets[(build+1)%len(w.targets)]))
+	return run(t, exec.Command(b.Loader, "--library-path", b.Dir,
+		w.targets[(build+1)%len(w.targets)]))
 }
 
 // run starts the program and all its threads. It ends with the test.
@@ -59,7 +61,8 @@ func run(t *testing.T, cmd *exec.Cmd) *program {
 	if got := p.line(t); got != "ready" {
 		t.Fatalf("the program says %q", got)
 	}
-	if got, want := p.ask(t, "hammer "+strconv.Itoa(hammerThreads)), strconv.Itoa(hammerThreads)+" threads"; got != want {
+	if got, want := p.ask(t, "hammer "+strconv.Itoa(hammerThreads)), strconv.Itoa(hammerThreads)+
+		" threads"; got != want {
 		t.Fatalf("the program says %q, want %q", got, want)
 	}
 	return p
@@ -83,7 +86,7 @@ func (p *program) ask(t *testing.T, question string) string {
 	return p.line(t)
 }
 
-// wants asks all questions. Those in applied are to be answered as patched.
+// wants asks all questions. Those in applied must be answered as patched.
 func (p *program) wants(t *testing.T, applied ...string) {
 	t.Helper()
 	want := maps.Clone(original)
@@ -95,8 +98,10 @@ func (p *program) wants(t *testing.T, applied ...string) {
 			t.Errorf("with %v applied: %s: %q, want %q", applied, question, got, want[question])
 		}
 	}
-	// __memcpy_chk has no jump at its end: it runs into the NOPs before memcpy, and meets what is there.
+	// __memcpy_chk has no jump at its end: it falls through the NOPs before memcpy, and executes
+	// what is there.
 	if got := p.ask(t, "memcpy_chk"); got != want["memcpy"] {
-		t.Errorf("with %v applied: what runs into memcpy: %q, want %q", applied, got, want["memcpy"])
+		t.Errorf("with %v applied: code that falls through to memcpy answers %q, want %q", applied,
+			got, want["memcpy"])
 	}
 }

@@ -15,40 +15,44 @@ import (
 
 // Source is Debian's source package of glibc.
 type Source struct {
-	Description string // the .dsc file; what it names lies beside it
+	Description string // the .dsc file; the files that it names are beside it
 	Version     string // of glibc itself: "2.36"
 	Debian      string // of the package: "2.36-9+deb12u14"
 }
 
-// ErrUnsupported says that the machine is not one on which a glibc for live patching can be built.
+// ErrUnsupported means that a glibc for live patching cannot be built on this machine.
 var ErrUnsupported = errors.New("no glibc for live patching can be built here")
 
-// FetchSource brings the source package that the machine's own package sources have, or finds it in the cache. It is
-// fetched again when the machine's libc6 or its package sources change. apt verifies it as it does any package.
+// FetchSource downloads the source package from the machine's own package sources, or finds it in
+// the cache. It is downloaded again when the machine's libc6 or its package sources change. apt
+// verifies it like any package.
 func FetchSource(ctx context.Context, say func(string, ...any)) (*Source, error) {
 	if _, err := exec.LookPath("apt-get"); err != nil {
-		return nil, fmt.Errorf("%w: it is built from Debian's source package, which apt-get brings: %w", ErrUnsupported, err)
+		return nil, fmt.Errorf("%w: that needs Debian's source package, which apt-get downloads: "+
+			"%w", ErrUnsupported, err)
 	}
 	sources, err := aptSources("/etc/apt")
 	if err != nil {
 		return nil, err
 	}
-	installed, err := tool{args: []string{"dpkg-query", "-W", "-f", "${source:Version}", "libc6"}}.run(ctx)
+	installed, err := tool{args: []string{"dpkg-query", "-W", "-f", "${source:Version}",
+		"libc6"}}.run(ctx)
 	if err != nil {
 		return nil, err
 	}
-	dir, err := distro.Remember(ctx, "glibc-source", []any{sources, installed}, func(dir string) error {
-		say("fetching Debian's source package of glibc")
-		return fetchSource(ctx, dir, sources)
-	})
+	dir, err := distro.Remember(ctx, "glibc-source", []any{sources, installed},
+		func(dir string) error {
+			say("fetching Debian's source package of glibc")
+			return fetchSource(ctx, dir, sources)
+		})
 	if err != nil {
 		return nil, fmt.Errorf("source package of glibc: %w", err)
 	}
 	return readSource(dir)
 }
 
-// fetchSource downloads the source package into dir. apt gets lists and caches of its own, so that those of the machine
-// stay as they are.
+// fetchSource downloads the source package into dir. apt gets its own lists and caches, so that
+// those of the machine stay as they are.
 func fetchSource(ctx context.Context, dir string, sources map[string]string) error {
 	apt := filepath.Join(dir, "apt")
 	for _, sub := range []string{"sources", "lists/partial", "cache/archives/partial"} {
@@ -58,18 +62,22 @@ func fetchSource(ctx context.Context, dir string, sources map[string]string) err
 	}
 	defer os.RemoveAll(apt)
 	for name, text := range sources {
-		if err := os.WriteFile(filepath.Join(apt, "sources", name), []byte(text), 0o644); err != nil {
+		if err := os.WriteFile(filepath.Join(apt, "sources", name), []byte(text),
+			0o644); err != nil {
 			return err
 		}
 	}
-	settings := fmt.Sprintf("Dir::Etc::sourcelist \"/dev/null\";\nDir::Etc::sourceparts %q;\nDir::State::lists %q;\nDir::Cache %q;\n"+
+	settings := fmt.Sprintf("Dir::Etc::sourcelist \"/dev/null\";\nDir::Etc::sourceparts "+
+		"%q;\nDir::State::lists %q;\nDir::Cache %q;\n"+
 		"APT::Sandbox::User \"root\";\n", apt+"/sources", apt+"/lists", apt+"/cache")
 	config := filepath.Join(apt, "apt.conf")
 	if err := os.WriteFile(config, []byte(settings), 0o644); err != nil {
 		return err
 	}
-	// That one of several package sources has no source packages is no error as long as another one has this one.
-	_, updateErr := tool{dir: dir, env: proxies("APT_CONFIG=" + config), args: []string{"apt-get", "-q", "update"}}.run(ctx)
+	// It is not an error if one package source has no source packages, as long as another one has
+	// this one.
+	_, updateErr := tool{dir: dir, env: proxies("APT_CONFIG=" + config),
+		args: []string{"apt-get", "-q", "update"}}.run(ctx)
 	_, err := tool{dir: dir, env: proxies("APT_CONFIG=" + config),
 		args: []string{"apt-get", "-q", "source", "--download-only", "glibc"}}.run(ctx)
 	if err != nil {
@@ -78,7 +86,7 @@ func fetchSource(ctx context.Context, dir string, sources map[string]string) err
 	return nil
 }
 
-// proxies adds what the environment says about the way to the network.
+// proxies adds the proxy settings of the environment.
 func proxies(env ...string) []string {
 	for _, name := range []string{"http_proxy", "https_proxy", "no_proxy"} {
 		if value := os.Getenv(name); value != "" {
@@ -88,14 +96,15 @@ func proxies(env ...string) []string {
 	return env
 }
 
-// debianVersion is the field of a .dsc file, with the version of the original program in it.
+// debianVersion matches the field of a .dsc file that contains the upstream version.
 var debianVersion = regexp.MustCompile(`(?m)^Version: (([0-9]+\.[0-9]+)[-.+~0-9A-Za-z]*)\s*$`)
 
 // readSource reads what fetchSource left.
 func readSource(dir string) (*Source, error) {
 	names, err := filepath.Glob(filepath.Join(dir, "glibc_*.dsc"))
 	if err != nil || len(names) != 1 {
-		return nil, fmt.Errorf("source package of glibc: %d .dsc files in %s (%w)", len(names), dir, errors.Join(err, os.ErrNotExist))
+		return nil, fmt.Errorf("source package of glibc: %d .dsc files in %s (%w)", len(names), dir,
+			errors.Join(err, os.ErrNotExist))
 	}
 	text, err := os.ReadFile(names[0])
 	if err != nil {
@@ -103,7 +112,7 @@ func readSource(dir string) (*Source, error) {
 	}
 	m := debianVersion.FindStringSubmatch(string(text))
 	if m == nil {
-		return nil, fmt.Errorf("%s: no version of glibc in it", names[0])
+		return nil, fmt.Errorf("%s: it has no version of glibc", names[0])
 	}
 	return &Source{Description: names[0], Debian: strings.TrimSpace(m[1]), Version: m[2]}, nil
 }

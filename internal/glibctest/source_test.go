@@ -11,7 +11,8 @@ import (
 func TestNoDebian(t *testing.T) {
 	t.Setenv("PATH", t.TempDir())
 	s, err := FetchSource(t.Context(), t.Logf)
-	if !errors.Is(err, ErrUnsupported) || !strings.Contains(err.Error(), "Debian's source package") {
+	if !errors.Is(err, ErrUnsupported) ||
+		!strings.Contains(err.Error(), "Debian's source package") {
 		t.Errorf("FetchSource without apt-get = %v, %v", s, err)
 	}
 }
@@ -22,11 +23,14 @@ func TestReadSource(t *testing.T) {
 		want    Source
 		wantErr string
 	}{
-		"bookworm": {files: map[string]string{"glibc_2.36-9+deb12u14.dsc": "Format: 3.0 (quilt)\nSource: glibc\nVersion: 2.36-9+deb12u14\nFiles:\n"},
+		"bookworm": {files: map[string]string{"glibc_2.36-9+deb12u14.dsc": "Format: 3.0 " +
+			"(quilt)\nSource: glibc\nVersion: 2.36-9+deb12u14\nFiles:\n"},
 			want: Source{Version: "2.36", Debian: "2.36-9+deb12u14"}},
-		"none":       {wantErr: "0 .dsc files"},
-		"two":        {files: map[string]string{"glibc_2.36-9.dsc": "", "glibc_2.41-1.dsc": ""}, wantErr: "2 .dsc files"},
-		"no version": {files: map[string]string{"glibc_2.36-9.dsc": "Source: glibc\n"}, wantErr: "no version of glibc"},
+		"none": {wantErr: "0 .dsc files"},
+		"two": {files: map[string]string{"glibc_2.36-9.dsc": "", "glibc_2.41-1.dsc": ""},
+			wantErr: "2 .dsc files"},
+		"no version": {files: map[string]string{"glibc_2.36-9.dsc": "Source: glibc\n"},
+			wantErr: "no version of glibc"},
 	}
 	for name, tc := range tests {
 		t.Run(name, func(t *testing.T) {
@@ -43,7 +47,8 @@ func TestReadSource(t *testing.T) {
 				}
 				return
 			}
-			if err != nil || got.Version != tc.want.Version || got.Debian != tc.want.Debian || filepath.Dir(got.Description) != dir {
+			if err != nil || got.Version != tc.want.Version || got.Debian != tc.want.Debian ||
+				filepath.Dir(got.Description) != dir {
 				t.Errorf("readSource = %+v, %v; want %+v", got, err, tc.want)
 			}
 		})

@@ -14,21 +14,22 @@ import (
 	"time"
 )
 
-// tool is one run of a program with nothing of the user's environment in it: configure refuses some of what a user may have
-// set, and a compiler or a python of the user's own would make another library.
+// tool is one run of a program without the user's environment: configure rejects some settings of
+// users, and a user's own compiler or python would build another library.
 type tool struct {
 	dir  string   // working directory
-	env  []string // beside PATH, HOME, LC_ALL and TZ
+	env  []string // besides PATH, HOME, LC_ALL and TZ
 	args []string
-	log  io.Writer // also gets what the tool prints on standard output; optional
+	log  io.Writer // optional; also gets the tool's standard output
 }
 
 const toolPath = "/usr/sbin:/usr/bin:/sbin:/bin"
 
-// run returns what the tool printed on standard output. The error has the end of all that it said.
+// run returns the tool's standard output. The error has the end of its output.
 func (c tool) run(ctx context.Context) (string, error) {
-	cmd := exec.CommandContext(ctx, "/usr/bin/env", append([]string{"-i", "PATH=" + toolPath, "HOME=/nonexistent", "LC_ALL=C", "TZ=UTC"},
-		append(c.env, c.args...)...)...)
+	cmd := exec.CommandContext(ctx, "/usr/bin/env",
+		append([]string{"-i", "PATH=" + toolPath, "HOME=/nonexistent", "LC_ALL=C", "TZ=UTC"},
+			append(c.env, c.args...)...)...)
 	cmd.Dir = c.dir
 	var stdout bytes.Buffer
 	said := &ending{}
@@ -37,7 +38,8 @@ func (c tool) run(ctx context.Context) (string, error) {
 	if c.log != nil {
 		cmd.Stdout = io.MultiWriter(said, &stdout, c.log)
 	}
-	// In the terminal's own process group, so that ^C ends make, too, and not told by SIGKILL: make ends its children.
+	// The tool stays in the terminal's process group, so that ^C ends make, too, and is not ended
+	// by SIGKILL, so that make ends its children.
 	cmd.Cancel = func() error { return cmd.Process.Signal(syscall.SIGTERM) }
 	cmd.WaitDelay = 5 * time.Second
 	err := cmd.Run()
@@ -48,12 +50,12 @@ func (c tool) run(ctx context.Context) (string, error) {
 	case ctx.Err() != nil:
 		return "", fmt.Errorf("%s: %w", c.name(), context.Cause(ctx))
 	case missing && exit.ExitCode() == 127:
-		return "", fmt.Errorf("%s is not there: \"make test-glibc\" installs it: %s", c.name(), said)
+		return "", fmt.Errorf("%s is missing: \"make test-glibc\" installs it: %s", c.name(), said)
 	}
 	return "", fmt.Errorf("%s: %w: %s", c.name(), err, said)
 }
 
-// name is the program's name without its folder.
+// name is the program's name without its directory.
 func (c tool) name() string { return filepath.Base(c.args[0]) }
 
 // ending keeps the end of what is written to it, from both outputs at once.
