@@ -20,7 +20,7 @@ const (
 )
 
 // lastingWait is how long to wait for what is known without a stop and may last for ever: memory that two processes have, which
-// after vfork takes milliseconds, and a frozen control group.
+// after vfork takes milliseconds, a process within exec that may have it, and a frozen control group.
 const lastingWait = 500 * time.Millisecond
 
 // pause returns how long to wait after an attempt, the first of which is number 1.
@@ -48,7 +48,7 @@ type course struct {
 // lastsTooLong reports whether the same obstacle has been there for longer than is worth waiting for.
 func (c *course) lastsTooLong(again *AgainError) bool {
 	switch {
-	case !errors.Is(again, ErrShared) && !errors.Is(again, ErrVfork) && !errors.Is(again, ErrFrozen):
+	case !errors.Is(again, ErrShared) && !errors.Is(again, ErrVfork) && !errors.Is(again, ErrFrozen) && !errors.Is(again, process.ErrSilent):
 		c.lasts = time.Time{}
 	case c.lasts.IsZero():
 		c.lasts = time.Now()
@@ -160,7 +160,8 @@ func passing(err error) *AgainError {
 	if e, ok := errors.AsType[*AgainError](err); ok {
 		return e
 	}
-	if errors.Is(err, process.ErrChanged) || errors.Is(err, process.ErrBusy) || errors.Is(err, process.ErrStarting) {
+	if errors.Is(err, process.ErrChanged) || errors.Is(err, process.ErrBusy) || errors.Is(err, process.ErrStarting) ||
+		errors.Is(err, process.ErrSilent) {
 		return &AgainError{Err: err}
 	}
 	return nil

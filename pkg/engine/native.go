@@ -290,7 +290,10 @@ func nativeError(err error) error {
 	if forbids(err) {
 		return filtered(err)
 	}
-	for _, e := range []error{native.ErrAgain, native.ErrStale, process.ErrChanged, process.ErrBusy, tracer.ErrTraced, tracer.ErrExec} {
+	for _, e := range []error{
+		native.ErrAgain, native.ErrStale, process.ErrChanged, process.ErrBusy, process.ErrSilent,
+		tracer.ErrTraced, tracer.ErrExec,
+	} {
 		if errors.Is(err, e) {
 			return &AgainError{Err: err}
 		}

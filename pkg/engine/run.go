@@ -100,6 +100,7 @@ func Run(ctx context.Context, o Options, report func(*Report)) (Summary, error) 
 	defer end()
 	scan := process.ScanOptions{
 		Options: process.Options{Root: o.Root}, PIDs: o.Selector.pids(), First: o.First, Workers: r.o.Workers, Timeout: r.o.Timeout,
+		Meant:   r.o.Selector.meant(),
 		Changed: r.takeChanged,
 	}
 	err := process.ScanRetry(ctx, scan, func(_ context.Context, p *process.Process, err error) *process.Later {

@@ -202,6 +202,9 @@ func TestUnknownIsSelected(t *testing.T) {
 		stat := fmt.Sprintf("%d (%s) S 1 1 1 0 -1 0 0 0 0 0 0 0 0 0 20 0 1 0 %d 0 0 0 4096 8192 12288 0 0 0 0 0 0 0 0 0 0 0 0 0 0 0\n", pid, name, pid)
 		if pid == noName {
 			stat = "garbled\n"
+			must(t, os.Remove(filepath.Join(dir, "comm")))
+		} else {
+			must(t, os.WriteFile(filepath.Join(dir, "comm"), []byte(name+"\n"), 0o644))
 		}
 		must(t, os.WriteFile(filepath.Join(dir, "stat"), []byte(stat), 0o644))
 		if pid == otherUser {
@@ -256,7 +259,7 @@ func forgeProcess(t *testing.T, root string, pid int) {
 	auxv[16], auxv[24] = 3, 64 // AT_PHDR: exec is over
 	auxv[32], auxv[41] = 7, 16 // AT_BASE: it was not started by its dynamic loader
 	for file, text := range map[string]string{
-		"stat": stat, "status": fmt.Sprintf("Name:\t%s\nTgid:\t%d\nPPid:\t1\nTracerPid:\t0\nUid:\t0\t0\t0\t0\nGid:\t0\t0\t0\t0\n"+
+		"comm": name + "\n", "stat": stat, "status": fmt.Sprintf("Name:\t%s\nState:\tS (sleeping)\nTgid:\t%d\nPPid:\t1\nTracerPid:\t0\nUid:\t0\t0\t0\t0\nGid:\t0\t0\t0\t0\n"+
 			"NSpid:\t%d\nVmSize:\t4 kB\nSigCgt:\t0\nNoNewPrivs:\t0\nSeccomp:\t0\n", name, pid, pid),
 		"cgroup": "0::/\n", "auxv": string(auxv), "maps": "1000-2000 rw-p 00000000 00:00 0 [stack]\n", "mem": "x",
 	} {

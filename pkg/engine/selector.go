@@ -91,13 +91,34 @@ func never(p *process.Process) error {
 	return nil
 }
 
+// meant returns the function of [process.ScanOptions] that leaves out processes whose name or user is known to be another,
+// so that a run does not wait for those; nil if all are meant.
+func (s *Selector) meant() func(process.Glance) bool {
+	if s.Name == nil && s.User == nil {
+		return nil
+	}
+	return func(g process.Glance) bool {
+		if s.Name != nil {
+			if name, err := g.Name(); err == nil && !s.Name.Match(path.Base(name)) && !s.mayBe(name) {
+				return false
+			}
+		}
+		if s.User != nil {
+			if ids, err := g.User(); err == nil && !s.wantsUser(ids.Real) {
+				return false
+			}
+		}
+		return true
+	}
+}
+
 // Matches reports whether a process of this machine is selected by what everybody may see of it. A
 // process that cannot be looked at counts unless its name or its user is known to be another.
 func (s *Selector) Matches(ctx context.Context) (bool, error) {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	found := errors.New("found")
-	err := process.Scan(ctx, process.ScanOptions{PIDs: s.pids()}, func(visit context.Context, p *process.Process, err error) {
+	err := process.Scan(ctx, process.ScanOptions{PIDs: s.pids(), Meant: s.meant()}, func(visit context.Context, p *process.Process, err error) {
 		look, unseen := errors.AsType[*process.LookError](err)
 		switch {
 		case err == nil && s.wants(p):
@@ -163,7 +184,13 @@ const glanceTime = time.Second
 // mayBe reports whether a process may have a name that is wanted though the kernel's name for it is not: that is cut off, or may
 // be that of the dynamic loader by which the program was started (ld.so, ld-linux-x86-64).
 func (s *Selector) mayBe(name string) bool {
-	return len(name) >= nameLength && s.Name.MatchBeginning(name) || strings.HasPrefix(name, "ld")
+	return len(name) >= nameLength && s.Name.MatchBeginning(name) || isLoaderName(name)
+}
+
+// isLoaderName reports whether a program's name is one that dynamic loaders go by: ld.so, ld-linux-x86-64.so.2,
+// ld64.so.2, ld-2.31.so, ld-musl-x86_64.so.1.
+func isLoaderName(name string) bool {
+	return strings.HasPrefix(name, "ld.so") || strings.HasPrefix(name, "ld-") || strings.HasPrefix(name, "ld64.so")
 }
 
 // ShortName returns the name that the kernel has for a process, without a path in front of it: its first 15 bytes.
@@ -173,10 +200,11 @@ func ShortName(p *process.Process) string { return path.Base(p.Name) }
 const nameLength = 15
 
 // FullName returns the whole name if it is that of the program and the kernel's is the beginning of it. It is the program's
-// also if the kernel's is that of the dynamic loader, by which it was started.
+// also if the kernel's is that of the dynamic loader by which it was started, or of a link to it, by a name that loaders
+// go by: the kernel's name alone must tell whether a process may have another one.
 func FullName(p *process.Process) string {
 	exe := p.ExeName()
-	if kernelNames(p.Name, exe) && len(exe) > nameLength || p.StartedBy != "" && kernelNames(p.Name, path.Base(p.StartedBy)) {
+	if kernelNames(p.Name, exe) && len(exe) > nameLength || p.StartedBy != "" && isLoaderName(p.Name) {
 		return exe
 	}
 	return ShortName(p)

@@ -27,8 +27,6 @@ func stoppable(p *process.Process) error {
 	return err
 }
 
-const kcmpVM = 1 // KCMP_VM of kcmp(2)
-
 // vforked returns an AgainError with ErrVfork for a process that has the memory of its parent. A parent
 // that is gone (ESRCH) has none, and one that this user may not ask about (EPERM) has memory that this user may not touch, in
 // which no child of it is touched either. On a kernel without kcmp(2) it cannot be known, which is an error.
@@ -36,14 +34,14 @@ func vforked(p *process.Process) error {
 	if p.ParentPID <= 0 {
 		return nil
 	}
-	equal, _, errno := unix.Syscall6(unix.SYS_KCMP, uintptr(p.PID), uintptr(p.ParentPID), kcmpVM, 0, 0, 0)
+	same, err := process.SameMemory(p.PID, p.ParentPID)
 	switch {
-	case errno == 0 && equal == 0:
+	case same:
 		return &AgainError{Err: ErrVfork}
-	case errno == 0, errors.Is(errno, unix.ESRCH), errors.Is(errno, unix.EPERM):
+	case err == nil, errors.Is(err, unix.ESRCH), errors.Is(err, unix.EPERM):
 		return nil
 	}
-	return fmt.Errorf("whether it has the memory of its parent is not known: kcmp: %w", errno)
+	return fmt.Errorf("whether it has the memory of its parent is not known: kcmp: %w", err)
 }
 
 var sharers process.Sharers

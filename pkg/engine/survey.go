@@ -111,7 +111,7 @@ func Look(ctx context.Context, o SurveyOptions) (list []*Survey, denied int, err
 	ctx, end := process.WithWorkers(ctx)
 	defer end()
 	var mu sync.Mutex
-	scan := process.ScanOptions{Options: process.Options{Root: o.Root}, PIDs: o.Selector.pids(), Timeout: o.Timeout}
+	scan := process.ScanOptions{Options: process.Options{Root: o.Root}, PIDs: o.Selector.pids(), Timeout: o.Timeout, Meant: o.Selector.meant()}
 	var known memory
 	known.events, known.eventsErr = readEvents(o.tracefs())
 	err = process.Scan(ctx, scan, func(ctx context.Context, p *process.Process, err error) {

@@ -96,7 +96,7 @@ func (b *Libpulp) SetPatchable(ctx context.Context, o Options, on bool, report f
 	r := newRunner(o, nil)
 	scan := process.ScanOptions{
 		Options: process.Options{Root: o.Root}, PIDs: o.Selector.pids(), Workers: r.o.Workers, Timeout: r.o.Timeout,
-		Changed: r.takeChanged,
+		Meant: r.o.Selector.meant(), Changed: r.takeChanged,
 	}
 	give := func(s *Switched) {
 		r.mu.Lock()

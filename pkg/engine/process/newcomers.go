@@ -34,8 +34,12 @@ type newcomers struct {
 	since    time.Time      // of the first listing
 }
 
-// inHand is the start time of a process that was listed and not visited yet.
-const inHand = ^uint64(0)
+// inHand is the start time of a process that was listed and not visited yet, and notMeant of one that was not visited
+// because it is not meant.
+const (
+	inHand   = ^uint64(0)
+	notMeant = inHand - 1
+)
 
 // follows reports whether the scan visits newcomers.
 func (s *scan) follows() bool { return s.o.Changed != nil && s.o.PIDs == nil }
@@ -126,11 +130,14 @@ func (s *scan) isNew(pid int) bool {
 	if known && seen == inHand {
 		return false
 	}
+	if s.o.Meant != nil && !s.meant(pid) {
+		return false
+	}
 	stat, err := s.stat(pid)
 	switch {
 	case errors.Is(err, ErrGone):
 		return false
-	case err != nil: // proc does not show it to this user; not when it was visited, either
+	case err != nil: // it does not answer, or proc does not show it to this user; not when it was visited, either
 		return !known || seen != 0
 	case stat.vanished(), stat.Flags&procfs.FlagKernelThread != 0:
 		return false
@@ -147,13 +154,19 @@ func (s *scan) note(t *task) {
 	}
 }
 
-// stat returns the public facts about a process.
-func (s *scan) stat(pid int) (*stat, error) {
+// meant asks Meant about a process. One that cannot be seen is.
+func (s *scan) meant(pid int) bool {
 	d, err := openDir(s.o.root(), pid)
 	if err != nil {
-		return nil, lookError(pid, "process", err)
+		return true
 	}
 	defer d.Close()
-	st, err := d.stat()
-	return st, lookError(pid, "process", err)
+	return s.o.Meant(Glance{d})
+}
+
+// stat returns the public facts about a process. The error is the context's for one that does not answer.
+func (s *scan) stat(pid int) (*stat, error) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(s.ctx), patience)
+	defer cancel()
+	return glance(ctx, pid, s.o.Options, dir.stat)
 }

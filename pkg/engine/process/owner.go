@@ -54,8 +54,9 @@ func newOwners(root string) *owners {
 	return o
 }
 
-// guess returns the owner, from a look at a file in the process's directory. It is certain unless that belongs to root, as it
-// always does if the process must not be dumped, which is so after it was given rights (proc_pid(5)).
+// guess returns what the owner of a file in the process's directory tells of its owner, which waits for nobody. That file
+// belongs to root also if the process must not be dumped, as after it was given rights (proc_pid(5)), and a user of a
+// user namespace may be one of many that are one account.
 func (o *owners) guess(pid int) (who owner, unsorted bool) {
 	var st unix.Stat_t
 	if err := unix.Lstat(filepath.Join(o.root, strconv.Itoa(pid), "stat"), &st); err != nil {
@@ -64,8 +65,21 @@ func (o *owners) guess(pid int) (who owner, unsorted bool) {
 	if st.Uid == 0 {
 		return owner{class: ofRoot}, true
 	}
-	who.account, _ = o.account(pid, st.Uid)
-	return owner{ofUsers, who.account}, false
+	return owner{ofUsers, account{uid: st.Uid}}, true
+}
+
+// silentOwner returns the owner of a process that does not answer, by its status, which does not wait. Those of all users
+// are one account: whose they are in the end, the namespace would have to tell.
+func silentOwner(v *visit) owner {
+	d, ok := v.share()
+	if !ok {
+		return owner{class: ofUsers}
+	}
+	defer d.Close()
+	if s, err := d.Status(0); err == nil && idsOf(s.UID).Real == 0 {
+		return owner{class: ofRoot}
+	}
+	return owner{ofUsers, account{ns: 1}} // no namespace has that number
 }
 
 // of returns the owner of the process that a status is of; nil: it could not be read.

@@ -17,6 +17,10 @@ type ScanOptions struct {
 	Workers int           // visits at the same time; default: twice the number of CPUs
 	Timeout time.Duration // for each process, from its first visit on; default 10 s
 
+	// Meant reports whether a process may be meant, by what can be seen without waiting for it. One that is not is
+	// neither looked at nor visited. nil means all.
+	Meant func(Glance) bool
+
 	// Changed reports whether visits have changed a process since its last call. If it is set and PIDs is nil, processes that
 	// begin during the scan are visited as well, since a child has the memory that its parent had when it was forked.
 	Changed func() bool
@@ -243,12 +247,19 @@ func (s *scan) turn(t *task) *Later {
 	}
 	kept := &visit{}
 	defer kept.end()
-	first := s.begin(t.pid, kept)
+	if d, err := openDir(s.o.root(), t.pid); err == nil {
+		kept.dir = &d
+		if s.o.Meant != nil && !s.o.Meant(Glance{d}) {
+			t.start = notMeant
+			return nil
+		}
+	}
+	first, found := s.begin(ctx, t.pid, kept)
 	if first.stat != nil {
 		t.start = first.stat.Start // if the look fails for another one, that is still new
 	}
 	if t.unsorted { // to be put back if it turns out to be another user's
-		t.found = s.owners.of(t.pid, first.status)
+		t.found = found
 		if t.unsorted = t.found != t.owner; t.unsorted {
 			return nil
 		}
@@ -271,15 +282,33 @@ func (s *scan) turn(t *task) *Later {
 	return s.seen(ctx, t, p, lookError(t.pid, "process", err))
 }
 
-// begin opens the directory of a process for a visit and begins to look at it. What cannot be read is missing.
-func (s *scan) begin(pid int, v *visit) firstLook {
-	d, err := openDir(s.o.root(), pid)
-	if err != nil {
-		return firstLook{}
+// patience is how long to wait for a process where others wait as well. Within exec it answers nobody: since Linux
+// 6.18 or so, even reading stat and looking at the links of namespaces takes exec_update_lock, which exec holds until
+// the former memory is given back. That takes as long as what the kernel still reads or writes for it, for ever with a
+// file system that does not answer.
+const patience = 100 * time.Millisecond
+
+// begin begins to look at a process, and finds its owner. A process that does not answer is missing, and of those that
+// do not.
+func (s *scan) begin(ctx context.Context, pid int, v *visit) (firstLook, owner) {
+	type begun struct {
+		first firstLook
+		owner owner
 	}
-	v.dir = &d
-	first, _ := d.firstLook()
-	return first
+	ctx, cancel := context.WithTimeout(ctx, patience)
+	defer cancel()
+	b, err := await(ctx, func() (b begun, err error) {
+		if d, ok := v.share(); ok {
+			defer d.Close()
+			b.first, _ = d.firstLook()
+		}
+		b.owner = s.owners.of(pid, b.first.status)
+		return b, nil
+	})
+	if err != nil {
+		b.owner = silentOwner(v)
+	}
+	return b.first, b.owner
 }
 
 // seen calls visit for a process that was looked at.

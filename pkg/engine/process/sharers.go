@@ -26,6 +26,7 @@ type Sharers struct {
 	mu      sync.Mutex
 	known   []int         // a thread of each process that was there: the first one unless that had ended
 	sharing map[int][]int // of those, the others that had the same memory
+	silent  []int         // of those that were put in order, who did not answer
 	young   []int         // numbers of all tasks since, and of the last before that had no place in the order
 	last    int           // the number of the last task
 	asked   bool          // before
@@ -63,24 +64,45 @@ func (s *Sharers) With(p *Process) (int, Moment, error) {
 	return other, at, lookError(p.PID, "who else has its memory", err)
 }
 
+// sharerAnswer is what a question comes to.
+type sharerAnswer struct {
+	other int
+	at    Moment
+	err   error
+}
+
+// with asks until no process keeps it waiting that it does not know to be silent.
 func (s *Sharers) with(p *Process) (int, Moment, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if err := s.update(); err != nil {
-		return 0, Moment{}, err
+	for wait := silentMost; ; wait = max(wait*3/4, silentLeast) {
+		c, answer := &comparer{}, &sharerAnswer{}
+		if c.ask(wait, func() { s.question(c, p, answer) }) {
+			return answer.other, answer.at, answer.err
+		}
+		s.known, s.tried = nil, false // it may have been at half of them
+	}
+}
+
+func (s *Sharers) question(c *comparer, p *Process, answer *sharerAnswer) {
+	if answer.err = s.update(c); answer.err != nil {
+		return
 	}
 	if s.asked && !s.tried {
-		s.arrange()
+		s.arrange(c)
 	}
 	s.asked = true
-	tid, err := p.comparable()
+	tid, err := p.comparable(c)
 	if err != nil {
-		return 0, Moment{}, err
+		answer.err = err
+		return
 	}
+	c.unknown = c.unknown[:0]
 	at := Moment{last: s.last}
 	for _, other := range s.candidates(p.PID, tid) {
-		if sameMemory(other, tid) && !isThread(p.PID, other) {
-			return other, at, nil
+		if order, ok := c.memory(other, tid); ok && order == 0 && !isThread(p.PID, other) {
+			answer.other, answer.at = other, at
+			return
 		}
 	}
 	for _, other := range s.young {
@@ -88,27 +110,34 @@ func (s *Sharers) with(p *Process) (int, Moment, error) {
 			at.late = append(at.late, other)
 			continue
 		}
-		switch order, ok := compareMemory(other, tid); {
+		switch order, ok := c.memory(other, tid); {
 		case !ok:
 			at.late = append(at.late, other)
 		case order == 0 && !isThread(p.PID, other):
-			return other, at, nil
+			answer.other, answer.at = other, at
+			return
 		}
 	}
-	if _, err := p.comparable(); err != nil { // it was not, at least for the last of these
-		return 0, Moment{}, err
+	answer.at = at
+	if answer.err = c.settle(p.PID); answer.err == nil {
+		_, answer.err = p.comparable(c) // or it was not, at least for the last of these
 	}
-	return 0, at, nil
 }
 
 // comparable returns a thread that has the process's memory, and that the kernel compares with others. Of one that it does not
 // compare even with itself, nothing that was found out would mean anything.
-func (p *Process) comparable() (tid int, err error) {
-	if tid, err = p.liveThread(); err != nil {
-		return 0, err
-	}
-	_, _, errno := unix.Syscall6(unix.SYS_KCMP, uintptr(tid), uintptr(tid), kcmpVM, 0, 0, 0)
+func (p *Process) comparable(c *comparer) (tid int, err error) {
+	var errno unix.Errno
+	asked := c.call(p.PID, func() {
+		if tid, err = p.liveThread(); err == nil {
+			_, errno = kcmp(tid, tid)
+		}
+	})
 	switch {
+	case !asked:
+		return 0, ErrSilent
+	case err != nil:
+		return 0, err
 	case errno == 0:
 		return tid, nil
 	case errno != unix.ESRCH:
@@ -127,7 +156,7 @@ func (s *Sharers) candidates(pid, tid int) []int {
 	if s.sharing == nil || tid != pid || slices.Contains(s.young, pid) {
 		return s.known
 	}
-	return s.sharing[pid]
+	return append(slices.Clone(s.sharing[pid]), s.silent...)
 }
 
 // Renew returns a moment just now, at which no other process has the memory of p, so that Sharer has fewer to ask about; or a
@@ -149,8 +178,8 @@ func (m Moment) Sharer(pid, tid int) (int, error) {
 		return 0, fmt.Errorf("processes made meanwhile: %w", ErrLimit)
 	}
 	for _, other := range m.late {
-		if taken(other) && sameMemory(other, tid) && !isThread(pid, other) {
-			return other, nil
+		if shares, err := sharesStill(pid, tid, other); shares || err != nil {
+			return other, err
 		}
 	}
 	for i := 1; i <= n; i++ {
@@ -158,19 +187,42 @@ func (m Moment) Sharer(pid, tid int) (int, error) {
 		if most := pidMax(); other >= most { // numbers have begun again
 			other -= most - 1
 		}
-		if taken(other) && sameMemory(other, tid) && !isThread(pid, other) {
-			return other, nil
+		if shares, err := sharesStill(pid, tid, other); shares || err != nil {
+			return other, err
 		}
 	}
 	return 0, nil
 }
 
+// sharesStill reports whether a task that may have been made since has the memory of a process that stands still, and that must
+// not wait for one that does not answer: such a one waits in the kernel, and cannot be interrupted.
+func sharesStill(pid, tid, other int) (bool, error) {
+	if !taken(other) || differ(other, tid) {
+		return false, nil
+	}
+	d, err := openDir(procRoot, other)
+	if err != nil {
+		return false, nil // it has ended, or is another user's
+	}
+	defer d.Close()
+	s, err := d.Status(0)
+	same := false
+	if err == nil && State(s.State) == DiskSleep { // in exec, or only after vfork
+		if same, err = sameMemoryWithin(silentLeast, tid, other); errors.Is(err, ErrSilent) {
+			return false, fmt.Errorf("process %d: %w", other, err)
+		}
+	} else {
+		same = sameMemory(other, tid)
+	}
+	return same && !isThread(pid, other), nil
+}
+
 // update adds the tasks that are new, or finds everything out anew.
-func (s *Sharers) update() error {
+func (s *Sharers) update(c *comparer) error {
 	last := lastTask()
 	n := last - s.last
 	if s.known == nil || n < 0 || len(s.young)+n > maxYoung || last == 0 {
-		return s.all(last)
+		return s.all(c, last)
 	}
 	for s.last < last {
 		s.last++
@@ -180,8 +232,8 @@ func (s *Sharers) update() error {
 }
 
 // all lists all processes. After an error, the next question lists them again.
-func (s *Sharers) all(last int) error {
-	s.known, s.sharing, s.young, s.last, s.tried = []int{}, nil, s.young[:0], last, false
+func (s *Sharers) all(c *comparer, last int) error {
+	s.known, s.sharing, s.silent, s.young, s.last, s.tried = []int{}, nil, nil, s.young[:0], last, false
 	for i := unready - 1; i >= 0; i-- {
 		tid := last - i
 		if tid <= 0 { // numbers have begun again
@@ -189,14 +241,14 @@ func (s *Sharers) all(last int) error {
 		}
 		s.young = append(s.young, tid)
 	}
-	err := s.list()
+	err := s.list(c)
 	if err != nil {
 		s.known = nil
 	}
 	return err
 }
 
-func (s *Sharers) list() error {
+func (s *Sharers) list(c *comparer) error {
 	proc := cmp.Or(s.root, procRoot)
 	root, err := procfs.OpenAt(unix.AT_FDCWD, proc, unix.O_RDONLY|unix.O_DIRECTORY)
 	if err != nil {
@@ -204,7 +256,8 @@ func (s *Sharers) list() error {
 	}
 	defer procfs.File(root).Close()
 	err = procfs.EachNumber(procfs.File(root), func(pid int) error {
-		tid, err := liveThreadOf(proc, root, pid)
+		tid, err := pid, error(nil)
+		c.call(pid, func() { tid, err = liveThreadOf(proc, root, pid) })
 		if err == nil {
 			s.known = append(s.known, tid)
 		}
@@ -220,16 +273,18 @@ func (s *Sharers) list() error {
 }
 
 // arrange finds out who of those that are known share memory.
-func (s *Sharers) arrange() {
+func (s *Sharers) arrange(c *comparer) {
 	s.tried = true
 	list := slices.Clone(s.known)
 	for range orders {
-		if list = order(list); !inOrder(list) {
+		c.unknown = c.unknown[:0]
+		if list = c.sort(list); !c.inOrder(list) {
 			continue
 		}
-		if inOrder(list) { // still: one who executes a program in between has another place
-			s.sharing = groups(list)
+		if c.inOrder(list) { // still: one who executes a program in between has another place
+			s.sharing = c.groups(list)
 			s.settle(list)
+			s.silent = slices.Clone(c.unknown)
 			return
 		}
 	}
@@ -245,11 +300,12 @@ func (s *Sharers) settle(list []int) {
 	s.young = slices.DeleteFunc(s.young, func(n int) bool { return settled[n] })
 }
 
-// order puts processes in the order of their memory. Those that ended, and that this user may not ask about, are left out.
-func order(list []int) []int {
-	list = slices.DeleteFunc(list, func(pid int) bool { return !sameMemory(pid, pid) })
+// sort puts processes in the order of their memory. Those that ended, that this user may not ask about, and that do not
+// answer are left out.
+func (c *comparer) sort(list []int) []int {
+	list = slices.DeleteFunc(list, func(pid int) bool { return !c.has(pid) })
 	slices.SortFunc(list, func(a, b int) int {
-		switch order, ok := compareMemory(a, b); {
+		switch order, ok := c.order(a, b); {
 		case !ok || order == 0:
 			return 0
 		case order == kcmpLess:
@@ -261,9 +317,9 @@ func order(list []int) []int {
 }
 
 // inOrder says whether each is in front of the next one, or has the same memory.
-func inOrder(list []int) bool {
+func (c *comparer) inOrder(list []int) bool {
 	for i := range len(list) - 1 {
-		if order, ok := compareMemory(list[i], list[i+1]); !ok || order != 0 && order != kcmpLess {
+		if order, ok := c.order(list[i], list[i+1]); !ok || order != 0 && order != kcmpLess {
 			return false
 		}
 	}
@@ -271,11 +327,11 @@ func inOrder(list []int) bool {
 }
 
 // groups returns for each process that has neighbours with the same memory who they are.
-func groups(list []int) map[int][]int {
+func (c *comparer) groups(list []int) map[int][]int {
 	sharing := map[int][]int{}
 	for from := 0; from < len(list); {
 		to := from + 1
-		for to < len(list) && sameMemory(list[from], list[to]) {
+		for to < len(list) && c.same(list[from], list[to]) {
 			to++
 		}
 		for i := from; i < to && to-from > 1; i++ {
@@ -409,10 +465,4 @@ func sameMemory(a, b int) bool {
 func taken(tid int) bool {
 	_, _, errno := unix.RawSyscall(unix.SYS_KILL, uintptr(tid), 0, 0)
 	return errno != unix.ESRCH
-}
-
-// compareMemory returns 0 if two tasks have one address space, or kcmpLess or another number for the order of two.
-func compareMemory(a, b int) (order int, ok bool) {
-	r, _, errno := unix.Syscall6(unix.SYS_KCMP, uintptr(a), uintptr(b), kcmpVM, 0, 0, 0)
-	return int(r), errno == 0
 }

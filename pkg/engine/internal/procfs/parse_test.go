@@ -49,7 +49,7 @@ func status(r io.Reader) (*Status, error) {
 }
 
 func TestParseStatus(t *testing.T) {
-	want := &Status{Group: 7, Parent: 1, Tracer: 33, UID: IDs{1000, 0, 1000, 0}, GID: IDs{100, 100, 100, 100}, InnerPID: 1, Depth: 3,
+	want := &Status{State: 'S', Group: 7, Parent: 1, Tracer: 33, UID: IDs{1000, 0, 1000, 0}, GID: IDs{100, 100, 100, 100}, InnerPID: 1, Depth: 3,
 		Memory: true, Stack: 132 << 10, Caught: 0x8000000000000002, Permitted: 0xc0, NoNewPrivs: true, Seccomp: 2, ShadowStack: true}
 	groups := "Groups:\t" + strings.Repeat("1234567890 ", 65536) + "\n" // as many as the kernel allows
 	for name, text := range map[string]string{"plain": statusText, "groups": groups + statusText, "groups at the end": statusText + groups} {

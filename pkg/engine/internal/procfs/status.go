@@ -14,9 +14,11 @@ import (
 // IDs are the real, effective, saved and file system id of a user or group.
 type IDs [4]uint32
 
-// Status is what /proc/PID/status shows and stat does not.
+// Status is what /proc/PID/status shows and stat does not. The state is in both: to read the status does not wait for a
+// process that is within exec.
 type Status struct {
-	Group      int // the process that it is a thread of
+	State      byte // of the thread
+	Group      int  // the process that it is a thread of
 	Parent     int
 	Tracer     int // 0: none
 	UID, GID   IDs
@@ -38,6 +40,7 @@ var statusFields = [...]struct {
 	optional bool
 	read     func(s *Status, value []byte) error
 }{
+	{"State", false, (*Status).readState},
 	{"Tgid", false, func(s *Status, v []byte) error { return readInt(&s.Group, v) }},
 	{"PPid", false, func(s *Status, v []byte) error { return readInt(&s.Parent, v) }},
 	{"TracerPid", false, func(s *Status, v []byte) error { return readInt(&s.Tracer, v) }},
@@ -51,6 +54,14 @@ var statusFields = [...]struct {
 	{"NoNewPrivs", false, (*Status).readNoNewPrivs},
 	{"Seccomp", false, func(s *Status, v []byte) error { return readInt(&s.Seccomp, v) }},
 	{"x86_Thread_features", false, (*Status).readFeatures},
+}
+
+func (s *Status) readState(v []byte) error {
+	if len(v) == 0 {
+		return malformed("no state")
+	}
+	s.State = v[0]
+	return nil
 }
 
 // fieldSet has one bit for each of statusFields.
