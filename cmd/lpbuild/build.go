@@ -9,6 +9,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/lpbuild/lpbuild/internal/program"
 	"github.com/lpbuild/lpbuild/pkg/buildmatrix"
 	"github.com/lpbuild/lpbuild/pkg/download"
 	"github.com/lpbuild/lpbuild/pkg/progress"
@@ -145,7 +146,7 @@ func runBuild(ctx context.Context, s *console, g *globalOptions, o buildOptions,
 		return nil, err
 	}
 	in.report, err = buildmatrix.Build(ctx, in.config, in.lock, buildmatrix.Options{
-		Jobs: o.jobs, Only: in.only, Group: group, Tool: "lpbuild " + toolVersion(), Progress: progress.Func(s.progress),
+		Jobs: o.jobs, Only: in.only, Group: group, Tool: "lpbuild " + program.Version(), Progress: progress.Func(s.progress),
 	})
 	if in.report == nil {
 		return nil, err

@@ -2,13 +2,9 @@ package main
 
 import (
 	"bytes"
-	"context"
-	"errors"
-	"fmt"
 	"strings"
 	"testing"
 
-	"github.com/lpbuild/lpbuild/pkg/download/pgp"
 	"github.com/lpbuild/lpbuild/pkg/progress"
 )
 
@@ -60,21 +56,5 @@ func TestProgressOnATerminal(t *testing.T) {
 func TestQuiet(t *testing.T) {
 	if got := play(&console{quiet: true}); got != "warning: mind\\x07 this\n" {
 		t.Errorf("quiet prints %q", got)
-	}
-}
-
-// TestExitCodes maps what callers may tell apart.
-func TestExitCodes(t *testing.T) {
-	for want, err := range map[int]error{
-		exitOK: nil, exitError: errors.New("x"), exitUsage: fmt.Errorf("w: %w", &usageError{errors.New("x"), "lpbuild"}),
-		exitSignature: fmt.Errorf("w: %w", pgp.ErrExpired),
-	} {
-		if got := exitCode(err); got != want {
-			t.Errorf("exit code of %v is %d, want %d", err, got, want)
-		}
-	}
-	// A stalled transfer is cancelled, too: only a signal makes a run one that was interrupted.
-	if got := exitCode(fmt.Errorf("the transfer: %w", context.Canceled)); got != exitError {
-		t.Errorf("exit code of a cancelled transfer is %d, want %d", got, exitError)
 	}
 }

@@ -68,7 +68,7 @@ func TestOddBuilds(t *testing.T) {
 		t.Errorf("no odd build is the error %v", err)
 	}
 	err := oddBuilds([]download.OddBuild{{Name: "b-1-2.x86_64", Version: "1-2", Err: ulp.ErrUnsupported}})
-	if code := exitCode(err); code != exitError {
+	if code := lpbuild.exitCode(err); code != exitError {
 		t.Errorf("exit code %d, want %d", code, exitError)
 	}
 	want := "error: b-1-2.x86_64 is left out: " + ulp.ErrUnsupported.Error() + "\n" +

@@ -20,7 +20,7 @@ import (
 func TestMaxStop(t *testing.T) {
 	for in, want := range map[time.Duration]time.Duration{0: 0, 7 * time.Millisecond: 7 * time.Millisecond} {
 		o := hookOptions{deadline: time.Second, engineOptions: engineOptions{engine: "auto", maxStop: in}}
-		if flags := o.flags(rootForTest()); !slices.Contains(flags, "--max-stop="+in.String()) {
+		if flags := o.flags(&console{out: &bytes.Buffer{}, err: &bytes.Buffer{}}); !slices.Contains(flags, "--max-stop="+in.String()) {
 			t.Errorf("the worker's flags are %q", flags)
 		} else if slices.Contains(flags, "--process=") {
 			t.Errorf("the worker would refuse %q", flags)
@@ -40,7 +40,7 @@ func TestMaxStop(t *testing.T) {
 		Results: []engine.Result{{File: "a.so", Status: engine.Changed}}}
 	sum := engine.Summary{Changed: 1, Late: 1, LongestStop: report.Stop}
 	for json, want := range map[bool]string{false: "longest stop 612 ms; 1 process stood still for longer than --max-stop\n", true: `"max_stop_exceeded": true`} {
-		s := rootForTest()
+		s := &console{out: &bytes.Buffer{}, err: &bytes.Buffer{}}
 		s.json = json
 		p := &livePrinter{s: s, o: &liveOptions{}}
 		p.report(report)
@@ -55,7 +55,7 @@ func TestMaxStop(t *testing.T) {
 
 // TestNamedOnce: a line that names a process does not name it again in its reason, and one of which no name is known has a mark.
 func TestNamedOnce(t *testing.T) {
-	s := rootForTest()
+	s := &console{out: &bytes.Buffer{}, err: &bytes.Buffer{}}
 	p := &livePrinter{s: s, o: &liveOptions{}}
 	look := &process.LookError{PID: 44, What: "status", Err: process.ErrMalformed}
 	p.report(&engine.Report{PID: 44, Status: engine.Failed, Err: fmt.Errorf("process 44: %w", look)})
@@ -75,7 +75,7 @@ func TestReconcileSays(t *testing.T) {
 		t.Fatal(err)
 	}
 	for proc, want := range map[string]string{foreign: "Live patches are not applied here: /proc shows the processes of another PID namespace: no process is touched\n", none: ""} {
-		s := rootForTest()
+		s := &console{out: &bytes.Buffer{}, err: &bytes.Buffer{}}
 		r := hook.Request{Action: hook.Reconcile, DryRun: true, Root: t.TempDir(), Proc: proc}
 		if err := (&hookOptions{}).work(t.Context(), s, r); err != nil {
 			t.Error(err)

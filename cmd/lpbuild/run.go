@@ -12,8 +12,6 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/lpbuild/lpbuild/pkg/diag"
-	"github.com/lpbuild/lpbuild/pkg/download"
-	"github.com/lpbuild/lpbuild/pkg/download/pgp"
 	"github.com/lpbuild/lpbuild/pkg/ulp"
 )
 
@@ -46,17 +44,33 @@ type errReported struct{ err error }
 func (e errReported) Error() string { return e.err.Error() }
 func (e errReported) Unwrap() error { return e.err }
 
-// run is the program: it returns the exit code. The first signal ends what is under way in good order, a second one ends
-// the process at once.
-func run(args []string, s *console) int {
+// Program is what the commands of one of our programs have to themselves.
+type Program struct {
+	root   func(s *console) *cobra.Command
+	before func(root *cobra.Command, args []string) []string // rearranges the arguments; may be nil
+	code   func(err error) int                               // the exit code of an error, 0 for the general one; may be nil
+	groups map[string]group                                  // by the name of a command with others below it
+}
+
+// group says how the commands below one end.
+type group struct {
+	report   func(s *console, err error) int // prints the error, if any, and returns the exit code; nil: as all do
+	tolerant bool                            // a result that cannot be written is no error
+}
+
+// run returns the exit code. The first signal ends the work in good order, a second one ends the
+// process at once.
+func (p *Program) run(args []string, s *console) int {
 	ctx, stop := signal.NotifyContext(context.Background(), endings()...)
 	defer stop()
 	context.AfterFunc(ctx, stop)
 	surviveReaders()
 	out := &output{w: s.out}
 	s.out = out
-	root := newRoot(s)
-	args = ulpCommandFirst(root, args)
+	root := p.root(s)
+	if p.before != nil {
+		args = p.before(root, args)
+	}
 	if len(args) > 0 && (args[0] == cobra.ShellCompRequestCmd || args[0] == cobra.ShellCompNoDescRequestCmd) {
 		complete(root)
 		plainUsage(root)
@@ -64,11 +78,12 @@ func run(args []string, s *console) int {
 	root.SetArgs(args)
 	cmd, err := root.ExecuteContextC(ctx)
 	s.finish()
-	if err == nil && !isBelow(cmd, "hook") { // a scriptlet has nobody who must know
+	g := p.groupOf(cmd)
+	if err == nil && !g.tolerant {
 		err = out.lost()
 	}
-	if isBelow(cmd, "ulp") && ctx.Err() == nil {
-		return s.reportUlp(err)
+	if g.report != nil && ctx.Err() == nil {
+		return g.report(s, err)
 	}
 	if err != nil {
 		s.reportError(err, ctx.Err() != nil)
@@ -76,7 +91,26 @@ func run(args []string, s *console) int {
 	if ctx.Err() != nil && err != nil {
 		return exitInterrupted
 	}
-	return exitCode(err)
+	return p.exitCode(err)
+}
+
+func (p *Program) groupOf(cmd *cobra.Command) group {
+	for name, g := range p.groups {
+		if isBelow(cmd, name) {
+			return g
+		}
+	}
+	return group{}
+}
+
+// isBelow tells whether a command is one of a group, such as those that stand in for libpulp's, or the group itself.
+func isBelow(cmd *cobra.Command, group string) bool {
+	for ; cmd != nil && cmd.HasParent(); cmd = cmd.Parent() {
+		if cmd.Name() == group {
+			return true
+		}
+	}
+	return false
 }
 
 // endings are the signals that end the work in good order: a terminal that is closed is one, but not for what nohup started.
@@ -88,16 +122,19 @@ func endings() []os.Signal {
 	return signals
 }
 
-func exitCode(err error) int {
+func (p *Program) exitCode(err error) int {
 	switch {
 	case err == nil:
 		return exitOK
 	case errors.Is(err, errUsage):
 		return exitUsage
-	case errors.Is(err, pgp.ErrBadSignature), errors.Is(err, download.ErrOlder), errors.Is(err, download.ErrStale):
-		return exitSignature
 	case errors.Is(err, ulp.ErrUnsupported):
 		return exitUnsupported
+	}
+	if p.code != nil {
+		if code := p.code(err); code != 0 {
+			return code
+		}
 	}
 	return exitError
 }

@@ -63,7 +63,7 @@ func TestStatusCounts(t *testing.T) {
 		"frozen":   {engine.Survey{Engine: "native", Anywhere: true, Disabled: engine.ErrFrozen, Libraries: patched}, "1 process can be live patched, 1 are\n"},
 		"unknown":  {engine.Survey{Engine: "native", Anywhere: true, Err: engine.ErrFrozen}, "0 processes can be live patched, 0 are\n"},
 	} {
-		s := rootForTest()
+		s := &console{out: &bytes.Buffer{}, err: &bytes.Buffer{}}
 		printStatus(s, nil, countAll([]*engine.Survey{&tc.p}), 0)
 		if got := s.out.(*bytes.Buffer).String(); !strings.HasPrefix(got, tc.want) {
 			t.Errorf("%s: %q, want %q", name, got, tc.want)
@@ -83,7 +83,7 @@ func TestStatusUnknown(t *testing.T) {
 	if got := stateWord(list[0]); got != "unknown: seccomp filters" {
 		t.Errorf("state %q", got)
 	}
-	s := rootForTest()
+	s := &console{out: &bytes.Buffer{}, err: &bytes.Buffer{}}
 	printStatus(s, nil, countAll(list), 0)
 	if got, want := s.out.(*bytes.Buffer).String(), "2 processes can be live patched, 1 are\n1 process is unknown: its seccomp filters can only "+
 		"be read while it is stopped, and may forbid patching\n"; got != want {

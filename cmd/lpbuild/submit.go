@@ -132,7 +132,7 @@ func (o submitOptions) submit(ctx context.Context, s *console, c *obs.Checkout, 
 		if !isTerminal(os.Stdin) || s.json {
 			return fmt.Errorf("not submitted: there is no terminal to ask at: add --yes, or run in %s: %s", c.Dir, command)
 		}
-		if err := s.confirm(ctx, "Run it?"); err != nil {
+		if err := confirm(ctx, s, "Run it?"); err != nil {
 			return err
 		}
 		terminal = os.Stdin
@@ -152,7 +152,7 @@ func (o submitOptions) submit(ctx context.Context, s *console, c *obs.Checkout, 
 var errNo = errors.New("not submitted: the answer was not yes")
 
 // confirm asks a question at the terminal; anything but yes is errNo.
-func (s *console) confirm(ctx context.Context, question string) error {
+func confirm(ctx context.Context, s *console, question string) error {
 	fmt.Fprintf(s.err, "%s [y/N] ", question)
 	answer := make(chan string, 1)
 	go func() {

@@ -9,6 +9,7 @@ import (
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
+	"github.com/lpbuild/lpbuild/internal/program"
 	"github.com/lpbuild/lpbuild/pkg/diag"
 )
 
@@ -62,7 +63,7 @@ everything but results and errors in descriptions. Messages have no time stamps.
 	addGroup(cmd, "processes", "Running processes:",
 		u.newTrigger(), u.newPatches(), u.newCheck(), u.newMessages(), u.newSetPatchable())
 	for _, c := range append(cmd.Commands(), cmd) {
-		c.Version = toolVersion()
+		c.Version = program.Version()
 		c.SetVersionTemplate("lpbuild {{.Version}}\n")
 	}
 	return cmd
@@ -124,18 +125,8 @@ type quietError struct{ err error }
 func (e quietError) Error() string { return e.err.Error() }
 func (e quietError) Unwrap() error { return e.err }
 
-// isBelow tells whether a command is one of a group, such as those that stand in for libpulp's, or the group itself.
-func isBelow(cmd *cobra.Command, group string) bool {
-	for ; cmd != nil && cmd.HasParent(); cmd = cmd.Parent() {
-		if cmd.Name() == group {
-			return true
-		}
-	}
-	return false
-}
-
 // reportUlp prints an error of a command under "ulp" and returns the exit code.
-func (s *console) reportUlp(err error) int {
+func reportUlp(s *console, err error) int {
 	usage, isUsage := errors.AsType[*usageError](err)
 	_, reported := errors.AsType[errReported](err)
 	_, silent := errors.AsType[quietError](err)

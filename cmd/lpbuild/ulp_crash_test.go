@@ -2,6 +2,8 @@ package main
 
 import (
 	"bytes"
+	"errors"
+	"io/fs"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -16,7 +18,7 @@ func TestUlpKilledWhileWriting(t *testing.T) {
 	compile := func(out, text string) {
 		t.Helper()
 		source := filepath.Join(t.TempDir(), "a.c")
-		put(t, source, text, 0o644)
+		write(t, source, text, 0o644)
 		cmd := exec.Command("gcc", "-O2", "-fPIC", "-shared", "-fpatchable-function-entry=16,14", "-Wl,--build-id=sha1", "-o", filepath.Join(dir, out), source)
 		if out, err := cmd.CombinedOutput(); err != nil {
 			t.Fatalf("gcc: %v\n%s", err, out)
@@ -25,7 +27,7 @@ func TestUlpKilledWhileWriting(t *testing.T) {
 	const large = "char ballast[8 << 20] = {1};\n" // so that writing takes a while
 	compile("libt.so.1", "int answer(void) { return 42; }\n")
 	compile("p.so", large+"int answer_lp(void) { return 43; }\n")
-	put(t, filepath.Join(dir, "p.dsc"), "p.so\n@libt.so.1\nanswer:answer_lp\n", 0o644)
+	write(t, filepath.Join(dir, "p.dsc"), "p.so\n@libt.so.1\nanswer:answer_lp\n", 0o644)
 	for _, args := range [][]string{{"packer", "-q", "p.dsc"}, {"post", "p.so"}} {
 		path := filepath.Join(dir, "p.so")
 		before := mustRead(t, path)
@@ -38,7 +40,7 @@ func TestUlpKilledWhileWriting(t *testing.T) {
 		}
 		seen := map[string]int{}
 		for n := range 12 {
-			put(t, path, string(before), 0o755)
+			write(t, path, string(before), 0o755)
 			killWhileWriting(t, dir, time.Duration(n)*time.Millisecond, args)
 			switch now := mustRead(t, path); {
 			case bytes.Equal(now, before):
@@ -102,4 +104,11 @@ func mustRead(t *testing.T, path string) []byte {
 		t.Fatal(err)
 	}
 	return data
+}
+
+func write(t *testing.T, path, content string, mode fs.FileMode) {
+	t.Helper()
+	if err := errors.Join(os.WriteFile(path, []byte(content), 0o644), os.Chmod(path, mode)); err != nil {
+		t.Fatal(err)
+	}
 }

@@ -97,11 +97,6 @@ type patchJSON struct {
 	Warnings     []string        `json:"warnings"`
 }
 
-type targetJSON struct {
-	Name    string `json:"name"`
-	BuildID string `json:"build_id"`
-}
-
 type functionJSON struct {
 	Old     string `json:"old"`
 	New     string `json:"new"`
@@ -146,5 +141,3 @@ func livePatchJSON(file string, p *ulp.LivePatch) patchJSON {
 	}
 	return j
 }
-
-func newTargetJSON(t ulp.Target) targetJSON { return targetJSON{t.Name, hex.EncodeToString(t.BuildID)} }

@@ -169,22 +169,6 @@ func (u *ulpTool) gathering(err error) {
 	}
 }
 
-// colors of libpulp's output.
-const (
-	red    = "\x1b[1;31m"
-	green  = "\x1b[1;32m"
-	yellow = "\x1b[1;33m"
-	plain  = "\x1b[0m"
-)
-
-// paint puts a color around a text.
-func paint(on bool, color, text string) string {
-	if !on {
-		return text
-	}
-	return color + text + plain
-}
-
 // seconds reads a number of seconds.
 func seconds(value string) (time.Duration, error) {
 	n, err := strconv.ParseUint(value, 10, 31)

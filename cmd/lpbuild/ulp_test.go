@@ -3,7 +3,6 @@ package main
 import (
 	"bytes"
 	"errors"
-	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -19,35 +18,6 @@ func TestArguments(t *testing.T) {
 	} {
 		if d := cmp.Diff(tc.want, arguments(tc.argv)); d != "" {
 			t.Errorf("%q (-want +got):\n%s", tc.argv, d)
-		}
-	}
-}
-
-func TestUlpCommandFirst(t *testing.T) {
-	root := newRoot(&console{out: &bytes.Buffer{}, err: &bytes.Buffer{}})
-	for in, want := range map[string]string{
-		"":                                 "",
-		"build --arch ulp":                 "build --arch ulp",
-		"-C ulp build":                     "-C ulp build",
-		"ulp":                              "ulp",
-		"ulp -q":                           "ulp -q",
-		"ulp dump x":                       "ulp dump x",
-		"ulp -o out packer x":              "ulp packer -o out x",
-		"ulp -oout -q packer x -l y":       "ulp packer -oout -q x -l y",
-		"ulp -qo out packer x":             "ulp packer -qo out x",
-		"ulp --output out packer x":        "ulp packer --output out x",
-		"ulp --output=out packer x":        "ulp packer --output=out x",
-		"ulp --revert -b dump x":           "ulp dump --revert -b x",
-		"ulp -t dump packer x":             "ulp packer -t dump x",
-		"ulp --nonsense dump x":            "ulp dump --nonsense x",
-		"ulp -o":                           "ulp -o",
-		"ulp -- dump":                      "ulp -- dump",
-		"-C dir -q ulp -l a.so packer x":   "-C dir -q ulp packer -l a.so x",
-		"--dir=dir ulp --with-debuginfo d": "--dir=dir ulp --with-debuginfo d",
-	} {
-		got := ulpCommandFirst(root, strings.Fields(in))
-		if d := cmp.Diff(strings.Fields(want), got); d != "" {
-			t.Errorf("%q (-want +got):\n%s", in, d)
 		}
 	}
 }
@@ -73,7 +43,7 @@ func TestReportUlp(t *testing.T) {
 	} {
 		var out, stderr bytes.Buffer
 		s := &console{out: &out, err: &stderr, quiet: tc.quiet, json: tc.json}
-		if code := s.reportUlp(tc.err); code != tc.code || stderr.String() != tc.stderr || out.Len() > 0 {
+		if code := reportUlp(s, tc.err); code != tc.code || stderr.String() != tc.stderr || out.Len() > 0 {
 			t.Errorf("%s: exit code %d, %q", name, code, stderr.String())
 		}
 	}

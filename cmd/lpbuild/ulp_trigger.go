@@ -5,13 +5,11 @@ import (
 	"errors"
 	"fmt"
 	"path"
-	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
 	"golang.org/x/sys/unix"
 
-	"github.com/lpbuild/lpbuild/pkg/diag"
 	"github.com/lpbuild/lpbuild/pkg/engine"
 	"github.com/lpbuild/lpbuild/pkg/engine/process"
 )
@@ -350,9 +348,4 @@ func (p *ulpPrinter) finish() error {
 		return errReported{errors.New("some processes were not patched")}
 	}
 	return nil
-}
-
-// printableLine makes the words of a process or a file safe for a terminal, on one line.
-func printableLine(s string) string {
-	return strings.NewReplacer("\n", `\n`, "\t", `\t`).Replace(diag.Printable(s))
 }
