@@ -9,6 +9,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/lpbuild/lpbuild/internal/console"
 	"github.com/lpbuild/lpbuild/internal/program"
 	"github.com/lpbuild/lpbuild/pkg/buildmatrix"
 	"github.com/lpbuild/lpbuild/pkg/download"
@@ -35,7 +36,7 @@ func (o *buildOptions) addFlags(cmd *cobra.Command) {
 			"the report covers only that part")
 }
 
-func newBuild(s *console, g *globalOptions) *cobra.Command {
+func newBuild(s *console.Console, g *globalOptions) *cobra.Command {
 	var o buildOptions
 	cmd := &cobra.Command{
 		Use:   "build",
@@ -104,12 +105,12 @@ to the system, because the source package contains nothing else. With --arch, th
 what still holds for the other architectures.
 
 Compilers: gcc; for other architectures the cross compilers of Debian and SUSE, or the program
-that LPBUILD_CC_<ARCH> names.` + exits(map[int]string{exitError: "an error, or a live patch was refused"}, exitError, exitUnsupported, exitInterrupted),
+that LPBUILD_CC_<ARCH> names.` + console.Exits(map[int]string{console.ExitError: "an error, or a live patch was refused"}, console.ExitError, console.ExitUnsupported, console.ExitInterrupted),
 		Example: `  lpbuild build
   lpbuild build --arch ppc64le
   lpbuild build --check
   lpbuild build --json | jq '.cells[] | select(.status != "built")'`,
-		Args: noArguments,
+		Args: console.NoArguments,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			release, err := g.hold(cmd.Context(), s)
 			if err != nil {
@@ -120,7 +121,7 @@ that LPBUILD_CC_<ARCH> names.` + exits(map[int]string{exitError: "an error, or a
 				return runCheck(cmd.Context(), s, g, o)
 			}
 			if _, err = runBuild(cmd.Context(), s, g, o, true); err == nil && o.group == "" {
-				s.next(g.command("dist"))
+				s.Next(g.command("dist"))
 			}
 			return err
 		},
@@ -130,15 +131,15 @@ that LPBUILD_CC_<ARCH> names.` + exits(map[int]string{exitError: "an error, or a
 }
 
 // runBuild builds, and prints what came out if show is set or something was refused.
-func runBuild(ctx context.Context, s *console, g *globalOptions, o buildOptions, show bool) (*inputs, error) {
+func runBuild(ctx context.Context, s *console.Console, g *globalOptions, o buildOptions, show bool) (*inputs, error) {
 	if o.jobs < 0 {
-		return nil, &usageError{errors.New("--jobs must not be negative"), "lpbuild build"}
+		return nil, console.Usage(errors.New("--jobs must not be negative"), "lpbuild build")
 	}
 	group := buildmatrix.Group{}
 	if o.group != "" {
 		var err error
 		if group, err = buildmatrix.ParseGroup(o.group); err != nil {
-			return nil, &usageError{fmt.Errorf("--group: %w", err), "lpbuild build"}
+			return nil, console.Usage(fmt.Errorf("--group: %w", err), "lpbuild build")
 		}
 	}
 	in, err := readInputs(g, o.arch)
@@ -146,7 +147,7 @@ func runBuild(ctx context.Context, s *console, g *globalOptions, o buildOptions,
 		return nil, err
 	}
 	in.report, err = buildmatrix.Build(ctx, in.config, in.lock, buildmatrix.Options{
-		Jobs: o.jobs, Only: in.only, Group: group, Tool: "lpbuild " + program.Version(), Progress: progress.Func(s.progress),
+		Jobs: o.jobs, Only: in.only, Group: group, Tool: "lpbuild " + program.Version(), Progress: progress.Func(s.Progress),
 	})
 	if in.report == nil {
 		return nil, err
@@ -157,13 +158,13 @@ func runBuild(ctx context.Context, s *console, g *globalOptions, o buildOptions,
 		}
 	}
 	if errors.Is(err, buildmatrix.ErrRefused) {
-		return nil, errReported{err}
+		return nil, console.Reported(err)
 	}
 	return in, err
 }
 
 // runCheck compares what is built with what should be, for %check.
-func runCheck(ctx context.Context, s *console, g *globalOptions, o buildOptions) error {
+func runCheck(ctx context.Context, s *console.Console, g *globalOptions, o buildOptions) error {
 	in, err := readInputs(g, o.arch)
 	if err != nil {
 		return err
@@ -172,10 +173,10 @@ func runCheck(ctx context.Context, s *console, g *globalOptions, o buildOptions)
 	if err != nil {
 		return err
 	}
-	if s.json {
-		return s.printJSON(map[string]int{"checked": len(r.Cells)})
+	if s.JSON {
+		return s.PrintJSON(map[string]int{"checked": len(r.Cells)})
 	}
-	s.print("%s as built\n", plural(len(r.Cells), "container"))
+	s.Print("%s as built\n", console.Plural(len(r.Cells), "container"))
 	return nil
 }
 
@@ -206,10 +207,10 @@ func readInputs(g *globalOptions, arch []string) (*inputs, error) {
 	return &inputs{config: config, lock: lock, only: only}, nil
 }
 
-func printBuild(s *console, in *inputs) error {
+func printBuild(s *console.Console, in *inputs) error {
 	r := in.report
-	if s.json {
-		return s.printJSON(struct {
+	if s.JSON {
+		return s.PrintJSON(struct {
 			*buildmatrix.Report
 			Cells        []cellJSON `json:"cells"`
 			Inputs       []string   `json:"inputs"`
@@ -218,7 +219,7 @@ func printBuild(s *console, in *inputs) error {
 			Failed       int        `json:"failed"`
 			Fresh        int        `json:"fresh"`
 			CompilerRuns int        `json:"compiler_runs"`
-		}{r, cellsJSON(r), list(r.Inputs), r.Count(buildmatrix.Built), r.Count(buildmatrix.Refused), r.Count(buildmatrix.Failed), fresh(r), r.CompilerRuns})
+		}{r, cellsJSON(r), console.List(r.Inputs), r.Count(buildmatrix.Built), r.Count(buildmatrix.Refused), r.Count(buildmatrix.Failed), fresh(r), r.CompilerRuns})
 	}
 	printRefused(s, r)
 	printNotes(s, r)
@@ -227,13 +228,13 @@ func printBuild(s *console, in *inputs) error {
 		if c.Fresh {
 			note = "built"
 		}
-		s.print("%-9s %s/%s/%s\n", note, buildmatrix.BuildDir, c.Arch, c.Container)
+		s.Print("%-9s %s/%s/%s\n", note, buildmatrix.BuildDir, c.Arch, c.Container)
 	}
 	unsigned := ""
 	if r.Unsigned {
 		unsigned = " UNSIGNED: made for builds that no key vouches for."
 	}
-	s.print("%s: %d built, %d refused, %d failed.%s\n", plural(len(r.Cells), "cell"), r.Count(buildmatrix.Built),
+	s.Print("%s: %d built, %d refused, %d failed.%s\n", console.Plural(len(r.Cells), "cell"), r.Count(buildmatrix.Built),
 		r.Count(buildmatrix.Refused), r.Count(buildmatrix.Failed), unsigned)
 	return nil
 }
@@ -248,14 +249,14 @@ type cellJSON struct {
 func cellsJSON(r *buildmatrix.Report) []cellJSON {
 	cells := make([]cellJSON, len(r.Cells))
 	for i, c := range r.Cells {
-		cells[i] = cellJSON{c, list(c.Functions), list(c.Reasons)}
+		cells[i] = cellJSON{c, console.List(c.Functions), console.List(c.Reasons)}
 	}
 	return cells
 }
 
 // printRefused prints why cells have no container. The same reasons for several builds are said once, with the placeholders of
 // descriptions for the build, and so is a reason that several descriptions have in common.
-func printRefused(s *console, r *buildmatrix.Report) {
+func printRefused(s *console.Console, r *buildmatrix.Report) {
 	var groups refusals
 	patches := map[string]map[string]bool{} // by what is said of them
 	for _, c := range r.Cells {
@@ -286,13 +287,13 @@ func printRefused(s *console, r *buildmatrix.Report) {
 			groups.add(c, c.Patch, text.String())
 		}
 	}
-	s.finish()
+	s.Finish()
 	for _, g := range groups.list {
 		text := g.text
 		if len(g.builds) == 1 {
 			text = g.first
 		}
-		fmt.Fprintf(s.err, "%s %s for %s:\n%s", g.status, strings.Join(g.patches, ", "), strings.Join(g.builds, ", "), text)
+		fmt.Fprintf(s.Err, "%s %s for %s:\n%s", g.status, strings.Join(g.patches, ", "), strings.Join(g.builds, ", "), text)
 	}
 }
 
@@ -363,7 +364,7 @@ func (r *refusals) add(c buildmatrix.CellInfo, about, text string) {
 
 // printNotes prints what is worth knowing of containers that were made, each note once: a finding that several patches accept
 // for one reason is one note.
-func printNotes(s *console, r *buildmatrix.Report) {
+func printNotes(s *console.Console, r *buildmatrix.Report) {
 	type note struct {
 		first, hint         string
 		containers, patches []string
@@ -399,17 +400,17 @@ func printNotes(s *console, r *buildmatrix.Report) {
 		if more := len(about.patches) - maxNoted; more > 0 {
 			of += fmt.Sprintf(" and %d more", more)
 		}
-		fmt.Fprintf(s.err, "note, of %s: %s: ", plural(len(about.containers), "container"), of)
+		fmt.Fprintf(s.Err, "note, of %s: %s: ", console.Plural(len(about.containers), "container"), of)
 		name, rest := aboutFunction(about.first)
 		switch n := len(about.messages); {
 		case n > 1 && n == len(about.functions) && len(about.patches) == 1:
 			about.first = fmt.Sprintf("%s (as %s)%s", name, strings.Join(about.functions[1:], ", "), rest)
 		case n > 1:
-			fmt.Fprintf(s.err, "%d like this: ", n)
+			fmt.Fprintf(s.Err, "%d like this: ", n)
 		}
-		fmt.Fprintln(s.err, about.first)
+		fmt.Fprintln(s.Err, about.first)
 		if about.hint != "" {
-			fmt.Fprintf(s.err, "  hint: %s\n", about.hint)
+			fmt.Fprintf(s.Err, "  hint: %s\n", about.hint)
 		}
 	}
 }

@@ -5,6 +5,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/lpbuild/lpbuild/internal/console"
 	"github.com/lpbuild/lpbuild/pkg/buildmatrix"
 )
 
@@ -22,7 +23,7 @@ func TestRefusedOnce(t *testing.T) {
 	}
 	own := buildmatrix.Reason{Code: "ifunc", Message: "is an IFUNC", Shown: "c.in:4:1: error: is an IFUNC\n    ^~~\n"}
 	var out bytes.Buffer
-	printRefused(&console{err: &out}, &buildmatrix.Report{Cells: []buildmatrix.CellInfo{
+	printRefused(&console.Console{Err: &out}, &buildmatrix.Report{Cells: []buildmatrix.CellInfo{
 		cell("a.in", "1", compiler("a")), cell("a.in", "2", compiler("a")), cell("b.in", "1", missing("b.in")), cell("c.in", "1", own, missing("c.in")),
 		cell("d.in", "1", compiler("d")), {Status: buildmatrix.Refused, Patch: "e.in", Arch: "x86_64", Reasons: []buildmatrix.Reason{{Code: "no-build", Message: "nothing"}}},
 	}})
@@ -51,7 +52,7 @@ func TestNotesOnce(t *testing.T) {
 			Notes: []buildmatrix.Reason{note("one"), note("two"), note("three"), {Code: "other", Message: "something else"}}}
 	}
 	var out bytes.Buffer
-	printNotes(&console{err: &out}, &buildmatrix.Report{Cells: []buildmatrix.CellInfo{cell("1.so"), cell("2.so")}})
+	printNotes(&console.Console{Err: &out}, &buildmatrix.Report{Cells: []buildmatrix.CellInfo{cell("1.so"), cell("2.so")}})
 	want := "note, of 2 containers: a.in: \"one\" (as \"two\", \"three\") cannot be replaced by the native engine\n  hint: say so\n" +
 		"note, of 2 containers: a.in: something else\n"
 	if out.String() != want {

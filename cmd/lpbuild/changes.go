@@ -10,12 +10,13 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/lpbuild/lpbuild/internal/console"
 	"github.com/lpbuild/lpbuild/pkg/spec"
 )
 
-func newChanges(s *console, g *globalOptions) *cobra.Command {
-	cmd := &cobra.Command{Use: "changes", Short: "Edit the package's changes file", Args: noArguments,
-		Long:    "NAME.changes tells customers what changed, newest first. It can also be edited by hand." + exits(nil),
+func newChanges(s *console.Console, g *globalOptions) *cobra.Command {
+	cmd := &cobra.Command{Use: "changes", Short: "Edit the package's changes file", Args: console.NoArguments,
+		Long:    "NAME.changes tells customers what changed, newest first. It can also be edited by hand." + console.Exits(nil),
 		Example: "  lpbuild changes add \"Fix buffer overflow in iconv (CVE-2024-2961, bsc#1222992)\"",
 		RunE:    func(cmd *cobra.Command, _ []string) error { return cmd.Help() }}
 	var author string
@@ -26,9 +27,9 @@ func newChanges(s *console, g *globalOptions) *cobra.Command {
 Adds an entry with the current time, or that of SOURCE_DATE_EPOCH, to NAME.changes.
 
 The author is that of --author, or comes from the environment, as for osc and vc (VC_REALNAME,
-VC_MAILADDR, EMAIL), or is the system's user.` + exits(nil, exitError, exitInterrupted),
+VC_MAILADDR, EMAIL), or is the system's user.` + console.Exits(nil, console.ExitError, console.ExitInterrupted),
 		Example: "  lpbuild changes add \"Fix buffer overflow in iconv (CVE-2024-2961, bsc#1222992)\"",
-		Args:    oneArgument("TEXT"),
+		Args:    console.OneArgument("TEXT"),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			release, err := g.hold(cmd.Context(), s)
 			if err != nil {
@@ -48,10 +49,10 @@ VC_MAILADDR, EMAIL), or is the system's user.` + exits(nil, exitError, exitInter
 			if err := spec.AddChange(name, e); err != nil {
 				return err
 			}
-			if s.json {
-				return s.printJSON(map[string]string{"changes": name})
+			if s.JSON {
+				return s.PrintJSON(map[string]string{"changes": name})
 			}
-			s.print("%s\n", name)
+			s.Print("%s\n", name)
 			return nil
 		},
 	}

@@ -6,12 +6,13 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/lpbuild/lpbuild/internal/console"
 	"github.com/lpbuild/lpbuild/pkg/download/digest"
 	"github.com/lpbuild/lpbuild/pkg/progress"
 	"github.com/lpbuild/lpbuild/pkg/spec"
 )
 
-func newClean(s *console, g *globalOptions) *cobra.Command {
+func newClean(s *console.Console, g *globalOptions) *cobra.Command {
 	var storeToo bool
 	cmd := &cobra.Command{
 		Use:   "clean",
@@ -19,9 +20,9 @@ func newClean(s *console, g *globalOptions) *cobra.Command {
 		Long: `
 Removes what the last "lpbuild build" and "lpbuild dist" wrote, and nothing else. The lock and the
 catalogue stay; they belong in version control. The store, which all package directories share, is
-emptied only with --store. What is needed again is then downloaded again.` + exits(nil, exitError, exitInterrupted),
+emptied only with --store. What is needed again is then downloaded again.` + console.Exits(nil, console.ExitError, console.ExitInterrupted),
 		Example: "  lpbuild clean\n  lpbuild -C glibc-livepatches clean --store",
-		Args:    noArguments,
+		Args:    console.NoArguments,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			release, err := g.hold(cmd.Context(), s)
 			if err != nil {
@@ -41,11 +42,11 @@ emptied only with --store. What is needed again is then downloaded again.` + exi
 					return err
 				}
 			}
-			if s.json {
-				return s.printJSON(list(removed))
+			if s.JSON {
+				return s.PrintJSON(console.List(removed))
 			}
 			for _, name := range removed {
-				s.print("removed %s\n", name)
+				s.Print("removed %s\n", name)
 			}
 			return nil
 		},
@@ -54,12 +55,12 @@ emptied only with --store. What is needed again is then downloaded again.` + exi
 	return cmd
 }
 
-func emptyStore(ctx context.Context, s *console) error {
+func emptyStore(ctx context.Context, s *console.Console) error {
 	st, err := openStore("")
 	if err != nil {
 		return err
 	}
 	freed, err := st.Prune(ctx, func(digest.Digest) bool { return false })
-	progress.Func(s.progress).Note("clean", fmt.Sprintf("%s: %s freed", st.Dir(), size(freed)))
+	progress.Func(s.Progress).Note("clean", fmt.Sprintf("%s: %s freed", st.Dir(), console.Size(freed)))
 	return err
 }

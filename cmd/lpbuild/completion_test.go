@@ -1,6 +1,7 @@
 package main
 
 import (
+	"github.com/lpbuild/lpbuild/internal/console"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -50,7 +51,7 @@ func TestCompletionsInShells(t *testing.T) {
 // the quotes that mark the name of its value for --help, which still has it.
 func TestCompletionDescriptions(t *testing.T) {
 	described := 0
-	for _, cmd := range documented(newRoot(&console{})) {
+	for _, cmd := range documented(newRoot(&console.Console{})) {
 		words := append(append([]string{"__complete"}, strings.Fields(cmd.CommandPath())[1:]...), "--")
 		out, err := exec.CommandContext(t.Context(), "lpbuild", words...).Output()
 		if err != nil {

@@ -6,10 +6,11 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/lpbuild/lpbuild/internal/console"
 	"github.com/lpbuild/lpbuild/internal/demo"
 )
 
-func newDemo(s *console) *cobra.Command {
+func newDemo(s *console.Console) *cobra.Command {
 	var dir string
 	var builds int
 	cmd := &cobra.Command{
@@ -22,18 +23,18 @@ machine's C library, and reverts the patch (on x86_64). Every command is shown w
 Nothing outside the directory is changed.
 
 The demo needs rpmbuild, createrepo_c, gpg and gcc, and gpg1 for signatures like SUSE's. "make
-demo" installs those that the distribution has.` + exits(nil, exitError, exitInterrupted),
+demo" installs those that the distribution has.` + console.Exits(nil, console.ExitError, console.ExitInterrupted),
 		Example: "  lpbuild demo --dir /tmp/lpbuild-demo",
-		Args:    noArguments,
+		Args:    console.NoArguments,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if builds < 1 || builds > 100 {
-				return &usageError{errors.New("--builds must be from 1 to 100"), cmd.CommandPath()}
+				return console.Usage(errors.New("--builds must be from 1 to 100"), cmd.CommandPath())
 			}
 			self, err := os.Executable()
 			if err != nil {
 				return err
 			}
-			return demo.Run(cmd.Context(), demo.Options{Dir: dir, Binary: self, Builds: builds, Out: s.out})
+			return demo.Run(cmd.Context(), demo.Options{Dir: dir, Binary: self, Builds: builds, Out: s.Out})
 		},
 	}
 	cmd.Flags().StringVar(&dir, "dir", "lpbuild-demo", "`DIR` create everything in this directory")

@@ -7,12 +7,13 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/lpbuild/lpbuild/internal/console"
 	"github.com/lpbuild/lpbuild/internal/shellword"
 	"github.com/lpbuild/lpbuild/pkg/obs"
 	"github.com/lpbuild/lpbuild/pkg/spec"
 )
 
-func newDist(s *console, g *globalOptions) *cobra.Command {
+func newDist(s *console.Console, g *globalOptions) *cobra.Command {
 	var checkout string
 	cmd := &cobra.Command{
 		Use:   "dist",
@@ -34,17 +35,17 @@ packages, on as many workers as it has: _multibuild has a flavor for each group 
 (default 64) builds, and _constraints asks for workers that are large enough:
 
   obs:
-    flavor-builds: 20` + exits(map[int]string{exitError: "an error, or a live patch was refused"}, exitError, exitUnsupported, exitInterrupted),
+    flavor-builds: 20` + console.Exits(map[int]string{console.ExitError: "an error, or a live patch was refused"}, console.ExitError, console.ExitUnsupported, console.ExitInterrupted),
 		Example: "  lpbuild dist\n  lpbuild dist --obs ~/obs/home:jane/glibc-livepatches\n" +
 			"  rpmbuild -ba --nodeps --define \"_sourcedir $PWD/dist\" dist/glibc-livepatches.spec",
-		Args: noArguments,
+		Args: console.NoArguments,
 		RunE: func(cmd *cobra.Command, _ []string) error { return runDist(cmd.Context(), s, g, checkout) },
 	}
 	cmd.Flags().StringVar(&checkout, "obs", "", "`CHECKOUT` update this checkout of the Open Build Service")
 	return cmd
 }
 
-func runDist(ctx context.Context, s *console, g *globalOptions, dir string) error {
+func runDist(ctx context.Context, s *console.Console, g *globalOptions, dir string) error {
 	var checkout *obs.Checkout
 	if dir != "" {
 		var err error
@@ -76,7 +77,7 @@ func runDist(ctx context.Context, s *console, g *globalOptions, dir string) erro
 	if err := printDist(s, in, d, update); err != nil {
 		return err
 	}
-	s.next(afterDist(g, d, checkout, update))
+	s.Next(afterDist(g, d, checkout, update))
 	return nil
 }
 
@@ -100,9 +101,9 @@ func afterDist(g *globalOptions, d *spec.Dist, c *obs.Checkout, u *obs.Update) s
 	return fmt.Sprintf("(%s && %s commit) && %s", shellword.Join("cd", c.Dir), tool, g.command("submit", "--obs", c.Dir))
 }
 
-func printDist(s *console, in *inputs, d *spec.Dist, u *obs.Update) error {
-	if s.json {
-		return s.printJSON(struct {
+func printDist(s *console.Console, in *inputs, d *spec.Dist, u *obs.Update) error {
+	if s.JSON {
+		return s.PrintJSON(struct {
 			Spec       string `json:"spec"`
 			Archive    string `json:"archive"`
 			Changes    string `json:"changes"`
@@ -113,10 +114,10 @@ func printDist(s *console, in *inputs, d *spec.Dist, u *obs.Update) error {
 		}{d.Spec, d.Archive, d.Changes, d.Rpmlintrc, len(in.report.Containers()), in.lock.IsUnsigned(), updateJSON(u)})
 	}
 	for _, name := range []string{d.Spec, d.Archive, d.Changes, d.Rpmlintrc} {
-		s.print("%s\n", name)
+		s.Print("%s\n", name)
 	}
 	if in.lock.IsUnsigned() {
-		s.print("UNSIGNED: made for builds that no key vouches for.\n")
+		s.Print("UNSIGNED: made for builds that no key vouches for.\n")
 	}
 	if u != nil {
 		printUpdate(s, u)
@@ -130,23 +131,23 @@ func updateJSON(u *obs.Update) any {
 		return nil
 	}
 	return map[string][]string{
-		"added": list(u.Added), "changed": list(u.Changed), "removed": list(u.Removed), "kept": list(u.Kept), "todo": list(u.Todo),
+		"added": console.List(u.Added), "changed": console.List(u.Changed), "removed": console.List(u.Removed), "kept": console.List(u.Kept), "todo": console.List(u.Todo),
 	}
 }
 
-func printUpdate(s *console, u *obs.Update) {
+func printUpdate(s *console.Console, u *obs.Update) {
 	for _, l := range []struct {
 		what  string
 		names []string
 	}{{"added", u.Added}, {"changed", u.Changed}, {"removed", u.Removed}, {"kept as it is", u.Kept}} {
 		for _, name := range l.names {
-			s.print("checkout: %s %s\n", l.what, name)
+			s.Print("checkout: %s %s\n", l.what, name)
 		}
 	}
 	if len(u.Added)+len(u.Changed)+len(u.Removed) == 0 {
-		s.print("checkout: up to date\n")
+		s.Print("checkout: up to date\n")
 	}
 	for _, command := range u.Todo {
-		s.print("osc is not installed; in the checkout, run: %s\n", command)
+		s.Print("osc is not installed; in the checkout, run: %s\n", command)
 	}
 }

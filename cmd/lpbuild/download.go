@@ -10,6 +10,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/lpbuild/lpbuild/internal/console"
 	"github.com/lpbuild/lpbuild/pkg/buildmatrix"
 	"github.com/lpbuild/lpbuild/pkg/diag"
 	"github.com/lpbuild/lpbuild/pkg/download"
@@ -40,7 +41,7 @@ func (o *downloadOptions) addFlags(cmd *cobra.Command) {
 		"`DIR` keep downloaded files here (default: $LPBUILD_CACHE, or lpbuild in the user's cache directory)")
 }
 
-func newDownload(s *console, g *globalOptions) *cobra.Command {
+func newDownload(s *console.Console, g *globalOptions) *cobra.Command {
 	var o downloadOptions
 	cmd := &cobra.Command{
 		Use:   "download",
@@ -65,26 +66,26 @@ too.
 
 Nothing is downloaded twice: a store in the user's cache directory keeps all files for all package
 directories. An interrupted download is resumed. If a repository changes during the download, its
-metadata are read once more. Concurrent runs in one package directory wait for each other.` + exits(map[int]string{exitError: "an error, or a build was left out"},
-			exitError, exitSignature, exitUnsupported, exitInterrupted),
+metadata are read once more. Concurrent runs in one package directory wait for each other.` + console.Exits(map[int]string{console.ExitError: "an error, or a build was left out"},
+			console.ExitError, console.ExitSignature, console.ExitUnsupported, console.ExitInterrupted),
 		Example: `  lpbuild download
   lpbuild download --offline         # restore the catalogue without a network
   lpbuild download --json | jq -r '.added[]'`,
-		Args: noArguments,
+		Args: console.NoArguments,
 		RunE: func(cmd *cobra.Command, _ []string) error { return runDownload(cmd.Context(), s, g, o) },
 	}
 	o.addFlags(cmd)
 	return cmd
 }
 
-func runDownload(ctx context.Context, s *console, g *globalOptions, o downloadOptions) error {
+func runDownload(ctx context.Context, s *console.Console, g *globalOptions, o downloadOptions) error {
 	if o.jobs < 0 {
-		return &usageError{errors.New("--jobs must not be negative"), "lpbuild download"}
+		return console.Usage(errors.New("--jobs must not be negative"), "lpbuild download")
 	}
 	if strings.ContainsFunc(o.releasever, func(r rune) bool {
 		return !strings.ContainsRune("._-", r) && !unicode.IsLetter(r) && !unicode.IsDigit(r)
 	}) {
-		return &usageError{fmt.Errorf("--releasever: %q is no version", o.releasever), "lpbuild download"}
+		return console.Usage(fmt.Errorf("--releasever: %q is no version", o.releasever), "lpbuild download")
 	}
 	release, err := g.hold(ctx, s)
 	if err != nil {
@@ -114,7 +115,7 @@ func runDownload(ctx context.Context, s *console, g *globalOptions, o downloadOp
 		req.ReleaseVersion = o.releasever
 	}
 	res, err := download.Run(ctx, req, download.Options{
-		Dir: config.Dir, Lock: config.File(buildmatrix.LockName), Store: st, Jobs: o.jobs, Forget: o.forget, AllowOlder: o.allowOlder, Progress: progress.Func(s.progress),
+		Dir: config.Dir, Lock: config.File(buildmatrix.LockName), Store: st, Jobs: o.jobs, Forget: o.forget, AllowOlder: o.allowOlder, Progress: progress.Func(s.Progress),
 	})
 	if err != nil {
 		return err
@@ -144,15 +145,15 @@ func openStore(dir string) (*store.Store, error) {
 	return store.Open(dir)
 }
 
-func printDownload(s *console, g *globalOptions, res *download.Result) error {
+func printDownload(s *console.Console, g *globalOptions, res *download.Result) error {
 	patched := res.Lock.Patched()
 	others := len(res.Lock.Builds) - patched
 	var names []string
 	for _, o := range res.Odd {
 		names = append(names, o.Name)
 	}
-	if s.json {
-		return s.printJSON(struct {
+	if s.JSON {
+		return s.PrintJSON(struct {
 			Builds      int      `json:"builds"`
 			ExportsOnly int      `json:"exports_only"` // builds beside these that patches name no library of
 			Added       []string `json:"added"`
@@ -160,16 +161,16 @@ func printDownload(s *console, g *globalOptions, res *download.Result) error {
 			Gone        []string `json:"gone"` // in no repository any more since the former lock
 			Odd         []string `json:"odd"`  // left out
 			Unsigned    bool     `json:"unsigned"`
-		}{patched, others, list(res.Added), list(res.Removed), list(res.Gone), list(names), res.Lock.IsUnsigned()})
+		}{patched, others, console.List(res.Added), console.List(res.Removed), console.List(res.Gone), console.List(names), res.Lock.IsUnsigned()})
 	}
 	for _, name := range res.Added {
-		s.print("new   %s\n", name)
+		s.Print("new   %s\n", name)
 	}
 	for _, name := range res.Removed {
-		s.print("drop  %s\n", name)
+		s.Print("drop  %s\n", name)
 	}
 	for _, name := range res.Gone {
-		s.print("gone  %s (in no repository any more; stays until lpbuild download --forget)\n", name)
+		s.Print("gone  %s (in no repository any more; stays until lpbuild download --forget)\n", name)
 	}
 	note := ""
 	if n := res.Lock.Gone(); n > 0 {
@@ -181,9 +182,9 @@ func printDownload(s *console, g *globalOptions, res *download.Result) error {
 	if res.Lock.IsUnsigned() {
 		note += " (UNSIGNED: not all of them are vouched for by a key)"
 	}
-	s.print("%s in %s%s\n", plural(patched, "build"), buildmatrix.LockName, note)
+	s.Print("%s in %s%s\n", console.Plural(patched, "build"), buildmatrix.LockName, note)
 	if len(res.Odd) == 0 {
-		s.next(g.command("build"))
+		s.Next(g.command("build"))
 	}
 	return nil
 }

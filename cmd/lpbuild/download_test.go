@@ -5,6 +5,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/lpbuild/lpbuild/internal/console"
 	"github.com/lpbuild/lpbuild/pkg/diag"
 	"github.com/lpbuild/lpbuild/pkg/download"
 	"github.com/lpbuild/lpbuild/pkg/ulp"
@@ -46,11 +47,11 @@ func TestPrintDownload(t *testing.T) {
 	for name, tc := range tests {
 		t.Run(name, func(t *testing.T) {
 			var out bytes.Buffer
-			if err := printDownload(&console{out: &out, err: &out}, &globalOptions{}, &tc.res); err != nil || out.String() != tc.want {
+			if err := printDownload(&console.Console{Out: &out, Err: &out}, &globalOptions{}, &tc.res); err != nil || out.String() != tc.want {
 				t.Errorf("%v: printed %q, want %q", err, out.String(), tc.want)
 			}
 			out.Reset()
-			if err := printDownload(&console{out: &out, err: &out, json: true}, &globalOptions{}, &tc.res); err != nil {
+			if err := printDownload(&console.Console{Out: &out, Err: &out, JSON: true}, &globalOptions{}, &tc.res); err != nil {
 				t.Fatal(err)
 			}
 			for _, want := range tc.json {
@@ -68,8 +69,8 @@ func TestOddBuilds(t *testing.T) {
 		t.Errorf("no odd build is the error %v", err)
 	}
 	err := oddBuilds([]download.OddBuild{{Name: "b-1-2.x86_64", Version: "1-2", Err: ulp.ErrUnsupported}})
-	if code := lpbuild.exitCode(err); code != exitError {
-		t.Errorf("exit code %d, want %d", code, exitError)
+	if code := lpbuild.ExitCode(err); code != console.ExitError {
+		t.Errorf("exit code %d, want %d", code, console.ExitError)
 	}
 	want := "error: b-1-2.x86_64 is left out: " + ulp.ErrUnsupported.Error() + "\n" +
 		"  hint: exclude it with builds: \"!= 1-2\" for its package in lpbuild.yaml\n"

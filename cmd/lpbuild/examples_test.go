@@ -1,6 +1,7 @@
 package main
 
 import (
+	"github.com/lpbuild/lpbuild/internal/ulpcli"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -59,7 +60,7 @@ func TestExamplesAreValid(t *testing.T) {
 		for line := range strings.Lines(strings.ReplaceAll(c.Example, "\\\n", " ")) {
 			for _, args := range calls(t, strings.TrimSpace(line)) {
 				root := newRoot(rootForTest())
-				found, rest, err := root.Find(ulpCommandFirst(root, args))
+				found, rest, err := root.Find(ulpcli.CommandFirst(root, args))
 				if err == nil {
 					err = found.ParseFlags(rest)
 				}

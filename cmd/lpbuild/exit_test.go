@@ -6,21 +6,22 @@ import (
 	"fmt"
 	"testing"
 
+	"github.com/lpbuild/lpbuild/internal/console"
 	"github.com/lpbuild/lpbuild/pkg/download/pgp"
 )
 
 // TestExitCodes maps what callers may tell apart.
 func TestExitCodes(t *testing.T) {
 	for want, err := range map[int]error{
-		exitOK: nil, exitError: errors.New("x"), exitUsage: fmt.Errorf("w: %w", &usageError{errors.New("x"), "lpbuild"}),
-		exitSignature: fmt.Errorf("w: %w", pgp.ErrExpired),
+		console.ExitOK: nil, console.ExitError: errors.New("x"), console.ExitUsage: fmt.Errorf("w: %w", console.Usage(errors.New("x"), "lpbuild")),
+		console.ExitSignature: fmt.Errorf("w: %w", pgp.ErrExpired),
 	} {
-		if got := lpbuild.exitCode(err); got != want {
+		if got := lpbuild.ExitCode(err); got != want {
 			t.Errorf("exit code of %v is %d, want %d", err, got, want)
 		}
 	}
 	// A stalled transfer is cancelled, too: only a signal makes a run one that was interrupted.
-	if got := lpbuild.exitCode(fmt.Errorf("the transfer: %w", context.Canceled)); got != exitError {
-		t.Errorf("exit code of a cancelled transfer is %d, want %d", got, exitError)
+	if got := lpbuild.ExitCode(fmt.Errorf("the transfer: %w", context.Canceled)); got != console.ExitError {
+		t.Errorf("exit code of a cancelled transfer is %d, want %d", got, console.ExitError)
 	}
 }

@@ -13,6 +13,7 @@ import (
 
 	"github.com/lpbuild/lpbuild/internal/atomicfile"
 	"github.com/lpbuild/lpbuild/internal/configref"
+	"github.com/lpbuild/lpbuild/internal/console"
 	"github.com/lpbuild/lpbuild/internal/manual"
 	"github.com/lpbuild/lpbuild/pkg/buildmatrix"
 )
@@ -27,13 +28,13 @@ func newGenerate() *cobra.Command {
 		Use:   "generate",
 		Short: "Write man pages, shell completions and the reference of lpbuild.yaml",
 		Long: "Writes the texts that are derived from the program: from its commands, and from the structs that\n" +
-			"hold lpbuild.yaml." + exits(nil, exitError),
+			"hold lpbuild.yaml." + console.Exits(nil, console.ExitError),
 		Hidden:  true,
 		Example: "  lpbuild generate --man man --completion completion",
-		Args:    noArguments,
+		Args:    console.NoArguments,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if man == "" && completion == "" && docs == "" {
-				return &usageError{errors.New("--man, --completion or --docs is required"), "lpbuild generate"}
+				return console.Usage(errors.New("--man, --completion or --docs is required"), "lpbuild generate")
 			}
 			if docs != "" {
 				if err := reference(docs); err != nil {
@@ -108,11 +109,11 @@ func manualName(c *cobra.Command) string { return strings.ReplaceAll(c.CommandPa
 // manualPage is a command's man page: what its --help says.
 func manualPage(c *cobra.Command) *manual.Page {
 	p := &manual.Page{
-		Name: manualName(c), Summary: c.Short, Synopsis: []string{useLine(c)}, Examples: c.Example, Date: manualDate,
-		Text: c.Long + "\n" + surroundings(c, [2]string{"ENVIRONMENT", "FILES"}),
+		Name: manualName(c), Summary: c.Short, Synopsis: []string{console.UseLine(c)}, Examples: c.Example, Date: manualDate,
+		Text: c.Long + "\n" + console.Surroundings(c, [2]string{"ENVIRONMENT", "FILES"}),
 	}
 	c.InitDefaultHelpFlag()
-	for _, flags := range []*pflag.FlagSet{c.NonInheritedFlags(), inherited(c)} {
+	for _, flags := range []*pflag.FlagSet{c.NonInheritedFlags(), console.Inherited(c)} {
 		flags.VisitAll(func(f *pflag.Flag) {
 			if !f.Hidden {
 				p.Options = append(p.Options, manualOption(f))
@@ -127,15 +128,15 @@ func manualPage(c *cobra.Command) *manual.Page {
 			p.SeeAlso = append(p.SeeAlso, manualName(sub))
 		}
 	}
-	if slices.ContainsFunc(mentionedFor(files, c), func(m mention) bool { return m.name == buildmatrix.ConfigName }) || !c.HasParent() {
+	if slices.ContainsFunc(console.MentionedFor(console.Files, c), func(m console.Mention) bool { return m.Name == buildmatrix.ConfigName }) || !c.HasParent() {
 		p.SeeAlso = append(p.SeeAlso, buildmatrix.ConfigName+"(5)")
 	}
 	return p
 }
 
 func manualOption(f *pflag.Flag) manual.Option {
-	value, text := flagUsage(f)
-	return manual.Option{Names: flagNames(f), Value: value, Text: text + defaultOf(f)}
+	value, text := console.FlagUsage(f)
+	return manual.Option{Names: console.FlagNames(f), Value: value, Text: text + console.DefaultOf(f)}
 }
 
 func completions(root *cobra.Command, dir string) error {

@@ -6,6 +6,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/lpbuild/lpbuild/internal/console"
 	"github.com/spf13/cobra"
 )
 
@@ -21,7 +22,7 @@ func everyCommand(c *cobra.Command) []*cobra.Command {
 func helpOf(c *cobra.Command) string {
 	var out bytes.Buffer
 	c.InitDefaultHelpFlag()
-	printHelp(c, &out)
+	console.PrintHelp(c, &out)
 	return out.String()
 }
 
@@ -33,8 +34,8 @@ func TestHelpFits(t *testing.T) {
 			t.Errorf("%s --help has no examples", c.CommandPath())
 		}
 		for line := range strings.Lines(help) {
-			if n := len([]rune(strings.TrimSuffix(line, "\n"))); n > helpWidth {
-				t.Errorf("%s --help: %d columns, want at most %d: %s", c.CommandPath(), n, helpWidth, line)
+			if n := len([]rune(strings.TrimSuffix(line, "\n"))); n > console.HelpWidth {
+				t.Errorf("%s --help: %d columns, want at most %d: %s", c.CommandPath(), n, console.HelpWidth, line)
 			}
 		}
 	}
@@ -73,11 +74,11 @@ func TestHelpHasGroups(t *testing.T) {
 func TestHelpHasOwnGlobals(t *testing.T) {
 	root := newRoot(rootForTest())
 	for _, c := range everyCommand(root) {
-		path := wordsOf(c)
+		path := console.WordsOf(c)
 		if c == root || c.Name() == "help" || strings.HasPrefix(path, "completion") {
 			continue
 		}
-		listed, ok := globals[path]
+		listed, ok := console.Globals[path]
 		if !ok {
 			t.Errorf("%q is missing from globals", path)
 		}
@@ -105,8 +106,8 @@ func TestHelpHasOwnExitCodes(t *testing.T) {
 				codes = append(codes, strings.Fields(line)[0])
 			}
 		}
-		if got := strings.Join(codes, " "); want[wordsOf(c)] != "" && got != want[wordsOf(c)] {
-			t.Errorf("%s --help lists exit codes %s, want %s", c.CommandPath(), got, want[wordsOf(c)])
+		if got := strings.Join(codes, " "); want[console.WordsOf(c)] != "" && got != want[console.WordsOf(c)] {
+			t.Errorf("%s --help lists exit codes %s, want %s", c.CommandPath(), got, want[console.WordsOf(c)])
 		}
 		if slices.Sort(codes); len(slices.Compact(slices.Clone(codes))) != len(codes) {
 			t.Errorf("%s --help lists an exit code twice: %q", c.CommandPath(), codes)
@@ -123,7 +124,7 @@ func TestFlagUsage(t *testing.T) {
 	} {
 		c := &cobra.Command{}
 		c.Flags().String("flag", "", usage)
-		if value, text := flagUsage(c.Flags().Lookup("flag")); [2]string{value, text} != want {
+		if value, text := console.FlagUsage(c.Flags().Lookup("flag")); [2]string{value, text} != want {
 			t.Errorf("flagUsage of %q = %q, %q, want %q", usage, value, text, want)
 		}
 	}

@@ -7,6 +7,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/lpbuild/lpbuild/internal/console"
 	"github.com/lpbuild/lpbuild/internal/shellword"
 	"github.com/lpbuild/lpbuild/pkg/scaffold"
 )
@@ -38,7 +39,7 @@ func (o *initOptions) addFlags(cmd *cobra.Command) {
 	f.StringSliceVar(&o.arch, "arch", []string{"x86_64"}, "`ARCH,...` build for these architectures")
 }
 
-func newInit(s *console) *cobra.Command {
+func newInit(s *console.Console) *cobra.Command {
 	var o initOptions
 	cmd := &cobra.Command{
 		Use:   "init DIR",
@@ -58,26 +59,26 @@ and what lpbuild.yaml now accepts ("overlaps", "recursion") because of what the 
 it.
 
 Without --repository, the zypper repositories of this machine are used, with the keys that its RPM
-trusts.` + exits(nil, exitError),
+trusts.` + console.Exits(nil, console.ExitError),
 		Example: `  lpbuild init glibc-livepatches --product SLE-15-SP5 \
       --repository https://example.com/15-SP5/update \
       --debuginfo https://example.com/15-SP5/update_debug \
       --key vendor.asc
   cd glibc-livepatches && lpbuild download && lpbuild build`,
-		Args: oneArgument("DIR"),
+		Args: console.OneArgument("DIR"),
 		RunE: func(_ *cobra.Command, args []string) error { return runInit(s, o, args[0]) },
 	}
 	o.addFlags(cmd)
 	return cmd
 }
 
-func runInit(s *console, o initOptions, dir string) error {
+func runInit(s *console.Console, o initOptions, dir string) error {
 	if dir == "" { // an unset variable, most likely, and not the folder that one happens to be in
-		return &usageError{errors.New("DIR is empty"), "lpbuild init"}
+		return console.Usage(errors.New("DIR is empty"), "lpbuild init")
 	}
 	repositories, err := o.sources()
 	if err != nil {
-		return &usageError{err, "lpbuild init"}
+		return console.Usage(err, "lpbuild init")
 	}
 	now, err := currentTime()
 	if err != nil {
@@ -96,29 +97,29 @@ func runInit(s *console, o initOptions, dir string) error {
 	if err != nil {
 		return err
 	}
-	if s.json {
-		return s.printJSON(list(names))
+	if s.JSON {
+		return s.PrintJSON(console.List(names))
 	}
 	for _, name := range names {
-		s.print("%s\n", filepath.Join(dir, name))
+		s.Print("%s\n", filepath.Join(dir, name))
 	}
 	for _, what := range renumbered {
-		s.print("renumbered: %s\n", what)
+		s.Print("renumbered: %s\n", what)
 	}
 	for _, what := range assumed {
-		s.print("check in lpbuild.yaml: %s\n", what)
+		s.Print("check in lpbuild.yaml: %s\n", what)
 	}
 	for _, what := range left {
-		s.print("left out: %s\n", what)
+		s.Print("left out: %s\n", what)
 	}
 	if o.tree == "" && !options.Example() {
-		s.next(shellword.Join("cd", dir) + " && lpbuild download")
-		s.print("download lists the libraries of %s: put one of them in place of %s in lpbuild.yaml.\n"+
+		s.Next(shellword.Join("cd", dir) + " && lpbuild download")
+		s.Print("download lists the libraries of %s: put one of them in place of %s in lpbuild.yaml.\n"+
 			"build then lists functions that can be replaced: put one in livepatch1.in, and its replacement in livepatch1.c.\n",
 			o.pkg, scaffold.FillIn)
 		return nil
 	}
-	s.next(shellword.Join("cd", dir) + " && lpbuild download && lpbuild build")
+	s.Next(shellword.Join("cd", dir) + " && lpbuild download && lpbuild build")
 	return nil
 }
 

@@ -5,11 +5,12 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/lpbuild/lpbuild/internal/console"
 	"github.com/lpbuild/lpbuild/pkg/buildmatrix"
 	"github.com/lpbuild/lpbuild/pkg/spec"
 )
 
-func newInstall(s *console, g *globalOptions) *cobra.Command {
+func newInstall(s *console.Console, g *globalOptions) *cobra.Command {
 	var root, engine, units string
 	var arch []string
 	cmd := &cobra.Command{
@@ -25,13 +26,13 @@ before 4.17 generates Provides for a shared object only if it is executable.
 With --engine, only the files for "engine: bundled" are installed: this program and, in the
 directory that --units names, NAME-reconcile.service and NAME-reconcile.timer. They apply live
 patches to processes that were busy. They do nothing on a machine with lpbuild itself, whose timer
-does this for all packages.` + exits(nil, exitError, exitInterrupted),
+does this for all packages.` + console.Exits(nil, console.ExitError, console.ExitInterrupted),
 		Example: "  lpbuild install --root %{buildroot}\n  lpbuild install --arch ppc64le --root /tmp/root\n" +
 			"  lpbuild install --root %{buildroot} --engine %{_libexecdir}/%{name}/lpbuild --units %{_unitdir}",
-		Args: noArguments,
+		Args: console.NoArguments,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if root == "" {
-				return &usageError{errors.New("--root is required"), "lpbuild install"}
+				return console.Usage(errors.New("--root is required"), "lpbuild install")
 			}
 			release, err := g.hold(cmd.Context(), s)
 			if err != nil {
@@ -51,11 +52,11 @@ does this for all packages.` + exits(nil, exitError, exitInterrupted),
 			if err != nil {
 				return err
 			}
-			if s.json {
-				return s.printJSON(list(names))
+			if s.JSON {
+				return s.PrintJSON(console.List(names))
 			}
 			for _, name := range names {
-				s.print("%s\n", name)
+				s.Print("%s\n", name)
 			}
 			return nil
 		},
@@ -74,7 +75,7 @@ func installEngine(in *inputs, engine, units, root string) ([]string, error) {
 		arches = in.config.Arch
 	}
 	if len(arches) != 1 {
-		return nil, &usageError{errors.New("--engine: one program is for one architecture: name it with --arch"), "lpbuild install"}
+		return nil, console.Usage(errors.New("--engine: one program is for one architecture: name it with --arch"), "lpbuild install")
 	}
 	return spec.Engine{Program: "/proc/self/exe", Arch: arches[0], Package: in.config.Name, Path: engine, Units: units}.Install(root)
 }

@@ -12,6 +12,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/lpbuild/lpbuild/internal/console"
 	"github.com/lpbuild/lpbuild/internal/distro"
 )
 
@@ -67,7 +68,7 @@ func TestJSON(t *testing.T) {
 		}
 		var out, errs bytes.Buffer
 		args := append([]string{"--json", "-C", lp}, append(strings.Fields(step.command), step.args...)...)
-		if code := run(args, &console{out: &out, err: &errs}); code != step.code {
+		if code := run(args, &console.Console{Out: &out, Err: &errs}); code != step.code {
 			t.Fatalf("%s: exit code %d, want %d\n%s%s", what, code, step.code, out.String(), errs.String())
 		}
 		var v any
@@ -78,7 +79,7 @@ func TestJSON(t *testing.T) {
 			t.Errorf("%s: %s is null:\n%s", what, path, out.String())
 		}
 	}
-	for _, name := range leaves(newRoot(&console{out: &bytes.Buffer{}, err: &bytes.Buffer{}})) {
+	for _, name := range leaves(newRoot(&console.Console{Out: &bytes.Buffer{}, Err: &bytes.Buffer{}})) {
 		if !slices.Contains(covered, name) {
 			t.Errorf("%s is not in this test", name)
 		}
@@ -108,7 +109,7 @@ func leaves(cmd *cobra.Command) []string {
 	var names []string
 	for _, c := range cmd.Commands() {
 		switch {
-		case isBelow(c, "ulp") || c.Name() == "help" || c.Name() == "completion":
+		case console.IsBelow(c, "ulp") || c.Name() == "help" || c.Name() == "completion":
 		case c.HasSubCommands():
 			names = append(names, leaves(c)...)
 		default:

@@ -1,6 +1,10 @@
 // Command lpbuild takes a userspace live patch from its source to the customer's running processes.
 package main
 
-import "os"
+import (
+	"github.com/lpbuild/lpbuild/internal/console"
+	"github.com/lpbuild/lpbuild/internal/ulpcli"
+	"os"
+)
 
-func main() { os.Exit(run(arguments(os.Args), stdIO())) }
+func main() { os.Exit(run(ulpcli.Arguments(os.Args), console.Std())) }

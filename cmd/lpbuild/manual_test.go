@@ -12,13 +12,16 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/lpbuild/lpbuild/internal/console"
 	"github.com/lpbuild/lpbuild/internal/program"
 	"github.com/spf13/pflag"
 
 	"github.com/lpbuild/lpbuild/pkg/buildmatrix"
 )
 
-func rootForTest() *console { return &console{out: &bytes.Buffer{}, err: &bytes.Buffer{}} }
+func rootForTest() *console.Console {
+	return &console.Console{Out: &bytes.Buffer{}, Err: &bytes.Buffer{}}
+}
 
 // TestHelpHasExamples wants every command to say what it is for, to show how it is used, and to document its exit codes.
 func TestHelpHasExamples(t *testing.T) {
@@ -36,7 +39,7 @@ func generate(t *testing.T) string {
 	t.Helper()
 	dir, s := t.TempDir(), rootForTest()
 	if code := run([]string{"generate", "--man", dir + "/man", "--completion", dir + "/completion"}, s); code != 0 {
-		t.Fatalf("exit code %d: %s", code, s.err)
+		t.Fatalf("exit code %d: %s", code, s.Err)
 	}
 	return dir
 }
@@ -73,15 +76,15 @@ func TestManualsAgree(t *testing.T) {
 		}
 		got := words(shownPage(t, page))
 		text, exit, _ := strings.Cut(c.Long, "EXIT STATUS")
-		for _, want := range []string{c.Short, text, exit, c.Example, useLine(c)} {
+		for _, want := range []string{c.Short, text, exit, c.Example, console.UseLine(c)} {
 			if !strings.Contains(got, words(want)) {
 				t.Errorf("%s lacks %q:\n%s", page, words(want), got)
 			}
 		}
-		flags := inherited(c)
+		flags := console.Inherited(c)
 		flags.AddFlagSet(c.LocalFlags())
 		flags.VisitAll(func(f *pflag.Flag) {
-			value, usage := flagUsage(f)
+			value, usage := console.FlagUsage(f)
 			if want := words("--" + f.Name + " " + value + " " + usage); !f.Hidden && !strings.Contains(got, want) {
 				t.Errorf("%s lacks %q", page, want)
 			}
@@ -111,8 +114,8 @@ func TestVariablesAreDocumented(t *testing.T) {
 		}))
 	}
 	var listed []string
-	for _, m := range environment {
-		for name := range strings.SplitSeq(m.name, ", ") {
+	for _, m := range console.Environment {
+		for name := range strings.SplitSeq(m.Name, ", ") {
 			if listed = append(listed, name); !slices.Contains(found, name) {
 				t.Errorf("%s is documented, and nothing asks for it", name)
 			}
@@ -131,23 +134,23 @@ func TestSurroundings(t *testing.T) {
 	dir := generate(t)
 	known := map[string]bool{}
 	for _, c := range documented(newRoot(rootForTest())) {
-		known[wordsOf(c)] = true
+		known[console.WordsOf(c)] = true
 		var help bytes.Buffer
-		printHelp(c, &help)
+		console.PrintHelp(c, &help)
 		page := words(shownPage(t, filepath.Join(dir, "man", manualName(c)+".1")))
-		for _, m := range append(mentionedFor(files, c), mentionedFor(environment, c)...) {
-			if want := words(m.name + " " + m.text); !strings.Contains(words(help.String()), want) || !strings.Contains(page, want) {
+		for _, m := range append(console.MentionedFor(console.Files, c), console.MentionedFor(console.Environment, c)...) {
+			if want := words(m.Name + " " + m.ErrorText); !strings.Contains(words(help.String()), want) || !strings.Contains(page, want) {
 				t.Errorf("%s: help or man page lack %q:\n%s\n%s", c.CommandPath(), want, &help, page)
 			}
 		}
-		if (len(mentionedFor(files, c)) > 0) != strings.Contains(page, " FILES ") || (len(mentionedFor(environment, c)) > 0) != strings.Contains(page, " ENVIRONMENT ") {
+		if (len(console.MentionedFor(console.Files, c)) > 0) != strings.Contains(page, " FILES ") || (len(console.MentionedFor(console.Environment, c)) > 0) != strings.Contains(page, " ENVIRONMENT ") {
 			t.Errorf("%s: the man page has not the sections that it should have:\n%s", c.CommandPath(), page)
 		}
 	}
-	for _, m := range append(slices.Clone(files), environment...) {
-		for _, c := range m.commands {
+	for _, m := range append(slices.Clone(console.Files), console.Environment...) {
+		for _, c := range m.Commands {
 			if !known[c] {
-				t.Errorf("%s is listed for %q, which is no command", m.name, c)
+				t.Errorf("%s is listed for %q, which is no command", m.Name, c)
 			}
 		}
 	}
@@ -206,7 +209,7 @@ func TestCompletions(t *testing.T) {
 		"hook install --engine ": "auto\npulp\nnative\n:4\n", "install --engine ": ":0\n", "revert --entries ": "nops\nany\n:4\n", "ulp dump ": ":0\n",
 	} { // :4 is that no files may come there
 		var out bytes.Buffer
-		run(append([]string{"__completeNoDesc"}, strings.Split(typed, " ")...), &console{out: &out, err: io.Discard})
+		run(append([]string{"__completeNoDesc"}, strings.Split(typed, " ")...), &console.Console{Out: &out, Err: io.Discard})
 		if got := out.String(); got != want {
 			t.Errorf("%q is completed as %q, want %q", typed, got, want)
 		}
@@ -217,7 +220,7 @@ func TestCompletions(t *testing.T) {
 func TestVersion(t *testing.T) {
 	for _, args := range [][]string{{"version"}, {"--version"}} {
 		var out bytes.Buffer
-		if run(args, &console{out: &out, err: io.Discard}); out.String() != program.Line()+"\n" {
+		if run(args, &console.Console{Out: &out, Err: io.Discard}); out.String() != program.Line()+"\n" {
 			t.Errorf("%q prints %q, want %q", args, &out, program.Line())
 		}
 	}

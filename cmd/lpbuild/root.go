@@ -7,8 +7,11 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/lpbuild/lpbuild/internal/console"
 	"github.com/lpbuild/lpbuild/internal/dirlock"
+	"github.com/lpbuild/lpbuild/internal/enginecli"
 	"github.com/lpbuild/lpbuild/internal/shellword"
+	"github.com/lpbuild/lpbuild/internal/ulpcli"
 	"github.com/lpbuild/lpbuild/pkg/buildmatrix"
 	"github.com/lpbuild/lpbuild/pkg/download"
 	"github.com/lpbuild/lpbuild/pkg/download/pgp"
@@ -21,45 +24,45 @@ type globalOptions struct {
 }
 
 // lpbuild is the engineer's tool.
-var lpbuild = Program{
-	root: newRoot, before: ulpCommandFirst,
-	code: func(err error) int {
+var lpbuild = console.Program{
+	Root: newRoot, Before: ulpcli.CommandFirst,
+	Code: func(err error) int {
 		if errors.Is(err, pgp.ErrBadSignature) || errors.Is(err, download.ErrOlder) || errors.Is(err, download.ErrStale) {
-			return exitSignature
+			return console.ExitSignature
 		}
 		return 0
 	},
-	groups: map[string]group{"ulp": {report: reportUlp}, "hook": {tolerant: true}}, // a scriptlet has nobody who must know
+	Groups: map[string]console.Group{"ulp": {Report: ulpcli.Report}, "hook": {Tolerant: true}}, // a scriptlet has nobody who must know
 }
 
-func run(args []string, s *console) int { return lpbuild.run(args, s) }
+func run(args []string, s *console.Console) int { return lpbuild.Run(args, s) }
 
-func newRoot(s *console) *cobra.Command {
+func newRoot(s *console.Console) *cobra.Command {
 	var g globalOptions
-	root := rootCommand(s, &cobra.Command{
+	root := console.RootCommand(s, &cobra.Command{
 		Use:   "lpbuild",
 		Short: "Build userspace live patches and apply them to running processes",
 		Long: "lpbuild takes a userspace live patch from its source to the customer's running processes." +
-			exits(nil, exitError, exitSignature, exitUnsupported, exitInterrupted),
+			console.Exits(nil, console.ExitError, console.ExitSignature, console.ExitUnsupported, console.ExitInterrupted),
 		Example: "  lpbuild init glibc-livepatches --product SLE-15-SP5 --key vendor.asc --repository URL\n" +
 			"  cd glibc-livepatches && lpbuild download && lpbuild build && lpbuild dist\n" +
 			"  lpbuild trigger 'build/x86_64/*.so'\n  lpbuild status",
 	})
 	root.PersistentFlags().StringVarP(&g.dir, "dir", "C", ".", "`DIR` package directory")
-	addGroup(root, "package", "In a package directory (made by init):",
+	console.AddGroup(root, "package", "In a package directory (made by init):",
 		newInit(s), newDownload(s, &g), newBuild(s, &g), newDist(s, &g), newSubmit(s, &g), newChanges(s, &g), newClean(s, &g))
-	addGroup(root, "processes", "Running processes:", newTrigger(s), newRevert(s), newStatus(s))
-	addGroup(root, "rpm", "Called by RPM packages:", newInstall(s, &g), newHook(s))
-	addGroup(root, otherGroup, "Other:", newUlp(s), newDemo(s), newSchema(s), newVersion(s), newGenerate())
-	finishRoot(root)
+	console.AddGroup(root, "processes", "Running processes:", enginecli.NewTrigger(s), enginecli.NewRevert(s), enginecli.NewStatus(s))
+	console.AddGroup(root, "rpm", "Called by RPM packages:", newInstall(s, &g), enginecli.NewHook(s))
+	console.AddGroup(root, console.OtherGroup, "Other:", ulpcli.New(s), newDemo(s), newSchema(s), console.NewVersion(s), newGenerate())
+	console.FinishRoot(root)
 	return root
 }
 
 // hold keeps other runs of lpbuild out of the package folder until release is called, and waits for them first. A folder that
 // cannot be opened is for those who read it to complain about.
-func (g *globalOptions) hold(ctx context.Context, s *console) (release func(), err error) {
+func (g *globalOptions) hold(ctx context.Context, s *console.Console) (release func(), err error) {
 	release, err = dirlock.Acquire(ctx, filepath.Clean(g.dir), func() {
-		progress.Func(s.progress).Warn("lock", "waiting for another lpbuild that works in this folder")
+		progress.Func(s.Progress).Warn("lock", "waiting for another lpbuild that works in this folder")
 	})
 	if err != nil && ctx.Err() == nil {
 		return func() {}, nil
@@ -79,7 +82,7 @@ func (g *globalOptions) command(words ...string) string {
 // config reads the package folder's configuration.
 func (g *globalOptions) config() (*buildmatrix.Config, error) {
 	if g.dir == "" {
-		return nil, &usageError{errors.New("--dir is empty"), "lpbuild"}
+		return nil, console.Usage(errors.New("--dir is empty"), "lpbuild")
 	}
 	return buildmatrix.LoadConfig(filepath.Clean(g.dir))
 }

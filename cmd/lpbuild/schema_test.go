@@ -14,6 +14,7 @@ import (
 	"go.yaml.in/yaml/v3"
 
 	"github.com/lpbuild/lpbuild/internal/configref"
+	"github.com/lpbuild/lpbuild/internal/console"
 	"github.com/lpbuild/lpbuild/pkg/buildmatrix"
 	"github.com/lpbuild/lpbuild/pkg/scaffold"
 )
@@ -22,7 +23,7 @@ import (
 func readSchema(t *testing.T) *jsonschema.Schema {
 	t.Helper()
 	var out bytes.Buffer
-	if code := run([]string{"schema"}, &console{out: &out, err: io.Discard}); code != 0 {
+	if code := run([]string{"schema"}, &console.Console{Out: &out, Err: io.Discard}); code != 0 {
 		t.Fatalf("exit code %d", code)
 	}
 	doc, err := jsonschema.UnmarshalJSON(&out)

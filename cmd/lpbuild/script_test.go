@@ -16,6 +16,7 @@ import (
 
 	"github.com/rogpeppe/go-internal/testscript"
 
+	"github.com/lpbuild/lpbuild/internal/console"
 	"github.com/lpbuild/lpbuild/internal/distro"
 )
 
@@ -180,11 +181,11 @@ func sameCommand(ts *testscript.TestScript, neg bool, args []string) {
 
 func TestSize(t *testing.T) {
 	for n, want := range map[int64]string{0: "0 B", 10239: "10239 B", 10240: "10 KiB", 20 << 20: "20 MiB", 11 << 30: "11 GiB"} {
-		if got := size(n); got != want {
+		if got := console.Size(n); got != want {
 			t.Errorf("size(%d) = %s, want %s", n, got, want)
 		}
 	}
-	if got := fmt.Sprint(plural(1, "build"), plural(0, "build")); got != "1 build0 builds" {
+	if got := fmt.Sprint(console.Plural(1, "build"), console.Plural(0, "build")); got != "1 build0 builds" {
 		t.Error(got)
 	}
 }

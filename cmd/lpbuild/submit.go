@@ -11,6 +11,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/lpbuild/lpbuild/internal/console"
 	"github.com/lpbuild/lpbuild/internal/shellword"
 	"github.com/lpbuild/lpbuild/pkg/diag"
 	"github.com/lpbuild/lpbuild/pkg/obs"
@@ -38,7 +39,7 @@ func (o *submitOptions) addFlags(cmd *cobra.Command) {
 	f.BoolVarP(&o.yes, "yes", "y", false, "submit without asking")
 }
 
-func newSubmit(s *console, g *globalOptions) *cobra.Command {
+func newSubmit(s *console.Console, g *globalOptions) *cobra.Command {
 	var o submitOptions
 	cmd := &cobra.Command{
 		Use:   "submit --obs CHECKOUT",
@@ -53,21 +54,21 @@ git and git-obs commands are shown and not run. Defaults come from lpbuild.yaml:
 
   obs:
     release-project: SUSE:SLE-15-SP5:Update
-    incident-project: SUSE:Maintenance` + exits(nil, exitError, exitInterrupted),
+    incident-project: SUSE:Maintenance` + console.Exits(nil, console.ExitError, console.ExitInterrupted),
 		Example: `  lpbuild dist --obs ~/obs/home:jane:branches/glibc-livepatches
   (cd ~/obs/home:jane:branches/glibc-livepatches && osc commit)
   lpbuild submit --obs ~/obs/home:jane:branches/glibc-livepatches \
       --release-project SUSE:SLE-15-SP5:Update`,
-		Args: noArguments,
+		Args: console.NoArguments,
 		RunE: func(cmd *cobra.Command, _ []string) error { return runSubmit(cmd.Context(), s, g, o) },
 	}
 	o.addFlags(cmd)
 	return cmd
 }
 
-func runSubmit(ctx context.Context, s *console, g *globalOptions, o submitOptions) error {
+func runSubmit(ctx context.Context, s *console.Console, g *globalOptions, o submitOptions) error {
 	if o.checkout == "" {
-		return &usageError{errors.New("--obs is required"), "lpbuild submit"}
+		return console.Usage(errors.New("--obs is required"), "lpbuild submit")
 	}
 	config, err := g.config()
 	if err != nil {
@@ -104,7 +105,7 @@ func runSubmit(ctx context.Context, s *console, g *globalOptions, o submitOption
 
 // showGit shows the commands for a git checkout, and runs none: which remote and branch are meant is
 // the repository's convention.
-func (o submitOptions) showGit(ctx context.Context, s *console, c *obs.Checkout, d *spec.Dist) error {
+func (o submitOptions) showGit(ctx context.Context, s *console.Console, c *obs.Checkout, d *spec.Dist) error {
 	commands, err := c.GitCommands(ctx, d, o.request)
 	if err != nil {
 		return err
@@ -112,24 +113,24 @@ func (o submitOptions) showGit(ctx context.Context, s *console, c *obs.Checkout,
 	if o.yes {
 		return fmt.Errorf("not submitted: for a git checkout lpbuild runs nothing: in %s, run: %s", c.Dir, strings.Join(commands, " && "))
 	}
-	if s.json {
-		return s.printJSON(map[string][]string{"commands": commands})
+	if s.JSON {
+		return s.PrintJSON(map[string][]string{"commands": commands})
 	}
-	s.print("in %s, run:\n", diag.Printable(c.Dir))
+	s.Print("in %s, run:\n", diag.Printable(c.Dir))
 	for _, command := range commands {
-		s.print("%s\n", diag.Printable(command))
+		s.Print("%s\n", diag.Printable(command))
 	}
 	return nil
 }
 
 // submit shows the command and runs it if that is wanted.
-func (o submitOptions) submit(ctx context.Context, s *console, c *obs.Checkout, command string) error {
-	if !s.json {
-		s.print("in %s:\n%s\n", diag.Printable(c.Dir), diag.Printable(command))
+func (o submitOptions) submit(ctx context.Context, s *console.Console, c *obs.Checkout, command string) error {
+	if !s.JSON {
+		s.Print("in %s:\n%s\n", diag.Printable(c.Dir), diag.Printable(command))
 	}
 	var terminal *os.File // answers osc's own questions
 	if !o.yes {
-		if !isTerminal(os.Stdin) || s.json {
+		if !console.IsTerminal(os.Stdin) || s.JSON {
 			return fmt.Errorf("not submitted: there is no terminal to ask at: add --yes, or run in %s: %s", c.Dir, command)
 		}
 		if err := confirm(ctx, s, "Run it?"); err != nil {
@@ -137,14 +138,14 @@ func (o submitOptions) submit(ctx context.Context, s *console, c *obs.Checkout, 
 		}
 		terminal = os.Stdin
 	}
-	number, err := c.Submit(ctx, o.request, obs.Options{}, terminal, s.err)
+	number, err := c.Submit(ctx, o.request, obs.Options{}, terminal, s.Err)
 	if err != nil {
 		return err
 	}
-	if s.json {
-		return s.printJSON(map[string]string{"command": command, "request": number})
+	if s.JSON {
+		return s.PrintJSON(map[string]string{"command": command, "request": number})
 	}
-	s.print("submitted: request %s\n", cmp.Or(number, "(see above)"))
+	s.Print("submitted: request %s\n", cmp.Or(number, "(see above)"))
 	return nil
 }
 
@@ -152,8 +153,8 @@ func (o submitOptions) submit(ctx context.Context, s *console, c *obs.Checkout, 
 var errNo = errors.New("not submitted: the answer was not yes")
 
 // confirm asks a question at the terminal; anything but yes is errNo.
-func confirm(ctx context.Context, s *console, question string) error {
-	fmt.Fprintf(s.err, "%s [y/N] ", question)
+func confirm(ctx context.Context, s *console.Console, question string) error {
+	fmt.Fprintf(s.Err, "%s [y/N] ", question)
 	answer := make(chan string, 1)
 	go func() {
 		line, _ := bufio.NewReader(os.Stdin).ReadString('\n')

@@ -5,6 +5,7 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/lpbuild/lpbuild/internal/ulpcli"
 )
 
 func TestUlpCommandFirst(t *testing.T) {
@@ -29,7 +30,7 @@ func TestUlpCommandFirst(t *testing.T) {
 		"-C dir -q ulp -l a.so packer x":   "-C dir -q ulp packer -l a.so x",
 		"--dir=dir ulp --with-debuginfo d": "--dir=dir ulp --with-debuginfo d",
 	} {
-		got := ulpCommandFirst(root, strings.Fields(in))
+		got := ulpcli.CommandFirst(root, strings.Fields(in))
 		if d := cmp.Diff(strings.Fields(want), got); d != "" {
 			t.Errorf("%q (-want +got):\n%s", in, d)
 		}

@@ -1,0 +1,328 @@
+package enginecli
+
+import (
+	"cmp"
+	"errors"
+	"fmt"
+	"os"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/lpbuild/lpbuild/internal/console"
+	"github.com/lpbuild/lpbuild/pkg/diag"
+	"github.com/lpbuild/lpbuild/pkg/engine"
+	"github.com/lpbuild/lpbuild/pkg/engine/process"
+	"github.com/lpbuild/lpbuild/pkg/engine/tracer"
+)
+
+// livePrinter prints reports for a person, or collects them for a program.
+type livePrinter struct {
+	s      *console.Console
+	o      *liveOptions
+	revert bool
+	one    bool // one process was named by its number
+	bad    []*engine.FileError
+
+	list    []ProcessJSON
+	remain  []string // privileged processes that were not patched, the first few
+	skipped bool     // the one process was skipped
+	hints   []string
+}
+
+// files says which files are no live patches.
+func (p *livePrinter) files() {
+	for _, bad := range p.bad {
+		fmt.Fprintf(p.s.Err, "lpbuild: %s: %s\n", console.PrintableLine(bad.File), noMetadata(bad.Err))
+	}
+}
+
+// noMetadata is why a file is no live patch.
+func noMetadata(err error) string { return "no live patch: " + console.PrintableLine(err.Error()) }
+
+// report takes in one process.
+func (p *livePrinter) report(r *engine.Report) {
+	if p.one && r.Status == engine.Skipped {
+		p.skipped = true
+	}
+	if h := p.hint(r); h != "" && !slices.Contains(p.hints, h) {
+		p.hints = append(p.hints, h)
+	}
+	if r.Remains() && len(p.remain) < maxRemain {
+		p.remain = append(p.remain, fmt.Sprintf("%s (%d)", console.PrintableLine(r.Name), r.PID))
+	}
+	if p.s.JSON {
+		p.list = append(p.list, NewProcessJSON(r, p.o.dryRun))
+		return
+	}
+	if r.Status == engine.Skipped && !p.one && !p.o.verbose && !unwanted(r) {
+		return
+	}
+	head := fmt.Sprintf("%s (%d)", cmp.Or(console.PrintableLine(r.Name), "?"), r.PID)
+	if r.Err != nil {
+		p.line(&engine.Result{Step: engine.Step{Kind: engine.Apply}, Status: r.Status, Err: r.Err}, r.PID, head, 0)
+		return
+	}
+	if r.Note != "" && !p.s.Quiet {
+		p.s.Print("%-13s %s: %s\n", "note", head, console.PrintableLine(r.Note))
+	}
+	for i, result := range r.Results {
+		stop := time.Duration(0)
+		if i == len(r.Results)-1 {
+			stop = r.Stop
+		}
+		p.line(&result, r.PID, head, stop)
+	}
+}
+
+// unwanted says whether a process was skipped although a file is for it, or may be, which a person wants to know.
+func unwanted(r *engine.Report) bool {
+	if r.Left || r.Foreign {
+		return r.Left
+	}
+	errs := []error{r.Err}
+	for _, result := range r.Results {
+		errs = append(errs, result.Err)
+	}
+	return slices.ContainsFunc(errs, func(err error) bool {
+		return errors.Is(err, engine.ErrNoEngine) || errors.Is(err, engine.ErrBlocked)
+	})
+}
+
+// what names a result.
+func what(r *engine.Result) string {
+	if r.Kind == engine.CleanUp {
+		return "what nothing uses any more"
+	}
+	if r.Kind == engine.RevertAll {
+		return "all live patches of " + console.PrintableLine(r.Library)
+	}
+	return console.PrintableLine(r.File)
+}
+
+// line prints one result: status, process, file, and why or how long the process stood still.
+func (p *livePrinter) line(r *engine.Result, pid int, head string, stop time.Duration) {
+	if p.s.Quiet && r.Status != engine.Failed {
+		return
+	}
+	word, color := p.word(r.Status, p.revert || r.Kind == engine.RevertAll)
+	line := console.Paint(console.IsTerminal(p.s.Out) && p.s.Color, color, fmt.Sprintf("%-13s", word)) + " " + head
+	if file := what(r); file != "" {
+		line += " " + file
+	}
+	switch {
+	case r.Err != nil:
+		line += ": " + unnamed(pid, r.Err)
+	case stop > 0:
+		line += " (" + diag.Duration(stop) + ")"
+	}
+	p.s.Print("%s\n", line)
+}
+
+// unnamed is an error in a line that names the process already.
+func unnamed(pid int, err error) string {
+	return console.PrintableLine(strings.ReplaceAll(err.Error(), fmt.Sprintf("process %d: ", pid), ""))
+}
+
+func (p *livePrinter) word(status engine.Status, reverts bool) (word, color string) {
+	done, would := "patched", "would patch"
+	if p.o.leftovers {
+		done, would, reverts = "cleaned up", "would clean up", false
+	}
+	if reverts {
+		done, would = "reverted", "would revert"
+	}
+	switch {
+	case status == engine.Unsure:
+		return "unknown", console.Yellow
+	case status == engine.Changed && p.o.dryRun:
+		return would, console.Green
+	case status == engine.Changed:
+		return done, console.Green
+	case status == engine.Already:
+		return "already", ""
+	case status == engine.Skipped:
+		return "skipped", console.Yellow
+	}
+	return "failed", console.Red
+}
+
+// hint says what to do about a process that was not patched.
+func (p *livePrinter) hint(r *engine.Report) string {
+	errs := []error{r.Err}
+	for _, result := range r.Results {
+		errs = append(errs, result.Err)
+	}
+	err := errors.Join(errs...)
+	switch {
+	case err == nil:
+	case errors.Is(err, engine.ErrNoEngine) && (p.o.engine == "pulp" || p.o.engine == "libpulp"):
+		return "use --engine=auto, or start the process with LD_PRELOAD=libpulp.so.0"
+	case errors.Is(err, engine.ErrPermission), errors.Is(err, process.ErrPermission):
+		return "become root, or the owner of the process; a security module or kernel.yama.ptrace_scope may forbid it, too"
+	case errors.Is(err, tracer.ErrTraced):
+		return "end the debugger or tracer that has the process, and run this again"
+	case errors.Is(err, engine.ErrInUse):
+		return "a thread may be in a function for as long as it waits there: give it a longer --timeout, or patch with --consistency=none"
+	case errors.Is(err, engine.ErrForeign):
+		return "\"lpbuild status\" shows what is applied, and by which engine"
+	case errors.Is(err, engine.ErrBuildID):
+		return "a process runs another build of the library: it needs the container for that build"
+	case errors.Is(err, engine.ErrBlocked) && r.Engine == "native":
+		return "whoever started the process opted it out of live patches, by that variable or by \"ulp set_patchable disable\""
+	case errors.Is(err, engine.ErrBlocked):
+		return "\"lpbuild ulp set_patchable enable\" lets a process take live patches again"
+	case errors.Is(err, tracer.ErrNotStopping), errors.Is(err, engine.ErrDeadline):
+		return "a thread that waits uninterruptibly, or for a CPU of a busy machine, does not stop in time: " +
+			"run this again later, or with a longer --max-stop or --timeout"
+	}
+	return ""
+}
+
+// finish prints the summary, and returns an error if something was not done.
+func (p *livePrinter) finish(sum engine.Summary, complete bool) error {
+	if p.s.JSON {
+		slices.SortFunc(p.list, func(a, b ProcessJSON) int { return a.PID - b.PID })
+		if err := p.s.PrintJSON(newRunJSON(p.list, sum, p.bad, p.o.dryRun, complete)); err != nil {
+			return err
+		}
+	} else if !p.s.Quiet {
+		p.summary(sum)
+		for _, h := range p.hints {
+			if sum.Failed > 0 || p.one {
+				fmt.Fprintf(p.s.Err, "  hint: %s\n", h)
+			}
+		}
+	}
+	switch {
+	case sum.Failed > 0:
+		return console.Reported(fmt.Errorf("%s failed", console.Plural(sum.Failed, "process")))
+	case len(p.bad) > 0:
+		return console.Reported(fmt.Errorf("%s no live patch", pluralIs(len(p.bad), "file")))
+	case p.skipped:
+		return console.Reported(errors.New("the process was skipped"))
+	}
+	return nil
+}
+
+// summary prints one line.
+func (p *livePrinter) summary(sum engine.Summary) {
+	done, _ := p.word(engine.Changed, p.revert)
+	parts := []string{
+		fmt.Sprintf("%d %s", sum.Changed, done), fmt.Sprintf("%d already", sum.Already),
+		fmt.Sprintf("%d skipped", sum.Skipped), fmt.Sprintf("%d failed", sum.Failed),
+	}
+	if sum.Unsure > 0 {
+		parts = slices.Insert(parts, 1, fmt.Sprintf("%d unknown", sum.Unsure))
+	}
+	line := "processes: " + strings.Join(parts, ", ")
+	if sum.LongestStop > 0 {
+		line += "; longest stop " + diag.Duration(sum.LongestStop)
+	}
+	if sum.Late > 0 {
+		line += fmt.Sprintf("; %s longer than --max-stop", pluralStood(sum.Late))
+	}
+	p.s.Print("%s\n", line)
+	if sum.Foreign > 0 && !p.o.verbose {
+		p.s.Print("%s another build of a library than the files are for (-v lists them)\n", pluralRuns(sum.Foreign))
+	}
+	if sum.Privileged > 0 && sum.Privileged < sum.Left+sum.Failed { // else they are all that was listed
+		p.s.Print("privileged: %s unpatched: %s\n", pluralRemains(sum.Privileged), p.remaining())
+	}
+	if sum.Left > 0 && !p.one {
+		p.s.Print("%s the library as it is, for the reason above\n", pluralKeeps(sum.Left))
+	}
+	if sum.Denied > 0 {
+		p.s.Print("%s\n", deniedLine(sum.Denied, os.Geteuid() == 0))
+		if os.Geteuid() == 0 || p.o.verbose {
+			p.s.Print("  %s\n", strings.Join(sum.DeniedNames, ", "))
+		}
+	}
+}
+
+// deniedLine counts processes that could not be looked at. Root is not told to become root.
+func deniedLine(n int, root bool) string {
+	line := pluralIs(n, "process") + " not permitted to be looked at"
+	if root {
+		return line + ", even by root here: a security module, or a capability that is missing (CAP_SYS_PTRACE)"
+	}
+	return line + ": become root to see all"
+}
+
+func pluralIs(n int, what string) string {
+	if n == 1 {
+		return "1 " + what + " is"
+	}
+	return console.Plural(n, what) + " are"
+}
+
+func pluralRuns(n int) string {
+	if n == 1 {
+		return "1 process runs"
+	}
+	return console.Plural(n, "process") + " run"
+}
+
+// maxRemain is how many privileged processes are named once more, after all others.
+const maxRemain = 10
+
+// remaining names privileged processes that were not patched.
+func (p *livePrinter) remaining() string {
+	return strings.Join(p.remain, ", ")
+}
+
+func pluralRemains(n int) string {
+	if n == 1 {
+		return "1 process remains"
+	}
+	return console.Plural(n, "process") + " remain"
+}
+
+func pluralStood(n int) string { return console.Plural(n, "process") + " stood still for" }
+
+func pluralKeeps(n int) string {
+	if n == 1 {
+		return "1 process keeps"
+	}
+	return console.Plural(n, "process") + " keep"
+}
+
+// runJSON is a whole run for a program.
+type runJSON struct {
+	Processes []ProcessJSON `json:"processes"`
+	Files     []fileJSON    `json:"unusable_files"`
+	Summary   summaryJSON   `json:"summary"`
+}
+
+type fileJSON struct {
+	File   string `json:"file"`
+	Reason string `json:"reason"`
+}
+
+type summaryJSON struct {
+	DryRun   bool     `json:"dry_run"`
+	Complete bool     `json:"complete"` // all processes were begun
+	Done     int      `json:"done"`
+	Unsure   int      `json:"unsure"` // in a dry run
+	Already  int      `json:"already"`
+	Skipped  int      `json:"skipped"`
+	Failed   int      `json:"failed"`
+	Foreign  int      `json:"other_build"` // among the skipped ones
+	Left     int      `json:"left"`        // among the skipped ones: a file is for them, and they keep the library as it is
+	Denied   int      `json:"not_permitted"`
+	Unread   []string `json:"not_permitted_processes,omitempty"`
+	Remain   int      `json:"privileged_left"` // among the skipped and failed ones: root's, or with other rights than their user's
+	Stop     int64    `json:"longest_stop_us"`
+	Late     int      `json:"max_stop_exceeded"`
+}
+
+func newRunJSON(list []ProcessJSON, sum engine.Summary, bad []*engine.FileError, dryRun, complete bool) runJSON {
+	j := runJSON{Processes: append([]ProcessJSON{}, list...), Files: []fileJSON{}, Summary: summaryJSON{
+		DryRun: dryRun, Complete: complete, Done: sum.Changed, Unsure: sum.Unsure, Already: sum.Already, Skipped: sum.Skipped, Failed: sum.Failed,
+		Foreign: sum.Foreign, Left: sum.Left, Denied: sum.Denied, Unread: sum.DeniedNames, Remain: sum.Privileged, Stop: sum.LongestStop.Microseconds(), Late: sum.Late,
+	}}
+	for _, b := range bad {
+		j.Files = append(j.Files, fileJSON{b.File, b.Err.Error()})
+	}
+	return j
+}
