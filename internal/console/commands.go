@@ -17,9 +17,8 @@ func RootCommand(s *Console, root *cobra.Command) *cobra.Command {
 	root.SilenceUsage, root.SilenceErrors = true, true
 	root.Args = NoArguments
 	root.RunE = func(cmd *cobra.Command, _ []string) error { return cmd.Help() }
-	root.Version = program.Line()
-	root.SetVersionTemplate("{{.Version}}\n")
 	root.Flags().Bool("version", false, "print version and commit")
+	AnswerVersion(root, program.Line())
 	root.SetOut(s.Out)
 	root.SetErr(s.Err)
 	flags := root.PersistentFlags()
@@ -95,14 +94,34 @@ func knowTopics(root *cobra.Command) {
 	}
 }
 
-// wrapUsage marks wrong arguments as errors of the command line.
+// versionAnnotation is what a command prints for --version. cobra has such a flag, too, but its
+// templates keep the linker from leaving out what a program does not use.
+const versionAnnotation = "version"
+
+// AnswerVersion makes a command print line if its flag --version is given, whatever else is.
+func AnswerVersion(cmd *cobra.Command, line string) {
+	if cmd.Annotations == nil {
+		cmd.Annotations = map[string]string{}
+	}
+	cmd.Annotations[versionAnnotation] = line
+}
+
+func asksVersion(cmd *cobra.Command) bool {
+	asked, err := cmd.Flags().GetBool("version")
+	return err == nil && asked && cmd.Annotations[versionAnnotation] != ""
+}
+
+// wrapUsage marks wrong arguments as errors of the command line, and answers --version.
 func wrapUsage(cmd *cobra.Command) {
 	cmd.Long = strings.TrimSpace(cmd.Long) // in the source, the text begins on a line of its own
-	check := cmd.Args
+	check, run := cmd.Args, cmd.RunE
 	if check == nil {
 		check = NoArguments
 	}
 	cmd.Args = func(cmd *cobra.Command, args []string) error {
+		if asksVersion(cmd) {
+			return nil
+		}
 		err := check(cmd, args)
 		if err == nil {
 			err = noneEmpty(cmd)
@@ -111,6 +130,13 @@ func wrapUsage(cmd *cobra.Command) {
 			return &UsageError{err, cmd.CommandPath()}
 		}
 		return nil
+	}
+	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+		if asksVersion(cmd) {
+			_, err := fmt.Fprintln(cmd.OutOrStdout(), cmd.Annotations[versionAnnotation])
+			return err
+		}
+		return run(cmd, args)
 	}
 	for _, sub := range cmd.Commands() {
 		wrapUsage(sub)

@@ -32,7 +32,22 @@ type ulpTool struct {
 	usage   bool
 }
 
+// New returns the command ulp, with all commands of libpulp's tool.
 func New(s *console.Console) *cobra.Command {
+	u, cmd := newTool(s)
+	console.AddGroup(cmd, "files", "Files:", u.newPacker(), u.newDump(), u.newExtract(), u.newLivepatchable(), u.newPost())
+	u.addProcesses(cmd)
+	return cmd
+}
+
+// NewForProcesses returns the command ulp, with the commands for running processes alone.
+func NewForProcesses(s *console.Console) *cobra.Command {
+	u, cmd := newTool(s)
+	u.addProcesses(cmd)
+	return cmd
+}
+
+func newTool(s *console.Console) (*ulpTool, *cobra.Command) {
 	u := &ulpTool{s: s}
 	cmd := &cobra.Command{
 		Use:   "ulp COMMAND",
@@ -40,7 +55,7 @@ func New(s *console.Console) *cobra.Command {
 		Long: `
 A drop-in replacement for libpulp's tool ulp: the same commands, options, messages and exit codes,
 for live patch files and for processes that have libpulp.so loaded. If this program is run as ulp,
-it behaves like "lpbuild ulp". Options may be given before or after the command. -q suppresses
+it behaves like "` + program.Command("ulp") + `". Options may be given before or after the command. -q suppresses
 everything but results and errors in descriptions. Messages have no time stamps.` + ulpExitHelp,
 		Example: "  lpbuild ulp patches\n  lpbuild ulp packer libc_livepatch1.dsc\n" +
 			"  lpbuild ulp trigger -p 4711 libc_livepatch1.so",
@@ -60,14 +75,15 @@ everything but results and errors in descriptions. Messages have no time stamps.
 	flags.BoolP("help", "?", false, "print this help")
 	flags.BoolVar(&u.usage, "usage", false, "print a short usage line")
 	flags.BoolP("version", "V", false, "print the version")
-	console.AddGroup(cmd, "files", "Files:", u.newPacker(), u.newDump(), u.newExtract(), u.newLivepatchable(), u.newPost())
+	return u, cmd
+}
+
+func (u *ulpTool) addProcesses(cmd *cobra.Command) {
 	console.AddGroup(cmd, "processes", "Running processes:",
 		u.newTrigger(), u.newPatches(), u.newCheck(), u.newMessages(), u.newSetPatchable())
 	for _, c := range append(cmd.Commands(), cmd) {
-		c.Version = program.Version()
-		c.SetVersionTemplate("lpbuild {{.Version}}\n")
+		console.AnswerVersion(c, program.Name()+" "+program.Version())
 	}
-	return cmd
 }
 
 // command returns a command with one argument, the file that it is about.

@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"hash/crc32"
 	"slices"
+	"sync"
 
 	"golang.org/x/sys/unix"
 )
@@ -61,14 +62,15 @@ func blockSum(b []byte) uint64 {
 	from := 0
 	for _, w := range append(words, len(b)/8) {
 		if to := 8 * w; to > from {
-			a, c = crc32.Update(a, crc32.IEEETable, b[from:to]), crc32.Update(c, castagnoli, b[from:to])
+			a, c = crc32.Update(a, crc32.IEEETable, b[from:to]), crc32.Update(c, castagnoli(), b[from:to])
 		}
 		from = 8*w + 8
 	}
 	return uint64(a)<<32 | uint64(c)
 }
 
-var castagnoli = crc32.MakeTable(crc32.Castagnoli)
+// castagnoli is made when it is needed: that takes a tenth of the start of a program.
+var castagnoli = sync.OnceValue(func() *crc32.Table { return crc32.MakeTable(crc32.Castagnoli) })
 
 // blockLen reports how many pages the block has that begins with a page; 0 if it is none.
 func blockLen(page []byte) uint64 {
