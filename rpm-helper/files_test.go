@@ -11,7 +11,7 @@ import (
 	"testing"
 )
 
-// unpack writes the files into a folder, with another program in lpbuild's place.
+// unpack writes the files into a directory, with another program in place of lpbuild.
 func unpack(t *testing.T, lpbuild string) string {
 	t.Helper()
 	dir := t.TempDir()
@@ -32,15 +32,17 @@ func unpack(t *testing.T, lpbuild string) string {
 	return dir
 }
 
-// TestScript hands over its arguments as they are and always succeeds.
+// TestScript passes its arguments on unchanged and always succeeds.
 func TestScript(t *testing.T) {
 	stub := filepath.Join(t.TempDir(), "lpbuild")
-	if err := os.WriteFile(stub, []byte("#!/bin/sh\nfor a; do printf '<%s>' \"$a\"; done\nexit 7\n"), 0o755); err != nil {
+	if err := os.WriteFile(stub, []byte("#!/bin/sh\nfor a; do printf '<%s>' \"$a\"; done\nexit "+
+		"7\n"), 0o755); err != nil {
 		t.Fatal(err)
 	}
 	run := func(lpbuild string, args ...string) string {
 		t.Helper()
-		cmd := exec.Command("sh", append([]string{filepath.Join(unpack(t, lpbuild), "rpm-helper")}, args...)...)
+		cmd := exec.Command("sh", append([]string{filepath.Join(unpack(t, lpbuild), "rpm-helper")},
+			args...)...)
 		cmd.Dir = t.TempDir()
 		out, err := cmd.CombinedOutput()
 		if err != nil {
@@ -52,45 +54,50 @@ func TestScript(t *testing.T) {
 		return string(out)
 	}
 	for _, action := range []string{"install", "remove", "movelibs", "removelibs"} {
-		if got, want := run(stub, action, "p", "1~2", "l.so", "1"), "<hook><"+action+"><--><p><1~2><l.so><1>"; got != want {
-			t.Errorf("it calls %s, want %s", got, want)
+		if got, want := run(stub, action, "p", "1~2", "l.so", "1"), "<hook><"+action+
+			"><--><p><1~2><l.so><1>"; got != want {
+			t.Errorf("the script calls %s, want %s", got, want)
 		}
 	}
 	hostile := []string{"$(touch owned)", "a b", "`touch owned`;touch owned", "--worker", "*"}
-	if got, want := run(stub, append([]string{"install"}, hostile...)...), "<hook><install><--><"+strings.Join(hostile, "><")+">"; got != want {
-		t.Errorf("it calls %s, want %s", got, want)
+	if got, want := run(stub, append([]string{"install"}, hostile...)...), "<hook><install><--><"+
+		strings.Join(hostile, "><")+">"; got != want {
+		t.Errorf("the script calls %s, want %s", got, want)
 	}
 	for _, args := range [][]string{{"purge", "p"}, {"touch owned"}, {}} {
 		if got := run(stub, args...); strings.Contains(got, "<") {
-			t.Errorf("%q: it calls %s", args, got)
+			t.Errorf("%q: the script calls %s", args, got)
 		}
 	}
 	if got := run("/nowhere/lpbuild", "install", "p", "1", "l.so", "1"); got != "" {
-		t.Errorf("without lpbuild it prints %q", got)
+		t.Errorf("without lpbuild the script prints %q", got)
 	}
 }
 
-// TestShellcheck wants a script that a shell expert has nothing to say about.
+// TestShellcheck expects no complaints by shellcheck about the script.
 func TestShellcheck(t *testing.T) {
 	if _, err := exec.LookPath("shellcheck"); err != nil {
 		t.Skip("shellcheck is not installed")
 	}
-	if out, err := exec.Command("shellcheck", "--shell=sh", "rpm-helper").CombinedOutput(); err != nil {
+	if out, err := exec.Command("shellcheck", "--shell=sh",
+		"rpm-helper").CombinedOutput(); err != nil {
 		t.Errorf("%v\n%s", err, out)
 	}
 }
 
-// TestUnits wants units that systemd understands.
+// TestUnits expects units that systemd understands.
 func TestUnits(t *testing.T) {
 	if _, err := exec.LookPath("systemd-analyze"); err != nil {
 		t.Skip("systemd-analyze is not installed")
 	}
 	dir := unpack(t, "/bin/true")
-	out, err := exec.Command("systemd-analyze", "verify", "--man=no", "--recursive-errors=no", filepath.Join(dir, "lpbuild-reconcile.service"),
+	out, err := exec.Command("systemd-analyze", "verify", "--man=no", "--recursive-errors=no",
+		filepath.Join(dir, "lpbuild-reconcile.service"),
 		filepath.Join(dir, "lpbuild-reconcile.timer")).CombinedOutput()
 	var mine []string
-	for line := range strings.Lines(string(out)) { // of the machine's own units there may be something to say
-		if strings.Contains(line, "lpbuild-reconcile") && !strings.Contains(line, "marked executable") {
+	for line := range strings.Lines(string(out)) { // the machine's own units may cause messages
+		if strings.Contains(line, "lpbuild-reconcile") &&
+			!strings.Contains(line, "marked executable") {
 			mine = append(mine, line)
 		}
 	}
@@ -99,11 +106,12 @@ func TestUnits(t *testing.T) {
 	}
 }
 
-// TestServicePermits wants the service to have what the engine needs: real-time priority, limits of other users' processes, and no
-// system call filter of its own, with which it could not suspend those of others.
+// TestServicePermits expects the service to grant what the engine needs: real-time priority, the
+// limits of other users' processes, and no system call filter of its own, with which it could not
+// suspend those of others.
 func TestServicePermits(t *testing.T) {
 	if os.Geteuid() != 0 {
-		t.Skip("to drop capabilities one must have them")
+		t.Skip("dropping capabilities needs them")
 	}
 	unit, err := FS.ReadFile("lpbuild-reconcile.service")
 	if err != nil {
@@ -116,7 +124,8 @@ func TestServicePermits(t *testing.T) {
 		bounds += "," + strings.Replace(strings.ToLower(name), "cap_", "+", 1)
 	}
 	other := exec.Command("sleep", "1000")
-	other.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: 65534, Gid: 65534}}
+	other.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: 65534,
+		Gid: 65534}}
 	if err := other.Start(); err != nil {
 		t.Fatal(err)
 	}
@@ -125,23 +134,26 @@ func TestServicePermits(t *testing.T) {
 		_ = other.Wait()
 	}()
 	for capability, need := range map[string][]string{
-		"CAP_SYS_NICE":     {"chrt", "--fifo", "1", "true"},
-		"CAP_SYS_RESOURCE": {"prlimit", "--pid", strconv.Itoa(other.Process.Pid), "--nofile=1000:2000"},
+		"CAP_SYS_NICE": {"chrt", "--fifo", "1", "true"},
+		"CAP_SYS_RESOURCE": {"prlimit", "--pid", strconv.Itoa(other.Process.Pid),
+			"--nofile=1000:2000"},
 	} {
 		if !slices.Contains(strings.Fields(list), capability) {
-			t.Errorf("%s does not have %s", list, capability)
+			t.Errorf("%s lacks %s", list, capability)
 		}
 		if exec.Command(need[0], need[1:]...).Run() != nil {
-			continue // root of this machine does not have it, either
+			continue // root of this machine lacks it, too
 		}
-		if out, err := exec.Command("setpriv", append([]string{"--bounding-set=" + bounds}, need...)...).CombinedOutput(); err != nil {
+		if out, err := exec.Command("setpriv", append([]string{"--bounding-set=" + bounds},
+			need...)...).CombinedOutput(); err != nil {
 			t.Errorf("with %s, %q: %v\n%s", list, need, err, out)
 		}
 	}
 	for line := range strings.Lines(string(unit)) {
-		for _, filters := range []string{"SystemCall", "Restrict", "Protect", "PrivateDevices", "MemoryDenyWriteExecute", "LockPersonality"} {
+		for _, filters := range []string{"SystemCall", "Restrict", "Protect", "PrivateDevices",
+			"MemoryDenyWriteExecute", "LockPersonality"} {
 			if strings.HasPrefix(line, filters) {
-				t.Errorf("systemd makes a filter of %s", line)
+				t.Errorf("systemd makes a system call filter from %s", line)
 			}
 		}
 	}

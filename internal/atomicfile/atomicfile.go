@@ -1,8 +1,8 @@
-// Package atomicfile writes files that appear whole or not at all.
+// Package atomicfile writes files that appear completely or not at all.
 //
-// Whatever ends the program, the name stands for the old content or the new one. So it does after a loss of power, since the
-// bytes are on the disk before the name is theirs; which of the two it is nobody knows until then. The folder of the file is
-// made if it is missing.
+// Whatever ends the program, the name refers to the old or the new content. That holds even for a
+// power failure, since the data are synced before the file gets its name. The file's directory is
+// created if necessary.
 package atomicfile
 
 import (
@@ -13,8 +13,9 @@ import (
 	"path/filepath"
 )
 
-// Write writes data to a file of that name and mode, replacing a former one. A symbolic link of that name is replaced, not
-// followed. The error is an [*fs.PathError] of that name, or of the folder that cannot be made.
+// Write writes data to a file with that name and mode, replacing a former one. A symbolic link with
+// that name is replaced, not followed. The error is an [*fs.PathError] with that name, or with that
+// of a directory that cannot be created.
 func Write(name string, data []byte, mode fs.FileMode) error {
 	dir := filepath.Dir(name)
 	if err := os.MkdirAll(dir, 0o755); err != nil {
@@ -31,7 +32,7 @@ func write(dir, name string, data []byte, mode fs.FileMode) error {
 	if err != nil {
 		return err
 	}
-	defer os.Remove(tmp.Name()) // fails once it is renamed
+	defer os.Remove(tmp.Name()) // fails after the rename
 	_, err = tmp.Write(data)
 	if err := cmp.Or(err, tmp.Chmod(mode), tmp.Sync(), tmp.Close()); err != nil {
 		return err
@@ -39,7 +40,7 @@ func write(dir, name string, data []byte, mode fs.FileMode) error {
 	return os.Rename(tmp.Name(), name)
 }
 
-// withoutPath returns the reason alone: the temporary file's name tells nobody anything.
+// withoutPath returns the reason alone: the temporary file's name is of no use to the user.
 func withoutPath(err error) error {
 	if e, ok := errors.AsType[*fs.PathError](err); ok {
 		return e.Err

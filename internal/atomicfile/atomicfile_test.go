@@ -15,17 +15,17 @@ func TestWrite(t *testing.T) {
 		}
 		got, err := os.ReadFile(name)
 		if err != nil || string(got) != text {
-			t.Errorf("file holds %q (%v), want %q", got, err, text)
+			t.Errorf("the file has %q (%v), want %q", got, err, text)
 		}
 	}
 	info, err := os.Stat(name)
 	if err != nil || info.Mode().Perm() != 0o640 {
-		t.Errorf("mode is %v (%v), want 0640", info.Mode(), err)
+		t.Errorf("the mode is %v (%v), want 0640", info.Mode(), err)
 	}
 	onlyFile(t, filepath.Dir(name), "file")
 }
 
-// onlyFile wants nothing else in a folder: no temporary file is left.
+// onlyFile checks that a directory has nothing else: no temporary file is left.
 func onlyFile(t *testing.T, dir, name string) {
 	t.Helper()
 	entries, err := os.ReadDir(dir)
@@ -34,7 +34,7 @@ func onlyFile(t *testing.T, dir, name string) {
 	}
 }
 
-// TestWriteReplacesLink: what a symbolic link points to is somebody else's.
+// TestWriteReplacesLink leaves the target of a symbolic link alone.
 func TestWriteReplacesLink(t *testing.T) {
 	dir := t.TempDir()
 	target, link := filepath.Join(dir, "target"), filepath.Join(dir, "link")
@@ -51,11 +51,11 @@ func TestWriteReplacesLink(t *testing.T) {
 		t.Errorf("the link was followed: %q", got)
 	}
 	if got, _ := os.ReadFile(link); string(got) != "new" {
-		t.Errorf("the link's place holds %q", got)
+		t.Errorf("in place of the link there is %q", got)
 	}
 }
 
-// TestWriteFails leaves nothing behind and the former content in place.
+// TestWriteFails leaves the former content in place and nothing else behind.
 func TestWriteFails(t *testing.T) {
 	dir := t.TempDir()
 	if err := os.Mkdir(filepath.Join(dir, "name"), 0o755); err != nil {
@@ -64,12 +64,13 @@ func TestWriteFails(t *testing.T) {
 	if err := os.WriteFile(filepath.Join(dir, "name", "inside"), nil, 0o644); err != nil {
 		t.Fatal(err)
 	}
-	folder := filepath.Join(dir, "name")
-	if err := Write(folder, []byte("x"), 0o644); err == nil || err.Error() != "write "+folder+": file exists" {
-		t.Errorf("a folder was replaced: %v", err)
+	taken := filepath.Join(dir, "name")
+	if err := Write(taken, []byte("x"), 0o644); err == nil ||
+		err.Error() != "write "+taken+": file exists" {
+		t.Errorf("a directory was replaced: %v", err)
 	}
 	onlyFile(t, dir, "name")
 	if err := Write(filepath.Join(dir, "name", "inside", "x"), nil, 0o644); err == nil {
-		t.Error("a file was used as a folder")
+		t.Error("a file was used as a directory")
 	}
 }

@@ -11,14 +11,16 @@ import (
 	"github.com/lpbuild/lpbuild/internal/dirlock"
 )
 
-// TestAcquire: the second waits until the first gives the folder back, also by another path.
+// TestAcquire waits in the second call until the first lock is released, also by another path.
 func TestAcquire(t *testing.T) {
 	dir := t.TempDir()
 	link := filepath.Join(t.TempDir(), "link")
 	if err := os.Symlink(dir, link); err != nil {
 		t.Fatal(err)
 	}
-	release, err := dirlock.Acquire(t.Context(), dir, func() { t.Error("nobody has it") })
+	release, err := dirlock.Acquire(t.Context(), dir, func() {
+		t.Error("Acquire waits though nobody has the lock")
+	})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -33,7 +35,7 @@ func TestAcquire(t *testing.T) {
 	<-waits
 	select {
 	case err := <-done:
-		t.Fatalf("both have it (%v)", err)
+		t.Fatalf("both have the lock (%v)", err)
 	default:
 	}
 	release()
@@ -42,7 +44,7 @@ func TestAcquire(t *testing.T) {
 		t.Error(err)
 	}
 	if entries, err := os.ReadDir(dir); err != nil || len(entries) > 0 {
-		t.Errorf("the folder has %v (%v)", entries, err)
+		t.Errorf("the directory has %v (%v)", entries, err)
 	}
 }
 
@@ -61,10 +63,11 @@ func TestAcquireCancelled(t *testing.T) {
 	}
 }
 
-// TestAcquireNoFolder: what is no folder is an error at once.
-func TestAcquireNoFolder(t *testing.T) {
+// TestAcquireNotADirectory returns an error at once for anything but a directory.
+func TestAcquireNotADirectory(t *testing.T) {
 	dir := t.TempDir()
-	if _, err := dirlock.Acquire(t.Context(), filepath.Join(dir, "none"), nil); !errors.Is(err, fs.ErrNotExist) {
+	if _, err := dirlock.Acquire(t.Context(), filepath.Join(dir, "none"), nil); !errors.Is(err,
+		fs.ErrNotExist) {
 		t.Errorf("error is %v", err)
 	}
 	file := filepath.Join(dir, "file")

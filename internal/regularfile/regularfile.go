@@ -1,8 +1,8 @@
-// Package regularfile reads files that may not be what they should be: a FIFO in place of a file does not hold the reader up, and
-// a file that is larger than plausible is not read into memory.
+// Package regularfile reads files that may not be what they should be: a FIFO in place of a file
+// does not block the reader, and an implausibly large file is not read into memory.
 //
-// The file that is opened is the one that is checked, so that another one under its name makes no difference. Files of /proc and
-// processes are read by other means.
+// The opened file itself is checked, so replacing it by name makes no difference. Files of /proc
+// and processes are read by other means.
 package regularfile
 
 import (
@@ -14,13 +14,15 @@ import (
 	"syscall"
 )
 
-// ErrIrregular says that something other than a file has its name: a directory, a FIFO or a device.
+// ErrIrregular means that something other than a regular file has the name: a directory, a FIFO or
+// a device.
 var ErrIrregular = errors.New("is not a file")
 
-// ErrTooLarge says that a file has more bytes than its reader takes.
+// ErrTooLarge means that a file has more bytes than the reader's limit.
 var ErrTooLarge = errors.New("more than the limit")
 
-// Open opens a regular file for reading, with more flags of open(2) if they are given. It does not wait for the other end of a FIFO.
+// Open opens a regular file for reading, with additional flags of open(2) if any. It does not block
+// on a FIFO.
 func Open(path string, flags ...int) (*os.File, fs.FileInfo, error) {
 	how := os.O_RDONLY | syscall.O_NONBLOCK
 	for _, flag := range flags {
@@ -33,7 +35,7 @@ func Open(path string, flags ...int) (*os.File, fs.FileInfo, error) {
 	return checked(f, path)
 }
 
-// OpenIn is Open of a file below root.
+// OpenIn is like Open for a file below root.
 func OpenIn(root *os.Root, name string) (*os.File, fs.FileInfo, error) {
 	f, err := root.OpenFile(name, os.O_RDONLY|syscall.O_NONBLOCK, 0)
 	if err != nil {
@@ -64,7 +66,7 @@ func Read(path string, limit int64) ([]byte, error) {
 	return readAll(f, info, path, limit)
 }
 
-// ReadIn is Read of a file below root.
+// ReadIn is like Read for a file below root.
 func ReadIn(root *os.Root, name string, limit int64) ([]byte, error) {
 	f, info, err := OpenIn(root, name)
 	if err != nil {
@@ -77,7 +79,8 @@ func ReadIn(root *os.Root, name string, limit int64) ([]byte, error) {
 func readAll(f *os.File, info fs.FileInfo, path string, limit int64) ([]byte, error) {
 	data, err := io.ReadAll(io.LimitReader(f, limit+1)) // the file may grow
 	if err == nil && int64(len(data)) > limit {
-		return nil, fmt.Errorf("%s has %d bytes, %w of %d", path, max(info.Size(), int64(len(data))), ErrTooLarge, limit)
+		return nil, fmt.Errorf("%s has %d bytes, %w of %d", path,
+			max(info.Size(), int64(len(data))), ErrTooLarge, limit)
 	}
 	return data, err
 }

@@ -33,13 +33,17 @@ func TestRead(t *testing.T) {
 		limit int64
 		want  error
 	}{
-		"a file": {"file", 100, nil}, "just as large": {"file", 5, nil}, "larger": {"file", 4, ErrTooLarge}, "missing": {"none", 5, fs.ErrNotExist},
-		"a FIFO": {"fifo", 5, ErrIrregular}, "a link to one": {"link", 5, ErrIrregular}, "a directory": {".", 5, ErrIrregular},
+		"a file": {"file", 100, nil}, "exactly at the limit": {"file", 5, nil},
+		"larger": {"file", 4, ErrTooLarge}, "missing": {"none", 5, fs.ErrNotExist},
+		"a FIFO": {"fifo", 5, ErrIrregular}, "a link to a file": {"link", 5, ErrIrregular},
+		"a directory": {".", 5, ErrIrregular},
 	} {
 		for how, read := range map[string]func() ([]byte, error){
-			"Read": func() ([]byte, error) { return Read(name(tc.name), tc.limit) }, "ReadIn": func() ([]byte, error) { return ReadIn(root, tc.name, tc.limit) },
+			"Read":   func() ([]byte, error) { return Read(name(tc.name), tc.limit) },
+			"ReadIn": func() ([]byte, error) { return ReadIn(root, tc.name, tc.limit) },
 		} {
-			if data, err := read(); !errors.Is(err, tc.want) || (tc.want == nil) != (string(data) == "12345") {
+			if data, err := read(); !errors.Is(err, tc.want) ||
+				(tc.want == nil) != (string(data) == "12345") {
 				t.Errorf("%s of %s: %q, %v; want %v", how, what, data, err, tc.want)
 			}
 		}
@@ -53,7 +57,8 @@ func TestRead(t *testing.T) {
 	}
 }
 
-// TestEverywhere wants every package to read files by this one, or by a means of its own that does not wait either.
+// TestEverywhere expects every package to read files with this one, or by other means that do not
+// block either.
 func TestEverywhere(t *testing.T) {
 	permitted := map[string]string{
 		"pkg/engine/process/frozen.go": "a file of /proc",
@@ -65,12 +70,13 @@ func TestEverywhere(t *testing.T) {
 	root := os.DirFS("../..")
 	for _, dir := range []string{"pkg", "cmd"} {
 		err := fs.WalkDir(root, dir, func(name string, d fs.DirEntry, err error) error {
-			if err != nil || d.IsDir() || !strings.HasSuffix(name, ".go") || strings.HasSuffix(name, "_test.go") {
+			if err != nil || d.IsDir() || !strings.HasSuffix(name, ".go") ||
+				strings.HasSuffix(name, "_test.go") {
 				return err
 			}
 			text, err := fs.ReadFile(root, name)
 			if call := calls.Find(text); call != nil && permitted[name] == "" {
-				t.Errorf("%s: %s…) waits for the other end of a FIFO, and has no bound", name, call)
+				t.Errorf("%s: %s…) blocks on a FIFO, and has no bound", name, call)
 			}
 			return err
 		})

@@ -1,4 +1,5 @@
-// Package shellword writes commands as a person would type them into a shell: what is shown can be copied and run.
+// Package shellword formats commands as a user would type them into a shell: printed commands can
+// be copied and run.
 package shellword
 
 import (
@@ -7,10 +8,10 @@ import (
 	"github.com/lpbuild/lpbuild/internal/lazyregexp"
 )
 
-// plain is a word that a shell takes as it is.
+// plain matches a word that needs no quotes.
 var plain = lazyregexp.New(`^[A-Za-z0-9_@%+=:,./-]+$`)
 
-// Join returns the words of a command with blanks between them, quoted for a POSIX shell where they need it.
+// Join joins the words of a command with blanks, and quotes them for a POSIX shell where necessary.
 func Join(words ...string) string {
 	quoted := make([]string, len(words))
 	for i, word := range words {

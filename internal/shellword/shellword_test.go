@@ -14,16 +14,18 @@ func ExampleJoin() {
 	// Output: osc commit -m 'it'\''s done; $5'
 }
 
-// FuzzJoin: a shell takes apart what was joined.
+// FuzzJoin checks that a shell splits a joined command into the same words.
 func FuzzJoin(f *testing.F) {
-	for _, s := range []string{"", "plain", "-n", "a b", "$(id)", "`id`", "'", "''", "a\nb\n", "~", "*", "\\", "#", "\xff", "a=b;c&d|e<f>g"} {
+	for _, s := range []string{"", "plain", "-n", "a b", "$(id)", "`id`", "'", "''", "a\nb\n", "~",
+		"*", "\\", "#", "\xff", "a=b;c&d|e<f>g"} {
 		f.Add(s)
 	}
 	f.Fuzz(func(t *testing.T, word string) {
 		if strings.ContainsRune(word, 0) {
-			t.Skip("no argument can have it")
+			t.Skip("arguments cannot contain NUL")
 		}
-		out, err := exec.CommandContext(t.Context(), "sh", "-c", shellword.Join("printf", "%s.", word, word)).Output()
+		out, err := exec.CommandContext(t.Context(), "sh", "-c",
+			shellword.Join("printf", "%s.", word, word)).Output()
 		if err != nil || string(out) != word+"."+word+"." {
 			t.Errorf("%q became %q (%v)", word, out, err)
 		}

@@ -1,7 +1,7 @@
-// Package diag shows what is wrong in a text that a person wrote, the way a good compiler does: the place, the line, a
-// caret and a hint.
+// Package diag shows errors in a text that a user wrote, as a good compiler does: the position, the
+// line, a caret and a hint.
 //
-// It is shared by the descriptions of live patches and by the configuration. It only carries and prints findings; it
+// Live patch descriptions and the configuration share it. It only carries and prints findings; it
 // neither parses nor decides.
 package diag
 
@@ -15,14 +15,14 @@ import (
 	"unicode/utf8"
 )
 
-// Pos is a place in a text. The zero Pos means "nowhere in particular".
+// Pos is a position in a text. The zero Pos means "nowhere in particular".
 type Pos struct {
-	File   string // as the person named it
+	File   string // as the user named it
 	Line   int    // from 1
 	Column int    // from 1, in bytes
 }
 
-// String returns "file:line:column", without the parts that are not known.
+// String returns "file:line:column", without unknown parts.
 func (p Pos) String() string {
 	switch {
 	case p.Line == 0:
@@ -33,14 +33,15 @@ func (p Pos) String() string {
 	return fmt.Sprintf("%s:%d:%d", p.File, p.Line, p.Column)
 }
 
-// Diagnostic is one finding. It is an error whose Error method is a single line; Render adds the source line.
+// Diagnostic is one finding. It is an error whose Error method returns a single line; Render adds
+// the source line.
 type Diagnostic struct {
 	Pos
 	Length  int    // bytes that the caret line underlines from Column on; 0 and 1 give a lone caret
-	Source  string // the text of the line, without its line end; empty: the caret is left out
+	Source  string // the text of the line, without its line end; "" leaves the caret out
 	Message string
-	Hint    string // what to do about it; optional
-	Err     error  // the typed reason, where a caller decides by it; optional
+	Hint    string // how to fix it; optional
+	Err     error  // the typed reason, for callers that decide by it; optional
 }
 
 // Error returns "file:line:column: error: message".
@@ -54,7 +55,7 @@ func (d *Diagnostic) Error() string {
 // Unwrap returns the typed reason.
 func (d *Diagnostic) Unwrap() error { return d.Err }
 
-// Render returns the finding as a person reads it, over several lines, each ended by a newline.
+// Render returns the finding for the user, on several lines, each ended by a newline.
 func (d *Diagnostic) Render(color bool) string {
 	var b strings.Builder
 	bold, red, plain := paint(color)
@@ -72,7 +73,7 @@ func (d *Diagnostic) Render(color bool) string {
 	return b.String()
 }
 
-// caret returns spaces up to the column, a caret, and tildes under the rest of what is meant.
+// caret returns spaces up to the column, a caret, and tildes under the rest of the marked text.
 func (d *Diagnostic) caret() string {
 	col := min(d.Column-1, len(d.Source))
 	rest := d.Source[col:]
@@ -82,7 +83,8 @@ func (d *Diagnostic) caret() string {
 		"^" + strings.Repeat("~", max(0, width-1))
 }
 
-// List is every finding of one text, in the order of their places. It is an error if it is not empty: see Err.
+// List holds the findings of one text, in the order of their positions. It is an error unless it is
+// empty: see Err.
 type List []*Diagnostic
 
 // Error returns the findings, one per line.
@@ -103,18 +105,20 @@ func (l List) Unwrap() []error {
 	return errs
 }
 
-// Err returns the list sorted by place, or nil if there is no finding.
+// Err returns the list sorted by position, or nil if there is no finding.
 func (l List) Err() error {
 	if len(l) == 0 {
 		return nil
 	}
 	slices.SortStableFunc(l, func(a, b *Diagnostic) int {
-		return cmp.Or(cmp.Compare(a.File, b.File), cmp.Compare(a.Line, b.Line), cmp.Compare(a.Column, b.Column))
+		return cmp.Or(cmp.Compare(a.File, b.File), cmp.Compare(a.Line, b.Line),
+			cmp.Compare(a.Column, b.Column))
 	})
 	return l
 }
 
-// Render returns err as a person reads it: findings with their source lines, any other error on a line of its own.
+// Render returns err for the user: findings with their source lines, any other error on a line of
+// its own.
 func Render(err error, color bool) string {
 	if list, ok := errors.AsType[List](err); ok {
 		var b strings.Builder
@@ -130,7 +134,7 @@ func Render(err error, color bool) string {
 	return red + "error: " + plain + Printable(err.Error()) + "\n"
 }
 
-// Line returns the text of line n (from 1) without its line end; "" if there is no such line.
+// Line returns the text of line n (from 1) without its line end, or "" if there is no such line.
 func Line(text []byte, n int) string {
 	for i := 1; len(text) > 0; i++ {
 		line, rest, _ := bytes.Cut(text, []byte("\n"))
@@ -142,7 +146,7 @@ func Line(text []byte, n int) string {
 	return ""
 }
 
-// Nearest returns up to most of the names that a person may have meant by name, best first.
+// Nearest returns up to most of the names that a user may have meant by name, best first.
 func Nearest(name string, names []string, most int) []string {
 	type scored struct {
 		name  string
@@ -170,8 +174,8 @@ func Nearest(name string, names []string, most int) []string {
 	return best
 }
 
-// distance returns how many edits make b of a (insert, delete or replace a byte, or swap two
-// neighbours), or limit+1 as soon as it is beyond limit.
+// distance returns the number of edits from a to b (insert, delete or replace a byte, or swap two
+// neighbours), or limit+1 as soon as it exceeds limit.
 func distance(a, b string, limit int) int {
 	if len(a)-len(b) > limit || len(b)-len(a) > limit {
 		return limit + 1
@@ -202,7 +206,8 @@ func distance(a, b string, limit int) int {
 	return row[len(b)]
 }
 
-// Printable returns s with everything that could steer a terminal shown as an escape; newlines and tabs stay.
+// Printable returns s with everything that could control a terminal shown as an escape; newlines
+// and tabs stay.
 func Printable(s string) string {
 	ok := func(r rune) bool {
 		return r == '\n' || r == '\t' || r != utf8.RuneError && r >= 0x20 && (r < 0x7f || r > 0x9f)

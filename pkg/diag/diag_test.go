@@ -11,9 +11,11 @@ import (
 
 func TestRender(t *testing.T) {
 	d := &Diagnostic{
-		Pos: Pos{"a.dsc", 3, 5}, Length: 3, Source: "one:two", Message: "symbol \"two\" is not there", Hint: "did you mean \"too\"?",
+		Pos: Pos{"a.dsc", 3, 5}, Length: 3, Source: "one:two",
+		Message: "symbol \"two\" is not there", Hint: "did you mean \"too\"?",
 	}
-	want := "a.dsc:3:5: error: symbol \"two\" is not there\n    one:two\n        ^~~\n  hint: did you mean \"too\"?\n"
+	want := "a.dsc:3:5: error: symbol \"two\" is not there\n    one:two\n        ^~~\n  hint: " +
+		"did you mean \"too\"?\n"
 	if diff := cmp.Diff(want, d.Render(false)); diff != "" {
 		t.Errorf("Render (-want +got):\n%s", diff)
 	}
@@ -21,11 +23,11 @@ func TestRender(t *testing.T) {
 		t.Errorf("Error is %q", got)
 	}
 	if colored := d.Render(true); !strings.Contains(colored, "\x1b[1;31m    ^~~\x1b[0m") {
-		t.Errorf("no colour in %q", colored)
+		t.Errorf("%q has no colour", colored)
 	}
 }
 
-// TestCaret puts the caret under what is meant, whatever is before it.
+// TestCaret puts the caret under the marked text, whatever is before it.
 func TestCaret(t *testing.T) {
 	tests := map[string]struct {
 		source      string
@@ -42,16 +44,17 @@ func TestCaret(t *testing.T) {
 	for name, tc := range tests {
 		d := &Diagnostic{Pos: Pos{"f", 1, tc.column}, Length: tc.len, Source: tc.source}
 		if got := d.caret(); got != tc.want {
-			t.Errorf("%s: caret is %q, want %q", name, got, tc.want)
+			t.Errorf("%s: the caret line is %q, want %q", name, got, tc.want)
 		}
 	}
 }
 
-// TestRenderHidesControls lets no text steer the terminal.
+// TestRenderHidesControls lets no text control the terminal.
 func TestRenderHidesControls(t *testing.T) {
 	d := &Diagnostic{Pos: Pos{"f", 1, 1}, Source: "a\x1b[2Jb", Message: "bad \x07\xff"}
-	if got := d.Render(false); strings.ContainsAny(got, "\x1b\x07") || strings.Contains(got, "\xff") || !strings.Contains(got, `\x1b[2J`) {
-		t.Errorf("Render gives %q", got)
+	if got := d.Render(false); strings.ContainsAny(got, "\x1b\x07") ||
+		strings.Contains(got, "\xff") || !strings.Contains(got, `\x1b[2J`) {
+		t.Errorf("Render returns %q", got)
 	}
 }
 
@@ -60,13 +63,14 @@ func TestListErr(t *testing.T) {
 		t.Errorf("an empty list is the error %v", err)
 	}
 	reason := errors.New("reason")
-	l := List{{Pos: Pos{"f", 9, 1}, Message: "second"}, {Pos: Pos{"f", 2, 1}, Message: "first", Err: reason}}
+	l := List{{Pos: Pos{"f", 9, 1}, Message: "second"},
+		{Pos: Pos{"f", 2, 1}, Message: "first", Err: reason}}
 	err := fmt.Errorf("wrapped: %w", l.Err())
 	if !errors.Is(err, reason) {
 		t.Error("the typed reason is lost")
 	}
 	if got := Render(err, false); strings.Index(got, "first") > strings.Index(got, "second") {
-		t.Errorf("not in the order of places:\n%s", got)
+		t.Errorf("not in the order of positions:\n%s", got)
 	}
 	if got := Render(errors.New("plain"), false); got != "error: plain\n" {
 		t.Errorf("Render of a plain error is %q", got)
@@ -84,13 +88,14 @@ func TestLine(t *testing.T) {
 
 func TestNearest(t *testing.T) {
 	names := []string{"malloc_lp", "calloc_lp", "free_lp", "malloc_lpp", "realloc"}
-	if d := cmp.Diff([]string{"malloc_lp", "calloc_lp", "malloc_lpp"}, Nearest("malloc_l", names, 3)); d != "" {
+	if d := cmp.Diff([]string{"malloc_lp", "calloc_lp", "malloc_lpp"},
+		Nearest("malloc_l", names, 3)); d != "" {
 		t.Errorf("Nearest (-want +got):\n%s", d)
 	}
 	if d := cmp.Diff([]string{"build"}, Nearest("buidl", []string{"build", "bundle"}, 3)); d != "" {
 		t.Errorf("Nearest, two letters swapped (-want +got):\n%s", d)
 	}
 	if got := Nearest("zzzzzz", names, 3); len(got) != 0 {
-		t.Errorf("nearest to nothing like it: %q", got)
+		t.Errorf("Nearest to an unlike name: %q", got)
 	}
 }

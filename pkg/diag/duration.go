@@ -6,8 +6,8 @@ import (
 	"time"
 )
 
-// Duration returns a duration as a person reads it: "385 µs", "1.4 ms", "462 ms", "2.5 s", "2 min 30 s".
-// It has two significant digits at least, and no unit below a thousandth of what counts.
+// Duration formats a duration for the user: "385 µs", "1.4 ms", "462 ms", "2.5 s", "2 min 30 s". It
+// has at least two significant digits, and no units too small to matter.
 func Duration(d time.Duration) string {
 	switch {
 	case d < 0:
@@ -26,7 +26,7 @@ func Duration(d time.Duration) string {
 	return parts(d.Round(time.Minute), time.Hour, time.Minute, "h", "min")
 }
 
-// decimal is a number of units, with a decimal below ten.
+// decimal returns the number of units, with one decimal below ten.
 func decimal(d, unit time.Duration) string {
 	if d >= 10*unit {
 		return fmt.Sprint(int64(d / unit))

@@ -1,26 +1,27 @@
-// Package progress is how long work tells whoever watches how far it is.
+// Package progress lets long work report how far it is.
 //
-// Libraries only emit events. What becomes of them (a bar on a terminal, plain lines in a log, JSON for a program) is
-// decided by the command.
+// Libraries only emit events. Commands decide how to show them: a bar on a terminal, plain lines in
+// a log, or JSON for a program.
 package progress
 
-// Event is one step of some work. Events of one Task come in order; those of different tasks may interleave.
+// Event is one step of some work. Events of one Task come in order; those of different tasks may
+// interleave.
 type Event struct {
-	Stage  string // what is being done: "metadata", "fetch", "extract", "compile", "pack" …
-	Task   string // to what: a file, a build, a container
-	Done   int64  // how far: bytes when Bytes is set, else items
-	Total  int64  // 0: not known
+	Stage  string // the kind of work: "metadata", "fetch", "extract", "compile", "pack" …
+	Task   string // its object: a file, a build, a container
+	Done   int64  // progress: bytes if Bytes is set, otherwise items
+	Total  int64  // 0 if unknown
 	Bytes  bool
-	Final  bool   // nothing more comes for this task
-	Failed bool   // it ended without being done; goes with Final
+	Final  bool   // the last event of this task
+	Failed bool   // the task ended without success; only with Final
 	Note   string // one line worth keeping in a log; "" for events that only move a bar
 	Warn   bool   // the note is a warning
 }
 
-// Func receives events. It may be called from several goroutines at once. A nil Func is silent.
+// Func receives events. It may be called from several goroutines at once. A nil Func discards them.
 type Func func(Event)
 
-// Emit sends an event to f if there is somebody listening.
+// Emit sends an event to f, unless f is nil.
 func (f Func) Emit(e Event) {
 	if f != nil {
 		f(e)
@@ -30,5 +31,5 @@ func (f Func) Emit(e Event) {
 // Note sends a line worth keeping in a log.
 func (f Func) Note(stage, note string) { f.Emit(Event{Stage: stage, Note: note}) }
 
-// Warn sends a line that a person must see.
+// Warn sends a line that the user must see.
 func (f Func) Warn(stage, note string) { f.Emit(Event{Stage: stage, Note: note, Warn: true}) }

@@ -5,13 +5,15 @@ import (
 	"strings"
 )
 
-// Compare orders two versions, or two releases, as RPM does: -1 if a is older, +1 if it is newer, 0 if RPM takes them
-// for the same, which different strings can be ("1.0" and "1_0", "1.01" and "1.1").
+// Compare orders two versions, or two releases, as RPM does: -1 if a is older, +1 if it is newer, 0
+// if RPM regards them as equal, which may hold for different strings ("1.0" and "1_0", "1.01" and
+// "1.1").
 //
-// Runs of digits and runs of ASCII letters are compared one after the other, digits as numbers of any length, letters
-// by bytes; digits are newer than letters, and more runs are newer than fewer. What stands between runs only separates.
-// A tilde is older than anything, even the end ("1.0~rc1" is older than "1.0"); a caret is newer than the end but older
-// than any further run ("1.0" < "1.0^git1" < "1.0.1").
+// Runs of digits and runs of ASCII letters are compared one after another, digits as numbers of any
+// length, letters by bytes; digits are newer than letters, and more runs are newer than fewer.
+// Other characters only separate runs. A tilde is older than anything, even the end ("1.0~rc1" is
+// older than "1.0"); a caret is newer than the end but older than any further run ("1.0" <
+// "1.0^git1" < "1.0.1").
 func Compare(a, b string) int {
 	for {
 		a, b = skipSeparators(a), skipSeparators(b)
@@ -32,14 +34,15 @@ func Compare(a, b string) int {
 	}
 }
 
-// compareMarks decides where a and b go on differently and at least one of them with a tilde or a caret.
+// compareMarks decides if a and b differ in their first characters and at least one of these is a
+// tilde or a caret.
 func compareMarks(a, b string, markA, markB byte) int {
 	switch {
 	case markA == '~':
 		return -1
 	case markB == '~':
 		return 1
-	case a == "": // and b goes on with a caret
+	case a == "": // and b continues with a caret
 		return -1
 	case b == "":
 		return 1
@@ -49,8 +52,8 @@ func compareMarks(a, b string, markA, markB byte) int {
 	return 1
 }
 
-// compareRuns compares the run of digits or of letters that a begins with to what b has of the same kind, and returns
-// what follows both runs. Neither string is empty; both begin with a digit or a letter.
+// compareRuns compares the leading run of digits or letters of a with the run of the same kind in
+// b, and returns the rests. Neither string is empty; both begin with a digit or a letter.
 func compareRuns(a, b string) (order int, restA, restB string) {
 	kind := isLetter
 	if isDigit(a[0]) {
@@ -78,7 +81,7 @@ func skipSeparators(s string) string {
 	return s
 }
 
-// mark returns the tilde or caret that s begins with, or 0.
+// mark returns the leading tilde or caret of s, or 0.
 func mark(s string) byte {
 	if s != "" && (s[0] == '~' || s[0] == '^') {
 		return s[0]
@@ -86,7 +89,7 @@ func mark(s string) byte {
 	return 0
 }
 
-// cut splits s behind the bytes of that kind that it begins with.
+// cut splits s after its leading bytes of that kind.
 func cut(s string, kind func(byte) bool) (run, rest string) {
 	n := 0
 	for n < len(s) && kind(s[n]) {

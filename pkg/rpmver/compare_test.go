@@ -12,7 +12,7 @@ import (
 	"github.com/lpbuild/lpbuild/pkg/rpmver"
 )
 
-// ordered lists versions from old to new; those on one line are the same to RPM.
+// ordered lists versions from old to new; those on one line are equal to RPM.
 var ordered = [][]string{
 	{"", ".", "_+"},
 	{"1.0~~"},
@@ -35,7 +35,7 @@ var ordered = [][]string{
 }
 
 func TestCompare(t *testing.T) {
-	for i, older := range ordered[2:] { // the first two only compare to what is not empty
+	for i, older := range ordered[2:] { // the first two only compare with non-empty versions
 		for j, newer := range ordered[2:] {
 			for _, a := range older {
 				for _, b := range newer {
@@ -49,12 +49,14 @@ func TestCompare(t *testing.T) {
 	}
 }
 
-// TestCompareAsRPM compares a lot of pairs with what rpm itself says, in one call of it.
+// TestCompareAsRPM compares many pairs with rpm's own answers, in one call of rpm.
 func TestCompareAsRPM(t *testing.T) {
 	pairs := versionPairs()
 	var script strings.Builder
 	for _, p := range pairs {
-		fmt.Fprintf(&script, "print(rpm.vercmp(%q,%q)..' ')\n", cmp.Or(p[0], "."), cmp.Or(p[1], ".")) // it refuses ""
+		// rpm rejects ""
+		fmt.Fprintf(&script, "print(rpm.vercmp(%q,%q)..' ')\n", cmp.Or(p[0], "."),
+			cmp.Or(p[1], "."))
 	}
 	answers := askRPM(t, script.String())
 	if len(answers) != len(pairs) {
@@ -67,10 +69,11 @@ func TestCompareAsRPM(t *testing.T) {
 	}
 }
 
-// versionPairs returns pairs that differ in little, which is where the rules matter.
+// versionPairs returns pairs with small differences, for which the rules matter.
 func versionPairs() [][2]string {
 	r := rand.New(rand.NewPCG(7, 9))
-	parts := []string{"1", "01", "10", "0", "2", "a", "ab", "A", "z", "~", "^", "~~", "^^", ".", "_", "+", "", "150300", "rc", "git9"}
+	parts := []string{"1", "01", "10", "0", "2", "a", "ab", "A", "z", "~", "^", "~~", "^^", ".",
+		"_", "+", "", "150300", "rc", "git9"}
 	var pairs [][2]string
 	for _, a := range ordered {
 		for _, b := range ordered {
@@ -89,7 +92,7 @@ func versionPairs() [][2]string {
 	return pairs
 }
 
-// askRPM runs a Lua script in rpm and returns the words it prints.
+// askRPM runs a Lua script in rpm and returns the words of its output.
 func askRPM(t *testing.T, script string) []string {
 	t.Helper()
 	out, err := exec.CommandContext(t.Context(), "rpm", "--eval", "%{lua:\n"+script+"}").Output()
@@ -99,22 +102,24 @@ func askRPM(t *testing.T, script string) []string {
 	return strings.Fields(string(out))
 }
 
-// FuzzCompare checks what any order must have, on what fuzzing finds.
+// FuzzCompare checks the properties of an order.
 func FuzzCompare(f *testing.F) {
 	for _, same := range ordered {
 		f.Add(same[0], "1.0", same[len(same)-1])
 	}
 	f.Fuzz(func(t *testing.T, a, b, c string) {
-		ab, ba, bc, ac := rpmver.Compare(a, b), rpmver.Compare(b, a), rpmver.Compare(b, c), rpmver.Compare(a, c)
+		ab, ba, bc, ac := rpmver.Compare(a, b), rpmver.Compare(b, a), rpmver.Compare(b, c),
+			rpmver.Compare(a, c)
 		switch {
 		case rpmver.Compare(a, a) != 0:
-			t.Errorf("%q is not itself", a)
+			t.Errorf("%q does not equal itself", a)
 		case ab != -ba:
-			t.Errorf("%q to %q is %d, the other way %d", a, b, ab, ba)
+			t.Errorf("Compare(%q, %q) = %d, but %d with swapped arguments", a, b, ab, ba)
 		case ab < -1 || ab > 1:
 			t.Errorf("Compare(%q, %q) = %d", a, b, ab)
 		case ab <= 0 && bc <= 0 && ac > 0:
-			t.Errorf("%q, %q, %q: %d, %d, but first to last %d", a, b, c, ab, bc, ac)
+			t.Errorf("%q, %q, %q compare as %d and %d, but the first and the last as %d", a, b, c,
+				ab, bc, ac)
 		}
 	})
 }

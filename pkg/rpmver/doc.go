@@ -1,6 +1,6 @@
-// Package rpmver orders RPM versions and reads ranges of them.
+// Package rpmver orders RPM versions and parses ranges of them.
 //
-// [Compare] gives, for any two strings, what rpmvercmp of RPM 4.18 gives, "~" and "^" included; [EVR.Compare] is RPM's
-// order of packages, and [Range.Contains] its rule for versioned dependencies. Nothing here knows packages' names,
-// architectures or rich dependencies.
+// [Compare] returns, for any two strings, the result of rpmvercmp of RPM 4.18, including "~" and
+// "^"; [EVR.Compare] is RPM's order of packages, and [Range.Contains] its rule for versioned
+// dependencies. This package does not know package names, architectures or rich dependencies.
 package rpmver

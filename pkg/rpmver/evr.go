@@ -8,21 +8,21 @@ import (
 	"strings"
 )
 
-// maxLength bounds what Parse looks at: no build has a longer version, and messages quote it.
+// maxLength bounds the input of Parse: no build has a longer version, and messages quote it.
 const maxLength = 512
 
-// ErrSyntax says that a text is not a version, or not a range of versions.
+// ErrSyntax means that a text is not a version, or not a range of versions.
 var ErrSyntax = errors.New("not an RPM version")
 
-// EVR is what RPM compares packages by: epoch, version and release. The zero EVR is no version.
+// EVR is the epoch, version and release by which RPM compares packages. The zero EVR is no version.
 type EVR struct {
 	Epoch   int // 0 to 2^31-1; 0 is the same as none
 	Version string
 	Release string // may be empty, in bounds and in what packages provide
 }
 
-// Parse reads "[epoch:]version[-release]". Version and release are made of ASCII letters, digits and "._+~^", as RPM
-// itself demands of packages. An error wraps [ErrSyntax].
+// Parse parses "[epoch:]version[-release]". Version and release consist of ASCII letters, digits
+// and "._+~^", as RPM itself requires of packages. An error wraps [ErrSyntax].
 func Parse(s string) (EVR, error) {
 	if len(s) > maxLength {
 		return EVR{}, fmt.Errorf("%w: %.40q… is longer than %d bytes", ErrSyntax, s, maxLength)
@@ -35,7 +35,8 @@ func Parse(s string) (EVR, error) {
 	number, err := strconv.ParseUint(epoch, 10, 31)
 	switch {
 	case err != nil:
-		return EVR{}, fmt.Errorf("%w: %q: the epoch before \":\" must be a number from 0 to 2147483647", ErrSyntax, s)
+		return EVR{}, fmt.Errorf("%w: %q: the epoch before \":\" must be a number from 0 to "+
+			"2147483647", ErrSyntax, s)
 	case version == "":
 		return EVR{}, fmt.Errorf("%w: %q has no version", ErrSyntax, s)
 	case hasRelease && release == "":
@@ -43,7 +44,8 @@ func Parse(s string) (EVR, error) {
 	}
 	for _, part := range []string{version, release} {
 		if i := strings.IndexFunc(part, foreign); i >= 0 {
-			return EVR{}, fmt.Errorf("%w: %q must not contain %q", ErrSyntax, s, []rune(part[i:])[0])
+			return EVR{}, fmt.Errorf("%w: %q must not contain %q", ErrSyntax, s,
+				[]rune(part[i:])[0])
 		}
 	}
 	return EVR{Epoch: int(number), Version: version, Release: release}, nil
@@ -54,8 +56,8 @@ func foreign(r rune) bool {
 	return r >= 0x80 || !isDigit(byte(r)) && !isLetter(byte(r)) && !strings.ContainsRune("._+~^", r)
 }
 
-// String returns the shortest form that [Parse] reads as e: without an epoch of 0 and without an empty release.
-// The zero EVR gives "".
+// String returns the shortest form that [Parse] parses as e: without an epoch of 0 and without an
+// empty release. The zero EVR gives "".
 func (e EVR) String() string {
 	s := e.Version
 	if e.Epoch != 0 {
@@ -70,8 +72,8 @@ func (e EVR) String() string {
 // IsZero reports whether e is no version at all.
 func (e EVR) IsZero() bool { return e == EVR{} }
 
-// Compare orders e and o as RPM orders packages: by epoch, then version, then release; no release is older than any.
-// It returns -1, 0 or +1. EVRs that differ only in how RPM reads them ("1.0" and "1_0") give 0.
+// Compare orders e and o as RPM orders packages: by epoch, then version, then release; no release
+// is older than any. It returns -1, 0 or +1. EVRs that RPM reads as equal ("1.0" and "1_0") give 0.
 func (e EVR) Compare(o EVR) int {
 	return cmp.Or(
 		cmp.Compare(e.Epoch, o.Epoch),
@@ -81,10 +83,10 @@ func (e EVR) Compare(o EVR) int {
 	)
 }
 
-// MarshalText makes an EVR a string in JSON and YAML.
+// MarshalText encodes an EVR as a string, as in JSON and YAML.
 func (e EVR) MarshalText() ([]byte, error) { return []byte(e.String()), nil }
 
-// UnmarshalText reads what MarshalText wrote; empty text is the zero EVR.
+// UnmarshalText decodes the form that MarshalText returns; empty text is the zero EVR.
 func (e *EVR) UnmarshalText(text []byte) error {
 	if len(text) == 0 {
 		*e = EVR{}

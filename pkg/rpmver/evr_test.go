@@ -39,12 +39,15 @@ func TestParse(t *testing.T) {
 
 func TestParseErrors(t *testing.T) {
 	for in, about := range map[string]string{
-		"": "no version", "-1": "no version", "1:": "no version", "1-": "nothing after", "1-2-3": `'-'`, ":1": "epoch",
-		"a:1": "epoch", "-1:1": "epoch", "2147483648:1": "epoch", "1:2:3": `':'`, "1 2": `' '`, "1/2-3": `'/'`, "1-é": `'é'`,
+		"": "no version", "-1": "no version", "1:": "no version", "1-": "nothing after",
+		"1-2-3": `'-'`, ":1": "epoch",
+		"a:1": "epoch", "-1:1": "epoch", "2147483648:1": "epoch", "1:2:3": `':'`, "1 2": `' '`,
+		"1/2-3": `'/'`, "1-é": `'é'`,
 		"1-\x1b[2J": `'\x1b'`, "1-\xff": "'�'", strings.Repeat("1", 600): "longer than 512",
 	} {
 		got, err := rpmver.Parse(in)
-		if !errors.Is(err, rpmver.ErrSyntax) || !strings.Contains(err.Error(), about) || !got.IsZero() {
+		if !errors.Is(err, rpmver.ErrSyntax) || !strings.Contains(err.Error(), about) ||
+			!got.IsZero() {
 			t.Errorf("Parse(%.20q) = %v, %v; want ErrSyntax about %s", in, got, err, about)
 		}
 	}
@@ -52,7 +55,8 @@ func TestParseErrors(t *testing.T) {
 
 // packages are builds from old to new.
 var packages = []string{
-	"2.26-150000.13", "2.31", "2.31-1", "2.31-150300.9.12.1", "2.31-150300.26.5", "2.31-150300.63.1", "2.31^1-1", "2.38-1",
+	"2.26-150000.13", "2.31", "2.31-1", "2.31-150300.9.12.1", "2.31-150300.26.5",
+	"2.31-150300.63.1", "2.31^1-1", "2.38-1",
 	"2.38-150600.14.32.1", "1:1.0-1", "1:2.0-1",
 }
 
@@ -66,19 +70,21 @@ func TestEVRCompare(t *testing.T) {
 	}
 }
 
-// TestEVRCompareAsRPM asks rpm about the same.
+// TestEVRCompareAsRPM compares the results with rpm's.
 func TestEVRCompareAsRPM(t *testing.T) {
 	list := append(slices.Clone(packages), "0:2.31", "2.31-01", "2.031-1")
 	var script strings.Builder
 	for _, a := range list {
 		for _, b := range list {
-			fmt.Fprintf(&script, "a, b = rpm.ver(%q), rpm.ver(%q); print((a < b and -1 or a > b and 1 or 0)..' ')\n", a, b)
+			fmt.Fprintf(&script, "a, b = rpm.ver(%q), rpm.ver(%q); print((a < b and -1 or a > b "+
+				"and 1 or 0)..' ')\n", a, b)
 		}
 	}
 	answers := askRPM(t, script.String())
 	for i, a := range list {
 		for j, b := range list {
-			if got := parse(t, a).Compare(parse(t, b)); strconv.Itoa(got) != answers[i*len(list)+j] {
+			if got := parse(t, a).Compare(parse(t, b)); strconv.Itoa(got) != answers[i*len(list)+
+				j] {
 				t.Errorf("%s to %s = %d, rpm says %s", a, b, got, answers[i*len(list)+j])
 			}
 		}
@@ -105,7 +111,8 @@ func TestText(t *testing.T) {
 	}
 	var b both
 	var re *rpmver.RangeError
-	if err := json.Unmarshal([]byte(`{"Range": "> 1, 2"}`), &b); !errors.As(err, &re) || re.Column != 6 {
+	if err := json.Unmarshal([]byte(`{"Range": "> 1, 2"}`), &b); !errors.As(err, &re) ||
+		re.Column != 6 {
 		t.Errorf("bad range: %v", err)
 	}
 	if err := json.Unmarshal([]byte(`{"EVR": "1-"}`), &b); !errors.Is(err, rpmver.ErrSyntax) {
@@ -114,7 +121,8 @@ func TestText(t *testing.T) {
 }
 
 func FuzzParse(f *testing.F) {
-	for _, s := range append(slices.Clone(packages), "", "1:", "0:1-", "1-2-3", "1:2:3", "1.0~rc^1-a") {
+	for _, s := range append(slices.Clone(packages), "", "1:", "0:1-", "1-2-3", "1:2:3",
+		"1.0~rc^1-a") {
 		f.Add(s)
 	}
 	f.Fuzz(func(t *testing.T, s string) {
@@ -125,7 +133,8 @@ func FuzzParse(f *testing.F) {
 			}
 			return
 		}
-		if again, err := rpmver.Parse(e.String()); err != nil || again != e || again.Compare(e) != 0 {
+		if again, err := rpmver.Parse(e.String()); err != nil || again != e ||
+			again.Compare(e) != 0 {
 			t.Errorf("Parse(%q) = %+v, printed %q, then %+v, %v", s, e, e, again, err)
 		}
 	})

@@ -6,28 +6,29 @@ import (
 	"strings"
 )
 
-// Range is a set of versions: those for which every one of its bounds holds. The zero Range has no bounds and holds
-// every version.
+// Range is a set of versions: those that satisfy every one of its bounds. The zero Range has no
+// bounds and contains every version.
 //
-// A bound is compared as RPM compares dependencies: one without a release means all releases of its version ("= 2.31"
-// holds for 2.31-9, "< 2.38" does not hold for 2.38-1, "> 2.31" not for 2.31-5). Other than in RPM, a bound without an
-// epoch means all epochs: who writes "< 2.38" thinks of the version, not of an epoch that a vendor once had to add.
+// Bounds are compared like RPM's dependencies: one without a release means all releases of its
+// version ("= 2.31" holds for 2.31-9, "< 2.38" does not hold for 2.38-1, "> 2.31" not for 2.31-5).
+// Unlike in RPM, a bound without an epoch means all epochs: "< 2.38" is about the version, not
+// about an epoch that a vendor once had to add.
 type Range struct{ bounds []bound }
 
 // bound is one comparison.
 type bound struct {
 	op       string // one of operators, never "=="
 	evr      EVR
-	anyEpoch bool // no epoch was written
+	anyEpoch bool // no epoch was given
 }
 
-// operators has the longer ones before those that they begin with.
+// operators lists longer ones before their prefixes.
 var operators = []string{"<=", ">=", "==", "!=", "<", ">", "="}
 
-// RangeError says where a range cannot be read. It wraps [ErrSyntax].
+// RangeError is a syntax error in a range. It wraps [ErrSyntax].
 type RangeError struct {
 	Range  string // the whole text
-	Column int    // from 1, in bytes: where the wrong part begins
+	Column int    // from 1, in bytes: start of the wrong part
 	Err    error
 }
 
@@ -38,8 +39,9 @@ func (e *RangeError) Error() string {
 // Unwrap returns the reason.
 func (e *RangeError) Unwrap() error { return e.Err }
 
-// ParseRange reads a range: comparisons (<, <=, =, ==, >=, >, != and a version as [Parse] reads it) joined by commas, all
-// of which must hold; blanks around them do not matter. Nothing but blanks is the zero Range. An error is a *[RangeError].
+// ParseRange parses a range: comparisons (<, <=, =, ==, >=, >, != and a version as for [Parse])
+// separated by commas, all of which must hold; blanks around them are ignored. A blank text is the
+// zero Range. An error is a *[RangeError].
 func ParseRange(s string) (Range, error) {
 	var r Range
 	if strings.Trim(s, blanks) == "" {
@@ -48,7 +50,8 @@ func ParseRange(s string) (Range, error) {
 	at := 0
 	for part := range strings.SplitSeq(s, ",") {
 		if len(r.bounds) == maxBounds {
-			return Range{}, &RangeError{s, at + 1, fmt.Errorf("%w: more than %d comparisons", ErrSyntax, maxBounds)}
+			return Range{}, &RangeError{s, at + 1, fmt.Errorf("%w: more than %d comparisons",
+				ErrSyntax, maxBounds)}
 		}
 		b, column, err := parseBound(part)
 		if err != nil {
@@ -65,16 +68,18 @@ const (
 	maxBounds = 100
 )
 
-// parseBound reads one comparison; column says where in s an error is.
+// parseBound parses one comparison; column is the position of an error in s.
 func parseBound(s string) (b bound, column int, err error) {
 	rest := strings.TrimLeft(s, blanks)
 	column = len(s) - len(rest) + 1
 	if rest == "" {
-		return bound{}, column, fmt.Errorf("%w: a comparison such as \">= 1.0-1\" is missing", ErrSyntax)
+		return bound{}, column, fmt.Errorf("%w: a comparison such as \">= 1.0-1\" is missing",
+			ErrSyntax)
 	}
 	i := slices.IndexFunc(operators, func(op string) bool { return strings.HasPrefix(rest, op) })
 	if i < 0 {
-		return bound{}, column, fmt.Errorf("%w: one of <, <=, =, >=, >, != must come before the version", ErrSyntax)
+		return bound{}, column, fmt.Errorf("%w: one of <, <=, =, >=, >, != must come before the "+
+			"version", ErrSyntax)
 	}
 	b.op = operators[i]
 	rest = strings.TrimLeft(rest[len(b.op):], blanks)
@@ -119,7 +124,8 @@ func (b bound) holds(e EVR) bool {
 	return order == 0
 }
 
-// String returns r in the form that [ParseRange] reads, with one blank after each operator and comma.
+// String returns r in the form that [ParseRange] parses, with one blank after each operator and
+// comma.
 func (r Range) String() string {
 	parts := make([]string, len(r.bounds))
 	for i, b := range r.bounds {
@@ -128,7 +134,7 @@ func (r Range) String() string {
 	return strings.Join(parts, ", ")
 }
 
-// String returns the version of b, with the epoch if one was written, even 0.
+// String returns the version of b, with the epoch if one was given, even 0.
 func (b bound) String() string {
 	if !b.anyEpoch && b.evr.Epoch == 0 {
 		return "0:" + b.evr.String()
@@ -136,16 +142,17 @@ func (b bound) String() string {
 	return b.evr.String()
 }
 
-// IsZero reports whether r holds every version.
+// IsZero reports whether r contains every version.
 func (r Range) IsZero() bool { return len(r.bounds) == 0 }
 
 // Equal reports whether r and o have the same bounds in the same order.
 func (r Range) Equal(o Range) bool { return slices.Equal(r.bounds, o.bounds) }
 
-// MarshalText makes a Range a string in JSON and YAML.
+// MarshalText encodes a Range as a string, as in JSON and YAML.
 func (r Range) MarshalText() ([]byte, error) { return []byte(r.String()), nil }
 
-// UnmarshalText reads what MarshalText wrote. An error is a *[RangeError], which has the column.
+// UnmarshalText decodes the form that MarshalText returns. An error is a *[RangeError], which has
+// the column.
 func (r *Range) UnmarshalText(text []byte) error {
 	parsed, err := ParseRange(string(text))
 	if err != nil {
