@@ -15,9 +15,9 @@ import (
 const about = `A package directory has one lpbuild.yaml. It names the repositories, the packages whose builds get
 live patches, and the patches. "lpbuild init" writes the first one.
 
-The file is read strictly. An unknown or repeated key, a missing key, or a value of the wrong type is
-an error, and all errors are shown at once, with file, line and column. There is one document, without
-anchors and aliases. A text that looks like a number needs quotes.
+The file is read strictly. An unknown or repeated key, a missing key, or a value of the wrong type
+is an error, and all errors are shown at once, with file, line and column. There is one document,
+without anchors and aliases. A text that looks like a number needs quotes.
 
 Files are named relative to the package directory, and must be inside it: they become part of the
 source package, and "lpbuild build" has nothing else.`
@@ -27,9 +27,9 @@ var forms = []struct {
 	form buildmatrix.Form
 	text string
 }{
-	{buildmatrix.Range, `Comparisons of versions, separated by commas, all of which must hold: ">= 2.31-150300.9,
-< 2.38". The operators are <, <=, =, >=, > and !=. Versions are compared as RPM compares them. A version
-without a release stands for all its releases.`},
+	{buildmatrix.Range, `Comparisons of versions, separated by commas, all of which must hold:
+">= 2.31-150300.9, < 2.38". The operators are <, <=, =, >=, > and !=. Versions are compared as RPM
+compares them. A version without a release stands for all its releases.`},
 	{buildmatrix.AgeText, `A number and "days", "weeks", "months" or "years": "13 months".`},
 	{buildmatrix.File, `The name of a file in the package directory.`},
 }
