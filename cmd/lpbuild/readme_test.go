@@ -178,13 +178,51 @@ func TestCompare(t *testing.T) {
 	}
 }
 
-// TestReadme runs the commands of README.md as they stand there, one after another, in one shell of a machine of its own, on which
-// lpbuild's RPM is installed. The repository has the address that README.md gives it. What the commands print is what
-// README.md shows, and processes with two builds of the library say that it is true.
+// TestReadme runs the commands of README.md as they stand there, one after another, in one shell of a
+// machine of its own, in a directory that has what "make demo" leaves. What the commands print is what
+// README.md shows. The program that is patched is real, and says which code it runs.
 func TestReadme(t *testing.T) {
 	text, err := os.ReadFile("../../README.md")
 	check(t, err)
 	steps := readSteps(t, "README.md", string(text))
+	dir := enter(t, usePackages)
+	if dir == "" {
+		return
+	}
+	s := newSystem(t, dir, "machine")
+	check(t, unix.Mount("tmpfs", s.path("/tmp"), "tmpfs", 0, ""))
+	check(t, os.MkdirAll(s.path("/home/jane/bin"), 0o755))
+	s.copy(filepath.Join(dir, "packages/bin/lpbuild"), "/home/jane/bin/lpbuild")
+	check(t, os.CopyFS(s.path("/home/jane/demo-out/repository"), os.DirFS(filepath.Join(dir, "packages/repository"))))
+	sh := newShell(t, s)
+	for _, step := range steps {
+		sh.walk(t, "README.md", step)
+	}
+	if len(steps) < 15 {
+		t.Errorf("README.md has %d commands: are they still found?", len(steps))
+	}
+}
+
+// walk runs a step of a page, and wants what the page says that it prints.
+func (sh *shell) walk(t testing.TB, page string, step step) {
+	t.Helper()
+	printed, err := sh.run(step.command)
+	if err == nil {
+		err = compare(step.want, printed)
+	}
+	if err != nil {
+		t.Fatalf("%s:%d: %s\n%v\n%s", page, step.line, step.command, err, sh.complaints())
+	}
+}
+
+// TestWalkthrough runs the commands of docs/walkthrough.md as they stand there, one after another, in one shell of a machine of
+// its own, on which lpbuild's RPM is installed. The repository has the address that the page gives it. What the commands print is
+// what the page shows, and processes with two builds of the library say that it is true.
+func TestWalkthrough(t *testing.T) {
+	const page = "docs/walkthrough.md"
+	text, err := os.ReadFile("../../" + page)
+	check(t, err)
+	steps := readSteps(t, page, string(text))
 	dir := enter(t, usePackages)
 	if dir == "" {
 		return
@@ -195,27 +233,21 @@ func TestReadme(t *testing.T) {
 	say(all, saysNothing)
 	states := []string{saysFirst, saysSecond, saysNothing} // after each command that changes processes
 	for _, step := range steps {
-		printed, err := sh.run(step.command)
-		if err == nil {
-			err = compare(step.want, printed)
-		}
-		if err != nil {
-			t.Fatalf("README.md:%d: %s\n%v\n%s", step.line, step.command, err, sh.complaints())
-		}
+		sh.walk(t, page, step)
 		if strings.HasPrefix(step.command, "rpm -U ") || strings.HasPrefix(step.command, "lpbuild revert ") {
 			if len(states) == 0 {
-				t.Fatalf("README.md:%d: what becomes of the processes by this?", step.line)
+				t.Fatalf("%s:%d: what becomes of the processes by this?", page, step.line)
 			}
 			say(all, states[0])
 			states = states[1:]
 		}
 	}
 	if len(states) > 0 {
-		t.Errorf("README.md does not come to %q", states)
+		t.Errorf("%s does not come to %q", page, states)
 	}
 }
 
-// newReader makes the machine of somebody who reads README.md.
+// newReader makes the machine of somebody who reads docs/walkthrough.md.
 func newReader(t testing.TB, dir string) *scratch {
 	t.Helper()
 	s := newSystem(t, dir, "machine")

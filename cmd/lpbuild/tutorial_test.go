@@ -31,13 +31,7 @@ func TestTutorial(t *testing.T) {
 	installTools(t, s, dir)
 	sh := newShell(t, s)
 	for _, step := range steps {
-		printed, err := sh.run(step.command)
-		if err == nil {
-			err = compare(step.want, printed)
-		}
-		if err != nil {
-			t.Fatalf("tutorial.md:%d: %s\n%v\n%s", step.line, step.command, err, sh.complaints())
-		}
+		sh.walk(t, "docs/tutorial.md", step)
 	}
 	if n := strings.Count(string(text), "\n## "); len(steps) < 3*n {
 		t.Errorf("%d steps in %d sections: are the blocks still found?", len(steps), n)
