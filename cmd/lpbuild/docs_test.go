@@ -11,6 +11,8 @@ import (
 	"testing"
 
 	"github.com/spf13/cobra"
+
+	"github.com/lpbuild/lpbuild/internal/ulpcli"
 )
 
 // readPages returns the text of each page of the documentation, by its path from the repository's top.
@@ -156,7 +158,7 @@ func commandsOf(text string) [][]string {
 
 // wrongCommand returns what is wrong with a command line: a command or a flag that there is not.
 func wrongCommand(root *cobra.Command, args []string) string {
-	found, rest, err := root.Find(ulpCommandFirst(root, args))
+	found, rest, err := root.Find(ulpcli.CommandFirst(root, args))
 	if err != nil {
 		return err.Error()
 	}

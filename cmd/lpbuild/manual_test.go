@@ -3,7 +3,6 @@ package main
 import (
 	"bytes"
 	"io"
-	"io/fs"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -101,17 +100,21 @@ func TestVariablesAreDocumented(t *testing.T) {
 	for arch := range strings.FieldsSeq("X86_64 PPC64LE AARCH64") {
 		found = append(found, "LPBUILD_CC_"+arch)
 	}
-	for _, dir := range []string{".", "../../pkg"} {
-		check(t, filepath.WalkDir(dir, func(path string, _ fs.DirEntry, err error) error {
-			if err != nil || !strings.HasSuffix(path, ".go") || strings.HasSuffix(path, "_test.go") {
-				return err
+	out, err := exec.CommandContext(t.Context(), "go", "list", "-deps", "-f", "{{if .Module}}{{if .Module.Main}}{{.Dir}}{{end}}{{end}}", ".").Output()
+	check(t, err)
+	for dir := range strings.FieldsSeq(string(out)) {
+		names, err := filepath.Glob(filepath.Join(dir, "*.go"))
+		check(t, err)
+		for _, name := range names {
+			if strings.HasSuffix(name, "_test.go") {
+				continue
 			}
-			text, err := os.ReadFile(path)
+			text, err := os.ReadFile(name)
+			check(t, err)
 			for _, m := range asked.FindAllStringSubmatch(string(text), -1) {
 				found = append(found, m[1]+m[2]+m[3])
 			}
-			return err
-		}))
+		}
 	}
 	var listed []string
 	for _, m := range console.Environment {
