@@ -12,6 +12,7 @@ import (
 	"github.com/lpbuild/lpbuild/internal/console"
 	"github.com/lpbuild/lpbuild/internal/program"
 	"github.com/lpbuild/lpbuild/pkg/buildmatrix"
+	"github.com/lpbuild/lpbuild/pkg/diag"
 	"github.com/lpbuild/lpbuild/pkg/download"
 	"github.com/lpbuild/lpbuild/pkg/progress"
 	"github.com/lpbuild/lpbuild/pkg/ulp"
@@ -127,6 +128,7 @@ that LPBUILD_CC_<ARCH> names.` + console.Exits(map[int]string{console.ExitError:
 		},
 	}
 	o.addFlags(cmd)
+	completeArch(cmd, g)
 	return cmd
 }
 
@@ -272,19 +274,19 @@ func printRefused(s *console.Console, r *buildmatrix.Report) {
 		if c.Status == buildmatrix.Built {
 			continue
 		}
-		var text strings.Builder
+		var own []buildmatrix.Reason
 		for _, reason := range c.Reasons {
 			switch said := gist(c, reason); {
 			case len(patches[said]) == 1:
-				text.WriteString(shown(reason))
+				own = append(own, reason)
 			case reason.Code == "compiler":
 				groups.add(c, said, shown(reason))
 			default:
 				groups.add(c, said, shown(buildmatrix.Reason{Message: reason.Message, Hint: reason.Hint}))
 			}
 		}
-		if text.Len() > 0 || len(c.Reasons) == 0 {
-			groups.add(c, c.Patch, text.String())
+		if len(own) > 0 || len(c.Reasons) == 0 {
+			groups.add(c, c.Patch, shownAll(own))
 		}
 	}
 	s.Finish()
@@ -377,6 +379,9 @@ func printNotes(s *console.Console, r *buildmatrix.Report) {
 		for _, n := range c.Notes {
 			name, rest := aboutFunction(n.Message)
 			key := c.Patch + "\x00" + rest + "\x00" + n.Hint
+			if name == "" {
+				key = n.Code + "\x00" + rest + "\x00" + n.Hint // about containers, of whatever patch
+			}
 			if _, why, accepted := strings.Cut(n.Message, buildmatrix.Accepted); accepted {
 				key = n.Code + "\x00" + why
 			}
@@ -400,7 +405,7 @@ func printNotes(s *console.Console, r *buildmatrix.Report) {
 		if more := len(about.patches) - maxNoted; more > 0 {
 			of += fmt.Sprintf(" and %d more", more)
 		}
-		fmt.Fprintf(s.Err, "note, of %s: %s: ", console.Plural(len(about.containers), "container"), of)
+		fmt.Fprintf(s.Err, "note: %s (%s): ", of, console.Plural(len(about.containers), "container"))
 		name, rest := aboutFunction(about.first)
 		switch n := len(about.messages); {
 		case n > 1 && n == len(about.functions) && len(about.patches) == 1:
@@ -426,6 +431,19 @@ func aboutFunction(message string) (name, rest string) {
 		}
 	}
 	return "", message
+}
+
+// shownAll returns reasons one below the other. Several with the same hint have it once.
+func shownAll(reasons []buildmatrix.Reason) string {
+	var b strings.Builder
+	for i, reason := range reasons {
+		text := shown(reason)
+		if i+1 < len(reasons) && reason.Hint != "" && reasons[i+1].Hint == reason.Hint {
+			text = strings.TrimSuffix(text, "  hint: "+diag.Printable(reason.Hint)+"\n")
+		}
+		b.WriteString(text)
+	}
+	return b.String()
 }
 
 func shown(reason buildmatrix.Reason) string {

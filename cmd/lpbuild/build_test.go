@@ -53,9 +53,40 @@ func TestNotesOnce(t *testing.T) {
 	}
 	var out bytes.Buffer
 	printNotes(&console.Console{Err: &out}, &buildmatrix.Report{Cells: []buildmatrix.CellInfo{cell("1.so"), cell("2.so")}})
-	want := "note, of 2 containers: a.in: \"one\" (as \"two\", \"three\") cannot be replaced by the native engine\n  hint: say so\n" +
-		"note, of 2 containers: a.in: something else\n"
+	want := "note: a.in (2 containers): \"one\" (as \"two\", \"three\") cannot be replaced by the native engine\n  hint: say so\n" +
+		"note: a.in (2 containers): something else\n"
 	if out.String() != want {
+		t.Errorf("got\n%swant\n%s", out.String(), want)
+	}
+}
+
+// TestRefusedHintsOnce checks that reasons in a row with the same hint have it once.
+func TestRefusedHintsOnce(t *testing.T) {
+	var reasons []buildmatrix.Reason
+	for _, name := range []string{"one", "two"} {
+		message := name + " has no NOPs"
+		reasons = append(reasons, buildmatrix.Reason{Code: "no-nops", Message: message, Hint: "use entries: any",
+			Shown: "a.in:3:1: error: " + message + "\n  hint: use entries: any\n"})
+	}
+	var out bytes.Buffer
+	printRefused(&console.Console{Err: &out}, &buildmatrix.Report{Cells: []buildmatrix.CellInfo{
+		{Status: buildmatrix.Refused, Patch: "a.in", Arch: "x86_64", Reasons: reasons}}})
+	want := "refused a.in for x86_64:\na.in:3:1: error: one has no NOPs\na.in:3:1: error: two has no NOPs\n  hint: use entries: any\n"
+	if out.String() != want {
+		t.Errorf("got\n%swant\n%s", out.String(), want)
+	}
+}
+
+// TestNotesOncePerRun checks that a note that names no function is printed once for all patches.
+func TestNotesOncePerRun(t *testing.T) {
+	var cells []buildmatrix.CellInfo
+	for _, patch := range []string{"a.in", "b.in"} {
+		cells = append(cells, buildmatrix.CellInfo{Status: buildmatrix.Built, Patch: patch, Arch: "ppc64le", Container: patch + ".so",
+			Notes: []buildmatrix.Reason{{Code: "architecture", Message: "the native engine is for x86_64 only"}}})
+	}
+	var out bytes.Buffer
+	printNotes(&console.Console{Err: &out}, &buildmatrix.Report{Cells: cells})
+	if want := "note: a.in, b.in (2 containers): the native engine is for x86_64 only\n"; out.String() != want {
 		t.Errorf("got\n%swant\n%s", out.String(), want)
 	}
 }

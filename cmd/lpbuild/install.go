@@ -63,6 +63,7 @@ does this for all packages.` + console.Exits(nil, console.ExitError, console.Exi
 	}
 	cmd.Flags().StringVar(&root, "root", "", "`DIR` install below this directory (%{buildroot})")
 	cmd.Flags().StringSliceVar(&arch, "arch", nil, "`ARCH,...` install only these architectures (default: all of lpbuild.yaml)")
+	completeArch(cmd, g)
 	cmd.Flags().StringVar(&engine, "engine", "", "`PATH` install this program at PATH below the root, and no containers")
 	cmd.Flags().StringVar(&units, "units", "", "`DIR` with --engine: install systemd units in this directory below the root")
 	return cmd

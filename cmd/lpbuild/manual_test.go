@@ -2,9 +2,11 @@ package main
 
 import (
 	"bytes"
+	"fmt"
 	"io"
 	"os"
 	"os/exec"
+	"os/user"
 	"path/filepath"
 	"regexp"
 	"slices"
@@ -208,15 +210,79 @@ func TestCompletions(t *testing.T) {
 		}
 	}
 	for typed, want := range map[string]string{
-		"dis": "dist\n:4\n", "build ": ":4\n", "trigger ": ":0\n", "trigger --engine ": "auto\npulp\nnative\n:4\n", "init --arch ": "x86_64\nppc64le\naarch64\n:4\n",
-		"hook install --engine ": "auto\npulp\nnative\n:4\n", "install --engine ": ":0\n", "revert --entries ": "nops\nany\n:4\n", "ulp dump ": ":0\n",
-	} { // :4 is that no files may come there
-		var out bytes.Buffer
-		run(append([]string{"__completeNoDesc"}, strings.Split(typed, " ")...), &console.Console{Out: &out, Err: io.Discard})
-		if got := out.String(); got != want {
+		"dis": "dist\n:4\n", "build ": ":4\n", "trigger ": "so\n:8\n", "trigger --engine ": "auto\npulp\nnative\n:4\n",
+		"init --arch ": "x86_64\nppc64le\naarch64\n:4\n", "hook install --engine ": "auto\npulp\nnative\n:4\n",
+		"install --engine ": ":0\n", "revert --entries ": "nops\nany\n:4\n", "trigger --consistency ": "none\nfunctions\n:4\n",
+		"trigger --seccomp ": "obey\nsuspend\n:4\n", "ulp packer --unwinding ": "any\nnone\n:4\n", "ulp dump ": "so\n:8\n",
+		"ulp check ": "so\n:8\n", "ulp trigger ": "so\n:8\n", "ulp packer ": "dsc\nin\n:8\n", "ulp packer -l ": "so\n:8\n",
+		"ulp post ": ":0\n", "ulp set_patchable ": "enable\ndisable\n:4\n", "ulp set_patchable enable ": ":4\n",
+		"ulp patches --color ": "yes\nno\nauto\n:4\n", "init ": ":16\n", "init --import ": ":16\n", "init --key ": ":0\n",
+		"build -C ": ":16\n", "build --jobs ": ":4\n", "dist --obs ": ":16\n", "changes add ": ":4\n", "status ": ":4\n",
+		"version --": "--json\n--help\n:4\n", "clean --q": "--quiet\n:4\n", "trigger --di": ":4\n", "clean --di": "--dir\n:4\n",
+	} { // :4 is that no files may come there, :8 that they have one of these suffixes, :16 that they are directories
+		if got := completed(strings.Split(typed, " ")...); got != want {
 			t.Errorf("%q is completed as %q, want %q", typed, got, want)
 		}
 	}
+}
+
+// TestCompletionOfPackage checks that --arch offers what lpbuild.yaml has.
+func TestCompletionOfPackage(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "lp")
+	if code := run([]string{"init", dir, "--arch", "ppc64le", "--unsigned", "--repository", "/nowhere"}, rootForTest()); code != 0 {
+		t.Fatalf("init: exit code %d, want 0", code)
+	}
+	for _, words := range [][]string{{"build"}, {"install"}} {
+		if got, want := completed("-C", dir, words[0], "--arch", ""), "ppc64le\n:4\n"; got != want {
+			t.Errorf("%s --arch is completed as %q, want %q", words, got, want)
+		}
+	}
+}
+
+// TestCompletionOfProcesses checks that -p offers names of running processes, or their numbers once a
+// digit is typed, and -u their users.
+func TestCompletionOfProcesses(t *testing.T) {
+	sleep, err := exec.LookPath("sleep")
+	if err != nil {
+		t.Fatal(err)
+	}
+	name := filepath.Join(t.TempDir(), "lpbuild-complete")
+	data, err := os.ReadFile(sleep)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(name, data, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	cmd := exec.CommandContext(t.Context(), name, "60")
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	defer func() {
+		_ = cmd.Process.Kill()
+		_ = cmd.Wait()
+	}()
+	me, err := user.Current()
+	if err != nil {
+		t.Fatal(err)
+	}
+	pid := fmt.Sprint(cmd.Process.Pid)
+	for _, tc := range []struct{ words, want string }{
+		{"trigger -p ", "lpbuild-complete\n"}, {"status -p ", "lpbuild-complete\n"}, {"ulp check -p ", pid + "\n"},
+		{"hook install -p ", "lpbuild-complete\n"}, {"revert -p " + pid[:1], pid + "\n"}, {"trigger -u ", me.Username + "\n"},
+		{"ulp patches -u ", me.Username + "\n"},
+	} {
+		if got := completed(strings.Split(tc.words, " ")...); !strings.Contains("\n"+got, "\n"+tc.want) || !strings.HasSuffix(got, ":4\n") {
+			t.Errorf("%q is completed as %q, want %q among them, and no files", tc.words, got, tc.want)
+		}
+	}
+}
+
+// completed returns what the program answers to a shell that has these words.
+func completed(words ...string) string {
+	var out bytes.Buffer
+	run(append([]string{"__completeNoDesc"}, words...), &console.Console{Out: &out, Err: io.Discard})
+	return out.String()
 }
 
 // TestVersion wants one line for a person, and more for a program.

@@ -78,7 +78,7 @@ func (p *Program) Run(args []string, s *Console) int {
 		args = p.Before(root, args)
 	}
 	if len(args) > 0 && (args[0] == cobra.ShellCompRequestCmd || args[0] == cobra.ShellCompNoDescRequestCmd) {
-		complete(root)
+		complete(root, args[1:])
 		plainUsage(root)
 	}
 	root.SetArgs(args)

@@ -39,6 +39,7 @@ func (o *hookOptions) addFlags(cmd *cobra.Command) {
 	flags.DurationVar(&o.deadline, "deadline", hook.DefaultDeadline,
 		"`DURATION` let the scriptlet go on after this time, whatever processes do")
 	flags.StringVarP(&o.process, "process", "p", "", ProcessUsage)
+	CompleteProcesses(cmd)
 	flags.BoolVarP(&o.dryRun, "dry-run", "n", false, "show what would be done; stop no process")
 	flags.BoolVar(&o.worker, "worker", false, "do it in this process, without a guard that keeps the deadline")
 	_ = flags.MarkHidden("worker") // the flag is there

@@ -15,6 +15,7 @@ import (
 
 	"github.com/lpbuild/lpbuild/internal/console"
 	"github.com/lpbuild/lpbuild/pkg/engine"
+	"github.com/lpbuild/lpbuild/pkg/engine/process"
 	"github.com/lpbuild/lpbuild/pkg/engine/tracer"
 )
 
@@ -59,6 +60,7 @@ EXIT STATUS
 	flags.StringVarP(&o.process, "process", "p", "", ProcessUsage)
 	flags.StringVarP(&o.user, "user", "u", "", UserUsage)
 	flags.BoolVarP(&o.all, "all", "a", false, "also list all other processes")
+	CompleteProcesses(cmd)
 	o.addFlags(cmd)
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error { return o.run(cmd.Context(), cmd.CommandPath(), s) }
 	return cmd
@@ -82,6 +84,9 @@ func (o *statusOptions) run(ctx context.Context, command string, s *console.Cons
 		missing = mustMatch(ctx, selector, o.process, o.user)
 	}
 	var shown []*engine.Survey
+	if p := unpatchable(ctx, selector.PID); p != nil && len(list) == 0 {
+		shown = append(shown, p)
+	}
 	for _, p := range list {
 		if onlyStock := p.Stock && len(p.Elsewhere)+len(p.Kept)+len(p.Probes)+p.Left.Mappings == 0; onlyStock && !o.all && selector.PID == 0 {
 			continue
@@ -101,6 +106,26 @@ func (o *statusOptions) run(ctx context.Context, command string, s *console.Cons
 		printStatus(s, shown, countAll(list), denied)
 	}
 	return missing
+}
+
+// unpatchable describes a process that runs no program, and therefore is in no survey; nil if it does
+// run one, or if pid is 0.
+func unpatchable(ctx context.Context, pid int) *engine.Survey {
+	if pid == 0 {
+		return nil
+	}
+	p, err := process.Look(ctx, pid, process.Options{})
+	switch {
+	case err != nil: // which the survey has reported
+		return nil
+	case p.Kernel:
+		err = errors.New("a kernel thread, which runs no program")
+	case !p.Alive():
+		err = errors.New("a zombie: it has ended, and its parent has not waited for it")
+	default:
+		return nil
+	}
+	return &engine.Survey{PID: p.PID, Name: p.Name, ShortName: p.Name, UID: p.UID.Real, Disabled: err}
 }
 
 type statusJSON struct {

@@ -178,6 +178,7 @@ Changes that root makes are logged where "lpbuild hook" logs: in the journal (lp
 	}
 	o.addFlags(cmd)
 	cmd.Flags().BoolVar(&o.replace, "replace", false, "revert other live patches of the same libraries under the same stop")
+	CompleteProcesses(cmd)
 	cmd.RunE = func(cmd *cobra.Command, args []string) error { return o.run(cmd, s, args, false) }
 	return cmd
 }
@@ -203,6 +204,7 @@ memory that is not in use. A second run frees this memory where it finds nothing
 	o.addFlags(cmd)
 	cmd.Flags().BoolVar(&o.leftovers, "leftovers", false, "free memory that nothing uses: of killed engines, and of reverted live patches")
 	cmd.Flags().StringVar(&o.all, "all", "", "`LIBRARY` revert all live patches of this library, such as libc.so.6")
+	CompleteProcesses(cmd)
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		switch {
 		case o.leftovers && (o.all != "" || len(args) > 0):

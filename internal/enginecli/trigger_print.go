@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"errors"
 	"fmt"
+	"math"
 	"os"
 	"slices"
 	"strings"
@@ -28,6 +29,7 @@ type livePrinter struct {
 	remain  []string // privileged processes that were not patched, the first few
 	skipped bool     // the one process was skipped
 	hints   []string
+	remarks remarks // printed in the end, since many processes may have one
 }
 
 // files says which files are no live patches.
@@ -58,21 +60,43 @@ func (p *livePrinter) report(r *engine.Report) {
 	if r.Status == engine.Skipped && !p.one && !p.o.verbose && !unwanted(r) {
 		return
 	}
-	head := fmt.Sprintf("%s (%d)", cmp.Or(console.PrintableLine(r.Name), "?"), r.PID)
+	name := cmp.Or(console.PrintableLine(r.Name), "?")
 	if r.Err != nil {
-		p.line(&engine.Result{Step: engine.Step{Kind: engine.Apply}, Status: r.Status, Err: r.Err}, r.PID, head, 0)
+		p.remark(engine.Result{Step: engine.Step{Kind: engine.Apply}, Status: r.Status, Err: r.Err}, r.PID, name, nil)
 		return
 	}
 	if r.Note != "" && !p.s.Quiet {
-		p.s.Print("%-13s %s: %s\n", "note", head, console.PrintableLine(r.Note))
+		p.remarks.add(fmt.Sprintf("%-13s", "note"), name, r.PID, "", console.PrintableLine(r.Note))
 	}
 	for i, result := range r.Results {
-		stop := time.Duration(0)
-		if i == len(r.Results)-1 {
-			stop = r.Stop
+		switch {
+		case result.Err == nil && i == len(r.Results)-1:
+			p.line(&result, r.PID, name, r.Stop)
+		case result.Err == nil:
+			p.line(&result, r.PID, name, 0)
+		case !slices.ContainsFunc(r.Results[:i], func(other engine.Result) bool { return alike(other, result) }):
+			p.remark(result, r.PID, name, r.Results[i+1:])
 		}
-		p.line(&result, r.PID, head, stop)
 	}
+}
+
+// alike reports whether two results of a process have the same status for the same reason.
+func alike(a, b engine.Result) bool {
+	return a.Status == b.Status && a.Err != nil && b.Err != nil && a.Err.Error() == b.Err.Error()
+}
+
+// remark notes a result that has a reason, with the later results of the process that have the same.
+func (p *livePrinter) remark(r engine.Result, pid int, name string, later []engine.Result) {
+	if p.s.Quiet && r.Status != engine.Failed {
+		return
+	}
+	files := []string{what(&r)}
+	for _, other := range later {
+		if file := what(&other); alike(r, other) && !slices.Contains(files, file) {
+			files = append(files, file)
+		}
+	}
+	p.remarks.add(p.status(&r), name, pid, strings.Join(files, ", "), unnamed(pid, r.Err))
 }
 
 // unwanted says whether a process was skipped although a file is for it, or may be, which a person wants to know.
@@ -100,20 +124,22 @@ func what(r *engine.Result) string {
 	return console.PrintableLine(r.File)
 }
 
-// line prints one result: status, process, file, and why or how long the process stood still.
-func (p *livePrinter) line(r *engine.Result, pid int, head string, stop time.Duration) {
+// status is the first column of a line.
+func (p *livePrinter) status(r *engine.Result) string {
+	word, color := p.word(r.Status, p.revert || r.Kind == engine.RevertAll)
+	return console.Paint(console.IsTerminal(p.s.Out) && p.s.Color, color, fmt.Sprintf("%-13s", word))
+}
+
+// line prints a result without a reason: status, process, file, and how long the process was stopped.
+func (p *livePrinter) line(r *engine.Result, pid int, name string, stop time.Duration) {
 	if p.s.Quiet && r.Status != engine.Failed {
 		return
 	}
-	word, color := p.word(r.Status, p.revert || r.Kind == engine.RevertAll)
-	line := console.Paint(console.IsTerminal(p.s.Out) && p.s.Color, color, fmt.Sprintf("%-13s", word)) + " " + head
+	line := fmt.Sprintf("%s %s (%d)", p.status(r), name, pid)
 	if file := what(r); file != "" {
 		line += " " + file
 	}
-	switch {
-	case r.Err != nil:
-		line += ": " + unnamed(pid, r.Err)
-	case stop > 0:
+	if stop > 0 {
 		line += " (" + diag.Duration(stop) + ")"
 	}
 	p.s.Print("%s\n", line)
@@ -186,7 +212,16 @@ func (p *livePrinter) finish(sum engine.Summary, complete bool) error {
 		if err := p.s.PrintJSON(newRunJSON(p.list, sum, p.bad, p.o.dryRun, complete)); err != nil {
 			return err
 		}
-	} else if !p.s.Quiet {
+	} else {
+		most := maxRemarked
+		if p.o.verbose {
+			most = math.MaxInt
+		}
+		for _, line := range p.remarks.lines(most) {
+			p.s.Print("%s\n", line)
+		}
+	}
+	if !p.s.JSON && !p.s.Quiet {
 		p.summary(sum)
 		for _, h := range p.hints {
 			if sum.Failed > 0 || p.one {
@@ -262,6 +297,9 @@ func pluralRuns(n int) string {
 	}
 	return console.Plural(n, "process") + " run"
 }
+
+// maxRemarked is how many processes a remark names without -v.
+const maxRemarked = 20
 
 // maxRemain is how many privileged processes are named once more, after all others.
 const maxRemain = 10

@@ -28,7 +28,7 @@ EXIT STATUS
   255  unknown: no such process, no libpulp.so in it, or the live patch is not for the process`,
 		Example: "  lpbuild ulp check -p 4711 libc_livepatch1.so",
 	}
-	cmd.Flags().StringVarP(&o.process, "process", "p", "", "`PID` the process")
+	o.addPID(cmd)
 	return u.processCommand(cmd, oneFile, func(cmd *cobra.Command, args []string) error {
 		return u.runCheck(cmd.Context(), &o, args[0])
 	})
@@ -86,7 +86,7 @@ could not be loaded. The process is not stopped. On a terminal, control characte
 otherwise the bytes are printed as they are.` + ulpExitHelp,
 		Example: "  lpbuild ulp messages -p 4711",
 	}
-	cmd.Flags().StringVarP(&o.process, "process", "p", "", "`PID` the process")
+	o.addPID(cmd)
 	return u.processCommand(cmd, func(args []string) error {
 		switch {
 		case len(args) > 0:

@@ -37,10 +37,17 @@ type processOptions struct {
 	color         string
 }
 
+// addPID adds -p for a command that is about one process.
+func (o *processOptions) addPID(cmd *cobra.Command) {
+	cmd.Flags().StringVarP(&o.process, "process", "p", "", "`PID` the process")
+	_ = cmd.RegisterFlagCompletionFunc("process", enginecli.CompletePID) // the flag is there
+}
+
 func (o *processOptions) addSelector(cmd *cobra.Command) {
 	cmd.Flags().StringVarP(&o.process, "process", "p", "", enginecli.ProcessUsage)
 	cmd.Flags().StringVarP(&o.user, "user", "u", "", enginecli.UserUsage)
 	cmd.Flags().BoolVar(&o.noThreads, "disable-threading", false, "work on one process at a time")
+	enginecli.CompleteProcesses(cmd)
 }
 
 func (o *processOptions) addRetries(cmd *cobra.Command) {

@@ -56,6 +56,7 @@ EXIT STATUS
 	o.addColor(cmd)
 	flags.BoolVar(&o.revert, "revert", false, "revert the live patch")
 	flags.StringVar(&o.revertAll, "revert-all", "", "`LIB` first revert all live patches of this library; \"target\" is the target of the live patch")
+	enginecli.CompleteProcesses(cmd)
 	flags.BoolVar(&o.recursive, "recursive", false, "also match the wildcard in subdirectories")
 	flags.StringVar(&o.timeout, "timeout", "200", "`SECONDS` wait this long for libpulp.so in a process")
 	flags.BoolVar(&o.noSummary, "disable-summarization", false, "print a line for each live patch and process")

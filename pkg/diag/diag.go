@@ -122,7 +122,12 @@ func (l List) Err() error {
 func Render(err error, color bool) string {
 	if list, ok := errors.AsType[List](err); ok {
 		var b strings.Builder
-		for _, d := range list {
+		for i, d := range list {
+			if i+1 < len(list) && list[i+1].Hint == d.Hint {
+				alone := *d
+				alone.Hint = "" // it stands below the last of the findings that have it
+				d = &alone
+			}
 			b.WriteString(d.Render(color))
 		}
 		return b.String()
