@@ -24,11 +24,13 @@ var silent = struct {
 	tasks map[int]bool
 }{tasks: map[int]bool{}}
 
-// silentMost and silentLeast are how long to wait for a task that does not answer: the first of a question, and
-// each after many others.
+// silentMost and silentLeast are how long to wait for a task that does not answer and that the kernel says is asleep: the
+// first of a question, and each after many others. silentAwake is how many times as long to wait for one that is awake: it may
+// be busy with its exec, or it is this process that gets no CPU.
 const (
-	silentMost  = 20 * time.Millisecond
-	silentLeast = time.Millisecond
+	silentMost  = 50 * time.Millisecond
+	silentLeast = 2 * time.Millisecond
+	silentAwake = 50
 )
 
 // comparer asks the kernel about tasks on a goroutine of its own, which is left behind by the one that waits for it if a
@@ -51,21 +53,45 @@ func (c *comparer) ask(wait time.Duration, f func()) bool {
 	}()
 	ticker := time.NewTicker(wait)
 	defer ticker.Stop()
-	for before := -1; ; {
+	for before, same := -1, 0; ; {
 		select {
 		case <-done:
 			return true
 		case <-ticker.C:
 		}
 		silent.mu.Lock()
-		if c.task != 0 && c.calls == before {
-			c.left, silent.tasks[c.task] = true, true
-			silent.mu.Unlock()
+		task, calls := c.task, c.calls
+		silent.mu.Unlock()
+		if task == 0 || calls != before {
+			before, same = calls, 0
+			continue
+		}
+		if same++; (sleeps(task) || same >= silentAwake) && c.leave(calls) {
 			return false
 		}
-		before = c.calls
-		silent.mu.Unlock()
 	}
+}
+
+// leave leaves the goroutine behind, if it is still at the same call.
+func (c *comparer) leave(calls int) bool {
+	silent.mu.Lock()
+	defer silent.mu.Unlock()
+	if c.task == 0 || c.calls != calls {
+		return false
+	}
+	c.left, silent.tasks[c.task] = true, true
+	return true
+}
+
+// sleeps reports whether a task waits in the kernel for what no signal interrupts, as within exec. To ask that waits for nobody.
+func sleeps(task int) bool {
+	d, err := openDir(procRoot, task)
+	if err != nil {
+		return false
+	}
+	defer d.Close()
+	s, err := d.Status(0)
+	return err == nil && State(s.State) == DiskSleep
 }
 
 // call runs f, which asks the kernel about a task and may wait for it. A task that is silent is not asked, and unknown.

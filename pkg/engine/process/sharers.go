@@ -200,19 +200,12 @@ func sharesStill(pid, tid, other int) (bool, error) {
 	if !taken(other) || differ(other, tid) {
 		return false, nil
 	}
-	d, err := openDir(procRoot, other)
-	if err != nil {
-		return false, nil // it has ended, or is another user's
+	if !sleeps(other) {
+		return sameMemory(other, tid) && !isThread(pid, other), nil
 	}
-	defer d.Close()
-	s, err := d.Status(0)
-	same := false
-	if err == nil && State(s.State) == DiskSleep { // in exec, or only after vfork
-		if same, err = sameMemoryWithin(silentLeast, tid, other); errors.Is(err, ErrSilent) {
-			return false, fmt.Errorf("process %d: %w", other, err)
-		}
-	} else {
-		same = sameMemory(other, tid)
+	same, err := sameMemoryWithin(silentLeast, tid, other) // it is within exec, or only a parent after vfork
+	if errors.Is(err, ErrSilent) {
+		return false, fmt.Errorf("process %d: %w", other, err)
 	}
 	return same && !isThread(pid, other), nil
 }
