@@ -1,18 +1,18 @@
 /*
- * The replacement for malloc: a block of memory that says who made it.
+ * The replacement for malloc: it writes a text into each new block of memory.
  *
- * A real live patch has the fixed function here, copied from the fixed source together with the static functions and
- * types that it needs. What it only reads or writes in the running library it reaches through a reference in the
- * description (#variable:pointer) instead of a copy.
+ * A real live patch has the fixed function here, copied from the fixed source together with the
+ * static functions and types that it needs. It reaches the running library's own variables through
+ * references in the description (#variable:pointer), and does not copy them.
  *
- * A replacement calls the function that it replaces through a pointer, which is defined outside of functions and without
- * static, and which lpbuild fills in:
+ * A replacement calls the function that it replaces through a pointer, which lpbuild fills in. The
+ * pointer is defined outside of functions and without static:
  *
  *     void *(*lpbuild_original_malloc)(size_t);
  *     ...
  *     block = lpbuild_original_malloc(size);
  *
- * That runs the library's own code, never that of an earlier live patch.
+ * The call runs the library's own code, never that of an earlier live patch.
  */
 #include <stddef.h>
 #include <string.h>

@@ -1,13 +1,14 @@
 /*
- * Shows the live patch at work: prints what a fresh block of memory holds, ten times a second, until it is ended or has
- * done so as often as its argument says. Before the patch the block is empty, afterwards it says "glibc-livepatch".
+ * Shows the live patch at work: prints ten times a second whether a new block of memory contains
+ * the text "glibc-livepatch", as it does once the patch is applied. The optional argument is the
+ * number of rounds.
  */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
-/* The compiler must not know the function: it would leave the call out. */
+/* The compiler must not know the function, or it would optimize the call away. */
 static void *(*volatile allocate)(size_t) = malloc;
 
 int main(int argc, char **argv)
