@@ -28,8 +28,9 @@ func newRoot(s *console.Console) *cobra.Command {
 	root := console.RootCommand(s, &cobra.Command{
 		Use:   program.Name(),
 		Short: "Apply userspace live patches to running processes",
-		Long: "lpbuild-engine applies userspace live patches to running processes, takes them out, and shows what is applied." +
-			console.Exits(nil, console.ExitError, console.ExitUnsupported, console.ExitInterrupted),
+		Long: "lpbuild-engine applies userspace live patches to running processes, reverts them, and shows which\n" +
+			"are applied." +
+			console.Exits(nil, console.ExitError, console.ExitInterrupted),
 		Example: "  lpbuild-engine trigger '/usr/lib64/glibc-livepatches/0.3/*.so'\n  lpbuild-engine status",
 	})
 	console.AddGroup(root, "processes", "Running processes:", enginecli.NewTrigger(s), enginecli.NewRevert(s), enginecli.NewStatus(s))

@@ -40,7 +40,28 @@ func FinishRoot(root *cobra.Command) {
 	describeCompletion(root)
 	wrapUsage(root)
 	knowTopics(root)
+	nameProgram(root)
 }
+
+// nameProgram makes the help of commands that several programs have call them by the name of this one.
+func nameProgram(root *cobra.Command) {
+	if root.Name() == engineersProgram {
+		return
+	}
+	var names []string
+	for _, c := range root.Commands() {
+		for _, before := range []string{" ", `"`} {
+			names = append(names, before+engineersProgram+" "+c.Name(), before+root.Name()+" "+c.Name())
+		}
+	}
+	own := strings.NewReplacer(names...)
+	for _, c := range commandsBelow(root) {
+		c.Long, c.Example = own.Replace(c.Long), own.Replace(c.Example)
+	}
+}
+
+// engineersProgram is what texts call the program.
+const engineersProgram = "lpbuild"
 
 // AddGroup adds commands to parent, below a title of their own. --help lists them in this order.
 func AddGroup(parent *cobra.Command, id, title string, commands ...*cobra.Command) {
@@ -59,9 +80,9 @@ func describeCompletion(root *cobra.Command) {
 		return
 	}
 	c.Short = "Print the completion script for a shell"
-	c.Long = "Prints the script that makes a shell complete the commands, flags and values of lpbuild.\n" +
-		"lpbuild's RPM installs these scripts."
-	c.Example = "  lpbuild completion bash --help\n  . <(lpbuild completion bash)"
+	c.Long = "Prints the script that makes a shell complete commands, flags and values.\n" +
+		"The RPM package installs these scripts."
+	c.Example = "  . <( lpbuild completion bash)"
 	c.Args, c.RunE = NoArguments, func(cmd *cobra.Command, _ []string) error { return cmd.Help() }
 	for _, sub := range c.Commands() {
 		sub.Short = "Print the completion script for " + sub.Name()
@@ -78,7 +99,7 @@ func knowTopics(root *cobra.Command) {
 	}
 	help.Short = "Show the help of a command"
 	help.Long = "Shows the help of a command, as its flag --help does."
-	help.Use, help.Example = "help [COMMAND]", "  lpbuild help build\n  lpbuild help ulp trigger"
+	help.Use, help.Example = "help [COMMAND]", "  lpbuild help status\n  lpbuild help ulp trigger"
 	help.Run = nil
 	help.RunE = func(_ *cobra.Command, args []string) error {
 		topic, rest, err := root.Find(args)

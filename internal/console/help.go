@@ -98,7 +98,7 @@ func printCommands(cmd *cobra.Command, group *cobra.Group, w io.Writer) {
 	title := "\n" + group.Title + "\n"
 	for _, c := range cmd.Commands() {
 		if c.GroupID == group.ID && c.IsAvailableCommand() || c.Name() == "help" && c.GroupID == group.ID {
-			fmt.Fprintf(w, "%s  %-*s %s\n", title, cmd.NamePadding(), c.Name(), c.Short)
+			fmt.Fprintf(w, "%s  %-*s %s\n", title, c.NamePadding(), c.Name(), c.Short)
 			title = ""
 		}
 	}

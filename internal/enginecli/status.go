@@ -47,7 +47,8 @@ Probes at the beginning of functions are listed: uprobes, by name where tracefs 
 breakpoints of debuggers. Such a function cannot be patched until its probe is removed.
 
 The command only reads. It stops no process, and seccomp filters can only be read while a process
-is stopped: a process with such filters is shown as unknown, as by "lpbuild trigger --dry-run".
+is stopped: a process with such filters is shown as unknown, as it is by "lpbuild trigger
+--dry-run".
 
 EXIT STATUS
   0    success

@@ -166,8 +166,8 @@ that is replaced, or in its former code, or has a call of it on its stack. The p
 again, less and less often, until --timeout expires. Then a thread and its function are named, and
 the process is left as it was. A dry run stops no process, and cannot see this.
 
-Changes that root makes are logged where "lpbuild hook" logs: in the journal (lpbuild-hook), or in
-/var/log/lpbuild.` + triggerExitHelp,
+Changes that root makes are logged where those of scriptlets are: in the journal (lpbuild-hook), or
+in /var/log/lpbuild.` + triggerExitHelp,
 		Example: `  lpbuild trigger build/x86_64/*.so
   lpbuild trigger --dry-run '/usr/lib64/glibc-livepatches/0.3/*.so'
   lpbuild trigger -p 'nginx*' --replace libc_2.31-150300.63.1_livepatch2.so

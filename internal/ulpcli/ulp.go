@@ -35,6 +35,7 @@ type ulpTool struct {
 // New returns the command ulp, with all commands of libpulp's tool.
 func New(s *console.Console) *cobra.Command {
 	u, cmd := newTool(s)
+	cmd.Example += "\n  lpbuild ulp packer libc_livepatch1.dsc"
 	console.AddGroup(cmd, "files", "Files:", u.newPacker(), u.newDump(), u.newExtract(), u.newLivepatchable(), u.newPost())
 	u.addProcesses(cmd)
 	return cmd
@@ -55,10 +56,9 @@ func newTool(s *console.Console) (*ulpTool, *cobra.Command) {
 		Long: `
 A drop-in replacement for libpulp's tool ulp: the same commands, options, messages and exit codes,
 for live patch files and for processes that have libpulp.so loaded. If this program is run as ulp,
-it behaves like "` + program.Command("ulp") + `". Options may be given before or after the command. -q suppresses
-everything but results and errors in descriptions. Messages have no time stamps.` + ulpExitHelp,
-		Example: "  lpbuild ulp patches\n  lpbuild ulp packer libc_livepatch1.dsc\n" +
-			"  lpbuild ulp trigger -p 4711 libc_livepatch1.so",
+it behaves like "lpbuild ulp". Options may be given before or after the command. -q
+suppresses everything but results and errors in descriptions. Messages have no time stamps.` + ulpExitHelp,
+		Example: "  lpbuild ulp patches\n  lpbuild ulp trigger -p 4711 libc_livepatch1.so",
 		Args: func(cmd *cobra.Command, args []string) error {
 			switch {
 			case u.usage:
