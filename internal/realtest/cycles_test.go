@@ -13,6 +13,7 @@ import (
 
 	"github.com/lpbuild/lpbuild/pkg/engine/native"
 	"github.com/lpbuild/lpbuild/pkg/engine/process"
+	"github.com/lpbuild/lpbuild/pkg/engine/rtld"
 	"github.com/lpbuild/lpbuild/pkg/ulp"
 )
 
@@ -193,7 +194,7 @@ func entries(t testing.TB, pid int) []byte {
 	if err != nil {
 		t.Fatal(err)
 	}
-	i := slices.IndexFunc(libs, func(l *process.Library) bool { return bytes.Equal(l.BuildID, lib.BuildID) })
+	i := slices.IndexFunc(libs, func(l *rtld.Library) bool { return bytes.Equal(l.BuildID, lib.BuildID) })
 	if i < 0 {
 		t.Fatalf("process %d does not have %s", pid, libcPath)
 	}

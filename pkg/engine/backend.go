@@ -7,6 +7,7 @@ import (
 
 	"github.com/lpbuild/lpbuild/pkg/engine/native"
 	"github.com/lpbuild/lpbuild/pkg/engine/process"
+	"github.com/lpbuild/lpbuild/pkg/engine/rtld"
 )
 
 // Backend is an engine: one way to put live patches into running processes.
@@ -38,7 +39,7 @@ const (
 type View struct {
 	Process   *process.Process
 	Memory    *process.Memory
-	Libraries []*process.Library
+	Libraries []*rtld.Library
 
 	known known
 	note  string // for the report

@@ -6,6 +6,7 @@ import (
 	"slices"
 
 	"github.com/lpbuild/lpbuild/pkg/engine/process"
+	"github.com/lpbuild/lpbuild/pkg/engine/rtld"
 )
 
 // unconcerned says that a run which is about all processes that have a certain library is not about this one, which has none
@@ -35,8 +36,8 @@ func (j *job) started(ctx context.Context) error {
 func anywhere(backends []Backend) bool { return slices.ContainsFunc(backends, Backend.Anywhere) }
 
 // loaded says whether there is a library of that name.
-func loaded(libraries []*process.Library, name string) bool {
-	return slices.ContainsFunc(libraries, func(l *process.Library) bool { return named(l, name) })
+func loaded(libraries []*rtld.Library, name string) bool {
+	return slices.ContainsFunc(libraries, func(l *rtld.Library) bool { return named(l, name) })
 }
 
 // openView opens the memory of a process and lists its libraries.

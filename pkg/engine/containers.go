@@ -16,7 +16,7 @@ import (
 	"github.com/lpbuild/lpbuild/internal/regularfile"
 	"github.com/lpbuild/lpbuild/pkg/engine/libpulp"
 	"github.com/lpbuild/lpbuild/pkg/engine/native"
-	"github.com/lpbuild/lpbuild/pkg/engine/process"
+	"github.com/lpbuild/lpbuild/pkg/engine/rtld"
 	"github.com/lpbuild/lpbuild/pkg/ulp"
 )
 
@@ -125,7 +125,7 @@ func (cs *Containers) Len() int {
 
 // match returns the containers for a process's libraries, in order, and whether the process has a target's library of
 // another build. A library counts by the build-id in its memory and by its name, which is how engines find it again.
-func (cs *Containers) match(libraries []*process.Library) (fit []*Container, otherBuild bool) {
+func (cs *Containers) match(libraries []*rtld.Library) (fit []*Container, otherBuild bool) {
 	for _, l := range libraries {
 		for _, c := range cs.byBuildID[string(l.BuildID)] {
 			if named(l, c.Target().Name) {
@@ -156,12 +156,12 @@ func inOrder(all, some []*Container) []*Container {
 
 // named says whether a library has a base name: that of its file, or its SONAME, since the file's name may have the
 // version behind it.
-func named(l *process.Library, name string) bool {
+func named(l *rtld.Library, name string) bool {
 	return name != "" && (l.Name == name || l.SONAME == name)
 }
 
 // notFor says why a container is not for a process.
-func notFor(c *Container, libraries []*process.Library) error {
+func notFor(c *Container, libraries []*rtld.Library) error {
 	t := c.Target()
 	for _, l := range libraries {
 		if named(l, t.Name) && !bytes.Equal(l.BuildID, t.BuildID) {

@@ -11,6 +11,7 @@ import (
 
 	"github.com/lpbuild/lpbuild/internal/lazyregexp"
 	"github.com/lpbuild/lpbuild/pkg/engine/process"
+	"github.com/lpbuild/lpbuild/pkg/engine/rtld"
 	"github.com/lpbuild/lpbuild/pkg/ulp"
 )
 
@@ -19,13 +20,13 @@ import (
 type nopCache struct{ m sync.Map }
 
 type nopKey struct {
-	file    process.FileID
+	file    rtld.FileID
 	buildID string
 	uid     uint32
 }
 
 // patchable says whether a library has a function that can be replaced, or is.
-func (c *nopCache) patchable(ctx context.Context, v *View, l *process.Library) (bool, error) {
+func (c *nopCache) patchable(ctx context.Context, v *View, l *rtld.Library) (bool, error) {
 	if l.Problem != nil || l.Class != elf.ELFCLASS64 {
 		return false, nil
 	}
@@ -42,7 +43,7 @@ func (c *nopCache) patchable(ctx context.Context, v *View, l *process.Library) (
 	default:
 		return false, err
 	}
-	if l.File != (process.FileID{}) {
+	if l.File != (rtld.FileID{}) {
 		c.m.Store(key, ok)
 	}
 	return ok, nil
@@ -57,7 +58,7 @@ const (
 
 // hasNOPs says whether a function that others can call begins as -fpatchable-function-entry makes it. Most libraries
 // have no such NOPs anywhere, which is found out quickly; in others a function decides.
-func hasNOPs(ctx context.Context, m *process.Memory, l *process.Library) (bool, error) {
+func hasNOPs(ctx context.Context, m *process.Memory, l *rtld.Library) (bool, error) {
 	arch, err := ulp.ArchOf(l.Machine)
 	if err != nil {
 		return false, err
@@ -109,11 +110,11 @@ var nopRuns = map[ulp.Arch][]byte{
 }
 
 // holds searches the code of a library.
-func holds(ctx context.Context, m *process.Memory, l *process.Library, run []byte) (bool, error) {
+func holds(ctx context.Context, m *process.Memory, l *rtld.Library, run []byte) (bool, error) {
 	buf := make([]byte, codeChunk)
 	read := uint64(0)
 	for _, s := range l.Segments {
-		if s.Perm&process.PermExec == 0 {
+		if s.Perm&rtld.PermExec == 0 {
 			continue
 		}
 		for addr := s.Start; addr < s.End; {
@@ -142,7 +143,7 @@ var containerName = lazyregexp.New(`_livepatch[0-9]+\.so$`)
 
 // isContainer reports whether a library is a live patch that libpulp.so loaded: applied, or reverted, since libpulp.so keeps
 // those in memory. Their own functions have NOPs, too.
-func isContainer(l *process.Library, applied []Applied) bool {
+func isContainer(l *rtld.Library, applied []Applied) bool {
 	if l.SONAME != "" || l.Main {
 		return false
 	}
@@ -152,6 +153,6 @@ func isContainer(l *process.Library, applied []Applied) bool {
 }
 
 // exportsEngine says whether a library is libpulp.so, by its name: it is for people only.
-func exportsEngine(l *process.Library) bool {
+func exportsEngine(l *rtld.Library) bool {
 	return bytes.HasPrefix([]byte(l.SONAME), []byte("libpulp.so")) || bytes.HasPrefix([]byte(l.Name), []byte("libpulp.so"))
 }

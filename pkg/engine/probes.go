@@ -16,6 +16,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/lpbuild/lpbuild/pkg/engine/process"
+	"github.com/lpbuild/lpbuild/pkg/engine/rtld"
 )
 
 // Probe is a breakpoint where a function begins that can be replaced, or is: a uprobe of the kernel's, or a debugger's. Such a
@@ -51,7 +52,7 @@ const endbr64 = "\xf3\x0f\x1e\xfa"
 // event is a uprobe as tracefs lists it.
 type event struct {
 	name   string
-	file   process.FileID
+	file   rtld.FileID
 	offset uint64
 }
 
@@ -103,20 +104,20 @@ func parseEvents(r io.Reader) ([]event, error) {
 		if len(list) == maxEvents {
 			return list, fmt.Errorf("more than %d uprobes are defined: %w", maxEvents, process.ErrLimit)
 		}
-		list = append(list, event{name, process.FileID{Dev: st.Dev, Inode: st.Ino}, offset})
+		list = append(list, event{name, rtld.FileID{Dev: st.Dev, Inode: st.Ino}, offset})
 	}
 	return list, s.Err()
 }
 
 // probes finds the probes in a library.
-func probes(ctx context.Context, v *View, l *process.Library, events []event) ([]Probe, error) {
+func probes(ctx context.Context, v *View, l *rtld.Library, events []event) ([]Probe, error) {
 	if l.Machine != elf.EM_X86_64 || l.Class != elf.ELFCLASS64 || l.Problem != nil {
 		return nil, nil
 	}
 	named := map[uint64]string{}
 	for _, e := range events {
 		for _, s := range l.Segments {
-			if e.file == l.File && s.Perm&process.PermExec != 0 && e.offset-s.Offset < s.End-s.Start {
+			if e.file == l.File && s.Perm&rtld.PermExec != 0 && e.offset-s.Offset < s.End-s.Start {
 				named[s.Start+e.offset-s.Offset] = e.name
 			}
 		}
@@ -124,7 +125,7 @@ func probes(ctx context.Context, v *View, l *process.Library, events []event) ([
 	set := map[uint64]bool{}
 	changed := 0
 	for _, s := range l.Segments {
-		if s.Perm&process.PermExec == 0 || !s.File {
+		if s.Perm&rtld.PermExec == 0 || !s.File {
 			continue
 		}
 		pages, err := v.Memory.Altered(ctx, s)

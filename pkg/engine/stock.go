@@ -9,6 +9,7 @@ import (
 
 	"github.com/lpbuild/lpbuild/pkg/engine/native"
 	"github.com/lpbuild/lpbuild/pkg/engine/process"
+	"github.com/lpbuild/lpbuild/pkg/engine/rtld"
 )
 
 // stockCache remembers which files have functions without NOPs that can be replaced, as nopCache does for others.
@@ -18,7 +19,7 @@ type stockCache struct{ m sync.Map }
 // "entries: any". The proof takes long for a large library, and is nearly always made of libc, once.
 func (c *stockCache) replaceable(ctx context.Context, t *nativeTarget) (bool, error) {
 	libraries := slices.Clone(t.v.Libraries)
-	slices.SortStableFunc(libraries, func(a, b *process.Library) int { return rank(a) - rank(b) })
+	slices.SortStableFunc(libraries, func(a, b *rtld.Library) int { return rank(a) - rank(b) })
 	for _, l := range libraries {
 		ok, err := c.library(ctx, t, l)
 		if ok || err != nil {
@@ -29,7 +30,7 @@ func (c *stockCache) replaceable(ctx context.Context, t *nativeTarget) (bool, er
 }
 
 // rank puts libraries first that every program has.
-func rank(l *process.Library) int {
+func rank(l *rtld.Library) int {
 	switch {
 	case strings.HasPrefix(l.SONAME, "libc."):
 		return 0
@@ -39,7 +40,7 @@ func rank(l *process.Library) int {
 	return 1
 }
 
-func (c *stockCache) library(ctx context.Context, t *nativeTarget, l *process.Library) (bool, error) {
+func (c *stockCache) library(ctx context.Context, t *nativeTarget, l *rtld.Library) (bool, error) {
 	key := nopKey{l.File, string(l.BuildID), t.v.Process.UID.Real}
 	if known, ok := c.m.Load(key); ok {
 		return known.(bool), nil
@@ -51,7 +52,7 @@ func (c *stockCache) library(ctx context.Context, t *nativeTarget, l *process.Li
 	case err != nil:
 		return false, err
 	}
-	if l.File != (process.FileID{}) {
+	if l.File != (rtld.FileID{}) {
 		c.m.Store(key, ok)
 	}
 	return ok, nil

@@ -6,7 +6,7 @@ import (
 	"path"
 	"time"
 
-	"github.com/lpbuild/lpbuild/pkg/engine/process"
+	"github.com/lpbuild/lpbuild/pkg/engine/rtld"
 )
 
 // Applied is a live patch that libpulp.so has in its list. Library and Container are the process's own words: make them
@@ -21,7 +21,7 @@ type Applied struct {
 	Dependencies [][32]byte
 
 	// Target is the library whose functions are replaced; nil if they are in none of those that were loaded at [Find].
-	Target *process.Library
+	Target *rtld.Library
 }
 
 // Name returns the base name of the container.
@@ -81,7 +81,7 @@ func (r *Runtime) describe(patches []Applied) {
 	}
 }
 
-func (r *Runtime) libraryAt(addr uint64) *process.Library {
+func (r *Runtime) libraryAt(addr uint64) *rtld.Library {
 	for _, l := range r.Libraries {
 		if l.Segment(addr) != nil {
 			return l

@@ -4,7 +4,7 @@ import (
 	"bytes"
 	"context"
 
-	"github.com/lpbuild/lpbuild/pkg/engine/process"
+	"github.com/lpbuild/lpbuild/pkg/engine/rtld"
 )
 
 // early says that libpulp.so is of a version before 0.3. Some of these, on reverting a patch that is not the newest, leave
@@ -16,7 +16,7 @@ func (r *Runtime) early() bool { return r.sym.queue == 0 && r.Version == "" }
 func (r *Runtime) knowsEndbr64(ctx context.Context) bool {
 	want := append(bytes.Clone(endbr64[:]), 0xeb, 0xec)
 	for _, s := range r.Library.Segments {
-		if !s.File || s.Perm&process.PermExec != 0 || s.End-s.Start > 1<<20 {
+		if !s.File || s.Perm&rtld.PermExec != 0 || s.End-s.Start > 1<<20 {
 			continue
 		}
 		b := make([]byte, s.End-s.Start)

@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"github.com/lpbuild/lpbuild/pkg/engine/process"
+	"github.com/lpbuild/lpbuild/pkg/engine/rtld"
 	"github.com/lpbuild/lpbuild/pkg/engine/tracer"
 	"github.com/lpbuild/lpbuild/pkg/ulp"
 )
@@ -14,9 +15,9 @@ import (
 // Runtime is libpulp.so in one program of one process. It uses the memory of the process, which must stay open as long.
 type Runtime struct {
 	// Library is libpulp.so itself.
-	Library *process.Library
+	Library *rtld.Library
 	// Libraries are all that are loaded, libpulp.so too, as they were when Find looked.
-	Libraries []*process.Library
+	Libraries []*rtld.Library
 	// Version is libpulp.so's, such as "0.3.17"; "" for versions before 0.3.4 or so, which do not tell.
 	Version string
 
@@ -24,7 +25,7 @@ type Runtime struct {
 	mem *process.Memory
 	sym symbols
 
-	containers map[*process.Library]replaces // as far as they were looked at
+	containers map[*rtld.Library]replaces // as far as they were looked at
 }
 
 // symbols are the addresses of the interface, 0 for what this version does not have.
@@ -38,7 +39,7 @@ type symbols struct {
 // Find looks for libpulp.so in a process, by what it exports as it is mapped, without stopping the process; mem is the
 // process's memory, with these libraries. The error is an [*Error] with [ErrNotLoaded], or with [ErrOldLibpulp] for a version
 // that lacks what is needed or has it in places where it cannot be (then with [ErrMalformed] too); or that of package process.
-func Find(ctx context.Context, p *process.Process, mem *process.Memory, libraries []*process.Library) (*Runtime, error) {
+func Find(ctx context.Context, p *process.Process, mem *process.Memory, libraries []*rtld.Library) (*Runtime, error) {
 	r := &Runtime{Libraries: libraries, pid: p.PID, mem: mem}
 	if err := r.find(ctx); err != nil {
 		return nil, err
@@ -80,7 +81,7 @@ var interfaceNames = []string{
 }
 
 // take reads the interface of libpulp.so.
-func (r *Runtime) take(ctx context.Context, l *process.Library, syms *process.Symbols) error {
+func (r *Runtime) take(ctx context.Context, l *rtld.Library, syms *rtld.Symbols) error {
 	r.Library = l
 	found, err := syms.LookupAll(ctx, interfaceNames...)
 	if err != nil && foreign(err) {
@@ -119,12 +120,12 @@ const (
 )
 
 // place checks that every symbol lies where it may, and keeps its address.
-func (r *Runtime) place(found map[string]process.Symbol) error {
-	data, code := process.PermRead|process.PermWrite, process.PermRead|process.PermExec
+func (r *Runtime) place(found map[string]rtld.Symbol) error {
+	data, code := rtld.PermRead|rtld.PermWrite, rtld.PermRead|rtld.PermExec
 	for _, want := range []struct {
 		name  string
 		addr  *uint64
-		perm  process.Perm
+		perm  rtld.Perm
 		least uint64 // bytes
 		must  bool
 	}{
@@ -136,7 +137,7 @@ func (r *Runtime) place(found map[string]process.Symbol) error {
 		{"__ulp_error_state", &r.sym.errorState, data, 4, false},
 		{"__ulp_msg_queue", &r.sym.messages, data, ringTail + 1, false},
 		{"__ulp_insn_queue", &r.sym.queue, data, queueHeader + 8, false},
-		{"__ulp_version", &r.sym.ver, process.PermRead, 1, false},
+		{"__ulp_version", &r.sym.ver, rtld.PermRead, 1, false},
 	} {
 		s, ok := found[want.name]
 		switch {
@@ -160,13 +161,13 @@ func (r *Runtime) place(found map[string]process.Symbol) error {
 }
 
 // fits says whether a symbol's memory is wholly in libpulp.so, with the permissions and not with others.
-func (r *Runtime) fits(s process.Symbol, perm process.Perm, least uint64) bool {
+func (r *Runtime) fits(s rtld.Symbol, perm rtld.Perm, least uint64) bool {
 	if s.Type == elf.STT_TLS || s.Type == elf.STT_GNU_IFUNC || s.Size < least {
 		return false
 	}
 	for addr, size := s.Addr, max(s.Size, 1); size > 0; {
 		g := r.Library.Segment(addr)
-		if g == nil || g.Perm&perm != perm || perm != process.PermRead && g.Perm&^process.PermShared != perm {
+		if g == nil || g.Perm&perm != perm || perm != rtld.PermRead && g.Perm&^rtld.PermShared != perm {
 			return false
 		}
 		n := min(size, g.End-addr)
@@ -181,7 +182,7 @@ func (r *Runtime) function(rd tracerReader, entry uint64) (uint64, error) {
 	if err != nil {
 		return 0, fault(ErrOldLibpulp, errors.Join(ErrMalformed, err), "entry point")
 	}
-	if g := r.Library.Segment(fn); g == nil || g.Perm&process.PermExec == 0 || g.Perm&process.PermWrite != 0 {
+	if g := r.Library.Segment(fn); g == nil || g.Perm&rtld.PermExec == 0 || g.Perm&rtld.PermWrite != 0 {
 		return 0, fault(ErrOldLibpulp, ErrMalformed, "an entry point calls %#x, which is not in libpulp.so", fn)
 	}
 	return fn, nil

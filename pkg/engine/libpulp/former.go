@@ -10,7 +10,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/lpbuild/lpbuild/internal/elfx"
-	"github.com/lpbuild/lpbuild/pkg/engine/process"
+	"github.com/lpbuild/lpbuild/pkg/engine/rtld"
 	"github.com/lpbuild/lpbuild/pkg/ulp"
 )
 
@@ -20,7 +20,7 @@ import (
 
 // former is a container that has, or had, code of a function.
 type former struct {
-	l      *process.Library
+	l      *rtld.Library
 	starts []uint64 // of its replacements, as far as they are known
 }
 
@@ -72,7 +72,7 @@ func (r *Runtime) Former(ctx context.Context, entry uint64) (bool, error) {
 }
 
 // isOf reports whether metadata are those of a live patch of a function.
-func isOf(m *ulp.Metadata, target *process.Library, old uint64) bool {
+func isOf(m *ulp.Metadata, target *rtld.Library, old uint64) bool {
 	return target != nil && bytes.Equal(m.Target.BuildID, target.BuildID) && slices.ContainsFunc(m.Functions, func(f ulp.Function) bool {
 		return f.OldValue == 0 || target.Bias+f.OldValue == old
 	})
@@ -80,7 +80,7 @@ func isOf(m *ulp.Metadata, target *process.Library, old uint64) bool {
 
 // replacesIn reads once what a library replaces. Containers have no SONAME. It is first asked before the stop, and under it not
 // again: a file system may be the process's own work.
-func (r *Runtime) replacesIn(ctx context.Context, l *process.Library) (replaces, error) {
+func (r *Runtime) replacesIn(ctx context.Context, l *rtld.Library) (replaces, error) {
 	if is, ok := r.containers[l]; ok || l.SONAME != "" {
 		return is, nil
 	}
@@ -92,14 +92,14 @@ func (r *Runtime) replacesIn(ctx context.Context, l *process.Library) (replaces,
 		is = replaces{unknown: true}
 	}
 	if r.containers == nil {
-		r.containers = map[*process.Library]replaces{}
+		r.containers = map[*rtld.Library]replaces{}
 	}
 	r.containers[l] = is
 	return is, nil
 }
 
 // replacesOf reads what a library replaces. The error is that its file is not to be had, is another one, or cannot be understood.
-func replacesOf(pid int, l *process.Library) (replaces, error) {
+func replacesOf(pid int, l *rtld.Library) (replaces, error) {
 	f, size, err := openMapped(pid, l)
 	if err != nil {
 		return replaces{}, err
@@ -128,8 +128,8 @@ func replacesOf(pid int, l *process.Library) (replaces, error) {
 }
 
 // openMapped opens the file that a library was loaded from.
-func openMapped(pid int, l *process.Library) (*os.File, int64, error) {
-	i := slices.IndexFunc(l.Segments, func(s process.Segment) bool { return s.File })
+func openMapped(pid int, l *rtld.Library) (*os.File, int64, error) {
+	i := slices.IndexFunc(l.Segments, func(s rtld.Segment) bool { return s.File })
 	if i < 0 {
 		return nil, 0, os.ErrNotExist
 	}

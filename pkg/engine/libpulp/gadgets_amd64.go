@@ -3,7 +3,7 @@ package libpulp
 import (
 	"strings"
 
-	"github.com/lpbuild/lpbuild/pkg/engine/process"
+	"github.com/lpbuild/lpbuild/pkg/engine/rtld"
 	"github.com/lpbuild/lpbuild/pkg/engine/tracer"
 )
 
@@ -28,10 +28,10 @@ func (r *Runtime) gadgets(rd memory) (tracer.Gadgets, error) {
 	return tracer.Gadgets{}, fault(ErrUnknown, tracer.ErrGadget, "in %d libraries", len(r.Libraries))
 }
 
-func (r *Runtime) gadgetsIn(rd memory, l *process.Library) (tracer.Gadgets, bool) {
+func (r *Runtime) gadgetsIn(rd memory, l *rtld.Library) (tracer.Gadgets, bool) {
 	var code []tracer.Range
 	for _, s := range l.Segments {
-		if s.Perm&process.PermExec != 0 && s.Perm&process.PermWrite == 0 {
+		if s.Perm&rtld.PermExec != 0 && s.Perm&rtld.PermWrite == 0 {
 			code = append(code, tracer.Range{Start: s.Start, End: s.End})
 		}
 	}

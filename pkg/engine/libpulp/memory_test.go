@@ -8,7 +8,7 @@ import (
 	"maps"
 	"testing"
 
-	"github.com/lpbuild/lpbuild/pkg/engine/process"
+	"github.com/lpbuild/lpbuild/pkg/engine/rtld"
 )
 
 // fake is a process's memory: bytes at addresses, and zeros to the end of their last page.
@@ -224,39 +224,39 @@ func TestCodes(t *testing.T) {
 // TestPlace has symbols of libpulp.so in places where they cannot be.
 func TestPlace(t *testing.T) {
 	const text, data, end = 0x1000, 0x2000, 0x20_0000
-	lib := &process.Library{Segments: []process.Segment{
-		{Start: text, End: data, Perm: process.PermRead | process.PermExec},
-		{Start: data, End: end, Perm: process.PermRead | process.PermWrite},
-		{Start: end, End: end + 0x1000, Perm: process.PermRead | process.PermWrite | process.PermExec},
+	lib := &rtld.Library{Segments: []rtld.Segment{
+		{Start: text, End: data, Perm: rtld.PermRead | rtld.PermExec},
+		{Start: data, End: end, Perm: rtld.PermRead | rtld.PermWrite},
+		{Start: end, End: end + 0x1000, Perm: rtld.PermRead | rtld.PermWrite | rtld.PermExec},
 	}}
-	good := map[string]process.Symbol{
+	good := map[string]rtld.Symbol{
 		"__ulp_trigger": {Addr: text}, "__ulp_check_patched": {Addr: text + 8}, "__ulp_revert_all": {Addr: text + 16},
 		"__ulp_state": {Addr: data, Size: 16}, "__ulp_metadata_buffer": {Addr: data + 16, Size: bufferMost},
 		"__ulp_insn_queue": {Addr: 0x10_0000, Size: 0x1000}, "__ulp_error_state": {Addr: data + 8, Size: 4},
 	}
 	for name, change := range map[string]struct {
 		symbol string
-		to     process.Symbol // the zero value: none
+		to     rtld.Symbol // the zero value: none
 		bad    bool
 	}{
 		"good":               {},
 		"no queue":           {symbol: "__ulp_insn_queue"},
 		"no trigger":         {symbol: "__ulp_trigger", bad: true},
 		"no buffer":          {symbol: "__ulp_metadata_buffer", bad: true},
-		"trigger in data":    {"__ulp_trigger", process.Symbol{Addr: data}, true},
-		"trigger in both":    {"__ulp_trigger", process.Symbol{Addr: end}, true},
-		"trigger elsewhere":  {"__ulp_trigger", process.Symbol{Addr: 0x7000_0000}, true},
-		"indirect trigger":   {"__ulp_trigger", process.Symbol{Addr: text, Type: elf.STT_GNU_IFUNC}, true},
-		"state in text":      {"__ulp_state", process.Symbol{Addr: text, Size: 16}, true},
-		"small state":        {"__ulp_state", process.Symbol{Addr: data, Size: 8}, true},
-		"thread-local state": {"__ulp_state", process.Symbol{Addr: data, Size: 16, Type: elf.STT_TLS}, true},
-		"buffer into code":   {"__ulp_metadata_buffer", process.Symbol{Addr: end - 4096, Size: 8192}, true},
-		"huge buffer":        {"__ulp_metadata_buffer", process.Symbol{Addr: data, Size: 1 << 60}, true},
-		"queue of nothing":   {"__ulp_insn_queue", process.Symbol{Addr: data, Size: 16}, true},
-		"error state in gap": {"__ulp_error_state", process.Symbol{Addr: end + 0x1000, Size: 4}, true},
+		"trigger in data":    {"__ulp_trigger", rtld.Symbol{Addr: data}, true},
+		"trigger in both":    {"__ulp_trigger", rtld.Symbol{Addr: end}, true},
+		"trigger elsewhere":  {"__ulp_trigger", rtld.Symbol{Addr: 0x7000_0000}, true},
+		"indirect trigger":   {"__ulp_trigger", rtld.Symbol{Addr: text, Type: elf.STT_GNU_IFUNC}, true},
+		"state in text":      {"__ulp_state", rtld.Symbol{Addr: text, Size: 16}, true},
+		"small state":        {"__ulp_state", rtld.Symbol{Addr: data, Size: 8}, true},
+		"thread-local state": {"__ulp_state", rtld.Symbol{Addr: data, Size: 16, Type: elf.STT_TLS}, true},
+		"buffer into code":   {"__ulp_metadata_buffer", rtld.Symbol{Addr: end - 4096, Size: 8192}, true},
+		"huge buffer":        {"__ulp_metadata_buffer", rtld.Symbol{Addr: data, Size: 1 << 60}, true},
+		"queue of nothing":   {"__ulp_insn_queue", rtld.Symbol{Addr: data, Size: 16}, true},
+		"error state in gap": {"__ulp_error_state", rtld.Symbol{Addr: end + 0x1000, Size: 4}, true},
 	} {
 		found := maps.Clone(good)
-		if delete(found, change.symbol); change.to != (process.Symbol{}) {
+		if delete(found, change.symbol); change.to != (rtld.Symbol{}) {
 			found[change.symbol] = change.to
 		}
 		r := &Runtime{Library: lib}
@@ -273,8 +273,8 @@ func (r readerAt) ReadAt(b []byte, off int64) (int, error) { return len(b), r.re
 
 // TestFunction has entry points that call what is not libpulp.so's.
 func TestFunction(t *testing.T) {
-	r := &Runtime{Library: &process.Library{Segments: []process.Segment{
-		{Start: 0x1000, End: 0x3000, Perm: process.PermRead | process.PermExec}, {Start: 0x3000, End: 0x4000, Perm: process.PermRead},
+	r := &Runtime{Library: &rtld.Library{Segments: []rtld.Segment{
+		{Start: 0x1000, End: 0x3000, Perm: rtld.PermRead | rtld.PermExec}, {Start: 0x3000, End: 0x4000, Perm: rtld.PermRead},
 	}}}
 	for target, good := range map[uint64]bool{0x2000: true, 0x3000: false, 0x5000: false, 0x10: false} {
 		code := append(le.AppendUint32([]byte{0x90, 0x90, 0xe8}, uint32(target-0x1007)), 0xcc)

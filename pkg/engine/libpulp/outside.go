@@ -7,7 +7,7 @@ import (
 	"fmt"
 	"slices"
 
-	"github.com/lpbuild/lpbuild/pkg/engine/process"
+	"github.com/lpbuild/lpbuild/pkg/engine/rtld"
 	"github.com/lpbuild/lpbuild/pkg/engine/tracer"
 )
 
@@ -55,8 +55,8 @@ func (r *Runtime) Outside(ctx context.Context, plan *Plan) error {
 		}
 	}
 	plan.stacks = nil
-	return r.mem.Mappings(ctx, func(m process.Mapping) bool {
-		if m.Perm&process.PermWrite != 0 {
+	return r.mem.Mappings(ctx, func(m rtld.Mapping) bool {
+		if m.Perm&rtld.PermWrite != 0 {
 			plan.stacks = append(plan.stacks, tracer.Range{Start: m.Start, End: m.End})
 		}
 		return len(plan.stacks) < maxStackMappings
@@ -81,7 +81,7 @@ func (r *Runtime) addZones(ctx context.Context, plan *Plan, applied []Applied, n
 	if !comes && now != nil && after != nil && now.ID == after.ID {
 		return nil
 	}
-	var stays *process.Library // whose code the function has after the plan, if that is in memory
+	var stays *rtld.Library // whose code the function has after the plan, if that is in memory
 	switch {
 	case comes:
 	case after != nil:
@@ -111,7 +111,7 @@ func (r *Runtime) addZones(ctx context.Context, plan *Plan, applied []Applied, n
 			continue
 		}
 		for _, s := range c.l.Segments {
-			if s.Perm&process.PermExec != 0 {
+			if s.Perm&rtld.PermExec != 0 {
 				plan.zones = append(plan.zones, zone{lo: s.Start, hi: s.End, name: name, starts: c.starts})
 			}
 		}

@@ -7,6 +7,7 @@ import (
 	"slices"
 
 	"github.com/lpbuild/lpbuild/pkg/engine/process"
+	"github.com/lpbuild/lpbuild/pkg/engine/rtld"
 )
 
 // When libpulp.so reverts the last patch of a function, it asks for two bytes at the entry, and leaves its jump in the NOPs
@@ -42,7 +43,7 @@ func (r *Runtime) padded(ctx context.Context, entries []uint64) (map[uint64]bool
 		left := uint64(maxData)
 		for _, s := range l.Segments {
 			size := s.End - s.Start
-			if !s.File || s.Perm&process.PermExec != 0 || size > left {
+			if !s.File || s.Perm&rtld.PermExec != 0 || size > left {
 				continue
 			}
 			left -= size

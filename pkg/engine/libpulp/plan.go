@@ -7,6 +7,7 @@ import (
 	"slices"
 
 	"github.com/lpbuild/lpbuild/pkg/engine/process"
+	"github.com/lpbuild/lpbuild/pkg/engine/rtld"
 	"github.com/lpbuild/lpbuild/pkg/engine/tracer"
 	"github.com/lpbuild/lpbuild/pkg/ulp"
 )
@@ -21,7 +22,7 @@ type Plan struct {
 	// If the patch that was asked for is not applied by that, it returns [ErrChanged].
 	Finish bool
 
-	target  *process.Library
+	target  *rtld.Library
 	path    string
 	places  []place // of Apply's functions
 	others  []place // of those of the patches to be reverted
@@ -140,7 +141,7 @@ func (r *Runtime) PlanRevertAll(ctx context.Context, library string) (*Plan, err
 	case plan.Finish:
 		plan.reached = len(plan.Revert) == 0
 	case len(plan.Revert) > 0:
-	case slices.ContainsFunc(r.Libraries, func(l *process.Library) bool { return named(l, library) }):
+	case slices.ContainsFunc(r.Libraries, func(l *rtld.Library) bool { return named(l, library) }):
 		return nil, &Error{Code: ErrNoPatches}
 	default:
 		return nil, &Error{Code: ErrNoTarget}
@@ -251,12 +252,12 @@ func (r *Runtime) entry(ctx context.Context, old uint64) (*process.Prologue, err
 }
 
 // named says whether a library is what a patch calls by a base name.
-func named(l *process.Library, name string) bool { return l.Name == name || l.SONAME == name }
+func named(l *rtld.Library, name string) bool { return l.Name == name || l.SONAME == name }
 
 // target finds the library that a patch is for.
-func (r *Runtime) target(p *Patch) (*process.Library, error) {
+func (r *Runtime) target(p *Patch) (*rtld.Library, error) {
 	t := p.Metadata.Target
-	var other *process.Library
+	var other *rtld.Library
 	for _, l := range r.Libraries {
 		switch {
 		case bytes.Equal(l.BuildID, t.BuildID):
@@ -300,7 +301,7 @@ func (r *Runtime) findPlaces(ctx context.Context, plan *Plan, applied []Applied)
 		if !inCode(plan.target, entry) {
 			return verdict(ErrNotPatchable, "%q at %#x is outside of the code of %q", f.Old, entry, plan.target.Name)
 		}
-		if plan.target.Segment(entry).Perm&process.PermRead == 0 {
+		if plan.target.Segment(entry).Perm&rtld.PermRead == 0 {
 			return verdict(ErrNotPatchable, "%q is in code that cannot be read, and libpulp's detour reads its destination there: the "+
 				"native engine can replace it", f.Old)
 		}
@@ -344,9 +345,9 @@ func (r *Runtime) checkVersions(ctx context.Context, plan *Plan) error {
 }
 
 // inCode says whether a function's entry, and what is before it, is in code of a library.
-func inCode(l *process.Library, entry uint64) bool {
+func inCode(l *rtld.Library, entry uint64) bool {
 	s := l.Segment(entry)
-	return s != nil && s.Perm&process.PermExec != 0 && s.Perm&process.PermShared == 0 && entry-s.Start >= jumpSize &&
+	return s != nil && s.Perm&rtld.PermExec != 0 && s.Perm&rtld.PermShared == 0 && entry-s.Start >= jumpSize &&
 		s.End-entry >= landingSize+shortSize
 }
 

@@ -9,6 +9,7 @@ import (
 	"slices"
 
 	"github.com/lpbuild/lpbuild/pkg/engine/process"
+	"github.com/lpbuild/lpbuild/pkg/engine/rtld"
 )
 
 // undoTime limits how long libpulp.so may take to forget a patch.
@@ -153,13 +154,13 @@ func (s *Session) isEntry(entry uint64, landing bool) bool {
 }
 
 // ofContainer says whether a write is in the data of a container of a patch that is applied.
-func ofContainer(w write, applied []Applied, libraries []*process.Library) bool {
+func ofContainer(w write, applied []Applied, libraries []*rtld.Library) bool {
 	if len(w.data) != 8 && len(w.data) != 16 || isDetour(w) {
 		return false
 	}
 	for _, l := range libraries {
 		g := l.Segment(w.addr)
-		if g == nil || g.Perm&(process.PermWrite|process.PermExec) != process.PermWrite || !l.Contains(w.addr, uint64(len(w.data))) {
+		if g == nil || g.Perm&(rtld.PermWrite|rtld.PermExec) != rtld.PermWrite || !l.Contains(w.addr, uint64(len(w.data))) {
 			continue
 		}
 		return slices.ContainsFunc(applied, func(a Applied) bool {

@@ -8,12 +8,12 @@ import (
 	"testing"
 
 	"github.com/lpbuild/lpbuild/internal/hotpatch"
-	"github.com/lpbuild/lpbuild/pkg/engine/process"
+	"github.com/lpbuild/lpbuild/pkg/engine/rtld"
 	"github.com/lpbuild/lpbuild/pkg/ulp"
 )
 
 // provenLibc returns this machine's libc as the catalogue has it, and a process with the copies of it that are there.
-func provenLibc(t *testing.T) (*ulp.Library, *view, []*process.Library) {
+func provenLibc(t *testing.T) (*ulp.Library, *view, []*rtld.Library) {
 	t.Helper()
 	lib, err := ulp.OpenLibrary(libcPath(t), ulp.LibraryOptions{Prove: true})
 	if err != nil {

@@ -9,7 +9,7 @@ import (
 	"slices"
 	"testing"
 
-	"github.com/lpbuild/lpbuild/pkg/engine/process"
+	"github.com/lpbuild/lpbuild/pkg/engine/rtld"
 	"github.com/lpbuild/lpbuild/pkg/ulp"
 )
 
@@ -29,7 +29,7 @@ func (c *child) alike(p *Patch) {
 	c.says("load "+path, "ok")
 	c.apply(Options{}, p)
 	v := opened(c.t.(*testing.T), c.pid)
-	i := slices.IndexFunc(v.libs, func(l *process.Library) bool { return l.Path == path })
+	i := slices.IndexFunc(v.libs, func(l *rtld.Library) bool { return l.Path == path })
 	if i < 0 {
 		c.t.Fatalf("%s is not there", path)
 	}

@@ -9,7 +9,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/lpbuild/lpbuild/internal/targettest"
-	"github.com/lpbuild/lpbuild/pkg/engine/process"
+	"github.com/lpbuild/lpbuild/pkg/engine/rtld"
 	"github.com/lpbuild/lpbuild/pkg/ulp"
 )
 
@@ -126,13 +126,13 @@ func (c *child) regionOf(base uint64) (lo, hi uint64) {
 
 func mapped(t *testing.T, pid int, at uint64) bool {
 	t.Helper()
-	return slices.ContainsFunc(mappings(t, pid), func(m process.Mapping) bool { return at-m.Start < m.End-m.Start })
+	return slices.ContainsFunc(mappings(t, pid), func(m rtld.Mapping) bool { return at-m.Start < m.End-m.Start })
 }
 
-func mappings(t testing.TB, pid int) []process.Mapping {
+func mappings(t testing.TB, pid int) []rtld.Mapping {
 	t.Helper()
 	p := look(t, pid)
-	list, err := see(t.Context(), p, func(_ context.Context, v *View) ([]process.Mapping, error) { return v.v.maps, nil })
+	list, err := see(t.Context(), p, func(_ context.Context, v *View) ([]rtld.Mapping, error) { return v.v.maps, nil })
 	if err != nil {
 		t.Fatal(err)
 	}

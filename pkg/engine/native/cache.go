@@ -8,6 +8,7 @@ import (
 
 	"github.com/lpbuild/lpbuild/internal/hotpatch"
 	"github.com/lpbuild/lpbuild/pkg/engine/process"
+	"github.com/lpbuild/lpbuild/pkg/engine/rtld"
 	"github.com/lpbuild/lpbuild/pkg/ulp"
 )
 
@@ -43,7 +44,7 @@ type known struct {
 	sites     map[ulp.Function]verdict[site]
 	handlers  map[uint64]error            // by the address as linked
 	parts     map[uint64][]hotpatch.Range // relative to the bias, of the function there
-	symbols   map[process.Reference]verdict[process.Symbol]
+	symbols   map[rtld.Reference]verdict[rtld.Symbol]
 	exported  map[*Patch]bool // live patches whose functions are what the library exports
 }
 
@@ -54,13 +55,13 @@ type verdict[T any] struct {
 }
 
 // NewView is the function [NewView] with a Cache.
-func (c *Cache) NewView(ctx context.Context, p *process.Process, m *process.Memory, libs []*process.Library) (*View, error) {
+func (c *Cache) NewView(ctx context.Context, p *process.Process, m *process.Memory, libs []*rtld.Library) (*View, error) {
 	v, err := process.Whole(ctx, func(ctx context.Context) (*View, error) { return newView(ctx, c, p, m, libs) })
 	return v, pidError(p.PID, "live patches", err)
 }
 
 // of returns what is known of the file whose pages are a library's in a process; nil if nothing is.
-func (c *Cache) of(ctx context.Context, m *process.Memory, l *process.Library) (*known, error) {
+func (c *Cache) of(ctx context.Context, m *process.Memory, l *rtld.Library) (*known, error) {
 	if c == nil {
 		return nil, nil
 	}
@@ -104,7 +105,7 @@ func (c *Cache) entry(stamp process.FileStamp) *known {
 	k := c.files[stamp]
 	if k == nil && len(c.files) < maxKnown {
 		k = &known{lock: make(chan struct{}, 1), sites: map[ulp.Function]verdict[site]{}, handlers: map[uint64]error{}, parts: map[uint64][]hotpatch.Range{},
-			symbols: map[process.Reference]verdict[process.Symbol]{}, exported: map[*Patch]bool{}}
+			symbols: map[rtld.Reference]verdict[rtld.Symbol]{}, exported: map[*Patch]bool{}}
 		if c.files == nil {
 			c.files = map[process.FileStamp]*known{}
 		}
@@ -141,7 +142,7 @@ func (k *known) take(ctx context.Context) error {
 func (k *known) leave() { <-k.lock }
 
 // open opens the file, once: one that is not as it was when its stamp was taken is as good as none.
-func (k *known) open(ctx context.Context, m *process.Memory, l *process.Library, stamp process.FileStamp) error {
+func (k *known) open(ctx context.Context, m *process.Memory, l *rtld.Library, stamp process.FileStamp) error {
 	file, err := m.OpenFile(ctx, l)
 	if e := ignore(err); e != nil {
 		return e
@@ -151,7 +152,7 @@ func (k *known) open(ctx context.Context, m *process.Memory, l *process.Library,
 		return nil
 	}
 	k.file = file
-	v := blankView(nil, file, []*process.Library{file.Library()})
+	v := blankView(nil, file, []*rtld.Library{file.Library()})
 	k.p = planner{Plan: &Plan{}, v: v, texts: map[uint64]*hotpatch.Text{}}
 	return nil
 }
@@ -220,7 +221,7 @@ func (k *known) partsOf(ctx context.Context, at, size, bias uint64) (parts []hot
 }
 
 // symbol returns what a reference is bound to in the library; ok is false if that is not known.
-func (k *known) symbol(ctx context.Context, ref process.Reference, move uint64) (sym process.Symbol, err error, ok bool) {
+func (k *known) symbol(ctx context.Context, ref rtld.Reference, move uint64) (sym rtld.Symbol, err error, ok bool) {
 	if k.take(ctx) != nil {
 		return sym, nil, false
 	}
@@ -301,7 +302,7 @@ func (k *known) handles(ctx context.Context, at uint64) (err error, ok bool) {
 }
 
 // known returns what is known of a library's file; nil: nothing.
-func (v *view) known(ctx context.Context, l *process.Library) (*known, error) {
+func (v *view) known(ctx context.Context, l *rtld.Library) (*known, error) {
 	k, ok := v.files[l]
 	m, real := v.m.(*process.Memory)
 	if ok || !real {

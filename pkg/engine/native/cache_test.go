@@ -11,7 +11,7 @@ import (
 
 	"github.com/lpbuild/lpbuild/internal/hotpatch"
 	"github.com/lpbuild/lpbuild/internal/targettest"
-	"github.com/lpbuild/lpbuild/pkg/engine/process"
+	"github.com/lpbuild/lpbuild/pkg/engine/rtld"
 	"github.com/lpbuild/lpbuild/pkg/ulp"
 )
 
@@ -37,7 +37,7 @@ func (c *child) planWith(cache *Cache, p *Patch) error {
 }
 
 // code returns the library's code in a process, and where first() is.
-func (c *child) code(lib string) (seg process.Segment, first uint64) {
+func (c *child) code(lib string) (seg rtld.Segment, first uint64) {
 	c.t.Helper()
 	v := opened(c.t.(*testing.T), c.pid)
 	for _, l := range v.libs {
@@ -200,7 +200,7 @@ func TestFileAgreesWithMemory(t *testing.T) {
 				t.Fatal(err)
 			}
 			seg := l.Segment(sym.Addr)
-			if sym.Type != elf.STT_FUNC || seg == nil || seg.Perm&process.PermExec == 0 {
+			if sym.Type != elf.STT_FUNC || seg == nil || seg.Perm&rtld.PermExec == 0 {
 				continue
 			}
 			f := ulp.Function{Old: sym.Name, OldValue: sym.Addr - l.Bias}

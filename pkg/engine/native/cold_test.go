@@ -9,7 +9,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/lpbuild/lpbuild/internal/hotpatch"
-	"github.com/lpbuild/lpbuild/pkg/engine/process"
+	"github.com/lpbuild/lpbuild/pkg/engine/rtld"
 	"github.com/lpbuild/lpbuild/pkg/ulp"
 )
 
@@ -91,7 +91,7 @@ func TestColdPartsTooLong(t *testing.T) {
 	v.cache = nil
 	for _, l := range v.libs {
 		for _, seg := range l.Segments {
-			if seg.Perm&process.PermExec == 0 {
+			if seg.Perm&rtld.PermExec == 0 {
 				continue
 			}
 			b := &planner{Plan: &Plan{}, v: v, texts: map[uint64]*hotpatch.Text{}}

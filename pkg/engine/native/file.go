@@ -16,6 +16,7 @@ import (
 
 	"github.com/lpbuild/lpbuild/pkg/engine/internal/procfs"
 	"github.com/lpbuild/lpbuild/pkg/engine/process"
+	"github.com/lpbuild/lpbuild/pkg/engine/rtld"
 )
 
 // File is the file that a container was read from. A process that may not execute other memory maps
@@ -158,10 +159,10 @@ func (r *run) mappedFiles() error {
 	}
 	for _, rg := range r.regions {
 		for _, e := range rg.pieces(rg.file) {
-			want := process.Mapping{Start: rg.base + e.off, End: rg.base + e.off + e.size, Offset: pieceAt,
-				Perm: process.PermRead | process.PermExec}
-			there := slices.ContainsFunc(maps, func(m process.Mapping) bool {
-				m.File, m.Path = process.FileID{}, ""
+			want := rtld.Mapping{Start: rg.base + e.off, End: rg.base + e.off + e.size, Offset: pieceAt,
+				Perm: rtld.PermRead | rtld.PermExec}
+			there := slices.ContainsFunc(maps, func(m rtld.Mapping) bool {
+				m.File, m.Path = rtld.FileID{}, ""
 				return m == want
 			})
 			var st unix.Statx_t
@@ -206,17 +207,17 @@ var memoryDevice = sync.OnceValue(func() uint64 {
 })
 
 // mappings returns what is mapped where the regions are.
-func (r *run) mappings() ([]process.Mapping, error) {
+func (r *run) mappings() ([]rtld.Mapping, error) {
 	dir, err := procfs.Open(procfs.Root, r.p.PID)
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrRefused, err)
 	}
 	defer dir.Close()
-	var maps []process.Mapping
+	var maps []rtld.Mapping
 	err = dir.Mappings(func(l *procfs.Mapping) error {
 		if slices.ContainsFunc(r.regions, func(rg *region) bool { return l.Start < rg.end() && rg.base < l.End }) {
-			maps = append(maps, process.Mapping{Start: l.Start, End: l.End, Offset: l.Offset, Perm: process.Perm(l.Perm),
-				File: process.FileID{Dev: l.Dev, Inode: l.Inode}, Path: string(l.Path[:min(len(l.Path), len(memoryPrefix))])})
+			maps = append(maps, rtld.Mapping{Start: l.Start, End: l.End, Offset: l.Offset, Perm: rtld.Perm(l.Perm),
+				File: rtld.FileID{Dev: l.Dev, Inode: l.Inode}, Path: string(l.Path[:min(len(l.Path), len(memoryPrefix))])})
 		}
 		return nil
 	})
@@ -227,25 +228,25 @@ func (r *run) mappings() ([]process.Mapping, error) {
 }
 
 // isFile reports whether a mapping may be a piece of a region.
-func isFile(m process.Mapping) bool {
-	return m.Perm == process.PermRead|process.PermExec && m.File != process.FileID{} && m.Offset >= pieceAt
+func isFile(m rtld.Mapping) bool {
+	return m.Perm == rtld.PermRead|rtld.PermExec && m.File != rtld.FileID{} && m.Offset >= pieceAt
 }
 
 // continues reports whether a mapping goes on with the file where the one before it ends, as a
 // library's code does after its first pages.
-func continues(before, m process.Mapping) bool {
+func continues(before, m rtld.Mapping) bool {
 	return m.Start == before.End && m.File == before.File && m.Offset == before.Offset+(before.End-before.Start)
 }
 
 // reserved reports whether a mapping is what the first call has mapped for the region at base, or a
 // part of that.
-func reserved(m process.Mapping, base uint64) bool {
+func reserved(m rtld.Mapping, base uint64) bool {
 	return isFile(m) && m.Offset == reservedAt+(m.Start-base)
 }
 
 // unmarkedFile returns how large a region is that begins at a mapping of a file, and of which
 // nothing has been written; 0: it is none.
-func unmarkedFile(ctx context.Context, m memory, maps []process.Mapping) (uint64, error) {
+func unmarkedFile(ctx context.Context, m memory, maps []rtld.Mapping) (uint64, error) {
 	base, end := maps[0].Start, maps[0].Start
 	pieces, code := 0, end // behind the last piece, as the last page of each region is
 	for _, l := range maps {

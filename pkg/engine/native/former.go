@@ -7,7 +7,7 @@ import (
 	"slices"
 
 	"github.com/lpbuild/lpbuild/internal/hotpatch"
-	"github.com/lpbuild/lpbuild/pkg/engine/process"
+	"github.com/lpbuild/lpbuild/pkg/engine/rtld"
 )
 
 // formerCode adds what [ConsistencyFunctions] forbids for one slot: no thread may be in code that the function ever had and that
@@ -60,7 +60,7 @@ func (b *planner) coldParts(ctx context.Context, tp *targetPlan, s *site, size u
 }
 
 // parts finds the parts of a function that are elsewhere, by the library's file if that is known, once for all processes.
-func (b *planner) parts(ctx context.Context, l *process.Library, s *site, size uint64) ([]hotpatch.Range, error) {
+func (b *planner) parts(ctx context.Context, l *rtld.Library, s *site, size uint64) ([]hotpatch.Range, error) {
 	k, err := b.v.known(ctx, l)
 	if err != nil {
 		return nil, err

@@ -4,7 +4,7 @@ import (
 	"context"
 	"slices"
 
-	"github.com/lpbuild/lpbuild/pkg/engine/process"
+	"github.com/lpbuild/lpbuild/pkg/engine/rtld"
 	"github.com/lpbuild/lpbuild/pkg/engine/tracer"
 )
 
@@ -14,12 +14,12 @@ var gadgets tracer.GadgetCache
 // findGadgets finds the instructions that system calls need, in libc, or in any other library.
 func findGadgets(ctx context.Context, v *view) (tracer.Gadgets, error) {
 	libs := slices.Clone(v.libs)
-	slices.SortStableFunc(libs, func(a, b *process.Library) int { return rank(a) - rank(b) })
+	slices.SortStableFunc(libs, func(a, b *rtld.Library) int { return rank(a) - rank(b) })
 	var firstErr error
 	for _, l := range libs {
 		var code []tracer.Range
 		for _, s := range l.Segments {
-			if s.Perm&process.PermExec != 0 && s.Perm&process.PermWrite == 0 {
+			if s.Perm&rtld.PermExec != 0 && s.Perm&rtld.PermWrite == 0 {
 				code = append(code, tracer.Range{Start: s.Start, End: s.End})
 			}
 		}
@@ -35,7 +35,7 @@ func findGadgets(ctx context.Context, v *view) (tracer.Gadgets, error) {
 	return tracer.Gadgets{}, firstErr
 }
 
-func rank(l *process.Library) int {
+func rank(l *rtld.Library) int {
 	if l.SONAME == "libc.so.6" {
 		return 0
 	}

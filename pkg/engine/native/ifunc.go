@@ -8,6 +8,7 @@ import (
 	"fmt"
 
 	"github.com/lpbuild/lpbuild/pkg/engine/process"
+	"github.com/lpbuild/lpbuild/pkg/engine/rtld"
 )
 
 // chosen returns the implementation of an indirect function (IFUNC). Its resolver is never run: it would be code of the
@@ -34,7 +35,7 @@ func (v *view) chosen(ctx context.Context, b binding) (uint64, error) {
 const maxRelocationBytes = 32 << 20
 
 // slotOf searches one library's relocations for a slot that holds the implementation; 0: there is none.
-func (v *view) slotOf(ctx context.Context, l *process.Library, b binding, own bool) (uint64, error) {
+func (v *view) slotOf(ctx context.Context, l *rtld.Library, b binding, own bool) (uint64, error) {
 	d, err := v.dynamicOf(ctx, l)
 	if errors.Is(err, process.ErrMalformed) {
 		return 0, nil
@@ -65,9 +66,9 @@ func (v *view) slotOf(ctx context.Context, l *process.Library, b binding, own bo
 	return 0, nil
 }
 
-func executable(l *process.Library, addr uint64) bool {
+func executable(l *rtld.Library, addr uint64) bool {
 	seg := l.Segment(addr)
-	return seg != nil && seg.Perm&process.PermExec != 0
+	return seg != nil && seg.Perm&rtld.PermExec != 0
 }
 
 // waits says whether the code at addr is that which asks the dynamic loader to bind a row of DT_JMPREL at the first call: it
@@ -95,7 +96,7 @@ func (v *view) meant(ctx context.Context, d *dynamic, row []byte, b binding, own
 }
 
 // sameSymbol says whether a library's reference of the function's name means it, and not another version of it.
-func (v *view) sameSymbol(ctx context.Context, l *process.Library, row uint64, b binding) bool {
+func (v *view) sameSymbol(ctx context.Context, l *rtld.Library, row uint64, b binding) bool {
 	from, err := v.symbolsOf(ctx, l)
 	if err != nil || from == nil {
 		return false
@@ -108,7 +109,7 @@ func (v *view) sameSymbol(ctx context.Context, l *process.Library, row uint64, b
 	if err != nil || in == nil {
 		return false
 	}
-	sym, err := in.Bind(ctx, process.Reference{Name: b.sym.Name, Version: version})
+	sym, err := in.Bind(ctx, rtld.Reference{Name: b.sym.Name, Version: version})
 	return err == nil && sym.Addr == b.sym.Addr
 }
 

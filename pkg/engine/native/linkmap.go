@@ -10,12 +10,13 @@ import (
 	"slices"
 
 	"github.com/lpbuild/lpbuild/pkg/engine/process"
+	"github.com/lpbuild/lpbuild/pkg/engine/rtld"
 	"github.com/lpbuild/lpbuild/pkg/ulp"
 )
 
 // module is an entry of the dynamic loader's list (struct link_map) that belongs to a file.
 type module struct {
-	lib    *process.Library
+	lib    *rtld.Library
 	addr   uint64 // of the entry itself
 	name   string // base name of the path it was found by; "" for the program
 	needed []string
@@ -152,7 +153,7 @@ func (v *view) debug(ctx context.Context) (uint64, error) {
 			return d.values[elf.DT_DEBUG], nil
 		}
 	}
-	i := slices.IndexFunc(v.libs, func(l *process.Library) bool { return l.Loader })
+	i := slices.IndexFunc(v.libs, func(l *rtld.Library) bool { return l.Loader })
 	if i < 0 {
 		return 0, errStatic
 	}
@@ -176,7 +177,7 @@ func (v *view) debug(ctx context.Context) (uint64, error) {
 func (v *view) space(ctx context.Context, entries []linkEntry) (namespace, error) {
 	var space namespace
 	for _, e := range entries {
-		i := slices.IndexFunc(v.libs, func(l *process.Library) bool { return l.Contains(e.dynamic, 16) && l.Bias == e.bias })
+		i := slices.IndexFunc(v.libs, func(l *rtld.Library) bool { return l.Contains(e.dynamic, 16) && l.Bias == e.bias })
 		if i < 0 {
 			if err := v.unknown(ctx, e); err != nil {
 				return nil, err
@@ -197,7 +198,7 @@ func (v *view) space(ctx context.Context, entries []linkEntry) (namespace, error
 }
 
 // needed returns the DT_NEEDED entries of a library.
-func (v *view) needed(ctx context.Context, l *process.Library) ([]string, error) {
+func (v *view) needed(ctx context.Context, l *rtld.Library) ([]string, error) {
 	k, err := v.known(ctx, l)
 	if err != nil {
 		return nil, err
@@ -217,7 +218,7 @@ func (v *view) needed(ctx context.Context, l *process.Library) ([]string, error)
 // unknown looks at an entry that is of no library: the vDSO, a library without code, one that was copied into memory. But if
 // the process has mapped something since its libraries were looked at, they do not go with the list.
 func (v *view) unknown(ctx context.Context, e linkEntry) error {
-	if v.settled || slices.ContainsFunc(v.maps, func(m process.Mapping) bool {
+	if v.settled || slices.ContainsFunc(v.maps, func(m rtld.Mapping) bool {
 		return m.Path == "[vdso]" && e.dynamic >= m.Start && e.dynamic < m.End
 	}) {
 		return nil
@@ -234,7 +235,7 @@ func (v *view) unknown(ctx context.Context, e linkEntry) error {
 }
 
 // module returns the entry of a library and the namespace it is in; ErrUnlisted if there is none.
-func (v *view) module(ctx context.Context, l *process.Library) (namespace, *module, error) {
+func (v *view) module(ctx context.Context, l *rtld.Library) (namespace, *module, error) {
 	if err := v.readSpaces(ctx); err != nil {
 		return nil, nil, err
 	}

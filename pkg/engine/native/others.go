@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/lpbuild/lpbuild/pkg/engine/process"
+	"github.com/lpbuild/lpbuild/pkg/engine/rtld"
 )
 
 // Another engine may be at work in the process while this one looks at it without stopping it: memory appears that is not filled
@@ -76,8 +77,8 @@ func (v *view) leftover(st *state) Leftover {
 }
 
 // memory returns the mappings in which something of lpbuild is.
-func (v *view) memory(st *state) []process.Mapping {
-	return slices.DeleteFunc(slices.Clone(v.maps), func(m process.Mapping) bool {
+func (v *view) memory(st *state) []rtld.Mapping {
+	return slices.DeleteFunc(slices.Clone(v.maps), func(m rtld.Mapping) bool {
 		return !st.knows(m) && !slices.ContainsFunc(st.unfinished, func(u extent) bool { return m.Start < u.off+u.size && u.off < m.End })
 	})
 }

@@ -10,6 +10,7 @@ import (
 
 	"github.com/lpbuild/lpbuild/internal/hotpatch"
 	"github.com/lpbuild/lpbuild/pkg/engine/process"
+	"github.com/lpbuild/lpbuild/pkg/engine/rtld"
 	"github.com/lpbuild/lpbuild/pkg/engine/tracer"
 	"github.com/lpbuild/lpbuild/pkg/ulp"
 )
@@ -80,7 +81,7 @@ type Plan struct {
 
 // targetPlan is the part of a plan that concerns one library.
 type targetPlan struct {
-	lib     *process.Library
+	lib     *rtld.Library
 	old     *table // nil: there is none yet
 	oldPage []byte
 	next    *table // as it will be
@@ -138,7 +139,7 @@ func (v *View) planned(ctx context.Context, c Change, o Options) (*Plan, error) 
 		return nil, err
 	}
 	for _, m := range b.v.maps {
-		if m.Perm&process.PermWrite != 0 {
+		if m.Perm&rtld.PermWrite != 0 {
 			pl.stacks = append(pl.stacks, tracer.Range{Start: m.Start, End: m.End})
 		}
 	}
@@ -268,7 +269,7 @@ func (b *planner) without(p *Patch) ([]*targetPlan, error) {
 }
 
 // targetOf returns the part of the plan for a library.
-func (b *planner) targetOf(lib *process.Library) *targetPlan {
+func (b *planner) targetOf(lib *rtld.Library) *targetPlan {
 	for _, tp := range b.targets {
 		if tp.lib == lib {
 			return tp

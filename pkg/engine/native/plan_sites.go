@@ -9,6 +9,7 @@ import (
 
 	"github.com/lpbuild/lpbuild/internal/hotpatch"
 	"github.com/lpbuild/lpbuild/pkg/engine/process"
+	"github.com/lpbuild/lpbuild/pkg/engine/rtld"
 	"github.com/lpbuild/lpbuild/pkg/ulp"
 )
 
@@ -43,7 +44,7 @@ func (b *planner) sites(ctx context.Context) error {
 }
 
 // versions compares the functions that a live patch replaces with what the library exports.
-func (b *planner) versions(ctx context.Context, l *process.Library, p *Patch) error {
+func (b *planner) versions(ctx context.Context, l *rtld.Library, p *Patch) error {
 	k, err := b.v.known(ctx, l)
 	if err != nil || k != nil && k.exports(ctx, p) {
 		return err
@@ -64,7 +65,7 @@ func (b *planner) versions(ctx context.Context, l *process.Library, p *Patch) er
 }
 
 // unwinds returns ErrUnwinding if something may come by a live patch, and the function that it replaces handles it.
-func (b *planner) unwinds(ctx context.Context, l *process.Library, p *Patch, f ulp.Function) error {
+func (b *planner) unwinds(ctx context.Context, l *rtld.Library, p *Patch, f ulp.Function) error {
 	if p.Unwinding == ulp.UnwindingNone {
 		return nil
 	}
@@ -72,13 +73,13 @@ func (b *planner) unwinds(ctx context.Context, l *process.Library, p *Patch, f u
 }
 
 // site looks at a function's entry. With anyEntry it needs no NOPs.
-func (b *planner) site(ctx context.Context, l *process.Library, f ulp.Function, anyEntry bool) (*site, error) {
+func (b *planner) site(ctx context.Context, l *rtld.Library, f ulp.Function, anyEntry bool) (*site, error) {
 	entry := l.Bias + f.OldValue
 	seg := l.Segment(entry)
-	if seg == nil || seg.Perm&process.PermExec == 0 || entry-seg.Start < beforeLen || seg.End-entry < siteWindow {
+	if seg == nil || seg.Perm&rtld.PermExec == 0 || entry-seg.Start < beforeLen || seg.End-entry < siteWindow {
 		return nil, fmt.Errorf("%w: %w", ErrEntry, hotpatch.ErrOutside)
 	}
-	if seg.Perm&process.PermShared != 0 { // a detour would go into the file, and into all who map it
+	if seg.Perm&rtld.PermShared != 0 { // a detour would go into the file, and into all who map it
 		return nil, fmt.Errorf("%w: its code is mapped with MAP_SHARED", ErrEntry)
 	}
 	window := make([]byte, siteWindow)
@@ -96,7 +97,7 @@ func (b *planner) site(ctx context.Context, l *process.Library, f ulp.Function, 
 }
 
 // codeSite is proveSite, once for all processes with the same file.
-func (b *planner) codeSite(ctx context.Context, l *process.Library, seg *process.Segment, f ulp.Function, entry uint64) (*site, error) {
+func (b *planner) codeSite(ctx context.Context, l *rtld.Library, seg *rtld.Segment, f ulp.Function, entry uint64) (*site, error) {
 	k, err := b.v.known(ctx, l)
 	if err != nil {
 		return nil, err
@@ -111,7 +112,7 @@ func (b *planner) codeSite(ctx context.Context, l *process.Library, seg *process
 }
 
 // proveSite proves that a function without NOPs can have a detour.
-func (b *planner) proveSite(ctx context.Context, l *process.Library, seg *process.Segment, f ulp.Function, entry uint64) (*site, error) {
+func (b *planner) proveSite(ctx context.Context, l *rtld.Library, seg *rtld.Segment, f ulp.Function, entry uint64) (*site, error) {
 	size, err := b.v.functionSize(ctx, l, f.Old, entry)
 	if err != nil {
 		return nil, err
@@ -124,7 +125,7 @@ func (b *planner) proveSite(ctx context.Context, l *process.Library, seg *proces
 }
 
 // text reads and searches a library's code, once for all functions of a plan: it may be large, and they may be many.
-func (b *planner) text(ctx context.Context, l *process.Library, seg *process.Segment) (*hotpatch.Text, error) {
+func (b *planner) text(ctx context.Context, l *rtld.Library, seg *rtld.Segment) (*hotpatch.Text, error) {
 	if t := b.texts[seg.Start]; t != nil {
 		return t, nil
 	}
@@ -145,7 +146,7 @@ func (b *planner) text(ctx context.Context, l *process.Library, seg *process.Seg
 	}
 	for i := range l.Segments {
 		o := &l.Segments[i]
-		if o.Perm&process.PermExec == 0 && !o.File {
+		if o.Perm&rtld.PermExec == 0 && !o.File {
 			continue // zeros, when the loader had mapped it
 		}
 		if size += o.End - o.Start; size > hotpatch.MaxText {
@@ -159,7 +160,7 @@ func (b *planner) text(ctx context.Context, l *process.Library, seg *process.Seg
 		switch {
 		case o == seg:
 			t.Code = bytes
-		case o.Perm&process.PermExec != 0:
+		case o.Perm&rtld.PermExec != 0:
 			t.Others = append(t.Others, code)
 		default:
 			t.Data = append(t.Data, code)
@@ -171,7 +172,7 @@ func (b *planner) text(ctx context.Context, l *process.Library, seg *process.Seg
 }
 
 // starts returns the addresses of a library's symbols, in order.
-func (v *view) starts(ctx context.Context, l *process.Library) ([]uint64, error) {
+func (v *view) starts(ctx context.Context, l *rtld.Library) ([]uint64, error) {
 	symbols, err := v.symbolsOf(ctx, l)
 	if err != nil || symbols == nil {
 		return nil, err
@@ -185,7 +186,7 @@ func (v *view) starts(ctx context.Context, l *process.Library) ([]uint64, error)
 }
 
 // functionSize returns how long a function is.
-func (v *view) functionSize(ctx context.Context, l *process.Library, name string, entry uint64) (uint64, error) {
+func (v *view) functionSize(ctx context.Context, l *rtld.Library, name string, entry uint64) (uint64, error) {
 	symbols, err := v.symbolsOf(ctx, l)
 	if err != nil {
 		return 0, err

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/lpbuild/lpbuild/pkg/engine/process"
+	"github.com/lpbuild/lpbuild/pkg/engine/rtld"
 )
 
 // freed is memory to be given back when no thread needs it.
@@ -109,12 +110,12 @@ func (b *planner) addresses(tp *targetPlan) error {
 }
 
 // taken returns the mappings with those that the plan has already chosen.
-func (b *planner) taken() []process.Mapping {
+func (b *planner) taken() []rtld.Mapping {
 	list := slices.Clone(b.v.maps)
 	for _, rg := range b.regions {
-		list = append(list, process.Mapping{Start: rg.base, End: rg.end()})
+		list = append(list, rtld.Mapping{Start: rg.base, End: rg.end()})
 	}
-	slices.SortFunc(list, func(x, y process.Mapping) int { return cmp.Compare(x.Start, y.Start) })
+	slices.SortFunc(list, func(x, y rtld.Mapping) int { return cmp.Compare(x.Start, y.Start) })
 	return list
 }
 
@@ -187,7 +188,7 @@ func (b *planner) images(ctx context.Context, tp *targetPlan, rg *region) error 
 
 // expectBound remembers the libraries that symbols were found in: they may be unloaded until the process is stopped.
 func (b *planner) expectBound(ctx context.Context, s *scope) error {
-	seen := map[*process.Library]bool{}
+	seen := map[*rtld.Library]bool{}
 	for _, f := range s.found {
 		seen[f.lib] = true
 	}
@@ -229,7 +230,7 @@ func (b *planner) entries(ctx context.Context, tp *targetPlan) error {
 		if _, err := s.detour(stub); err != nil {
 			return fmt.Errorf("%s: %w", tp.lib.Name, err)
 		}
-		if seg := tp.lib.Segment(s.place()); seg == nil || seg.Perm&process.PermExec == 0 || !tp.lib.Contains(s.entry-beforeLen, siteWindow) {
+		if seg := tp.lib.Segment(s.place()); seg == nil || seg.Perm&rtld.PermExec == 0 || !tp.lib.Contains(s.entry-beforeLen, siteWindow) {
 			return fmt.Errorf("function at %#x: %w", s.entry, ErrDamaged)
 		}
 		at, plain := s.window(stub, false)
@@ -269,7 +270,7 @@ func (tp *targetPlan) idle(slot int) bool {
 
 // expectHead remembers the beginning of the library's image and its build-id: that the library is still the one when the
 // process is stopped. What the library was taken for may be long ago; in the same place can be another one by now.
-func (b *planner) expectHead(ctx context.Context, l *process.Library) error {
+func (b *planner) expectHead(ctx context.Context, l *rtld.Library) error {
 	head := make([]byte, min(pageSize, l.Segments[0].End-l.Segments[0].Start))
 	if _, err := b.v.m.ReadAt(ctx, head, l.Segments[0].Start); err != nil {
 		return err
@@ -279,7 +280,7 @@ func (b *planner) expectHead(ctx context.Context, l *process.Library) error {
 }
 
 // expectID remembers the build-id of a library, if it has one. ErrStale: it is another's already.
-func (b *planner) expectID(ctx context.Context, l *process.Library) error {
+func (b *planner) expectID(ctx context.Context, l *rtld.Library) error {
 	if len(l.BuildID) == 0 {
 		return nil
 	}
@@ -378,7 +379,7 @@ func (v *view) text(r *record) []extent {
 	}
 	var list []extent
 	for _, m := range v.maps {
-		if from, to := max(m.Start, r.Base), min(m.End, r.Base+r.Size); m.Perm&process.PermExec != 0 && from < to {
+		if from, to := max(m.Start, r.Base), min(m.End, r.Base+r.Size); m.Perm&rtld.PermExec != 0 && from < to {
 			list = append(list, extent{from - r.Base, to - from})
 		}
 	}

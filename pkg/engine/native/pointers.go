@@ -7,6 +7,7 @@ import (
 	"math/bits"
 
 	"github.com/lpbuild/lpbuild/pkg/engine/process"
+	"github.com/lpbuild/lpbuild/pkg/engine/rtld"
 )
 
 // Tables of relocations without symbols and addends (DT_RELR), which package elf does not know.
@@ -19,8 +20,8 @@ const (
 
 // loaderPointers returns the addresses that the dynamic loader writes somewhere when it loads a library, or calls. In a process
 // they stand in its data; in a file, in its relocations.
-func loaderPointers(ctx context.Context, f *process.File, l *process.Library) ([]uint64, error) {
-	v := blankView(nil, f, []*process.Library{l})
+func loaderPointers(ctx context.Context, f *process.File, l *rtld.Library) ([]uint64, error) {
+	v := blankView(nil, f, []*rtld.Library{l})
 	d, err := v.dynamicOf(ctx, l)
 	if err != nil {
 		return nil, err

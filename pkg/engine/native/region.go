@@ -8,6 +8,7 @@ import (
 	"hash/crc32"
 
 	"github.com/lpbuild/lpbuild/pkg/engine/process"
+	"github.com/lpbuild/lpbuild/pkg/engine/rtld"
 )
 
 // A region is the memory that one change adds to a process for one library: the library's table if it has none yet, then the
@@ -118,7 +119,7 @@ const signedSizes = 16
 const maxStarts = 1 << 12
 
 // starts returns where in a mapping a region may begin: at its beginning, and at signed addresses, of which most are looked at.
-func starts(m process.Mapping, most int) []uint64 {
+func starts(m rtld.Mapping, most int) []uint64 {
 	list := []uint64{m.Start}
 	for window := m.Start; window < m.End && len(list) <= most; window += 1 << windowBits {
 		if at := signedIn(window); at > m.Start && at < m.End {
@@ -132,17 +133,17 @@ func starts(m process.Mapping, most int) []uint64 {
 }
 
 // isCode says whether a mapping may be the one of a region: anonymous, private, and not writable.
-func isCode(m process.Mapping) bool {
-	return m.Perm == process.PermRead|process.PermExec && m.Path == "" && m.File == process.FileID{}
+func isCode(m rtld.Mapping) bool {
+	return m.Perm == rtld.PermRead|rtld.PermExec && m.Path == "" && m.File == rtld.FileID{}
 }
 
 // isData says whether a mapping may hold the variables of a region.
-func isData(m process.Mapping) bool {
-	return m.Perm == process.PermRead|process.PermWrite && m.Path == "" && m.File == process.FileID{}
+func isData(m rtld.Mapping) bool {
+	return m.Perm == rtld.PermRead|rtld.PermWrite && m.Path == "" && m.File == rtld.FileID{}
 }
 
 // unmarked returns how large a region is that begins at a mapping, and of which nothing has been written; 0: it is none.
-func unmarked(ctx context.Context, m memory, maps []process.Mapping) (uint64, error) {
+func unmarked(ctx context.Context, m memory, maps []rtld.Mapping) (uint64, error) {
 	base, end := maps[0].Start, maps[0].Start
 	switch {
 	case signedIn(base) != base:

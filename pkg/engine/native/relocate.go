@@ -7,13 +7,13 @@ import (
 	"fmt"
 	"slices"
 
-	"github.com/lpbuild/lpbuild/pkg/engine/process"
+	"github.com/lpbuild/lpbuild/pkg/engine/rtld"
 	"github.com/lpbuild/lpbuild/pkg/ulp"
 )
 
 // relocated returns the container's memory as it has to be at base in the process. former are the addresses of the former code of
 // the functions that it replaces.
-func (p *Patch) relocated(ctx context.Context, s *scope, target *process.Library, base uint64, former []uint64) ([]byte, error) {
+func (p *Patch) relocated(ctx context.Context, s *scope, target *rtld.Library, base uint64, former []uint64) ([]byte, error) {
 	mem := slices.Clone(p.im.mem)
 	for _, r := range p.relocations {
 		v, err := p.value(ctx, s, r, base)
@@ -79,7 +79,7 @@ func (p *Patch) value(ctx context.Context, s *scope, r relocation, base uint64) 
 	case sym.defined, r.symbol == 0:
 		return base + sym.value + uint64(addend), nil
 	}
-	b, err := s.lookup(ctx, process.Reference{Name: sym.name, Version: sym.version, Entry: r.address()})
+	b, err := s.lookup(ctx, rtld.Reference{Name: sym.name, Version: sym.version, Entry: r.address()})
 	if sym.weak && (errors.Is(err, ulp.ErrNoSymbol) || errors.Is(err, errStatic)) {
 		return uint64(addend), nil
 	}

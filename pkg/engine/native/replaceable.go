@@ -8,6 +8,7 @@ import (
 
 	"github.com/lpbuild/lpbuild/internal/hotpatch"
 	"github.com/lpbuild/lpbuild/pkg/engine/process"
+	"github.com/lpbuild/lpbuild/pkg/engine/rtld"
 	"github.com/lpbuild/lpbuild/pkg/ulp"
 )
 
@@ -16,7 +17,7 @@ const maxProofs = 64
 
 // Replaceable reports whether a library has a function that others can call and that a live patch with [ulp.EntriesAny] can
 // replace. The error is ErrNoLoader for a library that no plan is made for, or that of looking into the process.
-func (v *View) Replaceable(ctx context.Context, l *process.Library) (bool, error) {
+func (v *View) Replaceable(ctx context.Context, l *rtld.Library) (bool, error) {
 	switch {
 	case l.Problem != nil || l.Machine != elf.EM_X86_64 || l.Class != elf.ELFCLASS64 || len(l.BuildID) == 0 || l.Loader:
 		return false, nil
@@ -26,7 +27,7 @@ func (v *View) Replaceable(ctx context.Context, l *process.Library) (bool, error
 	return process.Whole(ctx, func(ctx context.Context) (bool, error) { return v.replaceable(ctx, l) })
 }
 
-func (v *View) replaceable(ctx context.Context, l *process.Library) (bool, error) {
+func (v *View) replaceable(ctx context.Context, l *rtld.Library) (bool, error) {
 	symbols, err := v.v.symbolsOf(ctx, l)
 	if err != nil || symbols == nil {
 		return false, err

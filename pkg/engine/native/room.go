@@ -1,7 +1,7 @@
 package native
 
 import (
-	"github.com/lpbuild/lpbuild/pkg/engine/process"
+	"github.com/lpbuild/lpbuild/pkg/engine/rtld"
 )
 
 const (
@@ -14,7 +14,7 @@ const (
 // room finds a free range of size bytes, within reach of all of [near.Start, near.End) if near is not nil. The kernel puts
 // new mappings at the upper end of the gap that the libraries leave below, so the range is some way down from there: what
 // the process maps between now and the stop shall not take it. A signed address goes before any other: see region. The heap and the stack keep what they may grow into.
-func room(maps []process.Mapping, size uint64, near *process.Segment) (uint64, bool) {
+func room(maps []rtld.Mapping, size uint64, near *rtld.Segment) (uint64, bool) {
 	low, high := uint64(lowestRoom), uint64(highestRoom)
 	if near != nil {
 		if near.End > reach {
@@ -25,9 +25,9 @@ func room(maps []process.Mapping, size uint64, near *process.Segment) (uint64, b
 	need := pageUp(size) + 2*pageSize // with a page that stays free on both sides
 	var best, bestDistance uint64
 	var bestSigned bool
-	prev := process.Mapping{End: lowestRoom}
+	prev := rtld.Mapping{End: lowestRoom}
 	for i := range len(maps) + 1 {
-		next := process.Mapping{Start: highestRoom}
+		next := rtld.Mapping{Start: highestRoom}
 		if i < len(maps) {
 			next = maps[i]
 		}
@@ -55,14 +55,14 @@ func room(maps []process.Mapping, size uint64, near *process.Segment) (uint64, b
 }
 
 // gapStart and gapEnd are the free range between two mappings, with one half left to a heap or a stack that may grow.
-func gapStart(prev, next process.Mapping) uint64 {
+func gapStart(prev, next rtld.Mapping) uint64 {
 	if prev.Path == "[heap]" && next.Start > prev.End {
 		return prev.End + (next.Start-prev.End)/2
 	}
 	return prev.End
 }
 
-func gapEnd(prev, next process.Mapping) uint64 {
+func gapEnd(prev, next rtld.Mapping) uint64 {
 	if next.Path == "[stack]" && next.Start > prev.End {
 		return prev.End + (next.Start-prev.End)/2
 	}
@@ -70,6 +70,6 @@ func gapEnd(prev, next process.Mapping) uint64 {
 }
 
 // span is the whole range of a library's image.
-func span(l *process.Library) *process.Segment {
-	return &process.Segment{Start: l.Segments[0].Start, End: l.Segments[len(l.Segments)-1].End}
+func span(l *rtld.Library) *rtld.Segment {
+	return &rtld.Segment{Start: l.Segments[0].Start, End: l.Segments[len(l.Segments)-1].End}
 }

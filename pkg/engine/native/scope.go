@@ -8,6 +8,7 @@ import (
 	"slices"
 
 	"github.com/lpbuild/lpbuild/pkg/engine/process"
+	"github.com/lpbuild/lpbuild/pkg/engine/rtld"
 	"github.com/lpbuild/lpbuild/pkg/ulp"
 )
 
@@ -19,21 +20,21 @@ import (
 // not looked at, since nothing would keep dlclose from unloading it.
 type scope struct {
 	v      *view
-	target *process.Library
+	target *rtld.Library
 	order  []*module // nil: not needed yet
-	found  map[process.Reference]binding
+	found  map[rtld.Reference]binding
 }
 
 // binding is a symbol and the library that has it.
 type binding struct {
-	lib *process.Library
-	sym process.Symbol
+	lib *rtld.Library
+	sym rtld.Symbol
 }
 
 // scopeFor returns the scope of a container for a target. The loader's list is read at the first look-up: a container that
 // needs no symbols can do without.
-func (v *view) scopeFor(target *process.Library) *scope {
-	return &scope{v: v, target: target, found: map[process.Reference]binding{}}
+func (v *view) scopeFor(target *rtld.Library) *scope {
+	return &scope{v: v, target: target, found: map[rtld.Reference]binding{}}
 }
 
 // open puts the libraries in order.
@@ -55,7 +56,7 @@ func (s *scope) open(ctx context.Context) error {
 }
 
 // lookup finds a symbol. ulp.ErrNoSymbol: there is none.
-func (s *scope) lookup(ctx context.Context, ref process.Reference) (binding, error) {
+func (s *scope) lookup(ctx context.Context, ref rtld.Reference) (binding, error) {
 	if b, ok := s.found[ref]; ok {
 		if b.lib == nil {
 			return b, ulp.ErrNoSymbol
@@ -80,10 +81,10 @@ func (s *scope) lookup(ctx context.Context, ref process.Reference) (binding, err
 }
 
 // in looks a symbol up in one library.
-func (s *scope) in(ctx context.Context, l *process.Library, ref process.Reference) (process.Symbol, error) {
+func (s *scope) in(ctx context.Context, l *rtld.Library, ref rtld.Reference) (rtld.Symbol, error) {
 	k, err := s.v.known(ctx, l)
 	if err != nil {
-		return process.Symbol{}, err
+		return rtld.Symbol{}, err
 	}
 	if k != nil {
 		if sym, err, ok := k.symbol(ctx, ref, l.Bias-k.file.Library().Bias); ok {
@@ -92,10 +93,10 @@ func (s *scope) in(ctx context.Context, l *process.Library, ref process.Referenc
 	}
 	symbols, err := s.v.symbolsOf(ctx, l)
 	if err != nil {
-		return process.Symbol{}, err
+		return rtld.Symbol{}, err
 	}
 	if symbols == nil {
-		return process.Symbol{}, ulp.ErrNoSymbol
+		return rtld.Symbol{}, ulp.ErrNoSymbol
 	}
 	return symbols.Bind(ctx, ref)
 }

@@ -6,7 +6,7 @@ import (
 	"errors"
 	"testing"
 
-	"github.com/lpbuild/lpbuild/pkg/engine/process"
+	"github.com/lpbuild/lpbuild/pkg/engine/rtld"
 	"github.com/lpbuild/lpbuild/pkg/ulp"
 )
 
@@ -40,13 +40,13 @@ static int adds_up(void) {
 	}
 	maps := opened(t, c.pid).maps
 	base := imageOf(t, opened(t, c.pid), p)
-	want := map[string]process.Perm{"first_lp": process.PermRead | process.PermExec, "constants": process.PermRead | process.PermExec,
-		"relocated": process.PermRead | process.PermExec, "variables": process.PermRead | process.PermWrite, "zeros": process.PermRead | process.PermWrite}
+	want := map[string]rtld.Perm{"first_lp": rtld.PermRead | rtld.PermExec, "constants": rtld.PermRead | rtld.PermExec,
+		"relocated": rtld.PermRead | rtld.PermExec, "variables": rtld.PermRead | rtld.PermWrite, "zeros": rtld.PermRead | rtld.PermWrite}
 	for _, s := range symbols {
 		at := base + s.Value + s.Size/2
 		for _, m := range maps {
 			if perm, ok := want[s.Name]; ok && at >= m.Start && at < m.End {
-				if got := m.Perm & (process.PermRead | process.PermWrite | process.PermExec); got != perm {
+				if got := m.Perm & (rtld.PermRead | rtld.PermWrite | rtld.PermExec); got != perm {
 					t.Errorf("%s: %v, want %v", s.Name, got, perm)
 				}
 				delete(want, s.Name)
@@ -82,10 +82,10 @@ func TestAlignedRoom(t *testing.T) {
 		err error
 	}{"enough": {tableSize + align + (7+signedSizes)*pageSize, nil}, "not enough": {tableSize + 8*pageSize, ErrNoRoom}} {
 		t.Run(name, func(t *testing.T) {
-			maps := []process.Mapping{{Start: lowestRoom, End: free}, {Start: free + tc.gap, End: highestRoom}}
+			maps := []rtld.Mapping{{Start: lowestRoom, End: free}, {Start: free + tc.gap, End: highestRoom}}
 			a := &addition{patch: &Patch{im: &image{mem: make([]byte, pageSize), align: align}, Meta: &ulp.Metadata{}}}
 			tp := &targetPlan{adding: []*addition{a}, next: &table{},
-				lib: &process.Library{Segments: []process.Segment{{Start: free + tc.gap, End: free + tc.gap + pageSize}}}}
+				lib: &rtld.Library{Segments: []rtld.Segment{{Start: free + tc.gap, End: free + tc.gap + pageSize}}}}
 			err := (&planner{Plan: &Plan{}, v: &view{maps: maps}}).addresses(tp)
 			if !errors.Is(err, tc.err) {
 				t.Fatalf("%v, want %v", err, tc.err)

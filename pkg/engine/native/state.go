@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/lpbuild/lpbuild/pkg/engine/process"
+	"github.com/lpbuild/lpbuild/pkg/engine/rtld"
 	"github.com/lpbuild/lpbuild/pkg/ulp"
 )
 
@@ -31,7 +32,7 @@ func (v *view) readState(ctx context.Context) (*state, error) {
 	st := &state{}
 	var next uint64
 	most := maxStarts
-	var before process.Mapping
+	var before rtld.Mapping
 	for i, m := range v.maps {
 		maybe := mayBegin(before, m) || strings.HasPrefix(m.Path, memoryPrefix)
 		if before = m; !maybe {
@@ -115,11 +116,11 @@ func (v *view) readRecord(ctx context.Context, st *state, head []byte, base uint
 }
 
 // mayBegin reports whether a mapping may be the beginning of what is left of a region, by the mapping before it.
-func mayBegin(before, m process.Mapping) bool { return isCode(m) || isFile(m) && !continues(before, m) }
+func mayBegin(before, m rtld.Mapping) bool { return isCode(m) || isFile(m) && !continues(before, m) }
 
 // ours says whether a range is mapped, and all of it as memory of ours is: nothing else is ever unmapped.
 func (v *view) ours(base, size uint64) bool {
-	var file process.FileID // whose pieces it consists of
+	var file rtld.FileID // whose pieces it consists of
 	begun := false
 	for _, m := range v.maps {
 		if m.End <= base || size == 0 {
@@ -130,8 +131,8 @@ func (v *view) ours(base, size uint64) bool {
 			file = m.File
 		}
 		begun = true
-		piece := isFile(m) && file != process.FileID{} && m.File == file
-		if m.Start > base || !piece && !isData(m) && (!memory || file != process.FileID{}) {
+		piece := isFile(m) && file != rtld.FileID{} && m.File == file
+		if m.Start > base || !piece && !isData(m) && (!memory || file != rtld.FileID{}) {
 			return false
 		}
 		n := min(m.End-base, size)
@@ -144,12 +145,12 @@ func (v *view) ours(base, size uint64) bool {
 // mapped one leaves stubs that cannot be executed.
 func (v *view) complete(t *table) bool {
 	for _, m := range v.maps {
-		if m.End <= t.base || m.Start >= t.base+tableSize || m.Perm == process.PermRead|process.PermExec && (m.Start <= t.base ||
+		if m.End <= t.base || m.Start >= t.base+tableSize || m.Perm == rtld.PermRead|rtld.PermExec && (m.Start <= t.base ||
 			m.Offset == pieceAt) {
 			continue
 		}
 		stubs := m.Start >= t.base+stubsAt
-		if m.Perm&process.PermExec != 0 != stubs || !stubs && m.End > t.base+stubsAt {
+		if m.Perm&rtld.PermExec != 0 != stubs || !stubs && m.End > t.base+stubsAt {
 			return false
 		}
 	}
@@ -157,7 +158,7 @@ func (v *view) complete(t *table) bool {
 }
 
 // knows says whether a mapping has something of a record or a table.
-func (st *state) knows(m process.Mapping) bool {
+func (st *state) knows(m rtld.Mapping) bool {
 	return slices.ContainsFunc(st.records, func(r *record) bool { return m.Start < r.Base+r.Size && r.Base < m.End }) ||
 		slices.ContainsFunc(st.tables, func(t *table) bool { return m.Start < t.base+tableSize && t.base < m.End })
 }
@@ -200,10 +201,10 @@ type Applied struct {
 // where List takes several.
 func Present(ctx context.Context, m *process.Memory) (bool, error) {
 	found := false
-	var maps []process.Mapping // that may be parts of a region
-	var before process.Mapping
+	var maps []rtld.Mapping // that may be parts of a region
+	var before rtld.Mapping
 	end := uint64(0)
-	err := m.Mappings(ctx, func(l process.Mapping) bool {
+	err := m.Mappings(ctx, func(l rtld.Mapping) bool {
 		found = strings.HasPrefix(l.Path, memoryPrefix)
 		if mayBegin(before, l) || (isData(l) || isFile(l)) && l.Start == end {
 			maps, end = append(maps, l), l.End

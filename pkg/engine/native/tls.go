@@ -6,7 +6,7 @@ import (
 	"errors"
 	"fmt"
 
-	"github.com/lpbuild/lpbuild/pkg/engine/process"
+	"github.com/lpbuild/lpbuild/pkg/engine/rtld"
 	"github.com/lpbuild/lpbuild/pkg/ulp"
 )
 
@@ -20,7 +20,7 @@ const (
 )
 
 // linkMapField reads a described field of a library's link_map.
-func (v *view) linkMapField(ctx context.Context, l *process.Library, descriptor string) (uint64, error) {
+func (v *view) linkMapField(ctx context.Context, l *rtld.Library, descriptor string) (uint64, error) {
 	_, mod, err := v.module(ctx, l)
 	if err != nil {
 		return 0, err
@@ -51,7 +51,7 @@ func (v *view) linkMapField(ctx context.Context, l *process.Library, descriptor 
 }
 
 // tlsModule returns the number by which __tls_get_addr knows a library.
-func (v *view) tlsModule(ctx context.Context, l *process.Library) (uint64, error) {
+func (v *view) tlsModule(ctx context.Context, l *rtld.Library) (uint64, error) {
 	id, err := v.linkMapField(ctx, l, moduleDescriptor)
 	if err == nil && (id == 0 || id > maxModules) {
 		err = fmt.Errorf("%q has no thread-local storage: %w", l.Name, ErrUnresolved)
@@ -61,7 +61,7 @@ func (v *view) tlsModule(ctx context.Context, l *process.Library) (uint64, error
 
 // tlsOffset returns how far below the thread pointer a library's thread-local block lies in every thread. Only blocks that
 // were made at program start, or promised then, have such a place.
-func (v *view) tlsOffset(ctx context.Context, l *process.Library) (uint64, error) {
+func (v *view) tlsOffset(ctx context.Context, l *rtld.Library) (uint64, error) {
 	off, err := v.linkMapField(ctx, l, offsetDescriptor)
 	if err == nil && (off == 0 || off > 1<<31) { // none yet, or never
 		err = fmt.Errorf("%q has no static thread-local storage: %w", l.Name, ErrUnresolved)

@@ -10,6 +10,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/lpbuild/lpbuild/pkg/engine/process"
+	"github.com/lpbuild/lpbuild/pkg/engine/rtld"
 	"github.com/lpbuild/lpbuild/pkg/ulp"
 )
 
@@ -17,8 +18,8 @@ import (
 // dlopen loads it again, to the same place or another one, its functions are as in its file: it is not live patched.
 
 // libraryOf returns the library that a table belongs to, nil if it is not loaded, or not where it was.
-func (v *view) libraryOf(t *table) *process.Library {
-	i := slices.IndexFunc(v.libs, func(l *process.Library) bool {
+func (v *view) libraryOf(t *table) *rtld.Library {
+	i := slices.IndexFunc(v.libs, func(l *rtld.Library) bool {
 		return l.Bias == t.bias && slices.Equal(l.BuildID, t.buildID)
 	})
 	if i < 0 {
@@ -136,14 +137,14 @@ func (v *view) moving(ctx context.Context) bool {
 }
 
 // unlisted returns the libraries that the dynamic loader does not list.
-func (v *view) unlisted() []*process.Library {
+func (v *view) unlisted() []*rtld.Library {
 	listed := v.modules()
-	return slices.DeleteFunc(slices.Clone(v.libs), func(l *process.Library) bool {
+	return slices.DeleteFunc(slices.Clone(v.libs), func(l *rtld.Library) bool {
 		return slices.ContainsFunc(listed, func(m module) bool { return m.lib == l })
 	})
 }
 
 // same says whether two looks at a library saw the same.
-func same(x, y *process.Library) bool {
+func same(x, y *rtld.Library) bool {
 	return x.Bias == y.Bias && slices.Equal(x.BuildID, y.BuildID) && slices.Equal(x.Segments, y.Segments)
 }

@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"github.com/lpbuild/lpbuild/pkg/engine/process"
+	"github.com/lpbuild/lpbuild/pkg/engine/rtld"
 )
 
 // reloads starts a program with a plugin.
@@ -165,8 +166,8 @@ func TestBoundElsewhere(t *testing.T) {
 	c := reloads(t, lib)
 	v := c.seenBefore()
 	b := &planner{Plan: &Plan{}, v: v.v}
-	mine := v.v.libs[slices.IndexFunc(v.v.libs, func(l *process.Library) bool { return l.SONAME == "libtarget.so" })]
-	s := &scope{v: v.v, found: map[process.Reference]binding{{Name: "first"}: {lib: mine}}}
+	mine := v.v.libs[slices.IndexFunc(v.v.libs, func(l *rtld.Library) bool { return l.SONAME == "libtarget.so" })]
+	s := &scope{v: v.v, found: map[rtld.Reference]binding{{Name: "first"}: {lib: mine}}}
 	if err := b.expectBound(t.Context(), s); err != nil || len(b.expect) != 1 {
 		t.Fatalf("%v, %d", err, len(b.expect))
 	}

@@ -10,6 +10,7 @@ import (
 	"github.com/lpbuild/lpbuild/internal/elfx"
 	"github.com/lpbuild/lpbuild/internal/hotpatch"
 	"github.com/lpbuild/lpbuild/pkg/engine/process"
+	"github.com/lpbuild/lpbuild/pkg/engine/rtld"
 	"github.com/lpbuild/lpbuild/pkg/ulp"
 )
 
@@ -137,14 +138,14 @@ func (im *image) frames(f *elfx.File) (*hotpatch.Frames, error) {
 
 // loaded is a library in a process, for package hotpatch.
 type loaded struct {
-	*process.Library
+	*rtld.Library
 	read func(b []byte, addr uint64) error
 }
 
 func (l loaded) Read(b []byte, addr uint64) error { return l.read(b, addr) }
 
 // frames reads a library's unwind information, once; it is empty if there is none.
-func (v *view) frames(ctx context.Context, l *process.Library) (*hotpatch.Frames, error) {
+func (v *view) frames(ctx context.Context, l *rtld.Library) (*hotpatch.Frames, error) {
 	if f := v.unwind[l]; f != nil {
 		return f, nil
 	}
@@ -167,7 +168,7 @@ func (v *view) frames(ctx context.Context, l *process.Library) (*hotpatch.Frames
 }
 
 // checkHandlers returns ErrUnwinding if a function of a library handles what its replacement would not let through.
-func (v *view) checkHandlers(ctx context.Context, l *process.Library, entry uint64) error {
+func (v *view) checkHandlers(ctx context.Context, l *rtld.Library, entry uint64) error {
 	err := v.handlers(ctx, l, entry)
 	if errors.Is(err, hotpatch.ErrFrame) { // or is it that the library is just being mapped?
 		if _, _, err := v.module(ctx, l); err != nil {
@@ -181,7 +182,7 @@ func (v *view) checkHandlers(ctx context.Context, l *process.Library, entry uint
 }
 
 // handlers is [hotpatch.Frames.Handlers] of a function.
-func (v *view) handlers(ctx context.Context, l *process.Library, entry uint64) error {
+func (v *view) handlers(ctx context.Context, l *rtld.Library, entry uint64) error {
 	k, err := v.known(ctx, l)
 	if err != nil {
 		return err

@@ -9,6 +9,7 @@ import (
 	"slices"
 
 	"github.com/lpbuild/lpbuild/pkg/engine/process"
+	"github.com/lpbuild/lpbuild/pkg/engine/rtld"
 )
 
 // exported is something that a library defines, and yet reaches through a slot which the dynamic loader filled, since others
@@ -21,7 +22,7 @@ type exported struct {
 
 // variable returns where a variable of a library is, that lies at addr in the library itself: for one that others may have,
 // where the library looks for it.
-func (v *view) variable(ctx context.Context, l *process.Library, addr uint64) (uint64, error) {
+func (v *view) variable(ctx context.Context, l *rtld.Library, addr uint64) (uint64, error) {
 	if !l.Contains(addr, 1) {
 		return 0, ErrUnresolved
 	}
@@ -38,7 +39,7 @@ func (v *view) variable(ctx context.Context, l *process.Library, addr uint64) (u
 		if err != nil {
 			return 0, err
 		}
-		if found && to != at || !slices.ContainsFunc(v.libs, func(l *process.Library) bool { return l.Contains(to, 1) }) {
+		if found && to != at || !slices.ContainsFunc(v.libs, func(l *rtld.Library) bool { return l.Contains(to, 1) }) {
 			return 0, ErrUnresolved // in two places, by two names: nobody says which one is meant
 		}
 		at, found = to, true
@@ -47,7 +48,7 @@ func (v *view) variable(ctx context.Context, l *process.Library, addr uint64) (u
 }
 
 // exports reads a library's slots for what it defines itself (GLOB_DAT relocations), once.
-func (v *view) exports(ctx context.Context, l *process.Library) ([]exported, error) {
+func (v *view) exports(ctx context.Context, l *rtld.Library) ([]exported, error) {
 	if list, ok := v.bound[l]; ok {
 		return list, nil
 	}

@@ -9,6 +9,7 @@ import (
 
 	"github.com/lpbuild/lpbuild/internal/hotpatch"
 	"github.com/lpbuild/lpbuild/pkg/engine/process"
+	"github.com/lpbuild/lpbuild/pkg/engine/rtld"
 	"github.com/lpbuild/lpbuild/pkg/ulp"
 )
 
@@ -16,29 +17,29 @@ import (
 type view struct {
 	p      *process.Process
 	m      processMemory
-	libs   []*process.Library
-	main   *process.Library // nil: not recognised
-	spaces []namespace      // what the dynamic loader has loaded; nil: not read yet
-	maps   []process.Mapping
+	libs   []*rtld.Library
+	main   *rtld.Library // nil: not recognised
+	spaces []namespace   // what the dynamic loader has loaded; nil: not read yet
+	maps   []rtld.Mapping
 
 	shared  *shared // nil: not asked yet
 	settled bool    // libs was looked at again after the lists, and was the same
 
-	symbols map[*process.Library]*process.Symbols
-	dyn     map[*process.Library]*dynamic
-	bound   map[*process.Library][]exported
-	unwind  map[*process.Library]*hotpatch.Frames
+	symbols map[*rtld.Library]*rtld.Symbols
+	dyn     map[*rtld.Library]*dynamic
+	bound   map[*rtld.Library][]exported
+	unwind  map[*rtld.Library]*hotpatch.Frames
 
-	cache *Cache                      // nil: nothing is kept
-	files map[*process.Library]*known // what is known of their files; nil: nothing
+	cache *Cache                   // nil: nothing is kept
+	files map[*rtld.Library]*known // what is known of their files; nil: nothing
 }
 
 // processMemory is what a view needs of a [*process.Memory]; tests forge it.
 type processMemory interface {
 	memory
-	Libraries(ctx context.Context) ([]*process.Library, error)
-	Mappings(ctx context.Context, f func(process.Mapping) bool) error
-	Symbols(ctx context.Context, l *process.Library) (*process.Symbols, error)
+	Libraries(ctx context.Context) ([]*rtld.Library, error)
+	Mappings(ctx context.Context, f func(rtld.Mapping) bool) error
+	Symbols(ctx context.Context, l *rtld.Library) (*rtld.Symbols, error)
 }
 
 // maxMappings is how many mappings of a process are kept; the kernel allows 65,530 unless told otherwise.
@@ -53,7 +54,7 @@ type View struct {
 
 // NewView looks at a process through memory of it that is open, which has these libraries. The error is that of looking into
 // the process, or ErrDamaged.
-func NewView(ctx context.Context, p *process.Process, m *process.Memory, libs []*process.Library) (*View, error) {
+func NewView(ctx context.Context, p *process.Process, m *process.Memory, libs []*rtld.Library) (*View, error) {
 	return (*Cache)(nil).NewView(ctx, p, m, libs)
 }
 
@@ -61,16 +62,16 @@ func NewView(ctx context.Context, p *process.Process, m *process.Memory, libs []
 func (v *View) Alone() error { return pidError(v.v.p.PID, "", v.v.alone()) }
 
 // blankView is a view of which nothing has been read yet.
-func blankView(p *process.Process, m processMemory, libs []*process.Library) *view {
-	v := &view{p: p, m: m, libs: libs, symbols: map[*process.Library]*process.Symbols{}, dyn: map[*process.Library]*dynamic{},
-		bound: map[*process.Library][]exported{}, unwind: map[*process.Library]*hotpatch.Frames{}, files: map[*process.Library]*known{}}
-	if i := slices.IndexFunc(libs, func(l *process.Library) bool { return l.Main }); i >= 0 {
+func blankView(p *process.Process, m processMemory, libs []*rtld.Library) *view {
+	v := &view{p: p, m: m, libs: libs, symbols: map[*rtld.Library]*rtld.Symbols{}, dyn: map[*rtld.Library]*dynamic{},
+		bound: map[*rtld.Library][]exported{}, unwind: map[*rtld.Library]*hotpatch.Frames{}, files: map[*rtld.Library]*known{}}
+	if i := slices.IndexFunc(libs, func(l *rtld.Library) bool { return l.Main }); i >= 0 {
 		v.main = libs[i]
 	}
 	return v
 }
 
-func newView(ctx context.Context, c *Cache, p *process.Process, m *process.Memory, libs []*process.Library) (*View, error) {
+func newView(ctx context.Context, c *Cache, p *process.Process, m *process.Memory, libs []*rtld.Library) (*View, error) {
 	v := blankView(p, m, libs)
 	v.cache = c
 	if v.maps = m.Mapped(); v.maps == nil {
@@ -107,7 +108,7 @@ func see[T any](ctx context.Context, p *process.Process, f func(context.Context,
 }
 
 func (v *view) read(ctx context.Context) error {
-	err := v.m.Mappings(ctx, func(m process.Mapping) bool {
+	err := v.m.Mappings(ctx, func(m rtld.Mapping) bool {
 		v.maps = append(v.maps, m)
 		return len(v.maps) < maxMappings
 	})
@@ -121,8 +122,8 @@ func (v *view) read(ctx context.Context) error {
 }
 
 // copies finds the library with a build-id: more than once if it is in several namespaces (dlmopen).
-func (v *view) copies(t ulp.Target) ([]*process.Library, error) {
-	var found []*process.Library
+func (v *view) copies(t ulp.Target) ([]*rtld.Library, error) {
+	var found []*rtld.Library
 	for _, l := range v.libs {
 		if !slices.Equal(l.BuildID, t.BuildID) || len(l.BuildID) == 0 {
 			continue
@@ -140,7 +141,7 @@ func (v *view) copies(t ulp.Target) ([]*process.Library, error) {
 
 // dynamic is the dynamic section of a loaded library.
 type dynamic struct {
-	l      *process.Library
+	l      *rtld.Library
 	values map[elf.DynTag]uint64 // of the first entry of each tag
 }
 
@@ -150,7 +151,7 @@ const (
 )
 
 // dynamicOf reads a library's dynamic section from the process.
-func (v *view) dynamicOf(ctx context.Context, l *process.Library) (*dynamic, error) {
+func (v *view) dynamicOf(ctx context.Context, l *rtld.Library) (*dynamic, error) {
 	if d := v.dyn[l]; d != nil {
 		return d, nil
 	}
@@ -180,7 +181,7 @@ func (v *view) dynamicOf(ctx context.Context, l *process.Library) (*dynamic, err
 }
 
 // programHeader finds a segment in the program headers in memory; size 0: there is none.
-func (v *view) programHeader(ctx context.Context, l *process.Library, want elf.ProgType) (at, size uint64, err error) {
+func (v *view) programHeader(ctx context.Context, l *rtld.Library, want elf.ProgType) (at, size uint64, err error) {
 	var head [64]byte
 	start := l.Segments[0].Start
 	if _, err := v.m.ReadAt(ctx, head[:], start); err != nil {
@@ -227,7 +228,7 @@ func (d *dynamic) place(tag elf.DynTag) uint64 {
 }
 
 // symbolsOf opens a library's symbol table, once.
-func (v *view) symbolsOf(ctx context.Context, l *process.Library) (*process.Symbols, error) {
+func (v *view) symbolsOf(ctx context.Context, l *rtld.Library) (*rtld.Symbols, error) {
 	if s, ok := v.symbols[l]; ok {
 		return s, nil
 	}
@@ -248,5 +249,5 @@ func (v *view) word(ctx context.Context, addr uint64) (uint64, error) {
 
 // hasLoader says whether the process was started with a dynamic loader.
 func (v *view) hasLoader() bool {
-	return slices.ContainsFunc(v.libs, func(l *process.Library) bool { return l.Loader })
+	return slices.ContainsFunc(v.libs, func(l *rtld.Library) bool { return l.Loader })
 }

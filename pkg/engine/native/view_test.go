@@ -6,6 +6,7 @@ import (
 	"testing"
 
 	"github.com/lpbuild/lpbuild/pkg/engine/process"
+	"github.com/lpbuild/lpbuild/pkg/engine/rtld"
 	"github.com/lpbuild/lpbuild/pkg/ulp"
 )
 
@@ -22,15 +23,15 @@ func (p forgedProcess) ReadAt(ctx context.Context, b []byte, addr uint64) (int, 
 	return p.lib.ReadAt(ctx, b, addr)
 }
 
-func (p forgedProcess) Libraries(context.Context) ([]*process.Library, error) {
+func (p forgedProcess) Libraries(context.Context) ([]*rtld.Library, error) {
 	return nil, process.ErrMalformed
 }
 
-func (p forgedProcess) Mappings(context.Context, func(process.Mapping) bool) error {
+func (p forgedProcess) Mappings(context.Context, func(rtld.Mapping) bool) error {
 	return process.ErrMalformed
 }
 
-func (p forgedProcess) Symbols(context.Context, *process.Library) (*process.Symbols, error) {
+func (p forgedProcess) Symbols(context.Context, *rtld.Library) (*rtld.Symbols, error) {
 	return nil, process.ErrMalformed
 }
 
@@ -43,11 +44,11 @@ const (
 // view returns a view of the forged process.
 func (p forgedProcess) view() *view {
 	end := forgedLib + pageUp(uint64(len(p.lib.data)))
-	lib := &process.Library{Name: "libf.so", Bias: forgedLib, Class: elf.ELFCLASS64, Machine: elf.EM_X86_64, BuildID: []byte{1},
-		Segments: []process.Segment{{Start: forgedLib, End: end, Perm: process.PermRead | process.PermExec}}}
-	v := blankView(nil, p, []*process.Library{lib})
+	lib := &rtld.Library{Name: "libf.so", Bias: forgedLib, Class: elf.ELFCLASS64, Machine: elf.EM_X86_64, BuildID: []byte{1},
+		Segments: []rtld.Segment{{Start: forgedLib, End: end, Perm: rtld.PermRead | rtld.PermExec}}}
+	v := blankView(nil, p, []*rtld.Library{lib})
 	v.spaces = []namespace{{{lib: lib}}}
-	v.maps = []process.Mapping{{Start: forgedOurs, End: forgedOurs + pageUp(uint64(len(p.ours.data))), Perm: process.PermRead,
+	v.maps = []rtld.Mapping{{Start: forgedOurs, End: forgedOurs + pageUp(uint64(len(p.ours.data))), Perm: rtld.PermRead,
 		Path: memoryPrefix + "x"}}
 	return v
 }
@@ -77,7 +78,7 @@ func elfOf(kind elf.R_X86_64) []byte {
 
 // indirect is the forged library's indirect function.
 func (v *view) indirect() binding {
-	return binding{v.libs[0], process.Symbol{Name: "f", Addr: forgedFunc, Type: elf.STT_GNU_IFUNC}}
+	return binding{v.libs[0], rtld.Symbol{Name: "f", Addr: forgedFunc, Type: elf.STT_GNU_IFUNC}}
 }
 
 // TestForgedLibrary: what the fuzz target begins with is read as what it is.

@@ -1,6 +1,10 @@
 package process
 
-import "encoding/binary"
+import (
+	"encoding/binary"
+
+	"github.com/lpbuild/lpbuild/pkg/engine/rtld"
+)
 
 // Entries of the auxiliary vector, from getauxval(3).
 const (
@@ -21,6 +25,9 @@ type auxv struct {
 	uid    uint64 // the real user who started the program, in the process's user namespace
 	secure bool   // it got other rights than those of that user, or a security module says so
 }
+
+// loader returns the part that leads to what the dynamic loader has loaded.
+func (a *auxv) loader() rtld.Auxv { return rtld.Auxv{Phdr: a.phdr, Base: a.base} }
 
 // parseAuxv reads pairs of a tag and a value, each 8 bytes, or 4 in a 32-bit process. The first tag tells which: it is a
 // small number, and its value is never 0.

@@ -1,10 +1,10 @@
 // Package process sees everything about a running process that a live patch depends on, without stopping it.
 //
-//	Scan ─► Look ─► Process ─ Memory ─► Memory ─ Libraries ─► Library ─ Symbols ─► Symbol
+//	Scan ─► Look ─► Process ─ Memory ─► Memory ─ Libraries ─► rtld.Library ─ Symbols ─► rtld.Symbol
 //	                                          └─ Prologue ─► state of a function's entry
 //
 // [Scan] and [Look] tell who a process is: state, user, container, tracer, seccomp. [Process.Memory] opens its memory,
-// whose [Library] values are named by the build-id that stands in that memory: what the process runs, even when the file
+// whose [rtld.Library] values are named by the build-id that stands in that memory: what the process runs, even when the file
 // was deleted or replaced, or belongs to a container. No file that a process names is ever opened; [File] is what the kernel has
 // mapped, and only if that is a regular file.
 //

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"slices"
 
+	"github.com/lpbuild/lpbuild/pkg/engine/rtld"
 	"github.com/lpbuild/lpbuild/pkg/ulp"
 )
 
@@ -20,17 +21,17 @@ const (
 // it says is less certain. It finds nothing where no library has a variable "environ", as in static programs.
 //
 // The error is a [*LookError]: [ErrGone], [ErrChanged], or [ErrLimit] for a wanted value of more than 128 KiB.
-func (m *Memory) Environ(ctx context.Context, libraries []*Library, names ...string) (map[string]string, error) {
+func (m *Memory) Environ(ctx context.Context, libraries []*rtld.Library, names ...string) (map[string]string, error) {
 	names = slices.Clone(names)
 	return with(ctx, m, "environ", func() (map[string]string, error) {
-		r := newPages(m)
-		defer r.done()
-		return readEnviron(r, libraries, names)
+		r := rtld.NewPages(reader{m})
+		defer r.Done()
+		return readEnviron(ctx, r, libraries, names)
 	})
 }
 
-func readEnviron(r reader, libraries []*Library, names []string) (map[string]string, error) {
-	list, err := findEnviron(r, libraries)
+func readEnviron(ctx context.Context, r rtld.Reader, libraries []*rtld.Library, names []string) (map[string]string, error) {
+	list, err := findEnviron(ctx, r, libraries)
 	if err != nil {
 		return nil, err
 	}
@@ -39,7 +40,7 @@ func readEnviron(r reader, libraries []*Library, names []string) (map[string]str
 		at, err := readPointer(r, list+8*i)
 		if err == nil && at != 0 {
 			err = readVariable(r, at, names, found)
-		} else if err == nil || local(err) {
+		} else if err == nil || rtld.Local(err) {
 			break
 		}
 		if err != nil && !errors.Is(err, ErrUnreadable) { // what a program has in this place is its own affair
@@ -50,15 +51,15 @@ func readEnviron(r reader, libraries []*Library, names []string) (map[string]str
 }
 
 // findEnviron returns what the variable "environ" of the C library points to: that of the program, if it has a copy of it.
-func findEnviron(r reader, libraries []*Library) (uint64, error) {
-	isMain := func(l *Library) bool { return l.Main }
-	programs := slices.DeleteFunc(slices.Clone(libraries), func(l *Library) bool { return !isMain(l) })
+func findEnviron(ctx context.Context, r rtld.Reader, libraries []*rtld.Library) (uint64, error) {
+	isMain := func(l *rtld.Library) bool { return l.Main }
+	programs := slices.DeleteFunc(slices.Clone(libraries), func(l *rtld.Library) bool { return !isMain(l) })
 	for _, l := range append(programs, slices.DeleteFunc(slices.Clone(libraries), isMain)...) {
-		s, err := openSymbols(r, l)
+		s, err := rtld.OpenSymbols(ctx, rtld.Direct(r), l)
 		for _, name := range []string{"environ", "__environ"} {
-			var sym Symbol
+			var sym rtld.Symbol
 			if err == nil {
-				sym, err = s.lookup(r, name, "")
+				sym, err = s.Lookup(ctx, name, "")
 			}
 			if err == nil && sym.Size == 8 {
 				var at uint64
@@ -70,23 +71,23 @@ func findEnviron(r reader, libraries []*Library) (uint64, error) {
 				err = nil
 			}
 		}
-		if err != nil && !local(err) && !errors.Is(err, ulp.ErrUnsupported) {
+		if err != nil && !rtld.Local(err) && !errors.Is(err, ulp.ErrUnsupported) {
 			return 0, err
 		}
 	}
 	return 0, nil
 }
 
-func readPointer(r reader, at uint64) (uint64, error) {
+func readPointer(r rtld.Reader, at uint64) (uint64, error) {
 	var b [8]byte
-	if err := readFull(r, b[:], at); err != nil {
+	if _, err := r.ReadAt(b[:], at); err != nil {
 		return 0, err
 	}
 	return le.Uint64(b[:]), nil
 }
 
 // readVariable reads a variable, if it is a wanted one that was not there before.
-func readVariable(r reader, at uint64, names []string, found map[string]string) error {
+func readVariable(r rtld.Reader, at uint64, names []string, found map[string]string) error {
 	text, whole, err := readText(r, at, variableChunk)
 	i := slices.IndexFunc(names, func(name string) bool { return bytes.HasPrefix(text, []byte(name+"=")) })
 	if err != nil || i < 0 {
@@ -109,9 +110,9 @@ func readVariable(r reader, at uint64, names []string, found map[string]string) 
 }
 
 // readText reads a string; whole is false if it is longer than most.
-func readText(r reader, at uint64, most int) (text []byte, whole bool, err error) {
+func readText(r rtld.Reader, at uint64, most int) (text []byte, whole bool, err error) {
 	b := make([]byte, most)
-	n, err := r.readAt(b, at)
+	n, err := r.ReadAt(b, at)
 	if text, _, whole = bytes.Cut(b[:n], []byte{0}); whole {
 		err = nil // what is behind it does not count
 	}

@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/lpbuild/lpbuild/pkg/engine/internal/forged"
 )
 
 // TestReadVariables reads what a program has in the place of variables, be it what it may.
@@ -25,16 +26,16 @@ func TestReadVariables(t *testing.T) {
 		"another long": {"B=" + strings.Repeat("x", maxVariable+1) + "\x00", map[string]string{}, nil},
 	} {
 		found := map[string]string{}
-		err := readVariable(fakeMemory{at: []byte(tc.text)}, at, []string{"A"}, found)
+		err := readVariable(forged.Memory{at: []byte(tc.text)}, at, []string{"A"}, found)
 		if d := cmp.Diff(tc.want, found); d != "" || !errors.Is(err, tc.wantErr) {
 			t.Errorf("%s: %v (-want +got):\n%s", name, err, d)
 		}
 	}
 	twice := map[string]string{"A": "first"}
-	if err := readVariable(fakeMemory{at: []byte("A=2\x00")}, at, []string{"A"}, twice); err != nil || twice["A"] != "first" {
+	if err := readVariable(forged.Memory{at: []byte("A=2\x00")}, at, []string{"A"}, twice); err != nil || twice["A"] != "first" {
 		t.Errorf("%v, %v", twice, err)
 	}
-	if p, err := readPointer(fakeMemory{at: binary.LittleEndian.AppendUint64(nil, 7)}, at); p != 7 || err != nil {
+	if p, err := readPointer(forged.Memory{at: binary.LittleEndian.AppendUint64(nil, 7)}, at); p != 7 || err != nil {
 		t.Errorf("%d, %v", p, err)
 	}
 }

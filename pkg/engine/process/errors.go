@@ -7,6 +7,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/lpbuild/lpbuild/pkg/engine/internal/procfs"
+	"github.com/lpbuild/lpbuild/pkg/engine/rtld"
 )
 
 // Why something could not be seen. Ask for them with errors.Is.
@@ -20,11 +21,13 @@ var (
 	// ErrNoMemory: the process has no memory of its own: a zombie or a kernel thread.
 	ErrNoMemory = errors.New("no memory: zombie or kernel thread")
 	// ErrUnreadable: memory that is not mapped, or whose file was cut off below it.
-	ErrUnreadable = errors.New("memory is not readable")
+	ErrUnreadable = rtld.ErrUnreadable
 	// ErrMalformed: what stands in the process breaks the rules of its format.
-	ErrMalformed = procfs.ErrMalformed
+	ErrMalformed = rtld.ErrMalformed
 	// ErrLimit: there is more of it than a process in its right mind has.
-	ErrLimit = procfs.ErrLimit
+	ErrLimit = rtld.ErrLimit
+	// ErrStarting: the program is just starting, so that not all of its libraries are loaded: see [Memory.Started].
+	ErrStarting = rtld.ErrStarting
 	// ErrBusy: too many processes do not answer at the same time.
 	ErrBusy = errors.New("too many processes do not answer")
 	// ErrNoProc: no process is to be seen at all, not even the one that looks.

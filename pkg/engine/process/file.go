@@ -3,11 +3,9 @@ package process
 import (
 	"bytes"
 	"context"
-	"debug/elf"
 	"errors"
 	"fmt"
 	"io"
-	"math"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -15,6 +13,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/lpbuild/lpbuild/pkg/engine/internal/procfs"
+	"github.com/lpbuild/lpbuild/pkg/engine/rtld"
 )
 
 // File is a library as its file has it, for everybody who has that file mapped. What is found out about it holds for each process
@@ -27,8 +26,8 @@ import (
 type File struct {
 	f    *os.File
 	id   FileStamp
-	lib  *Library
-	maps []Mapping
+	lib  *rtld.Library
+	maps []rtld.Mapping
 	all  bool // ReadAt reads what processes may write, too
 }
 
@@ -43,13 +42,10 @@ type FileStamp struct {
 // filePlace is where the first page of a File is that is linked to 0.
 const filePlace = 1 << 32
 
-// maxFile bounds offsets and addresses in a File.
-const maxFile = 1 << 30
-
 // mapFile returns the name by which the kernel gives the very file that a library's code is mapped from.
-func (m *Memory) mapFile(l *Library) (string, error) {
+func (m *Memory) mapFile(l *rtld.Library) (string, error) {
 	for _, s := range l.Segments {
-		if s.File && s.Perm&PermExec != 0 {
+		if s.File && s.Perm&rtld.PermExec != 0 {
 			return filepath.Join(m.p.opts.root(), strconv.Itoa(m.p.PID), "map_files", fmt.Sprintf("%x-%x", s.Start, s.End)), nil
 		}
 	}
@@ -58,7 +54,7 @@ func (m *Memory) mapFile(l *Library) (string, error) {
 
 // Stamp returns which file a library's code is mapped from. It needs CAP_SYS_ADMIN or CAP_CHECKPOINT_RESTORE.
 // The file is not opened.
-func (m *Memory) Stamp(ctx context.Context, l *Library) (FileStamp, error) {
+func (m *Memory) Stamp(ctx context.Context, l *rtld.Library) (FileStamp, error) {
 	return with(ctx, m, "map_files", func() (FileStamp, error) {
 		name, err := m.mapFile(l)
 		if err != nil {
@@ -84,7 +80,7 @@ func stampOf(st *unix.Stat_t) FileStamp {
 
 // OpenFile opens the file that a library's code is mapped from, and reads from it what there is to know of the library. Only
 // regular files are opened, by what is mapped and not by name.
-func (m *Memory) OpenFile(ctx context.Context, l *Library) (*File, error) {
+func (m *Memory) OpenFile(ctx context.Context, l *rtld.Library) (*File, error) {
 	return with(ctx, m, "map_files", func() (*File, error) {
 		name, err := m.mapFile(l)
 		if err != nil {
@@ -134,10 +130,11 @@ func newFile(f *os.File) (*File, error) {
 		return nil, err
 	}
 	file := &File{f: f, id: stampOf(&st)}
-	if err := file.layOut(); err != nil {
+	var err error
+	if file.maps, err = rtld.LayOut(f, filePlace); err != nil {
 		return nil, err
 	}
-	list, err := findLibraries(context.Background(), fileReader{file, true}, file.maps, &auxv{base: 1})
+	list, err := rtld.FindLibraries(context.Background(), fileReader{file, true}, file.maps, rtld.Auxv{Base: 1})
 	switch {
 	case err != nil:
 		return nil, err
@@ -150,66 +147,19 @@ func newFile(f *os.File) (*File, error) {
 	return file, nil
 }
 
-// layOut makes mappings of the segments.
-func (f *File) layOut() error {
-	var head [64]byte
-	if _, err := f.f.ReadAt(head[:], 0); err != nil {
-		return err
-	}
-	lay := layouts[elf.ELFCLASS64]
-	count := int(le.Uint16(head[lay.phnum:]))
-	if string(head[:4]) != elf.ELFMAG || elf.Class(head[4]) != elf.ELFCLASS64 || elf.Data(head[5]) != elf.ELFDATA2LSB ||
-		int(le.Uint16(head[lay.phentOff:])) != lay.phentsize || count > maxPhdrs {
-		return malformed("not a library of 64 bits")
-	}
-	table := make([]byte, count*lay.phentsize)
-	if _, err := f.f.ReadAt(table, int64(lay.get(head[lay.phoff:])&math.MaxInt64)); err != nil {
-		return err
-	}
-	var bias uint64
-	if elf.Type(le.Uint16(head[16:])) == elf.ET_DYN {
-		bias = filePlace
-	}
-	for ; len(table) > 0; table = table[lay.phentsize:] {
-		if elf.ProgType(le.Uint32(table)) != elf.PT_LOAD {
-			continue
-		}
-		off, addr := lay.get(table[lay.pOffset:]), lay.get(table[lay.pVaddr:])
-		filesz, memsz := lay.get(table[lay.pFilesz:]), lay.get(table[lay.pMemsz:])
-		if off > maxFile || addr > maxFile || memsz > maxFile || filesz > memsz {
-			return ErrLimit
-		}
-		flags := elf.ProgFlag(le.Uint32(table[4:]))
-		m := Mapping{Start: pageDown(bias + addr), End: pageUp(bias + addr + filesz), Offset: pageDown(off), File: FileID{1, 1},
-			Perm: permIf(flags, elf.PF_R, PermRead) | permIf(flags, elf.PF_W, PermWrite) | permIf(flags, elf.PF_X, PermExec)}
-		if filesz > 0 {
-			f.maps = append(f.maps, m)
-		}
-		if end := pageUp(bias + addr + memsz); end > m.End { // .bss
-			f.maps = append(f.maps, Mapping{Start: m.End, End: end, Perm: m.Perm})
-		}
-	}
-	return nil
-}
-
-func permIf(flags, flag elf.ProgFlag, p Perm) Perm {
-	if flags&flag != 0 {
-		return p
-	}
-	return 0
-}
-
 // Stamp returns which file it is, and which version of it.
 func (f *File) Stamp() FileStamp { return f.id }
 
 // Library returns the library, at its place in the File.
-func (f *File) Library() *Library { return f.lib }
+func (f *File) Library() *rtld.Library { return f.lib }
 
 // Libraries returns the one library.
-func (f *File) Libraries(context.Context) ([]*Library, error) { return []*Library{f.lib}, nil }
+func (f *File) Libraries(context.Context) ([]*rtld.Library, error) {
+	return []*rtld.Library{f.lib}, nil
+}
 
 // Mappings calls its function never: nothing is mapped.
-func (f *File) Mappings(context.Context, func(Mapping) bool) error { return nil }
+func (f *File) Mappings(context.Context, func(rtld.Mapping) bool) error { return nil }
 
 // Whole returns the same file, of which everything can be read: what processes may write as it is before they do.
 func (f *File) Whole() *File {
@@ -220,20 +170,17 @@ func (f *File) Whole() *File {
 
 // ReadAt reads what every process has at an address. The error is ErrUnreadable where that may differ.
 func (f *File) ReadAt(_ context.Context, b []byte, addr uint64) (int, error) {
-	n, err := fileReader{f, f.all}.readAt(b, addr)
+	n, err := fileReader{f, f.all}.ReadAt(b, addr)
 	return n, lookError(0, "file", err)
 }
 
 // Symbols opens the symbol table of the library.
-func (f *File) Symbols(_ context.Context, l *Library) (*Symbols, error) {
-	r := newPages(fileReader{f, false})
-	defer r.done()
-	s, err := openSymbols(r, l)
+func (f *File) Symbols(ctx context.Context, l *rtld.Library) (*rtld.Symbols, error) {
+	s, err := rtld.OpenSymbols(ctx, fileReader{f, false}, l)
 	if err != nil {
-		return nil, lookError(0, "symbol table", err)
+		return nil, err
 	}
-	s.src = fileReader{f, true} // DT_NEEDED
-	return s, nil
+	return s.From(fileReader{f, true}), nil // DT_NEEDED
 }
 
 // fileReader reads a File, with everything or without what processes may change.
@@ -242,7 +189,8 @@ type fileReader struct {
 	all bool
 }
 
-func (r fileReader) readAt(b []byte, addr uint64) (n int, err error) {
+// ReadAt reads len(b) bytes at an address.
+func (r fileReader) ReadAt(b []byte, addr uint64) (n int, err error) {
 	for n < len(b) {
 		m := r.mapping(addr + uint64(n))
 		if m == nil {
@@ -252,7 +200,7 @@ func (r fileReader) readAt(b []byte, addr uint64) (n int, err error) {
 		if rest := m.End - addr - uint64(n); uint64(len(part)) > rest {
 			part = part[:rest]
 		}
-		if m.File == (FileID{}) {
+		if m.File == (rtld.FileID{}) {
 			clear(part)
 			n += len(part)
 			continue
@@ -270,10 +218,16 @@ func (r fileReader) readAt(b []byte, addr uint64) (n int, err error) {
 	return n, nil
 }
 
-func (r fileReader) mapping(addr uint64) *Mapping {
+// Walk implements [rtld.Source].
+func (r fileReader) Walk(_ context.Context, what string, f func(r rtld.Reader) (any, error)) (any, error) {
+	v, err := f(r)
+	return v, lookError(0, what, err)
+}
+
+func (r fileReader) mapping(addr uint64) *rtld.Mapping {
 	for i := range r.f.maps {
 		m := &r.f.maps[i]
-		if addr >= m.Start && addr < m.End && (r.all || m.File != (FileID{}) && m.Perm&PermWrite == 0) {
+		if addr >= m.Start && addr < m.End && (r.all || m.File != (rtld.FileID{}) && m.Perm&rtld.PermWrite == 0) {
 			return m
 		}
 	}
@@ -283,7 +237,7 @@ func (r fileReader) mapping(addr uint64) *Mapping {
 // Backs reports whether all that [File.ReadAt] reads is in memory where a process has a library: the pages that are
 // mapped there are the file's own. The kernel knows which pages a process has written to (they are not the
 // file's any more); nothing is read. It is known for this moment, as what is read would be.
-func (f *File) Backs(ctx context.Context, m *Memory, l *Library) (bool, error) {
+func (f *File) Backs(ctx context.Context, m *Memory, l *rtld.Library) (bool, error) {
 	if l.Problem != nil || l.Class != f.lib.Class || l.Machine != f.lib.Machine || l.Type != f.lib.Type || !bytes.Equal(l.BuildID, f.lib.BuildID) {
 		return false, nil
 	}
@@ -294,10 +248,10 @@ func (f *File) Backs(ctx context.Context, m *Memory, l *Library) (bool, error) {
 			return false, err
 		}
 		for _, own := range f.maps {
-			if own.File == (FileID{}) || own.Perm&PermWrite != 0 {
+			if own.File == (rtld.FileID{}) || own.Perm&rtld.PermWrite != 0 {
 				continue
 			}
-			if !l.maps(own, move) {
+			if !hasMapped(l, own, move) {
 				return false, nil
 			}
 			if is, err := unmodified(pm, own.Start+move, own.End+move); !is || err != nil {
@@ -308,11 +262,11 @@ func (f *File) Backs(ctx context.Context, m *Memory, l *Library) (bool, error) {
 	})
 }
 
-// maps reports whether a library has a mapping of its file at its place, as a whole and not writable.
-func (l *Library) maps(own Mapping, move uint64) bool {
+// hasMapped reports whether a library has a mapping of its file at its place, as a whole and not writable.
+func hasMapped(l *rtld.Library, own rtld.Mapping, move uint64) bool {
 	for at, end := own.Start+move, own.End+move; at < end; {
 		s := l.Segment(at)
-		if s == nil || !s.File || s.Perm&PermWrite != 0 || s.Offset+at-s.Start != own.Offset+at-own.Start-move {
+		if s == nil || !s.File || s.Perm&rtld.PermWrite != 0 || s.Offset+at-s.Start != own.Offset+at-own.Start-move {
 			return false
 		}
 		at = s.End

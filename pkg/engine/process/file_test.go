@@ -11,10 +11,11 @@ import (
 
 	"github.com/lpbuild/lpbuild/internal/targettest"
 	"github.com/lpbuild/lpbuild/pkg/engine/process"
+	"github.com/lpbuild/lpbuild/pkg/engine/rtld"
 )
 
 // openFile opens the file of a process's libtest.so.1.
-func openFile(t *testing.T, m *process.Memory) (*process.File, *process.Library) {
+func openFile(t *testing.T, m *process.Memory) (*process.File, *rtld.Library) {
 	t.Helper()
 	targettest.NeedMappedFiles(t)
 	l := find(t, m, "libtest.so.1")
@@ -34,7 +35,7 @@ func TestFile(t *testing.T) {
 	for _, s := range f.Library().Segments {
 		want, got := make([]byte, s.End-s.Start), make([]byte, s.End-s.Start)
 		_, err := f.ReadAt(t.Context(), got, s.Start)
-		if s.Perm&process.PermWrite != 0 {
+		if s.Perm&rtld.PermWrite != 0 {
 			if !errors.Is(err, process.ErrUnreadable) {
 				t.Errorf("memory that the process may write: %v", err)
 			}
@@ -74,7 +75,7 @@ func TestFileBacks(t *testing.T) {
 		t.Error("another process with the same file: no")
 	}
 	for i, s := range f.Library().Segments {
-		if s.Perm&process.PermWrite != 0 {
+		if s.Perm&rtld.PermWrite != 0 {
 			continue
 		}
 		c := start(t, "dlopen", lib, "value")

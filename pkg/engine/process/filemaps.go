@@ -1,17 +1,19 @@
 package process
 
 import (
+	"bytes"
 	"context"
 	"slices"
 	"sync"
 
 	"github.com/lpbuild/lpbuild/pkg/engine/internal/procfs"
+	"github.com/lpbuild/lpbuild/pkg/engine/rtld"
 )
 
 // Mappings calls f with each mapping of the process in ascending order, until it returns false. There may be 65,530 of
 // them and more, so of each Path there are at most 64 bytes: they tell kinds of memory apart. While the process changes its mappings, what it changes may be missing or be there twice. When the
 // context has ended, f is not called any more.
-func (m *Memory) Mappings(ctx context.Context, f func(Mapping) bool) error {
+func (m *Memory) Mappings(ctx context.Context, f func(rtld.Mapping) bool) error {
 	var mu sync.Mutex // of the caller and f
 	ended := false
 	_, err := with(ctx, m, "maps", func() (struct{}, error) {
@@ -38,7 +40,7 @@ func (m *Memory) Mappings(ctx context.Context, f func(Mapping) bool) error {
 
 // Mapped returns the mappings that [Memory.Mappings] would have told of when Libraries was called last. It is nil if they
 // were too many to be kept, or were never read.
-func (m *Memory) Mapped() []Mapping {
+func (m *Memory) Mapped() []rtld.Mapping {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	return m.mapped
@@ -47,7 +49,7 @@ func (m *Memory) Mapped() []Mapping {
 // shortener gives mappings their paths, cut off after shortPath bytes.
 type shortener struct{ last string }
 
-func (s *shortener) shorten(m Mapping, path []byte) Mapping {
+func (s *shortener) shorten(m rtld.Mapping, path []byte) rtld.Mapping {
 	if path = path[:min(len(path), shortPath)]; string(path) != s.last { // most follow others of the same file
 		s.last = string(path)
 	}
@@ -57,10 +59,10 @@ func (s *shortener) shorten(m Mapping, path []byte) Mapping {
 
 // readMappings returns the mappings of files of which some part can be executed, each with the memory without a file that
 // follows it without a gap, into which code may have been moved; and all mappings, nil if there are more than maxMapped.
-func (m *Memory) readMappings() (files, all []Mapping, err error) {
+func (m *Memory) readMappings() (files, all []rtld.Mapping, err error) {
 	var k keeper
 	var s shortener
-	all = make([]Mapping, 0, 64)
+	all = make([]rtld.Mapping, 0, 64)
 	err = m.dir.Mappings(func(l *procfs.Mapping) error {
 		next, path := mappingOf(l)
 		switch {
@@ -81,12 +83,12 @@ func (m *Memory) readMappings() (files, all []Mapping, err error) {
 // keeper collects mappings. A process may map hundreds of thousands of files that are no programs; they are swept out
 // when the list is full. Paths become strings at the end only, so that one which is not kept costs no memory.
 type keeper struct {
-	list  []Mapping // without Path
-	at    []piece   // the path of each
-	paths []byte    // the paths, in the order of the list; neighbours share one
-	code  map[FileID]bool
-	tail  int    // how many mappings without a file follow each other
-	owner FileID // of those in front of them
+	list  []rtld.Mapping // without Path
+	at    []piece        // the path of each
+	paths []byte         // the paths, in the order of the list; neighbours share one
+	code  map[rtld.FileID]bool
+	tail  int         // how many mappings without a file follow each other
+	owner rtld.FileID // of those in front of them
 }
 
 // piece is a part of keeper.paths.
@@ -98,21 +100,21 @@ const maxTail = 4
 // The last mappings are spared by a sweep, since the code of their files may be in the lines to come.
 const spare = 256
 
-func (k *keeper) add(l Mapping, path []byte) error {
+func (k *keeper) add(l rtld.Mapping, path []byte) error {
 	var at piece
-	if l.File == (FileID{}) {
+	if l.File == (rtld.FileID{}) {
 		if n := len(k.list); n == 0 || k.tail == maxTail || len(path) > 0 || k.list[n-1].End != l.Start {
 			k.tail = maxTail
 			return nil
 		}
 		k.tail++
-		if l.Perm&PermExec != 0 {
+		if l.Perm&rtld.PermExec != 0 {
 			k.executes(k.owner)
 		}
 	} else {
 		k.tail, k.owner = 0, l.File
 		at = k.keep(l.File, path)
-		if l.Perm&PermExec != 0 {
+		if l.Perm&rtld.PermExec != 0 {
 			k.executes(l.File)
 		}
 	}
@@ -142,7 +144,7 @@ func (k *keeper) spared() int {
 }
 
 // keep keeps the path of the next mapping.
-func (k *keeper) keep(f FileID, path []byte) piece {
+func (k *keeper) keep(f rtld.FileID, path []byte) piece {
 	if n := len(k.list); n > 0 && k.list[n-1].File == f {
 		if at := k.at[n-1]; string(k.paths[at.from:at.to]) == string(path) {
 			return at
@@ -157,9 +159,9 @@ func (k *keeper) keep(f FileID, path []byte) piece {
 }
 
 // executes remembers that there is code in mappings of a file, or right after one.
-func (k *keeper) executes(f FileID) {
+func (k *keeper) executes(f rtld.FileID) {
 	if k.code == nil {
-		k.code = make(map[FileID]bool)
+		k.code = make(map[rtld.FileID]bool)
 	}
 	k.code[f] = true
 }
@@ -170,7 +172,7 @@ func (k *keeper) sweep(last int) {
 	var moved piece // where before is now
 	paths := k.paths[:0]
 	for i, m := range k.list {
-		if m.File != (FileID{}) {
+		if m.File != (rtld.FileID{}) {
 			keep = k.code[m.File]
 		}
 		if !keep && i < len(k.list)-last {
@@ -190,11 +192,19 @@ func (k *keeper) sweep(last int) {
 }
 
 // finish returns the mappings of files with code.
-func (k *keeper) finish() []Mapping {
+func (k *keeper) finish() []rtld.Mapping {
 	k.sweep(0)
 	paths := string(k.paths)
 	for i, at := range k.at {
 		k.list[i].Path = paths[at.from:at.to]
 	}
 	return k.list
+}
+
+// mappingOf makes a Mapping of the kernel's line, but for its Path: that is still a part of a buffer, and is returned.
+func mappingOf(l *procfs.Mapping) (rtld.Mapping, []byte) {
+	m := rtld.Mapping{Start: l.Start, End: l.End, Offset: l.Offset, Perm: rtld.Perm(l.Perm), File: rtld.FileID{Dev: l.Dev, Inode: l.Inode}}
+	path, deleted := bytes.CutSuffix(l.Path, []byte(" (deleted)"))
+	m.Deleted = deleted
+	return m, path[:min(len(path), maxPath)]
 }

@@ -2,12 +2,12 @@ package process
 
 import (
 	"bytes"
-	"errors"
 	"strings"
 	"testing"
 
+	"github.com/lpbuild/lpbuild/pkg/engine/internal/forged"
 	"github.com/lpbuild/lpbuild/pkg/engine/internal/procfs"
-	"github.com/lpbuild/lpbuild/pkg/ulp"
+	"github.com/lpbuild/lpbuild/pkg/engine/rtld"
 )
 
 // check is the invariant of every parser: a result or an error, and the error is one of ours.
@@ -16,7 +16,7 @@ func check(t *testing.T, hasResult bool, err error) {
 	if hasResult == (err != nil) {
 		t.Fatalf("result %v with error %v", hasResult, err)
 	}
-	if err != nil && !local(err) {
+	if err != nil && !rtld.Local(err) {
 		t.Fatalf("error of another kind: %v", err)
 	}
 }
@@ -31,7 +31,7 @@ func FuzzParseMaps(f *testing.F) {
 			check(t, false, err)
 			return
 		}
-		list, err := findLibraries(t.Context(), fakeMemory{fakeBase: Forge()}, k.finish(), &auxv{})
+		list, err := rtld.FindLibraries(t.Context(), forged.Memory{forged.Base: forged.Library()}, k.finish(), rtld.Auxv{})
 		if err != nil {
 			check(t, list != nil, err)
 		}
@@ -77,54 +77,30 @@ func FuzzParseEnviron(f *testing.F) {
 	})
 }
 
-// FuzzImage takes its input for the memory of a library that is mapped as a whole, and uses everything in it.
-func FuzzImage(f *testing.F) {
-	for _, lie := range Lies {
-		f.Add(Forge(lie.Changes...))
+// FuzzMovedEnviron takes its input for the memory of a library that is mapped as a whole, and looks for variables in it.
+func FuzzMovedEnviron(f *testing.F) {
+	for _, lie := range forged.Lies {
+		f.Add(forged.Library(lie.Changes...))
 	}
 	f.Fuzz(func(t *testing.T, in []byte) {
 		if len(in) == 0 || len(in) > 1<<16 {
 			return
 		}
-		m, list, err := fakeLibraries(t, in)
+		m := forged.Memory{forged.Base: in}
+		list, err := rtld.FindLibraries(t.Context(), m, []rtld.Mapping{forgedMapping(in)}, rtld.Auxv{})
 		if err != nil {
 			check(t, list != nil, err)
 			return
 		}
-		if env, err := readEnviron(m, list, []string{"A"}); err != nil {
+		if env, err := readEnviron(t.Context(), m, list, []string{"A"}); err != nil {
 			check(t, env != nil, err)
 		}
-		for _, l := range list {
-			s, err := openSymbols(m, l)
-			if err != nil {
-				if s != nil || !local(err) && !errors.Is(err, ulp.ErrUnsupported) {
-					t.Fatal(s, err)
-				}
-				continue
-			}
-			for _, name := range []string{"trigger", "state", ""} {
-				for _, version := range []string{"", "V1"} {
-					sym, err := s.bind(m, Reference{Name: name, Version: version, Entry: true})
-					if err != nil && (sym != Symbol{} || !local(err) && !errors.Is(err, ulp.ErrNoSymbol)) {
-						t.Fatal(sym, err)
-					}
-				}
-				sym, err := s.lookup(m, name, "")
-				if err != nil && (sym != Symbol{} || !local(err) && !errors.Is(err, ulp.ErrNoSymbol)) {
-					t.Fatal(sym, err)
-				}
-			}
-			if n, err := s.table.count(m); err == nil && n > 1 {
-				rows, err := s.rows(m, 1, min(n, 1+batch))
-				if err != nil {
-					check(t, rows != nil, err)
-				}
-			}
-			if needed, err := l.needed(m, s.d); err != nil {
-				check(t, needed != nil, err)
-			}
-		}
 	})
+}
+
+// forgedMapping is that of a library at [forged.Base].
+func forgedMapping(image []byte) rtld.Mapping {
+	return rtld.Mapping{Start: forged.Base, End: forged.Base + (uint64(len(image))+4095)&^4095, Perm: rtld.PermRead | rtld.PermExec, File: rtld.FileID{Dev: 0xfe00, Inode: 7}}
 }
 
 func FuzzPrologue(f *testing.F) {
@@ -132,7 +108,7 @@ func FuzzPrologue(f *testing.F) {
 	f.Add([]byte("\xff\x25\x00\x00\x00\x00\x88\x77\x66\x55\x44\x33\x22\x11\xeb\xf0"))
 	f.Fuzz(func(t *testing.T, in []byte) {
 		for arch, format := range entryFormats {
-			p, err := readPrologue(fakeMemory{0x1000: in}, 0x1000+uint64(format.before), arch)
+			p, err := readPrologue(forged.Memory{0x1000: in}, 0x1000+uint64(format.before), arch)
 			check(t, p != nil, err)
 			if p != nil && (p.State == EntryDetour) != (p.Target != 0) {
 				t.Fatalf("%+v", p)

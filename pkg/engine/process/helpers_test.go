@@ -16,6 +16,7 @@ import (
 
 	"github.com/lpbuild/lpbuild/internal/targettest"
 	"github.com/lpbuild/lpbuild/pkg/engine/process"
+	"github.com/lpbuild/lpbuild/pkg/engine/rtld"
 )
 
 var builds targettest.Builds
@@ -110,13 +111,13 @@ func memory(t testing.TB, pid int) *process.Memory {
 }
 
 // libraries returns the libraries of a target by their names.
-func libraries(t testing.TB, pid int) map[string]*process.Library {
+func libraries(t testing.TB, pid int) map[string]*rtld.Library {
 	t.Helper()
 	list, err := memory(t, pid).Libraries(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}
-	byName := make(map[string]*process.Library)
+	byName := make(map[string]*rtld.Library)
 	for _, l := range list {
 		byName[l.Name] = l
 	}

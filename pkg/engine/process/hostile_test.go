@@ -16,7 +16,9 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/lpbuild/lpbuild/internal/targettest"
+	"github.com/lpbuild/lpbuild/pkg/engine/internal/forged"
 	"github.com/lpbuild/lpbuild/pkg/engine/process"
+	"github.com/lpbuild/lpbuild/pkg/engine/rtld"
 	"github.com/lpbuild/lpbuild/pkg/ulp"
 )
 
@@ -25,10 +27,10 @@ import (
 func TestLiar(t *testing.T) {
 	dir := t.TempDir()
 	args := []string{"map"}
-	lies := make(map[string]process.Lie)
-	for name, lie := range process.Lies {
+	lies := make(map[string]forged.Lie)
+	for name, lie := range forged.Lies {
 		path := filepath.Join(dir, strings.ReplaceAll(name, " ", "-"))
-		if err := os.WriteFile(path, process.Forge(lie.Changes...), 0o755); err != nil {
+		if err := os.WriteFile(path, forged.Library(lie.Changes...), 0o755); err != nil {
 			t.Fatal(err)
 		}
 		args, lies[filepath.Base(path)] = append(args, path), lie
@@ -85,7 +87,7 @@ func TestHostileNames(t *testing.T) {
 	args := []string{"map"}
 	for name := range tests {
 		path := filepath.Join(dir, name)
-		if err := os.WriteFile(path, process.Forge(), 0o755); err != nil {
+		if err := os.WriteFile(path, forged.Library(), 0o755); err != nil {
 			t.Fatal(err)
 		}
 		args = append(args, path)
@@ -108,7 +110,7 @@ func TestHostileNames(t *testing.T) {
 func TestUnreadable(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "lib.so")
 	write := func() {
-		if err := os.WriteFile(path, process.Forge(), 0o755); err != nil {
+		if err := os.WriteFile(path, forged.Library(), 0o755); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -136,7 +138,7 @@ func TestUnreadable(t *testing.T) {
 
 func TestReadAt(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "lib.so")
-	image := process.Forge()
+	image := forged.Library()
 	if err := os.WriteFile(path, image, 0o755); err != nil {
 		t.Fatal(err)
 	}
@@ -153,7 +155,7 @@ func TestReadAt(t *testing.T) {
 	}
 	// A read over the end of a mapping says how much there was.
 	var end uint64
-	err := m.Mappings(t.Context(), func(x process.Mapping) bool {
+	err := m.Mappings(t.Context(), func(x rtld.Mapping) bool {
 		if end == 0 || x.Start == end {
 			end = x.End
 			return true
@@ -176,7 +178,7 @@ func TestReadAt(t *testing.T) {
 // Many mappings, up to as many as the kernel allows, cost bounded memory and time.
 func TestManyMappings(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "lib.so")
-	if err := os.WriteFile(path, process.Forge(), 0o755); err != nil {
+	if err := os.WriteFile(path, forged.Library(), 0o755); err != nil {
 		t.Fatal(err)
 	}
 	for n, tc := range map[string]struct {
@@ -202,7 +204,7 @@ func TestManyMappings(t *testing.T) {
 	}
 	m := memory(t, start(t, "many", path, "66000").pid)
 	count := 0
-	err := m.Mappings(t.Context(), func(process.Mapping) bool { count++; return true })
+	err := m.Mappings(t.Context(), func(rtld.Mapping) bool { count++; return true })
 	if limit := maxMapCount(t); err != nil || count < min(limit-100, 60_000) {
 		t.Errorf("Mappings: %d, %v", count, err)
 	}
@@ -215,8 +217,8 @@ func TestLongNames(t *testing.T) {
 	for what, f := range map[string]func() (int, error){
 		"Libraries": func() (int, error) { list, err := m.Libraries(t.Context()); return len(list), err },
 		"Mappings": func() (int, error) {
-			var all []process.Mapping
-			err := m.Mappings(t.Context(), func(l process.Mapping) bool { all = append(all, l); return true })
+			var all []rtld.Mapping
+			err := m.Mappings(t.Context(), func(l rtld.Mapping) bool { all = append(all, l); return true })
 			return len(all), err
 		},
 	} {
@@ -261,7 +263,7 @@ func TestSilentMemory(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	i := slices.IndexFunc(list, func(l *process.Library) bool { return l.Path == "/memfd:silent" })
+	i := slices.IndexFunc(list, func(l *rtld.Library) bool { return l.Path == "/memfd:silent" })
 	if i < 0 || !errors.Is(list[i].Problem, process.ErrUnreadable) || !list[i].Deleted {
 		t.Errorf("libraries: %+v", list)
 	}

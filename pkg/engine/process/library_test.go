@@ -9,7 +9,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"github.com/lpbuild/lpbuild/pkg/engine/process"
+	"github.com/lpbuild/lpbuild/pkg/engine/rtld"
 )
 
 const (
@@ -32,7 +32,7 @@ func TestLibraries(t *testing.T) {
 		t.Errorf("kind of library: %+v", l)
 	}
 	s := l.Segment(uint64(target.word))
-	if s == nil || s.Perm != process.PermRead|process.PermExec || !s.File {
+	if s == nil || s.Perm != rtld.PermRead|rtld.PermExec || !s.File {
 		t.Errorf("value is at %#x, in segment %+v of %+v", target.word, s, l.Segments)
 	}
 	mains, loaders := 0, 0

@@ -3,25 +3,13 @@ package process
 // What a process may make us hold. A real one stays far below; the numbers bound the cost of one that lies. Together they
 // keep one call below 4 MiB.
 const (
-	maxPath      = 4096     // bytes of a path that are kept; the rest is cut off
-	shortPath    = 64       // bytes of a path that are kept where all mappings are listed
-	maxMappings  = 16384    // mappings of files with code, with those that follow them
-	maxMapped    = 4096     // mappings of any kind that are kept, with short paths
-	maxPaths     = 1 << 20  // bytes of all paths of those mappings
-	maxLibraries = 2048     // ELF images
-	maxPhdrs     = 256      // program headers of an image; the kernel's own limit for programs is 1,170
-	maxNotes     = 16 << 10 // bytes of one PT_NOTE
-	maxDynamic   = 1024     // entries of a dynamic section
-	maxNeeded    = 512      // DT_NEEDED entries
-	maxFileName  = 255      // bytes of a SONAME or DT_NEEDED
-	maxVersions  = 4096     // symbol versions that an image defines, or needs
-	maxSymbols   = 1 << 22  // rows of a dynamic symbol table
-	maxChain     = 1 << 16  // rows that one look-up may compare
-	maxVerName   = 255      // bytes of such a version's name
-	maxStrings   = 1 << 20  // bytes of a string table that are read at once
-	maxName      = 4096     // bytes of a symbol's name
-	maxThreads   = 1 << 16  // threads of a process
-	maxEnviron   = 8 << 20  // bytes of an environment that are searched; the kernel's limit is 6 MiB
-	maxVariable  = 128 << 10
-	bufferSize   = 64 << 10 // bytes that are read at once
+	maxPath     = 4096    // bytes of a path that are kept; the rest is cut off
+	shortPath   = 64      // bytes of a path that are kept where all mappings are listed
+	maxMappings = 16384   // mappings of files with code, with those that follow them
+	maxMapped   = 4096    // mappings of any kind that are kept, with short paths
+	maxPaths    = 1 << 20 // bytes of all paths of those mappings
+	maxThreads  = 1 << 16 // threads of a process
+	maxEnviron  = 8 << 20 // bytes of an environment that are searched; the kernel's limit is 6 MiB
+	maxVariable = 128 << 10
+	bufferSize  = 64 << 10 // bytes that are read at once
 )

@@ -11,6 +11,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/lpbuild/lpbuild/pkg/engine/internal/procfs"
+	"github.com/lpbuild/lpbuild/pkg/engine/rtld"
 )
 
 // Memory is one address space of a process, opened for reading. It stays that of the program that ran when it was
@@ -30,8 +31,8 @@ type Memory struct {
 	mu     sync.Mutex
 	users  int // calls under way, those that were left behind too
 	closed bool
-	pages  procfs.File // pagemap; 0: not open yet
-	mapped []Mapping   // see Mapped
+	pages  procfs.File    // pagemap; 0: not open yet
+	mapped []rtld.Mapping // see Mapped
 }
 
 // Memory opens the memory of the process. The error is a [*LookError]: [ErrNoMemory], [ErrPermission], [ErrGone] or
@@ -152,6 +153,17 @@ func (m *Memory) ReadAt(ctx context.Context, b []byte, addr uint64) (n int, err 
 		}
 	}
 	return n, nil
+}
+
+// reader reads a Memory without a context: for what runs under one already.
+type reader struct{ m *Memory }
+
+// ReadAt reads len(b) bytes at an address.
+func (r reader) ReadAt(b []byte, addr uint64) (n int, err error) { return r.m.readAt(b, addr) }
+
+// Walk implements [rtld.Source]. The error is a [*LookError] with the process, and what was read.
+func (m *Memory) Walk(ctx context.Context, what string, f func(r rtld.Reader) (any, error)) (any, error) {
+	return with(ctx, m, what, func() (any, error) { return f(reader{m}) })
 }
 
 // readAt reads without a context.

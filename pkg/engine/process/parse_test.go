@@ -10,6 +10,8 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/google/go-cmp/cmp/cmpopts"
+	"github.com/lpbuild/lpbuild/pkg/engine/internal/forged"
+	"github.com/lpbuild/lpbuild/pkg/engine/rtld"
 	"golang.org/x/sys/unix"
 )
 
@@ -42,7 +44,7 @@ func TestParseAuxv(t *testing.T) {
 }
 
 func TestPermString(t *testing.T) {
-	for p, want := range map[Perm]string{0: "---p", PermRead | PermExec: "r-xp", PermRead | PermWrite | PermExec | PermShared: "rwxs"} {
+	for p, want := range map[rtld.Perm]string{0: "---p", rtld.PermRead | rtld.PermExec: "r-xp", rtld.PermRead | rtld.PermWrite | rtld.PermExec | rtld.PermShared: "rwxs"} {
 		if p.String() != want {
 			t.Errorf("Perm(%d) = %s, want %s", p, p, want)
 		}
@@ -162,7 +164,7 @@ func TestPrologueOfPower(t *testing.T) {
 		"no NOPs":      {nops[4:] + std, nop, Prologue{}},
 	}
 	for name, tc := range tests {
-		m := fakeMemory{0x1000: []byte(tc.before + tc.after + strings.Repeat(std, 3))}
+		m := forged.Memory{0x1000: []byte(tc.before + tc.after + strings.Repeat(std, 3))}
 		got, err := readPrologue(m, 0x1000+52, "ppc64le")
 		if d := cmp.Diff(&tc.want, got, cmpopts.IgnoreFields(Prologue{}, "Before", "After")); err != nil || d != "" {
 			t.Errorf("%s: %v (-want +got):\n%s", name, err, d)

@@ -1,10 +1,17 @@
 package process
 
 import (
+	"encoding/binary"
 	"errors"
+	"os"
 	"sync"
 
 	"github.com/lpbuild/lpbuild/pkg/engine/internal/procfs"
+)
+
+var (
+	le       = binary.LittleEndian
+	pageSize = uint64(os.Getpagesize())
 )
 
 // dir is an open /proc/PID, or the directory of one thread in it.

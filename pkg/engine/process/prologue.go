@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 
+	"github.com/lpbuild/lpbuild/pkg/engine/rtld"
 	"github.com/lpbuild/lpbuild/pkg/ulp"
 )
 
@@ -63,10 +64,10 @@ var entryFormats = map[ulp.Arch]entryFormat{ulp.X86_64: entryX86, ulp.PPC64LE: e
 // The error is a [*LookError]: [ErrUnreadable] if no code is there, [ErrMalformed] for an address that no function can
 // have, or [ulp.ErrUnsupported] for an architecture that is not known.
 func (m *Memory) Prologue(ctx context.Context, addr uint64, arch ulp.Arch) (*Prologue, error) {
-	return with(ctx, m, "function entry", func() (*Prologue, error) { return readPrologue(m, addr, arch) })
+	return with(ctx, m, "function entry", func() (*Prologue, error) { return readPrologue(reader{m}, addr, arch) })
 }
 
-func readPrologue(r reader, addr uint64, arch ulp.Arch) (*Prologue, error) {
+func readPrologue(r rtld.Reader, addr uint64, arch ulp.Arch) (*Prologue, error) {
 	f, ok := entryFormats[arch]
 	switch {
 	case !ok:
@@ -75,9 +76,9 @@ func readPrologue(r reader, addr uint64, arch ulp.Arch) (*Prologue, error) {
 		return nil, malformed("no function can be at %#x", addr)
 	}
 	b := make([]byte, f.before+f.after)
-	n, err := r.readAt(b, addr-uint64(f.before))
+	n, err := r.ReadAt(b, addr-uint64(f.before))
 	if err != nil && (!errors.Is(err, ErrUnreadable) || n <= f.before) {
-		if n, err = r.readAt(b[f.before:], addr); n == 0 || !errors.Is(err, ErrUnreadable) && err != nil {
+		if n, err = r.ReadAt(b[f.before:], addr); n == 0 || !errors.Is(err, ErrUnreadable) && err != nil {
 			return nil, err
 		}
 		// What is before the entry cannot be read: there are no NOPs.

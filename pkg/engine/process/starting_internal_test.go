@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"github.com/lpbuild/lpbuild/internal/targettest"
+	"github.com/lpbuild/lpbuild/pkg/engine/rtld"
 )
 
 // TestStartedSince asks whether a process has loaded all, with a list of its libraries that was made when it had not, after it has.
@@ -17,9 +18,9 @@ func TestStartedSince(t *testing.T) {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = cmd.Process.Kill(); _ = cmd.Wait() })
-	libc := func(l *Library) bool { return l.SONAME == "libc.so.6" }
+	libc := func(l *rtld.Library) bool { return l.SONAME == "libc.so.6" }
 	var m *Memory
-	var libraries []*Library
+	var libraries []*rtld.Library
 	targettest.Await(t, "a program that has all", func() bool {
 		if m != nil {
 			m.Close()

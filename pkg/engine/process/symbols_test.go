@@ -11,11 +11,12 @@ import (
 	"github.com/google/go-cmp/cmp/cmpopts"
 
 	"github.com/lpbuild/lpbuild/pkg/engine/process"
+	"github.com/lpbuild/lpbuild/pkg/engine/rtld"
 	"github.com/lpbuild/lpbuild/pkg/ulp"
 )
 
 // symbols opens the symbols of a library in a new target, and returns the address at which dlsym found "value".
-func symbols(t *testing.T, lib string) (*process.Symbols, uint64) {
+func symbols(t *testing.T, lib string) (*rtld.Symbols, uint64) {
 	t.Helper()
 	target := start(t, "dlopen", lib, "value")
 	m := memory(t, target.pid)
@@ -27,13 +28,13 @@ func symbols(t *testing.T, lib string) (*process.Symbols, uint64) {
 }
 
 // find returns the library with a SONAME.
-func find(t testing.TB, m *process.Memory, soname string) *process.Library {
+func find(t testing.TB, m *process.Memory, soname string) *rtld.Library {
 	t.Helper()
 	list, err := m.Libraries(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}
-	i := slices.IndexFunc(list, func(l *process.Library) bool { return l.SONAME == soname })
+	i := slices.IndexFunc(list, func(l *rtld.Library) bool { return l.SONAME == soname })
 	if i < 0 {
 		t.Fatalf("no %s in %d libraries", soname, len(list))
 	}
@@ -45,8 +46,8 @@ func TestSymbols(t *testing.T) {
 		t.Run(style, func(t *testing.T) {
 			s, addr := symbols(t, library(t, idA, "-Wl,--no-as-needed", "-Wl,--hash-style="+style))
 			got, err := s.Lookup(t.Context(), "value", "")
-			want := process.Symbol{Name: "value", Type: elf.STT_FUNC, Bind: elf.STB_GLOBAL, Addr: addr}
-			if d := cmp.Diff(want, got, cmpopts.IgnoreFields(process.Symbol{}, "Size")); err != nil || d != "" || got.Size == 0 {
+			want := rtld.Symbol{Name: "value", Type: elf.STT_FUNC, Bind: elf.STB_GLOBAL, Addr: addr}
+			if d := cmp.Diff(want, got, cmpopts.IgnoreFields(rtld.Symbol{}, "Size")); err != nil || d != "" || got.Size == 0 {
 				t.Errorf("Lookup(value): %v, size %d (-want +got):\n%s", err, got.Size, d)
 			}
 			for _, name := range []string{"nothing", "", "valu", "value2", "strlen"} {
@@ -83,16 +84,16 @@ func TestSymbolVersions(t *testing.T) {
 	s, _ := symbols(t, library(t, idA, "-DVERSIONS", "-Wl,--version-script=testdata/library.map"))
 	tests := map[string]struct {
 		version string
-		want    process.Symbol
+		want    rtld.Symbol
 	}{
-		"default": {"", process.Symbol{Name: "versioned", Version: "V2"}},
-		"new":     {"V2", process.Symbol{Name: "versioned", Version: "V2"}},
-		"old":     {"V1", process.Symbol{Name: "versioned", Version: "V1", Hidden: true}},
+		"default": {"", rtld.Symbol{Name: "versioned", Version: "V2"}},
+		"new":     {"V2", rtld.Symbol{Name: "versioned", Version: "V2"}},
+		"old":     {"V1", rtld.Symbol{Name: "versioned", Version: "V1", Hidden: true}},
 	}
 	for name, tc := range tests {
 		t.Run(name, func(t *testing.T) {
 			got, err := s.Lookup(t.Context(), "versioned", tc.version)
-			if d := cmp.Diff(tc.want, got, cmpopts.IgnoreFields(process.Symbol{}, "Type", "Bind", "Addr", "Size")); d != "" || err != nil {
+			if d := cmp.Diff(tc.want, got, cmpopts.IgnoreFields(rtld.Symbol{}, "Type", "Bind", "Addr", "Size")); d != "" || err != nil {
 				t.Errorf("Lookup: %v (-want +got):\n%s", err, d)
 			}
 		})
@@ -146,10 +147,10 @@ func TestSymbolsOfLibc(t *testing.T) {
 
 func TestSymbols32Bits(t *testing.T) {
 	m := memory(t, start(t).pid)
-	if _, err := m.Symbols(t.Context(), &process.Library{Class: elf.ELFCLASS32}); !errors.Is(err, ulp.ErrUnsupported) {
+	if _, err := m.Symbols(t.Context(), &rtld.Library{Class: elf.ELFCLASS32}); !errors.Is(err, ulp.ErrUnsupported) {
 		t.Errorf("Symbols: %v, want ErrUnsupported", err)
 	}
-	if _, err := m.Symbols(t.Context(), &process.Library{Class: elf.ELFCLASS64}); !errors.Is(err, process.ErrMalformed) {
+	if _, err := m.Symbols(t.Context(), &rtld.Library{Class: elf.ELFCLASS64}); !errors.Is(err, process.ErrMalformed) {
 		t.Errorf("Symbols: %v, want ErrMalformed", err)
 	}
 }

@@ -22,6 +22,8 @@ var (
 	ErrAbsent = errors.New("the kernel has no such file")
 	// ErrLimit means that there is more of it than fits.
 	ErrLimit = errors.New("too large")
+	// ErrUnreadable means memory that is not mapped, or whose file ends before it.
+	ErrUnreadable = errors.New("memory is not readable")
 	// ErrNoProc means that there is no proc file system where one was expected.
 	ErrNoProc = errors.New("no process is to be seen there: is it mounted?")
 )

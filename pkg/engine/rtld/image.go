@@ -1,34 +1,18 @@
-package process
+package rtld
 
 import (
 	"debug/elf"
-	"encoding/binary"
 	"errors"
 	"os"
 )
 
-// reader is memory: that of a process, or a test's.
-type reader interface {
-	// readAt reads len(b) bytes; n of them are there when it returns an error.
-	readAt(b []byte, addr uint64) (n int, err error)
-}
-
-// readFull reads all of b or nothing.
-func readFull(r reader, b []byte, addr uint64) error {
-	_, err := r.readAt(b, addr)
-	return err
-}
-
-var (
-	le       = binary.LittleEndian
-	pageSize = uint64(os.Getpagesize())
-)
+var pageSize = uint64(os.Getpagesize())
 
 func pageDown(a uint64) uint64 { return a &^ (pageSize - 1) }
 func pageUp(a uint64) uint64   { return pageDown(a + pageSize - 1) }
 
-// headBytes is how much of an image is read at once: in most, all that is asked for is in it.
-const headBytes = 4096
+// headSize is how much of an image is read at once: in most, all that is asked for is in it.
+const headSize = 4096
 
 // maxAddress bounds the addresses in an image, so that sums of three of them do not wrap.
 const maxAddress = 1 << 60
@@ -74,9 +58,9 @@ func (l layout) get(b []byte) uint64 {
 
 // read reads the image whose first mapping is first, into room that is used again and again. errNotELF means that the
 // file is something else. After an error the image says nothing.
-func (im *image) read(r reader, first *Mapping, head []byte) error {
+func (im *image) read(r Reader, first *Mapping, head []byte) error {
 	head = head[:min(uint64(len(head)), first.End-first.Start)]
-	n, err := r.readAt(head, first.Start)
+	n, err := r.ReadAt(head, first.Start)
 	if err != nil && !errors.Is(err, ErrUnreadable) {
 		return err
 	}
@@ -109,8 +93,20 @@ func (im *image) read(r reader, first *Mapping, head []byte) error {
 
 var errNotELF = errors.New("not ELF")
 
+// IsDynamic reports whether the program whose program headers are at an address, on its first page, has a dynamic section. It has
+// none, either, if it is no ELF file or malformed.
+func IsDynamic(r Reader, phdr uint64) (bool, error) {
+	var im image
+	first := Mapping{Start: pageDown(phdr), End: pageDown(phdr) + pageSize}
+	err := im.read(r, &first, make([]byte, headSize))
+	if errors.Is(err, errNotELF) || err != nil && Local(err) {
+		return false, nil
+	}
+	return err == nil && im.dynamic != (span{}), err
+}
+
 // table returns the program headers: of the head, or read from the same mapping.
-func (im *image) table(r reader, first *Mapping, l layout) ([]byte, error) {
+func (im *image) table(r Reader, first *Mapping, l layout) ([]byte, error) {
 	off, count := l.get(im.head[l.phoff:]), int(le.Uint16(im.head[l.phnum:]))
 	if int(le.Uint16(im.head[l.phentOff:])) != l.phentsize || count == 0 || count > maxPhdrs {
 		return nil, malformed("%d program headers", count)
@@ -209,7 +205,7 @@ func (im *image) end() uint64 {
 }
 
 // bytes returns memory of the image, from the head if it is there.
-func (im *image) bytes(r reader, addr, size uint64) ([]byte, error) {
+func (im *image) bytes(r Reader, addr, size uint64) ([]byte, error) {
 	if off := addr - im.at; addr >= im.at && off+size <= uint64(len(im.head)) && off <= off+size {
 		return im.head[off : off+size], nil
 	}

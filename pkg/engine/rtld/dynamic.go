@@ -1,4 +1,4 @@
-package process
+package rtld
 
 import (
 	"bytes"
@@ -18,7 +18,7 @@ type dynamic struct {
 }
 
 // readDynamic reads the dynamic section of an image.
-func (l *Library) readDynamic(r reader, im *image) (*dynamic, error) {
+func (l *Library) readDynamic(r Reader, im *image) (*dynamic, error) {
 	lay := layouts[im.class]
 	size := uint64(2 * lay.word)
 	size *= min(im.dynamic.memsz/size, maxDynamic)
@@ -46,7 +46,7 @@ func eachDynamic(b []byte, lay layout, f func(tag elf.DynTag, value uint64)) {
 }
 
 // needed reads the DT_NEEDED entries.
-func (l *Library) needed(r reader, d *dynamic) ([]string, error) {
+func (l *Library) needed(r Reader, d *dynamic) ([]string, error) {
 	b := make([]byte, d.size)
 	if err := readFull(r, b, d.addr); err != nil {
 		return nil, err
@@ -109,7 +109,7 @@ func (l *Library) place(value uint64) uint64 {
 }
 
 // text reads the string at an offset of the string table, of at most size bytes.
-func (l *Library) text(r reader, d *dynamic, off, size uint64) (string, error) {
+func (l *Library) text(r Reader, d *dynamic, off, size uint64) (string, error) {
 	if d.strtab == 0 || off >= d.strsz || d.strsz > maxAddress {
 		return "", malformed("string outside of its table")
 	}
@@ -117,7 +117,7 @@ func (l *Library) text(r reader, d *dynamic, off, size uint64) (string, error) {
 }
 
 // textAt reads a string of at most size bytes with its NUL, in small pieces: most are short.
-func (l *Library) textAt(r reader, addr, size uint64) (string, error) {
+func (l *Library) textAt(r Reader, addr, size uint64) (string, error) {
 	var text []byte
 	var piece [64]byte
 	for size > 0 {

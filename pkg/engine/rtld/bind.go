@@ -1,4 +1,4 @@
-package process
+package rtld
 
 import (
 	"context"
@@ -20,10 +20,10 @@ type Reference struct {
 // [Symbols.Lookup], which is dlsym's, where versions are involved: a reference without a version means the oldest of several.
 // What is found is what the table says, wherever that leads. The error is that of Lookup.
 func (s *Symbols) Bind(ctx context.Context, ref Reference) (Symbol, error) {
-	return look(ctx, s, "symbol", func(r reader) (Symbol, error) { return s.bind(r, ref) })
+	return look(ctx, s, "symbol", func(r Reader) (Symbol, error) { return s.bind(r, ref) })
 }
 
-func (s *Symbols) bind(r reader, ref Reference) (Symbol, error) {
+func (s *Symbols) bind(r Reader, ref Reference) (Symbol, error) {
 	var found, newer *Symbol
 	several := false
 	err := s.table.candidates(r, ref.Name, func(i uint64) (bool, error) {
@@ -85,7 +85,7 @@ func (s *Symbols) raw(b []byte, name string) Symbol {
 // suits says whether a row has the version that a reference asks for, and fills it in. Versions have numbers in their library,
 // the first of which are its own name (1) and the oldest one (2): that is what a reference without a version means, since it may
 // come from a time when there were no others. newer says that it would only do if there is no other.
-func (s *Symbols) suits(r reader, i uint64, sym *Symbol, ref Reference) (fits, newer bool, err error) {
+func (s *Symbols) suits(r Reader, i uint64, sym *Symbol, ref Reference) (fits, newer bool, err error) {
 	if s.d.versym == 0 { // good for everyone
 		return true, false, nil
 	}
@@ -111,7 +111,7 @@ const oldestVersion = 2
 
 // versionName returns the name of a version that the library defines, or needs: a program has copies of variables of its libraries
 // (COPY relocations), and entries of their functions, by the versions that it needs.
-func (s *Symbols) versionName(r reader, index uint16) (string, error) {
+func (s *Symbols) versionName(r Reader, index uint16) (string, error) {
 	name, ok := s.versions[index]
 	if ok || index < oldestVersion {
 		return name, nil
@@ -122,7 +122,7 @@ func (s *Symbols) versionName(r reader, index uint16) (string, error) {
 // VersionOf returns the version that a row of the table has: the one that the library needs, if it does not define the symbol.
 // "" if it has none. The error is that of Lookup.
 func (s *Symbols) VersionOf(ctx context.Context, row uint64) (string, error) {
-	return look(ctx, s, "symbol version", func(r reader) (string, error) {
+	return look(ctx, s, "symbol version", func(r Reader) (string, error) {
 		if s.d.versym == 0 || row >= maxSymbols {
 			return "", nil
 		}

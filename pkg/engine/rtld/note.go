@@ -1,4 +1,4 @@
-package process
+package rtld
 
 const (
 	noteHeader  = 12

@@ -1,4 +1,4 @@
-package process
+package rtld
 
 const (
 	verdefSize = 20 // a definition: version, flags, index, count (16 bits each), hash, first name, next (32 bits each)
@@ -8,7 +8,7 @@ const (
 )
 
 // readVersions reads the names of the symbol versions that the library defines, by the index that DT_VERSYM has.
-func (l *Library) readVersions(r reader) (map[uint16]string, error) {
+func (l *Library) readVersions(r Reader) (map[uint16]string, error) {
 	d := l.dynamic
 	if d.verdef == 0 || d.versym == 0 {
 		return nil, nil
@@ -45,7 +45,7 @@ func (l *Library) readVersions(r reader) (map[uint16]string, error) {
 }
 
 // neededVersion returns the name of the version that the library needs of others and that has an index there; "" if none has.
-func (l *Library) neededVersion(r reader, index uint16) (string, error) {
+func (l *Library) neededVersion(r Reader, index uint16) (string, error) {
 	d := l.dynamic
 	if d.verneed == 0 {
 		return "", nil
@@ -83,7 +83,7 @@ func (l *Library) neededVersion(r reader, index uint16) (string, error) {
 	return "", nil
 }
 
-func (l *Library) readInside(r reader, b []byte, addr uint64) error {
+func (l *Library) readInside(r Reader, b []byte, addr uint64) error {
 	if !l.Contains(addr, uint64(len(b))) {
 		return malformed("table outside of the image")
 	}

@@ -1,4 +1,4 @@
-package process
+package rtld
 
 import (
 	"context"
@@ -26,11 +26,10 @@ type Symbol struct {
 	Absolute, Undefined bool
 }
 
-// Symbols is the dynamic symbol table of a library, in the memory of its process. It is as alive as its Memory, and its
-// methods may be called by several goroutines at once.
+// Symbols is the dynamic symbol table of a library, in the memory of its process. It can be read as
+// long as its Source, by several goroutines at once.
 type Symbols struct {
-	m        *Memory // nil: of a File
-	src      reader
+	src      Source
 	l        *Library
 	d        *dynamic
 	table    hashTable
@@ -43,36 +42,41 @@ const (
 	hiddenBit   = 0x8000
 )
 
-// Symbols opens the symbol table of one of the memory's libraries. The error is a [*LookError]: [ErrMalformed] if there
-// is no table or nothing bounds it, [ErrUnreadable], [ErrLimit], or [ulp.ErrUnsupported] for a 32-bit library.
-func (m *Memory) Symbols(ctx context.Context, l *Library) (*Symbols, error) {
-	return with(ctx, m, "symbol table", func() (*Symbols, error) {
-		r := newPages(m)
-		defer r.done()
-		s, err := openSymbols(r, l)
-		if err != nil {
-			return nil, err
-		}
-		s.m, s.src = m, m
-		return s, nil
+// OpenSymbols opens the symbol table of a library of src. The error wraps [ErrMalformed] if there is no table or
+// nothing bounds it, [ErrUnreadable], [ErrLimit], or [ulp.ErrUnsupported] for a 32-bit library.
+func OpenSymbols(ctx context.Context, src Source, l *Library) (*Symbols, error) {
+	s, err := walk(ctx, src, "symbol table", func(r Reader) (*Symbols, error) { return openSymbols(r, l) })
+	if err != nil {
+		return nil, err
+	}
+	s.src = src
+	return s, nil
+}
+
+// From returns the same symbol table, to be read from another Source.
+func (s *Symbols) From(src Source) *Symbols {
+	from := *s
+	from.src = src
+	return &from
+}
+
+// walk runs f with a reader that is good for one walk through the tables.
+func walk[T any](ctx context.Context, src Source, what string, f func(r Reader) (T, error)) (T, error) {
+	v, err := src.Walk(ctx, what, func(r Reader) (any, error) {
+		p := NewPages(r)
+		defer p.Done()
+		return f(p)
 	})
+	found, _ := v.(T) // nil if f did not come to its end
+	return found, err
 }
 
-// look runs f with a reader that is good for one walk through the tables.
-func look[T any](ctx context.Context, s *Symbols, what string, f func(r reader) (T, error)) (T, error) {
-	walk := func() (T, error) {
-		r := newPages(s.src)
-		defer r.done()
-		return f(r)
-	}
-	if s.m == nil {
-		v, err := walk()
-		return v, lookError(0, what, err)
-	}
-	return with(ctx, s.m, what, walk)
+// look is walk for the tables of s.
+func look[T any](ctx context.Context, s *Symbols, what string, f func(r Reader) (T, error)) (T, error) {
+	return walk(ctx, s.src, what, f)
 }
 
-func openSymbols(r reader, l *Library) (*Symbols, error) {
+func openSymbols(r Reader, l *Library) (*Symbols, error) {
 	switch d := l.dynamic; {
 	case l.Class == elf.ELFCLASS32:
 		return nil, fmt.Errorf("%w: 32-bit library", ulp.ErrUnsupported)
@@ -97,19 +101,19 @@ func openSymbols(r reader, l *Library) (*Symbols, error) {
 
 // Needed returns the library's DT_NEEDED entries, in order.
 func (s *Symbols) Needed(ctx context.Context) ([]string, error) {
-	return look(ctx, s, "dynamic section", func(r reader) ([]string, error) { return s.l.needed(r, s.d) })
+	return look(ctx, s, "dynamic section", func(r Reader) ([]string, error) { return s.l.needed(r, s.d) })
 }
 
 // Lookup finds a symbol through the library's hash table, as the dynamic loader does. Without a version it is the
-// default one. The error is a [*LookError]: [ulp.ErrNoSymbol] if there is none, [ErrMalformed], also if the symbol is
+// default one. The error wraps [ulp.ErrNoSymbol] if there is none, [ErrMalformed], also if the symbol is
 // outside of the library, or [ErrUnreadable].
 func (s *Symbols) Lookup(ctx context.Context, name, version string) (Symbol, error) {
-	return look(ctx, s, "symbol", func(r reader) (Symbol, error) { return s.lookup(r, name, version) })
+	return look(ctx, s, "symbol", func(r Reader) (Symbol, error) { return s.lookup(r, name, version) })
 }
 
 // LookupAll is Lookup for several names at once, without a version; those that the library does not define are left out.
 func (s *Symbols) LookupAll(ctx context.Context, names ...string) (map[string]Symbol, error) {
-	return look(ctx, s, "symbol", func(r reader) (map[string]Symbol, error) {
+	return look(ctx, s, "symbol", func(r Reader) (map[string]Symbol, error) {
 		found := make(map[string]Symbol, len(names))
 		for _, name := range names {
 			switch sym, err := s.lookup(r, name, ""); {
@@ -123,7 +127,7 @@ func (s *Symbols) LookupAll(ctx context.Context, names ...string) (map[string]Sy
 	})
 }
 
-func (s *Symbols) lookup(r reader, name, version string) (Symbol, error) {
+func (s *Symbols) lookup(r Reader, name, version string) (Symbol, error) {
 	var found *Symbol
 	err := s.table.candidates(r, name, func(i uint64) (bool, error) {
 		sym, ok, err := s.row(r, i, name)
@@ -143,7 +147,7 @@ func (s *Symbols) lookup(r reader, name, version string) (Symbol, error) {
 }
 
 // row reads a row of the table. ok is false if it defines nothing, or is not the one of that name.
-func (s *Symbols) row(r reader, i uint64, want string) (sym Symbol, ok bool, err error) {
+func (s *Symbols) row(r Reader, i uint64, want string) (sym Symbol, ok bool, err error) {
 	b, ok, err := s.named(r, i, want)
 	if err != nil || !ok {
 		return Symbol{}, false, err
@@ -152,7 +156,7 @@ func (s *Symbols) row(r reader, i uint64, want string) (sym Symbol, ok bool, err
 }
 
 // named reads a row of the table as it stands there. ok is false if it has another name.
-func (s *Symbols) named(r reader, i uint64, want string) (b [symbolSize]byte, ok bool, err error) {
+func (s *Symbols) named(r Reader, i uint64, want string) (b [symbolSize]byte, ok bool, err error) {
 	addr := s.d.symtab + i*symbolSize
 	if i >= maxSymbols || !s.l.Contains(addr, symbolSize) {
 		return b, false, malformed("symbol outside of the table")
@@ -161,7 +165,7 @@ func (s *Symbols) named(r reader, i uint64, want string) (b [symbolSize]byte, ok
 		return b, false, err
 	}
 	name, err := s.l.text(r, s.d, uint64(le.Uint32(b[:])), max(uint64(len(want)), 1))
-	if err != nil && !local(err) {
+	if err != nil && !Local(err) {
 		return b, false, err
 	}
 	return b, err == nil && name == want, nil // or else another, perhaps longer, name
@@ -174,7 +178,7 @@ func visible(other byte) bool {
 }
 
 // symbol makes a Symbol of a row and its name.
-func (s *Symbols) symbol(r reader, i uint64, b []byte, name string) (Symbol, bool, error) {
+func (s *Symbols) symbol(r Reader, i uint64, b []byte, name string) (Symbol, bool, error) {
 	sym := Symbol{Name: name, Type: elf.ST_TYPE(b[4]), Bind: elf.ST_BIND(b[4]), Addr: le.Uint64(b[8:]), Size: le.Uint64(b[16:])}
 	section := elf.SectionIndex(le.Uint16(b[6:]))
 	if section == elf.SHN_UNDEF || section == elf.SHN_ABS || sym.Bind == elf.STB_LOCAL || !visible(b[5]) {
@@ -198,7 +202,7 @@ func (s *Symbols) symbol(r reader, i uint64, b []byte, name string) (Symbol, boo
 }
 
 // version reads the version of a row as DT_VERSYM has it.
-func (s *Symbols) version(r reader, i uint64) (uint16, error) {
+func (s *Symbols) version(r Reader, i uint64) (uint16, error) {
 	var v [2]byte
 	addr := s.d.versym + 2*i
 	if !s.l.Contains(addr, 2) {
@@ -218,7 +222,7 @@ func (s *Symbols) All(ctx context.Context) iter.Seq2[Symbol, error] {
 		count, err := look(ctx, s, "symbol table", s.table.count)
 		for i := uint64(1); i < count && err == nil; i += batch {
 			var list []Symbol
-			list, err = look(ctx, s, "symbol table", func(r reader) ([]Symbol, error) {
+			list, err = look(ctx, s, "symbol table", func(r Reader) ([]Symbol, error) {
 				return s.rows(r, i, min(i+batch, count))
 			})
 			for _, sym := range list {
@@ -237,7 +241,7 @@ func (s *Symbols) All(ctx context.Context) iter.Seq2[Symbol, error] {
 // all of them together it takes no longer than for a few in All, since names are not read. Values that are no
 // addresses are left out as far as that can be told.
 func (s *Symbols) Addresses(ctx context.Context) ([]uint64, error) {
-	return look(ctx, s, "symbol table", func(r reader) ([]uint64, error) {
+	return look(ctx, s, "symbol table", func(r Reader) ([]uint64, error) {
 		count, err := s.table.count(r)
 		if err != nil {
 			return nil, err
@@ -267,7 +271,7 @@ func (s *Symbols) Addresses(ctx context.Context) ([]uint64, error) {
 // manyRows is how many rows Addresses reads at once.
 const manyRows = 2048
 
-func (s *Symbols) rows(r reader, from, to uint64) ([]Symbol, error) {
+func (s *Symbols) rows(r Reader, from, to uint64) ([]Symbol, error) {
 	addr := s.d.symtab + from*symbolSize
 	b := make([]byte, (to-from)*symbolSize)
 	if !s.l.Contains(addr, uint64(len(b))) {
@@ -286,7 +290,7 @@ func (s *Symbols) rows(r reader, from, to uint64) ([]Symbol, error) {
 				list = append(list, sym)
 			}
 		}
-		if err != nil && !local(err) {
+		if err != nil && !Local(err) {
 			return nil, err
 		}
 	}

@@ -1,4 +1,4 @@
-package process
+package rtld
 
 import (
 	"errors"
@@ -6,33 +6,37 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/lpbuild/lpbuild/pkg/engine/internal/forged"
 	"github.com/lpbuild/lpbuild/pkg/engine/internal/procfs"
 	"github.com/lpbuild/lpbuild/pkg/ulp"
 )
 
-const fakeBase = 0x7f00_0000_0000
-
 // fakeLibraries lists the libraries in an image that is mapped as a whole.
-func fakeLibraries(t testing.TB, image []byte) (fakeMemory, []*Library, error) {
+func fakeLibraries(t testing.TB, image []byte) (forged.Memory, []*Library, error) {
 	t.Helper()
-	m := fakeMemory{fakeBase: image}
-	text := fmt.Sprintf("%x-%x r-xp 00000000 fe:00 7    /lib/liar.so", uint64(fakeBase), fakeBase+pageUp(uint64(len(image))))
-	var k keeper
-	if err := k.addText(text); err != nil {
-		t.Fatal(err)
-	}
-	list, err := findLibraries(t.Context(), m, k.finish(), &auxv{})
+	m := forged.Memory{forged.Base: image}
+	text := fmt.Sprintf("%x-%x r-xp 00000000 fe:00 7    /lib/liar.so", uint64(forged.Base), forged.Base+pageUp(uint64(len(image))))
+	list, err := FindLibraries(t.Context(), m, mappings(t, text), Auxv{})
 	return m, list, err
 }
 
-// addText adds the mappings of lines as in /proc/PID/maps.
-func (k *keeper) addText(lines ...string) error {
+// mappings returns those of lines as in /proc/PID/maps.
+func mappings(t testing.TB, lines ...string) []Mapping {
+	t.Helper()
+	var list []Mapping
 	text := strings.NewReader(strings.Join(lines, "\n") + "\n")
-	return procfs.EachMapping(text, func(l *procfs.Mapping) error { return k.add(mappingOf(l)) })
+	err := procfs.EachMapping(text, func(l *procfs.Mapping) error {
+		list = append(list, Mapping{Start: l.Start, End: l.End, Offset: l.Offset, Perm: Perm(l.Perm), File: FileID{l.Dev, l.Inode}, Path: string(l.Path)})
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return list
 }
 
 // probe uses everything that a library's symbol table has, and returns the first error.
-func probe(r reader, l *Library) error {
+func probe(r Reader, l *Library) error {
 	s, err := openSymbols(r, l)
 	if err != nil {
 		return err
@@ -45,9 +49,9 @@ func probe(r reader, l *Library) error {
 }
 
 func TestLies(t *testing.T) {
-	for name, lie := range Lies {
+	for name, lie := range forged.Lies {
 		t.Run(name, func(t *testing.T) {
-			m, list, err := fakeLibraries(t, Forge(lie.Changes...))
+			m, list, err := fakeLibraries(t, forged.Library(lie.Changes...))
 			if err != nil || len(list) != 1 {
 				t.Fatalf("%d libraries, %v", len(list), err)
 			}
@@ -66,7 +70,7 @@ func TestLies(t *testing.T) {
 }
 
 func TestForgedVersions(t *testing.T) {
-	m, list, err := fakeLibraries(t, Forge())
+	m, list, err := fakeLibraries(t, forged.Library())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -74,7 +78,7 @@ func TestForgedVersions(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if sym, err := s.lookup(m, "state", "V1"); err != nil || sym.Addr != fakeBase+forgeText+16 || sym.Size != 16 {
+	if sym, err := s.lookup(m, "state", "V1"); err != nil || sym.Addr != forged.Base+forged.Text+16 || sym.Size != 16 {
 		t.Errorf("state: %+v, %v", sym, err)
 	}
 	if n, err := s.table.count(m); n != 3 || err != nil {
@@ -87,15 +91,9 @@ func TestForgedVersions(t *testing.T) {
 
 // Two images of the same file, and segments that only claim to belong together.
 func TestClaims(t *testing.T) {
-	image := Forge()
-	m := fakeMemory{fakeBase: image, fakeBase + 0x10000: image, fakeBase + 0x20000: Forge(Change{56, 2, 0xffff})}
-	maps := func(lines ...string) []Mapping {
-		var k keeper
-		if err := k.addText(lines...); err != nil {
-			t.Fatal(err)
-		}
-		return k.finish()
-	}
+	image := forged.Library()
+	m := forged.Memory{forged.Base: image, forged.Base + 0x10000: image, forged.Base + 0x20000: forged.Library(forged.Change{56, 2, 0xffff})}
+	maps := func(lines ...string) []Mapping { return mappings(t, lines...) }
 	tests := map[string]struct {
 		maps []Mapping
 		want string // the segments of each library
@@ -111,7 +109,7 @@ func TestClaims(t *testing.T) {
 	}
 	for name, tc := range tests {
 		t.Run(name, func(t *testing.T) {
-			list, err := findLibraries(t.Context(), m, tc.maps, &auxv{})
+			list, err := FindLibraries(t.Context(), m, tc.maps, Auxv{})
 			got := ""
 			for _, l := range list {
 				got += fmt.Sprint(len(l.Segments)) + " "
@@ -183,25 +181,5 @@ func TestMergedSegments(t *testing.T) {
 		if s, ok := im.part(&tc.m); ok != tc.want || ok && (s.Start != tc.m.Start || s.End != tc.m.End) {
 			t.Errorf("%#x to %#x: %+v, %v", tc.m.Start, tc.m.End, s, ok)
 		}
-	}
-}
-
-// A process may map any number of files that are no programs, but not of programs.
-func TestKeeper(t *testing.T) {
-	add := func(k *keeper, perm string, n int) error {
-		for i := range n {
-			l := fmt.Sprintf("%x-%x %s 00000000 fe:00 %d /data/file-%d", 0x1000*(i+1), 0x1000*(i+2), perm, i+1, i)
-			if err := k.addText(l); err != nil {
-				return err
-			}
-		}
-		return nil
-	}
-	var data, code keeper
-	if err := add(&data, "r--s", 300_000); err != nil || len(data.list) > maxMappings {
-		t.Errorf("data: %v, %d kept", err, len(data.list))
-	}
-	if err := add(&code, "r-xp", 20_000); !errors.Is(err, ErrLimit) || len(code.list) > maxMappings {
-		t.Errorf("code: %v, %d kept", err, len(code.list))
 	}
 }

@@ -1,8 +1,6 @@
-package process
+package rtld
 
 import (
-	"bytes"
-
 	"github.com/lpbuild/lpbuild/pkg/engine/internal/procfs"
 )
 
@@ -42,12 +40,4 @@ type Mapping struct {
 	// else it is. A newline in it is "\012"; all other bytes are as they are. Never open it.
 	Path    string
 	Deleted bool // Path had " (deleted)" behind it: the file was deleted or replaced, or the name ends so
-}
-
-// mappingOf makes a Mapping of the kernel's line, but for its Path: that is still a part of a buffer, and is returned.
-func mappingOf(l *procfs.Mapping) (Mapping, []byte) {
-	m := Mapping{Start: l.Start, End: l.End, Offset: l.Offset, Perm: Perm(l.Perm), File: FileID{l.Dev, l.Inode}}
-	path, deleted := bytes.CutSuffix(l.Path, []byte(" (deleted)"))
-	m.Deleted = deleted
-	return m, path[:min(len(path), maxPath)]
 }

@@ -1,4 +1,4 @@
-package process
+package rtld
 
 import "sync"
 
@@ -6,12 +6,12 @@ import "sync"
 // symbols there are.
 type hashTable interface {
 	// candidates calls f with the rows that may have the name, until it returns true.
-	candidates(r reader, name string, f func(row uint64) (bool, error)) error
+	candidates(r Reader, name string, f func(row uint64) (bool, error)) error
 	// count returns the number of rows.
-	count(r reader) (uint64, error)
+	count(r Reader) (uint64, error)
 }
 
-func openHash(r reader, l *Library) (hashTable, error) {
+func openHash(r Reader, l *Library) (hashTable, error) {
 	switch d := l.dynamic; {
 	case d.gnuHash != 0:
 		return openGNU(r, l, d.gnuHash)
@@ -27,7 +27,7 @@ const wordBuffer = 512
 var wordBuffers = sync.Pool{New: func() any { return new([wordBuffer]byte) }}
 
 // words reads 32-bit numbers that must be in the library.
-func (l *Library) words(r reader, addr uint64, to []uint32) error {
+func (l *Library) words(r Reader, addr uint64, to []uint32) error {
 	b := wordBuffers.Get().(*[wordBuffer]byte)
 	defer wordBuffers.Put(b)
 	for len(to) > 0 {
@@ -54,7 +54,7 @@ type gnuTable struct {
 	chain, first     uint64
 }
 
-func openGNU(r reader, l *Library, addr uint64) (*gnuTable, error) {
+func openGNU(r Reader, l *Library, addr uint64) (*gnuTable, error) {
 	var h [4]uint32 // number of buckets, first row, words of the Bloom filter, its shift
 	if err := l.words(r, addr, h[:]); err != nil {
 		return nil, err
@@ -68,7 +68,7 @@ func openGNU(r reader, l *Library, addr uint64) (*gnuTable, error) {
 	return t, nil
 }
 
-func (t *gnuTable) candidates(r reader, name string, f func(uint64) (bool, error)) error {
+func (t *gnuTable) candidates(r Reader, name string, f func(uint64) (bool, error)) error {
 	h := uint32(5381)
 	for _, c := range []byte(name) {
 		h = h*33 + uint32(c)
@@ -86,7 +86,7 @@ func (t *gnuTable) candidates(r reader, name string, f func(uint64) (bool, error
 }
 
 // walk calls f with the rows of a bucket and their hashes, until it returns true.
-func (t *gnuTable) walk(r reader, row uint64, f func(i uint64, hash uint32) (bool, error)) error {
+func (t *gnuTable) walk(r Reader, row uint64, f func(i uint64, hash uint32) (bool, error)) error {
 	if row < t.first {
 		return malformed("bucket outside of the GNU hash table")
 	}
@@ -103,7 +103,7 @@ func (t *gnuTable) walk(r reader, row uint64, f func(i uint64, hash uint32) (boo
 	return malformed("bucket without an end")
 }
 
-func (t *gnuTable) count(r reader) (uint64, error) {
+func (t *gnuTable) count(r Reader) (uint64, error) {
 	var b [128]uint32
 	last := uint64(0)
 	for i := uint64(0); i < t.bucketN; i += uint64(len(b)) {
@@ -137,7 +137,7 @@ type sysvTable struct {
 	buckets, bucketN, chainN uint64
 }
 
-func openSysV(r reader, l *Library, addr uint64) (*sysvTable, error) {
+func openSysV(r Reader, l *Library, addr uint64) (*sysvTable, error) {
 	var h [2]uint32
 	if err := l.words(r, addr, h[:]); err != nil {
 		return nil, err
@@ -149,7 +149,7 @@ func openSysV(r reader, l *Library, addr uint64) (*sysvTable, error) {
 	return t, nil
 }
 
-func (t *sysvTable) candidates(r reader, name string, f func(uint64) (bool, error)) error {
+func (t *sysvTable) candidates(r Reader, name string, f func(uint64) (bool, error)) error {
 	var h uint32
 	for _, c := range []byte(name) {
 		h = h<<4 + uint32(c)
@@ -180,4 +180,4 @@ func (t *sysvTable) candidates(r reader, name string, f func(uint64) (bool, erro
 	return nil
 }
 
-func (t *sysvTable) count(reader) (uint64, error) { return t.chainN, nil }
+func (t *sysvTable) count(Reader) (uint64, error) { return t.chainN, nil }

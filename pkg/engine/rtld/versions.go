@@ -1,4 +1,4 @@
-package process
+package rtld
 
 import (
 	"context"
@@ -12,7 +12,7 @@ import (
 // Definitions returns all symbols of that name that the library defines for others, one for each version. There are none of a
 // private function. The error is that of [Symbols.Lookup], but for [ulp.ErrNoSymbol].
 func (s *Symbols) Definitions(ctx context.Context, name string) ([]Symbol, error) {
-	return look(ctx, s, "symbol", func(r reader) ([]Symbol, error) {
+	return look(ctx, s, "symbol", func(r Reader) ([]Symbol, error) {
 		var list []Symbol
 		err := s.table.candidates(r, name, func(i uint64) (bool, error) {
 			sym, ok, err := s.row(r, i, name)
