@@ -69,7 +69,7 @@ test: deps
 # and do not depend on privileges, so they are left out.
 ISOLATED := ./pkg/engine/process ./pkg/engine/tracer ./pkg/engine/libpulp ./pkg/engine/native ./pkg/engine ./pkg/engine/internal/procfs \
             ./pkg/hook ./pkg/spec ./cmd/lpbuild ./internal/targettest ./internal/buildservice
-LONG     := ^(TestKilled|TestLeftover|TestSwapped|TestZypper|TestRPM|TestReadme|TestReach|TestGateAgrees)
+LONG     := ^(TestKilled|TestLeftover|TestSwapped|TestZypper|TestRPM|TestReadme|TestTutorial|TestWalkthrough|TestReach|TestGateAgrees)
 # The default capabilities of root in a container.
 CONTAINER_CAPS := chown dac_override fowner fsetid kill setgid setuid setpcap net_bind_service net_raw sys_chroot mknod audit_write setfcap
 empty :=

@@ -222,8 +222,8 @@ func TestWrongCommand(t *testing.T) {
 // TestProseIsNarrow wants lines of at most 100 characters in the pages, but for blocks and tables.
 func TestProseIsNarrow(t *testing.T) {
 	for page, text := range readPages(t) {
-		if !strings.HasPrefix(page, "docs/") {
-			continue
+		if page == "ARCHITECTURE.md" || page == "CONTRIBUTING.md" {
+			continue // not yet
 		}
 		for line := range strings.Lines(withoutBlocks(text)) {
 			if n := len([]rune(strings.TrimRight(line, "\n"))); n > 100 && !strings.HasPrefix(line, "|") && !strings.HasPrefix(line, "<!--") {
