@@ -256,8 +256,9 @@ func cellsJSON(r *buildmatrix.Report) []cellJSON {
 	return cells
 }
 
-// printRefused prints why cells have no container. The same reasons for several builds are said once, with the placeholders of
-// descriptions for the build, and so is a reason that several descriptions have in common.
+// printRefused prints why cells have no container. The same reasons for several builds are said
+// once, with the placeholders of descriptions for the build, and so is a reason that several
+// descriptions have in common.
 func printRefused(s *console.Console, r *buildmatrix.Report) {
 	var groups refusals
 	patches := map[string]map[string]bool{} // by what is said of them
@@ -299,7 +300,8 @@ func printRefused(s *console.Console, r *buildmatrix.Report) {
 	}
 }
 
-// gist is what a reason against a cell says, without the build, the description, and how a compiler came to the place of its error.
+// gist is what a reason against a cell says, without the build, the description, and how a compiler
+// came to the place of its error.
 func gist(c buildmatrix.CellInfo, reason buildmatrix.Reason) string {
 	text := reason.Message
 	if reason.Code == "compiler" {
@@ -337,8 +339,8 @@ type refusal struct {
 	patches, builds []string
 }
 
-// add adds what is said of a cell. about is what cells must have in common of which it is said once: a patch, with the whole text, or
-// the gist of the text.
+// add adds what is said of a cell. about is what cells must have in common of which it is said
+// once: a patch, with the whole text, or the gist of the text.
 func (r *refusals) add(c buildmatrix.CellInfo, about, text string) {
 	key := fmt.Sprintf("%s\x00%s", c.Status, about)
 	if about == c.Patch {
@@ -364,8 +366,8 @@ func (r *refusals) add(c buildmatrix.CellInfo, about, text string) {
 	}
 }
 
-// printNotes prints what is worth knowing of containers that were made, each note once: a finding that several patches accept
-// for one reason is one note.
+// printNotes prints what is worth knowing of containers that were made, each note once: a finding
+// that several patches accept for one reason is one note.
 func printNotes(s *console.Console, r *buildmatrix.Report) {
 	type note struct {
 		first, hint         string
@@ -423,7 +425,8 @@ func printNotes(s *console.Console, r *buildmatrix.Report) {
 // maxNoted is how many descriptions a note names.
 const maxNoted = 3
 
-// aboutFunction splits a message that begins with the quoted name of a function; name is "" for any other.
+// aboutFunction splits a message that begins with the quoted name of a function; name is "" for any
+// other.
 func aboutFunction(message string) (name, rest string) {
 	if strings.HasPrefix(message, "\"") {
 		if end := strings.Index(message[1:], "\" "); end > 0 {

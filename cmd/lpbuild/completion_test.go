@@ -10,8 +10,9 @@ import (
 	"testing"
 )
 
-// shells are programs that print what their shell would offer for a line, one a line: they are given the file that was
-// generated and the words of the line. What zsh's own functions would choose from is printed as it is handed to them.
+// shells are programs that print what their shell would offer for a line, one a line: they are
+// given the file that was generated and the words of the line. What zsh's own functions would
+// choose from is printed as it is handed to them.
 var shells = map[string]struct{ file, program string }{
 	"bash": {"lpbuild.bash", `. /usr/share/bash-completion/bash_completion; . "$0"
 COMP_WORDS=("$@"); COMP_CWORD=$(($# - 1)); COMP_LINE="$*"; COMP_POINT=${#COMP_LINE}; COMP_TYPE=9
@@ -47,8 +48,9 @@ func TestCompletionsInShells(t *testing.T) {
 	}
 }
 
-// TestCompletionDescriptions asks as shells do what may come next, for every command: what is said of an option is text without
-// the quotes that mark the name of its value for --help, which still has it.
+// TestCompletionDescriptions asks as shells do what may come next, for every command: what is said
+// of an option is text without the quotes that mark the name of its value for --help, which still
+// has it.
 func TestCompletionDescriptions(t *testing.T) {
 	described := 0
 	for _, cmd := range documented(newRoot(&console.Console{})) {

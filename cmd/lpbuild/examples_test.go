@@ -16,8 +16,8 @@ var programs = []string{"lpbuild", "osc", "rpmbuild", "jq", "systemctl"}
 // changesFolder finds the folders that examples go to.
 var changesFolder = regexp.MustCompile(`\bcd +([^ )&]+)`)
 
-// calls runs a command line of an example in a shell, with scripts instead of the programs, and returns the arguments of each
-// call of lpbuild.
+// calls runs a command line of an example in a shell, with scripts instead of the programs, and
+// returns the arguments of each call of lpbuild.
 func calls(t *testing.T, line string) [][]string {
 	t.Helper()
 	home := t.TempDir()
@@ -52,8 +52,9 @@ func calls(t *testing.T, line string) [][]string {
 	return all
 }
 
-// TestExamplesAreValid wants the examples of every command to be lines that a shell takes, which call commands that there are,
-// with options and arguments that they take; and to show the command that they are of.
+// TestExamplesAreValid wants the examples of every command to be lines that a shell takes, which
+// call commands that there are, with options and arguments that they take; and to show the command
+// that they are of.
 func TestExamplesAreValid(t *testing.T) {
 	for _, c := range documented(newRoot(rootForTest())) {
 		shown := false

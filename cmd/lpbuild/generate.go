@@ -70,8 +70,8 @@ func reference(dir string) error {
 	return atomicfile.Write(filepath.Join(dir, buildmatrix.ConfigName+".md"), configref.Markdown(keys), 0o644)
 }
 
-// manuals writes the man page of every command that --help shows, that of lpbuild.yaml, and ulp.1 for
-// the link of that name.
+// manuals writes the man page of every command that --help shows, that of lpbuild.yaml, and ulp.1
+// for the link of that name.
 func manuals(root *cobra.Command, dir string) error {
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return err

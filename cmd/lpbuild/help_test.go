@@ -41,8 +41,8 @@ func TestHelpFits(t *testing.T) {
 	}
 }
 
-// TestHelpHasGroups checks that the commands of lpbuild and of lpbuild ulp are listed once, each below
-// the title of a group.
+// TestHelpHasGroups checks that the commands of lpbuild and of lpbuild ulp are listed once, each
+// below the title of a group.
 func TestHelpHasGroups(t *testing.T) {
 	root := newRoot(rootForTest())
 	ulp, _, err := root.Find([]string{"ulp"})

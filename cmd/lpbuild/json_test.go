@@ -16,12 +16,12 @@ import (
 	"github.com/lpbuild/lpbuild/internal/distro"
 )
 
-// withoutResult are commands that print a text or a transcript and no result; ulp's have a script of their own, which says
-// in which of them --json means something.
+// withoutResult are commands that print a text or a transcript and no result; ulp's have a script
+// of their own, which says in which of them --json means something.
 var withoutResult = []string{"lpbuild demo", "lpbuild generate", "lpbuild schema"}
 
-// TestJSON runs every command that prints a result with --json: it is one JSON value without null, so that a list with
-// nothing in it is a list.
+// TestJSON runs every command that prints a result with --json: it is one JSON value without null,
+// so that a list with nothing in it is a list.
 func TestJSON(t *testing.T) {
 	dir := t.TempDir()
 	t.Setenv("LPBUILD_CACHE", filepath.Join(dir, "store"))

@@ -24,7 +24,8 @@ func rootForTest() *console.Console {
 	return &console.Console{Out: &bytes.Buffer{}, Err: &bytes.Buffer{}}
 }
 
-// TestHelpHasExamples wants every command to say what it is for, to show how it is used, and to document its exit codes.
+// TestHelpHasExamples wants every command to say what it is for, to show how it is used, and to
+// document its exit codes.
 func TestHelpHasExamples(t *testing.T) {
 	for _, c := range documented(newRoot(rootForTest())) {
 		if c.Short == "" || c.Long == "" || !c.HasSubCommands() && c.Example == "" {
@@ -66,8 +67,8 @@ func shownPage(t *testing.T, page string) string {
 	return string(text)
 }
 
-// TestManualsAgree wants everything that --help prints on the man page of the same command, as a reader sees it: text, exit
-// codes, every option and every example, character by character.
+// TestManualsAgree wants everything that --help prints on the man page of the same command, as a
+// reader sees it: text, exit codes, every option and every example, character by character.
 func TestManualsAgree(t *testing.T) {
 	dir := generate(t)
 	for _, c := range documented(newRoot(rootForTest())) {
@@ -93,8 +94,8 @@ func TestManualsAgree(t *testing.T) {
 	}
 }
 
-// TestVariablesAreDocumented wants each variable that the program asks for to be in a man page, with the
-// commands that ask for it, and each that is there to be asked for.
+// TestVariablesAreDocumented wants each variable that the program asks for to be in a man page,
+// with the commands that ask for it, and each that is there to be asked for.
 func TestVariablesAreDocumented(t *testing.T) {
 	internal := []string{"PATH", "GOGC"} // of every program; of the Go runtime
 	asked := regexp.MustCompile(`(?:Getenv|LookupEnv)\("([A-Z_]+)"\)|disable\w+ += "([A-Z_]+)"|EnvDir = "([A-Z_]+)"`)
@@ -133,8 +134,8 @@ func TestVariablesAreDocumented(t *testing.T) {
 	}
 }
 
-// TestSurroundings wants files and variables in --help and on the man page of each command that they
-// are listed for, and that there is each of these commands.
+// TestSurroundings wants files and variables in --help and on the man page of each command that
+// they are listed for, and that there is each of these commands.
 func TestSurroundings(t *testing.T) {
 	dir := generate(t)
 	known := map[string]bool{}
@@ -239,8 +240,8 @@ func TestCompletionOfPackage(t *testing.T) {
 	}
 }
 
-// TestCompletionOfProcesses checks that -p offers names of running processes, or their numbers once a
-// digit is typed, and -u their users.
+// TestCompletionOfProcesses checks that -p offers names of running processes, or their numbers once
+// a digit is typed, and -u their users.
 func TestCompletionOfProcesses(t *testing.T) {
 	sleep, err := exec.LookPath("sleep")
 	if err != nil {

@@ -61,9 +61,10 @@ func readBlocks(text string) []block {
 	return blocks
 }
 
-// readSteps returns the commands of the blocks of the kind "console" in a page: a line that begins with
-// "$ " or "# ", and those after it as long as they end with "\". The others are what it prints, "..."
-// standing for any lines. A block that is the text of a file becomes a command that writes the file.
+// readSteps returns the commands of the blocks of the kind "console" in a page: a line that begins
+// with "$ " or "# ", and those after it as long as they end with "\". The others are what it
+// prints, "..." standing for any lines. A block that is the text of a file becomes a command that
+// writes the file.
 func readSteps(t testing.TB, page, text string) []step {
 	t.Helper()
 	var steps []step
@@ -95,8 +96,9 @@ func readSteps(t testing.TB, page, text string) []step {
 	return steps
 }
 
-// changing are the parts of lines that are others each time, and what they become for comparing: process numbers, times,
-// build-ids, the width of columns, and how many of the transaction's own programs are seen.
+// changing are the parts of lines that are others each time, and what they become for comparing:
+// process numbers, times, build-ids, the width of columns, and how many of the transaction's own
+// programs are seen.
 var changing = []struct {
 	pattern *regexp.Regexp
 	as      string
@@ -118,7 +120,8 @@ func asShown(line string) string {
 	return strings.TrimSpace(line)
 }
 
-// compare wants the lines that are shown in what was printed, in their order and without others between them but for "...".
+// compare wants the lines that are shown in what was printed, in their order and without others
+// between them but for "...".
 func compare(shown []string, printed string) error {
 	lines := strings.Split(strings.TrimSuffix(printed, "\n"), "\n")
 	if printed == "" {
@@ -146,7 +149,8 @@ func compare(shown []string, printed string) error {
 	return nil
 }
 
-// sortResults puts lines about single processes in the order of their names: they are worked on side by side.
+// sortResults puts lines about single processes in the order of their names: they are worked on
+// side by side.
 func sortResults(lines []string) {
 	isResult := func(line string) bool {
 		return strings.HasPrefix(line, "patched  ") || strings.HasPrefix(line, "reverted  ")
@@ -178,9 +182,9 @@ func TestCompare(t *testing.T) {
 	}
 }
 
-// TestReadme runs the commands of README.md as they stand there, one after another, in one shell of a
-// machine of its own, in a directory that has what "make demo" leaves. What the commands print is what
-// README.md shows. The program that is patched is real, and says which code it runs.
+// TestReadme runs the commands of README.md as they stand there, one after another, in one shell of
+// a machine of its own, in a directory that has what "make demo" leaves. What the commands print is
+// what README.md shows. The program that is patched is real, and says which code it runs.
 func TestReadme(t *testing.T) {
 	text, err := os.ReadFile("../../README.md")
 	check(t, err)
@@ -215,9 +219,10 @@ func (sh *shell) walk(t testing.TB, page string, step step) {
 	}
 }
 
-// TestWalkthrough runs the commands of docs/walkthrough.md as they stand there, one after another, in one shell of a machine of
-// its own, on which lpbuild's RPM is installed. The repository has the address that the page gives it. What the commands print is
-// what the page shows, and processes with two builds of the library say that it is true.
+// TestWalkthrough runs the commands of docs/walkthrough.md as they stand there, one after another,
+// in one shell of a machine of its own, on which lpbuild's RPM is installed. The repository has the
+// address that the page gives it. What the commands print is what the page shows, and processes
+// with two builds of the library say that it is true.
 func TestWalkthrough(t *testing.T) {
 	const page = "docs/walkthrough.md"
 	text, err := os.ReadFile("../../" + page)

@@ -58,8 +58,8 @@ func newRoot(s *console.Console) *cobra.Command {
 	return root
 }
 
-// hold keeps other runs of lpbuild out of the package folder until release is called, and waits for them first. A folder that
-// cannot be opened is for those who read it to complain about.
+// hold keeps other runs of lpbuild out of the package folder until release is called, and waits for
+// them first. A folder that cannot be opened is for those who read it to complain about.
 func (g *globalOptions) hold(ctx context.Context, s *console.Console) (release func(), err error) {
 	release, err = dirlock.Acquire(ctx, filepath.Clean(g.dir), func() {
 		progress.Func(s.Progress).Warn("lock", "waiting for another lpbuild that works in this folder")

@@ -11,8 +11,9 @@ import (
 	"github.com/lpbuild/lpbuild/internal/benchtest"
 )
 
-// BenchmarkPost installs and upgrades live patches with real rpm where 200 processes run with two builds of the library. post-s is
-// what the scriptlet adds to the transaction: the aim is less than a second.
+// BenchmarkPost installs and upgrades live patches with real rpm where 200 processes run with two
+// builds of the library. post-s is what the scriptlet adds to the transaction: the aim is less than
+// a second.
 func BenchmarkPost(b *testing.B) {
 	dir := enter(b, usePackages)
 	if dir == "" {
@@ -40,8 +41,9 @@ func BenchmarkPost(b *testing.B) {
 	b.ReportMetric(median(with)-median(without), "post-s")
 }
 
-// BenchmarkPostStuck does so where one more process waits in the kernel for a child of vfork, which has the same memory, and
-// cannot be stopped: the transaction takes no longer than the deadline, 30 s, and names the process that is left alone.
+// BenchmarkPostStuck does so where one more process waits in the kernel for a child of vfork, which
+// has the same memory, and cannot be stopped: the transaction takes no longer than the deadline, 30
+// s, and names the process that is left alone.
 func BenchmarkPostStuck(b *testing.B) {
 	dir := enter(b, usePackages)
 	if dir == "" {
@@ -69,7 +71,8 @@ func (s *scratch) crowd() []*live {
 	return all
 }
 
-// timed installs an RPM, whatever is there, and returns how many seconds that took and what it printed.
+// timed installs an RPM, whatever is there, and returns how many seconds that took and what it
+// printed.
 func (s *scratch) timed(rpm string) (float64, string) {
 	s.t.Helper()
 	begin := time.Now()

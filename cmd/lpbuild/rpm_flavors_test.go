@@ -50,8 +50,9 @@ func (f *factory) flavor(name string) error {
 	return f.rpmbuild("flavors-rpm", "-bb", "--define", "_sourcedir "+dist, spec)
 }
 
-// TestRPMFlavors installs a package whose live patches were built in two flavours: its %post runs once, when those of both are
-// there, and patches processes with builds of both. So does the upgrade, and erasing takes them out while they are there.
+// TestRPMFlavors installs a package whose live patches were built in two flavours: its %post runs
+// once, when those of both are there, and patches processes with builds of both. So does the
+// upgrade, and erasing takes them out while they are there.
 func TestRPMFlavors(t *testing.T) {
 	dir := enter(t, func(t testing.TB, dir string) {
 		usePackages(t, dir)

@@ -13,10 +13,11 @@ import (
 	rpmhelper "github.com/lpbuild/lpbuild/rpm-helper"
 )
 
-// Hand-made packages: the generated spec file around containers that were made for a test, for a stand-in of libpulp.so that
-// misbehaves when it is asked to. They are made in a moment.
+// Hand-made packages: the generated spec file around containers that were made for a test, for a
+// stand-in of libpulp.so that misbehaves when it is asked to. They are made in a moment.
 
-// makeLive compiles a library, a program, a stand-in for libpulp.so, and packs live patches v1.so and v2.so.
+// makeLive compiles a library, a program, a stand-in for libpulp.so, and packs live patches v1.so
+// and v2.so.
 func makeLive(t testing.TB, dir string) {
 	t.Helper()
 	sources, err := filepath.Abs("../../pkg/engine/libpulp/testdata")
@@ -44,8 +45,8 @@ func packLive(plain, path, target string) error {
 	return os.WriteFile(path, image, 0o755)
 }
 
-// makeRPM builds a live patch package of a version: the spec file is the generated one, with files that are there already in
-// the place of a build.
+// makeRPM builds a live patch package of a version: the spec file is the generated one, with files
+// that are there already in the place of a build.
 func makeRPM(t testing.TB, dir, version, container string) {
 	t.Helper()
 	p := spec.Package{
@@ -83,7 +84,8 @@ func rpmOf(dir, version string) string {
 	return filepath.Join(dir, "rpms", "x86_64", "target-livepatches-"+version+"-0.x86_64.rpm")
 }
 
-// newScratch makes a root folder below dir, with the programs of the hand-made packages and lpbuild in it.
+// newScratch makes a root folder below dir, with the programs of the hand-made packages and lpbuild
+// in it.
 func newScratch(t testing.TB, dir, name string) *scratch {
 	t.Helper()
 	s := newMachine(t, dir, name)

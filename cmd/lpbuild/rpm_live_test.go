@@ -16,7 +16,8 @@ type live struct {
 	t testing.TB
 }
 
-// start starts a program of the folder with the live programs in a root folder, "" for the machine's own.
+// start starts a program of the folder with the live programs in a root folder, "" for the
+// machine's own.
 func start(t testing.TB, root, dir, program string) *live {
 	t.Helper()
 	cmd := exec.Command(filepath.Join(dir, program))

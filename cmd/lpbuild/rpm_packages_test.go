@@ -15,8 +15,9 @@ import (
 	"github.com/lpbuild/lpbuild/internal/distro"
 )
 
-// Packages as a distributor makes them, by the program's own commands: from a signed repository with released builds to signed
-// RPMs. lpbuild is the one of its own RPM. Everything is made once for all tests that want it.
+// Packages as a distributor makes them, by the program's own commands: from a signed repository
+// with released builds to signed RPMs. lpbuild is the one of its own RPM. Everything is made once
+// for all tests that want it.
 
 // packageName is the live patch package. It has two versions; their malloc says which.
 const (
@@ -32,7 +33,8 @@ const (
 	saysSecond  = "glibc-livepatch 2"
 )
 
-// serviceBuilds are two of the builds, one before and one after glibc 2.34. Each is in a folder of its own below liveDir.
+// serviceBuilds are two of the builds, one before and one after glibc 2.34. Each is in a folder of
+// its own below liveDir.
 var serviceBuilds = []string{"glibc-2.31-150300.26.5", "glibc-2.38-150600.12.1"}
 
 // TestMain makes the test's program lpbuild, where it is called so.

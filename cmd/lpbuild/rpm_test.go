@@ -40,7 +40,8 @@ func service(t testing.TB, root, dir, build string, env ...string) *live {
 	return begin(t, root, cmd)
 }
 
-// tryStrict runs rpm as the root folder's administrator would: what is installed must be signed, and have what it requires.
+// tryStrict runs rpm as the root folder's administrator would: what is installed must be signed,
+// and have what it requires.
 func (s *scratch) tryStrict(args ...string) (string, error) {
 	args = append([]string{"--root", s.root, "--dbpath", rpmDatabase, "--define", "_pkgverify_level all"}, args...)
 	out, err := exec.Command("rpm", args...).CombinedOutput()
@@ -57,7 +58,8 @@ func (s *scratch) strict(args ...string) string {
 	return out
 }
 
-// settle installs what the live patch package stands on: the vendor's key, and RPMs of the repository.
+// settle installs what the live patch package stands on: the vendor's key, and RPMs of the
+// repository.
 func (s *scratch) settle(dir string, names ...string) {
 	s.t.Helper()
 	s.strict("--import", filepath.Join(dir, "packages/repository/key.asc"))
@@ -70,8 +72,9 @@ func (s *scratch) settle(dir string, names ...string) {
 	s.strict(args...)
 }
 
-// counts fails the test if the summary of what became of processes is another one. How many were skipped is not compared: the
-// transaction's own programs are seen, too, and run with the machine's own C library.
+// counts fails the test if the summary of what became of processes is another one. How many were
+// skipped is not compared: the transaction's own programs are seen, too, and run with the machine's
+// own C library.
 func counts(t testing.TB, text, changed, rest string) {
 	t.Helper()
 	pattern := `(?m)^Processes ` + regexp.QuoteMeta(changed) + `, Skipped: \d, ` + regexp.QuoteMeta(rest) + `$`
@@ -88,9 +91,10 @@ func say(all []*live, want string) {
 	}
 }
 
-// TestRPM brings a package of live patches, as it was made from a repository, onto a machine of its own with real rpm, which
-// checks its signature and what it requires: first installation, again, upgrade, downgrade, erasing with and without taking
-// the live patch out. Processes with two builds of the library are patched, those of another root folder are left alone.
+// TestRPM brings a package of live patches, as it was made from a repository, onto a machine of its
+// own with real rpm, which checks its signature and what it requires: first installation, again,
+// upgrade, downgrade, erasing with and without taking the live patch out. Processes with two builds
+// of the library are patched, those of another root folder are left alone.
 func TestRPM(t *testing.T) {
 	dir := enter(t, usePackages)
 	if dir == "" {
@@ -101,7 +105,8 @@ func TestRPM(t *testing.T) {
 	testVersions(t, dir, s, "v2")
 }
 
-// TestRPMBundled does the same with a package that carries the engine, where lpbuild is not installed.
+// TestRPMBundled does the same with a package that carries the engine, where lpbuild is not
+// installed.
 func TestRPMBundled(t *testing.T) {
 	dir := enter(t, usePackages)
 	if dir == "" {
@@ -139,7 +144,8 @@ func testVersions(t testing.TB, dir string, s *scratch, kind string) {
 	}
 }
 
-// TestRPMRefused has real rpm refuse what is not signed with the vendor's key, and what requires something that is not there.
+// TestRPMRefused has real rpm refuse what is not signed with the vendor's key, and what requires
+// something that is not there.
 func TestRPMRefused(t *testing.T) {
 	dir := enter(t, usePackages)
 	if dir == "" {
@@ -163,8 +169,8 @@ func TestRPMRefused(t *testing.T) {
 	l.says(saysNothing)
 }
 
-// TestRPMOutside installs in a snapshot, as a transactional update does: processes of the running system, which is outside of
-// the root folder that rpm works on, are patched.
+// TestRPMOutside installs in a snapshot, as a transactional update does: processes of the running
+// system, which is outside of the root folder that rpm works on, are patched.
 func TestRPMOutside(t *testing.T) {
 	dir := enter(t, usePackages)
 	if dir == "" {

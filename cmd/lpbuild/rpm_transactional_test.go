@@ -9,9 +9,10 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// transactionalUpdate makes of two root folders a running system, in which the test itself is from here on, the first process of
-// all, and a snapshot as a transactional update has it: a folder below, with proc of the running system, and with a /run, a /tmp
-// and a /var of its own. Packages are in /rpms and /packages.
+// transactionalUpdate makes of two root folders a running system, in which the test itself is from
+// here on, the first process of all, and a snapshot as a transactional update has it: a folder
+// below, with proc of the running system, and with a /run, a /tmp and a /var of its own. Packages
+// are in /rpms and /packages.
 func transactionalUpdate(t *testing.T, dir string, running, snapshot *scratch) {
 	t.Helper()
 	places := map[string]string{"/snapshot": snapshot.root, "/rpms": dir}
@@ -37,8 +38,9 @@ func makeBothAndNext(t testing.TB, dir string) {
 	sh(t, "gcc", "-O2", "-shared", "-fPIC", "-Wl,--build-id", "-o", filepath.Join(dir, "next/libtarget.so"), "-Wl,-soname,libtarget.so", sources+"/library.c")
 }
 
-// TestRPMTransactional installs in a snapshot in a chroot, as a transactional update does: the processes of the running system
-// are patched from its /var/livepatches, of which the chroot sees nothing. Without that variable they are left alone, and named.
+// TestRPMTransactional installs in a snapshot in a chroot, as a transactional update does: the
+// processes of the running system are patched from its /var/livepatches, of which the chroot sees
+// nothing. Without that variable they are left alone, and named.
 func TestRPMTransactional(t *testing.T) {
 	dir := enter(t, makeBoth)
 	if dir == "" {
@@ -77,8 +79,9 @@ func TestRPMTransactional(t *testing.T) {
 	}
 }
 
-// TestRPMTransactionalRevert erases a package in a snapshot that the running system has, too: its processes are rid of the live
-// patch, and the timer's command does not bring it back from what the running system still has of it.
+// TestRPMTransactionalRevert erases a package in a snapshot that the running system has, too: its
+// processes are rid of the live patch, and the timer's command does not bring it back from what the
+// running system still has of it.
 func TestRPMTransactionalRevert(t *testing.T) {
 	dir := enter(t, makeBoth)
 	if dir == "" {
@@ -101,8 +104,9 @@ func TestRPMTransactionalRevert(t *testing.T) {
 	l.says(without)
 }
 
-// TestRPMTransactionalLibrary updates a library together with its live patches: programs that the running system starts before the
-// next boot have the new one, in which there is nothing to patch; when the package goes they have their own again.
+// TestRPMTransactionalLibrary updates a library together with its live patches: programs that the
+// running system starts before the next boot have the new one, in which there is nothing to patch;
+// when the package goes they have their own again.
 func TestRPMTransactionalLibrary(t *testing.T) {
 	dir := enter(t, makeBothAndNext)
 	if dir == "" {

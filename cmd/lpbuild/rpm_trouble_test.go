@@ -16,8 +16,9 @@ func makeBoth(t testing.TB, dir string) {
 	makeRPM(t, dir, "2", "v2.so")
 }
 
-// TestRPMStuck has a process that cannot be stopped: the transaction waits no longer than its deadline, says who is not patched,
-// and patches the others. Killed in the middle of %post, rpm leaves all processes as they should be, and can be run again.
+// TestRPMStuck has a process that cannot be stopped: the transaction waits no longer than its
+// deadline, says who is not patched, and patches the others. Killed in the middle of %post, rpm
+// leaves all processes as they should be, and can be run again.
 func TestRPMStuck(t *testing.T) {
 	dir := enter(t, makeBoth)
 	if dir == "" {
@@ -87,8 +88,8 @@ func TestRPMMany(t *testing.T) {
 	}
 }
 
-// TestRPMPlaces installs where nothing is to be done, and says nothing: in a build root, without /proc, and where the
-// administrator does not want it.
+// TestRPMPlaces installs where nothing is to be done, and says nothing: in a build root, without
+// /proc, and where the administrator does not want it.
 func TestRPMPlaces(t *testing.T) {
 	dir := enter(t, makeBoth)
 	if dir == "" {
@@ -119,7 +120,8 @@ func TestRPMPlaces(t *testing.T) {
 	l.says(version1)
 }
 
-// TestRPMNative patches a process that has preloaded nothing, unless the administrator wants libpulp's engine alone.
+// TestRPMNative patches a process that has preloaded nothing, unless the administrator wants
+// libpulp's engine alone.
 func TestRPMNative(t *testing.T) {
 	dir := enter(t, makeBoth)
 	if dir == "" {

@@ -13,8 +13,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// A machine of its own for real RPM transactions: its processes, its mounts, its /dev. Nothing reaches the machine that runs the
-// tests: what it has is the lower layer of an overlay.
+// A machine of its own for real RPM transactions: its processes, its mounts, its /dev. Nothing
+// reaches the machine that runs the tests: what it has is the lower layer of an overlay.
 
 // inNamespaces names the folder with what the outer test made; it is set in the inner one.
 const inNamespaces = "LPBUILD_TEST_NAMESPACES"
@@ -22,8 +22,8 @@ const inNamespaces = "LPBUILD_TEST_NAMESPACES"
 // liveDir is where the programs that are patched are, in a root folder.
 const liveDir = "/opt/live"
 
-// enter runs the test again in namespaces of its own, and returns the folder with its files there and "" here: then it is over.
-// make fills the folder.
+// enter runs the test again in namespaces of its own, and returns the folder with its files there
+// and "" here: then it is over. make fills the folder.
 func enter(t testing.TB, make func(t testing.TB, dir string)) string {
 	t.Helper()
 	if dir := os.Getenv(inNamespaces); dir != "" {
@@ -141,7 +141,8 @@ func (s *scratch) config(text string) {
 	check(s.t, os.WriteFile(s.path("/etc/sysconfig/livepatching"), []byte(text), 0o644))
 }
 
-// command returns a real rpm that works on the root folder, and does not ask for packages that are no RPMs here.
+// command returns a real rpm that works on the root folder, and does not ask for packages that are
+// no RPMs here.
 func (s *scratch) command(args ...string) *exec.Cmd {
 	return exec.Command("rpm", append([]string{"--root", s.root, "--dbpath", rpmDatabase, "--nodeps"}, args...)...)
 }

@@ -99,7 +99,8 @@ func existingTree(t *testing.T) string {
 	return dir
 }
 
-// TestSchemaRefuses changes one thing in the example, and wants the schema to refuse what the decoder does.
+// TestSchemaRefuses changes one thing in the example, and wants the schema to refuse what the
+// decoder does.
 func TestSchemaRefuses(t *testing.T) {
 	s, text, dir := readSchema(t), example(t), t.TempDir()
 	check(t, os.Mkdir(filepath.Join(dir, "keys"), 0o755))

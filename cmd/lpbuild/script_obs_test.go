@@ -11,7 +11,8 @@ import (
 	"github.com/lpbuild/lpbuild/internal/buildservice"
 )
 
-// buildserviceCommand starts a build service that has an empty package, and configures osc for it. $SECRET is the password.
+// buildserviceCommand starts a build service that has an empty package, and configures osc for it.
+// $SECRET is the password.
 func buildserviceCommand(ts *testscript.TestScript, neg bool, args []string) {
 	if neg || len(args) != 2 {
 		ts.Fatalf("usage: buildservice PROJECT PACKAGE")

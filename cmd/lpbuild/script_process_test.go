@@ -18,8 +18,8 @@ import (
 // scripts counts the scripts that were begun.
 var scripts atomic.Int64
 
-// setupProcesses tells scripts where the sources of a stand-in for libpulp.so and of what is patched are ($LIVE), and gives
-// each a name for its processes that no others have ($ME).
+// setupProcesses tells scripts where the sources of a stand-in for libpulp.so and of what is
+// patched are ($LIVE), and gives each a name for its processes that no others have ($ME).
 func setupProcesses(env *testscript.Env) error {
 	env.Setenv("ME", fmt.Sprintf("t%d-%d", os.Getpid(), scripts.Add(1)))
 	dir, err := filepath.Abs("../../pkg/engine/libpulp/testdata")
@@ -34,8 +34,9 @@ type scriptProcess struct {
 	out *bufio.Reader
 }
 
-// startCommand is "start NAME [KEY=VALUE]... PROGRAM [ARG]...": it starts a program that prints a line when it is ready, and
-// one for each line that it reads, and that runs until the script ends. $NAME is its PID.
+// startCommand is "start NAME [KEY=VALUE]... PROGRAM [ARG]...": it starts a program that prints a
+// line when it is ready, and one for each line that it reads, and that runs until the script ends.
+// $NAME is its PID.
 func startCommand(ts *testscript.TestScript, neg bool, args []string) {
 	if neg || len(args) < 2 {
 		ts.Fatalf("usage: start NAME [KEY=VALUE]... PROGRAM [ARG]...")

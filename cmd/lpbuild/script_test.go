@@ -22,7 +22,8 @@ import (
 
 var updateScripts = flag.Bool("update", false, "rewrite what scripts compare with")
 
-// TestScripts runs testdata/script/*.txtar: the program as a person uses it. Beside the usual commands there are
+// TestScripts runs testdata/script/*.txtar: the program as a person uses it. Beside the usual
+// commands there are
 //
 //	distro [builds=N] [arch=A,B] [compression=X] [v3] [ed25519] [unsigned] [expired] [rpm=FILE]...
 //		a distributor on loopback: sets $URL, $KEY (a file); v3 means version 4 where the distribution has no gpg1
@@ -36,9 +37,9 @@ var updateScripts = flag.Bool("update", false, "rewrite what scripts compare wit
 //	buildservice PROJECT PACKAGE, requests N
 //		a build service for osc, and how many requests it must have got
 //
-// and the conditions [v3], that version 3 signatures can be made here, and [namespaces], that "unshare
-// $UNSHARE --mount" works. $OFFLINE is how to run a command without a network: it is env, which
-// changes nothing, where the machine does not permit that.
+// and the conditions [v3], that version 3 signatures can be made here, and [namespaces], that
+// "unshare $UNSHARE --mount" works. $OFFLINE is how to run a command without a network: it is env,
+// which changes nothing, where the machine does not permit that.
 func TestScripts(t *testing.T) {
 	testscript.Run(t, testscript.Params{
 		Dir: "testdata/script", UpdateScripts: *updateScripts, RequireExplicitExec: true, RequireUniqueNames: true,

@@ -8,8 +8,9 @@ import (
 	"testing"
 )
 
-// TestStartUp starts the program as a scriptlet does. Package variables are made at every start of every command:
-// what takes time to make is made on first use, and what our own packages leave behind at start is little.
+// TestStartUp starts the program as a scriptlet does. Package variables are made at every start of
+// every command: what takes time to make is made on first use, and what our own packages leave
+// behind at start is little.
 func TestStartUp(t *testing.T) {
 	cmd := exec.CommandContext(t.Context(), "lpbuild", "version")
 	cmd.Env = append(os.Environ(), "GODEBUG=inittrace=1")

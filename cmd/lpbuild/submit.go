@@ -103,8 +103,8 @@ func runSubmit(ctx context.Context, s *console.Console, g *globalOptions, o subm
 	return o.submit(ctx, s, checkout, shellword.Join(append([]string{"osc"}, args...)...))
 }
 
-// showGit shows the commands for a git checkout, and runs none: which remote and branch are meant is
-// the repository's convention.
+// showGit shows the commands for a git checkout, and runs none: which remote and branch are meant
+// is the repository's convention.
 func (o submitOptions) showGit(ctx context.Context, s *console.Console, c *obs.Checkout, d *spec.Dist) error {
 	commands, err := c.GitCommands(ctx, d, o.request)
 	if err != nil {

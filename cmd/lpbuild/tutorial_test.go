@@ -8,10 +8,10 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// TestTutorial runs docs/tutorial.md from top to bottom, in one shell of a machine of its own, on which
-// lpbuild's RPM is installed: each block is either a file, which is written, or commands, which are run
-// and compared with what they print. The processes that the page starts are real, and say what code they
-// run.
+// TestTutorial runs docs/tutorial.md from top to bottom, in one shell of a machine of its own, on
+// which lpbuild's RPM is installed: each block is either a file, which is written, or commands,
+// which are run and compared with what they print. The processes that the page starts are real, and
+// say what code they run.
 func TestTutorial(t *testing.T) {
 	text, err := os.ReadFile("../../docs/tutorial.md")
 	check(t, err)

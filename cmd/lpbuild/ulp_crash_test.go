@@ -11,8 +11,8 @@ import (
 	"time"
 )
 
-// A tool that is killed while it replaces a file leaves the old or the new one: packer and post are killed as soon as
-// anything changes in the file's folder, and a moment later, and later still.
+// A tool that is killed while it replaces a file leaves the old or the new one: packer and post are
+// killed as soon as anything changes in the file's folder, and a moment later, and later still.
 func TestUlpKilledWhileWriting(t *testing.T) {
 	dir := t.TempDir()
 	compile := func(out, text string) {
@@ -55,7 +55,8 @@ func TestUlpKilledWhileWriting(t *testing.T) {
 	}
 }
 
-// killWhileWriting runs ulp and kills it after the delay when a temporary file appears or the file itself changes.
+// killWhileWriting runs ulp and kills it after the delay when a temporary file appears or the file
+// itself changes.
 func killWhileWriting(t *testing.T, dir string, delay time.Duration, args []string) {
 	t.Helper()
 	path := filepath.Join(dir, "p.so")

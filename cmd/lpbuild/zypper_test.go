@@ -72,9 +72,9 @@ func (s *scratch) trust(dir string) {
 	s.zypp("refresh")
 }
 
-// TestZypper has the real zypper install the live patches by name, from a signed repository that has lpbuild, too, and update
-// them: processes with two builds of the library are patched. It refuses a repository before its key is known, and one that
-// was tampered with.
+// TestZypper has the real zypper install the live patches by name, from a signed repository that
+// has lpbuild, too, and update them: processes with two builds of the library are patched. It
+// refuses a repository before its key is known, and one that was tampered with.
 func TestZypper(t *testing.T) {
 	dir := enter(t, usePackages)
 	if dir == "" {
@@ -132,8 +132,8 @@ func testTampered(t testing.TB, s *scratch, dir string) {
 	s.zyppFails("Digest verification failed", "refresh")
 }
 
-// TestZypperRecommends has zypper find the live patches by itself, where the library is and lpbuild or libpulp's tools are; and
-// nowhere else.
+// TestZypperRecommends has zypper find the live patches by itself, where the library is and lpbuild
+// or libpulp's tools are; and nowhere else.
 func TestZypperRecommends(t *testing.T) {
 	dir := enter(t, usePackages)
 	if dir == "" {

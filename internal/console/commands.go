@@ -43,7 +43,8 @@ func FinishRoot(root *cobra.Command) {
 	nameProgram(root)
 }
 
-// nameProgram makes the help of commands that several programs have call them by the name of this one.
+// nameProgram makes the help of commands that several programs have call them by the name of this
+// one.
 func nameProgram(root *cobra.Command) {
 	if root.Name() == engineersProgram {
 		return

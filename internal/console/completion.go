@@ -14,8 +14,8 @@ const (
 	suffix  = cobra.ShellCompDirectiveFilterFileExt
 )
 
-// complete tells shells what may come next below root for the words of a command line: arguments, and
-// values of flags by the names that --help has for them.
+// complete tells shells what may come next below root for the words of a command line: arguments,
+// and values of flags by the names that --help has for them.
 func complete(root *cobra.Command, words []string) {
 	for _, cmd := range commandsBelow(root) {
 		completeArguments(cmd)

@@ -41,7 +41,8 @@ func Std() *Console {
 // redraw is how often the status line changes at most.
 const redraw = 100 * time.Millisecond
 
-// Progress receives events: on a terminal they move one status line, elsewhere each finished task is a line.
+// Progress receives events: on a terminal they move one status line, elsewhere each finished task
+// is a line.
 func (s *Console) Progress(e progress.Event) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -139,8 +140,8 @@ func (s *Console) Print(format string, args ...any) {
 	fmt.Fprintf(s.Out, format, args...)
 }
 
-// Next tells a person which commands come next. It is no result: a program, and someone who wants no
-// more than the result, does not get it.
+// Next tells a person which commands come next. It is no result: a program, and someone who wants
+// no more than the result, does not get it.
 func (s *Console) Next(commands string) {
 	if commands == "" || s.JSON || s.Quiet {
 		return

@@ -37,7 +37,8 @@ func TestProgressInALog(t *testing.T) {
 	}
 }
 
-// TestProgressOnATerminal is one line that changes and is gone in the end; names cannot steer the terminal.
+// TestProgressOnATerminal is one line that changes and is gone in the end; names cannot steer the
+// terminal.
 func TestProgressOnATerminal(t *testing.T) {
 	got := play(&Console{terminal: true})
 	for _, want := range []string{"fetch a.rpm: 0 B of 100 MiB (0 %)", "and 1 more: 50 MiB of 200 MiB (25 %)", "a note\n", "warning: mind"} {

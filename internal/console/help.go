@@ -13,8 +13,9 @@ import (
 // HelpWidth is how long the lines of --help are at most.
 const HelpWidth = 100
 
-// Globals are the global flags that mean something to each command: --help, man pages and completion
-// offer no others. The others are accepted, so that a script can give them to every command.
+// Globals are the global flags that mean something to each command: --help, man pages and
+// completion offer no others. The others are accepted, so that a script can give them to every
+// command.
 var Globals = map[string][]string{
 	"init": {"json", "quiet"}, "download": {"dir", "json", "quiet"}, "build": {"dir", "json", "quiet"},
 	"dist": {"dir", "json", "quiet"}, "submit": {"dir", "json"}, "changes add": {"dir", "json"},

@@ -12,8 +12,9 @@ import (
 	"golang.org/x/term"
 )
 
-// output is where results go. A result that cannot be written must not end the work half-way, and must not be lost without a
-// word either: the first error is kept for the end, and what comes after it is thrown away.
+// output is where results go. A result that cannot be written must not end the work half-way, and
+// must not be lost without a word either: the first error is kept for the end, and what comes after
+// it is thrown away.
 type output struct {
 	w   io.Writer
 	mu  sync.Mutex
@@ -30,7 +31,8 @@ func (o *output) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
-// lost returns why the result was not written. Who reads from a pipe and has seen enough, as head does, has lost nothing.
+// lost returns why the result was not written. Who reads from a pipe and has seen enough, as head
+// does, has lost nothing.
 func (o *output) lost() error {
 	o.mu.Lock()
 	defer o.mu.Unlock()
@@ -40,8 +42,9 @@ func (o *output) lost() error {
 	return fmt.Errorf("everything is done, but the result cannot be written: %w", o.err)
 }
 
-// surviveReaders lets this process go on when the reader of its output is gone: without it the first line after that would end
-// a run over all processes in the middle. Programs that it starts are not concerned.
+// surviveReaders lets this process go on when the reader of its output is gone: without it the
+// first line after that would end a run over all processes in the middle. Programs that it starts
+// are not concerned.
 func surviveReaders() { signal.Notify(make(chan os.Signal, 1), syscall.SIGPIPE) }
 
 // IsTerminal says whether a writer is a terminal.

@@ -109,7 +109,8 @@ func (p *Program) groupOf(cmd *cobra.Command) Group {
 	return Group{}
 }
 
-// IsBelow tells whether a command is one of a group, such as those that stand in for libpulp's, or the group itself.
+// IsBelow tells whether a command is one of a group, such as those that stand in for libpulp's, or
+// the group itself.
 func IsBelow(cmd *cobra.Command, group string) bool {
 	for ; cmd != nil && cmd.HasParent(); cmd = cmd.Parent() {
 		if cmd.Name() == group {
@@ -119,7 +120,8 @@ func IsBelow(cmd *cobra.Command, group string) bool {
 	return false
 }
 
-// endings are the signals that end the work in good order: a terminal that is closed is one, but not for what nohup started.
+// endings are the signals that end the work in good order: a terminal that is closed is one, but
+// not for what nohup started.
 func endings() []os.Signal {
 	signals := []os.Signal{syscall.SIGINT, syscall.SIGTERM}
 	if !signal.Ignored(syscall.SIGHUP) {

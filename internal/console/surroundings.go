@@ -61,7 +61,8 @@ func MentionedFor(all []Mention, cmd *cobra.Command) []Mention {
 	})
 }
 
-// Surroundings returns the mentions of a command as sections of its help or man page, below these titles.
+// Surroundings returns the mentions of a command as sections of its help or man page, below these
+// titles.
 func Surroundings(cmd *cobra.Command, titles [2]string) string {
 	var b strings.Builder
 	for i, list := range [2][]Mention{MentionedFor(Environment, cmd), MentionedFor(Files, cmd)} {

@@ -22,8 +22,8 @@ const completionTime = time.Second
 
 const noFiles = cobra.ShellCompDirectiveNoFileComp
 
-// CompleteProcesses makes shells complete those flags of a command that choose processes and libraries
-// of processes, if it has them.
+// CompleteProcesses makes shells complete those flags of a command that choose processes and
+// libraries of processes, if it has them.
 func CompleteProcesses(cmd *cobra.Command) {
 	for name, complete := range map[string]cobra.CompletionFunc{
 		"process": processNames, "user": userNames, "all": patchedLibraries, "revert-all": patchedLibraries,
@@ -87,7 +87,8 @@ func eachProcess(cmd *cobra.Command, f func(p *process.Process)) {
 	}) // an error: what was found is offered
 }
 
-// patchedLibraries completes the libraries that have live patches, in the processes that -p and -u mean.
+// patchedLibraries completes the libraries that have live patches, in the processes that -p and -u
+// mean.
 func patchedLibraries(cmd *cobra.Command, _ []string, _ string) ([]string, cobra.ShellCompDirective) {
 	var found []string
 	if cmd.Name() == "trigger" {
@@ -131,7 +132,8 @@ func completionContext(cmd *cobra.Command) (context.Context, context.CancelFunc)
 	return context.WithTimeout(ctx, completionTime)
 }
 
-// plainName reports whether a name can be offered: one that means itself to the shell and as a pattern.
+// plainName reports whether a name can be offered: one that means itself to the shell and as a
+// pattern.
 func plainName(name string) bool {
 	return name != "" && !strings.ContainsFunc(name, func(r rune) bool {
 		return !unicode.IsLetter(r) && !unicode.IsDigit(r) && !strings.ContainsRune("._+-@:", r)

@@ -17,7 +17,8 @@ import (
 	"github.com/lpbuild/lpbuild/pkg/hook"
 )
 
-// TestMaxStop: the limit goes to the engines and from a scriptlet to its worker, and a stop that was longer anyway is reported.
+// TestMaxStop: the limit goes to the engines and from a scriptlet to its worker, and a stop that
+// was longer anyway is reported.
 func TestMaxStop(t *testing.T) {
 	for in, want := range map[time.Duration]time.Duration{0: 0, 7 * time.Millisecond: 7 * time.Millisecond} {
 		o := hookOptions{deadline: time.Second, engineOptions: engineOptions{engine: "auto", maxStop: in}}
@@ -54,7 +55,8 @@ func TestMaxStop(t *testing.T) {
 	}
 }
 
-// TestNamedOnce: a line that names a process does not name it again in its reason, and one of which no name is known has a mark.
+// TestNamedOnce: a line that names a process does not name it again in its reason, and one of which
+// no name is known has a mark.
 func TestNamedOnce(t *testing.T) {
 	s := &console.Console{Out: &bytes.Buffer{}, Err: &bytes.Buffer{}}
 	p := &livePrinter{s: s, o: &liveOptions{}}
@@ -69,7 +71,8 @@ func TestNamedOnce(t *testing.T) {
 	}
 }
 
-// TestReconcileSays: the timer's command is silent where nothing is to be done, but not where it cannot do it.
+// TestReconcileSays: the timer's command is silent where nothing is to be done, but not where it
+// cannot do it.
 func TestReconcileSays(t *testing.T) {
 	foreign, none := t.TempDir(), t.TempDir()
 	if err := os.Symlink("1", filepath.Join(foreign, "self")); err != nil {

@@ -12,8 +12,8 @@ import (
 	"github.com/lpbuild/lpbuild/pkg/engine"
 )
 
-// TestRemarksOnce checks that a reason which many processes or containers have is printed once, with
-// all processes; a process that stands alone has its line as ever.
+// TestRemarksOnce checks that a reason which many processes or containers have is printed once,
+// with all processes; a process that stands alone has its line as ever.
 func TestRemarksOnce(t *testing.T) {
 	filter := errors.New("a seccomp filter forbids mmap")
 	report := func(name string, pid int, status engine.Status, results ...engine.Result) *engine.Report {

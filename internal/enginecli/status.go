@@ -109,8 +109,8 @@ func (o *statusOptions) run(ctx context.Context, command string, s *console.Cons
 	return missing
 }
 
-// unpatchable describes a process that runs no program, and therefore is in no survey; nil if it does
-// run one, or if pid is 0.
+// unpatchable describes a process that runs no program, and therefore is in no survey; nil if it
+// does run one, or if pid is 0.
 func unpatchable(ctx context.Context, pid int) *engine.Survey {
 	if pid == 0 {
 		return nil

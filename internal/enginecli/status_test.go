@@ -53,7 +53,8 @@ func TestStatusOfProbes(t *testing.T) {
 	}
 }
 
-// TestStatusCounts: a process that has a live patch can have one, also if only a stop shows whether it takes another.
+// TestStatusCounts: a process that has a live patch can have one, also if only a stop shows whether
+// it takes another.
 func TestStatusCounts(t *testing.T) {
 	patched := []engine.PatchableLibrary{{Name: "liba.so", Applied: []engine.Applied{{Library: "liba.so"}}}}
 	for name, tc := range map[string]struct {
@@ -72,7 +73,8 @@ func TestStatusCounts(t *testing.T) {
 	}
 }
 
-// TestStatusUnknown: each process is in one of the counts. One of which a dry run would say that it is unknown is so here.
+// TestStatusUnknown: each process is in one of the counts. One of which a dry run would say that it
+// is unknown is so here.
 func TestStatusUnknown(t *testing.T) {
 	library := []engine.PatchableLibrary{{Name: "liba.so"}}
 	patched := []engine.PatchableLibrary{{Name: "liba.so", Applied: []engine.Applied{{Library: "liba.so"}}}}

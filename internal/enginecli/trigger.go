@@ -265,8 +265,8 @@ func (o *liveOptions) run(cmd *cobra.Command, s *console.Console, args []string,
 	return mustMatch(ctx, selector, o.process, o.user)
 }
 
-// mustMatch refuses a name or a user that no process has: the process that is meant did not start, or
-// is spelled differently.
+// mustMatch refuses a name or a user that no process has: the process that is meant did not start,
+// or is spelled differently.
 func mustMatch(ctx context.Context, selector engine.Selector, process, user string) error {
 	if selector.Name == nil && selector.User == nil {
 		return nil

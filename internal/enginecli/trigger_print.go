@@ -85,7 +85,8 @@ func alike(a, b engine.Result) bool {
 	return a.Status == b.Status && a.Err != nil && b.Err != nil && a.Err.Error() == b.Err.Error()
 }
 
-// remark notes a result that has a reason, with the later results of the process that have the same.
+// remark notes a result that has a reason, with the later results of the process that have the
+// same.
 func (p *livePrinter) remark(r engine.Result, pid int, name string, later []engine.Result) {
 	if p.s.Quiet && r.Status != engine.Failed {
 		return
@@ -99,7 +100,8 @@ func (p *livePrinter) remark(r engine.Result, pid int, name string, later []engi
 	p.remarks.add(p.status(&r), name, pid, strings.Join(files, ", "), unnamed(pid, r.Err))
 }
 
-// unwanted says whether a process was skipped although a file is for it, or may be, which a person wants to know.
+// unwanted says whether a process was skipped although a file is for it, or may be, which a person
+// wants to know.
 func unwanted(r *engine.Report) bool {
 	if r.Left || r.Foreign {
 		return r.Left
@@ -130,7 +132,8 @@ func (p *livePrinter) status(r *engine.Result) string {
 	return console.Paint(console.IsTerminal(p.s.Out) && p.s.Color, color, fmt.Sprintf("%-13s", word))
 }
 
-// line prints a result without a reason: status, process, file, and how long the process was stopped.
+// line prints a result without a reason: status, process, file, and how long the process was
+// stopped.
 func (p *livePrinter) line(r *engine.Result, pid int, name string, stop time.Duration) {
 	if p.s.Quiet && r.Status != engine.Failed {
 		return

@@ -1,7 +1,8 @@
 // Package manual writes man pages in the language of man(7).
 //
-// Its text is what the commands' --help prints, taken literally: nothing in it is markup, so that no name in angle brackets
-// and no indented line is lost. The same page gives the same bytes; there is no time in it but the one it is given.
+// Its text is what the commands' --help prints, taken literally: nothing in it is markup, so that
+// no name in angle brackets and no indented line is lost. The same page gives the same bytes; there
+// is no time in it but the one it is given.
 package manual
 
 import (
@@ -17,8 +18,8 @@ type Page struct {
 	Section  int    // 1 (commands) if 0; 5 is for files
 	Summary  string // one line
 	Synopsis []string
-	// Text is paragraphs with blank lines between them. A line of capital letters alone begins a section of its own;
-	// indented lines stand as they are.
+	// Text is paragraphs with blank lines between them. A line of capital letters alone begins a
+	// section of its own; indented lines stand as they are.
 	Text     string
 	Options  []Option
 	Examples string    // indented lines
@@ -163,8 +164,8 @@ func safe(line string) string {
 	return line
 }
 
-// escape writes the characters that roff would read, or show, as something else: a copied "-" or "'" must be the one that
-// the shell knows.
+// escape writes the characters that roff would read, or show, as something else: a copied "-" or
+// "'" must be the one that the shell knows.
 func escape(s string) string {
 	return strings.NewReplacer(`\`, `\e`, "-", `\-`, "'", `\(aq`, "`", `\(ga`, "^", `\(ha`, "~", `\(ti`).Replace(s)
 }

@@ -18,7 +18,8 @@ import (
 // maxObject bounds the shared objects that are read, in bytes.
 const maxObject = 1 << 31
 
-// reason returns what an error about the file says, without the file's name: for messages that have it already.
+// reason returns what an error about the file says, without the file's name: for messages that have
+// it already.
 func reason(err error, file string) string {
 	if e, ok := errors.AsType[*fs.PathError](err); ok && e.Path != file && file != "" {
 		return err.Error() // about another file
@@ -28,7 +29,8 @@ func reason(err error, file string) string {
 	return strings.TrimPrefix(err.Error(), file+": ")
 }
 
-// readRegular reads a regular file of at most limit bytes. It does not wait for the other end of a FIFO.
+// readRegular reads a regular file of at most limit bytes. It does not wait for the other end of a
+// FIFO.
 func readRegular(path string, limit int64) ([]byte, error) {
 	f, info, err := regularfile.Open(path)
 	if errors.Is(err, regularfile.ErrIrregular) {
@@ -49,9 +51,10 @@ func readRegular(path string, limit int64) ([]byte, error) {
 	return data, nil
 }
 
-// writeFile gives a file new content: by rename, so that its name stands for all of the old or all of the new content
-// whenever the program ends. If the file is there already, its mode and owner stay, and behind a symbolic link it is the
-// file that is replaced. Pipes and devices are written to.
+// writeFile gives a file new content: by rename, so that its name stands for all of the old or all
+// of the new content whenever the program ends. If the file is there already, its mode and owner
+// stay, and behind a symbolic link it is the file that is replaced. Pipes and devices are written
+// to.
 func writeFile(path string, data []byte, mode fs.FileMode) error {
 	former, err := os.Stat(path)
 	switch {
@@ -87,7 +90,8 @@ func writeThrough(path string, data []byte) error {
 	return errors.Join(err, f.Close())
 }
 
-// explainWrite says what has to be done: a file is replaced through its folder, whatever its own mode allows.
+// explainWrite says what has to be done: a file is replaced through its folder, whatever its own
+// mode allows.
 func explainWrite(path string, err error) error {
 	e, ok := errors.AsType[*fs.PathError](err)
 	if ok && (errors.Is(err, fs.ErrPermission) || errors.Is(err, syscall.EROFS)) {
@@ -96,7 +100,8 @@ func explainWrite(path string, err error) error {
 	return err
 }
 
-// keepOwner gives the file the owner that its former had. Only root can, and for others there mostly is nothing to do.
+// keepOwner gives the file the owner that its former had. Only root can, and for others there
+// mostly is nothing to do.
 func keepOwner(path string, former fs.FileInfo) error {
 	now, err := os.Stat(path)
 	if err != nil {

@@ -144,7 +144,8 @@ func TestWriteFileRefuses(t *testing.T) {
 	}
 }
 
-// What is not a regular file is written to, never replaced: as root that would be the end of /dev/null.
+// What is not a regular file is written to, never replaced: as root that would be the end of
+// /dev/null.
 func TestWriteFileThroughPipe(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "pipe")
 	if err := syscall.Mkfifo(path, 0o600); err != nil {

@@ -67,8 +67,8 @@ func (u *ulpTool) runExtract(file, debug, output string) error {
 	}{output, lib.Name, hex.EncodeToString(lib.BuildID), lib.Arch, lib.Len(), functions, patchable})
 }
 
-// count returns how many functions the library defines, and how many of them can be replaced. Names of one function count
-// as one.
+// count returns how many functions the library defines, and how many of them can be replaced. Names
+// of one function count as one.
 func count(lib *ulp.Library) (functions, patchable int) {
 	seen := map[uint64]bool{}
 	for s := range lib.Symbols() {

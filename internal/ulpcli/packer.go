@@ -168,8 +168,8 @@ type packerInput struct {
 	errs              diag.List
 }
 
-// open reads the container and the target; those that cannot be read are nil. Where the description is not what names them,
-// it is changed accordingly.
+// open reads the container and the target; those that cannot be read are nil. Where the description
+// is not what names them, it is changed accordingly.
 func (in *packerInput) open(o packerOptions) (*ulp.Container, *ulp.Library) {
 	in.container, in.target = in.d.Container.Text, in.d.Target.Text
 	if o.livepatch != "" {
@@ -222,7 +222,8 @@ func (in *packerInput) openTarget(o packerOptions) *ulp.Library {
 // placeholder matches what stands for something else in a template: see Description.Expand.
 var placeholder = lazyregexp.New(`\{[^{}]*\}|GLIBCVER|LIBPTHREAD|LIBRT|LIBC`)
 
-// absent reports a file that cannot be opened. If the description names it and it has placeholders, they are the reason.
+// absent reports a file that cannot be opened. If the description names it and it has placeholders,
+// they are the reason.
 func (in *packerInput) absent(n ulp.Name, option, message, flag string, err error) {
 	at := placeholder().FindStringIndex(n.Text)
 	if option != "" || at == nil || !errors.Is(err, fs.ErrNotExist) {
@@ -240,10 +241,12 @@ func (in *packerInput) fail(n ulp.Name, err error, hint, format string, args ...
 		Source: diag.Line(in.text, n.Pos.Line), Message: fmt.Sprintf(format, args...)})
 }
 
-// expand replaces the patterns. Without any, the description and its text stay what they are, so that the patch id is that
-// of the file; with them it is that of the expanded description, which differs from target to target.
+// expand replaces the patterns. Without any, the description and its text stay what they are, so
+// that the patch id is that of the file; with them it is that of the expanded description, which
+// differs from target to target.
 func (in *packerInput) expand(c *ulp.Container, lib *ulp.Library, o packerOptions) (*ulp.Description, []byte, error) {
-	// Only patterns are wanted: names of files may have placeholders' words in them here, and be paths.
+	// Only patterns are wanted: names of files may have placeholders' words in them here, and be
+	// paths.
 	template := *in.d
 	template.Container.Text, template.Target.Text = "container.so", "target"
 	d, err := template.Expand(ulp.Expansion{}, lib)
@@ -257,8 +260,8 @@ func (in *packerInput) expand(c *ulp.Container, lib *ulp.Library, o packerOption
 	return in.d, in.text, nil
 }
 
-// withOtherFindings adds what is wrong beside the findings in err, those of the description's text, files or patterns, and
-// puts all into the order of the lines.
+// withOtherFindings adds what is wrong beside the findings in err, those of the description's text,
+// files or patterns, and puts all into the order of the lines.
 func (in *packerInput) withOtherFindings(err error, c *ulp.Container, lib *ulp.Library, o packerOptions) error {
 	found, ok := errors.AsType[diag.List](err)
 	if !ok || o.Force {

@@ -29,7 +29,8 @@ type codeError struct {
 func (e codeError) Error() string { return e.err.Error() }
 func (e codeError) Unwrap() error { return e.err }
 
-// processOptions are the options that the commands for running processes share, with libpulp's names.
+// processOptions are the options that the commands for running processes share, with libpulp's
+// names.
 type processOptions struct {
 	process, user string
 	noThreads     bool
@@ -77,7 +78,8 @@ func (o *processOptions) workers() int {
 	return 0
 }
 
-// colored says whether the output is to be colored: libpulp takes every word but no, n and auto for yes.
+// colored says whether the output is to be colored: libpulp takes every word but no, n and auto for
+// yes.
 func (o *processOptions) colored() bool {
 	switch o.color {
 	case "no", "n":

@@ -169,7 +169,8 @@ func newUlpPrinter(u *ulpTool, o *ulpTriggerOptions) *ulpPrinter {
 	return &ulpPrinter{u: u, o: o, color: o.colored(), json: []enginecli.ProcessJSON{}}
 }
 
-// report takes in one process. Those without libpulp do not exist for libpulp's tool, unless they were named.
+// report takes in one process. Those without libpulp do not exist for libpulp's tool, unless they
+// were named.
 func (p *ulpPrinter) report(r *engine.Report) {
 	if errors.Is(r.Err, engine.ErrNoEngine) {
 		if p.o.onePID() != 0 {
@@ -227,7 +228,8 @@ const (
 	failure
 )
 
-// judge judges as libpulp's tool does. To have again what is there already is a success if it was to be replaced.
+// judge judges as libpulp's tool does. To have again what is there already is a success if it was
+// to be replaced.
 func (p *ulpPrinter) judge(r *engine.Result) verdict {
 	switch {
 	case r.Err == nil, p.o.revertAll != "" && errors.Is(r.Err, engine.ErrApplied):
@@ -238,7 +240,8 @@ func (p *ulpPrinter) judge(r *engine.Result) verdict {
 	return failure
 }
 
-// count counts a process: as patched if anything succeeded, else as skipped; as failed if anything failed, also besides.
+// count counts a process: as patched if anything succeeded, else as skipped; as failed if anything
+// failed, also besides.
 func (p *ulpPrinter) count(r *engine.Report) {
 	seen := map[verdict]bool{}
 	if r.Err != nil {
@@ -258,7 +261,8 @@ func (p *ulpPrinter) count(r *engine.Report) {
 	}
 }
 
-// results are those that libpulp's tool has: reverting everything is one of its own only without a container.
+// results are those that libpulp's tool has: reverting everything is one of its own only without a
+// container.
 func (p *ulpPrinter) results(r *engine.Report) []engine.Result {
 	var list []engine.Result
 	for _, result := range r.Results {
@@ -272,7 +276,8 @@ func (p *ulpPrinter) results(r *engine.Report) []engine.Result {
 	return r.Results
 }
 
-// print prints a process as libpulp's tool does: on one line if one result matters, else on one for each.
+// print prints a process as libpulp's tool does: on one line if one result matters, else on one for
+// each.
 func (p *ulpPrinter) print(r *engine.Report) {
 	all := p.results(r)
 	var matter []engine.Result

@@ -171,7 +171,8 @@ func Report(s *console.Console, err error) int {
 	return console.ExitError
 }
 
-// Arguments returns the program's arguments. Under the name ulp, which is that of libpulp's tool, it is "lpbuild ulp".
+// Arguments returns the program's arguments. Under the name ulp, which is that of libpulp's tool,
+// it is "lpbuild ulp".
 func Arguments(argv []string) []string {
 	switch {
 	case len(argv) == 0:
@@ -182,8 +183,8 @@ func Arguments(argv []string) []string {
 	return argv[1:]
 }
 
-// CommandFirst moves the command behind "ulp" to the front of its options, where cobra wants it if they are its own:
-// libpulp's tool takes them in any order.
+// CommandFirst moves the command behind "ulp" to the front of its options, where cobra wants it if
+// they are its own: libpulp's tool takes them in any order.
 func CommandFirst(root *cobra.Command, args []string) []string {
 	i := firstWord(args, root)
 	if i < 0 || args[i] != "ulp" {
@@ -202,7 +203,8 @@ func CommandFirst(root *cobra.Command, args []string) []string {
 	return append(append(out, rest[:j]...), rest[j+1:]...)
 }
 
-// firstWord returns the index of the first argument that is neither an option of the commands nor its value, -1 if all are.
+// firstWord returns the index of the first argument that is neither an option of the commands nor
+// its value, -1 if all are.
 func firstWord(args []string, commands ...*cobra.Command) int {
 	for i := 0; i < len(args); i++ {
 		arg := args[i]
