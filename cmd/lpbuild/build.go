@@ -234,7 +234,7 @@ func printBuild(s *console.Console, in *inputs) error {
 	}
 	unsigned := ""
 	if r.Unsigned {
-		unsigned = " UNSIGNED: made for builds that no key vouches for."
+		unsigned = " UNSIGNED: no key verifies these builds."
 	}
 	s.Print("%s: %d built, %d refused, %d failed.%s\n", console.Plural(len(r.Cells), "cell"), r.Count(buildmatrix.Built),
 		r.Count(buildmatrix.Refused), r.Count(buildmatrix.Failed), unsigned)

@@ -117,7 +117,7 @@ func printDist(s *console.Console, in *inputs, d *spec.Dist, u *obs.Update) erro
 		s.Print("%s\n", name)
 	}
 	if in.lock.IsUnsigned() {
-		s.Print("UNSIGNED: made for builds that no key vouches for.\n")
+		s.Print("UNSIGNED: no key verifies these builds.\n")
 	}
 	if u != nil {
 		printUpdate(s, u)

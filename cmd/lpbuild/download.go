@@ -85,7 +85,7 @@ func runDownload(ctx context.Context, s *console.Console, g *globalOptions, o do
 	if strings.ContainsFunc(o.releasever, func(r rune) bool {
 		return !strings.ContainsRune("._-", r) && !unicode.IsLetter(r) && !unicode.IsDigit(r)
 	}) {
-		return console.Usage(fmt.Errorf("--releasever: %q is no version", o.releasever), "lpbuild download")
+		return console.Usage(fmt.Errorf("--releasever: %q is not a version", o.releasever), "lpbuild download")
 	}
 	release, err := g.hold(ctx, s)
 	if err != nil {
@@ -171,7 +171,7 @@ func printDownload(s *console.Console, g *globalOptions, res *download.Result) e
 		s.Print("drop  %s\n", name)
 	}
 	for _, name := range res.Gone {
-		s.Print("gone  %s (in no repository any more; stays until lpbuild download --forget)\n", name)
+		s.Print("gone  %s (in no repository any more; kept until lpbuild download --forget)\n", name)
 	}
 	note := ""
 	if n := res.Lock.Gone(); n > 0 {
@@ -181,7 +181,7 @@ func printDownload(s *console.Console, g *globalOptions, res *download.Result) e
 		note += fmt.Sprintf(", %d more only for their exports", others)
 	}
 	if res.Lock.IsUnsigned() {
-		note += " (UNSIGNED: not all of them are vouched for by a key)"
+		note += " (UNSIGNED: not all of them are verified by a key)"
 	}
 	s.Print("%s in %s%s\n", console.Plural(patched, "build"), buildmatrix.LockName, note)
 	if len(res.Odd) == 0 {

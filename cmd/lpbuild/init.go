@@ -74,7 +74,7 @@ trusts.` + console.Exits(nil, console.ExitError),
 
 func runInit(s *console.Console, o initOptions, dir string) error {
 	if dir == "" { // an unset variable, most likely, and not the folder that one happens to be in
-		return console.Usage(errors.New("DIR is empty"), "lpbuild init")
+		return console.Usage(errors.New("DIR must not be empty"), "lpbuild init")
 	}
 	repositories, err := o.sources()
 	if err != nil {
@@ -126,21 +126,21 @@ func runInit(s *console.Console, o initOptions, dir string) error {
 func (o *initOptions) sources() ([]scaffold.Repository, error) {
 	if len(o.repositories) == 0 {
 		if len(o.keys)+len(o.debuginfo) > 0 || o.unsigned {
-			return nil, errors.New("--key, --debuginfo and --unsigned belong to a --repository, and there is none")
+			return nil, errors.New("--key, --debuginfo and --unsigned require --repository")
 		}
 		if found := scaffold.MachineRepositories("/"); len(found) > 0 {
 			return found, nil
 		}
-		return nil, errors.New("this machine has no zypper repositories to start with: name one with --repository and its key with --key")
+		return nil, errors.New("this machine has no zypper repositories: name one with --repository, and its key with --key")
 	}
 	if len(o.keys) > 0 && o.unsigned {
-		return nil, errors.New("--key and --unsigned contradict each other")
+		return nil, errors.New("--key and --unsigned cannot be used together")
 	}
 	if len(o.keys) == 0 && !o.unsigned {
-		return nil, errors.New("--key is missing: which key signs the repository? (--unsigned accepts it without one)")
+		return nil, errors.New("--key is required: the key that signs the repository (or --unsigned, to accept one without a signature)")
 	}
 	if len(o.debuginfo) > len(o.repositories) {
-		return nil, fmt.Errorf("%d --debuginfo for %d --repository", len(o.debuginfo), len(o.repositories))
+		return nil, fmt.Errorf("%d --debuginfo flags for %d --repository flags", len(o.debuginfo), len(o.repositories))
 	}
 	var list []scaffold.Repository
 	for i, url := range o.repositories {

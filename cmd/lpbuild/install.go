@@ -76,7 +76,7 @@ func installEngine(in *inputs, engine, units, root string) ([]string, error) {
 		arches = in.config.Arch
 	}
 	if len(arches) != 1 {
-		return nil, console.Usage(errors.New("--engine: one program is for one architecture: name it with --arch"), "lpbuild install")
+		return nil, console.Usage(errors.New("--engine requires --arch with one architecture, that of this program"), "lpbuild install")
 	}
 	return spec.Engine{Program: "/proc/self/exe", Arch: arches[0], Package: in.config.Name, Path: engine, Units: units}.Install(root)
 }

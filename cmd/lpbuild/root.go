@@ -62,7 +62,7 @@ func newRoot(s *console.Console) *cobra.Command {
 // them first. A folder that cannot be opened is for those who read it to complain about.
 func (g *globalOptions) hold(ctx context.Context, s *console.Console) (release func(), err error) {
 	release, err = dirlock.Acquire(ctx, filepath.Clean(g.dir), func() {
-		progress.Func(s.Progress).Warn("lock", "waiting for another lpbuild that works in this folder")
+		progress.Func(s.Progress).Warn("lock", "waiting for another lpbuild in this directory")
 	})
 	if err != nil && ctx.Err() == nil {
 		return func() {}, nil

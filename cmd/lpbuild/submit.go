@@ -111,7 +111,7 @@ func (o submitOptions) showGit(ctx context.Context, s *console.Console, c *obs.C
 		return err
 	}
 	if o.yes {
-		return fmt.Errorf("not submitted: for a git checkout lpbuild runs nothing: in %s, run: %s", c.Dir, strings.Join(commands, " && "))
+		return fmt.Errorf("not submitted: lpbuild runs no commands in a git checkout: in %s, run: %s", c.Dir, strings.Join(commands, " && "))
 	}
 	if s.JSON {
 		return s.PrintJSON(map[string][]string{"commands": commands})
@@ -131,7 +131,7 @@ func (o submitOptions) submit(ctx context.Context, s *console.Console, c *obs.Ch
 	var terminal *os.File // answers osc's own questions
 	if !o.yes {
 		if !console.IsTerminal(os.Stdin) || s.JSON {
-			return fmt.Errorf("not submitted: there is no terminal to ask at: add --yes, or run in %s: %s", c.Dir, command)
+			return fmt.Errorf("not submitted: there is no terminal to confirm it at: use --yes, or run in %s: %s", c.Dir, command)
 		}
 		if err := confirm(ctx, s, "Run it?"); err != nil {
 			return err

@@ -170,7 +170,7 @@ func wrapUsage(cmd *cobra.Command) {
 func noneEmpty(cmd *cobra.Command) error {
 	for _, name := range []string{"process", "user"} {
 		if f := cmd.Flags().Lookup(name); f != nil && f.Changed && f.Value.String() == "" {
-			return fmt.Errorf("--%s must not be empty: without it, all processes are meant", name)
+			return fmt.Errorf("--%s must not be empty: omit it to select all processes", name)
 		}
 	}
 	return nil

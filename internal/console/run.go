@@ -150,7 +150,7 @@ func (p *Program) ExitCode(err error) int {
 // ReportError prints the end of the matter, for a person or a program.
 func (s *Console) ReportError(err error, interrupted bool) {
 	if interrupted {
-		err = errors.New("interrupted: what was complete is kept, the rest is as it was")
+		err = errors.New("interrupted: completed work is kept, the rest is unchanged")
 	}
 	if s.JSON {
 		data, _ := json.Marshal(map[string]string{"error": err.Error()}) // a string is always valid

@@ -196,7 +196,7 @@ func (o *hookOptions) request(cmd *cobra.Command, action hook.Action, args []str
 		Action: action, Deadline: o.deadline, MaxStop: o.maxStop, DryRun: o.dryRun, Transactional: os.Getenv("TRANSACTIONAL_UPDATE") == "true",
 	}
 	if o.deadline <= 0 {
-		return r, fmt.Errorf("--deadline=%v: there must be some time", o.deadline)
+		return r, fmt.Errorf("--deadline=%v: must be positive", o.deadline)
 	}
 	if r.MaxStop == 0 {
 		r.MaxStop = -1 // no limit
@@ -213,7 +213,7 @@ func (o *hookOptions) request(cmd *cobra.Command, action hook.Action, args []str
 	}
 	r.Package, r.Version, r.Library = args[0], args[1], args[2]
 	if r.Count, err = strconv.Atoi(args[3]); err != nil {
-		return r, fmt.Errorf("COUNT %.20q is no number", args[3])
+		return r, fmt.Errorf("COUNT %.20q is not a number", args[3])
 	}
 	return r, nil
 }
@@ -224,7 +224,7 @@ func (o *hookOptions) work(ctx context.Context, s *console.Console, r hook.Reque
 	out, _ := hook.Run(ctx, r) // what went wrong is in the outcome
 	if !r.DryRun {
 		if err := out.WriteLog(r); err != nil && len(out.Log) > 0 {
-			out.Notes = append(out.Notes, "the whole report is not kept: "+console.PrintableLine(err.Error()))
+			out.Notes = append(out.Notes, "the full report could not be written: "+console.PrintableLine(err.Error()))
 		}
 	}
 	if s.JSON {

@@ -41,7 +41,7 @@ func TestMaxStop(t *testing.T) {
 	report := &engine.Report{PID: 4711, Name: "mysqld", Status: engine.Changed, Late: true, Stop: 612 * time.Millisecond,
 		Results: []engine.Result{{File: "a.so", Status: engine.Changed}}}
 	sum := engine.Summary{Changed: 1, Late: 1, LongestStop: report.Stop}
-	for json, want := range map[bool]string{false: "longest stop 612 ms; 1 process stood still for longer than --max-stop\n", true: `"max_stop_exceeded": true`} {
+	for json, want := range map[bool]string{false: "longest stop 612 ms; 1 process was stopped for longer than --max-stop\n", true: `"max_stop_exceeded": true`} {
 		s := &console.Console{Out: &bytes.Buffer{}, Err: &bytes.Buffer{}}
 		s.JSON = json
 		p := &livePrinter{s: s, o: &liveOptions{}}

@@ -184,7 +184,7 @@ func printStatus(s *console.Console, list []*engine.Survey, c processCounts, den
 			s.Print("%s\n", strings.TrimRight(line, " \n"))
 		}
 	}
-	s.Print("%s can be live patched, %d are\n", console.Plural(c.Takes, "process"), c.Patched)
+	s.Print("%s can be live patched, %d patched\n", console.Plural(c.Takes, "process"), c.Patched)
 	if c.Stock > 0 {
 		s.Print("%s, by live patches with \"entries: any\" only\n", of(c.Stock, c.Takes))
 	}

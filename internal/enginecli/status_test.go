@@ -61,9 +61,9 @@ func TestStatusCounts(t *testing.T) {
 		p    engine.Survey
 		want string
 	}{
-		"filtered": {engine.Survey{Engine: "native", Anywhere: true, Unsure: engine.ErrUnsure, Libraries: patched}, "1 process can be live patched, 1 are\n"},
-		"frozen":   {engine.Survey{Engine: "native", Anywhere: true, Disabled: engine.ErrFrozen, Libraries: patched}, "1 process can be live patched, 1 are\n"},
-		"unknown":  {engine.Survey{Engine: "native", Anywhere: true, Err: engine.ErrFrozen}, "0 processes can be live patched, 0 are\n"},
+		"filtered": {engine.Survey{Engine: "native", Anywhere: true, Unsure: engine.ErrUnsure, Libraries: patched}, "1 process can be live patched, 1 patched\n"},
+		"frozen":   {engine.Survey{Engine: "native", Anywhere: true, Disabled: engine.ErrFrozen, Libraries: patched}, "1 process can be live patched, 1 patched\n"},
+		"unknown":  {engine.Survey{Engine: "native", Anywhere: true, Err: engine.ErrFrozen}, "0 processes can be live patched, 0 patched\n"},
 	} {
 		s := &console.Console{Out: &bytes.Buffer{}, Err: &bytes.Buffer{}}
 		printStatus(s, nil, countAll([]*engine.Survey{&tc.p}), 0)
@@ -88,7 +88,7 @@ func TestStatusUnknown(t *testing.T) {
 	}
 	s := &console.Console{Out: &bytes.Buffer{}, Err: &bytes.Buffer{}}
 	printStatus(s, nil, countAll(list), 0)
-	if got, want := s.Out.(*bytes.Buffer).String(), "2 processes can be live patched, 1 are\n1 process is unknown: its seccomp filters can only "+
+	if got, want := s.Out.(*bytes.Buffer).String(), "2 processes can be live patched, 1 patched\n1 process is unknown: its seccomp filters can only "+
 		"be read while it is stopped, and may forbid patching\n"; got != want {
 		t.Errorf("%q, want %q", got, want)
 	}

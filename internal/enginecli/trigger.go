@@ -85,7 +85,7 @@ func (o *engineOptions) addStop(cmd *cobra.Command) {
 // backends returns the engines that are allowed, in the order in which they are asked.
 func (o *engineOptions) backends(command string) ([]engine.Backend, error) {
 	if o.maxStop < 0 {
-		return nil, console.Usage(fmt.Errorf("--max-stop=%v: a time must not be negative", o.maxStop), command)
+		return nil, console.Usage(fmt.Errorf("--max-stop=%v: must not be negative", o.maxStop), command)
 	}
 	native := &engine.Native{MaxStop: o.maxStop}
 	if o.entries != "" {
@@ -106,7 +106,7 @@ func (o *engineOptions) backends(command string) ([]engine.Backend, error) {
 	case "obey", "": // of a command without the flag
 	case "suspend":
 		if !engine.MaySuspendSeccomp() {
-			return nil, errors.New("--seccomp=suspend needs CAP_SYS_ADMIN, a kernel with CONFIG_CHECKPOINT_RESTORE, and no filter of one's own")
+			return nil, errors.New("--seccomp=suspend needs CAP_SYS_ADMIN, a kernel with CONFIG_CHECKPOINT_RESTORE, and no seccomp filter on lpbuild itself")
 		}
 		pulp.SuspendSeccomp, native.SuspendSeccomp = true, true
 	default:
@@ -227,7 +227,7 @@ func (o *liveOptions) run(cmd *cobra.Command, s *console.Console, args []string,
 	}
 	for _, name := range []string{"timeout", "deadline"} {
 		if d, err := cmd.Flags().GetDuration(name); err == nil && d < 0 {
-			return console.Usage(fmt.Errorf("--%s=%v: a time must not be negative", name, d), cmd.CommandPath())
+			return console.Usage(fmt.Errorf("--%s=%v: must not be negative", name, d), cmd.CommandPath())
 		}
 	}
 	engines, err := o.backends(cmd.CommandPath())

@@ -32,15 +32,15 @@ type livePrinter struct {
 	remarks remarks // printed in the end, since many processes may have one
 }
 
-// files says which files are no live patches.
+// files prints which files are not live patches.
 func (p *livePrinter) files() {
 	for _, bad := range p.bad {
 		fmt.Fprintf(p.s.Err, "lpbuild: %s: %s\n", console.PrintableLine(bad.File), noMetadata(bad.Err))
 	}
 }
 
-// noMetadata is why a file is no live patch.
-func noMetadata(err error) string { return "no live patch: " + console.PrintableLine(err.Error()) }
+// noMetadata is why a file is not a live patch.
+func noMetadata(err error) string { return "not a live patch: " + console.PrintableLine(err.Error()) }
 
 // report takes in one process.
 func (p *livePrinter) report(r *engine.Report) {
@@ -118,7 +118,7 @@ func unwanted(r *engine.Report) bool {
 // what names a result.
 func what(r *engine.Result) string {
 	if r.Kind == engine.CleanUp {
-		return "what nothing uses any more"
+		return "unused memory"
 	}
 	if r.Kind == engine.RevertAll {
 		return "all live patches of " + console.PrintableLine(r.Library)
@@ -236,7 +236,7 @@ func (p *livePrinter) finish(sum engine.Summary, complete bool) error {
 	case sum.Failed > 0:
 		return console.Reported(fmt.Errorf("%s failed", console.Plural(sum.Failed, "process")))
 	case len(p.bad) > 0:
-		return console.Reported(fmt.Errorf("%s no live patch", pluralIs(len(p.bad), "file")))
+		return console.Reported(fmt.Errorf("%s not a live patch", pluralIs(len(p.bad), "file")))
 	case p.skipped:
 		return console.Reported(errors.New("the process was skipped"))
 	}
@@ -258,7 +258,7 @@ func (p *livePrinter) summary(sum engine.Summary) {
 		line += "; longest stop " + diag.Duration(sum.LongestStop)
 	}
 	if sum.Late > 0 {
-		line += fmt.Sprintf("; %s longer than --max-stop", pluralStood(sum.Late))
+		line += fmt.Sprintf("; %s longer than --max-stop", pluralStopped(sum.Late))
 	}
 	p.s.Print("%s\n", line)
 	if sum.Foreign > 0 && !p.o.verbose {
@@ -319,7 +319,12 @@ func pluralRemains(n int) string {
 	return console.Plural(n, "process") + " remain"
 }
 
-func pluralStood(n int) string { return console.Plural(n, "process") + " stood still for" }
+func pluralStopped(n int) string {
+	if n == 1 {
+		return "1 process was stopped for"
+	}
+	return console.Plural(n, "process") + " were stopped for"
+}
 
 func pluralKeeps(n int) string {
 	if n == 1 {

@@ -60,7 +60,7 @@ func writeFile(path string, data []byte, mode fs.FileMode) error {
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
 		if _, err := os.Lstat(path); err == nil {
-			return &fs.PathError{Op: "write", Path: path, Err: errors.New("a symbolic link that leads nowhere")}
+			return &fs.PathError{Op: "write", Path: path, Err: errors.New("a dangling symbolic link")}
 		}
 		if _, err := os.Stat(filepath.Dir(path)); err != nil {
 			return err
@@ -95,7 +95,7 @@ func writeThrough(path string, data []byte) error {
 func explainWrite(path string, err error) error {
 	e, ok := errors.AsType[*fs.PathError](err)
 	if ok && (errors.Is(err, fs.ErrPermission) || errors.Is(err, syscall.EROFS)) {
-		return fmt.Errorf("%s was not changed: the folder %s must be writable: %w", path, filepath.Dir(path), e.Err)
+		return fmt.Errorf("%s was not changed: the directory %s must be writable: %w", path, filepath.Dir(path), e.Err)
 	}
 	return err
 }

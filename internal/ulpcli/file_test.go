@@ -118,7 +118,7 @@ func TestWriteFileReadOnlyFolder(t *testing.T) {
 	for _, name := range []string{"lib.so", "new.so"} {
 		var err error
 		asNobody(t, func() { err = writeFile(filepath.Join(dir, name), []byte("new"), 0o755) })
-		if !errors.Is(err, fs.ErrPermission) || !strings.Contains(err.Error(), name+" was not changed: the folder "+dir+" must be writable") {
+		if !errors.Is(err, fs.ErrPermission) || !strings.Contains(err.Error(), name+" was not changed: the directory "+dir+" must be writable") {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
@@ -131,7 +131,7 @@ func TestWriteFileRefuses(t *testing.T) {
 		t.Fatal(err)
 	}
 	for name, want := range map[string]string{
-		"dangling": "a symbolic link that leads nowhere",
+		"dangling": "a dangling symbolic link",
 		"gone/x":   "no such file or directory",
 		".":        "is a directory",
 	} {

@@ -110,7 +110,7 @@ func (u *ulpTool) runLivepatchable(file string) error {
 		return err
 	}
 	if !lib.Complete {
-		return fmt.Errorf("file '%s' does not say it: it is a catalogue of libpulp's tool; take the library or extract it again", file)
+		return fmt.Errorf("file '%s' does not tell: it is a catalogue of libpulp's tool; use the library, or extract it again", file)
 	}
 	functions, patchable := count(lib)
 	if u.s.JSON {

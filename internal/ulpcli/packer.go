@@ -227,7 +227,7 @@ var placeholder = lazyregexp.New(`\{[^{}]*\}|GLIBCVER|LIBPTHREAD|LIBRT|LIBC`)
 func (in *packerInput) absent(n ulp.Name, option, message, flag string, err error) {
 	at := placeholder().FindStringIndex(n.Text)
 	if option != "" || at == nil || !errors.Is(err, fs.ErrNotExist) {
-		in.fail(n, err, "the path is relative to the current folder; "+flag+" gives another", "%s: %s", message, reason(err, ""))
+		in.fail(n, err, "the path is relative to the current directory; "+flag+" gives another", "%s: %s", message, reason(err, ""))
 		return
 	}
 	in.fail(n, ulp.ErrPlaceholder, `"lpbuild build" makes one live patch of this template for every build; for a single one say by `+
