@@ -132,7 +132,7 @@ that LPBUILD_CC_<ARCH> names.` + console.Exits(map[int]string{console.ExitError:
 	return cmd
 }
 
-// runBuild builds, and prints what came out if show is set or something was refused.
+// runBuild builds, and prints the report if show is set or something was refused.
 func runBuild(ctx context.Context, s *console.Console, g *globalOptions, o buildOptions, show bool) (*inputs, error) {
 	if o.jobs < 0 {
 		return nil, console.Usage(errors.New("--jobs must not be negative"), "lpbuild build")
@@ -165,7 +165,7 @@ func runBuild(ctx context.Context, s *console.Console, g *globalOptions, o build
 	return in, err
 }
 
-// runCheck compares what is built with what should be, for %check.
+// runCheck verifies the containers against the report, for %check.
 func runCheck(ctx context.Context, s *console.Console, g *globalOptions, o buildOptions) error {
 	in, err := readInputs(g, o.arch)
 	if err != nil {
@@ -182,7 +182,7 @@ func runCheck(ctx context.Context, s *console.Console, g *globalOptions, o build
 	return nil
 }
 
-// inputs is everything about a package folder.
+// inputs holds the files of a package directory.
 type inputs struct {
 	config *buildmatrix.Config
 	lock   *download.Lock
@@ -241,7 +241,7 @@ func printBuild(s *console.Console, in *inputs) error {
 	return nil
 }
 
-// cellJSON is a cell with all its lists, be they empty.
+// cellJSON is the JSON form of a cell: empty lists are lists, not null.
 type cellJSON struct {
 	buildmatrix.CellInfo
 	Functions []string             `json:"functions"`
@@ -256,9 +256,8 @@ func cellsJSON(r *buildmatrix.Report) []cellJSON {
 	return cells
 }
 
-// printRefused prints why cells have no container. The same reasons for several builds are said
-// once, with the placeholders of descriptions for the build, and so is a reason that several
-// descriptions have in common.
+// printRefused prints why cells have no container. Reasons that several builds or several
+// descriptions share are printed once, with placeholders for the build.
 func printRefused(s *console.Console, r *buildmatrix.Report) {
 	var groups refusals
 	patches := map[string]map[string]bool{} // by what is said of them
@@ -300,8 +299,8 @@ func printRefused(s *console.Console, r *buildmatrix.Report) {
 	}
 }
 
-// gist is what a reason against a cell says, without the build, the description, and how a compiler
-// came to the place of its error.
+// gist returns a reason without the build, the description and the compiler's include trace, so
+// that equal reasons compare equal.
 func gist(c buildmatrix.CellInfo, reason buildmatrix.Reason) string {
 	text := reason.Message
 	if reason.Code == "compiler" {
@@ -318,7 +317,7 @@ func gist(c buildmatrix.CellInfo, reason buildmatrix.Reason) string {
 	return general(c, reason.Code+"\x00"+text+"\x00"+reason.Hint)
 }
 
-// general returns a text with placeholders for the build of a cell.
+// general replaces the build of a cell in a text by placeholders.
 func general(c buildmatrix.CellInfo, text string) string {
 	if c.Version == "" {
 		return text
@@ -326,7 +325,7 @@ func general(c buildmatrix.CellInfo, text string) string {
 	return strings.ReplaceAll(text, "_"+c.Version+"-"+c.Release, "_{version}-{release}")
 }
 
-// refusals are reasons against cells, each with what it is about.
+// refusals groups cells by the reasons why they have no container.
 type refusals struct {
 	list []*refusal
 	by   map[string]*refusal
@@ -339,8 +338,8 @@ type refusal struct {
 	patches, builds []string
 }
 
-// add adds what is said of a cell. about is what cells must have in common of which it is said
-// once: a patch, with the whole text, or the gist of the text.
+// add adds the reasons against a cell. Cells with the same key about are grouped: a patch, together
+// with the whole text, or the gist of the text.
 func (r *refusals) add(c buildmatrix.CellInfo, about, text string) {
 	key := fmt.Sprintf("%s\x00%s", c.Status, about)
 	if about == c.Patch {
@@ -366,8 +365,8 @@ func (r *refusals) add(c buildmatrix.CellInfo, about, text string) {
 	}
 }
 
-// printNotes prints what is worth knowing of containers that were made, each note once: a finding
-// that several patches accept for one reason is one note.
+// printNotes prints notes about the built containers, each once. A finding that several patches
+// accept for the same reason is one note.
 func printNotes(s *console.Console, r *buildmatrix.Report) {
 	type note struct {
 		first, hint         string
@@ -422,11 +421,11 @@ func printNotes(s *console.Console, r *buildmatrix.Report) {
 	}
 }
 
-// maxNoted is how many descriptions a note names.
+// maxNoted is the number of descriptions that a note names.
 const maxNoted = 3
 
-// aboutFunction splits a message that begins with the quoted name of a function; name is "" for any
-// other.
+// aboutFunction splits a message that begins with the quoted name of a function. For other
+// messages, name is "".
 func aboutFunction(message string) (name, rest string) {
 	if strings.HasPrefix(message, "\"") {
 		if end := strings.Index(message[1:], "\" "); end > 0 {

@@ -9,7 +9,7 @@ import (
 	"github.com/lpbuild/lpbuild/pkg/buildmatrix"
 )
 
-// TestRefusedOnce: what is wrong with several descriptions is said once, whatever it is.
+// TestRefusedOnce checks that a reason which several descriptions share is printed once.
 func TestRefusedOnce(t *testing.T) {
 	cell := func(patch, release string, reasons ...buildmatrix.Reason) buildmatrix.CellInfo {
 		return buildmatrix.CellInfo{Status: buildmatrix.Refused, Patch: patch, Package: "glibc", Version: "2.31", Release: release, Arch: "x86_64", Reasons: reasons}
@@ -42,7 +42,7 @@ func TestRefusedOnce(t *testing.T) {
 	}
 }
 
-// TestNotesOnce: a note about several functions of a patch is one.
+// TestNotesOnce checks that a note about several functions of a patch is printed once.
 func TestNotesOnce(t *testing.T) {
 	note := func(function string) buildmatrix.Reason {
 		return buildmatrix.Reason{Code: "handlers", Message: `"` + function + `" cannot be replaced by the native engine`, Hint: "say so"}

@@ -61,7 +61,7 @@ VC_MAILADDR, EMAIL), or is the system's user.` + console.Exits(nil, console.Exit
 	return cmd
 }
 
-// currentTime is now, or what SOURCE_DATE_EPOCH says, in whole seconds.
+// currentTime returns the current time, or that of SOURCE_DATE_EPOCH, in whole seconds.
 func currentTime() (time.Time, error) {
 	epoch := os.Getenv("SOURCE_DATE_EPOCH")
 	if epoch == "" {

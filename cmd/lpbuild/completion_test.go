@@ -22,7 +22,7 @@ complete() { :; }; compopt() { :; }; __start_lpbuild; printf '%s\n' "${COMPREPLY
 	"fish": {"lpbuild.fish", `source $argv[1]; complete -C "$argv[2..]"`},
 }
 
-// TestCompletionsInShells has each shell that is here run what was written for it.
+// TestCompletionsInShells runs the generated completions in each shell that is installed.
 func TestCompletionsInShells(t *testing.T) {
 	dir := t.TempDir()
 	if out, err := exec.CommandContext(t.Context(), "lpbuild", "generate", "--completion", dir).CombinedOutput(); err != nil {
@@ -48,9 +48,8 @@ func TestCompletionsInShells(t *testing.T) {
 	}
 }
 
-// TestCompletionDescriptions asks as shells do what may come next, for every command: what is said
-// of an option is text without the quotes that mark the name of its value for --help, which still
-// has it.
+// TestCompletionDescriptions checks that descriptions of flags in completions lack the quotes that
+// mark the name of a value, which --help shows.
 func TestCompletionDescriptions(t *testing.T) {
 	described := 0
 	for _, cmd := range documented(newRoot(&console.Console{})) {
@@ -73,7 +72,7 @@ func TestCompletionDescriptions(t *testing.T) {
 	}
 }
 
-// offered returns what a shell offers for a line, sorted, without what it says of each.
+// offered returns the words that a shell offers for a line, sorted and without their descriptions.
 func offered(t *testing.T, shell, program, file, line string) string {
 	t.Helper()
 	args := append([]string{"-c", program, file}, strings.Split(line, " ")...)

@@ -81,8 +81,8 @@ func runDist(ctx context.Context, s *console.Console, g *globalOptions, dir stri
 	return nil
 }
 
-// afterDist is what to do with a source package: build it, or commit and submit it. "" if the
-// checkout has it already, or other commands come first.
+// afterDist returns the commands that follow dist: build the package, or commit and submit it. It
+// is "" if the checkout is up to date, or if other commands come first.
 func afterDist(g *globalOptions, d *spec.Dist, c *obs.Checkout, u *obs.Update) string {
 	switch {
 	case u == nil:
@@ -125,7 +125,7 @@ func printDist(s *console.Console, in *inputs, d *spec.Dist, u *obs.Update) erro
 	return nil
 }
 
-// updateJSON is what became of a checkout, for a program; nil if there is none.
+// updateJSON returns the JSON form of an update of a checkout, nil if there was none.
 func updateJSON(u *obs.Update) any {
 	if u == nil {
 		return nil

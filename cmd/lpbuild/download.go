@@ -126,8 +126,7 @@ func runDownload(ctx context.Context, s *console.Console, g *globalOptions, o do
 	return oddBuilds(res.Odd)
 }
 
-// oddBuilds is the error that is left when all other builds are in the lock; nil if there is no odd
-// one.
+// oddBuilds returns an error that lists the builds left out of the lock, nil if there are none.
 func oddBuilds(odds []download.OddBuild) error {
 	var list diag.List
 	for _, o := range odds {

@@ -11,7 +11,7 @@ import (
 	"github.com/lpbuild/lpbuild/pkg/ulp"
 )
 
-// TestPrintDownload counts builds to be patched, and says what else is in the lock.
+// TestPrintDownload checks the lines and the JSON that download prints.
 func TestPrintDownload(t *testing.T) {
 	patched := download.Build{Libraries: []download.Library{{Name: "libc.so.6"}}}
 	tests := map[string]struct {
@@ -63,7 +63,7 @@ func TestPrintDownload(t *testing.T) {
 	}
 }
 
-// TestOddBuilds ends with 1 whatever is wrong with a build, and says how to go on without it.
+// TestOddBuilds checks that a faulty build gives exit code 1 and a hint how to go on without it.
 func TestOddBuilds(t *testing.T) {
 	if err := oddBuilds(nil); err != nil {
 		t.Errorf("no odd build is the error %v", err)

@@ -10,13 +10,14 @@ import (
 	"testing"
 )
 
-// programs are what examples call. Each is a script here that writes down how it was called.
+// programs are the programs that examples call. The test replaces each by a script that records its
+// arguments.
 var programs = []string{"lpbuild", "osc", "rpmbuild", "jq", "systemctl"}
 
-// changesFolder finds the folders that examples go to.
+// changesFolder matches the directories that examples change to.
 var changesFolder = regexp.MustCompile(`\bcd +([^ )&]+)`)
 
-// calls runs a command line of an example in a shell, with scripts instead of the programs, and
+// calls runs a command line of an example in a shell, with scripts in place of the programs, and
 // returns the arguments of each call of lpbuild.
 func calls(t *testing.T, line string) [][]string {
 	t.Helper()
@@ -52,9 +53,8 @@ func calls(t *testing.T, line string) [][]string {
 	return all
 }
 
-// TestExamplesAreValid wants the examples of every command to be lines that a shell takes, which
-// call commands that there are, with options and arguments that they take; and to show the command
-// that they are of.
+// TestExamplesAreValid checks that the examples of every command are valid shell, call existing
+// commands with flags and arguments that these accept, and show the command itself.
 func TestExamplesAreValid(t *testing.T) {
 	for _, c := range documented(newRoot(rootForTest())) {
 		shown := false

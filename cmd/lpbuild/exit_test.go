@@ -10,7 +10,7 @@ import (
 	"github.com/lpbuild/lpbuild/pkg/download/pgp"
 )
 
-// TestExitCodes maps what callers may tell apart.
+// TestExitCodes checks the exit codes of errors that callers distinguish.
 func TestExitCodes(t *testing.T) {
 	for want, err := range map[int]error{
 		console.ExitOK: nil, console.ExitError: errors.New("x"), console.ExitUsage: fmt.Errorf("w: %w", console.Usage(errors.New("x"), "lpbuild")),

@@ -18,10 +18,11 @@ import (
 	"github.com/lpbuild/lpbuild/pkg/buildmatrix"
 )
 
-// manualDate is that of every man page: the same commands give the same pages.
+// manualDate is the date of every man page, fixed so that builds are reproducible.
 var manualDate = time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
 
-// newGenerate is for packagers: man pages and shell completions come from the commands themselves.
+// newGenerate returns a command for packagers. Man pages and shell completions are derived from the
+// commands.
 func newGenerate() *cobra.Command {
 	var man, completion, docs string
 	cmd := &cobra.Command{
@@ -93,7 +94,7 @@ func manuals(root *cobra.Command, dir string) error {
 	return atomicfile.Write(filepath.Join(dir, "ulp.1"), []byte(".so man1/lpbuild-ulp.1\n"), 0o644)
 }
 
-// documented returns a command and all below it that have a man page.
+// documented returns a command and its subcommands that have a man page.
 func documented(c *cobra.Command) []*cobra.Command {
 	all := []*cobra.Command{c}
 	for _, sub := range c.Commands() {
@@ -106,7 +107,7 @@ func documented(c *cobra.Command) []*cobra.Command {
 
 func manualName(c *cobra.Command) string { return strings.ReplaceAll(c.CommandPath(), " ", "-") }
 
-// manualPage is a command's man page: what its --help says.
+// manualPage returns a command's man page, which has the text of its --help.
 func manualPage(c *cobra.Command) *manual.Page {
 	p := &manual.Page{
 		Name: manualName(c), Summary: c.Short, Synopsis: []string{console.UseLine(c)}, Examples: c.Example, Date: manualDate,

@@ -16,12 +16,12 @@ import (
 	"github.com/lpbuild/lpbuild/internal/distro"
 )
 
-// withoutResult are commands that print a text or a transcript and no result; ulp's have a script
-// of their own, which says in which of them --json means something.
+// withoutResult are commands that print a text or a transcript instead of a result. The commands of
+// ulp have a script of their own.
 var withoutResult = []string{"lpbuild demo", "lpbuild generate", "lpbuild schema"}
 
-// TestJSON runs every command that prints a result with --json: it is one JSON value without null,
-// so that a list with nothing in it is a list.
+// TestJSON checks that every command that prints a result prints one JSON value with --json,
+// without null: an empty list is a list.
 func TestJSON(t *testing.T) {
 	dir := t.TempDir()
 	t.Setenv("LPBUILD_CACHE", filepath.Join(dir, "store"))
@@ -86,7 +86,7 @@ func TestJSON(t *testing.T) {
 	}
 }
 
-// nulls returns where in a JSON value there is null.
+// nulls returns the paths of the nulls in a JSON value.
 func nulls(v any, path string) []string {
 	var found []string
 	switch v := v.(type) {
@@ -104,7 +104,7 @@ func nulls(v any, path string) []string {
 	return found
 }
 
-// leaves returns the commands that do something, without ulp's.
+// leaves returns the commands without subcommands, except those of ulp.
 func leaves(cmd *cobra.Command) []string {
 	var names []string
 	for _, c := range cmd.Commands() {

@@ -24,8 +24,8 @@ func rootForTest() *console.Console {
 	return &console.Console{Out: &bytes.Buffer{}, Err: &bytes.Buffer{}}
 }
 
-// TestHelpHasExamples wants every command to say what it is for, to show how it is used, and to
-// document its exit codes.
+// TestHelpHasExamples checks that every command has a description, an example and its exit codes in
+// its help.
 func TestHelpHasExamples(t *testing.T) {
 	for _, c := range documented(newRoot(rootForTest())) {
 		if c.Short == "" || c.Long == "" || !c.HasSubCommands() && c.Example == "" {
@@ -46,10 +46,10 @@ func generate(t *testing.T) string {
 	return dir
 }
 
-// words is a text without its line breaks and indentation.
+// words returns a text without its line breaks and indentation.
 func words(text string) string { return strings.Join(strings.Fields(text), " ") }
 
-// shown is a man page as a terminal shows it, on one that is wide enough for every line.
+// shownPage returns a man page as a terminal that is wide enough for every line shows it.
 func shownPage(t *testing.T, page string) string {
 	t.Helper()
 	out, err := exec.CommandContext(t.Context(), "mandoc", "-T", "utf8", "-O", "width=999", page).Output()
@@ -67,8 +67,8 @@ func shownPage(t *testing.T, page string) string {
 	return string(text)
 }
 
-// TestManualsAgree wants everything that --help prints on the man page of the same command, as a
-// reader sees it: text, exit codes, every option and every example, character by character.
+// TestManualsAgree checks that a command's man page has everything that its --help prints: text,
+// exit codes, flags and examples, character by character.
 func TestManualsAgree(t *testing.T) {
 	dir := generate(t)
 	for _, c := range documented(newRoot(rootForTest())) {
@@ -94,8 +94,8 @@ func TestManualsAgree(t *testing.T) {
 	}
 }
 
-// TestVariablesAreDocumented wants each variable that the program asks for to be in a man page,
-// with the commands that ask for it, and each that is there to be asked for.
+// TestVariablesAreDocumented checks that each environment variable that the program reads is on the
+// man pages of the commands that read it, and that each variable on a man page is read.
 func TestVariablesAreDocumented(t *testing.T) {
 	internal := []string{"PATH", "GOGC"} // of every program; of the Go runtime
 	asked := regexp.MustCompile(`(?:Getenv|LookupEnv)\("([A-Z_]+)"\)|disable\w+ += "([A-Z_]+)"|EnvDir = "([A-Z_]+)"`)
@@ -134,8 +134,8 @@ func TestVariablesAreDocumented(t *testing.T) {
 	}
 }
 
-// TestSurroundings wants files and variables in --help and on the man page of each command that
-// they are listed for, and that there is each of these commands.
+// TestSurroundings checks that files and variables are in the help and on the man page of each
+// command that they are listed for, and that these commands exist.
 func TestSurroundings(t *testing.T) {
 	dir := generate(t)
 	known := map[string]bool{}
@@ -162,7 +162,8 @@ func TestSurroundings(t *testing.T) {
 	}
 }
 
-// TestConfigManual wants the man page of lpbuild.yaml to say of each key what the reference says.
+// TestConfigManual checks that the man page of lpbuild.yaml describes each key as the reference
+// does.
 func TestConfigManual(t *testing.T) {
 	dir := generate(t)
 	page := filepath.Join(dir, "man", "lpbuild.yaml.5")
@@ -188,7 +189,8 @@ func TestConfigManual(t *testing.T) {
 	}
 }
 
-// TestGenerateAgain wants the same bytes whenever and wherever: packages are reproducible.
+// TestGenerateAgain checks that the generated files do not depend on time, time zone or home
+// directory.
 func TestGenerateAgain(t *testing.T) {
 	one := generate(t)
 	t.Setenv("TZ", "Asia/Kathmandu")
@@ -199,7 +201,8 @@ func TestGenerateAgain(t *testing.T) {
 	}
 }
 
-// TestCompletions wants bash to read what was written, and the program to answer what it asks.
+// TestCompletions checks that bash accepts the generated script, and what the program answers to
+// shells.
 func TestCompletions(t *testing.T) {
 	dir := generate(t)
 	if out, err := exec.CommandContext(t.Context(), "bash", "-n", dir+"/completion/lpbuild.bash").CombinedOutput(); err != nil {
@@ -286,7 +289,7 @@ func completed(words ...string) string {
 	return out.String()
 }
 
-// TestVersion wants one line for a person, and more for a program.
+// TestVersion checks the output of version and --version.
 func TestVersion(t *testing.T) {
 	for _, args := range [][]string{{"version"}, {"--version"}} {
 		var out bytes.Buffer

@@ -96,9 +96,9 @@ func readSteps(t testing.TB, page, text string) []step {
 	return steps
 }
 
-// changing are the parts of lines that are others each time, and what they become for comparing:
-// process numbers, times, build-ids, the width of columns, and how many of the transaction's own
-// programs are seen.
+// changing are the parts of lines that differ from run to run, and their replacements for a
+// comparison: PIDs, times, build-ids, column widths, and the number of programs of the transaction
+// itself.
 var changing = []struct {
 	pattern *regexp.Regexp
 	as      string
@@ -120,8 +120,8 @@ func asShown(line string) string {
 	return strings.TrimSpace(line)
 }
 
-// compare wants the lines that are shown in what was printed, in their order and without others
-// between them but for "...".
+// compare checks that the output has the shown lines, in their order and without others in between
+// except for "...".
 func compare(shown []string, printed string) error {
 	lines := strings.Split(strings.TrimSuffix(printed, "\n"), "\n")
 	if printed == "" {
@@ -149,8 +149,8 @@ func compare(shown []string, printed string) error {
 	return nil
 }
 
-// sortResults puts lines about single processes in the order of their names: they are worked on
-// side by side.
+// sortResults sorts lines about single processes by name, because processes are patched in
+// parallel.
 func sortResults(lines []string) {
 	isResult := func(line string) bool {
 		return strings.HasPrefix(line, "patched  ") || strings.HasPrefix(line, "reverted  ")
@@ -207,7 +207,7 @@ func TestReadme(t *testing.T) {
 	}
 }
 
-// walk runs a step of a page, and wants what the page says that it prints.
+// walk runs a step of a page, and checks its output against the page.
 func (sh *shell) walk(t testing.TB, page string, step step) {
 	t.Helper()
 	printed, err := sh.run(step.command)
@@ -252,7 +252,7 @@ func TestWalkthrough(t *testing.T) {
 	}
 }
 
-// newReader makes the machine of somebody who reads docs/walkthrough.md.
+// newReader creates the machine of a reader of docs/walkthrough.md.
 func newReader(t testing.TB, dir string) *scratch {
 	t.Helper()
 	s := newSystem(t, dir, "machine")
@@ -331,7 +331,7 @@ type shell struct {
 	errors string // what it says on stderr
 }
 
-// newShell starts one in the home folder of a user.
+// newShell starts a shell in the home directory of a user.
 func newShell(t testing.TB, s *scratch) *shell {
 	t.Helper()
 	sh := &shell{errors: filepath.Join(t.TempDir(), "errors")}
@@ -355,7 +355,7 @@ func newShell(t testing.TB, s *scratch) *shell {
 	return sh
 }
 
-// endOfCommand is printed behind each command, with its exit code.
+// endOfCommand is printed after each command, with its exit code.
 const endOfCommand = "-- end of the command: "
 
 // run runs a command and returns what it prints on stdout.
@@ -379,7 +379,7 @@ func (sh *shell) run(command string) (string, error) {
 	}
 }
 
-// complaints returns what all commands have said on stderr.
+// complaints returns the standard error of all commands.
 func (sh *shell) complaints() string {
 	data, _ := os.ReadFile(sh.errors)
 	return string(data)

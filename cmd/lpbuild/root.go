@@ -58,8 +58,8 @@ func newRoot(s *console.Console) *cobra.Command {
 	return root
 }
 
-// hold keeps other runs of lpbuild out of the package folder until release is called, and waits for
-// them first. A folder that cannot be opened is for those who read it to complain about.
+// hold locks the package directory until release is called, waiting for other runs of lpbuild. A
+// directory that cannot be opened is not an error here: reading its files reports it.
 func (g *globalOptions) hold(ctx context.Context, s *console.Console) (release func(), err error) {
 	release, err = dirlock.Acquire(ctx, filepath.Clean(g.dir), func() {
 		progress.Func(s.Progress).Warn("lock", "waiting for another lpbuild in this directory")
@@ -70,7 +70,7 @@ func (g *globalOptions) hold(ctx context.Context, s *console.Console) (release f
 	return release, err
 }
 
-// command is what to type for a command about the same package directory.
+// command returns the command line for another command in the same package directory.
 func (g *globalOptions) command(words ...string) string {
 	command := []string{"lpbuild"}
 	if filepath.Clean(g.dir) != "." {
@@ -79,7 +79,7 @@ func (g *globalOptions) command(words ...string) string {
 	return shellword.Join(append(command, words...)...)
 }
 
-// config reads the package folder's configuration.
+// config reads the configuration of the package directory.
 func (g *globalOptions) config() (*buildmatrix.Config, error) {
 	if g.dir == "" {
 		return nil, console.Usage(errors.New("--dir is empty"), "lpbuild")

@@ -106,7 +106,7 @@ func (f *factory) path(elements ...string) string {
 	return filepath.Join(append([]string{f.dir}, elements...)...)
 }
 
-// run runs a program of the PATH, in which lpbuild's own RPM is.
+// run runs a program from PATH, which includes lpbuild's own RPM.
 func (f *factory) run(dir string, args ...string) error {
 	path := f.path("bin") + ":" + os.Getenv("PATH")
 	cmd := exec.Command("env", append([]string{"PATH=" + path}, args...)...)

@@ -48,7 +48,7 @@ func (s *scratch) tryStrict(args ...string) (string, error) {
 	return withoutDoubts(string(out)), err
 }
 
-// strict wants it to succeed, and returns what it prints.
+// strict runs tryStrict, which must succeed, and returns its output.
 func (s *scratch) strict(args ...string) string {
 	s.t.Helper()
 	out, err := s.tryStrict(args...)
@@ -83,7 +83,7 @@ func counts(t testing.TB, text, changed, rest string) {
 	}
 }
 
-// say wants the same of all.
+// say checks the answers of all processes.
 func say(all []*live, want string) {
 	for _, l := range all {
 		l.t.Helper()

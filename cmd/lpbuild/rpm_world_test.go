@@ -147,10 +147,10 @@ func (s *scratch) command(args ...string) *exec.Cmd {
 	return exec.Command("rpm", append([]string{"--root", s.root, "--dbpath", rpmDatabase, "--nodeps"}, args...)...)
 }
 
-// rpmDatabase is where the packages of a root folder are known.
+// rpmDatabase is the path of the RPM database of a root directory.
 const rpmDatabase = "/var/lib/lpbuild-test-rpm"
 
-// rpm runs it, wants it to succeed, and returns what it prints.
+// rpm runs rpm, which must succeed, and returns its output.
 func (s *scratch) rpm(args ...string) string {
 	s.t.Helper()
 	out, err := s.command(args...).CombinedOutput()

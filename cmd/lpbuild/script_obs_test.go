@@ -30,10 +30,10 @@ func buildserviceCommand(ts *testscript.TestScript, neg bool, args []string) {
 	services.Store(filepath.Clean(ts.Getenv("WORK")), service)
 }
 
-// services are those of scripts, by the script's folder.
+// services are the build services of scripts, by the script's directory.
 var services sync.Map
 
-// requestsCommand wants the service to have got that many requests.
+// requestsCommand checks the number of requests that the service has received.
 func requestsCommand(ts *testscript.TestScript, neg bool, args []string) {
 	if neg || len(args) != 1 {
 		ts.Fatalf("usage: requests N")

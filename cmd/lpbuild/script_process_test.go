@@ -34,9 +34,9 @@ type scriptProcess struct {
 	out *bufio.Reader
 }
 
-// startCommand is "start NAME [KEY=VALUE]... PROGRAM [ARG]...": it starts a program that prints a
-// line when it is ready, and one for each line that it reads, and that runs until the script ends.
-// $NAME is its PID.
+// startCommand implements "start NAME [KEY=VALUE]... PROGRAM [ARG]...". It starts a program that
+// prints a line when it is ready and one for each line that it reads, and that runs until the
+// script ends. $NAME is its PID.
 func startCommand(ts *testscript.TestScript, neg bool, args []string) {
 	if neg || len(args) < 2 {
 		ts.Fatalf("usage: start NAME [KEY=VALUE]... PROGRAM [ARG]...")
@@ -68,7 +68,7 @@ func startCommand(ts *testscript.TestScript, neg bool, args []string) {
 	ts.Setenv(name, strconv.Itoa(cmd.Process.Pid))
 }
 
-// saysCommand is "says NAME TEXT": it wants a program to answer TEXT to an empty line.
+// saysCommand implements "says NAME TEXT": it checks that a program answers TEXT to an empty line.
 func saysCommand(ts *testscript.TestScript, neg bool, args []string) {
 	if neg || len(args) != 2 {
 		ts.Fatalf("usage: says NAME TEXT")

@@ -69,7 +69,7 @@ var unshareNet = sync.OnceValue(func() string {
 	return "--map-root-user --net"
 })
 
-// offline returns how to run a command without a network.
+// offline returns the prefix of a command line that runs it without a network.
 var offline = sync.OnceValue(func() string {
 	if args := append(strings.Fields(unshareNet()), "true"); exec.Command("unshare", args...).Run() != nil {
 		return "env"
@@ -77,7 +77,7 @@ var offline = sync.OnceValue(func() string {
 	return "unshare " + unshareNet()
 })
 
-// otherUser returns how to run a command as another user who may still read what is there.
+// otherUser returns the prefix of a command line that runs it as another user with read access.
 var otherUser = sync.OnceValue(func() string {
 	const caps = "+dac_override,+dac_read_search"
 	for _, as := range []string{

@@ -103,8 +103,8 @@ func runSubmit(ctx context.Context, s *console.Console, g *globalOptions, o subm
 	return o.submit(ctx, s, checkout, shellword.Join(append([]string{"osc"}, args...)...))
 }
 
-// showGit shows the commands for a git checkout, and runs none: which remote and branch are meant
-// is the repository's convention.
+// showGit prints the commands for a git checkout and runs none: remote and branch are a convention
+// of the repository.
 func (o submitOptions) showGit(ctx context.Context, s *console.Console, c *obs.Checkout, d *spec.Dist) error {
 	commands, err := c.GitCommands(ctx, d, o.request)
 	if err != nil {
@@ -123,7 +123,7 @@ func (o submitOptions) showGit(ctx context.Context, s *console.Console, c *obs.C
 	return nil
 }
 
-// submit shows the command and runs it if that is wanted.
+// submit prints the command, and runs it once it is confirmed.
 func (o submitOptions) submit(ctx context.Context, s *console.Console, c *obs.Checkout, command string) error {
 	if !s.JSON {
 		s.Print("in %s:\n%s\n", diag.Printable(c.Dir), diag.Printable(command))
@@ -149,10 +149,10 @@ func (o submitOptions) submit(ctx context.Context, s *console.Console, c *obs.Ch
 	return nil
 }
 
-// errNo is the answer to a question.
+// errNo means that the user did not answer yes.
 var errNo = errors.New("not submitted: the answer was not yes")
 
-// confirm asks a question at the terminal; anything but yes is errNo.
+// confirm asks a question at the terminal. Any answer except yes is errNo.
 func confirm(ctx context.Context, s *console.Console, question string) error {
 	fmt.Fprintf(s.Err, "%s [y/N] ", question)
 	answer := make(chan string, 1)

@@ -11,8 +11,8 @@ import (
 	"time"
 )
 
-// A tool that is killed while it replaces a file leaves the old or the new one: packer and post are
-// killed as soon as anything changes in the file's folder, and a moment later, and later still.
+// A tool that is killed while it replaces a file leaves the old or the new one. The tests kill
+// packer and post as soon as anything changes in the file's directory, and after increasing delays.
 func TestUlpKilledWhileWriting(t *testing.T) {
 	dir := t.TempDir()
 	compile := func(out, text string) {

@@ -18,7 +18,7 @@ func (s *scratch) zypper(args ...string) (string, error) {
 	return string(out), err
 }
 
-// zypp wants zypper to succeed, and returns what it prints.
+// zypp runs zypper, which must succeed, and returns its output.
 func (s *scratch) zypp(args ...string) string {
 	s.t.Helper()
 	out, err := s.zypper(args...)
@@ -28,7 +28,7 @@ func (s *scratch) zypp(args ...string) string {
 	return out
 }
 
-// zyppFails wants it to fail, and to say why.
+// zyppFails runs zypper, which must fail with the given message.
 func (s *scratch) zyppFails(want string, args ...string) {
 	s.t.Helper()
 	out, err := s.zypper(args...)
@@ -154,7 +154,7 @@ func TestZypperRecommends(t *testing.T) {
 	}
 }
 
-// TestSupplements has rpm take the rich dependency for what it is.
+// TestSupplements checks that rpm parses the rich dependency as such.
 func TestSupplements(t *testing.T) {
 	dir, err := packages()
 	check(t, err)

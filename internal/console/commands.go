@@ -11,7 +11,7 @@ import (
 // OtherGroup is the group of help and completion.
 const OtherGroup = "other"
 
-// RootCommand gives the root of a program what all of them have.
+// RootCommand adds to the root command of a program what all our programs share.
 func RootCommand(s *Console, root *cobra.Command) *cobra.Command {
 	cobra.EnableCommandSorting = false // the order is that of the work
 	root.SilenceUsage, root.SilenceErrors = true, true
@@ -33,7 +33,7 @@ func RootCommand(s *Console, root *cobra.Command) *cobra.Command {
 	return root
 }
 
-// FinishRoot is called when the root has all its commands, one group of which is otherGroup.
+// FinishRoot completes a root command that has all its subcommands, including the group OtherGroup.
 func FinishRoot(root *cobra.Command) {
 	root.SetHelpCommandGroupID(OtherGroup)
 	root.SetCompletionCommandGroupID(OtherGroup)
@@ -91,7 +91,8 @@ func describeCompletion(root *cobra.Command) {
 	}
 }
 
-// knowTopics makes help about what is not there an error: cobra shows the usage and ends well.
+// knowTopics makes help about an unknown command an error. cobra would print the usage and exit
+// with 0.
 func knowTopics(root *cobra.Command) {
 	root.InitDefaultHelpCmd()
 	help, _, err := root.Find([]string{"help"})
@@ -165,8 +166,8 @@ func wrapUsage(cmd *cobra.Command) {
 	}
 }
 
-// noneEmpty refuses -p "" and -u "", which a script writes when its variable is not set: they would
-// mean all processes.
+// noneEmpty rejects -p "" and -u "", which a script passes if a variable is unset: they would
+// select all processes.
 func noneEmpty(cmd *cobra.Command) error {
 	for _, name := range []string{"process", "user"} {
 		if f := cmd.Flags().Lookup(name); f != nil && f.Changed && f.Value.String() == "" {
@@ -176,7 +177,7 @@ func noneEmpty(cmd *cobra.Command) error {
 	return nil
 }
 
-// Needs refuses a command line with fewer than n arguments, and names what is missing.
+// Needs rejects a command line with fewer than n arguments, and names the missing one.
 func Needs(n int, what string) cobra.PositionalArgs {
 	return func(_ *cobra.Command, args []string) error {
 		if len(args) < n {

@@ -15,7 +15,7 @@ import (
 	"github.com/lpbuild/lpbuild/pkg/progress"
 )
 
-// Console is where a command reads and writes: results on out, everything else on err.
+// Console is a command's output: results go to Out, everything else to Err.
 type Console struct {
 	Out, Err io.Writer
 	terminal bool // err is a terminal: progress is one line that changes
@@ -38,11 +38,11 @@ func Std() *Console {
 	}
 }
 
-// redraw is how often the status line changes at most.
+// redraw is the minimum time between two changes of the status line.
 const redraw = 100 * time.Millisecond
 
-// Progress receives events: on a terminal they move one status line, elsewhere each finished task
-// is a line.
+// Progress receives events. On a terminal they update one status line; elsewhere, each finished
+// task is printed as a line.
 func (s *Console) Progress(e progress.Event) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -71,7 +71,7 @@ func finished(e progress.Event) string {
 	return e.Stage + " " + e.Task
 }
 
-// track notes how far a task is and redraws the status line if it is time.
+// track records the progress of a task and redraws the status line when due.
 func (s *Console) track(e progress.Event) {
 	if s.active == nil {
 		s.active = map[string]progress.Event{}
@@ -134,7 +134,7 @@ func (s *Console) Finish() {
 	s.active = nil
 }
 
-// Print writes a result for a person; s.json commands call printJSON instead.
+// Print writes a result for a person. Commands with --json call PrintJSON instead.
 func (s *Console) Print(format string, args ...any) {
 	s.Finish()
 	fmt.Fprintf(s.Out, format, args...)
@@ -150,7 +150,7 @@ func (s *Console) Next(commands string) {
 	fmt.Fprintf(s.Err, "next: %s\n", commands)
 }
 
-// List is names for printJSON, which would write null for none.
+// List returns all, or an empty list for nil, which PrintJSON would write as null.
 func List[T any](all []T) []T {
 	if all == nil {
 		return []T{}
@@ -167,12 +167,12 @@ func (s *Console) PrintJSON(v any) error {
 	return enc.Encode(v)
 }
 
-// PrintableMessages makes messages with a NUL behind each safe for a terminal.
+// PrintableMessages makes NUL-terminated messages safe for a terminal.
 func PrintableMessages(s string) string {
 	return diag.Printable(strings.ReplaceAll(s, "\x00", ""))
 }
 
-// Size is a number of bytes as a person reads it.
+// Size formats a number of bytes for a person.
 func Size(n int64) string {
 	switch {
 	case n >= 10<<30:
@@ -185,7 +185,7 @@ func Size(n int64) string {
 	return fmt.Sprintf("%d B", n)
 }
 
-// Plural is "1 build", "2 builds".
+// Plural returns a count with its noun: "1 build", "2 builds".
 func Plural(n int, what string) string {
 	if n == 1 {
 		return "1 " + what

@@ -29,7 +29,7 @@ func play(s *Console) string {
 	return out.String()
 }
 
-// TestProgressInALog is one plain line for each thing that is done.
+// TestProgressInALog checks that each finished task is one plain line.
 func TestProgressInALog(t *testing.T) {
 	want := "a note\nwarning: mind\\x07 this\nfetch a.rpm (100 MiB)\npack c.so\n"
 	if got := play(&Console{}); got != want {
@@ -37,8 +37,8 @@ func TestProgressInALog(t *testing.T) {
 	}
 }
 
-// TestProgressOnATerminal is one line that changes and is gone in the end; names cannot steer the
-// terminal.
+// TestProgressOnATerminal checks that progress is one line that changes and disappears in the end,
+// and that names cannot control the terminal.
 func TestProgressOnATerminal(t *testing.T) {
 	got := play(&Console{terminal: true})
 	for _, want := range []string{"fetch a.rpm: 0 B of 100 MiB (0 %)", "and 1 more: 50 MiB of 200 MiB (25 %)", "a note\n", "warning: mind"} {

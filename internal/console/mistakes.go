@@ -65,7 +65,7 @@ func UnknownCommand(cmd *cobra.Command, word, text string) error {
 	return &mistyped{text, other}
 }
 
-// NoArguments refuses arguments: for a command with subcommands, a mistyped one.
+// NoArguments rejects arguments. For a command with subcommands, the argument is a mistyped one.
 func NoArguments(cmd *cobra.Command, args []string) error {
 	switch {
 	case len(args) == 0:

@@ -12,16 +12,15 @@ import (
 	"golang.org/x/term"
 )
 
-// output is where results go. A result that cannot be written must not end the work half-way, and
-// must not be lost without a word either: the first error is kept for the end, and what comes after
-// it is thrown away.
+// output receives results. A failed write must not abort the work half-way, nor pass unnoticed: the
+// first error is kept until the end, and later output is discarded.
 type output struct {
 	w   io.Writer
 	mu  sync.Mutex
 	err error
 }
 
-// Write always says that everything is written; see lost.
+// Write always reports success; see lost.
 func (o *output) Write(p []byte) (int, error) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
@@ -31,8 +30,8 @@ func (o *output) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
-// lost returns why the result was not written. Who reads from a pipe and has seen enough, as head
-// does, has lost nothing.
+// lost returns why the result was not written. A closed pipe is no error: its reader, such as head,
+// had seen enough.
 func (o *output) lost() error {
 	o.mu.Lock()
 	defer o.mu.Unlock()
@@ -42,12 +41,12 @@ func (o *output) lost() error {
 	return fmt.Errorf("everything is done, but the result cannot be written: %w", o.err)
 }
 
-// surviveReaders lets this process go on when the reader of its output is gone: without it the
-// first line after that would end a run over all processes in the middle. Programs that it starts
-// are not concerned.
+// surviveReaders keeps SIGPIPE from killing this process: otherwise the first line printed after
+// the reader of the output has exited would abort a run over all processes. Child processes are not
+// affected.
 func surviveReaders() { signal.Notify(make(chan os.Signal, 1), syscall.SIGPIPE) }
 
-// IsTerminal says whether a writer is a terminal.
+// IsTerminal reports whether a writer is a terminal.
 func IsTerminal(w io.Writer) bool {
 	if o, ok := w.(*output); ok {
 		w = o.w

@@ -28,29 +28,29 @@ const (
 // ErrUsage marks errors of the command line.
 var ErrUsage = errors.New("usage")
 
-// UsageError is an error of the command line; the command's help says how it should be.
+// UsageError is an error in the command line. Command is the command whose help explains it.
 type UsageError struct {
 	Err     error
 	Command string
 }
 
-// Usage returns an error of a command line. command is the one whose help says how it should be.
+// Usage returns a UsageError. command is the command whose help explains the usage.
 func Usage(err error, command string) error { return &UsageError{err, command} }
 
 func (e *UsageError) Error() string        { return e.Err.Error() }
 func (e *UsageError) Is(target error) bool { return target == ErrUsage }
 func (e *UsageError) Unwrap() error        { return e.Err }
 
-// ReportedError is an error about which everything has been said.
+// ReportedError is an error that was already explained to the user.
 type ReportedError struct{ Err error }
 
-// Reported marks an error about which everything has been said.
+// Reported marks an error as already explained to the user.
 func Reported(err error) error { return ReportedError{err} }
 
 func (e ReportedError) Error() string { return e.Err.Error() }
 func (e ReportedError) Unwrap() error { return e.Err }
 
-// Program is what the commands of one of our programs have to themselves.
+// Program describes one of our programs: its commands, and how they end.
 type Program struct {
 	Root   func(s *Console) *cobra.Command
 	Before func(root *cobra.Command, args []string) []string // rearranges the arguments; may be nil
@@ -58,7 +58,7 @@ type Program struct {
 	Groups map[string]Group                                  // by the name of a command with others below it
 }
 
-// Group says how the commands below one end.
+// Group describes how the commands below a command end.
 type Group struct {
 	Report   func(s *Console, err error) int // prints the error, if any, and returns the exit code; nil: as all do
 	Tolerant bool                            // a result that cannot be written is no error
@@ -109,8 +109,7 @@ func (p *Program) groupOf(cmd *cobra.Command) Group {
 	return Group{}
 }
 
-// IsBelow tells whether a command is one of a group, such as those that stand in for libpulp's, or
-// the group itself.
+// IsBelow reports whether a command is the command named group or one of its subcommands.
 func IsBelow(cmd *cobra.Command, group string) bool {
 	for ; cmd != nil && cmd.HasParent(); cmd = cmd.Parent() {
 		if cmd.Name() == group {
@@ -120,8 +119,8 @@ func IsBelow(cmd *cobra.Command, group string) bool {
 	return false
 }
 
-// endings are the signals that end the work in good order: a terminal that is closed is one, but
-// not for what nohup started.
+// endings returns the signals that end the work in good order. SIGHUP is one of them unless it is
+// ignored, as under nohup.
 func endings() []os.Signal {
 	signals := []os.Signal{syscall.SIGINT, syscall.SIGTERM}
 	if !signal.Ignored(syscall.SIGHUP) {
@@ -147,7 +146,7 @@ func (p *Program) ExitCode(err error) int {
 	return ExitError
 }
 
-// ReportError prints the end of the matter, for a person or a program.
+// ReportError prints an error, for a person or a program.
 func (s *Console) ReportError(err error, interrupted bool) {
 	if interrupted {
 		err = errors.New("interrupted: completed work is kept, the rest is unchanged")

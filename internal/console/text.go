@@ -6,12 +6,12 @@ import (
 	"github.com/lpbuild/lpbuild/pkg/diag"
 )
 
-// PrintableLine makes the words of a process or a file safe for a terminal, on one line.
+// PrintableLine makes text from a process or a file safe for a terminal, on one line.
 func PrintableLine(s string) string {
 	return strings.NewReplacer("\n", `\n`, "\t", `\t`).Replace(diag.Printable(s))
 }
 
-// ErrorText is what an error says, "" for none.
+// ErrorText returns the text of an error, "" for nil.
 func ErrorText(err error) string {
 	if err == nil {
 		return ""

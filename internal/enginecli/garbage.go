@@ -7,8 +7,8 @@ import (
 	"github.com/lpbuild/lpbuild/pkg/engine"
 )
 
-// CollectLess is for commands that look at many processes one after the other. Who sets GOGC has
-// decided already.
+// CollectLess makes the garbage collector run less often, for commands that examine many processes.
+// It does nothing if GOGC is set.
 func CollectLess() {
 	if os.Getenv("GOGC") == "" {
 		debug.SetGCPercent(engine.GCPercent)

@@ -15,7 +15,7 @@ import (
 	"github.com/lpbuild/lpbuild/pkg/hook"
 )
 
-// hookExitHelp is for commands that scriptlets call.
+// hookExitHelp is the exit status of commands that scriptlets call.
 const hookExitHelp = `
 
 EXIT STATUS
@@ -45,7 +45,7 @@ func (o *hookOptions) addFlags(cmd *cobra.Command) {
 	_ = flags.MarkHidden("worker") // the flag is there
 }
 
-// hookActions are the commands that scriptlets call, and what their help says.
+// hookActions are the commands that scriptlets call, with their help.
 var hookActions = []struct {
 	action             hook.Action
 	short, long, usage string
@@ -136,7 +136,7 @@ installed. To stop that, mask the timer.` + hookExitHelp,
 	return cmd
 }
 
-// run is a scriptlet: whatever happens is said and is no error.
+// run runs a scriptlet. Whatever happens is printed, and is no error.
 func (o *hookOptions) run(cmd *cobra.Command, s *console.Console, action hook.Action, args []string) error {
 	if action != hook.Reconcile && len(args) != 4 {
 		return console.Usage(fmt.Errorf("expected PACKAGE VERSION LIBRARY COUNT, got %d arguments", len(args)), cmd.CommandPath())
@@ -218,7 +218,7 @@ func (o *hookOptions) request(cmd *cobra.Command, action hook.Action, args []str
 	return r, nil
 }
 
-// work does it and prints the result.
+// work runs the request in this process and prints the outcome.
 func (o *hookOptions) work(ctx context.Context, s *console.Console, r hook.Request) error {
 	CollectLess()
 	out, _ := hook.Run(ctx, r) // what went wrong is in the outcome

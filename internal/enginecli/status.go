@@ -135,7 +135,7 @@ type statusJSON struct {
 	processCounts
 }
 
-// processCounts are the numbers of processes, those that are not listed included.
+// processCounts counts processes, including those that are not listed.
 type processCounts struct {
 	Takes   int `json:"can"`      // take live patches, or have some
 	Stock   int `json:"can_any"`  // of these, those that take only live patches with "entries: any"
@@ -199,7 +199,7 @@ func printStatus(s *console.Console, list []*engine.Survey, c processCounts, den
 	}
 }
 
-// unsureLine counts the processes of which a dry run says that they are unknown, too.
+// unsureLine counts the processes that a dry run reports as unknown, too.
 func unsureLine(n int) string {
 	if n == 1 {
 		return "1 process is unknown: its seccomp filters can only be read while it is stopped, and may forbid patching"
@@ -207,7 +207,7 @@ func unsureLine(n int) string {
 	return console.Plural(n, "process") + " are unknown: their seccomp filters can only be read while they are stopped, and may forbid patching"
 }
 
-// of says how many of some.
+// of returns a part of a whole in words.
 func of(n, all int) string {
 	if n == all {
 		return "all of them"
@@ -294,7 +294,7 @@ func livePatch(p *engine.Survey, a engine.Applied) string {
 	return name
 }
 
-// stateWord says whether a process takes live patches.
+// stateWord describes whether a process takes live patches.
 func stateWord(p *engine.Survey) string {
 	switch err := p.Disabled; {
 	case p.Err != nil:
@@ -322,7 +322,7 @@ func stateWord(p *engine.Survey) string {
 	}
 }
 
-// shortBuild is the beginning of a build-id, which is enough to tell builds apart.
+// shortBuild returns the beginning of a build-id, which suffices to tell builds apart.
 func shortBuild(id []byte) string {
 	if len(id) == 0 {
 		return "-"

@@ -11,7 +11,7 @@ import (
 	"github.com/lpbuild/lpbuild/pkg/engine"
 )
 
-// TestStatusNoEngine: why not even an engine that can work anywhere is for a process is said.
+// TestStatusNoEngine checks that status shows why no engine can patch a process.
 func TestStatusNoEngine(t *testing.T) {
 	for want, err := range map[string]error{"no engine": nil, "no engine: a 32-bit program": errors.New("a 32-bit program")} {
 		if rows := statusRows(&engine.Survey{PID: 7, Name: "program", Disabled: err}); len(rows) != 1 || rows[0][3] != want {
@@ -20,7 +20,7 @@ func TestStatusNoEngine(t *testing.T) {
 	}
 }
 
-// TestStatusKept: what is in memory and not in use is listed as that, and not as applied.
+// TestStatusKept checks that a live patch in memory that is not in use is not listed as applied.
 func TestStatusKept(t *testing.T) {
 	p := &engine.Survey{PID: 7, Name: "program", Engine: "native", Kept: []engine.Applied{{Library: "liba.so", BuildID: []byte{0xab, 0xcd}, Container: "/x/liba_livepatch1.so"}}}
 	if rows := statusRows(p); len(rows) != 1 || strings.Join(rows[0], "|") !=
@@ -32,7 +32,8 @@ func TestStatusKept(t *testing.T) {
 	}
 }
 
-// TestStatusOfProbes: probes are rows of their own, and so is that it is not known which there are.
+// TestStatusOfProbes checks that probes have rows of their own, and so has an unknown set of
+// probes.
 func TestStatusOfProbes(t *testing.T) {
 	p := &engine.Survey{PID: 7, Name: "program", Engine: "native", ProbesErr: errors.New("pagemap: no such file"), Probes: []engine.Probe{
 		{Library: "libc.so.6", Function: "free", Set: true, BuildID: []byte{0xab}},
@@ -53,8 +54,8 @@ func TestStatusOfProbes(t *testing.T) {
 	}
 }
 
-// TestStatusCounts: a process that has a live patch can have one, also if only a stop shows whether
-// it takes another.
+// TestStatusCounts checks that a patched process counts as one that can be patched, even if only a
+// stop shows whether it takes another live patch.
 func TestStatusCounts(t *testing.T) {
 	patched := []engine.PatchableLibrary{{Name: "liba.so", Applied: []engine.Applied{{Library: "liba.so"}}}}
 	for name, tc := range map[string]struct {

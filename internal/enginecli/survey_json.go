@@ -9,7 +9,7 @@ import (
 	"github.com/lpbuild/lpbuild/pkg/ulp"
 )
 
-// SurveyJSON is a process for a program.
+// SurveyJSON is the JSON form of a survey of a process.
 type SurveyJSON struct {
 	PID       int           `json:"pid"`
 	Name      string        `json:"name"`

@@ -57,7 +57,7 @@ func (o *liveOptions) addFlags(cmd *cobra.Command) {
 	flags.DurationVar(&o.deadline, "deadline", 0, "`DURATION` begin no further process after this time (default: no limit)")
 }
 
-// engineOptions say which engine is to be used, and how.
+// engineOptions select the engine, and how it works.
 type engineOptions struct {
 	engine, entries, consistency, seccomp string
 	maxStop                               time.Duration
@@ -72,7 +72,7 @@ func (o *engineOptions) addFlags(cmd *cobra.Command) {
 			"or any where that is provably safe (default: what each container says)")
 }
 
-// addStop is for commands that change processes.
+// addStop adds the flags of commands that change processes.
 func (o *engineOptions) addStop(cmd *cobra.Command) {
 	cmd.Flags().DurationVar(&o.maxStop, "max-stop", engine.DefaultMaxStop,
 		"`DURATION` stop no process for longer than this; release it and try again (0: no limit)")
@@ -82,7 +82,7 @@ func (o *engineOptions) addStop(cmd *cobra.Command) {
 		"`obey|suspend` obey the seccomp filters of a process, or suspend them while it is stopped (needs root)")
 }
 
-// backends returns the engines that are allowed, in the order in which they are asked.
+// backends returns the permitted engines, in the order in which they are asked.
 func (o *engineOptions) backends(command string) ([]engine.Backend, error) {
 	if o.maxStop < 0 {
 		return nil, console.Usage(fmt.Errorf("--max-stop=%v: must not be negative", o.maxStop), command)
@@ -265,8 +265,8 @@ func (o *liveOptions) run(cmd *cobra.Command, s *console.Console, args []string,
 	return mustMatch(ctx, selector, o.process, o.user)
 }
 
-// mustMatch refuses a name or a user that no process has: the process that is meant did not start,
-// or is spelled differently.
+// mustMatch returns an error if no process has the given name or user: the process has not started,
+// or the name is misspelled.
 func mustMatch(ctx context.Context, selector engine.Selector, process, user string) error {
 	if selector.Name == nil && selector.User == nil {
 		return nil

@@ -5,7 +5,7 @@ import (
 	"github.com/lpbuild/lpbuild/pkg/engine"
 )
 
-// ProcessJSON is what was done in a process, for a program. Microseconds are whole.
+// ProcessJSON is the JSON form of a process's report. Times are whole microseconds.
 type ProcessJSON struct {
 	PID       int          `json:"pid"`
 	Name      string       `json:"name"`
@@ -51,7 +51,7 @@ func NewProcessJSON(r *engine.Report, dryRun bool) ProcessJSON {
 	return j
 }
 
-// statusWord is a status for a program.
+// statusWord returns the JSON form of a status.
 func statusWord(s engine.Status, dryRun bool) string {
 	if s == engine.Changed && dryRun {
 		return "would-do"

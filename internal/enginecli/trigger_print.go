@@ -42,7 +42,7 @@ func (p *livePrinter) files() {
 // noMetadata is why a file is not a live patch.
 func noMetadata(err error) string { return "not a live patch: " + console.PrintableLine(err.Error()) }
 
-// report takes in one process.
+// report adds the report of one process.
 func (p *livePrinter) report(r *engine.Report) {
 	if p.one && r.Status == engine.Skipped {
 		p.skipped = true
@@ -100,8 +100,8 @@ func (p *livePrinter) remark(r engine.Result, pid int, name string, later []engi
 	p.remarks.add(p.status(&r), name, pid, strings.Join(files, ", "), unnamed(pid, r.Err))
 }
 
-// unwanted says whether a process was skipped although a file is for it, or may be, which a person
-// wants to know.
+// unwanted reports whether a process was skipped although a file is for it, or may be. A person
+// wants to know about it.
 func unwanted(r *engine.Report) bool {
 	if r.Left || r.Foreign {
 		return r.Left
@@ -115,7 +115,7 @@ func unwanted(r *engine.Report) bool {
 	})
 }
 
-// what names a result.
+// what names the object of a result.
 func what(r *engine.Result) string {
 	if r.Kind == engine.CleanUp {
 		return "unused memory"
@@ -148,7 +148,7 @@ func (p *livePrinter) line(r *engine.Result, pid int, name string, stop time.Dur
 	p.s.Print("%s\n", line)
 }
 
-// unnamed is an error in a line that names the process already.
+// unnamed returns the text of an error for a line that already names the process.
 func unnamed(pid int, err error) string {
 	return console.PrintableLine(strings.ReplaceAll(err.Error(), fmt.Sprintf("process %d: ", pid), ""))
 }
@@ -176,7 +176,7 @@ func (p *livePrinter) word(status engine.Status, reverts bool) (word, color stri
 	return "failed", console.Red
 }
 
-// hint says what to do about a process that was not patched.
+// hint returns advice about a process that was not patched.
 func (p *livePrinter) hint(r *engine.Report) string {
 	errs := []error{r.Err}
 	for _, result := range r.Results {
@@ -208,7 +208,7 @@ func (p *livePrinter) hint(r *engine.Report) string {
 	return ""
 }
 
-// finish prints the summary, and returns an error if something was not done.
+// finish prints the remarks and the summary, and returns an error if something was not done.
 func (p *livePrinter) finish(sum engine.Summary, complete bool) error {
 	if p.s.JSON {
 		slices.SortFunc(p.list, func(a, b ProcessJSON) int { return a.PID - b.PID })
@@ -278,7 +278,7 @@ func (p *livePrinter) summary(sum engine.Summary) {
 	}
 }
 
-// deniedLine counts processes that could not be looked at. Root is not told to become root.
+// deniedLine counts processes that could not be examined. Root is not advised to become root.
 func deniedLine(n int, root bool) string {
 	line := pluralIs(n, "process") + " not permitted to be looked at"
 	if root {
@@ -333,7 +333,7 @@ func pluralKeeps(n int) string {
 	return console.Plural(n, "process") + " keep"
 }
 
-// runJSON is a whole run for a program.
+// runJSON is the JSON form of a run.
 type runJSON struct {
 	Processes []ProcessJSON `json:"processes"`
 	Files     []fileJSON    `json:"unusable_files"`

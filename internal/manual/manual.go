@@ -115,7 +115,8 @@ func sections(text string) []section {
 	return all
 }
 
-// isHeading tells whether a line is one: two or more capital letters and blanks, not indented.
+// isHeading reports whether a line is a heading: two or more capital letters and blanks, not
+// indented.
 func isHeading(line string) bool {
 	line = strings.TrimRight(line, "\n")
 	return len(line) > 1 && line[0] != ' ' && strings.Trim(line, "ABCDEFGHIJKLMNOPQRSTUVWXYZ ") == ""
@@ -155,7 +156,7 @@ func paragraphs(b *bytes.Buffer, text string) {
 	}
 }
 
-// safe is a line of text that roff does not take for a request.
+// safe returns a line of text that roff does not take for a request.
 func safe(line string) string {
 	line = escape(line)
 	if strings.HasPrefix(line, ".") {

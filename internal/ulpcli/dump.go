@@ -81,7 +81,7 @@ func (u *ulpTool) readDump(file string, revert bool) (*ulp.LivePatch, error) {
 	return p, nil
 }
 
-// patchJSON is a live patch for a program. Offsets and addresses are numbers.
+// patchJSON is the JSON form of a live patch. Offsets and addresses are numbers.
 type patchJSON struct {
 	File         string               `json:"file"`
 	PatchID      string               `json:"patch_id"`

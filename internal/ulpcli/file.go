@@ -18,8 +18,8 @@ import (
 // maxObject bounds the shared objects that are read, in bytes.
 const maxObject = 1 << 31
 
-// reason returns what an error about the file says, without the file's name: for messages that have
-// it already.
+// reason returns the text of an error about the file without its name, for messages that already
+// name it.
 func reason(err error, file string) string {
 	if e, ok := errors.AsType[*fs.PathError](err); ok && e.Path != file && file != "" {
 		return err.Error() // about another file
@@ -29,8 +29,7 @@ func reason(err error, file string) string {
 	return strings.TrimPrefix(err.Error(), file+": ")
 }
 
-// readRegular reads a regular file of at most limit bytes. It does not wait for the other end of a
-// FIFO.
+// readRegular reads a regular file of at most limit bytes. It does not block on a FIFO.
 func readRegular(path string, limit int64) ([]byte, error) {
 	f, info, err := regularfile.Open(path)
 	if errors.Is(err, regularfile.ErrIrregular) {
@@ -51,10 +50,9 @@ func readRegular(path string, limit int64) ([]byte, error) {
 	return data, nil
 }
 
-// writeFile gives a file new content: by rename, so that its name stands for all of the old or all
-// of the new content whenever the program ends. If the file is there already, its mode and owner
-// stay, and behind a symbolic link it is the file that is replaced. Pipes and devices are written
-// to.
+// writeFile replaces the content of a file by rename, so that the file is complete, old or new,
+// whenever the program is killed. An existing file keeps its mode and owner. A symbolic link is
+// followed. Pipes and devices are written to.
 func writeFile(path string, data []byte, mode fs.FileMode) error {
 	former, err := os.Stat(path)
 	switch {
@@ -90,8 +88,8 @@ func writeThrough(path string, data []byte) error {
 	return errors.Join(err, f.Close())
 }
 
-// explainWrite says what has to be done: a file is replaced through its folder, whatever its own
-// mode allows.
+// explainWrite adds what to do: replacing a file requires write permission for its directory,
+// whatever the file's own mode.
 func explainWrite(path string, err error) error {
 	e, ok := errors.AsType[*fs.PathError](err)
 	if ok && (errors.Is(err, fs.ErrPermission) || errors.Is(err, syscall.EROFS)) {
@@ -100,8 +98,8 @@ func explainWrite(path string, err error) error {
 	return err
 }
 
-// keepOwner gives the file the owner that its former had. Only root can, and for others there
-// mostly is nothing to do.
+// keepOwner gives the file the owner of the file that it replaced. Only root can do that; for
+// others there is rarely a need.
 func keepOwner(path string, former fs.FileInfo) error {
 	now, err := os.Stat(path)
 	if err != nil {

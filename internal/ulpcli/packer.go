@@ -115,7 +115,7 @@ func (u *ulpTool) runPacker(o packerOptions, file string) error {
 	return u.s.PrintJSON(livePatchJSON(output, p))
 }
 
-// packingFailed shows what is wrong. Findings are shown even with -q, as libpulp does.
+// packingFailed prints the findings, even with -q, as libpulp does.
 func (u *ulpTool) packingFailed(file string, err error) error {
 	if u.s.JSON {
 		return errors.Join(u.s.PrintJSON(struct {
@@ -132,7 +132,7 @@ func (u *ulpTool) packingFailed(file string, err error) error {
 	return console.Reported(err)
 }
 
-// pack returns the live patch and where it belongs.
+// pack returns the live patch, and the path to write it to.
 func (u *ulpTool) pack(o packerOptions, file string) (image []byte, output string, err error) {
 	u.debug("parsing the description file (%s).", file)
 	text, err := readRegular(file, maxDescription)
@@ -160,7 +160,7 @@ func (u *ulpTool) pack(o packerOptions, file string) (image []byte, output strin
 	return image, in.container, nil
 }
 
-// packerInput is what a description names: the files, and what is wrong with them.
+// packerInput holds the files that a description names, and the findings about them.
 type packerInput struct {
 	d                 *ulp.Description
 	text              []byte
@@ -219,7 +219,7 @@ func (in *packerInput) openTarget(o packerOptions) *ulp.Library {
 	return lib
 }
 
-// placeholder matches what stands for something else in a template: see Description.Expand.
+// placeholder matches the placeholders of templates: see Description.Expand.
 var placeholder = lazyregexp.New(`\{[^{}]*\}|GLIBCVER|LIBPTHREAD|LIBRT|LIBC`)
 
 // absent reports a file that cannot be opened. If the description names it and it has placeholders,
@@ -260,8 +260,8 @@ func (in *packerInput) expand(c *ulp.Container, lib *ulp.Library, o packerOption
 	return in.d, in.text, nil
 }
 
-// withOtherFindings adds what is wrong beside the findings in err, those of the description's text,
-// files or patterns, and puts all into the order of the lines.
+// withOtherFindings adds the other findings about the description to those in err, and sorts all of
+// them by line.
 func (in *packerInput) withOtherFindings(err error, c *ulp.Container, lib *ulp.Library, o packerOptions) error {
 	found, ok := errors.AsType[diag.List](err)
 	if !ok || o.Force {
@@ -284,10 +284,10 @@ func (in *packerInput) withOtherFindings(err error, c *ulp.Container, lib *ulp.L
 	return all.Err()
 }
 
-// isPattern tells whether the name of a function is one: see Description.Expand.
+// isPattern reports whether the name of a function is a pattern: see Description.Expand.
 func isPattern(name string) bool { return strings.ContainsAny(name, "*?[") }
 
-// findingJSON is a finding for a program.
+// findingJSON is the JSON form of a finding.
 type findingJSON struct {
 	File    string `json:"file,omitempty"`
 	Line    int    `json:"line,omitempty"`

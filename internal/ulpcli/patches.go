@@ -120,7 +120,8 @@ func (u *ulpTool) printPatches(s *engine.Survey, o *ulpPatchesOptions) {
 	u.s.Print("%s\n", b.String())
 }
 
-// livepatchingStatus is the end of a line. As in libpulp's output its end comes before the color's.
+// livepatchingStatus returns the end of a line. As in libpulp's output, the line ends before the
+// color does.
 func livepatchingStatus(s *engine.Survey, color bool) string {
 	switch {
 	case s.Disabled == nil:

@@ -17,7 +17,7 @@ import (
 	"github.com/lpbuild/lpbuild/pkg/engine/process"
 )
 
-// exitUlpFatal is what libpulp's check exits with if it cannot tell (-1).
+// exitUlpFatal is the exit code of libpulp's check if the answer is unknown (-1).
 const exitUlpFatal = 255
 
 // codeError is an error with an exit code of its own.
@@ -59,7 +59,7 @@ func (o *processOptions) addColor(cmd *cobra.Command) {
 	cmd.Flags().StringVar(&o.color, "color", "auto", "`yes|no|auto` color the output")
 }
 
-// checkRetries refuses what libpulp refuses.
+// checkRetries rejects what libpulp rejects.
 func (o *processOptions) checkRetries() error {
 	if o.retries < 1 {
 		return said("The argument to '-r' must be greater than zero; got %d.", o.retries)
@@ -78,8 +78,8 @@ func (o *processOptions) workers() int {
 	return 0
 }
 
-// colored says whether the output is to be colored: libpulp takes every word but no, n and auto for
-// yes.
+// colored reports whether to color the output. As for libpulp, every word except no, n and auto
+// means yes.
 func (o *processOptions) colored() bool {
 	switch o.color {
 	case "no", "n":
@@ -115,10 +115,10 @@ func (u *ulpTool) processCommand(cmd *cobra.Command, args func(args []string) er
 	return cmd
 }
 
-// yamaScope is where the kernel says who may trace whom.
+// yamaScope is the sysctl that restricts who may trace whom.
 const yamaScope = "/proc/sys/kernel/yama/ptrace_scope"
 
-// mayTrace says what to do if the system lets only root look into processes.
+// mayTrace returns an error with advice if only root may examine processes.
 func mayTrace() error {
 	data, err := os.ReadFile(yamaScope)
 	if os.Geteuid() == 0 || err != nil || bytes.Equal(bytes.TrimSpace(data), []byte("0")) {
@@ -139,7 +139,7 @@ func oneFile(args []string) error {
 	return nil
 }
 
-// libpulpTexts are libpulp's texts for what may be wrong; its users search its output for them.
+// libpulpTexts are libpulp's texts for errors; scripts search its output for them.
 var libpulpTexts = []struct {
 	err  error
 	text string
@@ -153,7 +153,7 @@ var libpulpTexts = []struct {
 	{process.ErrPermission, "Error attaching to process"}, {engine.ErrDeadline, "Timer expired"},
 }
 
-// libpulpText returns libpulp's text for an error, and what there is to say besides.
+// libpulpText returns libpulp's text for an error, and further detail.
 func libpulpText(err error) (text, detail string) {
 	if err == nil {
 		return "", ""
@@ -170,7 +170,7 @@ func libpulpText(err error) (text, detail string) {
 	return err.Error(), ""
 }
 
-// gathering says in libpulp's words that a process could not be looked into.
+// gathering reports in libpulp's words that a process could not be examined.
 func (u *ulpTool) gathering(err error) {
 	text, detail := libpulpText(err)
 	u.say("error gathering target process information: %s", text)
@@ -179,7 +179,7 @@ func (u *ulpTool) gathering(err error) {
 	}
 }
 
-// seconds reads a number of seconds.
+// seconds parses a number of seconds.
 func seconds(value string) (time.Duration, error) {
 	n, err := strconv.ParseUint(value, 10, 31)
 	if err != nil {

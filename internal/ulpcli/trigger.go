@@ -16,7 +16,7 @@ import (
 	"github.com/lpbuild/lpbuild/pkg/engine/process"
 )
 
-// maxUlpPath is how long names may be for libpulp, in bytes.
+// maxUlpPath is libpulp's limit for the length of names, in bytes.
 const maxUlpPath = 256
 
 type ulpTriggerOptions struct {
@@ -67,7 +67,7 @@ EXIT STATUS
 	})
 }
 
-// checkArgs refuses what libpulp refuses.
+// checkArgs rejects what libpulp rejects.
 func (o *ulpTriggerOptions) checkArgs(args []string) error {
 	if _, err := seconds(o.timeout); err != nil {
 		return err
@@ -111,7 +111,7 @@ func (u *ulpTool) runTrigger(ctx context.Context, o *ulpTriggerOptions, args []s
 	return p.finish()
 }
 
-// triggerOptions reads the containers and says what is to be done.
+// triggerOptions reads the containers and returns the options of the run.
 func (u *ulpTool) triggerOptions(ctx context.Context, o *ulpTriggerOptions, args []string) (engine.Options, error) {
 	selector, err := o.selector()
 	if err != nil {
@@ -148,7 +148,7 @@ func (u *ulpTool) triggerOptions(ctx context.Context, o *ulpTriggerOptions, args
 	}, nil
 }
 
-// maySuspendSeccomp says whether this process has the capability that it takes.
+// maySuspendSeccomp reports whether this process has CAP_SYS_ADMIN.
 func maySuspendSeccomp() bool {
 	var data [2]unix.CapUserData
 	header := unix.CapUserHeader{Version: unix.LINUX_CAPABILITY_VERSION_3}
@@ -169,8 +169,8 @@ func newUlpPrinter(u *ulpTool, o *ulpTriggerOptions) *ulpPrinter {
 	return &ulpPrinter{u: u, o: o, color: o.colored(), json: []enginecli.ProcessJSON{}}
 }
 
-// report takes in one process. Those without libpulp do not exist for libpulp's tool, unless they
-// were named.
+// report adds the report of one process. Processes without libpulp are ignored, as libpulp's tool
+// does, unless they were named.
 func (p *ulpPrinter) report(r *engine.Report) {
 	if errors.Is(r.Err, engine.ErrNoEngine) {
 		if p.o.onePID() != 0 {
@@ -204,7 +204,7 @@ func (o *processOptions) onePID() int {
 	return s.PID
 }
 
-// skippable says whether libpulp's tool counts an error as a reason to skip a process.
+// skippable reports whether libpulp's tool counts an error as a reason to skip a process.
 func skippable(err error) bool {
 	for _, e := range []error{engine.ErrBuildID, engine.ErrNotLoaded, engine.ErrBlocked, engine.ErrApplied, engine.ErrNoPatches, process.ErrGone} {
 		if errors.Is(err, e) {
@@ -214,12 +214,12 @@ func skippable(err error) bool {
 	return false
 }
 
-// irrelevant says whether an error only means that a container is not for a process.
+// irrelevant reports whether an error only means that a container is not for a process.
 func irrelevant(err error) bool {
 	return errors.Is(err, engine.ErrBuildID) || errors.Is(err, engine.ErrNotLoaded)
 }
 
-// verdict is what libpulp's tool says of a result.
+// verdict is the judgement of libpulp's tool about a result.
 type verdict int
 
 const (
@@ -228,8 +228,8 @@ const (
 	failure
 )
 
-// judge judges as libpulp's tool does. To have again what is there already is a success if it was
-// to be replaced.
+// judge judges a result as libpulp's tool does. A live patch that is to replace itself is a
+// success.
 func (p *ulpPrinter) judge(r *engine.Result) verdict {
 	switch {
 	case r.Err == nil, p.o.revertAll != "" && errors.Is(r.Err, engine.ErrApplied):
@@ -240,8 +240,8 @@ func (p *ulpPrinter) judge(r *engine.Result) verdict {
 	return failure
 }
 
-// count counts a process: as patched if anything succeeded, else as skipped; as failed if anything
-// failed, also besides.
+// count counts a process as patched if anything succeeded, else as skipped, and also as failed if
+// anything failed.
 func (p *ulpPrinter) count(r *engine.Report) {
 	seen := map[verdict]bool{}
 	if r.Err != nil {
@@ -261,8 +261,8 @@ func (p *ulpPrinter) count(r *engine.Report) {
 	}
 }
 
-// results are those that libpulp's tool has: reverting everything is one of its own only without a
-// container.
+// results returns the results that libpulp's tool would have. Reverting everything is a result of
+// its own only without a container.
 func (p *ulpPrinter) results(r *engine.Report) []engine.Result {
 	var list []engine.Result
 	for _, result := range r.Results {
@@ -302,7 +302,7 @@ func (p *ulpPrinter) print(r *engine.Report) {
 	}
 }
 
-// line is a result: on the line of its process, or with an indent on one of its own.
+// line formats a result: for the line of its process or, with an indent, for a line of its own.
 func (p *ulpPrinter) line(r *engine.Result, indent string) string {
 	text, detail := libpulpText(r.Err)
 	file := console.PrintableLine(r.File)
@@ -324,7 +324,7 @@ func (p *ulpPrinter) line(r *engine.Result, indent string) string {
 	return console.Paint(p.color, console.Red, indent+" FAILED") + " " + file + ": " + text
 }
 
-// whyNot says with -v which build a process has of the libraries that the containers are for.
+// whyNot prints, for -v, which builds of the targets a process has loaded.
 func (p *ulpPrinter) whyNot(r *engine.Report) {
 	for _, result := range r.Results {
 		build, ok := errors.AsType[*engine.BuildError](result.Err)

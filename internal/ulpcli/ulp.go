@@ -14,10 +14,11 @@ import (
 	"github.com/lpbuild/lpbuild/pkg/diag"
 )
 
-// exitUlpUsage is what libpulp's tool exits with if its command line is wrong (EX_USAGE).
+// exitUlpUsage is the exit code of libpulp's tool for wrong usage (EX_USAGE).
 const exitUlpUsage = 64
 
-// ulpExitHelp is for the commands that stand in for libpulp's: scripts look at their exit codes.
+// ulpExitHelp is the exit status of commands that replace libpulp's: scripts check their exit
+// codes.
 const ulpExitHelp = `
 
 EXIT STATUS
@@ -126,7 +127,7 @@ func (u *ulpTool) say(format string, args ...any) {
 	}
 }
 
-// debug prints a line that is of interest only with -v.
+// debug prints a line with -v only.
 func (u *ulpTool) debug(format string, args ...any) {
 	if u.verbose {
 		u.say(format, args...)
@@ -136,7 +137,7 @@ func (u *ulpTool) debug(format string, args ...any) {
 // said returns an error in libpulp's words, which begin with a capital letter.
 func said(format string, args ...any) error { return fmt.Errorf(format, args...) }
 
-// quietError is an error that -q silences: the exit code says enough.
+// quietError is an error that -q silences: the exit code is enough.
 type quietError struct{ err error }
 
 func (e quietError) Error() string { return e.err.Error() }
@@ -183,8 +184,8 @@ func Arguments(argv []string) []string {
 	return argv[1:]
 }
 
-// CommandFirst moves the command behind "ulp" to the front of its options, where cobra wants it if
-// they are its own: libpulp's tool takes them in any order.
+// CommandFirst moves the command after "ulp" in front of its flags, where cobra requires it:
+// libpulp's tool takes them in any order.
 func CommandFirst(root *cobra.Command, args []string) []string {
 	i := firstWord(args, root)
 	if i < 0 || args[i] != "ulp" {
@@ -203,8 +204,8 @@ func CommandFirst(root *cobra.Command, args []string) []string {
 	return append(append(out, rest[:j]...), rest[j+1:]...)
 }
 
-// firstWord returns the index of the first argument that is neither an option of the commands nor
-// its value, -1 if all are.
+// firstWord returns the index of the first argument that is neither a flag of the commands nor a
+// flag's value, -1 if there is none.
 func firstWord(args []string, commands ...*cobra.Command) int {
 	for i := 0; i < len(args); i++ {
 		arg := args[i]
@@ -220,7 +221,7 @@ func firstWord(args []string, commands ...*cobra.Command) int {
 	return -1
 }
 
-// takesNext tells whether the option's value is the next argument.
+// takesNext reports whether the flag's value is the next argument.
 func takesNext(arg string, commands []*cobra.Command) bool {
 	if name, long := strings.CutPrefix(arg, "--"); long {
 		f := lookup(commands, func(flags *pflag.FlagSet) *pflag.Flag { return flags.Lookup(name) })
