@@ -293,8 +293,8 @@ func (t *Tracee) settle(ctx context.Context, th *Thread, deadline time.Time) err
 				return t.fail("looking whether it is back", th.TID, err)
 			case home:
 			case time.Now().After(deadline):
-				t.callOff(th)
-				th.stopped = th.away == nil
+				t.cancel(th)
+				th.stopped = th.excursion == nil
 				return t.fail("waiting until it is back", th.TID, t.notStopping())
 			default:
 				if t.goOn(th) != nil {

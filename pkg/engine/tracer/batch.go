@@ -35,7 +35,7 @@ func (t *Tracee) Batch(ctx context.Context, th *Thread, data []byte, calls func(
 		if !t.o.Gadgets.canBatch() || th.regs.forgetsTime() {
 			return t.fail("making system calls", th.TID, ErrNoBatch)
 		}
-		c, err := t.departToCall(th, data, calls, chainPlaces)
+		c, err := t.prepareBatch(th, data, calls, chainPlaces)
 		if err != nil {
 			return err
 		}
@@ -45,22 +45,22 @@ func (t *Tracee) Batch(ctx context.Context, th *Thread, data []byte, calls func(
 	return results, err
 }
 
-// departToCall is depart with a chain of calls before the frame, and what their pointers lead to. places says where results go.
-func (t *Tracee) departToCall(th *Thread, data []byte, calls func(at uint64) []BatchCall, places func([]BatchCall) [][]place) (c chain, err error) {
-	err = t.departWith(th, uint64(len(data))+batchRoom, func(j *journey) {
-		j.frame.prepend(data)
-		list := calls(j.frame.base)
-		c = j.frame.prependChain(list, places(list), j.regs, j.block, t.o.Gadgets)
+// prepareBatch is prepare with a chain of calls, and the data that their pointers lead to, below the sigframe. places returns where the results go.
+func (t *Tracee) prepareBatch(th *Thread, data []byte, calls func(at uint64) []BatchCall, places func([]BatchCall) [][]place) (c chain, err error) {
+	err = t.prepareWith(th, uint64(len(data))+batchRoom, func(ex *excursion) {
+		ex.sigframe.prepend(data)
+		list := calls(ex.sigframe.base)
+		c = ex.sigframe.prependChain(list, places(list), ex.regs, ex.blocked, t.o.Gadgets)
 	})
 	return c, err
 }
 
 // chain is what makes several system calls one after the other, without a stop between them. Each call returns into the
-// Keep gadget, which stores its result in one place after the other, and then into the restorer, with a frame that has the
+// Keep gadget, which stores its result in one place after the other, and then into the restorer, with a sigframe that has the
 // registers of the next call.
 type chain struct {
 	first   Registers // of the first call
-	results []int     // where in the frame's data the results will be
+	results []int     // where in the sigframe's data the results will be
 }
 
 // batchRoom is stack for more calls than anybody makes at once.
@@ -68,24 +68,24 @@ const batchRoom = 16 << 10
 
 // batch is Batch behind the preparations.
 func (t *Tracee) batch(ctx context.Context, th *Thread, c chain) ([]Result, error) {
-	j := th.away
-	j.first = c.first
-	if err := t.send(th, c.first); err != nil {
+	ex := th.excursion
+	ex.first = c.first
+	if err := t.start(th, c.first); err != nil {
 		return nil, err
 	}
 	bell := t.bell(th)
 	if bell == 0 {
-		return nil, errors.Join(ErrNoBatch, t.comeBack(th))
+		return nil, errors.Join(ErrNoBatch, t.restore(th))
 	}
 	if err := t.toReturn(ctx, th, unix.PTRACE_CONT, bell); err != nil {
 		t.recall(th)
-		if th.stopped && th.away != nil && !th.away.onItsOwn {
-			_ = t.comeBack(th)
+		if th.stopped && th.excursion != nil && !th.excursion.submitted {
+			_ = t.restore(th)
 		}
 		return nil, err
 	}
 	b := make([]byte, len(c.results)*8)
-	if err := stackRead(th.TID, j.frame.base, b); err != nil {
+	if err := stackRead(th.TID, ex.sigframe.base, b); err != nil {
 		return nil, t.lost(th, err)
 	}
 	var results []Result
@@ -96,23 +96,23 @@ func (t *Tracee) batch(ctx context.Context, th *Thread, c chain) ([]Result, erro
 		}
 		results = append(results, r)
 	}
-	return results, t.lost(th, t.leaveArea(th, j))
+	return results, t.lost(th, t.leaveArea(th, ex))
 }
 
 // recall stops a thread that was left to come back by itself, and brings it back at once if it has not begun.
 func (t *Tracee) recall(th *Thread) {
-	if th.away != nil && th.away.onItsOwn && t.catch(th) == nil && th.stopped {
-		t.callOff(th)
+	if th.excursion != nil && th.excursion.submitted && t.interrupt(th) == nil && th.stopped {
+		t.cancel(th)
 	}
 }
 
-// callOff brings a stopped thread back if it still stands before its first call: a thread of a frozen process does not run at all,
+// cancel restores a stopped thread that has not begun its first call: a thread of a frozen process does not run at all,
 // and shall not make the calls when it does.
-func (t *Tracee) callOff(th *Thread) {
+func (t *Tracee) cancel(th *Thread) {
 	r, err := readRegisters(th.TID)
-	if err != nil || r.pc() != th.away.first.pc() || r.sp() != th.away.first.sp() {
+	if err != nil || r.pc() != th.excursion.first.pc() || r.sp() != th.excursion.first.sp() {
 		return
 	}
-	th.away.onItsOwn = false
-	_ = t.comeBack(th)
+	th.excursion.submitted = false
+	_ = t.restore(th)
 }

@@ -15,7 +15,7 @@ import (
 // asynchronous signals are blocked meanwhile; extended registers start as the ABI has them where a function is entered. The
 // other threads stand still, so the function must not wait for one: it must not need a lock that another thread may hold.
 //
-// The function returns not to a trap but to two pieces of libc's code: one that stores the result beside the frame and
+// The function returns not to a trap but to two pieces of libc's code: one that stores the result beside the sigframe and
 // the signal restorer. So if this process dies while the function runs, the function finishes, and th goes on with what
 // it did before. A function that ends in a trap of its own (int3) must not be called: nobody would be there to catch it.
 // For libpulp's entry points, [TrapTarget] finds the function inside.
@@ -34,7 +34,7 @@ func (t *Tracee) Call(ctx context.Context, th *Thread, fn uint64, args ...uint64
 		if len(args) > 6 || !t.o.Gadgets.canCall() {
 			return t.fail("calling a function", th.TID, fmt.Errorf("%d arguments: %w", len(args), ErrGadget))
 		}
-		if err := t.depart(th, callRoom); err != nil {
+		if err := t.prepare(th, callRoom); err != nil {
 			return err
 		}
 		value, err = t.call(ctx, th, fn, args)
@@ -45,13 +45,13 @@ func (t *Tracee) Call(ctx context.Context, th *Thread, fn uint64, args ...uint64
 
 // call is Call behind the preparations.
 func (t *Tracee) call(ctx context.Context, th *Thread, fn uint64, args []uint64) (uint64, error) {
-	j := th.away
-	if err := t.send(th, j.regs.toFunction(fn, args, t.o.Gadgets, j.frame)); err != nil {
+	ex := th.excursion
+	if err := t.start(th, ex.regs.toFunction(fn, args, t.o.Gadgets, ex.sigframe)); err != nil {
 		return 0, err
 	}
-	if !entersFunctions(j.xstate) {
+	if !entersFunctions(ex.xstate) {
 		t.step("call:xstate")
-		if err := restoreXstate(th.TID, initialXstate(j.xstate)); err != nil {
+		if err := restoreXstate(th.TID, initialXstate(ex.xstate)); err != nil {
 			return 0, t.lost(th, err)
 		}
 	}
@@ -61,30 +61,30 @@ func (t *Tracee) call(ctx context.Context, th *Thread, fn uint64, args []uint64)
 		how = unix.PTRACE_SYSCALL
 	}
 	if err := t.toReturn(ctx, th, how, signal); err != nil {
-		if th.stopped && th.away != nil {
-			_ = t.comeBack(th)
+		if th.stopped && th.excursion != nil {
+			_ = t.restore(th)
 		}
 		return 0, err
 	}
 	var b [8]byte
-	if err := stackRead(th.TID, j.frame.value, b[:]); err != nil {
+	if err := stackRead(th.TID, ex.sigframe.value, b[:]); err != nil {
 		return 0, err
 	}
-	if th.away == nil { // came back by itself
-		return binary.LittleEndian.Uint64(b[:]), t.leaveArea(th, j)
+	if th.excursion == nil { // came back by itself
+		return binary.LittleEndian.Uint64(b[:]), t.leaveArea(th, ex)
 	}
-	return binary.LittleEndian.Uint64(b[:]), t.comeBack(th)
+	return binary.LittleEndian.Uint64(b[:]), t.restore(th)
 }
 
 // bell sends the thread a signal that will stop it when it is back: one that the process ignores, so that nothing happens
 // if nobody is there any more. 0: there is none.
 func (t *Tracee) bell(th *Thread) int {
 	s, err := t.stateOf(th)
-	if err != nil || th.away.regs.forgetsTime() {
+	if err != nil || th.excursion.regs.forgetsTime() {
 		return 0
 	}
 	for _, bell := range []unix.Signal{unix.SIGURG, unix.SIGWINCH, unix.SIGCHLD} {
-		if (s.caught|th.away.mask)>>(bell-1)&1 == 0 {
+		if (s.caught|th.excursion.ownMask)>>(bell-1)&1 == 0 {
 			t.step("call:bell")
 			if unix.Tgkill(t.pid, th.TID, bell) == nil {
 				return int(bell)
@@ -103,17 +103,17 @@ func (t *Tracee) toReturn(ctx context.Context, th *Thread, how, bell int) error 
 		}
 		s, err := t.wait(ctx, th.TID, time.Time{})
 		if err != nil {
-			th.away.onItsOwn = true
+			th.excursion.submitted = true
 			return err
 		}
 		t.step("call:stop")
 		signal = int(s.toHandOn())
 		switch s.kind {
 		case ended:
-			th.gone, th.away = true, nil
+			th.gone, th.excursion = true, nil
 			return ErrGone
 		case stopExec:
-			th.stopped, th.away = true, nil
+			th.stopped, th.excursion = true, nil
 			return ErrExec
 		case stopSignaled:
 			th.stopped = true
@@ -128,7 +128,7 @@ func (t *Tracee) toReturn(ctx context.Context, th *Thread, how, bell int) error 
 				how, signal = unix.PTRACE_SYSCALL, 0
 			}
 		case stopSyscall:
-			if th.away.entered = !th.away.entered; th.away.entered && t.atReturn(th) {
+			if th.excursion.entered = !th.excursion.entered; th.excursion.entered && t.atReturn(th) {
 				th.stopped = true
 				return nil
 			}
@@ -136,36 +136,36 @@ func (t *Tracee) toReturn(ctx context.Context, th *Thread, how, bell int) error 
 	}
 }
 
-// isBack says whether the frame has brought the thread's own registers back.
+// isBack reports whether the sigframe has brought the thread's own registers back.
 func (t *Tracee) isBack(th *Thread) (bool, error) {
 	r, err := readRegisters(th.TID)
-	own := th.away.regs.resumed()
+	own := th.excursion.regs.resumed()
 	return err == nil && r.pc() == own.pc() && r.sp() == own.sp(), t.lost(th, err)
 }
 
 // atReturn says whether a thread that enters a system call enters its rt_sigreturn.
 func (t *Tracee) atReturn(th *Thread) bool {
 	r, err := readRegisters(th.TID)
-	return err == nil && r.entersReturn(th.away.frame)
+	return err == nil && r.entersReturn(th.excursion.sigframe)
 }
 
-// arrive ends the journey of a thread that is back by its own frame, about to get a signal. The bell is suppressed by
+// arrive ends the excursion of a thread whose sigframe has brought it back, about to get a signal. The bell is suppressed by
 // whatever resumes the thread next. Another signal that had waited is handed on as in [Tracee.settle]. Either way the
 // kernel gets back the interrupted system call, and restarts it or not, as the signal demands.
 func (t *Tracee) arrive(th *Thread, signal, bell int, err error) error {
 	if err != nil {
 		return err
 	}
-	own := th.away.regs
-	t.step("back:registers")
+	own := th.excursion.regs
+	t.step("restore:registers")
 	if err := setRegisters(th.TID, &own); err != nil {
 		return t.lost(th, err)
 	}
-	th.regs, th.away = own, nil
+	th.regs, th.excursion = own, nil
 	if signal == bell {
 		return nil
 	}
-	t.step("back:interrupt")
+	t.step("restore:interrupt")
 	if err := ptrace(unix.PTRACE_INTERRUPT, th.TID, 0); err != nil {
 		return t.lost(th, err)
 	}

@@ -8,8 +8,8 @@ const (
 	linkEnd  = 8  // address of the restorer
 )
 
-// prependChain puts a chain before the frame, which is the way home behind the last call.
-func (f *frame) prependChain(calls []BatchCall, places [][]place, own Registers, block uint64, g Gadgets) chain {
+// prependChain puts a chain below the sigframe, which is the way back after the last call.
+func (f *sigframe) prependChain(calls []BatchCall, places [][]place, own Registers, block uint64, g Gadgets) chain {
 	le := binary.LittleEndian
 	fp := le.Uint64(f.data[f.uc-f.base+ucFPState:])
 	size := 8 * len(calls)
@@ -17,7 +17,7 @@ func (f *frame) prependChain(calls []BatchCall, places [][]place, own Registers,
 		size += len(p)*linkKeep + linkEnd + ucLen
 	}
 	head := (size + 15) &^ 15
-	b := f.room.take(head + len(f.data))
+	b := f.scratch.take(head + len(f.data))
 	base := f.base - uint64(head)
 	c := chain{}
 	links := make([]int, len(calls)) // where the stack pointer of each call points to
@@ -45,7 +45,7 @@ func (f *frame) prependChain(calls []BatchCall, places [][]place, own Registers,
 		}
 	}
 	for i, call := range calls {
-		regs := own.toCall(call.Call, g, frame{uc: base + uint64(links[i]) + 8})
+		regs := own.toCall(call.Call, g, sigframe{uc: base + uint64(links[i]) + 8})
 		regs.Rbx = address(i, places[i][0])
 		for n := range places[i] {
 			link := b[links[i]+n*linkKeep:]
@@ -61,7 +61,7 @@ func (f *frame) prependChain(calls []BatchCall, places [][]place, own Registers,
 		}
 		writeUcontext(b[context(i):], &regs, fp, block)
 	}
-	last := len(calls) - 1 // leads home: its context is a copy of the frame's
+	last := len(calls) - 1 // leads home: its context is a copy of the sigframe's
 	copy(b[links[last]+len(places[last])*linkKeep+linkEnd:], f.data[f.uc-f.base:f.uc-f.base+ucLen])
 	copy(b[head:], f.data)
 	f.data, f.base, f.slots = b, base, slots

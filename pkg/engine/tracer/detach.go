@@ -34,7 +34,7 @@ func (t *Tracee) Detach() error {
 func (t *Tracee) release() error {
 	var errs []error
 	for _, th := range t.leaving() {
-		if err := t.letGo(th); err != nil && !errors.Is(err, ErrGone) {
+		if err := t.detachThread(th); err != nil && !errors.Is(err, ErrGone) {
 			errs = append(errs, err)
 		}
 	}
@@ -64,7 +64,7 @@ func (t *Tracee) leaving() []*Thread {
 		case th.gone:
 		case !th.stopped:
 			stuck = append(stuck, th)
-		case th.away == nil && th.regs.restarts():
+		case th.excursion == nil && th.regs.restarts():
 			asleep = append(asleep, th)
 		default:
 			awake = append(awake, th)
@@ -73,22 +73,22 @@ func (t *Tracee) leaving() []*Thread {
 	return slices.Concat(asleep, awake, stuck)
 }
 
-// letGo detaches one thread. One that was never seen to stop has nothing to restore, one that is stuck in a call finds its
+// detachThread detaches one thread. One that was never seen to stop has nothing to restore, one that is stuck in a call finds its
 // way back by itself: both are left to the end of the tracer thread, at which the kernel lets go of them.
-func (t *Tracee) letGo(th *Thread) error {
+func (t *Tracee) detachThread(th *Thread) error {
 	if !th.stopped {
-		if th.away == nil {
+		if th.excursion == nil {
 			return nil
 		}
-		if err := t.catch(th); err != nil || th.gone {
+		if err := t.interrupt(th); err != nil || th.gone {
 			return err
 		}
-		if th.away.onItsOwn {
-			t.callOff(th) // nobody expects any more what it was to do
+		if th.excursion.submitted {
+			t.cancel(th) // nobody expects any more what it was to do
 		}
 	}
-	if th.away != nil && !th.away.onItsOwn {
-		if err := t.comeBack(th); err != nil {
+	if th.excursion != nil && !th.excursion.submitted {
+		if err := t.restore(th); err != nil {
 			return err
 		}
 	}
@@ -104,8 +104,8 @@ func (t *Tracee) letGo(th *Thread) error {
 // stood notes how long the process has stood still.
 func (t *Tracee) stood() { t.stopTime = max(t.stopTime, time.Since(t.attached)) }
 
-// catch stops a thread that runs somewhere on its way.
-func (t *Tracee) catch(th *Thread) error {
+// interrupt stops a thread that is running on its excursion.
+func (t *Tracee) interrupt(th *Thread) error {
 	if err := ptrace(unix.PTRACE_INTERRUPT, th.TID, 0); err != nil {
 		return t.fail("interrupting", th.TID, t.lost(th, err))
 	}

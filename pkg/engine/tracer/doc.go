@@ -3,14 +3,14 @@
 //
 // The law it keeps: the target outlives the tracer. SIGKILL of the tracing process at any instant leaves every thread of
 // the target running and every register right, because before a thread is sent anywhere the way back is already there:
-// an rt_sigreturn frame with the general registers, the whole XSAVE state, the signal mask and the restart of an
+// a sigframe (what rt_sigreturn reads) with the general registers, the whole XSAVE state, the signal mask and the restart of an
 // interrupted system call. Each step is ordered for that law:
 //
-//  1. the frame is written into memory that is known to be unused, below everything that the first thread's stack was ever
+//  1. the sigframe is written into memory that is known to be unused, below everything that the first thread's stack was ever
 //     used for (see framearea.go). Nothing below another stack pointer is ever written to: it may be somebody's data. If
 //     no such memory is known, no thread is sent anywhere (ErrStack);
 //  2. the registers are set, in one call; from here on the thread finds its way back by itself, whatever its signal mask;
-//  3. all signals are blocked, so that no handler runs while the thread is away (the frame holds the old mask);
+//  3. all signals are blocked, so that no handler runs while the thread is away (the sigframe holds the old mask);
 //  4. the work runs;
 //  5. the old mask is set, then the old registers, in one call.
 //
@@ -33,7 +33,7 @@
 // the call began, which the kernel does not tell, and to write to memory that is the program's.
 //
 // That way back is also the shortest: [Tracee.SendHome] leaves a thread to it, and only waits until its signal mask says that
-// it is home. Nothing else of its journey is put back then.
+// it is home. Nothing else of its excursion is restored then.
 //
 // What the law does not cover: if the tracer is killed after it has interrupted such a call and before it has set the
 // restart, the call ends with EINTR, as after any SIGSTOP and SIGCONT. So may a sleep that was interrupted before, if the

@@ -23,7 +23,7 @@ import (
 // may expect to have any content. Everything below the lowest page of it that was ever touched is unused: whoever is called,
 // or switched to another stack, leaves at least an address to return to, so no live stack frame lies there. The kernel tells in
 // /proc/PID/pagemap which pages those are; what lies below the whole mapping, where it has not grown yet, holds nothing at all.
-// Pages that were touched by a tracer are known by their content (see frameblock.go), and so used again and again.
+// Pages that were touched by a tracer are known by their content (see sigframeblock.go), and so used again and again.
 //
 // Who may write there while a thread is away? None but who runs on the first thread's stack, by using more of it than ever.
 // If that is the very thread that is away, nobody. Any other one stands still; only if the tracer is killed, the others run
@@ -33,7 +33,7 @@ const (
 	// callRoom is how much stack a called function gets. A signal handler gets no promise at all; loading a library, the
 	// deepest that is called, takes some 20 KiB.
 	callRoom = 64 << 10
-	// sharedGap is how far below everything that the first thread's stack was ever used for a frame lies that another thread needs.
+	// sharedGap is how far below everything that the first thread's stack was ever used for a sigframe lies that another thread needs.
 	sharedGap = 64 << 10
 	// mainStackMost is more than the first thread's stack usually may have.
 	mainStackMost = 64 << 20
@@ -43,7 +43,7 @@ const (
 
 var pageSize = uint64(os.Getpagesize())
 
-// frameArea is memory that is known to be unused: for a frame at its top, and for what runs below the frame.
+// frameArea is memory that is known to be unused: for a sigframe at its top, and for what runs below it.
 type frameArea struct {
 	Range
 	shared bool // another thread might use it, did it run
@@ -68,8 +68,8 @@ func (t *Tracee) frameArea(th *Thread, room uint64) (frameArea, error) {
 		if on {
 			top = min(top, other.regs.sp()-min(redZone, other.regs.sp())) // it may not have touched yet what it stands on
 		}
-		if other.away != nil {
-			top = min(top, other.away.area.Start)
+		if other.excursion != nil {
+			top = min(top, other.excursion.area.Start)
 		}
 		a.shared = a.shared || other != th && (on || other.TID == t.pid)
 	}
@@ -202,7 +202,7 @@ func (t *Tracee) stackLimit() (uint64, error) {
 // at the cost of time; of these the first thread, below whose stack nobody else ever is. Any thread will do if there is none.
 func (t *Tracee) Pick() *Thread {
 	for _, th := range t.threads {
-		if !th.gone && th.away == nil && !th.regs.forgetsTime() {
+		if !th.gone && th.excursion == nil && !th.regs.forgetsTime() {
 			return th
 		}
 	}

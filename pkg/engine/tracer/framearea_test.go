@@ -161,12 +161,12 @@ func TestOurPages(t *testing.T) {
 	defer detach(t, tr)
 	th := tr.Threads()[0]
 	_ = tr.Do(func() error {
-		if _, err := tr.departToCall(th, []byte("x\x00"), memoryFile, chainPlaces); err != nil {
+		if _, err := tr.prepareBatch(th, []byte("x\x00"), memoryFile, chainPlaces); err != nil {
 			t.Fatal(err)
 		}
-		j := th.away
-		th.away = nil
-		at, n := j.lowest(), (j.area.End-j.lowest())/pageSize
+		ex := th.excursion
+		th.excursion = nil
+		at, n := ex.lowest(), (ex.area.End-ex.lowest())/pageSize
 		if got := tr.ourPages(th, at, n); got != n {
 			t.Errorf("%d of %d pages are known", got, n)
 		}
@@ -175,8 +175,8 @@ func TestOurPages(t *testing.T) {
 			t.Fatal(err)
 		}
 		slots := map[int]bool{}
-		for _, s := range j.frame.slots {
-			slots[int(j.frame.base-at)+s] = true
+		for _, s := range ex.sigframe.slots {
+			slots[int(ex.sigframe.base-at)+s] = true
 		}
 		if len(slots) != 10 { // six results, and four arguments that are such
 			t.Errorf("%d slots", len(slots))
@@ -189,7 +189,7 @@ func TestOurPages(t *testing.T) {
 			}
 			b[i] ^= 0x10
 		}
-		if err := tr.leaveArea(th, j); err != nil {
+		if err := tr.leaveArea(th, ex); err != nil {
 			t.Fatal(err)
 		}
 		if got := tr.ourPages(th, at, n); got != 1 {

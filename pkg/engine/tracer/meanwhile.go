@@ -23,7 +23,9 @@ const meanwhileLeast = 100 * time.Microsecond
 // are left that stand still. If the process is in a group stop, or a thread is on its way, all stand still also for f.
 func (t *Tracee) Meanwhile(ctx context.Context, f func() error) error {
 	return t.Do(func() error {
-		if slices.ContainsFunc(t.threads, func(th *Thread) bool { return th.GroupStop || th.away != nil && !th.away.onItsOwn || !th.stopped }) {
+		if slices.ContainsFunc(t.threads, func(th *Thread) bool {
+			return th.GroupStop || th.excursion != nil && !th.excursion.submitted || !th.stopped
+		}) {
 			return f()
 		}
 		for _, th := range t.leaving() {

@@ -84,7 +84,7 @@ func (r *Registers) restarts() bool {
 	return ok && slices.Contains([]int64{erestartsys, erestartnointr, erestartnohand, erestartRestartblock}, -v)
 }
 
-// resumed returns the registers with the restart carried out, for a frame: after rt_sigreturn the kernel knows of no system
+// resumed returns the registers with the restart carried out, for a sigframe: after rt_sigreturn the kernel knows of no system
 // call. ERESTART_RESTARTBLOCK would go on with the time that is left, which rt_sigreturn forgets too; of the two ways that
 // remain, EINTR out of nowhere and starting anew, the second breaks no program.
 func (r Registers) resumed() Registers {
@@ -144,7 +144,7 @@ func (r Registers) unrestarted(tid int) Registers {
 	return r
 }
 
-// onFrame is resumed for a frame. A call that was restarted once is restart_syscall to the kernel, which after rt_sigreturn
+// onFrame is resumed for a sigframe. A call that was restarted once is restart_syscall to the kernel, which after rt_sigreturn
 // does not know any more what it stands for: the code before it tells.
 func (r Registers) onFrame(tid int) Registers {
 	back := r.resumed()
@@ -210,11 +210,11 @@ const eflagsAway = 0x202 // interrupts on, direction forward, no single step
 // takenBack says whether a system call ended as if it had not been made: a filter caught it.
 func (r *Registers) takenBack(c Call) bool { return r.Rax == c.Nr }
 
-// entersReturn says whether a thread that enters a system call enters the rt_sigreturn of its frame.
-func (r *Registers) entersReturn(f frame) bool { return r.Orig_rax == sysSigreturn && r.Rsp == f.uc }
+// entersReturn says whether a thread that enters a system call enters the rt_sigreturn of its sigframe.
+func (r *Registers) entersReturn(f sigframe) bool { return r.Orig_rax == sysSigreturn && r.Rsp == f.uc }
 
 // toCall returns the registers for one system call: on the instruction, with the way back under the stack pointer.
-func (r Registers) toCall(c Call, g Gadgets, f frame) Registers {
+func (r Registers) toCall(c Call, g Gadgets, f sigframe) Registers {
 	r.Rax, r.Rdi, r.Rsi, r.Rdx, r.R10, r.R8, r.R9 = c.Nr, c.Args[0], c.Args[1], c.Args[2], c.Args[3], c.Args[4], c.Args[5]
 	r.Rip, r.Rsp, r.Eflags, r.Orig_rax = g.Syscall, f.uc-8, eflagsAway, ^uint64(0)
 	return r
@@ -224,7 +224,7 @@ func (r Registers) toCall(c Call, g Gadgets, f frame) Registers {
 func (r *Registers) leftSyscall() { r.Orig_rax = ^uint64(0) }
 
 // toReturn returns registers that stand before the way back.
-func (r Registers) toReturn(g Gadgets, f frame) Registers {
+func (r Registers) toReturn(g Gadgets, f sigframe) Registers {
 	r.Rip, r.Rsp, r.Eflags, r.Orig_rax = g.Restorer, f.uc, eflagsAway, ^uint64(0)
 	return r
 }
@@ -236,7 +236,7 @@ func (r *Registers) forgetsTime() bool {
 }
 
 // toFunction returns the registers at a function's entry, with the way back as its return address.
-func (r Registers) toFunction(fn uint64, args []uint64, g Gadgets, f frame) Registers {
+func (r Registers) toFunction(fn uint64, args []uint64, g Gadgets, f sigframe) Registers {
 	for i, to := range []*uint64{&r.Rdi, &r.Rsi, &r.Rdx, &r.Rcx, &r.R8, &r.R9} {
 		if *to = 0; i < len(args) {
 			*to = args[i]

@@ -87,7 +87,7 @@ func restartedTwice(t *testing.T, c *child, change func(*Registers)) {
 		_, err := tr.Syscalls(t.Context(), tr.Threads()[0], Call{Nr: unix.SYS_GETPID})
 		return err
 	})
-	tr.threads[0].away = nil // as if this process had died: nothing is put back
+	tr.threads[0].excursion = nil // as if this process had died: nothing is put back
 	detach(t, tr)
 	if got := c.Line(); !strings.HasPrefix(got, "0 0 ") {
 		t.Errorf("%q", got)

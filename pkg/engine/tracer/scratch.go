@@ -9,7 +9,7 @@ type scratch struct {
 	whole []byte
 }
 
-// scratchSize is enough for one journey with many calls.
+// scratchSize is enough for one excursion with many calls.
 const scratchSize = 64 << 10
 
 var scratches = sync.Pool{New: func() any {

@@ -10,63 +10,63 @@ import (
 // does both when it is let go next, by [Tracee.Meanwhile] or [Tracee.Detach], without another stop. To stop a thread and to
 // let it go again takes longer than most calls.
 //
-// That is safe because it is the very way that a thread takes whose tracer was killed: the frame brings back all its
+// That is safe because it is the very way that a thread takes whose tracer was killed: the sigframe brings back all its
 // registers and its signal mask. What it costs: nobody sees what the calls returned, so that the caller must look at
 // what they did, and the last one should not return an address.
 //
 // Until Meanwhile has stopped the thread again, or Detach has let it go, nothing may be asked of it. Meanwhile does not stop
 // it on its way: it returns when the thread is home. The error is ErrNoBatch where Batch has it, for a thread that is
 // in a system call or a group stop, or whose signal mask would not tell whether it is home, and while another thread may use
-// the stack below which the frame lies: it would run at the same time. Then nothing has happened.
+// the stack below which the sigframe lies: it would run at the same time. Then nothing has happened.
 func (t *Tracee) SendHome(th *Thread, data []byte, calls func(at uint64) []BatchCall) error {
 	return t.Do(func() error {
 		if _, _, busy := th.regs.inSyscall(); busy || th.GroupStop || !t.o.Gadgets.canBatch() {
 			return t.fail("making system calls", th.TID, ErrNoBatch)
 		}
-		c, err := t.departToCall(th, data, calls, wipingPlaces)
+		c, err := t.prepareBatch(th, data, calls, wipingPlaces)
 		if err != nil {
 			return err
 		}
 		// A signal that it had raised itself may have come first, and it stands elsewhere now.
-		if _, _, busy := th.regs.inSyscall(); busy || th.GroupStop || th.away.mask == th.away.onTheWay() || th.away.area.shared {
-			j := th.away
-			th.away = nil
-			if err := t.leaveArea(th, j); err != nil {
+		if _, _, busy := th.regs.inSyscall(); busy || th.GroupStop || th.excursion.ownMask == th.excursion.visibleMask() || th.excursion.area.shared {
+			ex := th.excursion
+			th.excursion = nil
+			if err := t.leaveArea(th, ex); err != nil {
 				return t.fail("restoring", th.TID, t.lost(th, err))
 			}
 			return t.fail("making system calls", th.TID, ErrNoBatch)
 		}
-		th.away.first = c.first
-		if err := t.send(th, c.first); err != nil {
+		th.excursion.first = c.first
+		if err := t.start(th, c.first); err != nil {
 			return t.fail("making system calls", th.TID, err)
 		}
-		th.away.onItsOwn = true
+		th.excursion.submitted = true
 		return nil
 	})
 }
 
-// onTheWay is the signal mask that the kernel shows while the thread is away.
-func (j *journey) onTheWay() uint64 {
-	return j.block &^ unblockable
+// visibleMask is the signal mask that the kernel shows during the excursion.
+func (ex *excursion) visibleMask() uint64 {
+	return ex.blocked &^ unblockable
 }
 
 // unblockable are the signals that no mask of the kernel's has.
 const unblockable = 1<<(unix.SIGKILL-1) | 1<<(unix.SIGSTOP-1)
 
-// isHome says whether a stopped thread is not on its way any more. Its own mask is the last thing that the frame brings
+// isHome reports whether a stopped thread's excursion is over. Its own mask is the last thing that the sigframe brings
 // back, together with the registers: the kernel does not stop it in between.
 func (t *Tracee) isHome(th *Thread) (bool, error) {
-	if th.away == nil {
+	if th.excursion == nil {
 		return true, nil
 	}
 	mask, err := signalMask(th.TID)
 	if err != nil {
 		return false, t.lost(th, err)
 	}
-	if mask == th.away.onTheWay() {
+	if mask == th.excursion.visibleMask() {
 		return false, nil
 	}
-	th.away = nil
+	th.excursion = nil
 	return true, nil
 }
 
@@ -77,7 +77,7 @@ func (t *Tracee) isHome(th *Thread) (bool, error) {
 // Such a thread is at one of the gadgets with all signals blocked that the kernel does not raise for an instruction, even those
 // that libc keeps for itself and never blocks when a program asks for it.
 func (t *Tracee) Underway(th *Thread) (bool, error) {
-	if th.away != nil || !t.o.Gadgets.at(th.regs.pc()) {
+	if th.excursion != nil || !t.o.Gadgets.at(th.regs.pc()) {
 		return false, nil
 	}
 	var mask uint64

@@ -66,7 +66,7 @@ func testSendHome(t *testing.T, target string) {
 		if err != nil || m != (Range{spare, spare + 4096}) || name != "/memfd:with blanks  (deleted)" {
 			t.Fatalf("%x %q %v", m, name, err)
 		}
-		if th.away != nil || th.regs.pc() == o.Gadgets.Syscall {
+		if th.excursion != nil || th.regs.pc() == o.Gadgets.Syscall {
 			t.Errorf("still on its way at %#x", th.regs.pc())
 		}
 		tr.noTrace(t, th)
@@ -137,7 +137,7 @@ func TestSendHomeStopped(t *testing.T) {
 	o := Options{Gadgets: gadgets(t, c.pid), StopTimeout: 20 * time.Second}
 	tr := sent(t, c.pid, o, 50*time.Millisecond)
 	err := tr.Meanwhile(t.Context(), func() error { return unix.Kill(c.pid, unix.SIGSTOP) })
-	if err != nil || tr.Threads()[0].away != nil || !tr.Threads()[0].GroupStop {
+	if err != nil || tr.Threads()[0].excursion != nil || !tr.Threads()[0].GroupStop {
 		t.Errorf("%+v %v", tr.Threads()[0], err)
 	}
 	if _, _, err := tr.Mapping(spare); err != nil {
@@ -175,7 +175,7 @@ func TestSendHomeNot(t *testing.T) {
 			detach(t, tr)
 			tr = attach(t, c.pid, Options{Gadgets: g})
 		}
-		if err := tr.SendHome(tr.Threads()[0], nil, unmapSpare); !errors.Is(err, ErrNoBatch) || tr.Threads()[0].away != nil {
+		if err := tr.SendHome(tr.Threads()[0], nil, unmapSpare); !errors.Is(err, ErrNoBatch) || tr.Threads()[0].excursion != nil {
 			t.Error(err)
 		}
 		detach(t, tr)

@@ -15,13 +15,13 @@ import (
 // must not be called from it. Errors are those of Syscalls.
 func (t *Tracee) Sequence(ctx context.Context, th *Thread, data []byte, next func(at uint64, done []Result) (Call, bool)) error {
 	return t.Do(func() error {
-		if err := t.departWith(th, uint64(len(data))+16, func(j *journey) { j.frame.prepend(data) }); err != nil {
+		if err := t.prepareWith(th, uint64(len(data))+16, func(ex *excursion) { ex.sigframe.prepend(data) }); err != nil {
 			return err
 		}
-		th.away.xstate = nil // no system call changes it
+		th.excursion.xstate = nil // no system call changes it
 		var err error
 		var results []Result
-		for at := th.away.frame.base; err == nil; {
+		for at := th.excursion.sigframe.base; err == nil; {
 			c, more := next(at, results)
 			if !more {
 				break
@@ -33,20 +33,20 @@ func (t *Tracee) Sequence(ctx context.Context, th *Thread, data []byte, next fun
 			}
 			results = append(results, r)
 		}
-		if !th.stopped || th.away == nil {
+		if !th.stopped || th.excursion == nil {
 			return err
 		}
-		if back := t.comeBack(th); err == nil {
+		if back := t.restore(th); err == nil {
 			err = back
 		}
 		return err
 	})
 }
 
-// prepend puts data before the frame, at an address that is a multiple of 16.
-func (f *frame) prepend(data []byte) {
+// prepend puts data below the sigframe, at an address that is a multiple of 16.
+func (f *sigframe) prepend(data []byte) {
 	base := (f.base - uint64(len(data))) &^ 15
-	b := f.room.take(int(f.base-base) + len(f.data))
+	b := f.scratch.take(int(f.base-base) + len(f.data))
 	copy(b, data)
 	copy(b[f.base-base:], f.data)
 	f.data, f.base = b, base

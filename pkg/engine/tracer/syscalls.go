@@ -43,10 +43,10 @@ func (r Result) Err() error {
 func (t *Tracee) Syscalls(ctx context.Context, th *Thread, calls ...Call) ([]Result, error) {
 	var results []Result
 	err := t.Do(func() error {
-		if err := t.depart(th, 0, calls...); err != nil {
+		if err := t.prepare(th, 0, calls...); err != nil {
 			return err
 		}
-		th.away.xstate = nil // no system call changes it
+		th.excursion.xstate = nil // no system call changes it
 		var err error
 		for _, c := range calls {
 			var r Result
@@ -58,10 +58,10 @@ func (t *Tracee) Syscalls(ctx context.Context, th *Thread, calls ...Call) ([]Res
 				break
 			}
 		}
-		if !th.stopped || th.away == nil {
+		if !th.stopped || th.excursion == nil {
 			return err
 		}
-		if back := t.comeBack(th); err == nil {
+		if back := t.restore(th); err == nil {
 			err = back
 		}
 		return err
@@ -69,9 +69,9 @@ func (t *Tracee) Syscalls(ctx context.Context, th *Thread, calls ...Call) ([]Res
 	return results, err
 }
 
-// syscall runs one call, from any stop of the journey to the stop at the call's end.
+// syscall runs one call, from any stop of the excursion to the stop at the call's end.
 func (t *Tracee) syscall(ctx context.Context, th *Thread, c Call) (Result, error) {
-	if err := t.send(th, th.away.regs.toCall(c, t.o.Gadgets, th.away.frame)); err != nil {
+	if err := t.start(th, th.excursion.regs.toCall(c, t.o.Gadgets, th.excursion.sigframe)); err != nil {
 		return Result{}, err
 	}
 	var regs Registers
@@ -114,13 +114,13 @@ func (t *Tracee) toSyscallStop(ctx context.Context, th *Thread) error {
 		signal = int(s.toHandOn())
 		switch s.kind {
 		case ended:
-			th.gone, th.away = true, nil
+			th.gone, th.excursion = true, nil
 			return ErrGone
 		case stopSyscall:
-			th.stopped, th.away.entered = true, !th.away.entered
+			th.stopped, th.excursion.entered = true, !th.excursion.entered
 			return broken
 		case stopExec:
-			th.stopped, th.away = true, nil
+			th.stopped, th.excursion = true, nil
 			return ErrExec
 		case stopSignaled:
 			th.stopped = true

@@ -71,7 +71,7 @@ type Thread struct {
 	interrupted bool // or let go for a while
 	stopped     bool // in a ptrace stop, as far as known
 	gone        bool
-	away        *journey // not nil while its registers are not its own
+	excursion   *excursion // not nil while its registers are not its own
 }
 
 // Registers returns the general registers as they were when the thread stopped. A thread that was interrupted inside a

@@ -12,7 +12,7 @@ import (
 
 // Pages that a tracer has touched are known by their content, down to the last bit: had the program used them since, they would
 // have another one. Either they are full of unusedText; or, where the tracer was killed or has sent the thread home, they are a
-// block: a frame with all that belongs to it, whole pages, with a header that has a checksum of all but those words that the
+// block: a sigframe with all that belongs to it, whole pages, with a header that has a checksum of all but those words that the
 // thread stores results in. Of a function that was called nothing is known but by a tracer that has lived through it.
 
 const (
@@ -26,14 +26,14 @@ const (
 // unusedPage is a page that is known to be unused.
 var unusedPage = bytes.Repeat([]byte(unusedText), int(pageSize)/len(unusedText))
 
-// blockRoom is what a block takes besides the frame, rounded up to pages.
+// blockRoom is what a block takes besides the sigframe, rounded up to pages.
 const blockRoom = blockHeader + 2*blockSlots
 
-// pages returns a frame as whole pages up to the end of its area, with a header.
-func (j *journey) pages(room *scratch) (at uint64, b []byte) {
-	f := &j.frame
-	at = j.lowest()
-	b = room.take(int(j.area.End - at))
+// pages returns a sigframe as whole pages up to the end of its area, with a header.
+func (ex *excursion) pages(room *scratch) (at uint64, b []byte) {
+	f := &ex.sigframe
+	at = ex.lowest()
+	b = room.take(int(ex.area.End - at))
 	copy(b[f.base-at:], f.data)
 	if len(f.slots) > blockSlots {
 		return at, b
@@ -49,7 +49,7 @@ func (j *journey) pages(room *scratch) (at uint64, b []byte) {
 }
 
 // lowest is where the block begins.
-func (j *journey) lowest() uint64 { return (j.frame.base - blockRoom) &^ (pageSize - 1) }
+func (ex *excursion) lowest() uint64 { return (ex.sigframe.base - blockRoom) &^ (pageSize - 1) }
 
 // blockSum is the checksum of a block, without itself and the slots.
 func blockSum(b []byte) uint64 {
@@ -134,15 +134,15 @@ func markUnused(tid int, ranges ...Range) error {
 }
 
 // leaveArea is for a thread that is home: what it has touched on its way counts as unused again.
-func (t *Tracee) leaveArea(th *Thread, j *journey) error {
-	t.step("back:stack")
-	ranges := []Range{{j.lowest(), j.area.End}}
-	pages, err := t.pagemap(Range{j.area.Start, j.lowest()})
+func (t *Tracee) leaveArea(th *Thread, ex *excursion) error {
+	t.step("restore:stack")
+	ranges := []Range{{ex.lowest(), ex.area.End}}
+	pages, err := t.pagemap(Range{ex.area.Start, ex.lowest()})
 	if err != nil {
 		return err
 	}
 	for i, p := range pages {
-		if at := j.area.Start + uint64(i)*pageSize; p.touched() {
+		if at := ex.area.Start + uint64(i)*pageSize; p.touched() {
 			ranges = append(ranges, Range{at, at + pageSize})
 		}
 	}
