@@ -155,10 +155,10 @@ func (s *Session) outside(plan *Plan) error {
 	for _, z := range plan.zones {
 		lo, hi = min(lo, z.lo), max(hi, z.hi)
 	}
-	words := tracer.NewWords(plan.stacks)
-	defer words.Done()
+	stacks := tracer.NewStackScanner(plan.stacks)
+	defer stacks.Done()
 	for _, th := range s.t.Threads() {
-		err := words.Between(s.t, th, lo, hi, func(v uint64, pc bool) error {
+		err := stacks.Scan(s.t, th, lo, hi, func(v uint64, pc bool) error {
 			for _, z := range plan.zones {
 				if v >= z.lo && v < z.hi && (pc || !slices.Contains(z.starts, v)) {
 					return &Error{Code: ErrAgain, Detail: fmt.Sprintf("thread %d is in %q, or returns into it", th.TID, z.name), Err: ErrInUse}
@@ -166,7 +166,7 @@ func (s *Session) outside(plan *Plan) error {
 			}
 			return nil
 		}, nil)
-		if errors.Is(err, tracer.ErrWords) {
+		if errors.Is(err, tracer.ErrScan) {
 			return fault(ErrAgain, err, "thread %d", th.TID)
 		}
 		if err != nil {

@@ -32,9 +32,9 @@ type run struct {
 	done []write // what was there before each write so far
 	// mapped is what was loaded so far, to be unmapped if anything fails
 	mapped []*freed
-	full   bool          // the regions were not zeros
-	buf    []byte        // for what is read again
-	words  *tracer.Words // for stacks
+	full   bool                 // the regions were not zeros
+	buf    []byte               // for what is read again
+	words  *tracer.StackScanner // for stacks
 	res    Result
 }
 
@@ -54,7 +54,7 @@ func (pl *Plan) Run(ctx context.Context) (Result, error) {
 	}
 	buf := buffers.Get().(*[]byte)
 	defer buffers.Put(buf)
-	r := &run{Plan: pl, buf: *buf, words: tracer.NewWords(pl.stacks)}
+	r := &run{Plan: pl, buf: *buf, words: tracer.NewStackScanner(pl.stacks)}
 	defer r.words.Done()
 	o := tracer.Options{StopTimeout: pl.o.StopTimeout, MaxStop: pl.o.MaxStop, SuspendSeccomp: pl.o.SuspendSeccomp, Gadgets: pl.gadgets}
 	if pl.o.step != nil {

@@ -64,7 +64,7 @@ func TestSentWhereFree(t *testing.T) {
 		for range 10 { // the machine may be busy, and a thread that does not come in time is sent again
 			waited := false
 			c.apply(Options{}, p)
-			c.change(Change{Revert: everyOne}, Options{step: func(name string) { waited = waited || name == "call:bell" }})
+			c.change(Change{Revert: everyOne}, Options{step: func(name string) { waited = waited || name == "call:signal" }})
 			if !waited {
 				sent++
 			}

@@ -68,7 +68,7 @@ func (r *run) look() error {
 			return err
 		}
 		s.tid = th.TID
-		if err := r.words.Between(r.t, th, s.lo, s.hi, s.word, s.keeps); errors.Is(err, tracer.ErrWords) {
+		if err := r.words.Scan(r.t, th, s.lo, s.hi, s.word, s.keeps); errors.Is(err, tracer.ErrScan) {
 			return fmt.Errorf("%w: thread %d: %w", ErrAgain, th.TID, err)
 		} else if err != nil {
 			return err

@@ -73,11 +73,11 @@ func (t *Tracee) batch(ctx context.Context, th *Thread, c chain) ([]Result, erro
 	if err := t.start(th, c.first); err != nil {
 		return nil, err
 	}
-	bell := t.bell(th)
-	if bell == 0 {
+	completion := t.completionSignal(th)
+	if completion == 0 {
 		return nil, errors.Join(ErrNoBatch, t.restore(th))
 	}
-	if err := t.toReturn(ctx, th, unix.PTRACE_CONT, bell); err != nil {
+	if err := t.toReturn(ctx, th, unix.PTRACE_CONT, completion); err != nil {
 		t.recall(th)
 		if th.stopped && th.excursion != nil && !th.excursion.submitted {
 			_ = t.restore(th)

@@ -55,7 +55,7 @@ func (t *Tracee) call(ctx context.Context, th *Thread, fn uint64, args []uint64)
 			return 0, t.lost(th, err)
 		}
 	}
-	signal := t.bell(th)
+	signal := t.completionSignal(th)
 	how := unix.PTRACE_CONT
 	if signal == 0 {
 		how = unix.PTRACE_SYSCALL
@@ -76,27 +76,27 @@ func (t *Tracee) call(ctx context.Context, th *Thread, fn uint64, args []uint64)
 	return binary.LittleEndian.Uint64(b[:]), t.restore(th)
 }
 
-// bell sends the thread a signal that will stop it when it is back: one that the process ignores, so that nothing happens
+// completionSignal sends the thread a signal that will stop it when it is back: one that the process ignores, so that nothing happens
 // if nobody is there any more. 0: there is none.
-func (t *Tracee) bell(th *Thread) int {
+func (t *Tracee) completionSignal(th *Thread) int {
 	s, err := t.stateOf(th)
 	if err != nil || th.excursion.regs.forgetsTime() {
 		return 0
 	}
-	for _, bell := range []unix.Signal{unix.SIGURG, unix.SIGWINCH, unix.SIGCHLD} {
-		if (s.caught|th.excursion.ownMask)>>(bell-1)&1 == 0 {
-			t.step("call:bell")
-			if unix.Tgkill(t.pid, th.TID, bell) == nil {
-				return int(bell)
+	for _, signal := range []unix.Signal{unix.SIGURG, unix.SIGWINCH, unix.SIGCHLD} {
+		if (s.caught|th.excursion.ownMask)>>(signal-1)&1 == 0 {
+			t.step("call:signal")
+			if unix.Tgkill(t.pid, th.TID, signal) == nil {
+				return int(signal)
 			}
 		}
 	}
 	return 0
 }
 
-// toReturn lets a thread run until its function has returned: to the stop that the bell makes, or to the entry of its
+// toReturn lets a thread run until its function has returned: to the stop that the completion signal makes, or to the entry of its
 // rt_sigreturn.
-func (t *Tracee) toReturn(ctx context.Context, th *Thread, how, bell int) error {
+func (t *Tracee) toReturn(ctx context.Context, th *Thread, how, completion int) error {
 	for signal := 0; ; {
 		if err := t.resume(th, how, signal); err != nil {
 			return err
@@ -119,12 +119,12 @@ func (t *Tracee) toReturn(ctx context.Context, th *Thread, how, bell int) error 
 			th.stopped = true
 			back, err := t.isBack(th)
 			if err != nil || back {
-				return t.arrive(th, s.signal, bell, err)
+				return t.arrive(th, s.signal, completion, err)
 			}
 			if err := t.faultOf(th.TID, s.signal); err != nil {
 				return err
 			}
-			if s.signal == bell { // the function unblocked it: it will not ring at the end
+			if s.signal == completion { // the function unblocked it: it does not stop the thread at the end
 				how, signal = unix.PTRACE_SYSCALL, 0
 			}
 		case stopSyscall:
@@ -149,10 +149,10 @@ func (t *Tracee) atReturn(th *Thread) bool {
 	return err == nil && r.entersReturn(th.excursion.sigframe)
 }
 
-// arrive ends the excursion of a thread whose sigframe has brought it back, about to get a signal. The bell is suppressed by
+// arrive ends the excursion of a thread whose sigframe has brought it back, about to get a signal. The completion signal is suppressed by
 // whatever resumes the thread next. Another signal that had waited is handed on as in [Tracee.settle]. Either way the
 // kernel gets back the interrupted system call, and restarts it or not, as the signal demands.
-func (t *Tracee) arrive(th *Thread, signal, bell int, err error) error {
+func (t *Tracee) arrive(th *Thread, signal, completion int, err error) error {
 	if err != nil {
 		return err
 	}
@@ -162,7 +162,7 @@ func (t *Tracee) arrive(th *Thread, signal, bell int, err error) error {
 		return t.lost(th, err)
 	}
 	th.regs, th.excursion = own, nil
-	if signal == bell {
+	if signal == completion {
 		return nil
 	}
 	t.step("restore:interrupt")
