@@ -141,7 +141,7 @@ func (r *run) giveBack(list []*freed) bool {
 			continue
 		}
 		r.step("unmap")
-		err := r.t.SendHome(th, nil, func(uint64) []tracer.BatchCall {
+		err := r.t.Submit(th, nil, func(uint64) []tracer.BatchCall {
 			var calls []tracer.BatchCall
 			for _, f := range list {
 				calls = append(calls, tracer.BatchCall{Call: call(unix.SYS_MUNMAP, f.base, f.size)})
@@ -165,6 +165,6 @@ const goneWait = 100 * time.Millisecond
 func (r *run) goneSoon(f *freed) {
 	var b [1]byte
 	if r.until(goneWait, func() bool { _, err := r.mem.ReadAt(b[:], int64(f.base)); return err != nil }) {
-		r.t.Stood()
+		r.t.NoteStopped()
 	}
 }

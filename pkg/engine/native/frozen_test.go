@@ -44,8 +44,8 @@ func TestFrozen(t *testing.T) {
 	}
 }
 
-// TestFrozenMeanwhile freezes a process at some steps of a change: that ends in time all the same, and nothing is half done.
-func TestFrozenMeanwhile(t *testing.T) {
+// TestFrozenDuringChange freezes a process at some steps of a change: that ends in time all the same, and nothing is half done.
+func TestFrozenDuringChange(t *testing.T) {
 	lib := library(t, nopFlags)
 	p := pack(t, lib, everything, ulp.PackOptions{}, "testdata/patch.c")
 	for _, f := range targettest.Freezers(t) {

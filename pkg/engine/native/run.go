@@ -147,7 +147,7 @@ func (r *run) late() error {
 // underway says whether a thread still maps or unmaps for an earlier change: the memory would not stay as it is now.
 func (r *run) underway() error {
 	for _, th := range r.t.Threads() {
-		switch yes, err := r.t.Underway(th); {
+		switch yes, err := r.t.IsSubmitted(th); {
 		case err != nil:
 			return err
 		case yes:
@@ -196,7 +196,7 @@ func (r *run) meanwhile(ctx context.Context, f func() error) error {
 	if !slices.ContainsFunc(r.t.Threads(), (*tracer.Thread).Running) {
 		return f()
 	}
-	return r.t.Meanwhile(ctx, f)
+	return r.t.WhileRunning(ctx, f)
 }
 
 // arrived sees whether what was mapped is still there: the process could have mapped something else over it.

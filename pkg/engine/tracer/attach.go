@@ -287,17 +287,17 @@ func (t *Tracee) settle(ctx context.Context, th *Thread, deadline time.Time) err
 			th.stopped = true
 			return t.fail("stopping its threads", th.TID, ErrExec)
 		case stopInterrupt, stopGroup:
-			home, err := t.isHome(th)
+			back, err := t.isBack(th)
 			switch {
 			case err != nil:
 				return t.fail("looking whether it is back", th.TID, err)
-			case home:
+			case back:
 			case time.Now().After(deadline):
 				t.cancel(th)
 				th.stopped = th.excursion == nil
 				return t.fail("waiting until it is back", th.TID, t.notStopping())
 			default:
-				if t.goOn(th) != nil {
+				if t.continueSubmitted(th) != nil {
 					t.bury(th)
 					return nil
 				}

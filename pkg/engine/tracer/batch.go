@@ -78,7 +78,7 @@ func (t *Tracee) batch(ctx context.Context, th *Thread, c chain) ([]Result, erro
 		return nil, errors.Join(ErrNoBatch, t.restore(th))
 	}
 	if err := t.toReturn(ctx, th, unix.PTRACE_CONT, completion); err != nil {
-		t.recall(th)
+		t.cancelSubmitted(th)
 		if th.stopped && th.excursion != nil && !th.excursion.submitted {
 			_ = t.restore(th)
 		}
@@ -99,8 +99,8 @@ func (t *Tracee) batch(ctx context.Context, th *Thread, c chain) ([]Result, erro
 	return results, t.lost(th, t.leaveArea(th, ex))
 }
 
-// recall stops a thread that was left to come back by itself, and brings it back at once if it has not begun.
-func (t *Tracee) recall(th *Thread) {
+// cancelSubmitted stops a thread that was left to come back by itself, and restores it at once if it has not begun.
+func (t *Tracee) cancelSubmitted(th *Thread) {
 	if th.excursion != nil && th.excursion.submitted && t.interrupt(th) == nil && th.stopped {
 		t.cancel(th)
 	}

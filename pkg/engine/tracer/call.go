@@ -117,7 +117,7 @@ func (t *Tracee) toReturn(ctx context.Context, th *Thread, how, completion int) 
 			return ErrExec
 		case stopSignaled:
 			th.stopped = true
-			back, err := t.isBack(th)
+			back, err := t.registersBack(th)
 			if err != nil || back {
 				return t.arrive(th, s.signal, completion, err)
 			}
@@ -136,8 +136,8 @@ func (t *Tracee) toReturn(ctx context.Context, th *Thread, how, completion int) 
 	}
 }
 
-// isBack reports whether the sigframe has brought the thread's own registers back.
-func (t *Tracee) isBack(th *Thread) (bool, error) {
+// registersBack reports whether the sigframe has brought the thread's own registers back.
+func (t *Tracee) registersBack(th *Thread) (bool, error) {
 	r, err := readRegisters(th.TID)
 	own := th.excursion.regs.resumed()
 	return err == nil && r.pc() == own.pc() && r.sp() == own.sp(), t.lost(th, err)

@@ -61,7 +61,7 @@ func (f *sigframe) prependChain(calls []BatchCall, places [][]place, own Registe
 		}
 		writeUcontext(b[context(i):], &regs, fp, block)
 	}
-	last := len(calls) - 1 // leads home: its context is a copy of the sigframe's
+	last := len(calls) - 1 // leads back: its context is a copy of the sigframe's
 	copy(b[links[last]+len(places[last])*linkKeep+linkEnd:], f.data[f.uc-f.base:f.uc-f.base+ucLen])
 	copy(b[head:], f.data)
 	f.data, f.base, f.slots = b, base, slots

@@ -93,7 +93,7 @@ func (t *Tracee) detachThread(th *Thread) error {
 		}
 	}
 	t.step("detach")
-	t.stood() // not behind it: the thread may have taken this one's CPU by then
+	t.noteStopped() // not behind it: the thread may have taken this one's CPU by then
 	if err := ptrace(unix.PTRACE_DETACH, th.TID, 0); err != nil {
 		return t.fail("detaching", th.TID, t.lost(th, err))
 	}
@@ -101,8 +101,8 @@ func (t *Tracee) detachThread(th *Thread) error {
 	return nil
 }
 
-// stood notes how long the process has stood still.
-func (t *Tracee) stood() { t.stopTime = max(t.stopTime, time.Since(t.attached)) }
+// noteStopped notes how long the process has stood still.
+func (t *Tracee) noteStopped() { t.stopTime = max(t.stopTime, time.Since(t.attached)) }
 
 // interrupt stops a thread that is running on its excursion.
 func (t *Tracee) interrupt(th *Thread) error {

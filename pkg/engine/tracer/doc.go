@@ -32,8 +32,8 @@
 // freezer of control groups does the same. To shorten the timeout in its registers or memory by what was over would take to know when
 // the call began, which the kernel does not tell, and to write to memory that is the program's.
 //
-// That way back is also the shortest: [Tracee.SendHome] leaves a thread to it, and only waits until its signal mask says that
-// it is home. Nothing else of its excursion is restored then.
+// That way back is also the shortest: [Tracee.Submit] leaves a thread to it, and only waits until its signal mask says that
+// it is back. Nothing else of its excursion is restored then.
 //
 // What the law does not cover: if the tracer is killed after it has interrupted such a call and before it has set the
 // restart, the call ends with EINTR, as after any SIGSTOP and SIGCONT. So may a sleep that was interrupted before, if the

@@ -200,9 +200,9 @@ func (t *Tracee) restore(th *Thread) error {
 // kernel looks whether a system call must be restarted; and the next system call stop is the entry of the next one.
 // On the way it stands before its rt_sigreturn.
 func (t *Tracee) stopAtInterrupt(th *Thread) error {
-	home := th.excursion.regs.toReturn(t.o.Gadgets, th.excursion.sigframe)
+	back := th.excursion.regs.toReturn(t.o.Gadgets, th.excursion.sigframe)
 	t.step("stop:registers")
-	if err := setRegisters(th.TID, &home); err != nil {
+	if err := setRegisters(th.TID, &back); err != nil {
 		return t.fail("restoring", th.TID, t.lost(th, err))
 	}
 	t.step("stop:interrupt")

@@ -13,7 +13,7 @@ import (
 // Where sigframes go.
 //
 // A sigframe must lie in memory whose content matters to nobody, since a tracer that is killed cannot put anything back; and
-// nobody may write there until the thread is home. Memory below a thread's stack pointer is not known to be such. A kernel that
+// nobody may write there until the thread is back. Memory below a thread's stack pointer is not known to be such. A kernel that
 // delivers a signal uses it, but a program without handlers, or with handlers on an alternate stack only, need not care:
 // coroutines have stacks that end in the middle of other data, and nothing outside the program shows where.
 //
@@ -27,7 +27,7 @@ import (
 //
 // Who may write there while a thread is away? None but who runs on the first thread's stack, by using more of it than ever.
 // If that is the very thread that is away, nobody. Any other one stands still; only if the tracer is killed, the others run
-// on for the microseconds until the thread is home, which is why there is a gap then, and [Tracee.SendHome] refuses.
+// on for the microseconds until the thread is back, which is why there is a gap then, and [Tracee.Submit] refuses.
 
 const (
 	// callRoom is how much stack a called function gets. A signal handler gets no promise at all; loading a library, the
@@ -88,7 +88,7 @@ func (t *Tracee) frameArea(th *Thread, room uint64) (frameArea, error) {
 // rest of that, which nobody would know again.
 func (t *Tracee) dissolve(th *Thread, a frameArea) error {
 	for _, b := range t.blocks {
-		if b.End > a.Start && b.End <= a.End { // else a thread may be on its way home by it
+		if b.End > a.Start && b.End <= a.End { // else a thread may be on its way back by it
 			t.step("area:dissolve")
 			if err := markUnused(th.TID, b); err != nil {
 				return err

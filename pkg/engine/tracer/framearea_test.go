@@ -43,7 +43,7 @@ func TestPieces(t *testing.T) {
 			o := Options{Gadgets: gadgets(t, c.pid)}
 			for range 3 {
 				tr := attach(t, c.pid, o)
-				for must(tr.Underway(tr.Threads()[n])) { // from the last time
+				for must(tr.IsSubmitted(tr.Threads()[n])) { // from the last time
 					detach(t, tr)
 					tr = attach(t, c.pid, o)
 				}
@@ -57,7 +57,7 @@ func TestPieces(t *testing.T) {
 				if _, err := tr.Batch(t.Context(), th, []byte("x\x00"), memoryFile); err != nil {
 					t.Fatal(err)
 				}
-				err := tr.SendHome(th, []byte("x\x00"), memoryFile)
+				err := tr.Submit(th, []byte("x\x00"), memoryFile)
 				if err != nil && !errors.Is(err, ErrNoBatch) {
 					t.Fatal(err)
 				}
@@ -129,11 +129,11 @@ func TestAreaUsedBySmaller(t *testing.T) {
 	var lowest []uint64
 	for _, size := range []int{3 << 12, 3 << 12, 8, 3 << 12, 8, 2 << 12} {
 		tr := attach(t, c.pid, o)
-		for must(tr.Underway(tr.Threads()[0])) {
+		for must(tr.IsSubmitted(tr.Threads()[0])) {
 			detach(t, tr)
 			tr = attach(t, c.pid, o)
 		}
-		if err := tr.SendHome(tr.Threads()[0], make([]byte, size), memoryFile); err != nil {
+		if err := tr.Submit(tr.Threads()[0], make([]byte, size), memoryFile); err != nil {
 			t.Fatal(err)
 		}
 		detach(t, tr)

@@ -80,8 +80,8 @@ func engine(job string) int {
 // round is one piece of work.
 func round(ctx context.Context, pid int, o Options, mode string, fn uint64) error {
 	_, err := Run(ctx, pid, o, func(tr *Tracee) error {
-		if mode == "meanwhile" {
-			if err := tr.Meanwhile(ctx, func() error { return nil }); err != nil {
+		if mode == "whilerunning" {
+			if err := tr.WhileRunning(ctx, func() error { return nil }); err != nil {
 				return err
 			}
 		}
@@ -93,7 +93,7 @@ func round(ctx context.Context, pid int, o Options, mode string, fn uint64) erro
 			if len(r) != 2 || r[0].Value != uint64(pid) || r[1].Value != uint64(th.TID) {
 				return fmt.Errorf("results %+v", r)
 			}
-			if mode == "syscalls" || mode == "meanwhile" {
+			if mode == "syscalls" || mode == "whilerunning" {
 				continue
 			}
 			if mode == "batch" {
@@ -138,8 +138,8 @@ var killTargets = []struct {
 	threads      int
 }{
 	{"syscalls", "spin", 2}, {"batch", "spin", 2}, {"batch", "handler", 2}, {"syscalls", "pause", 2}, {"call", "wait", 2}, {"call", "handler", 2}, {"call", "coroutine", 2},
-	{"call", "catch", 2}, {"call", "pause", 64}, {"call", "spin", 1}, {"meanwhile", "spin", 2}, {"meanwhile", "pause", 2},
-	{"meanwhile", "handler", 2}, {"batch", "tiles", 2}, {"call", "tiles", 2}, {"syscalls", "nokeys", 2},
+	{"call", "catch", 2}, {"call", "pause", 64}, {"call", "spin", 1}, {"whilerunning", "spin", 2}, {"whilerunning", "pause", 2},
+	{"whilerunning", "handler", 2}, {"batch", "tiles", 2}, {"call", "tiles", 2}, {"syscalls", "nokeys", 2},
 }
 
 // manyKills is how often to kill: 0 unless LPBUILD_TRACER_KILLS asks for more than a usual run.
@@ -249,7 +249,7 @@ func killInStorm(t *testing.T, signals int) (held int) {
 	c := start(t, program(t, "life"), "storm", itoa(signals))
 	for n, state := 0, "R"; state != "Z"; n++ {
 		if n%2 == 0 {
-			killSomewhere(t, startEngine(&checker{child: c}, 1<<60, []string{"syscalls", "meanwhile"}[n/2%2]))
+			killSomewhere(t, startEngine(&checker{child: c}, 1<<60, []string{"syscalls", "whilerunning"}[n/2%2]))
 		} else if err := startEngine(&checker{child: c}, atHandOn, "syscalls").Run(); err != nil {
 			held++
 		}

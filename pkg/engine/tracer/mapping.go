@@ -54,7 +54,7 @@ func (t *Tracee) Free(r Range) (bool, error) {
 }
 
 // Mapping returns the mapping that an address is in, and its name as in /proc/PID/maps: also while the threads run, from
-// [Tracee.Meanwhile]. The error is that of a look at what is not mapped.
+// [Tracee.WhileRunning]. The error is that of a look at what is not mapped.
 func (t *Tracee) Mapping(addr uint64) (Range, string, error) {
 	var name [unix.PathMax]byte
 	var pin runtime.Pinner

@@ -11,7 +11,7 @@ import (
 )
 
 // Pages that a tracer has touched are known by their content, down to the last bit: had the program used them since, they would
-// have another one. Either they are full of unusedText; or, where the tracer was killed or has sent the thread home, they are a
+// have another one. Either they are full of unusedText; or, where the tracer was killed or has left the thread to its sigframe, they are a
 // block: a sigframe with all that belongs to it, whole pages, with a header that has a checksum of all but those words that the
 // thread stores results in. Of a function that was called nothing is known but by a tracer that has lived through it.
 
@@ -133,7 +133,7 @@ func markUnused(tid int, ranges ...Range) error {
 	return err
 }
 
-// leaveArea is for a thread that is home: what it has touched on its way counts as unused again.
+// leaveArea marks what a thread that is back has touched on its excursion as unused again.
 func (t *Tracee) leaveArea(th *Thread, ex *excursion) error {
 	t.step("restore:stack")
 	ranges := []Range{{ex.lowest(), ex.area.End}}

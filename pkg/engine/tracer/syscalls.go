@@ -137,7 +137,7 @@ func (t *Tracee) toSyscallStop(ctx context.Context, th *Thread) error {
 }
 
 // faultOf says whether the signal that a thread is about to get comes from what it did itself: then it is suppressed by
-// the next resume, and the thread taken home.
+// the next resume, and the thread restored.
 func (t *Tracee) faultOf(tid, signal int) error {
 	si, err := stopSignal(tid)
 	if err != nil || !si.own() {

@@ -94,7 +94,7 @@ func (t *Tracee) Threads() []*Thread { return t.threads }
 func (t *Tracee) Memory() *Memory { return t.mem }
 
 // StopTime is the time from the first interrupt until the last thread was let go: how long the process, or some of its
-// threads, stood still. With [Tracee.Meanwhile] it is the longest such time. Zero before Detach.
+// threads, stood still. With [Tracee.WhileRunning] it is the longest such time. Zero before Detach.
 func (t *Tracee) StopTime() time.Duration { return t.stopTime }
 
 // Do runs f on the operating system thread that owns the tracee. Each method called elsewhere costs two changes of

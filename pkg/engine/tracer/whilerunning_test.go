@@ -12,13 +12,13 @@ import (
 
 func nothing() error { return nil }
 
-// TestMeanwhile: the threads run while f runs, and stand still afterwards, ready for whatever one does with them.
-func TestMeanwhile(t *testing.T) {
+// TestWhileRunning: the threads run while f runs, and stand still afterwards, ready for whatever one does with them.
+func TestWhileRunning(t *testing.T) {
 	for _, how := range []string{"spin", "pause", "wait", "handler", "coroutine"} {
 		c := startChecker(t, 3, how)
 		tr := attach(t, c.pid, Options{Gadgets: gadgets(t, c.pid), StopTimeout: 10 * time.Second})
 		for range 20 {
-			if err := tr.Meanwhile(t.Context(), func() error {
+			if err := tr.WhileRunning(t.Context(), func() error {
 				before := [3]uint64{c.count(0), c.count(1), c.count(2)}
 				for n, deadline := 0, time.Now().Add(10*time.Second); n < 3 && time.Now().Before(deadline); {
 					if c.count(n) > before[n] {
@@ -50,12 +50,12 @@ func TestMeanwhile(t *testing.T) {
 	}
 }
 
-// TestMeanwhileError: the error is f's, and the process stands still all the same. The time for which it ran does not count.
-func TestMeanwhileError(t *testing.T) {
+// TestWhileRunningError: the error is f's, and the process stands still all the same. The time for which it ran does not count.
+func TestWhileRunningError(t *testing.T) {
 	c := startChecker(t, 1, "spin")
 	mine, began := errors.New("mine"), time.Now()
 	tr := attach(t, c.pid, Options{})
-	if err := tr.Meanwhile(t.Context(), func() error { time.Sleep(100 * time.Millisecond); return mine }); !errors.Is(err, mine) {
+	if err := tr.WhileRunning(t.Context(), func() error { time.Sleep(100 * time.Millisecond); return mine }); !errors.Is(err, mine) {
 		t.Error(err)
 	}
 	if state, tracer := stat(t, c.pid, c.pid); state != "t" || tracer == 0 {
@@ -68,12 +68,12 @@ func TestMeanwhileError(t *testing.T) {
 	c.goesOn()
 }
 
-// TestMeanwhileUnquiet: threads begin and end meanwhile; afterwards all that there are stand still.
-func TestMeanwhileUnquiet(t *testing.T) {
+// TestWhileRunningUnquiet: threads begin and end meanwhile; afterwards all that there are stand still.
+func TestWhileRunningUnquiet(t *testing.T) {
 	c := start(t, program(t, "life"), "threads")
 	for range 100 {
 		tr := attach(t, c.pid, Options{StopTimeout: 10 * time.Second})
-		if err := tr.Meanwhile(t.Context(), func() error { time.Sleep(200 * time.Microsecond); return nil }); err != nil {
+		if err := tr.WhileRunning(t.Context(), func() error { time.Sleep(200 * time.Microsecond); return nil }); err != nil {
 			t.Fatal(err)
 		}
 		known := map[int]bool{}
@@ -89,8 +89,8 @@ func TestMeanwhileUnquiet(t *testing.T) {
 	}
 }
 
-// TestMeanwhileExecs: a process executes itself meanwhile, or not; nothing is done to the new program.
-func TestMeanwhileExecs(t *testing.T) {
+// TestWhileRunningExecs: a process executes itself meanwhile, or not; nothing is done to the new program.
+func TestWhileRunningExecs(t *testing.T) {
 	for _, how := range []string{"execs", "threadexecs"} {
 		c := start(t, program(t, "life"), how)
 		seen := 0
@@ -99,7 +99,7 @@ func TestMeanwhileExecs(t *testing.T) {
 			if err != nil {
 				continue // as in TestExecs
 			}
-			err = tr.Meanwhile(t.Context(), func() error { time.Sleep(time.Millisecond); return nil })
+			err = tr.WhileRunning(t.Context(), func() error { time.Sleep(time.Millisecond); return nil })
 			switch {
 			case errors.Is(err, ErrExec), errors.Is(err, ErrGone), errors.Is(err, ErrNotStopping):
 				seen++
@@ -124,11 +124,11 @@ func TestMeanwhileExecs(t *testing.T) {
 	}
 }
 
-// TestMeanwhileStorm: signals come meanwhile, and none is lost.
-func TestMeanwhileStorm(t *testing.T) {
+// TestWhileRunningStorm: signals come meanwhile, and none is lost.
+func TestWhileRunningStorm(t *testing.T) {
 	c := start(t, program(t, "life"), "storm", "5000")
 	for {
-		_, err := Run(t.Context(), c.pid, Options{}, func(tr *Tracee) error { return tr.Meanwhile(t.Context(), nothing) })
+		_, err := Run(t.Context(), c.pid, Options{}, func(tr *Tracee) error { return tr.WhileRunning(t.Context(), nothing) })
 		if errors.Is(err, ErrGone) {
 			break
 		}
@@ -141,12 +141,12 @@ func TestMeanwhileStorm(t *testing.T) {
 	}
 }
 
-// TestMeanwhileStopped: a process that is stopped stays so, meanwhile and afterwards.
-func TestMeanwhileStopped(t *testing.T) {
+// TestWhileRunningStopped: a process that is stopped stays so, meanwhile and afterwards.
+func TestWhileRunningStopped(t *testing.T) {
 	c := start(t, program(t, "life"), "stopped")
 	await(t, c.pid, "T")
 	tr := attach(t, c.pid, Options{})
-	if err := tr.Meanwhile(t.Context(), func() error {
+	if err := tr.WhileRunning(t.Context(), func() error {
 		if state, _ := stat(t, c.pid, c.pid); state != "t" && state != "T" {
 			t.Errorf("state %s", state)
 		}
@@ -158,12 +158,12 @@ func TestMeanwhileStopped(t *testing.T) {
 	await(t, c.pid, "T")
 }
 
-// TestMeanwhileStuck: a process that cannot be stopped again goes on.
-func TestMeanwhileStuck(t *testing.T) {
+// TestWhileRunningStuck: a process that cannot be stopped again goes on.
+func TestWhileRunningStuck(t *testing.T) {
 	c := start(t, program(t, "life"), "vforklater")
 	tr := attach(t, c.pid, Options{StopTimeout: 50 * time.Millisecond})
 	child := 0
-	err := tr.Meanwhile(context.Background(), func() (err error) {
+	err := tr.WhileRunning(context.Background(), func() (err error) {
 		c.In.Close()
 		child, err = strconv.Atoi(c.Line())
 		return err

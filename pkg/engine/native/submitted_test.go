@@ -12,9 +12,9 @@ import (
 	"github.com/lpbuild/lpbuild/pkg/ulp"
 )
 
-// TestUnderway stops the process when its thread is about to give memory back on its way home. Nothing may be mapped there
+// TestSubmittedThread stops the process when its thread is about to give memory back on its way back. Nothing may be mapped there
 // before it has done so: it would take that away.
-func TestUnderway(t *testing.T) {
+func TestSubmittedThread(t *testing.T) {
 	lib := library(t, nopFlags)
 	p := pack(t, lib, everything, ulp.PackOptions{}, "testdata/patch.c")
 	c := start(t, spinner(t, lib), 1)
@@ -48,9 +48,9 @@ func TestUnderway(t *testing.T) {
 	c.right()
 }
 
-// TestSentWhereFree: a thread is sent home with the memory that it is to give back where it has a CPU for that. Where it would have
-// to wait for one, or another thread could get where its way home lies, the process is stopped until it has done so.
-func TestSentWhereFree(t *testing.T) {
+// TestSubmitsWhereFree: a thread gives memory back while it is let go where it has a CPU for that. Where it would have
+// to wait for one, or another thread could get where its sigframe lies, the process is stopped until it has done so.
+func TestSubmitsWhereFree(t *testing.T) {
 	lib := library(t, nopFlags)
 	p := pack(t, lib, everything, ulp.PackOptions{}, "testdata/patch.c")
 	for threads, sends := range map[int]bool{0: true, 1: false, 2 * max(2, runtime.NumCPU()): false} {

@@ -17,9 +17,9 @@ import (
 	"github.com/lpbuild/lpbuild/pkg/ulp"
 )
 
-// TestRunsMeanwhile: a process whose threads run goes on while much is written into its memory, and is looked at and switched in
+// TestRunsWhileFilled: a process whose threads run goes on while much is written into its memory, and is looked at and switched in
 // a second stop; one that sleeps is stopped once, and so is one that runs where little is to be written.
-func TestRunsMeanwhile(t *testing.T) {
+func TestRunsWhileFilled(t *testing.T) {
 	lib := library(t, nopFlags)
 	small := pack(t, lib, everything, ulp.PackOptions{}, "testdata/patch.c")
 	large := pack(t, lib, "first:first_lp\n", ulp.PackOptions{}, source(t, fmt.Sprintf(
@@ -39,7 +39,7 @@ func TestRunsMeanwhile(t *testing.T) {
 		if got := c.Ask("all"); got[0] != '2' {
 			t.Error(got)
 		}
-		at := slices.Index(steps, "meanwhile")
+		at := slices.Index(steps, "whilerunning")
 		if at >= 0 != runs {
 			t.Fatalf("%d threads: steps %q", threads, steps)
 		}
@@ -54,7 +54,7 @@ func TestRunsMeanwhile(t *testing.T) {
 			sleeps(t, c.pid)
 		}
 		c.change(Change{Revert: everyOne}, Options{step: func(name string) { steps = append(steps, name) }})
-		if at = slices.Index(steps, "meanwhile"); at >= 0 != (threads > 0) || slices.Index(steps, "unmap") < at {
+		if at = slices.Index(steps, "whilerunning"); at >= 0 != (threads > 0) || slices.Index(steps, "unmap") < at {
 			t.Errorf("%d threads: steps of the revert %q", threads, steps)
 		}
 	}
@@ -75,9 +75,9 @@ func sleeps(t *testing.T, pid int) {
 	}
 }
 
-// TestVforkMeanwhile: a thread makes a child by vfork meanwhile, so that the process cannot be stopped again before that goes
+// TestVforkWhileFilled: a thread makes a child by vfork meanwhile, so that the process cannot be stopped again before that goes
 // on. Nothing is applied then; what is reverted is. A thread that stands gives the memory back, or else the next change.
-func TestVforkMeanwhile(t *testing.T) {
+func TestVforkWhileFilled(t *testing.T) {
 	lib := library(t, nopFlags)
 	p := pack(t, lib, everything, ulp.PackOptions{}, "testdata/patch.c")
 	c := start(t, target(t, lib), 1, "SPIN=1")
@@ -88,7 +88,7 @@ func TestVforkMeanwhile(t *testing.T) {
 		}
 		child, meanwhile := 0, false
 		pl, err := newPlan(t.Context(), look(t, c.pid), change, Options{StopTimeout: time.Second, twoStops: true, step: func(name string) {
-			if meanwhile = meanwhile || name == "meanwhile"; meanwhile && child == 0 && name == "attach:interrupt" {
+			if meanwhile = meanwhile || name == "whilerunning"; meanwhile && child == 0 && name == "attach:interrupt" {
 				child, _ = strconv.Atoi(c.Ask("vfork"))
 			}
 		}})
@@ -117,7 +117,7 @@ func disturbed(t *testing.T, c *child, p *Patch, at string, what func(pl *Plan) 
 	var pl *Plan
 	meanwhile, asked := false, false
 	o := Options{twoStops: true, step: func(name string) {
-		meanwhile = meanwhile || name == "meanwhile"
+		meanwhile = meanwhile || name == "whilerunning"
 		if meanwhile && !asked && name == at {
 			asked = true
 			c.Ask(what(pl))
@@ -154,8 +154,8 @@ func TestMappedOver(t *testing.T) {
 	c.says("all", patched)
 }
 
-// TestUnmappedMeanwhile: if our memory cannot be filled, the process is as it was.
-func TestUnmappedMeanwhile(t *testing.T) {
+// TestUnmappedWhileFilled: if our memory cannot be filled, the process is as it was.
+func TestUnmappedWhileFilled(t *testing.T) {
 	lib := library(t, nopFlags)
 	p := pack(t, lib, everything, ulp.PackOptions{}, "testdata/patch.c")
 	c := start(t, target(t, lib), 1, "SPIN=1")

@@ -36,15 +36,15 @@ func unmapSpare(uint64) []BatchCall {
 	return []BatchCall{{Call: Call{Nr: unix.SYS_MUNMAP, Args: [6]uint64{spare, 4096}}}}
 }
 
-// TestSendHome: a thread makes its calls and is back with all its registers, without a stop behind them; Meanwhile waits for
+// TestSubmit: a thread makes its calls and is back with all its registers, without a stop after them; WhileRunning waits for
 // one that is still on its way; and Detach lets one go its way.
-func TestSendHome(t *testing.T) {
+func TestSubmit(t *testing.T) {
 	for _, target := range []string{"spin", "tiles", "nokeys"} {
-		t.Run(target, func(t *testing.T) { testSendHome(t, target) })
+		t.Run(target, func(t *testing.T) { testSubmit(t, target) })
 	}
 }
 
-func testSendHome(t *testing.T, target string) {
+func testSubmit(t *testing.T, target string) {
 	c := startChecker(t, 2, target)
 	o := Options{Gadgets: gadgets(t, c.pid), StopTimeout: 20 * time.Second}
 	sent := 0
@@ -52,14 +52,14 @@ func testSendHome(t *testing.T, target string) {
 		nap := time.Duration(i%4) * 3 * time.Millisecond
 		tr := attach(t, c.pid, o)
 		th := tr.Threads()[i%2]
-		err := tr.SendHome(th, napAndName(nap), atSpare)
+		err := tr.Submit(th, napAndName(nap), atSpare)
 		if errors.Is(err, ErrNoBatch) { // it stopped just now in a system call
 			detach(t, tr)
 			continue
 		} else if err != nil {
 			t.Fatal(err)
 		}
-		if err := tr.Meanwhile(t.Context(), nothing); err != nil {
+		if err := tr.WhileRunning(t.Context(), nothing); err != nil {
 			t.Fatal(err)
 		}
 		m, name, err := tr.Mapping(spare + 100)
@@ -70,7 +70,7 @@ func testSendHome(t *testing.T, target string) {
 			t.Errorf("still on its way at %#x", th.regs.pc())
 		}
 		tr.noTrace(t, th)
-		if err := tr.SendHome(th, nil, unmapSpare); errors.Is(err, ErrNoBatch) {
+		if err := tr.Submit(th, nil, unmapSpare); errors.Is(err, ErrNoBatch) {
 			if _, err := tr.Syscalls(t.Context(), th, unmapSpare(0)[0].Call); err != nil {
 				t.Fatal(err)
 			}
@@ -101,7 +101,7 @@ func sent(t *testing.T, pid int, o Options, nap time.Duration) *Tracee {
 	t.Helper()
 	for t.Context().Err() == nil {
 		tr := attach(t, pid, o)
-		err := tr.SendHome(tr.Threads()[0], napAndName(nap), atSpare)
+		err := tr.Submit(tr.Threads()[0], napAndName(nap), atSpare)
 		if err == nil {
 			return tr
 		}
@@ -131,19 +131,19 @@ func (t *Tracee) noTrace(tt *testing.T, th *Thread) {
 	}
 }
 
-// TestSendHomeStopped: a SIGSTOP that comes on the way counts when the thread is home.
-func TestSendHomeStopped(t *testing.T) {
+// TestSubmitStopped: a SIGSTOP that comes on the way counts when the thread is back.
+func TestSubmitStopped(t *testing.T) {
 	c := startChecker(t, 1, "spin")
 	o := Options{Gadgets: gadgets(t, c.pid), StopTimeout: 20 * time.Second}
 	tr := sent(t, c.pid, o, 50*time.Millisecond)
-	err := tr.Meanwhile(t.Context(), func() error { return unix.Kill(c.pid, unix.SIGSTOP) })
+	err := tr.WhileRunning(t.Context(), func() error { return unix.Kill(c.pid, unix.SIGSTOP) })
 	if err != nil || tr.Threads()[0].excursion != nil || !tr.Threads()[0].GroupStop {
 		t.Errorf("%+v %v", tr.Threads()[0], err)
 	}
 	if _, _, err := tr.Mapping(spare); err != nil {
 		t.Error(err)
 	}
-	if err := tr.SendHome(tr.Threads()[0], nil, unmapSpare); !errors.Is(err, ErrNoBatch) {
+	if err := tr.Submit(tr.Threads()[0], nil, unmapSpare); !errors.Is(err, ErrNoBatch) {
 		t.Errorf("in a group stop: %v", err)
 	}
 	detach(t, tr)
@@ -152,20 +152,20 @@ func TestSendHomeStopped(t *testing.T) {
 	c.goesOn()
 }
 
-// TestSendHomeLate: a thread that is not back in time is left to come back by itself.
-func TestSendHomeLate(t *testing.T) {
+// TestSubmitLate: a thread that is not back in time is left to come back by itself.
+func TestSubmitLate(t *testing.T) {
 	c := startChecker(t, 1, "spin")
 	o := Options{Gadgets: gadgets(t, c.pid), StopTimeout: time.Second}
 	tr := sent(t, c.pid, o, 3*time.Second)
-	if err := tr.Meanwhile(t.Context(), nothing); !errors.Is(err, ErrNotStopping) || len(tr.Threads()) != 0 {
+	if err := tr.WhileRunning(t.Context(), nothing); !errors.Is(err, ErrNotStopping) || len(tr.Threads()) != 0 {
 		t.Errorf("%d threads, %v", len(tr.Threads()), err)
 	}
 	detach(t, tr)
 	c.goesOn()
 }
 
-// TestSendHomeNot: in a thread that sleeps, and without the gadget, nothing happens.
-func TestSendHomeNot(t *testing.T) {
+// TestSubmitRefused: in a thread that sleeps, and without the gadget, nothing happens.
+func TestSubmitRefused(t *testing.T) {
 	c := startChecker(t, 1, "pause")
 	g := gadgets(t, c.pid)
 	for _, keep := range []uint64{g.Keep, 0} {
@@ -175,7 +175,7 @@ func TestSendHomeNot(t *testing.T) {
 			detach(t, tr)
 			tr = attach(t, c.pid, Options{Gadgets: g})
 		}
-		if err := tr.SendHome(tr.Threads()[0], nil, unmapSpare); !errors.Is(err, ErrNoBatch) || tr.Threads()[0].excursion != nil {
+		if err := tr.Submit(tr.Threads()[0], nil, unmapSpare); !errors.Is(err, ErrNoBatch) || tr.Threads()[0].excursion != nil {
 			t.Error(err)
 		}
 		detach(t, tr)
