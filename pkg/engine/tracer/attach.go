@@ -28,9 +28,9 @@ func newTracee(pid int, o Options) *Tracee {
 	if o.MaxStop > 0 {
 		o.StopTimeout = min(o.StopTimeout, o.MaxStop)
 	}
-	quiet()
+	suppressStopSIGCHLD()
 	warmUp()
-	t := &Tracee{pid: pid, o: o, w: startWorker(), known: map[int]*Thread{}, over: map[int]bool{}}
+	t := &Tracee{pid: pid, o: o, w: startWorker(), known: map[int]*Thread{}, exited: map[int]bool{}}
 	t.mem = &Memory{t: t}
 	t.scratch = newScratch()
 	return t
@@ -77,7 +77,7 @@ func (t *Tracee) leaveBehind(done <-chan error, why error) error {
 
 // attach stops all threads, on the tracer thread.
 func (t *Tracee) attach(ctx context.Context) error {
-	err := t.begin(ctx)
+	err := t.open(ctx)
 	if err == nil && !t.phase.CompareAndSwap(phaseAttaching, phaseAttached) {
 		err = ErrNotStopping
 	}
@@ -87,17 +87,17 @@ func (t *Tracee) attach(ctx context.Context) error {
 	return err
 }
 
-func (t *Tracee) begin(ctx context.Context) (err error) {
+func (t *Tracee) open(ctx context.Context) (err error) {
 	if t.dir, err = procfs.Open(procfs.Root, t.pid); err != nil {
 		return t.fail("opening its directory", 0, err)
 	}
-	return t.stand(ctx)
+	return t.stopAll(ctx)
 }
 
-// stand brings all threads to a standstill, and opens the address space if it is not open yet.
-func (t *Tracee) stand(ctx context.Context) error {
+// stopAll stops all threads, and opens the address space if it is not open yet.
+func (t *Tracee) stopAll(ctx context.Context) error {
 	t.reaper = startReaper(t.pid, slices.Collect(maps.Keys(t.known))...)
-	err := t.stopAll(ctx)
+	err := t.stopThreads(ctx)
 	t.reaper.stop()
 	if err != nil {
 		return err
@@ -117,10 +117,10 @@ func (t *Tracee) stand(ctx context.Context) error {
 	return nil
 }
 
-// stopAll seizes and interrupts every thread, and again those that appeared meanwhile. Only a running thread can make
-// another one: when all that are known stand still and the list is complete and shows no new one, there is none.
-func (t *Tracee) stopAll(ctx context.Context) error {
-	clear(t.over)
+// stopThreads seizes and interrupts every thread, and again those that appeared meanwhile. Only a running thread can make
+// another one: when all that are known are stopped and the list is complete and shows no new one, there is none.
+func (t *Tracee) stopThreads(ctx context.Context) error {
+	clear(t.exited)
 	op := "stopping its threads"
 	for deadline := time.Now().Add(t.o.StopTimeout); ; op = "stopping its threads, which keep appearing" {
 		tids, complete, err := t.tasks()
@@ -140,11 +140,11 @@ func (t *Tracee) stopAll(ctx context.Context) error {
 			if th.stopped || th.gone {
 				continue
 			}
-			if err := t.settle(ctx, th, deadline); err != nil {
+			if err := t.waitStopped(ctx, th, deadline); err != nil {
 				return err
 			}
 		}
-		if t.all() {
+		if t.allStopped() {
 			return nil
 		}
 	}
@@ -156,11 +156,11 @@ func (t *Tracee) notStopping() error {
 	return fmt.Errorf("%w within %s", ErrNotStopping, diag.Duration(t.o.StopTimeout))
 }
 
-// all says that the threads that stand still are as many as the process has. Then no other one needs to be looked for. Where
+// allStopped reports whether as many threads are stopped as the process has. Then no other one needs to be looked for. Where
 // some are left alone, numbers tell nothing: one of them may end when another thread begins.
-func (t *Tracee) all() bool {
+func (t *Tracee) allStopped() bool {
 	n, err := t.dir.Tasks()
-	return err == nil && !t.aside && n == len(t.threads) && !slices.ContainsFunc(t.threads, func(th *Thread) bool { return !th.stopped })
+	return err == nil && !t.partial && n == len(t.threads) && !slices.ContainsFunc(t.threads, func(th *Thread) bool { return !th.stopped })
 }
 
 // seizeNew seizes the threads in tids that are not yet known, and then interrupts all that run. In this order, since a
@@ -177,15 +177,15 @@ func (t *Tracee) seizeNew(tids []int) (grown bool, err error) {
 		case err != nil:
 			return false, t.fail("looking what kind of thread it is", tid, err)
 		case aside:
-			t.aside = true
+			t.partial = true
 		default:
-			t.w.hurry()
+			t.w.raisePriority()
 			seized, err := t.seize(tid)
 			if err != nil {
 				return false, err
 			}
 			if !seized {
-				grown, t.over[tid] = grown || !t.over[tid], true
+				grown, t.exited[tid] = grown || !t.exited[tid], true
 			}
 		}
 	}
@@ -203,7 +203,7 @@ func (t *Tracee) seizeNew(tids []int) (grown bool, err error) {
 		}
 		t.step("attach:interrupt")
 		if th.interrupted = true; ptrace(unix.PTRACE_INTERRUPT, th.TID, 0) != nil {
-			t.bury(th)
+			t.markExited(th)
 		}
 	}
 	return grown, nil
@@ -252,17 +252,17 @@ func (t *Tracee) seize(tid int) (bool, error) {
 // which has for a moment a first thread that has ended, and one whose tracer lets it go before it is asked who that is.
 const seizeTries = 5
 
-// bury notes that a thread has ended. Its number is free for another one.
-func (t *Tracee) bury(th *Thread) {
+// markExited notes that a thread has exited. Its number is free for another one.
+func (t *Tracee) markExited(th *Thread) {
 	th.gone, th.stopped = true, false
 	if t.known[th.TID] == th {
 		delete(t.known, th.TID)
 	}
 }
 
-// settle waits until an interrupted thread stands at its interrupt (or in its group stop). Signals that come first are
+// waitStopped waits until an interrupted thread is stopped by its interrupt (or in its group stop). Signals that come first are
 // handed on, with an interrupt that stops the thread again before it executes anything.
-func (t *Tracee) settle(ctx context.Context, th *Thread, deadline time.Time) error {
+func (t *Tracee) waitStopped(ctx context.Context, th *Thread, deadline time.Time) error {
 	for {
 		t.step("attach:wait")
 		s, err := t.wait(ctx, th.TID, deadline)
@@ -274,7 +274,7 @@ func (t *Tracee) settle(ctx context.Context, th *Thread, deadline time.Time) err
 		}
 		switch s.kind {
 		case ended:
-			t.bury(th)
+			t.markExited(th)
 			if th.TID != t.pid {
 				return nil
 			}
@@ -298,26 +298,26 @@ func (t *Tracee) settle(ctx context.Context, th *Thread, deadline time.Time) err
 				return t.fail("waiting until it is back", th.TID, t.notStopping())
 			default:
 				if t.continueSubmitted(th) != nil {
-					t.bury(th)
+					t.markExited(th)
 					return nil
 				}
 				continue
 			}
 			th.stopped, th.GroupStop, th.Since = true, s.kind == stopGroup, time.Now()
-			return t.admit(th)
+			return t.readState(th)
 		}
 		t.step("attach:handon")
 		// A stop takes back an interrupt that came when the kernel was already on its way to it.
 		_ = ptrace(unix.PTRACE_INTERRUPT, th.TID, 0)
 		if err := ptrace(unix.PTRACE_CONT, th.TID, s.toHandOn()); err != nil {
-			t.bury(th)
+			t.markExited(th)
 			return nil
 		}
 	}
 }
 
-// admit reads a stopped thread's registers and looks whether it is of a kind that can be handled.
-func (t *Tracee) admit(th *Thread) error {
+// readState reads a stopped thread's registers and looks whether it is of a kind that can be handled.
+func (t *Tracee) readState(th *Thread) error {
 	var err error
 	if th.regs, err = readRegisters(th.TID); err != nil {
 		return t.fail("reading the registers", th.TID, t.lost(th, err))

@@ -124,7 +124,7 @@ func floor(pid int) (d time.Duration, err error) {
 			}
 		}
 		for _, tid := range tids {
-			for p := (pace{}); peek(tid).kind == running; p.rest() {
+			for b := (backoff{}); peek(tid).kind == running; b.pause() {
 			}
 		}
 		for _, tid := range tids {

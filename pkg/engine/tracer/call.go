@@ -150,7 +150,7 @@ func (t *Tracee) atReturn(th *Thread) bool {
 }
 
 // arrive ends the excursion of a thread whose sigframe has brought it back, about to get a signal. The completion signal is suppressed by
-// whatever resumes the thread next. Another signal that had waited is handed on as in [Tracee.settle]. Either way the
+// whatever resumes the thread next. Another signal that had waited is handed on as in [Tracee.waitStopped]. Either way the
 // kernel gets back the interrupted system call, and restarts it or not, as the signal demands.
 func (t *Tracee) arrive(th *Thread, signal, completion int, err error) error {
 	if err != nil {
@@ -172,7 +172,7 @@ func (t *Tracee) arrive(th *Thread, signal, completion int, err error) error {
 	if err := t.resume(th, unix.PTRACE_CONT, signal); err != nil {
 		return err
 	}
-	return t.settle(context.Background(), th, time.Now().Add(arriveWait))
+	return t.waitStopped(context.Background(), th, time.Now().Add(arriveWait))
 }
 
 // TrapTarget returns the function that an entry point made for tracers calls: one that consists of NOPs, a call and a

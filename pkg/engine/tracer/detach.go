@@ -38,7 +38,7 @@ func (t *Tracee) release() error {
 			errs = append(errs, err)
 		}
 	}
-	t.w.calm()
+	t.w.restorePriority()
 	if t.after != nil {
 		t.after()
 	}
@@ -122,7 +122,7 @@ func (t *Tracee) interrupt(th *Thread) error {
 			th.stopped = true
 			return nil
 		}
-		_ = ptrace(unix.PTRACE_INTERRUPT, th.TID, 0) // see settle
+		_ = ptrace(unix.PTRACE_INTERRUPT, th.TID, 0) // see waitStopped
 		if err := ptrace(unix.PTRACE_CONT, th.TID, uintptr(s.signal)); err != nil {
 			return t.fail("interrupting", th.TID, t.lost(th, err))
 		}

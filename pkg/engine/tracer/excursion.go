@@ -124,7 +124,7 @@ func (t *Tracee) deliverOwn(th *Thread) error {
 	if err := ptrace(unix.PTRACE_INTERRUPT, th.TID, 0); err != nil {
 		return t.lost(th, err)
 	}
-	if err := t.settle(context.Background(), th, deadline); err != nil {
+	if err := t.waitStopped(context.Background(), th, deadline); err != nil {
 		return err
 	}
 	if th.gone {
@@ -227,6 +227,6 @@ func (t *Tracee) stopAtInterrupt(th *Thread) error {
 			return nil
 		}
 		signal = int(s.toHandOn())
-		_ = ptrace(unix.PTRACE_INTERRUPT, th.TID, 0) // see settle
+		_ = ptrace(unix.PTRACE_INTERRUPT, th.TID, 0) // see waitStopped
 	}
 }

@@ -60,12 +60,12 @@ var kernelRelease = sync.OnceValues(func() (major, minor int) {
 // leaveAlone lets go of a stopped thread that turned out to be one of the kernel's, where that is known by its name only. It
 // has no place in the program.
 func (t *Tracee) leaveAlone(th *Thread) error {
-	t.aside = true
+	t.partial = true
 	if err := ptrace(unix.PTRACE_DETACH, th.TID, 0); err != nil {
 		return t.fail("detaching", th.TID, t.lost(th, err))
 	}
 	t.left--
-	t.bury(th)
+	t.markExited(th)
 	return nil
 }
 

@@ -81,7 +81,7 @@ func restartedTwice(t *testing.T, c *child, change func(*Registers)) {
 		if !r.forgetsTime() {
 			t.Errorf("it does not sleep: %+v", r)
 		}
-		if change(&r); setRegisters(c.pid, &r) != nil || tr.admit(tr.threads[0]) != nil || !tr.threads[0].regs.forgetsTime() {
+		if change(&r); setRegisters(c.pid, &r) != nil || tr.readState(tr.threads[0]) != nil || !tr.threads[0].regs.forgetsTime() {
 			t.Errorf("%+v", tr.threads[0].regs)
 		}
 		_, err := tr.Syscalls(t.Context(), tr.Threads()[0], Call{Nr: unix.SYS_GETPID})

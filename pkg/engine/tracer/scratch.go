@@ -40,11 +40,11 @@ func (s *scratch) take(n int) []byte {
 	return b
 }
 
-// deepen makes the stack of the goroutine that calls it large enough for whatever is done while the target stands still: to
+// growStack makes the stack of the calling goroutine large enough for whatever is done while the target stands still: to
 // move a stack that is too small takes its time.
 //
 //go:noinline
-func deepen() byte {
+func growStack() byte {
 	var b [48 << 10]byte
 	for i := 0; i < len(b); i += 1 << 10 {
 		b[i] = byte(i)

@@ -67,7 +67,7 @@ func TestUrgency(t *testing.T) {
 	if seizing != unix.SCHED_FIFO {
 		t.Errorf("policy %d when the first thread is seized", seizing)
 	}
-	if p := policy(func() { time.Sleep(10 * urgentMost) }); p != unix.SCHED_NORMAL {
+	if p := policy(func() { time.Sleep(10 * priorityMost) }); p != unix.SCHED_NORMAL {
 		t.Errorf("policy %d after a long time, want the usual one", p)
 	}
 }

@@ -40,18 +40,18 @@ func (t *Tracee) openSpace(th *Thread) (s space, err error) {
 	if stat.Flags&procfs.FlagSignaled != 0 {
 		return space{}, errDying // or it will be, when its core is dumped
 	}
-	if s.mem, err = t.open(th, "mem", os.O_RDWR); err == nil {
-		s.maps, err = t.open(th, "maps", os.O_RDONLY)
+	if s.mem, err = t.openFile(th, "mem", os.O_RDWR); err == nil {
+		s.maps, err = t.openFile(th, "maps", os.O_RDONLY)
 	}
 	if err == nil {
-		s.status, err = t.open(th, "status", os.O_RDONLY)
+		s.status, err = t.openFile(th, "status", os.O_RDONLY)
 	}
 	if err != nil {
 		s.close()
 		return space{}, err
 	}
 	s.stack = stat.StartStack
-	if s.pagemap, err = t.open(th, "pagemap", os.O_RDONLY); errors.Is(err, procfs.ErrAbsent) {
+	if s.pagemap, err = t.openFile(th, "pagemap", os.O_RDONLY); errors.Is(err, procfs.ErrAbsent) {
 		err = nil
 	}
 	if err != nil {
@@ -67,7 +67,7 @@ func (t *Tracee) openSpace(th *Thread) (s space, err error) {
 }
 
 // open opens a file of a thread.
-func (t *Tracee) open(th *Thread, file string, flags int) (*os.File, error) {
+func (t *Tracee) openFile(th *Thread, file string, flags int) (*os.File, error) {
 	f, err := t.dir.Open(procfs.TaskFile(th.TID, file), flags)
 	if err != nil {
 		return nil, err

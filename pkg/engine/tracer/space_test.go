@@ -81,13 +81,13 @@ func TestIncompleteList(t *testing.T) {
 			return
 		}
 		for _, th := range tr.threads {
-			err = errors.Join(err, tr.settle(t.Context(), th, tr.attached.Add(defaultStopTimeout)))
+			err = errors.Join(err, tr.waitStopped(t.Context(), th, tr.attached.Add(defaultStopTimeout)))
 		}
-		if tr.all() {
+		if tr.allStopped() {
 			t.Error("2 of 4 threads are taken for all")
 		}
-		err = errors.Join(err, tr.stopAll(t.Context()))
-		if len(tr.threads) != len(tids) || !tr.all() {
+		err = errors.Join(err, tr.stopThreads(t.Context()))
+		if len(tr.threads) != len(tids) || !tr.allStopped() {
 			t.Errorf("%d of %d threads were found", len(tr.threads), len(tids))
 		}
 	})

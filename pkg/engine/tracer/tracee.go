@@ -49,8 +49,8 @@ type Tracee struct {
 	phase    atomic.Int32
 	threads  []*Thread
 	known    map[int]*Thread
-	over     map[int]bool // threads that had ended when they were to be seized
-	aside    bool         // there are threads that are left alone
+	exited   map[int]bool // threads that had ended when they were to be seized
+	partial  bool         // there are threads that are left alone
 	left     int          // threads that were seized and not detached: the kernel may hold them until the tracer thread ends
 	attached time.Time    // first interrupt since all ran
 	stopTime time.Duration

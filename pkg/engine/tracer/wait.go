@@ -81,61 +81,62 @@ func (s stop) toHandOn() uintptr {
 	return 0
 }
 
-// pace spaces out the looks at a thread that is not there yet. Most stops come within microseconds, so it first only
+// backoff spaces out the looks at a thread that is not stopped yet. Most stops come within microseconds, so it first only
 // gives the CPU away (the thread may need this very one). When the time is over in which a thread makes a few system calls
 // and comes back, it sleeps, doubling up to a millisecond: to wake up takes longer than such a stop. A blocking wait would
 // be simpler, but it knows no deadline, and Go restarts it after every signal.
-type pace struct {
-	first bool      // this thread runs before others, and must sleep to give the CPU away
-	n     int       // looks
-	tired int       // looks since it sleeps
-	began time.Time // to give the CPU away
+type backoff struct {
+	realtime bool      // this thread has real-time priority, and must sleep to give the CPU away
+	n        int       // looks
+	sleeps   int       // looks after which it slept
+	began    time.Time // to give the CPU away
 }
 
 const (
-	paceSpins = 20
-	paceSpun  = 30 * time.Microsecond
-	paceAwake = 150 * time.Microsecond
-	paceFirst = 10 * time.Microsecond
-	paceMost  = time.Millisecond
+	backoffSpins = 20
+	backoffSpun  = 30 * time.Microsecond
+	backoffAwake = 150 * time.Microsecond
+	backoffFirst = 10 * time.Microsecond
+	backoffMost  = time.Millisecond
 )
 
-// slow says that what is waited for has taken some time already.
-func (p *pace) slow() bool { return p.tired > 0 }
+// slow reports whether the wait has taken some time already.
+func (b *backoff) slow() bool { return b.sleeps > 0 }
 
-// statePace is how many pauses are between two readings of a thread's state in /proc, each of which costs as much as several
+// stateEvery is how many pauses are between two readings of a thread's state in /proc, each of which costs as much as several
 // looks: with the shortest pauses 0.1 ms, with the longest 8 ms.
-const statePace = 8
+const stateEvery = 8
 
 // wantsState reports whether it is time to read the thread's state.
-func (p *pace) wantsState() bool { return p.tired%statePace == statePace-1 }
+func (b *backoff) wantsState() bool { return b.sleeps%stateEvery == stateEvery-1 }
 
-func (p *pace) rest() {
-	switch p.n++; {
-	case p.n <= paceSpins:
+// pause waits until the next look.
+func (b *backoff) pause() {
+	switch b.n++; {
+	case b.n <= backoffSpins:
 		return
-	case p.began.IsZero():
-		p.began = time.Now()
+	case b.began.IsZero():
+		b.began = time.Now()
 	}
-	if p.first && p.tired == 0 && runtime.NumCPU() > 1 && time.Since(p.began) < paceSpun {
+	if b.realtime && b.sleeps == 0 && runtime.NumCPU() > 1 && time.Since(b.began) < backoffSpun {
 		return // what is waited for may be on another CPU, and then it comes at once
 	}
-	if p.tired == 0 && !p.first && time.Since(p.began) < paceAwake {
+	if b.sleeps == 0 && !b.realtime && time.Since(b.began) < backoffAwake {
 		_, _, _ = unix.RawSyscall(unix.SYS_SCHED_YIELD, 0, 0, 0)
 		return
 	}
-	p.tired++
-	d := min(paceFirst<<min(p.tired/4, 10), paceMost)
+	b.sleeps++
+	d := min(backoffFirst<<min(b.sleeps/4, 10), backoffMost)
 	ts := unix.NsecToTimespec(d.Nanoseconds())
-	if p.first { // see urgency
+	if b.realtime { // see priority
 		_, _, _ = unix.RawSyscall(unix.SYS_NANOSLEEP, uintptr(unsafe.Pointer(&ts)), 0, 0)
 		return
 	}
 	_ = unix.Nanosleep(&ts, nil)
 }
 
-// reapPace is how many looks are between two looks at all other threads: with the longest pauses, 0.1 s.
-const reapPace = 100
+// reapOthersEvery is how many looks are between two looks at all other threads: with the longest pauses, 0.1 s.
+const reapOthersEvery = 100
 
 // reapOthers takes notice of the end of threads that nobody waits for at the moment.
 func (t *Tracee) reapOthers() {
@@ -149,10 +150,10 @@ func (t *Tracee) reapOthers() {
 // wait waits until the thread is stopped or has ended. Its errors are the context's, or ErrNotStopping at the
 // deadline, if there is one.
 func (t *Tracee) wait(ctx context.Context, tid int, deadline time.Time) (stop, error) {
-	for p := (pace{first: t.w.first()}); ; p.rest() {
-		late := p.slow() && !deadline.IsZero() && time.Now().After(deadline)
+	for b := (backoff{realtime: t.w.realtime()}); ; b.pause() {
+		late := b.slow() && !deadline.IsZero() && time.Now().After(deadline)
 		s := peek(tid)
-		if s.kind == running && (late || p.wantsState()) {
+		if s.kind == running && (late || b.wantsState()) {
 			if over, err := t.ended(tid); err == nil && over { // if that is not known, it is waited for
 				s.kind = ended // the kernel does not tell the end of a process's first thread before that of the others
 			}
@@ -160,7 +161,7 @@ func (t *Tracee) wait(ctx context.Context, tid int, deadline time.Time) (stop, e
 		if s.kind == ended && tid != t.pid {
 			reap(tid) // or an exec of the process, which waits for that, never ends
 		}
-		if s.kind == running && p.n%reapPace == 0 {
+		if s.kind == running && b.n%reapOthersEvery == 0 {
 			t.reapOthers() // it may be the one that executes
 		}
 		if s.kind != running { // looked at behind the clock: what is late may be this process

@@ -40,7 +40,7 @@ func (t *Tracee) WhileRunning(ctx context.Context, f func() error) error {
 			_ = unix.Nanosleep(&ts, nil)
 		}
 		t.attached = time.Time{}
-		if stopErr := t.stand(ctx); stopErr != nil {
+		if stopErr := t.stopAll(ctx); stopErr != nil {
 			t.keepStopped()
 			return stopErr
 		}
@@ -53,7 +53,7 @@ func (t *Tracee) keepStopped() {
 	for _, th := range t.threads {
 		if !th.stopped && !th.gone && peek(th.TID).kind == stopInterrupt {
 			back, err := t.isBack(th)
-			th.stopped = back && err == nil && t.admit(th) == nil
+			th.stopped = back && err == nil && t.readState(th) == nil
 		}
 	}
 	t.threads = slices.DeleteFunc(t.threads, func(th *Thread) bool { return !th.stopped })

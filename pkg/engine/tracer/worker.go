@@ -22,7 +22,7 @@ type worker struct {
 	jobs chan func()
 	done chan struct{} // closed when the goroutine has returned
 
-	urgency
+	priority
 	rests int // how often it has waited for work
 }
 
@@ -58,7 +58,7 @@ func (w *worker) keepThread() bool {
 		return false
 	}
 	_ = unix.Prctl(unix.PR_SET_TIMERSLACK, 1, 0, 0, 0) // short sleeps shall be short; the default adds 50 µs
-	deepen()
+	growStack()
 	w.tid.Store(int32(unix.Gettid()))
 	return true
 }
@@ -81,7 +81,7 @@ func (w *worker) leaveThread() bool {
 	if tracesAny() {
 		return false
 	}
-	w.calm()
+	w.restorePriority()
 	_ = unix.Prctl(unix.PR_SET_TIMERSLACK, 0, 0, 0, 0) // the default, which programs that it starts inherit
 	w.tid.Store(0)
 	runtime.UnlockOSThread()
@@ -187,6 +187,6 @@ func (w *worker) end(wait bool) {
 	<-w.done
 	path := "/proc/self/task/" + strconv.Itoa(tid)
 	var st unix.Stat_t
-	for p := (pace{}); p.n < 2000 && unix.Stat(path, &st) == nil; p.rest() {
+	for b := (backoff{}); b.n < 2000 && unix.Stat(path, &st) == nil; b.pause() {
 	}
 }

@@ -61,7 +61,7 @@ func TestThreadLeft(t *testing.T) {
 	defer w.end(false)
 	var working, got string
 	w.do(func() {
-		w.hurry()
+		w.raisePriority()
 		working = properties()
 	})
 	w.do(func() {

@@ -7,7 +7,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// urgency is how a worker's thread is scheduled while it holds a process that stands still: before everything else that has no
+// priority is how a worker's thread is scheduled while it holds a stopped process: before everything else that has no
 // real-time priority. On a machine with more threads that run than CPUs, a thread that waits for its turn among the others waits
 // for milliseconds each time it has slept or was preempted, and the process with it.
 //
@@ -18,7 +18,7 @@ import (
 // until the worker looks at it. A worker gives its CPU away whenever it waits for something; one that does not come to an end is an
 // ordinary thread again after urgentMost, and if even that is not to be, the kernel lets real-time threads have 95 % of each second
 // at most (sched_rt_runtime_us).
-type urgency struct {
+type priority struct {
 	mu     sync.Mutex
 	tried  bool
 	tid    int
@@ -28,21 +28,21 @@ type urgency struct {
 
 const (
 	// urgentMost is more than a stop takes even on a loaded machine.
-	urgentMost = 100 * time.Millisecond
+	priorityMost = 100 * time.Millisecond
 	// shortSlice is the shortest that the kernel knows, in nanoseconds; its own is some milliseconds.
 	shortSlice = 100_000
 )
 
-// hurry gives the thread that calls it real-time priority, or, where that is not permitted (CAP_SYS_NICE), a short slice (since
+// raisePriority gives the calling thread real-time priority, or, where that is not permitted (CAP_SYS_NICE), a short slice (since
 // Linux 6.12; before, it changes nothing), which comes more often, and is no more in the end. A thread that is scheduled as
 // somebody wanted it stays so.
-func (u *urgency) hurry() {
-	u.mu.Lock()
-	defer u.mu.Unlock()
-	if u.tried {
+func (p *priority) raisePriority() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.tried {
 		return
 	}
-	u.tried, u.tid = true, unix.Gettid()
+	p.tried, p.tid = true, unix.Gettid()
 	old, err := unix.SchedGetAttr(0, 0)
 	if err != nil || old.Policy != unix.SCHED_NORMAL {
 		return
@@ -53,32 +53,32 @@ func (u *urgency) hurry() {
 	often.Runtime = shortSlice
 	for _, a := range []*unix.SchedAttr{&first, &often} {
 		if unix.SchedSetAttr(0, a, 0) == nil {
-			u.before = old
-			u.timer = time.AfterFunc(urgentMost, u.relent)
+			p.before = old
+			p.timer = time.AfterFunc(priorityMost, p.expire)
 			return
 		}
 	}
 }
 
-// relent makes the thread an ordinary one again, if it still hurries.
-func (u *urgency) relent() {
-	u.mu.Lock()
-	defer u.mu.Unlock()
-	if u.before != nil {
-		_ = unix.SchedSetAttr(u.tid, u.before, 0)
+// expire makes the thread an ordinary one again, if it still has the priority.
+func (p *priority) expire() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.before != nil {
+		_ = unix.SchedSetAttr(p.tid, p.before, 0)
 	}
 }
 
-// calm ends what hurry began, on the same thread.
-func (u *urgency) calm() {
-	u.mu.Lock()
-	defer u.mu.Unlock()
-	if u.before != nil {
-		u.timer.Stop()
-		_ = unix.SchedSetAttr(0, u.before, 0)
+// restorePriority ends what raisePriority began, on the same thread.
+func (p *priority) restorePriority() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.before != nil {
+		p.timer.Stop()
+		_ = unix.SchedSetAttr(0, p.before, 0)
 	}
-	u.tried, u.before = false, nil
+	p.tried, p.before = false, nil
 }
 
-// first reports whether the thread runs before all ordinary ones.
-func (u *urgency) first() bool { return u.before != nil }
+// realtime reports whether the thread runs before all ordinary ones.
+func (p *priority) realtime() bool { return p.before != nil }
