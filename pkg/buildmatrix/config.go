@@ -96,8 +96,8 @@ type Repository struct {
 	// The address of the repository that has the debuginfo packages, in the same forms.
 	Debuginfo string `key:"debuginfo" example:"https://example.com/15-SP5/x86_64/update_debug"`
 
-	// Files with OpenPGP keys, in the package directory. A repository is believed only if one of
-	// these keys signed it. Either this or "unsigned: true" is required.
+	// Files with OpenPGP keys, in the package directory. The repository, and each RPM that is taken
+	// from it, must be signed by one of these keys. Either this or "unsigned: true" is required.
 	Keys []string `key:"keys" file:"true" example:"[keys/vendor.asc]"`
 
 	// Accept a repository without a signature. Digests are still checked, but nothing vouches for
@@ -117,7 +117,8 @@ type Package struct {
 	// The builds that get live patches, as a range of versions. The default is all builds.
 	Builds rpmver.Range `key:"builds" example:"\">= 2.31-150300.9, < 2.38\""`
 
-	// The greatest age of a build. Older builds are not downloaded. By default, any age is accepted.
+	// The greatest age of a build, by the time at which its RPM was built. Older builds are not
+	// downloaded. By default, any age is accepted.
 	Since Age `key:"since" example:"13 months"`
 }
 
@@ -137,7 +138,8 @@ type Patch struct {
 	// are accepted, and no path outside of the package directory but those below /usr.
 	CFlags []string `key:"cflags" example:"[-g3, -DNDEBUG]"`
 
-	// The builds that this patch is for, in addition to the range of the package.
+	// The builds of the package that this patch is for. The default is all that the package's range
+	// has.
 	Builds rpmver.Range `key:"builds" example:"\"< 2.38\""`
 
 	// The kind of unwinding that may pass through the replacement functions. With "any", functions
