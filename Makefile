@@ -1,7 +1,7 @@
 # Every target works on a fresh machine with git, make and Go. As root it installs the rest (Debian,
 # SUSE); other users need the packages installed.
 GO      ?= go
-BIN     := bin/lpbuild
+BINS    := bin/lpbuild bin/lpbuild-engine
 LINT    := bin/golangci-lint
 LINTVER := v2.15.0
 
@@ -19,10 +19,10 @@ TEST_SUSE   := $(DEMO_SUSE) iproute2 bash-completion gdb strace rpmlint mandoc o
 
 .PHONY: build deps deps-demo deps-glibc deps-real deps-chromium demo package test test-capless test-pidns test-kill test-cycles test-glibc test-real test-chromium test-overcommit test-decode reach race bench bench-once fuzz lint clean
 
-build: $(BIN)
+build: $(BINS)
 
-$(BIN): $(shell find cmd pkg internal templates rpm-helper -type f 2>/dev/null) go.mod
-	CGO_ENABLED=0 $(GO) build -trimpath -o $@ ./cmd/lpbuild
+$(BINS): bin/%: $(shell find cmd pkg internal templates rpm-helper -type f 2>/dev/null) go.mod
+	CGO_ENABLED=0 $(GO) build -trimpath -o $@ ./cmd/$*
 
 deps: PACKAGES_DEBIAN = $(TEST_DEBIAN)
 deps: PACKAGES_SUSE   = $(TEST_SUSE)
@@ -52,7 +52,7 @@ deps deps-demo deps-glibc deps-real deps-chromium:
 
 # All steps with a small distributor: repository, download, build, dist, rpmbuild.
 demo: deps-demo build
-	./$(BIN) demo --dir demo-out
+	./bin/lpbuild demo --dir demo-out
 
 # lpbuild's own RPMs, in package-out/.
 package: deps

@@ -91,7 +91,7 @@ func TestPackage(t *testing.T) {
 	t.Run("rpmlint", func(t *testing.T) { testRpmlint(t, dir+"/one") })
 	t.Run("relations", func(t *testing.T) { testRelations(t, packages) })
 	root := dir + "/root"
-	for _, name := range []string{"lpbuild", "lpbuild-ulp", "lpbuild-bash-completion",
+	for _, name := range []string{"lpbuild", "lpbuild-engine", "lpbuild-ulp", "lpbuild-bash-completion",
 		"lpbuild-zsh-completion", "lpbuild-fish-completion"} {
 		command(t, nil, asRoot("rpm", "--root", root, "--nodeps", "-U", packages[name])...)
 	}
@@ -103,7 +103,7 @@ func TestPackage(t *testing.T) {
 // testReproducible expects the same payload and the same file metadata from another directory at
 // another time.
 func testReproducible(t *testing.T, one, two map[string]string) {
-	if len(one) != 5 || len(two) != 5 {
+	if len(one) != 6 || len(two) != 6 {
 		t.Fatalf("%d and %d packages", len(one), len(two))
 	}
 	for name, file := range one {
@@ -143,7 +143,7 @@ func testRelations(t *testing.T, packages map[string]string) {
 		packages["lpbuild-ulp"]); !strings.HasPrefix(got, "lpbuild = ") {
 		t.Errorf("lpbuild-ulp requires %q", got)
 	}
-	files := "\n" + command(t, nil, "rpm", "-qpl", packages["lpbuild"])
+	files := "\n" + command(t, nil, "rpm", "-qpl", packages["lpbuild"], packages["lpbuild-engine"])
 	// of libpulp-tools, and of the tools that apply live patches to the kernel
 	for _, theirs := range []string{
 		"/usr/bin/ulp", "/usr/lib/userspace-livepatch/rpm-helper",
@@ -154,10 +154,11 @@ func testRelations(t *testing.T, packages map[string]string) {
 			t.Errorf("lpbuild has %s, which belongs to another package", theirs)
 		}
 	}
-	for line := range strings.Lines(command(t, nil, "rpm", "-qp", "--requires",
-		packages["lpbuild"])) {
-		if !strings.HasPrefix(line, "rpmlib(") && !strings.HasPrefix(line, "/bin/sh") {
-			t.Errorf("lpbuild requires %s", line)
+	for name, needs := range map[string]string{"lpbuild": "lpbuild-engine = ", "lpbuild-engine": "/bin/sh"} {
+		for line := range strings.Lines(command(t, nil, "rpm", "-qp", "--requires", packages[name])) {
+			if !strings.HasPrefix(line, "rpmlib(") && !strings.HasPrefix(line, needs) {
+				t.Errorf("%s requires %s", name, line)
+			}
 		}
 	}
 }
@@ -198,6 +199,9 @@ func testProgram(t *testing.T, root string) {
 	if got := inside("/usr/bin/lpbuild", "version"); err == nil && !strings.HasPrefix(got, want) {
 		t.Errorf("the version is %q, want %q", got, want)
 	}
+	if got := inside("/usr/bin/lpbuild-engine", "version"); err == nil && !strings.HasPrefix(got, strings.Replace(want, "lpbuild", "lpbuild-engine", 1)) {
+		t.Errorf("version of lpbuild-engine is %q, want that of lpbuild, %q", got, want)
+	}
 	if got := inside("/usr/bin/ulp", "--help"); !strings.Contains(got, "livepatchable") {
 		t.Errorf("ulp --help prints %q", got)
 	}
@@ -206,7 +210,9 @@ func testProgram(t *testing.T, root string) {
 		"b"); !strings.Contains(got, "/usr/lib/lpbuild/rpm-helper install a 1 b") {
 		t.Errorf("%%ulp_post_hook is %q", got)
 	}
-	command(t, nil, "bash", "-n", root+"/usr/share/bash-completion/completions/lpbuild")
+	for _, name := range []string{"lpbuild", "lpbuild-engine"} {
+		command(t, nil, "bash", "-n", root+"/usr/share/bash-completion/completions/"+name)
+	}
 }
 
 // testManuals reads the installed pages, that of ulp through its reference.
@@ -214,7 +220,7 @@ func testManuals(t *testing.T, root string) {
 	for page, want := range map[string]string{
 		"lpbuild": "lpbuild-download(1)", "lpbuild-build": "EXIT STATUS",
 		"lpbuild-changes-add": "EXAMPLES", "ulp": "lpbuild-ulp-packer(1)",
-		"lpbuild-hook-reconcile": "DESCRIPTION", // the units refer to it
+		"lpbuild-engine-hook-reconcile": "lpbuild-engine hook reconcile", // the units refer to it
 		"lpbuild.yaml":           "repositories[].url",
 	} {
 		out := command(t, nil, "sh", "-c",

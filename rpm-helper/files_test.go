@@ -24,7 +24,7 @@ func unpack(t *testing.T, lpbuild string) string {
 		if err != nil {
 			t.Fatal(err)
 		}
-		text := strings.ReplaceAll(string(data), "/usr/bin/lpbuild", lpbuild)
+		text := strings.ReplaceAll(string(data), "/usr/bin/lpbuild-engine", lpbuild)
 		if err := os.WriteFile(filepath.Join(dir, e.Name()), []byte(text), 0o755); err != nil {
 			t.Fatal(err)
 		}

@@ -9,14 +9,17 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/lpbuild/lpbuild/internal/console"
+	"github.com/lpbuild/lpbuild/internal/enginecli"
 	"github.com/lpbuild/lpbuild/internal/program"
+	"github.com/lpbuild/lpbuild/internal/ulpcli"
 )
 
 // TestHelp checks that the help of every command fits, and that its examples call this program and
 // commands that it has.
 func TestHelp(t *testing.T) {
-	program.SetName("lpbuild-engine")
-	root := newRoot(&console.Console{Out: &bytes.Buffer{}, Err: &bytes.Buffer{}})
+	program.SetName(enginecli.Name)
+	s := &console.Console{Out: &bytes.Buffer{}, Err: &bytes.Buffer{}}
+	root := enginecli.Root(s, ulpcli.NewForProcesses(s))
 	other := regexp.MustCompile(`(^|[^/\w.-])lpbuild [a-z]+`)
 	var check func(c *cobra.Command)
 	check = func(c *cobra.Command) {

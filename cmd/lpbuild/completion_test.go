@@ -1,13 +1,14 @@
 package main
 
 import (
-	"github.com/lpbuild/lpbuild/internal/console"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
+
+	"github.com/lpbuild/lpbuild/internal/console"
 )
 
 // shells are programs that print what their shell would offer for a line, one a line: they are

@@ -1,13 +1,14 @@
 package main
 
 import (
-	"github.com/lpbuild/lpbuild/internal/ulpcli"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"regexp"
 	"strings"
 	"testing"
+
+	"github.com/lpbuild/lpbuild/internal/ulpcli"
 )
 
 // programs are the programs that examples call. The test replaces each by a script that records its

@@ -14,7 +14,10 @@ import (
 	"github.com/lpbuild/lpbuild/internal/atomicfile"
 	"github.com/lpbuild/lpbuild/internal/configref"
 	"github.com/lpbuild/lpbuild/internal/console"
+	"github.com/lpbuild/lpbuild/internal/enginecli"
 	"github.com/lpbuild/lpbuild/internal/manual"
+	"github.com/lpbuild/lpbuild/internal/program"
+	"github.com/lpbuild/lpbuild/internal/ulpcli"
 	"github.com/lpbuild/lpbuild/pkg/buildmatrix"
 )
 
@@ -23,7 +26,7 @@ var manualDate = time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
 
 // newGenerate returns a command for packagers. Man pages and shell completions are derived from the
 // commands.
-func newGenerate() *cobra.Command {
+func newGenerate(s *console.Console) *cobra.Command {
 	var man, completion, docs string
 	cmd := &cobra.Command{
 		Use:   "generate",
@@ -42,15 +45,16 @@ func newGenerate() *cobra.Command {
 					return err
 				}
 			}
+			roots := []*cobra.Command{cmd.Root(), engineRoot(s)}
 			if man != "" {
-				if err := manuals(cmd.Root(), man); err != nil {
+				if err := manuals(roots, man); err != nil {
 					return err
 				}
 			}
 			if completion == "" {
 				return nil
 			}
-			return completions(cmd.Root(), completion)
+			return completions(roots, completion)
 		},
 	}
 	cmd.Flags().StringVar(&man, "man", "", "`DIR` write man pages to this directory")
@@ -73,14 +77,16 @@ func reference(dir string) error {
 
 // manuals writes the man page of every command that --help shows, that of lpbuild.yaml, and ulp.1
 // for the link of that name.
-func manuals(root *cobra.Command, dir string) error {
+func manuals(roots []*cobra.Command, dir string) error {
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return err
 	}
-	for _, c := range documented(root) {
-		page := manualPage(c)
-		if err := atomicfile.Write(filepath.Join(dir, page.Name+".1"), page.Roff(), 0o644); err != nil {
-			return err
+	for _, root := range roots {
+		for _, c := range documented(root) {
+			page := manualPage(c)
+			if err := atomicfile.Write(filepath.Join(dir, page.Name+".1"), page.Roff(), 0o644); err != nil {
+				return err
+			}
 		}
 	}
 	keys, err := buildmatrix.Keys()
@@ -140,13 +146,25 @@ func manualOption(f *pflag.Flag) manual.Option {
 	return manual.Option{Names: console.FlagNames(f), Value: value, Text: text + console.DefaultOf(f)}
 }
 
-func completions(root *cobra.Command, dir string) error {
+func completions(roots []*cobra.Command, dir string) error {
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return err
 	}
-	return errors.Join(
-		root.GenBashCompletionFileV2(filepath.Join(dir, "lpbuild.bash"), true),
-		root.GenZshCompletionFile(filepath.Join(dir, "_lpbuild")),
-		root.GenFishCompletionFile(filepath.Join(dir, "lpbuild.fish"), true),
-	)
+	var all []error
+	for _, root := range roots {
+		name := root.Name()
+		all = append(all,
+			root.GenBashCompletionFileV2(filepath.Join(dir, name+".bash"), true),
+			root.GenZshCompletionFile(filepath.Join(dir, "_"+name)),
+			root.GenFishCompletionFile(filepath.Join(dir, name+".fish"), true))
+	}
+	return errors.Join(all...)
+}
+
+// engineRoot returns the commands of lpbuild-engine.
+func engineRoot(s *console.Console) *cobra.Command {
+	own := program.Name()
+	defer program.SetName(own)
+	program.SetName(enginecli.Name)
+	return enginecli.Root(s, ulpcli.NewForProcesses(s))
 }

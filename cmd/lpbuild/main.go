@@ -2,9 +2,10 @@
 package main
 
 import (
+	"os"
+
 	"github.com/lpbuild/lpbuild/internal/console"
 	"github.com/lpbuild/lpbuild/internal/ulpcli"
-	"os"
 )
 
 func main() { os.Exit(run(ulpcli.Arguments(os.Args), console.Std())) }

@@ -53,7 +53,7 @@ func newRoot(s *console.Console) *cobra.Command {
 		newInit(s), newDownload(s, &g), newBuild(s, &g), newDist(s, &g), newSubmit(s, &g), newChanges(s, &g), newClean(s, &g))
 	console.AddGroup(root, "processes", "Running processes:", enginecli.NewTrigger(s), enginecli.NewRevert(s), enginecli.NewStatus(s))
 	console.AddGroup(root, "rpm", "Called by RPM packages:", newInstall(s, &g), enginecli.NewHook(s))
-	console.AddGroup(root, console.OtherGroup, "Other:", ulpcli.New(s), newDemo(s), newSchema(s), console.NewVersion(s), newGenerate())
+	console.AddGroup(root, console.OtherGroup, "Other:", ulpcli.New(s), newDemo(s), newSchema(s), console.NewVersion(s), newGenerate(s))
 	console.FinishRoot(root)
 	return root
 }

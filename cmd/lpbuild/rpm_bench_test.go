@@ -20,7 +20,7 @@ func BenchmarkPost(b *testing.B) {
 		return
 	}
 	s := newSystem(b, dir, "machine")
-	s.settle(dir, "bash", "lpbuild")
+	s.settle(dir, "bash", "lpbuild-engine")
 	rounds := benchtest.Size(5, 1)
 	all := s.crowd()
 	patched := fmt.Sprintf("patched: %d", len(all))
@@ -50,7 +50,7 @@ func BenchmarkPostStuck(b *testing.B) {
 		return
 	}
 	s := newSystem(b, dir, "machine")
-	s.settle(dir, "bash", "lpbuild")
+	s.settle(dir, "bash", "lpbuild-engine")
 	all := s.crowd()
 	stuck := s.service(serviceBuilds[0], "FAKE=vfork")
 	defer func() { _ = unix.Kill(stuck.PID, unix.SIGKILL) }()

@@ -63,7 +63,7 @@ func TestRPMFlavors(t *testing.T) {
 	}
 	s := newSystem(t, dir, "machine")
 	s.config("LIVEPATCH_REVERT_ON_REMOVE=yes\n")
-	s.settle(dir, "bash", "lpbuild")
+	s.settle(dir, "bash", "lpbuild-engine")
 	all := []*live{s.service(serviceBuilds[0]), s.service(serviceBuilds[1])}
 	if out, err := s.tryStrict("-U", flavorsOf(dir, first)[0]); err == nil {
 		t.Error("the package is installed without its live patches")

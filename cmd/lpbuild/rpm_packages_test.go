@@ -12,7 +12,11 @@ import (
 
 	"github.com/rogpeppe/go-internal/testscript"
 
+	"github.com/lpbuild/lpbuild/internal/console"
 	"github.com/lpbuild/lpbuild/internal/distro"
+	"github.com/lpbuild/lpbuild/internal/enginecli"
+	"github.com/lpbuild/lpbuild/internal/program"
+	"github.com/lpbuild/lpbuild/internal/ulpcli"
 )
 
 // Packages as a distributor makes them, by the program's own commands: from a signed repository
@@ -39,7 +43,14 @@ var serviceBuilds = []string{"glibc-2.31-150300.26.5", "glibc-2.38-150600.12.1"}
 
 // TestMain makes the test's program lpbuild, where it is called so.
 func TestMain(m *testing.M) {
-	testscript.Main(&withPackages{m}, map[string]func(){"lpbuild": main, "ulp": main})
+	testscript.Main(&withPackages{m}, map[string]func(){"lpbuild": main, "ulp": main, enginecli.Name: engineMain})
+}
+
+// engineMain is what cmd/lpbuild-engine does.
+func engineMain() {
+	engine := console.Program{Root: engineRoot, Before: ulpcli.CommandFirst, Groups: lpbuild.Groups}
+	program.SetName(enginecli.Name)
+	os.Exit(engine.Run(os.Args[1:], console.Std()))
 }
 
 // withPackages removes the packages when all tests are over.
@@ -130,7 +141,7 @@ func (f *factory) own() error {
 		return fmt.Errorf("packaging/build: %w\n%s", err, out)
 	}
 	return f.sh(f.dir, `mkdir bin home x; cd x; rpm2cpio ../own/lpbuild-[0-9]*.x86_64.rpm | cpio -id --quiet
-		mv usr/bin/lpbuild ../bin/lpbuild; mv usr/lib/rpm/macros.d/macros.userspace-livepatch-lpbuild ../macros; rm -r ../x`)
+		rpm2cpio ../own/lpbuild-engine-[0-9]*.x86_64.rpm | cpio -id --quiet; mv usr/bin/lpbuild usr/bin/lpbuild-engine ../bin; mv usr/lib/rpm/macros.d/macros.userspace-livepatch-lpbuild ../macros; rm -r ../x`)
 }
 
 // distributor makes the repository with the builds.
@@ -222,7 +233,7 @@ func (f *factory) system() error {
 	if err := errors.Join(f.folder("system", ""), f.build("system")); err != nil {
 		return err
 	}
-	base := []string{"own/lpbuild-[0-9]*.x86_64.rpm", "stand-ins/RPMS/noarch/*.rpm", "system-rpm/RPMS/x86_64/*.rpm"}
+	base := []string{"own/lpbuild-[0-9]*.x86_64.rpm", "own/lpbuild-engine-[0-9]*.x86_64.rpm", "stand-ins/RPMS/noarch/*.rpm", "system-rpm/RPMS/x86_64/*.rpm"}
 	if err := f.repository("v1", base...); err != nil {
 		return err
 	}

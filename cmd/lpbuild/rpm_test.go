@@ -101,7 +101,7 @@ func TestRPM(t *testing.T) {
 		return
 	}
 	s := newSystem(t, dir, "machine")
-	s.settle(dir, "bash", "lpbuild")
+	s.settle(dir, "bash", "lpbuild-engine")
 	testVersions(t, dir, s, "v2")
 }
 
@@ -133,7 +133,7 @@ func testVersions(t testing.TB, dir string, s *scratch, kind string) {
 	say(inside, saysSecond)
 	counts(t, s.strict("-U", "--oldpackage", rpmOfKind(dir, kind, first)), "patched: 2", "Failed: 0.")
 	say(inside, saysFirst)
-	prints(t, s.strict("-e", packageName), "2 processes keep live patches of "+packageName+"; to revert them: lpbuild revert --all ")
+	prints(t, s.strict("-e", packageName), "2 processes keep live patches of "+packageName+"; to revert them: lpbuild-engine revert --all ")
 	say(inside, saysFirst)
 	s.config("LIVEPATCH_REVERT_ON_REMOVE=yes\n")
 	prints(t, s.strict("-U", rpmOfKind(dir, kind, first)), "In 2: already applied.\n")
@@ -163,8 +163,8 @@ func TestRPMRefused(t *testing.T) {
 	}
 	install(rpmOfKind(dir, "v1", first), "NOKEY")
 	s.settle(dir, "bash")
-	install(rpmOfKind(dir, "v1", first), "lpbuild is needed by "+packageName)
-	s.settle(dir, "lpbuild")
+	install(rpmOfKind(dir, "v1", first), "lpbuild-engine is needed by "+packageName)
+	s.settle(dir, "lpbuild-engine")
 	install(filepath.Join(dir, "packages/system-rpm/RPMS/x86_64", packageName+"-"+first+"-0.x86_64.rpm"), "no signature")
 	l.says(saysNothing)
 }
@@ -181,7 +181,7 @@ func TestRPMOutside(t *testing.T) {
 		check(t, os.MkdirAll(s.path("/var/livepatches"), 0o755))
 	}
 	check(t, unix.Mount(running.path("/var/livepatches"), snapshot.path("/var/livepatches"), "", unix.MS_BIND, "")) // for those inside
-	snapshot.settle(dir, "bash", "lpbuild")
+	snapshot.settle(dir, "bash", "lpbuild-engine")
 	all := []*live{running.service(serviceBuilds[0]), running.service(serviceBuilds[1]), snapshot.service(serviceBuilds[0])}
 	transactionalUpdate(t, dir, running, snapshot)
 	t.Setenv("TRANSACTIONAL_UPDATE", "true")

@@ -71,7 +71,7 @@ func TestRPMTransactional(t *testing.T) {
 	}
 	// A process of the running system that begins later gets it by the timer's command.
 	late := running.start("program")
-	prints(t, sh(t, "/usr/bin/lpbuild", "hook", "reconcile"), "Processes patched: 1, Skipped: 0, Failed: 0. In 2: already applied.\n")
+	prints(t, sh(t, "/usr/bin/lpbuild-engine", "hook", "reconcile"), "Processes patched: 1, Skipped: 0, Failed: 0. In 2: already applied.\n")
 	late.says(version2)
 	snapshot.rpm("-e", "target-livepatches")
 	if list := sh(t, "find", "/var/livepatches", "-mindepth", "1"); list != "" {
@@ -98,7 +98,7 @@ func TestRPMTransactionalRevert(t *testing.T) {
 	t.Setenv("TRANSACTIONAL_UPDATE", "true")
 	prints(t, snapshot.rpm("-e", "target-livepatches"), "Processes reverted: 1, Skipped: 0, Failed: 0.\n")
 	l.says(without)
-	if out := sh(t, "/usr/bin/lpbuild", "hook", "reconcile"); out != "" {
+	if out := sh(t, "/usr/bin/lpbuild-engine", "hook", "reconcile"); out != "" {
 		t.Errorf("the timer's command prints %q", out)
 	}
 	l.says(without)

@@ -86,8 +86,8 @@ func TestZypper(t *testing.T) {
 	s.trust(dir)
 	out := s.zypp("install", packageName)
 	counts(t, out, "patched: 2", "Failed: 0.")
-	if prints(t, out, "lpbuild", "bash"); !s.has("lpbuild") {
-		t.Error("lpbuild is not installed")
+	if prints(t, out, "lpbuild-engine", "bash"); !s.has("lpbuild-engine") {
+		t.Error("lpbuild-engine is not installed")
 	}
 	say(all, saysFirst)
 
@@ -139,7 +139,7 @@ func TestZypperRecommends(t *testing.T) {
 	if dir == "" {
 		return
 	}
-	for _, names := range [][2]string{{"lpbuild", "glibc"}, {"glibc", "libpulp-tools"}} {
+	for _, names := range [][2]string{{"lpbuild-engine", "glibc"}, {"glibc", "libpulp-tools"}} {
 		s := newZypp(t, dir, "with-"+names[1])
 		s.trust(dir)
 		for i, name := range names {
@@ -159,7 +159,7 @@ func TestSupplements(t *testing.T) {
 	dir, err := packages()
 	check(t, err)
 	out := sh(t, "rpm", "-qp", "--nosignature", "--supplements", filepath.Join(dir, "v1/x86_64", packageName+"-"+first+"-0.x86_64.rpm"))
-	if got := string(bytes.TrimSpace([]byte(out))); got != "(glibc and (lpbuild or libpulp-tools))" {
+	if got := string(bytes.TrimSpace([]byte(out))); got != "(glibc and (lpbuild-engine or libpulp-tools))" {
 		t.Errorf("Supplements: %s", got)
 	}
 }

@@ -87,7 +87,7 @@ func describeCompletion(root *cobra.Command) {
 	c.Args, c.RunE = NoArguments, func(cmd *cobra.Command, _ []string) error { return cmd.Help() }
 	for _, sub := range c.Commands() {
 		sub.Short = "Print the completion script for " + sub.Name()
-		sub.Example = "  lpbuild completion " + sub.Name()
+		sub.Example = "  " + sub.CommandPath()
 	}
 }
 

@@ -11,6 +11,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/lpbuild/lpbuild/internal/program"
 	"github.com/lpbuild/lpbuild/pkg/diag"
 	"github.com/lpbuild/lpbuild/pkg/ulp"
 )
@@ -157,7 +158,7 @@ func (s *Console) ReportError(err error, interrupted bool) {
 		return
 	}
 	if _, ok := errors.AsType[ReportedError](err); ok {
-		fmt.Fprintln(s.Err, "lpbuild: "+diag.Printable(err.Error()))
+		fmt.Fprintln(s.Err, program.Name()+": "+diag.Printable(err.Error()))
 		return
 	}
 	fmt.Fprint(s.Err, diag.Render(err, s.Color))

@@ -11,6 +11,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/lpbuild/lpbuild/internal/console"
+	"github.com/lpbuild/lpbuild/internal/program"
 	"github.com/lpbuild/lpbuild/pkg/engine"
 	"github.com/lpbuild/lpbuild/pkg/hook"
 )
@@ -158,7 +159,7 @@ func (o *hookOptions) run(cmd *cobra.Command, s *console.Console, action hook.Ac
 	}
 	r, err := o.request(cmd, action, args)
 	if err != nil {
-		fmt.Fprintf(s.Err, "lpbuild hook: %s: nothing is done\n", console.PrintableLine(err.Error()))
+		fmt.Fprintf(s.Err, "%s hook: %s: nothing is done\n", program.Name(), console.PrintableLine(err.Error()))
 		return nil
 	}
 	err = hook.ErrNoWorker
@@ -166,7 +167,7 @@ func (o *hookOptions) run(cmd *cobra.Command, s *console.Console, action hook.Ac
 		again := append([]string{"hook", string(action), "--worker"}, o.flags(s)...)
 		err = hook.Guard(cmd.Context(), o.deadline, s.Out, append(append(again, "--"), args...)...)
 		if err != nil && !errors.Is(err, hook.ErrNoWorker) {
-			fmt.Fprintf(s.Err, "lpbuild hook: %s\n", console.PrintableLine(err.Error()))
+			fmt.Fprintf(s.Err, "%s hook: %s\n", program.Name(), console.PrintableLine(err.Error()))
 		}
 	}
 	if !errors.Is(err, hook.ErrNoWorker) {

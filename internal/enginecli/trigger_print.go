@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/lpbuild/lpbuild/internal/console"
+	"github.com/lpbuild/lpbuild/internal/program"
 	"github.com/lpbuild/lpbuild/pkg/diag"
 	"github.com/lpbuild/lpbuild/pkg/engine"
 	"github.com/lpbuild/lpbuild/pkg/engine/process"
@@ -194,13 +195,13 @@ func (p *livePrinter) hint(r *engine.Report) string {
 	case errors.Is(err, engine.ErrInUse):
 		return "a thread may be in a function for as long as it waits there: give it a longer --timeout, or patch with --consistency=none"
 	case errors.Is(err, engine.ErrForeign):
-		return "\"lpbuild status\" shows what is applied, and by which engine"
+		return program.Text("\"lpbuild status\" shows what is applied, and by which engine")
 	case errors.Is(err, engine.ErrBuildID):
 		return "a process runs another build of the library: it needs the container for that build"
 	case errors.Is(err, engine.ErrBlocked) && r.Engine == "native":
 		return "whoever started the process opted it out of live patches, by that variable or by \"ulp set_patchable disable\""
 	case errors.Is(err, engine.ErrBlocked):
-		return "\"lpbuild ulp set_patchable enable\" lets a process take live patches again"
+		return program.Text("\"lpbuild ulp set_patchable enable\" lets a process take live patches again")
 	case errors.Is(err, tracer.ErrNotStopping), errors.Is(err, engine.ErrDeadline):
 		return "a thread that waits uninterruptibly, or for a CPU of a busy machine, does not stop in time: " +
 			"run this again later, or with a longer --max-stop or --timeout"

@@ -4,19 +4,29 @@ package program
 import (
 	"fmt"
 	"runtime/debug"
+	"strings"
 )
 
 // name is what the program is called in its messages.
 var name = "lpbuild"
 
-// SetName is for a main package: messages then name the commands of the program that runs.
+// SetName is for a main package: help and messages then name the commands of the program that runs.
 func SetName(n string) { name = n }
 
 // Name returns the name of the program.
 func Name() string { return name }
 
-// Command returns a command of the program as a person types it.
-func Command(words string) string { return name + " " + words }
+// Text returns a text in which the commands that all programs have are those of the program that
+// runs: "lpbuild status" is "lpbuild-engine status" there.
+func Text(text string) string {
+	if name == "lpbuild" {
+		return text
+	}
+	for _, command := range []string{"trigger", "revert", "status", "hook", "ulp", "version"} {
+		text = strings.ReplaceAll(text, "lpbuild "+command, name+" "+command)
+	}
+	return text
+}
 
 // version and commit are set by the linker:
 // -X github.com/lpbuild/lpbuild/internal/program.version=1.2

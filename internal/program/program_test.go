@@ -13,7 +13,12 @@ func TestLine(t *testing.T) {
 	if got := Info(); got["version"] != version || got["commit"] != commit {
 		t.Errorf("Info() = %v, want version %s and commit %s", got, version, commit)
 	}
-	if got, want := Command("status -a"), "lpbuild-engine status -a"; got != want {
-		t.Errorf("Command = %q, want %q", got, want)
+	const text = "lpbuild status, after lpbuild build"
+	if got, want := Text(text), "lpbuild-engine status, after lpbuild build"; got != want {
+		t.Errorf("Text(%q) = %q, want %q", text, got, want)
+	}
+	SetName("lpbuild")
+	if got := Text(text); got != text {
+		t.Errorf("Text(%q) = %q in lpbuild", text, got)
 	}
 }

@@ -57,7 +57,7 @@ type Config struct {
 	Arch []ulp.Arch `key:"arch" required:"true" values:"x86_64 ppc64le aarch64" example:"[x86_64, ppc64le]"`
 
 	// Where the engine comes from that applies the live patches on the customer's machine. With
-	// "system", the live patch package requires the lpbuild package. With "bundled", it carries the
+	// "system", the live patch package requires the package lpbuild-engine. With "bundled", it carries the
 	// engine.
 	Engine string `key:"engine" values:"system bundled" default:"system" example:"bundled"`
 

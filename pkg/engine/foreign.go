@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"slices"
 
+	"github.com/lpbuild/lpbuild/internal/program"
 	"github.com/lpbuild/lpbuild/pkg/engine/libpulp"
 	"github.com/lpbuild/lpbuild/pkg/engine/native"
 	"github.com/lpbuild/lpbuild/pkg/engine/process"
@@ -30,7 +31,9 @@ type ForeignError struct {
 }
 
 // Error says which engine, and what to do.
-func (e *ForeignError) Error() string {
+func (e *ForeignError) Error() string { return program.Text(e.text()) }
+
+func (e *ForeignError) text() string {
 	engine, option := "libpulp's engine", "pulp"
 	if e.Engine == nativeName {
 		engine, option = "the native engine", "native"

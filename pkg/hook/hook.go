@@ -10,6 +10,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/lpbuild/lpbuild/internal/program"
 	"github.com/lpbuild/lpbuild/internal/shellword"
 	"github.com/lpbuild/lpbuild/pkg/engine"
 )
@@ -268,7 +269,7 @@ func (r *Request) keepers(ctx context.Context, o *Outcome) error {
 	}
 	advice := ""
 	for _, name := range slices.Sorted(maps.Keys(libraries)) {
-		advice += "; lpbuild revert --all " + shellword.Join(name)
+		advice += program.Text("; lpbuild revert --all ") + shellword.Join(name)
 	}
 	advice = strings.TrimPrefix(advice, "; ")
 	if n := would.Summary.Changed + would.Summary.Unsure; n > 0 {

@@ -16,15 +16,15 @@ import (
 // Engine is the engine that a package with "engine: bundled" contains, and the units that retry
 // processes that were busy.
 type Engine struct {
-	Program string   // the executable of lpbuild
+	Program string   // the executable of lpbuild-engine
 	Arch    ulp.Arch // architecture of the package
 	Package string
 	Path    string // of the engine on the customer's machine
 	Units   string // systemd's directory for units there; "" means that none are written
 }
 
-// lpbuildPath is the path of lpbuild in its own package.
-const lpbuildPath = "/usr/bin/lpbuild"
+// enginePath is the path of lpbuild-engine in its own package.
+const enginePath = "/usr/bin/lpbuild-engine"
 
 // maxPublished exceeds the size of any file of a package, in bytes.
 const maxPublished = 1 << 30
@@ -84,8 +84,8 @@ func (e Engine) check() error {
 	return nil
 }
 
-// unit returns a unit of the package: lpbuild's, with the package's engine and without lpbuild's
-// manual. Where lpbuild is installed, its own timer does the work for all packages, under the same
+// unit returns a unit of the package: lpbuild-engine's, with the package's engine and without the
+// manual. Where lpbuild-engine is installed, its own timer does the work for all packages, under the same
 // lock and with the same result.
 func (e Engine) unit(kind string) ([]byte, error) {
 	text, err := rpmhelper.FS.ReadFile("lpbuild-reconcile." + kind)
@@ -100,12 +100,12 @@ func (e Engine) unit(kind string) ([]byte, error) {
 		case strings.HasPrefix(line, "Description="):
 			line = strings.TrimSuffix(line, "\n") + " (" + e.Package + ")\n"
 		case strings.HasPrefix(line, "ExecStart="):
-			line = strings.Replace(line, lpbuildPath, e.Path, 1)
+			line = strings.Replace(line, enginePath, e.Path, 1)
 		}
 		b.WriteString(strings.ReplaceAll(line, "lpbuild-reconcile", e.Package+"-reconcile"))
 		if line == "[Unit]\n" && kind == "service" {
-			b.WriteString("# Where lpbuild is installed its timer does this for all " +
-				"packages.\nConditionPathExists=!" + lpbuildPath + "\n")
+			b.WriteString("# Where lpbuild-engine is installed, its timer does this for all " +
+				"packages.\nConditionPathExists=!" + enginePath + "\n")
 		}
 	}
 	return b.Bytes(), nil

@@ -30,7 +30,7 @@ func TestEngineInstall(t *testing.T) {
 	seen := map[string]bool{}
 	for _, name := range []string{"glibc-livepatches", "openssl-livepatches"} {
 		e := Engine{Program: "/proc/self/exe", Arch: machine(t), Package: name,
-			Path: "/usr/libexec/" + name + "/lpbuild", Units: "/usr/lib/systemd/system"}
+			Path: "/usr/libexec/" + name + "/lpbuild-engine", Units: "/usr/lib/systemd/system"}
 		paths, err := e.Install(root)
 		if err != nil || len(paths) != 4 {
 			t.Fatal(paths, err)
@@ -53,7 +53,7 @@ func TestEngineInstall(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		for _, want := range []string{"ConditionPathExists=!/usr/bin/lpbuild\n",
+		for _, want := range []string{"ConditionPathExists=!/usr/bin/lpbuild-engine\n",
 			"ExecStart=/usr/libexec/" + name + "/lpbuild hook reconcile\n", "(" + name + ")\n"} {
 			if !strings.Contains(string(text), want) {
 				t.Errorf("the service has no %q:\n%s", want, text)
@@ -112,7 +112,7 @@ func TestEngineRefuses(t *testing.T) {
 		"neither ELF":                         {Program: script, Arch: machine(t)},
 		"no such file":                        {Program: script + "x", Arch: machine(t)},
 	} {
-		e.Package, e.Path, e.Units = "p", "/usr/libexec/p/lpbuild", "/units"
+		e.Package, e.Path, e.Units = "p", "/usr/libexec/p/lpbuild-engine", "/units"
 		if paths, err := e.Install(root); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%v, %v, want %q", paths, err, want)
 		}

@@ -71,15 +71,15 @@ func TestProducts(t *testing.T) {
 					product.args("--target=x86_64")...), "@")
 				helper := "/usr/lib/lpbuild/rpm-helper "
 				if bundled {
-					helper = product.libexec + "/glibc-livepatches/lpbuild hook "
+					helper = product.libexec + "/glibc-livepatches/lpbuild-engine hook "
 				}
 				testScript(t, "%post", got[0], helper+"install ", true)
 				testScript(t, "%post", got[0], helper+"movelibs ", product.moves)
 				testScript(t, "%preun", got[1], helper+"remove ", true)
 				testScript(t, "%preun", got[1], helper+"removelibs ", bundled)
 				testScript(t, "%postun", got[2], helper+"removelibs ", product.moves && !bundled)
-				for _, dependency := range []string{"manual lpbuild;", "post lpbuild;",
-					"preun lpbuild;", "postun lpbuild;"} {
+				for _, dependency := range []string{"manual lpbuild-engine;", "post lpbuild-engine;",
+					"preun lpbuild-engine;", "postun lpbuild-engine;"} {
 					if strings.Contains(got[3], dependency) == bundled {
 						t.Errorf("it requires %q", got[3])
 					}

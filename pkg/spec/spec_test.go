@@ -195,7 +195,7 @@ func TestBundled(t *testing.T) {
 	want := ""
 	for _, actions := range [][]string{{"install", "movelibs"}, {"remove", "removelibs"}} {
 		for _, action := range actions {
-			want += "/usr/libexec/glibc-livepatches/lpbuild hook " + action +
+			want += "/usr/libexec/glibc-livepatches/lpbuild-engine hook " + action +
 				` -- glibc-livepatches 0.4 libc.so.6 "$1" || :` + "\n"
 		}
 		want += map[string]string{"install": `if [ -d /run/systemd/system ]; then
@@ -225,7 +225,7 @@ func TestDependencies(t *testing.T) {
 	p := somePackage()
 	p.Packages = []string{"glibc", "libopenssl3"}
 	got := query(t, p, "[%{SUPPLEMENTNAME};]", "--target=x86_64") + query(t, p, "[%{SOURCE};]")
-	want := "(glibc and (lpbuild or libpulp-tools));(libopenssl3 and (lpbuild or " +
+	want := "(glibc and (lpbuild-engine or libpulp-tools));(libopenssl3 and (lpbuild-engine or " +
 		"libpulp-tools));glibc-livepatches-rpmlintrc;glibc-livepatches-0.4.tar.xz;"
 	if got != want {
 		t.Errorf("supplements and sources are %q, want %q", got, want)
