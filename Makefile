@@ -122,7 +122,7 @@ test-overcommit: deps
 # The instruction decoder against objdump: generated encodings, and the code of all libraries on the
 # machine.
 test-decode: deps
-	LPBUILD_TEST_DECODE=1 CGO_ENABLED=0 $(GO) test -count=1 -v -run TestDecode -timeout 30m ./internal/hotpatch
+	LPBUILD_TEST_DECODE=1 CGO_ENABLED=0 $(GO) test -count=1 -v -run 'TestDecode|TestProven' -timeout 30m ./internal/hotpatch
 
 # For each stock library: how many exported functions the native engine can replace, and why not the
 # others.

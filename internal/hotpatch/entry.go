@@ -30,14 +30,9 @@ func (t *Text) Entry(addr, size uint64) (Place, error) {
 		return Place{}, ErrSize
 	}
 	f := &function{t: t, addr: addr, code: t.Code[off:][:size], rest: t.Code[off:]}
-	p := Place{Landing: bytes.HasPrefix(f.code, landing)}
-	f.first = p.Off()
-	if err := f.replaced(); err != nil {
+	p, err := f.place()
+	if err != nil {
 		return Place{}, err
-	}
-	p.N = f.end - f.first
-	if at := addr + uint64(f.first); at/pageSize != (at+NearLen-1)/pageSize {
-		return Place{}, no("its first bytes are in two pages", "")
 	}
 	if err := f.scan(); err != nil {
 		return Place{}, err
@@ -49,6 +44,38 @@ func (t *Text) Entry(addr, size uint64) (Place, error) {
 		if _, found := t.relied(addr); found {
 			return Place{}, ErrRelied
 		}
+	}
+	return p, nil
+}
+
+// Proven returns the place that [Text.Entry] has found in a function for which it had no error, by the same [Version] of the
+// rules. code is what stands at the function's beginning, at least LandingLen + CodeLen bytes. Functions that need padding after
+// them are not looked at.
+func Proven(code []byte, addr, size uint64) (Place, error) {
+	if size == 0 || len(code) < LandingLen+CodeLen {
+		return Place{}, ErrSize
+	}
+	f := &function{t: &Text{}, addr: addr, code: code[:min(size, uint64(len(code)))], rest: code}
+	p, err := f.place()
+	if err == nil && uint64(f.end) > size {
+		err = ErrSize
+	}
+	if err != nil {
+		return Place{}, err
+	}
+	return p, nil
+}
+
+// place finds what the jump replaces, from the function's first instructions alone.
+func (f *function) place() (Place, error) {
+	p := Place{Landing: bytes.HasPrefix(f.code, landing)}
+	f.first = p.Off()
+	if err := f.replaced(); err != nil {
+		return Place{}, err
+	}
+	p.N = f.end - f.first
+	if at := f.addr + uint64(f.first); at/pageSize != (at+NearLen-1)/pageSize {
+		return Place{}, no("its first bytes are in two pages", "")
 	}
 	return p, nil
 }

@@ -5,6 +5,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"math"
 
 	"github.com/lpbuild/lpbuild/internal/elfx"
 	"github.com/lpbuild/lpbuild/internal/hotpatch"
@@ -61,6 +62,7 @@ const (
 	keyLivepatchable
 	keyLandings
 	keyEntries
+	keyCode
 	keyUnwinding
 	keyParts
 	keyCallers
@@ -169,6 +171,8 @@ func libraryKey(key []byte) keys {
 		return keyLandings
 	case "entries":
 		return keyEntries
+	case "code":
+		return keyCode
 	case "unwinding":
 		return keyUnwinding
 	case "resolvers":
@@ -207,6 +211,12 @@ func (p *catalogueParser) libraryValue(k keys) (err error) {
 		return p.array(p.need)
 	case keyEntries:
 		l.proofs, err = p.proofs(hotpatch.Version)
+	case keyCode:
+		sum, err := p.address()
+		if l.codeSum = uint32(sum); err == nil && sum > math.MaxUint32 { //nolint:gosec // looked at right here
+			err = p.fail("catalogue: code", errors.New("is no checksum of 32 bits"))
+		}
+		return err
 	case keyUnwinding:
 		l.handlers, err = p.proofs(hotpatch.HandlersVersion)
 	case keyResolvers:

@@ -10,7 +10,7 @@ import (
 
 // AppendCatalogue appends the library as JSON: an object with the keys and in the order that `ulp extract` has, one symbol
 // per line. What libpulp's catalogues do not tell is in keys of our own, which libpulp skips: "arch", "soname", "needed",
-// "needs", "livepatchable", "landings", "entries", "unwinding", "resolvers", "parts" and "callers" of the library, "version",
+// "needs", "livepatchable", "landings", "entries", "code", "unwinding", "resolvers", "parts" and "callers" of the library, "version",
 // "default", "dynamic", "undefined", "patchable", "writable" and "landing" of a symbol, each only where it is not the zero value.
 //
 // Equal libraries give equal bytes, and [ParseCatalogue] gives the library back. Names are copied byte for byte, so that a
@@ -40,6 +40,9 @@ func (l *Library) AppendCatalogue(b []byte) []byte {
 	}
 	if l.proofs != nil {
 		b = l.proofs.append(b, "entries", hotpatch.Version)
+		if l.codeSum != 0 {
+			b = strconv.AppendUint(append(b, ",\n\"code\":"...), uint64(l.codeSum), 10)
+		}
 	}
 	if l.handlers != nil {
 		b = l.handlers.append(b, "unwinding", hotpatch.HandlersVersion)

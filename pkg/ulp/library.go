@@ -38,6 +38,7 @@ type Library struct {
 
 	symbols *symbols // never nil
 	proofs  proofs   // of entries; nil: not made
+	codeSum uint32   // of the code that they are about, by hotpatch.CodeSum; 0: not known
 	// resolvers are those of the indirect functions, by address; nil: not known.
 	resolvers []resolver
 	parts     proofs // why cold parts of functions are not the functions' own; nil: not known

@@ -22,6 +22,8 @@ type LivePatch struct {
 	Entries  Entries   // where the native engine may put detours; "" if the container does not say, which is EntriesNOPs
 	// Unwinding says what comes by the replacements; "" if the container does not say, which is UnwindingAny.
 	Unwinding Unwinding
+	// Proven is what the packer has proven of the target; nil: nothing, or by other rules.
+	Proven *Proven
 }
 
 // LivePatch reads the sections that make the container a live patch. The error wraps [ErrNotPacked], or is a [*FormatError]
@@ -52,6 +54,11 @@ func (c *Container) LivePatch() (*LivePatch, error) {
 	if data, ok := c.Section(SectionUnwinding); ok {
 		if p.Unwinding, err = ParseUnwinding(string(data)); err != nil {
 			return nil, fmt.Errorf("section %s: %w", SectionUnwinding, &FormatError{What: "unwinding", Err: err})
+		}
+	}
+	if data, ok := c.Section(SectionProven); ok {
+		if p.Proven, err = parseProven(data); err != nil {
+			return nil, fmt.Errorf("section %s: %w", SectionProven, err)
 		}
 	}
 	return p, nil

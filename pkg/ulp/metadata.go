@@ -14,6 +14,8 @@ const (
 	SectionEntries = ".lpbuild.entries"
 	// SectionUnwinding is the same with the word of an [Unwinding]. Without it, UnwindingAny.
 	SectionUnwinding = ".lpbuild.unwinding"
+	// SectionProven records for the native engine which functions without NOPs the packer has proven, by which rules.
+	SectionProven = ".lpbuild.proven"
 )
 
 const (

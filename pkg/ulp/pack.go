@@ -19,7 +19,8 @@ type PackOptions struct {
 	// libpulp's packer does, which means to write all. libpulp's tools show all that is there.
 	AllComments bool
 	// Entries chooses the functions that [Check] accepts. EntriesAny is also written into the container, into the section
-	// .lpbuild.entries: so the native engine knows what it may do. libpulp does not read it.
+	// .lpbuild.entries: so the native engine knows what it may do. libpulp does not read it. What the library's proofs say
+	// goes into the section .lpbuild.proven.
 	Entries Entries
 	// Unwinding is written into the container if it is UnwindingNone, into the section .lpbuild.unwinding, for the native engine.
 	Unwinding Unwinding
@@ -64,6 +65,13 @@ func Pack(d *Description, text []byte, c *Container, lib *Library, o PackOptions
 		sections = append(sections, Section{SectionEntries, []byte(EntriesAny)})
 	} else if _, stale := c.Section(SectionEntries); stale {
 		sections = append(sections, Section{SectionEntries, []byte(EntriesNOPs)})
+	}
+	var proven []byte
+	if o.Entries == EntriesAny && !o.Force && lib.codeSum != 0 {
+		proven = provenSection(m, lib)
+	}
+	if _, stale := c.Section(SectionProven); stale || len(proven) > 0 {
+		sections = append(sections, Section{SectionProven, proven})
 	}
 	if o.Unwinding == UnwindingNone {
 		sections = append(sections, Section{SectionUnwinding, []byte(UnwindingNone)})

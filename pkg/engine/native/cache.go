@@ -39,6 +39,7 @@ type known struct {
 	tried bool
 	p     planner // which plans with the file as if it were a process
 
+	codeSum   uint32 // 0: not read
 	needed    []string
 	hasNeeded bool
 	sites     map[ulp.Function]verdict[site]
@@ -187,6 +188,39 @@ func (k *known) site(ctx context.Context, f ulp.Function, move uint64) (s *site,
 	moved := found.v
 	moved.entry += move
 	return &moved, nil, true
+}
+
+// hasCode reports whether the code of the file has a checksum. It is read through a small buffer: to have all of it in memory takes
+// longer than to read it.
+func (k *known) hasCode(ctx context.Context, sum uint32) bool {
+	if k.take(ctx) != nil {
+		return false
+	}
+	defer k.leave()
+	if k.codeSum == 0 {
+		k.codeSum = k.sumOfCode(ctx)
+	}
+	return sum != 0 && k.codeSum == sum
+}
+
+func (k *known) sumOfCode(ctx context.Context) uint32 {
+	var sum hotpatch.CodeSum
+	lib, buffer := k.file.Library(), make([]byte, 64<<10)
+	for _, s := range lib.Segments {
+		if s.Perm&rtld.PermExec == 0 {
+			continue
+		}
+		sum.Begin(s.Start - lib.Bias)
+		for at := s.Start; at < s.End; {
+			b := buffer[:min(uint64(len(buffer)), s.End-at)]
+			if _, err := k.file.Whole().ReadAt(ctx, b, at); err != nil {
+				return 0
+			}
+			sum.Add(b)
+			at += uint64(len(b))
+		}
+	}
+	return sum.Sum()
 }
 
 // partsOf returns the parts of a function that are elsewhere, in a library with a bias; ok is false if they are not known. The

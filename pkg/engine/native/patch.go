@@ -24,6 +24,7 @@ type Patch struct {
 	// Unwinding says whether exceptions or cancellation may come by the replacements.
 	Unwinding ulp.Unwinding
 
+	proven       *ulp.Proven
 	im           *image
 	relocations  []relocation
 	symbols      []symbol // rows of .dynsym
@@ -58,6 +59,7 @@ func NewPatch(c *ulp.Container, name string) (*Patch, error) {
 		return nil, err
 	}
 	p.Name, p.Meta, p.Comments, p.Entries, p.Unwinding = name, lp.Metadata, lp.Comments, lp.Entries, lp.Unwinding
+	p.proven = lp.Proven
 	if len(name) > maxName || len(p.Comments) > maxComments || len(p.Meta.Functions) > maxSlots {
 		return nil, fmt.Errorf("%w: name, comments or number of functions: %w", ErrContainer, ErrLimit)
 	}

@@ -26,7 +26,7 @@ func (b *planner) sites(ctx context.Context) error {
 				}
 				slot := tp.next.find(tp.lib.Bias + f.OldValue)
 				if slot < 0 {
-					s, err := b.site(ctx, tp.lib, f, cmp.Or(b.o.Entries, a.patch.Entries) == ulp.EntriesAny)
+					s, err := b.site(ctx, tp.lib, a.patch, f)
 					if err != nil {
 						return fmt.Errorf("%q of %s: %w", f.Old, tp.lib.Name, err)
 					}
@@ -72,8 +72,8 @@ func (b *planner) unwinds(ctx context.Context, l *rtld.Library, p *Patch, f ulp.
 	return b.v.checkHandlers(ctx, l, l.Bias+f.OldValue)
 }
 
-// site looks at a function's entry. With anyEntry it needs no NOPs.
-func (b *planner) site(ctx context.Context, l *rtld.Library, f ulp.Function, anyEntry bool) (*site, error) {
+// site looks at the entry of a function that a live patch replaces.
+func (b *planner) site(ctx context.Context, l *rtld.Library, p *Patch, f ulp.Function) (*site, error) {
 	entry := l.Bias + f.OldValue
 	seg := l.Segment(entry)
 	if seg == nil || seg.Perm&rtld.PermExec == 0 || entry-seg.Start < beforeLen || seg.End-entry < siteWindow {
@@ -87,8 +87,8 @@ func (b *planner) site(ctx context.Context, l *rtld.Library, f ulp.Function, any
 		return nil, err
 	}
 	s, err := nopSite(entry, window)
-	if errors.Is(err, ErrEntry) && anyEntry {
-		s, err = b.codeSite(ctx, l, seg, f, entry)
+	if errors.Is(err, ErrEntry) && cmp.Or(b.o.Entries, p.Entries) == ulp.EntriesAny {
+		s, err = b.codeSite(ctx, l, seg, p, f, window[beforeLen:])
 	}
 	if err == nil && s.kind == kindCode && hotpatch.Breakpoint(s.at[:s.n]) {
 		return nil, fmt.Errorf("%w: %w", ErrEntry, ErrProbe)
@@ -96,19 +96,43 @@ func (b *planner) site(ctx context.Context, l *rtld.Library, f ulp.Function, any
 	return s, notProbed(err, window)
 }
 
-// codeSite is proveSite, once for all processes with the same file.
-func (b *planner) codeSite(ctx context.Context, l *rtld.Library, seg *rtld.Segment, f ulp.Function, entry uint64) (*site, error) {
+// codeSite is proveSite, once for all processes with the same file, and not at all where the packer has done it for that file's
+// build. code is what stands at the entry.
+func (b *planner) codeSite(ctx context.Context, l *rtld.Library, seg *rtld.Segment, p *Patch, f ulp.Function, code []byte) (*site, error) {
+	entry := l.Bias + f.OldValue
 	k, err := b.v.known(ctx, l)
 	if err != nil {
 		return nil, err
 	}
 	if k != nil {
+		if s := b.provenSite(ctx, k, l, p, f, code); s != nil {
+			return s, nil
+		}
 		b.v.cache.recent(k)
 		if s, err, ok := k.site(ctx, f, l.Bias-k.file.Library().Bias); ok {
 			return s, err
 		}
 	}
 	return b.proveSite(ctx, l, seg, f, entry)
+}
+
+// provenSite returns the site of a function that the packer has proven; nil if it has not. The proof is about all of the library's
+// code. That the file has the same code, the checksum says; that the process has changed none of it, the kernel: see [Cache].
+func (b *planner) provenSite(ctx context.Context, k *known, l *rtld.Library, p *Patch, f ulp.Function, code []byte) *site {
+	if !p.proven.Has(f.OldValue) || !k.hasCode(ctx, p.proven.CodeSum) {
+		return nil
+	}
+	size, err := b.v.functionSize(ctx, l, f.Old, l.Bias+f.OldValue)
+	if err != nil {
+		return nil
+	}
+	place, err := hotpatch.Proven(code, l.Bias+f.OldValue, size)
+	if err != nil {
+		return nil
+	}
+	s := &site{entry: l.Bias + f.OldValue, kind: kindCode, landing: place.Landing, n: place.N}
+	copy(s.at[:s.n], code[place.Off():])
+	return s
 }
 
 // proveSite proves that a function without NOPs can have a detour.
@@ -152,14 +176,14 @@ func (b *planner) text(ctx context.Context, l *rtld.Library, seg *rtld.Segment) 
 		if size += o.End - o.Start; size > hotpatch.MaxText {
 			return nil, fmt.Errorf("%w: %w", ErrEntry, hotpatch.ErrText)
 		}
-		bytes := make([]byte, o.End-o.Start)
-		if _, err := m.ReadAt(ctx, bytes, o.Start); err != nil {
+		data := make([]byte, o.End-o.Start)
+		if _, err := m.ReadAt(ctx, data, o.Start); err != nil {
 			return nil, err
 		}
-		code := hotpatch.Code{Bytes: bytes, Addr: o.Start}
+		code := hotpatch.Code{Bytes: data, Addr: o.Start}
 		switch {
 		case o == seg:
-			t.Code = bytes
+			t.Code = data
 		case o.Perm&rtld.PermExec != 0:
 			t.Others = append(t.Others, code)
 		default:

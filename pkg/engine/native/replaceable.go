@@ -33,7 +33,7 @@ func (v *View) replaceable(ctx context.Context, l *rtld.Library) (bool, error) {
 		return false, err
 	}
 	b := &planner{Plan: &Plan{p: v.v.p}, v: v.v, st: v.st, texts: map[uint64]*hotpatch.Text{}}
-	tried := 0
+	anything, tried := &Patch{Meta: &ulp.Metadata{}, Entries: ulp.EntriesAny}, 0
 	for s, err := range symbols.All(ctx) {
 		if err != nil || tried == maxProofs {
 			return false, err
@@ -42,7 +42,7 @@ func (v *View) replaceable(ctx context.Context, l *rtld.Library) (bool, error) {
 			continue
 		}
 		tried++
-		_, err := b.site(ctx, l, ulp.Function{Old: s.Name, OldValue: s.Addr - l.Bias}, true)
+		_, err := b.site(ctx, l, anything, ulp.Function{Old: s.Name, OldValue: s.Addr - l.Bias})
 		if err == nil || errors.Is(err, ErrForeign) {
 			return true, nil
 		}
