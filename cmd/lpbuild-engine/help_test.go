@@ -28,10 +28,12 @@ func TestHelp(t *testing.T) {
 		console.PrintHelp(c, &out)
 		for line := range strings.Lines(out.String()) {
 			if n := len([]rune(strings.TrimSuffix(line, "\n"))); n > console.HelpWidth {
-				t.Errorf("%s --help: %d columns, want at most %d: %s", c.CommandPath(), n, console.HelpWidth, line)
+				t.Errorf("%s --help: %d columns, want at most %d: %s", c.CommandPath(), n,
+					console.HelpWidth, line)
 			}
 			if call := other.FindString(line); call != "" && !strings.Contains(line, "lpbuild is") {
-				t.Errorf("%s --help: calls %q, want %s: %s", c.CommandPath(), call, root.Name(), line)
+				t.Errorf("%s --help: calls %q, want %s: %s", c.CommandPath(), call, root.Name(),
+					line)
 			}
 		}
 		called := 0

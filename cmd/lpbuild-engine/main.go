@@ -18,7 +18,9 @@ import (
 func main() {
 	program.SetName(enginecli.Name)
 	engine := console.Program{
-		Root:   func(s *console.Console) *cobra.Command { return enginecli.Root(s, ulpcli.NewForProcesses(s)) },
+		Root: func(s *console.Console) *cobra.Command {
+			return enginecli.Root(s, ulpcli.NewForProcesses(s))
+		},
 		Before: ulpcli.CommandFirst,
 		Groups: map[string]console.Group{"ulp": {Report: ulpcli.Report}, "hook": {Tolerant: true}},
 	}

@@ -29,9 +29,11 @@ type buildOptions struct {
 func (o *buildOptions) addFlags(cmd *cobra.Command) {
 	f := cmd.Flags()
 	f.BoolVar(&o.offline, "offline", false, "accepted for scripts: a build never uses the network")
-	f.BoolVar(&o.check, "check", false, "verify build/ against the report, lpbuild.yaml and lpbuild.lock; build nothing")
+	f.BoolVar(&o.check, "check", false,
+		"verify build/ against the report, lpbuild.yaml and lpbuild.lock; build nothing")
 	f.IntVarP(&o.jobs, "jobs", "j", 0, "`N` pack this many containers at once (0: one per CPU)")
-	f.StringSliceVar(&o.arch, "arch", nil, "`ARCH,...` build only for these architectures (default: all of lpbuild.yaml)")
+	f.StringSliceVar(&o.arch, "arch", nil,
+		"`ARCH,...` build only for these architectures (default: all of lpbuild.yaml)")
 	f.StringVar(&o.group, "group", "",
 		"`K/N` build only part K of N of the builds, as a flavor in the build service does;\n"+
 			"the report covers only that part")
@@ -133,7 +135,8 @@ that LPBUILD_CC_<ARCH> names.` + console.Exits(map[int]string{console.ExitError:
 }
 
 // runBuild builds, and prints the report if show is set or something was refused.
-func runBuild(ctx context.Context, s *console.Console, g *globalOptions, o buildOptions, show bool) (*inputs, error) {
+func runBuild(ctx context.Context, s *console.Console, g *globalOptions, o buildOptions,
+	show bool) (*inputs, error) {
 	if o.jobs < 0 {
 		return nil, console.Usage(errors.New("--jobs must not be negative"), "lpbuild build")
 	}
@@ -149,7 +152,8 @@ func runBuild(ctx context.Context, s *console.Console, g *globalOptions, o build
 		return nil, err
 	}
 	in.report, err = buildmatrix.Build(ctx, in.config, in.lock, buildmatrix.Options{
-		Jobs: o.jobs, Only: in.only, Group: group, Tool: "lpbuild " + program.Version(), Progress: progress.Func(s.Progress),
+		Jobs: o.jobs, Only: in.only, Group: group, Tool: "lpbuild " + program.Version(),
+		Progress: progress.Func(s.Progress),
 	})
 	if in.report == nil {
 		return nil, err
@@ -198,7 +202,8 @@ func readInputs(g *globalOptions, arch []string) (*inputs, error) {
 	var only []ulp.Arch
 	for _, a := range arch {
 		if !slices.Contains(config.Arch, ulp.Arch(a)) {
-			return nil, fmt.Errorf("%s: architecture %s is not in \"arch\" (%v)", config.Path, a, config.Arch)
+			return nil, fmt.Errorf("%s: architecture %s is not in \"arch\" (%v)", config.Path, a,
+				config.Arch)
 		}
 		only = append(only, ulp.Arch(a))
 	}
@@ -221,7 +226,8 @@ func printBuild(s *console.Console, in *inputs) error {
 			Failed       int        `json:"failed"`
 			Fresh        int        `json:"fresh"`
 			CompilerRuns int        `json:"compiler_runs"`
-		}{r, cellsJSON(r), console.List(r.Inputs), r.Count(buildmatrix.Built), r.Count(buildmatrix.Refused), r.Count(buildmatrix.Failed), fresh(r), r.CompilerRuns})
+		}{r, cellsJSON(r), console.List(r.Inputs), r.Count(buildmatrix.Built),
+			r.Count(buildmatrix.Refused), r.Count(buildmatrix.Failed), fresh(r), r.CompilerRuns})
 	}
 	printRefused(s, r)
 	printNotes(s, r)
@@ -236,7 +242,8 @@ func printBuild(s *console.Console, in *inputs) error {
 	if r.Unsigned {
 		unsigned = " UNSIGNED: no key verifies these builds."
 	}
-	s.Print("%s: %d built, %d refused, %d failed.%s\n", console.Plural(len(r.Cells), "cell"), r.Count(buildmatrix.Built),
+	s.Print("%s: %d built, %d refused, %d failed.%s\n", console.Plural(len(r.Cells), "cell"),
+		r.Count(buildmatrix.Built),
 		r.Count(buildmatrix.Refused), r.Count(buildmatrix.Failed), unsigned)
 	return nil
 }
@@ -282,7 +289,8 @@ func printRefused(s *console.Console, r *buildmatrix.Report) {
 			case reason.Code == "compiler":
 				groups.add(c, said, shown(reason))
 			default:
-				groups.add(c, said, shown(buildmatrix.Reason{Message: reason.Message, Hint: reason.Hint}))
+				alone := buildmatrix.Reason{Message: reason.Message, Hint: reason.Hint}
+				groups.add(c, said, shown(alone))
 			}
 		}
 		if len(own) > 0 || len(c.Reasons) == 0 {
@@ -295,7 +303,8 @@ func printRefused(s *console.Console, r *buildmatrix.Report) {
 		if len(g.builds) == 1 {
 			text = g.first
 		}
-		fmt.Fprintf(s.Err, "%s %s for %s:\n%s", g.status, strings.Join(g.patches, ", "), strings.Join(g.builds, ", "), text)
+		fmt.Fprintf(s.Err, "%s %s for %s:\n%s", g.status, strings.Join(g.patches, ", "),
+			strings.Join(g.builds, ", "), text)
 	}
 }
 
@@ -381,7 +390,8 @@ func printNotes(s *console.Console, r *buildmatrix.Report) {
 			name, rest := aboutFunction(n.Message)
 			key := c.Patch + "\x00" + rest + "\x00" + n.Hint
 			if name == "" {
-				key = n.Code + "\x00" + rest + "\x00" + n.Hint // about containers, of whatever patch
+				// about containers, of whatever patch
+				key = n.Code + "\x00" + rest + "\x00" + n.Hint
 			}
 			if _, why, accepted := strings.Cut(n.Message, buildmatrix.Accepted); accepted {
 				key = n.Code + "\x00" + why
@@ -391,10 +401,13 @@ func printNotes(s *console.Console, r *buildmatrix.Report) {
 				about = &note{first: n.Message, hint: n.Hint, messages: map[string]bool{}}
 				notes[key], order = about, append(order, about)
 			}
-			if about.messages[n.Message] = true; name != "" && !slices.Contains(about.functions, name) {
+			about.messages[n.Message] = true
+			if name != "" && !slices.Contains(about.functions, name) {
 				about.functions = append(about.functions, name)
 			}
-			for list, name := range map[*[]string]string{&about.containers: c.Arch + "/" + c.Container, &about.patches: c.Patch} {
+			for list, name := range map[*[]string]string{
+				&about.containers: c.Arch + "/" + c.Container, &about.patches: c.Patch,
+			} {
 				if !slices.Contains(*list, name) {
 					*list = append(*list, name)
 				}
@@ -406,11 +419,13 @@ func printNotes(s *console.Console, r *buildmatrix.Report) {
 		if more := len(about.patches) - maxNoted; more > 0 {
 			of += fmt.Sprintf(" and %d more", more)
 		}
-		fmt.Fprintf(s.Err, "note: %s (%s): ", of, console.Plural(len(about.containers), "container"))
+		count := console.Plural(len(about.containers), "container")
+		fmt.Fprintf(s.Err, "note: %s (%s): ", of, count)
 		name, rest := aboutFunction(about.first)
 		switch n := len(about.messages); {
 		case n > 1 && n == len(about.functions) && len(about.patches) == 1:
-			about.first = fmt.Sprintf("%s (as %s)%s", name, strings.Join(about.functions[1:], ", "), rest)
+			about.first = fmt.Sprintf("%s (as %s)%s", name, strings.Join(about.functions[1:], ", "),
+				rest)
 		case n > 1:
 			fmt.Fprintf(s.Err, "%d like this: ", n)
 		}

@@ -15,10 +15,13 @@ import (
 )
 
 func newChanges(s *console.Console, g *globalOptions) *cobra.Command {
-	cmd := &cobra.Command{Use: "changes", Short: "Edit the package's changes file", Args: console.NoArguments,
-		Long:    "NAME.changes tells customers what changed, newest first. It can also be edited by hand." + console.Exits(nil),
-		Example: "  lpbuild changes add \"Fix buffer overflow in iconv (CVE-2024-2961, bsc#1222992)\"",
-		RunE:    func(cmd *cobra.Command, _ []string) error { return cmd.Help() }}
+	cmd := &cobra.Command{Use: "changes", Short: "Edit the package's changes file",
+		Args: console.NoArguments,
+		Long: "NAME.changes tells customers what changed, newest first. It can also be " +
+			"edited by hand." + console.Exits(nil),
+		Example: "  lpbuild changes add \"Fix buffer overflow in iconv (CVE-2024-2961, " +
+			"bsc#1222992)\"",
+		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() }}
 	var author string
 	add := &cobra.Command{
 		Use:   "add TEXT",
@@ -28,8 +31,9 @@ Adds an entry with the current time, or that of SOURCE_DATE_EPOCH, to NAME.chang
 
 The author is that of --author, or comes from the environment, as for osc and vc (VC_REALNAME,
 VC_MAILADDR, EMAIL), or is the system's user.` + console.Exits(nil, console.ExitError, console.ExitInterrupted),
-		Example: "  lpbuild changes add \"Fix buffer overflow in iconv (CVE-2024-2961, bsc#1222992)\"",
-		Args:    console.OneArgument("TEXT"),
+		Example: "  lpbuild changes add \"Fix buffer overflow in iconv (CVE-2024-2961, " +
+			"bsc#1222992)\"",
+		Args: console.OneArgument("TEXT"),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			release, err := g.hold(cmd.Context(), s)
 			if err != nil {
@@ -56,7 +60,8 @@ VC_MAILADDR, EMAIL), or is the system's user.` + console.Exits(nil, console.Exit
 			return nil
 		},
 	}
-	add.Flags().StringVar(&author, "author", "", "`NAME` author of the entry with mail address, such as \"Jane Doe <jane@example.com>\"")
+	add.Flags().StringVar(&author, "author", "",
+		"`NAME` author of the entry with mail address, such as \"Jane Doe <jane@example.com>\"")
 	cmd.AddCommand(add)
 	return cmd
 }

@@ -61,6 +61,7 @@ func emptyStore(ctx context.Context, s *console.Console) error {
 		return err
 	}
 	freed, err := st.Prune(ctx, func(digest.Digest) bool { return false })
-	progress.Func(s.Progress).Note("clean", fmt.Sprintf("%s: %s freed", st.Dir(), console.Size(freed)))
+	progress.Func(s.Progress).Note("clean", fmt.Sprintf("%s: %s freed", st.Dir(),
+		console.Size(freed)))
 	return err
 }

@@ -6,7 +6,8 @@ import (
 
 // completeArch makes shells complete --arch of a command by the architectures of lpbuild.yaml.
 func completeArch(cmd *cobra.Command, g *globalOptions) {
-	_ = cmd.RegisterFlagCompletionFunc("arch", func(*cobra.Command, []string, string) ([]string, cobra.ShellCompDirective) {
+	_ = cmd.RegisterFlagCompletionFunc("arch", func(*cobra.Command, []string, string) ([]string,
+		cobra.ShellCompDirective) {
 		config, err := g.config()
 		if err != nil {
 			return nil, cobra.ShellCompDirectiveNoFileComp

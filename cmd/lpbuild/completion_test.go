@@ -26,7 +26,8 @@ complete() { :; }; compopt() { :; }; __start_lpbuild; printf '%s\n' "${COMPREPLY
 // TestCompletionsInShells runs the generated completions in each shell that is installed.
 func TestCompletionsInShells(t *testing.T) {
 	dir := t.TempDir()
-	if out, err := exec.CommandContext(t.Context(), "lpbuild", "generate", "--completion", dir).CombinedOutput(); err != nil {
+	if out, err := exec.CommandContext(t.Context(), "lpbuild", "generate", "--completion",
+		dir).CombinedOutput(); err != nil {
 		t.Fatalf("%v: %s", err, out)
 	}
 	for shell, s := range shells {
@@ -34,14 +35,17 @@ func TestCompletionsInShells(t *testing.T) {
 			if _, err := exec.LookPath(shell); err != nil {
 				t.Skipf("no %s here: its users have it", shell)
 			}
-			if _, err := os.Stat("/usr/share/bash-completion/bash_completion"); err != nil && shell == "bash" {
+			if _, err := os.Stat("/usr/share/bash-completion/bash_completion"); err != nil &&
+				shell == "bash" {
 				t.Skip("no bash-completion here, which what is written for bash stands on")
 			}
 			for line, want := range map[string]string{
-				"lpbuild dis": "dist", "lpbuild trigger --engine ": "auto native pulp", "lpbuild init --arch ": "aarch64 ppc64le x86_64",
+				"lpbuild dis": "dist", "lpbuild trigger --engine ": "auto native pulp",
+				"lpbuild init --arch ":      "aarch64 ppc64le x86_64",
 				"lpbuild revert --entries ": "any nops", "lpbuild build ": "",
 			} {
-				if got := offered(t, shell, s.program, filepath.Join(dir, s.file), line); got != want {
+				if got := offered(t, shell, s.program, filepath.Join(dir, s.file),
+					line); got != want {
 					t.Errorf("%q is completed as %q, want %q", line, got, want)
 				}
 			}
@@ -54,7 +58,8 @@ func TestCompletionsInShells(t *testing.T) {
 func TestCompletionDescriptions(t *testing.T) {
 	described := 0
 	for _, cmd := range documented(newRoot(&console.Console{})) {
-		words := append(append([]string{"__complete"}, strings.Fields(cmd.CommandPath())[1:]...), "--")
+		words := append(append([]string{"__complete"}, strings.Fields(cmd.CommandPath())[1:]...),
+			"--")
 		out, err := exec.CommandContext(t.Context(), "lpbuild", words...).Output()
 		if err != nil {
 			t.Fatalf("%q: %v", words, err)

@@ -28,13 +28,15 @@ demo" installs those that the distribution has.` + console.Exits(nil, console.Ex
 		Args:    console.NoArguments,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if builds < 1 || builds > 100 {
-				return console.Usage(errors.New("--builds must be from 1 to 100"), cmd.CommandPath())
+				return console.Usage(errors.New("--builds must be from 1 to 100"),
+					cmd.CommandPath())
 			}
 			self, err := os.Executable()
 			if err != nil {
 				return err
 			}
-			return demo.Run(cmd.Context(), demo.Options{Dir: dir, Binary: self, Builds: builds, Out: s.Out})
+			return demo.Run(cmd.Context(), demo.Options{Dir: dir, Binary: self, Builds: builds,
+				Out: s.Out})
 		},
 	}
 	cmd.Flags().StringVar(&dir, "dir", "lpbuild-demo", "`DIR` create everything in this directory")

@@ -39,9 +39,12 @@ packages, on as many workers as it has: _multibuild has a flavor for each group 
 		Example: "  lpbuild dist\n  lpbuild dist --obs ~/obs/home:jane/glibc-livepatches\n" +
 			"  rpmbuild -ba --nodeps --define \"_sourcedir $PWD/dist\" dist/glibc-livepatches.spec",
 		Args: console.NoArguments,
-		RunE: func(cmd *cobra.Command, _ []string) error { return runDist(cmd.Context(), s, g, checkout) },
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			return runDist(cmd.Context(), s, g, checkout)
+		},
 	}
-	cmd.Flags().StringVar(&checkout, "obs", "", "`CHECKOUT` update this checkout of the Open Build Service")
+	cmd.Flags().StringVar(&checkout, "obs", "",
+		"`CHECKOUT` update this checkout of the Open Build Service")
 	return cmd
 }
 
@@ -69,7 +72,8 @@ func runDist(ctx context.Context, s *console.Console, g *globalOptions, dir stri
 	var update *obs.Update
 	if checkout != nil {
 		groups, most := in.config.Flavors(in.lock)
-		update, err = checkout.Update(ctx, obs.Source{Name: in.config.Name, Dist: d, Groups: groups, Builds: most}, obs.Options{})
+		update, err = checkout.Update(ctx, obs.Source{Name: in.config.Name, Dist: d, Groups: groups,
+			Builds: most}, obs.Options{})
 		if err != nil {
 			return err
 		}
@@ -98,7 +102,8 @@ func afterDist(g *globalOptions, d *spec.Dist, c *obs.Checkout, u *obs.Update) s
 	if c.Git {
 		tool = "git"
 	}
-	return fmt.Sprintf("(%s && %s commit) && %s", shellword.Join("cd", c.Dir), tool, g.command("submit", "--obs", c.Dir))
+	return fmt.Sprintf("(%s && %s commit) && %s", shellword.Join("cd", c.Dir), tool,
+		g.command("submit", "--obs", c.Dir))
 }
 
 func printDist(s *console.Console, in *inputs, d *spec.Dist, u *obs.Update) error {
@@ -111,7 +116,8 @@ func printDist(s *console.Console, in *inputs, d *spec.Dist, u *obs.Update) erro
 			Containers int    `json:"containers"`
 			Unsigned   bool   `json:"unsigned"`
 			OBS        any    `json:"obs,omitempty"`
-		}{d.Spec, d.Archive, d.Changes, d.Rpmlintrc, len(in.report.Containers()), in.lock.IsUnsigned(), updateJSON(u)})
+		}{d.Spec, d.Archive, d.Changes, d.Rpmlintrc, len(in.report.Containers()),
+			in.lock.IsUnsigned(), updateJSON(u)})
 	}
 	for _, name := range []string{d.Spec, d.Archive, d.Changes, d.Rpmlintrc} {
 		s.Print("%s\n", name)
@@ -131,7 +137,9 @@ func updateJSON(u *obs.Update) any {
 		return nil
 	}
 	return map[string][]string{
-		"added": console.List(u.Added), "changed": console.List(u.Changed), "removed": console.List(u.Removed), "kept": console.List(u.Kept), "todo": console.List(u.Todo),
+		"added": console.List(u.Added), "changed": console.List(u.Changed),
+		"removed": console.List(u.Removed), "kept": console.List(u.Kept),
+		"todo": console.List(u.Todo),
 	}
 }
 
@@ -139,7 +147,8 @@ func printUpdate(s *console.Console, u *obs.Update) {
 	for _, l := range []struct {
 		what  string
 		names []string
-	}{{"added", u.Added}, {"changed", u.Changed}, {"removed", u.Removed}, {"kept as it is", u.Kept}} {
+	}{{"added", u.Added}, {"changed", u.Changed}, {"removed", u.Removed},
+		{"kept as it is", u.Kept}} {
 		for _, name := range l.names {
 			s.Print("checkout: %s %s\n", l.what, name)
 		}

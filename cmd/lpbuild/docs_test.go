@@ -21,7 +21,8 @@ func readPages(t *testing.T) map[string]string {
 	names, err := filepath.Glob("../../docs/*.md")
 	check(t, err)
 	pages := map[string]string{}
-	for _, name := range append(names, "../../README.md", "../../ARCHITECTURE.md", "../../CONTRIBUTING.md") {
+	for _, name := range append(names, "../../README.md", "../../ARCHITECTURE.md",
+		"../../CONTRIBUTING.md") {
 		text, err := os.ReadFile(name)
 		check(t, err)
 		pages[strings.TrimPrefix(name, "../../")] = string(text)
@@ -51,7 +52,8 @@ var (
 func anchors(text string) map[string]bool {
 	all := map[string]bool{}
 	for _, m := range pageHeading.FindAllStringSubmatch(withoutBlocks(text), -1) {
-		all[strings.ReplaceAll(notInAnchor.ReplaceAllString(strings.ToLower(m[1]), ""), " ", "-")] = true
+		all[strings.ReplaceAll(notInAnchor.ReplaceAllString(strings.ToLower(m[1]), ""), " ",
+			"-")] = true
 	}
 	return all
 }
@@ -79,7 +81,8 @@ func TestLinks(t *testing.T) {
 			if !isPage && to.Fragment != "" {
 				t.Errorf("%s: %s is not a page", page, m[1])
 			}
-			if installed := strings.HasPrefix(target, "docs/") || target == "README.md"; strings.HasPrefix(page, "docs/") && !installed {
+			if installed := strings.HasPrefix(target, "docs/") ||
+				target == "README.md"; strings.HasPrefix(page, "docs/") && !installed {
 				t.Errorf("%s: %s is not in the RPM", page, m[1])
 			}
 			if to.Fragment != "" && !anchors(other)[to.Fragment] {
@@ -170,10 +173,12 @@ func wrongCommand(root *cobra.Command, args []string) string {
 		switch {
 		case word == "--":
 			return ""
-		case strings.HasPrefix(word, "--") && found.Flag(name) == nil && found.InheritedFlags().Lookup(name) == nil && name != "help":
+		case strings.HasPrefix(word, "--") && found.Flag(name) == nil &&
+			found.InheritedFlags().Lookup(name) == nil && name != "help":
 			return "there is no flag --" + name
 		case len(word) > 1 && word[0] == '-' && word[1] != '-':
-			if c := word[1:2]; found.Flags().ShorthandLookup(c) == nil && found.InheritedFlags().ShorthandLookup(c) == nil {
+			if c := word[1:2]; found.Flags().ShorthandLookup(c) == nil &&
+				found.InheritedFlags().ShorthandLookup(c) == nil {
 				return "there is no flag -" + c
 			}
 		case i == 0 && word[0] != '-' && found.HasSubCommands():
@@ -202,14 +207,18 @@ func TestCommandsInDocs(t *testing.T) {
 
 func TestWrongCommand(t *testing.T) {
 	for line, want := range map[string]bool{
-		"build --check": false, "-C dir build": false, "trigger -p 1 --entries=any X.so": false, "hook install a b c 1": false,
-		"bild": true, "build --chek": true, "trigger -X": true, "hook instal a": true, "ulp dump x.so": false, "ulp dmp": true, "build --help": false,
+		"build --check": false, "-C dir build": false, "trigger -p 1 --entries=any X.so": false,
+		"hook install a b c 1": false,
+		"bild":                 true, "build --chek": true, "trigger -X": true,
+		"hook instal a": true,
+		"ulp dump x.so": false, "ulp dmp": true, "build --help": false,
 	} {
 		if got := wrongCommand(newRoot(rootForTest()), strings.Fields(line)); (got != "") != want {
 			t.Errorf("%s: %q", line, got)
 		}
 	}
-	page := "text `lpbuild download --forget` and\n```sh\ncd x && lpbuild build --json | jq . # lpbuild bild\n```\n```console\n$ lpbuild dist \\\n   --obs X\nlpbuild output\n```\n"
+	page := "text `lpbuild download --forget` and\n```sh\ncd x && lpbuild build --json | jq . # " +
+		"lpbuild bild\n```\n```console\n$ lpbuild dist \\\n   --obs X\nlpbuild output\n```\n"
 	var got []string
 	for _, args := range commandsOf(page) {
 		got = append(got, strings.Join(args, " "))
@@ -226,7 +235,8 @@ func TestProseIsNarrow(t *testing.T) {
 			continue // not yet
 		}
 		for line := range strings.Lines(withoutBlocks(text)) {
-			if n := len([]rune(strings.TrimRight(line, "\n"))); n > 100 && !strings.HasPrefix(line, "|") && !strings.HasPrefix(line, "<!--") {
+			if n := len([]rune(strings.TrimRight(line, "\n"))); n > 100 &&
+				!strings.HasPrefix(line, "|") && !strings.HasPrefix(line, "<!--") {
 				t.Errorf("%s: %d characters: %s", page, n, line)
 			}
 		}

@@ -31,14 +31,19 @@ type downloadOptions struct {
 
 func (o *downloadOptions) addFlags(cmd *cobra.Command) {
 	f := cmd.Flags()
-	f.BoolVar(&o.offline, "offline", false, "use no network: restore the catalogue from the store and the lock")
+	f.BoolVar(&o.offline, "offline", false,
+		"use no network: restore the catalogue from the store and the lock")
 	f.IntVarP(&o.jobs, "jobs", "j", 0, "`N` fetch and read this many RPMs at once (0: 4)")
 	f.StringVar(&o.releasever, "releasever", "",
-		"`VERSION` value of $releasever in .repo files (default: the product's, 15.5 for SLE-15-SP5)")
-	f.BoolVar(&o.forget, "forget", false, "drop builds from lpbuild.lock that are in no repository any more")
-	f.BoolVar(&o.allowOlder, "allow-older", false, "accept repositories that are older than lpbuild.lock says")
+		"`VERSION` value of $releasever in .repo files (default: the product's, 15.5 for "+
+			"SLE-15-SP5)")
+	f.BoolVar(&o.forget, "forget", false,
+		"drop builds from lpbuild.lock that are in no repository any more")
+	f.BoolVar(&o.allowOlder, "allow-older", false,
+		"accept repositories that are older than lpbuild.lock says")
 	f.StringVar(&o.store, "store", "",
-		"`DIR` keep downloaded files here (default: $LPBUILD_CACHE, or lpbuild in the user's cache directory)")
+		"`DIR` keep downloaded files here (default: $LPBUILD_CACHE, or lpbuild in the user's "+
+			"cache directory)")
 }
 
 func newDownload(s *console.Console, g *globalOptions) *cobra.Command {
@@ -67,25 +72,30 @@ too.
 Nothing is downloaded twice: a store in the user's cache directory keeps all files for all package
 directories. An interrupted download is resumed. If a repository changes during the download, its
 metadata are read once more. Concurrent runs in one package directory wait for each other.` + console.Exits(map[int]string{console.ExitError: "an error, or a build was left out"},
-			console.ExitError, console.ExitSignature, console.ExitUnsupported, console.ExitInterrupted),
+			console.ExitError, console.ExitSignature, console.ExitUnsupported,
+			console.ExitInterrupted),
 		Example: `  lpbuild download
   lpbuild download --offline         # restore the catalogue without a network
   lpbuild download --json | jq -r '.added[]'`,
 		Args: console.NoArguments,
-		RunE: func(cmd *cobra.Command, _ []string) error { return runDownload(cmd.Context(), s, g, o) },
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			return runDownload(cmd.Context(), s, g, o)
+		},
 	}
 	o.addFlags(cmd)
 	return cmd
 }
 
-func runDownload(ctx context.Context, s *console.Console, g *globalOptions, o downloadOptions) error {
+func runDownload(ctx context.Context, s *console.Console, g *globalOptions,
+	o downloadOptions) error {
 	if o.jobs < 0 {
 		return console.Usage(errors.New("--jobs must not be negative"), "lpbuild download")
 	}
 	if strings.ContainsFunc(o.releasever, func(r rune) bool {
 		return !strings.ContainsRune("._-", r) && !unicode.IsLetter(r) && !unicode.IsDigit(r)
 	}) {
-		return console.Usage(fmt.Errorf("--releasever: %q is not a version", o.releasever), "lpbuild download")
+		return console.Usage(fmt.Errorf("--releasever: %q is not a version", o.releasever),
+			"lpbuild download")
 	}
 	release, err := g.hold(ctx, s)
 	if err != nil {
@@ -115,7 +125,8 @@ func runDownload(ctx context.Context, s *console.Console, g *globalOptions, o do
 		req.ReleaseVersion = o.releasever
 	}
 	res, err := download.Run(ctx, req, download.Options{
-		Dir: config.Dir, Lock: config.File(buildmatrix.LockName), Store: st, Jobs: o.jobs, Forget: o.forget, AllowOlder: o.allowOlder, Progress: progress.Func(s.Progress),
+		Dir: config.Dir, Lock: config.File(buildmatrix.LockName), Store: st, Jobs: o.jobs,
+		Forget: o.forget, AllowOlder: o.allowOlder, Progress: progress.Func(s.Progress),
 	})
 	if err != nil {
 		return err
@@ -130,7 +141,8 @@ func runDownload(ctx context.Context, s *console.Console, g *globalOptions, o do
 func oddBuilds(odds []download.OddBuild) error {
 	var list diag.List
 	for _, o := range odds {
-		list = append(list, &diag.Diagnostic{Message: fmt.Sprintf("%s is left out: %v", o.Name, o.Err), Hint: o.Hint()})
+		list = append(list, &diag.Diagnostic{Message: fmt.Sprintf("%s is left out: %v", o.Name,
+			o.Err), Hint: o.Hint()})
 	}
 	return list.Err()
 }
@@ -154,14 +166,16 @@ func printDownload(s *console.Console, g *globalOptions, res *download.Result) e
 	}
 	if s.JSON {
 		return s.PrintJSON(struct {
-			Builds      int      `json:"builds"`
-			ExportsOnly int      `json:"exports_only"` // builds beside these that patches name no library of
+			Builds int `json:"builds"`
+			// builds beside these that patches name no library of
+			ExportsOnly int      `json:"exports_only"`
 			Added       []string `json:"added"`
 			Removed     []string `json:"removed"`
 			Gone        []string `json:"gone"` // in no repository any more since the former lock
 			Odd         []string `json:"odd"`  // left out
 			Unsigned    bool     `json:"unsigned"`
-		}{patched, others, console.List(res.Added), console.List(res.Removed), console.List(res.Gone), console.List(names), res.Lock.IsUnsigned()})
+		}{patched, others, console.List(res.Added), console.List(res.Removed),
+			console.List(res.Gone), console.List(names), res.Lock.IsUnsigned()})
 	}
 	for _, name := range res.Added {
 		s.Print("new   %s\n", name)
@@ -170,7 +184,8 @@ func printDownload(s *console.Console, g *globalOptions, res *download.Result) e
 		s.Print("drop  %s\n", name)
 	}
 	for _, name := range res.Gone {
-		s.Print("gone  %s (in no repository any more; kept until lpbuild download --forget)\n", name)
+		s.Print("gone  %s (in no repository any more; kept until lpbuild download --forget)\n",
+			name)
 	}
 	note := ""
 	if n := res.Lock.Gone(); n > 0 {

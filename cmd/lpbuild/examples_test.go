@@ -34,7 +34,8 @@ func calls(t *testing.T, line string) [][]string {
 		}
 	}
 	for _, m := range changesFolder.FindAllStringSubmatch(line, -1) {
-		if err := os.MkdirAll(filepath.Join(home, strings.TrimPrefix(m[1], "~/")), 0o755); err != nil {
+		if err := os.MkdirAll(filepath.Join(home, strings.TrimPrefix(m[1], "~/")),
+			0o755); err != nil {
 			t.Fatal(err)
 		}
 	}

@@ -31,14 +31,16 @@ func newGenerate(s *console.Console) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "generate",
 		Short: "Write man pages, shell completions and the reference of lpbuild.yaml",
-		Long: "Writes the texts that are derived from the program: from its commands, and from the structs that\n" +
+		Long: "Writes the texts that are derived from the program: from its commands, and from " +
+			"the structs that\n" +
 			"hold lpbuild.yaml." + console.Exits(nil, console.ExitError),
 		Hidden:  true,
 		Example: "  lpbuild generate --man man --completion completion",
 		Args:    console.NoArguments,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if man == "" && completion == "" && docs == "" {
-				return console.Usage(errors.New("--man, --completion or --docs is required"), "lpbuild generate")
+				return console.Usage(errors.New("--man, --completion or --docs is required"),
+					"lpbuild generate")
 			}
 			if docs != "" {
 				if err := reference(docs); err != nil {
@@ -58,8 +60,10 @@ func newGenerate(s *console.Console) *cobra.Command {
 		},
 	}
 	cmd.Flags().StringVar(&man, "man", "", "`DIR` write man pages to this directory")
-	cmd.Flags().StringVar(&completion, "completion", "", "`DIR` write completions for bash, zsh and fish to this directory")
-	cmd.Flags().StringVar(&docs, "docs", "", "`DIR` write the reference of lpbuild.yaml to this directory")
+	cmd.Flags().StringVar(&completion, "completion", "",
+		"`DIR` write completions for bash, zsh and fish to this directory")
+	cmd.Flags().StringVar(&docs, "docs", "",
+		"`DIR` write the reference of lpbuild.yaml to this directory")
 	return cmd
 }
 
@@ -72,7 +76,8 @@ func reference(dir string) error {
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return err
 	}
-	return atomicfile.Write(filepath.Join(dir, buildmatrix.ConfigName+".md"), configref.Markdown(keys), 0o644)
+	return atomicfile.Write(filepath.Join(dir, buildmatrix.ConfigName+".md"),
+		configref.Markdown(keys), 0o644)
 }
 
 // manuals writes the man page of every command that --help shows, that of lpbuild.yaml, and ulp.1
@@ -84,7 +89,8 @@ func manuals(roots []*cobra.Command, dir string) error {
 	for _, root := range roots {
 		for _, c := range documented(root) {
 			page := manualPage(c)
-			if err := atomicfile.Write(filepath.Join(dir, page.Name+".1"), page.Roff(), 0o644); err != nil {
+			if err := atomicfile.Write(filepath.Join(dir, page.Name+".1"), page.Roff(),
+				0o644); err != nil {
 				return err
 			}
 		}
@@ -116,7 +122,8 @@ func manualName(c *cobra.Command) string { return strings.ReplaceAll(c.CommandPa
 // manualPage returns a command's man page, which has the text of its --help.
 func manualPage(c *cobra.Command) *manual.Page {
 	p := &manual.Page{
-		Name: manualName(c), Summary: c.Short, Synopsis: []string{console.UseLine(c)}, Examples: c.Example, Date: manualDate,
+		Name: manualName(c), Summary: c.Short, Synopsis: []string{console.UseLine(c)},
+		Examples: c.Example, Date: manualDate,
 		Text: c.Long + "\n" + console.Surroundings(c, [2]string{"ENVIRONMENT", "FILES"}),
 	}
 	c.InitDefaultHelpFlag()
@@ -135,7 +142,9 @@ func manualPage(c *cobra.Command) *manual.Page {
 			p.SeeAlso = append(p.SeeAlso, manualName(sub))
 		}
 	}
-	if slices.ContainsFunc(console.MentionedFor(console.Files, c), func(m console.Mention) bool { return m.Name == buildmatrix.ConfigName }) || !c.HasParent() {
+	if slices.ContainsFunc(console.MentionedFor(console.Files, c),
+		func(m console.Mention) bool { return m.Name == buildmatrix.ConfigName }) ||
+		!c.HasParent() {
 		p.SeeAlso = append(p.SeeAlso, buildmatrix.ConfigName+"(5)")
 	}
 	return p
@@ -143,7 +152,8 @@ func manualPage(c *cobra.Command) *manual.Page {
 
 func manualOption(f *pflag.Flag) manual.Option {
 	value, text := console.FlagUsage(f)
-	return manual.Option{Names: console.FlagNames(f), Value: value, Text: text + console.DefaultOf(f)}
+	return manual.Option{Names: console.FlagNames(f), Value: value, Text: text +
+		console.DefaultOf(f)}
 }
 
 func completions(roots []*cobra.Command, dir string) error {

@@ -35,7 +35,8 @@ func TestHelpFits(t *testing.T) {
 		}
 		for line := range strings.Lines(help) {
 			if n := len([]rune(strings.TrimSuffix(line, "\n"))); n > console.HelpWidth {
-				t.Errorf("%s --help: %d columns, want at most %d: %s", c.CommandPath(), n, console.HelpWidth, line)
+				t.Errorf("%s --help: %d columns, want at most %d: %s", c.CommandPath(), n,
+					console.HelpWidth, line)
 			}
 		}
 	}
@@ -57,7 +58,8 @@ func TestHelpHasGroups(t *testing.T) {
 				want = 0
 			}
 			if got := strings.Count(help, "\n  "+c.Name()+" "); got != want {
-				t.Errorf("%s --help lists %s %d times, want %d:\n%s", parent.CommandPath(), c.Name(), got, want, help)
+				t.Errorf("%s --help lists %s %d times, want %d:\n%s", parent.CommandPath(),
+					c.Name(), got, want, help)
 			}
 		}
 		if strings.Contains(help, "\nCommands:\n") {
@@ -85,8 +87,10 @@ func TestHelpHasOwnGlobals(t *testing.T) {
 		help := helpOf(c)
 		for _, name := range []string{"dir", "json", "quiet"} {
 			want := slices.Contains(listed, name)
-			if got := strings.Contains(help, "--"+name+" "); got != want && !(name == "dir" && path == "demo") {
-				t.Errorf("%s --help lists --%s: %v, want %v:\n%s", c.CommandPath(), name, got, want, help)
+			if got := strings.Contains(help, "--"+name+" "); got != want &&
+				!(name == "dir" && path == "demo") {
+				t.Errorf("%s --help lists --%s: %v, want %v:\n%s", c.CommandPath(), name, got, want,
+					help)
 			}
 		}
 	}
@@ -95,7 +99,8 @@ func TestHelpHasOwnGlobals(t *testing.T) {
 // TestHelpHasOwnExitCodes checks some commands' exit codes, and that no command lists a code twice.
 func TestHelpHasOwnExitCodes(t *testing.T) {
 	want := map[string]string{
-		"download": "0 1 2 3 4 130", "build": "0 1 2 4 130", "version": "0 1 2", "status": "0 1 2 130",
+		"download": "0 1 2 3 4 130", "build": "0 1 2 4 130", "version": "0 1 2",
+		"status":       "0 1 2 130",
 		"hook install": "0 2", "ulp dump": "0 1 64", "ulp check": "0 1 64 255", "init": "0 1 2",
 	}
 	for _, c := range everyCommand(newRoot(rootForTest())) {
@@ -106,8 +111,10 @@ func TestHelpHasOwnExitCodes(t *testing.T) {
 				codes = append(codes, strings.Fields(line)[0])
 			}
 		}
-		if got := strings.Join(codes, " "); want[console.WordsOf(c)] != "" && got != want[console.WordsOf(c)] {
-			t.Errorf("%s --help lists exit codes %s, want %s", c.CommandPath(), got, want[console.WordsOf(c)])
+		if got := strings.Join(codes, " "); want[console.WordsOf(c)] != "" &&
+			got != want[console.WordsOf(c)] {
+			t.Errorf("%s --help lists exit codes %s, want %s", c.CommandPath(), got,
+				want[console.WordsOf(c)])
 		}
 		if slices.Sort(codes); len(slices.Compact(slices.Clone(codes))) != len(codes) {
 			t.Errorf("%s --help lists an exit code twice: %q", c.CommandPath(), codes)
@@ -124,7 +131,8 @@ func TestFlagUsage(t *testing.T) {
 	} {
 		c := &cobra.Command{}
 		c.Flags().String("flag", "", usage)
-		if value, text := console.FlagUsage(c.Flags().Lookup("flag")); [2]string{value, text} != want {
+		if value, text := console.FlagUsage(c.Flags().Lookup("flag")); [2]string{value,
+			text} != want {
 			t.Errorf("flagUsage of %q = %q, %q, want %q", usage, value, text, want)
 		}
 	}

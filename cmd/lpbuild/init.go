@@ -24,19 +24,23 @@ func (o *initOptions) addFlags(cmd *cobra.Command) {
 		"`URL|FILE` repository: a URL, a path or a .repo file; may be repeated\n"+
 			"(default: the zypper repositories of this machine)")
 	f.StringArrayVar(&o.debuginfo, "debuginfo", nil,
-		"`URL` debuginfo repository; the first --debuginfo belongs to the first --repository, and so on")
-	f.StringArrayVar(&o.keys, "key", nil, "`FILE` OpenPGP key that signs the repositories; may be repeated")
+		"`URL` debuginfo repository; the first --debuginfo belongs to the first --repository, "+
+			"and so on")
+	f.StringArrayVar(&o.keys, "key", nil,
+		"`FILE` OpenPGP key that signs the repositories; may be repeated")
 	f.BoolVar(&o.unsigned, "unsigned", false, "accept repositories without a signature")
 	f.StringVar(&o.name, "name", "", "`NAME` name of the RPM package (default: the directory's)")
 	f.StringVar(&o.product, "product", "",
 		"`NAME` product that the builds belong to, such as SLE-15-SP5\n"+
 			"(default: without --repository, that of this machine)")
 	f.StringVar(&o.pkg, "package", "glibc", "`PACKAGE` patch the builds of this package")
-	f.StringVar(&o.builds, "builds", "", "`RANGE` patch only builds in this range of versions, such as \">= 2.31-150300.9\"")
+	f.StringVar(&o.builds, "builds", "",
+		"`RANGE` patch only builds in this range of versions, such as \">= 2.31-150300.9\"")
 	f.StringVar(&o.tree, "import", "",
 		"`DIR` import the descriptions (.in, .dsc) and sources below this directory\n"+
 			"instead of writing an example")
-	f.StringSliceVar(&o.arch, "arch", []string{"x86_64"}, "`ARCH,...` build for these architectures")
+	f.StringSliceVar(&o.arch, "arch", []string{"x86_64"},
+		"`ARCH,...` build for these architectures")
 }
 
 func newInit(s *console.Console) *cobra.Command {
@@ -84,14 +88,16 @@ func runInit(s *console.Console, o initOptions, dir string) error {
 	if err != nil {
 		return err
 	}
-	if len(o.repositories) == 0 && o.product == "" { // what $releasever in the machine's own repositories stands for
+	// what $releasever in the machine's own repositories stands for
+	if len(o.repositories) == 0 && o.product == "" {
 		o.product = scaffold.MachineProduct("/")
 	}
 	var left, renumbered, assumed []string
 	options := scaffold.Options{
 		Import: o.tree, Left: &left, Renumbered: &renumbered, Assumed: &assumed,
-		Name: o.name, Product: o.product, Arch: o.arch, Package: o.pkg, Builds: o.builds, Repositories: repositories,
-		Author: defaultAuthor(), Time: now,
+		Name: o.name, Product: o.product, Arch: o.arch, Package: o.pkg, Builds: o.builds,
+		Repositories: repositories,
+		Author:       defaultAuthor(), Time: now,
 	}
 	names, err := scaffold.Write(dir, options)
 	if err != nil {
@@ -114,8 +120,10 @@ func runInit(s *console.Console, o initOptions, dir string) error {
 	}
 	if o.tree == "" && !options.Example() {
 		s.Next(shellword.Join("cd", dir) + " && lpbuild download")
-		s.Print("download lists the libraries of %s: put one of them in place of %s in lpbuild.yaml.\n"+
-			"build then lists functions that can be replaced: put one in livepatch1.in, and its replacement in livepatch1.c.\n",
+		s.Print("download lists the libraries of %s: put one of them in place of %s in "+
+			"lpbuild.yaml.\n"+
+			"build then lists functions that can be replaced: put one in livepatch1.in, and its "+
+			"replacement in livepatch1.c.\n",
 			o.pkg, scaffold.FillIn)
 		return nil
 	}
@@ -131,16 +139,19 @@ func (o *initOptions) sources() ([]scaffold.Repository, error) {
 		if found := scaffold.MachineRepositories("/"); len(found) > 0 {
 			return found, nil
 		}
-		return nil, errors.New("this machine has no zypper repositories: name one with --repository, and its key with --key")
+		return nil, errors.New("this machine has no zypper repositories: name one with " +
+			"--repository, and its key with --key")
 	}
 	if len(o.keys) > 0 && o.unsigned {
 		return nil, errors.New("--key and --unsigned cannot be used together")
 	}
 	if len(o.keys) == 0 && !o.unsigned {
-		return nil, errors.New("--key is required: the key that signs the repository (or --unsigned, to accept one without a signature)")
+		return nil, errors.New("--key is required: the key that signs the repository (or " +
+			"--unsigned, to accept one without a signature)")
 	}
 	if len(o.debuginfo) > len(o.repositories) {
-		return nil, fmt.Errorf("%d --debuginfo flags for %d --repository flags", len(o.debuginfo), len(o.repositories))
+		return nil, fmt.Errorf("%d --debuginfo flags for %d --repository flags", len(o.debuginfo),
+			len(o.repositories))
 	}
 	var list []scaffold.Repository
 	for i, url := range o.repositories {

@@ -31,8 +31,10 @@ With --engine, only the files for "engine: bundled" are installed: lpbuild-engin
 the directory that --units names, NAME-reconcile.service and NAME-reconcile.timer. They apply live
 patches to processes that were busy. They do nothing on a machine with the package lpbuild-engine,
 whose timer does this for all packages.` + console.Exits(nil, console.ExitError, console.ExitInterrupted),
-		Example: "  lpbuild install --root %{buildroot}\n  lpbuild install --arch ppc64le --root /tmp/root\n" +
-			"  lpbuild install --root %{buildroot} --engine %{_libexecdir}/%{name}/lpbuild-engine --units %{_unitdir}",
+		Example: "  lpbuild install --root %{buildroot}\n  lpbuild install --arch ppc64le " +
+			"--root /tmp/root\n" +
+			"  lpbuild install --root %{buildroot} --engine " +
+			"%{_libexecdir}/%{name}/lpbuild-engine --units %{_unitdir}",
 		Args: console.NoArguments,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if root == "" {
@@ -66,10 +68,13 @@ whose timer does this for all packages.` + console.Exits(nil, console.ExitError,
 		},
 	}
 	cmd.Flags().StringVar(&root, "root", "", "`DIR` install below this directory (%{buildroot})")
-	cmd.Flags().StringSliceVar(&arch, "arch", nil, "`ARCH,...` install only these architectures (default: all of lpbuild.yaml)")
+	cmd.Flags().StringSliceVar(&arch, "arch", nil,
+		"`ARCH,...` install only these architectures (default: all of lpbuild.yaml)")
 	completeArch(cmd, g)
-	cmd.Flags().StringVar(&engine, "engine", "", "`PATH` install lpbuild-engine at PATH below the root, and no containers")
-	cmd.Flags().StringVar(&units, "units", "", "`DIR` with --engine: install systemd units in this directory below the root")
+	cmd.Flags().StringVar(&engine, "engine", "",
+		"`PATH` install lpbuild-engine at PATH below the root, and no containers")
+	cmd.Flags().StringVar(&units, "units", "",
+		"`DIR` with --engine: install systemd units in this directory below the root")
 	return cmd
 }
 
@@ -80,13 +85,15 @@ func installEngine(in *inputs, engine, units, root string) ([]string, error) {
 		arches = in.config.Arch
 	}
 	if len(arches) != 1 {
-		return nil, console.Usage(errors.New("--engine requires --arch with one architecture, that of this program"), "lpbuild install")
+		return nil, console.Usage(errors.New("--engine requires --arch with one architecture, "+
+			"that of this program"), "lpbuild install")
 	}
 	program, err := engineProgram()
 	if err != nil {
 		return nil, err
 	}
-	return spec.Engine{Program: program, Arch: arches[0], Package: in.config.Name, Path: engine, Units: units}.Install(root)
+	return spec.Engine{Program: program, Arch: arches[0], Package: in.config.Name, Path: engine,
+		Units: units}.Install(root)
 }
 
 // engineProgram finds lpbuild-engine: beside this program, or in the PATH.
@@ -99,7 +106,8 @@ func engineProgram() (string, error) {
 	}
 	found, err := exec.LookPath("lpbuild-engine")
 	if err != nil {
-		return "", fmt.Errorf("%w: it is built with lpbuild, and belongs into the same directory", err)
+		return "", fmt.Errorf("%w: it is built with lpbuild, and belongs into the same directory",
+			err)
 	}
 	return found, nil
 }

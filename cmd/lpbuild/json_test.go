@@ -25,30 +25,37 @@ var withoutResult = []string{"lpbuild demo", "lpbuild generate", "lpbuild schema
 func TestJSON(t *testing.T) {
 	dir := t.TempDir()
 	t.Setenv("LPBUILD_CACHE", filepath.Join(dir, "store"))
-	if _, err := distro.StandardRepository(t.Context(), filepath.Join(dir, "repo"), distro.StandardOptions{Builds: 1, KeyOptions: distro.KeyOptions{Algorithm: "ed25519"}}); err != nil {
+	if _, err := distro.StandardRepository(t.Context(), filepath.Join(dir, "repo"),
+		distro.StandardOptions{Builds: 1,
+			KeyOptions: distro.KeyOptions{Algorithm: "ed25519"}}); err != nil {
 		t.Fatal(err)
 	}
 	lp, repo := filepath.Join(dir, "lp"), filepath.Join(dir, "repo")
-	covered := append(slices.Clone(withoutResult), "lpbuild submit") // that needs a build service: obs.txtar
+	// that needs a build service: obs.txtar
+	covered := append(slices.Clone(withoutResult), "lpbuild submit")
 	for _, step := range []struct {
 		command, name string
 		args          []string
 		code          int
 	}{
 		{"version", "", nil, 0},
-		{"init", "", []string{lp, "--repository", repo + "/update", "--debuginfo", repo + "/update_debug", "--key", repo + "/key.asc"}, 0},
+		{"init", "", []string{lp, "--repository", repo + "/update", "--debuginfo", repo +
+			"/update_debug", "--key", repo + "/key.asc"}, 0},
 		{"download", "the first time", nil, 0},
 		{"download", "with nothing new", nil, 0},
 		{"download", "without a network", []string{"--offline"}, 0},
 		{"build", "", nil, 0},
 		{"build", "with nothing to do", nil, 0},
-		{"trigger", "without processes", []string{"-p", "no-process-has-this-name", filepath.Join(lp, "build/x86_64/*.so")}, 1},
-		{"revert", "without processes", []string{"-p", "no-process-has-this-name", "--all", "libnone.so"}, 1},
+		{"trigger", "without processes", []string{"-p", "no-process-has-this-name",
+			filepath.Join(lp, "build/x86_64/*.so")}, 1},
+		{"revert", "without processes", []string{"-p", "no-process-has-this-name", "--all",
+			"libnone.so"}, 1},
 		{"status", "without processes", []string{"-p", "no-process-has-this-name"}, 1},
 		{"hook install", "", []string{"--worker", "-n", "no-package", "1", "libnone.so", "1"}, 0},
 		{"hook remove", "", []string{"--worker", "-n", "no-package", "1", "libnone.so", "0"}, 0},
 		{"hook movelibs", "", []string{"--worker", "-n", "no-package", "1", "libnone.so", "1"}, 0},
-		{"hook removelibs", "", []string{"--worker", "-n", "no-package", "1", "libnone.so", "1"}, 0},
+		{"hook removelibs", "", []string{"--worker", "-n", "no-package", "1", "libnone.so", "1"},
+			0},
 		{"hook reconcile", "", []string{"--worker", "-n", "-p", "no-process-has-this-name"}, 0},
 		{"changes add", "", []string{"Fix"}, 0},
 		{"dist", "", nil, 0},
@@ -62,14 +69,17 @@ func TestJSON(t *testing.T) {
 		covered = append(covered, "lpbuild "+step.command)
 		if step.name == "with a refused cell" {
 			bad := "libc_{version}-{release}_livepatch1.so\n@{library}\nno_such_function:malloc_lp\n"
-			if err := os.WriteFile(filepath.Join(lp, "libc_livepatch1.in"), []byte(bad), 0o644); err != nil {
+			if err := os.WriteFile(filepath.Join(lp, "libc_livepatch1.in"), []byte(bad),
+				0o644); err != nil {
 				t.Fatal(err)
 			}
 		}
 		var out, errs bytes.Buffer
-		args := append([]string{"--json", "-C", lp}, append(strings.Fields(step.command), step.args...)...)
+		args := append([]string{"--json", "-C", lp}, append(strings.Fields(step.command),
+			step.args...)...)
 		if code := run(args, &console.Console{Out: &out, Err: &errs}); code != step.code {
-			t.Fatalf("%s: exit code %d, want %d\n%s%s", what, code, step.code, out.String(), errs.String())
+			t.Fatalf("%s: exit code %d, want %d\n%s%s", what, code, step.code, out.String(),
+				errs.String())
 		}
 		var v any
 		if err := json.Unmarshal(out.Bytes(), &v); err != nil {
@@ -79,7 +89,8 @@ func TestJSON(t *testing.T) {
 			t.Errorf("%s: %s is null:\n%s", what, path, out.String())
 		}
 	}
-	for _, name := range leaves(newRoot(&console.Console{Out: &bytes.Buffer{}, Err: &bytes.Buffer{}})) {
+	for _, name := range leaves(newRoot(&console.Console{Out: &bytes.Buffer{},
+		Err: &bytes.Buffer{}})) {
 		if !slices.Contains(covered, name) {
 			t.Errorf("%s is not in this test", name)
 		}

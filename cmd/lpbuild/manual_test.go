@@ -40,7 +40,8 @@ func TestHelpHasExamples(t *testing.T) {
 func generate(t *testing.T) string {
 	t.Helper()
 	dir, s := t.TempDir(), rootForTest()
-	if code := run([]string{"generate", "--man", dir + "/man", "--completion", dir + "/completion"}, s); code != 0 {
+	if code := run([]string{"generate", "--man", dir + "/man", "--completion", dir + "/completion"},
+		s); code != 0 {
 		t.Fatalf("exit code %d: %s", code, s.Err)
 	}
 	return dir
@@ -52,7 +53,8 @@ func words(text string) string { return strings.Join(strings.Fields(text), " ") 
 // shownPage returns a man page as a terminal that is wide enough for every line shows it.
 func shownPage(t *testing.T, page string) string {
 	t.Helper()
-	out, err := exec.CommandContext(t.Context(), "mandoc", "-T", "utf8", "-O", "width=999", page).Output()
+	out, err := exec.CommandContext(t.Context(), "mandoc", "-T", "utf8", "-O", "width=999",
+		page).Output()
 	if err != nil {
 		t.Fatalf("mandoc %s: %v", page, err)
 	}
@@ -73,7 +75,8 @@ func TestManualsAgree(t *testing.T) {
 	dir := generate(t)
 	for _, c := range documented(newRoot(rootForTest())) {
 		page := filepath.Join(dir, "man", manualName(c)+".1")
-		if out, err := exec.CommandContext(t.Context(), "mandoc", "-T", "lint", "-W", "warning", page).CombinedOutput(); err != nil {
+		if out, err := exec.CommandContext(t.Context(), "mandoc", "-T", "lint", "-W", "warning",
+			page).CombinedOutput(); err != nil {
 			t.Errorf("%s", out)
 		}
 		got := words(shownPage(t, page))
@@ -87,7 +90,8 @@ func TestManualsAgree(t *testing.T) {
 		flags.AddFlagSet(c.LocalFlags())
 		flags.VisitAll(func(f *pflag.Flag) {
 			value, usage := console.FlagUsage(f)
-			if want := words("--" + f.Name + " " + value + " " + usage); !f.Hidden && !strings.Contains(got, want) {
+			if want := words("--" + f.Name + " " + value + " " + usage); !f.Hidden &&
+				!strings.Contains(got, want) {
 				t.Errorf("%s lacks %q", page, want)
 			}
 		})
@@ -99,11 +103,13 @@ func TestManualsAgree(t *testing.T) {
 func TestVariablesAreDocumented(t *testing.T) {
 	internal := []string{"PATH", "GOGC"} // of every program; of the Go runtime
 	asked := regexp.MustCompile(`(?:Getenv|LookupEnv)\("([A-Z_]+)"\)|disable\w+ += "([A-Z_]+)"|EnvDir = "([A-Z_]+)"`)
-	found := []string{"HTTPS_PROXY", "HTTP_PROXY", "NO_PROXY", "SSL_CERT_FILE", "SSL_CERT_DIR"} // Go's libraries ask for these
+	// Go's libraries ask for these
+	found := []string{"HTTPS_PROXY", "HTTP_PROXY", "NO_PROXY", "SSL_CERT_FILE", "SSL_CERT_DIR"}
 	for arch := range strings.FieldsSeq("X86_64 PPC64LE AARCH64") {
 		found = append(found, "LPBUILD_CC_"+arch)
 	}
-	out, err := exec.CommandContext(t.Context(), "go", "list", "-deps", "-f", "{{if .Module}}{{if .Module.Main}}{{.Dir}}{{end}}{{end}}", ".").Output()
+	out, err := exec.CommandContext(t.Context(), "go", "list", "-deps", "-f",
+		"{{if .Module}}{{if .Module.Main}}{{.Dir}}{{end}}{{end}}", ".").Output()
 	check(t, err)
 	for dir := range strings.FieldsSeq(string(out)) {
 		names, err := filepath.Glob(filepath.Join(dir, "*.go"))
@@ -144,13 +150,19 @@ func TestSurroundings(t *testing.T) {
 		var help bytes.Buffer
 		console.PrintHelp(c, &help)
 		page := words(shownPage(t, filepath.Join(dir, "man", manualName(c)+".1")))
-		for _, m := range append(console.MentionedFor(console.Files, c), console.MentionedFor(console.Environment, c)...) {
-			if want := words(m.Name + " " + m.ErrorText); !strings.Contains(words(help.String()), want) || !strings.Contains(page, want) {
-				t.Errorf("%s: help or man page lack %q:\n%s\n%s", c.CommandPath(), want, &help, page)
+		for _, m := range append(console.MentionedFor(console.Files, c),
+			console.MentionedFor(console.Environment, c)...) {
+			if want := words(m.Name + " " + m.ErrorText); !strings.Contains(words(help.String()),
+				want) || !strings.Contains(page, want) {
+				t.Errorf("%s: help or man page lack %q:\n%s\n%s", c.CommandPath(), want, &help,
+					page)
 			}
 		}
-		if (len(console.MentionedFor(console.Files, c)) > 0) != strings.Contains(page, " FILES ") || (len(console.MentionedFor(console.Environment, c)) > 0) != strings.Contains(page, " ENVIRONMENT ") {
-			t.Errorf("%s: the man page has not the sections that it should have:\n%s", c.CommandPath(), page)
+		if (len(console.MentionedFor(console.Files, c)) > 0) != strings.Contains(page, " FILES ") ||
+			(len(console.MentionedFor(console.Environment, c)) > 0) != strings.Contains(page,
+				" ENVIRONMENT ") {
+			t.Errorf("%s: the man page has not the sections that it should have:\n%s",
+				c.CommandPath(), page)
 		}
 	}
 	for _, m := range append(slices.Clone(console.Files), console.Environment...) {
@@ -167,7 +179,8 @@ func TestSurroundings(t *testing.T) {
 func TestConfigManual(t *testing.T) {
 	dir := generate(t)
 	page := filepath.Join(dir, "man", "lpbuild.yaml.5")
-	if out, err := exec.CommandContext(t.Context(), "mandoc", "-T", "lint", "-W", "warning", page).CombinedOutput(); err != nil {
+	if out, err := exec.CommandContext(t.Context(), "mandoc", "-T", "lint", "-W", "warning",
+		page).CombinedOutput(); err != nil {
 		t.Errorf("%s", out)
 	}
 	shown := shownPage(t, page)
@@ -178,7 +191,8 @@ func TestConfigManual(t *testing.T) {
 		if keys = keys[1:]; k.Form != buildmatrix.Acceptance {
 			keys = append(keys, k.Keys...)
 		}
-		if !strings.Contains(words(shown), k.Path+" ") || !strings.Contains(words(shown), words(k.Doc)) {
+		if !strings.Contains(words(shown), k.Path+" ") || !strings.Contains(words(shown),
+			words(k.Doc)) {
 			t.Errorf("%s and %q are not in\n%s", k.Path, k.Doc, shown)
 		}
 	}
@@ -196,7 +210,8 @@ func TestGenerateAgain(t *testing.T) {
 	t.Setenv("TZ", "Asia/Kathmandu")
 	t.Setenv("HOME", t.TempDir())
 	two := generate(t)
-	if out, err := exec.CommandContext(t.Context(), "diff", "-r", one, two).CombinedOutput(); err != nil {
+	if out, err := exec.CommandContext(t.Context(), "diff", "-r", one,
+		two).CombinedOutput(); err != nil {
 		t.Errorf("%s", out)
 	}
 }
@@ -205,25 +220,40 @@ func TestGenerateAgain(t *testing.T) {
 // shells.
 func TestCompletions(t *testing.T) {
 	dir := generate(t)
-	if out, err := exec.CommandContext(t.Context(), "bash", "-n", dir+"/completion/lpbuild.bash").CombinedOutput(); err != nil {
+	if out, err := exec.CommandContext(t.Context(), "bash", "-n",
+		dir+"/completion/lpbuild.bash").CombinedOutput(); err != nil {
 		t.Errorf("%s", out)
 	}
 	for _, name := range []string{"_lpbuild", "lpbuild.fish"} {
-		if text, err := os.ReadFile(filepath.Join(dir, "completion", name)); err != nil || !bytes.Contains(text, []byte("__complete")) {
+		if text, err := os.ReadFile(filepath.Join(dir, "completion", name)); err != nil ||
+			!bytes.Contains(text, []byte("__complete")) {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
 	for typed, want := range map[string]string{
-		"dis": "dist\n:4\n", "build ": ":4\n", "trigger ": "so\n:8\n", "trigger --engine ": "auto\npulp\nnative\n:4\n",
-		"init --arch ": "x86_64\nppc64le\naarch64\n:4\n", "hook install --engine ": "auto\npulp\nnative\n:4\n",
-		"install --engine ": ":0\n", "revert --entries ": "nops\nany\n:4\n", "trigger --consistency ": "none\nfunctions\n:4\n",
-		"trigger --seccomp ": "obey\nsuspend\n:4\n", "ulp packer --unwinding ": "any\nnone\n:4\n", "ulp dump ": "so\n:8\n",
-		"ulp check ": "so\n:8\n", "ulp trigger ": "so\n:8\n", "ulp packer ": "dsc\nin\n:8\n", "ulp packer -l ": "so\n:8\n",
-		"ulp post ": ":0\n", "ulp set_patchable ": "enable\ndisable\n:4\n", "ulp set_patchable enable ": ":4\n",
-		"ulp patches --color ": "yes\nno\nauto\n:4\n", "init ": ":16\n", "init --import ": ":16\n", "init --key ": ":0\n",
-		"build -C ": ":16\n", "build --jobs ": ":4\n", "dist --obs ": ":16\n", "changes add ": ":4\n", "status ": ":4\n",
-		"version --": "--json\n--help\n:4\n", "clean --q": "--quiet\n:4\n", "trigger --di": ":4\n", "clean --di": "--dir\n:4\n",
-	} { // :4 is that no files may come there, :8 that they have one of these suffixes, :16 that they are directories
+		"dis": "dist\n:4\n", "build ": ":4\n", "trigger ": "so\n:8\n",
+		"trigger --engine ":      "auto\npulp\nnative\n:4\n",
+		"init --arch ":           "x86_64\nppc64le\naarch64\n:4\n",
+		"hook install --engine ": "auto\npulp\nnative\n:4\n",
+		"install --engine ":      ":0\n", "revert --entries ": "nops\nany\n:4\n",
+		"trigger --consistency ":  "none\nfunctions\n:4\n",
+		"trigger --seccomp ":      "obey\nsuspend\n:4\n",
+		"ulp packer --unwinding ": "any\nnone\n:4\n",
+		"ulp dump ":               "so\n:8\n",
+		"ulp check ":              "so\n:8\n", "ulp trigger ": "so\n:8\n",
+		"ulp packer ":    "dsc\nin\n:8\n",
+		"ulp packer -l ": "so\n:8\n",
+		"ulp post ":      ":0\n", "ulp set_patchable ": "enable\ndisable\n:4\n",
+		"ulp set_patchable enable ": ":4\n",
+		"ulp patches --color ":      "yes\nno\nauto\n:4\n", "init ": ":16\n",
+		"init --import ": ":16\n",
+		"init --key ":    ":0\n",
+		"build -C ":      ":16\n", "build --jobs ": ":4\n", "dist --obs ": ":16\n",
+		"changes add ": ":4\n", "status ": ":4\n",
+		"version --": "--json\n--help\n:4\n", "clean --q": "--quiet\n:4\n", "trigger --di": ":4\n",
+		"clean --di": "--dir\n:4\n",
+		// :4 is that no files may come there, :8 that they have one of these suffixes, :16 that they are directories
+	} {
 		if got := completed(strings.Split(typed, " ")...); got != want {
 			t.Errorf("%q is completed as %q, want %q", typed, got, want)
 		}
@@ -233,7 +263,8 @@ func TestCompletions(t *testing.T) {
 // TestCompletionOfPackage checks that --arch offers what lpbuild.yaml has.
 func TestCompletionOfPackage(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "lp")
-	if code := run([]string{"init", dir, "--arch", "ppc64le", "--unsigned", "--repository", "/nowhere"}, rootForTest()); code != 0 {
+	if code := run([]string{"init", dir, "--arch", "ppc64le", "--unsigned", "--repository",
+		"/nowhere"}, rootForTest()); code != 0 {
 		t.Fatalf("init: exit code %d, want 0", code)
 	}
 	for _, words := range [][]string{{"build"}, {"install"}} {
@@ -272,12 +303,16 @@ func TestCompletionOfProcesses(t *testing.T) {
 	}
 	pid := fmt.Sprint(cmd.Process.Pid)
 	for _, tc := range []struct{ words, want string }{
-		{"trigger -p ", "lpbuild-complete\n"}, {"status -p ", "lpbuild-complete\n"}, {"ulp check -p ", pid + "\n"},
-		{"hook install -p ", "lpbuild-complete\n"}, {"revert -p " + pid[:1], pid + "\n"}, {"trigger -u ", me.Username + "\n"},
+		{"trigger -p ", "lpbuild-complete\n"}, {"status -p ", "lpbuild-complete\n"},
+		{"ulp check -p ", pid + "\n"},
+		{"hook install -p ", "lpbuild-complete\n"}, {"revert -p " + pid[:1], pid + "\n"},
+		{"trigger -u ", me.Username + "\n"},
 		{"ulp patches -u ", me.Username + "\n"},
 	} {
-		if got := completed(strings.Split(tc.words, " ")...); !strings.Contains("\n"+got, "\n"+tc.want) || !strings.HasSuffix(got, ":4\n") {
-			t.Errorf("%q is completed as %q, want %q among them, and no files", tc.words, got, tc.want)
+		if got := completed(strings.Split(tc.words, " ")...); !strings.Contains("\n"+got,
+			"\n"+tc.want) || !strings.HasSuffix(got, ":4\n") {
+			t.Errorf("%q is completed as %q, want %q among them, and no files", tc.words, got,
+				tc.want)
 		}
 	}
 }
@@ -285,7 +320,8 @@ func TestCompletionOfProcesses(t *testing.T) {
 // completed returns what the program answers to a shell that has these words.
 func completed(words ...string) string {
 	var out bytes.Buffer
-	run(append([]string{"__completeNoDesc"}, words...), &console.Console{Out: &out, Err: io.Discard})
+	run(append([]string{"__completeNoDesc"}, words...),
+		&console.Console{Out: &out, Err: io.Discard})
 	return out.String()
 }
 
@@ -293,7 +329,8 @@ func completed(words ...string) string {
 func TestVersion(t *testing.T) {
 	for _, args := range [][]string{{"version"}, {"--version"}} {
 		var out bytes.Buffer
-		if run(args, &console.Console{Out: &out, Err: io.Discard}); out.String() != program.Line()+"\n" {
+		if run(args, &console.Console{Out: &out,
+			Err: io.Discard}); out.String() != program.Line()+"\n" {
 			t.Errorf("%q prints %q, want %q", args, &out, program.Line())
 		}
 	}

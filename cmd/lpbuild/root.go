@@ -27,12 +27,14 @@ type globalOptions struct {
 var lpbuild = console.Program{
 	Root: newRoot, Before: ulpcli.CommandFirst,
 	Code: func(err error) int {
-		if errors.Is(err, pgp.ErrBadSignature) || errors.Is(err, download.ErrOlder) || errors.Is(err, download.ErrStale) {
+		if errors.Is(err, pgp.ErrBadSignature) || errors.Is(err, download.ErrOlder) ||
+			errors.Is(err, download.ErrStale) {
 			return console.ExitSignature
 		}
 		return 0
 	},
-	Groups: map[string]console.Group{"ulp": {Report: ulpcli.Report}, "hook": {Tolerant: true}}, // a scriptlet has nobody who must know
+	// a scriptlet has nobody who must know
+	Groups: map[string]console.Group{"ulp": {Report: ulpcli.Report}, "hook": {Tolerant: true}},
 }
 
 func run(args []string, s *console.Console) int { return lpbuild.Run(args, s) }
@@ -42,18 +44,25 @@ func newRoot(s *console.Console) *cobra.Command {
 	root := console.RootCommand(s, &cobra.Command{
 		Use:   "lpbuild",
 		Short: "Build userspace live patches and apply them to running processes",
-		Long: "lpbuild takes a userspace live patch from its source to the customer's running processes." +
-			console.Exits(nil, console.ExitError, console.ExitSignature, console.ExitUnsupported, console.ExitInterrupted),
-		Example: "  lpbuild init glibc-livepatches --product SLE-15-SP5 --key vendor.asc --repository URL\n" +
+		Long: "lpbuild takes a userspace live patch from its source to the customer's running " +
+			"processes." +
+			console.Exits(nil, console.ExitError, console.ExitSignature, console.ExitUnsupported,
+				console.ExitInterrupted),
+		Example: "  lpbuild init glibc-livepatches --product SLE-15-SP5 --key vendor.asc " +
+			"--repository URL\n" +
 			"  cd glibc-livepatches && lpbuild download && lpbuild build && lpbuild dist\n" +
 			"  lpbuild trigger 'build/x86_64/*.so'\n  lpbuild status",
 	})
 	root.PersistentFlags().StringVarP(&g.dir, "dir", "C", ".", "`DIR` package directory")
 	console.AddGroup(root, "package", "In a package directory (made by init):",
-		newInit(s), newDownload(s, &g), newBuild(s, &g), newDist(s, &g), newSubmit(s, &g), newChanges(s, &g), newClean(s, &g))
-	console.AddGroup(root, "processes", "Running processes:", enginecli.NewTrigger(s), enginecli.NewRevert(s), enginecli.NewStatus(s))
-	console.AddGroup(root, "rpm", "Called by RPM packages:", newInstall(s, &g), enginecli.NewHook(s))
-	console.AddGroup(root, console.OtherGroup, "Other:", ulpcli.New(s), newDemo(s), newSchema(s), console.NewVersion(s), newGenerate(s))
+		newInit(s), newDownload(s, &g), newBuild(s, &g), newDist(s, &g), newSubmit(s, &g),
+		newChanges(s, &g), newClean(s, &g))
+	console.AddGroup(root, "processes", "Running processes:", enginecli.NewTrigger(s),
+		enginecli.NewRevert(s), enginecli.NewStatus(s))
+	console.AddGroup(root, "rpm", "Called by RPM packages:", newInstall(s, &g),
+		enginecli.NewHook(s))
+	console.AddGroup(root, console.OtherGroup, "Other:", ulpcli.New(s), newDemo(s), newSchema(s),
+		console.NewVersion(s), newGenerate(s))
 	console.FinishRoot(root)
 	return root
 }

@@ -27,7 +27,8 @@ func BenchmarkPost(b *testing.B) {
 	var with, without []float64
 	for range rounds {
 		s.config("")
-		for _, v := range []struct{ version, says string }{{first, saysFirst}, {second, saysSecond}} {
+		for _, v := range []struct{ version, says string }{{first, saysFirst},
+			{second, saysSecond}} {
 			took, out := s.timed(rpmOfKind(dir, "v2", v.version))
 			counts(b, out, patched, "Failed: 0.")
 			say(all, v.says)

@@ -44,7 +44,8 @@ func (f *factory) flavor(name string) error {
 		return err
 	}
 	spec := f.path("flavor.spec")
-	if err := os.WriteFile(spec, []byte(strings.ReplaceAll(string(text), "@BUILD_FLAVOR@", name)), 0o644); err != nil {
+	if err := os.WriteFile(spec, []byte(strings.ReplaceAll(string(text), "@BUILD_FLAVOR@", name)),
+		0o644); err != nil {
 		return err
 	}
 	return f.rpmbuild("flavors-rpm", "-bb", "--define", "_sourcedir "+dist, spec)
@@ -68,9 +69,11 @@ func TestRPMFlavors(t *testing.T) {
 	if out, err := s.tryStrict("-U", flavorsOf(dir, first)[0]); err == nil {
 		t.Error("the package is installed without its live patches")
 	} else {
-		prints(t, out, packageName+"-group1of2 = "+first+" is needed by", packageName+"-group2of2 = "+first+" is needed by")
+		prints(t, out, packageName+"-group1of2 = "+first+" is needed by",
+			packageName+"-group2of2 = "+first+" is needed by")
 	}
-	for _, v := range []struct{ version, says string }{{first, saysFirst}, {second, saysSecond}, {first, saysFirst}} {
+	for _, v := range []struct{ version, says string }{{first, saysFirst}, {second, saysSecond},
+		{first, saysFirst}} {
 		out := s.strict(append([]string{"-U", "--oldpackage"}, flavorsOf(dir, v.version)...)...)
 		if counts(t, out, "patched: 2", "Failed: 0."); strings.Count(out, "Processes ") != 1 {
 			t.Errorf("%%post has run more than once: %s", out)
@@ -78,7 +81,8 @@ func TestRPMFlavors(t *testing.T) {
 		say(all, v.says)
 	}
 	for i, build := range serviceBuilds {
-		prints(t, s.strict("-ql", fmt.Sprintf("%s-group%dof2", packageName, i+1)), strings.TrimPrefix(build, "glibc-"))
+		prints(t, s.strict("-ql", fmt.Sprintf("%s-group%dof2", packageName, i+1)),
+			strings.TrimPrefix(build, "glibc-"))
 	}
 	out := s.strict("-e", packageName+"-group1of2", packageName+"-group2of2", packageName)
 	counts(t, out, "reverted: 2", "Failed: 0.")
@@ -89,7 +93,8 @@ func TestRPMFlavors(t *testing.T) {
 func flavorsOf(dir, version string) []string {
 	var rpms []string
 	for _, suffix := range []string{"", "-group1of2", "-group2of2"} {
-		rpms = append(rpms, filepath.Join(dir, "packages/flavors/x86_64", packageName+suffix+"-"+version+"-0.x86_64.rpm"))
+		rpms = append(rpms, filepath.Join(dir, "packages/flavors/x86_64",
+			packageName+suffix+"-"+version+"-0.x86_64.rpm"))
 	}
 	return rpms
 }

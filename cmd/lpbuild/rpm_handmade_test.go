@@ -25,8 +25,10 @@ func makeLive(t testing.TB, dir string) {
 	gcc := func(args ...string) { sh(t, "gcc", append([]string{"-O2"}, args...)...) }
 	so := []string{"-shared", "-fPIC", "-Wl,--build-id"}
 	target := filepath.Join(dir, "libtarget.so")
-	gcc(append(so, "-o", filepath.Join(dir, "libpulp.so"), "-fvisibility=hidden", sources+"/runtime.c")...)
-	gcc(append(so, "-o", target, "-Wl,-soname,libtarget.so", "-fpatchable-function-entry=16,14", "-Wl,--hash-style=both",
+	gcc(append(so, "-o", filepath.Join(dir, "libpulp.so"), "-fvisibility=hidden",
+		sources+"/runtime.c")...)
+	gcc(append(so, "-o", target, "-Wl,-soname,libtarget.so", "-fpatchable-function-entry=16,14",
+		"-Wl,--hash-style=both",
 		"-fcf-protection=none", sources+"/library.c")...)
 	gcc("-o", filepath.Join(dir, "program"), sources+"/program.c", "-pthread", target)
 	gcc("-o", filepath.Join(dir, "vfork"), sources+"/../../testdata/vfork.c", target)
@@ -38,7 +40,8 @@ func makeLive(t testing.TB, dir string) {
 }
 
 func packLive(plain, path, target string) error {
-	image, err := targettest.Pack(plain, path, target, ulp.PackOptions{}, "one:one_lp", "two:two_lp")
+	image, err := targettest.Pack(plain, path, target, ulp.PackOptions{}, "one:one_lp",
+		"two:two_lp")
 	if err != nil {
 		return err
 	}
@@ -50,18 +53,22 @@ func packLive(plain, path, target string) error {
 func makeRPM(t testing.TB, dir, version, container string) {
 	t.Helper()
 	p := spec.Package{
-		Name: "target-livepatches", Version: version, Summary: "Live patches for target", License: "LGPL-2.1-or-later",
-		URL: "https://example.com", Description: "For a test.", Arch: []string{"x86_64"}, Packages: []string{"target"},
+		Name: "target-livepatches", Version: version, Summary: "Live patches for target",
+		License: "LGPL-2.1-or-later",
+		URL:     "https://example.com", Description: "For a test.", Arch: []string{"x86_64"},
+		Packages:  []string{"target"},
 		Libraries: []string{"libtarget.so"}, Time: 1767323045,
 	}
 	text, err := p.Render()
 	check(t, err)
 	s := string(text)
 	for from, to := range map[string]string{
-		"%setup -q\n": "", "lpbuild build --offline --arch %{_arch}\n": "", "lpbuild build --check --offline --arch %{_arch}\n": "",
+		"%setup -q\n": "", "lpbuild build --offline --arch %{_arch}\n": "",
+		"lpbuild build --check --offline --arch %{_arch}\n":                              "",
 		"BuildRequires:  gcc\nBuildRequires:  lpbuild\n":                                 "",
 		"Source0:        %{name}-%{version}.tar.xz\nSource1:        %{name}-rpmlintrc\n": "",
-		"lpbuild install --arch %{_arch} --root %{buildroot}\n": "install -D -m 0755 " + filepath.Join(dir, container) +
+		"lpbuild install --arch %{_arch} --root %{buildroot}\n": "install -D -m 0755 " +
+			filepath.Join(dir, container) +
 			" %{buildroot}%{lpdir}/libtarget_1.0-1_livepatch1.so\n",
 	} {
 		if !strings.Contains(s, from) {
@@ -71,12 +78,15 @@ func makeRPM(t testing.TB, dir, version, container string) {
 	}
 	name := filepath.Join(dir, "p.spec")
 	check(t, os.WriteFile(name, []byte(s), 0o644))
-	macros := filepath.Join(dir, ".rpmmacros") // read again for each target, which what --load names is not
+	// read again for each target, which what --load names is not
+	macros := filepath.Join(dir, ".rpmmacros")
 	data, err := rpmhelper.FS.ReadFile("macros.userspace-livepatch")
 	check(t, err)
 	check(t, os.WriteFile(macros, data, 0o644))
-	sh(t, "env", "HOME="+dir, "rpmbuild", "-bb", "--quiet", "--define", "_topdir "+filepath.Join(dir, "rpmbuild"), "--define", "suse_version 1600",
-		"--define", "_binary_payload w1.gzdio", "--define", "_rpmdir "+filepath.Join(dir, "rpms"), "--target", "x86_64", name)
+	sh(t, "env", "HOME="+dir, "rpmbuild", "-bb", "--quiet", "--define",
+		"_topdir "+filepath.Join(dir, "rpmbuild"), "--define", "suse_version 1600",
+		"--define", "_binary_payload w1.gzdio", "--define", "_rpmdir "+filepath.Join(dir, "rpms"),
+		"--target", "x86_64", name)
 }
 
 // rpmOf returns the path of an RPM that makeRPM built.

@@ -43,7 +43,8 @@ var serviceBuilds = []string{"glibc-2.31-150300.26.5", "glibc-2.38-150600.12.1"}
 
 // TestMain makes the test's program lpbuild, where it is called so.
 func TestMain(m *testing.M) {
-	testscript.Main(&withPackages{m}, map[string]func(){"lpbuild": main, "ulp": main, enginecli.Name: engineMain})
+	testscript.Main(&withPackages{m}, map[string]func(){"lpbuild": main, "ulp": main,
+		enginecli.Name: engineMain})
 }
 
 // engineMain is what cmd/lpbuild-engine does.
@@ -94,7 +95,8 @@ func once(fill func(dir string) error) func() (string, error) {
 //	live/                 the service, and two of the builds that it runs with
 var packages = once(func(dir string) error {
 	f := &factory{dir}
-	for _, step := range []func() error{f.own, f.distributor, f.standIns, f.live, f.system, f.bundled} {
+	for _, step := range []func() error{f.own, f.distributor, f.standIns, f.live, f.system,
+		f.bundled} {
 		if err := step(); err != nil {
 			return err
 		}
@@ -122,7 +124,8 @@ func (f *factory) run(dir string, args ...string) error {
 	path := f.path("bin") + ":" + os.Getenv("PATH")
 	cmd := exec.Command("env", append([]string{"PATH=" + path}, args...)...)
 	cmd.Dir = dir
-	cmd.Env = append(os.Environ(), "HOME="+f.path("home"), "LPBUILD_CACHE="+f.path("store"), "LC_ALL=C.UTF-8",
+	cmd.Env = append(os.Environ(), "HOME="+f.path("home"), "LPBUILD_CACHE="+f.path("store"),
+		"LC_ALL=C.UTF-8",
 		"VC_REALNAME=Jane Doe", "VC_MAILADDR=jane@example.com", "SOURCE_DATE_EPOCH=1767323045")
 	if out, err := cmd.CombinedOutput(); err != nil {
 		return fmt.Errorf("%q: %w\n%s", args, err, out)
@@ -146,15 +149,19 @@ func (f *factory) own() error {
 
 // distributor makes the repository with the builds.
 func (f *factory) distributor() error {
-	_, err := distro.StandardRepository(context.Background(), f.path("repository"), distro.StandardOptions{})
+	_, err := distro.StandardRepository(context.Background(), f.path("repository"),
+		distro.StandardOptions{})
 	return err
 }
 
 // standIns makes RPMs that have names of what a system has, and nothing in them.
 func (f *factory) standIns() error {
-	for name, provides := range map[string]string{"bash": "/bin/sh", "gcc": "gcc(system)", "glibc": "glibc(system)", "libpulp-tools": "ulp(system)"} {
-		text := fmt.Sprintf("Name: %s\nVersion: 1\nRelease: 1\nSummary: A stand-in\nLicense: Apache-2.0\nBuildArch: noarch\n"+
-			"AutoReqProv: no\nProvides: %s\n%%description\nThe system of the tests has it without a package.\n%%files\n", name, provides)
+	for name, provides := range map[string]string{"bash": "/bin/sh", "gcc": "gcc(system)",
+		"glibc": "glibc(system)", "libpulp-tools": "ulp(system)"} {
+		text := fmt.Sprintf("Name: %s\nVersion: 1\nRelease: 1\nSummary: A stand-in\nLicense: "+
+			"Apache-2.0\nBuildArch: noarch\n"+
+			"AutoReqProv: no\nProvides: %s\n%%description\nThe system of the tests has it "+
+			"without a package.\n%%files\n", name, provides)
 		spec := f.path(name + ".spec")
 		if err := os.WriteFile(spec, []byte(text), 0o644); err != nil {
 			return err
@@ -182,15 +189,18 @@ func (f *factory) live() error {
 
 // rpmbuild builds below a folder of its own, with the macros that lpbuild's RPM brings.
 func (f *factory) rpmbuild(top string, args ...string) error {
-	return f.run(f.dir, append([]string{"rpmbuild", "--quiet", "--nodeps", "--load", f.path("macros"), "--define", "_topdir " + f.path(top),
+	return f.run(f.dir, append([]string{"rpmbuild", "--quiet", "--nodeps", "--load",
+		f.path("macros"), "--define", "_topdir " + f.path(top),
 		"--define", "suse_version 1600", "--define", "_binary_payload w1.gzdio"}, args...)...)
 }
 
 // folder makes a package folder for the first version, and has everything built.
 func (f *factory) folder(name, config string) error {
 	dir := f.path(name)
-	if err := f.run(f.dir, "lpbuild", "init", dir, "--name", packageName, "--product", "SLE-15-SP5", "--key", f.path("repository/key.asc"),
-		"--repository", f.path("repository/update"), "--debuginfo", f.path("repository/update_debug")); err != nil {
+	if err := f.run(f.dir, "lpbuild", "init", dir, "--name", packageName, "--product", "SLE-15-SP5",
+		"--key", f.path("repository/key.asc"),
+		"--repository", f.path("repository/update"), "--debuginfo",
+		f.path("repository/update_debug")); err != nil {
 		return err
 	}
 	if err := f.sh(dir, `printf "$1" >>lpbuild.yaml; lpbuild download`, config); err != nil {
@@ -208,7 +218,8 @@ func (f *factory) toSecond(name string) error {
 // build has rpmbuild make the package of a folder, with its %check.
 func (f *factory) build(name string) error {
 	dist := f.path(name, "dist")
-	return f.rpmbuild(name+"-rpm", "-ba", "--define", "_sourcedir "+dist, filepath.Join(dist, packageName+".spec"))
+	return f.rpmbuild(name+"-rpm", "-ba", "--define", "_sourcedir "+dist,
+		filepath.Join(dist, packageName+".spec"))
 }
 
 // repository makes a signed repository of packages.
@@ -221,11 +232,13 @@ func (f *factory) repository(name string, patterns ...string) error {
 		}
 		rpms = append(rpms, found...)
 	}
-	r, err := distro.StandardRepository(context.Background(), f.path("repository"), distro.StandardOptions{})
+	r, err := distro.StandardRepository(context.Background(), f.path("repository"),
+		distro.StandardOptions{})
 	if err != nil {
 		return err
 	}
-	return distro.MakeRepository(context.Background(), f.path(name), rpms, distro.RepositoryOptions{Key: r.Key, SignRPMs: true})
+	return distro.MakeRepository(context.Background(), f.path(name), rpms,
+		distro.RepositoryOptions{Key: r.Key, SignRPMs: true})
 }
 
 // system makes the packages that require lpbuild.
@@ -233,7 +246,8 @@ func (f *factory) system() error {
 	if err := errors.Join(f.folder("system", ""), f.build("system")); err != nil {
 		return err
 	}
-	base := []string{"own/lpbuild-[0-9]*.x86_64.rpm", "own/lpbuild-engine-[0-9]*.x86_64.rpm", "stand-ins/RPMS/noarch/*.rpm", "system-rpm/RPMS/x86_64/*.rpm"}
+	base := []string{"own/lpbuild-[0-9]*.x86_64.rpm", "own/lpbuild-engine-[0-9]*.x86_64.rpm",
+		"stand-ins/RPMS/noarch/*.rpm", "system-rpm/RPMS/x86_64/*.rpm"}
 	if err := f.repository("v1", base...); err != nil {
 		return err
 	}
@@ -245,7 +259,8 @@ func (f *factory) system() error {
 
 // bundled makes the packages that bring the engine with them.
 func (f *factory) bundled() error {
-	if err := errors.Join(f.folder("bundled", "engine: bundled\n"), f.build("bundled"), f.toSecond("bundled"), f.build("bundled")); err != nil {
+	if err := errors.Join(f.folder("bundled", "engine: bundled\n"), f.build("bundled"),
+		f.toSecond("bundled"), f.build("bundled")); err != nil {
 		return err
 	}
 	return f.repository("bundled", "bundled-rpm/RPMS/x86_64/*.rpm")

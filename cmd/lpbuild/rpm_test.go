@@ -43,7 +43,8 @@ func service(t testing.TB, root, dir, build string, env ...string) *live {
 // tryStrict runs rpm as the root folder's administrator would: what is installed must be signed,
 // and have what it requires.
 func (s *scratch) tryStrict(args ...string) (string, error) {
-	args = append([]string{"--root", s.root, "--dbpath", rpmDatabase, "--define", "_pkgverify_level all"}, args...)
+	args = append([]string{"--root", s.root, "--dbpath", rpmDatabase, "--define",
+		"_pkgverify_level all"}, args...)
 	out, err := exec.Command("rpm", args...).CombinedOutput()
 	return withoutDoubts(string(out)), err
 }
@@ -77,7 +78,8 @@ func (s *scratch) settle(dir string, names ...string) {
 // own C library.
 func counts(t testing.TB, text, changed, rest string) {
 	t.Helper()
-	pattern := `(?m)^Processes ` + regexp.QuoteMeta(changed) + `, Skipped: \d, ` + regexp.QuoteMeta(rest) + `$`
+	pattern := `(?m)^Processes ` + regexp.QuoteMeta(changed) + `, Skipped: \d, ` +
+		regexp.QuoteMeta(rest) + `$`
 	if !regexp.MustCompile(pattern).MatchString(text) {
 		t.Errorf("it prints %q, without %s", text, pattern)
 	}
@@ -128,12 +130,16 @@ func testVersions(t testing.TB, dir string, s *scratch, kind string) {
 
 	counts(t, s.strict("-U", rpmOfKind(dir, kind, first)), "patched: 2", "Failed: 0.")
 	say(inside, saysFirst)
-	counts(t, s.strict("-U", "--replacepkgs", rpmOfKind(dir, kind, first)), "patched: 0", "Failed: 0. In 2: already applied.")
+	counts(t, s.strict("-U", "--replacepkgs", rpmOfKind(dir, kind, first)), "patched: 0",
+		"Failed: 0. In 2: already applied.")
 	counts(t, s.strict("-U", rpmOfKind(dir, kind, second)), "patched: 2", "Failed: 0.")
 	say(inside, saysSecond)
-	counts(t, s.strict("-U", "--oldpackage", rpmOfKind(dir, kind, first)), "patched: 2", "Failed: 0.")
+	counts(t, s.strict("-U", "--oldpackage", rpmOfKind(dir, kind, first)), "patched: 2",
+		"Failed: 0.")
 	say(inside, saysFirst)
-	prints(t, s.strict("-e", packageName), "2 processes keep live patches of "+packageName+"; to revert them: lpbuild-engine revert --all ")
+	prints(t, s.strict("-e", packageName),
+		"2 processes keep live patches of "+packageName+"; to revert them: lpbuild-engine "+
+			"revert --all ")
 	say(inside, saysFirst)
 	s.config("LIVEPATCH_REVERT_ON_REMOVE=yes\n")
 	prints(t, s.strict("-U", rpmOfKind(dir, kind, first)), "In 2: already applied.\n")
@@ -165,7 +171,8 @@ func TestRPMRefused(t *testing.T) {
 	s.settle(dir, "bash")
 	install(rpmOfKind(dir, "v1", first), "lpbuild-engine is needed by "+packageName)
 	s.settle(dir, "lpbuild-engine")
-	install(filepath.Join(dir, "packages/system-rpm/RPMS/x86_64", packageName+"-"+first+"-0.x86_64.rpm"), "no signature")
+	install(filepath.Join(dir, "packages/system-rpm/RPMS/x86_64",
+		packageName+"-"+first+"-0.x86_64.rpm"), "no signature")
 	l.says(saysNothing)
 }
 
@@ -180,9 +187,12 @@ func TestRPMOutside(t *testing.T) {
 	for _, s := range []*scratch{running, snapshot} {
 		check(t, os.MkdirAll(s.path("/var/livepatches"), 0o755))
 	}
-	check(t, unix.Mount(running.path("/var/livepatches"), snapshot.path("/var/livepatches"), "", unix.MS_BIND, "")) // for those inside
+	// for those inside
+	check(t, unix.Mount(running.path("/var/livepatches"), snapshot.path("/var/livepatches"), "",
+		unix.MS_BIND, ""))
 	snapshot.settle(dir, "bash", "lpbuild-engine")
-	all := []*live{running.service(serviceBuilds[0]), running.service(serviceBuilds[1]), snapshot.service(serviceBuilds[0])}
+	all := []*live{running.service(serviceBuilds[0]), running.service(serviceBuilds[1]),
+		snapshot.service(serviceBuilds[0])}
 	transactionalUpdate(t, dir, running, snapshot)
 	t.Setenv("TRANSACTIONAL_UPDATE", "true")
 	counts(t, snapshot.strict("-U", rpmOfKind("/", "v2", first)), "patched: 3", "Failed: 0.")

@@ -25,7 +25,8 @@ func transactionalUpdate(t *testing.T, dir string, running, snapshot *scratch) {
 	}
 	check(t, unix.Chroot(running.root))
 	check(t, os.Chdir("/"))
-	check(t, unix.Mount("tmpfs", "/tmp", "tmpfs", unix.MS_REMOUNT, "")) // where the test clears up at its end
+	// where the test clears up at its end
+	check(t, unix.Mount("tmpfs", "/tmp", "tmpfs", unix.MS_REMOUNT, ""))
 	running.root, snapshot.root = "/", "/snapshot"
 }
 
@@ -35,7 +36,8 @@ func makeBothAndNext(t testing.TB, dir string) {
 	sources, err := filepath.Abs("../../pkg/engine/libpulp/testdata")
 	check(t, err)
 	check(t, os.Mkdir(filepath.Join(dir, "next"), 0o755))
-	sh(t, "gcc", "-O2", "-shared", "-fPIC", "-Wl,--build-id", "-o", filepath.Join(dir, "next/libtarget.so"), "-Wl,-soname,libtarget.so", sources+"/library.c")
+	sh(t, "gcc", "-O2", "-shared", "-fPIC", "-Wl,--build-id", "-o",
+		filepath.Join(dir, "next/libtarget.so"), "-Wl,-soname,libtarget.so", sources+"/library.c")
 }
 
 // TestRPMTransactional installs in a snapshot in a chroot, as a transactional update does: the
@@ -49,21 +51,27 @@ func TestRPMTransactional(t *testing.T) {
 	running, snapshot := newScratch(t, dir, "running"), newScratch(t, dir, "snapshot")
 	transactionalUpdate(t, dir, running, snapshot)
 	l := running.start("program")
-	prints(t, snapshot.rpm("-U", rpmOf("/rpms", "1")), "Processes patched: 0, Skipped: 1, Failed: 0.\n", "skipped: program (", "left alone")
+	prints(t, snapshot.rpm("-U", rpmOf("/rpms", "1")),
+		"Processes patched: 0, Skipped: 1, Failed: 0.\n", "skipped: program (", "left alone")
 	l.says(without)
 
-	snapshot.config("LIVEPATCH_TARGET=always\n") // as if it was a transactional update, in any chroot
-	prints(t, snapshot.rpm("-U", "--replacepkgs", rpmOf("/rpms", "1")), "Processes patched: 1, Skipped: 0, Failed: 0.\n")
+	// as if it was a transactional update, in any chroot
+	snapshot.config("LIVEPATCH_TARGET=always\n")
+	prints(t, snapshot.rpm("-U", "--replacepkgs", rpmOf("/rpms", "1")),
+		"Processes patched: 1, Skipped: 0, Failed: 0.\n")
 	l.says(version1)
 	snapshot.config("")
 	t.Setenv("TRANSACTIONAL_UPDATE", "true")
 	l = running.start("program")
-	prints(t, snapshot.rpm("-U", "--replacepkgs", rpmOf("/rpms", "1")), "Processes patched: 1, Skipped: 0, Failed: 0. In 1: already applied.\n")
+	prints(t, snapshot.rpm("-U", "--replacepkgs", rpmOf("/rpms", "1")),
+		"Processes patched: 1, Skipped: 0, Failed: 0. In 1: already applied.\n")
 	l.says(version1)
-	prints(t, snapshot.rpm("-U", rpmOf("/rpms", "2")), "Processes patched: 2, Skipped: 0, Failed: 0.\n")
+	prints(t, snapshot.rpm("-U", rpmOf("/rpms", "2")),
+		"Processes patched: 2, Skipped: 0, Failed: 0.\n")
 	l.says(version2)
 	const lp = "target-livepatches/2/lp/libtarget_1.0-1_livepatch1.so "
-	if list := sh(t, "find", "/var/livepatches", "-type", "f", "-printf", "%P "); list != "target-livepatches/next "+lp && list != lp+"target-livepatches/next " {
+	if list := sh(t, "find", "/var/livepatches", "-type", "f", "-printf",
+		"%P "); list != "target-livepatches/next "+lp && list != lp+"target-livepatches/next " {
 		t.Errorf("/var/livepatches has %q", list)
 	}
 	if list := sh(t, "find", "/snapshot/var", "-path", "*livepatches*"); list != "" {
@@ -71,7 +79,8 @@ func TestRPMTransactional(t *testing.T) {
 	}
 	// A process of the running system that begins later gets it by the timer's command.
 	late := running.start("program")
-	prints(t, sh(t, "/usr/bin/lpbuild-engine", "hook", "reconcile"), "Processes patched: 1, Skipped: 0, Failed: 0. In 2: already applied.\n")
+	prints(t, sh(t, "/usr/bin/lpbuild-engine", "hook", "reconcile"),
+		"Processes patched: 1, Skipped: 0, Failed: 0. In 2: already applied.\n")
 	late.says(version2)
 	snapshot.rpm("-e", "target-livepatches")
 	if list := sh(t, "find", "/var/livepatches", "-mindepth", "1"); list != "" {
@@ -96,7 +105,8 @@ func TestRPMTransactionalRevert(t *testing.T) {
 	}
 	l.says(version1)
 	t.Setenv("TRANSACTIONAL_UPDATE", "true")
-	prints(t, snapshot.rpm("-e", "target-livepatches"), "Processes reverted: 1, Skipped: 0, Failed: 0.\n")
+	prints(t, snapshot.rpm("-e", "target-livepatches"),
+		"Processes reverted: 1, Skipped: 0, Failed: 0.\n")
 	l.says(without)
 	if out := sh(t, "/usr/bin/lpbuild-engine", "hook", "reconcile"); out != "" {
 		t.Errorf("the timer's command prints %q", out)
@@ -120,7 +130,8 @@ func TestRPMTransactionalLibrary(t *testing.T) {
 	sh(t, "/sbin/ldconfig")
 	has := func(want string) {
 		t.Helper()
-		if got := sh(t, "ldd", liveDir+"/program"); !strings.Contains(got, "libtarget.so => "+want) {
+		if got := sh(t, "ldd", liveDir+"/program"); !strings.Contains(got,
+			"libtarget.so => "+want) {
 			t.Errorf("a new program has\n%swant %s", got, want)
 		}
 	}
@@ -134,7 +145,8 @@ func TestRPMTransactionalLibrary(t *testing.T) {
 	prints(t, sh(t, "head", "-n1", "/etc/ld.so.conf"), "include /var/livepatches/ld.so.conf\n")
 	snapshot.rpm("-e", "target-livepatches")
 	has("/lib/x86_64-linux-gnu/libtarget.so")
-	if list := sh(t, "find", "/var/livepatches", "/snapshot/var", "-path", "*livepatches*"); strings.Contains(list, ".so") {
+	if list := sh(t, "find", "/var/livepatches", "/snapshot/var", "-path",
+		"*livepatches*"); strings.Contains(list, ".so") {
 		t.Errorf("/var/livepatches has %q", list)
 	}
 }

@@ -111,8 +111,10 @@ func TestRPMPlaces(t *testing.T) {
 	install("")
 	check(t, unix.Mount("proc", s.path("/proc"), "proc", 0, ""))
 	s.config("LIVEPATCH_TARGET=\"never\"\n")
-	install("Live patches are not applied here: LIVEPATCH_TARGET=never in /etc/sysconfig/livepatching\n")
-	s.config("$(touch /owned)\nLIVEPATCH_TARGET=`touch /owned`\nLIVEPATCH_TARGET_LIVEPATCHES=\"$(touch /owned)\"; touch /owned\n")
+	install("Live patches are not applied here: LIVEPATCH_TARGET=never in " +
+		"/etc/sysconfig/livepatching\n")
+	s.config("$(touch /owned)\nLIVEPATCH_TARGET=`touch " +
+		"/owned`\nLIVEPATCH_TARGET_LIVEPATCHES=\"$(touch /owned)\"; touch /owned\n")
 	prints(t, s.rpm("-U", "--replacepkgs", rpmOf(dir, "1")), "Processes patched: 1,")
 	if _, err := os.Stat(s.path("/owned")); err == nil {
 		t.Error("the sysconfig file was run")
@@ -128,13 +130,16 @@ func TestRPMNative(t *testing.T) {
 		return
 	}
 	s := newScratch(t, dir, "machine")
-	check(t, os.WriteFile(s.path(liveDir+"/libpulp.so"), nil, 0o644)) // which ld.so does without, and says so
+	// which ld.so does without, and says so
+	check(t, os.WriteFile(s.path(liveDir+"/libpulp.so"), nil, 0o644))
 	l := s.start("program")
 	s.config("LIVEPATCH_ENGINE=pulp\n")
-	prints(t, s.rpm("-U", rpmOf(dir, "1")), "Processes patched: 0, Skipped: 1, Failed: 0.\nskipped: program (")
+	prints(t, s.rpm("-U", rpmOf(dir, "1")),
+		"Processes patched: 0, Skipped: 1, Failed: 0.\nskipped: program (")
 	l.says(without)
 	s.config("LIVEPATCH_REVERT_ON_REMOVE=yes\n")
-	prints(t, s.rpm("-U", "--replacepkgs", rpmOf(dir, "1")), "Processes patched: 1, Skipped: 0, Failed: 0.\n")
+	prints(t, s.rpm("-U", "--replacepkgs", rpmOf(dir, "1")),
+		"Processes patched: 1, Skipped: 0, Failed: 0.\n")
 	l.says(version1)
 	prints(t, s.rpm("-U", rpmOf(dir, "2")), "Processes patched: 1, Skipped: 0, Failed: 0.\n")
 	l.says(version2)

@@ -32,8 +32,10 @@ func enter(t testing.TB, make func(t testing.TB, dir string)) string {
 	if os.Geteuid() != 0 {
 		t.Skip("needs root, for mounts and for patching processes of others")
 	}
-	if out, err := exec.Command("unshare", "--mount", "--pid", "--net", "--fork", "--mount-proc", "true").CombinedOutput(); err != nil {
-		t.Skipf("needs namespaces; in a chroot its folder must be a mount point, such as one bound to itself: %v: %s", err, out)
+	if out, err := exec.Command("unshare", "--mount", "--pid", "--net", "--fork", "--mount-proc",
+		"true").CombinedOutput(); err != nil {
+		t.Skipf("needs namespaces; in a chroot its folder must be a mount point, such as one "+
+			"bound to itself: %v: %s", err, out)
 	}
 	dir := t.TempDir()
 	make(t, dir)
@@ -42,10 +44,12 @@ func enter(t testing.TB, make func(t testing.TB, dir string)) string {
 	run := []string{"-test.run", "^" + t.Name() + "$", "-test.v"}
 	b, bench := t.(*testing.B)
 	if bench {
-		run = []string{"-test.run", "^$", "-test.bench", "^" + t.Name() + "$", "-test.benchtime", "1x", fmt.Sprintf("-test.short=%t", testing.Short())}
+		run = []string{"-test.run", "^$", "-test.bench", "^" + t.Name() + "$", "-test.benchtime",
+			"1x", fmt.Sprintf("-test.short=%t", testing.Short())}
 	}
-	cmd := exec.CommandContext(t.Context(), "unshare", append([]string{"--mount", "--pid", "--net", "--fork", "--kill-child", "--mount-proc",
-		"--propagation", "private", self, "-test.timeout", "5m"}, run...)...)
+	cmd := exec.CommandContext(t.Context(), "unshare",
+		append([]string{"--mount", "--pid", "--net", "--fork", "--kill-child", "--mount-proc",
+			"--propagation", "private", self, "-test.timeout", "5m"}, run...)...)
 	cmd.Env = append(os.Environ(), inNamespaces+"="+dir)
 	out, err := cmd.CombinedOutput()
 	if err != nil || testing.Verbose() {
@@ -120,7 +124,8 @@ func newMachine(t testing.TB, dir, name string) *scratch {
 		check(t, os.Chmod(s.path("/dev/"+name), 0o666))
 	}
 	check(t, unix.Mount("proc", s.path("/proc"), "proc", 0, ""))
-	check(t, unix.Mount("tmpfs", s.path("/tmp"), "tmpfs", unix.MS_RDONLY, "")) // empty and read-only
+	// empty and read-only
+	check(t, unix.Mount("tmpfs", s.path("/tmp"), "tmpfs", unix.MS_RDONLY, ""))
 	check(t, unix.Mount("tmpfs", s.path("/run"), "tmpfs", 0, ""))
 	return s
 }
@@ -144,7 +149,8 @@ func (s *scratch) config(text string) {
 // command returns a real rpm that works on the root folder, and does not ask for packages that are
 // no RPMs here.
 func (s *scratch) command(args ...string) *exec.Cmd {
-	return exec.Command("rpm", append([]string{"--root", s.root, "--dbpath", rpmDatabase, "--nodeps"}, args...)...)
+	return exec.Command("rpm", append([]string{"--root", s.root, "--dbpath", rpmDatabase,
+		"--nodeps"}, args...)...)
 }
 
 // rpmDatabase is the path of the RPM database of a root directory.

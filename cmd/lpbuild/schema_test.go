@@ -61,9 +61,13 @@ func TestSchemaAccepts(t *testing.T) {
 	s := readSchema(t)
 	texts := map[string]string{"example": example(t)}
 	for name, o := range map[string]scaffold.Options{
-		"glibc":  {Product: "SLE-15-SP5", Arch: []string{"x86_64", "ppc64le"}, Builds: ">= 2.31-150300.9", Repositories: []scaffold.Repository{{URL: "https://example.com/update"}}},
-		"libz1":  {Package: "libz1", Product: "SLE-15-SP5", Repositories: []scaffold.Repository{{URL: "/srv/repository", Debuginfo: "/srv/debug"}}},
-		"import": {Import: existingTree(t), Product: "SLE-15-SP5", Repositories: []scaffold.Repository{{URL: "/srv/repository"}}},
+		"glibc": {Product: "SLE-15-SP5", Arch: []string{"x86_64", "ppc64le"},
+			Builds:       ">= 2.31-150300.9",
+			Repositories: []scaffold.Repository{{URL: "https://example.com/update"}}},
+		"libz1": {Package: "libz1", Product: "SLE-15-SP5",
+			Repositories: []scaffold.Repository{{URL: "/srv/repository", Debuginfo: "/srv/debug"}}},
+		"import": {Import: existingTree(t), Product: "SLE-15-SP5",
+			Repositories: []scaffold.Repository{{URL: "/srv/repository"}}},
 	} {
 		dir := filepath.Join(t.TempDir(), name)
 		_, err := scaffold.Write(dir, o)
@@ -74,7 +78,8 @@ func TestSchemaAccepts(t *testing.T) {
 	}
 	var b strings.Builder
 	tmpl := template.Must(template.ParseFiles("../../internal/glibctest/testdata/lpbuild.yaml.tmpl"))
-	check(t, tmpl.Execute(&b, map[string]any{"URL": "http://127.0.0.1", "Patches": []string{"one", "two"}}))
+	check(t, tmpl.Execute(&b, map[string]any{"URL": "http://127.0.0.1",
+		"Patches": []string{"one", "two"}}))
 	texts["glibctest"] = b.String()
 	for name, text := range texts {
 		if err := bySchema(t, s, text); err != nil {
@@ -104,7 +109,8 @@ func existingTree(t *testing.T) string {
 func TestSchemaRefuses(t *testing.T) {
 	s, text, dir := readSchema(t), example(t), t.TempDir()
 	check(t, os.Mkdir(filepath.Join(dir, "keys"), 0o755))
-	for _, name := range []string{"keys/vendor.asc", "libc_livepatch1.in", "libc_livepatch1.c", "test.c"} {
+	for _, name := range []string{"keys/vendor.asc", "libc_livepatch1.in", "libc_livepatch1.c",
+		"test.c"} {
 		check(t, os.WriteFile(filepath.Join(dir, name), nil, 0o644))
 	}
 	_, err := buildmatrix.ParseConfig(filepath.Join(dir, "lpbuild.yaml"), []byte(text))
@@ -133,7 +139,8 @@ func TestSchemaRefuses(t *testing.T) {
 		if err := bySchema(t, s, changed); err == nil {
 			t.Errorf("%q instead of %q is accepted", wrong, old)
 		}
-		if _, err := buildmatrix.ParseConfig(filepath.Join(dir, "lpbuild.yaml"), []byte(changed)); err == nil {
+		if _, err := buildmatrix.ParseConfig(filepath.Join(dir, "lpbuild.yaml"),
+			[]byte(changed)); err == nil {
 			t.Errorf("%q instead of %q is accepted by the decoder", wrong, old)
 		}
 	}

@@ -42,14 +42,16 @@ var updateScripts = flag.Bool("update", false, "rewrite what scripts compare wit
 // which changes nothing, where the machine does not permit that.
 func TestScripts(t *testing.T) {
 	testscript.Run(t, testscript.Params{
-		Dir: "testdata/script", UpdateScripts: *updateScripts, RequireExplicitExec: true, RequireUniqueNames: true,
-		Setup: setup,
+		Dir: "testdata/script", UpdateScripts: *updateScripts, RequireExplicitExec: true,
+		RequireUniqueNames: true,
+		Setup:              setup,
 		Condition: func(name string) (bool, error) {
 			switch name {
 			case "v3":
 				return distro.CanSignV3() == nil, nil
 			case "namespaces":
-				return exec.Command("unshare", append(strings.Fields(unshareNet()), "--mount", "true")...).Run() == nil, nil
+				return exec.Command("unshare", append(strings.Fields(unshareNet()), "--mount",
+					"true")...).Run() == nil, nil
 			}
 			return false, fmt.Errorf("unknown condition %q", name)
 		},
@@ -71,7 +73,8 @@ var unshareNet = sync.OnceValue(func() string {
 
 // offline returns the prefix of a command line that runs it without a network.
 var offline = sync.OnceValue(func() string {
-	if args := append(strings.Fields(unshareNet()), "true"); exec.Command("unshare", args...).Run() != nil {
+	if args := append(strings.Fields(unshareNet()), "true"); exec.Command("unshare",
+		args...).Run() != nil {
 		return "env"
 	}
 	return "unshare " + unshareNet()
@@ -175,18 +178,22 @@ func sameCommand(ts *testscript.TestScript, neg bool, args []string) {
 	if len(args) != 2 {
 		ts.Fatalf("usage: same FILE FILE")
 	}
-	if same := bytes.Equal([]byte(ts.ReadFile(args[0])), []byte(ts.ReadFile(args[1]))); same == neg {
-		ts.Fatalf("%s and %s: %s", args[0], args[1], map[bool]string{true: "the same", false: "different"}[same])
+	if same := bytes.Equal([]byte(ts.ReadFile(args[0])),
+		[]byte(ts.ReadFile(args[1]))); same == neg {
+		ts.Fatalf("%s and %s: %s", args[0], args[1], map[bool]string{true: "the same",
+			false: "different"}[same])
 	}
 }
 
 func TestSize(t *testing.T) {
-	for n, want := range map[int64]string{0: "0 B", 10239: "10239 B", 10240: "10 KiB", 20 << 20: "20 MiB", 11 << 30: "11 GiB"} {
+	for n, want := range map[int64]string{0: "0 B", 10239: "10239 B", 10240: "10 KiB",
+		20 << 20: "20 MiB", 11 << 30: "11 GiB"} {
 		if got := console.Size(n); got != want {
 			t.Errorf("size(%d) = %s, want %s", n, got, want)
 		}
 	}
-	if got := fmt.Sprint(console.Plural(1, "build"), console.Plural(0, "build")); got != "1 build0 builds" {
+	if got := fmt.Sprint(console.Plural(1, "build"),
+		console.Plural(0, "build")); got != "1 build0 builds" {
 		t.Error(got)
 	}
 }

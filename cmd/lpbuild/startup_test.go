@@ -18,12 +18,14 @@ func TestStartUp(t *testing.T) {
 	if err != nil {
 		t.Fatalf("%v: %s", err, out)
 	}
-	const most = 16 << 10 // bytes, for each package; the regular expressions of one took 18 to 120 KiB
+	// bytes, for each package; the regular expressions of one took 18 to 120 KiB
+	const most = 16 << 10
 	seen := 0
 	for line := range strings.Lines(string(out)) {
 		var pkg, at, took string
 		var bytes int
-		if _, err := fmt.Sscanf(line, "init %s %s ms, %s ms clock, %d bytes", &pkg, &at, &took, &bytes); err != nil {
+		if _, err := fmt.Sscanf(line, "init %s %s ms, %s ms clock, %d bytes", &pkg, &at, &took,
+			&bytes); err != nil {
 			continue
 		}
 		if strings.HasPrefix(pkg, "github.com/lpbuild/lpbuild/pkg/") {

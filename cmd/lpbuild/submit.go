@@ -26,16 +26,20 @@ type submitOptions struct {
 
 func (o *submitOptions) addFlags(cmd *cobra.Command) {
 	f := cmd.Flags()
-	f.StringVar(&o.checkout, "obs", "", "`CHECKOUT` checkout that \"lpbuild dist --obs\" has updated")
-	f.StringVarP(&o.request.Message, "message", "m", "", "`TEXT` message to the reviewers (default: the newest changes entry)")
+	f.StringVar(&o.checkout, "obs", "",
+		"`CHECKOUT` checkout that \"lpbuild dist --obs\" has updated")
+	f.StringVarP(&o.request.Message, "message", "m", "",
+		"`TEXT` message to the reviewers (default: the newest changes entry)")
 	f.StringVar(&o.request.ReleaseProject, "release-project", "",
 		"`PROJECT` release the update to this project\n"+
 			"(default: that of lpbuild.yaml, or the one that the package was branched from)")
 	f.StringVar(&o.request.IncidentProject, "incident-project", "",
 		"`PROJECT` project for incidents (default: that of lpbuild.yaml, or of the service)")
-	f.StringVar(&o.request.Incident, "incident", "", "`NUMBER` merge into this incident (default: a new one)")
+	f.StringVar(&o.request.Incident, "incident", "",
+		"`NUMBER` merge into this incident (default: a new one)")
 	f.StringVar(&o.request.Supersede, "supersede", "", "`NUMBER` supersede this request")
-	f.BoolVar(&o.request.NoCleanup, "no-cleanup", false, "keep the source project when the request is accepted")
+	f.BoolVar(&o.request.NoCleanup, "no-cleanup", false,
+		"keep the source project when the request is accepted")
 	f.BoolVarP(&o.yes, "yes", "y", false, "submit without asking")
 }
 
@@ -60,7 +64,9 @@ git and git-obs commands are shown and not run. Defaults come from lpbuild.yaml:
   lpbuild submit --obs ~/obs/home:jane:branches/glibc-livepatches \
       --release-project SUSE:SLE-15-SP5:Update`,
 		Args: console.NoArguments,
-		RunE: func(cmd *cobra.Command, _ []string) error { return runSubmit(cmd.Context(), s, g, o) },
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			return runSubmit(cmd.Context(), s, g, o)
+		},
 	}
 	o.addFlags(cmd)
 	return cmd
@@ -105,13 +111,15 @@ func runSubmit(ctx context.Context, s *console.Console, g *globalOptions, o subm
 
 // showGit prints the commands for a git checkout and runs none: remote and branch are a convention
 // of the repository.
-func (o submitOptions) showGit(ctx context.Context, s *console.Console, c *obs.Checkout, d *spec.Dist) error {
+func (o submitOptions) showGit(ctx context.Context, s *console.Console, c *obs.Checkout,
+	d *spec.Dist) error {
 	commands, err := c.GitCommands(ctx, d, o.request)
 	if err != nil {
 		return err
 	}
 	if o.yes {
-		return fmt.Errorf("not submitted: lpbuild runs no commands in a git checkout: in %s, run: %s", c.Dir, strings.Join(commands, " && "))
+		return fmt.Errorf("not submitted: lpbuild runs no commands in a git checkout: in %s, "+
+			"run: %s", c.Dir, strings.Join(commands, " && "))
 	}
 	if s.JSON {
 		return s.PrintJSON(map[string][]string{"commands": commands})
@@ -124,14 +132,16 @@ func (o submitOptions) showGit(ctx context.Context, s *console.Console, c *obs.C
 }
 
 // submit prints the command, and runs it once it is confirmed.
-func (o submitOptions) submit(ctx context.Context, s *console.Console, c *obs.Checkout, command string) error {
+func (o submitOptions) submit(ctx context.Context, s *console.Console, c *obs.Checkout,
+	command string) error {
 	if !s.JSON {
 		s.Print("in %s:\n%s\n", diag.Printable(c.Dir), diag.Printable(command))
 	}
 	var terminal *os.File // answers osc's own questions
 	if !o.yes {
 		if !console.IsTerminal(os.Stdin) || s.JSON {
-			return fmt.Errorf("not submitted: there is no terminal to confirm it at: use --yes, or run in %s: %s", c.Dir, command)
+			return fmt.Errorf("not submitted: there is no terminal to confirm it at: use --yes, "+
+				"or run in %s: %s", c.Dir, command)
 		}
 		if err := confirm(ctx, s, "Run it?"); err != nil {
 			return err

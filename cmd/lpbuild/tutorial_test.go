@@ -17,7 +17,8 @@ func TestTutorial(t *testing.T) {
 	check(t, err)
 	for _, b := range readBlocks(string(text)) {
 		if b.file == "" && b.kind != "console" {
-			t.Errorf("tutorial.md:%d: this block is neither a file nor commands: nothing would test it", b.line)
+			t.Errorf("tutorial.md:%d: this block is neither a file nor commands: nothing would "+
+				"test it", b.line)
 		}
 	}
 	steps := readSteps(t, "tutorial.md", string(text))

@@ -19,7 +19,8 @@ func TestUlpKilledWhileWriting(t *testing.T) {
 		t.Helper()
 		source := filepath.Join(t.TempDir(), "a.c")
 		write(t, source, text, 0o644)
-		cmd := exec.Command("gcc", "-O2", "-fPIC", "-shared", "-fpatchable-function-entry=16,14", "-Wl,--build-id=sha1", "-o", filepath.Join(dir, out), source)
+		cmd := exec.Command("gcc", "-O2", "-fPIC", "-shared", "-fpatchable-function-entry=16,14",
+			"-Wl,--build-id=sha1", "-o", filepath.Join(dir, out), source)
 		if out, err := cmd.CombinedOutput(); err != nil {
 			t.Fatalf("gcc: %v\n%s", err, out)
 		}
@@ -80,7 +81,8 @@ func killWhileWriting(t *testing.T, dir string, delay time.Duration, args []stri
 		default:
 			temporary, _ := filepath.Glob(filepath.Join(dir, ".p.so.*"))
 			now, err := os.Stat(path)
-			changed = len(temporary) > 0 || err != nil || now.Size() != before.Size() || !now.ModTime().Equal(before.ModTime())
+			changed = len(temporary) > 0 || err != nil || now.Size() != before.Size() ||
+				!now.ModTime().Equal(before.ModTime())
 		}
 	}
 	time.Sleep(delay)
@@ -109,7 +111,8 @@ func mustRead(t *testing.T, path string) []byte {
 
 func write(t *testing.T, path, content string, mode fs.FileMode) {
 	t.Helper()
-	if err := errors.Join(os.WriteFile(path, []byte(content), 0o644), os.Chmod(path, mode)); err != nil {
+	if err := errors.Join(os.WriteFile(path, []byte(content), 0o644),
+		os.Chmod(path, mode)); err != nil {
 		t.Fatal(err)
 	}
 }

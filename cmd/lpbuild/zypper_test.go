@@ -12,7 +12,8 @@ import (
 // zypper runs the real one on a root folder; it uses the machine's own RPM database there.
 func (s *scratch) zypper(args ...string) (string, error) {
 	// It closes every file that could be open before it runs another program.
-	cmd := exec.Command("prlimit", append([]string{"--nofile=256", "zypper", "--non-interactive", "--root", s.root}, args...)...)
+	cmd := exec.Command("prlimit", append([]string{"--nofile=256", "zypper", "--non-interactive",
+		"--root", s.root}, args...)...)
 	cmd.Env = append(os.Environ(), "HOME=/root", "LC_ALL=C.UTF-8")
 	out, err := cmd.CombinedOutput()
 	return string(out), err
@@ -50,7 +51,9 @@ func newZypp(t testing.TB, dir, name string) *scratch {
 		t.Fatalf("the package zypper is missing: %v", err)
 	}
 	s := newSystem(t, dir, name)
-	for _, old := range []string{"/root/.rpmdb", "/var/lib/rpm", "/usr/lib/sysimage/rpm", "/etc/zypp", "/var/cache/zypp", "/var/lib/zypp"} { // the machine's
+	// the machine's
+	for _, old := range []string{"/root/.rpmdb", "/var/lib/rpm", "/usr/lib/sysimage/rpm",
+		"/etc/zypp", "/var/cache/zypp", "/var/lib/zypp"} {
 		check(t, os.RemoveAll(s.path(old)))
 	}
 	s.serve("v1", dir)
@@ -148,7 +151,8 @@ func TestZypperRecommends(t *testing.T) {
 				t.Fatalf("%s is installed without being asked for", packageName)
 			}
 			if s.zypp("install-new-recommends"); s.has(packageName) != (i == 1) {
-				t.Errorf("with %q of %q the recommended package is installed: %v", names[:i+1], names, i != 1)
+				t.Errorf("with %q of %q the recommended package is installed: %v", names[:i+1],
+					names, i != 1)
 			}
 		}
 	}
@@ -158,8 +162,10 @@ func TestZypperRecommends(t *testing.T) {
 func TestSupplements(t *testing.T) {
 	dir, err := packages()
 	check(t, err)
-	out := sh(t, "rpm", "-qp", "--nosignature", "--supplements", filepath.Join(dir, "v1/x86_64", packageName+"-"+first+"-0.x86_64.rpm"))
-	if got := string(bytes.TrimSpace([]byte(out))); got != "(glibc and (lpbuild-engine or libpulp-tools))" {
+	out := sh(t, "rpm", "-qp", "--nosignature", "--supplements", filepath.Join(dir, "v1/x86_64",
+		packageName+"-"+first+"-0.x86_64.rpm"))
+	if got := string(bytes.TrimSpace([]byte(out))); got != "(glibc and (lpbuild-engine or "+
+		"libpulp-tools))" {
 		t.Errorf("Supplements: %s", got)
 	}
 }

@@ -24,7 +24,9 @@ func RootCommand(s *Console, root *cobra.Command) *cobra.Command {
 	flags := root.PersistentFlags()
 	flags.BoolVar(&s.JSON, "json", false, "print the result as JSON")
 	flags.BoolVarP(&s.Quiet, "quiet", "q", false, "print no progress, only warnings and the result")
-	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error { return &UsageError{flagError(cmd, err), cmd.CommandPath()} })
+	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
+		return &UsageError{flagError(cmd, err), cmd.CommandPath()}
+	})
 	root.SetHelpFunc(func(cmd *cobra.Command, _ []string) { PrintHelp(cmd, s.Out) })
 	root.SetUsageFunc(func(cmd *cobra.Command) error {
 		printUsage(cmd, s.Err)
@@ -52,7 +54,8 @@ func nameProgram(root *cobra.Command) {
 	var names []string
 	for _, c := range root.Commands() {
 		for _, before := range []string{" ", `"`} {
-			names = append(names, before+engineersProgram+" "+c.Name(), before+root.Name()+" "+c.Name())
+			names = append(names, before+engineersProgram+" "+c.Name(),
+				before+root.Name()+" "+c.Name())
 		}
 	}
 	own := strings.NewReplacer(names...)
@@ -106,7 +109,8 @@ func knowTopics(root *cobra.Command) {
 	help.RunE = func(_ *cobra.Command, args []string) error {
 		topic, rest, err := root.Find(args)
 		if err != nil || len(rest) > 0 {
-			text := fmt.Sprintf("there is no command %q", strings.Join(append([]string{root.Name()}, args...), " "))
+			text := fmt.Sprintf("there is no command %q",
+				strings.Join(append([]string{root.Name()}, args...), " "))
 			if topic == nil {
 				topic, rest = root, args
 			}

@@ -21,7 +21,8 @@ func complete(root *cobra.Command, words []string) {
 		completeArguments(cmd)
 		cmd.LocalFlags().VisitAll(func(f *pflag.Flag) {
 			if value := completeValue(f); value != nil {
-				_ = cmd.RegisterFlagCompletionFunc(f.Name, value) // an error: the command knows better
+				// an error: the command knows better
+				_ = cmd.RegisterFlagCompletionFunc(f.Name, value)
 			}
 		})
 	}
@@ -59,7 +60,8 @@ func completeArguments(cmd *cobra.Command) {
 		cmd.ValidArgsFunction = firstOf("enable", "disable")
 	case strings.HasSuffix(arguments, ".dsc"):
 		cmd.ValidArgsFunction = cobra.FixedCompletions([]string{"dsc", "in"}, suffix)
-	case strings.Contains(arguments, "CONTAINER"), strings.HasPrefix(arguments, "FILE"), cmd.Name() == "dump":
+	case strings.Contains(arguments, "CONTAINER"), strings.HasPrefix(arguments, "FILE"),
+		cmd.Name() == "dump":
 		cmd.ValidArgsFunction = cobra.FixedCompletions([]string{"so"}, suffix)
 	case !strings.HasSuffix(arguments, "LIBRARY"):
 		cmd.ValidArgsFunction = cobra.NoFileCompletions

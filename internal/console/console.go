@@ -111,7 +111,8 @@ func (s *Console) draw() {
 		line += fmt.Sprintf(": %s of %s (%d %%)", Size(done), Size(total), 100*done/total)
 	}
 	line = diag.Printable(line)
-	if columns, _, err := term.GetSize(int(os.Stderr.Fd())); err == nil && columns > 1 && len(line) >= columns {
+	if columns, _, err := term.GetSize(int(os.Stderr.Fd())); err == nil && columns > 1 &&
+		len(line) >= columns {
 		line = line[:columns-1]
 	}
 	s.width = len(line)

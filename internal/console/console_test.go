@@ -14,7 +14,8 @@ var someEvents = []progress.Event{
 	{Stage: "fetch", Note: "a note"},
 	{Stage: "fetch", Note: "mind\x07 this", Warn: true},
 	{Stage: "fetch", Task: "a.rpm", Total: 100 << 20, Bytes: true, Final: true},
-	{Stage: "fetch", Task: "b\x1b[2J.rpm", Total: 100 << 20, Bytes: true, Final: true, Failed: true},
+	{Stage: "fetch", Task: "b\x1b[2J.rpm", Total: 100 << 20, Bytes: true, Final: true,
+		Failed: true},
 	{Stage: "pack", Task: "c.so", Final: true},
 }
 
@@ -41,7 +42,8 @@ func TestProgressInALog(t *testing.T) {
 // and that names cannot control the terminal.
 func TestProgressOnATerminal(t *testing.T) {
 	got := play(&Console{terminal: true})
-	for _, want := range []string{"fetch a.rpm: 0 B of 100 MiB (0 %)", "and 1 more: 50 MiB of 200 MiB (25 %)", "a note\n", "warning: mind"} {
+	for _, want := range []string{"fetch a.rpm: 0 B of 100 MiB (0 %)",
+		"and 1 more: 50 MiB of 200 MiB (25 %)", "a note\n", "warning: mind"} {
 		if !strings.Contains(got, want) {
 			t.Errorf("%q is not in %q", want, got)
 		}

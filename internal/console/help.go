@@ -17,23 +17,47 @@ const HelpWidth = 100
 // completion offer no others. The others are accepted, so that a script can give them to every
 // command.
 var Globals = map[string][]string{
-	"init": {"json", "quiet"}, "download": {"dir", "json", "quiet"}, "build": {"dir", "json", "quiet"},
-	"dist": {"dir", "json", "quiet"}, "submit": {"dir", "json"}, "changes add": {"dir", "json"},
-	"clean": {"dir", "json", "quiet"}, "install": {"dir", "json"}, "changes": {}, "trigger": {"json", "quiet"},
-	"revert": {"json", "quiet"}, "status": {"json"}, "hook": {}, "hook install": {"json"},
-	"hook remove": {"json"}, "hook movelibs": {"json"}, "hook removelibs": {"json"},
-	"hook reconcile": {"json"}, "demo": {}, "version": {"json"}, "generate": {}, "schema": {},
-	"ulp": {"json", "quiet"}, "ulp packer": {"json", "quiet"}, "ulp dump": {"json", "quiet"},
-	"ulp extract": {"json", "quiet"}, "ulp livepatchable": {"json", "quiet"}, "ulp post": {"json", "quiet"},
-	"ulp trigger": {"json", "quiet"}, "ulp patches": {"json", "quiet"}, "ulp check": {"json", "quiet"},
-	"ulp messages": {"json", "quiet"}, "ulp set_patchable": {"quiet"},
+	"init":              {"json", "quiet"},
+	"download":          {"dir", "json", "quiet"},
+	"build":             {"dir", "json", "quiet"},
+	"dist":              {"dir", "json", "quiet"},
+	"submit":            {"dir", "json"},
+	"changes add":       {"dir", "json"},
+	"clean":             {"dir", "json", "quiet"},
+	"install":           {"dir", "json"},
+	"changes":           {},
+	"trigger":           {"json", "quiet"},
+	"revert":            {"json", "quiet"},
+	"status":            {"json"},
+	"hook":              {},
+	"hook install":      {"json"},
+	"hook remove":       {"json"},
+	"hook movelibs":     {"json"},
+	"hook removelibs":   {"json"},
+	"hook reconcile":    {"json"},
+	"demo":              {},
+	"version":           {"json"},
+	"generate":          {},
+	"schema":            {},
+	"ulp":               {"json", "quiet"},
+	"ulp packer":        {"json", "quiet"},
+	"ulp dump":          {"json", "quiet"},
+	"ulp extract":       {"json", "quiet"},
+	"ulp livepatchable": {"json", "quiet"},
+	"ulp post":          {"json", "quiet"},
+	"ulp trigger":       {"json", "quiet"},
+	"ulp patches":       {"json", "quiet"},
+	"ulp check":         {"json", "quiet"},
+	"ulp messages":      {"json", "quiet"},
+	"ulp set_patchable": {"quiet"},
 }
 
 // Inherited returns the flags of a command's ancestors that mean something to it.
 func Inherited(cmd *cobra.Command) *pflag.FlagSet {
 	flags := pflag.NewFlagSet(cmd.Name(), pflag.ContinueOnError)
 	cmd.InheritedFlags().VisitAll(func(f *pflag.Flag) {
-		if ofRoot := cmd.Root().PersistentFlags().Lookup(f.Name); ofRoot != f || slices.Contains(Globals[WordsOf(cmd)], f.Name) {
+		if ofRoot := cmd.Root().PersistentFlags().Lookup(f.Name); ofRoot != f ||
+			slices.Contains(Globals[WordsOf(cmd)], f.Name) {
 			flags.AddFlag(f)
 		}
 	})

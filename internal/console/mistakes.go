@@ -104,7 +104,8 @@ func flagError(cmd *cobra.Command, err error) error {
 		return fmt.Errorf("flag needs a value: %s %s", FlagNames(e.GetFlag()), value)
 	}
 	if e, ok := errors.AsType[*pflag.InvalidValueError](err); ok {
-		return fmt.Errorf("invalid value %q for %s: %s", e.GetValue(), FlagNames(e.GetFlag()), wrongValue(e))
+		return fmt.Errorf("invalid value %q for %s: %s", e.GetValue(), FlagNames(e.GetFlag()),
+			wrongValue(e))
 	}
 	return err
 }

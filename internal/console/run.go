@@ -18,10 +18,11 @@ import (
 
 // Exit codes, documented in every man page.
 const (
-	ExitOK          = 0
-	ExitError       = 1   // something went wrong, or a live patch could not be made
-	ExitUsage       = 2   // the command line
-	ExitSignature   = 3   // a signature is wrong, missing or by an unknown key, or a repository went back
+	ExitOK    = 0
+	ExitError = 1 // something went wrong, or a live patch could not be made
+	ExitUsage = 2 // the command line
+	// a signature is wrong, missing or by an unknown key, or a repository went back
+	ExitSignature   = 3
 	ExitUnsupported = 4   // a file or a machine of a kind that is not supported
 	ExitInterrupted = 130 // by a signal
 )
@@ -55,14 +56,17 @@ func (e ReportedError) Unwrap() error { return e.Err }
 type Program struct {
 	Root   func(s *Console) *cobra.Command
 	Before func(root *cobra.Command, args []string) []string // rearranges the arguments; may be nil
-	Code   func(err error) int                               // the exit code of an error, 0 for the general one; may be nil
-	Groups map[string]Group                                  // by the name of a command with others below it
+	// the exit code of an error, 0 for the general one; may be nil
+	Code func(err error) int
+	// by the name of a command with others below it
+	Groups map[string]Group
 }
 
 // Group describes how the commands below a command end.
 type Group struct {
-	Report   func(s *Console, err error) int // prints the error, if any, and returns the exit code; nil: as all do
-	Tolerant bool                            // a result that cannot be written is no error
+	// prints the error, if any, and returns the exit code; nil: as all do
+	Report   func(s *Console, err error) int
+	Tolerant bool // a result that cannot be written is no error
 }
 
 // Run returns the exit code. The first signal ends the work in good order, a second one ends the
@@ -78,7 +82,8 @@ func (p *Program) Run(args []string, s *Console) int {
 	if p.Before != nil {
 		args = p.Before(root, args)
 	}
-	if len(args) > 0 && (args[0] == cobra.ShellCompRequestCmd || args[0] == cobra.ShellCompNoDescRequestCmd) {
+	if len(args) > 0 && (args[0] == cobra.ShellCompRequestCmd ||
+		args[0] == cobra.ShellCompNoDescRequestCmd) {
 		complete(root, args[1:])
 		plainUsage(root)
 	}

@@ -9,7 +9,8 @@ import (
 func NewVersion(s *Console) *cobra.Command {
 	return &cobra.Command{
 		Use: "version", Short: "Print version and commit", Args: NoArguments,
-		Long:    "Prints the version and, if known, the commit that the program was built from." + Exits(nil, ExitError),
+		Long: "Prints the version and, if known, the commit that the program was built from." +
+			Exits(nil, ExitError),
 		Example: "  lpbuild version\n  lpbuild version --json",
 		RunE: func(*cobra.Command, []string) error {
 			if s.JSON {

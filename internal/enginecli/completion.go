@@ -26,7 +26,8 @@ const noFiles = cobra.ShellCompDirectiveNoFileComp
 // libraries of processes, if it has them.
 func CompleteProcesses(cmd *cobra.Command) {
 	for name, complete := range map[string]cobra.CompletionFunc{
-		"process": processNames, "user": userNames, "all": patchedLibraries, "revert-all": patchedLibraries,
+		"process": processNames, "user": userNames, "all": patchedLibraries,
+		"revert-all": patchedLibraries,
 	} {
 		if f := cmd.Flags().Lookup(name); f != nil && f.Value.Type() == "string" {
 			_ = cmd.RegisterFlagCompletionFunc(name, complete) // an error: it is registered already
@@ -35,7 +36,9 @@ func CompleteProcesses(cmd *cobra.Command) {
 }
 
 // processNames completes -p by the names of processes, or by PIDs once a digit is typed.
-func processNames(cmd *cobra.Command, args []string, typed string) ([]string, cobra.ShellCompDirective) {
+func processNames(
+	cmd *cobra.Command, args []string, typed string,
+) ([]string, cobra.ShellCompDirective) {
 	if typed != "" && unicode.IsDigit(rune(typed[0])) {
 		return CompletePID(cmd, args, typed)
 	}
@@ -77,19 +80,22 @@ func eachProcess(cmd *cobra.Command, f func(p *process.Process)) {
 	ctx, cancel := completionContext(cmd)
 	defer cancel()
 	var mu sync.Mutex
-	_ = process.Scan(ctx, process.ScanOptions{Timeout: completionTime}, func(_ context.Context, p *process.Process, err error) {
-		if err != nil || p.Kernel || !p.Alive() {
-			return
-		}
-		mu.Lock()
-		defer mu.Unlock()
-		f(p)
-	}) // an error: what was found is offered
+	_ = process.Scan(ctx, process.ScanOptions{Timeout: completionTime},
+		func(_ context.Context, p *process.Process, err error) {
+			if err != nil || p.Kernel || !p.Alive() {
+				return
+			}
+			mu.Lock()
+			defer mu.Unlock()
+			f(p)
+		}) // an error: what was found is offered
 }
 
 // patchedLibraries completes the libraries that have live patches, in the processes that -p and -u
 // mean.
-func patchedLibraries(cmd *cobra.Command, _ []string, _ string) ([]string, cobra.ShellCompDirective) {
+func patchedLibraries(
+	cmd *cobra.Command, _ []string, _ string,
+) ([]string, cobra.ShellCompDirective) {
 	var found []string
 	if cmd.Name() == "trigger" {
 		found = append(found, "target\tthe target of the live patch")
@@ -107,7 +113,8 @@ func patchedLibraries(cmd *cobra.Command, _ []string, _ string) ([]string, cobra
 	ctx, cancel := completionContext(cmd)
 	defer cancel()
 	list, _, _ := engine.Look(ctx, engine.SurveyOptions{Selector: selector, Timeout: completionTime,
-		Backends: []engine.Backend{&engine.Libpulp{}, &engine.Native{}}}) // an error: what was found is offered
+		// an error: what was found is offered
+		Backends: []engine.Backend{&engine.Libpulp{}, &engine.Native{}}})
 	add := func(applied []engine.Applied) {
 		for _, a := range applied {
 			if plainName(a.Library) && !slices.Contains(found, a.Library) {

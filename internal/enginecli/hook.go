@@ -42,7 +42,8 @@ func (o *hookOptions) addFlags(cmd *cobra.Command) {
 	flags.StringVarP(&o.process, "process", "p", "", ProcessUsage)
 	CompleteProcesses(cmd)
 	flags.BoolVarP(&o.dryRun, "dry-run", "n", false, "show what would be done; stop no process")
-	flags.BoolVar(&o.worker, "worker", false, "do it in this process, without a guard that keeps the deadline")
+	flags.BoolVar(&o.worker, "worker", false,
+		"do it in this process, without a guard that keeps the deadline")
 	_ = flags.MarkHidden("worker") // the flag is there
 }
 
@@ -53,16 +54,19 @@ var hookActions = []struct {
 }{
 	{
 		hook.Install, "Apply the live patches of a package that was installed (%post)",
-		"Applies the live patches of a package to running processes. Those of an earlier or later version are\n" +
+		"Applies the live patches of a package to running processes. " +
+			"Those of an earlier or later version are\n" +
 			"reverted under the same stop.",
 		"  lpbuild hook install glibc-livepatches 0.4 libc.so.6 1",
 	}, {
 		hook.Remove, "Revert the live patches of a package that is erased (%preun)",
-		"Reverts the live patches of the package if COUNT is 0 and /etc/sysconfig/livepatching has\n" +
+		"Reverts the live patches of the package if COUNT is 0 " +
+			"and /etc/sysconfig/livepatching has\n" +
 			"LIVEPATCH_REVERT_ON_REMOVE=yes.",
 		"  lpbuild hook remove glibc-livepatches 0.4 libc.so.6 0",
 	}, {
-		hook.MoveLibs, "Let new processes use the library of a new snapshot before the reboot (%post)",
+		hook.MoveLibs, "Let new processes use the library of a new snapshot before the reboot " +
+			"(%post)",
 		`In a transactional update, copies the library of the new snapshot to /var/livepatches of the running
 system and makes ld.so use the copy, if the package has a live patch for the running build of the
 library and none for the new one. A program is started with the copy first, to make sure that it
@@ -70,7 +74,8 @@ works. The copy is removed after the next boot.`,
 		"  TRANSACTIONAL_UPDATE=true lpbuild hook movelibs glibc-livepatches 0.4 libc.so.6 1",
 	}, {
 		hook.RemoveLibs, "Undo movelibs (%postun)",
-		"Removes the copy that movelibs made for this version, or for any version if COUNT is 0, and makes\n" +
+		"Removes the copy that movelibs made for this version, or for any version if COUNT is " +
+			"0, and makes\n" +
 			"ld.so forget it.",
 		"  lpbuild hook removelibs glibc-livepatches 0.4 libc.so.6 0",
 	},
@@ -106,21 +111,26 @@ the next boot.
   LIVEPATCH_SECCOMP=obey|suspend       default of --seccomp
   LIVEPATCH_MAX_STOP=500ms             default of --max-stop
   LIVEPATCH_REVERT_ON_REMOVE=yes       revert live patches when their package is erased` + hookExitHelp,
-		Example: "  lpbuild hook install --dry-run glibc-livepatches 0.4 libc.so.6 1\n  lpbuild hook reconcile",
-		Args:    console.NoArguments,
-		RunE:    func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
+		Example: "  lpbuild hook install --dry-run glibc-livepatches 0.4 libc.so.6 1\n" +
+			"  lpbuild hook reconcile",
+		Args: console.NoArguments,
+		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
 	for _, a := range hookActions {
 		sub := &cobra.Command{
-			Use: string(a.action) + " PACKAGE VERSION LIBRARY COUNT", Short: a.short, Long: a.long + hookExitHelp, Example: a.usage,
+			Use:   string(a.action) + " PACKAGE VERSION LIBRARY COUNT",
+			Short: a.short, Long: a.long + hookExitHelp, Example: a.usage,
 			Args: cobra.ArbitraryArgs,
-			RunE: func(cmd *cobra.Command, args []string) error { return o.run(cmd, s, a.action, args) },
+			RunE: func(cmd *cobra.Command, args []string) error {
+				return o.run(cmd, s, a.action, args)
+			},
 		}
 		o.addFlags(sub)
 		cmd.AddCommand(sub)
 	}
 	reconcile := &cobra.Command{
-		Use: string(hook.Reconcile), Short: "Apply installed live patches to processes that lack them (for a timer)",
+		Use:   string(hook.Reconcile),
+		Short: "Apply installed live patches to processes that lack them (for a timer)",
 		Long: `
 Applies the newest installed live patches of all packages to the processes that lack them:
 processes that were busy when the package was installed, and processes that were started since. It
@@ -130,7 +140,9 @@ nothing to report. lpbuild-reconcile.timer runs it every 15 minutes while live p
 installed. To stop that, mask the timer.` + hookExitHelp,
 		Example: "  lpbuild hook reconcile\n  systemctl mask --now lpbuild-reconcile.timer",
 		Args:    console.NoArguments,
-		RunE:    func(cmd *cobra.Command, args []string) error { return o.run(cmd, s, hook.Reconcile, args) },
+		RunE: func(cmd *cobra.Command, args []string) error {
+			return o.run(cmd, s, hook.Reconcile, args)
+		},
 	}
 	o.addFlags(reconcile)
 	cmd.AddCommand(reconcile)
@@ -138,9 +150,11 @@ installed. To stop that, mask the timer.` + hookExitHelp,
 }
 
 // run runs a scriptlet. Whatever happens is printed, and is no error.
-func (o *hookOptions) run(cmd *cobra.Command, s *console.Console, action hook.Action, args []string) error {
+func (o *hookOptions) run(cmd *cobra.Command, s *console.Console, action hook.Action,
+	args []string) error {
 	if action != hook.Reconcile && len(args) != 4 {
-		return console.Usage(fmt.Errorf("expected PACKAGE VERSION LIBRARY COUNT, got %d arguments", len(args)), cmd.CommandPath())
+		return console.Usage(fmt.Errorf("expected PACKAGE VERSION LIBRARY COUNT, got %d arguments",
+			len(args)), cmd.CommandPath())
 	}
 	if !cmd.Flags().Changed("deadline") {
 		o.deadline = hook.ConfiguredDeadline("/")
@@ -159,7 +173,8 @@ func (o *hookOptions) run(cmd *cobra.Command, s *console.Console, action hook.Ac
 	}
 	r, err := o.request(cmd, action, args)
 	if err != nil {
-		fmt.Fprintf(s.Err, "%s hook: %s: nothing is done\n", program.Name(), console.PrintableLine(err.Error()))
+		fmt.Fprintf(s.Err, "%s hook: %s: nothing is done\n", program.Name(),
+			console.PrintableLine(err.Error()))
 		return nil
 	}
 	err = hook.ErrNoWorker
@@ -178,8 +193,11 @@ func (o *hookOptions) run(cmd *cobra.Command, s *console.Console, action hook.Ac
 
 // flags returns the flags for the worker.
 func (o *hookOptions) flags(s *console.Console) []string {
-	flags := []string{"--deadline=" + hook.WorkerDeadline(o.deadline).String(), "--engine=" + o.engine, "--entries=" + o.entries,
-		"--consistency=" + o.consistency, "--seccomp=" + o.seccomp, "--max-stop=" + o.maxStop.String()}
+	flags := []string{
+		"--deadline=" + hook.WorkerDeadline(o.deadline).String(), "--engine=" + o.engine,
+		"--entries=" + o.entries, "--consistency=" + o.consistency, "--seccomp=" + o.seccomp,
+		"--max-stop=" + o.maxStop.String(),
+	}
 	if o.process != "" {
 		flags = append(flags, "--process="+o.process)
 	}
@@ -192,9 +210,12 @@ func (o *hookOptions) flags(s *console.Console) []string {
 	return flags
 }
 
-func (o *hookOptions) request(cmd *cobra.Command, action hook.Action, args []string) (hook.Request, error) {
+func (o *hookOptions) request(
+	cmd *cobra.Command, action hook.Action, args []string,
+) (hook.Request, error) {
 	r := hook.Request{
-		Action: action, Deadline: o.deadline, MaxStop: o.maxStop, DryRun: o.dryRun, Transactional: os.Getenv("TRANSACTIONAL_UPDATE") == "true",
+		Action: action, Deadline: o.deadline, MaxStop: o.maxStop, DryRun: o.dryRun,
+		Transactional: os.Getenv("TRANSACTIONAL_UPDATE") == "true",
 	}
 	if o.deadline <= 0 {
 		return r, fmt.Errorf("--deadline=%v: must be positive", o.deadline)
@@ -225,11 +246,13 @@ func (o *hookOptions) work(ctx context.Context, s *console.Console, r hook.Reque
 	out, _ := hook.Run(ctx, r) // what went wrong is in the outcome
 	if !r.DryRun {
 		if err := out.WriteLog(r); err != nil && len(out.Log) > 0 {
-			out.Notes = append(out.Notes, "the full report could not be written: "+console.PrintableLine(err.Error()))
+			out.Notes = append(out.Notes,
+				"the full report could not be written: "+console.PrintableLine(err.Error()))
 		}
 	}
 	if s.JSON {
-		j := hookJSON{DryRun: r.DryRun, Already: out.Summary.Already, Skipped: out.Summary.Skipped, Failed: out.Summary.Failed,
+		j := hookJSON{DryRun: r.DryRun, Already: out.Summary.Already, Skipped: out.Summary.Skipped,
+			Failed:  out.Summary.Failed,
 			Late:    out.Summary.Late,
 			Nothing: out.Nothing, Lines: console.List(out.Lines())}
 		if r.DryRun {

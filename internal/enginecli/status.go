@@ -55,7 +55,8 @@ EXIT STATUS
   1    the processes could not be examined, or no process matches -p or -u
   2    wrong usage
   130  interrupted`,
-		Example: "  lpbuild status\n  lpbuild status -p 'nginx*'\n  lpbuild status --all --json | jq '.processes[].pid'",
+		Example: "  lpbuild status\n  lpbuild status -p 'nginx*'\n" +
+			"  lpbuild status --all --json | jq '.processes[].pid'",
 	}
 	flags := cmd.Flags()
 	flags.StringVarP(&o.process, "process", "p", "", ProcessUsage)
@@ -63,7 +64,9 @@ EXIT STATUS
 	flags.BoolVarP(&o.all, "all", "a", false, "also list all other processes")
 	CompleteProcesses(cmd)
 	o.addFlags(cmd)
-	cmd.RunE = func(cmd *cobra.Command, _ []string) error { return o.run(cmd.Context(), cmd.CommandPath(), s) }
+	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
+		return o.run(cmd.Context(), cmd.CommandPath(), s)
+	}
 	return cmd
 }
 
@@ -76,7 +79,8 @@ func (o *statusOptions) run(ctx context.Context, command string, s *console.Cons
 	if err != nil {
 		return err
 	}
-	list, denied, err := engine.Look(ctx, engine.SurveyOptions{Selector: selector, Backends: engines, WithoutEngine: o.all, Stock: true})
+	list, denied, err := engine.Look(ctx, engine.SurveyOptions{Selector: selector,
+		Backends: engines, WithoutEngine: o.all, Stock: true})
 	if err != nil {
 		return err
 	}
@@ -89,10 +93,12 @@ func (o *statusOptions) run(ctx context.Context, command string, s *console.Cons
 		shown = append(shown, p)
 	}
 	for _, p := range list {
-		if onlyStock := p.Stock && len(p.Elsewhere)+len(p.Kept)+len(p.Probes)+p.Left.Mappings == 0; onlyStock && !o.all && selector.PID == 0 {
+		other := len(p.Elsewhere) + len(p.Kept) + len(p.Probes) + p.Left.Mappings
+		if p.Stock && other == 0 && !o.all && selector.PID == 0 {
 			continue
 		}
-		if p.Engine != "" || p.Err != nil || p.Disabled != nil || len(p.Libraries) > 0 || selector.PID != 0 {
+		if p.Engine != "" || p.Err != nil || p.Disabled != nil || len(p.Libraries) > 0 ||
+			selector.PID != 0 {
 			shown = append(shown, p)
 		}
 	}
@@ -126,7 +132,8 @@ func unpatchable(ctx context.Context, pid int) *engine.Survey {
 	default:
 		return nil
 	}
-	return &engine.Survey{PID: p.PID, Name: p.Name, ShortName: p.Name, UID: p.UID.Real, Disabled: err}
+	return &engine.Survey{PID: p.PID, Name: p.Name, ShortName: p.Name, UID: p.UID.Real,
+		Disabled: err}
 }
 
 type statusJSON struct {
@@ -137,9 +144,10 @@ type statusJSON struct {
 
 // processCounts counts processes, including those that are not listed.
 type processCounts struct {
-	Takes   int `json:"can"`      // take live patches, or have some
-	Stock   int `json:"can_any"`  // of these, those that take only live patches with "entries: any"
-	Unsure  int `json:"unsure"`   // none of these: seccomp filters are only read while they are stopped
+	Takes int `json:"can"`     // take live patches, or have some
+	Stock int `json:"can_any"` // of these, those that take only live patches with "entries: any"
+	// none of these: seccomp filters are only read while they are stopped
+	Unsure  int `json:"unsure"`
 	Patched int `json:"patched"`  // have some
 	Left    int `json:"leftover"` // have memory that a killed engine left
 }
@@ -192,7 +200,8 @@ func printStatus(s *console.Console, list []*engine.Survey, c processCounts, den
 		s.Print("%s\n", unsureLine(c.Unsure))
 	}
 	if c.Left > 0 {
-		s.Print("%s memory that a killed engine left: lpbuild revert --leftovers\n", pluralHas(c.Left))
+		s.Print("%s memory that a killed engine left: lpbuild revert --leftovers\n",
+			pluralHas(c.Left))
 	}
 	if denied > 0 {
 		s.Print("%s\n", deniedLine(denied, os.Geteuid() == 0))
@@ -202,9 +211,12 @@ func printStatus(s *console.Console, list []*engine.Survey, c processCounts, den
 // unsureLine counts the processes that a dry run reports as unknown, too.
 func unsureLine(n int) string {
 	if n == 1 {
-		return "1 process is unknown: its seccomp filters can only be read while it is stopped, and may forbid patching"
+		return "1 process is unknown: its seccomp filters can only be read while it is stopped, " +
+			"and may forbid patching"
 	}
-	return console.Plural(n, "process") + " are unknown: their seccomp filters can only be read while they are stopped, and may forbid patching"
+	return console.Plural(n, "process") +
+		" are unknown: their seccomp filters can only be read while they are stopped, and may " +
+		"forbid patching"
 }
 
 // of returns a part of a whole in words.
@@ -232,7 +244,8 @@ func statusRows(p *engine.Survey) [][]string {
 		engine = "-"
 	}
 	head := func(rest ...string) []string {
-		return append([]string{fmt.Sprint(p.PID), console.PrintableLine(p.Name), engine, stateWord(p)}, rest...)
+		return append([]string{fmt.Sprint(p.PID), console.PrintableLine(p.Name), engine,
+			stateWord(p)}, rest...)
 	}
 	var rows [][]string
 	for _, l := range p.Libraries {
@@ -249,16 +262,20 @@ func statusRows(p *engine.Survey) [][]string {
 		}
 	}
 	for _, a := range p.Elsewhere {
-		rows = append(rows, head(console.PrintableLine(a.Library), "(not loaded)", livePatch(p, a), since(a)))
+		rows = append(rows, head(console.PrintableLine(a.Library), "(not loaded)", livePatch(p, a),
+			since(a)))
 	}
 	for _, a := range p.Kept {
-		rows = append(rows, head(console.PrintableLine(a.Library), shortBuild(a.BuildID), console.PrintableLine(path.Base(a.Container))+" (not in use, still in memory)", ""))
+		rows = append(rows, head(console.PrintableLine(a.Library), shortBuild(a.BuildID),
+			console.PrintableLine(path.Base(a.Container))+" (not in use, still in memory)", ""))
 	}
 	if l := p.Left; l.Mappings > 0 {
-		rows = append(rows, head("-", "", fmt.Sprintf("(left by a killed engine: %s, %d KiB)", console.Plural(l.Mappings, "mapping"), l.Size>>10), ""))
+		rows = append(rows, head("-", "", fmt.Sprintf("(left by a killed engine: %s, %d KiB)",
+			console.Plural(l.Mappings, "mapping"), l.Size>>10), ""))
 	}
 	for _, probe := range p.Probes {
-		rows = append(rows, head(console.PrintableLine(probe.Library), shortBuild(probe.BuildID), probeWords(probe), ""))
+		rows = append(rows, head(console.PrintableLine(probe.Library), shortBuild(probe.BuildID),
+			probeWords(probe), ""))
 	}
 	if p.ProbesErr != nil {
 		rows = append(rows, head("-", "", "(probes: unknown: "+unnamed(p.PID, p.ProbesErr)+")", ""))

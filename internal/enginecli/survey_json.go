@@ -11,20 +11,24 @@ import (
 
 // SurveyJSON is the JSON form of a survey of a process.
 type SurveyJSON struct {
-	PID       int           `json:"pid"`
-	Name      string        `json:"name"`
-	Exe       string        `json:"exe"`
-	UID       uint32        `json:"uid"`
-	Container string        `json:"container"`
-	Engine    string        `json:"engine"`
-	Version   string        `json:"engine_version"`
-	Enabled   bool          `json:"enabled"`
-	Reason    string        `json:"disabled_because"`
-	Unsure    string        `json:"unsure_because"` // only a stop would show whether it can be changed
-	Stock     bool          `json:"entries_any"`    // it takes live patches with "entries: any" only
+	PID       int    `json:"pid"`
+	Name      string `json:"name"`
+	Exe       string `json:"exe"`
+	UID       uint32 `json:"uid"`
+	Container string `json:"container"`
+	Engine    string `json:"engine"`
+	Version   string `json:"engine_version"`
+	Enabled   bool   `json:"enabled"`
+	Reason    string `json:"disabled_because"`
+	// only a stop would show whether it can be changed
+	Unsure string `json:"unsure_because"`
+	// it takes live patches with "entries: any" only
+	Stock     bool          `json:"entries_any"`
 	Libraries []libraryJSON `json:"libraries"`
-	Elsewhere []appliedJSON `json:"unloaded_libraries"` // live patches of libraries that are not there any more
-	Kept      []appliedJSON `json:"kept"`               // not in use, and still in memory: see engine.Survey.Kept
+	// live patches of libraries that are not there any more
+	Elsewhere []appliedJSON `json:"unloaded_libraries"`
+	// not in use, and still in memory: see engine.Survey.Kept
+	Kept      []appliedJSON `json:"kept"`
 	Left      int           `json:"leftover_mappings"`
 	LeftSize  uint64        `json:"leftover_bytes"`
 	Probes    []probeJSON   `json:"probes"`
@@ -60,17 +64,23 @@ type appliedJSON struct {
 
 func NewSurveyJSON(s *engine.Survey) SurveyJSON {
 	j := SurveyJSON{
-		PID: s.PID, Name: s.Name, Exe: s.Exe, UID: s.UID, Container: s.Container.String(), Engine: s.Engine, Version: s.Version,
-		Enabled: s.Engine != "" && s.Disabled == nil && s.Unsure == nil && !s.Bare(), Reason: console.ErrorText(s.Disabled), Error: console.ErrorText(s.Err),
-		Unsure: console.ErrorText(s.Unsure), Stock: s.Stock, Left: s.Left.Mappings, LeftSize: s.Left.Size,
+		PID: s.PID, Name: s.Name, Exe: s.Exe, UID: s.UID, Container: s.Container.String(),
+		Engine: s.Engine, Version: s.Version,
+		Enabled: s.Engine != "" && s.Disabled == nil && s.Unsure == nil && !s.Bare(),
+		Reason:  console.ErrorText(s.Disabled), Error: console.ErrorText(s.Err),
+		Unsure: console.ErrorText(s.Unsure), Stock: s.Stock, Left: s.Left.Mappings,
+		LeftSize:  s.Left.Size,
 		Libraries: []libraryJSON{}, Elsewhere: newAppliedJSON(s.Elsewhere),
-		Kept: newAppliedJSON(s.Kept), Probes: []probeJSON{}, ProbesErr: console.ErrorText(s.ProbesErr),
+		Kept: newAppliedJSON(s.Kept), Probes: []probeJSON{},
+		ProbesErr: console.ErrorText(s.ProbesErr),
 	}
 	for _, p := range s.Probes {
-		j.Probes = append(j.Probes, probeJSON{p.Library, p.Function, fmt.Sprintf("%#x", p.Addr), p.Event, p.Set})
+		j.Probes = append(j.Probes, probeJSON{p.Library, p.Function, fmt.Sprintf("%#x", p.Addr),
+			p.Event, p.Set})
 	}
 	for _, l := range s.Libraries {
-		j.Libraries = append(j.Libraries, libraryJSON{l.Name, l.Path, hex.EncodeToString(l.BuildID), newAppliedJSON(l.Applied)})
+		j.Libraries = append(j.Libraries, libraryJSON{l.Name, l.Path, hex.EncodeToString(l.BuildID),
+			newAppliedJSON(l.Applied)})
 	}
 	return j
 }
@@ -78,7 +88,8 @@ func NewSurveyJSON(s *engine.Survey) SurveyJSON {
 func newAppliedJSON(list []engine.Applied) []appliedJSON {
 	out := []appliedJSON{}
 	for _, a := range list {
-		j := appliedJSON{hex.EncodeToString(a.ID[:]), a.Library, hex.EncodeToString(a.BuildID), a.Container, "", a.Functions, a.Engine, append([]string{}, a.Labels...)}
+		j := appliedJSON{hex.EncodeToString(a.ID[:]), a.Library, hex.EncodeToString(a.BuildID),
+			a.Container, "", a.Functions, a.Engine, append([]string{}, a.Labels...)}
 		if !a.Time.IsZero() {
 			j.Time = a.Time.UTC().Format("2006-01-02T15:04:05Z")
 		}
@@ -92,4 +103,6 @@ type TargetJSON struct {
 	BuildID string `json:"build_id"`
 }
 
-func NewTargetJSON(t ulp.Target) TargetJSON { return TargetJSON{t.Name, hex.EncodeToString(t.BuildID)} }
+func NewTargetJSON(t ulp.Target) TargetJSON {
+	return TargetJSON{t.Name, hex.EncodeToString(t.BuildID)}
+}

@@ -30,7 +30,8 @@ EXIT STATUS
 // Usages of flags that several commands have.
 const (
 	ProcessUsage = "`PID|NAME` limit to one process, or to names matching a pattern"
-	UserUsage    = "`UID|NAME` limit to the processes of one user, or of user names matching a pattern"
+	UserUsage    = "`UID|NAME` limit to the processes of one user, or of user names matching a " +
+		"pattern"
 )
 
 // liveOptions are the options of trigger and revert.
@@ -53,8 +54,10 @@ func (o *liveOptions) addFlags(cmd *cobra.Command) {
 	flags.BoolVarP(&o.dryRun, "dry-run", "n", false, "show what would be done; stop no process")
 	flags.BoolVar(&o.recursive, "recursive", false, "also match wildcards in subdirectories")
 	flags.BoolVarP(&o.verbose, "verbose", "v", false, "also list processes that no file is for")
-	flags.DurationVar(&o.timeout, "timeout", 30*time.Second, "`DURATION` give up on a process after this time, all attempts included")
-	flags.DurationVar(&o.deadline, "deadline", 0, "`DURATION` begin no further process after this time (default: no limit)")
+	flags.DurationVar(&o.timeout, "timeout", 30*time.Second,
+		"`DURATION` give up on a process after this time, all attempts included")
+	flags.DurationVar(&o.deadline, "deadline", 0,
+		"`DURATION` begin no further process after this time (default: no limit)")
 }
 
 // engineOptions select the engine, and how it works.
@@ -66,7 +69,8 @@ type engineOptions struct {
 func (o *engineOptions) addFlags(cmd *cobra.Command) {
 	flags := cmd.Flags()
 	flags.StringVar(&o.engine, "engine", "auto",
-		"`auto|pulp|native` engine to use; auto: pulp if the process has loaded libpulp.so, else native")
+		"`auto|pulp|native` engine to use; auto: pulp if the process has loaded libpulp.so, "+
+			"else native")
 	flags.StringVar(&o.entries, "entries", "",
 		"`nops|any` functions that the native engine may change: those with NOPs at their entry,\n"+
 			"or any where that is provably safe (default: what each container says)")
@@ -79,13 +83,15 @@ func (o *engineOptions) addStop(cmd *cobra.Command) {
 	cmd.Flags().StringVar(&o.consistency, "consistency", "none",
 		"`none|functions` where threads may be: anywhere, or only outside the replaced functions")
 	cmd.Flags().StringVar(&o.seccomp, "seccomp", "obey",
-		"`obey|suspend` obey the seccomp filters of a process, or suspend them while it is stopped (needs root)")
+		"`obey|suspend` obey the seccomp filters of a process, or suspend them while it is "+
+			"stopped (needs root)")
 }
 
 // backends returns the permitted engines, in the order in which they are asked.
 func (o *engineOptions) backends(command string) ([]engine.Backend, error) {
 	if o.maxStop < 0 {
-		return nil, console.Usage(fmt.Errorf("--max-stop=%v: must not be negative", o.maxStop), command)
+		return nil, console.Usage(fmt.Errorf("--max-stop=%v: must not be negative", o.maxStop),
+			command)
 	}
 	native := &engine.Native{MaxStop: o.maxStop}
 	if o.entries != "" {
@@ -98,19 +104,23 @@ func (o *engineOptions) backends(command string) ([]engine.Backend, error) {
 	switch o.consistency {
 	case "none", "": // of a command without the flag
 	case "functions":
-		pulp.Consistency, native.Consistency = engine.ConsistencyFunctions, engine.ConsistencyFunctions
+		pulp.Consistency, native.Consistency = engine.ConsistencyFunctions,
+			engine.ConsistencyFunctions
 	default:
-		return nil, console.Usage(fmt.Errorf("--consistency=%s: must be none or functions", o.consistency), command)
+		return nil, console.Usage(fmt.Errorf("--consistency=%s: must be none or functions",
+			o.consistency), command)
 	}
 	switch o.seccomp {
 	case "obey", "": // of a command without the flag
 	case "suspend":
 		if !engine.MaySuspendSeccomp() {
-			return nil, errors.New("--seccomp=suspend needs CAP_SYS_ADMIN, a kernel with CONFIG_CHECKPOINT_RESTORE, and no seccomp filter on lpbuild itself")
+			return nil, errors.New("--seccomp=suspend needs CAP_SYS_ADMIN, a kernel with " +
+				"CONFIG_CHECKPOINT_RESTORE, and no seccomp filter on lpbuild itself")
 		}
 		pulp.SuspendSeccomp, native.SuspendSeccomp = true, true
 	default:
-		return nil, console.Usage(fmt.Errorf("--seccomp=%s: must be obey or suspend", o.seccomp), command)
+		return nil, console.Usage(fmt.Errorf("--seccomp=%s: must be obey or suspend", o.seccomp),
+			command)
 	}
 	switch o.engine {
 	case "auto":
@@ -120,7 +130,8 @@ func (o *engineOptions) backends(command string) ([]engine.Backend, error) {
 	case "native":
 		return []engine.Backend{native}, nil
 	}
-	return nil, console.Usage(fmt.Errorf("--engine=%s: must be auto, pulp or native", o.engine), command)
+	return nil, console.Usage(fmt.Errorf("--engine=%s: must be auto, pulp or native", o.engine),
+		command)
 }
 
 func NewTrigger(s *console.Console) *cobra.Command {
@@ -177,7 +188,8 @@ in /var/log/lpbuild.` + triggerExitHelp,
 		Args: console.Needs(1, "FILE"),
 	}
 	o.addFlags(cmd)
-	cmd.Flags().BoolVar(&o.replace, "replace", false, "revert other live patches of the same libraries under the same stop")
+	cmd.Flags().BoolVar(&o.replace, "replace", false,
+		"revert other live patches of the same libraries under the same stop")
 	CompleteProcesses(cmd)
 	cmd.RunE = func(cmd *cobra.Command, args []string) error { return o.run(cmd, s, args, false) }
 	return cmd
@@ -202,24 +214,30 @@ memory that is not in use. A second run frees this memory where it finds nothing
 		Args: cobra.ArbitraryArgs,
 	}
 	o.addFlags(cmd)
-	cmd.Flags().BoolVar(&o.leftovers, "leftovers", false, "free memory that nothing uses: of killed engines, and of reverted live patches")
-	cmd.Flags().StringVar(&o.all, "all", "", "`LIBRARY` revert all live patches of this library, such as libc.so.6")
+	cmd.Flags().BoolVar(&o.leftovers, "leftovers", false,
+		"free memory that nothing uses: of killed engines, and of reverted live patches")
+	cmd.Flags().StringVar(&o.all, "all", "",
+		"`LIBRARY` revert all live patches of this library, such as libc.so.6")
 	CompleteProcesses(cmd)
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		switch {
 		case o.leftovers && (o.all != "" || len(args) > 0):
-			return console.Usage(errors.New("--leftovers cannot be used with --all or FILEs"), cmd.CommandPath())
+			return console.Usage(errors.New("--leftovers cannot be used with --all or FILEs"),
+				cmd.CommandPath())
 		case o.all == "" && len(args) == 0 && !o.leftovers:
-			return console.Usage(errors.New("a FILE, --all LIBRARY or --leftovers is required"), cmd.CommandPath())
+			return console.Usage(errors.New("a FILE, --all LIBRARY or --leftovers is required"),
+				cmd.CommandPath())
 		case o.all != "" && len(args) > 0:
-			return console.Usage(errors.New("--all and FILEs cannot be used together"), cmd.CommandPath())
+			return console.Usage(errors.New("--all and FILEs cannot be used together"),
+				cmd.CommandPath())
 		}
 		return o.run(cmd, s, args, true)
 	}
 	return cmd
 }
 
-func (o *liveOptions) run(cmd *cobra.Command, s *console.Console, args []string, revert bool) error {
+func (o *liveOptions) run(cmd *cobra.Command, s *console.Console, args []string,
+	revert bool) error {
 	ctx := cmd.Context()
 	selector, err := engine.ParseSelector(o.process, o.user)
 	if err != nil {
@@ -227,7 +245,8 @@ func (o *liveOptions) run(cmd *cobra.Command, s *console.Console, args []string,
 	}
 	for _, name := range []string{"timeout", "deadline"} {
 		if d, err := cmd.Flags().GetDuration(name); err == nil && d < 0 {
-			return console.Usage(fmt.Errorf("--%s=%v: must not be negative", name, d), cmd.CommandPath())
+			return console.Usage(fmt.Errorf("--%s=%v: must not be negative", name, d),
+				cmd.CommandPath())
 		}
 	}
 	engines, err := o.backends(cmd.CommandPath())
@@ -250,16 +269,20 @@ func (o *liveOptions) run(cmd *cobra.Command, s *console.Console, args []string,
 	}
 	log := hook.NewManual(cmd.CommandPath()+" "+shellword.Join(what...), revert)
 	summary, err := engine.Run(ctx, engine.Options{
-		Selector: selector, Backends: engines, Containers: containers, Revert: revert, RevertAll: o.all, Replace: o.replace,
-		Leftovers: o.leftovers, DryRun: o.dryRun, Timeout: o.timeout, MaxStop: o.maxStop, Deadline: o.deadline,
+		Selector: selector, Backends: engines, Containers: containers, Revert: revert,
+		RevertAll: o.all, Replace: o.replace,
+		Leftovers: o.leftovers, DryRun: o.dryRun, Timeout: o.timeout, MaxStop: o.maxStop,
+		Deadline: o.deadline,
 	}, func(r *engine.Report) {
 		log.Add(r)
 		p.report(r)
 	})
 	if !o.dryRun {
-		_ = log.Write("/", summary) // as for scriptlets, what was done counts, and not that it could not be written down
+		// as for scriptlets, what was done counts, and not that it could not be written down
+		_ = log.Write("/", summary)
 	}
-	if err := errors.Join(err, p.finish(summary, err == nil)); err != nil || summary.Processes() > 0 {
+	if err := errors.Join(err, p.finish(summary, err == nil)); err != nil ||
+		summary.Processes() > 0 {
 		return err
 	}
 	return mustMatch(ctx, selector, o.process, o.user)
@@ -285,7 +308,8 @@ func mustMatch(ctx context.Context, selector engine.Selector, process, user stri
 }
 
 // containers reads the files that were named.
-func (o *liveOptions) containers(ctx context.Context, args []string, revert bool) (*engine.Containers, error) {
+func (o *liveOptions) containers(ctx context.Context, args []string,
+	revert bool) (*engine.Containers, error) {
 	var files []string
 	for _, arg := range args {
 		if !engine.IsPattern(arg) {

@@ -7,11 +7,12 @@ import (
 
 // ProcessJSON is the JSON form of a process's report. Times are whole microseconds.
 type ProcessJSON struct {
-	PID       int          `json:"pid"`
-	Name      string       `json:"name"`
-	Exe       string       `json:"exe"`
-	UID       uint32       `json:"uid"`
-	Elevated  bool         `json:"elevated"` // it runs with other rights than those of the user who started it
+	PID  int    `json:"pid"`
+	Name string `json:"name"`
+	Exe  string `json:"exe"`
+	UID  uint32 `json:"uid"`
+	// it runs with other rights than those of the user who started it
+	Elevated  bool         `json:"elevated"`
 	Container string       `json:"container"`
 	Engine    string       `json:"engine"`
 	Status    string       `json:"status"` // done, would-do, unsure, already, skipped, failed
@@ -34,8 +35,10 @@ type resultJSON struct {
 
 func NewProcessJSON(r *engine.Report, dryRun bool) ProcessJSON {
 	j := ProcessJSON{
-		PID: r.PID, Name: r.Name, Exe: r.Exe, UID: r.UID, Elevated: r.Elevated, Note: r.Note, Container: r.Container.String(), Engine: r.Engine,
-		Status: statusWord(r.Status, dryRun), Reason: console.ErrorText(r.Err), Results: []resultJSON{},
+		PID: r.PID, Name: r.Name, Exe: r.Exe, UID: r.UID, Elevated: r.Elevated, Note: r.Note,
+		Container: r.Container.String(), Engine: r.Engine,
+		Status: statusWord(r.Status, dryRun), Reason: console.ErrorText(r.Err),
+		Results:  []resultJSON{},
 		StopTime: r.Stop.Microseconds(), Attempts: r.Attempts, Late: r.Late,
 	}
 	for _, result := range r.Results {

@@ -36,12 +36,15 @@ type livePrinter struct {
 // files prints which files are not live patches.
 func (p *livePrinter) files() {
 	for _, bad := range p.bad {
-		fmt.Fprintf(p.s.Err, "lpbuild: %s: %s\n", console.PrintableLine(bad.File), noMetadata(bad.Err))
+		fmt.Fprintf(p.s.Err, "lpbuild: %s: %s\n", console.PrintableLine(bad.File),
+			noMetadata(bad.Err))
 	}
 }
 
 // noMetadata is why a file is not a live patch.
-func noMetadata(err error) string { return "not a live patch: " + console.PrintableLine(err.Error()) }
+func noMetadata(err error) string {
+	return "not a live patch: " + console.PrintableLine(err.Error())
+}
 
 // report adds the report of one process.
 func (p *livePrinter) report(r *engine.Report) {
@@ -63,7 +66,8 @@ func (p *livePrinter) report(r *engine.Report) {
 	}
 	name := cmp.Or(console.PrintableLine(r.Name), "?")
 	if r.Err != nil {
-		p.remark(engine.Result{Step: engine.Step{Kind: engine.Apply}, Status: r.Status, Err: r.Err}, r.PID, name, nil)
+		p.remark(engine.Result{Step: engine.Step{Kind: engine.Apply}, Status: r.Status, Err: r.Err},
+			r.PID, name, nil)
 		return
 	}
 	if r.Note != "" && !p.s.Quiet {
@@ -75,7 +79,8 @@ func (p *livePrinter) report(r *engine.Report) {
 			p.line(&result, r.PID, name, r.Stop)
 		case result.Err == nil:
 			p.line(&result, r.PID, name, 0)
-		case !slices.ContainsFunc(r.Results[:i], func(other engine.Result) bool { return alike(other, result) }):
+		case !slices.ContainsFunc(r.Results[:i],
+			func(other engine.Result) bool { return alike(other, result) }):
 			p.remark(result, r.PID, name, r.Results[i+1:])
 		}
 	}
@@ -130,7 +135,8 @@ func what(r *engine.Result) string {
 // status is the first column of a line.
 func (p *livePrinter) status(r *engine.Result) string {
 	word, color := p.word(r.Status, p.revert || r.Kind == engine.RevertAll)
-	return console.Paint(console.IsTerminal(p.s.Out) && p.s.Color, color, fmt.Sprintf("%-13s", word))
+	return console.Paint(console.IsTerminal(p.s.Out) && p.s.Color, color,
+		fmt.Sprintf("%-13s", word))
 }
 
 // line prints a result without a reason: status, process, file, and how long the process was
@@ -151,7 +157,8 @@ func (p *livePrinter) line(r *engine.Result, pid int, name string, stop time.Dur
 
 // unnamed returns the text of an error for a line that already names the process.
 func unnamed(pid int, err error) string {
-	return console.PrintableLine(strings.ReplaceAll(err.Error(), fmt.Sprintf("process %d: ", pid), ""))
+	return console.PrintableLine(strings.ReplaceAll(err.Error(), fmt.Sprintf("process %d: ", pid),
+		""))
 }
 
 func (p *livePrinter) word(status engine.Status, reverts bool) (word, color string) {
@@ -189,21 +196,25 @@ func (p *livePrinter) hint(r *engine.Report) string {
 	case errors.Is(err, engine.ErrNoEngine) && (p.o.engine == "pulp" || p.o.engine == "libpulp"):
 		return "use --engine=auto, or start the process with LD_PRELOAD=libpulp.so.0"
 	case errors.Is(err, engine.ErrPermission), errors.Is(err, process.ErrPermission):
-		return "become root, or the owner of the process; a security module or kernel.yama.ptrace_scope may forbid it, too"
+		return "become root, or the owner of the process; a security module or " +
+			"kernel.yama.ptrace_scope may forbid it, too"
 	case errors.Is(err, tracer.ErrTraced):
 		return "end the debugger or tracer that has the process, and run this again"
 	case errors.Is(err, engine.ErrInUse):
-		return "a thread may be in a function for as long as it waits there: give it a longer --timeout, or patch with --consistency=none"
+		return "a thread may be in a function for as long as it waits there: give it a longer " +
+			"--timeout, or patch with --consistency=none"
 	case errors.Is(err, engine.ErrForeign):
 		return program.Text("\"lpbuild status\" shows what is applied, and by which engine")
 	case errors.Is(err, engine.ErrBuildID):
 		return "a process runs another build of the library: it needs the container for that build"
 	case errors.Is(err, engine.ErrBlocked) && r.Engine == "native":
-		return "whoever started the process opted it out of live patches, by that variable or by \"ulp set_patchable disable\""
+		return "whoever started the process opted it out of live patches, by that variable or " +
+			"by \"ulp set_patchable disable\""
 	case errors.Is(err, engine.ErrBlocked):
 		return program.Text("\"lpbuild ulp set_patchable enable\" lets a process take live patches again")
 	case errors.Is(err, tracer.ErrNotStopping), errors.Is(err, engine.ErrDeadline):
-		return "a thread that waits uninterruptibly, or for a CPU of a busy machine, does not stop in time: " +
+		return "a thread that waits uninterruptibly, or for a CPU of a busy machine, does not " +
+			"stop in time: " +
 			"run this again later, or with a longer --max-stop or --timeout"
 	}
 	return ""
@@ -263,9 +274,11 @@ func (p *livePrinter) summary(sum engine.Summary) {
 	}
 	p.s.Print("%s\n", line)
 	if sum.Foreign > 0 && !p.o.verbose {
-		p.s.Print("%s another build of a library than the files are for (-v lists them)\n", pluralRuns(sum.Foreign))
+		p.s.Print("%s another build of a library than the files are for (-v lists them)\n",
+			pluralRuns(sum.Foreign))
 	}
-	if sum.Privileged > 0 && sum.Privileged < sum.Left+sum.Failed { // else they are all that was listed
+	// else they are all that was listed
+	if sum.Privileged > 0 && sum.Privileged < sum.Left+sum.Failed {
 		p.s.Print("privileged: %s unpatched: %s\n", pluralRemains(sum.Privileged), p.remaining())
 	}
 	if sum.Left > 0 && !p.one {
@@ -283,7 +296,8 @@ func (p *livePrinter) summary(sum engine.Summary) {
 func deniedLine(n int, root bool) string {
 	line := pluralIs(n, "process") + " not permitted to be looked at"
 	if root {
-		return line + ", even by root here: a security module, or a capability that is missing (CAP_SYS_PTRACE)"
+		return line + ", even by root here: a security module, or a capability that is missing " +
+			"(CAP_SYS_PTRACE)"
 	}
 	return line + ": become root to see all"
 }
@@ -347,27 +361,33 @@ type fileJSON struct {
 }
 
 type summaryJSON struct {
-	DryRun   bool     `json:"dry_run"`
-	Complete bool     `json:"complete"` // all processes were begun
-	Done     int      `json:"done"`
-	Unsure   int      `json:"unsure"` // in a dry run
-	Already  int      `json:"already"`
-	Skipped  int      `json:"skipped"`
-	Failed   int      `json:"failed"`
-	Foreign  int      `json:"other_build"` // among the skipped ones
-	Left     int      `json:"left"`        // among the skipped ones: a file is for them, and they keep the library as it is
-	Denied   int      `json:"not_permitted"`
-	Unread   []string `json:"not_permitted_processes,omitempty"`
-	Remain   int      `json:"privileged_left"` // among the skipped and failed ones: root's, or with other rights than their user's
-	Stop     int64    `json:"longest_stop_us"`
-	Late     int      `json:"max_stop_exceeded"`
+	DryRun   bool `json:"dry_run"`
+	Complete bool `json:"complete"` // all processes were begun
+	Done     int  `json:"done"`
+	Unsure   int  `json:"unsure"` // in a dry run
+	Already  int  `json:"already"`
+	Skipped  int  `json:"skipped"`
+	Failed   int  `json:"failed"`
+	Foreign  int  `json:"other_build"` // among the skipped ones
+	// among the skipped ones: a file is for them, and they keep the library as it is
+	Left   int      `json:"left"`
+	Denied int      `json:"not_permitted"`
+	Unread []string `json:"not_permitted_processes,omitempty"`
+	// among the skipped and failed ones: root's, or with other rights than their user's
+	Remain int   `json:"privileged_left"`
+	Stop   int64 `json:"longest_stop_us"`
+	Late   int   `json:"max_stop_exceeded"`
 }
 
-func newRunJSON(list []ProcessJSON, sum engine.Summary, bad []*engine.FileError, dryRun, complete bool) runJSON {
-	j := runJSON{Processes: append([]ProcessJSON{}, list...), Files: []fileJSON{}, Summary: summaryJSON{
-		DryRun: dryRun, Complete: complete, Done: sum.Changed, Unsure: sum.Unsure, Already: sum.Already, Skipped: sum.Skipped, Failed: sum.Failed,
-		Foreign: sum.Foreign, Left: sum.Left, Denied: sum.Denied, Unread: sum.DeniedNames, Remain: sum.Privileged, Stop: sum.LongestStop.Microseconds(), Late: sum.Late,
-	}}
+func newRunJSON(list []ProcessJSON, sum engine.Summary, bad []*engine.FileError, dryRun,
+	complete bool) runJSON {
+	j := runJSON{Processes: append([]ProcessJSON{}, list...), Files: []fileJSON{},
+		Summary: summaryJSON{
+			DryRun: dryRun, Complete: complete, Done: sum.Changed, Unsure: sum.Unsure,
+			Already: sum.Already, Skipped: sum.Skipped, Failed: sum.Failed,
+			Foreign: sum.Foreign, Left: sum.Left, Denied: sum.Denied, Unread: sum.DeniedNames,
+			Remain: sum.Privileged, Stop: sum.LongestStop.Microseconds(), Late: sum.Late,
+		}}
 	for _, b := range bad {
 		j.Files = append(j.Files, fileJSON{b.File, b.Err.Error()})
 	}

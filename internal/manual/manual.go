@@ -42,7 +42,8 @@ func (p *Page) Roff() []byte {
 	if p.Section == 5 {
 		section, volume = 5, "File Formats"
 	}
-	fmt.Fprintf(&b, ".TH %s %d %s lpbuild \"%s\"\n", strings.ToUpper(escape(p.Name)), section, p.Date.UTC().Format("2006-01-02"), volume)
+	fmt.Fprintf(&b, ".TH %s %d %s lpbuild \"%s\"\n", strings.ToUpper(escape(p.Name)), section,
+		p.Date.UTC().Format("2006-01-02"), volume)
 	fmt.Fprintf(&b, ".SH NAME\n%s \\- %s\n.SH SYNOPSIS\n.nf\n", escape(p.Name), escape(p.Summary))
 	for _, line := range p.Synopsis {
 		fmt.Fprintf(&b, "\\fB%s\\fR\n", escape(line))
@@ -119,7 +120,8 @@ func sections(text string) []section {
 // indented.
 func isHeading(line string) bool {
 	line = strings.TrimRight(line, "\n")
-	return len(line) > 1 && line[0] != ' ' && strings.Trim(line, "ABCDEFGHIJKLMNOPQRSTUVWXYZ ") == ""
+	return len(line) > 1 && line[0] != ' ' &&
+		strings.Trim(line, "ABCDEFGHIJKLMNOPQRSTUVWXYZ ") == ""
 }
 
 // paragraphs writes text: filled, but for lines that are indented.

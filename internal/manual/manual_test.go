@@ -9,9 +9,12 @@ import (
 
 func TestRoff(t *testing.T) {
 	p := Page{
-		Name: "x-y", Summary: "do it", Synopsis: []string{"x y [-n N]"}, Date: time.Date(2026, 1, 1, 23, 0, 0, 0, time.UTC),
-		Text:    "One <line>\n.and another.\n\n  a table  of\n  two lines\nSHORT and text.\n\nEXIT STATUS\n  0  fine",
-		Options: []Option{{"-n", "N", "how many"}, {"--on", "", "switch it on\n'at once'"}}, Examples: `  x y -n 1 'a\b'`, SeeAlso: []string{"x", "x-z"},
+		Name: "x-y", Summary: "do it", Synopsis: []string{"x y [-n N]"},
+		Date: time.Date(2026, 1, 1, 23, 0, 0, 0, time.UTC),
+		Text: "One <line>\n.and another.\n\n  a table  of\n  two lines\nSHORT and " +
+			"text.\n\nEXIT STATUS\n  0  fine",
+		Options:  []Option{{"-n", "N", "how many"}, {"--on", "", "switch it on\n'at once'"}},
+		Examples: `  x y -n 1 'a\b'`, SeeAlso: []string{"x", "x-z"},
 	}
 	want := `.\" Written by lpbuild generate from the commands themselves.
 .TH X\-Y 1 2026-01-01 lpbuild "User Commands"
@@ -62,7 +65,8 @@ x y \-n 1 \(aqa\eb\(aq
 }
 
 func TestIsHeading(t *testing.T) {
-	for line, want := range map[string]bool{"EXIT STATUS": true, " EXIT": false, "Exit": false, "A": false, "": false, "CVE-1": false, "FILES\n": true} {
+	for line, want := range map[string]bool{"EXIT STATUS": true, " EXIT": false, "Exit": false,
+		"A": false, "": false, "CVE-1": false, "FILES\n": true} {
 		if isHeading(line) != want {
 			t.Errorf("isHeading(%q) is not %t", line, want)
 		}

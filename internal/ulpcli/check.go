@@ -132,7 +132,8 @@ EXIT STATUS
   0    success, or processes could not be changed: libpulp's tool does not tell these apart
   1    the argument is neither enable nor disable
   64   wrong usage`,
-		Example: "  lpbuild ulp set_patchable -p 4711 disable\n  lpbuild ulp set_patchable -u postgres enable",
+		Example: "  lpbuild ulp set_patchable -p 4711 disable\n  lpbuild ulp set_patchable -u " +
+			"postgres enable",
 	}
 	o.addSelector(cmd)
 	o.addRetries(cmd)
@@ -146,7 +147,9 @@ EXIT STATUS
 			return said("Too many arguments.")
 		}
 		return nil
-	}, func(cmd *cobra.Command, args []string) error { return u.runSetPatchable(cmd.Context(), &o, args[0]) })
+	}, func(cmd *cobra.Command, args []string) error {
+		return u.runSetPatchable(cmd.Context(), &o, args[0])
+	})
 }
 
 func (u *ulpTool) runSetPatchable(ctx context.Context, o *processOptions, word string) error {
@@ -159,17 +162,21 @@ func (u *ulpTool) runSetPatchable(ctx context.Context, o *processOptions, word s
 		return err
 	}
 	state := map[bool]string{true: "enabled", false: "disabled"}[on]
-	options := engine.Options{Selector: selector, Attempts: o.retries, Workers: o.workers(), Timeout: 10 * time.Second}
+	options := engine.Options{Selector: selector, Attempts: o.retries, Workers: o.workers(),
+		Timeout: 10 * time.Second}
 	err = (&engine.Libpulp{}).SetPatchable(ctx, options, on, func(s *engine.Switched) {
 		switch {
-		case s.Err != nil && (errors.Is(s.Err, engine.ErrNoEngine) || errors.Is(s.Err, engine.ErrPermission)):
+		case s.Err != nil && (errors.Is(s.Err, engine.ErrNoEngine) ||
+			errors.Is(s.Err, engine.ErrPermission)):
 			u.gathering(s.Err)
 		case s.Err != nil:
 			text, detail := libpulpText(s.Err)
-			u.say("Unable to change status of process %d: %s (libpulp in error state).", s.PID, text)
+			u.say("Unable to change status of process %d: %s (libpulp in error state).", s.PID,
+				text)
 			u.debug("%s", detail)
 		case s.Changed:
-			u.say("Process %s (pid: %d): livepatching is now %s.", console.PrintableLine(s.Name), s.PID, state)
+			u.say("Process %s (pid: %d): livepatching is now %s.", console.PrintableLine(s.Name),
+				s.PID, state)
 		}
 	})
 	if errors.Is(err, engine.ErrNoProcess) || errors.Is(err, engine.ErrNotProcess) {

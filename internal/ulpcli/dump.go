@@ -26,7 +26,8 @@ belong together.
 
 In addition to what libpulp's tool prints, it shows the whole patch id, the names of referenced
 variables, the build-id of the container, the reverse patch and dependencies.`,
-		Example: "  lpbuild ulp dump libc_livepatch1.so\n  lpbuild ulp dump --json libc_livepatch1.so | jq -r '.functions[].old'",
+		Example: "  lpbuild ulp dump libc_livepatch1.so\n  lpbuild ulp dump --json " +
+			"libc_livepatch1.so | jq -r '.functions[].old'",
 	}, func(file string) error { return u.runDump(file, buildID, revert) })
 	cmd.Flags().BoolVarP(&buildID, "buildid", "b", false, "print only the build-id of the target")
 	cmd.Flags().BoolVar(&revert, "revert", false, "print the reverse patch instead")
@@ -93,9 +94,10 @@ type patchJSON struct {
 	Dependencies []string             `json:"dependencies"`
 	Reverse      *reverseJSON         `json:"reverse"` // null: the section .ulp.rev is missing
 	Comments     string               `json:"comments"`
-	Entries      ulp.Entries          `json:"entries"`   // where the native engine may put detours
-	Unwinding    ulp.Unwinding        `json:"unwinding"` // whether exceptions or cancellation come by the replacements
-	Warnings     []string             `json:"warnings"`
+	Entries      ulp.Entries          `json:"entries"` // where the native engine may put detours
+	// whether exceptions or cancellation come by the replacements
+	Unwinding ulp.Unwinding `json:"unwinding"`
+	Warnings  []string      `json:"warnings"`
 }
 
 type functionJSON struct {
@@ -120,10 +122,13 @@ type reverseJSON struct {
 func livePatchJSON(file string, p *ulp.LivePatch) patchJSON {
 	m := p.Metadata
 	j := patchJSON{
-		File: file, PatchID: hex.EncodeToString(m.PatchID[:]), BuildID: hex.EncodeToString(p.BuildID), Arch: p.Arch,
-		Target: enginecli.NewTargetJSON(m.Target), Functions: []functionJSON{}, References: []referenceJSON{}, Dependencies: []string{},
-		Comments: p.Comments, Entries: cmp.Or(p.Entries, ulp.EntriesNOPs), Unwinding: cmp.Or(p.Unwinding, ulp.UnwindingAny),
-		Warnings: []string{},
+		File: file, PatchID: hex.EncodeToString(m.PatchID[:]),
+		BuildID: hex.EncodeToString(p.BuildID), Arch: p.Arch,
+		Target: enginecli.NewTargetJSON(m.Target), Functions: []functionJSON{},
+		References: []referenceJSON{}, Dependencies: []string{},
+		Comments: p.Comments, Entries: cmp.Or(p.Entries, ulp.EntriesNOPs),
+		Unwinding: cmp.Or(p.Unwinding, ulp.UnwindingAny),
+		Warnings:  []string{},
 	}
 	for _, f := range m.Functions {
 		j.Functions = append(j.Functions, functionJSON{f.Old, f.New, f.OldValue})
@@ -135,7 +140,8 @@ func livePatchJSON(file string, p *ulp.LivePatch) patchJSON {
 		j.Dependencies = append(j.Dependencies, hex.EncodeToString(id[:]))
 	}
 	if r := p.Reverse; r != nil {
-		j.Reverse = &reverseJSON{hex.EncodeToString(r.PatchID[:]), enginecli.NewTargetJSON(r.Target)}
+		j.Reverse = &reverseJSON{hex.EncodeToString(r.PatchID[:]),
+			enginecli.NewTargetJSON(r.Target)}
 	}
 	if err := p.Consistent(); err != nil {
 		j.Warnings = strings.Split(err.Error(), "\n")

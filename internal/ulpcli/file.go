@@ -40,7 +40,8 @@ func readRegular(path string, limit int64) ([]byte, error) {
 	}
 	defer f.Close()
 	if info.Size() > limit {
-		return nil, &fs.PathError{Op: "read", Path: path, Err: fmt.Errorf("larger than %s", console.Size(limit))}
+		return nil, &fs.PathError{Op: "read", Path: path, Err: fmt.Errorf("larger than %s",
+			console.Size(limit))}
 	}
 	data := make([]byte, info.Size())
 	_, err = io.ReadFull(f, data)
@@ -58,7 +59,8 @@ func writeFile(path string, data []byte, mode fs.FileMode) error {
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
 		if _, err := os.Lstat(path); err == nil {
-			return &fs.PathError{Op: "write", Path: path, Err: errors.New("a dangling symbolic link")}
+			return &fs.PathError{Op: "write", Path: path,
+				Err: errors.New("a dangling symbolic link")}
 		}
 		if _, err := os.Stat(filepath.Dir(path)); err != nil {
 			return err
@@ -93,7 +95,8 @@ func writeThrough(path string, data []byte) error {
 func explainWrite(path string, err error) error {
 	e, ok := errors.AsType[*fs.PathError](err)
 	if ok && (errors.Is(err, fs.ErrPermission) || errors.Is(err, syscall.EROFS)) {
-		return fmt.Errorf("%s was not changed: the directory %s must be writable: %w", path, filepath.Dir(path), e.Err)
+		return fmt.Errorf("%s was not changed: the directory %s must be writable: %w", path,
+			filepath.Dir(path), e.Err)
 	}
 	return err
 }
@@ -110,5 +113,6 @@ func keepOwner(path string, former fs.FileInfo) error {
 	if !ok1 || !ok2 || was.Uid == is.Uid && was.Gid == is.Gid || os.Geteuid() != 0 {
 		return nil
 	}
-	return errors.Join(os.Lchown(path, int(was.Uid), int(was.Gid)), os.Chmod(path, former.Mode())) // chown takes set-user-id away
+	// chown takes set-user-id away
+	return errors.Join(os.Lchown(path, int(was.Uid), int(was.Gid)), os.Chmod(path, former.Mode()))
 }

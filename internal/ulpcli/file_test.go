@@ -31,7 +31,8 @@ func wantFile(t *testing.T, path, content string, mode fs.FileMode, others ...st
 
 func put(t *testing.T, path, content string, mode fs.FileMode) {
 	t.Helper()
-	if err := errors.Join(os.WriteFile(path, []byte(content), 0o644), os.Chmod(path, mode)); err != nil {
+	if err := errors.Join(os.WriteFile(path, []byte(content), 0o644),
+		os.Chmod(path, mode)); err != nil {
 		t.Fatal(err)
 	}
 }
@@ -50,7 +51,8 @@ func TestWriteFile(t *testing.T) {
 	}
 	wantFile(t, path, "newer", 0o755|fs.ModeSetuid)
 	link := filepath.Join(filepath.Dir(path), "link.so")
-	if err := errors.Join(os.Symlink("lib.so", link), writeFile(link, []byte("newest"), 0o600)); err != nil {
+	if err := errors.Join(os.Symlink("lib.so", link), writeFile(link, []byte("newest"),
+		0o600)); err != nil {
 		t.Fatal(err)
 	}
 	wantFile(t, path, "newest", 0o755|fs.ModeSetuid, "link.so")
@@ -65,7 +67,8 @@ func TestWriteFileKeepsOwner(t *testing.T) {
 	}
 	path := filepath.Join(t.TempDir(), "lib.so")
 	put(t, path, "old", 0o644)
-	if err := errors.Join(os.Chown(path, 12, 34), os.Chmod(path, 0o755|fs.ModeSetuid), writeFile(path, []byte("new"), 0o600)); err != nil {
+	if err := errors.Join(os.Chown(path, 12, 34), os.Chmod(path, 0o755|fs.ModeSetuid),
+		writeFile(path, []byte("new"), 0o600)); err != nil {
 		t.Fatal(err)
 	}
 	wantFile(t, path, "new", 0o755|fs.ModeSetuid)
@@ -118,7 +121,8 @@ func TestWriteFileReadOnlyFolder(t *testing.T) {
 	for _, name := range []string{"lib.so", "new.so"} {
 		var err error
 		asNobody(t, func() { err = writeFile(filepath.Join(dir, name), []byte("new"), 0o755) })
-		if !errors.Is(err, fs.ErrPermission) || !strings.Contains(err.Error(), name+" was not changed: the directory "+dir+" must be writable") {
+		if !errors.Is(err, fs.ErrPermission) || !strings.Contains(err.Error(),
+			name+" was not changed: the directory "+dir+" must be writable") {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
@@ -135,7 +139,8 @@ func TestWriteFileRefuses(t *testing.T) {
 		"gone/x":   "no such file or directory",
 		".":        "is a directory",
 	} {
-		if err := writeFile(filepath.Join(dir, name), nil, 0o644); err == nil || !strings.Contains(err.Error(), want) {
+		if err := writeFile(filepath.Join(dir, name), nil, 0o644); err == nil ||
+			!strings.Contains(err.Error(), want) {
 			t.Errorf("%s: %v, want %q", name, err, want)
 		}
 	}
@@ -181,8 +186,10 @@ func TestReadRegular(t *testing.T) {
 		t.Fatal(err)
 	}
 	start := time.Now()
-	for name, want := range map[string]string{path: "larger than 4 B", fifo: "not a regular file", dir: "not a regular file", "/dev/zero": "not a regular file"} {
-		if data, err := readRegular(name, 4); data != nil || err == nil || !strings.Contains(err.Error(), want) {
+	for name, want := range map[string]string{path: "larger than 4 B", fifo: "not a regular file",
+		dir: "not a regular file", "/dev/zero": "not a regular file"} {
+		if data, err := readRegular(name, 4); data != nil || err == nil ||
+			!strings.Contains(err.Error(), want) {
 			t.Errorf("%s: %q, %v; want %q", name, data, err, want)
 		}
 	}

@@ -29,8 +29,10 @@ libpulp's packer can read the catalogue, too; it skips the keys that only lpbuil
 		Example: `  lpbuild ulp extract /lib64/libc.so.6 -o libc.so.6.json
   lpbuild ulp extract -d libc.so.6.debug -o - lib64/libc.so.6 | jq .library.buildid`,
 	}, func(file string) error { return u.runExtract(file, debug, output) })
-	cmd.Flags().StringVarP(&output, "output", "o", "out.json", "`FILE` write to this file; - means standard output")
-	cmd.Flags().StringVarP(&debug, "with-debuginfo", "d", "", "`FILE` add the symbols of this debuginfo file")
+	cmd.Flags().StringVarP(&output, "output", "o", "out.json",
+		"`FILE` write to this file; - means standard output")
+	cmd.Flags().StringVarP(&debug, "with-debuginfo", "d", "",
+		"`FILE` add the symbols of this debuginfo file")
 	return cmd
 }
 
@@ -110,7 +112,8 @@ func (u *ulpTool) runLivepatchable(file string) error {
 		return err
 	}
 	if !lib.Complete {
-		return fmt.Errorf("file '%s' does not tell: it is a catalogue of libpulp's tool; use the library, or extract it again", file)
+		return fmt.Errorf("file '%s' does not tell: it is a catalogue of libpulp's tool; use "+
+			"the library, or extract it again", file)
 	}
 	functions, patchable := count(lib)
 	if u.s.JSON {
@@ -152,7 +155,8 @@ func (u *ulpTool) runPost(file string) error {
 	m, err := ulp.MergeNOPs(image)
 	switch {
 	case errors.Is(err, ulp.ErrNotPatchable):
-		return said("Section __patchable_function_entries not found.\n(Binary not built with -fpatchable-function-entry?)")
+		return said("Section __patchable_function_entries not found.\n(Binary not built with " +
+			"-fpatchable-function-entry?)")
 	case err != nil:
 		return fmt.Errorf("%s: %w", file, err)
 	}

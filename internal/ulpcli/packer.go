@@ -76,19 +76,26 @@ libpulp's packer accepts -o, but ignores it.`,
 		return u.runPacker(o, file)
 	})
 	flags := cmd.Flags()
-	flags.StringVarP(&o.output, "output", "o", "", "`FILE` write the live patch here and leave the container as it is")
-	flags.StringVarP(&o.livepatch, "livepatch", "l", "", "`CONTAINER` use this container instead of the one that the description names")
-	flags.StringVarP(&o.target, "target", "t", "", "`LIBRARY` use this library or catalogue instead of the one that the description names")
-	flags.StringVarP(&o.debug, "with-debuginfo", "d", "", "`FILE` add the symbols of this debuginfo file to those of the library")
-	flags.BoolVar(&o.Force, "force", false, "also pack live patches that cannot work, as libpulp does")
+	flags.StringVarP(&o.output, "output", "o", "",
+		"`FILE` write the live patch here and leave the container as it is")
+	flags.StringVarP(&o.livepatch, "livepatch", "l", "",
+		"`CONTAINER` use this container instead of the one that the description names")
+	flags.StringVarP(&o.target, "target", "t", "",
+		"`LIBRARY` use this library or catalogue instead of the one that the description names")
+	flags.StringVarP(&o.debug, "with-debuginfo", "d", "",
+		"`FILE` add the symbols of this debuginfo file to those of the library")
+	flags.BoolVar(&o.Force, "force", false,
+		"also pack live patches that cannot work, as libpulp does")
 	flags.StringVar(&o.entries, "entries", "nops",
-		"`nops|any` functions that may be replaced: those with NOPs at their entry, or any where that is provably safe")
+		"`nops|any` functions that may be replaced: those with NOPs at their entry, or any "+
+			"where that is provably safe")
 	flags.BoolVar(&o.AcceptClones, "accept-clones", false,
 		"do not require that the compiler's copies of replaced functions are replaced, too")
 	flags.StringVar(&o.unwinding, "unwinding", "any",
 		"`any|none` what may pass through the replacements: exceptions and cancellation, or none,\n"+
 			"so that the native engine can replace functions that handle them")
-	flags.BoolVar(&o.AllComments, "all-comments", false, "embed all comments; libpulp embeds only the first line")
+	flags.BoolVar(&o.AllComments, "all-comments", false,
+		"embed all comments; libpulp embeds only the first line")
 	return cmd
 }
 
@@ -208,13 +215,17 @@ func (in *packerInput) openTarget(o packerOptions) *ulp.Library {
 		in.absent(in.d.Target, o.target, "unable to open target file", "-t", err)
 		return nil
 	}
-	lib, err := ulp.OpenLibrary(in.target, ulp.LibraryOptions{Debug: o.debug, Prove: o.Entries == ulp.EntriesAny, Callers: !o.Force})
+	lib, err := ulp.OpenLibrary(in.target, ulp.LibraryOptions{Debug: o.debug,
+		Prove: o.Entries == ulp.EntriesAny, Callers: !o.Force})
 	switch {
 	case err != nil:
-		in.fail(in.d.Target, err, "", "Unsupported target format: %s: %s", in.target, reason(err, in.target))
-	case o.Entries == ulp.EntriesAny && !lib.HasProofs() && (lib.Arch == "" || lib.Arch == ulp.X86_64):
+		in.fail(in.d.Target, err, "", "Unsupported target format: %s: %s", in.target,
+			reason(err, in.target))
+	case o.Entries == ulp.EntriesAny && !lib.HasProofs() &&
+		(lib.Arch == "" || lib.Arch == ulp.X86_64):
 		in.fail(in.d.Target, ulp.ErrNotPatchable, "name the library itself: -t FILE",
-			"%s does not tell which functions can be replaced without NOPs (--entries=any)", in.target)
+			"%s does not tell which functions can be replaced without NOPs (--entries=any)",
+			in.target)
 	}
 	return lib
 }
@@ -227,24 +238,29 @@ var placeholder = lazyregexp.New(`\{[^{}]*\}|GLIBCVER|LIBPTHREAD|LIBRT|LIBC`)
 func (in *packerInput) absent(n ulp.Name, option, message, flag string, err error) {
 	at := placeholder().FindStringIndex(n.Text)
 	if option != "" || at == nil || !errors.Is(err, fs.ErrNotExist) {
-		in.fail(n, err, "the path is relative to the current directory; "+flag+" gives another", "%s: %s", message, reason(err, ""))
+		in.fail(n, err, "the path is relative to the current directory; "+flag+" gives another",
+			"%s: %s", message, reason(err, ""))
 		return
 	}
-	in.fail(n, ulp.ErrPlaceholder, `"lpbuild build" makes one live patch of this template for every build; for a single one say by `+
-		flag+" what the name stands for", "%s: the placeholder %s has no value here", message, n.Text[at[0]:at[1]])
+	in.fail(n, ulp.ErrPlaceholder,
+		`"lpbuild build" makes one live patch of this template for every build; for a single one say by `+
+			flag+" what the name stands for", "%s: the placeholder %s has no value here", message,
+		n.Text[at[0]:at[1]])
 	found := in.errs[len(in.errs)-1]
 	found.Column, found.Length = found.Column+at[0], at[1]-at[0]
 }
 
 func (in *packerInput) fail(n ulp.Name, err error, hint, format string, args ...any) {
-	in.errs = append(in.errs, &diag.Diagnostic{Pos: n.Pos, Length: len(diag.Line(in.text, n.Pos.Line)), Err: err, Hint: hint,
+	in.errs = append(in.errs, &diag.Diagnostic{Pos: n.Pos,
+		Length: len(diag.Line(in.text, n.Pos.Line)), Err: err, Hint: hint,
 		Source: diag.Line(in.text, n.Pos.Line), Message: fmt.Sprintf(format, args...)})
 }
 
 // expand replaces the patterns. Without any, the description and its text stay what they are, so
 // that the patch id is that of the file; with them it is that of the expanded description, which
 // differs from target to target.
-func (in *packerInput) expand(c *ulp.Container, lib *ulp.Library, o packerOptions) (*ulp.Description, []byte, error) {
+func (in *packerInput) expand(c *ulp.Container, lib *ulp.Library,
+	o packerOptions) (*ulp.Description, []byte, error) {
 	// Only patterns are wanted: names of files may have placeholders' words in them here, and be
 	// paths.
 	template := *in.d
@@ -262,7 +278,8 @@ func (in *packerInput) expand(c *ulp.Container, lib *ulp.Library, o packerOption
 
 // withOtherFindings adds the other findings about the description to those in err, and sorts all of
 // them by line.
-func (in *packerInput) withOtherFindings(err error, c *ulp.Container, lib *ulp.Library, o packerOptions) error {
+func (in *packerInput) withOtherFindings(err error, c *ulp.Container, lib *ulp.Library,
+	o packerOptions) error {
 	found, ok := errors.AsType[diag.List](err)
 	if !ok || o.Force {
 		return err
@@ -276,7 +293,9 @@ func (in *packerInput) withOtherFindings(err error, c *ulp.Container, lib *ulp.L
 	}
 	others, _ := errors.AsType[diag.List](ulp.Check(&plain, c, lib, o.Entries))
 	// The functions that could not be read or expanded are missing from plain.
-	others = slices.DeleteFunc(others, func(d *diag.Diagnostic) bool { return errors.Is(d, ulp.ErrNothing) })
+	others = slices.DeleteFunc(others, func(d *diag.Diagnostic) bool {
+		return errors.Is(d, ulp.ErrNothing)
+	})
 	all := slices.Concat(found, others)
 	slices.SortStableFunc(all, func(a, b *diag.Diagnostic) int {
 		return cmp.Or(cmp.Compare(a.Line, b.Line), cmp.Compare(a.Column, b.Column))

@@ -28,12 +28,14 @@ func (u *ulpTool) newPatches() *cobra.Command {
 Lists the running processes that have libpulp.so loaded: whether live patching is enabled, which
 of their libraries can be patched, and which live patches are applied, with the time and the
 numbers of bugs and CVEs. No process is stopped.` + ulpExitHelp,
-		Example: "  lpbuild ulp patches\n  lpbuild ulp patches -b -p 'nginx*'\n  lpbuild ulp patches -p 4711 --json",
+		Example: "  lpbuild ulp patches\n  lpbuild ulp patches -b -p 'nginx*'\n  lpbuild ulp " +
+			"patches -p 4711 --json",
 	}
 	o.addSelector(cmd)
 	o.addColor(cmd)
 	cmd.Flags().BoolVarP(&o.buildID, "buildid", "b", false, "print build-ids")
-	cmd.Flags().BoolVar(&o.onlyPatched, "only-livepatched", false, "list only processes with live patches")
+	cmd.Flags().BoolVar(&o.onlyPatched, "only-livepatched", false,
+		"list only processes with live patches")
 	return u.processCommand(cmd, func(args []string) error {
 		if len(args) > 0 {
 			return said("Too many arguments.")
@@ -47,7 +49,8 @@ func (u *ulpTool) runPatches(ctx context.Context, o *ulpPatchesOptions) error {
 	if err != nil {
 		return err
 	}
-	list, _, err := engine.Look(ctx, engine.SurveyOptions{Selector: selector, Backends: []engine.Backend{&engine.Libpulp{}}})
+	list, _, err := engine.Look(ctx, engine.SurveyOptions{Selector: selector,
+		Backends: []engine.Backend{&engine.Libpulp{}}})
 	if errors.Is(err, engine.ErrNoProcess) || errors.Is(err, engine.ErrNotProcess) {
 		u.gathering(err)
 		return console.Reported(err)
@@ -130,7 +133,8 @@ func livepatchingStatus(s *engine.Survey, color bool) string {
 		return console.Paint(color, console.Yellow, "disabled by user\n")
 	}
 	text, _ := libpulpText(s.Disabled)
-	return console.Paint(color, console.Red, "disabled (internal error: "+console.PrintableLine(text)+")\n")
+	return console.Paint(color, console.Red,
+		"disabled (internal error: "+console.PrintableLine(text)+")\n")
 }
 
 // asctime is the layout of asctime(3).

@@ -52,7 +52,8 @@ func (o *processOptions) addSelector(cmd *cobra.Command) {
 }
 
 func (o *processOptions) addRetries(cmd *cobra.Command) {
-	cmd.Flags().IntVarP(&o.retries, "retries", "r", 1, "`N` try up to N times while a process is busy")
+	cmd.Flags().IntVarP(&o.retries, "retries", "r", 1,
+		"`N` try up to N times while a process is busy")
 }
 
 func (o *processOptions) addColor(cmd *cobra.Command) {
@@ -93,7 +94,8 @@ func (o *processOptions) colored() bool {
 }
 
 // processCommand returns a command for running processes. args checks the arguments.
-func (u *ulpTool) processCommand(cmd *cobra.Command, args func(args []string) error, run func(cmd *cobra.Command, args []string) error) *cobra.Command {
+func (u *ulpTool) processCommand(cmd *cobra.Command, args func(args []string) error,
+	run func(cmd *cobra.Command, args []string) error) *cobra.Command {
 	cmd.Args = func(_ *cobra.Command, list []string) error {
 		switch {
 		case u.usage:
@@ -124,7 +126,8 @@ func mayTrace() error {
 	if os.Geteuid() == 0 || err != nil || bytes.Equal(bytes.TrimSpace(data), []byte("0")) {
 		return nil
 	}
-	return said("System has 'ptrace_scope' enabled. Please become root or disable it by setting:\n\n"+
+	return said("System has 'ptrace_scope' enabled. Please become root or disable it by "+
+		"setting:\n\n"+
 		"$ echo 0 | sudo tee %s\n\nand try again.", yamaScope)
 }
 
@@ -144,10 +147,14 @@ var libpulpTexts = []struct {
 	err  error
 	text string
 }{
-	{engine.ErrNoEngine, libpulp.ErrNotLoaded.Error()}, {engine.ErrBuildID, libpulp.ErrBuildID.Error()},
-	{engine.ErrNotLoaded, libpulp.ErrNoTarget.Error()}, {engine.ErrApplied, libpulp.ErrApplied.Error()},
-	{engine.ErrNotApplied, libpulp.ErrNotApplied.Error()}, {engine.ErrNoPatches, libpulp.ErrNoPatches.Error()},
-	{engine.ErrBlocked, libpulp.ErrBlocked.Error()}, {engine.ErrNoMetadata, libpulp.ErrNoMetadata.Error()},
+	{engine.ErrNoEngine, libpulp.ErrNotLoaded.Error()},
+	{engine.ErrBuildID, libpulp.ErrBuildID.Error()},
+	{engine.ErrNotLoaded, libpulp.ErrNoTarget.Error()},
+	{engine.ErrApplied, libpulp.ErrApplied.Error()},
+	{engine.ErrNotApplied, libpulp.ErrNotApplied.Error()},
+	{engine.ErrNoPatches, libpulp.ErrNoPatches.Error()},
+	{engine.ErrBlocked, libpulp.ErrBlocked.Error()},
+	{engine.ErrNoMetadata, libpulp.ErrNoMetadata.Error()},
 	{engine.ErrNotReady, libpulp.ErrAgain.Error()}, {engine.ErrNoProcess, "No such process"},
 	{process.ErrGone, "No such process"}, {engine.ErrPermission, "Error attaching to process"},
 	{process.ErrPermission, "Error attaching to process"}, {engine.ErrDeadline, "Timer expired"},
@@ -160,7 +167,8 @@ func libpulpText(err error) (text, detail string) {
 	}
 	if e, ok := errors.AsType[*libpulp.Error](err); ok {
 		text = e.Code.Error()
-		return strings.ToUpper(text[:1]) + text[1:], strings.TrimPrefix(strings.TrimPrefix(e.Error(), text), ": ")
+		return strings.ToUpper(text[:1]) + text[1:],
+			strings.TrimPrefix(strings.TrimPrefix(e.Error(), text), ": ")
 	}
 	for _, t := range libpulpTexts {
 		if errors.Is(err, t.err) {

@@ -55,13 +55,19 @@ EXIT STATUS
 	o.addRetries(cmd)
 	o.addColor(cmd)
 	flags.BoolVar(&o.revert, "revert", false, "revert the live patch")
-	flags.StringVar(&o.revertAll, "revert-all", "", "`LIB` first revert all live patches of this library; \"target\" is the target of the live patch")
+	flags.StringVar(&o.revertAll, "revert-all", "",
+		"`LIB` first revert all live patches of this library; \"target\" is the target of the "+
+			"live patch")
 	enginecli.CompleteProcesses(cmd)
 	flags.BoolVar(&o.recursive, "recursive", false, "also match the wildcard in subdirectories")
-	flags.StringVar(&o.timeout, "timeout", "200", "`SECONDS` wait this long for libpulp.so in a process")
-	flags.BoolVar(&o.noSummary, "disable-summarization", false, "print a line for each live patch and process")
-	flags.BoolVar(&o.noSeccomp, "disable-seccomp", false, "suspend seccomp filters during the change (needs CAP_SYS_ADMIN)")
-	flags.StringVarP(&o.prefix, "root", "R", "", "`PREFIX` prepend this to the container path that the process is given")
+	flags.StringVar(&o.timeout, "timeout", "200",
+		"`SECONDS` wait this long for libpulp.so in a process")
+	flags.BoolVar(&o.noSummary, "disable-summarization", false,
+		"print a line for each live patch and process")
+	flags.BoolVar(&o.noSeccomp, "disable-seccomp", false,
+		"suspend seccomp filters during the change (needs CAP_SYS_ADMIN)")
+	flags.StringVarP(&o.prefix, "root", "R", "",
+		"`PREFIX` prepend this to the container path that the process is given")
 	return u.processCommand(cmd, o.checkArgs, func(cmd *cobra.Command, args []string) error {
 		return u.runTrigger(cmd.Context(), &o, args)
 	})
@@ -84,14 +90,16 @@ func (o *ulpTriggerOptions) checkArgs(args []string) error {
 	case len(o.revertAll) > maxUlpPath:
 		return said("LIB name must be shorter than %d bytes; got %d.", maxUlpPath, len(o.revertAll))
 	case len(args) > 0 && len(args[0]) > maxUlpPath:
-		return said("METADATA path must be shorter than %d bytes; got %d.", maxUlpPath, len(args[0]))
+		return said("METADATA path must be shorter than %d bytes; got %d.", maxUlpPath,
+			len(args[0]))
 	}
 	return nil
 }
 
 func (u *ulpTool) runTrigger(ctx context.Context, o *ulpTriggerOptions, args []string) error {
 	if o.noSeccomp && !maySuspendSeccomp() {
-		return quietError{said("error: disabling seccomp requires CAP_SYS_ADMIN, but user does not provide it.\n" +
+		return quietError{said("error: disabling seccomp requires CAP_SYS_ADMIN, but user does " +
+			"not provide it.\n" +
 			"suggestion: run ulp as root.")}
 	}
 	options, err := u.triggerOptions(ctx, o, args)
@@ -112,7 +120,8 @@ func (u *ulpTool) runTrigger(ctx context.Context, o *ulpTriggerOptions, args []s
 }
 
 // triggerOptions reads the containers and returns the options of the run.
-func (u *ulpTool) triggerOptions(ctx context.Context, o *ulpTriggerOptions, args []string) (engine.Options, error) {
+func (u *ulpTool) triggerOptions(ctx context.Context, o *ulpTriggerOptions,
+	args []string) (engine.Options, error) {
 	selector, err := o.selector()
 	if err != nil {
 		return engine.Options{}, err
@@ -142,7 +151,8 @@ func (u *ulpTool) triggerOptions(ctx context.Context, o *ulpTriggerOptions, args
 	}
 	return engine.Options{
 		Selector: selector, Containers: containers, Revert: o.revert, RevertAll: o.revertAll,
-		Backends: []engine.Backend{&engine.Libpulp{Prefix: o.prefix, SuspendSeccomp: o.noSeccomp, CallTimeout: timeout}},
+		Backends: []engine.Backend{&engine.Libpulp{Prefix: o.prefix, SuspendSeccomp: o.noSeccomp,
+			CallTimeout: timeout}},
 		Attempts: o.retries, Timeout: max(timeout, time.Second) + time.Second, Workers: o.workers(),
 		Every: u.verbose || o.noSummary, BadFiles: true,
 	}, nil
@@ -206,7 +216,8 @@ func (o *processOptions) onePID() int {
 
 // skippable reports whether libpulp's tool counts an error as a reason to skip a process.
 func skippable(err error) bool {
-	for _, e := range []error{engine.ErrBuildID, engine.ErrNotLoaded, engine.ErrBlocked, engine.ErrApplied, engine.ErrNoPatches, process.ErrGone} {
+	for _, e := range []error{engine.ErrBuildID, engine.ErrNotLoaded, engine.ErrBlocked,
+		engine.ErrApplied, engine.ErrNoPatches, process.ErrGone} {
 		if errors.Is(err, e) {
 			return true
 		}
@@ -330,10 +341,12 @@ func (p *ulpPrinter) whyNot(r *engine.Report) {
 		build, ok := errors.AsType[*engine.BuildError](result.Err)
 		switch {
 		case ok:
-			p.u.debug("pid = %d, name = %s: livepatch buildid mismatch for %s (%x)", r.PID, console.PrintableLine(r.Name), build.Library, build.Has)
+			p.u.debug("pid = %d, name = %s: livepatch buildid mismatch for %s (%x)", r.PID,
+				console.PrintableLine(r.Name), build.Library, build.Has)
 			p.u.debug("    expected buildid: %x", build.Want)
 		case errors.Is(result.Err, engine.ErrNotLoaded):
-			p.u.debug("pid = %d, name = %s: target library (%s) not loaded.", r.PID, console.PrintableLine(r.Name), console.PrintableLine(result.Library))
+			p.u.debug("pid = %d, name = %s: target library (%s) not loaded.", r.PID,
+				console.PrintableLine(r.Name), console.PrintableLine(result.Library))
 		}
 	}
 }
@@ -350,7 +363,8 @@ func (p *ulpPrinter) finish() error {
 			return err
 		}
 	} else if p.patched+p.skipped+p.failed > 0 {
-		p.u.s.Print("ulp: Processes patched: %d, Skipped: %d, Failed: %d.\n", p.patched, p.skipped, p.failed)
+		p.u.s.Print("ulp: Processes patched: %d, Skipped: %d, Failed: %d.\n", p.patched, p.skipped,
+			p.failed)
 	}
 	if p.failed > 0 {
 		return console.Reported(errors.New("some processes were not patched"))

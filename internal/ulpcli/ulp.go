@@ -37,7 +37,8 @@ type ulpTool struct {
 func New(s *console.Console) *cobra.Command {
 	u, cmd := newTool(s)
 	cmd.Example += "\n  lpbuild ulp packer libc_livepatch1.dsc"
-	console.AddGroup(cmd, "files", "Files:", u.newPacker(), u.newDump(), u.newExtract(), u.newLivepatchable(), u.newPost())
+	console.AddGroup(cmd, "files", "Files:", u.newPacker(), u.newDump(), u.newExtract(),
+		u.newLivepatchable(), u.newPost())
 	u.addProcesses(cmd)
 	return cmd
 }
@@ -67,7 +68,8 @@ suppresses everything but results and errors in descriptions. Messages have no t
 			case len(args) == 0:
 				return said("Too few arguments.")
 			}
-			return console.UnknownCommand(cmd, args[0], fmt.Sprintf("Invalid command: %s.", args[0]))
+			return console.UnknownCommand(cmd, args[0], fmt.Sprintf("Invalid command: %s.",
+				args[0]))
 		},
 		RunE: func(cmd *cobra.Command, _ []string) error { return u.printUsage(cmd) },
 	}
@@ -228,7 +230,9 @@ func takesNext(arg string, commands []*cobra.Command) bool {
 		return f != nil && f.NoOptDefVal == ""
 	}
 	for n := 1; n < len(arg); n++ {
-		f := lookup(commands, func(flags *pflag.FlagSet) *pflag.Flag { return flags.ShorthandLookup(arg[n : n+1]) })
+		f := lookup(commands, func(flags *pflag.FlagSet) *pflag.Flag {
+			return flags.ShorthandLookup(arg[n : n+1])
+		})
 		if f != nil && f.NoOptDefVal == "" {
 			return n == len(arg)-1 // otherwise the value is the rest of the argument
 		}
