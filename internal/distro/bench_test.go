@@ -10,7 +10,7 @@ import (
 // BenchmarkMakeRPMs builds five glibcs with debuginfo in each iteration, without the cache.
 func BenchmarkMakeRPMs(b *testing.B) {
 	for b.Loop() {
-		if _, _, err := MakeRPMs(b.Context(), b.TempDir(), StandardBuilds(5)); err != nil {
+		if _, _, err := makeRPMs(b.Context(), b.TempDir(), StandardBuilds(5)); err != nil {
 			b.Fatal(err)
 		}
 	}

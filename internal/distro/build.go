@@ -54,8 +54,8 @@ func (b Build) EVR() string {
 // FileName returns the name of the build's main RPM, "NAME-VERSION-RELEASE.ARCH.rpm".
 func (b Build) FileName() string { return b.fileName("") }
 
-// DebuginfoFileName returns the name of the build's debuginfo RPM, whether or not it has one.
-func (b Build) DebuginfoFileName() string { return b.fileName("-debuginfo") }
+// debuginfoFileName returns the name of the build's debuginfo RPM, whether or not it has one.
+func (b Build) debuginfoFileName() string { return b.fileName("-debuginfo") }
 
 func (b Build) fileName(sub string) string {
 	return fmt.Sprintf("%s%s-%s-%s.%s.rpm", b.Name, sub, b.Version, b.Release,

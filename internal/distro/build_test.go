@@ -10,7 +10,7 @@ import (
 
 func TestBuildNames(t *testing.T) {
 	b := Build{Name: "glibc", Version: "2.31", Release: "150300.26.5"}
-	got := []string{b.EVR(), b.FileName(), b.DebuginfoFileName(), b.String(),
+	got := []string{b.EVR(), b.FileName(), b.debuginfoFileName(), b.String(),
 		Build{Name: "hello", Version: "1", Release: "2", Epoch: 3, Arch: "noarch"}.EVR()}
 	want := []string{"2.31-150300.26.5", "glibc-2.31-150300.26.5.x86_64.rpm",
 		"glibc-debuginfo-2.31-150300.26.5.x86_64.rpm",
@@ -47,16 +47,16 @@ func TestBuildRefused(t *testing.T) {
 	for name, tc := range tests {
 		t.Run(name, func(t *testing.T) {
 			dir := t.TempDir()
-			rpms, debuginfo, err := MakeRPMs(t.Context(), dir, []Build{tc.build})
+			rpms, debuginfo, err := makeRPMs(t.Context(), dir, []Build{tc.build})
 			if err == nil || !strings.Contains(err.Error(), tc.want) || rpms != nil ||
 				debuginfo != nil {
-				t.Errorf("MakeRPMs = %v, %v, %v; want an error with %s", rpms, debuginfo, err,
+				t.Errorf("makeRPMs = %v, %v, %v; want an error with %s", rpms, debuginfo, err,
 					tc.want)
 			}
 		})
 	}
 	hello := Build{Name: "hello", Version: "1", Release: "1"}
-	if _, _, err := CachedRPMs(t.Context(), []Build{hello, hello}); err == nil ||
+	if _, _, err := cachedRPMs(t.Context(), []Build{hello, hello}); err == nil ||
 		!strings.Contains(err.Error(), "twice") {
 		t.Errorf("the same build twice: %v", err)
 	}

@@ -23,7 +23,7 @@ const (
 	cacheAge = 30 * 24 * time.Hour
 )
 
-// CacheDir returns the directory that [CachedRPMs], [CachedKey] and [Remember] use: lpbuild-distro
+// CacheDir returns the directory that cachedRPMs, [CachedKey] and [Remember] use: lpbuild-distro
 // in the user's cache directory. It may be removed whenever nothing uses it.
 func CacheDir() (string, error) {
 	dir, err := os.UserCacheDir()
@@ -33,12 +33,12 @@ func CacheDir() (string, error) {
 	return filepath.Join(dir, "lpbuild-distro"), nil
 }
 
-// CachedRPMs returns the result of [MakeRPMs] from the cache. A build is made again only if it, the
+// cachedRPMs returns the result of makeRPMs from the cache. A build is made again only if it, the
 // stand-in, the compiler or rpm changed. Processes that want one build at once wait for the first
 // of them.
 //
 // The files are shared: copy a file before you change it, as [MakeRepository] does.
-func CachedRPMs(ctx context.Context, builds []Build) (rpms, debuginfo []string, err error) {
+func cachedRPMs(ctx context.Context, builds []Build) (rpms, debuginfo []string, err error) {
 	if builds, err = normalBuilds(builds); err != nil {
 		return nil, nil, err
 	}
@@ -98,7 +98,7 @@ func sourcesDigest() (string, error) {
 	return hex.EncodeToString(h.Sum(nil)), err
 }
 
-// CachedKey returns a key like [NewKey]'s in dir. Equal options always give the same key; number
+// CachedKey returns a key like newKey's in dir. Equal options always give the same key; number
 // distinguishes keys that must differ.
 func CachedKey(ctx context.Context, dir string, o KeyOptions, number int) (*Key, error) {
 	o, err := o.normal()
@@ -108,7 +108,7 @@ func CachedKey(ctx context.Context, dir string, o KeyOptions, number int) (*Key,
 	// A key is made again every year: see keyLifetime.
 	cached, err := Remember(ctx, "keys", []any{o, number, time.Now().Year()},
 		func(dir string) error {
-			_, err := NewKey(ctx, dir, o)
+			_, err := newKey(ctx, dir, o)
 			return err
 		})
 	if err != nil {

@@ -41,7 +41,7 @@ func unpack(t *testing.T, rpms ...string) string {
 // rpmOf returns the paths of a cached build's two RPMs; debuginfo is "" if there is none.
 func rpmOf(t *testing.T, b Build) (rpm, debuginfo string) {
 	t.Helper()
-	rpms, debug, err := CachedRPMs(t.Context(), []Build{b})
+	rpms, debug, err := cachedRPMs(t.Context(), []Build{b})
 	if err != nil {
 		t.Fatal(err)
 	}

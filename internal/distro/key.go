@@ -91,9 +91,9 @@ func (o KeyOptions) normal() (KeyOptions, error) {
 	return o, nil
 }
 
-// NewKey makes a key in dir, which is created if necessary and must be empty. [CachedKey] is
+// newKey makes a key in dir, which is created if necessary and must be empty. [CachedKey] is
 // faster.
-func NewKey(ctx context.Context, dir string, o KeyOptions) (*Key, error) {
+func newKey(ctx context.Context, dir string, o KeyOptions) (*Key, error) {
 	o, err := o.normal()
 	if err != nil {
 		return nil, err

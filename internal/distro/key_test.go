@@ -69,7 +69,7 @@ func TestKeys(t *testing.T) {
 		"SHA-1": {KeyOptions{Digest: "sha1"}, []string{"digest algo 2,"}, "Good signature",
 			[]string{"Header V4 RSA/SHA1 Signature"}},
 	}
-	rpm, _ := rpmOf(t, Bystanders()[0])
+	rpm, _ := rpmOf(t, bystanders()[0])
 	for name, tc := range tests {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -120,7 +120,7 @@ func copyFile(t *testing.T, from, to string) {
 }
 
 func TestSignRPMKeepsTimesAndReplacesSignatures(t *testing.T) {
-	b := Bystanders()[0]
+	b := bystanders()[0]
 	rpm, _ := rpmOf(t, b)
 	signed := filepath.Join(t.TempDir(), filepath.Base(rpm))
 	copyFile(t, rpm, signed)
@@ -154,18 +154,18 @@ func TestKeyErrors(t *testing.T) {
 		"use rsa":           {Algorithm: "ed25519", V3Signatures: true},
 		"turn back":         {Expired: true, V3Signatures: true},
 	} {
-		if k, err := NewKey(t.Context(), dir, o); err == nil ||
+		if k, err := newKey(t.Context(), dir, o); err == nil ||
 			!strings.Contains(err.Error(), want) || k != nil {
-			t.Errorf("NewKey(%+v) = %v, %v; want an error with %s", o, k, err, want)
+			t.Errorf("newKey(%+v) = %v, %v; want an error with %s", o, k, err, want)
 		}
 	}
-	k, err := NewKey(t.Context(), dir+"/k", KeyOptions{Algorithm: "ed25519"})
+	k, err := newKey(t.Context(), dir+"/k", KeyOptions{Algorithm: "ed25519"})
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := NewKey(t.Context(), dir+"/k", KeyOptions{}); err == nil ||
+	if _, err := newKey(t.Context(), dir+"/k", KeyOptions{}); err == nil ||
 		!strings.Contains(err.Error(), "not empty") {
-		t.Errorf("NewKey over a key: %v", err)
+		t.Errorf("newKey over a key: %v", err)
 	}
 	if _, err := CachedKey(t.Context(), dir+"/k", KeyOptions{Algorithm: "ed25519"},
 		0); err == nil || !strings.Contains(err.Error(), "not empty") {
@@ -178,7 +178,7 @@ func TestKeyErrors(t *testing.T) {
 	if err := k.SignRPM(t.Context(), dir+"/missing.rpm"); !errors.Is(err, os.ErrNotExist) {
 		t.Errorf("SignRPM: %v", err)
 	}
-	if _, err := NewKey(t.Context(), dir+"/100%", KeyOptions{}); err == nil ||
+	if _, err := newKey(t.Context(), dir+"/100%", KeyOptions{}); err == nil ||
 		!strings.Contains(err.Error(), "a path with '%'") {
 		t.Errorf("a directory with a percent sign: %v", err)
 	}

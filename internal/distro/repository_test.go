@@ -89,7 +89,7 @@ func unpackMetadata(t *testing.T, ext string, packed []byte) []byte {
 }
 
 func TestMakeRepositoryCompressions(t *testing.T) {
-	rpms, _, err := CachedRPMs(t.Context(), append(Bystanders(), old))
+	rpms, _, err := cachedRPMs(t.Context(), append(bystanders(), old))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -127,7 +127,7 @@ func TestMakeRepositoryCompressions(t *testing.T) {
 func TestMakeRepositoryAgain(t *testing.T) {
 	dir := t.TempDir()
 	k := cachedKey(t, KeyOptions{V3Signatures: CanSignV3() == nil})
-	builds := Bystanders()
+	builds := bystanders()
 	for i, o := range []RepositoryOptions{{Key: k}, {Key: k, Compression: "zst"}, {}} {
 		rpm, _ := rpmOf(t, builds[i])
 		if err := MakeRepository(t.Context(), dir, []string{rpm}, o); err != nil {
@@ -156,7 +156,7 @@ func TestMakeRepositoryErrors(t *testing.T) {
 	if err := os.WriteFile(dir+"/x-1-1.noarch.rpm", []byte("not an RPM"), 0o644); err != nil {
 		t.Fatal(err)
 	}
-	rpm, _ := rpmOf(t, Bystanders()[0])
+	rpm, _ := rpmOf(t, bystanders()[0])
 	copyFile(t, rpm, dir+"/rpm")
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
@@ -195,7 +195,7 @@ func TestStandardRepository(t *testing.T) {
 	update := readMetadata(t, repo.Dir)
 	for _, b := range repo.Builds {
 		if !strings.Contains(update, "/"+b.FileName()) ||
-			!strings.Contains(debug, "/"+b.DebuginfoFileName()) {
+			!strings.Contains(debug, "/"+b.debuginfoFileName()) {
 			t.Errorf("%s is not in the metadata", b)
 		}
 	}

@@ -30,13 +30,13 @@ var specs = sync.OnceValue(func() *template.Template {
 		ParseFS(standin, "standin/*.spec.tmpl"))
 })
 
-// MakeRPMs runs rpmbuild for each build and leaves the RPMs in dir, which is created if necessary.
+// makeRPMs runs rpmbuild for each build and leaves the RPMs in dir, which is created if necessary.
 // It returns the paths of the binary RPMs and, separately, those of the debuginfo RPMs, both in the
 // order of builds. Every file's modification time is its build time. After an error, dir has at
 // most the RPMs of finished builds.
 //
-// [CachedRPMs] does the same once and caches the result.
-func MakeRPMs(ctx context.Context, dir string,
+// cachedRPMs does the same once and caches the result.
+func makeRPMs(ctx context.Context, dir string,
 	builds []Build) (rpms, debuginfo []string, err error) {
 	if builds, err = normalBuilds(builds); err != nil {
 		return nil, nil, err
@@ -79,7 +79,7 @@ func rpmPaths(builds []Build, dir func(Build) string) (rpms, debuginfo []string)
 	for _, b := range builds {
 		rpms = append(rpms, filepath.Join(dir(b), b.FileName()))
 		if b.HasDebuginfo() {
-			debuginfo = append(debuginfo, filepath.Join(dir(b), b.DebuginfoFileName()))
+			debuginfo = append(debuginfo, filepath.Join(dir(b), b.debuginfoFileName()))
 		}
 	}
 	return rpms, debuginfo

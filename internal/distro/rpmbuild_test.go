@@ -24,11 +24,11 @@ var (
 
 func TestRPMsAreReproducible(t *testing.T) {
 	dir := t.TempDir()
-	rpms, debuginfo, err := MakeRPMs(t.Context(), dir, []Build{old})
+	rpms, debuginfo, err := makeRPMs(t.Context(), dir, []Build{old})
 	if err != nil {
 		t.Fatal(err)
 	}
-	if d := cmp.Diff([]string{old.FileName(), old.DebuginfoFileName()},
+	if d := cmp.Diff([]string{old.FileName(), old.debuginfoFileName()},
 		contentOf(t, dir)); d != "" {
 		t.Errorf("files (-want +got):\n%s", d)
 	}
@@ -65,25 +65,25 @@ func TestMakeRPMsErrors(t *testing.T) {
 	dir := t.TempDir()
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	if _, _, err := MakeRPMs(ctx, dir, []Build{old}); !errors.Is(err, context.Canceled) {
+	if _, _, err := makeRPMs(ctx, dir, []Build{old}); !errors.Is(err, context.Canceled) {
 		t.Errorf("cancelled: %v", err)
 	}
-	if _, _, err := MakeRPMs(t.Context(), t.TempDir()+"/my directory", []Build{old}); err == nil ||
+	if _, _, err := makeRPMs(t.Context(), t.TempDir()+"/my directory", []Build{old}); err == nil ||
 		!strings.Contains(err.Error(), `a path with ' '`) {
 		t.Errorf("a directory with a space: %v", err)
 	}
 	t.Setenv("PATH", "/nonexistent")
-	if _, _, err := MakeRPMs(t.Context(), dir, []Build{old}); err == nil ||
+	if _, _, err := makeRPMs(t.Context(), dir, []Build{old}); err == nil ||
 		!strings.Contains(err.Error(), `"gcc"`) {
 		t.Errorf("without gcc: %v", err)
 	}
 	ppc := old
 	ppc.Arch = "ppc64le"
-	if _, _, err := MakeRPMs(t.Context(), dir, []Build{ppc}); err == nil ||
+	if _, _, err := makeRPMs(t.Context(), dir, []Build{ppc}); err == nil ||
 		!strings.Contains(err.Error(), "gcc-powerpc64le-linux-gnu") {
 		t.Errorf("without the cross compiler: %v", err)
 	}
-	if _, _, err := CachedRPMs(t.Context(), []Build{old}); err == nil ||
+	if _, _, err := cachedRPMs(t.Context(), []Build{old}); err == nil ||
 		!strings.Contains(err.Error(), "package rpm, SUSE in rpm-build)") {
 		t.Errorf("without rpm: %v", err)
 	}

@@ -61,9 +61,9 @@ func standardBuilds(n int, now time.Time) []Build {
 	return builds
 }
 
-// Bystanders returns packages that a repository has besides the wanted ones: another package, glibc
+// bystanders returns packages that a repository has besides the wanted ones: another package, glibc
 // for i686, and a noarch package whose name begins with glibc.
-func Bystanders() []Build {
+func bystanders() []Build {
 	return []Build{
 		{Name: "hello", Version: "2.12", Release: "150300.1.5", Compression: "gzip"},
 		{Name: "glibc", Version: "2.31", Release: "150300.63.1", Arch: "i686", Compression: "xz"},
@@ -108,9 +108,9 @@ func StandardRepository(ctx context.Context, dir string, o StandardOptions) (*Re
 	}
 	all := slices.Clone(builds)
 	if !o.NoBystanders {
-		all = append(all, Bystanders()...)
+		all = append(all, bystanders()...)
 	}
-	rpms, debuginfo, err := CachedRPMs(ctx, all)
+	rpms, debuginfo, err := cachedRPMs(ctx, all)
 	if err != nil {
 		return nil, err
 	}

@@ -56,7 +56,7 @@ func TestPatchableFunctions(t *testing.T) {
 		"x86_64, endbr64":   {young, x86(14), "f30f1efa" + x86(2), "f30f1efa9090"},
 		"ppc64le":           {ppc, strings.Repeat("00000060", 13), "00000060", "00000060"},
 		"aarch64":           {arm, strings.Repeat("1f2003d5", 13), "1f2003d5", "1f2003d5"},
-		"i686, a bystander": {Bystanders()[1], x86(14), x86(2), x86(2)},
+		"i686, a bystander": {bystanders()[1], x86(14), x86(2), x86(2)},
 	}
 	for name, tc := range tests {
 		t.Run(name, func(t *testing.T) {

@@ -14,7 +14,7 @@ var ErrNoGPG1 = errors.New("this distribution has no gpg1, which makes OpenPGP v
 const debianVersion = "/etc/debian_version"
 
 // CanSignV3 returns [ErrNoGPG1] on a distribution without gpg1, such as SUSE's. Where gpg1 can be
-// installed, it returns nil, and [NewKey] says how to install a missing one.
+// installed, it returns nil, and newKey says how to install a missing one.
 func CanSignV3() error {
 	if _, err := exec.LookPath("gpg1"); err == nil {
 		return nil

@@ -56,7 +56,7 @@ func TestBuilds(t *testing.T) {
 }
 
 // library reads a build's libc.so.6 from the catalogue, as the gate does.
-func (w *world) library(t *testing.T, b Build) *ulp.Library {
+func (w *world) library(t *testing.T, b glibcBuild) *ulp.Library {
 	t.Helper()
 	names, err := filepath.Glob(filepath.Join(w.dir, "catalogue/x86_64/TEST/glibc", b.Version+"-"+
 		b.Release, "libc.so.6-*.json"))
@@ -101,7 +101,7 @@ func TestGate(t *testing.T) {
 // variants returns the implementations of memcpy in a build's catalogue.
 func (w *world) variants(t *testing.T, release string) []string {
 	t.Helper()
-	i := slices.IndexFunc(w.builds, func(b Build) bool { return b.Release == release })
+	i := slices.IndexFunc(w.builds, func(b glibcBuild) bool { return b.Release == release })
 	var names []string
 	for s := range w.library(t, w.builds[i]).Symbols() {
 		if strings.HasPrefix(s.Name, "__memcpy_") && s.Type() == elf.STT_FUNC &&
@@ -208,7 +208,7 @@ func TestRuns(t *testing.T) {
 }
 
 // knows checks that lpbuild status finds a build in a program.
-func (w *world) knows(t *testing.T, p *program, b Build) {
+func (w *world) knows(t *testing.T, p *program, b glibcBuild) {
 	t.Helper()
 	out := w.must(t, w.lpbuild, "status", "--all", "--json", "-p", p.pid)
 	if id := hex.EncodeToString(w.library(t, b).BuildID); !strings.Contains(out, id) {

@@ -13,8 +13,8 @@ import (
 	"github.com/lpbuild/lpbuild/internal/distro"
 )
 
-// Build is one released build of glibc.
-type Build struct {
+// glibcBuild is one released build of glibc.
+type glibcBuild struct {
 	Version, Release string
 	Dir              string // has Loader and libc.so.6 as installed, stripped: for --library-path
 	Loader           string // path of the dynamic loader, which starts a program on this build
@@ -25,14 +25,14 @@ type Build struct {
 // releases are the releases of the builds. RPM orders them differently from strings.
 var releases = []string{"150600.9.1", "150600.14.2.1", "150600.14.11.1"}
 
-// Builds makes the builds, or finds them in the cache. It calls say with the progress of slow
-// steps. The error wraps [ErrUnsupported] unless this is a Debian on x86_64.
-func Builds(ctx context.Context, say func(format string, args ...any)) ([]Build, error) {
+// makeBuilds makes the builds, or finds them in the cache. It calls say with the progress of slow
+// steps. The error wraps errUnsupported unless this is a Debian on x86_64.
+func makeBuilds(ctx context.Context, say func(format string, args ...any)) ([]glibcBuild, error) {
 	if runtime.GOARCH != "amd64" {
 		return nil, fmt.Errorf("%w: assembly code gets its NOPs from a macro for x86_64, and "+
-			"this machine is %s", ErrUnsupported, runtime.GOARCH)
+			"this machine is %s", errUnsupported, runtime.GOARCH)
 	}
-	source, err := FetchSource(ctx, say)
+	source, err := cachedSource(ctx, say)
 	if err != nil {
 		return nil, err
 	}
@@ -40,7 +40,7 @@ func Builds(ctx context.Context, say func(format string, args ...any)) ([]Build,
 	if err != nil {
 		return nil, fmt.Errorf("glibc %s: %w", source.Debian, err)
 	}
-	builds := make([]Build, len(releases))
+	builds := make([]glibcBuild, len(releases))
 	for i := range releases {
 		if builds[i], err = pack(ctx, source, i, filepath.Join(linked, strconv.Itoa(i)),
 			say); err != nil {
@@ -52,7 +52,7 @@ func Builds(ctx context.Context, say func(format string, args ...any)) ([]Build,
 
 // linkedBuilds returns a directory with a subdirectory for each build, "0", "1" and so on, that has
 // its unstripped files.
-func linkedBuilds(ctx context.Context, s *Source, say func(string, ...any)) (string, error) {
+func linkedBuilds(ctx context.Context, s *sourcePackage, say func(string, ...any)) (string, error) {
 	description, err := os.ReadFile(s.Description)
 	if err != nil {
 		return "", err
@@ -76,7 +76,7 @@ func linkedBuilds(ctx context.Context, s *Source, say func(string, ...any)) (str
 }
 
 // linkAll compiles once and links once for each build. Only the results stay.
-func linkAll(ctx context.Context, dir string, s *Source, say func(string, ...any)) error {
+func linkAll(ctx context.Context, dir string, s *sourcePackage, say func(string, ...any)) error {
 	work := filepath.Join(dir, "work")
 	if err := os.Mkdir(work, 0o755); err != nil {
 		return err

@@ -35,7 +35,8 @@ const entryFile = "sysdeps/x86/sysdep.h"
 type tree struct{ source, build string }
 
 // compile unpacks and builds the dynamic loader and libc.so in a directory.
-func compile(ctx context.Context, dir string, s *Source, say func(string, ...any)) (*tree, error) {
+func compile(ctx context.Context, dir string, s *sourcePackage,
+	say func(string, ...any)) (*tree, error) {
 	t := &tree{source: filepath.Join(dir, "source"), build: filepath.Join(dir, "build")}
 	if err := os.Mkdir(t.build, 0o755); err != nil {
 		return nil, err

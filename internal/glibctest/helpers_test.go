@@ -28,7 +28,7 @@ var patches = []string{"malloc", "memcpy", "static", "variable", "threadlocal", 
 // world is what all tests share: the builds, a package directory in which download and build were
 // run, and the program.
 type world struct {
-	builds  []Build
+	builds  []glibcBuild
 	lpbuild string   // the binary
 	dir     string   // the package directory
 	targets []string // testdata/target.c, compiled for each build
@@ -60,13 +60,13 @@ func theWorld(t *testing.T) *world {
 		t.Skip("compiles a real glibc, which takes minutes: run \"make test-glibc\"")
 	}
 	once.Do(func() {
-		var builds []Build
-		if builds, noBuilds = Builds(t.Context(), t.Logf); noBuilds == nil {
+		var builds []glibcBuild
+		if builds, noBuilds = makeBuilds(t.Context(), t.Logf); noBuilds == nil {
 			shared = makeWorld(t, builds)
 		}
 	})
 	switch {
-	case errors.Is(noBuilds, ErrUnsupported):
+	case errors.Is(noBuilds, errUnsupported):
 		t.Skip(noBuilds)
 	case noBuilds != nil:
 		t.Fatal(noBuilds)
@@ -76,7 +76,7 @@ func theWorld(t *testing.T) *world {
 	return shared
 }
 
-func makeWorld(t *testing.T, builds []Build) *world {
+func makeWorld(t *testing.T, builds []glibcBuild) *world {
 	t.Helper()
 	w := &world{builds: builds, lpbuild: filepath.Join(temp, "lpbuild"),
 		dir: filepath.Join(temp, "package")}
@@ -98,7 +98,7 @@ func makeWorld(t *testing.T, builds []Build) *world {
 }
 
 // repository serves the builds, signed, until the tests end, and writes the key to temp/key.asc.
-func repository(t *testing.T, builds []Build) string {
+func repository(t *testing.T, builds []glibcBuild) string {
 	t.Helper()
 	ctx, dir := context.Background(), filepath.Join(temp, "repository")
 	key, err := distro.CachedKey(ctx, filepath.Join(temp, "key"),

@@ -50,7 +50,7 @@ func (w *world) live(t *testing.T, engine string, start func(t *testing.T, build
 }
 
 // all applies everything for any build at once, as a package's %post does, and reverts it.
-func (w *world) all(t *testing.T, p *program, b Build, engine string) {
+func (w *world) all(t *testing.T, p *program, b glibcBuild, engine string) {
 	t.Helper()
 	everything := filepath.Join(w.dir, "build", "x86_64", "*.so")
 	out := w.must(t, w.lpbuild, "trigger", "--engine", engine, "-p", p.pid, everything)
@@ -62,7 +62,7 @@ func (w *world) all(t *testing.T, p *program, b Build, engine string) {
 
 // again applies and reverts one live patch ten times, for a function that all threads are in or
 // about to call.
-func (w *world) again(t *testing.T, p *program, b Build, engine string) {
+func (w *world) again(t *testing.T, p *program, b glibcBuild, engine string) {
 	t.Helper()
 	mutex := w.container(t, "mutex", b)
 	for range 10 {
@@ -87,7 +87,7 @@ func (w *world) change(t *testing.T, p *program, command, done, engine, containe
 }
 
 // container returns the path of a patch's container for a build.
-func (w *world) container(t *testing.T, patch string, b Build) string {
+func (w *world) container(t *testing.T, patch string, b glibcBuild) string {
 	t.Helper()
 	for _, c := range w.report.Cells {
 		if c.Patch == patch+".in" && c.Version == b.Version && c.Release == b.Release &&

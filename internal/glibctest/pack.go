@@ -18,9 +18,9 @@ var specText string
 var spec = template.Must(template.New("glibc.spec").Parse(specText))
 
 // pack makes the RPMs of a build whose unstripped files are in linked, and unpacks the main one.
-func pack(ctx context.Context, s *Source, number int, linked string,
-	say func(string, ...any)) (Build, error) {
-	b := Build{Version: s.Version, Release: releases[number]}
+func pack(ctx context.Context, s *sourcePackage, number int, linked string,
+	say func(string, ...any)) (glibcBuild, error) {
+	b := glibcBuild{Version: s.Version, Release: releases[number]}
 	rpm, err := tool{args: []string{"rpmbuild", "--version"}}.run(ctx)
 	if err != nil {
 		return b, err
@@ -45,7 +45,7 @@ func pack(ctx context.Context, s *Source, number int, linked string,
 const packFormat = 1
 
 // rpmbuild leaves the two RPMs in dir, and in dir/root the files that the first would install.
-func rpmbuild(ctx context.Context, dir string, b Build, linked string) error {
+func rpmbuild(ctx context.Context, dir string, b glibcBuild, linked string) error {
 	top := filepath.Join(dir, "top")
 	for _, sub := range []string{"BUILD", "RPMS", "tmp"} {
 		if err := os.MkdirAll(filepath.Join(top, sub), 0o755); err != nil {
@@ -54,7 +54,7 @@ func rpmbuild(ctx context.Context, dir string, b Build, linked string) error {
 	}
 	var text bytes.Buffer
 	err := spec.Execute(&text, struct {
-		Build
+		glibcBuild
 		Names  []string
 		Linked string
 	}{b, []string{loaderName, libcName}, linked})

@@ -13,23 +13,23 @@ import (
 	"github.com/lpbuild/lpbuild/internal/distro"
 )
 
-// Source is Debian's source package of glibc.
-type Source struct {
+// sourcePackage is Debian's source package of glibc.
+type sourcePackage struct {
 	Description string // the .dsc file; the files that it names are beside it
 	Version     string // of glibc itself: "2.36"
 	Debian      string // of the package: "2.36-9+deb12u14"
 }
 
-// ErrUnsupported means that a glibc for live patching cannot be built on this machine.
-var ErrUnsupported = errors.New("no glibc for live patching can be built here")
+// errUnsupported means that a glibc for live patching cannot be built on this machine.
+var errUnsupported = errors.New("no glibc for live patching can be built here")
 
-// FetchSource downloads the source package from the machine's own package sources, or finds it in
+// cachedSource downloads the source package from the machine's own package sources, or finds it in
 // the cache. It is downloaded again when the machine's libc6 or its package sources change. apt
 // verifies it like any package.
-func FetchSource(ctx context.Context, say func(string, ...any)) (*Source, error) {
+func cachedSource(ctx context.Context, say func(string, ...any)) (*sourcePackage, error) {
 	if _, err := exec.LookPath("apt-get"); err != nil {
 		return nil, fmt.Errorf("%w: that needs Debian's source package, which apt-get downloads: "+
-			"%w", ErrUnsupported, err)
+			"%w", errUnsupported, err)
 	}
 	sources, err := aptSources("/etc/apt")
 	if err != nil {
@@ -100,7 +100,7 @@ func proxies(env ...string) []string {
 var debianVersion = regexp.MustCompile(`(?m)^Version: (([0-9]+\.[0-9]+)[-.+~0-9A-Za-z]*)\s*$`)
 
 // readSource reads what fetchSource left.
-func readSource(dir string) (*Source, error) {
+func readSource(dir string) (*sourcePackage, error) {
 	names, err := filepath.Glob(filepath.Join(dir, "glibc_*.dsc"))
 	if err != nil || len(names) != 1 {
 		return nil, fmt.Errorf("source package of glibc: %d .dsc files in %s (%w)", len(names), dir,
@@ -114,5 +114,6 @@ func readSource(dir string) (*Source, error) {
 	if m == nil {
 		return nil, fmt.Errorf("%s: it has no version of glibc", names[0])
 	}
-	return &Source{Description: names[0], Debian: strings.TrimSpace(m[1]), Version: m[2]}, nil
+	return &sourcePackage{Description: names[0], Debian: strings.TrimSpace(m[1]), Version: m[2]},
+		nil
 }

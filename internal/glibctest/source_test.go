@@ -10,22 +10,22 @@ import (
 
 func TestNoDebian(t *testing.T) {
 	t.Setenv("PATH", t.TempDir())
-	s, err := FetchSource(t.Context(), t.Logf)
-	if !errors.Is(err, ErrUnsupported) ||
+	s, err := cachedSource(t.Context(), t.Logf)
+	if !errors.Is(err, errUnsupported) ||
 		!strings.Contains(err.Error(), "Debian's source package") {
-		t.Errorf("FetchSource without apt-get = %v, %v", s, err)
+		t.Errorf("cachedSource without apt-get = %v, %v", s, err)
 	}
 }
 
 func TestReadSource(t *testing.T) {
 	tests := map[string]struct {
 		files   map[string]string
-		want    Source
+		want    sourcePackage
 		wantErr string
 	}{
 		"bookworm": {files: map[string]string{"glibc_2.36-9+deb12u14.dsc": "Format: 3.0 " +
 			"(quilt)\nSource: glibc\nVersion: 2.36-9+deb12u14\nFiles:\n"},
-			want: Source{Version: "2.36", Debian: "2.36-9+deb12u14"}},
+			want: sourcePackage{Version: "2.36", Debian: "2.36-9+deb12u14"}},
 		"none": {wantErr: "0 .dsc files"},
 		"two": {files: map[string]string{"glibc_2.36-9.dsc": "", "glibc_2.41-1.dsc": ""},
 			wantErr: "2 .dsc files"},

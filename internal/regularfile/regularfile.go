@@ -35,8 +35,8 @@ func Open(path string, flags ...int) (*os.File, fs.FileInfo, error) {
 	return checked(f, path)
 }
 
-// OpenIn is like Open for a file below root.
-func OpenIn(root *os.Root, name string) (*os.File, fs.FileInfo, error) {
+// openIn is like Open for a file below root.
+func openIn(root *os.Root, name string) (*os.File, fs.FileInfo, error) {
 	f, err := root.OpenFile(name, os.O_RDONLY|syscall.O_NONBLOCK, 0)
 	if err != nil {
 		return nil, nil, err
@@ -68,7 +68,7 @@ func Read(path string, limit int64) ([]byte, error) {
 
 // ReadIn is like Read for a file below root.
 func ReadIn(root *os.Root, name string, limit int64) ([]byte, error) {
-	f, info, err := OpenIn(root, name)
+	f, info, err := openIn(root, name)
 	if err != nil {
 		return nil, err
 	}

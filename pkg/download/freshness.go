@@ -16,13 +16,13 @@ import (
 // signature is valid: released builds vanish (rollback), or new ones never appear (freeze).
 var (
 	// ErrOlder means that a repository is in an older state than the one in the lock.
-	ErrOlder = errors.New("older than the state in " + LockFileName)
+	ErrOlder = errors.New("older than the state in " + lockFileName)
 	// ErrStale means that a repository's state is older than the configuration allows.
 	ErrStale = errors.New("older than \"max-age\" allows")
 )
 
-// LockFileName is the name of the lock in messages.
-const LockFileName = "lpbuild.lock"
+// lockFileName is the name of the lock in messages.
+const lockFileName = "lpbuild.lock"
 
 // checkFresh rejects a repository state that is older than the one in the former lock, or too old.
 func (r *run) checkFresh(l *listing) error {

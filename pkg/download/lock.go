@@ -169,7 +169,7 @@ func ReadLock(name string) (*Lock, error) {
 	if err != nil {
 		return nil, err
 	}
-	l, err := ParseLock(data)
+	l, err := parseLock(data)
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w: restore it from version control, or run lpbuild download "+
 			"again", name, err)
@@ -177,9 +177,9 @@ func ReadLock(name string) (*Lock, error) {
 	return l, nil
 }
 
-// ParseLock reads a lock. It checks every name that becomes part of a path, so that no later code
+// parseLock reads a lock. It checks every name that becomes part of a path, so that no later code
 // has to.
-func ParseLock(data []byte) (*Lock, error) {
+func parseLock(data []byte) (*Lock, error) {
 	if len(data) > maxLock {
 		return nil, fmt.Errorf("not a lock: more than %d bytes", maxLock)
 	}

@@ -42,7 +42,7 @@ func TestLockRoundTrip(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	got, err := ParseLock(data)
+	got, err := parseLock(data)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -132,7 +132,7 @@ func TestHostileLocks(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if got, err := ParseLock(data); err == nil || got != nil {
+		if got, err := parseLock(data); err == nil || got != nil {
 			t.Errorf("%s was accepted", name)
 		}
 	}
@@ -145,11 +145,11 @@ func TestTruncatedLock(t *testing.T) {
 		t.Fatal(err)
 	}
 	for n := range len(data) - 1 {
-		if l, err := ParseLock(data[:n]); err == nil {
+		if l, err := parseLock(data[:n]); err == nil {
 			t.Fatalf("%d of %d bytes were accepted as a lock: %+v", n, len(data), l)
 		}
 	}
-	if _, err := ParseLock(append(data, '{', '}')); err == nil {
+	if _, err := parseLock(append(data, '{', '}')); err == nil {
 		t.Error("a second JSON value was accepted")
 	}
 }
@@ -184,7 +184,7 @@ func FuzzParseLock(f *testing.F) {
 	}
 	f.Add(data)
 	f.Fuzz(func(t *testing.T, data []byte) {
-		l, err := ParseLock(data)
+		l, err := parseLock(data)
 		if (err == nil) != (l != nil) {
 			t.Fatalf("got the lock %v and the error %v", l, err)
 		}
@@ -208,7 +208,7 @@ func FuzzParseLock(f *testing.F) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if _, err := ParseLock(out); err != nil {
+		if _, err := parseLock(out); err != nil {
 			t.Fatalf("the written lock cannot be read: %v", err)
 		}
 	})

@@ -46,7 +46,8 @@ func (r *Request) do(ctx context.Context, o *Outcome) error {
 		return nil
 	}
 	s, variable, settingErr := c.settingBy(r.Package)
-	r.Transactional = r.Transactional || r.Action != Reconcile && s == Always && r.otherRoot()
+	r.Transactional = r.Transactional || r.Action != Reconcile && s == settingAlways &&
+		r.otherRoot()
 	r.setHost()
 	if err := r.checkHost(); err != nil {
 		o.Nothing = err.Error()
@@ -76,7 +77,7 @@ func (r *Request) do(ctx context.Context, o *Outcome) error {
 			o.note("%s", m)
 		}
 	}
-	if s == Never && r.Action != Remove && r.Action != RemoveLibs {
+	if s == settingNever && r.Action != Remove && r.Action != RemoveLibs {
 		// said once
 		o.Nothing, o.Quiet = fmt.Sprintf("%s=never in /%s", variable, sysconfigFile),
 			r.Action == MoveLibs
@@ -116,7 +117,7 @@ func (r *Request) install(ctx context.Context, c config, o *Outcome) error {
 		return err
 	}
 	for _, other := range r.newest() {
-		if s, _ := c.setting(other.pkg); other.pkg == r.Package || s == Never {
+		if s, _ := c.setting(other.pkg); other.pkg == r.Package || s == settingNever {
 			continue
 		}
 		if err := ownBelow(other.base, other.elements...); err != nil {
@@ -294,7 +295,7 @@ func (r *Request) reconcile(ctx context.Context, c config, o *Outcome) error {
 	for _, i := range r.newest() {
 		if s, err := c.setting(i.pkg); err != nil {
 			o.note("%v", err)
-		} else if s == Never {
+		} else if s == settingNever {
 			continue
 		}
 		if err := ownBelow(i.base, i.elements...); err != nil {

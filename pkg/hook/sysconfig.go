@@ -22,15 +22,16 @@ const sysconfigFile = "etc/sysconfig/livepatching"
 // maxSysconfig bounds the file, in bytes.
 const maxSysconfig = 256 << 10
 
-// Setting tells whether live patches of a package are applied.
-type Setting string
+// setting tells whether live patches of a package are applied.
+type setting string
 
 // The settings.
 const (
 	// to the processes of this system; in a transactional update, to those of the running one
-	Auto   Setting = "auto"
-	Always Setting = "always" // like Auto, and in any chroot as in a transactional update
-	Never  Setting = "never"  // not at all
+	settingAuto setting = "auto"
+	// like settingAuto, and in any chroot as in a transactional update
+	settingAlways setting = "always"
+	settingNever  setting = "never" // not at all
 )
 
 // config holds the variables of the file.
@@ -124,24 +125,26 @@ func variables(pkg string) []string {
 
 // setting returns the setting for a package, and a message if it is invalid, in which case it is
 // ignored.
-func (c config) setting(pkg string) (Setting, error) {
+func (c config) setting(pkg string) (setting, error) {
 	s, _, err := c.settingBy(pkg)
 	return s, err
 }
 
 // settingBy is setting, with the variable that determines it, or "".
-func (c config) settingBy(pkg string) (s Setting, variable string, err error) {
+func (c config) settingBy(pkg string) (s setting, variable string, err error) {
 	for _, name := range variables(pkg) {
 		switch value, ok := c[name]; {
 		case !ok || value == "":
-		case Setting(value) == Auto, Setting(value) == Always, Setting(value) == Never:
-			return Setting(value), name, nil
+		case setting(value) == settingAuto, setting(value) == settingAlways,
+			setting(value) == settingNever:
+			return setting(value), name, nil
 		default:
-			return Auto, name, fmt.Errorf("%s=%.40q in /%s: must be auto, always or never; using "+
+			return settingAuto, name, fmt.Errorf("%s=%.40q in /%s: must be auto, always or "+
+				"never; using "+
 				"auto", name, value, sysconfigFile)
 		}
 	}
-	return Auto, "", nil
+	return settingAuto, "", nil
 }
 
 // mistakes returns messages about the other invalid settings, which are ignored. An administrator

@@ -31,14 +31,14 @@ func TestParseSysconfig(t *testing.T) {
 }
 
 func TestSetting(t *testing.T) {
-	for text, want := range map[string]Setting{
-		"": Auto, "LIVEPATCH_GLIBC=never": Never,
-		"LIVEPATCH_GLIBC_LIVEPATCHES=always\nLIVEPATCH_GLIBC=never": Always,
-		"LIVEPATCH_USERSPACE=never":                                 Never,
-		"LIVEPATCH_USERSPACE=never\nLIVEPATCH_GLIBC=auto":           Auto,
-		"LIVEPATCH_OPENSSL=never":                                   Auto,
-		"LIVEPATCH_GLIBC=":                                          Auto,
-		"LIVEPATCH_KERNEL=never":                                    Auto,
+	for text, want := range map[string]setting{
+		"": settingAuto, "LIVEPATCH_GLIBC=never": settingNever,
+		"LIVEPATCH_GLIBC_LIVEPATCHES=always\nLIVEPATCH_GLIBC=never": settingAlways,
+		"LIVEPATCH_USERSPACE=never":                                 settingNever,
+		"LIVEPATCH_USERSPACE=never\nLIVEPATCH_GLIBC=auto":           settingAuto,
+		"LIVEPATCH_OPENSSL=never":                                   settingAuto,
+		"LIVEPATCH_GLIBC=":                                          settingAuto,
+		"LIVEPATCH_KERNEL=never":                                    settingAuto,
 	} {
 		if got, err := parseSysconfig([]byte(text)).setting("glibc-livepatches"); got != want ||
 			err != nil {
@@ -46,7 +46,7 @@ func TestSetting(t *testing.T) {
 		}
 	}
 	got, err := config{"LIVEPATCH_USERSPACE": "NEVER\x1b"}.setting("a")
-	if got != Auto || err == nil || strings.Contains(err.Error(), "\x1b") {
+	if got != settingAuto || err == nil || strings.Contains(err.Error(), "\x1b") {
 		t.Errorf("%s, %v", got, err)
 	}
 }
@@ -151,7 +151,8 @@ func FuzzParseSysconfig(f *testing.F) {
 			}
 		}
 		c := parseSysconfig(data)
-		if s, _ := c.setting("glibc-livepatches"); s != Auto && s != Always && s != Never {
+		if s, _ := c.setting("glibc-livepatches"); s != settingAuto && s != settingAlways &&
+			s != settingNever {
 			t.Errorf("setting %q", s)
 		}
 	})
@@ -169,7 +170,8 @@ func TestSysconfigTemplate(t *testing.T) {
 	if d := cmp.Diff(want, c); d != "" {
 		t.Errorf("the template (-want +got):\n%s", d)
 	}
-	if s, err := c.setting("glibc-livepatches"); s != Auto || err != nil || c.revertOnRemove() {
+	if s, err := c.setting("glibc-livepatches"); s != settingAuto || err != nil ||
+		c.revertOnRemove() {
 		t.Errorf("its settings are not the defaults: %s, %v", s, err)
 	}
 	root := tree(t, map[string]string{sysconfigFile: string(text)})

@@ -15,8 +15,8 @@ import (
 	"github.com/lpbuild/lpbuild/internal/regularfile"
 )
 
-// Archive is a source archive to write: files below one top directory.
-type Archive struct {
+// sourceArchive is a source archive to write: files below one top directory.
+type sourceArchive struct {
 	Top   string            // name of the directory that it unpacks to
 	Files map[string]string // name below Top, with slashes → file on disk
 	Time  time.Time         // of every entry, to the second
@@ -28,7 +28,7 @@ const maxSource = 1 << 30
 // Write writes the archive, compressed. The same files give the same bytes: entries are sorted and
 // belong to root, all have the same time and mode (nothing needs to be executable), and the
 // compressor has no options.
-func (a *Archive) Write(w io.Writer) error {
+func (a *sourceArchive) Write(w io.Writer) error {
 	z, err := xz.WriterConfig{DictCap: 8 << 20}.NewWriter(w)
 	if err != nil {
 		return err
@@ -47,7 +47,7 @@ func (a *Archive) Write(w io.Writer) error {
 
 // entries returns the names of all files and of their directories, sorted; directories end in a
 // slash.
-func (a *Archive) entries() []string {
+func (a *sourceArchive) entries() []string {
 	set := map[string]bool{a.Top + "/": true}
 	for name := range a.Files {
 		full := path.Join(a.Top, name)
@@ -64,7 +64,7 @@ func (a *Archive) entries() []string {
 	return names
 }
 
-func (a *Archive) add(t *tar.Writer, name string) error {
+func (a *sourceArchive) add(t *tar.Writer, name string) error {
 	h := &tar.Header{
 		Name: name, Mode: 0o644, Uname: "root", Gname: "root",
 		ModTime: a.Time.UTC().Truncate(time.Second), Format: tar.FormatGNU,

@@ -41,7 +41,8 @@ func TestArchive(t *testing.T) {
 		if err := os.Chtimes(files["b.c"], time.Now(), time.Now().Add(-time.Hour)); err != nil {
 			t.Fatal(err)
 		}
-		if err := (&Archive{Top: "x-1", Files: files, Time: archiveTime}).Write(b); err != nil {
+		if err := (&sourceArchive{Top: "x-1", Files: files,
+			Time: archiveTime}).Write(b); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -70,7 +71,7 @@ func TestArchiveRefuses(t *testing.T) {
 	dir := t.TempDir()
 	for name, file := range map[string]string{"missing": filepath.Join(dir, "gone"),
 		"a directory": dir} {
-		if err := (&Archive{Top: "x", Files: map[string]string{"f": file},
+		if err := (&sourceArchive{Top: "x", Files: map[string]string{"f": file},
 			Time: archiveTime}).Write(&bytes.Buffer{}); err == nil {
 			t.Errorf("%s was archived", name)
 		}

@@ -29,13 +29,13 @@ type Entry struct {
 	Text   string    // one or more lines, the first of each item beginning with "- "
 }
 
-// ChangesError is a syntax error in a changes file.
-type ChangesError struct {
+// changesError is a syntax error in a changes file.
+type changesError struct {
 	Line int
 	Msg  string
 }
 
-func (e *ChangesError) Error() string { return fmt.Sprintf("line %d: %s", e.Line, e.Msg) }
+func (e *changesError) Error() string { return fmt.Sprintf("line %d: %s", e.Line, e.Msg) }
 
 // String returns the entry in the format of the file.
 func (e Entry) String() string {
@@ -48,7 +48,7 @@ var headline = lazyregexp.New(`^(\w{3} \w{3} [ \d]\d \d\d:\d\d:\d\d) (\w+ )?(\d{
 // ParseChanges parses a changes file: entries, newest first. An empty file has none.
 func ParseChanges(text string) ([]Entry, error) {
 	if len(text) > maxChanges {
-		return nil, &ChangesError{1, fmt.Sprintf("more than %d bytes", maxChanges)}
+		return nil, &changesError{1, fmt.Sprintf("more than %d bytes", maxChanges)}
 	}
 	var entries []Entry
 	var body []string
@@ -63,7 +63,7 @@ func ParseChanges(text string) ([]Entry, error) {
 		line := strings.TrimRight(lines[i], "\r")
 		if line != separator {
 			if len(entries) == 0 && strings.TrimSpace(line) != "" {
-				return nil, &ChangesError{i + 1, "an entry must begin with a line of 67 dashes"}
+				return nil, &changesError{i + 1, "an entry must begin with a line of 67 dashes"}
 			}
 			body = append(body, line)
 			continue
@@ -71,14 +71,14 @@ func ParseChanges(text string) ([]Entry, error) {
 		finish()
 		i++
 		if i == len(lines) {
-			return nil, &ChangesError{i, "the file ends where a date and an author are expected"}
+			return nil, &changesError{i, "the file ends where a date and an author are expected"}
 		}
 		e, err := parseHeadline(strings.TrimRight(lines[i], "\r"))
 		if err != nil {
-			return nil, &ChangesError{i + 1, err.Error()}
+			return nil, &changesError{i + 1, err.Error()}
 		}
 		if n := len(entries); n > 0 && e.Time.After(entries[n-1].Time) {
-			return nil, &ChangesError{i + 1, "this entry is newer than the one above it: the " +
+			return nil, &changesError{i + 1, "this entry is newer than the one above it: the " +
 				"newest must come first"}
 		}
 		entries = append(entries, e)

@@ -70,7 +70,7 @@ func TestParseChangesErrors(t *testing.T) {
 	}
 	for name, tc := range tests {
 		got, err := ParseChanges(tc.text)
-		var ce *ChangesError
+		var ce *changesError
 		if got != nil || !errors.As(err, &ce) || ce.Line != tc.line ||
 			!strings.Contains(ce.Msg, tc.want) {
 			t.Errorf("%s: %v, %v; want line %d: %s", name, got, err, tc.line, tc.want)

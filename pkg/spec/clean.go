@@ -43,7 +43,7 @@ func Clean(c *buildmatrix.Config) ([]string, error) {
 // madeByDist returns what [Make] writes, including the leftovers of a killed run, in the order in
 // which it can be removed.
 func madeByDist(c *buildmatrix.Config) ([]string, error) {
-	dist := filepath.Join(c.Dir, DistDir)
+	dist := filepath.Join(c.Dir, distDir)
 	names, err := archivesOf(dist, c.Name)
 	if err != nil {
 		return nil, err

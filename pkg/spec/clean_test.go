@@ -29,7 +29,7 @@ func TestClean(t *testing.T) {
 	if d := cmp.Diff(before, content(t, c.Dir)); d != "" {
 		t.Errorf("after clean (-want +got):\n%s", d)
 	}
-	if n := len(removed); n != 4+1+3+2 || removed[n-1] != filepath.Join(c.Dir, DistDir) {
+	if n := len(removed); n != 4+1+3+2 || removed[n-1] != filepath.Join(c.Dir, distDir) {
 		t.Errorf("removed %q", removed)
 	}
 	if again, err := Clean(c); err != nil || len(again) > 0 {

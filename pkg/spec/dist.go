@@ -21,8 +21,8 @@ import (
 	"github.com/lpbuild/lpbuild/pkg/ulp"
 )
 
-// DistDir is the directory of the source package below a package directory.
-const DistDir = "dist"
+// distDir is the directory of the source package below a package directory.
+const distDir = "dist"
 
 // Dist holds the paths of what [Make] wrote.
 type Dist struct {
@@ -53,7 +53,8 @@ func Make(ctx context.Context, c *buildmatrix.Config, l *download.Lock,
 	if err != nil {
 		return nil, fmt.Errorf("spec file: %w", err)
 	}
-	archive := &Archive{Top: c.Name + "-" + c.Version, Files: files(c, l, r), Time: entries[0].Time}
+	archive := &sourceArchive{Top: c.Name + "-" + c.Version, Files: files(c, l, r),
+		Time: entries[0].Time}
 	var packed bytes.Buffer
 	if err := archive.Write(&packed); err != nil {
 		return nil, err
@@ -70,7 +71,7 @@ func Make(ctx context.Context, c *buildmatrix.Config, l *download.Lock,
 		return nil, err
 	}
 	d := Paths(c)
-	dir := filepath.Join(c.Dir, DistDir)
+	dir := filepath.Join(c.Dir, distDir)
 	// The spec file follows the files that it names, and the archives that the former one names are
 	// removed last.
 	set := publication{dir: dir, files: []published{
@@ -85,7 +86,7 @@ func Make(ctx context.Context, c *buildmatrix.Config, l *download.Lock,
 
 // Paths returns the paths that [Make] writes.
 func Paths(c *buildmatrix.Config) *Dist {
-	base := filepath.Join(c.Dir, DistDir, c.Name)
+	base := filepath.Join(c.Dir, distDir, c.Name)
 	return &Dist{Spec: base + ".spec", Archive: base + "-" + c.Version + ".tar.xz", Changes: base +
 		".changes", Rpmlintrc: base + "-rpmlintrc"}
 }

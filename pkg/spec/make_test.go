@@ -117,7 +117,7 @@ func TestMakeSameBytes(t *testing.T) {
 		if _, err := Make(t.Context(), c, l, r); err != nil {
 			t.Fatal(err)
 		}
-		made = append(made, content(t, filepath.Join(c.Dir, DistDir)))
+		made = append(made, content(t, filepath.Join(c.Dir, distDir)))
 	}
 	if d := cmp.Diff(made[0], made[1]); d != "" {
 		t.Errorf("the second differs from the first:\n%s", d)
@@ -143,7 +143,7 @@ func TestMakeNewVersion(t *testing.T) {
 	if _, err := Make(t.Context(), c, l, r); err != nil {
 		t.Fatal(err)
 	}
-	got := content(t, filepath.Join(c.Dir, DistDir))
+	got := content(t, filepath.Join(c.Dir, distDir))
 	if got["lp-0.9.tar.xz"] != "" || got["lp-1.0.tar.xz"] == "" ||
 		got["lp-extra-0.9.tar.xz"] != "another's" || got["fix.patch"] != "mine" {
 		t.Errorf("dist has %d files: %q", len(got), got["lp-0.9.tar.xz"])
@@ -185,12 +185,12 @@ func TestMakeFails(t *testing.T) {
 		if err := tc.change(c, l, r); err != nil {
 			t.Fatal(err)
 		}
-		before := content(t, filepath.Join(c.Dir, DistDir))
+		before := content(t, filepath.Join(c.Dir, distDir))
 		if _, err := Make(t.Context(), c, l, r); err == nil ||
 			!strings.Contains(err.Error(), tc.want) || strings.Contains(err.Error(), "s3cret") {
 			t.Errorf("%s: error is %v, want %q", name, err, tc.want)
 		}
-		if d := cmp.Diff(before, content(t, filepath.Join(c.Dir, DistDir))); d != "" {
+		if d := cmp.Diff(before, content(t, filepath.Join(c.Dir, distDir))); d != "" {
 			t.Errorf("%s: dist (-want +got):\n%s", name, d)
 		}
 	}

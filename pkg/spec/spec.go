@@ -74,7 +74,7 @@ func (p *Package) escape() error {
 		{"name", &p.Name}, {"version", &p.Version}, {"summary", &p.Summary},
 		{"license", &p.License}, {"url", &p.URL},
 	} {
-		escaped, err := EscapeTag(*f.value)
+		escaped, err := escapeTag(*f.value)
 		if err != nil {
 			errs = append(errs, fmt.Errorf("%s: %w", f.what, err))
 		}
@@ -100,9 +100,9 @@ func (p *Package) escape() error {
 	}
 	comments := make([]string, len(p.Comments))
 	for i, c := range p.Comments {
-		comments[i] = EscapeText(strings.Join(strings.Fields(c), " "))
+		comments[i] = escapeText(strings.Join(strings.Fields(c), " "))
 	}
-	p.Comments, p.Description = comments, EscapeText(p.Description)
+	p.Comments, p.Description = comments, escapeText(p.Description)
 	return errors.Join(errs...)
 }
 
@@ -111,8 +111,8 @@ func isPlain(r rune) bool {
 		strings.ContainsRune("._+-~^", r)
 }
 
-// EscapeTag returns s as the value of a tag: one line without macros.
-func EscapeTag(s string) (string, error) {
+// escapeTag returns s as the value of a tag: one line without macros.
+func escapeTag(s string) (string, error) {
 	if strings.TrimSpace(s) == "" || !utf8.ValidString(s) ||
 		strings.ContainsFunc(s, unicode.IsControl) {
 		return "", fmt.Errorf("%q is not one line of text", s)
@@ -120,10 +120,10 @@ func EscapeTag(s string) (string, error) {
 	return strings.ReplaceAll(s, "%", "%%"), nil
 }
 
-// EscapeText returns s as text of %description: without macros, without lines that RPM would take
+// escapeText returns s as text of %description: without macros, without lines that RPM would take
 // for the start of a section or a condition after it has expanded macros, and without lines that it
 // would skip as comments.
-func EscapeText(s string) string {
+func escapeText(s string) string {
 	s = strings.Map(func(r rune) rune {
 		if r < ' ' && r != '\n' && r != '\t' || r >= 0x7f && r <= 0x9f {
 			return -1

@@ -115,8 +115,8 @@ func OfBytes(data []byte) Digest {
 	return Digest{"sha256", hex.EncodeToString(sum[:])}
 }
 
-// OfReader returns the SHA-256 digest of the rest of r.
-func OfReader(r io.Reader) (Digest, error) {
+// ofReader returns the SHA-256 digest of the rest of r.
+func ofReader(r io.Reader) (Digest, error) {
 	h := sha256.New()
 	if _, err := io.Copy(h, r); err != nil {
 		return Digest{}, err
@@ -131,5 +131,5 @@ func OfFile(name string) (Digest, error) {
 		return Digest{}, err
 	}
 	defer f.Close()
-	return OfReader(f)
+	return ofReader(f)
 }

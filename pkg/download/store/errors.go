@@ -30,7 +30,7 @@ func explain(what, name string, err error) error {
 		if errors.Is(err, errno) {
 			return fmt.Errorf("%s %s: %w: %w: make room there, or set %s to a directory on a "+
 				"larger disk",
-				what, name, ErrFull, err, EnvDir)
+				what, name, ErrFull, err, envDir)
 		}
 	}
 	return fmt.Errorf("%s %s: %w", what, name, err)

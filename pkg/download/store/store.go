@@ -30,9 +30,9 @@ import (
 	"github.com/lpbuild/lpbuild/pkg/download/digest"
 )
 
-// EnvDir is the environment variable that replaces the user's cache directory as the location of
+// envDir is the environment variable that replaces the user's cache directory as the location of
 // the store.
-const EnvDir = "LPBUILD_CACHE"
+const envDir = "LPBUILD_CACHE"
 
 // Store is a directory of content. Its methods may be called by several goroutines and processes at
 // once.
@@ -43,15 +43,15 @@ type Store struct {
 // DefaultDir returns the directory of the user's store: $LPBUILD_CACHE, which must be an absolute
 // path, or else "lpbuild" in the user's cache directory.
 func DefaultDir() (string, error) {
-	if dir := os.Getenv(EnvDir); dir != "" {
+	if dir := os.Getenv(envDir); dir != "" {
 		if !filepath.IsAbs(dir) {
-			return "", fmt.Errorf("%s is %q: it must be an absolute path", EnvDir, dir)
+			return "", fmt.Errorf("%s is %q: it must be an absolute path", envDir, dir)
 		}
 		return filepath.Clean(dir), nil
 	}
 	cache, err := os.UserCacheDir()
 	if err != nil {
-		return "", fmt.Errorf("no directory for the store: %w: set %s", err, EnvDir)
+		return "", fmt.Errorf("no directory for the store: %w: set %s", err, envDir)
 	}
 	return filepath.Join(cache, "lpbuild"), nil
 }
@@ -72,7 +72,7 @@ func Open(dir string) (*Store, error) {
 	}
 	if fi.Mode().Perm()&0o002 != 0 {
 		return nil, fmt.Errorf("open store: %s: this directory is world-writable: "+
-			"fix that with chmod o-w, or set %s", dir, EnvDir)
+			"fix that with chmod o-w, or set %s", dir, envDir)
 	}
 	for _, sub := range []string{blobsDir, partsDir, recordsDir, tmpDir} {
 		if err := os.MkdirAll(filepath.Join(dir, sub), 0o700); err != nil {
