@@ -31,10 +31,10 @@ With --engine, only the files for "engine: bundled" are installed: lpbuild-engin
 the directory that --units names, NAME-reconcile.service and NAME-reconcile.timer. They apply live
 patches to processes that were busy. They do nothing on a machine with the package lpbuild-engine,
 whose timer does this for all packages.` + console.Exits(nil, console.ExitError, console.ExitInterrupted),
-		Example: "  lpbuild install --root %{buildroot}\n  lpbuild install --arch ppc64le " +
-			"--root /tmp/root\n" +
-			"  lpbuild install --root %{buildroot} --engine " +
-			"%{_libexecdir}/%{name}/lpbuild-engine --units %{_unitdir}",
+		Example: "  lpbuild install --root %{buildroot}\n" +
+			"  lpbuild install --arch ppc64le --root /tmp/root\n" +
+			"  lpbuild install --root %{buildroot} --units %{_unitdir} \\\n" +
+			"      --engine %{_libexecdir}/%{name}/lpbuild-engine",
 		Args: console.NoArguments,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if root == "" {
