@@ -78,7 +78,7 @@ func TestStarts(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	symbols, err := v.symbolsOf(t.Context(), copies[0])
+	symbols, err := v.loaded.Symbols(t.Context(), copies[0])
 	if err != nil {
 		t.Fatal(err)
 	}

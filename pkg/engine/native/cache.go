@@ -263,7 +263,7 @@ func (k *known) symbol(ctx context.Context, ref rtld.Reference, move uint64) (sy
 	found, ok := k.symbols[ref]
 	if !ok {
 		lib := k.file.Library()
-		symbols, err := k.p.v.symbolsOf(ctx, lib)
+		symbols, err := k.p.v.loaded.Symbols(ctx, lib)
 		if err != nil || symbols == nil {
 			return sym, nil, false
 		}
@@ -288,7 +288,7 @@ func (k *known) exports(ctx context.Context, p *Patch) bool {
 	}
 	defer k.leave()
 	if !k.exported[p] {
-		symbols, err := k.p.v.symbolsOf(ctx, k.file.Library())
+		symbols, err := k.p.v.loaded.Symbols(ctx, k.file.Library())
 		k.exported[p] = err == nil && symbols != nil && symbols.CheckReplaced(ctx, p.Meta.Functions) == nil
 	}
 	return k.exported[p]
@@ -301,7 +301,7 @@ func (k *known) needs(ctx context.Context) (list []string, ok bool) {
 	}
 	defer k.leave()
 	if !k.hasNeeded {
-		symbols, err := k.p.v.symbolsOf(ctx, k.file.Library())
+		symbols, err := k.p.v.loaded.Symbols(ctx, k.file.Library())
 		if err != nil || symbols == nil {
 			return nil, false
 		}
@@ -347,4 +347,27 @@ func (v *view) known(ctx context.Context, l *rtld.Library) (*known, error) {
 		v.files[l] = k
 	}
 	return k, err
+}
+
+// fileFacts tells of libraries what is known of their files.
+type fileFacts struct{ v *view }
+
+// Needed implements [rtld.Facts].
+func (f fileFacts) Needed(ctx context.Context, l *rtld.Library) (list []string, ok bool, err error) {
+	k, err := f.v.known(ctx, l)
+	if k == nil || err != nil {
+		return nil, false, err
+	}
+	list, ok = k.needs(ctx)
+	return list, ok, nil
+}
+
+// Bind implements [rtld.Facts].
+func (f fileFacts) Bind(ctx context.Context, l *rtld.Library, ref rtld.Reference) (sym rtld.Symbol, ok bool, err error) {
+	k, err := f.v.known(ctx, l)
+	if k == nil || err != nil {
+		return sym, false, err
+	}
+	sym, err, ok = k.symbol(ctx, ref, l.Bias-k.file.Library().Bias)
+	return sym, ok, err
 }

@@ -44,7 +44,7 @@ func (c *child) code(lib string) (seg rtld.Segment, first uint64) {
 		if l.Name != filepath.Base(lib) {
 			continue
 		}
-		symbols, err := v.symbolsOf(c.t.Context(), l)
+		symbols, err := v.loaded.Symbols(c.t.Context(), l)
 		if err != nil {
 			c.t.Fatal(err)
 		}
@@ -191,7 +191,7 @@ func TestFileAgreesWithMemory(t *testing.T) {
 		if err != nil || k == nil {
 			t.Fatalf("%s: %v, or it is not known", l.Name, err)
 		}
-		symbols, err := v.symbolsOf(t.Context(), l)
+		symbols, err := v.loaded.Symbols(t.Context(), l)
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -14,7 +14,7 @@
 //
 // [View.Plan] looks, and stops nothing. It finds the library by its build-id in memory, reads the dynamic loader's list, and
 // relocates the container for a free range of addresses, against the symbols of the process in the loader's order, each as the
-// loader would bind it there ([process.Symbols.Bind]: versions, addresses that the program has taken, numbers). An
+// loader would bind it there ([rtld.Symbols.Bind]: versions, addresses that the program has taken, numbers). An
 // indirect function (IFUNC) is what its resolver chose when the process started: that stands in the slots that the loader
 // filled. The module number of a thread-local variable is where glibc tells debuggers to look for it.
 //

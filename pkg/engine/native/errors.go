@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+
+	"github.com/lpbuild/lpbuild/pkg/engine/rtld"
 )
 
 // Why a process was not changed. Ask for them with errors.Is; each is inside an [*Error]. Whatever the reason, the process
@@ -25,9 +27,9 @@ var (
 	// what they know to be mapped is what the program that they run has mapped, and what lies elsewhere ends that.
 	ErrNoLoader = errors.New("the process has no dynamic loader: it runs in an emulator (valgrind, qemu), or has loaded the library by itself")
 	// ErrUnlisted: the dynamic loader does not list the library, where other symbols would be looked up.
-	ErrUnlisted = errors.New("the dynamic loader does not tell that it has loaded the library: a link namespace of its own (dlmopen), before glibc 2.35")
-	// ErrUnresolved: the container needs a symbol that no library in the process has.
-	ErrUnresolved = errors.New("symbol not found in the process")
+	ErrUnlisted = rtld.ErrUnlisted
+	// ErrUnresolved: the container needs a symbol that no library in the process has, or of which it is not known where it is.
+	ErrUnresolved = rtld.ErrUnresolved
 	// ErrApplied: the very same live patch is active already. Nothing is to be done.
 	ErrApplied = errors.New("the live patch is already applied")
 	// ErrNotApplied: the live patch to be reverted is not there.
@@ -38,7 +40,8 @@ var (
 	ErrNoRoom = errors.New("no room in the address space")
 	// ErrRefused: the kernel refused the process a system call: limits of memory or of open files, security modules.
 	ErrRefused = errors.New("the kernel refused")
-	// ErrAgain: a thread is where it must not be at this moment. Let the process run, and try again.
+	// ErrAgain: a thread is where it must not be at this moment, or the dynamic loader is at work. Let the process run, and try
+	// again.
 	ErrAgain = errors.New("a thread is in the way: try again")
 	// ErrNotRunning: a thread was to make system calls that take no time, and did not get to it. Its process is frozen
 	// (a cgroup's freezer), or the machine very busy.
@@ -114,6 +117,9 @@ func (e *Error) Error() string {
 
 // Unwrap returns the reason.
 func (e *Error) Unwrap() error { return e.Err }
+
+// Is makes an ErrAgain of what is not known while the dynamic loader is at work.
+func (e *Error) Is(target error) bool { return target == ErrAgain && errors.Is(e.Err, rtld.ErrLoading) }
 
 // pidError puts the process in front of an error, once.
 func pidError(pid int, what string, err error) error {

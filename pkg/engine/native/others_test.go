@@ -2,7 +2,6 @@ package native
 
 import (
 	"bytes"
-	"debug/elf"
 	"errors"
 	"fmt"
 	"os"
@@ -136,28 +135,6 @@ func TestHalfWritten(t *testing.T) {
 			t.Errorf("somebody is at work: %v", err)
 		}
 	})
-}
-
-// TestSeveralNames: a variable that has two names which lead to different places is in neither of them for sure, whatever is looked
-// at first.
-func TestSeveralNames(t *testing.T) {
-	b := elfOf(elf.R_X86_64_GLOB_DAT)
-	le.PutUint64(b[0x200+16+8:], 2*relaSize)
-	copy(b[0x400+relaSize:], b[0x400:0x400+relaSize])
-	le.PutUint64(b[0x400+relaSize:], 0x708) // another slot, of another name
-	le.PutUint64(b[0x400+relaSize+8:], uint64(elf.R_X86_64_GLOB_DAT)|2<<32)
-	copy(b[0x500+2*symbolSize:], b[0x500+symbolSize:0x500+2*symbolSize])
-	for _, to := range []uint64{forgedFunc + 0x40, forgedFunc + 0x48} {
-		le.PutUint64(b[0x708:], to)
-		for range 100 {
-			v := forgedProcess{lib: forged{forgedLib, b}}.view()
-			at, err := v.variable(t.Context(), v.libs[0], forgedFunc)
-			switch same := to == forgedFunc+0x40; {
-			case same && (at != to || err != nil), !same && !errors.Is(err, ErrUnresolved):
-				t.Fatalf("a name leads to %#x: %#x, %v", to, at, err)
-			}
-		}
-	}
 }
 
 // traced runs f while this test traces a process.

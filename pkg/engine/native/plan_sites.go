@@ -49,7 +49,7 @@ func (b *planner) versions(ctx context.Context, l *rtld.Library, p *Patch) error
 	if err != nil || k != nil && k.exports(ctx, p) {
 		return err
 	}
-	symbols, err := b.v.symbolsOf(ctx, l)
+	symbols, err := b.v.loaded.Symbols(ctx, l)
 	switch {
 	case err != nil:
 		return err
@@ -164,7 +164,7 @@ func (b *planner) text(ctx context.Context, l *rtld.Library, seg *rtld.Segment) 
 	m := b.v.m
 	if f, ok := m.(*process.File); ok { // what the loader writes is not there
 		m, t.Loaded = f.Whole(), t.Fixed
-		if t.Pointers, err = loaderPointers(ctx, f.Whole(), l); err != nil {
+		if t.Pointers, err = rtld.Pointers(ctx, f.Whole(), l); err != nil {
 			return nil, err
 		}
 	}
@@ -197,7 +197,7 @@ func (b *planner) text(ctx context.Context, l *rtld.Library, seg *rtld.Segment) 
 
 // starts returns the addresses of a library's symbols, in order.
 func (v *view) starts(ctx context.Context, l *rtld.Library) ([]uint64, error) {
-	symbols, err := v.symbolsOf(ctx, l)
+	symbols, err := v.loaded.Symbols(ctx, l)
 	if err != nil || symbols == nil {
 		return nil, err
 	}
@@ -211,7 +211,7 @@ func (v *view) starts(ctx context.Context, l *rtld.Library) ([]uint64, error) {
 
 // functionSize returns how long a function is.
 func (v *view) functionSize(ctx context.Context, l *rtld.Library, name string, entry uint64) (uint64, error) {
-	symbols, err := v.symbolsOf(ctx, l)
+	symbols, err := v.loaded.Symbols(ctx, l)
 	if err != nil {
 		return 0, err
 	}

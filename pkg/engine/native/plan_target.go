@@ -149,7 +149,7 @@ func (b *planner) images(ctx context.Context, tp *targetPlan, rg *region) error 
 	if len(tp.adding) == 0 {
 		return nil
 	}
-	s := b.v.scopeFor(tp.lib)
+	s := b.v.loaded.Scope(tp.lib)
 	var serial uint64
 	for _, l := range tp.next.layers {
 		serial = max(serial, l.serial)
@@ -183,17 +183,13 @@ func (b *planner) images(ctx context.Context, tp *targetPlan, rg *region) error 
 		b.st.records = append(b.st.records, r)
 		tp.next.layers = append(tp.next.layers, layer{a.base, a.size, serial})
 	}
-	return b.expectBound(ctx, s)
+	return b.expectBound(ctx, tp.lib, s.Libraries())
 }
 
-// expectBound remembers the libraries that symbols were found in: they may be unloaded until the process is stopped.
-func (b *planner) expectBound(ctx context.Context, s *scope) error {
-	seen := map[*rtld.Library]bool{}
-	for _, f := range s.found {
-		seen[f.lib] = true
-	}
+// expectBound remembers the libraries in which symbols were found for a target: they may be unloaded until the process is stopped.
+func (b *planner) expectBound(ctx context.Context, target *rtld.Library, bound []*rtld.Library) error {
 	for _, l := range b.v.libs {
-		if !seen[l] || l == s.target {
+		if l == target || !slices.Contains(bound, l) {
 			continue
 		}
 		if err := b.expectID(ctx, l); err != nil {

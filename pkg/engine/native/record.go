@@ -35,7 +35,7 @@ type replaced struct {
 const (
 	recordHead = 16
 	maxRecord  = 256 << 10
-	maxCode    = maxHeaders // segments of code
+	maxCode    = 128 // segments of code
 )
 
 func (r *record) encode() ([]byte, error) {

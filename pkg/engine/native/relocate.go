@@ -13,7 +13,7 @@ import (
 
 // relocated returns the container's memory as it has to be at base in the process. former are the addresses of the former code of
 // the functions that it replaces.
-func (p *Patch) relocated(ctx context.Context, s *scope, target *rtld.Library, base uint64, former []uint64) ([]byte, error) {
+func (p *Patch) relocated(ctx context.Context, s *rtld.Scope, target *rtld.Library, base uint64, former []uint64) ([]byte, error) {
 	mem := slices.Clone(p.im.mem)
 	for _, r := range p.relocations {
 		v, err := p.value(ctx, s, r, base)
@@ -29,14 +29,14 @@ func (p *Patch) relocated(ctx context.Context, s *scope, target *rtld.Library, b
 			continue
 		}
 		if !r.TLS {
-			addr, err := s.v.variable(ctx, target, target.Bias+r.TargetOffset)
+			addr, err := s.LinkMaps().Variable(ctx, target, target.Bias+r.TargetOffset)
 			if err != nil {
 				return nil, fmt.Errorf("variable %q of %q: %w", r.Target, target.Name, err)
 			}
 			le.PutUint64(at, addr)
 			continue
 		}
-		module, err := s.v.tlsModule(ctx, target)
+		module, err := s.LinkMaps().TLSModule(ctx, target)
 		if err != nil {
 			return nil, fmt.Errorf("thread-local variable %q: %w", r.Target, err)
 		}
@@ -60,7 +60,7 @@ func (r *relocation) address() bool {
 }
 
 // value computes what a relocation writes.
-func (p *Patch) value(ctx context.Context, s *scope, r relocation, base uint64) (uint64, error) {
+func (p *Patch) value(ctx context.Context, s *rtld.Scope, r relocation, base uint64) (uint64, error) {
 	if r.kind == elf.R_X86_64_RELATIVE {
 		return base + uint64(r.addend), nil
 	}
@@ -71,7 +71,7 @@ func (p *Patch) value(ctx context.Context, s *scope, r relocation, base uint64) 
 	sym := p.symbols[r.symbol]
 	switch {
 	case sym.absolute:
-		moved, err := s.v.movesAbsolute(ctx)
+		moved, err := s.LinkMaps().MovesAbsolute(ctx)
 		if !moved {
 			base = 0
 		}
@@ -79,8 +79,8 @@ func (p *Patch) value(ctx context.Context, s *scope, r relocation, base uint64) 
 	case sym.defined, r.symbol == 0:
 		return base + sym.value + uint64(addend), nil
 	}
-	b, err := s.lookup(ctx, rtld.Reference{Name: sym.name, Version: sym.version, Entry: r.address()})
-	if sym.weak && (errors.Is(err, ulp.ErrNoSymbol) || errors.Is(err, errStatic)) {
+	b, err := s.Lookup(ctx, rtld.Reference{Name: sym.name, Version: sym.version, Entry: r.address()})
+	if sym.weak && (errors.Is(err, ulp.ErrNoSymbol) || errors.Is(err, rtld.ErrStatic)) {
 		return uint64(addend), nil
 	}
 	if errors.Is(err, ulp.ErrNoSymbol) {
@@ -94,8 +94,8 @@ func (p *Patch) value(ctx context.Context, s *scope, r relocation, base uint64) 
 	}
 	switch r.kind {
 	case elf.R_X86_64_DTPMOD64, elf.R_X86_64_DTPOFF64, elf.R_X86_64_TPOFF64:
-		return s.tlsValue(ctx, b, r.kind, addend)
+		return s.TLSValue(ctx, b, r.kind, addend)
 	}
-	v, err := s.address(ctx, b)
+	v, err := s.Address(ctx, b)
 	return v + uint64(addend), err
 }

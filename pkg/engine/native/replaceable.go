@@ -28,7 +28,7 @@ func (v *View) Replaceable(ctx context.Context, l *rtld.Library) (bool, error) {
 }
 
 func (v *View) replaceable(ctx context.Context, l *rtld.Library) (bool, error) {
-	symbols, err := v.v.symbolsOf(ctx, l)
+	symbols, err := v.v.loaded.Symbols(ctx, l)
 	if err != nil || symbols == nil {
 		return false, err
 	}

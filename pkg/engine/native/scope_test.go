@@ -5,8 +5,10 @@ import (
 	"debug/elf"
 	"os"
 	"path/filepath"
+	"slices"
 	"testing"
 
+	"github.com/lpbuild/lpbuild/pkg/engine/rtld"
 	"github.com/lpbuild/lpbuild/pkg/ulp"
 )
 
@@ -143,8 +145,8 @@ func TestPlugin(t *testing.T) {
 func listsNamespaces(t *testing.T, c *child) {
 	t.Helper()
 	n, err := see(t.Context(), look(t, c.pid), func(ctx context.Context, v *View) (int, error) {
-		err := v.v.readSpaces(ctx)
-		return len(v.v.spaces), err
+		spaces, err := v.v.loaded.Namespaces(ctx)
+		return len(spaces), err
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -214,7 +216,15 @@ func TestTwice(t *testing.T) {
 func TestUnlisted(t *testing.T) {
 	lib := library(t, nopFlags)
 	c := start(t, gcc(t, "plugin", "testdata/plugin.c", "-ldl"), 0, "PLUGIN="+lib, "NAMESPACE=1")
-	debug, err := see(t.Context(), look(t, c.pid), func(ctx context.Context, v *View) (uint64, error) { return v.v.debug(ctx) })
+	debug, err := see(t.Context(), look(t, c.pid), func(ctx context.Context, v *View) (uint64, error) {
+		loader := v.v.libs[slices.IndexFunc(v.v.libs, func(l *rtld.Library) bool { return l.Loader })]
+		symbols, err := v.v.loaded.Symbols(ctx, loader)
+		if err != nil {
+			return 0, err
+		}
+		s, err := symbols.Lookup(ctx, "_r_debug", "")
+		return s.Addr, err
+	})
 	if err != nil {
 		t.Fatal(err)
 	}

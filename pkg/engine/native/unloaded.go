@@ -93,7 +93,7 @@ func (r *run) orphaned() error {
 // the process, may be the reason of.
 func (v *view) moved(ctx context.Context, st *state, err error) error {
 	switch {
-	case errors.Is(err, ErrAgain), errors.Is(err, ErrStale), errors.Is(err, ErrApplied), errors.Is(err, ErrNotApplied):
+	case errors.Is(err, ErrAgain), errors.Is(err, rtld.ErrLoading), errors.Is(err, ErrStale), errors.Is(err, ErrApplied), errors.Is(err, ErrNotApplied):
 		return err
 	case errors.Is(err, process.ErrUnreadable):
 	case errors.Is(err, ErrUnlisted), errors.Is(err, ErrUnresolved), errors.Is(err, ErrNoLibrary), errors.Is(err, ErrEntry),
@@ -121,30 +121,21 @@ const (
 func (v *view) moving(ctx context.Context) bool {
 	for range movingLooks {
 		now, err := v.m.Libraries(ctx)
-		if err != nil || !slices.EqualFunc(v.libs, now, same) {
+		if err != nil || !slices.EqualFunc(v.libs, now, (*rtld.Library).SameAs) {
 			return true
 		}
-		if v.spaces == nil {
+		unlisted, ok := v.loaded.Unlisted()
+		if !ok {
 			return false
 		}
-		w := blankView(v.p, v.m, now)
-		if err := w.read(ctx); err != nil || w.readSpaces(ctx) != nil || !slices.EqualFunc(v.unlisted(), w.unlisted(), same) {
+		w := blankView(v.p, v.m, now).loaded
+		if _, err := w.Namespaces(ctx); err != nil {
+			return true
+		}
+		if again, _ := w.Unlisted(); !slices.EqualFunc(unlisted, again, (*rtld.Library).SameAs) {
 			return true
 		}
 		time.Sleep(movingPause)
 	}
 	return false
-}
-
-// unlisted returns the libraries that the dynamic loader does not list.
-func (v *view) unlisted() []*rtld.Library {
-	listed := v.modules()
-	return slices.DeleteFunc(slices.Clone(v.libs), func(l *rtld.Library) bool {
-		return slices.ContainsFunc(listed, func(m module) bool { return m.lib == l })
-	})
-}
-
-// same says whether two looks at a library saw the same.
-func same(x, y *rtld.Library) bool {
-	return x.Bias == y.Bias && slices.Equal(x.BuildID, y.BuildID) && slices.Equal(x.Segments, y.Segments)
 }

@@ -167,13 +167,12 @@ func TestBoundElsewhere(t *testing.T) {
 	v := c.seenBefore()
 	b := &planner{Plan: &Plan{}, v: v.v}
 	mine := v.v.libs[slices.IndexFunc(v.v.libs, func(l *rtld.Library) bool { return l.SONAME == "libtarget.so" })]
-	s := &scope{v: v.v, found: map[rtld.Reference]binding{{Name: "first"}: {lib: mine}}}
-	if err := b.expectBound(t.Context(), s); err != nil || len(b.expect) != 1 {
+	if err := b.expectBound(t.Context(), nil, []*rtld.Library{mine}); err != nil || len(b.expect) != 1 {
 		t.Fatalf("%v, %d", err, len(b.expect))
 	}
 	c.says("close", "closed")
 	c.says("open "+other, "open")
-	if err := b.expectBound(t.Context(), s); !errors.Is(err, ErrStale) {
+	if err := b.expectBound(t.Context(), nil, []*rtld.Library{mine}); !errors.Is(err, ErrStale) {
 		t.Errorf("%v", err)
 	}
 }
@@ -192,15 +191,33 @@ func TestUnloadedError(t *testing.T) {
 	if got := v.moved(t.Context(), st, process.ErrUnreadable); !errors.Is(got, ErrStale) {
 		t.Errorf("unreadable: %v", got)
 	}
-	if err := v.readSpaces(t.Context()); err != nil {
+	spaces, err := v.loaded.Namespaces(t.Context())
+	if err != nil {
 		t.Fatal(err)
 	}
-	spaces := v.spaces
-	v.spaces = []namespace{slices.DeleteFunc(slices.Clone(spaces[0]), func(m module) bool { return m.lib.SONAME == "libtarget.so" })}
+	listed := v.loaded
+	i := slices.IndexFunc(spaces[0], func(m rtld.LinkMap) bool { return m.Library.SONAME == "libtarget.so" })
+	const next = 24 // l_next in struct link_map
+	before := spaces[0][i-1].Addr + next
+	to, err := readWord(t, v, before)
+	if err != nil {
+		t.Fatal(err)
+	}
+	after, err := readWord(t, v, to+next)
+	if err != nil {
+		t.Fatal(err)
+	}
+	c.poke(before, le.AppendUint64(nil, after))
+	v.loaded = rtld.NewLinkMaps(v.m, v.libs, nil)
+	_, _, err = v.loaded.Find(t.Context(), spaces[0][i].Library)
+	c.poke(before, le.AppendUint64(nil, to))
+	if !errors.Is(err, ErrUnlisted) || to != spaces[0][i].Addr {
+		t.Fatalf("the library is taken out of the list: %v", err)
+	}
 	if got := v.moved(t.Context(), st, ErrUnlisted); !errors.Is(got, ErrStale) { // it is listed by now
 		t.Errorf("unlisted: %v", got)
 	}
-	v.spaces = spaces
+	v.loaded = listed
 	c.says("close", "closed")
 	for _, err := range []error{ErrUnlisted, ErrEntry, ErrUnresolved} {
 		if got := v.moved(t.Context(), st, err); !errors.Is(got, ErrStale) {

@@ -149,10 +149,7 @@ func (v *view) frames(ctx context.Context, l *rtld.Library) (*hotpatch.Frames, e
 	if f := v.unwind[l]; f != nil {
 		return f, nil
 	}
-	at, size, err := v.programHeader(ctx, l, elf.PT_GNU_EH_FRAME)
-	if err != nil {
-		return nil, err
-	}
+	at, size := l.UnwindTable()
 	m := memory(v.m)
 	if f, ok := v.m.(*process.File); ok { // handlers are listed where processes may write, and do not
 		m = f.Whole()
@@ -171,7 +168,7 @@ func (v *view) frames(ctx context.Context, l *rtld.Library) (*hotpatch.Frames, e
 func (v *view) checkHandlers(ctx context.Context, l *rtld.Library, entry uint64) error {
 	err := v.handlers(ctx, l, entry)
 	if errors.Is(err, hotpatch.ErrFrame) { // or is it that the library is just being mapped?
-		if _, _, err := v.module(ctx, l); err != nil {
+		if _, _, err := v.loaded.Find(ctx, l); err != nil {
 			return err
 		}
 	}

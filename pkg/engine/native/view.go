@@ -3,7 +3,6 @@ package native
 import (
 	"context"
 	"debug/elf"
-	"errors"
 	"fmt"
 	"slices"
 
@@ -18,28 +17,25 @@ type view struct {
 	p      *process.Process
 	m      processMemory
 	libs   []*rtld.Library
-	main   *rtld.Library // nil: not recognised
-	spaces []namespace   // what the dynamic loader has loaded; nil: not read yet
+	loaded *rtld.LinkMaps
 	maps   []rtld.Mapping
 
-	shared  *shared // nil: not asked yet
-	settled bool    // libs was looked at again after the lists, and was the same
-
-	symbols map[*rtld.Library]*rtld.Symbols
-	dyn     map[*rtld.Library]*dynamic
-	bound   map[*rtld.Library][]exported
-	unwind  map[*rtld.Library]*hotpatch.Frames
+	shared *shared // nil: not asked yet
+	unwind map[*rtld.Library]*hotpatch.Frames
 
 	cache *Cache                   // nil: nothing is kept
 	files map[*rtld.Library]*known // what is known of their files; nil: nothing
 }
 
+// memory reads memory; tests forge it.
+type memory interface {
+	ReadAt(ctx context.Context, b []byte, addr uint64) (int, error)
+}
+
 // processMemory is what a view needs of a [*process.Memory]; tests forge it.
 type processMemory interface {
-	memory
-	Libraries(ctx context.Context) ([]*rtld.Library, error)
+	rtld.Process
 	Mappings(ctx context.Context, f func(rtld.Mapping) bool) error
-	Symbols(ctx context.Context, l *rtld.Library) (*rtld.Symbols, error)
 }
 
 // maxMappings is how many mappings of a process are kept; the kernel allows 65,530 unless told otherwise.
@@ -63,11 +59,8 @@ func (v *View) Alone() error { return pidError(v.v.p.PID, "", v.v.alone()) }
 
 // blankView is a view of which nothing has been read yet.
 func blankView(p *process.Process, m processMemory, libs []*rtld.Library) *view {
-	v := &view{p: p, m: m, libs: libs, symbols: map[*rtld.Library]*rtld.Symbols{}, dyn: map[*rtld.Library]*dynamic{},
-		bound: map[*rtld.Library][]exported{}, unwind: map[*rtld.Library]*hotpatch.Frames{}, files: map[*rtld.Library]*known{}}
-	if i := slices.IndexFunc(libs, func(l *rtld.Library) bool { return l.Main }); i >= 0 {
-		v.main = libs[i]
-	}
+	v := &view{p: p, m: m, libs: libs, unwind: map[*rtld.Library]*hotpatch.Frames{}, files: map[*rtld.Library]*known{}}
+	v.loaded = rtld.NewLinkMaps(m, libs, fileFacts{v})
 	return v
 }
 
@@ -137,114 +130,6 @@ func (v *view) copies(t ulp.Target) ([]*rtld.Library, error) {
 		return nil, fmt.Errorf("%s with build-id %x: %w", t.Name, t.BuildID, ErrNoLibrary)
 	}
 	return found, nil
-}
-
-// dynamic is the dynamic section of a loaded library.
-type dynamic struct {
-	l      *rtld.Library
-	values map[elf.DynTag]uint64 // of the first entry of each tag
-}
-
-const (
-	maxHeaders = 128
-	maxDynamic = 1024
-)
-
-// dynamicOf reads a library's dynamic section from the process.
-func (v *view) dynamicOf(ctx context.Context, l *rtld.Library) (*dynamic, error) {
-	if d := v.dyn[l]; d != nil {
-		return d, nil
-	}
-	if l.Problem != nil || len(l.Segments) == 0 || l.Class != elf.ELFCLASS64 {
-		return nil, fmt.Errorf("library %q: %w", l.Name, process.ErrMalformed)
-	}
-	at, size, err := v.programHeader(ctx, l, elf.PT_DYNAMIC)
-	if err != nil {
-		return nil, err
-	}
-	b := make([]byte, min(size, maxDynamic*16)&^15)
-	if len(b) == 0 || !l.Contains(at, uint64(len(b))) {
-		return nil, fmt.Errorf("library %q: dynamic section: %w", l.Name, process.ErrMalformed)
-	}
-	if _, err := v.m.ReadAt(ctx, b, at); err != nil {
-		return nil, err
-	}
-	d := &dynamic{l: l, values: map[elf.DynTag]uint64{}}
-	for ; len(b) >= 16 && le.Uint64(b) != 0; b = b[16:] {
-		tag := elf.DynTag(le.Uint64(b))
-		if _, ok := d.values[tag]; !ok {
-			d.values[tag] = le.Uint64(b[8:])
-		}
-	}
-	v.dyn[l] = d
-	return d, nil
-}
-
-// programHeader finds a segment in the program headers in memory; size 0: there is none.
-func (v *view) programHeader(ctx context.Context, l *rtld.Library, want elf.ProgType) (at, size uint64, err error) {
-	var head [64]byte
-	start := l.Segments[0].Start
-	if _, err := v.m.ReadAt(ctx, head[:], start); err != nil {
-		return 0, 0, err
-	}
-	count, off := min(int(le.Uint16(head[56:])), maxHeaders), le.Uint64(head[32:])
-	table := make([]byte, count*56)
-	if off > maxSpan || !l.Contains(start+off, uint64(len(table))) {
-		return 0, 0, fmt.Errorf("library %q: program headers: %w", l.Name, process.ErrMalformed)
-	}
-	if _, err := v.m.ReadAt(ctx, table, start+off); err != nil {
-		return 0, 0, err
-	}
-	for ; len(table) >= 56; table = table[56:] {
-		if elf.ProgType(le.Uint32(table)) == want {
-			return l.Bias + le.Uint64(table[16:]), le.Uint64(table[40:]), nil
-		}
-	}
-	return 0, 0, nil
-}
-
-// table reads a table that two entries describe, whole rows of it; nil if there is none.
-func (v *view) table(ctx context.Context, d *dynamic, at, size elf.DynTag, row, most uint64) ([]byte, error) {
-	n := d.values[size] / row * row
-	addr := d.place(at)
-	if n == 0 || addr == 0 {
-		return nil, nil
-	}
-	if n > most || !d.l.Contains(addr, n) {
-		return nil, fmt.Errorf("library %q: %v: %w", d.l.Name, at, process.ErrMalformed)
-	}
-	b := make([]byte, n)
-	_, err := v.m.ReadAt(ctx, b, addr)
-	return b, err
-}
-
-// place returns the address in an entry: glibc has added the bias to most of them, other loaders have not.
-func (d *dynamic) place(tag elf.DynTag) uint64 {
-	a := d.values[tag]
-	if a == 0 || d.l.Contains(a, 1) {
-		return a
-	}
-	return a + d.l.Bias
-}
-
-// symbolsOf opens a library's symbol table, once.
-func (v *view) symbolsOf(ctx context.Context, l *rtld.Library) (*rtld.Symbols, error) {
-	if s, ok := v.symbols[l]; ok {
-		return s, nil
-	}
-	s, err := v.m.Symbols(ctx, l)
-	if err != nil && !errors.Is(err, process.ErrMalformed) && !errors.Is(err, process.ErrUnreadable) {
-		return nil, err
-	}
-	v.symbols[l] = s // nil: it defines nothing that can be read
-	return s, nil
-}
-
-// word reads 8 bytes.
-func (v *view) word(ctx context.Context, addr uint64) (uint64, error) {
-	var b [8]byte
-	_, err := v.m.ReadAt(ctx, b[:], addr)
-	return le.Uint64(b[:]), err
 }
 
 // hasLoader says whether the process was started with a dynamic loader.

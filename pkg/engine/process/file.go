@@ -161,6 +161,11 @@ func (f *File) Libraries(context.Context) ([]*rtld.Library, error) {
 // Mappings calls its function never: nothing is mapped.
 func (f *File) Mappings(context.Context, func(rtld.Mapping) bool) error { return nil }
 
+// MappingAt finds nothing: nothing is mapped.
+func (f *File) MappingAt(context.Context, uint64) (rtld.Mapping, bool, error) {
+	return rtld.Mapping{}, false, nil
+}
+
 // Whole returns the same file, of which everything can be read: what processes may write as it is before they do.
 func (f *File) Whole() *File {
 	whole := *f

@@ -46,6 +46,25 @@ func (m *Memory) Mapped() []rtld.Mapping {
 	return m.mapped
 }
 
+// MappingAt returns the mapping that holds an address; ok is false if none does. It is one of those that [Memory.Mapped] has, if
+// there are any.
+func (m *Memory) MappingAt(ctx context.Context, addr uint64) (found rtld.Mapping, ok bool, err error) {
+	holds := func(x rtld.Mapping) bool { return addr >= x.Start && addr < x.End }
+	if all := m.Mapped(); all != nil {
+		if i := slices.IndexFunc(all, holds); i >= 0 {
+			return all[i], true, nil
+		}
+		return rtld.Mapping{}, false, nil
+	}
+	err = m.Mappings(ctx, func(x rtld.Mapping) bool {
+		if ok = holds(x); ok {
+			found = x
+		}
+		return !ok
+	})
+	return found, ok && err == nil, err
+}
+
 // shortener gives mappings their paths, cut off after shortPath bytes.
 type shortener struct{ last string }
 

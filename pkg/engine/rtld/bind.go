@@ -11,14 +11,16 @@ import (
 type Reference struct {
 	Name    string
 	Version string // "" if it asks for none
-	// Entry says that an address is asked for, not something to be called: of a function whose address the program takes, that is
-	// for everybody the place in the program where calls of it begin (PLT).
+	// Entry says that an address is asked for, not something to be called: of a function whose
+	// address the program takes, that is for everybody the place in the program where calls of it
+	// begin (PLT).
 	Entry bool
 }
 
-// Bind finds what glibc's dynamic loader binds a reference to if it gets as far as this library. That differs from
-// [Symbols.Lookup], which is dlsym's, where versions are involved: a reference without a version means the oldest of several.
-// What is found is what the table says, wherever that leads. The error is that of Lookup.
+// Bind finds what glibc's dynamic loader binds a reference to if it gets as far as this library.
+// That differs from [Symbols.Lookup], which is dlsym's, where versions are involved: a reference
+// without a version means the oldest of several. What is found is what the table says, wherever
+// that leads. The error is that of Lookup.
 func (s *Symbols) Bind(ctx context.Context, ref Reference) (Symbol, error) {
 	return look(ctx, s, "symbol", func(r Reader) (Symbol, error) { return s.bind(r, ref) })
 }
@@ -82,9 +84,10 @@ func (s *Symbols) raw(b []byte, name string) Symbol {
 	return sym
 }
 
-// suits says whether a row has the version that a reference asks for, and fills it in. Versions have numbers in their library,
-// the first of which are its own name (1) and the oldest one (2): that is what a reference without a version means, since it may
-// come from a time when there were no others. newer says that it would only do if there is no other.
+// suits says whether a row has the version that a reference asks for, and fills it in. Versions
+// have numbers in their library, the first of which are its own name (1) and the oldest one (2):
+// that is what a reference without a version means, since it may come from a time when there were
+// no others. newer says that it would only do if there is no other.
 func (s *Symbols) suits(r Reader, i uint64, sym *Symbol, ref Reference) (fits, newer bool, err error) {
 	if s.d.versym == 0 { // good for everyone
 		return true, false, nil
@@ -109,8 +112,9 @@ func (s *Symbols) suits(r Reader, i uint64, sym *Symbol, ref Reference) (fits, n
 // oldestVersion is the number of the first version that a library defines.
 const oldestVersion = 2
 
-// versionName returns the name of a version that the library defines, or needs: a program has copies of variables of its libraries
-// (COPY relocations), and entries of their functions, by the versions that it needs.
+// versionName returns the name of a version that the library defines, or needs: a program has
+// copies of variables of its libraries (COPY relocations), and entries of their functions, by the
+// versions that it needs.
 func (s *Symbols) versionName(r Reader, index uint16) (string, error) {
 	name, ok := s.versions[index]
 	if ok || index < oldestVersion {
@@ -119,8 +123,8 @@ func (s *Symbols) versionName(r Reader, index uint16) (string, error) {
 	return s.l.neededVersion(r, index)
 }
 
-// VersionOf returns the version that a row of the table has: the one that the library needs, if it does not define the symbol.
-// "" if it has none. The error is that of Lookup.
+// VersionOf returns the version that a row of the table has: the one that the library needs, if it
+// does not define the symbol. "" if it has none. The error is that of Lookup.
 func (s *Symbols) VersionOf(ctx context.Context, row uint64) (string, error) {
 	return look(ctx, s, "symbol version", func(r Reader) (string, error) {
 		if s.d.versym == 0 || row >= maxSymbols {

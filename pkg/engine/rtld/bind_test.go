@@ -9,8 +9,8 @@ import (
 	"github.com/lpbuild/lpbuild/pkg/ulp"
 )
 
-// forgeVerneed is where a forged library that needs versions has them: of one file one version, "V1", whose number is 3. "state"
-// has that number.
+// forgeVerneed is where a forged library that needs versions has them: of one file one version,
+// "V1", whose number is 3. "state" has that number.
 const forgeVerneed = 0xe80
 
 func needs(more ...forged.Change) []forged.Change {
@@ -23,8 +23,9 @@ func needs(more ...forged.Change) []forged.Change {
 	}, more...)
 }
 
-// TestBind looks symbols up in forged libraries as the dynamic loader does to bind references. What it does with versions is
-// compared with what the loader itself does by the tests of package native.
+// TestBind looks symbols up in forged libraries as the dynamic loader does to bind references. What
+// it does with versions is compared with what the loader itself does by the tests of package
+// native.
 func TestBind(t *testing.T) {
 	const row, size = forged.Symtab + 24*2, 16 // of "state"
 	state := Reference{Name: "state"}

@@ -5,8 +5,8 @@ import (
 	"debug/elf"
 )
 
-// dynamic is the dynamic section, with the addresses as they are in the process: the dynamic loader of glibc has added
-// the bias to them, others leave them as linked.
+// dynamic is the dynamic section, with the addresses as they are in the process: the dynamic loader
+// of glibc has added the bias to them, others leave them as linked.
 type dynamic struct {
 	addr, size               uint64 // of the section
 	hash, gnuHash            uint64
@@ -45,18 +45,27 @@ func eachDynamic(b []byte, lay layout, f func(tag elf.DynTag, value uint64)) {
 	}
 }
 
+// eachEntry reads the dynamic section, and calls f with its entries.
+func (l *Library) eachEntry(r Reader, f func(tag elf.DynTag, value uint64)) error {
+	b := make([]byte, l.dynamic.size)
+	if err := readFull(r, b, l.dynamic.addr); err != nil {
+		return err
+	}
+	eachDynamic(b, layouts[l.Class], f)
+	return nil
+}
+
 // needed reads the DT_NEEDED entries.
 func (l *Library) needed(r Reader, d *dynamic) ([]string, error) {
-	b := make([]byte, d.size)
-	if err := readFull(r, b, d.addr); err != nil {
-		return nil, err
-	}
 	var offsets []uint64
-	eachDynamic(b, layouts[l.Class], func(tag elf.DynTag, value uint64) {
+	err := l.eachEntry(r, func(tag elf.DynTag, value uint64) {
 		if tag == elf.DT_NEEDED {
 			offsets = append(offsets, value)
 		}
 	})
+	if err != nil {
+		return nil, err
+	}
 	if len(offsets) > maxNeeded {
 		return nil, ErrLimit
 	}
@@ -98,7 +107,8 @@ func (d *dynamic) set(l *Library, tag elf.DynTag, value uint64) {
 	}
 }
 
-// place returns the address in the process of one in the dynamic section; 0 if it is outside of the image.
+// place returns the address in the process of one in the dynamic section; 0 if it is outside of the
+// image.
 func (l *Library) place(value uint64) uint64 {
 	for _, addr := range []uint64{value, l.Bias + value} {
 		if l.Contains(addr, 1) {

@@ -15,6 +15,16 @@ var (
 	ErrMalformed = procfs.ErrMalformed
 	// ErrLimit means that there is more of it than a process in its right mind has.
 	ErrLimit = procfs.ErrLimit
+	// ErrLoading means that the loader is changing its lists, or binding what it has loaded: read
+	// them again.
+	ErrLoading = errors.New("the dynamic loader is at work: try again")
+	// ErrUnlisted means that the loader does not list the library, where other symbols would be
+	// looked up.
+	ErrUnlisted = errors.New("the dynamic loader does not tell that it has loaded the library: a link namespace of its own (dlmopen), before glibc 2.35")
+	// ErrUnresolved means that it is not known what a reference is to be bound to.
+	ErrUnresolved = errors.New("symbol not found in the process")
+	// ErrStatic is the ErrUnresolved of a program without a dynamic loader.
+	ErrStatic = fmt.Errorf("a statically linked program has no list of libraries: %w", ErrUnresolved)
 )
 
 // malformed returns an ErrMalformed with the reason.
@@ -22,7 +32,8 @@ func malformed(format string, args ...any) error {
 	return fmt.Errorf("%w: %s", ErrMalformed, fmt.Sprintf(format, args...))
 }
 
-// Local reports whether an error is about one image, or one structure, and not about the whole process.
+// Local reports whether an error is about one image, or one structure, and not about the whole
+// process.
 func Local(err error) bool {
 	return errors.Is(err, ErrMalformed) || errors.Is(err, ErrUnreadable) || errors.Is(err, ErrLimit)
 }

@@ -14,10 +14,12 @@ type Auxv struct {
 	Base uint64 // AT_BASE: where the dynamic loader is; 0 if there is none
 }
 
-// FindLibraries returns the ELF images of which a mapping of the beginning of a file is code, in the order of maps. These
-// are the mappings of files that have code, and of the memory that follows each without a gap.
+// FindLibraries returns the ELF images of which a mapping of the beginning of a file is code, in
+// the order of maps. These are the mappings of files that have code, and of the memory that follows
+// each without a gap.
 //
-// The error is ErrLimit for more than 2,048 images, that of the context, or one of r that is about no image alone.
+// The error is ErrLimit for more than 2,048 images, that of the context, or one of r that is about
+// no image alone.
 func FindLibraries(ctx context.Context, r Reader, maps []Mapping, a Auxv) ([]*Library, error) {
 	buf := heads.Get().(*[headSize]byte)
 	defer heads.Put(buf)
@@ -62,7 +64,8 @@ type finder struct {
 	head  []byte // room for the beginning of it
 }
 
-// nextOfFile returns for each mapping the index of the next one of the same file or of the memory behind it; 0 if none.
+// nextOfFile returns for each mapping the index of the next one of the same file or of the memory
+// behind it; 0 if none.
 func nextOfFile(maps []Mapping) []int32 {
 	next := make([]int32, len(maps))
 	last := make(map[FileID]int32)
@@ -79,7 +82,8 @@ func nextOfFile(maps []Mapping) []int32 {
 	return next
 }
 
-// library reads the image that begins at mapping i. The result is nil if it is not ELF, or no code of it is mapped.
+// library reads the image that begins at mapping i. The result is nil if it is not ELF, or no code
+// of it is mapped.
 func (f *finder) library(i int) (*Library, error) {
 	first := &f.maps[i]
 	l := &Library{Path: first.Path, Name: path.Base(first.Path), Deleted: first.Deleted, File: first.File,
@@ -95,7 +99,7 @@ func (f *finder) library(i int) (*Library, error) {
 		l.Problem = err
 		l.Segments = f.untilNext(i)
 	default:
-		l.Class, l.Machine, l.Type, l.Bias = im.class, im.machine, im.kind, im.bias
+		l.Class, l.Machine, l.Type, l.Bias, l.ehFrame = im.class, im.machine, im.kind, im.bias, im.ehFrame
 		l.Main = f.auxv.Phdr != 0 && f.auxv.Phdr == im.phdrs
 		l.Segments = f.take(i, im)
 	}

@@ -19,7 +19,8 @@ func checkResult(t *testing.T, hasResult bool, err error) {
 	}
 }
 
-// FuzzImage takes its input for the memory of a library that is mapped as a whole, and uses everything in it.
+// FuzzImage takes its input for the memory of a library that is mapped as a whole, and uses
+// everything in it.
 func FuzzImage(f *testing.F) {
 	for _, lie := range forged.Lies {
 		f.Add(forged.Library(lie.Changes...))

@@ -2,8 +2,8 @@ package rtld
 
 import "sync"
 
-// hashTable is a hash table of symbols in memory. Besides finding names it is the only thing that tells how many
-// symbols there are.
+// hashTable is a hash table of symbols in memory. Besides finding names it is the only thing that
+// tells how many symbols there are.
 type hashTable interface {
 	// candidates calls f with the rows that may have the name, until it returns true.
 	candidates(r Reader, name string, f func(row uint64) (bool, error)) error
@@ -46,8 +46,8 @@ func (l *Library) words(r Reader, addr uint64, to []uint32) error {
 	return nil
 }
 
-// gnuTable is DT_GNU_HASH: buckets with the first row of each, and for each row from first on its hash, whose lowest bit
-// ends a bucket's rows.
+// gnuTable is DT_GNU_HASH: buckets with the first row of each, and for each row from first on its
+// hash, whose lowest bit ends a bucket's rows.
 type gnuTable struct {
 	l                *Library
 	buckets, bucketN uint64

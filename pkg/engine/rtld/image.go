@@ -20,7 +20,8 @@ const maxAddress = 1 << 60
 // span is a part of an image: addresses as linked, before the bias is added.
 type span struct{ addr, offset, filesz, memsz uint64 }
 
-// image is what the ELF header and the program headers in memory say. They are claims; what is mapped decides.
+// image is what the ELF header and the program headers in memory say. They are claims; what is
+// mapped decides.
 type image struct {
 	class   elf.Class
 	machine elf.Machine
@@ -30,6 +31,7 @@ type image struct {
 	loads   []span // PT_LOAD
 	notes   []span // PT_NOTE
 	dynamic span   // PT_DYNAMIC; zero if there is none
+	ehFrame span   // PT_GNU_EH_FRAME; zero if there is none
 
 	head []byte // the first bytes in memory
 	at   uint64 // where they are
@@ -56,8 +58,8 @@ func (l layout) get(b []byte) uint64 {
 	return le.Uint64(b)
 }
 
-// read reads the image whose first mapping is first, into room that is used again and again. errNotELF means that the
-// file is something else. After an error the image says nothing.
+// read reads the image whose first mapping is first, into room that is used again and again.
+// errNotELF means that the file is something else. After an error the image says nothing.
 func (im *image) read(r Reader, first *Mapping, head []byte) error {
 	head = head[:min(uint64(len(head)), first.End-first.Start)]
 	n, err := r.ReadAt(head, first.Start)
@@ -93,8 +95,8 @@ func (im *image) read(r Reader, first *Mapping, head []byte) error {
 
 var errNotELF = errors.New("not ELF")
 
-// IsDynamic reports whether the program whose program headers are at an address, on its first page, has a dynamic section. It has
-// none, either, if it is no ELF file or malformed.
+// IsDynamic reports whether the program whose program headers are at an address, on its first page,
+// has a dynamic section. It has none, either, if it is no ELF file or malformed.
 func IsDynamic(r Reader, phdr uint64) (bool, error) {
 	var im image
 	first := Mapping{Start: pageDown(phdr), End: pageDown(phdr) + pageSize}
@@ -126,7 +128,9 @@ func (im *image) table(r Reader, first *Mapping, l layout) ([]byte, error) {
 // segment takes one program header in.
 func (im *image) segment(b []byte, l layout) error {
 	kind := elf.ProgType(le.Uint32(b))
-	if kind != elf.PT_LOAD && kind != elf.PT_NOTE && kind != elf.PT_DYNAMIC {
+	switch kind {
+	case elf.PT_LOAD, elf.PT_NOTE, elf.PT_DYNAMIC, elf.PT_GNU_EH_FRAME:
+	default:
 		return nil
 	}
 	s := span{addr: l.get(b[l.pVaddr:]), offset: l.get(b[l.pOffset:]), filesz: l.get(b[l.pFilesz:]), memsz: l.get(b[l.pMemsz:])}
@@ -140,6 +144,8 @@ func (im *image) segment(b []byte, l layout) error {
 		im.notes = append(im.notes, s)
 	case elf.PT_DYNAMIC:
 		im.dynamic = s
+	case elf.PT_GNU_EH_FRAME:
+		im.ehFrame = s
 	}
 	return nil
 }
@@ -158,10 +164,11 @@ func (im *image) locate(first *Mapping) error {
 	return malformed("no segment for the ELF header")
 }
 
-// part returns the segment that a mapping of the image's file, or of memory without a file, is of the image: what is behind the
-// file's part of a segment (.bss), or code that the program has moved into such memory, as some do to have huge pages.
-// The kernel makes one mapping of .bss and of other memory that happens to lie behind it: only the image's part counts. It
-// also makes one of segments that follow each other in memory and in the file, with the same permissions.
+// part returns the segment that a mapping of the image's file, or of memory without a file, is of
+// the image: what is behind the file's part of a segment (.bss), or code that the program has moved
+// into such memory, as some do to have huge pages. The kernel makes one mapping of .bss and of
+// other memory that happens to lie behind it: only the image's part counts. It also makes one of
+// segments that follow each other in memory and in the file, with the same permissions.
 func (im *image) part(m *Mapping) (Segment, bool) {
 	for i, s := range im.loads {
 		from := im.bias + s.addr
@@ -182,7 +189,8 @@ func (im *image) part(m *Mapping) (Segment, bool) {
 	return Segment{}, false
 }
 
-// run returns the address behind the bytes of the file that are mapped from the i-th segment on without a gap.
+// run returns the address behind the bytes of the file that are mapped from the i-th segment on
+// without a gap.
 func (im *image) run(i int) uint64 {
 	s := im.loads[i]
 	end := pageUp(im.bias + s.addr + s.filesz)

@@ -141,7 +141,8 @@ func TestMergedBSS(t *testing.T) {
 	}
 }
 
-// Code that was moved into memory without a file is still the image's, if it is where the image has code.
+// Code that was moved into memory without a file is still the image's, if it is where the image has
+// code.
 func TestMovedCode(t *testing.T) {
 	im := image{bias: 0x10000, loads: []span{{addr: 0x2000, offset: 0x1000, filesz: 0x1800, memsz: 0x3800}}}
 	exec := PermRead | PermExec
@@ -162,7 +163,8 @@ func TestMovedCode(t *testing.T) {
 	}
 }
 
-// The kernel merges segments that follow each other in memory and in the file, which tools that add segments make.
+// The kernel merges segments that follow each other in memory and in the file, which tools that add
+// segments make.
 func TestMergedSegments(t *testing.T) {
 	file := FileID{Inode: 1}
 	im := image{loads: []span{{addr: 0x403000, offset: 0x3000, filesz: 0x90, memsz: 0xa0}, {addr: 0x404000, offset: 0x4000, filesz: 0x3020, memsz: 0x3020},

@@ -9,8 +9,8 @@ import (
 // maxFile bounds offsets and addresses in a library's file.
 const maxFile = 1 << 30
 
-// LayOut returns the mappings that a dynamic loader would make of a library's file, at a bias of place unless the file is linked
-// to its addresses.
+// LayOut returns the mappings that a dynamic loader would make of a library's file, at a bias of
+// place unless the file is linked to its addresses.
 func LayOut(f io.ReaderAt, place uint64) ([]Mapping, error) {
 	var head [64]byte
 	if _, err := f.ReadAt(head[:], 0); err != nil {

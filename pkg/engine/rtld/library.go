@@ -8,10 +8,11 @@ import (
 
 // Library is one ELF image that is loaded in a process: a shared object, or the program itself.
 //
-// Path and Name are for people. What the library is, its build-id says, and where it is, its segments: those come from
-// the kernel, while build-id and SONAME are what stands in memory. An image counts as loaded if a segment of it can be
-// executed; libraries that are only mapped to be read, as debuggers do, are not listed. Those whose code was moved into memory
-// without a file, in the same place, as some programs do to have huge pages, are.
+// Path and Name are for people. What the library is, its build-id says, and where it is, its
+// segments: those come from the kernel, while build-id and SONAME are what stands in memory. An
+// image counts as loaded if a segment of it can be executed; libraries that are only mapped to be
+// read, as debuggers do, are not listed. Those whose code was moved into memory without a file, in
+// the same place, as some programs do to have huge pages, are.
 type Library struct {
 	Path    string // see Mapping.Path
 	Name    string // base name of Path
@@ -24,18 +25,21 @@ type Library struct {
 	Machine elf.Machine
 	Type    elf.Type // ET_DYN or ET_EXEC
 	Bias    uint64   // to be added to the addresses in the file
-	// BuildID is the descriptor of the GNU build-id note in memory; nil if there is none or it cannot be read.
+	// BuildID is the descriptor of the GNU build-id note in memory; nil if there is none or it
+	// cannot be read.
 	BuildID []byte
 	// BuildIDAt is where BuildID stands in memory; 0 if it is nil.
 	BuildIDAt uint64
 	SONAME    string // "" if there is none or it cannot be read
-	// Problem says why BuildID or the dynamic section could not be read: it wraps [ErrMalformed], [ErrUnreadable] or
-	// [ErrLimit]. The library cannot be patched then; the others of the process can.
+	// Problem says why BuildID or the dynamic section could not be read: it wraps [ErrMalformed],
+	// [ErrUnreadable] or [ErrLimit]. The library cannot be patched then; the others of the process
+	// can.
 	Problem error
 	// Segments are the mappings of the image, in ascending order, at least one of them executable.
 	Segments []Segment
 
 	dynamic *dynamic // nil if there is none
+	ehFrame span     // PT_GNU_EH_FRAME; zero if there is none
 }
 
 // Segment is memory of an image. Without a file it is .bss, or code that was moved.
@@ -69,6 +73,26 @@ func (l *Library) rest(addr uint64) uint64 {
 	return 0
 }
 
+// SameAs reports whether two looks at a library saw the same.
+func (l *Library) SameAs(other *Library) bool {
+	return l.Bias == other.Bias && slices.Equal(l.BuildID, other.BuildID) && slices.Equal(l.Segments, other.Segments)
+}
+
+// Executable reports whether there is code at an address.
+func (l *Library) Executable(addr uint64) bool {
+	s := l.Segment(addr)
+	return s != nil && s.Perm&PermExec != 0
+}
+
+// UnwindTable returns where the library's .eh_frame_hdr is (PT_GNU_EH_FRAME); size is 0 if it has
+// none.
+func (l *Library) UnwindTable() (addr, size uint64) {
+	if l.ehFrame == (span{}) {
+		return 0, 0
+	}
+	return l.Bias + l.ehFrame.addr, l.ehFrame.memsz
+}
+
 // Segment returns the segment that an address is in, nil if there is none.
 func (l *Library) Segment(addr uint64) *Segment {
 	i, _ := slices.BinarySearchFunc(l.Segments, addr, func(s Segment, addr uint64) int {
@@ -83,7 +107,8 @@ func (l *Library) Segment(addr uint64) *Segment {
 	return nil
 }
 
-// describe reads what the image says about itself. Only an error that concerns the whole process is returned.
+// describe reads what the image says about itself. Only an error that concerns the whole process is
+// returned.
 func (l *Library) describe(r Reader, im *image) error {
 	idErr := l.readBuildID(r, im)
 	dynErr := l.readNames(r, im)

@@ -6,8 +6,9 @@ const (
 	maxBuildID  = 64
 )
 
-// buildID returns a copy of the GNU build-id's descriptor and its offset, nil if there is no such note. In segments aligned to
-// 8 bytes, which is for .note.gnu.property alone, notes are still aligned to 4 by some linkers; both are tried.
+// buildID returns a copy of the GNU build-id's descriptor and its offset, nil if there is no such
+// note. In segments aligned to 8 bytes, which is for .note.gnu.property alone, notes are still
+// aligned to 4 by some linkers; both are tried.
 func buildID(notes []byte) (id []byte, off uint64, err error) {
 	id, off, err = buildIDAligned(notes, 4)
 	if id == nil {

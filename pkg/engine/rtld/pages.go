@@ -2,9 +2,10 @@ package rtld
 
 import "sync"
 
-// Pages is a reader that keeps the last pages it read, for one walk through a table: what rows, names and versions of
-// neighbours need lies in a few pages, and each read from a process is a system call. It reads nothing that its own reader
-// would not, and is thrown away with the walk, so that nobody sees what is not there any more.
+// Pages is a reader that keeps the last pages it read, for one walk through a table: what rows,
+// names and versions of neighbours need lies in a few pages, and each read from a process is a
+// system call. It reads nothing that its own reader would not, and is thrown away with the walk, so
+// that nobody sees what is not there any more.
 type Pages struct {
 	r    Reader
 	kept [4]page
@@ -16,7 +17,8 @@ type page struct {
 	b     []byte
 }
 
-// NewPages returns a Pages of which nothing has been read yet. Done is to be called when the walk is over.
+// NewPages returns a Pages of which nothing has been read yet. Done is to be called when the walk
+// is over.
 func NewPages(r Reader) *Pages {
 	p := usedPages.Get().(*Pages)
 	p.r = r

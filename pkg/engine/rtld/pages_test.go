@@ -7,7 +7,8 @@ import (
 	"testing"
 )
 
-// spots is memory of three pages of which the middle one ends after 100 bytes, and counts what is read.
+// spots is memory of three pages of which the middle one ends after 100 bytes, and counts what is
+// read.
 type spots struct{ reads int }
 
 func (s *spots) ReadAt(b []byte, addr uint64) (int, error) {

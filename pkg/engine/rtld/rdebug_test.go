@@ -1,99 +1,128 @@
 package rtld
 
 import (
+	"errors"
 	"testing"
 
 	"github.com/lpbuild/lpbuild/pkg/engine/internal/forged"
 )
 
-// Places of what a forged loader tells of its program.
-const (
-	forgeDebug = 0xf00
-	forgeEntry = 0xf40
-	programAt  = forged.Base + 0x10000
-)
-
-// forgeLoader makes a library that exports r_debug, with a program that lies at programAt.
-func forgeLoader(changes ...forged.Change) []byte {
-	name := uint64(len(forged.Strings))
-	return forged.Library(append([]forged.Change{
-		forged.NoGNU(), forged.Dyn(2, name+9), {forged.Strtab + name, 8, le.Uint64([]byte(debugSymbol))},
-		{forged.Symtab + 24, 4, name}, {forged.Symtab + 24 + 8, 8, forgeDebug}, {forged.Symtab + 24 + 16, 8, 40},
-		{forgeDebug, 4, 1}, {forgeDebug + 8, 8, forged.Base + forgeEntry},
-		{forgeEntry, 8, programAt}, {forgeEntry + 16, 8, programAt + forged.Dynamic},
-	}, changes...)...)
+// fakeDebug is memory with an r_debug and list entries.
+type fakeDebug struct {
+	base uint64
+	data []byte
 }
 
-// startedLibraries lists what is in a process that the kernel started with a forged loader, which says that it has loaded a
-// program.
-func startedLibraries(t testing.TB, loader []byte, a Auxv) ([]*Library, error) {
-	t.Helper()
-	m := forged.Memory{forged.Base: loader, programAt: forged.Library()}
-	var maps []Mapping
-	for i, at := range []uint64{forged.Base, programAt} {
-		maps = append(maps, Mapping{Start: at, End: at + pageUp(uint64(len(m[at]))), Perm: PermRead | PermExec, Path: "/lib/liar.so",
-			File: FileID{Inode: uint64(i + 1)}})
+func newFakeDebug(size int) fakeDebug {
+	return fakeDebug{0x1000, make([]byte, 0x1000+size)}
+}
+
+func (m fakeDebug) put(at, v uint64) { le.PutUint64(m.data[at-m.base:], v) }
+
+// ReadAt reads len(b) bytes at an address.
+func (m fakeDebug) ReadAt(b []byte, addr uint64) (int, error) {
+	return forged.Memory{m.base: m.data}.ReadAt(b, addr)
+}
+
+// entries puts a list of n entries at an address, with biases from one on.
+func (m fakeDebug) entries(at uint64, n int, bias uint64) {
+	for i := range uint64(n) {
+		m.put(at+48*i, bias+0x10000*i)
+		m.put(at+48*i+8, 0x1100)
+		m.put(at+48*i+24, at+48*(i+1))
 	}
-	return FindLibraries(t.Context(), m, maps, a)
+	m.put(at+48*uint64(n-1)+24, 0)
 }
 
-// TestStarted: the program is what the loader says, if that is there; else the loader is all there is.
-func TestStarted(t *testing.T) {
-	for name, tc := range map[string]struct {
-		changes []forged.Change
-		base    uint64 // of the interpreter
-		found   bool
-	}{
-		"the truth":                  {nil, 0, true},
-		"a program with interpreter": {nil, 1, false},
-		"not begun":                  {[]forged.Change{{forgeDebug, 4, 0}}, 0, false},
-		"no list":                    {[]forged.Change{{forgeDebug + 8, 8, 0}}, 0, false},
-		"a list elsewhere":           {[]forged.Change{{forgeDebug + 8, 8, 1 << 62}}, 0, false},
-		"another place":              {[]forged.Change{{forgeEntry, 8, programAt + 4096}}, 0, false},
-		"another dynamic section":    {[]forged.Change{{forgeEntry + 16, 8, programAt}}, 0, false},
-		"the loader itself":          {[]forged.Change{{forgeEntry, 8, forged.Base}, {forgeEntry + 16, 8, forged.Base + forged.Dynamic}}, 0, false},
-		"r_debug outside":            {[]forged.Change{{forged.Symtab + 24 + 8, 8, 1 << 40}}, 0, false},
-		"no r_debug":                 {[]forged.Change{{forged.Symtab + 24, 4, 9}}, 0, false},
-		"no symbols":                 {[]forged.Change{forged.Dyn(3, 1<<40)}, 0, false},
-		"no name":                    {[]forged.Change{{forged.Dynamic, 8, 0x6ffffdff}}, 0, false},
-	} {
-		t.Run(name, func(t *testing.T) {
-			list, err := startedLibraries(t, forgeLoader(tc.changes...), Auxv{Phdr: forged.Base + forged.Phdrs, Base: tc.base})
-			if err != nil || len(list) != 2 {
-				t.Fatalf("%d libraries, %v", len(list), err)
-			}
-			if l := list[0]; l.Main == tc.found || l.Loader != tc.found {
-				t.Errorf("the loader: Main %v, Loader %v", l.Main, l.Loader)
-			}
-			if l := list[1]; l.Main != tc.found || l.Loader {
-				t.Errorf("the program: Main %v, Loader %v", l.Main, l.Loader)
-			}
-		})
+// TestLinkMap: a list that bites its own tail, one without end, and one that leads out of memory.
+func TestLinkMap(t *testing.T) {
+	mem := newFakeDebug(48 * (maxLinkMaps + 2))
+	mem.put(0x1000, 1)
+	mem.put(0x1008, 0x2000)
+	mem.put(0x1028, 0x2000) // no next namespace: version 1 has none
+	mem.entries(0x2000, 3, 0)
+	copy(mem.data[0x100:], "/lib/x.so\x00")
+	lists, err := readNamespaces(mem, 0x1000)
+	if err != nil || len(lists) != 1 || len(lists[0]) != 3 || lists[0][2].bias != 0x20000 || lists[0][1].path != "/lib/x.so" {
+		t.Errorf("%+v %v", lists, err)
+	}
+	for what, at := range map[string]uint64{"nothing is loaded yet": 0x1000, "a list is being changed": 0x1018} {
+		mem.put(at, 1-le.Uint64(mem.data[at-0x1000:]))
+		if _, err := readNamespaces(mem, 0x1000); !errors.Is(err, ErrLoading) {
+			t.Errorf("%s: %v", what, err)
+		}
+		mem.put(at, 1-le.Uint64(mem.data[at-0x1000:]))
+	}
+	mem.put(0x2000+48*2+24, 0x2000)
+	if _, err := readNamespaces(mem, 0x1000); !errors.Is(err, ErrMalformed) {
+		t.Errorf("a cycle: %v", err)
+	}
+	mem.put(0x2000+48*2+24, 0x20)
+	if _, err := readNamespaces(mem, 0x1000); !errors.Is(err, ErrUnreadable) {
+		t.Errorf("out of memory: %v", err)
+	}
+	mem.entries(0x2000, maxLinkMaps+1, 0)
+	if _, err := readNamespaces(mem, 0x1000); !errors.Is(err, ErrMalformed) {
+		t.Errorf("too many: %v", err)
 	}
 }
 
-func FuzzStarted(f *testing.F) {
-	f.Add(forgeLoader())
-	f.Fuzz(func(t *testing.T, in []byte) {
-		if len(in) == 0 || len(in) > 1<<16 {
-			return
+// TestNamespaces: several lists, and r_debugs in a circle, without end, out of memory, or that
+// share a list.
+func TestNamespaces(t *testing.T) {
+	mem := newFakeDebug(0x4000)
+	for i := range uint64(3) {
+		mem.put(0x1000+64*i, 2)
+		mem.put(0x1000+64*i+8, 0x2000+0x400*i)
+		mem.put(0x1000+64*i+40, 0x1000+64*(i+1))
+		mem.entries(0x2000+0x400*i, 2, 0x100000*i)
+	}
+	last := uint64(0x1000 + 64*2 + 40)
+	mem.put(last, 0)
+	lists, err := readNamespaces(mem, 0x1000)
+	if err != nil || len(lists) != 3 || len(lists[2]) != 2 || lists[2][1].bias != 0x210000 {
+		t.Errorf("%+v %v", lists, err)
+	}
+	for what, next := range map[string]uint64{"a circle": 0x1000, "a list's entry": 0x2000, "itself": 0x1000 + 64*2} {
+		mem.put(last, next)
+		if _, err := readNamespaces(mem, 0x1000); !errors.Is(err, ErrMalformed) {
+			t.Errorf("%s: %v", what, err)
 		}
-		list, err := startedLibraries(t, in, Auxv{Phdr: forged.Base + forged.Phdrs})
-		if err != nil {
-			checkResult(t, list != nil, err)
-			return
-		}
-		mains, loaders := 0, 0
-		for _, l := range list {
-			if l.Main {
-				mains++
-			}
-			if l.Loader {
-				loaders++
-			}
-		}
-		if mains > 1 || loaders > mains {
-			t.Fatalf("%d programs, %d loaders", mains, loaders)
+	}
+	mem.put(last, 0)
+	mem.put(0x1000+64*2+8, 0x2000) // the list of the first one
+	if _, err := readNamespaces(mem, 0x1000); !errors.Is(err, ErrMalformed) {
+		t.Errorf("a shared list: %v", err)
+	}
+	mem.put(0x1000+64*2+8, 0)
+	mem.put(last, 0x10)
+	if _, err := readNamespaces(mem, 0x1000); !errors.Is(err, ErrUnreadable) {
+		t.Errorf("out of memory: %v", err)
+	}
+	for i := range uint64(maxNamespaces + 1) {
+		at := 0x3000 + 64*i
+		mem.put(at, 2)
+		mem.put(at+40, at+64)
+	}
+	if _, err := readNamespaces(mem, 0x3000); !errors.Is(err, ErrMalformed) {
+		t.Errorf("too many: %v", err)
+	}
+}
+
+func FuzzLinkMap(f *testing.F) {
+	f.Add(make([]byte, 200), uint64(0x1000))
+	seed := newFakeDebug(0x100)
+	for _, at := range []uint64{0x1000, 0x1040} {
+		seed.put(at, 2)
+		seed.put(at+8, at+0x100)
+		seed.entries(at+0x100, 1, at)
+	}
+	seed.put(0x1028, 0x1040)
+	f.Add(seed.data, uint64(0x1000))
+	f.Fuzz(func(t *testing.T, data []byte, at uint64) {
+		lists, err := readNamespaces(fakeDebug{0x1000, data}, at)
+		if err != nil && lists != nil || len(lists) > maxNamespaces {
+			t.Fatal(lists, err)
 		}
 	})
 }

@@ -15,11 +15,13 @@ type Reader interface {
 type Source interface {
 	// Walk runs f and returns its result. An error names what was read, and the process.
 	//
-	// f may be left behind when ctx ends. Its result is therefore what it returns, and nothing else.
+	// f may be left behind when ctx ends. Its result is therefore what it returns, and nothing
+	// else.
 	Walk(ctx context.Context, what string, f func(r Reader) (any, error)) (any, error)
 }
 
-// Direct returns a Source that reads from r. It neither waits for a context nor adds anything to an error.
+// Direct returns a Source that reads from r. It neither waits for a context nor adds anything to an
+// error.
 func Direct(r Reader) Source { return directSource{r} }
 
 type directSource struct{ r Reader }

@@ -9,12 +9,12 @@ import (
 	"github.com/lpbuild/lpbuild/pkg/ulp"
 )
 
-// ErrStarting means that the dynamic loader has not loaded yet what the program needs, as just after exec: which libraries
-// the process has is not known before a moment later.
+// ErrStarting means that the dynamic loader has not loaded yet what the program needs, as just
+// after exec: which libraries the process has is not known before a moment later.
 var ErrStarting = errors.New("the program is just starting: its libraries are not all loaded yet")
 
-// CheckStarted returns an [ErrStarting] if the loader has not loaded all that is needed. list lists the libraries anew: see
-// [process.Memory.Started].
+// CheckStarted returns an [ErrStarting] if the loader has not loaded all that is needed. list lists
+// the libraries anew: see [process.Memory.Started].
 func CheckStarted(r Reader, libraries []*Library, a Auxv, list func() ([]*Library, error)) error {
 	i := slices.IndexFunc(libraries, func(l *Library) bool { return l.Main })
 	if i < 0 || a.Phdr == 0 { // the kernel is still at it, or the program's file was unmapped
@@ -24,11 +24,11 @@ func CheckStarted(r Reader, libraries []*Library, a Auxv, list func() ([]*Librar
 		return nil
 	}
 	main := libraries[i]
-	debug, err := debugOf(r, main, a)
-	if err != nil || debug == nil {
+	debug, ok, err := debugOf(r, main, a)
+	if err != nil || !ok {
 		return err
 	}
-	done, err := debug.done(r)
+	done, err := complete(r, debug)
 	if err != nil {
 		return err
 	}
@@ -68,15 +68,12 @@ func missing(r Reader, libraries []*Library) (bool, error) {
 	return false, nil
 }
 
-// debugPointer is the address of the loader's struct r_debug; 0 if the loader has not told yet.
-type debugPointer uint64
-
-// debugOf returns where the program's loader has its list; nil for a program without a loader.
-func debugOf(r Reader, main *Library, a Auxv) (*debugPointer, error) {
-	var at debugPointer
+// debugOf returns where the program's loader has its struct r_debug, 0 if the loader has not told
+// yet; ok is false for a program without a loader.
+func debugOf(r Reader, main *Library, a Auxv) (addr uint64, ok bool, err error) {
 	if a.Base == 0 {
 		if main.Problem != nil || main.SONAME == "" {
-			return nil, nil // a static program
+			return 0, false, nil // a static program
 		}
 		s, err := openSymbols(r, main)
 		var sym Symbol
@@ -84,38 +81,29 @@ func debugOf(r Reader, main *Library, a Auxv) (*debugPointer, error) {
 			sym, err = s.lookup(r, debugSymbol, "")
 		}
 		if errors.Is(err, ulp.ErrNoSymbol) || errors.Is(err, ulp.ErrUnsupported) || err != nil && Local(err) {
-			return nil, nil // a library that can be run, and is no loader
+			return 0, false, nil // a library that can be run, and is no loader
 		}
-		at = debugPointer(sym.Addr)
-		return &at, err
+		return sym.Addr, true, err
 	}
 	if main.dynamic == nil {
-		return nil, nil
+		return 0, false, nil
 	}
-	b := make([]byte, main.dynamic.size)
-	if err := readFull(r, b, main.dynamic.addr); err != nil {
-		return nil, err
-	}
-	eachDynamic(b, layouts[main.Class], func(tag elf.DynTag, value uint64) {
+	err = main.eachEntry(r, func(tag elf.DynTag, value uint64) {
 		if tag == elf.DT_DEBUG {
-			at = debugPointer(value)
+			addr = value
 		}
 	})
-	return &at, nil
+	return addr, true, err
 }
 
-// done reports whether the loader says that its list is complete.
-func (at debugPointer) done(r Reader) (bool, error) {
-	if at == 0 {
+// complete reports whether the loader says that its list is complete.
+func complete(r Reader, debug uint64) (bool, error) {
+	if debug == 0 {
 		return false, nil
 	}
-	const version, state, size = 0, 24, 32
-	var b [size]byte
-	if err := readFull(r, b[:], uint64(at)); err != nil {
-		if Local(err) {
-			return false, nil
-		}
-		return false, err
+	d, err := readRDebug(r, debug)
+	if err != nil && Local(err) {
+		return false, nil
 	}
-	return le.Uint32(b[version:]) != 0 && le.Uint32(b[state:]) == 0, nil
+	return d.complete(), err
 }

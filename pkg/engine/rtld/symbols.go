@@ -17,12 +17,14 @@ type Symbol struct {
 	Hidden  bool   // an old version: only who asks for it by version gets it
 	Type    elf.SymType
 	Bind    elf.SymBind
-	// Addr is the address in the process: of the resolver for an indirect function, and the offset in the library's
-	// thread-local block for a thread-local variable. All Size bytes there belong to the library.
+	// Addr is the address in the process: of the resolver for an indirect function, and the offset
+	// in the library's thread-local block for a thread-local variable. All Size bytes there belong
+	// to the library.
 	Addr uint64
 	Size uint64
-	// Absolute and Undefined are of symbols that only Bind finds: Addr is a value that the library's place says nothing of; the
-	// program's own entry of a function that it does not define.
+	// Absolute and Undefined are of symbols that only Bind finds: Addr is a value that the
+	// library's place says nothing of; the program's own entry of a function that it does not
+	// define.
 	Absolute, Undefined bool
 }
 
@@ -42,8 +44,9 @@ const (
 	hiddenBit   = 0x8000
 )
 
-// OpenSymbols opens the symbol table of a library of src. The error wraps [ErrMalformed] if there is no table or
-// nothing bounds it, [ErrUnreadable], [ErrLimit], or [ulp.ErrUnsupported] for a 32-bit library.
+// OpenSymbols opens the symbol table of a library of src. The error wraps [ErrMalformed] if there
+// is no table or nothing bounds it, [ErrUnreadable], [ErrLimit], or [ulp.ErrUnsupported] for a
+// 32-bit library.
 func OpenSymbols(ctx context.Context, src Source, l *Library) (*Symbols, error) {
 	s, err := walk(ctx, src, "symbol table", func(r Reader) (*Symbols, error) { return openSymbols(r, l) })
 	if err != nil {
@@ -104,14 +107,15 @@ func (s *Symbols) Needed(ctx context.Context) ([]string, error) {
 	return look(ctx, s, "dynamic section", func(r Reader) ([]string, error) { return s.l.needed(r, s.d) })
 }
 
-// Lookup finds a symbol through the library's hash table, as the dynamic loader does. Without a version it is the
-// default one. The error wraps [ulp.ErrNoSymbol] if there is none, [ErrMalformed], also if the symbol is
-// outside of the library, or [ErrUnreadable].
+// Lookup finds a symbol through the library's hash table, as the dynamic loader does. Without a
+// version it is the default one. The error wraps [ulp.ErrNoSymbol] if there is none,
+// [ErrMalformed], also if the symbol is outside of the library, or [ErrUnreadable].
 func (s *Symbols) Lookup(ctx context.Context, name, version string) (Symbol, error) {
 	return look(ctx, s, "symbol", func(r Reader) (Symbol, error) { return s.lookup(r, name, version) })
 }
 
-// LookupAll is Lookup for several names at once, without a version; those that the library does not define are left out.
+// LookupAll is Lookup for several names at once, without a version; those that the library does not
+// define are left out.
 func (s *Symbols) LookupAll(ctx context.Context, names ...string) (map[string]Symbol, error) {
 	return look(ctx, s, "symbol", func(r Reader) (map[string]Symbol, error) {
 		found := make(map[string]Symbol, len(names))
@@ -215,8 +219,8 @@ func (s *Symbols) version(r Reader, i uint64) (uint16, error) {
 // batch is how many rows All reads at once.
 const batch = 128
 
-// All iterates over the symbols that the library defines, in the table's order. Rows that are malformed are left out.
-// After an error, which is that of Lookup, it ends.
+// All iterates over the symbols that the library defines, in the table's order. Rows that are
+// malformed are left out. After an error, which is that of Lookup, it ends.
 func (s *Symbols) All(ctx context.Context) iter.Seq2[Symbol, error] {
 	return func(yield func(Symbol, error) bool) {
 		count, err := look(ctx, s, "symbol table", s.table.count)
@@ -237,9 +241,9 @@ func (s *Symbols) All(ctx context.Context) iter.Seq2[Symbol, error] {
 	}
 }
 
-// Addresses returns where the symbols are that the library defines, in the table's order, also those that others cannot have: for
-// all of them together it takes no longer than for a few in All, since names are not read. Values that are no
-// addresses are left out as far as that can be told.
+// Addresses returns where the symbols are that the library defines, in the table's order, also
+// those that others cannot have: for all of them together it takes no longer than for a few in All,
+// since names are not read. Values that are no addresses are left out as far as that can be told.
 func (s *Symbols) Addresses(ctx context.Context) ([]uint64, error) {
 	return look(ctx, s, "symbol table", func(r Reader) ([]uint64, error) {
 		count, err := s.table.count(r)

@@ -7,7 +7,8 @@ const (
 	vernauxLen = 16 // a need: hash (32 bits), flags, index (16 bits each), name, next (32 bits each)
 )
 
-// readVersions reads the names of the symbol versions that the library defines, by the index that DT_VERSYM has.
+// readVersions reads the names of the symbol versions that the library defines, by the index that
+// DT_VERSYM has.
 func (l *Library) readVersions(r Reader) (map[uint16]string, error) {
 	d := l.dynamic
 	if d.verdef == 0 || d.versym == 0 {
@@ -44,7 +45,8 @@ func (l *Library) readVersions(r Reader) (map[uint16]string, error) {
 	return names, nil
 }
 
-// neededVersion returns the name of the version that the library needs of others and that has an index there; "" if none has.
+// neededVersion returns the name of the version that the library needs of others and that has an
+// index there; "" if none has.
 func (l *Library) neededVersion(r Reader, index uint16) (string, error) {
 	d := l.dynamic
 	if d.verneed == 0 {

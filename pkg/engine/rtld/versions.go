@@ -9,8 +9,9 @@ import (
 	"github.com/lpbuild/lpbuild/pkg/ulp"
 )
 
-// Definitions returns all symbols of that name that the library defines for others, one for each version. There are none of a
-// private function. The error is that of [Symbols.Lookup], but for [ulp.ErrNoSymbol].
+// Definitions returns all symbols of that name that the library defines for others, one for each
+// version. There are none of a private function. The error is that of [Symbols.Lookup], but for
+// [ulp.ErrNoSymbol].
 func (s *Symbols) Definitions(ctx context.Context, name string) ([]Symbol, error) {
 	return look(ctx, s, "symbol", func(r Reader) ([]Symbol, error) {
 		var list []Symbol
@@ -36,9 +37,10 @@ func (s Symbol) qualified() string {
 	return s.Name + "@@" + s.Version
 }
 
-// CheckReplaced returns why a live patch that replaces these functions of the library must not be applied: one of them is not
-// where the live patch has it ([ulp.ErrNoSymbol]), or it is one of several versions of that name, and the others would stay as they
-// are ([ulp.ErrAmbiguous]) although the live patch does not name a version. What the library does not export is not judged.
+// CheckReplaced returns why a live patch that replaces these functions of the library must not be
+// applied: one of them is not where the live patch has it ([ulp.ErrNoSymbol]), or it is one of
+// several versions of that name, and the others would stay as they are ([ulp.ErrAmbiguous])
+// although the live patch does not name a version. What the library does not export is not judged.
 func (s *Symbols) CheckReplaced(ctx context.Context, functions []ulp.Function) error {
 	replaced := map[uint64]bool{}
 	for _, f := range functions {

@@ -1,4 +1,4 @@
-package native
+package rtld
 
 import (
 	"context"
@@ -7,26 +7,23 @@ import (
 	"fmt"
 	"maps"
 	"slices"
-
-	"github.com/lpbuild/lpbuild/pkg/engine/process"
-	"github.com/lpbuild/lpbuild/pkg/engine/rtld"
 )
 
-// exported is something that a library defines, and yet reaches through a slot which the dynamic loader filled, since others
-// may have it in its place: a program that uses a variable of a library directly has a copy (COPY relocation), which is
-// everybody's variable from then on.
+// exported is something that a library defines, and yet reaches through a slot which the dynamic
+// loader filled, since others may have it in its place: a program that uses a variable of a library
+// directly has a copy (COPY relocation), which is everybody's variable from then on.
 type exported struct {
 	addr uint64 // in the library itself
 	slot uint64
 }
 
-// variable returns where a variable of a library is, that lies at addr in the library itself: for one that others may have,
-// where the library looks for it.
-func (v *view) variable(ctx context.Context, l *rtld.Library, addr uint64) (uint64, error) {
+// Variable returns where a variable of a library is, that lies at addr in the library itself: for
+// one that others may have, where the library looks for it.
+func (m *LinkMaps) Variable(ctx context.Context, l *Library, addr uint64) (uint64, error) {
 	if !l.Contains(addr, 1) {
 		return 0, ErrUnresolved
 	}
-	list, err := v.exports(ctx, l)
+	list, err := m.exports(ctx, l)
 	if err != nil {
 		return 0, err
 	}
@@ -35,11 +32,11 @@ func (v *view) variable(ctx context.Context, l *rtld.Library, addr uint64) (uint
 		if e.addr != addr {
 			continue
 		}
-		to, err := v.word(ctx, e.slot)
+		to, err := m.word(ctx, e.slot)
 		if err != nil {
 			return 0, err
 		}
-		if found && to != at || !slices.ContainsFunc(v.libs, func(l *rtld.Library) bool { return l.Contains(to, 1) }) {
+		if found && to != at || !slices.ContainsFunc(m.libs, func(l *Library) bool { return l.Contains(to, 1) }) {
 			return 0, ErrUnresolved // in two places, by two names: nobody says which one is meant
 		}
 		at, found = to, true
@@ -48,18 +45,18 @@ func (v *view) variable(ctx context.Context, l *rtld.Library, addr uint64) (uint
 }
 
 // exports reads a library's slots for what it defines itself (GLOB_DAT relocations), once.
-func (v *view) exports(ctx context.Context, l *rtld.Library) ([]exported, error) {
-	if list, ok := v.bound[l]; ok {
+func (m *LinkMaps) exports(ctx context.Context, l *Library) ([]exported, error) {
+	if list, ok := m.copied[l]; ok {
 		return list, nil
 	}
-	d, err := v.dynamicOf(ctx, l)
-	if errors.Is(err, process.ErrMalformed) { // a static program
-		v.bound[l] = nil
+	d, err := m.dynamicOf(ctx, l)
+	if errors.Is(err, ErrMalformed) { // a static program
+		m.copied[l] = nil
 		return nil, nil
 	} else if err != nil {
 		return nil, err
 	}
-	table, err := v.table(ctx, d, elf.DT_RELA, elf.DT_RELASZ, relaSize, maxRelocationBytes)
+	table, err := m.table(ctx, d, elf.DT_RELA, elf.DT_RELASZ, relaSize, maxRelocationBytes)
 	if err != nil {
 		return nil, err
 	}
@@ -72,15 +69,15 @@ func (v *view) exports(ctx context.Context, l *rtld.Library) ([]exported, error)
 	}
 	list := []exported{}
 	if len(slots) == 0 {
-		v.bound[l] = list
+		m.copied[l] = list
 		return list, nil
 	}
 	at := d.place(elf.DT_SYMTAB)
 	if rows > maxRelocationBytes/symbolSize || !l.Contains(at, rows*symbolSize) {
-		return nil, fmt.Errorf("symbol table: %w", process.ErrMalformed)
+		return nil, fmt.Errorf("symbol table: %w", ErrMalformed)
 	}
 	symbols := make([]byte, rows*symbolSize)
-	if _, err := v.m.ReadAt(ctx, symbols, at); err != nil {
+	if _, err := m.p.ReadAt(ctx, symbols, at); err != nil {
 		return nil, err
 	}
 	for _, row := range slices.Sorted(maps.Keys(slots)) {
@@ -88,6 +85,6 @@ func (v *view) exports(ctx context.Context, l *rtld.Library) ([]exported, error)
 			list = append(list, exported{l.Bias + le.Uint64(b[8:]), slots[row]})
 		}
 	}
-	v.bound[l] = list
+	m.copied[l] = list
 	return list, nil
 }
