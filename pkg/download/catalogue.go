@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
-	"iter"
 	"maps"
 	"os"
 	"path"
@@ -28,34 +27,6 @@ const catalogueVersion = "7"
 
 // digestDigits is the number of digits of a file's SHA-256 in its name.
 const digestDigits = 16
-
-// files yields the files of the package directory that a build names: the path below the directory,
-// and the digest.
-func (b *Build) files() iter.Seq2[string, digest.Digest] {
-	return func(yield func(string, digest.Digest) bool) {
-		for _, lib := range b.Libraries {
-			if !yield(lib.Catalogue, lib.Pinned) {
-				return
-			}
-		}
-		if b.Exports != nil {
-			yield(b.Exports.File, b.Exports.Digest)
-		}
-	}
-}
-
-// files returns the files of the package directory that a lock names: the path below the directory,
-// and the digest.
-func (l *Lock) files() map[string]digest.Digest {
-	all := map[string]digest.Digest{}
-	for i := range l.Builds {
-		maps.Insert(all, l.Builds[i].files())
-	}
-	return all
-}
-
-// Files returns the catalogue files that the lock names, below the package directory, sorted.
-func (l *Lock) Files() []string { return sortedKeys(l.files()) }
 
 // materialise copies the catalogue files that a lock names from the store to the package directory.
 // It returns the names of those that were not there before, even if it fails.
@@ -81,23 +52,6 @@ func materialise(ctx context.Context, l *Lock, st *store.Store,
 		}
 	}
 	return written, nil
-}
-
-// CheckFiles returns an error unless the catalogue in the package directory dir is the one that the
-// lock pins.
-func (l *Lock) CheckFiles(dir string) error {
-	files := l.files()
-	for _, name := range sortedKeys(files) {
-		d, err := digest.OfFile(filepath.Join(dir, filepath.FromSlash(name)))
-		if err != nil {
-			return fmt.Errorf("the catalogue is incomplete: %w: run lpbuild download", err)
-		}
-		if d != files[name] {
-			return fmt.Errorf("%s: %w: its content is not what the lock pins: run lpbuild download",
-				name, digest.ErrMismatch)
-		}
-	}
-	return nil
 }
 
 func readStored(ctx context.Context, st *store.Store, d digest.Digest) ([]byte, error) {

@@ -50,26 +50,6 @@ func (r *run) keepFormer(ctx context.Context, l *Lock, odds []OddBuild) error {
 	return nil
 }
 
-// has reports whether the lock has the build, under its own name or as another one with the very
-// same libraries.
-func (l *Lock) has(b *Build) bool {
-	name, content := b.NEVRA(), contentKey(b)
-	for i := range l.Builds {
-		other := &l.Builds[i]
-		if other.NEVRA() == name && sameLibraries(other, b) {
-			return true
-		}
-		if contentKey(other) != content {
-			continue
-		}
-		if other.NEVRA() != name && !slices.Contains(other.Also, name) {
-			other.Also = append(other.Also, name)
-		}
-		return true
-	}
-	return false
-}
-
 // sameLibraries reports whether two builds of one name agree on all libraries that both list. The
 // lists may differ, since patches may name other libraries than they did when the former lock was
 // made.

@@ -8,6 +8,8 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"iter"
+	"maps"
 	"os"
 	"path"
 	"path/filepath"
@@ -261,6 +263,21 @@ func (b *Build) check() error {
 	return nil
 }
 
+// files yields the files of the package directory that a build names: the path below the directory,
+// and the digest.
+func (b *Build) files() iter.Seq2[string, digest.Digest] {
+	return func(yield func(string, digest.Digest) bool) {
+		for _, lib := range b.Libraries {
+			if !yield(lib.Catalogue, lib.Pinned) {
+				return
+			}
+		}
+		if b.Exports != nil {
+			yield(b.Exports.File, b.Exports.Digest)
+		}
+	}
+}
+
 func (lib *Library) check() error {
 	if err := checkElement("name", path.Base(lib.Name)); err != nil {
 		return err
@@ -333,4 +350,54 @@ func (l *Lock) Bytes() ([]byte, error) {
 		return nil, err
 	}
 	return b.Bytes(), nil
+}
+
+// files returns the files of the package directory that a lock names: the path below the directory,
+// and the digest.
+func (l *Lock) files() map[string]digest.Digest {
+	all := map[string]digest.Digest{}
+	for i := range l.Builds {
+		maps.Insert(all, l.Builds[i].files())
+	}
+	return all
+}
+
+// Files returns the catalogue files that the lock names, below the package directory, sorted.
+func (l *Lock) Files() []string { return sortedKeys(l.files()) }
+
+// CheckFiles returns an error unless the catalogue in the package directory dir is the one that the
+// lock pins.
+func (l *Lock) CheckFiles(dir string) error {
+	files := l.files()
+	for _, name := range sortedKeys(files) {
+		d, err := digest.OfFile(filepath.Join(dir, filepath.FromSlash(name)))
+		if err != nil {
+			return fmt.Errorf("the catalogue is incomplete: %w: run lpbuild download", err)
+		}
+		if d != files[name] {
+			return fmt.Errorf("%s: %w: its content is not what the lock pins: run lpbuild download",
+				name, digest.ErrMismatch)
+		}
+	}
+	return nil
+}
+
+// has reports whether the lock has the build, under its own name or as another one with the very
+// same libraries.
+func (l *Lock) has(b *Build) bool {
+	name, content := b.NEVRA(), contentKey(b)
+	for i := range l.Builds {
+		other := &l.Builds[i]
+		if other.NEVRA() == name && sameLibraries(other, b) {
+			return true
+		}
+		if contentKey(other) != content {
+			continue
+		}
+		if other.NEVRA() != name && !slices.Contains(other.Also, name) {
+			other.Also = append(other.Also, name)
+		}
+		return true
+	}
+	return false
 }

@@ -21,6 +21,3 @@ func Flavors(groups int) []Flavor {
 	}
 	return all
 }
-
-// Flavors returns the package's flavors.
-func (p Package) Flavors() []Flavor { return Flavors(p.Groups) }

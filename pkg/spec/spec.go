@@ -106,6 +106,9 @@ func (p *Package) escape() error {
 	return errors.Join(errs...)
 }
 
+// Flavors returns the package's flavors.
+func (p Package) Flavors() []Flavor { return Flavors(p.Groups) }
+
 func isPlain(r rune) bool {
 	return r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9' ||
 		strings.ContainsRune("._+-~^", r)

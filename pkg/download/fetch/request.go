@@ -79,35 +79,6 @@ func (c *Client) roundTrip(ctx context.Context, l Location, offset int64) (*http
 	return c.o.Transport.RoundTrip(req)
 }
 
-// redirect returns the target of a server's redirect. Credentials and the token in the query stay
-// with the host they were given for; the server decides what else the new query has.
-func (l Location) redirect(target string) (Location, error) {
-	p := l.at()
-	u, err := p.url.Parse(target)
-	if err != nil || u.Hostname() == "" {
-		return Location{}, l.guard(fmt.Errorf("%s: %w: its target is not a valid URL", l,
-			ErrRedirect))
-	}
-	u.User, u.Fragment, u.RawFragment = nil, "", ""
-	next := &place{url: u}
-	switch {
-	case p.url.Scheme == "https" && u.Scheme == "http":
-		return Location{}, l.guard(fmt.Errorf("%s: %w: it leads from https to http, to %s", l,
-			ErrRedirect, locate(next)))
-	case u.Scheme != "https" && u.Scheme != "http":
-		return Location{}, l.guard(fmt.Errorf("%s: %w: it leads to %q, which is neither https "+
-			"nor http", l, ErrRedirect, u.Scheme))
-	case sameHost(p.url, u):
-		next.user, next.password = p.user, p.password
-	case p.url.RawQuery != "":
-		own := strings.Split(p.url.RawQuery, "&")
-		parts := slices.DeleteFunc(strings.Split(u.RawQuery, "&"),
-			func(s string) bool { return slices.Contains(own, s) })
-		u.RawQuery = strings.Join(parts, "&")
-	}
-	return locate(next), nil
-}
-
 // sameHost reports whether two URLs lead to the same server. Going from http to https on the
 // default ports is not a change.
 func sameHost(u, v *url.URL) bool {

@@ -38,22 +38,6 @@ func readEntity(blob []byte) (*openpgp.Entity, error) {
 	return e, nil
 }
 
-// entity parses all copies of the key into one.
-func (p *pinned) entity() (*openpgp.Entity, error) {
-	all, err := readEntity(p.copies[0])
-	if err != nil {
-		return nil, err
-	}
-	for _, blob := range p.copies[1:] {
-		e, err := readEntity(blob)
-		if err != nil {
-			return nil, err
-		}
-		mergeEntity(all, e)
-	}
-	return all, nil
-}
-
 // mergeEntity adds to e what another copy of the same key contains.
 func mergeEntity(e, other *openpgp.Entity) {
 	e.Revocations = append(e.Revocations, other.Revocations...)

@@ -190,6 +190,22 @@ func (p *pinned) absorb(other *pinned) {
 	}
 }
 
+// entity parses all copies of the key into one.
+func (p *pinned) entity() (*openpgp.Entity, error) {
+	all, err := readEntity(p.copies[0])
+	if err != nil {
+		return nil, err
+	}
+	for _, blob := range p.copies[1:] {
+		e, err := readEntity(blob)
+		if err != nil {
+			return nil, err
+		}
+		mergeEntity(all, e)
+	}
+	return all, nil
+}
+
 // Keys returns the pinned keys, in the order in which they were read.
 func (k *Keyring) Keys() []Key {
 	if k == nil {

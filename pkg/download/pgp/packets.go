@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math/bits"
 
 	"github.com/ProtonMail/go-crypto/openpgp/armor"
 )
@@ -122,6 +123,38 @@ func (c *cursor) newLength() int64 {
 		return c.uint(4)
 	}
 	return -1
+}
+
+// signatureValue skips the value that algo computes, which must end the packet.
+func (c *cursor) signatureValue(algo byte) error {
+	switch algo {
+	case algoRSA, algoRSASign:
+		c.mpi()
+	case algoECDSA, algoEdDSA:
+		c.mpi()
+		c.mpi()
+	case algoEd25519:
+		c.take(64)
+	case algoEd448:
+		c.take(114)
+	default:
+		return fmt.Errorf("%w: unknown public-key algorithm %d", ErrBadSignature, algo)
+	}
+	if c.short || len(c.rest) != 0 {
+		return fmt.Errorf("%w: %w", ErrBadSignature, errPacket)
+	}
+	return nil
+}
+
+// mpi returns a number, RFC 9580 section 3.2. Its bit length must be that of the number, or whole
+// bytes, as some programs write EdDSA values.
+func (c *cursor) mpi() []byte {
+	length := c.uint(2)
+	value := c.take((length + 7) / 8)
+	if len(value) == 0 || length%8 != 0 && bits.Len8(value[0]) != int(length%8) {
+		c.short = true
+	}
+	return value
 }
 
 // dearmor returns binary data as they are, and for text the content of its armored blocks with the

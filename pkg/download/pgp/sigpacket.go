@@ -6,7 +6,6 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
-	"math/bits"
 	"time"
 
 	"github.com/ProtonMail/go-crypto/openpgp/packet"
@@ -177,6 +176,20 @@ func (s *sigPacket) interpret(raw []byte) error {
 	return nil
 }
 
+// checkTime checks when the signature was made and until when it is valid.
+func (s *sigPacket) checkTime(now time.Time) error {
+	if s.created.After(now.Add(clockSkew)) {
+		return fmt.Errorf("%w: made in the future (%s); check this machine's clock",
+			ErrBadSignature, day(s.created))
+	}
+	if s.v4 != nil && s.v4.SigLifetimeSecs != nil && *s.v4.SigLifetimeSecs != 0 {
+		if end := s.created.Add(time.Duration(*s.v4.SigLifetimeSecs) * time.Second); now.After(end) {
+			return fmt.Errorf("%w: the signature, on %s", ErrExpired, day(end))
+		}
+	}
+	return nil
+}
+
 // checkUnhashed allows nothing in the uncovered part of a signature but what identifies the key.
 func checkUnhashed(area []byte) error {
 	c := cursor{rest: area}
@@ -195,36 +208,4 @@ func checkUnhashed(area []byte) error {
 		}
 	}
 	return nil
-}
-
-// signatureValue skips the value that algo computes, which must end the packet.
-func (c *cursor) signatureValue(algo byte) error {
-	switch algo {
-	case algoRSA, algoRSASign:
-		c.mpi()
-	case algoECDSA, algoEdDSA:
-		c.mpi()
-		c.mpi()
-	case algoEd25519:
-		c.take(64)
-	case algoEd448:
-		c.take(114)
-	default:
-		return fmt.Errorf("%w: unknown public-key algorithm %d", ErrBadSignature, algo)
-	}
-	if c.short || len(c.rest) != 0 {
-		return fmt.Errorf("%w: %w", ErrBadSignature, errPacket)
-	}
-	return nil
-}
-
-// mpi returns a number, RFC 9580 section 3.2. Its bit length must be that of the number, or whole
-// bytes, as some programs write EdDSA values.
-func (c *cursor) mpi() []byte {
-	length := c.uint(2)
-	value := c.take((length + 7) / 8)
-	if len(value) == 0 || length%8 != 0 && bits.Len8(value[0]) != int(length%8) {
-		c.short = true
-	}
-	return value
 }

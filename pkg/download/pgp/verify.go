@@ -158,20 +158,6 @@ func (k *Keyring) byID(id uint64) []*pinned {
 	return found
 }
 
-// checkTime checks when the signature was made and until when it is valid.
-func (s *sigPacket) checkTime(now time.Time) error {
-	if s.created.After(now.Add(clockSkew)) {
-		return fmt.Errorf("%w: made in the future (%s); check this machine's clock",
-			ErrBadSignature, day(s.created))
-	}
-	if s.v4 != nil && s.v4.SigLifetimeSecs != nil && *s.v4.SigLifetimeSecs != 0 {
-		if end := s.created.Add(time.Duration(*s.v4.SigLifetimeSecs) * time.Second); now.After(end) {
-			return fmt.Errorf("%w: the signature, on %s", ErrExpired, day(end))
-		}
-	}
-	return nil
-}
-
 // newCandidate finds the part of key that may have made s and checks that it was allowed to at the
 // given time.
 func newCandidate(s *sigPacket, key *pinned, at time.Time) (*candidate, error) {
