@@ -174,7 +174,7 @@ func (s *Service) list(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	w.Header().Set("Content-Type", "text/xml")
-	// nolint:gosec // as above
+	//nolint:gosec // as above
 	fmt.Fprintf(w, "<directory name=%q rev=\"%d\" vrev=\"%d\" srcmd5=%q>", r.PathValue("package"),
 		s.revision, s.revision, sum(fmt.Append(nil, s.revision)))
 	for _, name := range slices.Sorted(maps.Keys(files)) {

@@ -26,8 +26,8 @@ func (r *Request) lock(ctx context.Context, wait time.Duration) (unlock func(), 
 	none := func() {}
 	f, err := openLock(r.hostPath(lockFile))
 	if err != nil {
-		// nolint:nilerr // a system without /run works without, and another user's file is not a
-		// lock
+		// A system without /run works without a lock, and another user's file is not a lock.
+		//nolint:nilerr // as above
 		return none, nil
 	}
 	ctx, cancel := context.WithTimeout(ctx, wait)

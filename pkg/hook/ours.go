@@ -54,7 +54,7 @@ func newOurs(proc string, directories []string, seen func(string) string) (*ours
 	return o, nil
 }
 
-// nolint:unconvert // of 32 bits elsewhere
+//nolint:unconvert // of 32 bits elsewhere
 func newFileID(st *unix.Stat_t) fileID { return fileID{uint64(st.Dev), st.Ino} }
 
 // has looks through a process's root directory, and returns why the process is not ours, or not

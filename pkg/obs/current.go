@@ -37,7 +37,7 @@ func (c *Checkout) checkCurrent(ctx context.Context, osc string, names []string)
 		if err != nil {
 			return err
 		}
-		// nolint:gosec // as above
+		//nolint:gosec // as above
 		if digest := md5.Sum(data); served[name] != hex.EncodeToString(digest[:]) {
 			return fmt.Errorf("%w: the service has another %s: somebody has committed since: run "+
 				"osc update and lpbuild dist --obs there",

@@ -121,7 +121,7 @@ func (l Location) hide(text string) string {
 // guard returns err if its text contains none of l's secrets, or else an error with the same text
 // without them.
 func (l Location) guard(err error) error {
-	// nolint:errorlint // only err itself, not one inside
+	//nolint:errorlint // only err itself, not one inside
 	if ue, ok := errors.AsType[*url.Error](err); ok && error(ue) == err {
 		err = ue.Err // shows the URL
 	}
