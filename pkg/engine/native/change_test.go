@@ -55,6 +55,9 @@ func do(ctx context.Context, p *process.Process, c Change, o Options) (Result, e
 		}
 		if errors.Is(err, process.ErrChanged) {
 			next, lookErr := process.Look(ctx, p.PID, process.Options{})
+			if errors.Is(lookErr, process.ErrGone) { // which says more than how it looked just before
+				return res, lookErr
+			}
 			if lookErr != nil || next.StartTime != p.StartTime {
 				return res, err
 			}
