@@ -108,7 +108,9 @@ to the system, because the source package contains nothing else. With --arch, th
 what still holds for the other architectures.
 
 Compilers: gcc; for other architectures the cross compilers of Debian and SUSE, or the program
-that LPBUILD_CC_<ARCH> names.` + console.Exits(map[int]string{console.ExitError: "an error, or a live patch was refused"}, console.ExitError, console.ExitUnsupported, console.ExitInterrupted),
+that LPBUILD_CC_<ARCH> names.` +
+			console.Exits(map[int]string{console.ExitError: "an error, or a live patch was refused"},
+				console.ExitError, console.ExitUnsupported, console.ExitInterrupted),
 		Example: `  lpbuild build
   lpbuild build --arch ppc64le
   lpbuild build --check

@@ -30,7 +30,8 @@ func newChanges(s *console.Console, g *globalOptions) *cobra.Command {
 Adds an entry with the current time, or that of SOURCE_DATE_EPOCH, to NAME.changes.
 
 The author is that of --author, or comes from the environment, as for osc and vc (VC_REALNAME,
-VC_MAILADDR, EMAIL), or is the system's user.` + console.Exits(nil, console.ExitError, console.ExitInterrupted),
+VC_MAILADDR, EMAIL), or is the system's user.` +
+			console.Exits(nil, console.ExitError, console.ExitInterrupted),
 		Example: "  lpbuild changes add \"Fix buffer overflow in iconv (CVE-2024-2961, " +
 			"bsc#1222992)\"",
 		Args: console.OneArgument("TEXT"),

@@ -20,7 +20,8 @@ func newClean(s *console.Console, g *globalOptions) *cobra.Command {
 		Long: `
 Removes what the last "lpbuild build" and "lpbuild dist" wrote, and nothing else. The lock and the
 catalogue stay; they belong in version control. The store, which all package directories share, is
-emptied only with --store. What is needed again is then downloaded again.` + console.Exits(nil, console.ExitError, console.ExitInterrupted),
+emptied only with --store. What is needed again is then downloaded again.` +
+			console.Exits(nil, console.ExitError, console.ExitInterrupted),
 		Example: "  lpbuild clean\n  lpbuild -C glibc-livepatches clean --store",
 		Args:    console.NoArguments,
 		RunE: func(cmd *cobra.Command, _ []string) error {

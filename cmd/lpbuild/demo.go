@@ -23,7 +23,8 @@ machine's C library, and reverts the patch (on x86_64). Every command is shown w
 Nothing outside the directory is changed.
 
 The demo needs rpmbuild, createrepo_c, gpg and gcc, and gpg1 for signatures like SUSE's. "make
-demo" installs those that the distribution has.` + console.Exits(nil, console.ExitError, console.ExitInterrupted),
+demo" installs those that the distribution has.` +
+			console.Exits(nil, console.ExitError, console.ExitInterrupted),
 		Example: "  lpbuild demo --dir /tmp/lpbuild-demo",
 		Args:    console.NoArguments,
 		RunE: func(cmd *cobra.Command, _ []string) error {

@@ -71,9 +71,10 @@ too.
 
 Nothing is downloaded twice: a store in the user's cache directory keeps all files for all package
 directories. An interrupted download is resumed. If a repository changes during the download, its
-metadata are read once more. Concurrent runs in one package directory wait for each other.` + console.Exits(map[int]string{console.ExitError: "an error, or a build was left out"},
-			console.ExitError, console.ExitSignature, console.ExitUnsupported,
-			console.ExitInterrupted),
+metadata are read once more. Concurrent runs in one package directory wait for each other.` +
+			console.Exits(map[int]string{console.ExitError: "an error, or a build was left out"},
+				console.ExitError, console.ExitSignature, console.ExitUnsupported,
+				console.ExitInterrupted),
 		Example: `  lpbuild download
   lpbuild download --offline         # restore the catalogue without a network
   lpbuild download --json | jq -r '.added[]'`,

@@ -63,7 +63,8 @@ and what lpbuild.yaml now accepts ("overlaps", "recursion") because of what the 
 it.
 
 Without --repository, the zypper repositories of this machine are used, with the keys that its RPM
-trusts.` + console.Exits(nil, console.ExitError),
+trusts.` +
+			console.Exits(nil, console.ExitError),
 		Example: `  lpbuild init glibc-livepatches --product SLE-15-SP5 \
       --repository https://example.com/15-SP5/update \
       --debuginfo https://example.com/15-SP5/update_debug \

@@ -30,7 +30,8 @@ before 4.17 generates Provides for a shared object only if it is executable.
 With --engine, only the files for "engine: bundled" are installed: lpbuild-engine and, in
 the directory that --units names, NAME-reconcile.service and NAME-reconcile.timer. They apply live
 patches to processes that were busy. They do nothing on a machine with the package lpbuild-engine,
-whose timer does this for all packages.` + console.Exits(nil, console.ExitError, console.ExitInterrupted),
+whose timer does this for all packages.` +
+			console.Exits(nil, console.ExitError, console.ExitInterrupted),
 		Example: "  lpbuild install --root %{buildroot}\n" +
 			"  lpbuild install --arch ppc64le --root /tmp/root\n" +
 			"  lpbuild install --root %{buildroot} --units %{_unitdir} \\\n" +

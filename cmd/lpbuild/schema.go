@@ -18,7 +18,8 @@ schema to a file and name that file in the first line of lpbuild.yaml:
   # yaml-language-server: $schema=/home/jane/lpbuild.schema.json
 
 The schema accepts every file that the other commands accept. They check more: whether files
-exist, for example, and which compiler flags are allowed.` + console.Exits(nil, console.ExitError),
+exist, for example, and which compiler flags are allowed.` +
+			console.Exits(nil, console.ExitError),
 		Example: "  lpbuild schema > ~/lpbuild.schema.json",
 		RunE: func(*cobra.Command, []string) error {
 			text, err := buildmatrix.Schema()

@@ -58,7 +58,8 @@ git and git-obs commands are shown and not run. Defaults come from lpbuild.yaml:
 
   obs:
     release-project: SUSE:SLE-15-SP5:Update
-    incident-project: SUSE:Maintenance` + console.Exits(nil, console.ExitError, console.ExitInterrupted),
+    incident-project: SUSE:Maintenance` +
+			console.Exits(nil, console.ExitError, console.ExitInterrupted),
 		Example: `  lpbuild dist --obs ~/obs/home:jane:branches/glibc-livepatches
   (cd ~/obs/home:jane:branches/glibc-livepatches && osc commit)
   lpbuild submit --obs ~/obs/home:jane:branches/glibc-livepatches \

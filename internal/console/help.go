@@ -74,7 +74,7 @@ func FlagUsage(f *pflag.Flag) (value, text string) {
 	return value, strings.Join(strings.Fields(text), " ")
 }
 
-// DefaultOf is what --help says of a flag's default value, "" if that is empty or nothing to mention.
+// DefaultOf returns what --help says of a flag's default value, "" if there is nothing to say.
 func DefaultOf(f *pflag.Flag) string {
 	if slices.Contains([]string{"", "false", "0", "0s", "[]"}, f.DefValue) {
 		return ""
@@ -122,7 +122,7 @@ func UseLine(cmd *cobra.Command) string {
 func printCommands(cmd *cobra.Command, group *cobra.Group, w io.Writer) {
 	title := "\n" + group.Title + "\n"
 	for _, c := range cmd.Commands() {
-		if c.GroupID == group.ID && c.IsAvailableCommand() || c.Name() == "help" && c.GroupID == group.ID {
+		if c.GroupID == group.ID && (c.IsAvailableCommand() || c.Name() == "help") {
 			fmt.Fprintf(w, "%s  %-*s %s\n", title, c.NamePadding(), c.Name(), c.Short)
 			title = ""
 		}
@@ -145,7 +145,8 @@ func printFlags(title string, flags *pflag.FlagSet, w io.Writer) {
 		if value != "" {
 			head += " " + value
 		}
-		heads, texts, width = append(heads, head), append(texts, text+DefaultOf(f)), max(width, len(head))
+		heads, texts = append(heads, head), append(texts, text+DefaultOf(f))
+		width = max(width, len(head))
 	})
 	if len(heads) == 0 {
 		return
@@ -164,7 +165,7 @@ func printFlags(title string, flags *pflag.FlagSet, w io.Writer) {
 	}
 }
 
-// maxFlagHead is how wide the column with the flags is at most. A longer flag has a line of its own.
+// maxFlagHead limits the width of the column with the flags. A longer flag has a line of its own.
 const maxFlagHead = 40
 
 // wrap breaks a text into lines of at most width characters.
@@ -186,10 +187,11 @@ func wrap(text string, width int) []string {
 
 // exitTexts say what the exit codes mean that several commands have.
 var exitTexts = map[int]string{
-	ExitOK:          "success",
-	ExitError:       "an error",
-	ExitUsage:       "wrong usage",
-	ExitSignature:   "a signature is missing, invalid, expired or by a key that is not pinned,\nor a repository is older than before",
+	ExitOK:    "success",
+	ExitError: "an error",
+	ExitUsage: "wrong usage",
+	ExitSignature: "a signature is missing, invalid, expired or by a key that is not pinned,\n" +
+		"or a repository is older than before",
 	ExitUnsupported: "a file is of a kind that is not supported",
 	ExitInterrupted: "interrupted",
 }

@@ -110,7 +110,8 @@ the next boot.
   LIVEPATCH_CONSISTENCY=none|functions default of --consistency
   LIVEPATCH_SECCOMP=obey|suspend       default of --seccomp
   LIVEPATCH_MAX_STOP=500ms             default of --max-stop
-  LIVEPATCH_REVERT_ON_REMOVE=yes       revert live patches when their package is erased` + hookExitHelp,
+  LIVEPATCH_REVERT_ON_REMOVE=yes       revert live patches when their package is erased` +
+			hookExitHelp,
 		Example: "  lpbuild hook install --dry-run glibc-livepatches 0.4 libc.so.6 1\n" +
 			"  lpbuild hook reconcile",
 		Args: console.NoArguments,
@@ -137,7 +138,8 @@ processes that were busy when the package was installed, and processes that were
 also removes what transactional updates left in /var/livepatches before the last boot; the booted
 snapshot counts, even if it is an older one after a rollback. It prints nothing if there is
 nothing to report. lpbuild-reconcile.timer runs it every 15 minutes while live patches are
-installed. To stop that, mask the timer.` + hookExitHelp,
+installed. To stop that, mask the timer.` +
+			hookExitHelp,
 		Example: "  lpbuild hook reconcile\n  systemctl mask --now lpbuild-reconcile.timer",
 		Args:    console.NoArguments,
 		RunE: func(cmd *cobra.Command, args []string) error {

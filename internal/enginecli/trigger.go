@@ -178,7 +178,8 @@ again, less and less often, until --timeout expires. Then a thread and its funct
 the process is left as it was. A dry run stops no process, and cannot see this.
 
 Changes that root makes are logged where those of scriptlets are: in the journal (lpbuild-hook), or
-in /var/log/lpbuild.` + triggerExitHelp,
+in /var/log/lpbuild.` +
+			triggerExitHelp,
 		Example: `  lpbuild trigger build/x86_64/*.so
   lpbuild trigger --dry-run '/usr/lib64/glibc-livepatches/0.3/*.so'
   lpbuild trigger -p 'nginx*' --replace libc_2.31-150300.63.1_livepatch2.so
@@ -207,7 +208,8 @@ or with --all those of a library, whichever they are. Afterwards the functions o
 as they were. Processes in which a live patch is not applied are left alone. A live patch that is
 reverted while a thread is in it stays in memory for that thread, and a killed engine leaves
 memory that is not in use. A second run frees this memory where it finds nothing else to do; with
---leftovers, it does so in all processes. Everything else is as for "lpbuild trigger".` + triggerExitHelp,
+--leftovers, it does so in all processes. Everything else is as for "lpbuild trigger".` +
+			triggerExitHelp,
 		Example: `  lpbuild revert libc_2.31-150300.63.1_livepatch2.so
   lpbuild revert -p 4711 --all libc.so.6
   lpbuild revert --dry-run '/usr/lib64/glibc-livepatches/0.3/*.so'`,

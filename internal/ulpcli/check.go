@@ -83,7 +83,8 @@ func (u *ulpTool) newMessages() *cobra.Command {
 		Long: `
 Prints the messages that libpulp.so has written in a process, such as the reason why a live patch
 could not be loaded. The process is not stopped. On a terminal, control characters are escaped;
-otherwise the bytes are printed as they are.` + ulpExitHelp,
+otherwise the bytes are printed as they are.` +
+			ulpExitHelp,
 		Example: "  lpbuild ulp messages -p 4711",
 	}
 	o.addPID(cmd)

@@ -27,7 +27,8 @@ func (u *ulpTool) newPatches() *cobra.Command {
 		Long: `
 Lists the running processes that have libpulp.so loaded: whether live patching is enabled, which
 of their libraries can be patched, and which live patches are applied, with the time and the
-numbers of bugs and CVEs. No process is stopped.` + ulpExitHelp,
+numbers of bugs and CVEs. No process is stopped.` +
+			ulpExitHelp,
 		Example: "  lpbuild ulp patches\n  lpbuild ulp patches -b -p 'nginx*'\n  lpbuild ulp " +
 			"patches -p 4711 --json",
 	}

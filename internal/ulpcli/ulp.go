@@ -59,7 +59,8 @@ func newTool(s *console.Console) (*ulpTool, *cobra.Command) {
 A drop-in replacement for libpulp's tool ulp: the same commands, options, messages and exit codes,
 for live patch files and for processes that have libpulp.so loaded. If this program is run as ulp,
 it behaves like "lpbuild ulp". Options may be given before or after the command. -q
-suppresses everything but results and errors in descriptions. Messages have no time stamps.` + ulpExitHelp,
+suppresses everything but results and errors in descriptions. Messages have no time stamps.` +
+			ulpExitHelp,
 		Example: "  lpbuild ulp patches\n  lpbuild ulp trigger -p 4711 libc_livepatch1.so",
 		Args: func(cmd *cobra.Command, args []string) error {
 			switch {
