@@ -74,17 +74,6 @@ func (k *checker) absentVariable(r Reference) {
 	}
 }
 
-// NamesPrivate reports whether the library's symbols have those that it does not export: it was not stripped, or read with its
-// debuginfo.
-func (l *Library) NamesPrivate() bool {
-	for s := range l.Symbols() {
-		if s.Bind() == elf.STB_LOCAL && (isVariable(s) || s.Type() == elf.STT_FUNC) {
-			return true
-		}
-	}
-	return false
-}
-
 // isWithin tells whether the address lies in one of the symbols.
 func isWithin(address uint64, rows []Symbol) bool {
 	for _, s := range rows {

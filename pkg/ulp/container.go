@@ -2,7 +2,6 @@ package ulp
 
 import (
 	"debug/elf"
-	"slices"
 
 	"github.com/lpbuild/lpbuild/internal/elfx"
 )
@@ -23,14 +22,6 @@ type Container struct {
 	file *elfx.File
 }
 
-// Undefined is a symbol that a container needs from elsewhere.
-type Undefined struct {
-	Name    string
-	Version string // "" if unversioned
-	File    string // SONAME of the library that the version is needed from; "" if unversioned
-	Weak    bool   // may stay unresolved
-}
-
 // ParseContainer reads a live patch's shared object, packed or not. The container refers to image, which must not be
 // changed as long as it is used. Errors are those of [ParseLibrary].
 func ParseContainer(image []byte) (*Container, error) {
@@ -38,16 +29,16 @@ func ParseContainer(image []byte) (*Container, error) {
 	if err != nil {
 		return nil, formatError(err)
 	}
-	l, b, err := readLibrary(f, "")
+	l, dynamic, err := FromELF(f)
 	if err != nil {
-		return nil, formatError(err)
+		return nil, err
 	}
 	c := &Container{Library: *l, file: f}
 	stack := f.Segment(elf.PT_GNU_STACK)
 	c.ExecStack = stack == nil || stack.Flags&elf.PF_X != 0
 	c.Interp = f.Segment(elf.PT_INTERP) != nil
 	c.TLS = f.Segment(elf.PT_TLS) != nil
-	c.readDynamic(b.dynamic)
+	c.readDynamic(dynamic)
 	return c, nil
 }
 
@@ -65,28 +56,6 @@ func (c *Container) readDynamic(d *elfx.Dynamic) {
 	c.Init = has(elf.DT_INIT) || has(elf.DT_FINI) || has(elf.DT_INIT_ARRAY) || has(elf.DT_FINI_ARRAY) || has(elf.DT_PREINIT_ARRAY)
 }
 
-// Undefined returns what the dynamic linker has to find for the container, in the order of .dynsym.
-func (c *Container) Undefined() []Undefined {
-	var list []Undefined
-	dynsym := &c.symbols.tables[0]
-	dynsym.each(func(_ int, r *row) bool {
-		if r.flags&flagUndefined == 0 {
-			return true
-		}
-		u := Undefined{Name: dynsym.name(r), Weak: elf.ST_BIND(r.info) == elf.STB_WEAK}
-		if v := dynsym.versionOf(r); v != nil {
-			u.Version = dynsym.cut(v.NameOff)
-			if v.FileOff != elfx.NoString {
-				u.File = dynsym.cut(v.FileOff)
-			}
-		}
-		list = append(list, u)
-		return true
-	})
-	slices.Reverse(list) // the last row is the first of each
-	return list
-}
-
 // Section returns the bytes of the first section of that name, e.g. ".ulp". They are part of the container's image and
 // must not be changed. ok is false if there is no such section or if it has no bytes in the file (SHT_NOBITS).
 func (c *Container) Section(name string) (data []byte, ok bool) {
@@ -99,3 +68,7 @@ func (c *Container) Section(name string) (data []byte, ok bool) {
 
 // Image returns the bytes that the container was read from. They must not be changed.
 func (c *Container) Image() []byte { return c.file.Image }
+
+// Handles reports whether the function at an address of the container handles exceptions or
+// cancellation.
+func (c *Container) Handles(addr uint64) (bool, error) { return HandlesAt(c.file, addr) }

@@ -5,6 +5,7 @@ import (
 	"maps"
 	"slices"
 
+	"github.com/lpbuild/lpbuild/internal/elfx"
 	"github.com/lpbuild/lpbuild/internal/hotpatch"
 )
 
@@ -34,10 +35,10 @@ func (p *prover) findHandlers(functions map[uint64]bool) proofs {
 	return proofsOf(byWhy)
 }
 
-// Handles says whether the function at an address of the container handles exceptions or cancellation. Code in C does so only
-// if it was compiled with -fexceptions.
-func (c *Container) Handles(addr uint64) (bool, error) {
-	p, err := newProver(c.file)
+// HandlesAt reports whether the function at an address of an ELF file handles exceptions or
+// cancellation. Code in C does so only if it was compiled with -fexceptions.
+func HandlesAt(f *elfx.File, addr uint64) (bool, error) {
+	p, err := newProver(f)
 	switch {
 	case err != nil:
 		return false, formatError(err)

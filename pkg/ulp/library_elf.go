@@ -53,6 +53,16 @@ func newLibrary(library, debug openELF, name string, o LibraryOptions) (*Library
 	return l, nil
 }
 
+// FromELF reads a library without its name and without separate debuginfo, and returns its dynamic
+// section as well.
+func FromELF(f *elfx.File) (*Library, *elfx.Dynamic, error) {
+	l, b, err := readLibrary(f, "")
+	if err != nil {
+		return nil, nil, formatError(err)
+	}
+	return l, b.dynamic, nil
+}
+
 // readLibrary reads everything but the separate debuginfo, and returns what is needed to read that.
 func readLibrary(f *elfx.File, name string) (*Library, *tableBuilder, error) {
 	arch, err := ArchOf(f.Machine)

@@ -3,6 +3,7 @@ package ulp
 import (
 	"debug/elf"
 	"slices"
+	"strings"
 
 	"github.com/lpbuild/lpbuild/internal/hotpatch"
 )
@@ -83,4 +84,28 @@ func (p *prover) enteredParts(t *text, cold, ranges map[string][]hotpatch.Range)
 		}
 	}
 	return at, nil
+}
+
+// cloneOf returns the name of the function of which the compiler made the one of a name: scale for
+// scale.constprop.0, scale.isra.1 and scale.part.2, which are copies with other parameters or parts
+// that are called; and scale.part.2 for scale.part.2.cold, whose code only the function itself
+// jumps to.
+func cloneOf(name string) (of string, cold, ok bool) {
+	parts := strings.Split(name, ".")
+	if len(parts) == 1 || parts[0] == "" {
+		return "", false, false
+	}
+	last := len(parts) - 1
+	if strings.Trim(parts[last], "0123456789") == "" && last > 1 {
+		last-- // GCC up to 8 numbers them
+	}
+	if parts[last] == "cold" {
+		return strings.Join(parts[:last], "."), true, true
+	}
+	for i, p := range parts {
+		if i > 0 && (p == "isra" || p == "constprop" || p == "part") {
+			return strings.Join(parts[:i], "."), false, true
+		}
+	}
+	return "", false, false
 }

@@ -164,11 +164,6 @@ func newCandidates(lib *Library, named []Replacement) *candidates {
 	return c
 }
 
-// isClone tells whether a function is what the compiler or linker made of another: a part (f.cold, f.part.0) or a copy
-// with other parameters (f.constprop.0, f.isra.0), which the same replacement does not fit, or a name with a version: the row of
-// .dynsym stands for it.
-func isClone(name string) bool { return strings.ContainsAny(name, ".@") }
-
 // isPlain tells whether a symbol's name can stand in a description as it is. Symbol tables may hold any bytes, and what
 // comes out of an expansion is written to a file.
 func isPlain(name string) bool {
@@ -230,6 +225,3 @@ func (c *candidates) matched(pattern string, s Symbol) string {
 	}
 	return ""
 }
-
-// isIFUNC tells whether the symbol is an indirect function: its address is that of code that returns the function.
-func isIFUNC(s Symbol) bool { return s.Type() == elf.STT_GNU_IFUNC }
