@@ -15,7 +15,7 @@ import (
 	"github.com/lpbuild/lpbuild/pkg/diag"
 	"github.com/lpbuild/lpbuild/pkg/download"
 	"github.com/lpbuild/lpbuild/pkg/progress"
-	"github.com/lpbuild/lpbuild/pkg/ulp"
+	"github.com/lpbuild/lpbuild/pkg/ulp/symtab"
 )
 
 type buildOptions struct {
@@ -192,7 +192,7 @@ func runCheck(ctx context.Context, s *console.Console, g *globalOptions, o build
 type inputs struct {
 	config *buildmatrix.Config
 	lock   *download.Lock
-	only   []ulp.Arch // architectures that were asked for; nil: all
+	only   []symtab.Arch // architectures that were asked for; nil: all
 	report *buildmatrix.Report
 }
 
@@ -201,13 +201,13 @@ func readInputs(g *globalOptions, arch []string) (*inputs, error) {
 	if err != nil {
 		return nil, err
 	}
-	var only []ulp.Arch
+	var only []symtab.Arch
 	for _, a := range arch {
-		if !slices.Contains(config.Arch, ulp.Arch(a)) {
+		if !slices.Contains(config.Arch, symtab.Arch(a)) {
 			return nil, fmt.Errorf("%s: architecture %s is not in \"arch\" (%v)", config.Path, a,
 				config.Arch)
 		}
-		only = append(only, ulp.Arch(a))
+		only = append(only, symtab.Arch(a))
 	}
 	lock, err := download.ReadLock(config.File(buildmatrix.LockName))
 	if err != nil {

@@ -8,7 +8,7 @@ import (
 	"github.com/lpbuild/lpbuild/internal/console"
 	"github.com/lpbuild/lpbuild/pkg/diag"
 	"github.com/lpbuild/lpbuild/pkg/download"
-	"github.com/lpbuild/lpbuild/pkg/ulp"
+	"github.com/lpbuild/lpbuild/pkg/ulp/symtab"
 )
 
 // TestPrintDownload checks the lines and the JSON that download prints.
@@ -38,7 +38,7 @@ func TestPrintDownload(t *testing.T) {
 					{Gone: "2026-01-02", Libraries: patched.Libraries}}},
 				Gone: []string{"a-1-1.x86_64"},
 				Odd: []download.OddBuild{{Name: "b-1-2.x86_64", Version: "1-2",
-					Err: ulp.ErrUnsupported}},
+					Err: symtab.ErrUnsupported}},
 			},
 			"gone  a-1-1.x86_64 (in no repository any more; kept until lpbuild download --forget)\n" +
 				"2 builds in lpbuild.lock, 1 of them in no repository any more\n",
@@ -78,11 +78,11 @@ func TestOddBuilds(t *testing.T) {
 		t.Errorf("no odd build is the error %v", err)
 	}
 	err := oddBuilds([]download.OddBuild{{Name: "b-1-2.x86_64", Version: "1-2",
-		Err: ulp.ErrUnsupported}})
+		Err: symtab.ErrUnsupported}})
 	if code := lpbuild.ExitCode(err); code != console.ExitError {
 		t.Errorf("exit code %d, want %d", code, console.ExitError)
 	}
-	want := "error: b-1-2.x86_64 is left out: " + ulp.ErrUnsupported.Error() + "\n" +
+	want := "error: b-1-2.x86_64 is left out: " + symtab.ErrUnsupported.Error() + "\n" +
 		"  hint: exclude it with builds: \"!= 1-2\" for its package in lpbuild.yaml\n"
 	if got := diag.Render(err, false); got != want {
 		t.Errorf("got %q, want %q", got, want)

@@ -13,7 +13,7 @@ import (
 
 	"github.com/lpbuild/lpbuild/internal/program"
 	"github.com/lpbuild/lpbuild/pkg/diag"
-	"github.com/lpbuild/lpbuild/pkg/ulp"
+	"github.com/lpbuild/lpbuild/pkg/ulp/symtab"
 )
 
 // Exit codes, documented in every man page.
@@ -141,7 +141,7 @@ func (p *Program) ExitCode(err error) int {
 		return ExitOK
 	case errors.Is(err, ErrUsage):
 		return ExitUsage
-	case errors.Is(err, ulp.ErrUnsupported):
+	case errors.Is(err, symtab.ErrUnsupported):
 		return ExitUnsupported
 	}
 	if p.Code != nil {

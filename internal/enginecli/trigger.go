@@ -13,7 +13,7 @@ import (
 	"github.com/lpbuild/lpbuild/internal/shellword"
 	"github.com/lpbuild/lpbuild/pkg/engine"
 	"github.com/lpbuild/lpbuild/pkg/hook"
-	"github.com/lpbuild/lpbuild/pkg/ulp"
+	"github.com/lpbuild/lpbuild/pkg/ulp/symtab"
 )
 
 // triggerExitHelp is for the commands that change processes.
@@ -96,7 +96,7 @@ func (o *engineOptions) backends(command string) ([]engine.Backend, error) {
 	native := &engine.Native{MaxStop: o.maxStop}
 	if o.entries != "" {
 		var err error
-		if native.Entries, err = ulp.ParseEntries(o.entries); err != nil {
+		if native.Entries, err = symtab.ParseEntries(o.entries); err != nil {
 			return nil, console.Usage(fmt.Errorf("--entries: %w", err), command)
 		}
 	}

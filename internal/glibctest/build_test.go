@@ -12,7 +12,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/lpbuild/lpbuild/pkg/buildmatrix"
-	"github.com/lpbuild/lpbuild/pkg/ulp"
+	"github.com/lpbuild/lpbuild/pkg/ulp/symtab"
 )
 
 // TestBuilds expects three builds that differ as released builds do, and whose functions can be
@@ -56,7 +56,7 @@ func TestBuilds(t *testing.T) {
 }
 
 // library reads a build's libc.so.6 from the catalogue, as the gate does.
-func (w *world) library(t *testing.T, b glibcBuild) *ulp.Library {
+func (w *world) library(t *testing.T, b glibcBuild) *symtab.Library {
 	t.Helper()
 	names, err := filepath.Glob(filepath.Join(w.dir, "catalogue/x86_64/TEST/glibc", b.Version+"-"+
 		b.Release, "libc.so.6-*.json"))
@@ -67,7 +67,7 @@ func (w *world) library(t *testing.T, b glibcBuild) *ulp.Library {
 	if err != nil {
 		t.Fatal(err)
 	}
-	lib, err := ulp.ParseCatalogue(text)
+	lib, err := symtab.ParseCatalogue(text)
 	if err != nil {
 		t.Fatal(err)
 	}

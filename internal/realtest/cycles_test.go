@@ -14,7 +14,7 @@ import (
 	"github.com/lpbuild/lpbuild/pkg/engine/native"
 	"github.com/lpbuild/lpbuild/pkg/engine/process"
 	"github.com/lpbuild/lpbuild/pkg/engine/rtld"
-	"github.com/lpbuild/lpbuild/pkg/ulp"
+	"github.com/lpbuild/lpbuild/pkg/ulp/symtab"
 )
 
 // cycles is how often each program is patched and put back.
@@ -182,7 +182,7 @@ func ended(pid int) bool {
 // entries returns the first bytes of the functions in a process, and those before them.
 func entries(t testing.TB, pid int) []byte {
 	t.Helper()
-	lib, err := ulp.OpenLibrary(libcPath, ulp.LibraryOptions{})
+	lib, err := symtab.OpenLibrary(libcPath, symtab.LibraryOptions{})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -5,6 +5,7 @@ import (
 	"strings"
 
 	"github.com/lpbuild/lpbuild/pkg/ulp"
+	"github.com/lpbuild/lpbuild/pkg/ulp/symtab"
 )
 
 // Pack returns a live patch: the container that was compiled into the file plain, with the metadata of a description that
@@ -29,7 +30,7 @@ func PackImage(image []byte, name, library string, o ulp.PackOptions, lines ...s
 	if err != nil {
 		return nil, err
 	}
-	lib, err := ulp.OpenLibrary(library, ulp.LibraryOptions{Prove: o.Entries == ulp.EntriesAny})
+	lib, err := symtab.OpenLibrary(library, symtab.LibraryOptions{Prove: o.Entries == symtab.EntriesAny})
 	if err != nil {
 		return nil, err
 	}

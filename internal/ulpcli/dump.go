@@ -12,6 +12,7 @@ import (
 
 	"github.com/lpbuild/lpbuild/internal/enginecli"
 	"github.com/lpbuild/lpbuild/pkg/ulp"
+	"github.com/lpbuild/lpbuild/pkg/ulp/symtab"
 )
 
 func (u *ulpTool) newDump() *cobra.Command {
@@ -87,14 +88,14 @@ type patchJSON struct {
 	File         string               `json:"file"`
 	PatchID      string               `json:"patch_id"`
 	BuildID      string               `json:"build_id"` // of the container
-	Arch         ulp.Arch             `json:"arch"`
+	Arch         symtab.Arch          `json:"arch"`
 	Target       enginecli.TargetJSON `json:"target"`
 	Functions    []functionJSON       `json:"functions"`
 	References   []referenceJSON      `json:"references"`
 	Dependencies []string             `json:"dependencies"`
 	Reverse      *reverseJSON         `json:"reverse"` // null: the section .ulp.rev is missing
 	Comments     string               `json:"comments"`
-	Entries      ulp.Entries          `json:"entries"` // where the native engine may put detours
+	Entries      symtab.Entries       `json:"entries"` // where the native engine may put detours
 	// whether exceptions or cancellation come by the replacements
 	Unwinding ulp.Unwinding `json:"unwinding"`
 	Warnings  []string      `json:"warnings"`
@@ -126,7 +127,7 @@ func livePatchJSON(file string, p *ulp.LivePatch) patchJSON {
 		BuildID: hex.EncodeToString(p.BuildID), Arch: p.Arch,
 		Target: enginecli.NewTargetJSON(m.Target), Functions: []functionJSON{},
 		References: []referenceJSON{}, Dependencies: []string{},
-		Comments: p.Comments, Entries: cmp.Or(p.Entries, ulp.EntriesNOPs),
+		Comments: p.Comments, Entries: cmp.Or(p.Entries, symtab.EntriesNOPs),
 		Unwinding: cmp.Or(p.Unwinding, ulp.UnwindingAny),
 		Warnings:  []string{},
 	}

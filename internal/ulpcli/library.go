@@ -11,6 +11,7 @@ import (
 
 	"github.com/lpbuild/lpbuild/internal/console"
 	"github.com/lpbuild/lpbuild/pkg/ulp"
+	"github.com/lpbuild/lpbuild/pkg/ulp/symtab"
 )
 
 func (u *ulpTool) newExtract() *cobra.Command {
@@ -37,7 +38,7 @@ libpulp's packer can read the catalogue, too; it skips the keys that only lpbuil
 }
 
 func (u *ulpTool) runExtract(file, debug, output string) error {
-	lib, err := ulp.OpenLibrary(file, ulp.LibraryOptions{Debug: debug, Prove: true})
+	lib, err := symtab.OpenLibrary(file, symtab.LibraryOptions{Debug: debug, Prove: true})
 	if err == nil && len(lib.BuildID) == 0 {
 		err = errors.New("it does not have a build id")
 	}
@@ -59,19 +60,19 @@ func (u *ulpTool) runExtract(file, debug, output string) error {
 		return nil
 	}
 	return u.s.PrintJSON(struct {
-		File      string   `json:"file"`
-		Name      string   `json:"name"`
-		BuildID   string   `json:"build_id"`
-		Arch      ulp.Arch `json:"arch"`
-		Symbols   int      `json:"symbols"`
-		Functions int      `json:"functions"`
-		Patchable int      `json:"patchable"`
+		File      string      `json:"file"`
+		Name      string      `json:"name"`
+		BuildID   string      `json:"build_id"`
+		Arch      symtab.Arch `json:"arch"`
+		Symbols   int         `json:"symbols"`
+		Functions int         `json:"functions"`
+		Patchable int         `json:"patchable"`
 	}{output, lib.Name, hex.EncodeToString(lib.BuildID), lib.Arch, lib.Len(), functions, patchable})
 }
 
 // count returns how many functions the library defines, and how many of them can be replaced. Names
 // of one function count as one.
-func count(lib *ulp.Library) (functions, patchable int) {
+func count(lib *symtab.Library) (functions, patchable int) {
 	seen := map[uint64]bool{}
 	for s := range lib.Symbols() {
 		if s.Type() != elf.STT_FUNC || s.Undefined || seen[s.Value] {
@@ -107,7 +108,7 @@ func (u *ulpTool) runLivepatchable(file string) error {
 	if _, err := os.Stat(file); err != nil {
 		return said("Unable to open file '%s': %s", file, reason(err, file))
 	}
-	lib, err := ulp.OpenLibrary(file, ulp.LibraryOptions{})
+	lib, err := symtab.OpenLibrary(file, symtab.LibraryOptions{})
 	if err != nil {
 		return err
 	}

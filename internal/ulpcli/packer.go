@@ -17,6 +17,7 @@ import (
 	"github.com/lpbuild/lpbuild/internal/lazyregexp"
 	"github.com/lpbuild/lpbuild/pkg/diag"
 	"github.com/lpbuild/lpbuild/pkg/ulp"
+	"github.com/lpbuild/lpbuild/pkg/ulp/symtab"
 )
 
 // maxDescription bounds description files, in bytes. ParseDescription says what is too large.
@@ -67,7 +68,7 @@ libpulp's packer accepts -o, but ignores it.`,
   lpbuild ulp packer --entries=any libc_livepatch1.dsc
   lpbuild ulp packer -t libc.so.6.json -l build/libc_livepatch1.so -o out.so libc_livepatch1.dsc`,
 	}, func(file string) (err error) {
-		if o.Entries, err = ulp.ParseEntries(o.entries); err != nil {
+		if o.Entries, err = symtab.ParseEntries(o.entries); err != nil {
 			return console.Usage(fmt.Errorf("--entries: %w", err), "lpbuild ulp packer")
 		}
 		if o.Unwinding, err = ulp.ParseUnwinding(o.unwinding); err != nil {
@@ -177,7 +178,7 @@ type packerInput struct {
 
 // open reads the container and the target; those that cannot be read are nil. Where the description
 // is not what names them, it is changed accordingly.
-func (in *packerInput) open(o packerOptions) (*ulp.Container, *ulp.Library) {
+func (in *packerInput) open(o packerOptions) (*ulp.Container, *symtab.Library) {
 	in.container, in.target = in.d.Container.Text, in.d.Target.Text
 	if o.livepatch != "" {
 		in.container, in.d.Container.Text = o.livepatch, o.livepatch
@@ -207,7 +208,7 @@ func (in *packerInput) openContainer(o packerOptions) *ulp.Container {
 	return c
 }
 
-func (in *packerInput) openTarget(o packerOptions) *ulp.Library {
+func (in *packerInput) openTarget(o packerOptions) *symtab.Library {
 	if in.target == "" {
 		return nil
 	}
@@ -215,14 +216,14 @@ func (in *packerInput) openTarget(o packerOptions) *ulp.Library {
 		in.absent(in.d.Target, o.target, "unable to open target file", "-t", err)
 		return nil
 	}
-	lib, err := ulp.OpenLibrary(in.target, ulp.LibraryOptions{Debug: o.debug,
-		Prove: o.Entries == ulp.EntriesAny, Callers: !o.Force})
+	lib, err := symtab.OpenLibrary(in.target, symtab.LibraryOptions{Debug: o.debug,
+		Prove: o.Entries == symtab.EntriesAny, Callers: !o.Force})
 	switch {
 	case err != nil:
 		in.fail(in.d.Target, err, "", "Unsupported target format: %s: %s", in.target,
 			reason(err, in.target))
-	case o.Entries == ulp.EntriesAny && !lib.HasProofs() &&
-		(lib.Arch == "" || lib.Arch == ulp.X86_64):
+	case o.Entries == symtab.EntriesAny && !lib.HasProofs() &&
+		(lib.Arch == "" || lib.Arch == symtab.X86_64):
 		in.fail(in.d.Target, ulp.ErrNotPatchable, "name the library itself: -t FILE",
 			"%s does not tell which functions can be replaced without NOPs (--entries=any)",
 			in.target)
@@ -259,7 +260,7 @@ func (in *packerInput) fail(n ulp.Name, err error, hint, format string, args ...
 // expand replaces the patterns. Without any, the description and its text stay what they are, so
 // that the patch id is that of the file; with them it is that of the expanded description, which
 // differs from target to target.
-func (in *packerInput) expand(c *ulp.Container, lib *ulp.Library,
+func (in *packerInput) expand(c *ulp.Container, lib *symtab.Library,
 	o packerOptions) (*ulp.Description, []byte, error) {
 	// Only patterns are wanted: names of files may have placeholders' words in them here, and be
 	// paths.
@@ -278,7 +279,7 @@ func (in *packerInput) expand(c *ulp.Container, lib *ulp.Library,
 
 // withOtherFindings adds the other findings about the description to those in err, and sorts all of
 // them by line.
-func (in *packerInput) withOtherFindings(err error, c *ulp.Container, lib *ulp.Library,
+func (in *packerInput) withOtherFindings(err error, c *ulp.Container, lib *symtab.Library,
 	o packerOptions) error {
 	found, ok := errors.AsType[diag.List](err)
 	if !ok || o.Force {

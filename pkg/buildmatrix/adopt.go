@@ -7,20 +7,20 @@ import (
 	"slices"
 
 	"github.com/lpbuild/lpbuild/pkg/download/digest"
-	"github.com/lpbuild/lpbuild/pkg/ulp"
+	"github.com/lpbuild/lpbuild/pkg/ulp/symtab"
 )
 
 // adopt fills in what the former report says of the cells of architectures that were not asked for. It holds if the object,
 // the expanded description and the catalogue are what they were, all of which is found out without a compiler. Of what
 // does not hold the cell says so, and its container goes. kept are the architectures that the former report knows.
-func (m *matrix) adopt(jobs []*job, former *Report, inputs map[string]bool) (kept map[ulp.Arch]bool) {
-	kept = map[ulp.Arch]bool{}
+func (m *matrix) adopt(jobs []*job, former *Report, inputs map[string]bool) (kept map[symtab.Arch]bool) {
+	kept = map[symtab.Arch]bool{}
 	if former == nil {
 		return kept
 	}
 	known := map[string]CellInfo{}
 	for _, c := range former.Cells {
-		if arch := ulp.Arch(c.Arch); !m.asked(arch) {
+		if arch := symtab.Arch(c.Arch); !m.asked(arch) {
 			kept[arch] = true
 			known[c.Key] = c
 		}

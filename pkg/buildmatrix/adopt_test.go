@@ -9,7 +9,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
-	"github.com/lpbuild/lpbuild/pkg/ulp"
+	"github.com/lpbuild/lpbuild/pkg/ulp/symtab"
 )
 
 // twoArchitectures returns a folder with a build of libtoy for each of two architectures.
@@ -23,7 +23,7 @@ func twoArchitectures(t *testing.T) *folder {
 }
 
 // buildOnly builds for some architectures.
-func (f *folder) buildOnly(only ...ulp.Arch) (*Report, error) {
+func (f *folder) buildOnly(only ...symtab.Arch) (*Report, error) {
 	f.t.Helper()
 	c, err := LoadConfig(f.dir)
 	if err != nil {
@@ -68,7 +68,7 @@ func TestOnlyKeepsTheOthers(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if names, err := Install(c, []ulp.Arch{"ppc64le"}, t.TempDir()); err != nil || len(names) != 1 {
+	if names, err := Install(c, []symtab.Arch{"ppc64le"}, t.TempDir()); err != nil || len(names) != 1 {
 		t.Errorf("installed %v, %v", names, err)
 	}
 }
@@ -106,10 +106,10 @@ func TestOnlyDropsWhatNoLongerHolds(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			if _, err := Install(c, []ulp.Arch{"ppc64le"}, t.TempDir()); !errors.Is(err, ErrRefused) {
+			if _, err := Install(c, []symtab.Arch{"ppc64le"}, t.TempDir()); !errors.Is(err, ErrRefused) {
 				t.Errorf("installing what was dropped: %v", err)
 			}
-			if _, err := Install(c, []ulp.Arch{"x86_64"}, t.TempDir()); err != nil {
+			if _, err := Install(c, []symtab.Arch{"x86_64"}, t.TempDir()); err != nil {
 				t.Errorf("installing what is there: %v", err)
 			}
 		})

@@ -12,7 +12,7 @@ import (
 	"github.com/lpbuild/lpbuild/internal/benchtest"
 	"github.com/lpbuild/lpbuild/pkg/download"
 	"github.com/lpbuild/lpbuild/pkg/download/digest"
-	"github.com/lpbuild/lpbuild/pkg/ulp"
+	"github.com/lpbuild/lpbuild/pkg/ulp/symtab"
 )
 
 // shellLoop is what one would write instead: for each build compile, extract the symbols, and embed three sections.
@@ -106,7 +106,7 @@ func benchFolder(b *testing.B, libs [][]byte, builds int) *folder {
 			"packages: [{name: toy}]\npatches: [{library: libtoy.so.1, description: toy_livepatch1.in, sources: [toy_livepatch1.c]}]\n",
 	}
 	for i := range builds {
-		lib, err := ulp.ParseLibrary(libs[i%len(libs)], nil, "libtoy.so.1")
+		lib, err := symtab.ParseLibrary(libs[i%len(libs)], nil, "libtoy.so.1")
 		if err != nil {
 			b.Fatal(err)
 		}

@@ -16,7 +16,7 @@ import (
 
 	"github.com/lpbuild/lpbuild/pkg/download"
 	"github.com/lpbuild/lpbuild/pkg/progress"
-	"github.com/lpbuild/lpbuild/pkg/ulp"
+	"github.com/lpbuild/lpbuild/pkg/ulp/symtab"
 )
 
 // BuildDir is the folder for containers and report below a package folder.
@@ -27,10 +27,10 @@ var ErrRefused = errors.New("not every live patch could be made")
 
 // Options is how to build.
 type Options struct {
-	Jobs     int        // cells worked on at once; 0: one per CPU
-	Only     []ulp.Arch // architectures; empty: all of the configuration
-	Group    Group      // builds; zero: all
-	Tool     string     // name and version of this program, for the report
+	Jobs     int           // cells worked on at once; 0: one per CPU
+	Only     []symtab.Arch // architectures; empty: all of the configuration
+	Group    Group         // builds; zero: all
+	Tool     string        // name and version of this program, for the report
 	Progress progress.Func
 }
 
@@ -43,16 +43,16 @@ type matrix struct {
 	runs   atomic.Int64
 
 	mu        sync.Mutex
-	libraries map[string]func() (*ulp.Library, error)
+	libraries map[string]func() (*symtab.Library, error)
 	exports   map[string]func() (exports, error)
-	compilers map[ulp.Arch]*compiler
+	compilers map[symtab.Arch]*compiler
 }
 
 func newMatrix(c *Config, l *download.Lock, o Options) *matrix {
 	return &matrix{
 		Options: o, config: c, lock: l, dir: filepath.Join(c.Dir, BuildDir),
-		libraries: map[string]func() (*ulp.Library, error){}, exports: map[string]func() (exports, error){},
-		compilers: map[ulp.Arch]*compiler{},
+		libraries: map[string]func() (*symtab.Library, error){}, exports: map[string]func() (exports, error){},
+		compilers: map[symtab.Arch]*compiler{},
 	}
 }
 
@@ -92,14 +92,16 @@ func Build(ctx context.Context, c *Config, l *download.Lock, o Options) (*Report
 	if err := r.write(m.dir); err != nil {
 		return nil, err
 	}
-	r.Cells = slices.DeleteFunc(r.Cells, func(c CellInfo) bool { return !m.asked(ulp.Arch(c.Arch)) })
+	r.Cells = slices.DeleteFunc(r.Cells, func(c CellInfo) bool { return !m.asked(symtab.Arch(c.Arch)) })
 	if n := r.Count(Refused, Failed); n > 0 {
 		return r, fmt.Errorf("%w: %d of %d cells", ErrRefused, n, len(r.Cells))
 	}
 	return r, nil
 }
 
-func (m *matrix) asked(arch ulp.Arch) bool { return len(m.Only) == 0 || slices.Contains(m.Only, arch) }
+func (m *matrix) asked(arch symtab.Arch) bool {
+	return len(m.Only) == 0 || slices.Contains(m.Only, arch)
+}
 
 // run takes all cells through compiling, one patch and architecture after the other, and then through packing, many at
 // once: by then it is known what the packing of each depends on. It adds the files of the package that were read to inputs.
@@ -178,7 +180,7 @@ func (m *matrix) compile(ctx context.Context, group []*job, inputs map[string]bo
 	return o.save()
 }
 
-func (m *matrix) compiler(arch ulp.Arch) (*compiler, error) {
+func (m *matrix) compiler(arch symtab.Arch) (*compiler, error) {
 	if cc, ok := m.compilers[arch]; ok {
 		return cc, nil
 	}

@@ -12,6 +12,7 @@ import (
 
 	"github.com/lpbuild/lpbuild/pkg/download/digest"
 	"github.com/lpbuild/lpbuild/pkg/ulp"
+	"github.com/lpbuild/lpbuild/pkg/ulp/symtab"
 )
 
 // TestBuild makes a container for each build, with the metadata of exactly that build, from one compiler run.
@@ -33,7 +34,7 @@ func TestBuild(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		lib, err := ulp.ParseLibrary(image(t, i+1, "x86_64"), nil, "libtoy.so.1")
+		lib, err := symtab.ParseLibrary(image(t, i+1, "x86_64"), nil, "libtoy.so.1")
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -288,7 +289,7 @@ func TestOnlyOneArchitecture(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	r, err := Build(t.Context(), c, f.lock, Options{Only: []ulp.Arch{"x86_64"}})
+	r, err := Build(t.Context(), c, f.lock, Options{Only: []symtab.Arch{"x86_64"}})
 	if err != nil || len(r.Cells) != 1 || r.Cells[0].Arch != "x86_64" {
 		t.Fatalf("%v: %s", err, reasonText(r))
 	}
@@ -362,7 +363,7 @@ func TestInstallRefuses(t *testing.T) {
 		t.Fatal(err)
 	}
 	root := t.TempDir()
-	if _, err := Install(c, []ulp.Arch{"x86_64", "ppc64le"}, root); err == nil {
+	if _, err := Install(c, []symtab.Arch{"x86_64", "ppc64le"}, root); err == nil {
 		t.Error("two architectures were installed over each other")
 	}
 	c.Version = "2"

@@ -7,7 +7,7 @@ import (
 	"github.com/lpbuild/lpbuild/internal/regularfile"
 	"github.com/lpbuild/lpbuild/pkg/download"
 	"github.com/lpbuild/lpbuild/pkg/download/digest"
-	"github.com/lpbuild/lpbuild/pkg/ulp"
+	"github.com/lpbuild/lpbuild/pkg/ulp/symtab"
 )
 
 // maxCatalogue bounds a catalogue file, in bytes: one for libc.so.6 with all its static functions has about 1 MB.
@@ -27,13 +27,13 @@ func (m *matrix) readPinned(name string, pinned digest.Digest) ([]byte, error) {
 }
 
 // library returns what is known of a library. Each catalogue is read once, and known by its content: names repeat.
-func (m *matrix) library(l *download.Library) (*ulp.Library, error) {
-	return once(m, m.libraries, l.Pinned.String(), func() (*ulp.Library, error) {
+func (m *matrix) library(l *download.Library) (*symtab.Library, error) {
+	return once(m, m.libraries, l.Pinned.String(), func() (*symtab.Library, error) {
 		data, err := m.readPinned(l.Catalogue, l.Pinned)
 		if err != nil {
 			return nil, err
 		}
-		lib, err := ulp.ParseCatalogue(data)
+		lib, err := symtab.ParseCatalogue(data)
 		if err != nil {
 			return nil, fmt.Errorf("%s: %w", m.config.File(l.Catalogue), err)
 		}

@@ -8,6 +8,7 @@ import (
 
 	"github.com/lpbuild/lpbuild/pkg/download"
 	"github.com/lpbuild/lpbuild/pkg/ulp"
+	"github.com/lpbuild/lpbuild/pkg/ulp/symtab"
 )
 
 // Cell is one live patch for one build.
@@ -15,7 +16,7 @@ type Cell struct {
 	Patch   *Patch
 	Build   *download.Build
 	Library *download.Library
-	Arch    ulp.Arch
+	Arch    symtab.Arch
 }
 
 // Cells returns the matrix: for each architecture and patch, in the order of the configuration, the builds of the lock

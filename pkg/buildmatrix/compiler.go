@@ -16,7 +16,7 @@ import (
 	"syscall"
 	"time"
 
-	"github.com/lpbuild/lpbuild/pkg/ulp"
+	"github.com/lpbuild/lpbuild/pkg/ulp/symtab"
 )
 
 // ErrNoCompiler says that there is no compiler for an architecture.
@@ -38,7 +38,7 @@ var commonFlags = []string{"-O2", "-fPIC", "-shared", "-Wl,--build-id=sha1"}
 
 // compilerNames are tried in order, Debian's, SUSE's (which has some with a version in the name only) and Red Hat's; the
 // environment's LPBUILD_CC_<ARCH> comes before them.
-var compilerNames = map[ulp.Arch][]string{
+var compilerNames = map[symtab.Arch][]string{
 	"x86_64":  {"x86_64-linux-gnu-gcc", "x86_64-suse-linux-gcc", "x86_64-redhat-linux-gcc"},
 	"ppc64le": {"powerpc64le-linux-gnu-gcc", "powerpc64le-suse-linux-gcc", "powerpc64le-suse-linux-gcc-14", "ppc64le-linux-gnu-gcc"},
 	"aarch64": {"aarch64-linux-gnu-gcc", "aarch64-suse-linux-gcc", "aarch64-suse-linux-gcc-14"},
@@ -47,15 +47,15 @@ var compilerNames = map[ulp.Arch][]string{
 // patchableEntries are flags that leave room for a detour in the replacements themselves, as the distributor's libraries
 // have it: the first that the compiler takes are used. On ppc64le 14,13 needs -msplit-patch-nops, which not every gcc
 // has; without it the assembler takes only 2, 6 or 14 NOPs before the local entry point.
-var patchableEntries = map[ulp.Arch][][]string{
+var patchableEntries = map[symtab.Arch][][]string{
 	"x86_64":  {{"-fpatchable-function-entry=16,14"}},
 	"ppc64le": {{"-fpatchable-function-entry=14,13", "-msplit-patch-nops"}, {"-fpatchable-function-entry=16,14"}},
 	"aarch64": {{"-fpatchable-function-entry=14,13"}},
 }
 
-var nativeArch = map[string]ulp.Arch{"amd64": "x86_64", "ppc64le": "ppc64le", "arm64": "aarch64"}
+var nativeArch = map[string]symtab.Arch{"amd64": "x86_64", "ppc64le": "ppc64le", "arm64": "aarch64"}
 
-func findCompiler(arch ulp.Arch, dir string, runs *atomic.Int64) (*compiler, error) {
+func findCompiler(arch symtab.Arch, dir string, runs *atomic.Int64) (*compiler, error) {
 	variable := "LPBUILD_CC_" + strings.ToUpper(string(arch))
 	names := compilerNames[arch]
 	if nativeArch[runtime.GOARCH] == arch {

@@ -10,6 +10,7 @@ import (
 	"github.com/lpbuild/lpbuild/pkg/diag"
 	"github.com/lpbuild/lpbuild/pkg/rpmver"
 	"github.com/lpbuild/lpbuild/pkg/ulp"
+	"github.com/lpbuild/lpbuild/pkg/ulp/symtab"
 )
 
 // ConfigName is the configuration's file name in a package folder.
@@ -54,7 +55,7 @@ type Config struct {
 	License string `key:"license" required:"true" example:"LGPL-2.1-or-later"`
 
 	// The architectures to build for. A cross compiler is used where the machine has another one.
-	Arch []ulp.Arch `key:"arch" required:"true" values:"x86_64 ppc64le aarch64" example:"[x86_64, ppc64le]"`
+	Arch []symtab.Arch `key:"arch" required:"true" values:"x86_64 ppc64le aarch64" example:"[x86_64, ppc64le]"`
 
 	// Where the engine comes from that applies the live patches on the customer's machine. With
 	// "system", the live patch package requires the package lpbuild-engine. With "bundled", it carries the
@@ -64,7 +65,7 @@ type Config struct {
 	// The functions that may be replaced. With "nops", these are functions that have NOPs at their
 	// entries. With "any", functions without NOPs are allowed as well, if a jump provably can be put
 	// at their entry. Only the native engine can do that, on x86_64.
-	Entries ulp.Entries `key:"entries" values:"nops any" default:"nops" example:"any"`
+	Entries symtab.Entries `key:"entries" values:"nops any" default:"nops" example:"any"`
 
 	// The rpm-md repositories that have the builds.
 	Repositories []Repository `key:"repositories" required:"true"`

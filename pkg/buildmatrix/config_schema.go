@@ -16,6 +16,7 @@ import (
 	"github.com/lpbuild/lpbuild/internal/lazyregexp"
 	"github.com/lpbuild/lpbuild/pkg/rpmver"
 	"github.com/lpbuild/lpbuild/pkg/ulp"
+	"github.com/lpbuild/lpbuild/pkg/ulp/symtab"
 )
 
 // ParseConfig reads a configuration. path is where the text comes from: it is named in findings, and its folder is the
@@ -56,13 +57,13 @@ func (c *Config) read(d *document, top *yaml.Node) {
 			d.sequence(n, "patches", false, func(n *yaml.Node) { c.readPatch(d, n) })
 		},
 	}, requiredKeys[Config]()...)
-	c.Engine, c.Entries = cmp.Or(c.Engine, EngineSystem), cmp.Or(c.Entries, ulp.EntriesNOPs)
+	c.Engine, c.Entries = cmp.Or(c.Engine, EngineSystem), cmp.Or(c.Entries, symtab.EntriesNOPs)
 }
 
 func (c *Config) readArch(d *document, n *yaml.Node) {
 	var name string
 	d.string("arch", &name)(n)
-	arch := ulp.Arch(name)
+	arch := symtab.Arch(name)
 	switch {
 	case name == "":
 	case arch.Machine() == 0:
@@ -327,7 +328,7 @@ func isEngine(s string) error {
 
 // isEntries knows which functions may be replaced.
 func isEntries(s string) error {
-	if _, err := ulp.ParseEntries(s); err != nil {
+	if _, err := symtab.ParseEntries(s); err != nil {
 		return fmt.Errorf("%w (functions with NOPs at their entries, or any where it is proven to be safe)", err)
 	}
 	return nil

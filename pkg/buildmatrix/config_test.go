@@ -13,6 +13,7 @@ import (
 	"github.com/lpbuild/lpbuild/pkg/diag"
 	"github.com/lpbuild/lpbuild/pkg/rpmver"
 	"github.com/lpbuild/lpbuild/pkg/ulp"
+	"github.com/lpbuild/lpbuild/pkg/ulp/symtab"
 )
 
 // validConfig uses every key there is.
@@ -82,7 +83,7 @@ func TestLoadConfig(t *testing.T) {
 	want := &Config{
 		Dir: dir, Path: path, Name: "glibc-livepatches", Version: "0.4", Product: "SLE-15-SP5",
 		Summary: "Live patches for the C library", URL: "https://example.com", License: "LGPL-2.1-or-later",
-		Arch: []ulp.Arch{"x86_64", "ppc64le"}, Engine: EngineSystem, Entries: ulp.EntriesNOPs,
+		Arch: []symtab.Arch{"x86_64", "ppc64le"}, Engine: EngineSystem, Entries: symtab.EntriesNOPs,
 		Repositories: []Repository{
 			{URL: "https://example.com/15-SP5/x86_64/update", Debuginfo: "https://example.com/15-SP5/x86_64/update_debug", Keys: []string{"keys/vendor.asc"}},
 			{URL: "/srv/repo", Unsigned: true},

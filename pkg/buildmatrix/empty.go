@@ -7,7 +7,7 @@ import (
 
 	"github.com/lpbuild/lpbuild/pkg/diag"
 	"github.com/lpbuild/lpbuild/pkg/download"
-	"github.com/lpbuild/lpbuild/pkg/ulp"
+	"github.com/lpbuild/lpbuild/pkg/ulp/symtab"
 )
 
 // emptyMatrix says why nothing is to be built of what was asked for.
@@ -32,7 +32,7 @@ func (m *matrix) emptyMatrix(all int) error {
 
 // noBuild says why a patch is for no build of an architecture: the first condition that none of those meets that met all
 // before it.
-func (m *matrix) noBuild(p *Patch, arch ulp.Arch) (message, hint string) {
+func (m *matrix) noBuild(p *Patch, arch symtab.Arch) (message, hint string) {
 	const again = "correct it, or run lpbuild download if lpbuild.yaml has changed since"
 	left := m.lock.Builds
 	keep := func(ok func(b *download.Build) bool) bool {

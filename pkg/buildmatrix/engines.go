@@ -8,6 +8,7 @@ import (
 
 	"github.com/lpbuild/lpbuild/pkg/engine/native"
 	"github.com/lpbuild/lpbuild/pkg/ulp"
+	"github.com/lpbuild/lpbuild/pkg/ulp/symtab"
 )
 
 // The engines that apply containers, by the names that lpbuild trigger --engine has for them.
@@ -59,7 +60,7 @@ func (j *job) notForPulp(s *scope) []Reason {
 
 // notForNative returns why the native engine cannot: the engine itself says it, of the container and of functions.
 func (j *job) notForNative(c *ulp.Container, s *scope) []Reason {
-	if c.Arch != ulp.X86_64 {
+	if c.Arch != symtab.X86_64 {
 		return []Reason{{Code: "architecture", Message: "the native engine is for x86_64 only: in other processes libpulp is needed"}}
 	}
 	var reasons []Reason
@@ -74,7 +75,7 @@ func (j *job) notForNative(c *ulp.Container, s *scope) []Reason {
 	for _, f := range j.description.Functions {
 		row, ok := s.target.Function(f.Old.Text)
 		why, judged := s.target.EntryProof(row.Value)
-		if ok && judged && row.Patchable && (why != "" || j.entries != ulp.EntriesAny) {
+		if ok && judged && row.Patchable && (why != "" || j.entries != symtab.EntriesAny) {
 			reasons = append(reasons, reasonAt("long-nops", j.at(f.Old, fmt.Sprintf("the NOPs of %q in this build of %s are not those "+
 				"that the native engine knows: only libpulp replaces it", f.Old.Text, s.target.Name), "")))
 		}
@@ -112,7 +113,7 @@ func (j *job) handlers(s *scope) []Reason {
 
 // unknownCallers returns a note if nobody has looked for callers that rely on registers which a function leaves alone.
 func (j *job) unknownCallers(s *scope) []Reason {
-	if s.target.Arch != ulp.X86_64 || s.target.HasCallers() {
+	if s.target.Arch != symtab.X86_64 || s.target.HasCallers() {
 		return nil
 	}
 	return []Reason{{Code: "registers-unknown", Message: fmt.Sprintf("the catalogue of %s does not tell which callers in the library rely "+
@@ -154,7 +155,7 @@ func (s *scope) notLoaded(c *ulp.Container) []Reason {
 			names = append(names, soname)
 		}
 	}
-	uses := slices.ContainsFunc(c.Undefined(), func(u ulp.Undefined) bool {
+	uses := slices.ContainsFunc(c.Undefined(), func(u symtab.Undefined) bool {
 		problem, _ := without.symbolProblem(u)
 		return !u.Weak && problem != ""
 	})

@@ -15,7 +15,7 @@ import (
 	"github.com/lpbuild/lpbuild/pkg/download"
 	"github.com/lpbuild/lpbuild/pkg/download/digest"
 	"github.com/lpbuild/lpbuild/pkg/engine/native"
-	"github.com/lpbuild/lpbuild/pkg/ulp"
+	"github.com/lpbuild/lpbuild/pkg/ulp/symtab"
 )
 
 // bareSource is a library with functions that lack NOPs: toy_mul, where a jump is safe, and toy_bare, which is too short.
@@ -148,7 +148,7 @@ func (f *folder) checkChoice(c CellInfo, entries string) {
 	if err != nil {
 		f.t.Fatal(err)
 	}
-	if any := entries == "any"; any != (p.Entries == ulp.EntriesAny) {
+	if any := entries == "any"; any != (p.Entries == symtab.EntriesAny) {
 		f.t.Errorf("the container says %q", p.Entries)
 	}
 	if _, err := native.NewPatch(container, c.Container); (err == nil) != slices.Contains(c.Engines, EngineNative) {
@@ -253,7 +253,7 @@ func TestHandlers(t *testing.T) {
 // TestLongNOPs: libpulp takes NOPs of several bytes, the native engine does not.
 func TestLongNOPs(t *testing.T) {
 	image := compileBare(t)
-	lib, err := ulp.ParseLibrary(image, nil, "libtoy.so.1")
+	lib, err := symtab.ParseLibrary(image, nil, "libtoy.so.1")
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -5,7 +5,7 @@ import (
 	"strings"
 
 	"github.com/lpbuild/lpbuild/pkg/download"
-	"github.com/lpbuild/lpbuild/pkg/ulp"
+	"github.com/lpbuild/lpbuild/pkg/ulp/symtab"
 )
 
 // exports is what the libraries of a build export, by SONAME.
@@ -45,14 +45,14 @@ func isLoader(soname string) bool {
 // scope is where the dynamic linker will find what a container needs: the library that is patched, the libraries that it
 // needs, those that the container needs, and so on. A library that only lies in the same package may not be loaded.
 type scope struct {
-	target *ulp.Library
+	target *symtab.Library
 	own    exports   // of the same build: exactly these will be there
 	others []exports // of the other packages' builds in the lock: any one of them may be there
 	loaded []string  // SONAMEs, without the target's own, in the order of loading
 }
 
 // newScope takes what the container needs.
-func newScope(needed []string, target *ulp.Library, own exports, others []exports) *scope {
+func newScope(needed []string, target *symtab.Library, own exports, others []exports) *scope {
 	s := &scope{target: target, own: own, others: others}
 	queue := slices.Concat(target.Needed, needed)
 	for _, e := range slices.Concat([]exports{own}, others) {
@@ -118,7 +118,7 @@ func all[T any](list []T, f func(T) bool) bool {
 
 // targetExports reports whether the patched library exports a symbol, in that version if there is one.
 func (s *scope) targetExports(name, version string) bool {
-	return slices.ContainsFunc(s.target.LookupAll(name), func(row ulp.Symbol) bool {
+	return slices.ContainsFunc(s.target.LookupAll(name), func(row symtab.Symbol) bool {
 		return row.IsExported() && (version == "" || row.Version == version)
 	})
 }
@@ -135,7 +135,7 @@ func (s *scope) targetDefines(version string) bool {
 
 // targetImports reports whether the patched library cannot be loaded without the symbol: then it is there.
 func (s *scope) targetImports(name, version string) bool {
-	return slices.ContainsFunc(s.target.LookupAll(name), func(row ulp.Symbol) bool {
+	return slices.ContainsFunc(s.target.LookupAll(name), func(row symtab.Symbol) bool {
 		return row.IsRequired() && row.Version == version
 	})
 }

@@ -14,6 +14,7 @@ import (
 	"github.com/lpbuild/lpbuild/pkg/download/digest"
 	"github.com/lpbuild/lpbuild/pkg/rpmver"
 	"github.com/lpbuild/lpbuild/pkg/ulp"
+	"github.com/lpbuild/lpbuild/pkg/ulp/symtab"
 )
 
 // librarySource is the library that the tests patch: libtoy, with one function of each kind that matters.
@@ -51,10 +52,10 @@ type folder struct {
 }
 
 // image returns libtoy in a variant, compiled once per test run.
-var image = func() func(t *testing.T, variant int, arch ulp.Arch) []byte {
+var image = func() func(t *testing.T, variant int, arch symtab.Arch) []byte {
 	var mu sync.Mutex
 	known := map[string][]byte{}
-	return func(t *testing.T, variant int, arch ulp.Arch) []byte {
+	return func(t *testing.T, variant int, arch symtab.Arch) []byte {
 		t.Helper()
 		mu.Lock()
 		defer mu.Unlock()
@@ -66,12 +67,12 @@ var image = func() func(t *testing.T, variant int, arch ulp.Arch) []byte {
 	}
 }()
 
-func compileToy(t *testing.T, variant int, arch ulp.Arch) []byte {
+func compileToy(t *testing.T, variant int, arch symtab.Arch) []byte {
 	t.Helper()
 	dir := t.TempDir()
 	write(t, filepath.Join(dir, "toy.c"), librarySource)
 	write(t, filepath.Join(dir, "toy.map"), versionScript)
-	cc := map[ulp.Arch]string{"x86_64": "gcc", "ppc64le": "powerpc64le-linux-gnu-gcc"}[arch]
+	cc := map[symtab.Arch]string{"x86_64": "gcc", "ppc64le": "powerpc64le-linux-gnu-gcc"}[arch]
 	cmd := exec.Command(cc, "-O2", "-fPIC", "-shared", "-fpatchable-function-entry=16,14", "-Wl,--build-id=sha1", "-Wl,-soname,libtoy.so.1",
 		"-Wl,--version-script=toy.map", fmt.Sprintf("-DVARIANT=%d", variant), "-o", "libtoy.so.1", "toy.c")
 	cmd.Dir = dir
@@ -145,11 +146,11 @@ func (f *folder) edit(old, new string) {
 }
 
 // catalogued reads a library as download does, with the proofs for the native engine, or without.
-func (f *folder) catalogued(image []byte, name string, prove bool) *ulp.Library {
+func (f *folder) catalogued(image []byte, name string, prove bool) *symtab.Library {
 	f.t.Helper()
 	path := filepath.Join(f.t.TempDir(), name)
 	write(f.t, path, string(image))
-	lib, err := ulp.OpenLibrary(path, ulp.LibraryOptions{Prove: prove})
+	lib, err := symtab.OpenLibrary(path, symtab.LibraryOptions{Prove: prove})
 	if err != nil {
 		f.t.Fatal(err)
 	}
@@ -157,7 +158,7 @@ func (f *folder) catalogued(image []byte, name string, prove bool) *ulp.Library 
 }
 
 // addBuild puts a build into the lock, with the catalogue of its libtoy.
-func (f *folder) addBuild(version string, arch ulp.Arch, variant int) {
+func (f *folder) addBuild(version string, arch symtab.Arch, variant int) {
 	f.t.Helper()
 	evr, err := rpmver.Parse(version)
 	if err != nil {
@@ -192,7 +193,7 @@ func exportList(symbols map[string][]string) *download.ExportList {
 	return l
 }
 
-func exportedOf(lib *ulp.Library) []string {
+func exportedOf(lib *symtab.Library) []string {
 	var list []string
 	for s := range lib.Symbols() {
 		if s.Dynamic && !s.Undefined {

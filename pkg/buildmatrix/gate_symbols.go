@@ -7,6 +7,7 @@ import (
 
 	"github.com/lpbuild/lpbuild/pkg/rpmver"
 	"github.com/lpbuild/lpbuild/pkg/ulp"
+	"github.com/lpbuild/lpbuild/pkg/ulp/symtab"
 )
 
 // strangers returns a reason for each library that the container needs and that nobody knows to be there.
@@ -32,7 +33,7 @@ func (s *scope) missing(c *ulp.Container) []Reason {
 	refuse := func(code, hint, format string, args ...any) {
 		reasons = append(reasons, Reason{Code: code, Message: fmt.Sprintf(format, args...), Hint: hint})
 	}
-	reported := map[ulp.Need]bool{}
+	reported := map[symtab.Need]bool{}
 	for _, need := range c.Needs {
 		if problem, hint := s.versionProblem(need); problem != "" {
 			reported[need] = true
@@ -43,7 +44,7 @@ func (s *scope) missing(c *ulp.Container) []Reason {
 		}
 	}
 	for _, u := range c.Undefined() {
-		if u.Weak || ulp.IsOriginal(u.Name) || reported[ulp.Need{File: u.File, Version: u.Version}] {
+		if u.Weak || ulp.IsOriginal(u.Name) || reported[symtab.Need{File: u.File, Version: u.Version}] {
 			continue
 		}
 		if problem, hint := s.symbolProblem(u); problem != "" {
@@ -55,7 +56,7 @@ func (s *scope) missing(c *ulp.Container) []Reason {
 
 // olderVersion returns a hint if the build has, in an older version, all that the container uses in a version that the build
 // lacks; "" if not.
-func (s *scope) olderVersion(c *ulp.Container, need ulp.Need) string {
+func (s *scope) olderVersion(c *ulp.Container, need symtab.Need) string {
 	var lines []string
 	for _, u := range c.Undefined() {
 		if u.File != need.File || u.Version != need.Version || u.Weak {
@@ -108,7 +109,7 @@ func (s *scope) versionIn(name, but string) string {
 }
 
 // users names the symbols that bring a version into the container.
-func users(c *ulp.Container, need ulp.Need) string {
+func users(c *ulp.Container, need symtab.Need) string {
 	var names []string
 	for _, u := range c.Undefined() {
 		if u.File == need.File && u.Version == need.Version {
@@ -126,7 +127,7 @@ func users(c *ulp.Container, need ulp.Need) string {
 
 // versionProblem says what is wrong with a symbol version that the container's loader would ask a library for; "" if
 // nothing is.
-func (s *scope) versionProblem(need ulp.Need) (problem, hint string) {
+func (s *scope) versionProblem(need symtab.Need) (problem, hint string) {
 	own := s.own[need.File] != nil
 	switch {
 	case slices.Contains(s.target.Needs, need), s.isTarget(need.File) && s.targetDefines(need.Version), s.provides(need.File, "@"+need.Version):
@@ -144,9 +145,9 @@ func (s *scope) versionProblem(need ulp.Need) (problem, hint string) {
 
 // inheritedNeed reports whether the library itself needs a version at least as new: then it is there wherever the library
 // is. Version names of one series ("GLIBC_2.4", "GLIBC_2.34") are cumulative.
-func (s *scope) inheritedNeed(need ulp.Need) bool {
+func (s *scope) inheritedNeed(need symtab.Need) bool {
 	series, number := splitVersion(need.Version)
-	return slices.ContainsFunc(s.target.Needs, func(n ulp.Need) bool {
+	return slices.ContainsFunc(s.target.Needs, func(n symtab.Need) bool {
 		s, v := splitVersion(n.Version)
 		return n.File == need.File && (n.Version == need.Version || s == series && number != "" && v != "" && rpmver.Compare(number, v) <= 0)
 	})
@@ -156,7 +157,7 @@ const hintStatic = "name a static function or variable of the library by a refer
 	"a function that only newer builds have must be copied into the source"
 
 // symbolProblem says what is wrong with an undefined symbol; "" if nothing is.
-func (s *scope) symbolProblem(u ulp.Undefined) (problem, hint string) {
+func (s *scope) symbolProblem(u symtab.Undefined) (problem, hint string) {
 	name := u.Name
 	if u.Version != "" {
 		name += "@" + u.Version

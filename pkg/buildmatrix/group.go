@@ -7,7 +7,7 @@ import (
 	"strings"
 
 	"github.com/lpbuild/lpbuild/pkg/download"
-	"github.com/lpbuild/lpbuild/pkg/ulp"
+	"github.com/lpbuild/lpbuild/pkg/ulp/symtab"
 )
 
 // maxGroups is far beyond what anybody has workers for.
@@ -68,8 +68,8 @@ func Groups(cells []Cell, size int) (n, most int) {
 }
 
 // buildsOf returns the builds of a matrix by architecture, in the order of the lock.
-func buildsOf(cells []Cell) map[ulp.Arch][]*download.Build {
-	all := map[ulp.Arch][]*download.Build{}
+func buildsOf(cells []Cell) map[symtab.Arch][]*download.Build {
+	all := map[symtab.Arch][]*download.Build{}
 	seen := map[*download.Build]bool{}
 	for _, c := range cells {
 		if !seen[c.Build] {

@@ -8,7 +8,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/lpbuild/lpbuild/pkg/download"
-	"github.com/lpbuild/lpbuild/pkg/ulp"
+	"github.com/lpbuild/lpbuild/pkg/ulp/symtab"
 )
 
 func TestParseGroup(t *testing.T) {
@@ -31,7 +31,7 @@ func TestParseGroup(t *testing.T) {
 func someCells(x, p int) []Cell {
 	var cells []Cell
 	patches := []*Patch{{Description: "one"}, {Description: "two"}}
-	for arch, n := range map[ulp.Arch]int{"x86_64": x, "ppc64le": p} {
+	for arch, n := range map[symtab.Arch]int{"x86_64": x, "ppc64le": p} {
 		builds := make([]download.Build, n)
 		for _, patch := range patches {
 			for i := range builds {

@@ -15,6 +15,7 @@ import (
 	"github.com/lpbuild/lpbuild/pkg/download/digest"
 	"github.com/lpbuild/lpbuild/pkg/progress"
 	"github.com/lpbuild/lpbuild/pkg/ulp"
+	"github.com/lpbuild/lpbuild/pkg/ulp/symtab"
 )
 
 // job is a cell on its way through the stages.
@@ -24,7 +25,7 @@ type job struct {
 	template    []byte // the description as it was written
 	description *ulp.Description
 	text        []byte // of the expanded description
-	entries     ulp.Entries
+	entries     symtab.Entries
 	objects     *objects
 	object      *object
 	shadowed    []Reason // that other patches replace the same functions
@@ -95,7 +96,7 @@ func (m *matrix) expand(j *job) error {
 	if err != nil {
 		return err
 	}
-	if j.entries = m.config.Entries; j.entries == ulp.EntriesAny && lib.Arch == ulp.X86_64 && !lib.HasProofs() {
+	if j.entries = m.config.Entries; j.entries == symtab.EntriesAny && lib.Arch == symtab.X86_64 && !lib.HasProofs() {
 		return fmt.Errorf("%s: %w", m.config.File(j.Library.Catalogue), ErrNoProofs)
 	}
 	if j.description, err = template.Expand(j.expansion(), lib); err != nil {

@@ -11,13 +11,14 @@ import (
 	"github.com/lpbuild/lpbuild/internal/lazyregexp"
 	"github.com/lpbuild/lpbuild/internal/regularfile"
 	"github.com/lpbuild/lpbuild/pkg/ulp"
+	"github.com/lpbuild/lpbuild/pkg/ulp/symtab"
 )
 
 // ownObject matches what the folder of compiled objects holds.
 var ownObject = lazyregexp.New(`^[0-9a-f]{64}\.(so|json)$`)
 
 // architectures are those that there can be folders of.
-var architectures = []ulp.Arch{ulp.X86_64, ulp.PPC64LE, ulp.AArch64}
+var architectures = []symtab.Arch{symtab.X86_64, symtab.PPC64LE, symtab.AArch64}
 
 // containerFile matches the names that the gate lets containers have.
 var containerFile = lazyregexp.New(`^[^.].*_livepatch[0-9]+\.so$`)

@@ -13,6 +13,7 @@ import (
 	"github.com/lpbuild/lpbuild/pkg/download"
 	"github.com/lpbuild/lpbuild/pkg/rpmver"
 	"github.com/lpbuild/lpbuild/pkg/ulp"
+	"github.com/lpbuild/lpbuild/pkg/ulp/symtab"
 )
 
 // A linker binds a function to its newest version. glibc 2.34 moved libpthread, libdl and others
@@ -23,8 +24,8 @@ import (
 // movedSymbols returns the older versions of the functions of a C library that have several at one
 // address, by the name with the newest version. A version that is a function of its own is left
 // alone.
-func movedSymbols(libc *ulp.Library) map[string]string {
-	newest := map[string]ulp.Symbol{}
+func movedSymbols(libc *symtab.Library) map[string]string {
+	newest := map[string]symtab.Symbol{}
 	for s := range libc.Symbols() {
 		if s.IsExported() && s.Default {
 			newest[s.Name] = s
@@ -58,7 +59,7 @@ func (c *compiler) findMoved() map[string]string {
 	if err != nil || !filepath.IsAbs(name) {
 		return nil
 	}
-	libc, err := ulp.OpenLibrary(name, ulp.LibraryOptions{})
+	libc, err := symtab.OpenLibrary(name, symtab.LibraryOptions{})
 	if err != nil {
 		return nil
 	}

@@ -6,6 +6,7 @@ import (
 
 	"github.com/lpbuild/lpbuild/pkg/download"
 	"github.com/lpbuild/lpbuild/pkg/ulp"
+	"github.com/lpbuild/lpbuild/pkg/ulp/symtab"
 )
 
 // TestMovedSymbols: in a patch for glibc, functions that glibc 2.34 moved are bound to the version
@@ -26,7 +27,7 @@ func TestMovedSymbols(t *testing.T) {
 		r := f.mustBuild()
 		for _, c := range r.Cells {
 			undefined := f.container(c).Undefined()
-			if !slices.ContainsFunc(undefined, func(u ulp.Undefined) bool { return u.Name == "pthread_key_create" && u.Version == tc.want }) {
+			if !slices.ContainsFunc(undefined, func(u symtab.Undefined) bool { return u.Name == "pthread_key_create" && u.Version == tc.want }) {
 				t.Errorf("%s: want version %s: %+v", what, tc.want, undefined)
 			}
 		}

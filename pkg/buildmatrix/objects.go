@@ -17,6 +17,7 @@ import (
 	"github.com/lpbuild/lpbuild/pkg/download"
 	"github.com/lpbuild/lpbuild/pkg/download/digest"
 	"github.com/lpbuild/lpbuild/pkg/ulp"
+	"github.com/lpbuild/lpbuild/pkg/ulp/symtab"
 )
 
 // objectsDir is the folder below the build folder where compiled but not yet packed shared objects are kept.
@@ -53,7 +54,7 @@ type objects struct {
 }
 
 // openObjects returns what earlier runs compiled. If the compiler is not nil, what another one made does not count.
-func openObjects(buildDir string, c *Config, p *Patch, arch ulp.Arch, cc *compiler) (*objects, error) {
+func openObjects(buildDir string, c *Config, p *Patch, arch symtab.Arch, cc *compiler) (*objects, error) {
 	o := &objects{
 		dir: filepath.Join(buildDir, objectsDir), root: c.Dir, patch: p, pkg: packageMacros(c), compiler: cc,
 		loaded: map[string]*object{}, failed: map[string]error{},
@@ -79,7 +80,7 @@ func writeHeader(name, text string) error {
 }
 
 // settingsKey names everything that is known before a compiler has read its files.
-func settingsKey(p *Patch, arch ulp.Arch) string {
+func settingsKey(p *Patch, arch symtab.Arch) string {
 	return hashOf(objectsVersion, string(arch), strings.Join(append(commonFlags, cErrors...), "\x00"), fmt.Sprint(patchableEntries[arch]),
 		strings.Join(p.CFlags, "\x00"), strings.Join(p.Sources, "\x00"), libcHeader)
 }

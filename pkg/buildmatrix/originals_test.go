@@ -6,6 +6,7 @@ import (
 	"testing"
 
 	"github.com/lpbuild/lpbuild/pkg/ulp"
+	"github.com/lpbuild/lpbuild/pkg/ulp/symtab"
 )
 
 // TestOriginals builds live patches that call the former code of what they replace, and refuses those that could not.
@@ -92,7 +93,7 @@ func TestOriginalHidden(t *testing.T) {
 // TestOriginalOnOther: on ppc64le former code cannot be called.
 func TestOriginalOnOther(t *testing.T) {
 	f := newFolder(t)
-	f.addBuild("1.0-1", ulp.PPC64LE, 1)
+	f.addBuild("1.0-1", symtab.PPC64LE, 1)
 	f.edit("arch: [x86_64]", "arch: [ppc64le]")
 	f.write("toy_livepatch1.c", "int (*lpbuild_original_toy_add)(int, int); int toy_add_lp(int a, int b) { return lpbuild_original_toy_add(a, b) + 1; }\n")
 	r, err := f.build()

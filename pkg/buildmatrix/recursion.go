@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"github.com/lpbuild/lpbuild/pkg/ulp"
+	"github.com/lpbuild/lpbuild/pkg/ulp/symtab"
 )
 
 // recursive returns the reasons that replacements call what they replace: such a call comes back to the replacement, again and
@@ -90,8 +91,8 @@ func (j *job) pointerTo(r ulp.Replacement) string {
 			of++
 		}
 	}
-	base, _ := ulp.SplitVersion(r.Old.Text)
-	if of > 1 || j.Arch != ulp.X86_64 || strings.ContainsAny(base, "./") {
+	base, _ := symtab.SplitVersion(r.Old.Text)
+	if of > 1 || j.Arch != symtab.X86_64 || strings.ContainsAny(base, "./") {
 		return ""
 	}
 	return ulp.OriginalPrefix + base
@@ -112,8 +113,8 @@ func (g callGraph) with(from, to string) callGraph {
 
 // leadsTo reports whether a call of a name leads to a function of the library: it is another name of that, or an indirect function
 // of which that is an implementation.
-func leadsTo(lib *ulp.Library, name, old string) bool {
-	base, _ := ulp.SplitVersion(old)
+func leadsTo(lib *symtab.Library, name, old string) bool {
+	base, _ := symtab.SplitVersion(old)
 	if name == base {
 		return true
 	}

@@ -9,7 +9,7 @@ import (
 
 	"github.com/lpbuild/lpbuild/pkg/download"
 	"github.com/lpbuild/lpbuild/pkg/download/digest"
-	"github.com/lpbuild/lpbuild/pkg/ulp"
+	"github.com/lpbuild/lpbuild/pkg/ulp/symtab"
 )
 
 // setExports replaces what the libraries of build i export and need.
@@ -89,7 +89,7 @@ func TestOtherPackagesProvide(t *testing.T) {
 // TestTargetImports: what the patched library cannot be loaded without is there, also without a version and in whatever
 // library.
 func TestTargetImports(t *testing.T) {
-	lib, err := ulp.ParseCatalogue([]byte(`{"library": {"name": "libtoy.so.1", "buildid": "` + strings.Repeat("ab", 20) + `", "symbols": [` +
+	lib, err := symtab.ParseCatalogue([]byte(`{"library": {"name": "libtoy.so.1", "buildid": "` + strings.Repeat("ab", 20) + `", "symbols": [` +
 		`{"name": "plain", "offset": 0, "size": 0, "st_info": 18, "st_other": 0, "dynamic": true, "undefined": true},` +
 		`{"name": "weak", "offset": 0, "size": 0, "st_info": 34, "st_other": 0, "dynamic": true, "undefined": true},` +
 		`{"name": "hidden", "offset": 16, "size": 4, "st_info": 2, "st_other": 0}]}}`))
@@ -98,7 +98,7 @@ func TestTargetImports(t *testing.T) {
 	}
 	s := newScope(nil, lib, nil, nil)
 	for name, want := range map[string]bool{"plain": true, "weak": false, "hidden": false, "nowhere": false} {
-		if problem, _ := s.symbolProblem(ulp.Undefined{Name: name}); (problem == "") != want {
+		if problem, _ := s.symbolProblem(symtab.Undefined{Name: name}); (problem == "") != want {
 			t.Errorf("%s: %q", name, problem)
 		}
 	}
@@ -106,7 +106,7 @@ func TestTargetImports(t *testing.T) {
 
 // TestScopeFollowsEveryBuild: of what another package's library needs only that counts that it needs in each build.
 func TestScopeFollowsEveryBuild(t *testing.T) {
-	target := &ulp.Library{Name: "libtoy.so.1", Needed: []string{"liba.so"}}
+	target := &symtab.Library{Name: "libtoy.so.1", Needed: []string{"liba.so"}}
 	build := func(needed ...string) exports { return exports{"liba.so": {needed: needed}} }
 	s := newScope(nil, target, nil, []exports{build("libb.so", "libc.so"), build("libc.so", "libd.so"), {"ld64.so.2": {}}})
 	if got := fmt.Sprint(s.loaded); got != "[liba.so ld64.so.2 libc.so]" {

@@ -13,6 +13,7 @@ import (
 	"github.com/lpbuild/lpbuild/pkg/download"
 	"github.com/lpbuild/lpbuild/pkg/download/digest"
 	"github.com/lpbuild/lpbuild/pkg/ulp"
+	"github.com/lpbuild/lpbuild/pkg/ulp/symtab"
 )
 
 // ErrStale says that the build folder does not have what the report, the configuration and the lock say.
@@ -21,7 +22,7 @@ var ErrStale = errors.New("it is not what lpbuild build made")
 // Verify compares the build folder with its report, and the report with configuration and lock, for some architectures (nil:
 // all) and the builds that the report is about: every cell has a container, and it is, byte for byte, the one that was gated.
 // Nothing is written and no compiler runs. The error joins everything that is wrong.
-func Verify(ctx context.Context, c *Config, l *download.Lock, only []ulp.Arch) (*Report, error) {
+func Verify(ctx context.Context, c *Config, l *download.Lock, only []symtab.Arch) (*Report, error) {
 	dir := filepath.Join(c.Dir, BuildDir)
 	r, err := ReadReport(dir)
 	if err != nil {
@@ -30,8 +31,8 @@ func Verify(ctx context.Context, c *Config, l *download.Lock, only []ulp.Arch) (
 	if r.Name != c.Name || r.Version != c.Version {
 		return nil, fmt.Errorf("%s: %w: the report is of %s %s", c.Path, ErrStale, r.Name, r.Version)
 	}
-	asked := func(arch ulp.Arch) bool { return len(only) == 0 || slices.Contains(only, arch) }
-	r.Cells = slices.DeleteFunc(r.Cells, func(c CellInfo) bool { return !asked(ulp.Arch(c.Arch)) })
+	asked := func(arch symtab.Arch) bool { return len(only) == 0 || slices.Contains(only, arch) }
+	r.Cells = slices.DeleteFunc(r.Cells, func(c CellInfo) bool { return !asked(symtab.Arch(c.Arch)) })
 	var errs []error
 	built := map[[6]string]bool{}
 	for _, cell := range r.Cells {

@@ -11,7 +11,7 @@ import (
 
 	"github.com/lpbuild/lpbuild/pkg/download/digest"
 	"github.com/lpbuild/lpbuild/pkg/download/rpmfile"
-	"github.com/lpbuild/lpbuild/pkg/ulp"
+	"github.com/lpbuild/lpbuild/pkg/ulp/symtab"
 )
 
 // debugCandidates returns the debuginfo packages with c's name and version, each content once:
@@ -65,7 +65,7 @@ func (x *extraction) debuginfo(ctx context.Context, candidates []debugCandidate)
 	var wrong, stale []error
 	for i, d := range candidates {
 		f, err := x.tryDebuginfo(ctx, d, sortedKeys(paths), fmt.Sprintf("debug%d", i))
-		if _, other := errors.AsType[*ulp.BuildIDError](err); other {
+		if _, other := errors.AsType[*symtab.BuildIDError](err); other {
 			wrong = append(wrong, err)
 			continue
 		}
@@ -141,7 +141,7 @@ func (x *extraction) tryDebuginfo(ctx context.Context, d debugCandidate, paths [
 		return nil, odd(fmt.Errorf("%s: %w", file.URL, err))
 	}
 	for p, name := range names {
-		if _, err := ulp.OpenLibrary(x.files[p], ulp.LibraryOptions{Debug: got[name]}); err != nil {
+		if _, err := symtab.OpenLibrary(x.files[p], symtab.LibraryOptions{Debug: got[name]}); err != nil {
 			return nil, odd(fmt.Errorf("%s: %s for %s: %w", file.URL, name, p, err))
 		}
 		f.files[p] = got[name]

@@ -11,7 +11,7 @@ import (
 
 	"github.com/lpbuild/lpbuild/internal/distro"
 	"github.com/lpbuild/lpbuild/pkg/download"
-	"github.com/lpbuild/lpbuild/pkg/ulp"
+	"github.com/lpbuild/lpbuild/pkg/ulp/symtab"
 )
 
 // withStatic returns libfoo with a static variable that only its debuginfo names.
@@ -28,7 +28,7 @@ func (w *world) knowsStatic(t *testing.T, l *download.Lock) bool {
 	if err != nil {
 		t.Fatal(err)
 	}
-	catalogue, err := ulp.ParseCatalogue(data)
+	catalogue, err := symtab.ParseCatalogue(data)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -57,7 +57,7 @@ func TestDebuginfoByPath(t *testing.T) {
 func TestDebuginfoOfOtherBuild(t *testing.T) {
 	w := packageWorld(t, withStatic(ofOtherBuild, ""))
 	_, err := w.run(t, want("libfoo1", "libfoo.so.1"))
-	if _, is := errors.AsType[*ulp.BuildIDError](err); !is {
+	if _, is := errors.AsType[*symtab.BuildIDError](err); !is {
 		t.Fatalf("error is %v, want a BuildIDError", err)
 	}
 	for _, part := range []string{w.server.URL +

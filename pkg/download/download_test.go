@@ -15,7 +15,7 @@ import (
 	"github.com/lpbuild/lpbuild/internal/distro"
 	"github.com/lpbuild/lpbuild/pkg/download"
 	"github.com/lpbuild/lpbuild/pkg/download/digest"
-	"github.com/lpbuild/lpbuild/pkg/ulp"
+	"github.com/lpbuild/lpbuild/pkg/ulp/symtab"
 )
 
 // TestDownload downloads all builds from a signed repository and compares what it pins with the
@@ -61,8 +61,8 @@ func (w *world) checkBuild(t *testing.T, b *download.Build) {
 	if lib == nil || b.Debuginfo == nil || lib.Debuginfo == nil {
 		t.Fatalf("%s: no library or no debuginfo: %+v", name, b)
 	}
-	real, err := ulp.OpenLibrary(w.store.Path(lib.Digest),
-		ulp.LibraryOptions{Name: "libc.so.6", Debug: w.store.Path(*lib.Debuginfo)})
+	real, err := symtab.OpenLibrary(w.store.Path(lib.Digest),
+		symtab.LibraryOptions{Name: "libc.so.6", Debug: w.store.Path(*lib.Debuginfo)})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -70,7 +70,7 @@ func (w *world) checkBuild(t *testing.T, b *download.Build) {
 	if err != nil || digest.OfBytes(data) != lib.Pinned {
 		t.Fatalf("%s: catalogue %s is not the pinned one: %v", name, lib.Catalogue, err)
 	}
-	catalogue, err := ulp.ParseCatalogue(data)
+	catalogue, err := symtab.ParseCatalogue(data)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -16,7 +16,7 @@ import (
 	"github.com/lpbuild/lpbuild/pkg/download/digest"
 	"github.com/lpbuild/lpbuild/pkg/download/rpmfile"
 	"github.com/lpbuild/lpbuild/pkg/progress"
-	"github.com/lpbuild/lpbuild/pkg/ulp"
+	"github.com/lpbuild/lpbuild/pkg/ulp/symtab"
 )
 
 // Bounds for what is extracted from one RPM.
@@ -59,7 +59,7 @@ func (r *run) catalogue(ctx context.Context, c *candidate, b *Build, rpm *rpmfil
 	}
 	defer func() { err = errors.Join(err, tmp.Remove()) }()
 	x := &extraction{run: r, build: b, dir: tmp.Path, wanted: wanted, files: map[string]string{},
-		seen: map[string]*ulp.Library{}}
+		seen: map[string]*symtab.Library{}}
 	if err := x.libraries(ctx, rpm); err != nil {
 		return odd(fmt.Errorf("%s: %w", b.RPM.URL, err))
 	}
@@ -84,7 +84,7 @@ type extraction struct {
 	wanted []wantedLibrary
 	files  map[string]string // path in the package → file
 	// path in the package → parsed file, for those that are libraries
-	seen   map[string]*ulp.Library
+	seen   map[string]*symtab.Library
 	debug  map[string]string // path of a library in the package → file with its debuginfo
 	chosen *digest.Digest    // of the package with the debuginfo
 }
@@ -105,7 +105,7 @@ func (x *extraction) libraries(ctx context.Context, rpm *rpmfile.RPM) error {
 		return err
 	}
 	for p, file := range x.files {
-		if lib, err := ulp.OpenLibrary(file, ulp.LibraryOptions{Name: path.Base(p)}); err == nil &&
+		if lib, err := symtab.OpenLibrary(file, symtab.LibraryOptions{Name: path.Base(p)}); err == nil &&
 			lib.Complete {
 			x.seen[p] = lib
 		}
@@ -192,8 +192,8 @@ func (x *extraction) storeFiles(ctx context.Context, lib *Library) error {
 // library catalogues a wanted library.
 func (x *extraction) library(ctx context.Context, w wantedLibrary) (*Library, error) {
 	base := path.Base(Home(x.build.Source, x.build.EVR(), w.name))
-	parsed, err := ulp.OpenLibrary(x.files[w.Path],
-		ulp.LibraryOptions{Name: base, Debug: x.debug[w.Path], Prove: true})
+	parsed, err := symtab.OpenLibrary(x.files[w.Path],
+		symtab.LibraryOptions{Name: base, Debug: x.debug[w.Path], Prove: true})
 	if err != nil {
 		return nil, err
 	}
@@ -263,7 +263,7 @@ func rank(libraryPath string) int {
 	return 1
 }
 
-func exportsOf(lib *ulp.Library) []string {
+func exportsOf(lib *symtab.Library) []string {
 	list := []string{}
 	for s := range lib.Symbols() {
 		if !s.Dynamic || s.Undefined || s.Bind() == 0 {

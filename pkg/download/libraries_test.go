@@ -12,7 +12,7 @@ import (
 
 	"github.com/lpbuild/lpbuild/pkg/download"
 	"github.com/lpbuild/lpbuild/pkg/download/rpmfile"
-	"github.com/lpbuild/lpbuild/pkg/ulp"
+	"github.com/lpbuild/lpbuild/pkg/ulp/symtab"
 )
 
 // plugs is a package with two libraries of one base name.
@@ -44,7 +44,7 @@ func TestTwoLibrariesOfOneName(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		catalogue, err := ulp.ParseCatalogue(data)
+		catalogue, err := symtab.ParseCatalogue(data)
 		if err != nil {
 			t.Fatal(err)
 		}

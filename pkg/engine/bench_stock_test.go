@@ -17,6 +17,7 @@ import (
 	"github.com/lpbuild/lpbuild/internal/targettest"
 	"github.com/lpbuild/lpbuild/pkg/engine"
 	"github.com/lpbuild/lpbuild/pkg/ulp"
+	"github.com/lpbuild/lpbuild/pkg/ulp/symtab"
 )
 
 // BenchmarkStock plans a live patch of the distribution's own libc for 4,000 processes. The proof that its functions can have a
@@ -91,7 +92,7 @@ func stockJob() int {
 	}
 	began := time.Now()
 	sum, err := engine.Run(context.Background(), engine.Options{Selector: o, DryRun: true, Containers: cs,
-		Backends: []engine.Backend{&engine.Native{Entries: ulp.EntriesAny}}}, nil)
+		Backends: []engine.Backend{&engine.Native{Entries: symtab.EntriesAny}}}, nil)
 	took := time.Since(began)
 	var used unix.Rusage
 	if err != nil || sum.Changed == 0 || unix.Getrusage(unix.RUSAGE_SELF, &used) != nil {

@@ -11,14 +11,14 @@ import (
 	"github.com/lpbuild/lpbuild/pkg/engine/native"
 	"github.com/lpbuild/lpbuild/pkg/engine/process"
 	"github.com/lpbuild/lpbuild/pkg/engine/tracer"
-	"github.com/lpbuild/lpbuild/pkg/ulp"
+	"github.com/lpbuild/lpbuild/pkg/ulp/symtab"
 )
 
 // Native is the engine for processes without libpulp.so: it loads live patches itself. The zero value works.
 type Native struct {
 	// Entries says whether it patches functions without NOPs, where that is proven to be safe. Default: what each container
 	// says.
-	Entries ulp.Entries
+	Entries symtab.Entries
 	// Consistency says where threads may be meanwhile.
 	Consistency Consistency
 	// SuspendSeccomp lifts the seccomp filters of a process while it is patched. It needs CAP_SYS_ADMIN.

@@ -12,12 +12,13 @@ import (
 	"github.com/lpbuild/lpbuild/pkg/engine"
 	"github.com/lpbuild/lpbuild/pkg/engine/native"
 	"github.com/lpbuild/lpbuild/pkg/ulp"
+	"github.com/lpbuild/lpbuild/pkg/ulp/symtab"
 )
 
 var onlyNative = []engine.Backend{&engine.Native{}}
 
 // nativeErr runs for one process and returns what became of the container that was given.
-func nativeErr(t *testing.T, c *child, o engine.Options, entries ...ulp.Entries) error {
+func nativeErr(t *testing.T, c *child, o engine.Options, entries ...symtab.Entries) error {
 	t.Helper()
 	o.Backends = onlyNative
 	for _, e := range entries {
@@ -83,17 +84,17 @@ func TestNative(t *testing.T) {
 // TestNativeEntries: whether a function without NOPs is patched is for each container to say, unless somebody else does.
 func TestNativeEntries(t *testing.T) {
 	const tens10 = "10 2 30 107"
-	any := packAs(t, "a", "libtarget_any.so", 10, ulp.PackOptions{Entries: ulp.EntriesAny}, "one:one_lp", "bare:bare_lp")
+	any := packAs(t, "a", "libtarget_any.so", 10, ulp.PackOptions{Entries: symtab.EntriesAny}, "one:one_lp", "bare:bare_lp")
 	mute := pack(t, "a", "libtarget_mute.so", 10, "one:one_lp", "bare:bare_lp")
 	c := start(t, "a", "", "entries")
 	if err := nativeErr(t, c, engine.Options{Containers: read(t, mute)}); !errors.Is(err, native.ErrEntry) {
 		t.Errorf("a container that says nothing: %v", err)
 	}
-	if err := nativeErr(t, c, engine.Options{Containers: read(t, any)}, ulp.EntriesNOPs); !errors.Is(err, native.ErrEntry) {
+	if err := nativeErr(t, c, engine.Options{Containers: read(t, any)}, symtab.EntriesNOPs); !errors.Is(err, native.ErrEntry) {
 		t.Errorf("somebody says nops: %v", err)
 	}
 	c.says(unpatched)
-	if err := nativeErr(t, c, engine.Options{Containers: read(t, mute)}, ulp.EntriesAny); err != nil {
+	if err := nativeErr(t, c, engine.Options{Containers: read(t, mute)}, symtab.EntriesAny); err != nil {
 		t.Errorf("somebody says any: %v", err)
 	}
 	c.says(tens10)
@@ -112,7 +113,7 @@ func TestNativeEntries(t *testing.T) {
 // TestEntriesAreNothingToLibpulp: a container that says "any" is for libpulp what it would be without that, if its functions have
 // NOPs.
 func TestEntriesAreNothingToLibpulp(t *testing.T) {
-	any := packAs(t, "a", "libtarget_any_nops.so", 10, ulp.PackOptions{Entries: ulp.EntriesAny}, "one:one_lp", "two:two_lp")
+	any := packAs(t, "a", "libtarget_any_nops.so", 10, ulp.PackOptions{Entries: symtab.EntriesAny}, "one:one_lp", "two:two_lp")
 	for name, preload := range flavours(t) {
 		t.Run(name, func(t *testing.T) {
 			c := start(t, "a", preload, "nothing")

@@ -12,7 +12,7 @@ import (
 	"github.com/lpbuild/lpbuild/internal/lazyregexp"
 	"github.com/lpbuild/lpbuild/pkg/engine/process"
 	"github.com/lpbuild/lpbuild/pkg/engine/rtld"
-	"github.com/lpbuild/lpbuild/pkg/ulp"
+	"github.com/lpbuild/lpbuild/pkg/ulp/symtab"
 )
 
 // nopCache remembers which files have functions that can be replaced, since looking reads their whole code. What one
@@ -38,7 +38,7 @@ func (c *nopCache) patchable(ctx context.Context, v *View, l *rtld.Library) (boo
 	switch {
 	case err == nil:
 	case errors.Is(err, process.ErrMalformed), errors.Is(err, process.ErrUnreadable), errors.Is(err, process.ErrLimit),
-		errors.Is(err, ulp.ErrUnsupported):
+		errors.Is(err, symtab.ErrUnsupported):
 		return false, nil // this library only; another process may show more
 	default:
 		return false, err
@@ -59,7 +59,7 @@ const (
 // hasNOPs says whether a function that others can call begins as -fpatchable-function-entry makes it. Most libraries
 // have no such NOPs anywhere, which is found out quickly; in others a function decides.
 func hasNOPs(ctx context.Context, m *process.Memory, l *rtld.Library) (bool, error) {
-	arch, err := ulp.ArchOf(l.Machine)
+	arch, err := symtab.ArchOf(l.Machine)
 	if err != nil {
 		return false, err
 	}
@@ -104,9 +104,9 @@ func isProbed(p *process.Prologue, run []byte) bool {
 }
 
 // nopRuns are the NOPs in front of a function that can be replaced.
-var nopRuns = map[ulp.Arch][]byte{
-	ulp.X86_64:  bytes.Repeat([]byte{0x90}, 14),
-	ulp.PPC64LE: bytes.Repeat([]byte{0, 0, 0, 0x60}, 13),
+var nopRuns = map[symtab.Arch][]byte{
+	symtab.X86_64:  bytes.Repeat([]byte{0x90}, 14),
+	symtab.PPC64LE: bytes.Repeat([]byte{0, 0, 0, 0x60}, 13),
 }
 
 // holds searches the code of a library.

@@ -11,7 +11,7 @@ import (
 
 	"github.com/lpbuild/lpbuild/pkg/engine/native"
 	"github.com/lpbuild/lpbuild/pkg/engine/process"
-	"github.com/lpbuild/lpbuild/pkg/ulp"
+	"github.com/lpbuild/lpbuild/pkg/ulp/symtab"
 )
 
 // SurveyOptions say what to look at. Nothing is ever stopped.
@@ -258,7 +258,7 @@ func (s *Survey) fill(ctx context.Context, o *SurveyOptions, p *process.Process,
 	if err := view.Memory.Started(ctx, view.Libraries); err != nil || !o.Stock {
 		return err // nothing that can be replaced yet
 	}
-	if n, ok := t.(*nativeTarget); ok && n.b.Entries != ulp.EntriesNOPs {
+	if n, ok := t.(*nativeTarget); ok && n.b.Entries != symtab.EntriesNOPs {
 		var err error
 		s.Stock, err = known.stock.replaceable(ctx, n)
 		return err

@@ -15,6 +15,7 @@ import (
 	"github.com/lpbuild/lpbuild/internal/targettest"
 	"github.com/lpbuild/lpbuild/pkg/engine"
 	"github.com/lpbuild/lpbuild/pkg/ulp"
+	"github.com/lpbuild/lpbuild/pkg/ulp/symtab"
 )
 
 // stock is a build of the library without NOPs, and a live patch for it that says "entries: any".
@@ -24,7 +25,7 @@ func stock(t *testing.T) (lib, patch string) {
 	plain := gcc(t, "plain10.so", "container.c", "-shared", "-fPIC", "-Wl,--build-id", "-DTENS=10")
 	patch, err := builds.Once("pack stock", func() (string, error) {
 		path := filepath.Join(builds.Dir, "libtarget_stock.so")
-		return path, packOnce(plain, path, lib, ulp.PackOptions{Force: true, Entries: ulp.EntriesAny}, []string{"one:one_lp"})
+		return path, packOnce(plain, path, lib, ulp.PackOptions{Force: true, Entries: symtab.EntriesAny}, []string{"one:one_lp"})
 	})
 	must(t, err)
 	return lib, patch

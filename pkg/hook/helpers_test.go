@@ -14,6 +14,7 @@ import (
 	"github.com/lpbuild/lpbuild/internal/targettest"
 	"github.com/lpbuild/lpbuild/pkg/engine"
 	"github.com/lpbuild/lpbuild/pkg/ulp"
+	"github.com/lpbuild/lpbuild/pkg/ulp/symtab"
 )
 
 var builds targettest.Builds
@@ -59,15 +60,15 @@ var build = sync.OnceValue(func() error {
 	}
 	for _, tens := range []int{10, 20} {
 		if err := pack(tens, fmt.Sprintf("live%d.so", tens), "two:two_lp",
-			ulp.EntriesNOPs); err != nil {
+			symtab.EntriesNOPs); err != nil {
 			return err
 		}
 	}
-	return pack(10, "any.so", "bare:bare_lp", ulp.EntriesAny)
+	return pack(10, "any.so", "bare:bare_lp", symtab.EntriesAny)
 })
 
 // pack makes a live patch of one() with a second symbol.
-func pack(tens int, name, line string, entries ulp.Entries) error {
+func pack(tens int, name, line string, entries symtab.Entries) error {
 	path := filepath.Join(builds.Dir, name)
 	image, err := packImage(path, filepath.Join(builds.Dir, "libtarget.so"), tens, line,
 		ulp.PackOptions{Entries: entries})

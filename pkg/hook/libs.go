@@ -12,7 +12,7 @@ import (
 	"time"
 
 	"github.com/lpbuild/lpbuild/internal/regularfile"
-	"github.com/lpbuild/lpbuild/pkg/ulp"
+	"github.com/lpbuild/lpbuild/pkg/ulp/symtab"
 )
 
 // A transactional update changes libraries only in a snapshot: programs that the running system
@@ -102,7 +102,7 @@ func (r *Request) newLibrary(ctx context.Context,
 
 // library is a library of a system, and the path by which this process reaches it.
 type library struct {
-	*ulp.Library
+	*symtab.Library
 	file string
 }
 
@@ -120,7 +120,7 @@ func installedLibrary(root, name string) (*library, error) {
 			return nil, err
 		}
 		file := filepath.Join(root, dir, name)
-		if l, err := ulp.OpenLibrary(file, ulp.LibraryOptions{}); err == nil && len(l.BuildID) > 0 {
+		if l, err := symtab.OpenLibrary(file, symtab.LibraryOptions{}); err == nil && len(l.BuildID) > 0 {
 			return &library{l, file}, nil
 		}
 	}

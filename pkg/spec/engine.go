@@ -9,15 +9,15 @@ import (
 
 	"github.com/lpbuild/lpbuild/internal/atomicfile"
 	"github.com/lpbuild/lpbuild/internal/regularfile"
-	"github.com/lpbuild/lpbuild/pkg/ulp"
+	"github.com/lpbuild/lpbuild/pkg/ulp/symtab"
 	rpmhelper "github.com/lpbuild/lpbuild/rpm-helper"
 )
 
 // Engine is the engine that a package with "engine: bundled" contains, and the units that retry
 // processes that were busy.
 type Engine struct {
-	Program string   // the executable of lpbuild-engine
-	Arch    ulp.Arch // architecture of the package
+	Program string      // the executable of lpbuild-engine
+	Arch    symtab.Arch // architecture of the package
 	Package string
 	Path    string // of the engine on the customer's machine
 	Units   string // systemd's directory for units there; "" means that none are written
@@ -72,7 +72,7 @@ func (e Engine) Install(root string) ([]string, error) {
 
 // check rejects an engine that would not run on the customer's machine.
 func (e Engine) check() error {
-	l, err := ulp.OpenLibrary(e.Program, ulp.LibraryOptions{})
+	l, err := symtab.OpenLibrary(e.Program, symtab.LibraryOptions{})
 	if err != nil {
 		return err
 	}

@@ -9,13 +9,13 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
-	"github.com/lpbuild/lpbuild/pkg/ulp"
+	"github.com/lpbuild/lpbuild/pkg/ulp/symtab"
 )
 
 // machine is the architecture of the test binary.
-func machine(t *testing.T) ulp.Arch {
+func machine(t *testing.T) symtab.Arch {
 	t.Helper()
-	l, err := ulp.OpenLibrary("/proc/self/exe", ulp.LibraryOptions{})
+	l, err := symtab.OpenLibrary("/proc/self/exe", symtab.LibraryOptions{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -100,9 +100,9 @@ func verifyUnits(t *testing.T, root string, units []string) {
 // TestEngineRefuses rejects an engine that could not run on the package's machines.
 func TestEngineRefuses(t *testing.T) {
 	root := t.TempDir()
-	other := ulp.PPC64LE
+	other := symtab.PPC64LE
 	if machine(t) == other {
-		other = ulp.X86_64
+		other = symtab.X86_64
 	}
 	script := filepath.Join(t.TempDir(), "lpbuild")
 	put(t, filepath.Dir(script), map[string]string{"lpbuild": "#!/bin/sh\n" +

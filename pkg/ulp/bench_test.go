@@ -13,6 +13,7 @@ import (
 
 	"github.com/lpbuild/lpbuild/internal/benchtest"
 	"github.com/lpbuild/lpbuild/pkg/ulp"
+	"github.com/lpbuild/lpbuild/pkg/ulp/symtab"
 )
 
 // A library like a libc with all its symbols: 2.3 MB, 9,000 rows in its two symbol tables.
@@ -72,7 +73,7 @@ func TestReadingAllocatesNothingPerSymbol(t *testing.T) {
 		t.Errorf("Lookup: %v allocations", n)
 	}
 	catalogue := l.AppendCatalogue(nil)
-	if n := testing.AllocsPerRun(10, func() { _, _ = ulp.ParseCatalogue(catalogue) }); n > 60 {
+	if n := testing.AllocsPerRun(10, func() { _, _ = symtab.ParseCatalogue(catalogue) }); n > 60 {
 		t.Errorf("ParseCatalogue: %v allocations", n)
 	}
 }
@@ -96,7 +97,7 @@ func BenchmarkProofs(b *testing.B) {
 	for i, prove := range []bool{false, true} {
 		b.Run(fmt.Sprintf("prove=%t", prove), func(b *testing.B) {
 			for b.Loop() {
-				l, err := ulp.OpenLibrary(hostLibc, ulp.LibraryOptions{Prove: prove})
+				l, err := symtab.OpenLibrary(hostLibc, symtab.LibraryOptions{Prove: prove})
 				if err != nil {
 					b.Fatal(err)
 				}
@@ -153,8 +154,8 @@ func execute(b *testing.B, name string, args ...string) {
 // readelf print them.
 func BenchmarkReadSymbols(b *testing.B) {
 	path := writeFile(b, "large.so", largeLibrary(b))
-	open := func() *ulp.Library {
-		l, err := ulp.OpenLibrary(path, ulp.LibraryOptions{})
+	open := func() *symtab.Library {
+		l, err := symtab.OpenLibrary(path, symtab.LibraryOptions{})
 		if err != nil || l.Len() < largeSymbols {
 			b.Fatal(err)
 		}
@@ -183,7 +184,7 @@ func BenchmarkParseCatalogue(b *testing.B) {
 			b.ReportAllocs()
 			b.SetBytes(int64(len(text)))
 			for b.Loop() {
-				if _, err := ulp.ParseCatalogue(text); err != nil {
+				if _, err := symtab.ParseCatalogue(text); err != nil {
 					b.Fatal(err)
 				}
 			}
@@ -253,7 +254,7 @@ func packFile(b *testing.B, dsc, container, target string) {
 	if err != nil {
 		b.Fatal(err)
 	}
-	lib, err := ulp.OpenLibrary(target, ulp.LibraryOptions{Name: filepath.Base(target)})
+	lib, err := symtab.OpenLibrary(target, symtab.LibraryOptions{Name: filepath.Base(target)})
 	if err != nil {
 		b.Fatal(err)
 	}

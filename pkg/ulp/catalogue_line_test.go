@@ -8,7 +8,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
-	"github.com/lpbuild/lpbuild/pkg/ulp"
+	"github.com/lpbuild/lpbuild/pkg/ulp/symtab"
 )
 
 // The same catalogue in another form, which cannot be read line by line, is the same library.
@@ -19,7 +19,7 @@ func TestCatalogueForms(t *testing.T) {
 		if err := json.Indent(&indented, want.AppendCatalogue(nil), "", "\t"); err != nil {
 			t.Fatal(err)
 		}
-		got, err := ulp.ParseCatalogue(indented.Bytes())
+		got, err := symtab.ParseCatalogue(indented.Bytes())
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -37,8 +37,8 @@ func catalogueOf(symbol string) []byte {
 // checkForms reads a symbol as it is written and with a blank in front of its first key, which is read in the general way.
 func checkForms(t *testing.T, symbol string) {
 	t.Helper()
-	a, errA := ulp.ParseCatalogue(catalogueOf(symbol))
-	b, errB := ulp.ParseCatalogue(catalogueOf(strings.Replace(symbol, "{", "{ ", 1)))
+	a, errA := symtab.ParseCatalogue(catalogueOf(symbol))
+	b, errB := symtab.ParseCatalogue(catalogueOf(strings.Replace(symbol, "{", "{ ", 1)))
 	if (errA == nil) != (errB == nil) {
 		t.Fatalf("%q: %v; with a blank: %v", symbol, errA, errB)
 	}

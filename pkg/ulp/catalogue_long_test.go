@@ -9,17 +9,17 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
-	"github.com/lpbuild/lpbuild/pkg/ulp"
+	"github.com/lpbuild/lpbuild/pkg/ulp/symtab"
 )
 
 // parsedAs returns the library of the catalogue as it is read with blanks everywhere, and so in the general way.
-func parsedAs(t *testing.T, catalogue []byte) *ulp.Library {
+func parsedAs(t *testing.T, catalogue []byte) *symtab.Library {
 	t.Helper()
 	var indented bytes.Buffer
 	if err := json.Indent(&indented, catalogue, "", " "); err != nil {
 		t.Fatal(err)
 	}
-	l, err := ulp.ParseCatalogue(indented.Bytes())
+	l, err := symtab.ParseCatalogue(indented.Bytes())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -70,7 +70,7 @@ func TestCatalogueMixedForms(t *testing.T) {
 		"as many versions as may be": longCatalogue(func(i int, _ string) string { return fmt.Sprintf(symbolLine, i, i) }),
 	}
 	for what, text := range tests {
-		got, err := ulp.ParseCatalogue(text)
+		got, err := symtab.ParseCatalogue(text)
 		if err != nil {
 			t.Errorf("%s: %v", what, err)
 			continue
@@ -93,7 +93,7 @@ func TestLongCatalogueErrors(t *testing.T) {
 			}
 			return line
 		})
-		l, err := ulp.ParseCatalogue(text)
+		l, err := symtab.ParseCatalogue(text)
 		if l != nil || !isFormatError(err) {
 			t.Errorf("%s: %v, %v", what, l, err)
 		}
@@ -102,12 +102,12 @@ func TestLongCatalogueErrors(t *testing.T) {
 		more := fmt.Sprintf(symbolLine, i, i+longLines)
 		return fmt.Sprintf(symbolLine, i, i) + ",\n" + more
 	})
-	if l, err := ulp.ParseCatalogue(text); l != nil || !isFormatError(err) || !strings.Contains(err.Error(), "one version too many") {
+	if l, err := symtab.ParseCatalogue(text); l != nil || !isFormatError(err) || !strings.Contains(err.Error(), "one version too many") {
 		t.Errorf("%v", err)
 	}
 	full := longCatalogue(func(_ int, line string) string { return line })
 	for n := len(full) - 3; n > 0; n -= 997 {
-		if l, err := ulp.ParseCatalogue(full[:n]); l != nil || !isFormatError(err) {
+		if l, err := symtab.ParseCatalogue(full[:n]); l != nil || !isFormatError(err) {
 			t.Fatalf("the first %d bytes: %v, %v", n, l, err)
 		}
 	}

@@ -12,23 +12,23 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"github.com/google/go-cmp/cmp/cmpopts"
 
-	"github.com/lpbuild/lpbuild/pkg/ulp"
+	"github.com/lpbuild/lpbuild/pkg/ulp/symtab"
 )
 
 // sameLibrary compares libraries with their symbols.
 var sameLibrary = cmp.Options{
-	cmpopts.IgnoreUnexported(ulp.Library{}),
+	cmpopts.IgnoreUnexported(symtab.Library{}),
 	cmpopts.EquateEmpty(),
-	cmp.Transformer("withSymbols", func(l *ulp.Library) any {
+	cmp.Transformer("withSymbols", func(l *symtab.Library) any {
 		return struct {
-			Library ulp.Library
-			Symbols []ulp.Symbol
+			Library symtab.Library
+			Symbols []symtab.Symbol
 		}{*l, slices.Collect(l.Symbols())}
 	}),
 }
 
 func TestCatalogueRoundTrip(t *testing.T) {
-	libraries := map[string]*ulp.Library{
+	libraries := map[string]*symtab.Library{
 		"symbol versions": parseLibrary(t, x86.library(t, "-DVERSIONS", "-DIFUNC", "-Wl,--version-script=testdata/library.map"), nil),
 		"no build-id":     parseLibrary(t, x86.library(t, "-Wl,--build-id=none"), nil),
 		"no symbols":      parseLibrary(t, x86.build(t, "testdata/library.c", "-nostdlib", "-s", "-Wl,--version-script=testdata/none.map"), nil),
@@ -39,7 +39,7 @@ func TestCatalogueRoundTrip(t *testing.T) {
 	for name, l := range libraries {
 		t.Run(name, func(t *testing.T) {
 			text := l.AppendCatalogue([]byte("before"))
-			again, err := ulp.ParseCatalogue(text[len("before"):])
+			again, err := symtab.ParseCatalogue(text[len("before"):])
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -58,7 +58,7 @@ type oracle struct {
 	Library struct {
 		Name, BuildID, Arch, SONAME string
 		Needed                      []string
-		Needs                       []ulp.Need
+		Needs                       []symtab.Need
 		Livepatchable               bool
 		Symbols                     []oracleSymbol
 	}
@@ -75,7 +75,7 @@ type oracleSymbol struct {
 }
 
 // matches returns how the library differs from what encoding/json reads of the same bytes.
-func (o *oracle) diff(l *ulp.Library) string {
+func (o *oracle) diff(l *symtab.Library) string {
 	want := o.Library
 	diff := cmp.Diff([]any{want.Name, strings.ToLower(want.BuildID), want.Arch, want.SONAME, want.Livepatchable, want.Needed, want.Needs},
 		[]any{l.Name, hex.EncodeToString(l.BuildID), string(l.Arch), l.SONAME, l.Livepatchable, l.Needed, l.Needs}, cmpopts.EquateEmpty())
@@ -103,7 +103,7 @@ func TestCatalogueIsJSON(t *testing.T) {
 }
 
 func TestCatalogueLooksAsDocumented(t *testing.T) {
-	l, err := ulp.ParseCatalogue([]byte(prettyCatalogue))
+	l, err := symtab.ParseCatalogue([]byte(prettyCatalogue))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -146,14 +146,14 @@ const prettyCatalogue = `{
 }`
 
 func TestParseLibpulpCatalogue(t *testing.T) {
-	l, err := ulp.ParseCatalogue([]byte(prettyCatalogue))
+	l, err := symtab.ParseCatalogue([]byte(prettyCatalogue))
 	if err != nil {
 		t.Fatal(err)
 	}
 	if l.Complete || l.Arch != "" || l.Name != "libc.so.6" || len(l.BuildID) != 20 {
 		t.Errorf("library: %+v", l)
 	}
-	want := []ulp.Symbol{{Name: "free/x", Value: 634000, Size: 215, Info: 18}, {Name: "huge", Value: 1 << 31, Size: 1<<32 - 1, Info: 17, Other: 2}}
+	want := []symtab.Symbol{{Name: "free/x", Value: 634000, Size: 215, Info: 18}, {Name: "huge", Value: 1 << 31, Size: 1<<32 - 1, Info: 17, Other: 2}}
 	if d := cmp.Diff(want, slices.Collect(l.Symbols())); d != "" {
 		t.Errorf("symbols (-want +got):\n%s", d)
 	}
@@ -177,13 +177,13 @@ func TestParseCatalogueAccepts(t *testing.T) {
 		"as it is":        catalogue(),
 		"largest numbers": catalogue(`"st_other":0`, `"st_other":0`),
 	}
-	want, err := ulp.ParseCatalogue([]byte(catalogue()))
+	want, err := symtab.ParseCatalogue([]byte(catalogue()))
 	if err != nil {
 		t.Fatal(err)
 	}
 	for name, text := range tests {
 		t.Run(name, func(t *testing.T) {
-			got, err := ulp.ParseCatalogue([]byte(text))
+			got, err := symtab.ParseCatalogue([]byte(text))
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -204,14 +204,14 @@ func TestCatalogueNames(t *testing.T) {
 	}
 	for name, tc := range tests {
 		t.Run(name, func(t *testing.T) {
-			l, err := ulp.ParseCatalogue([]byte(catalogue(`"f"`, `"`+tc.text+`"`)))
+			l, err := symtab.ParseCatalogue([]byte(catalogue(`"f"`, `"`+tc.text+`"`)))
 			if err != nil {
 				t.Fatal(err)
 			}
 			if _, ok := l.Lookup(tc.want); !ok {
 				t.Errorf("symbols are %+v, want %q", slices.Collect(l.Symbols()), tc.want)
 			}
-			if again, err := ulp.ParseCatalogue(l.AppendCatalogue(nil)); err != nil || cmp.Diff(l, again, sameLibrary) != "" {
+			if again, err := symtab.ParseCatalogue(l.AppendCatalogue(nil)); err != nil || cmp.Diff(l, again, sameLibrary) != "" {
 				t.Errorf("after writing and reading: %v, %v", again, err)
 			}
 		})
@@ -278,7 +278,7 @@ func TestParseCatalogueRefuses(t *testing.T) {
 	tests["many versions"] = struct{ text, want string }{catalogue(`"symbols":[`, `"symbols":[`+versions.String()), "too many"}
 	for name, tc := range tests {
 		t.Run(name, func(t *testing.T) {
-			l, err := ulp.ParseCatalogue([]byte(tc.text))
+			l, err := symtab.ParseCatalogue([]byte(tc.text))
 			if l != nil || !isFormatError(err) || !strings.Contains(err.Error(), tc.want) {
 				t.Errorf("ParseCatalogue: %v, %v; want an error with %q", l, err, tc.want)
 			}
@@ -288,8 +288,8 @@ func TestParseCatalogueRefuses(t *testing.T) {
 
 func TestParseCatalogueErrorHasOffset(t *testing.T) {
 	text := catalogue(`"offset":1`, `"offset":x`)
-	_, err := ulp.ParseCatalogue([]byte(text))
-	format, ok := errors.AsType[*ulp.FormatError](err)
+	_, err := symtab.ParseCatalogue([]byte(text))
+	format, ok := errors.AsType[*symtab.FormatError](err)
 	if want := int64(strings.Index(text, `x,"size"`)); !ok || format.Off != want {
 		t.Errorf("error is %v, want one at %#x", err, want)
 	}
@@ -298,7 +298,7 @@ func TestParseCatalogueErrorHasOffset(t *testing.T) {
 func TestTruncatedCatalogue(t *testing.T) {
 	text := catalogue()
 	for n := range len(text) {
-		if l, err := ulp.ParseCatalogue([]byte(text[:n])); l != nil || !isFormatError(err) {
+		if l, err := symtab.ParseCatalogue([]byte(text[:n])); l != nil || !isFormatError(err) {
 			t.Errorf("the first %d bytes: %v, %v", n, l, err)
 		}
 	}
@@ -311,7 +311,7 @@ func FuzzParseCatalogue(f *testing.F) {
 	f.Add([]byte(`{"library":{"name":"l","buildid":"","unwinding":{"proof":1,"verdicts":[{"why":"x","at":[1,2]}]},"symbols":[]}}`))
 	f.Add([]byte(catalogue(`"size"`, `"x":[1.5e3,"\ud800\n",{"a":null}],"size"`)))
 	f.Fuzz(func(t *testing.T, in []byte) {
-		l, err := ulp.ParseCatalogue(in)
+		l, err := symtab.ParseCatalogue(in)
 		if err != nil {
 			if l != nil || !isFormatError(err) {
 				t.Fatalf("%v, %v", l, err)
@@ -321,7 +321,7 @@ func FuzzParseCatalogue(f *testing.F) {
 		if !json.Valid(in) && strings.ToValidUTF8(string(in), "") == string(in) {
 			t.Errorf("encoding/json does not take %q", in)
 		}
-		again, err := ulp.ParseCatalogue(l.AppendCatalogue(nil))
+		again, err := symtab.ParseCatalogue(l.AppendCatalogue(nil))
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -10,6 +10,7 @@ import (
 	"sync"
 
 	"github.com/lpbuild/lpbuild/pkg/diag"
+	"github.com/lpbuild/lpbuild/pkg/ulp/symtab"
 )
 
 // Check returns every reason why the live patch c, described by d, cannot work on the library lib. The error is a
@@ -21,7 +22,7 @@ import (
 //
 // What the library's facts do not tell is not refused: see [Library.Complete]. Names of functions that are still patterns
 // are looked up as they stand, so expand first. If c or lib is nil, only what does not need it is checked.
-func Check(d *Description, c *Container, lib *Library, entries Entries) error {
+func Check(d *Description, c *Container, lib *symtab.Library, entries symtab.Entries) error {
 	k := newChecker(d, c, lib, entries)
 	k.check()
 	return k.errs.Err()
@@ -64,14 +65,14 @@ func (k *checker) check() {
 type checker struct {
 	d         *Description
 	c         *Container
-	lib       *Library
+	lib       *symtab.Library
 	container string // base name
 	any       bool   // functions without NOPs are accepted if it is proven
 	errs      diag.List
 	said      map[finding]bool
 	// acceptClones is set if copies of replaced functions need not be replaced.
 	acceptClones bool
-	found        map[lookup][]Symbol
+	found        map[lookup][]symtab.Symbol
 	hints        int         // searches for near names so far: they are what costs time
 	stripped     func() bool // the library's private symbols are not known
 	// resolvers are the addresses of the code that chooses the implementation of an indirect function: it has a name of its
@@ -79,10 +80,10 @@ type checker struct {
 	resolvers func() map[uint64]bool
 }
 
-func newChecker(d *Description, c *Container, lib *Library, entries Entries) *checker {
-	return &checker{d: d, c: c, lib: lib, any: entries == EntriesAny, container: path.Base(d.Container.Text), found: map[lookup][]Symbol{}, said: map[finding]bool{},
+func newChecker(d *Description, c *Container, lib *symtab.Library, entries symtab.Entries) *checker {
+	return &checker{d: d, c: c, lib: lib, any: entries == symtab.EntriesAny, container: path.Base(d.Container.Text), found: map[lookup][]symtab.Symbol{}, said: map[finding]bool{},
 		stripped:  sync.OnceValue(func() bool { return !lib.NamesPrivate() }),
-		resolvers: sync.OnceValue(func() map[uint64]bool { return lib.choosers() })}
+		resolvers: sync.OnceValue(func() map[uint64]bool { return lib.Choosers() })}
 }
 
 // finding is what was said about a place.
@@ -93,15 +94,15 @@ type finding struct {
 
 // lookup is a name that was looked for in a library.
 type lookup struct {
-	lib  *Library
+	lib  *symtab.Library
 	name string
 }
 
 // meant is the function of that name, whose results are kept: what is checked is packed next.
-func (k *checker) meant(lib *Library, name string) []Symbol {
+func (k *checker) meant(lib *symtab.Library, name string) []symtab.Symbol {
 	rows, ok := k.found[lookup{lib, name}]
 	if !ok {
-		rows = meant(lib, name)
+		rows = symtab.Definitions(lib, name)
 		k.found[lookup{lib, name}] = rows
 	}
 	return rows
@@ -140,7 +141,7 @@ func (k *checker) files() {
 }
 
 // buildIDFindings reports missing build-ids, without which there is no patch id and no target to find.
-func buildIDFindings(d *Description, c *Container, lib *Library) diag.List {
+func buildIDFindings(d *Description, c *Container, lib *symtab.Library) diag.List {
 	var errs diag.List
 	for _, f := range []struct {
 		n    Name
@@ -168,7 +169,7 @@ func buildIDFindings(d *Description, c *Container, lib *Library) diag.List {
 
 // function checks the name of a function to replace, and returns what it stands for unless that is refused. names and addresses
 // are of those before it.
-func (k *checker) function(r Replacement, names map[string]Name, addresses map[uint64]Name) (row Symbol, ok bool) {
+func (k *checker) function(r Replacement, names map[string]Name, addresses map[uint64]Name) (row symtab.Symbol, ok bool) {
 	n := r.Old
 	if first, ok := names[n.Text]; ok {
 		k.fail(n, ErrDuplicate, "one function has one replacement", "%q is replaced twice%s", n.Text, inLine(first))
@@ -178,17 +179,17 @@ func (k *checker) function(r Replacement, names map[string]Name, addresses map[u
 	rows := k.meant(k.lib, n.Text)
 	switch {
 	case len(rows) == 0:
-		k.absent(n, k.lib, k.lib.Name, isFunction, k.some)
+		k.absent(n, k.lib, k.lib.Name, symtab.IsFunction, k.some)
 		return row, false
-	case slices.ContainsFunc(rows, isIFUNC) || k.resolvers()[rows[0].Value]:
+	case slices.ContainsFunc(rows, symtab.IsIFUNC) || k.resolvers()[rows[0].Value]:
 		k.fail(n, ErrIFUNC, k.implementations(n.Text),
 			"%q is an indirect function (IFUNC) of %s: its code only chooses the implementation, once in the life of a process", n.Text, k.lib.Name)
 		return row, false
 	case rows[0].Type() != elf.STT_FUNC:
-		k.fail(n, ErrNotFunction, k.near(n.Text, k.lib, isFunction),
-			"%q is not a function of %s but %s", n.Text, k.lib.Name, kind(rows[0]))
+		k.fail(n, ErrNotFunction, k.near(n.Text, k.lib, symtab.IsFunction),
+			"%q is not a function of %s but %s", n.Text, k.lib.Name, symtab.KindOf(rows[0]))
 		return row, false
-	case isAmbiguous(rows):
+	case symtab.IsAmbiguous(rows):
 		k.fail(n, ErrAmbiguous, k.chooseFunction(r, rows), "%q is several functions of %s", n.Text, k.lib.Name)
 		return row, false
 	}
@@ -214,7 +215,7 @@ func (k *checker) function(r Replacement, names map[string]Name, addresses map[u
 
 // unknown says why there is no proof of a function.
 func (k *checker) unknown() string {
-	if k.lib.Arch != X86_64 {
+	if k.lib.Arch != symtab.X86_64 {
 		return fmt.Sprintf("no engine does that on %s", k.lib.Arch)
 	}
 	return "nothing is known of its code"
@@ -232,24 +233,24 @@ func inLine(n Name) string {
 func (k *checker) replacement(n Name) {
 	lib := &k.c.Library
 	rows := k.meant(lib, n.Text)
-	if _, version := SplitVersion(n.Text); version != "" {
+	if _, version := symtab.SplitVersion(n.Text); version != "" {
 		k.fail(n, ErrNotExported, "name it without a version", "%q has a symbol version: engines look replacements up by their names", n.Text)
 		return
 	}
 	if len(rows) == 0 {
-		k.absent(n, lib, k.container, isExportedFunction, nil)
+		k.absent(n, lib, k.container, symtab.IsExportedFunction, nil)
 		return
 	}
 	for _, s := range rows {
 		switch {
 		case !s.Dynamic:
 			continue
-		case isIFUNC(s):
+		case symtab.IsIFUNC(s):
 			k.fail(n, ErrIFUNC, "", "%q is an indirect function (IFUNC) of %s; a replacement must be an ordinary one", n.Text, k.container)
 		case s.Type() != elf.STT_FUNC:
-			k.fail(n, ErrNotFunction, k.near(n.Text, lib, isExportedFunction),
-				"%q is not a function of %s but %s", n.Text, k.container, kind(s))
-		case isAmbiguous(rows):
+			k.fail(n, ErrNotFunction, k.near(n.Text, lib, symtab.IsExportedFunction),
+				"%q is not a function of %s but %s", n.Text, k.container, symtab.KindOf(s))
+		case symtab.IsAmbiguous(rows):
 			k.fail(n, ErrAmbiguous, "give each a name of its own", "%q is several functions of %s", n.Text, k.container)
 		}
 		return
@@ -263,7 +264,7 @@ const stripped = "the library is stripped of what it does not export: add its de
 
 // absent reports that the name n is not defined in lib, called file; want tells which names may have been meant. If none is
 // like n, otherwise makes the hint; it may be nil.
-func (k *checker) absent(n Name, lib *Library, file string, want func(Symbol) bool, otherwise func() string) {
+func (k *checker) absent(n Name, lib *symtab.Library, file string, want func(symtab.Symbol) bool, otherwise func() string) {
 	hint := ""
 	if lib == k.lib {
 		hint = k.elsewhere(n.Text)
@@ -277,8 +278,8 @@ func (k *checker) absent(n Name, lib *Library, file string, want func(Symbol) bo
 	if lib == k.lib && k.stripped() {
 		hint = strings.TrimPrefix(hint+"; ", "; ") + stripped
 	}
-	if base, version := SplitVersion(n.Text); version != "" {
-		if names := versionsOf(lib.LookupAll(base)); len(names) > 0 {
+	if base, version := symtab.SplitVersion(n.Text); version != "" {
+		if names := symtab.VersionNames(lib.LookupAll(base)); len(names) > 0 {
 			hint = "there are " + strings.Join(names, ", ")
 		}
 	}

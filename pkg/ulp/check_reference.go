@@ -4,6 +4,8 @@ import (
 	"debug/elf"
 	"errors"
 	"fmt"
+
+	"github.com/lpbuild/lpbuild/pkg/ulp/symtab"
 )
 
 // reference checks both sides of a reference. pointers are those before it.
@@ -39,7 +41,7 @@ func (k *checker) variable(r Reference) {
 	case len(rows) == 0:
 		k.absentVariable(r)
 		return
-	case isIFUNC(rows[0]):
+	case symtab.IsIFUNC(rows[0]):
 		k.fail(n, ErrIFUNC, k.implementations(n.Text),
 			"%q is an indirect function (IFUNC) of %s: its address is not the function's", n.Text, k.lib.Name)
 		return
@@ -50,22 +52,22 @@ func (k *checker) variable(r Reference) {
 			k.fail(n, ErrTLS, hint,
 				"%q is a thread-local variable of %s", n.Text, k.lib.Name)
 		} else {
-			k.fail(n, ErrTLS, "write #"+n.Text, "%q is not a thread-local variable of %s but %s", n.Text, k.lib.Name, kind(rows[0]))
+			k.fail(n, ErrTLS, "write #"+n.Text, "%q is not a thread-local variable of %s but %s", n.Text, k.lib.Name, symtab.KindOf(rows[0]))
 		}
 		return
 	}
-	if !given && isAmbiguous(rows) {
+	if !given && symtab.IsAmbiguous(rows) {
 		k.fail(n, ErrAmbiguous, k.chooseVariable(r, rows), "%q is several variables of %s", n.Text, k.lib.Name)
 	}
-	if given && !isWithin(r.TargetOffset, k.lib.versions(n.Text)) {
+	if given && !isWithin(r.TargetOffset, k.lib.Versions(n.Text)) {
 		k.fail(n, ErrReference, places(rows), "offset %x is not in %q of %s", r.TargetOffset, n.Text, k.lib.Name)
 	}
 }
 
 func (k *checker) absentVariable(r Reference) {
-	want := isVariable
+	want := symtab.IsVariable
 	if r.TLS {
-		want = isTLSVariable
+		want = symtab.IsTLSVariable
 	}
 	before := len(k.errs)
 	k.absent(r.Variable, k.lib, k.lib.Name, want, nil)
@@ -75,7 +77,7 @@ func (k *checker) absentVariable(r Reference) {
 }
 
 // isWithin tells whether the address lies in one of the symbols.
-func isWithin(address uint64, rows []Symbol) bool {
+func isWithin(address uint64, rows []symtab.Symbol) bool {
 	for _, s := range rows {
 		if !s.Undefined && address >= s.Value && address-s.Value < max(1, s.Size) {
 			return true
@@ -99,7 +101,7 @@ func (k *checker) pointer(r Reference, size uint64, used map[string]Name) {
 			k.unknownPointer(r, size)
 			return
 		}
-		k.absent(n, &k.c.Library, k.container, isVariable, nil)
+		k.absent(n, &k.c.Library, k.container, symtab.IsVariable, nil)
 		if found := k.errs[len(k.errs)-1]; found.Hint == "" {
 			found.Hint = "a static pointer that is never written is optimised away: declare it without static"
 		}
@@ -108,7 +110,7 @@ func (k *checker) pointer(r Reference, size uint64, used map[string]Name) {
 	k.pointerKind(n, size, rows[0])
 	s := rows[0]
 	switch {
-	case !r.Explicit && isAmbiguous(rows):
+	case !r.Explicit && symtab.IsAmbiguous(rows):
 		k.fail(n, ErrAmbiguous, "declare it without static", "%q is several variables of %s", n.Text, k.container)
 	case r.Explicit && r.PatchOffset != 0 && !hasAddress(r.PatchOffset, rows):
 		k.fail(n, ErrReference, places(rows), "offset %x is not that of %q in %s", r.PatchOffset, n.Text, k.container)
@@ -130,15 +132,15 @@ func (k *checker) unknownPointer(r Reference, size uint64) {
 }
 
 // pointerKind checks that the symbol s, called n, can take an address: size, type and place.
-func (k *checker) pointerKind(n Name, size uint64, s Symbol) {
+func (k *checker) pointerKind(n Name, size uint64, s symtab.Symbol) {
 	what := "a pointer has 8"
 	if size == 16 {
 		what = "a pair of module and offset has 16"
 	}
 	switch {
 	case s.Type() != elf.STT_OBJECT && s.Type() != elf.STT_COMMON && s.Type() != elf.STT_NOTYPE:
-		k.fail(n, ErrReference, k.near(n.Text, &k.c.Library, isVariable),
-			"%q of %s is not a variable but %s", n.Text, k.container, kind(s))
+		k.fail(n, ErrReference, k.near(n.Text, &k.c.Library, symtab.IsVariable),
+			"%q of %s is not a variable but %s", n.Text, k.container, symtab.KindOf(s))
 	case s.Size != size && s.Size != 0 && size != 0:
 		k.fail(n, ErrReference, "", "%q of %s has %d bytes; %s", n.Text, k.container, s.Size, what)
 	case k.c.Complete && !s.Writable:
@@ -146,7 +148,7 @@ func (k *checker) pointerKind(n Name, size uint64, s Symbol) {
 	}
 }
 
-func hasAddress(address uint64, rows []Symbol) bool {
+func hasAddress(address uint64, rows []symtab.Symbol) bool {
 	for _, s := range rows {
 		if s.Value == address {
 			return true
@@ -155,7 +157,7 @@ func hasAddress(address uint64, rows []Symbol) bool {
 	return false
 }
 
-func hasDynamic(rows []Symbol) bool {
+func hasDynamic(rows []symtab.Symbol) bool {
 	for _, s := range rows {
 		if s.Dynamic {
 			return true

@@ -12,6 +12,7 @@ import (
 
 	"github.com/lpbuild/lpbuild/pkg/diag"
 	"github.com/lpbuild/lpbuild/pkg/ulp"
+	"github.com/lpbuild/lpbuild/pkg/ulp/symtab"
 )
 
 const head = "libt_livepatch1.so\n@/lib64/libt.so\n"
@@ -33,19 +34,19 @@ inner:other_lp
 
 func TestCheckGood(t *testing.T) {
 	lib, c := target(t), container(t)
-	for what, l := range map[string]*ulp.Library{"ELF": lib, "libpulp's catalogue": libpulpCatalogue(t, lib)} {
-		if err := ulp.Check(description(t, good), c, l, ulp.EntriesNOPs); err != nil {
+	for what, l := range map[string]*symtab.Library{"ELF": lib, "libpulp's catalogue": libpulpCatalogue(t, lib)} {
+		if err := ulp.Check(description(t, good), c, l, symtab.EntriesNOPs); err != nil {
 			t.Errorf("%s:\n%s", what, diag.Render(err, false))
 		}
 	}
-	again, err := ulp.ParseCatalogue(lib.AppendCatalogue(nil))
+	again, err := symtab.ParseCatalogue(lib.AppendCatalogue(nil))
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := ulp.Check(description(t, good), c, again, ulp.EntriesNOPs); err != nil {
+	if err := ulp.Check(description(t, good), c, again, symtab.EntriesNOPs); err != nil {
 		t.Errorf("our catalogue:\n%s", diag.Render(err, false))
 	}
-	offset := func(l *ulp.Library, name string) uint64 {
+	offset := func(l *symtab.Library, name string) uint64 {
 		s, ok := l.Lookup(name)
 		if !ok {
 			t.Fatalf("no %s", name)
@@ -54,7 +55,7 @@ func TestCheckGood(t *testing.T) {
 	}
 	byHand := fmt.Sprintf("%s#counter:ulpr_counter:%x:%x\n#%%tl:ulpr_tl:%x:%x\n#gone:ulpr_shared:1234:0\n#gone2:gone_too:12:%x\nvalue:value_lp\n", head,
 		offset(lib, "counter"), offset(&c.Library, "ulpr_counter"), offset(lib, "tl"), offset(&c.Library, "ulpr_tl"), offset(&c.Library, "ulpr_static"))
-	if err := ulp.Check(description(t, byHand), c, lib, ulp.EntriesNOPs); err != nil {
+	if err := ulp.Check(description(t, byHand), c, lib, symtab.EntriesNOPs); err != nil {
 		t.Errorf("offsets by hand:\n%s", diag.Render(err, false))
 	}
 }
@@ -196,7 +197,7 @@ func TestCheckRefuses(t *testing.T) {
 			tc.lines += "\nvalue:value_lp"
 		}
 		t.Run(what, func(t *testing.T) {
-			err := ulp.Check(description(t, head+tc.lines+"\n"), c, lib, ulp.EntriesNOPs)
+			err := ulp.Check(description(t, head+tc.lines+"\n"), c, lib, symtab.EntriesNOPs)
 			list, ok := errors.AsType[diag.List](err)
 			if !ok || len(list) != 1 {
 				t.Fatalf("got %v", err)
@@ -212,7 +213,7 @@ func TestCheckRefuses(t *testing.T) {
 }
 
 func TestCheckReportsAll(t *testing.T) {
-	err := ulp.Check(description(t, head+"valeu:value_pl\ncopy:static_lp\n#tl:ulpr_small\n"), container(t), target(t), ulp.EntriesNOPs)
+	err := ulp.Check(description(t, head+"valeu:value_pl\ncopy:static_lp\n#tl:ulpr_small\n"), container(t), target(t), symtab.EntriesNOPs)
 	want := []string{"x.dsc:3:1", "x.dsc:3:7", "x.dsc:4:1", "x.dsc:4:6", "x.dsc:5:2"}
 	list, _ := errors.AsType[diag.List](err)
 	for i, d := range list {
@@ -230,14 +231,14 @@ func TestCheckHalf(t *testing.T) {
 	d := description(t, head+"valeu:value_pl\n#countre:ulpr_countre\n")
 	for what, tc := range map[string]struct {
 		c    *ulp.Container
-		lib  *ulp.Library
+		lib  *symtab.Library
 		want []string
 	}{
 		"container": {container(t), nil, []string{"x.dsc:3:7", "x.dsc:4:10"}},
 		"library":   {nil, target(t), []string{"x.dsc:3:1", "x.dsc:4:2"}},
 		"nothing":   {nil, nil, nil},
 	} {
-		list, _ := errors.AsType[diag.List](ulp.Check(d, tc.c, tc.lib, ulp.EntriesNOPs))
+		list, _ := errors.AsType[diag.List](ulp.Check(d, tc.c, tc.lib, symtab.EntriesNOPs))
 		var got []string
 		for _, f := range list {
 			got = append(got, f.String())
@@ -249,7 +250,7 @@ func TestCheckHalf(t *testing.T) {
 }
 
 func TestCheckRender(t *testing.T) {
-	err := ulp.Check(description(t, head+"value:malloc_lpp\n"), container(t), target(t), ulp.EntriesNOPs)
+	err := ulp.Check(description(t, head+"value:malloc_lpp\n"), container(t), target(t), symtab.EntriesNOPs)
 	want := `x.dsc:3:7: error: symbol "malloc_lpp" is not in libt_livepatch1.so
     value:malloc_lpp
           ^~~~~~~~~~
@@ -275,7 +276,7 @@ func TestCheckSymbolVersions(t *testing.T) {
 		first := lib.LookupAll(name)[0]
 		count[first.Default]++
 		check := func(lines string) error {
-			return ulp.Check(description(t, head+lines), container(t), lib, ulp.EntriesNOPs)
+			return ulp.Check(description(t, head+lines), container(t), lib, symtab.EntriesNOPs)
 		}
 		if err := check(name + ":value_lp\n"); !errors.Is(err, ulp.ErrAmbiguous) {
 			t.Errorf("%s, default version first: %t: %v", name, first.Default, err)
@@ -297,7 +298,7 @@ func TestCheckIncomplete(t *testing.T) {
 		"getpid:value_lp": ulp.ErrNoSymbol, "twin:value_lp": ulp.ErrAmbiguous, "value:value_lp\nvalue_alias:value_lp": ulp.ErrDuplicate,
 		"#tl:ulpr_counter\nvalue:value_lp": ulp.ErrTLS, "#counter:ulpr_counter": ulp.ErrNothing,
 	} {
-		if err := ulp.Check(description(t, head+lines+"\n"), c, lib, ulp.EntriesNOPs); !errors.Is(err, want) {
+		if err := ulp.Check(description(t, head+lines+"\n"), c, lib, symtab.EntriesNOPs); !errors.Is(err, want) {
 			t.Errorf("%s: %v, want %v", lines, err, want)
 		}
 	}
@@ -309,7 +310,7 @@ func TestCheckFiles(t *testing.T) {
 	tests := map[string]struct {
 		d    *ulp.Description
 		c    *ulp.Container
-		lib  *ulp.Library
+		lib  *symtab.Library
 		err  error
 		want string
 	}{
@@ -324,7 +325,7 @@ func TestCheckFiles(t *testing.T) {
 			"x.dsc:2:2: error: libt.so is not livepatchable: none of its functions has the NOPs for a detour"},
 	}
 	for what, tc := range tests {
-		err := ulp.Check(tc.d, tc.c, tc.lib, ulp.EntriesNOPs)
+		err := ulp.Check(tc.d, tc.c, tc.lib, symtab.EntriesNOPs)
 		if err == nil || err.Error() != tc.want || !errors.Is(err, tc.err) {
 			t.Errorf("%s: %v\nwant %s", what, err, tc.want)
 		}
@@ -332,12 +333,12 @@ func TestCheckFiles(t *testing.T) {
 	// A released library is in memory as it is: only a container can be linked again.
 	for what, link := range map[string]bool{"container without build-id": true, "target without build-id": false, "target with a short build-id": false} {
 		tc := tests[what]
-		if text := diag.Render(ulp.Check(tc.d, tc.c, tc.lib, ulp.EntriesNOPs), false); strings.Contains(text, "link with") != link {
+		if text := diag.Render(ulp.Check(tc.d, tc.c, tc.lib, symtab.EntriesNOPs), false); strings.Contains(text, "link with") != link {
 			t.Errorf("%s: %s", what, text)
 		}
 	}
 	for _, path := range []string{"libt.so", "./libt.so", "catalogue/any name.json"} {
-		if err := ulp.Check(description(t, "libt_livepatch1.so\n@"+path+"\nvalue:value_lp\n"), c, lib, ulp.EntriesNOPs); err != nil {
+		if err := ulp.Check(description(t, "libt_livepatch1.so\n@"+path+"\nvalue:value_lp\n"), c, lib, symtab.EntriesNOPs); err != nil {
 			t.Errorf("target %s: %v", path, err)
 		}
 	}
@@ -353,7 +354,7 @@ func TestCheckStripped(t *testing.T) {
 			"versioned_old; the library is stripped of what it does not export: add its debuginfo",
 		"copy:value_lp": "name the implementations, one by one or by the pattern __copy_*: __copy_fast, __copy_slow, __copy_slow_alias",
 	} {
-		err := ulp.Check(description(t, head+lines+"\n"), container(t), lib, ulp.EntriesNOPs)
+		err := ulp.Check(description(t, head+lines+"\n"), container(t), lib, symtab.EntriesNOPs)
 		list, _ := errors.AsType[diag.List](err)
 		if len(list) != 1 || list[0].Hint != want {
 			t.Errorf("%s: %s", lines, diag.Render(err, false))
@@ -393,7 +394,7 @@ func TestCheckLongHints(t *testing.T) {
 		"stripped": {strip(t, hidden), "exported:value_lp",
 			"name the implementations; the library is stripped of their names: add its debuginfo"},
 	} {
-		err := ulp.Check(description(t, head+tc.lines+"\n"), container(t), parseTarget(t, tc.image), ulp.EntriesNOPs)
+		err := ulp.Check(description(t, head+tc.lines+"\n"), container(t), parseTarget(t, tc.image), symtab.EntriesNOPs)
 		list, _ := errors.AsType[diag.List](err)
 		if len(list) == 0 || list[0].Hint != tc.want {
 			t.Errorf("%s:\n%s", what, diag.Render(err, false))
@@ -421,7 +422,7 @@ int memmove(void) __attribute__((ifunc("move")));
 		"__memcpy_avx512":  "of the implementations of memcpy these are patchable: __memcpy_sse2",
 		"__memmove_avx512": "5 other functions of libt.so are patchable, but no other implementation of memmove",
 	} {
-		err := ulp.Check(description(t, head+name+":value_lp\n"), container(t), lib, ulp.EntriesNOPs)
+		err := ulp.Check(description(t, head+name+":value_lp\n"), container(t), lib, symtab.EntriesNOPs)
 		list, _ := errors.AsType[diag.List](err)
 		if len(list) != 1 || !strings.HasPrefix(list[0].Hint, want+`; "entries: any"`) {
 			t.Errorf("%s\n%s", want, diag.Render(err, false))
@@ -433,7 +434,7 @@ int memmove(void) __attribute__((ifunc("move")));
 func TestCheckWithoutPositions(t *testing.T) {
 	d := &ulp.Description{File: "made", Container: ulp.Name{Text: "libt_livepatch1.so"}, Target: ulp.Name{Text: "libt.so"},
 		Functions: []ulp.Replacement{{Old: ulp.Name{Text: "value"}, New: ulp.Name{Text: "nothing"}}, {Old: ulp.Name{Text: "value"}, New: ulp.Name{Text: "value_lp"}}}}
-	err := ulp.Check(d, container(t), target(t), ulp.EntriesNOPs)
+	err := ulp.Check(d, container(t), target(t), symtab.EntriesNOPs)
 	want := "made: error: symbol \"nothing\" is not in libt_livepatch1.so\nmade: error: \"value\" is replaced twice"
 	if err == nil || err.Error() != want {
 		t.Errorf("got %v", err)
@@ -447,7 +448,7 @@ func TestCheckManyErrors(t *testing.T) {
 	for i := range 9_000 {
 		fmt.Fprintf(&b, "function_that_is_not_there_%d:value_lp\n", i)
 	}
-	list, _ := errors.AsType[diag.List](ulp.Check(description(t, b.String()), container(t), target(t), ulp.EntriesNOPs))
+	list, _ := errors.AsType[diag.List](ulp.Check(description(t, b.String()), container(t), target(t), symtab.EntriesNOPs))
 	if len(list) != 9_000 {
 		t.Errorf("%d findings", len(list))
 	}

@@ -4,10 +4,12 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+
+	"github.com/lpbuild/lpbuild/pkg/ulp/symtab"
 )
 
 // choices returns a hint with the versions of an ambiguous name and how a line chooses one; line makes the line of a name.
-func choices(rows []Symbol, line func(name string) string) string {
+func choices(rows []symtab.Symbol, line func(name string) string) string {
 	var lines []string
 	seen := map[uint64]bool{}
 	for _, s := range rows {
@@ -21,17 +23,17 @@ func choices(rows []Symbol, line func(name string) string) string {
 		return ""
 	}
 	slices.Sort(lines)
-	if len(lines) > listed {
-		lines = append(lines[:listed], "...")
+	if len(lines) > symtab.MaxListed {
+		lines = append(lines[:symtab.MaxListed], "...")
 	}
 	return "choose a version: " + strings.Join(lines, ", ")
 }
 
 // chooseFunction is such a hint for a function, which can also be replaced in all versions.
-func (k *checker) chooseFunction(r Replacement, rows []Symbol) string {
+func (k *checker) chooseFunction(r Replacement, rows []symtab.Symbol) string {
 	hint := choices(rows, func(name string) string { return name + ":" + r.New.Text })
 	if hint == "" {
-		if static := k.lib.choosePlace(r.Old.Text, func(name string) string { return name + ":" + r.New.Text }); static != "" {
+		if static := k.lib.ChoosePlace(r.Old.Text, func(name string) string { return name + ":" + r.New.Text }); static != "" {
 			return static
 		}
 		return k.otherNames(rows)
@@ -40,14 +42,14 @@ func (k *checker) chooseFunction(r Replacement, rows []Symbol) string {
 }
 
 // chooseVariable is such a hint for a variable.
-func (k *checker) chooseVariable(r Reference, rows []Symbol) string {
+func (k *checker) chooseVariable(r Reference, rows []symtab.Symbol) string {
 	line := func(name string) string {
 		r.Variable.Text = name
 		return r.String()
 	}
 	hint := choices(rows, line)
 	if hint == "" {
-		hint = k.lib.choosePlace(r.Variable.Text, line)
+		hint = k.lib.ChoosePlace(r.Variable.Text, line)
 	}
 	if hint == "" {
 		return places(rows) + "; choose by #VARIABLE:POINTER:OFFSET:OFFSET"
@@ -56,9 +58,9 @@ func (k *checker) chooseVariable(r Reference, rows []Symbol) string {
 }
 
 // versioned returns how a pattern with an @ may call a symbol: by its name and version, the default version with one @ as well.
-func versioned(s Symbol) []string {
+func versioned(s symtab.Symbol) []string {
 	name := s.Qualified()
-	base, version := SplitVersion(name)
+	base, version := symtab.SplitVersion(name)
 	if version == "" {
 		return nil
 	}
@@ -68,7 +70,7 @@ func versioned(s Symbol) []string {
 // addresses are those of the versions of each name.
 type addresses map[string]map[uint64]bool
 
-func addressesOf(functions []Symbol) addresses {
+func addressesOf(functions []symtab.Symbol) addresses {
 	a := addresses{}
 	for _, s := range functions {
 		if s.Version == "" {

@@ -6,19 +6,21 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+
+	"github.com/lpbuild/lpbuild/pkg/ulp/symtab"
 )
 
 // clone is a function that the compiler made of another one.
 type clone struct {
-	local
+	symtab.LocalSymbol
 	cold bool // blocks of the function itself: see isCold
 }
 
 // clonesOf returns what the compiler made of the functions of lib, by the names of these.
-func clonesOf(lib *Library) map[string][]clone {
+func clonesOf(lib *symtab.Library) map[string][]clone {
 	all := map[string][]clone{}
-	for _, l := range lib.locals(func(name string) bool { return strings.Contains(name, ".") }) {
-		if of, cold, ok := cloneOf(l.Name); ok && l.Type() == elf.STT_FUNC && !l.Undefined {
+	for _, l := range lib.Locals(func(name string) bool { return strings.Contains(name, ".") }) {
+		if of, cold, ok := symtab.CloneOf(l.Name); ok && l.Type() == elf.STT_FUNC && !l.Undefined {
 			all[of] = append(all[of], clone{l, cold})
 		}
 	}
@@ -28,7 +30,7 @@ func clonesOf(lib *Library) map[string][]clone {
 // replaced is a function of the description that was found.
 type replaced struct {
 	Replacement
-	row Symbol
+	row symtab.Symbol
 }
 
 // checkClones refuses to leave copies of a replaced function as they are: callers in the library
@@ -55,10 +57,10 @@ func (k *checker) checkClones(functions []replaced) {
 			file := k.fileOf(name, f.row)
 			for _, c := range clones[name] {
 				switch {
-				case byAddress[c.Value] != nil, file != "" && c.file != "" && file != c.file:
+				case byAddress[c.Value] != nil, file != "" && c.File != "" && file != c.File:
 				case !c.cold:
 					left[c.Value] = c.Name
-				case k.lib.isEntered(c.Value):
+				case k.lib.IsEntered(c.Value):
 					entered[c.Value] = c.Name
 				}
 			}
@@ -81,17 +83,17 @@ func (k *checker) failClones(f *replaced, left map[uint64]string, format string)
 	slices.Sort(names)
 	k.fail(f.Old, ErrClone, fmt.Sprintf("replace it as well (%s:REPLACEMENT), by a function with the same parameters as it has; "+
 		"or say why that is not needed: \"clones: {accept: REASON}\" for this patch in lpbuild.yaml (ulp packer: --accept-clones)",
-		names[0]), format, f.Old.Text, someOf(names))
+		names[0]), format, f.Old.Text, symtab.SomeOf(names))
 }
 
 // fileOf returns the source file of a static function; "" if it is not static, or not known.
-func (k *checker) fileOf(name string, row Symbol) string {
+func (k *checker) fileOf(name string, row symtab.Symbol) string {
 	if row.Bind() != elf.STB_LOCAL {
 		return ""
 	}
-	for _, l := range k.lib.locals(func(n string) bool { return n == name }) {
+	for _, l := range k.lib.Locals(func(n string) bool { return n == name }) {
 		if l.Value == row.Value {
-			return l.file
+			return l.File
 		}
 	}
 	return ""
@@ -109,8 +111,8 @@ func (k *checker) onlyClones(name string) string {
 	if names = slices.Compact(names); len(names) == 0 {
 		return ""
 	}
-	if len(names) > listed {
-		names = append(names[:listed], "...")
+	if len(names) > symtab.MaxListed {
+		names = append(names[:symtab.MaxListed], "...")
 	}
 	return "the compiler has left only " + strings.Join(names, ", ") + " of it: name that, and give the replacement its parameters, " +
 		"which may be others than in the source"
@@ -121,19 +123,19 @@ func (k *checker) elsewhere(name string) string {
 	if k.hints > maxHints {
 		return ""
 	}
-	place, base := splitPlace(name)
+	place, base := symtab.SplitPlace(name)
 	if place == "" {
 		return k.onlyClones(name)
 	}
 	var files []string
-	for _, l := range k.lib.locals(func(n string) bool { return n == base }) {
-		if l.file != "" && !l.Undefined {
-			files = append(files, l.file+"/"+base)
+	for _, l := range k.lib.Locals(func(n string) bool { return n == base }) {
+		if l.File != "" && !l.Undefined {
+			files = append(files, l.File+"/"+base)
 		}
 	}
 	slices.Sort(files)
 	if files = slices.Compact(files); len(files) == 0 {
 		return k.onlyClones(base)
 	}
-	return "there is " + someOf(files)
+	return "there is " + symtab.SomeOf(files)
 }

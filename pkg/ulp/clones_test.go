@@ -8,6 +8,7 @@ import (
 
 	"github.com/lpbuild/lpbuild/pkg/diag"
 	"github.com/lpbuild/lpbuild/pkg/ulp"
+	"github.com/lpbuild/lpbuild/pkg/ulp/symtab"
 )
 
 // clonesSource has copies: of scale by a name of ours, since GCC makes one where it pays; GCC itself
@@ -44,18 +45,18 @@ func clonesImage(t testing.TB, more string) []byte {
 }
 
 // clonesLibrary returns the library as download reads it, and as the gate does.
-func clonesLibrary(t testing.TB, more string) map[string]*ulp.Library {
+func clonesLibrary(t testing.TB, more string) map[string]*symtab.Library {
 	t.Helper()
 	path := writeFile(t, "libt.so", clonesImage(t, more))
-	read, err := ulp.OpenLibrary(path, ulp.LibraryOptions{Prove: true})
+	read, err := symtab.OpenLibrary(path, symtab.LibraryOptions{Prove: true})
 	if err != nil {
 		t.Fatal(err)
 	}
-	catalogue, err := ulp.ParseCatalogue(read.AppendCatalogue(nil))
+	catalogue, err := symtab.ParseCatalogue(read.AppendCatalogue(nil))
 	if err != nil {
 		t.Fatal(err)
 	}
-	return map[string]*ulp.Library{"file": read, "catalogue": catalogue}
+	return map[string]*symtab.Library{"file": read, "catalogue": catalogue}
 }
 
 // TestClones: a copy that the compiler made, and that the library calls, is replaced too, or the
@@ -63,7 +64,7 @@ func clonesLibrary(t testing.TB, more string) map[string]*ulp.Library {
 func TestClones(t *testing.T) {
 	for what, lib := range clonesLibrary(t, "") {
 		check := func(lines string) string {
-			return render(ulp.Check(description(t, head+lines), container(t), lib, ulp.EntriesNOPs))
+			return render(ulp.Check(description(t, head+lines), container(t), lib, symtab.EntriesNOPs))
 		}
 		for lines, want := range map[string]string{
 			"scale:value_lp\n": `x.dsc:3:1: error: "scale" is replaced, but not scale.constprop.0, which the compiler made of it: callers`,
@@ -80,7 +81,7 @@ func TestClones(t *testing.T) {
 			t.Errorf("%s: GCC has left risky in one piece", what)
 		}
 		d := description(t, head+"scale:value_lp\n")
-		if err := ulp.Check(d, container(t), lib, ulp.EntriesNOPs); !errors.Is(err, ulp.ErrClone) {
+		if err := ulp.Check(d, container(t), lib, symtab.EntriesNOPs); !errors.Is(err, ulp.ErrClone) {
 			t.Errorf("%s: %v", what, err)
 		}
 		if _, err := ulp.Pack(d, nil, container(t), lib, ulp.PackOptions{AcceptClones: true}); err != nil {
@@ -105,7 +106,7 @@ func TestColdParts(t *testing.T) {
 		".cfi_startproc\nlea bold.cold+1(%rip),%rax\njmp *%rax\n.cfi_endproc": `"bold" is replaced, but other functions may jump into its part bold.cold`,
 	} {
 		for what, lib := range clonesLibrary(t, fmt.Sprintf(into, code)) {
-			got := render(ulp.Check(description(t, head+"bold:value_lp\n"), container(t), lib, ulp.EntriesNOPs))
+			got := render(ulp.Check(description(t, head+"bold:value_lp\n"), container(t), lib, symtab.EntriesNOPs))
 			if !strings.Contains(got, want) || (got == "") != (want == "") {
 				t.Errorf("%s, %q:\n%s", what, code, got)
 			}
@@ -117,7 +118,7 @@ func TestColdParts(t *testing.T) {
 func TestPlaces(t *testing.T) {
 	for what, lib := range clonesLibrary(t, "") {
 		check := func(lines string) string {
-			return render(ulp.Check(description(t, head+lines), container(t), lib, ulp.EntriesNOPs))
+			return render(ulp.Check(description(t, head+lines), container(t), lib, symtab.EntriesNOPs))
 		}
 		if got := check("twin:value_lp\n"); !strings.Contains(got, "hint: choose one by its source file: other.c/twin:value_lp, scale.c/twin:value_lp\n") {
 			t.Errorf("%s:\n%s", what, got)

@@ -4,12 +4,13 @@ import (
 	"debug/elf"
 
 	"github.com/lpbuild/lpbuild/internal/elfx"
+	"github.com/lpbuild/lpbuild/pkg/ulp/symtab"
 )
 
 // Container is a live patch's shared object as read from its bytes. Library.Name is empty: it is for whoever knows the
 // file's name to set.
 type Container struct {
-	Library              // its own symbols, build-id, architecture ...
+	symtab.Library       // its own symbols, build-id, architecture ...
 	TextRelocations bool // DT_TEXTREL or DF_TEXTREL
 	ExecStack       bool // PT_GNU_STACK is absent or executable
 	Interp          bool // has a PT_INTERP
@@ -27,9 +28,9 @@ type Container struct {
 func ParseContainer(image []byte) (*Container, error) {
 	f, err := elfx.Parse(image)
 	if err != nil {
-		return nil, formatError(err)
+		return nil, symtab.AsFormatError(err)
 	}
-	l, dynamic, err := FromELF(f)
+	l, dynamic, err := symtab.FromELF(f)
 	if err != nil {
 		return nil, err
 	}
@@ -71,4 +72,4 @@ func (c *Container) Image() []byte { return c.file.Image }
 
 // Handles reports whether the function at an address of the container handles exceptions or
 // cancellation.
-func (c *Container) Handles(addr uint64) (bool, error) { return HandlesAt(c.file, addr) }
+func (c *Container) Handles(addr uint64) (bool, error) { return symtab.HandlesAt(c.file, addr) }

@@ -11,6 +11,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/lpbuild/lpbuild/pkg/ulp"
+	"github.com/lpbuild/lpbuild/pkg/ulp/symtab"
 )
 
 // Facts of containers that flags of the linker decide.
@@ -64,15 +65,15 @@ func TestContainerFacts(t *testing.T) {
 }
 
 func TestContainerUndefined(t *testing.T) {
-	want := []ulp.Undefined{
+	want := []symtab.Undefined{
 		{Name: "__cxa_finalize", Version: "GLIBC_2.2.5", File: "libc.so.6", Weak: true},
 		{Name: "__gmon_start__", Weak: true},
 		{Name: "__tls_get_addr", Version: "GLIBC_2.3", File: "ld-linux-x86-64.so.2"},
 		{Name: "absent", Weak: true},
 		{Name: "puts", Version: "GLIBC_2.2.5", File: "libc.so.6"},
 	}
-	got := slices.DeleteFunc(parseContainer(t, x86.library(t)).Undefined(), func(u ulp.Undefined) bool { return u.Name[:4] == "_ITM" })
-	slices.SortFunc(got, func(a, b ulp.Undefined) int { return bytes.Compare([]byte(a.Name), []byte(b.Name)) })
+	got := slices.DeleteFunc(parseContainer(t, x86.library(t)).Undefined(), func(u symtab.Undefined) bool { return u.Name[:4] == "_ITM" })
+	slices.SortFunc(got, func(a, b symtab.Undefined) int { return bytes.Compare([]byte(a.Name), []byte(b.Name)) })
 	if d := cmp.Diff(want, got); d != "" {
 		t.Errorf("undefined symbols (-want +got):\n%s", d)
 	}
@@ -133,13 +134,13 @@ func TestUnsupportedFiles(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			image := bytes.Clone(x86.library(t))
 			change(image)
-			if l, err := ulp.ParseLibrary(image, nil, ""); l != nil || !isFormatError(err) || !errors.Is(err, ulp.ErrUnsupported) {
+			if l, err := symtab.ParseLibrary(image, nil, ""); l != nil || !isFormatError(err) || !errors.Is(err, symtab.ErrUnsupported) {
 				t.Errorf("ParseLibrary: %v, %v", l, err)
 			}
-			if c, err := ulp.ParseContainer(image); c != nil || !errors.Is(err, ulp.ErrUnsupported) {
+			if c, err := ulp.ParseContainer(image); c != nil || !errors.Is(err, symtab.ErrUnsupported) {
 				t.Errorf("ParseContainer: %v, %v", c, err)
 			}
-			if b, err := ulp.EmbedSections(image); b != nil || !errors.Is(err, ulp.ErrUnsupported) {
+			if b, err := ulp.EmbedSections(image); b != nil || !errors.Is(err, symtab.ErrUnsupported) {
 				t.Errorf("EmbedSections: %d bytes, %v", len(b), err)
 			}
 		})
@@ -147,15 +148,15 @@ func TestUnsupportedFiles(t *testing.T) {
 }
 
 func TestArch(t *testing.T) {
-	for _, a := range []ulp.Arch{ulp.X86_64, ulp.PPC64LE, ulp.AArch64} {
-		if got, err := ulp.ArchOf(a.Machine()); got != a || err != nil {
+	for _, a := range []symtab.Arch{symtab.X86_64, symtab.PPC64LE, symtab.AArch64} {
+		if got, err := symtab.ArchOf(a.Machine()); got != a || err != nil {
 			t.Errorf("ArchOf(%v): %q, %v", a.Machine(), got, err)
 		}
 	}
-	if a, err := ulp.ArchOf(elf.EM_386); a != "" || !errors.Is(err, ulp.ErrUnsupported) {
+	if a, err := symtab.ArchOf(elf.EM_386); a != "" || !errors.Is(err, symtab.ErrUnsupported) {
 		t.Errorf("ArchOf(EM_386): %q, %v", a, err)
 	}
-	if m := ulp.Arch("i586").Machine(); m != elf.EM_NONE {
+	if m := symtab.Arch("i586").Machine(); m != elf.EM_NONE {
 		t.Errorf("machine of i586 is %v", m)
 	}
 }

@@ -11,6 +11,7 @@ import (
 	"strings"
 
 	"github.com/lpbuild/lpbuild/internal/elfx"
+	"github.com/lpbuild/lpbuild/pkg/ulp/symtab"
 )
 
 // Section is a section to embed.
@@ -38,13 +39,13 @@ func EmbedSections(image []byte, sections ...Section) ([]byte, error) {
 		err = f.CheckSegments()
 	}
 	if err != nil {
-		return nil, formatError(err)
+		return nil, symtab.AsFormatError(err)
 	}
-	if _, err := ArchOf(f.Machine); err != nil {
-		return nil, &FormatError{Off: 18, What: "ELF header: machine", Err: err}
+	if _, err := symtab.ArchOf(f.Machine); err != nil {
+		return nil, &symtab.FormatError{Off: 18, What: "ELF header: machine", Err: err}
 	}
 	if f.Sections[f.Shstrndx].Flags&elf.SHF_ALLOC != 0 {
-		return nil, &FormatError{Off: 62, What: "section names", Err: fmt.Errorf("%w: they are loaded at run time", ErrUnsupported)}
+		return nil, &symtab.FormatError{Off: 62, What: "section names", Err: fmt.Errorf("%w: they are loaded at run time", symtab.ErrUnsupported)}
 	}
 	e := embedder{f: f, table: slices.Clone(f.Sections), names: f.Names(), data: make(map[int][]byte)}
 	for _, s := range sections {
@@ -74,7 +75,7 @@ func (e *embedder) add(s Section) error {
 	}
 	if i == len(e.table) {
 		if len(e.table) >= int(elf.SHN_LORESERVE)-1 {
-			return e.refuse(60, s.Name, fmt.Errorf("%w: the file has too many sections already", ErrUnsupported))
+			return e.refuse(60, s.Name, fmt.Errorf("%w: the file has too many sections already", symtab.ErrUnsupported))
 		}
 		e.table = append(e.table, elfx.Section{NameOff: uint32(len(e.names))})
 		e.names = append(append(slices.Clip(e.names), s.Name...), 0)
@@ -88,7 +89,7 @@ func (e *embedder) add(s Section) error {
 }
 
 func (e *embedder) refuse(off int64, name string, err error) error {
-	return &FormatError{Off: off, What: fmt.Sprintf("section %q to embed", name), Err: err}
+	return &symtab.FormatError{Off: off, What: fmt.Sprintf("section %q to embed", name), Err: err}
 }
 
 // index returns the place of the first section of that name in the new table, its length if there is none.

@@ -14,6 +14,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/lpbuild/lpbuild/pkg/ulp"
+	"github.com/lpbuild/lpbuild/pkg/ulp/symtab"
 )
 
 var embedded = []ulp.Section{
@@ -308,7 +309,7 @@ func TestEmbedTooManySections(t *testing.T) {
 		t.Fatalf("%d sections, want %d", n, most)
 	}
 	wantSections(t, full, embedded[0])
-	if out, err := ulp.EmbedSections(full, embedded[1]); out != nil || !errors.Is(err, ulp.ErrUnsupported) {
+	if out, err := ulp.EmbedSections(full, embedded[1]); out != nil || !errors.Is(err, symtab.ErrUnsupported) {
 		t.Errorf("one section too many: %d bytes, %v", len(out), err)
 	}
 }

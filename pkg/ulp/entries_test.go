@@ -16,6 +16,7 @@ import (
 	"github.com/lpbuild/lpbuild/internal/hotpatch"
 	"github.com/lpbuild/lpbuild/pkg/diag"
 	"github.com/lpbuild/lpbuild/pkg/ulp"
+	"github.com/lpbuild/lpbuild/pkg/ulp/symtab"
 )
 
 // entriesSource is a library with a function of each kind.
@@ -72,10 +73,10 @@ var verdicts = map[string]string{
 }
 
 // proven reads a library with its proofs.
-func proven(t testing.TB, image []byte, o ulp.LibraryOptions) *ulp.Library {
+func proven(t testing.TB, image []byte, o symtab.LibraryOptions) *symtab.Library {
 	t.Helper()
 	o.Name, o.Prove = "lib.so", true
-	l, err := ulp.OpenLibrary(writeFile(t, "lib.so", image), o)
+	l, err := symtab.OpenLibrary(writeFile(t, "lib.so", image), o)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -83,7 +84,7 @@ func proven(t testing.TB, image []byte, o ulp.LibraryOptions) *ulp.Library {
 }
 
 // judged returns what the proofs say of some functions.
-func judged(t *testing.T, l *ulp.Library, names []string) map[string]string {
+func judged(t *testing.T, l *symtab.Library, names []string) map[string]string {
 	t.Helper()
 	got := map[string]string{}
 	for _, name := range names {
@@ -102,16 +103,16 @@ func judged(t *testing.T, l *ulp.Library, names []string) map[string]string {
 func TestProofs(t *testing.T) {
 	image := x86.build(t, entriesSource, "-nostdlib")
 	names := slices.Sorted(maps.Keys(verdicts))
-	l := proven(t, image, ulp.LibraryOptions{})
+	l := proven(t, image, symtab.LibraryOptions{})
 	if d := cmp.Diff(verdicts, judged(t, l, names)); d != "" || !l.HasProofs() {
 		t.Errorf("verdicts (-want +got):\n%s", d)
 	}
 	stripped, debug := x86.strip(t, image)
-	if d := cmp.Diff(verdicts, judged(t, proven(t, stripped, ulp.LibraryOptions{Debug: writeFile(t, "lib.debug", debug)}), names)); d != "" {
+	if d := cmp.Diff(verdicts, judged(t, proven(t, stripped, symtab.LibraryOptions{Debug: writeFile(t, "lib.debug", debug)}), names)); d != "" {
 		t.Errorf("stripped (-want +got):\n%s", d)
 	}
 	text := l.AppendCatalogue(nil)
-	again, err := ulp.ParseCatalogue(text)
+	again, err := symtab.ParseCatalogue(text)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -150,7 +151,7 @@ afar:	mov $1, %eax; .byte 0xe9; .long plain + 2 - . - 4; .size afar, . - afar
 	}
 	want := maps.Clone(verdicts)
 	want["plain"], want["afar"] = verdicts["entered"], ""
-	if d := cmp.Diff(want, judged(t, proven(t, image, ulp.LibraryOptions{}), slices.Sorted(maps.Keys(want)))); d != "" {
+	if d := cmp.Diff(want, judged(t, proven(t, image, symtab.LibraryOptions{}), slices.Sorted(maps.Keys(want)))); d != "" {
 		t.Errorf("verdicts (-want +got):\n%s", d)
 	}
 }
@@ -158,7 +159,7 @@ afar:	mov $1, %eax; .byte 0xe9; .long plain + 2 - . - 4; .size afar, . - afar
 // TestProofsAgreeWithTheEngine compares with the proof that the engine asks for, of the same bytes.
 func TestProofsAgreeWithTheEngine(t *testing.T) {
 	image := x86.build(t, entriesSource, "-nostdlib")
-	l := proven(t, image, ulp.LibraryOptions{})
+	l := proven(t, image, symtab.LibraryOptions{})
 	for s := range l.Symbols() {
 		if s.Undefined || s.Size == 0 || !s.Dynamic {
 			continue
@@ -182,14 +183,14 @@ func TestProofsAgreeWithTheEngine(t *testing.T) {
 // TestProofsWithNOPs has nothing about functions whose NOPs are listed, unless the native engine does not know them.
 func TestProofsWithNOPs(t *testing.T) {
 	image := x86.library(t)
-	l := proven(t, image, ulp.LibraryOptions{})
+	l := proven(t, image, symtab.LibraryOptions{})
 	leaf, _ := l.Function("leaf")
 	if why, ok := l.EntryProof(leaf.Value); ok || !leaf.Patchable {
 		t.Errorf("leaf: %q, %t", why, ok)
 	}
 	image = bytes.Clone(image) // which other tests have, too
 	copy(image[leaf.Value-14:], "\x66\x0f\x1f\x44\x00\x00\x0f\x1f\x80\x00\x00\x00\x00\x90")
-	l = proven(t, image, ulp.LibraryOptions{})
+	l = proven(t, image, symtab.LibraryOptions{})
 	if leaf, _ = l.Function("leaf"); !leaf.Patchable {
 		t.Error("long NOPs are not room for libpulp")
 	}
@@ -197,7 +198,7 @@ func TestProofsWithNOPs(t *testing.T) {
 		t.Error("long NOPs: not judged")
 	}
 	for _, c := range toolchains[1:] {
-		if proven(t, c.library(t), ulp.LibraryOptions{}).HasProofs() {
+		if proven(t, c.library(t), symtab.LibraryOptions{}).HasProofs() {
 			t.Errorf("%s: proofs for an engine that is not for it", c.arch)
 		}
 	}
@@ -225,7 +226,7 @@ end:	ret
 .section .note.GNU-stack,"",@progbits
 `, "-nostdlib")
 	verdicts := map[string]int{}
-	l := proven(t, image, ulp.LibraryOptions{})
+	l := proven(t, image, symtab.LibraryOptions{})
 	for s := range l.Symbols() {
 		if why, ok := l.EntryProof(s.Value); ok && s.Dynamic {
 			verdicts[why]++
@@ -243,7 +244,7 @@ func TestProofsOfManySizes(t *testing.T) {
 		for i := range n {
 			text += fmt.Sprintf(".globl f%[1]d\n.type f%[1]d, @function\n.set f%[1]d, start\n.size f%[1]d, %[2]d\n", i, 5+i)
 		}
-		l := proven(t, x86.build(t, text+"start: mov $1, %eax\n.skip 64, 0x90\n.section .note.GNU-stack,\"\",@progbits\n", "-nostdlib"), ulp.LibraryOptions{})
+		l := proven(t, x86.build(t, text+"start: mov $1, %eax\n.skip 64, 0x90\n.section .note.GNU-stack,\"\",@progbits\n", "-nostdlib"), symtab.LibraryOptions{})
 		f, _ := l.Function("f0")
 		if why, ok := l.EntryProof(f.Value); why != want || !ok {
 			t.Errorf("%d sizes: %q, %t", n, why, ok)
@@ -272,8 +273,8 @@ func TestCatalogueEntries(t *testing.T) {
 		"entries are twice":  {`{},"entries":{}`, false, "twice"},
 		"an address is text": {`{"proof":4,"verdicts":[{"at":["1"]}]}`, false, "catalogue"},
 	} {
-		l, err := ulp.ParseCatalogue([]byte(before + tc.entries + after))
-		var format *ulp.FormatError
+		l, err := symtab.ParseCatalogue([]byte(before + tc.entries + after))
+		var format *symtab.FormatError
 		switch {
 		case tc.err != "" && (!errors.As(err, &format) || !strings.Contains(err.Error(), tc.err)):
 			t.Errorf("%s: %v, want %q", name, err, tc.err)
@@ -281,7 +282,7 @@ func TestCatalogueEntries(t *testing.T) {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
-	l, err := ulp.ParseCatalogue([]byte(before + `{"proof":4,"verdicts":[{"at":[1]},{"why":"no","at":[1]}]}` + after))
+	l, err := symtab.ParseCatalogue([]byte(before + `{"proof":4,"verdicts":[{"at":[1]},{"why":"no","at":[1]}]}` + after))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -292,16 +293,16 @@ func TestCatalogueEntries(t *testing.T) {
 
 // TestCheckAny accepts functions without NOPs where it is proven, and says why others are refused.
 func TestCheckAny(t *testing.T) {
-	lib := proven(t, x86.build(t, entriesSource, "-nostdlib"), ulp.LibraryOptions{})
+	lib := proven(t, x86.build(t, entriesSource, "-nostdlib"), symtab.LibraryOptions{})
 	const head = "libt_livepatch1.so\n@/usr/lib64/lib.so\n"
 	d := description(t, head+"plain:value_lp\nframed:value_lp\n")
-	if err := ulp.Check(d, container(t), lib, ulp.EntriesAny); err != nil {
+	if err := ulp.Check(d, container(t), lib, symtab.EntriesAny); err != nil {
 		t.Error(err)
 	}
-	if err := ulp.Check(d, container(t), lib, ulp.EntriesNOPs); !errors.Is(err, ulp.ErrNotPatchable) {
+	if err := ulp.Check(d, container(t), lib, symtab.EntriesNOPs); !errors.Is(err, ulp.ErrNotPatchable) {
 		t.Errorf("without NOPs: %v", err)
 	}
-	err := ulp.Check(description(t, head+"plain:value_lp\nloops:value_lp\n"), container(t), lib, ulp.EntriesAny)
+	err := ulp.Check(description(t, head+"plain:value_lp\nloops:value_lp\n"), container(t), lib, symtab.EntriesAny)
 	list, _ := errors.AsType[diag.List](err)
 	if len(list) != 1 || list[0].Line != 4 || !errors.Is(list[0], ulp.ErrNotPatchable) ||
 		!strings.Contains(list[0].Message, verdicts["loops"]) || list[0].Hint != "10 other functions of lib.so are patchable" {
@@ -309,11 +310,11 @@ func TestCheckAny(t *testing.T) {
 	}
 	plain := parseLibrary(t, x86.build(t, entriesSource, "-nostdlib"), nil)
 	plain.Name = "lib.so"
-	if err := ulp.Check(d, container(t), plain, ulp.EntriesAny); err == nil || !strings.Contains(err.Error(), "nothing is known of its code") {
+	if err := ulp.Check(d, container(t), plain, symtab.EntriesAny); err == nil || !strings.Contains(err.Error(), "nothing is known of its code") {
 		t.Errorf("without proofs: %v", err)
 	}
 	other := parseLibrary(t, toolchains[2].build(t, "testdata/library.c"), nil)
-	if err := ulp.Check(description(t, head+"leaf:value_lp\n"), nil, other, ulp.EntriesAny); err == nil || !strings.Contains(err.Error(), "no engine does that on aarch64") {
+	if err := ulp.Check(description(t, head+"leaf:value_lp\n"), nil, other, symtab.EntriesAny); err == nil || !strings.Contains(err.Error(), "no engine does that on aarch64") {
 		t.Errorf("aarch64: %v", err)
 	}
 }
@@ -321,22 +322,22 @@ func TestCheckAny(t *testing.T) {
 // TestPackEntries writes the choice into the container, and nothing if there is none.
 func TestPackEntries(t *testing.T) {
 	c, lib := container(t), target(t)
-	nops := pack(t, good, c, lib, ulp.PackOptions{Entries: ulp.EntriesNOPs})
+	nops := pack(t, good, c, lib, ulp.PackOptions{Entries: symtab.EntriesNOPs})
 	if plain := pack(t, good, c, lib, ulp.PackOptions{}); string(nops.Image()) != string(plain.Image()) || livePatch(t, nops).Entries != "" {
 		t.Errorf("nops: %q", livePatch(t, nops).Entries)
 	}
-	packed := pack(t, good, c, lib, ulp.PackOptions{Entries: ulp.EntriesAny})
-	if p := livePatch(t, packed); p.Entries != ulp.EntriesAny || !strings.Contains(p.Dump("x"), "\nentries: any") ||
+	packed := pack(t, good, c, lib, ulp.PackOptions{Entries: symtab.EntriesAny})
+	if p := livePatch(t, packed); p.Entries != symtab.EntriesAny || !strings.Contains(p.Dump("x"), "\nentries: any") ||
 		livePatch(t, nops).Metadata.PatchID != p.Metadata.PatchID {
 		t.Errorf("any: %q", p.Entries)
 	}
 	sameSections(t, nops.Image(), packed.Image())
-	if back := pack(t, good, packed, lib, ulp.PackOptions{}); livePatch(t, back).Entries != ulp.EntriesNOPs {
+	if back := pack(t, good, packed, lib, ulp.PackOptions{}); livePatch(t, back).Entries != symtab.EntriesNOPs {
 		t.Errorf("packed again: %q", livePatch(t, back).Entries)
 	}
 	path := writeFile(t, "p.so", packed.Image())
 	run(t, "strip", path)
-	if p := livePatch(t, parseContainer(t, readFile(t, path))); p.Entries != ulp.EntriesAny {
+	if p := livePatch(t, parseContainer(t, readFile(t, path))); p.Entries != symtab.EntriesAny {
 		t.Errorf("stripped: %q", p.Entries)
 	}
 }
@@ -353,9 +354,9 @@ func FuzzEntriesSection(f *testing.F) {
 			t.Fatal(err)
 		}
 		p, err := parseContainer(t, changed).LivePatch()
-		var format *ulp.FormatError
+		var format *symtab.FormatError
 		switch {
-		case err == nil && string(p.Entries) != string(data), err == nil && p.Entries != ulp.EntriesAny && p.Entries != ulp.EntriesNOPs:
+		case err == nil && string(p.Entries) != string(data), err == nil && p.Entries != symtab.EntriesAny && p.Entries != symtab.EntriesNOPs:
 			t.Fatalf("%q is read as %q", data, p.Entries)
 		case err != nil && (p != nil || !errors.As(err, &format) || len(err.Error()) > 400):
 			t.Fatal(p, err)

@@ -5,11 +5,12 @@ import (
 	"os"
 
 	"github.com/lpbuild/lpbuild/pkg/ulp"
+	"github.com/lpbuild/lpbuild/pkg/ulp/symtab"
 )
 
 // A catalogue holds what is needed of a library without the library.
 func ExampleParseCatalogue() {
-	l, err := ulp.ParseCatalogue([]byte(`{"library":{"name":"libc.so.6","buildid":"a88393d104a3613a","symbols":[
+	l, err := symtab.ParseCatalogue([]byte(`{"library":{"name":"libc.so.6","buildid":"a88393d104a3613a","symbols":[
 		{"name":"malloc","offset":633232,"size":471,"st_info":18,"st_other":0},
 		{"name":"main_arena","offset":1846368,"size":2200,"st_info":1,"st_other":0}]}}`))
 	if err != nil {
@@ -28,7 +29,7 @@ func ExampleParseCatalogue() {
 
 // `ulp extract`: from a library, and its debuginfo if there is one, to a catalogue.
 func ExampleOpenLibrary() {
-	l, err := ulp.OpenLibrary("/lib64/libc.so.6", ulp.LibraryOptions{Debug: "/usr/lib/debug/lib64/libc.so.6.debug"})
+	l, err := symtab.OpenLibrary("/lib64/libc.so.6", symtab.LibraryOptions{Debug: "/usr/lib/debug/lib64/libc.so.6.debug"})
 	if err != nil {
 		fmt.Println(err)
 		return

@@ -8,6 +8,7 @@ import (
 
 	"github.com/lpbuild/lpbuild/pkg/diag"
 	"github.com/lpbuild/lpbuild/pkg/ulp"
+	"github.com/lpbuild/lpbuild/pkg/ulp/symtab"
 )
 
 func ExampleParseDescription() {
@@ -85,7 +86,7 @@ func ExampleDescription_Expand() {
 
 // A pattern stands for what the indirect function can choose in this build.
 func ExampleDescription_Expand_pattern() {
-	lib, err := ulp.ParseCatalogue([]byte(`{"library": {"name": "libsmall.so.1", "buildid": "", "arch": "x86_64",
+	lib, err := symtab.ParseCatalogue([]byte(`{"library": {"name": "libsmall.so.1", "buildid": "", "arch": "x86_64",
 		"resolvers": {"proof": 1, "list": [{"at": 4096, "returns": [4112, 4128]}]},
 		"symbols": [{"name": "copy", "offset": 4096, "size": 16, "st_info": 26, "st_other": 0},
 			{"name": "__copy_fast", "offset": 4112, "size": 16, "st_info": 2, "st_other": 0},
@@ -114,7 +115,7 @@ func ExampleDescription_Expand_pattern() {
 }
 
 // opened returns the container and the target that the examples are about.
-func opened() (*ulp.Container, *ulp.Library, error) {
+func opened() (*ulp.Container, *symtab.Library, error) {
 	image, err := os.ReadFile(filepath.Join("testdata", "pack", "libsmall_livepatch1.so"))
 	if err != nil {
 		return nil, nil, err
@@ -123,7 +124,7 @@ func opened() (*ulp.Container, *ulp.Library, error) {
 	if err != nil {
 		return nil, nil, err
 	}
-	lib, err := ulp.OpenLibrary(filepath.Join("testdata", "pack", "libsmall.so.1.json"), ulp.LibraryOptions{})
+	lib, err := symtab.OpenLibrary(filepath.Join("testdata", "pack", "libsmall.so.1.json"), symtab.LibraryOptions{})
 	return c, lib, err
 }
 
@@ -138,7 +139,7 @@ func ExampleCheck() {
 		fmt.Print(diag.Render(err, false))
 		return
 	}
-	err = ulp.Check(d, c, lib, ulp.EntriesNOPs)
+	err = ulp.Check(d, c, lib, symtab.EntriesNOPs)
 	fmt.Print(diag.Render(err, false))
 	fmt.Println(errors.Is(err, ulp.ErrNoSymbol), errors.Is(err, ulp.ErrTLS))
 	// Output:

@@ -8,13 +8,14 @@ import (
 	"strings"
 
 	"github.com/lpbuild/lpbuild/pkg/diag"
+	"github.com/lpbuild/lpbuild/pkg/ulp/symtab"
 )
 
 // Expansion is what a template's placeholders become for one build of the target.
 type Expansion struct {
-	Version string // of the target's package: {version}
-	Release string // of the target's package: {release}
-	Arch    Arch   // {arch}
+	Version string      // of the target's package: {version}
+	Release string      // of the target's package: {release}
+	Arch    symtab.Arch // {arch}
 	// Target replaces {library} and the words LIBC, LIBPTHREAD and LIBRT: the path of the library or of its catalogue.
 	// From glibc 2.34 on, libpthread and librt live in libc.so.6; for an older one, Words say where they are.
 	Target string
@@ -48,7 +49,7 @@ const (
 // those without a value ([ErrPlaceholder]), patterns that are malformed, or of which it is not known what they may stand for
 // ([ErrPattern]), or that match nothing ([ErrNoMatch]), and
 // a container whose name is not a plain file name that ends in .so ([ErrContainerName]).
-func (d *Description) Expand(x Expansion, lib *Library) (*Description, error) {
+func (d *Description) Expand(x Expansion, lib *symtab.Library) (*Description, error) {
 	e := expander{d: d, values: x.values()}
 	e.words = slices.SortedFunc(maps.Keys(e.values), func(a, b string) int {
 		return cmp.Or(cmp.Compare(len(b), len(a)), cmp.Compare(a, b))

@@ -12,9 +12,10 @@ import (
 
 	"github.com/lpbuild/lpbuild/pkg/diag"
 	"github.com/lpbuild/lpbuild/pkg/ulp"
+	"github.com/lpbuild/lpbuild/pkg/ulp/symtab"
 )
 
-var expansion = ulp.Expansion{Version: "2.31", Release: "150300.26.5", Arch: ulp.X86_64, Target: "cat/libc.so.6.json"}
+var expansion = ulp.Expansion{Version: "2.31", Release: "150300.26.5", Arch: symtab.X86_64, Target: "cat/libc.so.6.json"}
 
 func TestExpandWords(t *testing.T) {
 	const oldContainer, newContainer = "libc_GLIBCVER_livepatch1.so", "libc_{version}-{release}_livepatch1.so"
@@ -189,7 +190,7 @@ func TestExpandPatternWithoutMatch(t *testing.T) {
 
 // A symbol table may hold any names. None gets lines of its own into the description.
 func TestExpandHostileNames(t *testing.T) {
-	lib, err := ulp.ParseCatalogue([]byte(`{"library": {"name": "l", "buildid": "0000000000000000000000000000000000000000", "arch": "x86_64",
+	lib, err := symtab.ParseCatalogue([]byte(`{"library": {"name": "l", "buildid": "0000000000000000000000000000000000000000", "arch": "x86_64",
 		"resolvers": {"proof": 1, "list": [{"at": 9, "returns": [1, 2, 3, 4, 5, 6, 7, 8]}]}, "symbols": [
 		{"name": "f_1\n#counter:p", "offset": 1, "size": 1, "st_info": 18, "st_other": 0},
 		{"name": "f_2:g", "offset": 2, "size": 1, "st_info": 18, "st_other": 0},
@@ -219,7 +220,7 @@ func FuzzExpand(f *testing.F) {
 		if err != nil {
 			return
 		}
-		got, err := d.Expand(ulp.Expansion{Version: version, Release: release, Arch: ulp.X86_64, Target: library}, target(t))
+		got, err := d.Expand(ulp.Expansion{Version: version, Release: release, Arch: symtab.X86_64, Target: library}, target(t))
 		if err != nil {
 			if _, ok := err.(diag.List); !ok || got != nil {
 				t.Fatalf("%v, %T", got, err)
@@ -234,7 +235,7 @@ func FuzzExpand(f *testing.F) {
 		if diff := cmp.Diff(got, again, sameDescription); diff != "" {
 			t.Fatalf("%q (-was +is):\n%s", got, diff)
 		}
-		_ = ulp.Check(got, container(t), target(t), ulp.EntriesNOPs)
+		_ = ulp.Check(got, container(t), target(t), symtab.EntriesNOPs)
 	})
 }
 
@@ -272,7 +273,7 @@ func TestExpandKeepsPositions(t *testing.T) {
              ^~~~~~~~
   hint: did you mean value_lp?
 `
-	if got := diag.Render(ulp.Check(d, container(t), target(t), ulp.EntriesNOPs), false); got != want { // once for both functions
+	if got := diag.Render(ulp.Check(d, container(t), target(t), symtab.EntriesNOPs), false); got != want { // once for both functions
 		t.Errorf("got\n%s", got)
 	}
 }
@@ -304,7 +305,7 @@ func TestExpandLeavesClonesOut(t *testing.T) {
 		returns = append(returns, fmt.Sprint(4096+64*i))
 	}
 	rows = append(rows, `{"name":"copy","offset":64,"size":16,"st_info":26,"st_other":0}`)
-	lib, err := ulp.ParseCatalogue([]byte(`{"library":{"name":"l.so","buildid":"` + strings.Repeat("ab", 20) + `","arch":"x86_64",` +
+	lib, err := symtab.ParseCatalogue([]byte(`{"library":{"name":"l.so","buildid":"` + strings.Repeat("ab", 20) + `","arch":"x86_64",` +
 		`"resolvers":{"proof":1,"list":[{"at":64,"returns":[` + strings.Join(returns, ",") + `]}]},"symbols":[` + strings.Join(rows, ",") + `]}}`))
 	if err != nil {
 		t.Fatal(err)

@@ -8,6 +8,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/lpbuild/lpbuild/pkg/ulp"
+	"github.com/lpbuild/lpbuild/pkg/ulp/symtab"
 )
 
 // The sections of a container, byte for byte as libpulp 0.3.17 makes them of the same description, container and target.
@@ -18,7 +19,7 @@ func TestPackGolden(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	lib, err := ulp.OpenLibrary(filepath.Join("testdata", "pack", "libsmall.so.1.json"), ulp.LibraryOptions{})
+	lib, err := symtab.OpenLibrary(filepath.Join("testdata", "pack", "libsmall.so.1.json"), symtab.LibraryOptions{})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -10,6 +10,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/lpbuild/lpbuild/pkg/ulp"
+	"github.com/lpbuild/lpbuild/pkg/ulp/symtab"
 )
 
 // handling is what is known of the functions in testdata/handlers.c.
@@ -17,7 +18,7 @@ var handling = map[string]string{"plain": "", "calls": "", "cleans": "it handles
 	"cleans_too": "it handles exceptions or cancellation"}
 
 // handlersOf returns what a library says of functions that have names.
-func handlersOf(t *testing.T, l *ulp.Library) map[string]string {
+func handlersOf(t *testing.T, l *symtab.Library) map[string]string {
 	t.Helper()
 	got := map[string]string{}
 	for name := range handling {
@@ -35,16 +36,16 @@ func handlersOf(t *testing.T, l *ulp.Library) map[string]string {
 func TestHandlers(t *testing.T) {
 	for _, flags := range []string{"-fpatchable-function-entry=16,14", "-fcf-protection=full"} {
 		image := x86.build(t, "testdata/handlers.c", "-fexceptions", flags)
-		l := proven(t, image, ulp.LibraryOptions{})
+		l := proven(t, image, symtab.LibraryOptions{})
 		if d := cmp.Diff(handling, handlersOf(t, l)); d != "" || !l.HasHandlers() {
 			t.Errorf("%s: (-want +got):\n%s", flags, d)
 		}
 		stripped, debug := x86.strip(t, image)
-		if d := cmp.Diff(handling, handlersOf(t, proven(t, stripped, ulp.LibraryOptions{Debug: writeFile(t, "lib.debug", debug)}))); d != "" {
+		if d := cmp.Diff(handling, handlersOf(t, proven(t, stripped, symtab.LibraryOptions{Debug: writeFile(t, "lib.debug", debug)}))); d != "" {
 			t.Errorf("%s, stripped (-want +got):\n%s", flags, d)
 		}
 		text := l.AppendCatalogue(nil)
-		again, err := ulp.ParseCatalogue(text)
+		again, err := symtab.ParseCatalogue(text)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -56,14 +57,14 @@ func TestHandlers(t *testing.T) {
 		}
 	}
 	image := x86.build(t, "testdata/handlers.c")
-	if l := proven(t, image, ulp.LibraryOptions{}); !l.HasHandlers() || strings.Join(values(handlersOf(t, l)), "") != "" {
+	if l := proven(t, image, symtab.LibraryOptions{}); !l.HasHandlers() || strings.Join(values(handlersOf(t, l)), "") != "" {
 		t.Errorf("without -fexceptions: %v", handlersOf(t, l))
 	}
 	if l := parseLibrary(t, image, nil); l.HasHandlers() || strings.Contains(string(l.AppendCatalogue(nil)), "unwinding") {
 		t.Error("something that nobody asked for")
 	}
 	for _, c := range toolchains[1:] {
-		if l := proven(t, c.build(t, "testdata/handlers.c", "-fexceptions"), ulp.LibraryOptions{}); l.HasHandlers() {
+		if l := proven(t, c.build(t, "testdata/handlers.c", "-fexceptions"), symtab.LibraryOptions{}); l.HasHandlers() {
 			t.Errorf("%s: the engine that it matters to is not for it", c.arch)
 		}
 	}
@@ -74,13 +75,13 @@ func TestHandlersOfUnusualForm(t *testing.T) {
 	image := bytes.Clone(x86.build(t, "testdata/handlers.c", "-fexceptions"))
 	at := bytes.Index(image, []byte{1, 0x1b, 3, 0x3b}) // .eh_frame_hdr
 	image[at+2] = 0x04
-	for name, why := range handlersOf(t, proven(t, image, ulp.LibraryOptions{})) {
+	for name, why := range handlersOf(t, proven(t, image, symtab.LibraryOptions{})) {
 		if why != "its unwind information is of an unusual form" {
 			t.Errorf("%s: %q", name, why)
 		}
 	}
 	image = x86.build(t, "testdata/handlers.c", "-fno-asynchronous-unwind-tables", "-nostdlib")
-	if l := proven(t, image, ulp.LibraryOptions{}); !l.HasHandlers() || strings.Join(values(handlersOf(t, l)), "") != "" {
+	if l := proven(t, image, symtab.LibraryOptions{}); !l.HasHandlers() || strings.Join(values(handlersOf(t, l)), "") != "" {
 		t.Errorf("without unwind information: %v", handlersOf(t, l))
 	}
 }
@@ -110,8 +111,8 @@ func TestCatalogueUnwinding(t *testing.T) {
 		"not an object":     {`,"unwinding":[]`, false, "catalogue"},
 		"too many verdicts": {`,"unwinding":{"proof":1,"verdicts":[` + strings.Repeat(`{"at":[]},`, 1024) + `{"at":[]}]}`, false, "too many"},
 	} {
-		l, err := ulp.ParseCatalogue([]byte(before + tc.key + after))
-		var format *ulp.FormatError
+		l, err := symtab.ParseCatalogue([]byte(before + tc.key + after))
+		var format *symtab.FormatError
 		switch {
 		case tc.err != "" && (!errors.As(err, &format) || !strings.Contains(err.Error(), tc.err)):
 			t.Errorf("%s: %v, want %q", name, err, tc.err)
@@ -128,8 +129,8 @@ func TestPackUnwinding(t *testing.T) {
 	if any := pack(t, good, c, lib, ulp.PackOptions{Unwinding: ulp.UnwindingAny}); !bytes.Equal(any.Image(), plain.Image()) || livePatch(t, any).Unwinding != "" {
 		t.Errorf("any: %q", livePatch(t, any).Unwinding)
 	}
-	packed := pack(t, good, c, lib, ulp.PackOptions{Unwinding: ulp.UnwindingNone, Entries: ulp.EntriesAny})
-	if p := livePatch(t, packed); p.Unwinding != ulp.UnwindingNone || p.Entries != ulp.EntriesAny || !strings.Contains(p.Dump("x"), "\nunwinding: none") ||
+	packed := pack(t, good, c, lib, ulp.PackOptions{Unwinding: ulp.UnwindingNone, Entries: symtab.EntriesAny})
+	if p := livePatch(t, packed); p.Unwinding != ulp.UnwindingNone || p.Entries != symtab.EntriesAny || !strings.Contains(p.Dump("x"), "\nunwinding: none") ||
 		livePatch(t, plain).Metadata.PatchID != p.Metadata.PatchID {
 		t.Errorf("none: %q", p.Unwinding)
 	}
@@ -156,7 +157,7 @@ func FuzzUnwindingSection(f *testing.F) {
 			t.Fatal(err)
 		}
 		p, err := parseContainer(t, changed).LivePatch()
-		var format *ulp.FormatError
+		var format *symtab.FormatError
 		switch {
 		case err == nil && string(p.Unwinding) != string(data), err == nil && p.Unwinding != ulp.UnwindingAny && p.Unwinding != ulp.UnwindingNone:
 			t.Fatalf("%q is read as %q", data, p.Unwinding)

@@ -12,11 +12,12 @@ import (
 	"testing"
 
 	"github.com/lpbuild/lpbuild/pkg/ulp"
+	"github.com/lpbuild/lpbuild/pkg/ulp/symtab"
 )
 
 // toolchain is a compiler with its binutils.
 type toolchain struct {
-	arch   ulp.Arch
+	arch   symtab.Arch
 	prefix string // of the names of its programs
 	nops   string // numbers of NOPs, as -fpatchable-function-entry takes them
 }
@@ -24,9 +25,9 @@ type toolchain struct {
 // toolchains are those that the package has to do with. That of ppc64le cannot compile 14,13 without
 // -msplit-patch-nops, which it does not have: see patchable.go.
 var toolchains = []toolchain{
-	{ulp.X86_64, "", "16,14"},
-	{ulp.PPC64LE, "powerpc64le-linux-gnu-", "16,14"},
-	{ulp.AArch64, "aarch64-linux-gnu-", "14,13"},
+	{symtab.X86_64, "", "16,14"},
+	{symtab.PPC64LE, "powerpc64le-linux-gnu-", "16,14"},
+	{symtab.AArch64, "aarch64-linux-gnu-", "14,13"},
 }
 
 // x86 is the toolchain for tests that need only one.
@@ -130,9 +131,9 @@ func (c toolchain) strip(t testing.TB, image []byte) (stripped, debug []byte) {
 	return readFile(t, path), readFile(t, path+".debug")
 }
 
-func parseLibrary(t testing.TB, image, debug []byte) *ulp.Library {
+func parseLibrary(t testing.TB, image, debug []byte) *symtab.Library {
 	t.Helper()
-	l, err := ulp.ParseLibrary(image, debug, "lib.so")
+	l, err := symtab.ParseLibrary(image, debug, "lib.so")
 	if err != nil {
 		t.Fatal(err)
 	}

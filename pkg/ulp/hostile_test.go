@@ -15,6 +15,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/lpbuild/lpbuild/pkg/ulp"
+	"github.com/lpbuild/lpbuild/pkg/ulp/symtab"
 )
 
 // readEverything reads what can be read of an image and checks what holds for all of them, good or bad: a result or an
@@ -25,12 +26,12 @@ func readEverything(t testing.TB, image []byte) (ok bool) {
 	if (c == nil) != isFormatError(err) {
 		t.Fatalf("ParseContainer: %v, %v", c, err)
 	}
-	l, libraryErr := ulp.ParseLibrary(image, nil, "lib.so")
+	l, libraryErr := symtab.ParseLibrary(image, nil, "lib.so")
 	if fmt.Sprint(libraryErr) != fmt.Sprint(err) || (l == nil) != (c == nil) {
 		t.Fatalf("ParseLibrary: %v, ParseContainer: %v", libraryErr, err)
 	}
-	if _, err := ulp.ParseLibrary(image, image, ""); err != nil && !isFormatError(err) {
-		if _, ok := errors.AsType[*ulp.BuildIDError](err); !ok {
+	if _, err := symtab.ParseLibrary(image, image, ""); err != nil && !isFormatError(err) {
+		if _, ok := errors.AsType[*symtab.BuildIDError](err); !ok {
 			t.Fatalf("ParseLibrary with debuginfo: %v", err)
 		}
 	}
@@ -77,7 +78,7 @@ func checkMemory(t testing.TB, what string, image []byte) {
 			}
 		},
 		"all symbols": func() {
-			if l, err := ulp.ParseLibrary(image, nil, ""); err == nil {
+			if l, err := symtab.ParseLibrary(image, nil, ""); err == nil {
 				for range l.Symbols() {
 				}
 				for i := range 100 { // so many that an index is made
@@ -108,7 +109,7 @@ func TestOpenLibraryMemory(t *testing.T) {
 		if what == "large" {
 			limit = uint64(len(image))
 		}
-		if n := allocated(func() { _, _ = ulp.OpenLibrary(path, ulp.LibraryOptions{}) }); n > limit {
+		if n := allocated(func() { _, _ = symtab.OpenLibrary(path, symtab.LibraryOptions{}) }); n > limit {
 			t.Errorf("%s: opening %d bytes allocates %d", what, len(image), n)
 		}
 	}
@@ -253,7 +254,7 @@ func TestNamesThatShareALongString(t *testing.T) {
 	s := f.Section(".strtab")
 	names := image[s.Offset+1 : s.Offset+s.Size-1]
 	copy(names, bytes.ReplaceAll(names, []byte{0}, []byte("x")))
-	if l, err := ulp.ParseLibrary(image, nil, ""); l != nil || !isFormatError(err) {
+	if l, err := symtab.ParseLibrary(image, nil, ""); l != nil || !isFormatError(err) {
 		t.Errorf("ParseLibrary: %v, %v", l, err)
 	}
 }
@@ -301,7 +302,7 @@ func TestManyVersionsAndNeededLibraries(t *testing.T) {
 	}
 	checkMemory(t, "versions", image)
 	image = withSection(t, x86.library(t), elf.SHT_GNU_VERNEED, manyVersions(4097), 1)
-	if l, err := ulp.ParseLibrary(image, nil, ""); l != nil || !isFormatError(err) {
+	if l, err := symtab.ParseLibrary(image, nil, ""); l != nil || !isFormatError(err) {
 		t.Errorf("one version too many: %v, %v", l, err)
 	}
 	needed := bytes.Repeat([]byte{1, 0, 0, 0, 0, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0}, 4096)
@@ -312,7 +313,7 @@ func TestManyVersionsAndNeededLibraries(t *testing.T) {
 	}
 	checkMemory(t, "needed libraries", image)
 	image = withSection(t, x86.library(t), elf.SHT_DYNAMIC, append(needed[:16:16], needed...), 0)
-	if l, err := ulp.ParseLibrary(image, nil, ""); l != nil || !isFormatError(err) {
+	if l, err := symtab.ParseLibrary(image, nil, ""); l != nil || !isFormatError(err) {
 		t.Errorf("one library too many: %v, %v", l, err)
 	}
 }
@@ -337,7 +338,7 @@ func TestCatalogueMemory(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			limit := uint64(memoryFactor*len(text) + memorySlack)
 			data := []byte(text)
-			if n := allocated(func() { _, _ = ulp.ParseCatalogue(data) }); n > limit {
+			if n := allocated(func() { _, _ = symtab.ParseCatalogue(data) }); n > limit {
 				t.Errorf("reading %d bytes allocates %d", len(text), n)
 			}
 		})
@@ -368,7 +369,7 @@ func FuzzParseLibrary(f *testing.F) {
 			return
 		}
 		l := parseLibrary(t, image, nil)
-		again, err := ulp.ParseCatalogue(l.AppendCatalogue(nil))
+		again, err := symtab.ParseCatalogue(l.AppendCatalogue(nil))
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -15,7 +15,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"github.com/google/go-cmp/cmp/cmpopts"
 
-	"github.com/lpbuild/lpbuild/pkg/ulp"
+	"github.com/lpbuild/lpbuild/pkg/ulp/symtab"
 )
 
 // readelfRow matches a row of readelf's symbol tables: value, size, type, bind, section, name.
@@ -56,7 +56,7 @@ func size(s string) string {
 }
 
 // asReadelf returns the symbols as readelfSymbols does.
-func asReadelf(l *ulp.Library) (rows []string) {
+func asReadelf(l *symtab.Library) (rows []string) {
 	for s := range l.Symbols() {
 		name := s.Name
 		switch {
@@ -84,7 +84,7 @@ func TestSymbolsAreReadelfs(t *testing.T) {
 	paths["versions"] = writeFile(t, "lib.so", versions)
 	for name, path := range paths {
 		t.Run(name, func(t *testing.T) {
-			l, err := ulp.OpenLibrary(path, ulp.LibraryOptions{})
+			l, err := symtab.OpenLibrary(path, symtab.LibraryOptions{})
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -99,7 +99,7 @@ func TestSymbolsAreReadelfs(t *testing.T) {
 }
 
 func TestParseLibraryFacts(t *testing.T) {
-	want := map[ulp.Arch]string{ulp.X86_64: "GLIBC_2.2.5", ulp.PPC64LE: "GLIBC_2.17", ulp.AArch64: "GLIBC_2.17"}
+	want := map[symtab.Arch]string{symtab.X86_64: "GLIBC_2.2.5", symtab.PPC64LE: "GLIBC_2.17", symtab.AArch64: "GLIBC_2.17"}
 	for _, c := range toolchains {
 		t.Run(string(c.arch), func(t *testing.T) {
 			image := c.library(t, "-Wl,-soname,libtest.so.1")
@@ -107,7 +107,7 @@ func TestParseLibraryFacts(t *testing.T) {
 			if l.Name != "lib.so" || l.Arch != c.arch || l.SONAME != "libtest.so.1" || !l.Livepatchable || !l.Complete {
 				t.Errorf("library is %q, %q, SONAME %q, livepatchable %t, complete %t", l.Name, l.Arch, l.SONAME, l.Livepatchable, l.Complete)
 			}
-			if !slices.Contains(l.Needed, "libc.so.6") || !slices.Contains(l.Needs, ulp.Need{File: "libc.so.6", Version: want[c.arch]}) {
+			if !slices.Contains(l.Needed, "libc.so.6") || !slices.Contains(l.Needs, symtab.Need{File: "libc.so.6", Version: want[c.arch]}) {
 				t.Errorf("needed: %q, needs: %v, want %s of libc.so.6", l.Needed, l.Needs, want[c.arch])
 			}
 			notes := run(t, "readelf", "-n", writeFile(t, "lib.so", image))
@@ -130,7 +130,7 @@ func TestWritable(t *testing.T) {
 }
 
 // lookup returns the symbols that have the names, which must exist.
-func lookup(t *testing.T, l *ulp.Library, names map[string]bool) (list []ulp.Symbol) {
+func lookup(t *testing.T, l *symtab.Library, names map[string]bool) (list []symtab.Symbol) {
 	t.Helper()
 	for name := range names {
 		found := l.LookupAll(name)
@@ -170,11 +170,11 @@ func TestLookup(t *testing.T) {
 
 // Every symbol is found, and the first of several of one name is the first in the order of Symbols.
 func TestLookupAgreesWithSymbols(t *testing.T) {
-	l, err := ulp.OpenLibrary(hostLibc, ulp.LibraryOptions{})
+	l, err := symtab.OpenLibrary(hostLibc, symtab.LibraryOptions{})
 	if err != nil {
 		t.Fatal(err)
 	}
-	all := make(map[string][]ulp.Symbol)
+	all := make(map[string][]symtab.Symbol)
 	for s := range l.Symbols() {
 		all[s.Name] = append(all[s.Name], s)
 	}
@@ -196,7 +196,7 @@ func TestDebuginfo(t *testing.T) {
 			want := slices.Collect(parseLibrary(t, whole, nil).Symbols())
 			got := slices.Collect(parseLibrary(t, stripped, debug).Symbols())
 			// strip leaves out the mapping symbols of aarch64; all others have all their facts.
-			sameNames := cmpopts.IgnoreSliceElements(func(s ulp.Symbol) bool { return strings.HasPrefix(s.Name, "$") })
+			sameNames := cmpopts.IgnoreSliceElements(func(s symtab.Symbol) bool { return strings.HasPrefix(s.Name, "$") })
 			if d := cmp.Diff(want, got, sameNames); d != "" {
 				t.Errorf("symbols of the whole library and of both parts (-whole +parts):\n%s", d)
 			}
@@ -206,8 +206,8 @@ func TestDebuginfo(t *testing.T) {
 
 func TestDebuginfoOfAnotherBuild(t *testing.T) {
 	_, debug := x86.strip(t, x86.library(t, "-DIFUNC"))
-	l, err := ulp.ParseLibrary(x86.library(t), debug, "lib.so")
-	mismatch, ok := errors.AsType[*ulp.BuildIDError](err)
+	l, err := symtab.ParseLibrary(x86.library(t), debug, "lib.so")
+	mismatch, ok := errors.AsType[*symtab.BuildIDError](err)
 	if l != nil || !ok || len(mismatch.Library) != 20 || len(mismatch.Debuginfo) != 20 {
 		t.Errorf("ParseLibrary: %v, %v", l, err)
 	}
@@ -215,28 +215,28 @@ func TestDebuginfoOfAnotherBuild(t *testing.T) {
 		t.Errorf("error is %v, want %q", err, want)
 	}
 	_, debug = x86.strip(t, x86.library(t, "-Wl,--build-id=none"))
-	if l, err = ulp.ParseLibrary(x86.library(t, "-Wl,--build-id=none"), debug, "lib.so"); l != nil || !errors.As(err, &mismatch) ||
+	if l, err = symtab.ParseLibrary(x86.library(t, "-Wl,--build-id=none"), debug, "lib.so"); l != nil || !errors.As(err, &mismatch) ||
 		!strings.Contains(err.Error(), "library (build-id none)") {
 		t.Errorf("without build-ids: %v, %v", l, err)
 	}
-	if l, err = ulp.ParseLibrary(x86.library(t), debug[:100], "lib.so"); l != nil || !isFormatError(err) {
+	if l, err = symtab.ParseLibrary(x86.library(t), debug[:100], "lib.so"); l != nil || !isFormatError(err) {
 		t.Errorf("truncated debuginfo: %v, %v", l, err)
 	}
 	stripped, _ := x86.strip(t, x86.library(t))
-	if l, err = ulp.ParseLibrary(stripped, stripped, "lib.so"); l != nil || !isFormatError(err) {
+	if l, err = symtab.ParseLibrary(stripped, stripped, "lib.so"); l != nil || !isFormatError(err) {
 		t.Errorf("the library itself as debuginfo: %v, %v", l, err)
 	}
 }
 
 func isFormatError(err error) bool {
-	_, ok := errors.AsType[*ulp.FormatError](err)
+	_, ok := errors.AsType[*symtab.FormatError](err)
 	return ok
 }
 
 func TestOpenLibrary(t *testing.T) {
 	stripped, debug := x86.strip(t, x86.library(t))
 	path, debugPath := writeFile(t, "libtest.so.1", stripped), writeFile(t, "libtest.debug", debug)
-	l, err := ulp.OpenLibrary(path, ulp.LibraryOptions{Debug: debugPath})
+	l, err := symtab.OpenLibrary(path, symtab.LibraryOptions{Debug: debugPath})
 	if err != nil || l.Name != "libtest.so.1" {
 		t.Fatalf("OpenLibrary: %+v, %v", l, err)
 	}
@@ -244,11 +244,11 @@ func TestOpenLibrary(t *testing.T) {
 		t.Error("the debuginfo was not read")
 	}
 	catalogue := writeFile(t, "anything.json", l.AppendCatalogue(nil))
-	if l, err = ulp.OpenLibrary(catalogue, ulp.LibraryOptions{}); err != nil || l.Name != "libtest.so.1" {
+	if l, err = symtab.OpenLibrary(catalogue, symtab.LibraryOptions{}); err != nil || l.Name != "libtest.so.1" {
 		t.Errorf("OpenLibrary of a catalogue: %+v, %v", l, err)
 	}
 	for _, p := range []string{path, catalogue} {
-		if l, err = ulp.OpenLibrary(p, ulp.LibraryOptions{Name: "other"}); err != nil || l.Name != "other" {
+		if l, err = symtab.OpenLibrary(p, symtab.LibraryOptions{Name: "other"}); err != nil || l.Name != "other" {
 			t.Errorf("OpenLibrary with a name: %+v, %v", l, err)
 		}
 	}
@@ -263,7 +263,7 @@ func TestOpenLibraryIsParseLibrary(t *testing.T) {
 	}
 	for name, image := range images {
 		want := parseLibrary(t, image, nil)
-		got, err := ulp.OpenLibrary(writeFile(t, "lib.so", image), ulp.LibraryOptions{})
+		got, err := symtab.OpenLibrary(writeFile(t, "lib.so", image), symtab.LibraryOptions{})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -309,11 +309,11 @@ func TestOpenLibraryErrors(t *testing.T) {
 		"FIFO":                    {path: fifo, text: "not a regular file"},
 		"neither":                 {path: writeFile(t, "lib.txt", []byte("text")), text: "lib.txt: neither ELF nor a catalogue"},
 		"truncated":               {path: writeFile(t, "lib.so", x86.library(t)[:1000]), text: "section table"},
-		"catalogue and debuginfo": {path: catalogue, debug: good, want: ulp.ErrUnsupported},
+		"catalogue and debuginfo": {path: catalogue, debug: good, want: symtab.ErrUnsupported},
 	}
 	for name, tc := range tests {
 		t.Run(name, func(t *testing.T) {
-			l, err := ulp.OpenLibrary(tc.path, ulp.LibraryOptions{Debug: tc.debug})
+			l, err := symtab.OpenLibrary(tc.path, symtab.LibraryOptions{Debug: tc.debug})
 			if l != nil || err == nil || tc.want != nil && !errors.Is(err, tc.want) || !strings.Contains(err.Error(), tc.text) {
 				t.Errorf("OpenLibrary: %v, %v", l, err)
 			}
@@ -325,16 +325,16 @@ func TestOpenLibraryErrors(t *testing.T) {
 func TestSymbolRoles(t *testing.T) {
 	bind := func(b elf.SymBind) byte { return byte(b) << 4 }
 	for name, tc := range map[string]struct {
-		symbol             ulp.Symbol
+		symbol             symtab.Symbol
 		exported, required bool
 	}{
-		"global":          {ulp.Symbol{Dynamic: true, Info: bind(elf.STB_GLOBAL)}, true, false},
-		"weak":            {ulp.Symbol{Dynamic: true, Info: bind(elf.STB_WEAK)}, true, false},
-		"local":           {ulp.Symbol{Dynamic: true, Info: bind(elf.STB_LOCAL)}, false, false},
-		"not in .dynsym":  {ulp.Symbol{Info: bind(elf.STB_GLOBAL)}, false, false},
-		"needed":          {ulp.Symbol{Dynamic: true, Undefined: true, Info: bind(elf.STB_GLOBAL)}, false, true},
-		"needed, if any":  {ulp.Symbol{Dynamic: true, Undefined: true, Info: bind(elf.STB_WEAK)}, false, false},
-		"of the linker's": {ulp.Symbol{Undefined: true, Info: bind(elf.STB_GLOBAL)}, false, false},
+		"global":          {symtab.Symbol{Dynamic: true, Info: bind(elf.STB_GLOBAL)}, true, false},
+		"weak":            {symtab.Symbol{Dynamic: true, Info: bind(elf.STB_WEAK)}, true, false},
+		"local":           {symtab.Symbol{Dynamic: true, Info: bind(elf.STB_LOCAL)}, false, false},
+		"not in .dynsym":  {symtab.Symbol{Info: bind(elf.STB_GLOBAL)}, false, false},
+		"needed":          {symtab.Symbol{Dynamic: true, Undefined: true, Info: bind(elf.STB_GLOBAL)}, false, true},
+		"needed, if any":  {symtab.Symbol{Dynamic: true, Undefined: true, Info: bind(elf.STB_WEAK)}, false, false},
+		"of the linker's": {symtab.Symbol{Undefined: true, Info: bind(elf.STB_GLOBAL)}, false, false},
 	} {
 		if tc.symbol.IsExported() != tc.exported || tc.symbol.IsRequired() != tc.required {
 			t.Errorf("%s: exported %t, required %t", name, tc.symbol.IsExported(), tc.symbol.IsRequired())

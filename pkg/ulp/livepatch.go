@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"github.com/lpbuild/lpbuild/pkg/diag"
+	"github.com/lpbuild/lpbuild/pkg/ulp/symtab"
 )
 
 // ErrNotPacked says that a container has no live patch in it: the section .ulp is missing.
@@ -15,11 +16,11 @@ var ErrNotPacked = errors.New("not a live patch: no section .ulp")
 // LivePatch is everything that a packed container says about itself.
 type LivePatch struct {
 	BuildID  []byte // of the container
-	Arch     Arch
+	Arch     symtab.Arch
 	Metadata *Metadata
-	Reverse  *Metadata // what the section .ulp.rev says; nil if there is none
-	Comments string    // without the NUL at the end; "" if there are none
-	Entries  Entries   // where the native engine may put detours; "" if the container does not say, which is EntriesNOPs
+	Reverse  *Metadata      // what the section .ulp.rev says; nil if there is none
+	Comments string         // without the NUL at the end; "" if there are none
+	Entries  symtab.Entries // where the native engine may put detours; "" if the container does not say, which is EntriesNOPs
 	// Unwinding says what comes by the replacements; "" if the container does not say, which is UnwindingAny.
 	Unwinding Unwinding
 	// Proven is what the packer has proven of the target; nil: nothing, or by other rules.
@@ -47,13 +48,13 @@ func (c *Container) LivePatch() (*LivePatch, error) {
 		p.Comments = string(bytes.TrimRight(data, "\x00"))
 	}
 	if data, ok := c.Section(SectionEntries); ok {
-		if p.Entries, err = ParseEntries(string(data)); err != nil {
-			return nil, fmt.Errorf("section %s: %w", SectionEntries, &FormatError{What: "entries", Err: err})
+		if p.Entries, err = symtab.ParseEntries(string(data)); err != nil {
+			return nil, fmt.Errorf("section %s: %w", SectionEntries, &symtab.FormatError{What: "entries", Err: err})
 		}
 	}
 	if data, ok := c.Section(SectionUnwinding); ok {
 		if p.Unwinding, err = ParseUnwinding(string(data)); err != nil {
-			return nil, fmt.Errorf("section %s: %w", SectionUnwinding, &FormatError{What: "unwinding", Err: err})
+			return nil, fmt.Errorf("section %s: %w", SectionUnwinding, &symtab.FormatError{What: "unwinding", Err: err})
 		}
 	}
 	if data, ok := c.Section(SectionProven); ok {
@@ -70,7 +71,7 @@ func (c *Container) LivePatch() (*LivePatch, error) {
 func (p *LivePatch) Consistent() error {
 	var errs []error
 	if id := p.BuildID; len(id) != buildIDSize || !bytes.Equal(p.Metadata.PatchID[:16], id[:16]) {
-		errs = append(errs, fmt.Errorf("the patch id is not of a container with build-id %s", orNone(id)))
+		errs = append(errs, fmt.Errorf("the patch id is not of a container with build-id %s", symtab.HexOrNone(id)))
 	}
 	switch r := p.Reverse; {
 	case r == nil:
@@ -129,8 +130,8 @@ func (p *LivePatch) dumpRest(b *strings.Builder) {
 	if r := p.Reverse; r != nil {
 		reverse = fmt.Sprintf("%s %x", oneLine(r.Target.Name), r.Target.BuildID)
 	}
-	fmt.Fprintf(b, "container: %s, build-id %s\nreverse patch: %s\n", p.Arch, orNone(p.BuildID), reverse)
-	if p.Entries == EntriesAny {
+	fmt.Fprintf(b, "container: %s, build-id %s\nreverse patch: %s\n", p.Arch, symtab.HexOrNone(p.BuildID), reverse)
+	if p.Entries == symtab.EntriesAny {
 		b.WriteString("entries: any, where it is proven to be safe\n")
 	}
 	if p.Unwinding == UnwindingNone {

@@ -10,12 +10,13 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/lpbuild/lpbuild/pkg/ulp"
+	"github.com/lpbuild/lpbuild/pkg/ulp/symtab"
 )
 
 // golden is the live patch of TestPackGolden.
 func golden(t *testing.T) *ulp.Container {
 	t.Helper()
-	lib, err := ulp.OpenLibrary("testdata/pack/libsmall.so.1.json", ulp.LibraryOptions{})
+	lib, err := symtab.OpenLibrary("testdata/pack/libsmall.so.1.json", symtab.LibraryOptions{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -39,7 +40,7 @@ func TestLivePatch(t *testing.T) {
 		t.Fatal(err)
 	}
 	want := &ulp.LivePatch{
-		BuildID: c.BuildID, Arch: ulp.X86_64, Metadata: metadata,
+		BuildID: c.BuildID, Arch: symtab.X86_64, Metadata: metadata,
 		Reverse:  &ulp.Metadata{PatchID: metadata.PatchID, Target: metadata.Target},
 		Comments: " bsc#1222992, CVE-2024-2961: a comment that is embedded\n",
 	}

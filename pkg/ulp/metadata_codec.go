@@ -6,6 +6,8 @@ import (
 	"io"
 	"math"
 	"strings"
+
+	"github.com/lpbuild/lpbuild/pkg/ulp/symtab"
 )
 
 // decoder reads fields one after the other. After the first error every method returns a zero value.
@@ -18,7 +20,7 @@ type decoder struct {
 
 func (d *decoder) fail(off int, what string, err error) {
 	if d.err == nil {
-		d.err = &FormatError{Off: int64(off), What: what, Err: err}
+		d.err = &symtab.FormatError{Off: int64(off), What: what, Err: err}
 	}
 }
 
@@ -121,7 +123,7 @@ type encoder struct {
 
 func (e *encoder) fail(what string, err error) {
 	if e.err == nil {
-		e.err = &FormatError{Off: int64(len(e.b) - e.start), What: what, Err: err}
+		e.err = &symtab.FormatError{Off: int64(len(e.b) - e.start), What: what, Err: err}
 	}
 }
 

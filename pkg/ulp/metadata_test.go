@@ -15,6 +15,7 @@ import (
 	"github.com/google/go-cmp/cmp/cmpopts"
 
 	"github.com/lpbuild/lpbuild/pkg/ulp"
+	"github.com/lpbuild/lpbuild/pkg/ulp/symtab"
 )
 
 func fullMetadata() *ulp.Metadata {
@@ -173,7 +174,7 @@ func TestMetadataBadFields(t *testing.T) {
 		data := encode(t, fullMetadata())
 		copy(data[tc.off:], tc.put)
 		got, err := ulp.ParseMetadata(data)
-		var fe *ulp.FormatError
+		var fe *symtab.FormatError
 		if got != nil || !errors.As(err, &fe) || tc.want != nil && !errors.Is(err, tc.want) {
 			t.Errorf("%s: %v, %v; want %v", what, got, err, tc.want)
 		}
@@ -236,7 +237,7 @@ func TestMetadataEveryLength(t *testing.T) {
 				data := bytes.Clone(tc.data)
 				binary.LittleEndian.PutUint32(data[off:], v)
 				got, err := tc.parse(data)
-				if fe, ok := errors.AsType[*ulp.FormatError](err); got != nil || !ok || fe.Off > int64(len(data)) {
+				if fe, ok := errors.AsType[*symtab.FormatError](err); got != nil || !ok || fe.Off > int64(len(data)) {
 					t.Errorf("%s: %d at %d instead of %d: %v, %v", what, v, off, was, got, err)
 				}
 				if n := allocated(func() { _, _ = tc.parse(data) }); n > uint64(memoryFactor*len(data)+memorySlack) {
@@ -260,7 +261,7 @@ func TestMetadataCannotEncode(t *testing.T) {
 	} {
 		m := fullMetadata()
 		change(m)
-		var fe *ulp.FormatError
+		var fe *symtab.FormatError
 		if b, err := m.AppendBinary(nil); b != nil || !errors.As(err, &fe) {
 			t.Errorf("%s: %x, %v", what, b, err)
 		}
@@ -324,7 +325,7 @@ func FuzzParseReverse(f *testing.F) {
 func checkMetadata(t *testing.T, data []byte, parse func([]byte) (*ulp.Metadata, error), encode func(*ulp.Metadata, []byte) ([]byte, error)) {
 	m, err := parse(data)
 	if err != nil {
-		var fe *ulp.FormatError
+		var fe *symtab.FormatError
 		if m != nil || !errors.As(err, &fe) || fe.Off < 0 || fe.Off > int64(len(data)) {
 			t.Fatalf("%x: %v, %v", data, m, err)
 		}

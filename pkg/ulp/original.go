@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"github.com/lpbuild/lpbuild/pkg/diag"
+	"github.com/lpbuild/lpbuild/pkg/ulp/symtab"
 )
 
 // A replacement calls the function that it replaces through a pointer in the container. For a
@@ -78,11 +79,11 @@ const maxOriginals = 1000
 // namespaces of C++, and those whose name is nearly right.
 func (k *checker) unfilled() {
 	for s := range k.c.Symbols() {
-		if strings.HasPrefix(s.Name, reservedPrefix) && !IsOriginal(s.Name) && isVariable(s) {
+		if strings.HasPrefix(s.Name, reservedPrefix) && !IsOriginal(s.Name) && symtab.IsVariable(s) {
 			k.fail(Name{s.Name, k.d.Container.Pos}, ErrOriginal, "a pointer to former code begins with "+OriginalPrefix+"; what is none needs another name",
 				"%q of %s begins like a pointer to former code, and no engine fills it in", s.Name, k.container)
 		}
-		if strings.HasPrefix(s.Name, "_Z") && strings.Contains(s.Name, OriginalPrefix) && isVariable(s) {
+		if strings.HasPrefix(s.Name, "_Z") && strings.Contains(s.Name, OriginalPrefix) && symtab.IsVariable(s) {
 			k.fail(Name{s.Name, k.d.Container.Pos}, ErrOriginal, "define it as a variable outside of namespaces and classes",
 				"%q of %s is no pointer to former code", s.Name, k.container)
 		}
@@ -109,15 +110,15 @@ func (k *checker) originalOf(pointer string) (old Name, ok bool) {
 	name := strings.TrimPrefix(pointer, OriginalPrefix)
 	at := map[uint64]bool{} // where functions of that name are
 	for _, s := range k.lib.LookupAll(name) {
-		if isFunction(s) {
+		if symtab.IsFunction(s) {
 			at[s.Value] = true
 		}
 	}
 	var found []Name
 	var others []string
 	for _, r := range k.d.Functions {
-		base, _ := SplitVersion(r.Old.Text)
-		if _, base = splitPlace(base); base != name {
+		base, _ := symtab.SplitVersion(r.Old.Text)
+		if _, base = symtab.SplitPlace(base); base != name {
 			others = append(others, base)
 		}
 		if rows := k.meant(k.lib, r.Old.Text); len(rows) > 0 && (base == name || at[rows[0].Value]) {
@@ -133,7 +134,7 @@ func (k *checker) originalOf(pointer string) (old Name, ok bool) {
 		for i, n := range found {
 			lines = append(lines, fmt.Sprintf("#%s:%s_%d", n.Text, pointer, i+1))
 		}
-		k.fail(where, ErrAmbiguous, "define a pointer for each, and say in the description what it is for: "+someOf(lines),
+		k.fail(where, ErrAmbiguous, "define a pointer for each, and say in the description what it is for: "+symtab.SomeOf(lines),
 			"%q: the live patch replaces several functions %q", pointer, name)
 	case len(at) > 0:
 		k.fail(where, ErrOriginal, fmt.Sprintf("call %s itself, or replace it", name),
@@ -160,8 +161,8 @@ func (k *checker) original(r Reference) (old string, offset uint64) {
 		k.fail(n, ErrOriginal, fmt.Sprintf("write #%s:%s", n.Text, r.Pointer.Text),
 			"%q is for the former code of a function, which lpbuild finds without offsets", r.Pointer.Text)
 	case len(rows) == 0:
-		k.absent(n, k.lib, k.lib.Name, isFunction, nil)
-	case isAmbiguous(rows):
+		k.absent(n, k.lib, k.lib.Name, symtab.IsFunction, nil)
+	case symtab.IsAmbiguous(rows):
 		k.fail(n, ErrAmbiguous, places(rows), "%q is several functions of %s", n.Text, k.lib.Name)
 	default:
 		for _, f := range k.d.Functions {
@@ -176,14 +177,14 @@ func (k *checker) original(r Reference) (old string, offset uint64) {
 }
 
 // originalOffset returns where the former code of a replaced function begins.
-func (k *checker) originalOffset(n Name, s Symbol) uint64 {
+func (k *checker) originalOffset(n Name, s symtab.Symbol) uint64 {
 	switch {
 	case !k.lib.Complete:
 		k.fail(n, ErrOriginal, "extract the catalogue with lpbuild",
 			"the former code of %q cannot be called: the catalogue of %s does not tell how the function begins", n.Text, k.lib.Name)
-	case k.lib.Arch != X86_64:
+	case k.lib.Arch != symtab.X86_64:
 		k.fail(n, ErrOriginal, "copy what is needed into the source",
-			"the former code of %q cannot be called: that works on %s only, not on %s", n.Text, X86_64, k.lib.Arch)
+			"the former code of %q cannot be called: that works on %s only, not on %s", n.Text, symtab.X86_64, k.lib.Arch)
 	case !s.Patchable:
 		return OriginalMoved
 	case !k.lib.Landings:
@@ -191,9 +192,9 @@ func (k *checker) originalOffset(n Name, s Symbol) uint64 {
 			"the former code of %q cannot be called: the catalogue of %s, by another version of lpbuild, does not tell where it begins",
 			n.Text, k.lib.Name)
 	case s.Landing:
-		return s.Value + uint64(len(endbr64)) + x86At
+		return s.Value + uint64(len(symtab.ENDBR64)) + symtab.X86NOPsAt
 	default:
-		return s.Value + x86At
+		return s.Value + symtab.X86NOPsAt
 	}
 	return 0
 }

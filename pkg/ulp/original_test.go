@@ -9,6 +9,7 @@ import (
 
 	"github.com/lpbuild/lpbuild/pkg/diag"
 	"github.com/lpbuild/lpbuild/pkg/ulp"
+	"github.com/lpbuild/lpbuild/pkg/ulp/symtab"
 )
 
 // originalContainer is a container with pointers to former code, of these names.
@@ -32,11 +33,11 @@ func TestOriginal(t *testing.T) {
 	c := originalContainer(t, originalValue, "int (*lpbuild_original_third)(void)", "int *ulpr_shared")
 	for protection, past := range map[string]uint64{"none": 2, "full": 6} {
 		lib := target(t, "-fcf-protection="+protection)
-		again, err := ulp.ParseCatalogue(lib.AppendCatalogue(nil))
+		again, err := symtab.ParseCatalogue(lib.AppendCatalogue(nil))
 		if err != nil {
 			t.Fatal(err)
 		}
-		for _, l := range []*ulp.Library{lib, again} {
+		for _, l := range []*symtab.Library{lib, again} {
 			// By its name; by another name of the function; by a line of the description.
 			for _, lines := range []string{"value:value_lp\n", "value_alias:value_lp\n"} {
 				d := description(t, head+lines+"other:other_lp\n#shared:ulpr_shared\n#other:lpbuild_original_third\n")
@@ -81,7 +82,7 @@ func TestOriginalElsewhere(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		err = ulp.Check(description(t, head+line), c, target(t), ulp.EntriesNOPs)
+		err = ulp.Check(description(t, head+line), c, target(t), symtab.EntriesNOPs)
 		if want == "" && err != nil || want != "" && (err == nil || !strings.Contains(err.Error(), want)) {
 			t.Errorf("%.200s\n%v, want %q", source, err, want)
 		}
@@ -90,13 +91,13 @@ func TestOriginalElsewhere(t *testing.T) {
 
 // TestOriginalMoved: where a function has no NOPs the metadata do not say where its former code is.
 func TestOriginalMoved(t *testing.T) {
-	lib, err := ulp.OpenLibrary(writeFile(t, "libt.so", targetImage(t, "-fpatchable-function-entry=0")), ulp.LibraryOptions{Prove: true})
+	lib, err := symtab.OpenLibrary(writeFile(t, "libt.so", targetImage(t, "-fpatchable-function-entry=0")), symtab.LibraryOptions{Prove: true})
 	if err != nil {
 		t.Fatal(err)
 	}
 	d := description(t, head+"other:other_lp\n")
 	c := originalContainer(t, "int (*lpbuild_original_other)(void)")
-	if m, err := ulp.NewMetadata(d, nil, c, lib, ulp.PackOptions{Entries: ulp.EntriesAny}); err != nil || len(m.References) != 1 ||
+	if m, err := ulp.NewMetadata(d, nil, c, lib, ulp.PackOptions{Entries: symtab.EntriesAny}); err != nil || len(m.References) != 1 ||
 		m.References[0].TargetOffset != ulp.OriginalMoved {
 		t.Errorf("%+v, %v", m, err)
 	}
@@ -104,14 +105,14 @@ func TestOriginalMoved(t *testing.T) {
 
 func TestOriginalRefuses(t *testing.T) {
 	lib := target(t)
-	old, err := ulp.ParseCatalogue([]byte(strings.Replace(string(lib.AppendCatalogue(nil)), ",\n\"landings\":true", "", 1)))
+	old, err := symtab.ParseCatalogue([]byte(strings.Replace(string(lib.AppendCatalogue(nil)), ",\n\"landings\":true", "", 1)))
 	if err != nil {
 		t.Fatal(err)
 	}
 	power := *lib
-	power.Arch = ulp.PPC64LE
+	power.Arch = symtab.PPC64LE
 	for name, tc := range map[string]struct {
-		lib        *ulp.Library
+		lib        *symtab.Library
 		pointer    string
 		lines      string
 		err        error
@@ -153,7 +154,7 @@ func TestOriginalRefuses(t *testing.T) {
 			`x.dsc:3:1: error: the former code of "value" cannot be called: that works on x86_64 only, not on ppc64le`, ""},
 	} {
 		t.Run(name, func(t *testing.T) {
-			err := ulp.Check(description(t, head+tc.lines+"\n"), originalContainer(t, tc.pointer), tc.lib, ulp.EntriesNOPs)
+			err := ulp.Check(description(t, head+tc.lines+"\n"), originalContainer(t, tc.pointer), tc.lib, symtab.EntriesNOPs)
 			list, _ := errors.AsType[diag.List](err)
 			list = slices.DeleteFunc(list, func(d *diag.Diagnostic) bool { return errors.Is(d.Err, ulp.ErrArch) })
 			if len(list) == 0 {

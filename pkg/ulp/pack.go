@@ -7,6 +7,7 @@ import (
 	"golang.org/x/crypto/md4" //nolint:staticcheck,gosec // the format's choice; it names a patch and protects nothing
 
 	"github.com/lpbuild/lpbuild/pkg/diag"
+	"github.com/lpbuild/lpbuild/pkg/ulp/symtab"
 )
 
 // PackOptions are the choices of [Pack]. The zero value is what one wants.
@@ -21,7 +22,7 @@ type PackOptions struct {
 	// Entries chooses the functions that [Check] accepts. EntriesAny is also written into the container, into the section
 	// .lpbuild.entries: so the native engine knows what it may do. libpulp does not read it. What the library's proofs say
 	// goes into the section .lpbuild.proven.
-	Entries Entries
+	Entries symtab.Entries
 	// Unwinding is written into the container if it is UnwindingNone, into the section .lpbuild.unwinding, for the native engine.
 	Unwinding Unwinding
 }
@@ -37,7 +38,7 @@ const maxMetadata = 512<<10 - 4<<10 - 4
 // nil, what d.String returns is taken for it.
 //
 // Unless o.Force is set, the live patch is checked first: see [Check] for the error.
-func Pack(d *Description, text []byte, c *Container, lib *Library, o PackOptions) ([]byte, error) {
+func Pack(d *Description, text []byte, c *Container, lib *symtab.Library, o PackOptions) ([]byte, error) {
 	if text == nil {
 		text = []byte(d.String())
 	}
@@ -61,13 +62,13 @@ func Pack(d *Description, text []byte, c *Container, lib *Library, o PackOptions
 	if _, stale := c.Section(SectionComments); stale || len(comments) > 0 {
 		sections = append(sections, Section{SectionComments, comments})
 	}
-	if sections = append(sections, Section{SectionReverse, reverse}); o.Entries == EntriesAny {
-		sections = append(sections, Section{SectionEntries, []byte(EntriesAny)})
+	if sections = append(sections, Section{SectionReverse, reverse}); o.Entries == symtab.EntriesAny {
+		sections = append(sections, Section{SectionEntries, []byte(symtab.EntriesAny)})
 	} else if _, stale := c.Section(SectionEntries); stale {
-		sections = append(sections, Section{SectionEntries, []byte(EntriesNOPs)})
+		sections = append(sections, Section{SectionEntries, []byte(symtab.EntriesNOPs)})
 	}
 	var proven []byte
-	if o.Entries == EntriesAny && !o.Force && lib.codeSum != 0 {
+	if o.Entries == symtab.EntriesAny && !o.Force && lib.CodeSum != 0 {
 		proven = provenSection(m, lib)
 	}
 	if _, stale := c.Section(SectionProven); stale || len(proven) > 0 {
@@ -82,7 +83,7 @@ func Pack(d *Description, text []byte, c *Container, lib *Library, o PackOptions
 }
 
 // NewMetadata returns what [Pack] writes into the section .ulp. The error is a [diag.List].
-func NewMetadata(d *Description, text []byte, c *Container, lib *Library, o PackOptions) (*Metadata, error) {
+func NewMetadata(d *Description, text []byte, c *Container, lib *symtab.Library, o PackOptions) (*Metadata, error) {
 	k := newChecker(d, c, lib, o.Entries)
 	k.acceptClones = o.AcceptClones
 	if !o.Force {
@@ -108,11 +109,11 @@ func NewMetadata(d *Description, text []byte, c *Container, lib *Library, o Pack
 }
 
 // symbol returns the symbol that libpulp's packer would take. Its existence is all that is asked for.
-func (k *checker) symbol(n Name, lib *Library, file string) Symbol {
+func (k *checker) symbol(n Name, lib *symtab.Library, file string) symtab.Symbol {
 	rows := k.meant(lib, n.Text)
 	if len(rows) == 0 {
-		k.absent(n, lib, file, func(s Symbol) bool { return !s.Undefined }, nil)
-		return Symbol{}
+		k.absent(n, lib, file, func(s symtab.Symbol) bool { return !s.Undefined }, nil)
+		return symtab.Symbol{}
 	}
 	return rows[0]
 }

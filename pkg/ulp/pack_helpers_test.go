@@ -14,6 +14,7 @@ import (
 	"testing"
 
 	"github.com/lpbuild/lpbuild/pkg/ulp"
+	"github.com/lpbuild/lpbuild/pkg/ulp/symtab"
 )
 
 // built holds shared objects by the sources and flags that they were compiled from.
@@ -123,14 +124,14 @@ func targetImage(t testing.TB, flags ...string) []byte {
 	return sharedObject(t, targetFiles, flags...)
 }
 
-func target(t testing.TB, flags ...string) *ulp.Library {
+func target(t testing.TB, flags ...string) *symtab.Library {
 	t.Helper()
 	return parseTarget(t, targetImage(t, flags...))
 }
 
-func parseTarget(t testing.TB, image []byte) *ulp.Library {
+func parseTarget(t testing.TB, image []byte) *symtab.Library {
 	t.Helper()
-	l, err := ulp.ParseLibrary(image, nil, "libt.so")
+	l, err := symtab.ParseLibrary(image, nil, "libt.so")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -162,7 +163,7 @@ func description(t testing.TB, text string) *ulp.Description {
 }
 
 // libpulpCatalogue returns the library as libpulp's catalogue tells it: without our extra keys.
-func libpulpCatalogue(t testing.TB, l *ulp.Library) *ulp.Library {
+func libpulpCatalogue(t testing.TB, l *symtab.Library) *symtab.Library {
 	t.Helper()
 	type symbol struct {
 		Name   string `json:"name"`
@@ -181,7 +182,7 @@ func libpulpCatalogue(t testing.TB, l *ulp.Library) *ulp.Library {
 	if err != nil {
 		t.Fatal(err)
 	}
-	got, err := ulp.ParseCatalogue(data)
+	got, err := symtab.ParseCatalogue(data)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -12,10 +12,11 @@ import (
 
 	"github.com/lpbuild/lpbuild/pkg/diag"
 	"github.com/lpbuild/lpbuild/pkg/ulp"
+	"github.com/lpbuild/lpbuild/pkg/ulp/symtab"
 )
 
 // pack packs the description text into the container and opens the result.
-func pack(t testing.TB, text string, c *ulp.Container, lib *ulp.Library, o ulp.PackOptions) *ulp.Container {
+func pack(t testing.TB, text string, c *ulp.Container, lib *symtab.Library, o ulp.PackOptions) *ulp.Container {
 	t.Helper()
 	image, err := ulp.Pack(description(t, text), []byte(text), c, lib, o)
 	if err != nil {
@@ -37,7 +38,7 @@ func section(t *testing.T, c *ulp.Container, name string) []byte {
 	return data
 }
 
-func valueOf(t *testing.T, l *ulp.Library, name string) uint64 {
+func valueOf(t *testing.T, l *symtab.Library, name string) uint64 {
 	t.Helper()
 	s, ok := l.Lookup(name)
 	if !ok {
@@ -175,11 +176,11 @@ func TestPackPatchID(t *testing.T) {
 func TestPackFromCatalogue(t *testing.T) {
 	lib, c := target(t), container(t)
 	want := pack(t, good, c, lib, ulp.PackOptions{})
-	ours, err := ulp.ParseCatalogue(lib.AppendCatalogue(nil))
+	ours, err := symtab.ParseCatalogue(lib.AppendCatalogue(nil))
 	if err != nil {
 		t.Fatal(err)
 	}
-	for what, l := range map[string]*ulp.Library{"ours": ours, "libpulp's": libpulpCatalogue(t, lib)} {
+	for what, l := range map[string]*symtab.Library{"ours": ours, "libpulp's": libpulpCatalogue(t, lib)} {
 		if got := pack(t, good, c, l, ulp.PackOptions{}); !bytes.Equal(got.Image(), want.Image()) {
 			t.Errorf("%s: the image differs", what)
 		}
@@ -211,7 +212,7 @@ func TestPackForceFiles(t *testing.T) {
 	for what, tc := range map[string]struct {
 		text string
 		c    *ulp.Container
-		lib  *ulp.Library
+		lib  *symtab.Library
 		err  error
 	}{
 		"architecture":      {text, foreignContainer(t), lib, ulp.ErrArch},
@@ -236,7 +237,7 @@ func TestPackForceCannot(t *testing.T) {
 	for what, tc := range map[string]struct {
 		lines string
 		c     *ulp.Container
-		lib   *ulp.Library
+		lib   *symtab.Library
 		err   error
 		want  string
 	}{

@@ -7,10 +7,12 @@ import (
 	"path"
 	"slices"
 	"strings"
+
+	"github.com/lpbuild/lpbuild/pkg/ulp/symtab"
 )
 
 // functions replaces the patterns by the functions of lib that they match.
-func (e *expander) functions(lib *Library) []Replacement {
+func (e *expander) functions(lib *symtab.Library) []Replacement {
 	patterns := 0
 	for _, r := range e.d.Functions {
 		if !isPattern(r.Old.Text) {
@@ -81,23 +83,23 @@ func (e *expander) chosen(c *candidates, r Replacement) (chosen map[uint64]bool,
 		found := e.d.finding(r.Old, ErrPattern, format, args...)
 		found.Hint = "name the functions, each in a line"
 		if names, _ := c.match(r.Old.Text, "", nil); len(names) > 0 {
-			found.Hint += "; by their names these match: " + someOf(names)
+			found.Hint += "; by their names these match: " + symtab.SomeOf(names)
 		}
 		e.errs = append(e.errs, found)
 	}
-	name, at := c.lib.implementing(base[:wild])
+	name, at := c.lib.Implementing(base[:wild])
 	if len(at) == 0 {
 		refuse("%s does not begin with the name of an indirect function (IFUNC) of %s", r.Old.Text, c.lib.Name)
 		return nil, false
 	}
 	chosen = map[uint64]bool{}
 	for _, addr := range at {
-		if why := c.lib.unknownResolver(addr); why != "" {
+		if why := c.lib.UnknownResolver(addr); why != "" {
 			refuse("it is not known which functions of %s the indirect function %s can choose, so that %s may match others: %s",
 				c.lib.Name, name, r.Old.Text, why)
 			return nil, false
 		}
-		for _, f := range c.lib.resolver(addr).returns {
+		for _, f := range c.lib.Resolver(addr).Returns {
 			chosen[f] = true
 		}
 	}
@@ -112,7 +114,7 @@ func (e *expander) takesVersions(c *candidates, r Replacement, base string) bool
 		return true // an error, which says so
 	}
 	for _, s := range c.lib.LookupAll(base) {
-		if s.Undefined || !isIFUNC(s) || !slices.ContainsFunc(versioned(s), func(name string) bool {
+		if s.Undefined || !symtab.IsIFUNC(s) || !slices.ContainsFunc(versioned(s), func(name string) bool {
 			matches, _ := path.Match(r.Old.Text, name)
 			return matches
 		}) {
@@ -120,7 +122,7 @@ func (e *expander) takesVersions(c *candidates, r Replacement, base string) bool
 		}
 		found := e.d.finding(r.Old, ErrPattern, "%s, which %s would leave out, is an indirect function (IFUNC) of %s",
 			s.Qualified(), r.Old.Text, c.lib.Name)
-		found.Hint = fmt.Sprintf("name the implementations that it chooses, and the other versions, each in a line: %s", someOf(names))
+		found.Hint = fmt.Sprintf("name the implementations that it chooses, and the other versions, each in a line: %s", symtab.SomeOf(names))
 		e.errs = append(e.errs, found)
 		return false
 	}
@@ -129,29 +131,29 @@ func (e *expander) takesVersions(c *candidates, r Replacement, base string) bool
 
 // candidates are the functions that a pattern may stand for.
 type candidates struct {
-	lib       *Library
-	functions []Symbol          // sorted by name
+	lib       *symtab.Library
+	functions []symtab.Symbol   // sorted by name
 	addresses addresses         // of the versions of the functions
 	others    []string          // names of functions that no pattern stands for
 	taken     map[uint64]string // addresses that an earlier pattern stood for, with their replacement
 }
 
 // newCandidates collects them; what the description names itself is not one.
-func newCandidates(lib *Library, named []Replacement) *candidates {
+func newCandidates(lib *symtab.Library, named []Replacement) *candidates {
 	c := &candidates{lib: lib, taken: map[uint64]string{}}
 	never := map[uint64]bool{}
 	for _, r := range named {
-		for _, s := range meant(lib, r.Old.Text) {
+		for _, s := range symtab.Definitions(lib, r.Old.Text) {
 			never[s.Value] = true
 		}
 	}
-	for addr := range lib.choosers() {
+	for addr := range lib.Choosers() {
 		never[addr] = true // a resolver has a name of its own in .symtab: memcpy_ifunc
 	}
 	for s := range lib.Symbols() {
 		switch {
-		case s.Undefined || !isIFUNC(s) && s.Type() != elf.STT_FUNC:
-		case never[s.Value] || strings.Contains(s.Name, "_chk") || isClone(s.Name) || !isPlain(s.Name):
+		case s.Undefined || !symtab.IsIFUNC(s) && s.Type() != elf.STT_FUNC:
+		case never[s.Value] || strings.Contains(s.Name, "_chk") || symtab.IsClone(s.Name) || !isPlain(s.Name):
 			c.others = append(c.others, s.Name)
 		default:
 			c.functions = append(c.functions, s)
@@ -160,7 +162,7 @@ func newCandidates(lib *Library, named []Replacement) *candidates {
 	slices.Sort(c.others)
 	c.others = slices.Compact(c.others)
 	c.addresses = addressesOf(c.functions)
-	slices.SortFunc(c.functions, func(a, b Symbol) int { return cmp.Compare(a.Name, b.Name) })
+	slices.SortFunc(c.functions, func(a, b symtab.Symbol) int { return cmp.Compare(a.Name, b.Name) })
 	return c
 }
 
@@ -205,7 +207,7 @@ func (c *candidates) match(pattern, replacement string, chosen map[uint64]bool) 
 
 // matched returns the name by which the pattern stands for a function, "" if it does not. It has a version if the pattern has
 // one, or if the name alone would be ambiguous.
-func (c *candidates) matched(pattern string, s Symbol) string {
+func (c *candidates) matched(pattern string, s symtab.Symbol) string {
 	if !strings.Contains(pattern, "@") {
 		if ok, _ := path.Match(pattern, s.Name); !ok {
 			return ""

@@ -6,6 +6,7 @@ import (
 	"fmt"
 
 	"github.com/lpbuild/lpbuild/internal/elfx"
+	"github.com/lpbuild/lpbuild/pkg/ulp/symtab"
 )
 
 // MergeResult says what [MergeNOPs] found at the functions that a library lists as patchable.
@@ -31,33 +32,33 @@ type MergeResult struct {
 func MergeNOPs(image []byte) (*MergeResult, error) {
 	f, err := elfx.Parse(bytes.Clone(image))
 	if err != nil {
-		return nil, formatError(err)
+		return nil, symtab.AsFormatError(err)
 	}
-	arch, err := ArchOf(f.Machine)
+	arch, err := symtab.ArchOf(f.Machine)
 	if err != nil {
-		return nil, &FormatError{Off: 18, What: "ELF header: machine", Err: err}
+		return nil, &symtab.FormatError{Off: 18, What: "ELF header: machine", Err: err}
 	}
 	memory, err := f.Memory()
 	if err != nil {
-		return nil, formatError(err)
+		return nil, symtab.AsFormatError(err)
 	}
 	entries, ok, err := f.PatchableEntries()
 	switch {
 	case err != nil:
-		return nil, formatError(err)
+		return nil, symtab.AsFormatError(err)
 	case !ok:
 		return nil, fmt.Errorf("%w: no section %s", ErrNotPatchable, elfx.EntriesSection)
 	}
 	m := &MergeResult{Image: f.Image}
-	if arch != X86_64 {
+	if arch != symtab.X86_64 {
 		return m, nil
 	}
 	defined, err := definedAt(f)
 	if err != nil {
-		return nil, formatError(err)
+		return nil, symtab.AsFormatError(err)
 	}
 	for _, entry := range entries {
-		if address := entry + x86Before; defined[address] {
+		if address := entry + symtab.X86NOPsBefore; defined[address] {
 			m.merge(memory.Code(address))
 		} else {
 			m.Others++
@@ -68,7 +69,7 @@ func MergeNOPs(image []byte) (*MergeResult, error) {
 
 // merge changes the code of one function. It is a part of the copy that will be the result.
 func (m *MergeResult) merge(code []byte) {
-	code = bytes.TrimPrefix(code, endbr64)
+	code = bytes.TrimPrefix(code, symtab.ENDBR64)
 	switch {
 	case bytes.HasPrefix(code, []byte{0x90, 0x90}):
 		code[0] = 0x66

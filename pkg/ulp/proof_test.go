@@ -9,6 +9,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/lpbuild/lpbuild/pkg/ulp"
+	"github.com/lpbuild/lpbuild/pkg/ulp/symtab"
 )
 
 // packFor compiles the small target and the small live patch for an architecture, with debugging information, and packs it.
@@ -16,7 +17,7 @@ import (
 func packFor(t testing.TB, c toolchain) (before []byte, after *ulp.Container) {
 	t.Helper()
 	nops := "-fpatchable-function-entry=" + c.nops
-	lib, err := ulp.ParseLibrary(c.build(t, "testdata/pack/target.c", nops, "-nostdlib"), nil, "libsmall.so.1")
+	lib, err := symtab.ParseLibrary(c.build(t, "testdata/pack/target.c", nops, "-nostdlib"), nil, "libsmall.so.1")
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	"github.com/lpbuild/lpbuild/internal/hotpatch"
+	"github.com/lpbuild/lpbuild/pkg/ulp/symtab"
 )
 
 // Proven is what the packer of a container has proven of its target, by the rules of this version of package hotpatch, so that
@@ -34,10 +35,10 @@ func (p *Proven) Has(addr uint64) bool {
 const maxProven = 1 << 16
 
 // provenSection returns the section SectionProven for the functions of a live patch; nil if none is proven.
-func provenSection(m *Metadata, lib *Library) []byte {
+func provenSection(m *Metadata, lib *symtab.Library) []byte {
 	var list []uint64
 	for _, f := range m.Functions {
-		if lib.isProven(f.OldValue) {
+		if lib.IsProven(f.OldValue) {
 			list = append(list, f.OldValue)
 		}
 	}
@@ -45,7 +46,7 @@ func provenSection(m *Metadata, lib *Library) []byte {
 		return nil
 	}
 	slices.Sort(list)
-	b := fmt.Appendf(nil, "%d %x", hotpatch.Version, lib.codeSum)
+	b := fmt.Appendf(nil, "%d %x", hotpatch.Version, lib.CodeSum)
 	for _, addr := range slices.Compact(list) {
 		b = strconv.AppendUint(append(b, '\n'), addr, 16)
 	}
@@ -62,7 +63,7 @@ func parseProven(data []byte) (*Proven, error) {
 	_, versionErr := strconv.ParseUint(version, 10, 32)
 	sum, sumErr := strconv.ParseUint(hex, 16, 32)
 	if !ok || versionErr != nil || sumErr != nil {
-		return nil, &FormatError{What: "version of the proofs", Err: errors.New("no line with two numbers")}
+		return nil, &symtab.FormatError{What: "version of the proofs", Err: errors.New("no line with two numbers")}
 	}
 	var list []uint64
 	for len(rest) > 0 {
@@ -72,11 +73,11 @@ func parseProven(data []byte) (*Proven, error) {
 		addr, err := strconv.ParseUint(string(line), 16, 64)
 		switch {
 		case !ok || err != nil:
-			return nil, &FormatError{Off: off, What: "address of a function", Err: errors.New("no number on a line of its own")}
+			return nil, &symtab.FormatError{Off: off, What: "address of a function", Err: errors.New("no number on a line of its own")}
 		case len(list) > 0 && list[len(list)-1] >= addr:
-			return nil, &FormatError{Off: off, What: "address of a function", Err: errors.New("is not in ascending order")}
+			return nil, &symtab.FormatError{Off: off, What: "address of a function", Err: errors.New("is not in ascending order")}
 		case len(list) == maxProven:
-			return nil, &FormatError{Off: off, What: fmt.Sprintf("more than %d functions", maxProven), Err: ErrValue}
+			return nil, &symtab.FormatError{Off: off, What: fmt.Sprintf("more than %d functions", maxProven), Err: ErrValue}
 		}
 		list = append(list, addr)
 	}

@@ -9,13 +9,14 @@ import (
 
 	"github.com/lpbuild/lpbuild/internal/hotpatch"
 	"github.com/lpbuild/lpbuild/pkg/ulp"
+	"github.com/lpbuild/lpbuild/pkg/ulp/symtab"
 )
 
 // TestPackProven records which functions are proven, from the library's file or from its catalogue, where functions without NOPs
 // may be replaced and nothing was forced; and forgets it when the container is packed again without.
 func TestPackProven(t *testing.T) {
-	lib := proven(t, x86.build(t, entriesSource, "-nostdlib"), ulp.LibraryOptions{})
-	fromCatalogue, err := ulp.ParseCatalogue(lib.AppendCatalogue(nil))
+	lib := proven(t, x86.build(t, entriesSource, "-nostdlib"), symtab.LibraryOptions{})
+	fromCatalogue, err := symtab.ParseCatalogue(lib.AppendCatalogue(nil))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -23,14 +24,14 @@ func TestPackProven(t *testing.T) {
 	want := []uint64{value(t, lib, "plain"), value(t, lib, "framed")}
 	slices.Sort(want)
 	var sums []uint32
-	for _, l := range []*ulp.Library{lib, fromCatalogue} {
-		packed := pack(t, text, container(t), l, ulp.PackOptions{Entries: ulp.EntriesAny})
+	for _, l := range []*symtab.Library{lib, fromCatalogue} {
+		packed := pack(t, text, container(t), l, ulp.PackOptions{Entries: symtab.EntriesAny})
 		p := livePatch(t, packed).Proven
 		if p == nil || !slices.Equal(p.Functions, want) || !p.Has(want[0]) || p.Has(want[0]+1) {
 			t.Fatalf("%+v, want %#x", p, want)
 		}
 		sums = append(sums, p.CodeSum)
-		again := pack(t, text, packed, l, ulp.PackOptions{Entries: ulp.EntriesAny, Force: true})
+		again := pack(t, text, packed, l, ulp.PackOptions{Entries: symtab.EntriesAny, Force: true})
 		if p := livePatch(t, again).Proven; p != nil || p.Has(want[0]) {
 			t.Errorf("packed again: %+v", p)
 		}
@@ -41,7 +42,7 @@ func TestPackProven(t *testing.T) {
 }
 
 // value returns a symbol's value.
-func value(t *testing.T, lib *ulp.Library, name string) uint64 {
+func value(t *testing.T, lib *symtab.Library, name string) uint64 {
 	t.Helper()
 	s, ok := lib.Lookup(name)
 	if !ok {
@@ -64,7 +65,7 @@ func TestProvenSection(t *testing.T) {
 			t.Fatal(err)
 		}
 		p, err := parseContainer(t, changed).LivePatch()
-		format, ok := errors.AsType[*ulp.FormatError](err)
+		format, ok := errors.AsType[*symtab.FormatError](err)
 		switch {
 		case want < 0 && (!ok || format.What == "" || p != nil):
 			t.Errorf("%.40q: %+v, %v", text, p, err)
@@ -86,7 +87,7 @@ func FuzzProvenSection(f *testing.F) {
 			t.Fatal(err)
 		}
 		p, err := parseContainer(t, changed).LivePatch()
-		if _, ok := errors.AsType[*ulp.FormatError](err); err != nil && !ok || err == nil && p.Proven != nil && !slices.IsSorted(p.Proven.Functions) {
+		if _, ok := errors.AsType[*symtab.FormatError](err); err != nil && !ok || err == nil && p.Proven != nil && !slices.IsSorted(p.Proven.Functions) {
 			t.Fatal(p, err)
 		}
 	})

@@ -9,7 +9,7 @@ import (
 	"slices"
 	"testing"
 
-	"github.com/lpbuild/lpbuild/pkg/ulp"
+	"github.com/lpbuild/lpbuild/pkg/ulp/symtab"
 )
 
 // reachOf are the libraries of the table, the percentage of their exported functions that have to be replaceable, and functions that
@@ -42,7 +42,7 @@ func TestReach(t *testing.T) {
 			t.Logf("%s: not on this machine", r.name)
 			continue
 		}
-		l, err := ulp.OpenLibrary(path, ulp.LibraryOptions{Prove: true})
+		l, err := symtab.OpenLibrary(path, symtab.LibraryOptions{Prove: true})
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -6,6 +6,7 @@ import (
 	"testing"
 
 	"github.com/lpbuild/lpbuild/pkg/ulp"
+	"github.com/lpbuild/lpbuild/pkg/ulp/symtab"
 )
 
 // choosingSource has indirect functions whose names begin those of other functions, as in glibc, and
@@ -37,14 +38,14 @@ static fn helped_ifunc(void) { return cpu > 2 ? help(cpu & 3) : help(cpu & 4); }
 IFUNC(helped)
 `
 
-func choosing(t *testing.T, flags ...string) map[string]*ulp.Library {
+func choosing(t *testing.T, flags ...string) map[string]*symtab.Library {
 	t.Helper()
 	read := parseTarget(t, sharedObject(t, map[string]string{"choosing.c": choosingSource}, append(flags, "-fno-builtin")...))
-	catalogue, err := ulp.ParseCatalogue(read.AppendCatalogue(nil))
+	catalogue, err := symtab.ParseCatalogue(read.AppendCatalogue(nil))
 	if err != nil {
 		t.Fatal(err)
 	}
-	return map[string]*ulp.Library{"file": read, "catalogue": catalogue}
+	return map[string]*symtab.Library{"file": read, "catalogue": catalogue}
 }
 
 // TestPatternChosen: a pattern stands for what an indirect function can choose, whatever else is
@@ -82,7 +83,7 @@ func TestPatternChosen(t *testing.T) {
 				t.Errorf("%s, %s: %s", what, pattern, render(err))
 			}
 		}
-		err := ulp.Check(description(t, head+"strcasecmp:value_lp\n"), container(t), lib, ulp.EntriesNOPs)
+		err := ulp.Check(description(t, head+"strcasecmp:value_lp\n"), container(t), lib, symtab.EntriesNOPs)
 		if got := render(err); !strings.Contains(got, "one by one or by the pattern __strcasecmp_*: __strcasecmp_avx, __strcasecmp_sse2\n") {
 			t.Errorf("%s:\n%s", what, got)
 		}
@@ -116,7 +117,7 @@ int new_f(void) __attribute__((ifunc("choose")));
 int old_f(void) { return 4; }
 __asm__(".symver old_f,f@V1\n.symver new_f,f@@V2");
 `}))
-	err := ulp.Check(description(t, head+"f:value_lp\n"), container(t), lib, ulp.EntriesNOPs)
+	err := ulp.Check(description(t, head+"f:value_lp\n"), container(t), lib, symtab.EntriesNOPs)
 	if got := render(err); !strings.Contains(got, "one by one or by the pattern __f_*: __f_avx, __f_sse2\n") {
 		t.Errorf("f:\n%s", got)
 	}

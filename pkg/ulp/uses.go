@@ -7,6 +7,8 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+
+	"github.com/lpbuild/lpbuild/pkg/ulp/symtab"
 )
 
 // AddressOf begins the name of what is not called, but whose address is taken: the rest is the name.
@@ -22,16 +24,16 @@ const SectionUser = "section "
 func UsesOf(image []byte) (uses map[string][]string, err error) {
 	defer func() { // the file may be anybody's
 		if r := recover(); r != nil {
-			uses, err = nil, &FormatError{What: "relocatable file", Err: fmt.Errorf("%v", r)}
+			uses, err = nil, &symtab.FormatError{What: "relocatable file", Err: fmt.Errorf("%v", r)}
 		}
 	}()
 	f, err := elf.NewFile(bytes.NewReader(image))
 	if err != nil {
-		return nil, &FormatError{What: "relocatable file", Err: err}
+		return nil, &symtab.FormatError{What: "relocatable file", Err: err}
 	}
 	symbols, err := f.Symbols()
 	if err != nil && !errors.Is(err, elf.ErrNoSymbols) {
-		return nil, &FormatError{What: "symbol table", Err: err}
+		return nil, &symtab.FormatError{What: "symbol table", Err: err}
 	}
 	owners := owners(f, symbols)
 	uses = map[string][]string{}
@@ -48,7 +50,7 @@ func UsesOf(image []byte) (uses map[string][]string, err error) {
 		}
 		rows, err := s.Data()
 		if err != nil {
-			return nil, &FormatError{Off: int64(s.Offset), What: s.Name, Err: err}
+			return nil, &symtab.FormatError{Off: int64(s.Offset), What: s.Name, Err: err}
 		}
 		code, err := code(f.Sections[s.Info])
 		if err != nil {
@@ -92,7 +94,7 @@ func code(s *elf.Section) ([]byte, error) {
 	}
 	data, err := s.Data()
 	if err != nil {
-		return nil, &FormatError{Off: int64(s.Offset), What: s.Name, Err: err}
+		return nil, &symtab.FormatError{Off: int64(s.Offset), What: s.Name, Err: err}
 	}
 	return data, nil
 }

@@ -7,6 +7,7 @@ import (
 
 	"github.com/lpbuild/lpbuild/pkg/diag"
 	"github.com/lpbuild/lpbuild/pkg/ulp"
+	"github.com/lpbuild/lpbuild/pkg/ulp/symtab"
 )
 
 func TestSplitVersion(t *testing.T) {
@@ -14,24 +15,24 @@ func TestSplitVersion(t *testing.T) {
 		"bar": {"bar", ""}, "bar@V1": {"bar", "V1"}, "bar@@V2": {"bar", "V2"}, "bar@": {"bar@", ""}, "bar@@": {"bar@@", ""},
 		"@V1": {"@V1", ""}, "@@V1": {"@@V1", ""}, "bar@V1@V2": {"bar", "V1@V2"}, "": {"", ""},
 	} {
-		if base, version := ulp.SplitVersion(name); base != want[0] || version != want[1] {
+		if base, version := symtab.SplitVersion(name); base != want[0] || version != want[1] {
 			t.Errorf("%q is %q and %q, want %q", name, base, version, want)
 		}
 	}
 }
 
 // versionedLibraries are the target as it may be known: with .symtab, stripped, by lpbuild's catalogue of each, and by libpulp's.
-func versionedLibraries(t *testing.T) map[string]*ulp.Library {
+func versionedLibraries(t *testing.T) map[string]*symtab.Library {
 	t.Helper()
 	full, stripped := target(t), parseTarget(t, strip(t, targetImage(t)))
-	catalogue := func(l *ulp.Library) *ulp.Library {
-		c, err := ulp.ParseCatalogue(l.AppendCatalogue(nil))
+	catalogue := func(l *symtab.Library) *symtab.Library {
+		c, err := symtab.ParseCatalogue(l.AppendCatalogue(nil))
 		if err != nil {
 			t.Fatal(err)
 		}
 		return c
 	}
-	return map[string]*ulp.Library{"full": full, "stripped": stripped, "catalogue": catalogue(full), "catalogue of the stripped one": catalogue(stripped)}
+	return map[string]*symtab.Library{"full": full, "stripped": stripped, "catalogue": catalogue(full), "catalogue of the stripped one": catalogue(stripped)}
 }
 
 // TestPackVersions: the metadata have the name as it was written, and the address of that version.
@@ -86,7 +87,7 @@ func TestCheckVersions(t *testing.T) {
 			"versioned@@V2:value_lp\nversioned@V2:other_lp": {ulp.ErrDuplicate, `"versioned@V2" is another name of "versioned@@V2"`},
 			"value:value_lp@V1":                             {ulp.ErrNotExported, "name it without a version"},
 		} {
-			err := ulp.Check(description(t, head+line+"\n"), container(t), lib, ulp.EntriesNOPs)
+			err := ulp.Check(description(t, head+line+"\n"), container(t), lib, symtab.EntriesNOPs)
 			if got := diag.Render(err, false); !errors.Is(err, want.err) || !strings.Contains(got, want.says) {
 				t.Errorf("%s, %q: got\n%swant %v and\n%s", kind, line, got, want.err, want.says)
 			}
@@ -99,7 +100,7 @@ func TestAliasedVersions(t *testing.T) {
 	lib := parseTarget(t, sharedObject(t, map[string]string{"exports.map": targetFiles["exports.map"],
 		"v.c": "int f1(void) { return 1; }\nint f2(void) __attribute__((alias(\"f1\")));\n__asm__(\".symver f1,f@V1\");\n__asm__(\".symver f2,f@@V2\");\n"}))
 	for _, line := range []string{"f:value_lp\n", "f@V1:value_lp\n", "f@@V2:value_lp\n"} {
-		if err := ulp.Check(description(t, head+line), container(t), lib, ulp.EntriesNOPs); err != nil {
+		if err := ulp.Check(description(t, head+line), container(t), lib, symtab.EntriesNOPs); err != nil {
 			t.Errorf("%q: %s", line, diag.Render(err, false))
 		}
 	}
@@ -113,11 +114,11 @@ func TestAliasedVersions(t *testing.T) {
 func TestCheckVariableVersions(t *testing.T) {
 	lib := parseTarget(t, sharedObject(t, map[string]string{"exports.map": targetFiles["exports.map"],
 		"v.c": "int value(void) { return 1; }\nint v1 = 1, v2 = 2;\n__asm__(\".symver v1,v@V1\");\n__asm__(\".symver v2,v@@V2\");\n"}))
-	err := ulp.Check(description(t, head+line+"#v:ulpr_counter\n"), container(t), lib, ulp.EntriesNOPs)
+	err := ulp.Check(description(t, head+line+"#v:ulpr_counter\n"), container(t), lib, symtab.EntriesNOPs)
 	if got := diag.Render(err, false); !errors.Is(err, ulp.ErrAmbiguous) || !strings.Contains(got, "choose a version: #v@@V2:ulpr_counter, #v@V1:ulpr_counter") {
 		t.Errorf("%s", got)
 	}
-	if err := ulp.Check(description(t, head+line+"#v@V1:ulpr_counter\n"), container(t), lib, ulp.EntriesNOPs); err != nil {
+	if err := ulp.Check(description(t, head+line+"#v@V1:ulpr_counter\n"), container(t), lib, symtab.EntriesNOPs); err != nil {
 		t.Errorf("%s", diag.Render(err, false))
 	}
 }

@@ -10,6 +10,7 @@ import (
 	"github.com/lpbuild/lpbuild/pkg/engine/rtld"
 	"github.com/lpbuild/lpbuild/pkg/engine/tracer"
 	"github.com/lpbuild/lpbuild/pkg/ulp"
+	"github.com/lpbuild/lpbuild/pkg/ulp/symtab"
 )
 
 // Runtime is libpulp.so in one program of one process. It uses the memory of the process, which must stay open as long.
@@ -70,7 +71,7 @@ func (r *Runtime) find(ctx context.Context) error {
 
 // foreign says that an error is of one library only.
 func foreign(err error) bool {
-	return errors.Is(err, ulp.ErrNoSymbol) || errors.Is(err, ulp.ErrUnsupported) || errors.Is(err, process.ErrMalformed) ||
+	return errors.Is(err, ulp.ErrNoSymbol) || errors.Is(err, symtab.ErrUnsupported) || errors.Is(err, process.ErrMalformed) ||
 		errors.Is(err, process.ErrUnreadable) || errors.Is(err, process.ErrLimit)
 }
 

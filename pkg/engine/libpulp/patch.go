@@ -6,6 +6,7 @@ import (
 	"fmt"
 
 	"github.com/lpbuild/lpbuild/pkg/ulp"
+	"github.com/lpbuild/lpbuild/pkg/ulp/symtab"
 )
 
 // Patch is a live patch that is to be applied to processes, or reverted in them: read once, used for all of them, from
@@ -30,8 +31,8 @@ func NewPatch(c *ulp.Container) (*Patch, error) {
 		return nil, &Error{Code: ErrNoMetadata}
 	case err != nil:
 		return nil, fault(ErrInvalid, err, "container")
-	case c.Arch != ulp.X86_64:
-		return nil, fault(ErrInvalid, ulp.ErrUnsupported, "architecture %q", c.Arch)
+	case c.Arch != symtab.X86_64:
+		return nil, fault(ErrInvalid, symtab.ErrUnsupported, "architecture %q", c.Arch)
 	case len(lp.Metadata.Functions) == 0:
 		return nil, verdict(ErrInvalid, "no function is replaced")
 	}

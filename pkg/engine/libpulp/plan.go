@@ -10,6 +10,7 @@ import (
 	"github.com/lpbuild/lpbuild/pkg/engine/rtld"
 	"github.com/lpbuild/lpbuild/pkg/engine/tracer"
 	"github.com/lpbuild/lpbuild/pkg/ulp"
+	"github.com/lpbuild/lpbuild/pkg/ulp/symtab"
 )
 
 // Plan is what is to be done to one process: the result of looking at it, for [Session.Do]. Nothing has happened yet.
@@ -248,7 +249,7 @@ func (r *Runtime) entry(ctx context.Context, old uint64) (*process.Prologue, err
 	if l == nil || !inCode(l, old) {
 		return nil, fault(ErrState, ErrMalformed, "a function at %#x, where no code is", old)
 	}
-	return r.mem.Prologue(ctx, old, ulp.X86_64)
+	return r.mem.Prologue(ctx, old, symtab.X86_64)
 }
 
 // named says whether a library is what a patch calls by a base name.
@@ -305,7 +306,7 @@ func (r *Runtime) findPlaces(ctx context.Context, plan *Plan, applied []Applied)
 			return verdict(ErrNotPatchable, "%q is in code that cannot be read, and libpulp's detour reads its destination there: the "+
 				"native engine can replace it", f.Old)
 		}
-		was, err := r.mem.Prologue(ctx, entry, ulp.X86_64)
+		was, err := r.mem.Prologue(ctx, entry, symtab.X86_64)
 		if err != nil {
 			return err
 		}

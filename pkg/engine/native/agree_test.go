@@ -10,12 +10,13 @@ import (
 	"github.com/lpbuild/lpbuild/internal/hotpatch"
 	"github.com/lpbuild/lpbuild/pkg/engine/rtld"
 	"github.com/lpbuild/lpbuild/pkg/ulp"
+	"github.com/lpbuild/lpbuild/pkg/ulp/symtab"
 )
 
 // provenLibc returns this machine's libc as the catalogue has it, and a process with the copies of it that are there.
-func provenLibc(t *testing.T) (*ulp.Library, *view, []*rtld.Library) {
+func provenLibc(t *testing.T) (*symtab.Library, *view, []*rtld.Library) {
 	t.Helper()
-	lib, err := ulp.OpenLibrary(libcPath(t), ulp.LibraryOptions{Prove: true})
+	lib, err := symtab.OpenLibrary(libcPath(t), symtab.LibraryOptions{Prove: true})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -34,7 +35,7 @@ func TestGateAgrees(t *testing.T) {
 	const most = 12 // of each verdict: the engine searches the whole library for each function
 	lib, v, copies := provenLibc(t)
 	b := &planner{Plan: &Plan{}, v: v, texts: map[uint64]*hotpatch.Text{}}
-	compared, anything := map[string]int{}, &Patch{Meta: &ulp.Metadata{}, Entries: ulp.EntriesAny}
+	compared, anything := map[string]int{}, &Patch{Meta: &ulp.Metadata{}, Entries: symtab.EntriesAny}
 	for s := range lib.Symbols() {
 		why, ok := lib.EntryProof(s.Value)
 		if !ok || compared[why] == most || s.Undefined {

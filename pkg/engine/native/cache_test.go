@@ -13,6 +13,7 @@ import (
 	"github.com/lpbuild/lpbuild/internal/targettest"
 	"github.com/lpbuild/lpbuild/pkg/engine/rtld"
 	"github.com/lpbuild/lpbuild/pkg/ulp"
+	"github.com/lpbuild/lpbuild/pkg/ulp/symtab"
 )
 
 // planWith plans a live patch for a process, with what a Cache knows.
@@ -32,7 +33,7 @@ func (c *child) planWith(cache *Cache, p *Patch) error {
 	if err != nil {
 		c.t.Fatal(err)
 	}
-	_, err = v.Plan(c.t.Context(), Change{Apply: []*Patch{p}}, Options{Entries: ulp.EntriesAny})
+	_, err = v.Plan(c.t.Context(), Change{Apply: []*Patch{p}}, Options{Entries: symtab.EntriesAny})
 	return err
 }
 

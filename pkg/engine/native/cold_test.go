@@ -11,6 +11,7 @@ import (
 	"github.com/lpbuild/lpbuild/internal/hotpatch"
 	"github.com/lpbuild/lpbuild/pkg/engine/rtld"
 	"github.com/lpbuild/lpbuild/pkg/ulp"
+	"github.com/lpbuild/lpbuild/pkg/ulp/symtab"
 )
 
 // coldLibrary compiles the library with a part of calls elsewhere, stripped of the part's name.
@@ -40,7 +41,7 @@ func TestConsistencyColdParts(t *testing.T) {
 	for shape := 1; shape <= 3; shape++ {
 		for _, flags := range [][]string{{nopFlags}, {"-fcf-protection=none"}} {
 			lib := coldLibrary(t, shape, flags...)
-			p := pack(t, lib, "calls:calls_lp\n", ulp.PackOptions{Force: true, Entries: ulp.EntriesAny}, "testdata/patch.c")
+			p := pack(t, lib, "calls:calls_lp\n", ulp.PackOptions{Force: true, Entries: symtab.EntriesAny}, "testdata/patch.c")
 			c := start(t, target(t, lib), 0)
 			c.says("calls", "ok")
 			c.busyIn("calls", Change{Apply: []*Patch{p}}, Options{})

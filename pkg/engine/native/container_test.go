@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"github.com/lpbuild/lpbuild/pkg/ulp"
+	"github.com/lpbuild/lpbuild/pkg/ulp/symtab"
 )
 
 // TestContainers compiles containers and says what this backend thinks of them.
@@ -72,8 +73,8 @@ func container(t *testing.T, source string, flags ...string) *ulp.Container {
 // TestTextRelocations and other architectures cannot be loaded either.
 func TestOtherArchitectures(t *testing.T) {
 	c := container(t, "int f(int a) { return a + 1; }")
-	c.Arch = ulp.PPC64LE
-	if _, err := prepare(c, ""); !errors.Is(err, ErrContainer) || !errors.Is(err, ulp.ErrUnsupported) {
+	c.Arch = symtab.PPC64LE
+	if _, err := prepare(c, ""); !errors.Is(err, ErrContainer) || !errors.Is(err, symtab.ErrUnsupported) {
 		t.Error(err)
 	}
 	c = container(t, "int f(int a) { return a + 1; }")

@@ -13,6 +13,7 @@ import (
 
 	"github.com/lpbuild/lpbuild/internal/hotpatch"
 	"github.com/lpbuild/lpbuild/pkg/ulp"
+	"github.com/lpbuild/lpbuild/pkg/ulp/symtab"
 )
 
 // TestOneNOP: entries whose two NOPs were merged into one instruction by `lpbuild ulp post`.
@@ -77,7 +78,7 @@ func TestCodeEntries(t *testing.T) {
 			c.says("calls", "ok")
 			c.says("release", "6") // from now on there is a stack for another thread
 			before := c.snapshot()
-			c.apply(Options{Entries: ulp.EntriesAny}, p)
+			c.apply(Options{Entries: symtab.EntriesAny}, p)
 			c.says("all", "1 1 105 7 original")
 			c.says("calls", "ok")
 			c.says("release", "15")
@@ -105,10 +106,10 @@ func TestSeveralSegments(t *testing.T) {
 			p := pack(t, lib, "first:first_lp\n", ulp.PackOptions{Force: true}, "testdata/patch.c")
 			c := start(t, target(t, lib), 0)
 			if tc.want != nil {
-				c.refused(Change{Apply: []*Patch{p}}, Options{Entries: ulp.EntriesAny}, tc.want)
+				c.refused(Change{Apply: []*Patch{p}}, Options{Entries: symtab.EntriesAny}, tc.want)
 				return
 			}
-			c.apply(Options{Entries: ulp.EntriesAny}, p)
+			c.apply(Options{Entries: symtab.EntriesAny}, p)
 			c.says("all", "2 1 5 7 original")
 		})
 	}

@@ -9,6 +9,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/lpbuild/lpbuild/pkg/ulp"
+	"github.com/lpbuild/lpbuild/pkg/ulp/symtab"
 )
 
 // busyIn fails the test unless a change waits for a thread that is in a function, and leaves the process as it is.
@@ -87,7 +88,7 @@ func TestFormerCodeMoved(t *testing.T) {
 	force := ulp.PackOptions{Force: true}
 	a := pack(t, lib, "first:first_lp\n", force, "testdata/patch.c")
 	b := pack(t, lib, "first:second_lp\n", force, "testdata/patch.c")
-	code := Options{Entries: ulp.EntriesAny}
+	code := Options{Entries: symtab.EntriesAny}
 	c := start(t, target(t, lib), 1)
 	entry := addressOf(t, c, "first")
 	c.apply(code, a)
@@ -114,7 +115,7 @@ func TestPointers(t *testing.T) {
 		c := start(t, target(t, lib), 0)
 		c.says("points", "ok")
 		p := pack(t, lib, "calls:calls_lp\n", ulp.PackOptions{Force: true}, "testdata/patch.c")
-		c.apply(Options{Consistency: ConsistencyFunctions, Entries: ulp.EntriesAny}, p)
+		c.apply(Options{Consistency: ConsistencyFunctions, Entries: symtab.EntriesAny}, p)
 		c.change(Change{Revert: everyOne}, Options{Consistency: ConsistencyFunctions})
 		c.says("release", "6")
 	}
@@ -123,7 +124,7 @@ func TestPointers(t *testing.T) {
 // TestAtTheEntry stops a thread where a function begins. There it will meet the detour: it is not in the original yet. Where a
 // replacement begins it has met the detour already.
 func TestAtTheEntry(t *testing.T) {
-	functions := Options{Consistency: ConsistencyFunctions, Entries: ulp.EntriesAny}
+	functions := Options{Consistency: ConsistencyFunctions, Entries: symtab.EntriesAny}
 	for _, lib := range []string{library(t, nopFlags), library(t, "-O0", "-fcf-protection=none")} {
 		p := pack(t, lib, "first:first_lp\n", ulp.PackOptions{Force: true}, "testdata/patch.c")
 		other := pack(t, lib, "first:second_lp\n", ulp.PackOptions{Force: true}, "testdata/patch.c")

@@ -8,6 +8,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/lpbuild/lpbuild/pkg/ulp"
+	"github.com/lpbuild/lpbuild/pkg/ulp/symtab"
 )
 
 // libcPath is the libc that this machine's programs have in memory.
@@ -54,7 +55,7 @@ func TestStockMalloc(t *testing.T) {
 		t.Errorf("without entries: any: %v", err)
 	}
 	for range 5 {
-		c.apply(Options{Entries: ulp.EntriesAny}, p)
+		c.apply(Options{Entries: symtab.EntriesAny}, p)
 		c.says("", "glibc-livepatch")
 		for c.revert(); len(c.list()) > 0; c.change(Change{}, Options{}) {
 		}

@@ -11,6 +11,7 @@ import (
 
 	"github.com/lpbuild/lpbuild/pkg/engine/process"
 	"github.com/lpbuild/lpbuild/pkg/ulp"
+	"github.com/lpbuild/lpbuild/pkg/ulp/symtab"
 )
 
 // answer packs a live patch whose first() and second() return a number.
@@ -94,7 +95,7 @@ func TestTwoLibraries(t *testing.T) {
 	before := c.snapshot()
 	libc := pack(t, libcPath(t), "malloc:malloc_lp\n", ulp.PackOptions{Force: true}, "testdata/malloc.c")
 	mine := answer(t, lib, 2, both)
-	c.apply(Options{Entries: ulp.EntriesAny}, mine, libc)
+	c.apply(Options{Entries: symtab.EntriesAny}, mine, libc)
 	c.says("all", "2 2 5 7 original")
 	if got := c.active(); got != "1:2 1:1" && got != "1:1 1:2" { // there is no order between libraries
 		t.Errorf("active: %s", got)

@@ -9,6 +9,7 @@ import (
 
 	"github.com/lpbuild/lpbuild/internal/targettest"
 	"github.com/lpbuild/lpbuild/pkg/ulp"
+	"github.com/lpbuild/lpbuild/pkg/ulp/symtab"
 )
 
 // originalLines replace functions by such that call them.
@@ -26,7 +27,7 @@ func TestOriginal(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			lib := library(t, flags...)
-			o := ulp.PackOptions{Entries: ulp.EntriesAny}
+			o := ulp.PackOptions{Entries: symtab.EntriesAny}
 			one := pack(t, lib, originalLines, o, "testdata/original.c")
 			two := pack(t, lib, originalLines, o, "testdata/original.c", "-DANSWER=20")
 			c := start(t, target(t, lib), 2)
@@ -60,7 +61,7 @@ func TestOriginalLate(t *testing.T) {
 	for name, flags := range map[string][]string{"NOPs": {nopFlags}, "moved": {"-fcf-protection=none"}} {
 		t.Run(name, func(t *testing.T) {
 			lib := library(t, flags...)
-			o := ulp.PackOptions{Entries: ulp.EntriesAny}
+			o := ulp.PackOptions{Entries: symtab.EntriesAny}
 			p := pack(t, lib, originalLines, o, "testdata/original.c")
 			q := pack(t, lib, "first:first_lp\n", o, "testdata/patch.c")
 			c := start(t, target(t, lib), 1)
@@ -107,7 +108,7 @@ func (c *child) bare() {
 // that, while threads use them: malloc and free among them, and two versions of one function.
 func TestOriginalStock(t *testing.T) {
 	libz := stockLibrary(t, "libz.so.1")
-	o := ulp.PackOptions{Entries: ulp.EntriesAny, AcceptClones: true}
+	o := ulp.PackOptions{Entries: symtab.EntriesAny, AcceptClones: true}
 	z := pack(t, libz, "deflate:deflate_lp\ninflate:inflate_lp\ncrc32:crc32_lp\n", o, "-O2", "testdata/stock_original.c")
 	libc := pack(t, libcPath(t), "malloc:malloc_lp\nfree:free_lp\nqsort:qsort_lp\nrealpath@@GLIBC_2.3:realpath_lp\nrealpath@GLIBC_2.2.5:old_realpath_lp\n"+
 		"#realpath@@GLIBC_2.3:lpbuild_original_realpath_new\n#realpath@GLIBC_2.2.5:lpbuild_original_realpath_old\n", o, "-O2", "-DLIBC",
@@ -134,7 +135,7 @@ func TestOriginalStock(t *testing.T) {
 // revert it again. Whatever another engine tidies up, the thread finds the originals.
 func TestOriginalKilled(t *testing.T) {
 	lib := library(t, "-fcf-protection=none")
-	p := pack(t, lib, originalLines, ulp.PackOptions{Entries: ulp.EntriesAny}, "testdata/original.c")
+	p := pack(t, lib, originalLines, ulp.PackOptions{Entries: symtab.EntriesAny}, "testdata/original.c")
 	w := work{path: file(t, p)}
 	c := start(t, target(t, lib), 2)
 	for n := range stepsOf(t, c.pid, w) {

@@ -12,6 +12,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/lpbuild/lpbuild/pkg/ulp"
+	"github.com/lpbuild/lpbuild/pkg/ulp/symtab"
 )
 
 // seenOnce returns a view of the process as it is now, which can be asked after it has changed.
@@ -50,7 +51,7 @@ func TestOtherEnginePassed(t *testing.T) {
 // to be planned again, and is not another tool's work.
 func TestOtherEngine(t *testing.T) {
 	for name, lib := range map[string]string{"nops": library(t, nopFlags), "code": library(t, "-O0", "-fcf-protection=none")} {
-		code := Options{Entries: ulp.EntriesAny}
+		code := Options{Entries: symtab.EntriesAny}
 		mine := pack(t, lib, "first:first_lp\n", ulp.PackOptions{Force: true}, "testdata/patch.c")
 		other := pack(t, lib, "first:second_lp\n", ulp.PackOptions{Force: true}, "testdata/patch.c")
 		c := start(t, target(t, lib), 0)

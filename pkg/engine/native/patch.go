@@ -8,6 +8,7 @@ import (
 
 	"github.com/lpbuild/lpbuild/internal/elfx"
 	"github.com/lpbuild/lpbuild/pkg/ulp"
+	"github.com/lpbuild/lpbuild/pkg/ulp/symtab"
 )
 
 // Patch is a container made ready to be loaded into processes. It is never changed once a plan has been made with it, and may be
@@ -20,7 +21,7 @@ type Patch struct {
 	// Comments are those of the description.
 	Comments string
 	// Entries says whether it was made for functions without NOPs, too.
-	Entries ulp.Entries
+	Entries symtab.Entries
 	// Unwinding says whether exceptions or cancellation may come by the replacements.
 	Unwinding ulp.Unwinding
 
@@ -93,8 +94,8 @@ func NewPatch(c *ulp.Container, name string) (*Patch, error) {
 // prepare reads a container, packed or not. The error has every reason why this backend cannot load it; each wraps
 // ErrContainer. nil: it can, in any process whose libraries have what the container needs.
 func prepare(c *ulp.Container, unwinding ulp.Unwinding) (*Patch, error) {
-	if c.Arch != ulp.X86_64 {
-		return nil, fmt.Errorf("%w: containers for %s: %w", ErrContainer, c.Arch, ulp.ErrUnsupported)
+	if c.Arch != symtab.X86_64 {
+		return nil, fmt.Errorf("%w: containers for %s: %w", ErrContainer, c.Arch, symtab.ErrUnsupported)
 	}
 	f, err := elfx.Parse(c.Image())
 	if err != nil {

@@ -12,7 +12,7 @@ import (
 	"github.com/lpbuild/lpbuild/pkg/engine/process"
 	"github.com/lpbuild/lpbuild/pkg/engine/rtld"
 	"github.com/lpbuild/lpbuild/pkg/engine/tracer"
-	"github.com/lpbuild/lpbuild/pkg/ulp"
+	"github.com/lpbuild/lpbuild/pkg/ulp/symtab"
 )
 
 // Change says what is to become of a process's live patches. All of it that concerns one library happens at one instant.
@@ -44,7 +44,7 @@ type Options struct {
 	Consistency Consistency
 	// Entries says whether functions without NOPs get detours, where that is proven safe. Default: what
 	// each live patch says.
-	Entries ulp.Entries
+	Entries symtab.Entries
 	// SuspendSeccomp suspends the process's filters for the system calls that loading makes, instead of obeying them. It
 	// needs CAP_SYS_ADMIN. Should the engine be killed in the middle of such a call, the process meets its filter.
 	SuspendSeccomp bool
@@ -158,7 +158,7 @@ func admissible(p *process.Process) error {
 	case p.Denied:
 		return process.ErrPermission
 	case p.Bits32:
-		return fmt.Errorf("a 32-bit program: %w", ulp.ErrUnsupported)
+		return fmt.Errorf("a 32-bit program: %w", symtab.ErrUnsupported)
 	case p.Seccomp == process.SeccompStrict:
 		return fmt.Errorf("strict mode: %w", ErrSeccomp)
 	}

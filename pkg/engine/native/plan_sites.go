@@ -11,6 +11,7 @@ import (
 	"github.com/lpbuild/lpbuild/pkg/engine/process"
 	"github.com/lpbuild/lpbuild/pkg/engine/rtld"
 	"github.com/lpbuild/lpbuild/pkg/ulp"
+	"github.com/lpbuild/lpbuild/pkg/ulp/symtab"
 )
 
 // sites finds the slots of all functions to be replaced, with new sites for those that have none yet.
@@ -57,7 +58,7 @@ func (b *planner) versions(ctx context.Context, l *rtld.Library, p *Patch) error
 		return symbols.CheckReplaced(ctx, p.Meta.Functions)
 	}
 	for _, f := range p.Meta.Functions {
-		if _, version := ulp.SplitVersion(f.Old); version != "" {
+		if _, version := symtab.SplitVersion(f.Old); version != "" {
 			return fmt.Errorf("%q of %s: %w: its symbol table cannot be read", f.Old, l.Name, ulp.ErrNoSymbol)
 		}
 	}
@@ -87,7 +88,7 @@ func (b *planner) site(ctx context.Context, l *rtld.Library, p *Patch, f ulp.Fun
 		return nil, err
 	}
 	s, err := nopSite(entry, window)
-	if errors.Is(err, ErrEntry) && cmp.Or(b.o.Entries, p.Entries) == ulp.EntriesAny {
+	if errors.Is(err, ErrEntry) && cmp.Or(b.o.Entries, p.Entries) == symtab.EntriesAny {
 		s, err = b.codeSite(ctx, l, seg, p, f, window[beforeLen:])
 	}
 	if err == nil && s.kind == kindCode && hotpatch.Breakpoint(s.at[:s.n]) {
@@ -217,7 +218,7 @@ func (v *view) functionSize(ctx context.Context, l *rtld.Library, name string, e
 	}
 	var size uint64
 	if symbols != nil {
-		base, version := ulp.SplitVersion(name)
+		base, version := symtab.SplitVersion(name)
 		if s, err := symbols.Lookup(ctx, base, version); err == nil && s.Addr == entry {
 			size = s.Size
 		}

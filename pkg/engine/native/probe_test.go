@@ -13,6 +13,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/lpbuild/lpbuild/pkg/ulp"
+	"github.com/lpbuild/lpbuild/pkg/ulp/symtab"
 )
 
 // uprobe sets a probe of the kernel's on a place in a file, in one process, until the function that is returned is called.
@@ -47,7 +48,7 @@ func uprobe(t *testing.T, pid int, file string, offset uint64) (remove func()) {
 // changed then, and the reason is that; without it everything goes on.
 func TestProbe(t *testing.T) {
 	for name, lib := range map[string]string{"nops": library(t, nopFlags), "code": library(t, "-O0", "-fcf-protection=none")} {
-		code := Options{Entries: ulp.EntriesAny}
+		code := Options{Entries: symtab.EntriesAny}
 		p := pack(t, lib, "first:first_lp\n", ulp.PackOptions{Force: true}, "testdata/patch.c")
 		c := start(t, target(t, lib), 0)
 		is := func(ch Change, what string) {

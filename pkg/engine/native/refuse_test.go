@@ -14,6 +14,7 @@ import (
 	"github.com/lpbuild/lpbuild/internal/targettest"
 	"github.com/lpbuild/lpbuild/pkg/engine/process"
 	"github.com/lpbuild/lpbuild/pkg/ulp"
+	"github.com/lpbuild/lpbuild/pkg/ulp/symtab"
 )
 
 // refused fails the test unless a change is refused for all of some reasons, and nothing of the process is changed by it.
@@ -230,7 +231,7 @@ func TestNoRoomNear(t *testing.T) {
 	c.says("all", original)
 	c = start(t, target(t, plain), 0)
 	c.Ask("full")
-	c.refused(Change{Apply: []*Patch{q}}, Options{Entries: ulp.EntriesAny}, ErrNoRoom)
+	c.refused(Change{Apply: []*Patch{q}}, Options{Entries: symtab.EntriesAny}, ErrNoRoom)
 }
 
 // TestRoomTaken: where the process, or another engine, maps something between the plan and the stop nothing is mapped over

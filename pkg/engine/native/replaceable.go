@@ -10,6 +10,7 @@ import (
 	"github.com/lpbuild/lpbuild/pkg/engine/process"
 	"github.com/lpbuild/lpbuild/pkg/engine/rtld"
 	"github.com/lpbuild/lpbuild/pkg/ulp"
+	"github.com/lpbuild/lpbuild/pkg/ulp/symtab"
 )
 
 // maxProofs is how many functions of a library are tried until one can be replaced. Of a stock library most can.
@@ -33,7 +34,7 @@ func (v *View) replaceable(ctx context.Context, l *rtld.Library) (bool, error) {
 		return false, err
 	}
 	b := &planner{Plan: &Plan{p: v.v.p}, v: v.v, st: v.st, texts: map[uint64]*hotpatch.Text{}}
-	anything, tried := &Patch{Meta: &ulp.Metadata{}, Entries: ulp.EntriesAny}, 0
+	anything, tried := &Patch{Meta: &ulp.Metadata{}, Entries: symtab.EntriesAny}, 0
 	for s, err := range symbols.All(ctx) {
 		if err != nil || tried == maxProofs {
 			return false, err

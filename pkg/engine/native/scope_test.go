@@ -10,6 +10,7 @@ import (
 
 	"github.com/lpbuild/lpbuild/pkg/engine/rtld"
 	"github.com/lpbuild/lpbuild/pkg/ulp"
+	"github.com/lpbuild/lpbuild/pkg/ulp/symtab"
 )
 
 // source writes a live patch of one file, whose first_lp returns an expression.
@@ -170,7 +171,7 @@ func TestNamespace(t *testing.T) {
 	c.revert()
 	c.says("", "1")
 	libc := pack(t, libcPath(t), "malloc:malloc_lp\n", ulp.PackOptions{Force: true}, "testdata/malloc.c")
-	if res := c.apply(Options{Entries: ulp.EntriesAny}, libc); res.Loaded != 2 {
+	if res := c.apply(Options{Entries: symtab.EntriesAny}, libc); res.Loaded != 2 {
 		t.Errorf("%d copies of libc were patched", res.Loaded)
 	}
 	c.says("", "1")

@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"github.com/lpbuild/lpbuild/pkg/ulp"
+	"github.com/lpbuild/lpbuild/pkg/ulp/symtab"
 )
 
 // shapes are the functions of testdata/shapes.S and shapes.cc.
@@ -24,7 +25,7 @@ func shaped(t *testing.T, threads int, flags ...string) (*child, *Patch) {
 	for _, name := range shapes {
 		fmt.Fprintf(&lines, "s_%s:shape_lp\n", name)
 	}
-	return start(t, program, threads), pack(t, lib, lines.String(), ulp.PackOptions{Force: true, Entries: ulp.EntriesAny}, "testdata/shape_lp.c")
+	return start(t, program, threads), pack(t, lib, lines.String(), ulp.PackOptions{Force: true, Entries: symtab.EntriesAny}, "testdata/shape_lp.c")
 }
 
 // TestShapes applies and reverts live patches of functions of each shape, while threads run through them: every result is right.

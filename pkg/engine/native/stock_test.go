@@ -9,6 +9,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/lpbuild/lpbuild/pkg/ulp"
+	"github.com/lpbuild/lpbuild/pkg/ulp/symtab"
 )
 
 // stockLibrary is one of the machine's own.
@@ -29,7 +30,7 @@ func stockLibrary(t testing.TB, name string) string {
 // threads use them: every result is right, and in the end the libraries are as they were.
 func TestStockLibraries(t *testing.T) {
 	libz := stockLibrary(t, "libz.so.1")
-	o := ulp.PackOptions{Force: true, Entries: ulp.EntriesAny}
+	o := ulp.PackOptions{Force: true, Entries: symtab.EntriesAny}
 	z := pack(t, libz, "deflate:deflate_lp\ninflate:inflate_lp\ncrc32:crc32_lp\n", o, "-O2", "testdata/stock_lp.c")
 	c := start(t, gcc(t, "stock", "-O2", "testdata/stock.c", libz, "-pthread"), 3)
 	libc := pack(t, libcPath(t), "free:free_lp\nqsort:qsort_lp\nrealpath@@GLIBC_2.3:realpath_lp\nrealpath@GLIBC_2.2.5:realpath_lp\n", o, "-O2", "-DLIBC", "testdata/stock_lp.c")
@@ -55,7 +56,7 @@ func TestStockLibraries(t *testing.T) {
 func TestPrivateFunction(t *testing.T) {
 	lib := gcc(t, "libprivate.so", "-shared", "-fPIC", "-O2", "-fno-ipa-ra", "-DLIBRARY", "-Wl,--build-id", "-Wl,-soname,libprivate.so", "testdata/private.c")
 	program := gcc(t, "private", "-O2", "testdata/private.c", lib, "-Wl,-rpath,"+filepath.Dir(lib))
-	p := pack(t, lib, "hidden:shape_lp\n", ulp.PackOptions{Force: true, Entries: ulp.EntriesAny}, "testdata/shape_lp.c")
+	p := pack(t, lib, "hidden:shape_lp\n", ulp.PackOptions{Force: true, Entries: symtab.EntriesAny}, "testdata/shape_lp.c")
 	image, err := os.ReadFile(lib)
 	if err != nil {
 		t.Fatal(err)

@@ -11,6 +11,7 @@ import (
 	"github.com/lpbuild/lpbuild/internal/targettest"
 	"github.com/lpbuild/lpbuild/pkg/diag"
 	"github.com/lpbuild/lpbuild/pkg/ulp"
+	"github.com/lpbuild/lpbuild/pkg/ulp/symtab"
 )
 
 // versioned compiles the library with two versions of its functions, stripped if flags say so, and starts a program that calls both.
@@ -27,7 +28,7 @@ func versioned(t *testing.T, flags ...string) (lib string, c *child) {
 // catalogue writes the catalogue of a library into a file, as download does.
 func catalogue(t *testing.T, lib string) string {
 	t.Helper()
-	l, err := ulp.OpenLibrary(lib, ulp.LibraryOptions{})
+	l, err := symtab.OpenLibrary(lib, symtab.LibraryOptions{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -41,7 +42,7 @@ func catalogue(t *testing.T, lib string) string {
 // expanded returns lines without patterns.
 func expanded(t *testing.T, lib, lines string) string {
 	t.Helper()
-	l, err := ulp.OpenLibrary(lib, ulp.LibraryOptions{})
+	l, err := symtab.OpenLibrary(lib, symtab.LibraryOptions{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -121,7 +122,7 @@ func TestSymbolVersionsRefused(t *testing.T) {
 
 // TestSymbolVersionsOfLibc asks for functions of the machine's own libc that have several versions.
 func TestSymbolVersionsOfLibc(t *testing.T) {
-	lib, err := ulp.OpenLibrary(libcPath(t), ulp.LibraryOptions{Prove: true})
+	lib, err := symtab.OpenLibrary(libcPath(t), symtab.LibraryOptions{Prove: true})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -135,7 +136,7 @@ func TestSymbolVersionsOfLibc(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		err = ulp.Check(d, nil, lib, ulp.EntriesAny)
+		err = ulp.Check(d, nil, lib, symtab.EntriesAny)
 		if ambiguous := errors.Is(err, ulp.ErrAmbiguous); ambiguous != (len(values) > 1) {
 			t.Errorf("%s has %d addresses: %s", name, len(values), diag.Render(err, false))
 		} else if ambiguous {

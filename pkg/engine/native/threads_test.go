@@ -15,6 +15,7 @@ import (
 
 	"github.com/lpbuild/lpbuild/pkg/engine/process"
 	"github.com/lpbuild/lpbuild/pkg/ulp"
+	"github.com/lpbuild/lpbuild/pkg/ulp/symtab"
 )
 
 // TestBusy reverts while a thread is in the live patch, in several ways: it goes on there and comes back, and only then is
@@ -242,7 +243,7 @@ func TestInsideCode(t *testing.T) {
 		c := start(t, target(t, lib), 1)
 		tid := threadAt(t, c.pid, addressOf(t, c, "first")+n)
 		before := c.snapshot()
-		pl, err := newPlan(t.Context(), look(t, c.pid), Change{Apply: []*Patch{p}}, Options{Entries: ulp.EntriesAny})
+		pl, err := newPlan(t.Context(), look(t, c.pid), Change{Apply: []*Patch{p}}, Options{Entries: symtab.EntriesAny})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -257,7 +258,7 @@ func TestInsideCode(t *testing.T) {
 			t.Fatal(err)
 		}
 		c.right()
-		c.apply(Options{Entries: ulp.EntriesAny}, p)
+		c.apply(Options{Entries: symtab.EntriesAny}, p)
 		c.right()
 		c.says("all", "2 1 5 7 original")
 	}

@@ -12,6 +12,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/lpbuild/lpbuild/pkg/ulp"
+	"github.com/lpbuild/lpbuild/pkg/ulp/symtab"
 )
 
 // unwinds compiles the program that throws and cancels through a library.
@@ -109,7 +110,7 @@ func TestHandlers(t *testing.T) {
 	for _, flags := range []string{nopFlags, "-fpatchable-function-entry=0"} {
 		lib := gcc(t, "libtarget.so", "-shared", "-fPIC", "-fexceptions", "-Wl,--build-id", "-Wl,-soname,libtarget.so", flags, filepath.Join(dir, "lib.c"))
 		c := start(t, gcc(t, "handles", filepath.Join(dir, "target.c"), lib, "-Wl,-rpath,"+filepath.Dir(lib)), 0)
-		any := Options{Entries: ulp.EntriesAny}
+		any := Options{Entries: symtab.EntriesAny}
 		for _, lines := range []string{"waits:waits_lp\n", "other:other_lp\nwaits:waits_lp\n"} {
 			p := pack(t, lib, lines, ulp.PackOptions{Force: true}, filepath.Join(dir, "patch.c"))
 			c.refused(Change{Apply: []*Patch{p}}, any, ErrUnwinding)

@@ -10,6 +10,7 @@ import (
 	"github.com/lpbuild/lpbuild/pkg/engine/process"
 	"github.com/lpbuild/lpbuild/pkg/engine/rtld"
 	"github.com/lpbuild/lpbuild/pkg/ulp"
+	"github.com/lpbuild/lpbuild/pkg/ulp/symtab"
 )
 
 // view is what a plan sees of a process, all of it without stopping it.
@@ -122,7 +123,7 @@ func (v *view) copies(t ulp.Target) ([]*rtld.Library, error) {
 			continue
 		}
 		if l.Machine != elf.EM_X86_64 || l.Class != elf.ELFCLASS64 {
-			return nil, fmt.Errorf("%s: %w: a library for %v", t.Name, ulp.ErrUnsupported, l.Machine)
+			return nil, fmt.Errorf("%s: %w: a library for %v", t.Name, symtab.ErrUnsupported, l.Machine)
 		}
 		found = append(found, l)
 	}

@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"github.com/lpbuild/lpbuild/pkg/ulp"
+	"github.com/lpbuild/lpbuild/pkg/ulp/symtab"
 )
 
 // victim is a function in which .Lmid is within the first bytes; what is to be done to it follows.
@@ -68,7 +69,7 @@ func TestWaysIn(t *testing.T) {
 				t.Fatal(err)
 			}
 			lib := library(t, append([]string{source, "-Wl,-Bsymbolic"}, tc.flags...)...)
-			l, err := ulp.OpenLibrary(lib, ulp.LibraryOptions{Prove: true})
+			l, err := symtab.OpenLibrary(lib, symtab.LibraryOptions{Prove: true})
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -77,7 +78,7 @@ func TestWaysIn(t *testing.T) {
 			if !ok || (why == "") != (tc.want == "") || !strings.Contains(why, tc.want) {
 				t.Errorf("the gate says %q, %t", why, ok)
 			}
-			p := pack(t, lib, "victim:first_lp\n", ulp.PackOptions{Force: true, Entries: ulp.EntriesAny, Unwinding: ulp.UnwindingNone}, "testdata/patch.c")
+			p := pack(t, lib, "victim:first_lp\n", ulp.PackOptions{Force: true, Entries: symtab.EntriesAny, Unwinding: ulp.UnwindingNone}, "testdata/patch.c")
 			c := start(t, target(t, lib), 0)
 			switch {
 			case tc.want == "" || tc.gate:

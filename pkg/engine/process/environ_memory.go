@@ -8,6 +8,7 @@ import (
 
 	"github.com/lpbuild/lpbuild/pkg/engine/rtld"
 	"github.com/lpbuild/lpbuild/pkg/ulp"
+	"github.com/lpbuild/lpbuild/pkg/ulp/symtab"
 )
 
 // Bounds of what is read of an environment that the program has moved.
@@ -71,7 +72,7 @@ func findEnviron(ctx context.Context, r rtld.Reader, libraries []*rtld.Library) 
 				err = nil
 			}
 		}
-		if err != nil && !rtld.Local(err) && !errors.Is(err, ulp.ErrUnsupported) {
+		if err != nil && !rtld.Local(err) && !errors.Is(err, symtab.ErrUnsupported) {
 			return 0, err
 		}
 	}

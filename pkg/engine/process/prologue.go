@@ -6,7 +6,7 @@ import (
 	"fmt"
 
 	"github.com/lpbuild/lpbuild/pkg/engine/rtld"
-	"github.com/lpbuild/lpbuild/pkg/ulp"
+	"github.com/lpbuild/lpbuild/pkg/ulp/symtab"
 )
 
 // EntryState is what the entry of a function looks like.
@@ -56,22 +56,22 @@ type entryFormat struct {
 }
 
 // entryFormats has one file each. aarch64 is to come: neither libpulp nor lpbuild patches it yet.
-var entryFormats = map[ulp.Arch]entryFormat{ulp.X86_64: entryX86, ulp.PPC64LE: entryPower}
+var entryFormats = map[symtab.Arch]entryFormat{symtab.X86_64: entryX86, symtab.PPC64LE: entryPower}
 
 // Prologue reads the entry of a function at an address of its symbol. What is there need not be a function of the
 // process's own: the caller takes the address from [Symbols] or from the catalogue, within [Library.Segments].
 //
 // The error is a [*LookError]: [ErrUnreadable] if no code is there, [ErrMalformed] for an address that no function can
 // have, or [ulp.ErrUnsupported] for an architecture that is not known.
-func (m *Memory) Prologue(ctx context.Context, addr uint64, arch ulp.Arch) (*Prologue, error) {
+func (m *Memory) Prologue(ctx context.Context, addr uint64, arch symtab.Arch) (*Prologue, error) {
 	return with(ctx, m, "function entry", func() (*Prologue, error) { return readPrologue(reader{m}, addr, arch) })
 }
 
-func readPrologue(r rtld.Reader, addr uint64, arch ulp.Arch) (*Prologue, error) {
+func readPrologue(r rtld.Reader, addr uint64, arch symtab.Arch) (*Prologue, error) {
 	f, ok := entryFormats[arch]
 	switch {
 	case !ok:
-		return nil, fmt.Errorf("%w: function entries of architecture %q", ulp.ErrUnsupported, arch)
+		return nil, fmt.Errorf("%w: function entries of architecture %q", symtab.ErrUnsupported, arch)
 	case addr < uint64(f.before) || addr%f.align != 0:
 		return nil, malformed("no function can be at %#x", addr)
 	}

@@ -10,7 +10,7 @@ import (
 	"github.com/google/go-cmp/cmp/cmpopts"
 
 	"github.com/lpbuild/lpbuild/pkg/engine/process"
-	"github.com/lpbuild/lpbuild/pkg/ulp"
+	"github.com/lpbuild/lpbuild/pkg/ulp/symtab"
 )
 
 const (
@@ -49,7 +49,7 @@ func TestPrologue(t *testing.T) {
 				args = []string{"patch", tc.lib, "value", tc.bytes}
 			}
 			target := start(t, args...)
-			got, err := memory(t, target.pid).Prologue(t.Context(), uint64(target.word), ulp.X86_64)
+			got, err := memory(t, target.pid).Prologue(t.Context(), uint64(target.word), symtab.X86_64)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -68,14 +68,14 @@ func TestPrologueErrors(t *testing.T) {
 	m := memory(t, target.pid)
 	for name, tc := range map[string]struct {
 		addr uint64
-		arch ulp.Arch
+		arch symtab.Arch
 		want error
 	}{
-		"unmapped":     {0x1000, ulp.X86_64, process.ErrUnreadable},
-		"too low":      {3, ulp.X86_64, process.ErrMalformed},
-		"too high":     {^uint64(0), ulp.X86_64, process.ErrUnreadable},
-		"unaligned":    {uint64(target.word) | 1, ulp.PPC64LE, process.ErrMalformed},
-		"architecture": {uint64(target.word), ulp.AArch64, ulp.ErrUnsupported},
+		"unmapped":     {0x1000, symtab.X86_64, process.ErrUnreadable},
+		"too low":      {3, symtab.X86_64, process.ErrMalformed},
+		"too high":     {^uint64(0), symtab.X86_64, process.ErrUnreadable},
+		"unaligned":    {uint64(target.word) | 1, symtab.PPC64LE, process.ErrMalformed},
+		"architecture": {uint64(target.word), symtab.AArch64, symtab.ErrUnsupported},
 	} {
 		if p, err := m.Prologue(t.Context(), tc.addr, tc.arch); !errors.Is(err, tc.want) || p != nil {
 			t.Errorf("%s: %+v, %v, want %v", name, p, err, tc.want)
@@ -88,7 +88,7 @@ func TestPrologueAtEdge(t *testing.T) {
 	m := memory(t, start(t).pid)
 	l := find(t, m, "libc.so.6")
 	first := l.Segments[0].Start
-	got, err := m.Prologue(t.Context(), first, ulp.X86_64)
+	got, err := m.Prologue(t.Context(), first, symtab.X86_64)
 	if err != nil || got.State != process.EntryUnknown || string(got.After) != "\x7fELF\x02\x01" {
 		t.Errorf("Prologue at the first byte: %+v, %v", got, err)
 	}

@@ -13,6 +13,7 @@ import (
 	"github.com/lpbuild/lpbuild/pkg/engine/process"
 	"github.com/lpbuild/lpbuild/pkg/engine/rtld"
 	"github.com/lpbuild/lpbuild/pkg/ulp"
+	"github.com/lpbuild/lpbuild/pkg/ulp/symtab"
 )
 
 // symbols opens the symbols of a library in a new target, and returns the address at which dlsym found "value".
@@ -147,7 +148,7 @@ func TestSymbolsOfLibc(t *testing.T) {
 
 func TestSymbols32Bits(t *testing.T) {
 	m := memory(t, start(t).pid)
-	if _, err := m.Symbols(t.Context(), &rtld.Library{Class: elf.ELFCLASS32}); !errors.Is(err, ulp.ErrUnsupported) {
+	if _, err := m.Symbols(t.Context(), &rtld.Library{Class: elf.ELFCLASS32}); !errors.Is(err, symtab.ErrUnsupported) {
 		t.Errorf("Symbols: %v, want ErrUnsupported", err)
 	}
 	if _, err := m.Symbols(t.Context(), &rtld.Library{Class: elf.ELFCLASS64}); !errors.Is(err, process.ErrMalformed) {

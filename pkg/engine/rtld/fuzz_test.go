@@ -6,6 +6,7 @@ import (
 
 	"github.com/lpbuild/lpbuild/pkg/engine/internal/forged"
 	"github.com/lpbuild/lpbuild/pkg/ulp"
+	"github.com/lpbuild/lpbuild/pkg/ulp/symtab"
 )
 
 // checkResult is the invariant of every parser: a result or an error, and the error is one of ours.
@@ -37,7 +38,7 @@ func FuzzImage(f *testing.F) {
 		for _, l := range list {
 			s, err := openSymbols(m, l)
 			if err != nil {
-				if s != nil || !Local(err) && !errors.Is(err, ulp.ErrUnsupported) {
+				if s != nil || !Local(err) && !errors.Is(err, symtab.ErrUnsupported) {
 					t.Fatal(s, err)
 				}
 				continue

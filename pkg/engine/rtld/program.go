@@ -5,6 +5,7 @@ import (
 	"slices"
 
 	"github.com/lpbuild/lpbuild/pkg/ulp"
+	"github.com/lpbuild/lpbuild/pkg/ulp/symtab"
 )
 
 // A program can be started by naming the dynamic loader: "ld.so ./program". For the kernel the
@@ -24,7 +25,7 @@ func markStarted(r Reader, list []*Library, a Auxv) error {
 	}
 	program, err := startedBy(r, list[i], list)
 	switch {
-	case err != nil && !Local(err) && !errors.Is(err, ulp.ErrNoSymbol) && !errors.Is(err, ulp.ErrUnsupported):
+	case err != nil && !Local(err) && !errors.Is(err, ulp.ErrNoSymbol) && !errors.Is(err, symtab.ErrUnsupported):
 		return err
 	case program != nil:
 		list[i].Main, list[i].Loader, program.Main = false, true, true

@@ -7,6 +7,7 @@ import (
 	"slices"
 
 	"github.com/lpbuild/lpbuild/pkg/ulp"
+	"github.com/lpbuild/lpbuild/pkg/ulp/symtab"
 )
 
 // ErrStarting means that the dynamic loader has not loaded yet what the program needs, as just
@@ -80,7 +81,7 @@ func debugOf(r Reader, main *Library, a Auxv) (addr uint64, ok bool, err error) 
 		if err == nil {
 			sym, err = s.lookup(r, debugSymbol, "")
 		}
-		if errors.Is(err, ulp.ErrNoSymbol) || errors.Is(err, ulp.ErrUnsupported) || err != nil && Local(err) {
+		if errors.Is(err, ulp.ErrNoSymbol) || errors.Is(err, symtab.ErrUnsupported) || err != nil && Local(err) {
 			return 0, false, nil // a library that can be run, and is no loader
 		}
 		return sym.Addr, true, err

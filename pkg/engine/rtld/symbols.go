@@ -8,6 +8,7 @@ import (
 	"iter"
 
 	"github.com/lpbuild/lpbuild/pkg/ulp"
+	"github.com/lpbuild/lpbuild/pkg/ulp/symtab"
 )
 
 // Symbol is a function or variable that a library in a process defines for others.
@@ -82,7 +83,7 @@ func look[T any](ctx context.Context, s *Symbols, what string, f func(r Reader) 
 func openSymbols(r Reader, l *Library) (*Symbols, error) {
 	switch d := l.dynamic; {
 	case l.Class == elf.ELFCLASS32:
-		return nil, fmt.Errorf("%w: 32-bit library", ulp.ErrUnsupported)
+		return nil, fmt.Errorf("%w: 32-bit library", symtab.ErrUnsupported)
 	case d == nil:
 		return nil, malformed("no dynamic section")
 	case d.symtab == 0 || d.strtab == 0:

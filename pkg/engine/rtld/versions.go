@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"github.com/lpbuild/lpbuild/pkg/ulp"
+	"github.com/lpbuild/lpbuild/pkg/ulp/symtab"
 )
 
 // Definitions returns all symbols of that name that the library defines for others, one for each
@@ -47,7 +48,7 @@ func (s *Symbols) CheckReplaced(ctx context.Context, functions []ulp.Function) e
 		replaced[s.l.Bias+f.OldValue] = true
 	}
 	for _, f := range functions {
-		base, version := ulp.SplitVersion(f.Old)
+		base, version := symtab.SplitVersion(f.Old)
 		list, err := s.Definitions(ctx, base)
 		if err != nil {
 			return err

@@ -1,4 +1,4 @@
-package ulp
+package symtab
 
 import (
 	"encoding/hex"
@@ -40,8 +40,8 @@ func (l *Library) AppendCatalogue(b []byte) []byte {
 	}
 	if l.proofs != nil {
 		b = l.proofs.append(b, "entries", hotpatch.Version)
-		if l.codeSum != 0 {
-			b = strconv.AppendUint(append(b, ",\n\"code\":"...), uint64(l.codeSum), 10)
+		if l.CodeSum != 0 {
+			b = strconv.AppendUint(append(b, ",\n\"code\":"...), uint64(l.CodeSum), 10)
 		}
 	}
 	if l.handlers != nil {

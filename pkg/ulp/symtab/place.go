@@ -1,4 +1,4 @@
-package ulp
+package symtab
 
 import (
 	"debug/elf"
@@ -13,8 +13,8 @@ import (
 // address, which holds for one build. No compiler makes names with a slash, nor do symbol versions
 // have one.
 
-// splitPlace splits a name at its place. Without one, place is "".
-func splitPlace(name string) (place, base string) {
+// SplitPlace splits a name at its place. Without one, place is "".
+func SplitPlace(name string) (place, base string) {
 	i := strings.LastIndexByte(name, '/')
 	if i < 1 || i+1 == len(name) {
 		return "", name
@@ -22,16 +22,16 @@ func splitPlace(name string) (place, base string) {
 	return name[:i], name[i+1:]
 }
 
-// local is a symbol that only its own source file sees.
-type local struct {
+// LocalSymbol is a symbol that only its own source file sees.
+type LocalSymbol struct {
 	Symbol
-	file string // as the symbol table has it; "" if it does not tell
+	File string // as the symbol table has it; "" if it does not tell
 }
 
-// locals returns the local symbols whose names want accepts. A table has the files between the
+// Locals returns the local symbols whose names want accepts. A table has the files between the
 // symbols: each before its own, which is after them in the order of [Library.Symbols].
-func (l *Library) locals(want func(name string) bool) []local {
-	var list []local
+func (l *Library) Locals(want func(name string) bool) []LocalSymbol {
+	var list []LocalSymbol
 	var last *table
 	known := 0
 	for t, r := range l.symbols.each() {
@@ -42,10 +42,10 @@ func (l *Library) locals(want func(name string) bool) []local {
 		case elf.ST_BIND(r.info) != elf.STB_LOCAL:
 		case elf.ST_TYPE(r.info) == elf.STT_FILE:
 			for ; known < len(list); known++ {
-				list[known].file = t.name(r)
+				list[known].File = t.name(r)
 			}
 		case want(t.name(r)):
-			list = append(list, local{Symbol: t.symbol(r)})
+			list = append(list, LocalSymbol{Symbol: t.symbol(r)})
 		}
 	}
 	return list
@@ -55,22 +55,22 @@ func (l *Library) locals(want func(name string) bool) []local {
 func (l *Library) placed(place, name string) []Symbol {
 	if digits, ok := strings.CutPrefix(place, "0x"); ok {
 		address, err := strconv.ParseUint(digits, 16, 64)
-		return slices.DeleteFunc(l.versions(name), func(s Symbol) bool { return err != nil || s.Value != address })
+		return slices.DeleteFunc(l.Versions(name), func(s Symbol) bool { return err != nil || s.Value != address })
 	}
 	var rows []Symbol
-	for _, s := range l.locals(func(n string) bool { return n == name }) {
-		if s.file == place || strings.HasSuffix(s.file, "/"+place) {
+	for _, s := range l.Locals(func(n string) bool { return n == name }) {
+		if s.File == place || strings.HasSuffix(s.File, "/"+place) {
 			rows = append(rows, s.Symbol)
 		}
 	}
 	return rows
 }
 
-// choosePlace returns a hint that chooses one of several static symbols of a name; line makes the
+// ChoosePlace returns a hint that chooses one of several static symbols of a name; line makes the
 // line of a description for a name.
-func (l *Library) choosePlace(name string, line func(name string) string) string {
-	_, base := splitPlace(name)
-	locals := l.locals(func(n string) bool { return n == base })
+func (l *Library) ChoosePlace(name string, line func(name string) string) string {
+	_, base := SplitPlace(name)
+	locals := l.Locals(func(n string) bool { return n == base })
 	byFile := map[string]map[uint64]bool{}
 	var addresses, files []string
 	for _, s := range locals {
@@ -78,11 +78,11 @@ func (l *Library) choosePlace(name string, line func(name string) string) string
 			continue
 		}
 		addresses = append(addresses, line(fmt.Sprintf("%#x/%s", s.Value, base)))
-		if byFile[s.file] == nil {
-			byFile[s.file] = map[uint64]bool{}
-			files = append(files, line(s.file+"/"+base))
+		if byFile[s.File] == nil {
+			byFile[s.File] = map[uint64]bool{}
+			files = append(files, line(s.File+"/"+base))
 		}
-		byFile[s.file][s.Value] = true
+		byFile[s.File][s.Value] = true
 	}
 	slices.Sort(addresses)
 	if addresses = slices.Compact(addresses); len(addresses) < 2 {
@@ -93,16 +93,19 @@ func (l *Library) choosePlace(name string, line func(name string) string) string
 		clear = clear && len(at) == 1 && file != "" && !strings.ContainsAny(file, ":@ ")
 	}
 	if !clear {
-		return "choose one by its address, for this build only: " + someOf(addresses)
+		return "choose one by its address, for this build only: " + SomeOf(addresses)
 	}
 	slices.Sort(files)
-	return "choose one by its source file: " + someOf(files)
+	return "choose one by its source file: " + SomeOf(files)
 }
 
-// someOf joins the first of many names.
-func someOf(names []string) string {
-	if len(names) > listed {
-		names = append(slices.Clone(names[:listed]), "...")
+// SomeOf joins the first of many names.
+func SomeOf(names []string) string {
+	if len(names) > MaxListed {
+		names = append(slices.Clone(names[:MaxListed]), "...")
 	}
 	return strings.Join(names, ", ")
 }
+
+// MaxListed is how many names a hint lists at most.
+const MaxListed = 10

@@ -1,4 +1,4 @@
-package ulp
+package symtab
 
 import (
 	"bytes"
@@ -112,28 +112,29 @@ func findDetours(f *elfx.File, memory *elfx.Memory, arch Arch) (d detours, ok bo
 
 // Sizes for x86_64, in bytes: an absolute jump fits before the symbol, a short one to it at the symbol.
 const (
-	x86Before = 14
-	x86At     = 2
+	X86NOPsBefore = 14
+	X86NOPsAt     = 2
 )
 
-var endbr64 = []byte{0xf3, 0x0f, 0x1e, 0xfa}
+// ENDBR64 is the instruction endbr64, with which a function begins that may be called indirectly.
+var ENDBR64 = []byte{0xf3, 0x0f, 0x1e, 0xfa}
 
 // detourX86 returns the symbol that belongs to the entry: it is always 14 bytes behind.
 func detourX86(code []byte, entry uint64) (detour, bool) {
-	if len(code) < x86Before || !isNopsX86(code[:x86Before]) {
+	if len(code) < X86NOPsBefore || !isNopsX86(code[:X86NOPsBefore]) {
 		return detour{}, false
 	}
-	at, landing := bytes.CutPrefix(code[x86Before:], endbr64)
-	if len(at) < x86At || at[1] != 0x90 || at[0] != 0x90 && at[0] != 0x66 {
+	at, landing := bytes.CutPrefix(code[X86NOPsBefore:], ENDBR64)
+	if len(at) < X86NOPsAt || at[1] != 0x90 || at[0] != 0x90 && at[0] != 0x66 {
 		return detour{}, false
 	}
-	return detour{entry + x86Before, entry + x86Before, landing}, true
+	return detour{entry + X86NOPsBefore, entry + X86NOPsBefore, landing}, true
 }
 
 // isNopsX86 says whether the 14 bytes are a sequence of whole NOPs, of one byte or of several.
 func isNopsX86(b []byte) bool {
 	const nops = 0x9090909090909090
-	if binary.LittleEndian.Uint64(b) == nops && binary.LittleEndian.Uint64(b[x86Before-8:]) == nops {
+	if binary.LittleEndian.Uint64(b) == nops && binary.LittleEndian.Uint64(b[X86NOPsBefore-8:]) == nops {
 		return true
 	}
 	for len(b) > 0 {

@@ -1,4 +1,4 @@
-package ulp
+package symtab
 
 import (
 	"debug/elf"

@@ -1,4 +1,4 @@
-package ulp
+package symtab
 
 import (
 	"errors"
@@ -24,8 +24,8 @@ func (e *FormatError) Error() string { return fmt.Sprintf("%s at %#x: %v", e.Wha
 // Unwrap returns the reason.
 func (e *FormatError) Unwrap() error { return e.Err }
 
-// formatError turns the ELF reader's error into ours.
-func formatError(err error) error {
+// AsFormatError turns the ELF reader's error into ours.
+func AsFormatError(err error) error {
 	if e, ok := errors.AsType[*elfx.Error](err); ok {
 		return &FormatError{Off: e.Off, What: e.What, Err: e.Err}
 	}
@@ -43,13 +43,14 @@ type BuildIDError struct {
 func (e *BuildIDError) Error() string {
 	if len(e.Library) == 0 || len(e.Debuginfo) == 0 {
 		return fmt.Sprintf("library (build-id %s) and debuginfo (build-id %s) cannot be matched: both need a build-id",
-			orNone(e.Library), orNone(e.Debuginfo))
+			HexOrNone(e.Library), HexOrNone(e.Debuginfo))
 	}
 	return fmt.Sprintf("debuginfo is for build-id %x, but the library is %x: take the one of the same package version",
 		e.Debuginfo, e.Library)
 }
 
-func orNone(id []byte) string {
+// HexOrNone returns a build-id as text, "none" for no build-id.
+func HexOrNone(id []byte) string {
 	if len(id) == 0 {
 		return "none"
 	}

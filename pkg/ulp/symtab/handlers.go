@@ -1,4 +1,4 @@
-package ulp
+package symtab
 
 import (
 	"errors"
@@ -41,7 +41,7 @@ func HandlesAt(f *elfx.File, addr uint64) (bool, error) {
 	p, err := newProver(f)
 	switch {
 	case err != nil:
-		return false, formatError(err)
+		return false, AsFormatError(err)
 	case p.frames == nil:
 		return false, nil
 	}

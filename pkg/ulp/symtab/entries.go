@@ -1,4 +1,4 @@
-package ulp
+package symtab
 
 import (
 	"errors"
@@ -64,8 +64,8 @@ func (l *Library) HasProofs() bool { return l.proofs != nil }
 // such a function: it has the NOPs, or there are no proofs at all.
 func (l *Library) EntryProof(addr uint64) (why string, ok bool) { return l.proofs.find(addr) }
 
-// isProven says whether a jump can be put at a function without NOPs.
-func (l *Library) isProven(addr uint64) bool {
+// IsProven says whether a jump can be put at a function without NOPs.
+func (l *Library) IsProven(addr uint64) bool {
 	why, ok := l.EntryProof(addr)
 	return ok && why == ""
 }

@@ -1,4 +1,4 @@
-package ulp
+package symtab
 
 import (
 	"debug/elf"
@@ -126,7 +126,7 @@ func (l *Library) proveEntries(f *elfx.File) error {
 			byWhy[why] = append(byWhy[why], addr)
 		}
 	}
-	l.proofs, l.handlers, l.codeSum = proofsOf(byWhy), p.findHandlers(functions), p.codeSum()
+	l.proofs, l.handlers, l.CodeSum = proofsOf(byWhy), p.findHandlers(functions), p.codeSum()
 	l.parts, err = p.findParts(l)
 	return err
 }

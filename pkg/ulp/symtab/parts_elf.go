@@ -1,4 +1,4 @@
-package ulp
+package symtab
 
 import (
 	"debug/elf"
@@ -8,9 +8,9 @@ import (
 	"github.com/lpbuild/lpbuild/internal/hotpatch"
 )
 
-// isEntered reports whether code of other functions is known to lead into the cold part at an
+// IsEntered reports whether code of other functions is known to lead into the cold part at an
 // address. If nothing is known, it is what compilers make: the function's own.
-func (l *Library) isEntered(addr uint64) bool {
+func (l *Library) IsEntered(addr uint64) bool {
 	why, _ := l.parts.find(addr)
 	return why != ""
 }
@@ -28,7 +28,7 @@ func (p *prover) findParts(l *Library) (proofs, error) {
 		if r.flags&flagUndefined != 0 || elf.ST_TYPE(r.info) != elf.STT_FUNC {
 			continue
 		}
-		if of, isCold, _ := cloneOf(t.name(r)); isCold {
+		if of, isCold, _ := CloneOf(t.name(r)); isCold {
 			add(cold, of, r)
 			add(ranges, of, r)
 		}
@@ -86,11 +86,11 @@ func (p *prover) enteredParts(t *text, cold, ranges map[string][]hotpatch.Range)
 	return at, nil
 }
 
-// cloneOf returns the name of the function of which the compiler made the one of a name: scale for
+// CloneOf returns the name of the function of which the compiler made the one of a name: scale for
 // scale.constprop.0, scale.isra.1 and scale.part.2, which are copies with other parameters or parts
 // that are called; and scale.part.2 for scale.part.2.cold, whose code only the function itself
 // jumps to.
-func cloneOf(name string) (of string, cold, ok bool) {
+func CloneOf(name string) (of string, cold, ok bool) {
 	parts := strings.Split(name, ".")
 	if len(parts) == 1 || parts[0] == "" {
 		return "", false, false

@@ -1,4 +1,4 @@
-package ulp
+package symtab
 
 import (
 	"slices"
@@ -26,10 +26,10 @@ func (s Symbol) Qualified() string {
 	return s.Name + "@" + s.Version
 }
 
-// versions returns the rows that a name stands for, undefined ones too. One with a version means rows of .dynsym, which are there
+// Versions returns the rows that a name stands for, undefined ones too. One with a version means rows of .dynsym, which are there
 // in a stripped library as well, and those that the linker has named like that in .symtab.
-func (l *Library) versions(name string) []Symbol {
-	if place, base := splitPlace(name); place != "" {
+func (l *Library) Versions(name string) []Symbol {
+	if place, base := SplitPlace(name); place != "" {
 		return l.placed(place, base)
 	}
 	base, version := SplitVersion(name)
@@ -47,8 +47,8 @@ func (l *Library) versions(name string) []Symbol {
 	return rows
 }
 
-// versionsOf returns the names with versions of the rows that are defined.
-func versionsOf(rows []Symbol) []string {
+// VersionNames returns the names with versions of the rows that are defined.
+func VersionNames(rows []Symbol) []string {
 	var names []string
 	for _, s := range rows {
 		if s.Version != "" && !s.Undefined {

@@ -1,4 +1,4 @@
-package ulp
+package symtab
 
 import (
 	"bytes"
@@ -27,15 +27,15 @@ type openELF func() (*elfx.File, error)
 func newLibrary(library, debug openELF, name string, o LibraryOptions) (*Library, error) {
 	f, err := library()
 	if err != nil {
-		return nil, formatError(err)
+		return nil, AsFormatError(err)
 	}
 	l, b, err := readLibrary(f, name)
 	if err != nil {
-		return nil, formatError(err)
+		return nil, AsFormatError(err)
 	}
 	if debug != nil {
 		if err := l.addDebuginfo(b, debug); err != nil {
-			return nil, formatError(err)
+			return nil, AsFormatError(err)
 		}
 	}
 	more := l.proveResolvers
@@ -43,11 +43,11 @@ func newLibrary(library, debug openELF, name string, o LibraryOptions) (*Library
 		more = l.proveEntries
 	}
 	if err := more(f); err != nil {
-		return nil, formatError(err)
+		return nil, AsFormatError(err)
 	}
 	if o.Prove || o.Callers && l.Livepatchable {
 		if err := l.proveCallers(f); err != nil {
-			return nil, formatError(err)
+			return nil, AsFormatError(err)
 		}
 	}
 	return l, nil
@@ -58,7 +58,7 @@ func newLibrary(library, debug openELF, name string, o LibraryOptions) (*Library
 func FromELF(f *elfx.File) (*Library, *elfx.Dynamic, error) {
 	l, b, err := readLibrary(f, "")
 	if err != nil {
-		return nil, nil, formatError(err)
+		return nil, nil, AsFormatError(err)
 	}
 	return l, b.dynamic, nil
 }

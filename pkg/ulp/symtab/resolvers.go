@@ -1,4 +1,4 @@
-package ulp
+package symtab
 
 import (
 	"cmp"
@@ -8,10 +8,10 @@ import (
 	"strings"
 )
 
-// resolver is the code of an indirect function, which chooses the implementation.
-type resolver struct {
+// Resolver is the code of an indirect function, which chooses the implementation.
+type Resolver struct {
 	at      uint64
-	returns []uint64 // functions that it can return, ascending
+	Returns []uint64 // functions that it can return, ascending
 	why     string   // why that is not known; "" if it is
 }
 
@@ -21,10 +21,10 @@ const (
 	maxReturns   = 1 << 10
 )
 
-// unknownResolver returns why it is not known what the resolver at an address can return, "" if it
+// UnknownResolver returns why it is not known what the resolver at an address can return, "" if it
 // is.
-func (l *Library) unknownResolver(addr uint64) string {
-	switch r := l.resolver(addr); {
+func (l *Library) UnknownResolver(addr uint64) string {
+	switch r := l.Resolver(addr); {
 	case r != nil:
 		return r.why
 	case l.Arch != X86_64 && l.Arch != "":
@@ -33,9 +33,9 @@ func (l *Library) unknownResolver(addr uint64) string {
 	return "the catalogue does not tell it: run lpbuild download again"
 }
 
-// resolver returns what is known of the resolver at an address, nil if nothing is.
-func (l *Library) resolver(addr uint64) *resolver {
-	i, ok := slices.BinarySearchFunc(l.resolvers, addr, func(r resolver, addr uint64) int {
+// Resolver returns what is known of the resolver at an address, nil if nothing is.
+func (l *Library) Resolver(addr uint64) *Resolver {
+	i, ok := slices.BinarySearchFunc(l.resolvers, addr, func(r Resolver, addr uint64) int {
 		switch {
 		case r.at < addr:
 			return -1
@@ -50,8 +50,8 @@ func (l *Library) resolver(addr uint64) *resolver {
 	return &l.resolvers[i]
 }
 
-// choosers returns the addresses of all code that chooses implementations.
-func (l *Library) choosers() map[uint64]bool {
+// Choosers returns the addresses of all code that chooses implementations.
+func (l *Library) Choosers() map[uint64]bool {
 	at := l.symbols.indirect()
 	for _, r := range l.resolvers {
 		at[r.at] = true
@@ -64,16 +64,16 @@ func (l *Library) choosers() map[uint64]bool {
 func (l *Library) indirectNamed(name string) []uint64 {
 	var at []uint64
 	for t, r := range l.symbols.each() {
-		if s := t.symbol(r); isIFUNC(s) && !s.Undefined && strings.TrimLeft(s.Name, "_") == name && !slices.Contains(at, s.Value) {
+		if s := t.symbol(r); IsIFUNC(s) && !s.Undefined && strings.TrimLeft(s.Name, "_") == name && !slices.Contains(at, s.Value) {
 			at = append(at, s.Value)
 		}
 	}
 	return at
 }
 
-// implementing returns the indirect functions whose implementations begin like a name or a pattern:
+// Implementing returns the indirect functions whose implementations begin like a name or a pattern:
 // those of memcpy for __memcpy_avx_*. name is what they are called.
-func (l *Library) implementing(prefix string) (name string, at []uint64) {
+func (l *Library) Implementing(prefix string) (name string, at []uint64) {
 	for i := len(prefix) - 1; i > 0; i-- {
 		if prefix[i] != '_' {
 			continue
@@ -91,10 +91,10 @@ func (l *Library) implementing(prefix string) (name string, at []uint64) {
 func (l *Library) Implements(s Symbol) string {
 	found := ""
 	for i := range l.resolvers {
-		if r := &l.resolvers[i]; slices.Contains(r.returns, s.Value) {
+		if r := &l.resolvers[i]; slices.Contains(r.Returns, s.Value) {
 			for t, row := range l.symbols.each() {
 				of := t.symbol(row)
-				if !isIFUNC(of) || of.Undefined || of.Value != r.at {
+				if !IsIFUNC(of) || of.Undefined || of.Value != r.at {
 					continue
 				}
 				if strings.HasPrefix(strings.TrimLeft(s.Name, "_"), strings.TrimLeft(of.Name, "_")+"_") {
@@ -107,8 +107,8 @@ func (l *Library) Implements(s Symbol) string {
 	if found != "" {
 		return found
 	}
-	name, at := l.implementing(s.Name)
-	if slices.ContainsFunc(at, func(addr uint64) bool { return l.unknownResolver(addr) != "" }) {
+	name, at := l.Implementing(s.Name)
+	if slices.ContainsFunc(at, func(addr uint64) bool { return l.UnknownResolver(addr) != "" }) {
 		return name
 	}
 	return ""
@@ -125,7 +125,7 @@ func (l *Library) appendResolvers(b []byte, version int64) []byte {
 		if r.why != "" {
 			b = appendString(b, ",\"why\":", r.why)
 		} else {
-			b = appendList(append(b, ",\"returns\":"...), r.returns, func(b []byte, addr uint64) []byte { return fmt.Appendf(b, "%d", addr) })
+			b = appendList(append(b, ",\"returns\":"...), r.Returns, func(b []byte, addr uint64) []byte { return fmt.Appendf(b, "%d", addr) })
 		}
 		b = append(b, '}')
 	}
@@ -133,8 +133,8 @@ func (l *Library) appendResolvers(b []byte, version int64) []byte {
 }
 
 // resolvers reads the value of "resolvers". Those by other rules are read, and forgotten.
-func (p *catalogueParser) resolvers(want uint64) ([]resolver, error) {
-	list, version := []resolver{}, uint64(0)
+func (p *catalogueParser) resolvers(want uint64) ([]Resolver, error) {
+	list, version := []Resolver{}, uint64(0)
 	err := p.object(func(key []byte) (err error) {
 		switch string(key) {
 		case "proof":
@@ -164,7 +164,7 @@ func (p *catalogueParser) resolvers(want uint64) ([]resolver, error) {
 }
 
 // resolver reads an element of "resolvers".
-func (p *catalogueParser) resolver() (r resolver, err error) {
+func (p *catalogueParser) resolver() (r Resolver, err error) {
 	err = p.object(func(key []byte) (err error) {
 		switch string(key) {
 		case "at":
@@ -176,7 +176,7 @@ func (p *catalogueParser) resolver() (r resolver, err error) {
 		case "returns":
 			return p.array(func() error {
 				addr, err := p.address()
-				if r.returns = append(r.returns, addr); err == nil && len(r.returns) > maxReturns {
+				if r.Returns = append(r.Returns, addr); err == nil && len(r.Returns) > maxReturns {
 					err = p.fail("catalogue: returns", errors.New("has too many elements"))
 				}
 				return err
@@ -186,7 +186,7 @@ func (p *catalogueParser) resolver() (r resolver, err error) {
 		}
 		return err
 	})
-	if err == nil && (r.why == "") == (len(r.returns) == 0) {
+	if err == nil && (r.why == "") == (len(r.Returns) == 0) {
 		err = p.fail(`catalogue: either "why" or "returns" of a resolver`, errMissing)
 	}
 	return r, err

@@ -1,4 +1,4 @@
-package ulp
+package symtab
 
 import (
 	"debug/elf"
@@ -16,7 +16,7 @@ const (
 )
 
 // findResolvers finds out what the code of each indirect function can return.
-func (p *prover) findResolvers(l *Library, f *elfx.File) []resolver {
+func (p *prover) findResolvers(l *Library, f *elfx.File) []Resolver {
 	slots, irelative := map[uint64]uint64{}, map[uint64]bool{}
 	p.relocations(f, l, func(slot, target uint64, kind elf.R_X86_64) {
 		switch kind {
@@ -29,7 +29,7 @@ func (p *prover) findResolvers(l *Library, f *elfx.File) []resolver {
 	at := l.symbols.indirect()
 	maps.Copy(at, irelative)
 	if len(at) == 0 {
-		return []resolver{}
+		return []Resolver{}
 	}
 	functions := map[uint64]uint64{} // and their sizes
 	for _, r := range l.symbols.each() {
@@ -37,7 +37,7 @@ func (p *prover) findResolvers(l *Library, f *elfx.File) []resolver {
 			functions[r.value] = max(functions[r.value], r.size)
 		}
 	}
-	var list []resolver
+	var list []Resolver
 	for _, addr := range slices.Sorted(maps.Keys(at)) {
 		if len(list) == maxResolvers {
 			break
@@ -48,8 +48,8 @@ func (p *prover) findResolvers(l *Library, f *elfx.File) []resolver {
 }
 
 // resolve reads the code of a resolver, and of what it calls.
-func (p *prover) resolve(addr uint64, functions, slots map[uint64]uint64, resolvers map[uint64]bool) resolver {
-	r := resolver{at: addr}
+func (p *prover) resolve(addr uint64, functions, slots map[uint64]uint64, resolvers map[uint64]bool) Resolver {
+	r := Resolver{at: addr}
 	returns := map[uint64]bool{}
 	take := func(at uint64) bool {
 		_, is := functions[at]
@@ -95,7 +95,7 @@ func (p *prover) resolve(addr uint64, functions, slots map[uint64]uint64, resolv
 	case len(todo) == maxFollowed, len(returns) > maxReturns:
 		r.why = whyNot(hotpatch.ErrText)
 	default:
-		r.returns = slices.Sorted(maps.Keys(returns))
+		r.Returns = slices.Sorted(maps.Keys(returns))
 	}
 	return r
 }

@@ -1,4 +1,4 @@
-package ulp
+package symtab
 
 import (
 	"cmp"
@@ -38,9 +38,9 @@ type Library struct {
 
 	symbols *symbols // never nil
 	proofs  proofs   // of entries; nil: not made
-	codeSum uint32   // of the code that they are about, by hotpatch.CodeSum; 0: not known
+	CodeSum uint32   // of the code that they are about, by hotpatch.CodeSum; 0: not known
 	// resolvers are those of the indirect functions, by address; nil: not known.
-	resolvers []resolver
+	resolvers []Resolver
 	parts     proofs // why cold parts of functions are not the functions' own; nil: not known
 	handlers  proofs // why functions need the unwinder; nil: not known
 	callers   proofs // who relies on registers that functions leave alone; nil: not known
