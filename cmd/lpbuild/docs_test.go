@@ -12,6 +12,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/lpbuild/lpbuild/internal/enginecli"
 	"github.com/lpbuild/lpbuild/internal/ulpcli"
 )
 
@@ -127,7 +128,7 @@ func shellWords(line string) []string {
 }
 
 // commandLine is where a command of lpbuild begins in a line.
-var commandLine = regexp.MustCompile(`(?:^|[ (;&|"])((?:lpbuild|ulp) +[a-z-][^\n]*)`)
+var commandLine = regexp.MustCompile(`(?:^|[ (;&|"])((?:lpbuild-engine|lpbuild|ulp) +[a-z-][^\n]*)`)
 
 // commandsOf returns the command lines of lpbuild in a page: in blocks, and as code in the text.
 func commandsOf(text string) [][]string {
@@ -142,7 +143,7 @@ func commandsOf(text string) [][]string {
 		}
 	}
 	for _, m := range codeSpan.FindAllStringSubmatch(withoutBlocks(text), -1) {
-		if span := strings.ReplaceAll(m[1], "\n", " "); strings.HasPrefix(span, "lpbuild ") {
+		if span := strings.ReplaceAll(m[1], "\n", " "); strings.HasPrefix(span, "lpbuild ") || strings.HasPrefix(span, "lpbuild-engine ") {
 			lines = append(lines, span)
 		}
 	}
@@ -195,8 +196,13 @@ func TestCommandsInDocs(t *testing.T) {
 	for page, text := range readPages(t) {
 		for _, args := range commandsOf(text) {
 			count++
-			if wrong := wrongCommand(newRoot(rootForTest()), args); wrong != "" {
-				t.Errorf("%s: lpbuild %s: %s", page, strings.Join(args, " "), wrong)
+			s := rootForTest()
+			root := newRoot(s)
+			if args[0] == enginecli.Name {
+				root, args = engineRoot(s), args[1:]
+			}
+			if wrong := wrongCommand(root, args); wrong != "" {
+				t.Errorf("%s: %s %s: %s", page, root.Name(), strings.Join(args, " "), wrong)
 			}
 		}
 	}

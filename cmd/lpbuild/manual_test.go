@@ -15,6 +15,7 @@ import (
 
 	"github.com/lpbuild/lpbuild/internal/console"
 	"github.com/lpbuild/lpbuild/internal/program"
+	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
 	"github.com/lpbuild/lpbuild/pkg/buildmatrix"
@@ -69,11 +70,17 @@ func shownPage(t *testing.T, page string) string {
 	return string(text)
 }
 
+// allCommands returns the commands of both programs.
+func allCommands() []*cobra.Command {
+	s := rootForTest()
+	return append(documented(newRoot(s)), documented(engineRoot(s))...)
+}
+
 // TestManualsAgree checks that a command's man page has everything that its --help prints: text,
 // exit codes, flags and examples, character by character.
 func TestManualsAgree(t *testing.T) {
 	dir := generate(t)
-	for _, c := range documented(newRoot(rootForTest())) {
+	for _, c := range allCommands() {
 		page := filepath.Join(dir, "man", manualName(c)+".1")
 		if out, err := exec.CommandContext(t.Context(), "mandoc", "-T", "lint", "-W", "warning",
 			page).CombinedOutput(); err != nil {
@@ -145,14 +152,14 @@ func TestVariablesAreDocumented(t *testing.T) {
 func TestSurroundings(t *testing.T) {
 	dir := generate(t)
 	known := map[string]bool{}
-	for _, c := range documented(newRoot(rootForTest())) {
+	for _, c := range allCommands() {
 		known[console.WordsOf(c)] = true
 		var help bytes.Buffer
 		console.PrintHelp(c, &help)
 		page := words(shownPage(t, filepath.Join(dir, "man", manualName(c)+".1")))
 		for _, m := range append(console.MentionedFor(console.Files, c),
 			console.MentionedFor(console.Environment, c)...) {
-			if want := words(m.Name + " " + m.ErrorText); !strings.Contains(words(help.String()),
+			if want := words(m.Name + " " + m.Text); !strings.Contains(words(help.String()),
 				want) || !strings.Contains(page, want) {
 				t.Errorf("%s: help or man page lack %q:\n%s\n%s", c.CommandPath(), want, &help,
 					page)

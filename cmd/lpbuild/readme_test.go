@@ -239,7 +239,7 @@ func TestWalkthrough(t *testing.T) {
 	states := []string{saysFirst, saysSecond, saysNothing} // after each command that changes processes
 	for _, step := range steps {
 		sh.walk(t, page, step)
-		if strings.HasPrefix(step.command, "rpm -U ") || strings.HasPrefix(step.command, "lpbuild revert ") {
+		if strings.HasPrefix(step.command, "rpm -U ") || strings.HasPrefix(step.command, "lpbuild-engine revert ") {
 			if len(states) == 0 {
 				t.Fatalf("%s:%d: what becomes of the processes by this?", page, step.line)
 			}
@@ -271,7 +271,7 @@ func installTools(t testing.TB, s *scratch, dir string, others ...string) {
 	check(t, os.MkdirAll(s.path("/srv"), 0o755))
 	check(t, os.CopyFS(s.path("/srv/rpms"), os.DirFS(filepath.Join(dir, "packages/v1"))))
 	sh := newShell(t, s)
-	for _, command := range append(append([]string{`rm -rf "$(rpm --eval %_dbpath)"`}, others...), "rpm -U /srv/rpms/*/{bash,gcc,lpbuild}-[0-9]*.rpm") {
+	for _, command := range append(append([]string{`rm -rf "$(rpm --eval %_dbpath)"`}, others...), "rpm -U /srv/rpms/*/{bash,gcc,lpbuild,lpbuild-engine}-[0-9]*.rpm") {
 		if _, err := sh.run(command); err != nil {
 			t.Fatalf("%s: %v\n%s", command, err, sh.complaints())
 		}

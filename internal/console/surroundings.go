@@ -10,8 +10,8 @@ import (
 
 // Mention is a file or a variable that commands use. --help and man pages say the same of it.
 type Mention struct {
-	Name, ErrorText string
-	Commands        []string // "hook" stands for all commands below it as well
+	Name, Text string
+	Commands   []string // "hook" stands for all commands below it as well
 }
 
 // Files are the files that commands use besides those that their arguments name.
@@ -70,7 +70,7 @@ var Environment = []Mention{
 			"of its real user and group; if one matches, the process is not patched",
 		[]string{"trigger", "status", "hook", "ulp trigger"}},
 	{"NO_COLOR, TERM", "if NO_COLOR is set, or TERM is dumb, output has no colors",
-		[]string{"lpbuild", "ulp trigger", "ulp patches"}},
+		[]string{"lpbuild", "lpbuild-engine", "ulp trigger", "ulp patches"}},
 }
 
 // MentionedFor returns the mentions that belong to a command.
@@ -93,7 +93,7 @@ func Surroundings(cmd *cobra.Command, titles [2]string) string {
 		}
 		for _, m := range list {
 			fmt.Fprintf(&b, "  %s\n", m.Name)
-			for _, line := range wrap(m.ErrorText, HelpWidth-6) {
+			for _, line := range wrap(m.Text, HelpWidth-6) {
 				fmt.Fprintf(&b, "      %s\n", line)
 			}
 		}
