@@ -15,7 +15,3 @@ import (
 func findGadgets(context.Context, *view) (tracer.Gadgets, error) {
 	return tracer.Gadgets{}, ulp.ErrUnsupported
 }
-
-func (*run) load(context.Context) error              { return ulp.ErrUnsupported }
-func (*run) unmap(context.Context, []*freed, ...int) {}
-func (*run) free(context.Context)                    {}

@@ -6,10 +6,8 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
-	"slices"
 	"strconv"
 	"strings"
-	"sync"
 	"syscall"
 
 	"golang.org/x/sys/unix"
@@ -63,36 +61,6 @@ const (
 // appending to what is only read: by that a descriptor is recognised that a killed engine left.
 // None of the flags has an effect on mapping.
 const fileFlags = unix.O_RDONLY | unix.O_CLOEXEC | unix.O_NOFOLLOW | unix.O_NONBLOCK | unix.O_APPEND | unix.O_SYNC
-
-// pieces returns the parts of a region that a piece is mapped for: all but what is writable.
-func (rg *region) pieces(f *File) []extent {
-	most := pageUp(f.size) - pieceAt
-	var list []extent
-	for _, e := range rg.code() {
-		for off := e.off; off < e.off+e.size; {
-			size := min(most, e.off+e.size-off)
-			if off == 0 {
-				size = pageSize
-			}
-			list = append(list, extent{off, size})
-			off += size
-		}
-	}
-	return list
-}
-
-// code returns what of a region is not writable.
-func (rg *region) code() []extent {
-	var list []extent
-	at := uint64(0)
-	for _, e := range rg.writable {
-		if at < e.off {
-			list = append(list, extent{at, e.off - at})
-		}
-		at = e.off + e.size
-	}
-	return append(list, extent{at, rg.size - at})
-}
 
 // backing chooses the file for a region, the largest one of its containers, and says why there is
 // none.
@@ -148,83 +116,6 @@ func (f *File) is(st *unix.Stat_t) bool {
 // isMapped is is for statx(2).
 func (f *File) isMapped(st *unix.Statx_t) bool {
 	return st.Mode&unix.S_IFMT == unix.S_IFREG && unix.Mkdev(st.Dev_major, st.Dev_minor) == f.dev && st.Ino == f.inode && st.Size == f.size
-}
-
-// mappedFiles returns an error unless each piece of each region is mapped from its file: who shares
-// the process's descriptors may have put another one in its place.
-func (r *run) mappedFiles() error {
-	maps, err := r.mappings()
-	if err != nil {
-		return err
-	}
-	for _, rg := range r.regions {
-		for _, e := range rg.pieces(rg.file) {
-			want := rtld.Mapping{Start: rg.base + e.off, End: rg.base + e.off + e.size, Offset: pieceAt,
-				Perm: rtld.PermRead | rtld.PermExec}
-			there := slices.ContainsFunc(maps, func(m rtld.Mapping) bool {
-				m.File, m.Path = rtld.FileID{}, ""
-				return m == want
-			})
-			var st unix.Statx_t
-			name := fmt.Sprintf("%s/%d/map_files/%x-%x", procfs.Root, r.p.PID, want.Start, want.End)
-			// Who serves a file system in user space is not asked: an answer may never come.
-			if err := unix.Statx(unix.AT_FDCWD, name, unix.AT_STATX_DONT_SYNC, unix.STATX_BASIC_STATS, &st); err != nil || !there ||
-				!rg.file.isMapped(&st) {
-				return fmt.Errorf("what was mapped is not known to be %s: %w", rg.file.Path, ErrRefused)
-			}
-		}
-	}
-	return nil
-}
-
-// mappedMemory returns an error unless all of each region is mapped from a memory file, for the
-// same reason.
-func (r *run) mappedMemory() error {
-	maps, err := r.mappings()
-	if err != nil {
-		return err
-	}
-	for _, m := range maps {
-		if !strings.HasPrefix(m.Path, memoryPrefix) || m.File.Dev != memoryDevice() {
-			return fmt.Errorf("what was mapped is not known to be a memory file: %w", ErrRefused)
-		}
-	}
-	return nil
-}
-
-// memoryDevice is the device that all memory files are on.
-var memoryDevice = sync.OnceValue(func() uint64 {
-	var st unix.Stat_t
-	fd, err := unix.MemfdCreate("lpbuild:", unix.MFD_CLOEXEC)
-	if err != nil {
-		return 0
-	}
-	defer func() { _ = unix.Close(fd) }()
-	if unix.Fstat(fd, &st) != nil {
-		return 0
-	}
-	return st.Dev
-})
-
-// mappings returns what is mapped where the regions are.
-func (r *run) mappings() ([]rtld.Mapping, error) {
-	dir, err := procfs.Open(procfs.Root, r.p.PID)
-	if err != nil {
-		return nil, fmt.Errorf("%w: %w", ErrRefused, err)
-	}
-	defer dir.Close()
-	var maps []rtld.Mapping
-	err = dir.Mappings(func(l *procfs.Mapping) error {
-		if slices.ContainsFunc(r.regions, func(rg *region) bool { return l.Start < rg.end() && rg.base < l.End }) {
-			maps = append(maps, rtld.Mapping{Start: l.Start, End: l.End, Offset: l.Offset, Perm: rtld.Perm(l.Perm),
-				File: rtld.FileID{Dev: l.Dev, Inode: l.Inode}, Path: string(l.Path[:min(len(l.Path), len(memoryPrefix))])})
-		}
-		return nil
-	})
-	if err != nil {
-		return nil, fmt.Errorf("%w: %w", ErrRefused, err)
-	}
-	return maps, nil
 }
 
 // isFile reports whether a mapping may be a piece of a region.

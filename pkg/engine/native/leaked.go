@@ -3,8 +3,6 @@ package native
 import (
 	"bytes"
 	"fmt"
-	"maps"
-	"slices"
 	"strconv"
 
 	"golang.org/x/sys/unix"
@@ -13,8 +11,8 @@ import (
 // maxFiles is about how many descriptors are looked at.
 const maxFiles = 4096
 
-// leakedFiles returns the descriptors that a killed engine left open in a process: of memory files and of containers. It goes without [os.File], whose
-// poller has nothing to do here.
+// leakedFiles returns the descriptors that a killed engine left open in a process: of memory files
+// and of containers. It goes without [os.File], whose poller has nothing to do here.
 func leakedFiles(pid int) map[int]bool {
 	dir, err := unix.Open("/proc/"+strconv.Itoa(pid)+"/fd", unix.O_RDONLY|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
 	if err != nil {
@@ -86,14 +84,3 @@ func openedAsOurs(pid, fd int) bool {
 
 // largeFile is O_LARGEFILE, which the kernel adds.
 const largeFile = 0o100000
-
-// forgotten returns the descriptors of files of ours that are still open, now that the process stands still.
-func (r *run) forgotten() []int {
-	var list []int
-	for _, fd := range slices.Sorted(maps.Keys(r.leaked)) {
-		if isLeaked(r.p.PID, fd) {
-			list = append(list, fd)
-		}
-	}
-	return list
-}

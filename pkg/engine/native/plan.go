@@ -72,7 +72,7 @@ type Plan struct {
 	expect  []write        // what is in memory, to be seen again when the process is stopped
 	orphans []*table       // of libraries that are not there
 	zones   []zone         // where threads must not be
-	frees   []*freed       // what is to be unmapped
+	retired []*retired     // what is to be unmapped
 	leaked  map[int]bool   // descriptors of memory files that a killed engine left
 	stacks  []tracer.Range // writable mappings
 	gadgets tracer.Gadgets

@@ -14,21 +14,6 @@ import (
 	"github.com/lpbuild/lpbuild/pkg/engine/rtld"
 )
 
-// freed is memory to be given back when no thread needs it.
-type freed struct {
-	base, size uint64
-	inUse      bool
-	done       bool
-	idle       bool     // not active before the change either, so that it may go first
-	text       []extent // what of it is code, from base on
-	calls      *freed   // what its code may call, and is kept as long as it is; nil: nothing of the sort
-}
-
-// code says whether an address is in code.
-func (f *freed) code(addr uint64) bool {
-	return slices.ContainsFunc(f.text, func(e extent) bool { return addr-f.base-e.off < e.size })
-}
-
 // target makes the plan for one library: addresses, images, slots, detours.
 func (b *planner) target(ctx context.Context, tp *targetPlan) error {
 	if err := b.addresses(tp); err != nil {
@@ -301,7 +286,7 @@ func (b *planner) leftovers(ctx context.Context) error {
 	}
 	for _, r := range b.st.records {
 		if !used[r.Base] {
-			b.frees = append(b.frees, &freed{base: r.Base, size: r.Size, text: b.v.text(r), idle: !slices.ContainsFunc(b.applied,
+			b.retired = append(b.retired, &retired{mapping: mapping{r.Base, r.Size}, text: b.v.text(r), idle: !slices.ContainsFunc(b.applied,
 				func(a Applied) bool { return a.Active && a.Base == r.Base })})
 		}
 	}
@@ -310,17 +295,17 @@ func (b *planner) leftovers(ctx context.Context) error {
 			b.orphans = append(b.orphans, t)
 		}
 		if !used[t.base] && b.v.ours(t.base, tableSize) {
-			b.frees = append(b.frees, &freed{base: t.base, size: tableSize, text: []extent{{stubsAt, tableSize - stubsAt}}})
+			b.retired = append(b.retired, &retired{mapping: mapping{t.base, tableSize}, text: []extent{{stubsAt, tableSize - stubsAt}}})
 		}
 	}
 	b.keepMoved()
-	for i, f := range b.frees {
-		if len(f.text) > 0 { // without code it was never finished, and no thread can have to do with it
-			b.zones = append(b.zones, zone{lo: f.base, hi: f.base + f.size, free: i + 1})
+	for _, r := range b.retired {
+		if len(r.text) > 0 { // without code it was never finished, and no thread can have to do with it
+			b.zones = append(b.zones, zone{lo: r.base, hi: r.base + r.size, retired: r})
 		}
 	}
 	for _, u := range b.st.unfinished {
-		b.frees = append(b.frees, &freed{base: u.off, size: u.size, idle: true})
+		b.retired = append(b.retired, &retired{mapping: mapping{u.off, u.size}, idle: true})
 		if err := b.expectUnused(ctx, u); err != nil {
 			return err
 		}
@@ -339,20 +324,20 @@ func (b *planner) keepMoved() {
 		}) {
 			continue
 		}
-		live, stubs := b.freedAt(r.Base), b.freedAt(r.Table)
+		live, stubs := b.retiredAt(r.Base), b.retiredAt(r.Table)
 		if live != nil {
 			live.calls = stubs
 		}
 	}
 }
 
-// freedAt returns what is to be given back at an address, nil if nothing is.
-func (b *planner) freedAt(base uint64) *freed {
-	i := slices.IndexFunc(b.frees, func(f *freed) bool { return f.base == base })
+// retiredAt returns the retired region at an address, nil if there is none.
+func (b *planner) retiredAt(base uint64) *retired {
+	i := slices.IndexFunc(b.retired, func(r *retired) bool { return r.base == base })
 	if i < 0 {
 		return nil
 	}
-	return b.frees[i]
+	return b.retired[i]
 }
 
 // expectUnused remembers how memory begins that is nobody's: an engine that is just loading a live patch, between two stops, has

@@ -6,29 +6,33 @@ import (
 	"errors"
 	"fmt"
 	"hash/crc32"
+	"slices"
 
 	"github.com/lpbuild/lpbuild/pkg/engine/process"
 	"github.com/lpbuild/lpbuild/pkg/engine/rtld"
 )
 
-// A region is the memory that one change adds to a process for one library: the library's table if it has none yet, then the
-// containers with their records, without a gap. Most of it is a single private mapping that can be read and executed. Only
-// variables have a mapping of their own, which can be written. Constants are in the first kind: what cannot be written in
-// there is an attacker's only as bytes to jump to, as the constants and headers of every library were before linkers put
-// them into a segment of their own; and one mapping is one system call, one mapping of the process's limit, and one thing to
-// find again.
+// A region is the memory that one change adds to a process for one library: the library's table if
+// it has none yet, then the containers with their records, without a gap. Most of it is a single
+// private mapping that can be read and executed. Only variables have a mapping of their own, which
+// can be written. Constants are in the first kind: what cannot be written in there is an attacker's
+// only as bytes to jump to, as the constants and headers of every library were before linkers put
+// them into a segment of their own; and one mapping is one system call, one mapping of the
+// process's limit, and one thing to find again.
 //
-// Anonymous memory has no name, and a file may be mapped by anybody. A region is found by what stands at its beginning:
+// Anonymous memory has no name, and a file may be mapped by anybody. A region is found by what
+// stands at its beginning:
 //
 //   - the table, or the record of the first container, when all the rest is there;
 //   - before that a mark, with the size: an engine was killed while it wrote the contents;
-//   - before that, zeros, as all of the region, and an address and a size that were chosen for it: see signed and
-//     signedSize. It was killed between the system call and the first write. Where a file is mapped, it is the pattern of the
-//     mappings in place of zeros: see pieceAt.
+//   - before that, zeros, as all of the region, and an address and a size that were chosen for it:
+//     see signed and signedSize. It was killed between the system call and the first write. Where a
+//     file is mapped, it is the pattern of the mappings in place of zeros: see pieceAt.
 //
-// The kernel joins anonymous mappings that touch. So a region may begin or end in the middle of a mapping, if the program has
-// mapped memory of the same kind beside it: its beginning is looked for at signed addresses, too.
-// Zeros that are joined with memory of the program are not known to be ours. They stay, and cost the process addresses only.
+// The kernel joins anonymous mappings that touch. So a region may begin or end in the middle of a
+// mapping, if the program has mapped memory of the same kind beside it: its beginning is looked for
+// at signed addresses, too. Zeros that are joined with memory of the program are not known to be
+// ours. They stay, and cost the process addresses only.
 type region struct {
 	base, size uint64    // in whole pages
 	contents   []content // in their order, the first one at the beginning; all else is zeros
@@ -45,6 +49,16 @@ type content struct {
 
 // extent is a part of a region.
 type extent struct{ off, size uint64 }
+
+// inExtents reports whether an offset is in one of some parts.
+func inExtents(list []extent, off uint64) bool {
+	return slices.ContainsFunc(list, func(e extent) bool { return off-e.off < e.size })
+}
+
+// mapping is memory that is mapped, or was.
+type mapping struct{ base, size uint64 }
+
+func (m mapping) contains(addr uint64) bool { return addr-m.base < m.size }
 
 func (rg *region) end() uint64 { return rg.base + rg.size }
 
@@ -77,13 +91,15 @@ func parseMark(b []byte, base uint64) (size uint64, ok bool) {
 	return size, ok
 }
 
-// How large a region may be that was never finished, and one of which nothing was written, all of which is read.
+// How large a region may be that was never finished, and one of which nothing was written, all of
+// which is read.
 const (
 	maxRegion   = maxLayers * (maxSpan + maxAlign + 2*maxRecord)
 	maxUnmarked = 16 << 20
 )
 
-// Of the addresses in a window of 64 MiB, one is signed: that where a region of ours begins, if there is room.
+// Of the addresses in a window of 64 MiB, one is signed: that where a region of ours begins, if
+// there is room.
 const (
 	windowBits = 26
 	signBits   = windowBits - 12
@@ -96,7 +112,8 @@ func signedIn(at uint64) uint64 {
 	return window<<windowBits | sign<<12
 }
 
-// signed returns the highest signed address up to at, and not below from; at itself, and false, if there is none.
+// signed returns the highest signed address up to at, and not below from; at itself, and false, if
+// there is none.
 func signed(from, at uint64) (uint64, bool) {
 	for _, a := range []uint64{signedIn(at), signedIn(at - 1<<windowBits)} {
 		if a >= from && a <= at {
@@ -106,8 +123,9 @@ func signed(from, at uint64) (uint64, bool) {
 	return at, false
 }
 
-// signedSize returns the least size from size on that a region at an address may have: one in sixteen. Zeros that only begin
-// like a region are not taken for one, nor is one that the kernel has joined with memory of the program.
+// signedSize returns the least size from size on that a region at an address may have: one in
+// sixteen. Zeros that only begin like a region are not taken for one, nor is one that the kernel
+// has joined with memory of the program.
 func signedSize(base, size uint64) uint64 {
 	sign := base / pageSize * 0x9e3779b97f4a7c15 >> 60
 	return size + (sign-size/pageSize)%signedSizes*pageSize
@@ -115,10 +133,12 @@ func signedSize(base, size uint64) uint64 {
 
 const signedSizes = 16
 
-// maxStarts is how many addresses inside of mappings are looked at for beginnings of regions. Only a hostile process has more.
+// maxStarts is how many addresses inside of mappings are looked at for beginnings of regions. Only
+// a hostile process has more.
 const maxStarts = 1 << 12
 
-// starts returns where in a mapping a region may begin: at its beginning, and at signed addresses, of which most are looked at.
+// starts returns where in a mapping a region may begin: at its beginning, and at signed addresses,
+// of which most are looked at.
 func starts(m rtld.Mapping, most int) []uint64 {
 	list := []uint64{m.Start}
 	for window := m.Start; window < m.End && len(list) <= most; window += 1 << windowBits {
@@ -142,7 +162,8 @@ func isData(m rtld.Mapping) bool {
 	return m.Perm == rtld.PermRead|rtld.PermWrite && m.Path == "" && m.File == rtld.FileID{}
 }
 
-// unmarked returns how large a region is that begins at a mapping, and of which nothing has been written; 0: it is none.
+// unmarked returns how large a region is that begins at a mapping, and of which nothing has been
+// written; 0: it is none.
 func unmarked(ctx context.Context, m memory, maps []rtld.Mapping) (uint64, error) {
 	base, end := maps[0].Start, maps[0].Start
 	switch {
@@ -191,8 +212,9 @@ func zero(b []byte) bool {
 	return true
 }
 
-// scan finds what is in memory that may be ours: tables and records of regions that are finished, one behind the other, and regions
-// that are not. start is where to begin, in mapping i; what comes next is at the address that it returns.
+// scan finds what is in memory that may be ours: tables and records of regions that are finished,
+// one behind the other, and regions that are not. start is where to begin, in mapping i; what comes
+// next is at the address that it returns.
 func (v *view) scan(ctx context.Context, st *state, i int, start uint64) (next uint64, err error) {
 	m := v.maps[i]
 	for at := start; ; {

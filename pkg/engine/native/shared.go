@@ -1,14 +1,12 @@
 package native
 
 import (
-	"fmt"
-
 	"github.com/lpbuild/lpbuild/pkg/engine/process"
 )
 
-// A process that has the memory of another one without being a thread of it (CLONE_VM) would go on running while that is
-// changed, and nobody would look where it stands. So there must be none when the change is planned, and none when all threads
-// stand: then nobody is left who could make one.
+// A process that has the memory of another one without being a thread of it (CLONE_VM) would go on
+// running while that is changed, and nobody would look where it stands. So there must be none when
+// the change is planned, and none when all threads stand: then nobody is left who could make one.
 
 var sharers process.Sharers
 
@@ -18,7 +16,8 @@ type shared struct {
 	when process.Moment
 }
 
-// alone returns ErrShared if another process has the memory, as it was when that was asked first, or why that is not known.
+// alone returns ErrShared if another process has the memory, as it was when that was asked first,
+// or why that is not known.
 func (v *view) alone() error {
 	if v.shared == nil {
 		v.shared = &shared{}
@@ -30,8 +29,8 @@ func (v *view) alone() error {
 	return v.shared.err
 }
 
-// stillAlone asks again just before the process is stopped, if many processes were made since: so many less are to be asked about
-// while it stands still.
+// stillAlone asks again just before the process is stopped, if many processes were made since: so
+// many less are to be asked about while it stands still.
 func (pl *Plan) stillAlone() error {
 	other, when, err := sharers.Renew(pl.p, pl.since)
 	if other != 0 {
@@ -41,20 +40,5 @@ func (pl *Plan) stillAlone() error {
 		return err
 	}
 	pl.since = when
-	return nil
-}
-
-// alone asks whether one has come since.
-func (r *run) alone() error {
-	threads := r.t.Threads()
-	if len(threads) == 0 {
-		return nil
-	}
-	switch other, err := r.since.Sharer(r.p.PID, threads[0].TID); {
-	case err != nil:
-		return fmt.Errorf("%w: %w", ErrStale, err)
-	case other != 0:
-		return &SharedError{other}
-	}
 	return nil
 }

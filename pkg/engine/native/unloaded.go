@@ -7,17 +7,17 @@ import (
 	"slices"
 	"time"
 
-	"golang.org/x/sys/unix"
-
 	"github.com/lpbuild/lpbuild/pkg/engine/process"
 	"github.com/lpbuild/lpbuild/pkg/engine/rtld"
 	"github.com/lpbuild/lpbuild/pkg/ulp"
 )
 
-// A library that dlclose unloads takes its detours with it; what was mapped for it stays behind, and nothing leads there. If
-// dlopen loads it again, to the same place or another one, its functions are as in its file: it is not live patched.
+// A library that dlclose unloads takes its detours with it; what was mapped for it stays behind,
+// and nothing leads there. If dlopen loads it again, to the same place or another one, its
+// functions are as in its file: it is not live patched.
 
-// libraryOf returns the library that a table belongs to, nil if it is not loaded, or not where it was.
+// libraryOf returns the library that a table belongs to, nil if it is not loaded, or not where it
+// was.
 func (v *view) libraryOf(t *table) *rtld.Library {
 	i := slices.IndexFunc(v.libs, func(l *rtld.Library) bool {
 		return l.Bias == t.bias && slices.Equal(l.BuildID, t.buildID)
@@ -28,8 +28,9 @@ func (v *view) libraryOf(t *table) *rtld.Library {
 	return v.libs[i]
 }
 
-// settle marks the tables whose library was unloaded: no function leads to them. If it was loaded again, its functions are as
-// they were; what somebody else has changed since may lead to the table in a way that is not known.
+// settle marks the tables whose library was unloaded: no function leads to them. If it was loaded
+// again, its functions are as they were; what somebody else has changed since may lead to the table
+// in a way that is not known.
 func (st *state) settle(ctx context.Context, v *view) error {
 	for _, t := range st.tables {
 		if len(t.layers) == 0 {
@@ -47,8 +48,8 @@ func (st *state) settle(ctx context.Context, v *view) error {
 	return nil
 }
 
-// leads says whether a function leads to the table, and whether one is neither so nor as it was. What is not mapped any more
-// is neither.
+// leads says whether a function leads to the table, and whether one is neither so nor as it was.
+// What is not mapped any more is neither.
 func (t *table) leads(read func(b []byte, addr uint64) error) (led, foreign bool, err error) {
 	for slot, s := range t.sites {
 		stub := t.stub(slot)
@@ -68,29 +69,8 @@ func (t *table) leads(read func(b []byte, addr uint64) error) (led, foreign bool
 	return false, foreign, nil
 }
 
-// orphaned sees, now that nothing moves any more, that nothing leads to the tables that are to be given back without a look at
-// their library: it was not there when the plan was made.
-func (r *run) orphaned() error {
-	for _, t := range r.orphans {
-		led, _, err := t.leads(func(b []byte, addr uint64) error {
-			_, err := r.mem.ReadAt(b, int64(addr))
-			if errors.Is(err, unix.EIO) { // nothing is mapped there
-				return process.ErrUnreadable
-			}
-			return err
-		})
-		if err != nil {
-			return err
-		}
-		if led {
-			return fmt.Errorf("the library at %#x is there again: %w", t.bias, ErrStale)
-		}
-	}
-	return nil
-}
-
-// moved makes an ErrStale of an error that a library which is loaded or unloaded meanwhile, or another engine that is at work in
-// the process, may be the reason of.
+// moved makes an ErrStale of an error that a library which is loaded or unloaded meanwhile, or
+// another engine that is at work in the process, may be the reason of.
 func (v *view) moved(ctx context.Context, st *state, err error) error {
 	switch {
 	case errors.Is(err, ErrAgain), errors.Is(err, rtld.ErrLoading), errors.Is(err, ErrStale), errors.Is(err, ErrApplied), errors.Is(err, ErrNotApplied):
@@ -110,14 +90,15 @@ func (v *view) moved(ctx context.Context, st *state, err error) error {
 	return fmt.Errorf("%w: it loads or unloads libraries: %v", ErrStale, err) //nolint:errorlint // what it was is not so any more
 }
 
-// How often, and how long after each other, libraries are looked at again: while dlopen or dlclose is at work, a library may be
-// mapped and not listed for a moment.
+// How often, and how long after each other, libraries are looked at again: while dlopen or dlclose
+// is at work, a library may be mapped and not listed for a moment.
 const (
 	movingLooks = 4
 	movingPause = time.Millisecond
 )
 
-// moving says whether the libraries, or those of them that the dynamic loader lists, are others than those that were seen.
+// moving says whether the libraries, or those of them that the dynamic loader lists, are others
+// than those that were seen.
 func (v *view) moving(ctx context.Context) bool {
 	for range movingLooks {
 		now, err := v.m.Libraries(ctx)

@@ -81,6 +81,12 @@ func (th *Thread) Registers() Registers { return th.regs }
 // Running says that the thread was not in a system call that waits for something when it was stopped.
 func (th *Thread) Running() bool { return !th.regs.restarts() }
 
+// InSyscall reports whether the thread was stopped inside a system call.
+func (th *Thread) InSyscall() bool {
+	_, _, in := th.regs.inSyscall()
+	return in
+}
+
 // PC returns the program counter.
 func (th *Thread) PC() uint64 { return th.regs.pc() }
 
