@@ -149,7 +149,7 @@ func counts(t testing.TB, pid int) (list []uint64, active bool) {
 		}
 		return nil, false
 	}
-	i := slices.IndexFunc(applied, func(a native.Applied) bool { return a.Active })
+	i := slices.IndexFunc(applied, func(a native.AppliedPatch) bool { return a.Active })
 	if i < 0 {
 		return nil, false
 	}

@@ -61,7 +61,7 @@ type known struct {
 	runtime    *libpulp.Runtime
 	runtimeErr error // nil with runtime nil: not asked yet
 
-	injected []native.Applied
+	injected []native.AppliedPatch
 	left     native.Leftover
 	asked    bool
 }
@@ -80,7 +80,7 @@ func (v *View) libpulp(ctx context.Context) (*libpulp.Runtime, error) {
 }
 
 // injected returns what the native engine has in the process, the newest first, with what is not active any more.
-func (v *View) injected(ctx context.Context) ([]native.Applied, error) {
+func (v *View) injected(ctx context.Context) ([]native.AppliedPatch, error) {
 	k := &v.known
 	if k.asked {
 		return k.injected, nil
@@ -101,7 +101,7 @@ func (v *View) injected(ctx context.Context) ([]native.Applied, error) {
 }
 
 // seen notes what the native engine has found, and returns it as injected does.
-func (v *View) seen(by *native.View) []native.Applied {
+func (v *View) seen(by *native.View) []native.AppliedPatch {
 	list := by.List()
 	slices.Reverse(list)
 	v.known.injected, v.known.left, v.known.asked = list, by.Leftover(), true

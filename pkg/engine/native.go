@@ -58,7 +58,7 @@ type nativeTarget struct {
 	b    *Native
 	v    *View
 	seen *native.View
-	list []native.Applied // the newest first, with what is not active any more
+	list []native.AppliedPatch // the newest first, with what is not active any more
 }
 
 func (*nativeTarget) Close()          {}
@@ -88,13 +88,13 @@ func (t *nativeTarget) Applied(context.Context) ([]Applied, error) {
 }
 
 // newApplied says what the native engine has in a process in this package's words.
-func newApplied(a native.Applied) Applied {
+func newApplied(a native.AppliedPatch) Applied {
 	return Applied{ID: a.ID, Library: a.Target.Name, BuildID: a.Target.BuildID, Bias: a.Bias, Container: a.Container, Time: a.Time,
 		Functions: len(a.Functions), Engine: nativeName}
 }
 
 func (t *nativeTarget) Comments(_ context.Context, a *Applied) (string, error) {
-	i := slices.IndexFunc(t.list, func(l native.Applied) bool { return l.ID == a.ID })
+	i := slices.IndexFunc(t.list, func(l native.AppliedPatch) bool { return l.ID == a.ID })
 	if i < 0 {
 		return "", ErrNotApplied
 	}
@@ -102,8 +102,8 @@ func (t *nativeTarget) Comments(_ context.Context, a *Applied) (string, error) {
 }
 
 // active returns whether a live patch that fits is active.
-func (t *nativeTarget) active(fits func(native.Applied) bool) bool {
-	return slices.ContainsFunc(t.list, func(a native.Applied) bool { return a.Active && fits(a) })
+func (t *nativeTarget) active(fits func(native.AppliedPatch) bool) bool {
+	return slices.ContainsFunc(t.list, func(a native.AppliedPatch) bool { return a.Active && fits(a) })
 }
 
 func (t *nativeTarget) options() native.Options {
@@ -144,7 +144,7 @@ func (t *nativeTarget) Plan(ctx context.Context, steps []Step) (Plan, error) {
 // verdict looks at one step as if it were alone.
 func (p *nativePlan) verdict(ctx context.Context, i int) error {
 	s := p.steps[i]
-	ofLibrary := func(a native.Applied) bool { return a.Target.Name == s.Library }
+	ofLibrary := func(a native.AppliedPatch) bool { return a.Target.Name == s.Library }
 	switch s.Kind {
 	case RevertAll:
 		switch {
@@ -177,7 +177,7 @@ func (p *nativePlan) verdict(ctx context.Context, i int) error {
 }
 
 // is says whether a live patch is the step's container.
-func (s Step) is(a native.Applied) bool {
+func (s Step) is(a native.AppliedPatch) bool {
 	return s.Container != nil && a.ID == s.Container.Patch.Metadata.PatchID
 }
 
@@ -205,7 +205,7 @@ func (p *nativePlan) comes(library string) bool {
 // staysAlone reports whether the live patch of one step, which is there already, is to stay while others of the library, which are
 // there as well, are taken out by another step.
 func (p *nativePlan) staysAlone(revert, apply int) bool {
-	return p.verdicts[revert] == nil && errors.Is(p.verdicts[apply], ErrApplied) && p.t.active(func(a native.Applied) bool {
+	return p.verdicts[revert] == nil && errors.Is(p.verdicts[apply], ErrApplied) && p.t.active(func(a native.AppliedPatch) bool {
 		return a.Target.Name == p.steps[apply].Library && !slices.ContainsFunc(p.steps, func(s Step) bool { return s.Kind == Apply && s.is(a) })
 	})
 }
@@ -218,7 +218,7 @@ func (p *nativePlan) change() native.Change {
 			c.Apply = append(c.Apply, patch)
 		}
 	}
-	c.Revert = func(a native.Applied) bool {
+	c.Revert = func(a native.AppliedPatch) bool {
 		goes := false
 		for i, s := range p.steps {
 			switch {

@@ -21,11 +21,11 @@ func TestClaims(t *testing.T) {
 	}
 	honest := *st.records[0]
 	c.says("over "+itoa(int(honest.Base+honest.Size)), "1") // right behind it
-	for name, lie := range map[string]func(r *record){
-		"a page more":            func(r *record) { r.Size += pageSize },
-		"nothing":                func(r *record) { r.Size = 0 },
-		"the library":            func(r *record) { r.Base = v.libs[0].Segments[0].Start },
-		"more than there can be": func(r *record) { r.Size = -r.Base },
+	for name, lie := range map[string]func(r *patchRecord){
+		"a page more":            func(r *patchRecord) { r.Size += pageSize },
+		"nothing":                func(r *patchRecord) { r.Size = 0 },
+		"the library":            func(r *patchRecord) { r.Base = v.libs[0].Segments[0].Start },
+		"more than there can be": func(r *patchRecord) { r.Size = -r.Base },
 	} {
 		r := honest
 		lie(&r)
@@ -40,11 +40,13 @@ func TestClaims(t *testing.T) {
 		c.refused(Change{Revert: everyOne}, Options{}, ErrDamaged)
 	}
 	other := pack(t, lib, both, ulp.PackOptions{}, "testdata/patch.c", "-DANSWER=3")
-	for name, lie := range map[string]func(r *record){ // can be listed, but the table says otherwise
-		"a page less":        func(r *record) { r.Size -= pageSize },
-		"another function":   func(r *record) { r.Functions[0].Entry += 16 },
-		"another one's slot": func(r *record) { r.Functions[0].Slot, r.Functions[1].Slot = r.Functions[1].Slot, r.Functions[0].Slot },
-		"a slot of nobody":   func(r *record) { r.Functions[0].Slot = maxSlots - 1 },
+	for name, lie := range map[string]func(r *patchRecord){ // can be listed, but the table says otherwise
+		"a page less":      func(r *patchRecord) { r.Size -= pageSize },
+		"another function": func(r *patchRecord) { r.Functions[0].Entry += 16 },
+		"another one's slot": func(r *patchRecord) {
+			r.Functions[0].Slot, r.Functions[1].Slot = r.Functions[1].Slot, r.Functions[0].Slot
+		},
+		"a slot of nobody": func(r *patchRecord) { r.Functions[0].Slot = maxSlots - 1 },
 	} {
 		r := honest
 		r.Functions = slices.Clone(honest.Functions)

@@ -1,65 +1,77 @@
-// Package native applies live patches to running processes without their help: no preload, no agent, and nothing runs in
-// the process but system calls. It lists and reverts them as well.
+// Package native applies live patches to running processes without their help: no preload, no
+// agent, and nothing runs in the process but system calls. It lists and reverts them as well.
 //
 //	container ─ NewPatch ─► Patch ─┐
 //	process ─ Look ─► Process ─────┼─ NewView ─► View ─ Plan ─► Plan ─ Run ─► Result
-//	                               └─ List ─► Applied
+//	                               └─ List ─► AppliedPatch
 //
-// The law is all or nothing: the functions of all live patches that a change puts on one library switch at one instant,
-// whatever happens, SIGKILL of the engine included; and what cannot be done leaves the process byte for byte as it was.
-// After the last revert nothing is left of it. (Pages that were looked at, of files that the process has mapped, are in its
-// page tables then, as if it had looked at them itself; and pages of code that were changed are its own.)
+// The law is all or nothing: the functions of all live patches that a change puts on one library
+// switch at one instant, whatever happens, SIGKILL of the engine included; and what cannot be done
+// leaves the process byte for byte as it was. After the last revert nothing is left of it. (Pages
+// that were looked at, of files that the process has mapped, are in its page tables then, as if it
+// had looked at them itself; and pages of code that were changed are its own.)
 //
 // # How
 //
-// [View.Plan] looks, and stops nothing. It finds the library by its build-id in memory, reads the dynamic loader's list, and
-// relocates the container for a free range of addresses, against the symbols of the process in the loader's order, each as the
-// loader would bind it there ([rtld.Symbols.Bind]: versions, addresses that the program has taken, numbers). An
-// indirect function (IFUNC) is what its resolver chose when the process started: that stands in the slots that the loader
-// filled. The module number of a thread-local variable is where glibc tells debuggers to look for it.
+// [View.Plan] looks, and stops nothing. It finds the library by its build-id in memory, reads the
+// dynamic loader's list, and relocates the container for a free range of addresses, against the
+// symbols of the process in the loader's order, each as the loader would bind it there
+// ([rtld.Symbols.Bind]: versions, addresses that the program has taken, numbers). An indirect
+// function (IFUNC) is what its resolver chose when the process started: that stands in the slots
+// that the loader filled. The module number of a thread-local variable is where glibc tells
+// debuggers to look for it.
 //
-// [Plan.Run] stops all threads, checks that nothing the plan was made for has changed, and has one thread map memory, which the
-// engine fills from outside: see loading below. It then writes the detours and lets the threads go, all in one stop. Only where
-// there is much to write do threads that were running go on meanwhile, to be stopped once more. Memory is given back by a
-// thread on its way home, without a stop of its own where a CPU is free.
+// [Plan.Run] stops all threads and goes through six phases, which executor draws: survey checks that
+// nothing the plan was made for has changed; load has one thread map memory, which fill writes to
+// from outside (see loading below); verify checks again what may have changed; switch writes the
+// detours and the table; release has a thread unmap what is not needed any more while it is let go,
+// without a stop of its own where a CPU is free. All of that is one stop. Only where there is much to
+// fill do threads that were running go on meanwhile, to be stopped once more.
 //
-// A process that cannot be stopped again (one of its threads made a child by vfork in between, which does not go on) is left
-// as by an engine that was killed there: with memory that nothing leads to, if none of its threads can give it back.
+// A process that cannot be stopped again (one of its threads made a child by vfork in between,
+// which does not go on) is left as by an engine that was killed there: with memory that nothing
+// leads to, if none of its threads can give it back.
 //
-// Functions do not lead to their replacements, but to stubs, which jump to wherever their slot says. All slots lie in one
-// page with the list of what is applied, and one write of that page is the switch; before it, a function with a detour
-// runs as it always did. A live patch on top of others, or one reverted below others, is nothing but other values in
-// slots.
+// Functions do not lead to their replacements, but to stubs, which jump to wherever their slot
+// says. All slots lie in one page with the list of what is applied, and one write of that page is
+// the switch; before it, a function with a detour runs as it always did. A live patch on top of
+// others, or one reverted below others, is nothing but other values in slots.
 //
-// The table, and in front of each container a record of what it replaces, are all the state there is. They are in the
-// process, so that any later run finds them, and a forked child has its own. An engine that is killed half-way leaves at
-// most mappings that nothing leads to; the next change gives them back.
+// The table, and in front of each container a record of what it replaces, are all the state there
+// is. They are in the process, so that any later run finds them, and a forked child has its own. An
+// engine that is killed half-way leaves at most mappings that nothing leads to; the next change
+// gives them back.
 //
-// A library that dlclose unloads takes its detours with it. Loaded again, it is not live patched, and List says so: apply again.
-// What a plan was made for, the build-ids of the libraries that it changes or found symbols in included, is looked at again when
-// all threads stand.
+// A library that dlclose unloads takes its detours with it. Loaded again, it is not live patched,
+// and List says so: apply again. What a plan was made for, the build-ids of the libraries that it
+// changes or found symbols in included, is looked at again when all threads stand.
 //
 // # Loading
 //
-// The table and the containers of one library are one region of private memory, found again by what stands in it. It can be
-// read and executed, never written; variables have a mapping of their own, which cannot be executed. One mmap does it where a
-// container has no variables. Nothing of the process is opened for writing but /proc/PID/mem of the address space that is
-// stopped: no descriptor or path of the process can lead a write elsewhere.
+// The table and the containers of one library are one region of private memory, found again by what
+// stands in it. It can be read and executed, never written; variables have a mapping of their own,
+// which cannot be executed. One mmap does it where a container has no variables. Nothing of the
+// process is opened for writing but /proc/PID/mem of the address space that is stopped: no
+// descriptor or path of the process can lead a write elsewhere.
 //
-// The memory is anonymous. Where the kernel refuses that (SELinux without execmem: EACCES), or a filter does, a memory file is tried
-// next, and then the container's own file, which a security policy may permit the process to execute as it does a library. Each way
-// is tried under the stop before anything that is in use has changed; if none is permitted, what was mapped is unmapped and the
-// process is as it was.
+// The memory is anonymous. Where the kernel refuses that (SELinux without execmem: EACCES), or a
+// filter does, a memory file is tried next, and then the container's own file, which a security
+// policy may permit the process to execute as it does a library. Each way is tried under the stop
+// before anything that is in use has changed; if none is permitted, what was mapped is unmapped and
+// the process is as it was.
 //
-// The container's file is mapped if the process finds under its path the file that the engine has read, and nobody but root and
-// the engine's user may write to it. The process opens it and maps it; the engine compares what is mapped with what it has
-// read (/proc/PID/map_files: that needs CAP_CHECKPOINT_RESTORE), and writes all pages of the region, so that none of them is the
-// file's any more: it may be overwritten, renamed over and deleted. It must not be truncated as long as a process has it mapped.
-// The kernel then takes the pages away from all processes, written or not, and they get SIGBUS. That is so with every
-// library, and the reason why this way comes last. The tests have a filter that answers as SELinux would.
+// The container's file is mapped if the process finds under its path the file that the engine has
+// read, and nobody but root and the engine's user may write to it. The process opens it and maps
+// it; the engine compares what is mapped with what it has read (/proc/PID/map_files: that needs
+// CAP_CHECKPOINT_RESTORE), and writes all pages of the region, so that none of them is the file's
+// any more: it may be overwritten, renamed over and deleted. It must not be truncated as long as a
+// process has it mapped. The kernel then takes the pages away from all processes, written or not,
+// and they get SIGBUS. That is so with every library, and the reason why this way comes last. The
+// tests have a filter that answers as SELinux would.
 //
-// A process that shares its descriptors with another one (CLONE_FILES) may put something else in the place of the file while it is
-// open. Nothing opens that for the engine, and what is mapped then is seen before anything is written to it, and unmapped.
+// A process that shares its descriptors with another one (CLONE_FILES) may put something else in
+// the place of the file while it is open. Nothing opens that for the engine, and what is mapped
+// then is seen before anything is written to it, and unmapped.
 //
 // These are the system calls that the engines make in a process, and what stands in their way:
 //
@@ -70,7 +82,7 @@
 //	openat, close            loading, where these are    EACCES EMFILE ENFILE …   the same; not tried where the process
 //	                           refused                                              sees another file, or none
 //	munmap                   giving back                 ENOMEM (max_map_count)   it stays, and a later change does it
-//	rt_sigreturn             every way home              -                        -
+//	rt_sigreturn             every way back              -                        -
 //	what dlopen and dlclose  libpulp.so, by itself       any                      libpulp.so reports it; nothing was patched
 //	  call                                                                        (filters are asked about them first)
 //
@@ -96,8 +108,8 @@
 //	the engine has no CAP_SYS_RESOURCE          - (in trigger: limits that a user set for a privileged process are raised up to
 //	                                              their hard limit only)
 //
-// "-" is no effect. No row raises a signal. A filter that answers to MAP_FIXED_NOREPLACE with a no (Chromium's) is asked about
-// the same call without it, which is safe while all threads stand.
+// "-" is no effect. No row raises a signal. A filter that answers to MAP_FIXED_NOREPLACE with a no
+// (Chromium's) is asked about the same call without it, which is safe while all threads stand.
 //
 // # Former code
 //
@@ -114,69 +126,87 @@
 //
 // # What it does not do
 //
-//   - Containers that need the dynamic loader: [NewPatch] refuses them, which the gate of `lpbuild build` asks, too.
+//   - Containers that need the dynamic loader: [NewPatch] refuses them, which the gate of `lpbuild
+//     build` asks, too.
 //
-//   - Functions of a library without NOPs, unless live patch or Options say [ulp.EntriesAny] and it is proven safe.
+//   - Functions of a library without NOPs, unless live patch or Options say [ulp.EntriesAny] and it
+//     is proven safe.
 //
-//   - Libraries whose code is mapped with MAP_SHARED, as a loader of the program's own may do: what is written there goes into the
-//     file, and into every process that maps it. The answer is ErrEntry.
+//   - Libraries whose code is mapped with MAP_SHARED, as a loader of the program's own may do: what
+//     is written there goes into the file, and into every process that maps it. The answer is
+//     ErrEntry.
 //
-//   - Memory is given back when no thread runs in it or will return to it, by program counters, registers and all words
-//     on stacks, red zones included. A pointer to a replacement's static data or function that the process keeps
-//     elsewhere (a string constant that was returned and stored, a registered callback) is not seen: revert live
-//     patches that hand out such pointers only if their users are gone. Stacks of coroutines that do not run are not
-//     seen either. What is kept for a thread, any later change gives back, and one that changes nothing else, too.
+//   - Memory is given back when no thread runs in it or will return to it, by program counters,
+//     registers and all words on stacks, red zones included. A pointer to a replacement's static
+//     data or function that the process keeps elsewhere (a string constant that was returned and
+//     stored, a registered callback) is not seen: revert live patches that hand out such pointers
+//     only if their users are gone. Stacks of coroutines that do not run are not seen either. What
+//     is kept for a thread, any later change gives back, and one that changes nothing else, too.
 //
-//   - Exceptions and cancellation do not pass through replacements: see below. Debuggers see frames without names, and
-//     backtraces end there.
+//   - Exceptions and cancellation do not pass through replacements: see below. Debuggers see frames
+//     without names, and backtraces end there.
 //
-//   - Symbols are found through the dynamic loader's list. Static programs have none, and before glibc 2.35 it does not have
-//     link namespaces of their own (dlmopen): a live patch that needs symbols is refused there. A library that is in
-//     several namespaces is patched in all of them, each with a table of its own.
+//   - Symbols are found through the dynamic loader's list. Static programs have none, and before
+//     glibc 2.35 it does not have link namespaces of their own (dlmopen): a live patch that needs
+//     symbols is refused there. A library that is in several namespaces is patched in all of them,
+//     each with a table of its own.
 //
-//   - Libraries that neither the program nor the target needs, only the container: its symbols there are not found, even if the
-//     process has loaded them, since nothing would keep it from unloading them.
+//   - Libraries that neither the program nor the target needs, only the container: its symbols
+//     there are not found, even if the process has loaded them, since nothing would keep it from
+//     unloading them.
 //
-//   - Processes that share their memory without being threads (CLONE_VM), as after vfork: ErrShared, until that is over. It is
-//     asked when the change is planned and again, of those that were made since, when all threads stand. Where kcmp(2) does
-//     not tell, a process is taken to be alone.
+//   - Processes that share their memory without being threads (CLONE_VM), as after vfork:
+//     ErrShared, until that is over. It is asked when the change is planned and again, of those
+//     that were made since, when all threads stand. Where kcmp(2) does not tell, a process is taken
+//     to be alone.
 //
-//   - A thread whose system calls the program handles itself (PR_SET_SYSCALL_USER_DISPATCH, as Wine does) makes none for the
-//     engine: without another one nothing is loaded. Kernels before 6.4 do not tell which threads those are.
+//   - A thread whose system calls the program handles itself (PR_SET_SYSCALL_USER_DISPATCH, as Wine
+//     does) makes none for the engine: without another one nothing is loaded. Kernels before 6.4 do
+//     not tell which threads those are.
 //
-//   - Probes: where a breakpoint stands in bytes that would be changed (a uprobe, a debugger's) the answer is ErrProbe. One that is set
-//     on a detour afterwards ends the process, and nobody here can prevent that: the kernel executes the instruction that the
-//     function has in its file, which the detour has replaced, and goes on after it, in the middle of the detour. Set uprobes on the
-//     live patch's functions, or elsewhere in the function, or revert first.
+//   - Probes: where a breakpoint stands in bytes that would be changed (a uprobe, a debugger's) the
+//     answer is ErrProbe. One that is set on a detour afterwards ends the process, and nobody here
+//     can prevent that: the kernel executes the instruction that the function has in its file,
+//     which the detour has replaced, and goes on after it, in the middle of the detour. Set uprobes
+//     on the live patch's functions, or elsewhere in the function, or revert first.
 //
 // # Exceptions and cancellation
 //
-// The unwinder finds its tables through the dynamic loader, which does not know of containers: at the frame of a replacement
-// it is at its end. What follows from that is tested, and true of all programs that use the unwinder of gcc:
+// The unwinder finds its tables through the dynamic loader, which does not know of containers: at
+// the frame of a replacement it is at its end. What follows from that is tested, and true of all
+// programs that use the unwinder of gcc:
 //
-//   - An exception that is thrown and caught below a replacement, or above one, or that is on its way when a destructor calls
-//     one, is an exception as any other. One that would pass through a replacement ends in std::terminate.
-//   - A thread that is cancelled below a replacement (pthread_cancel, or pthread_exit) ends, and can be joined. Handlers of
-//     pthread_cleanup_push in C code that was compiled without -fexceptions run, since they are found without the unwinder:
-//     those of the replacement, too. What the unwinder finds (destructors, cleanup attributes, handlers in C++ and in C code
-//     that was compiled with -fexceptions) does not run in the frames above the replacement, up to the next handler of the
-//     first kind, or the beginning of the thread. Above such a handler everything runs again.
+//   - An exception that is thrown and caught below a replacement, or above one, or that is on its
+//     way when a destructor calls one, is an exception as any other. One that would pass through a
+//     replacement ends in std::terminate.
+//   - A thread that is cancelled below a replacement (pthread_cancel, or pthread_exit) ends, and
+//     can be joined. Handlers of pthread_cleanup_push in C code that was compiled without
+//     -fexceptions run, since they are found without the unwinder: those of the replacement, too.
+//     What the unwinder finds (destructors, cleanup attributes, handlers in C++ and in C code that
+//     was compiled with -fexceptions) does not run in the frames above the replacement, up to the
+//     next handler of the first kind, or the beginning of the thread. Above such a handler
+//     everything runs again.
 //
-// What of this can be known beforehand is refused. [NewPatch], and with it the gate of `lpbuild build`, refuses
-// containers that throw, catch, clean up, or end their thread ("unwinding"), and those that use C++ functions which may throw
-// ("may-throw"): all but operator delete, new (std::nothrow) and std::terminate. [View.Plan] refuses to replace a function that
-// has handlers itself, as the functions of glibc that lock a stream (ErrUnwinding): exceptions or cancellation are expected to
-// pass there, and under a replacement the stream would stay locked. The gate knows them from the catalogue ("handlers").
-// Whoever knows that nothing comes by a replacement (it keeps its thread from being cancelled, it cleans up by a handler in C,
-// nothing that it uses throws) says "unwinding: none" for the live patch, and only what throws or cleans up by itself is refused.
+// What of this can be known beforehand is refused. [NewPatch], and with it the gate of `lpbuild
+// build`, refuses containers that throw, catch, clean up, or end their thread ("unwinding"), and
+// those that use C++ functions which may throw ("may-throw"): all but operator delete, new
+// (std::nothrow) and std::terminate. [View.Plan] refuses to replace a function that has handlers
+// itself, as the functions of glibc that lock a stream (ErrUnwinding): exceptions or cancellation
+// are expected to pass there, and under a replacement the stream would stay locked. The gate knows
+// them from the catalogue ("handlers"). Whoever knows that nothing comes by a replacement (it keeps
+// its thread from being cancelled, it cleans up by a handler in C, nothing that it uses throws)
+// says "unwinding: none" for the live patch, and only what throws or cleans up by itself is
+// refused.
 //
-// What cannot be known: whether a function that is called through a pointer throws, or one in C that calls back; whether
-// those who call the function have something to clean up. A replacement that calls what may throw, or where threads of a C++
-// program are cancelled, is for libpulp's engine, which has its containers loaded by the dynamic loader.
+// What cannot be known: whether a function that is called through a pointer throws, or one in C
+// that calls back; whether those who call the function have something to clean up. A replacement
+// that calls what may throw, or where threads of a C++ program are cancelled, is for libpulp's
+// engine, which has its containers loaded by the dynamic loader.
 //
-// Everything in a process is taken for hostile: its tables and records are read with bounds and checksums, what they say
-// is compared with what is mapped, and only memory that is mapped as ours is ever unmapped. A process that forges them is left
-// unpatched or harms itself and whoever shares its memory; others it costs the time until its own is over.
+// Everything in a process is taken for hostile: its tables and records are read with bounds and
+// checksums, what they say is compared with what is mapped, and only memory that is mapped as ours
+// is ever unmapped. A process that forges them is left unpatched or harms itself and whoever shares
+// its memory; others it costs the time until its own is over.
 //
 // Only x86_64 is supported; ppc64le and aarch64 are refused.
 package native

@@ -213,7 +213,7 @@ func (x *executor) count() {
 	}
 	for _, tp := range x.targets {
 		x.res.Loaded += len(tp.adding)
-		for _, l := range tp.next.layers {
+		for _, l := range tp.next.patches {
 			active[l.base] = false
 		}
 	}

@@ -37,7 +37,7 @@ func (b *planner) formerCode(ctx context.Context, tp *targetPlan, slot int) erro
 		}
 	}
 	for _, r := range b.st.records {
-		comes := slices.ContainsFunc(tp.adding, func(a *addition) bool { return a.base == r.Base })
+		comes := slices.ContainsFunc(tp.adding, func(a *newPatch) bool { return a.base == r.Base })
 		if comes || next-r.Base < r.Size || !r.replaces(tp, s.entry) {
 			continue
 		}
@@ -100,7 +100,7 @@ func (b *planner) movedCode(entry uint64, name string) {
 
 // replaces reports whether a live patch is, or was, one of a function. The library may have been somewhere else then: of an
 // address that is not in it now, what counts is the place in its page, which no loader changes.
-func (r *record) replaces(tp *targetPlan, entry uint64) bool {
+func (r *patchRecord) replaces(tp *targetPlan, entry uint64) bool {
 	if !bytes.Equal(r.Target.BuildID, tp.lib.BuildID) {
 		return false
 	}

@@ -78,7 +78,7 @@ func TestFormerCodeThatComesBack(t *testing.T) {
 	c.apply(Options{}, a)
 	c.says("calls", "ok") // in a
 	c.apply(Options{}, b)
-	c.change(Change{Revert: func(l Applied) bool { return l.ID == b.Meta.PatchID }}, functions)
+	c.change(Change{Revert: func(l AppliedPatch) bool { return l.ID == b.Meta.PatchID }}, functions)
 	c.says("release", "15")
 }
 

@@ -233,14 +233,14 @@ func (c *child) apply(o Options, p ...*Patch) Result {
 	return c.change(Change{Apply: p}, o)
 }
 
-func everyOne(Applied) bool { return true }
+func everyOne(AppliedPatch) bool { return true }
 
 func (c *child) revert() Result {
 	c.t.Helper()
 	return c.change(Change{Revert: everyOne}, Options{})
 }
 
-func (c *child) list() []Applied {
+func (c *child) list() []AppliedPatch {
 	c.t.Helper()
 	list, err := List(context.Background(), look(c.t, c.pid))
 	if err != nil {

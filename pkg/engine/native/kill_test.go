@@ -57,7 +57,7 @@ func engine(job string) int {
 	}}
 	fmt.Println("ready")
 	for {
-		for _, ch := range []Change{{Apply: []*Patch{p}}, {Revert: func(a Applied) bool { return !onTop || a.ID == p.Meta.PatchID }}} {
+		for _, ch := range []Change{{Apply: []*Patch{p}}, {Revert: func(a AppliedPatch) bool { return !onTop || a.ID == p.Meta.PatchID }}} {
 			proc, err := process.Look(context.Background(), pid, process.Options{})
 			if err == nil {
 				_, err = do(context.Background(), proc, ch, o)

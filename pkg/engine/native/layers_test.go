@@ -33,7 +33,7 @@ func (c *child) active() string {
 }
 
 func (c *child) revertOnly(p *Patch) Result {
-	return c.change(Change{Revert: func(a Applied) bool { return a.ID == p.Meta.PatchID }}, Options{})
+	return c.change(Change{Revert: func(a AppliedPatch) bool { return a.ID == p.Meta.PatchID }}, Options{})
 }
 
 // TestStack: the newest wins; reverting one in the middle leaves it so; what is below comes back.

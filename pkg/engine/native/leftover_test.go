@@ -51,7 +51,7 @@ func TestLeftoverOfKilledEngine(t *testing.T) {
 				active = active || a.Active
 			}
 			for _, tab := range v.st.tables {
-				if len(tab.layers) > 0 && !tab.gone {
+				if len(tab.patches) > 0 && !tab.unloaded {
 					told += tableSize
 				}
 			}

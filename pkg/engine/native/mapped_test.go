@@ -63,7 +63,7 @@ func TestMappedFile(t *testing.T) {
 			}
 			c.apply(o, top)
 			c.says("all", patched)
-			c.change(Change{Revert: func(a Applied) bool { return a.ID == p.Meta.PatchID }}, o)
+			c.change(Change{Revert: func(a AppliedPatch) bool { return a.ID == p.Meta.PatchID }}, o)
 			c.says("all", "2 2 5 7 original")
 			c.right()
 			c.cleared(before)

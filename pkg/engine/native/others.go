@@ -66,7 +66,7 @@ func (v *view) leftover(st *state) Leftover {
 	var l Leftover
 	add := func(size uint64) { l.Mappings, l.Size = l.Mappings+1, l.Size+size }
 	for _, t := range st.tables {
-		if len(t.layers) == 0 || t.gone {
+		if len(t.patches) == 0 || t.unloaded {
 			add(tableSize)
 		}
 	}

@@ -15,8 +15,8 @@ import (
 	"github.com/lpbuild/lpbuild/pkg/ulp"
 )
 
-func someRecord() *record {
-	return &record{PatchID: [32]byte{1, 2, 3}, Target: ulp.Target{BuildID: []byte("01234567890123456789"), Name: "libc.so.6"},
+func someRecord() *patchRecord {
+	return &patchRecord{PatchID: [32]byte{1, 2, 3}, Target: ulp.Target{BuildID: []byte("01234567890123456789"), Name: "libc.so.6"},
 		Container: "libc_livepatch1.so", Comments: "CVE-2026-1\n", Time: time.Unix(1_700_000_000, 0).UTC(), Base: 0x7f0000000000,
 		Size: 0x8000, Table: 0x7f0000100000,
 		Functions: []replaced{{Old: "malloc", New: "malloc_lp", Slot: 3, Entry: 0x7e0000000000, Replacement: 0x7f0000001000}},
@@ -47,15 +47,15 @@ func TestRecord(t *testing.T) {
 	if _, err := parseRecord(b, r.Base+pageSize); !errors.Is(err, ErrDamaged) {
 		t.Errorf("at another place: %v", err)
 	}
-	for name, lie := range map[string]func(r *record){
-		"a slot that no table has":    func(r *record) { r.Functions[0].Slot = maxSlots },
-		"a replacement elsewhere":     func(r *record) { r.Functions[0].Replacement = r.Base + r.Size },
-		"a replacement in front":      func(r *record) { r.Functions[0].Replacement = r.Base - 1 },
-		"larger than a container":     func(r *record) { r.Size = maxSpan + maxAlign + 2*maxRecord + pageSize },
-		"not whole pages":             func(r *record) { r.Size-- },
-		"code elsewhere":              func(r *record) { r.Code[0].size = r.Size },
-		"more code than allowed":      func(r *record) { r.Code = make([]extent, maxCode+1) },
-		"more functions than allowed": func(r *record) { r.Functions = make([]replaced, maxSlots+1) },
+	for name, lie := range map[string]func(r *patchRecord){
+		"a slot that no table has":    func(r *patchRecord) { r.Functions[0].Slot = maxSlots },
+		"a replacement elsewhere":     func(r *patchRecord) { r.Functions[0].Replacement = r.Base + r.Size },
+		"a replacement in front":      func(r *patchRecord) { r.Functions[0].Replacement = r.Base - 1 },
+		"larger than a container":     func(r *patchRecord) { r.Size = maxSpan + maxAlign + 2*maxRecord + pageSize },
+		"not whole pages":             func(r *patchRecord) { r.Size-- },
+		"code elsewhere":              func(r *patchRecord) { r.Code[0].size = r.Size },
+		"more code than allowed":      func(r *patchRecord) { r.Code = make([]extent, maxCode+1) },
+		"more functions than allowed": func(r *patchRecord) { r.Functions = make([]replaced, maxSlots+1) },
 	} {
 		bad := someRecord()
 		lie(bad)
@@ -109,7 +109,7 @@ func TestTable(t *testing.T) {
 	copy(s.before[:], nops)
 	copy(s.at[:], twoNOPs)
 	tb := &table{base: 0x7f0000000000, buildID: []byte("01234567890123456789"), bias: 0x7e0000000000,
-		layers: []layer{{1 << 40, pageSize, 1}}, sites: []*site{s}, slots: []uint64{s.resume()}}
+		patches: []activePatch{{1 << 40, pageSize, 1}}, sites: []*site{s}, slots: []uint64{s.resume()}}
 	page := tb.encodePage()
 	got, err := parsePage(page, tb.base)
 	if err != nil {
@@ -120,7 +120,7 @@ func TestTable(t *testing.T) {
 		t.Fatal(err)
 	}
 	got.sites = append(got.sites, one)
-	if d := cmp.Diff(tb, got, cmp.AllowUnexported(table{}, layer{}, site{})); d != "" {
+	if d := cmp.Diff(tb, got, cmp.AllowUnexported(table{}, activePatch{}, site{})); d != "" {
 		t.Error(d)
 	}
 	for n := range page {
@@ -157,7 +157,7 @@ func TestTable(t *testing.T) {
 }
 
 func FuzzTable(f *testing.F) {
-	tb := &table{base: 1 << 40, bias: 1 << 41, slots: []uint64{1, 2}, layers: []layer{{1, 2, 3}}}
+	tb := &table{base: 1 << 40, bias: 1 << 41, slots: []uint64{1, 2}, patches: []activePatch{{1, 2, 3}}}
 	f.Add(tb.encodePage()[12:], make([]byte, 60))
 	f.Fuzz(func(t *testing.T, body, site []byte) {
 		page := make([]byte, pageSize)
@@ -167,7 +167,7 @@ func FuzzTable(f *testing.F) {
 		got, err := parsePage(page, 1<<40)
 		if err == nil {
 			again, err := parsePage(got.encodePage(), 1<<40)
-			if d := cmp.Diff(got, again, cmp.AllowUnexported(table{}, layer{})); d != "" || err != nil {
+			if d := cmp.Diff(got, again, cmp.AllowUnexported(table{}, activePatch{})); d != "" || err != nil {
 				t.Fatal(err, d)
 			}
 		}

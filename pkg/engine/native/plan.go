@@ -15,10 +15,11 @@ import (
 	"github.com/lpbuild/lpbuild/pkg/ulp/symtab"
 )
 
-// Change says what is to become of a process's live patches. All of it that concerns one library happens at one instant.
+// Change says what is to become of a process's live patches. All of it that concerns one library
+// happens at one instant.
 type Change struct {
 	// Revert chooses those that are to be reverted; nil: none.
-	Revert func(Applied) bool
+	Revert func(AppliedPatch) bool
 	// Apply are the live patches to be applied on top of what remains, in this order.
 	Apply []*Patch
 }
@@ -27,32 +28,36 @@ type Change struct {
 type Consistency int
 
 const (
-	// ConsistencySwitch is anywhere: calls that began before the switch end in the old function, later ones go to the new.
+	// ConsistencySwitch is anywhere: calls that began before the switch end in the old function,
+	// later ones go to the new.
 	ConsistencySwitch Consistency = iota
-	// ConsistencyFunctions is outside of functions that are switched: no thread may be in one, nor have a call of it on its stack.
-	// All code counts that the function ever had and that is still in memory, but for the code that it has after the switch. What
-	// looks like a return address into it is taken for one. ErrAgain while that is so.
+	// ConsistencyFunctions is outside of functions that are switched: no thread may be in one, nor
+	// have a call of it on its stack. All code counts that the function ever had and that is still
+	// in memory, but for the code that it has after the switch. What looks like a return address
+	// into it is taken for one. ErrAgain while that is so.
 	//
-	// A part of a function that a compiler has put elsewhere (f.cold) is found by the jumps that lead there: see hotpatch.Text.Parts.
-	// A function whose parts are not known is refused, with ErrEntry. Code that libpulp.so loaded for the function is not seen
-	// here; package engine looks for it.
+	// A part of a function that a compiler has put elsewhere (f.cold) is found by the jumps that
+	// lead there: see hotpatch.Text.Parts. A function whose parts are not known is refused, with
+	// ErrEntry. Code that libpulp.so loaded for the function is not seen here; package engine looks
+	// for it.
 	ConsistencyFunctions
 )
 
 // Options of a Plan. The zero value works.
 type Options struct {
 	Consistency Consistency
-	// Entries says whether functions without NOPs get detours, where that is proven safe. Default: what
-	// each live patch says.
+	// Entries says whether functions without NOPs get detours, where that is proven safe. Default:
+	// what each live patch says.
 	Entries symtab.Entries
-	// SuspendSeccomp suspends the process's filters for the system calls that loading makes, instead of obeying them. It
-	// needs CAP_SYS_ADMIN. Should the engine be killed in the middle of such a call, the process meets its filter.
+	// SuspendSeccomp suspends the process's filters for the system calls that loading makes,
+	// instead of obeying them. It needs CAP_SYS_ADMIN. Should the engine be killed in the middle of
+	// such a call, the process meets its filter.
 	SuspendSeccomp bool
-	// StopTimeout limits how long some of the threads wait for the last one to stop, or for one to make the system calls; default
-	// one second.
+	// StopTimeout limits how long some of the threads wait for the last one to stop, or for one to
+	// make the system calls; default one second.
 	StopTimeout time.Duration
-	// MaxStop is for how long the process shall stand still at most: a change that is late is undone, and the error is ErrLate.
-	// 0 means no limit.
+	// MaxStop is for how long the process shall stand still at most: a change that is late is
+	// undone, and the error is ErrLate. 0 means no limit.
 	MaxStop time.Duration
 
 	step     func(name string) // test hook, between all changes of the process
@@ -61,8 +66,9 @@ type Options struct {
 	load     string            // for tests: the only way
 }
 
-// Plan is everything that can be known and prepared for a change before the process is stopped. It holds no resources,
-// and is good as long as the process does not change: else [Plan.Run] returns ErrStale, and nothing has happened.
+// Plan is everything that can be known and prepared for a change before the process is stopped. It
+// holds no resources, and is good as long as the process does not change: else [Plan.Run] returns
+// ErrStale, and nothing has happened.
 type Plan struct {
 	p       *process.Process
 	o       Options
@@ -76,7 +82,7 @@ type Plan struct {
 	leaked  map[int]bool   // descriptors of memory files that a killed engine left
 	stacks  []tracer.Range // writable mappings
 	gadgets tracer.Gadgets
-	applied []Applied
+	applied []AppliedPatch
 }
 
 // targetPlan is the part of a plan that concerns one library.
@@ -88,11 +94,12 @@ type targetPlan struct {
 	added   int    // number of new sites, the last ones of next
 	install []int  // slots whose functions get a detour
 	restore []int  // slots whose functions lose it
-	adding  []*addition
+	adding  []*newPatch
 }
 
-// addition is a live patch to be applied.
-type addition struct {
+// newPatch is a live patch to be applied. When it is, there is a patchRecord and an activePatch of
+// it.
+type newPatch struct {
 	patch *Patch
 	slots []int // by function
 	base  uint64
@@ -100,8 +107,8 @@ type addition struct {
 	after uint64 // the last of that
 }
 
-// Plan prepares a change of the process, which is not stopped. The error is an [*Error] with the reason why the change is not
-// possible, or ErrApplied if there is nothing to do.
+// Plan prepares a change of the process, which is not stopped. The error is an [*Error] with the
+// reason why the change is not possible, or ErrApplied if there is nothing to do.
 func (v *View) Plan(ctx context.Context, c Change, o Options) (*Plan, error) {
 	if err := admissible(v.v.p); err != nil {
 		return nil, pidError(v.v.p.PID, "", err)
@@ -124,7 +131,7 @@ func (v *View) plan(ctx context.Context, c Change, o Options) (*Plan, error) {
 func (v *View) planned(ctx context.Context, c Change, o Options) (*Plan, error) {
 	pl := &Plan{p: v.v.p, o: o, applied: v.st.applied(), since: v.v.shared.when}
 	b := &planner{Plan: pl, v: v.v, st: &state{tables: v.st.tables, records: slices.Clip(v.st.records), unfinished: v.st.unfinished}, texts: map[uint64]*hotpatch.Text{}}
-	if err := b.layers(ctx, c); err != nil {
+	if err := b.choosePatches(ctx, c); err != nil {
 		return nil, err
 	}
 	for _, t := range pl.targets {
@@ -173,12 +180,12 @@ type planner struct {
 	texts map[uint64]*hotpatch.Text // by the segment's address
 }
 
-// layers decides which live patches remain, and which come, in which table.
-func (b *planner) layers(ctx context.Context, c Change) error {
+// choosePatches decides which live patches remain, and which come, in which table.
+func (b *planner) choosePatches(ctx context.Context, c Change) error {
 	reverted := 0
 	for _, t := range b.st.tables {
 		lib := b.v.libraryOf(t)
-		if t.gone || lib == nil && len(t.layers) == 0 {
+		if t.unloaded || lib == nil && len(t.patches) == 0 {
 			continue // nothing leads to the table any more
 		}
 		if lib == nil { // it was not to be seen, and is there all the same
@@ -186,14 +193,14 @@ func (b *planner) layers(ctx context.Context, c Change) error {
 		}
 		tp := &targetPlan{old: t, next: t.clone()}
 		if !b.v.complete(t) {
-			if len(t.layers) > 0 {
+			if len(t.patches) > 0 {
 				return fmt.Errorf("table at %#x: %w", t.base, ErrDamaged)
 			}
 			continue // never finished, and not in use: it is unmapped
 		}
 		tp.lib = lib
-		tp.next.layers = slices.DeleteFunc(tp.next.layers, func(l layer) bool {
-			i := slices.IndexFunc(b.applied, func(a Applied) bool { return a.Base == l.base })
+		tp.next.patches = slices.DeleteFunc(tp.next.patches, func(l activePatch) bool {
+			i := slices.IndexFunc(b.applied, func(a AppliedPatch) bool { return a.Base == l.base })
 			gone := i >= 0 && c.Revert != nil && c.Revert(b.applied[i])
 			if gone {
 				reverted++
@@ -212,10 +219,10 @@ func (b *planner) layers(ctx context.Context, c Change) error {
 			already++
 		}
 		for _, tp := range missing {
-			if len(tp.next.layers)+len(tp.adding) >= maxLayers {
-				return fmt.Errorf("%d live patches on %s: %w", maxLayers, p.Meta.Target.Name, ErrLimit)
+			if len(tp.next.patches)+len(tp.adding) >= maxPatches {
+				return fmt.Errorf("%d live patches on %s: %w", maxPatches, p.Meta.Target.Name, ErrLimit)
 			}
-			tp.adding = append(tp.adding, &addition{patch: p})
+			tp.adding = append(tp.adding, &newPatch{patch: p})
 		}
 	}
 	switch {
@@ -230,7 +237,7 @@ func (b *planner) layers(ctx context.Context, c Change) error {
 // dirty says whether there is something of ours that is not in use.
 func (st *state) dirty() bool {
 	for _, t := range st.tables {
-		if len(t.layers) == 0 || t.gone {
+		if len(t.patches) == 0 || t.unloaded {
 			return true
 		}
 	}
@@ -244,13 +251,14 @@ func (st *state) dirty() bool {
 
 // has says whether a live patch remains applied.
 func (b *planner) has(tp *targetPlan, p *Patch) bool {
-	return slices.ContainsFunc(tp.next.layers, func(l layer) bool {
+	return slices.ContainsFunc(tp.next.patches, func(l activePatch) bool {
 		r := b.st.recordAt(l.base)
 		return r != nil && r.PatchID == p.Meta.PatchID
 	})
 }
 
-// without returns the parts of the plan for those copies of a live patch's library that do not have it.
+// without returns the parts of the plan for those copies of a live patch's library that do not have
+// it.
 func (b *planner) without(p *Patch) ([]*targetPlan, error) {
 	libs, err := b.v.copies(p.Meta.Target)
 	if err != nil {
@@ -282,6 +290,6 @@ func (b *planner) targetOf(lib *rtld.Library) *targetPlan {
 
 func (t *table) clone() *table {
 	c := *t
-	c.layers, c.sites, c.slots = slices.Clone(t.layers), slices.Clone(t.sites), slices.Clone(t.slots)
+	c.patches, c.sites, c.slots = slices.Clone(t.patches), slices.Clone(t.sites), slices.Clone(t.slots)
 	return &c
 }

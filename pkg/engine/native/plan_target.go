@@ -33,7 +33,7 @@ func (b *planner) target(ctx context.Context, tp *targetPlan) error {
 	}
 	rg := &region{}
 	if tp.old == nil && tp.added > 0 {
-		contents, err := tp.next.encode() // with no layer, and all slots leading on
+		contents, err := tp.next.encode() // with no live patch, and all slots leading on
 		if err != nil {
 			return err
 		}
@@ -105,14 +105,14 @@ func (b *planner) taken() []rtld.Mapping {
 }
 
 // head is the room that the record takes, in whole pages.
-func (a *addition) head(tp *targetPlan) (uint64, error) {
+func (a *newPatch) head(tp *targetPlan) (uint64, error) {
 	r, err := a.record(tp).encode()
 	return pageUp(uint64(len(r))), err
 }
 
 // record is what the live patch will say about itself. Its length does not depend on addresses.
-func (a *addition) record(tp *targetPlan) *record {
-	r := &record{PatchID: a.patch.Meta.PatchID, Target: a.patch.Meta.Target, Container: a.patch.Name,
+func (a *newPatch) record(tp *targetPlan) *patchRecord {
+	r := &patchRecord{PatchID: a.patch.Meta.PatchID, Target: a.patch.Meta.Target, Container: a.patch.Name,
 		Comments: a.patch.Comments, Time: time.Now(), Base: a.base, Size: a.size, Table: tp.next.base}
 	for i, f := range a.patch.Meta.Functions {
 		r.Functions = append(r.Functions, replaced{Old: f.Old, New: f.New, Slot: uint32(a.slots[i]),
@@ -127,16 +127,16 @@ func (a *addition) record(tp *targetPlan) *record {
 }
 
 // image is where the container's address 0 will be.
-func (a *addition) image() uint64 { return a.base + a.size - a.after - uint64(len(a.patch.im.mem)) }
+func (a *newPatch) image() uint64 { return a.base + a.size - a.after - uint64(len(a.patch.im.mem)) }
 
-// images relocates the containers, and makes layers of them, and what the region has in it.
+// images relocates the containers, and adds them to the table, and to the contents of the region.
 func (b *planner) images(ctx context.Context, tp *targetPlan, rg *region) error {
 	if len(tp.adding) == 0 {
 		return nil
 	}
 	s := b.v.loaded.Scope(tp.lib)
 	var serial uint64
-	for _, l := range tp.next.layers {
+	for _, l := range tp.next.patches {
 		serial = max(serial, l.serial)
 	}
 	for _, a := range tp.adding {
@@ -166,12 +166,13 @@ func (b *planner) images(ctx context.Context, tp *targetPlan, rg *region) error 
 		rg.size = a.base + a.size - rg.base
 		serial++
 		b.st.records = append(b.st.records, r)
-		tp.next.layers = append(tp.next.layers, layer{a.base, a.size, serial})
+		tp.next.patches = append(tp.next.patches, activePatch{a.base, a.size, serial})
 	}
 	return b.expectBound(ctx, tp.lib, s.Libraries())
 }
 
-// expectBound remembers the libraries in which symbols were found for a target: they may be unloaded until the process is stopped.
+// expectBound remembers the libraries in which symbols were found for a target: they may be
+// unloaded until the process is stopped.
 func (b *planner) expectBound(ctx context.Context, target *rtld.Library, bound []*rtld.Library) error {
 	for _, l := range b.v.libs {
 		if l == target || !slices.Contains(bound, l) {
@@ -189,10 +190,10 @@ func (b *planner) lead(tp *targetPlan) error {
 	for slot := range tp.next.slots {
 		tp.next.slots[slot] = tp.next.origin(slot)
 	}
-	for _, l := range tp.next.layers {
+	for _, l := range tp.next.patches {
 		r := b.st.recordAt(l.base)
 		if r == nil || r.Size != l.size {
-			return fmt.Errorf("layer at %#x: %w", l.base, ErrDamaged)
+			return fmt.Errorf("live patch at %#x: %w", l.base, ErrDamaged)
 		}
 		for _, f := range r.Functions {
 			if int(f.Slot) >= len(tp.next.sites) || tp.next.sites[f.Slot].entry != f.Entry {
@@ -249,8 +250,9 @@ func (tp *targetPlan) idle(slot int) bool {
 	return tp.old != nil && slot < len(tp.old.slots) && tp.old.slots[slot] == tp.old.origin(slot)
 }
 
-// expectHead remembers the beginning of the library's image and its build-id: that the library is still the one when the
-// process is stopped. What the library was taken for may be long ago; in the same place can be another one by now.
+// expectHead remembers the beginning of the library's image and its build-id: that the library is
+// still the one when the process is stopped. What the library was taken for may be long ago; in the
+// same place can be another one by now.
 func (b *planner) expectHead(ctx context.Context, l *rtld.Library) error {
 	head := make([]byte, min(pageSize, l.Segments[0].End-l.Segments[0].Start))
 	if _, err := b.v.m.ReadAt(ctx, head, l.Segments[0].Start); err != nil {
@@ -276,18 +278,19 @@ func (b *planner) expectID(ctx context.Context, l *rtld.Library) error {
 	return nil
 }
 
-// leftovers finds what is mapped and will not be in use: what is reverted, and what earlier runs had to leave.
+// leftovers finds what is mapped and will not be in use: what is reverted, and what earlier runs
+// had to leave.
 func (b *planner) leftovers(ctx context.Context) error {
 	used := map[uint64]bool{}
 	for _, tp := range b.targets {
-		for _, l := range tp.next.layers {
+		for _, l := range tp.next.patches {
 			used[l.base], used[tp.next.base] = true, true
 		}
 	}
 	for _, r := range b.st.records {
 		if !used[r.Base] {
 			b.retired = append(b.retired, &retired{mapping: mapping{r.Base, r.Size}, text: b.v.text(r), idle: !slices.ContainsFunc(b.applied,
-				func(a Applied) bool { return a.Active && a.Base == r.Base })})
+				func(a AppliedPatch) bool { return a.Active && a.Base == r.Base })})
 		}
 	}
 	for _, t := range b.st.tables {
@@ -313,8 +316,9 @@ func (b *planner) leftovers(ctx context.Context) error {
 	return nil
 }
 
-// keepMoved ties tables to live patches that may call functions by the instructions which detours have moved into the tables' stubs
-// (lpbuild_original_NAME): a thread that a live patch is kept for may be about to do so.
+// keepMoved ties tables to live patches that may call functions by the instructions which detours
+// have moved into the tables' stubs (lpbuild_original_NAME): a thread that a live patch is kept for
+// may be about to do so.
 func (b *planner) keepMoved() {
 	for _, r := range b.st.records {
 		table := slices.IndexFunc(b.st.tables, func(t *table) bool { return t.base == r.Table })
@@ -340,8 +344,9 @@ func (b *planner) retiredAt(base uint64) *retired {
 	return b.retired[i]
 }
 
-// expectUnused remembers how memory begins that is nobody's: an engine that is just loading a live patch, between two stops, has
-// such, too. If it has been filled when the process is stopped, it is that engine's, and functions may lead there.
+// expectUnused remembers how memory begins that is nobody's: an engine that is just loading a live
+// patch, between two stops, has such, too. If it has been filled when the process is stopped, it is
+// that engine's, and functions may lead there.
 func (b *planner) expectUnused(ctx context.Context, u extent) error {
 	head := make([]byte, pageSize)
 	if _, err := b.v.m.ReadAt(ctx, head, u.off); errors.Is(err, process.ErrUnreadable) {
@@ -353,8 +358,9 @@ func (b *planner) expectUnused(ctx context.Context, u extent) error {
 	return nil
 }
 
-// text returns where the code of a live patch is. Where the record does not say, that is what can be executed.
-func (v *view) text(r *record) []extent {
+// text returns where the code of a live patch is. Where the record does not say, that is what can
+// be executed.
+func (v *view) text(r *patchRecord) []extent {
 	if len(r.Code) > 0 {
 		return r.Code
 	}

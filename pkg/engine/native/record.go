@@ -8,9 +8,9 @@ import (
 	"github.com/lpbuild/lpbuild/pkg/ulp"
 )
 
-// record is what a live patch says about itself in the process, in front of its mapping, so that any later run of any
-// version can list and revert it.
-type record struct {
+// patchRecord is what a live patch says about itself in the process, in front of its mapping, so
+// that any later run of any version can list and revert it.
+type patchRecord struct {
 	PatchID   [32]byte
 	Target    ulp.Target
 	Container string
@@ -38,7 +38,7 @@ const (
 	maxCode    = 128 // segments of code
 )
 
-func (r *record) encode() ([]byte, error) {
+func (r *patchRecord) encode() ([]byte, error) {
 	b := make([]byte, recordHead)
 	b = append(b, r.PatchID[:]...)
 	b = appendText(b, string(r.Target.BuildID))
@@ -92,7 +92,7 @@ func recordLength(head []byte) (int, error) {
 }
 
 // parseRecord reads a record that lies at base. The process may have written anything there.
-func parseRecord(b []byte, base uint64) (*record, error) {
+func parseRecord(b []byte, base uint64) (*patchRecord, error) {
 	n, err := recordLength(b)
 	if err != nil {
 		return nil, err
@@ -102,7 +102,7 @@ func parseRecord(b []byte, base uint64) (*record, error) {
 		return nil, damaged
 	}
 	d := decoder{b: b[recordHead:n]}
-	r := &record{}
+	r := &patchRecord{}
 	copy(r.PatchID[:], d.take(32))
 	r.Target.BuildID = []byte(d.text(maxIDLen))
 	r.Target.Name, r.Container, r.Comments = d.text(maxName), d.text(maxName), d.text(maxComments)
@@ -129,7 +129,7 @@ func parseRecord(b []byte, base uint64) (*record, error) {
 }
 
 // takeCode reads where the code is.
-func (r *record) takeCode(d *decoder) bool {
+func (r *patchRecord) takeCode(d *decoder) bool {
 	count := d.u32()
 	if count > maxCode {
 		return false

@@ -158,7 +158,7 @@ func TestSeccomp(t *testing.T) {
 			c.right()
 			c.expect(0)
 			for c.snapshot() != before {
-				c.change(Change{Revert: func(Applied) bool { return len(c.active()) > 0 }}, Options{SuspendSeccomp: true})
+				c.change(Change{Revert: func(AppliedPatch) bool { return len(c.active()) > 0 }}, Options{SuspendSeccomp: true})
 			}
 			c.right()
 			c.filtered(filter)

@@ -94,7 +94,7 @@ func parseMark(b []byte, base uint64) (size uint64, ok bool) {
 // How large a region may be that was never finished, and one of which nothing was written, all of
 // which is read.
 const (
-	maxRegion   = maxLayers * (maxSpan + maxAlign + 2*maxRecord)
+	maxRegion   = maxPatches * (maxSpan + maxAlign + 2*maxRecord)
 	maxUnmarked = 16 << 20
 )
 
@@ -265,7 +265,7 @@ func (v *view) readOne(ctx context.Context, st *state, head []byte, at uint64) (
 	magic := string(head[:8])
 	isTable, isRecord := magic == tableMagic, magic == recordMagic || magic == oldRecordMagic
 	switch {
-	case (isTable || isRecord) && len(st.tables)+len(st.records) >= 4*maxLayers:
+	case (isTable || isRecord) && len(st.tables)+len(st.records) >= 4*maxPatches:
 		return 0, fmt.Errorf("mappings of lpbuild: %w", ErrLimit)
 	case isTable:
 		return tableSize, v.readTable(ctx, st, at)

@@ -83,8 +83,8 @@ func TestAlignedRoom(t *testing.T) {
 	}{"enough": {tableSize + align + (7+signedSizes)*pageSize, nil}, "not enough": {tableSize + 8*pageSize, ErrNoRoom}} {
 		t.Run(name, func(t *testing.T) {
 			maps := []rtld.Mapping{{Start: lowestRoom, End: free}, {Start: free + tc.gap, End: highestRoom}}
-			a := &addition{patch: &Patch{im: &image{mem: make([]byte, pageSize), align: align}, Meta: &ulp.Metadata{}}}
-			tp := &targetPlan{adding: []*addition{a}, next: &table{},
+			a := &newPatch{patch: &Patch{im: &image{mem: make([]byte, pageSize), align: align}, Meta: &ulp.Metadata{}}}
+			tp := &targetPlan{adding: []*newPatch{a}, next: &table{},
 				lib: &rtld.Library{Segments: []rtld.Segment{{Start: free + tc.gap, End: free + tc.gap + pageSize}}}}
 			err := (&planner{Plan: &Plan{}, v: &view{maps: maps}}).addresses(tp)
 			if !errors.Is(err, tc.err) {

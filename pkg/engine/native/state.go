@@ -21,13 +21,13 @@ const memoryPrefix = "/memfd:lpbuild:"
 // state is what earlier runs left in a process.
 type state struct {
 	tables     []*table
-	records    []*record
+	records    []*patchRecord
 	unfinished []extent // by address: what a killed engine mapped, and never finished
 }
 
-// readState finds tables and records: by what is in anonymous memory and in code of files that is not a library's, and by the
-// names of memory files. They are the process's words: what does not have the right form is left out, and what does is still checked before
-// anything is done with it.
+// readState finds tables and records: by what is in anonymous memory and in code of files that is
+// not a library's, and by the names of memory files. They are the process's words: what does not
+// have the right form is left out, and what does is still checked before anything is done with it.
 func (v *view) readState(ctx context.Context) (*state, error) {
 	st := &state{}
 	var next uint64
@@ -115,10 +115,12 @@ func (v *view) readRecord(ctx context.Context, st *state, head []byte, base uint
 	return nil
 }
 
-// mayBegin reports whether a mapping may be the beginning of what is left of a region, by the mapping before it.
+// mayBegin reports whether a mapping may be the beginning of what is left of a region, by the
+// mapping before it.
 func mayBegin(before, m rtld.Mapping) bool { return isCode(m) || isFile(m) && !continues(before, m) }
 
-// ours says whether a range is mapped, and all of it as memory of ours is: nothing else is ever unmapped.
+// ours says whether a range is mapped, and all of it as memory of ours is: nothing else is ever
+// unmapped.
 func (v *view) ours(base, size uint64) bool {
 	var file rtld.FileID // whose pieces it consists of
 	begun := false
@@ -141,8 +143,8 @@ func (v *view) ours(base, size uint64) bool {
 	return size == 0
 }
 
-// complete says whether all of a table is mapped as it has to be. An engine of an earlier version that was killed while it
-// mapped one leaves stubs that cannot be executed.
+// complete says whether all of a table is mapped as it has to be. An engine of an earlier version
+// that was killed while it mapped one leaves stubs that cannot be executed.
 func (v *view) complete(t *table) bool {
 	for _, m := range v.maps {
 		if m.End <= t.base || m.Start >= t.base+tableSize || m.Perm == rtld.PermRead|rtld.PermExec && (m.Start <= t.base ||
@@ -159,12 +161,12 @@ func (v *view) complete(t *table) bool {
 
 // knows says whether a mapping has something of a record or a table.
 func (st *state) knows(m rtld.Mapping) bool {
-	return slices.ContainsFunc(st.records, func(r *record) bool { return m.Start < r.Base+r.Size && r.Base < m.End }) ||
+	return slices.ContainsFunc(st.records, func(r *patchRecord) bool { return m.Start < r.Base+r.Size && r.Base < m.End }) ||
 		slices.ContainsFunc(st.tables, func(t *table) bool { return m.Start < t.base+tableSize && t.base < m.End })
 }
 
 // recordAt returns the record of a mapping, nil if there is none.
-func (st *state) recordAt(base uint64) *record {
+func (st *state) recordAt(base uint64) *patchRecord {
 	for _, r := range st.records {
 		if r.Base == base {
 			return r
@@ -179,17 +181,17 @@ type ID [32]byte
 // String returns the ID in hexadecimal digits.
 func (id ID) String() string { return hex.EncodeToString(id[:]) }
 
-// Applied is a live patch that lpbuild loaded into a process.
-type Applied struct {
+// AppliedPatch is a live patch that lpbuild loaded into a process.
+type AppliedPatch struct {
 	ID        ID
 	Container string
 	Target    ulp.Target
 	Comments  string
 	Time      time.Time
 	Functions []ulp.Function // OldValue is 0 if the library's table is gone
-	// Active: calls go to it, or will when those on top of it are reverted. Otherwise it is only still in memory, because a
-	// thread was in it when it was reverted, because the engine was killed, or because the library was unloaded; the next change
-	// frees it.
+	// Active: calls go to it, or will when those on top of it are reverted. Otherwise it is only
+	// still in memory, because a thread was in it when it was reverted, because the engine was
+	// killed, or because the library was unloaded; the next change frees it.
 	Active bool
 	// Serial is the order of application among those of one target: the highest is on top.
 	Serial     uint64
@@ -197,8 +199,8 @@ type Applied struct {
 	Bias       uint64 // of the library; 0 if that is not known
 }
 
-// Present reports whether anything of lpbuild is in a process. It looks at one file, and at the beginning of what may be ours,
-// where List takes several.
+// Present reports whether anything of lpbuild is in a process. It looks at one file, and at the
+// beginning of what may be ours, where List takes several.
 func Present(ctx context.Context, m *process.Memory) (bool, error) {
 	found := false
 	var maps []rtld.Mapping // that may be parts of a region
@@ -226,20 +228,22 @@ func Present(ctx context.Context, m *process.Memory) (bool, error) {
 	return st != nil && len(st.tables)+len(st.records)+len(st.unfinished) > 0, err
 }
 
-// List returns the live patches of lpbuild that are in a process, in the order in which they were applied. The process is
-// not stopped. The error is that of looking into the process, or ErrDamaged.
-func List(ctx context.Context, p *process.Process) ([]Applied, error) {
-	list, err := see(ctx, p, func(_ context.Context, v *View) ([]Applied, error) { return v.List(), nil })
+// List returns the live patches of lpbuild that are in a process, in the order in which they were
+// applied. The process is not stopped. The error is that of looking into the process, or
+// ErrDamaged.
+func List(ctx context.Context, p *process.Process) ([]AppliedPatch, error) {
+	list, err := see(ctx, p, func(_ context.Context, v *View) ([]AppliedPatch, error) { return v.List(), nil })
 	return list, pidError(p.PID, "live patches", err)
 }
 
-// List returns the live patches of lpbuild that are in the process, in the order in which they were applied.
-func (v *View) List() []Applied { return v.st.applied() }
+// List returns the live patches of lpbuild that are in the process, in the order in which they were
+// applied.
+func (v *View) List() []AppliedPatch { return v.st.applied() }
 
-func (st *state) applied() []Applied {
-	var list []Applied
+func (st *state) applied() []AppliedPatch {
+	var list []AppliedPatch
 	for _, r := range st.records {
-		a := Applied{ID: r.PatchID, Container: r.Container, Target: r.Target, Comments: r.Comments, Time: r.Time, Base: r.Base,
+		a := AppliedPatch{ID: r.PatchID, Container: r.Container, Target: r.Target, Comments: r.Comments, Time: r.Time, Base: r.Base,
 			Size: r.Size}
 		for _, f := range r.Functions {
 			a.Functions = append(a.Functions, ulp.Function{Old: f.Old, New: f.New})
@@ -251,14 +255,14 @@ func (st *state) applied() []Applied {
 					a.Functions[i].OldValue = r.Functions[i].Entry - t.bias
 				}
 			}
-			for _, l := range t.layers {
-				if l.base == r.Base && t.base == r.Table && !t.gone {
+			for _, l := range t.patches {
+				if l.base == r.Base && t.base == r.Table && !t.unloaded {
 					a.Active, a.Serial = true, l.serial
 				}
 			}
 		}
 		list = append(list, a)
 	}
-	slices.SortStableFunc(list, func(a, b Applied) int { return cmp.Compare(a.Serial, b.Serial) })
+	slices.SortStableFunc(list, func(a, b AppliedPatch) int { return cmp.Compare(a.Serial, b.Serial) })
 	return list
 }

@@ -62,7 +62,7 @@ func (x *executor) addSites(tp *targetPlan) error {
 		}
 	}
 	interim := tp.next.clone()
-	interim.layers = tp.old.layers
+	interim.patches = tp.old.patches
 	for slot := range interim.slots {
 		interim.slots[slot] = interim.origin(slot)
 	}

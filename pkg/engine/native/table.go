@@ -5,28 +5,31 @@ import (
 	"hash/crc32"
 )
 
-// A table belongs to one library of a process. It is between the library's functions and the live patches:
+// A table belongs to one library of a process. It is between the library's functions and the live
+// patches:
 //
 //	entry of a function ──► stub: jmp *slot ──► replacement, or on with the function itself
 //
-// All slots lie in one page, together with the list of what is applied. A write of that page is one copy in the kernel,
-// so that all functions of all live patches of the library switch at one instant, whatever becomes of the engine; and a
-// live patch that others were put on top of can be reverted by changing slots.
+// All slots lie in one page, together with the list of what is applied. A write of that page is one
+// copy in the kernel, so that all functions of all live patches of the library switch at one
+// instant, whatever becomes of the engine; and a live patch that others were put on top of can be
+// reverted by changing slots.
 //
-// In memory: the page; records of the sites; stubs. All of it is read-only to the process, the stubs are executable. In memory
-// files of earlier versions nothing else was.
+// In memory: the page; records of the sites; stubs. All of it is read-only to the process, the
+// stubs are executable. In memory files of earlier versions nothing else was.
 type table struct {
-	base    uint64
-	buildID []byte // of the library
-	bias    uint64 // of the library
-	layers  []layer
-	sites   []*site  // by slot
-	slots   []uint64 // where each slot leads to
-	gone    bool     // nothing leads to it: see settle
+	base     uint64
+	buildID  []byte // of the library
+	bias     uint64 // of the library
+	patches  []activePatch
+	sites    []*site  // by slot
+	slots    []uint64 // where each slot leads to
+	unloaded bool     // nothing leads to it: see markUnloaded
 }
 
-// layer is an applied live patch, by the place of its mapping. Later ones are on top of earlier ones.
-type layer struct {
+// activePatch is an entry of a table: a live patch that is applied, by the place of its mapping.
+// Later ones are on top of earlier ones. What it replaces is in its patchRecord.
+type activePatch struct {
 	base, size uint64
 	serial     uint64
 }
@@ -36,10 +39,10 @@ const (
 	// oldRecordMagic is that of records which do not say where the code is.
 	oldRecordMagic = "LPBPTCH1"
 	recordMagic    = "LPBPTCH2"
-	maxLayers      = 32
+	maxPatches     = 32
 	maxSlots       = 384
-	layersAt       = 128
-	layerSize      = 24
+	patchesAt      = 128
+	patchEntrySize = 24
 	slotsAt        = pageSize - 8*maxSlots
 	siteSize       = 64
 	stubSize       = 64
@@ -55,8 +58,9 @@ var _ [0]struct{} = [sitesAligned]struct{}{}
 
 func (t *table) stub(slot int) uint64 { return t.base + stubsAt + uint64(slot)*stubSize }
 
-// origin is the former code, where a slot leads to while no live patch replaces its function, and lpbuild_original_NAME always: to the function behind the detour, or to the
-// instructions that the detour replaced.
+// origin is the former code, where a slot leads to while no live patch replaces its function, and
+// lpbuild_original_NAME always: to the function behind the detour, or to the instructions that the
+// detour replaced.
 func (t *table) origin(slot int) uint64 {
 	if s := t.sites[slot]; s.kind != kindCode {
 		return s.resume()
@@ -80,12 +84,12 @@ func (t *table) encodePage() []byte {
 	copy(b, tableMagic)
 	le.PutUint64(b[16:], t.base)
 	le.PutUint64(b[24:], t.bias)
-	le.PutUint32(b[32:], uint32(len(t.layers)))
+	le.PutUint32(b[32:], uint32(len(t.patches)))
 	le.PutUint32(b[36:], uint32(len(t.slots)))
 	le.PutUint32(b[40:], uint32(len(t.buildID)))
 	copy(b[44:44+maxIDLen], t.buildID)
-	for i, l := range t.layers {
-		at := b[layersAt+i*layerSize:]
+	for i, l := range t.patches {
+		at := b[patchesAt+i*patchEntrySize:]
 		le.PutUint64(at, l.base)
 		le.PutUint64(at[8:], l.size)
 		le.PutUint64(at[16:], l.serial)
@@ -102,14 +106,14 @@ func parsePage(b []byte, base uint64) (*table, error) {
 	if len(b) != pageSize || string(b[:8]) != tableMagic || le.Uint32(b[8:]) != crc32.ChecksumIEEE(b[12:]) {
 		return nil, fmt.Errorf("table: %w", ErrDamaged)
 	}
-	layers, slots, id := le.Uint32(b[32:]), le.Uint32(b[36:]), le.Uint32(b[40:])
-	if le.Uint64(b[16:]) != base || layers > maxLayers || slots > maxSlots || id > maxIDLen {
+	patches, slots, id := le.Uint32(b[32:]), le.Uint32(b[36:]), le.Uint32(b[40:])
+	if le.Uint64(b[16:]) != base || patches > maxPatches || slots > maxSlots || id > maxIDLen {
 		return nil, fmt.Errorf("table at %#x: %w", base, ErrDamaged)
 	}
 	t := &table{base: base, bias: le.Uint64(b[24:]), buildID: append([]byte{}, b[44:44+id]...)}
-	for i := range layers {
-		at := b[layersAt+i*layerSize:]
-		t.layers = append(t.layers, layer{le.Uint64(at), le.Uint64(at[8:]), le.Uint64(at[16:])})
+	for i := range patches {
+		at := b[patchesAt+i*patchEntrySize:]
+		t.patches = append(t.patches, activePatch{le.Uint64(at), le.Uint64(at[8:]), le.Uint64(at[16:])})
 	}
 	for i := range slots {
 		t.slots = append(t.slots, le.Uint64(b[slotsAt+8*i:]))

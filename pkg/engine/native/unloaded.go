@@ -28,12 +28,12 @@ func (v *view) libraryOf(t *table) *rtld.Library {
 	return v.libs[i]
 }
 
-// settle marks the tables whose library was unloaded: no function leads to them. If it was loaded
+// markUnloaded marks the tables whose library was unloaded: no function leads to them. If it was loaded
 // again, its functions are as they were; what somebody else has changed since may lead to the table
 // in a way that is not known.
-func (st *state) settle(ctx context.Context, v *view) error {
+func (st *state) markUnloaded(ctx context.Context, v *view) error {
 	for _, t := range st.tables {
-		if len(t.layers) == 0 {
+		if len(t.patches) == 0 {
 			continue
 		}
 		led, foreign, err := t.leads(func(b []byte, addr uint64) error {
@@ -43,7 +43,7 @@ func (st *state) settle(ctx context.Context, v *view) error {
 		if err != nil {
 			return err
 		}
-		t.gone = !led && (!foreign || v.libraryOf(t) == nil)
+		t.unloaded = !led && (!foreign || v.libraryOf(t) == nil)
 	}
 	return nil
 }

@@ -129,7 +129,7 @@ func TestNotSeen(t *testing.T) {
 	if _, err := v.Plan(t.Context(), Change{}, Options{}); !errors.Is(err, ErrStale) {
 		t.Errorf("planned: %v", err)
 	}
-	v.st.tables[0].gone = true // as if it had been unloaded at that moment
+	v.st.tables[0].unloaded = true // as if it had been unloaded at that moment
 	pl, err := v.planned(t.Context(), Change{}, Options{})
 	if err != nil {
 		t.Fatal(err)

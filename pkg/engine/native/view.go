@@ -75,7 +75,7 @@ func newView(ctx context.Context, c *Cache, p *process.Process, m *process.Memor
 	}
 	st, err := v.steadyState(ctx)
 	if err == nil {
-		err = st.settle(ctx, v)
+		err = st.markUnloaded(ctx, v)
 	}
 	return &View{v, st}, err
 }

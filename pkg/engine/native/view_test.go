@@ -58,11 +58,11 @@ func (p forgedProcess) view() *view {
 // FuzzView: any memory of a library, and of what is to be a table or a record of ours. Package rtld has the fuzz target for what the
 // dynamic loader has there.
 func FuzzView(f *testing.F) {
-	tables, err := (&table{base: forgedOurs, buildID: []byte{1}, bias: forgedLib, layers: []layer{{base: 1, size: 2, serial: 3}}}).encode()
+	tables, err := (&table{base: forgedOurs, buildID: []byte{1}, bias: forgedLib, patches: []activePatch{{base: 1, size: 2, serial: 3}}}).encode()
 	if err != nil {
 		f.Fatal(err)
 	}
-	head, err := (&record{Target: ulp.Target{Name: "libf.so", BuildID: []byte{1}}, Container: "x", Base: forgedOurs, Size: pageSize, Table: forgedOurs}).encode()
+	head, err := (&patchRecord{Target: ulp.Target{Name: "libf.so", BuildID: []byte{1}}, Container: "x", Base: forgedOurs, Size: pageSize, Table: forgedOurs}).encode()
 	if err != nil {
 		f.Fatal(err)
 	}
@@ -73,7 +73,7 @@ func FuzzView(f *testing.F) {
 		v := forgedProcess{forged{forgedLib, lib}, forged{forgedOurs, ours}}.view()
 		st, err := v.readState(t.Context())
 		if err == nil {
-			err = st.settle(t.Context(), v)
+			err = st.markUnloaded(t.Context(), v)
 		}
 		if err == nil && len(st.tables)+len(st.records) > 1 {
 			t.Errorf("%d tables, %d records", len(st.tables), len(st.records))
