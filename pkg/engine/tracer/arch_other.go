@@ -8,8 +8,9 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// What an architecture has to bring, in files of its own: its registers, its signal frame, and the instructions that lead
-// through them. Where it is missing, [Run] returns ErrUnsupported before anything else here is called.
+// What an architecture has to bring, in files of its own: its registers, its signal frame, and the
+// instructions that lead through them. Where it is missing, [Run] returns ErrUnsupported before
+// anything else here is called.
 const (
 	supported    = false
 	frameMost    = 0

@@ -6,15 +6,16 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// bpf is the machine on which filters of system calls run (classic BPF, with the restrictions of seccomp_check_filter).
+// bpf is the machine on which filters of system calls run (classic BPF, with the restrictions of
+// seccomp_check_filter).
 type bpf struct {
 	a, x uint32
 	mem  [16]uint32
 	data []byte
 }
 
-// runFilter returns what a filter says of struct seccomp_data. The kernel has checked the filter, but this does not rely
-// on it: what is out of bounds kills, as the strictest answer.
+// runFilter returns what a filter says of struct seccomp_data. The kernel has checked the filter,
+// but this does not rely on it: what is out of bounds kills, as the strictest answer.
 func runFilter(prog []unix.SockFilter, data []byte) uint32 {
 	m := bpf{data: data}
 	for pc := 0; pc < len(prog); pc++ {

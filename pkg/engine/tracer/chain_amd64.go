@@ -68,10 +68,12 @@ func (f *sigframe) prependChain(calls []BatchCall, places [][]place, own Registe
 	return c
 }
 
-// argumentInContext has the offsets of a system call's arguments in a context: rdi, rsi, rdx, r10, r8, r9.
+// argumentInContext has the offsets of a system call's arguments in a context: rdi, rsi, rdx, r10,
+// r8, r9.
 var argumentInContext = [6]int{8 * 8, 9 * 8, 12 * 8, 2 * 8, 0, 8}
 
-// place is where a result goes: to an argument of a call; or to the results, as that of the call itself or of the call arg.
+// place is where a result goes: to an argument of a call; or to the results, as that of the call
+// itself or of the call arg.
 type place struct{ call, arg int }
 
 const (
@@ -79,10 +81,11 @@ const (
 	resultOf  = -2
 )
 
-// wipingPlaces is chainPlaces for a chain whose stack nobody puts back. What remains on it must not look like a pointer into
-// memory that was mapped or given back: who looks through stacks for such pointers would find it where a function leaves
-// its variables unset. So the last result, which is no address, goes over the results and the first arguments of all
-// calls. (The arguments of the first call are in no memory.)
+// wipingPlaces is chainPlaces for a chain whose stack nobody puts back. What remains on it must not
+// look like a pointer into memory that was mapped or given back: who looks through stacks for such
+// pointers would find it where a function leaves its variables unset. So the last result, which is
+// no address, goes over the results and the first arguments of all calls. (The arguments of the
+// first call are in no memory.)
 func wipingPlaces(calls []BatchCall) [][]place {
 	list := chainPlaces(calls)
 	last := len(calls) - 1

@@ -9,16 +9,17 @@ import (
 	"github.com/lpbuild/lpbuild/pkg/engine/internal/procfs"
 )
 
-// ErrOurTracer means that stopping the process would stop this one: it traces a thread of this process (strace, gdb), or
-// one of a process that does. Every system call made here waits for it.
+// ErrOurTracer means that stopping the process would stop this one: it traces a thread of this
+// process (strace, gdb), or one of a process that does. Every system call made here waits for it.
 //
-// Others on which this process depends can be stopped. A reader of its output and a parent that waits for it stand still
-// for as long as one stop lasts, which waits for neither; while a process is stopped, no file is opened and nothing is
-// printed.
+// Others on which this process depends can be stopped. A reader of its output and a parent that
+// waits for it stand still for as long as one stop lasts, which waits for neither; while a process
+// is stopped, no file is opened and nothing is printed.
 var ErrOurTracer = errors.New("it traces lpbuild itself, which would stop with it")
 
-// Stoppable returns nil if this process does not depend on that one. The error is ErrOurTracer in an [*Error]; or another
-// one if that cannot be known, and then the process must not be stopped either.
+// Stoppable returns nil if this process does not depend on that one. The error is ErrOurTracer in
+// an [*Error]; or another one if that cannot be known, and then the process must not be stopped
+// either.
 func Stoppable(pid int) error {
 	tracers, err := ours.get()
 	if err == nil && tracers[pid] {
@@ -30,8 +31,8 @@ func Stoppable(pid int) error {
 	return nil
 }
 
-// ours are the tracers of this process. They are looked for again after a while: reading the status of all threads takes
-// longer than most stops.
+// ours are the tracers of this process. They are looked for again after a while: reading the status
+// of all threads takes longer than most stops.
 var ours tracerSet
 
 type tracerSet struct {
@@ -54,7 +55,8 @@ func (s *tracerSet) get() (map[int]bool, error) {
 	return s.pids, s.err
 }
 
-// addTracers adds the processes that trace a thread of a process, and those that trace a thread of these.
+// addTracers adds the processes that trace a thread of a process, and those that trace a thread of
+// these.
 func addTracers(pid int, found map[int]bool) error {
 	d, err := procfs.Open(procfs.Root, pid)
 	if err != nil {
@@ -102,7 +104,8 @@ func groupOf(tid int) (int, error) {
 	return s.Group, nil
 }
 
-// endedTracer makes nil of the error of a thread or process that has ended: it traces nobody any more.
+// endedTracer makes nil of the error of a thread or process that has ended: it traces nobody any
+// more.
 func endedTracer(err error) error {
 	if errors.Is(err, procfs.ErrGone) {
 		return nil

@@ -7,7 +7,8 @@ import (
 	"github.com/lpbuild/lpbuild/pkg/engine/internal/procfs"
 )
 
-// What can be wrong with a process, for errors.Is. Each is wrapped in an [*Error] that says which process and thread.
+// What can be wrong with a process, for errors.Is. Each is wrapped in an [*Error] that says which
+// process and thread.
 var (
 	// ErrGone says that the process does not exist (any more), or is a zombie.
 	ErrGone = procfs.ErrGone
@@ -15,31 +16,35 @@ var (
 	ErrPermission = errors.New("not permitted to trace the process")
 	// ErrTraced says that another tracer has the process; [Error.Tracer] says which.
 	ErrTraced = errors.New("another process traces it")
-	// ErrNotStopping says that a thread did not stop before the deadline: it sleeps uninterruptibly or waits for its
-	// vfork child.
+	// ErrNotStopping says that a thread did not stop before the deadline: it sleeps uninterruptibly
+	// or waits for its vfork child.
 	ErrNotStopping = errors.New("a thread does not stop")
-	// ErrUnsupported says that the process is of a kind that cannot be handled: 32-bit, shadow stacks, a kernel thread,
-	// another CPU architecture.
+	// ErrUnsupported says that the process is of a kind that cannot be handled: 32-bit, shadow
+	// stacks, a kernel thread, another CPU architecture.
 	ErrUnsupported = errors.New("unsupported kind of process")
 	// ErrExec says that the process replaced itself by another program while it was stopped.
 	ErrExec = errors.New("the process executed another program")
-	// ErrGadget says that the instructions needed to run something in the target are not where they were said to be.
+	// ErrGadget says that the instructions needed to run something in the target are not where they
+	// were said to be.
 	ErrGadget = errors.New("no such instructions in the target")
-	// ErrSeccomp says that a filter of the thread's system calls would kill it on its way, or may do so for all that can be
-	// seen.
+	// ErrSeccomp says that a filter of the thread's system calls would kill it on its way, or may
+	// do so for all that can be seen.
 	ErrSeccomp = errors.New("the system call filter forbids it")
-	// ErrDispatched says that the thread's system calls may go to the program instead of the kernel.
+	// ErrDispatched says that the thread's system calls may go to the program instead of the
+	// kernel.
 	ErrDispatched = errors.New("the program handles system calls itself (PR_SET_SYSCALL_USER_DISPATCH), as Wine does")
-	// ErrStack says that there is no memory of which it is known that the program does not use it. A thread needs some to be
-	// sent away and find its way back.
+	// ErrStack says that there is no memory of which it is known that the program does not use it.
+	// A thread needs some to be sent away and find its way back.
 	ErrStack = errors.New("no memory is known to be unused")
-	// ErrFault says that the function called raised a signal; [Error.Signal] says which. The thread was put back.
+	// ErrFault says that the function called raised a signal; [Error.Signal] says which. The thread
+	// was put back.
 	ErrFault = errors.New("the called function raised a signal")
 	// ErrDetached says that the tracee was detached before.
 	ErrDetached = errors.New("already detached")
 )
 
-// Error is what every function of this package returns: Err, often one of the sentinels above, and where.
+// Error is what every function of this package returns: Err, often one of the sentinels above, and
+// where.
 type Error struct {
 	Op     string // what was being done; "" if Err says it all
 	PID    int    // process
@@ -69,11 +74,3 @@ func (e *Error) Error() string {
 
 // Unwrap returns Err.
 func (e *Error) Unwrap() error { return e.Err }
-
-// fail makes an Error of err; an error that is one already keeps its first, more precise place.
-func (t *Tracee) fail(op string, tid int, err error) error {
-	if _, ok := errors.AsType[*Error](err); ok || err == nil {
-		return err
-	}
-	return &Error{Op: op, PID: t.pid, TID: tid, Err: err}
-}

@@ -6,10 +6,11 @@ import (
 	"sync"
 )
 
-// GadgetCache remembers where gadgets are in a build of a library, since searching takes longer than most of what is done for
-// a process, and most processes have the same libc. What it remembers was seen in some process, which may only claim to have
-// that library, and is a hint: it counts in another one if it lies in that one's code, and reads the same there. The zero
-// value works, for several goroutines at once.
+// GadgetCache remembers where gadgets are in a build of a library, since searching takes longer
+// than most of what is done for a process, and most processes have the same libc. What it remembers
+// was seen in some process, which may only claim to have that library, and is a hint: it counts in
+// another one if it lies in that one's code, and reads the same there. The zero value works, for
+// several goroutines at once.
 //
 // A place where one of them is missing is not remembered: another process may have it.
 type GadgetCache struct {
@@ -20,8 +21,8 @@ type GadgetCache struct {
 // maxBuilds bounds the cache; behind that it begins anew.
 const maxBuilds = 1024
 
-// Find is [FindGadgets] in the code of one library: its executable memory that is not writable. base is what all the
-// addresses in a library move with. Without a build-id nothing is remembered.
+// Find is [FindGadgets] in the code of one library: its executable memory that is not writable.
+// base is what all the addresses in a library move with. Without a build-id nothing is remembered.
 func (c *GadgetCache) Find(mem io.ReaderAt, buildID []byte, base uint64, code []Range) (Gadgets, error) {
 	if g, ok := c.known(buildID); ok {
 		g.move(base)

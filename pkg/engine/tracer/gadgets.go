@@ -16,9 +16,10 @@ const (
 	gadgetMost    = 256 << 20
 )
 
-// FindGadgets searches executable memory, such as libc's text, for the instructions that Syscalls and Call need. They are
-// at the same offset in every process with the same library. It stops when it has all; without [Gadgets.Store] (which
-// only Call needs) it is content too. Ranges that cannot be read are left out; no more than 256 MiB are read.
+// FindGadgets searches executable memory, such as libc's text, for the instructions that Syscalls
+// and Call need. They are at the same offset in every process with the same library. It stops when
+// it has all; without [Gadgets.Store] (which only Call needs) it is content too. Ranges that cannot
+// be read are left out; no more than 256 MiB are read.
 func FindGadgets(mem io.ReaderAt, ranges []Range) (Gadgets, error) {
 	var g Gadgets
 	unread := search(mem, ranges, g.scan, g.complete)
@@ -34,7 +35,8 @@ func FindGadgets(mem io.ReaderAt, ranges []Range) (Gadgets, error) {
 	return g, nil
 }
 
-// search looks through ranges, in chunks that overlap, until it is done. The error is that of the first range that cannot be read.
+// search looks through ranges, in chunks that overlap, until it is done. The error is that of the
+// first range that cannot be read.
 func search(mem io.ReaderAt, ranges []Range, scan func(b []byte, at uint64), done func() bool) (unread error) {
 	buf := make([]byte, gadgetChunk)
 	budget := uint64(gadgetMost)

@@ -60,7 +60,8 @@ func (g *Gadgets) usable() bool   { return g.Syscall != 0 && g.Restorer != 0 }
 func (g *Gadgets) canBatch() bool { return g.Keep != 0 }
 func (g *Gadgets) canCall() bool  { return g.Store != 0 }
 
-// at says whether an address is in, or right behind, an instruction of those that system calls are made with.
+// at says whether an address is in, or right behind, an instruction of those that system calls are
+// made with.
 func (g *Gadgets) at(pc uint64) bool {
 	in := func(gadget uint64, code []byte) bool {
 		return gadget != 0 && pc >= gadget && pc <= gadget+uint64(len(code))
@@ -91,7 +92,8 @@ func (g *Gadgets) scanStores(b []byte, at uint64) {
 	}
 }
 
-// find notes where code is in b first, unless that is known. rare is the index of the byte of it that code has least.
+// find notes where code is in b first, unless that is known. rare is the index of the byte of it
+// that code has least.
 func find(found *uint64, b []byte, at uint64, code []byte, rare int) {
 	if *found != 0 {
 		return
@@ -102,8 +104,8 @@ func find(found *uint64, b []byte, at uint64, code []byte, rare int) {
 	}
 }
 
-// occurrences yields where code is in b. It looks for its rare byte: bytes.Index, which looks for the first one, takes ten times
-// as long where that is in every other instruction.
+// occurrences yields where code is in b. It looks for its rare byte: bytes.Index, which looks for
+// the first one, takes ten times as long where that is in every other instruction.
 func occurrences(b, code []byte, rare int) iter.Seq[int] {
 	return func(yield func(int) bool) {
 		for i := rare; i < len(b); i++ {
@@ -119,7 +121,8 @@ func occurrences(b, code []byte, rare int) iter.Seq[int] {
 	}
 }
 
-// storeTail decodes what follows a store: at most one add to the stack pointer, pops, ret. gap is what they take from it.
+// storeTail decodes what follows a store: at most one add to the stack pointer, pops, ret. gap is
+// what they take from it.
 func storeTail(b []byte) (gap uint64, ok bool) {
 	if len(b) > 4 && b[0] == 0x48 && b[1] == 0x83 && b[2] == 0xc4 && b[3]&0x87 == 0 { // add $imm8,%rsp
 		gap, b = uint64(b[3]), b[4:]

@@ -7,9 +7,10 @@ import (
 	"os"
 )
 
-// Memory is the target's memory by virtual address, through /proc/PID/mem. Writing ignores page protection: text can be
-// written, its page becomes a private copy. It stays the memory of the program that ran when it was stopped, so that after an
-// exec nothing of the new program is ever touched. Usable from any goroutine until [Tracee.Detach].
+// Memory is the target's memory by virtual address, through /proc/PID/mem. Writing ignores page
+// protection: text can be written, its page becomes a private copy. It stays the memory of the
+// program that ran when it was stopped, so that after an exec nothing of the new program is ever
+// touched. Usable from any goroutine until [Tracee.Detach].
 type Memory struct {
 	f *os.File
 	t *Tracee
@@ -27,8 +28,9 @@ func (m *Memory) ReadAt(p []byte, off int64) (int, error) {
 	return n, err
 }
 
-// WriteAt writes p at the address off. Under a stop of all threads no thread sees a part of it. Unlike ReadAt it must
-// not be called at the same time as a method of the Tracee: a kernel may want the write to come from the tracer's thread.
+// WriteAt writes p at the address off. Under a stop of all threads no thread sees a part of it.
+// Unlike ReadAt it must not be called at the same time as a method of the Tracee: a kernel may want
+// the write to come from the tracer's thread.
 func (m *Memory) WriteAt(p []byte, off int64) (n int, err error) {
 	if off < 0 {
 		return 0, fmt.Errorf("address %#x: %w", uint64(off), os.ErrInvalid)

@@ -7,17 +7,20 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// priority is how a worker's thread is scheduled while it holds a stopped process: before everything else that has no
-// real-time priority. On a machine with more threads that run than CPUs, a thread that waits for its turn among the others waits
-// for milliseconds each time it has slept or was preempted, and the process with it.
+// priority is how a worker's thread is scheduled while it holds a stopped process: before
+// everything else that has no real-time priority. On a machine with more threads that run than
+// CPUs, a thread that waits for its turn among the others waits for milliseconds each time it has
+// slept or was preempted, and the process with it.
 //
-// Meanwhile Go's scheduler is not told of pauses. After a system call of which it knows, a thread spins while another thread of
-// this process looks at what it was doing, and that one, with ordinary priority, may be waiting for this very CPU.
+// Meanwhile Go's scheduler is not told of pauses. After a system call of which it knows, a thread
+// spins while another thread of this process looks at what it was doing, and that one, with
+// ordinary priority, may be waiting for this very CPU.
 //
-// It lasts from before the first thread is seized until all have been let go: a thread that gets a signal after the seize stands still
-// until the worker looks at it. A worker gives its CPU away whenever it waits for something; one that does not come to an end is an
-// ordinary thread again after urgentMost, and if even that is not to be, the kernel lets real-time threads have 95 % of each second
-// at most (sched_rt_runtime_us).
+// It lasts from before the first thread is seized until all have been let go: a thread that gets a
+// signal after the seize stands still until the worker looks at it. A worker gives its CPU away
+// whenever it waits for something; one that does not come to an end is an ordinary thread again
+// after urgentMost, and if even that is not to be, the kernel lets real-time threads have 95 % of
+// each second at most (sched_rt_runtime_us).
 type priority struct {
 	mu     sync.Mutex
 	tried  bool
@@ -29,13 +32,14 @@ type priority struct {
 const (
 	// urgentMost is more than a stop takes even on a loaded machine.
 	priorityMost = 100 * time.Millisecond
-	// shortSlice is the shortest that the kernel knows, in nanoseconds; its own is some milliseconds.
+	// shortSlice is the shortest that the kernel knows, in nanoseconds; its own is some
+	// milliseconds.
 	shortSlice = 100_000
 )
 
-// raisePriority gives the calling thread real-time priority, or, where that is not permitted (CAP_SYS_NICE), a short slice (since
-// Linux 6.12; before, it changes nothing), which comes more often, and is no more in the end. A thread that is scheduled as
-// somebody wanted it stays so.
+// raisePriority gives the calling thread real-time priority, or, where that is not permitted
+// (CAP_SYS_NICE), a short slice (since Linux 6.12; before, it changes nothing), which comes more
+// often, and is no more in the end. A thread that is scheduled as somebody wanted it stays so.
 func (p *priority) raisePriority() {
 	p.mu.Lock()
 	defer p.mu.Unlock()

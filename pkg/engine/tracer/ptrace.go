@@ -6,11 +6,12 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// ptraceOptions are set on every thread. TRACESYSGOOD is part of crash safety (see the package comment); EXITKILL would
-// be the opposite of it.
+// ptraceOptions are set on every thread. TRACESYSGOOD is part of crash safety (see the package
+// comment); EXITKILL would be the opposite of it.
 const ptraceOptions = unix.PTRACE_O_TRACESYSGOOD | unix.PTRACE_O_TRACEEXEC
 
-// ptrace is the raw call. None of the requests made with it sleeps, so the scheduler need not know of it.
+// ptrace is the raw call. None of the requests made with it sleeps, so the scheduler need not know
+// of it.
 func ptrace(req, tid int, data uintptr) error {
 	if _, _, e := unix.RawSyscall6(unix.SYS_PTRACE, uintptr(req), uintptr(tid), 0, data, 0, 0); e != 0 {
 		return e
@@ -34,14 +35,16 @@ func ptracePointer(req, tid int, addr uintptr, data unsafe.Pointer) error {
 	return nil
 }
 
-// regset reads or writes (PTRACE_GETREGSET, PTRACE_SETREGSET) a register set and returns how many bytes it has.
+// regset reads or writes (PTRACE_GETREGSET, PTRACE_SETREGSET) a register set and returns how many
+// bytes it has.
 func regset(req, tid, note int, b []byte) (int, error) {
 	iov := unix.Iovec{Base: unsafe.SliceData(b), Len: uint64(len(b))}
 	err := ptracePointer(req, tid, uintptr(note), unsafe.Pointer(&iov))
 	return int(iov.Len), err
 }
 
-// signalMask reads the mask that a thread has in user space: inside sigsuspend and the like the one it will get back.
+// signalMask reads the mask that a thread has in user space: inside sigsuspend and the like the one
+// it will get back.
 func signalMask(tid int) (uint64, error) {
 	var m uint64
 	err := ptracePointer(unix.PTRACE_GETSIGMASK, tid, unsafe.Sizeof(m), unsafe.Pointer(&m))
@@ -68,7 +71,8 @@ func stopSignal(tid int) (siginfo, error) {
 	return si, err
 }
 
-// pendingSignals reads signals that are queued for the thread itself, as many as si has room for, without taking them.
+// pendingSignals reads signals that are queued for the thread itself, as many as si has room for,
+// without taking them.
 func pendingSignals(tid int, si []siginfo) ([]siginfo, error) {
 	args := struct {
 		off       uint64

@@ -9,11 +9,12 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// reaper keeps threads that end while they are traced from standing in the way of an exec. The thread that executes
-// waits until all others are gone, and those are not gone before their tracer has waited for them. Meanwhile it holds a
-// lock that PTRACE_SEIZE needs, so that the tracer itself cannot do it: it would wait for the exec, and the exec for it,
-// for ever. So it is done from elsewhere, every few milliseconds while threads are being seized. Only the end of threads
-// that are not a process's first is taken: that of the first belongs to the parent.
+// reaper keeps threads that end while they are traced from standing in the way of an exec. The
+// thread that executes waits until all others are gone, and those are not gone before their tracer
+// has waited for them. Meanwhile it holds a lock that PTRACE_SEIZE needs, so that the tracer itself
+// cannot do it: it would wait for the exec, and the exec for it, for ever. So it is done from
+// elsewhere, every few milliseconds while threads are being seized. Only the end of threads that
+// are not a process's first is taken: that of the first belongs to the parent.
 type reaper struct {
 	mu    sync.Mutex
 	pid   int
@@ -59,8 +60,9 @@ func (r *reaper) stop() {
 	r.timer = nil
 }
 
-// reap takes notice of a traced thread's end, and says whether it has ended. A thread that has not is only peeked at:
-// the kernel hands out the stops of traced threads, too, to those who ask for an end alone.
+// reap takes notice of a traced thread's end, and says whether it has ended. A thread that has not
+// is only peeked at: the kernel hands out the stops of traced threads, too, to those who ask for an
+// end alone.
 func reap(tid int) bool {
 	if s, exited := look(tid); !exited {
 		return s.kind == ended

@@ -33,7 +33,8 @@ func (r *Registers) bytes() []byte {
 	return unsafe.Slice((*byte)(unsafe.Pointer(r)), unsafe.Sizeof(*r))
 }
 
-// Segments of 64-bit programs: the kernel's own, and those of Xen where the kernel is a paravirtualised guest.
+// Segments of 64-bit programs: the kernel's own, and those of Xen where the kernel is a
+// paravirtualised guest.
 const (
 	userCS, userSS = 0x33, 0x2b
 	xenCS, xenSS   = 0xe033, 0xe02b
@@ -64,7 +65,8 @@ const (
 	auditArch    = unix.AUDIT_ARCH_X86_64
 )
 
-// What a system call returns inside the kernel when a signal or a stop interrupted it. User space never sees these.
+// What a system call returns inside the kernel when a signal or a stop interrupted it. User space
+// never sees these.
 const (
 	erestartsys          = 512
 	erestartnointr       = 513
@@ -73,7 +75,8 @@ const (
 	syscallLen           = 2 // length of the syscall instruction (and of int $0x80)
 )
 
-// inSyscall says whether the thread is on its way out of a system call; value is what that returned.
+// inSyscall says whether the thread is on its way out of a system call; value is what that
+// returned.
 func (r *Registers) inSyscall() (nr uint64, value int64, ok bool) {
 	return r.Orig_rax, int64(r.Rax), int64(r.Orig_rax) >= 0
 }
@@ -84,9 +87,10 @@ func (r *Registers) restarts() bool {
 	return ok && slices.Contains([]int64{erestartsys, erestartnointr, erestartnohand, erestartRestartblock}, -v)
 }
 
-// resumed returns the registers with the restart carried out, for a sigframe: after rt_sigreturn the kernel knows of no system
-// call. ERESTART_RESTARTBLOCK would go on with the time that is left, which rt_sigreturn forgets too; of the two ways that
-// remain, EINTR out of nowhere and starting anew, the second breaks no program.
+// resumed returns the registers with the restart carried out, for a sigframe: after rt_sigreturn
+// the kernel knows of no system call. ERESTART_RESTARTBLOCK would go on with the time that is left,
+// which rt_sigreturn forgets too; of the two ways that remain, EINTR out of nowhere and starting
+// anew, the second breaks no program.
 func (r Registers) resumed() Registers {
 	if r.restarts() {
 		r.Rax = r.Orig_rax
@@ -103,8 +107,9 @@ type entrance struct {
 	sleeps  []uint64 // the calls that the kernel goes on with instead of restarting them
 }
 
-// entrances are syscall, and int $0x80, which is there for programs of 32 bits, and for others all the same: poll, nanosleep, futex
-// and clock_nanosleep; the last two there once more with a time of 64 bits.
+// entrances are syscall, and int $0x80, which is there for programs of 32 bits, and for others all
+// the same: poll, nanosleep, futex and clock_nanosleep; the last two there once more with a time of
+// 64 bits.
 var entrances = []entrance{
 	{[...]byte{0x0f, 0x05}, unix.SYS_RESTART_SYSCALL, []uint64{unix.SYS_POLL, unix.SYS_NANOSLEEP, unix.SYS_FUTEX, unix.SYS_CLOCK_NANOSLEEP}},
 	{[...]byte{0xcd, 0x80}, 0, []uint64{168, 162, 240, 267, 422, 407}},
@@ -125,9 +130,10 @@ func isRestart(nr uint64) bool {
 	return slices.ContainsFunc(entrances, func(e entrance) bool { return e.restart == nr })
 }
 
-// unrestarted undoes what the kernel has done to go on with a sleep, if the thread stands just before it: the registers are
-// again those of a call that is going to be restarted, which the kernel will turn into the same ones. So the rest need not
-// know of this moment, which is short, but after a tracer that has just ended it is likely to be met.
+// unrestarted undoes what the kernel has done to go on with a sleep, if the thread stands just
+// before it: the registers are again those of a call that is going to be restarted, which the
+// kernel will turn into the same ones. So the rest need not know of this moment, which is short,
+// but after a tracer that has just ended it is likely to be met.
 func (r Registers) unrestarted(tid int) Registers {
 	var code [syscallLen]byte
 	if !isRestart(r.Rax) || stackRead(tid, r.Rip, code[:]) != nil {
@@ -144,8 +150,9 @@ func (r Registers) unrestarted(tid int) Registers {
 	return r
 }
 
-// onFrame is resumed for a sigframe. A call that was restarted once is restart_syscall to the kernel, which after rt_sigreturn
-// does not know any more what it stands for: the code before it tells.
+// onFrame is resumed for a sigframe. A call that was restarted once is restart_syscall to the
+// kernel, which after rt_sigreturn does not know any more what it stands for: the code before it
+// tells.
 func (r Registers) onFrame(tid int) Registers {
 	back := r.resumed()
 	var code [32 + syscallLen]byte
@@ -158,8 +165,8 @@ func (r Registers) onFrame(tid int) Registers {
 	return back
 }
 
-// restartedCall looks for mov $NUMBER,%eax with one of the calls that are restarted so, nearest to the end of the code.
-// Where there is none, restart_syscall will return EINTR.
+// restartedCall looks for mov $NUMBER,%eax with one of the calls that are restarted so, nearest to
+// the end of the code. Where there is none, restart_syscall will return EINTR.
 func (e *entrance) restartedCall(code []byte) uint64 {
 	for i := len(code) - 5; i >= 0; i-- {
 		if code[i] != 0xb8 {
@@ -172,9 +179,10 @@ func (e *entrance) restartedCall(code []byte) uint64 {
 	return e.restart
 }
 
-// eintrCalls are the system calls that end with EINTR because of a stop, without having done anything (signal(7)): semop,
-// semtimedop, rt_sigtimedwait, epoll_wait, epoll_pwait, epoll_pwait2, and on sockets with a timeout accept, accept4,
-// recvfrom, recvmsg, sendto, sendmsg and what else does I/O on them; besides, some drivers and io_uring.
+// eintrCalls are the system calls that end with EINTR because of a stop, without having done
+// anything (signal(7)): semop, semtimedop, rt_sigtimedwait, epoll_wait, epoll_pwait, epoll_pwait2,
+// and on sockets with a timeout accept, accept4, recvfrom, recvmsg, sendto, sendmsg and what else
+// does I/O on them; besides, some drivers and io_uring.
 var eintrCalls = []uint64{
 	unix.SYS_SEMOP, unix.SYS_SEMTIMEDOP, unix.SYS_RT_SIGTIMEDWAIT, unix.SYS_EPOLL_WAIT, unix.SYS_EPOLL_PWAIT,
 	unix.SYS_EPOLL_PWAIT2, unix.SYS_ACCEPT, unix.SYS_ACCEPT4, unix.SYS_RECVFROM, unix.SYS_RECVMSG, unix.SYS_SENDTO,
@@ -182,8 +190,9 @@ var eintrCalls = []uint64{
 	unix.SYS_WRITEV, unix.SYS_IO_GETEVENTS, unix.SYS_IO_URING_ENTER,
 }
 
-// restartEINTR turns the EINTR that a stop caused into "restart, unless a handler runs". The kernel decides which it is
-// when the thread goes on, so that a program that waits for its handler's EINTR gets it.
+// restartEINTR turns the EINTR that a stop caused into "restart, unless a handler runs". The kernel
+// decides which it is when the thread goes on, so that a program that waits for its handler's EINTR
+// gets it.
 func (r *Registers) restartEINTR(tid int) bool {
 	nr, v, ok := r.inSyscall()
 	if !ok || v != -int64(unix.EINTR) || !slices.Contains(eintrCalls, nr) {
@@ -210,17 +219,20 @@ const eflagsAway = 0x202 // interrupts on, direction forward, no single step
 // takenBack says whether a system call ended as if it had not been made: a filter caught it.
 func (r *Registers) takenBack(c Call) bool { return r.Rax == c.Nr }
 
-// entersReturn says whether a thread that enters a system call enters the rt_sigreturn of its sigframe.
+// entersReturn says whether a thread that enters a system call enters the rt_sigreturn of its
+// sigframe.
 func (r *Registers) entersReturn(f sigframe) bool { return r.Orig_rax == sysSigreturn && r.Rsp == f.uc }
 
-// toCall returns the registers for one system call: on the instruction, with the way back under the stack pointer.
+// toCall returns the registers for one system call: on the instruction, with the way back under the
+// stack pointer.
 func (r Registers) toCall(c Call, g Gadgets, f sigframe) Registers {
 	r.Rax, r.Rdi, r.Rsi, r.Rdx, r.R10, r.R8, r.R9 = c.Nr, c.Args[0], c.Args[1], c.Args[2], c.Args[3], c.Args[4], c.Args[5]
 	r.Rip, r.Rsp, r.Eflags, r.Orig_rax = g.Syscall, f.uc-8, eflagsAway, ^uint64(0)
 	return r
 }
 
-// leftSyscall makes the kernel see no system call in the registers: they are set at a stop of another one.
+// leftSyscall makes the kernel see no system call in the registers: they are set at a stop of
+// another one.
 func (r *Registers) leftSyscall() { r.Orig_rax = ^uint64(0) }
 
 // toReturn returns registers that stand before the way back.
@@ -229,7 +241,8 @@ func (r Registers) toReturn(g Gadgets, f sigframe) Registers {
 	return r
 }
 
-// forgetsTime says whether an interrupted system call would go on with the time that is left, which rt_sigreturn forgets.
+// forgetsTime says whether an interrupted system call would go on with the time that is left, which
+// rt_sigreturn forgets.
 func (r *Registers) forgetsTime() bool {
 	_, v, ok := r.inSyscall()
 	return ok && v == -erestartRestartblock

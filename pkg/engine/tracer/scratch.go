@@ -2,8 +2,9 @@ package tracer
 
 import "sync"
 
-// scratch is memory for what is made while the target stands still. Fresh memory comes from the kernel page by page, and
-// that takes longer than all that is written into it; so it is there, and was touched, before.
+// scratch is memory for what is made while the target stands still. Fresh memory comes from the
+// kernel page by page, and that takes longer than all that is written into it; so it is there, and
+// was touched, before.
 type scratch struct {
 	b     []byte // what is left
 	whole []byte
@@ -40,8 +41,8 @@ func (s *scratch) take(n int) []byte {
 	return b
 }
 
-// growStack makes the stack of the calling goroutine large enough for whatever is done while the target stands still: to
-// move a stack that is too small takes its time.
+// growStack makes the stack of the calling goroutine large enough for whatever is done while the
+// target stands still: to move a stack that is too small takes its time.
 //
 //go:noinline
 func growStack() byte {

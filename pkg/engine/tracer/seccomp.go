@@ -19,70 +19,8 @@ const (
 	SeccompFilter Seccomp = 2 // by programs: they may allow, deny, raise SIGSYS, or kill
 )
 
-// Seccomp returns how th's system calls are filtered.
-func (t *Tracee) Seccomp(th *Thread) (Seccomp, error) {
-	s, err := t.stateOf(th)
-	return s.seccomp, t.fail("reading its status", th.TID, err)
-}
-
-// Allowed says whether th's filters let it make all of the calls, as far as they can be read: that needs CAP_SYS_ADMIN.
-// Otherwise the error is ErrSeccomp. With SuspendSeccomp everything is allowed.
-func (t *Tracee) Allowed(th *Thread, calls ...Call) error {
-	return t.Do(func() error {
-		mode, err := t.Seccomp(th)
-		switch {
-		case err != nil || t.o.SuspendSeccomp || mode == SeccompNone:
-			return err
-		case mode != SeccompFilter:
-			return t.fail("strict mode", th.TID, ErrSeccomp)
-		}
-		filters, err := filtersOf(th.TID)
-		if err != nil {
-			return t.fail("reading the filter", th.TID, errors.Join(ErrSeccomp, ErrFilter, err))
-		}
-		for _, c := range calls {
-			if a := judge(filters, c, t.o.Gadgets); a != unix.SECCOMP_RET_ALLOW && a != unix.SECCOMP_RET_LOG {
-				return t.fail(callName(c.Nr), th.TID, ErrSeccomp)
-			}
-		}
-		return nil
-	})
-}
-
-// allowed looks whether the thread's filters let it come back, and do not kill it for one of the calls. What a called
-// function does is not known; that is its caller's to know.
-func (t *Tracee) allowed(th *Thread, calls []Call) error {
-	if t.o.SuspendSeccomp {
-		return nil
-	}
-	mode, err := t.Seccomp(th)
-	switch {
-	case err != nil || mode == SeccompNone:
-		return err
-	case mode != SeccompFilter:
-		return fmt.Errorf("strict mode: %w", ErrSeccomp)
-	}
-	filters, err := filtersOf(th.TID)
-	if err != nil {
-		if t.o.TrustSeccomp {
-			return nil
-		}
-		return fmt.Errorf("%w: %w: %w", ErrFilter, err, ErrSeccomp)
-	}
-	if a := judge(filters, Call{Nr: sysSigreturn}, t.o.Gadgets); a != unix.SECCOMP_RET_ALLOW && a != unix.SECCOMP_RET_LOG {
-		return fmt.Errorf("rt_sigreturn: %w", ErrSeccomp)
-	}
-	for _, c := range calls {
-		switch judge(filters, c, t.o.Gadgets) {
-		case unix.SECCOMP_RET_KILL_PROCESS, unix.SECCOMP_RET_KILL_THREAD:
-			return fmt.Errorf("%s: %w", callName(c.Nr), ErrSeccomp)
-		}
-	}
-	return nil
-}
-
-// ErrFilter means that a thread's filter cannot be read, so that what it allows is unknown: reading needs CAP_SYS_ADMIN, and no
-// filter of one's own.
+// ErrFilter means that a thread's filter cannot be read, so that what it allows is unknown: reading
+// needs CAP_SYS_ADMIN, and no filter of one's own.
 var ErrFilter = errors.New("the filter cannot be read: that needs root without a filter of its own")
 
 // callName is how a system call is named in messages.
@@ -93,7 +31,8 @@ func callName(nr uint64) string {
 	return fmt.Sprintf("system call %d", nr)
 }
 
-// callNames are the system calls that the engines make in a process, or have libpulp.so make. Package unix has their numbers only.
+// callNames are the system calls that the engines make in a process, or have libpulp.so make.
+// Package unix has their numbers only.
 var callNames = map[uint64]string{
 	unix.SYS_BRK:          "brk",
 	unix.SYS_CLOSE:        "close",
@@ -116,7 +55,8 @@ const (
 	seccompGetFilter = 0x420c
 )
 
-// filtersOf reads a stopped thread's filters. It needs CAP_SYS_ADMIN, and a process that has no filter itself.
+// filtersOf reads a stopped thread's filters. It needs CAP_SYS_ADMIN, and a process that has no
+// filter itself.
 func filtersOf(tid int) (filters [][]unix.SockFilter, err error) {
 	for i := range filtersMost {
 		n, _, e := unix.RawSyscall6(unix.SYS_PTRACE, seccompGetFilter, uintptr(tid), uintptr(i), 0, 0, 0)
@@ -138,7 +78,8 @@ func filtersOf(tid int) (filters [][]unix.SockFilter, err error) {
 	return nil, unix.E2BIG
 }
 
-// judge returns what the filters together answer to a call: the kernel takes the strictest of their actions.
+// judge returns what the filters together answer to a call: the kernel takes the strictest of their
+// actions.
 func judge(filters [][]unix.SockFilter, c Call, g Gadgets) uint32 {
 	var data [64]byte // struct seccomp_data
 	ne := binary.NativeEndian

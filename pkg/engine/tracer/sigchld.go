@@ -20,9 +20,10 @@ const (
 	saNoCldStop = 1
 )
 
-// suppressStopSIGCHLD tells the kernel, once, not to send this process SIGCHLD when a thread that it traces stops: the signal interrupts
-// whoever waits for that very stop, and its handler takes longer than looking at the stop. Stops are looked for here, and
-// nothing in Go's runtime or in os/exec waits for that signal. Those of children that end are sent as ever.
+// suppressStopSIGCHLD tells the kernel, once, not to send this process SIGCHLD when a thread that
+// it traces stops: the signal interrupts whoever waits for that very stop, and its handler takes
+// longer than looking at the stop. Stops are looked for here, and nothing in Go's runtime or in
+// os/exec waits for that signal. Those of children that end are sent as ever.
 var suppressStopSIGCHLD = sync.OnceFunc(func() {
 	var sa sigaction
 	const size, signal = unsafe.Sizeof(sa.mask), uintptr(unix.SIGCHLD)

@@ -2,8 +2,8 @@ package tracer
 
 import "encoding/binary"
 
-// The signal frame as rt_sigreturn reads it, from the stack pointer on: a ucontext. What a frame for a handler has around
-// it (the handler's return address below, siginfo above) is not read.
+// The signal frame as rt_sigreturn reads it, from the stack pointer on: a ucontext. What a frame
+// for a handler has around it (the handler's return address below, siginfo above) is not read.
 const (
 	ucLen       = 304
 	ucContext   = 40 // general registers, in the order of writeContext
@@ -17,13 +17,15 @@ const (
 	frameMost   = redZone + xsaveAlign + ucLen + resultRoom + maxStoreGap + 64 // besides the extended registers
 )
 
-// newSigframe lays out the way back to the registers r, extended registers x (from signalXstate) and signal mask, below the
-// red zone of a stack pointer: the thread's own, or another one. From low to high: what a called function returns to
-// (Store's address, its gap, the restorer's address), ucontext, room for a result, XSAVE state, red zone.
+// newSigframe lays out the way back to the registers r, extended registers x (from signalXstate)
+// and signal mask, below the red zone of a stack pointer: the thread's own, or another one. From
+// low to high: what a called function returns to (Store's address, its gap, the restorer's
+// address), ucontext, room for a result, XSAVE state, red zone.
 func newSigframe(r Registers, x []byte, mask, top uint64, g Gadgets, room *scratch) sigframe {
 	le := binary.LittleEndian
 	fp := (top - redZone - uint64(len(x))) &^ (xsaveAlign - 1)
-	// A function wants its stack pointer at 8 modulo 16 when it is entered: that decides where the ucontext is.
+	// A function wants its stack pointer at 8 modulo 16 when it is entered: that decides where the
+	// ucontext is.
 	entry := (fp-ucLen-resultRoom-16-8-g.gap)&^15 - 8
 	f := sigframe{base: entry, call: entry, uc: entry + 16 + g.gap, scratch: room}
 	f.value = f.uc + ucLen

@@ -8,12 +8,14 @@ import (
 	"sync"
 )
 
-// ErrScan means that a thread's stack could not be scanned as a whole: it was not known before the stop, is too large, or is gone.
+// ErrScan means that a thread's stack could not be scanned as a whole: it was not known before the
+// stop, is too large, or is gone.
 var ErrScan = errors.New("a thread's stack cannot be looked through")
 
-// StackScanner looks for addresses in stopped threads: in their registers, and in all words on their stacks. What looks like an
-// address counts as one, so that a return address is never missed, while an old value that nobody needs any more may be taken
-// for one. Frames of signals are followed to the stacks that were interrupted.
+// StackScanner looks for addresses in stopped threads: in their registers, and in all words on
+// their stacks. What looks like an address counts as one, so that a return address is never missed,
+// while an old value that nobody needs any more may be taken for one. Frames of signals are
+// followed to the stacks that were interrupted.
 type StackScanner struct {
 	stacks []Range
 	buf    *[scanStep]byte
@@ -36,8 +38,8 @@ var scanBuffers = sync.Pool{New: func() any {
 	return &b
 }}
 
-// NewStackScanner prepares for scanning, before the stop: stacks are the writable mappings of the process, in ascending order. Call
-// Done after the last scan.
+// NewStackScanner prepares for scanning, before the stop: stacks are the writable mappings of the
+// process, in ascending order. Call Done after the last scan.
 func NewStackScanner(stacks []Range) *StackScanner {
 	return &StackScanner{stacks: stacks, buf: scanBuffers.Get().(*[scanStep]byte), left: maxStacksRead}
 }
@@ -45,10 +47,11 @@ func NewStackScanner(stacks []Range) *StackScanner {
 // Done gives the buffer back.
 func (s *StackScanner) Done() { scanBuffers.Put(s.buf) }
 
-// Scan calls hit with each word of a thread that is at least lo and less than hi, until that returns an error. pc reports
-// whether the thread goes on there: it is the program counter, or that of what a signal interrupted. All others may be return
-// addresses, pointers that were stored, or what calls that are over have left. The error is hit's, or an ErrScan. Words in a red
-// zone, below the stack pointer, are no return addresses: below gets them, if it is not nil.
+// Scan calls hit with each word of a thread that is at least lo and less than hi, until that
+// returns an error. pc reports whether the thread goes on there: it is the program counter, or that
+// of what a signal interrupted. All others may be return addresses, pointers that were stored, or
+// what calls that are over have left. The error is hit's, or an ErrScan. Words in a red zone, below
+// the stack pointer, are no return addresses: below gets them, if it is not nil.
 func (s *StackScanner) Scan(t *Tracee, th *Thread, lo, hi uint64, hit func(v uint64, pc bool) error, below func(v uint64)) error {
 	within := func(v uint64, pc bool) error {
 		if v < lo || v >= hi {
@@ -75,15 +78,16 @@ func (s *StackScanner) Scan(t *Tracee, th *Thread, lo, hi uint64, hit func(v uin
 // maxSignalStacks bounds how many stacks one thread is on.
 const maxSignalStacks = 8
 
-// segmentRegisters is what the kernel writes into a signal's frame after program counter and flags. It
-// marks the frame: three words before it is the stack pointer of what the signal interrupted, two before it the program counter.
+// segmentRegisters is what the kernel writes into a signal's frame after program counter and flags.
+// It marks the frame: three words before it is the stack pointer of what the signal interrupted,
+// two before it the program counter.
 const segmentRegisters = 0x002b_0000_0000_0033
 
 // leafZone is what a function that calls nobody may use below its stack pointer.
 const leafZone = 128
 
-// scanStack looks through a thread's stack, from its red zone to the end of the mapping. If a signal's handler runs on a stack of
-// its own, it returns where the one is that was interrupted.
+// scanStack looks through a thread's stack, from its red zone to the end of the mapping. If a
+// signal's handler runs on a stack of its own, it returns where the one is that was interrupted.
 func (s *StackScanner) scanStack(t *Tracee, sp, lo, hi uint64, hit func(v uint64, pc bool) error, below func(v uint64)) (interrupted uint64, err error) {
 	i, _ := slices.BinarySearchFunc(s.stacks, sp, func(m Range, a uint64) int {
 		if m.End <= a {

@@ -2,6 +2,8 @@ package tracer
 
 import (
 	"context"
+	"errors"
+	"fmt"
 	"runtime"
 	"sync/atomic"
 	"time"
@@ -11,17 +13,20 @@ import (
 
 // Options of [Run]. The zero value works.
 type Options struct {
-	// StopTimeout limits the time from the first interrupt until all threads are stopped (0: one second), besides the
-	// context. While one thread does not stop, the others already stand still.
+	// StopTimeout limits the time from the first interrupt until all threads are stopped (0: one
+	// second), besides the context. While one thread does not stop, the others already stand still.
 	StopTimeout time.Duration
-	// MaxStop is for how long the process shall stand still at most (0: no limit). It bounds StopTimeout, and [Tracee.Late]
-	// reports when it is over; what cannot be abandoned then is carried on with.
+	// MaxStop is for how long the process shall stand still at most (0: no limit). It bounds
+	// StopTimeout, and [Tracee.Late] reports when it is over; what cannot be abandoned then is
+	// carried on with.
 	MaxStop time.Duration
-	// SuspendSeccomp lets the target's threads make any system call as long as they are traced. It needs CAP_SYS_ADMIN,
-	// and it ends with this process: killed in the middle of a call that a filter forbids, the target meets its filter.
+	// SuspendSeccomp lets the target's threads make any system call as long as they are traced. It
+	// needs CAP_SYS_ADMIN, and it ends with this process: killed in the middle of a call that a
+	// filter forbids, the target meets its filter.
 	SuspendSeccomp bool
-	// TrustSeccomp lets threads run something although their filter of system calls cannot be read, which needs
-	// CAP_SYS_ADMIN. It is for those who know that the filter allows rt_sigreturn, and what is to run.
+	// TrustSeccomp lets threads run something although their filter of system calls cannot be read,
+	// which needs CAP_SYS_ADMIN. It is for those who know that the filter allows rt_sigreturn, and
+	// what is to run.
 	TrustSeccomp bool
 	// Gadgets are needed by [Tracee.Syscalls] and [Tracee.Call]; see [FindGadgets].
 	Gadgets Gadgets
@@ -32,8 +37,9 @@ type Options struct {
 // defaultStopTimeout is Options.StopTimeout's default.
 const defaultStopTimeout = time.Second
 
-// Tracee is a process all of whose threads are stopped. Its methods may be called from any goroutine, but not at the same
-// time; between several calls under one stop, [Tracee.Do] saves the change of threads.
+// Tracee is a process all of whose threads are stopped. Its methods may be called from any
+// goroutine, but not at the same time; between several calls under one stop, [Tracee.Do] saves the
+// change of threads.
 type Tracee struct {
 	pid      int
 	o        Options
@@ -58,53 +64,21 @@ type Tracee struct {
 	after    func() // see AfterDetach
 }
 
-// Thread is one thread of a Tracee.
-type Thread struct {
-	// TID is its thread id in this process's pid namespace.
-	TID int
-	// Since is when it was seen to be stopped.
-	Since time.Time
-	// GroupStop says that it is stopped by SIGSTOP or the like besides; it stays so after Detach.
-	GroupStop bool
-
-	regs        Registers
-	interrupted bool // or let go for a while
-	stopped     bool // in a ptrace stop, as far as known
-	gone        bool
-	excursion   *excursion // not nil while its registers are not its own
-}
-
-// Registers returns the general registers as they were when the thread stopped. A thread that was interrupted inside a
-// system call stands behind the instruction that made it.
-func (th *Thread) Registers() Registers { return th.regs }
-
-// Running says that the thread was not in a system call that waits for something when it was stopped.
-func (th *Thread) Running() bool { return !th.regs.restarts() }
-
-// InSyscall reports whether the thread was stopped inside a system call.
-func (th *Thread) InSyscall() bool {
-	_, _, in := th.regs.inSyscall()
-	return in
-}
-
-// PC returns the program counter.
-func (th *Thread) PC() uint64 { return th.regs.pc() }
-
-// SP returns the stack pointer.
-func (th *Thread) SP() uint64 { return th.regs.sp() }
-
-// Threads returns the threads that are stopped, the first thread of the process first if it still runs.
+// Threads returns the threads that are stopped, the first thread of the process first if it still
+// runs.
 func (t *Tracee) Threads() []*Thread { return t.threads }
 
 // Memory returns the target's memory.
 func (t *Tracee) Memory() *Memory { return t.mem }
 
-// StopTime is the time from the first interrupt until the last thread was let go: how long the process, or some of its
-// threads, stood still. With [Tracee.WhileRunning] it is the longest such time. Zero before Detach.
+// StopTime is the time from the first interrupt until the last thread was let go: how long the
+// process, or some of its threads, stood still. With [Tracee.WhileRunning] it is the longest such
+// time. Zero before Detach.
 func (t *Tracee) StopTime() time.Duration { return t.stopTime }
 
-// Do runs f on the operating system thread that owns the tracee. Each method called elsewhere costs two changes of
-// threads, some ten microseconds in which the target stands still; inside f they cost nothing.
+// Do runs f on the operating system thread that owns the tracee. Each method called elsewhere costs
+// two changes of threads, some ten microseconds in which the target stands still; inside f they
+// cost nothing.
 func (t *Tracee) Do(f func() error) (err error) {
 	if t.detached {
 		return t.fail("running a function", 0, ErrDetached)
@@ -113,13 +87,13 @@ func (t *Tracee) Do(f func() error) (err error) {
 	return err
 }
 
-// Run stops all threads of a process, runs f as [Tracee.Do] does, and lets them go whatever happens in f. It returns how long
-// the process stood still, and f's error before that of letting go. If it cannot stop them the error is ErrGone,
-// ErrPermission, ErrTraced, ErrNotStopping, ErrUnsupported, ErrExec, ErrOurTracer or the context's, in an [*Error], and everything runs as
-// before.
+// Run stops all threads of a process, runs f as [Tracee.Do] does, and lets them go whatever happens
+// in f. It returns how long the process stood still, and f's error before that of letting go. If it
+// cannot stop them the error is ErrGone, ErrPermission, ErrTraced, ErrNotStopping, ErrUnsupported,
+// ErrExec, ErrOurTracer or the context's, in an [*Error], and everything runs as before.
 //
-// That the process still runs the program that its caller knows must be asked in f, since it may have executed another one
-// just before.
+// That the process still runs the program that its caller knows must be asked in f, since it may
+// have executed another one just before.
 func Run(ctx context.Context, pid int, o Options, f func(*Tracee) error) (time.Duration, error) {
 	if !supported {
 		return 0, errArch(pid)
@@ -164,14 +138,15 @@ func (t *Tracee) runAndDetach(f func(*Tracee) error) (err error) {
 	return f(t)
 }
 
-// Late reports whether the process has stood still for longer than Options.MaxStop. Whoever can still undo what was done should
-// do so, and try again later.
+// Late reports whether the process has stood still for longer than Options.MaxStop. Whoever can
+// still undo what was done should do so, and try again later.
 func (t *Tracee) Late() bool {
 	return t.o.MaxStop > 0 && !t.attached.IsZero() && time.Since(t.attached) > t.o.MaxStop
 }
 
-// slots are held by those who stop a process, from before its first thread is seized until the last one was let go. There are as
-// many as CPUs: of more processes, some would stand still without anybody working on them.
+// slots are held by those who stop a process, from before its first thread is seized until the last
+// one was let go. There are as many as CPUs: of more processes, some would stand still without
+// anybody working on them.
 var slots = make(chan struct{}, max(1, min(runtime.NumCPU(), runtime.GOMAXPROCS(0))))
 
 // takeSlot waits for a slot.
@@ -184,8 +159,8 @@ func takeSlot(ctx context.Context) error {
 	}
 }
 
-// SetPC moves a thread: it will go on at pc instead of where it stood. One step, nothing to restore. A thread inside a
-// system call that is going to be restarted must not be moved.
+// SetPC moves a thread: it will go on at pc instead of where it stood. One step, nothing to
+// restore. A thread inside a system call that is going to be restarted must not be moved.
 func (t *Tracee) SetPC(th *Thread, pc uint64) error {
 	return t.Do(func() error {
 		regs := th.regs
@@ -205,4 +180,81 @@ func (t *Tracee) step(name string) {
 	if t.o.step != nil {
 		t.o.step(name)
 	}
+}
+
+// errArch is the answer where lpbuild cannot do it yet.
+func errArch(pid int) error {
+	return &Error{Op: "stopping its threads", PID: pid, Err: fmt.Errorf("on %s: %w", runtime.GOARCH, ErrUnsupported)}
+}
+
+func newTracee(pid int, o Options) *Tracee {
+	if o.StopTimeout == 0 {
+		o.StopTimeout = defaultStopTimeout
+	}
+	if o.MaxStop > 0 {
+		o.StopTimeout = min(o.StopTimeout, o.MaxStop)
+	}
+	suppressStopSIGCHLD()
+	warmUp()
+	t := &Tracee{pid: pid, o: o, w: startWorker(), known: map[int]*Thread{}, exited: map[int]bool{}}
+	t.mem = &Memory{t: t}
+	t.scratch = newScratch()
+	return t
+}
+
+// lateness is how much later than the deadline an attach may come back. Only one that hangs in the
+// kernel does not: while a process executes a program, nobody can seize it, and reading that
+// program may take for ever.
+const lateness = time.Second
+
+// doneOrLate waits for what the tracer thread is busy with. As long as that is the attach, it is
+// left behind if it does not come back: whenever it does, it lets go of what it has, and ends its
+// thread.
+func (t *Tracee) doneOrLate(ctx context.Context, done <-chan error) error {
+	timer := time.NewTimer(t.o.StopTimeout + lateness)
+	defer timer.Stop()
+	select {
+	case err := <-done:
+		return err
+	case <-timer.C:
+		return t.leaveBehind(done, ErrNotStopping)
+	case <-ctx.Done():
+		timer.Reset(lateness)
+		select {
+		case err := <-done:
+			return err
+		case <-timer.C:
+			return t.leaveBehind(done, context.Cause(ctx))
+		}
+	}
+}
+
+// Phases of an attach.
+const (
+	phaseAttaching int32 = iota
+	phaseAttached
+	phaseLeft // nobody waits for it any more
+)
+
+func (t *Tracee) leaveBehind(done <-chan error, why error) error {
+	if !t.phase.CompareAndSwap(phaseAttaching, phaseLeft) {
+		return <-done // it is attached
+	}
+	return t.fail("attaching", 0, why)
+}
+
+// fail makes an Error of err; an error that is one already keeps its first, more precise place.
+func (t *Tracee) fail(op string, tid int, err error) error {
+	if _, ok := errors.AsType[*Error](err); ok || err == nil {
+		return err
+	}
+	return &Error{Op: op, PID: t.pid, TID: tid, Err: err}
+}
+
+// WithStep returns options with which f is called before each operation that the target can notice.
+// It is for the tests of packages that work through this one: they see to it that the target
+// outlives them at each of these moments.
+func WithStep(o Options, f func(name string)) Options {
+	o.step = f
+	return o
 }

@@ -12,11 +12,13 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// worker is a goroutine that makes all ptrace calls for one tracee from one operating system thread, as the kernel demands.
-// When that thread ends, the kernel detaches whatever it still traces: that is the way out of threads that cannot be stopped.
+// worker is a goroutine that makes all ptrace calls for one tracee from one operating system
+// thread, as the kernel demands. When that thread ends, the kernel detaches whatever it still
+// traces: that is the way out of threads that cannot be stopped.
 //
-// It keeps a thread to itself only while it works for a tracee. Before and behind that it is a goroutine like others, so that
-// to hand it work, and to hear that it is done, wakes up no thread: on a machine with idle CPUs, that takes as long as a stop.
+// It keeps a thread to itself only while it works for a tracee. Before and behind that it is a
+// goroutine like others, so that to hand it work, and to hear that it is done, wakes up no thread:
+// on a machine with idle CPUs, that takes as long as a stop.
 type worker struct {
 	tid  atomic.Int32 // of the thread that it keeps; 0 if it keeps none
 	jobs chan func()
@@ -47,8 +49,9 @@ func (w *worker) run() {
 	close(w.done)
 }
 
-// keepThread takes the thread that this goroutine is on for itself. false: that is the process's first one, which Go never
-// ends, so that what it traces would be traced for ever; it is held until the goroutine lets it go.
+// keepThread takes the thread that this goroutine is on for itself. false: that is the process's
+// first one, which Go never ends, so that what it traces would be traced for ever; it is held until
+// the goroutine lets it go.
 func (w *worker) keepThread() bool {
 	if w.tid.Load() != 0 {
 		return true
@@ -63,7 +66,8 @@ func (w *worker) keepThread() bool {
 	return true
 }
 
-// runElsewhere goes on in another goroutine. The first thread is held until that one has another thread.
+// runElsewhere goes on in another goroutine. The first thread is held until that one has another
+// thread.
 func (w *worker) runElsewhere(f func()) {
 	other := make(chan struct{})
 	go func() {
@@ -88,8 +92,9 @@ func (w *worker) leaveThread() bool {
 	return true
 }
 
-// tracesAny says whether this thread traces anything, also what came to it by a clone with CLONE_PTRACE in a process that it
-// traced, which is in no list. Children that Go's runtime has started do not count.
+// tracesAny says whether this thread traces anything, also what came to it by a clone with
+// CLONE_PTRACE in a process that it traced, which is in no list. Children that Go's runtime has
+// started do not count.
 func tracesAny() bool {
 	var si siginfo
 	const options = unix.WEXITED | unix.WSTOPPED | unix.WNOHANG | unix.WNOWAIT | unix.WCLONE | unix.WNOTHREAD
@@ -111,7 +116,8 @@ func (w *worker) do(f func()) {
 	<-done
 }
 
-// rest ends the work for one tracee. A worker that traces nothing any more waits a while for another one.
+// rest ends the work for one tracee. A worker that traces nothing any more waits a while for
+// another one.
 func (w *worker) rest(traces bool) {
 	if traces || w.here() {
 		w.end(traces)
@@ -176,8 +182,8 @@ func (i *idle) expire(w *worker, rests int) {
 	}
 }
 
-// end ends the worker, and the thread that it keeps. With wait it returns only when the kernel has let go of everything that
-// the thread traced.
+// end ends the worker, and the thread that it keeps. With wait it returns only when the kernel has
+// let go of everything that the thread traced.
 func (w *worker) end(wait bool) {
 	tid := int(w.tid.Load())
 	close(w.jobs)

@@ -9,7 +9,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Places in the XSAVE area, in its standard format, and what the kernel writes into and behind it for a signal frame.
+// Places in the XSAVE area, in its standard format, and what the kernel writes into and behind it
+// for a signal frame.
 const (
 	xsaveLegacy = 512
 	xsaveHeader = 64
@@ -22,7 +23,8 @@ const (
 
 func cpuid(leaf, sub uint32) (a, b, c, d uint32)
 
-// componentEnds are where the components of the XSAVE area end. In a virtual machine the instruction that tells is slow.
+// componentEnds are where the components of the XSAVE area end. In a virtual machine the
+// instruction that tells is slow.
 var componentEnds = sync.OnceValue(func() (ends [64]int) {
 	for i := 2; i < 63; i++ {
 		length, offset, _, _ := cpuid(0xd, uint32(i))
@@ -34,7 +36,8 @@ var componentEnds = sync.OnceValue(func() (ends [64]int) {
 // warmUp does what takes time, once, before anything stands still.
 func warmUp() { componentEnds() }
 
-// readXstate reads a thread's x87, SSE, AVX, AVX-512 ... registers; b is room for them, of xsaveMost bytes.
+// readXstate reads a thread's x87, SSE, AVX, AVX-512 ... registers; b is room for them, of
+// xsaveMost bytes.
 func readXstate(tid int, b []byte) ([]byte, error) {
 	n, err := regset(unix.PTRACE_GETREGSET, tid, unix.NT_X86_XSTATE, b)
 	if errors.Is(err, unix.ENODEV) || errors.Is(err, unix.EINVAL) {
@@ -49,9 +52,10 @@ func readXstate(tid int, b []byte) ([]byte, error) {
 	return b[:n], nil
 }
 
-// signalXstate makes of a thread's extended registers what rt_sigreturn restores. It holds the components in use and no
-// more: the kernel takes an area that is larger than the thread's own (AMX not asked for) for one with x87 and SSE only,
-// and it sets components that are not in it to their initial state, in which they are.
+// signalXstate makes of a thread's extended registers what rt_sigreturn restores. It holds the
+// components in use and no more: the kernel takes an area that is larger than the thread's own (AMX
+// not asked for) for one with x87 and SSE only, and it sets components that are not in it to their
+// initial state, in which they are.
 func signalXstate(x []byte, room *scratch) ([]byte, error) {
 	inUse := binary.LittleEndian.Uint64(x[xsaveLegacy:]) | 3
 	size := xsaveLegacy + xsaveHeader
@@ -89,8 +93,9 @@ func shadowStack(tid int) bool {
 	return err == nil
 }
 
-// entersFunctions says whether extended registers are as the ABI has them where a function is entered: x87 and SSE round and
-// mask as usual, and the x87 stack is empty. Vector registers may hold anything there.
+// entersFunctions says whether extended registers are as the ABI has them where a function is
+// entered: x87 and SSE round and mask as usual, and the x87 stack is empty. Vector registers may
+// hold anything there.
 func entersFunctions(x []byte) bool {
 	const flags = 0x3f // of MXCSR, which nobody preserves
 	le := binary.LittleEndian
@@ -103,8 +108,8 @@ const (
 	initialMXCSR = 0x1f80
 )
 
-// initialXstate returns the extended registers with which a function starts: initial ones, as in a signal handler, but
-// with the thread's rights to its protection keys.
+// initialXstate returns the extended registers with which a function starts: initial ones, as in a
+// signal handler, but with the thread's rights to its protection keys.
 func initialXstate(x []byte) []byte {
 	const protectionKeys = 1 << 9
 	b := append([]byte(nil), x...)

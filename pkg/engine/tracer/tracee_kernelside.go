@@ -10,9 +10,10 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// kernelSide are flags of a thread that the kernel made for itself in a process, and the release from which on they mean
-// nothing else: PF_IO_WORKER and PF_USER_WORKER. Releases before have the same bits for something else, and some of them the
-// flags as well; there, the thread's name counts too.
+// kernelSide are flags of a thread that the kernel made for itself in a process, and the release
+// from which on they mean nothing else: PF_IO_WORKER and PF_USER_WORKER. Releases before have the
+// same bits for something else, and some of them the flags as well; there, the thread's name counts
+// too.
 var kernelSide = []struct {
 	flag         uint64
 	major, minor int
@@ -21,9 +22,10 @@ var kernelSide = []struct {
 // kernelSideNames are how the kernel calls such threads, from when they first run.
 var kernelSideNames = []string{"iou-wrk-", "iou-sqp-", "iou-mgr-", "vhost-"}
 
-// kernelSide says whether a thread is one of the kernel's own in this process, which works for io_uring or for a virtual
-// machine's devices. It never runs the program's code, so it need not stand still, and it must not be disturbed: the file that
-// it is just opening, say, would not be opened. The first thread of a process is never such a one.
+// kernelSide says whether a thread is one of the kernel's own in this process, which works for
+// io_uring or for a virtual machine's devices. It never runs the program's code, so it need not
+// stand still, and it must not be disturbed: the file that it is just opening, say, would not be
+// opened. The first thread of a process is never such a one.
 func (t *Tracee) kernelSide(tid int) (bool, error) {
 	if tid == t.pid {
 		return false, nil
@@ -48,7 +50,8 @@ func (t *Tracee) kernelSide(tid int) (bool, error) {
 	return false, nil
 }
 
-// kernelRelease returns the first two numbers of the kernel's release; 0 if it has none, and the names count.
+// kernelRelease returns the first two numbers of the kernel's release; 0 if it has none, and the
+// names count.
 var kernelRelease = sync.OnceValues(func() (major, minor int) {
 	var u unix.Utsname
 	if unix.Uname(&u) == nil {
@@ -57,8 +60,8 @@ var kernelRelease = sync.OnceValues(func() (major, minor int) {
 	return major, minor
 })
 
-// leaveAlone lets go of a stopped thread that turned out to be one of the kernel's, where that is known by its name only. It
-// has no place in the program.
+// leaveAlone lets go of a stopped thread that turned out to be one of the kernel's, where that is
+// known by its name only. It has no place in the program.
 func (t *Tracee) leaveAlone(th *Thread) error {
 	t.partial = true
 	if err := ptrace(unix.PTRACE_DETACH, th.TID, 0); err != nil {

@@ -11,23 +11,27 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Call makes the target's thread th run a function of the target, with up to six arguments, and returns its result. All
-// asynchronous signals are blocked meanwhile; extended registers start as the ABI has them where a function is entered. The
-// other threads stand still, so the function must not wait for one: it must not need a lock that another thread may hold.
+// Call makes the target's thread th run a function of the target, with up to six arguments, and
+// returns its result. All asynchronous signals are blocked meanwhile; extended registers start as
+// the ABI has them where a function is entered. The other threads stand still, so the function must
+// not wait for one: it must not need a lock that another thread may hold.
 //
-// The function returns not to a trap but to two pieces of libc's code: one that stores the result beside the sigframe and
-// the signal restorer. So if this process dies while the function runs, the function finishes, and th goes on with what
-// it did before. A function that ends in a trap of its own (int3) must not be called: nobody would be there to catch it.
-// For libpulp's entry points, [TrapTarget] finds the function inside.
+// The function returns not to a trap but to two pieces of libc's code: one that stores the result
+// beside the sigframe and the signal restorer. So if this process dies while the function runs, the
+// function finishes, and th goes on with what it did before. A function that ends in a trap of its
+// own (int3) must not be called: nobody would be there to catch it. For libpulp's entry points,
+// [TrapTarget] finds the function inside.
 //
-// If ctx ends first, its error is returned, but the function is not broken off: it may hold locks. Detach then lets the
-// thread go on with it, and it comes back by itself. If the function raises a signal such as SIGSEGV, that is suppressed,
-// th is put back, and the error is ErrFault; what the function did until then remains.
+// If ctx ends first, its error is returned, but the function is not broken off: it may hold locks.
+// Detach then lets the thread go on with it, and it comes back by itself. If the function raises a
+// signal such as SIGSEGV, that is suppressed, th is put back, and the error is ErrFault; what the
+// function did until then remains.
 //
-// A function's end is noticed in one of two ways. Usually th is sent a signal that the process ignores by default and has
-// no handler for; it stays blocked until the restorer has brought the old mask back, and stops th there. Where there is
-// no such signal, or th was interrupted in a system call whose remaining time the restorer would forget, th is stopped at
-// each system call instead, which costs some 10 µs for each that the function makes.
+// A function's end is noticed in one of two ways. Usually th is sent a signal that the process
+// ignores by default and has no handler for; it stays blocked until the restorer has brought the
+// old mask back, and stops th there. Where there is no such signal, or th was interrupted in a
+// system call whose remaining time the restorer would forget, th is stopped at each system call
+// instead, which costs some 10 µs for each that the function makes.
 func (t *Tracee) Call(ctx context.Context, th *Thread, fn uint64, args ...uint64) (uint64, error) {
 	var value uint64
 	err := t.Do(func() (err error) {
@@ -76,8 +80,8 @@ func (t *Tracee) call(ctx context.Context, th *Thread, fn uint64, args []uint64)
 	return binary.LittleEndian.Uint64(b[:]), t.restore(th)
 }
 
-// completionSignal sends the thread a signal that will stop it when it is back: one that the process ignores, so that nothing happens
-// if nobody is there any more. 0: there is none.
+// completionSignal sends the thread a signal that will stop it when it is back: one that the
+// process ignores, so that nothing happens if nobody is there any more. 0: there is none.
 func (t *Tracee) completionSignal(th *Thread) int {
 	s, err := t.stateOf(th)
 	if err != nil || th.excursion.regs.forgetsTime() {
@@ -94,8 +98,8 @@ func (t *Tracee) completionSignal(th *Thread) int {
 	return 0
 }
 
-// toReturn lets a thread run until its function has returned: to the stop that the completion signal makes, or to the entry of its
-// rt_sigreturn.
+// toReturn lets a thread run until its function has returned: to the stop that the completion
+// signal makes, or to the entry of its rt_sigreturn.
 func (t *Tracee) toReturn(ctx context.Context, th *Thread, how, completion int) error {
 	for signal := 0; ; {
 		if err := t.resume(th, how, signal); err != nil {
@@ -149,9 +153,10 @@ func (t *Tracee) atReturn(th *Thread) bool {
 	return err == nil && r.entersReturn(th.excursion.sigframe)
 }
 
-// arrive ends the excursion of a thread whose sigframe has brought it back, about to get a signal. The completion signal is suppressed by
-// whatever resumes the thread next. Another signal that had waited is handed on as in [Tracee.waitStopped]. Either way the
-// kernel gets back the interrupted system call, and restarts it or not, as the signal demands.
+// arrive ends the excursion of a thread whose sigframe has brought it back, about to get a signal.
+// The completion signal is suppressed by whatever resumes the thread next. Another signal that had
+// waited is handed on as in [Tracee.waitStopped]. Either way the kernel gets back the interrupted
+// system call, and restarts it or not, as the signal demands.
 func (t *Tracee) arrive(th *Thread, signal, completion int, err error) error {
 	if err != nil {
 		return err
@@ -175,9 +180,9 @@ func (t *Tracee) arrive(th *Thread, signal, completion int, err error) error {
 	return t.waitStopped(context.Background(), th, time.Now().Add(arriveWait))
 }
 
-// TrapTarget returns the function that an entry point made for tracers calls: one that consists of NOPs, a call and a
-// trap, such as libpulp's __ulp_trigger. Called by itself, the function returns instead of trapping. For anything else
-// the error is ErrGadget.
+// TrapTarget returns the function that an entry point made for tracers calls: one that consists of
+// NOPs, a call and a trap, such as libpulp's __ulp_trigger. Called by itself, the function returns
+// instead of trapping. For anything else the error is ErrGadget.
 func TrapTarget(mem io.ReaderAt, entry uint64) (uint64, error) {
 	var b [gadgetOverlap]byte
 	if entry > 1<<63-1 {

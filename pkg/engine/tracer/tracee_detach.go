@@ -9,15 +9,15 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// How long to wait for a thread that was interrupted: one that may be stuck in a call, and one that has nothing to do but
-// to stop, as soon as it gets a CPU.
+// How long to wait for a thread that was interrupted: one that may be stuck in a call, and one that
+// has nothing to do but to stop, as soon as it gets a CPU.
 const (
 	stuckWait  = 100 * time.Millisecond
 	arriveWait = 2 * time.Second
 )
 
-// Detach puts back what is not yet put back and lets all threads go. A group stop stays one. That threads or the whole
-// process went away meanwhile is not an error. Calling it again does nothing.
+// Detach puts back what is not yet put back and lets all threads go. A group stop stays one. That
+// threads or the whole process went away meanwhile is not an error. Calling it again does nothing.
 func (t *Tracee) Detach() error {
 	if t.detached {
 		return nil
@@ -54,9 +54,9 @@ func (t *Tracee) release() error {
 	return errors.Join(errs...)
 }
 
-// leaving returns the threads in the order in which they are let go. Those that stand still go first: they shall not wait for
-// those that are stuck. Of them, those in a system call that goes on sleeping are first, since they do not take the CPU from
-// this thread while it lets the others go.
+// leaving returns the threads in the order in which they are let go. Those that stand still go
+// first: they shall not wait for those that are stuck. Of them, those in a system call that goes on
+// sleeping are first, since they do not take the CPU from this thread while it lets the others go.
 func (t *Tracee) leaving() []*Thread {
 	var asleep, awake, stuck []*Thread
 	for _, th := range t.known {
@@ -73,8 +73,9 @@ func (t *Tracee) leaving() []*Thread {
 	return slices.Concat(asleep, awake, stuck)
 }
 
-// detachThread detaches one thread. One that was never seen to stop has nothing to restore, one that is stuck in a call finds its
-// way back by itself: both are left to the end of the tracer thread, at which the kernel lets go of them.
+// detachThread detaches one thread. One that was never seen to stop has nothing to restore, one
+// that is stuck in a call finds its way back by itself: both are left to the end of the tracer
+// thread, at which the kernel lets go of them.
 func (t *Tracee) detachThread(th *Thread) error {
 	if !th.stopped {
 		if th.excursion == nil {

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"maps"
 	"os"
-	"runtime"
 	"slices"
 	"time"
 
@@ -15,65 +14,6 @@ import (
 	"github.com/lpbuild/lpbuild/pkg/diag"
 	"github.com/lpbuild/lpbuild/pkg/engine/internal/procfs"
 )
-
-// errArch is the answer where lpbuild cannot do it yet.
-func errArch(pid int) error {
-	return &Error{Op: "stopping its threads", PID: pid, Err: fmt.Errorf("on %s: %w", runtime.GOARCH, ErrUnsupported)}
-}
-
-func newTracee(pid int, o Options) *Tracee {
-	if o.StopTimeout == 0 {
-		o.StopTimeout = defaultStopTimeout
-	}
-	if o.MaxStop > 0 {
-		o.StopTimeout = min(o.StopTimeout, o.MaxStop)
-	}
-	suppressStopSIGCHLD()
-	warmUp()
-	t := &Tracee{pid: pid, o: o, w: startWorker(), known: map[int]*Thread{}, exited: map[int]bool{}}
-	t.mem = &Memory{t: t}
-	t.scratch = newScratch()
-	return t
-}
-
-// lateness is how much later than the deadline an attach may come back. Only one that hangs in the kernel does not: while
-// a process executes a program, nobody can seize it, and reading that program may take for ever.
-const lateness = time.Second
-
-// doneOrLate waits for what the tracer thread is busy with. As long as that is the attach, it is left behind if it does
-// not come back: whenever it does, it lets go of what it has, and ends its thread.
-func (t *Tracee) doneOrLate(ctx context.Context, done <-chan error) error {
-	timer := time.NewTimer(t.o.StopTimeout + lateness)
-	defer timer.Stop()
-	select {
-	case err := <-done:
-		return err
-	case <-timer.C:
-		return t.leaveBehind(done, ErrNotStopping)
-	case <-ctx.Done():
-		timer.Reset(lateness)
-		select {
-		case err := <-done:
-			return err
-		case <-timer.C:
-			return t.leaveBehind(done, context.Cause(ctx))
-		}
-	}
-}
-
-// Phases of an attach.
-const (
-	phaseAttaching int32 = iota
-	phaseAttached
-	phaseLeft // nobody waits for it any more
-)
-
-func (t *Tracee) leaveBehind(done <-chan error, why error) error {
-	if !t.phase.CompareAndSwap(phaseAttaching, phaseLeft) {
-		return <-done // it is attached
-	}
-	return t.fail("attaching", 0, why)
-}
 
 // attach stops all threads, on the tracer thread.
 func (t *Tracee) attach(ctx context.Context) error {
@@ -117,8 +57,9 @@ func (t *Tracee) stopAll(ctx context.Context) error {
 	return nil
 }
 
-// stopThreads seizes and interrupts every thread, and again those that appeared meanwhile. Only a running thread can make
-// another one: when all that are known are stopped and the list is complete and shows no new one, there is none.
+// stopThreads seizes and interrupts every thread, and again those that appeared meanwhile. Only a
+// running thread can make another one: when all that are known are stopped and the list is complete
+// and shows no new one, there is none.
 func (t *Tracee) stopThreads(ctx context.Context) error {
 	clear(t.exited)
 	op := "stopping its threads"
@@ -156,17 +97,19 @@ func (t *Tracee) notStopping() error {
 	return fmt.Errorf("%w within %s", ErrNotStopping, diag.Duration(t.o.StopTimeout))
 }
 
-// allStopped reports whether as many threads are stopped as the process has. Then no other one needs to be looked for. Where
-// some are left alone, numbers tell nothing: one of them may end when another thread begins.
+// allStopped reports whether as many threads are stopped as the process has. Then no other one
+// needs to be looked for. Where some are left alone, numbers tell nothing: one of them may end when
+// another thread begins.
 func (t *Tracee) allStopped() bool {
 	n, err := t.dir.Tasks()
 	return err == nil && !t.partial && n == len(t.threads) && !slices.ContainsFunc(t.threads, func(th *Thread) bool { return !th.stopped })
 }
 
-// seizeNew seizes the threads in tids that are not yet known, and then interrupts all that run. In this order, since a
-// seize may wait, and threads that are seized still run. grown says that the list showed something new; also one that has
-// ended meanwhile, which may have made another one that the list does not have, and be counted in its place. One that ended
-// before the list was made (a first thread stays in it) makes none.
+// seizeNew seizes the threads in tids that are not yet known, and then interrupts all that run. In
+// this order, since a seize may wait, and threads that are seized still run. grown says that the
+// list showed something new; also one that has ended meanwhile, which may have made another one
+// that the list does not have, and be counted in its place. One that ended before the list was made
+// (a first thread stays in it) makes none.
 func (t *Tracee) seizeNew(tids []int) (grown bool, err error) {
 	for _, tid := range tids {
 		if t.known[tid] != nil {
@@ -209,8 +152,9 @@ func (t *Tracee) seizeNew(tids []int) (grown bool, err error) {
 	return grown, nil
 }
 
-// seize seizes one thread; false says that it has ended. A seized thread's number is not given to another one; so looking
-// behind it whether the process has such a thread tells whether it is the right one. A stranger is let go as soon as possible.
+// seize seizes one thread; false says that it has ended. A seized thread's number is not given to
+// another one; so looking behind it whether the process has such a thread tells whether it is the
+// right one. A stranger is let go as soon as possible.
 func (t *Tracee) seize(tid int) (bool, error) {
 	options := uintptr(ptraceOptions)
 	if t.o.SuspendSeccomp {
@@ -248,8 +192,9 @@ func (t *Tracee) seize(tid int) (bool, error) {
 	return true, nil
 }
 
-// seizeTries is more than one because the kernel refuses what is not permitted as it does a process that is executing a program,
-// which has for a moment a first thread that has ended, and one whose tracer lets it go before it is asked who that is.
+// seizeTries is more than one because the kernel refuses what is not permitted as it does a process
+// that is executing a program, which has for a moment a first thread that has ended, and one whose
+// tracer lets it go before it is asked who that is.
 const seizeTries = 5
 
 // markExited notes that a thread has exited. Its number is free for another one.
@@ -260,8 +205,9 @@ func (t *Tracee) markExited(th *Thread) {
 	}
 }
 
-// waitStopped waits until an interrupted thread is stopped by its interrupt (or in its group stop). Signals that come first are
-// handed on, with an interrupt that stops the thread again before it executes anything.
+// waitStopped waits until an interrupted thread is stopped by its interrupt (or in its group stop).
+// Signals that come first are handed on, with an interrupt that stops the thread again before it
+// executes anything.
 func (t *Tracee) waitStopped(ctx context.Context, th *Thread, deadline time.Time) error {
 	for {
 		t.step("attach:wait")
@@ -316,7 +262,8 @@ func (t *Tracee) waitStopped(ctx context.Context, th *Thread, deadline time.Time
 	}
 }
 
-// readState reads a stopped thread's registers and looks whether it is of a kind that can be handled.
+// readState reads a stopped thread's registers and looks whether it is of a kind that can be
+// handled.
 func (t *Tracee) readState(th *Thread) error {
 	var err error
 	if th.regs, err = readRegisters(th.TID); err != nil {
@@ -367,6 +314,7 @@ func (t *Tracee) reason(tid int, err error) error {
 	case denied && status.Memory:
 		return ErrPermission
 	}
-	// It was there before and is there now; in between the number was free, or it is about to end or to execute a program.
+	// It was there before and is there now; in between the number was free, or it is about to end
+	// or to execute a program.
 	return fmt.Errorf("%w: %w, although it is there", ErrNotStopping, err)
 }
