@@ -6,12 +6,12 @@ import (
 	"context"
 
 	"github.com/lpbuild/lpbuild/pkg/engine/tracer"
-	"github.com/lpbuild/lpbuild/pkg/ulp"
+	"github.com/lpbuild/lpbuild/pkg/ulp/symtab"
 )
 
-// What an architecture has to bring, in files of its own. Entries, relocations and stubs are x86_64's too: NewPatch
-// refuses containers for others.
+// What an architecture has to bring, in files of its own. Entries, relocations and stubs are
+// x86_64's too: NewPatch refuses containers for others.
 
 func findGadgets(context.Context, *view) (tracer.Gadgets, error) {
-	return tracer.Gadgets{}, ulp.ErrUnsupported
+	return tracer.Gadgets{}, symtab.ErrUnsupported
 }
