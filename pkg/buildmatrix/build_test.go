@@ -385,7 +385,7 @@ func TestInstallWhole(t *testing.T) {
 	}
 	last := "libtoy_2.0-1_livepatch1.so"
 	root := t.TempDir()
-	write(t, filepath.Join(root, InstallDir(c), last, "inside"), "")
+	put(t, filepath.Join(root, InstallDir(c), last, "inside"), "")
 	if names, err := Install(c, nil, root); err == nil || names != nil || !strings.Contains(err.Error(), last) {
 		t.Errorf("over a folder: %q, %v", names, err)
 	}
@@ -413,5 +413,16 @@ func TestOneCatalogueNameTwice(t *testing.T) {
 	same.Pinned = f.lock.Builds[1].Libraries[0].Pinned
 	if _, err := m.library(&same); !errors.Is(err, digest.ErrMismatch) {
 		t.Errorf("another digest under the same name gave %v, want a mismatch", err)
+	}
+}
+
+// put writes a file, and the directories on its way.
+func put(t *testing.T, name, text string) {
+	t.Helper()
+	if err := os.MkdirAll(filepath.Dir(name), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(name, []byte(text), 0o644); err != nil {
+		t.Fatal(err)
 	}
 }

@@ -13,7 +13,7 @@ import (
 func compileRegisters(t *testing.T) []byte {
 	t.Helper()
 	dir := t.TempDir()
-	write(t, filepath.Join(dir, "toy.c"), `
+	put(t, filepath.Join(dir, "toy.c"), `
 __attribute__((noinline, patchable_function_entry(16, 14))) int toy_add(int a, int b) { return a + b; }
 long toy_keeps(long *p, long q, int a) { long r = toy_add(a, 1); return r + p[q]; }
 `)

@@ -12,7 +12,7 @@ import (
 func compileClones(t *testing.T) []byte {
 	t.Helper()
 	dir := t.TempDir()
-	write(t, filepath.Join(dir, "toy.c"), `static int copy(int) __asm__("toy_add.constprop.0");
+	put(t, filepath.Join(dir, "toy.c"), `static int copy(int) __asm__("toy_add.constprop.0");
 __attribute__((noinline)) static int copy(int a) { return a * 3; }
 __attribute__((noinline)) int toy_add(int a, int b) { return a + b; }
 int toy_three(int a) { return copy(a) + copy(a + 1); }

@@ -35,7 +35,7 @@ func compileBare(t *testing.T, flags ...string) []byte {
 func compileText(t *testing.T, text string, flags ...string) []byte {
 	t.Helper()
 	dir := t.TempDir()
-	write(t, filepath.Join(dir, "bare.c"), text)
+	put(t, filepath.Join(dir, "bare.c"), text)
 	args := append([]string{"-O2", "-fPIC", "-shared", "-fcf-protection=none", "-fpatchable-function-entry=16,14",
 		"-Wl,--build-id=sha1", "-Wl,-soname,libtoy.so.1", "-o", "lib.so", "bare.c"}, flags...)
 	cmd := exec.Command("gcc", args...)

@@ -70,8 +70,8 @@ var image = func() func(t *testing.T, variant int, arch symtab.Arch) []byte {
 func compileToy(t *testing.T, variant int, arch symtab.Arch) []byte {
 	t.Helper()
 	dir := t.TempDir()
-	write(t, filepath.Join(dir, "toy.c"), librarySource)
-	write(t, filepath.Join(dir, "toy.map"), versionScript)
+	put(t, filepath.Join(dir, "toy.c"), librarySource)
+	put(t, filepath.Join(dir, "toy.map"), versionScript)
 	cc := map[symtab.Arch]string{"x86_64": "gcc", "ppc64le": "powerpc64le-linux-gnu-gcc"}[arch]
 	cmd := exec.Command(cc, "-O2", "-fPIC", "-shared", "-fpatchable-function-entry=16,14", "-Wl,--build-id=sha1", "-Wl,-soname,libtoy.so.1",
 		"-Wl,--version-script=toy.map", fmt.Sprintf("-DVARIANT=%d", variant), "-o", "libtoy.so.1", "toy.c")
@@ -90,7 +90,7 @@ func compileToy(t *testing.T, variant int, arch symtab.Arch) []byte {
 func compilePlain(t *testing.T) []byte {
 	t.Helper()
 	dir := t.TempDir()
-	write(t, filepath.Join(dir, "plain.c"), "int toy_add(int a, int b) { return a + b; }\n")
+	put(t, filepath.Join(dir, "plain.c"), "int toy_add(int a, int b) { return a + b; }\n")
 	cmd := exec.Command("gcc", "-O2", "-fPIC", "-shared", "-fpatchable-function-entry=16,14", "-Wl,--build-id=sha1", "-o", "libplain.so", "plain.c")
 	cmd.Dir = dir
 	if out, err := cmd.CombinedOutput(); err != nil {
@@ -129,7 +129,7 @@ patches:
 
 func (f *folder) write(name, text string) {
 	f.t.Helper()
-	write(f.t, filepath.Join(f.dir, name), text)
+	put(f.t, filepath.Join(f.dir, name), text)
 }
 
 // edit replaces text in the configuration.
@@ -149,7 +149,7 @@ func (f *folder) edit(old, new string) {
 func (f *folder) catalogued(image []byte, name string, prove bool) *symtab.Library {
 	f.t.Helper()
 	path := filepath.Join(f.t.TempDir(), name)
-	write(f.t, path, string(image))
+	put(f.t, path, string(image))
 	lib, err := symtab.OpenLibrary(path, symtab.LibraryOptions{Prove: prove})
 	if err != nil {
 		f.t.Fatal(err)

@@ -199,5 +199,6 @@ func sortedNames(e exports) []string {
 	for name := range e {
 		names = append(names, name)
 	}
-	return sorted(names)
+	slices.Sort(names)
+	return names
 }

@@ -235,17 +235,6 @@ func outsideReason(name string, own []string) string {
 	return "is named by an absolute path, which is another machine's affair"
 }
 
-// staysIn reports whether a file of a directory is in there, also by the symbolic links on its way.
-func staysIn(dir, name string) bool {
-	root, err := os.OpenRoot(dir)
-	if err != nil {
-		return false
-	}
-	defer root.Close()
-	_, err = root.Stat(name)
-	return err == nil
-}
-
 // outside returns the error for a file that must not be read, with the place where it is asked for if that is known.
 func outside(dir, name, why string, preprocessed []byte) *InputError {
 	d := &diag.Diagnostic{

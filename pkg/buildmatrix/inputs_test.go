@@ -118,7 +118,7 @@ func wrapper(t *testing.T) (real string) {
 	t.Helper()
 	dir := t.TempDir()
 	real = filepath.Join(dir, "bin", "real-gcc")
-	write(t, filepath.Join(dir, "cc"), "#!/bin/sh\nexec real-gcc \"$@\"\n")
+	put(t, filepath.Join(dir, "cc"), "#!/bin/sh\nexec real-gcc \"$@\"\n")
 	if err := errors.Join(os.Chmod(filepath.Join(dir, "cc"), 0o755), os.MkdirAll(filepath.Dir(real), 0o755)); err != nil {
 		t.Fatal(err)
 	}
@@ -144,7 +144,7 @@ func TestCompilerBehindWrapper(t *testing.T) {
 	if err := os.Remove(real); err != nil {
 		t.Fatal(err)
 	}
-	write(t, real, "#!/bin/sh\nexec gcc '-DVALUE=\"new\"' \"$@\"\n")
+	put(t, real, "#!/bin/sh\nexec gcc '-DVALUE=\"new\"' \"$@\"\n")
 	if err := os.Chmod(real, 0o755); err != nil {
 		t.Fatal(err)
 	}
@@ -166,9 +166,9 @@ func TestPathIsPartOfTheCompiler(t *testing.T) {
 // TestOutsideFiles refuses what another machine would not have, at the place where it is asked for.
 func TestOutsideFiles(t *testing.T) {
 	other := filepath.Join(t.TempDir(), "abs.h")
-	write(t, other, "#define N 1\n")
+	put(t, other, "#define N 1\n")
 	root := t.TempDir()
-	write(t, filepath.Join(root, "usr", "include", "abs.h"), "#define N 1\n")
+	put(t, filepath.Join(root, "usr", "include", "abs.h"), "#define N 1\n")
 	tests := map[string]struct{ source, flags, where, message string }{
 		"above":               {"\n#include \"../above.h\"\n", "", "toy_livepatch1.c:2:10", "../above.h is outside of the package folder"},
 		"absolute":            {"#include \"" + other + "\"\n", "", "toy_livepatch1.c:1:10", "is named by an absolute path"},

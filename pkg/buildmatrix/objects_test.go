@@ -124,7 +124,7 @@ func TestLinkerInputsAreNoticed(t *testing.T) {
 // TestEnvironmentDoesNotMatter keeps the engineer's search paths out of the code.
 func TestEnvironmentDoesNotMatter(t *testing.T) {
 	dir := t.TempDir()
-	write(t, filepath.Join(dir, "string.h"), "#error wrong header\n")
+	put(t, filepath.Join(dir, "string.h"), "#error wrong header\n")
 	t.Setenv("CPATH", dir)
 	t.Setenv("C_INCLUDE_PATH", dir)
 	f := newFolder(t, "1.0-1")
@@ -135,7 +135,7 @@ func TestEnvironmentDoesNotMatter(t *testing.T) {
 // TestCancelled ends a compiler that hangs, and leaves no report.
 func TestCancelled(t *testing.T) {
 	dir := t.TempDir()
-	write(t, filepath.Join(dir, "gcc"), "#!/bin/sh\nsleep 60\n")
+	put(t, filepath.Join(dir, "gcc"), "#!/bin/sh\nsleep 60\n")
 	if err := os.Chmod(filepath.Join(dir, "gcc"), 0o755); err != nil {
 		t.Fatal(err)
 	}
@@ -160,7 +160,7 @@ func loggingCompiler(t *testing.T) func() []string {
 	t.Helper()
 	dir := t.TempDir()
 	log := filepath.Join(dir, "runs")
-	write(t, filepath.Join(dir, "gcc"), "#!/bin/sh\necho \"$@\" >> "+log+"\nexec gcc \"$@\"\n")
+	put(t, filepath.Join(dir, "gcc"), "#!/bin/sh\necho \"$@\" >> "+log+"\nexec gcc \"$@\"\n")
 	if err := os.Chmod(filepath.Join(dir, "gcc"), 0o755); err != nil {
 		t.Fatal(err)
 	}

@@ -21,7 +21,7 @@ func TestReadReportRefuses(t *testing.T) {
 		"no container":       `{"format": 1, "cells": [{"status": "built", "arch": "x86_64"}]}`,
 	} {
 		dir := t.TempDir()
-		write(t, filepath.Join(dir, ReportName), text)
+		put(t, filepath.Join(dir, ReportName), text)
 		if r, err := ReadReport(dir); err == nil || r != nil || !strings.Contains(err.Error(), ReportName) {
 			t.Errorf("%s: %+v, %v", name, r, err)
 		}

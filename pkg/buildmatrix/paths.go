@@ -1,0 +1,14 @@
+package buildmatrix
+
+import "os"
+
+// staysIn reports whether a file of a directory is in there, also by the symbolic links on its way.
+func staysIn(dir, name string) bool {
+	root, err := os.OpenRoot(dir)
+	if err != nil {
+		return false
+	}
+	defer root.Close()
+	_, err = root.Stat(name)
+	return err == nil
+}
