@@ -12,6 +12,7 @@ import (
 	"github.com/lpbuild/lpbuild/internal/console"
 	"github.com/lpbuild/lpbuild/internal/program"
 	"github.com/lpbuild/lpbuild/pkg/buildmatrix"
+	"github.com/lpbuild/lpbuild/pkg/buildmatrix/config"
 	"github.com/lpbuild/lpbuild/pkg/diag"
 	"github.com/lpbuild/lpbuild/pkg/download"
 	"github.com/lpbuild/lpbuild/pkg/progress"
@@ -190,30 +191,30 @@ func runCheck(ctx context.Context, s *console.Console, g *globalOptions, o build
 
 // inputs holds the files of a package directory.
 type inputs struct {
-	config *buildmatrix.Config
+	config *config.Config
 	lock   *download.Lock
 	only   []symtab.Arch // architectures that were asked for; nil: all
 	report *buildmatrix.Report
 }
 
 func readInputs(g *globalOptions, arch []string) (*inputs, error) {
-	config, err := g.config()
+	cfg, err := g.config()
 	if err != nil {
 		return nil, err
 	}
 	var only []symtab.Arch
 	for _, a := range arch {
-		if !slices.Contains(config.Arch, symtab.Arch(a)) {
-			return nil, fmt.Errorf("%s: architecture %s is not in \"arch\" (%v)", config.Path, a,
-				config.Arch)
+		if !slices.Contains(cfg.Arch, symtab.Arch(a)) {
+			return nil, fmt.Errorf("%s: architecture %s is not in \"arch\" (%v)", cfg.Path, a,
+				cfg.Arch)
 		}
 		only = append(only, symtab.Arch(a))
 	}
-	lock, err := download.ReadLock(config.File(buildmatrix.LockName))
+	lock, err := download.ReadLock(cfg.File(config.LockName))
 	if err != nil {
 		return nil, err
 	}
-	return &inputs{config: config, lock: lock, only: only}, nil
+	return &inputs{config: cfg, lock: lock, only: only}, nil
 }
 
 func printBuild(s *console.Console, in *inputs) error {

@@ -9,6 +9,7 @@ import (
 
 	"github.com/lpbuild/lpbuild/internal/console"
 	"github.com/lpbuild/lpbuild/internal/shellword"
+	"github.com/lpbuild/lpbuild/pkg/buildmatrix"
 	"github.com/lpbuild/lpbuild/pkg/obs"
 	"github.com/lpbuild/lpbuild/pkg/spec"
 )
@@ -73,7 +74,7 @@ func runDist(ctx context.Context, s *console.Console, g *globalOptions, dir stri
 	}
 	var update *obs.Update
 	if checkout != nil {
-		groups, most := in.config.Flavors(in.lock)
+		groups, most := buildmatrix.Flavors(in.config, in.lock)
 		update, err = checkout.Update(ctx, obs.Source{Name: in.config.Name, Dist: d, Groups: groups,
 			Builds: most}, obs.Options{})
 		if err != nil {

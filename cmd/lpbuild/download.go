@@ -11,7 +11,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/lpbuild/lpbuild/internal/console"
-	"github.com/lpbuild/lpbuild/pkg/buildmatrix"
+	"github.com/lpbuild/lpbuild/pkg/buildmatrix/config"
 	"github.com/lpbuild/lpbuild/pkg/diag"
 	"github.com/lpbuild/lpbuild/pkg/download"
 	"github.com/lpbuild/lpbuild/pkg/download/store"
@@ -103,7 +103,7 @@ func runDownload(ctx context.Context, s *console.Console, g *globalOptions,
 		return err
 	}
 	defer release()
-	config, err := g.config()
+	cfg, err := g.config()
 	if err != nil {
 		return err
 	}
@@ -112,13 +112,13 @@ func runDownload(ctx context.Context, s *console.Console, g *globalOptions,
 		return err
 	}
 	if o.offline {
-		lock, err := download.Offline(ctx, config.File(buildmatrix.LockName), config.Dir, st)
+		lock, err := download.Offline(ctx, cfg.File(config.LockName), cfg.Dir, st)
 		if err != nil {
 			return err
 		}
 		return printDownload(s, g, &download.Result{Lock: lock})
 	}
-	req, err := config.Request(time.Now())
+	req, err := cfg.Request(time.Now())
 	if err != nil {
 		return err
 	}
@@ -126,7 +126,7 @@ func runDownload(ctx context.Context, s *console.Console, g *globalOptions,
 		req.ReleaseVersion = o.releasever
 	}
 	res, err := download.Run(ctx, req, download.Options{
-		Dir: config.Dir, Lock: config.File(buildmatrix.LockName), Store: st, Jobs: o.jobs,
+		Dir: cfg.Dir, Lock: cfg.File(config.LockName), Store: st, Jobs: o.jobs,
 		Forget: o.forget, AllowOlder: o.allowOlder, Progress: progress.Func(s.Progress),
 	})
 	if err != nil {
@@ -198,7 +198,7 @@ func printDownload(s *console.Console, g *globalOptions, res *download.Result) e
 	if res.Lock.IsUnsigned() {
 		note += " (UNSIGNED: not all of them are verified by a key)"
 	}
-	s.Print("%s in %s%s\n", console.Plural(patched, "build"), buildmatrix.LockName, note)
+	s.Print("%s in %s%s\n", console.Plural(patched, "build"), config.LockName, note)
 	if len(res.Odd) == 0 {
 		s.Next(g.command("build"))
 	}

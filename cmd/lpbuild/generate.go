@@ -18,7 +18,7 @@ import (
 	"github.com/lpbuild/lpbuild/internal/manual"
 	"github.com/lpbuild/lpbuild/internal/program"
 	"github.com/lpbuild/lpbuild/internal/ulpcli"
-	"github.com/lpbuild/lpbuild/pkg/buildmatrix"
+	"github.com/lpbuild/lpbuild/pkg/buildmatrix/config"
 )
 
 // manualDate is the date of every man page, fixed so that builds are reproducible.
@@ -69,14 +69,14 @@ func newGenerate(s *console.Console) *cobra.Command {
 
 // reference writes the page about lpbuild.yaml.
 func reference(dir string) error {
-	keys, err := buildmatrix.Keys()
+	keys, err := config.Keys()
 	if err != nil {
 		return err
 	}
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return err
 	}
-	return atomicfile.Write(filepath.Join(dir, buildmatrix.ConfigName+".md"),
+	return atomicfile.Write(filepath.Join(dir, config.ConfigName+".md"),
 		configref.Markdown(keys), 0o644)
 }
 
@@ -95,7 +95,7 @@ func manuals(roots []*cobra.Command, dir string) error {
 			}
 		}
 	}
-	keys, err := buildmatrix.Keys()
+	keys, err := config.Keys()
 	if err != nil {
 		return err
 	}
@@ -143,9 +143,9 @@ func manualPage(c *cobra.Command) *manual.Page {
 		}
 	}
 	if slices.ContainsFunc(console.MentionedFor(console.Files, c),
-		func(m console.Mention) bool { return m.Name == buildmatrix.ConfigName }) ||
+		func(m console.Mention) bool { return m.Name == config.ConfigName }) ||
 		!c.HasParent() {
-		p.SeeAlso = append(p.SeeAlso, buildmatrix.ConfigName+"(5)")
+		p.SeeAlso = append(p.SeeAlso, config.ConfigName+"(5)")
 	}
 	return p
 }

@@ -18,7 +18,7 @@ import (
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
-	"github.com/lpbuild/lpbuild/pkg/buildmatrix"
+	"github.com/lpbuild/lpbuild/pkg/buildmatrix/config"
 )
 
 func rootForTest() *console.Console {
@@ -191,11 +191,11 @@ func TestConfigManual(t *testing.T) {
 		t.Errorf("%s", out)
 	}
 	shown := shownPage(t, page)
-	keys, err := buildmatrix.Keys()
+	keys, err := config.Keys()
 	check(t, err)
 	for len(keys) > 0 {
 		k := keys[0]
-		if keys = keys[1:]; k.Form != buildmatrix.Acceptance {
+		if keys = keys[1:]; k.Form != config.Acceptance {
 			keys = append(keys, k.Keys...)
 		}
 		if !strings.Contains(words(shown), k.Path+" ") || !strings.Contains(words(shown),

@@ -12,7 +12,7 @@ import (
 	"github.com/lpbuild/lpbuild/internal/enginecli"
 	"github.com/lpbuild/lpbuild/internal/shellword"
 	"github.com/lpbuild/lpbuild/internal/ulpcli"
-	"github.com/lpbuild/lpbuild/pkg/buildmatrix"
+	"github.com/lpbuild/lpbuild/pkg/buildmatrix/config"
 	"github.com/lpbuild/lpbuild/pkg/download"
 	"github.com/lpbuild/lpbuild/pkg/download/pgp"
 	"github.com/lpbuild/lpbuild/pkg/progress"
@@ -89,9 +89,9 @@ func (g *globalOptions) command(words ...string) string {
 }
 
 // config reads the configuration of the package directory.
-func (g *globalOptions) config() (*buildmatrix.Config, error) {
+func (g *globalOptions) config() (*config.Config, error) {
 	if g.dir == "" {
 		return nil, console.Usage(errors.New("--dir is empty"), "lpbuild")
 	}
-	return buildmatrix.LoadConfig(filepath.Clean(g.dir))
+	return config.LoadConfig(filepath.Clean(g.dir))
 }

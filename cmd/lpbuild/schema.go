@@ -4,7 +4,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/lpbuild/lpbuild/internal/console"
-	"github.com/lpbuild/lpbuild/pkg/buildmatrix"
+	"github.com/lpbuild/lpbuild/pkg/buildmatrix/config"
 )
 
 func newSchema(s *console.Console) *cobra.Command {
@@ -22,7 +22,7 @@ exist, for example, and which compiler flags are allowed.` +
 			console.Exits(nil, console.ExitError),
 		Example: "  lpbuild schema > ~/lpbuild.schema.json",
 		RunE: func(*cobra.Command, []string) error {
-			text, err := buildmatrix.Schema()
+			text, err := config.Schema()
 			if err != nil {
 				return err
 			}

@@ -15,7 +15,7 @@ import (
 
 	"github.com/lpbuild/lpbuild/internal/configref"
 	"github.com/lpbuild/lpbuild/internal/console"
-	"github.com/lpbuild/lpbuild/pkg/buildmatrix"
+	"github.com/lpbuild/lpbuild/pkg/buildmatrix/config"
 	"github.com/lpbuild/lpbuild/pkg/scaffold"
 )
 
@@ -48,7 +48,7 @@ func bySchema(t *testing.T, s *jsonschema.Schema, text string) error {
 // example returns the example of the reference.
 func example(t *testing.T) string {
 	t.Helper()
-	keys, err := buildmatrix.Keys()
+	keys, err := config.Keys()
 	check(t, err)
 	return configref.Example(keys)
 }
@@ -72,7 +72,7 @@ func TestSchemaAccepts(t *testing.T) {
 		dir := filepath.Join(t.TempDir(), name)
 		_, err := scaffold.Write(dir, o)
 		check(t, err)
-		text, err := os.ReadFile(filepath.Join(dir, buildmatrix.ConfigName))
+		text, err := os.ReadFile(filepath.Join(dir, config.ConfigName))
 		check(t, err)
 		texts[name] = string(text)
 	}
@@ -113,7 +113,7 @@ func TestSchemaRefuses(t *testing.T) {
 		"test.c"} {
 		check(t, os.WriteFile(filepath.Join(dir, name), nil, 0o644))
 	}
-	_, err := buildmatrix.ParseConfig(filepath.Join(dir, "lpbuild.yaml"), []byte(text))
+	_, err := config.ParseConfig(filepath.Join(dir, "lpbuild.yaml"), []byte(text))
 	check(t, err)
 	for old, wrong := range map[string]string{
 		"name: glibc-livepatches\n":       "",
@@ -139,7 +139,7 @@ func TestSchemaRefuses(t *testing.T) {
 		if err := bySchema(t, s, changed); err == nil {
 			t.Errorf("%q instead of %q is accepted", wrong, old)
 		}
-		if _, err := buildmatrix.ParseConfig(filepath.Join(dir, "lpbuild.yaml"),
+		if _, err := config.ParseConfig(filepath.Join(dir, "lpbuild.yaml"),
 			[]byte(changed)); err == nil {
 			t.Errorf("%q instead of %q is accepted by the decoder", wrong, old)
 		}

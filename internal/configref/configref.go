@@ -8,7 +8,7 @@ import (
 	"time"
 
 	"github.com/lpbuild/lpbuild/internal/manual"
-	"github.com/lpbuild/lpbuild/pkg/buildmatrix"
+	"github.com/lpbuild/lpbuild/pkg/buildmatrix/config"
 )
 
 // about is true of the file as a whole.
@@ -24,25 +24,25 @@ source package, and "lpbuild build" has nothing else.`
 
 // forms describes the forms of values that need more than their name.
 var forms = []struct {
-	form buildmatrix.Form
+	form config.Form
 	text string
 }{
-	{buildmatrix.Range, `Comparisons of versions, separated by commas, all of which must hold:
+	{config.Range, `Comparisons of versions, separated by commas, all of which must hold:
 ">= 2.31-150300.9, < 2.38". The operators are <, <=, =, >=, > and !=. Versions are compared as RPM
 compares them. A version without a release stands for all its releases.`},
-	{buildmatrix.AgeText, `A number and "days", "weeks", "months" or "years": "13 months".`},
-	{buildmatrix.File, `The name of a file in the package directory.`},
+	{config.AgeText, `A number and "days", "weeks", "months" or "years": "13 months".`},
+	{config.File, `The name of a file in the package directory.`},
 }
 
 // Example returns an lpbuild.yaml that has every key, those with a default as comments.
-func Example(keys []buildmatrix.Key) string {
+func Example(keys []config.Key) string {
 	var b strings.Builder
 	writeExample(&b, keys, "", "")
 	return b.String()
 }
 
 // writeExample writes keys; first is what the first line begins with instead of the indentation.
-func writeExample(b *strings.Builder, keys []buildmatrix.Key, indent, first string) {
+func writeExample(b *strings.Builder, keys []config.Key, indent, first string) {
 	for _, k := range keys {
 		start := indent
 		if first != "" {
@@ -53,7 +53,7 @@ func writeExample(b *strings.Builder, keys []buildmatrix.Key, indent, first stri
 			fmt.Fprintf(b, "%s# %s: %s\n", start, k.Name, k.Example)
 		case k.Example != "":
 			fmt.Fprintf(b, "%s%s: %s\n", start, k.Name, k.Example)
-		case k.Form == buildmatrix.MappingList:
+		case k.Form == config.MappingList:
 			fmt.Fprintf(b, "%s%s:\n", start, k.Name)
 			writeExample(b, k.Keys, indent+"    ", indent+"  - ")
 		default:
@@ -64,7 +64,7 @@ func writeExample(b *strings.Builder, keys []buildmatrix.Key, indent, first stri
 }
 
 // facts is a line about the values of a key.
-func facts(k buildmatrix.Key, quote string) string {
+func facts(k config.Key, quote string) string {
 	form := string(k.Form)
 	if len(k.Values) > 0 {
 		values := make([]string, len(k.Values))
@@ -72,7 +72,7 @@ func facts(k buildmatrix.Key, quote string) string {
 			values[i] = quote + v + quote
 		}
 		form = strings.Join(values[:len(values)-1], ", ") + " or " + values[len(values)-1]
-		if k.Form == buildmatrix.TextList {
+		if k.Form == config.TextList {
 			form = "list of " + form
 		}
 	}
@@ -87,7 +87,7 @@ func facts(k buildmatrix.Key, quote string) string {
 }
 
 // Markdown returns the reference as a page of the documentation.
-func Markdown(keys []buildmatrix.Key) []byte {
+func Markdown(keys []config.Key) []byte {
 	var b strings.Builder
 	b.WriteString("<!-- Written by \"lpbuild generate --docs docs\" from the structs in pkg/buildmatrix. Do not edit. -->\n")
 	b.WriteString("# lpbuild.yaml\n\n" + about + "\n\n")
@@ -101,7 +101,7 @@ func Markdown(keys []buildmatrix.Key) []byte {
 	return []byte(strings.TrimRight(b.String(), "\n") + "\n")
 }
 
-func markdownKeys(b *strings.Builder, keys []buildmatrix.Key) {
+func markdownKeys(b *strings.Builder, keys []config.Key) {
 	for _, k := range keys {
 		fmt.Fprintf(b, "### `%s`\n\n*%s*\n\n%s\n\n", k.Path, facts(k, "`"), k.Doc)
 		if k.Example != "" {
@@ -113,7 +113,7 @@ func markdownKeys(b *strings.Builder, keys []buildmatrix.Key) {
 }
 
 // Page returns the reference as a man page.
-func Page(keys []buildmatrix.Key, date time.Time) *manual.Page {
+func Page(keys []config.Key, date time.Time) *manual.Page {
 	var b strings.Builder
 	b.WriteString(about + "\n\nVALUES\n")
 	for _, f := range forms {
@@ -127,12 +127,12 @@ func Page(keys []buildmatrix.Key, date time.Time) *manual.Page {
 		example.WriteString("  " + line)
 	}
 	return &manual.Page{
-		Name: buildmatrix.ConfigName, Section: 5, Summary: "the configuration of a live patch package", Synopsis: []string{"lpbuild.yaml"},
+		Name: config.ConfigName, Section: 5, Summary: "the configuration of a live patch package", Synopsis: []string{"lpbuild.yaml"},
 		Text: b.String(), Examples: example.String(), SeeAlso: []string{"lpbuild", "lpbuild-init", "lpbuild-build", "lpbuild-schema"}, Date: date,
 	}
 }
 
-func pageKeys(b *strings.Builder, keys []buildmatrix.Key) {
+func pageKeys(b *strings.Builder, keys []config.Key) {
 	for _, k := range keys {
 		fmt.Fprintf(b, "%s\n  %s\n\n%s\n\n", k.Path, facts(k, `"`), k.Doc)
 		if k.Example == "" {

@@ -12,13 +12,13 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
-	"github.com/lpbuild/lpbuild/pkg/buildmatrix"
+	"github.com/lpbuild/lpbuild/pkg/buildmatrix/config"
 	"github.com/lpbuild/lpbuild/pkg/diag"
 )
 
-func keys(t *testing.T) []buildmatrix.Key {
+func keys(t *testing.T) []config.Key {
 	t.Helper()
-	all, err := buildmatrix.Keys()
+	all, err := config.Keys()
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -26,7 +26,7 @@ func keys(t *testing.T) []buildmatrix.Key {
 }
 
 // parse reads a configuration in a package directory that has the files of the example.
-func parse(t *testing.T, text string) (*buildmatrix.Config, error) {
+func parse(t *testing.T, text string) (*config.Config, error) {
 	t.Helper()
 	dir := t.TempDir()
 	for _, name := range []string{"keys/vendor.asc", "libc_livepatch1.in", "libc_livepatch1.c", "test.c"} {
@@ -35,7 +35,7 @@ func parse(t *testing.T, text string) (*buildmatrix.Config, error) {
 			t.Fatal(err)
 		}
 	}
-	return buildmatrix.ParseConfig(filepath.Join(dir, buildmatrix.ConfigName), []byte(text))
+	return config.ParseConfig(filepath.Join(dir, config.ConfigName), []byte(text))
 }
 
 // document writes a configuration that has, at the path of a mapping, only the given lines.
@@ -61,10 +61,10 @@ func document(path, lines string) string {
 }
 
 // mappings calls f for each mapping that lpbuild.yaml has, with the path of its keys without their names.
-func mappings(path string, keys []buildmatrix.Key, f func(path string, keys []buildmatrix.Key)) {
+func mappings(path string, keys []config.Key, f func(path string, keys []config.Key)) {
 	f(path, keys)
 	for _, k := range keys {
-		suffix := map[bool]string{true: "[]", false: ""}[k.Form == buildmatrix.MappingList]
+		suffix := map[bool]string{true: "[]", false: ""}[k.Form == config.MappingList]
 		if len(k.Keys) > 0 {
 			mappings(strings.TrimPrefix(path+"."+k.Name+suffix, "."), k.Keys, f)
 		}
@@ -75,7 +75,7 @@ func mappings(path string, keys []buildmatrix.Key, f func(path string, keys []bu
 // one, and those required that it misses.
 func TestKeysAreDecoded(t *testing.T) {
 	count := 0
-	mappings("", keys(t), func(path string, keys []buildmatrix.Key) {
+	mappings("", keys(t), func(path string, keys []config.Key) {
 		count++
 		_, err := parse(t, document(path, "zzzzzzzzzzzzzzzz: x\n"))
 		var known, required []string
@@ -123,7 +123,7 @@ func TestExampleIsRead(t *testing.T) {
 			t.Errorf("%v\n%s", err, with)
 		}
 	}
-	mappings("", keys(t), func(_ string, keys []buildmatrix.Key) {
+	mappings("", keys(t), func(_ string, keys []config.Key) {
 		for _, k := range keys {
 			if !strings.Contains(text, k.Name+":") && k.Name != "accept" || k.Example == "" && len(k.Keys) == 0 && k.Name != "accept" {
 				t.Errorf("%s is not in the example", k.Path)
@@ -135,13 +135,13 @@ func TestExampleIsRead(t *testing.T) {
 // TestValuesAreDecoded wants each value that the reference lists to be accepted, and no other.
 func TestValuesAreDecoded(t *testing.T) {
 	all := keys(t)
-	mappings("", all, func(_ string, keys []buildmatrix.Key) {
+	mappings("", all, func(_ string, keys []config.Key) {
 		for _, k := range keys {
 			for _, value := range append(slices.Clone(k.Values), "zzz") {
 				if len(k.Values) == 0 {
 					break
 				}
-				if k.Form == buildmatrix.TextList {
+				if k.Form == config.TextList {
 					value = "[" + value + "]"
 				}
 				line := regexp.MustCompile(`(?m)(^ *)(?:# )?` + k.Name + `: .*$`)

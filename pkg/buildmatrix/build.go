@@ -14,6 +14,7 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
+	"github.com/lpbuild/lpbuild/pkg/buildmatrix/config"
 	"github.com/lpbuild/lpbuild/pkg/download"
 	"github.com/lpbuild/lpbuild/pkg/progress"
 	"github.com/lpbuild/lpbuild/pkg/ulp/symtab"
@@ -37,7 +38,7 @@ type Options struct {
 // matrix is one build under way.
 type matrix struct {
 	Options
-	config *Config
+	config *config.Config
 	lock   *download.Lock
 	dir    string // the build folder
 	runs   atomic.Int64
@@ -48,7 +49,7 @@ type matrix struct {
 	compilers map[symtab.Arch]*compiler
 }
 
-func newMatrix(c *Config, l *download.Lock, o Options) *matrix {
+func newMatrix(c *config.Config, l *download.Lock, o Options) *matrix {
 	return &matrix{
 		Options: o, config: c, lock: l, dir: filepath.Join(c.Dir, BuildDir),
 		libraries: map[string]func() (*symtab.Library, error){}, exports: map[string]func() (exports, error){},
@@ -61,7 +62,7 @@ func newMatrix(c *Config, l *download.Lock, o Options) *matrix {
 //
 // With o.Only, the result is about those architectures alone. The file that is written keeps what the former one says of
 // the others, as far as nothing has changed that they depend on. With o.Group, report and build folder have that group only.
-func Build(ctx context.Context, c *Config, l *download.Lock, o Options) (*Report, error) {
+func Build(ctx context.Context, c *config.Config, l *download.Lock, o Options) (*Report, error) {
 	m := newMatrix(c, l, o)
 	cells := Cells(c, l)
 	jobs := newJobs(o.Group.Cells(cells))

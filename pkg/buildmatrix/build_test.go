@@ -10,6 +10,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/lpbuild/lpbuild/pkg/buildmatrix/config"
 	"github.com/lpbuild/lpbuild/pkg/download/digest"
 	"github.com/lpbuild/lpbuild/pkg/ulp"
 	"github.com/lpbuild/lpbuild/pkg/ulp/symtab"
@@ -285,7 +286,7 @@ func TestOnlyOneArchitecture(t *testing.T) {
 	f.edit("arch: [x86_64]", "arch: [x86_64, ppc64le]")
 	f.mustBuild()
 	t.Setenv("LPBUILD_CC_PPC64LE", "no-such-compiler")
-	c, err := LoadConfig(f.dir)
+	c, err := config.LoadConfig(f.dir)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -304,7 +305,7 @@ func TestMadeAfterKill(t *testing.T) {
 	f := newFolder(t, "1.0-1")
 	f.mustBuild()
 	f.write("build/.objects/.compile-123/container.so", "half")
-	c, err := LoadConfig(f.dir)
+	c, err := config.LoadConfig(f.dir)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -358,7 +359,7 @@ func TestGateAlwaysRuns(t *testing.T) {
 func TestInstallRefuses(t *testing.T) {
 	f := newFolder(t, "1.0-1")
 	f.mustBuild()
-	c, err := LoadConfig(f.dir)
+	c, err := config.LoadConfig(f.dir)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -379,7 +380,7 @@ func TestInstallRefuses(t *testing.T) {
 func TestInstallWhole(t *testing.T) {
 	f := newFolder(t, "1.0-1", "2.0-1")
 	f.mustBuild()
-	c, err := LoadConfig(f.dir)
+	c, err := config.LoadConfig(f.dir)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -402,7 +403,7 @@ func TestInstallWhole(t *testing.T) {
 func TestOneCatalogueNameTwice(t *testing.T) {
 	f := newFolder(t, "1.0-1", "2.0-1")
 	same := f.lock.Builds[0].Libraries[0]
-	c, err := LoadConfig(f.dir)
+	c, err := config.LoadConfig(f.dir)
 	if err != nil {
 		t.Fatal(err)
 	}

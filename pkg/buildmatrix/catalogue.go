@@ -5,6 +5,7 @@ import (
 	"sync"
 
 	"github.com/lpbuild/lpbuild/internal/regularfile"
+	"github.com/lpbuild/lpbuild/pkg/buildmatrix/config"
 	"github.com/lpbuild/lpbuild/pkg/download"
 	"github.com/lpbuild/lpbuild/pkg/download/digest"
 	"github.com/lpbuild/lpbuild/pkg/ulp/symtab"
@@ -21,7 +22,7 @@ func (m *matrix) readPinned(name string, pinned digest.Digest) ([]byte, error) {
 		return nil, fmt.Errorf("the catalogue is not complete: %w: run lpbuild download", err)
 	}
 	if digest.OfBytes(data) != pinned {
-		return nil, fmt.Errorf("%s: %w: it is not what %s pins: run lpbuild download", path, digest.ErrMismatch, LockName)
+		return nil, fmt.Errorf("%s: %w: it is not what %s pins: run lpbuild download", path, digest.ErrMismatch, config.LockName)
 	}
 	return data, nil
 }

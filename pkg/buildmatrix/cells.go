@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/lpbuild/lpbuild/pkg/buildmatrix/config"
 	"github.com/lpbuild/lpbuild/pkg/download"
 	"github.com/lpbuild/lpbuild/pkg/ulp"
 	"github.com/lpbuild/lpbuild/pkg/ulp/symtab"
@@ -13,7 +14,7 @@ import (
 
 // Cell is one live patch for one build.
 type Cell struct {
-	Patch   *Patch
+	Patch   *config.Patch
 	Build   *download.Build
 	Library *download.Library
 	Arch    symtab.Arch
@@ -21,7 +22,7 @@ type Cell struct {
 
 // Cells returns the matrix: for each architecture and patch, in the order of the configuration, the builds of the lock
 // that both the package's and the patch's version range hold, oldest first.
-func Cells(c *Config, l *download.Lock) []Cell {
+func Cells(c *config.Config, l *download.Lock) []Cell {
 	var cells []Cell
 	for _, arch := range c.Arch {
 		for i := range c.Patches {
@@ -37,10 +38,10 @@ func Cells(c *Config, l *download.Lock) []Cell {
 	return cells
 }
 
-func (c *Cell) isWanted(config *Config) bool {
+func (c *Cell) isWanted(cfg *config.Config) bool {
 	evr := c.Build.EVR()
 	return c.Build.Arch == string(c.Arch) && c.Patch.Builds.Contains(evr) &&
-		slices.ContainsFunc(config.Packages, func(p Package) bool { return p.Name == c.Build.Name && p.Builds.Contains(evr) })
+		slices.ContainsFunc(cfg.Packages, func(p config.Package) bool { return p.Name == c.Build.Name && p.Builds.Contains(evr) })
 }
 
 // Name identifies the cell in messages: patch, build and architecture.

@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+
+	"github.com/lpbuild/lpbuild/pkg/buildmatrix/config"
 )
 
 // containerName returns the name of the cell's container: as the description has it, with the kind of processor behind
@@ -170,7 +172,7 @@ func (m *matrix) refuseShadowed(jobs []*job) error {
 
 // overlapsKey is what the verdict on a patch that accepts overlaps depends on beside the cell; "" for
 // any other patch.
-func (m *matrix) overlapsKey(p *Patch) string {
+func (m *matrix) overlapsKey(p *config.Patch) string {
 	if p.Overlaps == "" {
 		return ""
 	}

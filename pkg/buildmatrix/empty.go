@@ -5,6 +5,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/lpbuild/lpbuild/pkg/buildmatrix/config"
 	"github.com/lpbuild/lpbuild/pkg/diag"
 	"github.com/lpbuild/lpbuild/pkg/download"
 	"github.com/lpbuild/lpbuild/pkg/ulp/symtab"
@@ -16,7 +17,7 @@ func (m *matrix) emptyMatrix(all int) error {
 		return fmt.Errorf("%s: group %s is empty: there are not that many builds", m.config.Path, m.Group)
 	}
 	if len(m.lock.Builds) == 0 {
-		return fmt.Errorf("%s has no builds: run lpbuild download", LockName)
+		return fmt.Errorf("%s has no builds: run lpbuild download", config.LockName)
 	}
 	var why diag.List
 	for _, arch := range m.config.Arch {
@@ -32,7 +33,7 @@ func (m *matrix) emptyMatrix(all int) error {
 
 // noBuild says why a patch is for no build of an architecture: the first condition that none of those meets that met all
 // before it.
-func (m *matrix) noBuild(p *Patch, arch symtab.Arch) (message, hint string) {
+func (m *matrix) noBuild(p *config.Patch, arch symtab.Arch) (message, hint string) {
 	const again = "correct it, or run lpbuild download if lpbuild.yaml has changed since"
 	left := m.lock.Builds
 	keep := func(ok func(b *download.Build) bool) bool {
@@ -44,9 +45,9 @@ func (m *matrix) noBuild(p *Patch, arch symtab.Arch) (message, hint string) {
 	}
 	switch {
 	case !keep(func(b *download.Build) bool { return b.Arch == string(arch) }):
-		return fmt.Sprintf("%s has no build for %s (\"arch\")", LockName, arch), again
+		return fmt.Sprintf("%s has no build for %s (\"arch\")", config.LockName, arch), again
 	case !keep(func(b *download.Build) bool {
-		return slices.ContainsFunc(m.config.Packages, func(p Package) bool { return p.Name == b.Name })
+		return slices.ContainsFunc(m.config.Packages, func(p config.Package) bool { return p.Name == b.Name })
 	}):
 		var names, have []string
 		for _, p := range m.config.Packages {
@@ -59,13 +60,13 @@ func (m *matrix) noBuild(p *Patch, arch symtab.Arch) (message, hint string) {
 		if near := diag.Nearest(names[0], have, 1); len(names) == 1 && len(near) > 0 && near[0] != names[0] {
 			hint = fmt.Sprintf("run lpbuild download; or did you mean %s?", near[0])
 		}
-		return fmt.Sprintf("%s has no build of package %s", LockName, strings.Join(names, ", ")), hint
+		return fmt.Sprintf("%s has no build of package %s", config.LockName, strings.Join(names, ", ")), hint
 	case !keep(func(b *download.Build) bool { return len(b.LibrariesNamed(p.Library)) > 0 }):
-		return fmt.Sprintf("no build in %s has the library %s (%s)", LockName, p.Library, librariesOf(left)), again
+		return fmt.Sprintf("no build in %s has the library %s (%s)", config.LockName, p.Library, librariesOf(left)), again
 	case !keep(func(b *download.Build) bool {
-		return slices.ContainsFunc(m.config.Packages, func(p Package) bool { return p.Name == b.Name && p.Builds.Contains(b.EVR()) })
+		return slices.ContainsFunc(m.config.Packages, func(p config.Package) bool { return p.Name == b.Name && p.Builds.Contains(b.EVR()) })
 	}):
-		return fmt.Sprintf("\"builds\" of \"packages\" holds none of %s in %s", span(left), LockName), again
+		return fmt.Sprintf("\"builds\" of \"packages\" holds none of %s in %s", span(left), config.LockName), again
 	}
 	return fmt.Sprintf("\"builds\" of the patch, %s, holds none of %s", p.Builds, span(left)), "for example: \">= 2.31-150300.9, < 2.38\""
 }

@@ -10,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/lpbuild/lpbuild/pkg/buildmatrix/config"
 	"github.com/lpbuild/lpbuild/pkg/download"
 	"github.com/lpbuild/lpbuild/pkg/download/digest"
 	"github.com/lpbuild/lpbuild/pkg/rpmver"
@@ -112,7 +113,7 @@ func newFolder(t *testing.T, versions ...string) *folder {
 	}
 	f.write("toy_livepatch1.in", "! Fixes CVE-2026-0001\nlibtoy_{version}-{release}_livepatch1.so\n@{library}\ntoy_add:toy_add_lp\n")
 	f.write("toy_livepatch1.c", "int toy_add_lp(int a, int b) { return a + b + 1000; }\n")
-	f.write(ConfigName, strings.ReplaceAll(`name: toy-livepatches
+	f.write(config.ConfigName, strings.ReplaceAll(`name: toy-livepatches
 version: "1"
 product: TOY
 arch: [x86_64]
@@ -135,14 +136,14 @@ func (f *folder) write(name, text string) {
 // edit replaces text in the configuration.
 func (f *folder) edit(old, new string) {
 	f.t.Helper()
-	data, err := os.ReadFile(filepath.Join(f.dir, ConfigName))
+	data, err := os.ReadFile(filepath.Join(f.dir, config.ConfigName))
 	if err != nil {
 		f.t.Fatal(err)
 	}
 	if !strings.Contains(string(data), old) {
 		f.t.Fatalf("%q is not in the configuration", old)
 	}
-	f.write(ConfigName, strings.Replace(string(data), old, new, 1))
+	f.write(config.ConfigName, strings.Replace(string(data), old, new, 1))
 }
 
 // catalogued reads a library as download does, with the proofs for the native engine, or without.
@@ -206,7 +207,7 @@ func exportedOf(lib *symtab.Library) []string {
 // build builds the folder.
 func (f *folder) build() (*Report, error) {
 	f.t.Helper()
-	c, err := LoadConfig(f.dir)
+	c, err := config.LoadConfig(f.dir)
 	if err != nil {
 		f.t.Fatal(err)
 	}

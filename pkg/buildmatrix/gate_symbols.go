@@ -5,6 +5,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/lpbuild/lpbuild/pkg/buildmatrix/config"
 	"github.com/lpbuild/lpbuild/pkg/rpmver"
 	"github.com/lpbuild/lpbuild/pkg/ulp"
 	"github.com/lpbuild/lpbuild/pkg/ulp/symtab"
@@ -20,7 +21,7 @@ func (s *scope) strangers(c *ulp.Container) []Reason {
 		reasons = append(reasons, Reason{
 			Code: "needed-library",
 			Message: fmt.Sprintf("the container needs %s, which %s does not need and no build in %s contains: where it is missing the container cannot be loaded",
-				soname, s.target.Name, LockName),
+				soname, s.target.Name, config.LockName),
 			Hint: "link without it (-Wl,--as-needed drops libraries that nothing is used of), or add the package that contains it to \"packages\"",
 		})
 	}
@@ -175,7 +176,7 @@ func (s *scope) symbolProblem(u symtab.Undefined) (problem, hint string) {
 	case own:
 		return fmt.Sprintf("%s is not exported by this build's %s", name, u.File), hintStatic
 	case len(s.providers(u.File)) > 0:
-		return fmt.Sprintf("%s is not exported by every build in %s that has %s", name, LockName, u.File), hintStatic
+		return fmt.Sprintf("%s is not exported by every build in %s that has %s", name, config.LockName, u.File), hintStatic
 	}
 	return "", "" // the library is in no package of the lock; its version has been judged
 }

@@ -1,10 +1,13 @@
 package buildmatrix
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 	"strconv"
 	"strings"
+
+	"github.com/lpbuild/lpbuild/pkg/buildmatrix/config"
 
 	"github.com/lpbuild/lpbuild/pkg/download"
 	"github.com/lpbuild/lpbuild/pkg/ulp/symtab"
@@ -78,4 +81,9 @@ func buildsOf(cells []Cell) map[symtab.Arch][]*download.Build {
 		}
 	}
 	return all
+}
+
+// Flavors returns in how many groups the service builds a package, and the most builds that one has.
+func Flavors(c *config.Config, l *download.Lock) (n, most int) {
+	return Groups(Cells(c, l), cmp.Or(c.OBS.FlavorBuilds, config.DefaultFlavorBuilds))
 }

@@ -7,6 +7,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/lpbuild/lpbuild/pkg/buildmatrix/config"
 	"github.com/lpbuild/lpbuild/pkg/download"
 	"github.com/lpbuild/lpbuild/pkg/ulp/symtab"
 )
@@ -30,7 +31,7 @@ func TestParseGroup(t *testing.T) {
 // someCells is a matrix of two patches, x builds of x86_64 and p of ppc64le.
 func someCells(x, p int) []Cell {
 	var cells []Cell
-	patches := []*Patch{{Description: "one"}, {Description: "two"}}
+	patches := []*config.Patch{{Description: "one"}, {Description: "two"}}
 	for arch, n := range map[symtab.Arch]int{"x86_64": x, "ppc64le": p} {
 		builds := make([]download.Build, n)
 		for _, patch := range patches {
@@ -75,7 +76,7 @@ func TestGroups(t *testing.T) {
 // TestBuildGroup builds a matrix in parts: together they are what one build makes, and each report says what it is about.
 func TestBuildGroup(t *testing.T) {
 	f := newFolder(t, "1.0-1", "1.0-2", "1.0-3")
-	config, err := LoadConfig(f.dir)
+	config, err := config.LoadConfig(f.dir)
 	if err != nil {
 		t.Fatal(err)
 	}

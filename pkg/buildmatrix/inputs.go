@@ -11,6 +11,7 @@ import (
 
 	"github.com/lpbuild/lpbuild/internal/lazyregexp"
 	"github.com/lpbuild/lpbuild/internal/regularfile"
+	"github.com/lpbuild/lpbuild/pkg/buildmatrix/config"
 	"github.com/lpbuild/lpbuild/pkg/diag"
 )
 
@@ -48,7 +49,7 @@ func includedFiles(preprocessed []byte) []string {
 	for name := range seen {
 		names = append(names, name)
 	}
-	return sorted(names)
+	return config.Sorted(names)
 }
 
 // includer returns the place in the source where a file is first included.
@@ -114,7 +115,7 @@ func absentFiles(dir string, read, search []string) []string {
 
 // testedHeaders returns the headers that a file of the package asks for by __has_include.
 func testedHeaders(file string) []string {
-	text, err := regularfile.Read(file, maxConfig)
+	text, err := regularfile.Read(file, config.MaxConfig)
 	if err != nil {
 		return nil
 	}
@@ -243,7 +244,7 @@ func outside(dir, name, why string, preprocessed []byte) *InputError {
 	}
 	if pos := includer(preprocessed, name); pos.Line > 0 && filepath.IsLocal(pos.File) {
 		d.Pos = pos
-		if text, err := regularfile.Read(at(dir, pos.File), maxConfig); err == nil {
+		if text, err := regularfile.Read(at(dir, pos.File), config.MaxConfig); err == nil {
 			d.Source = diag.Line(text, pos.Line)
 			d.Column = max(1, 1+strings.IndexAny(d.Source, `"<`))
 			d.Length = max(1, len(strings.TrimRight(d.Source, " \t"))-d.Column+1)

@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/lpbuild/lpbuild/pkg/buildmatrix/config"
 )
 
 // value returns what the read-only variable toy_value of the first container holds, as text.
@@ -188,7 +189,7 @@ func TestOutsideFiles(t *testing.T) {
 			if err := os.Mkdir(f.dir, 0o755); err != nil {
 				t.Fatal(err)
 			}
-			for _, n := range []string{ConfigName, "toy_livepatch1.in", "catalogue"} {
+			for _, n := range []string{config.ConfigName, "toy_livepatch1.in", "catalogue"} {
 				if err := os.Rename(filepath.Join(outer, n), filepath.Join(f.dir, n)); err != nil {
 					t.Fatal(err)
 				}

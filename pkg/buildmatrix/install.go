@@ -7,15 +7,16 @@ import (
 	"slices"
 
 	"github.com/lpbuild/lpbuild/internal/atomicfile"
+	"github.com/lpbuild/lpbuild/pkg/buildmatrix/config"
 	"github.com/lpbuild/lpbuild/pkg/ulp/symtab"
 )
 
 // InstallDir returns where a package has its containers on the customer's machine.
-func InstallDir(c *Config) string { return filepath.Join("/usr/lib64", c.Name, c.Version) }
+func InstallDir(c *config.Config) string { return filepath.Join("/usr/lib64", c.Name, c.Version) }
 
 // Install copies the containers of the last build, for some architectures (nil: those configured), to their places below root.
 // They are executable: RPM before 4.17 finds out what a shared object provides only then.
-func Install(c *Config, only []symtab.Arch, root string) ([]string, error) {
+func Install(c *config.Config, only []symtab.Arch, root string) ([]string, error) {
 	dir := filepath.Join(c.Dir, BuildDir)
 	r, err := ReadReport(dir)
 	if err != nil {

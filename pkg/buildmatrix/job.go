@@ -11,6 +11,7 @@ import (
 	"github.com/lpbuild/lpbuild/internal/atomicfile"
 	"github.com/lpbuild/lpbuild/internal/lazyregexp"
 	"github.com/lpbuild/lpbuild/internal/regularfile"
+	"github.com/lpbuild/lpbuild/pkg/buildmatrix/config"
 	"github.com/lpbuild/lpbuild/pkg/diag"
 	"github.com/lpbuild/lpbuild/pkg/download/digest"
 	"github.com/lpbuild/lpbuild/pkg/progress"
@@ -84,7 +85,7 @@ func (m *matrix) prepare(_ context.Context, j *job) error { return m.expand(j) }
 func (m *matrix) expand(j *job) error {
 	name := m.config.File(j.Patch.Description)
 	var err error
-	if j.template, err = regularfile.Read(name, maxConfig); err != nil {
+	if j.template, err = regularfile.Read(name, config.MaxConfig); err != nil {
 		return err
 	}
 	template, err := ulp.ParseDescription(name, j.template)

@@ -6,6 +6,7 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/lpbuild/lpbuild/pkg/buildmatrix/config"
 	"github.com/lpbuild/lpbuild/pkg/download"
 )
 
@@ -60,7 +61,7 @@ func versionMacros(b *download.Build) []string {
 }
 
 // packageMacros returns the macros that name the live patch package, as compiler flags.
-func packageMacros(c *Config) []string {
+func packageMacros(c *config.Config) []string {
 	return []string{"-DLPBUILD_PACKAGE_NAME=" + strconv.Quote(c.Name), "-DLPBUILD_PACKAGE_VERSION=" + strconv.Quote(c.Version),
 		"-DLPBUILD_PACKAGE_NAME_UNQUOTED=" + c.Name, "-DLPBUILD_PACKAGE_VERSION_UNQUOTED=" + c.Version}
 }

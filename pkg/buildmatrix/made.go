@@ -10,6 +10,7 @@ import (
 
 	"github.com/lpbuild/lpbuild/internal/lazyregexp"
 	"github.com/lpbuild/lpbuild/internal/regularfile"
+	"github.com/lpbuild/lpbuild/pkg/buildmatrix/config"
 	"github.com/lpbuild/lpbuild/pkg/ulp"
 	"github.com/lpbuild/lpbuild/pkg/ulp/symtab"
 )
@@ -79,7 +80,7 @@ func isContainer(name string) bool {
 
 // Made returns what builds have written in a package folder, in the order in which it can be removed: a folder comes after
 // what is in it.
-func Made(c *Config) ([]string, error) {
+func Made(c *config.Config) ([]string, error) {
 	dir := filepath.Join(c.Dir, BuildDir)
 	var names, folders []string
 	if r, err := ReadReport(dir); err == nil {

@@ -8,12 +8,13 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/lpbuild/lpbuild/pkg/buildmatrix/config"
 )
 
 // clean removes what Made names and returns the files that are left below the build folder.
 func (f *folder) clean() []string {
 	f.t.Helper()
-	c, err := LoadConfig(f.dir)
+	c, err := config.LoadConfig(f.dir)
 	if err != nil {
 		f.t.Fatal(err)
 	}

@@ -4,6 +4,7 @@ import (
 	"slices"
 	"testing"
 
+	"github.com/lpbuild/lpbuild/pkg/buildmatrix/config"
 	"github.com/lpbuild/lpbuild/pkg/download"
 	"github.com/lpbuild/lpbuild/pkg/ulp"
 	"github.com/lpbuild/lpbuild/pkg/ulp/symtab"
@@ -45,7 +46,7 @@ func TestWordsOfOlderTemplates(t *testing.T) {
 		{"glibc", "2.38", "libc.so.6", "/lib64/libc.so.6", "/lib64/libc.so.6"},
 		{"toy", "2.31", "libtoy.so.1", "/lib64/libtoy.so.1", "/lib64/libtoy.so.1"},
 	} {
-		c := Cell{Patch: &Patch{Library: tc.library}, Build: &download.Build{Name: "x", Source: tc.source, Version: tc.version, Release: "1"},
+		c := Cell{Patch: &config.Patch{Library: tc.library}, Build: &download.Build{Name: "x", Source: tc.source, Version: tc.version, Release: "1"},
 			Library: &download.Library{}}
 		for word, want := range map[string]string{"LIBPTHREAD": tc.pthread, "LIBC": tc.libc} {
 			d, err := ulp.ParseDescription("x.in", []byte("a.so\n@"+word+"\nf:g\n"))

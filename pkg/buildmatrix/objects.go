@@ -14,6 +14,7 @@ import (
 	"github.com/lpbuild/lpbuild/internal/atomicfile"
 	"github.com/lpbuild/lpbuild/internal/lazyregexp"
 	"github.com/lpbuild/lpbuild/internal/regularfile"
+	"github.com/lpbuild/lpbuild/pkg/buildmatrix/config"
 	"github.com/lpbuild/lpbuild/pkg/download"
 	"github.com/lpbuild/lpbuild/pkg/download/digest"
 	"github.com/lpbuild/lpbuild/pkg/ulp"
@@ -41,7 +42,7 @@ type object struct {
 type objects struct {
 	dir      string // build/.objects, as seen from here
 	root     string // the package folder, as seen from here
-	patch    *Patch
+	patch    *config.Patch
 	pkg      []string  // macros of the package that is made: see packageMacros
 	compiler *compiler // nil: nothing is compiled, only what is there is used
 	manifest manifest
@@ -54,7 +55,7 @@ type objects struct {
 }
 
 // openObjects returns what earlier runs compiled. If the compiler is not nil, what another one made does not count.
-func openObjects(buildDir string, c *Config, p *Patch, arch symtab.Arch, cc *compiler) (*objects, error) {
+func openObjects(buildDir string, c *config.Config, p *config.Patch, arch symtab.Arch, cc *compiler) (*objects, error) {
 	o := &objects{
 		dir: filepath.Join(buildDir, objectsDir), root: c.Dir, patch: p, pkg: packageMacros(c), compiler: cc,
 		loaded: map[string]*object{}, failed: map[string]error{},
@@ -80,7 +81,7 @@ func writeHeader(name, text string) error {
 }
 
 // settingsKey names everything that is known before a compiler has read its files.
-func settingsKey(p *Patch, arch symtab.Arch) string {
+func settingsKey(p *config.Patch, arch symtab.Arch) string {
 	return hashOf(objectsVersion, string(arch), strings.Join(append(commonFlags, cErrors...), "\x00"), fmt.Sprint(patchableEntries[arch]),
 		strings.Join(p.CFlags, "\x00"), strings.Join(p.Sources, "\x00"), libcHeader)
 }
@@ -227,7 +228,7 @@ func (o *objects) addFiles(names []string, text []byte) error {
 		if why := outsideReason(name, o.manifest.Survey.Own); why != "" {
 			return outside(o.root, name, why, text)
 		}
-		if filepath.IsLocal(name) && !staysIn(o.root, name) {
+		if filepath.IsLocal(name) && !config.StaysIn(o.root, name) {
 			return outside(o.root, name, "is outside of the package folder, by a symbolic link", text)
 		}
 		d, err := digest.OfFile(at(o.root, name))

@@ -12,6 +12,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/lpbuild/lpbuild/pkg/buildmatrix/config"
 	"github.com/lpbuild/lpbuild/pkg/download"
 	"github.com/lpbuild/lpbuild/pkg/download/digest"
 )
@@ -141,7 +142,7 @@ func TestCancelled(t *testing.T) {
 	}
 	t.Setenv("LPBUILD_CC_X86_64", filepath.Join(dir, "gcc"))
 	f := newFolder(t, "1.0-1")
-	c, err := LoadConfig(f.dir)
+	c, err := config.LoadConfig(f.dir)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -8,6 +8,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/lpbuild/lpbuild/pkg/buildmatrix/config"
 	"github.com/lpbuild/lpbuild/pkg/download"
 	"github.com/lpbuild/lpbuild/pkg/download/digest"
 	"github.com/lpbuild/lpbuild/pkg/ulp"
@@ -77,7 +78,7 @@ func TestVariantRefused(t *testing.T) {
 	if !errors.Is(err, ErrRefused) || r.Cells[0].Status != Refused || r.Cells[1].Status != Built {
 		t.Errorf("%v: %s", err, reasonText(r))
 	}
-	c := Cell{Patch: &Patch{Description: "d.in", Library: "libtoy.so.1"}, Build: &f.lock.Builds[0], Library: &f.lock.Builds[0].Libraries[1]}
+	c := Cell{Patch: &config.Patch{Description: "d.in", Library: "libtoy.so.1"}, Build: &f.lock.Builds[0], Library: &f.lock.Builds[0].Libraries[1]}
 	if c.Name() != "d.in for toy-1.0-1.x86_64 (power9)" || c.target() != "/usr/lib64/glibc-hwcaps/power9/libtoy.so.1" {
 		t.Errorf("the cell is %s, its target %s", c.Name(), c.target())
 	}
@@ -91,7 +92,7 @@ func TestTargetOfMergedLibrary(t *testing.T) {
 		{"toy", "2.38", "libpthread.so.0", "/lib64/libpthread.so.0"},
 		{"glibc", "2.38", "/usr/lib64/gconv/ISO-2022-CN-EXT.so", "/usr/lib64/gconv/ISO-2022-CN-EXT.so"},
 	} {
-		c := Cell{Patch: &Patch{Library: tc.library}, Build: &download.Build{Name: "x", Source: tc.source, Version: tc.version, Release: "1"}, Library: &download.Library{}}
+		c := Cell{Patch: &config.Patch{Library: tc.library}, Build: &download.Build{Name: "x", Source: tc.source, Version: tc.version, Release: "1"}, Library: &download.Library{}}
 		if got := c.target(); got != tc.want {
 			t.Errorf("%s %s: target of %s is %s, want %s", tc.source, tc.version, tc.library, got, tc.want)
 		}
@@ -113,7 +114,7 @@ func TestTwins(t *testing.T) {
 	if d := cmp.Diff(want, got); d != "" {
 		t.Errorf("containers (-want +got):\n%s", d)
 	}
-	c := Cell{Patch: &Patch{Description: "d.in", Library: "libtoy.so.1"}, Build: b, Library: &b.Libraries[0]}
+	c := Cell{Patch: &config.Patch{Description: "d.in", Library: "libtoy.so.1"}, Build: b, Library: &b.Libraries[0]}
 	if c.Name() != "d.in for toy-2:1.0-1.x86_64 (epoch2)" || c.target() != "/lib64/libtoy.so.1" {
 		t.Errorf("the cell is %s, its target %s", c.Name(), c.target())
 	}

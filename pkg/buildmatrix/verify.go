@@ -10,6 +10,7 @@ import (
 	"slices"
 
 	"github.com/lpbuild/lpbuild/internal/regularfile"
+	"github.com/lpbuild/lpbuild/pkg/buildmatrix/config"
 	"github.com/lpbuild/lpbuild/pkg/download"
 	"github.com/lpbuild/lpbuild/pkg/download/digest"
 	"github.com/lpbuild/lpbuild/pkg/ulp"
@@ -22,7 +23,7 @@ var ErrStale = errors.New("it is not what lpbuild build made")
 // Verify compares the build folder with its report, and the report with configuration and lock, for some architectures (nil:
 // all) and the builds that the report is about: every cell has a container, and it is, byte for byte, the one that was gated.
 // Nothing is written and no compiler runs. The error joins everything that is wrong.
-func Verify(ctx context.Context, c *Config, l *download.Lock, only []symtab.Arch) (*Report, error) {
+func Verify(ctx context.Context, c *config.Config, l *download.Lock, only []symtab.Arch) (*Report, error) {
 	dir := filepath.Join(c.Dir, BuildDir)
 	r, err := ReadReport(dir)
 	if err != nil {

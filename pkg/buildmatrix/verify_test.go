@@ -9,6 +9,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/lpbuild/lpbuild/pkg/buildmatrix/config"
 	"github.com/lpbuild/lpbuild/pkg/download/digest"
 )
 
@@ -42,7 +43,7 @@ func TestVerify(t *testing.T) {
 			f := newFolder(t, "1.0-1", "1.0-2")
 			f.mustBuild()
 			tc.change(f)
-			c, err := LoadConfig(f.dir)
+			c, err := config.LoadConfig(f.dir)
 			if err != nil {
 				t.Fatal(err)
 			}

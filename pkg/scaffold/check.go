@@ -10,7 +10,7 @@ import (
 	"time"
 
 	"github.com/lpbuild/lpbuild/internal/regularfile"
-	"github.com/lpbuild/lpbuild/pkg/buildmatrix"
+	"github.com/lpbuild/lpbuild/pkg/buildmatrix/config"
 	"github.com/lpbuild/lpbuild/pkg/diag"
 	"github.com/lpbuild/lpbuild/pkg/download/pgp"
 )
@@ -46,7 +46,7 @@ func rehearse(dir string, files []file) error {
 	if err := writeAll(stage, files); err != nil {
 		return err
 	}
-	c, err := buildmatrix.LoadConfig(stage)
+	c, err := config.LoadConfig(stage)
 	if err == nil {
 		_, err = c.Request(time.Now()) // reads the keys and the locations
 	}

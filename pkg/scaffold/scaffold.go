@@ -23,7 +23,7 @@ import (
 	"go.yaml.in/yaml/v3"
 
 	"github.com/lpbuild/lpbuild/internal/atomicfile"
-	"github.com/lpbuild/lpbuild/pkg/buildmatrix"
+	"github.com/lpbuild/lpbuild/pkg/buildmatrix/config"
 	"github.com/lpbuild/lpbuild/pkg/download/fetch"
 	"github.com/lpbuild/lpbuild/pkg/spec"
 	"github.com/lpbuild/lpbuild/templates"
@@ -143,7 +143,7 @@ func (o *Options) complete(dir string) error {
 		o.Time = time.Now()
 	}
 	// before a file gets that name; rehearse checks everything else
-	if err := buildmatrix.CheckPackageName(o.Name); err != nil {
+	if err := config.CheckPackageName(o.Name); err != nil {
 		return fmt.Errorf("name: %w: give one with --name", err)
 	}
 	if len(o.Repositories) == 0 {

@@ -12,7 +12,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/lpbuild/lpbuild/internal/pgptest"
-	"github.com/lpbuild/lpbuild/pkg/buildmatrix"
+	"github.com/lpbuild/lpbuild/pkg/buildmatrix/config"
 	"github.com/lpbuild/lpbuild/pkg/spec"
 )
 
@@ -48,11 +48,11 @@ func TestWrite(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	c, err := buildmatrix.LoadConfig(dir)
+	c, err := config.LoadConfig(dir)
 	if err != nil {
 		t.Fatal(err)
 	}
-	want := []buildmatrix.Repository{
+	want := []config.Repository{
 		{URL: "https://example.com/update/a: b", Debuginfo: filepath.Join(here, "'quoted'"),
 			Keys: []string{"keys/vendor.asc"}},
 		{URL: "/srv/repo", Debuginfo: "file:///srv/debug", Keys: []string{"keys/vendor.asc"}},
@@ -203,7 +203,7 @@ func TestWriteLicense(t *testing.T) {
 			Repositories: []Repository{{URL: "/x"}}}); err != nil {
 			t.Fatal(err)
 		}
-		c, err := buildmatrix.LoadConfig(dir)
+		c, err := config.LoadConfig(dir)
 		if err != nil || c.License != want {
 			t.Errorf("%s: license %q, %v", pkg, c.License, err)
 		}

@@ -13,6 +13,7 @@ import (
 
 	"github.com/lpbuild/lpbuild/internal/benchtest"
 	"github.com/lpbuild/lpbuild/pkg/buildmatrix"
+	"github.com/lpbuild/lpbuild/pkg/buildmatrix/config"
 	"github.com/lpbuild/lpbuild/pkg/download"
 	"github.com/lpbuild/lpbuild/pkg/download/digest"
 )
@@ -68,7 +69,7 @@ func tarAlone(b *testing.B, archive string) (time.Duration, int64) {
 }
 
 // benchDir returns a package directory with catalogues and a report of builds.
-func benchDir(b *testing.B, builds, symbols int) (*buildmatrix.Config, *download.Lock,
+func benchDir(b *testing.B, builds, symbols int) (*config.Config, *download.Lock,
 	*buildmatrix.Report) {
 	b.Helper()
 	dir := filepath.Join(b.TempDir(), "lp")
@@ -98,7 +99,7 @@ func benchDir(b *testing.B, builds, symbols int) (*buildmatrix.Config, *download
 				"_livepatch1.so"})
 	}
 	put(b, dir, files)
-	c, err := buildmatrix.LoadConfig(dir)
+	c, err := config.LoadConfig(dir)
 	if err != nil {
 		b.Fatal(err)
 	}

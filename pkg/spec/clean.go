@@ -9,12 +9,13 @@ import (
 	"strings"
 
 	"github.com/lpbuild/lpbuild/pkg/buildmatrix"
+	"github.com/lpbuild/lpbuild/pkg/buildmatrix/config"
 )
 
 // Clean removes the files that build and dist made in a package directory, by name. Other files
 // stay, and so do the directories that contain them, links, and the targets of links. It returns
 // the names of what it removed.
-func Clean(c *buildmatrix.Config) ([]string, error) {
+func Clean(c *config.Config) ([]string, error) {
 	made, err := buildmatrix.Made(c)
 	if err != nil {
 		return nil, err
@@ -42,7 +43,7 @@ func Clean(c *buildmatrix.Config) ([]string, error) {
 
 // madeByDist returns what [Make] writes, including the leftovers of a killed run, in the order in
 // which it can be removed.
-func madeByDist(c *buildmatrix.Config) ([]string, error) {
+func madeByDist(c *config.Config) ([]string, error) {
 	dist := filepath.Join(c.Dir, distDir)
 	names, err := archivesOf(dist, c.Name)
 	if err != nil {

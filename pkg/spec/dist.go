@@ -16,6 +16,7 @@ import (
 
 	"github.com/lpbuild/lpbuild/internal/regularfile"
 	"github.com/lpbuild/lpbuild/pkg/buildmatrix"
+	"github.com/lpbuild/lpbuild/pkg/buildmatrix/config"
 	"github.com/lpbuild/lpbuild/pkg/download"
 	"github.com/lpbuild/lpbuild/pkg/download/fetch"
 	"github.com/lpbuild/lpbuild/pkg/ulp"
@@ -34,7 +35,7 @@ type Dist struct {
 // of the configuration: only the report knows which headers the archive needs.
 //
 // Everything that can fail is done before the first file of a former source package is replaced.
-func Make(ctx context.Context, c *buildmatrix.Config, l *download.Lock,
+func Make(ctx context.Context, c *config.Config, l *download.Lock,
 	r *buildmatrix.Report) (*Dist, error) {
 	changes := filepath.Join(c.Dir, c.Name+".changes")
 	entries, err := ReadChanges(changes)
@@ -85,7 +86,7 @@ func Make(ctx context.Context, c *buildmatrix.Config, l *download.Lock,
 }
 
 // Paths returns the paths that [Make] writes.
-func Paths(c *buildmatrix.Config) *Dist {
+func Paths(c *config.Config) *Dist {
 	base := filepath.Join(c.Dir, distDir, c.Name)
 	return &Dist{Spec: base + ".spec", Archive: base + "-" + c.Version + ".tar.xz", Changes: base +
 		".changes", Rpmlintrc: base + "-rpmlintrc"}
@@ -93,7 +94,7 @@ func Paths(c *buildmatrix.Config) *Dist {
 
 // checkPublishable rejects what must not leave the engineer's machine: secrets in URLs, and a
 // catalogue that an offline build would not accept.
-func checkPublishable(c *buildmatrix.Config, l *download.Lock) error {
+func checkPublishable(c *config.Config, l *download.Lock) error {
 	for _, r := range c.Repositories {
 		for _, url := range []string{r.URL, r.Debuginfo} {
 			if url != "" && fetch.Redact(url) != url {
@@ -112,7 +113,7 @@ var ErrIncomplete = errors.New("not everything is built")
 
 // checkComplete rejects a report that lacks a cell of the matrix. One architecture alone is not
 // enough: the archive would lack sources and headers that only another one includes.
-func checkComplete(c *buildmatrix.Config, l *download.Lock, r *buildmatrix.Report) error {
+func checkComplete(c *config.Config, l *download.Lock, r *buildmatrix.Report) error {
 	type cell struct{ patch, arch, name, version, release, target string }
 	built := map[cell]bool{}
 	for _, i := range r.Containers() {
@@ -144,8 +145,8 @@ func checkComplete(c *buildmatrix.Config, l *download.Lock, r *buildmatrix.Repor
 
 // files returns the files of the source archive: configuration, lock, catalogue, and every file
 // that the configuration names or the compiler read, but no others of the directory.
-func files(c *buildmatrix.Config, l *download.Lock, r *buildmatrix.Report) map[string]string {
-	names := []string{buildmatrix.ConfigName, buildmatrix.LockName}
+func files(c *config.Config, l *download.Lock, r *buildmatrix.Report) map[string]string {
+	names := []string{config.ConfigName, config.LockName}
 	for _, repo := range c.Repositories {
 		names = append(names, repo.Keys...)
 	}
@@ -166,11 +167,11 @@ func files(c *buildmatrix.Config, l *download.Lock, r *buildmatrix.Report) map[s
 }
 
 // describe collects the properties for the spec file.
-func describe(c *buildmatrix.Config, l *download.Lock) (*Package, error) {
+func describe(c *config.Config, l *download.Lock) (*Package, error) {
 	p := &Package{
 		Name: c.Name, Version: c.Version, Summary: c.Summary, License: c.License, URL: c.URL,
 		Unsigned: l.IsUnsigned(),
-		Bundled:  c.Engine == buildmatrix.EngineBundled,
+		Bundled:  c.Engine == config.EngineBundled,
 	}
 	for _, pkg := range c.Packages {
 		p.Packages = append(p.Packages, pkg.Name)
@@ -192,7 +193,7 @@ func describe(c *buildmatrix.Config, l *download.Lock) (*Package, error) {
 			}
 		}
 	}
-	p.Groups, _ = c.Flavors(l)
+	p.Groups, _ = buildmatrix.Flavors(c, l)
 	what := strings.Join(p.Packages, ", ")
 	if p.Summary == "" {
 		p.Summary = "Live patches for " + what

@@ -12,6 +12,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/lpbuild/lpbuild/pkg/buildmatrix"
+	"github.com/lpbuild/lpbuild/pkg/buildmatrix/config"
 	"github.com/lpbuild/lpbuild/pkg/download"
 )
 
@@ -30,7 +31,7 @@ patches:
 
 // newPackage returns the configuration of a package directory with a changes file and, for two
 // architectures, a lock of one build and the report of its build.
-func newPackage(t *testing.T) (*buildmatrix.Config, *download.Lock, *buildmatrix.Report) {
+func newPackage(t *testing.T) (*config.Config, *download.Lock, *buildmatrix.Report) {
 	t.Helper()
 	dir := filepath.Join(t.TempDir(), "lp")
 	put(t, dir, map[string]string{
@@ -38,7 +39,7 @@ func newPackage(t *testing.T) (*buildmatrix.Config, *download.Lock, *buildmatrix
 		"lp.in": "! CVE-2026-1\nlibc_{version}-{release}_livepatch1.so\n@{library}\nf:g\n",
 		"lp.c":  "int g;\n", "only_ppc.h": "\n", "lp.changes": someChanges,
 	})
-	c, err := buildmatrix.LoadConfig(dir)
+	c, err := config.LoadConfig(dir)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -153,29 +154,29 @@ func TestMakeNewVersion(t *testing.T) {
 // TestMakeFails leaves a former source package untouched, whatever fails.
 func TestMakeFails(t *testing.T) {
 	for name, tc := range map[string]struct {
-		change func(*buildmatrix.Config, *download.Lock, *buildmatrix.Report) error
+		change func(*config.Config, *download.Lock, *buildmatrix.Report) error
 		want   string
 	}{
-		"no changes file": {func(c *buildmatrix.Config, _ *download.Lock, _ *buildmatrix.Report) error {
+		"no changes file": {func(c *config.Config, _ *download.Lock, _ *buildmatrix.Report) error {
 			return os.Remove(c.File("lp.changes"))
 		}, "lpbuild changes add"},
-		"a header that is gone": {func(c *buildmatrix.Config, _ *download.Lock, _ *buildmatrix.Report) error {
+		"a header that is gone": {func(c *config.Config, _ *download.Lock, _ *buildmatrix.Report) error {
 			return os.Remove(c.File("only_ppc.h"))
 		}, "only_ppc.h"},
-		"a token in a URL": {func(c *buildmatrix.Config, _ *download.Lock, _ *buildmatrix.Report) error {
+		"a token in a URL": {func(c *config.Config, _ *download.Lock, _ *buildmatrix.Report) error {
 			c.Repositories[0].URL = "https://example.com/update?s3cret-s3cret-s3cret"
 			return nil
 		}, "token"},
-		"one architecture": {func(_ *buildmatrix.Config, l *download.Lock, r *buildmatrix.Report) error {
+		"one architecture": {func(_ *config.Config, l *download.Lock, r *buildmatrix.Report) error {
 			_, full, _ := newPackage(t)
 			l.Builds, r.Cells = full.Builds, r.Cells[:1]
 			return nil
 		}, "lpbuild build --arch ppc64le"},
-		"a library that is not a word": {func(c *buildmatrix.Config, _ *download.Lock, _ *buildmatrix.Report) error {
+		"a library that is not a word": {func(c *config.Config, _ *download.Lock, _ *buildmatrix.Report) error {
 			c.Patches[0].Library = "libc.so.6; id"
 			return nil
 		}, "not a plain name"},
-		"a directory in the way": {func(c *buildmatrix.Config, _ *download.Lock, _ *buildmatrix.Report) error {
+		"a directory in the way": {func(c *config.Config, _ *download.Lock, _ *buildmatrix.Report) error {
 			return os.Mkdir(c.File("dist/lp-rpmlintrc"), 0o755)
 		}, "in the way"},
 	} {

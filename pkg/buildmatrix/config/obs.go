@@ -1,14 +1,12 @@
-package buildmatrix
+package config
 
 import (
-	"cmp"
 	"fmt"
 	"strconv"
 
 	"go.yaml.in/yaml/v3"
 
 	"github.com/lpbuild/lpbuild/internal/lazyregexp"
-	"github.com/lpbuild/lpbuild/pkg/download"
 )
 
 // OBS describes how the Open Build Service builds the package, and where updates go.
@@ -25,13 +23,8 @@ type OBS struct {
 	IncidentProject string `key:"incident-project" example:"SUSE:Maintenance"`
 }
 
-// defaultFlavorBuilds is a matter of minutes for one worker.
-const defaultFlavorBuilds = 64
-
-// Flavors returns in how many groups the service builds the package, and the most builds that one has.
-func (c *Config) Flavors(l *download.Lock) (n, most int) {
-	return Groups(Cells(c, l), cmp.Or(c.OBS.FlavorBuilds, defaultFlavorBuilds))
-}
+// DefaultFlavorBuilds is a matter of minutes for one worker.
+const DefaultFlavorBuilds = 64
 
 func (c *Config) readOBS(d *document, n *yaml.Node) {
 	d.mapping(n, "obs", fields{

@@ -1,4 +1,4 @@
-package buildmatrix
+package config
 
 import (
 	"cmp"
@@ -208,7 +208,7 @@ func (c *Config) readFile(d *document, n *yaml.Node, what string, to *[]string) 
 		d.add(n, fmt.Sprintf("%s: %v", what, err), "")
 	case !info.Mode().IsRegular():
 		d.add(n, fmt.Sprintf("%s: %s is not a file", what, c.File(name)), "")
-	case !staysIn(c.Dir, name):
+	case !StaysIn(c.Dir, name):
 		d.add(n, fmt.Sprintf("%s: %q leads out of the package folder by a symbolic link", what, name), "copy the file in")
 	default:
 		*to = append(*to, filepath.ToSlash(filepath.Clean(name)))
@@ -313,7 +313,7 @@ func parseAge(s string) (Age, error) {
 	return Age{Years: n}, nil
 }
 
-func sorted(names []string) []string {
+func Sorted(names []string) []string {
 	slices.Sort(names)
 	return names
 }

@@ -1,4 +1,4 @@
-package buildmatrix
+package config
 
 import (
 	"bytes"
@@ -156,7 +156,7 @@ func suggestKey(key string, known fields) string {
 	if near := diag.Nearest(key, names, 1); len(near) > 0 {
 		return fmt.Sprintf("did you mean %q?", near[0])
 	}
-	return "known here: " + strings.Join(sorted(names), ", ")
+	return "known here: " + strings.Join(Sorted(names), ", ")
 }
 
 // sequence hands each element of a sequence to read. An empty sequence is a finding unless mayBeEmpty.

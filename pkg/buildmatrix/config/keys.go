@@ -1,4 +1,4 @@
-package buildmatrix
+package config
 
 import (
 	"embed"
@@ -67,13 +67,13 @@ func requiredKeys[T any]() []string {
 // sources are the files whose comments describe the keys. They are part of the program: a description
 // that stood anywhere else could say something else.
 //
-//go:embed config.go config_obs.go
+//go:embed config.go obs.go
 var sources embed.FS
 
 // fieldDocs returns the comment above each field of the configuration's structs, by TYPE.FIELD.
 func fieldDocs() (map[string]string, error) {
 	docs := map[string]string{}
-	for _, name := range []string{"config.go", "config_obs.go"} {
+	for _, name := range []string{"config.go", "obs.go"} {
 		text, err := sources.ReadFile(name)
 		if err != nil {
 			return nil, err

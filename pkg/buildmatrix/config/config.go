@@ -1,4 +1,4 @@
-package buildmatrix
+package config
 
 import (
 	"errors"
@@ -194,7 +194,7 @@ func LoadConfig(dir string) (*Config, error) {
 			Hint: "go to a package folder, name one with --dir, or make one with: lpbuild init DIR",
 		}
 	}
-	text, err := regularfile.Read(path, maxConfig)
+	text, err := regularfile.Read(path, MaxConfig)
 	if errors.Is(err, os.ErrNotExist) {
 		return nil, &diag.Diagnostic{
 			Pos: diag.Pos{File: path}, Message: "no configuration in this folder", Err: ErrNoConfig,
@@ -225,5 +225,5 @@ func folderFault(err error) string {
 	return err.Error()
 }
 
-// maxConfig is far beyond any configuration that a person writes, in bytes.
-const maxConfig = 1 << 20
+// MaxConfig is far beyond any configuration that a person writes, in bytes.
+const MaxConfig = 1 << 20
