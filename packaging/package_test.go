@@ -221,7 +221,7 @@ func testManuals(t *testing.T, root string) {
 		"lpbuild": "lpbuild-download(1)", "lpbuild-build": "EXIT STATUS",
 		"lpbuild-changes-add": "EXAMPLES", "ulp": "lpbuild-ulp-packer(1)",
 		"lpbuild-engine-hook-reconcile": "lpbuild-engine hook reconcile", // the units refer to it
-		"lpbuild.yaml":           "repositories[].url",
+		"lpbuild.yaml":                  "repositories[].url",
 	} {
 		out := command(t, nil, "sh", "-c",
 			`cd "$1" && mandoc -T ascii man?/"$2".?.gz | sed 's/.\x08//g'`, "sh", root+

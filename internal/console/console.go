@@ -29,6 +29,7 @@ type Console struct {
 	width  int                       // of the status line that stands there
 }
 
+// Std returns the console of the process: its standard output and standard error.
 func Std() *Console {
 	tty := term.IsTerminal(int(os.Stderr.Fd()))
 	_, noColor := os.LookupEnv("NO_COLOR")

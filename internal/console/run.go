@@ -39,7 +39,9 @@ type UsageError struct {
 // Usage returns a UsageError. command is the command whose help explains the usage.
 func Usage(err error, command string) error { return &UsageError{err, command} }
 
-func (e *UsageError) Error() string        { return e.Err.Error() }
+func (e *UsageError) Error() string { return e.Err.Error() }
+
+// Is makes every UsageError an ErrUsage.
 func (e *UsageError) Is(target error) bool { return target == ErrUsage }
 func (e *UsageError) Unwrap() error        { return e.Err }
 
@@ -135,6 +137,7 @@ func endings() []os.Signal {
 	return signals
 }
 
+// ExitCode returns the exit code for an error.
 func (p *Program) ExitCode(err error) int {
 	switch {
 	case err == nil:

@@ -6,6 +6,7 @@ import (
 	"github.com/lpbuild/lpbuild/internal/program"
 )
 
+// NewVersion returns the command version.
 func NewVersion(s *Console) *cobra.Command {
 	return &cobra.Command{
 		Use: "version", Short: "Print version and commit", Args: NoArguments,

@@ -81,6 +81,7 @@ works. The copy is removed after the next boot.`,
 	},
 }
 
+// NewHook returns the command hook, whose commands scriptlets call.
 func NewHook(s *console.Console) *cobra.Command {
 	var o hookOptions
 	cmd := &cobra.Command{

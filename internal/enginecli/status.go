@@ -25,6 +25,7 @@ type statusOptions struct {
 	all bool
 }
 
+// NewStatus returns the command status.
 func NewStatus(s *console.Console) *cobra.Command {
 	var o statusOptions
 	cmd := &cobra.Command{

@@ -62,6 +62,7 @@ type appliedJSON struct {
 	Labels    []string `json:"labels"`
 }
 
+// NewSurveyJSON returns a survey in the form that a program reads.
 func NewSurveyJSON(s *engine.Survey) SurveyJSON {
 	j := SurveyJSON{
 		PID: s.PID, Name: s.Name, Exe: s.Exe, UID: s.UID, Container: s.Container.String(),
@@ -98,11 +99,13 @@ func newAppliedJSON(list []engine.Applied) []appliedJSON {
 	return out
 }
 
+// TargetJSON is the library that a live patch is for, in the form that a program reads.
 type TargetJSON struct {
 	Name    string `json:"name"`
 	BuildID string `json:"build_id"`
 }
 
+// NewTargetJSON returns a target in the form that a program reads.
 func NewTargetJSON(t ulp.Target) TargetJSON {
 	return TargetJSON{t.Name, hex.EncodeToString(t.BuildID)}
 }

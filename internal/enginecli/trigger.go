@@ -134,6 +134,7 @@ func (o *engineOptions) backends(command string) ([]engine.Backend, error) {
 		command)
 }
 
+// NewTrigger returns the command trigger.
 func NewTrigger(s *console.Console) *cobra.Command {
 	var o liveOptions
 	cmd := &cobra.Command{
@@ -196,6 +197,7 @@ in /var/log/lpbuild.` +
 	return cmd
 }
 
+// NewRevert returns the command revert.
 func NewRevert(s *console.Console) *cobra.Command {
 	var o liveOptions
 	cmd := &cobra.Command{

@@ -33,6 +33,7 @@ type resultJSON struct {
 	Reason  string `json:"reason"`
 }
 
+// NewProcessJSON returns the report about a process in the form that a program reads.
 func NewProcessJSON(r *engine.Report, dryRun bool) ProcessJSON {
 	j := ProcessJSON{
 		PID: r.PID, Name: r.Name, Exe: r.Exe, UID: r.UID, Elevated: r.Elevated, Note: r.Note,

@@ -313,6 +313,7 @@ func parseAge(s string) (Age, error) {
 	return Age{Years: n}, nil
 }
 
+// Sorted sorts names and returns them.
 func Sorted(names []string) []string {
 	slices.Sort(names)
 	return names

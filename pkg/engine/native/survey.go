@@ -21,9 +21,6 @@ func (x *executor) survey(context.Context) error {
 	if err := x.late(); err != nil {
 		return err
 	}
-	for _, r := range x.retired {
-		r.state = retiredPending
-	}
 	if err := x.compareProcess(); err != nil {
 		return err
 	}

@@ -213,7 +213,7 @@ func (p *catalogueParser) libraryValue(k keys) (err error) {
 		l.proofs, err = p.proofs(hotpatch.Version)
 	case keyCode:
 		sum, err := p.address()
-		if l.CodeSum = uint32(sum); err == nil && sum > math.MaxUint32 { //nolint:gosec // looked at right here
+		if l.CodeSum = uint32(sum); err == nil && sum > math.MaxUint32 {
 			err = p.fail("catalogue: code", errors.New("is no checksum of 32 bits"))
 		}
 		return err
