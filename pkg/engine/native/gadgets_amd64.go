@@ -9,6 +9,9 @@ import (
 
 // findGadgets finds the instructions that system calls need.
 func findGadgets(ctx context.Context, v *view) (tracer.Gadgets, error) {
+	if len(v.libs) == 0 { // none was seen: Run finds out that they are there
+		return tracer.Gadgets{}, nil
+	}
 	g, err := gadgets.Find(readerAt{ctx, v.m}, v.libs, func(*tracer.Gadgets) bool { return true })
 	g.Store = 0 // nothing is called here
 	return g, err
