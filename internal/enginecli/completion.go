@@ -114,7 +114,7 @@ func patchedLibraries(
 	defer cancel()
 	list, _, _ := engine.Look(ctx, engine.SurveyOptions{Selector: selector, Timeout: completionTime,
 		// an error: what was found is offered
-		Backends: []engine.Backend{&engine.Libpulp{}, &engine.Native{}}})
+		Engines: []engine.Engine{&engine.Libpulp{}, &engine.Native{}}})
 	add := func(applied []engine.Applied) {
 		for _, a := range applied {
 			if plainName(a.Library) && !slices.Contains(found, a.Library) {

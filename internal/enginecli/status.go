@@ -81,7 +81,7 @@ func (o *statusOptions) run(ctx context.Context, command string, s *console.Cons
 		return err
 	}
 	list, denied, err := engine.Look(ctx, engine.SurveyOptions{Selector: selector,
-		Backends: engines, WithoutEngine: o.all, Stock: true})
+		Engines: engines, WithoutEngine: o.all, Stock: true})
 	if err != nil {
 		return err
 	}

@@ -88,7 +88,7 @@ func (o *engineOptions) addStop(cmd *cobra.Command) {
 }
 
 // backends returns the permitted engines, in the order in which they are asked.
-func (o *engineOptions) backends(command string) ([]engine.Backend, error) {
+func (o *engineOptions) backends(command string) ([]engine.Engine, error) {
 	if o.maxStop < 0 {
 		return nil, console.Usage(fmt.Errorf("--max-stop=%v: must not be negative", o.maxStop),
 			command)
@@ -124,11 +124,11 @@ func (o *engineOptions) backends(command string) ([]engine.Backend, error) {
 	}
 	switch o.engine {
 	case "auto":
-		return []engine.Backend{pulp, native}, nil
+		return []engine.Engine{pulp, native}, nil
 	case "pulp", "libpulp":
-		return []engine.Backend{pulp}, nil
+		return []engine.Engine{pulp}, nil
 	case "native":
-		return []engine.Backend{native}, nil
+		return []engine.Engine{native}, nil
 	}
 	return nil, console.Usage(fmt.Errorf("--engine=%s: must be auto, pulp or native", o.engine),
 		command)
@@ -273,7 +273,7 @@ func (o *liveOptions) run(cmd *cobra.Command, s *console.Console, args []string,
 	}
 	log := hook.NewManual(cmd.CommandPath()+" "+shellword.Join(what...), revert)
 	summary, err := engine.Run(ctx, engine.Options{
-		Selector: selector, Backends: engines, Containers: containers, Revert: revert,
+		Selector: selector, Engines: engines, Containers: containers, Revert: revert,
 		RevertAll: o.all, Replace: o.replace,
 		Leftovers: o.leftovers, DryRun: o.dryRun, Timeout: o.timeout, MaxStop: o.maxStop,
 		Deadline: o.deadline,

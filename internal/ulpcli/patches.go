@@ -51,7 +51,7 @@ func (u *ulpTool) runPatches(ctx context.Context, o *ulpPatchesOptions) error {
 		return err
 	}
 	list, _, err := engine.Look(ctx, engine.SurveyOptions{Selector: selector,
-		Backends: []engine.Backend{&engine.Libpulp{}}})
+		Engines: []engine.Engine{&engine.Libpulp{}}})
 	if errors.Is(err, engine.ErrNoProcess) || errors.Is(err, engine.ErrNotProcess) {
 		u.gathering(err)
 		return console.Reported(err)

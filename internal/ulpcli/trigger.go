@@ -151,7 +151,7 @@ func (u *ulpTool) triggerOptions(ctx context.Context, o *ulpTriggerOptions,
 	}
 	return engine.Options{
 		Selector: selector, Containers: containers, Revert: o.revert, RevertAll: o.revertAll,
-		Backends: []engine.Backend{&engine.Libpulp{Prefix: o.prefix, SuspendSeccomp: o.noSeccomp,
+		Engines: []engine.Engine{&engine.Libpulp{Prefix: o.prefix, SuspendSeccomp: o.noSeccomp,
 			CallTimeout: timeout}},
 		Attempts: o.retries, Timeout: max(timeout, time.Second) + time.Second, Workers: o.workers(),
 		Every: u.verbose || o.noSummary, BadFiles: true,

@@ -66,7 +66,7 @@ func hinders(ctx context.Context, v *View, t Target) error {
 }
 
 // unsure returns ErrUnsure if it cannot be told without a stop whether an engine can put something into a process.
-func unsure(ctx context.Context, v *View, b Backend) error {
+func unsure(ctx context.Context, v *View, b Engine) error {
 	suspends, anyThread := false, false
 	switch b := b.(type) {
 	case *Native:

@@ -18,7 +18,7 @@ import (
 )
 
 // auto are the engines in the order in which they are asked by default.
-func auto() []engine.Backend { return []engine.Backend{&engine.Libpulp{}, &engine.Native{}} }
+func auto() []engine.Engine { return []engine.Engine{&engine.Libpulp{}, &engine.Native{}} }
 
 // TestAuto patches each process by its engine: by libpulp.so where it is, natively elsewhere.
 func TestAuto(t *testing.T) {
@@ -29,20 +29,20 @@ func TestAuto(t *testing.T) {
 		c := start(t, "a", preload, "auto_"+name)
 		by := map[bool]string{true: "native", false: "libpulp"}[preload == ""]
 		for _, dry := range []bool{true, false} {
-			r := c.one(engine.Options{Containers: ten, Backends: auto(), DryRun: dry})
+			r := c.one(engine.Options{Containers: ten, Engines: auto(), DryRun: dry})
 			c.is(engine.Changed, nil, r)
 			if r.Engine != by {
 				t.Errorf("%s: by %q", name, r.Engine)
 			}
 		}
 		c.says(tens10)
-		c.is(engine.Changed, nil, c.one(engine.Options{Containers: twenty, Backends: auto(), Replace: true}))
+		c.is(engine.Changed, nil, c.one(engine.Options{Containers: twenty, Engines: auto(), Replace: true}))
 		c.says(tens20)
-		c.is(engine.Already, engine.ErrApplied, c.one(engine.Options{Containers: twenty, Backends: auto(), Replace: true}))
-		c.is(engine.Already, engine.ErrNotApplied, c.one(engine.Options{Containers: ten, Backends: auto(), Revert: true}))
-		c.is(engine.Changed, nil, c.one(engine.Options{RevertAll: "libtarget.so", Backends: auto()}))
+		c.is(engine.Already, engine.ErrApplied, c.one(engine.Options{Containers: twenty, Engines: auto(), Replace: true}))
+		c.is(engine.Already, engine.ErrNotApplied, c.one(engine.Options{Containers: ten, Engines: auto(), Revert: true}))
+		c.is(engine.Changed, nil, c.one(engine.Options{RevertAll: "libtarget.so", Engines: auto()}))
 		c.says(unpatched)
-		c.is(engine.Already, engine.ErrNoPatches, c.one(engine.Options{RevertAll: "libtarget.so", Backends: auto()}))
+		c.is(engine.Already, engine.ErrNoPatches, c.one(engine.Options{RevertAll: "libtarget.so", Engines: auto()}))
 	}
 }
 
@@ -54,8 +54,8 @@ func TestAutoUnconcerned(t *testing.T) {
 	cs := read(t, container(t, "a", 10))
 	name := engine.NewWildcard("unconcerned*")
 	for _, o := range []engine.Options{{Containers: cs}, {Containers: cs, Revert: true}, {RevertAll: "libtarget.so"}} {
-		asked := &asked{Backend: &engine.Libpulp{}}
-		o.Selector.Name, o.Backends = &name, []engine.Backend{asked, &engine.Native{}}
+		asked := &asked{Engine: &engine.Libpulp{}}
+		o.Selector.Name, o.Engines = &name, []engine.Engine{asked, &engine.Native{}}
 		reports, sum, err := runAll(t, o)
 		if err != nil || reports[bare.pid] != nil || o.RevertAll == "" && (sum.Skipped != 1 || sum.Foreign != 1) {
 			t.Errorf("%+v: %+v, %v", o, sum, err)
@@ -64,18 +64,18 @@ func TestAutoUnconcerned(t *testing.T) {
 			t.Error("an engine was asked about a process that no container is for")
 		}
 	}
-	bare.is(engine.Skipped, engine.ErrNotLoaded, bare.one(engine.Options{Containers: cs, Backends: auto()}))
+	bare.is(engine.Skipped, engine.ErrNotLoaded, bare.one(engine.Options{Containers: cs, Engines: auto()}))
 }
 
 // asked is an engine that remembers which processes it was asked about.
 type asked struct {
-	engine.Backend
+	engine.Engine
 	pids sync.Map
 }
 
 func (a *asked) Open(ctx context.Context, v *engine.View) (engine.Target, error) {
 	a.pids.Store(v.Process.PID, true)
-	return a.Backend.Open(ctx, v)
+	return a.Engine.Open(ctx, v)
 }
 
 // plainLibrary is a library of another name, with the same functions.
@@ -89,9 +89,9 @@ func TestAutoBlocked(t *testing.T) {
 	for name, libpulp := range flavours(t) {
 		c := start(t, "a", libpulp, "autoblocked_"+name)
 		c.patchable(false, true)
-		for _, engines := range [][]engine.Backend{auto(), onlyNative} {
-			c.is(engine.Skipped, engine.ErrBlocked, c.one(engine.Options{Containers: cs, Backends: engines}))
-			c.is(engine.Skipped, engine.ErrBlocked, c.one(engine.Options{Containers: cs, Backends: engines, DryRun: true}))
+		for _, engines := range [][]engine.Engine{auto(), onlyNative} {
+			c.is(engine.Skipped, engine.ErrBlocked, c.one(engine.Options{Containers: cs, Engines: engines}))
+			c.is(engine.Skipped, engine.ErrBlocked, c.one(engine.Options{Containers: cs, Engines: engines, DryRun: true}))
 		}
 		c.says(unpatched)
 		c.unmapped()
@@ -101,7 +101,7 @@ func TestAutoBlocked(t *testing.T) {
 	} {
 		c := start(t, "a", libpulp, "autounusable", "FAKEPULP="+mode)
 		for range 2 {
-			if r := c.one(engine.Options{Containers: cs, Backends: auto()}); r.Status != engine.Failed || r.Err == nil && r.Engine != "libpulp" {
+			if r := c.one(engine.Options{Containers: cs, Engines: auto()}); r.Status != engine.Failed || r.Err == nil && r.Engine != "libpulp" {
 				t.Errorf("%s: %+v", mode, r)
 			}
 		}
@@ -136,12 +136,12 @@ func TestOptOuts(t *testing.T) {
 		} {
 			c := start(t, "a", preload, "optout_"+name, variable)
 			if blocked {
-				c.is(engine.Skipped, engine.ErrBlocked, c.one(engine.Options{Containers: cs, Backends: auto(), DryRun: true}))
-				c.is(engine.Skipped, engine.ErrBlocked, c.one(engine.Options{Containers: cs, Backends: auto()}))
-				c.is(engine.Skipped, engine.ErrBlocked, c.one(engine.Options{Containers: cs, Backends: onlyNative}))
+				c.is(engine.Skipped, engine.ErrBlocked, c.one(engine.Options{Containers: cs, Engines: auto(), DryRun: true}))
+				c.is(engine.Skipped, engine.ErrBlocked, c.one(engine.Options{Containers: cs, Engines: auto()}))
+				c.is(engine.Skipped, engine.ErrBlocked, c.one(engine.Options{Containers: cs, Engines: onlyNative}))
 				c.says(unpatched)
 			} else {
-				c.is(engine.Changed, nil, c.one(engine.Options{Containers: cs, Backends: auto()}))
+				c.is(engine.Changed, nil, c.one(engine.Options{Containers: cs, Engines: auto()}))
 				c.says(tens10)
 			}
 			if t.Failed() {
@@ -156,16 +156,16 @@ func TestOptOuts(t *testing.T) {
 func TestForeign(t *testing.T) {
 	ten, twenty := read(t, container(t, "a", 10)), read(t, container(t, "a", 20))
 	byAnotherName := read(t, pack(t, "a", "libtarget_uno.so", 20, "uno:one_lp"))
-	pulp := []engine.Backend{&engine.Libpulp{}}
+	pulp := []engine.Engine{&engine.Libpulp{}}
 	for name, libpulp := range flavours(t) {
 		for _, tc := range []struct {
-			first, second []engine.Backend
+			first, second []engine.Engine
 			names         string
 		}{{pulp, onlyNative, "libpulp"}, {onlyNative, pulp, "native"}, {onlyNative, auto(), "native"}} {
 			c := start(t, "a", libpulp, "foreign_"+name)
-			c.is(engine.Changed, nil, c.one(engine.Options{Containers: ten, Backends: tc.first}))
+			c.is(engine.Changed, nil, c.one(engine.Options{Containers: ten, Engines: tc.first}))
 			for _, o := range []engine.Options{{}, {DryRun: true}, {Replace: true}, {RevertAll: "target"}} {
-				o.Containers, o.Backends = twenty, tc.second
+				o.Containers, o.Engines = twenty, tc.second
 				r := c.one(o)
 				c.is(engine.Failed, engine.ErrForeign, r)
 				e, ok := errors.AsType[*engine.ForeignError](r.Results[0].Err)
@@ -175,7 +175,7 @@ func TestForeign(t *testing.T) {
 				o.Containers = ten
 				c.is(engine.Already, engine.ErrApplied, c.one(o))
 			}
-			r := c.one(engine.Options{Containers: byAnotherName, Backends: tc.second})
+			r := c.one(engine.Options{Containers: byAnotherName, Engines: tc.second})
 			c.is(engine.Failed, engine.ErrForeign, r)
 			if e, ok := errors.AsType[*engine.ForeignError](r.Results[0].Err); !ok || e.Function != "uno" {
 				t.Errorf("%s: %+v", name, r)
@@ -197,7 +197,7 @@ func TestForeignDetour(t *testing.T) {
 	must(t, err)
 	c.says("2 2 3 107")
 	for _, dry := range []bool{true, false} {
-		r := c.one(engine.Options{Containers: read(t, container(t, "a", 10)), Backends: auto(), DryRun: dry})
+		r := c.one(engine.Options{Containers: read(t, container(t, "a", 10)), Engines: auto(), DryRun: dry})
 		c.is(engine.Failed, engine.ErrForeign, r)
 		if text := r.Results[0].Err.Error(); !strings.Contains(text, `"one"`) || !strings.Contains(text, "another tool") || r.Attempts != 0 {
 			t.Errorf("%s, %d attempts", text, r.Attempts)
@@ -233,7 +233,7 @@ func (c *child) symbol(name string) uint64 {
 // TestForeignUnfinished: where an engine of libpulp's was killed before its last write the native one does nothing.
 func TestForeignUnfinished(t *testing.T) {
 	c := start(t, "a", standIn(t), "unfinished", "FAKEPULP=left")
-	r := c.one(engine.Options{Containers: read(t, container(t, "a", 10)), Backends: onlyNative})
+	r := c.one(engine.Options{Containers: read(t, container(t, "a", 10)), Engines: onlyNative})
 	c.is(engine.Failed, engine.ErrForeign, r)
 	if e, ok := errors.AsType[*engine.ForeignError](r.Results[0].Err); !ok || !e.Unfinished {
 		t.Errorf("%v", r.Results[0].Err)
@@ -246,19 +246,19 @@ func TestForeignUnfinished(t *testing.T) {
 // all live patches of the library.
 func TestForeignElsewhere(t *testing.T) {
 	one, two := read(t, pack(t, "a", "libtarget_one.so", 10, "one:one_lp")), read(t, pack(t, "a", "libtarget_two.so", 20, "two:two_lp"))
-	pulp := []engine.Backend{&engine.Libpulp{}}
+	pulp := []engine.Engine{&engine.Libpulp{}}
 	for name, libpulp := range flavours(t) {
-		for _, tc := range [][2][]engine.Backend{{pulp, onlyNative}, {onlyNative, auto()}} {
+		for _, tc := range [][2][]engine.Engine{{pulp, onlyNative}, {onlyNative, auto()}} {
 			c := start(t, "a", libpulp, "elsewhere_"+name)
-			c.is(engine.Changed, nil, c.one(engine.Options{Containers: one, Backends: tc[0]}))
-			c.is(engine.Failed, engine.ErrForeign, c.one(engine.Options{Containers: two, Backends: tc[1], Replace: true}))
+			c.is(engine.Changed, nil, c.one(engine.Options{Containers: one, Engines: tc[0]}))
+			c.is(engine.Failed, engine.ErrForeign, c.one(engine.Options{Containers: two, Engines: tc[1], Replace: true}))
 			c.says("10 2 3 107")
-			c.is(engine.Changed, nil, c.one(engine.Options{Containers: two, Backends: tc[1]}))
+			c.is(engine.Changed, nil, c.one(engine.Options{Containers: two, Engines: tc[1]}))
 			c.says("10 40 3 107")
 			c.bothListed()
-			c.is(engine.Changed, nil, c.one(engine.Options{RevertAll: "libtarget.so", Backends: auto(), DryRun: true}))
+			c.is(engine.Changed, nil, c.one(engine.Options{RevertAll: "libtarget.so", Engines: auto(), DryRun: true}))
 			c.says("10 40 3 107")
-			r := c.one(engine.Options{RevertAll: "libtarget.so", Backends: auto()})
+			r := c.one(engine.Options{RevertAll: "libtarget.so", Engines: auto()})
 			c.is(engine.Changed, nil, r)
 			if len(r.Results) != 2 || r.Attempts < 2 {
 				t.Errorf("%+v", r)
@@ -272,7 +272,7 @@ func TestForeignElsewhere(t *testing.T) {
 // bothListed fails the test unless the survey has a live patch of each engine.
 func (c *child) bothListed() {
 	c.t.Helper()
-	list, _, err := engine.Look(c.t.Context(), engine.SurveyOptions{Selector: c.selector(), Backends: auto()})
+	list, _, err := engine.Look(c.t.Context(), engine.SurveyOptions{Selector: c.selector(), Engines: auto()})
 	must(c.t, err)
 	engines := map[string]string{}
 	for _, l := range list[0].Libraries {
@@ -290,9 +290,9 @@ func TestRevertByHolder(t *testing.T) {
 	ten := read(t, container(t, "a", 10))
 	c := start(t, "a", standIn(t), "holder")
 	for _, o := range []engine.Options{{Containers: ten, Revert: true}, {RevertAll: "libtarget.so"}} {
-		c.is(engine.Changed, nil, c.one(engine.Options{Containers: ten, Backends: onlyNative}))
+		c.is(engine.Changed, nil, c.one(engine.Options{Containers: ten, Engines: onlyNative}))
 		c.says(tens10)
-		o.Backends = auto()
+		o.Engines = auto()
 		r := c.one(o)
 		c.is(engine.Changed, nil, r)
 		if r.Engine != "native" || len(r.Results) != 1 {
@@ -311,14 +311,14 @@ func TestReplaceKeepsOne(t *testing.T) {
 			one := read(t, pack(t, "a", "libtarget_keepsone"+name+"1.so", 10, "one:one_lp"))
 			two := read(t, pack(t, "a", "libtarget_keepsone"+name+"2.so", 20, "two:two_lp"))
 			for _, cs := range []*engine.Containers{one, two} {
-				c.is(engine.Changed, nil, c.one(engine.Options{Containers: cs, Backends: auto()}))
+				c.is(engine.Changed, nil, c.one(engine.Options{Containers: cs, Engines: auto()}))
 			}
 			c.says("10 40 3 107")
-			if r := c.one(engine.Options{Containers: one, Backends: auto(), Replace: true}); r.Status != engine.Changed {
+			if r := c.one(engine.Options{Containers: one, Engines: auto(), Replace: true}); r.Status != engine.Changed {
 				t.Errorf("%v: %v", r.Status, r.Err)
 			}
 			c.says("10 2 3 107")
-			c.is(engine.Already, engine.ErrApplied, c.one(engine.Options{Containers: one, Backends: auto(), Replace: true}))
+			c.is(engine.Already, engine.ErrApplied, c.one(engine.Options{Containers: one, Engines: auto(), Replace: true}))
 		})
 	}
 }
@@ -329,7 +329,7 @@ func TestReplaceNothing(t *testing.T) {
 	for name, preload := range map[string]string{"native": "", "libpulp": standIn(t)} {
 		for _, o := range []engine.Options{{Replace: true}, {RevertAll: "target"}} {
 			c := start(t, "a", preload, "replacenothing_"+name)
-			o.Backends = auto()
+			o.Engines = auto()
 			for _, step := range []struct {
 				dry     bool
 				cs      *engine.Containers

@@ -29,7 +29,7 @@ func BenchmarkNative(b *testing.B) {
 	change := func(kind string, o engine.Options) {
 		w := engine.NewWildcard("benchnative")
 		o.Selector, o.Containers = engine.Selector{Name: &w}, cs
-		o.Backends = []engine.Backend{&engine.Native{StopTimeout: 10 * time.Second}}
+		o.Engines = []engine.Engine{&engine.Native{StopTimeout: 10 * time.Second}}
 		began, used := time.Now(), cpuTime(b)
 		sum, err := engine.Run(context.Background(), o, func(r *engine.Report) { note(kind+"-stop", r.Stop) })
 		note(kind, time.Since(began))

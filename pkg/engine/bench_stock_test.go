@@ -92,7 +92,7 @@ func stockJob() int {
 	}
 	began := time.Now()
 	sum, err := engine.Run(context.Background(), engine.Options{Selector: o, DryRun: true, Containers: cs,
-		Backends: []engine.Backend{&engine.Native{Entries: symtab.EntriesAny}}}, nil)
+		Engines: []engine.Engine{&engine.Native{Entries: symtab.EntriesAny}}}, nil)
 	took := time.Since(began)
 	var used unix.Rusage
 	if err != nil || sum.Changed == 0 || unix.Getrusage(unix.RUSAGE_SELF, &used) != nil {

@@ -78,7 +78,7 @@ func tool(b *testing.B, args ...string) usage {
 func BenchmarkStatus(b *testing.B) {
 	_, which := crowd(b, "benchstatus")
 	name := engine.NewWildcard("benchstatus")
-	o := engine.SurveyOptions{Selector: engine.Selector{Name: &name}, Backends: []engine.Backend{&engine.Libpulp{}}}
+	o := engine.SurveyOptions{Selector: engine.Selector{Name: &name}, Engines: []engine.Engine{&engine.Libpulp{}}}
 	defer debug.SetGCPercent(debug.SetGCPercent(engine.GCPercent)) // as the commands do
 	ours := measure(b, func() {
 		for b.Loop() {
@@ -117,7 +117,7 @@ func BenchmarkTrigger(b *testing.B) {
 		b.StartTimer()
 		add(&ours, measure(b, func() {
 			sum, err = engine.Run(context.Background(), engine.Options{
-				Selector: engine.Selector{Name: &w}, Backends: []engine.Backend{&engine.Libpulp{}}, Containers: cs,
+				Selector: engine.Selector{Name: &w}, Engines: []engine.Engine{&engine.Libpulp{}}, Containers: cs,
 			}, nil)
 		}))
 		b.StopTimer()
@@ -194,7 +194,7 @@ func memoryJob() int {
 	if err != nil {
 		return 1
 	}
-	if _, err := engine.Run(context.Background(), engine.Options{Backends: []engine.Backend{&engine.Libpulp{}}, Containers: cs}, nil); err != nil {
+	if _, err := engine.Run(context.Background(), engine.Options{Engines: []engine.Engine{&engine.Libpulp{}}, Containers: cs}, nil); err != nil {
 		return 1
 	}
 	status, err := os.ReadFile("/proc/self/status")

@@ -13,7 +13,7 @@ import (
 // of that name: no engine is asked, since most processes of a machine may be like that.
 func (j *job) unconcerned() bool {
 	o := j.o
-	if o.Leftovers || o.Selector.PID != 0 || o.Every || o.BadFiles || !anywhere(o.Backends) || len(j.fit) > 0 || j.otherBuild {
+	if o.Leftovers || o.Selector.PID != 0 || o.Every || o.BadFiles || !anywhere(o.Engines) || len(j.fit) > 0 || j.otherBuild {
 		return false
 	}
 	return o.Containers.Len() > 0 || !loaded(j.view.Libraries, o.RevertAll)
@@ -33,7 +33,7 @@ func (j *job) started(ctx context.Context) error {
 
 // anywhere says whether one of the engines can work in nearly every process: then a run is not about those that an engine is
 // for, but about those that have a target's library.
-func anywhere(backends []Backend) bool { return slices.ContainsFunc(backends, Backend.Anywhere) }
+func anywhere(backends []Engine) bool { return slices.ContainsFunc(backends, Engine.Anywhere) }
 
 // loaded says whether there is a library of that name.
 func loaded(libraries []*rtld.Library, name string) bool {
@@ -56,7 +56,7 @@ func openView(ctx context.Context, p *process.Process) (*View, error) {
 
 // findEngine asks the engines in order: the first one that is for the process gets it. If that one cannot be used, because it
 // is too old or damaged, no other one is asked. Without an engine the error is the last one's ErrNoEngine.
-func findEngine(ctx context.Context, backends []Backend, v *View) (Backend, Target, error) {
+func findEngine(ctx context.Context, backends []Engine, v *View) (Engine, Target, error) {
 	none := ErrNoEngine
 	for _, b := range backends {
 		t, err := b.Open(ctx, v)

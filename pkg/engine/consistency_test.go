@@ -20,8 +20,8 @@ import (
 )
 
 // careful are the engines, which wait until no thread is in a function that is replaced.
-func careful() []engine.Backend {
-	return []engine.Backend{&engine.Libpulp{Consistency: engine.ConsistencyFunctions}, &engine.Native{Consistency: engine.ConsistencyFunctions}}
+func careful() []engine.Engine {
+	return []engine.Engine{&engine.Libpulp{Consistency: engine.ConsistencyFunctions}, &engine.Native{Consistency: engine.ConsistencyFunctions}}
 }
 
 // TestConsistency has a thread inside a function that is to be replaced, and inside a replacement that is to go: nothing
@@ -50,7 +50,7 @@ func TestConsistency(t *testing.T) {
 				before := c.values()
 				leave := c.enter(fifo)
 				maps := c.maps()
-				step.o.Backends, step.o.Timeout = careful(), 2*time.Second
+				step.o.Engines, step.o.Timeout = careful(), 2*time.Second
 				r := c.one(step.o)
 				c.is(engine.Failed, engine.ErrInUse, r)
 				if len(r.Results) == 0 {
@@ -64,7 +64,7 @@ func TestConsistency(t *testing.T) {
 				}
 				c.says(before)
 				step.o.Timeout = time.Minute
-				step.o.Backends = c.leavesAfter(leave)
+				step.o.Engines = c.leavesAfter(leave)
 				c.is(engine.Changed, nil, c.one(step.o))
 				c.says(step.after)
 			}
@@ -87,7 +87,7 @@ func TestConsistencyOfFormerCode(t *testing.T) {
 				fifo := filepath.Join(t.TempDir(), "fifo")
 				must(t, unix.Mkfifo(fifo, 0o600))
 				c := start(t, "a", preload, "former_"+name, "FIFO="+fifo)
-				careless := engine.Options{Containers: first, Backends: auto()}
+				careless := engine.Options{Containers: first, Engines: auto()}
 				var leave func()
 				if how == "reverted" {
 					c.is(engine.Changed, nil, c.one(careless))
@@ -99,11 +99,11 @@ func TestConsistencyOfFormerCode(t *testing.T) {
 					c.is(engine.Changed, nil, c.one(careless))
 				}
 				before := c.values()
-				o := engine.Options{Containers: other, Backends: careful(), Timeout: 2 * time.Second}
+				o := engine.Options{Containers: other, Engines: careful(), Timeout: 2 * time.Second}
 				r := c.one(o)
 				c.is(engine.Failed, engine.ErrInUse, r)
 				c.says(before)
-				o.Timeout, o.Backends = time.Minute, c.leavesAfter(leave)
+				o.Timeout, o.Engines = time.Minute, c.leavesAfter(leave)
 				c.is(engine.Changed, nil, c.one(o))
 				c.says("20 2 3 107")
 			})
@@ -119,21 +119,21 @@ func TestConsistencyAcrossEngines(t *testing.T) {
 	for name, preload := range flavours(t) {
 		for _, first := range []string{"libpulp", "native"} {
 			t.Run(name+" after "+first, func(t *testing.T) {
-				engines := map[string]engine.Backend{"libpulp": &engine.Libpulp{Consistency: engine.ConsistencyFunctions},
+				engines := map[string]engine.Engine{"libpulp": &engine.Libpulp{Consistency: engine.ConsistencyFunctions},
 					"native": &engine.Native{Consistency: engine.ConsistencyFunctions}}
-				careless := map[string]engine.Backend{"libpulp": &engine.Libpulp{}, "native": &engine.Native{}}
+				careless := map[string]engine.Engine{"libpulp": &engine.Libpulp{}, "native": &engine.Native{}}
 				second := map[string]string{"libpulp": "native", "native": "libpulp"}[first]
 				fifo := filepath.Join(t.TempDir(), "fifo")
 				must(t, unix.Mkfifo(fifo, 0o600))
 				c := start(t, "a", preload, "across_"+name+first, "FIFO="+fifo)
 				o := engine.Options{Containers: read(t, pack(t, "a", "libtarget_across_"+name+first+".so", 10, lines...)),
-					Backends: []engine.Backend{careless[first]}}
+					Engines: []engine.Engine{careless[first]}}
 				c.is(engine.Changed, nil, c.one(o))
 				leave := c.enter(fifo)
 				o.Revert = true
 				c.is(engine.Changed, nil, c.one(o))
 				before, maps := c.values(), c.maps()
-				r := c.one(engine.Options{Containers: other, Backends: []engine.Backend{engines[second]}, Timeout: time.Second})
+				r := c.one(engine.Options{Containers: other, Engines: []engine.Engine{engines[second]}, Timeout: time.Second})
 				c.is(engine.Failed, engine.ErrForeign, r)
 				if text := fmt.Sprint(r.Results[0].Err); !strings.Contains(text, "still in memory") {
 					t.Errorf("%s", text)
@@ -143,7 +143,7 @@ func TestConsistencyAcrossEngines(t *testing.T) {
 				}
 				c.says(before)
 				leave()
-				c.is(engine.Changed, nil, c.one(engine.Options{Containers: other, Backends: []engine.Backend{engines[first]}}))
+				c.is(engine.Changed, nil, c.one(engine.Options{Containers: other, Engines: []engine.Engine{engines[first]}}))
 			})
 		}
 	}
@@ -158,17 +158,17 @@ func TestConsistencyOfDeletedContainer(t *testing.T) {
 	lines := []string{"one:one_lp", "blocks:blocks_lp"}
 	path := pack(t, "a", "libtarget_deleted.so", 10, lines...)
 	c := start(t, "a", standIn(t), "former_deleted", "FIFO="+fifo)
-	first := engine.Options{Containers: read(t, path), Backends: auto()}
+	first := engine.Options{Containers: read(t, path), Engines: auto()}
 	c.is(engine.Changed, nil, c.one(first))
 	leave := c.enter(fifo)
 	first.Revert = true
 	c.is(engine.Changed, nil, c.one(first))
 	must(t, os.Remove(path))
-	o := engine.Options{Containers: read(t, pack(t, "a", "libtarget_blocks2.so", 20, lines...)), Backends: careful(), Timeout: 2 * time.Second}
+	o := engine.Options{Containers: read(t, pack(t, "a", "libtarget_blocks2.so", 20, lines...)), Engines: careful(), Timeout: 2 * time.Second}
 	c.is(engine.Failed, engine.ErrInUse, c.one(o))
-	two := engine.Options{Containers: read(t, pack(t, "a", "libtarget_two.so", 20, "two:two_lp")), Backends: careful()}
+	two := engine.Options{Containers: read(t, pack(t, "a", "libtarget_two.so", 20, "two:two_lp")), Engines: careful()}
 	c.is(engine.Changed, nil, c.one(two)) // which has nothing to do with it
-	o.Timeout, o.Backends = time.Minute, c.leavesAfter(leave)
+	o.Timeout, o.Engines = time.Minute, c.leavesAfter(leave)
 	c.is(engine.Changed, nil, c.one(o))
 }
 
@@ -183,7 +183,7 @@ func TestConsistencyOfPointers(t *testing.T) {
 		must(t, err)
 		c.Line()
 		for _, revert := range []bool{false, true} {
-			c.is(engine.Changed, nil, c.one(engine.Options{Containers: cs, Backends: careful(), Revert: revert}))
+			c.is(engine.Changed, nil, c.one(engine.Options{Containers: cs, Engines: careful(), Revert: revert}))
 		}
 	}
 }
@@ -195,9 +195,9 @@ func TestCarefulSeveral(t *testing.T) {
 	both := read(t, container(t, "a", 10), container(t, "a", 20))
 	for name, preload := range preloads {
 		c := start(t, "a", preload, "careful2_"+name)
-		c.is(engine.Changed, nil, c.one(engine.Options{Containers: both, Backends: careful()}))
+		c.is(engine.Changed, nil, c.one(engine.Options{Containers: both, Engines: careful()}))
 		c.says(tens20)
-		c.is(engine.Changed, nil, c.one(engine.Options{Containers: both, Revert: true, Backends: careful()}))
+		c.is(engine.Changed, nil, c.one(engine.Options{Containers: both, Revert: true, Engines: careful()}))
 		c.says(unpatched)
 	}
 }
@@ -210,7 +210,7 @@ func TestCarelessByDefault(t *testing.T) {
 		c := start(t, "a", preload, "careless_"+name, "FIFO="+fifo)
 		leave := c.enter(fifo)
 		cs := read(t, pack(t, "a", "libtarget_blocks.so", 10, "one:one_lp", "blocks:blocks_lp"))
-		c.is(engine.Changed, nil, c.one(engine.Options{Containers: cs, Backends: auto()}))
+		c.is(engine.Changed, nil, c.one(engine.Options{Containers: cs, Engines: auto()}))
 		leave()
 		c.says("10 2 3 107")
 	}
@@ -222,13 +222,13 @@ func TestNotAppliedAnyMore(t *testing.T) {
 	must(t, unix.Mkfifo(fifo, 0o600))
 	c := start(t, "a", "", "anymore", "FIFO="+fifo)
 	cs := read(t, pack(t, "a", "libtarget_blocks.so", 10, "one:one_lp", "blocks:blocks_lp"))
-	c.is(engine.Changed, nil, c.one(engine.Options{Containers: cs, Backends: onlyNative}))
+	c.is(engine.Changed, nil, c.one(engine.Options{Containers: cs, Engines: onlyNative}))
 	leave := c.enter(fifo)
-	c.is(engine.Changed, nil, c.one(engine.Options{Containers: cs, Backends: onlyNative, Revert: true}))
+	c.is(engine.Changed, nil, c.one(engine.Options{Containers: cs, Engines: onlyNative, Revert: true}))
 	c.kept(1)
 	for _, o := range []engine.Options{{Containers: cs, Revert: true}, {RevertAll: "libtarget.so"}} {
 		want := map[bool]error{true: engine.ErrNotApplied, false: engine.ErrNoPatches}[o.Revert]
-		o.Backends = onlyNative
+		o.Engines = onlyNative
 		r := c.one(o)
 		c.is(engine.Already, want, r)
 		if !strings.Contains(r.Results[0].Err.Error(), "a thread still needs its memory") {
@@ -237,7 +237,7 @@ func TestNotAppliedAnyMore(t *testing.T) {
 	}
 	c.kept(1)
 	c.says(unpatched)
-	c.is(engine.Changed, nil, c.one(engine.Options{Containers: cs, Backends: onlyNative}))
+	c.is(engine.Changed, nil, c.one(engine.Options{Containers: cs, Engines: onlyNative}))
 	c.says("10 2 3 107")
 	leave()
 }
@@ -245,7 +245,7 @@ func TestNotAppliedAnyMore(t *testing.T) {
 // kept fails the test unless the survey tells of so many live patches that are not applied any more and still in memory.
 func (c *child) kept(want int) {
 	c.t.Helper()
-	list, _, err := engine.Look(c.t.Context(), engine.SurveyOptions{Selector: c.selector(), Backends: auto()})
+	list, _, err := engine.Look(c.t.Context(), engine.SurveyOptions{Selector: c.selector(), Engines: auto()})
 	if err != nil || len(list) != 1 || list[0].Patched() || len(list[0].Kept) != want {
 		c.t.Errorf("%+v, %v", list, err)
 	}
@@ -263,17 +263,17 @@ func TestKeptIsFreed(t *testing.T) {
 	} {
 		for by, preload := range map[string]string{"native": "", "libpulp": standIn(t)} {
 			c := start(t, "a", preload, "keptfreed_"+name+by, "FIFO="+fifo)
-			c.is(engine.Changed, nil, c.one(engine.Options{Containers: cs, Backends: onlyNative}))
+			c.is(engine.Changed, nil, c.one(engine.Options{Containers: cs, Engines: onlyNative}))
 			leave := c.enter(fifo)
-			c.is(engine.Changed, nil, c.one(engine.Options{Containers: cs, Backends: onlyNative, Revert: true}))
+			c.is(engine.Changed, nil, c.one(engine.Options{Containers: cs, Engines: onlyNative, Revert: true}))
 			if name == "reconcile" {
-				r := c.one(engine.Options{Containers: other, Backends: auto()})
+				r := c.one(engine.Options{Containers: other, Engines: auto()})
 				c.is(engine.Changed, nil, r)
 			}
 			before := c.values()
 			leave()
 			c.says(before)
-			o.Backends, o.DryRun = auto(), true
+			o.Engines, o.DryRun = auto(), true
 			c.one(o)
 			if !c.has(cs) {
 				t.Errorf("%s, %s: it is gone too early:\n%s", name, by, c.maps())
@@ -363,9 +363,9 @@ func (c *child) has(cs *engine.Containers) bool {
 }
 
 // leavesAfter returns careful engines, which let the thread go once they have failed for some time.
-func (c *child) leavesAfter(leave func()) []engine.Backend {
+func (c *child) leavesAfter(leave func()) []engine.Engine {
 	var n atomic.Int32
-	var list []engine.Backend
+	var list []engine.Engine
 	for _, b := range careful() {
 		list = append(list, &counted{b, func() {
 			if n.Add(1) == 6 { // of both engines together, hence the third or the sixth attempt
@@ -378,13 +378,13 @@ func (c *child) leavesAfter(leave func()) []engine.Backend {
 
 // counted is an engine that tells when it is asked.
 type counted struct {
-	engine.Backend
+	engine.Engine
 	ask func()
 }
 
 func (b *counted) Open(ctx context.Context, v *engine.View) (engine.Target, error) {
 	b.ask()
-	return b.Backend.Open(ctx, v)
+	return b.Engine.Open(ctx, v)
 }
 
 // TestLastReason: what is said at the end of the time is why it failed as long as there was some, and not that it was over.
@@ -398,7 +398,7 @@ func TestLastReason(t *testing.T) {
 		}
 		return engine.Done{Errs: []error{&engine.AgainError{Err: errBusy}}}, nil
 	}
-	o := engine.Options{Containers: read(t, container(t, "a", 10)), Backends: []engine.Backend{e}, Timeout: time.Second}
+	o := engine.Options{Containers: read(t, container(t, "a", 10)), Engines: []engine.Engine{e}, Timeout: time.Second}
 	if r := c.one(o); len(r.Results) != 1 || !errors.Is(r.Results[0].Err, errBusy) || r.Status != engine.Failed {
 		t.Errorf("%+v, %v", r, r.Results)
 	}

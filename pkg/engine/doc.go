@@ -20,6 +20,6 @@
 // has its memory together with another process for all of its time. If it has the library all the same, it keeps it as it is, and the report
 // says so ([Report.Left]): nobody is to take it for patched.
 //
-// An engine is a [Backend]; this package knows nothing of registers, memory layouts or of how a patch is written. Names
+// An [Engine] is one way to do it; this package knows nothing of registers, memory layouts or of how a patch is written. Names
 // and paths in reports are words of processes and files: make them printable before they reach a terminal.
 package engine

@@ -40,7 +40,7 @@ func (c *endsAfter) Err() error {
 func TestTimeEnds(t *testing.T) {
 	for name, tc := range map[string]struct {
 		preload string
-		by      engine.Backend
+		by      engine.Engine
 	}{
 		"libpulp": {standIn(t), &engine.Libpulp{}}, "native": {"", &engine.Native{}}, "native beside libpulp": {standIn(t), &engine.Native{}},
 	} {
@@ -72,7 +72,7 @@ func TestTimeEnds(t *testing.T) {
 }
 
 // planFor opens a process and plans to apply a live patch.
-func planFor(ctx context.Context, t *testing.T, backend engine.Backend, p *process.Process, containers *engine.Containers) (engine.Plan, error) {
+func planFor(ctx context.Context, t *testing.T, backend engine.Engine, p *process.Process, containers *engine.Containers) (engine.Plan, error) {
 	t.Helper()
 	v, err := engine.OpenView(ctx, p)
 	if err != nil {

@@ -38,7 +38,7 @@ func TestExecing(t *testing.T) {
 			cs := read(t, container(t, "a", 10))
 			by := func(s engine.Selector, revert bool) (map[int]*engine.Report, time.Duration) {
 				begun := time.Now()
-				reports, _, err := runAll(t, engine.Options{Selector: s, Containers: cs, Backends: auto(), Revert: revert, Timeout: timeout})
+				reports, _, err := runAll(t, engine.Options{Selector: s, Containers: cs, Engines: auto(), Revert: revert, Timeout: timeout})
 				must(t, err)
 				return reports, time.Since(begun)
 			}
@@ -63,7 +63,7 @@ func TestExecing(t *testing.T) {
 			}
 
 			begun := time.Now()
-			o := engine.SurveyOptions{Selector: engine.Selector{Name: &name}, Backends: auto(), Timeout: timeout}
+			o := engine.SurveyOptions{Selector: engine.Selector{Name: &name}, Engines: auto(), Timeout: timeout}
 			if list, _, err := engine.Look(t.Context(), o); err != nil || len(list) != 1 || time.Since(begun) > timeout {
 				t.Errorf("survey: %v, %v after %v", list, err, time.Since(begun))
 			}

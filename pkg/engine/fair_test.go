@@ -57,7 +57,7 @@ func TestFair(t *testing.T) {
 		}
 		wild := engine.NewWildcard(name + "_*")
 		o := engine.Options{
-			Selector: engine.Selector{Name: &wild}, Backends: auto(), Containers: read(t, container(t, "a", 10)),
+			Selector: engine.Selector{Name: &wild}, Engines: auto(), Containers: read(t, container(t, "a", 10)),
 			Only:    func(_ context.Context, p *process.Process) error { enough(begun, p.PID); return nil },
 			Timeout: time.Hour, Deadline: 2 * time.Minute, Workers: 4,
 		}

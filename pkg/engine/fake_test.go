@@ -97,11 +97,11 @@ func TestStopTooLong(t *testing.T) {
 	c := start(t, "a", "", "late")
 	cs := read(t, container(t, "a", 10))
 	for most, late := range map[time.Duration]int{0: 0, time.Microsecond: 0, time.Nanosecond: 1} {
-		r := c.one(engine.Options{Containers: cs, Backends: []engine.Backend{&fakeEngine{name: "fake"}}, MaxStop: most})
+		r := c.one(engine.Options{Containers: cs, Engines: []engine.Engine{&fakeEngine{name: "fake"}}, MaxStop: most})
 		if r.Late != (late == 1) || r.Status != engine.Changed {
 			t.Errorf("MaxStop %v: %+v", most, r)
 		}
-		_, sum, err := runAll(t, engine.Options{Selector: c.selector(), Containers: cs, Backends: []engine.Backend{&fakeEngine{name: "fake"}}, MaxStop: most})
+		_, sum, err := runAll(t, engine.Options{Selector: c.selector(), Containers: cs, Engines: []engine.Engine{&fakeEngine{name: "fake"}}, MaxStop: most})
 		if err != nil || sum.Late != late {
 			t.Errorf("MaxStop %v: %+v, %v", most, sum, err)
 		}
@@ -142,7 +142,7 @@ func TestAgain(t *testing.T) {
 				}
 				return done, nil
 			}
-			r := c.one(engine.Options{Containers: cs, Backends: []engine.Backend{e}, Attempts: tc.allowed})
+			r := c.one(engine.Options{Containers: cs, Engines: []engine.Engine{e}, Attempts: tc.allowed})
 			if r.Status != tc.status || r.Attempts != tc.tries || r.Stop != time.Duration(tc.tries)*time.Microsecond {
 				t.Errorf("%s: %v after %d attempts, %v: %+v", name, r.Status, r.Attempts, r.Stop, r)
 			}
@@ -167,7 +167,7 @@ func TestDoneOnce(t *testing.T) {
 		return done, nil
 	}
 	r := c.one(engine.Options{
-		Containers: read(t, container(t, "a", 10), container(t, "a", 20)), Backends: []engine.Backend{e}, RevertAll: "target",
+		Containers: read(t, container(t, "a", 10), container(t, "a", 20)), Engines: []engine.Engine{e}, RevertAll: "target",
 	})
 	if len(seen) != 2 || len(seen[0]) != 3 || len(seen[1]) != 1 || seen[1][0].Container.Target().Name != "libtarget.so" {
 		t.Errorf("%v", seen)
@@ -191,7 +191,7 @@ func TestDeadlines(t *testing.T) {
 		}
 		return engine.Done{Errs: make([]error, len(steps))}, nil
 	}
-	o := engine.Options{Containers: cs, Backends: []engine.Backend{e}, Workers: 1, Timeout: time.Second}
+	o := engine.Options{Containers: cs, Engines: []engine.Engine{e}, Workers: 1, Timeout: time.Second}
 	name := engine.NewWildcard("[sq]*ck") // stuck and quick
 	reports := map[int]*engine.Report{}
 	o.Selector.Name = &name
@@ -228,7 +228,7 @@ func TestInterrupt(t *testing.T) {
 		return engine.Done{Errs: make([]error, len(steps))}, nil
 	}
 	name := engine.NewWildcard("interrupt?")
-	o := engine.Options{Containers: read(t, container(t, "a", 10)), Backends: []engine.Backend{e}, Workers: 1}
+	o := engine.Options{Containers: read(t, container(t, "a", 10)), Engines: []engine.Engine{e}, Workers: 1}
 	o.Selector.Name = &name
 	sum, err := engine.Run(ctx, o, nil)
 	if !errors.Is(err, context.Canceled) && sum.Failed != 1 || sum.Changed != 1 {
@@ -244,17 +244,17 @@ func TestEngines(t *testing.T) {
 	c := start(t, "a", "", "engines")
 	cs := read(t, container(t, "a", 10))
 	none, second := &fakeEngine{name: "none", only: map[int]bool{}}, &fakeEngine{name: "second"}
-	r := c.one(engine.Options{Containers: cs, Backends: []engine.Backend{none, second}})
+	r := c.one(engine.Options{Containers: cs, Engines: []engine.Engine{none, second}})
 	if r.Status != engine.Changed || r.Engine != "second" {
 		t.Errorf("%+v", r)
 	}
 	none.only, none.open = nil, errBusy
-	r = c.one(engine.Options{Containers: cs, Backends: []engine.Backend{none, second}})
+	r = c.one(engine.Options{Containers: cs, Engines: []engine.Engine{none, second}})
 	if r.Status != engine.Failed || !errors.Is(r.Err, errBusy) {
 		t.Errorf("%+v", r)
 	}
 	second.enabled = fmt.Errorf("%w", engine.ErrBlocked)
-	r = c.one(engine.Options{Containers: cs, Backends: []engine.Backend{second}})
+	r = c.one(engine.Options{Containers: cs, Engines: []engine.Engine{second}})
 	c.is(engine.Skipped, engine.ErrBlocked, r)
 }
 
@@ -270,7 +270,7 @@ func TestSamePlan(t *testing.T) {
 		return nil
 	}}
 	for _, all := range []string{"", "target", "libtarget.so"} {
-		o := engine.Options{Containers: cs, Backends: []engine.Backend{e}, RevertAll: all, Every: true, DryRun: true}
+		o := engine.Options{Containers: cs, Engines: []engine.Engine{e}, RevertAll: all, Every: true, DryRun: true}
 		dry := c.one(o)
 		if len(e.attempts) > 0 {
 			t.Fatal("a dry run stopped the process")

@@ -155,8 +155,8 @@ func runAll(t testing.TB, o engine.Options) (map[int]*engine.Report, engine.Summ
 func (c *child) one(o engine.Options) *engine.Report {
 	c.t.Helper()
 	o.Selector = c.selector()
-	if o.Backends == nil {
-		o.Backends = []engine.Backend{&engine.Libpulp{}}
+	if o.Engines == nil {
+		o.Engines = []engine.Engine{&engine.Libpulp{}}
 	}
 	reports, _, err := runAll(c.t, o)
 	if err != nil {

@@ -57,7 +57,7 @@ func (f failures) join(rep *Report) {
 func (j *job) chooseHolder(ctx context.Context) error {
 	engine, target, found, fresh := j.engine, j.target, false, false
 	defer func() { j.engine, j.target = engine, target }()
-	for _, b := range j.o.Backends[slices.Index(j.o.Backends, engine):] {
+	for _, b := range j.o.Engines[slices.Index(j.o.Engines, engine):] {
 		t := target
 		if b != engine {
 			var err error
@@ -108,12 +108,12 @@ func (j *job) allApplied(ctx context.Context) ([]Applied, error) {
 	if err != nil {
 		return nil, err
 	}
-	others, err := appliedByOthers(ctx, j.o.Backends, j.engine, &j.view, nil)
+	others, err := appliedByOthers(ctx, j.o.Engines, j.engine, &j.view, nil)
 	return append(applied, others...), err
 }
 
 // appliedByOthers returns the live patches of the engines behind one, and calls seen for each engine that has some.
-func appliedByOthers(ctx context.Context, backends []Backend, engine Backend, v *View, seen func(Target, []Applied)) ([]Applied, error) {
+func appliedByOthers(ctx context.Context, backends []Engine, engine Engine, v *View, seen func(Target, []Applied)) ([]Applied, error) {
 	var all []Applied
 	for _, b := range backends[slices.Index(backends, engine)+1:] {
 		t, err := b.Open(ctx, v)

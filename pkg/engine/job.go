@@ -15,10 +15,10 @@ import (
 type job struct {
 	o      *Options
 	view   View
-	engine Backend // nil if none is for the process
-	target Target  // nil if there is no engine
-	none   error   // why there is no engine
-	more   bool    // another engine, which has not failed, has something to be reverted, too
+	engine Engine // nil if none is for the process
+	target Target // nil if there is no engine
+	none   error  // why there is no engine
+	more   bool   // another engine, which has not failed, has something to be reverted, too
 	failed failures
 
 	fit        []*Container // those that are for libraries of the process
@@ -58,7 +58,7 @@ func (r *runner) open(ctx context.Context, c *course) (*job, error) {
 			return j, nil
 		}
 	}
-	j.engine, j.target, err = findEngine(ctx, r.o.Backends, &j.view)
+	j.engine, j.target, err = findEngine(ctx, r.o.Engines, &j.view)
 	switch {
 	case err != nil && j.left != nil:
 		j.none, err = j.left, nil
@@ -90,7 +90,7 @@ func (j *job) carry(ctx context.Context, c *course) (again *AgainError) {
 		rep.Engine = j.engine.Name()
 	}
 	if j.target == nil {
-		foreign := j.otherBuild && anywhere(j.o.Backends) // of 32 bits
+		foreign := j.otherBuild && anywhere(j.o.Engines) // of 32 bits
 		j.ignored = j.ignored || len(j.fit) == 0 && !foreign && j.o.Selector.PID == 0
 		rep.fail(statusOf(cmp.Or(j.left, ErrNoEngine)), j.none)
 		return nil
@@ -315,7 +315,7 @@ func (j *job) nothing(rep *Report) *AgainError {
 	if j.otherBuild {
 		err = ErrBuildID
 	}
-	j.ignored = j.ignored || j.o.Containers.Len() == 0 || anywhere(j.o.Backends) && !j.otherBuild && j.o.Selector.PID == 0
+	j.ignored = j.ignored || j.o.Containers.Len() == 0 || anywhere(j.o.Engines) && !j.otherBuild && j.o.Selector.PID == 0
 	rep.fail(Skipped, err)
 	return nil
 }

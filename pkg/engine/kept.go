@@ -13,7 +13,7 @@ import (
 
 // kept returns the live patches of the native engine that are in the process and not applied, the newest first; none
 // if that engine is not among those that are allowed.
-func (v *View) kept(ctx context.Context, backends []Backend) ([]Applied, error) {
+func (v *View) kept(ctx context.Context, backends []Engine) ([]Applied, error) {
 	if nativeOf(backends) == nil {
 		return nil, nil
 	}
@@ -31,7 +31,7 @@ func (v *View) kept(ctx context.Context, backends []Backend) ([]Applied, error) 
 }
 
 // left returns memory of the native engine that nothing leads to and that is no live patch: an engine that was killed left it.
-func (v *View) left(ctx context.Context, backends []Backend) (native.Leftover, error) {
+func (v *View) left(ctx context.Context, backends []Engine) (native.Leftover, error) {
 	if nativeOf(backends) == nil {
 		return native.Leftover{}, nil
 	}
@@ -40,7 +40,7 @@ func (v *View) left(ctx context.Context, backends []Backend) (native.Leftover, e
 }
 
 // unused reports whether the native engine has memory in the process that it does not use.
-func (v *View) unused(ctx context.Context, backends []Backend) (bool, error) {
+func (v *View) unused(ctx context.Context, backends []Engine) (bool, error) {
 	kept, err := v.kept(ctx, backends)
 	if err != nil {
 		return false, err
@@ -50,7 +50,7 @@ func (v *View) unused(ctx context.Context, backends []Backend) (bool, error) {
 }
 
 // nativeOf returns the native engine if it is among some.
-func nativeOf(backends []Backend) *Native {
+func nativeOf(backends []Engine) *Native {
 	for _, b := range backends {
 		if n, ok := b.(*Native); ok {
 			return n
@@ -62,7 +62,7 @@ func nativeOf(backends []Backend) *Native {
 // tidy gives memory back that nothing needs any more, in a process in which there is nothing else to do, and says so in what is
 // reported of live patches that are not there to be reverted. Whatever keeps it from that is no failure.
 func (j *job) tidy(ctx context.Context, rep *Report, verdicts []error) []error {
-	unused, err := j.view.unused(ctx, j.o.Backends)
+	unused, err := j.view.unused(ctx, j.o.Engines)
 	if err != nil || !unused {
 		return verdicts
 	}
@@ -81,7 +81,7 @@ func (j *job) tidy(ctx context.Context, rep *Report, verdicts []error) []error {
 
 // tidyOnce stops the process and gives back what can be. It returns whether that is all.
 func (j *job) tidyOnce(ctx context.Context, rep *Report) (all bool, err error) {
-	t, err := nativeOf(j.o.Backends).Open(ctx, &j.view)
+	t, err := nativeOf(j.o.Engines).Open(ctx, &j.view)
 	if err != nil {
 		return false, err
 	}
@@ -106,14 +106,14 @@ var (
 
 // openLeft decides whether a process is concerned by a run that cleans up.
 func (j *job) openLeft(ctx context.Context) error {
-	unused, err := j.view.unused(ctx, j.o.Backends)
+	unused, err := j.view.unused(ctx, j.o.Engines)
 	if err != nil {
 		return nativeError(err)
 	}
-	if j.ignored = !unused && j.o.Selector.PID == 0 || nativeOf(j.o.Backends) == nil; j.ignored {
+	if j.ignored = !unused && j.o.Selector.PID == 0 || nativeOf(j.o.Engines) == nil; j.ignored {
 		return nil
 	}
-	j.engine = nativeOf(j.o.Backends)
+	j.engine = nativeOf(j.o.Engines)
 	if j.target, err = j.engine.Open(ctx, &j.view); errors.Is(err, ErrNoEngine) {
 		j.none, err = err, nil
 	}
@@ -123,7 +123,7 @@ func (j *job) openLeft(ctx context.Context) error {
 // cleanUp gives memory back that nothing needs. Who opted out of live patches did not opt out of that.
 func (j *job) cleanUp(ctx, run context.Context, rep *Report) *AgainError {
 	steps := []Step{{Kind: CleanUp}}
-	unused, err := j.view.unused(ctx, j.o.Backends)
+	unused, err := j.view.unused(ctx, j.o.Engines)
 	switch {
 	case err != nil:
 		return j.all(rep, steps, nativeError(err))

@@ -35,7 +35,7 @@ func Test32Bit(t *testing.T) {
 	}
 	c := run(t, exec.Command(path))
 	c.alone("kind_32", engine.ErrNoEngine)
-	r := c.one(engine.Options{Containers: read(t, container(t, "a", 10)), Backends: auto()})
+	r := c.one(engine.Options{Containers: read(t, container(t, "a", 10)), Engines: auto()})
 	if !strings.Contains(r.Err.Error(), "32-bit") {
 		t.Errorf("%v", r.Err)
 	}
@@ -58,7 +58,7 @@ func TestLibrary32Bit(t *testing.T) {
 	ten := read(t, container(t, "a", 10))
 	for _, o := range []engine.Options{{Containers: ten}, {Containers: ten, DryRun: true}, {Containers: ten, Revert: true},
 		{Containers: ten, Selector: c.selector()}} {
-		if o.Backends = auto(); o.Selector.PID == 0 {
+		if o.Engines = auto(); o.Selector.PID == 0 {
 			o.Selector = all
 		}
 		reports, sum, err := runAll(t, o)
@@ -70,11 +70,11 @@ func TestLibrary32Bit(t *testing.T) {
 			t.Errorf("%+v, %+v", r, sum)
 		}
 	}
-	pulp := []engine.Backend{&engine.Libpulp{}} // a run of libpulp's alone is about processes that have it
-	if _, sum, err := runAll(t, engine.Options{Containers: ten, Selector: all, Backends: pulp}); err != nil || sum.Processes() != 0 {
+	pulp := []engine.Engine{&engine.Libpulp{}} // a run of libpulp's alone is about processes that have it
+	if _, sum, err := runAll(t, engine.Options{Containers: ten, Selector: all, Engines: pulp}); err != nil || sum.Processes() != 0 {
 		t.Errorf("%+v, %v", sum, err)
 	}
-	list, _, err := engine.Look(t.Context(), engine.SurveyOptions{Selector: all, Backends: auto(), WithoutEngine: true})
+	list, _, err := engine.Look(t.Context(), engine.SurveyOptions{Selector: all, Engines: auto(), WithoutEngine: true})
 	if err != nil || len(list) != 2 || list[0].Engine != "" || !errors.Is(list[0].Disabled, engine.ErrNoEngine) {
 		t.Errorf("%+v, %v", list, err)
 	}
@@ -85,15 +85,15 @@ func (c *child) alone(name string, want error) {
 	c.t.Helper()
 	w := engine.NewWildcard(name)
 	cs := read(c.t, container(c.t, "a", 10))
-	reports, sum, err := runAll(c.t, engine.Options{Selector: engine.Selector{Name: &w}, Containers: cs, Backends: auto()})
+	reports, sum, err := runAll(c.t, engine.Options{Selector: engine.Selector{Name: &w}, Containers: cs, Engines: auto()})
 	if err != nil || len(reports) != 0 || sum.Processes() != 0 {
 		c.t.Errorf("%+v, %v", sum, err)
 	}
-	list, _, err := engine.Look(c.t.Context(), engine.SurveyOptions{Selector: engine.Selector{Name: &w}, Backends: auto()})
+	list, _, err := engine.Look(c.t.Context(), engine.SurveyOptions{Selector: engine.Selector{Name: &w}, Engines: auto()})
 	if err != nil || len(list) != 0 {
 		c.t.Errorf("listed: %+v, %v", list, err)
 	}
-	c.is(engine.Skipped, want, c.one(engine.Options{Containers: cs, Backends: auto()}))
+	c.is(engine.Skipped, want, c.one(engine.Options{Containers: cs, Engines: auto()}))
 }
 
 // startIn starts the program in namespaces of its own, with a shell's commands before it.
@@ -114,12 +114,12 @@ func TestInit(t *testing.T) {
 	ten := read(t, container(t, "a", 10))
 	for name, preload := range map[string]string{"native": "", "libpulp": standIn(t)} {
 		c := startIn(t, preload, "kind_init", syscall.CLONE_NEWPID|syscall.CLONE_NEWNS, "")
-		r := c.one(engine.Options{Containers: ten, Backends: auto()})
+		r := c.one(engine.Options{Containers: ten, Engines: auto()})
 		if c.is(engine.Changed, nil, r); r.Engine != name {
 			t.Errorf("by %q", r.Engine)
 		}
 		c.says(tens10)
-		c.is(engine.Changed, nil, c.one(engine.Options{Containers: ten, Revert: true, Backends: auto()}))
+		c.is(engine.Changed, nil, c.one(engine.Options{Containers: ten, Revert: true, Engines: auto()}))
 		c.says(unpatched)
 	}
 }
@@ -133,10 +133,10 @@ func TestOtherMounts(t *testing.T) {
 	cs := read(t, filepath.Join(dir, "lp.so"))
 	hide := "mount --make-rprivate / && mount -t tmpfs none " + dir + " || exit 1;"
 	c := startIn(t, "", "kind_mounts", syscall.CLONE_NEWNS, hide)
-	c.is(engine.Changed, nil, c.one(engine.Options{Containers: cs, Backends: auto()}))
+	c.is(engine.Changed, nil, c.one(engine.Options{Containers: cs, Engines: auto()}))
 	c.says(tens10)
 	c = startIn(t, standIn(t), "kind_mounts", syscall.CLONE_NEWNS, hide)
-	r := c.one(engine.Options{Containers: cs, Backends: auto()})
+	r := c.one(engine.Options{Containers: cs, Engines: auto()})
 	if r.Status != engine.Failed || r.Engine != "libpulp" {
 		t.Errorf("%+v", r)
 	}
@@ -151,7 +151,7 @@ func TestDispatched(t *testing.T) {
 	cmd := exec.Command(gcc(t, "program/kind_dispatched", "../../testdata/dispatched.c", library(t, "a")))
 	cmd.Env = append(os.Environ(), "LD_LIBRARY_PATH="+filepath.Dir(library(t, "a")))
 	c := run(t, cmd)
-	r := c.one(engine.Options{Containers: read(t, container(t, "a", 10)), Backends: auto()})
+	r := c.one(engine.Options{Containers: read(t, container(t, "a", 10)), Engines: auto()})
 	if r.Status == engine.Changed {
 		t.Skip("the kernel does not tell that a program handles system calls itself: that needs Linux 6.4")
 	}

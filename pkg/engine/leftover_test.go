@@ -44,7 +44,7 @@ func diesWriting() int {
 	}
 	cs, err := engine.ReadContainers(context.Background(), []string{file}, false)
 	if err == nil {
-		o := engine.Options{Containers: cs, Backends: onlyNative, Selector: engine.Selector{PID: pid}}
+		o := engine.Options{Containers: cs, Engines: onlyNative, Selector: engine.Selector{PID: pid}}
 		_, err = engine.Run(context.Background(), o, func(r *engine.Report) { fmt.Println(r.Status, r.Err, r.Results) })
 	}
 	fmt.Println("not killed:", err)
@@ -75,11 +75,11 @@ func TestLeftoverOfKilledRun(t *testing.T) {
 			if whole() == before {
 				t.Fatalf("%s: nothing was left", name)
 			}
-			list, _, err := engine.Look(t.Context(), engine.SurveyOptions{Selector: c.selector(), Backends: auto()})
+			list, _, err := engine.Look(t.Context(), engine.SurveyOptions{Selector: c.selector(), Engines: auto()})
 			if err != nil || len(list) != 1 || list[0].Left.Mappings == 0 || list[0].Patched() || len(list[0].Kept) != map[string]int{"filled": 1}[name] {
 				t.Errorf("%s: %+v, %v", name, list, err)
 			}
-			how.Backends = auto()
+			how.Engines = auto()
 			c.is(engine.Changed, nil, c.one(how))
 			if !how.Leftovers {
 				c.says(tens10)
@@ -91,6 +91,6 @@ func TestLeftoverOfKilledRun(t *testing.T) {
 				t.Errorf("%s: not as before:\n%s\n%s", name, before, now)
 			}
 		}
-		c.is(engine.Already, engine.ErrNothingLeft, c.one(engine.Options{Leftovers: true, Backends: auto()}))
+		c.is(engine.Already, engine.ErrNothingLeft, c.one(engine.Options{Leftovers: true, Engines: auto()}))
 	}
 }

@@ -58,7 +58,7 @@ func TestTightLimits(t *testing.T) {
 			must(t, unix.Prlimit(c.pid, tc.resource, nil, &limit))
 			limit.Cur = tc.limit(memory(t, c.pid))
 			must(t, unix.Prlimit(c.pid, tc.resource, &limit, nil))
-			r := c.one(engine.Options{Containers: cs, Backends: onlyNative})
+			r := c.one(engine.Options{Containers: cs, Engines: onlyNative})
 			if elevated {
 				c.is(engine.Changed, nil, r)
 				c.says(tens10)

@@ -15,14 +15,14 @@ import (
 	"github.com/lpbuild/lpbuild/pkg/ulp/symtab"
 )
 
-var onlyNative = []engine.Backend{&engine.Native{}}
+var onlyNative = []engine.Engine{&engine.Native{}}
 
 // nativeErr runs for one process and returns what became of the container that was given.
 func nativeErr(t *testing.T, c *child, o engine.Options, entries ...symtab.Entries) error {
 	t.Helper()
-	o.Backends = onlyNative
+	o.Engines = onlyNative
 	for _, e := range entries {
-		o.Backends = []engine.Backend{&engine.Native{Entries: e}}
+		o.Engines = []engine.Engine{&engine.Native{Entries: e}}
 	}
 	r := c.one(o)
 	if r.Err != nil {
@@ -55,7 +55,7 @@ func TestNative(t *testing.T) {
 		t.Errorf("replace: %v", err)
 	}
 	c.says(tens20)
-	list, _, err := engine.Look(t.Context(), engine.SurveyOptions{Selector: c.selector(), Backends: onlyNative})
+	list, _, err := engine.Look(t.Context(), engine.SurveyOptions{Selector: c.selector(), Engines: onlyNative})
 	found := 0
 	for _, s := range list {
 		for _, l := range s.Libraries {
@@ -145,23 +145,23 @@ func TestStartedByLoader(t *testing.T) {
 			c.says(unpatched)
 			backends := onlyNative
 			if preload != "" {
-				backends = []engine.Backend{&engine.Libpulp{}}
+				backends = []engine.Engine{&engine.Libpulp{}}
 			}
 			s, err := engine.ParseSelector("by-the-loader", "")
 			must(t, err)
-			list, _, err := engine.Look(t.Context(), engine.SurveyOptions{Selector: s, Backends: backends})
+			list, _, err := engine.Look(t.Context(), engine.SurveyOptions{Selector: s, Engines: backends})
 			must(t, err)
 			i := slices.IndexFunc(list, func(s *engine.Survey) bool { return s.PID == c.pid })
 			if i < 0 || list[i].Name != "by-the-loader" || list[i].Exe != program || list[i].Err != nil {
 				t.Errorf("survey: %+v", list)
 			}
-			reports, _, err := runAll(t, engine.Options{Selector: s, Containers: ten, Backends: backends})
+			reports, _, err := runAll(t, engine.Options{Selector: s, Containers: ten, Engines: backends})
 			must(t, err)
 			if r := reports[c.pid]; r == nil || r.Name != "by-the-loader" || r.Status != engine.Changed {
 				t.Fatalf("report: %+v", r)
 			}
 			c.says(tens10)
-			if r := c.one(engine.Options{Containers: ten, Backends: backends, Revert: true}); r.Status != engine.Changed {
+			if r := c.one(engine.Options{Containers: ten, Engines: backends, Revert: true}); r.Status != engine.Changed {
 				t.Errorf("revert: %+v", r)
 			}
 			c.says(unpatched)

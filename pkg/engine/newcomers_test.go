@@ -62,9 +62,9 @@ func (f *forking) run(o engine.Options, n int) (map[int]*engine.Report, engine.S
 // TestForkedMeanwhile applies and reverts live patches also in processes that are forked during the run by one that is not
 // changed yet, and by these in turn.
 func TestForkedMeanwhile(t *testing.T) {
-	for name, backend := range map[string]engine.Backend{"": &engine.Native{}, standIn(t): &engine.Libpulp{}} {
+	for name, backend := range map[string]engine.Engine{"": &engine.Native{}, standIn(t): &engine.Libpulp{}} {
 		f := startForking(t, "forkm"+backend.Name()[:3], name)
-		o := engine.Options{Backends: []engine.Backend{backend}, Containers: read(t, container(t, "a", 10))}
+		o := engine.Options{Engines: []engine.Engine{backend}, Containers: read(t, container(t, "a", 10))}
 		for n, value := range []string{"10", "1", "10"} {
 			n = 3 * (n + 1)
 			reports, sum, err := f.run(o, n)
@@ -85,7 +85,7 @@ func TestForkedMeanwhile(t *testing.T) {
 // TestForkStorm ends although each process that is changed forks another one before, and names those that are left.
 func TestForkStorm(t *testing.T) {
 	f := startForking(t, "storm", "")
-	o := engine.Options{Backends: onlyNative, Containers: read(t, container(t, "a", 10))}
+	o := engine.Options{Engines: onlyNative, Containers: read(t, container(t, "a", 10))}
 	_, sum, err := f.run(o, 90)
 	e, ok := errors.AsType[*process.UnbegunError](err)
 	if !ok || !errors.Is(err, process.ErrForking) || sum.Changed != len(f.pids)-1 || len(f.pids) == 90 {

@@ -14,7 +14,7 @@ import (
 // TestOnly leaves processes alone that the caller does not mean, and counts and names each that has the library: with the reason,
 // or, if it is not known whether it is meant, as a failure. Those that have another build or none are not worth a word.
 func TestOnly(t *testing.T) {
-	for _, engines := range [][]engine.Backend{{&engine.Libpulp{}}, {&engine.Native{}}} {
+	for _, engines := range [][]engine.Engine{{&engine.Libpulp{}}, {&engine.Native{}}} {
 		preload := ""
 		if engines[0].Name() == "libpulp" {
 			preload = standIn(t)
@@ -26,7 +26,7 @@ func TestOnly(t *testing.T) {
 		why := map[int]error{other.pid: elsewhere, unknown.pid: errors.New("no answer")}
 		name := engine.NewWildcard(all + "?")
 		o := engine.Options{
-			Selector: engine.Selector{Name: &name}, Backends: engines, Containers: read(t, container(t, "a", 10)),
+			Selector: engine.Selector{Name: &name}, Engines: engines, Containers: read(t, container(t, "a", 10)),
 			Only: func(_ context.Context, p *process.Process) error {
 				if p.PID == one.pid {
 					return nil

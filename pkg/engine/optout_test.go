@@ -22,7 +22,7 @@ import (
 func (c *child) optsOut(blocked bool, because string) {
 	c.t.Helper()
 	cs := read(c.t, container(c.t, "a", 10))
-	r := c.one(engine.Options{Containers: cs, Backends: onlyNative})
+	r := c.one(engine.Options{Containers: cs, Engines: onlyNative})
 	if blocked {
 		c.is(engine.Skipped, engine.ErrBlocked, r)
 		c.says(unpatched)
@@ -132,7 +132,7 @@ func TestOptOutElevated(t *testing.T) {
 		cmd.Env = append(os.Environ(), "LIBPULP_DISABLE_ON_PATH=*")
 		c := run(t, cmd)
 		for _, dry := range []bool{true, false} {
-			r := c.one(engine.Options{Containers: cs, Backends: auto(), DryRun: dry})
+			r := c.one(engine.Options{Containers: cs, Engines: auto(), DryRun: dry})
 			if tc.ignored {
 				c.is(engine.Changed, nil, r)
 			} else {

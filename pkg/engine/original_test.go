@@ -53,7 +53,7 @@ func TestOriginal(t *testing.T) {
 				c.says(unpatched)
 				change := func(o engine.Options, want string) {
 					t.Helper()
-					o.Backends = auto()
+					o.Engines = auto()
 					c.is(engine.Changed, nil, c.one(o))
 					c.says(want)
 				}
@@ -93,14 +93,14 @@ func TestOriginalConsistency(t *testing.T) {
 			fifo := filepath.Join(t.TempDir(), "fifo")
 			must(t, unix.Mkfifo(fifo, 0o600))
 			c := start(t, "a", preload, "consistent_"+by, "FIFO="+fifo)
-			c.is(engine.Changed, nil, c.one(engine.Options{Containers: ten, Backends: careful()}))
+			c.is(engine.Changed, nil, c.one(engine.Options{Containers: ten, Engines: careful()}))
 			leave := c.enter(fifo)
 			for _, o := range []engine.Options{{Containers: twenty, Replace: true}, {RevertAll: "libtarget.so"}} {
-				o.Backends, o.Timeout = careful(), time.Second
+				o.Engines, o.Timeout = careful(), time.Second
 				c.is(engine.Failed, engine.ErrInUse, c.one(o))
 				c.says("10 20 3 1070")
 			}
-			c.is(engine.Changed, nil, c.one(engine.Options{RevertAll: "libtarget.so", Timeout: time.Minute, Backends: c.leavesAfter(leave)}))
+			c.is(engine.Changed, nil, c.one(engine.Options{RevertAll: "libtarget.so", Timeout: time.Minute, Engines: c.leavesAfter(leave)}))
 			c.says(unpatched)
 		})
 	}

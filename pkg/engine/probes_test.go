@@ -19,7 +19,7 @@ import (
 // probesOf returns what the survey tells of probes.
 func (c *child) probesOf(o engine.SurveyOptions) (list []string) {
 	c.t.Helper()
-	o.Selector, o.Backends = c.selector(), auto()
+	o.Selector, o.Engines = c.selector(), auto()
 	surveys, _, err := engine.Look(c.t.Context(), o)
 	if err != nil || len(surveys) != 1 || surveys[0].Err != nil || surveys[0].ProbesErr != nil {
 		c.t.Fatalf("%+v, %v", surveys, err)
@@ -65,7 +65,7 @@ func TestProbes(t *testing.T) {
 		}
 	}
 	none("nothing is set")
-	c.is(engine.Changed, nil, c.one(engine.Options{Containers: read(t, pack(t, "a", "libtarget_probes.so", 10, "one:one_lp")), Backends: onlyNative}))
+	c.is(engine.Changed, nil, c.one(engine.Options{Containers: read(t, pack(t, "a", "libtarget_probes.so", 10, "one:one_lp")), Engines: onlyNative}))
 	none("a live patch is no probe")
 	for name, at := range map[string]uint64{"": offset + 1, "two": offset} {
 		remove := perfProbe(t, c.pid, file, at)
@@ -105,7 +105,7 @@ func TestProbeOnTheOnlyFunction(t *testing.T) {
 	c := start(t, "a", "", "onlyprobed", "LD_LIBRARY_PATH="+filepath.Dir(lib))
 	file, offset := offsetOf(t, c, "two")
 	for _, when := range []string{"without a probe", "with one"} {
-		list, _, err := engine.Look(t.Context(), engine.SurveyOptions{Selector: c.selector(), Backends: auto()})
+		list, _, err := engine.Look(t.Context(), engine.SurveyOptions{Selector: c.selector(), Engines: auto()})
 		must(t, err)
 		if len(list) != 1 {
 			t.Fatalf("%s: %d processes", when, len(list))

@@ -166,7 +166,7 @@ func (c *child) name() string {
 // survey surveys the process.
 func (c *child) survey() *engine.Survey {
 	c.t.Helper()
-	list, _, err := engine.Look(c.t.Context(), engine.SurveyOptions{Selector: c.selector(), Backends: []engine.Backend{&engine.Libpulp{}}})
+	list, _, err := engine.Look(c.t.Context(), engine.SurveyOptions{Selector: c.selector(), Engines: []engine.Engine{&engine.Libpulp{}}})
 	must(c.t, err)
 	if len(list) != 1 {
 		c.t.Fatalf("%d processes", len(list))

@@ -22,7 +22,7 @@ func TestOneProgramAfterAnother(t *testing.T) {
 		cmd := exec.Command(execs, fmt.Sprint(n), program)
 		cmd.Env = append(os.Environ(), "LD_LIBRARY_PATH="+filepath.Dir(library(t, "a")))
 		c := run(t, cmd)
-		reports, sum, err := runAll(t, engine.Options{Containers: ten, Backends: onlyNative, Selector: c.selector()})
+		reports, sum, err := runAll(t, engine.Options{Containers: ten, Engines: onlyNative, Selector: c.selector()})
 		must(t, err)
 		if r := reports[c.pid]; r != nil && r.Status == engine.Failed || sum.Failed > 0 {
 			t.Errorf("%d programs: %+v", n, r)
@@ -30,7 +30,7 @@ func TestOneProgramAfterAnother(t *testing.T) {
 		if line := c.Line(); line != unpatched && line != tens10 {
 			t.Errorf("it says %q", line)
 		}
-		c.is(engine.Changed, nil, c.once(engine.Options{Containers: ten, Backends: onlyNative, Replace: true}))
+		c.is(engine.Changed, nil, c.once(engine.Options{Containers: ten, Engines: onlyNative, Replace: true}))
 	}
 }
 
@@ -45,13 +45,13 @@ func TestProgramsSeen(t *testing.T) {
 	c := run(t, cmd)
 	missed := 0
 	for range 20 {
-		reports, sum, err := runAll(t, engine.Options{Containers: ten, Backends: onlyNative, Selector: c.selector(), DryRun: true})
+		reports, sum, err := runAll(t, engine.Options{Containers: ten, Engines: onlyNative, Selector: c.selector(), DryRun: true})
 		must(t, err)
 		if r := reports[c.pid]; r == nil || r.Status != engine.Changed {
 			missed++
 			t.Logf("dry run: %+v, %+v", r, sum)
 		}
-		list, _, err := engine.Look(t.Context(), engine.SurveyOptions{Selector: c.selector(), Backends: onlyNative})
+		list, _, err := engine.Look(t.Context(), engine.SurveyOptions{Selector: c.selector(), Engines: onlyNative})
 		must(t, err)
 		if len(list) != 1 || !list[0].Takes() || len(list[0].Libraries) != 1 {
 			missed++
@@ -90,7 +90,7 @@ func TestTwoEnginesAtOnce(t *testing.T) {
 			for i, cs := range []*engine.Containers{read(t, container(t, "a", 10)), read(t, container(t, "a", 20))} {
 				wg.Go(func() {
 					for round := range 40 {
-						o := engine.Options{Containers: cs, Backends: auto(), Selector: c.selector(),
+						o := engine.Options{Containers: cs, Engines: auto(), Selector: c.selector(),
 							Revert: round%4 == 3, Replace: round%4 != 3 && (round+i)%2 == 0}
 						_, err := engine.Run(t.Context(), o, func(r *engine.Report) {
 							if r.Status == engine.Failed || r.Status == engine.Skipped {
@@ -104,7 +104,7 @@ func TestTwoEnginesAtOnce(t *testing.T) {
 				})
 			}
 			wg.Wait()
-			c.one(engine.Options{RevertAll: "libtarget.so", Backends: auto()})
+			c.one(engine.Options{RevertAll: "libtarget.so", Engines: auto()})
 			c.says(unpatched)
 		})
 	}
@@ -122,7 +122,7 @@ func errorsOf(r *engine.Report) []error {
 // TestDryRunMeanwhile has dry runs look at a process in which a live patch comes and goes. What they find half done they look at again.
 func TestDryRunMeanwhile(t *testing.T) {
 	c := start(t, "a", "", "drymeanwhile")
-	o := engine.Options{Containers: read(t, container(t, "a", 10)), Backends: onlyNative, Selector: c.selector()}
+	o := engine.Options{Containers: read(t, container(t, "a", 10)), Engines: onlyNative, Selector: c.selector()}
 	ended := make(chan struct{})
 	go func() {
 		defer close(ended)

@@ -18,8 +18,8 @@ type Options struct {
 	// is for; nil if it is not. It is called by several goroutines at once. An [ErrElsewhere] makes it Skipped, anything else
 	// Failed: it is not known whether the process is meant.
 	Only func(ctx context.Context, p *process.Process) error
-	// Backends are the engines, in the order in which they are asked: the first one that is for a process gets it.
-	Backends []Backend
+	// Engines are asked in this order: the first one that is for a process gets it.
+	Engines []Engine
 	// Containers are the live patches to apply, or with Revert to take out; nil for none.
 	Containers *Containers
 	Revert     bool

@@ -17,19 +17,19 @@ import (
 func TestSandboxed(t *testing.T) {
 	targettest.NeedFilters(t)
 	t.Run("native", func(t *testing.T) {
-		testSandboxed(t, "", onlyNative, []engine.Backend{&engine.Native{SuspendSeccomp: true}})
+		testSandboxed(t, "", onlyNative, []engine.Engine{&engine.Native{SuspendSeccomp: true}})
 	})
 	t.Run("libpulp", func(t *testing.T) {
-		testSandboxed(t, standIn(t), []engine.Backend{&engine.Libpulp{}}, []engine.Backend{&engine.Libpulp{SuspendSeccomp: true}})
+		testSandboxed(t, standIn(t), []engine.Engine{&engine.Libpulp{}}, []engine.Engine{&engine.Libpulp{SuspendSeccomp: true}})
 	})
 }
 
-func testSandboxed(t *testing.T, preload string, obeys, suspends []engine.Backend) {
+func testSandboxed(t *testing.T, preload string, obeys, suspends []engine.Engine) {
 	t.Helper()
 	sandbox := gcc(t, "sandbox.so", "../../testdata/sandbox.c", "-shared", "-fPIC")
 	c := start(t, "a", strings.TrimSuffix(sandbox+":"+preload, ":"), "sandboxed")
 	ten := read(t, container(t, "a", 10))
-	r := c.one(engine.Options{Containers: ten, Backends: obeys})
+	r := c.one(engine.Options{Containers: ten, Engines: obeys})
 	if r.Status != engine.Skipped || !r.Left {
 		t.Errorf("%v, left: %v", r.Status, r.Left)
 	}
@@ -48,11 +48,11 @@ func testSandboxed(t *testing.T, preload string, obeys, suspends []engine.Backen
 		}
 	}
 	c.says(unpatched)
-	if r := c.one(engine.Options{Containers: ten, Backends: suspends}); r.Status != engine.Changed {
+	if r := c.one(engine.Options{Containers: ten, Engines: suspends}); r.Status != engine.Changed {
 		t.Errorf("%v, %v, %v", r.Status, r.Err, stepErrors(r))
 	}
 	c.says(tens10)
-	if r := c.one(engine.Options{Containers: ten, Revert: true, Backends: suspends}); r.Status != engine.Changed {
+	if r := c.one(engine.Options{Containers: ten, Revert: true, Engines: suspends}); r.Status != engine.Changed {
 		t.Errorf("%v, %v, %v", r.Status, r.Err, stepErrors(r))
 	}
 	c.says(unpatched)
@@ -72,7 +72,7 @@ func TestContainersFile(t *testing.T) {
 	c := start(t, "a", gcc(t, "execmem.so", "../../testdata/execmem.c", "-shared", "-fPIC"), "execmem")
 	path := container(t, "a", 10)
 	ten := read(t, path)
-	if r := c.one(engine.Options{Containers: ten, Backends: onlyNative}); r.Status != engine.Changed {
+	if r := c.one(engine.Options{Containers: ten, Engines: onlyNative}); r.Status != engine.Changed {
 		t.Errorf("%v, %v, %v", r.Status, r.Err, stepErrors(r))
 	}
 	c.says(tens10)
@@ -80,7 +80,7 @@ func TestContainersFile(t *testing.T) {
 	if err != nil || !strings.Contains(string(maps), path) {
 		t.Errorf("%s is not in\n%s%v", path, maps, err)
 	}
-	if r := c.one(engine.Options{Containers: ten, Revert: true, Backends: onlyNative}); r.Status != engine.Changed {
+	if r := c.one(engine.Options{Containers: ten, Revert: true, Engines: onlyNative}); r.Status != engine.Changed {
 		t.Errorf("%v, %v, %v", r.Status, r.Err, stepErrors(r))
 	}
 	c.says(unpatched)

@@ -64,7 +64,7 @@ func TestSelect(t *testing.T) {
 	} {
 		s, err := engine.ParseSelector(tc.name, tc.user)
 		must(t, err)
-		reports, _, err := runAll(t, engine.Options{Selector: s, Containers: read(t, container(t, "a", 10)), Backends: []engine.Backend{e}})
+		reports, _, err := runAll(t, engine.Options{Selector: s, Containers: read(t, container(t, "a", 10)), Engines: []engine.Engine{e}})
 		must(t, err)
 		ok := len(reports) == len(tc.want)
 		for _, pid := range tc.want {
@@ -76,11 +76,11 @@ func TestSelect(t *testing.T) {
 	}
 	s, err := engine.ParseSelector(filepath.Base(os.Args[0]), "")
 	must(t, err)
-	reports, _, err := runAll(t, engine.Options{Selector: s, Containers: read(t, container(t, "a", 10)), Backends: []engine.Backend{e}})
+	reports, _, err := runAll(t, engine.Options{Selector: s, Containers: read(t, container(t, "a", 10)), Engines: []engine.Engine{e}})
 	if err != nil || reports[os.Getpid()] != nil {
 		t.Errorf("itself: %v, %v", reports[os.Getpid()], err)
 	}
-	r := hostile.one(engine.Options{Containers: read(t, container(t, "a", 10)), Backends: []engine.Backend{e}})
+	r := hostile.one(engine.Options{Containers: read(t, container(t, "a", 10)), Engines: []engine.Engine{e}})
 	if r.Name != "evil\x1b[31m\nname" {
 		t.Errorf("%q", r.Name)
 	}
@@ -91,7 +91,7 @@ func TestSelect(t *testing.T) {
 func TestNotAProcess(t *testing.T) {
 	e := &fakeEngine{name: "fake"}
 	run := func(pid int) (map[int]*engine.Report, error) {
-		reports, _, err := runAll(t, engine.Options{Selector: engine.Selector{PID: pid}, Backends: []engine.Backend{e}, RevertAll: "lib.so"})
+		reports, _, err := runAll(t, engine.Options{Selector: engine.Selector{PID: pid}, Engines: []engine.Engine{e}, RevertAll: "lib.so"})
 		return reports, err
 	}
 	if _, err := run(thread(t)); !errors.Is(err, engine.ErrNotProcess) || !strings.Contains(err.Error(), fmt.Sprint(os.Getpid())) {
@@ -168,7 +168,7 @@ func TestFourThousand(t *testing.T) {
 	runtime.ReadMemStats(&before)
 	seen := 0
 	sum, err := engine.Run(t.Context(), engine.Options{
-		Selector: engine.Selector{Name: &name}, Containers: cs, Backends: []engine.Backend{&fakeEngine{name: "fake"}}, Root: root,
+		Selector: engine.Selector{Name: &name}, Containers: cs, Engines: []engine.Engine{&fakeEngine{name: "fake"}}, Root: root,
 	}, func(*engine.Report) { seen++ })
 	must(t, err)
 	runtime.ReadMemStats(&after)
@@ -227,7 +227,7 @@ func TestUnknownIsSelected(t *testing.T) {
 		s, err := engine.ParseSelector(tc.name, user)
 		must(t, err)
 		var failed []int
-		sum, err := engine.Run(t.Context(), engine.Options{Selector: s, Backends: []engine.Backend{&fakeEngine{name: "fake"}}, Root: root}, func(r *engine.Report) {
+		sum, err := engine.Run(t.Context(), engine.Options{Selector: s, Engines: []engine.Engine{&fakeEngine{name: "fake"}}, Root: root}, func(r *engine.Report) {
 			if failed = append(failed, r.PID); r.Status != engine.Failed || !errors.Is(r.Err, process.ErrMalformed) || r.PID == match && r.Name != "sleeper" {
 				t.Errorf("user %q, process %d %q: %v, %v", user, r.PID, r.Name, r.Status, r.Err)
 			}
@@ -236,7 +236,7 @@ func TestUnknownIsSelected(t *testing.T) {
 		if d := cmp.Diff(want, failed); err != nil || d != "" || sum.Failed != len(want) {
 			t.Errorf("user %q: %+v, %v (-want +got):\n%s", user, sum, err, d)
 		}
-		list, _, err := engine.Look(t.Context(), engine.SurveyOptions{Selector: s, Backends: []engine.Backend{&fakeEngine{name: "fake"}}, Root: root})
+		list, _, err := engine.Look(t.Context(), engine.SurveyOptions{Selector: s, Engines: []engine.Engine{&fakeEngine{name: "fake"}}, Root: root})
 		var seen []int
 		for _, one := range list {
 			seen = append(seen, one.PID)

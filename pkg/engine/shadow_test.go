@@ -49,7 +49,7 @@ func TestShadowStacks(t *testing.T) {
 			}
 		}
 		e := &fakeEngine{name: "fake"}
-		list, _, err := engine.Look(t.Context(), engine.SurveyOptions{Selector: engine.Selector{PID: pid}, Backends: []engine.Backend{e}, Root: root})
+		list, _, err := engine.Look(t.Context(), engine.SurveyOptions{Selector: engine.Selector{PID: pid}, Engines: []engine.Engine{e}, Root: root})
 		must(t, err)
 		got := errors.Join(list[0].Disabled, list[0].Err)
 		if tc.want != nil && !errors.Is(got, tc.want) || tc.want == nil && (errors.Is(got, tracer.ErrUnsupported) || errors.Is(got, process.ErrMalformed)) {

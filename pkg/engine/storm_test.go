@@ -43,7 +43,7 @@ func TestStorm(t *testing.T) {
 	storm := gcc(t, "stormer", "../../testdata/storm.c")
 	storms := []*child{run(t, exec.Command(storm)), run(t, exec.Command(storm, "vfork"))}
 	all, targets := engine.NewWildcard("storm_*"), engine.NewWildcard("storm_target")
-	o := engine.Options{Backends: onlyNative, Containers: read(t, container(t, "a", 10)), Timeout: 20 * time.Second}
+	o := engine.Options{Engines: onlyNative, Containers: read(t, container(t, "a", 10)), Timeout: 20 * time.Second}
 	made, laps := weather(t, storms)
 	began, stops := time.Now(), 0
 	const rounds = 40

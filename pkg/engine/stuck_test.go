@@ -38,7 +38,7 @@ func TestLeft(t *testing.T) {
 	good := start(t, "a", "", "left_good")
 	name := engine.NewWildcard("left_*")
 	for _, dry := range []bool{true, false} {
-		reports, sum, err := runAll(t, engine.Options{Selector: engine.Selector{Name: &name}, Backends: auto(),
+		reports, sum, err := runAll(t, engine.Options{Selector: engine.Selector{Name: &name}, Engines: auto(),
 			Containers: read(t, container(t, "a", 10)), Timeout: time.Hour, DryRun: dry}) // which nobody waits for
 		must(t, err)
 		if sum.Changed != 1 || sum.Failed != 0 || sum.Skipped != 4 || sum.Left != 3 || sum.Foreign != 1 {
@@ -70,7 +70,7 @@ func TestVforkParent(t *testing.T) {
 	var order []int
 	reports := map[int]*engine.Report{}
 	sum, err := engine.Run(t.Context(), engine.Options{
-		Selector: engine.Selector{Name: &name}, Backends: []engine.Backend{&engine.Libpulp{}}, Containers: read(t, container(t, "a", 10)),
+		Selector: engine.Selector{Name: &name}, Engines: []engine.Engine{&engine.Libpulp{}}, Containers: read(t, container(t, "a", 10)),
 		Workers: 1, Timeout: 3 * time.Second,
 	}, func(r *engine.Report) {
 		order = append(order, r.PID)
@@ -134,7 +134,7 @@ func TestGone(t *testing.T) {
 			}
 		}()
 		sum, err := engine.Run(t.Context(), engine.Options{
-			Selector: engine.Selector{Name: &w}, Backends: []engine.Backend{&engine.Libpulp{}}, Containers: cs,
+			Selector: engine.Selector{Name: &w}, Engines: []engine.Engine{&engine.Libpulp{}}, Containers: cs,
 		}, nil)
 		if err != nil || sum.Failed != 0 {
 			t.Errorf("%v, %+v", err, sum)

@@ -17,7 +17,7 @@ import (
 // SurveyOptions say what to look at. Nothing is ever stopped.
 type SurveyOptions struct {
 	Selector Selector
-	Backends []Backend     // as Options.Backends; live patches of all of them are listed
+	Engines  []Engine      // as Options.Engines; live patches of all of them are listed
 	Timeout  time.Duration // for each process; default 10 s
 	Root     string        // where proc is mounted; default "/proc"
 	Tracing  string        // where tracefs is mounted; default: where the kernel has directories for it
@@ -210,7 +210,7 @@ func (s *Survey) fill(ctx context.Context, o *SurveyOptions, p *process.Process,
 		return err
 	}
 	defer view.Memory.Close()
-	engine, t, err := findEngine(ctx, o.Backends, view)
+	engine, t, err := findEngine(ctx, o.Engines, view)
 	if engine != nil {
 		s.Engine = engine.Name()
 	}
@@ -218,7 +218,7 @@ func (s *Survey) fill(ctx context.Context, o *SurveyOptions, p *process.Process,
 		return err // and no reason to call it disabled
 	}
 	none := errors.Is(err, ErrNoEngine)
-	if !none || anywhere(o.Backends) { // and not even that one
+	if !none || anywhere(o.Engines) { // and not even that one
 		s.Disabled = err
 	}
 	if err != nil && !none {
@@ -239,14 +239,14 @@ func (s *Survey) fill(ctx context.Context, o *SurveyOptions, p *process.Process,
 			s.Err = err
 		}
 		known.label(ctx, t, p.UID.Real, applied)
-		others, err := appliedByOthers(ctx, o.Backends, engine, view, func(t Target, list []Applied) { known.label(ctx, t, p.UID.Real, list) })
+		others, err := appliedByOthers(ctx, o.Engines, engine, view, func(t Target, list []Applied) { known.label(ctx, t, p.UID.Real, list) })
 		if applied = append(applied, others...); err != nil {
 			s.Err = err
 		}
-		if s.Kept, err = view.kept(ctx, o.Backends); err != nil {
+		if s.Kept, err = view.kept(ctx, o.Engines); err != nil {
 			s.Err = err
 		}
-		if s.Left, err = view.left(ctx, o.Backends); err != nil {
+		if s.Left, err = view.left(ctx, o.Engines); err != nil {
 			s.Err = err
 		}
 	} else if !o.WithoutEngine {

@@ -50,7 +50,7 @@ func TestSurveyWithout(t *testing.T) {
 	for _, without := range []bool{true, false} {
 		name := engine.NewWildcard("withoutengine")
 		list, _, err := engine.Look(t.Context(), engine.SurveyOptions{
-			Selector: engine.Selector{Name: &name}, Backends: []engine.Backend{&engine.Libpulp{}}, WithoutEngine: without,
+			Selector: engine.Selector{Name: &name}, Engines: []engine.Engine{&engine.Libpulp{}}, WithoutEngine: without,
 		})
 		must(t, err)
 		if len(list) == 1 != without || without && (list[0].PID != c.pid || len(list[0].Libraries) != 1) {
@@ -107,7 +107,7 @@ func unprivileged() int {
 		return 1
 	}
 	name := engine.NewWildcard("unprivileged[12]")
-	o := engine.Options{Selector: engine.Selector{Name: &name}, Backends: []engine.Backend{&engine.Libpulp{}}, Containers: cs}
+	o := engine.Options{Selector: engine.Selector{Name: &name}, Engines: []engine.Engine{&engine.Libpulp{}}, Containers: cs}
 	patched := []int{}
 	sum, err := engine.Run(context.Background(), o, func(r *engine.Report) {
 		fmt.Printf("%+v\n", r)

@@ -67,7 +67,7 @@ func TestManyGroups(t *testing.T) {
 // verdictOf runs as for the whole machine, limited to the process, and returns what became of it: Changed or Failed.
 func verdictOf(t *testing.T, c *child, o engine.Options) engine.Status {
 	t.Helper()
-	o.Backends = []engine.Backend{&engine.Libpulp{}, &engine.Native{}}
+	o.Engines = []engine.Engine{&engine.Libpulp{}, &engine.Native{}}
 	o.Only = c.only()
 	reports, sum, err := runAll(t, o)
 	if err != nil {
@@ -108,7 +108,7 @@ func TestStarting(t *testing.T) {
 	})
 	ten := read(t, container(t, "a", 10))
 	for _, dry := range []bool{true, false} {
-		o := engine.Options{Containers: ten, Backends: onlyNative, Only: c.only(), Timeout: 200 * time.Millisecond, DryRun: dry, Attempts: 1}
+		o := engine.Options{Containers: ten, Engines: onlyNative, Only: c.only(), Timeout: 200 * time.Millisecond, DryRun: dry, Attempts: 1}
 		reports, sum, err := runAll(t, o)
 		must(t, err)
 		if r := reports[c.pid]; r == nil || sum.Failed != 1 || !errors.Is(r.Err, process.ErrStarting) {

@@ -31,7 +31,7 @@ func TestUnwind(t *testing.T) {
 		c := run(t, cmd)
 		for _, patched := range []bool{false, true} {
 			if patched {
-				c.is(engine.Changed, nil, c.one(engine.Options{Containers: read(t, path), Backends: []engine.Backend{&engine.Libpulp{}}}))
+				c.is(engine.Changed, nil, c.one(engine.Options{Containers: read(t, path), Engines: []engine.Engine{&engine.Libpulp{}}}))
 			}
 			for how, want := range map[string]string{
 				"pass": "outside, caught 7", "below": "inside", "above": "caught 8", "meanwhile": "inside called, caught 9",

@@ -36,7 +36,7 @@ func kept(t *testing.T, name string) *child {
 	fifo := filepath.Join(t.TempDir(), "fifo")
 	must(t, unix.Mkfifo(fifo, 0o600))
 	c := start(t, "a", "", name, "FIFO="+fifo)
-	o := engine.Options{Containers: read(t, pack(t, "a", "libtarget_blocks.so", 10, "one:one_lp", "blocks:blocks_lp")), Backends: onlyNative}
+	o := engine.Options{Containers: read(t, pack(t, "a", "libtarget_blocks.so", 10, "one:one_lp", "blocks:blocks_lp")), Engines: onlyNative}
 	c.is(engine.Changed, nil, c.one(o))
 	t.Cleanup(c.enter(fifo))
 	o.Revert = true
@@ -73,7 +73,7 @@ func zoo(t *testing.T) map[string]*child {
 		"of 32 bits": bits32(t),
 	}
 	must(t, os.Remove(gone))
-	animals["patched"].one(engine.Options{Containers: read(t, container(t, "a", 10)), Backends: auto()})
+	animals["patched"].one(engine.Options{Containers: read(t, container(t, "a", 10)), Engines: auto()})
 	job := exec.Command(os.Args[0])
 	job.Env = append(os.Environ(), "TRIGGER_TEST_JOB=tracer", "TRIGGER_TEST_PIDS="+strconv.Itoa(animals["traced"].pid))
 	run(t, job)
@@ -107,9 +107,9 @@ func TestOneDecision(t *testing.T) {
 		if c == nil {
 			continue
 		}
-		o := engine.Options{Containers: cs, Backends: auto(), DryRun: true, Timeout: 2 * time.Second}
+		o := engine.Options{Containers: cs, Engines: auto(), DryRun: true, Timeout: 2 * time.Second}
 		dry := c.one(o)
-		list, _, err := engine.Look(t.Context(), engine.SurveyOptions{Selector: c.selector(), Backends: auto(), Stock: true})
+		list, _, err := engine.Look(t.Context(), engine.SurveyOptions{Selector: c.selector(), Engines: auto(), Stock: true})
 		if err != nil || len(list) != 1 {
 			t.Fatalf("%s: %v, %v", name, list, err)
 		}
@@ -155,7 +155,7 @@ func TestLeftovers(t *testing.T) {
 	preload := gcc(t, "constructor.so", "../../testdata/constructor.c", "-shared", "-fPIC")
 	for name, o := range map[string]engine.Options{"leftovers": {Leftovers: true}, "revert all": {RevertAll: "libtarget.so"}} {
 		c := start(t, "a", preload, "left_"+strings.Fields(name)[0], "ZOO=left")
-		o.Backends, o.DryRun = auto(), true
+		o.Engines, o.DryRun = auto(), true
 		c.one(o)
 		if !strings.Contains(c.allMaps(), "lpbuild:left") {
 			t.Errorf("%s: a dry run cleans up", name)
@@ -174,9 +174,9 @@ func TestLeftovers(t *testing.T) {
 		c.says(unpatched)
 	}
 	c := kept(t, "left_kept")
-	c.is(engine.Skipped, engine.ErrKept, c.one(engine.Options{Leftovers: true, Backends: auto()}))
+	c.is(engine.Skipped, engine.ErrKept, c.one(engine.Options{Leftovers: true, Engines: auto()}))
 	name := engine.NewWildcard("left_*")
-	reports, sum, err := runAll(t, engine.Options{Leftovers: true, Backends: auto(), Selector: engine.Selector{Name: &name}})
+	reports, sum, err := runAll(t, engine.Options{Leftovers: true, Engines: auto(), Selector: engine.Selector{Name: &name}})
 	if err != nil || len(reports) != 1 || sum.Skipped != 1 { // the others have nothing
 		t.Errorf("%v, %+v, %v", reports, sum, err)
 	}

@@ -19,7 +19,7 @@ func TestEntries(t *testing.T) {
 		c := startWith(t)
 		c.says(without)
 		r := c.request(root, action, "1")
-		r.Backends = []engine.Backend{&engine.Native{}}
+		r.Engines = []engine.Engine{&engine.Native{}}
 		if got := lines(t, r); action == Install &&
 			got != "Processes patched: 1, Skipped: 0, Failed: 0." {
 			t.Errorf("%v: %q", action, got)

@@ -330,7 +330,7 @@ func (r *Request) trigger(ctx context.Context, from []installed, o engine.Option
 		return err
 	}
 	o.Deadline, o.Timeout = shares(r.Deadline-time.Since(r.begun), r.Deadline)
-	o.Selector, o.Backends, o.Root, o.Only, o.DryRun, o.MaxStop = r.Selector, r.Backends, r.Proc,
+	o.Selector, o.Engines, o.Root, o.Only, o.DryRun, o.MaxStop = r.Selector, r.Engines, r.Proc,
 		mine.has, r.DryRun, r.MaxStop
 	if r.DryRun && r.Transactional {
 		o.Only = nil // nothing was put aside that they could see

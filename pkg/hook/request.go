@@ -38,10 +38,10 @@ type Request struct {
 	Deadline time.Duration
 	// Transactional means that this is a transactional update: TRANSACTIONAL_UPDATE.
 	Transactional bool
-	// Backends are the engines, in the order in which they are asked; default: libpulp, native.
-	Backends []engine.Backend
+	// Engines are asked in this order; default: libpulp, native.
+	Engines []engine.Engine
 	// MaxStop is how long a process may be stopped; longer stops are reported. 0 means
-	// engine.DefaultMaxStop, and a negative value means no limit. Backends have a limit of their
+	// engine.DefaultMaxStop, and a negative value means no limit. Engines have a limit of their
 	// own, which should be the same.
 	MaxStop time.Duration
 	// DryRun reports what would be done, and does nothing.
@@ -91,8 +91,8 @@ func (r Request) normal() (Request, error) {
 	if r.MaxStop == 0 {
 		r.MaxStop = engine.DefaultMaxStop
 	}
-	if len(r.Backends) == 0 {
-		r.Backends = []engine.Backend{&engine.Libpulp{MaxStop: max(r.MaxStop, 0)},
+	if len(r.Engines) == 0 {
+		r.Engines = []engine.Engine{&engine.Libpulp{MaxStop: max(r.MaxStop, 0)},
 			&engine.Native{MaxStop: max(r.MaxStop, 0)}}
 	}
 	return r, nil

@@ -53,7 +53,7 @@ func TestUnreached(t *testing.T) {
 	name := engine.NewWildcard("unreached")
 	e := &slowEngine{time: 300 * time.Millisecond}
 	r := Request{Action: Reconcile, Root: root, Proc: "/proc", Deadline: 100 * time.Millisecond,
-		Backends: []engine.Backend{e}, Selector: engine.Selector{Name: &name}}
+		Engines: []engine.Engine{e}, Selector: engine.Selector{Name: &name}}
 	got := lines(t, r)
 	left := (&Request{Root: root, host: root}).unreached()
 	if len(left) == 0 || len(left)+len(e.begun) < len(pids) ||

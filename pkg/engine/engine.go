@@ -10,8 +10,8 @@ import (
 	"github.com/lpbuild/lpbuild/pkg/engine/rtld"
 )
 
-// Backend is an engine: one way to put live patches into running processes.
-type Backend interface {
+// Engine is one way to put live patches into running processes.
+type Engine interface {
 	// Name is what a person calls it: "libpulp", "native".
 	Name() string
 	// Anywhere says that the engine can work in nearly every process: that it can in one does not make it one of those
