@@ -227,7 +227,7 @@ func (o *hookOptions) request(
 		r.MaxStop = -1 // no limit
 	}
 	var err error
-	if r.Engines, err = o.backends(cmd.CommandPath()); err != nil {
+	if r.Engines, err = o.engines(cmd.CommandPath()); err != nil {
 		return r, err
 	}
 	if r.Selector, err = engine.ParseSelector(o.process, ""); err != nil {

@@ -30,17 +30,17 @@ func TestMaxStop(t *testing.T) {
 		} else if slices.Contains(flags, "--process=") {
 			t.Errorf("the worker would refuse %q", flags)
 		}
-		backends, err := o.backends("lpbuild hook")
-		if err != nil || len(backends) != 2 {
-			t.Fatal(backends, err)
+		engines, err := o.engines("lpbuild hook")
+		if err != nil || len(engines) != 2 {
+			t.Fatal(engines, err)
 		}
-		if p, n := backends[0].(*engine.Libpulp).MaxStop,
-			backends[1].(*engine.Native).MaxStop; p != want || n != want {
+		if p, n := engines[0].(*engine.Libpulp).MaxStop,
+			engines[1].(*engine.Native).MaxStop; p != want || n != want {
 			t.Errorf("--max-stop=%v: %v and %v", in, p, n)
 		}
 	}
 	if _, err := (&engineOptions{engine: "auto",
-		maxStop: -1}).backends("lpbuild hook"); !errors.Is(err, console.ErrUsage) {
+		maxStop: -1}).engines("lpbuild hook"); !errors.Is(err, console.ErrUsage) {
 		t.Errorf("a negative time: %v", err)
 	}
 	report := &engine.Report{PID: 4711, Name: "mysqld", Status: engine.Changed, Late: true,

@@ -76,7 +76,7 @@ func (o *statusOptions) run(ctx context.Context, command string, s *console.Cons
 	if err != nil {
 		return console.Usage(err, command)
 	}
-	engines, err := o.backends(command)
+	engines, err := o.engines(command)
 	if err != nil {
 		return err
 	}

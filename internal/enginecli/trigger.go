@@ -87,8 +87,8 @@ func (o *engineOptions) addStop(cmd *cobra.Command) {
 			"stopped (needs root)")
 }
 
-// backends returns the permitted engines, in the order in which they are asked.
-func (o *engineOptions) backends(command string) ([]engine.Engine, error) {
+// engines returns the permitted engines, in the order in which they are asked.
+func (o *engineOptions) engines(command string) ([]engine.Engine, error) {
 	if o.maxStop < 0 {
 		return nil, console.Usage(fmt.Errorf("--max-stop=%v: must not be negative", o.maxStop),
 			command)
@@ -253,7 +253,7 @@ func (o *liveOptions) run(cmd *cobra.Command, s *console.Console, args []string,
 				cmd.CommandPath())
 		}
 	}
-	engines, err := o.backends(cmd.CommandPath())
+	engines, err := o.engines(cmd.CommandPath())
 	if err != nil {
 		return err
 	}

@@ -33,7 +33,7 @@ func (j *job) started(ctx context.Context) error {
 
 // anywhere says whether one of the engines can work in nearly every process: then a run is not about those that an engine is
 // for, but about those that have a target's library.
-func anywhere(backends []Engine) bool { return slices.ContainsFunc(backends, Engine.Anywhere) }
+func anywhere(engines []Engine) bool { return slices.ContainsFunc(engines, Engine.Anywhere) }
 
 // loaded says whether there is a library of that name.
 func loaded(libraries []*rtld.Library, name string) bool {
@@ -56,9 +56,9 @@ func openView(ctx context.Context, p *process.Process) (*View, error) {
 
 // findEngine asks the engines in order: the first one that is for the process gets it. If that one cannot be used, because it
 // is too old or damaged, no other one is asked. Without an engine the error is the last one's ErrNoEngine.
-func findEngine(ctx context.Context, backends []Engine, v *View) (Engine, Target, error) {
+func findEngine(ctx context.Context, engines []Engine, v *View) (Engine, Target, error) {
 	none := ErrNoEngine
-	for _, b := range backends {
+	for _, b := range engines {
 		t, err := b.Open(ctx, v)
 		switch {
 		case err == nil:

@@ -72,14 +72,14 @@ func TestTimeEnds(t *testing.T) {
 }
 
 // planFor opens a process and plans to apply a live patch.
-func planFor(ctx context.Context, t *testing.T, backend engine.Engine, p *process.Process, containers *engine.Containers) (engine.Plan, error) {
+func planFor(ctx context.Context, t *testing.T, by engine.Engine, p *process.Process, containers *engine.Containers) (engine.Plan, error) {
 	t.Helper()
 	v, err := engine.OpenView(ctx, p)
 	if err != nil {
 		return nil, err
 	}
 	defer v.Memory.Close()
-	target, err := backend.Open(ctx, v)
+	target, err := by.Open(ctx, v)
 	if err != nil {
 		return nil, err
 	}

@@ -13,7 +13,7 @@ import (
 	"github.com/lpbuild/lpbuild/pkg/engine/process"
 )
 
-// fakeEngine is a backend that changes nothing: what is done in a process is up to the test.
+// fakeEngine is a engine that changes nothing: what is done in a process is up to the test.
 type fakeEngine struct {
 	name    string
 	only    map[int]bool // the processes that it is for; nil: all

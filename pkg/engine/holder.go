@@ -113,9 +113,9 @@ func (j *job) allApplied(ctx context.Context) ([]Applied, error) {
 }
 
 // appliedByOthers returns the live patches of the engines behind one, and calls seen for each engine that has some.
-func appliedByOthers(ctx context.Context, backends []Engine, engine Engine, v *View, seen func(Target, []Applied)) ([]Applied, error) {
+func appliedByOthers(ctx context.Context, engines []Engine, engine Engine, v *View, seen func(Target, []Applied)) ([]Applied, error) {
 	var all []Applied
-	for _, b := range backends[slices.Index(backends, engine)+1:] {
+	for _, b := range engines[slices.Index(engines, engine)+1:] {
 		t, err := b.Open(ctx, v)
 		if errors.Is(err, ErrNoEngine) {
 			continue // it cannot have anything there

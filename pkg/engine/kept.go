@@ -13,8 +13,8 @@ import (
 
 // kept returns the live patches of the native engine that are in the process and not applied, the newest first; none
 // if that engine is not among those that are allowed.
-func (v *View) kept(ctx context.Context, backends []Engine) ([]Applied, error) {
-	if nativeOf(backends) == nil {
+func (v *View) kept(ctx context.Context, engines []Engine) ([]Applied, error) {
+	if nativeOf(engines) == nil {
 		return nil, nil
 	}
 	list, err := v.injected(ctx)
@@ -31,8 +31,8 @@ func (v *View) kept(ctx context.Context, backends []Engine) ([]Applied, error) {
 }
 
 // left returns memory of the native engine that nothing leads to and that is no live patch: an engine that was killed left it.
-func (v *View) left(ctx context.Context, backends []Engine) (native.Leftover, error) {
-	if nativeOf(backends) == nil {
+func (v *View) left(ctx context.Context, engines []Engine) (native.Leftover, error) {
+	if nativeOf(engines) == nil {
 		return native.Leftover{}, nil
 	}
 	_, err := v.injected(ctx)
@@ -40,18 +40,18 @@ func (v *View) left(ctx context.Context, backends []Engine) (native.Leftover, er
 }
 
 // unused reports whether the native engine has memory in the process that it does not use.
-func (v *View) unused(ctx context.Context, backends []Engine) (bool, error) {
-	kept, err := v.kept(ctx, backends)
+func (v *View) unused(ctx context.Context, engines []Engine) (bool, error) {
+	kept, err := v.kept(ctx, engines)
 	if err != nil {
 		return false, err
 	}
-	left, err := v.left(ctx, backends)
+	left, err := v.left(ctx, engines)
 	return len(kept) > 0 || left.Mappings > 0, err
 }
 
 // nativeOf returns the native engine if it is among some.
-func nativeOf(backends []Engine) *Native {
-	for _, b := range backends {
+func nativeOf(engines []Engine) *Native {
+	for _, b := range engines {
 		if n, ok := b.(*Native); ok {
 			return n
 		}

@@ -143,25 +143,25 @@ func TestStartedByLoader(t *testing.T) {
 			}
 			c := run(t, cmd)
 			c.says(unpatched)
-			backends := onlyNative
+			engines := onlyNative
 			if preload != "" {
-				backends = []engine.Engine{&engine.Libpulp{}}
+				engines = []engine.Engine{&engine.Libpulp{}}
 			}
 			s, err := engine.ParseSelector("by-the-loader", "")
 			must(t, err)
-			list, _, err := engine.Look(t.Context(), engine.SurveyOptions{Selector: s, Engines: backends})
+			list, _, err := engine.Look(t.Context(), engine.SurveyOptions{Selector: s, Engines: engines})
 			must(t, err)
 			i := slices.IndexFunc(list, func(s *engine.Survey) bool { return s.PID == c.pid })
 			if i < 0 || list[i].Name != "by-the-loader" || list[i].Exe != program || list[i].Err != nil {
 				t.Errorf("survey: %+v", list)
 			}
-			reports, _, err := runAll(t, engine.Options{Selector: s, Containers: ten, Engines: backends})
+			reports, _, err := runAll(t, engine.Options{Selector: s, Containers: ten, Engines: engines})
 			must(t, err)
 			if r := reports[c.pid]; r == nil || r.Name != "by-the-loader" || r.Status != engine.Changed {
 				t.Fatalf("report: %+v", r)
 			}
 			c.says(tens10)
-			if r := c.one(engine.Options{Containers: ten, Engines: backends, Revert: true}); r.Status != engine.Changed {
+			if r := c.one(engine.Options{Containers: ten, Engines: engines, Revert: true}); r.Status != engine.Changed {
 				t.Errorf("revert: %+v", r)
 			}
 			c.says(unpatched)

@@ -62,18 +62,18 @@ func (f *forking) run(o engine.Options, n int) (map[int]*engine.Report, engine.S
 // TestForkedMeanwhile applies and reverts live patches also in processes that are forked during the run by one that is not
 // changed yet, and by these in turn.
 func TestForkedMeanwhile(t *testing.T) {
-	for name, backend := range map[string]engine.Engine{"": &engine.Native{}, standIn(t): &engine.Libpulp{}} {
-		f := startForking(t, "forkm"+backend.Name()[:3], name)
-		o := engine.Options{Engines: []engine.Engine{backend}, Containers: read(t, container(t, "a", 10))}
+	for name, by := range map[string]engine.Engine{"": &engine.Native{}, standIn(t): &engine.Libpulp{}} {
+		f := startForking(t, "forkm"+by.Name()[:3], name)
+		o := engine.Options{Engines: []engine.Engine{by}, Containers: read(t, container(t, "a", 10))}
 		for n, value := range []string{"10", "1", "10"} {
 			n = 3 * (n + 1)
 			reports, sum, err := f.run(o, n)
 			if err != nil || sum.Changed != n || sum.Processes() != n {
-				t.Errorf("%s: %v: %+v, want %d changed", backend.Name(), err, sum, n)
+				t.Errorf("%s: %v: %+v, want %d changed", by.Name(), err, sum, n)
 			}
 			for _, pid := range f.pids {
 				if r := reports[pid]; r == nil || r.Status != engine.Changed {
-					t.Errorf("%s: process %d of %d: %v", backend.Name(), pid, f.pids, why(r))
+					t.Errorf("%s: process %d of %d: %v", by.Name(), pid, f.pids, why(r))
 				}
 			}
 			f.Answers("", strings.TrimSpace(strings.Repeat(value+" ", n)))

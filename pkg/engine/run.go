@@ -41,7 +41,7 @@ type Options struct {
 	Attempts int
 	// Timeout is the time that one process gets, all attempts together; default 30 s.
 	Timeout time.Duration
-	// MaxStop is for how long a process shall stand still at most; 0 means no limit. It is the backends' to see to it; here is
+	// MaxStop is for how long a process shall stand still at most; 0 means no limit. It is the engines' to see to it; here is
 	// noted where it was exceeded.
 	MaxStop time.Duration
 	// Deadline is the time after which no further process is begun; 0 means none.

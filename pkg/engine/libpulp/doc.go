@@ -1,4 +1,4 @@
-// Package libpulp speaks to libpulp.so inside a process: the backend for processes that preload it.
+// Package libpulp speaks to libpulp.so inside a process: the engine for processes that preload it.
 //
 //	Find ─► Runtime ─ State, Applied, Messages       without stopping anyone
 //	             ├─ PlanApply, PlanRevert ... ─► Plan   decides everything that can be decided before a stop

@@ -10,7 +10,7 @@ import (
 	"github.com/lpbuild/lpbuild/pkg/ulp/symtab"
 )
 
-// TestContainers compiles containers and says what this backend thinks of them.
+// TestContainers compiles containers and says what this engine thinks of them.
 func TestContainers(t *testing.T) {
 	tests := map[string]struct {
 		source string

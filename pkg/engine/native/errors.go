@@ -13,7 +13,7 @@ import (
 // is as it was before.
 var (
 	// ErrContainer: the container needs something that only the dynamic loader can give it. See [NewPatch].
-	ErrContainer = errors.New("the native backend cannot load this container")
+	ErrContainer = errors.New("the native engine cannot load this container")
 	// ErrEntry: the function's entry cannot be changed safely.
 	ErrEntry = errors.New("no detour can be put at the function's entry")
 	// ErrUnwinding: exceptions, or the cancellation of a thread, are expected to pass through the function, which handles them.

@@ -49,7 +49,7 @@ const (
 )
 
 // NewPatch prepares a packed container; name is that of its file. The error wraps ErrContainer with every reason why
-// this backend cannot load it, or is that of [ulp.Container.LivePatch].
+// this engine cannot load it, or is that of [ulp.Container.LivePatch].
 func NewPatch(c *ulp.Container, name string) (*Patch, error) {
 	lp, err := c.LivePatch()
 	if err != nil {
@@ -91,7 +91,7 @@ func NewPatch(c *ulp.Container, name string) (*Patch, error) {
 	return p, nil
 }
 
-// prepare reads a container, packed or not. The error has every reason why this backend cannot load it; each wraps
+// prepare reads a container, packed or not. The error has every reason why this engine cannot load it; each wraps
 // ErrContainer. nil: it can, in any process whose libraries have what the container needs.
 func prepare(c *ulp.Container, unwinding ulp.Unwinding) (*Patch, error) {
 	if c.Arch != symtab.X86_64 {
