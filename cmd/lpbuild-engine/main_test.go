@@ -21,8 +21,8 @@ func TestScripts(t *testing.T) {
 	testscript.Run(t, testscript.Params{Dir: "testdata", RequireExplicitExec: true})
 }
 
-// TestDependencies keeps out of a program that runs as root inside other people's processes whatever
-// downloads, verifies signatures, reads YAML or compiles.
+// TestDependencies keeps out of a program that runs as root inside other people's processes
+// whatever downloads, verifies signatures, reads YAML or compiles.
 func TestDependencies(t *testing.T) {
 	out, err := exec.CommandContext(t.Context(), "go", "list", "-deps", ".").Output()
 	if err != nil {

@@ -16,7 +16,8 @@ import (
 	"github.com/lpbuild/lpbuild/internal/ulpcli"
 )
 
-// readPages returns the text of each page of the documentation, by its path from the repository's top.
+// readPages returns the text of each page of the documentation, by its path from the repository's
+// top.
 func readPages(t *testing.T) map[string]string {
 	t.Helper()
 	names, err := filepath.Glob("../../docs/*.md")
@@ -59,8 +60,8 @@ func anchors(text string) map[string]bool {
 	return all
 }
 
-// TestLinks wants each link between pages to lead to a file, and to a heading where it names one. A page
-// in docs/ links to nothing that the RPM lacks.
+// TestLinks wants each link between pages to lead to a file, and to a heading where it names one. A
+// page in docs/ links to nothing that the RPM lacks.
 func TestLinks(t *testing.T) {
 	pages, count := readPages(t), 0
 	for page, text := range pages {
@@ -189,8 +190,8 @@ func wrongCommand(root *cobra.Command, args []string) string {
 	return ""
 }
 
-// TestCommandsInDocs wants each command line of lpbuild in the documentation to name commands and flags
-// that there are.
+// TestCommandsInDocs wants each command line of lpbuild in the documentation to name commands and
+// flags that there are.
 func TestCommandsInDocs(t *testing.T) {
 	count := 0
 	for page, text := range readPages(t) {

@@ -259,7 +259,8 @@ func TestCompletions(t *testing.T) {
 		"changes add ": ":4\n", "status ": ":4\n",
 		"version --": "--json\n--help\n:4\n", "clean --q": "--quiet\n:4\n", "trigger --di": ":4\n",
 		"clean --di": "--dir\n:4\n",
-		// :4 is that no files may come there, :8 that they have one of these suffixes, :16 that they are directories
+		// :4 is that no files may come there, :8 that they have one of these suffixes, :16 that
+		// they are directories
 	} {
 		if got := completed(strings.Split(typed, " ")...); got != want {
 			t.Errorf("%q is completed as %q, want %q", typed, got, want)

@@ -3,8 +3,8 @@ package benchtest
 
 import "testing"
 
-// Size returns how much a benchmark works on: full for numbers that mean something, brief under -short, where the only
-// question is whether the benchmark still works.
+// Size returns how much a benchmark works on: full for numbers that mean something, brief under
+// -short, where the only question is whether the benchmark still works.
 func Size(full, brief int) int {
 	if testing.Short() {
 		return brief

@@ -1,5 +1,6 @@
-// Package configref writes the reference of lpbuild.yaml, as a page of Markdown and as a man page, from
-// the keys that package buildmatrix reads out of its structs. Nothing about a single key is written here.
+// Package configref writes the reference of lpbuild.yaml, as a page of Markdown and as a man page,
+// from the keys that package buildmatrix reads out of its structs. Nothing about a single key is
+// written here.
 package configref
 
 import (

@@ -60,7 +60,8 @@ func document(path, lines string) string {
 	return text
 }
 
-// mappings calls f for each mapping that lpbuild.yaml has, with the path of its keys without their names.
+// mappings calls f for each mapping that lpbuild.yaml has, with the path of its keys without their
+// names.
 func mappings(path string, keys []config.Key, f func(path string, keys []config.Key)) {
 	f(path, keys)
 	for _, k := range keys {
@@ -71,8 +72,8 @@ func mappings(path string, keys []config.Key, f func(path string, keys []config.
 	}
 }
 
-// TestKeysAreDecoded wants the keys of each mapping to be those that the decoder lists for an unknown
-// one, and those required that it misses.
+// TestKeysAreDecoded wants the keys of each mapping to be those that the decoder lists for an
+// unknown one, and those required that it misses.
 func TestKeysAreDecoded(t *testing.T) {
 	count := 0
 	mappings("", keys(t), func(path string, keys []config.Key) {
@@ -103,7 +104,8 @@ func TestKeysAreDecoded(t *testing.T) {
 	}
 }
 
-// TestExampleIsRead wants the example to be a configuration as it stands, and with each of its comments.
+// TestExampleIsRead wants the example to be a configuration as it stands, and with each of its
+// comments.
 func TestExampleIsRead(t *testing.T) {
 	text := Example(keys(t))
 	c, err := parse(t, text)

@@ -1,9 +1,10 @@
-// Package demo shows the main job on a machine that has nothing: it makes a small distributor in a folder, with a signed
-// repository of real RPMs, and walks the way from there to a live patch package with the program's own commands. In the end
-// it patches malloc in a running program that uses the machine's own C library.
+// Package demo shows the main job on a machine that has nothing: it makes a small distributor in a
+// folder, with a signed repository of real RPMs, and walks the way from there to a live patch
+// package with the program's own commands. In the end it patches malloc in a running program that
+// uses the machine's own C library.
 //
-// The library in those RPMs is a small stand-in for glibc, compiled for live patching; everything that is done with it is
-// what is done with the real one.
+// The library in those RPMs is a small stand-in for glibc, compiled for live patching; everything
+// that is done with it is what is done with the real one.
 package demo
 
 import (

@@ -24,8 +24,8 @@ const (
 	saysPatched   = "glibc-livepatch"
 )
 
-// live patches malloc in a running program, which uses the machine's own C library and was started as any other: nothing
-// is preloaded. Then it takes the live patch out again.
+// live patches malloc in a running program, which uses the machine's own C library and was started
+// as any other: nothing is preloaded. Then it takes the live patch out again.
 func (d *demonstration) live(ctx context.Context) error {
 	if runtime.GOARCH != "amd64" {
 		d.say("\n# Not shown here: patching a running program without a preload, which is for x86_64 so far.")
@@ -79,8 +79,9 @@ func (d *demonstration) patchAndRevert(ctx context.Context, dir string, p *progr
 	return nil
 }
 
-// stockContainer makes a container for the C library that the program runs with. That may have no NOPs: malloc is then one
-// of those functions where a jump is proven to be safe, and the container says that it is made for this.
+// stockContainer makes a container for the C library that the program runs with. That may have no
+// NOPs: malloc is then one of those functions where a jump is proven to be safe, and the container
+// says that it is made for this.
 func (d *demonstration) stockContainer(ctx context.Context, dir, source string, pid int) (string, error) {
 	libc, err := libcOf(ctx, pid)
 	if err != nil {
@@ -136,7 +137,8 @@ func startProgram(ctx context.Context, path string) (*program, error) {
 	return p, nil
 }
 
-// read passes the program's lines on; those that nobody waits for are dropped, so that what is heard is new.
+// read passes the program's lines on; those that nobody waits for are dropped, so that what is
+// heard is new.
 func (p *program) read(out io.Reader) {
 	defer close(p.lines)
 	for lines := bufio.NewScanner(out); lines.Scan(); {
@@ -154,13 +156,15 @@ func (p *program) stop() {
 	_ = p.cmd.Wait() // killed: that is what it says
 }
 
-// heard is how many lines are shown, and patience how long they may take: the program says ten a second.
+// heard is how many lines are shown, and patience how long they may take: the program says ten a
+// second.
 const (
 	heard    = 2
 	patience = 10 * time.Second
 )
 
-// hear shows the next lines of the program, which must all be what it should say. What it said before may still come first.
+// hear shows the next lines of the program, which must all be what it should say. What it said
+// before may still come first.
 func (d *demonstration) hear(p *program, want string) error {
 	timeout := time.After(patience)
 	for n := 0; n < heard; {

@@ -9,7 +9,8 @@ import (
 	"testing"
 )
 
-// TestProgramEnds: the test program does not outlive the demonstration, even if that fails in the middle.
+// TestProgramEnds: the test program does not outlive the demonstration, even if that fails in the
+// middle.
 func TestProgramEnds(t *testing.T) {
 	if runtime.GOARCH != "amd64" {
 		t.Skip("no program is started: live patching without a preload is for x86_64")
@@ -33,7 +34,8 @@ func TestProgramEnds(t *testing.T) {
 	}
 }
 
-// TestHear wants what a program says to be shown, once it says what it should, and nothing else after that.
+// TestHear wants what a program says to be shown, once it says what it should, and nothing else
+// after that.
 func TestHear(t *testing.T) {
 	for name, tc := range map[string]struct {
 		lines []string

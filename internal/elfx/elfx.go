@@ -1,13 +1,16 @@
 // Package elfx reads 64-bit little-endian ELF files that nobody vouches for.
 //
-// A [File] is a view of an image in memory ([Parse]), or of a file of which only the parts that are wanted are read ([Open]).
-// Both check the header, the section table and that every section lies in the image; everything else is read when it is
-// asked for, and checked then. No length in the image makes the package read outside it, and none makes it allocate more
-// than a small multiple of it: the tables that are decoded are charged to a budget of the image's own size, so that hostile
-// tables which all cover the same bytes run out of it. For the same reason each table is to be asked for once.
+// A [File] is a view of an image in memory ([Parse]), or of a file of which only the parts that are
+// wanted are read ([Open]). Both check the header, the section table and that every section lies in
+// the image; everything else is read when it is asked for, and checked then. No length in the image
+// makes the package read outside it, and none makes it allocate more than a small multiple of it:
+// the tables that are decoded are charged to a budget of the image's own size, so that hostile
+// tables which all cover the same bytes run out of it. For the same reason each table is to be
+// asked for once.
 //
-// It is not a general ELF library: it knows what live patching needs, and it does not know 32-bit files, big-endian
-// files, relocatable objects and files with 65,280 sections or more ([ErrUnsupported]).
+// It is not a general ELF library: it knows what live patching needs, and it does not know 32-bit
+// files, big-endian files, relocatable objects and files with 65,280 sections or more
+// ([ErrUnsupported]).
 package elfx
 
 import (
@@ -88,15 +91,16 @@ func (f *File) Size() int { return int(f.size) }
 // Entry returns the address at which a program begins, 0 if there is none.
 func (f *File) Entry() uint64 { return le.Uint64(f.header[24:]) }
 
-// Parse reads the header, the section table and the program header table. Errors are *[Error]; those about kinds of
-// files that are not read wrap [ErrUnsupported].
+// Parse reads the header, the section table and the program header table. Errors are *[Error];
+// those about kinds of files that are not read wrap [ErrUnsupported].
 func Parse(image []byte) (*File, error) {
 	return parse(&File{Image: image, size: uint64(len(image))})
 }
 
-// Open is Parse for an image of the given size in a file. Its parts are read once, so that a file which somebody changes
-// meanwhile gives an error or some mixture of both contents, and never less checks. The file must stay open as long as
-// something is asked of the result; what was returned does not need it.
+// Open is Parse for an image of the given size in a file. Its parts are read once, so that a file
+// which somebody changes meanwhile gives an error or some mixture of both contents, and never less
+// checks. The file must stay open as long as something is asked of the result; what was returned
+// does not need it.
 func Open(src io.ReaderAt, size int64) (*File, error) {
 	return parse(&File{src: src, size: uint64(size), unread: uint64(size), read: make(map[*Section][]byte)})
 }
@@ -159,8 +163,8 @@ func (f *File) within(off, n uint64, what string) error {
 	return nil
 }
 
-// load returns n bytes at off. Their capacity ends with them. Of a file no more is read than it has, so that parts which
-// overlap do not add up.
+// load returns n bytes at off. Their capacity ends with them. Of a file no more is read than it
+// has, so that parts which overlap do not add up.
 func (f *File) load(off, n uint64, what string) ([]byte, error) {
 	if err := f.within(off, n, what); err != nil {
 		return nil, err

@@ -313,8 +313,8 @@ func (c *contents) readTable(f *elfx.File, kind elf.SectionType) error {
 	return nil
 }
 
-// readBoth reads an image in memory and as a file, and wants the same of both: but for a file whose parts overlap, which is
-// not read.
+// readBoth reads an image in memory and as a file, and wants the same of both: but for a file whose
+// parts overlap, which is not read.
 func readBoth(t testing.TB, image []byte) (*contents, error) {
 	t.Helper()
 	want, err := readAll(elfx.Parse(image))

@@ -5,7 +5,8 @@ import (
 	"slices"
 )
 
-// EntriesSection is the section in which gcc's -fpatchable-function-entry lists the places of the NOPs.
+// EntriesSection is the section in which gcc's -fpatchable-function-entry lists the places of the
+// NOPs.
 const EntriesSection = "__patchable_function_entries"
 
 // relative returns the type of the relocation that adds the load address to its addend.
@@ -21,12 +22,12 @@ func relative(m elf.Machine) uint32 {
 	return 0
 }
 
-// PatchableEntries returns the addresses in __patchable_function_entries, each as it is when the file is loaded at 0, in
-// ascending order, and whether the file has such a section at all.
+// PatchableEntries returns the addresses in __patchable_function_entries, each as it is when the
+// file is loaded at 0, in ascending order, and whether the file has such a section at all.
 //
-// In a shared object they are relocated. With RELA relocations an address is the addend of a relative relocation that
-// hits the section, which itself has whatever the linker left there, 0 as a rule. With RELR relocations and in files
-// that are not relocated the address is in the section.
+// In a shared object they are relocated. With RELA relocations an address is the addend of a
+// relative relocation that hits the section, which itself has whatever the linker left there, 0 as
+// a rule. With RELR relocations and in files that are not relocated the address is in the section.
 func (f *File) PatchableEntries() (entries []uint64, ok bool, err error) {
 	s := f.Find(EntriesSection)
 	if s == nil || !s.InFile() {

@@ -24,7 +24,8 @@ func (r *countingReader) ReadAt(b []byte, off int64) (int, error) {
 	return r.ReaderAt.ReadAt(b, off)
 }
 
-// Of a file no more is read than it is asked for: not its data, and of its code only what is near the entries.
+// Of a file no more is read than it is asked for: not its data, and of its code only what is near
+// the entries.
 func TestOpenReadsParts(t *testing.T) {
 	const much = 1 << 20
 	padded := append(image(t), make([]byte, much)...)

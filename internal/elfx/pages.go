@@ -2,10 +2,12 @@ package elfx
 
 const pageSize = 4096
 
-// Pages returns a segment as it is mapped: whole pages of the file, with zeros behind its end, and the address that they
-// begin at. It returns nothing if they would be more than most bytes, or cannot be mapped like this.
+// Pages returns a segment as it is mapped: whole pages of the file, with zeros behind its end, and
+// the address that they begin at. It returns nothing if they would be more than most bytes, or
+// cannot be mapped like this.
 //
-// Unlike the tables, pages are not charged to a budget: who asks for them says how many, and of how many segments.
+// Unlike the tables, pages are not charged to a budget: who asks for them says how many, and of how
+// many segments.
 func (f *File) Pages(p *Segment, most uint64) (addr uint64, pages []byte, err error) {
 	const within = pageSize - 1
 	if p.Filesz > most || p.Vaddr&within != p.Offset&within || p.Vaddr+p.Filesz < p.Vaddr {

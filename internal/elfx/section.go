@@ -115,7 +115,8 @@ func (f *File) Name(s *Section) string { return string(cString(f.names, s.NameOf
 // Names returns the bytes of the section that has the section names.
 func (f *File) Names() []byte { return f.names }
 
-// Data returns the section's bytes, nil if it has none in the file. They are part of the image, which must be in memory.
+// Data returns the section's bytes, nil if it has none in the file. They are part of the image,
+// which must be in memory.
 func (f *File) Data(s *Section) []byte {
 	if !s.InFile() {
 		return nil
@@ -159,7 +160,8 @@ func (f *File) ofType(t elf.SectionType) *Section {
 	return nil
 }
 
-// records returns the section's bytes, charged to the budget, if they are entries of the given size.
+// records returns the section's bytes, charged to the budget, if they are entries of the given
+// size.
 func (f *File) records(s *Section, size uint64, what string) ([]byte, error) {
 	if s.Entsize != size || s.Size%size != 0 {
 		return nil, fail(s.Offset, what, errEntsize)
@@ -170,8 +172,8 @@ func (f *File) records(s *Section, size uint64, what string) ([]byte, error) {
 	return f.data(s, what)
 }
 
-// MaxName is the length that names of files and of versions may have, in bytes. Without a bound, many references to one
-// long string would cost the product of both.
+// MaxName is the length that names of files and of versions may have, in bytes. Without a bound,
+// many references to one long string would cost the product of both.
 const MaxName = 4096
 
 // checkName returns an error unless a string of at most MaxName bytes is at off.

@@ -18,8 +18,8 @@ type Segment struct {
 	Memsz  uint64
 }
 
-// parseSegments reads the program header table. Where the segments lie is left to CheckSegments, because those of
-// separate debuginfo files describe another file.
+// parseSegments reads the program header table. Where the segments lie is left to CheckSegments,
+// because those of separate debuginfo files describe another file.
 func (f *File) parseSegments() error {
 	off, entsize, count := le.Uint64(f.header[32:]), le.Uint16(f.header[54:]), le.Uint16(f.header[56:])
 	switch {
@@ -75,7 +75,8 @@ func (f *File) Segment(t elf.ProgType) *Segment {
 	return nil
 }
 
-// Layout says how the segments of a file lie in memory when it is loaded. It does not refer to the file's bytes.
+// Layout says how the segments of a file lie in memory when it is loaded. It does not refer to the
+// file's bytes.
 type Layout struct {
 	loads []Segment // by address, without overlap
 	relro Segment
@@ -93,13 +94,15 @@ func (l *Layout) at(addr uint64) *Segment {
 	return &l.loads[i]
 }
 
-// Writable says whether memory at addr stays writable after relocation: it is loaded, writable and not RELRO.
+// Writable says whether memory at addr stays writable after relocation: it is loaded, writable and
+// not RELRO.
 func (l *Layout) Writable(addr uint64) bool {
 	p := l.at(addr)
 	return p != nil && p.Flags&elf.PF_W != 0 && addr-l.relro.Vaddr >= l.relro.Memsz
 }
 
-// Memory is what the segments of a file become when it is loaded. It is for one goroutine at a time.
+// Memory is what the segments of a file become when it is loaded. It is for one goroutine at a
+// time.
 type Memory struct {
 	Layout
 	f     *File
@@ -110,14 +113,15 @@ type Memory struct {
 	err   error
 }
 
-// Stretches of code that are read from a file at once, and how much of it there is behind an address whose code is asked
-// for, unless the segment ends before: more than anybody looks at.
+// Stretches of code that are read from a file at once, and how much of it there is behind an
+// address whose code is asked for, unless the segment ends before: more than anybody looks at.
 const (
 	stretch = 64 << 10
 	enough  = 2 << 10
 )
 
-// Memory returns the file's memory. It is an error if CheckSegments is, or if loaded segments are out of order.
+// Memory returns the file's memory. It is an error if CheckSegments is, or if loaded segments are
+// out of order.
 func (f *File) Memory() (*Memory, error) {
 	if err := f.CheckSegments(); err != nil {
 		return nil, err
@@ -139,8 +143,8 @@ func (f *File) Memory() (*Memory, error) {
 	return m, nil
 }
 
-// From returns the file's bytes of the memory from addr to the end of its segment, none if there are none. Of a file that
-// is read by parts it is 2 KiB at least, if there are so many; see Err.
+// From returns the file's bytes of the memory from addr to the end of its segment, none if there
+// are none. Of a file that is read by parts it is 2 KiB at least, if there are so many; see Err.
 func (m *Memory) From(addr uint64) []byte { return m.bytes(m.at(addr), addr) }
 
 // Code is From for an address in an executable segment, and none for others.
@@ -157,10 +161,12 @@ func (m *Memory) Code(addr uint64) []byte {
 	return m.bytes(p, addr)
 }
 
-// Err returns why From and Code gave less than there is: the first error of reading the file, nil if there was none.
+// Err returns why From and Code gave less than there is: the first error of reading the file, nil
+// if there was none.
 func (m *Memory) Err() error { return m.err }
 
-// bytes returns the file's bytes of the memory from addr to the end of the segment p, none if there are none.
+// bytes returns the file's bytes of the memory from addr to the end of the segment p, none if there
+// are none.
 func (m *Memory) bytes(p *Segment, addr uint64) []byte {
 	if p == nil || addr-p.Vaddr >= p.Filesz {
 		return nil
@@ -179,8 +185,8 @@ func (m *Memory) bytes(p *Segment, addr uint64) []byte {
 	return m.near[off-m.start : have-m.start]
 }
 
-// read reads the stretch of the file at off. It is a short one if stretches overlap so much that they are of no use: hostile
-// files have many segments of the same bytes.
+// read reads the stretch of the file at off. It is a short one if stretches overlap so much that
+// they are of no use: hostile files have many segments of the same bytes.
 func (m *Memory) read(off uint64) {
 	if m.near == nil {
 		m.near = make([]byte, min(stretch, m.f.size))

@@ -25,8 +25,8 @@ type SymbolTable struct {
 	shared  bool   // the rows are part of an image in memory
 }
 
-// SymbolTable returns the first section of type t, SHT_DYNSYM or SHT_SYMTAB, nil if there is none. The name offsets of
-// all rows are inside its Strings.
+// SymbolTable returns the first section of type t, SHT_DYNSYM or SHT_SYMTAB, nil if there is none.
+// The name offsets of all rows are inside its Strings.
 func (f *File) SymbolTable(t elf.SectionType) (*SymbolTable, error) {
 	s := f.ofType(t)
 	if s == nil {

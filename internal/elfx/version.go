@@ -11,7 +11,8 @@ import (
 // NoString is the offset of a name that there is not.
 const NoString = ^uint32(0)
 
-// MaxVersions is the number of symbol versions that a file may define and need. The format allows 32,765; glibc has 45.
+// MaxVersions is the number of symbol versions that a file may define and need. The format allows
+// 32,765; glibc has 45.
 const MaxVersions = 4096
 
 const (
@@ -20,8 +21,8 @@ const (
 	versionFirst  = 2 // 0 is local, 1 is global without a version
 )
 
-// Version is a symbol version that the file defines or needs. The offsets are in the strings of .dynsym; the names
-// there have at most [MaxName] bytes.
+// Version is a symbol version that the file defines or needs. The offsets are in the strings of
+// .dynsym; the names there have at most [MaxName] bytes.
 type Version struct {
 	Index   uint16 // by which .gnu.version refers to it
 	NameOff uint32
@@ -35,7 +36,8 @@ type Versions struct {
 	Sorted   []Version // the same by index
 }
 
-// Of returns the version of row i of .dynsym, and whether it is the default one. ok is false if it has none.
+// Of returns the version of row i of .dynsym, and whether it is the default one. ok is false if it
+// has none.
 func (v *Versions) Of(i int) (version Version, isDefault, ok bool) {
 	if 2*i+2 > len(v.bySymbol) {
 		return Version{}, false, false
@@ -48,7 +50,8 @@ func (v *Versions) Of(i int) (version Version, isDefault, ok bool) {
 	return *at, raw&versionHidden == 0, true
 }
 
-// FindVersion returns the version of that index in a list that is sorted by index, nil if there is none.
+// FindVersion returns the version of that index in a list that is sorted by index, nil if there is
+// none.
 func FindVersion(sorted []Version, index uint16) *Version {
 	if len(sorted) == 0 {
 		return nil
@@ -65,7 +68,8 @@ func FindVersion(sorted []Version, index uint16) *Version {
 	return &sorted[at]
 }
 
-// Versions reads .gnu.version, .gnu.version_d and .gnu.version_r, whose names are in the strings of .dynsym.
+// Versions reads .gnu.version, .gnu.version_d and .gnu.version_r, whose names are in the strings of
+// .dynsym.
 func (f *File) Versions(strs []byte) (*Versions, error) {
 	v := new(Versions)
 	s := f.ofType(elf.SHT_GNU_VERSYM)
@@ -105,7 +109,8 @@ type versionReader struct {
 	list []Version
 }
 
-// section calls record for each record of the first section of type t, whose sh_info is the number of records.
+// section calls record for each record of the first section of type t, whose sh_info is the number
+// of records.
 func (r *versionReader) section(t elf.SectionType, what string, size int, record func(off int) error) error {
 	if r.s, r.what = r.f.ofType(t), what; r.s == nil {
 		return nil
@@ -121,8 +126,9 @@ func (r *versionReader) section(t elf.SectionType, what string, size int, record
 	return r.follow(0, int(r.s.Info), size, record)
 }
 
-// follow calls record for count linked records of the given size, the first of them at off. The last field of a record
-// is the distance to the next, 0 in the last one. Since a distance is at least a record, the section bounds the steps.
+// follow calls record for count linked records of the given size, the first of them at off. The
+// last field of a record is the distance to the next, 0 in the last one. Since a distance is at
+// least a record, the section bounds the steps.
 func (r *versionReader) follow(off, count, size int, record func(off int) error) error {
 	for i := range count {
 		if off > len(r.data)-size {
@@ -147,7 +153,8 @@ func (r *versionReader) fail(off int, err error) error {
 	return fail(r.s.Offset+uint64(off), r.what, err)
 }
 
-// define reads a record of .gnu.version_d. Its first auxiliary record is its name, the others are its parents.
+// define reads a record of .gnu.version_d. Its first auxiliary record is its name, the others are
+// its parents.
 func (r *versionReader) define(off int) error {
 	const isBase = 1 // the file's own name, not a version
 	flags, index, aux := le.Uint16(r.data[off+2:]), le.Uint16(r.data[off+4:]), int(le.Uint32(r.data[off+12:]))
@@ -174,7 +181,8 @@ func (r *versionReader) need(off int) error {
 	})
 }
 
-// add notes a version. Records may share their auxiliary records, so that the section does not bound the sum.
+// add notes a version. Records may share their auxiliary records, so that the section does not
+// bound the sum.
 func (r *versionReader) add(off int, index uint16, name, file uint32) error {
 	if err := checkName(r.strs, uint64(name)); err != nil {
 		return r.fail(off, err)

@@ -6,11 +6,14 @@ import (
 	"iter"
 )
 
-// A branch from elsewhere into the first bytes of a function is looked for in all code of its library.
+// A branch from elsewhere into the first bytes of a function is looked for in all code of its
+// library.
 //
-// Those with distances of 32 bits may come from anywhere, and are looked for wherever an instruction may begin. Short ones can only come from the neighbourhood, and would be found everywhere like this.
-// So if something looks like a branch the function that it is in is decoded, from where the unwind information says that it begins;
-// what is no function, or cannot be decoded, is searched byte by byte.
+// Those with distances of 32 bits may come from anywhere, and are looked for wherever an
+// instruction may begin. Short ones can only come from the neighbourhood, and would be found
+// everywhere like this. So if something looks like a branch the function that it is in is decoded,
+// from where the unwind information says that it begins; what is no function, or cannot be decoded,
+// is searched byte by byte.
 
 // Code is an executable segment, as it is mapped.
 type Code struct {
@@ -18,7 +21,8 @@ type Code struct {
 	Addr  uint64
 }
 
-// Text is the executable segment that functions are in, with what else of the library may lead there.
+// Text is the executable segment that functions are in, with what else of the library may lead
+// there.
 type Text struct {
 	Code   []byte
 	Addr   uint64
@@ -40,8 +44,8 @@ type Text struct {
 	callers  int // calls that have been looked at
 }
 
-// overlap bounds what is decoded for all functions of a text together, as a multiple of its size. It is less than once if
-// functions do not overlap; hostile ones may.
+// overlap bounds what is decoded for all functions of a text together, as a multiple of its size.
+// It is less than once if functions do not overlap; hostile ones may.
 const overlap = 16
 
 // shortReach is the most that a short branch is away from where it leads to, and its own length.
@@ -65,7 +69,8 @@ func (t *Text) Index() {
 	t.findPointers()
 }
 
-// positions yields where in code a byte is. This is what most of the time goes into, and package bytes looks at many at once.
+// positions yields where in code a byte is. This is what most of the time goes into, and package
+// bytes looks at many at once.
 func positions(code []byte, b byte) iter.Seq[int] {
 	return func(yield func(int) bool) {
 		for from := 0; ; from++ {
@@ -83,7 +88,8 @@ type inside struct{ from, to uint64 }
 
 func (r inside) has(at uint64) bool { return at >= r.from && at < r.to }
 
-// EntersAt finds a branch that leads between from and to, which are in the text, neither of them included.
+// EntersAt finds a branch that leads between from and to, which are in the text, neither of them
+// included.
 func (t *Text) EntersAt(from, to uint64) (at uint64, found bool, err error) {
 	return t.entersAt(from, to, inside{})
 }
@@ -126,8 +132,8 @@ func (t *Text) entersAt(from, to uint64, known inside) (at uint64, found bool, e
 	return at, found, err
 }
 
-// nearInto finds a branch with a distance of 32 bits. What looks like one may be a part of an instruction: that is known where the
-// function that it is in can be decoded.
+// nearInto finds a branch with a distance of 32 bits. What looks like one may be a part of an
+// instruction: that is known where the function that it is in can be decoded.
 func (t *Text) nearInto(from, to uint64, known inside) (at uint64, found bool, err error) {
 	if t.targets != nil {
 		if t.left -= len(t.Code) / 8; t.left < 0 {
@@ -145,8 +151,8 @@ func (t *Text) nearInto(from, to uint64, known inside) (at uint64, found bool, e
 	return at, found, err
 }
 
-// branches reports whether the function around an address has a branch that is one of those. If there is none that can be decoded,
-// it may.
+// branches reports whether the function around an address has a branch that is one of those. If
+// there is none that can be decoded, it may.
 func (t *Text) branches(at uint64, is func(in flow, target uint64) bool) (bool, error) {
 	if t.Frames == nil {
 		return true, nil
@@ -166,7 +172,8 @@ func (t *Text) branches(at uint64, is func(in flow, target uint64) bool) (bool, 
 	return found, err
 }
 
-// near notes all branches with distances of 32 bits, wherever an instruction may begin, until note returns false.
+// near notes all branches with distances of 32 bits, wherever an instruction may begin, until note
+// returns false.
 func (t *Text) near(note func(from, to uint64) bool) {
 	if !near(t.Code, t.Addr, note) {
 		return
@@ -178,7 +185,8 @@ func (t *Text) near(note func(from, to uint64) bool) {
 	}
 }
 
-// nearTarget returns how far from the beginning of code a branch with a distance of 32 bits leads, if one may begin at i.
+// nearTarget returns how far from the beginning of code a branch with a distance of 32 bits leads,
+// if one may begin at i.
 func nearTarget(code []byte, i int) (to uint64, ok bool) {
 	if len(code)-i < NearLen {
 		return 0, false
@@ -232,8 +240,8 @@ func (t *Text) short(lo, hi uint64, note func(from, to uint64) bool) error {
 	return nil
 }
 
-// decoded calls yield for the branches of a function. ok is false if it cannot be decoded, or too much has been; then it may have
-// been called for some.
+// decoded calls yield for the branches of a function. ok is false if it cannot be decoded, or too
+// much has been; then it may have been called for some.
 func (t *Text) decoded(code []byte, yield func(*instruction)) (ok bool) {
 	if t.targets != nil {
 		if t.left -= len(code); t.left < 0 {

@@ -5,15 +5,17 @@ import (
 	"sort"
 )
 
-// A thread in f.cold is in f. Only .symtab has the name, which stripped libraries lack and no process has in memory; the
-// unwind information has the part as a function of its own. It shows by the jumps that lead there: those of f, by themselves
-// or by a jump table, and of nobody else; or by jumps back into the middle of f.
+// A thread in f.cold is in f. Only .symtab has the name, which stripped libraries lack and no
+// process has in memory; the unwind information has the part as a function of its own. It shows by
+// the jumps that lead there: those of f, by themselves or by a jump table, and of nobody else; or
+// by jumps back into the middle of f.
 
 // ErrParts is the reason that a part of a function may be anywhere.
 var ErrParts error = &Error{Why: "it jumps to code whose extent is not known"}
 
-// Parts finds the code that belongs to the function at an address although it is outside of its bytes, which are given as they
-// are without detours. A function that nothing leads to but a jump at the end of this one counts as a part of it.
+// Parts finds the code that belongs to the function at an address although it is outside of its
+// bytes, which are given as they are without detours. A function that nothing leads to but a jump
+// at the end of this one counts as a part of it.
 func (t *Text) Parts(entry uint64, code []byte) ([]Range, error) {
 	own := Range{entry, entry + uint64(len(code))}
 	outside, err := t.leadsOutside(own, code)
@@ -45,8 +47,8 @@ func (t *Text) Parts(entry uint64, code []byte) ([]Range, error) {
 	return parts, err
 }
 
-// leadsBack reports whether code jumps into the middle of a function, and whether it jumps into the middle of others, as parts of
-// these do. What cannot be decoded does neither.
+// leadsBack reports whether code jumps into the middle of a function, and whether it jumps into the
+// middle of others, as parts of these do. What cannot be decoded does neither.
 func (t *Text) leadsBack(p, own Range) (back, others bool, err error) {
 	code := t.Code[p.From-t.Addr : p.To-t.Addr]
 	for off := 0; off < len(code); {

@@ -2,9 +2,10 @@ package hotpatch
 
 import "encoding/binary"
 
-// A decoder of its own, for 64-bit mode: how long an instruction is, and where it leads. It need not know what instructions
-// compute, so that it fits on a few pages and can be compared with objdump completely (`make test-decode`); and it refuses
-// what is not in its tables rather than to guess: after a wrong length everything is wrong.
+// A decoder of its own, for 64-bit mode: how long an instruction is, and where it leads. It need
+// not know what instructions compute, so that it fits on a few pages and can be compared with
+// objdump completely (`make test-decode`); and it refuses what is not in its tables rather than to
+// guess: after a wrong length everything is wrong.
 
 // flow is where the processor goes on after an instruction.
 type flow uint8
@@ -105,8 +106,8 @@ func (r *reader) byte() byte {
 	return r.code[r.at-1]
 }
 
-// decode decodes the instruction at an offset. That at the end of the code has the size 0. why is "" or the reason why it is
-// not known what the instruction is.
+// decode decodes the instruction at an offset. That at the end of the code has the size 0. why is
+// "" or the reason why it is not known what the instruction is.
 func decode(code []byte, off int) (in instruction, why string) {
 	in.off = off
 	if off >= len(code) {
@@ -239,7 +240,8 @@ func oneByteFlow(op, modrm byte) flow {
 	return next
 }
 
-// checkOneByte refuses prefixes that are ignored, that processors disagree about, or that mean an exception.
+// checkOneByte refuses prefixes that are ignored, that processors disagree about, or that mean an
+// exception.
 func (in *instruction) checkOneByte(p *legacy, op, modrm byte) (why string) {
 	narrow := p.operand && p.rex&8 == 0
 	switch {

@@ -2,7 +2,8 @@ package hotpatch
 
 import "testing"
 
-// TestDecode has instructions of which decoders are known to find other lengths, and what cannot be known.
+// TestDecode has instructions of which decoders are known to find other lengths, and what cannot be
+// known.
 func TestDecode(t *testing.T) {
 	for name, tc := range map[string]struct {
 		code   string

@@ -8,10 +8,11 @@ import (
 	"golang.org/x/arch/x86/x86asm"
 )
 
-// Entry proves that a jump of five bytes may be written at the beginning of a function without NOPs, or returns an [*Error].
-// The function is at an address of the text, and so long.
+// Entry proves that a jump of five bytes may be written at the beginning of a function without
+// NOPs, or returns an [*Error]. The function is at an address of the text, and so long.
 //
-// The jump replaces whole instructions, behind endbr64 if the function begins with that. It is safe if
+// The jump replaces whole instructions, behind endbr64 if the function begins with that. It is safe
+// if
 //
 //   - everything in the function can be decoded, no branch in it leads between two instructions, and none but those that are
 //     replaced themselves to what is replaced;
@@ -23,7 +24,8 @@ import (
 //   - the instructions can be carried out at another place, where they have to be as long as not all functions of a live patch
 //     have been switched: see [Moved]. A call among them is the last one, and returns to where it always did.
 //
-// A function that is shorter than the jump has to be followed by padding, which nothing leads into either.
+// A function that is shorter than the jump has to be followed by padding, which nothing leads into
+// either.
 func (t *Text) Entry(addr, size uint64) (Place, error) {
 	off := addr - t.Addr
 	if size == 0 || size > MaxFunction || addr < t.Addr || off > uint64(len(t.Code)) || size > uint64(len(t.Code))-off {
@@ -48,9 +50,9 @@ func (t *Text) Entry(addr, size uint64) (Place, error) {
 	return p, nil
 }
 
-// Proven returns the place that [Text.Entry] has found in a function for which it had no error, by the same [Version] of the
-// rules. code is what stands at the function's beginning, at least LandingLen + CodeLen bytes. Functions that need padding after
-// them are not looked at.
+// Proven returns the place that [Text.Entry] has found in a function for which it had no error, by
+// the same [Version] of the rules. code is what stands at the function's beginning, at least
+// LandingLen + CodeLen bytes. Functions that need padding after them are not looked at.
 func Proven(code []byte, addr, size uint64) (Place, error) {
 	if size == 0 || len(code) < LandingLen+CodeLen {
 		return Place{}, ErrSize
@@ -169,7 +171,8 @@ func (in *instruction) goesOn() bool {
 	return in.flow != jump && in.flow != jumpAnywhere && in.flow != leave
 }
 
-// movable reports whether an instruction can be carried out elsewhere. The other decoder has to agree.
+// movable reports whether an instruction can be carried out elsewhere. The other decoder has to
+// agree.
 func (in *instruction) movable(code []byte) error {
 	op := code[in.off+in.opcode]
 	switch in.flow {
@@ -200,8 +203,8 @@ func (in *instruction) movable(code []byte) error {
 // ErrMove is the reason that the first instructions can only be carried out where they are.
 var ErrMove error = &Error{Why: "its first instructions cannot be moved"}
 
-// agreed reports whether another decoder finds the same length in an instruction that is to be carried out elsewhere, and the
-// same distance to memory or to where it leads.
+// agreed reports whether another decoder finds the same length in an instruction that is to be
+// carried out elsewhere, and the same distance to memory or to where it leads.
 func (in *instruction) agreed(code []byte) error {
 	code = code[in.off:]
 	if bytes.HasPrefix(code, landing) {
@@ -267,8 +270,8 @@ func (f *function) scan() error {
 	return f.tables(jumps, leas, inner)
 }
 
-// leadsInto returns an error if an instruction leads to what is replaced, unless it is replaced itself. A call of the function by
-// itself arrives at the jump as any other.
+// leadsInto returns an error if an instruction leads to what is replaced, unless it is replaced
+// itself. A call of the function by itself arrives at the jump as any other.
 func (f *function) leadsInto(in *instruction) error {
 	switch {
 	case in.target < f.first || in.target >= f.end,
@@ -298,8 +301,8 @@ func (f *function) entered() error {
 	return nil
 }
 
-// ErrPart is the reason that a jump to the function's beginning may be a loop: what jumps there is where the function jumps to, as
-// to a part of it that compilers put elsewhere (.cold).
+// ErrPart is the reason that a jump to the function's beginning may be a loop: what jumps there is
+// where the function jumps to, as to a part of it that compilers put elsewhere (.cold).
 var ErrPart error = &Error{Why: "what may be a part of it elsewhere leads to its beginning"}
 
 // parts returns an error if something that the function jumps to jumps to its beginning.

@@ -29,7 +29,8 @@ type Frames struct {
 	unusual bool // there is one that is not understood
 }
 
-// ReadFrames reads the table from the segment PT_GNU_EH_FRAME. One that does not have the usual form is empty.
+// ReadFrames reads the table from the segment PT_GNU_EH_FRAME. One that does not have the usual
+// form is empty.
 func ReadFrames(m Memory, at, size uint64) (*Frames, error) {
 	f := &Frames{m: m, at: at}
 	if size < frameHeaderLen || !m.Contains(at, size) {
@@ -49,7 +50,8 @@ func ReadFrames(m Memory, at, size uint64) (*Frames, error) {
 	return f, m.Read(f.table, at+frameHeaderLen)
 }
 
-// Size returns how long the function at an address is; 0: not known. What does not have the usual form is not known.
+// Size returns how long the function at an address is; 0: not known. What does not have the usual
+// form is not known.
 func (f *Frames) Size(entry uint64) (uint64, error) {
 	var fde [16]byte // length, distance to the CIE, first address relative to itself, size
 	at, ok := f.find(entry)
@@ -80,8 +82,8 @@ func (f *Frames) place(i int) uint64 {
 	return f.at + uint64(int64(int32(binary.LittleEndian.Uint32(f.table[4*i:]))))
 }
 
-// functions calls yield for the functions that have anything in [lo, hi), in the order of their addresses. Where they
-// overlap the first one counts.
+// functions calls yield for the functions that have anything in [lo, hi), in the order of their
+// addresses. Where they overlap the first one counts.
 func (f *Frames) functions(lo, hi uint64, yield func(entry, size uint64)) error {
 	count := len(f.table) / 8
 	from := max(0, sort.Search(count, func(i int) bool { return f.place(2*i) > lo })-1)

@@ -7,10 +7,12 @@ import (
 	"testing"
 )
 
-// slot is the room for a generated encoding: what follows it are NOPs, so that objdump is in step again at the next one.
+// slot is the room for a generated encoding: what follows it are NOPs, so that objdump is in step
+// again at the next one.
 const slot = 32
 
-// generated makes encodings of all maps: each opcode with each of some prefixes, and with operands of each form.
+// generated makes encodings of all maps: each opcode with each of some prefixes, and with operands
+// of each form.
 func generated(yield func(encoding ...byte)) {
 	prefixes := [][]byte{
 		{}, {0x66}, {0xf2}, {0xf3}, {0xf0}, {0x67}, {0x2e}, {0x3e}, {0x64}, {0x48}, {0x41}, {0x4f}, {0x40},
@@ -60,7 +62,8 @@ func generated(yield func(encoding ...byte)) {
 	}
 }
 
-// operandForms are ModRM with what belongs to it: the first 16 are memory and registers for each middle field.
+// operandForms are ModRM with what belongs to it: the first 16 are memory and registers for each
+// middle field.
 func operandForms() [][]byte {
 	var list [][]byte
 	for reg := range byte(8) {

@@ -11,7 +11,8 @@ const HandlersVersion = 1
 
 // Why a function must keep its frame in sight of the unwinder.
 var (
-	// ErrHandlers: the function has a language-specific data area, by which exceptions and cancellation find its handlers.
+	// ErrHandlers: the function has a language-specific data area, by which exceptions and
+	// cancellation find its handlers.
 	ErrHandlers error = &Error{Why: "it handles exceptions or cancellation"}
 	// ErrFrame: what the unwinder would find is not of the usual form.
 	ErrFrame error = &Error{Why: "its unwind information is of an unusual form"}
@@ -28,8 +29,9 @@ const (
 	encPcrel4  = 0x1b // relative to itself, four bytes, signed: what assemblers use on x86_64
 )
 
-// Handlers says whether the function at an address handles exceptions, or what ends a thread (pthread_cancel): the error is
-// ErrHandlers, or ErrFrame if that cannot be told. nil: it does not, or no unwinder finds anything about it.
+// Handlers says whether the function at an address handles exceptions, or what ends a thread
+// (pthread_cancel): the error is ErrHandlers, or ErrFrame if that cannot be told. nil: it does not,
+// or no unwinder finds anything about it.
 func (f *Frames) Handlers(entry uint64) error {
 	fde, at, err := f.covering(entry)
 	if err != nil || fde == nil {
@@ -89,7 +91,8 @@ func (f *Frames) covering(addr uint64) (fde []byte, at uint64, err error) {
 	return fde, at, nil
 }
 
-// record reads a CIE or FDE from its length on, at most so much of it. The error is ErrFrame if there is none.
+// record reads a CIE or FDE from its length on, at most so much of it. The error is ErrFrame if
+// there is none.
 func (f *Frames) record(at uint64, most int) ([]byte, error) {
 	const least = 16 // lengths, distances, and what each of the two has behind them
 	var length [4]byte
@@ -169,7 +172,8 @@ func firstPointer(b []byte, enc byte) (is, ok bool) {
 	return len(bytes.Trim(b[1:1+size], "\x00")) > 0, true
 }
 
-// pointerSize returns the length of an encoded pointer. Those whose length depends on where or what they are are not known.
+// pointerSize returns the length of an encoded pointer. Those whose length depends on where or what
+// they are are not known.
 func pointerSize(enc byte) (size int, known bool) {
 	if enc == encAligned || enc == encOmit {
 		return 0, false

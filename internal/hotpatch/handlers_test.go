@@ -15,8 +15,9 @@ const (
 	handledFDEs = handledCIE + 32
 )
 
-// handled makes the unwind information of three functions of 16 bytes at 0x2000, 0x2010 and 0x2040. Of these the first has no
-// handlers, the second has some, and the third has a CIE that knows no handlers.
+// handled makes the unwind information of three functions of 16 bytes at 0x2000, 0x2010 and 0x2040.
+// Of these the first has no handlers, the second has some, and the third has a CIE that knows no
+// handlers.
 func handled() flat {
 	const size = 28
 	b := make([]byte, handledFDEs-handledBase+3*size+32)
@@ -125,7 +126,8 @@ func TestAnyHandlers(t *testing.T) {
 	}
 }
 
-// FuzzHandlers: any bytes as unwind information; nothing outside of it is read, and there is an answer.
+// FuzzHandlers: any bytes as unwind information; nothing outside of it is read, and there is an
+// answer.
 func FuzzHandlers(f *testing.F) {
 	f.Add(handled().data, uint64(36), uint64(0x2010))
 	f.Add(bytes.Replace(handled().data, []byte("zPLR"), []byte("zSLR"), 1), uint64(36), uint64(0x2000))

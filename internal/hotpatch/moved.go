@@ -5,9 +5,10 @@ import (
 	"math"
 )
 
-// The instructions that a jump replaces are carried out elsewhere. Those that lead somewhere get near distances there. A call
-// becomes a push of the address that it returns to, and a jump: it returns to the function, not to the copy, so that an unwinder
-// finds what it knows, and nothing has to stay in memory for a call that lasts.
+// The instructions that a jump replaces are carried out elsewhere. Those that lead somewhere get
+// near distances there. A call becomes a push of the address that it returns to, and a jump: it
+// returns to the function, not to the copy, so that an unwinder finds what it knows, and nothing
+// has to stay in memory for a call that lasts.
 
 // MovedLen is the room for the copy, with what leads on from there.
 const MovedLen = 56
@@ -43,8 +44,9 @@ func layout(list []instruction) (at []int, size int) {
 	return at, size
 }
 
-// Moved returns the first instructions of a function, which are to be carried out at another address instead of at addr, and
-// then go on with what follows them. ok is false if something that they lead to cannot be reached from there.
+// Moved returns the first instructions of a function, which are to be carried out at another
+// address instead of at addr, and then go on with what follows them. ok is false if something that
+// they lead to cannot be reached from there.
 func Moved(code []byte, addr, to uint64) (out []byte, ok bool, err error) {
 	m := mover{code: code, addr: addr, to: to, ok: true}
 	for off := 0; off < len(code); {

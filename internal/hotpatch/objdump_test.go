@@ -19,8 +19,9 @@ import (
 	"testing"
 )
 
-// What the decoder says is compared with objdump, instruction by instruction: the length, the target of a branch, and what kind
-// of instruction it is. An instruction that the decoder refuses is counted, by the reason.
+// What the decoder says is compared with objdump, instruction by instruction: the length, the
+// target of a branch, and what kind of instruction it is. An instruction that the decoder refuses
+// is counted, by the reason.
 
 // decodeVariable makes the comparisons run: all libraries of a machine are a lot of code.
 const decodeVariable = "LPBUILD_TEST_DECODE"

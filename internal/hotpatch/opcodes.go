@@ -1,7 +1,8 @@
 package hotpatch
 
-// The opcode maps of 64-bit mode, a character for each opcode. What is not listed is refused: instructions that the
-// processor does not know, or knows only since APX, and those of which processors disagree about the length.
+// The opcode maps of 64-bit mode, a character for each opcode. What is not listed is refused:
+// instructions that the processor does not know, or knows only since APX, and those of which
+// processors disagree about the length.
 
 // oneByte is the first map: what follows the opcode.
 //
@@ -31,7 +32,8 @@ const oneByte = "" +
 	"jjjjbbbbJJ-j...." +
 	"p.pp..gg......mm"
 
-// Masks of mandatory prefixes: which of none (1), 66 (2), F3 (4) and F2 (8) an opcode may have, as a hexadecimal digit.
+// Masks of mandatory prefixes: which of none (1), 66 (2), F3 (4) and F2 (8) an opcode may have, as
+// a hexadecimal digit.
 
 // twoByte is the map 0F. All have ModRM, but those that twoByteBare lists.
 const twoByte = "" +
@@ -90,8 +92,8 @@ const map3A = "" +
 	"................" +
 	"................"
 
-// vex are the maps 1 to 3 of VEX. All have ModRM but vzeroupper and vzeroall (77). Those of map 3 have a byte, and so have those
-// of map 1 that vexByte lists.
+// vex are the maps 1 to 3 of VEX. All have ModRM but vzeroupper and vzeroall (77). Those of map 3
+// have a byte, and so have those of map 1 that vexByte lists.
 var vex = [...]string{1: "" +
 	"................" + // 0
 	"fff33373........" +
@@ -145,8 +147,8 @@ var vex = [...]string{1: "" +
 		"8...............",
 }
 
-// evex are the maps 1 to 3, 5 and 6 of EVEX. All have ModRM. Those of map 3 have a byte, and so have those of map 1 that vexByte
-// lists.
+// evex are the maps 1 to 3, 5 and 6 of EVEX. All have ModRM. Those of map 3 have a byte, and so
+// have those of map 1 that vexByte lists.
 var evex = [...]string{1: "" +
 	"................" + // 0
 	"fff33373........" +
@@ -252,8 +254,8 @@ func vexByte(op byte) bool {
 	return op >= 0x70 && op <= 0x73 || op == 0xc2 || op >= 0xc4 && op <= 0xc6
 }
 
-// Opcodes that a processor knows with some values of the middle field of ModRM only: a bit for each, of forms with memory and
-// with registers.
+// Opcodes that a processor knows with some values of the middle field of ModRM only: a bit for
+// each, of forms with memory and with registers.
 type group struct {
 	op          byte
 	memory, reg byte
@@ -334,8 +336,8 @@ func (g *group) has(modrm byte) bool {
 	return set>>(modrm>>3&7)&1 != 0
 }
 
-// x87 reports whether the processor knows an instruction of its floating-point unit that has registers only. Those rows of its
-// maps are here of which not all are taken.
+// x87 reports whether the processor knows an instruction of its floating-point unit that has
+// registers only. Those rows of its maps are here of which not all are taken.
 func x87(op, modrm byte) bool {
 	low := modrm & 7
 	switch uint16(op)<<8 | uint16(modrm&0xf8) {

@@ -2,13 +2,14 @@ package hotpatch
 
 import "encoding/binary"
 
-// Landing pads are where the unwinder goes on in a function. They are in its language-specific data area (LSDA), relative to the
-// function's beginning.
+// Landing pads are where the unwinder goes on in a function. They are in its language-specific data
+// area (LSDA), relative to the function's beginning.
 
 // maxLSDA bounds what is read of one.
 const maxLSDA = 1 << 16
 
-// padBetween reports whether the function at an address has a landing pad in between from and to, neither of them included.
+// padBetween reports whether the function at an address has a landing pad in between from and to,
+// neither of them included.
 func (f *Frames) padBetween(entry, from, to uint64) (bool, error) {
 	at, first, err := f.lsda(entry)
 	if err != nil || at == 0 {
@@ -32,7 +33,8 @@ func (f *Frames) padBetween(entry, from, to uint64) (bool, error) {
 	return found, nil
 }
 
-// lsda returns where the LSDA of the function at an address is, 0 if it has none, and where the function begins.
+// lsda returns where the LSDA of the function at an address is, 0 if it has none, and where the
+// function begins.
 func (f *Frames) lsda(entry uint64) (at, first uint64, err error) {
 	fde, place, err := f.covering(entry)
 	if err != nil || fde == nil {
@@ -65,7 +67,8 @@ func (f *Frames) lsda(entry uint64) (at, first uint64, err error) {
 	return at, place + 8 + distance(fde[8:]), nil
 }
 
-// padsIn reports whether an LSDA has a landing pad in between from and to. Only the form that compilers write is understood.
+// padsIn reports whether an LSDA has a landing pad in between from and to. Only the form that
+// compilers write is understood.
 func padsIn(b []byte, first, from, to uint64) (found, ok bool) {
 	if len(b) < 4 || b[0] != encOmit { // the pads are relative to something else
 		return false, false

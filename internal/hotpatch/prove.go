@@ -1,6 +1,7 @@
-// Package hotpatch says where x86_64 code can be led elsewhere: at which functions there are NOPs for that, and at which others
-// a jump may be written over the first instructions. It looks at bytes alone, so that the gate of a build, which has the
-// library's file or what was once said of it, and the engine, which has a process, come to the same answer.
+// Package hotpatch says where x86_64 code can be led elsewhere: at which functions there are NOPs
+// for that, and at which others a jump may be written over the first instructions. It looks at
+// bytes alone, so that the gate of a build, which has the library's file or what was once said of
+// it, and the engine, which has a process, come to the same answer.
 //
 // Nothing here knows files or processes.
 package hotpatch
@@ -14,8 +15,8 @@ import (
 	"sync"
 )
 
-// Version changes when the same code could get another answer than before: an answer that was written down is good for its
-// version alone.
+// Version changes when the same code could get another answer than before: an answer that was
+// written down is good for its version alone.
 const Version = 4
 
 // Sizes, in bytes, and bounds.
@@ -24,7 +25,8 @@ const (
 	NearLen = 5
 	// LandingLen is the length of endbr64, which stays where it is.
 	LandingLen = 4
-	// CodeLen is the most that whole instructions over a jump can have: one byte missing to five, and one of fifteen.
+	// CodeLen is the most that whole instructions over a jump can have: one byte missing to five,
+	// and one of fifteen.
 	CodeLen = 20
 	// BeforeLen and AtLen are the NOPs before the symbol, and at the entry.
 	BeforeLen = 14
@@ -72,14 +74,16 @@ var (
 	ErrOutside error = &Error{Why: "it is not in the library's code"}
 )
 
-// Entered is the reason that something at an address of the library may lead into the first bytes of a function.
+// Entered is the reason that something at an address of the library may lead into the first bytes
+// of a function.
 func Entered(from uint64) error {
 	return &Error{whyEntered, fmt.Sprintf("from %#x", from), from}
 }
 
 const whyEntered = "what may be a branch elsewhere leads into its first bytes"
 
-// Moving returns an error with addresses as they are in the library's file, if that is loaded so far from where it says.
+// Moving returns an error with addresses as they are in the library's file, if that is loaded so
+// far from where it says.
 func Moving(err error, bias uint64) error {
 	if e, ok := errors.AsType[*Error](err); ok && e.from != 0 {
 		return Entered(e.from - bias)
@@ -87,8 +91,9 @@ func Moving(err error, bias uint64) error {
 	return err
 }
 
-// CodeSum is a checksum of a library's executable segments, in ascending order of their addresses as linked. It tells code that was
-// changed without a new build-id, not code that somebody has made to have the same. The zero value is that of no code.
+// CodeSum is a checksum of a library's executable segments, in ascending order of their addresses
+// as linked. It tells code that was changed without a new build-id, not code that somebody has made
+// to have the same. The zero value is that of no code.
 type CodeSum struct{ sum uint32 }
 
 // Begin begins a segment.
@@ -103,8 +108,9 @@ func (s *CodeSum) Sum() uint32 { return s.sum }
 // castagnoli is a polynomial that processors know.
 var castagnoli = sync.OnceValue(func() *crc32.Table { return crc32.MakeTable(crc32.Castagnoli) })
 
-// HasNOPs recognises the NOPs of -fpatchable-function-entry=16,14, behind endbr64 if there is one, as they are or made one
-// by `ulp post`. window begins BeforeLen bytes in front of the symbol, and must have Window bytes.
+// HasNOPs recognises the NOPs of -fpatchable-function-entry=16,14, behind endbr64 if there is one,
+// as they are or made one by `ulp post`. window begins BeforeLen bytes in front of the symbol, and
+// must have Window bytes.
 func HasNOPs(window []byte) bool {
 	if len(window) < Window || !bytes.HasPrefix(window, nops) {
 		return false

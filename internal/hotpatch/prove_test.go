@@ -55,7 +55,8 @@ func TestEntersAt(t *testing.T) {
 	}
 }
 
-// TestShortBranches: short ones count where an instruction begins; that is known of functions, and of nothing else.
+// TestShortBranches: short ones count where an instruction begins; that is known of functions, and
+// of nothing else.
 func TestShortBranches(t *testing.T) {
 	const base, neighbour, function = 0x1000, 0x1200, 0x1210
 	for name, tc := range map[string]struct {
@@ -112,7 +113,8 @@ func TestOtherSegments(t *testing.T) {
 	}
 }
 
-// TestOverlap: what is decoded for all functions of a text is bounded; afterwards bytes are searched.
+// TestOverlap: what is decoded for all functions of a text is bounded; afterwards bytes are
+// searched.
 func TestOverlap(t *testing.T) {
 	code := bytes.Repeat([]byte{0x90}, 0x400)
 	copy(code[0x200:], "\xb8\xeb\x0e\x00\x00") // like a jump to 0x1211
@@ -263,7 +265,8 @@ func TestFrames(t *testing.T) {
 	}
 }
 
-// FuzzEntersAt: any bytes as a text with any unwind information; both ways of asking come to the same.
+// FuzzEntersAt: any bytes as a text with any unwind information; both ways of asking come to the
+// same.
 func FuzzEntersAt(f *testing.F) {
 	f.Add(bytes.Repeat([]byte{0xeb, 0x0f, 0x90}, 200), frames().data, uint64(0x40))
 	f.Fuzz(func(t *testing.T, code, data []byte, off uint64) {
@@ -283,7 +286,8 @@ func FuzzEntersAt(f *testing.F) {
 	})
 }
 
-// FuzzWhole: any bytes as a text with any unwind information, in what looks at all of it. Parts lie in the text; who calls, too.
+// FuzzWhole: any bytes as a text with any unwind information, in what looks at all of it. Parts lie
+// in the text; who calls, too.
 func FuzzWhole(f *testing.F) {
 	f.Add(bytes.Repeat([]byte{0xe8, 0x0b, 0, 0, 0, 0x44, 0x01, 0xd8, 0xe9, 0xf0, 0x0f, 0, 0, 0xc3}, 400), frames().data, uint64(0), uint64(16))
 	f.Add(bytes.Repeat([]byte{0x48, 0x8d, 0x05, 0, 0, 0, 0, 0xff, 0xe0, 0x90}, 400), frames().data, uint64(3), uint64(90))

@@ -7,8 +7,9 @@ import (
 	"testing"
 )
 
-// TestProven takes functions that libraries of this machine export, all of them in `make test-decode`: the place that is found from
-// the first bytes alone is the one that the whole proof has found.
+// TestProven takes functions that libraries of this machine export, all of them in `make
+// test-decode`: the place that is found from the first bytes alone is the one that the whole proof
+// has found.
 func TestProven(t *testing.T) {
 	var files []string
 	for _, dir := range []string{"/lib/x86_64-linux-gnu", "/usr/lib64", "/lib64"} {
@@ -62,7 +63,8 @@ func TestProven(t *testing.T) {
 	}
 }
 
-// TestProvenRefused: without the padding after it, a short function is not known, nor is one of which too little is seen.
+// TestProvenRefused: without the padding after it, a short function is not known, nor is one of
+// which too little is seen.
 func TestProvenRefused(t *testing.T) {
 	code := append([]byte{0x31, 0xc0, 0xc3}, make([]byte, LandingLen+CodeLen)...) // xor %eax,%eax; ret
 	for i := 3; i < len(code); i++ {

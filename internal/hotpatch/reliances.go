@@ -6,13 +6,15 @@ import (
 	"golang.org/x/arch/x86/x86asm"
 )
 
-// GCC knows which registers a function leaves alone, and so do the functions that it calls: a caller may rely on what is left alone
-// by a function that calls another one, or on the registers for results where the function has none. Both show only to somebody who
-// knows what the function writes, with everything that it calls.
+// GCC knows which registers a function leaves alone, and so do the functions that it calls: a
+// caller may rely on what is left alone by a function that calls another one, or on the registers
+// for results where the function has none. Both show only to somebody who knows what the function
+// writes, with everything that it calls.
 
-// Reliances finds the functions of the text that callers rely on to leave registers alone, by their addresses: those that are
-// called, and those that these call. It takes the time to decode all of the text. Not found is what callers rely on of a function
-// that calls or jumps through a register, since what that writes is not known.
+// Reliances finds the functions of the text that callers rely on to leave registers alone, by their
+// addresses: those that are called, and those that these call. It takes the time to decode all of
+// the text. Not found is what callers rely on of a function that calls or jumps through a register,
+// since what that writes is not known.
 func (t *Text) Reliances() (map[uint64]Reliance, error) {
 	if t.Frames == nil {
 		return nil, nil
@@ -59,7 +61,8 @@ type reliances struct {
 // ErrCalls is the reason that nobody can say what callers rely on.
 var ErrCalls error = &Error{Why: "the library has too many calls to follow each"}
 
-// wanted are registers that code reads after calls of a function, and for each the first of those calls.
+// wanted are registers that code reads after calls of a function, and for each the first of those
+// calls.
 type wanted struct {
 	registers registers
 	calls     [32]uint64
@@ -99,7 +102,8 @@ func (a *reliances) calls(entry uint64) {
 // maxReached bounds how many functions are looked at that one calls, and how many calls one has.
 const maxReached = 256
 
-// judge finds out whether a function and all that it calls leave a register alone that is wanted after it.
+// judge finds out whether a function and all that it calls leave a register alone that is wanted
+// after it.
 func (a *reliances) judge(entry uint64, w *wanted) {
 	reached, left := []uint64{entry}, w.registers
 	for i := 0; i < len(reached) && left != 0; i++ {
@@ -135,7 +139,8 @@ type body struct {
 	known   bool // all of that is
 }
 
-// body returns what is known of a function, or only as much as shows that it writes all of some registers.
+// body returns what is known of a function, or only as much as shows that it writes all of some
+// registers.
 func (a *reliances) body(entry uint64, enough registers) (b body) {
 	if b, ok := a.bodies[entry]; ok {
 		return b
@@ -174,7 +179,8 @@ func (a *reliances) body(entry uint64, enough registers) (b body) {
 	return b
 }
 
-// registers is a set of registers that calls need not keep: bit n is the general one of that number, bit 16+n a vector register.
+// registers is a set of registers that calls need not keep: bit n is the general one of that
+// number, bit 16+n a vector register.
 type registers uint32
 
 const (
@@ -183,7 +189,8 @@ const (
 
 	// clobbered are those that the ABI lets a function change.
 	clobbered = rax | rcx | rdx | rsi | rdi | 0xf<<8 | 0xffff<<16
-	// unknownWrites are those that an instruction may write which only one of the decoders knows: one of AVX or BMI.
+	// unknownWrites are those that an instruction may write which only one of the decoders knows:
+	// one of AVX or BMI.
 	unknownWrites = clobbered
 )
 
@@ -216,7 +223,8 @@ func (s registers) name() string {
 	return registerName(x86asm.X0 + x86asm.Reg(s.first()-16))
 }
 
-// readFirst returns the registers that code reads before it writes them, as far as it goes straight on.
+// readFirst returns the registers that code reads before it writes them, as far as it goes straight
+// on.
 func readFirst(code []byte) (reads registers) {
 	var written registers
 	for range reliedMost {

@@ -29,7 +29,8 @@ func framesOf(t *testing.T, first, size uint64, n int) *Frames {
 	return f
 }
 
-// callEachOther is the code of functions each of which calls all of them, and reads %r11 after each call, which none writes.
+// callEachOther is the code of functions each of which calls all of them, and reads %r11 after each
+// call, which none writes.
 func callEachOther(n int) (code []byte, size uint64) {
 	const one = NearLen + 3
 	size = uint64(n*one + 1)
@@ -43,8 +44,8 @@ func callEachOther(n int) (code []byte, size uint64) {
 	return code, size
 }
 
-// TestReliancesTooMany follows the calls of functions that all call each other: some can be followed to their end, and of many
-// it is not known who relies on what, which is said.
+// TestReliancesTooMany follows the calls of functions that all call each other: some can be
+// followed to their end, and of many it is not known who relies on what, which is said.
 func TestReliancesTooMany(t *testing.T) {
 	const base = 0x400000
 	for n, want := range map[int]error{8: nil, 200: ErrCalls} {

@@ -7,20 +7,24 @@ import (
 	"golang.org/x/arch/x86/x86asm"
 )
 
-// A function may leave alone registers that the ABI lets it change, and a compiler that sees both may have a caller of the same
-// source file keep something there (GCC's -fipa-ra, on by default from -O2 on): glibc's initstate_r keeps a pointer in %r11 while
-// srandom_r runs. A replacement knows nothing of that, and so the caller would go on with garbage.
+// A function may leave alone registers that the ABI lets it change, and a compiler that sees both
+// may have a caller of the same source file keep something there (GCC's -fipa-ra, on by default
+// from -O2 on): glibc's initstate_r keeps a pointer in %r11 while srandom_r runs. A replacement
+// knows nothing of that, and so the caller would go on with garbage.
 //
-// Such a caller shows by what follows the call: it reads a register that neither has a result nor has been written since. See also
-// [Text.Reliances].
+// Such a caller shows by what follows the call: it reads a register that neither has a result nor
+// has been written since. See also [Text.Reliances].
 
-// Compiling with -fpatchable-function-entry switches -fipa-ra off. The attribute of that name on a single function does not, and
-// assembly knows no such options: so functions with NOPs are looked at, too.
+// Compiling with -fpatchable-function-entry switches -fipa-ra off. The attribute of that name on a
+// single function does not, and assembly knows no such options: so functions with NOPs are looked
+// at, too.
 
-// ErrRelied is the reason that only the function itself is known to leave registers alone that its callers need.
+// ErrRelied is the reason that only the function itself is known to leave registers alone that its
+// callers need.
 var ErrRelied error = &Error{Why: "a caller in the library relies on registers that it leaves alone"}
 
-// RegistersVersion changes when [Text.Relied] could give another answer to the same code than before.
+// RegistersVersion changes when [Text.Relied] could give another answer to the same code than
+// before.
 const RegistersVersion = 1
 
 // Reliance is a call whose caller relies on a register that the called function leaves alone.
@@ -33,8 +37,8 @@ type Reliance struct {
 // reliedMost is how many instructions after a call are looked at.
 const reliedMost = 16
 
-// Relied finds a caller of the function at an address that relies on registers which functions may change. It is for functions
-// with NOPs, which need no other proof; size is 0 if it is not known.
+// Relied finds a caller of the function at an address that relies on registers which functions may
+// change. It is for functions with NOPs, which need no other proof; size is 0 if it is not known.
 func (t *Text) Relied(addr, size uint64) (r Reliance, found bool) {
 	if r, found = t.relied(addr); !found || size == 0 || size > MaxFunction || addr-t.Addr > uint64(len(t.Code)) ||
 		size > uint64(len(t.Code))-(addr-t.Addr) {
@@ -43,8 +47,8 @@ func (t *Text) Relied(addr, size uint64) (r Reliance, found bool) {
 	return r, mayReturn(t.Code[addr-t.Addr:][:size])
 }
 
-// mayReturn reports whether a function may return, by itself or by what it jumps to. What follows a call of one that does not is
-// another's code.
+// mayReturn reports whether a function may return, by itself or by what it jumps to. What follows a
+// call of one that does not is another's code.
 func mayReturn(code []byte) bool {
 	for off := 0; off < len(code); {
 		in, why := decode(code, off)
@@ -61,7 +65,8 @@ func (in *instruction) leavesTo(size int) bool {
 	return in.flow == leave || in.flow == jumpAnywhere || in.leads() && in.flow != call && (in.target < 0 || in.target >= size)
 }
 
-// relied finds a caller of the function at an address that relies on registers which functions may change.
+// relied finds a caller of the function at an address that relies on registers which functions may
+// change.
 func (t *Text) relied(addr uint64) (Reliance, bool) {
 	if !t.targets.has(addr - t.Addr) {
 		return Reliance{}, false // as mostly, or nothing is known but the function
@@ -104,7 +109,8 @@ func (t *Text) called(at int, to uint64) {
 	}
 }
 
-// relies returns a register that code after a call reads although the call may have changed it, 0 if there is none.
+// relies returns a register that code after a call reads although the call may have changed it, 0
+// if there is none.
 func relies(code []byte) x86asm.Reg {
 	var known [256]bool // registers that have been written
 	for range reliedMost {
@@ -162,7 +168,8 @@ func writes(inst *x86asm.Inst) bool {
 	return false
 }
 
-// changed reports whether a register holds what a call leaves there that need not keep it, and that is no result.
+// changed reports whether a register holds what a call leaves there that need not keep it, and that
+// is no result.
 func changed(r x86asm.Reg, known *[256]bool) bool {
 	switch r = whole(r); {
 	case r == x86asm.RCX, r == x86asm.RSI, r == x86asm.RDI, r >= x86asm.R8 && r <= x86asm.R11, r >= x86asm.X2 && r <= x86asm.X15:

@@ -5,15 +5,17 @@ import (
 	"slices"
 )
 
-// A jump through a register or memory leads where an address leads that somebody has made. Addresses of code come from three
-// places: pointers in data and in symbol tables, which are ways in as any other (see ways.go); instructions that take an
-// address relative to themselves (lea); and tables of distances, which are added to an address that lea has made. So compilers
-// make a switch:
+// A jump through a register or memory leads where an address leads that somebody has made.
+// Addresses of code come from three places: pointers in data and in symbol tables, which are ways
+// in as any other (see ways.go); instructions that take an address relative to themselves (lea);
+// and tables of distances, which are added to an address that lea has made. So compilers make a
+// switch:
 //
 //	lea table(%rip),%rdx; movslq (%rdx,%rax,4),%rax; add %rdx,%rax; jmp *%rax
 //
-// with distances from the table itself, or from a label (goto *(&&label + table[i])). What is made otherwise (distances of one or
-// two bytes, as people write them) may be any address, also where the label is the function's own name.
+// with distances from the table itself, or from a label (goto *(&&label + table[i])). What is made
+// otherwise (distances of one or two bytes, as people write them) may be any address, also where
+// the label is the function's own name.
 
 // indirect is a jump through a register or memory, and what is in front of it, the nearest first.
 type indirect struct {
@@ -21,8 +23,9 @@ type indirect struct {
 	before [4]instruction
 }
 
-// tables returns an error unless no jump of the function through a register or memory can lead to what is replaced. leas are
-// the addresses that it takes, and inner says that it calls code of its own, which takes one, too.
+// tables returns an error unless no jump of the function through a register or memory can lead to
+// what is replaced. leas are the addresses that it takes, and inner says that it calls code of its
+// own, which takes one, too.
 func (f *function) tables(jumps []indirect, leas []uint64, inner bool) error {
 	labels := f.labels(leas)
 	for _, j := range jumps {
@@ -55,7 +58,8 @@ func (f *function) tables(jumps []indirect, leas []uint64, inner bool) error {
 // maxTable bounds what is read of tables for one function.
 const maxTable = 1 << 16
 
-// labels returns which addresses may be within a function: those of code where no function is known to begin, and of its own.
+// labels returns which addresses may be within a function: those of code where no function is known
+// to begin, and of its own.
 func (f *function) labels(leas []uint64) []uint64 {
 	var list []uint64
 	for _, at := range leas {
@@ -66,7 +70,8 @@ func (f *function) labels(leas []uint64) []uint64 {
 	return list
 }
 
-// isSum reports whether a jump is to what has just been computed: an address with a distance of whatever kind.
+// isSum reports whether a jump is to what has just been computed: an address with a distance of
+// whatever kind.
 func (f *function) isSum(j *indirect) bool {
 	modrm, in := f.code[j.off+j.modrm], &j.before[0]
 	if modrm < 0xc0 || in.size == 0 || in.modrm == 0 || in.modrm != in.opcode+1 {
@@ -131,8 +136,8 @@ func (f *function) rex(in *instruction) byte {
 	return 0
 }
 
-// table calls yield for each address that a table of distances from a base leads to, as long as they are of code, and until
-// yield returns false, which it then returns, too.
+// table calls yield for each address that a table of distances from a base leads to, as long as
+// they are of code, and until yield returns false, which it then returns, too.
 func (t *Text) table(at, base uint64, yield func(target uint64) bool) bool {
 	for i := range t.Data {
 		d := &t.Data[i]

@@ -6,8 +6,9 @@ import (
 	"sort"
 )
 
-// Besides branches, there are other ways into the middle of a function: symbols, functions that the unwind information says begin
-// there, handlers of exceptions, and pointers to code, wherever they come from.
+// Besides branches, there are other ways into the middle of a function: symbols, functions that the
+// unwind information says begin there, handlers of exceptions, and pointers to code, wherever they
+// come from.
 
 // Why something may lead into the first bytes of a function, other than branches.
 var (
@@ -68,8 +69,8 @@ func (t *Text) nextStart(after uint64) (at uint64, ok bool) {
 // pointed reports whether something in the library may hold the address.
 func (t *Text) pointed(at uint64) bool { return t.pointers == nil || t.pointers.has(at-t.Addr) }
 
-// waysInto returns an error if there is a way in between from and to, neither of them included, of a function that begins at
-// entry.
+// waysInto returns an error if there is a way in between from and to, neither of them included, of
+// a function that begins at entry.
 func (t *Text) waysInto(entry, from, to uint64) error {
 	i, _ := slices.BinarySearch(t.Symbols, from+1)
 	if i < len(t.Symbols) && t.Symbols[i] < to {
@@ -148,8 +149,8 @@ func (t *Text) findPointers() {
 	t.unread = steps < 0
 }
 
-// taken calls take for what may be an address that an instruction takes, wherever one may begin: relative to itself, or, in a
-// program that is not moved when it is loaded, as it is.
+// taken calls take for what may be an address that an instruction takes, wherever one may begin:
+// relative to itself, or, in a program that is not moved when it is loaded, as it is.
 func (t *Text) taken(code []byte, addr uint64, take func(at uint64)) {
 	for i := range positions(code, 0x8d) {
 		if i+6 <= len(code) && code[i+1]&0xc7 == 0x05 { // lea

@@ -16,9 +16,10 @@ func canBench() bool {
 	return os.Geteuid() == 0 && err == nil && noLibc == nil
 }
 
-// BenchmarkClients compares how long the clients of real servers wait for answers while nothing happens and while a live patch is
-// applied and reverted 30 times. The aim is a p99.9 of at most 1.5 times the baseline. "idle" clients ask 500 times a second
-// together, and their time counts from when a request was due; "loaded" ones ask again as soon as they have an answer.
+// BenchmarkClients compares how long the clients of real servers wait for answers while nothing
+// happens and while a live patch is applied and reverted 30 times. The aim is a p99.9 of at most
+// 1.5 times the baseline. "idle" clients ask 500 times a second together, and their time counts
+// from when a request was due; "loaded" ones ask again as soon as they have an answer.
 func BenchmarkClients(b *testing.B) {
 	if os.Getenv(inside) == "" {
 		b.Skip("needs root, and nginx, Redis and PostgreSQL of Debian: run \"make deps-real\"")

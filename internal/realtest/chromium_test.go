@@ -23,9 +23,10 @@ const enabledChromium = "LPBUILD_TEST_CHROMIUM"
 // chromiumPath is the program itself; /usr/bin/chromium is a script.
 const chromiumPath = "/usr/lib/chromium/chromium"
 
-// TestChromium patches and reverts all of Chromium, its sandboxed renderers included, while it loads page after page. Half of
-// the renderers are forked while the live patch is applied. It makes no difference whether system call filters are suspended or
-// obeyed, since those of Chromium permit what patching takes. All bytes that the pages send back are right, and nothing crashes.
+// TestChromium patches and reverts all of Chromium, its sandboxed renderers included, while it
+// loads page after page. Half of the renderers are forked while the live patch is applied. It makes
+// no difference whether system call filters are suspended or obeyed, since those of Chromium permit
+// what patching takes. All bytes that the pages send back are right, and nothing crashes.
 func TestChromium(t *testing.T) {
 	if os.Getenv(inside) == "" || os.Getenv(enabledChromium) == "" {
 		t.Skip("patches Chromium: run \"make test-chromium\"")
@@ -47,7 +48,8 @@ func TestChromium(t *testing.T) {
 	}
 }
 
-// startChromium starts Chromium as nobody, with its sandbox of user namespaces and filters, and returns its home.
+// startChromium starts Chromium as nobody, with its sandbox of user namespaces and filters, and
+// returns its home.
 func startChromium(t testing.TB, url string) (pid int, d string) {
 	t.Helper()
 	d = home(t)
@@ -97,8 +99,8 @@ func crashes(t testing.TB, home string) (dumps []string) {
 	return dumps
 }
 
-// pages is a web server whose pages fetch data, send them back reversed, and go on to the next page, which is of another site, so
-// that it gets another renderer.
+// pages is a web server whose pages fetch data, send them back reversed, and go on to the next
+// page, which is of another site, so that it gets another renderer.
 type pages struct {
 	port           int
 	answers, pages atomic.Int64

@@ -20,8 +20,9 @@ import (
 // cycles is how often each program is patched and put back.
 const cycles = 30
 
-// TestReal patches and reverts real programs under load: every answer is right, what they store adds up, no process ends, the
-// patched functions are in use while they are patched, and afterwards the programs are as they were.
+// TestReal patches and reverts real programs under load: every answer is right, what they store
+// adds up, no process ends, the patched functions are in use while they are patched, and afterwards
+// the programs are as they were.
 func TestReal(t *testing.T) {
 	if os.Getenv(inside) == "" {
 		t.Skip("patches nginx, Redis, PostgreSQL and others: run \"make test-real\"")
@@ -55,9 +56,10 @@ func TestReal(t *testing.T) {
 	}
 }
 
-// cycle applies and reverts the live patch n times in a server and all that descend from it, and returns how long processes stood
-// still. While it is applied, the processes that callers returns together call each of the functions that are named in uses; more
-// waits until the server has done some more work.
+// cycle applies and reverts the live patch n times in a server and all that descend from it, and
+// returns how long processes stood still. While it is applied, the processes that callers returns
+// together call each of the functions that are named in uses; more waits until the server has done
+// some more work.
 func cycle(t testing.TB, pid, n int, uses []string, callers func() []int, more func(), options ...string) latencies {
 	t.Helper()
 	before := entries(t, pid)
@@ -88,8 +90,9 @@ func all(t testing.TB, pid int, want bool) {
 	}
 }
 
-// change has lpbuild apply or revert the live patch in all processes that there are. It fails the test unless that is done in
-// the process, and fails in none. It returns how long processes stood still.
+// change has lpbuild apply or revert the live patch in all processes that there are. It fails the
+// test unless that is done in the process, and fails in none. It returns how long processes stood
+// still.
 func change(t testing.TB, pid int, verb string, options ...string) latencies {
 	t.Helper()
 	cmd := command(context.Background(), append([]string{lpbuild(), verb, "--json", container()}, options...)...)
@@ -119,7 +122,8 @@ func change(t testing.TB, pid int, verb string, options ...string) latencies {
 	return stops
 }
 
-// inEffect waits until each of the functions was called in its new version by the processes together.
+// inEffect waits until each of the functions was called in its new version by the processes
+// together.
 func inEffect(t testing.TB, callers func() []int, uses []string) {
 	t.Helper()
 	await(t, fmt.Sprintf("calls of the replacements of %q", uses), func() bool {
@@ -134,8 +138,8 @@ func inEffect(t testing.TB, callers func() []int, uses []string) {
 	})
 }
 
-// counts reads from outside how often each replacement was called in a process. active tells whether there is a live patch in
-// effect. A process that has ended has none.
+// counts reads from outside how often each replacement was called in a process. active tells
+// whether there is a live patch in effect. A process that has ended has none.
 func counts(t testing.TB, pid int) (list []uint64, active bool) {
 	t.Helper()
 	p, err := process.Look(t.Context(), pid, process.Options{})

@@ -9,7 +9,8 @@ import (
 	"time"
 )
 
-// client is a connection to a server. Its ask makes a request and returns an error unless every byte of the answer is right.
+// client is a connection to a server. Its ask makes a request and returns an error unless every
+// byte of the answer is right.
 type client interface {
 	ask(i int) error
 	close()
@@ -29,8 +30,9 @@ type load struct {
 	once  sync.Once
 }
 
-// begin starts the clients. With an interval each asks once in that time, whatever the answers take, and an answer's time counts
-// from when its request was due; with 0 each asks again as soon as it has the answer. from is the number of the first request.
+// begin starts the clients. With an interval each asks once in that time, whatever the answers
+// take, and an answer's time counts from when its request was due; with 0 each asks again as soon
+// as it has the answer. from is the number of the first request.
 func begin(list []client, interval time.Duration, from int) *load {
 	l := &load{lost: make(chan struct{})}
 	for n, c := range list {
@@ -70,7 +72,8 @@ func (l *load) more(t testing.TB, n int64) {
 	})
 }
 
-// stop ends the load. It fails the test unless all answers were right, and returns what they took, sorted.
+// stop ends the load. It fails the test unless all answers were right, and returns what they took,
+// sorted.
 func (l *load) stop(t testing.TB) latencies {
 	t.Helper()
 	l.end.Store(true)

@@ -12,8 +12,8 @@ import (
 	"github.com/lpbuild/lpbuild/internal/benchtest"
 )
 
-// BenchmarkManyProcesses applies a live patch to 200 and to 4,000 sleeping processes and reverts it. The aims are 100 ms, and 3 s in
-// less than 64 MiB; "MiB" is the most memory that lpbuild had.
+// BenchmarkManyProcesses applies a live patch to 200 and to 4,000 sleeping processes and reverts
+// it. The aims are 100 ms, and 3 s in less than 64 MiB; "MiB" is the most memory that lpbuild had.
 func BenchmarkManyProcesses(b *testing.B) {
 	if os.Getenv(inside) == "" {
 		b.Skip("needs root, and a libc as Debian has it")

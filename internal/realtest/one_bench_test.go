@@ -18,9 +18,10 @@ import (
 	"github.com/lpbuild/lpbuild/internal/targettest"
 )
 
-// BenchmarkOneProcess is what one process costs that has no live patch yet: how long lpbuild takes, how much CPU time, and by how
-// much the private memory of the process grows. The process never rests; "gap" is the longest time in which it does not get on
-// meanwhile, where lpbuild has another CPU ("apart") and where both have to share one. "floor" is all that with lpbuild --version: a
+// BenchmarkOneProcess is what one process costs that has no live patch yet: how long lpbuild takes,
+// how much CPU time, and by how much the private memory of the process grows. The process never
+// rests; "gap" is the longest time in which it does not get on meanwhile, where lpbuild has another
+// CPU ("apart") and where both have to share one. "floor" is all that with lpbuild --version: a
 // program of that size which does nothing.
 func BenchmarkOneProcess(b *testing.B) {
 	if os.Getenv(inside) == "" {

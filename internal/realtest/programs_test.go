@@ -52,7 +52,8 @@ func (s *server) connect(t testing.TB) []client {
 	return list
 }
 
-// launch starts a server as nobody, or as whoever says credential, and waits until its port is open.
+// launch starts a server as nobody, or as whoever says credential, and waits until its port is
+// open.
 func launch(t testing.TB, port int, who *syscall.SysProcAttr, args ...string) *server {
 	t.Helper()
 	cmd := exec.Command(args[0], args[1:]...)
@@ -125,7 +126,8 @@ http {
 }
 `
 
-// startNginx starts nginx: a master that is root's, and two workers that are nobody's, with files of many sizes.
+// startNginx starts nginx: a master that is root's, and two workers that are nobody's, with files
+// of many sizes.
 func startNginx(t testing.TB, port int) *server {
 	d := home(t)
 	if err := os.Mkdir(filepath.Join(d, "files"), 0o755); err != nil {

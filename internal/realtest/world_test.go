@@ -23,8 +23,8 @@ const (
 // dir has what is built once: lpbuild and the container.
 var dir string
 
-// TestMain runs the tests again in namespaces of their own: no other process is there to be patched, nothing reaches the network,
-// and everything that was started ends with the tests.
+// TestMain runs the tests again in namespaces of their own: no other process is there to be
+// patched, nothing reaches the network, and everything that was started ends with the tests.
 func TestMain(m *testing.M) {
 	flag.Parse()
 	bench := flag.Lookup("test.bench").Value.String() != "" && canBench()

@@ -11,7 +11,8 @@ import (
 	"testing"
 )
 
-// Compile has gcc make a file, with optimisation and all usual warnings unless args say otherwise. The error has what gcc said.
+// Compile has gcc make a file, with optimisation and all usual warnings unless args say otherwise.
+// The error has what gcc said.
 func Compile(ctx context.Context, out string, args ...string) error {
 	args = append([]string{"-O2", "-Wall", "-o", out}, args...)
 	if text, err := exec.CommandContext(ctx, "gcc", args...).CombinedOutput(); err != nil {
@@ -20,8 +21,8 @@ func Compile(ctx context.Context, out string, args ...string) error {
 	return nil
 }
 
-// Builds are what the tests of one package make before they start anything, each once. The zero value is one without a
-// folder: [Builds.Run] makes it.
+// Builds are what the tests of one package make before they start anything, each once. The zero
+// value is one without a folder: [Builds.Run] makes it.
 type Builds struct {
 	// Dir is where it all lies. Other users may read it.
 	Dir string
@@ -31,7 +32,8 @@ type Builds struct {
 	dirs int
 }
 
-// Run runs the tests of a package in the presence of the folder, and returns the exit code. It is what TestMain does.
+// Run runs the tests of a package in the presence of the folder, and returns the exit code. It is
+// what TestMain does.
 func (b *Builds) Run(m *testing.M) int {
 	var err error
 	if b.Dir, err = os.MkdirTemp("", "targettest-"); err == nil {
@@ -45,8 +47,8 @@ func (b *Builds) Run(m *testing.M) int {
 	return m.Run()
 }
 
-// GCC compiles a file of this name ("libtarget.so", "program/name") into a folder of its own, and returns its path. What the
-// same arguments made before is used again.
+// GCC compiles a file of this name ("libtarget.so", "program/name") into a folder of its own, and
+// returns its path. What the same arguments made before is used again.
 func (b *Builds) GCC(t testing.TB, name string, args ...string) string {
 	t.Helper()
 	path, err := b.TryGCC(name, args...)
@@ -80,7 +82,8 @@ func (b *Builds) Once(key string, making func() (string, error)) (string, error)
 	return once.(func() (string, error))()
 }
 
-// Folder makes a new folder, with a name as short as can be: sockets and the kernel's names of processes have limits.
+// Folder makes a new folder, with a name as short as can be: sockets and the kernel's names of
+// processes have limits.
 func (b *Builds) Folder() (string, error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()

@@ -17,7 +17,8 @@ type Freezer struct {
 	t                           testing.TB
 }
 
-// Freezers makes one of each kind that this machine has: of cgroup v2 and v1. Without any, the test is skipped.
+// Freezers makes one of each kind that this machine has: of cgroup v2 and v1. Without any, the test
+// is skipped.
 func Freezers(t testing.TB) []*Freezer {
 	t.Helper()
 	mounts, err := os.ReadFile("/proc/self/mountinfo")

@@ -8,9 +8,9 @@ import (
 	"github.com/lpbuild/lpbuild/pkg/ulp/symtab"
 )
 
-// Pack returns a live patch: the container that was compiled into the file plain, with the metadata of a description that
-// gives it a name and has these lines for a library. Functions without NOPs are proved, as download does it, if the options
-// allow them.
+// Pack returns a live patch: the container that was compiled into the file plain, with the metadata
+// of a description that gives it a name and has these lines for a library. Functions without NOPs
+// are proved, as download does it, if the options allow them.
 func Pack(plain, name, library string, o ulp.PackOptions, lines ...string) ([]byte, error) {
 	image, err := os.ReadFile(plain)
 	if err != nil {

@@ -31,7 +31,8 @@ func Loader(t testing.TB, program string) string {
 	return path
 }
 
-// StrippedLoader returns a copy of a program's loader that has the symbols alone that it exports, as some distributors ship it.
+// StrippedLoader returns a copy of a program's loader that has the symbols alone that it exports,
+// as some distributors ship it.
 func StrippedLoader(t testing.TB, program string) string {
 	t.Helper()
 	path := filepath.Join(t.TempDir(), "loader")

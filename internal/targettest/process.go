@@ -22,8 +22,9 @@ type Process struct {
 	t testing.TB
 }
 
-// Start starts a program. It is killed at the end of the test, and nobody waits for it before: a wait would take a tracer's
-// stops. What it prints as an error is shown unless the command has a place for that.
+// Start starts a program. It is killed at the end of the test, and nobody waits for it before: a
+// wait would take a tracer's stops. What it prints as an error is shown unless the command has a
+// place for that.
 func Start(t testing.TB, cmd *exec.Cmd) *Process {
 	t.Helper()
 	in, err := cmd.StdinPipe()

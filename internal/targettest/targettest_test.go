@@ -48,7 +48,8 @@ func source(t *testing.T, text string) string {
 	return path
 }
 
-// TestGCC: what the same arguments made is used again, what others make does not replace it, and gcc's reasons are shown.
+// TestGCC: what the same arguments made is used again, what others make does not replace it, and
+// gcc's reasons are shown.
 func TestGCC(t *testing.T) {
 	path := source(t, "int main(void) { return VALUE; }")
 	one := builds.GCC(t, "folder/program", path, "-DVALUE=1")

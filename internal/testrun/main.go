@@ -119,8 +119,9 @@ func (r *report) line(line []byte) {
 	}
 }
 
-// unfinished prints what those tests of a package have printed that never came to a result, because the package failed as a
-// whole: a time-out or a panic, whose stacks count as the output of the test that was running.
+// unfinished prints what those tests of a package have printed that never came to a result, because
+// the package failed as a whole: a time-out or a panic, whose stacks count as the output of the
+// test that was running.
 func (r *report) unfinished(pkg string) {
 	tests := slices.Collect(maps.Keys(r.output))
 	slices.SortFunc(tests, func(a, b name) int { return strings.Compare(a.test, b.test) })
@@ -145,7 +146,8 @@ func reason(output []string) string {
 	return strings.TrimSpace(strings.Join(lines, " "))
 }
 
-// skips prints the tests that were skipped, and returns how many were for a reason that is not permitted.
+// skips prints the tests that were skipped, and returns how many were for a reason that is not
+// permitted.
 func (r *report) skips() (refused int) {
 	slices.SortFunc(r.skipped, func(a, b skip) int { return strings.Compare(a.pkg+a.test, b.pkg+b.test) })
 	for _, s := range r.skipped {

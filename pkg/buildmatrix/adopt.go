@@ -10,9 +10,10 @@ import (
 	"github.com/lpbuild/lpbuild/pkg/ulp/symtab"
 )
 
-// adopt fills in what the former report says of the cells of architectures that were not asked for. It holds if the object,
-// the expanded description and the catalogue are what they were, all of which is found out without a compiler. Of what
-// does not hold the cell says so, and its container goes. kept are the architectures that the former report knows.
+// adopt fills in what the former report says of the cells of architectures that were not asked for.
+// It holds if the object, the expanded description and the catalogue are what they were, all of
+// which is found out without a compiler. Of what does not hold the cell says so, and its container
+// goes. kept are the architectures that the former report knows.
 func (m *matrix) adopt(jobs []*job, former *Report, inputs map[string]bool) (kept map[symtab.Arch]bool) {
 	kept = map[symtab.Arch]bool{}
 	if former == nil {
@@ -73,8 +74,8 @@ func (m *matrix) adoptCell(j *job, o *objects, known map[string]CellInfo) bool {
 	return true
 }
 
-// withoutBuilds returns a refused cell for each patch and architecture that no build of the lock is for: a fix that is
-// silently left out would be worse than one that fails.
+// withoutBuilds returns a refused cell for each patch and architecture that no build of the lock is
+// for: a fix that is silently left out would be worse than one that fails.
 func (m *matrix) withoutBuilds(jobs []*job) []CellInfo {
 	var empty []CellInfo
 	for _, arch := range m.config.Arch {

@@ -51,8 +51,8 @@ func (f *folder) written() (map[string]Status, string) {
 	return cells, string(data)
 }
 
-// TestOnlyKeepsTheOthers: what was made for the architectures that are not asked for stays, byte for byte in the report,
-// also where their compiler is missing.
+// TestOnlyKeepsTheOthers: what was made for the architectures that are not asked for stays, byte
+// for byte in the report, also where their compiler is missing.
 func TestOnlyKeepsTheOthers(t *testing.T) {
 	f := twoArchitectures(t)
 	f.mustBuild()
@@ -74,7 +74,8 @@ func TestOnlyKeepsTheOthers(t *testing.T) {
 	}
 }
 
-// TestOnlyDropsWhatNoLongerHolds: a change of anything that a kept container depends on makes it go, and the report says so.
+// TestOnlyDropsWhatNoLongerHolds: a change of anything that a kept container depends on makes it
+// go, and the report says so.
 func TestOnlyDropsWhatNoLongerHolds(t *testing.T) {
 	for name, change := range map[string]func(f *folder){
 		"source": func(f *folder) { f.write("toy_livepatch1.c", "int toy_add_lp(int a, int b) { return a + b + 7; }\n") },
@@ -117,7 +118,8 @@ func TestOnlyDropsWhatNoLongerHolds(t *testing.T) {
 	}
 }
 
-// TestOnlyFromNothing: the report of a first build for one architecture does not speak of the others.
+// TestOnlyFromNothing: the report of a first build for one architecture does not speak of the
+// others.
 func TestOnlyFromNothing(t *testing.T) {
 	f := twoArchitectures(t)
 	if _, err := f.buildOnly("x86_64"); err != nil {
@@ -136,7 +138,8 @@ func TestOnlyFromNothing(t *testing.T) {
 	}
 }
 
-// TestOnlyKeepsRefusals: a refusal of another architecture stays in the report, and is no failure of this run.
+// TestOnlyKeepsRefusals: a refusal of another architecture stays in the report, and is no failure
+// of this run.
 func TestOnlyKeepsRefusals(t *testing.T) {
 	f := twoArchitectures(t)
 	f.write("toy_livepatch1.c", "#ifdef __powerpc64__\nint gone(int);\n#define toy_more(a) gone(a)\n#else\n#define toy_more(a) a\n#endif\n"+
@@ -153,7 +156,8 @@ func TestOnlyKeepsRefusals(t *testing.T) {
 	}
 }
 
-// TestOnlyKeepsInputs: what only the other architecture's source includes still belongs to the source package.
+// TestOnlyKeepsInputs: what only the other architecture's source includes still belongs to the
+// source package.
 func TestOnlyKeepsInputs(t *testing.T) {
 	f := twoArchitectures(t)
 	f.write("toy_livepatch1.c", "#ifdef __powerpc64__\n#include \"power.h\"\n#endif\nint toy_add_lp(int a, int b) { return a + b; }\n")

@@ -16,7 +16,8 @@ import (
 	"github.com/lpbuild/lpbuild/pkg/ulp/symtab"
 )
 
-// shellLoop is what one would write instead: for each build compile, extract the symbols, and embed three sections.
+// shellLoop is what one would write instead: for each build compile, extract the symbols, and embed
+// three sections.
 const shellLoop = `set -e
 for lib in libs/*.so; do
   n=$(basename $lib .so)
@@ -29,8 +30,9 @@ for lib in libs/*.so; do
 done
 `
 
-// BenchmarkBuild40 makes containers for 40 builds of a library as large as libc.so.6 (9,000 functions) from nothing, and lets
-// the shell loop do the same in the same run. The aim is a ratio of at most 0.1.
+// BenchmarkBuild40 makes containers for 40 builds of a library as large as libc.so.6 (9,000
+// functions) from nothing, and lets the shell loop do the same in the same run. The aim is a ratio
+// of at most 0.1.
 func BenchmarkBuild40(b *testing.B) {
 	builds := benchtest.Size(40, 4)
 	dir := b.TempDir()
@@ -63,7 +65,8 @@ func BenchmarkBuild40(b *testing.B) {
 	}
 }
 
-// manyFunctions returns the images of four builds of a library with 9,000 functions, a third of them exported.
+// manyFunctions returns the images of four builds of a library with 9,000 functions, a third of
+// them exported.
 func manyFunctions(b *testing.B, dir string) [][]byte {
 	b.Helper()
 	var source strings.Builder

@@ -16,7 +16,8 @@ import (
 	"github.com/lpbuild/lpbuild/pkg/ulp/symtab"
 )
 
-// TestBuild makes a container for each build, with the metadata of exactly that build, from one compiler run.
+// TestBuild makes a container for each build, with the metadata of exactly that build, from one
+// compiler run.
 func TestBuild(t *testing.T) {
 	f := newFolder(t, "1.0-150300.9.12.1", "1.0-150300.26.5", "2.0-150600.14_1")
 	r := f.mustBuild()
@@ -107,7 +108,8 @@ func TestSecondRunDoesNothing(t *testing.T) {
 	}
 }
 
-// TestChangesAreNoticed changes one input after the other: each must reach the containers, and nothing else may be redone.
+// TestChangesAreNoticed changes one input after the other: each must reach the containers, and
+// nothing else may be redone.
 func TestChangesAreNoticed(t *testing.T) {
 	f := newFolder(t, "1.0-1", "1.0-2")
 	f.write("toy_livepatch1.c", "#include \"add.h\"\nint toy_add_lp(int a, int b) { return a + b + ADDEND; }\n")
@@ -269,7 +271,8 @@ func TestStaleContainersGo(t *testing.T) {
 	}
 }
 
-// TestDamagedCatalogue stops the build: nothing can be judged by a catalogue that is not the pinned one.
+// TestDamagedCatalogue stops the build: nothing can be judged by a catalogue that is not the pinned
+// one.
 func TestDamagedCatalogue(t *testing.T) {
 	f := newFolder(t, "1.0-1")
 	f.write(f.lock.Builds[0].Libraries[0].Catalogue, "{}")
@@ -278,7 +281,8 @@ func TestDamagedCatalogue(t *testing.T) {
 	}
 }
 
-// TestOnlyOneArchitecture leaves the containers of the others alone, and works without their compiler.
+// TestOnlyOneArchitecture leaves the containers of the others alone, and works without their
+// compiler.
 func TestOnlyOneArchitecture(t *testing.T) {
 	f := newFolder(t)
 	f.addBuild("1.0-1", "ppc64le", 1)
@@ -376,7 +380,8 @@ func TestInstallRefuses(t *testing.T) {
 	}
 }
 
-// TestInstallWhole installs all containers or none: if the last one is not what was built, or if its place is taken.
+// TestInstallWhole installs all containers or none: if the last one is not what was built, or if
+// its place is taken.
 func TestInstallWhole(t *testing.T) {
 	f := newFolder(t, "1.0-1", "2.0-1")
 	f.mustBuild()
@@ -399,7 +404,8 @@ func TestInstallWhole(t *testing.T) {
 	}
 }
 
-// TestOneCatalogueNameTwice: two libraries of one base name have catalogues of their own, whatever the files are called.
+// TestOneCatalogueNameTwice: two libraries of one base name have catalogues of their own, whatever
+// the files are called.
 func TestOneCatalogueNameTwice(t *testing.T) {
 	f := newFolder(t, "1.0-1", "2.0-1")
 	same := f.lock.Builds[0].Libraries[0]

@@ -8,8 +8,8 @@ import (
 	"testing"
 )
 
-// compileRegisters returns libtoy with a caller that keeps a value in a register which toy_add leaves alone: the attribute makes
-// NOPs, and does not switch -fipa-ra off.
+// compileRegisters returns libtoy with a caller that keeps a value in a register which toy_add
+// leaves alone: the attribute makes NOPs, and does not switch -fipa-ra off.
 func compileRegisters(t *testing.T) []byte {
 	t.Helper()
 	dir := t.TempDir()
@@ -30,7 +30,8 @@ long toy_keeps(long *p, long q, int a) { long r = toy_add(a, 1); return r + p[q]
 	return image
 }
 
-// TestRegisters: no engine may replace a function whose caller relies on registers that it leaves alone.
+// TestRegisters: no engine may replace a function whose caller relies on registers that it leaves
+// alone.
 func TestRegisters(t *testing.T) {
 	f := newFolder(t, "1.0-1")
 	f.setLibrary(0, compileRegisters(t), true)

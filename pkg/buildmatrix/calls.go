@@ -15,14 +15,15 @@ import (
 	"github.com/lpbuild/lpbuild/pkg/ulp"
 )
 
-// callGraph says which names each function of a container uses, by its name: functions of the container and what is defined
-// elsewhere. A function counts as used if its address is taken, also by a variable that is used; then [ulp.AddressOf] is in front
-// of its name. It is made of relocatable
-// files in which each function has a section of its own, so that all it uses needs relocations; no code is decoded.
+// callGraph says which names each function of a container uses, by its name: functions of the
+// container and what is defined elsewhere. A function counts as used if its address is taken, also
+// by a variable that is used; then [ulp.AddressOf] is in front of its name. It is made of
+// relocatable files in which each function has a section of its own, so that all it uses needs
+// relocations; no code is decoded.
 type callGraph map[string][]string
 
-// chain returns the names by which a function leads to one that is, both included; nil if there are none. A use that follow does
-// not accept leads nowhere.
+// chain returns the names by which a function leads to one that is, both included; nil if there are
+// none. A use that follow does not accept leads nowhere.
 func (g callGraph) chain(from string, is func(name string) bool, follow func(name string, address bool) bool) []string {
 	before := map[string]string{}
 	for todo := []string{from}; len(todo) > 0; todo = todo[1:] {
@@ -48,8 +49,8 @@ func (g callGraph) chain(from string, is func(name string) bool, follow func(nam
 	return nil
 }
 
-// calls returns the graph of an object and its functions that choose implementations, from the manifest or the compiler. Calls may
-// come from several goroutines.
+// calls returns the graph of an object and its functions that choose implementations, from the
+// manifest or the compiler. Calls may come from several goroutines.
 func (o *objects) calls(ctx context.Context, b *download.Build, obj *object) (g callGraph, choosers []chooser, err error) {
 	o.mu.Lock()
 	defer o.mu.Unlock()

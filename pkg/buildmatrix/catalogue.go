@@ -11,7 +11,8 @@ import (
 	"github.com/lpbuild/lpbuild/pkg/ulp/symtab"
 )
 
-// maxCatalogue bounds a catalogue file, in bytes: one for libc.so.6 with all its static functions has about 1 MB.
+// maxCatalogue bounds a catalogue file, in bytes: one for libc.so.6 with all its static functions
+// has about 1 MB.
 const maxCatalogue = 256 << 20
 
 // readPinned reads a file of the catalogue and checks that it is the one that the lock pins.
@@ -27,7 +28,8 @@ func (m *matrix) readPinned(name string, pinned digest.Digest) ([]byte, error) {
 	return data, nil
 }
 
-// library returns what is known of a library. Each catalogue is read once, and known by its content: names repeat.
+// library returns what is known of a library. Each catalogue is read once, and known by its
+// content: names repeat.
 func (m *matrix) library(l *download.Library) (*symtab.Library, error) {
 	return once(m, m.libraries, l.Pinned.String(), func() (*symtab.Library, error) {
 		data, err := m.readPinned(l.Catalogue, l.Pinned)
@@ -72,8 +74,8 @@ func once[T any](m *matrix, known map[string]func() (T, error), key string, read
 	return get()
 }
 
-// others returns the builds of other packages of the lock, for the same architecture: one of each will be installed
-// beside the cell's build, and nobody knows which.
+// others returns the builds of other packages of the lock, for the same architecture: one of each
+// will be installed beside the cell's build, and nobody knows which.
 func (m *matrix) others(j *job) []*download.Build {
 	var list []*download.Build
 	for i := range m.lock.Builds {

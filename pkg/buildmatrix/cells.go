@@ -20,8 +20,8 @@ type Cell struct {
 	Arch    symtab.Arch
 }
 
-// Cells returns the matrix: for each architecture and patch, in the order of the configuration, the builds of the lock
-// that both the package's and the patch's version range hold, oldest first.
+// Cells returns the matrix: for each architecture and patch, in the order of the configuration, the
+// builds of the lock that both the package's and the patch's version range hold, oldest first.
 func Cells(c *config.Config, l *download.Lock) []Cell {
 	var cells []Cell
 	for _, arch := range c.Arch {
@@ -53,8 +53,9 @@ func (c *Cell) Name() string {
 	return name
 }
 
-// variant tells the cell from others of its version and release: by the build, where two have these (the lock names it), and
-// by the kind of processor that the library is for, where a package has it once for each. "" as a rule.
+// variant tells the cell from others of its version and release: by the build, where two have these
+// (the lock names it), and by the kind of processor that the library is for, where a package has it
+// once for each. "" as a rule.
 func (c *Cell) variant() string {
 	return strings.Join(slices.DeleteFunc([]string{c.Build.Twin, c.Library.Variant}, func(s string) bool { return s == "" }), ".")
 }
@@ -69,8 +70,9 @@ func (c *Cell) expansion() ulp.Expansion {
 // glibcWords are the libraries that older templates name by words.
 var glibcWords = map[string]string{"LIBC": "libc.so.6", "LIBPTHREAD": "libpthread.so.0", "LIBRT": "librt.so.1"}
 
-// words returns what those words stand for in a build of glibc: before release 2.34 libpthread and librt are libraries of their
-// own, so that a description for one is not for another. nil elsewhere, where each is the library of the patch.
+// words returns what those words stand for in a build of glibc: before release 2.34 libpthread and
+// librt are libraries of their own, so that a description for one is not for another. nil
+// elsewhere, where each is the library of the patch.
 func (c *Cell) words() map[string]string {
 	base := path.Base(c.target())
 	if c.Build.Source != "glibc" || base != "libc.so.6" && !slices.Contains(slices.Collect(maps.Values(glibcWords)), base) {
@@ -83,8 +85,9 @@ func (c *Cell) words() map[string]string {
 	return words
 }
 
-// target is how the library is named to whoever loads the patch: the path inside the package for one that is named by
-// its path, otherwise the base name in the folder where the dynamic linker finds it.
+// target is how the library is named to whoever loads the patch: the path inside the package for
+// one that is named by its path, otherwise the base name in the folder where the dynamic linker
+// finds it.
 func (c *Cell) target() string {
 	home := download.Home(c.Build.Source, c.Build.EVR(), c.Patch.Library)
 	switch {

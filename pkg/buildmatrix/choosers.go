@@ -11,23 +11,26 @@ import (
 	"github.com/lpbuild/lpbuild/pkg/ulp"
 )
 
-// chooser is a function that does what the code of an indirect function (IFUNC) does: it returns the address of a function.
+// chooser is a function that does what the code of an indirect function (IFUNC) does: it returns
+// the address of a function.
 type chooser struct {
 	Name    string   `json:"name"`
 	Returns []string `json:"returns,omitempty"` // functions of its source whose addresses it takes, sorted
 }
 
 var (
-	// definedFunction matches the definition of a function in what gcc writes for -aux-info: its type and its name.
+	// definedFunction matches the definition of a function in what gcc writes for -aux-info: its
+	// type and its name.
 	definedFunction = lazyregexp.New(`^/\* .*:[0-9]+:[NO]F \*/ (?:extern|static) ([^;]*?)([A-Za-z_$][\w$]*) \([^*]`)
 	// noParameters matches what is behind the name of a function without parameters.
 	noParameters = lazyregexp.New(`^void\)(\) \(|;)`)
 	typeName     = lazyregexp.New(`^(const |volatile )*[A-Za-z_]\w* $`)
 )
 
-// choosersIn returns the functions of a source that choose an implementation, by their types: they have no parameter, and return a
-// pointer to a function. Sources also declare them with void *, as glibc's do, or with a name for a type; then the function must use
-// nothing but addresses, one of them of a function of the source. prototypes is what gcc writes for -aux-info.
+// choosersIn returns the functions of a source that choose an implementation, by their types: they
+// have no parameter, and return a pointer to a function. Sources also declare them with void *, as
+// glibc's do, or with a name for a type; then the function must use nothing but addresses, one of
+// them of a function of the source. prototypes is what gcc writes for -aux-info.
 func choosersIn(prototypes []byte, uses map[string][]string) []chooser {
 	functions, candidates := map[string]bool{}, map[string]bool{} // of the latter, whether it is certain
 	for line := range bytes.Lines(prototypes) {
@@ -70,8 +73,9 @@ func choosersIn(prototypes []byte, uses map[string][]string) []chooser {
 // basicTypes are types of one word that no pointer has.
 var basicTypes = []string{"void", "char", "short", "int", "long", "float", "double", "signed", "unsigned", "_Bool"}
 
-// choosing returns the reasons that replacements choose an implementation where they are to be one. Live patches that replaced the
-// code of an indirect function have such replacements: callers of an implementation would take an address for its result.
+// choosing returns the reasons that replacements choose an implementation where they are to be one.
+// Live patches that replaced the code of an indirect function have such replacements: callers of an
+// implementation would take an address for its result.
 func (j *job) choosing(ctx context.Context, s *scope) ([]Reason, error) {
 	implementations := map[string]string{} // by replaced functions: which indirect function chooses them
 	for _, r := range j.description.Functions {

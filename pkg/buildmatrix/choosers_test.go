@@ -5,8 +5,8 @@ import (
 	"testing"
 )
 
-// TestChoosing: a replacement of an implementation that only chooses one, as the code of an indirect function does, is refused, by
-// its type.
+// TestChoosing: a replacement of an implementation that only chooses one, as the code of an
+// indirect function does, is refused, by its type.
 func TestChoosing(t *testing.T) {
 	const works = "int works(int a, int b) { return a > b ? a : b; }\n"
 	for name, tc := range map[string]struct{ lines, source, hint string }{

@@ -30,7 +30,8 @@ int toy_three(int a) { return copy(a) + copy(a + 1); }
 	return image
 }
 
-// TestClones: what the compiler made of a replaced function is replaced as well, or the patch says why not.
+// TestClones: what the compiler made of a replaced function is replaced as well, or the patch says
+// why not.
 func TestClones(t *testing.T) {
 	f := newFolder(t, "1.0-1")
 	f.setLibrary(0, compileClones(t), true)

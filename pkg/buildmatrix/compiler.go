@@ -36,17 +36,18 @@ type compiler struct {
 // commonFlags are those of every live patch on every architecture.
 var commonFlags = []string{"-O2", "-fPIC", "-shared", "-Wl,--build-id=sha1"}
 
-// compilerNames are tried in order, Debian's, SUSE's (which has some with a version in the name only) and Red Hat's; the
-// environment's LPBUILD_CC_<ARCH> comes before them.
+// compilerNames are tried in order, Debian's, SUSE's (which has some with a version in the name
+// only) and Red Hat's; the environment's LPBUILD_CC_<ARCH> comes before them.
 var compilerNames = map[symtab.Arch][]string{
 	"x86_64":  {"x86_64-linux-gnu-gcc", "x86_64-suse-linux-gcc", "x86_64-redhat-linux-gcc"},
 	"ppc64le": {"powerpc64le-linux-gnu-gcc", "powerpc64le-suse-linux-gcc", "powerpc64le-suse-linux-gcc-14", "ppc64le-linux-gnu-gcc"},
 	"aarch64": {"aarch64-linux-gnu-gcc", "aarch64-suse-linux-gcc", "aarch64-suse-linux-gcc-14"},
 }
 
-// patchableEntries are flags that leave room for a detour in the replacements themselves, as the distributor's libraries
-// have it: the first that the compiler takes are used. On ppc64le 14,13 needs -msplit-patch-nops, which not every gcc
-// has; without it the assembler takes only 2, 6 or 14 NOPs before the local entry point.
+// patchableEntries are flags that leave room for a detour in the replacements themselves, as the
+// distributor's libraries have it: the first that the compiler takes are used. On ppc64le 14,13
+// needs -msplit-patch-nops, which not every gcc has; without it the assembler takes only 2, 6 or 14
+// NOPs before the local entry point.
 var patchableEntries = map[symtab.Arch][][]string{
 	"x86_64":  {{"-fpatchable-function-entry=16,14"}},
 	"ppc64le": {{"-fpatchable-function-entry=14,13", "-msplit-patch-nops"}, {"-fpatchable-function-entry=16,14"}},
@@ -79,7 +80,8 @@ func findCompiler(arch symtab.Arch, dir string, runs *atomic.Int64) (*compiler, 
 		ErrNoCompiler, arch, strings.Join(names, ", "), arch, variable)
 }
 
-// firstAccepted returns the first of several sets of flags that the compiler takes; the last one is not tried.
+// firstAccepted returns the first of several sets of flags that the compiler takes; the last one is
+// not tried.
 func (c *compiler) firstAccepted(candidates [][]string) []string {
 	for _, flags := range candidates[:len(candidates)-1] {
 		if c.accepts(flags) {
@@ -106,8 +108,8 @@ func (c *compiler) accepts(flags []string) bool {
 	return err == nil
 }
 
-// baseFlags are the flags of every compilation. The last one keeps the package folder's place out of debugging
-// information; it is the only one that differs from machine to machine.
+// baseFlags are the flags of every compilation. The last one keeps the package folder's place out
+// of debugging information; it is the only one that differs from machine to machine.
 func (c *compiler) baseFlags() []string {
 	return slices.Concat(c.flags, c.entries(), []string{"-ffile-prefix-map=" + c.dir + "=."})
 }
@@ -135,7 +137,8 @@ func (c *compiler) run(ctx context.Context, args ...string) ([]byte, error) {
 	return out, err
 }
 
-// start starts the compiler and returns all it says. Messages are English and times fixed, whatever the machine.
+// start starts the compiler and returns all it says. Messages are English and times fixed, whatever
+// the machine.
 func (c *compiler) start(ctx context.Context, args ...string) (out, said []byte, err error) {
 	c.runs.Add(1)
 	cmd := exec.CommandContext(ctx, c.path, args...)
@@ -156,8 +159,8 @@ func (c *compiler) start(ctx context.Context, args ...string) (out, said []byte,
 	return stdout.Bytes(), stderr.data, nil
 }
 
-// environment is this process's, without what tells compilers where to look: the same configuration must give the same
-// code for everybody.
+// environment is this process's, without what tells compilers where to look: the same configuration
+// must give the same code for everybody.
 func environment() []string {
 	return slices.DeleteFunc(os.Environ(), func(v string) bool {
 		name, _, _ := strings.Cut(v, "=")

@@ -8,8 +8,8 @@ import (
 	"github.com/lpbuild/lpbuild/pkg/buildmatrix/config"
 )
 
-// containerName returns the name of the cell's container: as the description has it, with the kind of processor behind
-// the release if the library is one of several of its name.
+// containerName returns the name of the cell's container: as the description has it, with the kind
+// of processor behind the release if the library is one of several of its name.
 func (c *Cell) containerName(expanded string) string {
 	release := "_" + c.Build.Version + "-" + c.Build.Release
 	head, tail, ok := strings.Cut(expanded, release+"_livepatch")
@@ -19,8 +19,9 @@ func (c *Cell) containerName(expanded string) string {
 	return head + release + "." + c.variant() + "_livepatch" + tail
 }
 
-// nameProblem returns the reason why the container's name does not tell which build it is for: whoever has only the name,
-// as RPM's Provides and test automation, would take it for another's. nil if it does.
+// nameProblem returns the reason why the container's name does not tell which build it is for:
+// whoever has only the name, as RPM's Provides and test automation, would take it for another's.
+// nil if it does.
 func (j *job) nameProblem() *Reason {
 	name := j.description.Container
 	build := j.Build.Version + "-" + j.Build.Release
@@ -40,7 +41,8 @@ func (j *job) nameProblem() *Reason {
 	return &reason
 }
 
-// refuseDoubles refuses the cells whose containers would overwrite each other, all of them: nobody can say which is meant.
+// refuseDoubles refuses the cells whose containers would overwrite each other, all of them: nobody
+// can say which is meant.
 func refuseDoubles(jobs []*job) {
 	groups := map[string][]*job{}
 	for _, j := range jobs {
@@ -62,7 +64,8 @@ func refuseDoubles(jobs []*job) {
 	}
 }
 
-// SameName is the code of a reason that several cells have in common, in the same words: their containers have one name.
+// SameName is the code of a reason that several cells have in common, in the same words: their
+// containers have one name.
 const SameName = "same-name"
 
 // doubles says what is wrong with cells whose containers have one name, and proposes numbers.
@@ -86,7 +89,8 @@ func doubles(group []*job) (message, hint string) {
 		"give each a number of its own: " + strings.Join(numbers, ", ")
 }
 
-// descriptionsOf names the descriptions of cells, not their builds, so that the words are the same for each build.
+// descriptionsOf names the descriptions of cells, not their builds, so that the words are the same
+// for each build.
 func descriptionsOf(group []*job) string {
 	var names []string
 	for _, j := range group {
@@ -124,9 +128,9 @@ type entry struct {
 // words: they replace one function.
 const ReplacedTwice = "replaced-twice"
 
-// refuseShadowed notes reasons against the cells of several patches that replace one function of one library: a process would
-// run only what is applied last, and what the others mend would be broken again without a word. If all of them accept that, it
-// is no reason.
+// refuseShadowed notes reasons against the cells of several patches that replace one function of
+// one library: a process would run only what is applied last, and what the others mend would be
+// broken again without a word. If all of them accept that, it is no reason.
 func (m *matrix) refuseShadowed(jobs []*job) error {
 	replaced := map[entry][]*job{}
 	addresses := map[*job][]entry{}
@@ -170,8 +174,8 @@ func (m *matrix) refuseShadowed(jobs []*job) error {
 	return nil
 }
 
-// overlapsKey is what the verdict on a patch that accepts overlaps depends on beside the cell; "" for
-// any other patch.
+// overlapsKey is what the verdict on a patch that accepts overlaps depends on beside the cell; ""
+// for any other patch.
 func (m *matrix) overlapsKey(p *config.Patch) string {
 	if p.Overlaps == "" {
 		return ""

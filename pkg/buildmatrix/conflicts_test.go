@@ -8,7 +8,8 @@ import (
 	"github.com/google/go-cmp/cmp"
 )
 
-// TestContainerNameSaysBuild: whoever has only a container's name must be able to tell which build it is for.
+// TestContainerNameSaysBuild: whoever has only a container's name must be able to tell which build
+// it is for.
 func TestContainerNameSaysBuild(t *testing.T) {
 	for name, good := range map[string]bool{
 		"libtoy_{version}-{release}_livepatch1.so":   true,
@@ -51,7 +52,8 @@ func (f *folder) secondPatch(description, more string) {
 	f.write("second.in", description)
 }
 
-// TestSameContainerName refuses both of two cells that would write one file, and each names the other.
+// TestSameContainerName refuses both of two cells that would write one file, and each names the
+// other.
 func TestSameContainerName(t *testing.T) {
 	f := newFolder(t, "1.0-1", "1.0-2")
 	f.secondPatch("libtoy_{version}-{release}_livepatch1.so\n@{library}\ntoy_sub:toy_add_lp\n", ", builds: '>= 1.0-2'")
@@ -77,7 +79,8 @@ func TestSameContainerName(t *testing.T) {
 	}
 }
 
-// TestReplacedTwice: of two patches that replace one function only the last would work, so neither is made.
+// TestReplacedTwice: of two patches that replace one function only the last would work, so neither
+// is made.
 func TestReplacedTwice(t *testing.T) {
 	tests := map[string]struct {
 		functions, builds string
@@ -119,7 +122,8 @@ func TestReplacedTwice(t *testing.T) {
 	}
 }
 
-// TestVerdictOnTwoIsForgotten: what was refused because of another patch is built when that is gone.
+// TestVerdictOnTwoIsForgotten: what was refused because of another patch is built when that is
+// gone.
 func TestVerdictOnTwoIsForgotten(t *testing.T) {
 	f := newFolder(t, "1.0-1")
 	f.secondPatch("libtoy_{version}-{release}_livepatch2.so\n@{library}\ntoy_add:toy_add_lp\n", "")
@@ -132,7 +136,8 @@ func TestVerdictOnTwoIsForgotten(t *testing.T) {
 	}
 }
 
-// TestOverlaps: patches that replace one function are made if all of them accept that, and judged for everything else.
+// TestOverlaps: patches that replace one function are made if all of them accept that, and judged
+// for everything else.
 func TestOverlaps(t *testing.T) {
 	const accept = ", overlaps: {accept: the same code}"
 	for name, tc := range map[string]struct {

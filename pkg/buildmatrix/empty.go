@@ -31,8 +31,8 @@ func (m *matrix) emptyMatrix(all int) error {
 	return why.Err()
 }
 
-// noBuild says why a patch is for no build of an architecture: the first condition that none of those meets that met all
-// before it.
+// noBuild says why a patch is for no build of an architecture: the first condition that none of
+// those meets that met all before it.
 func (m *matrix) noBuild(p *config.Patch, arch symtab.Arch) (message, hint string) {
 	const again = "correct it, or run lpbuild download if lpbuild.yaml has changed since"
 	left := m.lock.Builds

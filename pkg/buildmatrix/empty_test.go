@@ -5,7 +5,8 @@ import (
 	"testing"
 )
 
-// TestEmptyMatrix says why nothing is to be built: the first thing that is wrong, where it is written.
+// TestEmptyMatrix says why nothing is to be built: the first thing that is wrong, where it is
+// written.
 func TestEmptyMatrix(t *testing.T) {
 	for name, tc := range map[string]struct{ old, new, want string }{
 		"package's range": {"packages: [{name: toy}]", "packages: [{name: toy, builds: '> 3'}]", `"builds" of "packages" holds none of the 2 builds from 1.0-1 to 2.0-1 in lpbuild.lock`},

@@ -17,7 +17,8 @@ const (
 	EngineNative = "native" // loads the container itself, without the dynamic linker
 )
 
-// fit says which engines can apply a packed container in its build: able; and why others cannot, or what is worth knowing.
+// fit says which engines can apply a packed container in its build: able; and why others cannot, or
+// what is worth knowing.
 func (j *job) fit(image []byte, s *scope) (able []string, notes []Reason, err error) {
 	c, err := ulp.ParseContainer(image)
 	if err != nil {
@@ -58,7 +59,8 @@ func (j *job) notForPulp(s *scope) []Reason {
 	return reasons
 }
 
-// notForNative returns why the native engine cannot: the engine itself says it, of the container and of functions.
+// notForNative returns why the native engine cannot: the engine itself says it, of the container
+// and of functions.
 func (j *job) notForNative(c *ulp.Container, s *scope) []Reason {
 	if c.Arch != symtab.X86_64 {
 		return []Reason{{Code: "architecture", Message: "the native engine is for x86_64 only: in other processes libpulp is needed"}}
@@ -86,8 +88,8 @@ func (j *job) notForNative(c *ulp.Container, s *scope) []Reason {
 	return slices.CompactFunc(reasons, func(a, b Reason) bool { return a.Code == b.Code && a.Message == b.Message })
 }
 
-// handlers returns a reason for each function that handles exceptions or cancellation: they are expected to pass through it,
-// and could not pass through what the native engine loads.
+// handlers returns a reason for each function that handles exceptions or cancellation: they are
+// expected to pass through it, and could not pass through what the native engine loads.
 func (j *job) handlers(s *scope) []Reason {
 	switch {
 	case j.Patch.Unwinding == ulp.UnwindingNone:
@@ -111,7 +113,8 @@ func (j *job) handlers(s *scope) []Reason {
 	return reasons
 }
 
-// unknownCallers returns a note if nobody has looked for callers that rely on registers which a function leaves alone.
+// unknownCallers returns a note if nobody has looked for callers that rely on registers which a
+// function leaves alone.
 func (j *job) unknownCallers(s *scope) []Reason {
 	if s.target.Arch != symtab.X86_64 || s.target.HasCallers() {
 		return nil
@@ -120,8 +123,8 @@ func (j *job) unknownCallers(s *scope) []Reason {
 		"on registers that a function leaves alone (-fipa-ra): another version of lpbuild made it", s.target.Name), Hint: "run lpbuild download again"}}
 }
 
-// lostHandlers returns a reason for each function that handles exceptions or cancellation while its replacement does not: by
-// whatever engine, what it cleans up is left then.
+// lostHandlers returns a reason for each function that handles exceptions or cancellation while its
+// replacement does not: by whatever engine, what it cleans up is left then.
 func (j *job) lostHandlers(c *ulp.Container, s *scope) ([]Reason, error) {
 	if j.Patch.Unwinding == ulp.UnwindingNone {
 		return nil, nil
@@ -145,8 +148,8 @@ func (j *job) lostHandlers(c *ulp.Container, s *scope) ([]Reason, error) {
 	return reasons, nil
 }
 
-// notLoaded returns a reason if the container uses libraries that only its own DT_NEEDED brings into a process: the native
-// engine loads none.
+// notLoaded returns a reason if the container uses libraries that only its own DT_NEEDED brings
+// into a process: the native engine loads none.
 func (s *scope) notLoaded(c *ulp.Container) []Reason {
 	without := newScope(nil, s.target, s.own, s.others)
 	var names []string

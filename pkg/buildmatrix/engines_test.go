@@ -18,7 +18,8 @@ import (
 	"github.com/lpbuild/lpbuild/pkg/ulp/symtab"
 )
 
-// bareSource is a library with functions that lack NOPs: toy_mul, where a jump is safe, and toy_bare, which is too short.
+// bareSource is a library with functions that lack NOPs: toy_mul, where a jump is safe, and
+// toy_bare, which is too short.
 const bareSource = `
 #define BARE __attribute__((patchable_function_entry(0, 0)))
 int toy_add(int a, int b) { return a + b; }
@@ -78,7 +79,8 @@ func codesOf(reasons []Reason) string {
 	return strings.Join(codes, " ")
 }
 
-// TestEntries builds for functions without NOPs: who can apply what, and what is refused, where and why.
+// TestEntries builds for functions without NOPs: who can apply what, and what is refused, where and
+// why.
 func TestEntries(t *testing.T) {
 	with, without := compileBare(t), compileBare(t, "-fpatchable-function-entry=0")
 	const constructor = "__attribute__((constructor)) static void f(void) { __asm__ volatile(\"nop\"); }\n"
@@ -140,7 +142,8 @@ func TestEntries(t *testing.T) {
 	}
 }
 
-// checkChoice wants the container to say what the configuration does, and the native engine to think of it what the report says.
+// checkChoice wants the container to say what the configuration does, and the native engine to
+// think of it what the report says.
 func (f *folder) checkChoice(c CellInfo, entries string) {
 	f.t.Helper()
 	container := f.container(c)
@@ -172,8 +175,8 @@ func TestEntriesAreSeen(t *testing.T) {
 	}
 }
 
-// TestOldCatalogue: with entries: any a catalogue without proofs is an error that says what to do; without it is good for
-// libpulp.
+// TestOldCatalogue: with entries: any a catalogue without proofs is an error that says what to do;
+// without it is good for libpulp.
 func TestOldCatalogue(t *testing.T) {
 	f := newFolder(t, "1.0-1")
 	f.setLibrary(0, compileBare(t), false)
@@ -188,14 +191,16 @@ func TestOldCatalogue(t *testing.T) {
 	}
 }
 
-// handlingSource is a library whose first function has something to clean up when what it calls ends its thread.
+// handlingSource is a library whose first function has something to clean up when what it calls
+// ends its thread.
 const handlingSource = `
 void toy_unlock(int *p) { *p = 0; }
 int toy_call(int (*f)(int), int a) { __attribute__((cleanup(toy_unlock))) int locked = a; return f(locked) + locked; }
 int toy_add(int a, int b) { return a * 1000 + b; }
 `
 
-// TestHandlers: functions that handle exceptions or cancellation are libpulp's, and replacements should handle them, too.
+// TestHandlers: functions that handle exceptions or cancellation are libpulp's, and replacements
+// should handle them, too.
 func TestHandlers(t *testing.T) {
 	const cleans = "void toy_unlock(int *); int toy_call_lp(int (*f)(int), int a) { __attribute__((cleanup(toy_unlock))) int l = a; return f(l) + l; }\n"
 	const add = "int toy_add_lp(int a, int b) { return a + b; }\n"

@@ -35,15 +35,17 @@ func newExports(list *download.ExportList) exports {
 // has reports whether the library, which may be nil, exports s.
 func (e *exported) has(s string) bool { return e != nil && e.symbols[s] }
 
-// loaderPrefixes begin the SONAMEs of dynamic loaders, which are in every process that libraries can be loaded into.
+// loaderPrefixes begin the SONAMEs of dynamic loaders, which are in every process that libraries
+// can be loaded into.
 var loaderPrefixes = []string{"ld-linux", "ld64.so"}
 
 func isLoader(soname string) bool {
 	return slices.ContainsFunc(loaderPrefixes, func(p string) bool { return strings.HasPrefix(soname, p) })
 }
 
-// scope is where the dynamic linker will find what a container needs: the library that is patched, the libraries that it
-// needs, those that the container needs, and so on. A library that only lies in the same package may not be loaded.
+// scope is where the dynamic linker will find what a container needs: the library that is patched,
+// the libraries that it needs, those that the container needs, and so on. A library that only lies
+// in the same package may not be loaded.
 type scope struct {
 	target *symtab.Library
 	own    exports   // of the same build: exactly these will be there
@@ -105,8 +107,8 @@ func (s *scope) neededBy(soname string) []string {
 	})
 }
 
-// provides reports whether the symbol ("name@VERSION" or "name") or version ("@VERSION") is there in whichever build has
-// the library.
+// provides reports whether the symbol ("name@VERSION" or "name") or version ("@VERSION") is there
+// in whichever build has the library.
 func (s *scope) provides(soname, symbol string) bool {
 	providers := s.providers(soname)
 	return len(providers) > 0 && all(providers, func(e *exported) bool { return e.has(symbol) })
@@ -116,7 +118,8 @@ func all[T any](list []T, f func(T) bool) bool {
 	return !slices.ContainsFunc(list, func(x T) bool { return !f(x) })
 }
 
-// targetExports reports whether the patched library exports a symbol, in that version if there is one.
+// targetExports reports whether the patched library exports a symbol, in that version if there is
+// one.
 func (s *scope) targetExports(name, version string) bool {
 	return slices.ContainsFunc(s.target.LookupAll(name), func(row symtab.Symbol) bool {
 		return row.IsExported() && (version == "" || row.Version == version)
@@ -133,7 +136,8 @@ func (s *scope) targetDefines(version string) bool {
 	return false
 }
 
-// targetImports reports whether the patched library cannot be loaded without the symbol: then it is there.
+// targetImports reports whether the patched library cannot be loaded without the symbol: then it is
+// there.
 func (s *scope) targetImports(name, version string) bool {
 	return slices.ContainsFunc(s.target.LookupAll(name), func(row symtab.Symbol) bool {
 		return row.IsRequired() && row.Version == version

@@ -18,7 +18,8 @@ import (
 	"github.com/lpbuild/lpbuild/pkg/ulp/symtab"
 )
 
-// librarySource is the library that the tests patch: libtoy, with one function of each kind that matters.
+// librarySource is the library that the tests patch: libtoy, with one function of each kind that
+// matters.
 const librarySource = `
 #include <string.h>
 static int counter;
@@ -104,7 +105,8 @@ func compilePlain(t *testing.T) []byte {
 	return data
 }
 
-// newFolder returns a package folder with one build of libtoy for each of the versions, in variants 1, 2, 3 …
+// newFolder returns a package folder with one build of libtoy for each of the versions, in variants
+// 1, 2, 3 …
 func newFolder(t *testing.T, versions ...string) *folder {
 	t.Helper()
 	f := &folder{t: t, dir: t.TempDir(), lock: &download.Lock{Format: download.LockFormat, Product: "TOY"}}

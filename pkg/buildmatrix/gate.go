@@ -10,8 +10,9 @@ import (
 	"github.com/lpbuild/lpbuild/pkg/ulp"
 )
 
-// gate returns every reason why a container cannot work in its build, whichever engine is to apply it. No reason: everything
-// that the catalogue can tell says that one will; see fit. accepted is what would be one if the patch did not accept it.
+// gate returns every reason why a container cannot work in its build, whichever engine is to apply
+// it. No reason: everything that the catalogue can tell says that one will; see fit. accepted is
+// what would be one if the patch did not accept it.
 func gate(j *job, s *scope) (reasons, accepted []Reason) {
 	c := j.object.container
 	reasons = reasonsOf(ulp.Check(j.description, c, s.target, j.entries))
@@ -79,7 +80,8 @@ func reasonAt(code string, d *diag.Diagnostic) Reason {
 	return Reason{Code: code, Where: d.String(), Message: d.Message, Hint: d.Hint, Shown: d.Render(false)}
 }
 
-// splitVersion splits "GLIBC_2.34" into "GLIBC" and "2.34"; a version without a number has an empty one.
+// splitVersion splits "GLIBC_2.34" into "GLIBC" and "2.34"; a version without a number has an empty
+// one.
 func splitVersion(version string) (series, number string) {
 	i := strings.LastIndexByte(version, '_')
 	if i < 0 || i+1 == len(version) || version[i+1] < '0' || version[i+1] > '9' {

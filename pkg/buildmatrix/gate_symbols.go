@@ -11,7 +11,8 @@ import (
 	"github.com/lpbuild/lpbuild/pkg/ulp/symtab"
 )
 
-// strangers returns a reason for each library that the container needs and that nobody knows to be there.
+// strangers returns a reason for each library that the container needs and that nobody knows to be
+// there.
 func (s *scope) strangers(c *ulp.Container) []Reason {
 	var reasons []Reason
 	for _, soname := range c.Needed {
@@ -28,7 +29,8 @@ func (s *scope) strangers(c *ulp.Container) []Reason {
 	return reasons
 }
 
-// missing returns a reason for each symbol and each version that the container needs and that is not there.
+// missing returns a reason for each symbol and each version that the container needs and that is
+// not there.
 func (s *scope) missing(c *ulp.Container) []Reason {
 	var reasons []Reason
 	refuse := func(code, hint, format string, args ...any) {
@@ -55,8 +57,8 @@ func (s *scope) missing(c *ulp.Container) []Reason {
 	return reasons
 }
 
-// olderVersion returns a hint if the build has, in an older version, all that the container uses in a version that the build
-// lacks; "" if not.
+// olderVersion returns a hint if the build has, in an older version, all that the container uses in
+// a version that the build lacks; "" if not.
 func (s *scope) olderVersion(c *ulp.Container, need symtab.Need) string {
 	var lines []string
 	for _, u := range c.Undefined() {
@@ -79,7 +81,8 @@ func (s *scope) olderVersion(c *ulp.Container, need symtab.Need) string {
 		strings.Join(lines, " ")
 }
 
-// versionIn returns the oldest version but one in which a library of the builds, or the target, exports a symbol; "" if none does.
+// versionIn returns the oldest version but one in which a library of the builds, or the target,
+// exports a symbol; "" if none does.
 func (s *scope) versionIn(name, but string) string {
 	oldest := ""
 	note := func(version string) {
@@ -126,8 +129,8 @@ func users(c *ulp.Container, need symtab.Need) string {
 	return " (for " + strings.Join(names, ", ") + ")"
 }
 
-// versionProblem says what is wrong with a symbol version that the container's loader would ask a library for; "" if
-// nothing is.
+// versionProblem says what is wrong with a symbol version that the container's loader would ask a
+// library for; "" if nothing is.
 func (s *scope) versionProblem(need symtab.Need) (problem, hint string) {
 	own := s.own[need.File] != nil
 	switch {
@@ -144,8 +147,9 @@ func (s *scope) versionProblem(need symtab.Need) (problem, hint string) {
 		need.File, s.target.Name), "add the package that contains " + need.File + " to \"packages\""
 }
 
-// inheritedNeed reports whether the library itself needs a version at least as new: then it is there wherever the library
-// is. Version names of one series ("GLIBC_2.4", "GLIBC_2.34") are cumulative.
+// inheritedNeed reports whether the library itself needs a version at least as new: then it is
+// there wherever the library is. Version names of one series ("GLIBC_2.4", "GLIBC_2.34") are
+// cumulative.
 func (s *scope) inheritedNeed(need symtab.Need) bool {
 	series, number := splitVersion(need.Version)
 	return slices.ContainsFunc(s.target.Needs, func(n symtab.Need) bool {

@@ -10,7 +10,8 @@ import (
 	"github.com/lpbuild/lpbuild/pkg/download/digest"
 )
 
-// addProvider puts a build of another package into the lock that exports the given symbols from libc.so.6.
+// addProvider puts a build of another package into the lock that exports the given symbols from
+// libc.so.6.
 func (f *folder) addProvider(version string, symbols ...string) {
 	f.t.Helper()
 	data, err := exportList(map[string][]string{"libc.so.6": symbols}).Bytes()
@@ -25,7 +26,8 @@ func (f *folder) addProvider(version string, symbols ...string) {
 	})
 }
 
-// newerThanLibrary is a live patch that needs pthread_create@GLIBC_2.34, where libtoy itself needs GLIBC_2.2.5 only.
+// newerThanLibrary is a live patch that needs pthread_create@GLIBC_2.34, where libtoy itself needs
+// GLIBC_2.2.5 only.
 const newerThanLibrary = `#include <pthread.h>
 static void *run(void *p) { return p; }
 int toy_add_lp(int a, int b) { pthread_t t; return pthread_create(&t, 0, run, 0) + a + b; }
@@ -76,7 +78,8 @@ func TestUndefinedSymbols(t *testing.T) {
 	}
 }
 
-// TestLibcVersion compiles a patch for glibc: __GLIBC_PREREQ asks about the build, not about this machine.
+// TestLibcVersion compiles a patch for glibc: __GLIBC_PREREQ asks about the build, not about this
+// machine.
 func TestLibcVersion(t *testing.T) {
 	f := newFolder(t, "2.31-1", "2.38-1")
 	for i := range f.lock.Builds {

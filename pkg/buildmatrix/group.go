@@ -16,9 +16,9 @@ import (
 // maxGroups is far beyond what anybody has workers for.
 const maxGroups = 1000
 
-// Group is a part of the matrix: the builds of each architecture, in their order, in N parts of about the same size, of
-// which this is the K-th (from 1). The zero value is everything. All patches of a build are in one group, so that what
-// cannot work together is seen.
+// Group is a part of the matrix: the builds of each architecture, in their order, in N parts of
+// about the same size, of which this is the K-th (from 1). The zero value is everything. All
+// patches of a build are in one group, so that what cannot work together is seen.
 type Group struct{ K, N int }
 
 // ParseGroup reads "K/N".
@@ -56,8 +56,9 @@ func (g Group) Cells(cells []Cell) []Cell {
 	return slices.DeleteFunc(slices.Clone(cells), func(c Cell) bool { return !wanted[c.Build] })
 }
 
-// Groups returns in how many groups a matrix is best built if each is to have no more than size builds, and the most
-// builds that one has. Every group has builds of every architecture, whatever the size.
+// Groups returns in how many groups a matrix is best built if each is to have no more than size
+// builds, and the most builds that one has. Every group has builds of every architecture, whatever
+// the size.
 func Groups(cells []Cell, size int) (n, most int) {
 	least := maxGroups
 	for _, builds := range buildsOf(cells) {
@@ -83,7 +84,8 @@ func buildsOf(cells []Cell) map[symtab.Arch][]*download.Build {
 	return all
 }
 
-// Flavors returns in how many groups the service builds a package, and the most builds that one has.
+// Flavors returns in how many groups the service builds a package, and the most builds that one
+// has.
 func Flavors(c *config.Config, l *download.Lock) (n, most int) {
 	return Groups(Cells(c, l), cmp.Or(c.OBS.FlavorBuilds, config.DefaultFlavorBuilds))
 }

@@ -44,7 +44,8 @@ func someCells(x, p int) []Cell {
 	return cells
 }
 
-// TestGroups wants every cell in one group, no group empty for any architecture, and no more than asked for.
+// TestGroups wants every cell in one group, no group empty for any architecture, and no more than
+// asked for.
 func TestGroups(t *testing.T) {
 	for _, tc := range []struct{ x, p, size, n, most int }{
 		{40, 0, 64, 1, 40}, {40, 0, 10, 4, 10}, {41, 0, 10, 5, 9}, {40, 3, 10, 3, 14}, {40, 1, 10, 1, 40}, {3, 3, 1, 3, 1}, {40, 40, 0, 1, 40}, {0, 0, 5, 1, 0},
@@ -73,7 +74,8 @@ func TestGroups(t *testing.T) {
 	}
 }
 
-// TestBuildGroup builds a matrix in parts: together they are what one build makes, and each report says what it is about.
+// TestBuildGroup builds a matrix in parts: together they are what one build makes, and each report
+// says what it is about.
 func TestBuildGroup(t *testing.T) {
 	f := newFolder(t, "1.0-1", "1.0-2", "1.0-3")
 	config, err := config.LoadConfig(f.dir)

@@ -15,7 +15,8 @@ import (
 	"github.com/lpbuild/lpbuild/pkg/diag"
 )
 
-// marker is a line of preprocessed source that says where the next lines come from: # 12 "path" flags.
+// marker is a line of preprocessed source that says where the next lines come from: # 12 "path"
+// flags.
 type marker struct {
 	line  int
 	file  string
@@ -72,9 +73,9 @@ func includer(preprocessed []byte, file string) diag.Pos {
 // hasTest matches a question for a header that may be absent.
 var hasTest = lazyregexp.New(`__has_include(?:_next)?\s*\(\s*["<]([^">\n]+)[">]\s*\)`)
 
-// absentFiles returns the files that are not there, but would be read instead of one of those that were, or would change
-// the answer to __has_include. read are names of files, search the folders of headers; both as the compiler, which works in
-// dir, calls them.
+// absentFiles returns the files that are not there, but would be read instead of one of those that
+// were, or would change the answer to __has_include. read are names of files, search the folders of
+// headers; both as the compiler, which works in dir, calls them.
 func absentFiles(dir string, read, search []string) []string {
 	folders := append(slices.Clone(search), ".")
 	for _, name := range read {
@@ -126,8 +127,8 @@ func testedHeaders(file string) []string {
 	return names
 }
 
-// absentLibraries returns the files that the linker would take instead of a library that it read, were they in one of the
-// folders of the package that -L names.
+// absentLibraries returns the files that the linker would take instead of a library that it read,
+// were they in one of the folders of the package that -L names.
 func absentLibraries(dir string, read, flags []string) []string {
 	var names []string
 	for i, flag := range flags {
@@ -157,8 +158,8 @@ func readsInAssembler(text []byte) bool {
 	return bytes.Contains(text, []byte(".incbin")) || bytes.Contains(text, []byte(".include"))
 }
 
-// makeRule returns the files in the first rule of a dependency file as the GNU assembler writes it: "target: file file \",
-// with a backslash before blanks in names.
+// makeRule returns the files in the first rule of a dependency file as the GNU assembler writes it:
+// "target: file file \", with a backslash before blanks in names.
 func makeRule(rule string) []string {
 	rule = strings.ReplaceAll(rule, "\\\n", " ")
 	rule, _, _ = strings.Cut(rule, "\n")
@@ -188,8 +189,8 @@ func makeRule(rule string) []string {
 	return names
 }
 
-// linkerRule returns the files in the first rule of a dependency file as the GNU linker writes it: "target: \", then a file
-// per line. The linker escapes nothing.
+// linkerRule returns the files in the first rule of a dependency file as the GNU linker writes it:
+// "target: \", then a file per line. The linker escapes nothing.
 func linkerRule(rule string) []string {
 	var names []string
 	first := true
@@ -220,7 +221,8 @@ func (e *InputError) Unwrap() error { return e.Finding }
 // systemFolders hold what packages of a distribution install: a build elsewhere has them, too.
 var systemFolders = []string{"/usr", "/lib", "/lib64", "/lib32"}
 
-// outsideReason says why a file that was read would not be there where the source package is built; "" if it would.
+// outsideReason says why a file that was read would not be there where the source package is built;
+// "" if it would.
 func outsideReason(name string, own []string) string {
 	clean := filepath.Clean(name)
 	switch {
@@ -236,7 +238,8 @@ func outsideReason(name string, own []string) string {
 	return "is named by an absolute path, which is another machine's affair"
 }
 
-// outside returns the error for a file that must not be read, with the place where it is asked for if that is known.
+// outside returns the error for a file that must not be read, with the place where it is asked for
+// if that is known.
 func outside(dir, name, why string, preprocessed []byte) *InputError {
 	d := &diag.Diagnostic{
 		Message: fmt.Sprintf("%s %s: the source package would not build", filepath.Clean(name), why),

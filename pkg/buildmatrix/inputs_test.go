@@ -25,7 +25,8 @@ func (f *folder) value() string {
 
 const replacement = "int toy_add_lp(int a, int b) { return a + b; }\n"
 
-// TestFilesOfTheAssembler: what only the assembler reads belongs to the inputs, and a change of it reaches the container.
+// TestFilesOfTheAssembler: what only the assembler reads belongs to the inputs, and a change of it
+// reaches the container.
 func TestFilesOfTheAssembler(t *testing.T) {
 	const section = ".section .toy,\\\"a\\\"\\n"
 	tests := map[string]struct {
@@ -69,7 +70,8 @@ func TestFilesOfTheAssembler(t *testing.T) {
 	}
 }
 
-// TestNewHeaderIsNoticed: a header that appears where the compiler looks first is read from then on.
+// TestNewHeaderIsNoticed: a header that appears where the compiler looks first is read from then
+// on.
 func TestNewHeaderIsNoticed(t *testing.T) {
 	const asks = "#if __has_include(\"extra.h\")\n#define VALUE \"extra\"\n#else\n#include \"value.h\"\n#endif\n"
 	tests := map[string]struct {

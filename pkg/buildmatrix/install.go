@@ -14,8 +14,9 @@ import (
 // InstallDir returns where a package has its containers on the customer's machine.
 func InstallDir(c *config.Config) string { return filepath.Join("/usr/lib64", c.Name, c.Version) }
 
-// Install copies the containers of the last build, for some architectures (nil: those configured), to their places below root.
-// They are executable: RPM before 4.17 finds out what a shared object provides only then.
+// Install copies the containers of the last build, for some architectures (nil: those configured),
+// to their places below root. They are executable: RPM before 4.17 finds out what a shared object
+// provides only then.
 func Install(c *config.Config, only []symtab.Arch, root string) ([]string, error) {
 	dir := filepath.Join(c.Dir, BuildDir)
 	r, err := ReadReport(dir)
@@ -45,7 +46,8 @@ func Install(c *config.Config, only []symtab.Arch, root string) ([]string, error
 	return installAll(r.Containers(), dir, filepath.Join(root, InstallDir(c)))
 }
 
-// installAll copies containers from the build folder to a place: all or, if one of them is not what was built, none.
+// installAll copies containers from the build folder to a place: all or, if one of them is not what
+// was built, none.
 func installAll(cells []CellInfo, dir, place string) (names []string, err error) {
 	defer func() {
 		if err != nil {

@@ -156,8 +156,9 @@ func (j *job) at(n ulp.Name, message, hint string) *diag.Diagnostic {
 	}
 }
 
-// finish gates and packs a cell. That takes a millisecond and is never skipped, so that no verdict outlives what it was
-// made from; a container that is already there with these bytes is not written again.
+// finish gates and packs a cell. That takes a millisecond and is never skipped, so that no verdict
+// outlives what it was made from; a container that is already there with these bytes is not written
+// again.
 func (m *matrix) finish(ctx context.Context, j *job) error {
 	target := filepath.Join(m.dir, j.info.Arch, j.info.Container)
 	s, err := m.scope(j)

@@ -10,8 +10,8 @@ import (
 	"github.com/lpbuild/lpbuild/pkg/download"
 )
 
-// Macros through which a source can ask for which build it is compiled. A source that uses none of them is compiled once
-// for all builds.
+// Macros through which a source can ask for which build it is compiled. A source that uses none of
+// them is compiled once for all builds.
 //
 //	LPBUILD_VERSION        "2.31"            the build's version, a string
 //	LPBUILD_RELEASE        "150300.26.5"     its release, a string
@@ -23,15 +23,17 @@ import (
 //	LPBUILD_PACKAGE_NAME_UNQUOTED     glibc-livepatches   the same for sources that put it into quotes (#) themselves
 //	LPBUILD_PACKAGE_VERSION_UNQUOTED  0.3
 //
-// For builds of the source package glibc (its gconv modules are in packages of other names), __GLIBC__, __GLIBC_MINOR__ and
-// __GLIBC_PREREQ are those of the build, too, not those of the machine that compiles.
+// For builds of the source package glibc (its gconv modules are in packages of other names),
+// __GLIBC__, __GLIBC_MINOR__ and __GLIBC_PREREQ are those of the build, too, not those of the
+// machine that compiles.
 const (
 	macroLibcMajor = "LPBUILD_LIBC_MAJOR"
 	macroLibcMinor = "LPBUILD_LIBC_MINOR"
 	macroMoved     = "LPBUILD_MOVED" // see olderVersions
 )
 
-// libcHeader stands before the system's <features.h>, so that __GLIBC_PREREQ asks about the library that is patched.
+// libcHeader stands before the system's <features.h>, so that __GLIBC_PREREQ asks about the library
+// that is patched.
 const libcHeader = `/* The version of the C library that is patched, instead of that of the machine that compiles. */
 #include_next <features.h>
 #undef __GLIBC__
@@ -78,8 +80,8 @@ func versionNumbers(version string) (n [3]int) {
 	return n
 }
 
-// asksForBuild reports whether preprocessed source (made with -dU, which prints a line for each macro that is used or
-// tested) depends on the build.
+// asksForBuild reports whether preprocessed source (made with -dU, which prints a line for each
+// macro that is used or tested) depends on the build.
 func asksForBuild(preprocessed []byte) bool {
 	for line := range bytes.Lines(preprocessed) {
 		rest, defined := bytes.CutPrefix(line, []byte("#define "))

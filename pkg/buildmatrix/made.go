@@ -24,8 +24,8 @@ var architectures = []symtab.Arch{symtab.X86_64, symtab.PPC64LE, symtab.AArch64}
 // containerFile matches the names that the gate lets containers have.
 var containerFile = lazyregexp.New(`^[^.].*_livepatch[0-9]+\.so$`)
 
-// halfWritten matches files that were being written when a build was killed: package atomicfile's names of what lpbuild
-// writes below the build folder.
+// halfWritten matches files that were being written when a build was killed: package atomicfile's
+// names of what lpbuild writes below the build folder.
 var halfWritten = lazyregexp.New(`^\.(.+_livepatch[0-9]+\.so|report\.json|features\.h|[0-9a-f]{64}\.json)\.[0-9]+$`)
 
 // halves returns what killed builds left half-written in some folders.
@@ -45,8 +45,8 @@ func halves(folders ...string) []string {
 	return names
 }
 
-// strayContainers returns the containers below a build folder that are not known: of a build whose report is lost, or that
-// was killed. They are told from other people's files by name and content.
+// strayContainers returns the containers below a build folder that are not known: of a build whose
+// report is lost, or that was killed. They are told from other people's files by name and content.
 func strayContainers(dir string, known map[string]bool) []string {
 	var names []string
 	for _, arch := range architectures {
@@ -78,8 +78,8 @@ func isContainer(name string) bool {
 	return packed
 }
 
-// Made returns what builds have written in a package folder, in the order in which it can be removed: a folder comes after
-// what is in it.
+// Made returns what builds have written in a package folder, in the order in which it can be
+// removed: a folder comes after what is in it.
 func Made(c *config.Config) ([]string, error) {
 	dir := filepath.Join(c.Dir, BuildDir)
 	var names, folders []string

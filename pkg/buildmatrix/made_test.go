@@ -40,8 +40,8 @@ func (f *folder) clean() []string {
 	return left
 }
 
-// TestMadeWithoutReport: containers are known by name and content when the report is lost or damaged; what somebody else
-// put there stays.
+// TestMadeWithoutReport: containers are known by name and content when the report is lost or
+// damaged; what somebody else put there stays.
 func TestMadeWithoutReport(t *testing.T) {
 	report := filepath.Join(BuildDir, ReportName)
 	for name, damage := range map[string]func(f *folder){
@@ -91,7 +91,8 @@ func TestMadeWithoutReport(t *testing.T) {
 	}
 }
 
-// TestStaleContainersGoWithoutReport: a build after the report was lost removes what it does not make again.
+// TestStaleContainersGoWithoutReport: a build after the report was lost removes what it does not
+// make again.
 func TestStaleContainersGoWithoutReport(t *testing.T) {
 	f := newFolder(t, "1.0-1", "2.0-1")
 	f.mustBuild()

@@ -11,9 +11,9 @@ import (
 	"github.com/lpbuild/lpbuild/pkg/download/digest"
 )
 
-// manifest is what is known from earlier runs, so that the compiler need not be asked again. It holds as long as every
-// file that compiler, assembler and linker read is unchanged, none has appeared that they would have read instead, and the
-// programs are the same.
+// manifest is what is known from earlier runs, so that the compiler need not be asked again. It
+// holds as long as every file that compiler, assembler and linker read is unchanged, none has
+// appeared that they would have read instead, and the programs are the same.
 type manifest struct {
 	Compiler  string                   `json:"compiler"` // [compiler.identity] of the one that was asked
 	Survey    survey                   `json:"survey"`
@@ -33,7 +33,8 @@ func newManifest() manifest {
 		Warnings: map[string]string{}, Calls: map[string]callGraph{}, Choosers: map[string][]chooser{}, Originals: map[string][]string{}}
 }
 
-// readManifest reads the manifest of an earlier run. The result is empty if there is none that still holds.
+// readManifest reads the manifest of an earlier run. The result is empty if there is none that
+// still holds.
 func readManifest(name, dir string) manifest {
 	var m manifest
 	data, err := regularfile.Read(name, maxReport)
@@ -73,7 +74,8 @@ func (m *manifest) write(name string) error {
 // isEmpty reports whether the compiler has not been asked yet.
 func (m *manifest) isEmpty() bool { return len(m.Files) == 0 }
 
-// group returns what tells apart the builds that may need an object of their own: "" if the source does not ask.
+// group returns what tells apart the builds that may need an object of their own: "" if the source
+// does not ask.
 func (m *manifest) group(macros []string) string {
 	if !m.PerBuild {
 		return ""

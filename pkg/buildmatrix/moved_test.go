@@ -60,7 +60,8 @@ func TestWordsOfOlderTemplates(t *testing.T) {
 	}
 }
 
-// TestPackageMacros: a source can ask for the package that is made, and is compiled anew for another version of it.
+// TestPackageMacros: a source can ask for the package that is made, and is compiled anew for
+// another version of it.
 func TestPackageMacros(t *testing.T) {
 	f := newFolder(t, "1.0-1", "2.0-1")
 	f.write("toy_livepatch1.c", "#define TEXT(x) #x\n#define TEXT_OF(x) TEXT(x)\n"+

@@ -21,7 +21,8 @@ import (
 	"github.com/lpbuild/lpbuild/pkg/ulp/symtab"
 )
 
-// objectsDir is the folder below the build folder where compiled but not yet packed shared objects are kept.
+// objectsDir is the folder below the build folder where compiled but not yet packed shared objects
+// are kept.
 const objectsDir = ".objects"
 
 // The compiler runs in the package folder and is given no path of this machine.
@@ -38,7 +39,8 @@ type object struct {
 	originals []string // see originalsToSee
 }
 
-// objects compiles one patch for one architecture: once, or once per group of builds that gives the same code.
+// objects compiles one patch for one architecture: once, or once per group of builds that gives the
+// same code.
 type objects struct {
 	dir      string // build/.objects, as seen from here
 	root     string // the package folder, as seen from here
@@ -54,7 +56,8 @@ type objects struct {
 	probed   []byte     // what the preprocessor said, if this run asked it
 }
 
-// openObjects returns what earlier runs compiled. If the compiler is not nil, what another one made does not count.
+// openObjects returns what earlier runs compiled. If the compiler is not nil, what another one made
+// does not count.
 func openObjects(buildDir string, c *config.Config, p *config.Patch, arch symtab.Arch, cc *compiler) (*objects, error) {
 	o := &objects{
 		dir: filepath.Join(buildDir, objectsDir), root: c.Dir, patch: p, pkg: packageMacros(c), compiler: cc,
@@ -102,8 +105,8 @@ func (o *objects) known(b *download.Build) (*object, error) {
 	return o.open(o.manifest.Objects[o.manifest.group(o.macros(b))])
 }
 
-// forBuild returns the compiled patch for a build. Calls come one after the other. What fails once is not tried again for
-// builds that give the compiler the same text: the error is the same.
+// forBuild returns the compiled patch for a build. Calls come one after the other. What fails once
+// is not tried again for builds that give the compiler the same text: the error is the same.
 func (o *objects) forBuild(ctx context.Context, b *download.Build) (*object, error) {
 	if err, tried := o.failed[""]; tried {
 		return nil, err
@@ -159,17 +162,20 @@ func (o *objects) flags(b *download.Build) []string {
 	return flags
 }
 
-// macros returns the macros through which a source can ask for the build and for the package that is made, as compiler flags.
+// macros returns the macros through which a source can ask for the build and for the package that
+// is made, as compiler flags.
 func (o *objects) macros(b *download.Build) []string { return append(versionMacros(b), o.pkg...) }
 
-// cErrors are warnings of C compilers about code that does not do what it says: a function without a prototype returns an int,
-// so that half of a pointer is lost. GCC 14 takes them for errors, too. "cflags" can take that back (-Wno-error=int-conversion).
+// cErrors are warnings of C compilers about code that does not do what it says: a function without
+// a prototype returns an int, so that half of a pointer is lost. GCC 14 takes them for errors, too.
+// "cflags" can take that back (-Wno-error=int-conversion).
 var cErrors = []string{
 	"-Werror=implicit-function-declaration", "-Werror=implicit-int", "-Werror=int-conversion",
 	"-Werror=incompatible-pointer-types", "-Werror=return-type",
 }
 
-// warningFlags are cErrors where C is compiled: compilers of other languages warn about some of them.
+// warningFlags are cErrors where C is compiled: compilers of other languages warn about some of
+// them.
 func (o *objects) warningFlags() []string {
 	if slices.ContainsFunc(o.patch.Sources, func(name string) bool { return filepath.Ext(name) == ".c" }) {
 		return cErrors
@@ -177,8 +183,8 @@ func (o *objects) warningFlags() []string {
 	return nil
 }
 
-// probe finds out what the source reads and whether it asks for the build. If it cannot be preprocessed and has not asked
-// until there, it cannot be for any build.
+// probe finds out what the source reads and whether it asks for the build. If it cannot be
+// preprocessed and has not asked until there, it cannot be for any build.
 func (o *objects) probe(ctx context.Context, b *download.Build) error {
 	flags := o.flags(b)
 	text, err := o.compiler.run(ctx, slices.Concat(flags, []string{"-E", "-dU"}, o.patch.Sources)...)
@@ -205,8 +211,8 @@ func (o *objects) probe(ctx context.Context, b *download.Build) error {
 	return nil
 }
 
-// mentionsBuild reports whether a file of the package that was read has a word of the macros of a build: a preprocessor
-// that gives up does not print the last ones that it was asked for.
+// mentionsBuild reports whether a file of the package that was read has a word of the macros of a
+// build: a preprocessor that gives up does not print the last ones that it was asked for.
 func (o *objects) mentionsBuild(preprocessed []byte) bool {
 	return slices.ContainsFunc(append(includedFiles(preprocessed), o.patch.Sources...), func(name string) bool {
 		if !filepath.IsLocal(name) {
@@ -217,8 +223,9 @@ func (o *objects) mentionsBuild(preprocessed []byte) bool {
 	})
 }
 
-// addFiles notes what the objects depend on: files that were read, and those that would have been if they were there.
-// text is the preprocessed source, by which the place is found where a file is asked for that must not be.
+// addFiles notes what the objects depend on: files that were read, and those that would have been
+// if they were there. text is the preprocessed source, by which the place is found where a file is
+// asked for that must not be.
 func (o *objects) addFiles(names []string, text []byte) error {
 	var fresh []string
 	for _, name := range names {
@@ -249,7 +256,8 @@ func (o *objects) addAbsent(names []string) {
 	o.manifest.Absent = slices.Compact(o.manifest.Absent)
 }
 
-// preprocess returns the preprocessed source for a build: whatever the macros, equal text compiles to equal code.
+// preprocess returns the preprocessed source for a build: whatever the macros, equal text compiles
+// to equal code.
 func (o *objects) preprocess(ctx context.Context, b *download.Build) ([]byte, error) {
 	if o.probed != nil && !o.manifest.PerBuild {
 		return o.probed, nil
@@ -290,8 +298,8 @@ const maxObject = 1 << 30
 // tempPrefix begins the names of folders in which a compiler works.
 const tempPrefix = ".compile-"
 
-// compile compiles and links, and notes what assembler and linker read: included assembly and data, start files,
-// libraries, version scripts.
+// compile compiles and links, and notes what assembler and linker read: included assembly and data,
+// start files, libraries, version scripts.
 func (o *objects) compile(ctx context.Context, b *download.Build, text []byte) (*object, error) {
 	tmp, err := os.MkdirTemp(o.dir, tempPrefix)
 	if err != nil {
@@ -328,8 +336,8 @@ func (o *objects) compile(ctx context.Context, b *download.Build, text []byte) (
 	return o.keep(filepath.Join(tmp, "container.so"), said, originalsToSee(text, o.patch.CFlags))
 }
 
-// keep moves what was compiled to where it is named by its content, and remembers what the compiler said about it, and the pointers
-// to former code that have to be in it.
+// keep moves what was compiled to where it is named by its content, and remembers what the compiler
+// said about it, and the pointers to former code that have to be in it.
 func (o *objects) keep(name string, said []byte, originals []string) (*object, error) {
 	d, err := digest.OfFile(name)
 	if err != nil {
@@ -355,8 +363,9 @@ func warnings(said []byte) string {
 	return temporary().ReplaceAllString(strings.TrimSpace(string(said)), "an object file")
 }
 
-// assembled returns the files that only the assembler knows of, .include and .incbin. It is asked, one source after the
-// other, only if there is a word of them: that takes another run of the compiler.
+// assembled returns the files that only the assembler knows of, .include and .incbin. It is asked,
+// one source after the other, only if there is a word of them: that takes another run of the
+// compiler.
 func (o *objects) assembled(ctx context.Context, b *download.Build, text []byte, rel string) ([]string, error) {
 	var names []string
 	for _, source := range o.patch.Sources {

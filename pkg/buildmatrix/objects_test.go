@@ -94,8 +94,8 @@ func TestNoCompiler(t *testing.T) {
 	}
 }
 
-// TestLinkerInputsAreNoticed: a version script is read by the linker alone. It belongs to the inputs, and a change of it
-// reaches the containers.
+// TestLinkerInputsAreNoticed: a version script is read by the linker alone. It belongs to the
+// inputs, and a change of it reaches the containers.
 func TestLinkerInputsAreNoticed(t *testing.T) {
 	f := newFolder(t, "1.0-1")
 	f.edit("sources: [toy_livepatch1.c]", "sources: [toy_livepatch1.c]\n    cflags: ['-Wl,--version-script=lp.map']")
@@ -156,7 +156,8 @@ func TestCancelled(t *testing.T) {
 	}
 }
 
-// loggingCompiler makes the matrix use a compiler that notes its arguments, and returns them, a line for each run.
+// loggingCompiler makes the matrix use a compiler that notes its arguments, and returns them, a
+// line for each run.
 func loggingCompiler(t *testing.T) func() []string {
 	t.Helper()
 	dir := t.TempDir()
@@ -172,8 +173,8 @@ func loggingCompiler(t *testing.T) func() []string {
 	}
 }
 
-// TestFortyBuildsCompileOnce: forty builds of one patch cost one compilation, beside a look at what the source asks for and
-// one at the compiler.
+// TestFortyBuildsCompileOnce: forty builds of one patch cost one compilation, beside a look at what
+// the source asks for and one at the compiler.
 func TestFortyBuildsCompileOnce(t *testing.T) {
 	runs := loggingCompiler(t)
 	var versions []string

@@ -10,12 +10,13 @@ import (
 	"github.com/lpbuild/lpbuild/pkg/ulp"
 )
 
-// Nothing in a source writes to its pointers to former code: the engines do. A compiler that sees all uses of a variable takes
-// such a pointer for zero, and leaves it out.
+// Nothing in a source writes to its pointers to former code: the engines do. A compiler that sees
+// all uses of a variable takes such a pointer for zero, and leaves it out.
 
-// Patterns of preprocessed source. quoted and directive match what is no code. originalName matches the name of a pointer to
-// former code, localOriginal the definition of one that is static or in a namespace without a name: no statement ends before the
-// name (but those of other variables of the namespace), and nothing is assigned.
+// Patterns of preprocessed source. quoted and directive match what is no code. originalName matches
+// the name of a pointer to former code, localOriginal the definition of one that is static or in a
+// namespace without a name: no statement ends before the name (but those of other variables of the
+// namespace), and nothing is assigned.
 var (
 	quoted        = lazyregexp.New(`"(?:[^"\\\n]|\\.)*"|'(?:[^'\\\n]|\\.)*'`)
 	directive     = lazyregexp.New(`(?m)^[ \t]*#.*$`)
@@ -23,8 +24,8 @@ var (
 	localOriginal = lazyregexp.New(`(?:\bstatic\b[^;{}=]*?|\bnamespace\s*\{[^{}=]*?)\b(` + ulp.OriginalPrefix + `\w+)`)
 )
 
-// originalsToSee returns the pointers to former code of a preprocessed source that the compiler may leave out. With link-time
-// optimisation, which sees all sources at once, that is any pointer.
+// originalsToSee returns the pointers to former code of a preprocessed source that the compiler may
+// leave out. With link-time optimisation, which sees all sources at once, that is any pointer.
 func originalsToSee(text []byte, cflags []string) []string {
 	if !bytes.Contains(text, []byte(ulp.OriginalPrefix)) {
 		return nil

@@ -9,7 +9,8 @@ import (
 	"github.com/lpbuild/lpbuild/pkg/ulp/symtab"
 )
 
-// TestOriginals builds live patches that call the former code of what they replace, and refuses those that could not.
+// TestOriginals builds live patches that call the former code of what they replace, and refuses
+// those that could not.
 func TestOriginals(t *testing.T) {
 	for name, tc := range map[string]struct{ lines, source, code, message, hint string }{
 		"by its name":    {"toy_add:toy_add_lp", "int (*lpbuild_original_toy_add)(int, int); int toy_add_lp(int a, int b) { return lpbuild_original_toy_add(a, b) + 1; }", "", "", ""},
@@ -76,7 +77,8 @@ func TestOriginalsToSee(t *testing.T) {
 	}
 }
 
-// TestOriginalHidden: link-time optimisation takes hidden pointers for zero, and leaves those alone that others may see.
+// TestOriginalHidden: link-time optimisation takes hidden pointers for zero, and leaves those alone
+// that others may see.
 func TestOriginalHidden(t *testing.T) {
 	for flags, built := range map[string]bool{"-flto=1, -fvisibility=hidden": false, "-flto=1": true, "-fvisibility=hidden": true} {
 		f := newFolder(t, "1.0-1")

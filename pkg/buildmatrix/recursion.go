@@ -11,11 +11,12 @@ import (
 	"github.com/lpbuild/lpbuild/pkg/ulp/symtab"
 )
 
-// recursive returns the reasons that replacements call what they replace: such a call comes back to the replacement, again and
-// again until the stack is full. Compilers make such calls, too, as that of memset out of a loop.
+// recursive returns the reasons that replacements call what they replace: such a call comes back to
+// the replacement, again and again until the stack is full. Compilers make such calls, too, as that
+// of memset out of a loop.
 //
-// A replacement that takes the address of what it replaces may call that, too, or skip the detour, as some do. Nobody can tell,
-// so that is a reason as well, which the patch can accept.
+// A replacement that takes the address of what it replaces may call that, too, or skip the detour,
+// as some do. Nobody can tell, so that is a reason as well, which the patch can accept.
 func (j *job) recursive(ctx context.Context, s *scope) (reasons, accepted []Reason, err error) {
 	back := map[string]ulp.Replacement{} // by names that are used elsewhere and lead to a replacement
 	for _, u := range j.object.container.Undefined() {
@@ -82,8 +83,8 @@ func (j *job) recursionHint(r ulp.Replacement, called string) string {
 	return hint + "; a replacement that is meant to call itself calls " + r.New.Text
 }
 
-// pointerTo returns the name of the pointer to the former code of a function, "" if a replacement is that of several functions or
-// no engine would fill the pointer in.
+// pointerTo returns the name of the pointer to the former code of a function, "" if a replacement
+// is that of several functions or no engine would fill the pointer in.
 func (j *job) pointerTo(r ulp.Replacement) string {
 	of := 0
 	for _, f := range j.description.Functions {
@@ -111,8 +112,8 @@ func (g callGraph) with(from, to string) callGraph {
 	return c
 }
 
-// leadsTo reports whether a call of a name leads to a function of the library: it is another name of that, or an indirect function
-// of which that is an implementation.
+// leadsTo reports whether a call of a name leads to a function of the library: it is another name
+// of that, or an indirect function of which that is an implementation.
 func leadsTo(lib *symtab.Library, name, old string) bool {
 	base, _ := symtab.SplitVersion(old)
 	if name == base {

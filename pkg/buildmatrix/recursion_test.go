@@ -5,8 +5,8 @@ import (
 	"testing"
 )
 
-// TestRecursion: a replacement that comes back to itself by the function that it replaces is refused, however it gets there, with
-// the chain of calls.
+// TestRecursion: a replacement that comes back to itself by the function that it replaces is
+// refused, however it gets there, with the chain of calls.
 func TestRecursion(t *testing.T) {
 	const declares = "int toy_add(int, int), toy_sub(int, int), toy_plus(int, int); int volatile sink;\n"
 	for name, tc := range map[string]struct{ lines, source, chain string }{
@@ -44,8 +44,8 @@ func TestRecursion(t *testing.T) {
 	}
 }
 
-// TestAddressTaken: a replacement that takes the address of what it replaces may skip the detour, so the patch can accept that, but
-// no call.
+// TestAddressTaken: a replacement that takes the address of what it replaces may skip the detour,
+// so the patch can accept that, but no call.
 func TestAddressTaken(t *testing.T) {
 	const skips = "int toy_add_lp(int a, int b) { int (*former)(int, int) = (int (*)(int, int))((char *)toy_add + 2); return former(a, b); }"
 	for name, tc := range map[string]struct {

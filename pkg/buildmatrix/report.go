@@ -97,7 +97,8 @@ func (r *Report) Containers() []CellInfo {
 // maxReport bounds report.json, in bytes.
 const maxReport = 64 << 20
 
-// ReadReport reads the report of a build folder. A folder without one gives an error that is [os.ErrNotExist].
+// ReadReport reads the report of a build folder. A folder without one gives an error that is
+// [os.ErrNotExist].
 func ReadReport(buildDir string) (*Report, error) {
 	name := filepath.Join(buildDir, ReportName)
 	data, err := regularfile.Read(name, maxReport)
@@ -129,7 +130,8 @@ func parseReport(data []byte) (*Report, error) {
 	return &r, nil
 }
 
-// write puts the report in place if it says something new: unchanged input leaves the file untouched.
+// write puts the report in place if it says something new: unchanged input leaves the file
+// untouched.
 func (r *Report) write(buildDir string) error {
 	var b bytes.Buffer
 	enc := json.NewEncoder(&b)
@@ -145,8 +147,8 @@ func (r *Report) write(buildDir string) error {
 	return atomicfile.Write(name, b.Bytes(), 0o644)
 }
 
-// Build names the build that a cell is for, NAME-VERSION-RELEASE.ARCH; a cell of a patch that is for no build has its architecture
-// alone.
+// Build names the build that a cell is for, NAME-VERSION-RELEASE.ARCH; a cell of a patch that is
+// for no build has its architecture alone.
 func (c *CellInfo) Build() string {
 	if c.Package == "" {
 		return c.Arch

@@ -54,7 +54,8 @@ func FuzzParseReport(f *testing.F) {
 	})
 }
 
-// FuzzCompilerOutput reads what compilers, assemblers and linkers print: whatever it is, no name is empty.
+// FuzzCompilerOutput reads what compilers, assemblers and linkers print: whatever it is, no name is
+// empty.
 func FuzzCompilerOutput(f *testing.F) {
 	f.Add("# 1 \"a.c\" 1\nint x;\n# 0 \"<built-in>\"\n# 2 \"dir//\"\n", "a.c")
 	f.Add("out.so: \\\n  /usr/lib/crti.o \\\n  my\\ lib.a $$x\n\n", "x")

@@ -24,7 +24,8 @@ func (f *folder) setExports(i int, libraries map[string]download.ExportedLibrary
 	f.write(b.Exports.File, string(data))
 }
 
-// TestOnlyWhatIsLoadedProvides: a library that only lies in the same package may not be in the process.
+// TestOnlyWhatIsLoadedProvides: a library that only lies in the same package may not be in the
+// process.
 func TestOnlyWhatIsLoadedProvides(t *testing.T) {
 	libc := func(needed ...string) download.ExportedLibrary {
 		return download.ExportedLibrary{Path: "/lib64/libc.so.6", Needed: needed, Symbols: []string{
@@ -55,7 +56,8 @@ func TestOnlyWhatIsLoadedProvides(t *testing.T) {
 	}
 }
 
-// TestOtherPackagesProvide: of another package any build may be installed, and other packages have nothing to say.
+// TestOtherPackagesProvide: of another package any build may be installed, and other packages have
+// nothing to say.
 func TestOtherPackagesProvide(t *testing.T) {
 	glibc := func(symbols ...string) []string {
 		return append(symbols, "__cxa_finalize@GLIBC_2.2.5", "__stack_chk_fail@GLIBC_2.4", "strlen@GLIBC_2.2.5")
@@ -86,8 +88,8 @@ func TestOtherPackagesProvide(t *testing.T) {
 	}
 }
 
-// TestTargetImports: what the patched library cannot be loaded without is there, also without a version and in whatever
-// library.
+// TestTargetImports: what the patched library cannot be loaded without is there, also without a
+// version and in whatever library.
 func TestTargetImports(t *testing.T) {
 	lib, err := symtab.ParseCatalogue([]byte(`{"library": {"name": "libtoy.so.1", "buildid": "` + strings.Repeat("ab", 20) + `", "symbols": [` +
 		`{"name": "plain", "offset": 0, "size": 0, "st_info": 18, "st_other": 0, "dynamic": true, "undefined": true},` +
@@ -104,7 +106,8 @@ func TestTargetImports(t *testing.T) {
 	}
 }
 
-// TestScopeFollowsEveryBuild: of what another package's library needs only that counts that it needs in each build.
+// TestScopeFollowsEveryBuild: of what another package's library needs only that counts that it
+// needs in each build.
 func TestScopeFollowsEveryBuild(t *testing.T) {
 	target := &symtab.Library{Name: "libtoy.so.1", Needed: []string{"liba.so"}}
 	build := func(needed ...string) exports { return exports{"liba.so": {needed: needed}} }
@@ -203,7 +206,8 @@ func TestReportListsAreLists(t *testing.T) {
 	}
 }
 
-// TestOwnLibraryInAnotherVersion: this build's libc.so.6 has the function, but not in the version that the container needs.
+// TestOwnLibraryInAnotherVersion: this build's libc.so.6 has the function, but not in the version
+// that the container needs.
 func TestOwnLibraryInAnotherVersion(t *testing.T) {
 	const source = "#include <string.h>\nint toy_add_lp(int a, int b) { extern char *toy_text; return strlen(toy_text) + a + b; } char *toy_text = \"x\";\n"
 	for name, tc := range map[string]struct {
@@ -228,7 +232,8 @@ func TestOwnLibraryInAnotherVersion(t *testing.T) {
 	}
 }
 
-// plainLibrary replaces the library of the first build by one without a SONAME that imports nothing but weak symbols.
+// plainLibrary replaces the library of the first build by one without a SONAME that imports nothing
+// but weak symbols.
 func (f *folder) plainLibrary() {
 	f.t.Helper()
 	lib := &f.lock.Builds[0].Libraries[0]

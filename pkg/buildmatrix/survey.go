@@ -10,15 +10,16 @@ import (
 	"strings"
 )
 
-// survey is what a compiler says of itself: the programs that do the work behind it, and where it looks for headers.
+// survey is what a compiler says of itself: the programs that do the work behind it, and where it
+// looks for headers.
 type survey struct {
 	Tools  map[string]string `json:"tools"`  // program → what changes when another one is installed in its place
 	Search []string          `json:"search"` // folders of headers, also those that are not there yet
 	Own    []string          `json:"own"`    // folders of the compiler's own files
 }
 
-// askCompiler finds out with which programs the compiler that was named really works: it may be a script, ccache or
-// distcc.
+// askCompiler finds out with which programs the compiler that was named really works: it may be a
+// script, ccache or distcc.
 func askCompiler(ctx context.Context, c *compiler, flags []string) (survey, error) {
 	_, said, err := c.start(ctx, slices.Concat(flags, []string{"-E", "-v", "-x", "c", os.DevNull})...)
 	if err != nil {
@@ -47,8 +48,8 @@ func flagPaths(flags []string) []string {
 	return paths
 }
 
-// read takes what gcc -v prints: variables, the command line of cc1 (which begins with a blank), and the folders between
-// two headings.
+// read takes what gcc -v prints: variables, the command line of cc1 (which begins with a blank),
+// and the folders between two headings.
 func (s *survey) read(said string) {
 	searching := false
 	var programs []string // folders where the driver looks for assembler and linker

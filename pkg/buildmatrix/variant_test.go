@@ -14,7 +14,8 @@ import (
 	"github.com/lpbuild/lpbuild/pkg/ulp"
 )
 
-// addVariant gives build i a second libtoy for some processors: the one of another variant of the source.
+// addVariant gives build i a second libtoy for some processors: the one of another variant of the
+// source.
 func (f *folder) addVariant(i int, name string, source int) {
 	f.t.Helper()
 	lib := f.catalogued(image(f.t, source, "x86_64"), "libtoy.so.1", true)
@@ -28,7 +29,8 @@ func (f *folder) addVariant(i int, name string, source int) {
 	f.write(l.Catalogue, string(catalogue))
 }
 
-// TestVariants makes a container for each library of the name, told apart by their names however the description puts it.
+// TestVariants makes a container for each library of the name, told apart by their names however
+// the description puts it.
 func TestVariants(t *testing.T) {
 	for _, name := range []string{"libtoy_{version}-{release}_livepatch1.so", "libtoy_GLIBCVER_livepatch1.so", "libtoy_1.0-1.2_livepatch1.so"} {
 		f := newFolder(t, "1.0-1.2")

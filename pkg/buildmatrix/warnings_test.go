@@ -9,8 +9,8 @@ import (
 	"github.com/google/go-cmp/cmp"
 )
 
-// TestCodeThatLies: code that C compilers before GCC 14 only warn about, and that does something else than it says, makes no
-// live patch, unless the package asks for it.
+// TestCodeThatLies: code that C compilers before GCC 14 only warn about, and that does something
+// else than it says, makes no live patch, unless the package asks for it.
 func TestCodeThatLies(t *testing.T) {
 	for name, tc := range map[string]struct{ body, flag, why string }{
 		"no prototype":    {"int toy_add_lp(int a, int b) { char *p = helper(a); return *p + b; }", "implicit-function-declaration", "implicit declaration"},
@@ -40,7 +40,8 @@ func TestCodeThatLies(t *testing.T) {
 	}
 }
 
-// TestWarnings: a build whose compiler warns says so with each container, the same in each run, also in one that compiles nothing.
+// TestWarnings: a build whose compiler warns says so with each container, the same in each run,
+// also in one that compiles nothing.
 func TestWarnings(t *testing.T) {
 	f := newFolder(t, "1.0-1", "1.0-2")
 	f.write("toy_livepatch1.c", "#warning it is old\nint toy_add_lp(int a, int b) { return a + b; }\n")

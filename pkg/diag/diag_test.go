@@ -27,7 +27,8 @@ func TestRender(t *testing.T) {
 	}
 }
 
-// TestRenderHintsOnce checks that findings in a row with the same hint have it once, below the last.
+// TestRenderHintsOnce checks that findings in a row with the same hint have it once, below the
+// last.
 func TestRenderHintsOnce(t *testing.T) {
 	list := List{{Message: "one", Hint: "do this"}, {Message: "two", Hint: "do this"}, {Message: "three", Hint: "do that"}}
 	want := "error: one\nerror: two\n  hint: do this\nerror: three\n  hint: do that\n"

@@ -10,13 +10,13 @@ import (
 	"github.com/lpbuild/lpbuild/pkg/engine/tracer"
 )
 
-// ErrUnsure says that only a stop shows whether the process can be changed: all its threads have system call filters, which the
-// kernel shows to a tracer alone.
+// ErrUnsure says that only a stop shows whether the process can be changed: all its threads have
+// system call filters, which the kernel shows to a tracer alone.
 var ErrUnsure = errors.New("its seccomp filters can only be read while it is stopped, and may forbid patching")
 
-// admit is the decision about a process as a whole: nil, or why an engine changes nothing there, now or ever. A run and a dry run
-// ask its two halves, around the question whether there is anything to do; Look asks it, and nothing else: so they cannot say
-// different things.
+// admit is the decision about a process as a whole: nil, or why an engine changes nothing there,
+// now or ever. A run and a dry run ask its two halves, around the question whether there is
+// anything to do; Look asks it, and nothing else: so they cannot say different things.
 func admit(ctx context.Context, v *View, t Target) error {
 	if err := willing(ctx, v, t); err != nil {
 		return err
@@ -24,7 +24,8 @@ func admit(ctx context.Context, v *View, t Target) error {
 	return hinders(ctx, v, t)
 }
 
-// willing returns why nothing is put into a process whatever is tried: its owner does not want it, or the kernel.
+// willing returns why nothing is put into a process whatever is tried: its owner does not want it,
+// or the kernel.
 func willing(ctx context.Context, v *View, t Target) error {
 	if err := t.Enabled(ctx); err != nil {
 		return err
@@ -65,7 +66,8 @@ func hinders(ctx context.Context, v *View, t Target) error {
 	return err
 }
 
-// unsure returns ErrUnsure if it cannot be told without a stop whether an engine can put something into a process.
+// unsure returns ErrUnsure if it cannot be told without a stop whether an engine can put something
+// into a process.
 func unsure(ctx context.Context, v *View, b Engine) error {
 	suspends, anyThread := false, false
 	switch b := b.(type) {

@@ -12,15 +12,16 @@ import (
 	"github.com/lpbuild/lpbuild/pkg/engine/process"
 )
 
-// The pause before the next attempt doubles from first to longest, and is somewhere between half of that and the whole,
-// so that two engines, or an engine and what it disturbs, do not go in step.
+// The pause before the next attempt doubles from first to longest, and is somewhere between half of
+// that and the whole, so that two engines, or an engine and what it disturbs, do not go in step.
 const (
 	firstPause   = time.Millisecond
 	longestPause = 250 * time.Millisecond
 )
 
-// lastingWait is how long to wait for what is known without a stop and may last for ever: memory that two processes have, which
-// after vfork takes milliseconds, a process within exec that may have it, and a frozen control group.
+// lastingWait is how long to wait for what is known without a stop and may last for ever: memory
+// that two processes have, which after vfork takes milliseconds, a process within exec that may
+// have it, and a frozen control group.
 const lastingWait = 500 * time.Millisecond
 
 // pause returns how long to wait after an attempt, the first of which is number 1.
@@ -32,7 +33,8 @@ func pause(attempt int) time.Duration {
 	return d/2 + rand.N(d/2+1) //nolint:gosec // no secret: it spreads attempts
 }
 
-// course is what became of a process so far, attempt by attempt. Between them it takes no place from others.
+// course is what became of a process so far, attempt by attempt. Between them it takes no place
+// from others.
 type course struct {
 	r      *runner
 	run    context.Context // of the whole run: when it ends no further attempt is begun
@@ -45,7 +47,8 @@ type course struct {
 	lasts  time.Time // since when something is known to be in the way that may last
 }
 
-// lastsTooLong reports whether the same obstacle has been there for longer than is worth waiting for.
+// lastsTooLong reports whether the same obstacle has been there for longer than is worth waiting
+// for.
 func (c *course) lastsTooLong(again *AgainError) bool {
 	switch {
 	case !errors.Is(again, ErrShared) && !errors.Is(again, ErrVfork) && !errors.Is(again, ErrFrozen) && !errors.Is(again, process.ErrSilent):
@@ -56,8 +59,8 @@ func (c *course) lastsTooLong(again *AgainError) bool {
 	return !c.lasts.IsZero() && time.Since(c.lasts) > lastingWait
 }
 
-// attempt works on the process until what can be done now is done, and reports it unless another attempt may turn out
-// better: then it returns that.
+// attempt works on the process until what can be done now is done, and reports it unless another
+// attempt may turn out better: then it returns that.
 func (c *course) attempt() *process.Later {
 	ctx, cancel := context.WithDeadline(context.WithoutCancel(c.run), c.until)
 	defer cancel()
@@ -85,10 +88,12 @@ func (c *course) attempt() *process.Later {
 	}
 }
 
-// looks bounds how often a dry run and a survey look at a process that is changing. Together they take some seconds at most.
+// looks bounds how often a dry run and a survey look at a process that is changing. Together they
+// take some seconds at most.
 const looks = 16
 
-// looksAgain reports whether there is another attempt whatever the options say, since it needs a look only, and no stop.
+// looksAgain reports whether there is another attempt whatever the options say, since it needs a
+// look only, and no stop.
 func (c *course) looksAgain(again *AgainError) bool {
 	if errors.Is(again, process.ErrStarting) {
 		return true
@@ -154,8 +159,9 @@ func (g *glimpse) next(err error) *process.Later {
 	}}
 }
 
-// passing returns the [AgainError] that an error is. What package process says of a process that changes at this moment is one,
-// wherever it comes from. It returns nil for an error that another attempt would not change.
+// passing returns the [AgainError] that an error is. What package process says of a process that
+// changes at this moment is one, wherever it comes from. It returns nil for an error that another
+// attempt would not change.
 func passing(err error) *AgainError {
 	if e, ok := errors.AsType[*AgainError](err); ok {
 		return e
@@ -181,7 +187,8 @@ func (c *course) over() *process.Later {
 	return nil
 }
 
-// leastUnreached is how often a process is tried that did not stop in time, even if only one attempt was asked for.
+// leastUnreached is how often a process is tried that did not stop in time, even if only one
+// attempt was asked for.
 const leastUnreached = 4
 
 func least(e *AgainError) int {
@@ -191,9 +198,9 @@ func least(e *AgainError) int {
 	return 1
 }
 
-// attempt looks at a process, decides, and does it once. What it finds out goes into the report. again says that it may
-// turn out better a moment later, and why it did not now; more that another engine has something left to revert, and that it is
-// its turn.
+// attempt looks at a process, decides, and does it once. What it finds out goes into the report.
+// again says that it may turn out better a moment later, and why it did not now; more that another
+// engine has something left to revert, and that it is its turn.
 func (r *runner) attempt(ctx context.Context, c *course) (concerned, more bool, again *AgainError) {
 	rep := c.rep
 	rep.Results, rep.Err = nil, nil

@@ -46,8 +46,8 @@ func TestAuto(t *testing.T) {
 	}
 }
 
-// TestAutoUnconcerned wants processes without a target's library to cost nothing and to be counted nowhere, unless one is
-// named; those with another build of it are skipped, as ever.
+// TestAutoUnconcerned wants processes without a target's library to cost nothing and to be counted
+// nowhere, unless one is named; those with another build of it are skipped, as ever.
 func TestAutoUnconcerned(t *testing.T) {
 	bare := run(t, exec.Command(gcc(t, "program/unconcerned1", "program.c", "-pthread", plainLibrary(t), "-Wl,-rpath,"+filepath.Dir(plainLibrary(t)))))
 	start(t, "bb", "", "unconcerned2")
@@ -83,7 +83,8 @@ func plainLibrary(t *testing.T) string {
 	return gcc(t, "libother.so", "library.c", "-shared", "-fPIC", "-Wl,-soname,libother.so", "-Wl,--build-id")
 }
 
-// TestAutoBlocked: what the owner of a process or libpulp.so forbids is not circumvented by another engine.
+// TestAutoBlocked: what the owner of a process or libpulp.so forbids is not circumvented by another
+// engine.
 func TestAutoBlocked(t *testing.T) {
 	cs := read(t, container(t, "a", 10))
 	for name, libpulp := range flavours(t) {
@@ -110,7 +111,8 @@ func TestAutoBlocked(t *testing.T) {
 	}
 }
 
-// ours is code of the native engine's in a list of mappings: a program has no other in anonymous memory.
+// ours is code of the native engine's in a list of mappings: a program has no other in anonymous
+// memory.
 var ours = regexp.MustCompile(`(?m)^.* r-xp 00000000 00:00 0 *$`)
 
 // unmapped fails the test if the native engine has left anything in the process.
@@ -151,8 +153,8 @@ func TestOptOuts(t *testing.T) {
 	}
 }
 
-// TestForeign: what one engine has patched the other one refuses, naming it, before it stops the process; what is applied
-// already by the other one is said to be.
+// TestForeign: what one engine has patched the other one refuses, naming it, before it stops the
+// process; what is applied already by the other one is said to be.
 func TestForeign(t *testing.T) {
 	ten, twenty := read(t, container(t, "a", 10)), read(t, container(t, "a", 20))
 	byAnotherName := read(t, pack(t, "a", "libtarget_uno.so", 20, "uno:one_lp"))
@@ -185,7 +187,8 @@ func TestForeign(t *testing.T) {
 	}
 }
 
-// TestForeignDetour: a function that somebody else has led elsewhere stays so, and the verdict says what is wrong.
+// TestForeignDetour: a function that somebody else has led elsewhere stays so, and the verdict says
+// what is wrong.
 func TestForeignDetour(t *testing.T) {
 	c := start(t, "a", "", "detour")
 	one, two := c.symbol("one"), c.symbol("two")
@@ -230,7 +233,8 @@ func (c *child) symbol(name string) uint64 {
 	return 0
 }
 
-// TestForeignUnfinished: where an engine of libpulp's was killed before its last write the native one does nothing.
+// TestForeignUnfinished: where an engine of libpulp's was killed before its last write the native
+// one does nothing.
 func TestForeignUnfinished(t *testing.T) {
 	c := start(t, "a", standIn(t), "unfinished", "FAKEPULP=left")
 	r := c.one(engine.Options{Containers: read(t, container(t, "a", 10)), Engines: onlyNative})
@@ -242,8 +246,8 @@ func TestForeignUnfinished(t *testing.T) {
 	c.unmapped()
 }
 
-// TestForeignElsewhere has two engines at work on different functions of one library, which is possible; but not to replace
-// all live patches of the library.
+// TestForeignElsewhere has two engines at work on different functions of one library, which is
+// possible; but not to replace all live patches of the library.
 func TestForeignElsewhere(t *testing.T) {
 	one, two := read(t, pack(t, "a", "libtarget_one.so", 10, "one:one_lp")), read(t, pack(t, "a", "libtarget_two.so", 20, "two:two_lp"))
 	pulp := []engine.Engine{&engine.Libpulp{}}
@@ -303,7 +307,8 @@ func TestRevertByHolder(t *testing.T) {
 	}
 }
 
-// TestReplaceKeepsOne: a live patch that is applied already and is to replace all others stays, and the others go, by either engine.
+// TestReplaceKeepsOne: a live patch that is applied already and is to replace all others stays, and
+// the others go, by either engine.
 func TestReplaceKeepsOne(t *testing.T) {
 	for name, preload := range map[string]string{"native": "", "libpulp": standIn(t)} {
 		t.Run(name, func(t *testing.T) {
@@ -323,7 +328,8 @@ func TestReplaceKeepsOne(t *testing.T) {
 	}
 }
 
-// TestReplaceNothing: where nothing is applied that could be taken out first, nothing is said of it.
+// TestReplaceNothing: where nothing is applied that could be taken out first, nothing is said of
+// it.
 func TestReplaceNothing(t *testing.T) {
 	ten, twenty := read(t, container(t, "a", 10)), read(t, container(t, "a", 20))
 	for name, preload := range map[string]string{"native": "", "libpulp": standIn(t)} {

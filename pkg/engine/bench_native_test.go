@@ -13,9 +13,10 @@ import (
 	"github.com/lpbuild/lpbuild/pkg/engine"
 )
 
-// BenchmarkNative applies a live patch to 200 processes without libpulp.so, and takes it out again, 200 times. cpu is the time of
-// all CPUs that a change of all processes takes in this one, which other work on the machine changes least. idle is how late a
-// sleeper of one millisecond wakes up in between.
+// BenchmarkNative applies a live patch to 200 processes without libpulp.so, and takes it out again,
+// 200 times. cpu is the time of all CPUs that a change of all processes takes in this one, which
+// other work on the machine changes least. idle is how late a sleeper of one millisecond wakes up
+// in between.
 func BenchmarkNative(b *testing.B) {
 	cs := read(b, container(b, "a", 10))
 	many, rounds := many(), benchtest.Size(200, 3)

@@ -20,9 +20,10 @@ import (
 	"github.com/lpbuild/lpbuild/pkg/ulp/symtab"
 )
 
-// BenchmarkStock plans a live patch of the distribution's own libc for 4,000 processes. The proof that its functions can have a
-// jump is made once: first is the CPU time for a run over one process, each that for one more. Goals: each is at most a tenth of
-// first, all of them take 3 s, and 64 MiB at most.
+// BenchmarkStock plans a live patch of the distribution's own libc for 4,000 processes. The proof
+// that its functions can have a jump is made once: first is the CPU time for a run over one
+// process, each that for one more. Goals: each is at most a tenth of first, all of them take 3 s,
+// and 64 MiB at most.
 func BenchmarkStock(b *testing.B) {
 	file := stockContainer(b)
 	for b.Loop() {
@@ -77,7 +78,8 @@ func stockContainer(b *testing.B) string {
 
 func init() { jobs["stock"] = stockJob }
 
-// stockJob plans for the process that is named, or for all, and prints its CPU time, wall time and peak memory in KiB.
+// stockJob plans for the process that is named, or for all, and prints its CPU time, wall time and
+// peak memory in KiB.
 func stockJob() int {
 	debug.SetGCPercent(engine.GCPercent)
 	cs, err := engine.ReadContainers(context.Background(), []string{os.Getenv("TRIGGER_TEST_FILE")}, false)

@@ -20,7 +20,8 @@ import (
 // many is how many processes the benchmarks work on.
 func many() int { return benchtest.Size(200, 20) }
 
-// crowd starts processes of one name, with libpulp's own libpulp.so if there is one. It lasts as long as the benchmark.
+// crowd starts processes of one name, with libpulp's own libpulp.so if there is one. It lasts as
+// long as the benchmark.
 func crowd(b *testing.B, name string) ([]*child, string) {
 	b.Helper()
 	libpulp, which := standIn(b), "standin"
@@ -58,7 +59,8 @@ func measure(b *testing.B, f func()) usage {
 	return usage{time.Since(began), own() - before}
 }
 
-// tool runs libpulp's tool, if LPBUILD_LIBPULP_TOOL names it, and returns what it took; 0 without it.
+// tool runs libpulp's tool, if LPBUILD_LIBPULP_TOOL names it, and returns what it took; 0 without
+// it.
 func tool(b *testing.B, args ...string) usage {
 	b.Helper()
 	path := os.Getenv("LPBUILD_LIBPULP_TOOL")
@@ -74,7 +76,8 @@ func tool(b *testing.B, args ...string) usage {
 	return usage{time.Since(began), cmd.ProcessState.UserTime() + cmd.ProcessState.SystemTime()}
 }
 
-// BenchmarkStatus is what "lpbuild status" does over 200 processes, beside "ulp patches" of libpulp's tool.
+// BenchmarkStatus is what "lpbuild status" does over 200 processes, beside "ulp patches" of
+// libpulp's tool.
 func BenchmarkStatus(b *testing.B) {
 	_, which := crowd(b, "benchstatus")
 	name := engine.NewWildcard("benchstatus")
@@ -96,8 +99,8 @@ func BenchmarkStatus(b *testing.B) {
 	report(b, which, ours, theirs)
 }
 
-// BenchmarkTrigger applies a live patch to 200 processes that had none before, beside libpulp's tool with 200 others. The
-// goal is a ratio of 1 at most, and one third in the end.
+// BenchmarkTrigger applies a live patch to 200 processes that had none before, beside libpulp's
+// tool with 200 others. The goal is a ratio of 1 at most, and one third in the end.
 func BenchmarkTrigger(b *testing.B) {
 	file := container(b, "a", 10)
 	cs := read(b, file)

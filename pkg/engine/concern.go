@@ -9,8 +9,9 @@ import (
 	"github.com/lpbuild/lpbuild/pkg/engine/rtld"
 )
 
-// unconcerned says that a run which is about all processes that have a certain library is not about this one, which has none
-// of that name: no engine is asked, since most processes of a machine may be like that.
+// unconcerned says that a run which is about all processes that have a certain library is not about
+// this one, which has none of that name: no engine is asked, since most processes of a machine may
+// be like that.
 func (j *job) unconcerned() bool {
 	o := j.o
 	if o.Leftovers || o.Selector.PID != 0 || o.Every || o.BadFiles || !anywhere(o.Engines) || len(j.fit) > 0 || j.otherBuild {
@@ -31,8 +32,8 @@ func (j *job) started(ctx context.Context) error {
 	return err
 }
 
-// anywhere says whether one of the engines can work in nearly every process: then a run is not about those that an engine is
-// for, but about those that have a target's library.
+// anywhere says whether one of the engines can work in nearly every process: then a run is not
+// about those that an engine is for, but about those that have a target's library.
 func anywhere(engines []Engine) bool { return slices.ContainsFunc(engines, Engine.Anywhere) }
 
 // loaded says whether there is a library of that name.
@@ -54,8 +55,9 @@ func openView(ctx context.Context, p *process.Process) (*View, error) {
 	return &View{Process: p, Memory: m, Libraries: libraries}, nil
 }
 
-// findEngine asks the engines in order: the first one that is for the process gets it. If that one cannot be used, because it
-// is too old or damaged, no other one is asked. Without an engine the error is the last one's ErrNoEngine.
+// findEngine asks the engines in order: the first one that is for the process gets it. If that one
+// cannot be used, because it is too old or damaged, no other one is asked. Without an engine the
+// error is the last one's ErrNoEngine.
 func findEngine(ctx context.Context, engines []Engine, v *View) (Engine, Target, error) {
 	none := ErrNoEngine
 	for _, b := range engines {

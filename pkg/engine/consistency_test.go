@@ -24,8 +24,9 @@ func careful() []engine.Engine {
 	return []engine.Engine{&engine.Libpulp{Consistency: engine.ConsistencyFunctions}, &engine.Native{Consistency: engine.ConsistencyFunctions}}
 }
 
-// TestConsistency has a thread inside a function that is to be replaced, and inside a replacement that is to go: nothing
-// happens until it has left, and nothing at all if it stays until the time is over.
+// TestConsistency has a thread inside a function that is to be replaced, and inside a replacement
+// that is to go: nothing happens until it has left, and nothing at all if it stays until the time
+// is over.
 func TestConsistency(t *testing.T) {
 	preloads := flavours(t)
 	preloads["native"] = ""
@@ -72,8 +73,9 @@ func TestConsistency(t *testing.T) {
 	}
 }
 
-// TestConsistencyOfFormerCode has a thread in code that a function had before: in a live patch that was reverted, and in the
-// original below a live patch. The next change waits for it all the same, by either engine.
+// TestConsistencyOfFormerCode has a thread in code that a function had before: in a live patch that
+// was reverted, and in the original below a live patch. The next change waits for it all the same,
+// by either engine.
 func TestConsistencyOfFormerCode(t *testing.T) {
 	preloads := flavours(t)
 	preloads["native"] = ""
@@ -111,8 +113,8 @@ func TestConsistencyOfFormerCode(t *testing.T) {
 	}
 }
 
-// TestConsistencyAcrossEngines has a thread in a live patch that one engine has applied and reverted. The other one does not know
-// where the threads are in that, says so, and does nothing.
+// TestConsistencyAcrossEngines has a thread in a live patch that one engine has applied and
+// reverted. The other one does not know where the threads are in that, says so, and does nothing.
 func TestConsistencyAcrossEngines(t *testing.T) {
 	lines := []string{"one:one_lp", "blocks:blocks_lp"}
 	other := read(t, pack(t, "a", "libtarget_blocks2.so", 20, lines...))
@@ -149,8 +151,8 @@ func TestConsistencyAcrossEngines(t *testing.T) {
 	}
 }
 
-// TestConsistencyOfDeletedContainer: that the file of a reverted live patch is gone, as after an update of its package, does not
-// make its code in the process unknown.
+// TestConsistencyOfDeletedContainer: that the file of a reverted live patch is gone, as after an
+// update of its package, does not make its code in the process unknown.
 func TestConsistencyOfDeletedContainer(t *testing.T) {
 	targettest.NeedMappedFiles(t)
 	fifo := filepath.Join(t.TempDir(), "fifo")
@@ -188,7 +190,8 @@ func TestConsistencyOfPointers(t *testing.T) {
 	}
 }
 
-// TestCarefulSeveral applies two live patches of the same functions under one stop, and takes both out.
+// TestCarefulSeveral applies two live patches of the same functions under one stop, and takes both
+// out.
 func TestCarefulSeveral(t *testing.T) {
 	preloads := flavours(t)
 	preloads["native"] = ""
@@ -216,7 +219,8 @@ func TestCarelessByDefault(t *testing.T) {
 	}
 }
 
-// TestNotAppliedAnyMore: what was reverted while a thread was in it stays in memory for that thread, and is not applied.
+// TestNotAppliedAnyMore: what was reverted while a thread was in it stays in memory for that
+// thread, and is not applied.
 func TestNotAppliedAnyMore(t *testing.T) {
 	fifo := filepath.Join(t.TempDir(), "fifo")
 	must(t, unix.Mkfifo(fifo, 0o600))
@@ -242,7 +246,8 @@ func TestNotAppliedAnyMore(t *testing.T) {
 	leave()
 }
 
-// kept fails the test unless the survey tells of so many live patches that are not applied any more and still in memory.
+// kept fails the test unless the survey tells of so many live patches that are not applied any more
+// and still in memory.
 func (c *child) kept(want int) {
 	c.t.Helper()
 	list, _, err := engine.Look(c.t.Context(), engine.SurveyOptions{Selector: c.selector(), Engines: auto()})
@@ -251,8 +256,8 @@ func (c *child) kept(want int) {
 	}
 }
 
-// TestKeptIsFreed: memory that was kept for a thread is given back once that has left: by a revert of what is not applied any
-// more, and by a run that finds all as it should be; not by a dry run.
+// TestKeptIsFreed: memory that was kept for a thread is given back once that has left: by a revert
+// of what is not applied any more, and by a run that finds all as it should be; not by a dry run.
 func TestKeptIsFreed(t *testing.T) {
 	fifo := filepath.Join(t.TempDir(), "fifo")
 	must(t, unix.Mkfifo(fifo, 0o600))
@@ -294,8 +299,8 @@ func TestKeptIsFreed(t *testing.T) {
 	}
 }
 
-// enter has a thread call a function, and returns when it is in it. It stays there until the function that is returned is
-// called.
+// enter has a thread call a function, and returns when it is in it. It stays there until the
+// function that is returned is called.
 func (c *child) enter(fifo string) (leave func()) {
 	c.t.Helper()
 	_, err := io.WriteString(c.In, "b\n")
@@ -341,7 +346,8 @@ func (c *child) allMaps() string {
 	return string(data)
 }
 
-// has reports whether the live patch is in the process's memory, whatever the engines say: its path stands in front of it.
+// has reports whether the live patch is in the process's memory, whatever the engines say: its path
+// stands in front of it.
 func (c *child) has(cs *engine.Containers) bool {
 	c.t.Helper()
 	mem, err := os.Open(fmt.Sprintf("/proc/%d/mem", c.pid))
@@ -387,7 +393,8 @@ func (b *counted) Open(ctx context.Context, v *engine.View) (engine.Target, erro
 	return b.Engine.Open(ctx, v)
 }
 
-// TestLastReason: what is said at the end of the time is why it failed as long as there was some, and not that it was over.
+// TestLastReason: what is said at the end of the time is why it failed as long as there was some,
+// and not that it was over.
 func TestLastReason(t *testing.T) {
 	c := start(t, "a", "", "lastreason")
 	e := &fakeEngine{name: "fake"}

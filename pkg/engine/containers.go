@@ -41,7 +41,8 @@ type Container struct {
 // Target returns the library that the container is for.
 func (c *Container) Target() ulp.Target { return c.Patch.Metadata.Target }
 
-// Containers are the live patches of one run, in the order in which they are applied. They do not change.
+// Containers are the live patches of one run, in the order in which they are applied. They do not
+// change.
 type Containers struct {
 	List []*Container
 	Bad  []*FileError // files that cannot be used, in order
@@ -56,8 +57,8 @@ type Place struct {
 	Path string // absolute; "" if it is the file's own
 }
 
-// ReadContainers reads and checks files. Those that are no live patches, or with reverse set lack what reverting needs,
-// are in Bad. The error is the context's, or one that concerns all files.
+// ReadContainers reads and checks files. Those that are no live patches, or with reverse set lack
+// what reverting needs, are in Bad. The error is the context's, or one that concerns all files.
 func ReadContainers(ctx context.Context, files []string, reverse bool) (*Containers, error) {
 	places := make([]Place, len(files))
 	for i, file := range files {
@@ -66,7 +67,8 @@ func ReadContainers(ctx context.Context, files []string, reverse bool) (*Contain
 	return ReadPlaces(ctx, places, reverse)
 }
 
-// ReadPlaces is [ReadContainers] for files that processes see elsewhere: they have another root folder.
+// ReadPlaces is [ReadContainers] for files that processes see elsewhere: they have another root
+// folder.
 func ReadPlaces(ctx context.Context, files []Place, reverse bool) (*Containers, error) {
 	if len(files) > maxContainers {
 		return nil, fmt.Errorf("%d files are more than the %d that one run takes", len(files), maxContainers)
@@ -123,8 +125,9 @@ func (cs *Containers) Len() int {
 	return len(cs.List) + len(cs.Bad)
 }
 
-// match returns the containers for a process's libraries, in order, and whether the process has a target's library of
-// another build. A library counts by the build-id in its memory and by its name, which is how engines find it again.
+// match returns the containers for a process's libraries, in order, and whether the process has a
+// target's library of another build. A library counts by the build-id in its memory and by its
+// name, which is how engines find it again.
 func (cs *Containers) match(libraries []*rtld.Library) (fit []*Container, otherBuild bool) {
 	for _, l := range libraries {
 		for _, c := range cs.byBuildID[string(l.BuildID)] {
@@ -154,8 +157,8 @@ func inOrder(all, some []*Container) []*Container {
 	return sorted
 }
 
-// named says whether a library has a base name: that of its file, or its SONAME, since the file's name may have the
-// version behind it.
+// named says whether a library has a base name: that of its file, or its SONAME, since the file's
+// name may have the version behind it.
 func named(l *rtld.Library, name string) bool {
 	return name != "" && (l.Name == name || l.SONAME == name)
 }
@@ -234,8 +237,8 @@ func readContainer(place Place, reverse bool) (*Container, error) {
 	return c, nil
 }
 
-// readRegular reads a regular file of bounded size, and returns what fstat(2) tells of it. It does not wait for the other end of
-// a FIFO.
+// readRegular reads a regular file of bounded size, and returns what fstat(2) tells of it. It does
+// not wait for the other end of a FIFO.
 func readRegular(path string) ([]byte, os.FileInfo, error) {
 	f, info, err := regularfile.Open(path)
 	if errors.Is(err, regularfile.ErrIrregular) {

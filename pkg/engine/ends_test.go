@@ -36,7 +36,8 @@ func (c *endsAfter) Err() error {
 	return nil
 }
 
-// TestTimeEnds ends the time at every place where an engine looks at it. None may return without a plan and without an error.
+// TestTimeEnds ends the time at every place where an engine looks at it. None may return without a
+// plan and without an error.
 func TestTimeEnds(t *testing.T) {
 	for name, tc := range map[string]struct {
 		preload string

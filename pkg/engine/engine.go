@@ -14,28 +14,31 @@ import (
 type Engine interface {
 	// Name is what a person calls it: "libpulp", "native".
 	Name() string
-	// Anywhere says that the engine can work in nearly every process: that it can in one does not make it one of those
-	// that a run is about.
+	// Anywhere says that the engine can work in nearly every process: that it can in one does not
+	// make it one of those that a run is about.
 	Anywhere() bool
-	// Open says whether the engine can work in a process, from what can be seen without stopping it. The error is an
-	// ErrNoEngine if the engine is not for this process, or an [AgainError], or any other if it is but cannot be used.
-	// Every Target must be closed.
+	// Open says whether the engine can work in a process, from what can be seen without stopping
+	// it. The error is an ErrNoEngine if the engine is not for this process, or an [AgainError], or
+	// any other if it is but cannot be used. Every Target must be closed.
 	Open(ctx context.Context, v *View) (Target, error)
 }
 
-// Consistency says where threads may be when functions are switched. It has the values of [native.Consistency].
+// Consistency says where threads may be when functions are switched. It has the values of
+// [native.Consistency].
 type Consistency int
 
 const (
-	// ConsistencyNone is anywhere: calls that began before the switch end in the old function, later ones go to the new.
+	// ConsistencyNone is anywhere: calls that began before the switch end in the old function,
+	// later ones go to the new.
 	ConsistencyNone = Consistency(native.ConsistencySwitch)
-	// ConsistencyFunctions is outside of functions that are replaced: no thread may be in one, nor have a call of it on its
-	// stack; former code of it that is still in memory counts, too. It is an [AgainError] with ErrInUse while that is so. A dry run
-	// cannot see it.
+	// ConsistencyFunctions is outside of functions that are replaced: no thread may be in one, nor
+	// have a call of it on its stack; former code of it that is still in memory counts, too. It is
+	// an [AgainError] with ErrInUse while that is so. A dry run cannot see it.
 	ConsistencyFunctions = Consistency(native.ConsistencyFunctions)
 )
 
-// View is a process as the planner saw it, with its memory open. Engines use it until their Target is closed.
+// View is a process as the planner saw it, with its memory open. Engines use it until their Target
+// is closed.
 type View struct {
 	Process   *process.Process
 	Memory    *process.Memory
@@ -47,17 +50,19 @@ type View struct {
 
 // Target is one program in one process, seen by an engine. Nothing but Plan.Do stops the process.
 type Target interface {
-	// Enabled returns nil if patches can be applied and reverted, an ErrBlocked if the process's owner does not want it, an
-	// ErrNotReady, or another reason.
+	// Enabled returns nil if patches can be applied and reverted, an ErrBlocked if the process's
+	// owner does not want it, an ErrNotReady, or another reason.
 	Enabled(ctx context.Context) error
-	// Applied returns the live patches that are applied, the newest first, as they are found in the process itself.
+	// Applied returns the live patches that are applied, the newest first, as they are found in the
+	// process itself.
 	Applied(ctx context.Context) ([]Applied, error)
-	// Comments returns what a live patch that is applied says of itself, as far as its container's file can be read.
+	// Comments returns what a live patch that is applied says of itself, as far as its container's
+	// file can be read.
 	Comments(ctx context.Context, a *Applied) (string, error)
 	// Version returns the version of the engine's part in the process, "" if there is none.
 	Version() string
-	// Plan decides what can be decided about steps that are to be carried out together, in their order, under one stop. The
-	// error is one that concerns all of them.
+	// Plan decides what can be decided about steps that are to be carried out together, in their
+	// order, under one stop. The error is one that concerns all of them.
 	Plan(ctx context.Context, steps []Step) (Plan, error)
 	// Close frees what the target holds open.
 	Close()
@@ -65,14 +70,17 @@ type Target interface {
 
 // Plan is what an engine is going to do in a process.
 type Plan interface {
-	// Verdicts says for each step why it would not be done, nil if it would. ErrApplied, ErrNotApplied and ErrNoPatches mean
-	// that there is nothing to do; ErrNotLoaded that the library of a RevertAll is not there.
+	// Verdicts says for each step why it would not be done, nil if it would. ErrApplied,
+	// ErrNotApplied and ErrNoPatches mean that there is nothing to do; ErrNotLoaded that the
+	// library of a RevertAll is not there.
 	Verdicts() []error
-	// Do carries out the steps without a verdict, and returns what became of each (that of Verdicts for the others), and how
-	// long the process stood still. A step that was not tried because of another one has that one's error.
+	// Do carries out the steps without a verdict, and returns what became of each (that of Verdicts
+	// for the others), and how long the process stood still. A step that was not tried because of
+	// another one has that one's error.
 	//
-	// If the error is not nil, none was done, and the process is as it was; if it is an [AgainError] it may be otherwise a
-	// moment later. ctx ends what has not begun; what has begun is brought to an end.
+	// If the error is not nil, none was done, and the process is as it was; if it is an
+	// [AgainError] it may be otherwise a moment later. ctx ends what has not begun; what has begun
+	// is brought to an end.
 	Do(ctx context.Context) (Done, error)
 }
 
@@ -126,10 +134,12 @@ type Applied struct {
 	Engine    string // by which it was applied
 }
 
-// AgainError is an error that may not come again: the process was inside malloc, stopped by a debugger, or calling exec.
+// AgainError is an error that may not come again: the process was inside malloc, stopped by a
+// debugger, or calling exec.
 type AgainError struct {
 	Err error
-	// Unreached says that the process did not even stop in time, which a busy machine is a reason for.
+	// Unreached says that the process did not even stop in time, which a busy machine is a reason
+	// for.
 	Unreached bool
 }
 

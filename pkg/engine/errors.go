@@ -2,13 +2,16 @@ package engine
 
 import "errors"
 
-// Why a live patch was not put into a process, or not taken out of it. Ask for them with errors.Is in [Result.Err].
+// Why a live patch was not put into a process, or not taken out of it. Ask for them with errors.Is
+// in [Result.Err].
 var (
 	// ErrNoEngine: nothing in the process, and nothing that was allowed, can patch it.
 	ErrNoEngine = errors.New("no engine can patch the process")
-	// ErrForeign: a function to be replaced is led elsewhere by another engine already. See [ForeignError].
+	// ErrForeign: a function to be replaced is led elsewhere by another engine already. See
+	// [ForeignError].
 	ErrForeign = errors.New("patched by another engine")
-	// ErrBuildID: the process has a library of the target's name, but not of the build that the container is for.
+	// ErrBuildID: the process has a library of the target's name, but not of the build that the
+	// container is for.
 	ErrBuildID = errors.New("the process runs another build of the library")
 	// ErrNotLoaded: the process does not have the library.
 	ErrNotLoaded = errors.New("the library is not loaded in the process")
@@ -18,11 +21,14 @@ var (
 	ErrNotApplied = errors.New("not applied")
 	// ErrNoPatches: no live patch of the library is applied, so that there is nothing to revert.
 	ErrNoPatches = errors.New("no live patches are applied")
-	// ErrInUse: a thread is in a function that is to be switched, or will return into it, and that was not to be.
+	// ErrInUse: a thread is in a function that is to be switched, or will return into it, and that
+	// was not to be.
 	ErrInUse = errors.New("a thread is in a function that is replaced")
-	// ErrBlocked: the process must not be patched: its owner wants it so, by an environment variable or since.
+	// ErrBlocked: the process must not be patched: its owner wants it so, by an environment
+	// variable or since.
 	ErrBlocked = errors.New("blocked by the user's request")
-	// ErrElsewhere: the process belongs to another system on this machine, which has to care for it.
+	// ErrElsewhere: the process belongs to another system on this machine, which has to care for
+	// it.
 	ErrElsewhere = errors.New("left alone")
 	// ErrFrozen: the freezer of a control group keeps the process from running.
 	ErrFrozen = errors.New("the process is frozen (cgroup.freeze, a paused container): try again when it runs")

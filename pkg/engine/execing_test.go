@@ -14,8 +14,8 @@ import (
 	"github.com/lpbuild/lpbuild/pkg/engine/process"
 )
 
-// execing starts a process that does not come to the end of an exec until the test ends, as a user. It returns its PID.
-// Whoever else looks at it meanwhile waits, on the whole machine.
+// execing starts a process that does not come to the end of an exec until the test ends, as a user.
+// It returns its PID. Whoever else looks at it meanwhile waits, on the whole machine.
 func execing(t *testing.T, name string, uid int) int {
 	t.Helper()
 	server := targettest.Start(t, exec.Command(gcc(t, "program/"+name, "../../testdata/execing.c", "-pthread"), strconv.Itoa(uid)))
@@ -27,8 +27,9 @@ func execing(t *testing.T, name string, uid int) int {
 	return pid
 }
 
-// TestExecing has a process that answers nobody: it is within an exec that does not come to its end. It holds up no run that is about
-// others by their names, and one that is about it by no more than its own time.
+// TestExecing has a process that answers nobody: it is within an exec that does not come to its
+// end. It holds up no run that is about others by their names, and one that is about it by no more
+// than its own time.
 func TestExecing(t *testing.T) {
 	const timeout = 2 * time.Second
 	good, name := start(t, "a", "", "execing_good"), engine.NewWildcard("execing_good")

@@ -5,19 +5,20 @@ import (
 	"unicode/utf8"
 )
 
-// extended is a pattern as fnmatch(3) takes it with FNM_EXTMATCH: beside what a [Wildcard] has, "@(a|b)" stands for one of
-// the patterns in the brackets, "?(a|b)" for one or none, "*(a|b)" for any number, "+(a|b)" for one or more, and "!(a|b)" for
-// anything that none of them describes.
+// extended is a pattern as fnmatch(3) takes it with FNM_EXTMATCH: beside what a [Wildcard] has,
+// "@(a|b)" stands for one of the patterns in the brackets, "?(a|b)" for one or none, "*(a|b)" for
+// any number, "+(a|b)" for one or more, and "!(a|b)" for anything that none of them describes.
 type extended string
 
-// maxExtended is how many steps a match may take, which patterns can be made to need any number of. Each groupStep bytes among
-// which a group's end is looked for are one more.
+// maxExtended is how many steps a match may take, which patterns can be made to need any number of.
+// Each groupStep bytes among which a group's end is looked for are one more.
 const (
 	maxExtended = 1 << 18
 	groupStep   = 64
 )
 
-// match says whether the pattern describes the whole of s. Where that takes too long to find out, it does.
+// match says whether the pattern describes the whole of s. Where that takes too long to find out,
+// it does.
 func (e extended) match(s string) bool {
 	m := extendedMatch{left: maxExtended}
 	return m.match(string(e), s) || m.left <= 0
@@ -82,7 +83,8 @@ func (m *extendedMatch) splits(s string, fits func(first, after string) bool) bo
 
 func beginsGroup(p string) bool { return len(p) > 1 && p[1] == '(' && strings.Contains("?*+@!", p[:1]) }
 
-// cutGroup takes a group off the front of a pattern that begins like one: its kind, the patterns in it, and what follows.
+// cutGroup takes a group off the front of a pattern that begins like one: its kind, the patterns in
+// it, and what follows.
 func cutGroup(p string) (kind byte, inside []string, rest string, ok bool) {
 	depth, from := 0, 2
 	for i := 1; i < len(p); i++ {

@@ -26,7 +26,8 @@ func TestExtended(t *testing.T) {
 	}
 }
 
-// TestExtendedTime wants patterns that are made to be slow to come to an end, and to forbid rather than to allow.
+// TestExtendedTime wants patterns that are made to be slow to come to an end, and to forbid rather
+// than to allow.
 func TestExtendedTime(t *testing.T) {
 	if !extended(strings.Repeat("*(*a)", 200) + "b").match(strings.Repeat("a", 20000)) {
 		t.Error("what cannot be found out does not forbid")

@@ -32,8 +32,9 @@ func obstacles(t *testing.T, name string, uid, n int, more ...string) {
 	run(t, cmd)
 }
 
-// TestFair has processes of one user that cannot be patched, and after them by number processes of root and of another user:
-// those are patched, and each of all is begun, long before the time of the first ones is over.
+// TestFair has processes of one user that cannot be patched, and after them by number processes of
+// root and of another user: those are patched, and each of all is begun, long before the time of
+// the first ones is over.
 func TestFair(t *testing.T) {
 	targettest.NeedOthers(t)
 	for _, n := range []int{300, 3000} {

@@ -215,7 +215,8 @@ func TestDeadlines(t *testing.T) {
 	}
 }
 
-// TestInterrupt ends a run while a process is in hand: that one is finished, the others are not begun.
+// TestInterrupt ends a run while a process is in hand: that one is finished, the others are not
+// begun.
 func TestInterrupt(t *testing.T) {
 	first, second := start(t, "a", "", "interrupt1"), start(t, "a", "", "interrupt2")
 	ctx, cancel := context.WithCancel(t.Context())

@@ -54,7 +54,8 @@ func TestReadContainers(t *testing.T) {
 	}
 }
 
-// TestReadPlaces tells processes another path than the one that is read, without looking whether it is there.
+// TestReadPlaces tells processes another path than the one that is read, without looking whether it
+// is there.
 func TestReadPlaces(t *testing.T) {
 	file := container(t, "a", 10)
 	cs, err := engine.ReadPlaces(t.Context(), []engine.Place{{File: file, Path: "/elsewhere/a.so"}}, false)

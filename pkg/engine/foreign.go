@@ -20,8 +20,9 @@ const (
 	nativeName  = "native"
 )
 
-// ForeignError says that another engine is at work where a live patch is to go. It is an ErrForeign, and nothing was touched:
-// two engines that both lead a function elsewhere would each take the other's jump for the original when they revert.
+// ForeignError says that another engine is at work where a live patch is to go. It is an
+// ErrForeign, and nothing was touched: two engines that both lead a function elsewhere would each
+// take the other's jump for the original when they revert.
 type ForeignError struct {
 	Library    string
 	Function   string // that is led elsewhere already; "" if it is about all live patches of the library
@@ -79,7 +80,8 @@ func (v *View) libpulp(ctx context.Context) (*libpulp.Runtime, error) {
 	return k.runtime, k.runtimeErr
 }
 
-// injected returns what the native engine has in the process, the newest first, with what is not active any more.
+// injected returns what the native engine has in the process, the newest first, with what is not
+// active any more.
 func (v *View) injected(ctx context.Context) ([]native.AppliedPatch, error) {
 	k := &v.known
 	if k.asked {
@@ -108,8 +110,9 @@ func (v *View) seen(by *native.View) []native.AppliedPatch {
 	return list
 }
 
-// blocked returns an ErrBlocked if libpulp.so is in the process and was told to take no live patches. A libpulp.so that has
-// nothing to tell, as that of an old version, does not count; one that cannot be read is an error.
+// blocked returns an ErrBlocked if libpulp.so is in the process and was told to take no live
+// patches. A libpulp.so that has nothing to tell, as that of an old version, does not count; one
+// that cannot be read is an error.
 func (v *View) blocked(ctx context.Context) error {
 	r, err := v.libpulp(ctx)
 	var s libpulp.State
@@ -125,9 +128,10 @@ func (v *View) blocked(ctx context.Context) error {
 	return err
 }
 
-// notNative returns why libpulp's engine must not put a live patch into the process because of the native one: it is an
-// ErrApplied if that applied it, or a ForeignError. alone says that the library shall have no other live patch afterwards, and
-// where that no thread may be in former code, of which each engine knows its own only.
+// notNative returns why libpulp's engine must not put a live patch into the process because of the
+// native one: it is an ErrApplied if that applied it, or a ForeignError. alone says that the
+// library shall have no other live patch afterwards, and where that no thread may be in former
+// code, of which each engine knows its own only.
 func (v *View) notNative(ctx context.Context, c *Container, alone bool, where Consistency) error {
 	list, err := v.injected(ctx)
 	if err != nil {
@@ -192,7 +196,8 @@ func (v *View) notLibpulp(ctx context.Context, c *Container, alone bool, where C
 	return ctx.Err()
 }
 
-// noFormer returns a ForeignError if libpulp.so has loaded a live patch of one of the functions, which it never unloads.
+// noFormer returns a ForeignError if libpulp.so has loaded a live patch of one of the functions,
+// which it never unloads.
 func (v *View) noFormer(ctx context.Context, r *libpulp.Runtime, c *Container) error {
 	t := c.Target()
 	for _, l := range v.Libraries {

@@ -8,8 +8,9 @@ import (
 	"github.com/lpbuild/lpbuild/pkg/engine"
 )
 
-// TestFrozen: a frozen process fails with the reason and without a stop, by either engine, and is patched when it is thawed before
-// it has been waited for, which takes half a second and not all of its time.
+// TestFrozen: a frozen process fails with the reason and without a stop, by either engine, and is
+// patched when it is thawed before it has been waited for, which takes half a second and not all of
+// its time.
 func TestFrozen(t *testing.T) {
 	cs := read(t, container(t, "a", 10))
 	for _, f := range targettest.Freezers(t) {

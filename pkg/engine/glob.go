@@ -13,13 +13,14 @@ import (
 // maxDepth bounds how deep folders are searched.
 const maxDepth = 64
 
-// IsPattern says whether a name stands for several files: it has a "*" in it. Other special characters have a meaning
-// only beside one, since names of containers may have brackets.
+// IsPattern says whether a name stands for several files: it has a "*" in it. Other special
+// characters have a meaning only beside one, since names of containers may have brackets.
 func IsPattern(name string) bool { return strings.Contains(name, "*") }
 
-// Expand returns the shared objects ("*.so") of a folder whose names match a pattern such as "folder/*_livepatch1.so", and
-// with recursive set those in folders below it. What comes of a name is folder/name. The order is that of people: numbers
-// in names count as numbers, so that livepatch10 comes after livepatch2. Nothing that matches is an empty list.
+// Expand returns the shared objects ("*.so") of a folder whose names match a pattern such as
+// "folder/*_livepatch1.so", and with recursive set those in folders below it. What comes of a name
+// is folder/name. The order is that of people: numbers in names count as numbers, so that
+// livepatch10 comes after livepatch2. Nothing that matches is an empty list.
 func Expand(pattern string, recursive bool) ([]string, error) {
 	e := expansion{names: newFileWildcard(filepath.Base(pattern)), recursive: recursive, seen: map[[2]uint64]bool{}}
 	if strings.HasSuffix(pattern, "/") {
@@ -40,7 +41,8 @@ type expansion struct {
 	files     []string
 }
 
-// folder adds what is in a folder. Folders below that cannot be read are an error: what is in them would stay unpatched.
+// folder adds what is in a folder. Folders below that cannot be read are an error: what is in them
+// would stay unpatched.
 func (e *expansion) folder(folder string, depth int) error {
 	info, err := os.Stat(folder)
 	if err != nil {

@@ -21,7 +21,8 @@ func TestMain(m *testing.M) {
 	os.Exit(builds.Run(m))
 }
 
-// sources are those of the libpulp engine's tests: a stand-in for libpulp.so, a library, a program, live patches.
+// sources are those of the libpulp engine's tests: a stand-in for libpulp.so, a library, a program,
+// live patches.
 const sources = "libpulp/testdata/"
 
 // gcc compiles one of them under a name, once for the same flags.
@@ -36,7 +37,8 @@ func library(t testing.TB, build string) string {
 		"-Wl,--hash-style=both", "-fcf-protection=none", fmt.Sprintf("-Wl,--build-id=0x%040x", len(build)))
 }
 
-// container makes a live patch for a build: the library's functions then return tens and twice tens.
+// container makes a live patch for a build: the library's functions then return tens and twice
+// tens.
 func container(t testing.TB, build string, tens int) string {
 	t.Helper()
 	return pack(t, build, fmt.Sprintf("libtarget_%s_livepatch%d.so", build, tens), tens, "one:one_lp", "two:two_lp")
@@ -67,7 +69,8 @@ func packOnce(plain, path, target string, o ulp.PackOptions, lines []string) err
 	return os.WriteFile(path, image, 0o755)
 }
 
-// flavours are the libpulp.so that tests run with: the stand-in, and libpulp's own where there is one.
+// flavours are the libpulp.so that tests run with: the stand-in, and libpulp's own where there is
+// one.
 func flavours(t testing.TB) map[string]string {
 	t.Helper()
 	list := map[string]string{"standin": standIn(t)}
@@ -88,7 +91,8 @@ type child struct {
 	pid int
 }
 
-// start starts the program with a build of the library and, unless it is "", a libpulp.so. name is the program's.
+// start starts the program with a build of the library and, unless it is "", a libpulp.so. name is
+// the program's.
 func start(t testing.TB, build, preload, name string, env ...string) *child {
 	t.Helper()
 	lib := library(t, build)
@@ -99,8 +103,8 @@ func start(t testing.TB, build, preload, name string, env ...string) *child {
 		cmd.Env = append(cmd.Env, "LD_PRELOAD="+preload)
 	}
 	c := run(t, cmd)
-	// Once it has read a line it does not call malloc any more. The stand-in, other than libpulp.so itself, does not notice
-	// that it was stopped within malloc.
+	// Once it has read a line it does not call malloc any more. The stand-in, other than libpulp.so
+	// itself, does not notice that it was stopped within malloc.
 	c.says(unpatched)
 	return c
 }

@@ -11,8 +11,8 @@ import (
 	"github.com/lpbuild/lpbuild/pkg/engine/tracer"
 )
 
-// unmeant returns why the process is not one of those that the run is about; an ErrApplied or ErrNotApplied if nothing is to be
-// done there anyway.
+// unmeant returns why the process is not one of those that the run is about; an ErrApplied or
+// ErrNotApplied if nothing is to be done there anyway.
 func (j *job) unmeant(ctx context.Context, steps []Step) error {
 	if j.left == nil {
 		return nil
@@ -30,8 +30,8 @@ func (j *job) unmeant(ctx context.Context, steps []Step) error {
 	return j.left
 }
 
-// hindered returns an AgainError for a process that cannot be changed at the moment, from what is known without a plan:
-// whoever keeps many processes so must not take the time of others.
+// hindered returns an AgainError for a process that cannot be changed at the moment, from what is
+// known without a plan: whoever keeps many processes so must not take the time of others.
 func (j *job) hindered(ctx context.Context, steps []Step) error {
 	if done, err := j.allDone(ctx, steps); done || err != nil {
 		return err // nothing is to be changed
@@ -67,15 +67,16 @@ func traced(p *process.Process) error {
 	return &AgainError{Err: &tracer.Error{PID: p.PID, Tracer: p.TracerPID, Err: tracer.ErrTraced}}
 }
 
-// ourThread reports whether a number is that of a thread of this process. It asks for its own directory, so that nothing of another
-// process is read; if that fails, the tracer counts as another one's, and the process is left alone.
+// ourThread reports whether a number is that of a thread of this process. It asks for its own
+// directory, so that nothing of another process is read; if that fails, the tracer counts as
+// another one's, and the process is left alone.
 func ourThread(tid int) bool {
 	_, err := os.Stat("/proc/self/task/" + strconv.Itoa(tid))
 	return err == nil
 }
 
-// asleep returns an AgainError at the first attempt at a process that is in an uninterruptible sleep, and so cannot be stopped:
-// to wait for it comes after all others had their first attempt.
+// asleep returns an AgainError at the first attempt at a process that is in an uninterruptible
+// sleep, and so cannot be stopped: to wait for it comes after all others had their first attempt.
 func (c *course) asleep() error {
 	if c.n > 1 || c.p.State != process.DiskSleep {
 		return nil

@@ -7,14 +7,14 @@ import (
 	"slices"
 )
 
-// A live patch may be another engine's than the one that a process would get today: somebody chose that engine. It is listed
-// with the others, and reverted by the engine that applied it.
+// A live patch may be another engine's than the one that a process would get today: somebody chose
+// that engine. It is listed with the others, and reverted by the engine that applied it.
 
 // reverts says that the run takes live patches out and puts none in.
 func (j *job) reverts() bool { return j.o.Revert || j.o.Containers.Len() == 0 && j.o.RevertAll != "" }
 
-// failures are what engines could not revert in this round of attempts, by the engine's name: the others have their turn all the
-// same, and the report is about all of them.
+// failures are what engines could not revert in this round of attempts, by the engine's name: the
+// others have their turn all the same, and the report is about all of them.
 type failures map[string]failure
 
 type failure struct {
@@ -22,7 +22,8 @@ type failure struct {
 	again   *AgainError
 }
 
-// note takes in what became of an engine's attempt, and returns why another round may turn out better, by any engine.
+// note takes in what became of an engine's attempt, and returns why another round may turn out
+// better, by any engine.
 func (f failures) note(engine string, rep *Report, again *AgainError) *AgainError {
 	delete(f, engine)
 	if rep.Status == Failed {
@@ -51,9 +52,9 @@ func (f failures) join(rep *Report) {
 	}
 }
 
-// chooseHolder replaces the engine by the first one that has something in the process which is to be reverted and has not failed
-// yet, and says in more whether there is another one. If all have failed, the first one is taken; if none has anything, all
-// stays as it is.
+// chooseHolder replaces the engine by the first one that has something in the process which is to
+// be reverted and has not failed yet, and says in more whether there is another one. If all have
+// failed, the first one is taken; if none has anything, all stays as it is.
 func (j *job) chooseHolder(ctx context.Context) error {
 	engine, target, found, fresh := j.engine, j.target, false, false
 	defer func() { j.engine, j.target = engine, target }()
@@ -112,7 +113,8 @@ func (j *job) allApplied(ctx context.Context) ([]Applied, error) {
 	return append(applied, others...), err
 }
 
-// appliedByOthers returns the live patches of the engines behind one, and calls seen for each engine that has some.
+// appliedByOthers returns the live patches of the engines behind one, and calls seen for each
+// engine that has some.
 func appliedByOthers(ctx context.Context, engines []Engine, engine Engine, v *View, seen func(Target, []Applied)) ([]Applied, error) {
 	var all []Applied
 	for _, b := range engines[slices.Index(engines, engine)+1:] {

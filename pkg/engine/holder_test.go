@@ -9,8 +9,8 @@ import (
 	"github.com/lpbuild/lpbuild/pkg/engine"
 )
 
-// TestBothHold: two engines have live patches in one process. If one cannot take out its own, the other one has its turn all the
-// same, and the report says what became of both.
+// TestBothHold: two engines have live patches in one process. If one cannot take out its own, the
+// other one has its turn all the same, and the report says what became of both.
 func TestBothHold(t *testing.T) {
 	c := start(t, "a", "", "bothhold")
 	ten := read(t, container(t, "a", 10))

@@ -83,7 +83,8 @@ func (j *job) close() {
 	j.view.Memory.Close()
 }
 
-// carry decides what is to be done and does it. again says that it may turn out better a moment later.
+// carry decides what is to be done and does it. again says that it may turn out better a moment
+// later.
 func (j *job) carry(ctx context.Context, c *course) (again *AgainError) {
 	rep := c.rep
 	if j.engine != nil {
@@ -149,7 +150,8 @@ func (j *job) stood(rep *Report, stop time.Duration) {
 	rep.Late = rep.Late || j.o.MaxStop > 0 && stop > j.o.MaxStop
 }
 
-// uncertain returns the verdicts of a dry run, which does not stop the process to see what only that shows.
+// uncertain returns the verdicts of a dry run, which does not stop the process to see what only
+// that shows.
 func (j *job) uncertain(ctx context.Context, steps []Step, verdicts []error) []error {
 	err := unsure(ctx, &j.view, j.engine)
 	verdicts = slices.Clone(verdicts)
@@ -200,7 +202,8 @@ func (j *job) steps(ctx context.Context) ([]Step, error) {
 	}), nil
 }
 
-// findBare notes which of the libraries have nothing to be taken out before their live patches come.
+// findBare notes which of the libraries have nothing to be taken out before their live patches
+// come.
 func (j *job) findBare(ctx context.Context, all []Step) error {
 	if j.bare = nil; len(all) == 0 || len(j.fit) == 0 || j.target == nil {
 		return nil
@@ -264,8 +267,8 @@ func (j *job) sameApplied(ctx context.Context) (bool, error) {
 	return len(missing) == 0, nil
 }
 
-// plan lets the engine decide. All patches of a library are taken out only if something comes in their place: a process
-// that cannot take the new live patch keeps the old one.
+// plan lets the engine decide. All patches of a library are taken out only if something comes in
+// their place: a process that cannot take the new live patch keeps the old one.
 func (j *job) plan(ctx context.Context, steps []Step) ([]Step, Plan, error) {
 	plan, err := j.target.Plan(ctx, steps)
 	if err != nil || j.o.Containers.Len() == 0 || j.o.Revert {
@@ -333,7 +336,8 @@ func (j *job) all(rep *Report, steps []Step, err error) *AgainError {
 	return j.results(rep, steps, errs)
 }
 
-// results puts what became of the steps into the report, and says whether one of them may turn out better later.
+// results puts what became of the steps into the report, and says whether one of them may turn out
+// better later.
 func (j *job) results(rep *Report, steps []Step, errs []error) (again *AgainError) {
 	for i, s := range steps {
 		result := Result{Step: s, Status: statusOf(errs[i]), Err: errs[i]}

@@ -8,11 +8,12 @@ import (
 	"github.com/lpbuild/lpbuild/pkg/engine/native"
 )
 
-// A live patch that was reverted while a thread was in it stays in memory for that thread. The next change of the process gives
-// the memory back; where there is nothing to change, so does whoever finds that.
+// A live patch that was reverted while a thread was in it stays in memory for that thread. The next
+// change of the process gives the memory back; where there is nothing to change, so does whoever
+// finds that.
 
-// kept returns the live patches of the native engine that are in the process and not applied, the newest first; none
-// if that engine is not among those that are allowed.
+// kept returns the live patches of the native engine that are in the process and not applied, the
+// newest first; none if that engine is not among those that are allowed.
 func (v *View) kept(ctx context.Context, engines []Engine) ([]Applied, error) {
 	if nativeOf(engines) == nil {
 		return nil, nil
@@ -30,7 +31,8 @@ func (v *View) kept(ctx context.Context, engines []Engine) ([]Applied, error) {
 	return kept, nil
 }
 
-// left returns memory of the native engine that nothing leads to and that is no live patch: an engine that was killed left it.
+// left returns memory of the native engine that nothing leads to and that is no live patch: an
+// engine that was killed left it.
 func (v *View) left(ctx context.Context, engines []Engine) (native.Leftover, error) {
 	if nativeOf(engines) == nil {
 		return native.Leftover{}, nil
@@ -59,8 +61,9 @@ func nativeOf(engines []Engine) *Native {
 	return nil
 }
 
-// tidy gives memory back that nothing needs any more, in a process in which there is nothing else to do, and says so in what is
-// reported of live patches that are not there to be reverted. Whatever keeps it from that is no failure.
+// tidy gives memory back that nothing needs any more, in a process in which there is nothing else
+// to do, and says so in what is reported of live patches that are not there to be reverted.
+// Whatever keeps it from that is no failure.
 func (j *job) tidy(ctx context.Context, rep *Report, verdicts []error) []error {
 	unused, err := j.view.unused(ctx, j.o.Engines)
 	if err != nil || !unused {
@@ -120,7 +123,8 @@ func (j *job) openLeft(ctx context.Context) error {
 	return err
 }
 
-// cleanUp gives memory back that nothing needs. Who opted out of live patches did not opt out of that.
+// cleanUp gives memory back that nothing needs. Who opted out of live patches did not opt out of
+// that.
 func (j *job) cleanUp(ctx, run context.Context, rep *Report) *AgainError {
 	steps := []Step{{Kind: CleanUp}}
 	unused, err := j.view.unused(ctx, j.o.Engines)

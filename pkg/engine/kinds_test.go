@@ -17,7 +17,8 @@ import (
 
 // Kinds of processes, and what becomes of them by default.
 
-// TestStatic has a static program, which has no library that could be patched: it is of no concern, unless it was named.
+// TestStatic has a static program, which has no library that could be patched: it is of no concern,
+// unless it was named.
 func TestStatic(t *testing.T) {
 	c := run(t, exec.Command(gcc(t, "kind_static", "program.c", "-static", "-pthread", sources+"library.c")))
 	c.alone("kind_static", engine.ErrNotLoaded)
@@ -41,8 +42,9 @@ func Test32Bit(t *testing.T) {
 	}
 }
 
-// TestLibrary32Bit has programs of 32 bits with a library of the target's name: they are reported with the reason, as others of
-// which no container is for the build, also by a run over all; and status knows why nothing can patch them.
+// TestLibrary32Bit has programs of 32 bits with a library of the target's name: they are reported
+// with the reason, as others of which no container is for the build, also by a run over all; and
+// status knows why nothing can patch them.
 func TestLibrary32Bit(t *testing.T) {
 	source := "../../testdata/bits32.c"
 	program, err := builds.TryGCC("kind_lib32", "-m32", "-nostdlib", "-static", sources+source)
@@ -108,8 +110,8 @@ func startIn(t *testing.T, preload, name string, flags uintptr, commands string)
 	return c
 }
 
-// TestInit patches the first process of a PID namespace, which no signal reaches that it does not handle, as any other. That
-// of the machine is no different.
+// TestInit patches the first process of a PID namespace, which no signal reaches that it does not
+// handle, as any other. That of the machine is no different.
 func TestInit(t *testing.T) {
 	ten := read(t, container(t, "a", 10))
 	for name, preload := range map[string]string{"native": "", "libpulp": standIn(t)} {
@@ -124,8 +126,8 @@ func TestInit(t *testing.T) {
 	}
 }
 
-// TestOtherMounts has processes that do not see the container's file. The native engine does not need that; libpulp.so does, and
-// what it says is the verdict.
+// TestOtherMounts has processes that do not see the container's file. The native engine does not
+// need that; libpulp.so does, and what it says is the verdict.
 func TestOtherMounts(t *testing.T) {
 	dir := filepath.Join(builds.Dir, "unseen")
 	must(t, os.MkdirAll(dir, 0o755))
@@ -145,8 +147,8 @@ func TestOtherMounts(t *testing.T) {
 	c.unmapped()
 }
 
-// TestDispatched has a program that handles system calls itself: it is skipped for that, and counted as left, since it has
-// the library.
+// TestDispatched has a program that handles system calls itself: it is skipped for that, and
+// counted as left, since it has the library.
 func TestDispatched(t *testing.T) {
 	cmd := exec.Command(gcc(t, "program/kind_dispatched", "../../testdata/dispatched.c", library(t, "a")))
 	cmd.Env = append(os.Environ(), "LD_LIBRARY_PATH="+filepath.Dir(library(t, "a")))

@@ -47,7 +47,8 @@ var labelForm = lazyregexp.New(`(?i)(?:bsc#[0-9]+|jsc#[a-z]+-[0-9]+|cve-[0-9]+-[
 // maxLabels bounds how many labels of one live patch are shown.
 const maxLabels = 100
 
-// Labels returns the numbers of bugs and vulnerabilities in a comment (bsc#1, jsc#SLE-1, CVE-2024-1), each once, in order.
+// Labels returns the numbers of bugs and vulnerabilities in a comment (bsc#1, jsc#SLE-1,
+// CVE-2024-1), each once, in order.
 func Labels(comment string) []string {
 	var list []string
 	for _, label := range labelForm().FindAllString(comment, -1) {

@@ -17,7 +17,8 @@ import (
 
 func init() { jobs["dies writing"] = diesWriting }
 
-// diesWriting applies a live patch, and is killed by the kernel when it writes so many bytes at once into a process.
+// diesWriting applies a live patch, and is killed by the kernel when it writes so many bytes at
+// once into a process.
 func diesWriting() int {
 	var pid int
 	var size uint32
@@ -51,8 +52,9 @@ func diesWriting() int {
 	return 0
 }
 
-// TestLeftoverOfKilledRun: whatever a run leaves that is killed before it has mapped, marked, filled or switched to what it
-// loads is shown by a survey, and is given back by a clean-up, and by the next change.
+// TestLeftoverOfKilledRun: whatever a run leaves that is killed before it has mapped, marked,
+// filled or switched to what it loads is shown by a survey, and is given back by a clean-up, and by
+// the next change.
 func TestLeftoverOfKilledRun(t *testing.T) {
 	file := container(t, "a", 10)
 	cs := read(t, file)

@@ -20,12 +20,14 @@ type Libpulp struct {
 	Prefix string
 	// Consistency says where threads may be meanwhile.
 	Consistency Consistency
-	// SuspendSeccomp lifts the seccomp filters of a process while it is patched. It needs CAP_SYS_ADMIN.
+	// SuspendSeccomp lifts the seccomp filters of a process while it is patched. It needs
+	// CAP_SYS_ADMIN.
 	SuspendSeccomp bool
-	// CallTimeout is the time that one call into libpulp.so may take; 0 means the time of the process.
+	// CallTimeout is the time that one call into libpulp.so may take; 0 means the time of the
+	// process.
 	CallTimeout time.Duration
-	// MaxStop is how long threads may stand still until the last one has stopped; 0 means one second. A call into libpulp.so is not
-	// broken off.
+	// MaxStop is how long threads may stand still until the last one has stopped; 0 means one
+	// second. A call into libpulp.so is not broken off.
 	MaxStop time.Duration
 }
 
@@ -92,8 +94,9 @@ func (t *pulpTarget) Comments(ctx context.Context, a *Applied) (string, error) {
 	return t.r.Comments(ctx, &libpulp.Applied{ID: a.ID, Container: a.Container})
 }
 
-// pulpPlan are the steps of one stop. libpulp.so takes patches one by one, and each plan of package libpulp is for one: the
-// first is made before the stop, the others are made again within it, behind those that came before.
+// pulpPlan are the steps of one stop. libpulp.so takes patches one by one, and each plan of package
+// libpulp is for one: the first is made before the stop, the others are made again within it,
+// behind those that came before.
 type pulpPlan struct {
 	t        *pulpTarget
 	steps    []Step
@@ -165,8 +168,8 @@ func (p *pulpPlan) firstApply(library string) int {
 	return slices.IndexFunc(p.steps, func(s Step) bool { return s.Kind == Apply && s.Library == library })
 }
 
-// coveredByApply says whether a RevertAll is a part of the step that applies the first new patch of the library: so the
-// process is never without the old one and without the new one.
+// coveredByApply says whether a RevertAll is a part of the step that applies the first new patch of
+// the library: so the process is never without the old one and without the new one.
 func (p *pulpPlan) coveredByApply(i int) bool {
 	return p.steps[i].Kind == RevertAll && p.firstApply(p.steps[i].Library) > i
 }
@@ -206,7 +209,8 @@ func (p *pulpPlan) Do(ctx context.Context) (Done, error) {
 	return done, nil
 }
 
-// session carries out the steps, all under one stop. The first that fails ends it, since the next may build on it.
+// session carries out the steps, all under one stop. The first that fails ends it, since the next
+// may build on it.
 func (p *pulpPlan) session(ctx context.Context, s *libpulp.Session, errs []error) {
 	first := true
 	var failed error
@@ -279,7 +283,8 @@ func pulpError(err error) error {
 	return err
 }
 
-// tracedByUs says whether the tracer that has a process is a thread of ours, of an attempt that is not over yet.
+// tracedByUs says whether the tracer that has a process is a thread of ours, of an attempt that is
+// not over yet.
 func tracedByUs(err error) bool {
 	e, ok := errors.AsType[*tracer.Error](err)
 	if !ok || !errors.Is(e, tracer.ErrTraced) || e.Tracer <= 0 {

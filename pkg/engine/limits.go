@@ -13,9 +13,10 @@ import (
 	"github.com/lpbuild/lpbuild/pkg/engine/process"
 )
 
-// The limits of a process that runs with other rights than those of the user who started it are that user's: prlimit(1) with
-// little memory would keep a setuid program vulnerable. So while such a process is patched it has room for that, and no more
-// than that: what it starts in the meantime inherits the limits, and keeps them, as does the process if this one is killed.
+// The limits of a process that runs with other rights than those of the user who started it are
+// that user's: prlimit(1) with little memory would keep a setuid program vulnerable. So while such
+// a process is patched it has room for that, and no more than that: what it starts in the meantime
+// inherits the limits, and keeps them, as does the process if this one is killed.
 const (
 	limitRoom  = 64 << 20 // bytes of memory, and of a file
 	limitStack = 8 << 20  // bytes of stack, which is what most systems give
@@ -33,8 +34,8 @@ type raisedLimit struct {
 	old, new unix.Rlimit
 }
 
-// lift raises the limits of an elevated process where they are in the way. What cannot be raised stays as it is: the engine will say
-// what comes of it. The result must be restored.
+// lift raises the limits of an elevated process where they are in the way. What cannot be raised
+// stays as it is: the engine will say what comes of it. The result must be restored.
 func lift(ctx context.Context, p *process.Process, o process.Options) *lifted {
 	l := &lifted{p: p}
 	if !p.Elevated() {

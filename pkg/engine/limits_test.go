@@ -14,7 +14,8 @@ import (
 	"github.com/lpbuild/lpbuild/pkg/engine/process"
 )
 
-// inNamespace starts a command as two users of a user namespace, whose limits can be set also without CAP_SYS_RESOURCE in our own.
+// inNamespace starts a command as two users of a user namespace, whose limits can be set also
+// without CAP_SYS_RESOURCE in our own.
 func inNamespace(t *testing.T, elevated bool, argv ...string) *child {
 	t.Helper()
 	if os.Getuid() != 0 {
@@ -33,8 +34,9 @@ func inNamespace(t *testing.T, elevated bool, argv ...string) *child {
 	return run(t, cmd)
 }
 
-// TestTightLimits: limits that a user has set do not keep a program that runs with other rights than the user's vulnerable, and are
-// as they were afterwards. Those of the user's own programs are the user's affair.
+// TestTightLimits: limits that a user has set do not keep a program that runs with other rights
+// than the user's vulnerable, and are as they were afterwards. Those of the user's own programs are
+// the user's affair.
 func TestTightLimits(t *testing.T) {
 	cs := read(t, container(t, "a", 10))
 	for name, tc := range map[string]struct {
@@ -119,8 +121,9 @@ func TestLiftedRestore(t *testing.T) {
 	}
 }
 
-// TestLiftedHard: where a user has lowered the hard limit, too, it is raised if this process may do that (CAP_SYS_RESOURCE), and
-// is as it was afterwards; where it may not, the soft limit is raised as far as that goes.
+// TestLiftedHard: where a user has lowered the hard limit, too, it is raised if this process may do
+// that (CAP_SYS_RESOURCE), and is as it was afterwards; where it may not, the soft limit is raised
+// as far as that goes.
 func TestLiftedHard(t *testing.T) {
 	header := unix.CapUserHeader{Version: unix.LINUX_CAPABILITY_VERSION_3}
 	var data [2]unix.CapUserData

@@ -14,14 +14,16 @@ import (
 	"github.com/lpbuild/lpbuild/pkg/ulp/symtab"
 )
 
-// Native is the engine for processes without libpulp.so: it loads live patches itself. The zero value works.
+// Native is the engine for processes without libpulp.so: it loads live patches itself. The zero
+// value works.
 type Native struct {
-	// Entries says whether it patches functions without NOPs, where that is proven to be safe. Default: what each container
-	// says.
+	// Entries says whether it patches functions without NOPs, where that is proven to be safe.
+	// Default: what each container says.
 	Entries symtab.Entries
 	// Consistency says where threads may be meanwhile.
 	Consistency Consistency
-	// SuspendSeccomp lifts the seccomp filters of a process while it is patched. It needs CAP_SYS_ADMIN.
+	// SuspendSeccomp lifts the seccomp filters of a process while it is patched. It needs
+	// CAP_SYS_ADMIN.
 	SuspendSeccomp bool
 	// StopTimeout is the time that all threads of a process have to stop; 0 means one second.
 	StopTimeout time.Duration
@@ -64,8 +66,9 @@ type nativeTarget struct {
 func (*nativeTarget) Close()          {}
 func (*nativeTarget) Version() string { return "" }
 
-// Enabled asks the environment of the process, as libpulp.so does, and libpulp.so itself where there is one: who does not want
-// live patches does not want them from another engine. Neither counts if it is not the owner's word.
+// Enabled asks the environment of the process, as libpulp.so does, and libpulp.so itself where
+// there is one: who does not want live patches does not want them from another engine. Neither
+// counts if it is not the owner's word.
 func (t *nativeTarget) Enabled(ctx context.Context) error {
 	if err := t.v.optedOut(ctx); err != nil {
 		return err
@@ -202,15 +205,16 @@ func (p *nativePlan) comes(library string) bool {
 	return false
 }
 
-// staysAlone reports whether the live patch of one step, which is there already, is to stay while others of the library, which are
-// there as well, are taken out by another step.
+// staysAlone reports whether the live patch of one step, which is there already, is to stay while
+// others of the library, which are there as well, are taken out by another step.
 func (p *nativePlan) staysAlone(revert, apply int) bool {
 	return p.verdicts[revert] == nil && errors.Is(p.verdicts[apply], ErrApplied) && p.t.active(func(a native.AppliedPatch) bool {
 		return a.Target.Name == p.steps[apply].Library && !slices.ContainsFunc(p.steps, func(s Step) bool { return s.Kind == Apply && s.is(a) })
 	})
 }
 
-// change joins all steps that can be done. A live patch that is to come and is there already stays when all others go.
+// change joins all steps that can be done. A live patch that is to come and is there already stays
+// when all others go.
 func (p *nativePlan) change() native.Change {
 	var c native.Change
 	for i, s := range p.steps {
@@ -255,16 +259,17 @@ func (p *nativePlan) Do(ctx context.Context) (Done, error) {
 	return done, nil
 }
 
-// meanings are this package's words for errors of others. The first that fits counts, that a process is gone before all: what else
-// could not be done there follows from it.
+// meanings are this package's words for errors of others. The first that fits counts, that a
+// process is gone before all: what else could not be done there follows from it.
 var meanings = []struct{ of, is error }{
 	{tracer.ErrGone, process.ErrGone}, {tracer.ErrPermission, ErrPermission}, {process.ErrPermission, ErrPermission},
 	{native.ErrApplied, ErrApplied}, {native.ErrNotApplied, ErrNotApplied}, {native.ErrNoLibrary, ErrNotLoaded},
 	{native.ErrForeign, ErrForeign},
 }
 
-// forbids reports whether a process's filter of system calls is known to be in the way. It stays, however often that is tried. Where
-// the filter cannot be read nothing is known, and root may know more.
+// forbids reports whether a process's filter of system calls is known to be in the way. It stays,
+// however often that is tried. Where the filter cannot be read nothing is known, and root may know
+// more.
 func forbids(err error) bool {
 	return (errors.Is(err, native.ErrSeccomp) || errors.Is(err, tracer.ErrSeccomp)) && !errors.Is(err, tracer.ErrFilter)
 }

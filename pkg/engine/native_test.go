@@ -81,7 +81,8 @@ func TestNative(t *testing.T) {
 	}
 }
 
-// TestNativeEntries: whether a function without NOPs is patched is for each container to say, unless somebody else does.
+// TestNativeEntries: whether a function without NOPs is patched is for each container to say,
+// unless somebody else does.
 func TestNativeEntries(t *testing.T) {
 	const tens10 = "10 2 30 107"
 	any := packAs(t, "a", "libtarget_any.so", 10, ulp.PackOptions{Entries: symtab.EntriesAny}, "one:one_lp", "bare:bare_lp")
@@ -110,8 +111,8 @@ func TestNativeEntries(t *testing.T) {
 	c.says("10 20 30 107")
 }
 
-// TestEntriesAreNothingToLibpulp: a container that says "any" is for libpulp what it would be without that, if its functions have
-// NOPs.
+// TestEntriesAreNothingToLibpulp: a container that says "any" is for libpulp what it would be
+// without that, if its functions have NOPs.
 func TestEntriesAreNothingToLibpulp(t *testing.T) {
 	any := packAs(t, "a", "libtarget_any_nops.so", 10, ulp.PackOptions{Entries: symtab.EntriesAny}, "one:one_lp", "two:two_lp")
 	for name, preload := range flavours(t) {
@@ -129,8 +130,8 @@ func TestEntriesAreNothingToLibpulp(t *testing.T) {
 	}
 }
 
-// TestStartedByLoader: a process that was started as "ld.so ./program" has the program's name, is found by it, and is patched
-// like any other.
+// TestStartedByLoader: a process that was started as "ld.so ./program" has the program's name, is
+// found by it, and is patched like any other.
 func TestStartedByLoader(t *testing.T) {
 	program := start(t, "a", "", "by-the-loader").Cmd.Path
 	loader := targettest.Loader(t, program)

@@ -16,7 +16,8 @@ import (
 	"github.com/lpbuild/lpbuild/pkg/engine/process"
 )
 
-// forking is a process that forks others while a run has it, or one of them, in hand and has not changed it yet.
+// forking is a process that forks others while a run has it, or one of them, in hand and has not
+// changed it yet.
 type forking struct {
 	*child
 	t    *testing.T
@@ -59,8 +60,8 @@ func (f *forking) run(o engine.Options, n int) (map[int]*engine.Report, engine.S
 	return runAll(f.t, o)
 }
 
-// TestForkedMeanwhile applies and reverts live patches also in processes that are forked during the run by one that is not
-// changed yet, and by these in turn.
+// TestForkedMeanwhile applies and reverts live patches also in processes that are forked during the
+// run by one that is not changed yet, and by these in turn.
 func TestForkedMeanwhile(t *testing.T) {
 	for name, by := range map[string]engine.Engine{"": &engine.Native{}, standIn(t): &engine.Libpulp{}} {
 		f := startForking(t, "forkm"+by.Name()[:3], name)
@@ -82,7 +83,8 @@ func TestForkedMeanwhile(t *testing.T) {
 	}
 }
 
-// TestForkStorm ends although each process that is changed forks another one before, and names those that are left.
+// TestForkStorm ends although each process that is changed forks another one before, and names
+// those that are left.
 func TestForkStorm(t *testing.T) {
 	f := startForking(t, "storm", "")
 	o := engine.Options{Engines: onlyNative, Containers: read(t, container(t, "a", 10))}

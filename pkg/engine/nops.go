@@ -15,8 +15,9 @@ import (
 	"github.com/lpbuild/lpbuild/pkg/ulp/symtab"
 )
 
-// nopCache remembers which files have functions that can be replaced, since looking reads their whole code. What one
-// process shows must not decide about another user's: the user is part of the key.
+// nopCache remembers which files have functions that can be replaced, since looking reads their
+// whole code. What one process shows must not decide about another user's: the user is part of the
+// key.
 type nopCache struct{ m sync.Map }
 
 type nopKey struct {
@@ -56,8 +57,9 @@ const (
 	maxLooks  = 8000      // functions
 )
 
-// hasNOPs says whether a function that others can call begins as -fpatchable-function-entry makes it. Most libraries
-// have no such NOPs anywhere, which is found out quickly; in others a function decides.
+// hasNOPs says whether a function that others can call begins as -fpatchable-function-entry makes
+// it. Most libraries have no such NOPs anywhere, which is found out quickly; in others a function
+// decides.
 func hasNOPs(ctx context.Context, m *process.Memory, l *rtld.Library) (bool, error) {
 	arch, err := symtab.ArchOf(l.Machine)
 	if err != nil {
@@ -96,8 +98,8 @@ func hasNOPs(ctx context.Context, m *process.Memory, l *rtld.Library) (bool, err
 	return false, nil
 }
 
-// isProbed reports whether an entry has the NOPs of a function that can be replaced, and a breakpoint over the first of those at
-// its symbol: it could be replaced if there were no probe.
+// isProbed reports whether an entry has the NOPs of a function that can be replaced, and a
+// breakpoint over the first of those at its symbol: it could be replaced if there were no probe.
 func isProbed(p *process.Prologue, run []byte) bool {
 	at := bytes.TrimPrefix(p.After, []byte(endbr64))
 	return bytes.HasSuffix(p.Before, run) && len(at) > 0 && at[0] == breakpoint && run[0] == 0x90
@@ -141,8 +143,8 @@ func holds(ctx context.Context, m *process.Memory, l *rtld.Library, run []byte) 
 // containerName matches the file names of live patches.
 var containerName = lazyregexp.New(`_livepatch[0-9]+\.so$`)
 
-// isContainer reports whether a library is a live patch that libpulp.so loaded: applied, or reverted, since libpulp.so keeps
-// those in memory. Their own functions have NOPs, too.
+// isContainer reports whether a library is a live patch that libpulp.so loaded: applied, or
+// reverted, since libpulp.so keeps those in memory. Their own functions have NOPs, too.
 func isContainer(l *rtld.Library, applied []Applied) bool {
 	if l.SONAME != "" || l.Main {
 		return false

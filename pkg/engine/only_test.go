@@ -11,8 +11,9 @@ import (
 	"github.com/lpbuild/lpbuild/pkg/engine/process"
 )
 
-// TestOnly leaves processes alone that the caller does not mean, and counts and names each that has the library: with the reason,
-// or, if it is not known whether it is meant, as a failure. Those that have another build or none are not worth a word.
+// TestOnly leaves processes alone that the caller does not mean, and counts and names each that has
+// the library: with the reason, or, if it is not known whether it is meant, as a failure. Those
+// that have another build or none are not worth a word.
 func TestOnly(t *testing.T) {
 	for _, engines := range [][]engine.Engine{{&engine.Libpulp{}}, {&engine.Native{}}} {
 		preload := ""

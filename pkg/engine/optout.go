@@ -12,22 +12,24 @@ import (
 	"github.com/lpbuild/lpbuild/pkg/engine/process"
 )
 
-// Variables with which the owner of a process says that it is not to be patched: lists of patterns with colons between
-// them (with groups, as bash has them), for the path of the program as the process sees it, and for names or numbers of users
-// and groups. libpulp.so reads them itself.
+// Variables with which the owner of a process says that it is not to be patched: lists of patterns
+// with colons between them (with groups, as bash has them), for the path of the program as the
+// process sees it, and for names or numbers of users and groups. libpulp.so reads them itself.
 const (
 	disablePath   = "LIBPULP_DISABLE_ON_PATH"
 	disableUsers  = "LIBPULP_DISABLE_ON_USERS"
 	disableGroups = "LIBPULP_DISABLE_ON_GROUPS"
 )
 
-// What an unprivileged user set up never decides about a privileged process: an opt-out does not count where the environment
-// may be another user's than the one with whose rights the process runs.
+// What an unprivileged user set up never decides about a privileged process: an opt-out does not
+// count where the environment may be another user's than the one with whose rights the process
+// runs.
 
 // ignoredNote is what a report says of that.
 const ignoredNote = "its opt-out is ignored: it runs with other rights than those of the user who started it"
 
-// optedOut is OptedOut for a process whose environment is its own user's; for any other it notes that there is an opt-out.
+// optedOut is OptedOut for a process whose environment is its own user's; for any other it notes
+// that there is an opt-out.
 func (v *View) optedOut(ctx context.Context) error {
 	err := OptedOut(ctx, v)
 	switch {
@@ -41,14 +43,16 @@ func (v *View) optedOut(ctx context.Context) error {
 	return nil // what cannot be read would not count either
 }
 
-// userDisabled reports whether libpulp.so, which obeys any environment, is disabled in the process by one that does not count.
-// "ulp set_patchable disable" does count; where an opt-out is in the environment, too, the two cannot be told apart.
+// userDisabled reports whether libpulp.so, which obeys any environment, is disabled in the process
+// by one that does not count. "ulp set_patchable disable" does count; where an opt-out is in the
+// environment, too, the two cannot be told apart.
 func (v *View) userDisabled(ctx context.Context) bool {
 	return v.Process.Elevated() && v.blocked(ctx) != nil && errors.Is(OptedOut(ctx, v), ErrBlocked)
 }
 
-// OptedOut returns an ErrBlocked if the environment that a process was started with forbids patching it, or the error of
-// reading that. It is for engines that have nothing in the process which would know.
+// OptedOut returns an ErrBlocked if the environment that a process was started with forbids
+// patching it, or the error of reading that. It is for engines that have nothing in the process
+// which would know.
 func OptedOut(ctx context.Context, v *View) error {
 	p := v.Process
 	env, err := environ(ctx, v, disablePath, disableUsers, disableGroups)
@@ -79,8 +83,8 @@ func OptedOut(ctx context.Context, v *View) error {
 	return nil
 }
 
-// environ returns variables that a process was started with. Some programs (postgres, nginx) show their work where these were;
-// then they are where the program has put them.
+// environ returns variables that a process was started with. Some programs (postgres, nginx) show
+// their work where these were; then they are where the program has put them.
 func environ(ctx context.Context, v *View, names ...string) (map[string]string, error) {
 	found, whole, err := v.Process.Environ(ctx, names...)
 	if err != nil || whole || v.Memory == nil {
@@ -94,7 +98,8 @@ func environ(ctx context.Context, v *View, names ...string) (map[string]string, 
 	return moved, nil
 }
 
-// inRoot returns a path as a process sees it whose root is another folder than ours; "" if it sees it as we do.
+// inRoot returns a path as a process sees it whose root is another folder than ours; "" if it sees
+// it as we do.
 func inRoot(path, root string) string {
 	if rest, ok := strings.CutPrefix(path, root); ok && strings.HasPrefix(rest, "/") && root != "" {
 		return rest

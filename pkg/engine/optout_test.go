@@ -55,7 +55,8 @@ func TestOptOutNames(t *testing.T) {
 	}
 }
 
-// TestOptOutTitle: a program that shows its work where its environment was has not changed its owner's mind.
+// TestOptOutTitle: a program that shows its work where its environment was has not changed its
+// owner's mind.
 func TestOptOutTitle(t *testing.T) {
 	rpath := "-Wl,-rpath," + filepath.Dir(library(t, "a"))
 	for name, program := range map[string]string{
@@ -76,7 +77,8 @@ func TestOptOutTitle(t *testing.T) {
 	}
 }
 
-// TestOptOutRealUser: it is the real user that counts, as for libpulp.so. Root may opt out of anything that it starts.
+// TestOptOutRealUser: it is the real user that counts, as for libpulp.so. Root may opt out of
+// anything that it starts.
 func TestOptOutRealUser(t *testing.T) {
 	if os.Getuid() != 0 {
 		t.Skip("needs root, to start a process with two users")
@@ -94,8 +96,8 @@ func TestOptOutRealUser(t *testing.T) {
 	}
 }
 
-// TestOptOutElevated: a user does not opt out for programs that run with other rights than the user's own, be libpulp.so in them
-// or not, and the report says so.
+// TestOptOutElevated: a user does not opt out for programs that run with other rights than the
+// user's own, be libpulp.so in them or not, and the report says so.
 func TestOptOutElevated(t *testing.T) {
 	if os.Getuid() != 0 {
 		t.Skip("needs root, for setuid programs")

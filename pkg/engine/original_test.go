@@ -15,7 +15,8 @@ import (
 	"github.com/lpbuild/lpbuild/pkg/ulp"
 )
 
-// originals makes live patches for a library, whose replacements call what they replace: by 10 and by 20.
+// originals makes live patches for a library, whose replacements call what they replace: by 10 and
+// by 20.
 func originals(t *testing.T, name, lib string, o ulp.PackOptions) (ten, twenty *engine.Containers) {
 	t.Helper()
 	var list []*engine.Containers
@@ -28,9 +29,10 @@ func originals(t *testing.T, name, lib string, o ulp.PackOptions) (ten, twenty *
 	return list[0], list[1]
 }
 
-// TestOriginal has replacements call what they replace, by each engine, where functions begin with endbr64 and where they do not:
-// applied, upgraded to a live patch that does so as well, and reverted, while threads call the functions all the time. The
-// original is the library's, and never the live patch before.
+// TestOriginal has replacements call what they replace, by each engine, where functions begin with
+// endbr64 and where they do not: applied, upgraded to a live patch that does so as well, and
+// reverted, while threads call the functions all the time. The original is the library's, and never
+// the live patch before.
 func TestOriginal(t *testing.T) {
 	preloads := flavours(t)
 	preloads["native"] = ""
@@ -81,8 +83,9 @@ func TestOriginal(t *testing.T) {
 	}
 }
 
-// TestOriginalConsistency has a thread in an original that a replacement has called: it returns into the replacement, which must
-// therefore not go while that matters, and the function counts as one that a thread is in.
+// TestOriginalConsistency has a thread in an original that a replacement has called: it returns
+// into the replacement, which must therefore not go while that matters, and the function counts as
+// one that a thread is in.
 func TestOriginalConsistency(t *testing.T) {
 	preloads := flavours(t)
 	preloads["native"] = ""

@@ -19,17 +19,19 @@ import (
 	"github.com/lpbuild/lpbuild/pkg/engine/rtld"
 )
 
-// Probe is a breakpoint where a function begins that can be replaced, or is: a uprobe of the kernel's, or a debugger's. Such a
-// function cannot be changed until the probe is removed, and a live patch that is put there first does not survive one.
+// Probe is a breakpoint where a function begins that can be replaced, or is: a uprobe of the
+// kernel's, or a debugger's. Such a function cannot be changed until the probe is removed, and a
+// live patch that is put there first does not survive one.
 type Probe struct {
 	Library  string
 	BuildID  []byte // of the library
 	Function string
 	Addr     uint64 // in the process
-	// Event is the name of the uprobe in tracefs. It is "" for a breakpoint that is not listed there, as those of debuggers and of
-	// perf_event_open are, and where tracefs is not mounted.
+	// Event is the name of the uprobe in tracefs. It is "" for a breakpoint that is not listed
+	// there, as those of debuggers and of perf_event_open are, and where tracefs is not mounted.
 	Event string
-	// Set reports whether the breakpoint is in the process's memory. An event that is not enabled is only defined.
+	// Set reports whether the breakpoint is in the process's memory. An event that is not enabled
+	// is only defined.
 	Set bool
 }
 
@@ -56,7 +58,8 @@ type event struct {
 	offset uint64
 }
 
-// readEvents returns the uprobes that tracefs lists. Where it is not mounted there are none that could be known.
+// readEvents returns the uprobes that tracefs lists. Where it is not mounted there are none that
+// could be known.
 func readEvents(dirs []string) ([]event, error) {
 	for _, dir := range dirs {
 		f, err := os.Open(filepath.Join(dir, "uprobe_events"))
@@ -72,7 +75,8 @@ func readEvents(dirs []string) ([]event, error) {
 	return nil, nil
 }
 
-// parseEvents reads lines as "p:GROUP/EVENT PATH:0xOFFSET ARGS". Each path is that of a file on this machine.
+// parseEvents reads lines as "p:GROUP/EVENT PATH:0xOFFSET ARGS". Each path is that of a file on
+// this machine.
 func parseEvents(r io.Reader) ([]event, error) {
 	var list []event
 	s := bufio.NewScanner(io.LimitReader(r, maxEventBytes+1))

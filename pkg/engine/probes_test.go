@@ -53,8 +53,9 @@ func offsetOf(t *testing.T, c *child, name string) (file string, offset uint64) 
 	return "", 0
 }
 
-// TestProbes: the survey tells of probes where functions begin: of one that perf_event_open sets, and of one of tracefs, which is
-// told by its name, also before it is enabled; and of none when they are gone, or are somewhere else.
+// TestProbes: the survey tells of probes where functions begin: of one that perf_event_open sets,
+// and of one of tracefs, which is told by its name, also before it is enabled; and of none when
+// they are gone, or are somewhere else.
 func TestProbes(t *testing.T) {
 	c := start(t, "a", "", "probes")
 	file, offset := offsetOf(t, c, "two")
@@ -99,7 +100,8 @@ func TestProbes(t *testing.T) {
 	c.says("10 2 3 107")
 }
 
-// TestProbeOnTheOnlyFunction: a library stays one that can be patched if a probe is set on the only function that has NOPs.
+// TestProbeOnTheOnlyFunction: a library stays one that can be patched if a probe is set on the only
+// function that has NOPs.
 func TestProbeOnTheOnlyFunction(t *testing.T) {
 	lib := gcc(t, "onlyprobed/libtarget.so", "library.c", "-shared", "-fPIC", "-Wl,--build-id", "-Wl,-soname,libtarget.so", "-DONLY", "-DSTOCK")
 	c := start(t, "a", "", "onlyprobed", "LD_LIBRARY_PATH="+filepath.Dir(lib))

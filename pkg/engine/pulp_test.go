@@ -40,7 +40,8 @@ func TestApply(t *testing.T) {
 	}
 }
 
-// TestSeveral applies two live patches of one library under one stop, in order, and takes all out again.
+// TestSeveral applies two live patches of one library under one stop, in order, and takes all out
+// again.
 func TestSeveral(t *testing.T) {
 	for name, libpulp := range flavours(t) {
 		t.Run(name, func(t *testing.T) {

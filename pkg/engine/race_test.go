@@ -12,8 +12,9 @@ import (
 	"github.com/lpbuild/lpbuild/pkg/engine"
 )
 
-// TestOneProgramAfterAnother has a process that starts other programs faster than it can be looked at, for some time. It is looked
-// at again, as the program that it is then, whatever it was when it was seen first.
+// TestOneProgramAfterAnother has a process that starts other programs faster than it can be looked
+// at, for some time. It is looked at again, as the program that it is then, whatever it was when it
+// was seen first.
 func TestOneProgramAfterAnother(t *testing.T) {
 	execs := gcc(t, "execs", "../../testdata/execs.c", "-static")
 	program := gcc(t, "program/execs", "program.c", "-pthread", library(t, "a"))
@@ -34,8 +35,9 @@ func TestOneProgramAfterAnother(t *testing.T) {
 	}
 }
 
-// TestProgramsSeen looks at a process that starts one program with the library after another. Neither a dry run nor a survey takes that
-// for a state in which it cannot be changed. On a busy machine each look may come to the end of a program, once in a while.
+// TestProgramsSeen looks at a process that starts one program with the library after another.
+// Neither a dry run nor a survey takes that for a state in which it cannot be changed. On a busy
+// machine each look may come to the end of a program, once in a while.
 func TestProgramsSeen(t *testing.T) {
 	execs := gcc(t, "program/execslib", "../../testdata/execs.c", "-Wl,--no-as-needed", library(t, "a"))
 	program := gcc(t, "program/execsend", "program.c", "-pthread", library(t, "a"))
@@ -78,8 +80,9 @@ func (c *child) once(o engine.Options) *engine.Report {
 	return r
 }
 
-// TestTwoEnginesAtOnce has two engines apply, replace and revert live patches in one process at the same time. Each finds what the
-// other one has just done, and none takes it for damage or for another tool's work.
+// TestTwoEnginesAtOnce has two engines apply, replace and revert live patches in one process at the
+// same time. Each finds what the other one has just done, and none takes it for damage or for
+// another tool's work.
 func TestTwoEnginesAtOnce(t *testing.T) {
 	preloads := flavours(t)
 	preloads["native"] = ""
@@ -119,7 +122,8 @@ func errorsOf(r *engine.Report) []error {
 	return errs
 }
 
-// TestDryRunMeanwhile has dry runs look at a process in which a live patch comes and goes. What they find half done they look at again.
+// TestDryRunMeanwhile has dry runs look at a process in which a live patch comes and goes. What
+// they find half done they look at again.
 func TestDryRunMeanwhile(t *testing.T) {
 	c := start(t, "a", "", "drymeanwhile")
 	o := engine.Options{Containers: read(t, container(t, "a", 10)), Engines: onlyNative, Selector: c.selector()}

@@ -48,17 +48,21 @@ type Report struct {
 
 	// Status is the highest of the results, or of Err.
 	Status Status
-	// Left says that it is Skipped although a container is for it: so it has the library, and keeps it as it is.
+	// Left says that it is Skipped although a container is for it: so it has the library, and keeps
+	// it as it is.
 	Left bool
-	// Foreign says that it is Skipped with a target's library of a build that no container is for; those of 32 bits are such.
+	// Foreign says that it is Skipped with a target's library of a build that no container is for;
+	// those of 32 bits are such.
 	Foreign bool
 	// Err is why nothing could be done at all; nil if the results say it.
 	Err error
 	// Note is what else is to be said of the process; "" if nothing is.
 	Note string
-	// Results are those of the steps that concern the process, in order, and with Options.Every those of all others.
+	// Results are those of the steps that concern the process, in order, and with Options.Every
+	// those of all others.
 	Results []Result
-	// Stop is how long the process stood still, all attempts together; Attempts how often it was stopped.
+	// Stop is how long the process stood still, all attempts together; Attempts how often it was
+	// stopped.
 	Stop     time.Duration
 	Attempts int
 	// Late says that one of these stops was longer than Options.MaxStop all the same.
@@ -78,12 +82,14 @@ type Summary struct {
 	Changed, Already, Skipped, Failed int
 	// Unsure are processes of which a dry run cannot tell what would become of them.
 	Unsure int
-	// Foreign are processes with a target's library of a build for which there is no container; they are among Skipped.
+	// Foreign are processes with a target's library of a build for which there is no container;
+	// they are among Skipped.
 	Foreign int
-	// Left are processes that have the library and keep it as it is, for reasons that their reports say; they are among Skipped.
+	// Left are processes that have the library and keep it as it is, for reasons that their reports
+	// say; they are among Skipped.
 	Left int
-	// Privileged are processes of root, and such as run with other rights than those of the user who started them, that were
-	// skipped or failed although a container is for them.
+	// Privileged are processes of root, and such as run with other rights than those of the user
+	// who started them, that were skipped or failed although a container is for them.
 	Privileged int
 	// Denied are processes into which this user may not look. They are not counted otherwise.
 	Denied int
@@ -95,7 +101,8 @@ type Summary struct {
 	Late int
 }
 
-// maxDeniedNames is how many processes that may not be looked at are named. For an ordinary user that is nearly all of a machine.
+// maxDeniedNames is how many processes that may not be looked at are named. For an ordinary user
+// that is nearly all of a machine.
 const maxDeniedNames = 16
 
 func (s *Summary) deny(name string, pid int) {

@@ -2,8 +2,9 @@ package engine
 
 import "golang.org/x/sys/unix"
 
-// MaySuspendSeccomp reports whether this process may suspend the filters of others (PTRACE_O_SUSPEND_SECCOMP): that takes
-// CAP_SYS_ADMIN, and no filter of its own. Whether the kernel can is seen with the first process.
+// MaySuspendSeccomp reports whether this process may suspend the filters of others
+// (PTRACE_O_SUSPEND_SECCOMP): that takes CAP_SYS_ADMIN, and no filter of its own. Whether the
+// kernel can is seen with the first process.
 func MaySuspendSeccomp() bool {
 	header := unix.CapUserHeader{Version: unix.LINUX_CAPABILITY_VERSION_3}
 	var data [2]unix.CapUserData

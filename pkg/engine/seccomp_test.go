@@ -12,8 +12,9 @@ import (
 	"github.com/lpbuild/lpbuild/pkg/engine/tracer"
 )
 
-// TestSandboxed: a process whose filter forbids what patching takes is left, with the call's name and the way out, and does not
-// count as failed; where filters are suspended, it is patched, and reverted. It lives on.
+// TestSandboxed: a process whose filter forbids what patching takes is left, with the call's name
+// and the way out, and does not count as failed; where filters are suspended, it is patched, and
+// reverted. It lives on.
 func TestSandboxed(t *testing.T) {
 	targettest.NeedFilters(t)
 	t.Run("native", func(t *testing.T) {
@@ -65,7 +66,8 @@ func stepErrors(r *engine.Report) (list []error) {
 	return list
 }
 
-// TestContainersFile: a process that may not execute memory but that of files gets the file that the container was read from.
+// TestContainersFile: a process that may not execute memory but that of files gets the file that
+// the container was read from.
 func TestContainersFile(t *testing.T) {
 	targettest.NeedFilters(t)
 	targettest.NeedMappedFiles(t)

@@ -86,8 +86,8 @@ func TestSelect(t *testing.T) {
 	}
 }
 
-// TestNotAProcess names what is none: a thread, nobody, this process itself, a zombie, a kernel thread: only because it was
-// named there is a report.
+// TestNotAProcess names what is none: a thread, nobody, this process itself, a zombie, a kernel
+// thread: only because it was named there is a report.
 func TestNotAProcess(t *testing.T) {
 	e := &fakeEngine{name: "fake"}
 	run := func(pid int) (map[int]*engine.Report, error) {
@@ -123,7 +123,8 @@ func TestNotAProcess(t *testing.T) {
 	}
 }
 
-// thread returns the number of a thread of this process that is not its first one; every Go program has some.
+// thread returns the number of a thread of this process that is not its first one; every Go program
+// has some.
 func thread(t *testing.T) int {
 	t.Helper()
 	entries, err := os.ReadDir("/proc/self/task")
@@ -152,7 +153,8 @@ func waitState(t *testing.T, pid int, want process.State) {
 	}
 }
 
-// TestFourThousand selects among many processes, in bounded memory. They are files: a folder that looks like proc.
+// TestFourThousand selects among many processes, in bounded memory. They are files: a folder that
+// looks like proc.
 func TestFourThousand(t *testing.T) {
 	root := memoryDir(t)
 	const many, first = 4000, 5_000_000 // above what Linux gives: none of them is this process, which is left out
@@ -180,7 +182,8 @@ func TestFourThousand(t *testing.T) {
 	}
 }
 
-// memoryDir returns a directory in memory if there is a file system for that: to make 44,000 files on a disk takes half a minute.
+// memoryDir returns a directory in memory if there is a file system for that: to make 44,000 files
+// on a disk takes half a minute.
 func memoryDir(t *testing.T) string {
 	t.Helper()
 	dir, err := os.MkdirTemp("/dev/shm", "lpbuild-test-")
@@ -191,8 +194,9 @@ func memoryDir(t *testing.T) string {
 	return dir
 }
 
-// TestUnknownIsSelected has processes of which one file or the other makes no sense: each counts as failed, and is listed, unless
-// what can be read of it says that it is another one than those that are meant.
+// TestUnknownIsSelected has processes of which one file or the other makes no sense: each counts as
+// failed, and is listed, unless what can be read of it says that it is another one than those that
+// are meant.
 func TestUnknownIsSelected(t *testing.T) {
 	const noName, match, other, long, loader, otherUser = 5_000_001, 5_000_002, 5_000_003, 5_000_004, 5_000_005, 5_000_006
 	root := t.TempDir()

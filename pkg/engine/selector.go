@@ -17,8 +17,8 @@ import (
 	"github.com/lpbuild/lpbuild/pkg/engine/process"
 )
 
-// Selector says which processes are meant. The zero value means all. It never means this process itself, and never
-// threads or kernel threads.
+// Selector says which processes are meant. The zero value means all. It never means this process
+// itself, and never threads or kernel threads.
 type Selector struct {
 	PID  int       // this process only; 0: any
 	Name *Wildcard // of the process; nil: any
@@ -27,8 +27,8 @@ type Selector struct {
 	users *userNames
 }
 
-// ParseSelector reads a process and a user as libpulp's options -p and -u have them: a PID or a pattern for the name, a
-// user's number or a pattern for the name. Empty ones mean all.
+// ParseSelector reads a process and a user as libpulp's options -p and -u have them: a PID or a
+// pattern for the name, a user's number or a pattern for the name. Empty ones mean all.
 func ParseSelector(process, userName string) (Selector, error) {
 	s := Selector{users: &userNames{}}
 	if digits, ok := strings.CutPrefix(process, "-"); ok {
@@ -91,8 +91,8 @@ func never(p *process.Process) error {
 	return nil
 }
 
-// meant returns the function of [process.ScanOptions] that leaves out processes whose name or user is known to be another,
-// so that a run does not wait for those; nil if all are meant.
+// meant returns the function of [process.ScanOptions] that leaves out processes whose name or user
+// is known to be another, so that a run does not wait for those; nil if all are meant.
 func (s *Selector) meant() func(process.Glance) bool {
 	if s.Name == nil && s.User == nil {
 		return nil
@@ -154,8 +154,9 @@ func (s *Selector) wantsUser(real uint32) bool {
 	return s.User.String() == uid || s.User.Match(s.users.name(uid))
 }
 
-// mayWant reports whether a process that could not be looked at may be meant. It may unless its name or its user can be read and
-// is known to be another one. name is what the kernel has for its name, "" if that cannot be read.
+// mayWant reports whether a process that could not be looked at may be meant. It may unless its
+// name or its user can be read and is known to be another one. name is what the kernel has for its
+// name, "" if that cannot be read.
 func (s *Selector) mayWant(ctx context.Context, root string, pid int) (name string, may bool) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), glanceTime) // its own time may be over
 	defer cancel()
@@ -181,27 +182,30 @@ func (s *Selector) mayWant(ctx context.Context, root string, pid int) (name stri
 // glanceTime is how long to wait for a name.
 const glanceTime = time.Second
 
-// mayBe reports whether a process may have a name that is wanted though the kernel's name for it is not: that is cut off, or may
-// be that of the dynamic loader by which the program was started (ld.so, ld-linux-x86-64).
+// mayBe reports whether a process may have a name that is wanted though the kernel's name for it is
+// not: that is cut off, or may be that of the dynamic loader by which the program was started
+// (ld.so, ld-linux-x86-64).
 func (s *Selector) mayBe(name string) bool {
 	return len(name) >= nameLength && s.Name.MatchBeginning(name) || isLoaderName(name)
 }
 
-// isLoaderName reports whether a program's name is one that dynamic loaders go by: ld.so, ld-linux-x86-64.so.2,
-// ld64.so.2, ld-2.31.so, ld-musl-x86_64.so.1.
+// isLoaderName reports whether a program's name is one that dynamic loaders go by: ld.so,
+// ld-linux-x86-64.so.2, ld64.so.2, ld-2.31.so, ld-musl-x86_64.so.1.
 func isLoaderName(name string) bool {
 	return strings.HasPrefix(name, "ld.so") || strings.HasPrefix(name, "ld-") || strings.HasPrefix(name, "ld64.so")
 }
 
-// ShortName returns the name that the kernel has for a process, without a path in front of it: its first 15 bytes.
+// ShortName returns the name that the kernel has for a process, without a path in front of it: its
+// first 15 bytes.
 func ShortName(p *process.Process) string { return path.Base(p.Name) }
 
 // nameLength is how many bytes of a name the kernel keeps.
 const nameLength = 15
 
-// FullName returns the whole name if it is that of the program and the kernel's is the beginning of it. It is the program's
-// also if the kernel's is that of the dynamic loader by which it was started, or of a link to it, by a name that loaders
-// go by: the kernel's name alone must tell whether a process may have another one.
+// FullName returns the whole name if it is that of the program and the kernel's is the beginning of
+// it. It is the program's also if the kernel's is that of the dynamic loader by which it was
+// started, or of a link to it, by a name that loaders go by: the kernel's name alone must tell
+// whether a process may have another one.
 func FullName(p *process.Process) string {
 	exe := p.ExeName()
 	if kernelNames(p.Name, exe) && len(exe) > nameLength || p.StartedBy != "" && isLoaderName(p.Name) {
@@ -233,7 +237,8 @@ func (u *userNames) name(uid string) string {
 	return name
 }
 
-// checkProcess returns why a number that was named is not that of a process. The directory of a thread looks like one.
+// checkProcess returns why a number that was named is not that of a process. The directory of a
+// thread looks like one.
 func checkProcess(root string, pid int) error {
 	if root == "" {
 		root = procfs.Root

@@ -14,8 +14,8 @@ import (
 	"github.com/lpbuild/lpbuild/pkg/engine/tracer"
 )
 
-// TestShadowStacks: a process all of whose threads have shadow stacks is known to be one before it is stopped. The files are forged:
-// not every CPU has them.
+// TestShadowStacks: a process all of whose threads have shadow stacks is known to be one before it
+// is stopped. The files are forged: not every CPU has them.
 func TestShadowStacks(t *testing.T) {
 	const pid = 5_000_001
 	for name, tc := range map[string]struct {

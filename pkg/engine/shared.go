@@ -10,15 +10,17 @@ import (
 	"github.com/lpbuild/lpbuild/pkg/engine/tracer"
 )
 
-// ErrVfork says that a process still has the memory of its parent, which stands still until it executes a program or ends.
-// What it is patched with would be its parent's.
+// ErrVfork says that a process still has the memory of its parent, which stands still until it
+// executes a program or ends. What it is patched with would be its parent's.
 var ErrVfork = errors.New("the process shares the memory of its parent (vfork)")
 
-// ErrShared says that another process has the memory of this one, and so runs what is changed, or keeps it from standing still:
-// a child that has not executed a program yet (vfork), or one that was made so (CLONE_VM).
+// ErrShared says that another process has the memory of this one, and so runs what is changed, or
+// keeps it from standing still: a child that has not executed a program yet (vfork), or one that
+// was made so (CLONE_VM).
 var ErrShared = errors.New("another process has its memory (vfork, CLONE_VM)")
 
-// stoppable returns a tracer.ErrOurTracer for a process that must not be stopped, since it traces this one.
+// stoppable returns a tracer.ErrOurTracer for a process that must not be stopped, since it traces
+// this one.
 func stoppable(p *process.Process) error {
 	err := tracer.Stoppable(p.PID)
 	if errors.Is(err, tracer.ErrOurTracer) {
@@ -27,9 +29,10 @@ func stoppable(p *process.Process) error {
 	return err
 }
 
-// vforked returns an AgainError with ErrVfork for a process that has the memory of its parent. A parent
-// that is gone (ESRCH) has none, and one that this user may not ask about (EPERM) has memory that this user may not touch, in
-// which no child of it is touched either. On a kernel without kcmp(2) it cannot be known, which is an error.
+// vforked returns an AgainError with ErrVfork for a process that has the memory of its parent. A
+// parent that is gone (ESRCH) has none, and one that this user may not ask about (EPERM) has memory
+// that this user may not touch, in which no child of it is touched either. On a kernel without
+// kcmp(2) it cannot be known, which is an error.
 func vforked(p *process.Process) error {
 	if p.ParentPID <= 0 {
 		return nil
@@ -46,8 +49,8 @@ func vforked(p *process.Process) error {
 
 var sharers process.Sharers
 
-// notStopping makes an ErrShared of the error of a process that did not stop, if its memory is another one's too: who waits
-// for a child after vfork cannot be stopped.
+// notStopping makes an ErrShared of the error of a process that did not stop, if its memory is
+// another one's too: who waits for a child after vfork cannot be stopped.
 func notStopping(p *process.Process, err error) error {
 	if !errors.Is(err, tracer.ErrNotStopping) {
 		return err

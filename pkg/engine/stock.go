@@ -12,11 +12,13 @@ import (
 	"github.com/lpbuild/lpbuild/pkg/engine/rtld"
 )
 
-// stockCache remembers which files have functions without NOPs that can be replaced, as nopCache does for others.
+// stockCache remembers which files have functions without NOPs that can be replaced, as nopCache
+// does for others.
 type stockCache struct{ m sync.Map }
 
-// replaceable reports whether one of a process's libraries has a function that can be replaced by a live patch which says
-// "entries: any". The proof takes long for a large library, and is nearly always made of libc, once.
+// replaceable reports whether one of a process's libraries has a function that can be replaced by a
+// live patch which says "entries: any". The proof takes long for a large library, and is nearly
+// always made of libc, once.
 func (c *stockCache) replaceable(ctx context.Context, t *nativeTarget) (bool, error) {
 	libraries := slices.Clone(t.v.Libraries)
 	slices.SortStableFunc(libraries, func(a, b *rtld.Library) int { return rank(a) - rank(b) })

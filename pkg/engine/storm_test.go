@@ -20,8 +20,9 @@ import (
 // stormInside is set in the environment of the test that runs in its own pid namespace.
 const stormInside = "TRIGGER_TEST_STORM_INSIDE"
 
-// TestStorm: while others make processes as fast as the CPUs can, so that process numbers begin again several times a second, all
-// targets are patched and reverted at the first attempt, and a process that waits for a vforked child is reported at once.
+// TestStorm: while others make processes as fast as the CPUs can, so that process numbers begin
+// again several times a second, all targets are patched and reverted at the first attempt, and a
+// process that waits for a vforked child is reported at once.
 func TestStorm(t *testing.T) {
 	if os.Getenv(stormInside) == "" {
 		targettest.NeedNamespaces(t, unix.CLONE_NEWPID|unix.CLONE_NEWNS)
@@ -84,7 +85,8 @@ func isShared(err error) bool {
 	return errors.Is(err, engine.ErrShared) || errors.Is(err, engine.ErrVfork)
 }
 
-// weather returns how many processes the storms have made, and how often numbers have begun again for one of them.
+// weather returns how many processes the storms have made, and how often numbers have begun again
+// for one of them.
 func weather(t *testing.T, storms []*child) (made, laps int) {
 	t.Helper()
 	for _, s := range storms {
@@ -97,8 +99,9 @@ func weather(t *testing.T, storms []*child) (made, laps int) {
 	return made, laps
 }
 
-// lowerPIDMax has process numbers of this namespace begin again soon, and often where the kernel has a limit for each namespace
-// (since Linux 6.14); before, the limit is the machine's, and left as it is.
+// lowerPIDMax has process numbers of this namespace begin again soon, and often where the kernel
+// has a limit for each namespace (since Linux 6.14); before, the limit is the machine's, and left
+// as it is.
 func lowerPIDMax(t *testing.T) {
 	t.Helper()
 	const most = 1024

@@ -28,8 +28,8 @@ func vforkParent(t *testing.T, name, preload string) *child {
 	return c
 }
 
-// TestLeft has processes that no engine can change, whatever is done: they are skipped with the reason, and counted as left.
-// One with another build, or without the library, is none of them.
+// TestLeft has processes that no engine can change, whatever is done: they are skipped with the
+// reason, and counted as left. One with another build, or without the library, is none of them.
 func TestLeft(t *testing.T) {
 	emulator := gcc(t, "program/left_emulator", "../../native/testdata/emulator.c", "-static")
 	run(t, exec.Command(emulator, library(t, "a")))
@@ -61,8 +61,9 @@ func TestLeft(t *testing.T) {
 	good.says(tens10)
 }
 
-// TestVforkParent has a process that cannot be stopped: its time passes, and the other one is patched meanwhile. Its child,
-// which has the same memory, must not be taken for a process of its own.
+// TestVforkParent has a process that cannot be stopped: its time passes, and the other one is
+// patched meanwhile. Its child, which has the same memory, must not be taken for a process of its
+// own.
 func TestVforkParent(t *testing.T) {
 	stuck := vforkParent(t, "vforkparent", standIn(t))
 	quick := start(t, "a", standIn(t), "vforkother")
@@ -89,7 +90,8 @@ func TestVforkParent(t *testing.T) {
 
 func init() { jobs["tracer"] = traceJob }
 
-// TestTraced has a process that another tracer has: it fails, and says why; once the tracer is gone it is patched.
+// TestTraced has a process that another tracer has: it fails, and says why; once the tracer is gone
+// it is patched.
 func TestTraced(t *testing.T) {
 	c := start(t, "a", standIn(t), "traced")
 	job := exec.Command(os.Args[0])

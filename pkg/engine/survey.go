@@ -21,14 +21,16 @@ type SurveyOptions struct {
 	Timeout  time.Duration // for each process; default 10 s
 	Root     string        // where proc is mounted; default "/proc"
 	Tracing  string        // where tracefs is mounted; default: where the kernel has directories for it
-	// Stock looks for functions without NOPs that could be replaced, too, by live patches that say so (entries: any). It takes longer.
+	// Stock looks for functions without NOPs that could be replaced, too, by live patches that say
+	// so (entries: any). It takes longer.
 	Stock bool
-	// WithoutEngine adds processes that no engine is for, and those with nothing that an engine which can work anywhere could
-	// replace.
+	// WithoutEngine adds processes that no engine is for, and those with nothing that an engine
+	// which can work anywhere could replace.
 	WithoutEngine bool
 }
 
-// Survey is what can be said of a process without stopping it. Name, Exe and the paths are the process's own words.
+// Survey is what can be said of a process without stopping it. Name, Exe and the paths are the
+// process's own words.
 type Survey struct {
 	PID       int
 	Name      string // as FullName has it
@@ -40,20 +42,23 @@ type Survey struct {
 	Engine   string // "" if there is none
 	Anywhere bool   // the engine can work in nearly every process: that says nothing about this one
 	Version  string // of the engine's part in the process
-	// Disabled is why the process takes no live patches; nil if it does, or if that is so only because it has no engine and none
-	// that can work in nearly every process was allowed.
+	// Disabled is why the process takes no live patches; nil if it does, or if that is so only
+	// because it has no engine and none that can work in nearly every process was allowed.
 	Disabled error
-	// Unsure is why it cannot be told without a stop whether the process can be changed; nil if it can be told. See ErrUnsure.
+	// Unsure is why it cannot be told without a stop whether the process can be changed; nil if it
+	// can be told. See ErrUnsure.
 	Unsure error
-	// Stock says that it has functions without NOPs which live patches with "entries: any" can replace. It is only looked for with
-	// SurveyOptions.Stock, where the engine may do that, and where no library has NOPs.
+	// Stock says that it has functions without NOPs which live patches with "entries: any" can
+	// replace. It is only looked for with SurveyOptions.Stock, where the engine may do that, and
+	// where no library has NOPs.
 	Stock bool
 	// Libraries are those that can be patched, or are.
 	Libraries []PatchableLibrary
 	// Elsewhere are live patches whose library is not loaded, which should not be.
 	Elsewhere []Applied
-	// Kept are live patches that are in memory and not in use: they were reverted while a thread was in them, or the engine was killed
-	// before it switched to them. Which of the two, nothing in the process tells.
+	// Kept are live patches that are in memory and not in use: they were reverted while a thread
+	// was in them, or the engine was killed before it switched to them. Which of the two, nothing
+	// in the process tells.
 	Kept []Applied
 	// Left is memory that engines which were killed left in the process: see Options.Leftovers.
 	Left native.Leftover
@@ -80,25 +85,27 @@ func (s *Survey) Patched() bool {
 	return len(s.Elsewhere) > 0 || slices.ContainsFunc(s.Libraries, func(l PatchableLibrary) bool { return len(l.Applied) > 0 })
 }
 
-// Bare says that nothing but the engine speaks for the process: it could work there, as anywhere, but there is nothing that
-// it could replace for sure.
+// Bare says that nothing but the engine speaks for the process: it could work there, as anywhere,
+// but there is nothing that it could replace for sure.
 func (s *Survey) Bare() bool {
 	return s.Anywhere && !s.Stock && len(s.Libraries)+len(s.Elsewhere)+len(s.Kept)+s.Left.Mappings == 0
 }
 
-// Takes reports whether the process takes live patches: a run would put one in that is for a library of it.
+// Takes reports whether the process takes live patches: a run would put one in that is for a
+// library of it.
 func (s *Survey) Takes() bool {
 	return s.Engine != "" && s.Err == nil && s.Disabled == nil && s.Unsure == nil && (s.Stock || s.replaceable())
 }
 
-// replaceable reports whether a library has functions that can be replaced. That the engine itself is in
-// the process says nothing: libpulp.so cannot replace functions without NOPs.
+// replaceable reports whether a library has functions that can be replaced. That the engine itself
+// is in the process says nothing: libpulp.so cannot replace functions without NOPs.
 func (s *Survey) replaceable() bool {
 	return slices.ContainsFunc(s.Libraries, func(l PatchableLibrary) bool { return !l.Engine || len(l.Applied) > 0 })
 }
 
-// Look surveys processes and returns what it saw, in ascending order of PID, and how many processes this user may not look
-// into. The error is the context's, the selector's if the process that was named is not there, or that of reading proc.
+// Look surveys processes and returns what it saw, in ascending order of PID, and how many processes
+// this user may not look into. The error is the context's, the selector's if the process that was
+// named is not there, or that of reading proc.
 func Look(ctx context.Context, o SurveyOptions) (list []*Survey, denied int, err error) {
 	if err := (process.Options{Root: o.Root}).CheckProc(); err != nil {
 		return nil, 0, err
@@ -144,8 +151,9 @@ func (o *SurveyOptions) tracefs() []string {
 	return tracefs
 }
 
-// changes reports whether an error means that the process started another program while it was looked at, or has not loaded its
-// libraries yet: what was seen is a mixture of two programs, or half of one.
+// changes reports whether an error means that the process started another program while it was
+// looked at, or has not loaded its libraries yet: what was seen is a mixture of two programs, or
+// half of one.
 func changes(err error) bool {
 	return errors.Is(err, process.ErrChanged) || errors.Is(err, process.ErrStarting)
 }
@@ -160,7 +168,8 @@ func wait(ctx context.Context, d time.Duration) bool {
 	}
 }
 
-// look surveys one process. It returns nil for one that is not asked for; denied says that it may not be looked into.
+// look surveys one process. It returns nil for one that is not asked for; denied says that it may
+// not be looked into.
 func (o *SurveyOptions) look(ctx context.Context, p *process.Process, err error, known *memory) (s *Survey, denied bool) {
 	switch named := o.Selector.PID != 0; {
 	case err != nil && named && !errors.Is(err, process.ErrPermission):

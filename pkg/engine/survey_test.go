@@ -136,8 +136,8 @@ func copyFile(t *testing.T, from, to string) {
 	must(t, os.WriteFile(to, data, 0o755))
 }
 
-// TestSurveyContainers: what libpulp.so loaded is no library that can be patched, not even after it was reverted. Its functions
-// have NOPs, as lpbuild compiles them.
+// TestSurveyContainers: what libpulp.so loaded is no library that can be patched, not even after it
+// was reverted. Its functions have NOPs, as lpbuild compiles them.
 func TestSurveyContainers(t *testing.T) {
 	for name, libpulp := range flavours(t) {
 		t.Run(name, func(t *testing.T) {

@@ -11,7 +11,8 @@ import (
 	"github.com/lpbuild/lpbuild/pkg/engine/tracer"
 )
 
-// openPID opens libpulp.so in the process of that number. The Target and the View's memory must be closed.
+// openPID opens libpulp.so in the process of that number. The Target and the View's memory must be
+// closed.
 func (b *Libpulp) openPID(ctx context.Context, pid int) (*pulpTarget, error) {
 	if err := checkProcess("", pid); err != nil {
 		return nil, err
@@ -44,7 +45,8 @@ func (t *pulpTarget) closeAll() {
 	t.v.Memory.Close()
 }
 
-// Messages returns what libpulp.so in a process has said, as it stands in its ring of messages. The process is not stopped.
+// Messages returns what libpulp.so in a process has said, as it stands in its ring of messages. The
+// process is not stopped.
 func (b *Libpulp) Messages(ctx context.Context, pid int) ([]byte, error) {
 	t, err := b.openPID(ctx, pid)
 	if err != nil {
@@ -54,8 +56,8 @@ func (b *Libpulp) Messages(ctx context.Context, pid int) ([]byte, error) {
 	return t.r.Messages(ctx)
 }
 
-// Check says whether a live patch is applied in a process, which is not stopped. [ErrBuildID] and [ErrNotLoaded] mean that
-// it is not for this process.
+// Check says whether a live patch is applied in a process, which is not stopped. [ErrBuildID] and
+// [ErrNotLoaded] mean that it is not for this process.
 func (b *Libpulp) Check(ctx context.Context, pid int, c *Container) (bool, error) {
 	t, err := b.openPID(ctx, pid)
 	if err != nil {
@@ -85,8 +87,8 @@ type Switched struct {
 	Err     error  // why it is not as it should be
 }
 
-// SetPatchable lets libpulp.so in processes take live patches, or not. Like Run it calls report for each process, one at a
-// time; processes without libpulp.so are left out unless one was named.
+// SetPatchable lets libpulp.so in processes take live patches, or not. Like Run it calls report for
+// each process, one at a time; processes without libpulp.so are left out unless one was named.
 func (b *Libpulp) SetPatchable(ctx context.Context, o Options, on bool, report func(*Switched)) error {
 	if o.Selector.PID != 0 {
 		if err := checkProcess(o.Root, o.Selector.PID); err != nil {
@@ -125,8 +127,8 @@ func (b *Libpulp) SetPatchable(ctx context.Context, o Options, on bool, report f
 	})
 }
 
-// lookAgain looks at a process that started other programs faster than it could be looked at. Of one that does not stop doing
-// so, the error is that of the last look.
+// lookAgain looks at a process that started other programs faster than it could be looked at. Of
+// one that does not stop doing so, the error is that of the last look.
 func (r *runner) lookAgain(run context.Context, pid int) (*process.Process, error) {
 	ctx, cancel := context.WithTimeout(run, r.o.Timeout)
 	defer cancel()

@@ -18,8 +18,8 @@ import (
 	"github.com/lpbuild/lpbuild/pkg/engine/process"
 )
 
-// groupCounts make /proc/PID/status shorter than, as long as, and longer than buffers that one might think of: 8 KiB with
-// 664 to 680 groups, 64 KiB and 128 KiB with thousands.
+// groupCounts make /proc/PID/status shorter than, as long as, and longer than buffers that one
+// might think of: 8 KiB with 664 to 680 groups, 64 KiB and 128 KiB with thousands.
 func groupCounts() []int {
 	counts := []int{0, 3, 600, 900, 1500, 20000}
 	for n := 650; n <= 690; n += 2 {
@@ -28,9 +28,9 @@ func groupCounts() []int {
 	return counts
 }
 
-// TestManyGroups has the engines work on processes with many supplementary groups and a filter that kills on
-// memfd_create. Each is patched, or fails and says why, and lives: it is never taken for gone, for unfiltered or for one
-// that is not concerned. A dry run says the same.
+// TestManyGroups has the engines work on processes with many supplementary groups and a filter that
+// kills on memfd_create. Each is patched, or fails and says why, and lives: it is never taken for
+// gone, for unfiltered or for one that is not concerned. A dry run says the same.
 func TestManyGroups(t *testing.T) {
 	if os.Getuid() != 0 {
 		t.Skip("setting supplementary groups needs root")
@@ -64,7 +64,8 @@ func TestManyGroups(t *testing.T) {
 	}
 }
 
-// verdictOf runs as for the whole machine, limited to the process, and returns what became of it: Changed or Failed.
+// verdictOf runs as for the whole machine, limited to the process, and returns what became of it:
+// Changed or Failed.
 func verdictOf(t *testing.T, c *child, o engine.Options) engine.Status {
 	t.Helper()
 	o.Engines = []engine.Engine{&engine.Libpulp{}, &engine.Native{}}
@@ -93,8 +94,9 @@ func verdictOf(t *testing.T, c *child, o engine.Options) engine.Status {
 	return r.Status
 }
 
-// TestStarting has a dynamic loader wait, in an open of what is to be preloaded, before it has mapped the library that is to
-// be patched: whether the process gets it is not known, so it is waited for, and it fails if that takes too long.
+// TestStarting has a dynamic loader wait, in an open of what is to be preloaded, before it has
+// mapped the library that is to be patched: whether the process gets it is not known, so it is
+// waited for, and it fails if that takes too long.
 func TestStarting(t *testing.T) {
 	fifo := filepath.Join(t.TempDir(), "preload")
 	must(t, unix.Mkfifo(fifo, 0o600))
@@ -121,7 +123,8 @@ func TestStarting(t *testing.T) {
 			f.Close()
 		}
 	}()
-	// Looking at it while it starts is no attempt. On a busy machine it may still map libraries when it is stopped first, which is.
+	// Looking at it while it starts is no attempt. On a busy machine it may still map libraries
+	// when it is stopped first, which is.
 	if got := verdictOf(t, c, engine.Options{Containers: ten, Attempts: 3}); got != engine.Changed {
 		t.Errorf("%v", got)
 	}

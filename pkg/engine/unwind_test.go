@@ -11,8 +11,9 @@ import (
 	"github.com/lpbuild/lpbuild/pkg/ulp"
 )
 
-// TestUnwind: exceptions and cancellation pass through functions that were patched by way of libpulp as through any other. What
-// the native engine's let through is in package native, which has the program.
+// TestUnwind: exceptions and cancellation pass through functions that were patched by way of
+// libpulp as through any other. What the native engine's let through is in package native, which
+// has the program.
 func TestUnwind(t *testing.T) {
 	if _, err := exec.LookPath("g++"); err != nil {
 		t.Skip("no g++: exceptions need it, and nothing else of lpbuild does")

@@ -6,9 +6,10 @@ import (
 	"unicode/utf8"
 )
 
-// Wildcard is a pattern as fnmatch(3) takes it: "*" stands for any characters, also for "/" and for a dot in front, "?"
-// for one, "[a-z]" for one of a set, "[!a-z]" or "[^a-z]" for one that is not in it, and "[:digit:]" and the like for
-// classes within a set. A "[" without its "]" stands for itself.
+// Wildcard is a pattern as fnmatch(3) takes it: "*" stands for any characters, also for "/" and for
+// a dot in front, "?" for one, "[a-z]" for one of a set, "[!a-z]" or "[^a-z]" for one that is not
+// in it, and "[:digit:]" and the like for classes within a set. A "[" without its "]" stands for
+// itself.
 type Wildcard struct {
 	pattern string
 	escape  bool // a backslash takes the meaning of the next character away
@@ -17,13 +18,15 @@ type Wildcard struct {
 // NewWildcard returns a pattern in which a backslash takes the meaning of the next character away.
 func NewWildcard(pattern string) Wildcard { return Wildcard{pattern, true} }
 
-// newFileWildcard returns a pattern for names of files, in which a backslash is a character like others.
+// newFileWildcard returns a pattern for names of files, in which a backslash is a character like
+// others.
 func newFileWildcard(pattern string) Wildcard { return Wildcard{pattern, false} }
 
 // String returns the pattern.
 func (w Wildcard) String() string { return w.pattern }
 
-// Match says whether the pattern describes the whole of s. It takes at most the product of both lengths.
+// Match says whether the pattern describes the whole of s. It takes at most the product of both
+// lengths.
 func (w Wildcard) Match(s string) bool {
 	p := w.pattern
 	starred, after, from := false, "", "" // the last "*": what follows it in the pattern, and where in s that was tried
@@ -84,7 +87,8 @@ func (w Wildcard) one(p string, c rune) (ok bool, length int) {
 	return want == c, size
 }
 
-// cutSet returns what is between the brackets at the beginning of p, and the length with them; 0 if there is no end.
+// cutSet returns what is between the brackets at the beginning of p, and the length with them; 0 if
+// there is no end.
 func cutSet(p string, escape bool) (set string, length int) {
 	i := 1
 	if i < len(p) && (p[i] == '!' || p[i] == '^') {

@@ -99,7 +99,8 @@ func bits32(t *testing.T) *child {
 	return run(t, exec.Command(program, lib))
 }
 
-// TestOneDecision: what a dry run predicts, what status counts and what a run does agree, for processes of all kinds.
+// TestOneDecision: what a dry run predicts, what status counts and what a run does agree, for
+// processes of all kinds.
 func TestOneDecision(t *testing.T) {
 	_, patch := stock(t)
 	cs := read(t, container(t, "a", 10), patch)
@@ -149,8 +150,9 @@ func TestOneDecision(t *testing.T) {
 	}
 }
 
-// TestLeftovers: what a killed engine left, and a live patch that was reverted while a thread was in it, are given back when that is
-// asked for, and by a revert that finds nothing to revert. What a thread still needs stays.
+// TestLeftovers: what a killed engine left, and a live patch that was reverted while a thread was
+// in it, are given back when that is asked for, and by a revert that finds nothing to revert. What
+// a thread still needs stays.
 func TestLeftovers(t *testing.T) {
 	preload := gcc(t, "constructor.so", "../../testdata/constructor.c", "-shared", "-fPIC")
 	for name, o := range map[string]engine.Options{"leftovers": {Leftovers: true}, "revert all": {RevertAll: "libtarget.so"}} {

@@ -85,8 +85,8 @@ func (e Engine) check() error {
 }
 
 // unit returns a unit of the package: lpbuild-engine's, with the package's engine and without the
-// manual. Where lpbuild-engine is installed, its own timer does the work for all packages, under the same
-// lock and with the same result.
+// manual. Where lpbuild-engine is installed, its own timer does the work for all packages, under
+// the same lock and with the same result.
 func (e Engine) unit(kind string) ([]byte, error) {
 	text, err := rpmhelper.FS.ReadFile("lpbuild-reconcile." + kind)
 	if err != nil {

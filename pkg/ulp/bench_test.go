@@ -90,8 +90,8 @@ func BenchmarkParseLibrary(b *testing.B) {
 	}
 }
 
-// BenchmarkProofs reads the host's libc, as download does, with proofs and without; "grown" is how much larger the catalogue
-// becomes, in percent.
+// BenchmarkProofs reads the host's libc, as download does, with proofs and without; "grown" is how
+// much larger the catalogue becomes, in percent.
 func BenchmarkProofs(b *testing.B) {
 	var size [2]int
 	for i, prove := range []bool{false, true} {
@@ -110,8 +110,9 @@ func BenchmarkProofs(b *testing.B) {
 	}
 }
 
-// compare runs the ways in turn, some times each, as they are used: a build packs one container after the other. It reports
-// the median time of each way, and how many times as long the tool takes.
+// compare runs the ways in turn, some times each, as they are used: a build packs one container
+// after the other. It reports the median time of each way, and how many times as long the tool
+// takes.
 func compare(b *testing.B, tool string, theirs func(), ours map[string]func()) {
 	b.Helper()
 	rounds, runs := benchtest.Size(10, 1), benchtest.Size(6, 1)
@@ -150,8 +151,8 @@ func execute(b *testing.B, name string, args ...string) {
 	}
 }
 
-// BenchmarkReadSymbols reads the symbols of a library file, for looking some up ("open") or one and all ("all"), and has
-// readelf print them.
+// BenchmarkReadSymbols reads the symbols of a library file, for looking some up ("open") or one and
+// all ("all"), and has readelf print them.
 func BenchmarkReadSymbols(b *testing.B) {
 	path := writeFile(b, "large.so", largeLibrary(b))
 	open := func() *symtab.Library {
@@ -213,9 +214,10 @@ func BenchmarkLookup(b *testing.B) {
 	b.ReportMetric(float64(first.Nanoseconds()), "ns/first")
 }
 
-// BenchmarkPackFiles packs one container, from reading description, container and target to the file on disk, and has objcopy
-// add three sections of that size, one by one as libpulp does. Neither waits for the disk. "library" is a call in this
-// process; "process" is the program lpbuild from its start to its end, as objcopy is.
+// BenchmarkPackFiles packs one container, from reading description, container and target to the
+// file on disk, and has objcopy add three sections of that size, one by one as libpulp does.
+// Neither waits for the disk. "library" is a call in this process; "process" is the program lpbuild
+// from its start to its end, as objcopy is.
 func BenchmarkPackFiles(b *testing.B) {
 	large := largeLibrary(b)
 	container := writeFile(b, "p.so", sharedObject(b, map[string]string{"p.c": "int f_lp(void) { return 1; }"}))

@@ -13,7 +13,8 @@ import (
 	"github.com/lpbuild/lpbuild/pkg/ulp/symtab"
 )
 
-// reliedOn returns what a library says of the callers of the functions in testdata/registers.c, without addresses.
+// reliedOn returns what a library says of the callers of the functions in testdata/registers.c,
+// without addresses.
 func reliedOn(t *testing.T, l *symtab.Library) map[string]string {
 	t.Helper()
 	got := map[string]string{}
@@ -27,8 +28,9 @@ func reliedOn(t *testing.T, l *symtab.Library) map[string]string {
 	return got
 }
 
-// TestReliedOn finds the callers that rely on registers of functions with NOPs: in the library, in its stripped file with its
-// debuginfo, and in the catalogue. With the option instead of the attribute GCC makes no such callers.
+// TestReliedOn finds the callers that rely on registers of functions with NOPs: in the library, in
+// its stripped file with its debuginfo, and in the catalogue. With the option instead of the
+// attribute GCC makes no such callers.
 func TestReliedOn(t *testing.T) {
 	image := x86.build(t, "testdata/registers.c")
 	l := proven(t, image, symtab.LibraryOptions{})

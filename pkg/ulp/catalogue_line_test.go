@@ -34,7 +34,8 @@ func catalogueOf(symbol string) []byte {
 	return []byte(`{"library":{"name":"l","buildid":"ab","arch":"x86_64","symbols":[` + symbol + "," + symbol + "]}}")
 }
 
-// checkForms reads a symbol as it is written and with a blank in front of its first key, which is read in the general way.
+// checkForms reads a symbol as it is written and with a blank in front of its first key, which is
+// read in the general way.
 func checkForms(t *testing.T, symbol string) {
 	t.Helper()
 	a, errA := symtab.ParseCatalogue(catalogueOf(symbol))

@@ -12,7 +12,8 @@ import (
 	"github.com/lpbuild/lpbuild/pkg/ulp/symtab"
 )
 
-// parsedAs returns the library of the catalogue as it is read with blanks everywhere, and so in the general way.
+// parsedAs returns the library of the catalogue as it is read with blanks everywhere, and so in the
+// general way.
 func parsedAs(t *testing.T, catalogue []byte) *symtab.Library {
 	t.Helper()
 	var indented bytes.Buffer

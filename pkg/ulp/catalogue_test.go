@@ -121,7 +121,8 @@ func TestCatalogueLooksAsDocumented(t *testing.T) {
 	}
 }
 
-// prettyCatalogue is in the form in which libpulp writes: pretty-printed by json-c, numbers cut to 32 bits with sign.
+// prettyCatalogue is in the form in which libpulp writes: pretty-printed by json-c, numbers cut to
+// 32 bits with sign.
 const prettyCatalogue = `{
   "library":{
     "name":"libc.so.6",

@@ -13,15 +13,17 @@ import (
 	"github.com/lpbuild/lpbuild/pkg/ulp/symtab"
 )
 
-// Check returns every reason why the live patch c, described by d, cannot work on the library lib. The error is a
-// [diag.List] with positions in the description, hints with the names that may have been meant, and in Diagnostic.Err the
-// typed reason: [ErrNoSymbol], [ErrIFUNC], [ErrNotPatchable] and so on.
+// Check returns every reason why the live patch c, described by d, cannot work on the library lib.
+// The error is a [diag.List] with positions in the description, hints with the names that may have
+// been meant, and in Diagnostic.Err the typed reason: [ErrNoSymbol], [ErrIFUNC], [ErrNotPatchable]
+// and so on.
 //
-// With [EntriesAny], a function without NOPs is accepted if the library's proofs say that the native engine can replace it;
-// [Library.HasProofs] should be asked before.
+// With [EntriesAny], a function without NOPs is accepted if the library's proofs say that the
+// native engine can replace it; [Library.HasProofs] should be asked before.
 //
-// What the library's facts do not tell is not refused: see [Library.Complete]. Names of functions that are still patterns
-// are looked up as they stand, so expand first. If c or lib is nil, only what does not need it is checked.
+// What the library's facts do not tell is not refused: see [Library.Complete]. Names of functions
+// that are still patterns are looked up as they stand, so expand first. If c or lib is nil, only
+// what does not need it is checked.
 func Check(d *Description, c *Container, lib *symtab.Library, entries symtab.Entries) error {
 	k := newChecker(d, c, lib, entries)
 	k.check()
@@ -75,8 +77,8 @@ type checker struct {
 	found        map[lookup][]symtab.Symbol
 	hints        int         // searches for near names so far: they are what costs time
 	stripped     func() bool // the library's private symbols are not known
-	// resolvers are the addresses of the code that chooses the implementation of an indirect function: it has a name of its
-	// own in .symtab.
+	// resolvers are the addresses of the code that chooses the implementation of an indirect
+	// function: it has a name of its own in .symtab.
 	resolvers func() map[uint64]bool
 }
 
@@ -108,7 +110,8 @@ func (k *checker) meant(lib *symtab.Library, name string) []symtab.Symbol {
 	return rows
 }
 
-// maxHints bounds the searches for near names, of which each looks at every symbol. No one reads so many.
+// maxHints bounds the searches for near names, of which each looks at every symbol. No one reads so
+// many.
 const maxHints = 50
 
 func (k *checker) fail(n Name, err error, hint, format string, args ...any) {
@@ -140,7 +143,8 @@ func (k *checker) files() {
 	}
 }
 
-// buildIDFindings reports missing build-ids, without which there is no patch id and no target to find.
+// buildIDFindings reports missing build-ids, without which there is no patch id and no target to
+// find.
 func buildIDFindings(d *Description, c *Container, lib *symtab.Library) diag.List {
 	var errs diag.List
 	for _, f := range []struct {
@@ -150,7 +154,8 @@ func buildIDFindings(d *Description, c *Container, lib *symtab.Library) diag.Lis
 		hint string
 	}{
 		{d.Container, path.Base(d.Container.Text), c.BuildID, "link with -Wl,--build-id=sha1"},
-		// A library that was released is in memory as it is: to link it again would make another one.
+		// A library that was released is in memory as it is: to link it again would make another
+		// one.
 		{d.Target, lib.Name, lib.BuildID, fmt.Sprintf("live patches name a library by a build-id of %d bytes (SHA-1): "+
 			"none can be made for this build of it; leave the build out", buildIDSize)},
 	} {
@@ -167,8 +172,8 @@ func buildIDFindings(d *Description, c *Container, lib *symtab.Library) diag.Lis
 	return errs
 }
 
-// function checks the name of a function to replace, and returns what it stands for unless that is refused. names and addresses
-// are of those before it.
+// function checks the name of a function to replace, and returns what it stands for unless that is
+// refused. names and addresses are of those before it.
 func (k *checker) function(r Replacement, names map[string]Name, addresses map[uint64]Name) (row symtab.Symbol, ok bool) {
 	n := r.Old
 	if first, ok := names[n.Text]; ok {
@@ -262,8 +267,8 @@ func (k *checker) replacement(n Name) {
 // stripped is a hint about a library of which only the exported symbols are known.
 const stripped = "the library is stripped of what it does not export: add its debuginfo"
 
-// absent reports that the name n is not defined in lib, called file; want tells which names may have been meant. If none is
-// like n, otherwise makes the hint; it may be nil.
+// absent reports that the name n is not defined in lib, called file; want tells which names may
+// have been meant. If none is like n, otherwise makes the hint; it may be nil.
 func (k *checker) absent(n Name, lib *symtab.Library, file string, want func(symtab.Symbol) bool, otherwise func() string) {
 	hint := ""
 	if lib == k.lib {

@@ -32,8 +32,8 @@ func namesOf(lib *symtab.Library, want func(symtab.Symbol) bool) []string {
 	return names
 }
 
-// patchable returns a hint with the functions of the same family that can be replaced. Others are of no use to someone whose
-// fix is for this one.
+// patchable returns a hint with the functions of the same family that can be replaced. Others are
+// of no use to someone whose fix is for this one.
 func (k *checker) patchable(name string) string {
 	if k.hints++; k.hints > maxHints {
 		return ""
@@ -68,7 +68,8 @@ func (k *checker) patchable(name string) string {
 	return fmt.Sprintf("of the implementations of %s these are patchable: %s", ifunc, symtab.SomeOf(names))
 }
 
-// anyHint returns the end of a hint if functions without NOPs can be replaced where that is permitted, "" otherwise.
+// anyHint returns the end of a hint if functions without NOPs can be replaced where that is
+// permitted, "" otherwise.
 func (k *checker) anyHint(functions ...Replacement) string {
 	const how = "\"entries: any\" (lpbuild.yaml; ulp packer: --entries=any) makes a live patch for the native engine, which "
 	switch {
@@ -86,7 +87,8 @@ func (k *checker) anyHint(functions ...Replacement) string {
 }
 
 // some returns a hint with functions of the library that can be replaced, for someone whose name is
-// like none of them; "" if there is no such function. Exported ones go first, since others know them.
+// like none of them; "" if there is no such function. Exported ones go first, since others know
+// them.
 func (k *checker) some() string {
 	var exported, private []string
 	for s := range k.lib.Symbols() {

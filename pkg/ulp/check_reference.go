@@ -86,8 +86,8 @@ func isWithin(address uint64, rows []symtab.Symbol) bool {
 	return false
 }
 
-// pointer checks the container's side of a reference. size is how many bytes are written there, 0 if that is not clear;
-// used are the pointers before it.
+// pointer checks the container's side of a reference. size is how many bytes are written there, 0
+// if that is not clear; used are the pointers before it.
 func (k *checker) pointer(r Reference, size uint64, used map[string]Name) {
 	n := r.Pointer
 	if first, ok := used[n.Text]; ok {

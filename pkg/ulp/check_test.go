@@ -260,8 +260,9 @@ func TestCheckRender(t *testing.T) {
 	}
 }
 
-// Of two symbol versions libpulp takes the one that the linker happened to put last into .dynsym, and calls of the other one go to
-// old code. So the name alone is refused, in whatever order they are, and each version can be chosen.
+// Of two symbol versions libpulp takes the one that the linker happened to put last into .dynsym,
+// and calls of the other one go to old code. So the name alone is refused, in whatever order they
+// are, and each version can be chosen.
 func TestCheckSymbolVersions(t *testing.T) {
 	const names = 12
 	var source strings.Builder
@@ -402,7 +403,8 @@ func TestCheckLongHints(t *testing.T) {
 	}
 }
 
-// Implementations of another function are no replacement for one that cannot be patched, however similar their names.
+// Implementations of another function are no replacement for one that cannot be patched, however
+// similar their names.
 func TestCheckFamily(t *testing.T) {
 	const source = `
 #define BARE __attribute__((patchable_function_entry(0, 0)))

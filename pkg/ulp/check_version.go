@@ -8,7 +8,8 @@ import (
 	"github.com/lpbuild/lpbuild/pkg/ulp/symtab"
 )
 
-// choices returns a hint with the versions of an ambiguous name and how a line chooses one; line makes the line of a name.
+// choices returns a hint with the versions of an ambiguous name and how a line chooses one; line
+// makes the line of a name.
 func choices(rows []symtab.Symbol, line func(name string) string) string {
 	var lines []string
 	seen := map[uint64]bool{}
@@ -57,7 +58,8 @@ func (k *checker) chooseVariable(r Reference, rows []symtab.Symbol) string {
 	return hint
 }
 
-// versioned returns how a pattern with an @ may call a symbol: by its name and version, the default version with one @ as well.
+// versioned returns how a pattern with an @ may call a symbol: by its name and version, the default
+// version with one @ as well.
 func versioned(s symtab.Symbol) []string {
 	name := s.Qualified()
 	base, version := symtab.SplitVersion(name)

@@ -118,7 +118,8 @@ func (k *checker) onlyClones(name string) string {
 		"which may be others than in the source"
 }
 
-// elsewhere returns a hint if a name of the target is not at the place that the description says, or exists only as a clone.
+// elsewhere returns a hint if a name of the target is not at the place that the description says,
+// or exists only as a clone.
 func (k *checker) elsewhere(name string) string {
 	if k.hints > maxHints {
 		return ""

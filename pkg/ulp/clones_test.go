@@ -11,8 +11,9 @@ import (
 	"github.com/lpbuild/lpbuild/pkg/ulp/symtab"
 )
 
-// clonesSource has copies: of scale by a name of ours, since GCC makes one where it pays; GCC itself
-// leaves sum as a copy only, and risky with a cold part. The second file has a static function of a name that is taken.
+// clonesSource has copies: of scale by a name of ours, since GCC makes one where it pays; GCC
+// itself leaves sum as a copy only, and risky with a cold part. The second file has a static
+// function of a name that is taken.
 const (
 	clonesSource = `
 __attribute__((cold)) void rare(void) { __asm__ volatile(""); }

@@ -7,8 +7,8 @@ import (
 	"github.com/lpbuild/lpbuild/pkg/ulp/symtab"
 )
 
-// Container is a live patch's shared object as read from its bytes. Library.Name is empty: it is for whoever knows the
-// file's name to set.
+// Container is a live patch's shared object as read from its bytes. Library.Name is empty: it is
+// for whoever knows the file's name to set.
 type Container struct {
 	symtab.Library       // its own symbols, build-id, architecture ...
 	TextRelocations bool // DT_TEXTREL or DF_TEXTREL
@@ -23,8 +23,8 @@ type Container struct {
 	file *elfx.File
 }
 
-// ParseContainer reads a live patch's shared object, packed or not. The container refers to image, which must not be
-// changed as long as it is used. Errors are those of [ParseLibrary].
+// ParseContainer reads a live patch's shared object, packed or not. The container refers to image,
+// which must not be changed as long as it is used. Errors are those of [ParseLibrary].
 func ParseContainer(image []byte) (*Container, error) {
 	f, err := elfx.Parse(image)
 	if err != nil {
@@ -57,8 +57,9 @@ func (c *Container) readDynamic(d *elfx.Dynamic) {
 	c.Init = has(elf.DT_INIT) || has(elf.DT_FINI) || has(elf.DT_INIT_ARRAY) || has(elf.DT_FINI_ARRAY) || has(elf.DT_PREINIT_ARRAY)
 }
 
-// Section returns the bytes of the first section of that name, e.g. ".ulp". They are part of the container's image and
-// must not be changed. ok is false if there is no such section or if it has no bytes in the file (SHT_NOBITS).
+// Section returns the bytes of the first section of that name, e.g. ".ulp". They are part of the
+// container's image and must not be changed. ok is false if there is no such section or if it has
+// no bytes in the file (SHT_NOBITS).
 func (c *Container) Section(name string) (data []byte, ok bool) {
 	s := c.file.Find(name)
 	if s == nil || !s.InFile() {

@@ -7,13 +7,14 @@ import (
 	"github.com/lpbuild/lpbuild/pkg/diag"
 )
 
-// Description says in words what a live patch replaces: the .dsc file that is packed into a container, or the .in file
-// that is a template of many.
+// Description says in words what a live patch replaces: the .dsc file that is packed into a
+// container, or the .in file that is a template of many.
 //
-// The file has one item per line: the container's name first, then "@" and the target, then "old:new" for each function
-// and "#variable:pointer" for each reference to the target's private data. Empty lines and lines that begin with "!",
-// which are comments, may stand anywhere. [ParseDescription] reads it, [Description.String] writes it and
-// [Description.Expand] makes the description for one build out of a template.
+// The file has one item per line: the container's name first, then "@" and the target, then
+// "old:new" for each function and "#variable:pointer" for each reference to the target's private
+// data. Empty lines and lines that begin with "!", which are comments, may stand anywhere.
+// [ParseDescription] reads it, [Description.String] writes it and [Description.Expand] makes the
+// description for one build out of a template.
 type Description struct {
 	File       string        // as the person named it; used in diagnostics only
 	Comments   []string      // text after each "!", without the line's end, in order
@@ -25,7 +26,8 @@ type Description struct {
 	lines []string // the file, for diagnostics; nil in a description that was not parsed
 }
 
-// Name is a word of the description and where it stands. The position is zero if the description was not parsed.
+// Name is a word of the description and where it stands. The position is zero if the description
+// was not parsed.
 type Name struct {
 	Text string
 	Pos  diag.Pos
@@ -34,33 +36,35 @@ type Name struct {
 // String returns the word.
 func (n Name) String() string { return n.Text }
 
-// Replacement is a line "old:new": all calls of the target's function Old go to the container's function New.
+// Replacement is a line "old:new": all calls of the target's function Old go to the container's
+// function New.
 type Replacement struct {
-	// Old may have a symbol version: bar@V1, or bar@@V2 for the default one. It may be a pattern in a template: see
-	// [Description.Expand].
+	// Old may have a symbol version: bar@V1, or bar@@V2 for the default one. It may be a pattern in
+	// a template: see [Description.Expand].
 	Old Name
 	New Name
 }
 
-// Reference is a line "#variable:pointer": before the patch becomes active the container's pointer is set to the address
-// of the target's variable, which the container could not link to because it is not exported. If the pointer's name begins with
-// [OriginalPrefix], the variable is a function that the live patch replaces, and the pointer is set to the former code of that. Such a
-// line is needed only where the pointer's name does not tell the function.
+// Reference is a line "#variable:pointer": before the patch becomes active the container's pointer
+// is set to the address of the target's variable, which the container could not link to because it
+// is not exported. If the pointer's name begins with [OriginalPrefix], the variable is a function
+// that the live patch replaces, and the pointer is set to the former code of that. Such a line is
+// needed only where the pointer's name does not tell the function.
 type Reference struct {
 	Variable Name // in the target; it may have a symbol version
 	Pointer  Name // in the container: 8 bytes, or the 16 bytes of a {module, offset} pair if TLS
 	TLS      bool // "#%": the variable is thread-local
 	Explicit bool // ":hex:hex" was given, so that the symbols are not looked up
-	// TargetOffset is the variable's address in the target's file, or its offset in the target's thread-local storage.
-	// 0 is as good as not given: the variable is looked up.
+	// TargetOffset is the variable's address in the target's file, or its offset in the target's
+	// thread-local storage. 0 is as good as not given: the variable is looked up.
 	TargetOffset uint64
 	PatchOffset  uint64 // the pointer's address in the container; 0: it is looked up by name when the patch is applied
 	Pos          diag.Pos
 }
 
-// String returns the description in its canonical form: comments, container, target, functions, references, one per line.
-// Parsing it again gives an equal description, but for the positions, if the parts are such as [ParseDescription] lets
-// through.
+// String returns the description in its canonical form: comments, container, target, functions,
+// references, one per line. Parsing it again gives an equal description, but for the positions, if
+// the parts are such as [ParseDescription] lets through.
 func (d *Description) String() string {
 	var b strings.Builder
 	for _, c := range d.Comments {
@@ -89,8 +93,8 @@ func (r Reference) String() string {
 	return line
 }
 
-// finding returns a diagnostic that underlines the word n where it stands in the file. After an expansion that is the
-// pattern or placeholder which n was made of.
+// finding returns a diagnostic that underlines the word n where it stands in the file. After an
+// expansion that is the pattern or placeholder which n was made of.
 func (d *Description) finding(n Name, err error, format string, args ...any) *diag.Diagnostic {
 	found := &diag.Diagnostic{Pos: n.Pos, Length: len(n.Text), Message: fmt.Sprintf(format, args...), Err: err}
 	if n.Pos.File == "" {

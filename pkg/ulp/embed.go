@@ -20,19 +20,20 @@ type Section struct {
 	Data []byte
 }
 
-// EmbedSections returns image with the sections added at its end: SHT_PROGBITS without flags and of alignment 1, so that
-// they are not loaded at run time. A section of the same name that is there already and was not loaded either gets the new
-// bytes and keeps its place in the section table. All other sections, all segments and all bytes of them stay where they
-// are; only the section names and the section table move to the end. image itself is not changed.
+// EmbedSections returns image with the sections added at its end: SHT_PROGBITS without flags and of
+// alignment 1, so that they are not loaded at run time. A section of the same name that is there
+// already and was not loaded either gets the new bytes and keeps its place in the section table.
+// All other sections, all segments and all bytes of them stay where they are; only the section
+// names and the section table move to the end. image itself is not changed.
 //
-// Bytes at the end of image that nothing refers to any more are reused, so that embedding again does not let the file
-// grow. Bytes that no structure accounts for are kept.
+// Bytes at the end of image that nothing refers to any more are reused, so that embedding again
+// does not let the file grow. Bytes that no structure accounts for are kept.
 //
 // strip keeps the sections, eu-strip removes them, as it does with those that objcopy adds.
 //
-// An error is a *[FormatError]: image is not as [ParseContainer] wants it, a section of that name is loaded at run time or
-// is not plain data, a name is empty, has a NUL or appears twice, or the section table would become too large (this one
-// wraps [ErrUnsupported]).
+// An error is a *[FormatError]: image is not as [ParseContainer] wants it, a section of that name
+// is loaded at run time or is not plain data, a name is empty, has a NUL or appears twice, or the
+// section table would become too large (this one wraps [ErrUnsupported]).
 func EmbedSections(image []byte, sections ...Section) ([]byte, error) {
 	f, err := elfx.Parse(image)
 	if err == nil {
@@ -92,7 +93,8 @@ func (e *embedder) refuse(off int64, name string, err error) error {
 	return &symtab.FormatError{Off: off, What: fmt.Sprintf("section %q to embed", name), Err: err}
 }
 
-// index returns the place of the first section of that name in the new table, its length if there is none.
+// index returns the place of the first section of that name in the new table, its length if there
+// is none.
 func (e *embedder) index(name string) int {
 	want := append([]byte(name), 0)
 	i := slices.IndexFunc(e.table, func(s elfx.Section) bool {
@@ -107,7 +109,8 @@ func (e *embedder) index(name string) int {
 // tableAlign is the alignment of section tables in files of 64 bits.
 const tableAlign = 8
 
-// write returns the new image: what stays of the old one, the embedded bytes, the section names, the section table.
+// write returns the new image: what stays of the old one, the embedded bytes, the section names,
+// the section table.
 func (e *embedder) write() []byte {
 	keep := e.keep()
 	size := keep + len(e.names) + tableAlign + len(e.table)*elfx.SectionSize
@@ -141,8 +144,8 @@ type extent struct{ start, end uint64 }
 // maxGap bounds the zeros between two structures that are taken for padding, in bytes.
 const maxGap = 16
 
-// keep returns how many bytes of the image stay. The end of the image goes if it consists of nothing but structures that
-// are written anew, and the padding between them.
+// keep returns how many bytes of the image stay. The end of the image goes if it consists of
+// nothing but structures that are written anew, and the padding between them.
 func (e *embedder) keep() int {
 	live, dead := e.extents()
 	slices.SortFunc(dead, func(a, b extent) int { return cmp.Or(cmp.Compare(b.end, a.end), cmp.Compare(b.start, a.start)) })

@@ -72,7 +72,8 @@ func containers(t testing.TB) map[string]struct {
 	return all
 }
 
-// moved matches the lines of readelf that tell of the section table, of the section names and of what was embedded.
+// moved matches the lines of readelf that tell of the section table, of the section names and of
+// what was embedded.
 var moved = regexp.MustCompile(`Start of section headers|Number of section headers|There are \d+ section headers|\.shstrtab|\] \.ulp`)
 
 func readelfWithoutMoved(t *testing.T, path string) []string {
@@ -99,7 +100,8 @@ func TestEmbedChangesNothingElse(t *testing.T) {
 	}
 }
 
-// sameSections compares all sections and segments that were there before, as another reader sees them.
+// sameSections compares all sections and segments that were there before, as another reader sees
+// them.
 func sameSections(t *testing.T, before, after []byte) {
 	t.Helper()
 	old, err := elf.NewFile(bytes.NewReader(before))
@@ -233,7 +235,8 @@ func TestEmbedEmptyAndNothing(t *testing.T) {
 	}
 }
 
-// What no structure accounts for, such as a signature, stays; and so does what lies behind the section table.
+// What no structure accounts for, such as a signature, stays; and so does what lies behind the
+// section table.
 func TestEmbedKeepsWhatItDoesNotKnow(t *testing.T) {
 	image := x86.library(t)
 	signed := append(bytes.Clone(image), "signature"...)

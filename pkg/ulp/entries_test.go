@@ -99,7 +99,8 @@ func judged(t *testing.T, l *symtab.Library, names []string) map[string]string {
 	return got
 }
 
-// TestProofs judges functions of all kinds, and the same when they are stripped to their debuginfo, and in the catalogue.
+// TestProofs judges functions of all kinds, and the same when they are stripped to their debuginfo,
+// and in the catalogue.
 func TestProofs(t *testing.T) {
 	image := x86.build(t, entriesSource, "-nostdlib")
 	names := slices.Sorted(maps.Keys(verdicts))
@@ -180,7 +181,8 @@ func TestProofsAgreeWithTheEngine(t *testing.T) {
 	}
 }
 
-// TestProofsWithNOPs has nothing about functions whose NOPs are listed, unless the native engine does not know them.
+// TestProofsWithNOPs has nothing about functions whose NOPs are listed, unless the native engine
+// does not know them.
 func TestProofsWithNOPs(t *testing.T) {
 	image := x86.library(t)
 	l := proven(t, image, symtab.LibraryOptions{})
@@ -237,7 +239,8 @@ end:	ret
 	}
 }
 
-// TestProofsOfManySizes: a function whose names have several sizes is proven for each, and not at all if they are too many.
+// TestProofsOfManySizes: a function whose names have several sizes is proven for each, and not at
+// all if they are too many.
 func TestProofsOfManySizes(t *testing.T) {
 	for n, want := range map[int]string{2: "", 8: "", 9: "its size is not known"} {
 		text := ".text\n.skip 64, 0xcc\n"

@@ -16,15 +16,17 @@ type Expansion struct {
 	Version string      // of the target's package: {version}
 	Release string      // of the target's package: {release}
 	Arch    symtab.Arch // {arch}
-	// Target replaces {library} and the words LIBC, LIBPTHREAD and LIBRT: the path of the library or of its catalogue.
-	// From glibc 2.34 on, libpthread and librt live in libc.so.6; for an older one, Words say where they are.
+	// Target replaces {library} and the words LIBC, LIBPTHREAD and LIBRT: the path of the library
+	// or of its catalogue. From glibc 2.34 on, libpthread and librt live in libc.so.6; for an older
+	// one, Words say where they are.
 	Target string
-	// Words are further words and what they become; a word like "{name}" is a placeholder. They go before those above, and
-	// an empty value makes the use of the word an error. Optional.
+	// Words are further words and what they become; a word like "{name}" is a placeholder. They go
+	// before those above, and an empty value makes the use of the word an error. Optional.
 	Words map[string]string
 }
 
-// What an expanded description may hold at most, so that a short template for a large library does not explode.
+// What an expanded description may hold at most, so that a short template for a large library does
+// not explode.
 const (
 	maxPatterns  = 500
 	maxExpansion = maxContent // functions
@@ -32,23 +34,26 @@ const (
 
 // Expand returns the description for one build of the target.
 //
-// In the names of container and target the placeholders {version}, {release}, {arch} and {library} are replaced, and so
-// are the words of older templates: GLIBCVER by "version-release", LIBC, LIBPTHREAD and LIBRT by the target. Where several
-// words fit, the longest is taken: GLIBCVER is one word, not LIBC with something around it. What was inserted is not
-// looked at again.
+// In the names of container and target the placeholders {version}, {release}, {arch} and {library}
+// are replaced, and so are the words of older templates: GLIBCVER by "version-release", LIBC,
+// LIBPTHREAD and LIBRT by the target. Where several words fit, the longest is taken: GLIBCVER is
+// one word, not LIBC with something around it. What was inserted is not looked at again.
 //
-// Then the patterns in names of functions to replace, which have the syntax of [path.Match], become one line for each
-// function of lib that they match, sorted by name. What stands before the first wildcard must name an indirect function, as
-// __memcpy_* does memcpy: the pattern stands for the functions that its code can return, as far as they match, and for no
-// others of such a name. It never stands for a name with "_chk" in it, nor for what the description names itself, and of several
-// names of one function only for the shortest. Where the versions of a name are different functions, each has a line, with its version.
-// A pattern with an "@" matches names with versions, bar@V1 or bar@@V2, and is refused if one of these is an indirect function but
-// not all of them are. If lib is nil, patterns are left as they are.
+// Then the patterns in names of functions to replace, which have the syntax of [path.Match], become
+// one line for each function of lib that they match, sorted by name. What stands before the first
+// wildcard must name an indirect function, as __memcpy_* does memcpy: the pattern stands for the
+// functions that its code can return, as far as they match, and for no others of such a name. It
+// never stands for a name with "_chk" in it, nor for what the description names itself, and of
+// several names of one function only for the shortest. Where the versions of a name are different
+// functions, each has a line, with its version. A pattern with an "@" matches names with versions,
+// bar@V1 or bar@@V2, and is refused if one of these is an indirect function but not all of them
+// are. If lib is nil, patterns are left as they are.
 //
-// Positions stay those of the template. The error is a [diag.List] with everything that is wrong: unknown placeholders and
-// those without a value ([ErrPlaceholder]), patterns that are malformed, or of which it is not known what they may stand for
-// ([ErrPattern]), or that match nothing ([ErrNoMatch]), and
-// a container whose name is not a plain file name that ends in .so ([ErrContainerName]).
+// Positions stay those of the template. The error is a [diag.List] with everything that is wrong:
+// unknown placeholders and those without a value ([ErrPlaceholder]), patterns that are malformed,
+// or of which it is not known what they may stand for ([ErrPattern]), or that match nothing
+// ([ErrNoMatch]), and a container whose name is not a plain file name that ends in .so
+// ([ErrContainerName]).
 func (d *Description) Expand(x Expansion, lib *symtab.Library) (*Description, error) {
 	e := expander{d: d, values: x.values()}
 	e.words = slices.SortedFunc(maps.Keys(e.values), func(a, b string) int {
@@ -142,7 +147,8 @@ func (e *expander) fail(n Name, at int, word, message, hint string) {
 	e.errs = append(e.errs, found)
 }
 
-// checkContainer refuses names that could not be a file in the build folder, or not be read as a container again.
+// checkContainer refuses names that could not be a file in the build folder, or not be read as a
+// container again.
 func (e *expander) checkContainer(n Name) {
 	var why string
 	switch s := n.Text; {

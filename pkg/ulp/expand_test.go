@@ -295,7 +295,8 @@ func TestExpandLeavesTemplate(t *testing.T) {
 	}
 }
 
-// TestExpandLeavesClonesOut: parts and copies that the compiler makes of a function do not match a pattern for it.
+// TestExpandLeavesClonesOut: parts and copies that the compiler makes of a function do not match a
+// pattern for it.
 func TestExpandLeavesClonesOut(t *testing.T) {
 	const symbol = `{"name":%q,"offset":%d,"size":16,"st_info":2,"st_other":0}`
 	var rows []string

@@ -11,8 +11,9 @@ import (
 	"github.com/lpbuild/lpbuild/pkg/ulp/symtab"
 )
 
-// The sections of a container, byte for byte as libpulp 0.3.17 makes them of the same description, container and target.
-// They must never change: installed live patches have them, and patch ids are compared.
+// The sections of a container, byte for byte as libpulp 0.3.17 makes them of the same description,
+// container and target. They must never change: installed live patches have them, and patch ids are
+// compared.
 func TestPackGolden(t *testing.T) {
 	text := readFile(t, filepath.Join("testdata", "pack", "libsmall_livepatch1.dsc"))
 	c, err := ulp.ParseContainer(readFile(t, filepath.Join("testdata", "pack", "libsmall_livepatch1.so")))

@@ -31,8 +31,8 @@ func handlersOf(t *testing.T, l *symtab.Library) map[string]string {
 	return got
 }
 
-// TestHandlers finds the functions that have something to clean up: in the library, in its stripped file with its debuginfo,
-// in the catalogue; with NOPs at their entries and without.
+// TestHandlers finds the functions that have something to clean up: in the library, in its stripped
+// file with its debuginfo, in the catalogue; with NOPs at their entries and without.
 func TestHandlers(t *testing.T) {
 	for _, flags := range []string{"-fpatchable-function-entry=16,14", "-fcf-protection=full"} {
 		image := x86.build(t, "testdata/handlers.c", "-fexceptions", flags)
@@ -70,7 +70,8 @@ func TestHandlers(t *testing.T) {
 	}
 }
 
-// TestHandlersOfUnusualForm: unwind information that is not understood is not taken for none; a library without any has none.
+// TestHandlersOfUnusualForm: unwind information that is not understood is not taken for none; a
+// library without any has none.
 func TestHandlersOfUnusualForm(t *testing.T) {
 	image := bytes.Clone(x86.build(t, "testdata/handlers.c", "-fexceptions"))
 	at := bytes.Index(image, []byte{1, 0x1b, 3, 0x3b}) // .eh_frame_hdr

@@ -22,8 +22,8 @@ type toolchain struct {
 	nops   string // numbers of NOPs, as -fpatchable-function-entry takes them
 }
 
-// toolchains are those that the package has to do with. That of ppc64le cannot compile 14,13 without
-// -msplit-patch-nops, which it does not have: see patchable.go.
+// toolchains are those that the package has to do with. That of ppc64le cannot compile 14,13
+// without -msplit-patch-nops, which it does not have: see patchable.go.
 var toolchains = []toolchain{
 	{symtab.X86_64, "", "16,14"},
 	{symtab.PPC64LE, "powerpc64le-linux-gnu-", "16,14"},
@@ -45,8 +45,8 @@ func (c toolchain) library(t testing.TB, flags ...string) []byte {
 // builds holds what was compiled: func() ([]byte, error) by the command.
 var builds sync.Map
 
-// build compiles a source file, or an assembler text if source has more than one line, to a shared object with a
-// build-id, or with -static to an executable.
+// build compiles a source file, or an assembler text if source has more than one line, to a shared
+// object with a build-id, or with -static to an executable.
 func (c toolchain) build(t testing.TB, source string, flags ...string) []byte {
 	t.Helper()
 	once, _ := builds.LoadOrStore(fmt.Sprint(c.prefix, source, flags), sync.OnceValues(func() ([]byte, error) { return c.compile(source, flags) }))
@@ -122,7 +122,8 @@ func readFile(t testing.TB, path string) []byte {
 	return data
 }
 
-// strip returns the image without .symtab and, like the packages of distributions, the separate debuginfo file.
+// strip returns the image without .symtab and, like the packages of distributions, the separate
+// debuginfo file.
 func (c toolchain) strip(t testing.TB, image []byte) (stripped, debug []byte) {
 	t.Helper()
 	path := writeFile(t, "lib.so", image)

@@ -18,8 +18,8 @@ import (
 	"github.com/lpbuild/lpbuild/pkg/ulp/symtab"
 )
 
-// readEverything reads what can be read of an image and checks what holds for all of them, good or bad: a result or an
-// error that tells where, never both.
+// readEverything reads what can be read of an image and checks what holds for all of them, good or
+// bad: a result or an error that tells where, never both.
 func readEverything(t testing.TB, image []byte) (ok bool) {
 	t.Helper()
 	c, err := ulp.ParseContainer(image)
@@ -50,7 +50,8 @@ func readEverything(t testing.TB, image []byte) (ok bool) {
 	return c != nil
 }
 
-// memoryFactor and memorySlack bound what reading an image may allocate: a multiple of its size, and a constant.
+// memoryFactor and memorySlack bound what reading an image may allocate: a multiple of its size,
+// and a constant.
 const (
 	memoryFactor = 4
 	memorySlack  = 32 << 10
@@ -96,8 +97,8 @@ func checkMemory(t testing.TB, what string, image []byte) {
 // manyNames are of symbols and of none.
 var manyNames = []string{"exported", "hidden", "f", "absent", "_large_symbol_7"}
 
-// What a file needs in memory when it is opened is bounded by its size, too; and where nothing is wrong it is much less: the
-// code is not kept.
+// What a file needs in memory when it is opened is bounded by its size, too; and where nothing is
+// wrong it is much less: the code is not kept.
 func TestOpenLibraryMemory(t *testing.T) {
 	for what, image := range map[string][]byte{
 		"large":              largeLibrary(t),
@@ -203,7 +204,8 @@ func TestEveryFieldAtItsExtremes(t *testing.T) {
 	}
 }
 
-// hostileTable returns a file whose section table has count sections of the type that all cover the whole file.
+// hostileTable returns a file whose section table has count sections of the type that all cover the
+// whole file.
 func hostileTable(t testing.TB, kind elf.SectionType, flags elf.SectionFlag, entsize, count int) []byte {
 	t.Helper()
 	image := bytes.Clone(x86.library(t))
@@ -259,7 +261,8 @@ func TestNamesThatShareALongString(t *testing.T) {
 	}
 }
 
-// withSection returns the image with other bytes for the first section of the type, and their number in sh_info.
+// withSection returns the image with other bytes for the first section of the type, and their
+// number in sh_info.
 func withSection(t testing.TB, image []byte, kind elf.SectionType, data []byte, info uint32) []byte {
 	t.Helper()
 	image = bytes.Clone(image)

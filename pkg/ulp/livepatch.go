@@ -21,14 +21,15 @@ type LivePatch struct {
 	Reverse  *Metadata      // what the section .ulp.rev says; nil if there is none
 	Comments string         // without the NUL at the end; "" if there are none
 	Entries  symtab.Entries // where the native engine may put detours; "" if the container does not say, which is EntriesNOPs
-	// Unwinding says what comes by the replacements; "" if the container does not say, which is UnwindingAny.
+	// Unwinding says what comes by the replacements; "" if the container does not say, which is
+	// UnwindingAny.
 	Unwinding Unwinding
 	// Proven is what the packer has proven of the target; nil: nothing, or by other rules.
 	Proven *Proven
 }
 
-// LivePatch reads the sections that make the container a live patch. The error wraps [ErrNotPacked], or is a [*FormatError]
-// whose offset counts from the section's start.
+// LivePatch reads the sections that make the container a live patch. The error wraps
+// [ErrNotPacked], or is a [*FormatError] whose offset counts from the section's start.
 func (c *Container) LivePatch() (*LivePatch, error) {
 	data, ok := c.Section(SectionMetadata)
 	if !ok {
@@ -65,9 +66,10 @@ func (c *Container) LivePatch() (*LivePatch, error) {
 	return p, nil
 }
 
-// Consistent returns why the parts of the live patch do not belong together, nil if they do: patch id and build-id of the
-// container, and the section for reverting. A patch that another tool changed after it was packed is still one that can be
-// applied, so that this is not an error of [Container.LivePatch].
+// Consistent returns why the parts of the live patch do not belong together, nil if they do: patch
+// id and build-id of the container, and the section for reverting. A patch that another tool
+// changed after it was packed is still one that can be applied, so that this is not an error of
+// [Container.LivePatch].
 func (p *LivePatch) Consistent() error {
 	var errs []error
 	if id := p.BuildID; len(id) != buildIDSize || !bytes.Equal(p.Metadata.PatchID[:16], id[:16]) {
@@ -84,8 +86,8 @@ func (p *LivePatch) Consistent() error {
 	return errors.Join(errs...)
 }
 
-// Dump returns the live patch as a person or a script reads it, with the labels that `ulp dump` has and some more; path is
-// the container's. Names are shown such that they cannot steer a terminal.
+// Dump returns the live patch as a person or a script reads it, with the labels that `ulp dump` has
+// and some more; path is the container's. Names are shown such that they cannot steer a terminal.
 func (p *LivePatch) Dump(path string) string {
 	var b strings.Builder
 	m := p.Metadata
@@ -147,7 +149,8 @@ func (p *LivePatch) dumpRest(b *strings.Builder) {
 	}
 }
 
-// oneLine returns s such that it stays on its line: names in a hostile file may hold anything but NUL.
+// oneLine returns s such that it stays on its line: names in a hostile file may hold anything but
+// NUL.
 func oneLine(s string) string {
 	return strings.NewReplacer("\n", `\n`, "\t", `\t`).Replace(diag.Printable(s))
 }

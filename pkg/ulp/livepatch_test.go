@@ -53,9 +53,10 @@ func TestLivePatch(t *testing.T) {
 	}
 }
 
-// The labels in golden.dump and their order are those of `ulp dump` of libpulp 0.3.17, so that scripts which look for them
-// go on working. Ours are the second half of the patch id, target_name, the true patch_offset (libpulp repeats the target's)
-// and what stands between the references and the comments.
+// The labels in golden.dump and their order are those of `ulp dump` of libpulp 0.3.17, so that
+// scripts which look for them go on working. Ours are the second half of the patch id, target_name,
+// the true patch_offset (libpulp repeats the target's) and what stands between the references and
+// the comments.
 func TestDump(t *testing.T) {
 	p := livePatch(t, golden(t))
 	want := string(readFile(t, "testdata/pack/golden.dump"))
@@ -68,7 +69,8 @@ func TestDump(t *testing.T) {
 	}
 }
 
-// A container from elsewhere may hold any names. They neither make lines of their own nor steer the terminal.
+// A container from elsewhere may hold any names. They neither make lines of their own nor steer the
+// terminal.
 func TestDumpHostile(t *testing.T) {
 	const bad = "a\n* name: b\x1b[2J\tc\x80"
 	p := &ulp.LivePatch{Metadata: &ulp.Metadata{

@@ -10,11 +10,13 @@ const (
 	SectionMetadata = ".ulp"          // see [ParseMetadata]
 	SectionReverse  = ".ulp.rev"      // see [ParseReverse]
 	SectionComments = ".ulp.comments" // comment text and a NUL
-	// SectionEntries is not of libpulp's format, which ignores it: the word of an [Entries]. Without it, EntriesNOPs.
+	// SectionEntries is not of libpulp's format, which ignores it: the word of an [Entries].
+	// Without it, EntriesNOPs.
 	SectionEntries = ".lpbuild.entries"
 	// SectionUnwinding is the same with the word of an [Unwinding]. Without it, UnwindingAny.
 	SectionUnwinding = ".lpbuild.unwinding"
-	// SectionProven records for the native engine which functions without NOPs the packer has proven, by which rules.
+	// SectionProven records for the native engine which functions without NOPs the packer has
+	// proven, by which rules.
 	SectionProven = ".lpbuild.proven"
 )
 
@@ -33,9 +35,11 @@ var (
 
 // Metadata is what a container says about itself in its section .ulp.
 type Metadata struct {
-	// PatchID identifies the live patch: the first 16 bytes of the container's build-id, then the MD4 of the description.
+	// PatchID identifies the live patch: the first 16 bytes of the container's build-id, then the
+	// MD4 of the description.
 	PatchID [32]byte
-	// Path of the container in the process to patch. Only in the form that is handed to libpulp.so; "" in the section's.
+	// Path of the container in the process to patch. Only in the form that is handed to libpulp.so;
+	// "" in the section's.
 	Path       string
 	Target     Target
 	Functions  []Function
@@ -65,20 +69,22 @@ type DataRef struct {
 	TLS          bool
 }
 
-// ParseMetadata reads the section .ulp. For every m without a Path that [Metadata.AppendBinary] can write, ParseMetadata
-// gives m back.
+// ParseMetadata reads the section .ulp. For every m without a Path that [Metadata.AppendBinary] can
+// write, ParseMetadata gives m back.
 //
-// The error is a [FormatError]: reading is strict, so that nothing is accepted that lpbuild or libpulp would not write.
-// Memory is bounded by three times the size of data, whatever the lengths in it say.
+// The error is a [FormatError]: reading is strict, so that nothing is accepted that lpbuild or
+// libpulp would not write. Memory is bounded by three times the size of data, whatever the lengths
+// in it say.
 func ParseMetadata(data []byte) (*Metadata, error) { return parseMetadata(data, typePatch, false) }
 
-// ParseMetadataWithPath reads metadata in the form for libpulp.so, which has the container's path behind the patch id.
-// The two forms cannot always be told apart by their bytes.
+// ParseMetadataWithPath reads metadata in the form for libpulp.so, which has the container's path
+// behind the patch id. The two forms cannot always be told apart by their bytes.
 func ParseMetadataWithPath(data []byte) (*Metadata, error) {
 	return parseMetadata(data, typePatch, true)
 }
 
-// ParseReverse reads the section .ulp.rev, by which a patch is reverted: only PatchID and Target are set.
+// ParseReverse reads the section .ulp.rev, by which a patch is reverted: only PatchID and Target
+// are set.
 func ParseReverse(data []byte) (*Metadata, error) { return parseMetadata(data, typeReverse, false) }
 
 // ParseReverseWithPath reads reverse metadata in the form for libpulp.so.
@@ -112,8 +118,8 @@ func parseMetadata(data []byte, kind byte, path bool) (*Metadata, error) {
 	return m, nil
 }
 
-// Smallest encodings of the repeated parts, so that a count can be checked against what is left of the input: four-byte
-// lengths, names of one character and a NUL, and the fixed fields.
+// Smallest encodings of the repeated parts, so that a count can be checked against what is left of
+// the input: four-byte lengths, names of one character and a NUL, and the fixed fields.
 const (
 	minFunction   = 4 + 2 + 4 + 2 + 8
 	minDependency = 32
@@ -143,9 +149,10 @@ func (d *decoder) body(m *Metadata) {
 	}
 }
 
-// AppendBinary appends the metadata to b: in the form of the section .ulp if Path is empty, else in that for libpulp.so.
-// It fails with a [FormatError], whose offset counts from the metadata's start, for what could not be read again: a
-// build-id that has not 20 bytes, an empty name or one with a NUL.
+// AppendBinary appends the metadata to b: in the form of the section .ulp if Path is empty, else in
+// that for libpulp.so. It fails with a [FormatError], whose offset counts from the metadata's
+// start, for what could not be read again: a build-id that has not 20 bytes, an empty name or one
+// with a NUL.
 func (m *Metadata) AppendBinary(b []byte) ([]byte, error) {
 	e := encoder{b: b, start: len(b)}
 	e.head(m, typePatch)
@@ -175,8 +182,8 @@ func (m *Metadata) AppendBinary(b []byte) ([]byte, error) {
 	return e.done()
 }
 
-// AppendReverse appends the reverse metadata to b, in the form of the section .ulp.rev if Path is empty. It fails as
-// [Metadata.AppendBinary] does.
+// AppendReverse appends the reverse metadata to b, in the form of the section .ulp.rev if Path is
+// empty. It fails as [Metadata.AppendBinary] does.
 func (m *Metadata) AppendReverse(b []byte) ([]byte, error) {
 	e := encoder{b: b, start: len(b)}
 	e.head(m, typeReverse)

@@ -10,7 +10,8 @@ import (
 	"github.com/lpbuild/lpbuild/pkg/ulp/symtab"
 )
 
-// decoder reads fields one after the other. After the first error every method returns a zero value.
+// decoder reads fields one after the other. After the first error every method returns a zero
+// value.
 type decoder struct {
 	data []byte
 	text string // the same bytes; names are parts of it, so that all of them together cost one copy

@@ -212,8 +212,8 @@ func lengthFields(data []byte, m *ulp.Metadata, reverse bool) []int {
 	return at
 }
 
-// Each length and each count at 0, 1, one less, one more and the most there can be: an error, and no memory for what is not
-// there.
+// Each length and each count at 0, 1, one less, one more and the most there can be: an error, and
+// no memory for what is not there.
 func TestMetadataEveryLength(t *testing.T) {
 	m := fullMetadata()
 	reverse, err := m.AppendReverse(nil)
@@ -273,7 +273,8 @@ func TestMetadataCannotEncode(t *testing.T) {
 	}
 }
 
-// However many functions the input claims and really has, memory stays within a small multiple of it.
+// However many functions the input claims and really has, memory stays within a small multiple of
+// it.
 func TestMetadataMemory(t *testing.T) {
 	m := fullMetadata()
 	for range 100_000 {
@@ -321,7 +322,8 @@ func FuzzParseReverse(f *testing.F) {
 	})
 }
 
-// checkMetadata requires that data is refused with a FormatError or is exactly what encoding its meaning gives.
+// checkMetadata requires that data is refused with a FormatError or is exactly what encoding its
+// meaning gives.
 func checkMetadata(t *testing.T, data []byte, parse func([]byte) (*ulp.Metadata, error), encode func(*ulp.Metadata, []byte) ([]byte, error)) {
 	m, err := parse(data)
 	if err != nil {

@@ -75,8 +75,8 @@ func (k *checker) originals() []string {
 // maxOriginals bounds the pointers to former code, for each of which all functions are looked at.
 const maxOriginals = 1000
 
-// unfilled refuses pointers to former code that no engine would fill in: such as are declared and not defined, those in
-// namespaces of C++, and those whose name is nearly right.
+// unfilled refuses pointers to former code that no engine would fill in: such as are declared and
+// not defined, those in namespaces of C++, and those whose name is nearly right.
 func (k *checker) unfilled() {
 	for s := range k.c.Symbols() {
 		if strings.HasPrefix(s.Name, reservedPrefix) && !IsOriginal(s.Name) && symtab.IsVariable(s) {
@@ -149,8 +149,8 @@ func (k *checker) originalOf(pointer string) (old Name, ok bool) {
 	return Name{}, false
 }
 
-// original checks the target's side of a reference to former code. It returns the name that the description has for the replaced
-// function, and the target offset.
+// original checks the target's side of a reference to former code. It returns the name that the
+// description has for the replaced function, and the target offset.
 func (k *checker) original(r Reference) (old string, offset uint64) {
 	n := r.Variable
 	rows := k.meant(k.lib, n.Text)

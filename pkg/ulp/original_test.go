@@ -28,7 +28,8 @@ func originalContainer(t testing.TB, names ...string) *ulp.Container {
 
 const originalValue = "int (*lpbuild_original_value)(void)"
 
-// TestOriginal: a pointer to former code leads past the two bytes of a detour, wherever they are, and past an endbr64 before them.
+// TestOriginal: a pointer to former code leads past the two bytes of a detour, wherever they are,
+// and past an endbr64 before them.
 func TestOriginal(t *testing.T) {
 	c := originalContainer(t, originalValue, "int (*lpbuild_original_third)(void)", "int *ulpr_shared")
 	for protection, past := range map[string]uint64{"none": 2, "full": 6} {
@@ -65,7 +66,8 @@ func TestOriginal(t *testing.T) {
 	}
 }
 
-// TestOriginalElsewhere refuses what looks like a pointer to former code, and is in a namespace; and more pointers than there can be.
+// TestOriginalElsewhere refuses what looks like a pointer to former code, and is in a namespace;
+// and more pointers than there can be.
 func TestOriginalElsewhere(t *testing.T) {
 	var many strings.Builder
 	for i := range 1001 {

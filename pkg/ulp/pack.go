@@ -12,30 +12,36 @@ import (
 
 // PackOptions are the choices of [Pack]. The zero value is what one wants.
 type PackOptions struct {
-	// Force packs what [Check] refuses, as long as there is something to write: symbols and build-ids.
+	// Force packs what [Check] refuses, as long as there is something to write: symbols and
+	// build-ids.
 	Force bool
-	// AcceptClones packs a live patch that leaves copies of replaced functions as they are (ErrClone).
+	// AcceptClones packs a live patch that leaves copies of replaced functions as they are
+	// (ErrClone).
 	AcceptClones bool
-	// AllComments writes every comment of the description into the container. Otherwise it is only the first line, as
-	// libpulp's packer does, which means to write all. libpulp's tools show all that is there.
+	// AllComments writes every comment of the description into the container. Otherwise it is only
+	// the first line, as libpulp's packer does, which means to write all. libpulp's tools show all
+	// that is there.
 	AllComments bool
-	// Entries chooses the functions that [Check] accepts. EntriesAny is also written into the container, into the section
-	// .lpbuild.entries: so the native engine knows what it may do. libpulp does not read it. What the library's proofs say
-	// goes into the section .lpbuild.proven.
+	// Entries chooses the functions that [Check] accepts. EntriesAny is also written into the
+	// container, into the section .lpbuild.entries: so the native engine knows what it may do.
+	// libpulp does not read it. What the library's proofs say goes into the section
+	// .lpbuild.proven.
 	Entries symtab.Entries
-	// Unwinding is written into the container if it is UnwindingNone, into the section .lpbuild.unwinding, for the native engine.
+	// Unwinding is written into the container if it is UnwindingNone, into the section
+	// .lpbuild.unwinding, for the native engine.
 	Unwinding Unwinding
 }
 
-// maxMetadata is how large the section .ulp may be: libpulp.so has a buffer of 512 KiB for it together with the
-// container's path, which has up to 4 KiB, and the path's length.
+// maxMetadata is how large the section .ulp may be: libpulp.so has a buffer of 512 KiB for it
+// together with the container's path, which has up to 4 KiB, and the path's length.
 const maxMetadata = 512<<10 - 4<<10 - 4
 
-// Pack returns the container's image with the sections .ulp, .ulp.rev and, if there are comments, .ulp.comments embedded,
-// in place of former ones; see also PackOptions. It changes neither d, c nor lib, and nothing on disk.
+// Pack returns the container's image with the sections .ulp, .ulp.rev and, if there are comments,
+// .ulp.comments embedded, in place of former ones; see also PackOptions. It changes neither d, c
+// nor lib, and nothing on disk.
 //
-// text is the description file, byte for byte: its MD4 is part of the patch id, and its comments are embedded. If it is
-// nil, what d.String returns is taken for it.
+// text is the description file, byte for byte: its MD4 is part of the patch id, and its comments
+// are embedded. If it is nil, what d.String returns is taken for it.
 //
 // Unless o.Force is set, the live patch is checked first: see [Check] for the error.
 func Pack(d *Description, text []byte, c *Container, lib *symtab.Library, o PackOptions) ([]byte, error) {
@@ -108,7 +114,8 @@ func NewMetadata(d *Description, text []byte, c *Container, lib *symtab.Library,
 	return m, nil
 }
 
-// symbol returns the symbol that libpulp's packer would take. Its existence is all that is asked for.
+// symbol returns the symbol that libpulp's packer would take. Its existence is all that is asked
+// for.
 func (k *checker) symbol(n Name, lib *symtab.Library, file string) symtab.Symbol {
 	rows := k.meant(lib, n.Text)
 	if len(rows) == 0 {
@@ -145,9 +152,10 @@ func patchID(buildID, text []byte) [32]byte {
 
 // commentSection returns the section .ulp.comments for a description, nil if it has no comments.
 //
-// A comment is the text behind the "!" together with the line's end, if the file has one there; the last is followed by a
-// NUL. libpulp's packer means to write all comments of the file like this, but counts each "!" too and so leaves a NUL
-// behind every line, at the first of which it stops writing.
+// A comment is the text behind the "!" together with the line's end, if the file has one there; the
+// last is followed by a NUL. libpulp's packer means to write all comments of the file like this,
+// but counts each "!" too and so leaves a NUL behind every line, at the first of which it stops
+// writing.
 func commentSection(text []byte, all bool) []byte {
 	var section []byte
 	found := false

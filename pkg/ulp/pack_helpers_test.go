@@ -20,9 +20,9 @@ import (
 // built holds shared objects by the sources and flags that they were compiled from.
 var built sync.Map // of func() ([]byte, error)
 
-// sharedObject compiles the C files, by their names, into a shared object with build-id and NOPs at the functions'
-// entries, and returns its bytes. A file exports.map is the version script, and a first flag "CC=X" names the compiler.
-// The same files and flags are compiled once.
+// sharedObject compiles the C files, by their names, into a shared object with build-id and NOPs at
+// the functions' entries, and returns its bytes. A file exports.map is the version script, and a
+// first flag "CC=X" names the compiler. The same files and flags are compiled once.
 func sharedObject(t testing.TB, files map[string]string, flags ...string) []byte {
 	t.Helper()
 	once, _ := built.LoadOrStore(fmt.Sprint(files, flags), sync.OnceValues(func() ([]byte, error) { return compile(files, flags) }))

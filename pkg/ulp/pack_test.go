@@ -172,7 +172,8 @@ func TestPackPatchID(t *testing.T) {
 	}
 }
 
-// The symbols may come from the library, from our catalogue or from libpulp's: the result is the same.
+// The symbols may come from the library, from our catalogue or from libpulp's: the result is the
+// same.
 func TestPackFromCatalogue(t *testing.T) {
 	lib, c := target(t), container(t)
 	want := pack(t, good, c, lib, ulp.PackOptions{})
@@ -202,8 +203,8 @@ func TestPackChecks(t *testing.T) {
 	}
 }
 
-// libpulp's packer looks neither at architectures nor at what the description calls the target, nor for NOPs: forced, neither
-// does this one, and writes what the symbols say.
+// libpulp's packer looks neither at architectures nor at what the description calls the target, nor
+// for NOPs: forced, neither does this one, and writes what the symbols say.
 func TestPackForceFiles(t *testing.T) {
 	lib, c := target(t), container(t)
 	text := head + "value:value_lp\n"
@@ -258,7 +259,8 @@ func TestPackForceCannot(t *testing.T) {
 	}
 }
 
-// Offsets given by hand are taken as they are, also if they are wrong; 0 means that the target's is looked up.
+// Offsets given by hand are taken as they are, also if they are wrong; 0 means that the target's is
+// looked up.
 func TestPackExplicitOffsets(t *testing.T) {
 	lib, c := target(t), container(t)
 	text := head + "#gone:unknown:1234:5678\n#counter:ulpr_counter:0:0\n#%tl:ulpr_tl:77:88\n"

@@ -19,14 +19,16 @@ const (
 // ErrSyntax says that a description breaks the rules of its format.
 var ErrSyntax = errors.New("not a description")
 
-// ParseDescription reads the description text; file is its name for the positions. Line ends may be LF or CRLF.
+// ParseDescription reads the description text; file is its name for the positions. Line ends may be
+// LF or CRLF.
 //
-// The error is a [diag.List] with everything that is wrong in the file, each wrapping [ErrSyntax]. A file of more than
-// 1 MiB or of more than 10,000 lines with content is refused.
+// The error is a [diag.List] with everything that is wrong in the file, each wrapping [ErrSyntax].
+// A file of more than 1 MiB or of more than 10,000 lines with content is refused.
 //
-// What is accepted is what libpulp's packer accepts, with two differences: what the packer would silently take for
-// something else, such as a second colon, an empty name or a blank at the end of a name, is an error here; and the lines
-// "*FILE", by which a patch names others that it depends on, are refused, as live patches are cumulative.
+// What is accepted is what libpulp's packer accepts, with two differences: what the packer would
+// silently take for something else, such as a second colon, an empty name or a blank at the end of
+// a name, is an error here; and the lines "*FILE", by which a patch names others that it depends
+// on, are refused, as live patches are cumulative.
 func ParseDescription(file string, text []byte) (*Description, error) {
 	d, err := ParsePartialDescription(file, text)
 	if err != nil {
@@ -35,8 +37,9 @@ func ParseDescription(file string, text []byte) (*Description, error) {
 	return d, nil
 }
 
-// ParsePartialDescription is ParseDescription for who wants to look for more mistakes where there are some already: together
-// with the error it returns what there is without the lines that are wrong. A name that is missing has no text.
+// ParsePartialDescription is ParseDescription for who wants to look for more mistakes where there
+// are some already: together with the error it returns what there is without the lines that are
+// wrong. A name that is missing has no text.
 func ParsePartialDescription(file string, text []byte) (*Description, error) {
 	if len(text) > maxDescription {
 		return &Description{File: file}, diag.List{{Pos: diag.Pos{File: file}, Err: ErrSyntax,
@@ -53,7 +56,8 @@ func ParsePartialDescription(file string, text []byte) (*Description, error) {
 	return p.d, p.errs.Err()
 }
 
-// splitLines returns the lines without their ends; the empty rest behind the last line end is not a line.
+// splitLines returns the lines without their ends; the empty rest behind the last line end is not a
+// line.
 func splitLines(text []byte) []string {
 	var lines []string
 	for len(text) > 0 {
@@ -151,7 +155,8 @@ func (p *parser) target(s string) {
 	p.noLib = p.noLib || p.d.Target.Text == ""
 }
 
-// change reads a line that names a function or a variable; target tells whether the target was named before it.
+// change reads a line that names a function or a variable; target tells whether the target was
+// named before it.
 func (p *parser) change(s string, target bool) {
 	if !target && !p.noLib {
 		p.noLib = true
@@ -226,7 +231,8 @@ func (p *parser) name(s string, col int, what string) (Name, bool) {
 	return Name{s, p.at(col)}, true
 }
 
-// path checks the file name that takes the line s from col on. An impossible one is reported and gives the zero Name.
+// path checks the file name that takes the line s from col on. An impossible one is reported and
+// gives the zero Name.
 func (p *parser) path(s string, col int) Name {
 	name := s[col:]
 	if name == "" {

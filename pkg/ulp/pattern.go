@@ -32,7 +32,8 @@ func (e *expander) functions(lib *symtab.Library) []Replacement {
 	return e.expandPatterns(newCandidates(lib, e.d.Functions))
 }
 
-// isPattern tells whether a function's name is a pattern. No compiler makes symbols with these characters.
+// isPattern tells whether a function's name is a pattern. No compiler makes symbols with these
+// characters.
 func isPattern(name string) bool { return strings.ContainsAny(name, "*?[") }
 
 func (e *expander) expandPatterns(c *candidates) []Replacement {
@@ -70,9 +71,10 @@ func (e *expander) expandPatterns(c *candidates) []Replacement {
 	return out
 }
 
-// chosen returns the functions that a pattern may stand for: those that the indirect function can choose whose implementations
-// are named like that. nil means any, for a pattern of versions. ok is false if that is an error, since what a pattern matches by
-// name alone may be a function with other parameters: __strcpy_small for __strcpy_*.
+// chosen returns the functions that a pattern may stand for: those that the indirect function can
+// choose whose implementations are named like that. nil means any, for a pattern of versions. ok is
+// false if that is an error, since what a pattern matches by name alone may be a function with
+// other parameters: __strcpy_small for __strcpy_*.
 func (e *expander) chosen(c *candidates, r Replacement) (chosen map[uint64]bool, ok bool) {
 	base, _, _ := strings.Cut(r.Old.Text, "@")
 	wild := strings.IndexAny(base, "*?[")
@@ -106,8 +108,9 @@ func (e *expander) chosen(c *candidates, r Replacement) (chosen map[uint64]bool,
 	return chosen, true
 }
 
-// takesVersions refuses a pattern of versions if one that it matches is an indirect function, unless no other is: the patch would
-// leave that version, which may be the one that most programs use, as it is.
+// takesVersions refuses a pattern of versions if one that it matches is an indirect function,
+// unless no other is: the patch would leave that version, which may be the one that most programs
+// use, as it is.
 func (e *expander) takesVersions(c *candidates, r Replacement, base string) bool {
 	names, _ := c.match(r.Old.Text, "", nil)
 	if len(names) == 0 {
@@ -166,15 +169,16 @@ func newCandidates(lib *symtab.Library, named []Replacement) *candidates {
 	return c
 }
 
-// isPlain tells whether a symbol's name can stand in a description as it is. Symbol tables may hold any bytes, and what
-// comes out of an expansion is written to a file.
+// isPlain tells whether a symbol's name can stand in a description as it is. Symbol tables may hold
+// any bytes, and what comes out of an expansion is written to a file.
 func isPlain(name string) bool {
 	return !strings.ContainsAny(name[:1], "!#@") &&
 		!strings.ContainsFunc(name, func(r rune) bool { return r <= ' ' || r == 0x7f || strings.ContainsRune(":*?[", r) })
 }
 
-// match returns the names that the pattern stands for, sorted, and how many others it would have matched. An address that
-// an earlier pattern gave the same replacement is left out, and so is one that is not among chosen, unless that is nil.
+// match returns the names that the pattern stands for, sorted, and how many others it would have
+// matched. An address that an earlier pattern gave the same replacement is left out, and so is one
+// that is not among chosen, unless that is nil.
 func (c *candidates) match(pattern, replacement string, chosen map[uint64]bool) (names []string, leftOut int) {
 	best := map[uint64]string{}
 	for _, s := range c.functions {
@@ -205,8 +209,8 @@ func (c *candidates) match(pattern, replacement string, chosen map[uint64]bool) 
 	return names, leftOut
 }
 
-// matched returns the name by which the pattern stands for a function, "" if it does not. It has a version if the pattern has
-// one, or if the name alone would be ambiguous.
+// matched returns the name by which the pattern stands for a function, "" if it does not. It has a
+// version if the pattern has one, or if the name alone would be ambiguous.
 func (c *candidates) matched(pattern string, s symtab.Symbol) string {
 	if !strings.Contains(pattern, "@") {
 		if ok, _ := path.Match(pattern, s.Name); !ok {

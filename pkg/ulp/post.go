@@ -14,21 +14,23 @@ type MergeResult struct {
 	Image   []byte // the library; as long as before, and equal to it if Merged is 0
 	Merged  int    // functions whose two NOPs became one
 	Already int    // functions that had one NOP of two bytes before
-	// Others are listed, but stay as they are: no symbol is where the function should begin, or there are no NOPs. They are
-	// functions with an attribute of their own for the number of NOPs, and in stripped libraries those that are not exported.
+	// Others are listed, but stay as they are: no symbol is where the function should begin, or
+	// there are no NOPs. They are functions with an attribute of their own for the number of NOPs,
+	// and in stripped libraries those that are not exported.
 	Others int
 }
 
-// MergeNOPs makes one NOP of two bytes (66 90) of the two NOPs (90 90) at the entry of each patchable function of an
-// x86_64 library, so that no thread can ever stand between them when a jump is written there. What `ulp post` does, and the
-// same bytes. On other architectures all instructions have one size, and there is nothing to do.
+// MergeNOPs makes one NOP of two bytes (66 90) of the two NOPs (90 90) at the entry of each
+// patchable function of an x86_64 library, so that no thread can ever stand between them when a
+// jump is written there. What `ulp post` does, and the same bytes. On other architectures all
+// instructions have one size, and there is nothing to do.
 //
-// A function counts if its place is in __patchable_function_entries, 14 bytes before a symbol of .symtab, or of .dynsym if
-// the library is stripped, and if what stands at the symbol, behind endbr64 where there is one, are these NOPs. Nothing
-// else is touched.
+// A function counts if its place is in __patchable_function_entries, 14 bytes before a symbol of
+// .symtab, or of .dynsym if the library is stripped, and if what stands at the symbol, behind
+// endbr64 where there is one, are these NOPs. Nothing else is touched.
 //
-// The image itself is not changed. The error is that of [ParseLibrary], or wraps [ErrNotPatchable] if the library has no
-// such list.
+// The image itself is not changed. The error is that of [ParseLibrary], or wraps [ErrNotPatchable]
+// if the library has no such list.
 func MergeNOPs(image []byte) (*MergeResult, error) {
 	f, err := elfx.Parse(bytes.Clone(image))
 	if err != nil {

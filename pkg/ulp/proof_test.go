@@ -12,8 +12,9 @@ import (
 	"github.com/lpbuild/lpbuild/pkg/ulp/symtab"
 )
 
-// packFor compiles the small target and the small live patch for an architecture, with debugging information, and packs it.
-// Without flags the numbers of NOPs are those that the toolchain can make.
+// packFor compiles the small target and the small live patch for an architecture, with debugging
+// information, and packs it. Without flags the numbers of NOPs are those that the toolchain can
+// make.
 func packFor(t testing.TB, c toolchain) (before []byte, after *ulp.Container) {
 	t.Helper()
 	nops := "-fpatchable-function-entry=" + c.nops
@@ -82,8 +83,8 @@ func TestPackedSurvivesStrip(t *testing.T) {
 	}
 }
 
-// gdb says the same of a container before and after. For other architectures than its own it knows lines and symbols, and
-// takes the bytes for code of its own.
+// gdb says the same of a container before and after. For other architectures than its own it knows
+// lines and symbols, and takes the bytes for code of its own.
 func TestDebuggerListsPacked(t *testing.T) {
 	for _, c := range toolchains {
 		image, packed := packFor(t, c)

@@ -12,8 +12,8 @@ import (
 	"github.com/lpbuild/lpbuild/pkg/ulp/symtab"
 )
 
-// Proven is what the packer of a container has proven of its target, by the rules of this version of package hotpatch, so that
-// the engine need not search the whole library again in each run.
+// Proven is what the packer of a container has proven of its target, by the rules of this version
+// of package hotpatch, so that the engine need not search the whole library again in each run.
 type Proven struct {
 	CodeSum   uint32   // of the target's code, as hotpatch.CodeSum has it
 	Functions []uint64 // at which a jump is proven to be safe: their addresses as linked, ascending
@@ -28,13 +28,14 @@ func (p *Proven) Has(addr uint64) bool {
 	return found
 }
 
-// The section has a line of text with the version of the rules and the checksum, and a line for each function. All numbers but the
-// version are in hex.
+// The section has a line of text with the version of the rules and the checksum, and a line for
+// each function. All numbers but the version are in hex.
 
 // maxProven bounds how many functions a section names.
 const maxProven = 1 << 16
 
-// provenSection returns the section SectionProven for the functions of a live patch; nil if none is proven.
+// provenSection returns the section SectionProven for the functions of a live patch; nil if none is
+// proven.
 func provenSection(m *Metadata, lib *symtab.Library) []byte {
 	var list []uint64
 	for _, f := range m.Functions {
@@ -53,7 +54,8 @@ func provenSection(m *Metadata, lib *symtab.Library) []byte {
 	return append(b, '\n')
 }
 
-// parseProven reads a section SectionProven. What was proven by other rules, or is not there, is nil.
+// parseProven reads a section SectionProven. What was proven by other rules, or is not there, is
+// nil.
 func parseProven(data []byte) (*Proven, error) {
 	if len(data) == 0 {
 		return nil, nil

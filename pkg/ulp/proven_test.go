@@ -12,8 +12,9 @@ import (
 	"github.com/lpbuild/lpbuild/pkg/ulp/symtab"
 )
 
-// TestPackProven records which functions are proven, from the library's file or from its catalogue, where functions without NOPs
-// may be replaced and nothing was forced; and forgets it when the container is packed again without.
+// TestPackProven records which functions are proven, from the library's file or from its catalogue,
+// where functions without NOPs may be replaced and nothing was forced; and forgets it when the
+// container is packed again without.
 func TestPackProven(t *testing.T) {
 	lib := proven(t, x86.build(t, entriesSource, "-nostdlib"), symtab.LibraryOptions{})
 	fromCatalogue, err := symtab.ParseCatalogue(lib.AppendCatalogue(nil))

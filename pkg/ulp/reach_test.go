@@ -12,8 +12,8 @@ import (
 	"github.com/lpbuild/lpbuild/pkg/ulp/symtab"
 )
 
-// reachOf are the libraries of the table, the percentage of their exported functions that have to be replaceable, and functions that
-// have to be among them.
+// reachOf are the libraries of the table, the percentage of their exported functions that have to
+// be replaceable, and functions that have to be among them.
 var reachOf = []struct {
 	name   string
 	goal   float64
@@ -27,7 +27,8 @@ var reachOf = []struct {
 	{"libstdc++.so.6", 90, nil},
 }
 
-// TestReach prints how many functions that stock libraries export the native engine can replace, and why not the others.
+// TestReach prints how many functions that stock libraries export the native engine can replace,
+// and why not the others.
 func TestReach(t *testing.T) {
 	for _, r := range reachOf {
 		path := ""

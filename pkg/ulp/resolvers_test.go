@@ -9,8 +9,8 @@ import (
 	"github.com/lpbuild/lpbuild/pkg/ulp/symtab"
 )
 
-// choosingSource has indirect functions whose names begin those of other functions, as in glibc, and
-// which make the addresses of their implementations in several ways.
+// choosingSource has indirect functions whose names begin those of other functions, as in glibc,
+// and which make the addresses of their implementations in several ways.
 const choosingSource = `
 typedef int (*fn)(void);
 volatile int cpu;
@@ -105,7 +105,8 @@ func TestPatternUnknown(t *testing.T) {
 	}
 }
 
-// TestIFUNCVersion: one version of a name may be an indirect function while another is not, as memcpy of glibc.
+// TestIFUNCVersion: one version of a name may be an indirect function while another is not, as
+// memcpy of glibc.
 func TestIFUNCVersion(t *testing.T) {
 	lib := parseTarget(t, sharedObject(t, map[string]string{"exports.map": targetFiles["exports.map"], "v.c": `
 typedef int (*fn)(void);

@@ -2,16 +2,17 @@ package ulp
 
 import "fmt"
 
-// Unwinding says whether exceptions, or the end of a thread, may come by the replacements of a live patch. The native engine
-// needs to know: the unwinder does not find what it loads.
+// Unwinding says whether exceptions, or the end of a thread, may come by the replacements of a live
+// patch. The native engine needs to know: the unwinder does not find what it loads.
 type Unwinding string
 
 // The two choices. The zero value is the first one.
 const (
 	// UnwindingAny is whatever may be: functions that handle what comes by are not replaced.
 	UnwindingAny Unwinding = "any"
-	// UnwindingNone is that nothing comes by, as whoever wrote the live patch says: what the replacements call does not throw,
-	// and threads are not cancelled in it, or what is to be cleaned up then is by other means.
+	// UnwindingNone is that nothing comes by, as whoever wrote the live patch says: what the
+	// replacements call does not throw, and threads are not cancelled in it, or what is to be
+	// cleaned up then is by other means.
 	UnwindingNone Unwinding = "none"
 )
 

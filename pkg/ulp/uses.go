@@ -11,16 +11,18 @@ import (
 	"github.com/lpbuild/lpbuild/pkg/ulp/symtab"
 )
 
-// AddressOf begins the name of what is not called, but whose address is taken: the rest is the name.
+// AddressOf begins the name of what is not called, but whose address is taken: the rest is the
+// name.
 const AddressOf = "&"
 
 // SectionUser begins the name of a user that is no function: the rest is that of its section.
 const SectionUser = "section "
 
-// UsesOf returns what the functions of a relocatable file use, by their names: functions, and names that are defined elsewhere.
-// [AddressOf] is in front of a name that no call or jump leads to. A variable is used as its section is, and so is what that
-// leads to. It follows relocations and decodes no more than the instruction at one, so each function and variable needs a section
-// of its own (-ffunction-sections -fdata-sections). Debugging and unwind information uses nothing.
+// UsesOf returns what the functions of a relocatable file use, by their names: functions, and names
+// that are defined elsewhere. [AddressOf] is in front of a name that no call or jump leads to. A
+// variable is used as its section is, and so is what that leads to. It follows relocations and
+// decodes no more than the instruction at one, so each function and variable needs a section of its
+// own (-ffunction-sections -fdata-sections). Debugging and unwind information uses nothing.
 func UsesOf(image []byte) (uses map[string][]string, err error) {
 	defer func() { // the file may be anybody's
 		if r := recover(); r != nil {
@@ -99,7 +101,8 @@ func code(s *elf.Section) ([]byte, error) {
 	return data, nil
 }
 
-// isCall reports whether a relocation at a place in code is that of a call or a jump. Where that is not known, it is.
+// isCall reports whether a relocation at a place in code is that of a call or a jump. Where that is
+// not known, it is.
 func isCall(machine elf.Machine, kind uint32, code []byte, at uint64) bool {
 	if code == nil {
 		return false // the address is in a variable

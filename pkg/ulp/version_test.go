@@ -21,7 +21,8 @@ func TestSplitVersion(t *testing.T) {
 	}
 }
 
-// versionedLibraries are the target as it may be known: with .symtab, stripped, by lpbuild's catalogue of each, and by libpulp's.
+// versionedLibraries are the target as it may be known: with .symtab, stripped, by lpbuild's
+// catalogue of each, and by libpulp's.
 func versionedLibraries(t *testing.T) map[string]*symtab.Library {
 	t.Helper()
 	full, stripped := target(t), parseTarget(t, strip(t, targetImage(t)))
@@ -73,7 +74,8 @@ func TestPackVersions(t *testing.T) {
 	}
 }
 
-// TestCheckVersions: a name that is several functions is refused with the ways to choose, and so is a version that there is not.
+// TestCheckVersions: a name that is several functions is refused with the ways to choose, and so is
+// a version that there is not.
 func TestCheckVersions(t *testing.T) {
 	for kind, lib := range versionedLibraries(t) {
 		for line, want := range map[string]struct {

@@ -9,9 +9,10 @@ import (
 	"github.com/lpbuild/lpbuild/internal/lazyregexp"
 )
 
-// What "cflags" may say. A package may come from somebody else, and compilers have many options that run programs (plugins,
-// specs, wrappers) or write files (dumps, maps, dependencies), under several names each. So there is a list of those that are
-// known to change nothing but the code that is made.
+// What "cflags" may say. A package may come from somebody else, and compilers have many options
+// that run programs (plugins, specs, wrappers) or write files (dumps, maps, dependencies), under
+// several names each. So there is a list of those that are known to change nothing but the code
+// that is made.
 
 // plainFlags matches flags that are complete in themselves, and name no file.
 var plainFlags = lazyregexp.New(`^(?:` + strings.Join([]string{
@@ -37,7 +38,8 @@ var writingFlags = []string{"-fplugin", "-fdump", "-fsave-", "-fstack-usage", "-
 	"-fdiagnostics-format", "-fdiagnostics-add-output", "-fdiagnostics-set-output", "-fwpa", "-fltrans", "-fuse-linker-plugin", "-gsplit-dwarf", "-fuse-ld",
 	"-foffload", "-fself-test", "-fpreprocessed", "-fdirectives-only"}
 
-// pathFlags take a directory or a file of the package, or one of the system's below /usr, in the same word or in the next one.
+// pathFlags take a directory or a file of the package, or one of the system's below /usr, in the
+// same word or in the next one.
 var pathFlags = []string{"-isystem", "-iquote", "-idirafter", "-include", "-imacros", "-I", "-L"}
 
 // wordFlags take a word that is no path from the next element.
@@ -98,7 +100,8 @@ func (c *flagChecker) end() error {
 	return nil
 }
 
-// isPathOf accepts files and directories of the package, and those of the system that a source package need not have.
+// isPathOf accepts files and directories of the package, and those of the system that a source
+// package need not have.
 func isPathOf(flag, path string) error {
 	if !filepath.IsLocal(path) && !strings.HasPrefix(filepath.Clean(path), "/usr/") {
 		return fmt.Errorf("%q: %s is outside the package folder: the source package would lack it", flag, path)

@@ -30,7 +30,8 @@ var allowed = [][]string{
 	{"-Wl,--defsym=a=b"}, {"-Wl,--gc-sections"}, {"-Wl,-soname,a.so"}, {"-Wl,-u,name"}, {"-Wa,--noexecstack"}, {"-Wp,-DX=1"},
 }
 
-// refused are flags by which a package could run something, read or write elsewhere, or be another one on another machine.
+// refused are flags by which a package could run something, read or write elsewhere, or be another
+// one on another machine.
 var refused = [][]string{
 	{"--prefix=/tmp/evil"}, {"-B/tmp/evil"}, {"-B", "evil"}, {"-Bevil"}, {"-Wl,-plugin,evil.so"}, {"-Wl,--plugin=evil.so"}, {"-Wl,-plugin-opt=a"},
 	{"-Xlinker", "-plugin=evil.so"}, {"-Xassembler", "-a=out"}, {"-Xpreprocessor", "-MD"}, {"--plugin=evil.so"}, {"--specs=evil"}, {"-specs=evil"},
@@ -68,7 +69,8 @@ func TestFlags(t *testing.T) {
 	}
 }
 
-// TestFlagsWriteNothing compiles with each flag that is accepted: nothing appears but what is asked for.
+// TestFlagsWriteNothing compiles with each flag that is accepted: nothing appears but what is asked
+// for.
 func TestFlagsWriteNothing(t *testing.T) {
 	dir := t.TempDir()
 	write(t, filepath.Join(dir, "a.c"), "int f(int a) { return a; }\n")
@@ -96,7 +98,8 @@ func TestFlagsWriteNothing(t *testing.T) {
 	}
 }
 
-// FuzzFlags: whatever a flag is, it is refused if it begins like one that names a program or an output.
+// FuzzFlags: whatever a flag is, it is refused if it begins like one that names a program or an
+// output.
 func FuzzFlags(f *testing.F) {
 	for _, list := range slices.Concat(allowed, refused) {
 		f.Add(strings.Join(list, "\x00"))

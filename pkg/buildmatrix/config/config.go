@@ -22,12 +22,12 @@ const LockName = "lpbuild.lock"
 // ErrNoConfig says that a folder holds no configuration.
 var ErrNoConfig = errors.New("no " + ConfigName + " here")
 
-// Config is a live patch package as its maintainer describes it in lpbuild.yaml. Every relative path
-// in it is relative to Dir.
+// Config is a live patch package as its maintainer describes it in lpbuild.yaml. Every relative
+// path in it is relative to Dir.
 //
 // This file and config_obs.go are also the reference of lpbuild.yaml: [Keys] reads the names of the
-// keys, and what is allowed there, from the tags, and the description of each from the comment above
-// the field. So these comments are written for a reader of lpbuild.yaml.
+// keys, and what is allowed there, from the tags, and the description of each from the comment
+// above the field. So these comments are written for a reader of lpbuild.yaml.
 type Config struct {
 	Dir  string // the package directory
 	Path string // the file it was read from
@@ -58,13 +58,13 @@ type Config struct {
 	Arch []symtab.Arch `key:"arch" required:"true" values:"x86_64 ppc64le aarch64" example:"[x86_64, ppc64le]"`
 
 	// Where the engine comes from that applies the live patches on the customer's machine. With
-	// "system", the live patch package requires the package lpbuild-engine. With "bundled", it carries the
-	// engine.
+	// "system", the live patch package requires the package lpbuild-engine. With "bundled", it
+	// carries the engine.
 	Engine string `key:"engine" values:"system bundled" default:"system" example:"bundled"`
 
 	// The functions that may be replaced. With "nops", these are functions that have NOPs at their
-	// entries. With "any", functions without NOPs are allowed as well, if a jump provably can be put
-	// at their entry. Only the native engine can do that, on x86_64.
+	// entries. With "any", functions without NOPs are allowed as well, if a jump provably can be
+	// put at their entry. Only the native engine can do that, on x86_64.
 	Entries symtab.Entries `key:"entries" values:"nops any" default:"nops" example:"any"`
 
 	// The rpm-md repositories that have the builds.
@@ -144,13 +144,13 @@ type Patch struct {
 	Builds rpmver.Range `key:"builds" example:"\"< 2.38\""`
 
 	// The kind of unwinding that may pass through the replacement functions. With "any", functions
-	// that handle exceptions or cancellation are left to libpulp, because the unwinder does not find
-	// code that the native engine has loaded. With "none", you say that neither an exception nor the
-	// cancellation of a thread passes through the replacements.
+	// that handle exceptions or cancellation are left to libpulp, because the unwinder does not
+	// find code that the native engine has loaded. With "none", you say that neither an exception
+	// nor the cancellation of a thread passes through the replacements.
 	Unwinding ulp.Unwinding `key:"unwinding" values:"any none" default:"any" example:"none"`
 
-	// The reason why copies that the compiler made of a replaced function (.isra, .constprop, .part)
-	// need not be replaced. Without a reason, each copy must be replaced as well.
+	// The reason why copies that the compiler made of a replaced function (.isra, .constprop,
+	// .part) need not be replaced. Without a reason, each copy must be replaced as well.
 	Clones string `key:"clones>accept" example:"{accept: \"the copies do not reach the loop\"}"`
 
 	// The reason why a replacement may take the address of the function that it replaces, as live
@@ -184,8 +184,9 @@ func (c *Config) File(name string) string {
 	return filepath.Join(c.Dir, name)
 }
 
-// LoadConfig reads the configuration of the package folder dir. Everything that is wrong with it comes in one
-// [diag.List]: unknown and repeated keys, wrong types, values that cannot be, and files that are not there.
+// LoadConfig reads the configuration of the package folder dir. Everything that is wrong with it
+// comes in one [diag.List]: unknown and repeated keys, wrong types, values that cannot be, and
+// files that are not there.
 func LoadConfig(dir string) (*Config, error) {
 	path := filepath.Join(dir, ConfigName)
 	if info, err := os.Stat(dir); err != nil || !info.IsDir() {

@@ -127,7 +127,8 @@ func TestLoadConfigWithoutFolder(t *testing.T) {
 	}
 }
 
-// TestConfigErrors changes one thing in the valid configuration and wants the place and the message.
+// TestConfigErrors changes one thing in the valid configuration and wants the place and the
+// message.
 func TestConfigErrors(t *testing.T) {
 	tests := map[string]struct{ old, new, want string }{
 		"unknown key":                 {"license:", "licence:", `7:1: error: lpbuild.yaml: unknown key "licence"`},

@@ -12,8 +12,8 @@ import (
 	"github.com/lpbuild/lpbuild/pkg/rpmver"
 )
 
-// Key describes a key of lpbuild.yaml, for the reference, the man page and the JSON Schema. It is read
-// from the structs that hold the configuration; see [Config].
+// Key describes a key of lpbuild.yaml, for the reference, the man page and the JSON Schema. It is
+// read from the structs that hold the configuration; see [Config].
 type Key struct {
 	Name     string   // as it is written: "url"
 	Path     string   // from the top: "repositories[].url"
@@ -64,8 +64,8 @@ func requiredKeys[T any]() []string {
 	return names
 }
 
-// sources are the files whose comments describe the keys. They are part of the program: a description
-// that stood anywhere else could say something else.
+// sources are the files whose comments describe the keys. They are part of the program: a
+// description that stood anywhere else could say something else.
 //
 //go:embed config.go obs.go
 var sources embed.FS

@@ -19,8 +19,8 @@ import (
 	"github.com/lpbuild/lpbuild/pkg/ulp/symtab"
 )
 
-// ParseConfig reads a configuration. path is where the text comes from: it is named in findings, and its folder is the
-// package folder.
+// ParseConfig reads a configuration. path is where the text comes from: it is named in findings,
+// and its folder is the package folder.
 func ParseConfig(path string, text []byte) (*Config, error) {
 	d := &document{file: path, text: text}
 	c := &Config{Path: path, Dir: filepath.Dir(path)}
@@ -189,8 +189,8 @@ func (c *Config) fileReader(d *document, what string, to *string) func(*yaml.Nod
 	}
 }
 
-// readFile reads the name of a file of the package folder, which must exist and lie inside the folder: it goes into the
-// source package.
+// readFile reads the name of a file of the package folder, which must exist and lie inside the
+// folder: it goes into the source package.
 func (c *Config) readFile(d *document, n *yaml.Node, what string, to *[]string) {
 	var name string
 	if d.string(what, &name, isNotEmpty)(n); name == "" {
@@ -221,7 +221,8 @@ var (
 	ageForm        = lazyregexp.New(`^([0-9]{1,4}) +(day|week|month|year)s?$`)
 )
 
-// maxName bounds names and versions, in bytes: several of them make one file name, of which no more than 255 are allowed.
+// maxName bounds names and versions, in bytes: several of them make one file name, of which no more
+// than 255 are allowed.
 const maxName = 80
 
 // CheckPackageName says what is wrong with a name for an RPM package.

@@ -16,7 +16,8 @@ import (
 // maxKeys bounds a file with pinned keys, in bytes.
 const maxKeys = 4 << 20
 
-// Request says what the package needs downloaded. Ages count back from now. The release version is the product's.
+// Request says what the package needs downloaded. Ages count back from now. The release version is
+// the product's.
 func (c *Config) Request(now time.Time) (download.Request, error) {
 	req := download.Request{Product: c.Product, ReleaseVersion: ReleaseVersion(c.Product)}
 	for _, arch := range c.Arch {
@@ -86,8 +87,9 @@ var (
 	productVersion = lazyregexp.New(`(?i)(sp)?([0-9]+(?:\.[0-9]+)*)`)
 )
 
-// ReleaseVersion returns what $releasever in .repo files stands for, by the name of a product: "15.5" for SLE-15-SP5, "40" for
-// Fedora-40; "" if it has no number, or several. The machine that builds has often another version than the product.
+// ReleaseVersion returns what $releasever in .repo files stands for, by the name of a product:
+// "15.5" for SLE-15-SP5, "40" for Fedora-40; "" if it has no number, or several. The machine that
+// builds has often another version than the product.
 func ReleaseVersion(product string) string {
 	version, pack := "", ""
 	for _, m := range productVersion().FindAllStringSubmatch(productArch().ReplaceAllString(product, ""), -1) {

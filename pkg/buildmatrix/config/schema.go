@@ -27,9 +27,9 @@ type schema struct {
 	Closed      *bool             `json:"additionalProperties,omitempty"`
 }
 
-// Schema returns a JSON Schema of lpbuild.yaml for editors. It accepts every file that [ParseConfig]
-// accepts. It does not know everything that ParseConfig checks: whether files exist, for example, or
-// which compiler flags are allowed.
+// Schema returns a JSON Schema of lpbuild.yaml for editors. It accepts every file that
+// [ParseConfig] accepts. It does not know everything that ParseConfig checks: whether files exist,
+// for example, or which compiler flags are allowed.
 func Schema() ([]byte, error) {
 	keys, err := Keys()
 	if err != nil {

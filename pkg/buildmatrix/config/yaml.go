@@ -16,8 +16,8 @@ import (
 	"github.com/lpbuild/lpbuild/pkg/download/fetch"
 )
 
-// document is a YAML text being read strictly: every key is known, occurs once and has the right type. It collects what
-// is wrong instead of stopping at the first.
+// document is a YAML text being read strictly: every key is known, occurs once and has the right
+// type. It collects what is wrong instead of stopping at the first.
 type document struct {
 	file     string
 	text     []byte
@@ -66,8 +66,9 @@ const (
 	maxSearchedBytes = 16 << 10 // far more than a configuration has
 )
 
-// wrongLine returns the line of a text that is not YAML from which on it cannot be any more: all up to the line before is; 0 if
-// the text is too long. The library's own number is often the line where it began what it could not end.
+// wrongLine returns the line of a text that is not YAML from which on it cannot be any more: all up
+// to the line before is; 0 if the text is too long. The library's own number is often the line
+// where it began what it could not end.
 func (d *document) wrongLine() int {
 	lines := bytes.SplitAfter(d.text, []byte("\n"))
 	if len(lines) > maxSearched || len(d.text) > maxSearchedBytes {
@@ -86,8 +87,8 @@ func (d *document) wrongLine() int {
 // scheme is how a URL begins.
 var scheme = lazyregexp.New(`[A-Za-z][A-Za-z0-9+.-]*://`)
 
-// withoutSecrets returns a text of one line as it may be shown, in the log of a build service, too: what may be a user, a
-// password or a token of a URL is hidden.
+// withoutSecrets returns a text of one line as it may be shown, in the log of a build service, too:
+// what may be a user, a password or a token of a URL is hidden.
 func withoutSecrets(text string) string {
 	at := scheme().FindStringIndex(text)
 	if at == nil {
@@ -116,7 +117,8 @@ func (d *document) pos(n *yaml.Node) diag.Pos {
 // fields maps the keys that a mapping may have to what reads their values.
 type fields map[string]func(*yaml.Node)
 
-// mapping hands each value of a mapping to its reader and reports unknown, repeated and missing keys.
+// mapping hands each value of a mapping to its reader and reports unknown, repeated and missing
+// keys.
 func (d *document) mapping(n *yaml.Node, what string, known fields, required ...string) {
 	if n.Kind != yaml.MappingNode {
 		d.add(n, fmt.Sprintf("%s: a mapping (key: value) belongs here, not %s", what, kindName(n)), "")
@@ -159,7 +161,8 @@ func suggestKey(key string, known fields) string {
 	return "known here: " + strings.Join(Sorted(names), ", ")
 }
 
-// sequence hands each element of a sequence to read. An empty sequence is a finding unless mayBeEmpty.
+// sequence hands each element of a sequence to read. An empty sequence is a finding unless
+// mayBeEmpty.
 func (d *document) sequence(n *yaml.Node, what string, mayBeEmpty bool, read func(*yaml.Node)) {
 	if n.Kind != yaml.SequenceNode {
 		d.add(n, fmt.Sprintf("%s: a list belongs here, not %s", what, kindName(n)), "write it as [one, two] or as lines that start with \"- \"")
@@ -177,7 +180,8 @@ func (d *document) sequence(n *yaml.Node, what string, mayBeEmpty bool, read fun
 	}
 }
 
-// text returns a reader of a string that check accepts. Numbers are not strings: version: 0.10 would become 0.1.
+// text returns a reader of a string that check accepts. Numbers are not strings: version: 0.10
+// would become 0.1.
 func (d *document) string(what string, to *string, checks ...func(string) error) func(*yaml.Node) {
 	return func(n *yaml.Node) {
 		if n.Kind != yaml.ScalarNode || n.Tag != "!!str" {

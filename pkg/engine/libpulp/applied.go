@@ -9,8 +9,9 @@ import (
 	"github.com/lpbuild/lpbuild/pkg/engine/rtld"
 )
 
-// Applied is a live patch that libpulp.so has in its list. Library and Container are the process's own words: make them
-// printable before they reach a terminal, and never open the path; see [Runtime.Comments].
+// Applied is a live patch that libpulp.so has in its list. Library and Container are the process's
+// own words: make them printable before they reach a terminal, and never open the path; see
+// [Runtime.Comments].
 type Applied struct {
 	ID        [32]byte // see ulp.Metadata.PatchID
 	Library   string   // base name of the target, as the patch gives it
@@ -20,7 +21,8 @@ type Applied struct {
 	// Dependencies are ids of patches that must not be reverted before this one.
 	Dependencies [][32]byte
 
-	// Target is the library whose functions are replaced; nil if they are in none of those that were loaded at [Find].
+	// Target is the library whose functions are replaced; nil if they are in none of those that
+	// were loaded at [Find].
 	Target *rtld.Library
 }
 
@@ -40,9 +42,10 @@ const (
 	listTries    = 5
 )
 
-// Applied returns the patches that are applied, the newest first, without stopping the process: the list is read twice, and
-// again until two readings agree. The error is an [*Error] with [ErrState] and [ErrMalformed] for a list that is not one
-// (cyclic, endless, pointers to nowhere), with [ErrChanged] for one that keeps changing, or that of package process.
+// Applied returns the patches that are applied, the newest first, without stopping the process: the
+// list is read twice, and again until two readings agree. The error is an [*Error] with [ErrState]
+// and [ErrMalformed] for a list that is not one (cyclic, endless, pointers to nowhere), with
+// [ErrChanged] for one that keeps changing, or that of package process.
 func (r *Runtime) Applied(ctx context.Context) ([]Applied, error) {
 	l, err := r.list(memory{ctx, r.mem})
 	return l.patches, err

@@ -44,7 +44,8 @@ func (s *Session) apply(ctx context.Context, plan *Plan) error {
 	return s.emptyQueue()
 }
 
-// entitled returns the writes that the patch needs. If libpulp.so asks for any, it must be for these.
+// entitled returns the writes that the patch needs. If libpulp.so asks for any, it must be for
+// these.
 func (s *Session) entitled(plan *Plan) ([]write, error) {
 	id, functions, ok, err := s.r.newest(s.rd)
 	if err != nil {
@@ -64,7 +65,8 @@ func (s *Session) entitled(plan *Plan) ([]write, error) {
 	return writes, compare(writes, asked)
 }
 
-// needed computes the writes of a patch from the plan, the container and the place where it was loaded.
+// needed computes the writes of a patch from the plan, the container and the place where it was
+// loaded.
 func (s *Session) needed(plan *Plan, functions []Switched) ([]write, error) {
 	p := plan.Apply
 	bias, err := p.bias(functions)
@@ -91,8 +93,8 @@ func (s *Session) needed(plan *Plan, functions []Switched) ([]write, error) {
 	return writes, nil
 }
 
-// compare checks that exactly the needed writes are asked for, in any order, and takes over the module of a thread-local
-// variable, which only the process knows.
+// compare checks that exactly the needed writes are asked for, in any order, and takes over the
+// module of a thread-local variable, which only the process knows.
 func compare(needed, asked []write) error {
 	byAddr := make(map[uint64]write, len(asked))
 	for _, w := range asked {
@@ -133,11 +135,12 @@ func (s *Session) written(writes []write) error {
 	return nil
 }
 
-// moveOn moves threads that stand in the middle of a function's NOPs behind them: in the middle of a jump they would execute
-// nonsense. Into the NOPs before the entry comes a thread from a function in front of it that ends without a jump, as some
-// of libc's do (__memcpy_chk runs on into memcpy). A thread that was interrupted there by a signal, and is in its handler
-// now, is not seen: between the two NOPs of libraries that went through `ulp post`, which have one of two bytes, is no
-// such place.
+// moveOn moves threads that stand in the middle of a function's NOPs behind them: in the middle of
+// a jump they would execute nonsense. Into the NOPs before the entry comes a thread from a function
+// in front of it that ends without a jump, as some of libc's do (__memcpy_chk runs on into memcpy).
+// A thread that was interrupted there by a signal, and is in its handler now, is not seen: between
+// the two NOPs of libraries that went through `ulp post`, which have one of two bytes, is no such
+// place.
 func (s *Session) moveOn(places []place) error {
 	for i := range places {
 		p := &places[i]
@@ -209,8 +212,8 @@ func (s *Session) revert(ctx context.Context, plan *Plan, a *Applied) error {
 	return errors.Join(err, s.emptyQueue())
 }
 
-// reverting computes the writes that a revert needs: each function runs the newest of the patches that stay, or itself.
-// libpulp.so must ask for these, and may do so more than once.
+// reverting computes the writes that a revert needs: each function runs the newest of the patches
+// that stay, or itself. libpulp.so must ask for these, and may do so more than once.
 func (s *Session) reverting(a *Applied, applied []Applied, asked []write) ([]write, error) {
 	needed := make(map[uint64]write)
 	for _, f := range a.Functions {

@@ -118,7 +118,8 @@ func TestReplace(t *testing.T) {
 	})
 }
 
-// TestAllOrNothing has a patch whose second function cannot be patched: nothing changes, and the next patch works.
+// TestAllOrNothing has a patch whose second function cannot be patched: nothing changes, and the
+// next patch works.
 func TestAllOrNothing(t *testing.T) {
 	each(t, func(t *testing.T, f flavour, lib string) {
 		p, ppath := container(t, lib, 10, "one:one_lp", "bare:bare_lp")
@@ -131,7 +132,8 @@ func TestAllOrNothing(t *testing.T) {
 	})
 }
 
-// TestEndbr64 has a libpulp.so that does not know endbr64, and would break functions that begin with it.
+// TestEndbr64 has a libpulp.so that does not know endbr64, and would break functions that begin
+// with it.
 func TestEndbr64(t *testing.T) {
 	lib := library(t, true)
 	p, path := container(t, lib, 10, all...)

@@ -11,9 +11,9 @@ import (
 	"github.com/lpbuild/lpbuild/pkg/engine/tracer"
 )
 
-// BenchmarkEngine measures, for each libpulp.so, how long a process stands still while a patch is applied, what of that
-// libpulp.so needs itself (the call, less what a call of next to nothing costs), and what the engine adds to it.
-// For comparison, "check" is the stop for that call alone.
+// BenchmarkEngine measures, for each libpulp.so, how long a process stands still while a patch is
+// applied, what of that libpulp.so needs itself (the call, less what a call of next to nothing
+// costs), and what the engine adds to it. For comparison, "check" is the stop for that call alone.
 func BenchmarkEngine(b *testing.B) {
 	lib := library(b, false)
 	p, path := container(b, lib, 10, all...)
@@ -62,7 +62,8 @@ func benchEngine(b *testing.B, f flavour, lib string, p *libpulp.Patch, path str
 	b.ReportMetric(0, "ns/op")
 }
 
-// BenchmarkLook measures finding libpulp.so and listing what is applied, without stopping the process.
+// BenchmarkLook measures finding libpulp.so and listing what is applied, without stopping the
+// process.
 func BenchmarkLook(b *testing.B) {
 	lib := library(b, false)
 	p, path := container(b, lib, 10, all...)

@@ -7,11 +7,13 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Code is an answer of libpulp.so, or what its tool says in the same situation: below 256 an errno. It is an error, to be
-// asked for with errors.Is; all errors of this package that concern a patch wrap one.
+// Code is an answer of libpulp.so, or what its tool says in the same situation: below 256 an errno.
+// It is an error, to be asked for with errors.Is; all errors of this package that concern a patch
+// wrap one.
 type Code int
 
-// The codes that a caller decides by. ErrAgain is the one for which it lets the process run and tries again.
+// The codes that a caller decides by. ErrAgain is the one for which it lets the process run and
+// tries again.
 const (
 	ErrAgain         Code = Code(unix.EAGAIN) // inside malloc or the dynamic loader, or not yet initialized
 	ErrUnknown       Code = 256
@@ -62,14 +64,18 @@ func (c Code) Error() string {
 
 // Errors beside the codes, for errors.Is.
 var (
-	// ErrChanged: the process is not any more as it was when the plan was made. Nothing was done; plan again.
+	// ErrChanged: the process is not any more as it was when the plan was made. Nothing was done;
+	// plan again.
 	ErrChanged = errors.New("the process changed since the plan was made")
-	// ErrRefused: libpulp.so asked for a write that the patch is not entitled to. Nothing was written.
+	// ErrRefused: libpulp.so asked for a write that the patch is not entitled to. Nothing was
+	// written.
 	ErrRefused = errors.New("libpulp.so asks for what the patch does not need")
-	// ErrUnfinished: the context ended while libpulp.so worked, or the engine failed to put something back. The process
-	// runs; what is missing is in its queue, and the next Session.Do finishes it.
+	// ErrUnfinished: the context ended while libpulp.so worked, or the engine failed to put
+	// something back. The process runs; what is missing is in its queue, and the next Session.Do
+	// finishes it.
 	ErrUnfinished = errors.New("not finished")
-	// ErrMalformed: the interface of libpulp.so, or what stands in its memory, is not what it should be.
+	// ErrMalformed: the interface of libpulp.so, or what stands in its memory, is not what it
+	// should be.
 	ErrMalformed = errors.New("malformed")
 )
 

@@ -16,7 +16,8 @@ import (
 	"github.com/lpbuild/lpbuild/pkg/ulp"
 )
 
-// ErrComments says that the comments of a patch cannot be read: its file is gone, or is not what was loaded.
+// ErrComments says that the comments of a patch cannot be read: its file is gone, or is not what
+// was loaded.
 var ErrComments = errors.New("no comments to be had from the container's file")
 
 // maxContainer bounds the size of a container's file that is read for its comments.
@@ -27,10 +28,11 @@ const maxStuck = 64
 
 var stuck atomic.Int64
 
-// Comments returns what a patch that is applied says of itself: the only thing that is not in the process's memory, but in
-// the container's file. The file is looked for where the process sees it, opened only if it is a regular file of up to
-// 16 MiB, which cannot block unless its file system does (then the call ends with ctx), and believed only if it has the
-// build-id of the patch's id. The error is ctx's, or wraps [ErrComments].
+// Comments returns what a patch that is applied says of itself: the only thing that is not in the
+// process's memory, but in the container's file. The file is looked for where the process sees it,
+// opened only if it is a regular file of up to 16 MiB, which cannot block unless its file system
+// does (then the call ends with ctx), and believed only if it has the build-id of the patch's id.
+// The error is ctx's, or wraps [ErrComments].
 //
 // The same patch has the same comments in every process of the same user.
 func (r *Runtime) Comments(ctx context.Context, a *Applied) (string, error) {
@@ -101,9 +103,10 @@ func readContainer(pid int, path string) ([]byte, error) {
 	return io.ReadAll(io.LimitReader(f, maxContainer))
 }
 
-// openIn opens a file as a process sees it, as a mere path, which does nothing to a FIFO or a device. It follows the link "root", which
-// package procfs never does. If the number belongs to another process by now, it opens a file of that one, which is believed only if it
-// is the container.
+// openIn opens a file as a process sees it, as a mere path, which does nothing to a FIFO or a
+// device. It follows the link "root", which package procfs never does. If the number belongs to
+// another process by now, it opens a file of that one, which is believed only if it is the
+// container.
 func openIn(pid int, path string) (at int, err error) {
 	root, err := unix.Open("/proc/"+strconv.Itoa(pid)+"/root", unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
 	if err != nil {

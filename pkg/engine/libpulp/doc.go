@@ -4,9 +4,10 @@
 //	             ├─ PlanApply, PlanRevert ... ─► Plan   decides everything that can be decided before a stop
 //	             └─ Stop ─► Session ─ Do(Plan), Check, SetPatchable   with all threads stopped
 //
-// libpulp.so exports its interface as symbols: a buffer for the metadata of a patch, entry points, a list of the patches
-// that are applied, an error state, a ring of messages, and a queue of memory writes that the caller has to carry out,
-// because the process itself may not be allowed to write its code. Versions without the queue write themselves.
+// libpulp.so exports its interface as symbols: a buffer for the metadata of a patch, entry points,
+// a list of the patches that are applied, an error state, a ring of messages, and a queue of memory
+// writes that the caller has to carry out, because the process itself may not be allowed to write
+// its code. Versions without the queue write themselves.
 //
 // The laws:
 //

@@ -7,12 +7,13 @@ import (
 	"github.com/lpbuild/lpbuild/pkg/engine/rtld"
 )
 
-// early says that libpulp.so is of a version before 0.3. Some of these, on reverting a patch that is not the newest, leave
-// its freed memory in their list.
+// early says that libpulp.so is of a version before 0.3. Some of these, on reverting a patch that
+// is not the newest, leave its freed memory in their list.
 func (r *Runtime) early() bool { return r.sym.queue == 0 && r.Version == "" }
 
-// knowsEndbr64 says whether libpulp.so knows functions that begin with endbr64. Versions before May 2022 write their jump
-// over it, and only a half of that back. The others have the bytes that belong there in their data.
+// knowsEndbr64 says whether libpulp.so knows functions that begin with endbr64. Versions before May
+// 2022 write their jump over it, and only a half of that back. The others have the bytes that
+// belong there in their data.
 func (r *Runtime) knowsEndbr64(ctx context.Context) bool {
 	want := append(bytes.Clone(endbr64[:]), 0xeb, 0xec)
 	for _, s := range r.Library.Segments {

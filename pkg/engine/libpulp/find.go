@@ -13,13 +13,15 @@ import (
 	"github.com/lpbuild/lpbuild/pkg/ulp/symtab"
 )
 
-// Runtime is libpulp.so in one program of one process. It uses the memory of the process, which must stay open as long.
+// Runtime is libpulp.so in one program of one process. It uses the memory of the process, which
+// must stay open as long.
 type Runtime struct {
 	// Library is libpulp.so itself.
 	Library *rtld.Library
 	// Libraries are all that are loaded, libpulp.so too, as they were when Find looked.
 	Libraries []*rtld.Library
-	// Version is libpulp.so's, such as "0.3.17"; "" for versions before 0.3.4 or so, which do not tell.
+	// Version is libpulp.so's, such as "0.3.17"; "" for versions before 0.3.4 or so, which do not
+	// tell.
 	Version string
 
 	pid int
@@ -37,9 +39,10 @@ type symbols struct {
 	queueRoom, ring                                   uint64 // bytes of instructions at queue, of text at messages
 }
 
-// Find looks for libpulp.so in a process, by what it exports as it is mapped, without stopping the process; mem is the
-// process's memory, with these libraries. The error is an [*Error] with [ErrNotLoaded], or with [ErrOldLibpulp] for a version
-// that lacks what is needed or has it in places where it cannot be (then with [ErrMalformed] too); or that of package process.
+// Find looks for libpulp.so in a process, by what it exports as it is mapped, without stopping the
+// process; mem is the process's memory, with these libraries. The error is an [*Error] with
+// [ErrNotLoaded], or with [ErrOldLibpulp] for a version that lacks what is needed or has it in
+// places where it cannot be (then with [ErrMalformed] too); or that of package process.
 func Find(ctx context.Context, p *process.Process, mem *process.Memory, libraries []*rtld.Library) (*Runtime, error) {
 	r := &Runtime{Libraries: libraries, pid: p.PID, mem: mem}
 	if err := r.find(ctx); err != nil {
@@ -161,7 +164,8 @@ func (r *Runtime) place(found map[string]rtld.Symbol) error {
 	return nil
 }
 
-// fits says whether a symbol's memory is wholly in libpulp.so, with the permissions and not with others.
+// fits says whether a symbol's memory is wholly in libpulp.so, with the permissions and not with
+// others.
 func (r *Runtime) fits(s rtld.Symbol, perm rtld.Perm, least uint64) bool {
 	if s.Type == elf.STT_TLS || s.Type == elf.STT_GNU_IFUNC || s.Size < least {
 		return false

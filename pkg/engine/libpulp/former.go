@@ -14,9 +14,10 @@ import (
 	"github.com/lpbuild/lpbuild/pkg/ulp"
 )
 
-// libpulp.so never unloads a container: what was reverted stays in the process, with the threads that are in it, and is on no
-// list that could be read. It is found by what it is: a library whose file has the metadata of a live patch. The kernel leads to
-// the very file that is mapped, even if it was deleted since (/proc/PID/map_files); others than root read it by its path.
+// libpulp.so never unloads a container: what was reverted stays in the process, with the threads
+// that are in it, and is on no list that could be read. It is found by what it is: a library whose
+// file has the metadata of a live patch. The kernel leads to the very file that is mapped, even if
+// it was deleted since (/proc/PID/map_files); others than root read it by its path.
 
 // former is a container that has, or had, code of a function.
 type former struct {
@@ -78,8 +79,8 @@ func isOf(m *ulp.Metadata, target *rtld.Library, old uint64) bool {
 	})
 }
 
-// replacesIn reads once what a library replaces. Containers have no SONAME. It is first asked before the stop, and under it not
-// again: a file system may be the process's own work.
+// replacesIn reads once what a library replaces. Containers have no SONAME. It is first asked
+// before the stop, and under it not again: a file system may be the process's own work.
 func (r *Runtime) replacesIn(ctx context.Context, l *rtld.Library) (replaces, error) {
 	if is, ok := r.containers[l]; ok || l.SONAME != "" {
 		return is, nil
@@ -98,7 +99,8 @@ func (r *Runtime) replacesIn(ctx context.Context, l *rtld.Library) (replaces, er
 	return is, nil
 }
 
-// replacesOf reads what a library replaces. The error is that its file is not to be had, is another one, or cannot be understood.
+// replacesOf reads what a library replaces. The error is that its file is not to be had, is another
+// one, or cannot be understood.
 func replacesOf(pid int, l *rtld.Library) (replaces, error) {
 	f, size, err := openMapped(pid, l)
 	if err != nil {

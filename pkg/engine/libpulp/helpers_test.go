@@ -46,7 +46,8 @@ func library(t testing.TB, cet bool, flags ...string) string {
 	return gcc(t, name, "testdata/library.c", append(flags, "-fpatchable-function-entry=16,14", "-Wl,--hash-style=both", protection)...)
 }
 
-// container packs a live patch for a library: replacements of its functions, whose values have tens, and its references.
+// container packs a live patch for a library: replacements of its functions, whose values have
+// tens, and its references.
 func container(t testing.TB, target string, tens int, lines ...string) (*libpulp.Patch, string) {
 	t.Helper()
 	name := fmt.Sprintf("%s_%d_%x.so", strings.TrimSuffix(filepath.Base(target), ".so"), tens, strings.Join(lines, " "))
@@ -125,8 +126,8 @@ func start(t testing.TB, lib string, f flavour, mode string, args ...string) *ch
 	if got := c.Line(); got != "1 2 3 107" {
 		t.Fatalf("%q", got)
 	}
-	// Once it has read a line it does not call malloc any more. The stand-ins, other than libpulp.so itself, do not notice that
-	// they were stopped within malloc.
+	// Once it has read a line it does not call malloc any more. The stand-ins, other than
+	// libpulp.so itself, do not notice that they were stopped within malloc.
 	c.says("1 2 3 107")
 	return c
 }
@@ -234,7 +235,8 @@ func (c *child) revertAll(library string) error {
 	return c.do(func(r *libpulp.Runtime) (*libpulp.Plan, error) { return r.PlanRevertAll(c.t.Context(), library) })
 }
 
-// applied returns the numbers of the containers that are applied, newest first, without the rest of their names.
+// applied returns the numbers of the containers that are applied, newest first, without the rest of
+// their names.
 func (c *child) applied() []libpulp.Applied {
 	c.t.Helper()
 	r := c.find()

@@ -21,9 +21,9 @@ import (
 // never is a step that is not reached.
 const never = 1 << 60
 
-// engine is this test binary as a process of its own that is killed: "PID STEP OPERATION PATH". At its STEPth step it kills
-// itself; else it prints the names of its steps, after one operation ("apply", "revert", or "fail", which is an apply that
-// fails), or goes on for ever ("both").
+// engine is this test binary as a process of its own that is killed: "PID STEP OPERATION PATH". At
+// its STEPth step it kills itself; else it prints the names of its steps, after one operation
+// ("apply", "revert", or "fail", which is an apply that fails), or goes on for ever ("both").
 func engine(job string) int {
 	var pid, last int
 	var op, path string
@@ -59,7 +59,8 @@ func engine(job string) int {
 	}
 }
 
-// tolerable says whether an engine that does not know what its predecessor did may get such an error.
+// tolerable says whether an engine that does not know what its predecessor did may get such an
+// error.
 func tolerable(err error) bool {
 	return err == nil || errors.Is(err, libpulp.ErrAgain) || errors.Is(err, libpulp.ErrApplied) || errors.Is(err, libpulp.ErrNotApplied)
 }
@@ -88,8 +89,8 @@ func startEngine(c *child, step int, op, path string) *exec.Cmd {
 	return targettest.Engine(c.t, "PULP_TEST_ENGINE", fmt.Sprintf("%d %d %s %s", c.pid, step, op, path))
 }
 
-// whole fails the test unless each function does either what it did or what the patch has it do, and the process runs
-// untraced.
+// whole fails the test unless each function does either what it did or what the patch has it do,
+// and the process runs untraced.
 func (c *child) whole() {
 	c.t.Helper()
 	f := strings.Fields(c.values())
@@ -128,9 +129,10 @@ func manyKills() int {
 	return n
 }
 
-// TestKilledAtEachStep kills the engine before the first and the last time that it does each thing, or with
-// LPBUILD_LIBPULP_KILLS every time. The process goes on, each function wholly old or wholly new, and the next run finishes: after a
-// revert, with the NOPs that were there, unless libpulp.so has no queue.
+// TestKilledAtEachStep kills the engine before the first and the last time that it does each thing,
+// or with LPBUILD_LIBPULP_KILLS every time. The process goes on, each function wholly old or wholly
+// new, and the next run finishes: after a revert, with the NOPs that were there, unless libpulp.so
+// has no queue.
 func TestKilledAtEachStep(t *testing.T) {
 	for _, f := range flavours(t) {
 		lib := library(t, !f.old)
@@ -167,8 +169,8 @@ func TestKilledAtEachStep(t *testing.T) {
 	}
 }
 
-// TestKilledWhileUndoing kills the engine while it takes back an attempt that failed, or with LPBUILD_LIBPULP_KILLS before each
-// step of it: the process never runs any of it.
+// TestKilledWhileUndoing kills the engine while it takes back an attempt that failed, or with
+// LPBUILD_LIBPULP_KILLS before each step of it: the process never runs any of it.
 func TestKilledWhileUndoing(t *testing.T) {
 	lib := library(t, true)
 	p, path := container(t, lib, 10, all...)
@@ -197,7 +199,8 @@ func TestKilledWhileUndoing(t *testing.T) {
 	}
 }
 
-// TestKilledAnywhere kills the engine 60 times, or LPBUILD_LIBPULP_KILLS times, while it applies and reverts all the time.
+// TestKilledAnywhere kills the engine 60 times, or LPBUILD_LIBPULP_KILLS times, while it applies
+// and reverts all the time.
 func TestKilledAnywhere(t *testing.T) {
 	kills, end := 60, time.Now().Add(15*time.Second)
 	if n := manyKills(); n > 0 {

@@ -18,8 +18,8 @@ func (c *child) tryApply(ctx context.Context, p *libpulp.Patch, path string) err
 	return once(ctx, r.Runtime, func(r *libpulp.Runtime) (*libpulp.Plan, error) { return r.PlanApply(ctx, p, path) })
 }
 
-// TestRefused has a libpulp.so that fails in the middle, or asks for what the patch does not need: the code stays as it was,
-// the patch is not on its list any more, and it goes on working.
+// TestRefused has a libpulp.so that fails in the middle, or asks for what the patch does not need:
+// the code stays as it was, the patch is not on its list any more, and it goes on working.
 func TestRefused(t *testing.T) {
 	lib := library(t, false)
 	p, path := container(t, lib, 10, all...)
@@ -68,8 +68,8 @@ func TestHalfOld(t *testing.T) {
 	c.says("1 2 3 107")
 }
 
-// TestWildList has lists of patches that are none: the engine says so. It changes nothing unless the entry of the patch is as
-// it should be.
+// TestWildList has lists of patches that are none: the engine says so. It changes nothing unless
+// the entry of the patch is as it should be.
 func TestWildList(t *testing.T) {
 	lib := library(t, false)
 	p, path := container(t, lib, 10, all...)
@@ -133,7 +133,8 @@ func TestBusy(t *testing.T) {
 	c.says("10 20 3 1107")
 }
 
-// TestSlow lets the time end while libpulp.so works. It goes on by itself; what is missing then is done later.
+// TestSlow lets the time end while libpulp.so works. It goes on by itself; what is missing then is
+// done later.
 func TestSlow(t *testing.T) {
 	for _, f := range flavours(t)[:2] {
 		lib := library(t, false)

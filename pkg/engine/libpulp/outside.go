@@ -21,14 +21,16 @@ type zone struct {
 	starts []uint64 // first bytes of functions: a word on a stack that leads there is a pointer, and no call
 }
 
-// maxStackMappings is how many writable mappings are kept; the kernel allows 65,530 in all unless told otherwise.
+// maxStackMappings is how many writable mappings are kept; the kernel allows 65,530 in all unless
+// told otherwise.
 const maxStackMappings = 1 << 17
 
-// Outside makes a plan conditional: [Session.Do] carries it out only if no thread is in a function that it switches, nor has a
-// call of it on its stack. Else it does nothing and returns an [*Error] with [ErrAgain] and [ErrInUse]. All code counts that the
-// function ever had and that is still in memory, but for the code that it has after the plan: the function itself, containers
-// that are applied, and those that were reverted, which libpulp.so leaves loaded. What somebody else left unfinished is finished
-// whoever is where.
+// Outside makes a plan conditional: [Session.Do] carries it out only if no thread is in a function
+// that it switches, nor has a call of it on its stack. Else it does nothing and returns an [*Error]
+// with [ErrAgain] and [ErrInUse]. All code counts that the function ever had and that is still in
+// memory, but for the code that it has after the plan: the function itself, containers that are
+// applied, and those that were reverted, which libpulp.so leaves loaded. What somebody else left
+// unfinished is finished whoever is where.
 func (r *Runtime) Outside(ctx context.Context, plan *Plan) error {
 	applied, err := r.Applied(ctx)
 	if err != nil {
@@ -119,7 +121,8 @@ func (r *Runtime) addZones(ctx context.Context, plan *Plan, applied []Applied, n
 	return nil
 }
 
-// endOf returns where a function ends: by its symbol, or if it has none, at the latest where the next one begins.
+// endOf returns where a function ends: by its symbol, or if it has none, at the latest where the
+// next one begins.
 func (r *Runtime) endOf(ctx context.Context, entry uint64) (uint64, error) {
 	l := r.libraryAt(entry)
 	if l == nil {

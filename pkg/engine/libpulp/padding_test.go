@@ -9,8 +9,9 @@ import (
 	"github.com/lpbuild/lpbuild/pkg/engine/libpulp"
 )
 
-// TestNOPsComeBack: when the last patch of a function is reverted, all bytes of the library's code are as they were; while
-// another one replaces it, nothing is touched. libpulp.so goes on working with that.
+// TestNOPsComeBack: when the last patch of a function is reverted, all bytes of the library's code
+// are as they were; while another one replaces it, nothing is touched. libpulp.so goes on working
+// with that.
 func TestNOPsComeBack(t *testing.T) {
 	each(t, func(t *testing.T, f flavour, lib string) {
 		p, ppath := container(t, lib, 10, "one:one_lp", "two:two_lp")
@@ -61,7 +62,8 @@ func TestUnlistedStays(t *testing.T) {
 	}
 }
 
-// sameButTwo says whether code is the same, but for a NOP of two bytes in the place of two NOPs, which libpulp.so puts there.
+// sameButTwo says whether code is the same, but for a NOP of two bytes in the place of two NOPs,
+// which libpulp.so puts there.
 func sameButTwo(a, b []byte) bool {
 	one, two := []byte{0x66, 0x90}, []byte{0x90, 0x90}
 	return bytes.Equal(bytes.ReplaceAll(a, one, two), bytes.ReplaceAll(b, one, two))
@@ -92,7 +94,8 @@ func (c *child) code(lib string) []byte {
 	return nil
 }
 
-// TestUnjump: what takes the jump away is one write on one page, and does not leave half an address.
+// TestUnjump: what takes the jump away is one write on one page, and does not leave half an
+// address.
 func TestUnjump(t *testing.T) {
 	for entry, want := range map[uint64]string{
 		0x5000: "4ff2 14", 0x500e: "5000 14", 0x500d: "5005 8", 0x5008: "5000 8", 0x5007: "", 0x5001: "", 0x5fff: "5ff1 14",

@@ -9,8 +9,8 @@ import (
 	"github.com/lpbuild/lpbuild/pkg/ulp/symtab"
 )
 
-// Patch is a live patch that is to be applied to processes, or reverted in them: read once, used for all of them, from
-// several goroutines.
+// Patch is a live patch that is to be applied to processes, or reverted in them: read once, used
+// for all of them, from several goroutines.
 type Patch struct {
 	*ulp.LivePatch
 	head       []byte   // how the container begins in memory
@@ -18,12 +18,13 @@ type Patch struct {
 	references []uint64 // values of the pointers, as Metadata.References
 }
 
-// headSize is how much of a container is compared with what a process has mapped: ELF header, program headers and build-id
-// are in it, and no relocation changes them.
+// headSize is how much of a container is compared with what a process has mapped: ELF header,
+// program headers and build-id are in it, and no relocation changes them.
 const headSize = 512
 
-// NewPatch reads a container. The error is an [*Error] with [ErrNoMetadata] if it is no live patch, [ErrInvalid] if its
-// metadata are malformed, or [ErrNoNewFunction] if they name what the container does not have.
+// NewPatch reads a container. The error is an [*Error] with [ErrNoMetadata] if it is no live patch,
+// [ErrInvalid] if its metadata are malformed, or [ErrNoNewFunction] if they name what the container
+// does not have.
 func NewPatch(c *ulp.Container) (*Patch, error) {
 	lp, err := c.LivePatch()
 	switch {
@@ -98,8 +99,9 @@ func (p *Patch) bias(functions []Switched) (uint64, error) {
 	return bias, nil
 }
 
-// loaded checks that the container, and no other file of its name, is what is loaded at bias. A process that imitates it in
-// memory of its own has its functions jump to where nothing can be executed, and to no other code.
+// loaded checks that the container, and no other file of its name, is what is loaded at bias. A
+// process that imitates it in memory of its own has its functions jump to where nothing can be
+// executed, and to no other code.
 func (p *Patch) loaded(rd reader, bias uint64) error {
 	b := make([]byte, len(p.head))
 	if err := rd.read(b, bias); err != nil || !bytes.Equal(b, p.head) {

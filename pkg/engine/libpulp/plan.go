@@ -13,14 +13,16 @@ import (
 	"github.com/lpbuild/lpbuild/pkg/ulp/symtab"
 )
 
-// Plan is what is to be done to one process: the result of looking at it, for [Session.Do]. Nothing has happened yet.
+// Plan is what is to be done to one process: the result of looking at it, for [Session.Do]. Nothing
+// has happened yet.
 type Plan struct {
 	// Apply is the patch to be applied, nil if none is.
 	Apply *Patch
 	// Revert are the patches to be reverted, the newest first; after Apply, if there is one.
 	Revert []Applied
-	// Finish says that somebody was killed before the last write: Session.Do carries out what is missing, and nothing else.
-	// If the patch that was asked for is not applied by that, it returns [ErrChanged].
+	// Finish says that somebody was killed before the last write: Session.Do carries out what is
+	// missing, and nothing else. If the patch that was asked for is not applied by that, it returns
+	// [ErrChanged].
 	Finish bool
 
 	target  *rtld.Library
@@ -47,16 +49,17 @@ type place struct {
 // landing says whether the entry begins with endbr64.
 func (p place) landing() bool { return p.was.Landing }
 
-// PlanApply decides whether a patch can be applied: state, target by its build-id as mapped, each function's entry,
-// dependencies. path is that of the container as the process sees it. The error is an [*Error]: [ErrApplied] if there is
-// nothing to do, [ErrNoTarget] or [ErrBuildID] if the patch is not for this process, [ErrNotPatchable], [ErrDependency],
-// [ErrBlocked] and so on if it can not be; or that of package process.
+// PlanApply decides whether a patch can be applied: state, target by its build-id as mapped, each
+// function's entry, dependencies. path is that of the container as the process sees it. The error
+// is an [*Error]: [ErrApplied] if there is nothing to do, [ErrNoTarget] or [ErrBuildID] if the
+// patch is not for this process, [ErrNotPatchable], [ErrDependency], [ErrBlocked] and so on if it
+// can not be; or that of package process.
 func (r *Runtime) PlanApply(ctx context.Context, p *Patch, path string) (*Plan, error) {
 	return r.planApply(ctx, p, path, nil)
 }
 
-// PlanReplace is PlanApply, and reverts all other patches of a library in the same stop; library "" is that of the patch.
-// If the patch is applied already, only the others are reverted.
+// PlanReplace is PlanApply, and reverts all other patches of a library in the same stop; library ""
+// is that of the patch. If the patch is applied already, only the others are reverted.
 func (r *Runtime) PlanReplace(ctx context.Context, p *Patch, path, library string) (*Plan, error) {
 	if library == "" {
 		library = p.Metadata.Target.Name
@@ -108,8 +111,8 @@ func (r *Runtime) fillApply(ctx context.Context, plan *Plan, applied []Applied, 
 	return r.findPlaces(ctx, plan, applied)
 }
 
-// PlanRevert decides whether a patch can be reverted. The error is an [*Error]: [ErrNotApplied], [ErrDependency] if another
-// patch depends on it; or as for PlanApply.
+// PlanRevert decides whether a patch can be reverted. The error is an [*Error]: [ErrNotApplied],
+// [ErrDependency] if another patch depends on it; or as for PlanApply.
 func (r *Runtime) PlanRevert(ctx context.Context, id [32]byte) (*Plan, error) {
 	plan, seen, err := r.begin(ctx)
 	if err != nil {
@@ -128,8 +131,9 @@ func (r *Runtime) PlanRevert(ctx context.Context, id [32]byte) (*Plan, error) {
 	return r.steady(ctx, plan, seen, err)
 }
 
-// PlanRevertAll decides whether all patches of a library can be reverted; library is a base name. The error is an
-// [*Error]: [ErrNoPatches] if there are none, [ErrNoTarget] if there is no such library either; or as for PlanRevert.
+// PlanRevertAll decides whether all patches of a library can be reverted; library is a base name.
+// The error is an [*Error]: [ErrNoPatches] if there are none, [ErrNoTarget] if there is no such
+// library either; or as for PlanRevert.
 func (r *Runtime) PlanRevertAll(ctx context.Context, library string) (*Plan, error) {
 	plan, seen, err := r.begin(ctx)
 	if err != nil {
@@ -170,8 +174,8 @@ func (r *Runtime) begin(ctx context.Context) (*Plan, list, error) {
 	return plan, seen, err
 }
 
-// steady makes an [ErrChanged] of a verdict that was made of a list which is not the list any more: another engine was at work
-// between the look at the list and that at the functions.
+// steady makes an [ErrChanged] of a verdict that was made of a list which is not the list any more:
+// another engine was at work between the look at the list and that at the functions.
 func (r *Runtime) steady(ctx context.Context, plan *Plan, seen list, err error) (*Plan, error) {
 	if err == nil {
 		return plan, nil
@@ -229,8 +233,9 @@ func (r *Runtime) reverted(ctx context.Context, plan *Plan, applied []Applied, g
 	return list, err
 }
 
-// independent refuses to revert patches on which others depend that stay, or that would go later: the order is that of the
-// list, the newest first. libpulp.so's own function for all patches of a library would never return then.
+// independent refuses to revert patches on which others depend that stay, or that would go later:
+// the order is that of the list, the newest first. libpulp.so's own function for all patches of a
+// library would never return then.
 func independent(applied, goes []Applied) error {
 	for i := range applied {
 		for _, id := range applied[i].Dependencies {
@@ -273,8 +278,8 @@ func (r *Runtime) target(p *Patch) (*rtld.Library, error) {
 	return nil, verdict(ErrNoTarget, "%q", t.Name)
 }
 
-// sameFile refuses a container whose path is already that of another file in the process: the dynamic loader would take
-// that one, by its name.
+// sameFile refuses a container whose path is already that of another file in the process: the
+// dynamic loader would take that one, by its name.
 func (r *Runtime) sameFile(p *Patch, path string) error {
 	for _, l := range r.Libraries {
 		if l.Path == path && !bytes.Equal(l.BuildID, p.BuildID) {
@@ -321,8 +326,8 @@ func (r *Runtime) findPlaces(ctx context.Context, plan *Plan, applied []Applied)
 	return r.checkVersions(ctx, plan)
 }
 
-// checkVersions compares the functions that the patch replaces with what the library exports. libpulp.so takes the address that the
-// patch has, whatever the name.
+// checkVersions compares the functions that the patch replaces with what the library exports.
+// libpulp.so takes the address that the patch has, whatever the name.
 func (r *Runtime) checkVersions(ctx context.Context, plan *Plan) error {
 	symbols, err := r.mem.Symbols(ctx, plan.target)
 	if errors.Is(err, process.ErrMalformed) {
@@ -352,7 +357,8 @@ func inCode(l *rtld.Library, entry uint64) bool {
 		s.End-entry >= landingSize+shortSize
 }
 
-// patchable says why a function cannot be switched: its entry is not made for it, or is a detour of somebody else.
+// patchable says why a function cannot be switched: its entry is not made for it, or is a detour of
+// somebody else.
 func patchable(name string, entry uint64, was *process.Prologue, applied []Applied) error {
 	switch was.State {
 	case process.EntryNOPs:

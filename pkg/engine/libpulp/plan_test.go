@@ -98,7 +98,8 @@ func TestDependencies(t *testing.T) {
 	}
 }
 
-// TestPath has another container where one was that the process still has loaded: the dynamic loader would not look.
+// TestPath has another container where one was that the process still has loaded: the dynamic
+// loader would not look.
 func TestPath(t *testing.T) {
 	lib := library(t, false)
 	p, ppath := container(t, lib, 10, "one:one_lp")
@@ -202,7 +203,8 @@ func TestChanged(t *testing.T) {
 	c.says("20 2 3 107")
 }
 
-// TestForeignDetour has a function that somebody else made jump: it is neither switched nor switched back.
+// TestForeignDetour has a function that somebody else made jump: it is neither switched nor
+// switched back.
 func TestForeignDetour(t *testing.T) {
 	lib := library(t, false)
 	p, ppath := container(t, lib, 10, "one:one_lp")

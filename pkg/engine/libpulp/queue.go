@@ -60,7 +60,8 @@ const (
 	writeHead = 16 // kind and size, u32 length, u64 address
 )
 
-// parseQueue decodes count instructions that fill b. The writes refer to b. What a print says is left out.
+// parseQueue decodes count instructions that fill b. The writes refer to b. What a print says is
+// left out.
 func parseQueue(b []byte, count int) ([]write, error) {
 	var list []write
 	for n := range count {

@@ -34,7 +34,8 @@ func (m memory) ReadAt(b []byte, off int64) (int, error) { return m.m.ReadAt(m.c
 
 const pageSize = 4096
 
-// text reads a string that ends in a NUL, of at most most bytes. It never reads a page behind the NUL's.
+// text reads a string that ends in a NUL, of at most most bytes. It never reads a page behind the
+// NUL's.
 func text(r reader, addr uint64, most int) (string, error) {
 	var s []byte
 	for len(s) <= most {

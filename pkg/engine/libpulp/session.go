@@ -11,8 +11,8 @@ import (
 	"github.com/lpbuild/lpbuild/pkg/engine/tracer"
 )
 
-// Session is a process all of whose threads are stopped. It is good inside [Runtime.Stop]'s function only, and not for
-// several goroutines.
+// Session is a process all of whose threads are stopped. It is good inside [Runtime.Stop]'s
+// function only, and not for several goroutines.
 type Session struct {
 	// Finished says that Do found and finished what an engine that was killed had begun.
 	Finished bool
@@ -23,9 +23,10 @@ type Session struct {
 	thread *tracer.Thread
 }
 
-// Stop stops all threads of the process, calls f, and lets them go, whatever happens in f. It returns how long the process
-// stood still. o.Gadgets are found here. The error is f's; or that of package tracer; or an [*Error] with [ErrAgain] and
-// [ErrChanged] if the process is not any more the one, or does not run the program any more, that [Find] saw.
+// Stop stops all threads of the process, calls f, and lets them go, whatever happens in f. It
+// returns how long the process stood still. o.Gadgets are found here. The error is f's; or that of
+// package tracer; or an [*Error] with [ErrAgain] and [ErrChanged] if the process is not any more
+// the one, or does not run the program any more, that [Find] saw.
 func (r *Runtime) Stop(ctx context.Context, o tracer.Options, f func(*Session) error) (time.Duration, error) {
 	g, err := r.gadgets(memory{ctx, r.mem})
 	if err != nil {
@@ -34,8 +35,8 @@ func (r *Runtime) Stop(ctx context.Context, o tracer.Options, f func(*Session) e
 	o.Gadgets = g
 	return tracer.Run(ctx, r.pid, o, func(t *tracer.Tracee) error {
 		s := &Session{r: r, t: t, rd: memory{context.Background(), r.mem}}
-		// The address space that Find opened is alive, and all threads of the process with this number are stopped: the
-		// process is the same, and has not executed another program.
+		// The address space that Find opened is alive, and all threads of the process with this
+		// number are stopped: the process is the same, and has not executed another program.
 		if _, err := word(s.rd, r.sym.state); err != nil {
 			return fault(ErrAgain, errors.Join(ErrChanged, err), "another process or program")
 		}
@@ -43,9 +44,10 @@ func (r *Runtime) Stop(ctx context.Context, o tracer.Options, f func(*Session) e
 	})
 }
 
-// Do carries a plan out: each patch wholly or not at all, one after the other; if it takes several, and one of them fails, those
-// before it stay, and another plan goes on from there. The error is nil; an [*Error] with [ErrAgain] (and [ErrChanged] if it
-// takes a new plan) when it is worth trying again after the process has run for a while; one with libpulp.so's code; one with
+// Do carries a plan out: each patch wholly or not at all, one after the other; if it takes several,
+// and one of them fails, those before it stay, and another plan goes on from there. The error is
+// nil; an [*Error] with [ErrAgain] (and [ErrChanged] if it takes a new plan) when it is worth
+// trying again after the process has run for a while; one with libpulp.so's code; one with
 // [ErrRefused] or [ErrUnfinished]; or that of package tracer.
 func (s *Session) Do(ctx context.Context, plan *Plan) error {
 	if plan.Finish {
@@ -75,7 +77,8 @@ func (s *Session) Do(ctx context.Context, plan *Plan) error {
 	return nil
 }
 
-// applyIf applies the plan's patch, if there is one. If patches were reverted before, entries have changed since the plan.
+// applyIf applies the plan's patch, if there is one. If patches were reverted before, entries have
+// changed since the plan.
 func (s *Session) applyIf(ctx context.Context, plan *Plan) error {
 	if plan.Apply == nil {
 		return nil
@@ -120,7 +123,8 @@ func (s *Session) unchanged(plan *Plan) error {
 	return nil
 }
 
-// Check asks libpulp.so whether a patch is applied. [Runtime.Applied] tells the same without a stop.
+// Check asks libpulp.so whether a patch is applied. [Runtime.Applied] tells the same without a
+// stop.
 func (s *Session) Check(ctx context.Context, id [32]byte) (bool, error) {
 	code, err := s.call(ctx, s.r.sym.check, id[:])
 	if err == nil {
@@ -129,9 +133,9 @@ func (s *Session) Check(ctx context.Context, id [32]byte) (bool, error) {
 	return err == nil && code == 1, err
 }
 
-// SetPatchable lets the process be patched or not. changed is false if it was so already. The error is an [*Error] with
-// [ErrOldLibpulp] for a version that has no such switch, or with the code at which libpulp.so stopped working; see also
-// [Session.Do].
+// SetPatchable lets the process be patched or not. changed is false if it was so already. The error
+// is an [*Error] with [ErrOldLibpulp] for a version that has no such switch, or with the code at
+// which libpulp.so stopped working; see also [Session.Do].
 func (s *Session) SetPatchable(ctx context.Context, on bool) (changed bool, err error) {
 	if s.r.sym.toggle == 0 || s.r.sym.errorState == 0 {
 		return false, verdict(ErrOldLibpulp, "it cannot be switched off")

@@ -18,8 +18,9 @@ import (
 	"github.com/lpbuild/lpbuild/pkg/engine/tracer"
 )
 
-// TestRegistersSurvive applies and reverts a patch 1,000 times (100 times with the stand-in) in a process that holds known
-// values in all general, x87, SSE, AVX and AVX-512 registers, and ends when one is wrong.
+// TestRegistersSurvive applies and reverts a patch 1,000 times (100 times with the stand-in) in a
+// process that holds known values in all general, x87, SSE, AVX and AVX-512 registers, and ends
+// when one is wrong.
 func TestRegistersSurvive(t *testing.T) {
 	flags := []string{"-pthread", "-mavx2"}
 	if b, _ := os.ReadFile("/proc/cpuinfo"); bytes.Contains(b, []byte("avx512bw")) {
@@ -45,7 +46,8 @@ func TestRegistersSurvive(t *testing.T) {
 	}
 }
 
-// selfCheck runs f while a process checks its registers, and fails the test unless that goes on afterwards.
+// selfCheck runs f while a process checks its registers, and fails the test unless that goes on
+// afterwards.
 func selfCheck(t *testing.T, check string, fl flavour, lib string, f func(*child)) {
 	t.Helper()
 	counters := filepath.Join(t.TempDir(), "counters")
@@ -68,8 +70,8 @@ func selfCheck(t *testing.T, check string, fl flavour, lib string, f func(*child
 	c.Kill()
 }
 
-// TestBetweenNOPs applies a patch while a thread stands between the two NOPs of a function that it replaces: the thread must
-// not wake up in the middle of the jump.
+// TestBetweenNOPs applies a patch while a thread stands between the two NOPs of a function that it
+// replaces: the thread must not wake up in the middle of the jump.
 func TestBetweenNOPs(t *testing.T) {
 	for _, f := range flavours(t) {
 		for _, cet := range []bool{false, true} {
@@ -98,7 +100,8 @@ func TestBetweenNOPs(t *testing.T) {
 	}
 }
 
-// TestInsideNOPs: a thread that came from the function in front stands in the NOPs before the entry.
+// TestInsideNOPs: a thread that came from the function in front stands in the NOPs before the
+// entry.
 func TestInsideNOPs(t *testing.T) {
 	for _, f := range flavours(t) {
 		lib := library(t, false)
@@ -120,8 +123,8 @@ func TestInsideNOPs(t *testing.T) {
 	}
 }
 
-// park leaves a thread that calls one() all the time at an instruction of it, moved to another place, and the process in a
-// group stop.
+// park leaves a thread that calls one() all the time at an instruction of it, moved to another
+// place, and the process in a group stop.
 func park(t *testing.T, c *child, pc, to uint64) {
 	t.Helper()
 	done := make(chan error)

@@ -15,9 +15,10 @@ import (
 // undoTime limits how long libpulp.so may take to forget a patch.
 const undoTime = 10 * time.Second
 
-// undo takes back what a patch that failed left: libpulp.so has it in its list, and gave up working. No code was written,
-// unless by a version that writes itself. It returns why, with [ErrUnfinished] if libpulp.so does not let it be undone.
-// Killed before the end of this, the process runs its own code, while libpulp.so still lists the patch or refuses to work.
+// undo takes back what a patch that failed left: libpulp.so has it in its list, and gave up
+// working. No code was written, unless by a version that writes itself. It returns why, with
+// [ErrUnfinished] if libpulp.so does not let it be undone. Killed before the end of this, the
+// process runs its own code, while libpulp.so still lists the patch or refuses to work.
 func (s *Session) undo(plan *Plan, why error) error {
 	if err := errors.Join(s.restore(plan), s.emptyQueue(), s.unlist(plan)); err != nil {
 		return errors.Join(why, fault(ErrState, errors.Join(ErrUnfinished, err), "taking the patch back"))
@@ -25,8 +26,9 @@ func (s *Session) undo(plan *Plan, why error) error {
 	return why
 }
 
-// unlist makes libpulp.so forget a patch that is the newest of its list. It is asked to revert it, once it is told that it
-// works; what it wants written for that is not written, for nothing was before.
+// unlist makes libpulp.so forget a patch that is the newest of its list. It is asked to revert it,
+// once it is told that it works; what it wants written for that is not written, for nothing was
+// before.
 func (s *Session) unlist(plan *Plan) error {
 	now, err := s.r.state(s.rd)
 	if err != nil {
@@ -73,9 +75,9 @@ func (s *Session) restore(plan *Plan) error {
 // maxLeft bounds how many writes may be left over.
 const maxLeft = 4096
 
-// finish carries out what is left in the queue by an engine that was killed. The patch that it was for is not known, so the
-// rule is the general one: detours at entries of functions in code, to functions that can be run, and pointers in the data
-// of a container that is on libpulp.so's list.
+// finish carries out what is left in the queue by an engine that was killed. The patch that it was
+// for is not known, so the rule is the general one: detours at entries of functions in code, to
+// functions that can be run, and pointers in the data of a container that is on libpulp.so's list.
 func (s *Session) finish(plan *Plan) error {
 	asked, err := s.r.queue(s.rd)
 	if err != nil {

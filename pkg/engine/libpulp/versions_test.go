@@ -8,8 +8,8 @@ import (
 	"github.com/lpbuild/lpbuild/pkg/ulp"
 )
 
-// TestVersions: libpulp.so would take the one function that the live patch has the address of, and say that it is patched. That
-// is done only if the live patch means that version.
+// TestVersions: libpulp.so would take the one function that the live patch has the address of, and
+// say that it is patched. That is done only if the live patch means that version.
 func TestVersions(t *testing.T) {
 	lib := library(t, false, "-DVERSIONS", "-Wl,--version-script=testdata/versions.map")
 	for _, f := range flavours(t) {

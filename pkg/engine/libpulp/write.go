@@ -5,8 +5,8 @@ import (
 	"slices"
 )
 
-// carryOut makes the writes, all threads standing still. The order is such that a process whose engine is killed between
-// any two of them runs each function wholly as before or wholly as wanted:
+// carryOut makes the writes, all threads standing still. The order is such that a process whose
+// engine is killed between any two of them runs each function wholly as before or wholly as wanted:
 //
 //  1. variables of the container, and the jumps before the entries of functions that do not lead there yet: nothing runs
 //     or reads these;
@@ -84,7 +84,8 @@ func isDetour(w write) bool {
 	return (n == jumpSize+shortSize || n == jumpSize+landingSize+shortSize) && [6]byte(w.data) == absolute && w.data[n-2] == 0xeb
 }
 
-// emptyQueue tells libpulp.so that its instructions have been carried out, or that they will not be.
+// emptyQueue tells libpulp.so that its instructions have been carried out, or that they will not
+// be.
 func (s *Session) emptyQueue() error {
 	if s.r.sym.queue == 0 {
 		return nil

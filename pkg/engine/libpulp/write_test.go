@@ -39,7 +39,8 @@ func (f fake) put(fail int) (func(write) error, *[]write) {
 	}, &log
 }
 
-// TestOrder has each way in which a function can be switched, and checks after each write that no function is half a jump.
+// TestOrder has each way in which a function can be switched, and checks after each write that no
+// function is half a jump.
 func TestOrder(t *testing.T) {
 	entries := map[uint64]string{0x10_0100: "NOPs", 0x20_0100: "NOPs", 0x30_0100: "detour", 0x40_0008: "detour", 0x50_0100: "detour"}
 	f := program(entries)

@@ -13,7 +13,8 @@ import (
 	"github.com/lpbuild/lpbuild/pkg/ulp/symtab"
 )
 
-// provenLibc returns this machine's libc as the catalogue has it, and a process with the copies of it that are there.
+// provenLibc returns this machine's libc as the catalogue has it, and a process with the copies of
+// it that are there.
 func provenLibc(t *testing.T) (*symtab.Library, *view, []*rtld.Library) {
 	t.Helper()
 	lib, err := symtab.OpenLibrary(libcPath(t), symtab.LibraryOptions{Prove: true})
@@ -29,8 +30,8 @@ func provenLibc(t *testing.T) (*symtab.Library, *view, []*rtld.Library) {
 	return lib, v, copies
 }
 
-// TestGateAgrees compares what catalogues say of functions of this machine's libc, from its file, with what the engine says
-// of the same functions in a process: of some of each verdict.
+// TestGateAgrees compares what catalogues say of functions of this machine's libc, from its file,
+// with what the engine says of the same functions in a process: of some of each verdict.
 func TestGateAgrees(t *testing.T) {
 	const most = 12 // of each verdict: the engine searches the whole library for each function
 	lib, v, copies := provenLibc(t)

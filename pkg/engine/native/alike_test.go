@@ -13,8 +13,9 @@ import (
 	"github.com/lpbuild/lpbuild/pkg/ulp"
 )
 
-// What a container's references are bound to is what the dynamic loader itself binds them to in the same process: it loads the very
-// same file, and all words that it and the engine have filled in are compared.
+// What a container's references are bound to is what the dynamic loader itself binds them to in the
+// same process: it loads the very same file, and all words that it and the engine have filled in
+// are compared.
 
 // binds compiles the program of these tests with a library.
 func binds(t *testing.T, lib string, flags ...string) string {
@@ -22,7 +23,8 @@ func binds(t *testing.T, lib string, flags ...string) string {
 	return gcc(t, "binds", append([]string{"testdata/binds.c", lib, "-Wl,-rpath," + filepath.Dir(lib)}, flags...)...)
 }
 
-// alike has the loader load a live patch, applies it, and compares all that is bound to other objects.
+// alike has the loader load a live patch, applies it, and compares all that is bound to other
+// objects.
 func (c *child) alike(p *Patch) {
 	c.t.Helper()
 	path := file(c.t, p)
@@ -75,8 +77,9 @@ func where(v *view, addr uint64) string {
 	return fmt.Sprintf("%#x", addr)
 }
 
-// TestAddressTaken: the address of a function is what it is for the program, which has a place of its own for it if it takes the
-// address without asking the loader. What is only called is the function itself.
+// TestAddressTaken: the address of a function is what it is for the program, which has a place of
+// its own for it if it takes the address without asking the loader. What is only called is the
+// function itself.
 func TestAddressTaken(t *testing.T) {
 	lib := library(t, nopFlags)
 	patches := map[elf.R_X86_64]*Patch{
@@ -105,8 +108,8 @@ func TestAddressTaken(t *testing.T) {
 	}
 }
 
-// TestIndirectTaken: so it is for an indirect function, whose implementation then nobody needs to know; also if the program's table
-// says of its place what the function is.
+// TestIndirectTaken: so it is for an indirect function, whose implementation then nobody needs to
+// know; also if the program's table says of its place what the function is.
 func TestIndirectTaken(t *testing.T) {
 	lib := library(t, nopFlags, "testdata/chooser.c")
 	program := binds(t, lib, "-no-pie", "-fno-pie", "-DTAKES=chosen")
@@ -139,8 +142,8 @@ func hasEntry(t *testing.T, program, name string) bool {
 	return slices.ContainsFunc(symbols, func(s elf.Symbol) bool { return s.Name == name && s.Section == elf.SHN_UNDEF && s.Value != 0 })
 }
 
-// TestAbsolute: what a library has as a number by the name of a symbol is no address, wherever the library is; nor is that of
-// the container itself.
+// TestAbsolute: what a library has as a number by the name of a symbol is no address, wherever the
+// library is; nor is that of the container itself.
 func TestAbsolute(t *testing.T) {
 	lib := library(t, nopFlags, "-Wl,--defsym=number=4711", "-Wl,--defsym=nothing=0")
 	p := pack(t, lib, "first:first_lp\n", ulp.PackOptions{}, "-Wl,--defsym=own=1000000", source(t,
@@ -158,7 +161,8 @@ func readWord(t testing.TB, v *view, addr uint64) (uint64, error) {
 	return le.Uint64(b[:]), err
 }
 
-// TestMovesAbsolute asks this machine's dynamic loader whether it moves numbers with the library, as those before glibc 2.28 do.
+// TestMovesAbsolute asks this machine's dynamic loader whether it moves numbers with the library,
+// as those before glibc 2.28 do.
 func TestMovesAbsolute(t *testing.T) {
 	v := opened(t, start(t, binds(t, library(t, nopFlags)), 0).pid)
 	if moved, err := v.loaded.MovesAbsolute(t.Context()); moved || err != nil {
@@ -166,8 +170,9 @@ func TestMovesAbsolute(t *testing.T) {
 	}
 }
 
-// preloads are libraries that go before the one that is patched and have a function "versioned", too: the name that they give
-// in() by .symver, if they do, their version script, if they have one, and a change of what their table says of its versions.
+// preloads are libraries that go before the one that is patched and have a function "versioned",
+// too: the name that they give in() by .symver, if they do, their version script, if they have one,
+// and a change of what their table says of its versions.
 var preloads = []struct {
 	name, symver, script string
 	change               func(version uint16) uint16
@@ -236,8 +241,8 @@ func changed(t *testing.T, path, name string, change func(row, version []byte)) 
 	return path
 }
 
-// TestVersionsAlike: which of several definitions a reference means is a matter of versions, in every combination of what the
-// reference asks for and what the libraries have.
+// TestVersionsAlike: which of several definitions a reference means is a matter of versions, in
+// every combination of what the reference asks for and what the libraries have.
 func TestVersionsAlike(t *testing.T) {
 	lib := library(t, nopFlags, "testdata/versions.c", "-Wl,--version-script=testdata/versions.map")
 	const plain = "int versioned(void); int (*volatile pointer)(void) = versioned;"
@@ -257,8 +262,8 @@ func TestVersionsAlike(t *testing.T) {
 	}
 }
 
-// TestCopyOfVersion: the program's copy of a variable has the version that the program was linked with; another version is the
-// library's.
+// TestCopyOfVersion: the program's copy of a variable has the version that the program was linked
+// with; another version is the library's.
 func TestCopyOfVersion(t *testing.T) {
 	vars := source(t, `int in_v1 = 1, in_v2 = 2; asm(".symver in_v1, variable@V1"); asm(".symver in_v2, variable@@V2");`, "0")
 	lib := library(t, nopFlags, vars, "-Wl,--version-script=testdata/versions.map")

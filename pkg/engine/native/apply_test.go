@@ -9,8 +9,8 @@ import (
 	"github.com/lpbuild/lpbuild/pkg/ulp"
 )
 
-// TestApplyAndRevert: functions, relocations, IFUNCs of libc, a static variable and a thread-local one; and afterwards
-// nothing is left of it.
+// TestApplyAndRevert: functions, relocations, IFUNCs of libc, a static variable and a thread-local
+// one; and afterwards nothing is left of it.
 func TestApplyAndRevert(t *testing.T) {
 	for name, flags := range map[string][]string{
 		"two NOPs":     {nopFlags},
@@ -40,8 +40,8 @@ func TestApplyAndRevert(t *testing.T) {
 	}
 }
 
-// TestUndone has a write fail after others were made: the process is as it was, be it on the way in, on the way out, or on the
-// way from one live patch to the next.
+// TestUndone has a write fail after others were made: the process is as it was, be it on the way
+// in, on the way out, or on the way from one live patch to the next.
 func TestUndone(t *testing.T) {
 	lib := library(t, nopFlags)
 	two, three := pack(t, lib, everything, ulp.PackOptions{}, "testdata/patch.c"), answer(t, lib, 3, both)

@@ -45,12 +45,14 @@ func BenchmarkList(b *testing.B) {
 // stopRuns is how often each kind of stop is measured.
 func stopRuns() int { return benchtest.Size(200, 5) }
 
-// BenchmarkStop is how long a process stands still while a live patch of eight functions is applied and reverted, beside
-// the floor: seize, interrupt, wait, detach, and nothing else. All kinds take turns, so that they see the same noise.
+// BenchmarkStop is how long a process stands still while a live patch of eight functions is applied
+// and reverted, beside the floor: seize, interrupt, wait, detach, and nothing else. All kinds take
+// turns, so that they see the same noise.
 //
-// The process of one thread measures itself: the longest time in which it did not get on. That holds everything, the way
-// back to its CPU included. idle is the same while nothing is done to it. The process of 64 threads cannot see that; there
-// it is the engine that measures, and idle is how late a sleeper of one millisecond wakes up meanwhile.
+// The process of one thread measures itself: the longest time in which it did not get on. That
+// holds everything, the way back to its CPU included. idle is the same while nothing is done to it.
+// The process of 64 threads cannot see that; there it is the engine that measures, and idle is how
+// late a sleeper of one millisecond wakes up meanwhile.
 func BenchmarkStop(b *testing.B) {
 	lib := library(b, nopFlags)
 	p := pack(b, lib, everything, ulp.PackOptions{}, "testdata/patch.c")
@@ -106,7 +108,8 @@ func (m *stops) report() {
 	m.b.ReportMetric(0, "ns/op")
 }
 
-// standstill returns the longest time in which the spinner did not get on while f ran, and until it did again.
+// standstill returns the longest time in which the spinner did not get on while f ran, and until it
+// did again.
 func (c *child) standstill(f func()) time.Duration {
 	const looks, longest = 16, 24
 	word := func(at int) uint64 { return binary.NativeEndian.Uint64(c.page[at:]) }
@@ -122,7 +125,8 @@ func (c *child) standstill(f func()) time.Duration {
 	return time.Duration(word(longest))
 }
 
-// floor stops all threads of a process and lets them go, with as little as that takes, and returns how long it was.
+// floor stops all threads of a process and lets them go, with as little as that takes, and returns
+// how long it was.
 func floor(b *testing.B, pid int) time.Duration {
 	took := make(chan time.Duration)
 	go func() {

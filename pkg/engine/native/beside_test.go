@@ -13,8 +13,8 @@ import (
 	"github.com/lpbuild/lpbuild/pkg/ulp"
 )
 
-// The kernel joins anonymous mappings that touch. A program may map memory of the same kind beside a region, which then begins
-// or ends in the middle of a mapping.
+// The kernel joins anonymous mappings that touch. A program may map memory of the same kind beside
+// a region, which then begins or ends in the middle of a mapping.
 
 // TestBeside: a region is found, changed and given back beside memory of the program, which stays.
 func TestBeside(t *testing.T) {
@@ -43,8 +43,9 @@ func TestBeside(t *testing.T) {
 	}
 }
 
-// TestBesideUnfinished kills the engine before each thing it does, and has the program map memory beside what is left, full of
-// zeros as a region is of which nothing has been written. The next change gives back nothing of that.
+// TestBesideUnfinished kills the engine before each thing it does, and has the program map memory
+// beside what is left, full of zeros as a region is of which nothing has been written. The next
+// change gives back nothing of that.
 func TestBesideUnfinished(t *testing.T) {
 	lib := library(t, nopFlags)
 	p := pack(t, lib, everything, ulp.PackOptions{}, "testdata/patch.c")

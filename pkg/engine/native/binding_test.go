@@ -31,9 +31,10 @@ func hasCopy(t *testing.T, program string) bool {
 	return false
 }
 
-// TestCopied: a variable of the library that lives in the program, by a COPY relocation, is the program's for a live patch as
-// it is for the library, both by its name and by a reference (#). In a library that is bound to itself (-Bsymbolic) a
-// reference means what the library uses, a name what the dynamic loader finds.
+// TestCopied: a variable of the library that lives in the program, by a COPY relocation, is the
+// program's for a live patch as it is for the library, both by its name and by a reference (#). In
+// a library that is bound to itself (-Bsymbolic) a reference means what the library uses, a name
+// what the dynamic loader finds.
 func TestCopied(t *testing.T) {
 	for _, tc := range []struct {
 		name          string
@@ -65,8 +66,9 @@ func TestCopied(t *testing.T) {
 	}
 }
 
-// TestUnresolvedIFUNC: which implementation of an indirect function is the right one, only its resolver knows, which is never
-// run. As long as the dynamic loader has not run it for anybody either, a live patch that needs the function is refused.
+// TestUnresolvedIFUNC: which implementation of an indirect function is the right one, only its
+// resolver knows, which is never run. As long as the dynamic loader has not run it for anybody
+// either, a live patch that needs the function is refused.
 func TestUnresolvedIFUNC(t *testing.T) {
 	lib := library(t, nopFlags, "testdata/chooser.c")
 	p := pack(t, lib, "first:first_lp\n", ulp.PackOptions{}, source(t, "int chosen(void);", "chosen() + 40"))
@@ -81,8 +83,8 @@ func TestUnresolvedIFUNC(t *testing.T) {
 	c.says("all", "42 1 5 7 original")
 }
 
-// TestLazyIFUNC: a slot that waits for the first call leads to code in the same library that asks the dynamic loader. It is
-// not taken for an implementation.
+// TestLazyIFUNC: a slot that waits for the first call leads to code in the same library that asks
+// the dynamic loader. It is not taken for an implementation.
 func TestLazyIFUNC(t *testing.T) {
 	for name, flags := range map[string][]string{"plain": nil, "with landing marks": {"-fcf-protection", "-Wl,-z,ibtplt"}} {
 		t.Run(name, func(t *testing.T) {
@@ -97,7 +99,8 @@ func TestLazyIFUNC(t *testing.T) {
 	}
 }
 
-// TestIndirectVersions: a slot that is bound to another version of an indirect function says nothing of this one.
+// TestIndirectVersions: a slot that is bound to another version of an indirect function says
+// nothing of this one.
 func TestIndirectVersions(t *testing.T) {
 	lib := library(t, nopFlags, "testdata/chooser.c", "-Wl,--version-script=testdata/versions.map", "-DVERSIONS")
 	bound := func(version string) string {
@@ -124,8 +127,9 @@ func TestIndirectVersions(t *testing.T) {
 	c.says("all", "41 1 5 7 original")
 }
 
-// TestVersions: a function that a library has in two versions is bound to the one that the container was linked with, or to
-// the oldest one if it asks for none. A library that goes before it and knows no versions has it for all of them.
+// TestVersions: a function that a library has in two versions is bound to the one that the
+// container was linked with, or to the oldest one if it asks for none. A library that goes before
+// it and knows no versions has it for all of them.
 func TestVersions(t *testing.T) {
 	lib := library(t, nopFlags, "testdata/versions.c", "-Wl,--version-script=testdata/versions.map")
 	preload := gcc(t, "preload.so", "-shared", "-fPIC", source(t, "int versioned(void) { return 3; }", "4"))
@@ -150,8 +154,8 @@ func TestVersions(t *testing.T) {
 	}
 }
 
-// TestPackedRelocations: pointers of which the container has only a list of bits (DT_RELR) are right, the last one too, and
-// what lies between them stays as it is.
+// TestPackedRelocations: pointers of which the container has only a list of bits (DT_RELR) are
+// right, the last one too, and what lies between them stays as it is.
 func TestPackedRelocations(t *testing.T) {
 	lib := library(t, nopFlags)
 	var pointers strings.Builder

@@ -12,14 +12,15 @@ import (
 	"github.com/lpbuild/lpbuild/pkg/ulp"
 )
 
-// Cache keeps what was found out about libraries, for all processes of a run that have the same file of one in memory: where
-// symbols are, what each entry looks like, and whether a jump is safe there. The zero value works, for several
-// goroutines at once; a nil Cache keeps nothing.
+// Cache keeps what was found out about libraries, for all processes of a run that have the same
+// file of one in memory: where symbols are, what each entry looks like, and whether a jump is safe
+// there. The zero value works, for several goroutines at once; a nil Cache keeps nothing.
 //
-// What one process's memory says never decides about another. So nothing in a Cache comes from the memory of a
-// process: it is found out from the library's file ([process.File]), and it counts in a process only where the kernel says
-// that the file's own pages stand in its memory, unmodified. In any other process all is found out anew, from its memory:
-// one that has written to its code, or has another file with the same build-id, and all where the kernel does not tell.
+// What one process's memory says never decides about another. So nothing in a Cache comes from the
+// memory of a process: it is found out from the library's file ([process.File]), and it counts in a
+// process only where the kernel says that the file's own pages stand in its memory, unmodified. In
+// any other process all is found out anew, from its memory: one that has written to its code, or
+// has another file with the same build-id, and all where the kernel does not tell.
 type Cache struct {
 	mu    sync.Mutex
 	files map[process.FileStamp]*known
@@ -115,7 +116,8 @@ func (c *Cache) entry(stamp process.FileStamp) *known {
 	return k
 }
 
-// recent forgets the code of the file before: it is only needed for functions that nobody has asked about yet.
+// recent forgets the code of the file before: it is only needed for functions that nobody has asked
+// about yet.
 func (c *Cache) recent(k *known) {
 	c.mu.Lock()
 	last := c.last
@@ -158,7 +160,8 @@ func (k *known) open(ctx context.Context, m *process.Memory, l *rtld.Library, st
 	return nil
 }
 
-// site returns what a function's entry without NOPs is found to be; ok is false if that is not known.
+// site returns what a function's entry without NOPs is found to be; ok is false if that is not
+// known.
 func (k *known) site(ctx context.Context, f ulp.Function, move uint64) (s *site, err error, ok bool) {
 	if k.take(ctx) != nil {
 		return nil, nil, false
@@ -190,8 +193,8 @@ func (k *known) site(ctx context.Context, f ulp.Function, move uint64) (s *site,
 	return &moved, nil, true
 }
 
-// hasCode reports whether the code of the file has a checksum. It is read through a small buffer: to have all of it in memory takes
-// longer than to read it.
+// hasCode reports whether the code of the file has a checksum. It is read through a small buffer:
+// to have all of it in memory takes longer than to read it.
 func (k *known) hasCode(ctx context.Context, sum uint32) bool {
 	if k.take(ctx) != nil {
 		return false
@@ -223,8 +226,8 @@ func (k *known) sumOfCode(ctx context.Context) uint32 {
 	return sum.Sum()
 }
 
-// partsOf returns the parts of a function that are elsewhere, in a library with a bias; ok is false if they are not known. The
-// function is as far from the bias.
+// partsOf returns the parts of a function that are elsewhere, in a library with a bias; ok is false
+// if they are not known. The function is as far from the bias.
 func (k *known) partsOf(ctx context.Context, at, size, bias uint64) (parts []hotpatch.Range, ok bool) {
 	if k.take(ctx) != nil {
 		return nil, false
@@ -281,7 +284,8 @@ func (k *known) symbol(ctx context.Context, ref rtld.Reference, move uint64) (sy
 	return sym, found.err, true
 }
 
-// exports reports whether the functions that a live patch replaces are known to be what the library exports.
+// exports reports whether the functions that a live patch replaces are known to be what the library
+// exports.
 func (k *known) exports(ctx context.Context, p *Patch) bool {
 	if k.take(ctx) != nil {
 		return false
@@ -313,7 +317,8 @@ func (k *known) needs(ctx context.Context) (list []string, ok bool) {
 	return k.needed, true
 }
 
-// handles returns whether the function at an address, as linked, has handlers; ok is false if that is not known.
+// handles returns whether the function at an address, as linked, has handlers; ok is false if that
+// is not known.
 func (k *known) handles(ctx context.Context, at uint64) (err error, ok bool) {
 	if k.take(ctx) != nil {
 		return nil, false

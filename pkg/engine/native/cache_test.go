@@ -70,7 +70,8 @@ func plainLibrary(t *testing.T) (string, *Patch) {
 	return lib, pack(t, lib, "first:first_lp\nreads_secret:reads_secret_lp\n#secret:ulpr_secret\n", ulp.PackOptions{Force: true}, "testdata/patch.c")
 }
 
-// hostile are processes that have the library's build-id, and a branch into first() somewhere else in its code.
+// hostile are processes that have the library's build-id, and a branch into first() somewhere else
+// in its code.
 var hostile = map[string]func(t *testing.T, lib string) *child{
 	"a page of its own": func(t *testing.T, lib string) *child {
 		c := start(t, target(t, lib), 0)
@@ -93,8 +94,8 @@ var hostile = map[string]func(t *testing.T, lib string) *child{
 	},
 }
 
-// TestCacheTrustsNobody plans for an honest process and a hostile one, in both orders, with one Cache: each gets the
-// answer that it gets alone.
+// TestCacheTrustsNobody plans for an honest process and a hostile one, in both orders, with one
+// Cache: each gets the answer that it gets alone.
 func TestCacheTrustsNobody(t *testing.T) {
 	lib, p := plainLibrary(t)
 	for name, make := range hostile {
@@ -118,8 +119,8 @@ func TestCacheTrustsNobody(t *testing.T) {
 	}
 }
 
-// TestCacheKnows changes what a Cache has found out about a file, and looks who is told so: every process that has the file's
-// pages, and no other.
+// TestCacheKnows changes what a Cache has found out about a file, and looks who is told so: every
+// process that has the file's pages, and no other.
 func TestCacheKnows(t *testing.T) {
 	targettest.NeedMappedFiles(t)
 	lib, p := plainLibrary(t)
@@ -158,7 +159,8 @@ func TestCacheKnows(t *testing.T) {
 	}
 }
 
-// TestCacheWaits ends the time of one process while another one is being found out about: it does not wait any longer.
+// TestCacheWaits ends the time of one process while another one is being found out about: it does
+// not wait any longer.
 func TestCacheWaits(t *testing.T) {
 	lib, p := plainLibrary(t)
 	cache := &Cache{}
@@ -178,8 +180,9 @@ func TestCacheWaits(t *testing.T) {
 	}
 }
 
-// TestFileAgreesWithMemory asks about every function that the libraries of a process export, by their files and in its
-// memory, where the loader has written its addresses: the answers are the same.
+// TestFileAgreesWithMemory asks about every function that the libraries of a process export, by
+// their files and in its memory, where the loader has written its addresses: the answers are the
+// same.
 func TestFileAgreesWithMemory(t *testing.T) {
 	targettest.NeedMappedFiles(t)
 	lib, _ := plainLibrary(t)

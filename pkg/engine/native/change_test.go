@@ -29,8 +29,9 @@ const (
 	doTime     = 2 * time.Minute // so that what never comes to an end has a reason in the log
 )
 
-// do plans and carries out a change, and tries again as long as threads are in the way, the process changes, or starts
-// another program; with growing pauses, until the context ends, or after doTime. Then the error is the last attempt's.
+// do plans and carries out a change, and tries again as long as threads are in the way, the process
+// changes, or starts another program; with growing pauses, until the context ends, or after doTime.
+// Then the error is the last attempt's.
 func do(ctx context.Context, p *process.Process, c Change, o Options) (Result, error) {
 	ctx, cancel := context.WithTimeout(ctx, doTime)
 	defer cancel()

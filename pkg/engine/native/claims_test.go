@@ -9,7 +9,8 @@ import (
 	"github.com/lpbuild/lpbuild/pkg/ulp"
 )
 
-// TestClaims: a record that lays claim to memory which is not of lpbuild's files is not believed: that is not unmapped.
+// TestClaims: a record that lays claim to memory which is not of lpbuild's files is not believed:
+// that is not unmapped.
 func TestClaims(t *testing.T) {
 	lib := library(t, nopFlags)
 	c := start(t, target(t, lib), 0)

@@ -36,7 +36,8 @@ func coldLibrary(t *testing.T, shape int, flags ...string) string {
 	return ""
 }
 
-// TestConsistencyColdParts: a thread in calls.cold, or in what that calls, is in calls. Nothing in memory names the part.
+// TestConsistencyColdParts: a thread in calls.cold, or in what that calls, is in calls. Nothing in
+// memory names the part.
 func TestConsistencyColdParts(t *testing.T) {
 	for shape := 1; shape <= 3; shape++ {
 		for _, flags := range [][]string{{nopFlags}, {"-fcf-protection=none"}} {
@@ -54,7 +55,8 @@ func TestConsistencyColdParts(t *testing.T) {
 	}
 }
 
-// TestConsistencyTailCall: a function that calls jumps to at its end, as others do, is no part of it.
+// TestConsistencyTailCall: a function that calls jumps to at its end, as others do, is no part of
+// it.
 func TestConsistencyTailCall(t *testing.T) {
 	lib := library(t, "-O2", "-DCOLD=4", nopFlags, "-s")
 	p := pack(t, lib, "calls:calls_lp\n", ulp.PackOptions{Force: true}, "testdata/patch.c")
@@ -84,7 +86,8 @@ func TestColdPartsCached(t *testing.T) {
 	}
 }
 
-// TestColdPartsTooLong: a function that goes on behind the segment which it begins in, as a process can say of one, is refused.
+// TestColdPartsTooLong: a function that goes on behind the segment which it begins in, as a process
+// can say of one, is refused.
 func TestColdPartsTooLong(t *testing.T) {
 	lib := coldLibrary(t, 1, nopFlags)
 	c := start(t, target(t, lib), 0)
@@ -127,7 +130,8 @@ func (c *child) zones(cache *Cache, p *Patch) ([]zone, error) {
 	return pl.zones, nil
 }
 
-// TestConsistencyColdEnd: a part that only a jump table leads to, and that never comes back, is one, too.
+// TestConsistencyColdEnd: a part that only a jump table leads to, and that never comes back, is
+// one, too.
 func TestConsistencyColdEnd(t *testing.T) {
 	lib := coldLibrary(t, 5, nopFlags)
 	p := pack(t, lib, "calls:calls_lp\n", ulp.PackOptions{Force: true}, "testdata/patch.c")

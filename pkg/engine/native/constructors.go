@@ -7,10 +7,11 @@ import (
 	"github.com/lpbuild/lpbuild/internal/elfx"
 )
 
-// Nothing of the container runs before its functions are called, so constructors and destructors with a content are
-// refused. Every shared object that gcc links has some without: _init and _fini, which call __gmon_start__ if there is a
-// profiler; frame_dummy, which registers transactional memory clones; __do_global_dtors_aux, which does the reverse and
-// tells libc that the object is going to be unloaded. Leaving these out changes nothing for the code of a patch. They are
+// Nothing of the container runs before its functions are called, so constructors and destructors
+// with a content are refused. Every shared object that gcc links has some without: _init and _fini,
+// which call __gmon_start__ if there is a profiler; frame_dummy, which registers transactional
+// memory clones; __do_global_dtors_aux, which does the reverse and tells libc that the object is
+// going to be unloaded. Leaving these out changes nothing for the code of a patch. They are
 // recognised by their code, which strip does not remove, as far as it decides what they are.
 var stubs = map[elf.DynTag]func(code []byte) bool{
 	elf.DT_INIT: func(code []byte) bool { // sub $8,%rsp; mov __gmon_start__@GOT(%rip),%rax; test; je .+4; call *%rax

@@ -6,14 +6,15 @@ import (
 	"testing"
 )
 
-// TestJumpingConstructors: a constructor that is nothing but a jump looks as gcc's frame_dummy does, which jumps to
-// register_tm_clones and may be left out. Where it leads to tells them apart.
+// TestJumpingConstructors: a constructor that is nothing but a jump looks as gcc's frame_dummy
+// does, which jumps to register_tm_clones and may be left out. Where it leads to tells them apart.
 func TestJumpingConstructors(t *testing.T) {
 	const work = `static int done;
 __attribute__((used, noinline)) static void work(void) { done = 1; }
 int f(void) { return done; }
 `
-	// What register_tm_clones begins with, up to the comparison that says that there is nothing to be done.
+	// What register_tm_clones begins with, up to the comparison that says that there is nothing to
+	// be done.
 	const clones = "work_: lea done(%rip), %rdi; lea done(%rip), %rsi; sub %rdi, %rsi; ret;"
 	for name, tc := range map[string]struct {
 		code string // of begin, which is the constructor

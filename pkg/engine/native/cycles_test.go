@@ -16,7 +16,8 @@ func cycles() int {
 	return 1000
 }
 
-// TestCycles applies and reverts again and again while all threads call the patched functions: every result is right.
+// TestCycles applies and reverts again and again while all threads call the patched functions:
+// every result is right.
 func TestCycles(t *testing.T) {
 	lib := library(t, nopFlags)
 	p := pack(t, lib, both+"text:text_lp\n", ulp.PackOptions{}, "testdata/patch.c")

@@ -15,7 +15,8 @@ func (c *child) dispatch() {
 	}
 }
 
-// TestDispatched: a thread whose system calls may go to the program makes none for the engine. Another one does, or nobody.
+// TestDispatched: a thread whose system calls may go to the program makes none for the engine.
+// Another one does, or nobody.
 func TestDispatched(t *testing.T) {
 	lib := library(t, nopFlags)
 	p := pack(t, lib, everything, ulp.PackOptions{}, "testdata/patch.c")
@@ -35,7 +36,8 @@ func TestDispatched(t *testing.T) {
 	}
 }
 
-// TestDispatchedLater: what was applied before can be taken out. The memory stays until there is a thread to give it back.
+// TestDispatchedLater: what was applied before can be taken out. The memory stays until there is a
+// thread to give it back.
 func TestDispatchedLater(t *testing.T) {
 	lib := library(t, nopFlags)
 	p := pack(t, lib, everything, ulp.PackOptions{}, "testdata/patch.c")

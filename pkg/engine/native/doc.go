@@ -21,12 +21,12 @@
 // that the loader filled. The module number of a thread-local variable is where glibc tells
 // debuggers to look for it.
 //
-// [Plan.Run] stops all threads and goes through six phases, which executor draws: survey checks that
-// nothing the plan was made for has changed; load has one thread map memory, which fill writes to
-// from outside (see loading below); verify checks again what may have changed; switch writes the
+// [Plan.Run] stops all threads and goes through six phases, which executor draws: survey checks
+// that nothing the plan was made for has changed; load has one thread map memory, which fill writes
+// to from outside (see loading below); verify checks again what may have changed; switch writes the
 // detours and the table; release has a thread unmap what is not needed any more while it is let go,
-// without a stop of its own where a CPU is free. All of that is one stop. Only where there is much to
-// fill do threads that were running go on meanwhile, to be stopped once more.
+// without a stop of its own where a CPU is free. All of that is one stop. Only where there is much
+// to fill do threads that were running go on meanwhile, to be stopped once more.
 //
 // A process that cannot be stopped again (one of its threads made a child by vfork in between,
 // which does not go on) is left as by an engine that was killed there: with memory that nothing

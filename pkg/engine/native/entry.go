@@ -10,19 +10,22 @@ import (
 	"github.com/lpbuild/lpbuild/internal/hotpatch"
 )
 
-// kind is how a function's entry leads to its stub. Whatever is written, it is written such that at every moment between
-// two writes the function works, in its old way or in the new one: the engine may be killed there. One write is one
-// kernel copy within a page, which nothing interrupts.
+// kind is how a function's entry leads to its stub. Whatever is written, it is written such that at
+// every moment between two writes the function works, in its old way or in the new one: the engine
+// may be killed there. One write is one kernel copy within a page, which nothing interrupts.
 type kind uint8
 
 const (
-	// kindNOPs: a jump in the 14 NOPs before the symbol, then a short jump to it over the two bytes at the entry.
+	// kindNOPs: a jump in the 14 NOPs before the symbol, then a short jump to it over the two bytes
+	// at the entry.
 	kindNOPs kind = 1
-	// kindSplit: the same where a page ends between these two bytes, so that they cannot be written at once. The second one
-	// is written first, and until the first is there, it must be an instruction that does no harm behind the first NOP. The
-	// distance of the jump is chosen for that: -8 is clc, -11 is cmc; and there is a near jump in the NOPs.
+	// kindSplit: the same where a page ends between these two bytes, so that they cannot be written
+	// at once. The second one is written first, and until the first is there, it must be an
+	// instruction that does no harm behind the first NOP. The distance of the jump is chosen for
+	// that: -8 is clc, -11 is cmc; and there is a near jump in the NOPs.
 	kindSplit kind = 2
-	// kindCode: a near jump over whole instructions at the entry of a function without NOPs. See codeSite.
+	// kindCode: a near jump over whole instructions at the entry of a function without NOPs. See
+	// codeSite.
 	kindCode kind = 3
 )
 
@@ -65,8 +68,8 @@ func (s *site) place() uint64 {
 // resume is where the function goes on behind the detour.
 func (s *site) resume() uint64 { return s.place() + uint64(s.n) }
 
-// single says that no thread can stand inside what the detour overwrites. Between the bytes of kindSplit one may stand:
-// what it finds there does no harm.
+// single says that no thread can stand inside what the detour overwrites. Between the bytes of
+// kindSplit one may stand: what it finds there does no harm.
 func (s *site) single() bool {
 	return s.kind == kindSplit || s.kind == kindNOPs && bytes.Equal(s.at[:atLen], oneNOP)
 }
@@ -74,8 +77,9 @@ func (s *site) single() bool {
 // siteWindow is what has to be read to look at an entry, from beforeLen bytes in front of it.
 const siteWindow = hotpatch.Window
 
-// nopSite recognises the NOPs of -fpatchable-function-entry=16,14. A jump in front that nothing leads to is what libpulp
-// leaves when it reverts. The error wraps ErrForeign for a detour, and ErrEntry for anything else.
+// nopSite recognises the NOPs of -fpatchable-function-entry=16,14. A jump in front that nothing
+// leads to is what libpulp leaves when it reverts. The error wraps ErrForeign for a detour, and
+// ErrEntry for anything else.
 func nopSite(entry uint64, window []byte) (*site, error) {
 	s := &site{entry: entry, kind: kindNOPs, n: atLen}
 	copy(s.before[:], window)
@@ -127,8 +131,8 @@ func (s *site) split() (at uint64, distance int8) {
 // needsNear says whether the stub has to be within reach of a near jump.
 func (s *site) needsNear() bool { return s.kind != kindNOPs }
 
-// nopJump is the jump in the NOPs of kindNOPs. It reads no memory: the code may be execute-only. %r11 is nobody's where a
-// function is entered: the dynamic loader's own stubs use it there.
+// nopJump is the jump in the NOPs of kindNOPs. It reads no memory: the code may be execute-only.
+// %r11 is nobody's where a function is entered: the dynamic loader's own stubs use it there.
 func (s *site) nopJump(stub uint64) []byte {
 	if near, ok := jumpTo(s.entry-beforeLen, stub); ok {
 		return append(near, nops[nearLen:]...)
@@ -182,8 +186,8 @@ func (s *site) restore() []write {
 	return []write{{s.place(), s.at[:nearLen]}}
 }
 
-// led says whether what is at place leads to the stub; ok is false if it is neither that nor what was there before. Of
-// kindSplit an engine may have left the half that leads nowhere.
+// led says whether what is at place leads to the stub; ok is false if it is neither that nor what
+// was there before. Of kindSplit an engine may have left the half that leads nowhere.
 func (s *site) led(have []byte, stub uint64) (led, ok bool) {
 	at, plain := s.window(stub, false)
 	_, detoured := s.window(stub, true)
@@ -200,8 +204,8 @@ func (s *site) led(have []byte, stub uint64) (led, ok bool) {
 	return led, led || bytes.Equal(have[i:], plain[i:])
 }
 
-// window returns the bytes around the entry, as they are with or without the detour, from the first to the last that may
-// differ.
+// window returns the bytes around the entry, as they are with or without the detour, from the first
+// to the last that may differ.
 func (s *site) window(stub uint64, detoured bool) (at uint64, b []byte) {
 	if s.kind == kindCode {
 		at, b = s.place(), bytes.Clone(s.at[:s.n])

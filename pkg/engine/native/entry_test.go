@@ -41,7 +41,8 @@ func TestOneNOP(t *testing.T) {
 	c.says("all", original)
 }
 
-// TestSplitEntry: the two bytes of an entry are in two pages. At each step between the writes the function works.
+// TestSplitEntry: the two bytes of an entry are in two pages. At each step between the writes the
+// function works.
 func TestSplitEntry(t *testing.T) {
 	for name, flags := range map[string][]string{"plain": nil, "one NOP": {"-DONE"}, "landing": {"-DLANDING"}, "landing, one NOP": {"-DLANDING", "-DONE"}} {
 		t.Run(name, func(t *testing.T) {
@@ -90,7 +91,8 @@ func TestCodeEntries(t *testing.T) {
 	}
 }
 
-// TestSeveralSegments: a branch from another segment with code into what a jump would replace is seen, near or far.
+// TestSeveralSegments: a branch from another segment with code into what a jump would replace is
+// seen, near or far.
 func TestSeveralSegments(t *testing.T) {
 	for name, tc := range map[string]struct {
 		to   string

@@ -9,51 +9,61 @@ import (
 	"github.com/lpbuild/lpbuild/pkg/engine/rtld"
 )
 
-// Why a process was not changed. Ask for them with errors.Is; each is inside an [*Error]. Whatever the reason, the process
-// is as it was before.
+// Why a process was not changed. Ask for them with errors.Is; each is inside an [*Error]. Whatever
+// the reason, the process is as it was before.
 var (
-	// ErrContainer: the container needs something that only the dynamic loader can give it. See [NewPatch].
+	// ErrContainer: the container needs something that only the dynamic loader can give it. See
+	// [NewPatch].
 	ErrContainer = errors.New("the native engine cannot load this container")
 	// ErrEntry: the function's entry cannot be changed safely.
 	ErrEntry = errors.New("no detour can be put at the function's entry")
-	// ErrUnwinding: exceptions, or the cancellation of a thread, are expected to pass through the function, which handles them.
-	// The unwinder would not find the replacement, and what the function cleans up would not be.
+	// ErrUnwinding: exceptions, or the cancellation of a thread, are expected to pass through the
+	// function, which handles them. The unwinder would not find the replacement, and what the
+	// function cleans up would not be.
 	ErrUnwinding = errors.New("the unwinder would not find its replacement; in a process that has libpulp.so it would")
 	// ErrForeign: somebody else, such as libpulp, already leads the function elsewhere.
 	ErrForeign = errors.New("the function is patched by another tool: revert it with that one first")
 	// ErrNoLibrary: the process does not have the target mapped.
 	ErrNoLibrary = errors.New("the library is not loaded")
-	// ErrNoLoader: the process was started without a dynamic loader, and has the library all the same. Emulators are like that:
-	// what they know to be mapped is what the program that they run has mapped, and what lies elsewhere ends that.
+	// ErrNoLoader: the process was started without a dynamic loader, and has the library all the
+	// same. Emulators are like that: what they know to be mapped is what the program that they run
+	// has mapped, and what lies elsewhere ends that.
 	ErrNoLoader = errors.New("the process has no dynamic loader: it runs in an emulator (valgrind, qemu), or has loaded the library by itself")
-	// ErrUnlisted: the dynamic loader does not list the library, where other symbols would be looked up.
+	// ErrUnlisted: the dynamic loader does not list the library, where other symbols would be
+	// looked up.
 	ErrUnlisted = rtld.ErrUnlisted
-	// ErrUnresolved: the container needs a symbol that no library in the process has, or of which it is not known where it is.
+	// ErrUnresolved: the container needs a symbol that no library in the process has, or of which
+	// it is not known where it is.
 	ErrUnresolved = rtld.ErrUnresolved
 	// ErrApplied: the very same live patch is active already. Nothing is to be done.
 	ErrApplied = errors.New("the live patch is already applied")
 	// ErrNotApplied: the live patch to be reverted is not there.
 	ErrNotApplied = errors.New("the live patch is not applied")
-	// ErrSeccomp: a filter forbids the process a system call that loading needs, or its filter cannot be seen.
+	// ErrSeccomp: a filter forbids the process a system call that loading needs, or its filter
+	// cannot be seen.
 	ErrSeccomp = errors.New("seccomp does not let the process load a live patch")
-	// ErrNoRoom: the address space has no free range of that size, or none near enough to the library.
+	// ErrNoRoom: the address space has no free range of that size, or none near enough to the
+	// library.
 	ErrNoRoom = errors.New("no room in the address space")
-	// ErrRefused: the kernel refused the process a system call: limits of memory or of open files, security modules.
+	// ErrRefused: the kernel refused the process a system call: limits of memory or of open files,
+	// security modules.
 	ErrRefused = errors.New("the kernel refused")
-	// ErrAgain: a thread is where it must not be at this moment, or the dynamic loader is at work. Let the process run, and try
-	// again.
+	// ErrAgain: a thread is where it must not be at this moment, or the dynamic loader is at work.
+	// Let the process run, and try again.
 	ErrAgain = errors.New("a thread is in the way: try again")
-	// ErrNotRunning: a thread was to make system calls that take no time, and did not get to it. Its process is frozen
-	// (a cgroup's freezer), or the machine very busy.
+	// ErrNotRunning: a thread was to make system calls that take no time, and did not get to it.
+	// Its process is frozen (a cgroup's freezer), or the machine very busy.
 	ErrNotRunning = errors.New("its threads do not run: it is frozen (cgroup.freeze, a paused container), or the machine very busy")
-	// ErrLate: the process would have stood still for longer than Options.MaxStop. Nothing was changed.
+	// ErrLate: the process would have stood still for longer than Options.MaxStop. Nothing was
+	// changed.
 	ErrLate = errors.New("it would have stood still for too long")
-	// ErrShared: another process, which is no thread of it, has the same memory, as after vfork or with CLONE_VM, when the change
-	// was planned or when the process stood.
+	// ErrShared: another process, which is no thread of it, has the same memory, as after vfork or
+	// with CLONE_VM, when the change was planned or when the process stood.
 	ErrShared = errors.New("it has the same memory: try again when that process has ended, or executed a program")
 	// ErrStale: the process changed since it was looked at. Plan again.
 	ErrStale = errors.New("the process changed meanwhile: plan again")
-	// ErrDamaged: the records of lpbuild in the process are not what lpbuild writes. Nothing there is touched any more.
+	// ErrDamaged: the records of lpbuild in the process are not what lpbuild writes. Nothing there
+	// is touched any more.
 	ErrDamaged = errors.New("lpbuild's records in the process are damaged")
 	// ErrLimit: there is more of it than a process in its right mind has.
 	ErrLimit = errors.New("too large")
@@ -72,7 +82,8 @@ func (e *ContainerError) Error() string { return ErrContainer.Error() + ": " + e
 // Unwrap makes it an ErrContainer.
 func (*ContainerError) Unwrap() error { return ErrContainer }
 
-// BusyError is an ErrAgain: a thread is in a function that is to be switched, or will return into it.
+// BusyError is an ErrAgain: a thread is in a function that is to be switched, or will return into
+// it.
 type BusyError struct {
 	TID      int    // of the thread
 	Function string // the name of the function that is replaced
@@ -97,8 +108,8 @@ func (e *SharedError) Error() string { return fmt.Sprintf("process %d: %v", e.PI
 // Is makes every SharedError an ErrShared.
 func (e *SharedError) Is(target error) bool { return target == ErrShared }
 
-// Error says what was being done in which process. Err wraps one of the errors above, or is that of package process or
-// tracer.
+// Error says what was being done in which process. Err wraps one of the errors above, or is that of
+// package process or tracer.
 type Error struct {
 	PID  int
 	What string // "" if Err says it all
@@ -132,8 +143,8 @@ func pidError(pid int, what string, err error) error {
 	return &Error{PID: pid, What: what, Err: err}
 }
 
-// refusals is why no way was permitted: the first one's reason counts, and the others' are told, each
-// once: a filter that forbids mmap forbids it in every way.
+// refusals is why no way was permitted: the first one's reason counts, and the others' are told,
+// each once: a filter that forbids mmap forbids it in every way.
 func refusals(errs []error) error {
 	err, told := errs[0], []string{errs[0].Error()}
 	for _, e := range errs[1:] {

@@ -10,9 +10,9 @@ import (
 	"github.com/lpbuild/lpbuild/pkg/engine/tracer"
 )
 
-// loadable says no to a process all of whose threads have filters of system calls that nobody here may read, before it is
-// stopped in vain: a thread is never sent into a call that may kill it. Everything else about filters is seen under the
-// stop, since only a tracer can.
+// loadable says no to a process all of whose threads have filters of system calls that nobody here
+// may read, before it is stopped in vain: a thread is never sent into a call that may kill it.
+// Everything else about filters is seen under the stop, since only a tracer can.
 func (b *planner) loadable(ctx context.Context) error {
 	if len(b.regions) == 0 || b.o.SuspendSeccomp || b.p.Seccomp == process.SeccompNone || readsFilters() {
 		return nil
@@ -24,7 +24,8 @@ func (b *planner) loadable(ctx context.Context) error {
 	return fmt.Errorf("%w: %w", tracer.ErrFilter, ErrSeccomp)
 }
 
-// readsFilters says whether the kernel may let this process read filters: it wants CAP_SYS_ADMIN, and no filter in the way.
+// readsFilters says whether the kernel may let this process read filters: it wants CAP_SYS_ADMIN,
+// and no filter in the way.
 func readsFilters() bool {
 	header := unix.CapUserHeader{Version: unix.LINUX_CAPABILITY_VERSION_3}
 	var data [2]unix.CapUserData

@@ -10,10 +10,12 @@ import (
 	"github.com/lpbuild/lpbuild/pkg/engine/rtld"
 )
 
-// formerCode adds what [ConsistencyFunctions] forbids for one slot: no thread may be in code that the function ever had and that
-// is still in memory, or return into it. That is the function itself with the instructions that a detour moved elsewhere, and
-// every live patch that replaces it, or once did: what was reverted or superseded while a thread was in it is kept for that
-// thread. The exception is the code that the function has after the change. A slot that does not change adds nothing.
+// formerCode adds what [ConsistencyFunctions] forbids for one slot: no thread may be in code that
+// the function ever had and that is still in memory, or return into it. That is the function itself
+// with the instructions that a detour moved elsewhere, and every live patch that replaces it, or
+// once did: what was reverted or superseded while a thread was in it is kept for that thread. The
+// exception is the code that the function has after the change. A slot that does not change adds
+// nothing.
 func (b *planner) formerCode(ctx context.Context, tp *targetPlan, slot int) error {
 	s, next := tp.next.sites[slot], tp.next.slots[slot]
 	now := tp.next.origin(slot)
@@ -29,7 +31,8 @@ func (b *planner) formerCode(ctx context.Context, tp *targetPlan, slot int) erro
 		if err != nil {
 			return fmt.Errorf("%q: %w", name, err)
 		}
-		// At place stands the detour: a thread that has come so far, and no further, goes to the new code.
+		// At place stands the detour: a thread that has come so far, and no further, goes to the
+		// new code.
 		b.zones = append(b.zones, zone{lo: s.place() + 1, hi: s.entry + size, name: name})
 		b.movedCode(s.entry, name)
 		if err := b.coldParts(ctx, tp, s, size, name); err != nil {
@@ -59,7 +62,8 @@ func (b *planner) coldParts(ctx context.Context, tp *targetPlan, s *site, size u
 	return err
 }
 
-// parts finds the parts of a function that are elsewhere, by the library's file if that is known, once for all processes.
+// parts finds the parts of a function that are elsewhere, by the library's file if that is known,
+// once for all processes.
 func (b *planner) parts(ctx context.Context, l *rtld.Library, s *site, size uint64) ([]hotpatch.Range, error) {
 	k, err := b.v.known(ctx, l)
 	if err != nil {
@@ -86,8 +90,8 @@ func (b *planner) parts(ctx context.Context, l *rtld.Library, s *site, size uint
 	return t.Parts(s.entry, code)
 }
 
-// movedCode adds the instructions of a function that detours have moved into the stubs of tables. Earlier tables may be in
-// memory for a thread, too.
+// movedCode adds the instructions of a function that detours have moved into the stubs of tables.
+// Earlier tables may be in memory for a thread, too.
 func (b *planner) movedCode(entry uint64, name string) {
 	for _, t := range b.st.tables {
 		for slot, s := range t.sites {
@@ -98,8 +102,9 @@ func (b *planner) movedCode(entry uint64, name string) {
 	}
 }
 
-// replaces reports whether a live patch is, or was, one of a function. The library may have been somewhere else then: of an
-// address that is not in it now, what counts is the place in its page, which no loader changes.
+// replaces reports whether a live patch is, or was, one of a function. The library may have been
+// somewhere else then: of an address that is not in it now, what counts is the place in its page,
+// which no loader changes.
 func (r *patchRecord) replaces(tp *targetPlan, entry uint64) bool {
 	if !bytes.Equal(r.Target.BuildID, tp.lib.BuildID) {
 		return false

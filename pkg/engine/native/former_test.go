@@ -12,7 +12,8 @@ import (
 	"github.com/lpbuild/lpbuild/pkg/ulp/symtab"
 )
 
-// busyIn fails the test unless a change waits for a thread that is in a function, and leaves the process as it is.
+// busyIn fails the test unless a change waits for a thread that is in a function, and leaves the
+// process as it is.
 func (c *child) busyIn(function string, ch Change, o Options) {
 	c.t.Helper()
 	o.Consistency = ConsistencyFunctions
@@ -26,8 +27,8 @@ func (c *child) busyIn(function string, ch Change, o Options) {
 	}
 }
 
-// TestFormerCode: with ConsistencyFunctions all code counts that a function ever had and that is still in memory, not only what
-// it leads to now.
+// TestFormerCode: with ConsistencyFunctions all code counts that a function ever had and that is
+// still in memory, not only what it leads to now.
 func TestFormerCode(t *testing.T) {
 	lib := library(t, nopFlags)
 	const only = "calls:calls_lp\n"
@@ -64,7 +65,8 @@ func TestFormerCode(t *testing.T) {
 	}
 }
 
-// TestFormerCodeThatComesBack: a thread in the code that its function has after the change hinders nothing.
+// TestFormerCodeThatComesBack: a thread in the code that its function has after the change hinders
+// nothing.
 func TestFormerCodeThatComesBack(t *testing.T) {
 	lib := library(t, nopFlags)
 	const only = "calls:calls_lp\n"
@@ -82,7 +84,8 @@ func TestFormerCodeThatComesBack(t *testing.T) {
 	c.says("release", "15")
 }
 
-// TestFormerCodeMoved has a thread in the instructions that a detour has moved away, where it goes on with the original.
+// TestFormerCodeMoved has a thread in the instructions that a detour has moved away, where it goes
+// on with the original.
 func TestFormerCodeMoved(t *testing.T) {
 	lib := library(t, "-O0", "-fcf-protection=none")
 	force := ulp.PackOptions{Force: true}
@@ -121,8 +124,8 @@ func TestPointers(t *testing.T) {
 	}
 }
 
-// TestAtTheEntry stops a thread where a function begins. There it will meet the detour: it is not in the original yet. Where a
-// replacement begins it has met the detour already.
+// TestAtTheEntry stops a thread where a function begins. There it will meet the detour: it is not
+// in the original yet. Where a replacement begins it has met the detour already.
 func TestAtTheEntry(t *testing.T) {
 	functions := Options{Consistency: ConsistencyFunctions, Entries: symtab.EntriesAny}
 	for _, lib := range []string{library(t, nopFlags), library(t, "-O0", "-fcf-protection=none")} {

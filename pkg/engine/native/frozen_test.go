@@ -14,7 +14,8 @@ import (
 	"github.com/lpbuild/lpbuild/pkg/ulp"
 )
 
-// TestFrozen: a process that the freezer of a control group keeps from running is given up in time, and left as it was.
+// TestFrozen: a process that the freezer of a control group keeps from running is given up in time,
+// and left as it was.
 func TestFrozen(t *testing.T) {
 	lib := library(t, nopFlags)
 	p := pack(t, lib, everything, ulp.PackOptions{}, "testdata/patch.c")
@@ -44,7 +45,8 @@ func TestFrozen(t *testing.T) {
 	}
 }
 
-// TestFrozenDuringChange freezes a process at some steps of a change: that ends in time all the same, and nothing is half done.
+// TestFrozenDuringChange freezes a process at some steps of a change: that ends in time all the
+// same, and nothing is half done.
 func TestFrozenDuringChange(t *testing.T) {
 	lib := library(t, nopFlags)
 	p := pack(t, lib, everything, ulp.PackOptions{}, "testdata/patch.c")
@@ -67,7 +69,8 @@ func TestFrozenDuringChange(t *testing.T) {
 	}
 }
 
-// frozenAt applies a live patch, freezes the process at a step of that, and returns how many steps it had.
+// frozenAt applies a live patch, freezes the process at a step of that, and returns how many steps
+// it had.
 func (c *child) frozenAt(f *targettest.Freezer, p *Patch, at int, oneByOne bool) (n int) {
 	c.t.Helper()
 	limit := 20 * time.Millisecond

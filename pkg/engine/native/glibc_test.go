@@ -43,8 +43,8 @@ func libcOnly(snapshot string) string {
 	return b.String()
 }
 
-// TestStockMalloc patches malloc of this machine's own libc, which was compiled without NOPs, in a program that uses it in
-// several threads.
+// TestStockMalloc patches malloc of this machine's own libc, which was compiled without NOPs, in a
+// program that uses it in several threads.
 func TestStockMalloc(t *testing.T) {
 	p := pack(t, libcPath(t), "malloc:malloc_lp\n", ulp.PackOptions{Force: true}, "testdata/malloc.c")
 	c := start(t, gcc(t, "allocate", "testdata/allocate.c", "-pthread"), 4)

@@ -30,7 +30,8 @@ func TestMain(m *testing.M) {
 	os.Exit(builds.Run(m))
 }
 
-// gcc compiles sources of testdata, once for the same arguments, and returns the path of the result.
+// gcc compiles sources of testdata, once for the same arguments, and returns the path of the
+// result.
 func gcc(t testing.TB, name string, args ...string) string {
 	t.Helper()
 	return builds.GCC(t, name, args...)
@@ -119,8 +120,8 @@ type child struct {
 	n    int    // threads that hammer
 }
 
-// start starts a target with threads that hammer. It is killed at the end of the test; nobody waits for it before: a wait
-// would take the tracer's stops.
+// start starts a target with threads that hammer. It is killed at the end of the test; nobody waits
+// for it before: a wait would take the tracer's stops.
 func start(t testing.TB, path string, threads int, env ...string) *child {
 	t.Helper()
 	return startBy(t, nil, path, threads, env...)
@@ -212,8 +213,8 @@ func look(t testing.TB, pid int) *process.Process {
 	return p
 }
 
-// change carries a change out or fails the test. Threads have time to stop, unless the test says how much: the machine may be
-// busy.
+// change carries a change out or fails the test. Threads have time to stop, unless the test says
+// how much: the machine may be busy.
 func (c *child) change(ch Change, o Options) Result {
 	c.t.Helper()
 	if o.StopTimeout == 0 {
@@ -249,8 +250,8 @@ func (c *child) list() []AppliedPatch {
 	return list
 }
 
-// snapshot is what of a process must be as before: mappings, open files, and the contents of what is not writable. How far the
-// first thread's stack has grown is no part of it.
+// snapshot is what of a process must be as before: mappings, open files, and the contents of what
+// is not writable. How far the first thread's stack has grown is no part of it.
 func (c *child) snapshot() string {
 	c.t.Helper()
 	var b strings.Builder

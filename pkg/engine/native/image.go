@@ -15,7 +15,8 @@ const pageSize = 4096
 func pageDown(a uint64) uint64 { return a &^ (pageSize - 1) }
 func pageUp(a uint64) uint64   { return pageDown(a + pageSize - 1) }
 
-// maxSpan bounds what a container occupies in memory, maxAlign how its address 0 may have to be aligned.
+// maxSpan bounds what a container occupies in memory, maxAlign how its address 0 may have to be
+// aligned.
 const (
 	maxSpan  = 64 << 20
 	maxAlign = 2 << 20
@@ -34,7 +35,8 @@ type permRange struct {
 	flags      elf.ProgFlag
 }
 
-// readImage lays the file's segments out in memory. As the dynamic loader, it takes nothing but the program headers.
+// readImage lays the file's segments out in memory. As the dynamic loader, it takes nothing but the
+// program headers.
 func readImage(f *elfx.File) (*image, error) {
 	if err := f.CheckSegments(); err != nil {
 		return nil, err
@@ -86,7 +88,8 @@ func readImage(f *elfx.File) (*image, error) {
 	return im, nil
 }
 
-// setRanges joins pages of one permission, those of RELRO being read-only from the beginning: nothing is relocated later.
+// setRanges joins pages of one permission, those of RELRO being read-only from the beginning:
+// nothing is relocated later.
 func (im *image) setRanges(f *elfx.File, flags []elf.ProgFlag) {
 	if r := f.Segment(elf.PT_GNU_RELRO); r != nil && r.Memsz <= maxSpan && r.Vaddr <= maxSpan {
 		for p := r.Vaddr / pageSize; p < (r.Vaddr+r.Memsz)/pageSize && p < uint64(len(flags)); p++ {

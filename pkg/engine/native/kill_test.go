@@ -25,7 +25,8 @@ import (
 // oneRound makes the engine print its steps after one round, instead of killing itself at one.
 const oneRound = -1
 
-// engine is this test binary as a process that applies and reverts until it is killed: "PID STEP FILE ONEBYONE ONTOP TWOSTOPS LOAD".
+// engine is this test binary as a process that applies and reverts until it is killed: "PID STEP
+// FILE ONEBYONE ONTOP TWOSTOPS LOAD".
 func engine(job string) int {
 	var pid, last int
 	var path string
@@ -106,7 +107,8 @@ func stepsOf(t *testing.T, pid int, w work) int {
 	return steps
 }
 
-// whole fails the test unless the live patch is applied to the process, or not, but nothing between.
+// whole fails the test unless the live patch is applied to the process, or not, but nothing
+// between.
 func (c *child) whole(what string) {
 	c.t.Helper()
 	if got := c.Ask("all"); got != original && got != patched {
@@ -137,9 +139,10 @@ func (c *child) cleared(before string) {
 	}
 }
 
-// forget overwrites words in the program's writable memory that look like addresses in executable memory that was not there
-// before. A slot of a stack frame that is never written again may keep one for as long as its function runs, and the engine has to
-// take it for an address to return to. The program goes on only if they are nothing but that.
+// forget overwrites words in the program's writable memory that look like addresses in executable
+// memory that was not there before. A slot of a stack frame that is never written again may keep
+// one for as long as its function runs, and the engine has to take it for an address to return to.
+// The program goes on only if they are nothing but that.
 func (c *child) forget(before string) {
 	c.t.Helper()
 	maps, err := os.ReadFile(fmt.Sprintf("/proc/%d/maps", c.pid))
@@ -178,8 +181,9 @@ func (c *child) forget(before string) {
 	}
 }
 
-// TestKilledAtEachStep kills the engine before each thing it does, while threads call the functions. The process goes on,
-// with all functions switched or none; and a later engine finds everything and takes it back.
+// TestKilledAtEachStep kills the engine before each thing it does, while threads call the
+// functions. The process goes on, with all functions switched or none; and a later engine finds
+// everything and takes it back.
 func TestKilledAtEachStep(t *testing.T) {
 	lib := library(t, nopFlags)
 	p := pack(t, lib, everything, ulp.PackOptions{}, "testdata/patch.c")
@@ -216,8 +220,9 @@ func killAtEachStep(t *testing.T, c *child, p *Patch, before string, w work) {
 	t.Logf("%+v: %d steps", w, steps)
 }
 
-// TestKilledOnTop kills the engine before each thing it does to put a live patch of more functions on top of another one, and to
-// take it out. The process has the one or both, and what is listed is what it has.
+// TestKilledOnTop kills the engine before each thing it does to put a live patch of more functions
+// on top of another one, and to take it out. The process has the one or both, and what is listed is
+// what it has.
 func TestKilledOnTop(t *testing.T) {
 	lib := library(t, nopFlags)
 	below := answer(t, lib, 3, both)
@@ -246,8 +251,8 @@ func TestKilledOnTop(t *testing.T) {
 	}
 }
 
-// TestNeverFinished: what a killed engine had not finished is given back, even if a thread has a word on its stack that looks
-// like an address in it, as the engine's own calls leave there.
+// TestNeverFinished: what a killed engine had not finished is given back, even if a thread has a
+// word on its stack that looks like an address in it, as the engine's own calls leave there.
 func TestNeverFinished(t *testing.T) {
 	lib := library(t, nopFlags)
 	path := file(t, pack(t, lib, everything, ulp.PackOptions{}, "testdata/patch.c"))
@@ -339,8 +344,8 @@ func (c *child) left(before string) string {
 	return "something"
 }
 
-// TestTargetDies kills the process before each thing that is done to it: that is ErrGone, unless it was noticed too late,
-// and nothing hangs.
+// TestTargetDies kills the process before each thing that is done to it: that is ErrGone, unless it
+// was noticed too late, and nothing hangs.
 func TestTargetDies(t *testing.T) {
 	lib := library(t, nopFlags)
 	p := pack(t, lib, everything, ulp.PackOptions{}, "testdata/patch.c")
@@ -371,5 +376,6 @@ func TestTargetDies(t *testing.T) {
 	}
 }
 
-// ourMapping is a mapping of what lpbuild brings into a process, by which nothing else of a test's program is described.
+// ourMapping is a mapping of what lpbuild brings into a process, by which nothing else of a test's
+// program is described.
 var ourMapping = regexp.MustCompile(`(?m)^([0-9a-f]+)-\S+ r-xp 00000000 00:00 0 *$`)

@@ -12,7 +12,8 @@ import (
 	"github.com/lpbuild/lpbuild/pkg/ulp"
 )
 
-// TestLate: a change during which something takes too long is abandoned while that is possible, and the process is as it was.
+// TestLate: a change during which something takes too long is abandoned while that is possible, and
+// the process is as it was.
 func TestLate(t *testing.T) {
 	lib := library(t, nopFlags)
 	p := pack(t, lib, everything, ulp.PackOptions{}, "testdata/patch.c")
@@ -39,7 +40,8 @@ func TestLate(t *testing.T) {
 	c.says("all", patched)
 }
 
-// TestOneStop: a process that sleeps is stopped once for a change: a relative timeout, as of epoll_wait, begins anew at each stop.
+// TestOneStop: a process that sleeps is stopped once for a change: a relative timeout, as of
+// epoll_wait, begins anew at each stop.
 func TestOneStop(t *testing.T) {
 	lib := library(t, nopFlags)
 	p := pack(t, lib, everything, ulp.PackOptions{}, "testdata/patch.c")

@@ -177,7 +177,8 @@ func TestExec(t *testing.T) {
 	}
 }
 
-// TestStalePlan: of two plans for one process, the second one notices that the first was carried out.
+// TestStalePlan: of two plans for one process, the second one notices that the first was carried
+// out.
 func TestStalePlan(t *testing.T) {
 	lib := library(t, nopFlags)
 	c := start(t, target(t, lib), 0)

@@ -13,9 +13,10 @@ import (
 	"github.com/lpbuild/lpbuild/pkg/ulp"
 )
 
-// TestLeftoverOfKilledEngine kills the engine before each thing it does to apply a live patch, and while it takes it back. All
-// that is in the process then and was not before is told: as an active live patch, as one that is not, or as left. The next
-// change gives back what is not active, and nothing else.
+// TestLeftoverOfKilledEngine kills the engine before each thing it does to apply a live patch, and
+// while it takes it back. All that is in the process then and was not before is told: as an active
+// live patch, as one that is not, or as left. The next change gives back what is not active, and
+// nothing else.
 func TestLeftoverOfKilledEngine(t *testing.T) {
 	lib := library(t, nopFlags)
 	path := file(t, pack(t, lib, everything, ulp.PackOptions{}, "testdata/patch.c"))

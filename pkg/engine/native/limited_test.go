@@ -30,8 +30,9 @@ func limited(t *testing.T, lib string, limits ...string) *child {
 	return c
 }
 
-// TestWaysUnderLimits: each way to load, under each limit that could make one of its calls fail or raise a signal. The process is
-// patched, or it is refused and the process is as it was; no signal comes. See the table in doc.go.
+// TestWaysUnderLimits: each way to load, under each limit that could make one of its calls fail or
+// raise a signal. The process is patched, or it is refused and the process is as it was; no signal
+// comes. See the table in doc.go.
 func TestWaysUnderLimits(t *testing.T) {
 	if os.Getuid() != 0 {
 		t.Skip("the limits are set by root")
@@ -104,7 +105,8 @@ func TestWaysUnderLimits(t *testing.T) {
 	c.says("", "2")
 }
 
-// needed skips a test of a way to load under a limit where the machine does not permit what they take.
+// needed skips a test of a way to load under a limit where the machine does not permit what they
+// take.
 func needed(t *testing.T, limit, way string) {
 	t.Helper()
 	if way == "file" {
@@ -132,7 +134,8 @@ func loads(t *testing.T, ways ...string) []string {
 	return slices.DeleteFunc(ways, func(way string) bool { return way == "file" })
 }
 
-// TestDetoursReadNoCode: no instruction of a detour has an operand in memory, which for execute-only code would be SIGSEGV.
+// TestDetoursReadNoCode: no instruction of a detour has an operand in memory, which for
+// execute-only code would be SIGSEGV.
 func TestDetoursReadNoCode(t *testing.T) {
 	const entry = 0x7f0000001000
 	for _, stub := range []uint64{entry + 1<<20, entry - 1<<30, 0x100000000000} {
@@ -185,8 +188,8 @@ func TestOlderDetour(t *testing.T) {
 	}
 }
 
-// TestKeptAtLimit: memory that the kernel does not take back, since what remains would be one mapping more than there may be, stays
-// until a later change.
+// TestKeptAtLimit: memory that the kernel does not take back, since what remains would be one
+// mapping more than there may be, stays until a later change.
 func TestKeptAtLimit(t *testing.T) {
 	lib := library(t, nopFlags)
 	first := pack(t, lib, "first:first_lp\n", ulp.PackOptions{}, source(t, "", "2"), "-nostdlib", "-Wl,-z,relro,-z,now")
@@ -210,7 +213,8 @@ func TestKeptAtLimit(t *testing.T) {
 	c.says("", "1")
 }
 
-// TestFullGroup: in a memory control group that is full of what can be dropped, a process is patched in each way, and lives.
+// TestFullGroup: in a memory control group that is full of what can be dropped, a process is
+// patched in each way, and lives.
 func TestFullGroup(t *testing.T) {
 	lib := library(t, nopFlags)
 	big := filepath.Join(t.TempDir(), "big.c") // more than what the kernel has in stock for a group

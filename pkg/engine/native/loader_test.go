@@ -15,8 +15,8 @@ import (
 	"github.com/lpbuild/lpbuild/pkg/ulp"
 )
 
-// TestStartedByLoader patches programs that were started as "ld.so ./program": for the kernel the loader is the program. The
-// live patch needs symbols, indirect functions and thread-local storage.
+// TestStartedByLoader patches programs that were started as "ld.so ./program": for the kernel the
+// loader is the program. The live patch needs symbols, indirect functions and thread-local storage.
 func TestStartedByLoader(t *testing.T) {
 	lib := library(t, nopFlags)
 	p := pack(t, lib, everything, ulp.PackOptions{}, "testdata/patch.c")
@@ -49,7 +49,8 @@ func TestStartedByLoader(t *testing.T) {
 	}
 }
 
-// withoutDebug returns a copy of a program without the place where the dynamic loader tells debuggers of its list.
+// withoutDebug returns a copy of a program without the place where the dynamic loader tells
+// debuggers of its list.
 func withoutDebug(t *testing.T, program string) string {
 	t.Helper()
 	b, err := os.ReadFile(program)
@@ -78,7 +79,8 @@ func withoutDebug(t *testing.T, program string) string {
 	return path
 }
 
-// TestStaticProgram: a program without a dynamic loader is patched itself, as long as the live patch needs nobody's symbols.
+// TestStaticProgram: a program without a dynamic loader is patched itself, as long as the live
+// patch needs nobody's symbols.
 func TestStaticProgram(t *testing.T) {
 	program := gcc(t, "static", "-static", nopFlags, "-Wl,--build-id", "testdata/target.c", "testdata/library.c", "-pthread")
 	c := start(t, program, 1)
@@ -103,8 +105,8 @@ func TestEmulator(t *testing.T) {
 	startBy(t, []string{emulator}, lib, 0).refused(Change{Apply: []*Patch{p}}, Options{}, ErrNoLoader)
 }
 
-// TestLibraryWithoutCode: the dynamic loader lists it, but it is none of those that have code. Who loads a library at this
-// moment looks the same, and is another matter: see TestExecStorm.
+// TestLibraryWithoutCode: the dynamic loader lists it, but it is none of those that have code. Who
+// loads a library at this moment looks the same, and is another matter: see TestExecStorm.
 func TestLibraryWithoutCode(t *testing.T) {
 	lib := library(t, nopFlags)
 	path := filepath.Join(t.TempDir(), "data.c")

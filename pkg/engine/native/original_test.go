@@ -15,8 +15,8 @@ import (
 // originalLines replace functions by such that call them.
 const originalLines = both + "calls:calls_lp\ndeep:deep_lp\n"
 
-// TestOriginal has replacements call what they replace: the library's code, whatever was applied before, with NOPs at the
-// entries, and without, where the first instructions have been moved.
+// TestOriginal has replacements call what they replace: the library's code, whatever was applied
+// before, with NOPs at the entries, and without, where the first instructions have been moved.
 func TestOriginal(t *testing.T) {
 	for name, flags := range map[string][]string{
 		"NOPs":           {nopFlags},
@@ -55,8 +55,9 @@ func TestOriginal(t *testing.T) {
 	}
 }
 
-// TestOriginalLate has a thread in a replacement that is reverted, and that calls the originals only after that: what was moved
-// away from them stays as long as the replacement does, and goes with it.
+// TestOriginalLate has a thread in a replacement that is reverted, and that calls the originals
+// only after that: what was moved away from them stays as long as the replacement does, and goes
+// with it.
 func TestOriginalLate(t *testing.T) {
 	for name, flags := range map[string][]string{"NOPs": {nopFlags}, "moved": {"-fcf-protection=none"}} {
 		t.Run(name, func(t *testing.T) {
@@ -82,7 +83,8 @@ func TestOriginalLate(t *testing.T) {
 	}
 }
 
-// bare fails the test if memory of lpbuild is left in the process after every thread has returned from it.
+// bare fails the test if memory of lpbuild is left in the process after every thread has returned
+// from it.
 func (c *child) bare() {
 	c.t.Helper()
 	for end := time.Now().Add(30 * time.Second); ; time.Sleep(time.Millisecond) {
@@ -104,8 +106,9 @@ func (c *child) bare() {
 	}
 }
 
-// TestOriginalStock replaces functions of this machine's own libz and libc, which have no NOPs, by such that call them, and reverts
-// that, while threads use them: malloc and free among them, and two versions of one function.
+// TestOriginalStock replaces functions of this machine's own libz and libc, which have no NOPs, by
+// such that call them, and reverts that, while threads use them: malloc and free among them, and
+// two versions of one function.
 func TestOriginalStock(t *testing.T) {
 	libz := stockLibrary(t, "libz.so.1")
 	o := ulp.PackOptions{Entries: symtab.EntriesAny, AcceptClones: true}
@@ -131,8 +134,9 @@ func TestOriginalStock(t *testing.T) {
 	}
 }
 
-// TestOriginalKilled kills an engine before each thing that it does to revert a replacement which a thread is in, and then apply and
-// revert it again. Whatever another engine tidies up, the thread finds the originals.
+// TestOriginalKilled kills an engine before each thing that it does to revert a replacement which a
+// thread is in, and then apply and revert it again. Whatever another engine tidies up, the thread
+// finds the originals.
 func TestOriginalKilled(t *testing.T) {
 	lib := library(t, "-fcf-protection=none")
 	p := pack(t, lib, originalLines, ulp.PackOptions{Entries: symtab.EntriesAny}, "testdata/original.c")

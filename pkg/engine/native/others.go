@@ -13,9 +13,10 @@ import (
 	"github.com/lpbuild/lpbuild/pkg/engine/rtld"
 )
 
-// Another engine may be at work in the process while this one looks at it without stopping it: memory appears that is not filled
-// yet, records are half written, and functions lead to tables that were not there a moment ago. Nothing of that is damage, or
-// another tool's: it takes another look.
+// Another engine may be at work in the process while this one looks at it without stopping it:
+// memory appears that is not filled yet, records are half written, and functions lead to tables
+// that were not there a moment ago. Nothing of that is damage, or another tool's: it takes another
+// look.
 
 // steadyState is readState, which believes that something is damaged only if nobody is at work.
 func (v *view) steadyState(ctx context.Context) (*state, error) {
@@ -52,14 +53,15 @@ func (v *view) worked(ctx context.Context, st *state) bool {
 	return !slices.EqualFunc(st.tables, now.tables, func(a, b *table) bool { return bytes.Equal(a.encodePage(), b.encodePage()) })
 }
 
-// Leftover is memory of lpbuild that nothing leads to and that is no live patch: an engine that was killed left it, or a thread was
-// in it. The next change gives it back.
+// Leftover is memory of lpbuild that nothing leads to and that is no live patch: an engine that was
+// killed left it, or a thread was in it. The next change gives it back.
 type Leftover struct {
 	Mappings int
 	Size     uint64
 }
 
-// Leftover returns what is left in the process of engines that were killed. What an engine is loading at this moment looks the same.
+// Leftover returns what is left in the process of engines that were killed. What an engine is
+// loading at this moment looks the same.
 func (v *View) Leftover() Leftover { return v.v.leftover(v.st) }
 
 func (v *view) leftover(st *state) Leftover {

@@ -26,8 +26,9 @@ func seenOnce(t *testing.T, pid int) *View {
 	return &View{v, st}
 }
 
-// TestOtherEnginePassed has another engine apply a live patch while a process is looked at, and revert it before anybody looks again:
-// what led to it for that time is not another tool's, although all is as it was before.
+// TestOtherEnginePassed has another engine apply a live patch while a process is looked at, and
+// revert it before anybody looks again: what led to it for that time is not another tool's,
+// although all is as it was before.
 func TestOtherEnginePassed(t *testing.T) {
 	lib := library(t, nopFlags)
 	p := pack(t, lib, "first:first_lp\n", ulp.PackOptions{Force: true}, "testdata/patch.c")
@@ -47,8 +48,8 @@ func TestOtherEnginePassed(t *testing.T) {
 	}
 }
 
-// TestOtherEngine has another engine change functions between the look at what is applied and the look at the functions: that is
-// to be planned again, and is not another tool's work.
+// TestOtherEngine has another engine change functions between the look at what is applied and the
+// look at the functions: that is to be planned again, and is not another tool's work.
 func TestOtherEngine(t *testing.T) {
 	for name, lib := range map[string]string{"nops": library(t, nopFlags), "code": library(t, "-O0", "-fcf-protection=none")} {
 		code := Options{Entries: symtab.EntriesAny}
@@ -86,8 +87,8 @@ func TestOtherTool(t *testing.T) {
 	}
 }
 
-// TestOtherEngineLoads: memory that an engine has mapped and not filled yet looks like that of one which was killed. If it is
-// filled when the process stops, it is not given back.
+// TestOtherEngineLoads: memory that an engine has mapped and not filled yet looks like that of one
+// which was killed. If it is filled when the process stops, it is not given back.
 func TestOtherEngineLoads(t *testing.T) {
 	lib := library(t, nopFlags)
 	c := start(t, target(t, lib), 0)
@@ -117,7 +118,8 @@ func TestOtherEngineLoads(t *testing.T) {
 	}
 }
 
-// TestHalfWritten: a record that is half written is damaged only if nobody is at work in the process.
+// TestHalfWritten: a record that is half written is damaged only if nobody is at work in the
+// process.
 func TestHalfWritten(t *testing.T) {
 	lib := library(t, nopFlags)
 	c := start(t, target(t, lib), 0)

@@ -16,9 +16,10 @@ import (
 	"github.com/lpbuild/lpbuild/pkg/ulp"
 )
 
-// TestOvercommit: where the kernel promises no memory that it does not have (vm.overcommit_memory=2), with all of it promised,
-// what counts is refused, and nothing else. The setting is for the whole machine, so it is made for moments only. Meanwhile
-// processes with CAP_SYS_ADMIN have the gigabytes that are kept for administrators.
+// TestOvercommit: where the kernel promises no memory that it does not have
+// (vm.overcommit_memory=2), with all of it promised, what counts is refused, and nothing else. The
+// setting is for the whole machine, so it is made for moments only. Meanwhile processes with
+// CAP_SYS_ADMIN have the gigabytes that are kept for administrators.
 func TestOvercommit(t *testing.T) {
 	if os.Getenv("LPBUILD_TEST_OVERCOMMIT") == "" {
 		t.Skip("sets vm.overcommit_memory of the machine for moments: run \"make test-overcommit\"")
@@ -64,8 +65,9 @@ func TestOvercommit(t *testing.T) {
 	}
 }
 
-// overcommit makes the kernel promise no memory that it does not have. full means that it has none for processes without
-// CAP_SYS_ADMIN. restore puts everything back, as does a shell if the test is killed.
+// overcommit makes the kernel promise no memory that it does not have. full means that it has none
+// for processes without CAP_SYS_ADMIN. restore puts everything back, as does a shell if the test is
+// killed.
 func overcommit(t *testing.T, full bool) (restore func()) {
 	t.Helper()
 	const dir = "/proc/sys/vm/"

@@ -11,11 +11,12 @@ import (
 	"github.com/lpbuild/lpbuild/pkg/ulp/symtab"
 )
 
-// Patch is a container made ready to be loaded into processes. It is never changed once a plan has been made with it, and may be
-// used by several goroutines at once.
+// Patch is a container made ready to be loaded into processes. It is never changed once a plan has
+// been made with it, and may be used by several goroutines at once.
 type Patch struct {
 	Name string // of the container's file, without directories
-	// File is the container's file. Processes that may not execute other memory map it; without it they are refused.
+	// File is the container's file. Processes that may not execute other memory map it; without it
+	// they are refused.
 	File *File
 	Meta *ulp.Metadata
 	// Comments are those of the description.
@@ -48,8 +49,8 @@ const (
 	maxName     = 255
 )
 
-// NewPatch prepares a packed container; name is that of its file. The error wraps ErrContainer with every reason why
-// this engine cannot load it, or is that of [ulp.Container.LivePatch].
+// NewPatch prepares a packed container; name is that of its file. The error wraps ErrContainer with
+// every reason why this engine cannot load it, or is that of [ulp.Container.LivePatch].
 func NewPatch(c *ulp.Container, name string) (*Patch, error) {
 	lp, err := c.LivePatch()
 	if err != nil {
@@ -91,8 +92,9 @@ func NewPatch(c *ulp.Container, name string) (*Patch, error) {
 	return p, nil
 }
 
-// prepare reads a container, packed or not. The error has every reason why this engine cannot load it; each wraps
-// ErrContainer. nil: it can, in any process whose libraries have what the container needs.
+// prepare reads a container, packed or not. The error has every reason why this engine cannot load
+// it; each wraps ErrContainer. nil: it can, in any process whose libraries have what the container
+// needs.
 func prepare(c *ulp.Container, unwinding ulp.Unwinding) (*Patch, error) {
 	if c.Arch != symtab.X86_64 {
 		return nil, fmt.Errorf("%w: containers for %s: %w", ErrContainer, c.Arch, symtab.ErrUnsupported)

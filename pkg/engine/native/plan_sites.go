@@ -14,7 +14,8 @@ import (
 	"github.com/lpbuild/lpbuild/pkg/ulp/symtab"
 )
 
-// sites finds the slots of all functions to be replaced, with new sites for those that have none yet.
+// sites finds the slots of all functions to be replaced, with new sites for those that have none
+// yet.
 func (b *planner) sites(ctx context.Context) error {
 	for _, tp := range b.targets {
 		for _, a := range tp.adding {
@@ -65,7 +66,8 @@ func (b *planner) versions(ctx context.Context, l *rtld.Library, p *Patch) error
 	return nil
 }
 
-// unwinds returns ErrUnwinding if something may come by a live patch, and the function that it replaces handles it.
+// unwinds returns ErrUnwinding if something may come by a live patch, and the function that it
+// replaces handles it.
 func (b *planner) unwinds(ctx context.Context, l *rtld.Library, p *Patch, f ulp.Function) error {
 	if p.Unwinding == ulp.UnwindingNone {
 		return nil
@@ -97,8 +99,8 @@ func (b *planner) site(ctx context.Context, l *rtld.Library, p *Patch, f ulp.Fun
 	return s, notProbed(err, window)
 }
 
-// codeSite is proveSite, once for all processes with the same file, and not at all where the packer has done it for that file's
-// build. code is what stands at the entry.
+// codeSite is proveSite, once for all processes with the same file, and not at all where the packer
+// has done it for that file's build. code is what stands at the entry.
 func (b *planner) codeSite(ctx context.Context, l *rtld.Library, seg *rtld.Segment, p *Patch, f ulp.Function, code []byte) (*site, error) {
 	entry := l.Bias + f.OldValue
 	k, err := b.v.known(ctx, l)
@@ -117,8 +119,9 @@ func (b *planner) codeSite(ctx context.Context, l *rtld.Library, seg *rtld.Segme
 	return b.proveSite(ctx, l, seg, f, entry)
 }
 
-// provenSite returns the site of a function that the packer has proven; nil if it has not. The proof is about all of the library's
-// code. That the file has the same code, the checksum says; that the process has changed none of it, the kernel: see [Cache].
+// provenSite returns the site of a function that the packer has proven; nil if it has not. The
+// proof is about all of the library's code. That the file has the same code, the checksum says;
+// that the process has changed none of it, the kernel: see [Cache].
 func (b *planner) provenSite(ctx context.Context, k *known, l *rtld.Library, p *Patch, f ulp.Function, code []byte) *site {
 	if !p.proven.Has(f.OldValue) || !k.hasCode(ctx, p.proven.CodeSum) {
 		return nil
@@ -149,7 +152,8 @@ func (b *planner) proveSite(ctx context.Context, l *rtld.Library, seg *rtld.Segm
 	return codeSite(t, entry, size, l.Bias)
 }
 
-// text reads and searches a library's code, once for all functions of a plan: it may be large, and they may be many.
+// text reads and searches a library's code, once for all functions of a plan: it may be large, and
+// they may be many.
 func (b *planner) text(ctx context.Context, l *rtld.Library, seg *rtld.Segment) (*hotpatch.Text, error) {
 	if t := b.texts[seg.Start]; t != nil {
 		return t, nil

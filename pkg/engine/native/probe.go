@@ -6,14 +6,17 @@ import (
 	"fmt"
 )
 
-// ErrProbe says that a breakpoint stands where a detour is to be written, or was: a uprobe, or a debugger's. The kernel would run
-// the instruction that its file has there, and go on in the middle of the detour, which ends the process.
+// ErrProbe says that a breakpoint stands where a detour is to be written, or was: a uprobe, or a
+// debugger's. The kernel would run the instruction that its file has there, and go on in the middle
+// of the detour, which ends the process.
 var ErrProbe = errors.New("a probe is set here (a uprobe, or a debugger's breakpoint): remove it first")
 
-// int3 is the instruction that the kernel's uprobes and debuggers write over the first byte of the one that they stop at.
+// int3 is the instruction that the kernel's uprobes and debuggers write over the first byte of the
+// one that they stop at.
 const int3 = 0xcc
 
-// notProbed makes an ErrProbe of why a function's entry cannot be changed, if a breakpoint is in the bytes that would be.
+// notProbed makes an ErrProbe of why a function's entry cannot be changed, if a breakpoint is in
+// the bytes that would be.
 func notProbed(err error, window []byte) error {
 	if !errors.Is(err, ErrEntry) && !errors.Is(err, ErrForeign) {
 		return err

@@ -16,7 +16,8 @@ import (
 	"github.com/lpbuild/lpbuild/pkg/ulp/symtab"
 )
 
-// uprobe sets a probe of the kernel's on a place in a file, in one process, until the function that is returned is called.
+// uprobe sets a probe of the kernel's on a place in a file, in one process, until the function that
+// is returned is called.
 func uprobe(t *testing.T, pid int, file string, offset uint64) (remove func()) {
 	t.Helper()
 	text, err := os.ReadFile("/sys/bus/event_source/devices/uprobe/type")
@@ -44,8 +45,8 @@ func uprobe(t *testing.T, pid int, file string, offset uint64) (remove func()) {
 	return func() { _ = unix.Close(fd) }
 }
 
-// TestProbe sets a probe where a detour would come, and in the detour itself: by the kernel, and as a debugger does. Nothing is
-// changed then, and the reason is that; without it everything goes on.
+// TestProbe sets a probe where a detour would come, and in the detour itself: by the kernel, and as
+// a debugger does. Nothing is changed then, and the reason is that; without it everything goes on.
 func TestProbe(t *testing.T) {
 	for name, lib := range map[string]string{"nops": library(t, nopFlags), "code": library(t, "-O0", "-fcf-protection=none")} {
 		code := Options{Entries: symtab.EntriesAny}

@@ -9,7 +9,8 @@ import (
 	"github.com/lpbuild/lpbuild/pkg/ulp/symtab"
 )
 
-// searched plans a live patch with a new Cache, and returns how many functions were proven by the engine.
+// searched plans a live patch with a new Cache, and returns how many functions were proven by the
+// engine.
 func searched(c *child, p *Patch) (n int, err error) {
 	cache := &Cache{}
 	err = c.planWith(cache, p)
@@ -19,8 +20,9 @@ func searched(c *child, p *Patch) (n int, err error) {
 	return n, err
 }
 
-// TestProven: what the packer has proven is not proven again, where the code is what the packer saw: neither in a file that has the
-// same build-id and other code, nor in a process that has written to its code.
+// TestProven: what the packer has proven is not proven again, where the code is what the packer
+// saw: neither in a file that has the same build-id and other code, nor in a process that has
+// written to its code.
 func TestProven(t *testing.T) {
 	targettest.NeedMappedFiles(t)
 	lib := library(t, "-fcf-protection=none")

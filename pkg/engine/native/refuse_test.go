@@ -17,7 +17,8 @@ import (
 	"github.com/lpbuild/lpbuild/pkg/ulp/symtab"
 )
 
-// refused fails the test unless a change is refused for all of some reasons, and nothing of the process is changed by it.
+// refused fails the test unless a change is refused for all of some reasons, and nothing of the
+// process is changed by it.
 func (c *child) refused(ch Change, o Options, reasons ...error) {
 	c.t.Helper()
 	before := c.snapshot()
@@ -57,15 +58,15 @@ func TestLimits(t *testing.T) {
 	}
 }
 
-// loading are the ways in which regions get into a process: its threads sleep, and are asked for each result or for all at
-// once; or one runs.
+// loading are the ways in which regions get into a process: its threads sleep, and are asked for
+// each result or for all at once; or one runs.
 var loading = map[string]struct {
 	oneByOne bool
 	threads  int
 }{"at once": {}, "one by one": {oneByOne: true}, "running": {threads: 1}}
 
-// TestLimitsInBetween gives the process less address space than loading takes, in many sizes: what could be mapped is
-// unmapped again.
+// TestLimitsInBetween gives the process less address space than loading takes, in many sizes: what
+// could be mapped is unmapped again.
 func TestLimitsInBetween(t *testing.T) {
 	lib := library(t, nopFlags)
 	p := pack(t, lib, everything, ulp.PackOptions{}, "testdata/patch.c")
@@ -193,7 +194,8 @@ func (c *child) filtered(filter string) {
 	}
 }
 
-// TestDenyWriteExecute: memory is never writable and executable, nor does it become executable later.
+// TestDenyWriteExecute: memory is never writable and executable, nor does it become executable
+// later.
 func TestDenyWriteExecute(t *testing.T) {
 	lib := library(t, nopFlags)
 	p := pack(t, lib, everything, ulp.PackOptions{}, "testdata/patch.c")
@@ -214,7 +216,8 @@ func TestDenyWriteExecute(t *testing.T) {
 	c.says("all", original)
 }
 
-// TestNoRoomNear fills the address space around the library: functions with NOPs do not need it, others do.
+// TestNoRoomNear fills the address space around the library: functions with NOPs do not need it,
+// others do.
 func TestNoRoomNear(t *testing.T) {
 	lib := library(t, nopFlags)
 	plain := library(t)
@@ -234,8 +237,8 @@ func TestNoRoomNear(t *testing.T) {
 	c.refused(Change{Apply: []*Patch{q}}, Options{Entries: symtab.EntriesAny}, ErrNoRoom)
 }
 
-// TestRoomTaken: where the process, or another engine, maps something between the plan and the stop nothing is mapped over
-// it, and nothing is written into it.
+// TestRoomTaken: where the process, or another engine, maps something between the plan and the stop
+// nothing is mapped over it, and nothing is written into it.
 func TestRoomTaken(t *testing.T) {
 	lib := library(t, nopFlags)
 	p := pack(t, lib, everything, ulp.PackOptions{}, "testdata/patch.c")

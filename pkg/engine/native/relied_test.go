@@ -13,8 +13,8 @@ import (
 	"github.com/lpbuild/lpbuild/pkg/ulp/symtab"
 )
 
-// TestRelied: GCC lets a caller keep a pointer in a register that the function which it calls leaves alone. A replacement would not
-// know of that.
+// TestRelied: GCC lets a caller keep a pointer in a register that the function which it calls
+// leaves alone. A replacement would not know of that.
 func TestRelied(t *testing.T) {
 	for flag, relies := range map[string]bool{"-fipa-ra": true, "-fno-ipa-ra": false} {
 		lib := gcc(t, "libtarget.so", "-O2", flag, "-shared", "-fPIC", "-fcf-protection=none", "-Wl,--build-id", "-Wl,-soname,libtarget.so", "testdata/relied.c")

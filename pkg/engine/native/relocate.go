@@ -11,8 +11,8 @@ import (
 	"github.com/lpbuild/lpbuild/pkg/ulp"
 )
 
-// relocated returns the container's memory as it has to be at base in the process. former are the addresses of the former code of
-// the functions that it replaces.
+// relocated returns the container's memory as it has to be at base in the process. former are the
+// addresses of the former code of the functions that it replaces.
 func (p *Patch) relocated(ctx context.Context, s *rtld.Scope, target *rtld.Library, base uint64, former []uint64) ([]byte, error) {
 	mem := slices.Clone(p.im.mem)
 	for _, r := range p.relocations {
@@ -46,7 +46,8 @@ func (p *Patch) relocated(ctx context.Context, s *rtld.Scope, target *rtld.Libra
 	return mem, nil
 }
 
-// original returns the number of the function whose former code a reference leads to, -1 if it is another reference.
+// original returns the number of the function whose former code a reference leads to, -1 if it is
+// another reference.
 func (p *Patch) original(r ulp.DataRef) int {
 	if r.TLS || !ulp.IsOriginal(r.Reference) {
 		return -1
@@ -54,7 +55,8 @@ func (p *Patch) original(r ulp.DataRef) int {
 	return slices.IndexFunc(p.Meta.Functions, func(f ulp.Function) bool { return f.Old == r.Target })
 }
 
-// address says whether the relocation asks for an address, not for something to be called or thread-local.
+// address says whether the relocation asks for an address, not for something to be called or
+// thread-local.
 func (r *relocation) address() bool {
 	return r.kind == elf.R_X86_64_GLOB_DAT || r.kind == elf.R_X86_64_64
 }

@@ -22,8 +22,9 @@ const (
 	maxRelocations = 1 << 20
 )
 
-// kinds are the relocations that are understood. What is left out: COPY, which shared objects do not have; IRELATIVE and
-// TLSDESC, which need code to be run; 32-bit ones, which nothing guarantees to reach.
+// kinds are the relocations that are understood. What is left out: COPY, which shared objects do
+// not have; IRELATIVE and TLSDESC, which need code to be run; 32-bit ones, which nothing guarantees
+// to reach.
 var kinds = map[elf.R_X86_64]bool{
 	elf.R_X86_64_RELATIVE: true, elf.R_X86_64_64: true, elf.R_X86_64_GLOB_DAT: true, elf.R_X86_64_JMP_SLOT: true,
 	elf.R_X86_64_DTPMOD64: true, elf.R_X86_64_DTPOFF64: true, elf.R_X86_64_TPOFF64: true,
@@ -88,7 +89,8 @@ var (
 		"choose the implementation in an ordinary function"}
 )
 
-// dynamicTable returns the table that two entries of the dynamic section describe; nil if there is none.
+// dynamicTable returns the table that two entries of the dynamic section describe; nil if there is
+// none.
 func dynamicTable(im *image, d *elfx.Dynamic, at, size elf.DynTag) ([]byte, error) {
 	addr, ok := d.Value(at)
 	n, sized := d.Value(size)
@@ -108,7 +110,8 @@ const (
 	dtRelr   = elf.DynTag(36)
 )
 
-// readRelr unpacks relative relocations: an even word is an address, an odd one a bitmap of the 63 words behind.
+// readRelr unpacks relative relocations: an even word is an address, an odd one a bitmap of the 63
+// words behind.
 func readRelr(im *image, d *elfx.Dynamic) ([]relocation, error) {
 	table, err := dynamicTable(im, d, dtRelr, dtRelrsz)
 	if err != nil {

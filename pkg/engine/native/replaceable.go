@@ -13,11 +13,13 @@ import (
 	"github.com/lpbuild/lpbuild/pkg/ulp/symtab"
 )
 
-// maxProofs is how many functions of a library are tried until one can be replaced. Of a stock library most can.
+// maxProofs is how many functions of a library are tried until one can be replaced. Of a stock
+// library most can.
 const maxProofs = 64
 
-// Replaceable reports whether a library has a function that others can call and that a live patch with [ulp.EntriesAny] can
-// replace. The error is ErrNoLoader for a library that no plan is made for, or that of looking into the process.
+// Replaceable reports whether a library has a function that others can call and that a live patch
+// with [ulp.EntriesAny] can replace. The error is ErrNoLoader for a library that no plan is made
+// for, or that of looking into the process.
 func (v *View) Replaceable(ctx context.Context, l *rtld.Library) (bool, error) {
 	switch {
 	case l.Problem != nil || l.Machine != elf.EM_X86_64 || l.Class != elf.ELFCLASS64 || len(l.BuildID) == 0 || l.Loader:

@@ -12,11 +12,13 @@ import (
 	"github.com/lpbuild/lpbuild/pkg/ulp"
 )
 
-// residentCycles is how often a live patch is applied and reverted before a process's memory is measured.
+// residentCycles is how often a live patch is applied and reverted before a process's memory is
+// measured.
 const residentCycles = 200
 
-// resident is how many pages a process has in memory: of its own, and of files, which it has in common with others. Looking at
-// a library brings pages of its file into the process's tables, as its own looking would, and they stay.
+// resident is how many pages a process has in memory: of its own, and of files, which it has in
+// common with others. Looking at a library brings pages of its file into the process's tables, as
+// its own looking would, and they stay.
 type resident struct{ own, files int }
 
 var rssLines = regexp.MustCompile(`Rss(Anon|File|Shmem):\s+(\d+) kB`)
@@ -39,8 +41,9 @@ func (c *child) resident() resident {
 	return r
 }
 
-// cycled applies and reverts again and again. It returns what the process had in memory before the first time, after the first
-// and after the last; and how many pages have code that was changed in between, which are the process's own from then on.
+// cycled applies and reverts again and again. It returns what the process had in memory before the
+// first time, after the first and after the last; and how many pages have code that was changed in
+// between, which are the process's own from then on.
 func cycled(t testing.TB, cycles, threads int, env ...string) (before, first, last resident, code int) {
 	t.Helper()
 	lib := library(t, nopFlags)
@@ -71,8 +74,9 @@ func cycled(t testing.TB, cycles, threads int, env ...string) (before, first, la
 // framePages is how much memory below the first thread's stack is touched to send a thread away.
 const framePages = 3
 
-// TestMemoryComesBack: after 200 cycles a process has as much memory of its own as it had, within one page for each of its
-// threads and what they need to be sent away; and no more of anything than after the first.
+// TestMemoryComesBack: after 200 cycles a process has as much memory of its own as it had, within
+// one page for each of its threads and what they need to be sent away; and no more of anything than
+// after the first.
 func TestMemoryComesBack(t *testing.T) {
 	for _, threads := range []int{0, 3} {
 		t.Run(fmt.Sprint(threads), func(t *testing.T) {
@@ -88,8 +92,8 @@ func TestMemoryComesBack(t *testing.T) {
 	}
 }
 
-// BenchmarkResident is by how many pages a process grows in 200 cycles, for each of its threads, and by how many pages of its
-// libraries' files once.
+// BenchmarkResident is by how many pages a process grows in 200 cycles, for each of its threads,
+// and by how many pages of its libraries' files once.
 func BenchmarkResident(b *testing.B) {
 	for _, threads := range []int{1, 64} {
 		b.Run(fmt.Sprintf("%dthreads", threads), func(b *testing.B) {
@@ -104,7 +108,8 @@ func BenchmarkResident(b *testing.B) {
 
 var rollupLines = regexp.MustCompile(`(?m)^(Rss|Pss|Private_Dirty):\s+(\d+) kB`)
 
-// memoryOf returns what a process costs, in KiB: by what it has in memory, by its share of that, and by what is its own.
+// memoryOf returns what a process costs, in KiB: by what it has in memory, by its share of that,
+// and by what is its own.
 func (c *child) memoryOf() map[string]int {
 	c.t.Helper()
 	b, err := os.ReadFile(fmt.Sprintf("/proc/%d/smaps_rollup", c.pid))
@@ -118,7 +123,8 @@ func (c *child) memoryOf() map[string]int {
 	return m
 }
 
-// TestFirstPatchCost: the first live patch of eight functions costs a process less than 0.1 MiB of its own.
+// TestFirstPatchCost: the first live patch of eight functions costs a process less than 0.1 MiB of
+// its own.
 func TestFirstPatchCost(t *testing.T) {
 	lib := library(t, nopFlags)
 	p := pack(t, lib, everything, ulp.PackOptions{}, "testdata/patch.c")

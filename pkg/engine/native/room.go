@@ -11,9 +11,11 @@ const (
 	aside       = 64 << 20      // how far to stay away from where the kernel puts the next mapping
 )
 
-// room finds a free range of size bytes, within reach of all of [near.Start, near.End) if near is not nil. The kernel puts
-// new mappings at the upper end of the gap that the libraries leave below, so the range is some way down from there: what
-// the process maps between now and the stop shall not take it. A signed address goes before any other: see region. The heap and the stack keep what they may grow into.
+// room finds a free range of size bytes, within reach of all of [near.Start, near.End) if near is
+// not nil. The kernel puts new mappings at the upper end of the gap that the libraries leave below,
+// so the range is some way down from there: what the process maps between now and the stop shall
+// not take it. A signed address goes before any other: see region. The heap and the stack keep what
+// they may grow into.
 func room(maps []rtld.Mapping, size uint64, near *rtld.Segment) (uint64, bool) {
 	low, high := uint64(lowestRoom), uint64(highestRoom)
 	if near != nil {
@@ -54,7 +56,8 @@ func room(maps []rtld.Mapping, size uint64, near *rtld.Segment) (uint64, bool) {
 	return best, best != 0
 }
 
-// gapStart and gapEnd are the free range between two mappings, with one half left to a heap or a stack that may grow.
+// gapStart and gapEnd are the free range between two mappings, with one half left to a heap or a
+// stack that may grow.
 func gapStart(prev, next rtld.Mapping) uint64 {
 	if prev.Path == "[heap]" && next.Start > prev.End {
 		return prev.End + (next.Start-prev.End)/2

@@ -24,7 +24,8 @@ func source(t *testing.T, declarations, expression string) string {
 	return path
 }
 
-// TestThreadLocal: thread-local variables of the library, in the ways in which compilers reach them; and errno of libc.
+// TestThreadLocal: thread-local variables of the library, in the ways in which compilers reach
+// them; and errno of libc.
 func TestThreadLocal(t *testing.T) {
 	lib := library(t, nopFlags)
 	for name, flags := range map[string][]string{
@@ -39,8 +40,8 @@ func TestThreadLocal(t *testing.T) {
 	}
 }
 
-// TestAddends: pointers into the middle of things, of the container's own that others may see, of the library's, and of a
-// variable of which the program has a copy.
+// TestAddends: pointers into the middle of things, of the container's own that others may see, of
+// the library's, and of a variable of which the program has a copy.
 func TestAddends(t *testing.T) {
 	lib := library(t, nopFlags)
 	p := pack(t, lib, "first:first_lp\n", ulp.PackOptions{}, source(t, `int numbers[4] = {1, 2, 3, 4};
@@ -52,8 +53,8 @@ char *volatile behind = visible + 3;`, "*third * 10 + (int)(behind - visible)"))
 	c.says("all", "33 1 5 7 original")
 }
 
-// TestScope: the order in which symbols are found is the dynamic loader's: what is preloaded goes before the library. But
-// what the container defines itself, it means.
+// TestScope: the order in which symbols are found is the dynamic loader's: what is preloaded goes
+// before the library. But what the container defines itself, it means.
 func TestScope(t *testing.T) {
 	lib := library(t, nopFlags)
 	dir := t.TempDir()
@@ -92,7 +93,8 @@ func TestPreloadNeeds(t *testing.T) {
 	c.says("all", "8 1 5 7 original")
 }
 
-// TestOwnNeeds: a library that nobody needs but the container may be unloaded at any time: nothing is bound to it.
+// TestOwnNeeds: a library that nobody needs but the container may be unloaded at any time: nothing
+// is bound to it.
 func TestOwnNeeds(t *testing.T) {
 	lib := library(t, nopFlags)
 	other := linked(t, "libother.so", "int elsewhere(void) { return 8; }")
@@ -116,8 +118,8 @@ func linked(t *testing.T, name, text string, needs ...string) string {
 	return gcc(t, name, args...)
 }
 
-// TestBreadthFirst: of two libraries that a plugin needs the first one goes before the second, and that before what the first
-// one needs.
+// TestBreadthFirst: of two libraries that a plugin needs the first one goes before the second, and
+// that before what the first one needs.
 func TestBreadthFirst(t *testing.T) {
 	below := linked(t, "libbelow.so", "int which(void) { return 6; }")
 	left := linked(t, "libleft.so", "int left(void) { return 4; }", below)
@@ -129,7 +131,8 @@ func TestBreadthFirst(t *testing.T) {
 	c.says("", "45")
 }
 
-// TestPlugin: a library that dlopen loaded for itself alone: its own symbols are found there, and its thread-local storage.
+// TestPlugin: a library that dlopen loaded for itself alone: its own symbols are found there, and
+// its thread-local storage.
 func TestPlugin(t *testing.T) {
 	lib := library(t, nopFlags)
 	c := start(t, gcc(t, "plugin", "testdata/plugin.c", "-ldl"), 0, "PLUGIN="+lib)
@@ -142,7 +145,8 @@ func TestPlugin(t *testing.T) {
 	c.says("", "1")
 }
 
-// listsNamespaces skips a test where the dynamic loader does not tell debuggers of other namespaces: before glibc 2.35.
+// listsNamespaces skips a test where the dynamic loader does not tell debuggers of other
+// namespaces: before glibc 2.35.
 func listsNamespaces(t *testing.T, c *child) {
 	t.Helper()
 	n, err := see(t.Context(), look(t, c.pid), func(ctx context.Context, v *View) (int, error) {
@@ -157,8 +161,8 @@ func listsNamespaces(t *testing.T, c *child) {
 	}
 }
 
-// TestNamespace: a library in a link namespace of its own (dlmopen), whose symbols and thread-local storage are found there.
-// libc is there twice then, and both are patched.
+// TestNamespace: a library in a link namespace of its own (dlmopen), whose symbols and thread-local
+// storage are found there. libc is there twice then, and both are patched.
 func TestNamespace(t *testing.T) {
 	lib := library(t, nopFlags)
 	c := start(t, gcc(t, "plugin", "testdata/plugin.c", "-ldl"), 0, "PLUGIN="+lib, "NAMESPACE=1")
@@ -179,7 +183,8 @@ func TestNamespace(t *testing.T) {
 	c.cleared(before)
 }
 
-// TestTwice: a library that is there twice is patched in both places, also if the second came later; and is reverted in both.
+// TestTwice: a library that is there twice is patched in both places, also if the second came
+// later; and is reverted in both.
 func TestTwice(t *testing.T) {
 	lib := library(t, nopFlags)
 	program := gcc(t, "plugin", "testdata/plugin.c", "-ldl")
@@ -212,8 +217,8 @@ func TestTwice(t *testing.T) {
 	c.says("", "1 1")
 }
 
-// TestUnlisted: a library that the dynamic loader does not tell of, as in other namespaces before glibc 2.35, is refused if
-// the live patch needs symbols.
+// TestUnlisted: a library that the dynamic loader does not tell of, as in other namespaces before
+// glibc 2.35, is refused if the live patch needs symbols.
 func TestUnlisted(t *testing.T) {
 	lib := library(t, nopFlags)
 	c := start(t, gcc(t, "plugin", "testdata/plugin.c", "-ldl"), 0, "PLUGIN="+lib, "NAMESPACE=1")

@@ -10,8 +10,9 @@ import (
 	"github.com/lpbuild/lpbuild/pkg/ulp"
 )
 
-// TestSegments: what can be written is what the dynamic loader would let be written, and it cannot be executed: variables, and
-// variables that the file does not have. Code, constants and constants that are relocated cannot be written: see region.
+// TestSegments: what can be written is what the dynamic loader would let be written, and it cannot
+// be executed: variables, and variables that the file does not have. Code, constants and constants
+// that are relocated cannot be written: see region.
 func TestSegments(t *testing.T) {
 	lib := library(t, nopFlags)
 	p := pack(t, lib, "first:first_lp\n", ulp.PackOptions{}, "-Wl,-z,relro,-z,now,-z,separate-code", source(t, `
@@ -58,7 +59,8 @@ static int adds_up(void) {
 	}
 }
 
-// TestAlignment: what a container wants to be aligned to more than a page, is; more than one of them at a time.
+// TestAlignment: what a container wants to be aligned to more than a page, is; more than one of
+// them at a time.
 func TestAlignment(t *testing.T) {
 	lib := library(t, nopFlags)
 	aligned := source(t, `static char room[8] __attribute__((aligned(1 << 18))) = {1};
@@ -74,7 +76,8 @@ int second_lp(void) { return low() + 30; }`, "low() + 20")
 	c.says("all", original)
 }
 
-// TestAlignedRoom: there is room for an aligned container only where it is with what lies in front of it.
+// TestAlignedRoom: there is room for an aligned container only where it is with what lies in front
+// of it.
 func TestAlignedRoom(t *testing.T) {
 	const align, free = 1 << 18, uint64(0x7f0000001000)
 	for name, tc := range map[string]struct {

@@ -14,7 +14,8 @@ import (
 var shapes = strings.Fields("branch branches near loop skip tail pointer call call_first call_pointer call_argument call_field short zero " +
 	"rep memory compare throws virtual recursion switch")
 
-// shaped starts a process that calls them in threads, and makes the live patch that replaces them all.
+// shaped starts a process that calls them in threads, and makes the live patch that replaces them
+// all.
 func shaped(t *testing.T, threads int, flags ...string) (*child, *Patch) {
 	t.Helper()
 	all := append([]string{"-x", "assembler-with-cpp", "testdata/shapes.S", "-x", "c++", "testdata/shapes.cc", "-shared", "-fPIC", "-O2",
@@ -28,7 +29,8 @@ func shaped(t *testing.T, threads int, flags ...string) (*child, *Patch) {
 	return start(t, program, threads), pack(t, lib, lines.String(), ulp.PackOptions{Force: true, Entries: symtab.EntriesAny}, "testdata/shape_lp.c")
 }
 
-// TestShapes applies and reverts live patches of functions of each shape, while threads run through them: every result is right.
+// TestShapes applies and reverts live patches of functions of each shape, while threads run through
+// them: every result is right.
 func TestShapes(t *testing.T) {
 	for name, flags := range map[string][]string{"plain": {"-fcf-protection=none"}, "landing": {"-fcf-protection=branch", "-DLANDING"}} {
 		t.Run(name, func(t *testing.T) {
@@ -49,8 +51,8 @@ func TestShapes(t *testing.T) {
 	}
 }
 
-// TestShapesKilled kills the engine between any two writes: detours are there that lead on to the functions, by the instructions
-// that they replaced.
+// TestShapesKilled kills the engine between any two writes: detours are there that lead on to the
+// functions, by the instructions that they replaced.
 func TestShapesKilled(t *testing.T) {
 	for name, flags := range map[string][]string{"plain": {"-fcf-protection=none"}, "landing": {"-fcf-protection=branch", "-DLANDING"}} {
 		t.Run(name, func(t *testing.T) {

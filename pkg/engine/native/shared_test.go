@@ -24,7 +24,8 @@ func (c *child) share() int {
 	return sharer
 }
 
-// TestSharedMemory: of two processes with one memory, none is changed as long as the other one runs.
+// TestSharedMemory: of two processes with one memory, none is changed as long as the other one
+// runs.
 func TestSharedMemory(t *testing.T) {
 	lib := library(t, nopFlags)
 	p := pack(t, lib, everything, ulp.PackOptions{}, "testdata/patch.c")
@@ -42,8 +43,9 @@ func TestSharedMemory(t *testing.T) {
 	}
 }
 
-// TestSharedSince: a process that comes to share the memory after the plan was made, or while the process runs again in the
-// middle of the change, is seen when all threads stand. Nothing is changed then, and nothing is left.
+// TestSharedSince: a process that comes to share the memory after the plan was made, or while the
+// process runs again in the middle of the change, is seen when all threads stand. Nothing is
+// changed then, and nothing is left.
 func TestSharedSince(t *testing.T) {
 	lib := library(t, nopFlags)
 	p := pack(t, lib, everything, ulp.PackOptions{}, "testdata/patch.c")

@@ -14,7 +14,8 @@ import (
 	"github.com/lpbuild/lpbuild/pkg/ulp/symtab"
 )
 
-// TestSharedCode: a detour in code that is mapped with MAP_SHARED would be one in the file, for all who map that.
+// TestSharedCode: a detour in code that is mapped with MAP_SHARED would be one in the file, for all
+// who map that.
 func TestSharedCode(t *testing.T) {
 	for _, flags := range [][]string{{nopFlags}, nil} {
 		lib := library(t, flags...)

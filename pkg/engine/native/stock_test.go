@@ -26,8 +26,9 @@ func stockLibrary(t testing.TB, name string) string {
 	return ""
 }
 
-// TestStockLibraries patches functions of this machine's own libz and libc, which were compiled without NOPs, and reverts that, while
-// threads use them: every result is right, and in the end the libraries are as they were.
+// TestStockLibraries patches functions of this machine's own libz and libc, which were compiled
+// without NOPs, and reverts that, while threads use them: every result is right, and in the end the
+// libraries are as they were.
 func TestStockLibraries(t *testing.T) {
 	libz := stockLibrary(t, "libz.so.1")
 	o := ulp.PackOptions{Force: true, Entries: symtab.EntriesAny}
@@ -51,8 +52,9 @@ func TestStockLibraries(t *testing.T) {
 	}
 }
 
-// TestPrivateFunction replaces a function that a stripped library without NOPs does not export: its debuginfo says where it is.
-// Its caller keeps a number while it runs, and without -fno-ipa-ra would do so in a register that it leaves alone: see TestRelied.
+// TestPrivateFunction replaces a function that a stripped library without NOPs does not export: its
+// debuginfo says where it is. Its caller keeps a number while it runs, and without -fno-ipa-ra
+// would do so in a register that it leaves alone: see TestRelied.
 func TestPrivateFunction(t *testing.T) {
 	lib := gcc(t, "libprivate.so", "-shared", "-fPIC", "-O2", "-fno-ipa-ra", "-DLIBRARY", "-Wl,--build-id", "-Wl,-soname,libprivate.so", "testdata/private.c")
 	program := gcc(t, "private", "-O2", "testdata/private.c", lib, "-Wl,-rpath,"+filepath.Dir(lib))

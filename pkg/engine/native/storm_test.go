@@ -31,8 +31,9 @@ func (c *child) blows(times uint64) {
 	}
 }
 
-// TestStorm applies and reverts while the process forks (children call the functions, and must see both of one version),
-// spawns programs (vfork), starts and ends threads, or is in signal handlers on a stack of their own.
+// TestStorm applies and reverts while the process forks (children call the functions, and must see
+// both of one version), spawns programs (vfork), starts and ends threads, or is in signal handlers
+// on a stack of their own.
 func TestStorm(t *testing.T) {
 	lib := library(t, nopFlags)
 	p := pack(t, lib, both, ulp.PackOptions{}, "testdata/patch.c")
@@ -58,8 +59,8 @@ func TestStorm(t *testing.T) {
 	}
 }
 
-// TestExecStorm does so while the process starts its program anew all the time: each attempt finds a program and patches all
-// of it, or says that it has changed.
+// TestExecStorm does so while the process starts its program anew all the time: each attempt finds
+// a program and patches all of it, or says that it has changed.
 func TestExecStorm(t *testing.T) {
 	lib := library(t, nopFlags)
 	p := pack(t, lib, both, ulp.PackOptions{}, "testdata/patch.c")
@@ -158,8 +159,8 @@ func TestOrphan(t *testing.T) {
 	}
 }
 
-// TestHandler applies while a thread is in a signal handler on a stack of its own, which has interrupted a function that is
-// replaced, and is in one itself: both end as they began.
+// TestHandler applies while a thread is in a signal handler on a stack of its own, which has
+// interrupted a function that is replaced, and is in one itself: both end as they began.
 func TestHandler(t *testing.T) {
 	lib := library(t, nopFlags)
 	p := pack(t, lib, everything, ulp.PackOptions{}, "testdata/patch.c")

@@ -12,8 +12,8 @@ import (
 	"github.com/lpbuild/lpbuild/pkg/ulp"
 )
 
-// TestSubmittedThread stops the process when its thread is about to give memory back on its way back. Nothing may be mapped there
-// before it has done so: it would take that away.
+// TestSubmittedThread stops the process when its thread is about to give memory back on its way
+// back. Nothing may be mapped there before it has done so: it would take that away.
 func TestSubmittedThread(t *testing.T) {
 	lib := library(t, nopFlags)
 	p := pack(t, lib, everything, ulp.PackOptions{}, "testdata/patch.c")
@@ -48,8 +48,9 @@ func TestSubmittedThread(t *testing.T) {
 	c.right()
 }
 
-// TestSubmitsWhereFree: a thread gives memory back while it is let go where it has a CPU for that. Where it would have
-// to wait for one, or another thread could get where its sigframe lies, the process is stopped until it has done so.
+// TestSubmitsWhereFree: a thread gives memory back while it is let go where it has a CPU for that.
+// Where it would have to wait for one, or another thread could get where its sigframe lies, the
+// process is stopped until it has done so.
 func TestSubmitsWhereFree(t *testing.T) {
 	lib := library(t, nopFlags)
 	p := pack(t, lib, everything, ulp.PackOptions{}, "testdata/patch.c")

@@ -14,7 +14,8 @@ import (
 	"github.com/lpbuild/lpbuild/pkg/ulp/symtab"
 )
 
-// versioned compiles the library with two versions of its functions, stripped if flags say so, and starts a program that calls both.
+// versioned compiles the library with two versions of its functions, stripped if flags say so, and
+// starts a program that calls both.
 func versioned(t *testing.T, flags ...string) (lib string, c *child) {
 	t.Helper()
 	lib = gcc(t, "libversions.so", append([]string{"-shared", "-fPIC", "-fno-inline", nopFlags, "-Wl,--build-id", "-Wl,-soname,libversions.so",
@@ -56,7 +57,8 @@ func expanded(t *testing.T, lib, lines string) string {
 	return strings.TrimPrefix(d.String(), "a.so\n@l\n")
 }
 
-// TestSymbolVersions replaces one version of a function, and all of them, in a process that calls both.
+// TestSymbolVersions replaces one version of a function, and all of them, in a process that calls
+// both.
 func TestSymbolVersions(t *testing.T) {
 	for _, from := range []struct {
 		name  string
@@ -86,8 +88,8 @@ func TestSymbolVersions(t *testing.T) {
 	}
 }
 
-// TestSymbolVersionsRefused: a live patch that replaces one version without a name for it is not applied, nor is one whose function lies
-// elsewhere in the process.
+// TestSymbolVersionsRefused: a live patch that replaces one version without a name for it is not
+// applied, nor is one whose function lies elsewhere in the process.
 func TestSymbolVersionsRefused(t *testing.T) {
 	lib, c := versioned(t)
 	pick := func(lines string) *Patch {

@@ -18,8 +18,8 @@ import (
 	"github.com/lpbuild/lpbuild/pkg/ulp/symtab"
 )
 
-// TestBusy reverts while a thread is in the live patch, in several ways: it goes on there and comes back, and only then is
-// the memory given back.
+// TestBusy reverts while a thread is in the live patch, in several ways: it goes on there and comes
+// back, and only then is the memory given back.
 func TestBusy(t *testing.T) {
 	lib := library(t, nopFlags)
 	p := pack(t, lib, everything, ulp.PackOptions{}, "testdata/patch.c")
@@ -51,7 +51,8 @@ func TestBusy(t *testing.T) {
 	}
 }
 
-// TestOnlyRegisters has a thread in the live patch of which nothing on its stack tells: it has called nobody.
+// TestOnlyRegisters has a thread in the live patch of which nothing on its stack tells: it has
+// called nobody.
 func TestOnlyRegisters(t *testing.T) {
 	lib := library(t, nopFlags)
 	const reads = `int blocks_lp(int fd) { char c; long r; asm volatile("syscall" : "=a"(r) : "0"(0l), "D"((long)fd), "S"(&c), "d"(1l)
@@ -68,7 +69,8 @@ func TestOnlyRegisters(t *testing.T) {
 	}
 }
 
-// TestFarUp has a call of a function that is replaced megabytes up on a thread's stack, below a recursion of others.
+// TestFarUp has a call of a function that is replaced megabytes up on a thread's stack, below a
+// recursion of others.
 func TestFarUp(t *testing.T) {
 	lib := library(t, nopFlags)
 	p := pack(t, lib, "calls:calls_lp\n", ulp.PackOptions{}, "testdata/patch.c")
@@ -92,8 +94,8 @@ func TestFarUp(t *testing.T) {
 	}
 }
 
-// TestSignalFrames: a thread in a handler on a stack of its own, which interrupted a live patch, keeps that in memory even
-// if the handler itself has nothing to do with it.
+// TestSignalFrames: a thread in a handler on a stack of its own, which interrupted a live patch,
+// keeps that in memory even if the handler itself has nothing to do with it.
 func TestSignalFrames(t *testing.T) {
 	lib := library(t, nopFlags)
 	c := start(t, target(t, lib), 0)
@@ -114,8 +116,8 @@ func TestSignalFrames(t *testing.T) {
 	}
 }
 
-// TestRedZone: a function that calls nobody may keep what it needs below its stack pointer; there, too, a pointer into a live
-// patch is seen.
+// TestRedZone: a function that calls nobody may keep what it needs below its stack pointer; there,
+// too, a pointer into a live patch is seen.
 func TestRedZone(t *testing.T) {
 	lib := library(t, nopFlags)
 	program := gcc(t, "redzone", "testdata/redzone.c", "testdata/redzone.S", lib, "-pthread", "-Wl,-rpath,"+filepath.Dir(lib))
@@ -149,8 +151,8 @@ func doBusy(t testing.TB, pid int, ch Change, o Options) error {
 	}
 }
 
-// TestConsistency: with ConsistencyFunctions nothing is switched while a thread is in a function that is replaced, be it
-// the original or another live patch's.
+// TestConsistency: with ConsistencyFunctions nothing is switched while a thread is in a function
+// that is replaced, be it the original or another live patch's.
 func TestConsistency(t *testing.T) {
 	lib := library(t, nopFlags)
 	two := pack(t, lib, everything, ulp.PackOptions{}, "testdata/patch.c")
@@ -210,7 +212,8 @@ func TestTriedAgain(t *testing.T) {
 	c.says("all", patched)
 }
 
-// TestBetweenNOPs stops a thread exactly between the two NOPs of a function: it is moved on and calls the original.
+// TestBetweenNOPs stops a thread exactly between the two NOPs of a function: it is moved on and
+// calls the original.
 func TestBetweenNOPs(t *testing.T) {
 	lib := library(t, nopFlags)
 	p := pack(t, lib, both, ulp.PackOptions{}, "testdata/patch.c")
@@ -234,8 +237,8 @@ func TestBetweenNOPs(t *testing.T) {
 	c.right()
 }
 
-// TestInsideCode stops a thread within the instructions that a jump is to replace. Nobody can say where it would have to go
-// on, so the change waits until it has left.
+// TestInsideCode stops a thread within the instructions that a jump is to replace. Nobody can say
+// where it would have to go on, so the change waits until it has left.
 func TestInsideCode(t *testing.T) {
 	lib := library(t, "-O0", "-fcf-protection=none") // push %rbp; mov %rsp,%rbp; mov $1,%eax
 	p := pack(t, lib, "first:first_lp\n", ulp.PackOptions{Force: true}, "testdata/patch.c")
@@ -264,7 +267,8 @@ func TestInsideCode(t *testing.T) {
 	}
 }
 
-// TestConsistencyOfOthers: a thread in a replacement hinders nothing that leaves its function as it is.
+// TestConsistencyOfOthers: a thread in a replacement hinders nothing that leaves its function as it
+// is.
 func TestConsistencyOfOthers(t *testing.T) {
 	lib := library(t, nopFlags)
 	c := start(t, target(t, lib), 0)
@@ -282,8 +286,8 @@ func TestConsistencyOfOthers(t *testing.T) {
 	c.says("release", "15")
 }
 
-// TestInsideNOPs has a thread in the NOPs before the entry, where it comes from a function in front that ends without a
-// jump: the jump that is written there must not be entered in its middle.
+// TestInsideNOPs has a thread in the NOPs before the entry, where it comes from a function in front
+// that ends without a jump: the jump that is written there must not be entered in its middle.
 func TestInsideNOPs(t *testing.T) {
 	lib := library(t, nopFlags)
 	p := pack(t, lib, both, ulp.PackOptions{}, "testdata/patch.c")
@@ -330,7 +334,8 @@ func addressOf(t *testing.T, c *child, name string) uint64 {
 	return 0
 }
 
-// threadAt lets the last thread of a process run up to an address and leaves it there, in a group stop.
+// threadAt lets the last thread of a process run up to an address and leaves it there, in a group
+// stop.
 func threadAt(t *testing.T, pid int, addr uint64) int {
 	t.Helper()
 	return threadAtMoved(t, pid, addr, addr)

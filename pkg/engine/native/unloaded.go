@@ -28,9 +28,9 @@ func (v *view) libraryOf(t *table) *rtld.Library {
 	return v.libs[i]
 }
 
-// markUnloaded marks the tables whose library was unloaded: no function leads to them. If it was loaded
-// again, its functions are as they were; what somebody else has changed since may lead to the table
-// in a way that is not known.
+// markUnloaded marks the tables whose library was unloaded: no function leads to them. If it was
+// loaded again, its functions are as they were; what somebody else has changed since may lead to
+// the table in a way that is not known.
 func (st *state) markUnloaded(ctx context.Context, v *view) error {
 	for _, t := range st.tables {
 		if len(t.patches) == 0 {

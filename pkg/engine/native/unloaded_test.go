@@ -39,8 +39,9 @@ func (c *child) seenBefore() *View {
 	return v
 }
 
-// TestAnotherInItsPlace: between the look and the plan the library is unloaded, and another one, whose functions look the
-// same, comes to the same place. It is not taken for the first one, nor if that happens between the plan and the stop.
+// TestAnotherInItsPlace: between the look and the plan the library is unloaded, and another one,
+// whose functions look the same, comes to the same place. It is not taken for the first one, nor if
+// that happens between the plan and the stop.
 func TestAnotherInItsPlace(t *testing.T) {
 	lib, other := library(t, nopFlags), library(t, nopFlags, "-Wl,--build-id=0x1234567812345678123456781234567812345678")
 	c := reloads(t, lib)
@@ -73,8 +74,9 @@ func TestAnotherInItsPlace(t *testing.T) {
 	}
 }
 
-// TestUnloaded: a library that is unloaded takes its live patches with it, and if it is loaded again it has none, wherever that
-// is: it is not listed as patched, can be patched again, and all memory comes back.
+// TestUnloaded: a library that is unloaded takes its live patches with it, and if it is loaded
+// again it has none, wherever that is: it is not listed as patched, can be patched again, and all
+// memory comes back.
 func TestUnloaded(t *testing.T) {
 	lib := library(t, nopFlags)
 	c := reloads(t, lib)
@@ -106,7 +108,8 @@ func TestUnloaded(t *testing.T) {
 	c.cleared(before)
 }
 
-// TestMovedCode: a library whose code was moved into memory without a file is the library all the same.
+// TestMovedCode: a library whose code was moved into memory without a file is the library all the
+// same.
 func TestMovedCode(t *testing.T) {
 	lib := library(t, nopFlags)
 	c := reloads(t, lib)
@@ -140,8 +143,8 @@ func TestNotSeen(t *testing.T) {
 	c.says("", "2")
 }
 
-// TestTwoTables: a table that an engine left which was killed while it mapped it has the same functions as the one that they
-// lead to. It can be given back all the same.
+// TestTwoTables: a table that an engine left which was killed while it mapped it has the same
+// functions as the one that they lead to. It can be given back all the same.
 func TestTwoTables(t *testing.T) {
 	lib := library(t, nopFlags)
 	c := reloads(t, lib)
@@ -160,7 +163,8 @@ func TestTwoTables(t *testing.T) {
 	c.says("", "1")
 }
 
-// TestBoundElsewhere: the library that a symbol of the live patch was found in is unloaded before the process stops.
+// TestBoundElsewhere: the library that a symbol of the live patch was found in is unloaded before
+// the process stops.
 func TestBoundElsewhere(t *testing.T) {
 	lib, other := library(t, nopFlags), library(t, nopFlags, "-Wl,--build-id=0x1234567812345678123456781234567812345678")
 	c := reloads(t, lib)
@@ -177,7 +181,8 @@ func TestBoundElsewhere(t *testing.T) {
 	}
 }
 
-// TestUnloadedError: an error that comes of a library which was unloaded meanwhile is none for good; another one stays.
+// TestUnloadedError: an error that comes of a library which was unloaded meanwhile is none for
+// good; another one stays.
 func TestUnloadedError(t *testing.T) {
 	lib := library(t, nopFlags)
 	c := reloads(t, lib)

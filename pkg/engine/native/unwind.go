@@ -14,11 +14,13 @@ import (
 	"github.com/lpbuild/lpbuild/pkg/ulp"
 )
 
-// The unwinder does not find containers, see the package's documentation: nothing may be unwound through a replacement. What
-// can be known of that is checked here. Of the container: that nothing in it throws, catches or cleans up, and that it calls
-// nothing that is known to throw. Of the function that is replaced: that it did not handle what comes by.
+// The unwinder does not find containers, see the package's documentation: nothing may be unwound
+// through a replacement. What can be known of that is checked here. Of the container: that nothing
+// in it throws, catches or cleans up, and that it calls nothing that is known to throw. Of the
+// function that is replaced: that it did not handle what comes by.
 
-// unwinding are functions that only code with exceptions, handlers or cleanups calls, and those that unwind.
+// unwinding are functions that only code with exceptions, handlers or cleanups calls, and those
+// that unwind.
 var unwinding = map[string]bool{
 	"__gxx_personality_v0": true, "__gcc_personality_v0": true, "__cxa_throw": true, "__cxa_rethrow": true,
 	"__cxa_begin_catch": true, "__cxa_bad_cast": true, "__cxa_bad_typeid": true, "__cxa_throw_bad_array_new_length": true,
@@ -83,8 +85,8 @@ func (s *symbol) mayThrow() bool {
 	return !isVariable(name)
 }
 
-// isVariable says whether a mangled name, behind _Z, is one of data: it has no parameters. Names of which that is not obvious
-// are taken for functions'.
+// isVariable says whether a mangled name, behind _Z, is one of data: it has no parameters. Names of
+// which that is not obvious are taken for functions'.
 func isVariable(name string) bool {
 	for _, special := range []string{"TV", "TT", "TI", "TS", "GV"} { // tables and types that compilers make
 		if strings.HasPrefix(name, special) {
@@ -164,7 +166,8 @@ func (v *view) frames(ctx context.Context, l *rtld.Library) (*hotpatch.Frames, e
 	return f, err
 }
 
-// checkHandlers returns ErrUnwinding if a function of a library handles what its replacement would not let through.
+// checkHandlers returns ErrUnwinding if a function of a library handles what its replacement would
+// not let through.
 func (v *view) checkHandlers(ctx context.Context, l *rtld.Library, entry uint64) error {
 	err := v.handlers(ctx, l, entry)
 	if errors.Is(err, hotpatch.ErrFrame) { // or is it that the library is just being mapped?

@@ -26,8 +26,8 @@ func unwinds(t *testing.T, lib string) string {
 	return gcc(t, "unwinds", "testdata/unwind.cc", plain, exceptions, lib, "-Wl,-rpath,"+filepath.Dir(lib), "-lstdc++", "-pthread")
 }
 
-// TestUnwind says what the unwinder does with a live patch's frame, which it does not know, as the package's documentation has
-// it: everything works that does not pass through it.
+// TestUnwind says what the unwinder does with a live patch's frame, which it does not know, as the
+// package's documentation has it: everything works that does not pass through it.
 func TestUnwind(t *testing.T) {
 	lib := library(t, nopFlags, "-fexceptions")
 	program := unwinds(t, lib)
@@ -69,8 +69,8 @@ func TestUnwind(t *testing.T) {
 	}
 }
 
-// TestCancel: a thread can be cancelled in what a replacement called. Handlers of programs in C run, and those of the
-// replacement itself.
+// TestCancel: a thread can be cancelled in what a replacement called. Handlers of programs in C
+// run, and those of the replacement itself.
 func TestCancel(t *testing.T) {
 	lib := library(t, nopFlags)
 	for name, p := range map[string]*Patch{
@@ -95,7 +95,8 @@ func TestCancel(t *testing.T) {
 const handling = "void unlock(int *p) { *p = 0; } int waits(int (*f)(int), int a) { __attribute__((cleanup(unlock))) int l = a; return f(l) + l; }\n" +
 	"int other(int a) { asm(\"\"); return a * 1000 + 7; }\n"
 
-// TestHandlers: a function that has handlers is not replaced, by whatever entry; the process is left as it was.
+// TestHandlers: a function that has handlers is not replaced, by whatever entry; the process is
+// left as it was.
 func TestHandlers(t *testing.T) {
 	dir := t.TempDir()
 	for name, text := range map[string]string{
@@ -132,8 +133,9 @@ func TestHandlers(t *testing.T) {
 	}
 }
 
-// TestHandlersAgree compares what the catalogue says of this machine's libc with what the engine says of a process. Those that
-// are known to have handlers are among them: functions that lock a stream.
+// TestHandlersAgree compares what the catalogue says of this machine's libc with what the engine
+// says of a process. Those that are known to have handlers are among them: functions that lock a
+// stream.
 func TestHandlersAgree(t *testing.T) {
 	lib, v, copies := provenLibc(t)
 	known := map[string]bool{"fputs": true, "puts": true, "fflush": true, "malloc": false, "pthread_mutex_lock": false, "getaddrinfo": false}
@@ -213,7 +215,8 @@ func TestNewPatchUnwinding(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			// Unless the live patch says that nothing throws. What cannot be is refused all the same.
+			// Unless the live patch says that nothing throws. What cannot be is refused all the
+			// same.
 			if _, err := prepare(c, ulp.UnwindingNone); (err != nil) != (tc.code == "unwinding") {
 				t.Errorf("unwinding: none: %v", err)
 			}

@@ -14,7 +14,8 @@ import (
 	"github.com/lpbuild/lpbuild/pkg/ulp"
 )
 
-// asUser runs a test again, in a process of a user without privileges, and says whether the test is that process.
+// asUser runs a test again, in a process of a user without privileges, and says whether the test is
+// that process.
 func asUser(t *testing.T) bool {
 	t.Helper()
 	if os.Getuid() != 0 {
@@ -47,7 +48,8 @@ func asUser(t *testing.T) bool {
 	return false
 }
 
-// TestUser is the work of a user for processes of the same user, with the right to trace as this machine has it.
+// TestUser is the work of a user for processes of the same user, with the right to trace as this
+// machine has it.
 func TestUser(t *testing.T) {
 	if !asUser(t) {
 		return
@@ -76,7 +78,8 @@ func TestUser(t *testing.T) {
 	}
 }
 
-// TestUserFilter: who may not read a process's filter is told so before the process is stopped; a thread without one is used.
+// TestUserFilter: who may not read a process's filter is told so before the process is stopped; a
+// thread without one is used.
 func TestUserFilter(t *testing.T) {
 	if !asUser(t) {
 		return

@@ -39,23 +39,25 @@ type processMemory interface {
 	Mappings(ctx context.Context, f func(rtld.Mapping) bool) error
 }
 
-// maxMappings is how many mappings of a process are kept; the kernel allows 65,530 unless told otherwise.
+// maxMappings is how many mappings of a process are kept; the kernel allows 65,530 unless told
+// otherwise.
 const maxMappings = 1 << 17
 
-// View is what was seen of a process at one moment: several questions can be asked and several plans made without looking
-// again. It is good as long as the memory that it was made with is open.
+// View is what was seen of a process at one moment: several questions can be asked and several
+// plans made without looking again. It is good as long as the memory that it was made with is open.
 type View struct {
 	v  *view
 	st *state
 }
 
-// NewView looks at a process through memory of it that is open, which has these libraries. The error is that of looking into
-// the process, or ErrDamaged.
+// NewView looks at a process through memory of it that is open, which has these libraries. The
+// error is that of looking into the process, or ErrDamaged.
 func NewView(ctx context.Context, p *process.Process, m *process.Memory, libs []*rtld.Library) (*View, error) {
 	return (*Cache)(nil).NewView(ctx, p, m, libs)
 }
 
-// Alone returns a [*SharedError] if another process has the memory of this one, as it was when that was asked first.
+// Alone returns a [*SharedError] if another process has the memory of this one, as it was when that
+// was asked first.
 func (v *View) Alone() error { return pidError(v.v.p.PID, "", v.v.alone()) }
 
 // blankView is a view of which nothing has been read yet.
@@ -115,7 +117,8 @@ func (v *view) read(ctx context.Context) error {
 	return nil
 }
 
-// copies finds the library with a build-id: more than once if it is in several namespaces (dlmopen).
+// copies finds the library with a build-id: more than once if it is in several namespaces
+// (dlmopen).
 func (v *view) copies(t ulp.Target) ([]*rtld.Library, error) {
 	var found []*rtld.Library
 	for _, l := range v.libs {

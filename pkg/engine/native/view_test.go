@@ -10,7 +10,8 @@ import (
 	"github.com/lpbuild/lpbuild/pkg/ulp"
 )
 
-// forgedProcess is the memory of a process that has one library and one mapping of ours, both of any content.
+// forgedProcess is the memory of a process that has one library and one mapping of ours, both of
+// any content.
 type forgedProcess struct {
 	lib  forged
 	ours forged
@@ -55,8 +56,8 @@ func (p forgedProcess) view() *view {
 	return v
 }
 
-// FuzzView: any memory of a library, and of what is to be a table or a record of ours. Package rtld has the fuzz target for what the
-// dynamic loader has there.
+// FuzzView: any memory of a library, and of what is to be a table or a record of ours. Package rtld
+// has the fuzz target for what the dynamic loader has there.
 func FuzzView(f *testing.F) {
 	tables, err := (&table{base: forgedOurs, buildID: []byte{1}, bias: forgedLib, patches: []activePatch{{base: 1, size: 2, serial: 3}}}).encode()
 	if err != nil {

@@ -28,8 +28,8 @@ AFTER
 	.section .note.GNU-stack, "", @progbits
 `
 
-// TestWaysIn: whatever may lead into the first bytes of a function keeps it from being replaced, for the gate of a build, which has
-// the library's file, and for the engine, which has a process.
+// TestWaysIn: whatever may lead into the first bytes of a function keeps it from being replaced,
+// for the gate of a build, which has the library's file, and for the engine, which has a process.
 func TestWaysIn(t *testing.T) {
 	const (
 		other = "other: .cfi_startproc; BODY; .cfi_endproc; .size other, . - other; .type other, @function\n"

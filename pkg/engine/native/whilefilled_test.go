@@ -17,8 +17,9 @@ import (
 	"github.com/lpbuild/lpbuild/pkg/ulp"
 )
 
-// TestRunsWhileFilled: a process whose threads run goes on while much is written into its memory, and is looked at and switched in
-// a second stop; one that sleeps is stopped once, and so is one that runs where little is to be written.
+// TestRunsWhileFilled: a process whose threads run goes on while much is written into its memory,
+// and is looked at and switched in a second stop; one that sleeps is stopped once, and so is one
+// that runs where little is to be written.
 func TestRunsWhileFilled(t *testing.T) {
 	lib := library(t, nopFlags)
 	small := pack(t, lib, everything, ulp.PackOptions{}, "testdata/patch.c")
@@ -75,8 +76,9 @@ func sleeps(t *testing.T, pid int) {
 	}
 }
 
-// TestVforkWhileFilled: a thread makes a child by vfork meanwhile, so that the process cannot be stopped again before that goes
-// on. Nothing is applied then; what is reverted is. A thread that stands gives the memory back, or else the next change.
+// TestVforkWhileFilled: a thread makes a child by vfork meanwhile, so that the process cannot be
+// stopped again before that goes on. Nothing is applied then; what is reverted is. A thread that
+// stands gives the memory back, or else the next change.
 func TestVforkWhileFilled(t *testing.T) {
 	lib := library(t, nopFlags)
 	p := pack(t, lib, everything, ulp.PackOptions{}, "testdata/patch.c")

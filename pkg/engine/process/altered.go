@@ -13,8 +13,9 @@ import (
 // maxAltered is how many bytes of code the pages are looked at of.
 const maxAltered = 1 << 30
 
-// Altered returns the addresses of the pages of a segment whose contents are not the file's, but the process's own: something
-// wrote there. That is how a debugger, the kernel's uprobes and live patches change code.
+// Altered returns the addresses of the pages of a segment whose contents are not the file's, but
+// the process's own: something wrote there. That is how a debugger, the kernel's uprobes and live
+// patches change code.
 func (m *Memory) Altered(ctx context.Context, s rtld.Segment) ([]uint64, error) {
 	if s.End-s.Start > maxAltered {
 		return nil, fmt.Errorf("%d bytes of code: %w", s.End-s.Start, ErrLimit)

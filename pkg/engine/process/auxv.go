@@ -29,8 +29,8 @@ type auxv struct {
 // loader returns the part that leads to what the dynamic loader has loaded.
 func (a *auxv) loader() rtld.Auxv { return rtld.Auxv{Phdr: a.phdr, Base: a.base} }
 
-// parseAuxv reads pairs of a tag and a value, each 8 bytes, or 4 in a 32-bit process. The first tag tells which: it is a
-// small number, and its value is never 0.
+// parseAuxv reads pairs of a tag and a value, each 8 bytes, or 4 in a 32-bit process. The first tag
+// tells which: it is a small number, and its value is never 0.
 func parseAuxv(b []byte) (*auxv, error) {
 	a := &auxv{}
 	if len(b) == 0 {
@@ -61,8 +61,8 @@ func parseAuxv(b []byte) (*auxv, error) {
 	return nil, malformed("auxiliary vector without an end")
 }
 
-// auxv reads the vector. One without an end is one that the kernel is just writing, in an exec: it has counted before what
-// it copies now, and has more at the next look.
+// auxv reads the vector. One without an end is one that the kernel is just writing, in an exec: it
+// has counted before what it copies now, and has more at the next look.
 func (d dir) auxv() (*auxv, error) {
 	var b [maxAuxv]byte
 	for n := 1; ; n++ {

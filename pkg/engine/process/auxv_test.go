@@ -10,7 +10,8 @@ import (
 	"github.com/lpbuild/lpbuild/internal/targettest"
 )
 
-// TestAuxvInExec reads the vector of a process that executes programs all the time, which the kernel is often just writing.
+// TestAuxvInExec reads the vector of a process that executes programs all the time, which the
+// kernel is often just writing.
 func TestAuxvInExec(t *testing.T) {
 	script := filepath.Join(t.TempDir(), "again")
 	if err := os.WriteFile(script, []byte("#!/bin/sh\nexec \"$0\"\n"), 0o755); err != nil {

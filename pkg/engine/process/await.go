@@ -5,8 +5,8 @@ import (
 	"sync/atomic"
 )
 
-// maxStuck is how many calls may hang in the kernel at the same time. Each keeps a thread of ours, which nothing but the
-// process that it waits for can set free.
+// maxStuck is how many calls may hang in the kernel at the same time. Each keeps a thread of ours,
+// which nothing but the process that it waits for can set free.
 const maxStuck = 1000
 
 // stuck counts the calls that were left behind and have not come back yet.
@@ -15,9 +15,10 @@ var stuck atomic.Int64
 // wholeKey marks the context of a function that is awaited as a whole.
 type wholeKey struct{}
 
-// Whole runs f, and leaves it behind when ctx ends first, as every method of this package does. In f, with the context that
-// it is given, they need not do so each for itself, which takes longer than most of what they do. f must own all that it
-// changes, since it may still be at it when Whole has returned.
+// Whole runs f, and leaves it behind when ctx ends first, as every method of this package does. In
+// f, with the context that it is given, they need not do so each for itself, which takes longer
+// than most of what they do. f must own all that it changes, since it may still be at it when Whole
+// has returned.
 func Whole[T any](ctx context.Context, f func(context.Context) (T, error)) (T, error) {
 	return await(ctx, func() (T, error) { return f(context.WithValue(ctx, wholeKey{}, true)) })
 }
@@ -25,8 +26,9 @@ func Whole[T any](ctx context.Context, f func(context.Context) (T, error)) (T, e
 // direct says that nobody waits for what happens under ctx, or somebody for all of it.
 func direct(ctx context.Context) bool { return ctx.Done() == nil || ctx.Value(wholeKey{}) != nil }
 
-// await runs f, and leaves it behind when ctx ends first: reading below /proc waits for locks and pages of the process,
-// and a process can see to it that they never come. f must own all that it touches, and close what it opens.
+// await runs f, and leaves it behind when ctx ends first: reading below /proc waits for locks and
+// pages of the process, and a process can see to it that they never come. f must own all that it
+// touches, and close what it opens.
 func await[T any](ctx context.Context, f func() (T, error)) (T, error) {
 	var zero T
 	if err := ctx.Err(); err != nil {

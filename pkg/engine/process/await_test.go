@@ -8,7 +8,8 @@ import (
 	"time"
 )
 
-// A call that the kernel does not come back from is left behind when the time is over, and counted until it comes.
+// A call that the kernel does not come back from is left behind when the time is over, and counted
+// until it comes.
 func TestAwait(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		ctx, cancel := context.WithTimeout(t.Context(), time.Second)

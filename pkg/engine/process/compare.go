@@ -14,27 +14,29 @@ import (
 	"github.com/lpbuild/lpbuild/pkg/engine/internal/procfs"
 )
 
-// ErrSilent means that another process may have the memory of this one, and does not answer: the kernel compares a process
-// with others only when an exec that it is in has come to its end.
+// ErrSilent means that another process may have the memory of this one, and does not answer: the
+// kernel compares a process with others only when an exec that it is in has come to its end.
 var ErrSilent = errors.New("a process that may have its memory does not answer, as within exec")
 
-// silent are the tasks that are being asked and have not answered, on goroutines that were left behind.
+// silent are the tasks that are being asked and have not answered, on goroutines that were left
+// behind.
 var silent = struct {
 	mu    sync.Mutex
 	tasks map[int]bool
 }{tasks: map[int]bool{}}
 
-// silentMost and silentLeast are how long to wait for a task that does not answer and that the kernel says is asleep: the
-// first of a question, and each after many others. silentAwake is how many times as long to wait for one that is awake: it may
-// be busy with its exec, or it is this process that gets no CPU.
+// silentMost and silentLeast are how long to wait for a task that does not answer and that the
+// kernel says is asleep: the first of a question, and each after many others. silentAwake is how
+// many times as long to wait for one that is awake: it may be busy with its exec, or it is this
+// process that gets no CPU.
 const (
 	silentMost  = 50 * time.Millisecond
 	silentLeast = 2 * time.Millisecond
 	silentAwake = 50
 )
 
-// comparer asks the kernel about tasks on a goroutine of its own, which is left behind by the one that waits for it if a
-// task does not answer.
+// comparer asks the kernel about tasks on a goroutine of its own, which is left behind by the one
+// that waits for it if a task does not answer.
 type comparer struct {
 	task  int // that is asked; 0: none
 	calls int
@@ -43,8 +45,9 @@ type comparer struct {
 	unknown []int
 }
 
-// ask runs f on a goroutine. It returns false if f hangs at a task, which is silent from then on, until it answers: then
-// the goroutine ends, without returning to f. wait is how long that may take.
+// ask runs f on a goroutine. It returns false if f hangs at a task, which is silent from then on,
+// until it answers: then the goroutine ends, without returning to f. wait is how long that may
+// take.
 func (c *comparer) ask(wait time.Duration, f func()) bool {
 	done := make(chan struct{})
 	go func() {
@@ -83,7 +86,8 @@ func (c *comparer) leave(calls int) bool {
 	return true
 }
 
-// sleeps reports whether a task waits in the kernel for what no signal interrupts, as within exec. To ask that waits for nobody.
+// sleeps reports whether a task waits in the kernel for what no signal interrupts, as within exec.
+// To ask that waits for nobody.
 func sleeps(task int) bool {
 	d, err := openDir(procRoot, task)
 	if err != nil {
@@ -94,7 +98,8 @@ func sleeps(task int) bool {
 	return err == nil && State(s.State) == DiskSleep
 }
 
-// call runs f, which asks the kernel about a task and may wait for it. A task that is silent is not asked, and unknown.
+// call runs f, which asks the kernel about a task and may wait for it. A task that is silent is not
+// asked, and unknown.
 func (c *comparer) call(task int, f func()) bool {
 	silent.mu.Lock()
 	if silent.tasks[task] {
@@ -116,8 +121,9 @@ func (c *comparer) call(task int, f func()) bool {
 	return true
 }
 
-// memory compares the memory of two tasks, as compareMemory does. The first one is asked alone before: if it does not
-// answer, then nothing of the other one is locked meanwhile, which else could not execute a program either.
+// memory compares the memory of two tasks, as compareMemory does. The first one is asked alone
+// before: if it does not answer, then nothing of the other one is locked meanwhile, which else
+// could not execute a program either.
 func (c *comparer) memory(a, b int) (order int, ok bool) {
 	if !c.has(a) {
 		return 0, false
@@ -155,7 +161,8 @@ func (c *comparer) settle(pid int) error {
 	return nil
 }
 
-// SameMemory reports whether two processes have one address space. The error is ErrSilent, or the kernel's.
+// SameMemory reports whether two processes have one address space. The error is ErrSilent, or the
+// kernel's.
 func SameMemory(a, b int) (bool, error) { return sameMemoryWithin(silentMost, a, b) }
 
 // sameMemoryWithin is SameMemory for a time that is right where it is asked.
@@ -180,7 +187,8 @@ func sameMemoryWithin(wait time.Duration, a, b int) (bool, error) {
 	return order == 0, nil
 }
 
-// compareMemory returns 0 if two tasks have one address space, or kcmpLess or another number for the order of two.
+// compareMemory returns 0 if two tasks have one address space, or kcmpLess or another number for
+// the order of two.
 func compareMemory(a, b int) (order int, ok bool) {
 	order, errno := kcmp(a, b)
 	return order, errno == 0
@@ -191,8 +199,8 @@ func kcmp(a, b int) (int, unix.Errno) {
 	return int(r), errno
 }
 
-// differ reports whether two tasks are known to have different memory, by the size of the program's code, which is the same
-// for as long as an address space lives. To read it waits for nobody.
+// differ reports whether two tasks are known to have different memory, by the size of the program's
+// code, which is the same for as long as an address space lives. To read it waits for nobody.
 func differ(a, b int) bool {
 	ours, err := codeSize(a)
 	if err != nil {
@@ -205,7 +213,8 @@ func differ(a, b int) bool {
 	return ours != theirs
 }
 
-// codeSize returns how many pages the code of a task's program has; 0 for one without memory, or in the middle of an exec.
+// codeSize returns how many pages the code of a task's program has; 0 for one without memory, or in
+// the middle of an exec.
 func codeSize(task int) (int, error) {
 	fd, err := procfs.OpenAt(unix.AT_FDCWD, procRoot+"/"+strconv.Itoa(task)+"/statm", unix.O_RDONLY)
 	switch {

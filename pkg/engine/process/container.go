@@ -11,8 +11,9 @@ import (
 	"github.com/lpbuild/lpbuild/pkg/engine/internal/procfs"
 )
 
-// Container says in which container a process runs, by the name of its control group. That name is given by the
-// container's runtime and is no proof: a user to whom a part of the tree was delegated may imitate it.
+// Container says in which container a process runs, by the name of its control group. That name is
+// given by the container's runtime and is no proof: a user to whom a part of the tree was delegated
+// may imitate it.
 type Container struct {
 	Runtime string // "docker", "podman", "containerd", "cri-o", "kubernetes", "systemd-nspawn", "machine", "lxc"; "" if none
 	ID      string // 64 hexadecimal digits, or a name of letters, digits, "_", "." and "-"
@@ -26,9 +27,10 @@ func (c Container) String() string {
 	return c.Runtime + ":" + c.ID
 }
 
-// containerForms are the names of control groups, one path element each, or two where the first alone says nothing.
-// The monitors that runtimes start beside a container (libpod-conmon-…, crio-conmon-…, lxc.monitor.…) are not in it.
-// Where the hint is not in the path, the slower form need not be tried.
+// containerForms are the names of control groups, one path element each, or two where the first
+// alone says nothing. The monitors that runtimes start beside a container (libpod-conmon-…,
+// crio-conmon-…, lxc.monitor.…) are not in it. Where the hint is not in the path, the slower form
+// need not be tried.
 var containerForms = []struct {
 	runtime, hint string
 	form          func() *regexp.Regexp
@@ -64,7 +66,8 @@ func containerOf(group []byte) Container {
 	return best
 }
 
-// unescapeUnit undoes what systemd does to names of units: "\x2d" for "-". Only that character may come out.
+// unescapeUnit undoes what systemd does to names of units: "\x2d" for "-". Only that character may
+// come out.
 func unescapeUnit(s string) string {
 	if !strings.Contains(s, `\x`) {
 		return s
@@ -82,8 +85,8 @@ func splitGroup(line []byte) (controllers, group []byte, err error) {
 	return controllers, group, nil
 }
 
-// groups reads /proc/PID/cgroup: the container that the control groups of a process tell of, and the
-// files that say whether they are frozen.
+// groups reads /proc/PID/cgroup: the container that the control groups of a process tell of, and
+// the files that say whether they are frozen.
 func (d dir) groups() (found Container, states []string, err error) {
 	g, err := freezers()
 	if err != nil {

@@ -15,8 +15,9 @@ import (
 	"github.com/lpbuild/lpbuild/pkg/engine/process"
 )
 
-// TestEnding: the memory of a process goes before itself. While the last of its threads waits to be buried, as by a tracer, it
-// looks as if only its main thread had ended; but it is gone, and runs no other program.
+// TestEnding: the memory of a process goes before itself. While the last of its threads waits to be
+// buried, as by a tracer, it looks as if only its main thread had ended; but it is gone, and runs
+// no other program.
 func TestEnding(t *testing.T) {
 	target := start(t, "threads", "2")
 	p := look(t, target.pid)
@@ -64,7 +65,8 @@ func state(t *testing.T, pid, tid int) string {
 	return rest[:1]
 }
 
-// TestDumping: a process that dumps core runs no more of its program, whatever is still to be seen of it.
+// TestDumping: a process that dumps core runs no more of its program, whatever is still to be seen
+// of it.
 func TestDumping(t *testing.T) {
 	c := run(t, targettest.Dumper(t, compile(t, "../../tracer/testdata/dumps.c", "-pthread")))
 	p := look(t, c.pid)

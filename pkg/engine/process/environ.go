@@ -10,13 +10,14 @@ import (
 	"github.com/lpbuild/lpbuild/pkg/engine/internal/procfs"
 )
 
-// Environ returns those of the named variables that the process was started with, such as LIBPULP_DISABLE_ON_PATH; the
-// first of each, as getenv(3) takes it. What the program changed since then does not show, except that it may have
-// overwritten that memory, as those do that show their work as their command line (setproctitle): whole is false then, and
-// [Memory.Environ] is where the variables went.
+// Environ returns those of the named variables that the process was started with, such as
+// LIBPULP_DISABLE_ON_PATH; the first of each, as getenv(3) takes it. What the program changed since
+// then does not show, except that it may have overwritten that memory, as those do that show their
+// work as their command line (setproctitle): whole is false then, and [Memory.Environ] is where the
+// variables went.
 //
-// The error is a [*LookError]: [ErrPermission], [ErrGone], [ErrChanged], [ErrNoMemory], or [ErrLimit] for an environment
-// of more than 8 MiB or a wanted value of more than 128 KiB.
+// The error is a [*LookError]: [ErrPermission], [ErrGone], [ErrChanged], [ErrNoMemory], or
+// [ErrLimit] for an environment of more than 8 MiB or a wanted value of more than 128 KiB.
 func (p *Process) Environ(ctx context.Context, names ...string) (found map[string]string, whole bool, err error) {
 	if p.Kernel || !p.Alive() {
 		return nil, false, lookError(p.PID, "environ", ErrNoMemory)

@@ -17,11 +17,13 @@ const (
 	variableChunk = 64      // bytes of a variable that are read to see whether it is a wanted one
 )
 
-// Environ returns those of the named variables that getenv(3) would find in the process at this moment, the first of each.
-// libraries are the process's. It is for environments that [Process.Environ] did not see whole: it takes more time, and what
-// it says is less certain. It finds nothing where no library has a variable "environ", as in static programs.
+// Environ returns those of the named variables that getenv(3) would find in the process at this
+// moment, the first of each. libraries are the process's. It is for environments that
+// [Process.Environ] did not see whole: it takes more time, and what it says is less certain. It
+// finds nothing where no library has a variable "environ", as in static programs.
 //
-// The error is a [*LookError]: [ErrGone], [ErrChanged], or [ErrLimit] for a wanted value of more than 128 KiB.
+// The error is a [*LookError]: [ErrGone], [ErrChanged], or [ErrLimit] for a wanted value of more
+// than 128 KiB.
 func (m *Memory) Environ(ctx context.Context, libraries []*rtld.Library, names ...string) (map[string]string, error) {
 	names = slices.Clone(names)
 	return with(ctx, m, "environ", func() (map[string]string, error) {
@@ -51,7 +53,8 @@ func readEnviron(ctx context.Context, r rtld.Reader, libraries []*rtld.Library, 
 	return found, nil
 }
 
-// findEnviron returns what the variable "environ" of the C library points to: that of the program, if it has a copy of it.
+// findEnviron returns what the variable "environ" of the C library points to: that of the program,
+// if it has a copy of it.
 func findEnviron(ctx context.Context, r rtld.Reader, libraries []*rtld.Library) (uint64, error) {
 	isMain := func(l *rtld.Library) bool { return l.Main }
 	programs := slices.DeleteFunc(slices.Clone(libraries), func(l *rtld.Library) bool { return !isMain(l) })

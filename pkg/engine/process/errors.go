@@ -14,9 +14,11 @@ import (
 var (
 	// ErrGone: there is no such process any more, or its pid belongs to another one now.
 	ErrGone = procfs.ErrGone
-	// ErrChanged: the process runs another program than when it was looked at: it called exec. Look again.
+	// ErrChanged: the process runs another program than when it was looked at: it called exec. Look
+	// again.
 	ErrChanged = errors.New("the process started another program")
-	// ErrPermission: the kernel does not let this user see it. The owner of the process or root may.
+	// ErrPermission: the kernel does not let this user see it. The owner of the process or root
+	// may.
 	ErrPermission = procfs.ErrPermission
 	// ErrNoMemory: the process has no memory of its own: a zombie or a kernel thread.
 	ErrNoMemory = errors.New("no memory: zombie or kernel thread")
@@ -26,21 +28,23 @@ var (
 	ErrMalformed = rtld.ErrMalformed
 	// ErrLimit: there is more of it than a process in its right mind has.
 	ErrLimit = rtld.ErrLimit
-	// ErrStarting: the program is just starting, so that not all of its libraries are loaded: see [Memory.Started].
+	// ErrStarting: the program is just starting, so that not all of its libraries are loaded: see
+	// [Memory.Started].
 	ErrStarting = rtld.ErrStarting
 	// ErrBusy: too many processes do not answer at the same time.
 	ErrBusy = errors.New("too many processes do not answer")
 	// ErrNoProc: no process is to be seen at all, not even the one that looks.
 	ErrNoProc = procfs.ErrNoProc
-	// ErrForeignProc: proc shows another PID namespace than that of this process, so that its numbers mean others here.
+	// ErrForeignProc: proc shows another PID namespace than that of this process, so that its
+	// numbers mean others here.
 	ErrForeignProc = procfs.ErrForeign
 	// ErrClosed: the Memory was closed.
 	ErrClosed = errors.New("closed")
 )
 
-// LookError says what of which process could not be seen. Err wraps one of the errors above, ErrUnsupported or
-// ErrNoSymbol of package ulp, or the context's error, or is that of the system call. Its text never has words of the
-// process in it.
+// LookError says what of which process could not be seen. Err wraps one of the errors above,
+// ErrUnsupported or ErrNoSymbol of package ulp, or the context's error, or is that of the system
+// call. Its text never has words of the process in it.
 type LookError struct {
 	PID  int
 	What string // the file below /proc/PID, or the structure in its memory
@@ -80,7 +84,8 @@ func lookError(pid int, what string, err error) error {
 	return &LookError{PID: pid, What: what, Err: err}
 }
 
-// leaderError is an ErrChanged of a process whose first thread has ended since it was looked at: others show its memory.
+// leaderError is an ErrChanged of a process whose first thread has ended since it was looked at:
+// others show its memory.
 type leaderError struct{}
 
 func (leaderError) Error() string { return procfs.ErrLeader.Error() }

@@ -16,13 +16,15 @@ import (
 	"github.com/lpbuild/lpbuild/pkg/engine/rtld"
 )
 
-// File is a library as its file has it, for everybody who has that file mapped. What is found out about it holds for each process
-// in whose memory the file's own pages still stand ([File.Backs]), and no process can have a say in it: a File is
-// read from the file itself, and never from memory, which its process may change between two looks.
+// File is a library as its file has it, for everybody who has that file mapped. What is found out
+// about it holds for each process in whose memory the file's own pages still stand ([File.Backs]),
+// and no process can have a say in it: a File is read from the file itself, and never from memory,
+// which its process may change between two looks.
 //
-// Its addresses are those of a place of its own: Libraries returns the one library, with the bias there. It keeps
-// one file open, and is read by any number of goroutines. Only code and data that no process writes can be read: what the
-// dynamic loader relocates is not in the file as it is in memory.
+// Its addresses are those of a place of its own: Libraries returns the one library, with the bias
+// there. It keeps one file open, and is read by any number of goroutines. Only code and data that
+// no process writes can be read: what the dynamic loader relocates is not in the file as it is in
+// memory.
 type File struct {
 	f    *os.File
 	id   FileStamp
@@ -31,8 +33,8 @@ type File struct {
 	all  bool // ReadAt reads what processes may write, too
 }
 
-// FileStamp tells files, and versions of one, apart: what stat(2) says of it, which is not what stands in
-// /proc/PID/maps (see [FileID]).
+// FileStamp tells files, and versions of one, apart: what stat(2) says of it, which is not what
+// stands in /proc/PID/maps (see [FileID]).
 type FileStamp struct {
 	dev, inode        uint64
 	size              int64
@@ -42,7 +44,8 @@ type FileStamp struct {
 // filePlace is where the first page of a File is that is linked to 0.
 const filePlace = 1 << 32
 
-// mapFile returns the name by which the kernel gives the very file that a library's code is mapped from.
+// mapFile returns the name by which the kernel gives the very file that a library's code is mapped
+// from.
 func (m *Memory) mapFile(l *rtld.Library) (string, error) {
 	for _, s := range l.Segments {
 		if s.File && s.Perm&rtld.PermExec != 0 {
@@ -52,8 +55,8 @@ func (m *Memory) mapFile(l *rtld.Library) (string, error) {
 	return "", malformed("no code from a file")
 }
 
-// Stamp returns which file a library's code is mapped from. It needs CAP_SYS_ADMIN or CAP_CHECKPOINT_RESTORE.
-// The file is not opened.
+// Stamp returns which file a library's code is mapped from. It needs CAP_SYS_ADMIN or
+// CAP_CHECKPOINT_RESTORE. The file is not opened.
 func (m *Memory) Stamp(ctx context.Context, l *rtld.Library) (FileStamp, error) {
 	return with(ctx, m, "map_files", func() (FileStamp, error) {
 		name, err := m.mapFile(l)
@@ -68,8 +71,8 @@ func (m *Memory) Stamp(ctx context.Context, l *rtld.Library) (FileStamp, error) 
 	})
 }
 
-// unopened is the error of a file that cannot be looked at. The kernel's own would say that the process is gone, or that it is not
-// to be looked into, which is another question.
+// unopened is the error of a file that cannot be looked at. The kernel's own would say that the
+// process is gone, or that it is not to be looked into, which is another question.
 func unopened(err error) error {
 	return fmt.Errorf("%w: the file that is mapped: %s", ErrUnreadable, err.Error())
 }
@@ -78,8 +81,8 @@ func stampOf(st *unix.Stat_t) FileStamp {
 	return FileStamp{dev: st.Dev, inode: st.Ino, size: st.Size, modified: st.Mtim, changed: st.Ctim}
 }
 
-// OpenFile opens the file that a library's code is mapped from, and reads from it what there is to know of the library. Only
-// regular files are opened, by what is mapped and not by name.
+// OpenFile opens the file that a library's code is mapped from, and reads from it what there is to
+// know of the library. Only regular files are opened, by what is mapped and not by name.
 func (m *Memory) OpenFile(ctx context.Context, l *rtld.Library) (*File, error) {
 	return with(ctx, m, "map_files", func() (*File, error) {
 		name, err := m.mapFile(l)
@@ -102,7 +105,8 @@ func (m *Memory) OpenFile(ctx context.Context, l *rtld.Library) (*File, error) {
 	})
 }
 
-// openRegular opens what a link of /proc leads to, if that is a regular file: to open anything else may have effects.
+// openRegular opens what a link of /proc leads to, if that is a regular file: to open anything else
+// may have effects.
 func openRegular(root, name string) (*os.File, error) {
 	link, err := unix.Open(name, unix.O_PATH|unix.O_CLOEXEC, 0)
 	if err != nil {
@@ -166,14 +170,16 @@ func (f *File) MappingAt(context.Context, uint64) (rtld.Mapping, bool, error) {
 	return rtld.Mapping{}, false, nil
 }
 
-// Whole returns the same file, of which everything can be read: what processes may write as it is before they do.
+// Whole returns the same file, of which everything can be read: what processes may write as it is
+// before they do.
 func (f *File) Whole() *File {
 	whole := *f
 	whole.all = true
 	return &whole
 }
 
-// ReadAt reads what every process has at an address. The error is ErrUnreadable where that may differ.
+// ReadAt reads what every process has at an address. The error is ErrUnreadable where that may
+// differ.
 func (f *File) ReadAt(_ context.Context, b []byte, addr uint64) (int, error) {
 	n, err := fileReader{f, f.all}.ReadAt(b, addr)
 	return n, lookError(0, "file", err)
@@ -239,9 +245,10 @@ func (r fileReader) mapping(addr uint64) *rtld.Mapping {
 	return nil
 }
 
-// Backs reports whether all that [File.ReadAt] reads is in memory where a process has a library: the pages that are
-// mapped there are the file's own. The kernel knows which pages a process has written to (they are not the
-// file's any more); nothing is read. It is known for this moment, as what is read would be.
+// Backs reports whether all that [File.ReadAt] reads is in memory where a process has a library:
+// the pages that are mapped there are the file's own. The kernel knows which pages a process has
+// written to (they are not the file's any more); nothing is read. It is known for this moment, as
+// what is read would be.
 func (f *File) Backs(ctx context.Context, m *Memory, l *rtld.Library) (bool, error) {
 	if l.Problem != nil || l.Class != f.lib.Class || l.Machine != f.lib.Machine || l.Type != f.lib.Type || !bytes.Equal(l.BuildID, f.lib.BuildID) {
 		return false, nil
@@ -267,7 +274,8 @@ func (f *File) Backs(ctx context.Context, m *Memory, l *rtld.Library) (bool, err
 	})
 }
 
-// hasMapped reports whether a library has a mapping of its file at its place, as a whole and not writable.
+// hasMapped reports whether a library has a mapping of its file at its place, as a whole and not
+// writable.
 func hasMapped(l *rtld.Library, own rtld.Mapping, move uint64) bool {
 	for at, end := own.Start+move, own.End+move; at < end; {
 		s := l.Segment(at)
@@ -287,8 +295,8 @@ const (
 	pageGuard   = 1 << 58
 )
 
-// unmodified reports whether pages that are mapped from a file are that file's: what is there is not the process's
-// own copy, and what is not there would be brought from the file.
+// unmodified reports whether pages that are mapped from a file are that file's: what is there is
+// not the process's own copy, and what is not there would be brought from the file.
 func unmodified(pm procfs.File, start, end uint64) (bool, error) {
 	var b [4096]byte
 	for at := start; at < end; {

@@ -26,7 +26,8 @@ func openFile(t *testing.T, m *process.Memory) (*process.File, *rtld.Library) {
 	return f, l
 }
 
-// TestFile compares a library's file with the memory of a process: what can be read is the same, and so are the symbols.
+// TestFile compares a library's file with the memory of a process: what can be read is the same,
+// and so are the symbols.
 func TestFile(t *testing.T) {
 	target := start(t, "dlopen", library(t, idA), "value")
 	m := memory(t, target.pid)
@@ -58,8 +59,9 @@ func TestFile(t *testing.T) {
 	}
 }
 
-// TestFileBacks asks of processes whether their memory is that of the file: of another one with the file it is; not of one that
-// has written to a page, nor of one with another file that says the same of itself.
+// TestFileBacks asks of processes whether their memory is that of the file: of another one with the
+// file it is; not of one that has written to a page, nor of one with another file that says the
+// same of itself.
 func TestFileBacks(t *testing.T) {
 	lib := library(t, idA)
 	f, _ := openFile(t, memory(t, start(t, "dlopen", lib, "value").pid))
@@ -105,8 +107,8 @@ func TestFileBacks(t *testing.T) {
 	}
 }
 
-// TestFileOfAnother: which file is mapped the kernel does not tell everybody. That is no reason to take the process for gone, or for one
-// that may not be looked into.
+// TestFileOfAnother: which file is mapped the kernel does not tell everybody. That is no reason to
+// take the process for gone, or for one that may not be looked into.
 func TestFileOfAnother(t *testing.T) {
 	needRoot(t)
 	m := memory(t, start(t, "dlopen", library(t, idA), "value").pid)

@@ -10,9 +10,10 @@ import (
 	"github.com/lpbuild/lpbuild/pkg/engine/rtld"
 )
 
-// Mappings calls f with each mapping of the process in ascending order, until it returns false. There may be 65,530 of
-// them and more, so of each Path there are at most 64 bytes: they tell kinds of memory apart. While the process changes its mappings, what it changes may be missing or be there twice. When the
-// context has ended, f is not called any more.
+// Mappings calls f with each mapping of the process in ascending order, until it returns false.
+// There may be 65,530 of them and more, so of each Path there are at most 64 bytes: they tell kinds
+// of memory apart. While the process changes its mappings, what it changes may be missing or be
+// there twice. When the context has ended, f is not called any more.
 func (m *Memory) Mappings(ctx context.Context, f func(rtld.Mapping) bool) error {
 	var mu sync.Mutex // of the caller and f
 	ended := false
@@ -38,16 +39,16 @@ func (m *Memory) Mappings(ctx context.Context, f func(rtld.Mapping) bool) error 
 	return err
 }
 
-// Mapped returns the mappings that [Memory.Mappings] would have told of when Libraries was called last. It is nil if they
-// were too many to be kept, or were never read.
+// Mapped returns the mappings that [Memory.Mappings] would have told of when Libraries was called
+// last. It is nil if they were too many to be kept, or were never read.
 func (m *Memory) Mapped() []rtld.Mapping {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	return m.mapped
 }
 
-// MappingAt returns the mapping that holds an address; ok is false if none does. It is one of those that [Memory.Mapped] has, if
-// there are any.
+// MappingAt returns the mapping that holds an address; ok is false if none does. It is one of those
+// that [Memory.Mapped] has, if there are any.
 func (m *Memory) MappingAt(ctx context.Context, addr uint64) (found rtld.Mapping, ok bool, err error) {
 	holds := func(x rtld.Mapping) bool { return addr >= x.Start && addr < x.End }
 	if all := m.Mapped(); all != nil {
@@ -76,8 +77,9 @@ func (s *shortener) shorten(m rtld.Mapping, path []byte) rtld.Mapping {
 	return m
 }
 
-// readMappings returns the mappings of files of which some part can be executed, each with the memory without a file that
-// follows it without a gap, into which code may have been moved; and all mappings, nil if there are more than maxMapped.
+// readMappings returns the mappings of files of which some part can be executed, each with the
+// memory without a file that follows it without a gap, into which code may have been moved; and all
+// mappings, nil if there are more than maxMapped.
 func (m *Memory) readMappings() (files, all []rtld.Mapping, err error) {
 	var k keeper
 	var s shortener
@@ -99,8 +101,9 @@ func (m *Memory) readMappings() (files, all []rtld.Mapping, err error) {
 	return k.finish(), all, nil
 }
 
-// keeper collects mappings. A process may map hundreds of thousands of files that are no programs; they are swept out
-// when the list is full. Paths become strings at the end only, so that one which is not kept costs no memory.
+// keeper collects mappings. A process may map hundreds of thousands of files that are no programs;
+// they are swept out when the list is full. Paths become strings at the end only, so that one which
+// is not kept costs no memory.
 type keeper struct {
 	list  []rtld.Mapping // without Path
 	at    []piece        // the path of each
@@ -113,10 +116,12 @@ type keeper struct {
 // piece is a part of keeper.paths.
 type piece struct{ from, to int32 }
 
-// After the last mapping of a file, at most this many mappings without one are its .bss: permissions may split it.
+// After the last mapping of a file, at most this many mappings without one are its .bss:
+// permissions may split it.
 const maxTail = 4
 
-// The last mappings are spared by a sweep, since the code of their files may be in the lines to come.
+// The last mappings are spared by a sweep, since the code of their files may be in the lines to
+// come.
 const spare = 256
 
 func (k *keeper) add(l rtld.Mapping, path []byte) error {
@@ -220,7 +225,8 @@ func (k *keeper) finish() []rtld.Mapping {
 	return k.list
 }
 
-// mappingOf makes a Mapping of the kernel's line, but for its Path: that is still a part of a buffer, and is returned.
+// mappingOf makes a Mapping of the kernel's line, but for its Path: that is still a part of a
+// buffer, and is returned.
 func mappingOf(l *procfs.Mapping) (rtld.Mapping, []byte) {
 	m := rtld.Mapping{Start: l.Start, End: l.End, Offset: l.Offset, Perm: rtld.Perm(l.Perm), File: rtld.FileID{Dev: l.Dev, Inode: l.Inode}}
 	path, deleted := bytes.CutSuffix(l.Path, []byte(" (deleted)"))

@@ -16,10 +16,11 @@ import (
 	"github.com/lpbuild/lpbuild/pkg/engine/internal/procfs"
 )
 
-// Frozen says whether a control group's freezer keeps the process from running, as that of a paused container does: it can be
-// stopped then, but makes no system calls until it is thawed. A group that this process has no name for, because the file system of the
-// control groups is not mounted or shows another part of the tree, is taken for running: a process in it that does not run is noticed
-// under the stop, and left as it is.
+// Frozen says whether a control group's freezer keeps the process from running, as that of a paused
+// container does: it can be stopped then, but makes no system calls until it is thawed. A group
+// that this process has no name for, because the file system of the control groups is not mounted
+// or shows another part of the tree, is taken for running: a process in it that does not run is
+// noticed under the stop, and left as it is.
 func (p *Process) Frozen(ctx context.Context) (bool, error) {
 	frozen, err := await(ctx, func() (bool, error) {
 		frozen, err := anyFrozen(p.freezers)
@@ -55,12 +56,14 @@ func anyFrozen(states []string) (bool, error) {
 	return false, nil
 }
 
-// saysFrozen understands cgroup.events of version 2, and freezer.state of version 1: FROZEN or FREEZING.
+// saysFrozen understands cgroup.events of version 2, and freezer.state of version 1: FROZEN or
+// FREEZING.
 func saysFrozen(text []byte) bool {
 	return bytes.Contains(text, []byte("frozen 1\n")) || bytes.HasPrefix(text, []byte("FR"))
 }
 
-// freezing is where the control groups that freeze are mounted: those of version 2, and the freezer of version 1; "": nowhere.
+// freezing is where the control groups that freeze are mounted: those of version 2, and the freezer
+// of version 1; "": nowhere.
 type freezing struct{ v2, v1 string }
 
 // freezers looks for them once. The mounts are those of this process, not those of another one.
@@ -69,8 +72,8 @@ var freezers = sync.OnceValues(func() (freezing, error) {
 	return parseMounts(string(b)), err
 })
 
-// parseMounts reads lines of the form "ID PARENT DEVICE ROOT PLACE OPTIONS [MORE ...] - KIND SOURCE OPTIONS". Those that show a
-// part of the tree only are passed over.
+// parseMounts reads lines of the form "ID PARENT DEVICE ROOT PLACE OPTIONS [MORE ...] - KIND SOURCE
+// OPTIONS". Those that show a part of the tree only are passed over.
 func parseMounts(text string) (g freezing) {
 	for line := range strings.Lines(text) {
 		mount, kind, _ := strings.Cut(line, " - ")
@@ -86,8 +89,9 @@ func parseMounts(text string) (g freezing) {
 	return g
 }
 
-// state returns the path of the file that tells whether a control group is frozen. It is "" for the root group, which cannot
-// be frozen, and for a group that is not visible from here; see [Process.Frozen] for what that means.
+// state returns the path of the file that tells whether a control group is frozen. It is "" for the
+// root group, which cannot be frozen, and for a group that is not visible from here; see
+// [Process.Frozen] for what that means.
 func (g freezing) state(controllers, group []byte) string {
 	if len(group) < 2 || len(group) > maxPath || bytes.HasPrefix(group, []byte("/..")) {
 		return ""
@@ -101,8 +105,8 @@ func (g freezing) state(controllers, group []byte) string {
 	return ""
 }
 
-// readState reads a file of a control group; nothing if there is none, as in the root, in a group that was removed meanwhile, and in
-// one that is not to be seen.
+// readState reads a file of a control group; nothing if there is none, as in the root, in a group
+// that was removed meanwhile, and in one that is not to be seen.
 func readState(path string) ([]byte, error) {
 	var b [256]byte
 	fd, err := procfs.OpenAt(unix.AT_FDCWD, path, unix.O_RDONLY)

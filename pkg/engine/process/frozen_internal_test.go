@@ -10,7 +10,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// TestParseMounts has the lines of machines with both versions, with one that shows a part of the tree, and broken ones.
+// TestParseMounts has the lines of machines with both versions, with one that shows a part of the
+// tree, and broken ones.
 func TestParseMounts(t *testing.T) {
 	const text = "30 20 0:26 / /sys/fs/cgroup/unified rw,nosuid shared:10 - cgroup2 cgroup2 rw,nsdelegate\n" +
 		"31 20 0:27 / /sys/fs/cgroup/cpu rw - cgroup cgroup rw,cpu\n" +

@@ -77,7 +77,8 @@ func FuzzParseEnviron(f *testing.F) {
 	})
 }
 
-// FuzzMovedEnviron takes its input for the memory of a library that is mapped as a whole, and looks for variables in it.
+// FuzzMovedEnviron takes its input for the memory of a library that is mapped as a whole, and looks
+// for variables in it.
 func FuzzMovedEnviron(f *testing.F) {
 	for _, lie := range forged.Lies {
 		f.Add(forged.Library(lie.Changes...))

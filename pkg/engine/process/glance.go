@@ -5,8 +5,9 @@ import (
 	"strings"
 )
 
-// Glance shows what can be seen of a process without waiting for it, whatever it does: not even one that does not come to
-// the end of an exec holds up who reads its comm and status. It is for [ScanOptions].Meant, and good until that returns.
+// Glance shows what can be seen of a process without waiting for it, whatever it does: not even one
+// that does not come to the end of an exec holds up who reads its comm and status. It is for
+// [ScanOptions].Meant, and good until that returns.
 type Glance struct{ d dir }
 
 // Name returns the name that the kernel has for the process, as [Process].Name is.
@@ -34,13 +35,14 @@ func (d dir) comm() (string, error) {
 	return strings.TrimSuffix(string(text), "\n"), nil
 }
 
-// NameOf returns the name that the kernel has for a process, as [Process].Name is. It is for a process that cannot be looked at,
-// whose name may still be known. The error is that of [Look].
+// NameOf returns the name that the kernel has for a process, as [Process].Name is. It is for a
+// process that cannot be looked at, whose name may still be known. The error is that of [Look].
 func NameOf(ctx context.Context, pid int, o Options) (string, error) {
 	return glance(ctx, pid, o, dir.comm)
 }
 
-// UserOf returns the user numbers of a process that cannot be looked at. The error is that of [Look].
+// UserOf returns the user numbers of a process that cannot be looked at. The error is that of
+// [Look].
 func UserOf(ctx context.Context, pid int, o Options) (IDs, error) {
 	return glance(ctx, pid, o, func(d dir) (IDs, error) { return Glance{d}.User() })
 }

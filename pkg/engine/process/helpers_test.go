@@ -23,7 +23,8 @@ var builds targettest.Builds
 
 func TestMain(m *testing.M) { os.Exit(builds.Run(m)) }
 
-// compile compiles a source of testdata and returns the path of the result. The same command is run once.
+// compile compiles a source of testdata and returns the path of the result. The same command is run
+// once.
 func compile(t testing.TB, source string, flags ...string) string {
 	t.Helper()
 	path, err := tryCompile(source, flags...)
@@ -70,8 +71,9 @@ func start(t testing.TB, args ...string) *child {
 	return run(t, exec.Command(compile(t, "target.c", "-pthread", "-ldl"), args...))
 }
 
-// run starts a program that prints a number when it is ready, and ends when its standard input does. It is killed at the
-// end of the test, or when it is stopped; what it has started is waited for.
+// run starts a program that prints a number when it is ready, and ends when its standard input
+// does. It is killed at the end of the test, or when it is stopped; what it has started is waited
+// for.
 func run(t testing.TB, cmd *exec.Cmd) *child {
 	t.Helper()
 	p := targettest.Start(t, cmd)
@@ -131,11 +133,12 @@ func needRoot(t testing.TB) {
 	}
 }
 
-// The main goroutine keeps the main thread for itself: what the kernel says of a process is what it says of that thread,
-// and asNobody changes the thread that it runs on.
+// The main goroutine keeps the main thread for itself: what the kernel says of a process is what it
+// says of that thread, and asNobody changes the thread that it runs on.
 func init() { runtime.LockOSThread() }
 
-// asNobody runs before and then, without privileges, f on a thread of their own, which ends with them.
+// asNobody runs before and then, without privileges, f on a thread of their own, which ends with
+// them.
 func asNobody(t testing.TB, before func() error, f func()) {
 	t.Helper()
 	done := make(chan error)

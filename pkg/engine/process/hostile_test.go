@@ -22,8 +22,8 @@ import (
 	"github.com/lpbuild/lpbuild/pkg/ulp"
 )
 
-// One process has every lie mapped at once, and names that are made to be printed. Each image has its verdict, and the
-// true libraries beside them are seen.
+// One process has every lie mapped at once, and names that are made to be printed. Each image has
+// its verdict, and the true libraries beside them are seen.
 func TestLiar(t *testing.T) {
 	dir := t.TempDir()
 	args := []string{"map"}
@@ -210,8 +210,8 @@ func TestManyMappings(t *testing.T) {
 	}
 }
 
-// TestLongNames looks at a process with as many mappings as the kernel allows, of files whose names have nearly 4 KiB: they
-// cost what they are needed for.
+// TestLongNames looks at a process with as many mappings as the kernel allows, of files whose names
+// have nearly 4 KiB: they cost what they are needed for.
 func TestLongNames(t *testing.T) {
 	m := memory(t, start(t, "longnames", t.TempDir(), "65000").pid)
 	for what, f := range map[string]func() (int, error){
@@ -269,8 +269,8 @@ func TestSilentMemory(t *testing.T) {
 	}
 }
 
-// A library from a file system that does not answer: who reads it hangs in the kernel. It costs its own time, not that of
-// others, and its thread comes back with the end of the process.
+// A library from a file system that does not answer: who reads it hangs in the kernel. It costs its
+// own time, not that of others, and its thread comes back with the end of the process.
 func TestHangingFile(t *testing.T) {
 	needRoot(t)
 	hanging := start(t, "hanging")
@@ -318,7 +318,8 @@ func TestHidePID(t *testing.T) {
 	}
 }
 
-// mountProc mounts a proc with an option hidepid where nobody else sees it, and returns a path to it.
+// mountProc mounts a proc with an option hidepid where nobody else sees it, and returns a path to
+// it.
 func mountProc(t *testing.T, hidepid string) string {
 	t.Helper()
 	fs, err := unix.Fsopen("proc", unix.FSOPEN_CLOEXEC)

@@ -16,12 +16,13 @@ func (p *Process) Libraries(ctx context.Context) ([]*rtld.Library, error) {
 	return m.Libraries(ctx)
 }
 
-// Libraries returns the ELF images that are loaded from files, in ascending order of address: programs and libraries,
-// also those whose file was deleted or replaced, that are in memory files, or in another mount namespace. The vDSO is
-// not from a file. An image that is malformed is in the list, with its Problem, as far as it could be understood.
+// Libraries returns the ELF images that are loaded from files, in ascending order of address:
+// programs and libraries, also those whose file was deleted or replaced, that are in memory files,
+// or in another mount namespace. The vDSO is not from a file. An image that is malformed is in the
+// list, with its Problem, as far as it could be understood.
 //
-// The error is a [*LookError]: [ErrGone], [ErrChanged], or [ErrLimit] for more than 2,048 images or 16,384 mappings of
-// files that have code.
+// The error is a [*LookError]: [ErrGone], [ErrChanged], or [ErrLimit] for more than 2,048 images or
+// 16,384 mappings of files that have code.
 func (m *Memory) Libraries(ctx context.Context) ([]*rtld.Library, error) {
 	return with(ctx, m, "maps", func() ([]*rtld.Library, error) { return m.libraries(ctx) })
 }
@@ -50,8 +51,8 @@ func (m *Memory) libraries(ctx context.Context) ([]*rtld.Library, error) {
 	return list, nil
 }
 
-// Symbols opens the symbol table of one of the memory's libraries. The error is a [*LookError] that wraps that of
-// [rtld.OpenSymbols].
+// Symbols opens the symbol table of one of the memory's libraries. The error is a [*LookError] that
+// wraps that of [rtld.OpenSymbols].
 func (m *Memory) Symbols(ctx context.Context, l *rtld.Library) (*rtld.Symbols, error) {
 	return rtld.OpenSymbols(ctx, m, l)
 }

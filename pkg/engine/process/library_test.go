@@ -65,7 +65,8 @@ func TestLibraryFiles(t *testing.T) {
 			t.Errorf("deleted library: %+v", l)
 		}
 	})
-	// What is in its place now is not even opened: a FIFO would block, a file of 100 GB would be read.
+	// What is in its place now is not even opened: a FIFO would block, a file of 100 GB would be
+	// read.
 	for what, put := range map[string]func() error{
 		"a FIFO":   func() error { return unix.Mkfifo(path, 0o644) },
 		"a device": func() error { return os.Symlink("/dev/zero", path) },

@@ -1,7 +1,7 @@
 package process
 
-// What a process may make us hold. A real one stays far below; the numbers bound the cost of one that lies. Together they
-// keep one call below 4 MiB.
+// What a process may make us hold. A real one stays far below; the numbers bound the cost of one
+// that lies. Together they keep one call below 4 MiB.
 const (
 	maxPath     = 4096    // bytes of a path that are kept; the rest is cut off
 	shortPath   = 64      // bytes of a path that are kept where all mappings are listed

@@ -8,11 +8,13 @@ import (
 	"github.com/lpbuild/lpbuild/pkg/engine/rtld"
 )
 
-// A program can be started by naming the dynamic loader: "ld.so ./program". For the kernel the loader is the program then:
-// exe, the auxiliary vector and the name of the process are the loader's. Which program it is, the loader tells debuggers:
-// it is the first entry of the list of what is loaded.
+// A program can be started by naming the dynamic loader: "ld.so ./program". For the kernel the
+// loader is the program then: exe, the auxiliary vector and the name of the process are the
+// loader's. Which program it is, the loader tells debuggers: it is the first entry of the list of
+// what is loaded.
 
-// startedProgram finds the program that the loader was started with, if the process's own is a loader; else it returns nil.
+// startedProgram finds the program that the loader was started with, if the process's own is a
+// loader; else it returns nil.
 func (p *Process) startedProgram(ctx context.Context, live dir, a *auxv) (*rtld.Library, error) {
 	if a.base != 0 || a.phdr == 0 || a.bits32 {
 		return nil, nil

@@ -9,7 +9,8 @@ import (
 	"github.com/lpbuild/lpbuild/internal/targettest"
 )
 
-// TestStartedByLoader: of a process that was started as "ld.so ./program", the kernel knows the loader only.
+// TestStartedByLoader: of a process that was started as "ld.so ./program", the kernel knows the
+// loader only.
 func TestStartedByLoader(t *testing.T) {
 	pie, fixed := compile(t, "target.c", "-pthread", "-ldl", "-pie", "-fPIE"), compile(t, "target.c", "-pthread", "-ldl", "-no-pie", "-fno-pie")
 	loader, stripped := targettest.Loader(t, pie), targettest.StrippedLoader(t, pie)

@@ -22,13 +22,15 @@ func (o Options) root() string {
 	return o.Root
 }
 
-// CheckProc returns nil if the proc file system shows the processes that this process can name to the kernel. Otherwise the
-// error is a [*LookError]: [ErrForeignProc], or [ErrNoProc]. Look and Scan ask that first.
+// CheckProc returns nil if the proc file system shows the processes that this process can name to
+// the kernel. Otherwise the error is a [*LookError]: [ErrForeignProc], or [ErrNoProc]. Look and
+// Scan ask that first.
 func (o Options) CheckProc() error { return lookError(0, o.root(), procfs.CheckOwn(o.root())) }
 
-// Process is what was seen of a process at one moment. Its methods look again, and return [ErrGone] or [ErrChanged] if it
-// is not the process and the program any more that this value describes. It holds nothing open, except that one which a
-// scan visits keeps a directory of proc open until the visit returns.
+// Process is what was seen of a process at one moment. Its methods look again, and return [ErrGone]
+// or [ErrChanged] if it is not the process and the program any more that this value describes. It
+// holds nothing open, except that one which a scan visits keeps a directory of proc open until the
+// visit returns.
 type Process struct {
 	PID       int
 	ParentPID int
@@ -42,18 +44,21 @@ type Process struct {
 	TracerPID  int // 0: none
 	Seccomp    Seccomp
 	NoNewPrivs bool
-	// ShadowStack reports whether the main thread has a shadow stack, as far as the kernel tells (since Linux 6.6).
+	// ShadowStack reports whether the main thread has a shadow stack, as far as the kernel tells
+	// (since Linux 6.6).
 	ShadowStack bool
 	InnerPID    int // the pid in its own pid namespace; 0 if the kernel does not tell
 	Container   Container
 
-	// Denied says that this user may not look into the process: the fields below are zero, and all methods that need its
-	// memory return [ErrPermission]. Kernel threads and zombies have zero fields too, and are not Denied.
+	// Denied says that this user may not look into the process: the fields below are zero, and all
+	// methods that need its memory return [ErrPermission]. Kernel threads and zombies have zero
+	// fields too, and are not Denied.
 	Denied     bool
 	Exe        string // path of the program, as it is or was in the process's mount namespace
 	ExeDeleted bool   // its file was deleted or replaced
-	// StartedBy is the path of the dynamic loader in a process that was started as "ld.so ./program", else "". The kernel
-	// takes the loader for the program, and has its name as Name; Exe is the program.
+	// StartedBy is the path of the dynamic loader in a process that was started as "ld.so
+	// ./program", else "". The kernel takes the loader for the program, and has its name as Name;
+	// Exe is the program.
 	StartedBy string
 	Root      string // "/" unless chrooted; in the process's mount namespace
 	Bits32    bool   // a 32-bit program
@@ -72,9 +77,10 @@ type Process struct {
 // looks is how often a process that calls exec all the time is looked at before it is ErrChanged.
 const looks = 4
 
-// Look looks at one process. The error is a [*LookError]: that of [Options.CheckProc], [ErrGone], [ErrChanged] if it called exec
-// several times meanwhile, or [ErrPermission] if proc is mounted such that it hides even the public facts. A process into which this
-// user may not look is no error: see Process.Denied.
+// Look looks at one process. The error is a [*LookError]: that of [Options.CheckProc], [ErrGone],
+// [ErrChanged] if it called exec several times meanwhile, or [ErrPermission] if proc is mounted
+// such that it hides even the public facts. A process into which this user may not look is no
+// error: see Process.Denied.
 func Look(ctx context.Context, pid int, o Options) (*Process, error) {
 	p, err := await(ctx, func() (*Process, error) {
 		if err := o.CheckProc(); err != nil {
@@ -115,8 +121,8 @@ func (d dir) firstLook() (f firstLook, err error) {
 	return f, err
 }
 
-// lookOnce fills a Process, and compares at the end with the beginning: the public facts and the memory's are those of
-// one program.
+// lookOnce fills a Process, and compares at the end with the beginning: the public facts and the
+// memory's are those of one program.
 func lookOnce(ctx context.Context, d dir, o Options, first firstLook) (_ *Process, err error) {
 	if first.status == nil {
 		if first, err = d.firstLook(); err != nil {
@@ -195,15 +201,17 @@ func (p *Process) clearInside() {
 	p.auxv = nil
 }
 
-// Alive says whether the process has threads that run. One that is not alive may still be in the table, as a zombie.
+// Alive says whether the process has threads that run. One that is not alive may still be in the
+// table, as a zombie.
 func (p *Process) Alive() bool {
 	s := stat{State: byte(p.State), Threads: p.Threads}
 	return !s.vanished()
 }
 
-// Elevated reports whether the process runs with other rights than those of the user who started it: a setuid program, one
-// with capabilities of its file, or one whose user and group numbers differ. Its environment, its limits and its signals are
-// then another user's. Nothing is elevated that root has started.
+// Elevated reports whether the process runs with other rights than those of the user who started
+// it: a setuid program, one with capabilities of its file, or one whose user and group numbers
+// differ. Its environment, its limits and its signals are then another user's. Nothing is elevated
+// that root has started.
 func (p *Process) Elevated() bool {
 	return p.Secure || p.UID.Real != 0 && (p.UID.mixed() || p.GID.mixed())
 }
@@ -219,8 +227,8 @@ func (p *Process) ExeName() string {
 	return path.Base(p.Exe)
 }
 
-// Verify returns nil if the process still is the one, and runs the program, that p describes; else a [*LookError] with
-// [ErrGone] or [ErrChanged]. A process that became a zombie is gone.
+// Verify returns nil if the process still is the one, and runs the program, that p describes; else
+// a [*LookError] with [ErrGone] or [ErrChanged]. A process that became a zombie is gone.
 func (p *Process) Verify(ctx context.Context) error {
 	_, err := await(ctx, func() (struct{}, error) {
 		d, err := p.open()
@@ -245,7 +253,8 @@ func (p *Process) open() (dir, error) {
 	return d, nil
 }
 
-// openUnverified opens the directory of whoever has the number now. The caller verifies what was opened or read there.
+// openUnverified opens the directory of whoever has the number now. The caller verifies what was
+// opened or read there.
 func (p *Process) openUnverified() (dir, error) {
 	if d, ok := p.visit.share(); ok {
 		return d, nil
@@ -271,7 +280,8 @@ func (p *Process) verify(d dir) error {
 	return nil
 }
 
-// cutDeleted takes the kernel's mark off a path. A file whose name really ends so cannot be told apart.
+// cutDeleted takes the kernel's mark off a path. A file whose name really ends so cannot be told
+// apart.
 func cutDeleted(path string) (string, bool) { return strings.CutSuffix(path, " (deleted)") }
 
 // namespace reads the inode number out of a link such as "mnt:[4026531841]".

@@ -88,7 +88,8 @@ func TestLookStopped(t *testing.T) {
 	}
 }
 
-// The main thread may end before the others. Then /proc/PID shows a zombie and no memory, but the process lives.
+// The main thread may end before the others. Then /proc/PID shows a zombie and no memory, but the
+// process lives.
 func TestLookLeaderGone(t *testing.T) {
 	target := start(t, "leader")
 	targettest.Await(t, "the end of the main thread", func() bool { return look(t, target.pid).State == process.Zombie })
@@ -245,7 +246,8 @@ func TestVerifyExec(t *testing.T) {
 		return
 	}
 	defer m.Close()
-	// At once, or when the next program is gone, too: opened in the middle of an exec it may be that one's.
+	// At once, or when the next program is gone, too: opened in the middle of an exec it may be
+	// that one's.
 	targettest.Await(t, "an exec, seen by its memory", func() bool {
 		_, err := m.Libraries(t.Context())
 		return errors.Is(err, process.ErrChanged)

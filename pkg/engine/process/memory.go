@@ -14,15 +14,18 @@ import (
 	"github.com/lpbuild/lpbuild/pkg/engine/rtld"
 )
 
-// Memory is one address space of a process, opened for reading. It stays that of the program that ran when it was
-// opened: after exec or exit nothing can be read any more, so that what was read never is a mixture of two programs.
+// Memory is one address space of a process, opened for reading. It stays that of the program that
+// ran when it was opened: after exec or exit nothing can be read any more, so that what was read
+// never is a mixture of two programs.
 //
-// That is why it reads through /proc/PID/mem, which belongs to the address space, and not with process_vm_readv, which
-// goes by the number and would read from whoever has it at that moment. Besides, mem does not wait for pages that the
-// process itself has to bring (userfaultfd), and reads what has no permission to be read. It costs 1.3 µs a page instead
-// of 0.6, some 5 µs of the 200 that a process takes.
+// That is why it reads through /proc/PID/mem, which belongs to the address space, and not with
+// process_vm_readv, which goes by the number and would read from whoever has it at that moment.
+// Besides, mem does not wait for pages that the process itself has to bring (userfaultfd), and
+// reads what has no permission to be read. It costs 1.3 µs a page instead of 0.6, some 5 µs of the
+// 200 that a process takes.
 //
-// Its methods may be called by several goroutines at once. Close it after use: it keeps up to three files open.
+// Its methods may be called by several goroutines at once. Close it after use: it keeps up to three
+// files open.
 type Memory struct {
 	p    *Process
 	dir  dir         // the process, or a thread of it whose memory can be seen
@@ -35,8 +38,8 @@ type Memory struct {
 	mapped []rtld.Mapping // see Mapped
 }
 
-// Memory opens the memory of the process. The error is a [*LookError]: [ErrNoMemory], [ErrPermission], [ErrGone] or
-// [ErrChanged].
+// Memory opens the memory of the process. The error is a [*LookError]: [ErrNoMemory],
+// [ErrPermission], [ErrGone] or [ErrChanged].
 func (p *Process) Memory(ctx context.Context) (*Memory, error) {
 	if p.Kernel || !p.Alive() {
 		return nil, lookError(p.PID, "mem", ErrNoMemory)
@@ -108,8 +111,9 @@ func (m *Memory) leave() {
 	m.free()
 }
 
-// with runs f, which uses m, under the context. What makes no sense of a program that is not there any more is no verdict on the
-// one that is: the kernel shows no mappings at all to who opened maps before an exec.
+// with runs f, which uses m, under the context. What makes no sense of a program that is not there
+// any more is no verdict on the one that is: the kernel shows no mappings at all to who opened maps
+// before an exec.
 func with[T any](ctx context.Context, m *Memory, what string, f func() (T, error)) (T, error) {
 	v, err := await(ctx, func() (T, error) {
 		m.mu.Lock()
@@ -132,8 +136,9 @@ func with[T any](ctx context.Context, m *Memory, what string, f func() (T, error
 	return v, lookError(m.p.PID, what, err)
 }
 
-// ReadAt reads len(b) bytes at an address. If it reads fewer, n says how many, and the error is a [*LookError] with
-// [ErrUnreadable], [ErrGone] or [ErrChanged]. Memory without the permission to read is read too.
+// ReadAt reads len(b) bytes at an address. If it reads fewer, n says how many, and the error is a
+// [*LookError] with [ErrUnreadable], [ErrGone] or [ErrChanged]. Memory without the permission to
+// read is read too.
 //
 // If the context ends, b keeps as it was: the call may still be under way, into memory of its own.
 func (m *Memory) ReadAt(ctx context.Context, b []byte, addr uint64) (n int, err error) {
@@ -203,8 +208,8 @@ func (m *Memory) lost() error {
 	return ErrChanged // exec, in the moment before the new program has its place
 }
 
-// used returns nil if there is somebody who has the address space: it is intact for a question that is asked again when
-// the process is stopped, at a tenth of the price.
+// used returns nil if there is somebody who has the address space: it is intact for a question that
+// is asked again when the process is stopped, at a tenth of the price.
 func (m *Memory) used() error {
 	var b [1]byte // nothing is mapped at 0, but it can only be seen in an address space that is there
 	if _, err := m.readAt(b[:], 0); err != nil && !errors.Is(err, ErrUnreadable) {

@@ -9,8 +9,8 @@ import (
 	"github.com/lpbuild/lpbuild/pkg/engine/internal/procfs"
 )
 
-// TestMapsAcrossExec reads maps that were opened before an exec: they are empty then, which says nothing about the program that
-// runs now.
+// TestMapsAcrossExec reads maps that were opened before an exec: they are empty then, which says
+// nothing about the program that runs now.
 func TestMapsAcrossExec(t *testing.T) {
 	cmd := exec.Command("sh", "-c", "read line; exec sleep 60")
 	stdin, err := cmd.StdinPipe()

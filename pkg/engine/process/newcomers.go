@@ -11,15 +11,16 @@ import (
 	"github.com/lpbuild/lpbuild/pkg/engine/internal/procfs"
 )
 
-// ErrForking means that a scan ended although there were new processes that it had not begun: whenever it had changed those that it
-// found, there were others.
+// ErrForking means that a scan ended although there were new processes that it had not begun:
+// whenever it had changed those that it found, there were others.
 var ErrForking = errors.New("processes are forked faster than they can be changed: run this again")
 
-// A process forked before its parent is changed begins with the parent's old memory. So a scan that changes processes lists them
-// again when all that it knows were visited to the end, until a listing shows no new one. On a busy machine there always is a new
-// one, a child of a process that was changed before: enoughQuiet listings in a row whose processes need no change end the
-// scan, too. One is not enough: a process may end between its listing and its visit, and leave a child behind. maxListings, and
-// the time of one process, bound the listings.
+// A process forked before its parent is changed begins with the parent's old memory. So a scan that
+// changes processes lists them again when all that it knows were visited to the end, until a
+// listing shows no new one. On a busy machine there always is a new one, a child of a process that
+// was changed before: enoughQuiet listings in a row whose processes need no change end the scan,
+// too. One is not enough: a process may end between its listing and its visit, and leave a child
+// behind. maxListings, and the time of one process, bound the listings.
 const (
 	maxListings = 32
 	enoughQuiet = 2
@@ -34,8 +35,8 @@ type newcomers struct {
 	since    time.Time      // of the first listing
 }
 
-// inHand is the start time of a process that was listed and not visited yet, and notMeant of one that was not visited
-// because it is not meant.
+// inHand is the start time of a process that was listed and not visited yet, and notMeant of one
+// that was not visited because it is not meant.
 const (
 	inHand   = ^uint64(0)
 	notMeant = inHand - 1
@@ -44,8 +45,9 @@ const (
 // follows reports whether the scan visits newcomers.
 func (s *scan) follows() bool { return s.o.Changed != nil && s.o.PIDs == nil }
 
-// wantsEarly reports whether the time has come to list processes although some that are known wait or hang: once after all
-// others were visited, and again after each that was slow, so that newcomers do not have to wait as well.
+// wantsEarly reports whether the time has come to list processes although some that are known wait
+// or hang: once after all others were visited, and again after each that was slow, so that
+// newcomers do not have to wait as well.
 func (s *scan) wantsEarly() bool {
 	first := func(t *task) bool { return t.again == nil && !t.slow }
 	return s.follows() && !s.new.early && s.first.n == 0 && !slices.ContainsFunc(s.running, first)
@@ -57,8 +59,8 @@ func (s *scan) listEarly() {
 	_ = s.list(s.ctx)
 }
 
-// listAgain puts newcomers into the first queue, when no other process is left. Without any the scan is done. The error
-// is [ErrForking], or that of listing.
+// listAgain puts newcomers into the first queue, when no other process is left. Without any the
+// scan is done. The error is [ErrForking], or that of listing.
 func (s *scan) listAgain(now time.Time) error {
 	if !s.follows() {
 		return nil
@@ -124,7 +126,8 @@ func (s *scan) list(ctx context.Context) error {
 	return nil
 }
 
-// isNew reports whether a process was not visited, nor will be: its PID is not known, or was another process's before.
+// isNew reports whether a process was not visited, nor will be: its PID is not known, or was
+// another process's before.
 func (s *scan) isNew(pid int) bool {
 	seen, known := s.new.seen[pid]
 	if known && seen == inHand {
@@ -145,7 +148,8 @@ func (s *scan) isNew(pid int) bool {
 	return !known || seen != stat.Start
 }
 
-// note keeps which process was visited. One that was gone by then is not known: another one may have its PID.
+// note keeps which process was visited. One that was gone by then is not known: another one may
+// have its PID.
 func (s *scan) note(t *task) {
 	if t.gone {
 		delete(s.new.seen, t.pid)
@@ -164,7 +168,8 @@ func (s *scan) meant(pid int) bool {
 	return s.o.Meant(Glance{d})
 }
 
-// stat returns the public facts about a process. The error is the context's for one that does not answer.
+// stat returns the public facts about a process. The error is the context's for one that does not
+// answer.
 func (s *scan) stat(pid int) (*stat, error) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(s.ctx), patience)
 	defer cancel()

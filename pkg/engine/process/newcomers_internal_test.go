@@ -5,7 +5,8 @@ import (
 	"testing"
 )
 
-// TestIsNew takes another process for new although its PID was seen before, and one that was visited or will be for known.
+// TestIsNew takes another process for new although its PID was seen before, and one that was
+// visited or will be for known.
 func TestIsNew(t *testing.T) {
 	pid := os.Getpid()
 	s := newScan(t.Context(), ScanOptions{}, nil)

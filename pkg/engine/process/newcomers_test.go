@@ -15,7 +15,8 @@ import (
 	"github.com/lpbuild/lpbuild/pkg/engine/process"
 )
 
-// forker is a shell that forks another process when it is asked, and the processes of its own that a scan has visited.
+// forker is a shell that forks another process when it is asked, and the processes of its own that
+// a scan has visited.
 type forker struct {
 	*targettest.Process
 	mu     sync.Mutex
@@ -51,8 +52,8 @@ func (f *forker) visit(t *testing.T, pid, most int) (own bool) {
 	return true
 }
 
-// scanForks scans all processes while n of them are forked one after the other, each when the one before it is visited.
-// changes reports whether a visit changes a process.
+// scanForks scans all processes while n of them are forked one after the other, each when the one
+// before it is visited. changes reports whether a visit changes a process.
 func scanForks(ctx context.Context, t *testing.T, n int, changes bool, each func()) (*forker, error) {
 	t.Helper()
 	f := newForker(t)
@@ -88,8 +89,8 @@ func TestScanNewcomers(t *testing.T) {
 	}
 }
 
-// TestScanStorm ends although each visit leads to another process: with the names of those that are left if they would have to
-// be changed, else as if there were none.
+// TestScanStorm ends although each visit leads to another process: with the names of those that are
+// left if they would have to be changed, else as if there were none.
 func TestScanStorm(t *testing.T) {
 	f, err := scanForks(t.Context(), t, 1000, true, func() {})
 	e, ok := errors.AsType[*process.UnbegunError](err)
@@ -97,7 +98,8 @@ func TestScanStorm(t *testing.T) {
 		t.Errorf("%d of %d were visited: %v", len(f.visits), len(f.pids), err)
 	}
 	f, err = scanForks(t.Context(), t, 1000, false, func() {})
-	// The shell, and those of two more listings; one more if a visit was slow, and processes were listed meanwhile.
+	// The shell, and those of two more listings; one more if a visit was slow, and processes were
+	// listed meanwhile.
 	if n := len(f.visits); err != nil || n != 3 && n != 4 {
 		t.Errorf("%d of %d were visited: %v", len(f.visits), len(f.pids), err)
 	}
@@ -113,7 +115,8 @@ func TestScanNewcomersUnbegun(t *testing.T) {
 	}
 }
 
-// TestScanNewcomersEarly visits a process that was forked meanwhile although another one hangs, or waits for another visit.
+// TestScanNewcomersEarly visits a process that was forked meanwhile although another one hangs, or
+// waits for another visit.
 func TestScanNewcomersEarly(t *testing.T) {
 	for _, tc := range []struct{ hangs, slow bool }{{true, false}, {false, false}, {true, true}} {
 		hangs := tc.hangs

@@ -20,7 +20,8 @@ const (
 	classes = iota
 )
 
-// account is who can keep a process from being patched: a user, or who is in a user namespace that root made.
+// account is who can keep a process from being patched: a user, or who is in a user namespace that
+// root made.
 type account struct {
 	uid uint32
 	ns  uint64
@@ -40,8 +41,8 @@ func (o owner) budget() int {
 	return 0
 }
 
-// owners finds the owners of processes. A user may have 65,536 numbers to give away in namespaces (subuid(5)), which are
-// one account: that of the user who made the outermost namespace.
+// owners finds the owners of processes. A user may have 65,536 numbers to give away in namespaces
+// (subuid(5)), which are one account: that of the user who made the outermost namespace.
 type owners struct {
 	root   string
 	ns     uint64   // our user namespace
@@ -54,9 +55,10 @@ func newOwners(root string) *owners {
 	return o
 }
 
-// guess returns what the owner of a file in the process's directory tells of its owner, which waits for nobody. That file
-// belongs to root also if the process must not be dumped, as after it was given rights (proc_pid(5)), and a user of a
-// user namespace may be one of many that are one account.
+// guess returns what the owner of a file in the process's directory tells of its owner, which waits
+// for nobody. That file belongs to root also if the process must not be dumped, as after it was
+// given rights (proc_pid(5)), and a user of a user namespace may be one of many that are one
+// account.
 func (o *owners) guess(pid int) (who owner, unsorted bool) {
 	var st unix.Stat_t
 	if err := unix.Lstat(filepath.Join(o.root, strconv.Itoa(pid), "stat"), &st); err != nil {
@@ -68,8 +70,9 @@ func (o *owners) guess(pid int) (who owner, unsorted bool) {
 	return owner{ofUsers, account{uid: st.Uid}}, true
 }
 
-// silentOwner returns the owner of a process that does not answer, by its status, which does not wait. Those of all users
-// are one account: whose they are in the end, the namespace would have to tell.
+// silentOwner returns the owner of a process that does not answer, by its status, which does not
+// wait. Those of all users are one account: whose they are in the end, the namespace would have to
+// tell.
 func silentOwner(v *visit) owner {
 	d, ok := v.share()
 	if !ok {
@@ -98,7 +101,8 @@ func (o *owners) of(pid int, s *procfs.Status) owner {
 	return owner{ofUsers, account}
 }
 
-// account returns the account of a process that a user started, and whether it is in another user namespace than we are.
+// account returns the account of a process that a user started, and whether it is in another user
+// namespace than we are.
 func (o *owners) account(pid int, uid uint32) (who account, foreign bool) {
 	ns, err := o.namespace(strconv.Itoa(pid))
 	if err != nil || ns == o.ns {
@@ -121,7 +125,8 @@ func (o *owners) namespace(process string) (uint64, error) {
 // maxNested is how deep user namespaces can be nested.
 const maxNested = 33
 
-// maker returns who made the outermost user namespace around a process, below our own; none if it cannot be known.
+// maker returns who made the outermost user namespace around a process, below our own; none if it
+// cannot be known.
 func (o *owners) maker(pid int, none account) account {
 	fd, err := unix.Open(filepath.Join(o.root, strconv.Itoa(pid), "ns/user"), unix.O_RDONLY|unix.O_CLOEXEC, 0)
 	if err != nil {

@@ -135,7 +135,8 @@ func TestParseEnviron(t *testing.T) {
 	}
 }
 
-// What is printed of a process's state is the kernel's letter, and errors have no words of the process.
+// What is printed of a process's state is the kernel's letter, and errors have no words of the
+// process.
 func TestStrings(t *testing.T) {
 	got := fmt.Sprint(Zombie, State(0), SeccompNone, SeccompStrict, SeccompFilter, Seccomp(9), EntryNOPs, EntryDetour, EntryUnknown)
 	if got != "Z ? none strict filter seccomp 9 NOPs detour unknown" {

@@ -22,8 +22,8 @@ func openDir(root string, pid int) (dir, error) {
 	return dir{d}, err
 }
 
-// visit keeps the directory of a process open while it is visited. A call that was left behind may outlast the visit, and
-// then has a handle of its own. A nil visit keeps nothing.
+// visit keeps the directory of a process open while it is visited. A call that was left behind may
+// outlast the visit, and then has a handle of its own. A nil visit keeps nothing.
 type visit struct {
 	mu  sync.Mutex
 	dir *dir // nil: the visit is over
@@ -50,7 +50,8 @@ func (v *visit) end() {
 	}
 }
 
-// live returns a directory that shows the process's memory: its own, or that of a thread if the main thread has ended.
+// live returns a directory that shows the process's memory: its own, or that of a thread if the
+// main thread has ended.
 func (d dir) live(main State) (dir, error) {
 	if main != Zombie {
 		return dir{d.Share()}, nil
@@ -70,7 +71,8 @@ func (d dir) live(main State) (dir, error) {
 	return dir{}, d.noThreads()
 }
 
-// noThreads says why none of the threads that were listed is there any more: they have ended, and others have begun, or none have.
+// noThreads says why none of the threads that were listed is there any more: they have ended, and
+// others have begun, or none have.
 func (d dir) noThreads() error {
 	s, err := d.stat()
 	switch {

@@ -18,7 +18,8 @@ const (
 	EntryUnknown EntryState = iota
 	// EntryNOPs: the NOPs of -fpatchable-function-entry: calls run the function itself.
 	EntryNOPs
-	// EntryDetour: a jump back to a jump in the place of the NOPs: calls run Target. Whose it is says the place of Target.
+	// EntryDetour: a jump back to a jump in the place of the NOPs: calls run Target. Whose it is
+	// says the place of Target.
 	EntryDetour
 )
 
@@ -37,18 +38,19 @@ func (s EntryState) String() string {
 type Prologue struct {
 	State  EntryState
 	Target uint64 // of a detour
-	// Stale is the target of a detour that was taken back: the jump before the entry is still there, and nothing leads to
-	// it any more. libpulp leaves it so. 0 if there is none.
+	// Stale is the target of a detour that was taken back: the jump before the entry is still
+	// there, and nothing leads to it any more. libpulp leaves it so. 0 if there is none.
 	Stale   uint64
 	Landing bool // the entry begins with endbr64, and the NOPs or the jump are behind it; on ppc64le, with the TOC's setup
-	// Single says that the NOP at the entry is one instruction, so that no thread can stand within it. On x86_64 gcc makes
-	// two of one byte each.
+	// Single says that the NOP at the entry is one instruction, so that no thread can stand within
+	// it. On x86_64 gcc makes two of one byte each.
 	Single bool
 	Before []byte // the bytes before the entry
 	After  []byte // the bytes from the entry on
 }
 
-// entryFormat is what an architecture's entries look like. Its decode fills a Prologue from Before and After.
+// entryFormat is what an architecture's entries look like. Its decode fills a Prologue from Before
+// and After.
 type entryFormat struct {
 	before, after int // bytes to read
 	align         uint64
@@ -58,11 +60,12 @@ type entryFormat struct {
 // entryFormats has one file each. aarch64 is to come: neither libpulp nor lpbuild patches it yet.
 var entryFormats = map[symtab.Arch]entryFormat{symtab.X86_64: entryX86, symtab.PPC64LE: entryPower}
 
-// Prologue reads the entry of a function at an address of its symbol. What is there need not be a function of the
-// process's own: the caller takes the address from [Symbols] or from the catalogue, within [Library.Segments].
+// Prologue reads the entry of a function at an address of its symbol. What is there need not be a
+// function of the process's own: the caller takes the address from [Symbols] or from the catalogue,
+// within [Library.Segments].
 //
-// The error is a [*LookError]: [ErrUnreadable] if no code is there, [ErrMalformed] for an address that no function can
-// have, or [ulp.ErrUnsupported] for an architecture that is not known.
+// The error is a [*LookError]: [ErrUnreadable] if no code is there, [ErrMalformed] for an address
+// that no function can have, or [ulp.ErrUnsupported] for an architecture that is not known.
 func (m *Memory) Prologue(ctx context.Context, addr uint64, arch symtab.Arch) (*Prologue, error) {
 	return with(ctx, m, "function entry", func() (*Prologue, error) { return readPrologue(reader{m}, addr, arch) })
 }

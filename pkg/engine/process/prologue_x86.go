@@ -4,8 +4,9 @@ import (
 	"bytes"
 )
 
-// On x86_64 there are 14 NOPs of one byte before the symbol, and two bytes at it, behind endbr64 if it begins with that:
-// two NOPs, or one of two bytes (66 90). In a detour the two bytes are a short jump (eb) to the 14, which are then one of
+// On x86_64 there are 14 NOPs of one byte before the symbol, and two bytes at it, behind endbr64 if
+// it begins with that: two NOPs, or one of two bytes (66 90). In a detour the two bytes are a short
+// jump (eb) to the 14, which are then one of
 //
 //	ff 25 00 00 00 00    jmp *0(%rip)           libpulp, and lpbuild before it knew the others
 //	.quad TARGET

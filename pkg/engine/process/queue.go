@@ -5,8 +5,8 @@ import (
 	"time"
 )
 
-// queue are the tasks that wait for a turn: of the first class in which there is one, of its accounts in turn. The zero
-// value is empty.
+// queue are the tasks that wait for a turn: of the first class in which there is one, of its
+// accounts in turn. The zero value is empty.
 type queue struct {
 	classes [classes]ring
 	n       int // tasks
@@ -44,8 +44,8 @@ func (q *queue) put(t *task) {
 	r.n++
 }
 
-// take removes the next task whose time has come and whose owner may have a turn; nil if there is none. Without a time, and
-// without may, everything can be taken.
+// take removes the next task whose time has come and whose owner may have a turn; nil if there is
+// none. Without a time, and without may, everything can be taken.
 func (q *queue) take(now time.Time, may func(owner) bool) *task {
 	for c := range q.classes {
 		r := &q.classes[c]

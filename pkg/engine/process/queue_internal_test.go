@@ -6,8 +6,8 @@ import (
 	"time"
 )
 
-// TestQueueOrder takes root's processes first, then elevated ones, then those of users in turn, each in the order in which they
-// came, and passes over who has enough.
+// TestQueueOrder takes root's processes first, then elevated ones, then those of users in turn,
+// each in the order in which they came, and passes over who has enough.
 func TestQueueOrder(t *testing.T) {
 	alice, bob := account{uid: 1000}, account{uid: 1001}
 	var q queue

@@ -13,8 +13,8 @@ import (
 	"github.com/lpbuild/lpbuild/pkg/engine/process"
 )
 
-// TestScanRetry visits each process once before any is visited again but for one turn in four, also if there is but one
-// place, and tells each that waits when the scan ends.
+// TestScanRetry visits each process once before any is visited again but for one turn in four, also
+// if there is but one place, and tells each that waits when the scan ends.
 func TestScanRetry(t *testing.T) {
 	var pids []int
 	for range 8 {
@@ -106,8 +106,8 @@ func TestScanUnbegun(t *testing.T) {
 	}
 }
 
-// TestScanOrder begins root's processes first, then those with other rights than their user's, then users in turn; what a
-// user does to look like root's, or like many users, does not help.
+// TestScanOrder begins root's processes first, then those with other rights than their user's, then
+// users in turn; what a user does to look like root's, or like many users, does not help.
 func TestScanOrder(t *testing.T) {
 	if os.Getuid() != 0 {
 		t.Skip("needs root, for processes of several users")

@@ -17,39 +17,42 @@ type ScanOptions struct {
 	Workers int           // visits at the same time; default: twice the number of CPUs
 	Timeout time.Duration // for each process, from its first visit on; default 10 s
 
-	// Meant reports whether a process may be meant, by what can be seen without waiting for it. One that is not is
-	// neither looked at nor visited. nil means all.
+	// Meant reports whether a process may be meant, by what can be seen without waiting for it. One
+	// that is not is neither looked at nor visited. nil means all.
 	Meant func(Glance) bool
 
-	// Changed reports whether visits have changed a process since its last call. If it is set and PIDs is nil, processes that
-	// begin during the scan are visited as well, since a child has the memory that its parent had when it was forked.
+	// Changed reports whether visits have changed a process since its last call. If it is set and
+	// PIDs is nil, processes that begin during the scan are visited as well, since a child has the
+	// memory that its parent had when it was forked.
 	Changed func() bool
 }
 
-// A visit that takes longer than slow gives its place to the next one, so that processes which do not answer delay
-// nobody. At most maxSlow of them are under way, and as many of root's own.
+// A visit that takes longer than slow gives its place to the next one, so that processes which do
+// not answer delay nobody. At most maxSlow of them are under way, and as many of root's own.
 const (
 	slow    = 50 * time.Millisecond
 	maxSlow = 256
 )
 
-// maxShare bounds the visits under way, and maxWaiting those that wait for another turn, of the processes of one user
-// other than root. maxAllWaiting bounds the latter for all users together, and for root.
+// maxShare bounds the visits under way, and maxWaiting those that wait for another turn, of the
+// processes of one user other than root. maxAllWaiting bounds the latter for all users together,
+// and for root.
 const (
 	maxShare      = 32
 	maxWaiting    = 1 << 10
 	maxAllWaiting = 1 << 14
 )
 
-// Later is another visit to a process, after a pause in which it holds no place. Visit is called exactly once. If there is
-// to be no further turn, because the process's time is over, the scan has ended, or too many others wait, its context has
-// ended already.
+// Later is another visit to a process, after a pause in which it holds no place. Visit is called
+// exactly once. If there is to be no further turn, because the process's time is over, the scan has
+// ended, or too many others wait, its context has ended already.
 type Later struct {
 	Pause time.Duration
 	Visit func(ctx context.Context) *Later
 }
 
-// UnbegunError is why a scan did not begin all processes. It wraps the cause of its context's end, or [ErrForking].
+// UnbegunError is why a scan did not begin all processes. It wraps the cause of its context's end,
+// or [ErrForking].
 type UnbegunError struct {
 	PIDs []int // that were not begun, in ascending order
 	Err  error
@@ -63,16 +66,17 @@ func (e *UnbegunError) Error() string {
 // Unwrap returns the reason.
 func (e *UnbegunError) Unwrap() error { return e.Err }
 
-// Scan looks at all processes, or at those that are named, and calls visit for each: with a Process, or with the
-// [*LookError] that says why there is none. A process that is gone before it was looked at is an error only if it was
-// named. visit is called by several goroutines at once; its context ends when the process's time is over. Scan returns
-// when every visit has returned.
+// Scan looks at all processes, or at those that are named, and calls visit for each: with a
+// Process, or with the [*LookError] that says why there is none. A process that is gone before it
+// was looked at is an error only if it was named. visit is called by several goroutines at once;
+// its context ends when the process's time is over. Scan returns when every visit has returned.
 //
-// Processes of root are begun first, then those that run with other rights than those of the user who started them, then
-// all others, user by user in turn; those of one user in the order of their PIDs.
+// Processes of root are begun first, then those that run with other rights than those of the user
+// who started them, then all others, user by user in turn; those of one user in the order of their
+// PIDs.
 //
-// The error is an [*UnbegunError] with the cause of ctx's end or with [ErrForking], that of [Options.CheckProc], or that of
-// reading the root of proc.
+// The error is an [*UnbegunError] with the cause of ctx's end or with [ErrForking], that of
+// [Options.CheckProc], or that of reading the root of proc.
 func Scan(ctx context.Context, o ScanOptions, visit func(ctx context.Context, p *Process, err error)) error {
 	return ScanRetry(ctx, o, func(ctx context.Context, p *Process, err error) *Later {
 		visit(ctx, p, err)
@@ -80,12 +84,14 @@ func Scan(ctx context.Context, o ScanOptions, visit func(ctx context.Context, p 
 	})
 }
 
-// retryShare is how many turns there are for each one that goes to a second or later visit while some processes have not had
-// their first one: so that what was busy for a moment only is not left behind by a crowd of others.
+// retryShare is how many turns there are for each one that goes to a second or later visit while
+// some processes have not had their first one: so that what was busy for a moment only is not left
+// behind by a crowd of others.
 const retryShare = 4
 
-// ScanRetry is Scan for visits that may have to be repeated. First visits go before all others but for one turn in four:
-// processes that their users keep from being patched do not delay those of others.
+// ScanRetry is Scan for visits that may have to be repeated. First visits go before all others but
+// for one turn in four: processes that their users keep from being patched do not delay those of
+// others.
 func ScanRetry(ctx context.Context, o ScanOptions, visit func(ctx context.Context, p *Process, err error) *Later) error {
 	if err := o.CheckProc(); err != nil {
 		return err
@@ -141,7 +147,8 @@ func newScan(ctx context.Context, o ScanOptions, visit func(ctx context.Context,
 		new: newcomers{seen: map[int]uint64{}}}
 }
 
-// run visits all processes, again those that want it, and those that begin meanwhile, until nothing is left or the context ends.
+// run visits all processes, again those that want it, and those that begin meanwhile, until nothing
+// is left or the context ends.
 func (s *scan) run() error {
 	timer := time.NewTimer(0)
 	defer timer.Stop()
@@ -282,14 +289,14 @@ func (s *scan) turn(t *task) *Later {
 	return s.seen(ctx, t, p, lookError(t.pid, "process", err))
 }
 
-// patience is how long to wait for a process where others wait as well. Within exec it answers nobody: since Linux
-// 6.18 or so, even reading stat and looking at the links of namespaces takes exec_update_lock, which exec holds until
-// the former memory is given back. That takes as long as what the kernel still reads or writes for it, for ever with a
-// file system that does not answer.
+// patience is how long to wait for a process where others wait as well. Within exec it answers
+// nobody: since Linux 6.18 or so, even reading stat and looking at the links of namespaces takes
+// exec_update_lock, which exec holds until the former memory is given back. That takes as long as
+// what the kernel still reads or writes for it, for ever with a file system that does not answer.
 const patience = 100 * time.Millisecond
 
-// begin begins to look at a process, and finds its owner. A process that does not answer is missing, and of those that
-// do not.
+// begin begins to look at a process, and finds its owner. A process that does not answer is
+// missing, and of those that do not.
 func (s *scan) begin(ctx context.Context, pid int, v *visit) (firstLook, owner) {
 	type begun struct {
 		first firstLook

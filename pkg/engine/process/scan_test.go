@@ -140,8 +140,8 @@ func TestScanRestless(t *testing.T) {
 	}
 }
 
-// tinyProcesses starts n processes that have the patchable library and nothing else. They share their pipes, so that
-// thousands do not need thousands of files.
+// tinyProcesses starts n processes that have the patchable library and nothing else. They share
+// their pipes, so that thousands do not need thousands of files.
 func tinyProcesses(b *testing.B, n int) []int {
 	b.Helper()
 	lib := library(b, idA)
@@ -179,7 +179,8 @@ func tinyProcesses(b *testing.B, n int) []int {
 	return pids
 }
 
-// BenchmarkScan is what "status" does: looking at every process and reading the build-ids of its libraries.
+// BenchmarkScan is what "status" does: looking at every process and reading the build-ids of its
+// libraries.
 func BenchmarkScan(b *testing.B) {
 	for _, count := range []int{benchtest.Size(200, 10), benchtest.Size(1000, 50), benchtest.Size(4000, 200)} {
 		b.Run(strconv.Itoa(count), func(b *testing.B) {
@@ -218,7 +219,8 @@ func BenchmarkScan(b *testing.B) {
 	}
 }
 
-// TestScanNoProc tells a machine without processes, which there is none of, from a proc that is not mounted.
+// TestScanNoProc tells a machine without processes, which there is none of, from a proc that is not
+// mounted.
 func TestScanNoProc(t *testing.T) {
 	root := t.TempDir()
 	err := process.Scan(t.Context(), process.ScanOptions{Options: process.Options{Root: root}}, func(context.Context, *process.Process, error) {

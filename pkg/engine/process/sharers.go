@@ -14,14 +14,16 @@ import (
 	"github.com/lpbuild/lpbuild/pkg/engine/internal/procfs"
 )
 
-// Sharers finds processes that have the memory of another one without being threads of it (CLONE_VM, as after vfork),
-// whoever their parents are. The zero value works, for several goroutines at once. Processes of others, about which the kernel does
-// not tell this user, are not found; that nothing is told of any process, or of the one that is asked about, is an error.
+// Sharers finds processes that have the memory of another one without being threads of it
+// (CLONE_VM, as after vfork), whoever their parents are. The zero value works, for several
+// goroutines at once. Processes of others, about which the kernel does not tell this user, are not
+// found; that nothing is told of any process, or of the one that is asked about, is an error.
 //
-// The first question compares the process with every other one. At the second, who shares memory with whom is found out for the
-// whole machine: kcmp(2) puts all processes in the order of their memory, and then those with the same are neighbours.
-// Afterwards nobody can come to share the memory of another one but a child, when it is made. So later questions are
-// about the tasks that were made since, one by one.
+// The first question compares the process with every other one. At the second, who shares memory
+// with whom is found out for the whole machine: kcmp(2) puts all processes in the order of their
+// memory, and then those with the same are neighbours. Afterwards nobody can come to share the
+// memory of another one but a child, when it is made. So later questions are about the tasks that
+// were made since, one by one.
 type Sharers struct {
 	mu      sync.Mutex
 	known   []int         // a thread of each process that was there: the first one unless that had ended
@@ -35,15 +37,17 @@ type Sharers struct {
 }
 
 const (
-	// maxYoung is how many tasks are asked about one by one, at every question. If there are more, all is found out anew.
+	// maxYoung is how many tasks are asked about one by one, at every question. If there are more,
+	// all is found out anew.
 	maxYoung = 128
-	// maxSince is how many tasks a process that stands still is asked about, which takes a millisecond; and freshMost after how
-	// many it is better to ask before it stands still.
+	// maxSince is how many tasks a process that stands still is asked about, which takes a
+	// millisecond; and freshMost after how many it is better to ask before it stands still.
 	maxSince  = 8192
 	freshMost = 128
 	// unready is how many of the last tasks that have a number may still be in the making.
 	unready = 64
-	// orders is how often to put the processes in order, which others disturb by executing programs meanwhile.
+	// orders is how often to put the processes in order, which others disturb by executing programs
+	// meanwhile.
 	orders = 5
 
 	procRoot = procfs.Root
@@ -51,14 +55,15 @@ const (
 	kcmpLess = 1 // its answer: the first one's is in front
 )
 
-// Moment is a place in the order in which tasks are made on a machine. After that, Sharer asks about younger ones only.
+// Moment is a place in the order in which tasks are made on a machine. After that, Sharer asks
+// about younger ones only.
 type Moment struct {
 	last int
 	late []int // numbers that nobody had yet
 }
 
-// With returns a process that has the memory of p and is no thread of it, 0 if there is none, and when that was so. The error is a
-// [*LookError], and means that it is not known.
+// With returns a process that has the memory of p and is no thread of it, 0 if there is none, and
+// when that was so. The error is a [*LookError], and means that it is not known.
 func (s *Sharers) With(p *Process) (int, Moment, error) {
 	other, at, err := s.with(p)
 	return other, at, lookError(p.PID, "who else has its memory", err)
@@ -124,8 +129,9 @@ func (s *Sharers) question(c *comparer, p *Process, answer *sharerAnswer) {
 	}
 }
 
-// comparable returns a thread that has the process's memory, and that the kernel compares with others. Of one that it does not
-// compare even with itself, nothing that was found out would mean anything.
+// comparable returns a thread that has the process's memory, and that the kernel compares with
+// others. Of one that it does not compare even with itself, nothing that was found out would mean
+// anything.
 func (p *Process) comparable(c *comparer) (tid int, err error) {
 	var errno unix.Errno
 	asked := c.call(p.PID, func() {
@@ -159,8 +165,9 @@ func (s *Sharers) candidates(pid, tid int) []int {
 	return append(slices.Clone(s.sharing[pid]), s.silent...)
 }
 
-// Renew returns a moment just now, at which no other process has the memory of p, so that Sharer has fewer to ask about; or a
-// process that has. A moment after which only few tasks were made is as good as a new one.
+// Renew returns a moment just now, at which no other process has the memory of p, so that Sharer
+// has fewer to ask about; or a process that has. A moment after which only few tasks were made is
+// as good as a new one.
 func (s *Sharers) Renew(p *Process, m Moment) (int, Moment, error) {
 	if n := made(m.last, lastTask()); n >= 0 && n <= freshMost {
 		return 0, m, nil
@@ -168,10 +175,11 @@ func (s *Sharers) Renew(p *Process, m Moment) (int, Moment, error) {
 	return s.With(p)
 }
 
-// Sharer returns a process that was made since, has the memory of a process and is no thread of it; 0 if there is none. It is
-// for a process whose threads all stand, one of which is tid. If nobody was made anywhere, it takes one system call for each of
-// the last numbers that nobody had at that moment, and what it takes to read a small file. The error is ErrLimit if they are too
-// many to be asked about.
+// Sharer returns a process that was made since, has the memory of a process and is no thread of it;
+// 0 if there is none. It is for a process whose threads all stand, one of which is tid. If nobody
+// was made anywhere, it takes one system call for each of the last numbers that nobody had at that
+// moment, and what it takes to read a small file. The error is ErrLimit if they are too many to be
+// asked about.
 func (m Moment) Sharer(pid, tid int) (int, error) {
 	n := made(m.last, lastTask())
 	if n < 0 || n > maxSince {
@@ -194,8 +202,9 @@ func (m Moment) Sharer(pid, tid int) (int, error) {
 	return 0, nil
 }
 
-// sharesStill reports whether a task that may have been made since has the memory of a process that stands still, and that must
-// not wait for one that does not answer: such a one waits in the kernel, and cannot be interrupted.
+// sharesStill reports whether a task that may have been made since has the memory of a process that
+// stands still, and that must not wait for one that does not answer: such a one waits in the
+// kernel, and cannot be interrupted.
 func sharesStill(pid, tid, other int) (bool, error) {
 	if !taken(other) || differ(other, tid) {
 		return false, nil
@@ -283,8 +292,8 @@ func (s *Sharers) arrange(c *comparer) {
 	}
 }
 
-// settle takes those who had their place in the order from the young: who can come to share their memory from now on is
-// younger than they are.
+// settle takes those who had their place in the order from the young: who can come to share their
+// memory from now on is younger than they are.
 func (s *Sharers) settle(list []int) {
 	settled := make(map[int]bool, len(list))
 	for _, pid := range list {
@@ -293,8 +302,8 @@ func (s *Sharers) settle(list []int) {
 	s.young = slices.DeleteFunc(s.young, func(n int) bool { return settled[n] })
 }
 
-// sort puts processes in the order of their memory. Those that ended, that this user may not ask about, and that do not
-// answer are left out.
+// sort puts processes in the order of their memory. Those that ended, that this user may not ask
+// about, and that do not answer are left out.
 func (c *comparer) sort(list []int) []int {
 	list = slices.DeleteFunc(list, func(pid int) bool { return !c.has(pid) })
 	slices.SortFunc(list, func(a, b int) int {
@@ -348,8 +357,9 @@ func (p *Process) liveThread() (int, error) {
 	return d.liveThread()
 }
 
-// liveThreadOf is liveThread of a process of which nothing is known yet. Of one with a single thread there is nothing to
-// choose: the number of threads is that of the folders in its folder "task", which costs a fifth of reading its state.
+// liveThreadOf is liveThread of a process of which nothing is known yet. Of one with a single
+// thread there is nothing to choose: the number of threads is that of the folders in its folder
+// "task", which costs a fifth of reading its state.
 func liveThreadOf(proc string, root, pid int) (int, error) {
 	var st unix.Stat_t
 	if err := unix.Fstatat(root, strconv.Itoa(pid)+"/task", &st, unix.AT_SYMLINK_NOFOLLOW); err == nil && st.Nlink == 3 {
@@ -380,8 +390,8 @@ func (d dir) liveThread() (int, error) {
 	return d.PID(), err
 }
 
-// made returns how many numbers the kernel has gone through between two tasks, the later of which may have a lower number, since
-// numbers begin again at the end; -1 if it is not known.
+// made returns how many numbers the kernel has gone through between two tasks, the later of which
+// may have a lower number, since numbers begin again at the end; -1 if it is not known.
 func made(before, last int) int {
 	switch {
 	case last <= 0 || before <= 0:
@@ -392,8 +402,8 @@ func made(before, last int) int {
 	return pidMax() - 1 - before + last
 }
 
-// pidMax returns the first number that the kernel does not give; it is read once, and if an administrator changes it meanwhile,
-// too many are asked about, or too few once.
+// pidMax returns the first number that the kernel does not give; it is read once, and if an
+// administrator changes it meanwhile, too many are asked about, or too few once.
 var pidMax = sync.OnceValue(func() int {
 	fd, err := procfs.OpenAt(unix.AT_FDCWD, "/proc/sys/kernel/pid_max", unix.O_RDONLY)
 	if err != nil {
@@ -409,8 +419,9 @@ var pidMax = sync.OnceValue(func() int {
 	return most
 })
 
-// lastTask returns the number that the kernel gave to the task that it made last, in this pid namespace; 0 if it does not
-// tell. (Who has the capability to choose the number of a new process is not seen.)
+// lastTask returns the number that the kernel gave to the task that it made last, in this pid
+// namespace; 0 if it does not tell. (Who has the capability to choose the number of a new process
+// is not seen.)
 func lastTask() int {
 	fd := lastTaskFile()
 	if fd < 0 {
@@ -453,8 +464,8 @@ func sameMemory(a, b int) bool {
 	return ok && order == 0
 }
 
-// taken says whether a task has a number. That is to be known of many numbers, for most of which the answer is no, and takes
-// half as long as to compare.
+// taken says whether a task has a number. That is to be known of many numbers, for most of which
+// the answer is no, and takes half as long as to compare.
 func taken(tid int) bool {
 	_, _, errno := unix.RawSyscall(unix.SYS_KILL, uintptr(tid), 0, 0)
 	return errno != unix.ESRCH

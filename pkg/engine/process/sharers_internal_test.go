@@ -10,7 +10,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// TestSharersUnknown: where it cannot be seen who there is, or what memory a process has, it is not called alone.
+// TestSharersUnknown: where it cannot be seen who there is, or what memory a process has, it is not
+// called alone.
 func TestSharersUnknown(t *testing.T) {
 	self, err := Look(t.Context(), os.Getpid(), Options{})
 	if err != nil {

@@ -15,7 +15,8 @@ import (
 	"github.com/lpbuild/lpbuild/pkg/engine/process"
 )
 
-// sharerKinds are the ways in which testdata/sharer.c makes another task, and whether that is a process with its memory.
+// sharerKinds are the ways in which testdata/sharer.c makes another task, and whether that is a
+// process with its memory.
 var sharerKinds = map[string]bool{"child": true, "sibling": true, "orphan": true, "thread": false, "fork": false}
 
 // startSharer starts testdata/sharer.c. make lets it make another task, and returns its number.
@@ -51,8 +52,9 @@ func end(pid int) {
 	_, _ = unix.Wait4(pid, nil, 0, nil)
 }
 
-// TestSharers: a process with the memory of another one is found, whoever its parent is, from either side and not any longer
-// than it lives; by who asks from the beginning, by who keeps what it knew before, and by who asks about younger ones only.
+// TestSharers: a process with the memory of another one is found, whoever its parent is, from
+// either side and not any longer than it lives; by who asks from the beginning, by who keeps what
+// it knew before, and by who asks about younger ones only.
 func TestSharers(t *testing.T) {
 	for kind, shares := range sharerKinds {
 		t.Run(kind, func(t *testing.T) {
@@ -91,8 +93,8 @@ func TestSharers(t *testing.T) {
 	}
 }
 
-// TestSharersOfMany: with many processes that come and go, the answers are the same, also about one whose first thread has
-// ended.
+// TestSharersOfMany: with many processes that come and go, the answers are the same, also about one
+// whose first thread has ended.
 func TestSharersOfMany(t *testing.T) {
 	for _, kind := range []string{"orphan", "headless"} {
 		t.Run(kind, func(t *testing.T) { sharersOfMany(t, kind) })
@@ -115,8 +117,8 @@ func sharersOfMany(t *testing.T, kind string) {
 	}
 }
 
-// TestSharersAmongExec: who is found does not depend on what others execute meanwhile, who then have other memory than
-// before.
+// TestSharersAmongExec: who is found does not depend on what others execute meanwhile, who then
+// have other memory than before.
 func TestSharersAmongExec(t *testing.T) {
 	var s process.Sharers
 	pid, make := startSharer(t, "sibling")
@@ -145,8 +147,8 @@ func setLastTask(t *testing.T, n int) {
 	}
 }
 
-// TestSharerTooMany: so many processes were made that nobody asks about each while a process stands still; asked anew before
-// that, it is known.
+// TestSharerTooMany: so many processes were made that nobody asks about each while a process stands
+// still; asked anew before that, it is known.
 func TestSharerTooMany(t *testing.T) {
 	setLastTask(t, 300) // so that the numbers do not begin again within the test
 	var s process.Sharers

@@ -10,8 +10,8 @@ import (
 	"github.com/lpbuild/lpbuild/pkg/engine/rtld"
 )
 
-// TestStartedSince asks whether a process has loaded all, with a list of its libraries that was made when it had not, after it has.
-// The list is no reason to call a library not loaded.
+// TestStartedSince asks whether a process has loaded all, with a list of its libraries that was
+// made when it had not, after it has. The list is no reason to call a library not loaded.
 func TestStartedSince(t *testing.T) {
 	cmd := exec.Command("sleep", "60")
 	if err := cmd.Start(); err != nil {

@@ -33,7 +33,8 @@ func (d dir) stat() (*stat, error) {
 	return (*stat)(s), err
 }
 
-// program tells one program of a process from the next. All zero for one whose memory we may not see.
+// program tells one program of a process from the next. All zero for one whose memory we may not
+// see.
 type program struct{ startCode, startStack uint64 }
 
 func (s *stat) program() program { return program{s.StartCode, s.StartStack} }
@@ -41,21 +42,22 @@ func (s *stat) program() program { return program{s.StartCode, s.StartStack} }
 // state returns the state of the main thread.
 func (s *stat) state() State { return State(s.State) }
 
-// replaced reports whether another program runs than was seen before. Without memory, as in a process that is ending or
-// whose main thread has ended, none can be told.
+// replaced reports whether another program runs than was seen before. Without memory, as in a
+// process that is ending or whose main thread has ended, none can be told.
 func (s *stat) replaced(before program) bool {
 	return s.program() != before && s.program() != program{}
 }
 
-// vanished reports whether nothing runs in the process: its threads are all gone, and its memory with them.
+// vanished reports whether nothing runs in the process: its threads are all gone, and its memory
+// with them.
 func (s *stat) vanished() bool { return s.state() == Dead || s.state() == Zombie && s.Threads <= 1 }
 
-// leaderGone reports whether the main thread has ended and others go on: the process's own directory then shows no memory
-// any more, those of the threads do.
+// leaderGone reports whether the main thread has ended and others go on: the process's own
+// directory then shows no memory any more, those of the threads do.
 func (s *stat) leaderGone() bool { return s.state() == Zombie && s.Threads > 1 }
 
-// dying reports whether a signal is ending the main thread, which runs no more of its program. Before it is gone it may
-// dump core, which can take long, and which an interrupt would cut off.
+// dying reports whether a signal is ending the main thread, which runs no more of its program.
+// Before it is gone it may dump core, which can take long, and which an interrupt would cut off.
 func (s *stat) dying() bool { return s.Flags&procfs.FlagSignaled != 0 }
 
 // exiting reports whether the main thread is ending.

@@ -16,7 +16,8 @@ import (
 	"github.com/lpbuild/lpbuild/pkg/ulp/symtab"
 )
 
-// symbols opens the symbols of a library in a new target, and returns the address at which dlsym found "value".
+// symbols opens the symbols of a library in a new target, and returns the address at which dlsym
+// found "value".
 func symbols(t *testing.T, lib string) (*rtld.Symbols, uint64) {
 	t.Helper()
 	target := start(t, "dlopen", lib, "value")

@@ -14,8 +14,8 @@ type Thread struct {
 	State State
 }
 
-// ThreadList returns the threads that the process has now, in ascending order. They may be others a moment later.
-// More than 65,536 are [ErrLimit].
+// ThreadList returns the threads that the process has now, in ascending order. They may be others a
+// moment later. More than 65,536 are [ErrLimit].
 func (p *Process) ThreadList(ctx context.Context) ([]Thread, error) {
 	list, err := await(ctx, func() ([]Thread, error) {
 		d, err := p.open()
@@ -35,13 +35,14 @@ func (p *Process) ThreadList(ctx context.Context) ([]Thread, error) {
 	return list, lookError(p.PID, "task", err)
 }
 
-// Unfiltered reports whether there is a thread without a filter of system calls. Threads that end meanwhile do not count.
+// Unfiltered reports whether there is a thread without a filter of system calls. Threads that end
+// meanwhile do not count.
 func (p *Process) Unfiltered(ctx context.Context) (bool, error) {
 	return p.anyThread(ctx, func(s *procfs.Status) bool { return Seccomp(s.Seccomp) == SeccompNone })
 }
 
-// Unshadowed reports whether there is a thread without a shadow stack, as far as the kernel tells. Threads that end meanwhile do not
-// count.
+// Unshadowed reports whether there is a thread without a shadow stack, as far as the kernel tells.
+// Threads that end meanwhile do not count.
 func (p *Process) Unshadowed(ctx context.Context) (bool, error) {
 	if !p.ShadowStack && p.State != Zombie {
 		return true, nil

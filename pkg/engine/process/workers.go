@@ -8,8 +8,8 @@ import (
 // maxIdle is how many goroutines wait for work that is to come.
 const maxIdle = 32
 
-// workers are goroutines that have looked at processes before. Their stacks have grown to what that needs; to let the stack of
-// a new one grow, in several steps, takes a twentieth of a look.
+// workers are goroutines that have looked at processes before. Their stacks have grown to what that
+// needs; to let the stack of a new one grow, in several steps, takes a twentieth of a look.
 type workers struct {
 	work  chan func()
 	ended chan struct{}
@@ -19,7 +19,8 @@ type workers struct {
 // workersKey marks a context with workers.
 type workersKey struct{}
 
-// WithWorkers returns a context under which the methods of this package share goroutines. end lets those go that are idle.
+// WithWorkers returns a context under which the methods of this package share goroutines. end lets
+// those go that are idle.
 func WithWorkers(ctx context.Context) (_ context.Context, end func()) {
 	w := &workers{work: make(chan func()), ended: make(chan struct{})}
 	return context.WithValue(ctx, workersKey{}, w), func() { close(w.ended) }

@@ -9,13 +9,14 @@
 // # What is read, and from where
 //
 // Everything comes from memory, as the loader sees it, and nothing from a file that a process
-// names. Images, PT_DYNAMIC, hash tables, symbols and versions are those of elf(5) and the gABI. What
-// is loaded says struct r_debug with its lists of struct link_map (link.h): one list, a namespace,
-// for the program, and one for each that dlmopen made, where the loader is of glibc 2.35 or later. A
-// [Scope] is the order in which ld.so looks up the symbols of an object that dlopen loads. The
-// implementation of an indirect function (IFUNC) stands in the slots that the loader filled;
-// resolvers are never run. TLS modules and static TLS offsets are in private fields of glibc's struct
-// link_map, whose places glibc tells debuggers by symbols named _thread_db_link_map_*.
+// names. Images, PT_DYNAMIC, hash tables, symbols and versions are those of elf(5) and the gABI.
+// What is loaded says struct r_debug with its lists of struct link_map (link.h): one list, a
+// namespace, for the program, and one for each that dlmopen made, where the loader is of glibc 2.35
+// or later. A [Scope] is the order in which ld.so looks up the symbols of an object that dlopen
+// loads. The implementation of an indirect function (IFUNC) stands in the slots that the loader
+// filled; resolvers are never run. TLS modules and static TLS offsets are in private fields of
+// glibc's struct link_map, whose places glibc tells debuggers by symbols named
+// _thread_db_link_map_*.
 //
 // # What it never does
 //
@@ -31,7 +32,7 @@
 // Unknown is an error, and never "none". [ErrMalformed], [ErrUnreadable] and [ErrLimit] mean that a
 // table could not be understood, [ErrLoading] that the loader is changing it. [ErrUnlisted] means
 // that the loader does not list a library, so that the scope of its symbols is not known.
-// [ErrUnresolved] means that it is not known what a reference is bound to: nothing in the process is
-// bound to an indirect function yet, or there are several answers. [ulp.ErrNoSymbol] is the only
+// [ErrUnresolved] means that it is not known what a reference is bound to: nothing in the process
+// is bound to an indirect function yet, or there are several answers. [ulp.ErrNoSymbol] is the only
 // "none": the table was understood, and has no such symbol.
 package rtld

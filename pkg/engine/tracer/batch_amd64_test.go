@@ -9,8 +9,9 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// TestBatch: several calls in one go, each of which uses what an earlier one returned, in a thread whose registers are all
-// in use and in one that sleeps; and what is there when the first one fails.
+// TestBatch: several calls in one go, each of which uses what an earlier one returned, in a thread
+// whose registers are all in use and in one that sleeps; and what is there when the first one
+// fails.
 func TestBatch(t *testing.T) {
 	for _, how := range []string{"spin", "pause", "handler"} {
 		c := startChecker(t, 2, how)

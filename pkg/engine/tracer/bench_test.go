@@ -12,9 +12,10 @@ import (
 	"github.com/lpbuild/lpbuild/internal/benchtest"
 )
 
-// BenchmarkStop compares how long a process stands still: the floor (seize, interrupt, wait, detach of all threads and
-// nothing else), Attach and Detach, and these with a system call or with a called function between. It reports the median.
-// One target spins in all threads; with 64 threads another one sleeps, which is what most processes do.
+// BenchmarkStop compares how long a process stands still: the floor (seize, interrupt, wait, detach
+// of all threads and nothing else), Attach and Detach, and these with a system call or with a
+// called function between. It reports the median. One target spins in all threads; with 64 threads
+// another one sleeps, which is what most processes do.
 func BenchmarkStop(b *testing.B) {
 	for _, target := range []struct {
 		threads int
@@ -68,8 +69,9 @@ func BenchmarkStop(b *testing.B) {
 // storm is how many processes execute programs while BenchmarkStorm stops another one.
 const storm = 12
 
-// BenchmarkStorm is BenchmarkStop for a process of one thread that has to share the CPUs with many others, which execute
-// programs all the time; and for comparison without those. The floor is measured in turns with the rest.
+// BenchmarkStorm is BenchmarkStop for a process of one thread that has to share the CPUs with many
+// others, which execute programs all the time; and for comparison without those. The floor is
+// measured in turns with the rest.
 func BenchmarkStorm(b *testing.B) {
 	for _, others := range []int{0, storm} {
 		b.Run(fmt.Sprint(others), func(b *testing.B) {

@@ -12,15 +12,16 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// blockedCase is how a system call must end: as if nothing had happened, after half a second. Where the kernel cannot go on
-// with the time that is left, it is later.
+// blockedCase is how a system call must end: as if nothing had happened, after half a second. Where
+// the kernel cannot go on with the time that is left, it is later.
 type blockedCase struct {
 	ret    int
 	errno  unix.Errno
 	millis int // at most, but for a busy machine; where the call has a timeout, also at least
 }
 
-// TestBlocked stops threads twice inside a system call, with and without sending them elsewhere. Many wait at the same time.
+// TestBlocked stops threads twice inside a system call, with and without sending them elsewhere.
+// Many wait at the same time.
 func TestBlocked(t *testing.T) {
 	t.Parallel() // it mostly waits
 	const (

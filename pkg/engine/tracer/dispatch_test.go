@@ -12,8 +12,9 @@ import (
 	"github.com/lpbuild/lpbuild/internal/targettest"
 )
 
-// TestDispatched: a thread whose system calls are a SIGSYS to the program is not sent anywhere, since it would not find its way
-// back if this process were killed. Others are, and where calls from the gadgets' places are allowed.
+// TestDispatched: a thread whose system calls are a SIGSYS to the program is not sent anywhere,
+// since it would not find its way back if this process were killed. Others are, and where calls
+// from the gadgets' places are allowed.
 func TestDispatched(t *testing.T) {
 	for how, want := range map[string][]error{"alone": {ErrDispatched}, "beside": {ErrDispatched, nil}, "allowed": {nil}} {
 		c := startDispatched(t, how)

@@ -11,7 +11,8 @@ import (
 	"github.com/lpbuild/lpbuild/internal/targettest"
 )
 
-// TestDumping: a process that dumps core is gone, as far as that matters, and nothing interrupts it.
+// TestDumping: a process that dumps core is gone, as far as that matters, and nothing interrupts
+// it.
 func TestDumping(t *testing.T) {
 	c := targettest.Start(t, targettest.Dumper(t, program(t, "dumps")))
 	c.Line()
@@ -25,7 +26,8 @@ func TestDumping(t *testing.T) {
 	targettest.Dumping(t, c.PID) // still
 }
 
-// TestDumpsMeanwhile: a thread that has a signal when it is being stopped gets it, and dumps core. It does not stop any more.
+// TestDumpsMeanwhile: a thread that has a signal when it is being stopped gets it, and dumps core.
+// It does not stop any more.
 func TestDumpsMeanwhile(t *testing.T) {
 	c := targettest.Start(t, targettest.Dumper(t, program(t, "dumps")))
 	c.Line()

@@ -14,7 +14,8 @@ import (
 	"github.com/lpbuild/lpbuild/internal/targettest"
 )
 
-// TestForeignStack calls functions in a thread whose stack ends in the middle of other data. The target checks those.
+// TestForeignStack calls functions in a thread whose stack ends in the middle of other data. The
+// target checks those.
 func TestForeignStack(t *testing.T) {
 	c := startChecker(t, 2, "coroutine")
 	c.goesOn() // it is ready before it is on that stack
@@ -31,7 +32,8 @@ func TestForeignStack(t *testing.T) {
 	c.goesOn()
 }
 
-// TestPieces sends a thread away, in each way there is, whose stack is a piece of another one, with data of others right below.
+// TestPieces sends a thread away, in each way there is, whose stack is a piece of another one, with
+// data of others right below.
 func TestPieces(t *testing.T) {
 	for deep := 4; deep <= 10; deep++ { // with AVX-512, frames are larger
 		for n, who := range []string{"first", "other"} {
@@ -88,8 +90,9 @@ func stackOf(t *testing.T, pid int) (size, resident int) {
 	return size, resident
 }
 
-// TestAreaUsedAgain: memory that was used once is used again, whoever used it: neither the stack nor what of it is in memory
-// grows from then on, even if the tracer was killed. The program's own pages are never taken for unused.
+// TestAreaUsedAgain: memory that was used once is used again, whoever used it: neither the stack
+// nor what of it is in memory grows from then on, even if the tracer was killed. The program's own
+// pages are never taken for unused.
 func TestAreaUsedAgain(t *testing.T) {
 	for _, mode := range []string{"syscalls", "batch"} {
 		c := startChecker(t, 1, "spin")
@@ -121,8 +124,8 @@ func TestAreaUsedAgain(t *testing.T) {
 	}
 }
 
-// TestAreaUsedBySmaller: memory in which a tracer left a large block is known to be unused also where a later one has left a
-// smaller block in it.
+// TestAreaUsedBySmaller: memory in which a tracer left a large block is known to be unused also
+// where a later one has left a smaller block in it.
 func TestAreaUsedBySmaller(t *testing.T) {
 	c := startChecker(t, 1, "spin")
 	o := Options{Gadgets: gadgets(t, c.pid)}
@@ -154,7 +157,8 @@ func TestAreaUsedBySmaller(t *testing.T) {
 	}
 }
 
-// TestOurPages: what was written once is known again only if not a bit has changed, but where the thread itself writes.
+// TestOurPages: what was written once is known again only if not a bit has changed, but where the
+// thread itself writes.
 func TestOurPages(t *testing.T) {
 	c := startChecker(t, 1, "spin")
 	tr := attach(t, c.pid, Options{Gadgets: gadgets(t, c.pid)})
@@ -205,7 +209,8 @@ func TestOurPages(t *testing.T) {
 	})
 }
 
-// TestNoRoom calls a function where the stack may not grow any more, and in a thread with a small one.
+// TestNoRoom calls a function where the stack may not grow any more, and in a thread with a small
+// one.
 func TestNoRoom(t *testing.T) {
 	c := start(t, program(t, "life"), "smallstack")
 	g := gadgets(t, c.pid)

@@ -21,7 +21,8 @@ func (p *image) ReadAt(b []byte, off int64) (int, error) {
 
 var _ io.ReaderAt = (*image)(nil)
 
-// with returns memory with the instructions at these places, in code of which programCode is, or outside of it.
+// with returns memory with the instructions at these places, in code of which programCode is, or
+// outside of it.
 func with(places ...int) *image {
 	p := &image{mem: bytes.Repeat([]byte{0x90}, 0x20000)}
 	code := slices.Concat(syscallRet, restorers[0], keepRax)
@@ -31,8 +32,8 @@ func with(places ...int) *image {
 	return p
 }
 
-// TestGadgetCache: what one process shows is used in others that have the same there, and decides nothing where it is not so: a
-// process may claim to have any library.
+// TestGadgetCache: what one process shows is used in others that have the same there, and decides
+// nothing where it is not so: a process may claim to have any library.
 func TestGadgetCache(t *testing.T) {
 	code := []Range{{0x2000, 0x12000}}
 	find := func(c *GadgetCache, p *image, id string, base uint64, code []Range) (uint64, int) {

@@ -13,7 +13,8 @@ type unreadable struct{}
 
 func (unreadable) ReadAt([]byte, int64) (int, error) { return 0, unix.EIO }
 
-// TestNoGadgets: memory without the instructions, and memory that cannot be read, which is said on one line.
+// TestNoGadgets: memory without the instructions, and memory that cannot be read, which is said on
+// one line.
 func TestNoGadgets(t *testing.T) {
 	ranges := []Range{{0x1000, 0x3000}, {0x5000, 0x6000}, {0x9000, 0x8000}}
 	_, err := FindGadgets(unreadable{}, ranges)

@@ -42,8 +42,8 @@ type child struct {
 	pid int
 }
 
-// start starts a program that writes a line when it is ready. It is killed at the end of the test. Nobody waits for it
-// before: a wait would take the tracer's stops.
+// start starts a program that writes a line when it is ready. It is killed at the end of the test.
+// Nobody waits for it before: a wait would take the tracer's stops.
 func start(t testing.TB, path string, args ...string) *child {
 	t.Helper()
 	return run(t, exec.Command(path, args...))
@@ -202,8 +202,8 @@ func gadgetsOfThread(pid, tid int) (Gadgets, error) {
 	return FindGadgets(f, ranges)
 }
 
-// tryAttach stops all threads of a process, as Run does, for tests that look at what stands. Every Tracee must be given to
-// Detach; after an error nothing is attached.
+// tryAttach stops all threads of a process, as Run does, for tests that look at what stands. Every
+// Tracee must be given to Detach; after an error nothing is attached.
 func tryAttach(ctx context.Context, pid int, o Options) (*Tracee, error) {
 	if !supported {
 		return nil, errArch(pid)
@@ -222,7 +222,8 @@ func tryAttach(ctx context.Context, pid int, o Options) (*Tracee, error) {
 	return t, nil
 }
 
-// attach attaches to a process or fails the test; it is detached at the latest at the end of the test.
+// attach attaches to a process or fails the test; it is detached at the latest at the end of the
+// test.
 func attach(t testing.TB, pid int, o Options) *Tracee {
 	t.Helper()
 	tr, err := tryAttach(context.Background(), pid, o)

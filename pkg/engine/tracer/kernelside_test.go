@@ -11,8 +11,8 @@ import (
 	"github.com/lpbuild/lpbuild/internal/targettest"
 )
 
-// TestKernelSide works on a process for which threads of the kernel's own work (io_uring): they are not among its threads, and
-// what they are at is not disturbed.
+// TestKernelSide works on a process for which threads of the kernel's own work (io_uring): they are
+// not among its threads, and what they are at is not disturbed.
 func TestKernelSide(t *testing.T) {
 	for name, more := range map[string][]string{"workers": nil, "polling": {"sqpoll"}} {
 		t.Run(name, func(t *testing.T) {

@@ -26,9 +26,10 @@ const (
 	atResume = -3
 )
 
-// engine is this test binary as a process that works on a target until it is killed: "PID STEP MODE FUNCTION". At its STEPth
-// step it kills itself; with oneRound it prints its steps' names after one round, with atHandOn it dies when it first holds a
-// signal, with atResume when it first lets a thread run.
+// engine is this test binary as a process that works on a target until it is killed: "PID STEP MODE
+// FUNCTION". At its STEPth step it kills itself; with oneRound it prints its steps' names after one
+// round, with atHandOn it dies when it first holds a signal, with atResume when it first lets a
+// thread run.
 func engine(job string) int {
 	if job == "attach" {
 		pid, _ := strconv.Atoi(os.Getenv("TRACER_TEST_PID"))
@@ -120,7 +121,8 @@ func startEngine(c *checker, step int, mode string) *exec.Cmd {
 	return targettest.Engine(c.t, "TRACER_TEST_ENGINE", fmt.Sprintf("%d %d %s %d", c.pid, step, mode, c.sum))
 }
 
-// memoryFile are calls that make a memory file, give it a size and close it again; the file's name is at an address.
+// memoryFile are calls that make a memory file, give it a size and close it again; the file's name
+// is at an address.
 func memoryFile(name uint64) []BatchCall {
 	return []BatchCall{
 		{Call: Call{Nr: unix.SYS_GETPID}},
@@ -148,8 +150,8 @@ func manyKills() int {
 	return n
 }
 
-// TestKilledAtEachStep kills the engine once at each thing that it does; with LPBUILD_TRACER_KILLS set, at the first and
-// at the last time that it does so.
+// TestKilledAtEachStep kills the engine once at each thing that it does; with LPBUILD_TRACER_KILLS
+// set, at the first and at the last time that it does so.
 func TestKilledAtEachStep(t *testing.T) {
 	for _, k := range killTargets {
 		c := startChecker(t, k.threads, k.target)
@@ -204,7 +206,8 @@ func TestKilledAnywhere(t *testing.T) {
 	}
 }
 
-// TestTerminated ends the engine with SIGTERM or SIGINT at any instant: it ends by itself, when the process is clean.
+// TestTerminated ends the engine with SIGTERM or SIGINT at any instant: it ends by itself, when the
+// process is clean.
 func TestTerminated(t *testing.T) {
 	c := startChecker(t, 2, "wait")
 	for n := range 30 {
@@ -228,8 +231,8 @@ func killSomewhere(t *testing.T, cmd *exec.Cmd) {
 	targettest.KillSomewhere(t, cmd, 3*time.Millisecond)
 }
 
-// TestKilledInStorm kills the engine again and again while numbered signals come to its target, half of the time just when
-// it has one in its hands: none may be lost with it.
+// TestKilledInStorm kills the engine again and again while numbered signals come to its target,
+// half of the time just when it has one in its hands: none may be lost with it.
 func TestKilledInStorm(t *testing.T) {
 	for signals := 20000; ; signals *= 4 {
 		held := killInStorm(t, signals)
@@ -243,7 +246,8 @@ func TestKilledInStorm(t *testing.T) {
 	}
 }
 
-// killInStorm kills engines while that many signals come, and returns how many had one in their hands.
+// killInStorm kills engines while that many signals come, and returns how many had one in their
+// hands.
 func killInStorm(t *testing.T, signals int) (held int) {
 	t.Helper()
 	c := start(t, program(t, "life"), "storm", itoa(signals))

@@ -74,7 +74,8 @@ func TestUnquiet(t *testing.T) {
 	}
 }
 
-// TestExecs visits a process that executes itself again and again: each visit works or says that it did so.
+// TestExecs visits a process that executes itself again and again: each visit works or says that it
+// did so.
 func TestExecs(t *testing.T) {
 	c := start(t, program(t, "life"), "execs")
 	seen := map[error]int{}
@@ -243,7 +244,8 @@ func TestSeccomp(t *testing.T) {
 	}
 }
 
-// TestSeccompRefused leaves threads alone whose filters would kill them: for the call, or for coming back.
+// TestSeccompRefused leaves threads alone whose filters would kill them: for the call, or for
+// coming back.
 func TestSeccompRefused(t *testing.T) {
 	for how, want := range map[string]int{"strict": 9, "nosigreturn": 0, "kill": 0} {
 		c := start(t, program(t, "life"), how)
@@ -285,8 +287,8 @@ func TestSuspendSeccomp(t *testing.T) {
 	}
 }
 
-// TestTimers stops a thread again and again to which signals come all the time. A stop for one of them takes an interrupt back
-// that comes just then.
+// TestTimers stops a thread again and again to which signals come all the time. A stop for one of
+// them takes an interrupt back that comes just then.
 func TestTimers(t *testing.T) {
 	c := start(t, program(t, "timers"))
 	g := gadgets(t, c.pid)

@@ -15,8 +15,9 @@ import (
 
 func itoa(n int) string { return strconv.Itoa(n) }
 
-// TestThreadExecs visits a process with many threads, one of which replaces it again and again: then the others end, and
-// the kernel makes it wait until the tracer has noticed that, with a lock that the tracer needs, too.
+// TestThreadExecs visits a process with many threads, one of which replaces it again and again:
+// then the others end, and the kernel makes it wait until the tracer has noticed that, with a lock
+// that the tracer needs, too.
 func TestThreadExecs(t *testing.T) {
 	c := start(t, program(t, "life"), "threadexecs")
 	seen := map[error]int{}
@@ -42,8 +43,8 @@ func TestThreadExecs(t *testing.T) {
 	await(t, c.pid, "S")
 }
 
-// TestThreadExecsListed lists the threads of such a process. It always has some, whatever the kernel shows while one of them takes
-// the number of the first.
+// TestThreadExecsListed lists the threads of such a process. It always has some, whatever the
+// kernel shows while one of them takes the number of the first.
 func TestThreadExecsListed(t *testing.T) {
 	c := start(t, program(t, "life"), "threadexecs")
 	dir, err := procfs.Open(procfs.Root, c.pid)
@@ -59,8 +60,8 @@ func TestThreadExecsListed(t *testing.T) {
 	}
 }
 
-// TestLeaderEnds visits processes whose first thread ends meanwhile. The kernel does not tell its tracer, but it is no
-// reason not to stop the others.
+// TestLeaderEnds visits processes whose first thread ends meanwhile. The kernel does not tell its
+// tracer, but it is no reason not to stop the others.
 func TestLeaderEnds(t *testing.T) {
 	for range 10 {
 		c := start(t, program(t, "life"), "leaderends")
@@ -101,7 +102,8 @@ func TestKilledTarget(t *testing.T) {
 	}
 }
 
-// TestStranger seizes a thread of another process, as it happens when a number is given away just then.
+// TestStranger seizes a thread of another process, as it happens when a number is given away just
+// then.
 func TestStranger(t *testing.T) {
 	c, other := startChecker(t, 1), startChecker(t, 1)
 	tr := newTracee(c.pid, Options{})
@@ -123,8 +125,8 @@ func TestStranger(t *testing.T) {
 	other.goesOn()
 }
 
-// TestShortStop: who sets a limit that nothing can be stopped within is told the limit, and nothing of
-// threads that appear, where there are none.
+// TestShortStop: who sets a limit that nothing can be stopped within is told the limit, and nothing
+// of threads that appear, where there are none.
 func TestShortStop(t *testing.T) {
 	c := startChecker(t, 3)
 	for _, o := range []Options{{MaxStop: time.Nanosecond}, {StopTimeout: time.Nanosecond}} {
@@ -137,8 +139,8 @@ func TestShortStop(t *testing.T) {
 	c.goesOn()
 }
 
-// TestLeftBehind attaches to a process that cannot be seized, which may take for ever: it ends when its time is over, and
-// cleans up whenever it can.
+// TestLeftBehind attaches to a process that cannot be seized, which may take for ever: it ends when
+// its time is over, and cleans up whenever it can.
 func TestLeftBehind(t *testing.T) {
 	t.Parallel() // it mostly waits
 	c := startChecker(t, 2)
@@ -183,7 +185,8 @@ func TestCallThatExecs(t *testing.T) {
 	}
 }
 
-// TestBlockingCall makes a system call that blocks until its time is over, while a SIGSTOP comes. The next one is right.
+// TestBlockingCall makes a system call that blocks until its time is over, while a SIGSTOP comes.
+// The next one is right.
 func TestBlockingCall(t *testing.T) {
 	for _, stopped := range []bool{false, true} {
 		c := startChecker(t, 1)

@@ -31,8 +31,8 @@ func TestOldKilled(t *testing.T) {
 // sleepers are the ways to sleep that the kernel goes on with; the old ones by int $0x80.
 var sleepers = []string{"nanosleep", "poll", "clock_nanosleep", "old-nanosleep", "old-poll", "old-clock_nanosleep"}
 
-// TestRestartedTwice kills the engine while a thread is away that had been interrupted before in the same sleep: it goes
-// on sleeping. The kernel has forgotten then which call it was.
+// TestRestartedTwice kills the engine while a thread is away that had been interrupted before in
+// the same sleep: it goes on sleeping. The kernel has forgotten then which call it was.
 func TestRestartedTwice(t *testing.T) {
 	for _, how := range sleepers {
 		t.Run(how, func(t *testing.T) {
@@ -43,8 +43,8 @@ func TestRestartedTwice(t *testing.T) {
 	}
 }
 
-// TestBeforeRestart is the same for a thread that is stopped when the kernel has just set its registers to go on with the
-// sleep, and when it has even left the kernel already.
+// TestBeforeRestart is the same for a thread that is stopped when the kernel has just set its
+// registers to go on with the sleep, and when it has even left the kernel already.
 func TestBeforeRestart(t *testing.T) {
 	for _, how := range sleepers {
 		for where, orig := range map[string]uint64{"kernel": 0, "user": ^uint64(0)} {
@@ -62,7 +62,8 @@ func TestBeforeRestart(t *testing.T) {
 	}
 }
 
-// restartedTwice changes the registers of a thread that sleeps to what the kernel might have done with them.
+// restartedTwice changes the registers of a thread that sleeps to what the kernel might have done
+// with them.
 func restartedTwice(t *testing.T, c *child, change func(*Registers)) {
 	g := gadgets(t, c.pid)
 	for range 2 {

@@ -9,7 +9,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// TestSlots: of many processes that are to be stopped at the same time, no more stand still than there are CPUs.
+// TestSlots: of many processes that are to be stopped at the same time, no more stand still than
+// there are CPUs.
 func TestSlots(t *testing.T) {
 	var now, most atomic.Int32
 	var all sync.WaitGroup
@@ -37,8 +38,8 @@ func TestSlots(t *testing.T) {
 	}
 }
 
-// TestUrgency: whoever holds a process that stands still, or that stands still as soon as it gets a signal, runs before others, but
-// not for long.
+// TestUrgency: whoever holds a process that stands still, or that stands still as soon as it gets a
+// signal, runs before others, but not for long.
 func TestUrgency(t *testing.T) {
 	c := startChecker(t, 1, "pause")
 	seizing := uint32(unix.SCHED_NORMAL)

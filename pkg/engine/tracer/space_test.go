@@ -14,8 +14,9 @@ import (
 	"github.com/lpbuild/lpbuild/pkg/engine/internal/procfs"
 )
 
-// TestMemoryOfVforkChild attaches to a child of vfork, which has its parent's memory, while it executes another program:
-// its memory is that of the new program, or there is an error, depending on whether it was seized before.
+// TestMemoryOfVforkChild attaches to a child of vfork, which has its parent's memory, while it
+// executes another program: its memory is that of the new program, or there is an error, depending
+// on whether it was seized before.
 func TestMemoryOfVforkChild(t *testing.T) {
 	for step, want := range map[string]error{"attach:seize": nil, "attach:interrupt": ErrExec} {
 		c := start(t, program(t, "life"), "vforkexec")
@@ -67,7 +68,8 @@ func sameMemory(t *testing.T, tr *Tracee) {
 	}
 }
 
-// TestIncompleteList begins with a list of threads that lacks some, as one does that was read while others ended.
+// TestIncompleteList begins with a list of threads that lacks some, as one does that was read while
+// others ended.
 func TestIncompleteList(t *testing.T) {
 	c := startChecker(t, 4, "pause")
 	tids := must(tasks(c.pid))
@@ -97,8 +99,9 @@ func TestIncompleteList(t *testing.T) {
 	c.goesOn()
 }
 
-// TestEndedInList has a list of threads that shows one which has ended since: another list is needed, as it may have made
-// another thread that the list does not have, but that was counted in its place. Not so if it had ended before the list.
+// TestEndedInList has a list of threads that shows one which has ended since: another list is
+// needed, as it may have made another thread that the list does not have, but that was counted in
+// its place. Not so if it had ended before the list.
 func TestEndedInList(t *testing.T) {
 	c := startChecker(t, 2, "pause")
 	gone := exec.Command("true")
@@ -124,8 +127,8 @@ func TestEndedInList(t *testing.T) {
 	c.goesOn()
 }
 
-// TestNoneMissed attaches to a process whose threads make and end others all the time, so that lists of them are often
-// incomplete: no thread runs while it is attached.
+// TestNoneMissed attaches to a process whose threads make and end others all the time, so that
+// lists of them are often incomplete: no thread runs while it is attached.
 func TestNoneMissed(t *testing.T) {
 	c := start(t, program(t, "life"), "threads")
 	for range 200 {

@@ -13,7 +13,8 @@ import (
 // spare is an address at which nothing is mapped.
 const spare = 0x5_0000_0000
 
-// atSpare are calls that map memory there, and sleep before the last one; at is where napAndName lies.
+// atSpare are calls that map memory there, and sleep before the last one; at is where napAndName
+// lies.
 func atSpare(at uint64) []BatchCall {
 	return []BatchCall{
 		{Call: Call{Nr: unix.SYS_MEMFD_CREATE, Args: [6]uint64{at + 16}}},
@@ -36,8 +37,8 @@ func unmapSpare(uint64) []BatchCall {
 	return []BatchCall{{Call: Call{Nr: unix.SYS_MUNMAP, Args: [6]uint64{spare, 4096}}}}
 }
 
-// TestSubmit: a thread makes its calls and is back with all its registers, without a stop after them; WhileRunning waits for
-// one that is still on its way; and Detach lets one go its way.
+// TestSubmit: a thread makes its calls and is back with all its registers, without a stop after
+// them; WhileRunning waits for one that is still on its way; and Detach lets one go its way.
 func TestSubmit(t *testing.T) {
 	for _, target := range []string{"spin", "tiles", "nokeys"} {
 		t.Run(target, func(t *testing.T) { testSubmit(t, target) })
@@ -112,7 +113,8 @@ func sent(t *testing.T, pid int, o Options, nap time.Duration) *Tracee {
 	return nil
 }
 
-// noTrace fails if what the calls have left on the stack looks like a pointer into the memory that they mapped.
+// noTrace fails if what the calls have left on the stack looks like a pointer into the memory that
+// they mapped.
 func (t *Tracee) noTrace(tt *testing.T, th *Thread) {
 	tt.Helper()
 	b := make([]byte, batchRoom)

@@ -14,8 +14,8 @@ import (
 	"github.com/lpbuild/lpbuild/internal/targettest"
 )
 
-// TestTargets works on processes of all kinds that need no other test: calls and system calls give the right results, and
-// the process goes on.
+// TestTargets works on processes of all kinds that need no other test: calls and system calls give
+// the right results, and the process goes on.
 func TestTargets(t *testing.T) {
 	plain := func(*exec.Cmd) {}
 	namespaces := &syscall.SysProcAttr{Cloneflags: unix.CLONE_NEWPID | unix.CLONE_NEWNS | unix.CLONE_NEWUSER,
@@ -75,8 +75,8 @@ func TestTargets(t *testing.T) {
 	}
 }
 
-// TestThousandCalls applies a function 1,000 times, each under its own stop, to threads that hold a value in every
-// register.
+// TestThousandCalls applies a function 1,000 times, each under its own stop, to threads that hold a
+// value in every register.
 func TestThousandCalls(t *testing.T) {
 	c := startChecker(t, 2)
 	o := Options{Gadgets: gadgets(t, c.pid), StopTimeout: 10 * time.Second}
@@ -96,8 +96,9 @@ func TestThousandCalls(t *testing.T) {
 	c.goesOn()
 }
 
-// TestStrange visits processes that do strange things to themselves, and would notice if they went wrong: a
-// restartable sequence must not be finished once the kernel has given it up, and single steps must go on one by one.
+// TestStrange visits processes that do strange things to themselves, and would notice if they went
+// wrong: a restartable sequence must not be finished once the kernel has given it up, and single
+// steps must go on one by one.
 func TestStrange(t *testing.T) {
 	for _, how := range []string{"rseq", "stepped"} {
 		c := start(t, program(t, "life"), how)

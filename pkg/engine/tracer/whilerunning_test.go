@@ -12,7 +12,8 @@ import (
 
 func nothing() error { return nil }
 
-// TestWhileRunning: the threads run while f runs, and stand still afterwards, ready for whatever one does with them.
+// TestWhileRunning: the threads run while f runs, and stand still afterwards, ready for whatever
+// one does with them.
 func TestWhileRunning(t *testing.T) {
 	for _, how := range []string{"spin", "pause", "wait", "handler", "coroutine"} {
 		c := startChecker(t, 3, how)
@@ -50,7 +51,8 @@ func TestWhileRunning(t *testing.T) {
 	}
 }
 
-// TestWhileRunningError: the error is f's, and the process stands still all the same. The time for which it ran does not count.
+// TestWhileRunningError: the error is f's, and the process stands still all the same. The time for
+// which it ran does not count.
 func TestWhileRunningError(t *testing.T) {
 	c := startChecker(t, 1, "spin")
 	mine, began := errors.New("mine"), time.Now()
@@ -68,7 +70,8 @@ func TestWhileRunningError(t *testing.T) {
 	c.goesOn()
 }
 
-// TestWhileRunningUnquiet: threads begin and end meanwhile; afterwards all that there are stand still.
+// TestWhileRunningUnquiet: threads begin and end meanwhile; afterwards all that there are stand
+// still.
 func TestWhileRunningUnquiet(t *testing.T) {
 	c := start(t, program(t, "life"), "threads")
 	for range 100 {
@@ -89,7 +92,8 @@ func TestWhileRunningUnquiet(t *testing.T) {
 	}
 }
 
-// TestWhileRunningExecs: a process executes itself meanwhile, or not; nothing is done to the new program.
+// TestWhileRunningExecs: a process executes itself meanwhile, or not; nothing is done to the new
+// program.
 func TestWhileRunningExecs(t *testing.T) {
 	for _, how := range []string{"execs", "threadexecs"} {
 		c := start(t, program(t, "life"), how)

@@ -12,8 +12,8 @@ import (
 	"github.com/lpbuild/lpbuild/internal/targettest"
 )
 
-// TestWorkers: each of many that work at a time has a thread of its own while it does, and that is never the process's first
-// one, with which Go does not end what it traces.
+// TestWorkers: each of many that work at a time has a thread of its own while it does, and that is
+// never the process's first one, with which Go does not end what it traces.
 func TestWorkers(t *testing.T) {
 	const n = 64
 	var mu sync.Mutex
@@ -43,7 +43,8 @@ func TestWorkers(t *testing.T) {
 	gone.Wait()
 }
 
-// TestThreadLeft: a thread that was a tracer's is like every other one behind that, as programs inherit what it has.
+// TestThreadLeft: a thread that was a tracer's is like every other one behind that, as programs
+// inherit what it has.
 func TestThreadLeft(t *testing.T) {
 	properties := func() string { // of the thread itself: of another one it takes CAP_SYS_NICE
 		attr, err := unix.SchedGetAttr(0, 0)
@@ -75,8 +76,8 @@ func TestThreadLeft(t *testing.T) {
 	}
 }
 
-// TestTracedChild: a process that is being stopped makes a child with CLONE_PTRACE, which its tracer then traces, too, without
-// knowing of it. It is let go with its parent.
+// TestTracedChild: a process that is being stopped makes a child with CLONE_PTRACE, which its
+// tracer then traces, too, without knowing of it. It is let go with its parent.
 func TestTracedChild(t *testing.T) {
 	for range 5 {
 		c := start(t, program(t, "life"), "inherits")

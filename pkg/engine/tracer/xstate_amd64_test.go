@@ -5,7 +5,8 @@ import (
 	"testing"
 )
 
-// TestEntersFunctions tells registers with which a function may be entered from those with which it would compute wrongly.
+// TestEntersFunctions tells registers with which a function may be entered from those with which it
+// would compute wrongly.
 func TestEntersFunctions(t *testing.T) {
 	le := binary.LittleEndian
 	for name, tc := range map[string]struct {

@@ -15,8 +15,9 @@ const (
 	AArch64 Arch = "aarch64"
 )
 
-// ArchOf returns the architecture of an ELF file by its e_machine. For others the error wraps [ErrUnsupported].
-// That the file is little-endian, which e_machine does not tell, is checked where files are read.
+// ArchOf returns the architecture of an ELF file by its e_machine. For others the error wraps
+// [ErrUnsupported]. That the file is little-endian, which e_machine does not tell, is checked where
+// files are read.
 func ArchOf(m elf.Machine) (Arch, error) {
 	switch m {
 	case elf.EM_X86_64:
@@ -29,7 +30,8 @@ func ArchOf(m elf.Machine) (Arch, error) {
 	return "", fmt.Errorf("%w: architecture %v, want x86_64, ppc64le or aarch64", ErrUnsupported, m)
 }
 
-// Machine returns the e_machine of the architecture's ELF files, [elf.EM_NONE] if it is none of ours.
+// Machine returns the e_machine of the architecture's ELF files, [elf.EM_NONE] if it is none of
+// ours.
 func (a Arch) Machine() elf.Machine {
 	switch a {
 	case X86_64:

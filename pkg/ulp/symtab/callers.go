@@ -10,13 +10,13 @@ import (
 	"github.com/lpbuild/lpbuild/internal/hotpatch"
 )
 
-// HasCallers reports whether it is known which functions have callers that rely on registers: the library was read with
-// [LibraryOptions].Prove or Callers, or from a catalogue of such a one, by the same rules. It is false for architectures other
-// than x86_64.
+// HasCallers reports whether it is known which functions have callers that rely on registers: the
+// library was read with [LibraryOptions].Prove or Callers, or from a catalogue of such a one, by
+// the same rules. It is false for architectures other than x86_64.
 func (l *Library) HasCallers() bool { return l.callers != nil }
 
-// ReliedOn names a caller in the library that relies on registers which the function at an address happens to leave alone, so
-// that no other code may take the function's place; "" if none is known.
+// ReliedOn names a caller in the library that relies on registers which the function at an address
+// happens to leave alone, so that no other code may take the function's place; "" if none is known.
 func (l *Library) ReliedOn(addr uint64) (why string) {
 	why, _ = l.callers.find(addr)
 	return why

@@ -11,11 +11,13 @@ import (
 	"github.com/lpbuild/lpbuild/internal/hotpatch"
 )
 
-// ParseCatalogue reads the JSON that [Library.AppendCatalogue] and `ulp extract` write. Keys may be in any order; unknown
-// ones are skipped; a known one may be there only once. An error is a *[FormatError].
+// ParseCatalogue reads the JSON that [Library.AppendCatalogue] and `ulp extract` write. Keys may be
+// in any order; unknown ones are skipped; a known one may be there only once. An error is a
+// *[FormatError].
 //
-// libpulp writes offsets and sizes as signed numbers of 32 bits. Negative ones are therefore read as what they were before
-// in its catalogues, and are errors in ours. Larger ones it has cut off; that cannot be seen any more.
+// libpulp writes offsets and sizes as signed numbers of 32 bits. Negative ones are therefore read
+// as what they were before in its catalogues, and are errors in ours. Larger ones it has cut off;
+// that cannot be seen any more.
 func ParseCatalogue(data []byte) (*Library, error) {
 	if len(data) > maxFile {
 		return nil, &FormatError{What: "catalogue", Err: fmt.Errorf("%w: larger than 2 GiB", ErrUnsupported)}
@@ -275,7 +277,8 @@ func (p *catalogueParser) needed() error {
 	return err
 }
 
-// count returns the number of elements of the array that follows, so that it can be read into memory of the right size.
+// count returns the number of elements of the array that follows, so that it can be read into
+// memory of the right size.
 func (p *catalogueParser) count() (n int, err error) {
 	start := p.pos
 	err = p.array(func() error {

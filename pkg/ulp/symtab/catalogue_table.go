@@ -22,8 +22,8 @@ func newCatalogueTable() *catalogueTable {
 	return &catalogueTable{versions: make(map[string]uint16)}
 }
 
-// What a symbol is of a catalogue, in bytes, and which part of it are names: less than in those of real libraries, so that
-// room is made once and little of it is wasted.
+// What a symbol is of a catalogue, in bytes, and which part of it are names: less than in those of
+// real libraries, so that room is made once and little of it is wasted.
 const (
 	symbolText = 104
 	namesPart  = 5

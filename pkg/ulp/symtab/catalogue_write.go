@@ -8,13 +8,16 @@ import (
 	"github.com/lpbuild/lpbuild/internal/hotpatch"
 )
 
-// AppendCatalogue appends the library as JSON: an object with the keys and in the order that `ulp extract` has, one symbol
-// per line. What libpulp's catalogues do not tell is in keys of our own, which libpulp skips: "arch", "soname", "needed",
-// "needs", "livepatchable", "landings", "entries", "code", "unwinding", "resolvers", "parts" and "callers" of the library, "version",
-// "default", "dynamic", "undefined", "patchable", "writable" and "landing" of a symbol, each only where it is not the zero value.
+// AppendCatalogue appends the library as JSON: an object with the keys and in the order that `ulp
+// extract` has, one symbol per line. What libpulp's catalogues do not tell is in keys of our own,
+// which libpulp skips: "arch", "soname", "needed", "needs", "livepatchable", "landings", "entries",
+// "code", "unwinding", "resolvers", "parts" and "callers" of the library, "version", "default",
+// "dynamic", "undefined", "patchable", "writable" and "landing" of a symbol, each only where it is
+// not the zero value.
 //
-// Equal libraries give equal bytes, and [ParseCatalogue] gives the library back. Names are copied byte for byte, so that a
-// name which is not UTF-8 makes a file which is not; libpulp does the same.
+// Equal libraries give equal bytes, and [ParseCatalogue] gives the library back. Names are copied
+// byte for byte, so that a name which is not UTF-8 makes a file which is not; libpulp does the
+// same.
 func (l *Library) AppendCatalogue(b []byte) []byte {
 	b = slices.Grow(b, 256+128*l.Len())
 	b = append(b, "{\n\"library\":{\n"...)

@@ -10,12 +10,13 @@ import (
 // Entries says at which functions of a library a live patch may put detours.
 type Entries string
 
-// The two choices. The zero value is the first one, or no choice at all: whoever takes it says which.
+// The two choices. The zero value is the first one, or no choice at all: whoever takes it says
+// which.
 const (
 	// EntriesNOPs is those that the compiler left NOPs at, for any engine.
 	EntriesNOPs Entries = "nops"
-	// EntriesAny is others, too, if it is proven that a jump can be written over their first instructions. Only the native
-	// engine does that. See [Library.EntryProof].
+	// EntriesAny is others, too, if it is proven that a jump can be written over their first
+	// instructions. Only the native engine does that. See [Library.EntryProof].
 	EntriesAny Entries = "any"
 )
 
@@ -27,8 +28,9 @@ func ParseEntries(s string) (Entries, error) {
 	return "", fmt.Errorf("%.40q: must be %s or %s", s, EntriesNOPs, EntriesAny)
 }
 
-// proofs are what package hotpatch says of functions of a library: of those that do not have NOPs as the native engine wants them
-// whether a jump can be put there, or of those that have handlers that it is so.
+// proofs are what package hotpatch says of functions of a library: of those that do not have NOPs
+// as the native engine wants them whether a jump can be put there, or of those that have handlers
+// that it is so.
 type proofs []verdict
 
 // verdict is what is true of some functions.
@@ -53,15 +55,17 @@ func (p proofs) find(addr uint64) (why string, ok bool) {
 	return why, ok
 }
 
-// HasProofs reports whether it is known of each function of the library whether the native engine can put a detour at its
-// entry: the library was read with [LibraryOptions].Prove, or from a catalogue of such a one, by the same rules. Of
-// architectures that the native engine does not know it is false.
+// HasProofs reports whether it is known of each function of the library whether the native engine
+// can put a detour at its entry: the library was read with [LibraryOptions].Prove, or from a
+// catalogue of such a one, by the same rules. Of architectures that the native engine does not know
+// it is false.
 func (l *Library) HasProofs() bool { return l.proofs != nil }
 
-// EntryProof says whether the native engine can put a detour at the function at an address that lacks the NOPs which that engine
-// looks for: by the proof that the engine itself asks for (package hotpatch), and by a search for branches in all of the library
-// that may lead into what the jump replaces. why is the reason if it cannot, "" if it can. ok is false if nothing is known of
-// such a function: it has the NOPs, or there are no proofs at all.
+// EntryProof says whether the native engine can put a detour at the function at an address that
+// lacks the NOPs which that engine looks for: by the proof that the engine itself asks for (package
+// hotpatch), and by a search for branches in all of the library that may lead into what the jump
+// replaces. why is the reason if it cannot, "" if it can. ok is false if nothing is known of such a
+// function: it has the NOPs, or there are no proofs at all.
 func (l *Library) EntryProof(addr uint64) (why string, ok bool) { return l.proofs.find(addr) }
 
 // IsProven says whether a jump can be put at a function without NOPs.
@@ -70,8 +74,9 @@ func (l *Library) IsProven(addr uint64) bool {
 	return ok && why == ""
 }
 
-// append appends the proofs as the value of a key of the library. "proof" is the version of the rules by which they were made;
-// the verdict without "why" has the functions at which a jump can be put.
+// append appends the proofs as the value of a key of the library. "proof" is the version of the
+// rules by which they were made; the verdict without "why" has the functions at which a jump can be
+// put.
 func (p proofs) append(b []byte, key string, version int64) []byte {
 	b = append(append(append(b, ",\n\""...), key...), "\":{\"proof\":"...)
 	b = strconv.AppendInt(b, version, 10)
@@ -89,7 +94,8 @@ func (p proofs) append(b []byte, key string, version int64) []byte {
 	return append(b, "]}"...)
 }
 
-// proofs reads the value of "entries" or "unwinding". Proofs by other rules are read, and forgotten.
+// proofs reads the value of "entries" or "unwinding". Proofs by other rules are read, and
+// forgotten.
 func (p *catalogueParser) proofs(want uint64) (proofs, error) {
 	list, version := proofs{}, uint64(0)
 	err := p.object(func(key []byte) (err error) {

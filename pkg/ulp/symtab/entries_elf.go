@@ -10,8 +10,9 @@ import (
 	"github.com/lpbuild/lpbuild/internal/hotpatch"
 )
 
-// prover makes the proofs of a library from its file. What it looks at is what the native engine would find in a process:
-// segments as they are mapped, sizes from .dynsym, and of functions that are not in there from the unwind information.
+// prover makes the proofs of a library from its file. What it looks at is what the native engine
+// would find in a process: segments as they are mapped, sizes from .dynsym, and of functions that
+// are not in there from the unwind information.
 type prover struct {
 	texts    []text
 	frames   *hotpatch.Frames // nil if there is no such information
@@ -98,7 +99,8 @@ func newProver(f *elfx.File) (*prover, error) {
 	return p, nil
 }
 
-// proveEntries makes the proofs of all functions that the tables of the library name, and finds those with handlers.
+// proveEntries makes the proofs of all functions that the tables of the library name, and finds
+// those with handlers.
 func (l *Library) proveEntries(f *elfx.File) error {
 	if l.Arch != X86_64 {
 		return nil
@@ -153,7 +155,8 @@ func proofsOf(byWhy map[string][]uint64) proofs {
 	return list
 }
 
-// codeSum returns the checksum of all code; 0 if not all of it was read, or it is not in ascending order.
+// codeSum returns the checksum of all code; 0 if not all of it was read, or it is not in ascending
+// order.
 func (p *prover) codeSum() uint32 {
 	var sum hotpatch.CodeSum
 	end := uint64(0)
@@ -200,7 +203,8 @@ func (p *prover) entry(addr uint64) (hasNOPs bool, why string) {
 	return false, whyNot(p.prove(t, addr))
 }
 
-// prove proves that a jump can be put at a function. Should .dynsym have it with several sizes, it must be so for each.
+// prove proves that a jump can be put at a function. Should .dynsym have it with several sizes, it
+// must be so for each.
 func (p *prover) prove(t *text, addr uint64) error {
 	sizes := p.sizes[addr]
 	if len(sizes) == 0 && p.frames != nil {
@@ -249,7 +253,8 @@ func (p *prover) all(t *text) (*hotpatch.Text, error) {
 	return all, nil
 }
 
-// whyNot returns the words of a reason that are the same for all functions like it; "" for no error.
+// whyNot returns the words of a reason that are the same for all functions like it; "" for no
+// error.
 func whyNot(err error) string {
 	e, ok := errors.AsType[*hotpatch.Error](err)
 	switch {

@@ -7,8 +7,9 @@ import (
 	"github.com/lpbuild/lpbuild/internal/elfx"
 )
 
-// ErrUnsupported says that a file is well-formed, as far as it was read, but of a kind that this package does not handle:
-// not 64-bit little-endian ELF, another architecture, without section table, or with 65,280 sections or more.
+// ErrUnsupported says that a file is well-formed, as far as it was read, but of a kind that this
+// package does not handle: not 64-bit little-endian ELF, another architecture, without section
+// table, or with 65,280 sections or more.
 var ErrUnsupported = elfx.ErrUnsupported
 
 // FormatError tells where a file breaks the rules of its format.
@@ -32,8 +33,8 @@ func AsFormatError(err error) error {
 	return err
 }
 
-// BuildIDError says that a separate debuginfo file was made for another build of the library than the one at hand, so
-// that the addresses in it would be wrong.
+// BuildIDError says that a separate debuginfo file was made for another build of the library than
+// the one at hand, so that the addresses in it would be wrong.
 type BuildIDError struct {
 	Library   []byte // build-id of the library; nil if it has none
 	Debuginfo []byte // build-id of the debuginfo file; nil if it has none

@@ -28,11 +28,12 @@ func openFile(path string) (f *os.File, size int64, err error) {
 	return f, fi.Size(), nil
 }
 
-// buffers are for the bytes of files, since a third of the time to read a catalogue would otherwise go into fresh memory.
-// The collector empties the pool.
+// buffers are for the bytes of files, since a third of the time to read a catalogue would otherwise
+// go into fresh memory. The collector empties the pool.
 var buffers = sync.Pool{New: func() any { return new([]byte) }}
 
-// readAll returns all bytes of a file of that size. They must not be used after release, which must be called.
+// readAll returns all bytes of a file of that size. They must not be used after release, which must
+// be called.
 func readAll(f *os.File, size int64) (data []byte, release func(), err error) {
 	buffer := buffers.Get().(*[]byte)
 	if int64(cap(*buffer)) < size {

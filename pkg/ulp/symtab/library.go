@@ -18,9 +18,11 @@ type Need struct {
 	Version string // "GLIBC_2.34"
 }
 
-// Library is what lpbuild knows of one shared object: enough to pack a live patch for it and to gate one against it.
+// Library is what lpbuild knows of one shared object: enough to pack a live patch for it and to
+// gate one against it.
 //
-// It does not refer to the bytes that it was read from. Its methods may be called by several goroutines at once.
+// It does not refer to the bytes that it was read from. Its methods may be called by several
+// goroutines at once.
 type Library struct {
 	Name          string   // base name as patches name it: "libc.so.6"
 	BuildID       []byte   // descriptor of the GNU build-id note, 20 bytes as a rule; nil if there is none
@@ -29,11 +31,13 @@ type Library struct {
 	Needed        []string // DT_NEEDED, in order
 	Needs         []Need   // .gnu.version_r, in order
 	Livepatchable bool     // has a section __patchable_function_entries
-	// Complete is false for a catalogue that libpulp wrote. Then only Name, BuildID and the name, value, size, info and
-	// other of the symbols are known; every other field has its zero value and says nothing.
+	// Complete is false for a catalogue that libpulp wrote. Then only Name, BuildID and the name,
+	// value, size, info and other of the symbols are known; every other field has its zero value
+	// and says nothing.
 	Complete bool
 
-	// Landings says that Symbol.Landing is known: catalogues of earlier versions do not tell it. x86_64 only.
+	// Landings says that Symbol.Landing is known: catalogues of earlier versions do not tell it.
+	// x86_64 only.
 	Landings bool
 
 	symbols *symbols // never nil
@@ -50,17 +54,20 @@ type Library struct {
 type LibraryOptions struct {
 	Name  string // Library.Name; default: base name of the path, or for a catalogue the name in it
 	Debug string // path of a separate debuginfo file whose symbols are added; default: none. Not for catalogues
-	// Prove makes the proofs of [Library.EntryProof]: all functions without NOPs are decoded, which takes some 30 ms for a
-	// libc; and finds the functions of [Library.Handlers]. A catalogue has them or has not.
+	// Prove makes the proofs of [Library.EntryProof]: all functions without NOPs are decoded, which
+	// takes some 30 ms for a libc; and finds the functions of [Library.Handlers]. A catalogue has
+	// them or has not.
 	Prove bool
-	// Callers finds the functions of [Library.ReliedOn] if the library is livepatchable. Prove does so for any library.
+	// Callers finds the functions of [Library.ReliedOn] if the library is livepatchable. Prove does
+	// so for any library.
 	Callers bool
 }
 
-// OpenLibrary reads an ELF file or a catalogue, told apart by content. Errors are those of [ParseLibrary] and
-// [ParseCatalogue] with the path in front, and those of reading files.
+// OpenLibrary reads an ELF file or a catalogue, told apart by content. Errors are those of
+// [ParseLibrary] and [ParseCatalogue] with the path in front, and those of reading files.
 //
-// Of an ELF file only the parts that are needed are read. The file is not needed any more after that.
+// Of an ELF file only the parts that are needed are read. The file is not needed any more after
+// that.
 func OpenLibrary(path string, o LibraryOptions) (*Library, error) {
 	f, size, err := openFile(path)
 	if err != nil {
@@ -107,9 +114,10 @@ func openCatalogue(path string, data []byte, o LibraryOptions) (*Library, error)
 	return l, nil
 }
 
-// Symbols iterates over all rows that have a name, in the order in which libpulp looks at them: the rows of .dynsym, then
-// those of .symtab, then those of the debuginfo's .symtab, each table from its last row to its first. With that order the
-// first of several symbols of one name is the one that libpulp takes, from an ELF file and from a catalogue alike.
+// Symbols iterates over all rows that have a name, in the order in which libpulp looks at them: the
+// rows of .dynsym, then those of .symtab, then those of the debuginfo's .symtab, each table from
+// its last row to its first. With that order the first of several symbols of one name is the one
+// that libpulp takes, from an ELF file and from a catalogue alike.
 func (l *Library) Symbols() iter.Seq[Symbol] {
 	return func(yield func(Symbol) bool) {
 		for t, r := range l.symbols.each() {
@@ -130,7 +138,8 @@ func (l *Library) Lookup(name string) (Symbol, bool) {
 	return Symbol{}, false
 }
 
-// LookupAll returns all symbols of that name, undefined ones too, in the order of [Library.Symbols].
+// LookupAll returns all symbols of that name, undefined ones too, in the order of
+// [Library.Symbols].
 func (l *Library) LookupAll(name string) []Symbol {
 	var list []Symbol
 	for t, r := range l.symbols.named(name) {

@@ -8,10 +8,11 @@ import (
 	"github.com/lpbuild/lpbuild/internal/elfx"
 )
 
-// ParseLibrary reads a library from the bytes of its ELF file and, unless debug is nil, adds the symbols of its separate
-// debuginfo file. name becomes Library.Name.
+// ParseLibrary reads a library from the bytes of its ELF file and, unless debug is nil, adds the
+// symbols of its separate debuginfo file. name becomes Library.Name.
 //
-// An error is a *[FormatError] that may wrap [ErrUnsupported], or a *[BuildIDError] if debug belongs to another library.
+// An error is a *[FormatError] that may wrap [ErrUnsupported], or a *[BuildIDError] if debug
+// belongs to another library.
 func ParseLibrary(elfImage, debug []byte, name string) (*Library, error) {
 	var debugFile openELF
 	if debug != nil {
@@ -115,8 +116,9 @@ func (l *Library) addTables(b *tableBuilder) error {
 
 var errNotDebuginfo = errors.New("no .symtab: not a debuginfo file, or one without symbols")
 
-// addDebuginfo adds the symbols of a separate debuginfo file. Its other sections are empty shells (SHT_NOBITS) of those of
-// the library, so that all that is said about addresses comes from the library's own file.
+// addDebuginfo adds the symbols of a separate debuginfo file. Its other sections are empty shells
+// (SHT_NOBITS) of those of the library, so that all that is said about addresses comes from the
+// library's own file.
 func (l *Library) addDebuginfo(b *tableBuilder, debug openELF) error {
 	f, err := debug()
 	if err != nil {
@@ -175,8 +177,8 @@ func (b *tableBuilder) symtab() (table, error) {
 	return b.build(raw)
 }
 
-// nameFactor bounds the sum of the lengths of all names, as a multiple of the file. Names may share their ends, so that it
-// can be more than 1, but without a bound it could be the square.
+// nameFactor bounds the sum of the lengths of all names, as a multiple of the file. Names may share
+// their ends, so that it can be more than 1, but without a bound it could be the square.
 const nameFactor = 16
 
 // build makes a table whose rows are not looked at yet, but for what would make them wrong.
@@ -194,7 +196,8 @@ func (b *tableBuilder) build(raw *elfx.SymbolTable) (table, error) {
 	return t, nil
 }
 
-// longestName returns a length that no name has more of. It takes few looks at the strings: mostly each stretch has a NUL.
+// longestName returns a length that no name has more of. It takes few looks at the strings: mostly
+// each stretch has a NUL.
 func longestName(strs []byte) int {
 	const stretch = 256
 	for rest := strs; len(rest) >= stretch; rest = rest[stretch:] {

@@ -6,10 +6,10 @@ import (
 	"strings"
 )
 
-// Definitions returns the definitions that the name stands for: the global ones, or if there are none, the local ones. A name may have
-// a symbol version. There is
-// more than one if the symbol is in .dynsym as well as in .symtab, or if it is ambiguous; the first is the one that
-// libpulp's packer takes.
+// Definitions returns the definitions that the name stands for: the global ones, or if there are
+// none, the local ones. A name may have a symbol version. There is more than one if the symbol is
+// in .dynsym as well as in .symtab, or if it is ambiguous; the first is the one that libpulp's
+// packer takes.
 func Definitions(l *Library, name string) []Symbol {
 	var globals, locals []Symbol
 	for _, s := range l.Versions(name) {
@@ -27,7 +27,8 @@ func Definitions(l *Library, name string) []Symbol {
 	return locals
 }
 
-// Function returns the symbol of a function as [Check] and [Pack] take it. ok is false if they would refuse the name.
+// Function returns the symbol of a function as [Check] and [Pack] take it. ok is false if they
+// would refuse the name.
 func (l *Library) Function(name string) (s Symbol, ok bool) {
 	rows := Definitions(l, name)
 	if len(rows) == 0 || rows[0].Type() != elf.STT_FUNC || IsAmbiguous(rows) {
@@ -36,8 +37,8 @@ func (l *Library) Function(name string) (s Symbol, ok bool) {
 	return rows[0], true
 }
 
-// IsAmbiguous reports whether the rows are of different things. Versions of a symbol are: whatever was linked with an old one
-// still uses it.
+// IsAmbiguous reports whether the rows are of different things. Versions of a symbol are: whatever
+// was linked with an old one still uses it.
 func IsAmbiguous(rows []Symbol) bool {
 	return slices.ContainsFunc(rows, func(s Symbol) bool { return s.Value != rows[0].Value })
 }
@@ -69,8 +70,8 @@ func KindOf(s Symbol) string {
 	return "a symbol without a type"
 }
 
-// NamesPrivate reports whether the library's symbols have those that it does not export: it was not stripped, or read with its
-// debuginfo.
+// NamesPrivate reports whether the library's symbols have those that it does not export: it was not
+// stripped, or read with its debuginfo.
 func (l *Library) NamesPrivate() bool {
 	for s := range l.Symbols() {
 		if s.Bind() == elf.STB_LOCAL && (IsVariable(s) || s.Type() == elf.STT_FUNC) {
@@ -80,10 +81,11 @@ func (l *Library) NamesPrivate() bool {
 	return false
 }
 
-// IsClone tells whether a function is what the compiler or linker made of another: a part (f.cold, f.part.0) or a copy
-// with other parameters (f.constprop.0, f.isra.0), which the same replacement does not fit, or a name with a version: the row of
-// .dynsym stands for it.
+// IsClone tells whether a function is what the compiler or linker made of another: a part (f.cold,
+// f.part.0) or a copy with other parameters (f.constprop.0, f.isra.0), which the same replacement
+// does not fit, or a name with a version: the row of .dynsym stands for it.
 func IsClone(name string) bool { return strings.ContainsAny(name, ".@") }
 
-// IsIFUNC tells whether the symbol is an indirect function: its address is that of code that returns the function.
+// IsIFUNC tells whether the symbol is an indirect function: its address is that of code that
+// returns the function.
 func IsIFUNC(s Symbol) bool { return s.Type() == elf.STT_GNU_IFUNC }

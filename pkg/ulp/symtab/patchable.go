@@ -8,8 +8,9 @@ import (
 	"github.com/lpbuild/lpbuild/internal/elfx"
 )
 
-// What gcc's -fpatchable-function-entry=N,M leaves in a linked file: an address in __patchable_function_entries for each
-// function, and NOPs at that address: M before the function's symbol, N-M at it. What was found with gcc 12:
+// What gcc's -fpatchable-function-entry=N,M leaves in a linked file: an address in
+// __patchable_function_entries for each function, and NOPs at that address: M before the function's
+// symbol, N-M at it. What was found with gcc 12:
 //
 //	x86_64, 16,14    14 NOPs of one byte before the symbol; 2 at it, behind endbr64 where -fcf-protection puts one.
 //	                 The address is symbol-14. `ulp post` makes one NOP of two bytes of the 2.
@@ -23,10 +24,11 @@ import (
 //	aarch64, N,M     NOPs of 4 bytes; M before the symbol, N-M at it, behind "bti c" where -mbranch-protection puts one.
 //	                 The address is symbol-4*M.
 //
-// The table alone does not prove that a detour fits, since functions may have attributes with other numbers, and the
-// bytes alone do not, since NOPs are padding too. So both must be right.
+// The table alone does not prove that a detour fits, since functions may have attributes with other
+// numbers, and the bytes alone do not, since NOPs are padding too. So both must be right.
 
-// detour is a range of addresses. A function symbol there, a multiple of step from first, has the NOPs that a detour needs.
+// detour is a range of addresses. A function symbol there, a multiple of step from first, has the
+// NOPs that a detour needs.
 type detour struct {
 	first, last uint64
 	landing     bool // endbr64 comes before the NOPs at the symbol; x86_64 only
@@ -34,8 +36,9 @@ type detour struct {
 
 // detours are the places where functions can be patched, in ascending order.
 //
-// For whoever looks up every function symbol there is an index: the addresses are divided into about as many parts of equal
-// size as there are detours, so that hardly ever more than a few are in one of them.
+// For whoever looks up every function symbol there is an index: the addresses are divided into
+// about as many parts of equal size as there are detours, so that hardly ever more than a few are
+// in one of them.
 type detours struct {
 	list  []detour
 	step  uint64
@@ -61,7 +64,8 @@ func (d *detours) makeIndex() {
 	d.parts[part] = uint32(n)
 }
 
-// at returns the flags of a function at addr: whether it can be patched, and whether it begins with endbr64 then.
+// at returns the flags of a function at addr: whether it can be patched, and whether it begins with
+// endbr64 then.
 func (d *detours) at(addr uint64) flag {
 	if len(d.list) == 0 || addr < d.list[0].first {
 		return 0
@@ -88,7 +92,8 @@ func (d *detours) at(addr uint64) flag {
 	return flagPatchable
 }
 
-// findDetours checks the bytes at all places that the library lists. ok says that it has such a list.
+// findDetours checks the bytes at all places that the library lists. ok says that it has such a
+// list.
 func findDetours(f *elfx.File, memory *elfx.Memory, arch Arch) (d detours, ok bool, err error) {
 	entries, ok, err := f.PatchableEntries()
 	if err != nil {
@@ -110,7 +115,8 @@ func findDetours(f *elfx.File, memory *elfx.Memory, arch Arch) (d detours, ok bo
 	return d, ok, nil
 }
 
-// Sizes for x86_64, in bytes: an absolute jump fits before the symbol, a short one to it at the symbol.
+// Sizes for x86_64, in bytes: an absolute jump fits before the symbol, a short one to it at the
+// symbol.
 const (
 	X86NOPsBefore = 14
 	X86NOPsAt     = 2
@@ -147,8 +153,9 @@ func isNopsX86(b []byte) bool {
 	return true
 }
 
-// nopX86 returns the length of the NOP at the start of b, 0 if there is none. It knows 90 and 0F 1F /0 with the forms of
-// operands that assemblers use as padding, each with any number of 66 prefixes.
+// nopX86 returns the length of the NOP at the start of b, 0 if there is none. It knows 90 and 0F 1F
+// /0 with the forms of operands that assemblers use as padding, each with any number of 66
+// prefixes.
 func nopX86(b []byte) int {
 	n := 0
 	for n < len(b) && b[n] == 0x66 {
@@ -198,8 +205,8 @@ var (
 	btiC       = []byte{0x5f, 0x24, 0x03, 0xd5}
 )
 
-// detourPPC64 returns where the symbol of the entry may be: at a NOP behind 13 others, or behind all NOPs where the two
-// instructions that set up r2 come first and one more NOP follows.
+// detourPPC64 returns where the symbol of the entry may be: at a NOP behind 13 others, or behind
+// all NOPs where the two instructions that set up r2 come first and one more NOP follows.
 func detourPPC64(code []byte, entry uint64) (detour, bool) {
 	n := countNops(code, nopPPC64)
 	rest := code[n*insnSize:]
@@ -212,16 +219,16 @@ func isSetup(b []byte) bool {
 	return b[2] == 0x4c && b[3] == 0x3c && b[6] == 0x42 && b[7] == 0x38
 }
 
-// detourAArch64 returns where the symbol of the entry may be: at a NOP behind 4 others, or behind all NOPs at a "bti c"
-// that one more NOP follows.
+// detourAArch64 returns where the symbol of the entry may be: at a NOP behind 4 others, or behind
+// all NOPs at a "bti c" that one more NOP follows.
 func detourAArch64(code []byte, entry uint64) (detour, bool) {
 	n := countNops(code, nopAArch64)
 	rest, isBTI := bytes.CutPrefix(code[n*insnSize:], btiC)
 	return detourAfter(entry, aarch64Before, n, isBTI && bytes.HasPrefix(rest, nopAArch64))
 }
 
-// detourAfter returns the addresses behind at least before of the n NOPs at entry: those of the other NOPs, and the one
-// behind them all if split says that the NOP at the entry follows there.
+// detourAfter returns the addresses behind at least before of the n NOPs at entry: those of the
+// other NOPs, and the one behind them all if split says that the NOP at the entry follows there.
 func detourAfter(entry uint64, before, n int, split bool) (detour, bool) {
 	last := n - 1
 	if split {

@@ -86,8 +86,8 @@ func (l *Library) Implementing(prefix string) (name string, at []uint64) {
 	return "", nil
 }
 
-// Implements returns the name of an indirect function that can choose a function, "" if there is none. Where it is not known what
-// an indirect function can choose, names tell.
+// Implements returns the name of an indirect function that can choose a function, "" if there is
+// none. Where it is not known what an indirect function can choose, names tell.
 func (l *Library) Implements(s Symbol) string {
 	found := ""
 	for i := range l.resolvers {

@@ -10,8 +10,9 @@ import (
 	"unicode/utf8"
 )
 
-// scanner reads JSON from memory, strictly and without building values: callers name what they want next. It is for
-// catalogues, which have 10,000 objects of the same few keys; encoding/json takes ten times as long for them.
+// scanner reads JSON from memory, strictly and without building values: callers name what they want
+// next. It is for catalogues, which have 10,000 objects of the same few keys; encoding/json takes
+// ten times as long for them.
 //
 // After an error the position stays at the place that the error is about.
 type scanner struct {
@@ -209,7 +210,8 @@ func hexDigit(c byte) int {
 	return -1
 }
 
-// integer reads a number without fraction and exponent, up to max. negative tells that it has a minus sign.
+// integer reads a number without fraction and exponent, up to max. negative tells that it has a
+// minus sign.
 func (s *scanner) integer(max uint64) (n uint64, negative bool, err error) {
 	if s.peek() == '-' {
 		negative = true

@@ -12,8 +12,9 @@ import (
 	"github.com/lpbuild/lpbuild/internal/elfx"
 )
 
-// table is a symbol table in the form in which a library keeps it: names are not cut out of the strings before somebody
-// asks for them, so that reading a library costs a few allocations and not one per symbol.
+// table is a symbol table in the form in which a library keeps it: names are not cut out of the
+// strings before somebody asks for them, so that reading a library costs a few allocations and not
+// one per symbol.
 type table struct {
 	file     *fileTable // where the rows are if they are from an ELF file
 	rows     []row      // the rows if they are from a catalogue, in the order of Library.Symbols
@@ -37,8 +38,8 @@ func (t *table) places() int {
 	return len(t.rows)
 }
 
-// each calls yield for all rows in the order of Library.Symbols, each with its place: ascending numbers, perhaps with gaps.
-// It returns false if yield did. The row is only valid until then.
+// each calls yield for all rows in the order of Library.Symbols, each with its place: ascending
+// numbers, perhaps with gaps. It returns false if yield did. The row is only valid until then.
 func (t *table) each(yield func(place int, r *row) bool) bool {
 	if t.file != nil {
 		return t.file.each(t, yield)
@@ -59,7 +60,8 @@ func (t *table) at(place int) *row {
 	return &t.rows[place]
 }
 
-// named calls yield for the rows of that name, without making the others. It returns false if yield did.
+// named calls yield for the rows of that name, without making the others. It returns false if yield
+// did.
 func (t *table) named(name string, yield func(*table, *row) bool) bool {
 	if t.file != nil {
 		return t.file.named(t, name, yield)
@@ -143,7 +145,8 @@ func (t *table) symbol(r *row) Symbol {
 	return s
 }
 
-// symbols are the tables of a library with an index by name, which is made when enough names were looked for.
+// symbols are the tables of a library with an index by name, which is made when enough names were
+// looked for.
 type symbols struct {
 	tables []table
 	asked  atomic.Int32 // names that were looked for
@@ -217,8 +220,8 @@ func (s *symbols) hash(name string) uint64 {
 	return maphash.String(s.seed, name) & uint64(len(s.heads)-1)
 }
 
-// searches is how many names are looked for row by row before an index is made: a live patch asks for a few, and making
-// the index costs as much as some twenty searches.
+// searches is how many names are looked for row by row before an index is made: a live patch asks
+// for a few, and making the index costs as much as some twenty searches.
 const searches = 16
 
 // named iterates over the rows of that name.

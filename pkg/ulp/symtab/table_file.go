@@ -8,8 +8,9 @@ import (
 	"github.com/lpbuild/lpbuild/internal/elfx"
 )
 
-// fileTable is a symbol table as it is in an ELF file. Reading a library leaves it at that, since who packs a live patch
-// asks for a few symbols out of thousands; what is known of a symbol beyond its row is found out when it is asked for.
+// fileTable is a symbol table as it is in an ELF file. Reading a library leaves it at that, since
+// who packs a live patch asks for a few symbols out of thousands; what is known of a symbol beyond
+// its row is found out when it is asked for.
 type fileTable struct {
 	rows     *elfx.SymbolTable // without its strings
 	versions *elfx.Versions    // nil for a .symtab
@@ -68,8 +69,8 @@ func (f *facts) flags(s elfx.Symbol, detours *detours) flag {
 	return 0
 }
 
-// addVersion notes the version of .dynsym's row i. That of an undefined symbol is never the default: it is exactly what
-// is needed. A version without a name is none.
+// addVersion notes the version of .dynsym's row i. That of an undefined symbol is never the
+// default: it is exactly what is needed. A version without a name is none.
 func (f *fileTable) addVersion(t *table, r *row, i int) {
 	v, isDefault, ok := f.versions.Of(i)
 	if !ok || t.strs[v.NameOff] == 0 {
@@ -81,8 +82,8 @@ func (f *fileTable) addVersion(t *table, r *row, i int) {
 	}
 }
 
-// each calls yield for the rows that have a name, the last one first, with their places in that order. It returns false if
-// yield did. The row is only valid until then.
+// each calls yield for the rows that have a name, the last one first, with their places in that
+// order. It returns false if yield did. The row is only valid until then.
 func (f *fileTable) each(t *table, yield func(place int, r *row) bool) bool {
 	detours := f.facts.indexed()
 	var r row
@@ -101,8 +102,8 @@ func (f *fileTable) at(t *table, place int) *row {
 	return &r
 }
 
-// named calls yield for the rows of that name, which is not empty, the last one first, and looks at no others. It returns false
-// if yield did.
+// named calls yield for the rows of that name, which is not empty, the last one first, and looks at
+// no others. It returns false if yield did.
 func (f *fileTable) named(t *table, name string, yield func(*table, *row) bool) bool {
 	last := name[len(name)-1]
 	for i := f.rows.Len() - 1; i > 0; i-- {

@@ -5,8 +5,8 @@ import (
 	"strings"
 )
 
-// SplitVersion splits a name at its symbol version: "bar@V1", or "bar@@V2" where V2 has to be the default version, into "bar" and
-// the version. Without a version it returns the name and "".
+// SplitVersion splits a name at its symbol version: "bar@V1", or "bar@@V2" where V2 has to be the
+// default version, into "bar" and the version. Without a version it returns the name and "".
 func SplitVersion(name string) (base, version string) {
 	base, version, _ = strings.Cut(name, "@")
 	if version = strings.TrimPrefix(version, "@"); base == "" || version == "" {
@@ -15,7 +15,8 @@ func SplitVersion(name string) (base, version string) {
 	return base, version
 }
 
-// Qualified returns the name with its version, as readelf prints it: bar@V1, or bar@@V2 for the default version.
+// Qualified returns the name with its version, as readelf prints it: bar@V1, or bar@@V2 for the
+// default version.
 func (s Symbol) Qualified() string {
 	switch {
 	case s.Version == "" || strings.Contains(s.Name, "@"):
@@ -26,8 +27,9 @@ func (s Symbol) Qualified() string {
 	return s.Name + "@" + s.Version
 }
 
-// Versions returns the rows that a name stands for, undefined ones too. One with a version means rows of .dynsym, which are there
-// in a stripped library as well, and those that the linker has named like that in .symtab.
+// Versions returns the rows that a name stands for, undefined ones too. One with a version means
+// rows of .dynsym, which are there in a stripped library as well, and those that the linker has
+// named like that in .symtab.
 func (l *Library) Versions(name string) []Symbol {
 	if place, base := SplitPlace(name); place != "" {
 		return l.placed(place, base)

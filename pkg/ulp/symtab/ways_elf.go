@@ -9,8 +9,9 @@ import (
 	"github.com/lpbuild/lpbuild/internal/hotpatch"
 )
 
-// What may lead into a function besides branches, as a library's file tells: symbols, and addresses that the loader writes into
-// data. In a process the native engine finds the latter where they were written.
+// What may lead into a function besides branches, as a library's file tells: symbols, and addresses
+// that the loader writes into data. In a process the native engine finds the latter where they were
+// written.
 
 // addData notes a segment without code.
 func (p *prover) addData(f *elfx.File, s *elfx.Segment) error {
@@ -44,14 +45,15 @@ func (p *prover) addSymbols(l *Library) {
 	p.symbols = slices.Compact(p.symbols)
 }
 
-// addPointers notes the addresses that relocations write. Those of other libraries are none of this one.
+// addPointers notes the addresses that relocations write. Those of other libraries are none of this
+// one.
 func (p *prover) addPointers(f *elfx.File, l *Library) {
 	d := p.relocations(f, l, func(_, target uint64, _ elf.R_X86_64) { p.pointers = append(p.pointers, target) })
 	p.pointers = append(p.pointers, f.Entry(), d[elf.DT_INIT], d[elf.DT_FINI])
 }
 
-// relocations calls yield for the relocations of the library: where the loader writes, what address and why. It returns the
-// dynamic section.
+// relocations calls yield for the relocations of the library: where the loader writes, what address
+// and why. It returns the dynamic section.
 func (p *prover) relocations(f *elfx.File, l *Library, yield func(slot, target uint64, kind elf.R_X86_64)) map[elf.DynTag]uint64 {
 	d := map[elf.DynTag]uint64{}
 	if s := f.Segment(elf.PT_DYNAMIC); s != nil {
@@ -83,7 +85,8 @@ const (
 	dynSize             = 16
 )
 
-// tagged returns a table that two entries of the dynamic section describe. One that is not all there is noted.
+// tagged returns a table that two entries of the dynamic section describe. One that is not all
+// there is noted.
 func (p *prover) tagged(d map[elf.DynTag]uint64, at, size elf.DynTag) []byte {
 	if d[at] == 0 || d[size] == 0 {
 		return nil
@@ -93,8 +96,8 @@ func (p *prover) tagged(d map[elf.DynTag]uint64, at, size elf.DynTag) []byte {
 	return b
 }
 
-// relative calls yield for the places that relative relocations in their short form (RELR) change, with the addresses that the
-// file has there.
+// relative calls yield for the places that relative relocations in their short form (RELR) change,
+// with the addresses that the file has there.
 func (p *prover) relative(b []byte, yield func(slot, target uint64)) {
 	var next uint64
 	word := func(at uint64) {

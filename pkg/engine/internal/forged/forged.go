@@ -1,4 +1,5 @@
-// Package forged makes libraries for tests that are right in all but the places where a hostile process would lie.
+// Package forged makes libraries for tests that are right in all but the places where a hostile
+// process would lie.
 package forged
 
 import (
@@ -33,8 +34,9 @@ const Strings = "\x00liar.so\x00trigger\x00state\x00V1\x00"
 // Change writes a number into a forged library: its offset, its size in bytes, and the number.
 type Change [3]uint64
 
-// Library makes a library with two symbols, "trigger" and "state", and applies the changes to it. It is right without any.
-// It is one segment, linked to 0, so that mapping the file as a whole loads it.
+// Library makes a library with two symbols, "trigger" and "state", and applies the changes to it.
+// It is right without any. It is one segment, linked to 0, so that mapping the file as a whole
+// loads it.
 func Library(changes ...Change) []byte {
 	b := make([]byte, Size)
 	copy(b, "\x7fELF\x02\x01\x01")

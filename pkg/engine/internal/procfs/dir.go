@@ -17,8 +17,9 @@ const Root = "/proc"
 // maxPath bounds what is kept of a path, in bytes.
 const maxPath = 4096
 
-// Dir is an open /proc/PID, or the directory of one thread in it. It belongs to the task and not to the number: once the
-// task is gone, nothing can be read through it, even if the number was given to another one.
+// Dir is an open /proc/PID, or the directory of one thread in it. It belongs to the task and not to
+// the number: once the task is gone, nothing can be read through it, even if the number was given
+// to another one.
 type Dir struct {
 	fd     int
 	others atomic.Int32 // handles of it, besides the first one
@@ -52,7 +53,8 @@ func Open(root string, pid int) (*Dir, error) {
 // PID returns the number that the process was opened by.
 func (d *Dir) PID() int { return d.pid }
 
-// Share returns another handle of the open directory. Each handle is closed once; the last one closes the directory.
+// Share returns another handle of the open directory. Each handle is closed once; the last one
+// closes the directory.
 func (d *Dir) Share() *Dir {
 	d.others.Add(1)
 	return d
@@ -75,7 +77,8 @@ func (d *Dir) Thread(tid int) (*Dir, error) {
 	return &Dir{fd: fd, root: d.root, pid: d.pid, thread: true}, nil
 }
 
-// TaskFile returns the name of a file of a thread, from the directory of the process; of the process itself if tid is 0.
+// TaskFile returns the name of a file of a thread, from the directory of the process; of the
+// process itself if tid is 0.
 func TaskFile(tid int, file string) string {
 	if tid == 0 {
 		return file
@@ -94,7 +97,8 @@ func splitTask(name string) (task, file string) {
 	return "", name
 }
 
-// ReadOnly is for Open. What stands in place of a file of proc, in a directory that is none, does not block.
+// ReadOnly is for Open. What stands in place of a file of proc, in a directory that is none, does
+// not block.
 const ReadOnly = unix.O_RDONLY | unix.O_NONBLOCK
 
 // Open opens a file.
@@ -181,8 +185,8 @@ func OpenAt(at int, name string, flags int) (int, error) {
 	}
 }
 
-// absent reports whether this process has no such file either. It does not follow a link: that would ask for what it
-// points to.
+// absent reports whether this process has no such file either. It does not follow a link: that
+// would ask for what it points to.
 func absent(root, file string) bool {
 	return !exists(filepath.Join(root, "self", file)) && exists(filepath.Join(root, "self"))
 }

@@ -11,12 +11,13 @@ import (
 var (
 	// ErrGone means that the task does not exist any more, or will never run again.
 	ErrGone = errors.New("the process is gone")
-	// ErrLeader means that a file shows nothing because the first thread has ended. Other threads go on; their files show it.
+	// ErrLeader means that a file shows nothing because the first thread has ended. Other threads
+	// go on; their files show it.
 	ErrLeader = errors.New("its first thread has ended")
 	// ErrPermission means that the kernel does not let this user see it.
 	ErrPermission = errors.New("not permitted: needs the owner of the process, or root")
-	// ErrMalformed means that a file is not what the kernel writes: cut off, garbled, or without a field that
-	// /proc/self has.
+	// ErrMalformed means that a file is not what the kernel writes: cut off, garbled, or without a
+	// field that /proc/self has.
 	ErrMalformed = errors.New("malformed")
 	// ErrAbsent means that this kernel has no such file for any process.
 	ErrAbsent = errors.New("the kernel has no such file")
@@ -28,7 +29,8 @@ var (
 	ErrNoProc = errors.New("no process is to be seen there: is it mounted?")
 )
 
-// Error is what the methods of Dir return: the file below /proc/PID, and one of the errors above or the kernel's.
+// Error is what the methods of Dir return: the file below /proc/PID, and one of the errors above or
+// the kernel's.
 type Error struct {
 	File string
 	Err  error
@@ -60,8 +62,9 @@ func (d *Dir) fail(name string, err error) error {
 	return &Error{File: name, Err: err}
 }
 
-// refused returns what it means that a file may not be opened. The files of a task that has no memory any more belong to root
-// (task_dump_owner in the kernel's fs/proc/base.c), so that its owner, too, is refused while it ends.
+// refused returns what it means that a file may not be opened. The files of a task that has no
+// memory any more belong to root (task_dump_owner in the kernel's fs/proc/base.c), so that its
+// owner, too, is refused while it ends.
 func (d *Dir) refused(name string) error {
 	task, _ := splitTask(name)
 	var b [statSize]byte

@@ -15,8 +15,8 @@ var lineBuffers = sync.Pool{New: func() any { return new([maxLine]byte) }}
 // ErrStop is returned by a callback to end the reading early and without an error.
 var ErrStop = errors.New("stop")
 
-// EachLine calls f with each line, without its newline; the slice is valid during the call only. Of a line of more than
-// 64 KiB only the beginning is shown.
+// EachLine calls f with each line, without its newline; the slice is valid during the call only. Of
+// a line of more than 64 KiB only the beginning is shown.
 func EachLine(r io.Reader, f func(line []byte) error) error {
 	buf := lineBuffers.Get().(*[maxLine]byte)
 	defer lineBuffers.Put(buf)

@@ -22,13 +22,14 @@ type Mapping struct {
 	Perm       uint8
 	Offset     uint64 // in the file
 	Dev, Inode uint64 // of the file; 0 if there is none
-	// Path is a part of the buffer: valid during the callback only, at most 4,096 bytes. A newline in it is "\012"; all
-	// other bytes are as they are, " (deleted)" at the end included.
+	// Path is a part of the buffer: valid during the callback only, at most 4,096 bytes. A newline
+	// in it is "\012"; all other bytes are as they are, " (deleted)" at the end included.
 	Path []byte
 }
 
-// EachMapping calls f with each mapping of maps, in ascending order. f ends it early by returning [ErrStop]. No mappings at
-// all are ErrMalformed: the kernel shows that of an address space that is just going away.
+// EachMapping calls f with each mapping of maps, in ascending order. f ends it early by returning
+// [ErrStop]. No mappings at all are ErrMalformed: the kernel shows that of an address space that is
+// just going away.
 func EachMapping(r io.Reader, f func(m *Mapping) error) error {
 	var m Mapping
 	err := EachLine(r, func(line []byte) error {

@@ -11,16 +11,17 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// ErrForeign means that a proc file system shows another PID namespace than that of this process, as after "unshare -p"
-// without --mount-proc. Its numbers mean other processes here, or none.
+// ErrForeign means that a proc file system shows another PID namespace than that of this process,
+// as after "unshare -p" without --mount-proc. Its numbers mean other processes here, or none.
 var ErrForeign = errors.New("it shows the processes of another PID namespace, where numbers mean other processes: " +
 	"run lpbuild where that proc belongs, or mount proc in this namespace")
 
 // checked are the roots for which CheckOwn has returned nil.
 var checked sync.Map
 
-// CheckOwn returns nil if the proc file system at root shows this process under the number that it has for itself, so that
-// a number read there can be passed to the kernel. Otherwise the error is ErrForeign, or ErrNoProc, in an [*Error].
+// CheckOwn returns nil if the proc file system at root shows this process under the number that it
+// has for itself, so that a number read there can be passed to the kernel. Otherwise the error is
+// ErrForeign, or ErrNoProc, in an [*Error].
 func CheckOwn(root string) error {
 	if _, ok := checked.Load(root); ok {
 		return nil

@@ -67,7 +67,8 @@ func TestParseStatus(t *testing.T) {
 	}
 }
 
-// TestMissingField leaves out each field: unless this kernel lacks it, too, that is an error, whatever is missing.
+// TestMissingField leaves out each field: unless this kernel lacks it, too, that is an error,
+// whatever is missing.
 func TestMissingField(t *testing.T) {
 	here, err := ownFields(Root)
 	if err != nil {

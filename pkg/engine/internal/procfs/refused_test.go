@@ -12,7 +12,8 @@ import (
 // asNobody is set in the process that TestRefused runs as another user.
 const asNobody = "LPBUILD_TEST_REFUSED"
 
-// TestRefused: the owner of a process that has just ended is refused its files, and that is because it is gone.
+// TestRefused: the owner of a process that has just ended is refused its files, and that is because
+// it is gone.
 func TestRefused(t *testing.T) {
 	if os.Geteuid() == 0 && os.Getenv(asNobody) == "" { // root may read everything
 		cmd := exec.Command("setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", "--bounding-set=-all", "/proc/self/fd/3", "-test.run=^TestRefused$", "-test.v")

@@ -13,8 +13,9 @@ type Stat struct {
 	Flags   uint64 // PF_*
 	Threads int
 	Start   uint64 // clock ticks since boot
-	// StartCode and StartStack tell one program of a process from the next: exec lays out memory anew, at random places.
-	// They are 0 without memory; for one whose memory this user may not see, StartStack is 0.
+	// StartCode and StartStack tell one program of a process from the next: exec lays out memory
+	// anew, at random places. They are 0 without memory; for one whose memory this user may not
+	// see, StartStack is 0.
 	StartCode, StartStack uint64
 }
 
@@ -46,7 +47,8 @@ const (
 // statSize is more than the kernel writes: a name and 50 numbers.
 const statSize = 2 << 10
 
-// ParseStat reads "PID (NAME) STATE PPID …". The name may have any bytes in it, parentheses and newlines too.
+// ParseStat reads "PID (NAME) STATE PPID …". The name may have any bytes in it, parentheses and
+// newlines too.
 func ParseStat(b []byte) (*Stat, error) {
 	from, to := bytes.IndexByte(b, '('), bytes.LastIndexByte(b, ')')
 	if from < 0 || to < from {

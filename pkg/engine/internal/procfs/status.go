@@ -14,8 +14,8 @@ import (
 // IDs are the real, effective, saved and file system id of a user or group.
 type IDs [4]uint32
 
-// Status is what /proc/PID/status shows and stat does not. The state is in both: to read the status does not wait for a
-// process that is within exec.
+// Status is what /proc/PID/status shows and stat does not. The state is in both: to read the status
+// does not wait for a process that is within exec.
 type Status struct {
 	State      byte // of the thread
 	Group      int  // the process that it is a thread of
@@ -34,7 +34,8 @@ type Status struct {
 	ShadowStack bool
 }
 
-// statusFields are the fields that are read. Each must be there, unless this process lacks it, too, or it is optional.
+// statusFields are the fields that are read. Each must be there, unless this process lacks it, too,
+// or it is optional.
 var statusFields = [...]struct {
 	name     string
 	optional bool
@@ -67,8 +68,8 @@ func (s *Status) readState(v []byte) error {
 // fieldSet has one bit for each of statusFields.
 type fieldSet uint
 
-// parseStatus reads lines of the form "Key:\tvalues", and returns which of the fields there were. The name in the first
-// line has its newlines escaped, so no line is the process's own.
+// parseStatus reads lines of the form "Key:\tvalues", and returns which of the fields there were.
+// The name in the first line has its newlines escaped, so no line is the process's own.
 func parseStatus(r io.Reader) (s Status, seen fieldSet, err error) {
 	err = EachLine(r, func(line []byte) error {
 		key, value, ok := bytes.Cut(line, []byte{':'})
@@ -90,7 +91,8 @@ func parseStatus(r io.Reader) (s Status, seen fieldSet, err error) {
 	return s, seen, err
 }
 
-// required returns ErrMalformed if a field is missing that must be there: one that this process has.
+// required returns ErrMalformed if a field is missing that must be there: one that this process
+// has.
 func (f fieldSet) required(root string) error {
 	missing := f.missing()
 	if missing == 0 {

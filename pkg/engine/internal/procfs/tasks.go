@@ -8,12 +8,13 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// EachTask calls f with the number of each thread, in ascending order. They come and go: what it shows is true for no
-// longer than it takes to read. complete reports whether as many threads as it showed were there afterwards; a thread
-// that ends meanwhile may hide another one.
+// EachTask calls f with the number of each thread, in ascending order. They come and go: what it
+// shows is true for no longer than it takes to read. complete reports whether as many threads as it
+// showed were there afterwards; a thread that ends meanwhile may hide another one.
 //
-// Every process has a thread. A list without any is [ErrGone] if the process is; if it is not, a thread that executes another
-// program is just taking the first one's number, and the list is read again.
+// Every process has a thread. A list without any is [ErrGone] if the process is; if it is not, a
+// thread that executes another program is just taking the first one's number, and the list is read
+// again.
 func (d *Dir) EachTask(f func(tid int) error) (complete bool, err error) {
 	for range emptyReads {
 		if complete, err = d.eachTask(f); !errors.Is(err, errNoThreads) {
@@ -52,7 +53,8 @@ func (d *Dir) eachTask(f func(tid int) error) (complete bool, err error) {
 	return int(st.Nlink) == n+2, nil
 }
 
-// Tasks returns how many threads the process has, those included that have ended and were not yet waited for.
+// Tasks returns how many threads the process has, those included that have ended and were not yet
+// waited for.
 func (d *Dir) Tasks() (int, error) {
 	var st unix.Stat_t
 	if err := unix.Fstatat(d.fd, "task", &st, 0); err != nil {
@@ -74,7 +76,8 @@ func (d *Dir) HasTask(tid int) (bool, error) {
 	}
 }
 
-// EachNumber calls f with each entry of a directory that is a positive number, in the directory's order: proc sorts.
+// EachNumber calls f with each entry of a directory that is a positive number, in the directory's
+// order: proc sorts.
 func EachNumber(dir File, f func(n int) error) error {
 	var buf [8192]byte
 	for {
