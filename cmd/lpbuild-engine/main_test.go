@@ -34,7 +34,8 @@ func TestDependencies(t *testing.T) {
 	}
 	for _, dep := range deps {
 		for _, not := range []string{"net/http", "crypto/tls", "openpgp", "yaml", "rpmutils", "/xz", "klauspost",
-			"lpbuild/pkg/download", "lpbuild/pkg/buildmatrix", "lpbuild/pkg/spec", "lpbuild/pkg/obs", "lpbuild/internal/distro"} {
+			"lpbuild/pkg/download", "lpbuild/pkg/buildmatrix", "lpbuild/pkg/spec", "lpbuild/pkg/obs",
+			"lpbuild/internal/distro"} {
 			if strings.Contains(dep, not) {
 				t.Errorf("%s depends on %s", enginecli.Name, dep)
 			}

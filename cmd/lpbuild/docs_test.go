@@ -144,7 +144,8 @@ func commandsOf(text string) [][]string {
 		}
 	}
 	for _, m := range codeSpan.FindAllStringSubmatch(withoutBlocks(text), -1) {
-		if span := strings.ReplaceAll(m[1], "\n", " "); strings.HasPrefix(span, "lpbuild ") || strings.HasPrefix(span, "lpbuild-engine ") {
+		span := strings.ReplaceAll(m[1], "\n", " ")
+		if strings.HasPrefix(span, "lpbuild ") || strings.HasPrefix(span, "lpbuild-engine ") {
 			lines = append(lines, span)
 		}
 	}

@@ -76,7 +76,7 @@ func reference(dir string) error {
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return err
 	}
-	return atomicfile.Write(filepath.Join(dir, config.ConfigName+".md"),
+	return atomicfile.Write(filepath.Join(dir, config.FileName+".md"),
 		configref.Markdown(keys), 0o644)
 }
 
@@ -143,9 +143,9 @@ func manualPage(c *cobra.Command) *manual.Page {
 		}
 	}
 	if slices.ContainsFunc(console.MentionedFor(console.Files, c),
-		func(m console.Mention) bool { return m.Name == config.ConfigName }) ||
+		func(m console.Mention) bool { return m.Name == config.FileName }) ||
 		!c.HasParent() {
-		p.SeeAlso = append(p.SeeAlso, config.ConfigName+"(5)")
+		p.SeeAlso = append(p.SeeAlso, config.FileName+"(5)")
 	}
 	return p
 }

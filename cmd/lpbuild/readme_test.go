@@ -71,7 +71,8 @@ func readSteps(t testing.TB, page, text string) []step {
 	for _, b := range readBlocks(text) {
 		switch {
 		case b.file != "":
-			steps = append(steps, step{b.line, "cat > " + b.file + " <<'END OF FILE'\n" + strings.Join(b.lines, "\n") + "\nEND OF FILE", nil})
+			write := "cat > " + b.file + " <<'END OF FILE'\n" + strings.Join(b.lines, "\n") + "\nEND OF FILE"
+			steps = append(steps, step{b.line, write, nil})
 			continue
 		case b.kind != "console":
 			continue
@@ -271,7 +272,9 @@ func installTools(t testing.TB, s *scratch, dir string, others ...string) {
 	check(t, os.MkdirAll(s.path("/srv"), 0o755))
 	check(t, os.CopyFS(s.path("/srv/rpms"), os.DirFS(filepath.Join(dir, "packages/v1"))))
 	sh := newShell(t, s)
-	for _, command := range append(append([]string{`rm -rf "$(rpm --eval %_dbpath)"`}, others...), "rpm -U /srv/rpms/*/{bash,gcc,lpbuild,lpbuild-engine}-[0-9]*.rpm") {
+	commands := append([]string{`rm -rf "$(rpm --eval %_dbpath)"`}, others...)
+	commands = append(commands, "rpm -U /srv/rpms/*/{bash,gcc,lpbuild,lpbuild-engine}-[0-9]*.rpm")
+	for _, command := range commands {
 		if _, err := sh.run(command); err != nil {
 			t.Fatalf("%s: %v\n%s", command, err, sh.complaints())
 		}

@@ -93,5 +93,5 @@ func (g *globalOptions) config() (*config.Config, error) {
 	if g.dir == "" {
 		return nil, console.Usage(errors.New("--dir is empty"), "lpbuild")
 	}
-	return config.LoadConfig(filepath.Clean(g.dir))
+	return config.Load(filepath.Clean(g.dir))
 }

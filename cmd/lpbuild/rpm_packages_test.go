@@ -144,7 +144,9 @@ func (f *factory) own() error {
 		return fmt.Errorf("packaging/build: %w\n%s", err, out)
 	}
 	return f.sh(f.dir, `mkdir bin home x; cd x; rpm2cpio ../own/lpbuild-[0-9]*.x86_64.rpm | cpio -id --quiet
-		rpm2cpio ../own/lpbuild-engine-[0-9]*.x86_64.rpm | cpio -id --quiet; mv usr/bin/lpbuild usr/bin/lpbuild-engine ../bin; mv usr/lib/rpm/macros.d/macros.userspace-livepatch-lpbuild ../macros; rm -r ../x`)
+		rpm2cpio ../own/lpbuild-engine-[0-9]*.x86_64.rpm | cpio -id --quiet
+		mv usr/bin/lpbuild usr/bin/lpbuild-engine ../bin
+		mv usr/lib/rpm/macros.d/macros.userspace-livepatch-lpbuild ../macros; rm -r ../x`)
 }
 
 // distributor makes the repository with the builds.

@@ -72,7 +72,7 @@ func TestSchemaAccepts(t *testing.T) {
 		dir := filepath.Join(t.TempDir(), name)
 		_, err := scaffold.Write(dir, o)
 		check(t, err)
-		text, err := os.ReadFile(filepath.Join(dir, config.ConfigName))
+		text, err := os.ReadFile(filepath.Join(dir, config.FileName))
 		check(t, err)
 		texts[name] = string(text)
 	}
@@ -113,7 +113,7 @@ func TestSchemaRefuses(t *testing.T) {
 		"test.c"} {
 		check(t, os.WriteFile(filepath.Join(dir, name), nil, 0o644))
 	}
-	_, err := config.ParseConfig(filepath.Join(dir, "lpbuild.yaml"), []byte(text))
+	_, err := config.Parse(filepath.Join(dir, "lpbuild.yaml"), []byte(text))
 	check(t, err)
 	for old, wrong := range map[string]string{
 		"name: glibc-livepatches\n":       "",
@@ -139,7 +139,7 @@ func TestSchemaRefuses(t *testing.T) {
 		if err := bySchema(t, s, changed); err == nil {
 			t.Errorf("%q instead of %q is accepted", wrong, old)
 		}
-		if _, err := config.ParseConfig(filepath.Join(dir, "lpbuild.yaml"),
+		if _, err := config.Parse(filepath.Join(dir, "lpbuild.yaml"),
 			[]byte(changed)); err == nil {
 			t.Errorf("%q instead of %q is accepted by the decoder", wrong, old)
 		}

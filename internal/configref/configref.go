@@ -1,5 +1,5 @@
 // Package configref writes the reference of lpbuild.yaml, as a page of Markdown and as a man page,
-// from the keys that package buildmatrix reads out of its structs. Nothing about a single key is
+// from the keys that package config reads out of its structs. Nothing about a single key is
 // written here.
 package configref
 
@@ -90,14 +90,15 @@ func facts(k config.Key, quote string) string {
 // Markdown returns the reference as a page of the documentation.
 func Markdown(keys []config.Key) []byte {
 	var b strings.Builder
-	b.WriteString("<!-- Written by \"lpbuild generate --docs docs\" from the structs in pkg/buildmatrix. Do not edit. -->\n")
+	b.WriteString("<!-- Written by \"lpbuild generate --docs docs\" from the structs in pkg/buildmatrix/config. Do not edit. -->\n")
 	b.WriteString("# lpbuild.yaml\n\n" + about + "\n\n")
 	b.WriteString("`lpbuild schema` prints a JSON Schema of the file for editors. The man page lpbuild.yaml(5) has the\n" +
 		"text of this page.\n\n## Values\n\n")
 	for _, f := range forms {
 		fmt.Fprintf(&b, "- **%s**: %s\n", f.form, strings.ReplaceAll(f.text, "\n", "\n  "))
 	}
-	b.WriteString("\n## Example\n\nThis file has every key. Keys with a default are comments.\n\n```yaml\n" + Example(keys) + "```\n\n## Keys\n\n")
+	b.WriteString("\n## Example\n\nThis file has every key. Keys with a default are comments.\n\n" +
+		"```yaml\n" + Example(keys) + "```\n\n## Keys\n\n")
 	markdownKeys(&b, keys)
 	return []byte(strings.TrimRight(b.String(), "\n") + "\n")
 }
@@ -128,7 +129,7 @@ func Page(keys []config.Key, date time.Time) *manual.Page {
 		example.WriteString("  " + line)
 	}
 	return &manual.Page{
-		Name: config.ConfigName, Section: 5, Summary: "the configuration of a live patch package", Synopsis: []string{"lpbuild.yaml"},
+		Name: config.FileName, Section: 5, Summary: "the configuration of a live patch package", Synopsis: []string{"lpbuild.yaml"},
 		Text: b.String(), Examples: example.String(), SeeAlso: []string{"lpbuild", "lpbuild-init", "lpbuild-build", "lpbuild-schema"}, Date: date,
 	}
 }

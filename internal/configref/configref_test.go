@@ -35,7 +35,7 @@ func parse(t *testing.T, text string) (*config.Config, error) {
 			t.Fatal(err)
 		}
 	}
-	return config.ParseConfig(filepath.Join(dir, config.ConfigName), []byte(text))
+	return config.Parse(filepath.Join(dir, config.FileName), []byte(text))
 }
 
 // document writes a configuration that has, at the path of a mapping, only the given lines.

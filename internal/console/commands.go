@@ -48,24 +48,10 @@ func FinishRoot(root *cobra.Command) {
 // nameProgram makes the help of commands that several programs have call them by the name of this
 // one.
 func nameProgram(root *cobra.Command) {
-	if root.Name() == engineersProgram {
-		return
-	}
-	var names []string
-	for _, c := range root.Commands() {
-		for _, before := range []string{" ", `"`} {
-			names = append(names, before+engineersProgram+" "+c.Name(),
-				before+root.Name()+" "+c.Name())
-		}
-	}
-	own := strings.NewReplacer(names...)
 	for _, c := range commandsBelow(root) {
-		c.Long, c.Example = own.Replace(c.Long), own.Replace(c.Example)
+		c.Long, c.Example = program.Text(c.Long), program.Text(c.Example)
 	}
 }
-
-// engineersProgram is what texts call the program.
-const engineersProgram = "lpbuild"
 
 // AddGroup adds commands to parent, below a title of their own. --help lists them in this order.
 func AddGroup(parent *cobra.Command, id, title string, commands ...*cobra.Command) {
@@ -86,7 +72,7 @@ func describeCompletion(root *cobra.Command) {
 	c.Short = "Print the completion script for a shell"
 	c.Long = "Prints the script that makes a shell complete commands, flags and values.\n" +
 		"The RPM package installs these scripts."
-	c.Example = "  . <( lpbuild completion bash)"
+	c.Example = "  lpbuild completion bash > completion.bash"
 	c.Args, c.RunE = NoArguments, func(cmd *cobra.Command, _ []string) error { return cmd.Help() }
 	for _, sub := range c.Commands() {
 		sub.Short = "Print the completion script for " + sub.Name()

@@ -144,13 +144,14 @@ func (p *Program) ExitCode(err error) int {
 		return ExitOK
 	case errors.Is(err, ErrUsage):
 		return ExitUsage
-	case errors.Is(err, symtab.ErrUnsupported):
-		return ExitUnsupported
 	}
 	if p.Code != nil {
 		if code := p.Code(err); code != 0 {
 			return code
 		}
+	}
+	if errors.Is(err, symtab.ErrUnsupported) {
+		return ExitUnsupported
 	}
 	return ExitError
 }

@@ -16,13 +16,13 @@ func SetName(n string) { name = n }
 // Name returns the name of the program.
 func Name() string { return name }
 
+// shared are the commands that all programs have.
+var shared = []string{"trigger", "revert", "status", "hook", "ulp", "version", "help", "completion"}
+
 // Text returns a text in which the commands that all programs have are those of the program that
 // runs: "lpbuild status" is "lpbuild-engine status" there.
 func Text(text string) string {
-	if name == "lpbuild" {
-		return text
-	}
-	for _, command := range []string{"trigger", "revert", "status", "hook", "ulp", "version"} {
+	for _, command := range shared {
 		text = strings.ReplaceAll(text, "lpbuild "+command, name+" "+command)
 	}
 	return text

@@ -26,7 +26,7 @@ func twoArchitectures(t *testing.T) *folder {
 // buildOnly builds for some architectures.
 func (f *folder) buildOnly(only ...symtab.Arch) (*Report, error) {
 	f.t.Helper()
-	c, err := config.LoadConfig(f.dir)
+	c, err := config.Load(f.dir)
 	if err != nil {
 		f.t.Fatal(err)
 	}
@@ -65,7 +65,7 @@ func TestOnlyKeepsTheOthers(t *testing.T) {
 	if _, after := f.written(); after != before {
 		t.Errorf("the report changed:\n%s", cmp.Diff(before, after))
 	}
-	c, err := config.LoadConfig(f.dir)
+	c, err := config.Load(f.dir)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -104,7 +104,7 @@ func TestOnlyDropsWhatNoLongerHolds(t *testing.T) {
 			if _, err := os.Stat(filepath.Join(f.dir, "build/ppc64le/libtoy_1.0-1_livepatch1.so")); !errors.Is(err, os.ErrNotExist) {
 				t.Errorf("the container of the other architecture is still there: %v", err)
 			}
-			c, err := config.LoadConfig(f.dir)
+			c, err := config.Load(f.dir)
 			if err != nil {
 				t.Fatal(err)
 			}

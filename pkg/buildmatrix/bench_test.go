@@ -40,7 +40,7 @@ func BenchmarkBuild40(b *testing.B) {
 	for b.Loop() {
 		b.StopTimer()
 		f := benchFolder(b, libs, builds)
-		c, err := config.LoadConfig(f.dir)
+		c, err := config.Load(f.dir)
 		if err != nil {
 			b.Fatal(err)
 		}
@@ -106,7 +106,7 @@ func benchFolder(b *testing.B, libs [][]byte, builds int) *folder {
 	files := map[string]string{
 		"toy_livepatch1.in": "! CVE-2026-0001\nlibtoy_{version}-{release}_livepatch1.so\n@{library}\nf4711_target:f_lp\n",
 		"toy_livepatch1.c":  benchSource,
-		config.ConfigName: "name: toy-livepatches\nversion: \"1\"\nproduct: TOY\narch: [x86_64]\nlicense: MIT\nrepositories: [{url: /nowhere, unsigned: true}]\n" +
+		config.FileName: "name: toy-livepatches\nversion: \"1\"\nproduct: TOY\narch: [x86_64]\nlicense: MIT\nrepositories: [{url: /nowhere, unsigned: true}]\n" +
 			"packages: [{name: toy}]\npatches: [{library: libtoy.so.1, description: toy_livepatch1.in, sources: [toy_livepatch1.c]}]\n",
 	}
 	for i := range builds {

@@ -290,7 +290,7 @@ func TestOnlyOneArchitecture(t *testing.T) {
 	f.edit("arch: [x86_64]", "arch: [x86_64, ppc64le]")
 	f.mustBuild()
 	t.Setenv("LPBUILD_CC_PPC64LE", "no-such-compiler")
-	c, err := config.LoadConfig(f.dir)
+	c, err := config.Load(f.dir)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -309,7 +309,7 @@ func TestMadeAfterKill(t *testing.T) {
 	f := newFolder(t, "1.0-1")
 	f.mustBuild()
 	f.write("build/.objects/.compile-123/container.so", "half")
-	c, err := config.LoadConfig(f.dir)
+	c, err := config.Load(f.dir)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -363,7 +363,7 @@ func TestGateAlwaysRuns(t *testing.T) {
 func TestInstallRefuses(t *testing.T) {
 	f := newFolder(t, "1.0-1")
 	f.mustBuild()
-	c, err := config.LoadConfig(f.dir)
+	c, err := config.Load(f.dir)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -385,7 +385,7 @@ func TestInstallRefuses(t *testing.T) {
 func TestInstallWhole(t *testing.T) {
 	f := newFolder(t, "1.0-1", "2.0-1")
 	f.mustBuild()
-	c, err := config.LoadConfig(f.dir)
+	c, err := config.Load(f.dir)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -409,7 +409,7 @@ func TestInstallWhole(t *testing.T) {
 func TestOneCatalogueNameTwice(t *testing.T) {
 	f := newFolder(t, "1.0-1", "2.0-1")
 	same := f.lock.Builds[0].Libraries[0]
-	c, err := config.LoadConfig(f.dir)
+	c, err := config.Load(f.dir)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -115,7 +115,7 @@ func newFolder(t *testing.T, versions ...string) *folder {
 	}
 	f.write("toy_livepatch1.in", "! Fixes CVE-2026-0001\nlibtoy_{version}-{release}_livepatch1.so\n@{library}\ntoy_add:toy_add_lp\n")
 	f.write("toy_livepatch1.c", "int toy_add_lp(int a, int b) { return a + b + 1000; }\n")
-	f.write(config.ConfigName, strings.ReplaceAll(`name: toy-livepatches
+	f.write(config.FileName, strings.ReplaceAll(`name: toy-livepatches
 version: "1"
 product: TOY
 arch: [x86_64]
@@ -138,14 +138,14 @@ func (f *folder) write(name, text string) {
 // edit replaces text in the configuration.
 func (f *folder) edit(old, new string) {
 	f.t.Helper()
-	data, err := os.ReadFile(filepath.Join(f.dir, config.ConfigName))
+	data, err := os.ReadFile(filepath.Join(f.dir, config.FileName))
 	if err != nil {
 		f.t.Fatal(err)
 	}
 	if !strings.Contains(string(data), old) {
 		f.t.Fatalf("%q is not in the configuration", old)
 	}
-	f.write(config.ConfigName, strings.Replace(string(data), old, new, 1))
+	f.write(config.FileName, strings.Replace(string(data), old, new, 1))
 }
 
 // catalogued reads a library as download does, with the proofs for the native engine, or without.
@@ -209,7 +209,7 @@ func exportedOf(lib *symtab.Library) []string {
 // build builds the folder.
 func (f *folder) build() (*Report, error) {
 	f.t.Helper()
-	c, err := config.LoadConfig(f.dir)
+	c, err := config.Load(f.dir)
 	if err != nil {
 		f.t.Fatal(err)
 	}

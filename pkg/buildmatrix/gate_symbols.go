@@ -2,6 +2,7 @@ package buildmatrix
 
 import (
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 
@@ -200,10 +201,5 @@ func (s *scope) unversionedProblem(name string) (problem, hint string) {
 }
 
 func sortedNames(e exports) []string {
-	names := make([]string, 0, len(e))
-	for name := range e {
-		names = append(names, name)
-	}
-	slices.Sort(names)
-	return names
+	return slices.Sorted(maps.Keys(e))
 }

@@ -78,7 +78,7 @@ func TestGroups(t *testing.T) {
 // says what it is about.
 func TestBuildGroup(t *testing.T) {
 	f := newFolder(t, "1.0-1", "1.0-2", "1.0-3")
-	config, err := config.LoadConfig(f.dir)
+	config, err := config.Load(f.dir)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -3,6 +3,7 @@ package buildmatrix
 import (
 	"bytes"
 	"fmt"
+	"maps"
 	"os"
 	"path/filepath"
 	"slices"
@@ -46,11 +47,7 @@ func includedFiles(preprocessed []byte) []string {
 			seen[m.file] = true
 		}
 	}
-	names := make([]string, 0, len(seen))
-	for name := range seen {
-		names = append(names, name)
-	}
-	return config.Sorted(names)
+	return slices.Sorted(maps.Keys(seen))
 }
 
 // includer returns the place in the source where a file is first included.

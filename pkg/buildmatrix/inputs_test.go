@@ -191,7 +191,7 @@ func TestOutsideFiles(t *testing.T) {
 			if err := os.Mkdir(f.dir, 0o755); err != nil {
 				t.Fatal(err)
 			}
-			for _, n := range []string{config.ConfigName, "toy_livepatch1.in", "catalogue"} {
+			for _, n := range []string{config.FileName, "toy_livepatch1.in", "catalogue"} {
 				if err := os.Rename(filepath.Join(outer, n), filepath.Join(f.dir, n)); err != nil {
 					t.Fatal(err)
 				}

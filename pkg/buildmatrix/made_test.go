@@ -14,7 +14,7 @@ import (
 // clean removes what Made names and returns the files that are left below the build folder.
 func (f *folder) clean() []string {
 	f.t.Helper()
-	c, err := config.LoadConfig(f.dir)
+	c, err := config.Load(f.dir)
 	if err != nil {
 		f.t.Fatal(err)
 	}

@@ -142,7 +142,7 @@ func TestCancelled(t *testing.T) {
 	}
 	t.Setenv("LPBUILD_CC_X86_64", filepath.Join(dir, "gcc"))
 	f := newFolder(t, "1.0-1")
-	c, err := config.LoadConfig(f.dir)
+	c, err := config.Load(f.dir)
 	if err != nil {
 		t.Fatal(err)
 	}

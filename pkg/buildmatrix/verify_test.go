@@ -43,7 +43,7 @@ func TestVerify(t *testing.T) {
 			f := newFolder(t, "1.0-1", "1.0-2")
 			f.mustBuild()
 			tc.change(f)
-			c, err := config.LoadConfig(f.dir)
+			c, err := config.Load(f.dir)
 			if err != nil {
 				t.Fatal(err)
 			}

@@ -38,7 +38,7 @@ func BenchmarkStock(b *testing.B) {
 		}
 		run := func(pid int) (cpu, took time.Duration, kib int) {
 			cmd := exec.Command(os.Args[0])
-			cmd.Env = append(os.Environ(), "TRIGGER_TEST_JOB=stock", "TRIGGER_TEST_FILE="+file, "TRIGGER_TEST_PID="+strconv.Itoa(pid))
+			cmd.Env = append(os.Environ(), "ENGINE_TEST_JOB=stock", "ENGINE_TEST_FILE="+file, "ENGINE_TEST_PID="+strconv.Itoa(pid))
 			out, err := cmd.CombinedOutput()
 			if _, scanErr := fmt.Sscan(string(out), &cpu, &took, &kib); err != nil || scanErr != nil {
 				b.Fatalf("%v: %s", err, out)
@@ -82,11 +82,11 @@ func init() { jobs["stock"] = stockJob }
 // peak memory in KiB.
 func stockJob() int {
 	debug.SetGCPercent(engine.GCPercent)
-	cs, err := engine.ReadContainers(context.Background(), []string{os.Getenv("TRIGGER_TEST_FILE")}, false)
+	cs, err := engine.ReadContainers(context.Background(), []string{os.Getenv("ENGINE_TEST_FILE")}, false)
 	if err != nil {
 		return 1
 	}
-	pid, _ := strconv.Atoi(os.Getenv("TRIGGER_TEST_PID"))
+	pid, _ := strconv.Atoi(os.Getenv("ENGINE_TEST_PID"))
 	w := engine.NewWildcard("sleep")
 	o := engine.Selector{Name: &w}
 	if pid != 0 {

@@ -164,7 +164,7 @@ func report(b *testing.B, which string, ours, theirs usage) {
 // BenchmarkMemory is the memory of the engine over 4,000 processes.
 func BenchmarkMemory(b *testing.B) {
 	cmd := exec.Command(os.Args[0])
-	cmd.Env = append(os.Environ(), "TRIGGER_TEST_JOB=memory", "TRIGGER_TEST_FILE="+container(b, "a", 10))
+	cmd.Env = append(os.Environ(), "ENGINE_TEST_JOB=memory", "ENGINE_TEST_FILE="+container(b, "a", 10))
 	for b.Loop() {
 		sleepers := make([]*exec.Cmd, 0, benchtest.Size(4000, 100))
 		for range cap(sleepers) {
@@ -193,7 +193,7 @@ func init() { jobs["memory"] = memoryJob }
 
 // memoryJob looks at all processes as a run does, and prints its peak memory in KiB.
 func memoryJob() int {
-	cs, err := engine.ReadContainers(context.Background(), []string{os.Getenv("TRIGGER_TEST_FILE")}, false)
+	cs, err := engine.ReadContainers(context.Background(), []string{os.Getenv("ENGINE_TEST_FILE")}, false)
 	if err != nil {
 		return 1
 	}

@@ -15,7 +15,7 @@ import (
 var builds targettest.Builds
 
 func TestMain(m *testing.M) {
-	if job := os.Getenv("TRIGGER_TEST_JOB"); job != "" {
+	if job := os.Getenv("ENGINE_TEST_JOB"); job != "" {
 		os.Exit(jobs[job]())
 	}
 	os.Exit(builds.Run(m))

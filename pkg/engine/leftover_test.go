@@ -23,7 +23,7 @@ func diesWriting() int {
 	var pid int
 	var size uint32
 	var file string
-	if _, err := fmt.Sscan(os.Getenv("TRIGGER_TEST_PIDS"), &pid, &size, &file); err != nil {
+	if _, err := fmt.Sscan(os.Getenv("ENGINE_TEST_PIDS"), &pid, &size, &file); err != nil {
 		fmt.Println(err)
 		return 1
 	}
@@ -68,7 +68,7 @@ func TestLeftoverOfKilledRun(t *testing.T) {
 		before := whole()
 		for _, how := range []engine.Options{{Leftovers: true}, {Containers: cs}} {
 			job := exec.Command(os.Args[0])
-			job.Env = append(os.Environ(), "TRIGGER_TEST_JOB=dies writing", "TRIGGER_TEST_PIDS="+strconv.Itoa(c.pid)+" "+strconv.Itoa(size)+" "+file)
+			job.Env = append(os.Environ(), "ENGINE_TEST_JOB=dies writing", "ENGINE_TEST_PIDS="+strconv.Itoa(c.pid)+" "+strconv.Itoa(size)+" "+file)
 			out, err := job.CombinedOutput()
 			if s, ok := job.ProcessState.Sys().(syscall.WaitStatus); !ok || !s.Signaled() || s.Signal() != unix.SIGSYS {
 				t.Fatalf("%s: %v: %s", name, err, out)

@@ -18,7 +18,7 @@ import (
 )
 
 // stormInside is set in the environment of the test that runs in its own pid namespace.
-const stormInside = "TRIGGER_TEST_STORM_INSIDE"
+const stormInside = "ENGINE_TEST_STORM_INSIDE"
 
 // TestStorm: while others make processes as fast as the CPUs can, so that process numbers begin
 // again several times a second, all targets are patched and reverted at the first attempt, and a

@@ -95,7 +95,7 @@ func init() { jobs["tracer"] = traceJob }
 func TestTraced(t *testing.T) {
 	c := start(t, "a", standIn(t), "traced")
 	job := exec.Command(os.Args[0])
-	job.Env = append(os.Environ(), "TRIGGER_TEST_JOB=tracer", "TRIGGER_TEST_PIDS="+strconv.Itoa(c.pid))
+	job.Env = append(os.Environ(), "ENGINE_TEST_JOB=tracer", "ENGINE_TEST_PIDS="+strconv.Itoa(c.pid))
 	debugger := run(t, job)
 	o := engine.Options{Containers: read(t, container(t, "a", 10)), Timeout: 500 * time.Millisecond}
 	r := c.one(o)
@@ -110,7 +110,7 @@ func TestTraced(t *testing.T) {
 // traceJob traces a process until it is killed.
 func traceJob() int {
 	runtime.LockOSThread()
-	pid, _ := strconv.Atoi(os.Getenv("TRIGGER_TEST_PIDS"))
+	pid, _ := strconv.Atoi(os.Getenv("ENGINE_TEST_PIDS"))
 	if err := unix.PtraceSeize(pid); err != nil {
 		fmt.Println(err)
 		return 1

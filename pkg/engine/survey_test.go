@@ -88,7 +88,7 @@ func TestUnprivileged(t *testing.T) {
 	theirs.says(unpatched)
 
 	job := exec.Command(self, container(t, "a", 10))
-	job.Env = append(os.Environ(), "TRIGGER_TEST_JOB=unprivileged", fmt.Sprintf("TRIGGER_TEST_PIDS=%d %d", theirs.pid, ours.pid))
+	job.Env = append(os.Environ(), "ENGINE_TEST_JOB=unprivileged", fmt.Sprintf("ENGINE_TEST_PIDS=%d %d", theirs.pid, ours.pid))
 	job.SysProcAttr = cmd.SysProcAttr
 	if out, err := job.CombinedOutput(); err != nil {
 		t.Errorf("%v:\n%s", err, out)
@@ -100,7 +100,7 @@ func TestUnprivileged(t *testing.T) {
 // unprivileged patches all processes of a name, and wants only its own to be patched.
 func unprivileged() int {
 	var own, other int
-	fmt.Sscan(os.Getenv("TRIGGER_TEST_PIDS"), &own, &other)
+	fmt.Sscan(os.Getenv("ENGINE_TEST_PIDS"), &own, &other)
 	cs, err := engine.ReadContainers(context.Background(), os.Args[1:], false)
 	if err != nil || len(cs.List) != 1 {
 		fmt.Println(err, cs)

@@ -75,7 +75,7 @@ func zoo(t *testing.T) map[string]*child {
 	must(t, os.Remove(gone))
 	animals["patched"].one(engine.Options{Containers: read(t, container(t, "a", 10)), Engines: auto()})
 	job := exec.Command(os.Args[0])
-	job.Env = append(os.Environ(), "TRIGGER_TEST_JOB=tracer", "TRIGGER_TEST_PIDS="+strconv.Itoa(animals["traced"].pid))
+	job.Env = append(os.Environ(), "ENGINE_TEST_JOB=tracer", "ENGINE_TEST_PIDS="+strconv.Itoa(animals["traced"].pid))
 	run(t, job)
 	for i, f := range targettest.Freezers(t) {
 		c := start(t, "a", "", "zoo_frozen")

@@ -46,7 +46,7 @@ func rehearse(dir string, files []file) error {
 	if err := writeAll(stage, files); err != nil {
 		return err
 	}
-	c, err := config.LoadConfig(stage)
+	c, err := config.Load(stage)
 	if err == nil {
 		_, err = c.Request(time.Now()) // reads the keys and the locations
 	}

@@ -48,7 +48,7 @@ func TestWrite(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	c, err := config.LoadConfig(dir)
+	c, err := config.Load(dir)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -203,7 +203,7 @@ func TestWriteLicense(t *testing.T) {
 			Repositories: []Repository{{URL: "/x"}}}); err != nil {
 			t.Fatal(err)
 		}
-		c, err := config.LoadConfig(dir)
+		c, err := config.Load(dir)
 		if err != nil || c.License != want {
 			t.Errorf("%s: license %q, %v", pkg, c.License, err)
 		}

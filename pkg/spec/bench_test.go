@@ -99,7 +99,7 @@ func benchDir(b *testing.B, builds, symbols int) (*config.Config, *download.Lock
 				"_livepatch1.so"})
 	}
 	put(b, dir, files)
-	c, err := config.LoadConfig(dir)
+	c, err := config.Load(dir)
 	if err != nil {
 		b.Fatal(err)
 	}

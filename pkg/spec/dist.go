@@ -146,7 +146,7 @@ func checkComplete(c *config.Config, l *download.Lock, r *buildmatrix.Report) er
 // files returns the files of the source archive: configuration, lock, catalogue, and every file
 // that the configuration names or the compiler read, but no others of the directory.
 func files(c *config.Config, l *download.Lock, r *buildmatrix.Report) map[string]string {
-	names := []string{config.ConfigName, config.LockName}
+	names := []string{config.FileName, config.LockName}
 	for _, repo := range c.Repositories {
 		names = append(names, repo.Keys...)
 	}

@@ -39,7 +39,7 @@ func newPackage(t *testing.T) (*config.Config, *download.Lock, *buildmatrix.Repo
 		"lp.in": "! CVE-2026-1\nlibc_{version}-{release}_livepatch1.so\n@{library}\nf:g\n",
 		"lp.c":  "int g;\n", "only_ppc.h": "\n", "lp.changes": someChanges,
 	})
-	c, err := config.LoadConfig(dir)
+	c, err := config.Load(dir)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -13,19 +13,19 @@ import (
 	"github.com/lpbuild/lpbuild/pkg/ulp/symtab"
 )
 
-// ConfigName is the configuration's file name in a package folder.
-const ConfigName = "lpbuild.yaml"
+// FileName is the configuration's file name in a package folder.
+const FileName = "lpbuild.yaml"
 
 // LockName is the lock's file name in a package folder.
 const LockName = "lpbuild.lock"
 
 // ErrNoConfig says that a folder holds no configuration.
-var ErrNoConfig = errors.New("no " + ConfigName + " here")
+var ErrNoConfig = errors.New("no " + FileName + " here")
 
 // Config is a live patch package as its maintainer describes it in lpbuild.yaml. Every relative
 // path in it is relative to Dir.
 //
-// This file and config_obs.go are also the reference of lpbuild.yaml: [Keys] reads the names of the
+// This file and obs.go are also the reference of lpbuild.yaml: [Keys] reads the names of the
 // keys, and what is allowed there, from the tags, and the description of each from the comment
 // above the field. So these comments are written for a reader of lpbuild.yaml.
 type Config struct {
@@ -184,11 +184,11 @@ func (c *Config) File(name string) string {
 	return filepath.Join(c.Dir, name)
 }
 
-// LoadConfig reads the configuration of the package folder dir. Everything that is wrong with it
+// Load reads the configuration of the package folder dir. Everything that is wrong with it
 // comes in one [diag.List]: unknown and repeated keys, wrong types, values that cannot be, and
 // files that are not there.
-func LoadConfig(dir string) (*Config, error) {
-	path := filepath.Join(dir, ConfigName)
+func Load(dir string) (*Config, error) {
+	path := filepath.Join(dir, FileName)
 	if info, err := os.Stat(dir); err != nil || !info.IsDir() {
 		return nil, &diag.Diagnostic{
 			Pos: diag.Pos{File: dir}, Message: folderFault(err), Err: err,
@@ -205,7 +205,7 @@ func LoadConfig(dir string) (*Config, error) {
 	if err != nil {
 		return nil, err
 	}
-	c, err := ParseConfig(path, text)
+	c, err := Parse(path, text)
 	if err != nil {
 		return nil, err
 	}

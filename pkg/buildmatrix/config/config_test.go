@@ -74,9 +74,9 @@ func mustRange(t *testing.T, s string) rpmver.Range {
 
 func TestLoadConfig(t *testing.T) {
 	dir := packageFolder(t)
-	path := filepath.Join(dir, ConfigName)
+	path := filepath.Join(dir, FileName)
 	write(t, path, validConfig)
-	got, err := LoadConfig(dir)
+	got, err := Load(dir)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -95,12 +95,12 @@ func TestLoadConfig(t *testing.T) {
 		}},
 	}
 	if d := cmp.Diff(want, got); d != "" {
-		t.Errorf("LoadConfig (-want +got):\n%s", d)
+		t.Errorf("Load (-want +got):\n%s", d)
 	}
 }
 
 func TestLoadConfigWithoutFile(t *testing.T) {
-	_, err := LoadConfig(t.TempDir())
+	_, err := Load(t.TempDir())
 	if !errors.Is(err, ErrNoConfig) {
 		t.Fatalf("error is %v, want ErrNoConfig", err)
 	}
@@ -120,7 +120,7 @@ func TestLoadConfigWithoutFolder(t *testing.T) {
 		filepath.Join(file, "below"): "below: error: not a directory",
 		strings.Repeat("a", 300):     "aaa: error: file name too long",
 	} {
-		_, err := LoadConfig(name)
+		_, err := Load(name)
 		if text := diag.Render(err, false); !strings.Contains(text, want) || !strings.Contains(text, "--dir") {
 			t.Errorf("%s: %s", name, text)
 		}
@@ -192,9 +192,9 @@ func TestConfigErrors(t *testing.T) {
 			if !strings.Contains(validConfig, tc.old) {
 				t.Fatalf("%q is not in the valid configuration", tc.old)
 			}
-			path := filepath.Join(dir, ConfigName)
+			path := filepath.Join(dir, FileName)
 			write(t, path, strings.Replace(validConfig, tc.old, tc.new, 1))
-			c, err := LoadConfig(dir)
+			c, err := Load(dir)
 			if err == nil || c != nil {
 				t.Fatalf("no error, but %+v", c)
 			}
@@ -216,7 +216,7 @@ func TestConfigErrorsHideSecrets(t *testing.T) {
 		"https://u:SECRET@h/?SECRET ]", "ftp://u:SECRET@h/?SECRET", "https://u s:SECRET@h/?SECRET", "https://u:SECRET@h/?SECRET\n    url: x",
 		"&a https://u:SECRET@h/?SECRET", "https://u:SECRET@h/?SECRET: x", "!!binary https://u:SECRET@h/?SECRET",
 	} {
-		c, err := ParseConfig("lpbuild.yaml", []byte("name: x\nrepositories:\n  - url: "+value+"\n    unsigned: true\n"))
+		c, err := Parse("lpbuild.yaml", []byte("name: x\nrepositories:\n  - url: "+value+"\n    unsigned: true\n"))
 		if err == nil {
 			_, err = c.Request(time.Now())
 		}
@@ -228,7 +228,7 @@ func TestConfigErrorsHideSecrets(t *testing.T) {
 
 // TestConfigErrorsAllAtOnce wants every mistake of a file in one run.
 func TestConfigErrorsAllAtOnce(t *testing.T) {
-	_, err := ParseConfig("x/lpbuild.yaml", []byte("name: 7\nversion: 8\nflavour: sweet\narch: []\n"))
+	_, err := Parse("x/lpbuild.yaml", []byte("name: 7\nversion: 8\nflavour: sweet\narch: []\n"))
 	var list diag.List
 	if !errors.As(err, &list) {
 		t.Fatalf("%v is not a list", err)
@@ -240,7 +240,7 @@ func TestConfigErrorsAllAtOnce(t *testing.T) {
 }
 
 func TestConfigSuggestsKey(t *testing.T) {
-	_, err := ParseConfig("lpbuild.yaml", []byte("licence: MIT\n"))
+	_, err := Parse("lpbuild.yaml", []byte("licence: MIT\n"))
 	if text := diag.Render(err, false); !strings.Contains(text, `did you mean "license"?`) {
 		t.Errorf("no suggestion:\n%s", text)
 	}
@@ -269,7 +269,7 @@ func FuzzParseConfig(f *testing.F) {
 	f.Add([]byte("a: &a [*a]\n"))
 	f.Add([]byte("- - - -\n"))
 	f.Fuzz(func(t *testing.T, text []byte) {
-		c, err := ParseConfig("dir/lpbuild.yaml", text)
+		c, err := Parse("dir/lpbuild.yaml", text)
 		if (err == nil) != (c != nil) {
 			t.Fatalf("config %v with error %v", c, err)
 		}
@@ -296,7 +296,7 @@ func TestReleaseVersion(t *testing.T) {
 func TestMaxAge(t *testing.T) {
 	dir := packageFolder(t)
 	text := strings.Replace(validConfig, "    unsigned: true\n", "    unsigned: true\n    max-age: 30 days\n", 1)
-	c, err := ParseConfig(filepath.Join(dir, ConfigName), []byte(text))
+	c, err := Parse(filepath.Join(dir, FileName), []byte(text))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -158,5 +158,5 @@ func plainForm(field reflect.StructField) (Form, error) {
 	case kind == reflect.Slice:
 		return TextList, nil
 	}
-	return "", fmt.Errorf("%s: a value of the type %s has no form in %s", field.Name, field.Type, ConfigName)
+	return "", fmt.Errorf("%s: a value of the type %s has no form in %s", field.Name, field.Type, FileName)
 }

@@ -10,8 +10,8 @@ import (
 
 func TestConfigOBS(t *testing.T) {
 	dir := packageFolder(t)
-	write(t, filepath.Join(dir, ConfigName), validConfig+"obs:\n  flavor-builds: 10\n  release-project: SUSE:SLE-15-SP5:Update\n  incident-project: SUSE:Maintenance\n")
-	c, err := LoadConfig(dir)
+	write(t, filepath.Join(dir, FileName), validConfig+"obs:\n  flavor-builds: 10\n  release-project: SUSE:SLE-15-SP5:Update\n  incident-project: SUSE:Maintenance\n")
+	c, err := Load(dir)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -27,8 +27,8 @@ func TestConfigOBS(t *testing.T) {
 		"release-project: 'a b'":          "is no name of a project",
 		"incident-project: Vendor/Update": "is no name of a project",
 	} {
-		write(t, filepath.Join(dir, ConfigName), validConfig+"obs:\n  "+text+"\n")
-		if _, err := LoadConfig(dir); err == nil || !strings.Contains(err.Error(), want) {
+		write(t, filepath.Join(dir, FileName), validConfig+"obs:\n  "+text+"\n")
+		if _, err := Load(dir); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%s: error is %v, want %q", text, err, want)
 		}
 	}

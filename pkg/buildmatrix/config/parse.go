@@ -19,9 +19,9 @@ import (
 	"github.com/lpbuild/lpbuild/pkg/ulp/symtab"
 )
 
-// ParseConfig reads a configuration. path is where the text comes from: it is named in findings,
+// Parse reads a configuration. path is where the text comes from: it is named in findings,
 // and its folder is the package folder.
-func ParseConfig(path string, text []byte) (*Config, error) {
+func Parse(path string, text []byte) (*Config, error) {
 	d := &document{file: path, text: text}
 	c := &Config{Path: path, Dir: filepath.Dir(path)}
 	if top := d.parseYAML(); top != nil {
@@ -34,7 +34,7 @@ func ParseConfig(path string, text []byte) (*Config, error) {
 }
 
 func (c *Config) read(d *document, top *yaml.Node) {
-	d.mapping(top, ConfigName, fields{
+	d.mapping(top, FileName, fields{
 		"name":    d.string("name", &c.Name, CheckPackageName),
 		"version": d.string("version", &c.Version, isPackageVersion),
 		"product": d.string("product", &c.Product, isPathElement),
@@ -314,8 +314,7 @@ func parseAge(s string) (Age, error) {
 	return Age{Years: n}, nil
 }
 
-// Sorted sorts names and returns them.
-func Sorted(names []string) []string {
+func sorted(names []string) []string {
 	slices.Sort(names)
 	return names
 }

@@ -28,7 +28,7 @@ type schema struct {
 }
 
 // Schema returns a JSON Schema of lpbuild.yaml for editors. It accepts every file that
-// [ParseConfig] accepts. It does not know everything that ParseConfig checks: whether files exist,
+// [Parse] accepts. It does not know everything that Parse checks: whether files exist,
 // for example, or which compiler flags are allowed.
 func Schema() ([]byte, error) {
 	keys, err := Keys()
@@ -36,7 +36,7 @@ func Schema() ([]byte, error) {
 		return nil, err
 	}
 	top := mappingSchema(keys)
-	top.Dialect, top.Title = schemaDialect, ConfigName
+	top.Dialect, top.Title = schemaDialect, FileName
 	top.Description = "A live patch package, as lpbuild builds it."
 	var text bytes.Buffer
 	enc := json.NewEncoder(&text)

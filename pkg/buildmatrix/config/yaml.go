@@ -158,7 +158,7 @@ func suggestKey(key string, known fields) string {
 	if near := diag.Nearest(key, names, 1); len(near) > 0 {
 		return fmt.Sprintf("did you mean %q?", near[0])
 	}
-	return "known here: " + strings.Join(Sorted(names), ", ")
+	return "known here: " + strings.Join(sorted(names), ", ")
 }
 
 // sequence hands each element of a sequence to read. An empty sequence is a finding unless

@@ -22,7 +22,7 @@ import (
 var builds targettest.Builds
 
 func TestMain(m *testing.M) {
-	if job := os.Getenv("PULP_TEST_ENGINE"); job != "" {
+	if job := os.Getenv("LIBPULP_TEST_ENGINE"); job != "" {
 		os.Exit(engine(job))
 	}
 	os.Exit(builds.Run(m))

@@ -86,7 +86,7 @@ func engineDo(pid int, o tracer.Options, p *libpulp.Patch, path string, apply bo
 }
 
 func startEngine(c *child, step int, op, path string) *exec.Cmd {
-	return targettest.Engine(c.t, "PULP_TEST_ENGINE", fmt.Sprintf("%d %d %s %s", c.pid, step, op, path))
+	return targettest.Engine(c.t, "LIBPULP_TEST_ENGINE", fmt.Sprintf("%d %d %s %s", c.pid, step, op, path))
 }
 
 // whole fails the test unless each function does either what it did or what the patch has it do,

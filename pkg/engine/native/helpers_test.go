@@ -24,7 +24,7 @@ import (
 var builds targettest.Builds
 
 func TestMain(m *testing.M) {
-	if job := os.Getenv("INJECT_TEST_ENGINE"); job != "" {
+	if job := os.Getenv("NATIVE_TEST_ENGINE"); job != "" {
 		os.Exit(engine(job))
 	}
 	os.Exit(builds.Run(m))

@@ -89,7 +89,7 @@ type work struct {
 }
 
 func startEngineAs(t testing.TB, pid, step int, w work) *exec.Cmd {
-	return targettest.Engine(t, "INJECT_TEST_ENGINE", fmt.Sprintf("%d %d %s %v %v %v %q", pid, step, w.path, w.oneByOne, w.onTop,
+	return targettest.Engine(t, "NATIVE_TEST_ENGINE", fmt.Sprintf("%d %d %s %v %v %v %q", pid, step, w.path, w.oneByOne, w.onTop,
 		w.twoStops, w.load))
 }
 

@@ -7,7 +7,6 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/aio_abi.h>
-#include <linux/fuse.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdint.h>
@@ -32,38 +31,7 @@ static void say(long number)
 	fflush(stdout);
 }
 
-static void reply(int fd, uint64_t unique, int error, void *data, size_t size)
-{
-	struct fuse_out_header h = { sizeof h + size, error, unique };
-	struct iovec v[] = { { &h, sizeof h }, { data, size } };
-	if (writev(fd, v, 2) < 0) perror("fuse reply");
-}
-
-// serve is a file system with one file that is never read.
-static void *serve(void *arg)
-{
-	static char request[1 << 17];
-	int fd = (long)arg;
-	while (read(fd, request, sizeof request) > 0) {
-		struct fuse_in_header *h = (void *)request;
-		struct fuse_attr dir = { .ino = 1, .mode = S_IFDIR | 0755, .nlink = 2 };
-		struct fuse_attr file = { .ino = 2, .mode = S_IFREG | 0755, .nlink = 1, .size = 4096 };
-		struct fuse_init_out init = { .major = FUSE_KERNEL_VERSION, .minor = FUSE_KERNEL_MINOR_VERSION,
-			.max_write = 4096, .flags = FUSE_ASYNC_READ | FUSE_ASYNC_DIO };
-		struct fuse_entry_out entry = { .nodeid = 2, .attr = file };
-		struct fuse_attr_out attr = { .attr = h->nodeid == 1 ? dir : file };
-		struct fuse_open_out opened = { .fh = 1 };
-		switch (h->opcode) {
-		case FUSE_INIT: reply(fd, h->unique, 0, &init, sizeof init); break;
-		case FUSE_LOOKUP: reply(fd, h->unique, 0, &entry, sizeof entry); break;
-		case FUSE_GETATTR: reply(fd, h->unique, 0, &attr, sizeof attr); break;
-		case FUSE_OPEN: reply(fd, h->unique, 0, &opened, sizeof opened); break;
-		case FUSE_READ: break;
-		default: reply(fd, h->unique, -ENOSYS, NULL, 0);
-		}
-	}
-	return NULL;
-}
+#include "../process/testdata/silentfs.h"
 
 static void hang(int device, int root, int begun, char **argv)
 {
@@ -83,23 +51,16 @@ static void hang(int device, int root, int begun, char **argv)
 
 int main(int argc, char **argv)
 {
-	enum { SET_STRING = 1, CREATE = 6 }; // of fsconfig, which older headers do not have
-	char number[32], c;
-	const char *options[][2] = { { "fd", number }, { "rootmode", "40000" }, { "user_id", "0" }, { "group_id", "0" } };
+	char c;
 	pthread_t t;
 	if (argc > 1 && !strcmp(argv[1], "end")) return 0; // the exec has come to its end
 	prctl(PR_SET_PDEATHSIG, SIGKILL);
 	alarm(30); // whatever happens: others on the machine wait for it, too
-	int fd = open("/dev/fuse", O_RDWR | O_CLOEXEC), fs = fd < 0 ? -1 : syscall(SYS_fsopen, "fuse", 1);
-	if (fs < 0) {
-		say(-errno);
+	int fd, root = silent_fs(&fd);
+	if (root < 0) {
+		say(root);
 		return 0;
 	}
-	snprintf(number, sizeof number, "%d", fd);
-	for (int i = 0; i < 4; i++)
-		if (syscall(SYS_fsconfig, fs, SET_STRING, options[i][0], options[i][1], 0)) die(options[i][0]);
-	int root = syscall(SYS_fsconfig, fs, CREATE, NULL, NULL, 0) ? -1 : syscall(SYS_fsmount, fs, 1, 0);
-	if (root < 0) die("fsmount");
 	int begun[2];
 	if (pipe2(begun, O_CLOEXEC)) die("pipe");
 	pid_t pid = fork();

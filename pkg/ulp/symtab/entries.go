@@ -94,28 +94,36 @@ func (p proofs) append(b []byte, key string, version int64) []byte {
 	return append(b, "]}"...)
 }
 
-// proofs reads the value of "entries" or "unwinding". Proofs by other rules are read, and
-// forgotten.
-func (p *catalogueParser) proofs(want uint64) (proofs, error) {
-	list, version := proofs{}, uint64(0)
+// byRules reads an object that says by which rules its elements were made, "proof", and has them as
+// the array listKey. It reports whether the rules are those that are wanted.
+func (p *catalogueParser) byRules(want uint64, listKey string, element func() error) (bool, error) {
+	version := uint64(0)
 	err := p.object(func(key []byte) (err error) {
 		switch string(key) {
 		case "proof":
 			version, err = p.address()
-		case "verdicts":
-			return p.array(func() error {
-				v, err := p.verdict()
-				if list = append(list, v); len(list) > maxVerdicts {
-					err = p.fail("catalogue: verdicts", errors.New("has too many elements"))
-				}
-				return err
-			})
+		case listKey:
+			err = p.array(element)
 		default:
 			err = p.skip(2)
 		}
 		return err
 	})
-	if version != want {
+	return version == want, err
+}
+
+// proofs reads the value of "entries" or "unwinding". Proofs by other rules are read, and
+// forgotten.
+func (p *catalogueParser) proofs(want uint64) (proofs, error) {
+	list := proofs{}
+	known, err := p.byRules(want, "verdicts", func() error {
+		v, err := p.verdict()
+		if list = append(list, v); len(list) > maxVerdicts {
+			err = p.fail("catalogue: verdicts", errors.New("has too many elements"))
+		}
+		return err
+	})
+	if !known {
 		list = nil
 	}
 	return list, err

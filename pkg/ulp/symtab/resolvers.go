@@ -134,30 +134,20 @@ func (l *Library) appendResolvers(b []byte, version int64) []byte {
 
 // resolvers reads the value of "resolvers". Those by other rules are read, and forgotten.
 func (p *catalogueParser) resolvers(want uint64) ([]Resolver, error) {
-	list, version := []Resolver{}, uint64(0)
-	err := p.object(func(key []byte) (err error) {
-		switch string(key) {
-		case "proof":
-			version, err = p.address()
-		case "list":
-			return p.array(func() error {
-				r, err := p.resolver()
-				switch n := len(list); {
-				case err != nil:
-				case n == maxResolvers:
-					err = p.fail("catalogue: resolvers", errors.New("has too many elements"))
-				case n > 0 && list[n-1].at >= r.at:
-					err = p.fail("catalogue: resolvers", errors.New("is not in ascending order"))
-				}
-				list = append(list, r)
-				return err
-			})
-		default:
-			err = p.skip(2)
+	list := []Resolver{}
+	known, err := p.byRules(want, "list", func() error {
+		r, err := p.resolver()
+		switch n := len(list); {
+		case err != nil:
+		case n == maxResolvers:
+			err = p.fail("catalogue: resolvers", errors.New("has too many elements"))
+		case n > 0 && list[n-1].at >= r.at:
+			err = p.fail("catalogue: resolvers", errors.New("is not in ascending order"))
 		}
+		list = append(list, r)
 		return err
 	})
-	if version != want {
+	if !known {
 		list = nil
 	}
 	return list, err

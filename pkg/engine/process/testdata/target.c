@@ -4,7 +4,6 @@
 #include <dlfcn.h>
 #include <fcntl.h>
 #include <linux/filter.h>
-#include <linux/fuse.h>
 #include <linux/seccomp.h>
 #include <linux/userfaultfd.h>
 #include <poll.h>
@@ -166,56 +165,18 @@ static void silent(const char *path)
 	ready((long)p);
 }
 
-static void reply(int fd, uint64_t unique, int error, void *data, size_t size)
-{
-	struct fuse_out_header h = { sizeof h + size, error, unique };
-	struct iovec v[] = { { &h, sizeof h }, { data, size } };
-	if (writev(fd, v, 2) < 0) perror("fuse reply");
-}
-
-// serve is a file system with one file that can be mapped and never be read.
-static void *serve(void *arg)
-{
-	static char request[1 << 17];
-	int fd = (long)arg;
-	while (read(fd, request, sizeof request) > 0) {
-		struct fuse_in_header *h = (void *)request;
-		struct fuse_attr dir = { .ino = 1, .mode = S_IFDIR | 0755, .nlink = 2 };
-		struct fuse_attr file = { .ino = 2, .mode = S_IFREG | 0755, .nlink = 1, .size = 4096 };
-		struct fuse_init_out init = { .major = FUSE_KERNEL_VERSION, .minor = FUSE_KERNEL_MINOR_VERSION, .max_write = 4096 };
-		struct fuse_entry_out entry = { .nodeid = 2, .attr = file };
-		struct fuse_attr_out attr = { .attr = h->nodeid == 1 ? dir : file };
-		struct fuse_open_out opened = { .fh = 1 };
-		switch (h->opcode) {
-		case FUSE_INIT: reply(fd, h->unique, 0, &init, sizeof init); break;
-		case FUSE_LOOKUP: reply(fd, h->unique, 0, &entry, sizeof entry); break;
-		case FUSE_GETATTR: reply(fd, h->unique, 0, &attr, sizeof attr); break;
-		case FUSE_OPEN: reply(fd, h->unique, 0, &opened, sizeof opened); break;
-		case FUSE_READ: break;
-		default: reply(fd, h->unique, -ENOSYS, NULL, 0);
-		}
-	}
-	return NULL;
-}
+#include "silentfs.h"
 
 // hanging maps code from a file system that does not answer, and is mounted nowhere. Where there is no FUSE, the word is
 // the negative number of the error.
 static void hanging(void)
 {
-	enum { SET_STRING = 1, CREATE = 6 }; // of fsconfig, which older headers do not have
-	char number[20];
-	const char *options[][2] = { { "fd", number }, { "rootmode", "40000" }, { "user_id", "0" }, { "group_id", "0" } };
 	pthread_t t;
-	int fd = open("/dev/fuse", O_RDWR), fs = fd < 0 ? -1 : syscall(SYS_fsopen, "fuse", 0);
-	if (fs < 0) {
-		ready(-errno);
+	int fd, root = silent_fs(&fd);
+	if (root < 0) {
+		ready(root);
 		exit(0);
 	}
-	snprintf(number, sizeof number, "%d", fd);
-	for (int i = 0; i < 4; i++)
-		if (syscall(SYS_fsconfig, fs, SET_STRING, options[i][0], options[i][1], 0)) die(options[i][0]);
-	int root = syscall(SYS_fsconfig, fs, CREATE, NULL, NULL, 0) ? -1 : syscall(SYS_fsmount, fs, 0, 0);
-	if (root < 0) die("fsmount");
 	pthread_create(&t, NULL, serve, (void *)(long)fd);
 	int file = openat(root, "lib.so", O_RDONLY);
 	if (file < 0 || mmap(NULL, 4096, PROT_READ | PROT_EXEC, MAP_PRIVATE, file, 0) == MAP_FAILED) die("lib.so");
