@@ -50,8 +50,8 @@ func (t *Text) Entry(addr, size uint64) (Place, error) {
 	return p, nil
 }
 
-// Proven returns the place that [Text.Entry] has found in a function for which it had no error, by
-// the same [Version] of the rules. code is what stands at the function's beginning, at least
+// Proven returns the place that [Text.Entry] found, given that it returned no error, by the same
+// [Version] of the rules. code is what stands at the function's beginning, at least
 // LandingLen + CodeLen bytes. Functions that need padding after them are not looked at.
 func Proven(code []byte, addr, size uint64) (Place, error) {
 	if size == 0 || len(code) < LandingLen+CodeLen {

@@ -8,11 +8,8 @@ package hotpatch
 
 import (
 	"bytes"
-	"encoding/binary"
 	"errors"
 	"fmt"
-	"hash/crc32"
-	"sync"
 )
 
 // Version changes when the same code could get another answer than before: an answer that was
@@ -90,23 +87,6 @@ func Moving(err error, bias uint64) error {
 	}
 	return err
 }
-
-// CodeSum is a checksum of a library's executable segments, in ascending order of their addresses
-// as linked. It tells code that was changed without a new build-id, not code that somebody has made
-// to have the same. The zero value is that of no code.
-type CodeSum struct{ sum uint32 }
-
-// Begin begins a segment.
-func (s *CodeSum) Begin(addr uint64) { s.Add(binary.LittleEndian.AppendUint64(nil, addr)) }
-
-// Add adds bytes of the segment.
-func (s *CodeSum) Add(b []byte) { s.sum = crc32.Update(s.sum, castagnoli(), b) }
-
-// Sum returns the checksum; 0 if there is no code.
-func (s *CodeSum) Sum() uint32 { return s.sum }
-
-// castagnoli is a polynomial that processors know.
-var castagnoli = sync.OnceValue(func() *crc32.Table { return crc32.MakeTable(crc32.Castagnoli) })
 
 // HasNOPs recognises the NOPs of -fpatchable-function-entry=16,14, behind endbr64 if there is one,
 // as they are or made one by `ulp post`. window begins BeforeLen bytes in front of the symbol, and

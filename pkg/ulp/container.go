@@ -24,7 +24,7 @@ type Container struct {
 }
 
 // ParseContainer reads a live patch's shared object, packed or not. The container refers to image,
-// which must not be changed as long as it is used. Errors are those of [ParseLibrary].
+// which must not be changed as long as it is used. Errors are those of [symtab.ParseLibrary].
 func ParseContainer(image []byte) (*Container, error) {
 	f, err := elfx.Parse(image)
 	if err != nil {

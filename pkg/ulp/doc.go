@@ -1,7 +1,7 @@
 // Package ulp reads, writes and checks userspace live patches in libpulp's format.
 //
 // A live patch is an ordinary shared object, the [Container], with functions that are to replace
-// others in a target [Library]. A [Description] says which; [Pack] writes it in binary form, the
+// others in a target [symtab.Library]. A [Description] says which; [Pack] writes it in binary form, the
 // [Metadata], into sections of the container.
 //
 //	Description ─ Expand ─► Description ─┐
@@ -15,5 +15,5 @@
 // All input is taken for hostile: parsers return an error or a result, never both, do not panic, do
 // not read outside their input and do not allocate more than a small multiple of it. Results are
 // values in memory: nothing is printed or written to disk, and no process is touched. Files are
-// read for x86_64, ppc64le and aarch64; others are [ErrUnsupported].
+// read for x86_64, ppc64le and aarch64; others are [symtab.ErrUnsupported].
 package ulp

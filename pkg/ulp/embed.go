@@ -31,9 +31,9 @@ type Section struct {
 //
 // strip keeps the sections, eu-strip removes them, as it does with those that objcopy adds.
 //
-// An error is a *[FormatError]: image is not as [ParseContainer] wants it, a section of that name
+// An error is a *[symtab.FormatError]: image is not as [ParseContainer] wants it, a section of that name
 // is loaded at run time or is not plain data, a name is empty, has a NUL or appears twice, or the
-// section table would become too large (this one wraps [ErrUnsupported]).
+// section table would become too large (this one wraps [symtab.ErrUnsupported]).
 func EmbedSections(image []byte, sections ...Section) ([]byte, error) {
 	f, err := elfx.Parse(image)
 	if err == nil {

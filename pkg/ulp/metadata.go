@@ -26,7 +26,7 @@ const (
 	buildIDSize = 20 // of the SHA-1 form that ld makes by default; libpulp reads no other
 )
 
-// Errors inside the [FormatError] of [ParseMetadata], [ParseReverse] and their encoders.
+// Errors inside the [symtab.FormatError] of [ParseMetadata], [ParseReverse] and their encoders.
 var (
 	ErrTrailing = errors.New("bytes behind the end")
 	ErrValue    = errors.New("value out of range")
@@ -72,7 +72,7 @@ type DataRef struct {
 // ParseMetadata reads the section .ulp. For every m without a Path that [Metadata.AppendBinary] can
 // write, ParseMetadata gives m back.
 //
-// The error is a [FormatError]: reading is strict, so that nothing is accepted that lpbuild or
+// The error is a [symtab.FormatError]: reading is strict, so that nothing is accepted that lpbuild or
 // libpulp would not write. Memory is bounded by three times the size of data, whatever the lengths
 // in it say.
 func ParseMetadata(data []byte) (*Metadata, error) { return parseMetadata(data, typePatch, false) }
@@ -150,7 +150,7 @@ func (d *decoder) body(m *Metadata) {
 }
 
 // AppendBinary appends the metadata to b: in the form of the section .ulp if Path is empty, else in
-// that for libpulp.so. It fails with a [FormatError], whose offset counts from the metadata's
+// that for libpulp.so. It fails with a [symtab.FormatError], whose offset counts from the metadata's
 // start, for what could not be read again: a build-id that has not 20 bytes, an empty name or one
 // with a NUL.
 func (m *Metadata) AppendBinary(b []byte) ([]byte, error) {

@@ -74,7 +74,7 @@ func Pack(d *Description, text []byte, c *Container, lib *symtab.Library, o Pack
 		sections = append(sections, Section{SectionEntries, []byte(symtab.EntriesNOPs)})
 	}
 	var proven []byte
-	if o.Entries == symtab.EntriesAny && !o.Force && lib.CodeSum != 0 {
+	if o.Entries == symtab.EntriesAny && !o.Force && lib.Checksum() != 0 {
 		proven = provenSection(m, lib)
 	}
 	if _, stale := c.Section(SectionProven); stale || len(proven) > 0 {

@@ -29,7 +29,7 @@ type MergeResult struct {
 // .symtab, or of .dynsym if the library is stripped, and if what stands at the symbol, behind
 // endbr64 where there is one, are these NOPs. Nothing else is touched.
 //
-// The image itself is not changed. The error is that of [ParseLibrary], or wraps [ErrNotPatchable]
+// The image itself is not changed. The error is that of [symtab.ParseLibrary], or wraps [ErrNotPatchable]
 // if the library has no such list.
 func MergeNOPs(image []byte) (*MergeResult, error) {
 	f, err := elfx.Parse(bytes.Clone(image))

@@ -15,7 +15,7 @@ import (
 // Proven is what the packer of a container has proven of its target, by the rules of this version
 // of package hotpatch, so that the engine need not search the whole library again in each run.
 type Proven struct {
-	CodeSum   uint32   // of the target's code, as hotpatch.CodeSum has it
+	Checksum  uint32   // of the target's file, by elfx.Checksum
 	Functions []uint64 // at which a jump is proven to be safe: their addresses as linked, ascending
 }
 
@@ -47,15 +47,15 @@ func provenSection(m *Metadata, lib *symtab.Library) []byte {
 		return nil
 	}
 	slices.Sort(list)
-	b := fmt.Appendf(nil, "%d %x", hotpatch.Version, lib.CodeSum)
+	b := fmt.Appendf(nil, "%d %x", hotpatch.Version, lib.Checksum())
 	for _, addr := range slices.Compact(list) {
 		b = strconv.AppendUint(append(b, '\n'), addr, 16)
 	}
 	return append(b, '\n')
 }
 
-// parseProven reads a section SectionProven. What was proven by other rules, or is not there, is
-// nil.
+// parseProven reads a section SectionProven. It returns nil for an empty section and for proofs that
+// were made by other rules.
 func parseProven(data []byte) (*Proven, error) {
 	if len(data) == 0 {
 		return nil, nil
@@ -86,5 +86,5 @@ func parseProven(data []byte) (*Proven, error) {
 	if version != strconv.Itoa(hotpatch.Version) {
 		return nil, nil
 	}
-	return &Proven{CodeSum: uint32(sum), Functions: list}, nil
+	return &Proven{Checksum: uint32(sum), Functions: list}, nil
 }

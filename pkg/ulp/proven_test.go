@@ -31,7 +31,7 @@ func TestPackProven(t *testing.T) {
 		if p == nil || !slices.Equal(p.Functions, want) || !p.Has(want[0]) || p.Has(want[0]+1) {
 			t.Fatalf("%+v, want %#x", p, want)
 		}
-		sums = append(sums, p.CodeSum)
+		sums = append(sums, p.Checksum)
 		again := pack(t, text, packed, l, ulp.PackOptions{Entries: symtab.EntriesAny, Force: true})
 		if p := livePatch(t, again).Proven; p != nil || p.Has(want[0]) {
 			t.Errorf("packed again: %+v", p)

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"sync"
 
+	"github.com/lpbuild/lpbuild/internal/elfx"
 	"github.com/lpbuild/lpbuild/internal/hotpatch"
 	"github.com/lpbuild/lpbuild/pkg/engine/process"
 	"github.com/lpbuild/lpbuild/pkg/engine/rtld"
@@ -40,7 +41,8 @@ type known struct {
 	tried bool
 	p     planner // which plans with the file as if it were a process
 
-	codeSum   uint32 // 0: not read
+	checksum  uint32 // of the file, if it was summed; 0: it could not be, or is too large
+	summed    bool
 	needed    []string
 	hasNeeded bool
 	sites     map[ulp.Function]verdict[site]
@@ -193,37 +195,22 @@ func (k *known) site(ctx context.Context, f ulp.Function, move uint64) (s *site,
 	return &moved, nil, true
 }
 
-// hasCode reports whether the code of the file has a checksum. It is read through a small buffer:
-// to have all of it in memory takes longer than to read it.
-func (k *known) hasCode(ctx context.Context, sum uint32) bool {
+// maxSummed bounds the files that are summed, in bytes. A proof in a larger one is made again.
+const maxSummed = 64 << 20
+
+// hasChecksum reports whether the file has this checksum.
+func (k *known) hasChecksum(ctx context.Context, sum uint32) bool {
 	if k.take(ctx) != nil {
 		return false
 	}
 	defer k.leave()
-	if k.codeSum == 0 {
-		k.codeSum = k.sumOfCode(ctx)
-	}
-	return sum != 0 && k.codeSum == sum
-}
-
-func (k *known) sumOfCode(ctx context.Context) uint32 {
-	var sum hotpatch.CodeSum
-	lib, buffer := k.file.Library(), make([]byte, 64<<10)
-	for _, s := range lib.Segments {
-		if s.Perm&rtld.PermExec == 0 {
-			continue
-		}
-		sum.Begin(s.Start - lib.Bias)
-		for at := s.Start; at < s.End; {
-			b := buffer[:min(uint64(len(buffer)), s.End-at)]
-			if _, err := k.file.Whole().ReadAt(ctx, b, at); err != nil {
-				return 0
-			}
-			sum.Add(b)
-			at += uint64(len(b))
+	if content := k.file.Content(); !k.summed && content.Size() <= maxSummed {
+		if got, err := elfx.Checksum(content); err == nil {
+			k.checksum = got
 		}
 	}
-	return sum.Sum()
+	k.summed = true
+	return sum != 0 && k.checksum == sum
 }
 
 // partsOf returns the parts of a function that are elsewhere, in a library with a bias; ok is false

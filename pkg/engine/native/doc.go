@@ -105,7 +105,7 @@
 //	a full memory cgroup                            writing a page is as the process's own touching it: reclaim, then the
 //	                                                  cgroup's OOM killer. It is some ten pages. (Tested in the version
 //	                                                  of control groups that has the machine's memory.)
-//	the engine has no CAP_SYS_RESOURCE          - (in trigger: limits that a user set for a privileged process are raised up to
+//	the engine has no CAP_SYS_RESOURCE          - (in package engine: limits that a user set for a privileged process are raised up to
 //	                                              their hard limit only)
 //
 // "-" is no effect. No row raises a signal. A filter that answers to MAP_FIXED_NOREPLACE with a no
@@ -129,7 +129,7 @@
 //   - Containers that need the dynamic loader: [NewPatch] refuses them, which the gate of `lpbuild
 //     build` asks, too.
 //
-//   - Functions of a library without NOPs, unless live patch or Options say [ulp.EntriesAny] and it
+//   - Functions of a library without NOPs, unless live patch or Options say [symtab.EntriesAny] and it
 //     is proven safe.
 //
 //   - Libraries whose code is mapped with MAP_SHARED, as a loader of the program's own may do: what

@@ -89,9 +89,9 @@ var phases = [...]func(*executor, context.Context) error{
 	phaseRelease: (*executor).release,
 }
 
-// Run stops the process and carries the plan out. ErrAgain and ErrStale mean that nothing happened,
-// and that the same can be tried again, after ErrStale with a new plan. Any other error means that
-// it cannot be done. In all cases the code and data of the process are as they were, and it goes
+// Run stops the process and carries the plan out. A plan runs once. ErrAgain and ErrStale mean that
+// nothing happened, and that it can be tried again with a new plan. Any other error means that it
+// cannot be done. In all cases the code and data of the process are as they were, and it goes
 // on. Memory that could not be given back may be left in it: nothing leads there, and a later
 // change frees it.
 func (pl *Plan) Run(ctx context.Context) (Result, error) {

@@ -26,7 +26,7 @@ type loader interface {
 	zeroed() bool
 }
 
-// loaders are tried in this order, as long as the kernel says no to one.
+// loaders are tried in this order, until the kernel accepts one.
 //
 // Anonymous memory comes first: it wants no descriptor, no file, no room in a file's size, and
 // nothing but mmap of filters. The others are for security modules that do not let a process

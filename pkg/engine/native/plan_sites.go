@@ -120,10 +120,10 @@ func (b *planner) codeSite(ctx context.Context, l *rtld.Library, seg *rtld.Segme
 }
 
 // provenSite returns the site of a function that the packer has proven; nil if it has not. The
-// proof is about all of the library's code. That the file has the same code, the checksum says;
-// that the process has changed none of it, the kernel: see [Cache].
+// proof is about the whole file. The checksum says that the process has mapped that file, and the
+// kernel that the process has not changed its pages: see [Cache].
 func (b *planner) provenSite(ctx context.Context, k *known, l *rtld.Library, p *Patch, f ulp.Function, code []byte) *site {
-	if !p.proven.Has(f.OldValue) || !k.hasCode(ctx, p.proven.CodeSum) {
+	if !p.proven.Has(f.OldValue) || !k.hasChecksum(ctx, p.proven.Checksum) {
 		return nil
 	}
 	size, err := b.v.functionSize(ctx, l, f.Old, l.Bias+f.OldValue)

@@ -35,11 +35,11 @@ func TestProven(t *testing.T) {
 		t.Errorf("%d functions are proven again: %v", n, err)
 	}
 	other := *p
-	other.proven = &ulp.Proven{CodeSum: p.proven.CodeSum + 1, Functions: p.proven.Functions}
+	other.proven = &ulp.Proven{Checksum: p.proven.Checksum + 1, Functions: p.proven.Functions}
 	if n, err := searched(c, &other); n != 2 || err != nil {
 		t.Errorf("by a proof about other code: %d functions are proven, %v", n, err)
 	}
-	other.proven = &ulp.Proven{CodeSum: p.proven.CodeSum, Functions: p.proven.Functions[:1]}
+	other.proven = &ulp.Proven{Checksum: p.proven.Checksum, Functions: p.proven.Functions[:1]}
 	if n, err := searched(c, &other); n != 1 || err != nil {
 		t.Errorf("of two functions one is proven: %d, %v", n, err)
 	}

@@ -35,7 +35,7 @@ type replaced struct {
 const (
 	recordHead = 16
 	maxRecord  = 256 << 10
-	maxCode    = 128 // segments of code
+	maxCode    = 128 // segments of code; real containers have one
 )
 
 func (r *patchRecord) encode() ([]byte, error) {

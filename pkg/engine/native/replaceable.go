@@ -18,7 +18,7 @@ import (
 const maxProofs = 64
 
 // Replaceable reports whether a library has a function that others can call and that a live patch
-// with [ulp.EntriesAny] can replace. The error is ErrNoLoader for a library that no plan is made
+// with [symtab.EntriesAny] can replace. The error is ErrNoLoader for a library that no plan is made
 // for, or that of looking into the process.
 func (v *View) Replaceable(ctx context.Context, l *rtld.Library) (bool, error) {
 	switch {

@@ -154,6 +154,9 @@ func newFile(f *os.File) (*File, error) {
 // Stamp returns which file it is, and which version of it.
 func (f *File) Stamp() FileStamp { return f.id }
 
+// Content returns the bytes of the file, as many as it had when it was opened.
+func (f *File) Content() *io.SectionReader { return io.NewSectionReader(f.f, 0, f.id.size) }
+
 // Library returns the library, at its place in the File.
 func (f *File) Library() *rtld.Library { return f.lib }
 

@@ -49,7 +49,8 @@ func blockSum(b []byte) uint64 {
 	return uint64(a)<<32 | uint64(c)
 }
 
-// castagnoli is made when it is needed: that takes a tenth of the start of a program.
+// castagnoli is made when a process is about to be stopped: it would take a tenth of the start of a
+// program.
 var castagnoli = sync.OnceValue(func() *crc32.Table { return crc32.MakeTable(crc32.Castagnoli) })
 
 // blockLen reports how many pages the block has that begins with a page; 0 if it is none.

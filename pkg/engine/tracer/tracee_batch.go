@@ -141,7 +141,7 @@ func (t *Tracee) cancel(th *Thread) {
 // which the sigframe lies: it would run at the same time. Then nothing has happened.
 func (t *Tracee) Submit(th *Thread, data []byte, calls func(at uint64) []BatchCall) error {
 	return t.Do(func() error {
-		if _, _, busy := th.regs.inSyscall(); busy || th.GroupStop || !t.o.Gadgets.canBatch() {
+		if th.InSyscall() || th.GroupStop || !t.o.Gadgets.canBatch() {
 			return t.fail("making system calls", th.TID, ErrNoBatch)
 		}
 		c, err := t.prepareBatch(th, data, calls, wipingPlaces)
@@ -149,7 +149,8 @@ func (t *Tracee) Submit(th *Thread, data []byte, calls func(at uint64) []BatchCa
 			return err
 		}
 		// A signal that it had raised itself may have come first, and it stands elsewhere now.
-		if _, _, busy := th.regs.inSyscall(); busy || th.GroupStop || th.excursion.ownMask == th.excursion.visibleMask() || th.excursion.area.shared {
+		if th.InSyscall() || th.GroupStop || th.excursion.area.shared ||
+			th.excursion.ownMask == th.excursion.visibleMask() {
 			ex := th.excursion
 			th.excursion = nil
 			if err := t.leaveArea(th, ex); err != nil {

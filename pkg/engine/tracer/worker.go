@@ -62,6 +62,7 @@ func (w *worker) keepThread() bool {
 	}
 	_ = unix.Prctl(unix.PR_SET_TIMERSLACK, 1, 0, 0, 0) // short sleeps shall be short; the default adds 50 µs
 	growStack()
+	castagnoli()
 	w.tid.Store(int32(unix.Gettid()))
 	return true
 }

@@ -64,7 +64,7 @@ const (
 	keyLivepatchable
 	keyLandings
 	keyEntries
-	keyCode
+	keyChecksum
 	keyUnwinding
 	keyParts
 	keyCallers
@@ -173,8 +173,8 @@ func libraryKey(key []byte) keys {
 		return keyLandings
 	case "entries":
 		return keyEntries
-	case "code":
-		return keyCode
+	case "checksum":
+		return keyChecksum
 	case "unwinding":
 		return keyUnwinding
 	case "resolvers":
@@ -213,10 +213,10 @@ func (p *catalogueParser) libraryValue(k keys) (err error) {
 		return p.array(p.need)
 	case keyEntries:
 		l.proofs, err = p.proofs(hotpatch.Version)
-	case keyCode:
+	case keyChecksum:
 		sum, err := p.address()
-		if l.CodeSum = uint32(sum); err == nil && sum > math.MaxUint32 {
-			err = p.fail("catalogue: code", errors.New("is no checksum of 32 bits"))
+		if l.checksum = uint32(sum); err == nil && sum > math.MaxUint32 {
+			err = p.fail("catalogue: checksum", errors.New("is no checksum of 32 bits"))
 		}
 		return err
 	case keyUnwinding:

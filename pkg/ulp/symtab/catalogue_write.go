@@ -43,8 +43,8 @@ func (l *Library) AppendCatalogue(b []byte) []byte {
 	}
 	if l.proofs != nil {
 		b = l.proofs.append(b, "entries", hotpatch.Version)
-		if l.CodeSum != 0 {
-			b = strconv.AppendUint(append(b, ",\n\"code\":"...), uint64(l.CodeSum), 10)
+		if l.checksum != 0 {
+			b = strconv.AppendUint(append(b, ",\n\"checksum\":"...), uint64(l.checksum), 10)
 		}
 	}
 	if l.handlers != nil {

@@ -61,6 +61,15 @@ func (p proofs) find(addr uint64) (why string, ok bool) {
 // it is false.
 func (l *Library) HasProofs() bool { return l.proofs != nil }
 
+// Checksum returns the checksum of the library's file (elfx.Checksum), which the proofs are about;
+// 0 if it is not known, or nothing was proven.
+func (l *Library) Checksum() uint32 {
+	if l.proofs == nil {
+		return 0
+	}
+	return l.checksum
+}
+
 // EntryProof says whether the native engine can put a detour at the function at an address that
 // lacks the NOPs which that engine looks for: by the proof that the engine itself asks for (package
 // hotpatch), and by a search for branches in all of the library that may lead into what the jump

@@ -128,8 +128,11 @@ func (l *Library) proveEntries(f *elfx.File) error {
 			byWhy[why] = append(byWhy[why], addr)
 		}
 	}
-	l.proofs, l.handlers, l.CodeSum = proofsOf(byWhy), p.findHandlers(functions), p.codeSum()
-	l.parts, err = p.findParts(l)
+	l.proofs, l.handlers = proofsOf(byWhy), p.findHandlers(functions)
+	if l.parts, err = p.findParts(l); err != nil {
+		return err
+	}
+	l.checksum, err = f.Checksum()
 	return err
 }
 
@@ -153,23 +156,6 @@ func proofsOf(byWhy map[string][]uint64) proofs {
 		list = append(list, verdict{why, byWhy[why]})
 	}
 	return list
-}
-
-// codeSum returns the checksum of all code; 0 if not all of it was read, or it is not in ascending
-// order.
-func (p *prover) codeSum() uint32 {
-	var sum hotpatch.CodeSum
-	end := uint64(0)
-	for i := range p.texts {
-		t := &p.texts[i]
-		if t.pages == nil || t.addr < end {
-			return 0
-		}
-		sum.Begin(t.addr)
-		sum.Add(t.pages)
-		end = t.addr + uint64(len(t.pages))
-	}
-	return sum.Sum()
 }
 
 // addSize notes a size of a function. If it has too many, it has none.

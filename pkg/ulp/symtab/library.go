@@ -42,7 +42,9 @@ type Library struct {
 
 	symbols *symbols // never nil
 	proofs  proofs   // of entries; nil: not made
-	CodeSum uint32   // of the code that they are about, by hotpatch.CodeSum; 0: not known
+	// checksum is that of the file that the proofs are about, by elfx.Checksum; 0: not known, or
+	// there are no proofs.
+	checksum uint32
 	// resolvers are those of the indirect functions, by address; nil: not known.
 	resolvers []Resolver
 	parts     proofs // why cold parts of functions are not the functions' own; nil: not known
