@@ -94,7 +94,7 @@ func (l *Layout) at(addr uint64) *Segment {
 	return &l.loads[i]
 }
 
-// Writable says whether memory at addr stays writable after relocation: it is loaded, writable and
+// Writable reports whether memory at addr stays writable after relocation: it is loaded, writable and
 // not RELRO.
 func (l *Layout) Writable(addr uint64) bool {
 	p := l.at(addr)

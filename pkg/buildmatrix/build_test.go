@@ -150,7 +150,7 @@ func TestChangesAreNoticed(t *testing.T) {
 	}
 }
 
-// TestRefused makes what cannot work and wants the reason; the other cells are made all the same.
+// TestRefused makes what cannot work and wants the reason; the other cells are built.
 func TestRefused(t *testing.T) {
 	good := "int toy_add_lp(int a, int b) { return a + b; }\n"
 	tests := map[string]struct {

@@ -74,8 +74,8 @@ func TestConsistency(t *testing.T) {
 }
 
 // TestConsistencyOfFormerCode has a thread in code that a function had before: in a live patch that
-// was reverted, and in the original below a live patch. The next change waits for it all the same,
-// by either engine.
+// was reverted, and in the original below a live patch. The next change by either engine
+// waits for it.
 func TestConsistencyOfFormerCode(t *testing.T) {
 	preloads := flavours(t)
 	preloads["native"] = ""

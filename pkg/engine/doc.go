@@ -21,8 +21,8 @@
 // A process has Failed if it should have been changed and may be another time. It is Skipped, with
 // the reason, if nothing that can be done here would change it: its owner does not want it, it runs
 // another build, is a program of 32 bits or an emulator, or has its memory together with another
-// process for all of its time. If it has the library all the same, it keeps it as it is, and the
-// report says so ([Report.Left]): nobody is to take it for patched.
+// process for all of its time. If it has the library, it keeps it as it is, and the report says so
+// ([Report.Left]): nobody is to take it for patched.
 //
 // An [Engine] is one way to do it; this package knows nothing of registers, memory layouts or of
 // how a patch is written. Names and paths in reports are words of processes and files: make them

@@ -14,7 +14,7 @@ import (
 func (j *job) reverts() bool { return j.o.Revert || j.o.Containers.Len() == 0 && j.o.RevertAll != "" }
 
 // failures are what engines could not revert in this round of attempts, by the engine's name: the
-// others have their turn all the same, and the report is about all of them.
+// others have their turn, and the report is about all of them.
 type failures map[string]failure
 
 type failure struct {

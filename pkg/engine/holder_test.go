@@ -10,7 +10,7 @@ import (
 )
 
 // TestBothHold: two engines have live patches in one process. If one cannot take out its own, the
-// other one has its turn all the same, and the report says what became of both.
+// other one still has its turn, and the report is about both.
 func TestBothHold(t *testing.T) {
 	c := start(t, "a", "", "bothhold")
 	ten := read(t, container(t, "a", 10))

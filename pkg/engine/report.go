@@ -65,7 +65,7 @@ type Report struct {
 	// stopped.
 	Stop     time.Duration
 	Attempts int
-	// Late says that one of these stops was longer than Options.MaxStop all the same.
+	// Late says that one of these stops was longer than Options.MaxStop nevertheless.
 	Late bool
 }
 

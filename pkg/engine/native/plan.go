@@ -188,7 +188,7 @@ func (b *planner) choosePatches(ctx context.Context, c Change) error {
 		if t.unloaded || lib == nil && len(t.patches) == 0 {
 			continue // nothing leads to the table any more
 		}
-		if lib == nil { // it was not to be seen, and is there all the same
+		if lib == nil { // not in the library list, but its table is in use
 			return fmt.Errorf("the library at %#x: %w", t.bias, ErrStale)
 		}
 		tp := &targetPlan{old: t, next: t.clone()}

@@ -237,7 +237,7 @@ func TestNewPatchUnwinding(t *testing.T) {
 	}
 }
 
-// FuzzIsVariable: any name; what is one of a variable is none any more with a parameter behind it.
+// FuzzIsVariable tries any name. The name of a variable, with a parameter after it, names none.
 func FuzzIsVariable(f *testing.F) {
 	for _, seed := range []string{"3foo", "N1n1vE", "St4cout", "TI1B", "N1AIiE1vE", "L3foo", "99999999999999999999x", "0", "N", "E"} {
 		f.Add(seed)

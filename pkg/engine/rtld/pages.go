@@ -49,7 +49,7 @@ func (p *Pages) ReadAt(b []byte, addr uint64) (int, error) {
 		}
 		k.addr, k.whole = start, false
 		if _, err := p.r.ReadAt(k.b, start); err != nil {
-			return p.r.ReadAt(b, addr) // what is wanted may be there all the same
+			return p.r.ReadAt(b, addr) // the bytes that are wanted may be there
 		}
 		k.whole = true
 	}

@@ -40,7 +40,7 @@ func (t *Tracee) readStatus(th *Thread) (*procfs.Status, error) {
 // fromStart reads an open file from its beginning.
 func fromStart(f io.ReaderAt) io.Reader { return io.NewSectionReader(f, 0, math.MaxInt64) }
 
-// ended reports whether a thread has exited: it is a zombie, or there is none any more. One that a
+// ended reports whether a thread has exited: it is a zombie, or does not exist. One that a
 // signal is ending counts as such, since it never stops any more, even if it dumps core for a long
 // time before.
 func (t *Tracee) ended(tid int) (bool, error) {

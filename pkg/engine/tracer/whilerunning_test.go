@@ -51,8 +51,8 @@ func TestWhileRunning(t *testing.T) {
 	}
 }
 
-// TestWhileRunningError: the error is f's, and the process stands still all the same. The time for
-// which it ran does not count.
+// TestWhileRunningError: the error is f's, and the process is stopped again. The time for which it
+// ran does not count.
 func TestWhileRunningError(t *testing.T) {
 	c := startChecker(t, 1, "spin")
 	mine, began := errors.New("mine"), time.Now()

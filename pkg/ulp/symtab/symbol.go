@@ -20,7 +20,7 @@ type Symbol struct {
 	// Landing says that a patchable function begins with endbr64, which comes before its NOPs: see
 	// [Library.Landings].
 	Landing bool
-	// Writable says that the symbol is data that can still be written after relocation: it lies in
+	// Writable reports that the symbol is data that can still be written after relocation: it lies in
 	// a writable segment that is not RELRO, or is thread-local. It is false for functions.
 	Writable bool
 }
