@@ -129,17 +129,28 @@ func CachedKey(ctx context.Context, dir string, o KeyOptions, number int) (*Key,
 	return openKey(dir)
 }
 
-// copyKey copies a key's directory; GnuPG insists on modes that os.CopyFS does not keep for
-// directories.
+// copyKey copies a key's directory, without sockets that an agent has left; GnuPG insists on modes
+// that [os.CopyFS] does not keep for directories.
 func copyKey(dir, from string) error {
-	if err := os.CopyFS(dir, os.DirFS(from)); err != nil {
-		return err
-	}
-	return filepath.WalkDir(dir, func(name string, d fs.DirEntry, err error) error {
-		if err != nil || !d.IsDir() {
+	return filepath.WalkDir(from, func(name string, d fs.DirEntry, err error) error {
+		if err != nil {
 			return err
 		}
-		return os.Chmod(name, 0o700)
+		rel, err := filepath.Rel(from, name)
+		if err != nil {
+			return err
+		}
+		switch to := filepath.Join(dir, rel); {
+		case d.IsDir():
+			return os.MkdirAll(to, 0o700)
+		case d.Type().IsRegular():
+			text, err := os.ReadFile(name)
+			if err != nil {
+				return err
+			}
+			return os.WriteFile(to, text, 0o600)
+		}
+		return nil
 	})
 }
 

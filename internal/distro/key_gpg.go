@@ -37,8 +37,9 @@ func (k *Key) withAgent(ctx context.Context,
 	return f(ctx, home)
 }
 
-// stopAgent ends the agent of a GnuPG home and waits until its socket is gone, so that the next gpg
-// does not meet an agent that is exiting.
+// stopAgent ends the agent of a GnuPG home and waits until its sockets are gone, so that the next
+// gpg does not meet an agent that is exiting. An agent has several sockets and removes them one by
+// one, the one that gpg uses first.
 func stopAgent(ctx context.Context, home string) error {
 	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
 	defer cancel()
@@ -53,7 +54,9 @@ func stopAgent(ctx context.Context, home string) error {
 	}
 	name := strings.TrimSpace(string(socket))
 	for {
-		if _, err := os.Lstat(name); errors.Is(err, os.ErrNotExist) {
+		if sockets, err := filepath.Glob(name + "*"); err != nil {
+			return err
+		} else if len(sockets) == 0 {
 			if dir := filepath.Dir(name); dir != home {
 				// below /run/user, if that exists; made by gpg for this home, and kept only if not
 				// empty

@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 )
@@ -230,6 +231,32 @@ func agents(dir string) (found []string) {
 		}
 	}
 	return found
+}
+
+// An agent that exits late, or died, leaves sockets in the key's home.
+func TestCopyKeyLeavesSockets(t *testing.T) {
+	from, to := cachedKey(t, KeyOptions{Algorithm: "ed25519"}).dir, filepath.Join(t.TempDir(), "copy")
+	const socket = "gpg/S.gpg-agent.browser"
+	if err := syscall.Mknod(filepath.Join(from, socket), syscall.S_IFSOCK|0o600, 0); err != nil {
+		t.Fatal(err)
+	}
+	if err := copyKey(to, from); err != nil {
+		t.Fatal(err)
+	}
+	k, err := openKey(to)
+	if err != nil {
+		t.Fatal(err)
+	}
+	file := filepath.Join(to, "file")
+	if err := os.WriteFile(file, nil, 0o644); err != nil {
+		t.Fatal(err)
+	}
+	if err := k.Sign(t.Context(), file); err != nil {
+		t.Error(err)
+	}
+	if _, err := os.Lstat(filepath.Join(to, socket)); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("the socket was copied: %v", err)
+	}
 }
 
 func TestCachedKeysAreEqualByNumber(t *testing.T) {
