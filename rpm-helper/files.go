@@ -7,5 +7,6 @@ import "embed"
 // FS has the script rpm-helper, macros.userspace-livepatch, lpbuild-reconcile.service,
 // lpbuild-reconcile.timer, and the settings that SUSE's fillup adds to /etc/sysconfig/livepatching.
 //
-//go:embed rpm-helper macros.userspace-livepatch lpbuild-reconcile.service lpbuild-reconcile.timer sysconfig.livepatching-lpbuild
+//go:embed rpm-helper macros.userspace-livepatch lpbuild-reconcile.service
+//go:embed lpbuild-reconcile.timer sysconfig.livepatching-lpbuild
 var FS embed.FS

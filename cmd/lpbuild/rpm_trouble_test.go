@@ -17,8 +17,8 @@ func makeBoth(t testing.TB, dir string) {
 }
 
 // TestRPMStuck has a process that cannot be stopped: the transaction waits no longer than its
-// deadline, names that process, and patches the others. If rpm is killed in the middle of %post, all
-// processes are as they should be, and rpm can be run again.
+// deadline, names that process, and patches the others. If rpm is killed in the middle of %post,
+// all processes are as they should be, and rpm can be run again.
 func TestRPMStuck(t *testing.T) {
 	dir := enter(t, makeBoth)
 	if dir == "" {

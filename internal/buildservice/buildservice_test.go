@@ -22,7 +22,8 @@ func TestOsc(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	cmd := exec.CommandContext(t.Context(), "sh", "-ec", `osc checkout home:jane lp; cd home:jane/lp; echo more >> lp.spec; echo new > new
+	cmd := exec.CommandContext(t.Context(), "sh", "-ec",
+		`osc checkout home:jane lp; cd home:jane/lp; echo more >> lp.spec; echo new > new
 		osc add new; osc rm old; osc commit -m change; osc status`)
 	cmd.Dir, cmd.Env = dir, append(os.Environ(), "OSC_CONFIG="+config, "HOME="+dir)
 	out, err := cmd.CombinedOutput()

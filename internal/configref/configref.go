@@ -13,8 +13,8 @@ import (
 )
 
 // about is true of the file as a whole.
-const about = `A package directory has one lpbuild.yaml. It names the repositories, the packages whose builds get
-live patches, and the patches. "lpbuild init" writes the first one.
+const about = `A package directory has one lpbuild.yaml. It names the repositories, the packages
+whose builds get live patches, and the patches. "lpbuild init" writes the first one.
 
 The file is read strictly. An unknown or repeated key, a missing key, or a value of the wrong type
 is an error, and all errors are shown at once, with file, line and column. There is one document,
@@ -90,9 +90,11 @@ func facts(k config.Key, quote string) string {
 // Markdown returns the reference as a page of the documentation.
 func Markdown(keys []config.Key) []byte {
 	var b strings.Builder
-	b.WriteString("<!-- Written by \"lpbuild generate --docs docs\" from the structs in pkg/buildmatrix/config. Do not edit. -->\n")
+	b.WriteString("<!-- Written by \"lpbuild generate --docs docs\" from the structs in " +
+		"pkg/buildmatrix/config. Do not edit. -->\n")
 	b.WriteString("# lpbuild.yaml\n\n" + about + "\n\n")
-	b.WriteString("`lpbuild schema` prints a JSON Schema of the file for editors. The man page lpbuild.yaml(5) has the\n" +
+	b.WriteString("`lpbuild schema` prints a JSON Schema of the file for editors. The man page " +
+		"lpbuild.yaml(5) has the\n" +
 		"text of this page.\n\n## Values\n\n")
 	for _, f := range forms {
 		fmt.Fprintf(&b, "- **%s**: %s\n", f.form, strings.ReplaceAll(f.text, "\n", "\n  "))
@@ -129,8 +131,10 @@ func Page(keys []config.Key, date time.Time) *manual.Page {
 		example.WriteString("  " + line)
 	}
 	return &manual.Page{
-		Name: config.FileName, Section: 5, Summary: "the configuration of a live patch package", Synopsis: []string{"lpbuild.yaml"},
-		Text: b.String(), Examples: example.String(), SeeAlso: []string{"lpbuild", "lpbuild-init", "lpbuild-build", "lpbuild-schema"}, Date: date,
+		Name: config.FileName, Section: 5, Summary: "the configuration of a live patch package",
+		Synopsis: []string{"lpbuild.yaml"},
+		Text:     b.String(), Examples: example.String(), SeeAlso: []string{"lpbuild",
+			"lpbuild-init", "lpbuild-build", "lpbuild-schema"}, Date: date,
 	}
 }
 

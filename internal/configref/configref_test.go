@@ -29,9 +29,11 @@ func keys(t *testing.T) []config.Key {
 func parse(t *testing.T, text string) (*config.Config, error) {
 	t.Helper()
 	dir := t.TempDir()
-	for _, name := range []string{"keys/vendor.asc", "libc_livepatch1.in", "libc_livepatch1.c", "test.c"} {
+	for _, name := range []string{"keys/vendor.asc", "libc_livepatch1.in", "libc_livepatch1.c",
+		"test.c"} {
 		path := filepath.Join(dir, name)
-		if err := errors.Join(os.MkdirAll(filepath.Dir(path), 0o755), os.WriteFile(path, nil, 0o644)); err != nil {
+		if err := errors.Join(os.MkdirAll(filepath.Dir(path), 0o755),
+			os.WriteFile(path, nil, 0o644)); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -90,7 +92,8 @@ func TestKeysAreDecoded(t *testing.T) {
 		}
 		slices.Sort(known)
 		text := diag.Render(err, false)
-		if want := "known here: " + strings.Join(known, ", ") + "\n"; !strings.Contains(text+"\n", want) {
+		if want := "known here: " + strings.Join(known, ", ") +
+			"\n"; !strings.Contains(text+"\n", want) {
 			t.Errorf("%q: the decoder does not say %q:\n%s", path, want, text)
 		}
 		for _, name := range required {
@@ -100,7 +103,8 @@ func TestKeysAreDecoded(t *testing.T) {
 		}
 	})
 	if count != 8 {
-		t.Errorf("there are %d mappings, want 8: lpbuild.yaml, repository, package, patch, obs, and three reasons", count)
+		t.Errorf("there are %d mappings, want 8: lpbuild.yaml, repository, package, patch, obs, "+
+			"and three reasons", count)
 	}
 }
 
@@ -112,7 +116,8 @@ func TestExampleIsRead(t *testing.T) {
 	if err != nil {
 		t.Fatalf("%v\n%s", err, text)
 	}
-	if c.Engine != "system" || c.Entries != "nops" || c.Patches[0].Unwinding != "any" || c.Repositories[0].Unsigned {
+	if c.Engine != "system" || c.Entries != "nops" || c.Patches[0].Unwinding != "any" ||
+		c.Repositories[0].Unsigned {
 		t.Errorf("the defaults are %+v", c)
 	}
 	comment := regexp.MustCompile(`(?m)^( *)# (.*)$`)
@@ -127,7 +132,8 @@ func TestExampleIsRead(t *testing.T) {
 	}
 	mappings("", keys(t), func(_ string, keys []config.Key) {
 		for _, k := range keys {
-			if !strings.Contains(text, k.Name+":") && k.Name != "accept" || k.Example == "" && len(k.Keys) == 0 && k.Name != "accept" {
+			if !strings.Contains(text, k.Name+":") && k.Name != "accept" || k.Example == "" &&
+				len(k.Keys) == 0 && k.Name != "accept" {
 				t.Errorf("%s is not in the example", k.Path)
 			}
 		}
@@ -164,6 +170,7 @@ func TestReferenceIsUpToDate(t *testing.T) {
 		t.Fatal(err)
 	}
 	if d := cmp.Diff(string(stored), string(Markdown(keys(t)))); d != "" {
-		t.Errorf("docs/lpbuild.yaml.md is not what the structs say (-stored +now): run \"go run ./cmd/lpbuild generate --docs docs\"\n%s", d)
+		t.Errorf("docs/lpbuild.yaml.md is not what the structs say (-stored +now): run \"go run "+
+			"./cmd/lpbuild generate --docs docs\"\n%s", d)
 	}
 }

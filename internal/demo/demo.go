@@ -40,7 +40,8 @@ const packageName = "glibc-livepatches"
 // Run runs the demonstration.
 func Run(ctx context.Context, o Options) error {
 	d := &demonstration{Options: o, started: time.Now()}
-	for _, step := range []func(context.Context) error{d.prepare, d.repository, d.pack, d.rpm, d.show, d.live, d.end} {
+	for _, step := range []func(context.Context) error{d.prepare, d.repository, d.pack, d.rpm,
+		d.show, d.live, d.end} {
 		if err := step(ctx); err != nil {
 			return err
 		}
@@ -65,7 +66,8 @@ func (d *demonstration) prepare(context.Context) error {
 	entries, err := os.ReadDir(d.dir)
 	if err == nil && len(entries) > 0 {
 		if _, err := os.Stat(filepath.Join(d.dir, marker)); err != nil {
-			return fmt.Errorf("%s is not empty and not of a former demonstration: name another folder with --dir", d.dir)
+			return fmt.Errorf("%s is not empty and not of a former demonstration: name another "+
+				"folder with --dir", d.dir)
 		}
 		if err := os.RemoveAll(d.dir); err != nil {
 			return err
@@ -90,12 +92,15 @@ func (d *demonstration) repository(ctx context.Context) error {
 	key := distro.KeyOptions{V3Signatures: true}
 	how := "as SUSE signs them\n# (OpenPGP version 3 signatures)"
 	if _, err := exec.LookPath("gpg1"); err != nil { // not every distribution has it
-		key, how = distro.KeyOptions{}, "with gpg\n# (version 4 signatures: there is no gpg1 here to make them as SUSE does)"
+		key, how = distro.KeyOptions{}, "with gpg\n# (version 4 signatures: there is no gpg1 "+
+			"here to make them as SUSE does)"
 	}
-	d.say("# A small distributor: %d released builds of a stand-in for glibc, RPMs and metadata signed %s, in %s/repository", builds, how, d.dir)
-	_, err := distro.StandardRepository(ctx, filepath.Join(d.dir, "repository"), distro.StandardOptions{
-		Builds: builds, KeyOptions: key, Compression: "zst",
-	})
+	d.say("# A small distributor: %d released builds of a stand-in for glibc, RPMs and metadata "+
+		"signed %s, in %s/repository", builds, how, d.dir)
+	_, err := distro.StandardRepository(ctx, filepath.Join(d.dir, "repository"),
+		distro.StandardOptions{
+			Builds: builds, KeyOptions: key, Compression: "zst",
+		})
 	return err
 }
 
@@ -108,8 +113,9 @@ func (d *demonstration) pack(ctx context.Context) error {
 	defer func() { _ = server.Close() }()
 	folder := filepath.Join(d.dir, packageName)
 	steps := [][]string{
-		{"init", folder, "--product", "DEMO", "--key", filepath.Join(d.dir, "repository", "key.asc"),
-			"--repository", server.URL + "/update", "--debuginfo", server.URL + "/update_debug"},
+		{"init", folder, "--product", "DEMO", "--key",
+			filepath.Join(d.dir, "repository", "key.asc"), "--repository", server.URL + "/update",
+			"--debuginfo", server.URL + "/update_debug"},
 		{"-C", folder, "download"},
 		{"-C", folder, "build"},
 		{"-C", folder, "dist"},
@@ -125,8 +131,9 @@ func (d *demonstration) pack(ctx context.Context) error {
 // rpm builds the source package as the distributor does: without a network.
 func (d *demonstration) rpm(ctx context.Context) error {
 	dist := filepath.Join(d.dir, packageName, "dist")
-	return d.command(ctx, d.dir, "rpmbuild", "-ba", "--quiet", "--nodeps", "--define", "_topdir "+filepath.Join(d.dir, "rpmbuild"),
-		"--define", "_sourcedir "+dist, filepath.Join(dist, packageName+".spec"))
+	return d.command(ctx, d.dir, "rpmbuild", "-ba", "--quiet", "--nodeps", "--define",
+		"_topdir "+filepath.Join(d.dir, "rpmbuild"), "--define", "_sourcedir "+dist,
+		filepath.Join(dist, packageName+".spec"))
 }
 
 func (d *demonstration) show(ctx context.Context) error {
@@ -147,7 +154,8 @@ func (d *demonstration) show(ctx context.Context) error {
 	}
 	d.say("\n# Where everything is:")
 	for _, p := range [][2]string{
-		{"package folder", filepath.Join(d.dir, packageName)}, {"containers", filepath.Join(d.dir, packageName, "build")},
+		{"package folder", filepath.Join(d.dir, packageName)},
+		{"containers", filepath.Join(d.dir, packageName, "build")},
 		{"source package", filepath.Join(d.dir, packageName, "dist")}, {"RPM", rpms[0]},
 	} {
 		d.say("  %-15s %s", p[0], p[1])
@@ -158,7 +166,9 @@ func (d *demonstration) show(ctx context.Context) error {
 func (d *demonstration) end(context.Context) error {
 	update := filepath.Join(d.dir, "repository", "update")
 	d.say("\n# The repository's server ends with this. To go on by hand, in another folder:")
-	d.say("  %s", shellword.Join("lpbuild", "init", "mine", "--key", filepath.Join(d.dir, "repository", "key.asc"), "--repository", update, "--debuginfo", update+"_debug"))
+	d.say("  %s", shellword.Join("lpbuild", "init", "mine", "--key",
+		filepath.Join(d.dir, "repository", "key.asc"), "--repository", update, "--debuginfo",
+		update+"_debug"))
 	d.say("\n# Done in %s.", diag.Duration(time.Since(d.started)))
 	return nil
 }
@@ -181,7 +191,8 @@ func (d *demonstration) command(ctx context.Context, dir, name string, args ...s
 	}
 	cmd := exec.CommandContext(ctx, name, args...)
 	cmd.Dir, cmd.Stdout, cmd.Stderr = dir, d.Out, d.Out
-	cmd.Env = append(os.Environ(), "PATH="+path, "LPBUILD_CACHE="+filepath.Join(d.dir, "store"), "LC_ALL=C.UTF-8")
+	cmd.Env = append(os.Environ(), "PATH="+path, "LPBUILD_CACHE="+filepath.Join(d.dir, "store"),
+		"LC_ALL=C.UTF-8")
 	if err := cmd.Run(); err != nil {
 		return fmt.Errorf("%s: %w", filepath.Base(name), err)
 	}

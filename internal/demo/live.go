@@ -28,16 +28,19 @@ const (
 // as any other: nothing is preloaded. Then it takes the live patch out again.
 func (d *demonstration) live(ctx context.Context) error {
 	if runtime.GOARCH != "amd64" {
-		d.say("\n# Not shown here: patching a running program without a preload, which is for x86_64 so far.")
+		d.say("\n# Not shown here: patching a running program without a preload, which is for " +
+			"x86_64 so far.")
 		return nil
 	}
-	d.say("\n# The same fix, in a program that runs: the machine's own C library, nothing preloaded, nothing restarted.")
+	d.say("\n# The same fix, in a program that runs: the machine's own C library, nothing " +
+		"preloaded, nothing restarted.")
 	dir := filepath.Join(d.dir, "live")
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return err
 	}
 	source := filepath.Join(d.dir, packageName)
-	if err := d.command(ctx, dir, "gcc", "-O2", "-o", "program", filepath.Join(source, "test.c")); err != nil {
+	if err := d.command(ctx, dir, "gcc", "-O2", "-o", "program",
+		filepath.Join(source, "test.c")); err != nil {
 		return err
 	}
 	p, err := startProgram(ctx, filepath.Join(dir, "program"))
@@ -57,7 +60,8 @@ func (d *demonstration) live(ctx context.Context) error {
 }
 
 // patchAndRevert is what is done to the program.
-func (d *demonstration) patchAndRevert(ctx context.Context, dir string, p *program, container string) error {
+func (d *demonstration) patchAndRevert(ctx context.Context, dir string, p *program,
+	container string) error {
 	pid := strconv.Itoa(p.pid())
 	steps := []struct {
 		args []string
@@ -82,21 +86,24 @@ func (d *demonstration) patchAndRevert(ctx context.Context, dir string, p *progr
 // stockContainer makes a container for the C library that the program runs with. That may have no
 // NOPs: malloc is then one of those functions where a jump is proven to be safe, and the container
 // says that it is made for this.
-func (d *demonstration) stockContainer(ctx context.Context, dir, source string, pid int) (string, error) {
+func (d *demonstration) stockContainer(ctx context.Context, dir, source string,
+	pid int) (string, error) {
 	libc, err := libcOf(ctx, pid)
 	if err != nil {
 		return "", err
 	}
 	const container = "libc_livepatch1.so"
 	description := fmt.Sprintf("%s\n@%s\nmalloc:malloc_lp\n", filepath.Join(dir, container), libc)
-	if err := os.WriteFile(filepath.Join(dir, "libc_livepatch1.dsc"), []byte(description), 0o644); err != nil {
+	if err := os.WriteFile(filepath.Join(dir, "libc_livepatch1.dsc"), []byte(description),
+		0o644); err != nil {
 		return "", err
 	}
-	if err := d.command(ctx, dir, "gcc", "-O2", "-fPIC", "-shared", "-Wl,--build-id=sha1", "-o", container,
-		filepath.Join(source, "libc_livepatch1.c")); err != nil {
+	if err := d.command(ctx, dir, "gcc", "-O2", "-fPIC", "-shared", "-Wl,--build-id=sha1", "-o",
+		container, filepath.Join(source, "libc_livepatch1.c")); err != nil {
 		return "", err
 	}
-	return container, d.command(ctx, dir, "lpbuild", "ulp", "packer", "--entries=any", "libc_livepatch1.dsc")
+	return container, d.command(ctx, dir, "lpbuild", "ulp", "packer", "--entries=any",
+		"libc_livepatch1.dsc")
 }
 
 // libcOf returns the path of the C library that a process runs with.
@@ -177,10 +184,12 @@ func (d *demonstration) hear(p *program, want string) error {
 				d.say("  program: %s", line)
 				n++
 			case n > 0:
-				return fmt.Errorf("the test program says %q again, not %q", strings.TrimSpace(line), want)
+				return fmt.Errorf("the test program says %q again, not %q", strings.TrimSpace(line),
+					want)
 			}
 		case <-timeout:
-			return fmt.Errorf("the test program did not say %q within %s", want, diag.Duration(patience))
+			return fmt.Errorf("the test program did not say %q within %s", want,
+				diag.Duration(patience))
 		}
 	}
 	return nil

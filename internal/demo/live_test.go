@@ -17,10 +17,12 @@ func TestProgramEnds(t *testing.T) {
 	}
 	var said bytes.Buffer
 	d := &demonstration{Options: Options{Binary: "/bin/false", Out: &said}, dir: t.TempDir()}
-	if err := os.CopyFS(filepath.Join(d.dir, packageName), os.DirFS("../../templates/scaffold/glibc")); err != nil {
+	if err := os.CopyFS(filepath.Join(d.dir, packageName),
+		os.DirFS("../../templates/scaffold/glibc")); err != nil {
 		t.Fatal(err)
 	}
-	if err := d.live(t.Context()); err == nil || !strings.Contains(said.String(), "program: "+saysUnpatched) {
+	if err := d.live(t.Context()); err == nil || !strings.Contains(said.String(),
+		"program: "+saysUnpatched) {
 		t.Fatalf("%v after:\n%s", err, said.String())
 	}
 	links, err := filepath.Glob("/proc/[0-9]*/exe")
@@ -53,7 +55,8 @@ func TestHear(t *testing.T) {
 			p.lines <- line
 		}
 		close(p.lines)
-		if err := d.hear(p, "new"); err == nil != (tc.want == "") || err != nil && !strings.Contains(err.Error(), tc.want) {
+		if err := d.hear(p, "new"); err == nil != (tc.want == "") || err != nil &&
+			!strings.Contains(err.Error(), tc.want) {
 			t.Errorf("%s: %v, want %q", name, err, tc.want)
 		} else if err == nil && said.String() != "  program: new\n  program: new\n" {
 			t.Errorf("%s: shown:\n%s", name, said.String())

@@ -70,7 +70,8 @@ var (
 	versionPattern = lazyregexp.New(`^[A-Za-z0-9._+~^]+$`)
 	libcPattern    = lazyregexp.New(`^2\.([0-9]{1,3})(\.[0-9]+)*$`)
 	compressions   = map[string]string{
-		"zstd": "w3.zstdio", "gzip": "w6.gzdio", "xz": "w2.xzdio", "bzip2": "w9.bzdio", "lzma": "w2.lzdio"}
+		"zstd": "w3.zstdio", "gzip": "w6.gzdio", "xz": "w2.xzdio", "bzip2": "w9.bzdio",
+		"lzma": "w2.lzdio"}
 )
 
 // normal returns b with its defaults filled in, or an error that names the wrong field.

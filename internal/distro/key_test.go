@@ -235,7 +235,8 @@ func agents(dir string) (found []string) {
 
 // An agent that exits late, or died, leaves sockets in the key's home.
 func TestCopyKeyLeavesSockets(t *testing.T) {
-	from, to := cachedKey(t, KeyOptions{Algorithm: "ed25519"}).dir, filepath.Join(t.TempDir(), "copy")
+	from, to := cachedKey(t, KeyOptions{Algorithm: "ed25519"}).dir,
+		filepath.Join(t.TempDir(), "copy")
 	const socket = "gpg/S.gpg-agent.browser"
 	if err := syscall.Mknod(filepath.Join(from, socket), syscall.S_IFSOCK|0o600, 0); err != nil {
 		t.Fatal(err)

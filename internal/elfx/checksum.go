@@ -11,8 +11,8 @@ import (
 // start of a program it would take a tenth of the time.
 var castagnoli = sync.OnceValue(func() *crc32.Table { return crc32.MakeTable(crc32.Castagnoli) })
 
-// Checksum returns the CRC-32C of a file. It tells files apart that have one build-id, but not those
-// that somebody has made to have one checksum.
+// Checksum returns the CRC-32C of a file. It tells files apart that have one build-id, but not
+// those that somebody has made to have one checksum.
 func Checksum(r io.Reader) (uint32, error) {
 	h := crc32.New(castagnoli())
 	_, err := io.CopyBuffer(h, r, make([]byte, 64<<10))

@@ -94,8 +94,8 @@ func (l *Layout) at(addr uint64) *Segment {
 	return &l.loads[i]
 }
 
-// Writable reports whether memory at addr stays writable after relocation: it is loaded, writable and
-// not RELRO.
+// Writable reports whether memory at addr stays writable after relocation: it is loaded, writable
+// and not RELRO.
 func (l *Layout) Writable(addr uint64) bool {
 	p := l.at(addr)
 	return p != nil && p.Flags&elf.PF_W != 0 && addr-l.relro.Vaddr >= l.relro.Memsz

@@ -14,11 +14,14 @@ func Root(s *console.Console, others ...*cobra.Command) *cobra.Command {
 	root := console.RootCommand(s, &cobra.Command{
 		Use:   Name,
 		Short: "Apply userspace live patches to running processes",
-		Long: "lpbuild-engine applies userspace live patches to running processes, reverts them, and shows which\n" +
+		Long: "lpbuild-engine applies userspace live patches to running processes, reverts them, " +
+			"and shows which\n" +
 			"are applied." + console.Exits(nil, console.ExitError, console.ExitInterrupted),
-		Example: "  lpbuild-engine trigger '/usr/lib64/glibc-livepatches/0.3/*.so'\n  lpbuild-engine status",
+		Example: "  lpbuild-engine trigger '/usr/lib64/glibc-livepatches/0.3/*.so'\n  " +
+			"lpbuild-engine status",
 	})
-	console.AddGroup(root, "processes", "Running processes:", NewTrigger(s), NewRevert(s), NewStatus(s))
+	console.AddGroup(root, "processes", "Running processes:", NewTrigger(s), NewRevert(s),
+		NewStatus(s))
 	console.AddGroup(root, "rpm", "Called by RPM packages:", NewHook(s))
 	console.AddGroup(root, console.OtherGroup, "Other:", append(others, console.NewVersion(s))...)
 	console.FinishRoot(root)

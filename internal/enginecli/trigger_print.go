@@ -211,7 +211,8 @@ func (p *livePrinter) hint(r *engine.Report) string {
 		return "whoever started the process opted it out of live patches, by that variable or " +
 			"by \"ulp set_patchable disable\""
 	case errors.Is(err, engine.ErrBlocked):
-		return program.Text("\"lpbuild ulp set_patchable enable\" lets a process take live patches again")
+		return program.Text("\"lpbuild ulp set_patchable enable\" lets a process take live " +
+			"patches again")
 	case errors.Is(err, tracer.ErrNotStopping), errors.Is(err, engine.ErrDeadline):
 		return "a thread that waits uninterruptibly, or for a CPU of a busy machine, does not " +
 			"stop in time: " +

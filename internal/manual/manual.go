@@ -170,5 +170,6 @@ func safe(line string) string {
 // escape writes the characters that roff would read, or show, as something else: a copied "-" or
 // "'" must be the one that the shell knows.
 func escape(s string) string {
-	return strings.NewReplacer(`\`, `\e`, "-", `\-`, "'", `\(aq`, "`", `\(ga`, "^", `\(ha`, "~", `\(ti`).Replace(s)
+	return strings.NewReplacer(`\`, `\e`, "-", `\-`, "'", `\(aq`, "`", `\(ga`, "^", `\(ha`, "~",
+		`\(ti`).Replace(s)
 }

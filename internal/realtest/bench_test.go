@@ -30,7 +30,8 @@ func BenchmarkClients(b *testing.B) {
 			name     string
 			interval time.Duration
 			answers  int64
-		}{{"idle", clients * 2 * time.Millisecond, int64(benchtest.Size(5000, 100))}, {"loaded", 0, int64(benchtest.Size(20_000, 200))}} {
+		}{{"idle", clients * 2 * time.Millisecond, int64(benchtest.Size(5000, 100))},
+			{"loaded", 0, int64(benchtest.Size(20_000, 200))}} {
 			port++
 			b.Run(p.name+"/"+load.name, func(b *testing.B) {
 				s := p.start(b, port)
@@ -52,7 +53,8 @@ func BenchmarkClients(b *testing.B) {
 				for name, permille := range map[string]int{"p50": 500, "p99": 990, "p99.9": 999} {
 					b.ReportMetric(float64(base.at(permille).Microseconds()), name+"-µs-before")
 					b.ReportMetric(float64(cycled.at(permille).Microseconds()), name+"-µs-cycles")
-					b.ReportMetric(float64(cycled.at(permille))/float64(base.at(permille)), name+"-ratio")
+					b.ReportMetric(float64(cycled.at(permille))/float64(base.at(permille)),
+						name+"-ratio")
 				}
 				b.ReportMetric(0, "ns/op")
 			})

@@ -39,7 +39,8 @@ func TestChromium(t *testing.T) {
 			renderers := func() []int { return filtered(t, pid) }
 			await(t, "sandboxed renderers", func() bool { return len(renderers()) > 0 })
 			uses := []string{"read", "write", "epoll_wait"}
-			stops := cycle(t, pid, cycles/3, uses, renderers, func() { s.more(t, 10) }, "--seccomp="+seccomp)
+			stops := cycle(t, pid, cycles/3, uses, renderers, func() { s.more(t, 10) },
+				"--seccomp="+seccomp)
 			if dumps := crashes(t, home); len(dumps) > 0 {
 				t.Errorf("processes crashed: %q", dumps)
 			}
@@ -58,8 +59,9 @@ func startChromium(t testing.TB, url string) (pid int, d string) {
 		t.Fatal(err)
 	}
 	defer log.Close()
-	cmd := exec.Command(chromiumPath, "--headless", "--disable-gpu", "--disable-dev-shm-usage", "--no-first-run",
-		"--enable-crash-reporter", "--user-data-dir="+filepath.Join(d, "data"), url)
+	cmd := exec.Command(chromiumPath, "--headless", "--disable-gpu", "--disable-dev-shm-usage",
+		"--no-first-run", "--enable-crash-reporter", "--user-data-dir="+filepath.Join(d, "data"),
+		url)
 	cmd.Stdout, cmd.Stderr, cmd.SysProcAttr = log, log, nobody
 	cmd.Env = append(environment, "HOME="+d, "TMPDIR="+d)
 	start(t, cmd)
@@ -77,7 +79,8 @@ func filtered(t testing.TB, pid int) (list []int) {
 	for _, p := range family(t, pid) {
 		args, _ := os.ReadFile(fmt.Sprintf("/proc/%d/cmdline", p)) // it may have ended
 		status, _ := os.ReadFile(fmt.Sprintf("/proc/%d/status", p))
-		if bytes.Contains(args, []byte("--type=renderer")) && bytes.Contains(status, []byte("\nSeccomp:\t2\n")) {
+		if bytes.Contains(args, []byte("--type=renderer")) &&
+			bytes.Contains(status, []byte("\nSeccomp:\t2\n")) {
 			list = append(list, p)
 		}
 	}
@@ -130,12 +133,15 @@ func servePages(t testing.TB) *pages {
 		s.pages.Add(1)
 		fmt.Fprintf(w, pageText, n, s.page(n+1))
 	})
-	mux.HandleFunc("GET /data/{n}/{i}", func(w http.ResponseWriter, r *http.Request) { _, _ = w.Write(dataOf(r)) })
+	mux.HandleFunc("GET /data/{n}/{i}", func(w http.ResponseWriter, r *http.Request) {
+		_, _ = w.Write(dataOf(r))
+	})
 	mux.HandleFunc("POST /data/{n}/{i}", func(_ http.ResponseWriter, r *http.Request) {
 		got, err := io.ReadAll(r.Body)
 		want := dataOf(r)
 		if slices.Reverse(want); err != nil || !bytes.Equal(got, want) {
-			text := fmt.Sprintf("%s: %d bytes are not the %d that are right; %v", r.URL, len(got), len(want), err)
+			text := fmt.Sprintf("%s: %d bytes are not the %d that are right; %v", r.URL, len(got),
+				len(want), err)
 			s.wrong.Store(&text)
 			return
 		}

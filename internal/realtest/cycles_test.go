@@ -36,7 +36,9 @@ func TestReal(t *testing.T) {
 			l := begin(list, 0, 0)
 			l.more(t, 2000)
 			base := l.stop(t)
-			own = slices.DeleteFunc(own, func(p int) bool { return !slices.Contains(family(t, pid), p) }) // which helped it to start
+			own = slices.DeleteFunc(own, func(p int) bool {
+				return !slices.Contains(family(t, pid), p)
+			}) // which helped it to start
 
 			l = begin(list, 0, len(base))
 			more := func() { l.more(t, 20) }
@@ -46,11 +48,14 @@ func TestReal(t *testing.T) {
 				c.close()
 			}
 			s.verify(t, int64(len(base)+len(cycled)))
-			if now := family(t, pid); slices.ContainsFunc(own, func(p int) bool { return !slices.Contains(now, p) }) {
+			if now := family(t, pid); slices.ContainsFunc(own, func(p int) bool {
+				return !slices.Contains(now, p)
+			}) {
 				t.Errorf("of the processes %d only %d are left", own, now)
 			}
 			t.Logf("undisturbed: %v", base)
-			t.Logf("%d cycles: %v; p99.9 is %.1f times as long", cycles, cycled, float64(cycled.at(999))/float64(base.at(999)))
+			t.Logf("%d cycles: %v; p99.9 is %.1f times as long", cycles, cycled,
+				float64(cycled.at(999))/float64(base.at(999)))
 			t.Logf("stops: %v", stops)
 		})
 	}
@@ -60,7 +65,8 @@ func TestReal(t *testing.T) {
 // returns how long processes stood still. While it is applied, the processes that callers returns
 // together call each of the functions that are named in uses; more waits until the server has done
 // some more work.
-func cycle(t testing.TB, pid, n int, uses []string, callers func() []int, more func(), options ...string) latencies {
+func cycle(t testing.TB, pid, n int, uses []string, callers func() []int, more func(),
+	options ...string) latencies {
 	t.Helper()
 	before := entries(t, pid)
 	var stops latencies
@@ -71,7 +77,8 @@ func cycle(t testing.TB, pid, n int, uses []string, callers func() []int, more f
 		more()
 		stops = append(stops, change(t, pid, "revert", options...)...)
 		if !bytes.Equal(before, entries(t, pid)) {
-			t.Fatal("after the live patch was reverted, the functions' entries are not as they were")
+			t.Fatal("after the live patch was reverted, the functions' entries are not as they " +
+				"were")
 		}
 		all(t, pid, false)
 		more()
@@ -95,7 +102,8 @@ func all(t testing.TB, pid int, want bool) {
 // still.
 func change(t testing.TB, pid int, verb string, options ...string) latencies {
 	t.Helper()
-	cmd := command(context.Background(), append([]string{lpbuild(), verb, "--json", container()}, options...)...)
+	cmd := command(context.Background(), append([]string{lpbuild(), verb, "--json", container()},
+		options...)...)
 	cmd.Stderr = os.Stderr
 	out, err := cmd.Output()
 	var report struct {
@@ -134,7 +142,9 @@ func inEffect(t testing.TB, callers func() []int, uses []string) {
 				sum[i] += n
 			}
 		}
-		return !slices.ContainsFunc(uses, func(f string) bool { return sum[slices.Index(functions, f)] == 0 })
+		return !slices.ContainsFunc(uses, func(f string) bool {
+			return sum[slices.Index(functions, f)] == 0
+		})
 	})
 }
 
@@ -198,7 +208,9 @@ func entries(t testing.TB, pid int) []byte {
 	if err != nil {
 		t.Fatal(err)
 	}
-	i := slices.IndexFunc(libs, func(l *rtld.Library) bool { return bytes.Equal(l.BuildID, lib.BuildID) })
+	i := slices.IndexFunc(libs, func(l *rtld.Library) bool {
+		return bytes.Equal(l.BuildID, lib.BuildID)
+	})
 	if i < 0 {
 		t.Fatalf("process %d does not have %s", pid, libcPath)
 	}

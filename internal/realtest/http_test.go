@@ -12,7 +12,8 @@ import (
 // web is a client of a web server.
 type web struct {
 	http.Client
-	fetch func(c *web, i int) (*http.Response, []byte, error) // makes a request, and returns the body that must come back
+	// makes a request, and returns the body that must come back
+	fetch func(c *web, i int) (*http.Response, []byte, error)
 }
 
 func newWeb(fetch func(c *web, i int) (*http.Response, []byte, error)) *web {
@@ -44,7 +45,8 @@ func (c *web) ask(i int) error {
 func reversed(port, client int) *web {
 	return newWeb(func(c *web, i int) (*http.Response, []byte, error) {
 		body := noise(uint64(client), uint64(i), 1+i*37%20_000)
-		answer, err := c.Post(fmt.Sprintf("http://127.0.0.1:%d/", port), "application/octet-stream", bytes.NewReader(body))
+		answer, err := c.Post(fmt.Sprintf("http://127.0.0.1:%d/", port), "application/octet-stream",
+			bytes.NewReader(body))
 		slices.Reverse(body)
 		return answer, body, err
 	})

@@ -88,7 +88,8 @@ func (c *mariadb) ask(i int) error {
 			return err
 		}
 	}
-	got, err := c.query(fmt.Sprintf("SELECT sum(balance), repeat('%d.', 300) FROM test.accounts", i))
+	got, err := c.query(fmt.Sprintf("SELECT sum(balance), repeat('%d.', 300) FROM test.accounts",
+		i))
 	if err != nil {
 		return err
 	}

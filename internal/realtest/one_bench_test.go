@@ -104,7 +104,8 @@ func (s *spinner) measure(took map[string][]float64, on, name string, args ...st
 	gap := time.Duration(binary.NativeEndian.Uint64(s.page))
 	used := cmd.ProcessState.UserTime() + cmd.ProcessState.SystemTime()
 	for what, d := range map[string]time.Duration{"wall": wall, "cpu": used, "gap": gap} {
-		took[name+"-"+what+"-ms"] = append(took[name+"-"+what+"-ms"], float64(d.Microseconds())/1000)
+		took[name+"-"+what+"-ms"] = append(took[name+"-"+what+"-ms"],
+			float64(d.Microseconds())/1000)
 	}
 }
 

@@ -32,7 +32,8 @@ func (c *postgres) dial() error {
 	c.r = bufio.NewReader(c.conn)
 	start := binary.BigEndian.AppendUint32(nil, 3<<16)
 	start = append(start, "user\x00postgres\x00database\x00postgres\x00\x00"...)
-	if _, err := c.conn.Write(append(binary.BigEndian.AppendUint32(nil, uint32(4+len(start))), start...)); err != nil {
+	if _, err := c.conn.Write(append(binary.BigEndian.AppendUint32(nil, uint32(4+len(start))),
+		start...)); err != nil {
 		return err
 	}
 	_, err = c.rows()
@@ -65,9 +66,11 @@ func (c *postgres) ask(i int) error {
 	if from > to { // all take locks in one order
 		from, to, amount = to, from, -amount
 	}
-	if _, err := c.query(fmt.Sprintf(`BEGIN; UPDATE accounts SET balance = balance - %d WHERE id = %d;
-UPDATE accounts SET balance = balance + %[1]d WHERE id = %[3]d; INSERT INTO history VALUES (%d, %d, %[1]d); COMMIT`,
-		amount, from, to, c.n, i)); err != nil {
+	if _, err := c.query(
+		fmt.Sprintf(`BEGIN; UPDATE accounts SET balance = balance - %d WHERE id = %d;
+UPDATE accounts SET balance = balance + %[1]d WHERE id = %[3]d;
+INSERT INTO history VALUES (%d, %d, %[1]d); COMMIT`,
+			amount, from, to, c.n, i)); err != nil {
 		return err
 	}
 	got, err := c.query(fmt.Sprintf("SELECT sum(balance), repeat('%d.', 300) FROM accounts", i))

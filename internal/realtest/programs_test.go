@@ -153,8 +153,9 @@ func startNginx(t testing.TB, port int) *server {
 // startRedis starts Redis with a log of all that was written to it.
 func startRedis(t testing.TB, port int) *server {
 	d := home(t)
-	s := launch(t, port, nobody, "redis-server", "--port", strconv.Itoa(port), "--bind", "127.0.0.1", "--dir", d,
-		"--save", "", "--appendonly", "yes", "--logfile", filepath.Join(d, "log"))
+	s := launch(t, port, nobody, "redis-server", "--port", strconv.Itoa(port), "--bind",
+		"127.0.0.1", "--dir", d, "--save", "", "--appendonly", "yes", "--logfile",
+		filepath.Join(d, "log"))
 	s.dial = func(n int) (client, error) { return dialRedis(port, n) }
 	s.verify = func(t testing.TB, asked int64) {
 		c, err := dialRedis(port, 0)
@@ -162,7 +163,8 @@ func startRedis(t testing.TB, port int) *server {
 			t.Fatal(err)
 		}
 		defer c.close()
-		if got, err := c.command("GET", "requests"); err != nil || got != strconv.FormatInt(asked, 10) {
+		if got, err := c.command("GET", "requests"); err != nil ||
+			got != strconv.FormatInt(asked, 10) {
 			t.Errorf("redis has counted %s requests, want %d; %v", got, asked, err)
 		}
 	}
@@ -176,9 +178,11 @@ func startPostgres(t testing.TB, port int) *server {
 		t.Fatal("PostgreSQL is not in /usr/lib/postgresql: run make deps-real")
 	}
 	bin, d := found[len(found)-1], filepath.Join(home(t), "data")
-	must(t, filepath.Join(bin, "initdb"), "-D", d, "-U", "postgres", "-A", "trust", "--no-sync", "-E", "UTF8", "--locale=C.UTF-8")
-	s := launch(t, port, nobody, filepath.Join(bin, "postgres"), "-D", d, "-p", strconv.Itoa(port), "-c", "listen_addresses=127.0.0.1",
-		"-c", "unix_socket_directories=", "-c", "fsync=off", "-c", "autovacuum=off", "-c", "log_min_messages=error")
+	must(t, filepath.Join(bin, "initdb"), "-D", d, "-U", "postgres", "-A", "trust", "--no-sync",
+		"-E", "UTF8", "--locale=C.UTF-8")
+	s := launch(t, port, nobody, filepath.Join(bin, "postgres"), "-D", d, "-p", strconv.Itoa(port),
+		"-c", "listen_addresses=127.0.0.1", "-c", "unix_socket_directories=", "-c", "fsync=off",
+		"-c", "autovacuum=off", "-c", "log_min_messages=error")
 	var c *postgres
 	await(t, "PostgreSQL to be ready", func() (ready bool) {
 		var err error
@@ -207,9 +211,11 @@ func startPostgres(t testing.TB, port int) *server {
 // startMariaDB starts MariaDB with the bank of the test.
 func startMariaDB(t testing.TB, port int) *server {
 	d := filepath.Join(home(t), "data")
-	must(t, "mariadb-install-db", "--no-defaults", "--datadir="+d, "--auth-root-authentication-method=normal", "--skip-test-db")
-	s := launch(t, port, nobody, "mariadbd", "--no-defaults", "--datadir="+d, "--port="+strconv.Itoa(port), "--bind-address=127.0.0.1",
-		"--socket="+filepath.Join(d, "socket"), "--pid-file="+filepath.Join(d, "pid"), "--skip-log-bin",
+	must(t, "mariadb-install-db", "--no-defaults", "--datadir="+d,
+		"--auth-root-authentication-method=normal", "--skip-test-db")
+	s := launch(t, port, nobody, "mariadbd", "--no-defaults", "--datadir="+d,
+		"--port="+strconv.Itoa(port), "--bind-address=127.0.0.1", "--socket="+
+			filepath.Join(d, "socket"), "--pid-file="+filepath.Join(d, "pid"), "--skip-log-bin",
 		"--innodb-flush-log-at-trx-commit=0", "--log-error="+filepath.Join(d, "log"))
 	c, err := dialMariaDB(port, 0)
 	if err != nil {
@@ -228,7 +234,8 @@ func startMariaDB(t testing.TB, port int) *server {
 			t.Fatal(err)
 		}
 		defer c.close()
-		got, err := c.query("SELECT (SELECT sum(balance) FROM test.accounts), (SELECT count(*) FROM test.history)")
+		got, err := c.query("SELECT (SELECT sum(balance) FROM test.accounts), (SELECT count(*) " +
+			"FROM test.history)")
 		if want := fmt.Sprintf("%d|%d", money, asked); err != nil || got != want {
 			t.Errorf("the bank has %q, want %q; %v", got, want, err)
 		}
@@ -237,7 +244,8 @@ func startMariaDB(t testing.TB, port int) *server {
 }
 
 func startJava(t testing.TB, port int) *server {
-	return startReverse(t, port, "Server.java", "java", "-XX:-UsePerfData", "-Xmx256m", "-Dsun.net.httpserver.nodelay=true")
+	return startReverse(t, port, "Server.java", "java", "-XX:-UsePerfData", "-Xmx256m",
+		"-Dsun.net.httpserver.nodelay=true")
 }
 
 func startNode(t testing.TB, port int) *server {
@@ -250,8 +258,9 @@ func startPython(t testing.TB, port int) *server {
 
 // startBubblewrap starts Python in a sandbox: without its own network only, which the clients need.
 func startBubblewrap(t testing.TB, port int) *server {
-	return startReverse(t, port, "server.py", "bwrap", "--unshare-all", "--share-net", "--die-with-parent", "--new-session",
-		"--ro-bind", "/", "/", "--dev", "/dev", "--proc", "/proc", "/usr/bin/python3")
+	return startReverse(t, port, "server.py", "bwrap", "--unshare-all", "--share-net",
+		"--die-with-parent", "--new-session", "--ro-bind", "/", "/", "--dev", "/dev", "--proc",
+		"/proc", "/usr/bin/python3")
 }
 
 // startReverse starts a server of testdata.

@@ -31,7 +31,8 @@ func (c *redis) ask(i int) error {
 	const keys = 500
 	value := func(i int) string { return string(noise(uint64(c.n), uint64(i), 1+i%2000)) }
 	key := func(i int) string { return fmt.Sprintf("key:%d:%d", c.n, i%keys) }
-	if err := c.send([]string{"SET", key(i), value(i)}, []string{"GET", key(i)}, []string{"INCR", "requests"}); err != nil {
+	if err := c.send([]string{"SET", key(i), value(i)}, []string{"GET", key(i)},
+		[]string{"INCR", "requests"}); err != nil {
 		return err
 	}
 	for _, want := range []string{"OK", value(i), ""} {

@@ -49,7 +49,8 @@ func again() int {
 		fmt.Fprintln(os.Stderr, err)
 		return 1
 	}
-	args := append([]string{"--mount", "--pid", "--net", "--fork", "--kill-child", "--mount-proc", self}, os.Args[1:]...)
+	args := append([]string{"--mount", "--pid", "--net", "--fork", "--kill-child", "--mount-proc",
+		self}, os.Args[1:]...)
 	cmd := exec.Command("unshare", args...)
 	cmd.Env = append(os.Environ(), inside+"=1")
 	cmd.Stdout, cmd.Stderr = os.Stdout, os.Stderr
@@ -94,7 +95,8 @@ func loopbackUp() error {
 }
 
 // functions are those of libc that the container replaces, in the order of its counts.
-var functions = []string{"malloc", "read", "write", "writev", "recv", "send", "epoll_wait", "close", "pread64", "pwrite64", "epoll_pwait"}
+var functions = []string{"malloc", "read", "write", "writev", "recv", "send", "epoll_wait", "close",
+	"pread64", "pwrite64", "epoll_pwait"}
 
 // build builds lpbuild, and a live patch for the libc of this machine.
 func build(ctx context.Context) error {
@@ -108,7 +110,8 @@ func build(ctx context.Context) error {
 	}
 	for _, args := range [][]string{
 		{"go", "build", "-trimpath", "-o", lpbuild(), "github.com/lpbuild/lpbuild/cmd/lpbuild"},
-		{"gcc", "-O2", "-Wall", "-Werror", "-fPIC", "-shared", "-Wl,--build-id=sha1", "-o", container(), "testdata/libc_livepatch1.c"},
+		{"gcc", "-O2", "-Wall", "-Werror", "-fPIC", "-shared", "-Wl,--build-id=sha1", "-o",
+			container(), "testdata/libc_livepatch1.c"},
 		{lpbuild(), "ulp", "packer", "--entries=any", description},
 	} {
 		if out, err := command(ctx, args...).CombinedOutput(); err != nil {
@@ -138,7 +141,8 @@ var nobody = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: 65534, Gi
 func home(t testing.TB) string {
 	t.Helper()
 	d := t.TempDir()
-	for _, err := range []error{os.Chmod(filepath.Dir(d), 0o755), os.Chmod(d, 0o700), os.Chown(d, 65534, 65534)} {
+	for _, err := range []error{os.Chmod(filepath.Dir(d), 0o755), os.Chmod(d, 0o700),
+		os.Chown(d, 65534, 65534)} {
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -61,7 +61,8 @@ func (b *Builds) GCC(t testing.TB, name string, args ...string) string {
 // TryGCC is GCC for what a machine's gcc may not be able to do.
 func (b *Builds) TryGCC(name string, args ...string) (string, error) {
 	if !filepath.IsLocal(name) {
-		return "", fmt.Errorf("%s would be made outside of the test's own folder", name) // where another user may have one
+		// where another user may have one
+		return "", fmt.Errorf("%s would be made outside of the test's own folder", name)
 	}
 	return b.Once(fmt.Sprintf("%q", append([]string{name}, args...)), func() (string, error) {
 		dir, err := b.Folder()

@@ -19,7 +19,8 @@ func Dumper(t testing.TB, path string) *exec.Cmd {
 		t.Skipf("core dumps go elsewhere: %s", pattern)
 	}
 	var limit syscall.Rlimit
-	if err := syscall.Getrlimit(syscall.RLIMIT_CORE, &limit); err != nil || limit.Max != ^uint64(0) {
+	if err := syscall.Getrlimit(syscall.RLIMIT_CORE, &limit); err != nil ||
+		limit.Max != ^uint64(0) {
 		t.Skipf("core dumps are limited to %d bytes", limit.Max)
 	}
 	cmd := exec.CommandContext(t.Context(), path)

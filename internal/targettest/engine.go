@@ -35,7 +35,8 @@ func Killed(err error) bool {
 // Interrupt starts an engine that says a line when it begins, or nothing if it cannot, lets it work
 // for a random time up to limit, sends it the signal and returns what else it printed and how it
 // ended.
-func Interrupt(t testing.TB, cmd *exec.Cmd, limit time.Duration, signal os.Signal) (said string, err error) {
+func Interrupt(t testing.TB, cmd *exec.Cmd, limit time.Duration,
+	signal os.Signal) (said string, err error) {
 	t.Helper()
 	p := Start(t, cmd)
 	_, _ = p.Out.ReadString('\n')

@@ -28,25 +28,33 @@ func Freezers(t testing.TB) []*Freezer {
 	var list []*Freezer
 	for line := range strings.Lines(string(mounts)) {
 		mount, kind, _ := strings.Cut(strings.TrimSpace(line), " - ")
-		f := &Freezer{Name: "cgroup.freeze", on: "1", off: "0", state: "cgroup.events", frozen: "frozen 1", t: t}
+		f := &Freezer{Name: "cgroup.freeze", on: "1", off: "0", state: "cgroup.events",
+			frozen: "frozen 1", t: t}
 		switch kind := strings.Fields(kind); {
 		case kind[0] == "cgroup2":
 		case kind[0] == "cgroup" && strings.Contains(kind[len(kind)-1], "freezer"):
-			f = &Freezer{Name: "freezer.state", on: "FROZEN", off: "THAWED", state: "freezer.state", frozen: "FROZEN", t: t}
+			f = &Freezer{Name: "freezer.state", on: "FROZEN", off: "THAWED", state: "freezer.state",
+				frozen: "FROZEN", t: t}
 		default:
 			continue
 		}
-		f.dir = filepath.Join(strings.Fields(mount)[4], fmt.Sprintf("lpbuild-test-%d-%s", os.Getpid(), filepath.Base(t.Name())))
+		f.dir = filepath.Join(strings.Fields(mount)[4], fmt.Sprintf("lpbuild-test-%d-%s",
+			os.Getpid(), filepath.Base(t.Name())))
 		if os.Mkdir(f.dir, 0o755) != nil {
 			continue
 		}
-		t.Cleanup(func() { Await(t, "the control group to be empty", func() bool { return os.Remove(f.dir) == nil }) })
+		t.Cleanup(func() {
+			Await(t, "the control group to be empty", func() bool {
+				return os.Remove(f.dir) == nil
+			})
+		})
 		if _, err := os.Stat(filepath.Join(f.dir, f.Name)); err == nil {
 			list = append(list, f)
 		}
 	}
 	if len(list) == 0 {
-		t.Skip("no control group can be made here that freezes: that needs root, and a cgroup file system that is writable")
+		t.Skip("no control group can be made here that freezes: that needs root, and a cgroup " +
+			"file system that is writable")
 	}
 	return list
 }

@@ -20,8 +20,10 @@ func Pack(plain, name, library string, o ulp.PackOptions, lines ...string) ([]by
 }
 
 // PackImage is Pack for a container in memory.
-func PackImage(image []byte, name, library string, o ulp.PackOptions, lines ...string) ([]byte, error) {
-	text := []byte("! bsc#12 CVE-2026-1 a test\n" + name + "\n@" + library + "\n" + strings.Join(lines, "\n") + "\n")
+func PackImage(image []byte, name, library string, o ulp.PackOptions,
+	lines ...string) ([]byte, error) {
+	text := []byte("! bsc#12 CVE-2026-1 a test\n" + name + "\n@" + library + "\n" +
+		strings.Join(lines, "\n") + "\n")
 	d, err := ulp.ParseDescription("test.dsc", text)
 	if err != nil {
 		return nil, err
@@ -30,7 +32,8 @@ func PackImage(image []byte, name, library string, o ulp.PackOptions, lines ...s
 	if err != nil {
 		return nil, err
 	}
-	lib, err := symtab.OpenLibrary(library, symtab.LibraryOptions{Prove: o.Entries == symtab.EntriesAny})
+	lib, err := symtab.OpenLibrary(library,
+		symtab.LibraryOptions{Prove: o.Entries == symtab.EntriesAny})
 	if err != nil {
 		return nil, err
 	}

@@ -36,7 +36,8 @@ func Loader(t testing.TB, program string) string {
 func StrippedLoader(t testing.TB, program string) string {
 	t.Helper()
 	path := filepath.Join(t.TempDir(), "loader")
-	if out, err := exec.CommandContext(t.Context(), "strip", "-o", path, Loader(t, program)).CombinedOutput(); err != nil {
+	if out, err := exec.CommandContext(t.Context(), "strip", "-o", path, Loader(t, program)).
+		CombinedOutput(); err != nil {
 		t.Fatalf("strip: %v\n%s", err, out)
 	}
 	return path

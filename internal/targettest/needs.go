@@ -25,7 +25,8 @@ func NeedNamespaces(t testing.TB, flags uintptr) {
 	cmd := exec.CommandContext(t.Context(), "true")
 	cmd.SysProcAttr = &syscall.SysProcAttr{Cloneflags: flags}
 	if err := cmd.Run(); err != nil {
-		t.Skipf("a process in new namespaces (flags %#x), which needs CAP_SYS_ADMIN: %v", flags, err)
+		t.Skipf("a process in new namespaces (flags %#x), which needs CAP_SYS_ADMIN: %v", flags,
+			err)
 	}
 }
 
@@ -76,7 +77,8 @@ func withIdle(attr *syscall.SysProcAttr, f func(pid int) error) error {
 func NeedMappedFiles(t testing.TB) {
 	t.Helper()
 	if err := MappedFiles(); err != nil {
-		t.Skipf("opening a mapped file, which needs CAP_CHECKPOINT_RESTORE or CAP_SYS_ADMIN: %v", err)
+		t.Skipf("opening a mapped file, which needs CAP_CHECKPOINT_RESTORE or CAP_SYS_ADMIN: %v",
+			err)
 	}
 }
 
@@ -115,7 +117,8 @@ func NeedFilters(t testing.TB) {
 		}
 	}
 	if capabilities&(1<<unix.CAP_SYS_ADMIN) == 0 || filtered {
-		t.Skipf("reading system call filters, which needs CAP_SYS_ADMIN and no filter of one's own: capabilities %#x, filtered: %t",
+		t.Skipf("reading system call filters, which needs CAP_SYS_ADMIN and no filter of one's "+
+			"own: capabilities %#x, filtered: %t",
 			capabilities, filtered)
 	}
 }

@@ -99,8 +99,10 @@ func (p *Process) Ends(line string, by os.Signal) {
 		p.t.Fatalf("asked %q, process %d lives, and says %q", line, p.PID, said)
 	}
 	p.ending()
-	if s, ok := p.Cmd.ProcessState.Sys().(syscall.WaitStatus); !ok || !s.Signaled() || s.Signal() != by {
-		p.t.Errorf("asked %q, process %d ended with %s, want %v", line, p.PID, p.Cmd.ProcessState, by)
+	if s, ok := p.Cmd.ProcessState.Sys().(syscall.WaitStatus); !ok || !s.Signaled() ||
+		s.Signal() != by {
+		p.t.Errorf("asked %q, process %d ended with %s, want %v", line, p.PID, p.Cmd.ProcessState,
+			by)
 	}
 }
 

@@ -61,11 +61,13 @@ func TestGCC(t *testing.T) {
 		t.Errorf("%s, %s and again %s", one, two, again)
 	}
 	for want, program := range map[int]string{1: one, 2: two} {
-		if got := Start(t, exec.Command(program)).Wait(); got != want || !strings.HasPrefix(program, builds.Dir) {
+		if got := Start(t, exec.Command(program)).Wait(); got != want ||
+			!strings.HasPrefix(program, builds.Dir) {
 			t.Errorf("%s: exit code %d, want %d", program, got, want)
 		}
 	}
-	if _, err := builds.TryGCC("program", source(t, "what is this")); err == nil || !strings.Contains(err.Error(), "what is this") {
+	if _, err := builds.TryGCC("program", source(t, "what is this")); err == nil ||
+		!strings.Contains(err.Error(), "what is this") {
 		t.Errorf("a source that is no C: %v", err)
 	}
 }
@@ -101,8 +103,10 @@ func TestEngine(t *testing.T) {
 		t.Errorf("%v was not killed", err)
 	}
 	KillSomewhere(t, Engine(t, "TARGETTEST_ENGINE", "wait"), time.Millisecond)
-	said, err := Interrupt(t, Engine(t, "TARGETTEST_ENGINE", "wait"), time.Millisecond, syscall.SIGTERM)
-	if ee, ok := errors.AsType[*exec.ExitError](err); said != "" || !ok || ee.Sys().(syscall.WaitStatus).Signal() != syscall.SIGTERM {
+	said, err := Interrupt(t, Engine(t, "TARGETTEST_ENGINE", "wait"), time.Millisecond,
+		syscall.SIGTERM)
+	if ee, ok := errors.AsType[*exec.ExitError](err); said != "" || !ok ||
+		ee.Sys().(syscall.WaitStatus).Signal() != syscall.SIGTERM {
 		t.Errorf("an engine that was terminated said %q: %v", said, err)
 	}
 }
@@ -116,7 +120,9 @@ func TestLoader(t *testing.T) {
 		}
 	}
 	static := builds.GCC(t, "static", source(t, "int main(void) { return 5; }"), "-static")
-	if said := failure(t, func(t testing.TB) { Loader(t, static) }); !strings.Contains(said, "names no loader") {
+	if said := failure(t, func(t testing.TB) {
+		Loader(t, static)
+	}); !strings.Contains(said, "names no loader") {
 		t.Errorf("a program without a loader: %q", said)
 	}
 }
@@ -124,8 +130,10 @@ func TestLoader(t *testing.T) {
 // TestPack: what is packed is a live patch for the library.
 func TestPack(t *testing.T) {
 	shared := []string{"-shared", "-fPIC", "-Wl,--build-id"}
-	library := builds.GCC(t, "lib.so", append(shared, "-fpatchable-function-entry=16,14", source(t, "int one(void) { return 1; }"))...)
-	plain := builds.GCC(t, "plain.so", append(shared, source(t, "int one_lp(void) { return 10; }"))...)
+	library := builds.GCC(t, "lib.so", append(shared, "-fpatchable-function-entry=16,14",
+		source(t, "int one(void) { return 1; }"))...)
+	plain := builds.GCC(t, "plain.so",
+		append(shared, source(t, "int one_lp(void) { return 10; }"))...)
 	image, err := Pack(plain, "patch.so", library, ulp.PackOptions{}, "one:one_lp")
 	if err != nil {
 		t.Fatal(err)
@@ -139,7 +147,8 @@ func TestPack(t *testing.T) {
 		t.Errorf("%+v, %v", lp, err)
 	}
 	for what, bad := range map[string][3]string{
-		"no container": {"", library, "one:one_lp"}, "no library": {plain, "", "one:one_lp"}, "no function": {plain, library, "two:one_lp"},
+		"no container": {"", library, "one:one_lp"}, "no library": {plain, "", "one:one_lp"},
+		"no function":    {plain, library, "two:one_lp"},
 		"no description": {plain, library, ":"}, "not ELF": {source(t, ""), library, "one:one_lp"},
 	} {
 		if _, err := Pack(bad[0], "patch.so", bad[1], ulp.PackOptions{}, bad[2]); err == nil {
@@ -182,12 +191,22 @@ func failure(t *testing.T, test func(testing.TB)) (said string) {
 // TestFailures: tests fail for what processes do not do, and say what they did.
 func TestFailures(t *testing.T) {
 	for want, test := range map[string]func(testing.TB){
-		"exit status 3": func(t testing.TB) { Start(t, exec.Command("sh", "-c", "printf half; exit 3")).Line() },
-		`after "half"`:  func(t testing.TB) { Start(t, exec.Command("sh", "-c", "printf half; exit 3")).Line() },
-		`want "b"`:      func(t testing.TB) { Start(t, exec.Command("cat")).Answers("a", "b") },
-		"lives, and":    func(t testing.TB) { Start(t, exec.Command("cat")).Ends("a", syscall.SIGTERM) },
-		"want killed":   func(t testing.TB) { Start(t, exec.Command("sh", "-c", "read line; exit 7")).Ends("a", syscall.SIGKILL) },
-		"a reason":      func(t testing.TB) { KillSomewhere(t, Engine(t, "TARGETTEST_ENGINE", "fail"), time.Nanosecond) },
+		"exit status 3": func(t testing.TB) {
+			Start(t, exec.Command("sh", "-c", "printf half; exit 3")).Line()
+		},
+		`after "half"`: func(t testing.TB) {
+			Start(t, exec.Command("sh", "-c", "printf half; exit 3")).Line()
+		},
+		`want "b"`: func(t testing.TB) { Start(t, exec.Command("cat")).Answers("a", "b") },
+		"lives, and": func(t testing.TB) {
+			Start(t, exec.Command("cat")).Ends("a", syscall.SIGTERM)
+		},
+		"want killed": func(t testing.TB) {
+			Start(t, exec.Command("sh", "-c", "read line; exit 7")).Ends("a", syscall.SIGKILL)
+		},
+		"a reason": func(t testing.TB) {
+			KillSomewhere(t, Engine(t, "TARGETTEST_ENGINE", "fail"), time.Nanosecond)
+		},
 	} {
 		if said := failure(t, test); !strings.Contains(said, want) {
 			t.Errorf("%q instead of %s", said, want)

@@ -21,9 +21,11 @@ import (
 )
 
 func main() {
-	strict := flag.Bool("strict", false, "fail if a test is skipped for a reason that is not permitted")
+	strict := flag.Bool("strict", false, "fail if a test is skipped for a reason that is not "+
+		"permitted")
 	flag.Parse()
-	cmd := exec.Command("go", append([]string{"test", "-json"}, flag.Args()...)...) //nolint:noctx // a signal reaches both
+	//nolint:noctx // a signal reaches both
+	cmd := exec.Command("go", append([]string{"test", "-json"}, flag.Args()...)...)
 	cmd.Stderr = os.Stderr
 	out, err := cmd.StdoutPipe()
 	if err == nil {
@@ -41,7 +43,8 @@ func main() {
 		os.Exit(1)
 	}
 	if *strict && refused > 0 {
-		fmt.Fprintf(os.Stderr, "testrun: %d tests were skipped for reasons that are not permitted here\n", refused)
+		fmt.Fprintf(os.Stderr, "testrun: %d tests were skipped for reasons that are not "+
+			"permitted here\n", refused)
 		os.Exit(1)
 	}
 }
@@ -149,7 +152,9 @@ func reason(output []string) string {
 // skips prints the tests that were skipped, and returns how many were for a reason that is not
 // permitted.
 func (r *report) skips() (refused int) {
-	slices.SortFunc(r.skipped, func(a, b skip) int { return strings.Compare(a.pkg+a.test, b.pkg+b.test) })
+	slices.SortFunc(r.skipped, func(a, b skip) int {
+		return strings.Compare(a.pkg+a.test, b.pkg+b.test)
+	})
 	for _, s := range r.skipped {
 		mark := "skipped"
 		if !permitted(s.why) {

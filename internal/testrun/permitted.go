@@ -7,8 +7,10 @@ import "regexp"
 var reasons = []*regexp.Regexp{
 	regexp.MustCompile(`run "make test-(glibc|real|decode|chromium|overcommit)"`), // .ci/run does
 	regexp.MustCompile("`make test-decode` runs it"),
-	regexp.MustCompile(`LPBUILD_LIBPULP does not name a libpulp\.so`), // with a distribution's own libpulp, which is optional
-	regexp.MustCompile(`no (zsh|fish) here: its users have it`),       // completions for shells that no target installs
+	// with a distribution's own libpulp, which is optional
+	regexp.MustCompile(`LPBUILD_LIBPULP does not name a libpulp\.so`),
+	// completions for shells that no target installs
+	regexp.MustCompile(`no (zsh|fish) here: its users have it`),
 	regexp.MustCompile(`always has a small window|lzma has a single stream`),
 }
 

@@ -110,7 +110,9 @@ func (u *ulpTool) runMessages(ctx context.Context, o *processOptions) error {
 		return console.Reported(err)
 	}
 	if u.s.JSON {
-		return u.s.PrintJSON(map[string][]string{"messages": strings.Split(strings.TrimRight(string(data), "\x00"), "\x00")})
+		return u.s.PrintJSON(
+			map[string][]string{"messages": strings.Split(strings.TrimRight(string(data), "\x00"),
+				"\x00")})
 	}
 	u.s.Finish()
 	if console.IsTerminal(u.s.Out) {

@@ -93,7 +93,8 @@ libpulp's packer accepts -o, but ignores it.`,
 	flags.BoolVar(&o.AcceptClones, "accept-clones", false,
 		"do not require that the compiler's copies of replaced functions are replaced, too")
 	flags.StringVar(&o.unwinding, "unwinding", "any",
-		"`any|none` what may pass through the replacements: exceptions and cancellation, or none,\n"+
+		"`any|none` what may pass through the replacements: exceptions and cancellation, or "+
+			"none,\n"+
 			"so that the native engine can replace functions that handle them")
 	flags.BoolVar(&o.AllComments, "all-comments", false,
 		"embed all comments; libpulp embeds only the first line")
@@ -244,7 +245,8 @@ func (in *packerInput) absent(n ulp.Name, option, message, flag string, err erro
 		return
 	}
 	in.fail(n, ulp.ErrPlaceholder,
-		`"lpbuild build" makes one live patch of this template for every build; for a single one say by `+
+		`"lpbuild build" makes one live patch of this template for every build; for a single one `+
+			`say by `+
 			flag+" what the name stands for", "%s: the placeholder %s has no value here", message,
 		n.Text[at[0]:at[1]])
 	found := in.errs[len(in.errs)-1]

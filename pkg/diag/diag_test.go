@@ -30,7 +30,8 @@ func TestRender(t *testing.T) {
 // TestRenderHintsOnce checks that findings in a row with the same hint have it once, below the
 // last.
 func TestRenderHintsOnce(t *testing.T) {
-	list := List{{Message: "one", Hint: "do this"}, {Message: "two", Hint: "do this"}, {Message: "three", Hint: "do that"}}
+	list := List{{Message: "one", Hint: "do this"}, {Message: "two", Hint: "do this"},
+		{Message: "three", Hint: "do that"}}
 	want := "error: one\nerror: two\n  hint: do this\nerror: three\n  hint: do that\n"
 	if diff := cmp.Diff(want, Render(list, false)); diff != "" {
 		t.Errorf("Render (-want +got):\n%s", diff)

@@ -141,7 +141,8 @@ func (x *extraction) tryDebuginfo(ctx context.Context, d debugCandidate, paths [
 		return nil, odd(fmt.Errorf("%s: %w", file.URL, err))
 	}
 	for p, name := range names {
-		if _, err := symtab.OpenLibrary(x.files[p], symtab.LibraryOptions{Debug: got[name]}); err != nil {
+		if _, err := symtab.OpenLibrary(x.files[p],
+			symtab.LibraryOptions{Debug: got[name]}); err != nil {
 			return nil, odd(fmt.Errorf("%s: %s for %s: %w", file.URL, name, p, err))
 		}
 		f.files[p] = got[name]

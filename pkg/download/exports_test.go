@@ -34,7 +34,8 @@ func TestExportsRoundTrip(t *testing.T) {
 }
 
 func FuzzParseExports(f *testing.F) {
-	f.Add([]byte(`{"format":1,"libraries":{"l.so":{"path":"/lib64/l.so","needed":["m.so"],"symbols":["f@V_1","g"]}}}`))
+	f.Add([]byte(`{"format":1,"libraries":{"l.so":{"path":"/lib64/l.so","needed":["m.so"],` +
+		`"symbols":["f@V_1","g"]}}}`))
 	f.Fuzz(func(t *testing.T, in []byte) {
 		l, err := download.ParseExports(in)
 		if err != nil {

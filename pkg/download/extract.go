@@ -105,7 +105,8 @@ func (x *extraction) libraries(ctx context.Context, rpm *rpmfile.RPM) error {
 		return err
 	}
 	for p, file := range x.files {
-		if lib, err := symtab.OpenLibrary(file, symtab.LibraryOptions{Name: path.Base(p)}); err == nil &&
+		if lib, err := symtab.OpenLibrary(file,
+			symtab.LibraryOptions{Name: path.Base(p)}); err == nil &&
 			lib.Complete {
 			x.seen[p] = lib
 		}

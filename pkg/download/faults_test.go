@@ -167,7 +167,8 @@ func TestKilled(t *testing.T) {
 		t.Fatal(err)
 	}
 	_ = cmd.Wait() // killed
-	for deadline := time.Now().Add(60 * time.Second); len(w.server.Requests("glibc-2*.rpm")) == 0; time.Sleep(5 * time.Millisecond) {
+	for deadline := time.Now().Add(60 * time.Second); len(
+		w.server.Requests("glibc-2*.rpm")) == 0; time.Sleep(5 * time.Millisecond) {
 		if time.Now().After(deadline) {
 			t.Fatal("the server did not notice that the child is gone")
 		}

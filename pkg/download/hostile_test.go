@@ -257,8 +257,10 @@ func editXML(t *testing.T, w *world, change func([]byte) []byte) {
 	if _, err := zw.Write(xml); err != nil || zw.Close() != nil {
 		t.Fatal(err)
 	}
-	repomd := fmt.Sprintf(`<repomd xmlns="http://linux.duke.edu/metadata/repo"><revision>1</revision><data type="primary">
-<checksum type="sha256">%s</checksum><open-checksum type="sha256">%s</open-checksum><location href="repodata/primary.xml.gz"/>
+	repomd := fmt.Sprintf(`<repomd xmlns="http://linux.duke.edu/metadata/repo">
+<revision>1</revision><data type="primary">
+<checksum type="sha256">%s</checksum><open-checksum type="sha256">%s</open-checksum>
+<location href="repodata/primary.xml.gz"/>
 <timestamp>1</timestamp><size>%d</size><open-size>%d</open-size></data></repomd>`,
 		digest.OfBytes(packed.Bytes()).Hex, digest.OfBytes(xml).Hex, packed.Len(), len(xml))
 	for name, data := range map[string][]byte{"primary.xml.gz": packed.Bytes(),

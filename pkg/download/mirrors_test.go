@@ -64,13 +64,17 @@ func TestMirrors(t *testing.T) {
 		}
 	})
 	good := w.server.URL + "/update"
-	metalink := `<metalink version="3.0" xmlns="http://www.metalinker.org/"><files><file name="other"><resources>
-<url preference="100">` + away + `/repodata/repomd.xml</url></resources></file><file name="repomd.xml"><resources>
+	metalink := `<metalink version="3.0" xmlns="http://www.metalinker.org/"><files>
+<file name="other"><resources>
+<url preference="100">` + away + `/repodata/repomd.xml</url></resources></file>
+<file name="repomd.xml"><resources>
 <url protocol="rsync" preference="100">rsync://h/repodata/repomd.xml</url>
 <url protocol="http" preference="1">` + away + `2/repodata/repomd.xml</url>
 <url protocol="http" preference="99">` + forged + `/repodata/repomd.xml</url>
-<url protocol="http" preference="98">` + good + `/repodata/repomd.xml</url></resources></file></files></metalink>`
-	metalink4 := `<metalink xmlns="urn:ietf:params:xml:ns:metalink"><file name="repomd.xml"><url priority="2">` + away +
+<url protocol="http" preference="98">` + good + `/repodata/repomd.xml</url></resources></file>
+</files></metalink>`
+	metalink4 := `<metalink xmlns="urn:ietf:params:xml:ns:metalink"><file name="repomd.xml"><url ` +
+		`priority="2">` + away +
 		`/repodata/repomd.xml</url><url priority="1">` + good +
 		`/repodata/repomd.xml</url></file></metalink>`
 	writeFile(t, filepath.Join(w.root, "list"), "# mirrors\n"+away+"\n\nftp://h/x\n"+good+"\n")

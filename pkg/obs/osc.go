@@ -78,7 +78,8 @@ func (c *Checkout) failed(ctx context.Context, err error, args []string, said st
 
 // secret matches parts of osc's configuration that it may print in an error: passwords, and those
 // in URLs.
-var secret = lazyregexp.New(`(?i)(://[^/\s:@]*:)[^@\s]+@|((?:pass|passx|password|token|authorization)\s*[=:]\s*)\S.*`)
+var secret = lazyregexp.New(`(?i)(://[^/\s:@]*:)[^@\s]+@|((?:pass|passx|password|token|` +
+	`authorization)\s*[=:]\s*)\S.*`)
 
 func withoutSecrets(text string) string {
 	return secret().ReplaceAllString(text,

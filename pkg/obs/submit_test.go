@@ -25,7 +25,8 @@ func TestArgs(t *testing.T) {
 		"everything": {
 			Request{Message: "it's\nnew", ReleaseProject: "V:Update", Incident: "7",
 				IncidentProject: "V:Maintenance", Supersede: "3", NoCleanup: true},
-			`osc maintenancerequest --incident-project=V:Maintenance --incident=7 --supersede=3 --no-cleanup '--message=it'\''s` + "\n" + `new' home:jane lp V:Update`,
+			`osc maintenancerequest --incident-project=V:Maintenance --incident=7 --supersede=3 ` +
+				`--no-cleanup '--message=it'\''s` + "\n" + `new' home:jane lp V:Update`,
 		},
 	} {
 		args, err := c.Args(tc.request)

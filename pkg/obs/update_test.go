@@ -217,7 +217,8 @@ func TestOpen(t *testing.T) {
 		"a checkout": {map[string]string{"_project": "home:jane\n", "_package": "lp\n",
 			"_files": files, "_to_be_added": "b\n", "_to_be_deleted": "a\n"}, ""},
 		"any directory": {nil, "osc checkout PROJECT PACKAGE"},
-		"a project":     {map[string]string{"_project": "home:jane\n"}, "neither .osc/_package nor .git"},
+		"a project": {map[string]string{"_project": "home:jane\n"},
+			"neither .osc/_package nor .git"},
 		"an option": {map[string]string{"_project": "--help", "_package": "lp",
 			"_files": files}, "--help"},
 		"a path": {map[string]string{"_project": "home:jane", "_package": "../lp",
@@ -254,7 +255,8 @@ func TestOpen(t *testing.T) {
 
 // FuzzParseFiles expects names that are not paths or options, or an error.
 func FuzzParseFiles(f *testing.F) {
-	f.Add([]byte(`<directory name="lp" rev="1"><entry name="lp.spec" md5="0" size="1"/><linkinfo/></directory>`))
+	f.Add([]byte(`<directory name="lp" rev="1"><entry name="lp.spec" md5="0" ` +
+		`size="1"/><linkinfo/></directory>`))
 	f.Add([]byte(`<directory><entry name="-x"/></directory>`))
 	f.Add([]byte(`<directory><entry name="../x"/></directory>`))
 	f.Fuzz(func(t *testing.T, text []byte) {

@@ -121,7 +121,8 @@ func benchCatalogue(build, symbols int) []byte {
 			size += int(moves.Uint32() % 64)
 		}
 		fmt.Fprintf(&text,
-			`{"name":"_IO_%x_%s","offset":%d,"size":%d,"st_info":18,"st_other":0,"dynamic":%t,"patchable":true}`,
+			`{"name":"_IO_%x_%s","offset":%d,"size":%d,"st_info":18,"st_other":0,"dynamic":%t,`+
+				`"patchable":true}`,
 			names.Uint32()>>8, []string{"read", "write", "locked", "internal", "nocancel"}[i%5], at,
 			size, i%3 == 0)
 		if i < symbols-1 {

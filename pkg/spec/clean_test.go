@@ -66,7 +66,8 @@ func TestCleanFollowsNoLink(t *testing.T) {
 	elsewhere := t.TempDir()
 	put(t, elsewhere, map[string]string{
 		"lp.spec": "x", "lp-1.0.tar.xz": "x", ".lpbuild-dist-1/lp.spec": "x",
-		"report.json": `{"format": 1, "cells": [{"status": "built", "arch": "x86_64", "container": "a.so"}]}`, "x86_64/a.so": "x", ".objects/include/features.h": "x",
+		"report.json": `{"format": 1, "cells": [{"status": "built", "arch": "x86_64", ` +
+			`"container": "a.so"}]}`, "x86_64/a.so": "x", ".objects/include/features.h": "x",
 	})
 	for _, name := range []string{"build", "dist"} {
 		if err := os.Symlink(elsewhere, filepath.Join(c.Dir, name)); err != nil {
@@ -90,7 +91,8 @@ func TestCleanFollowsNoLink(t *testing.T) {
 func TestCleanBuild(t *testing.T) {
 	c, _, _ := newPackage(t)
 	put(t, c.Dir, map[string]string{
-		"build/report.json": `{"format": 1, "cells": [{"status": "built", "arch": "x86_64", "container": "a.so"}, {"status": "built", "arch": "ppc64le", "container": "a.so"}]}`,
+		"build/report.json": `{"format": 1, "cells": [{"status": "built", "arch": "x86_64", ` +
+			`"container": "a.so"}, {"status": "built", "arch": "ppc64le", "container": "a.so"}]}`,
 		"build/x86_64/a.so": "x", "build/x86_64/b.so": "mine", "elsewhere/a.so": "somebody's",
 	})
 	if err := os.Symlink("../elsewhere", filepath.Join(c.Dir, "build/ppc64le")); err != nil {

@@ -54,7 +54,8 @@ func TestEngineInstall(t *testing.T) {
 			t.Fatal(err)
 		}
 		for _, want := range []string{"ConditionPathExists=!/usr/bin/lpbuild-engine\n",
-			"ExecStart=/usr/libexec/" + name + "/lpbuild-engine hook reconcile\n", "(" + name + ")\n"} {
+			"ExecStart=/usr/libexec/" + name + "/lpbuild-engine hook reconcile\n", "(" + name +
+				")\n"} {
 			if !strings.Contains(string(text), want) {
 				t.Errorf("the service has no %q:\n%s", want, text)
 			}

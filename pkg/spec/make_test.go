@@ -160,9 +160,10 @@ func TestMakeFails(t *testing.T) {
 		"no changes file": {func(c *config.Config, _ *download.Lock, _ *buildmatrix.Report) error {
 			return os.Remove(c.File("lp.changes"))
 		}, "lpbuild changes add"},
-		"a header that is gone": {func(c *config.Config, _ *download.Lock, _ *buildmatrix.Report) error {
-			return os.Remove(c.File("only_ppc.h"))
-		}, "only_ppc.h"},
+		"a header that is gone": {
+			func(c *config.Config, _ *download.Lock, _ *buildmatrix.Report) error {
+				return os.Remove(c.File("only_ppc.h"))
+			}, "only_ppc.h"},
 		"a token in a URL": {func(c *config.Config, _ *download.Lock, _ *buildmatrix.Report) error {
 			c.Repositories[0].URL = "https://example.com/update?s3cret-s3cret-s3cret"
 			return nil
@@ -172,13 +173,15 @@ func TestMakeFails(t *testing.T) {
 			l.Builds, r.Cells = full.Builds, r.Cells[:1]
 			return nil
 		}, "lpbuild build --arch ppc64le"},
-		"a library that is not a word": {func(c *config.Config, _ *download.Lock, _ *buildmatrix.Report) error {
-			c.Patches[0].Library = "libc.so.6; id"
-			return nil
-		}, "not a plain name"},
-		"a directory in the way": {func(c *config.Config, _ *download.Lock, _ *buildmatrix.Report) error {
-			return os.Mkdir(c.File("dist/lp-rpmlintrc"), 0o755)
-		}, "in the way"},
+		"a library that is not a word": {
+			func(c *config.Config, _ *download.Lock, _ *buildmatrix.Report) error {
+				c.Patches[0].Library = "libc.so.6; id"
+				return nil
+			}, "not a plain name"},
+		"a directory in the way": {
+			func(c *config.Config, _ *download.Lock, _ *buildmatrix.Report) error {
+				return os.Mkdir(c.File("dist/lp-rpmlintrc"), 0o755)
+			}, "in the way"},
 	} {
 		c, l, r := newPackage(t)
 		l.Builds = nil

@@ -78,8 +78,8 @@ func TestProducts(t *testing.T) {
 				testScript(t, "%preun", got[1], helper+"remove ", true)
 				testScript(t, "%preun", got[1], helper+"removelibs ", bundled)
 				testScript(t, "%postun", got[2], helper+"removelibs ", product.moves && !bundled)
-				for _, dependency := range []string{"manual lpbuild-engine;", "post lpbuild-engine;",
-					"preun lpbuild-engine;", "postun lpbuild-engine;"} {
+				for _, dependency := range []string{"manual lpbuild-engine;",
+					"post lpbuild-engine;", "preun lpbuild-engine;", "postun lpbuild-engine;"} {
 					if strings.Contains(got[3], dependency) == bundled {
 						t.Errorf("it requires %q", got[3])
 					}

@@ -38,7 +38,8 @@ func largeLibrary(t testing.TB) []byte {
 			fmt.Fprintf(&data, "\t.type %[1]s,@object\n%[1]s:\t.8byte 1\n\t.size %[1]s,8\n", name)
 			continue
 		}
-		fmt.Fprintf(&text, "\t.p2align 4\n\t.fill 14, 1, 0x90\n\t.type %[1]s,@function\n%[1]s:\n\t.fill 2, 1, 0x90\n\t.fill %[2]d, 1, 0xc3\n\t.size %[1]s,.-%[1]s\n",
+		fmt.Fprintf(&text, "\t.p2align 4\n\t.fill 14, 1, 0x90\n\t.type %[1]s,@function\n%[1]s:\n"+
+			"\t.fill 2, 1, 0x90\n\t.fill %[2]d, 1, 0xc3\n\t.size %[1]s,.-%[1]s\n",
 			name, largeBody)
 		fmt.Fprintf(&entries, "\t.8byte %s-14\n", name)
 	}
@@ -79,7 +80,8 @@ func TestReadingAllocatesNothingPerSymbol(t *testing.T) {
 }
 
 func BenchmarkParseLibrary(b *testing.B) {
-	for name, image := range map[string][]byte{"libc": readFile(b, hostLibc), "large": largeLibrary(b)} {
+	for name, image := range map[string][]byte{"libc": readFile(b, hostLibc),
+		"large": largeLibrary(b)} {
 		b.Run(name, func(b *testing.B) {
 			b.ReportAllocs()
 			b.SetBytes(int64(len(image)))
@@ -179,7 +181,8 @@ func BenchmarkReadSymbols(b *testing.B) {
 }
 
 func BenchmarkParseCatalogue(b *testing.B) {
-	for name, image := range map[string][]byte{"libc": readFile(b, hostLibc), "large": largeLibrary(b)} {
+	for name, image := range map[string][]byte{"libc": readFile(b, hostLibc),
+		"large": largeLibrary(b)} {
 		text := parseLibrary(b, image, nil).AppendCatalogue(nil)
 		b.Run(name, func(b *testing.B) {
 			b.ReportAllocs()
@@ -220,7 +223,8 @@ func BenchmarkLookup(b *testing.B) {
 // from its start to its end, as objcopy is.
 func BenchmarkPackFiles(b *testing.B) {
 	large := largeLibrary(b)
-	container := writeFile(b, "p.so", sharedObject(b, map[string]string{"p.c": "int f_lp(void) { return 1; }"}))
+	container := writeFile(b, "p.so",
+		sharedObject(b, map[string]string{"p.c": "int f_lp(void) { return 1; }"}))
 	targets := map[string]string{
 		"ELF":  writeFile(b, "large.so", large),
 		"JSON": writeFile(b, "large.so.json", parseLibrary(b, large, nil).AppendCatalogue(nil)),
@@ -228,11 +232,14 @@ func BenchmarkPackFiles(b *testing.B) {
 	program := buildProgram(b)
 	for name, target := range targets {
 		b.Run(name, func(b *testing.B) {
-			dsc := writeFile(b, "p.dsc", []byte("! bsc#1\n"+container+"\n@"+target+"\n_large_symbol_4501:f_lp\n"))
+			dsc := writeFile(b, "p.dsc", []byte("! bsc#1\n"+container+"\n@"+target+
+				"\n_large_symbol_4501:f_lp\n"))
 			data := writeFile(b, "data", make([]byte, 200))
 			compare(b, "objcopy", func() { objcopyThrice(b, container, data) }, map[string]func(){
 				"library": func() { packFile(b, dsc, container, target) },
-				"process": func() { execute(b, program, "ulp", "packer", "-q", "-o", container+".packed", dsc) },
+				"process": func() {
+					execute(b, program, "ulp", "packer", "-q", "-o", container+".packed", dsc)
+				},
 			})
 		})
 	}
@@ -242,7 +249,8 @@ func BenchmarkPackFiles(b *testing.B) {
 func buildProgram(b *testing.B) string {
 	b.Helper()
 	path := filepath.Join(b.TempDir(), "lpbuild")
-	cmd := exec.Command("go", "build", "-trimpath", "-o", path, "github.com/lpbuild/lpbuild/cmd/lpbuild")
+	cmd := exec.Command("go", "build", "-trimpath", "-o", path,
+		"github.com/lpbuild/lpbuild/cmd/lpbuild")
 	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
 	if out, err := cmd.CombinedOutput(); err != nil {
 		b.Fatalf("go build: %v\n%s", err, out)
@@ -260,7 +268,8 @@ func packFile(b *testing.B, dsc, container, target string) {
 	if err != nil {
 		b.Fatal(err)
 	}
-	image, err := ulp.Pack(d, text, parseContainer(b, readFile(b, container)), lib, ulp.PackOptions{})
+	image, err := ulp.Pack(d, text, parseContainer(b, readFile(b, container)), lib,
+		ulp.PackOptions{})
 	if err != nil {
 		b.Fatal(err)
 	}

@@ -35,12 +35,15 @@ func TestReliedOn(t *testing.T) {
 	image := x86.build(t, "testdata/registers.c")
 	l := proven(t, image, symtab.LibraryOptions{})
 	want := map[string]string{"callee": "keeps keeps a value in %rcx", "other": "", "ends": "",
-		"inner": "far keeps a value in %rcx", "middle": "far keeps a value in %rcx", "sets": "result keeps a value in %rdx"}
+		"inner": "far keeps a value in %rcx", "middle": "far keeps a value in %rcx",
+		"sets": "result keeps a value in %rdx"}
 	if d := cmp.Diff(want, reliedOn(t, l)); d != "" || !l.HasCallers() {
 		t.Errorf("(-want +got):\n%s", d)
 	}
 	stripped, debug := x86.strip(t, image)
-	if d := cmp.Diff(want, reliedOn(t, proven(t, stripped, symtab.LibraryOptions{Debug: writeFile(t, "lib.debug", debug)}))); d != "" {
+	if d := cmp.Diff(want,
+		reliedOn(t, proven(t, stripped,
+			symtab.LibraryOptions{Debug: writeFile(t, "lib.debug", debug)}))); d != "" {
 		t.Errorf("stripped (-want +got):\n%s", d)
 	}
 	text := l.AppendCatalogue(nil)
@@ -48,16 +51,20 @@ func TestReliedOn(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if d := cmp.Diff(want, reliedOn(t, again)); d != "" || !again.HasCallers() || !bytes.Equal(again.AppendCatalogue(nil), text) {
+	if d := cmp.Diff(want, reliedOn(t, again)); d != "" || !again.HasCallers() ||
+		!bytes.Equal(again.AppendCatalogue(nil), text) {
 		t.Errorf("catalogue (-want +got):\n%s", d)
 	}
 	for name := range want {
 		want[name] = ""
 	}
-	if d := cmp.Diff(want, reliedOn(t, proven(t, x86.build(t, "testdata/registers.c", "-fpatchable-function-entry=16,14"), symtab.LibraryOptions{}))); d != "" {
+	if d := cmp.Diff(want,
+		reliedOn(t, proven(t, x86.build(t, "testdata/registers.c",
+			"-fpatchable-function-entry=16,14"), symtab.LibraryOptions{}))); d != "" {
 		t.Errorf("-fpatchable-function-entry (-want +got):\n%s", d)
 	}
-	if l := parseLibrary(t, image, nil); l.HasCallers() || strings.Contains(string(l.AppendCatalogue(nil)), "callers") {
+	if l := parseLibrary(t, image, nil); l.HasCallers() ||
+		strings.Contains(string(l.AppendCatalogue(nil)), "callers") {
 		t.Error("something that nobody asked for")
 	}
 }
@@ -72,7 +79,8 @@ func TestCheckRegisters(t *testing.T) {
 		}
 		err = ulp.Check(d, nil, lib, symtab.EntriesNOPs)
 		list, _ := errors.AsType[diag.List](err)
-		if refused != (len(list) == 1 && errors.Is(list[0], ulp.ErrRegisters) && strings.Contains(list[0].Message, "keeps keeps a value in %rcx")) ||
+		if refused != (len(list) == 1 && errors.Is(list[0], ulp.ErrRegisters) &&
+			strings.Contains(list[0].Message, "keeps keeps a value in %rcx")) ||
 			!refused && err != nil {
 			t.Errorf("%s: %v", name, err)
 		}

@@ -31,7 +31,8 @@ func TestCatalogueForms(t *testing.T) {
 
 // catalogueOf returns a catalogue with two symbols, both written like that.
 func catalogueOf(symbol string) []byte {
-	return []byte(`{"library":{"name":"l","buildid":"ab","arch":"x86_64","symbols":[` + symbol + "," + symbol + "]}}")
+	return []byte(`{"library":{"name":"l","buildid":"ab","arch":"x86_64","symbols":[` + symbol +
+		"," + symbol + "]}}")
 }
 
 // checkForms reads a symbol as it is written and with a blank in front of its first key, which is
@@ -53,13 +54,18 @@ func checkForms(t *testing.T, symbol string) {
 
 var symbolForms = []string{
 	`{"name":"f","offset":16,"size":4,"st_info":18,"st_other":0}`,
-	`{"name":"f","offset":16,"size":4,"st_info":18,"st_other":0,"version":"V_1","default":true,"dynamic":true,"patchable":true}`,
+	`{"name":"f","offset":16,"size":4,"st_info":18,"st_other":0,"version":"V_1","default":true,` +
+		`"dynamic":true,"patchable":true}`,
 	`{"name":"f","offset":0,"size":0,"st_info":18,"st_other":0,"undefined":true,"writable":true}`,
-	`{"name":"f","offset":16,"size":4,"st_info":18,"st_other":0,"writable":true,"patchable":true}`, // order
-	`{"name":"f","offset":16,"size":4,"st_info":18,"st_other":0,"dynamic":true,"patchable":true,"landing":true}`,
-	`{"name":"f","offset":16,"size":4,"st_info":18,"st_other":0,"landing":true,"landing":false}`, // twice
+	// order
+	`{"name":"f","offset":16,"size":4,"st_info":18,"st_other":0,"writable":true,"patchable":true}`,
+	`{"name":"f","offset":16,"size":4,"st_info":18,"st_other":0,"dynamic":true,"patchable":true,` +
+		`"landing":true}`,
+	// twice
+	`{"name":"f","offset":16,"size":4,"st_info":18,"st_other":0,"landing":true,"landing":false}`,
 	`{"name":"f","offset":16,"size":4,"st_info":18,"st_other":0,"patchable":false}`,
-	`{"name":"f","offset":16,"size":4,"st_info":18,"st_other":0,"patchable":true,"patchable":true}`, // twice
+	// twice
+	`{"name":"f","offset":16,"size":4,"st_info":18,"st_other":0,"patchable":true,"patchable":true}`,
 	`{"name":"f","offset":16,"size":4,"st_info":18,"st_other":0,"other":[1]}`,
 	`{"name":"f","offset":16,"size":4,"st_info":18,"st_other":0,}`,
 	`{"name":"f","offset":16,"size":4,"st_info":18,"st_other":0`,
@@ -68,9 +74,11 @@ var symbolForms = []string{
 	`{"name":"a\"b\u00e9","offset":16,"size":4,"st_info":18,"st_other":0}`,
 	`{"name":"","offset":16,"size":4,"st_info":18,"st_other":0}`,
 	`{"name":"f","offset":16,"size":4,"st_info":18,"st_other":0,"version":""}`,
-	`{"name":"f","offset":16,"size":4,"st_info":18,"st_other":0,"version":"` + strings.Repeat("v", 5000) + `"}`,
+	`{"name":"f","offset":16,"size":4,"st_info":18,"st_other":0,"version":"` +
+		strings.Repeat("v", 5000) + `"}`,
 	"{\"name\":\"a\x01b\",\"offset\":16,\"size\":4,\"st_info\":18,\"st_other\":0}",
-	`{"name":"f","offset":18446744073709551615,"size":9999999999999999999,"st_info":255,"st_other":255}`,
+	`{"name":"f","offset":18446744073709551615,"size":9999999999999999999,"st_info":255,` +
+		`"st_other":255}`,
 	`{"name":"f","offset":18446744073709551616,"size":4,"st_info":18,"st_other":0}`,
 	`{"name":"f","offset":00,"size":4,"st_info":18,"st_other":0}`,
 	`{"name":"f","offset":,"size":4,"st_info":18,"st_other":0}`,

@@ -27,12 +27,14 @@ func parsedAs(t *testing.T, catalogue []byte) *symtab.Library {
 	return l
 }
 
-const symbolLine = `{"name":"f%d","offset":%[1]d,"size":4,"st_info":18,"st_other":0,"version":"V_%d"}`
+const symbolLine = `{"name":"f%d","offset":%[1]d,"size":4,"st_info":18,"st_other":0,` +
+	`"version":"V_%d"}`
 
 // longCatalogue returns a catalogue with the lines that change returns.
 func longCatalogue(change func(i int, line string) string) []byte {
 	var b strings.Builder
-	b.WriteString("{\n\"library\":{\n\"name\":\"l\",\n\"buildid\":\"ab\",\n\"arch\":\"x86_64\",\n\"symbols\":[")
+	b.WriteString("{\n\"library\":{\n\"name\":\"l\",\n\"buildid\":\"ab\",\n\"arch\":\"x86_64\",\n" +
+		"\"symbols\":[")
 	separator := "\n"
 	for i := range longLines {
 		b.WriteString(separator + change(i, fmt.Sprintf(symbolLine, i, i%7)))
@@ -62,13 +64,18 @@ func TestCatalogueMixedForms(t *testing.T) {
 		inside.WriteString(",\n" + fmt.Sprintf(symbolLine, i, 1))
 	}
 	tests := map[string][]byte{
-		"as written":                 longCatalogue(unchanged),
-		"blank in the first":         longCatalogue(at(5, blank)),
-		"blank in the second":        longCatalogue(at(longLines-5, blank)),
-		"blanks everywhere":          longCatalogue(func(_ int, line string) string { return strings.Replace(line, "{", "{ ", 1) }),
-		"last is another form":       longCatalogue(at(longLines-1, blank)),
-		"unknown value":              longCatalogue(at(5, `{"name":"u","offset":0,"size":4,"st_info":18,"st_other":0,"unknown":[1`+inside.String()+"]}")),
-		"as many versions as may be": longCatalogue(func(i int, _ string) string { return fmt.Sprintf(symbolLine, i, i) }),
+		"as written":          longCatalogue(unchanged),
+		"blank in the first":  longCatalogue(at(5, blank)),
+		"blank in the second": longCatalogue(at(longLines-5, blank)),
+		"blanks everywhere": longCatalogue(func(_ int, line string) string {
+			return strings.Replace(line, "{", "{ ", 1)
+		}),
+		"last is another form": longCatalogue(at(longLines-1, blank)),
+		"unknown value": longCatalogue(at(5, `{"name":"u","offset":0,"size":4,`+
+			`"st_info":18,"st_other":0,"unknown":[1`+inside.String()+"]}")),
+		"as many versions as may be": longCatalogue(func(i int, _ string) string {
+			return fmt.Sprintf(symbolLine, i, i)
+		}),
 	}
 	for what, text := range tests {
 		got, err := symtab.ParseCatalogue(text)
@@ -79,7 +86,8 @@ func TestCatalogueMixedForms(t *testing.T) {
 		if d := cmp.Diff(parsedAs(t, text), got, sameLibrary); d != "" {
 			t.Errorf("%s (-with blanks +as it is):\n%s", what, d[:min(len(d), 2000)])
 		}
-		if s, ok := got.Lookup(fmt.Sprintf("f%d", longLines-2)); !ok || s.Value != longLines-2 || s.Version == "" {
+		if s, ok := got.Lookup(fmt.Sprintf("f%d", longLines-2)); !ok || s.Value != longLines-2 ||
+			s.Version == "" {
 			t.Errorf("%s: the last but one is %+v, %t", what, s, ok)
 		}
 	}
@@ -87,7 +95,8 @@ func TestCatalogueMixedForms(t *testing.T) {
 
 // What is wrong far behind is found there, and versions that are too many in all are too many.
 func TestLongCatalogueErrors(t *testing.T) {
-	for what, bad := range map[string]string{"not a number": `"offset":x`, "no JSON": `"offset":}`, "a negative number": `"offset":-1`} {
+	for what, bad := range map[string]string{"not a number": `"offset":x`, "no JSON": `"offset":}`,
+		"a negative number": `"offset":-1`} {
 		text := longCatalogue(func(i int, line string) string {
 			if i == longLines-9 {
 				return strings.Replace(line, `"offset":3991`, bad, 1)
@@ -103,7 +112,8 @@ func TestLongCatalogueErrors(t *testing.T) {
 		more := fmt.Sprintf(symbolLine, i, i+longLines)
 		return fmt.Sprintf(symbolLine, i, i) + ",\n" + more
 	})
-	if l, err := symtab.ParseCatalogue(text); l != nil || !isFormatError(err) || !strings.Contains(err.Error(), "one version too many") {
+	if l, err := symtab.ParseCatalogue(text); l != nil || !isFormatError(err) ||
+		!strings.Contains(err.Error(), "one version too many") {
 		t.Errorf("%v", err)
 	}
 	full := longCatalogue(func(_ int, line string) string { return line })

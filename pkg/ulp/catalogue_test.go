@@ -29,9 +29,11 @@ var sameLibrary = cmp.Options{
 
 func TestCatalogueRoundTrip(t *testing.T) {
 	libraries := map[string]*symtab.Library{
-		"symbol versions": parseLibrary(t, x86.library(t, "-DVERSIONS", "-DIFUNC", "-Wl,--version-script=testdata/library.map"), nil),
-		"no build-id":     parseLibrary(t, x86.library(t, "-Wl,--build-id=none"), nil),
-		"no symbols":      parseLibrary(t, x86.build(t, "testdata/library.c", "-nostdlib", "-s", "-Wl,--version-script=testdata/none.map"), nil),
+		"symbol versions": parseLibrary(t, x86.library(t, "-DVERSIONS", "-DIFUNC",
+			"-Wl,--version-script=testdata/library.map"), nil),
+		"no build-id": parseLibrary(t, x86.library(t, "-Wl,--build-id=none"), nil),
+		"no symbols": parseLibrary(t, x86.build(t, "testdata/library.c", "-nostdlib", "-s",
+			"-Wl,--version-script=testdata/none.map"), nil),
 	}
 	for _, c := range toolchains {
 		libraries[string(c.arch)] = parseLibrary(t, c.library(t, "-Wl,-soname,lib\"\\\x01.so"), nil)
@@ -77,13 +79,16 @@ type oracleSymbol struct {
 // matches returns how the library differs from what encoding/json reads of the same bytes.
 func (o *oracle) diff(l *symtab.Library) string {
 	want := o.Library
-	diff := cmp.Diff([]any{want.Name, strings.ToLower(want.BuildID), want.Arch, want.SONAME, want.Livepatchable, want.Needed, want.Needs},
-		[]any{l.Name, hex.EncodeToString(l.BuildID), string(l.Arch), l.SONAME, l.Livepatchable, l.Needed, l.Needs}, cmpopts.EquateEmpty())
+	diff := cmp.Diff([]any{want.Name, strings.ToLower(want.BuildID), want.Arch, want.SONAME,
+		want.Livepatchable, want.Needed, want.Needs}, []any{l.Name, hex.EncodeToString(l.BuildID),
+		string(l.Arch), l.SONAME, l.Livepatchable, l.Needed, l.Needs}, cmpopts.EquateEmpty())
 	var got []oracleSymbol
 	for s := range l.Symbols() {
 		got = append(got, oracleSymbol{
-			Name: s.Name, Offset: json.Number(fmt.Sprint(s.Value)), Size: json.Number(fmt.Sprint(s.Size)), Info: s.Info, Other: s.Other,
-			Version: s.Version, Default: s.Default, Dynamic: s.Dynamic, Undefined: s.Undefined, Patchable: s.Patchable, Writable: s.Writable,
+			Name: s.Name, Offset: json.Number(fmt.Sprint(s.Value)),
+			Size: json.Number(fmt.Sprint(s.Size)), Info: s.Info, Other: s.Other,
+			Version: s.Version, Default: s.Default, Dynamic: s.Dynamic, Undefined: s.Undefined,
+			Patchable: s.Patchable, Writable: s.Writable,
 		})
 	}
 	return diff + cmp.Diff(want.Symbols, got, cmpopts.EquateEmpty())
@@ -154,7 +159,8 @@ func TestParseLibpulpCatalogue(t *testing.T) {
 	if l.Complete || l.Arch != "" || l.Name != "libc.so.6" || len(l.BuildID) != 20 {
 		t.Errorf("library: %+v", l)
 	}
-	want := []symtab.Symbol{{Name: "free/x", Value: 634000, Size: 215, Info: 18}, {Name: "huge", Value: 1 << 31, Size: 1<<32 - 1, Info: 17, Other: 2}}
+	want := []symtab.Symbol{{Name: "free/x", Value: 634000, Size: 215, Info: 18},
+		{Name: "huge", Value: 1 << 31, Size: 1<<32 - 1, Info: 17, Other: 2}}
 	if d := cmp.Diff(want, slices.Collect(l.Symbols())); d != "" {
 		t.Errorf("symbols (-want +got):\n%s", d)
 	}
@@ -162,16 +168,22 @@ func TestParseLibpulpCatalogue(t *testing.T) {
 
 // catalogue returns a catalogue with one symbol, after replacing parts of it.
 func catalogue(replace ...string) string {
-	const plain = `{"library":{"name":"l","buildid":"ab","arch":"x86_64","needed":["n"],"needs":[{"file":"n","version":"V"}],` +
-		`"symbols":[{"name":"f","offset":1,"size":2,"st_info":18,"st_other":0,"version":"V","default":true}]}}`
+	const plain = `{"library":{"name":"l","buildid":"ab","arch":"x86_64","needed":["n"],` +
+		`"needs":[{"file":"n","version":"V"}],` +
+		`"symbols":[{"name":"f","offset":1,"size":2,"st_info":18,"st_other":0,"version":"V",` +
+		`"default":true}]}}`
 	return strings.NewReplacer(replace...).Replace(plain)
 }
 
 func TestParseCatalogueAccepts(t *testing.T) {
 	tests := map[string]string{
-		"another order":   catalogue(`"name":"l","buildid":"ab",`, ``, `]}}`, `],"buildid":"ab","name":"l"}}`),
-		"unknown keys":    catalogue(`"library":`, `"x":[{"y":-1.5e+3,"z":[]},null,true,false,"\u0000",{},0],"library":`, `"size":`, `"x":{"size":1},"size":`, `"arch":`, `"libpulp":1,"arch":`, `"file":`, `"x":0,"file":`),
-		"white space":     " \t\r\n" + catalogue(`:`, " : ", `,`, "\n,\t", `{`, "{ ", `}`, " }") + "\n",
+		"another order": catalogue(`"name":"l","buildid":"ab",`, ``, `]}}`,
+			`],"buildid":"ab","name":"l"}}`),
+		"unknown keys": catalogue(`"library":`, `"x":[{"y":-1.5e+3,"z":[]},null,true,false,`+
+			`"\u0000",{},0],"library":`, `"size":`, `"x":{"size":1},"size":`, `"arch":`,
+			`"libpulp":1,"arch":`, `"file":`, `"x":0,"file":`),
+		"white space": " \t\r\n" + catalogue(`:`, " : ", `,`, "\n,\t", `{`, "{ ", `}`, " }") +
+			"\n",
 		"escapes":         catalogue(`"f"`, `"\u0066"`, `"name"`, `"n\u0061me"`, `"V"`, `"\u0056"`),
 		"capital hex":     catalogue(`"ab"`, `"AB"`),
 		"false":           catalogue(`"size"`, `"dynamic":false,"size"`),
@@ -212,7 +224,8 @@ func TestCatalogueNames(t *testing.T) {
 			if _, ok := l.Lookup(tc.want); !ok {
 				t.Errorf("symbols are %+v, want %q", slices.Collect(l.Symbols()), tc.want)
 			}
-			if again, err := symtab.ParseCatalogue(l.AppendCatalogue(nil)); err != nil || cmp.Diff(l, again, sameLibrary) != "" {
+			if again, err := symtab.ParseCatalogue(l.AppendCatalogue(nil)); err != nil ||
+				cmp.Diff(l, again, sameLibrary) != "" {
 				t.Errorf("after writing and reading: %v, %v", again, err)
 			}
 		})
@@ -256,27 +269,33 @@ func TestParseCatalogueRefuses(t *testing.T) {
 		"negative offset":       {catalogue(`"offset":1`, `"offset":-1`), "negative"},
 		"negative info":         {catalogue(`18`, `-18`), "negative"},
 		"minus zero":            {catalogue(`"offset":1`, `"offset":-0`), "negative"},
-		"below 32 bits":         {strings.Replace(prettyCatalogue, "-2147483648", "-2147483649", 1), "negative"},
-		"offset of 65 bits":     {catalogue(`"offset":1`, `"offset":18446744073709551616`), "larger"},
-		"info of 9 bits":        {catalogue(`18`, `256`), "larger than 255"},
-		"leading zero":          {catalogue(`"offset":1`, `"offset":01`), "is not JSON"},
-		"fraction":              {catalogue(`"offset":1`, `"offset":1.0`), "not an integer"},
-		"exponent":              {catalogue(`"offset":1`, `"offset":1e3`), "not an integer"},
-		"string for number":     {catalogue(`"offset":1`, `"offset":"1"`), "is not JSON"},
-		"number for string":     {catalogue(`"f"`, `1`), "is not JSON"},
-		"number for flag":       {catalogue(`true`, `1`), "is not JSON"},
-		"nested deeply":         {`{"x":` + strings.Repeat("[", 100) + strings.Repeat("]", 100) + `}`, "too deeply"},
-		"skipped: bare word":    {catalogue(`"offset"`, `"x":nul,"offset"`), "is not JSON"},
-		"skipped: fraction":     {catalogue(`"offset"`, `"x":1.,"offset"`), "is not JSON"},
-		"skipped: exponent":     {catalogue(`"offset"`, `"x":1e,"offset"`), "is not JSON"},
-		"skipped: zeros":        {catalogue(`"offset"`, `"x":00,"offset"`), "is not JSON"},
-		"many needed":           {catalogue(`["n"]`, `["n"`+strings.Repeat(`,"n"`, 5000)+`]`), "too many"},
+		"below 32 bits": {strings.Replace(prettyCatalogue, "-2147483648", "-2147483649", 1),
+			"negative"},
+		"offset of 65 bits": {catalogue(`"offset":1`, `"offset":18446744073709551616`), "larger"},
+		"info of 9 bits":    {catalogue(`18`, `256`), "larger than 255"},
+		"leading zero":      {catalogue(`"offset":1`, `"offset":01`), "is not JSON"},
+		"fraction":          {catalogue(`"offset":1`, `"offset":1.0`), "not an integer"},
+		"exponent":          {catalogue(`"offset":1`, `"offset":1e3`), "not an integer"},
+		"string for number": {catalogue(`"offset":1`, `"offset":"1"`), "is not JSON"},
+		"number for string": {catalogue(`"f"`, `1`), "is not JSON"},
+		"number for flag":   {catalogue(`true`, `1`), "is not JSON"},
+		"nested deeply": {`{"x":` + strings.Repeat("[", 100) + strings.Repeat("]", 100) + `}`,
+			"too deeply"},
+		"skipped: bare word": {catalogue(`"offset"`, `"x":nul,"offset"`), "is not JSON"},
+		"skipped: fraction":  {catalogue(`"offset"`, `"x":1.,"offset"`), "is not JSON"},
+		"skipped: exponent":  {catalogue(`"offset"`, `"x":1e,"offset"`), "is not JSON"},
+		"skipped: zeros":     {catalogue(`"offset"`, `"x":00,"offset"`), "is not JSON"},
+		"many needed": {catalogue(`["n"]`, `["n"`+strings.Repeat(`,"n"`, 5000)+`]`),
+			"too many"},
 	}
 	var versions strings.Builder
 	for i := range 5000 {
-		fmt.Fprintf(&versions, `{"name":"f","offset":0,"size":0,"st_info":0,"st_other":0,"version":"%d"},`, i)
+		fmt.Fprintf(&versions, `{"name":"f","offset":0,"size":0,"st_info":0,"st_other":0,`+
+			`"version":"%d"},`, i)
 	}
-	tests["many versions"] = struct{ text, want string }{catalogue(`"symbols":[`, `"symbols":[`+versions.String()), "too many"}
+	tests["many versions"] = struct {
+		text, want string
+	}{catalogue(`"symbols":[`, `"symbols":[`+versions.String()), "too many"}
 	for name, tc := range tests {
 		t.Run(name, func(t *testing.T) {
 			l, err := symtab.ParseCatalogue([]byte(tc.text))
@@ -308,8 +327,10 @@ func TestTruncatedCatalogue(t *testing.T) {
 func FuzzParseCatalogue(f *testing.F) {
 	f.Add([]byte(catalogue()))
 	f.Add([]byte(prettyCatalogue))
-	f.Add([]byte(`{"library":{"name":"l","buildid":"","entries":{"proof":2,"verdicts":[{"why":"x","at":[1,2]},{"at":[]}]},"symbols":[]}}`))
-	f.Add([]byte(`{"library":{"name":"l","buildid":"","unwinding":{"proof":1,"verdicts":[{"why":"x","at":[1,2]}]},"symbols":[]}}`))
+	f.Add([]byte(`{"library":{"name":"l","buildid":"","entries":{"proof":2,` +
+		`"verdicts":[{"why":"x","at":[1,2]},{"at":[]}]},"symbols":[]}}`))
+	f.Add([]byte(`{"library":{"name":"l","buildid":"","unwinding":{"proof":1,` +
+		`"verdicts":[{"why":"x","at":[1,2]}]},"symbols":[]}}`))
 	f.Add([]byte(catalogue(`"size"`, `"x":[1.5e3,"\ud800\n",{"a":null}],"size"`)))
 	f.Fuzz(func(t *testing.T, in []byte) {
 		l, err := symtab.ParseCatalogue(in)

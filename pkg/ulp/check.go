@@ -36,8 +36,8 @@ func (k *checker) check() {
 		k.files()
 	}
 	if len(k.d.Functions) == 0 {
-		k.fail(k.d.Target, ErrNothing, "add a line OLD:NEW for each function to replace", "the description replaces no function of %s",
-			path.Base(k.d.Target.Text))
+		k.fail(k.d.Target, ErrNothing, "add a line OLD:NEW for each function to replace",
+			"the description replaces no function of %s", path.Base(k.d.Target.Text))
 	}
 	var found []replaced
 	functions, addresses := map[string]Name{}, map[uint64]Name{}
@@ -82,10 +82,13 @@ type checker struct {
 	resolvers func() map[uint64]bool
 }
 
-func newChecker(d *Description, c *Container, lib *symtab.Library, entries symtab.Entries) *checker {
-	return &checker{d: d, c: c, lib: lib, any: entries == symtab.EntriesAny, container: path.Base(d.Container.Text), found: map[lookup][]symtab.Symbol{}, said: map[finding]bool{},
-		stripped:  sync.OnceValue(func() bool { return !lib.NamesPrivate() }),
-		resolvers: sync.OnceValue(func() map[uint64]bool { return lib.Choosers() })}
+func newChecker(d *Description, c *Container, lib *symtab.Library,
+	entries symtab.Entries) *checker {
+	return &checker{d: d, c: c, lib: lib, any: entries == symtab.EntriesAny,
+		container: path.Base(d.Container.Text), found: map[lookup][]symtab.Symbol{},
+		said: map[finding]bool{}, stripped: sync.OnceValue(func() bool {
+			return !lib.NamesPrivate()
+		}), resolvers: sync.OnceValue(func() map[uint64]bool { return lib.Choosers() })}
 }
 
 // finding is what was said about a place.
@@ -130,16 +133,20 @@ func (k *checker) fail(n Name, err error, hint, format string, args ...any) {
 func (k *checker) files() {
 	k.errs = append(k.errs, buildIDFindings(k.d, k.c, k.lib)...)
 	if a, b := k.c.Arch, k.lib.Arch; a != b && a != "" && b != "" {
-		k.fail(k.d.Container, ErrArch, "", "%s is for %s, but %s for %s", k.container, a, k.lib.Name, b)
+		k.fail(k.d.Container, ErrArch, "", "%s is for %s, but %s for %s", k.container, a,
+			k.lib.Name, b)
 	}
 	named := path.Base(k.d.Target.Text)
 	// A catalogue is found by its own name, which need not tell the library's.
 	if !strings.HasSuffix(named, ".json") && named != k.lib.Name && named != k.lib.SONAME {
-		k.fail(k.d.Target, ErrTarget, "\"library\" of the patch in lpbuild.yaml (ulp packer: -t) says which library it is", "the description is for %s, but the library given is %s", named, k.lib.Name)
+		k.fail(k.d.Target, ErrTarget, "\"library\" of the patch in lpbuild.yaml (ulp packer: -t) "+
+			"says which library it is", "the description is for %s, but the library given is %s",
+			named, k.lib.Name)
 	}
 	if k.lib.Complete && !k.lib.Livepatchable && len(k.d.Functions) > 0 && !k.any {
-		k.fail(k.d.Target, ErrNotPatchable, "it was built without -fpatchable-function-entry"+k.anyHint(k.d.Functions...),
-			"%s is not livepatchable: none of its functions has the NOPs for a detour", k.lib.Name)
+		k.fail(k.d.Target, ErrNotPatchable, "it was built without -fpatchable-function-entry"+
+			k.anyHint(k.d.Functions...), "%s is not livepatchable: none of its functions has the "+
+			"NOPs for a detour", k.lib.Name)
 	}
 }
 
@@ -156,7 +163,8 @@ func buildIDFindings(d *Description, c *Container, lib *symtab.Library) diag.Lis
 		{d.Container, path.Base(d.Container.Text), c.BuildID, "link with -Wl,--build-id=sha1"},
 		// A library that was released is in memory as it is: to link it again would make another
 		// one.
-		{d.Target, lib.Name, lib.BuildID, fmt.Sprintf("live patches name a library by a build-id of %d bytes (SHA-1): "+
+		{d.Target, lib.Name, lib.BuildID, fmt.Sprintf("live patches name a library by a build-id "+
+			"of %d bytes (SHA-1): "+
 			"none can be made for this build of it; leave the build out", buildIDSize)},
 	} {
 		if len(f.id) == buildIDSize {
@@ -164,7 +172,8 @@ func buildIDFindings(d *Description, c *Container, lib *symtab.Library) diag.Lis
 		}
 		found := d.finding(f.n, ErrNoBuildID, "%s has no build-id", f.what)
 		if len(f.id) > 0 {
-			found.Message = fmt.Sprintf("the build-id of %s has %d bytes; %d are wanted", f.what, len(f.id), buildIDSize)
+			found.Message = fmt.Sprintf("the build-id of %s has %d bytes; %d are wanted", f.what,
+				len(f.id), buildIDSize)
 		}
 		found.Hint = f.hint
 		errs = append(errs, found)
@@ -174,10 +183,12 @@ func buildIDFindings(d *Description, c *Container, lib *symtab.Library) diag.Lis
 
 // function checks the name of a function to replace, and returns what it stands for unless that is
 // refused. names and addresses are of those before it.
-func (k *checker) function(r Replacement, names map[string]Name, addresses map[uint64]Name) (row symtab.Symbol, ok bool) {
+func (k *checker) function(r Replacement, names map[string]Name,
+	addresses map[uint64]Name) (row symtab.Symbol, ok bool) {
 	n := r.Old
 	if first, ok := names[n.Text]; ok {
-		k.fail(n, ErrDuplicate, "one function has one replacement", "%q is replaced twice%s", n.Text, inLine(first))
+		k.fail(n, ErrDuplicate, "one function has one replacement", "%q is replaced twice%s",
+			n.Text, inLine(first))
 		return row, false
 	}
 	names[n.Text] = n
@@ -188,28 +199,34 @@ func (k *checker) function(r Replacement, names map[string]Name, addresses map[u
 		return row, false
 	case slices.ContainsFunc(rows, symtab.IsIFUNC) || k.resolvers()[rows[0].Value]:
 		k.fail(n, ErrIFUNC, k.implementations(n.Text),
-			"%q is an indirect function (IFUNC) of %s: its code only chooses the implementation, once in the life of a process", n.Text, k.lib.Name)
+			"%q is an indirect function (IFUNC) of %s: its code only chooses the implementation, "+
+				"once in the life of a process", n.Text, k.lib.Name)
 		return row, false
 	case rows[0].Type() != elf.STT_FUNC:
 		k.fail(n, ErrNotFunction, k.near(n.Text, k.lib, symtab.IsFunction),
 			"%q is not a function of %s but %s", n.Text, k.lib.Name, symtab.KindOf(rows[0]))
 		return row, false
 	case symtab.IsAmbiguous(rows):
-		k.fail(n, ErrAmbiguous, k.chooseFunction(r, rows), "%q is several functions of %s", n.Text, k.lib.Name)
+		k.fail(n, ErrAmbiguous, k.chooseFunction(r, rows), "%q is several functions of %s", n.Text,
+			k.lib.Name)
 		return row, false
 	}
 	if first, ok := addresses[rows[0].Value]; ok {
-		k.fail(n, ErrDuplicate, "", "%q is another name of %q, which is replaced already%s", n.Text, first.Text, inLine(first))
+		k.fail(n, ErrDuplicate, "", "%q is another name of %q, which is replaced already%s", n.Text,
+			first.Text, inLine(first))
 		return row, false
 	}
 	addresses[rows[0].Value] = n
 	switch why, ok := k.lib.EntryProof(rows[0].Value); {
 	case !k.lib.Complete || rows[0].Patchable || !k.lib.Livepatchable && !k.any:
 	case !k.any:
-		k.fail(n, ErrNotPatchable, k.patchable(n.Text)+k.anyHint(r), "%q has no NOPs for a detour in this build of %s", n.Text, k.lib.Name)
+		k.fail(n, ErrNotPatchable, k.patchable(n.Text)+k.anyHint(r),
+			"%q has no NOPs for a detour in this build of %s", n.Text, k.lib.Name)
 	case !ok || why != "":
-		k.fail(n, ErrNotPatchable, k.patchable(n.Text), "%q has no NOPs for a detour in this build of %s, and a jump over its first "+
-			"instructions is not proven to be safe: %s", n.Text, k.lib.Name, cmp.Or(why, k.unknown()))
+		k.fail(n, ErrNotPatchable, k.patchable(n.Text), "%q has no NOPs for a detour in this "+
+			"build of %s, and a jump over its first "+
+			"instructions is not proven to be safe: %s", n.Text, k.lib.Name,
+			cmp.Or(why, k.unknown()))
 	}
 	if why := k.lib.ReliedOn(rows[0].Value); why != "" {
 		k.fail(n, ErrRegisters, "replace the caller instead, by code that does not call "+n.Text,
@@ -239,7 +256,8 @@ func (k *checker) replacement(n Name) {
 	lib := &k.c.Library
 	rows := k.meant(lib, n.Text)
 	if _, version := symtab.SplitVersion(n.Text); version != "" {
-		k.fail(n, ErrNotExported, "name it without a version", "%q has a symbol version: engines look replacements up by their names", n.Text)
+		k.fail(n, ErrNotExported, "name it without a version", "%q has a symbol version: engines "+
+			"look replacements up by their names", n.Text)
 		return
 	}
 	if len(rows) == 0 {
@@ -251,16 +269,19 @@ func (k *checker) replacement(n Name) {
 		case !s.Dynamic:
 			continue
 		case symtab.IsIFUNC(s):
-			k.fail(n, ErrIFUNC, "", "%q is an indirect function (IFUNC) of %s; a replacement must be an ordinary one", n.Text, k.container)
+			k.fail(n, ErrIFUNC, "", "%q is an indirect function (IFUNC) of %s; a replacement "+
+				"must be an ordinary one", n.Text, k.container)
 		case s.Type() != elf.STT_FUNC:
 			k.fail(n, ErrNotFunction, k.near(n.Text, lib, symtab.IsExportedFunction),
 				"%q is not a function of %s but %s", n.Text, k.container, symtab.KindOf(s))
 		case symtab.IsAmbiguous(rows):
-			k.fail(n, ErrAmbiguous, "give each a name of its own", "%q is several functions of %s", n.Text, k.container)
+			k.fail(n, ErrAmbiguous, "give each a name of its own", "%q is several functions of %s",
+				n.Text, k.container)
 		}
 		return
 	}
-	k.fail(n, ErrNotExported, "it must be neither static nor hidden, and no version script may make it local",
+	k.fail(n, ErrNotExported, "it must be neither static nor hidden, and no version script may "+
+		"make it local",
 		"%q is in %s but not exported", n.Text, k.container)
 }
 
@@ -269,7 +290,8 @@ const stripped = "the library is stripped of what it does not export: add its de
 
 // absent reports that the name n is not defined in lib, called file; want tells which names may
 // have been meant. If none is like n, otherwise makes the hint; it may be nil.
-func (k *checker) absent(n Name, lib *symtab.Library, file string, want func(symtab.Symbol) bool, otherwise func() string) {
+func (k *checker) absent(n Name, lib *symtab.Library, file string, want func(symtab.Symbol) bool,
+	otherwise func() string) {
 	hint := ""
 	if lib == k.lib {
 		hint = k.elsewhere(n.Text)
@@ -289,7 +311,8 @@ func (k *checker) absent(n Name, lib *symtab.Library, file string, want func(sym
 		}
 	}
 	if len(lib.LookupAll(n.Text)) > 0 {
-		k.fail(n, ErrNoSymbol, hint, "symbol %q is not in %s, which only uses it from elsewhere", n.Text, file)
+		k.fail(n, ErrNoSymbol, hint, "symbol %q is not in %s, which only uses it from elsewhere",
+			n.Text, file)
 		return
 	}
 	k.fail(n, ErrNoSymbol, hint, "symbol %q is not in %s", n.Text, file)

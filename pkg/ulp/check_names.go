@@ -51,7 +51,9 @@ func (k *checker) patchable(name string) string {
 	if ifunc == "" {
 		return hint
 	}
-	known := slices.ContainsFunc(at, func(addr uint64) bool { return k.lib.UnknownResolver(addr) == "" })
+	known := slices.ContainsFunc(at, func(addr uint64) bool {
+		return k.lib.UnknownResolver(addr) == ""
+	})
 	names = slices.DeleteFunc(names, func(n string) bool {
 		if symtab.IsClone(n) || strings.Contains(n, "_chk") != strings.Contains(name, "_chk") {
 			return true
@@ -65,13 +67,15 @@ func (k *checker) patchable(name string) string {
 	if len(names) == 0 {
 		return fmt.Sprintf("%s, but no other implementation of %s", hint, ifunc)
 	}
-	return fmt.Sprintf("of the implementations of %s these are patchable: %s", ifunc, symtab.SomeOf(names))
+	return fmt.Sprintf("of the implementations of %s these are patchable: %s", ifunc,
+		symtab.SomeOf(names))
 }
 
 // anyHint returns the end of a hint if functions without NOPs can be replaced where that is
 // permitted, "" otherwise.
 func (k *checker) anyHint(functions ...Replacement) string {
-	const how = "\"entries: any\" (lpbuild.yaml; ulp packer: --entries=any) makes a live patch for the native engine, which "
+	const how = "\"entries: any\" (lpbuild.yaml; ulp packer: --entries=any) makes a live patch " +
+		"for the native engine, which "
 	switch {
 	case k.lib.Arch != symtab.X86_64:
 		return ""
@@ -93,7 +97,8 @@ func (k *checker) some() string {
 	var exported, private []string
 	for s := range k.lib.Symbols() {
 		switch {
-		case !symtab.IsFunction(s) || !s.Patchable && !k.lib.IsProven(s.Value) || s.Name[0] == '_' || symtab.IsClone(s.Name) || k.resolvers()[s.Value]:
+		case !symtab.IsFunction(s) || !s.Patchable && !k.lib.IsProven(s.Value) ||
+			s.Name[0] == '_' || symtab.IsClone(s.Name) || k.resolvers()[s.Value]:
 		case s.Dynamic:
 			exported = append(exported, s.Name)
 		default:
@@ -102,7 +107,10 @@ func (k *checker) some() string {
 	}
 	slices.Sort(exported)
 	slices.Sort(private)
-	private = slices.DeleteFunc(private, func(name string) bool { _, is := slices.BinarySearch(exported, name); return is })
+	private = slices.DeleteFunc(private, func(name string) bool {
+		_, is := slices.BinarySearch(exported, name)
+		return is
+	})
 	names := slices.Compact(append(exported, private...))
 	switch {
 	case len(names) == 0:
@@ -135,7 +143,8 @@ func (k *checker) implementations(name string) string {
 		}
 	}
 	names := namesOf(k.lib, func(s symtab.Symbol) bool {
-		return symtab.IsFunction(s) && !strings.Contains(s.Name, "_chk") && !symtab.IsClone(s.Name) && !k.resolvers()[s.Value] &&
+		return symtab.IsFunction(s) && !strings.Contains(s.Name, "_chk") &&
+			!symtab.IsClone(s.Name) && !k.resolvers()[s.Value] &&
 			(why == "" && known[s.Value] || why != "" && strings.HasPrefix(s.Name, prefix))
 	})
 	slices.Sort(names)
@@ -148,10 +157,12 @@ func (k *checker) implementations(name string) string {
 	case len(names) == 0:
 		return "name the implementations"
 	case why != "":
-		return fmt.Sprintf("name the implementations; by their names these may be some of them, but it is not known which it can choose (%s): %s",
+		return fmt.Sprintf("name the implementations; by their names these may be some of them, "+
+			"but it is not known which it can choose (%s): %s",
 			why, symtab.SomeOf(names))
 	case like && len(chosen) > 0:
-		return fmt.Sprintf("name the implementations, one by one or by the pattern %s*: %s", prefix, symtab.SomeOf(names))
+		return fmt.Sprintf("name the implementations, one by one or by the pattern %s*: %s", prefix,
+			symtab.SomeOf(names))
 	}
 	return "name the implementations, one by one: " + symtab.SomeOf(names)
 }
@@ -163,7 +174,8 @@ func (k *checker) otherNames(rows []symtab.Symbol) string {
 	}
 	var names []string
 	for s := range k.lib.Symbols() {
-		if s.Name != rows[0].Name && symtab.IsFunction(s) && hasAddress(s.Value, rows) && !strings.Contains(s.Name, "@") {
+		if s.Name != rows[0].Name && symtab.IsFunction(s) && hasAddress(s.Value, rows) &&
+			!strings.Contains(s.Name, "@") {
 			names = append(names, s.Name)
 		}
 	}
@@ -171,7 +183,8 @@ func (k *checker) otherNames(rows []symtab.Symbol) string {
 	if names = slices.Compact(names); len(names) == 0 {
 		return places(rows)
 	}
-	return places(rows) + "; other names for them are " + strings.Join(names[:min(symtab.MaxListed, len(names))], ", ")
+	return places(rows) + "; other names for them are " +
+		strings.Join(names[:min(symtab.MaxListed, len(names))], ", ")
 }
 
 // places lists where the symbol is, with versions if there are any.
@@ -185,7 +198,9 @@ func places(rows []symtab.Symbol) string {
 		case s.Version != "":
 			place += " (" + s.Version + ")"
 		}
-		if !slices.ContainsFunc(at, func(p string) bool { return strings.HasPrefix(p+" ", fmt.Sprintf("%x ", s.Value)) }) {
+		if !slices.ContainsFunc(at, func(p string) bool {
+			return strings.HasPrefix(p+" ", fmt.Sprintf("%x ", s.Value))
+		}) {
 			at = append(at, place)
 		}
 	}

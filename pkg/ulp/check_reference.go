@@ -43,24 +43,29 @@ func (k *checker) variable(r Reference) {
 		return
 	case symtab.IsIFUNC(rows[0]):
 		k.fail(n, ErrIFUNC, k.implementations(n.Text),
-			"%q is an indirect function (IFUNC) of %s: its address is not the function's", n.Text, k.lib.Name)
+			"%q is an indirect function (IFUNC) of %s: its address is not the function's", n.Text,
+			k.lib.Name)
 		return
 	}
 	if isTLS := rows[0].Type() == elf.STT_TLS; isTLS != r.TLS {
 		if isTLS {
-			hint := fmt.Sprintf("write #%%%s, and make %s a pair of module and offset as __tls_get_addr takes it", n.Text, r.Pointer.Text)
+			hint := fmt.Sprintf("write #%%%s, and make %s a pair of module and offset for "+
+				"__tls_get_addr", n.Text, r.Pointer.Text)
 			k.fail(n, ErrTLS, hint,
 				"%q is a thread-local variable of %s", n.Text, k.lib.Name)
 		} else {
-			k.fail(n, ErrTLS, "write #"+n.Text, "%q is not a thread-local variable of %s but %s", n.Text, k.lib.Name, symtab.KindOf(rows[0]))
+			k.fail(n, ErrTLS, "write #"+n.Text, "%q is not a thread-local variable of %s but %s",
+				n.Text, k.lib.Name, symtab.KindOf(rows[0]))
 		}
 		return
 	}
 	if !given && symtab.IsAmbiguous(rows) {
-		k.fail(n, ErrAmbiguous, k.chooseVariable(r, rows), "%q is several variables of %s", n.Text, k.lib.Name)
+		k.fail(n, ErrAmbiguous, k.chooseVariable(r, rows), "%q is several variables of %s", n.Text,
+			k.lib.Name)
 	}
 	if given && !isWithin(r.TargetOffset, k.lib.Versions(n.Text)) {
-		k.fail(n, ErrReference, places(rows), "offset %x is not in %q of %s", r.TargetOffset, n.Text, k.lib.Name)
+		k.fail(n, ErrReference, places(rows), "offset %x is not in %q of %s", r.TargetOffset,
+			n.Text, k.lib.Name)
 	}
 }
 
@@ -91,7 +96,8 @@ func isWithin(address uint64, rows []symtab.Symbol) bool {
 func (k *checker) pointer(r Reference, size uint64, used map[string]Name) {
 	n := r.Pointer
 	if first, ok := used[n.Text]; ok {
-		k.fail(n, ErrDuplicate, "one pointer holds one address", "%q is set twice%s", n.Text, inLine(first))
+		k.fail(n, ErrDuplicate, "one pointer holds one address", "%q is set twice%s", n.Text,
+			inLine(first))
 		return
 	}
 	used[n.Text] = n
@@ -103,7 +109,8 @@ func (k *checker) pointer(r Reference, size uint64, used map[string]Name) {
 		}
 		k.absent(n, &k.c.Library, k.container, symtab.IsVariable, nil)
 		if found := k.errs[len(k.errs)-1]; found.Hint == "" {
-			found.Hint = "a static pointer that is never written is optimised away: declare it without static"
+			found.Hint = "a static pointer that is never written is optimised away: declare it " +
+				"without static"
 		}
 		return
 	}
@@ -111,9 +118,11 @@ func (k *checker) pointer(r Reference, size uint64, used map[string]Name) {
 	s := rows[0]
 	switch {
 	case !r.Explicit && symtab.IsAmbiguous(rows):
-		k.fail(n, ErrAmbiguous, "declare it without static", "%q is several variables of %s", n.Text, k.container)
+		k.fail(n, ErrAmbiguous, "declare it without static", "%q is several variables of %s",
+			n.Text, k.container)
 	case r.Explicit && r.PatchOffset != 0 && !hasAddress(r.PatchOffset, rows):
-		k.fail(n, ErrReference, places(rows), "offset %x is not that of %q in %s", r.PatchOffset, n.Text, k.container)
+		k.fail(n, ErrReference, places(rows), "offset %x is not that of %q in %s", r.PatchOffset,
+			n.Text, k.container)
 	case r.Explicit && r.PatchOffset == 0 && !hasDynamic(rows):
 		k.fail(n, ErrNotExported, fmt.Sprintf("give its offset: %x", s.Value),
 			"%q is to be found by name, but %s does not export it", n.Text, k.container)
@@ -128,7 +137,8 @@ func (k *checker) unknownPointer(r Reference, size uint64) {
 			return
 		}
 	}
-	k.fail(r.Pointer, ErrReference, "", "offset %x is not in writable memory of %s", r.PatchOffset, k.container)
+	k.fail(r.Pointer, ErrReference, "", "offset %x is not in writable memory of %s", r.PatchOffset,
+		k.container)
 }
 
 // pointerKind checks that the symbol s, called n, can take an address: size, type and place.
@@ -144,7 +154,8 @@ func (k *checker) pointerKind(n Name, size uint64, s symtab.Symbol) {
 	case s.Size != size && s.Size != 0 && size != 0:
 		k.fail(n, ErrReference, "", "%q of %s has %d bytes; %s", n.Text, k.container, s.Size, what)
 	case k.c.Complete && !s.Writable:
-		k.fail(n, ErrReference, "declare the pointer itself without const", "%q of %s lies in read-only memory", n.Text, k.container)
+		k.fail(n, ErrReference, "declare the pointer itself without const",
+			"%q of %s lies in read-only memory", n.Text, k.container)
 	}
 }
 

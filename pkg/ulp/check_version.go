@@ -34,7 +34,9 @@ func choices(rows []symtab.Symbol, line func(name string) string) string {
 func (k *checker) chooseFunction(r Replacement, rows []symtab.Symbol) string {
 	hint := choices(rows, func(name string) string { return name + ":" + r.New.Text })
 	if hint == "" {
-		if static := k.lib.ChoosePlace(r.Old.Text, func(name string) string { return name + ":" + r.New.Text }); static != "" {
+		if static := k.lib.ChoosePlace(r.Old.Text, func(name string) string {
+			return name + ":" + r.New.Text
+		}); static != "" {
 			return static
 		}
 		return k.otherNames(rows)

@@ -46,7 +46,8 @@ func (k *checker) checkClones(functions []replaced) {
 	}
 	names := map[uint64][]string{}
 	for s := range k.lib.Symbols() {
-		if byAddress[s.Value] != nil && s.Type() == elf.STT_FUNC && !s.Undefined && !slices.Contains(names[s.Value], s.Name) {
+		if byAddress[s.Value] != nil && s.Type() == elf.STT_FUNC && !s.Undefined &&
+			!slices.Contains(names[s.Value], s.Name) {
 			names[s.Value] = append(names[s.Value], s.Name)
 		}
 	}
@@ -81,8 +82,10 @@ func (k *checker) failClones(f *replaced, left map[uint64]string, format string)
 		names = append(names, name)
 	}
 	slices.Sort(names)
-	k.fail(f.Old, ErrClone, fmt.Sprintf("replace it as well (%s:REPLACEMENT), by a function with the same parameters as it has; "+
-		"or say why that is not needed: \"clones: {accept: REASON}\" for this patch in lpbuild.yaml (ulp packer: --accept-clones)",
+	k.fail(f.Old, ErrClone, fmt.Sprintf("replace it as well (%s:REPLACEMENT), by a function with "+
+		"the same parameters as it has; "+
+		"or say why that is not needed: \"clones: {accept: REASON}\" for this patch in "+
+		"lpbuild.yaml (ulp packer: --accept-clones)",
 		names[0]), format, f.Old.Text, symtab.SomeOf(names))
 }
 
@@ -107,14 +110,17 @@ func (k *checker) onlyClones(name string) string {
 			names = append(names, c.Name)
 		}
 	}
-	slices.SortFunc(names, func(a, b string) int { return cmp.Or(cmp.Compare(len(a), len(b)), cmp.Compare(a, b)) })
+	slices.SortFunc(names, func(a, b string) int {
+		return cmp.Or(cmp.Compare(len(a), len(b)), cmp.Compare(a, b))
+	})
 	if names = slices.Compact(names); len(names) == 0 {
 		return ""
 	}
 	if len(names) > symtab.MaxListed {
 		names = append(names[:symtab.MaxListed], "...")
 	}
-	return "the compiler has left only " + strings.Join(names, ", ") + " of it: name that, and give the replacement its parameters, " +
+	return "the compiler has left only " + strings.Join(names, ", ") +
+		" of it: name that, and give the replacement its parameters, " +
 		"which may be others than in the source"
 }
 

@@ -23,10 +23,12 @@ static int copy(int x) __asm__("scale.constprop.0");
 __attribute__((noinline)) static int copy(int x) { return table[x & 63] * 3; }
 int scaled(int x) { return copy(x) + 1; }
 int scaled_again(int x) { return copy(x + 1); }
-__attribute__((noinline)) static int sum(const int *of) { int s = 0; for (int i = 0; i < 64; i++) s += of[i] ^ s; return s; }
+__attribute__((noinline)) static int sum(const int *of)
+{ int s = 0; for (int i = 0; i < 64; i++) s += of[i] ^ s; return s; }
 int summed(void) { return sum(table) + 1; }
 int summed_again(void) { return sum(table) * 3; }
-__attribute__((noinline)) int risky(int x) { if (x < 0) { rare(); table[1] = x * 7; } return table[x & 63]; }
+__attribute__((noinline)) int risky(int x)
+{ if (x < 0) { rare(); table[1] = x * 7; } return table[x & 63]; }
 __attribute__((noinline)) static int twin(int x) { return x + table[x & 3]++; }
 int first(int x) { return twin(x) * 2; }
 `
@@ -65,13 +67,16 @@ func clonesLibrary(t testing.TB, more string) map[string]*symtab.Library {
 func TestClones(t *testing.T) {
 	for what, lib := range clonesLibrary(t, "") {
 		check := func(lines string) string {
-			return render(ulp.Check(description(t, head+lines), container(t), lib, symtab.EntriesNOPs))
+			return render(ulp.Check(description(t, head+lines), container(t), lib,
+				symtab.EntriesNOPs))
 		}
 		for lines, want := range map[string]string{
-			"scale:value_lp\n": `x.dsc:3:1: error: "scale" is replaced, but not scale.constprop.0, which the compiler made of it: callers`,
+			"scale:value_lp\n": `x.dsc:3:1: error: "scale" is replaced, but not ` +
+				`scale.constprop.0, which the compiler made of it: callers`,
 			"scale:value_lp\nscale.constprop.0:other_lp\n": "",
-			"risky:value_lp\n":           "", // risky.cold is its own
-			"sum:value_lp\n":             "hint: the compiler has left only sum.constprop.0 of it: name that",
+			"risky:value_lp\n": "", // risky.cold is its own
+			"sum:value_lp\n": "hint: the compiler has left only sum.constprop.0 of " +
+				"it: name that",
 			"sum.constprop.0:value_lp\n": "",
 		} {
 			if got := check(lines); !strings.Contains(got, want) || (got == "") != (want == "") {
@@ -82,10 +87,12 @@ func TestClones(t *testing.T) {
 			t.Errorf("%s: GCC has left risky in one piece", what)
 		}
 		d := description(t, head+"scale:value_lp\n")
-		if err := ulp.Check(d, container(t), lib, symtab.EntriesNOPs); !errors.Is(err, ulp.ErrClone) {
+		if err := ulp.Check(d, container(t), lib,
+			symtab.EntriesNOPs); !errors.Is(err, ulp.ErrClone) {
 			t.Errorf("%s: %v", what, err)
 		}
-		if _, err := ulp.Pack(d, nil, container(t), lib, ulp.PackOptions{AcceptClones: true}); err != nil {
+		if _, err := ulp.Pack(d, nil, container(t), lib,
+			ulp.PackOptions{AcceptClones: true}); err != nil {
 			t.Errorf("%s, accepted: %v", what, err)
 		}
 	}
@@ -93,21 +100,27 @@ func TestClones(t *testing.T) {
 
 // TestColdParts: what other code jumps into is not replaced with its function.
 func TestColdParts(t *testing.T) {
-	const into = "\n.text\n.globl intruder\n.type intruder,@function\nintruder:\n%s\n.size intruder,.-intruder\n" +
-		".section .text.unlikely,\"ax\",@progbits\n.type bold.cold,@function\nbold.cold: nop\nnop\njmp 1f\n.size bold.cold,.-bold.cold\n" +
+	const into = "\n.text\n.globl intruder\n.type intruder,@function\nintruder:\n%s\n.size " +
+		"intruder,.-intruder\n" +
+		".section .text.unlikely,\"ax\",@progbits\n.type bold.cold,@function\nbold.cold: nop\n" +
+		"nop\njmp 1f\n.size bold.cold,.-bold.cold\n" +
 		".text\n.globl bold\n.type bold,@function\n" +
-		".section __patchable_function_entries,\"awo\",@progbits,.text\n.quad 0f\n.text\n0:\n.rept 14\nnop\n.endr\n" +
+		".section __patchable_function_entries,\"awo\",@progbits,.text\n.quad 0f\n.text\n0:\n" +
+		".rept 14\nnop\n.endr\n" +
 		"bold: nop\nnop\ntest %%edi,%%edi\njs bold.cold\n1: ret\n.size bold,.-bold\n"
+	const jumps = `"bold" is replaced, but other functions may jump into its part bold.cold`
 	for code, want := range map[string]string{
-		"ret":                             "",
-		"jmp bold.cold":                   `"bold" is replaced, but other functions may jump into its part bold.cold`,
-		"js bold.cold+1\nret":             `"bold" is replaced, but other functions may jump into its part bold.cold`,
-		"lea bold.cold+1(%rip),%rax\nret": "", // without unwind information nothing decodes it
-		".cfi_startproc\njmp bold.cold+1\n.cfi_endproc":                       `"bold" is replaced, but other functions may jump into its part bold.cold`,
-		".cfi_startproc\nlea bold.cold+1(%rip),%rax\njmp *%rax\n.cfi_endproc": `"bold" is replaced, but other functions may jump into its part bold.cold`,
+		"ret":                 "",
+		"jmp bold.cold":       jumps,
+		"js bold.cold+1\nret": jumps,
+		// without unwind information nothing decodes it
+		"lea bold.cold+1(%rip),%rax\nret":                                     "",
+		".cfi_startproc\njmp bold.cold+1\n.cfi_endproc":                       jumps,
+		".cfi_startproc\nlea bold.cold+1(%rip),%rax\njmp *%rax\n.cfi_endproc": jumps,
 	} {
 		for what, lib := range clonesLibrary(t, fmt.Sprintf(into, code)) {
-			got := render(ulp.Check(description(t, head+"bold:value_lp\n"), container(t), lib, symtab.EntriesNOPs))
+			got := render(ulp.Check(description(t, head+"bold:value_lp\n"), container(t), lib,
+				symtab.EntriesNOPs))
 			if !strings.Contains(got, want) || (got == "") != (want == "") {
 				t.Errorf("%s, %q:\n%s", what, code, got)
 			}
@@ -119,12 +132,15 @@ func TestColdParts(t *testing.T) {
 func TestPlaces(t *testing.T) {
 	for what, lib := range clonesLibrary(t, "") {
 		check := func(lines string) string {
-			return render(ulp.Check(description(t, head+lines), container(t), lib, symtab.EntriesNOPs))
+			return render(ulp.Check(description(t, head+lines), container(t), lib,
+				symtab.EntriesNOPs))
 		}
-		if got := check("twin:value_lp\n"); !strings.Contains(got, "hint: choose one by its source file: other.c/twin:value_lp, scale.c/twin:value_lp\n") {
+		if got := check("twin:value_lp\n"); !strings.Contains(got, "hint: choose one by its "+
+			"source file: other.c/twin:value_lp, scale.c/twin:value_lp\n") {
 			t.Errorf("%s:\n%s", what, got)
 		}
-		if got := check("gone.c/twin:value_lp\n"); !strings.Contains(got, `error: symbol "gone.c/twin" is not in `) ||
+		if got := check("gone.c/twin:value_lp\n"); !strings.Contains(got,
+			`error: symbol "gone.c/twin" is not in `) ||
 			!strings.Contains(got, "hint: there is other.c/twin, scale.c/twin\n") {
 			t.Errorf("%s:\n%s", what, got)
 		}
@@ -143,8 +159,10 @@ func TestPlaces(t *testing.T) {
 		if _, ok := lib.Function(fmt.Sprintf("%#x/twin", b.Value+1)); ok {
 			t.Errorf("%s: a function is found at another address", what)
 		}
-		m, err := ulp.NewMetadata(description(t, head+"other.c/twin:value_lp\n"), nil, container(t), lib, ulp.PackOptions{})
-		if err != nil || m.Functions[0].OldValue != b.Value || m.Functions[0].Old != "other.c/twin" {
+		m, err := ulp.NewMetadata(description(t, head+"other.c/twin:value_lp\n"), nil, container(t),
+			lib, ulp.PackOptions{})
+		if err != nil || m.Functions[0].OldValue != b.Value ||
+			m.Functions[0].Old != "other.c/twin" {
 			t.Errorf("%s: %+v, %v", what, m, err)
 		}
 	}

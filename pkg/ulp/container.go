@@ -14,11 +14,13 @@ type Container struct {
 	TextRelocations bool // DT_TEXTREL or DF_TEXTREL
 	ExecStack       bool // PT_GNU_STACK is absent or executable
 	Interp          bool // has a PT_INTERP
-	Init            bool // has constructors or destructors: DT_INIT, DT_FINI or one of their arrays. crtbegin brings some
-	TLS             bool // has thread-local storage of its own: PT_TLS
-	StaticTLS       bool // has to be loaded at program start for its thread-local storage: DF_STATIC_TLS
-	NoDlopen        bool // refuses to be loaded into a running process: DF_1_NODLOPEN
-	RunPath         bool // says where to look for libraries: DT_RPATH or DT_RUNPATH
+	// has constructors or destructors: DT_INIT, DT_FINI or one of their arrays. crtbegin brings
+	// some
+	Init      bool
+	TLS       bool // has thread-local storage of its own: PT_TLS
+	StaticTLS bool // has to be loaded at program start for its thread-local storage: DF_STATIC_TLS
+	NoDlopen  bool // refuses to be loaded into a running process: DF_1_NODLOPEN
+	RunPath   bool // says where to look for libraries: DT_RPATH or DT_RUNPATH
 
 	file *elfx.File
 }
@@ -54,7 +56,8 @@ func (c *Container) readDynamic(d *elfx.Dynamic) {
 	c.StaticTLS = elf.DynFlag(flags)&elf.DF_STATIC_TLS != 0
 	c.NoDlopen = elf.DynFlag1(flags1)&elf.DF_1_NOOPEN != 0
 	c.RunPath = has(elf.DT_RPATH) || has(elf.DT_RUNPATH)
-	c.Init = has(elf.DT_INIT) || has(elf.DT_FINI) || has(elf.DT_INIT_ARRAY) || has(elf.DT_FINI_ARRAY) || has(elf.DT_PREINIT_ARRAY)
+	c.Init = has(elf.DT_INIT) || has(elf.DT_FINI) || has(elf.DT_INIT_ARRAY) ||
+		has(elf.DT_FINI_ARRAY) || has(elf.DT_PREINIT_ARRAY)
 }
 
 // Section returns the bytes of the first section of that name, e.g. ".ulp". They are part of the

@@ -33,22 +33,29 @@ func TestContainerFacts(t *testing.T) {
 		image []byte
 		want  facts
 	}{
-		"nothing":             {x86.build(t, bare, "-nostdlib"), facts{}},
-		"crtbegin":            {x86.build(t, bare), facts{Init: true}},
-		"TLS":                 {x86.build(t, tls, "-nostdlib"), facts{TLS: true}},
-		"executable stack":    {x86.build(t, bare, "-nostdlib", "-Wl,-z,execstack"), facts{ExecStack: true}},
-		"no word on stack":    {x86.build(t, noNote, "-nostdlib", "-Wl,--no-warn-execstack"), facts{ExecStack: true}},
-		"interpreter":         {x86.build(t, interp, "-nostdlib"), facts{Interp: true}},
-		"text relocations":    {x86.build(t, text, "-nostdlib", "-Wl,-z,notext"), facts{TextRelocations: true}},
+		"nothing":  {x86.build(t, bare, "-nostdlib"), facts{}},
+		"crtbegin": {x86.build(t, bare), facts{Init: true}},
+		"TLS":      {x86.build(t, tls, "-nostdlib"), facts{TLS: true}},
+		"executable stack": {x86.build(t, bare, "-nostdlib", "-Wl,-z,execstack"),
+			facts{ExecStack: true}},
+		"no word on stack": {x86.build(t, noNote, "-nostdlib", "-Wl,--no-warn-execstack"),
+			facts{ExecStack: true}},
+		"interpreter": {x86.build(t, interp, "-nostdlib"), facts{Interp: true}},
+		"text relocations": {x86.build(t, text, "-nostdlib", "-Wl,-z,notext"),
+			facts{TextRelocations: true}},
 		"constructor, no crt": {x86.build(t, array, "-nostdlib"), facts{Init: true}},
 		"constructor and crt": {x86.build(t, array), facts{Init: true}},
 		"stripped":            {x86.build(t, bare, "-s"), facts{Init: true}},
 		"stripped, but more":  {x86.build(t, array, "-s"), facts{Init: true}},
-		"an _init of its own": {x86.build(t, bare+".globl _init\n_init: ret\n", "-nostdlib"), facts{Init: true}},
-		"static TLS":          {x86.build(t, tls+".text\nmovq v@gottpoff(%rip), %rax\n.section .tbss\nv: .zero 8\n", "-nostdlib"), facts{TLS: true, StaticTLS: true}},
-		"not for dlopen":      {x86.build(t, bare, "-nostdlib", "-Wl,-z,nodlopen"), facts{NoDlopen: true}},
-		"RUNPATH":             {x86.build(t, bare, "-nostdlib", "-Wl,-rpath,/x"), facts{RunPath: true}},
-		"RPATH":               {x86.build(t, bare, "-nostdlib", "-Wl,-rpath,/x,--disable-new-dtags"), facts{RunPath: true}},
+		"an _init of its own": {x86.build(t, bare+".globl _init\n_init: ret\n", "-nostdlib"),
+			facts{Init: true}},
+		"static TLS": {x86.build(t, tls+".text\nmovq v@gottpoff(%rip), %rax\n.section .tbss\n"+
+			"v: .zero 8\n", "-nostdlib"), facts{TLS: true, StaticTLS: true}},
+		"not for dlopen": {x86.build(t, bare, "-nostdlib", "-Wl,-z,nodlopen"),
+			facts{NoDlopen: true}},
+		"RUNPATH": {x86.build(t, bare, "-nostdlib", "-Wl,-rpath,/x"), facts{RunPath: true}},
+		"RPATH": {x86.build(t, bare, "-nostdlib", "-Wl,-rpath,/x,--disable-new-dtags"),
+			facts{RunPath: true}},
 	}
 	for name, tc := range tests {
 		t.Run(name, func(t *testing.T) {
@@ -72,8 +79,11 @@ func TestContainerUndefined(t *testing.T) {
 		{Name: "absent", Weak: true},
 		{Name: "puts", Version: "GLIBC_2.2.5", File: "libc.so.6"},
 	}
-	got := slices.DeleteFunc(parseContainer(t, x86.library(t)).Undefined(), func(u symtab.Undefined) bool { return u.Name[:4] == "_ITM" })
-	slices.SortFunc(got, func(a, b symtab.Undefined) int { return bytes.Compare([]byte(a.Name), []byte(b.Name)) })
+	got := slices.DeleteFunc(parseContainer(t, x86.library(t)).Undefined(),
+		func(u symtab.Undefined) bool { return u.Name[:4] == "_ITM" })
+	slices.SortFunc(got, func(a, b symtab.Undefined) int {
+		return bytes.Compare([]byte(a.Name), []byte(b.Name))
+	})
 	if d := cmp.Diff(want, got); d != "" {
 		t.Errorf("undefined symbols (-want +got):\n%s", d)
 	}
@@ -90,8 +100,12 @@ func TestContainerUndefined(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	symbols = slices.DeleteFunc(symbols, func(s elf.Symbol) bool { return s.Section != elf.SHN_UNDEF })
-	if !slices.EqualFunc(symbols, names, func(s elf.Symbol, name string) bool { return s.Name == name }) {
+	symbols = slices.DeleteFunc(symbols, func(s elf.Symbol) bool {
+		return s.Section != elf.SHN_UNDEF
+	})
+	if !slices.EqualFunc(symbols, names, func(s elf.Symbol, name string) bool {
+		return s.Name == name
+	}) {
 		t.Errorf("undefined symbols are %q, want the order of %v", names, symbols)
 	}
 }
@@ -134,13 +148,16 @@ func TestUnsupportedFiles(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			image := bytes.Clone(x86.library(t))
 			change(image)
-			if l, err := symtab.ParseLibrary(image, nil, ""); l != nil || !isFormatError(err) || !errors.Is(err, symtab.ErrUnsupported) {
+			if l, err := symtab.ParseLibrary(image, nil, ""); l != nil || !isFormatError(err) ||
+				!errors.Is(err, symtab.ErrUnsupported) {
 				t.Errorf("ParseLibrary: %v, %v", l, err)
 			}
-			if c, err := ulp.ParseContainer(image); c != nil || !errors.Is(err, symtab.ErrUnsupported) {
+			if c, err := ulp.ParseContainer(image); c != nil ||
+				!errors.Is(err, symtab.ErrUnsupported) {
 				t.Errorf("ParseContainer: %v, %v", c, err)
 			}
-			if b, err := ulp.EmbedSections(image); b != nil || !errors.Is(err, symtab.ErrUnsupported) {
+			if b, err := ulp.EmbedSections(image); b != nil ||
+				!errors.Is(err, symtab.ErrUnsupported) {
 				t.Errorf("EmbedSections: %d bytes, %v", len(b), err)
 			}
 		})

@@ -16,9 +16,10 @@ import (
 // [ParseDescription] reads it, [Description.String] writes it and [Description.Expand] makes the
 // description for one build out of a template.
 type Description struct {
-	File       string        // as the person named it; used in diagnostics only
-	Comments   []string      // text after each "!", without the line's end, in order
-	Container  Name          // the live patch's file, e.g. libc_2.31-150300.26.5_livepatch1.so; may be a path
+	File     string   // as the person named it; used in diagnostics only
+	Comments []string // text after each "!", without the line's end, in order
+	// the live patch's file, e.g. libc_2.31-150300.26.5_livepatch1.so; may be a path
+	Container  Name
 	Target     Name          // the library to patch: path of its ELF file or of its catalogue
 	Functions  []Replacement // in order
 	References []Reference   // in the order of the file; the metadata has them the other way round
@@ -58,8 +59,9 @@ type Reference struct {
 	// TargetOffset is the variable's address in the target's file, or its offset in the target's
 	// thread-local storage. 0 is as good as not given: the variable is looked up.
 	TargetOffset uint64
-	PatchOffset  uint64 // the pointer's address in the container; 0: it is looked up by name when the patch is applied
-	Pos          diag.Pos
+	// the pointer's address in the container; 0: it is looked up by name when the patch is applied
+	PatchOffset uint64
+	Pos         diag.Pos
 }
 
 // String returns the description in its canonical form: comments, container, target, functions,
@@ -96,7 +98,8 @@ func (r Reference) String() string {
 // finding returns a diagnostic that underlines the word n where it stands in the file. After an
 // expansion that is the pattern or placeholder which n was made of.
 func (d *Description) finding(n Name, err error, format string, args ...any) *diag.Diagnostic {
-	found := &diag.Diagnostic{Pos: n.Pos, Length: len(n.Text), Message: fmt.Sprintf(format, args...), Err: err}
+	found := &diag.Diagnostic{Pos: n.Pos, Length: len(n.Text),
+		Message: fmt.Sprintf(format, args...), Err: err}
 	if n.Pos.File == "" {
 		found.File = d.File
 	}

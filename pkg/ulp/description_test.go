@@ -34,7 +34,9 @@ free:free_lp
 
 func at(line, column int) diag.Pos { return diag.Pos{File: "x.dsc", Line: line, Column: column} }
 
-func name(text string, line, column int) ulp.Name { return ulp.Name{Text: text, Pos: at(line, column)} }
+func name(text string, line, column int) ulp.Name {
+	return ulp.Name{Text: text, Pos: at(line, column)}
+}
 
 func TestParseDescription(t *testing.T) {
 	want := &ulp.Description{
@@ -47,12 +49,14 @@ func TestParseDescription(t *testing.T) {
 			{Old: name("free", 7, 1), New: name("free_lp", 7, 6)},
 		},
 		References: []ulp.Reference{
-			{Variable: name("main_arena", 8, 2), Pointer: name("ulpr_main_arena", 8, 13), Pos: at(8, 1)},
+			{Variable: name("main_arena", 8, 2), Pointer: name("ulpr_main_arena", 8, 13),
+				Pos: at(8, 1)},
 			{Variable: name("mp_", 9, 2), Pointer: name("ulpr_mp", 9, 6), Explicit: true,
 				TargetOffset: 0x1c3a00, PatchOffset: 0x4060, Pos: at(9, 1)},
-			{Variable: name("errno", 10, 3), Pointer: name("ulpr_errno", 10, 9), TLS: true, Explicit: true,
-				TargetOffset: 0x10, PatchOffset: 0x4070, Pos: at(10, 1)},
-			{Variable: name("tcache", 11, 3), Pointer: name("ulpr_tcache", 11, 10), TLS: true, Pos: at(11, 1)},
+			{Variable: name("errno", 10, 3), Pointer: name("ulpr_errno", 10, 9), TLS: true,
+				Explicit: true, TargetOffset: 0x10, PatchOffset: 0x4070, Pos: at(10, 1)},
+			{Variable: name("tcache", 11, 3), Pointer: name("ulpr_tcache", 11, 10), TLS: true,
+				Pos: at(11, 1)},
 		},
 	}
 	for what, text := range map[string]string{
@@ -76,9 +80,10 @@ func TestParseDescriptionAccepts(t *testing.T) {
 		"path of the container":                "/tmp/a b.so\n@l\n",
 		"pattern that looks like a dependency": "a.so\n@l\n*alloc:malloc_lp\n",
 		"comment between":                      "\n\n!\n!x\na.so\n!y\n\n@l\n!z\nf:g\n!",
-		"template":                             "libc_GLIBCVER_livepatch1.so\n@LIBC\n__memcpy_*:memcpy_lp\n",
-		"offset zero":                          "a.so\n@l\n#%v:p:0:0\n",
-		"names with bytes above 127":           "a.so\n@l\nfünf:fünf_lp\n",
+		"template": "libc_GLIBCVER_livepatch1.so\n@LIBC\n" +
+			"__memcpy_*:memcpy_lp\n",
+		"offset zero":                "a.so\n@l\n#%v:p:0:0\n",
+		"names with bytes above 127": "a.so\n@l\nfünf:fünf_lp\n",
 	} {
 		if _, err := ulp.ParseDescription("x.dsc", []byte(text)); err != nil {
 			t.Errorf("%s: %v", what, err)
@@ -93,48 +98,84 @@ func TestParseDescriptionErrors(t *testing.T) {
 		want   string // the diagnostics, one per line
 		length int    // of the first one; 0: not asked
 	}{
-		"empty file":          {"", "x.dsc: error: no container is named\nx.dsc: error: no target is named", 0},
-		"comments only":       {"!a\n\n!b", "x.dsc: error: no container is named\nx.dsc: error: no target is named", 0},
-		"no target":           {"a.so\n", "x.dsc: error: no target is named", 0},
-		"target first":        {"@l\na.so\n", "x.dsc:1:1: error: expected the name of the container\nx.dsc:2:1: error: the container has to be named before everything else", 2},
-		"function first":      {"f:g\n" + "@l\n", "x.dsc:1:1: error: expected the name of the container\nx.dsc:1:1: error: this line stands before the target's", 3},
-		"function too early":  {"a.so\nf:g\nh:i\n@l\n", "x.dsc:2:1: error: this line stands before the target's", 3},
-		"reference too early": {"a.so\n#f:g\n", "x.dsc:2:1: error: this line stands before the target's", 4},
-		"two containers":      {"a.so\nb.so\n@l\n", "x.dsc:2:1: error: second container: a description makes one live patch", 4},
-		"late container":      {head + "f:g\nb.so\n", "x.dsc:4:1: error: second container: a description makes one live patch", 4},
-		"two targets":         {head + "@m\n", "x.dsc:3:1: error: second target: a live patch changes one library", 2},
-		"empty target":        {"a.so\n@\nf:g\n", "x.dsc:2:2: error: expected the path of the library", 1},
-		"dependency":          {"a.so\n*b.ulp\n@l\n", "x.dsc:2:1: error: dependencies on other live patches are not supported", 6},
-		"missing colon":       {head + "malloc\n", `x.dsc:3:7: error: expected ":" and the name of the replacement`, 1},
-		"old name empty":      {head + ":g\n", "x.dsc:3:1: error: expected the name of the function to replace", 1},
-		"new name empty":      {head + "f:\n", "x.dsc:3:3: error: expected the name of the replacement", 1},
-		"both empty":          {head + ":\n", "x.dsc:3:1: error: expected the name of the function to replace\nx.dsc:3:2: error: expected the name of the replacement", 1},
-		"second colon":        {head + "f:g:h\n", `x.dsc:3:4: error: second ":" in the line`, 2},
-		"double colon":        {head + "f::g\n", "x.dsc:3:3: error: second \":\" in the line\nx.dsc:3:3: error: expected the name of the replacement", 2},
-		"blank behind":        {head + "f:g \n", "x.dsc:3:4: error: blank or control character in the name of the replacement", 1},
-		"blank in front":      {head + " f:g\n", "x.dsc:3:1: error: blank or control character in the name of the function to replace", 1},
-		"tab":                 {head + "f\t:g\n", "x.dsc:3:2: error: blank or control character in the name of the function to replace", 1},
-		"line of blanks":      {head + "   \nf:g\n", "x.dsc:3:1: error: line of blanks", 3},
-		"carriage return":     {head + "f:g\rh\n", "x.dsc:3:4: error: blank or control character in the name of the replacement", 1},
-		"NUL":                 {head + "f:g\x00h\n", "x.dsc:3:4: error: NUL byte in a text file", 1},
-		"NUL in a comment":    {"!CVE\x00\n" + head, "x.dsc:1:5: error: NUL byte in a text file", 1},
-		"byte order mark":     {"\ufeffa.so\n@l\n", "x.dsc:1:1: error: byte order mark at the start of the line", 0},
-		"container control":   {"a\x01.so\n@l\n", "x.dsc:1:2: error: control character in a file name", 1},
-		"container blank":     {"a.so  \n@l\n", "x.dsc:1:5: error: blank at the start or end of a file name", 1},
-		"target blank":        {"a.so\n@ l\n", "x.dsc:2:2: error: blank at the start or end of a file name", 1},
-		"comment with #":      {head + "# a note\n", `x.dsc:3:9: error: expected ":" and the name of the pointer`, 1},
-		"variable empty":      {head + "#:p\n", "x.dsc:3:2: error: expected the name of the variable in the target", 1},
-		"TLS variable empty":  {head + "#%:p\n", "x.dsc:3:3: error: expected the name of the variable in the target", 1},
-		"pointer empty":       {head + "#v:\n", "x.dsc:3:4: error: expected the name of the pointer in the container", 1},
-		"one offset":          {head + "#v:p:10\n", `x.dsc:3:8: error: expected ":" and the offset of the pointer in the container`, 1},
-		"three offsets":       {head + "#v:p:1:2:3\n", `x.dsc:3:9: error: ":" behind the last offset`, 2},
-		"offset not hex":      {head + "#v:p:1g:2\n", "x.dsc:3:6: error: expected the offset of the variable in the target in hexadecimal", 2},
-		"offset negative":     {head + "#v:p:1:-2\n", "x.dsc:3:8: error: expected the offset of the pointer in the container in hexadecimal", 2},
-		"offset too large":    {head + "#v:p:8000000000000000:2\n", "x.dsc:3:6: error: expected the offset of the variable in the target in hexadecimal", 16},
-		"offset empty":        {head + "#v:p::2\n", "x.dsc:3:6: error: expected the offset of the variable in the target in hexadecimal", 1},
+		"empty file": {"", "x.dsc: error: no container is named\nx.dsc: error: no " +
+			"target is named", 0},
+		"comments only": {"!a\n\n!b", "x.dsc: error: no container is named\nx.dsc: error: " +
+			"no target is named", 0},
+		"no target": {"a.so\n", "x.dsc: error: no target is named", 0},
+		"target first": {"@l\na.so\n", "x.dsc:1:1: error: expected the name of the " +
+			"container\nx.dsc:2:1: error: the container has to be named before everything else", 2},
+		"function first": {"f:g\n" + "@l\n", "x.dsc:1:1: error: expected the name of the " +
+			"container\nx.dsc:1:1: error: this line stands before the target's", 3},
+		"function too early": {"a.so\nf:g\nh:i\n@l\n",
+			"x.dsc:2:1: error: this line stands before the target's", 3},
+		"reference too early": {"a.so\n#f:g\n",
+			"x.dsc:2:1: error: this line stands before the target's", 4},
+		"two containers": {"a.so\nb.so\n@l\n", "x.dsc:2:1: error: second container: a " +
+			"description makes one live patch", 4},
+		"late container": {head + "f:g\nb.so\n", "x.dsc:4:1: error: second container: a " +
+			"description makes one live patch", 4},
+		"two targets": {head + "@m\n", "x.dsc:3:1: error: second target: a live patch " +
+			"changes one library", 2},
+		"empty target": {"a.so\n@\nf:g\n",
+			"x.dsc:2:2: error: expected the path of the library", 1},
+		"dependency": {"a.so\n*b.ulp\n@l\n", "x.dsc:2:1: error: dependencies on other " +
+			"live patches are not supported", 6},
+		"missing colon": {head + "malloc\n", `x.dsc:3:7: error: expected ":" and the name ` +
+			`of the replacement`, 1},
+		"old name empty": {head + ":g\n", "x.dsc:3:1: error: expected the name of the " +
+			"function to replace", 1},
+		"new name empty": {head + "f:\n",
+			"x.dsc:3:3: error: expected the name of the replacement", 1},
+		"both empty": {head + ":\n", "x.dsc:3:1: error: expected the name of the " +
+			"function to replace\nx.dsc:3:2: error: expected the name of the replacement", 1},
+		"second colon": {head + "f:g:h\n", `x.dsc:3:4: error: second ":" in the line`, 2},
+		"double colon": {head + "f::g\n", "x.dsc:3:3: error: second \":\" in the line\n" +
+			"x.dsc:3:3: error: expected the name of the replacement", 2},
+		"blank behind": {head + "f:g \n", "x.dsc:3:4: error: blank or control character in " +
+			"the name of the replacement", 1},
+		"blank in front": {head + " f:g\n", "x.dsc:3:1: error: blank or control character in " +
+			"the name of the function to replace", 1},
+		"tab": {head + "f\t:g\n", "x.dsc:3:2: error: blank or control character " +
+			"in the name of the function to replace", 1},
+		"line of blanks": {head + "   \nf:g\n", "x.dsc:3:1: error: line of blanks", 3},
+		"carriage return": {head + "f:g\rh\n", "x.dsc:3:4: error: blank or control character " +
+			"in the name of the replacement", 1},
+		"NUL":              {head + "f:g\x00h\n", "x.dsc:3:4: error: NUL byte in a text file", 1},
+		"NUL in a comment": {"!CVE\x00\n" + head, "x.dsc:1:5: error: NUL byte in a text file", 1},
+		"byte order mark": {"\ufeffa.so\n@l\n", "x.dsc:1:1: error: byte order mark at the " +
+			"start of the line", 0},
+		"container control": {"a\x01.so\n@l\n",
+			"x.dsc:1:2: error: control character in a file name", 1},
+		"container blank": {"a.so  \n@l\n", "x.dsc:1:5: error: blank at the start or end of a " +
+			"file name", 1},
+		"target blank": {"a.so\n@ l\n", "x.dsc:2:2: error: blank at the start or end of a " +
+			"file name", 1},
+		"comment with #": {head + "# a note\n", `x.dsc:3:9: error: expected ":" and the name ` +
+			`of the pointer`, 1},
+		"variable empty": {head + "#:p\n", "x.dsc:3:2: error: expected the name of the " +
+			"variable in the target", 1},
+		"TLS variable empty": {head + "#%:p\n", "x.dsc:3:3: error: expected the name of the " +
+			"variable in the target", 1},
+		"pointer empty": {head + "#v:\n", "x.dsc:3:4: error: expected the name of the pointer " +
+			"in the container", 1},
+		"one offset": {head + "#v:p:10\n", `x.dsc:3:8: error: expected ":" and the offset ` +
+			`of the pointer in the container`, 1},
+		"three offsets": {head + "#v:p:1:2:3\n", `x.dsc:3:9: error: ":" behind the last offset`,
+			2},
+		"offset not hex": {head + "#v:p:1g:2\n", "x.dsc:3:6: error: expected the offset of the " +
+			"variable in the target in hexadecimal", 2},
+		"offset negative": {head + "#v:p:1:-2\n", "x.dsc:3:8: error: expected the offset of the " +
+			"pointer in the container in hexadecimal", 2},
+		"offset too large": {head + "#v:p:8000000000000000:2\n", "x.dsc:3:6: error: expected the " +
+			"offset of the variable in the target in hexadecimal", 16},
+		"offset empty": {head + "#v:p::2\n", "x.dsc:3:6: error: expected the offset of the " +
+			"variable in the target in hexadecimal", 1},
 		"everything in one run": {"a.so\n@l\nmalloc\nf:\n@m\n#v\n",
-			"x.dsc:3:7: error: expected \":\" and the name of the replacement\nx.dsc:4:3: error: expected the name of the replacement\n" +
-				"x.dsc:5:1: error: second target: a live patch changes one library\nx.dsc:6:3: error: expected \":\" and the name of the pointer", 1},
+			"x.dsc:3:7: error: expected \":\" and the name of the replacement\nx.dsc:4:3: error: " +
+				"expected the name of the replacement\n" +
+				"x.dsc:5:1: error: second target: a live patch changes one library\nx.dsc:6:3: " +
+				"error: expected \":\" and the name of the pointer", 1},
 	}
 	for what, tc := range tests {
 		t.Run(what, func(t *testing.T) {
@@ -147,7 +188,8 @@ func TestParseDescriptionErrors(t *testing.T) {
 			}
 			list := err.(diag.List)
 			if tc.length != 0 && list[0].Length != tc.length {
-				t.Errorf("underlines %d bytes, want %d:\n%s", list[0].Length, tc.length, diag.Render(err, false))
+				t.Errorf("underlines %d bytes, want %d:\n%s", list[0].Length, tc.length,
+					diag.Render(err, false))
 			}
 			for _, d := range list {
 				if !errors.Is(d, ulp.ErrSyntax) {
@@ -160,13 +202,16 @@ func TestParseDescriptionErrors(t *testing.T) {
 
 // What is right in a description with mistakes is there all the same.
 func TestParsePartialDescription(t *testing.T) {
-	d, err := ulp.ParsePartialDescription("x.dsc", []byte("a.so\nf\n@lib.so\ng:g_lp\n#v:p:1\n#w:q\nh:\n"))
+	d, err := ulp.ParsePartialDescription("x.dsc",
+		[]byte("a.so\nf\n@lib.so\ng:g_lp\n#v:p:1\n#w:q\nh:\n"))
 	list, _ := errors.AsType[diag.List](err)
-	if len(list) != 3 || d.Container.Text != "a.so" || d.Target.Text != "lib.so" || len(d.Functions) != 1 || d.Functions[0].New.Text != "g_lp" ||
+	if len(list) != 3 || d.Container.Text != "a.so" || d.Target.Text != "lib.so" ||
+		len(d.Functions) != 1 || d.Functions[0].New.Text != "g_lp" ||
 		len(d.References) != 1 || d.References[0].Pointer.Text != "q" {
 		t.Errorf("%+v, %v", d, err)
 	}
-	if d, err := ulp.ParsePartialDescription("x.dsc", make([]byte, 2<<20)); d == nil || !errors.Is(err, ulp.ErrSyntax) {
+	if d, err := ulp.ParsePartialDescription("x.dsc", make([]byte, 2<<20)); d == nil ||
+		!errors.Is(err, ulp.ErrSyntax) {
 		t.Errorf("too large: %v, %v", d, err)
 	}
 }
@@ -191,11 +236,13 @@ func TestParseDescriptionBounds(t *testing.T) {
 		}
 		return b
 	}
-	if d, err := ulp.ParseDescription("x.dsc", lines(10_000)); err != nil || len(d.Functions) != 9_998 {
+	if d, err := ulp.ParseDescription("x.dsc", lines(10_000)); err != nil ||
+		len(d.Functions) != 9_998 {
 		t.Errorf("10,000 lines: %v", err)
 	}
 	_, err := ulp.ParseDescription("x.dsc", lines(10_001))
-	if want := "x.dsc:10001:1: error: more than 10000 lines with content"; err == nil || err.Error() != want {
+	if want := "x.dsc:10001:1: error: more than 10000 lines with content"; err == nil ||
+		err.Error() != want {
 		t.Errorf("10,001 lines: %v, want %s", err, want)
 	}
 	comments := append([]byte(strings.Repeat("!\n", 20_000)), lines(10)...)

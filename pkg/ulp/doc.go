@@ -1,11 +1,11 @@
 // Package ulp reads, writes and checks userspace live patches in libpulp's format.
 //
 // A live patch is an ordinary shared object, the [Container], with functions that are to replace
-// others in a target [symtab.Library]. A [Description] says which; [Pack] writes it in binary form, the
-// [Metadata], into sections of the container.
+// others in a target [symtab.Library]. A [Description] says which; [Pack] writes it in binary form,
+// the [Metadata], into sections of the container.
 //
 //	Description ─ Expand ─► Description ─┐
-//	Library (ELF file or catalogue) ─────┼─ Check, Pack ─► container with .ulp, .ulp.rev, .ulp.comments
+//	Library (ELF file or catalogue) ─────┼─ Check, Pack ─► container: .ulp, .ulp.rev, .ulp.comments
 //	Container ───────────────────────────┘
 //
 // The law is that live patches of this package and of libpulp are interchangeable, byte for byte

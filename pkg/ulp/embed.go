@@ -31,9 +31,9 @@ type Section struct {
 //
 // strip keeps the sections, eu-strip removes them, as it does with those that objcopy adds.
 //
-// An error is a *[symtab.FormatError]: image is not as [ParseContainer] wants it, a section of that name
-// is loaded at run time or is not plain data, a name is empty, has a NUL or appears twice, or the
-// section table would become too large (this one wraps [symtab.ErrUnsupported]).
+// An error is a *[symtab.FormatError]: image is not as [ParseContainer] wants it, a section of that
+// name is loaded at run time or is not plain data, a name is empty, has a NUL or appears twice, or
+// the section table would become too large (this one wraps [symtab.ErrUnsupported]).
 func EmbedSections(image []byte, sections ...Section) ([]byte, error) {
 	f, err := elfx.Parse(image)
 	if err == nil {
@@ -46,9 +46,11 @@ func EmbedSections(image []byte, sections ...Section) ([]byte, error) {
 		return nil, &symtab.FormatError{Off: 18, What: "ELF header: machine", Err: err}
 	}
 	if f.Sections[f.Shstrndx].Flags&elf.SHF_ALLOC != 0 {
-		return nil, &symtab.FormatError{Off: 62, What: "section names", Err: fmt.Errorf("%w: they are loaded at run time", symtab.ErrUnsupported)}
+		return nil, &symtab.FormatError{Off: 62, What: "section names",
+			Err: fmt.Errorf("%w: they are loaded at run time", symtab.ErrUnsupported)}
 	}
-	e := embedder{f: f, table: slices.Clone(f.Sections), names: f.Names(), data: make(map[int][]byte)}
+	e := embedder{f: f, table: slices.Clone(f.Sections), names: f.Names(),
+		data: make(map[int][]byte)}
 	for _, s := range sections {
 		if err := e.add(s); err != nil {
 			return nil, err
@@ -61,7 +63,8 @@ func EmbedSections(image []byte, sections ...Section) ([]byte, error) {
 type embedder struct {
 	f     *elfx.File
 	table []elfx.Section // the new section table; the first ones are those of f
-	names []byte         // the new section names; they begin with the old ones, since others may refer to these
+	// the new section names; they begin with the old ones, since others may refer to these
+	names []byte
 	data  map[int][]byte // what is embedded, by its index in table
 }
 
@@ -76,15 +79,18 @@ func (e *embedder) add(s Section) error {
 	}
 	if i == len(e.table) {
 		if len(e.table) >= int(elf.SHN_LORESERVE)-1 {
-			return e.refuse(60, s.Name, fmt.Errorf("%w: the file has too many sections already", symtab.ErrUnsupported))
+			return e.refuse(60, s.Name, fmt.Errorf("%w: the file has too many sections already",
+				symtab.ErrUnsupported))
 		}
 		e.table = append(e.table, elfx.Section{NameOff: uint32(len(e.names))})
 		e.names = append(append(slices.Clip(e.names), s.Name...), 0)
 	} else if old := e.table[i]; old.Type != elf.SHT_PROGBITS || old.Flags&elf.SHF_ALLOC != 0 {
 		off := int64(e.f.Shoff) + int64(i)*elfx.SectionSize
-		return e.refuse(off, s.Name, errors.New("is loaded at run time or is not plain data; it cannot be replaced"))
+		return e.refuse(off, s.Name, errors.New("is loaded at run time or is not plain data; it "+
+			"cannot be replaced"))
 	}
-	e.table[i] = elfx.Section{NameOff: e.table[i].NameOff, Type: elf.SHT_PROGBITS, Size: uint64(len(s.Data)), Align: 1}
+	e.table[i] = elfx.Section{NameOff: e.table[i].NameOff, Type: elf.SHT_PROGBITS,
+		Size: uint64(len(s.Data)), Align: 1}
 	e.data[i] = s.Data
 	return nil
 }
@@ -148,7 +154,9 @@ const maxGap = 16
 // nothing but structures that are written anew, and the padding between them.
 func (e *embedder) keep() int {
 	live, dead := e.extents()
-	slices.SortFunc(dead, func(a, b extent) int { return cmp.Or(cmp.Compare(b.end, a.end), cmp.Compare(b.start, a.start)) })
+	slices.SortFunc(dead, func(a, b extent) int {
+		return cmp.Or(cmp.Compare(b.end, a.end), cmp.Compare(b.start, a.start))
+	})
 	keep := uint64(len(e.f.Image))
 	for _, d := range dead {
 		if d.end < keep && !isPadding(e.f.Image[d.end:keep]) {

@@ -74,7 +74,8 @@ func containers(t testing.TB) map[string]struct {
 
 // moved matches the lines of readelf that tell of the section table, of the section names and of
 // what was embedded.
-var moved = regexp.MustCompile(`Start of section headers|Number of section headers|There are \d+ section headers|\.shstrtab|\] \.ulp`)
+var moved = regexp.MustCompile(`Start of section headers|Number of section headers|There are \d+ ` +
+	`section headers|\.shstrtab|\] \.ulp`)
 
 func readelfWithoutMoved(t *testing.T, path string) []string {
 	t.Helper()
@@ -85,8 +86,10 @@ func readelfWithoutMoved(t *testing.T, path string) []string {
 func TestEmbedChangesNothingElse(t *testing.T) {
 	for name, tc := range containers(t) {
 		t.Run(name, func(t *testing.T) {
-			before, after := writeFile(t, "before.so", tc.image), writeFile(t, "after.so", embed(t, tc.image, embedded...))
-			if d := cmp.Diff(readelfWithoutMoved(t, before), readelfWithoutMoved(t, after)); d != "" {
+			before, after := writeFile(t, "before.so", tc.image), writeFile(t, "after.so",
+				embed(t, tc.image, embedded...))
+			if d := cmp.Diff(readelfWithoutMoved(t, before),
+				readelfWithoutMoved(t, after)); d != "" {
 				t.Errorf("readelf -aW (-before +after):\n%s", d)
 			}
 			lintBefore, _ := output("eu-elflint", "--gnu-ld", before)
@@ -118,17 +121,21 @@ func sameSections(t *testing.T, before, after []byte) {
 		}
 		a, errA := s.Data()
 		b, errB := now.Sections[i].Data()
-		if errA != nil || errB != nil || s.SectionHeader != now.Sections[i].SectionHeader || !bytes.Equal(a, b) {
-			t.Errorf("section %d was %+v, is %+v (%v, %v)", i, s.SectionHeader, now.Sections[i].SectionHeader, errA, errB)
+		if errA != nil || errB != nil || s.SectionHeader != now.Sections[i].SectionHeader ||
+			!bytes.Equal(a, b) {
+			t.Errorf("section %d was %+v, is %+v (%v, %v)", i, s.SectionHeader,
+				now.Sections[i].SectionHeader, errA, errB)
 		}
 	}
 	for i, p := range old.Progs {
-		if p.ProgHeader != now.Progs[i].ProgHeader || !bytes.Equal(before[p.Off:p.Off+p.Filesz], after[p.Off:p.Off+p.Filesz]) && p.Off != 0 {
+		if p.ProgHeader != now.Progs[i].ProgHeader || !bytes.Equal(before[p.Off:p.Off+p.Filesz],
+			after[p.Off:p.Off+p.Filesz]) && p.Off != 0 {
 			t.Errorf("segment %d was %+v, is %+v", i, p.ProgHeader, now.Progs[i].ProgHeader)
 		}
 	}
 	for _, s := range now.Sections[len(old.Sections):] {
-		if s.Type != elf.SHT_PROGBITS || s.Flags != 0 || s.Addr != 0 || s.Addralign != 1 || s.Link != 0 || s.Info != 0 || s.Entsize != 0 {
+		if s.Type != elf.SHT_PROGBITS || s.Flags != 0 || s.Addr != 0 || s.Addralign != 1 ||
+			s.Link != 0 || s.Info != 0 || s.Entsize != 0 {
 			t.Errorf("embedded section is %+v", s.SectionHeader)
 		}
 	}
@@ -137,10 +144,12 @@ func sameSections(t *testing.T, before, after []byte) {
 func TestOtherToolsAcceptEmbedded(t *testing.T) {
 	for name, tc := range containers(t) {
 		t.Run(name, func(t *testing.T) {
-			before, path := writeFile(t, "lib.so", tc.image), writeFile(t, "lib.so", embed(t, tc.image, embedded...))
+			before, path := writeFile(t, "lib.so", tc.image), writeFile(t, "lib.so",
+				embed(t, tc.image, embedded...))
 			for _, s := range embedded {
 				dump := path + s.Name
-				run(t, tc.c.program("objcopy"), "--dump-section", s.Name+"="+dump, path, "/dev/null")
+				run(t, tc.c.program("objcopy"), "--dump-section", s.Name+"="+dump, path,
+					"/dev/null")
 				if got := readFile(t, dump); !bytes.Equal(got, s.Data) {
 					t.Errorf("objcopy reads %q of %s, want %q", got, s.Name, s.Data)
 				}
@@ -157,8 +166,10 @@ func TestOtherToolsAcceptEmbedded(t *testing.T) {
 				out := path + ".stripped"
 				run(t, tc.c.program("strip"), append(flags, "-o", out, path)...)
 				wantSections(t, readFile(t, out), embedded...)
-				again := embed(t, readFile(t, out), ulp.Section{Name: ".ulp", Data: []byte("again")})
-				wantSections(t, again, ulp.Section{Name: ".ulp", Data: []byte("again")}, embedded[1], embedded[2])
+				again := embed(t, readFile(t, out),
+					ulp.Section{Name: ".ulp", Data: []byte("again")})
+				wantSections(t, again, ulp.Section{Name: ".ulp", Data: []byte("again")},
+					embedded[1], embedded[2])
 			}
 		})
 	}
@@ -171,7 +182,8 @@ func TestEmbeddedRuns(t *testing.T) {
 	if out, err := cmd.CombinedOutput(); err != nil || len(out) > 0 {
 		t.Errorf("with LD_PRELOAD: %v\n%s", err, out)
 	}
-	if out := run(t, "gdb", "-nx", "-batch", "-ex", "info line exported", path); !strings.Contains(out, "library.c") {
+	if out := run(t, "gdb", "-nx", "-batch", "-ex", "info line exported",
+		path); !strings.Contains(out, "library.c") {
 		t.Errorf("gdb says:\n%s", out)
 	}
 }
@@ -188,9 +200,11 @@ func TestEmbedAgain(t *testing.T) {
 			if twice := embed(t, once, reversed...); !bytes.Equal(once, twice) {
 				t.Error("the order of the arguments matters for sections that are there")
 			}
-			large := []ulp.Section{{Name: ".ulp", Data: bytes.Repeat([]byte("x"), 5000)}, embedded[1], embedded[2]}
+			large := []ulp.Section{{Name: ".ulp", Data: bytes.Repeat([]byte("x"), 5000)},
+				embedded[1], embedded[2]}
 			grown := embed(t, once, large...)
-			if want := len(once) + 5000 - len(embedded[0].Data); len(grown) < want-8 || len(grown) > want+8 {
+			if want := len(once) + 5000 - len(embedded[0].Data); len(grown) < want-8 ||
+				len(grown) > want+8 {
 				t.Errorf("with 5,000 bytes: %d bytes became %d", len(once), len(grown))
 			}
 			wantSections(t, grown, large...)
@@ -198,15 +212,18 @@ func TestEmbedAgain(t *testing.T) {
 				t.Errorf("embedding less: %d bytes, want %d as before", len(back), len(once))
 			}
 			one := embed(t, once, ulp.Section{Name: ".ulp", Data: []byte("other")})
-			wantSections(t, one, ulp.Section{Name: ".ulp", Data: []byte("other")}, embedded[1], embedded[2])
+			wantSections(t, one, ulp.Section{Name: ".ulp", Data: []byte("other")}, embedded[1],
+				embedded[2])
 		})
 	}
 }
 
 func TestEmbedReplacesObjcopys(t *testing.T) {
 	for _, c := range toolchains {
-		path, data := writeFile(t, "lib.so", c.library(t)), writeFile(t, "data", []byte("objcopy's"))
-		run(t, c.program("objcopy"), "--add-section", ".ulp="+data, "--add-section", ".ulp.rev="+data, path)
+		path, data := writeFile(t, "lib.so", c.library(t)),
+			writeFile(t, "data", []byte("objcopy's"))
+		run(t, c.program("objcopy"), "--add-section", ".ulp="+data, "--add-section",
+			".ulp.rev="+data, path)
 		before := readFile(t, path)
 		after := embed(t, before, embedded...)
 		sections := func(image []byte) (names []string) {
@@ -276,17 +293,21 @@ func TestEmbedRefuses(t *testing.T) {
 		"section without data": {image, []ulp.Section{{Name: ".bss"}}, "loaded at run time"},
 		"no name":              {image, []ulp.Section{{Name: ""}}, "not a name"},
 		"NUL in name":          {image, []ulp.Section{{Name: ".u\x00lp"}}, "not a name"},
-		"long name":            {image, []ulp.Section{{Name: strings.Repeat("x", 5000)}}, "not a name"},
-		"twice":                {image, []ulp.Section{{Name: ".ulp"}, {Name: ".ulp"}}, "given twice"},
-		"not ELF":              {bytes.Repeat([]byte("x"), 100), embedded, "not an ELF file"},
-		"names out of range":   {change(image, many), embedded, "index of the section names"},
-		"segment out of range": {change(image, func(b []byte) { b[64+32+7] = 1 }), embedded, "segment 0"},
+		"long name": {image, []ulp.Section{{Name: strings.Repeat("x", 5000)}},
+			"not a name"},
+		"twice": {image, []ulp.Section{{Name: ".ulp"}, {Name: ".ulp"}},
+			"given twice"},
+		"not ELF":            {bytes.Repeat([]byte("x"), 100), embedded, "not an ELF file"},
+		"names out of range": {change(image, many), embedded, "index of the section names"},
+		"segment out of range": {change(image, func(b []byte) { b[64+32+7] = 1 }), embedded,
+			"segment 0"},
 	}
 	for name, tc := range tests {
 		t.Run(name, func(t *testing.T) {
 			out, err := ulp.EmbedSections(tc.image, tc.sections...)
 			if out != nil || !isFormatError(err) || !strings.Contains(err.Error(), tc.want) {
-				t.Errorf("EmbedSections: %d bytes, %v; want an error with %q", len(out), err, tc.want)
+				t.Errorf("EmbedSections: %d bytes, %v; want an error with %q", len(out), err,
+					tc.want)
 			}
 		})
 	}
@@ -306,13 +327,15 @@ func TestEmbedTooManySections(t *testing.T) {
 	const most = uint16(elf.SHN_LORESERVE) - 1
 	binary.LittleEndian.PutUint64(image[40:], uint64(len(image)))
 	binary.LittleEndian.PutUint16(image[60:], most-1)
-	image = append(append(image, table...), make([]byte, int(most-1-count)*64)...) // the others are null sections
+	// the others are null sections
+	image = append(append(image, table...), make([]byte, int(most-1-count)*64)...)
 	full := embed(t, image, embedded[0])
 	if n := binary.LittleEndian.Uint16(full[60:]); n != most {
 		t.Fatalf("%d sections, want %d", n, most)
 	}
 	wantSections(t, full, embedded[0])
-	if out, err := ulp.EmbedSections(full, embedded[1]); out != nil || !errors.Is(err, symtab.ErrUnsupported) {
+	if out, err := ulp.EmbedSections(full, embedded[1]); out != nil ||
+		!errors.Is(err, symtab.ErrUnsupported) {
 		t.Errorf("one section too many: %d bytes, %v", len(out), err)
 	}
 }

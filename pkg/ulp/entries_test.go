@@ -42,9 +42,11 @@ function enters; mov $1, %eax; .byte 0xe9; .long entered + 1 - . - 4; end enters
 function near; push %rbx; mov %rdi, %rbx; pop %rbx; ret; end near
 function jumps; mov $1, %eax; jmp near + 1; end jumps
 function relied; mov $1, %eax; ret; end relied
-function keeps; mov %rdi, %r11; .byte 0xe8; .long relied - . - 4; mov (%r11), %rcx; add %rcx, %rax; ret; end keeps
+function keeps; mov %rdi, %r11; .byte 0xe8; .long relied - . - 4;
+mov (%r11), %rcx; add %rcx, %rax; ret; end keeps
 function called; mov $1, %eax; ret; end called
-function forgets; .byte 0xe8; .long called - . - 4; mov %rax, %rdi; xor %ecx, %ecx; add %rcx, %rdi; ret; end forgets
+function forgets; .byte 0xe8; .long called - . - 4;
+mov %rax, %rdi; xor %ecx, %ecx; add %rcx, %rdi; ret; end forgets
 function unsized; mov $1, %eax; ret; .balign 16, 0xcc
 	.type framed, @function
 framed:	.cfi_startproc; mov $1, %eax; ret; .cfi_endproc; .size framed, . - framed
@@ -67,7 +69,8 @@ var verdicts = map[string]string{
 	"table": "a jump in it may lead anywhere in it",
 	"jumps": "", "near": "what may be a branch elsewhere leads into its first bytes",
 	"entered": "what may be a branch elsewhere leads into its first bytes",
-	"keeps":   "", "relied": "a caller in the library relies on registers that it leaves alone", "called": "", "forgets": "",
+	"keeps":   "", "relied": "a caller in the library relies on registers that it leaves alone",
+	"called": "", "forgets": "",
 	"unsized": "its size is not known",
 	"bare":    "its size is not known",
 }
@@ -109,7 +112,9 @@ func TestProofs(t *testing.T) {
 		t.Errorf("verdicts (-want +got):\n%s", d)
 	}
 	stripped, debug := x86.strip(t, image)
-	if d := cmp.Diff(verdicts, judged(t, proven(t, stripped, symtab.LibraryOptions{Debug: writeFile(t, "lib.debug", debug)}), names)); d != "" {
+	if d := cmp.Diff(verdicts,
+		judged(t, proven(t, stripped,
+			symtab.LibraryOptions{Debug: writeFile(t, "lib.debug", debug)}), names)); d != "" {
 		t.Errorf("stripped (-want +got):\n%s", d)
 	}
 	text := l.AppendCatalogue(nil)
@@ -117,13 +122,15 @@ func TestProofs(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if d := cmp.Diff(verdicts, judged(t, again, names)); d != "" || !again.HasProofs() || string(again.AppendCatalogue(nil)) != string(text) {
+	if d := cmp.Diff(verdicts, judged(t, again, names)); d != "" || !again.HasProofs() ||
+		string(again.AppendCatalogue(nil)) != string(text) {
 		t.Errorf("catalogue (-want +got):\n%s", d)
 	}
 	if !json.Valid(text) {
 		t.Errorf("not JSON: %s", text)
 	}
-	if plain := parseLibrary(t, image, nil); plain.HasProofs() || strings.Contains(string(plain.AppendCatalogue(nil)), "entries") {
+	if plain := parseLibrary(t, image, nil); plain.HasProofs() ||
+		strings.Contains(string(plain.AppendCatalogue(nil)), "entries") {
 		t.Error("proofs that nobody asked for")
 	}
 }
@@ -152,7 +159,8 @@ afar:	mov $1, %eax; .byte 0xe9; .long plain + 2 - . - 4; .size afar, . - afar
 	}
 	want := maps.Clone(verdicts)
 	want["plain"], want["afar"] = verdicts["entered"], ""
-	if d := cmp.Diff(want, judged(t, proven(t, image, symtab.LibraryOptions{}), slices.Sorted(maps.Keys(want)))); d != "" {
+	if d := cmp.Diff(want, judged(t, proven(t, image, symtab.LibraryOptions{}),
+		slices.Sorted(maps.Keys(want)))); d != "" {
 		t.Errorf("verdicts (-want +got):\n%s", d)
 	}
 }
@@ -234,7 +242,8 @@ end:	ret
 			verdicts[why]++
 		}
 	}
-	if verdicts[""] == 0 || verdicts["the library's code is too large to be searched for branches into it"] == 0 || len(verdicts) != 2 {
+	if verdicts[""] == 0 || verdicts["the library's code is too large to be searched for "+
+		"branches into it"] == 0 || len(verdicts) != 2 {
 		t.Errorf("verdicts %v", verdicts)
 	}
 }
@@ -245,9 +254,11 @@ func TestProofsOfManySizes(t *testing.T) {
 	for n, want := range map[int]string{2: "", 8: "", 9: "its size is not known"} {
 		text := ".text\n.skip 64, 0xcc\n"
 		for i := range n {
-			text += fmt.Sprintf(".globl f%[1]d\n.type f%[1]d, @function\n.set f%[1]d, start\n.size f%[1]d, %[2]d\n", i, 5+i)
+			text += fmt.Sprintf(".globl f%[1]d\n.type f%[1]d, @function\n.set f%[1]d, start\n"+
+				".size f%[1]d, %[2]d\n", i, 5+i)
 		}
-		l := proven(t, x86.build(t, text+"start: mov $1, %eax\n.skip 64, 0x90\n.section .note.GNU-stack,\"\",@progbits\n", "-nostdlib"), symtab.LibraryOptions{})
+		l := proven(t, x86.build(t, text+"start: mov $1, %eax\n.skip 64, 0x90\n.section "+
+			".note.GNU-stack,\"\",@progbits\n", "-nostdlib"), symtab.LibraryOptions{})
 		f, _ := l.Function("f0")
 		if why, ok := l.EntryProof(f.Value); why != want || !ok {
 			t.Errorf("%d sizes: %q, %t", n, why, ok)
@@ -257,21 +268,25 @@ func TestProofsOfManySizes(t *testing.T) {
 
 // TestCatalogueEntries reads what others wrote into a catalogue: other rules, and mistakes.
 func TestCatalogueEntries(t *testing.T) {
-	const before, after = `{"library":{"name":"l","buildid":"","arch":"x86_64","entries":`, `,"symbols":[]}}`
+	const before, after = `{"library":{"name":"l","buildid":"","arch":"x86_64","entries":`,
+		`,"symbols":[]}}`
 	for name, tc := range map[string]struct {
 		entries string
 		has     bool
 		err     string
 	}{
-		"proofs":             {`{"proof":4,"verdicts":[{"at":[1,2]},{"why":"x","at":[3]}],"more":[1]}`, true, ""},
-		"other rules":        {`{"proof":3,"verdicts":[{"at":[1,2]}]}`, false, ""},
-		"no rules":           {`{"verdicts":[{"at":[1,2]}]}`, false, ""},
-		"no order":           {`{"proof":4,"verdicts":[{"at":[2,1]}]}`, false, "ascending"},
-		"twice":              {`{"proof":4,"verdicts":[{"at":[1,1]}]}`, false, "ascending"},
-		"negative":           {`{"proof":4,"verdicts":[{"at":[-1]}]}`, false, "negative"},
-		"no words":           {`{"proof":4,"verdicts":[{"why":"","at":[1]}]}`, false, "200 bytes"},
-		"many words":         {`{"proof":4,"verdicts":[{"why":"` + strings.Repeat("x", 201) + `","at":[1]}]}`, false, "200 bytes"},
-		"too many verdicts":  {`{"proof":4,"verdicts":[` + strings.Repeat(`{"at":[]},`, 1024) + `{"at":[]}]}`, false, "too many"},
+		"proofs": {`{"proof":4,"verdicts":[{"at":[1,2]},{"why":"x","at":[3]}],` +
+			`"more":[1]}`, true, ""},
+		"other rules": {`{"proof":3,"verdicts":[{"at":[1,2]}]}`, false, ""},
+		"no rules":    {`{"verdicts":[{"at":[1,2]}]}`, false, ""},
+		"no order":    {`{"proof":4,"verdicts":[{"at":[2,1]}]}`, false, "ascending"},
+		"twice":       {`{"proof":4,"verdicts":[{"at":[1,1]}]}`, false, "ascending"},
+		"negative":    {`{"proof":4,"verdicts":[{"at":[-1]}]}`, false, "negative"},
+		"no words":    {`{"proof":4,"verdicts":[{"why":"","at":[1]}]}`, false, "200 bytes"},
+		"many words": {`{"proof":4,"verdicts":[{"why":"` + strings.Repeat("x", 201) +
+			`","at":[1]}]}`, false, "200 bytes"},
+		"too many verdicts": {`{"proof":4,"verdicts":[` + strings.Repeat(`{"at":[]},`, 1024) +
+			`{"at":[]}]}`, false, "too many"},
 		"not an object":      {`[]`, false, "catalogue"},
 		"entries are twice":  {`{},"entries":{}`, false, "twice"},
 		"an address is text": {`{"proof":4,"verdicts":[{"at":["1"]}]}`, false, "catalogue"},
@@ -285,7 +300,8 @@ func TestCatalogueEntries(t *testing.T) {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
-	l, err := symtab.ParseCatalogue([]byte(before + `{"proof":4,"verdicts":[{"at":[1]},{"why":"no","at":[1]}]}` + after))
+	l, err := symtab.ParseCatalogue(
+		[]byte(before + `{"proof":4,"verdicts":[{"at":[1]},{"why":"no","at":[1]}]}` + after))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -302,22 +318,28 @@ func TestCheckAny(t *testing.T) {
 	if err := ulp.Check(d, container(t), lib, symtab.EntriesAny); err != nil {
 		t.Error(err)
 	}
-	if err := ulp.Check(d, container(t), lib, symtab.EntriesNOPs); !errors.Is(err, ulp.ErrNotPatchable) {
+	if err := ulp.Check(d, container(t), lib, symtab.EntriesNOPs); !errors.Is(err,
+		ulp.ErrNotPatchable) {
 		t.Errorf("without NOPs: %v", err)
 	}
-	err := ulp.Check(description(t, head+"plain:value_lp\nloops:value_lp\n"), container(t), lib, symtab.EntriesAny)
+	err := ulp.Check(description(t, head+"plain:value_lp\nloops:value_lp\n"), container(t), lib,
+		symtab.EntriesAny)
 	list, _ := errors.AsType[diag.List](err)
 	if len(list) != 1 || list[0].Line != 4 || !errors.Is(list[0], ulp.ErrNotPatchable) ||
-		!strings.Contains(list[0].Message, verdicts["loops"]) || list[0].Hint != "10 other functions of lib.so are patchable" {
+		!strings.Contains(list[0].Message, verdicts["loops"]) ||
+		list[0].Hint != "10 other functions of lib.so are patchable" {
 		t.Errorf("%v: %s", err, diag.Render(err, false))
 	}
 	plain := parseLibrary(t, x86.build(t, entriesSource, "-nostdlib"), nil)
 	plain.Name = "lib.so"
-	if err := ulp.Check(d, container(t), plain, symtab.EntriesAny); err == nil || !strings.Contains(err.Error(), "nothing is known of its code") {
+	if err := ulp.Check(d, container(t), plain, symtab.EntriesAny); err == nil ||
+		!strings.Contains(err.Error(), "nothing is known of its code") {
 		t.Errorf("without proofs: %v", err)
 	}
 	other := parseLibrary(t, toolchains[2].build(t, "testdata/library.c"), nil)
-	if err := ulp.Check(description(t, head+"leaf:value_lp\n"), nil, other, symtab.EntriesAny); err == nil || !strings.Contains(err.Error(), "no engine does that on aarch64") {
+	if err := ulp.Check(description(t, head+"leaf:value_lp\n"), nil, other,
+		symtab.EntriesAny); err == nil || !strings.Contains(err.Error(),
+		"no engine does that on aarch64") {
 		t.Errorf("aarch64: %v", err)
 	}
 }
@@ -326,16 +348,19 @@ func TestCheckAny(t *testing.T) {
 func TestPackEntries(t *testing.T) {
 	c, lib := container(t), target(t)
 	nops := pack(t, good, c, lib, ulp.PackOptions{Entries: symtab.EntriesNOPs})
-	if plain := pack(t, good, c, lib, ulp.PackOptions{}); string(nops.Image()) != string(plain.Image()) || livePatch(t, nops).Entries != "" {
+	if plain := pack(t, good, c, lib, ulp.PackOptions{}); string(nops.Image()) != string(
+		plain.Image()) || livePatch(t, nops).Entries != "" {
 		t.Errorf("nops: %q", livePatch(t, nops).Entries)
 	}
 	packed := pack(t, good, c, lib, ulp.PackOptions{Entries: symtab.EntriesAny})
-	if p := livePatch(t, packed); p.Entries != symtab.EntriesAny || !strings.Contains(p.Dump("x"), "\nentries: any") ||
+	if p := livePatch(t, packed); p.Entries != symtab.EntriesAny ||
+		!strings.Contains(p.Dump("x"), "\nentries: any") ||
 		livePatch(t, nops).Metadata.PatchID != p.Metadata.PatchID {
 		t.Errorf("any: %q", p.Entries)
 	}
 	sameSections(t, nops.Image(), packed.Image())
-	if back := pack(t, good, packed, lib, ulp.PackOptions{}); livePatch(t, back).Entries != symtab.EntriesNOPs {
+	if back := pack(t, good, packed, lib, ulp.PackOptions{}); livePatch(t, back).
+		Entries != symtab.EntriesNOPs {
 		t.Errorf("packed again: %q", livePatch(t, back).Entries)
 	}
 	path := writeFile(t, "p.so", packed.Image())
@@ -348,7 +373,8 @@ func TestPackEntries(t *testing.T) {
 // FuzzEntriesSection: whatever the section says, it is one of the words or an error.
 func FuzzEntriesSection(f *testing.F) {
 	image := pack(f, good, container(f), target(f), ulp.PackOptions{}).Image()
-	for _, seed := range []string{"any", "nops", "", "any\x00", "all", strings.Repeat("any", 1000)} {
+	for _, seed := range []string{"any", "nops", "", "any\x00", "all",
+		strings.Repeat("any", 1000)} {
 		f.Add([]byte(seed))
 	}
 	f.Fuzz(func(t *testing.T, data []byte) {
@@ -359,7 +385,8 @@ func FuzzEntriesSection(f *testing.F) {
 		p, err := parseContainer(t, changed).LivePatch()
 		var format *symtab.FormatError
 		switch {
-		case err == nil && string(p.Entries) != string(data), err == nil && p.Entries != symtab.EntriesAny && p.Entries != symtab.EntriesNOPs:
+		case err == nil && string(p.Entries) != string(data), err == nil &&
+			p.Entries != symtab.EntriesAny && p.Entries != symtab.EntriesNOPs:
 			t.Fatalf("%q is read as %q", data, p.Entries)
 		case err != nil && (p != nil || !errors.As(err, &format) || len(err.Error()) > 400):
 			t.Fatal(p, err)

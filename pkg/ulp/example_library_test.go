@@ -10,7 +10,8 @@ import (
 
 // A catalogue holds what is needed of a library without the library.
 func ExampleParseCatalogue() {
-	l, err := symtab.ParseCatalogue([]byte(`{"library":{"name":"libc.so.6","buildid":"a88393d104a3613a","symbols":[
+	l, err := symtab.ParseCatalogue(
+		[]byte(`{"library":{"name":"libc.so.6","buildid":"a88393d104a3613a","symbols":[
 		{"name":"malloc","offset":633232,"size":471,"st_info":18,"st_other":0},
 		{"name":"main_arena","offset":1846368,"size":2200,"st_info":1,"st_other":0}]}}`))
 	if err != nil {
@@ -29,7 +30,8 @@ func ExampleParseCatalogue() {
 
 // `ulp extract`: from a library, and its debuginfo if there is one, to a catalogue.
 func ExampleOpenLibrary() {
-	l, err := symtab.OpenLibrary("/lib64/libc.so.6", symtab.LibraryOptions{Debug: "/usr/lib/debug/lib64/libc.so.6.debug"})
+	l, err := symtab.OpenLibrary("/lib64/libc.so.6",
+		symtab.LibraryOptions{Debug: "/usr/lib/debug/lib64/libc.so.6.debug"})
 	if err != nil {
 		fmt.Println(err)
 		return
@@ -45,7 +47,8 @@ func ExampleEmbedSections() {
 		fmt.Println(err)
 		return
 	}
-	image, err = ulp.EmbedSections(image, ulp.Section{Name: ".note.build", Data: []byte("built by lpbuild")})
+	image, err = ulp.EmbedSections(image, ulp.Section{Name: ".note.build",
+		Data: []byte("built by lpbuild")})
 	if err != nil {
 		fmt.Println(err)
 		return

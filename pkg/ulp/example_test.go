@@ -37,7 +37,8 @@ __libc_malloc:malloc_lp
 
 // All mistakes of a file are found in one run.
 func ExampleParseDescription_errors() {
-	_, err := ulp.ParseDescription("x.dsc", []byte("x.so\n@/lib64/libc.so.6\nmalloc\nfree:free_lp:\n"))
+	_, err := ulp.ParseDescription("x.dsc",
+		[]byte("x.so\n@/lib64/libc.so.6\nmalloc\nfree:free_lp:\n"))
 	fmt.Print(diag.Render(err, false))
 	// Output:
 	// x.dsc:3:7: error: expected ":" and the name of the replacement
@@ -67,12 +68,14 @@ func ExampleDescription_String() {
 
 // A template of today's packages, whose words sed replaced, becomes the description for one build.
 func ExampleDescription_Expand() {
-	template, err := ulp.ParseDescription("libc_livepatch1.in", []byte("libc_GLIBCVER_livepatch1.so\n@LIBC\n__libc_malloc:malloc_lp\n"))
+	template, err := ulp.ParseDescription("libc_livepatch1.in",
+		[]byte("libc_GLIBCVER_livepatch1.so\n@LIBC\n__libc_malloc:malloc_lp\n"))
 	if err != nil {
 		fmt.Print(diag.Render(err, false))
 		return
 	}
-	d, err := template.Expand(ulp.Expansion{Version: "2.31", Release: "150300.26.5", Target: "libc.so.6.json"}, nil)
+	d, err := template.Expand(ulp.Expansion{Version: "2.31", Release: "150300.26.5",
+		Target: "libc.so.6.json"}, nil)
 	if err != nil {
 		fmt.Print(diag.Render(err, false))
 		return
@@ -86,7 +89,8 @@ func ExampleDescription_Expand() {
 
 // A pattern stands for what the indirect function can choose in this build.
 func ExampleDescription_Expand_pattern() {
-	lib, err := symtab.ParseCatalogue([]byte(`{"library": {"name": "libsmall.so.1", "buildid": "", "arch": "x86_64",
+	lib, err := symtab.ParseCatalogue(
+		[]byte(`{"library": {"name": "libsmall.so.1", "buildid": "", "arch": "x86_64",
 		"resolvers": {"proof": 1, "list": [{"at": 4096, "returns": [4112, 4128]}]},
 		"symbols": [{"name": "copy", "offset": 4096, "size": 16, "st_info": 26, "st_other": 0},
 			{"name": "__copy_fast", "offset": 4112, "size": 16, "st_info": 2, "st_other": 0},
@@ -96,7 +100,8 @@ func ExampleDescription_Expand_pattern() {
 		fmt.Println(err)
 		return
 	}
-	template, err := ulp.ParseDescription("x.in", []byte("x_{version}.so\n@{library}\n__copy_*:copy_lp\n"))
+	template, err := ulp.ParseDescription("x.in",
+		[]byte("x_{version}.so\n@{library}\n__copy_*:copy_lp\n"))
 	if err != nil {
 		fmt.Print(diag.Render(err, false))
 		return
@@ -124,7 +129,8 @@ func opened() (*ulp.Container, *symtab.Library, error) {
 	if err != nil {
 		return nil, nil, err
 	}
-	lib, err := symtab.OpenLibrary(filepath.Join("testdata", "pack", "libsmall.so.1.json"), symtab.LibraryOptions{})
+	lib, err := symtab.OpenLibrary(filepath.Join("testdata", "pack", "libsmall.so.1.json"),
+		symtab.LibraryOptions{})
 	return c, lib, err
 }
 
@@ -134,7 +140,8 @@ func ExampleCheck() {
 		fmt.Println(err)
 		return
 	}
-	d, err := ulp.ParseDescription("x.dsc", []byte("libsmall_livepatch1.so\n@libsmall.so.1\nnext:nxt_lp\n#depth:ulpr_depth\n"))
+	d, err := ulp.ParseDescription("x.dsc", []byte("libsmall_livepatch1.so\n@libsmall.so.1\n"+
+		"next:nxt_lp\n#depth:ulpr_depth\n"))
 	if err != nil {
 		fmt.Print(diag.Render(err, false))
 		return
@@ -150,7 +157,7 @@ func ExampleCheck() {
 	// x.dsc:4:2: error: "depth" is a thread-local variable of libsmall.so.1
 	//     #depth:ulpr_depth
 	//      ^~~~~
-	//   hint: write #%depth, and make ulpr_depth a pair of module and offset as __tls_get_addr takes it
+	//   hint: write #%depth, and make ulpr_depth a pair of module and offset for __tls_get_addr
 	// true true
 }
 
@@ -251,7 +258,8 @@ func ExampleMetadata_AppendBinary() {
 }
 
 func ExampleParseReverse() {
-	m := &ulp.Metadata{PatchID: [32]byte{1, 2, 3}, Target: ulp.Target{BuildID: make([]byte, 20), Name: "libc.so.6"}}
+	m := &ulp.Metadata{PatchID: [32]byte{1, 2, 3}, Target: ulp.Target{BuildID: make([]byte, 20),
+		Name: "libc.so.6"}}
 	section, err := m.AppendReverse(nil)
 	if err != nil {
 		fmt.Println(err)

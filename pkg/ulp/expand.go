@@ -59,7 +59,8 @@ func (d *Description) Expand(x Expansion, lib *symtab.Library) (*Description, er
 	e.words = slices.SortedFunc(maps.Keys(e.values), func(a, b string) int {
 		return cmp.Or(cmp.Compare(len(b), len(a)), cmp.Compare(a, b))
 	})
-	out := &Description{File: d.File, Comments: slices.Clone(d.Comments), References: slices.Clone(d.References), lines: d.lines}
+	out := &Description{File: d.File, Comments: slices.Clone(d.Comments),
+		References: slices.Clone(d.References), lines: d.lines}
 	out.Target = e.name(d.Target)
 	out.Container = e.name(d.Container)
 	if len(e.errs) == 0 {
@@ -80,8 +81,9 @@ func (x Expansion) values() map[string]string {
 		full = x.Version + "-" + x.Release
 	}
 	values := map[string]string{
-		"{version}": x.Version, "{release}": x.Release, "{arch}": string(x.Arch), "{library}": x.Target,
-		"GLIBCVER": full, "LIBC": x.Target, "LIBPTHREAD": x.Target, "LIBRT": x.Target,
+		"{version}": x.Version, "{release}": x.Release, "{arch}": string(x.Arch),
+		"{library}": x.Target,
+		"GLIBCVER":  full, "LIBC": x.Target, "LIBPTHREAD": x.Target, "LIBRT": x.Target,
 	}
 	maps.Copy(values, x.Words)
 	delete(values, "")
@@ -109,9 +111,12 @@ func (e *expander) name(n Name) Name {
 		value, known := e.values[word]
 		switch {
 		case !known:
-			names := slices.DeleteFunc(slices.Clone(e.words), func(w string) bool { return w[0] != '{' })
+			names := slices.DeleteFunc(slices.Clone(e.words), func(w string) bool {
+				return w[0] != '{'
+			})
 			slices.Sort(names)
-			e.fail(n, i, word, fmt.Sprintf("unknown placeholder %s", word), "there are "+strings.Join(names, ", "))
+			e.fail(n, i, word, fmt.Sprintf("unknown placeholder %s", word),
+				"there are "+strings.Join(names, ", "))
 		case value == "":
 			e.fail(n, i, word, word+" has no value for this build", "")
 		}

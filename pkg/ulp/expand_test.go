@@ -15,40 +15,53 @@ import (
 	"github.com/lpbuild/lpbuild/pkg/ulp/symtab"
 )
 
-var expansion = ulp.Expansion{Version: "2.31", Release: "150300.26.5", Arch: symtab.X86_64, Target: "cat/libc.so.6.json"}
+var expansion = ulp.Expansion{Version: "2.31", Release: "150300.26.5", Arch: symtab.X86_64,
+	Target: "cat/libc.so.6.json"}
 
 func TestExpandWords(t *testing.T) {
-	const oldContainer, newContainer = "libc_GLIBCVER_livepatch1.so", "libc_{version}-{release}_livepatch1.so"
+	const oldContainer, newContainer = "libc_GLIBCVER_livepatch1.so",
+		"libc_{version}-{release}_livepatch1.so"
 	tests := map[string]struct {
 		container, target         string
 		x                         ulp.Expansion
 		wantContainer, wantTarget string
 	}{
-		"old words":    {oldContainer, "LIBC", expansion, "libc_2.31-150300.26.5_livepatch1.so", "cat/libc.so.6.json"},
-		"placeholders": {newContainer, "{library}", expansion, "libc_2.31-150300.26.5_livepatch1.so", "cat/libc.so.6.json"},
+		"old words": {oldContainer, "LIBC", expansion, "libc_2.31-150300.26.5_livepatch1.so",
+			"cat/libc.so.6.json"},
+		"placeholders": {newContainer, "{library}", expansion,
+			"libc_2.31-150300.26.5_livepatch1.so", "cat/libc.so.6.json"},
 		"architecture": {"a_{arch}.so", "/usr/{arch}/l", expansion, "a_x86_64.so", "/usr/x86_64/l"},
 		"GLIBCVER is not LIBC in the middle": {"GLIBCVERLIBCGLIBCVER.so", "l",
 			ulp.Expansion{Version: "1", Release: "2", Target: "t"}, "1-2t1-2.so", "l"},
-		"libpthread": {oldContainer, "LIBPTHREAD", expansion, "libc_2.31-150300.26.5_livepatch1.so", "cat/libc.so.6.json"},
+		"libpthread": {oldContainer, "LIBPTHREAD", expansion, "libc_2.31-150300.26.5_livepatch1.so",
+			"cat/libc.so.6.json"},
 		"libpthread before 2.34": {oldContainer, "LIBPTHREAD",
-			ulp.Expansion{Version: "2.31", Release: "1", Target: "libc.so.6", Words: map[string]string{"LIBPTHREAD": "libpthread.so.0"}},
+			ulp.Expansion{Version: "2.31", Release: "1", Target: "libc.so.6",
+				Words: map[string]string{"LIBPTHREAD": "libpthread.so.0"}},
 			"libc_2.31-1_livepatch1.so", "libpthread.so.0"},
-		"librt":        {"librt_GLIBCVER.so", "LIBRT", expansion, "librt_2.31-150300.26.5.so", "cat/libc.so.6.json"},
-		"own words":    {"a_{flavour}_NUMBER.so", "l", ulp.Expansion{Words: map[string]string{"{flavour}": "debug", "NUMBER": "7", "": "x"}}, "a_debug_7.so", "l"},
-		"longest word": {"a.so", "WORDING", ulp.Expansion{Words: map[string]string{"WORD": "x", "WORDING": "y"}}, "a.so", "y"},
+		"librt": {"librt_GLIBCVER.so", "LIBRT", expansion, "librt_2.31-150300.26.5.so",
+			"cat/libc.so.6.json"},
+		"own words": {"a_{flavour}_NUMBER.so", "l",
+			ulp.Expansion{Words: map[string]string{"{flavour}": "debug", "NUMBER": "7", "": "x"}},
+			"a_debug_7.so", "l"},
+		"longest word": {"a.so", "WORDING",
+			ulp.Expansion{Words: map[string]string{"WORD": "x", "WORDING": "y"}}, "a.so", "y"},
 		"inserted words are left alone": {"a.so", "{library}",
 			ulp.Expansion{Target: "LIBC{version}{x}"}, "a.so", "LIBC{version}{x}"},
-		"SLFO release": {newContainer, "l", ulp.Expansion{Version: "2.40", Release: "slfo.1.1_3.1"}, "libc_2.40-slfo.1.1_3.1_livepatch1.so", "l"},
-		"nothing":      {"a.so", "/lib64/l.so", ulp.Expansion{}, "a.so", "/lib64/l.so"},
+		"SLFO release": {newContainer, "l", ulp.Expansion{Version: "2.40", Release: "slfo.1.1_3.1"},
+			"libc_2.40-slfo.1.1_3.1_livepatch1.so", "l"},
+		"nothing": {"a.so", "/lib64/l.so", ulp.Expansion{}, "a.so", "/lib64/l.so"},
 	}
 	for what, tc := range tests {
-		d := description(t, "!c\n"+tc.container+"\n@"+tc.target+"\nGLIBCVER:LIBC\n#LIBC:{version}\n")
+		d := description(t, "!c\n"+tc.container+"\n@"+tc.target+
+			"\nGLIBCVER:LIBC\n#LIBC:{version}\n")
 		got, err := d.Expand(tc.x, nil)
 		if err != nil {
 			t.Errorf("%s: %v", what, err)
 			continue
 		}
-		want := "!c\n" + tc.wantContainer + "\n@" + tc.wantTarget + "\nGLIBCVER:LIBC\n#LIBC:{version}\n"
+		want := "!c\n" + tc.wantContainer + "\n@" + tc.wantTarget +
+			"\nGLIBCVER:LIBC\n#LIBC:{version}\n"
 		if d := cmp.Diff(want, got.String()); d != "" {
 			t.Errorf("%s (-want +got):\n%s", what, d)
 		}
@@ -66,39 +79,50 @@ func TestExpandErrors(t *testing.T) {
 		err  error
 		want string // rendered
 	}{
-		"unknown placeholder": {"a_{verison}.so\n@l\n", expansion, ulp.ErrPlaceholder, `x.dsc:1:3: error: unknown placeholder {verison}
+		"unknown placeholder": {"a_{verison}.so\n@l\n", expansion, ulp.ErrPlaceholder,
+			`x.dsc:1:3: error: unknown placeholder {verison}
     a_{verison}.so
       ^~~~~~~~~
   hint: there are {arch}, {library}, {release}, {version}
 `},
-		"open placeholder": {"a.so\n@x{version\n", expansion, ulp.ErrPlaceholder, `x.dsc:2:3: error: unknown placeholder {version
+		"open placeholder": {"a.so\n@x{version\n", expansion, ulp.ErrPlaceholder,
+			`x.dsc:2:3: error: unknown placeholder {version
     @x{version
       ^~~~~~~~
   hint: there are {arch}, {library}, {release}, {version}
 `},
-		"no value": {"a_GLIBCVER.so\n@LIBC\n", ulp.Expansion{Version: "2.31"}, ulp.ErrPlaceholder, `x.dsc:1:3: error: GLIBCVER has no value for this build
+		"no value": {"a_GLIBCVER.so\n@LIBC\n", ulp.Expansion{Version: "2.31"}, ulp.ErrPlaceholder,
+			`x.dsc:1:3: error: GLIBCVER has no value for this build
     a_GLIBCVER.so
       ^~~~~~~~
 x.dsc:2:2: error: LIBC has no value for this build
     @LIBC
      ^~~~
 `},
-		"path as container": {"dir/a.so\n@l\n", expansion, ulp.ErrContainerName, `x.dsc:1:1: error: the container's name "dir/a.so" is a path; a name without folders is wanted
+		"path as container": {"dir/a.so\n@l\n", expansion, ulp.ErrContainerName,
+			`x.dsc:1:1: error: the container's name "dir/a.so" ` +
+				`is a path; a name without folders is wanted
     dir/a.so
     ^~~~~~~~
   hint: packages name it like libc_{version}-{release}_livepatch1.so
 `},
-		"path by a value": {"a_{version}.so\n@l\n", ulp.Expansion{Version: "../../x"}, ulp.ErrContainerName, `x.dsc:1:1: error: the container's name "a_../../x.so" is a path; a name without folders is wanted
+		"path by a value": {"a_{version}.so\n@l\n", ulp.Expansion{Version: "../../x"},
+			ulp.ErrContainerName,
+			`x.dsc:1:1: error: the container's name "a_../../x.so" ` +
+				`is a path; a name without folders is wanted
     a_{version}.so
     ^~~~~~~~~~~~~~
   hint: packages name it like libc_{version}-{release}_livepatch1.so
 `},
-		"long name": {long + "\n@l\n", expansion, ulp.ErrContainerName, `x.dsc:1:1: error: the container's name "` + long + `" has 256 bytes; a file name has at most 255
+		"long name": {long + "\n@l\n", expansion, ulp.ErrContainerName,
+			`x.dsc:1:1: error: the container's name "` + long +
+				`" has 256 bytes; a file name has at most 255
     ` + long + `
     ^` + strings.Repeat("~", 255) + `
   hint: packages name it like libc_{version}-{release}_livepatch1.so
 `},
-		"malformed pattern": {"a.so\n@l\nf[a:g\n", expansion, ulp.ErrPattern, `x.dsc:3:1: error: malformed pattern: a [ without its ]
+		"malformed pattern": {"a.so\n@l\nf[a:g\n", expansion, ulp.ErrPattern,
+			`x.dsc:3:1: error: malformed pattern: a [ without its ]
     f[a:g
     ^~~
 `},
@@ -118,10 +142,13 @@ x.dsc:2:2: error: LIBC has no value for this build
 func TestExpandContainerNames(t *testing.T) {
 	for name, ok := range map[string]bool{
 		"a.so": true, "libc_2.31-1~rc^2_x.so": true, strings.Repeat("x", 252) + ".so": true,
-		"": false, ".so": false, "a": false, "a.so.1": false, "a:b.so": false, "a b.so": false, "a\nb.so": false, "a\x7f.so": false,
-		"!a.so": false, "#a.so": false, "*a.so": false, "@a.so": false, "-a.so": false, "/a.so": false, "../a.so": false,
+		"": false, ".so": false, "a": false, "a.so.1": false, "a:b.so": false, "a b.so": false,
+		"a\nb.so": false, "a\x7f.so": false,
+		"!a.so": false, "#a.so": false, "*a.so": false, "@a.so": false, "-a.so": false,
+		"/a.so": false, "../a.so": false,
 	} {
-		_, err := description(t, "NAME\n@l\n").Expand(ulp.Expansion{Words: map[string]string{"NAME": name}}, nil)
+		_, err := description(t, "NAME\n@l\n").Expand(
+			ulp.Expansion{Words: map[string]string{"NAME": name}}, nil)
 		if name == "" {
 			if !errors.Is(err, ulp.ErrPlaceholder) {
 				t.Errorf("no name: %v", err)
@@ -132,7 +159,8 @@ func TestExpandContainerNames(t *testing.T) {
 			t.Errorf("%q: %v", name, err)
 		}
 	}
-	for target, ok := range map[string]bool{strings.Repeat("x", 4096): true, strings.Repeat("x", 4097): false, "a\nb": false, " a": false, "a ": false} {
+	for target, ok := range map[string]bool{strings.Repeat("x", 4096): true,
+		strings.Repeat("x", 4097): false, "a\nb": false, " a": false, "a ": false} {
 		_, err := description(t, "a.so\n@{library}\n").Expand(ulp.Expansion{Target: target}, nil)
 		if (err == nil) != ok || err != nil && !errors.Is(err, ulp.ErrTarget) {
 			t.Errorf("target of %d bytes: %v", len(target), err)
@@ -146,12 +174,18 @@ func TestExpandPatterns(t *testing.T) {
 		lines string
 		want  string
 	}{
-		"without _chk, resolver and aliases": {"__copy_*:value_lp", "__copy_fast:value_lp\n__copy_slow:value_lp"},
-		"sets and single letters":            {"__copy_[fs]??[tw]:x", "__copy_fast:x\n__copy_slow:x"},
-		"what is named is left out":          {"__copy_*:x\n__copy_slow_alias:y", "__copy_fast:x\n__copy_slow_alias:y"},
-		"between others":                     {"value:v\n__copy_f*:x\nother:o", "value:v\n__copy_fast:x\nother:o"},
-		"second pattern, same replacement":   {"__copy_slow_*:x\n__copy_*:x", "__copy_slow_alias:x\n__copy_fast:x"},
-		"second pattern, other replacement":  {"__copy_s*:x\n__copy_*:y", "__copy_slow:x\n__copy_fast:y\n__copy_slow:y"},
+		"without _chk, resolver and aliases": {"__copy_*:value_lp",
+			"__copy_fast:value_lp\n__copy_slow:value_lp"},
+		"sets and single letters": {"__copy_[fs]??[tw]:x",
+			"__copy_fast:x\n__copy_slow:x"},
+		"what is named is left out": {"__copy_*:x\n__copy_slow_alias:y",
+			"__copy_fast:x\n__copy_slow_alias:y"},
+		"between others": {"value:v\n__copy_f*:x\nother:o",
+			"value:v\n__copy_fast:x\nother:o"},
+		"second pattern, same replacement": {"__copy_slow_*:x\n__copy_*:x",
+			"__copy_slow_alias:x\n__copy_fast:x"},
+		"second pattern, other replacement": {"__copy_s*:x\n__copy_*:y",
+			"__copy_slow:x\n__copy_fast:y\n__copy_slow:y"},
 	}
 	for what, tc := range tests {
 		d := description(t, "a.so\n@l\n"+tc.lines+"\n")
@@ -164,7 +198,8 @@ func TestExpandPatterns(t *testing.T) {
 			t.Errorf("%s (-want +got):\n%s", what, d)
 		}
 	}
-	if got, err := description(t, "a.so\n@l\n__copy_*:x\n").Expand(ulp.Expansion{}, nil); err != nil || got.Functions[0].Old.Text != "__copy_*" {
+	if got, err := description(t, "a.so\n@l\n__copy_*:x\n").Expand(ulp.Expansion{},
+		nil); err != nil || got.Functions[0].Old.Text != "__copy_*" {
 		t.Errorf("without a library: %v, %v", got, err)
 	}
 }
@@ -178,11 +213,14 @@ func TestExpandPatternWithoutMatch(t *testing.T) {
 		"__copy_c*:x": `x.dsc:3:1: error: no function of libt.so matches __copy_c*
     __copy_c*:x
     ^~~~~~~~~
-  hint: one name matches, but no indirect function can choose it, or it is a _chk variant, an indirect function itself, a part or copy that the compiler made, or named elsewhere in the description
+  hint: one name matches, but no indirect function can choose it, or it is a _chk variant, an ` +
+			`indirect function itself, a part or copy that the compiler made, or named elsewhere ` +
+			`in the description
 `,
 	} {
 		_, err := description(t, "a.so\n@l\n"+lines+"\n").Expand(ulp.Expansion{}, target(t))
-		if d := cmp.Diff(want, diag.Render(err, false)); !errors.Is(err, ulp.ErrNoMatch) || d != "" {
+		if d := cmp.Diff(want, diag.Render(err, false)); !errors.Is(err, ulp.ErrNoMatch) ||
+			d != "" {
 			t.Errorf("(-want +got):\n%s", d)
 		}
 	}
@@ -190,8 +228,10 @@ func TestExpandPatternWithoutMatch(t *testing.T) {
 
 // A symbol table may hold any names. None gets lines of its own into the description.
 func TestExpandHostileNames(t *testing.T) {
-	lib, err := symtab.ParseCatalogue([]byte(`{"library": {"name": "l", "buildid": "0000000000000000000000000000000000000000", "arch": "x86_64",
-		"resolvers": {"proof": 1, "list": [{"at": 9, "returns": [1, 2, 3, 4, 5, 6, 7, 8]}]}, "symbols": [
+	lib, err := symtab.ParseCatalogue([]byte(`{"library": {
+		"name": "l", "buildid": "0000000000000000000000000000000000000000", "arch": "x86_64",
+		"resolvers": {"proof": 1, "list": [{"at": 9, "returns": [1, 2, 3, 4, 5, 6, 7, 8]}]},
+		"symbols": [
 		{"name": "f_1\n#counter:p", "offset": 1, "size": 1, "st_info": 18, "st_other": 0},
 		{"name": "f_2:g", "offset": 2, "size": 1, "st_info": 18, "st_other": 0},
 		{"name": "!f3", "offset": 3, "size": 1, "st_info": 18, "st_other": 0},
@@ -212,7 +252,8 @@ func TestExpandHostileNames(t *testing.T) {
 
 // What Expand returns can be written and read again, whatever is inserted.
 func FuzzExpand(f *testing.F) {
-	f.Add([]byte("libc_GLIBCVER_{arch}.so\n@LIBC\n__copy_*:x\n"), "2.31", "150300.26.5", "libc.so.6")
+	f.Add([]byte("libc_GLIBCVER_{arch}.so\n@LIBC\n__copy_*:x\n"), "2.31", "150300.26.5",
+		"libc.so.6")
 	f.Add([]byte("a.so\n@{library}\n"), "", "", " x")
 	f.Add([]byte("{version}\n@{library}\n[a-z]*:x\n"), "a:b.so", "\n", " x")
 	f.Fuzz(func(t *testing.T, text []byte, version, release, library string) {
@@ -220,7 +261,8 @@ func FuzzExpand(f *testing.F) {
 		if err != nil {
 			return
 		}
-		got, err := d.Expand(ulp.Expansion{Version: version, Release: release, Arch: symtab.X86_64, Target: library}, target(t))
+		got, err := d.Expand(ulp.Expansion{Version: version, Release: release, Arch: symtab.X86_64,
+			Target: library}, target(t))
 		if err != nil {
 			if _, ok := err.(diag.List); !ok || got != nil {
 				t.Fatalf("%v, %T", got, err)
@@ -241,7 +283,8 @@ func FuzzExpand(f *testing.F) {
 
 func TestExpandBounds(t *testing.T) {
 	patterns := "a.so\n@l\n" + strings.Repeat("__copy_*:x\n", 501)
-	if _, err := description(t, patterns).Expand(ulp.Expansion{}, target(t)); !errors.Is(err, ulp.ErrPattern) {
+	if _, err := description(t, patterns).Expand(ulp.Expansion{}, target(t)); !errors.Is(err,
+		ulp.ErrPattern) {
 		t.Errorf("501 patterns: %v", err)
 	}
 	var explode strings.Builder
@@ -254,17 +297,20 @@ func TestExpandBounds(t *testing.T) {
 		functions += fmt.Sprintf("int f_%d(void) { return %[1]d; }\n", i)
 		cases += fmt.Sprintf("case %d: return f_%[1]d;", i)
 	}
-	functions += "static int n; static int (*choose(void))(void) { switch (n++) {" + cases + "}; return 0; }\n" +
+	functions += "static int n; static int (*choose(void))(void) { switch (n++) {" + cases +
+		"}; return 0; }\n" +
 		"int f(void) __attribute__((ifunc(\"choose\")));\n"
 	lib := parseTarget(t, sharedObject(t, map[string]string{"f.c": functions}))
-	if _, err := description(t, explode.String()).Expand(ulp.Expansion{}, lib); !errors.Is(err, ulp.ErrPattern) {
+	if _, err := description(t, explode.String()).Expand(ulp.Expansion{}, lib); !errors.Is(err,
+		ulp.ErrPattern) {
 		t.Errorf("12,500 functions: %v", err)
 	}
 }
 
 // Diagnostics of an expanded description point into the template.
 func TestExpandKeepsPositions(t *testing.T) {
-	d, err := description(t, "libt_{version}.so\n@{library}\n__copy_*:value_pl\n").Expand(ulp.Expansion{Version: "1", Target: "libt.so"}, target(t))
+	d, err := description(t, "libt_{version}.so\n@{library}\n__copy_*:value_pl\n").Expand(
+		ulp.Expansion{Version: "1", Target: "libt.so"}, target(t))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -273,7 +319,8 @@ func TestExpandKeepsPositions(t *testing.T) {
              ^~~~~~~~
   hint: did you mean value_lp?
 `
-	if got := diag.Render(ulp.Check(d, container(t), target(t), symtab.EntriesNOPs), false); got != want { // once for both functions
+	if got := diag.Render(ulp.Check(d, container(t), target(t), symtab.EntriesNOPs),
+		false); got != want { // once for both functions
 		t.Errorf("got\n%s", got)
 	}
 }
@@ -301,13 +348,16 @@ func TestExpandLeavesClonesOut(t *testing.T) {
 	const symbol = `{"name":%q,"offset":%d,"size":16,"st_info":2,"st_other":0}`
 	var rows []string
 	var returns []string
-	for i, name := range []string{"copy_a", "copy_a.cold", "copy_b.part.0", "copy_b.constprop.0", "copy_c.isra.1", "copy_d@@V_2", "copy_e"} {
+	for i, name := range []string{"copy_a", "copy_a.cold", "copy_b.part.0", "copy_b.constprop.0",
+		"copy_c.isra.1", "copy_d@@V_2", "copy_e"} {
 		rows = append(rows, fmt.Sprintf(symbol, name, 4096+64*i))
 		returns = append(returns, fmt.Sprint(4096+64*i))
 	}
 	rows = append(rows, `{"name":"copy","offset":64,"size":16,"st_info":26,"st_other":0}`)
-	lib, err := symtab.ParseCatalogue([]byte(`{"library":{"name":"l.so","buildid":"` + strings.Repeat("ab", 20) + `","arch":"x86_64",` +
-		`"resolvers":{"proof":1,"list":[{"at":64,"returns":[` + strings.Join(returns, ",") + `]}]},"symbols":[` + strings.Join(rows, ",") + `]}}`))
+	lib, err := symtab.ParseCatalogue([]byte(`{"library":{"name":"l.so","buildid":"` +
+		strings.Repeat("ab", 20) + `","arch":"x86_64",` +
+		`"resolvers":{"proof":1,"list":[{"at":64,"returns":[` + strings.Join(returns, ",") +
+		`]}]},"symbols":[` + strings.Join(rows, ",") + `]}}`))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -16,11 +16,13 @@ import (
 // compared.
 func TestPackGolden(t *testing.T) {
 	text := readFile(t, filepath.Join("testdata", "pack", "libsmall_livepatch1.dsc"))
-	c, err := ulp.ParseContainer(readFile(t, filepath.Join("testdata", "pack", "libsmall_livepatch1.so")))
+	c, err := ulp.ParseContainer(
+		readFile(t, filepath.Join("testdata", "pack", "libsmall_livepatch1.so")))
 	if err != nil {
 		t.Fatal(err)
 	}
-	lib, err := symtab.OpenLibrary(filepath.Join("testdata", "pack", "libsmall.so.1.json"), symtab.LibraryOptions{})
+	lib, err := symtab.OpenLibrary(filepath.Join("testdata", "pack", "libsmall.so.1.json"),
+		symtab.LibraryOptions{})
 	if err != nil {
 		t.Fatal(err)
 	}

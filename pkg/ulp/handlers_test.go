@@ -14,7 +14,8 @@ import (
 )
 
 // handling is what is known of the functions in testdata/handlers.c.
-var handling = map[string]string{"plain": "", "calls": "", "cleans": "it handles exceptions or cancellation",
+var handling = map[string]string{"plain": "", "calls": "",
+	"cleans":     "it handles exceptions or cancellation",
 	"cleans_too": "it handles exceptions or cancellation"}
 
 // handlersOf returns what a library says of functions that have names.
@@ -41,7 +42,10 @@ func TestHandlers(t *testing.T) {
 			t.Errorf("%s: (-want +got):\n%s", flags, d)
 		}
 		stripped, debug := x86.strip(t, image)
-		if d := cmp.Diff(handling, handlersOf(t, proven(t, stripped, symtab.LibraryOptions{Debug: writeFile(t, "lib.debug", debug)}))); d != "" {
+		if d := cmp.Diff(handling,
+			handlersOf(t,
+				proven(t, stripped,
+					symtab.LibraryOptions{Debug: writeFile(t, "lib.debug", debug)}))); d != "" {
 			t.Errorf("%s, stripped (-want +got):\n%s", flags, d)
 		}
 		text := l.AppendCatalogue(nil)
@@ -49,7 +53,8 @@ func TestHandlers(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if d := cmp.Diff(handling, handlersOf(t, again)); d != "" || !again.HasHandlers() || !bytes.Equal(again.AppendCatalogue(nil), text) {
+		if d := cmp.Diff(handling, handlersOf(t, again)); d != "" || !again.HasHandlers() ||
+			!bytes.Equal(again.AppendCatalogue(nil), text) {
 			t.Errorf("%s, catalogue (-want +got):\n%s", flags, d)
 		}
 		if !json.Valid(text) {
@@ -57,14 +62,17 @@ func TestHandlers(t *testing.T) {
 		}
 	}
 	image := x86.build(t, "testdata/handlers.c")
-	if l := proven(t, image, symtab.LibraryOptions{}); !l.HasHandlers() || strings.Join(values(handlersOf(t, l)), "") != "" {
+	if l := proven(t, image, symtab.LibraryOptions{}); !l.HasHandlers() ||
+		strings.Join(values(handlersOf(t, l)), "") != "" {
 		t.Errorf("without -fexceptions: %v", handlersOf(t, l))
 	}
-	if l := parseLibrary(t, image, nil); l.HasHandlers() || strings.Contains(string(l.AppendCatalogue(nil)), "unwinding") {
+	if l := parseLibrary(t, image, nil); l.HasHandlers() ||
+		strings.Contains(string(l.AppendCatalogue(nil)), "unwinding") {
 		t.Error("something that nobody asked for")
 	}
 	for _, c := range toolchains[1:] {
-		if l := proven(t, c.build(t, "testdata/handlers.c", "-fexceptions"), symtab.LibraryOptions{}); l.HasHandlers() {
+		if l := proven(t, c.build(t, "testdata/handlers.c", "-fexceptions"),
+			symtab.LibraryOptions{}); l.HasHandlers() {
 			t.Errorf("%s: the engine that it matters to is not for it", c.arch)
 		}
 	}
@@ -82,7 +90,8 @@ func TestHandlersOfUnusualForm(t *testing.T) {
 		}
 	}
 	image = x86.build(t, "testdata/handlers.c", "-fno-asynchronous-unwind-tables", "-nostdlib")
-	if l := proven(t, image, symtab.LibraryOptions{}); !l.HasHandlers() || strings.Join(values(handlersOf(t, l)), "") != "" {
+	if l := proven(t, image, symtab.LibraryOptions{}); !l.HasHandlers() ||
+		strings.Join(values(handlersOf(t, l)), "") != "" {
 		t.Errorf("without unwind information: %v", handlersOf(t, l))
 	}
 }
@@ -103,21 +112,26 @@ func TestCatalogueUnwinding(t *testing.T) {
 		has bool
 		err string
 	}{
-		"handlers":          {`,"unwinding":{"proof":1,"verdicts":[{"why":"x","at":[3]}],"more":[1]}`, true, ""},
-		"no handlers":       {`,"unwinding":{"proof":1,"verdicts":[]}`, true, ""},
-		"other rules":       {`,"unwinding":{"proof":2,"verdicts":[{"why":"x","at":[3]}]}`, false, ""},
-		"a former version":  {`,"entries":{"proof":1,"verdicts":[]}`, false, ""},
-		"no order":          {`,"unwinding":{"proof":1,"verdicts":[{"why":"x","at":[3,2]}]}`, false, "ascending"},
-		"there twice":       {`,"unwinding":{},"unwinding":{}`, false, "twice"},
-		"not an object":     {`,"unwinding":[]`, false, "catalogue"},
-		"too many verdicts": {`,"unwinding":{"proof":1,"verdicts":[` + strings.Repeat(`{"at":[]},`, 1024) + `{"at":[]}]}`, false, "too many"},
+		"handlers": {`,"unwinding":{"proof":1,"verdicts":[{"why":"x","at":[3]}],` +
+			`"more":[1]}`, true, ""},
+		"no handlers": {`,"unwinding":{"proof":1,"verdicts":[]}`, true, ""},
+		"other rules": {`,"unwinding":{"proof":2,"verdicts":[{"why":"x","at":[3]}]}`, false,
+			""},
+		"a former version": {`,"entries":{"proof":1,"verdicts":[]}`, false, ""},
+		"no order": {`,"unwinding":{"proof":1,"verdicts":[{"why":"x","at":[3,2]}]}`, false,
+			"ascending"},
+		"there twice":   {`,"unwinding":{},"unwinding":{}`, false, "twice"},
+		"not an object": {`,"unwinding":[]`, false, "catalogue"},
+		"too many verdicts": {`,"unwinding":{"proof":1,"verdicts":[` +
+			strings.Repeat(`{"at":[]},`, 1024) + `{"at":[]}]}`, false, "too many"},
 	} {
 		l, err := symtab.ParseCatalogue([]byte(before + tc.key + after))
 		var format *symtab.FormatError
 		switch {
 		case tc.err != "" && (!errors.As(err, &format) || !strings.Contains(err.Error(), tc.err)):
 			t.Errorf("%s: %v, want %q", name, err, tc.err)
-		case tc.err == "" && (err != nil || l.HasHandlers() != tc.has || l.Handlers(4) != "" || name == "handlers" && l.Handlers(3) != "x"):
+		case tc.err == "" && (err != nil || l.HasHandlers() != tc.has || l.Handlers(4) != "" ||
+			name == "handlers" && l.Handlers(3) != "x"):
 			t.Errorf("%s: %v", name, err)
 		}
 	}
@@ -127,16 +141,21 @@ func TestCatalogueUnwinding(t *testing.T) {
 func TestPackUnwinding(t *testing.T) {
 	c, lib := container(t), target(t)
 	plain := pack(t, good, c, lib, ulp.PackOptions{})
-	if any := pack(t, good, c, lib, ulp.PackOptions{Unwinding: ulp.UnwindingAny}); !bytes.Equal(any.Image(), plain.Image()) || livePatch(t, any).Unwinding != "" {
+	if any := pack(t, good, c, lib, ulp.PackOptions{Unwinding: ulp.UnwindingAny}); !bytes.Equal(
+		any.Image(), plain.Image()) || livePatch(t, any).Unwinding != "" {
 		t.Errorf("any: %q", livePatch(t, any).Unwinding)
 	}
-	packed := pack(t, good, c, lib, ulp.PackOptions{Unwinding: ulp.UnwindingNone, Entries: symtab.EntriesAny})
-	if p := livePatch(t, packed); p.Unwinding != ulp.UnwindingNone || p.Entries != symtab.EntriesAny || !strings.Contains(p.Dump("x"), "\nunwinding: none") ||
+	packed := pack(t, good, c, lib, ulp.PackOptions{Unwinding: ulp.UnwindingNone,
+		Entries: symtab.EntriesAny})
+	if p := livePatch(t, packed); p.Unwinding != ulp.UnwindingNone ||
+		p.Entries != symtab.EntriesAny || !strings.Contains(p.Dump("x"), "\nunwinding: none") ||
 		livePatch(t, plain).Metadata.PatchID != p.Metadata.PatchID {
 		t.Errorf("none: %q", p.Unwinding)
 	}
 	sameSections(t, plain.Image(), packed.Image())
-	if back := livePatch(t, pack(t, good, packed, lib, ulp.PackOptions{})); back.Unwinding != ulp.UnwindingAny || strings.Contains(back.Dump("x"), "unwinding") {
+	if back := livePatch(t,
+		pack(t, good, packed, lib, ulp.PackOptions{})); back.Unwinding != ulp.UnwindingAny ||
+		strings.Contains(back.Dump("x"), "unwinding") {
 		t.Errorf("packed again: %q", back.Unwinding)
 	}
 	path := writeFile(t, "p.so", packed.Image())
@@ -149,18 +168,21 @@ func TestPackUnwinding(t *testing.T) {
 // FuzzUnwindingSection: whatever the section says, it is one of the words or an error.
 func FuzzUnwindingSection(f *testing.F) {
 	image := pack(f, good, container(f), target(f), ulp.PackOptions{}).Image()
-	for _, seed := range []string{"any", "none", "", "none\x00", "all", strings.Repeat("none", 1000)} {
+	for _, seed := range []string{"any", "none", "", "none\x00", "all",
+		strings.Repeat("none", 1000)} {
 		f.Add([]byte(seed))
 	}
 	f.Fuzz(func(t *testing.T, data []byte) {
-		changed, err := ulp.EmbedSections(image, ulp.Section{Name: ulp.SectionUnwinding, Data: data})
+		changed, err := ulp.EmbedSections(image, ulp.Section{Name: ulp.SectionUnwinding,
+			Data: data})
 		if err != nil {
 			t.Fatal(err)
 		}
 		p, err := parseContainer(t, changed).LivePatch()
 		var format *symtab.FormatError
 		switch {
-		case err == nil && string(p.Unwinding) != string(data), err == nil && p.Unwinding != ulp.UnwindingAny && p.Unwinding != ulp.UnwindingNone:
+		case err == nil && string(p.Unwinding) != string(data), err == nil &&
+			p.Unwinding != ulp.UnwindingAny && p.Unwinding != ulp.UnwindingNone:
 			t.Fatalf("%q is read as %q", data, p.Unwinding)
 		case err != nil && (p != nil || !errors.As(err, &format) || len(err.Error()) > 400):
 			t.Fatal(p, err)
@@ -184,7 +206,8 @@ func TestContainerHandles(t *testing.T) {
 		}
 	}
 	for _, c := range toolchains[1:] {
-		if _, err := parseContainer(t, c.build(t, "testdata/handlers.c", "-fexceptions")).Handles(0); err != nil {
+		if _, err := parseContainer(t, c.build(t, "testdata/handlers.c", "-fexceptions")).
+			Handles(0); err != nil {
 			t.Errorf("%s: %v", c.arch, err)
 		}
 	}

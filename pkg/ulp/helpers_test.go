@@ -39,7 +39,8 @@ func (c toolchain) program(name string) string { return c.prefix + name }
 // library compiles testdata/library.c with its NOPs. It is done once per set of flags.
 func (c toolchain) library(t testing.TB, flags ...string) []byte {
 	t.Helper()
-	return c.build(t, "testdata/library.c", append([]string{"-fpatchable-function-entry=" + c.nops}, flags...)...)
+	return c.build(t, "testdata/library.c", append([]string{"-fpatchable-function-entry=" + c.nops},
+		flags...)...)
 }
 
 // builds holds what was compiled: func() ([]byte, error) by the command.
@@ -49,7 +50,8 @@ var builds sync.Map
 // object with a build-id, or with -static to an executable.
 func (c toolchain) build(t testing.TB, source string, flags ...string) []byte {
 	t.Helper()
-	once, _ := builds.LoadOrStore(fmt.Sprint(c.prefix, source, flags), sync.OnceValues(func() ([]byte, error) { return c.compile(source, flags) }))
+	once, _ := builds.LoadOrStore(fmt.Sprint(c.prefix, source, flags),
+		sync.OnceValues(func() ([]byte, error) { return c.compile(source, flags) }))
 	image, err := once.(func() ([]byte, error))()
 	if err != nil {
 		t.Fatal(err)
@@ -88,7 +90,8 @@ func output(name string, args ...string) (string, error) {
 	var stdout, stderr bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &stdout, &stderr
 	if err := cmd.Run(); err != nil {
-		return stdout.String(), fmt.Errorf("%s %s: %w\n%s%s", name, strings.Join(args, " "), err, stdout.String(), stderr.String())
+		return stdout.String(), fmt.Errorf("%s %s: %w\n%s%s", name, strings.Join(args, " "), err,
+			stdout.String(), stderr.String())
 	}
 	return stdout.String(), nil
 }

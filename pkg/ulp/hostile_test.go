@@ -110,7 +110,9 @@ func TestOpenLibraryMemory(t *testing.T) {
 		if what == "large" {
 			limit = uint64(len(image))
 		}
-		if n := allocated(func() { _, _ = symtab.OpenLibrary(path, symtab.LibraryOptions{}) }); n > limit {
+		if n := allocated(func() {
+			_, _ = symtab.OpenLibrary(path, symtab.LibraryOptions{})
+		}); n > limit {
 			t.Errorf("%s: opening %d bytes allocates %d", what, len(image), n)
 		}
 	}
@@ -173,7 +175,8 @@ func fields(t testing.TB, image []byte) (list []field) {
 		off = add(fmt.Sprintf("section %d", i), off, 4, 4, 8, 8, 8, 8, 4, 4, 8, 8)
 	}
 	records := map[elf.SectionType][]int{
-		elf.SHT_DYNAMIC: {8, 8}, elf.SHT_NOTE: {4}, elf.SHT_GNU_VERSYM: {2}, elf.SHT_GNU_VERDEF: {2, 2}, elf.SHT_GNU_VERNEED: {2, 2},
+		elf.SHT_DYNAMIC: {8, 8}, elf.SHT_NOTE: {4}, elf.SHT_GNU_VERSYM: {2},
+		elf.SHT_GNU_VERDEF: {2, 2}, elf.SHT_GNU_VERNEED: {2, 2},
 		elf.SHT_DYNSYM: {4, 1, 1, 2, 8, 8}, elf.SHT_RELA: {8, 4, 4, 8}, elf.SHT_STRTAB: {1},
 	}
 	for _, s := range f.Sections {
@@ -190,7 +193,8 @@ func fields(t testing.TB, image []byte) (list []field) {
 
 func TestEveryFieldAtItsExtremes(t *testing.T) {
 	image := x86.library(t, "-DVERSIONS", "-Wl,--version-script=testdata/library.map", "-s")
-	values := []uint64{0, 1, 2, math.MaxInt32, math.MaxUint32, math.MaxInt64, math.MaxUint64, uint64(len(image)), uint64(len(image)) - 1}
+	values := []uint64{0, 1, 2, math.MaxInt32, math.MaxUint32, math.MaxInt64, math.MaxUint64,
+		uint64(len(image)), uint64(len(image)) - 1}
 	changed := bytes.Clone(image)
 	for i, f := range fields(t, image) {
 		for _, v := range values {
@@ -206,13 +210,16 @@ func TestEveryFieldAtItsExtremes(t *testing.T) {
 
 // hostileTable returns a file whose section table has count sections of the type that all cover the
 // whole file.
-func hostileTable(t testing.TB, kind elf.SectionType, flags elf.SectionFlag, entsize, count int) []byte {
+func hostileTable(t testing.TB, kind elf.SectionType, flags elf.SectionFlag, entsize,
+	count int) []byte {
 	t.Helper()
 	image := bytes.Clone(x86.library(t))
-	shoff, n := int(binary.LittleEndian.Uint64(image[40:])), int(binary.LittleEndian.Uint16(image[60:]))
+	shoff, n := int(binary.LittleEndian.Uint64(image[40:])),
+		int(binary.LittleEndian.Uint16(image[60:]))
 	table := bytes.Clone(image[shoff : shoff+n*64])
 	for i := range n { // those that are there become unknown ones, but for the names
-		if kind := table[i*64+4:]; elf.SectionType(binary.LittleEndian.Uint32(kind)) != elf.SHT_STRTAB {
+		if kind := table[i*64+4:]; elf.SectionType(
+			binary.LittleEndian.Uint32(kind)) != elf.SHT_STRTAB {
 			binary.LittleEndian.PutUint32(kind, uint32(elf.SHT_PROGBITS))
 		}
 	}
@@ -237,7 +244,8 @@ func hostileTable(t testing.TB, kind elf.SectionType, flags elf.SectionFlag, ent
 
 // Tables that cover the same bytes again and again must not add up.
 func TestOverlappingTables(t *testing.T) {
-	for _, kind := range []elf.SectionType{elf.SHT_NOTE, elf.SHT_RELA, elf.SHT_DYNSYM, elf.SHT_SYMTAB} {
+	for _, kind := range []elf.SectionType{elf.SHT_NOTE, elf.SHT_RELA, elf.SHT_DYNSYM,
+		elf.SHT_SYMTAB} {
 		t.Run(kind.String(), func(t *testing.T) {
 			image := hostileTable(t, kind, elf.SHF_ALLOC, 24, 5000)
 			readEverything(t, image)
@@ -263,10 +271,12 @@ func TestNamesThatShareALongString(t *testing.T) {
 
 // withSection returns the image with other bytes for the first section of the type, and their
 // number in sh_info.
-func withSection(t testing.TB, image []byte, kind elf.SectionType, data []byte, info uint32) []byte {
+func withSection(t testing.TB, image []byte, kind elf.SectionType, data []byte,
+	info uint32) []byte {
 	t.Helper()
 	image = bytes.Clone(image)
-	shoff, n := int(binary.LittleEndian.Uint64(image[40:])), int(binary.LittleEndian.Uint16(image[60:]))
+	shoff, n := int(binary.LittleEndian.Uint64(image[40:])),
+		int(binary.LittleEndian.Uint16(image[60:]))
 	for i := range n {
 		if s := image[shoff+64*i:]; elf.SectionType(binary.LittleEndian.Uint32(s[4:])) == kind {
 			binary.LittleEndian.PutUint64(s[24:], uint64(len(image)))
@@ -324,17 +334,19 @@ func TestManyVersionsAndNeededLibraries(t *testing.T) {
 func TestCatalogueMemory(t *testing.T) {
 	repeat := func(s string) string { return string(bytes.Repeat([]byte(s), 20000)) }
 	tests := map[string]string{
-		"short symbols": catalogue(`"symbols":[`, `"symbols":[`+repeat(`{"name":"f","offset":0,"size":0,"st_info":0,"st_other":0},`)),
-		"long name":     catalogue(`"f"`, `"`+repeat("0123456789")+`"`),
-		"long text":     catalogue(`"l"`, `"`+repeat("0123456789")+`"`),
-		"braces":        catalogue(`"f"`, `"`+repeat("{{{{{{")+`"`),
-		"needs":         catalogue(`"needs":[`, `"needs":[`+repeat(`{"file":"a","version":"b"},`)),
-		"needed":        catalogue(`["n"]`, `["n"`+repeat(`,"n"`)+`]`),
-		"escapes":       catalogue(`"f"`, `"`+repeat(`\u0041\ud800`)+`"`),
+		"short symbols": catalogue(`"symbols":[`, `"symbols":[`+
+			repeat(`{"name":"f","offset":0,"size":0,"st_info":0,"st_other":0},`)),
+		"long name": catalogue(`"f"`, `"`+repeat("0123456789")+`"`),
+		"long text": catalogue(`"l"`, `"`+repeat("0123456789")+`"`),
+		"braces":    catalogue(`"f"`, `"`+repeat("{{{{{{")+`"`),
+		"needs":     catalogue(`"needs":[`, `"needs":[`+repeat(`{"file":"a","version":"b"},`)),
+		"needed":    catalogue(`["n"]`, `["n"`+repeat(`,"n"`)+`]`),
+		"escapes":   catalogue(`"f"`, `"`+repeat(`\u0041\ud800`)+`"`),
 	}
 	var versions strings.Builder
 	for i := range 4096 {
-		fmt.Fprintf(&versions, `{"name":"f","offset":0,"size":0,"st_info":0,"st_other":0,"version":"%d"},`, i)
+		fmt.Fprintf(&versions, `{"name":"f","offset":0,"size":0,"st_info":0,"st_other":0,`+
+			`"version":"%d"},`, i)
 	}
 	tests["versions"] = catalogue(`"symbols":[`, `"symbols":[`+versions.String())
 	for name, text := range tests {
@@ -349,7 +361,8 @@ func TestCatalogueMemory(t *testing.T) {
 }
 
 // small makes files of about 2 KB, which are changed quickly and mostly in a place that matters.
-var small = []string{"-nostdlib", "-g0", "-Wl,-z,noseparate-code", "-Wl,-z,max-page-size=64", "-Wl,-z,common-page-size=64"}
+var small = []string{"-nostdlib", "-g0", "-Wl,-z,noseparate-code", "-Wl,-z,max-page-size=64",
+	"-Wl,-z,common-page-size=64"}
 
 func fuzzSeeds(f *testing.F) {
 	f.Helper()
@@ -360,7 +373,8 @@ func fuzzSeeds(f *testing.F) {
 			f.Add(seed)
 		}
 	}
-	versions := []string{"-DVERSIONS", "-DIFUNC", "-Wl,--version-script=testdata/library.map", "-Wl,-z,pack-relative-relocs"}
+	versions := []string{"-DVERSIONS", "-DIFUNC", "-Wl,--version-script=testdata/library.map",
+		"-Wl,-z,pack-relative-relocs"}
 	f.Add(x86.library(f, append(versions, small...)...))
 	f.Add([]byte(elf.ELFMAG))
 }

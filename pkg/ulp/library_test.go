@@ -19,14 +19,17 @@ import (
 )
 
 // readelfRow matches a row of readelf's symbol tables: value, size, type, bind, section, name.
-var readelfRow = regexp.MustCompile(`^ *\d+: ([0-9a-f]+) +(\w+) (\w+) +(\w+) +\w+ +(?:\[[^\]]*\] +)?(\w+) (\S+)`)
+var readelfRow = regexp.MustCompile(`^ *\d+: ([0-9a-f]+) +(\w+) (\w+) +(\w+) +\w+ +(?:\[[^\]]*\] ` +
+	`+)?(\w+) (\S+)`)
 
 var readelfTypes = map[elf.SymType]string{
-	elf.STT_NOTYPE: "NOTYPE", elf.STT_OBJECT: "OBJECT", elf.STT_FUNC: "FUNC", elf.STT_SECTION: "SECTION",
-	elf.STT_FILE: "FILE", elf.STT_TLS: "TLS", elf.STT_GNU_IFUNC: "IFUNC",
+	elf.STT_NOTYPE: "NOTYPE", elf.STT_OBJECT: "OBJECT", elf.STT_FUNC: "FUNC",
+	elf.STT_SECTION: "SECTION",
+	elf.STT_FILE:    "FILE", elf.STT_TLS: "TLS", elf.STT_GNU_IFUNC: "IFUNC",
 }
 
-var readelfBinds = map[elf.SymBind]string{elf.STB_LOCAL: "LOCAL", elf.STB_GLOBAL: "GLOBAL", elf.STB_WEAK: "WEAK", 10: "UNIQUE"}
+var readelfBinds = map[elf.SymBind]string{elf.STB_LOCAL: "LOCAL", elf.STB_GLOBAL: "GLOBAL",
+	elf.STB_WEAK: "WEAK", 10: "UNIQUE"}
 
 // readelfSymbols returns the named rows that readelf shows, each table from its end to its start.
 func readelfSymbols(t testing.TB, path string) (rows []string) {
@@ -39,7 +42,8 @@ func readelfSymbols(t testing.TB, path string) (rows []string) {
 			slices.Reverse(rows[start:])
 			start = len(rows)
 		case m != nil && m[3] != "SECTION":
-			rows = append(rows, fmt.Sprintf("%s %s %s %s %t %s", m[1], size(m[2]), m[3], m[4], m[5] == "UND", m[6]))
+			rows = append(rows, fmt.Sprintf("%s %s %s %s %t %s", m[1], size(m[2]), m[3], m[4],
+				m[5] == "UND", m[6]))
 		}
 	}
 	slices.Reverse(rows[start:])
@@ -66,7 +70,8 @@ func asReadelf(l *symtab.Library) (rows []string) {
 		case s.Version != "":
 			name += "@" + s.Version
 		}
-		rows = append(rows, fmt.Sprintf("%016x %d %s %s %t %s", s.Value, s.Size, readelfTypes[s.Type()], readelfBinds[s.Bind()], s.Undefined, name))
+		rows = append(rows, fmt.Sprintf("%016x %d %s %s %t %s", s.Value, s.Size,
+			readelfTypes[s.Type()], readelfBinds[s.Bind()], s.Undefined, name))
 	}
 	return rows
 }
@@ -80,7 +85,8 @@ func TestSymbolsAreReadelfs(t *testing.T) {
 		stripped, _ := c.strip(t, c.library(t))
 		paths[string(c.arch)+" stripped"] = writeFile(t, "lib.so", stripped)
 	}
-	versions := x86.library(t, "-DVERSIONS", "-DIFUNC", "-Wl,--version-script=testdata/library.map", "-fuse-ld=bfd")
+	versions := x86.library(t, "-DVERSIONS", "-DIFUNC", "-Wl,--version-script=testdata/library.map",
+		"-fuse-ld=bfd")
 	paths["versions"] = writeFile(t, "lib.so", versions)
 	for name, path := range paths {
 		t.Run(name, func(t *testing.T) {
@@ -99,19 +105,25 @@ func TestSymbolsAreReadelfs(t *testing.T) {
 }
 
 func TestParseLibraryFacts(t *testing.T) {
-	want := map[symtab.Arch]string{symtab.X86_64: "GLIBC_2.2.5", symtab.PPC64LE: "GLIBC_2.17", symtab.AArch64: "GLIBC_2.17"}
+	want := map[symtab.Arch]string{symtab.X86_64: "GLIBC_2.2.5", symtab.PPC64LE: "GLIBC_2.17",
+		symtab.AArch64: "GLIBC_2.17"}
 	for _, c := range toolchains {
 		t.Run(string(c.arch), func(t *testing.T) {
 			image := c.library(t, "-Wl,-soname,libtest.so.1")
 			l := parseLibrary(t, image, nil)
-			if l.Name != "lib.so" || l.Arch != c.arch || l.SONAME != "libtest.so.1" || !l.Livepatchable || !l.Complete {
-				t.Errorf("library is %q, %q, SONAME %q, livepatchable %t, complete %t", l.Name, l.Arch, l.SONAME, l.Livepatchable, l.Complete)
+			if l.Name != "lib.so" || l.Arch != c.arch || l.SONAME != "libtest.so.1" ||
+				!l.Livepatchable || !l.Complete {
+				t.Errorf("library is %q, %q, SONAME %q, livepatchable %t, complete %t", l.Name,
+					l.Arch, l.SONAME, l.Livepatchable, l.Complete)
 			}
-			if !slices.Contains(l.Needed, "libc.so.6") || !slices.Contains(l.Needs, symtab.Need{File: "libc.so.6", Version: want[c.arch]}) {
-				t.Errorf("needed: %q, needs: %v, want %s of libc.so.6", l.Needed, l.Needs, want[c.arch])
+			if !slices.Contains(l.Needed, "libc.so.6") ||
+				!slices.Contains(l.Needs, symtab.Need{File: "libc.so.6", Version: want[c.arch]}) {
+				t.Errorf("needed: %q, needs: %v, want %s of libc.so.6", l.Needed, l.Needs,
+					want[c.arch])
 			}
 			notes := run(t, "readelf", "-n", writeFile(t, "lib.so", image))
-			if id := fmt.Sprintf("Build ID: %x\n", l.BuildID); len(l.BuildID) != 20 || !strings.Contains(notes, id) {
+			if id := fmt.Sprintf("Build ID: %x\n", l.BuildID); len(l.BuildID) != 20 ||
+				!strings.Contains(notes, id) {
 				t.Errorf("%s is not what readelf says:\n%s", id, notes)
 			}
 		})
@@ -119,7 +131,8 @@ func TestParseLibraryFacts(t *testing.T) {
 }
 
 func TestWritable(t *testing.T) {
-	want := map[string]bool{"data": true, "private_data": true, "tls": true, "constant": false, "relocated": false, "exported": false, "absent": false}
+	want := map[string]bool{"data": true, "private_data": true, "tls": true, "constant": false,
+		"relocated": false, "exported": false, "absent": false}
 	for _, c := range toolchains {
 		for _, s := range lookup(t, parseLibrary(t, c.library(t, "-Wl,-z,relro"), nil), want) {
 			if s.Writable != want[s.Name] {
@@ -146,7 +159,8 @@ func TestLookup(t *testing.T) {
 	image := x86.library(t, "-DVERSIONS", "-Wl,--version-script=testdata/library.map")
 	l := parseLibrary(t, image, nil)
 	s, ok := l.Lookup("exported")
-	if !ok || !s.Dynamic || !s.Default || s.Version != "LIB_1" || s.Type() != elf.STT_FUNC || s.Bind() != elf.STB_GLOBAL {
+	if !ok || !s.Dynamic || !s.Default || s.Version != "LIB_1" || s.Type() != elf.STT_FUNC ||
+		s.Bind() != elf.STB_GLOBAL {
 		t.Errorf("Lookup(exported): %+v, %t", s, ok)
 	}
 	if s, ok := l.Lookup("absent"); ok {
@@ -196,7 +210,9 @@ func TestDebuginfo(t *testing.T) {
 			want := slices.Collect(parseLibrary(t, whole, nil).Symbols())
 			got := slices.Collect(parseLibrary(t, stripped, debug).Symbols())
 			// strip leaves out the mapping symbols of aarch64; all others have all their facts.
-			sameNames := cmpopts.IgnoreSliceElements(func(s symtab.Symbol) bool { return strings.HasPrefix(s.Name, "$") })
+			sameNames := cmpopts.IgnoreSliceElements(func(s symtab.Symbol) bool {
+				return strings.HasPrefix(s.Name, "$")
+			})
 			if d := cmp.Diff(want, got, sameNames); d != "" {
 				t.Errorf("symbols of the whole library and of both parts (-whole +parts):\n%s", d)
 			}
@@ -211,15 +227,18 @@ func TestDebuginfoOfAnotherBuild(t *testing.T) {
 	if l != nil || !ok || len(mismatch.Library) != 20 || len(mismatch.Debuginfo) != 20 {
 		t.Errorf("ParseLibrary: %v, %v", l, err)
 	}
-	if want := fmt.Sprintf("debuginfo is for build-id %x", mismatch.Debuginfo); !strings.Contains(err.Error(), want) {
+	if want := fmt.Sprintf("debuginfo is for build-id %x",
+		mismatch.Debuginfo); !strings.Contains(err.Error(), want) {
 		t.Errorf("error is %v, want %q", err, want)
 	}
 	_, debug = x86.strip(t, x86.library(t, "-Wl,--build-id=none"))
-	if l, err = symtab.ParseLibrary(x86.library(t, "-Wl,--build-id=none"), debug, "lib.so"); l != nil || !errors.As(err, &mismatch) ||
+	if l, err = symtab.ParseLibrary(x86.library(t, "-Wl,--build-id=none"), debug,
+		"lib.so"); l != nil || !errors.As(err, &mismatch) ||
 		!strings.Contains(err.Error(), "library (build-id none)") {
 		t.Errorf("without build-ids: %v, %v", l, err)
 	}
-	if l, err = symtab.ParseLibrary(x86.library(t), debug[:100], "lib.so"); l != nil || !isFormatError(err) {
+	if l, err = symtab.ParseLibrary(x86.library(t), debug[:100], "lib.so"); l != nil ||
+		!isFormatError(err) {
 		t.Errorf("truncated debuginfo: %v, %v", l, err)
 	}
 	stripped, _ := x86.strip(t, x86.library(t))
@@ -244,11 +263,13 @@ func TestOpenLibrary(t *testing.T) {
 		t.Error("the debuginfo was not read")
 	}
 	catalogue := writeFile(t, "anything.json", l.AppendCatalogue(nil))
-	if l, err = symtab.OpenLibrary(catalogue, symtab.LibraryOptions{}); err != nil || l.Name != "libtest.so.1" {
+	if l, err = symtab.OpenLibrary(catalogue, symtab.LibraryOptions{}); err != nil ||
+		l.Name != "libtest.so.1" {
 		t.Errorf("OpenLibrary of a catalogue: %+v, %v", l, err)
 	}
 	for _, p := range []string{path, catalogue} {
-		if l, err = symtab.OpenLibrary(p, symtab.LibraryOptions{Name: "other"}); err != nil || l.Name != "other" {
+		if l, err = symtab.OpenLibrary(p, symtab.LibraryOptions{Name: "other"}); err != nil ||
+			l.Name != "other" {
 			t.Errorf("OpenLibrary with a name: %+v, %v", l, err)
 		}
 	}
@@ -257,7 +278,8 @@ func TestOpenLibrary(t *testing.T) {
 // Whether a library is read from memory or by parts from its file makes no difference.
 func TestOpenLibraryIsParseLibrary(t *testing.T) {
 	images := map[string][]byte{"large": largeLibrary(t), "libc": readFile(t, hostLibc),
-		"versions": x86.library(t, "-DVERSIONS", "-DIFUNC", "-Wl,--version-script=testdata/library.map")}
+		"versions": x86.library(t, "-DVERSIONS", "-DIFUNC",
+			"-Wl,--version-script=testdata/library.map")}
 	for _, c := range toolchains {
 		images[string(c.arch)] = c.library(t)
 	}
@@ -303,18 +325,21 @@ func TestOpenLibraryErrors(t *testing.T) {
 		want        error  // that err wraps
 		text        string // that err has
 	}{
-		"absent":                  {path: dir + "/absent", want: os.ErrNotExist},
-		"absent debuginfo":        {path: good, debug: dir + "/absent", want: os.ErrNotExist},
-		"directory":               {path: dir, text: "not a regular file"},
-		"FIFO":                    {path: fifo, text: "not a regular file"},
-		"neither":                 {path: writeFile(t, "lib.txt", []byte("text")), text: "lib.txt: neither ELF nor a catalogue"},
-		"truncated":               {path: writeFile(t, "lib.so", x86.library(t)[:1000]), text: "section table"},
+		"absent":           {path: dir + "/absent", want: os.ErrNotExist},
+		"absent debuginfo": {path: good, debug: dir + "/absent", want: os.ErrNotExist},
+		"directory":        {path: dir, text: "not a regular file"},
+		"FIFO":             {path: fifo, text: "not a regular file"},
+		"neither": {path: writeFile(t, "lib.txt", []byte("text")),
+			text: "lib.txt: neither ELF nor a catalogue"},
+		"truncated": {path: writeFile(t, "lib.so", x86.library(t)[:1000]),
+			text: "section table"},
 		"catalogue and debuginfo": {path: catalogue, debug: good, want: symtab.ErrUnsupported},
 	}
 	for name, tc := range tests {
 		t.Run(name, func(t *testing.T) {
 			l, err := symtab.OpenLibrary(tc.path, symtab.LibraryOptions{Debug: tc.debug})
-			if l != nil || err == nil || tc.want != nil && !errors.Is(err, tc.want) || !strings.Contains(err.Error(), tc.text) {
+			if l != nil || err == nil || tc.want != nil && !errors.Is(err, tc.want) ||
+				!strings.Contains(err.Error(), tc.text) {
 				t.Errorf("OpenLibrary: %v, %v", l, err)
 			}
 		})
@@ -328,16 +353,20 @@ func TestSymbolRoles(t *testing.T) {
 		symbol             symtab.Symbol
 		exported, required bool
 	}{
-		"global":          {symtab.Symbol{Dynamic: true, Info: bind(elf.STB_GLOBAL)}, true, false},
-		"weak":            {symtab.Symbol{Dynamic: true, Info: bind(elf.STB_WEAK)}, true, false},
-		"local":           {symtab.Symbol{Dynamic: true, Info: bind(elf.STB_LOCAL)}, false, false},
-		"not in .dynsym":  {symtab.Symbol{Info: bind(elf.STB_GLOBAL)}, false, false},
-		"needed":          {symtab.Symbol{Dynamic: true, Undefined: true, Info: bind(elf.STB_GLOBAL)}, false, true},
-		"needed, if any":  {symtab.Symbol{Dynamic: true, Undefined: true, Info: bind(elf.STB_WEAK)}, false, false},
-		"of the linker's": {symtab.Symbol{Undefined: true, Info: bind(elf.STB_GLOBAL)}, false, false},
+		"global":         {symtab.Symbol{Dynamic: true, Info: bind(elf.STB_GLOBAL)}, true, false},
+		"weak":           {symtab.Symbol{Dynamic: true, Info: bind(elf.STB_WEAK)}, true, false},
+		"local":          {symtab.Symbol{Dynamic: true, Info: bind(elf.STB_LOCAL)}, false, false},
+		"not in .dynsym": {symtab.Symbol{Info: bind(elf.STB_GLOBAL)}, false, false},
+		"needed": {symtab.Symbol{Dynamic: true, Undefined: true,
+			Info: bind(elf.STB_GLOBAL)}, false, true},
+		"needed, if any": {symtab.Symbol{Dynamic: true, Undefined: true, Info: bind(elf.STB_WEAK)},
+			false, false},
+		"of the linker's": {symtab.Symbol{Undefined: true, Info: bind(elf.STB_GLOBAL)}, false,
+			false},
 	} {
 		if tc.symbol.IsExported() != tc.exported || tc.symbol.IsRequired() != tc.required {
-			t.Errorf("%s: exported %t, required %t", name, tc.symbol.IsExported(), tc.symbol.IsRequired())
+			t.Errorf("%s: exported %t, required %t", name, tc.symbol.IsExported(),
+				tc.symbol.IsRequired())
 		}
 	}
 }

@@ -18,9 +18,11 @@ type LivePatch struct {
 	BuildID  []byte // of the container
 	Arch     symtab.Arch
 	Metadata *Metadata
-	Reverse  *Metadata      // what the section .ulp.rev says; nil if there is none
-	Comments string         // without the NUL at the end; "" if there are none
-	Entries  symtab.Entries // where the native engine may put detours; "" if the container does not say, which is EntriesNOPs
+	Reverse  *Metadata // what the section .ulp.rev says; nil if there is none
+	Comments string    // without the NUL at the end; "" if there are none
+	// where the native engine may put detours; "" if the container does not say, which is
+	// EntriesNOPs
+	Entries symtab.Entries
 	// Unwinding says what comes by the replacements; "" if the container does not say, which is
 	// UnwindingAny.
 	Unwinding Unwinding
@@ -50,12 +52,14 @@ func (c *Container) LivePatch() (*LivePatch, error) {
 	}
 	if data, ok := c.Section(SectionEntries); ok {
 		if p.Entries, err = symtab.ParseEntries(string(data)); err != nil {
-			return nil, fmt.Errorf("section %s: %w", SectionEntries, &symtab.FormatError{What: "entries", Err: err})
+			return nil, fmt.Errorf("section %s: %w", SectionEntries,
+				&symtab.FormatError{What: "entries", Err: err})
 		}
 	}
 	if data, ok := c.Section(SectionUnwinding); ok {
 		if p.Unwinding, err = ParseUnwinding(string(data)); err != nil {
-			return nil, fmt.Errorf("section %s: %w", SectionUnwinding, &symtab.FormatError{What: "unwinding", Err: err})
+			return nil, fmt.Errorf("section %s: %w", SectionUnwinding,
+				&symtab.FormatError{What: "unwinding", Err: err})
 		}
 	}
 	if data, ok := c.Section(SectionProven); ok {
@@ -73,14 +77,17 @@ func (c *Container) LivePatch() (*LivePatch, error) {
 func (p *LivePatch) Consistent() error {
 	var errs []error
 	if id := p.BuildID; len(id) != buildIDSize || !bytes.Equal(p.Metadata.PatchID[:16], id[:16]) {
-		errs = append(errs, fmt.Errorf("the patch id is not of a container with build-id %s", symtab.HexOrNone(id)))
+		errs = append(errs, fmt.Errorf("the patch id is not of a container with build-id %s",
+			symtab.HexOrNone(id)))
 	}
 	switch r := p.Reverse; {
 	case r == nil:
-		errs = append(errs, fmt.Errorf("no section %s: the patch cannot be reverted by it", SectionReverse))
+		errs = append(errs, fmt.Errorf("no section %s: the patch cannot be reverted by it",
+			SectionReverse))
 	case r.PatchID != p.Metadata.PatchID:
 		errs = append(errs, fmt.Errorf("section %s is of another live patch", SectionReverse))
-	case r.Target.Name != p.Metadata.Target.Name || !bytes.Equal(r.Target.BuildID, p.Metadata.Target.BuildID):
+	case r.Target.Name != p.Metadata.Target.Name || !bytes.Equal(r.Target.BuildID,
+		p.Metadata.Target.BuildID):
 		errs = append(errs, fmt.Errorf("section %s is for another target", SectionReverse))
 	}
 	return errors.Join(errs...)
@@ -94,7 +101,8 @@ func (p *LivePatch) Dump(path string) string {
 	dumpHead(&b, m, path)
 	fmt.Fprintf(&b, "* units: %d\n", len(m.Functions))
 	for _, f := range m.Functions {
-		fmt.Fprintf(&b, "\n** old_fname: %s\n** new_fname: %s\n** old_faddr: %#x\n", oneLine(f.Old), oneLine(f.New), f.OldValue)
+		fmt.Fprintf(&b, "\n** old_fname: %s\n** new_fname: %s\n** old_faddr: %#x\n", oneLine(f.Old),
+			oneLine(f.New), f.OldValue)
 	}
 	fmt.Fprintf(&b, "\nstatic references: %d\n", len(m.References))
 	for _, r := range m.References {
@@ -102,7 +110,8 @@ func (p *LivePatch) Dump(path string) string {
 		if r.TLS {
 			tls = "yes"
 		}
-		fmt.Fprintf(&b, "*** target_name: %s\n*** ref_name: %s\n*** target_offset: %x\n*** patch_offset: %x\n*** tls variable: %s\n\n",
+		fmt.Fprintf(&b, "*** target_name: %s\n*** ref_name: %s\n*** target_offset: %x\n*** "+
+			"patch_offset: %x\n*** tls variable: %s\n\n",
 			oneLine(r.Target), oneLine(r.Reference), r.TargetOffset, r.PatchOffset, tls)
 	}
 	p.dumpRest(&b)
@@ -132,7 +141,8 @@ func (p *LivePatch) dumpRest(b *strings.Builder) {
 	if r := p.Reverse; r != nil {
 		reverse = fmt.Sprintf("%s %x", oneLine(r.Target.Name), r.Target.BuildID)
 	}
-	fmt.Fprintf(b, "container: %s, build-id %s\nreverse patch: %s\n", p.Arch, symtab.HexOrNone(p.BuildID), reverse)
+	fmt.Fprintf(b, "container: %s, build-id %s\nreverse patch: %s\n", p.Arch,
+		symtab.HexOrNone(p.BuildID), reverse)
 	if p.Entries == symtab.EntriesAny {
 		b.WriteString("entries: any, where it is proven to be safe\n")
 	}

@@ -21,7 +21,8 @@ func golden(t *testing.T) *ulp.Container {
 		t.Fatal(err)
 	}
 	c := parseContainer(t, readFile(t, "testdata/pack/libsmall_livepatch1.so"))
-	return pack(t, string(readFile(t, "testdata/pack/libsmall_livepatch1.dsc")), c, lib, ulp.PackOptions{})
+	return pack(t, string(readFile(t, "testdata/pack/libsmall_livepatch1.dsc")), c, lib,
+		ulp.PackOptions{})
 }
 
 func livePatch(t *testing.T, c *ulp.Container) *ulp.LivePatch {
@@ -64,7 +65,8 @@ func TestDump(t *testing.T) {
 		t.Errorf("dump (-want +got):\n%s", d)
 	}
 	head, _, _ := strings.Cut(want, "* units")
-	if d := cmp.Diff(head+"* units: 0\n\nstatic references: 0\n", p.DumpReverse("/x/libsmall_livepatch1.so")); d != "" {
+	if d := cmp.Diff(head+"* units: 0\n\nstatic references: 0\n",
+		p.DumpReverse("/x/libsmall_livepatch1.so")); d != "" {
 		t.Errorf("dump of the reverse patch (-want +got):\n%s", d)
 	}
 }
@@ -80,7 +82,8 @@ func TestDumpHostile(t *testing.T) {
 		Dependencies: [][32]byte{{1}},
 	}, Reverse: &ulp.Metadata{Target: ulp.Target{Name: bad}}, Comments: "x\x1b[0m\n"}
 	out := p.Dump(bad) + p.DumpReverse(bad)
-	if strings.ContainsAny(out, "\x1b\t") || !utf8.ValidString(out) || strings.Count(out, "\n* name: ") != 2 {
+	if strings.ContainsAny(out, "\x1b\t") || !utf8.ValidString(out) ||
+		strings.Count(out, "\n* name: ") != 2 {
 		t.Errorf("dump:\n%q", out)
 	}
 	if want := "dependencies: 1\n*** patch id: 0100"; !strings.Contains(out, want) {
@@ -93,11 +96,14 @@ func TestLivePatchConsistent(t *testing.T) {
 		change func(*ulp.LivePatch)
 		want   string
 	}{
-		"other build-id":       {func(p *ulp.LivePatch) { p.BuildID = bytes.Repeat([]byte{1}, 20) }, "the patch id is not of a container with build-id 0101"},
-		"no build-id":          {func(p *ulp.LivePatch) { p.BuildID = nil }, "build-id none"},
-		"no reverse":           {func(p *ulp.LivePatch) { p.Reverse = nil }, "no section .ulp.rev"},
-		"other reverse":        {func(p *ulp.LivePatch) { p.Reverse.PatchID[31]++ }, "of another live patch"},
-		"other reverse target": {func(p *ulp.LivePatch) { p.Reverse.Target.Name = "libc.so.6" }, "for another target"},
+		"other build-id": {func(p *ulp.LivePatch) { p.BuildID = bytes.Repeat([]byte{1}, 20) },
+			"the patch id is not of a container with build-id 0101"},
+		"no build-id": {func(p *ulp.LivePatch) { p.BuildID = nil }, "build-id none"},
+		"no reverse":  {func(p *ulp.LivePatch) { p.Reverse = nil }, "no section .ulp.rev"},
+		"other reverse": {func(p *ulp.LivePatch) { p.Reverse.PatchID[31]++ },
+			"of another live patch"},
+		"other reverse target": {func(p *ulp.LivePatch) { p.Reverse.Target.Name = "libc.so.6" },
+			"for another target"},
 	}
 	for name, tc := range tests {
 		t.Run(name, func(t *testing.T) {
@@ -106,7 +112,8 @@ func TestLivePatchConsistent(t *testing.T) {
 			if err := p.Consistent(); err == nil || !strings.Contains(err.Error(), tc.want) {
 				t.Fatalf("%v, want %q", err, tc.want)
 			}
-			if out := p.Dump("x.so"); !strings.Contains(out, "\nwarning: ") || !strings.Contains(out, tc.want) {
+			if out := p.Dump("x.so"); !strings.Contains(out, "\nwarning: ") ||
+				!strings.Contains(out, tc.want) {
 				t.Errorf("no warning in\n%s", out)
 			}
 		})
@@ -118,14 +125,16 @@ func TestLivePatchRefuses(t *testing.T) {
 	with := func(name string, data []byte) *ulp.Container {
 		return parseContainer(t, embed(t, packed.Image(), ulp.Section{Name: name, Data: data}))
 	}
-	if p, err := parseContainer(t, x86.library(t)).LivePatch(); p != nil || !errors.Is(err, ulp.ErrNotPacked) {
+	if p, err := parseContainer(t, x86.library(t)).LivePatch(); p != nil ||
+		!errors.Is(err, ulp.ErrNotPacked) {
 		t.Errorf("not packed: %v, %v", p, err)
 	}
 	for _, name := range []string{ulp.SectionMetadata, ulp.SectionReverse} {
 		data := section(t, packed, name)
 		for n := range data {
 			p, err := with(name, data[:n]).LivePatch()
-			if p != nil || !isFormatError(err) || !strings.Contains(err.Error(), "section "+name+": ") {
+			if p != nil || !isFormatError(err) ||
+				!strings.Contains(err.Error(), "section "+name+": ") {
 				t.Fatalf("%d bytes of %s: %v, %v", n, name, p, err)
 			}
 		}

@@ -30,7 +30,8 @@ const (
 var (
 	ErrTrailing = errors.New("bytes behind the end")
 	ErrValue    = errors.New("value out of range")
-	ErrName     = errors.New("a name must not be empty, have a NUL inside, or lack the one at its end")
+	ErrName     = errors.New("a name must not be empty, have a NUL inside, or lack the one at " +
+		"its end")
 )
 
 // Metadata is what a container says about itself in its section .ulp.
@@ -62,9 +63,10 @@ type Function struct {
 
 // DataRef is one pointer to be set to private data of the target.
 type DataRef struct {
-	Target       string // the variable
-	Reference    string // the pointer
-	TargetOffset uint64 // the variable's address in the target's file, or offset in its thread-local storage
+	Target    string // the variable
+	Reference string // the pointer
+	// the variable's address in the target's file, or offset in its thread-local storage
+	TargetOffset uint64
 	PatchOffset  uint64 // the pointer's address in the container's file; 0: to be found by name
 	TLS          bool
 }
@@ -72,9 +74,9 @@ type DataRef struct {
 // ParseMetadata reads the section .ulp. For every m without a Path that [Metadata.AppendBinary] can
 // write, ParseMetadata gives m back.
 //
-// The error is a [symtab.FormatError]: reading is strict, so that nothing is accepted that lpbuild or
-// libpulp would not write. Memory is bounded by three times the size of data, whatever the lengths
-// in it say.
+// The error is a [symtab.FormatError]: reading is strict, so that nothing is accepted that lpbuild
+// or libpulp would not write. Memory is bounded by three times the size of data, whatever the
+// lengths in it say.
 func ParseMetadata(data []byte) (*Metadata, error) { return parseMetadata(data, typePatch, false) }
 
 // ParseMetadataWithPath reads metadata in the form for libpulp.so, which has the container's path
@@ -131,7 +133,8 @@ func (d *decoder) body(m *Metadata) {
 	if n := d.count("number of functions", minFunction); n > 0 {
 		m.Functions = make([]Function, n)
 		for i := range m.Functions {
-			m.Functions[i] = Function{d.name("old function"), d.name("new function"), d.u64("function address")}
+			m.Functions[i] = Function{d.name("old function"), d.name("new function"),
+				d.u64("function address")}
 		}
 	}
 	if n := d.count("number of dependencies", minDependency); n > 0 {
@@ -150,9 +153,9 @@ func (d *decoder) body(m *Metadata) {
 }
 
 // AppendBinary appends the metadata to b: in the form of the section .ulp if Path is empty, else in
-// that for libpulp.so. It fails with a [symtab.FormatError], whose offset counts from the metadata's
-// start, for what could not be read again: a build-id that has not 20 bytes, an empty name or one
-// with a NUL.
+// that for libpulp.so. It fails with a [symtab.FormatError], whose offset counts from the
+// metadata's start, for what could not be read again: a build-id that has not 20 bytes, an empty
+// name or one with a NUL.
 func (m *Metadata) AppendBinary(b []byte) ([]byte, error) {
 	e := encoder{b: b, start: len(b)}
 	e.head(m, typePatch)

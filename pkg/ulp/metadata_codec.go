@@ -27,7 +27,8 @@ func (d *decoder) fail(off int, what string, err error) {
 
 func (d *decoder) bytes(what string, n int) []byte {
 	if d.err == nil && n > len(d.data)-d.off {
-		d.fail(d.off, what, fmt.Errorf("%d bytes wanted, %d left: %w", n, len(d.data)-d.off, io.ErrUnexpectedEOF))
+		d.fail(d.off, what, fmt.Errorf("%d bytes wanted, %d left: %w", n, len(d.data)-d.off,
+			io.ErrUnexpectedEOF))
 	}
 	if d.err != nil {
 		return nil
@@ -63,7 +64,8 @@ func (d *decoder) length(what string) int {
 	at := d.off
 	n := d.u32(what)
 	if left := len(d.data) - d.off; d.err == nil && uint64(n) > uint64(left) {
-		d.fail(at, "length of "+what, fmt.Errorf("%d bytes wanted, %d left: %w", n, left, io.ErrUnexpectedEOF))
+		d.fail(at, "length of "+what, fmt.Errorf("%d bytes wanted, %d left: %w", n, left,
+			io.ErrUnexpectedEOF))
 		return 0
 	}
 	return int(n)
@@ -74,7 +76,8 @@ func (d *decoder) count(what string, size int) int {
 	at := d.off
 	n := d.u32(what)
 	if left := len(d.data) - d.off; d.err == nil && uint64(n)*uint64(size) > uint64(left) {
-		d.fail(at, what, fmt.Errorf("%d do not fit into %d bytes: %w", n, left, io.ErrUnexpectedEOF))
+		d.fail(at, what, fmt.Errorf("%d do not fit into %d bytes: %w", n, left,
+			io.ErrUnexpectedEOF))
 		return 0
 	}
 	return int(n)
@@ -110,7 +113,8 @@ func (d *decoder) buildID() []byte {
 	at := d.off
 	n := d.length("target build-id")
 	if d.err == nil && n != buildIDSize {
-		d.fail(at, "length of target build-id", fmt.Errorf("%d, want %d: %w", n, buildIDSize, ErrValue))
+		d.fail(at, "length of target build-id", fmt.Errorf("%d, want %d: %w", n, buildIDSize,
+			ErrValue))
 	}
 	return append([]byte(nil), d.bytes("target build-id", n)...)
 }
@@ -135,7 +139,8 @@ func (e *encoder) head(m *Metadata, kind byte) {
 		e.name("container path", m.Path)
 	}
 	if len(m.Target.BuildID) != buildIDSize {
-		e.fail("target build-id", fmt.Errorf("%d bytes, want %d: %w", len(m.Target.BuildID), buildIDSize, ErrValue))
+		e.fail("target build-id", fmt.Errorf("%d bytes, want %d: %w", len(m.Target.BuildID),
+			buildIDSize, ErrValue))
 	}
 	e.u32("target build-id", len(m.Target.BuildID))
 	e.b = append(e.b, m.Target.BuildID...)

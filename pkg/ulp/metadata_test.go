@@ -28,7 +28,8 @@ func fullMetadata() *ulp.Metadata {
 		},
 		Dependencies: [][32]byte{{1}, {2}},
 		References: []ulp.DataRef{
-			{Target: "errno", Reference: "ulpr_errno", TargetOffset: 0x10, PatchOffset: 0x4070, TLS: true},
+			{Target: "errno", Reference: "ulpr_errno", TargetOffset: 0x10, PatchOffset: 0x4070,
+				TLS: true},
 			{Target: "v", Reference: "p", TargetOffset: 1, PatchOffset: 2},
 		},
 	}
@@ -46,16 +47,19 @@ func encode(t *testing.T, m *ulp.Metadata) []byte {
 // The bytes of the format, field by field.
 func TestMetadataLayout(t *testing.T) {
 	m := &ulp.Metadata{
-		PatchID:    [32]byte{0xaa, 31: 0xbb},
-		Target:     ulp.Target{BuildID: bytes.Repeat([]byte{0xcc}, 20), Name: "libt.so"},
-		Functions:  []ulp.Function{{Old: "value", New: "value_lp", OldValue: 0x114e}},
-		References: []ulp.DataRef{{Target: "tl", Reference: "ulpr_tl", TargetOffset: 8, PatchOffset: 0x4030, TLS: true}},
+		PatchID:   [32]byte{0xaa, 31: 0xbb},
+		Target:    ulp.Target{BuildID: bytes.Repeat([]byte{0xcc}, 20), Name: "libt.so"},
+		Functions: []ulp.Function{{Old: "value", New: "value_lp", OldValue: 0x114e}},
+		References: []ulp.DataRef{{Target: "tl", Reference: "ulpr_tl", TargetOffset: 8,
+			PatchOffset: 0x4030, TLS: true}},
 	}
 	id := "aa" + strings.Repeat("00", 30) + "bb"
 	build := "14000000" + strings.Repeat("cc", 20)
-	rest := "01000000" + "06000000" + "76616c756500" + "09000000" + "76616c75655f6c7000" + "4e11000000000000" +
+	rest := "01000000" + "06000000" + "76616c756500" + "09000000" + "76616c75655f6c7000" +
+		"4e11000000000000" +
 		"00000000" +
-		"01000000" + "03000000" + "746c00" + "08000000" + "756c70725f746c00" + "0800000000000000" + "3040000000000000" + "01"
+		"01000000" + "03000000" + "746c00" + "08000000" + "756c70725f746c00" + "0800000000000000" +
+		"3040000000000000" + "01"
 	path := "05000000" + "2f782e7300"
 	reverse := func(m *ulp.Metadata) ([]byte, error) { return m.AppendReverse(nil) }
 	patch := func(m *ulp.Metadata) ([]byte, error) { return m.AppendBinary(nil) }
@@ -64,10 +68,13 @@ func TestMetadataLayout(t *testing.T) {
 		encode func(*ulp.Metadata) ([]byte, error)
 		want   string
 	}{
-		"section":           {"", patch, "01" + id + build + "08000000" + "6c6962742e736f00" + rest},
-		"with path":         {"/x.s", patch, "01" + id + path + build + "08000000" + "6c6962742e736f00" + rest},
-		"reverse":           {"", reverse, "02" + id + build + "07000000" + "6c6962742e736f"},
-		"reverse with path": {"/x.s", reverse, "02" + id + path + build + "07000000" + "6c6962742e736f"},
+		"section": {"", patch, "01" + id + build + "08000000" + "6c6962742e736f00" +
+			rest},
+		"with path": {"/x.s", patch, "01" + id + path + build + "08000000" +
+			"6c6962742e736f00" + rest},
+		"reverse": {"", reverse, "02" + id + build + "07000000" + "6c6962742e736f"},
+		"reverse with path": {"/x.s", reverse, "02" + id + path + build + "07000000" +
+			"6c6962742e736f"},
 	} {
 		m.Path = tc.path
 		got, err := tc.encode(m)
@@ -88,7 +95,8 @@ func TestMetadataRoundTrip(t *testing.T) {
 		t.Fatalf("AppendReverse: %q, %v", b, err)
 	}
 	got, err = ulp.ParseReverse(b[4:])
-	if d := cmp.Diff(&ulp.Metadata{PatchID: m.PatchID, Target: m.Target}, got); err != nil || d != "" {
+	if d := cmp.Diff(&ulp.Metadata{PatchID: m.PatchID, Target: m.Target}, got); err != nil ||
+		d != "" {
 		t.Errorf("reverse: %v (-want +got):\n%s", err, d)
 	}
 	m.Path = "/usr/lib64/glibc/a.so"
@@ -98,7 +106,8 @@ func TestMetadataRoundTrip(t *testing.T) {
 	}
 	b, _ = m.AppendReverse(nil)
 	got, err = ulp.ParseReverseWithPath(b)
-	if d := cmp.Diff(&ulp.Metadata{PatchID: m.PatchID, Path: m.Path, Target: m.Target}, got); err != nil || d != "" {
+	if d := cmp.Diff(&ulp.Metadata{PatchID: m.PatchID, Path: m.Path, Target: m.Target},
+		got); err != nil || d != "" {
 		t.Errorf("reverse with path: %v (-want +got):\n%s", err, d)
 	}
 	if got, err := ulp.ParseMetadata(encode(t, m)); err == nil {
@@ -116,7 +125,8 @@ func TestMetadataTruncated(t *testing.T) {
 		data  []byte
 		parse func([]byte) (*ulp.Metadata, error)
 	}{
-		"section": {section, ulp.ParseMetadata}, "reverse": {reverse, ulp.ParseReverse}, "with path": {withPath, ulp.ParseMetadataWithPath},
+		"section": {section, ulp.ParseMetadata}, "reverse": {reverse, ulp.ParseReverse},
+		"with path": {withPath, ulp.ParseMetadataWithPath},
 	} {
 		for n := range len(tc.data) {
 			got, err := tc.parse(tc.data[:n])
@@ -237,10 +247,13 @@ func TestMetadataEveryLength(t *testing.T) {
 				data := bytes.Clone(tc.data)
 				binary.LittleEndian.PutUint32(data[off:], v)
 				got, err := tc.parse(data)
-				if fe, ok := errors.AsType[*symtab.FormatError](err); got != nil || !ok || fe.Off > int64(len(data)) {
+				if fe, ok := errors.AsType[*symtab.FormatError](err); got != nil || !ok ||
+					fe.Off > int64(len(data)) {
 					t.Errorf("%s: %d at %d instead of %d: %v, %v", what, v, off, was, got, err)
 				}
-				if n := allocated(func() { _, _ = tc.parse(data) }); n > uint64(memoryFactor*len(data)+memorySlack) {
+				if n := allocated(func() {
+					_, _ = tc.parse(data)
+				}); n > uint64(memoryFactor*len(data)+memorySlack) {
 					t.Errorf("%s: %d at %d: %d bytes allocated", what, v, off, n)
 				}
 			}
@@ -324,7 +337,8 @@ func FuzzParseReverse(f *testing.F) {
 
 // checkMetadata requires that data is refused with a FormatError or is exactly what encoding its
 // meaning gives.
-func checkMetadata(t *testing.T, data []byte, parse func([]byte) (*ulp.Metadata, error), encode func(*ulp.Metadata, []byte) ([]byte, error)) {
+func checkMetadata(t *testing.T, data []byte, parse func([]byte) (*ulp.Metadata, error),
+	encode func(*ulp.Metadata, []byte) ([]byte, error)) {
 	m, err := parse(data)
 	if err != nil {
 		var fe *symtab.FormatError

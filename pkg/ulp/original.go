@@ -50,7 +50,8 @@ func (k *checker) references() []Reference {
 			continue
 		}
 		if old, ok := k.originalOf(pointer); ok {
-			list = append(list, Reference{Variable: old, Pointer: Name{pointer, old.Pos}, Pos: old.Pos})
+			list = append(list, Reference{Variable: old, Pointer: Name{pointer, old.Pos},
+				Pos: old.Pos})
 		}
 	}
 	return list
@@ -66,7 +67,8 @@ func (k *checker) originals() []string {
 	}
 	slices.Sort(names)
 	if names = slices.Compact(names); len(names) > maxOriginals {
-		k.fail(k.d.Container, ErrOriginal, "", "%s has %d pointers to former code; it may have %d", k.container, len(names), maxOriginals)
+		k.fail(k.d.Container, ErrOriginal, "", "%s has %d pointers to former code; it may have %d",
+			k.container, len(names), maxOriginals)
 		return nil
 	}
 	return names
@@ -79,18 +81,25 @@ const maxOriginals = 1000
 // not defined, those in namespaces of C++, and those whose name is nearly right.
 func (k *checker) unfilled() {
 	for s := range k.c.Symbols() {
-		if strings.HasPrefix(s.Name, reservedPrefix) && !IsOriginal(s.Name) && symtab.IsVariable(s) {
-			k.fail(Name{s.Name, k.d.Container.Pos}, ErrOriginal, "a pointer to former code begins with "+OriginalPrefix+"; what is none needs another name",
-				"%q of %s begins like a pointer to former code, and no engine fills it in", s.Name, k.container)
+		if strings.HasPrefix(s.Name, reservedPrefix) && !IsOriginal(s.Name) &&
+			symtab.IsVariable(s) {
+			k.fail(Name{s.Name, k.d.Container.Pos}, ErrOriginal,
+				"a pointer to former code begins with "+OriginalPrefix+
+					"; what is none needs another name",
+				"%q of %s begins like a pointer to former code, and no engine fills it in", s.Name,
+				k.container)
 		}
-		if strings.HasPrefix(s.Name, "_Z") && strings.Contains(s.Name, OriginalPrefix) && symtab.IsVariable(s) {
-			k.fail(Name{s.Name, k.d.Container.Pos}, ErrOriginal, "define it as a variable outside of namespaces and classes",
+		if strings.HasPrefix(s.Name, "_Z") && strings.Contains(s.Name, OriginalPrefix) &&
+			symtab.IsVariable(s) {
+			k.fail(Name{s.Name, k.d.Container.Pos}, ErrOriginal,
+				"define it as a variable outside of namespaces and classes",
 				"%q of %s is no pointer to former code", s.Name, k.container)
 		}
 	}
 	for _, u := range k.c.Undefined() {
 		if name, ok := strings.CutPrefix(u.Name, OriginalPrefix); ok && name != "" {
-			k.fail(Name{u.Name, k.d.Container.Pos}, ErrOriginal, "define it outside of functions, as a pointer: "+definition(name),
+			k.fail(Name{u.Name, k.d.Container.Pos}, ErrOriginal,
+				"define it outside of functions, as a pointer: "+definition(name),
 				"%q is declared in the source of %s but not defined", u.Name, k.container)
 		}
 	}
@@ -121,7 +130,8 @@ func (k *checker) originalOf(pointer string) (old Name, ok bool) {
 		if _, base = symtab.SplitPlace(base); base != name {
 			others = append(others, base)
 		}
-		if rows := k.meant(k.lib, r.Old.Text); len(rows) > 0 && (base == name || at[rows[0].Value]) {
+		if rows := k.meant(k.lib, r.Old.Text); len(rows) > 0 &&
+			(base == name || at[rows[0].Value]) {
 			found = append(found, r.Old)
 		}
 	}
@@ -134,17 +144,20 @@ func (k *checker) originalOf(pointer string) (old Name, ok bool) {
 		for i, n := range found {
 			lines = append(lines, fmt.Sprintf("#%s:%s_%d", n.Text, pointer, i+1))
 		}
-		k.fail(where, ErrAmbiguous, "define a pointer for each, and say in the description what it is for: "+symtab.SomeOf(lines),
+		k.fail(where, ErrAmbiguous, "define a pointer for each, and say in the description what "+
+			"it is for: "+symtab.SomeOf(lines),
 			"%q: the live patch replaces several functions %q", pointer, name)
 	case len(at) > 0:
 		k.fail(where, ErrOriginal, fmt.Sprintf("call %s itself, or replace it", name),
 			"%q: the live patch does not replace %q", pointer, name)
 	default:
-		hint := fmt.Sprintf("a line #FUNCTION:%s in the description says which one is meant", pointer)
+		hint := fmt.Sprintf("a line #FUNCTION:%s in the description says which one is meant",
+			pointer)
 		if near := diag.Nearest(name, others, 1); len(near) > 0 {
 			hint = fmt.Sprintf("did you mean %s%s? %s", OriginalPrefix, near[0], hint)
 		}
-		k.fail(where, ErrOriginal, hint, "%q: the live patch replaces no function %q", pointer, name)
+		k.fail(where, ErrOriginal, hint, "%q: the live patch replaces no function %q", pointer,
+			name)
 	}
 	return Name{}, false
 }
@@ -156,10 +169,12 @@ func (k *checker) original(r Reference) (old string, offset uint64) {
 	rows := k.meant(k.lib, n.Text)
 	switch {
 	case r.TLS:
-		k.fail(n, ErrTLS, "write #"+n.Text, "%q is for the former code of a function", r.Pointer.Text)
+		k.fail(n, ErrTLS, "write #"+n.Text, "%q is for the former code of a function",
+			r.Pointer.Text)
 	case r.Explicit:
 		k.fail(n, ErrOriginal, fmt.Sprintf("write #%s:%s", n.Text, r.Pointer.Text),
-			"%q is for the former code of a function, which lpbuild finds without offsets", r.Pointer.Text)
+			"%q is for the former code of a function, which lpbuild finds without offsets",
+			r.Pointer.Text)
 	case len(rows) == 0:
 		k.absent(n, k.lib, k.lib.Name, symtab.IsFunction, nil)
 	case symtab.IsAmbiguous(rows):
@@ -170,8 +185,10 @@ func (k *checker) original(r Reference) (old string, offset uint64) {
 				return f.Old.Text, k.originalOffset(n, rows[0])
 			}
 		}
-		k.fail(n, ErrOriginal, "name a function that the live patch replaces, or the pointer differently",
-			"%q is for the former code of a function, and the live patch does not replace %q", r.Pointer.Text, n.Text)
+		k.fail(n, ErrOriginal, "name a function that the live patch replaces, or the pointer "+
+			"differently",
+			"%q is for the former code of a function, and the live patch does not replace %q",
+			r.Pointer.Text, n.Text)
 	}
 	return "", 0
 }
@@ -181,15 +198,19 @@ func (k *checker) originalOffset(n Name, s symtab.Symbol) uint64 {
 	switch {
 	case !k.lib.Complete:
 		k.fail(n, ErrOriginal, "extract the catalogue with lpbuild",
-			"the former code of %q cannot be called: the catalogue of %s does not tell how the function begins", n.Text, k.lib.Name)
+			"the former code of %q cannot be called: the catalogue of %s does not tell how the "+
+				"function begins", n.Text, k.lib.Name)
 	case k.lib.Arch != symtab.X86_64:
 		k.fail(n, ErrOriginal, "copy what is needed into the source",
-			"the former code of %q cannot be called: that works on %s only, not on %s", n.Text, symtab.X86_64, k.lib.Arch)
+			"the former code of %q cannot be called: that works on %s only, not on %s", n.Text,
+			symtab.X86_64, k.lib.Arch)
 	case !s.Patchable:
 		return OriginalMoved
 	case !k.lib.Landings:
-		k.fail(n, ErrOriginal, "run lpbuild download again (ulp packer: extract the catalogue again)",
-			"the former code of %q cannot be called: the catalogue of %s, by another version of lpbuild, does not tell where it begins",
+		k.fail(n, ErrOriginal, "run lpbuild download again (ulp packer: extract the catalogue "+
+			"again)",
+			"the former code of %q cannot be called: the catalogue of %s, by another version of "+
+				"lpbuild, does not tell where it begins",
 			n.Text, k.lib.Name)
 	case s.Landing:
 		return s.Value + uint64(len(symtab.ENDBR64)) + symtab.X86NOPsAt

@@ -4,7 +4,8 @@ import (
 	"bytes"
 	"slices"
 
-	"golang.org/x/crypto/md4" //nolint:staticcheck,gosec // the format's choice; it names a patch and protects nothing
+	//nolint:staticcheck,gosec // the format's choice; it names a patch and protects nothing
+	"golang.org/x/crypto/md4"
 
 	"github.com/lpbuild/lpbuild/pkg/diag"
 	"github.com/lpbuild/lpbuild/pkg/ulp/symtab"
@@ -44,7 +45,8 @@ const maxMetadata = 512<<10 - 4<<10 - 4
 // are embedded. If it is nil, what d.String returns is taken for it.
 //
 // Unless o.Force is set, the live patch is checked first: see [Check] for the error.
-func Pack(d *Description, text []byte, c *Container, lib *symtab.Library, o PackOptions) ([]byte, error) {
+func Pack(d *Description, text []byte, c *Container, lib *symtab.Library,
+	o PackOptions) ([]byte, error) {
 	if text == nil {
 		text = []byte(d.String())
 	}
@@ -57,7 +59,9 @@ func Pack(d *Description, text []byte, c *Container, lib *symtab.Library, o Pack
 		return nil, err
 	}
 	if len(data) > maxMetadata && !o.Force {
-		return nil, diag.List{d.finding(d.Container, ErrTooLarge, "the metadata has %d bytes; libpulp takes %d", len(data), maxMetadata)}
+		return nil,
+			diag.List{d.finding(d.Container, ErrTooLarge,
+				"the metadata has %d bytes; libpulp takes %d", len(data), maxMetadata)}
 	}
 	reverse, err := m.AppendReverse(nil)
 	if err != nil {
@@ -68,7 +72,8 @@ func Pack(d *Description, text []byte, c *Container, lib *symtab.Library, o Pack
 	if _, stale := c.Section(SectionComments); stale || len(comments) > 0 {
 		sections = append(sections, Section{SectionComments, comments})
 	}
-	if sections = append(sections, Section{SectionReverse, reverse}); o.Entries == symtab.EntriesAny {
+	if sections = append(sections,
+		Section{SectionReverse, reverse}); o.Entries == symtab.EntriesAny {
 		sections = append(sections, Section{SectionEntries, []byte(symtab.EntriesAny)})
 	} else if _, stale := c.Section(SectionEntries); stale {
 		sections = append(sections, Section{SectionEntries, []byte(symtab.EntriesNOPs)})
@@ -89,7 +94,8 @@ func Pack(d *Description, text []byte, c *Container, lib *symtab.Library, o Pack
 }
 
 // NewMetadata returns what [Pack] writes into the section .ulp. The error is a [diag.List].
-func NewMetadata(d *Description, text []byte, c *Container, lib *symtab.Library, o PackOptions) (*Metadata, error) {
+func NewMetadata(d *Description, text []byte, c *Container, lib *symtab.Library,
+	o PackOptions) (*Metadata, error) {
 	k := newChecker(d, c, lib, o.Entries)
 	k.acceptClones = o.AcceptClones
 	if !o.Force {

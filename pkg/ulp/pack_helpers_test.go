@@ -25,7 +25,8 @@ var built sync.Map // of func() ([]byte, error)
 // first flag "CC=X" names the compiler. The same files and flags are compiled once.
 func sharedObject(t testing.TB, files map[string]string, flags ...string) []byte {
 	t.Helper()
-	once, _ := built.LoadOrStore(fmt.Sprint(files, flags), sync.OnceValues(func() ([]byte, error) { return compile(files, flags) }))
+	once, _ := built.LoadOrStore(fmt.Sprint(files, flags),
+		sync.OnceValues(func() ([]byte, error) { return compile(files, flags) }))
 	image, err := once.(func() ([]byte, error))()
 	if err != nil {
 		t.Fatal(err)
@@ -43,7 +44,8 @@ func compile(files map[string]string, flags []string) ([]byte, error) {
 	if len(flags) > 0 && strings.HasPrefix(flags[0], "CC=") {
 		cc, flags = strings.TrimPrefix(flags[0], "CC="), flags[1:]
 	}
-	args := []string{"-O2", "-fPIC", "-shared", "-fpatchable-function-entry=16,14", "-Wl,--build-id=sha1", "-o", "out.so"}
+	args := []string{"-O2", "-fPIC", "-shared", "-fpatchable-function-entry=16,14",
+		"-Wl,--build-id=sha1", "-o", "out.so"}
 	args = append(args, flags...)
 	for _, name := range slices.Sorted(maps.Keys(files)) {
 		if err := os.WriteFile(filepath.Join(dir, name), []byte(files[name]), 0o644); err != nil {
@@ -109,7 +111,8 @@ __thread int *ulpr_thread;
 int value_lp(void) { return *ulpr_counter + *ulpr_static; }
 int other_lp(void) { return 7 + *ulpr_relro; }
 __attribute__((noinline)) static int static_lp(int x) { return x * 5; }
-__attribute__((visibility("hidden"))) int hidden_lp(void) { return static_lp(*ulpr_counter) + static_lp(2); }
+__attribute__((visibility("hidden"))) int hidden_lp(void)
+{ return static_lp(*ulpr_counter) + static_lp(2); }
 int getuid(void);
 int calls(void) { return getuid() + hidden_lp(); }
 static int (*indirect_choose(void))(void) { return value_lp; }
@@ -117,7 +120,8 @@ int indirect_lp(void) __attribute__((ifunc("indirect_choose")));
 `
 )
 
-var targetFiles = map[string]string{"a.c": targetA, "b.c": targetB, "exports.map": "V1 { };\nV2 { } V1;\n"}
+var targetFiles = map[string]string{"a.c": targetA, "b.c": targetB,
+	"exports.map": "V1 { };\nV2 { } V1;\n"}
 
 func targetImage(t testing.TB, flags ...string) []byte {
 	t.Helper()
@@ -177,7 +181,8 @@ func libpulpCatalogue(t testing.TB, l *symtab.Library) *symtab.Library {
 		symbols = append(symbols, symbol{s.Name, s.Value, s.Size, s.Info, s.Other})
 	}
 	data, err := json.Marshal(map[string]any{
-		"library": map[string]any{"name": l.Name, "buildid": hex.EncodeToString(l.BuildID), "symbols": symbols},
+		"library": map[string]any{"name": l.Name, "buildid": hex.EncodeToString(l.BuildID),
+			"symbols": symbols},
 	})
 	if err != nil {
 		t.Fatal(err)

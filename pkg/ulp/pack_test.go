@@ -16,7 +16,8 @@ import (
 )
 
 // pack packs the description text into the container and opens the result.
-func pack(t testing.TB, text string, c *ulp.Container, lib *symtab.Library, o ulp.PackOptions) *ulp.Container {
+func pack(t testing.TB, text string, c *ulp.Container, lib *symtab.Library,
+	o ulp.PackOptions) *ulp.Container {
 	t.Helper()
 	image, err := ulp.Pack(description(t, text), []byte(text), c, lib, o)
 	if err != nil {
@@ -58,7 +59,9 @@ func TestPack(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	in, at := func(name string) uint64 { return valueOf(t, lib, name) }, func(name string) uint64 { return valueOf(t, &c.Library, name) }
+	in, at := func(name string) uint64 {
+		return valueOf(t, lib, name)
+	}, func(name string) uint64 { return valueOf(t, &c.Library, name) }
 	want := &ulp.Metadata{
 		Target: ulp.Target{BuildID: lib.BuildID, Name: "libt.so"},
 		Functions: []ulp.Function{
@@ -68,10 +71,14 @@ func TestPack(t *testing.T) {
 			{Old: "inner", New: "other_lp", OldValue: in("inner")},
 		},
 		References: []ulp.DataRef{
-			{Target: "tl", Reference: "ulpr_tl", TargetOffset: in("tl"), PatchOffset: at("ulpr_tl"), TLS: true},
-			{Target: "other", Reference: "ulpr_static", TargetOffset: in("other"), PatchOffset: at("ulpr_static")},
-			{Target: "shared", Reference: "ulpr_shared", TargetOffset: in("shared"), PatchOffset: at("ulpr_shared")},
-			{Target: "counter", Reference: "ulpr_counter", TargetOffset: in("counter"), PatchOffset: at("ulpr_counter")},
+			{Target: "tl", Reference: "ulpr_tl", TargetOffset: in("tl"), PatchOffset: at("ulpr_tl"),
+				TLS: true},
+			{Target: "other", Reference: "ulpr_static", TargetOffset: in("other"),
+				PatchOffset: at("ulpr_static")},
+			{Target: "shared", Reference: "ulpr_shared", TargetOffset: in("shared"),
+				PatchOffset: at("ulpr_shared")},
+			{Target: "counter", Reference: "ulpr_counter", TargetOffset: in("counter"),
+				PatchOffset: at("ulpr_counter")},
 		},
 	}
 	copy(want.PatchID[:16], c.BuildID)
@@ -81,7 +88,8 @@ func TestPack(t *testing.T) {
 		t.Errorf(".ulp (-want +got):\n%s", d)
 	}
 	reverse, err := ulp.ParseReverse(section(t, packed, ulp.SectionReverse))
-	if d := cmp.Diff(&ulp.Metadata{PatchID: want.PatchID, Target: want.Target}, reverse); err != nil || d != "" {
+	if d := cmp.Diff(&ulp.Metadata{PatchID: want.PatchID, Target: want.Target},
+		reverse); err != nil || d != "" {
 		t.Errorf(".ulp.rev: %v (-want +got):\n%s", err, d)
 	}
 	if got := section(t, packed, ulp.SectionComments); string(got) != " bsc#1\n\x00" {
@@ -124,10 +132,13 @@ func TestPackComments(t *testing.T) {
 		"CRLF":                  {"!a\r\n" + head, "a\r\n\x00", "a\r\n\x00"},
 		"mark inside a comment": {"!!a\n" + head, "!a\n\x00", "!a\n\x00"},
 	} {
-		if got := section(t, pack(t, tc.text, c, lib, ulp.PackOptions{Force: true}), ulp.SectionComments); string(got) != tc.first {
+		if got := section(t, pack(t, tc.text, c, lib, ulp.PackOptions{Force: true}),
+			ulp.SectionComments); string(got) != tc.first {
 			t.Errorf("%s: %q, want %q", what, got, tc.first)
 		}
-		if got := section(t, pack(t, tc.text, c, lib, ulp.PackOptions{AllComments: true, Force: true}), ulp.SectionComments); string(got) != tc.all {
+		if got := section(t,
+			pack(t, tc.text, c, lib, ulp.PackOptions{AllComments: true, Force: true}),
+			ulp.SectionComments); string(got) != tc.all {
 			t.Errorf("%s, all: %q, want %q", what, got, tc.all)
 		}
 	}
@@ -135,7 +146,8 @@ func TestPackComments(t *testing.T) {
 	if got, ok := none.Section(ulp.SectionComments); ok {
 		t.Errorf("no comments, but a section: %q", got)
 	}
-	stale := pack(t, head+line, pack(t, "!old\n"+head+line, c, lib, ulp.PackOptions{}), lib, ulp.PackOptions{})
+	stale := pack(t, head+line, pack(t, "!old\n"+head+line, c, lib, ulp.PackOptions{}), lib,
+		ulp.PackOptions{})
 	if got := section(t, stale, ulp.SectionComments); len(got) != 0 {
 		t.Errorf("comments of the former description are left: %q", got)
 	}
@@ -157,7 +169,8 @@ func TestPackPatchID(t *testing.T) {
 		t.Errorf("%x, %x", a, b)
 	}
 	// MD4 of no bytes and of "abc", from RFC 1320.
-	for text, want := range map[string]string{"": "31d6cfe0d16ae931b73c59d7e0c089c0", "abc": "a448017aaf21d8525fc10ae87aa6729d"} {
+	for text, want := range map[string]string{"": "31d6cfe0d16ae931b73c59d7e0c089c0",
+		"abc": "a448017aaf21d8525fc10ae87aa6729d"} {
 		if got := id([]byte(text)); hex.EncodeToString(got[16:]) != want {
 			t.Errorf("MD4 of %q: %x", text, got[16:])
 		}
@@ -181,7 +194,8 @@ func TestPackFromCatalogue(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for what, l := range map[string]*symtab.Library{"ours": ours, "libpulp's": libpulpCatalogue(t, lib)} {
+	for what, l := range map[string]*symtab.Library{"ours": ours,
+		"libpulp's": libpulpCatalogue(t, lib)} {
 		if got := pack(t, good, c, l, ulp.PackOptions{}); !bytes.Equal(got.Image(), want.Image()) {
 			t.Errorf("%s: the image differs", what)
 		}
@@ -189,16 +203,20 @@ func TestPackFromCatalogue(t *testing.T) {
 }
 
 func TestPackChecks(t *testing.T) {
-	text := head + "bare:value_lp\nvalue:value_lp\nvalue:hidden_lp\ncopy:other_lp\n#%counter:ulpr_small\n"
+	text := head + "bare:value_lp\nvalue:value_lp\nvalue:hidden_lp\ncopy:other_lp\n" +
+		"#%counter:ulpr_small\n"
 	lib, c := target(t), container(t)
 	image, err := ulp.Pack(description(t, text), []byte(text), c, lib, ulp.PackOptions{})
-	for _, want := range []error{ulp.ErrNotPatchable, ulp.ErrDuplicate, ulp.ErrNotExported, ulp.ErrIFUNC, ulp.ErrTLS} {
+	for _, want := range []error{ulp.ErrNotPatchable, ulp.ErrDuplicate, ulp.ErrNotExported,
+		ulp.ErrIFUNC, ulp.ErrTLS} {
 		if image != nil || !errors.Is(err, want) {
 			t.Errorf("no %v in %v", want, err)
 		}
 	}
-	m, err := ulp.ParseMetadata(section(t, pack(t, text, c, lib, ulp.PackOptions{Force: true}), ulp.SectionMetadata))
-	if err != nil || len(m.Functions) != 4 || !m.References[0].TLS || m.References[0].TargetOffset != valueOf(t, lib, "counter") {
+	m, err := ulp.ParseMetadata(section(t, pack(t, text, c, lib, ulp.PackOptions{Force: true}),
+		ulp.SectionMetadata))
+	if err != nil || len(m.Functions) != 4 || !m.References[0].TLS ||
+		m.References[0].TargetOffset != valueOf(t, lib, "counter") {
 		t.Errorf("forced: %+v, %v", m, err)
 	}
 }
@@ -221,11 +239,15 @@ func TestPackForceFiles(t *testing.T) {
 		"not livepatchable": {text, c, bare, ulp.ErrNotPatchable},
 	} {
 		d := description(t, tc.text)
-		if image, err := ulp.Pack(d, nil, tc.c, tc.lib, ulp.PackOptions{}); image != nil || !errors.Is(err, tc.err) {
+		if image, err := ulp.Pack(d, nil, tc.c, tc.lib, ulp.PackOptions{}); image != nil ||
+			!errors.Is(err, tc.err) {
 			t.Errorf("%s: %v", what, err)
 		}
-		m, err := ulp.ParseMetadata(section(t, pack(t, tc.text, tc.c, tc.lib, ulp.PackOptions{Force: true}), ulp.SectionMetadata))
-		want := []ulp.Function{{Old: "value", New: "value_lp", OldValue: valueOf(t, tc.lib, "value")}}
+		m, err := ulp.ParseMetadata(
+			section(t, pack(t, tc.text, tc.c, tc.lib, ulp.PackOptions{Force: true}),
+				ulp.SectionMetadata))
+		want := []ulp.Function{{Old: "value", New: "value_lp",
+			OldValue: valueOf(t, tc.lib, "value")}}
 		if err != nil || !cmp.Equal(m.Functions, want) || m.Target.Name != "libt.so" {
 			t.Errorf("%s, forced: %+v, %v", what, m, err)
 		}
@@ -242,17 +264,24 @@ func TestPackForceCannot(t *testing.T) {
 		err   error
 		want  string
 	}{
-		"function":             {"valu:value_lp", c, lib, ulp.ErrNoSymbol, `x.dsc:3:1: error: symbol "valu" is not in libt.so`},
-		"replacement":          {"value:value_pl", c, lib, ulp.ErrNoSymbol, `x.dsc:3:7: error: symbol "value_pl" is not in libt_livepatch1.so`},
-		"variable":             {"#countre:ulpr_counter", c, lib, ulp.ErrNoSymbol, `x.dsc:3:2: error: symbol "countre" is not in libt.so`},
-		"pointer":              {"#counter:ulpr_countre", c, lib, ulp.ErrNoSymbol, `x.dsc:3:10: error: symbol "ulpr_countre" is not in libt_livepatch1.so`},
-		"variable of offset 0": {"#gone:ulpr_counter:0:4", c, lib, ulp.ErrNoSymbol, `x.dsc:3:2: error: symbol "gone" is not in libt.so`},
-		"build-id of the container": {"value:value_lp", container(t, "-Wl,--build-id=none"), lib, ulp.ErrNoBuildID,
-			"x.dsc:1:1: error: libt_livepatch1.so has no build-id"},
-		"build-id of the target": {"value:value_lp", c, target(t, "-Wl,--build-id=none"), ulp.ErrNoBuildID, "x.dsc:2:2: error: libt.so has no build-id"},
+		"function": {"valu:value_lp", c, lib, ulp.ErrNoSymbol,
+			`x.dsc:3:1: error: symbol "valu" is not in libt.so`},
+		"replacement": {"value:value_pl", c, lib, ulp.ErrNoSymbol,
+			`x.dsc:3:7: error: symbol "value_pl" is not in libt_livepatch1.so`},
+		"variable": {"#countre:ulpr_counter", c, lib, ulp.ErrNoSymbol,
+			`x.dsc:3:2: error: symbol "countre" is not in libt.so`},
+		"pointer": {"#counter:ulpr_countre", c, lib, ulp.ErrNoSymbol,
+			`x.dsc:3:10: error: symbol "ulpr_countre" is not in libt_livepatch1.so`},
+		"variable of offset 0": {"#gone:ulpr_counter:0:4", c, lib, ulp.ErrNoSymbol,
+			`x.dsc:3:2: error: symbol "gone" is not in libt.so`},
+		"build-id of the container": {"value:value_lp", container(t, "-Wl,--build-id=none"), lib,
+			ulp.ErrNoBuildID, "x.dsc:1:1: error: libt_livepatch1.so has no build-id"},
+		"build-id of the target": {"value:value_lp", c, target(t, "-Wl,--build-id=none"),
+			ulp.ErrNoBuildID, "x.dsc:2:2: error: libt.so has no build-id"},
 	} {
 		text := head + tc.lines + "\n"
-		image, err := ulp.Pack(description(t, text), []byte(text), tc.c, tc.lib, ulp.PackOptions{Force: true})
+		image, err := ulp.Pack(description(t, text), []byte(text), tc.c, tc.lib,
+			ulp.PackOptions{Force: true})
 		if image != nil || err == nil || !errors.Is(err, tc.err) || err.Error() != tc.want {
 			t.Errorf("%s: %v\nwant %s", what, err, tc.want)
 		}
@@ -264,7 +293,8 @@ func TestPackForceCannot(t *testing.T) {
 func TestPackExplicitOffsets(t *testing.T) {
 	lib, c := target(t), container(t)
 	text := head + "#gone:unknown:1234:5678\n#counter:ulpr_counter:0:0\n#%tl:ulpr_tl:77:88\n"
-	m, err := ulp.NewMetadata(description(t, text), []byte(text), c, lib, ulp.PackOptions{Force: true})
+	m, err := ulp.NewMetadata(description(t, text), []byte(text), c, lib,
+		ulp.PackOptions{Force: true})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -287,7 +317,8 @@ func TestPackTooLarge(t *testing.T) {
 		fmt.Fprintf(&b, "#%s:%s%d:1234:%x\n", name, name, i, valueOf(t, &c.Library, "ulpr_counter"))
 	}
 	d := description(t, b.String())
-	if image, err := ulp.Pack(d, nil, c, lib, ulp.PackOptions{}); image != nil || !errors.Is(err, ulp.ErrTooLarge) {
+	if image, err := ulp.Pack(d, nil, c, lib, ulp.PackOptions{}); image != nil ||
+		!errors.Is(err, ulp.ErrTooLarge) {
 		t.Errorf("%v", err)
 	}
 	if _, err := ulp.Pack(d, nil, c, lib, ulp.PackOptions{Force: true}); err != nil {

@@ -43,7 +43,8 @@ func ParseDescription(file string, text []byte) (*Description, error) {
 func ParsePartialDescription(file string, text []byte) (*Description, error) {
 	if len(text) > maxDescription {
 		return &Description{File: file}, diag.List{{Pos: diag.Pos{File: file}, Err: ErrSyntax,
-			Message: fmt.Sprintf("the file has %d bytes; a description has at most %d", len(text), maxDescription)}}
+			Message: fmt.Sprintf("the file has %d bytes; a description has at most %d", len(text),
+				maxDescription)}}
 	}
 	p := parser{d: &Description{File: file, lines: splitLines(text)}}
 	for i, line := range p.d.lines {
@@ -81,7 +82,8 @@ type parser struct {
 // line reads one line. It returns false if the rest of the file is not worth reading.
 func (p *parser) line(s string) bool {
 	if i := strings.IndexByte(s, 0); i >= 0 {
-		p.fail(i, 1, "NUL byte in a text file", "libpulp would stop reading the line here; remove the byte")
+		p.fail(i, 1, "NUL byte in a text file",
+			"libpulp would stop reading the line here; remove the byte")
 		p.noHead = p.noHead || p.d.Container.Text == "" && s[0] != '!'
 		p.noLib = p.noLib || s[0] == '@'
 		return true
@@ -100,10 +102,12 @@ func (p *parser) line(s string) bool {
 	}
 	switch {
 	case strings.HasPrefix(s, "\ufeff"):
-		p.fail(0, 3, "byte order mark at the start of the line", "save the file as UTF-8 without a byte order mark")
+		p.fail(0, 3, "byte order mark at the start of the line",
+			"save the file as UTF-8 without a byte order mark")
 		p.noHead = true
 	case strings.Trim(s, " \t\r") == "":
-		p.fail(0, len(s), "line of blanks", "make the line empty: libpulp takes it for the name of a function")
+		p.fail(0, len(s), "line of blanks", "make the line empty: libpulp takes it for the name "+
+			"of a function")
 	default:
 		p.item(s)
 	}
@@ -120,7 +124,8 @@ func (p *parser) item(s string) {
 		}
 		p.noHead = true
 		p.fail(0, len(s), "expected the name of the container",
-			"the first line that is neither empty nor a comment names the live patch's file, e.g. libc_{version}-{release}_livepatch1.so")
+			"the first line that is neither empty nor a comment names the live patch's file, "+
+				"e.g. libc_{version}-{release}_livepatch1.so")
 	}
 	target := p.d.Target.Text != ""
 	switch {
@@ -129,7 +134,8 @@ func (p *parser) item(s string) {
 	case s[0] == '*' && !target:
 		p.fail(0, len(s), "dependencies on other live patches are not supported",
 			"make the patch cumulative: applying it reverts the earlier patches of the library")
-	case !target && s[0] != '#' && !strings.Contains(s, ":") || strings.HasSuffix(s, ".so") && !strings.Contains(s, ":"):
+	case !target && s[0] != '#' && !strings.Contains(s, ":") || strings.HasSuffix(s, ".so") &&
+		!strings.Contains(s, ":"):
 		p.secondContainer(s)
 	default:
 		p.change(s, target)
@@ -138,11 +144,13 @@ func (p *parser) item(s string) {
 
 func (p *parser) secondContainer(s string) {
 	if p.d.Container.Text == "" {
-		p.fail(0, len(s), "the container has to be named before everything else", "move this line to the top")
+		p.fail(0, len(s), "the container has to be named before everything else",
+			"move this line to the top")
 		return
 	}
 	p.fail(0, len(s), "second container: a description makes one live patch",
-		fmt.Sprintf("the container %s is named in line %d", p.d.Container.Text, p.d.Container.Pos.Line))
+		fmt.Sprintf("the container %s is named in line %d", p.d.Container.Text,
+			p.d.Container.Pos.Line))
 }
 
 func (p *parser) target(s string) {
@@ -160,7 +168,8 @@ func (p *parser) target(s string) {
 func (p *parser) change(s string, target bool) {
 	if !target && !p.noLib {
 		p.noLib = true
-		p.fail(0, len(s), "this line stands before the target's", "name the library first: @PATH, e.g. @/lib64/libc.so.6")
+		p.fail(0, len(s), "this line stands before the target's",
+			"name the library first: @PATH, e.g. @/lib64/libc.so.6")
 	}
 	if s[0] == '#' {
 		p.reference(s)
@@ -172,7 +181,8 @@ func (p *parser) change(s string, target bool) {
 		return
 	}
 	if i := strings.IndexByte(rest, ':'); i >= 0 {
-		p.fail(len(old)+1+i, len(rest)-i, `second ":" in the line`, "write OLD:NEW; a line for a variable begins with #")
+		p.fail(len(old)+1+i, len(rest)-i, `second ":" in the line`,
+			"write OLD:NEW; a line for a variable begins with #")
 		rest = rest[:i]
 	}
 	from, ok1 := p.name(old, 0, "the name of the function to replace")
@@ -191,7 +201,8 @@ func (p *parser) reference(s string) {
 	fields := strings.Split(s[col:], ":")
 	switch {
 	case len(fields) == 1:
-		p.fail(len(s), 1, `expected ":" and the name of the pointer`, "write #VARIABLE:POINTER; comments begin with !")
+		p.fail(len(s), 1, `expected ":" and the name of the pointer`,
+			"write #VARIABLE:POINTER; comments begin with !")
 		return
 	case len(fields) == 3:
 		p.fail(len(s), 1, `expected ":" and the offset of the pointer in the container`,
@@ -211,7 +222,8 @@ func (p *parser) reference(s string) {
 		r.Explicit = true
 		col += len(fields[1]) + 1
 		r.TargetOffset, ok[2] = p.offset(fields[2], col, "the offset of the variable in the target")
-		r.PatchOffset, ok[3] = p.offset(fields[3], col+len(fields[2])+1, "the offset of the pointer in the container")
+		r.PatchOffset, ok[3] = p.offset(fields[3], col+len(fields[2])+1,
+			"the offset of the pointer in the container")
 	}
 	if ok == [4]bool{true, true, true, true} {
 		p.d.References = append(p.d.References, r)
@@ -225,7 +237,8 @@ func (p *parser) name(s string, col int, what string) (Name, bool) {
 		return Name{}, false
 	}
 	if i := strings.IndexFunc(s, func(r rune) bool { return r <= ' ' || r == 0x7f }); i >= 0 {
-		p.fail(col+i, 1, "blank or control character in "+what, "names stand directly beside the colon and the line's end")
+		p.fail(col+i, 1, "blank or control character in "+what,
+			"names stand directly beside the colon and the line's end")
 		return Name{}, false
 	}
 	return Name{s, p.at(col)}, true
@@ -258,7 +271,8 @@ func (p *parser) offset(s string, col int, what string) (uint64, bool) {
 	digits := strings.TrimPrefix(strings.TrimPrefix(s, "0x"), "0X")
 	v, err := strconv.ParseUint(digits, 16, 63)
 	if err != nil {
-		p.fail(col, max(1, len(s)), "expected "+what+" in hexadecimal", "at most 16 digits 0-9 and a-f, below 8000000000000000")
+		p.fail(col, max(1, len(s)), "expected "+what+" in hexadecimal",
+			"at most 16 digits 0-9 and a-f, below 8000000000000000")
 		return 0, false
 	}
 	return v, true
@@ -268,19 +282,23 @@ func (p *parser) offset(s string, col int, what string) (uint64, bool) {
 func (p *parser) finish() {
 	nowhere := diag.Pos{File: p.d.File}
 	if p.d.Container.Text == "" && !p.noHead {
-		p.errs = append(p.errs, &diag.Diagnostic{Pos: nowhere, Message: "no container is named", Err: ErrSyntax,
-			Hint: "the first line that is neither empty nor a comment is the name of the live patch's file"})
+		p.errs = append(p.errs, &diag.Diagnostic{Pos: nowhere, Message: "no container is named",
+			Err: ErrSyntax, Hint: "the first line that is neither empty nor a comment is the " +
+				"name of the live patch's file"})
 	}
 	if p.d.Target.Text == "" && !p.noLib {
-		p.errs = append(p.errs, &diag.Diagnostic{Pos: nowhere, Message: "no target is named", Err: ErrSyntax,
-			Hint: "name the library in a line of its own: @PATH, e.g. @/lib64/libc.so.6"})
+		p.errs = append(p.errs, &diag.Diagnostic{Pos: nowhere, Message: "no target is named",
+			Err: ErrSyntax, Hint: "name the library in a line of its own: @PATH, e.g. " +
+				"@/lib64/libc.so.6"})
 	}
 }
 
 // at returns the position of column col, from 0, in the line being read.
-func (p *parser) at(col int) diag.Pos { return diag.Pos{File: p.d.File, Line: p.row, Column: col + 1} }
+func (p *parser) at(col int) diag.Pos {
+	return diag.Pos{File: p.d.File, Line: p.row, Column: col + 1}
+}
 
 func (p *parser) fail(col, length int, message, hint string) {
-	p.errs = append(p.errs, &diag.Diagnostic{Pos: p.at(col), Length: length, Source: p.d.lines[p.row-1],
-		Message: message, Hint: hint, Err: ErrSyntax})
+	p.errs = append(p.errs, &diag.Diagnostic{Pos: p.at(col), Length: length,
+		Source: p.d.lines[p.row-1], Message: message, Hint: hint, Err: ErrSyntax})
 }

@@ -20,10 +20,12 @@ func (e *expander) functions(lib *symtab.Library) []Replacement {
 		}
 		patterns++
 		if _, err := path.Match(r.Old.Text, ""); err != nil {
-			e.errs = append(e.errs, e.d.finding(r.Old, ErrPattern, "malformed pattern: a [ without its ]"))
+			e.errs = append(e.errs, e.d.finding(r.Old, ErrPattern,
+				"malformed pattern: a [ without its ]"))
 		}
 		if patterns == maxPatterns+1 {
-			e.errs = append(e.errs, e.d.finding(r.Old, ErrPattern, "more than %d patterns", maxPatterns))
+			e.errs = append(e.errs, e.d.finding(r.Old, ErrPattern, "more than %d patterns",
+				maxPatterns))
 		}
 	}
 	if lib == nil || patterns == 0 || len(e.errs) > 0 {
@@ -49,14 +51,19 @@ func (e *expander) expandPatterns(c *candidates) []Replacement {
 		}
 		names, leftOut := c.match(r.Old.Text, r.New.Text, chosen)
 		if len(names) == 0 {
-			found := e.d.finding(r.Old, ErrNoMatch, "no function of %s matches %s", c.lib.Name, r.Old.Text)
+			found := e.d.finding(r.Old, ErrNoMatch, "no function of %s matches %s", c.lib.Name,
+				r.Old.Text)
 			switch {
 			case leftOut == 1:
-				found.Hint = "one name matches, but no indirect function can choose it, or it is a _chk variant, an indirect function " +
-					"itself, a part or copy that the compiler made, or named elsewhere in the description"
+				found.Hint = "one name matches, but no indirect function can choose it, or it is " +
+					"a _chk variant, an indirect function " +
+					"itself, a part or copy that the compiler made, or named elsewhere in the " +
+					"description"
 			case leftOut > 1:
-				found.Hint = fmt.Sprintf("%d names match, but no indirect function can choose them, or they are _chk variants, indirect "+
-					"functions themselves, parts or copies that the compiler made, or named elsewhere in the description", leftOut)
+				found.Hint = fmt.Sprintf("%d names match, but no indirect function can choose "+
+					"them, or they are _chk variants, indirect "+
+					"functions themselves, parts or copies that the compiler made, or named "+
+					"elsewhere in the description", leftOut)
 			}
 			e.errs = append(e.errs, found)
 		}
@@ -64,7 +71,8 @@ func (e *expander) expandPatterns(c *candidates) []Replacement {
 			out = append(out, Replacement{Name{n, r.Old.Pos}, r.New})
 		}
 		if len(out) > maxExpansion {
-			e.errs = append(e.errs, e.d.finding(r.Old, ErrPattern, "the patterns match more than %d functions", maxExpansion))
+			e.errs = append(e.errs, e.d.finding(r.Old, ErrPattern,
+				"the patterns match more than %d functions", maxExpansion))
 			return nil
 		}
 	}
@@ -91,13 +99,15 @@ func (e *expander) chosen(c *candidates, r Replacement) (chosen map[uint64]bool,
 	}
 	name, at := c.lib.Implementing(base[:wild])
 	if len(at) == 0 {
-		refuse("%s does not begin with the name of an indirect function (IFUNC) of %s", r.Old.Text, c.lib.Name)
+		refuse("%s does not begin with the name of an indirect function (IFUNC) of %s", r.Old.Text,
+			c.lib.Name)
 		return nil, false
 	}
 	chosen = map[uint64]bool{}
 	for _, addr := range at {
 		if why := c.lib.UnknownResolver(addr); why != "" {
-			refuse("it is not known which functions of %s the indirect function %s can choose, so that %s may match others: %s",
+			refuse("it is not known which functions of %s the indirect function %s can choose, "+
+				"so that %s may match others: %s",
 				c.lib.Name, name, r.Old.Text, why)
 			return nil, false
 		}
@@ -117,15 +127,18 @@ func (e *expander) takesVersions(c *candidates, r Replacement, base string) bool
 		return true // an error, which says so
 	}
 	for _, s := range c.lib.LookupAll(base) {
-		if s.Undefined || !symtab.IsIFUNC(s) || !slices.ContainsFunc(versioned(s), func(name string) bool {
-			matches, _ := path.Match(r.Old.Text, name)
-			return matches
-		}) {
+		if s.Undefined || !symtab.IsIFUNC(s) || !slices.ContainsFunc(versioned(s),
+			func(name string) bool {
+				matches, _ := path.Match(r.Old.Text, name)
+				return matches
+			}) {
 			continue
 		}
-		found := e.d.finding(r.Old, ErrPattern, "%s, which %s would leave out, is an indirect function (IFUNC) of %s",
+		found := e.d.finding(r.Old, ErrPattern, "%s, which %s would leave out, is an indirect "+
+			"function (IFUNC) of %s",
 			s.Qualified(), r.Old.Text, c.lib.Name)
-		found.Hint = fmt.Sprintf("name the implementations that it chooses, and the other versions, each in a line: %s", symtab.SomeOf(names))
+		found.Hint = fmt.Sprintf("name the implementations that it chooses, and the other "+
+			"versions, each in a line: %s", symtab.SomeOf(names))
 		e.errs = append(e.errs, found)
 		return false
 	}
@@ -135,10 +148,11 @@ func (e *expander) takesVersions(c *candidates, r Replacement, base string) bool
 // candidates are the functions that a pattern may stand for.
 type candidates struct {
 	lib       *symtab.Library
-	functions []symtab.Symbol   // sorted by name
-	addresses addresses         // of the versions of the functions
-	others    []string          // names of functions that no pattern stands for
-	taken     map[uint64]string // addresses that an earlier pattern stood for, with their replacement
+	functions []symtab.Symbol // sorted by name
+	addresses addresses       // of the versions of the functions
+	others    []string        // names of functions that no pattern stands for
+	// addresses that an earlier pattern stood for, with their replacement
+	taken map[uint64]string
 }
 
 // newCandidates collects them; what the description names itself is not one.
@@ -156,7 +170,8 @@ func newCandidates(lib *symtab.Library, named []Replacement) *candidates {
 	for s := range lib.Symbols() {
 		switch {
 		case s.Undefined || !symtab.IsIFUNC(s) && s.Type() != elf.STT_FUNC:
-		case never[s.Value] || strings.Contains(s.Name, "_chk") || symtab.IsClone(s.Name) || !isPlain(s.Name):
+		case never[s.Value] || strings.Contains(s.Name, "_chk") || symtab.IsClone(s.Name) ||
+			!isPlain(s.Name):
 			c.others = append(c.others, s.Name)
 		default:
 			c.functions = append(c.functions, s)
@@ -165,7 +180,9 @@ func newCandidates(lib *symtab.Library, named []Replacement) *candidates {
 	slices.Sort(c.others)
 	c.others = slices.Compact(c.others)
 	c.addresses = addressesOf(c.functions)
-	slices.SortFunc(c.functions, func(a, b symtab.Symbol) int { return cmp.Compare(a.Name, b.Name) })
+	slices.SortFunc(c.functions, func(a, b symtab.Symbol) int {
+		return cmp.Compare(a.Name, b.Name)
+	})
 	return c
 }
 
@@ -173,20 +190,24 @@ func newCandidates(lib *symtab.Library, named []Replacement) *candidates {
 // any bytes, and what comes out of an expansion is written to a file.
 func isPlain(name string) bool {
 	return !strings.ContainsAny(name[:1], "!#@") &&
-		!strings.ContainsFunc(name, func(r rune) bool { return r <= ' ' || r == 0x7f || strings.ContainsRune(":*?[", r) })
+		!strings.ContainsFunc(name, func(r rune) bool {
+			return r <= ' ' || r == 0x7f || strings.ContainsRune(":*?[", r)
+		})
 }
 
 // match returns the names that the pattern stands for, sorted, and how many others it would have
 // matched. An address that an earlier pattern gave the same replacement is left out, and so is one
 // that is not among chosen, unless that is nil.
-func (c *candidates) match(pattern, replacement string, chosen map[uint64]bool) (names []string, leftOut int) {
+func (c *candidates) match(pattern, replacement string, chosen map[uint64]bool) (names []string,
+	leftOut int) {
 	best := map[uint64]string{}
 	for _, s := range c.functions {
 		name := c.matched(pattern, s)
 		if name == "" {
 			continue
 		}
-		if replacement != "" && c.taken[s.Value] == replacement || chosen != nil && !chosen[s.Value] {
+		if replacement != "" && c.taken[s.Value] == replacement || chosen != nil &&
+			!chosen[s.Value] {
 			leftOut++
 			continue
 		}

@@ -29,8 +29,8 @@ type MergeResult struct {
 // .symtab, or of .dynsym if the library is stripped, and if what stands at the symbol, behind
 // endbr64 where there is one, are these NOPs. Nothing else is touched.
 //
-// The image itself is not changed. The error is that of [symtab.ParseLibrary], or wraps [ErrNotPatchable]
-// if the library has no such list.
+// The image itself is not changed. The error is that of [symtab.ParseLibrary], or wraps
+// [ErrNotPatchable] if the library has no such list.
 func MergeNOPs(image []byte) (*MergeResult, error) {
 	f, err := elfx.Parse(bytes.Clone(image))
 	if err != nil {
@@ -96,7 +96,8 @@ func definedAt(f *elfx.File) (map[uint64]bool, error) {
 	for i := range rows.Len() {
 		s := rows.Row(i)
 		// Values of other kinds are no addresses.
-		if s.Shndx != elf.SHN_UNDEF && s.Shndx < elf.SHN_LORESERVE && elf.ST_TYPE(s.Info) != elf.STT_TLS {
+		if s.Shndx != elf.SHN_UNDEF && s.Shndx < elf.SHN_LORESERVE &&
+			elf.ST_TYPE(s.Info) != elf.STT_TLS {
 			defined[s.Value] = true
 		}
 	}

@@ -50,7 +50,8 @@ func changed(t *testing.T, before, after []byte) []string {
 		if name == "" && bytes.HasSuffix(before[:i], []byte{0xf3, 0x0f, 0x1e, 0xfa}) {
 			name = at[uint64(i-4)]
 		}
-		if name == "" || !bytes.HasPrefix(before[i:], []byte{0x90, 0x90}) || !bytes.HasPrefix(after[i:], []byte{0x66, 0x90}) {
+		if name == "" || !bytes.HasPrefix(before[i:], []byte{0x90, 0x90}) ||
+			!bytes.HasPrefix(after[i:], []byte{0x66, 0x90}) {
 			t.Errorf("byte %#x was %#x, is %#x; it belongs to %q", i, before[i], after[i], name)
 		}
 		names = append(names, name)
@@ -72,8 +73,9 @@ func TestMergeNOPs(t *testing.T) {
 		"RELR":       {x86.library(t, "-Wl,-z,pack-relative-relocs"), all, 1},
 		"debug info": {x86.library(t, "-g"), all, 1},
 		// The table alone does not tell that a function begins there.
-		"stripped":     {stripped, []string{"calls_absent", "calls_hidden", "exported", "leaf"}, 2},
-		"other places": {x86.build(t, "testdata/library.c", "-fpatchable-function-entry=2,0"), nil, 6},
+		"stripped": {stripped, []string{"calls_absent", "calls_hidden", "exported", "leaf"}, 2},
+		"other places": {x86.build(t, "testdata/library.c", "-fpatchable-function-entry=2,0"), nil,
+			6},
 	}
 	for name, tc := range tests {
 		t.Run(name, func(t *testing.T) {
@@ -85,8 +87,10 @@ func TestMergeNOPs(t *testing.T) {
 				t.Errorf("%d merged, %d already, %d others", m.Merged, m.Already, m.Others)
 			}
 			again := merge(t, m.Image)
-			if !bytes.Equal(m.Image, again.Image) || again.Merged != 0 || again.Already != len(tc.want) || again.Others != tc.others {
-				t.Errorf("again: %d merged, %d already, %d others", again.Merged, again.Already, again.Others)
+			if !bytes.Equal(m.Image, again.Image) || again.Merged != 0 ||
+				again.Already != len(tc.want) || again.Others != tc.others {
+				t.Errorf("again: %d merged, %d already, %d others", again.Merged, again.Already,
+					again.Others)
 			}
 			if d := cmp.Diff(patchable(t, tc.image), patchable(t, m.Image)); d != "" {
 				t.Errorf("patchable functions (-before +after):\n%s", d)
@@ -99,7 +103,8 @@ func TestMergeNOPs(t *testing.T) {
 func TestMergeNOPsGolden(t *testing.T) {
 	m := merge(t, readFile(t, "testdata/pack/libsmall_livepatch1.so"))
 	sum := sha256.Sum256(m.Image)
-	if got := hex.EncodeToString(sum[:]); got != "0a7294a0cf164e89b7f7a3cbe4f1bf5835763a773b698cbc1f8b4231031ca3e1" || m.Merged != 2 {
+	if got := hex.EncodeToString(sum[:]); got !=
+		"0a7294a0cf164e89b7f7a3cbe4f1bf5835763a773b698cbc1f8b4231031ca3e1" || m.Merged != 2 {
 		t.Errorf("digest %s, %d merged", got, m.Merged)
 	}
 }
@@ -108,10 +113,12 @@ func TestMergeNOPsGolden(t *testing.T) {
 func TestMergeNOPsOnlyNOPs(t *testing.T) {
 	image := x86.library(t)
 	leaf, _ := parseLibrary(t, image, nil).Lookup("leaf")
-	for name, code := range map[string]string{"patched": "\xeb\xf0", "one NOP": "\x90\xc3", "code": "\xc3\x90", "other prefix": "\xf3\x90"} {
+	for name, code := range map[string]string{"patched": "\xeb\xf0", "one NOP": "\x90\xc3",
+		"code": "\xc3\x90", "other prefix": "\xf3\x90"} {
 		other := change(image, func(b []byte) { copy(b[leaf.Value:], code) })
 		m := merge(t, other)
-		if got := changed(t, other, m.Image); slices.Contains(got, "leaf") || m.Merged != 4 || m.Others != 2 {
+		if got := changed(t, other, m.Image); slices.Contains(got, "leaf") || m.Merged != 4 ||
+			m.Others != 2 {
 			t.Errorf("%s: changed are %q, %d others", name, got, m.Others)
 		}
 	}
@@ -127,12 +134,14 @@ func TestMergeNOPsOtherArchitectures(t *testing.T) {
 }
 
 func TestMergeNOPsRefuses(t *testing.T) {
-	if m, err := ulp.MergeNOPs(x86.build(t, "testdata/pack/target.c")); m != nil || !errors.Is(err, ulp.ErrNotPatchable) {
+	if m, err := ulp.MergeNOPs(x86.build(t, "testdata/pack/target.c")); m != nil ||
+		!errors.Is(err, ulp.ErrNotPatchable) {
 		t.Errorf("without the table: result %t, error %v", m != nil, err)
 	}
 	image := x86.library(t)
 	for name, tc := range map[string][]byte{
-		"not ELF":            []byte("not ELF at all, but long enough for a header, which has 64 bytes"),
+		"not ELF": []byte("not ELF at all, but long enough for a header, which has 64 " +
+			"bytes"),
 		"truncated":          image[:len(image)-1],
 		"other machine":      change(image, func(b []byte) { b[18] = 3 }),
 		"segment beyond end": change(image, func(b []byte) { b[64+32+7] = 1 }),
@@ -172,7 +181,8 @@ func FuzzMergeNOPs(f *testing.F) {
 			}
 		}
 		if len(m.Image) != len(image) || n > m.Merged {
-			t.Fatalf("%d bytes became %d, %d changed, %d merged", len(image), len(m.Image), n, m.Merged)
+			t.Fatalf("%d bytes became %d, %d changed, %d merged", len(image), len(m.Image), n,
+				m.Merged)
 		}
 	})
 }

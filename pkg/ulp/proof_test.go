@@ -18,13 +18,16 @@ import (
 func packFor(t testing.TB, c toolchain) (before []byte, after *ulp.Container) {
 	t.Helper()
 	nops := "-fpatchable-function-entry=" + c.nops
-	lib, err := symtab.ParseLibrary(c.build(t, "testdata/pack/target.c", nops, "-nostdlib"), nil, "libsmall.so.1")
+	lib, err := symtab.ParseLibrary(c.build(t, "testdata/pack/target.c", nops, "-nostdlib"), nil,
+		"libsmall.so.1")
 	if err != nil {
 		t.Fatal(err)
 	}
 	before = c.build(t, "testdata/pack/livepatch.c", nops, "-nostdlib", "-g")
-	text := strings.Replace(string(readFile(t, "testdata/pack/libsmall_livepatch1.dsc")), ".json", "", 1)
-	image, err := ulp.Pack(description(t, text), []byte(text), parseContainer(t, before), lib, ulp.PackOptions{})
+	text := strings.Replace(string(readFile(t, "testdata/pack/libsmall_livepatch1.dsc")), ".json",
+		"", 1)
+	image, err := ulp.Pack(description(t, text), []byte(text), parseContainer(t, before), lib,
+		ulp.PackOptions{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -37,7 +40,8 @@ func TestPackedChangesNothingElse(t *testing.T) {
 		t.Run(string(c.arch), func(t *testing.T) {
 			image, packed := packFor(t, c)
 			before, after := writeFile(t, "p.so", image), writeFile(t, "p.so", packed.Image())
-			if d := cmp.Diff(readelfWithoutMoved(t, before), readelfWithoutMoved(t, after)); d != "" {
+			if d := cmp.Diff(readelfWithoutMoved(t, before),
+				readelfWithoutMoved(t, after)); d != "" {
 				t.Errorf("readelf -aW (-before +after):\n%s", d)
 			}
 			if a, b := run(t, "readelf", "-wiW", before), run(t, "readelf", "-wiW", after); a != b {
@@ -48,7 +52,8 @@ func TestPackedChangesNothingElse(t *testing.T) {
 			if d := cmp.Diff(lintBefore, lintAfter); d != "" {
 				t.Errorf("eu-elflint --gnu-ld (-before +after):\n%s", d)
 			}
-			if out := run(t, c.program("objdump"), "-d", after); !strings.Contains(out, "<next_lp>:") {
+			if out := run(t, c.program("objdump"), "-d",
+				after); !strings.Contains(out, "<next_lp>:") {
 				t.Errorf("objdump -d:\n%s", out)
 			}
 			sameSections(t, image, packed.Image())
@@ -74,8 +79,10 @@ func TestPackedSurvivesStrip(t *testing.T) {
 			if d := cmp.Diff(want, livePatch(t, parseContainer(t, stripped))); d != "" {
 				t.Errorf("%s, after strip %v (-before +after):\n%s", c.arch, flags, d)
 			}
-			for _, name := range []string{ulp.SectionMetadata, ulp.SectionReverse, ulp.SectionComments} {
-				if !bytes.Equal(section(t, packed, name), section(t, parseContainer(t, stripped), name)) {
+			for _, name := range []string{ulp.SectionMetadata, ulp.SectionReverse,
+				ulp.SectionComments} {
+				if !bytes.Equal(section(t, packed, name),
+					section(t, parseContainer(t, stripped), name)) {
 					t.Errorf("%s: section %s is another one after strip %v", c.arch, name, flags)
 				}
 			}
@@ -89,17 +96,20 @@ func TestDebuggerListsPacked(t *testing.T) {
 	for _, c := range toolchains {
 		image, packed := packFor(t, c)
 		ask := func(image []byte) string {
-			return run(t, "gdb", "-nx", "-batch", "-ex", "list next_lp", "-ex", "info line next_lp", "-ex", "disassemble next_lp",
-				"-ex", "info symbol next_lp", "-ex", "info types ulp", "-ex", "maintenance info sections .text", writeFile(t, "p.so", image))
+			return run(t, "gdb", "-nx", "-batch", "-ex", "list next_lp", "-ex", "info line next_lp",
+				"-ex", "disassemble next_lp", "-ex", "info symbol next_lp", "-ex", "info types ulp",
+				"-ex", "maintenance info sections .text", writeFile(t, "p.so", image))
 		}
 		before, after := ask(image), ask(packed.Image())
-		for _, want := range []string{"int next_lp(void)", "Dump of assembler code for function next_lp", "in section .text"} {
+		for _, want := range []string{"int next_lp(void)",
+			"Dump of assembler code for function next_lp", "in section .text"} {
 			if !strings.Contains(after, want) {
 				t.Errorf("%s: gdb does not say %q:\n%s", c.arch, want, after)
 			}
 		}
 		path := regexp.MustCompile(`/\S*/p\.so`)
-		if d := cmp.Diff(path.ReplaceAllString(before, "p.so"), path.ReplaceAllString(after, "p.so")); d != "" {
+		if d := cmp.Diff(path.ReplaceAllString(before, "p.so"),
+			path.ReplaceAllString(after, "p.so")); d != "" {
 			t.Errorf("%s: gdb (-before +after):\n%s", c.arch, d)
 		}
 	}

@@ -54,8 +54,8 @@ func provenSection(m *Metadata, lib *symtab.Library) []byte {
 	return append(b, '\n')
 }
 
-// parseProven reads a section SectionProven. It returns nil for an empty section and for proofs that
-// were made by other rules.
+// parseProven reads a section SectionProven. It returns nil for an empty section and for proofs
+// that were made by other rules.
 func parseProven(data []byte) (*Proven, error) {
 	if len(data) == 0 {
 		return nil, nil
@@ -65,7 +65,8 @@ func parseProven(data []byte) (*Proven, error) {
 	_, versionErr := strconv.ParseUint(version, 10, 32)
 	sum, sumErr := strconv.ParseUint(hex, 16, 32)
 	if !ok || versionErr != nil || sumErr != nil {
-		return nil, &symtab.FormatError{What: "version of the proofs", Err: errors.New("no line with two numbers")}
+		return nil, &symtab.FormatError{What: "version of the proofs",
+			Err: errors.New("no line with two numbers")}
 	}
 	var list []uint64
 	for len(rest) > 0 {
@@ -75,11 +76,14 @@ func parseProven(data []byte) (*Proven, error) {
 		addr, err := strconv.ParseUint(string(line), 16, 64)
 		switch {
 		case !ok || err != nil:
-			return nil, &symtab.FormatError{Off: off, What: "address of a function", Err: errors.New("no number on a line of its own")}
+			return nil, &symtab.FormatError{Off: off, What: "address of a function",
+				Err: errors.New("no number on a line of its own")}
 		case len(list) > 0 && list[len(list)-1] >= addr:
-			return nil, &symtab.FormatError{Off: off, What: "address of a function", Err: errors.New("is not in ascending order")}
+			return nil, &symtab.FormatError{Off: off, What: "address of a function",
+				Err: errors.New("is not in ascending order")}
 		case len(list) == maxProven:
-			return nil, &symtab.FormatError{Off: off, What: fmt.Sprintf("more than %d functions", maxProven), Err: ErrValue}
+			return nil, &symtab.FormatError{Off: off, What: fmt.Sprintf("more than %d functions",
+				maxProven), Err: ErrValue}
 		}
 		list = append(list, addr)
 	}

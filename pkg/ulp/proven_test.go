@@ -58,10 +58,12 @@ func TestProvenSection(t *testing.T) {
 	rules := strconv.Itoa(hotpatch.Version)
 	for text, want := range map[string]int{
 		"": 0, rules + " 1f\n": 0, rules + " 1f\n10\nabc\n": 2, "1 1f\n10\n": 0, // by other rules
-		rules: -1, rules + "\n": -1, rules + " 1f\n10": -1, rules + " 1f\n10\n10\n": -1, rules + " 1f\nx\n": -1, rules + " 123456789\n": -1, "any\n": -1,
+		rules: -1, rules + "\n": -1, rules + " 1f\n10": -1, rules + " 1f\n10\n10\n": -1, rules +
+			" 1f\nx\n": -1, rules + " 123456789\n": -1, "any\n": -1,
 		rules + " 1f\n" + strings.Repeat("1\n", 1<<17): -1,
 	} {
-		changed, err := ulp.EmbedSections(image, ulp.Section{Name: ulp.SectionProven, Data: []byte(text)})
+		changed, err := ulp.EmbedSections(image, ulp.Section{Name: ulp.SectionProven,
+			Data: []byte(text)})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -70,7 +72,8 @@ func TestProvenSection(t *testing.T) {
 		switch {
 		case want < 0 && (!ok || format.What == "" || p != nil):
 			t.Errorf("%.40q: %+v, %v", text, p, err)
-		case want >= 0 && (err != nil || p.Proven == nil && want > 0 || p.Proven != nil && len(p.Proven.Functions) != want):
+		case want >= 0 && (err != nil || p.Proven == nil && want > 0 || p.Proven != nil &&
+			len(p.Proven.Functions) != want):
 			t.Errorf("%.40q: %+v, %v", text, p, err)
 		}
 	}
@@ -88,7 +91,8 @@ func FuzzProvenSection(f *testing.F) {
 			t.Fatal(err)
 		}
 		p, err := parseContainer(t, changed).LivePatch()
-		if _, ok := errors.AsType[*symtab.FormatError](err); err != nil && !ok || err == nil && p.Proven != nil && !slices.IsSorted(p.Proven.Functions) {
+		if _, ok := errors.AsType[*symtab.FormatError](err); err != nil && !ok || err == nil &&
+			p.Proven != nil && !slices.IsSorted(p.Proven.Functions) {
 			t.Fatal(p, err)
 		}
 	})

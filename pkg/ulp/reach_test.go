@@ -22,7 +22,8 @@ var reachOf = []struct {
 	{"libz.so.1", 95, []string{"inflate", "deflate", "crc32"}},
 	{"libcrypto.so.3", 90, []string{"EVP_DigestUpdate"}},
 	{"libssl.so.3", 90, nil},
-	{"libc.so.6", 90, []string{"free", "qsort", "realpath", "__snprintf_chk", "posix_spawn", "tcflush"}},
+	{"libc.so.6", 90, []string{"free", "qsort", "realpath", "__snprintf_chk", "posix_spawn",
+		"tcflush"}},
 	{"libpthread.so.0", 0, nil}, // a part of libc since glibc 2.34
 	{"libstdc++.so.6", 90, nil},
 }
@@ -32,7 +33,8 @@ var reachOf = []struct {
 func TestReach(t *testing.T) {
 	for _, r := range reachOf {
 		path := ""
-		for _, dir := range []string{"/lib/x86_64-linux-gnu", "/usr/lib/x86_64-linux-gnu", "/lib64", "/usr/lib64"} {
+		for _, dir := range []string{"/lib/x86_64-linux-gnu", "/usr/lib/x86_64-linux-gnu", "/lib64",
+			"/usr/lib64"} {
 			if p := filepath.Join(dir, r.name); path == "" {
 				if _, err := os.Stat(p); err == nil {
 					path = p
@@ -83,10 +85,13 @@ func TestReach(t *testing.T) {
 				t.Errorf("%s has no %s", r.name, name)
 			}
 		}
-		whys := slices.SortedFunc(maps.Keys(byWhy), func(a, b string) int { return cmp.Compare(len(byWhy[b]), len(byWhy[a])) })
+		whys := slices.SortedFunc(maps.Keys(byWhy), func(a, b string) int {
+			return cmp.Compare(len(byWhy[b]), len(byWhy[a]))
+		})
 		for _, why := range whys {
 			if why != "" {
-				t.Logf("%16s %5d %s: %.120q", "", len(byWhy[why]), why, byWhy[why][:min(5, len(byWhy[why]))])
+				t.Logf("%16s %5d %s: %.120q", "", len(byWhy[why]), why,
+					byWhy[why][:min(5, len(byWhy[why]))])
 			}
 		}
 	}

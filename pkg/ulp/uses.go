@@ -47,7 +47,8 @@ func UsesOf(image []byte) (uses map[string][]string, err error) {
 		case elf.SHT_REL:
 			size = 16
 		}
-		if size == 0 || s.Info == 0 || int(s.Info) >= len(owners) || isDebug(f.Sections[s.Info].Name) {
+		if size == 0 || s.Info == 0 || int(s.Info) >= len(owners) ||
+			isDebug(f.Sections[s.Info].Name) {
 			continue
 		}
 		rows, err := s.Data()
@@ -77,7 +78,8 @@ func UsesOf(image []byte) (uses map[string][]string, err error) {
 func owners(f *elf.File, symbols []elf.Symbol) [][]string {
 	list := make([][]string, len(f.Sections))
 	for _, s := range symbols {
-		if i := int(s.Section); i > 0 && i < len(list) && s.Name != "" && elf.ST_TYPE(s.Info) == elf.STT_FUNC {
+		if i := int(s.Section); i > 0 && i < len(list) && s.Name != "" &&
+			elf.ST_TYPE(s.Info) == elf.STT_FUNC {
 			list[i] = append(list[i], s.Name)
 		}
 	}
@@ -119,7 +121,8 @@ func isCall(machine elf.Machine, kind uint32, code []byte, at uint64) bool {
 		case elf.R_X86_64_PLT32:
 			return true
 		case elf.R_X86_64_PC32:
-			return op[1] == 0xe8 || op[1] == 0xe9 || op[0] == 0x0f && op[1]&0xf0 == 0x80 // call, jmp, jcc
+			// call, jmp, jcc
+			return op[1] == 0xe8 || op[1] == 0xe9 || op[0] == 0x0f && op[1]&0xf0 == 0x80
 		case elf.R_X86_64_GOTPCREL, elf.R_X86_64_GOTPCRELX:
 			return op[0] == 0xff && (op[1] == 0x15 || op[1] == 0x25) // call, jmp through the GOT
 		case elf.R_X86_64_REX_GOTPCRELX, elf.R_X86_64_64:
@@ -127,7 +130,8 @@ func isCall(machine elf.Machine, kind uint32, code []byte, at uint64) bool {
 		}
 	case elf.EM_PPC64:
 		switch elf.R_PPC64(kind) {
-		case elf.R_PPC64_ADDR64, elf.R_PPC64_TOC16_HA, elf.R_PPC64_TOC16_LO, elf.R_PPC64_TOC16_LO_DS,
+		case elf.R_PPC64_ADDR64, elf.R_PPC64_TOC16_HA, elf.R_PPC64_TOC16_LO,
+			elf.R_PPC64_TOC16_LO_DS,
 			elf.R_PPC64_GOT16_HA, elf.R_PPC64_GOT16_LO_DS:
 			return false
 		}
@@ -139,7 +143,8 @@ func isCall(machine elf.Machine, kind uint32, code []byte, at uint64) bool {
 func usedBy(s *elf.Symbol, owners [][]string, call bool) []string {
 	i := int(s.Section)
 	switch {
-	case i > 0 && i < len(owners) && elf.ST_TYPE(s.Info) != elf.STT_FUNC: // a section, or a variable in one
+	case i > 0 && i < len(owners) && elf.ST_TYPE(s.Info) != elf.STT_FUNC:
+		// a section, or a variable in one
 		if call || strings.HasPrefix(owners[i][0], SectionUser) {
 			return owners[i]
 		}

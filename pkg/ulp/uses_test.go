@@ -18,7 +18,8 @@ func relocatable(t testing.TB, source string) []byte {
 	if err := os.WriteFile(filepath.Join(dir, "a.c"), []byte(source), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	cmd := exec.Command("gcc", "-O2", "-fPIC", "-ffunction-sections", "-fdata-sections", "-c", "a.c")
+	cmd := exec.Command("gcc", "-O2", "-fPIC", "-ffunction-sections", "-fdata-sections", "-c",
+		"a.c")
 	cmd.Dir = dir
 	if out, err := cmd.CombinedOutput(); err != nil {
 		t.Fatalf("%v: %s", err, out)
@@ -43,8 +44,10 @@ func TestUsesOf(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for name, want := range map[string]string{"calls": "helps", "helps": "other", "points": ulp.SectionUser + ".data.rel.table", ulp.SectionUser + ".data.rel.table": ulp.AddressOf + "away",
-		"takes": ulp.AddressOf + "away", "jumps": "away"} {
+	for name, want := range map[string]string{"calls": "helps", "helps": "other",
+		"points": ulp.SectionUser + ".data.rel.table", ulp.SectionUser +
+			".data.rel.table": ulp.AddressOf + "away", "takes": ulp.AddressOf + "away",
+		"jumps": "away"} {
 		if !slices.Contains(uses[name], want) {
 			t.Errorf("%s uses %q, and not %s", name, uses[name], want)
 		}

@@ -233,15 +233,16 @@ func TestRetryAfter(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				first := true
-				c := soon(fetch.Options{Transport: roundTripper(func(r *http.Request) (*http.Response, error) {
-					res := respond(200, strings.NewReader("ok"))
-					if first {
-						res = respond(429, http.NoBody)
-						res.Header.Set("Retry-After", tc.header())
-					}
-					first = false
-					return res, nil
-				})})
+				c := soon(fetch.Options{
+					Transport: roundTripper(func(r *http.Request) (*http.Response, error) {
+						res := respond(200, strings.NewReader("ok"))
+						if first {
+							res = respond(429, http.NoBody)
+							res.Header.Set("Retry-After", tc.header())
+						}
+						first = false
+						return res, nil
+					})})
 				start := time.Now()
 				got, err := c.Bytes(t.Context(), location(t, "https://host/"), 9)
 				if waited := time.Since(start); string(got) != "ok" || err != nil ||

@@ -172,12 +172,13 @@ func serveTLS(t testing.TB, handler http.HandlerFunc) *server {
 
 func newServer(handler http.HandlerFunc) *server {
 	s := &server{}
-	s.Server = httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		s.mu.Lock()
-		s.requests = append(s.requests, r)
-		s.mu.Unlock()
-		handler(&countingWriter{w, s}, r)
-	}))
+	s.Server = httptest.NewUnstartedServer(
+		http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			s.mu.Lock()
+			s.requests = append(s.requests, r)
+			s.mu.Unlock()
+			handler(&countingWriter{w, s}, r)
+		}))
 	s.Config.ErrorLog = log.New(io.Discard, "", 0)
 	return s
 }

@@ -16,9 +16,10 @@ import (
 // lead to one server.
 func internet(t *testing.T, s *server, names map[string]string) *fetch.Client {
 	t.Helper()
-	transport := &http.Transport{DialContext: func(ctx context.Context, network, _ string) (net.Conn, error) {
-		return new(net.Dialer).DialContext(ctx, network, strings.TrimPrefix(s.URL, "http://"))
-	}}
+	transport := &http.Transport{
+		DialContext: func(ctx context.Context, network, _ string) (net.Conn, error) {
+			return new(net.Dialer).DialContext(ctx, network, strings.TrimPrefix(s.URL, "http://"))
+		}}
 	t.Cleanup(transport.CloseIdleConnections)
 	return soon(fetch.Options{Transport: transport,
 		LookupIP: func(_ context.Context, host string) ([]netip.Addr, error) {

@@ -125,14 +125,15 @@ func TestRedirectCredentials(t *testing.T) {
 		{"https://sub.host/a", "https://host/b", false},
 	} {
 		var last *http.Request
-		c := soon(fetch.Options{Transport: roundTripper(func(r *http.Request) (*http.Response, error) {
-			if last = r; strings.HasSuffix(r.URL.Path, "/b") {
-				return respond(200, strings.NewReader("ok")), nil
-			}
-			res := respond(301, http.NoBody)
-			res.Header.Set("Location", tc.to)
-			return res, nil
-		})})
+		c := soon(fetch.Options{
+			Transport: roundTripper(func(r *http.Request) (*http.Response, error) {
+				if last = r; strings.HasSuffix(r.URL.Path, "/b") {
+					return respond(200, strings.NewReader("ok")), nil
+				}
+				res := respond(301, http.NoBody)
+				res.Header.Set("Location", tc.to)
+				return res, nil
+			})})
 		if _, err := c.Bytes(t.Context(), location(t, tc.from).WithCredentials("me", "pass"),
 			9); err != nil {
 			t.Fatal(err)

@@ -94,7 +94,9 @@ func TestReadKeysBad(t *testing.T) {
 		"too much":               {make([]byte, 4<<20+1), "more than 4194304 bytes"},
 		"too many":               {bytes.Repeat(binary, 257), "more than 256 keys"},
 		"without self-signature": {withoutSignatures(t, binary), "without any identities"},
-		"version 3":              {[]byte("\x99\x00\x0e\x03\x00\x00\x00\x00\x00\x00\x01\x00\x01\x01\x00\x01\x01"), "version 3"},
+		"version 3": {
+			[]byte("\x99\x00\x0e\x03\x00\x00\x00\x00\x00\x00\x01\x00\x01\x01\x00\x01\x01"),
+			"version 3"},
 	}
 	for name, tc := range tests {
 		t.Run(name, func(t *testing.T) {

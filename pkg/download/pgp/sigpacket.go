@@ -183,7 +183,8 @@ func (s *sigPacket) checkTime(now time.Time) error {
 			ErrBadSignature, day(s.created))
 	}
 	if s.v4 != nil && s.v4.SigLifetimeSecs != nil && *s.v4.SigLifetimeSecs != 0 {
-		if end := s.created.Add(time.Duration(*s.v4.SigLifetimeSecs) * time.Second); now.After(end) {
+		if end := s.created.Add(time.Duration(*s.v4.SigLifetimeSecs) *
+			time.Second); now.After(end) {
 			return fmt.Errorf("%w: the signature, on %s", ErrExpired, day(end))
 		}
 	}

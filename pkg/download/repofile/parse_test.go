@@ -39,7 +39,8 @@ const fedora = "\xef\xbb\xbf# comment\r\n; " +
 	"  for $basearch\r\nbaseurl = " +
 	"http://one.example.com/$releasever/,\r\n\thttp://two.example.com/a,b/ " +
 	",http://three.example.com/\r\n" +
-	"GPGKEY=file:///etc/pki/one file:///etc/pki/two\r\ngpgcheck=no\r\nusername=me\r\npassword=a = b # c\r\n"
+	"GPGKEY=file:///etc/pki/one file:///etc/pki/two\r\ngpgcheck=no\r\nusername=me\r\npassword=a " +
+	"= b # c\r\n"
 
 func TestParse(t *testing.T) {
 	tests := map[string]struct {
@@ -56,7 +57,9 @@ func TestParse(t *testing.T) {
 			Alias: "SUSE_Linux_Enterprise_Server_x86_64:SLES15-SP5-Updates",
 			Name:  "SLES15-SP5-Updates", Enabled: true,
 			GPGCheck: true, Credentials: "SUSEConnect",
-			BaseURLs: []string{"https://updates.example.com/SUSE/Updates/SLES/15-SP5/x86_64/update/?exp=17~acl=/SUSE/*~hmac=0a1b"},
+			BaseURLs: []string{
+				"https://updates.example.com/SUSE/Updates/SLES/15-SP5/x86_64/update/?" +
+					"exp=17~acl=/SUSE/*~hmac=0a1b"},
 		}}},
 		"dnf": {fedora, []repofile.Repo{{
 			Alias: "updates", Name: "Updates for $basearch", Enabled: true, User: "me",
@@ -82,7 +85,8 @@ func TestParse(t *testing.T) {
 				{Alias: "c", Name: "c", Enabled: true, GPGCheck: true,
 					BaseURLs: []string{"/srv/c"}},
 			}},
-		"disabled, of an unknown type": {"[a]\nenabled=0\n[b]\nenabled=off\nbaseurl=plugin:/x?y\ntype=yast2\n", []repofile.Repo{
+		"disabled, of an unknown type": {"[a]\nenabled=0\n[b]\nenabled=off\nbaseurl=plugin:/x?y\n" +
+			"type=yast2\n", []repofile.Repo{
 			{Alias: "a", Name: "a", GPGCheck: true},
 			{Alias: "b", Name: "b", GPGCheck: true, Type: "yast2",
 				BaseURLs: []string{"plugin:/x?y"}},

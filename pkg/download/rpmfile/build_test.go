@@ -55,7 +55,8 @@ AutoReqProv: no
 It has what the packages of real libraries have.
 %install
 root=%{buildroot}
-mkdir -p $root/lib64 $root/usr/lib64/gconv $root/usr/lib/demo $root/usr/share/demo $root/var/lib/demo $root/opt/lib/a $root/opt/lib/b
+mkdir -p $root/lib64 $root/usr/lib64/gconv $root/usr/lib/demo $root/usr/share/demo
+mkdir -p $root/var/lib/demo $root/opt/lib/a $root/opt/lib/b
 cp %{_sourcedir}/library $root/lib64/libdemo-2.31.so
 chmod 0755 $root/lib64/libdemo-2.31.so
 touch -d @1700000000 $root/lib64/libdemo-2.31.so

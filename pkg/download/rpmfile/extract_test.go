@@ -190,7 +190,8 @@ func TestExtractRefuses(t *testing.T) {
 		"a file too large": {[]string{libraryName},
 			rpmfile.ExtractOptions{MaxFile: 300_000}, decompress.ErrTooLarge, "300001"},
 		"two files that are too large": {[]string{libraryName, "/usr/lib64/libhard-1.so"},
-			rpmfile.ExtractOptions{MaxTotal: 300_005}, decompress.ErrTooLarge, "300005 bytes in all"},
+			rpmfile.ExtractOptions{MaxTotal: 300_005}, decompress.ErrTooLarge,
+			"300005 bytes in all"},
 		"the same file too often": {[]string{libraryName, libraryName},
 			rpmfile.ExtractOptions{MaxTotal: 300_001}, decompress.ErrTooLarge, "in all"},
 	}

@@ -76,7 +76,8 @@ func TestLocateSays(t *testing.T) {
 		ambiguous.Paths); d != "" {
 		t.Error(d)
 	}
-	const want = `"libsame.so" could be /opt/lib/a/libsame.so or /opt/lib/b/libsame.so: name one by its path`
+	const want = `"libsame.so" could be /opt/lib/a/libsame.so or /opt/lib/b/libsame.so: name one ` +
+		`by its path`
 	if err.Error() != want {
 		t.Errorf("got %q, want %q", err, want)
 	}
@@ -85,7 +86,8 @@ func TestLocateSays(t *testing.T) {
 func TestAmbiguousOfMany(t *testing.T) {
 	err := &rpmfile.AmbiguousError{Name: "x.so", Paths: strings.Fields("/1 /2 /3 /4 /5 /6 /7 /8 " +
 		"/9 /10")}
-	if want := `"x.so" could be /1, /2, /3, /4, /5, /6, /7, /8 or 2 others: name one by its path`; err.Error() != want {
+	const want = `"x.so" could be /1, /2, /3, /4, /5, /6, /7, /8 or 2 others: name one by its path`
+	if err.Error() != want {
 		t.Errorf("got %q, want %q", err, want)
 	}
 }

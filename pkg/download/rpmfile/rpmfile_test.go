@@ -80,9 +80,11 @@ func TestFiles(t *testing.T) {
 // TestFileModes has modes that would need root in rpmbuild.
 func TestFileModes(t *testing.T) {
 	tests := map[uint32]fs.FileMode{
-		0o104755: fs.ModeSetuid | 0o755, 0o041777: fs.ModeDir | fs.ModeSticky | 0o777, 0o102711: fs.ModeSetgid | 0o711,
+		0o104755: fs.ModeSetuid | 0o755, 0o041777: fs.ModeDir | fs.ModeSticky | 0o777,
+		0o102711: fs.ModeSetgid | 0o711,
 		0o020600: fs.ModeDevice | fs.ModeCharDevice | 0o600, 0o060600: fs.ModeDevice | 0o600,
-		0o010600: fs.ModeNamedPipe | 0o600, 0o140600: fs.ModeSocket | 0o600, 0o000644: fs.ModeIrregular | 0o644,
+		0o010600: fs.ModeNamedPipe | 0o600, 0o140600: fs.ModeSocket | 0o600,
+		0o000644: fs.ModeIrregular | 0o644,
 	}
 	for mode, want := range tests {
 		data := crafted(t, func(p *parts) {

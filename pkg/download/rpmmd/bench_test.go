@@ -163,7 +163,8 @@ func generatePrimary(tb testing.TB, size int64) (args []string, wanted int) {
 }
 
 const header = `<?xml version="1.0" encoding="UTF-8"?>
-<metadata xmlns="http://linux.duke.edu/metadata/common" xmlns:rpm="http://linux.duke.edu/metadata/rpm">
+<metadata xmlns="http://linux.duke.edu/metadata/common"
+ xmlns:rpm="http://linux.duke.edu/metadata/rpm">
 `
 
 // generatePackage writes an entry as large and as compressible as those of an update repository:
@@ -195,7 +196,8 @@ without these libraries &amp; more.</description>
     <rpm:sourcerpm>%s.src.rpm</rpm:sourcerpm>
     <rpm:header-range start="6200" end="%d"/>
     <rpm:provides>
-`, name, version, hex(), 1.6e9+r.IntN(1e8), 1.6e9+r.IntN(1e8), r.IntN(1e7), r.IntN(1e7), r.IntN(1e7), name, name, r.IntN(1e6))
+`, name, version, hex(), 1.6e9+r.IntN(1e8), 1.6e9+r.IntN(1e8), r.IntN(1e7), r.IntN(1e7),
+		r.IntN(1e7), name, name, r.IntN(1e6))
 	fmt.Fprintf(w, "      <rpm:entry name=\"debuginfo(build-id)\" flags=\"EQ\" epoch=\"0\" "+
 		"ver=\"%s\"/>\n", hex()[:40])
 	for range r.IntN(120) {

@@ -16,10 +16,12 @@ import (
 // they find the same wanted packages, and the scanner accepts everything that encoding/xml does,
 // except for what it documents.
 func FuzzReadPrimary(f *testing.F) {
-	const start = `<metadata xmlns="http://linux.duke.edu/metadata/common" xmlns:rpm="http://linux.duke.edu/metadata/rpm" packages="1">`
+	const start = `<metadata xmlns="http://linux.duke.edu/metadata/common" ` +
+		`xmlns:rpm="http://linux.duke.edu/metadata/rpm" packages="1">`
 	rest := `<arch>x</arch><version ver="1" rel="2"/><checksum type="sha256">` +
 		strings.Repeat("ab", 32) +
-		`</checksum><size package="7"/><location href="a.rpm"/><format><rpm:provides><rpm:entry name="p" flags="EQ" ver="1"/>` +
+		`</checksum><size package="7"/><location href="a.rpm"/><format><rpm:provides><rpm:entry ` +
+		`name="p" flags="EQ" ver="1"/>` +
 		`</rpm:provides></format></package>`
 	for _, s := range []string{
 		"<package><name>glibc</name>" + rest, "<package><name>other</name>" + rest,
@@ -28,7 +30,9 @@ func FuzzReadPrimary(f *testing.F) {
 		"<package a='>'><name\n>glibc</name >" + rest,
 		"<package><x a='/'/><y><name>glibc</name></y><name>other</name>" + rest,
 		"<?x <?><package><name>glibc</name>" + rest,
-		`<c:package xmlns:c="http://linux.duke.edu/metadata/common"><c:name>glibc</c:name></c:package>`, "<package/>",
+		`<c:package xmlns:c="http://linux.duke.edu/metadata/common">` +
+			`<c:name>glibc</c:name></c:package>`,
+		"<package/>",
 	} {
 		f.Add([]byte("<?xml version='1.0' encoding='utf-8'?>" + start + s + "</metadata>\n"))
 	}

@@ -145,7 +145,8 @@ func wanted(names []string) func(string) bool {
 // document returns a primary.xml with the elements, which announces n packages.
 func document(n int, elements ...string) string {
 	return fmt.Sprintf(`<?xml version="1.0" encoding="UTF-8"?>
-<metadata xmlns="http://linux.duke.edu/metadata/common" xmlns:rpm="http://linux.duke.edu/metadata/rpm" packages="%d">
+<metadata xmlns="http://linux.duke.edu/metadata/common"
+ xmlns:rpm="http://linux.duke.edu/metadata/rpm" packages="%d">
 %s</metadata>
 `, n, strings.Join(elements, "\n"))
 }

@@ -23,9 +23,10 @@ func TestUnusual(t *testing.T) {
 		text string
 		want int
 	}{
-		"plain":           {document(2, glibc, other), 1},
-		"none":            {document(0), 0},
-		"empty root":      {`<metadata xmlns="http://linux.duke.edu/metadata/common" packages="0"/>`, 0},
+		"plain": {document(2, glibc, other), 1},
+		"none":  {document(0), 0},
+		"empty root": {`<metadata xmlns="http://linux.duke.edu/metadata/common" ` +
+			`packages="0"/>`, 0},
 		"count too high":  {document(2, glibc), 1},
 		"no count":        {strings.Replace(document(0, glibc), `packages="0"`, "", 1), 1},
 		"byte order mark": {"\ufeff" + document(1, glibc), 1},
@@ -60,7 +61,8 @@ func TestUnusual(t *testing.T) {
 			`<c:package xmlns:c="http://linux.duke.edu/metadata/common">`+inside(glibc)+
 				`</c:package>`), 1},
 		"prefixed name": {document(1,
-			entryWith(`<c:name xmlns:c="http://linux.duke.edu/metadata/common">glibc</c:name>`)), 1},
+			entryWith(`<c:name xmlns:c="http://linux.duke.edu/metadata/common">glibc</c:name>`)),
+			1},
 		"foreign package": {document(1,
 			strings.Replace(glibc, "<package ", `<package xmlns="x" `, 1), other), 0},
 		"foreign prefix": {document(1, `<rpm:package>`+inside(glibc)+`</rpm:package>`, other),
@@ -108,11 +110,12 @@ func TestReadPrimaryErrors(t *testing.T) {
 		text string
 		want error
 	}{
-		"empty":        {"", io.ErrUnexpectedEOF},
-		"blank":        {"     ", io.ErrUnexpectedEOF},
-		"a web page":   {"<!DOCTYPE html><html><body>404</body></html>", rpmmd.ErrMalformed},
-		"text":         {"404 not found", rpmmd.ErrMalformed},
-		"other root":   {`<filelists xmlns="http://linux.duke.edu/metadata/filelists" packages="0"/>`, rpmmd.ErrMalformed},
+		"empty":      {"", io.ErrUnexpectedEOF},
+		"blank":      {"     ", io.ErrUnexpectedEOF},
+		"a web page": {"<!DOCTYPE html><html><body>404</body></html>", rpmmd.ErrMalformed},
+		"text":       {"404 not found", rpmmd.ErrMalformed},
+		"other root": {`<filelists xmlns="http://linux.duke.edu/metadata/filelists" ` +
+			`packages="0"/>`, rpmmd.ErrMalformed},
 		"no namespace": {`<metadata packages="0"></metadata>`, rpmmd.ErrMalformed},
 		"bad root tag": {`<metadata xmlns=x></metadata>`, rpmmd.ErrMalformed},
 		"too many":     {document(1, glibc, other), rpmmd.ErrMalformed},
@@ -147,7 +150,9 @@ func TestReadPrimaryErrors(t *testing.T) {
 		"second name": {document(1, entryWith("<name>other</name><name>glibc</name>")),
 			rpmmd.ErrMalformed},
 		"second, prefixed": {document(1,
-			entryWith(`<name>other</name><c:name xmlns:c="http://linux.duke.edu/metadata/common">glibc</c:name>`)), rpmmd.ErrMalformed},
+			entryWith(`<name>other</name><c:name `+
+				`xmlns:c="http://linux.duke.edu/metadata/common">glibc</c:name>`)),
+			rpmmd.ErrMalformed},
 		"no name":          {document(1, entryWith("")), rpmmd.ErrMalformed},
 		"empty name":       {document(1, entryWith("<name/>")), rpmmd.ErrMalformed},
 		"open, close":      {document(1, entryWith("<name></name>")), rpmmd.ErrMalformed},

@@ -20,14 +20,16 @@ var (
 
 // repomd returns a repomd.xml with the given content.
 func repomd(content ...string) string {
-	return `<?xml version="1.0" encoding="UTF-8"?><repomd xmlns="http://linux.duke.edu/metadata/repo" ` +
+	return `<?xml version="1.0" encoding="UTF-8"?><repomd ` +
+		`xmlns="http://linux.duke.edu/metadata/repo" ` +
 		`xmlns:rpm="http://linux.duke.edu/metadata/rpm"><revision> 17 </revision>` +
 		strings.Join(content, "") + "</repomd>\n"
 }
 
 // data returns an entry; more is its content besides the checksum and the location.
 func data(kind, href string, more ...string) string {
-	return fmt.Sprintf(`<data type="%s"><checksum type="sha256">%s</checksum><location href="%s"/>%s</data>`,
+	return fmt.Sprintf(`<data type="%s"><checksum type="sha256">%s</checksum><location `+
+		`href="%s"/>%s</data>`,
 		kind, sha256A, href, strings.Join(more, ""))
 }
 
@@ -37,7 +39,8 @@ func TestParseRepomd(t *testing.T) {
 			`</open-checksum>`,
 			"<timestamp>1600000000.25</timestamp><size>7</size><open-size> 99 "+
 				"</open-size><unknown><deep/></unknown>"),
-		`<!-- comment --><data type="other"><checksum type="sha1">00</checksum><location href="other.xml"/></data>`,
+		`<!-- comment --><data type="other"><checksum type="sha1">00</checksum><location `+
+			`href="other.xml"/></data>`,
 		`<data type="susedata"><checksum type="md5">00</checksum><checksum type="sha256">`+sha256A+
 			`</checksum>`+
 			`<location href="s.xml"/><timestamp>0</timestamp></data>`,

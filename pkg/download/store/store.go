@@ -11,7 +11,7 @@
 //	blobs/<algorithm>/<first two digits>/<digest>   finished content, read-only
 //	parts/<algorithm>-<digest>.part                 running or interrupted downloads
 //	records/<kind>/<first two digits>/<hash of key> small values, see [Store.SetRecord]
-//	tmp/                                            incoming content, and directories of [Store.TempDir]
+//	tmp/                                            incoming content, [Store.TempDir]
 //
 // The store fetches nothing and does not interpret its content. Its locks are flock(2) locks, so it
 // must be on a local disk. Anybody who can write to the directory can change the content: [Open]

@@ -10,9 +10,9 @@ import (
 // NOPs, or says why not: the error wraps ErrEntry. The function is at an address of the text, and
 // so long; addresses in errors are the library's own.
 //
-// It is the proof of which catalogues have the results ([symtab.Library.EntryProof]), so that the gate
-// of a build and the engine agree; see there, and package hotpatch, for what is proven. What only a
-// running process shows is looked at there: that no thread stands inside.
+// It is the proof of which catalogues have the results ([symtab.Library.EntryProof]), so that the
+// gate of a build and the engine agree; see there, and package hotpatch, for what is proven. What
+// only a running process shows is looked at there: that no thread stands inside.
 func codeSite(t *hotpatch.Text, entry, size, bias uint64) (*site, error) {
 	p, err := t.Entry(entry, size)
 	if err != nil {

@@ -143,8 +143,8 @@ func TestNotSeen(t *testing.T) {
 	c.says("", "2")
 }
 
-// TestTwoTables: an engine that is killed while it maps a table leaves one with the same functions as
-// the table that they lead to. It can be given back.
+// TestTwoTables: an engine that is killed while it maps a table leaves one with the same functions
+// as the table that they lead to. It can be given back.
 func TestTwoTables(t *testing.T) {
 	lib := library(t, nopFlags)
 	c := reloads(t, lib)

@@ -79,7 +79,8 @@ func (p *prover) findCallers(l *Library) (proofs, error) {
 }
 
 const (
-	manyCallers   = "its library is too large to be searched for callers that rely on registers which it leaves alone"
+	manyCallers = "its library is too large to be searched for callers that rely on registers " +
+		"which it leaves alone"
 	maxReliance   = maxVerdicts / 2 // callers that are named
 	maxCallerName = 40              // bytes
 )
@@ -93,14 +94,16 @@ func (l *Library) reliance(r hotpatch.Reliance, known int) string {
 	if r.Through != 0 {
 		through = " to " + l.functionAt(r.Through)
 	}
-	return fmt.Sprintf("%s keeps a value in %s across the call%s at %#x, as only the present code allows", l.functionAt(r.Call), r.Register, through, r.Call)
+	return fmt.Sprintf("%s keeps a value in %s across the call%s at %#x, as only the present "+
+		"code allows", l.functionAt(r.Call), r.Register, through, r.Call)
 }
 
 // functionAt names the function that an address is in.
 func (l *Library) functionAt(addr uint64) string {
 	name := "a function without a name"
 	for t, row := range l.symbols.each() {
-		if row.flags&flagUndefined == 0 && elf.ST_TYPE(row.info) == elf.STT_FUNC && addr-row.value < max(row.size, 1) {
+		if row.flags&flagUndefined == 0 && elf.ST_TYPE(row.info) == elf.STT_FUNC &&
+			addr-row.value < max(row.size, 1) {
 			name = t.name(row)
 		}
 	}

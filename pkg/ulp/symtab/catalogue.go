@@ -20,7 +20,8 @@ import (
 // that cannot be seen any more.
 func ParseCatalogue(data []byte) (*Library, error) {
 	if len(data) > maxFile {
-		return nil, &FormatError{What: "catalogue", Err: fmt.Errorf("%w: larger than 2 GiB", ErrUnsupported)}
+		return nil, &FormatError{What: "catalogue", Err: fmt.Errorf("%w: larger than 2 GiB",
+			ErrUnsupported)}
 	}
 	p := catalogueParser{
 		scanner:  scanner{data: data},

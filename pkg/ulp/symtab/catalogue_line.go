@@ -58,7 +58,8 @@ func (p *catalogueParser) lineRest(r *row, d []byte) []byte {
 	}
 	for i := range symbolFlags { // which is not copied
 		f := &symbolFlags[i]
-		if len(d) >= len(f.written) && d[2] == f.written[2] && string(d[:len(f.written)]) == f.written {
+		if len(d) >= len(f.written) && d[2] == f.written[2] &&
+			string(d[:len(f.written)]) == f.written {
 			r.flags |= f.flag
 			d = d[len(f.written):]
 		}

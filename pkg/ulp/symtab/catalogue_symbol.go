@@ -16,10 +16,13 @@ func (p *catalogueParser) symbols() error {
 		}
 		*r = row{}
 		p.seen = 0
-		if err := p.object(func(key []byte) error { return p.symbolValue(symbolKey(key), r) }); err != nil {
+		if err := p.object(func(key []byte) error {
+			return p.symbolValue(symbolKey(key), r)
+		}); err != nil {
 			return err
 		}
-		return p.all(wantSymbol, `catalogue: one of the symbol's "name", "offset", "size", "st_info", "st_other"`)
+		return p.all(wantSymbol, `catalogue: one of the symbol's "name", "offset", "size", `+
+			`"st_info", "st_other"`)
 	})
 }
 

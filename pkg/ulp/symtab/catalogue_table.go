@@ -14,8 +14,9 @@ type catalogueTable struct {
 	strs     strings.Builder   // names and versions, each ended by NUL
 	versions map[string]uint16 // those in strs, by name: the index in the list
 	list     []elfx.Version
-	last     string // the version that was asked for last, and its index: neighbours mostly have the same
-	index    uint16
+	// the version that was asked for last, and its index: neighbours mostly have the same
+	last  string
+	index uint16
 }
 
 func newCatalogueTable() *catalogueTable {
@@ -68,7 +69,8 @@ func (t *catalogueTable) version(b []byte) (uint16, error) {
 		}
 		index = uint16(len(t.versions) + 1)
 		t.versions[string(b)] = index
-		t.list = append(t.list, elfx.Version{Index: index, NameOff: t.keep(b), FileOff: elfx.NoString})
+		t.list = append(t.list, elfx.Version{Index: index, NameOff: t.keep(b),
+			FileOff: elfx.NoString})
 	}
 	off := t.list[index-1].NameOff
 	t.last, t.index = t.strs.String()[off:int(off)+len(b)], index

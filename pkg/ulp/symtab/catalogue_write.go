@@ -30,7 +30,10 @@ func (l *Library) AppendCatalogue(b []byte) []byte {
 		b = appendString(b, ",\n\"soname\":", l.SONAME)
 	}
 	if len(l.Needed) > 0 {
-		b = appendList(append(b, ",\n\"needed\":"...), l.Needed, func(b []byte, file string) []byte { return appendString(b, "", file) })
+		b = appendList(append(b, ",\n\"needed\":"...), l.Needed,
+			func(b []byte, file string) []byte {
+				return appendString(b, "", file)
+			})
 	}
 	if len(l.Needs) > 0 {
 		b = appendList(append(b, ",\n\"needs\":"...), l.Needs, appendNeed)

@@ -97,7 +97,9 @@ func (p proofs) append(b []byte, key string, version int64) []byte {
 		if b = append(b, "\n{"...); v.why != "" {
 			b = append(appendString(b, "\"why\":", v.why), ',')
 		}
-		b = appendList(append(b, "\"at\":"...), v.at, func(b []byte, addr uint64) []byte { return strconv.AppendUint(b, addr, 10) })
+		b = appendList(append(b, "\"at\":"...), v.at, func(b []byte, addr uint64) []byte {
+			return strconv.AppendUint(b, addr, 10)
+		})
 		b = append(b, '}')
 	}
 	return append(b, "]}"...)

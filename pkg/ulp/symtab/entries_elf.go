@@ -73,7 +73,8 @@ func newProver(f *elfx.File) (*prover, error) {
 		}
 		if s.Flags&elf.PF_X != 0 {
 			if len(p.texts) == maxTexts {
-				return nil, &FormatError{Off: int64(s.Offset), What: "segments with code", Err: errors.New("are too many")}
+				return nil, &FormatError{Off: int64(s.Offset), What: "segments with code",
+					Err: errors.New("are too many")}
 			}
 			t := text{mapped: mapped{Segment: s}}
 			var err error
@@ -85,7 +86,8 @@ func newProver(f *elfx.File) (*prover, error) {
 		} else if err := p.addData(f, &s); err != nil {
 			return nil, err
 		}
-		if frames != nil && p.frames == nil && frames.Vaddr >= s.Vaddr && frames.Vaddr-s.Vaddr < s.Filesz {
+		if frames != nil && p.frames == nil && frames.Vaddr >= s.Vaddr &&
+			frames.Vaddr-s.Vaddr < s.Filesz {
 			m := &mapped{Segment: s}
 			var err error
 			if m.addr, m.pages, err = f.Pages(&s, maxFrames); err != nil {
@@ -171,7 +173,9 @@ func (p *prover) addSize(addr, size uint64) {
 
 // entry says whether a function has the NOPs, or why no jump can be put at it; "" if one can.
 func (p *prover) entry(addr uint64) (hasNOPs bool, why string) {
-	i := slices.IndexFunc(p.texts, func(t text) bool { return addr >= t.Vaddr && addr-t.Vaddr < t.Filesz })
+	i := slices.IndexFunc(p.texts, func(t text) bool {
+		return addr >= t.Vaddr && addr-t.Vaddr < t.Filesz
+	})
 	if i < 0 {
 		return false, whyNot(hotpatch.ErrOutside)
 	}
@@ -224,8 +228,8 @@ func (p *prover) prove(t *text, addr uint64) error {
 
 // all returns a segment with whatever may branch into it.
 func (p *prover) all(t *text) (*hotpatch.Text, error) {
-	all, size := &hotpatch.Text{Code: t.pages, Addr: t.addr, Frames: p.frames, Data: p.data, Symbols: p.symbols, Pointers: p.pointers,
-		Loaded: p.fixed, Fixed: p.fixed}, 0
+	all, size := &hotpatch.Text{Code: t.pages, Addr: t.addr, Frames: p.frames, Data: p.data,
+		Symbols: p.symbols, Pointers: p.pointers, Loaded: p.fixed, Fixed: p.fixed}, 0
 	for i := range p.texts {
 		o := &p.texts[i]
 		if size += len(o.pages); o.pages == nil || size > hotpatch.MaxText || p.unread {

@@ -43,10 +43,12 @@ type BuildIDError struct {
 // Error names both build-ids.
 func (e *BuildIDError) Error() string {
 	if len(e.Library) == 0 || len(e.Debuginfo) == 0 {
-		return fmt.Sprintf("library (build-id %s) and debuginfo (build-id %s) cannot be matched: both need a build-id",
+		return fmt.Sprintf("library (build-id %s) and debuginfo (build-id %s) cannot be matched: "+
+			"both need a build-id",
 			HexOrNone(e.Library), HexOrNone(e.Debuginfo))
 	}
-	return fmt.Sprintf("debuginfo is for build-id %x, but the library is %x: take the one of the same package version",
+	return fmt.Sprintf("debuginfo is for build-id %x, but the library is %x: take the one of the "+
+		"same package version",
 		e.Debuginfo, e.Library)
 }
 

@@ -23,7 +23,8 @@ func openFile(path string) (f *os.File, size int64, err error) {
 		return nil, 0, err
 	case fi.Size() > maxFile:
 		f.Close()
-		return nil, 0, &os.PathError{Op: "read", Path: path, Err: fmt.Errorf("%w: larger than 2 GiB", ErrUnsupported)}
+		return nil, 0, &os.PathError{Op: "read", Path: path,
+			Err: fmt.Errorf("%w: larger than 2 GiB", ErrUnsupported)}
 	}
 	return f, fi.Size(), nil
 }

@@ -24,8 +24,9 @@ type Need struct {
 // It does not refer to the bytes that it was read from. Its methods may be called by several
 // goroutines at once.
 type Library struct {
-	Name          string   // base name as patches name it: "libc.so.6"
-	BuildID       []byte   // descriptor of the GNU build-id note, 20 bytes as a rule; nil if there is none
+	Name string // base name as patches name it: "libc.so.6"
+	// descriptor of the GNU build-id note, 20 bytes as a rule; nil if there is none
+	BuildID       []byte
 	Arch          Arch     // "" in a catalogue that libpulp wrote
 	SONAME        string   // DT_SONAME; "" if there is none
 	Needed        []string // DT_NEEDED, in order
@@ -54,8 +55,9 @@ type Library struct {
 
 // LibraryOptions are the choices of [OpenLibrary].
 type LibraryOptions struct {
-	Name  string // Library.Name; default: base name of the path, or for a catalogue the name in it
-	Debug string // path of a separate debuginfo file whose symbols are added; default: none. Not for catalogues
+	Name string // Library.Name; default: base name of the path, or for a catalogue the name in it
+	// path of a separate debuginfo file whose symbols are added; default: none. Not for catalogues
+	Debug string
 	// Prove makes the proofs of [Library.EntryProof]: all functions without NOPs are decoded, which
 	// takes some 30 ms for a libc; and finds the functions of [Library.Handlers]. A catalogue has
 	// them or has not.
@@ -97,7 +99,8 @@ func OpenLibrary(path string, o LibraryOptions) (*Library, error) {
 		defer d.Close()
 		debug = func() (*elfx.File, error) { return elfx.Open(d, size) }
 	}
-	l, err := newLibrary(func() (*elfx.File, error) { return elfx.Open(f, size) }, debug, cmp.Or(o.Name, filepath.Base(path)), o)
+	l, err := newLibrary(func() (*elfx.File, error) { return elfx.Open(f, size) }, debug,
+		cmp.Or(o.Name, filepath.Base(path)), o)
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", path, err)
 	}
@@ -106,7 +109,8 @@ func OpenLibrary(path string, o LibraryOptions) (*Library, error) {
 
 func openCatalogue(path string, data []byte, o LibraryOptions) (*Library, error) {
 	if o.Debug != "" {
-		return nil, fmt.Errorf("%s: %w: a catalogue has no separate debuginfo; extract it again with the debuginfo", path, ErrUnsupported)
+		return nil, fmt.Errorf("%s: %w: a catalogue has no separate debuginfo; extract it again "+
+			"with the debuginfo", path, ErrUnsupported)
 	}
 	l, err := ParseCatalogue(data)
 	if err != nil {

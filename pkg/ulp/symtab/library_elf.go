@@ -18,7 +18,8 @@ func ParseLibrary(elfImage, debug []byte, name string) (*Library, error) {
 	if debug != nil {
 		debugFile = func() (*elfx.File, error) { return elfx.Parse(debug) }
 	}
-	return newLibrary(func() (*elfx.File, error) { return elfx.Parse(elfImage) }, debugFile, name, LibraryOptions{})
+	return newLibrary(func() (*elfx.File, error) { return elfx.Parse(elfImage) }, debugFile, name,
+		LibraryOptions{})
 }
 
 // openELF opens an ELF file from wherever it is.
@@ -190,7 +191,8 @@ func (b *tableBuilder) build(raw *elfx.SymbolTable) (table, error) {
 	}
 	for i := raw.Len() - 1; i > 0; i-- {
 		if left -= len(t.cut(raw.NameOff(i))); left < 0 {
-			return table{}, &FormatError{Off: raw.Off(i), What: "names of the symbol table", Err: errors.New("together they are too long")}
+			return table{}, &FormatError{Off: raw.Off(i), What: "names of the symbol table",
+				Err: errors.New("together they are too long")}
 		}
 	}
 	return t, nil

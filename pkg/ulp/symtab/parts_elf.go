@@ -37,7 +37,8 @@ func (p *prover) findParts(l *Library) (proofs, error) {
 		return proofs{}, nil
 	}
 	for t, r := range l.symbols.each() {
-		if name := t.name(r); cold[name] != nil && r.flags&flagUndefined == 0 && elf.ST_TYPE(r.info) == elf.STT_FUNC {
+		if name := t.name(r); cold[name] != nil && r.flags&flagUndefined == 0 &&
+			elf.ST_TYPE(r.info) == elf.STT_FUNC {
 			add(ranges, name, r)
 		}
 	}

@@ -12,17 +12,21 @@ import (
 // __patchable_function_entries for each function, and NOPs at that address: M before the function's
 // symbol, N-M at it. What was found with gcc 12:
 //
-//	x86_64, 16,14    14 NOPs of one byte before the symbol; 2 at it, behind endbr64 where -fcf-protection puts one.
-//	                 The address is symbol-14. `ulp post` makes one NOP of two bytes of the 2.
-//	ppc64le, N,M     All NOPs are of 4 bytes; M before the symbol, which is the global entry point, N-M at it, and the
-//	                 instructions that set up r2 behind them. The address is symbol-4*M. A function that has a global
-//	                 entry point can only have 0, 2, 6 or 14 NOPs at the symbol, because the distance to the local entry
-//	                 point is stored as a power of two: with 14,13 the assembler refuses such functions.
-//	ppc64le, 14,13   with -msplit-patch-nops, which gcc 12 of some distributions and gcc 14 have: 13 NOPs before the
-//	                 global entry point; one at the local entry point, which is the same, or 8 bytes (two instructions
-//	                 that set up r2) behind it. The address is symbol-52.
-//	aarch64, N,M     NOPs of 4 bytes; M before the symbol, N-M at it, behind "bti c" where -mbranch-protection puts one.
-//	                 The address is symbol-4*M.
+//	x86_64, 16,14    14 NOPs of one byte before the symbol; 2 at it, behind endbr64 where
+//	                 -fcf-protection puts one. The address is symbol-14. `ulp post` makes one NOP
+//	                 of two bytes of the 2.
+//	ppc64le, N,M     All NOPs are of 4 bytes; M before the symbol, which is the global entry
+//	                 point, N-M at it, and the instructions that set up r2 behind them. The
+//	                 address is symbol-4*M. A function that has a global entry point can only
+//	                 have 0, 2, 6 or 14 NOPs at the symbol, because the distance to the local
+//	                 entry point is stored as a power of two: with 14,13 the assembler refuses
+//	                 such functions.
+//	ppc64le, 14,13   with -msplit-patch-nops, which gcc 12 of some distributions and gcc 14 have:
+//	                 13 NOPs before the global entry point; one at the local entry point, which
+//	                 is the same, or 8 bytes (two instructions that set up r2) behind it. The
+//	                 address is symbol-52.
+//	aarch64, N,M     NOPs of 4 bytes; M before the symbol, N-M at it, behind "bti c" where
+//	                 -mbranch-protection puts one. The address is symbol-4*M.
 //
 // The table alone does not prove that a detour fits, since functions may have attributes with other
 // numbers, and the bytes alone do not, since NOPs are padding too. So both must be right.
@@ -40,9 +44,11 @@ type detour struct {
 // about as many parts of equal size as there are detours, so that hardly ever more than a few are
 // in one of them.
 type detours struct {
-	list  []detour
-	step  uint64
-	parts []uint32 // for each part of 1<<shift bytes from list[0].first on: its first detour in list. Empty: there is no index
+	list []detour
+	step uint64
+	// for each part of 1<<shift bytes from list[0].first on: its first detour in list. Empty: there
+	// is no index
+	parts []uint32
 	shift int
 }
 
@@ -99,7 +105,8 @@ func findDetours(f *elfx.File, memory *elfx.Memory, arch Arch) (d detours, ok bo
 	if err != nil {
 		return detours{}, ok, err
 	}
-	find := map[Arch]func(code []byte, entry uint64) (detour, bool){X86_64: detourX86, PPC64LE: detourPPC64, AArch64: detourAArch64}[arch]
+	find := map[Arch]func(code []byte, entry uint64) (detour, bool){X86_64: detourX86,
+		PPC64LE: detourPPC64, AArch64: detourAArch64}[arch]
 	d = detours{list: make([]detour, 0, len(entries)), step: 1}
 	if arch != X86_64 {
 		d.step = insnSize
@@ -140,7 +147,8 @@ func detourX86(code []byte, entry uint64) (detour, bool) {
 // isNopsX86 says whether the 14 bytes are a sequence of whole NOPs, of one byte or of several.
 func isNopsX86(b []byte) bool {
 	const nops = 0x9090909090909090
-	if binary.LittleEndian.Uint64(b) == nops && binary.LittleEndian.Uint64(b[X86NOPsBefore-8:]) == nops {
+	if binary.LittleEndian.Uint64(b) == nops &&
+		binary.LittleEndian.Uint64(b[X86NOPsBefore-8:]) == nops {
 		return true
 	}
 	for len(b) > 0 {
@@ -210,7 +218,8 @@ var (
 func detourPPC64(code []byte, entry uint64) (detour, bool) {
 	n := countNops(code, nopPPC64)
 	rest := code[n*insnSize:]
-	split := len(rest) >= 3*insnSize && isSetup(rest) && bytes.HasPrefix(rest[2*insnSize:], nopPPC64)
+	split := len(rest) >= 3*insnSize && isSetup(rest) &&
+		bytes.HasPrefix(rest[2*insnSize:], nopPPC64)
 	return detourAfter(entry, ppc64Before, n, split)
 }
 
@@ -234,7 +243,8 @@ func detourAfter(entry uint64, before, n int, split bool) (detour, bool) {
 	if split {
 		last = n
 	}
-	return detour{first: entry + uint64(before*insnSize), last: entry + uint64(last*insnSize)}, last >= before
+	return detour{first: entry + uint64(before*insnSize), last: entry + uint64(last*insnSize)},
+		last >= before
 }
 
 // countNops returns how many NOPs the code begins with.

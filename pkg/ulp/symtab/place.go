@@ -55,7 +55,9 @@ func (l *Library) Locals(want func(name string) bool) []LocalSymbol {
 func (l *Library) placed(place, name string) []Symbol {
 	if digits, ok := strings.CutPrefix(place, "0x"); ok {
 		address, err := strconv.ParseUint(digits, 16, 64)
-		return slices.DeleteFunc(l.Versions(name), func(s Symbol) bool { return err != nil || s.Value != address })
+		return slices.DeleteFunc(l.Versions(name), func(s Symbol) bool {
+			return err != nil || s.Value != address
+		})
 	}
 	var rows []Symbol
 	for _, s := range l.Locals(func(n string) bool { return n == name }) {

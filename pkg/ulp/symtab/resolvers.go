@@ -64,7 +64,8 @@ func (l *Library) Choosers() map[uint64]bool {
 func (l *Library) indirectNamed(name string) []uint64 {
 	var at []uint64
 	for t, r := range l.symbols.each() {
-		if s := t.symbol(r); IsIFUNC(s) && !s.Undefined && strings.TrimLeft(s.Name, "_") == name && !slices.Contains(at, s.Value) {
+		if s := t.symbol(r); IsIFUNC(s) && !s.Undefined && strings.TrimLeft(s.Name, "_") == name &&
+			!slices.Contains(at, s.Value) {
 			at = append(at, s.Value)
 		}
 	}
@@ -97,8 +98,10 @@ func (l *Library) Implements(s Symbol) string {
 				if !IsIFUNC(of) || of.Undefined || of.Value != r.at {
 					continue
 				}
-				if strings.HasPrefix(strings.TrimLeft(s.Name, "_"), strings.TrimLeft(of.Name, "_")+"_") {
-					return of.Name // of several names, such as strchr and index, the one that it is called after
+				if strings.HasPrefix(strings.TrimLeft(s.Name, "_"), strings.TrimLeft(of.Name, "_")+
+					"_") {
+					// of several names, such as strchr and index, the one that it is called after
+					return of.Name
 				}
 				found = cmp.Or(found, of.Name)
 			}
@@ -125,7 +128,8 @@ func (l *Library) appendResolvers(b []byte, version int64) []byte {
 		if r.why != "" {
 			b = appendString(b, ",\"why\":", r.why)
 		} else {
-			b = appendList(append(b, ",\"returns\":"...), r.Returns, func(b []byte, addr uint64) []byte { return fmt.Appendf(b, "%d", addr) })
+			b = appendList(append(b, ",\"returns\":"...), r.Returns,
+				func(b []byte, addr uint64) []byte { return fmt.Appendf(b, "%d", addr) })
 		}
 		b = append(b, '}')
 	}

@@ -33,7 +33,8 @@ func (p *prover) findResolvers(l *Library, f *elfx.File) []Resolver {
 	}
 	functions := map[uint64]uint64{} // and their sizes
 	for _, r := range l.symbols.each() {
-		if kind := elf.ST_TYPE(r.info); r.flags&flagUndefined == 0 && (kind == elf.STT_FUNC || kind == elf.STT_GNU_IFUNC) {
+		if kind := elf.ST_TYPE(r.info); r.flags&flagUndefined == 0 &&
+			(kind == elf.STT_FUNC || kind == elf.STT_GNU_IFUNC) {
 			functions[r.value] = max(functions[r.value], r.size)
 		}
 	}
@@ -48,7 +49,8 @@ func (p *prover) findResolvers(l *Library, f *elfx.File) []Resolver {
 }
 
 // resolve reads the code of a resolver, and of what it calls.
-func (p *prover) resolve(addr uint64, functions, slots map[uint64]uint64, resolvers map[uint64]bool) Resolver {
+func (p *prover) resolve(addr uint64, functions, slots map[uint64]uint64,
+	resolvers map[uint64]bool) Resolver {
 	r := Resolver{at: addr}
 	returns := map[uint64]bool{}
 	take := func(at uint64) bool {

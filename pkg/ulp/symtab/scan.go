@@ -117,7 +117,8 @@ func (s *scanner) str() ([]byte, error) {
 			return s.escaped()
 		case c < ' ':
 			s.pos += i
-			return nil, s.fail("catalogue: string", errors.New("control characters have to be escaped"))
+			return nil, s.fail("catalogue: string",
+				errors.New("control characters have to be escaped"))
 		}
 	}
 	s.pos = len(s.data)
@@ -133,7 +134,8 @@ func (s *scanner) escaped() ([]byte, error) {
 			s.pos++
 			return s.scratch, nil
 		case c < ' ':
-			return nil, s.fail("catalogue: string", errors.New("control characters have to be escaped"))
+			return nil, s.fail("catalogue: string",
+				errors.New("control characters have to be escaped"))
 		case c == '\\':
 			if err := s.escape(); err != nil {
 				return nil, err

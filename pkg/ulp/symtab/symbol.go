@@ -5,8 +5,10 @@ import "debug/elf"
 // Symbol is one row of a library's symbol tables. What is not known of the symbols of an incomplete
 // library is described at [Library].Complete.
 type Symbol struct {
-	Name      string
-	Value     uint64 // address in the file's own address space (0-based for shared objects); for TLS, offset in PT_TLS
+	Name string
+	// address in the file's own address space (0-based for shared objects); for TLS, offset in
+	// PT_TLS
+	Value     uint64
 	Size      uint64 // in bytes
 	Info      byte   // st_info
 	Other     byte   // st_other
@@ -20,8 +22,8 @@ type Symbol struct {
 	// Landing says that a patchable function begins with endbr64, which comes before its NOPs: see
 	// [Library.Landings].
 	Landing bool
-	// Writable reports that the symbol is data that can still be written after relocation: it lies in
-	// a writable segment that is not RELRO, or is thread-local. It is false for functions.
+	// Writable reports that the symbol is data that can still be written after relocation: it lies
+	// in a writable segment that is not RELRO, or is thread-local. It is false for functions.
 	Writable bool
 }
 

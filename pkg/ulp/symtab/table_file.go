@@ -110,7 +110,8 @@ func (f *fileTable) named(t *table, name string, yield func(*table, *row) bool) 
 		off := int(f.rows.NameOff(i))
 		end := off + len(name)
 		// Names of one library begin alike, so their ends tell them apart sooner.
-		if end >= len(t.strs) || t.strs[end] != 0 || t.strs[end-1] != last || t.strs[off:end] != name {
+		if end >= len(t.strs) || t.strs[end] != 0 || t.strs[end-1] != last ||
+			t.strs[off:end] != name {
 			continue
 		}
 		var r row

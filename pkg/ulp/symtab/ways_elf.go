@@ -48,13 +48,16 @@ func (p *prover) addSymbols(l *Library) {
 // addPointers notes the addresses that relocations write. Those of other libraries are none of this
 // one.
 func (p *prover) addPointers(f *elfx.File, l *Library) {
-	d := p.relocations(f, l, func(_, target uint64, _ elf.R_X86_64) { p.pointers = append(p.pointers, target) })
+	d := p.relocations(f, l, func(_, target uint64, _ elf.R_X86_64) {
+		p.pointers = append(p.pointers, target)
+	})
 	p.pointers = append(p.pointers, f.Entry(), d[elf.DT_INIT], d[elf.DT_FINI])
 }
 
 // relocations calls yield for the relocations of the library: where the loader writes, what address
 // and why. It returns the dynamic section.
-func (p *prover) relocations(f *elfx.File, l *Library, yield func(slot, target uint64, kind elf.R_X86_64)) map[elf.DynTag]uint64 {
+func (p *prover) relocations(f *elfx.File, l *Library,
+	yield func(slot, target uint64, kind elf.R_X86_64)) map[elf.DynTag]uint64 {
 	d := map[elf.DynTag]uint64{}
 	if s := f.Segment(elf.PT_DYNAMIC); s != nil {
 		b := p.bytes(s.Vaddr, s.Filesz)
@@ -64,16 +67,21 @@ func (p *prover) relocations(f *elfx.File, l *Library, yield func(slot, target u
 		}
 	}
 	dynsym := l.symbols.tables[0].file
-	for _, tags := range [][2]elf.DynTag{{elf.DT_RELA, elf.DT_RELASZ}, {elf.DT_JMPREL, elf.DT_PLTRELSZ}} {
+	for _, tags := range [][2]elf.DynTag{{elf.DT_RELA, elf.DT_RELASZ},
+		{elf.DT_JMPREL, elf.DT_PLTRELSZ}} {
 		for b := p.tagged(d, tags[0], tags[1]); len(b) >= relaSize; b = b[relaSize:] {
 			target := binary.LittleEndian.Uint64(b[16:])
-			if i := int(binary.LittleEndian.Uint32(b[12:])); i > 0 && dynsym != nil && i < dynsym.rows.Len() {
+			if i := int(binary.LittleEndian.Uint32(b[12:])); i > 0 && dynsym != nil &&
+				i < dynsym.rows.Len() {
 				target += dynsym.rows.Row(i).Value
 			}
-			yield(binary.LittleEndian.Uint64(b), target, elf.R_X86_64(binary.LittleEndian.Uint32(b[8:])))
+			yield(binary.LittleEndian.Uint64(b), target,
+				elf.R_X86_64(binary.LittleEndian.Uint32(b[8:])))
 		}
 	}
-	p.relative(p.tagged(d, dtRELR, dtRELRSZ), func(slot, target uint64) { yield(slot, target, elf.R_X86_64_RELATIVE) })
+	p.relative(p.tagged(d, dtRELR, dtRELRSZ), func(slot, target uint64) {
+		yield(slot, target, elf.R_X86_64_RELATIVE)
+	})
 	return d
 }
 
