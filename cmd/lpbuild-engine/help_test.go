@@ -37,7 +37,7 @@ func TestHelp(t *testing.T) {
 			}
 		}
 		called := 0
-		for line := range strings.Lines(strings.ReplaceAll(c.Example, "\\\n", " ")) {
+		for line := range strings.Lines(strings.ReplaceAll(console.Examples(c), "\\\n", " ")) {
 			words := strings.Fields(line)
 			for i, word := range words {
 				if word != root.Name() {

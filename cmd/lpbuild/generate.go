@@ -123,8 +123,8 @@ func manualName(c *cobra.Command) string { return strings.ReplaceAll(c.CommandPa
 func manualPage(c *cobra.Command) *manual.Page {
 	p := &manual.Page{
 		Name: manualName(c), Summary: c.Short, Synopsis: []string{console.UseLine(c)},
-		Examples: c.Example, Date: manualDate,
-		Text: c.Long + "\n" + console.Surroundings(c, [2]string{"ENVIRONMENT", "FILES"}),
+		Examples: console.Examples(c), Date: manualDate,
+		Text: console.Long(c) + "\n" + console.Surroundings(c, [2]string{"ENVIRONMENT", "FILES"}),
 	}
 	c.InitDefaultHelpFlag()
 	for _, flags := range []*pflag.FlagSet{c.NonInheritedFlags(), console.Inherited(c)} {

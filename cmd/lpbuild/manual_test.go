@@ -87,8 +87,8 @@ func TestManualsAgree(t *testing.T) {
 			t.Errorf("%s", out)
 		}
 		got := words(shownPage(t, page))
-		text, exit, _ := strings.Cut(c.Long, "EXIT STATUS")
-		for _, want := range []string{c.Short, text, exit, c.Example, console.UseLine(c)} {
+		text, exit, _ := strings.Cut(console.Long(c), "EXIT STATUS")
+		for _, want := range []string{c.Short, text, exit, console.Examples(c), console.UseLine(c)} {
 			if !strings.Contains(got, words(want)) {
 				t.Errorf("%s lacks %q:\n%s", page, words(want), got)
 			}

@@ -42,15 +42,6 @@ func FinishRoot(root *cobra.Command) {
 	describeCompletion(root)
 	wrapUsage(root)
 	knowTopics(root)
-	nameProgram(root)
-}
-
-// nameProgram makes the help of commands that several programs have call them by the name of this
-// one.
-func nameProgram(root *cobra.Command) {
-	for _, c := range commandsBelow(root) {
-		c.Long, c.Example = program.Text(c.Long), program.Text(c.Example)
-	}
 }
 
 // AddGroup adds commands to parent, below a title of their own. --help lists them in this order.

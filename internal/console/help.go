@@ -8,6 +8,8 @@ import (
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
+
+	"github.com/lpbuild/lpbuild/internal/program"
 )
 
 // HelpWidth is how long the lines of --help are at most.
@@ -82,9 +84,16 @@ func DefaultOf(f *pflag.Flag) string {
 	return " (default " + strings.Trim(f.DefValue, "[]") + ")"
 }
 
+// Long returns a command's description, which calls commands by the name of their program. It is
+// made when somebody asks for it: no start of a program is to wait for help texts.
+func Long(cmd *cobra.Command) string { return program.TextOf(cmd.Root().Name(), cmd.Long) }
+
+// Examples returns a command's examples, which call commands by the name of their program.
+func Examples(cmd *cobra.Command) string { return program.TextOf(cmd.Root().Name(), cmd.Example) }
+
 // PrintHelp prints a command's help: what it does, how it is called, and its exit codes.
 func PrintHelp(cmd *cobra.Command, w io.Writer) {
-	text, exit, _ := strings.Cut(cmd.Long, "\n\nEXIT STATUS\n")
+	text, exit, _ := strings.Cut(Long(cmd), "\n\nEXIT STATUS\n")
 	fmt.Fprintf(w, "%s\n\n", text)
 	printUsage(cmd, w)
 	fmt.Fprint(w, Surroundings(cmd, [2]string{"Environment:", "Files:"}))
@@ -95,8 +104,8 @@ func PrintHelp(cmd *cobra.Command, w io.Writer) {
 
 func printUsage(cmd *cobra.Command, w io.Writer) {
 	fmt.Fprintf(w, "Usage:\n  %s\n", UseLine(cmd))
-	if cmd.Example != "" {
-		fmt.Fprintf(w, "\nExamples:\n%s\n", cmd.Example)
+	if text := Examples(cmd); text != "" {
+		fmt.Fprintf(w, "\nExamples:\n%s\n", text)
 	}
 	for _, group := range append(cmd.Groups(), &cobra.Group{Title: "Commands:"}) {
 		printCommands(cmd, group, w)

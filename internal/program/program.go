@@ -21,7 +21,10 @@ var shared = []string{"trigger", "revert", "status", "hook", "ulp", "version", "
 
 // Text returns a text in which the commands that all programs have are those of the program that
 // runs: "lpbuild status" is "lpbuild-engine status" there.
-func Text(text string) string {
+func Text(text string) string { return TextOf(name, text) }
+
+// TextOf is [Text] for the program of that name.
+func TextOf(name, text string) string {
 	for _, command := range shared {
 		text = strings.ReplaceAll(text, "lpbuild "+command, name+" "+command)
 	}
