@@ -67,10 +67,10 @@ var hookActions = []struct {
 	}, {
 		hook.MoveLibs, "Let new processes use the library of a new snapshot before the reboot " +
 			"(%post)",
-		`In a transactional update, copies the library of the new snapshot to /var/livepatches of
-the running system and makes ld.so use the copy, if the package has a live patch for the running build
-of the library and none for the new one. A program is started with the copy first, to make sure
-that it works. The copy is removed after the next boot.`,
+		`In a transactional update, copies the library of the new snapshot to /var/livepatches
+of the running system and makes ld.so use the copy, if the package has a live patch for the
+running build of the library and none for the new one. A program is started with the copy first,
+to make sure that it works. The copy is removed after the next boot.`,
 		"  TRANSACTIONAL_UPDATE=true lpbuild hook movelibs glibc-livepatches 0.4 libc.so.6 1",
 	}, {
 		hook.RemoveLibs, "Undo movelibs (%postun)",
