@@ -64,7 +64,8 @@ func byName(t *testing.T, pattern string) map[string]string {
 // builds those without a network.
 func rebuild(t *testing.T, source, dir string) map[string]string {
 	t.Helper()
-	command(t, nil, "sh", "-ec", `mkdir -p "$2/former" "$2/tree"; cd "$2/former"; rpm2cpio "$1" | cpio -id --quiet
+	command(t, nil, "sh", "-ec",
+		`mkdir -p "$2/former" "$2/tree"; cd "$2/former"; rpm2cpio "$1" | cpio -id --quiet
 		tar -xf lpbuild-*.tar.xz --strip-components=1 -C ../tree`, "sh", source, dir)
 	command(t, []string{"TZ=Asia/Kathmandu", "LC_ALL=C.UTF-8"}, "sh", "-c",
 		`umask 077; exec "$1/tree/packaging/sources" "$1/sources"`, "sh", dir)
@@ -91,8 +92,8 @@ func TestPackage(t *testing.T) {
 	t.Run("rpmlint", func(t *testing.T) { testRpmlint(t, dir+"/one") })
 	t.Run("relations", func(t *testing.T) { testRelations(t, packages) })
 	root := dir + "/root"
-	for _, name := range []string{"lpbuild", "lpbuild-engine", "lpbuild-ulp", "lpbuild-bash-completion",
-		"lpbuild-zsh-completion", "lpbuild-fish-completion"} {
+	for _, name := range []string{"lpbuild", "lpbuild-engine", "lpbuild-ulp",
+		"lpbuild-bash-completion", "lpbuild-zsh-completion", "lpbuild-fish-completion"} {
 		command(t, nil, asRoot("rpm", "--root", root, "--nodeps", "-U", packages[name])...)
 	}
 	t.Run("files", func(t *testing.T) { testFiles(t, root) })
@@ -154,8 +155,10 @@ func testRelations(t *testing.T, packages map[string]string) {
 			t.Errorf("lpbuild has %s, which belongs to another package", theirs)
 		}
 	}
-	for name, needs := range map[string]string{"lpbuild": "lpbuild-engine = ", "lpbuild-engine": "/bin/sh"} {
-		for line := range strings.Lines(command(t, nil, "rpm", "-qp", "--requires", packages[name])) {
+	for name, needs := range map[string]string{"lpbuild": "lpbuild-engine = ",
+		"lpbuild-engine": "/bin/sh"} {
+		for line := range strings.Lines(command(t, nil, "rpm", "-qp", "--requires",
+			packages[name])) {
 			if !strings.HasPrefix(line, "rpmlib(") && !strings.HasPrefix(line, needs) {
 				t.Errorf("%s requires %s", name, line)
 			}
@@ -199,7 +202,8 @@ func testProgram(t *testing.T, root string) {
 	if got := inside("/usr/bin/lpbuild", "version"); err == nil && !strings.HasPrefix(got, want) {
 		t.Errorf("the version is %q, want %q", got, want)
 	}
-	if got := inside("/usr/bin/lpbuild-engine", "version"); err == nil && !strings.HasPrefix(got, strings.Replace(want, "lpbuild", "lpbuild-engine", 1)) {
+	if got := inside("/usr/bin/lpbuild-engine", "version"); err == nil && !strings.HasPrefix(got,
+		strings.Replace(want, "lpbuild", "lpbuild-engine", 1)) {
 		t.Errorf("version of lpbuild-engine is %q, want that of lpbuild, %q", got, want)
 	}
 	if got := inside("/usr/bin/ulp", "--help"); !strings.Contains(got, "livepatchable") {

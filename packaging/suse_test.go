@@ -14,7 +14,8 @@ func TestSUSE(t *testing.T) {
 		t.Helper()
 		all := append([]string{"rpmspec", "-q", "--target=x86_64", "--qf", format + "\n@",
 			"lpbuild.spec"}, args...)
-		return strings.Split(command(t, nil, all...), "@")[1] // lpbuild-engine; no other package has scripts
+		// lpbuild-engine; no other package has scripts
+		return strings.Split(command(t, nil, all...), "@")[1]
 	}
 	var macros []string
 	for _, m := range []string{

@@ -33,9 +33,9 @@ func TestDependencies(t *testing.T) {
 		t.Fatalf("go list -deps lists %d packages without the engine", len(deps))
 	}
 	for _, dep := range deps {
-		for _, not := range []string{"net/http", "crypto/tls", "openpgp", "yaml", "rpmutils", "/xz", "klauspost",
-			"lpbuild/pkg/download", "lpbuild/pkg/buildmatrix", "lpbuild/pkg/spec", "lpbuild/pkg/obs",
-			"lpbuild/internal/distro"} {
+		for _, not := range []string{"net/http", "crypto/tls", "openpgp", "yaml", "rpmutils", "/xz",
+			"klauspost", "lpbuild/pkg/download", "lpbuild/pkg/buildmatrix", "lpbuild/pkg/spec",
+			"lpbuild/pkg/obs", "lpbuild/internal/distro"} {
 			if strings.Contains(dep, not) {
 				t.Errorf("%s depends on %s", enginecli.Name, dep)
 			}
@@ -46,7 +46,8 @@ func TestDependencies(t *testing.T) {
 // TestSize builds the program as its RPM does.
 func TestSize(t *testing.T) {
 	file := filepath.Join(t.TempDir(), enginecli.Name)
-	cmd := exec.CommandContext(t.Context(), "go", "build", "-trimpath", "-ldflags", "-s -w", "-o", file, ".")
+	cmd := exec.CommandContext(t.Context(), "go", "build", "-trimpath", "-ldflags", "-s -w", "-o",
+		file, ".")
 	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
 	if out, err := cmd.CombinedOutput(); err != nil {
 		t.Fatalf("%v\n%s", err, out)

@@ -110,7 +110,8 @@ what still holds for the other architectures.
 
 Compilers: gcc; for other architectures the cross compilers of Debian and SUSE, or the program
 that LPBUILD_CC_<ARCH> names.` +
-			console.Exits(map[int]string{console.ExitError: "an error, or a live patch was refused"},
+			console.Exits(map[int]string{
+				console.ExitError: "an error, or a live patch was refused"},
 				console.ExitError, console.ExitUnsupported, console.ExitInterrupted),
 		Example: `  lpbuild build
   lpbuild build --arch ppc64le

@@ -103,7 +103,8 @@ func TestNotesOncePerRun(t *testing.T) {
 	}
 	var out bytes.Buffer
 	printNotes(&console.Console{Err: &out}, &buildmatrix.Report{Cells: cells})
-	if want := "note: a.in, b.in (2 containers): the native engine is for x86_64 only\n"; out.String() != want {
+	const want = "note: a.in, b.in (2 containers): the native engine is for x86_64 only\n"
+	if out.String() != want {
 		t.Errorf("got\n%swant\n%s", out.String(), want)
 	}
 }

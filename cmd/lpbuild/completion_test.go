@@ -18,7 +18,8 @@ var shells = map[string]struct{ file, program string }{
 	"bash": {"lpbuild.bash", `. /usr/share/bash-completion/bash_completion; . "$0"
 COMP_WORDS=("$@"); COMP_CWORD=$(($# - 1)); COMP_LINE="$*"; COMP_POINT=${#COMP_LINE}; COMP_TYPE=9
 complete() { :; }; compopt() { :; }; __start_lpbuild; printf '%s\n' "${COMPREPLY[@]}"`},
-	"zsh": {"_lpbuild", `compdef() { } ; _describe() { print -rl -- $completions } ; _arguments() { print FILES }
+	"zsh": {"_lpbuild",
+		`compdef() { } ; _describe() { print -rl -- $completions } ; _arguments() { print FILES }
 . "$0"; words=("$@"); CURRENT=$#; _lpbuild`},
 	"fish": {"lpbuild.fish", `source $argv[1]; complete -C "$argv[2..]"`},
 }
@@ -91,7 +92,8 @@ func offered(t *testing.T, shell, program, file, line string) string {
 	cmd := exec.CommandContext(t.Context(), shell, args...)
 	cmd.Dir, cmd.Env = t.TempDir(), append(os.Environ(), "HOME="+t.TempDir())
 	out, err := cmd.Output()
-	if err != nil && len(out) > 0 { // of a shell, the last command's, which may be one that found nothing
+	if err != nil && len(out) > 0 {
+		// of a shell, the last command's, which may be one that found nothing
 		t.Errorf("%q: %v: %s", line, err, out)
 	}
 	var words []string

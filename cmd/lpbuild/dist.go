@@ -37,7 +37,8 @@ packages, on as many workers as it has: _multibuild has a flavor for each group 
 
   obs:
     flavor-builds: 20` +
-			console.Exits(map[int]string{console.ExitError: "an error, or a live patch was refused"},
+			console.Exits(map[int]string{
+				console.ExitError: "an error, or a live patch was refused"},
 				console.ExitError, console.ExitUnsupported, console.ExitInterrupted),
 		Example: "  lpbuild dist\n  lpbuild dist --obs ~/obs/home:jane/glibc-livepatches\n" +
 			"  rpmbuild -ba --nodeps --define \"_sourcedir $PWD/dist\" dist/glibc-livepatches.spec",

@@ -40,12 +40,15 @@ func TestPrintDownload(t *testing.T) {
 				Odd: []download.OddBuild{{Name: "b-1-2.x86_64", Version: "1-2",
 					Err: symtab.ErrUnsupported}},
 			},
-			"gone  a-1-1.x86_64 (in no repository any more; kept until lpbuild download --forget)\n" +
+			"gone  a-1-1.x86_64 (in no repository any more; kept until lpbuild download " +
+				"--forget)\n" +
 				"2 builds in lpbuild.lock, 1 of them in no repository any more\n",
 			[]string{`"gone": [`, `"a-1-1.x86_64"`, `"odd": [`, `"b-1-2.x86_64"`},
 		},
 		"unsigned": {
-			download.Result{Lock: &download.Lock{Repositories: []download.LockedRepository{{Unsigned: true}}, Builds: []download.Build{patched, {}}}},
+			download.Result{
+				Lock: &download.Lock{Repositories: []download.LockedRepository{{Unsigned: true}},
+					Builds: []download.Build{patched, {}}}},
 			"1 build in lpbuild.lock, 1 more only for their exports (UNSIGNED: not all of them " +
 				"are verified by a key)\nnext: lpbuild build\n",
 			[]string{`"unsigned": true`},

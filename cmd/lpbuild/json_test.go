@@ -68,7 +68,8 @@ func TestJSON(t *testing.T) {
 		what := fmt.Sprintf("lpbuild %s --json %s", step.command, step.name)
 		covered = append(covered, "lpbuild "+step.command)
 		if step.name == "with a refused cell" {
-			bad := "libc_{version}-{release}_livepatch1.so\n@{library}\nno_such_function:malloc_lp\n"
+			bad := "libc_{version}-{release}_livepatch1.so\n@{library}\n" +
+				"no_such_function:malloc_lp\n"
 			if err := os.WriteFile(filepath.Join(lp, "libc_livepatch1.in"), []byte(bad),
 				0o644); err != nil {
 				t.Fatal(err)

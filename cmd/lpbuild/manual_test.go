@@ -88,7 +88,8 @@ func TestManualsAgree(t *testing.T) {
 		}
 		got := words(shownPage(t, page))
 		text, exit, _ := strings.Cut(console.Long(c), "EXIT STATUS")
-		for _, want := range []string{c.Short, text, exit, console.Examples(c), console.UseLine(c)} {
+		for _, want := range []string{c.Short, text, exit, console.Examples(c),
+			console.UseLine(c)} {
 			if !strings.Contains(got, words(want)) {
 				t.Errorf("%s lacks %q:\n%s", page, words(want), got)
 			}
@@ -109,7 +110,8 @@ func TestManualsAgree(t *testing.T) {
 // man pages of the commands that read it, and that each variable on a man page is read.
 func TestVariablesAreDocumented(t *testing.T) {
 	internal := []string{"PATH", "GOGC"} // of every program; of the Go runtime
-	asked := regexp.MustCompile(`(?:Getenv|LookupEnv)\("([A-Z_]+)"\)|disable\w+ += "([A-Z_]+)"|envDir = "([A-Z_]+)"`)
+	asked := regexp.MustCompile(`(?:Getenv|LookupEnv)\("([A-Z_]+)"\)|disable\w+ += ` +
+		`"([A-Z_]+)"|envDir = "([A-Z_]+)"`)
 	// Go's libraries ask for these
 	found := []string{"HTTPS_PROXY", "HTTP_PROXY", "NO_PROXY", "SSL_CERT_FILE", "SSL_CERT_DIR"}
 	for arch := range strings.FieldsSeq("X86_64 PPC64LE AARCH64") {

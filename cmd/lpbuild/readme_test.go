@@ -71,7 +71,8 @@ func readSteps(t testing.TB, page, text string) []step {
 	for _, b := range readBlocks(text) {
 		switch {
 		case b.file != "":
-			write := "cat > " + b.file + " <<'END OF FILE'\n" + strings.Join(b.lines, "\n") + "\nEND OF FILE"
+			write := "cat > " + b.file + " <<'END OF FILE'\n" + strings.Join(b.lines, "\n") +
+				"\nEND OF FILE"
 			steps = append(steps, step{b.line, write, nil})
 			continue
 		case b.kind != "console":
@@ -157,7 +158,8 @@ func sortResults(lines []string) {
 		return strings.HasPrefix(line, "patched  ") || strings.HasPrefix(line, "reverted  ")
 	}
 	for i := range lines {
-		for at := i; at > 0 && isResult(lines[at]) && isResult(lines[at-1]) && lines[at] < lines[at-1]; at-- {
+		for at := i; at > 0 && isResult(lines[at]) && isResult(lines[at-1]) &&
+			lines[at] < lines[at-1]; at-- {
 			lines[at], lines[at-1] = lines[at-1], lines[at]
 		}
 	}
@@ -168,10 +170,14 @@ func TestCompare(t *testing.T) {
 		shown, printed string
 		same           bool
 	}{
-		{"a\n...\nd", "a\nb\nc\nd\n", true}, {"...", "a\n", true}, {"...\nb", "a\nb\n", true}, {"a\nb", "a\nb\n", true},
-		{"a", "a\nb\n", false}, {"b", "a\nb\n", false}, {"a\n...\nd", "a\nb\n", false}, {"a\nb", "a\n", false},
-		{"x (12) took 3 µs", "x (4711) took 812 µs\n", true}, {"x (12) took 3 µs", "y (12) took 3 µs\n", false},
-		{"x (12) took 3 µs", "x (12) took 1.4 ms\n", true}, {"x (12) took 3 µs", "x (12) took 2 steps\n", false},
+		{"a\n...\nd", "a\nb\nc\nd\n", true}, {"...", "a\n", true}, {"...\nb", "a\nb\n", true},
+		{"a\nb", "a\nb\n", true},
+		{"a", "a\nb\n", false}, {"b", "a\nb\n", false}, {"a\n...\nd", "a\nb\n", false},
+		{"a\nb", "a\n", false},
+		{"x (12) took 3 µs", "x (4711) took 812 µs\n", true}, {"x (12) took 3 µs",
+			"y (12) took 3 µs\n", false},
+		{"x (12) took 3 µs", "x (12) took 1.4 ms\n", true}, {"x (12) took 3 µs",
+			"x (12) took 2 steps\n", false},
 		{"1 of 2", "1 of 3\n", false}, {"patched  a\npatched  b", "patched  b\npatched  a\n", true},
 	} {
 		if err := compare(strings.Split(tc.shown, "\n"), tc.printed); (err == nil) != tc.same {
@@ -198,7 +204,8 @@ func TestReadme(t *testing.T) {
 	check(t, unix.Mount("tmpfs", s.path("/tmp"), "tmpfs", 0, ""))
 	check(t, os.MkdirAll(s.path("/home/jane/bin"), 0o755))
 	s.copy(filepath.Join(dir, "packages/bin/lpbuild"), "/home/jane/bin/lpbuild")
-	check(t, os.CopyFS(s.path("/home/jane/demo-out/repository"), os.DirFS(filepath.Join(dir, "packages/repository"))))
+	check(t, os.CopyFS(s.path("/home/jane/demo-out/repository"),
+		os.DirFS(filepath.Join(dir, "packages/repository"))))
 	sh := newShell(t, s)
 	for _, step := range steps {
 		sh.walk(t, "README.md", step)
@@ -237,10 +244,12 @@ func TestWalkthrough(t *testing.T) {
 	all := []*live{s.program("mysqld", serviceBuilds[0]), s.program("postgres", serviceBuilds[1])}
 	sh := newShell(t, s)
 	say(all, saysNothing)
-	states := []string{saysFirst, saysSecond, saysNothing} // after each command that changes processes
+	// after each command that changes processes
+	states := []string{saysFirst, saysSecond, saysNothing}
 	for _, step := range steps {
 		sh.walk(t, page, step)
-		if strings.HasPrefix(step.command, "rpm -U ") || strings.HasPrefix(step.command, "lpbuild-engine revert ") {
+		if strings.HasPrefix(step.command, "rpm -U ") ||
+			strings.HasPrefix(step.command, "lpbuild-engine revert ") {
 			if len(states) == 0 {
 				t.Fatalf("%s:%d: what becomes of the processes by this?", page, step.line)
 			}
@@ -343,7 +352,8 @@ func newShell(t testing.TB, s *scratch) *shell {
 	defer complaints.Close()
 	cmd := exec.Command("bash")
 	cmd.Dir, cmd.Stderr = "/home/jane", complaints
-	cmd.Env = []string{"HOME=/home/jane", "PATH=/usr/sbin:/usr/bin:/sbin:/bin", "LC_ALL=C.UTF-8", "SSL_CERT_FILE=/etc/example.pem"}
+	cmd.Env = []string{"HOME=/home/jane", "PATH=/usr/sbin:/usr/bin:/sbin:/bin", "LC_ALL=C.UTF-8",
+		"SSL_CERT_FILE=/etc/example.pem"}
 	cmd.SysProcAttr = &syscall.SysProcAttr{Chroot: s.root}
 	sh.in, err = cmd.StdinPipe()
 	check(t, err)
@@ -363,7 +373,8 @@ const endOfCommand = "-- end of the command: "
 
 // run runs a command and returns what it prints on stdout.
 func (sh *shell) run(command string) (string, error) {
-	if _, err := fmt.Fprintf(sh.in, "{ %s\n} </dev/null\necho \"%s$?\"\n", command, endOfCommand); err != nil {
+	if _, err := fmt.Fprintf(sh.in, "{ %s\n} </dev/null\necho \"%s$?\"\n", command,
+		endOfCommand); err != nil {
 		return "", err
 	}
 	var printed strings.Builder
@@ -372,7 +383,8 @@ func (sh *shell) run(command string) (string, error) {
 		if before, code, ok := strings.Cut(line, endOfCommand); ok {
 			printed.WriteString(before)
 			if code != "0\n" {
-				return "", errors.New("exit code " + strings.TrimSpace(code) + "\n" + printed.String())
+				return "", errors.New("exit code " + strings.TrimSpace(code) + "\n" +
+					printed.String())
 			}
 			return printed.String(), nil
 		}

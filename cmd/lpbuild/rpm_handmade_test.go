@@ -112,7 +112,8 @@ func (s *scratch) fill(dir string) {
 	}
 	self, err := os.Executable()
 	check(s.t, err)
-	s.copy(self, "/usr/bin/lpbuild-engine") // the test's program is lpbuild-engine if it is called so
+	// the test's program is lpbuild-engine if it is called so
+	s.copy(self, "/usr/bin/lpbuild-engine")
 	data, err := rpmhelper.FS.ReadFile("rpm-helper")
 	check(s.t, err)
 	check(s.t, os.MkdirAll(s.path("/usr/lib/lpbuild"), 0o755))

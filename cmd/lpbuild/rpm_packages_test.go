@@ -86,11 +86,11 @@ func once(fill func(dir string) error) func() (string, error) {
 	})
 }
 
-// packages returns the folder with all of them:
+// packages returns the directory with all of them:
 //
-//	own/                  lpbuild's own RPMs, as "make package" makes them; bin/lpbuild and macros are out of there
+//	own/                  lpbuild's own RPMs, as "make package" makes them, and what is in them
 //	repository/           the builds: update, update_debug, key.asc
-//	v1/x86_64, v2/...     signed repositories: lpbuild, stand-ins, and the live patch package: the first version, and both
+//	v1/x86_64, v2/...     signed repositories: lpbuild, stand-ins, the first version, and both
 //	bundled/x86_64        both versions, with "engine: bundled"
 //	live/                 the service, and two of the builds that it runs with
 var packages = once(func(dir string) error {
@@ -143,7 +143,8 @@ func (f *factory) own() error {
 	if out, err := cmd.CombinedOutput(); err != nil {
 		return fmt.Errorf("packaging/build: %w\n%s", err, out)
 	}
-	return f.sh(f.dir, `mkdir bin home x; cd x; rpm2cpio ../own/lpbuild-[0-9]*.x86_64.rpm | cpio -id --quiet
+	return f.sh(f.dir,
+		`mkdir bin home x; cd x; rpm2cpio ../own/lpbuild-[0-9]*.x86_64.rpm | cpio -id --quiet
 		rpm2cpio ../own/lpbuild-engine-[0-9]*.x86_64.rpm | cpio -id --quiet
 		mv usr/bin/lpbuild usr/bin/lpbuild-engine ../bin
 		mv usr/lib/rpm/macros.d/macros.userspace-livepatch-lpbuild ../macros; rm -r ../x`)
@@ -185,7 +186,8 @@ func (f *factory) live() error {
 		return err
 	}
 	script := `gcc -O2 -o service "$1"; shift; for build; do mkdir $build; (cd $build
-		rpm2cpio ../../repository/update/x86_64/$build.x86_64.rpm | cpio -id --quiet './lib64/libc*'); done`
+		rpm2cpio ../../repository/update/x86_64/$build.x86_64.rpm |
+		cpio -id --quiet './lib64/libc*'); done`
 	return f.sh(f.path("live"), script, append([]string{source}, serviceBuilds...)...)
 }
 
@@ -211,9 +213,11 @@ func (f *factory) folder(name, config string) error {
 	return f.sh(dir, "lpbuild build; lpbuild dist")
 }
 
-// toSecond makes a second version of a package folder.
+// toSecond makes a second version of a package directory.
 func (f *factory) toSecond(name string) error {
-	return f.sh(f.path(name), `sed -i 's/^version: "0.1"/version: "0.2"/' lpbuild.yaml; sed -i 's/"glibc-livepatch"/"glibc-livepatch 2"/' libc_livepatch1.c
+	return f.sh(f.path(name),
+		`sed -i 's/^version: "0.1"/version: "0.2"/' lpbuild.yaml
+		sed -i 's/"glibc-livepatch"/"glibc-livepatch 2"/' libc_livepatch1.c
 		lpbuild changes add "Fix CVE-2026-2"; lpbuild build; lpbuild dist`)
 }
 

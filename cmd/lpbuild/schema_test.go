@@ -77,7 +77,8 @@ func TestSchemaAccepts(t *testing.T) {
 		texts[name] = string(text)
 	}
 	var b strings.Builder
-	tmpl := template.Must(template.ParseFiles("../../internal/glibctest/testdata/lpbuild.yaml.tmpl"))
+	tmpl := template.Must(
+		template.ParseFiles("../../internal/glibctest/testdata/lpbuild.yaml.tmpl"))
 	check(t, tmpl.Execute(&b, map[string]any{"URL": "http://127.0.0.1",
 		"Patches": []string{"one", "two"}}))
 	texts["glibctest"] = b.String()

@@ -26,7 +26,8 @@ var updateScripts = flag.Bool("update", false, "rewrite what scripts compare wit
 // commands there are
 //
 //	distro [builds=N] [arch=A,B] [compression=X] [v3] [ed25519] [unsigned] [expired] [rpm=FILE]...
-//		a distributor on loopback: sets $URL, $KEY (a file); v3 means version 4 where the distribution has no gpg1
+//		a distributor on loopback: sets $URL, $KEY (a file); v3 means version 4 where the
+//		distribution has no gpg1
 //	exits CODE PROGRAM ARG…
 //		runs a program and wants that exit code
 //	same FILE FILE

@@ -49,7 +49,8 @@ func TestUlpKilledWhileWriting(t *testing.T) {
 			case bytes.Equal(now, after):
 				seen["new"]++
 			default:
-				t.Fatalf("ulp %v, killed: %d bytes are neither the %d of before nor the %d of after", args, len(now), len(before), len(after))
+				t.Fatalf("ulp %v, killed: %d bytes are neither the %d of before nor the %d of "+
+					"after", args, len(now), len(before), len(after))
 			}
 		}
 		t.Logf("ulp %v: %v", args, seen)

@@ -2,7 +2,8 @@
 // patches to the running processes when it is installed, revert them when it is erased, and report
 // that in a few lines.
 //
-//	Request ─► place (where are we?) ─► setting (does the administrator want it?) ─► package directory (which files?) ─► engine.Run ─► Outcome
+//	Request ─► place (where are we?) ─► setting (does the administrator want it?)
+//	        ─► package directory (which files?) ─► engine.Run ─► Outcome
 //
 // A scriptlet never fails a transaction and never delays it beyond its deadline. RPM sees no errors
 // from here; failures are reported in words. Names and files from outside are checked before use:

@@ -120,7 +120,8 @@ func installedLibrary(root, name string) (*library, error) {
 			return nil, err
 		}
 		file := filepath.Join(root, dir, name)
-		if l, err := symtab.OpenLibrary(file, symtab.LibraryOptions{}); err == nil && len(l.BuildID) > 0 {
+		if l, err := symtab.OpenLibrary(file, symtab.LibraryOptions{}); err == nil &&
+			len(l.BuildID) > 0 {
 			return &library{l, file}, nil
 		}
 	}

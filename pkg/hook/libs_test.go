@@ -163,12 +163,16 @@ func TestMoveLibsNot(t *testing.T) {
 		change func(host string, r *Request)
 	}{
 		"libtarget.so remains unchanged": {coming: string(same)},
-		"the package has no live patch for the libtarget.so of the running system": {compileLibrary(t, "c"), func(host string, _ *Request) {
-			put(t, host, map[string]string{"lib64/" + libName: compileLibrary(t, "d")})
-		}},
-		"the running system has one libtarget.so for each kind of processor, and its ld.so prefers these": {compileLibrary(t, "c"), func(host string, _ *Request) {
-			put(t, host, map[string]string{"lib64/glibc-hwcaps/x86-64-v3/" + libName: string(same)})
-		}},
+		"the package has no live patch for the libtarget.so of the running system": {
+			compileLibrary(t, "c"), func(host string, _ *Request) {
+				put(t, host, map[string]string{"lib64/" + libName: compileLibrary(t, "d")})
+			}},
+		"the running system has one libtarget.so for each kind of processor, " +
+			"and its ld.so prefers these": {compileLibrary(t, "c"),
+			func(host string, _ *Request) {
+				const v3 = "lib64/glibc-hwcaps/x86-64-v3/"
+				put(t, host, map[string]string{v3 + libName: string(same)})
+			}},
 		"the new libtarget.so itself needs live patches": {string(same),
 			func(host string, r *Request) {
 				put(t, host, map[string]string{"lib64/" + libName: compileLibrary(t, "d")})

@@ -33,7 +33,8 @@ func TestLines(t *testing.T) {
 	if d := cmp.Diff(want, o.Lines()); d != "" {
 		t.Errorf("lines (-want +got):\n%s", d)
 	}
-	if !regexp.MustCompile(`Processes patched: \d+, Skipped: \d+, Failed: \d+\.`).MatchString(o.Lines()[0]) {
+	if !regexp.MustCompile(`Processes patched: \d+, Skipped: \d+, Failed: \d+\.`).
+		MatchString(o.Lines()[0]) {
 		t.Error("scripts cannot read the first line")
 	}
 	if len(o.Log) != 8 {

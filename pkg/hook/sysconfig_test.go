@@ -62,12 +62,14 @@ func TestSettingBy(t *testing.T) {
 			t.Errorf("%s, %v, want %s", o.Nothing, err, want)
 		}
 	}
-	right := "LIVEPATCH_DEADLINE=10m\nLIVEPATCH_ENGINE=pulp\nLIVEPATCH_CONSISTENCY=none\nLIVEPATCH_SECCOMP=suspend\n" +
+	right := "LIVEPATCH_DEADLINE=10m\nLIVEPATCH_ENGINE=pulp\nLIVEPATCH_CONSISTENCY=none\n" +
+		"LIVEPATCH_SECCOMP=suspend\n" +
 		"LIVEPATCH_MAX_STOP=1ms\nLIVEPATCH_REVERT_ON_REMOVE=no\n"
 	if got := parseSysconfig([]byte(right)).mistakes(); len(got) > 0 {
 		t.Errorf("%q", got)
 	}
-	wrong := "LIVEPATCH_DEADLINE=7\nLIVEPATCH_ENGINE=libpulp\nLIVEPATCH_CONSISTENCY=yes\nLIVEPATCH_SECCOMP=Suspend\n" +
+	wrong := "LIVEPATCH_DEADLINE=7\nLIVEPATCH_ENGINE=libpulp\nLIVEPATCH_CONSISTENCY=yes\n" +
+		"LIVEPATCH_SECCOMP=Suspend\n" +
 		"LIVEPATCH_MAX_STOP=0\nLIVEPATCH_REVERT_ON_REMOVE=true\n"
 	root := tree(t, map[string]string{at("1"): "", sysconfigFile: wrong})
 	o, _ := Run(t.Context(), Request{Action: Install, Package: "target-livepatches", Version: "1",

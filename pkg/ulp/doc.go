@@ -5,8 +5,8 @@
 // the [Metadata], into sections of the container.
 //
 //	Description ─ Expand ─► Description ─┐
-//	Library (ELF file or catalogue) ─────┼─ Check, Pack ─► container: .ulp, .ulp.rev, .ulp.comments
-//	Container ───────────────────────────┘
+//	Library (ELF file or catalogue) ─────┼─ Check, Pack ─► container with sections
+//	Container ───────────────────────────┘                 .ulp, .ulp.rev, .ulp.comments
 //
 // The law is that live patches of this package and of libpulp are interchangeable, byte for byte
 // where the input is the same; what libpulp's packer accepts and a process would then refuse is an
